@@ -1,0 +1,1 @@
+//! The helper daemon of airpods.

@@ -1,0 +1,3 @@
+//! The helper daemon of airpods.
+
+fn main() {}
