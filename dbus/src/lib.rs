@@ -1,1 +1,21 @@
-//! The contract.
+//! The contract between the client `airpods` and its helper `airpods-helper` on the system bus.
+//!
+//! Both sides, and whoever automates with `busctl`, agree on what is here and on nothing else: the
+//! names ([`names`]), what may be asked for ([`LinkName`], [`ClampOptions`]), what is answered
+//! ([`Status`]), what can go wrong ([`Error`]), and the [`HelperProxy`] that speaks it. The same contract
+//! in the bus's own language is `dbus/org.airpods.Helper1.xml`; a test holds the two together.
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod link_name;
+pub mod names;
+mod options;
+mod proxy;
+mod status;
+
+pub use error::{Error, ErrorKind};
+pub use link_name::{InvalidLinkName, LinkName, Target};
+pub use options::{ClampOptions, PathMtu};
+pub use proxy::HelperProxy;
+pub use status::{ClampState, ClampStatus, Counters, Features, Mode, Origin, Status};

@@ -1,0 +1,24 @@
+//! The names that scripts, policies and units rely on.
+
+/// The well-known bus name the helper owns.
+pub const BUS_NAME: &str = "org.airpods.Helper1";
+/// The one object the helper serves.
+pub const OBJECT_PATH: &str = "/org/airpods/Helper1";
+/// The one interface of that object, beside the bus's standard ones.
+pub const INTERFACE: &str = "org.airpods.Helper1";
+/// What stands before an error's own name, see [`crate::ErrorKind`].
+pub const ERROR_PREFIX: &str = "org.airpods.Helper1.Error";
+/// The system user (and group) the helper runs as; made by `airpods.sysusers`.
+pub const HELPER_USER: &str = "airpods-helper";
+
+/// polkit's action for `ClampOn`.
+pub const ACTION_CLAMP_ON: &str = "org.airpods.helper1.clamp-on";
+/// polkit's action for `ClampOff`.
+pub const ACTION_CLAMP_OFF: &str = "org.airpods.helper1.clamp-off";
+/// polkit's action for `Reset`.
+pub const ACTION_RESET: &str = "org.airpods.helper1.reset";
+
+/// The nftables table the helper owns, in family `inet`.
+pub const TABLE: &str = "airpods";
+/// Most clamps the helper keeps at once; one more is `TooManyClamps`.
+pub const MAX_CLAMPS: usize = 256;
