@@ -1,1 +1,8 @@
-//! The helper daemon of airpods.
+//! The helper daemon of airpods: it keeps one nftables table in the state that authorised callers asked for.
+//!
+//! Read it along the life of a call: `bus` takes it, `authority` judges the caller, `clamp` decides what
+//! ought to hold, [`kernel`] makes it so.
+
+#![deny(unsafe_code)]
+
+pub mod kernel;

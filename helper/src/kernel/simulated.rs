@@ -1,0 +1,1 @@
+//! The kernel's twin for tests.
