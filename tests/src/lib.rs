@@ -1,1 +1,32 @@
-//! The laboratory of airpods.
+//! The laboratory of airpods: throw-away worlds in which the real programs run.
+//!
+//! * [`Netns`]: one network namespace, owned by a thread of the test, gone with it;
+//! * [`Sandbox`]: a whole throw-away host with its own mounts, processes, network, cgroups and users, in which the
+//!   real dbus-daemon, polkitd, podman and airpods-helper run, and from which nothing reaches the real host;
+//! * [`World`]: a sandbox whose default route is a VPN tunnel, a VPN server beyond it, an internet beyond that, and the
+//!   black holes that the project is about;
+//! * [`Capture`]: the SYNs that really were on a wire;
+//! * [`Image`]: the container image that needs no registry.
+//!
+//! Everything vanishes when its value is dropped and also when the test is killed. Read `tests/README.md` for examples.
+#![forbid(unsafe_code)]
+
+mod background;
+//mod capture;
+mod error;
+//mod image;
+mod netns;
+mod place;
+mod programs;
+pub mod sandbox;
+//mod tunnel;
+
+pub use background::Background;
+//pub use capture::{Capture, Family, Syn};
+pub use error::{Error, Result};
+//pub use image::Image;
+pub use netns::Netns;
+pub use place::{Place, run};
+pub use programs::{Program, repository};
+pub use sandbox::{Sandbox, Seat};
+//pub use tunnel::{BlackHole, Carrier, Transfer, World, WorldPlan};

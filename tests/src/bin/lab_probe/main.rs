@@ -1,0 +1,3 @@
+//! Soon.
+#![forbid(unsafe_code)]
+fn main() {}

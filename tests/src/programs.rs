@@ -1,0 +1,58 @@
+//! Where the programs of this workspace are, once built.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Doing, Error, Result};
+
+/// A program of this workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// The laboratory's own stage hand, which stands behind every [`crate::Sandbox`].
+    Lab,
+    /// The static program that is the container image and the internet's servers.
+    Probe,
+    /// The daemon.
+    Helper,
+    /// The command.
+    Client,
+}
+
+impl Program {
+    /// The built program: next to the running one (a test, the demo), or in the static target folder for the probe.
+    ///
+    /// # Errors
+    /// [`Error::NotBuilt`] with the command that builds it.
+    pub fn path(self) -> Result<PathBuf> {
+        let (path, hint) = match self {
+            Self::Lab => (profile_folder()?.join("airpods-lab"), "cargo build -p airpods-lab"),
+            Self::Helper => (profile_folder()?.join("airpods-helper"), "cargo build -p airpods-helper"),
+            Self::Client => (profile_folder()?.join("airpods"), "cargo build -p airpods"),
+            Self::Probe => (probe_path()?, "make probe"),
+        };
+        if path.is_file() { Ok(path) } else { Err(Error::NotBuilt { path, hint }) }
+    }
+}
+
+/// `target/<profile>`: a test binary lies in its `deps` folder, a program directly in it.
+fn profile_folder() -> Result<PathBuf> {
+    let exe = std::env::current_exe().doing(|| "find the running program".into())?;
+    let mut folder = exe.parent().unwrap_or(Path::new("/"));
+    if folder.ends_with("deps") || folder.ends_with("examples") {
+        folder = folder.parent().unwrap_or(folder);
+    }
+    Ok(folder.to_owned())
+}
+
+/// `make probe` builds into `target/static`, apart from everything that links dynamically.
+fn probe_path() -> Result<PathBuf> {
+    let profile = profile_folder()?;
+    let target = profile.parent().unwrap_or(&profile);
+    Ok(target.join("static").join(env!("LAB_TARGET")).join("release/lab-probe"))
+}
+
+/// The repository's root, where the bus, polkit and unit files lie.
+#[must_use]
+pub fn repository() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest).to_owned()
+}

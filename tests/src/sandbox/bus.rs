@@ -1,0 +1,124 @@
+//! The sandbox's system bus and its polkit: the real programs, at the standard addresses.
+
+use std::fs;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use super::Sandbox;
+use crate::background::Background;
+use crate::error::{Doing, Error, Result};
+use crate::place::{Place, run};
+
+const SOCKET: &str = "/run/dbus/system_bus_socket";
+const START_LIMIT: Duration = Duration::from_secs(10);
+
+impl Sandbox {
+    /// Starts dbus-daemon as the system bus. Services are activated by the bus's own setuid launcher, as on a machine
+    /// without systemd. Returns when the bus answers.
+    ///
+    /// # Errors
+    /// When dbus-daemon does not come up.
+    pub fn start_bus(&self) -> Result<()> {
+        let mut command = self.command("dbus-daemon");
+        command.args(["--system", "--nofork", "--nopidfile", "--nosyslog"]);
+        let mut bus = Background::start(&mut command, &self.log_path("bus"))?;
+        let socket = self.path(SOCKET);
+        bus.until("the system bus", START_LIMIT, || UnixStream::connect(&socket).is_ok())?;
+        if let Ok(mut slot) = self.bus.lock() {
+            *slot = Some(bus);
+        }
+        Ok(())
+    }
+
+    /// Stops the bus; its clients lose their connection.
+    pub fn stop_bus(&self) {
+        if let Ok(mut slot) = self.bus.lock() {
+            slot.take();
+        }
+        let _ = fs::remove_file(self.path(SOCKET));
+    }
+
+    /// Makes the bus read its policy and activation files again.
+    ///
+    /// # Errors
+    /// When the bus is not there.
+    pub fn reload_bus(&self) -> Result<()> {
+        self.sh(
+            "dbus-send --system --print-reply --dest=org.freedesktop.DBus /org/freedesktop/DBus \
+             org.freedesktop.DBus.ReloadConfig",
+        )
+        .map(drop)
+    }
+
+    /// Whether somebody owns a name on the bus.
+    ///
+    /// # Errors
+    /// When the bus is not there.
+    pub fn bus_name_has_owner(&self, name: &str) -> Result<bool> {
+        let answer = self.sh(&format!(
+            "dbus-send --system --print-reply --dest=org.freedesktop.DBus /org/freedesktop/DBus \
+             org.freedesktop.DBus.NameHasOwner string:{name}"
+        ))?;
+        Ok(answer.ends_with("boolean true"))
+    }
+
+    /// Starts polkitd and returns when it owns its name.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_polkit(&self) -> Result<()> {
+        let mut command = self.command("/usr/lib/polkit-1/polkitd");
+        let mut polkit = Background::start(&mut command, &self.log_path("polkit"))?;
+        polkit.until("polkitd", START_LIMIT, || {
+            self.bus_name_has_owner("org.freedesktop.PolicyKit1").unwrap_or(false)
+        })?;
+        if let Ok(mut slot) = self.polkit.lock() {
+            *slot = Some(polkit);
+        }
+        Ok(())
+    }
+
+    /// Kills polkitd and waits until its name is free. Nothing starts it again: its activation file is taken away, so
+    /// that "polkit is absent" is a state that stays.
+    ///
+    /// # Errors
+    /// When the bus is not there.
+    pub fn stop_polkit(&self) -> Result<()> {
+        let file = "/usr/share/dbus-1/system-services/org.freedesktop.PolicyKit1.service";
+        match fs::remove_file(self.path(file)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).doing(|| format!("remove `{file}`"));
+            }
+            _ => self.reload_bus()?,
+        }
+        if let Ok(mut slot) = self.polkit.lock() {
+            slot.take();
+        }
+        let start = Instant::now();
+        while self.bus_name_has_owner("org.freedesktop.PolicyKit1")? {
+            if start.elapsed() > START_LIMIT {
+                return Err(Error::NotReady { what: "polkitd's end".into(), said: "it still owns its name".into() });
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Adds a polkit rules file, in the JavaScript of polkit(8), under `/etc/polkit-1/rules.d`. polkitd reads it within a
+    /// moment; before [`Sandbox::start_polkit`] there is no such moment.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn add_polkit_rule(&self, name: &str, rule: &str) -> Result<()> {
+        self.write_file(&format!("/etc/polkit-1/rules.d/{name}.rules"), rule)
+    }
+
+    /// What `busctl --system ARGS` printed, run as root.
+    ///
+    /// # Errors
+    /// busctl's own error text.
+    pub fn busctl(&self, arguments: &[&str]) -> Result<String> {
+        let output = run(self.command("busctl").arg("--system").args(arguments))?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+}

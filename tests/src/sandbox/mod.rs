@@ -1,0 +1,217 @@
+//! A whole throw-away host.
+//!
+//! [`Sandbox::new`] takes about 50 ms. Inside there are the host's programs, seen through an overlay; the users of
+//! [`people::PEOPLE`]; no network but `lo`; and nothing running until a test starts it.
+
+mod bus;
+mod cgroup;
+mod install;
+pub mod people;
+mod root;
+pub mod stage;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+
+pub use install::HelperFiles;
+
+use crate::background::Background;
+use crate::error::{Doing, Error, Result};
+use crate::place::Place;
+use crate::programs::Program;
+
+/// A throw-away host. Dropping it kills everything inside and waits until mounts, namespaces and control groups are gone;
+/// killing the process that holds it has the same effect a moment later. While panicking, the drop prints the logs.
+#[derive(Debug)]
+pub struct Sandbox {
+    guardian: Child,
+    seat: Seat,
+    bus: Mutex<Option<Background>>,
+    polkit: Mutex<Option<Background>>,
+}
+
+impl Sandbox {
+    /// A fresh host. Needs root.
+    ///
+    /// # Errors
+    /// When the laboratory's program is not built, or the kernel refuses one of the steps.
+    pub fn new() -> Result<Self> {
+        let lab = Program::Lab.path()?;
+        let mut guardian = Command::new(&lab)
+            .arg("guardian")
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .doing(|| format!("start `{}`", lab.display()))?;
+        let mut said = String::new();
+        if let Some(out) = guardian.stdout.take() {
+            BufReader::new(out).read_line(&mut said).doing(|| "hear from the guardian".into())?;
+        }
+        let init = said.trim().strip_prefix(stage::READY).and_then(|pid| pid.trim().parse().ok());
+        let Some(init) = init else {
+            let _ = guardian.wait();
+            return Err(Error::NotReady { what: "the sandbox".into(), said: said.trim().into() });
+        };
+        let seat = Seat { init, lab, netns: None, user: None };
+        Ok(Self { guardian, seat, bus: Mutex::default(), polkit: Mutex::default() })
+    }
+
+    /// Process 1 of the sandbox, seen from outside.
+    #[must_use]
+    pub fn init(&self) -> u32 {
+        self.seat.init
+    }
+
+    /// The sandbox's root folder, as a path that works from outside: `/proc/PID/root`. Absolute symbolic links below it
+    /// are followed on the host: name the file that is meant (`/run`, not `/var/run`).
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        self.seat.root()
+    }
+
+    /// A path of the sandbox, as one that works from outside.
+    #[must_use]
+    pub fn path(&self, inside: &str) -> PathBuf {
+        self.seat.root().join(inside.trim_start_matches('/'))
+    }
+
+    /// The sandbox's root user in its own network.
+    #[must_use]
+    pub fn seat(&self) -> &Seat {
+        &self.seat
+    }
+
+    /// A user of the sandbox: one of [`people::PEOPLE`], `airpods-helper`, or a system user.
+    #[must_use]
+    pub fn as_user(&self, name: &str) -> Seat {
+        self.seat.as_user(name)
+    }
+
+    /// Makes a further network namespace inside (the VPN server, the internet) with `lo` up.
+    ///
+    /// # Errors
+    /// When the name is taken.
+    pub fn add_netns(&self, name: &str) -> Result<Seat> {
+        self.sh(&format!("ip netns add {name}"))?;
+        let seat = Seat { netns: Some(name.to_owned()), ..self.seat.clone() };
+        seat.sh("ip link set lo up")?;
+        Ok(seat)
+    }
+
+    /// Writes a file inside, making its folder, readable by everybody.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_file(&self, inside: &str, content: impl AsRef<[u8]>) -> Result<()> {
+        let path = self.path(inside);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).doing(|| format!("make `{}`", folder.display()))?;
+        }
+        fs::write(&path, content).doing(|| format!("write `{}`", path.display()))
+    }
+
+    /// Reads a text file of the sandbox.
+    ///
+    /// # Errors
+    /// When it is not there or is no text.
+    pub fn read_file(&self, inside: &str) -> Result<String> {
+        let path = self.path(inside);
+        fs::read_to_string(&path).doing(|| format!("read `{}`", path.display()))
+    }
+
+    /// The path from outside of a log inside: pass it to [`Background::start`], and [`Sandbox::logs`] shows it.
+    #[must_use]
+    pub fn log_path(&self, name: &str) -> PathBuf {
+        self.path(root::LOGS).join(format!("{name}.log"))
+    }
+
+    /// Everything that the bus, polkitd, the helper (whose standard error is the bus's, when the bus started it) and the
+    /// servers said.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        let mut logs: Vec<PathBuf> =
+            fs::read_dir(self.path(root::LOGS)).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        logs.sort();
+        logs.iter().fold(String::new(), |text, log| {
+            let said = fs::read_to_string(log).unwrap_or_default();
+            let name = log.file_name().unwrap_or_default().to_string_lossy();
+            if said.is_empty() { text } else { format!("{text}--- {name}\n{}\n", said.trim_end()) }
+        })
+    }
+}
+
+impl Place for Sandbox {
+    fn command(&self, program: &str) -> Command {
+        self.seat.command(program)
+    }
+
+    fn link_target(&self) -> String {
+        self.seat.link_target()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.logs());
+        }
+        drop(self.guardian.stdin.take());
+        let _ = self.guardian.wait();
+    }
+}
+
+/// A place in a sandbox: one user in one of its network namespaces.
+///
+/// A command's process id outside is that of its way in, which passes SIGTERM, SIGINT and SIGHUP on, and whose death by
+/// [`std::process::Child::kill`] takes the command along, unless that changed its user by itself as daemons do.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    init: u32,
+    lab: PathBuf,
+    netns: Option<String>,
+    user: Option<String>,
+}
+
+impl Seat {
+    /// The same place as another user.
+    #[must_use]
+    pub fn as_user(&self, name: &str) -> Self {
+        Self { user: Some(name.to_owned()).filter(|name| name != "root"), ..self.clone() }
+    }
+
+    fn root(&self) -> PathBuf {
+        Path::new("/proc").join(self.init.to_string()).join("root")
+    }
+}
+
+impl Place for Seat {
+    fn command(&self, program: &str) -> Command {
+        let user = self.user.as_deref().unwrap_or("root");
+        let mut command = Command::new(&self.lab);
+        command
+            .args(["enter", "--init", &self.init.to_string()])
+            .args(self.netns.iter().flat_map(|name| ["--netns", name]))
+            .args(self.user.iter().flat_map(|name| ["--user", name]))
+            .args(["--", program])
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("HOME", people::home(user))
+            .env("USER", user)
+            .env("LOGNAME", user)
+            .env("LANG", "C.UTF-8")
+            .env("TERM", "dumb");
+        if let Some(person) = people::person(user) {
+            command.env("XDG_RUNTIME_DIR", format!("/run/user/{}", person.uid));
+        }
+        command
+    }
+
+    fn link_target(&self) -> String {
+        // Namespaces made with `ip netns add` go by name; process 1 of the sandbox stands for its own.
+        self.netns.clone().unwrap_or_else(|| "1".into())
+    }
+}
