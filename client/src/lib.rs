@@ -1,1 +1,3 @@
 //! The client of airpods.
+
+pub mod podman;

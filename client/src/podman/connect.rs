@@ -1,0 +1,235 @@
+//! Finds podman: a socket that is named, the user's or the system's socket where one answers,
+//! else a `podman system service` of our own that lives as long as the command.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, Uid};
+
+use super::{PodmanError, Rest, Result};
+
+/// The key by which a user names a socket.
+const KEY: &str = "runtime.podman_url";
+
+/// The variable by which podman's own remote client is told its socket.
+const VARIABLE: &str = "CONTAINER_HOST";
+
+/// How long a socket may take to answer. podman answers in 1 ms; a socket that systemd listens on
+/// first has to start it.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// How long our own service may take to listen; it takes 40 ms, and seconds on a loaded machine
+/// whose storage podman sets up for the first time.
+const STARTUP: Duration = Duration::from_secs(30);
+
+/// How long our own service may take to end before it is killed.
+const END: Duration = Duration::from_secs(5);
+
+/// Where podman was found, or is to be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A socket that a key or a variable names.
+    Named {
+        /// The socket.
+        socket: PathBuf,
+        /// The key or variable.
+        origin: &'static str,
+    },
+    /// The socket that systemd keeps for this user, or for root, if it answers; else our own.
+    Usual {
+        /// The socket.
+        socket: PathBuf,
+    },
+}
+
+impl Place {
+    /// Decides from the configuration, the environment and the user.
+    ///
+    /// `runtime_dir` is `$XDG_RUNTIME_DIR`.
+    pub fn choose(
+        podman_url: Option<&str>,
+        container_host: Option<&str>,
+        runtime_dir: Option<&Path>,
+        root: bool,
+    ) -> Result<Option<Self>> {
+        for (url, origin) in [(podman_url, KEY), (container_host, VARIABLE)] {
+            if let Some(url) = url.filter(|url| !url.is_empty()) {
+                let path = url.strip_prefix("unix://").map(PathBuf::from);
+                return match path {
+                    Some(socket) if socket.is_absolute() => Ok(Some(Self::Named { socket, origin })),
+                    _ => Err(PodmanError::UnsupportedUrl { url: url.into(), origin }),
+                };
+            }
+        }
+        let folder = if root { Some(Path::new("/run")) } else { runtime_dir };
+        Ok(folder.map(|folder| Self::Usual { socket: folder.join("podman/podman.sock") }))
+    }
+}
+
+/// A podman, and the service of our own that may stand behind it.
+#[derive(Debug)]
+pub struct Connection {
+    /// The podman.
+    pub podman: Rest,
+    /// Ends with this value.
+    _service: Option<Service>,
+}
+
+/// Connects to podman by the rules of [`Place`].
+pub async fn connect(podman_url: Option<&str>) -> Result<Connection> {
+    let container_host = std::env::var(VARIABLE).ok();
+    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let root = Uid::effective().is_root();
+    let place = Place::choose(podman_url, container_host.as_deref(), runtime_dir.as_deref(), root)?;
+    match place {
+        Some(Place::Named { socket, origin }) => match answer(&socket).await {
+            Ok(podman) => Ok(Connection { podman, _service: None }),
+            Err(source) => Err(PodmanError::NoAnswer { socket, origin, source }),
+        },
+        Some(Place::Usual { socket }) if is_socket(&socket) => match answer(&socket).await {
+            Ok(podman) => Ok(Connection { podman, _service: None }),
+            Err(_) => own(runtime_dir.as_deref()).await,
+        },
+        _ => own(runtime_dir.as_deref()).await,
+    }
+}
+
+/// Whether there is a socket at all.
+fn is_socket(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
+}
+
+/// A podman that answers on a socket in time.
+async fn answer(socket: &Path) -> io::Result<Rest> {
+    match tokio::time::timeout(ANSWER, Rest::open(socket)).await {
+        Ok(Ok(podman)) => Ok(podman),
+        Ok(Err(PodmanError::Connection(error))) => match error.downcast::<io::Error>() {
+            Ok(error) => Err(*error),
+            Err(error) => Err(io::Error::other(error)),
+        },
+        Ok(Err(error)) => Err(io::Error::other(error)),
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// Starts a service of our own and connects to it.
+async fn own(runtime_dir: Option<&Path>) -> Result<Connection> {
+    let mut service = Service::start(runtime_dir)?;
+    let podman = service.ready().await?;
+    Ok(Connection { podman, _service: Some(service) })
+}
+
+/// A running `podman system service`. Dropping it ends the process and removes its folder.
+#[derive(Debug)]
+struct Service {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Service {
+    fn start(runtime_dir: Option<&Path>) -> Result<Self> {
+        let failed = |error: io::Error| PodmanError::ServiceFailed { reason: error.to_string() };
+        let folder = private_folder(runtime_dir).map_err(failed)?;
+        let child = File::create(folder.join("log")).and_then(|log| spawn(&folder, log));
+        match child {
+            Ok(child) => Ok(Self { child, folder }),
+            Err(error) => {
+                // Best effort: the folder is empty but for the log, and the error to tell is this one.
+                let _ = std::fs::remove_dir_all(&folder);
+                Err(if error.kind() == io::ErrorKind::NotFound { PodmanError::Missing } else { failed(error) })
+            }
+        }
+    }
+
+    async fn ready(&mut self) -> Result<Rest> {
+        let socket = self.folder.join("podman.sock");
+        let start = Instant::now();
+        loop {
+            if is_socket(&socket)
+                && let Ok(podman) = Rest::open(&socket).await
+            {
+                return Ok(podman);
+            }
+            let ended = self.child.try_wait().is_ok_and(|status| status.is_some());
+            if ended || start.elapsed() > STARTUP {
+                let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+                let last = log.lines().rev().find(|line| !line.trim().is_empty());
+                let reason = last.unwrap_or("it did not listen in time").trim().to_owned();
+                return Err(PodmanError::ServiceFailed { reason });
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if let Ok(pid) = i32::try_from(self.child.id()) {
+            // It can only fail when the process has already ended.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+        let start = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if start.elapsed() > END {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// The service in a process group of its own, so that Ctrl-C ends the command and not the podman
+/// by which the command tidies up. `setpriv` makes the kernel end it should we be killed.
+fn spawn(folder: &Path, log: File) -> io::Result<Child> {
+    let podman = find("podman").ok_or(io::ErrorKind::NotFound)?;
+    let mut command = match find("setpriv") {
+        Some(setpriv) => {
+            let mut command = Command::new(setpriv);
+            command.args(["--pdeathsig", "TERM", "--"]).arg(podman);
+            command
+        }
+        None => Command::new(podman),
+    };
+    command
+        .args(["system", "service", "--time=0"])
+        .arg(format!("unix://{}", folder.join("podman.sock").display()))
+        .env_remove(VARIABLE)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .process_group(0)
+        .spawn()
+}
+
+/// A program by the search path.
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+/// A new folder that only this user can enter.
+fn private_folder(runtime_dir: Option<&Path>) -> io::Result<PathBuf> {
+    let parent = match runtime_dir {
+        Some(folder) if folder.is_dir() => folder.to_path_buf(),
+        _ => std::env::temp_dir(),
+    };
+    let stem = format!("airpods-podman-{}", std::process::id());
+    for attempt in 0..100 {
+        let folder = parent.join(format!("{stem}-{attempt}"));
+        match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+            Ok(()) => return Ok(folder),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}

@@ -1,0 +1,101 @@
+//! What can go wrong between this program and podman.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A failed call to podman, or a podman that cannot be reached.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PodmanError {
+    /// No socket answers and there is no `podman` to start one with.
+    #[error("podman is not installed")]
+    Missing,
+
+    /// `runtime.podman_url` or `CONTAINER_HOST` names something this program cannot speak to.
+    #[error("`{url}` from `{origin}` is not the address of a podman socket")]
+    UnsupportedUrl {
+        /// What was given.
+        url: String,
+        /// The key or variable that it came from.
+        origin: &'static str,
+    },
+
+    /// The socket that was asked for by name does not answer.
+    #[error("podman does not answer on `{}`, which `{origin}` names", socket.display())]
+    NoAnswer {
+        /// The socket.
+        socket: PathBuf,
+        /// The key or variable that it came from.
+        origin: &'static str,
+        /// What connecting to it said.
+        #[source]
+        source: io::Error,
+    },
+
+    /// Our own `podman system service` did not come up.
+    #[error("`podman system service` did not start: {reason}")]
+    ServiceFailed {
+        /// Its last words, or what starting it said.
+        reason: String,
+    },
+
+    /// The connection broke.
+    #[error("the connection to podman broke")]
+    Connection(#[source] Box<dyn std::error::Error + Send + Sync>),
+
+    /// podman said no; `message` is its own sentence.
+    #[error("podman: {message}")]
+    Refused {
+        /// The HTTP status; 404 and 409 carry meaning, most failures are 500.
+        status: u16,
+        /// podman's own words.
+        message: String,
+    },
+
+    /// An answer that this program does not understand.
+    #[error("podman answered `{what}` in an unknown form")]
+    Answer {
+        /// The call.
+        what: String,
+        /// What reading it said.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl PodmanError {
+    /// Whether podman says that the thing asked for does not exist.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { status: 404, .. })
+    }
+
+    /// podman's own words, where it said any.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::Refused { message, .. } => message.clone(),
+            other => other.to_string(),
+        }
+    }
+
+    /// What to do next, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing => Some("install it: `sudo apt install podman`".into()),
+            Self::UnsupportedUrl { .. } => Some("write it like `unix:///run/podman/podman.sock`".into()),
+            Self::NoAnswer { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some("the socket belongs to another user: give your user access to it, or unset the key to use your own podman".into())
+            }
+            Self::NoAnswer { .. } => {
+                Some("start it with `systemctl enable --now podman.socket`, or unset the key to let airpods start podman by itself".into())
+            }
+            Self::ServiceFailed { .. } => Some("see what `podman info` says".into()),
+            Self::Refused { message, .. } if message.contains("catatonit") => {
+                Some("a pod needs the program `catatonit`: `sudo apt install catatonit`".into())
+            }
+            Self::Refused { .. } | Self::Connection(_) | Self::Answer { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Cuts the two streams that podman sends into lines: a pull's JSON lines, and a log's frames.
+
+use crate::podman::model::{LogLine, LogSource};
+
+/// Bytes cut at newlines.
+#[derive(Default)]
+pub(super) struct Lines {
+    unfinished: Vec<u8>,
+}
+
+impl Lines {
+    /// Takes a piece and yields the lines it completes, without their newlines.
+    pub(super) fn push(&mut self, piece: &[u8]) -> Vec<Vec<u8>> {
+        self.unfinished.extend_from_slice(piece);
+        let mut lines = Vec::new();
+        while let Some(end) = self.unfinished.iter().position(|byte| *byte == b'\n') {
+            let mut line: Vec<u8> = self.unfinished.drain(..=end).collect();
+            line.pop();
+            lines.push(line);
+        }
+        lines
+    }
+
+    /// What came after the last newline.
+    pub(super) fn rest(&mut self) -> Option<Vec<u8>> {
+        (!self.unfinished.is_empty()).then(|| std::mem::take(&mut self.unfinished))
+    }
+}
+
+/// The frame in front of each piece of a log: stream (1 stdout, 2 stderr), three zero bytes and
+/// the length as a big-endian 32-bit number (Docker's API, `ContainerAttach`, "Stream format").
+const HEADER: usize = 8;
+
+/// Frames cut into lines, each stream by itself.
+#[derive(Default)]
+pub(super) struct Frames {
+    unread: Vec<u8>,
+    stdout: Lines,
+    stderr: Lines,
+}
+
+impl Frames {
+    /// Takes a piece and yields the lines it completes.
+    pub(super) fn push(&mut self, piece: &[u8]) -> Vec<LogLine> {
+        self.unread.extend_from_slice(piece);
+        let mut lines = Vec::new();
+        while let Some(&[stream, _, _, _, a, b, c, d]) = self.unread.first_chunk::<HEADER>() {
+            let length = u32::from_be_bytes([a, b, c, d]) as usize;
+            if self.unread.len() < HEADER + length {
+                break;
+            }
+            let frame: Vec<u8> = self.unread.drain(..HEADER + length).skip(HEADER).collect();
+            let source = if stream == 2 { LogSource::Stderr } else { LogSource::Stdout };
+            let complete = self.of(source).push(&frame);
+            lines.extend(complete.into_iter().map(|text| LogLine { source, text }));
+        }
+        lines
+    }
+
+    /// The last lines, where they do not end in a newline.
+    pub(super) fn rest(&mut self) -> Vec<LogLine> {
+        [LogSource::Stdout, LogSource::Stderr]
+            .into_iter()
+            .filter_map(|source| Some(LogLine { source, text: self.of(source).rest()? }))
+            .collect()
+    }
+
+    fn of(&mut self, source: LogSource) -> &mut Lines {
+        match source {
+            LogSource::Stdout => &mut self.stdout,
+            LogSource::Stderr => &mut self.stderr,
+        }
+    }
+}

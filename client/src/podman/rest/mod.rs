@@ -1,0 +1,209 @@
+//! The real podman, through its REST API (libpod, the same in 4.x and 5.x).
+
+mod decode;
+mod encode;
+mod frames;
+mod http;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use hyper::Method;
+
+use super::{
+    Container, ContainerDetail, ContainerSpec, HostFacts, LogLine, LogOptions, Network, NetworkSpec, Pod, PodSpec,
+    Podman, PodmanError, PullProgress, Result, Version,
+};
+use frames::{Frames, Lines};
+use http::{Http, escape};
+
+/// A podman behind a socket.
+#[derive(Debug)]
+pub struct Rest {
+    http: Http,
+    version: Version,
+}
+
+impl Rest {
+    /// Says hello to the podman behind `socket`; 1 ms.
+    pub async fn open(socket: &Path) -> Result<Self> {
+        let http = Http { socket: PathBuf::from(socket) };
+        let response = http.send::<()>(Method::GET, "/_ping", None).await?;
+        let version = response
+            .headers()
+            .get("Libpod-Api-Version")
+            .and_then(|value| value.to_str().ok())
+            .and_then(Version::parse)
+            .ok_or_else(|| PodmanError::Refused {
+                status: response.status().as_u16(),
+                message: format!("{} is not the socket of a podman", socket.display()),
+            })?;
+        Ok(Self { http, version })
+    }
+}
+
+impl Podman for Rest {
+    fn version(&self) -> Version {
+        self.version
+    }
+
+    async fn host_facts(&self) -> Result<HostFacts> {
+        Ok(self.http.get::<decode::InfoAnswer>("/info").await?.into())
+    }
+
+    async fn image_exists(&self, image: &str) -> Result<bool> {
+        let path = format!("/images/{}/exists", escape(image));
+        match self.http.send::<()>(Method::GET, &path, None).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn pull(&self, image: &str, progress: &mut dyn FnMut(PullProgress)) -> Result<()> {
+        // libpod's own call reports bytes only since 4.4; Docker's form of it does in all versions.
+        let path = format!("/v1.40/images/create?fromImage={}", escape(image));
+        let mut response = self.http.send_raw::<()>(Method::POST, &path, None).await?;
+        let mut lines = Lines::default();
+        while let Some(piece) = http::next(&mut response).await? {
+            for line in lines.push(&piece) {
+                report(&line, progress)?;
+            }
+        }
+        lines.rest().map_or(Ok(()), |line| report(&line, progress))
+    }
+
+    async fn networks(&self) -> Result<Vec<Network>> {
+        let answer: Vec<decode::NetworkAnswer> = self.http.get("/networks/json").await?;
+        Ok(answer.into_iter().map(Into::into).collect())
+    }
+
+    async fn create_network(&self, spec: &NetworkSpec) -> Result<Network> {
+        let body = self.http.post("/networks/create", Some(&encode::network(spec))).await?;
+        serde_json::from_slice::<decode::NetworkAnswer>(&body)
+            .map(Into::into)
+            .map_err(|source| PodmanError::Answer { what: "/networks/create".into(), source })
+    }
+
+    async fn remove_network(&self, name: &str) -> Result<()> {
+        self.http.delete(&format!("/networks/{}", escape(name))).await.map(drop)
+    }
+
+    async fn volumes(&self) -> Result<Vec<String>> {
+        let answer: Vec<decode::VolumeAnswer> = self.http.get("/volumes/json").await?;
+        Ok(answer.into_iter().map(|volume| volume.name).collect())
+    }
+
+    async fn create_volume(&self, name: &str) -> Result<()> {
+        let body = encode::VolumeBody { name, labels: BTreeMap::new() };
+        self.http.post("/volumes/create", Some(&body)).await.map(drop)
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<()> {
+        self.http.delete(&format!("/volumes/{}", escape(name))).await.map(drop)
+    }
+
+    async fn pods(&self) -> Result<Vec<Pod>> {
+        let answer: Option<Vec<decode::PodAnswer>> = self.http.get("/pods/json").await?;
+        Ok(answer.into_iter().flatten().map(Into::into).collect())
+    }
+
+    async fn create_pod(&self, spec: &PodSpec) -> Result<()> {
+        self.http.post("/pods/create", Some(&encode::pod(spec))).await.map(drop)
+    }
+
+    async fn stop_pod(&self, name: &str, timeout_seconds: u32) -> Result<()> {
+        let path = format!("/pods/{}/stop?t={timeout_seconds}", escape(name));
+        self.http.post::<()>(&path, None).await.map(drop)
+    }
+
+    async fn remove_pod(&self, name: &str) -> Result<()> {
+        self.http.delete(&format!("/pods/{}?force=true", escape(name))).await.map(drop)
+    }
+
+    async fn containers(&self) -> Result<Vec<Container>> {
+        let answer: Vec<decode::ContainerAnswer> = self.http.get("/containers/json?all=true").await?;
+        Ok(answer.into_iter().filter(|container| !container.is_infra).map(Into::into).collect())
+    }
+
+    async fn inspect_container(&self, name: &str) -> Result<ContainerDetail> {
+        let detail: decode::DetailAnswer = self.inspect(name).await?;
+        let dns = match detail.network_owner() {
+            Some(owner) => self.inspect(owner).await?.dns(),
+            None => detail.dns(),
+        };
+        Ok(detail.into_detail(dns))
+    }
+
+    async fn create_container(&self, spec: &ContainerSpec) -> Result<()> {
+        self.http.post("/containers/create", Some(&encode::container(spec))).await.map(drop)
+    }
+
+    async fn start_container(&self, name: &str) -> Result<()> {
+        self.http.post::<()>(&format!("/containers/{}/start", escape(name)), None).await.map(drop)
+    }
+
+    async fn stop_container(&self, name: &str, timeout_seconds: u32) -> Result<()> {
+        let path = format!("/containers/{}/stop?timeout={timeout_seconds}", escape(name));
+        self.http.post::<()>(&path, None).await.map(drop)
+    }
+
+    async fn remove_container(&self, name: &str) -> Result<()> {
+        let path = format!("/containers/{}?force=true&v=true&timeout=0", escape(name));
+        self.http.delete(&path).await.map(drop)
+    }
+
+    async fn logs(&self, name: &str, options: &LogOptions, sink: &mut dyn FnMut(LogLine) -> bool) -> Result<()> {
+        let path = log_path(name, options);
+        let mut response = self.http.send::<()>(Method::GET, &path, None).await?;
+        let mut frames = Frames::default();
+        while let Some(piece) = http::next(&mut response).await? {
+            for line in frames.push(&piece) {
+                if !sink(line) {
+                    return Ok(());
+                }
+            }
+        }
+        for line in frames.rest() {
+            if !sink(line) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Rest {
+    async fn inspect(&self, name: &str) -> Result<decode::DetailAnswer> {
+        self.http.get(&format!("/containers/{}/json", escape(name))).await
+    }
+}
+
+/// One line of a pull's report; an error in it is the pull's failure.
+fn report(line: &[u8], progress: &mut dyn FnMut(PullProgress)) -> Result<()> {
+    if line.iter().all(u8::is_ascii_whitespace) {
+        return Ok(());
+    }
+    let answer: decode::PullAnswer =
+        serde_json::from_slice(line).map_err(|source| PodmanError::Answer { what: "/images/create".into(), source })?;
+    if !answer.error.is_empty() {
+        return Err(PodmanError::Refused { status: 200, message: answer.error });
+    }
+    let bytes = answer.progress_detail;
+    progress(PullProgress {
+        layer: answer.id,
+        status: answer.status,
+        bytes: (bytes.total > 0).then_some((bytes.current, bytes.total)),
+    });
+    Ok(())
+}
+
+fn log_path(name: &str, options: &LogOptions) -> String {
+    let follow = options.follow.then(|| "&follow=true".to_owned());
+    let tail = options.tail.map(|tail| format!("&tail={tail}"));
+    let since = options.since.as_deref().map(|since| format!("&since={}", escape(since)));
+    let chosen: String = [follow, tail, since].into_iter().flatten().collect();
+    format!("/containers/{}/logs?stdout=true&stderr=true{chosen}", escape(name))
+}
