@@ -5,4 +5,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod authority;
+pub mod clamp;
 pub mod kernel;
+pub mod log;

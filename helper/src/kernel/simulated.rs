@@ -1,1 +1,173 @@
-//! The kernel's twin for tests.
+//! The kernel's twin for tests: a table and links in memory, which a test changes as the world would.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use airpods_dbus::{Counters, Features};
+
+use super::{Event, Held, Kernel, KernelError, Link, Ruleset, Watch};
+
+/// A kernel in memory. Clones share one world, so that a test keeps one in its hand.
+#[derive(Clone, Default)]
+pub struct Simulated(Arc<Mutex<World>>);
+
+/// How a simulated kernel refuses to change its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The batch is refused with `EINVAL`.
+    Refused,
+    /// The table belongs to somebody else.
+    Conflict,
+    /// There is no `nf_tables`.
+    Unsupported,
+    /// There is no right to change anything.
+    NotPermitted,
+}
+
+#[derive(Default)]
+struct World {
+    links: Vec<Link>,
+    table: Option<Ruleset>,
+    counters: Counters,
+    refusal: Option<Refusal>,
+    applied: usize,
+    watchers: Vec<(UnixStream, Arc<Mutex<Vec<Event>>>)>,
+}
+
+impl Simulated {
+    /// A kernel with these links and no table.
+    #[must_use]
+    pub fn with_links(links: Vec<Link>) -> Self {
+        let kernel = Self::default();
+        kernel.world().links = links;
+        kernel
+    }
+
+    /// Replaces the links, as if they came and went, and reports that.
+    pub fn set_links(&self, links: Vec<Link>) {
+        self.world().links = links;
+        self.report(Event::Network);
+    }
+
+    /// Removes the table, as somebody else's `nft flush ruleset` would without the owner flag, and reports that.
+    pub fn remove_table(&self) {
+        self.world().table = None;
+        self.report(Event::Rules { pid: 4711 });
+    }
+
+    /// Refuses every change from now on, or none.
+    pub fn refuse(&self, refusal: Option<Refusal>) {
+        self.world().refusal = refusal;
+    }
+
+    /// What the table holds.
+    #[must_use]
+    pub fn table(&self) -> Option<Ruleset> {
+        self.world().table.clone()
+    }
+
+    /// How often the table was changed.
+    #[must_use]
+    pub fn times_applied(&self) -> usize {
+        self.world().applied
+    }
+
+    /// Reports an event to every watcher.
+    pub fn report(&self, event: Event) {
+        for (bell, events) in &mut self.world().watchers {
+            locked(events).push(event);
+            // A full pipe has been rung already, and a closed one has nobody at its end.
+            drop(bell.write(&[0]));
+        }
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        locked(&self.0)
+    }
+}
+
+impl World {
+    fn held(&self) -> Option<Held> {
+        let text = |ruleset: &Ruleset| format!("table inet airpods {{ # {ruleset:?}\n}}\n");
+        self.table.as_ref().map(|ruleset| Held {
+            ruleset: ruleset.clone(),
+            counters: self.counters,
+            owned: true,
+            text: text(ruleset),
+        })
+    }
+}
+
+impl Refusal {
+    fn error(self) -> KernelError {
+        match self {
+            Self::Refused => KernelError::Refused {
+                step: "rule in chain clamp".to_owned(),
+                source: io::Error::from_raw_os_error(nix::libc::EINVAL),
+            },
+            Self::Conflict => KernelError::Conflict,
+            Self::Unsupported => KernelError::Unsupported { piece: "nf_tables".to_owned() },
+            Self::NotPermitted => KernelError::NotPermitted,
+        }
+    }
+}
+
+impl Kernel for Simulated {
+    fn links(&mut self) -> Result<Vec<Link>, KernelError> {
+        Ok(self.world().links.clone())
+    }
+
+    fn apply(&mut self, wanted: &Ruleset) -> Result<Option<Held>, KernelError> {
+        let mut world = self.world();
+        if let Some(refusal) = world.refusal {
+            return Err(refusal.error());
+        }
+        world.table = Some(wanted.clone()).filter(|ruleset| !ruleset.is_empty());
+        world.applied += 1;
+        Ok(world.held())
+    }
+
+    fn held(&mut self) -> Result<Option<Held>, KernelError> {
+        Ok(self.world().held())
+    }
+
+    fn features(&mut self) -> Features {
+        Features { owner: true }
+    }
+
+    fn watch(&mut self) -> Result<Box<dyn Watch>, KernelError> {
+        let failed = |source| KernelError::Netlink { doing: "watching", source };
+        let (here, there) = UnixStream::pair().map_err(failed)?;
+        for end in [&here, &there] {
+            end.set_nonblocking(true).map_err(failed)?;
+        }
+        let events = Arc::default();
+        self.world().watchers.push((there, Arc::clone(&events)));
+        Ok(Box::new(Bell { rung: here, events }))
+    }
+}
+
+struct Bell {
+    rung: UnixStream,
+    events: Arc<Mutex<Vec<Event>>>,
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.rung.as_fd()
+    }
+}
+
+impl Watch for Bell {
+    fn drain(&mut self) -> Result<Vec<Event>, KernelError> {
+        while self.rung.read(&mut [0; 64]).is_ok_and(|read| read > 0) {}
+        Ok(std::mem::take(&mut *locked(&self.events)))
+    }
+}
+
+/// A test that panics while it holds the lock has failed already; the others go on.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

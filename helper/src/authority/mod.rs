@@ -1,0 +1,211 @@
+//! May this caller do that?
+//!
+//! An [`Authority`] only answers; what its answer means is judged in one place here, and [`authorise`] alone can make
+//! a [`Permit`], which the keeper demands for every change. So there is no change without a judgement, and no
+//! judgement that outlives its call.
+
+mod polkit;
+pub mod recording;
+
+use async_trait::async_trait;
+use zbus::message::{Flags, Header};
+use zbus::names::OwnedUniqueName;
+use zbus_polkit::policykit1::Subject;
+
+use airpods_dbus::{Error, ErrorKind, names};
+
+use crate::clamp::Request;
+use crate::log::{Line, Log};
+
+pub use polkit::Polkit;
+
+/// What is asked of polkit, one for each mutating method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// `ClampOn`.
+    ClampOn,
+    /// `ClampOff`.
+    ClampOff,
+    /// `Reset`.
+    Reset,
+}
+
+impl Action {
+    /// Every method of the interface, and the action it needs; reads need none. A method that is missing here fails
+    /// a test.
+    pub const OF_METHODS: [(&'static str, Option<Self>); 4] = [
+        ("ClampOn", Some(Self::ClampOn)),
+        ("ClampOff", Some(Self::ClampOff)),
+        ("Reset", Some(Self::Reset)),
+        ("GetStatus", None),
+    ];
+
+    /// The action that a request needs.
+    #[must_use]
+    pub fn of(request: &Request) -> Self {
+        match request {
+            Request::ClampOn(..) => Self::ClampOn,
+            Request::ClampOff(_) => Self::ClampOff,
+            Request::Reset => Self::Reset,
+        }
+    }
+
+    /// Its identifier in polkit's policy.
+    #[must_use]
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::ClampOn => names::ACTION_CLAMP_ON,
+            Self::ClampOff => names::ACTION_CLAMP_OFF,
+            Self::Reset => names::ACTION_RESET,
+        }
+    }
+
+    /// The word for it in details and in the log.
+    #[must_use]
+    pub fn operation(self) -> &'static str {
+        match self {
+            Self::ClampOn => "clamp-on",
+            Self::ClampOff => "clamp-off",
+            Self::Reset => "reset",
+        }
+    }
+}
+
+/// Who calls, as the bus daemon vouches for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The connection's unique name, which is never given to another one.
+    pub name: OwnedUniqueName,
+    /// The user who opened the connection.
+    pub uid: u32,
+}
+
+/// What an authority is asked.
+#[derive(Debug)]
+pub struct Question {
+    /// Whom it is about: always the caller's unique bus name. A process id could be another process' by now.
+    pub subject: Subject,
+    /// Who calls.
+    pub caller: Caller,
+    /// What is to be done.
+    pub action: Action,
+    /// The detail `interface`: the link's name, or words for all of them.
+    pub interface: String,
+    /// Whether the person at the caller's end may be asked for a password: the message allows it.
+    pub interaction: bool,
+}
+
+impl Question {
+    /// The question whether the sender of the message with this header may do what is requested.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AccessDenied`] if the message has no sender, and so did not come over a bus.
+    pub fn about(header: &Header<'_>, caller: Caller, request: &Request) -> Result<Self, Error> {
+        let subject = Subject::new_for_message_header(header)
+            .map_err(|_| ErrorKind::AccessDenied.because("the call has no sender, so nobody can be held to it"))?;
+        let interface = match request {
+            Request::ClampOn(target, _) | Request::ClampOff(target) => target.to_string(),
+            Request::Reset => "every link".to_owned(),
+        };
+        let interaction = header.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH);
+        Ok(Self { subject, caller, action: Action::of(request), interface, interaction })
+    }
+}
+
+/// An authority's answer, as polkit gives it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// The subject may.
+    pub is_authorized: bool,
+    /// The subject might, after a password.
+    pub is_challenge: bool,
+    /// The person at the prompt closed it.
+    pub is_dismissed: bool,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoAnswer {
+    /// Nobody is there to answer, or not in time.
+    #[error("polkit cannot be reached: {0}")]
+    Unreachable(String),
+    /// It answered with an error, as it does for an action that is not installed.
+    #[error("polkit failed: {0}")]
+    Failed(String),
+}
+
+/// Who answers whether a caller may do something.
+#[async_trait]
+pub trait Authority: Send + Sync {
+    /// Asks. Takes as long as a prompt is open if the question allows interaction, else at most 2 s. Dropping the
+    /// future takes the question back.
+    async fn ask(&self, question: &Question) -> Result<Answer, NoAnswer>;
+}
+
+/// The judgement that one caller may do one thing, once. Only [`authorise`] makes it.
+#[must_use = "a permit is there to be handed to the change it permits"]
+#[derive(Debug)]
+pub struct Permit {
+    action: Action,
+}
+
+impl Permit {
+    /// Uses the permit up for a request.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AccessDenied`] if it was given for another action.
+    pub fn spend_on(self, request: &Request) -> Result<(), Error> {
+        let Self { action } = self;
+        if action == Action::of(request) {
+            return Ok(());
+        }
+        Err(ErrorKind::AccessDenied.because("the authorization is for another action"))
+    }
+}
+
+/// Asks the authority and judges its answer.
+///
+/// # Errors
+/// Everything but a clear yes is a denial; see [`judge`] for which one.
+pub async fn authorise(authority: &dyn Authority, question: &Question, log: &Log) -> Result<Permit, Error> {
+    let answer = authority.ask(question).await;
+    if let Err(cause) = &answer {
+        let hint = match cause {
+            NoAnswer::Unreachable(_) => "is polkitd running?",
+            NoAnswer::Failed(_) => "the policy is not installed, or polkit does not let this user ask",
+        };
+        let line = Line::warning("no-answer-from-polkit").with("action", question.action.id());
+        log.write(line.with("cause", cause).with("hint", hint));
+    }
+    judge(question, &answer).map(|()| Permit { action: question.action })
+}
+
+/// What an answer means.
+///
+/// Without polkit root is served, by the uid that the bus daemon vouches for: polkit itself always says yes to root.
+fn judge(question: &Question, answer: &Result<Answer, NoAnswer>) -> Result<(), Error> {
+    let (kind, sentence) = match answer {
+        Ok(answer) if answer.is_authorized => return Ok(()),
+        Err(NoAnswer::Unreachable(_)) if question.caller.uid == 0 => return Ok(()),
+        Ok(answer) if answer.is_dismissed => (ErrorKind::AuthDismissed, "the question for a password was dismissed"),
+        Ok(answer) if answer.is_challenge && question.interaction => (
+            ErrorKind::InteractiveAuthorizationRequired,
+            "this needs an administrator's password, and there is no authentication agent to ask for it",
+        ),
+        Ok(answer) if answer.is_challenge => (
+            ErrorKind::InteractiveAuthorizationRequired,
+            "this needs an administrator's password, and the call does not allow to ask for it",
+        ),
+        Ok(_) => (ErrorKind::AccessDenied, "polkit does not allow this"),
+        Err(NoAnswer::Unreachable(_)) => {
+            (ErrorKind::AuthUnavailable, "polkit cannot be asked, and without it nobody but root is served")
+        }
+        Err(NoAnswer::Failed(_)) => {
+            (ErrorKind::AccessDenied, "polkit could not judge this; the policy of airpods may not be installed")
+        }
+    };
+    Err(kind.because(sentence))
+}
+
+#[cfg(test)]
+mod tests;

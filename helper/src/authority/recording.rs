@@ -1,0 +1,133 @@
+//! An authority for tests, which answers as it is told and remembers what it was asked.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use zbus::OwnedVariant;
+use zbus::wire::{LE, serialized::Context, to_bytes};
+use zruntime::SharedRuntime;
+
+use super::{Answer, Authority, NoAnswer, Question};
+
+/// What was asked, in the words that go to polkit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The subject's kind.
+    pub subject_kind: String,
+    /// The subject's details, as text.
+    pub subject_details: Vec<(String, String)>,
+    /// polkit's name for the action.
+    pub action_id: &'static str,
+    /// The detail `interface`.
+    pub interface: String,
+    /// The detail `operation`.
+    pub operation: &'static str,
+    /// `flags` of `CheckAuthorization`.
+    pub flags: u32,
+}
+
+/// Answers from a script and remembers the questions. Clones share both.
+#[derive(Clone, Default)]
+pub struct Recording(Arc<Mutex<Script>>);
+
+#[derive(Default)]
+struct Script {
+    answers: VecDeque<(Duration, Result<Answer, NoAnswer>)>,
+    otherwise: Option<(Duration, Result<Answer, NoAnswer>)>,
+    asked: Vec<Asked>,
+    taken_back: usize,
+}
+
+impl Recording {
+    /// An authority that says yes to everything.
+    #[must_use]
+    pub fn saying_yes() -> Self {
+        Self::saying(Ok(Answer { is_authorized: true, ..Answer::default() }))
+    }
+
+    /// An authority that always answers the same.
+    #[must_use]
+    pub fn saying(answer: Result<Answer, NoAnswer>) -> Self {
+        Self::saying_after(Duration::ZERO, answer)
+    }
+
+    /// An authority that always answers the same, but not at once.
+    #[must_use]
+    pub fn saying_after(delay: Duration, answer: Result<Answer, NoAnswer>) -> Self {
+        let recording = Self::default();
+        recording.script().otherwise = Some((delay, answer));
+        recording
+    }
+
+    /// Answers the next question like this.
+    pub fn next(&self, answer: Result<Answer, NoAnswer>) {
+        self.script().answers.push_back((Duration::ZERO, answer));
+    }
+
+    /// What was asked so far.
+    #[must_use]
+    pub fn asked(&self) -> Vec<Asked> {
+        self.script().asked.clone()
+    }
+
+    /// How many questions were taken back before they were answered.
+    #[must_use]
+    pub fn taken_back(&self) -> usize {
+        self.script().taken_back
+    }
+
+    fn script(&self) -> MutexGuard<'_, Script> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Authority for Recording {
+    async fn ask(&self, question: &Question) -> Result<Answer, NoAnswer> {
+        let (delay, answer) = {
+            let mut script = self.script();
+            script.asked.push(Asked::of(question));
+            let denied = || (Duration::ZERO, Ok(Answer::default()));
+            script.answers.pop_front().or_else(|| script.otherwise.clone()).unwrap_or_else(denied)
+        };
+        if !delay.is_zero() {
+            let mut open = Open(self, true);
+            if let Ok(runtime) = SharedRuntime::current() {
+                runtime.sleep(delay).await;
+            }
+            open.1 = false;
+        }
+        answer
+    }
+}
+
+/// Notices a question that is dropped before its answer.
+struct Open<'a>(&'a Recording, bool);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        if self.1 {
+            self.0.script().taken_back += 1;
+        }
+    }
+}
+
+impl Asked {
+    fn of(question: &Question) -> Self {
+        let details = to_bytes(Context::new(LE, 0), &question.subject)
+            .and_then(|bytes| bytes.deserialize::<(String, HashMap<String, OwnedVariant>)>().map(|(read, _)| read.1));
+        let mut subject_details: Vec<_> =
+            details.unwrap_or_default().into_iter().map(|(name, value)| (name, value.to_string())).collect();
+        subject_details.sort();
+        Self {
+            subject_kind: question.subject.kind().to_owned(),
+            subject_details,
+            action_id: question.action.id(),
+            interface: question.interface.clone(),
+            operation: question.action.operation(),
+            flags: u32::from(question.interaction),
+        }
+    }
+}

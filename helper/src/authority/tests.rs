@@ -1,0 +1,85 @@
+//! What each answer means.
+#![allow(clippy::unwrap_used)]
+
+use airpods_dbus::{ClampOptions, Target};
+use zbus::Message;
+
+use super::*;
+
+fn question(uid: u32, interaction: bool) -> Question {
+    let caller = Caller { name: ":1.7".try_into().unwrap(), uid };
+    let message = Message::method_call("/", "ClampOn").sender(":1.7").unwrap_message();
+    let request = Request::ClampOn(Target::parse("wg0").unwrap(), ClampOptions::default());
+    Question { interaction, ..Question::about(&message.header(), caller, &request).unwrap() }
+}
+
+/// Builds a call without a body.
+trait UnwrapMessage {
+    fn unwrap_message(self) -> Message;
+}
+
+impl UnwrapMessage for zbus::message::Builder<'_> {
+    fn unwrap_message(self) -> Message {
+        self.build(&()).unwrap()
+    }
+}
+
+fn answer(is_authorized: bool, is_challenge: bool, is_dismissed: bool) -> Result<Answer, NoAnswer> {
+    Ok(Answer { is_authorized, is_challenge, is_dismissed })
+}
+
+fn denial(uid: u32, interaction: bool, answer: &Result<Answer, NoAnswer>) -> Option<ErrorKind> {
+    judge(&question(uid, interaction), answer).err().map(|error| error.kind())
+}
+
+#[test]
+fn only_an_authorized_subject_is_served() {
+    for interaction in [false, true] {
+        for uid in [0, 1000] {
+            assert_eq!(denial(uid, interaction, &answer(true, false, false)), None);
+            assert_eq!(denial(uid, interaction, &answer(true, true, false)), None);
+            assert_eq!(denial(uid, interaction, &answer(false, false, false)), Some(ErrorKind::AccessDenied));
+            let challenged = Some(ErrorKind::InteractiveAuthorizationRequired);
+            assert_eq!(denial(uid, interaction, &answer(false, true, false)), challenged);
+        }
+    }
+}
+
+#[test]
+fn a_dismissed_prompt_has_its_own_name() {
+    for is_challenge in [false, true] {
+        let dismissed = answer(false, is_challenge, true);
+        assert_eq!(denial(1000, true, &dismissed), Some(ErrorKind::AuthDismissed));
+    }
+}
+
+#[test]
+fn without_polkit_only_root_is_served() {
+    let silence = Err(NoAnswer::Unreachable("no such name".to_owned()));
+    assert_eq!(denial(0, false, &silence), None);
+    assert_eq!(denial(1, true, &silence), Some(ErrorKind::AuthUnavailable));
+    assert_eq!(denial(u32::MAX, false, &silence), Some(ErrorKind::AuthUnavailable));
+}
+
+#[test]
+fn an_error_from_polkit_denies_even_root() {
+    let failure = Err(NoAnswer::Failed("action is not registered".to_owned()));
+    for uid in [0, 1000] {
+        assert_eq!(denial(uid, true, &failure), Some(ErrorKind::AccessDenied));
+    }
+}
+
+#[test]
+fn a_call_without_a_sender_is_refused() {
+    let caller = Caller { name: ":1.7".try_into().unwrap(), uid: 0 };
+    let message = Message::method_call("/", "Reset").unwrap_message();
+    let error = Question::about(&message.header(), caller, &Request::Reset).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AccessDenied);
+}
+
+#[test]
+fn a_permit_serves_no_other_action() {
+    let permit = Permit { action: Action::ClampOff };
+    assert_eq!(permit.spend_on(&Request::Reset).unwrap_err().kind(), ErrorKind::AccessDenied);
+    assert!(Permit { action: Action::Reset }.spend_on(&Request::Reset).is_ok());
+}

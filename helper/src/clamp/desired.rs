@@ -1,0 +1,251 @@
+//! What callers asked for, and how a request changes it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use airpods_dbus::{ClampOptions, Error, ErrorKind, LinkName, PathMtu, Target, names::MAX_CLAMPS};
+
+/// A mutating call, with arguments that have been checked for form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// `ClampOn`.
+    ClampOn(Target, ClampOptions),
+    /// `ClampOff`.
+    ClampOff(Target),
+    /// `Reset`.
+    Reset,
+}
+
+/// Every clamp that was asked for and not taken back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Desired {
+    /// Whether every VPN link is to be clamped, and if so, whether that is kept across reboots.
+    pub auto: Option<Persist>,
+    /// The links that callers named.
+    pub named: BTreeMap<LinkName, ClampOptions>,
+}
+
+/// Whether something is kept across reboots.
+pub type Persist = bool;
+
+/// What a request changed. Its `Display` is the sentence for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing: it was so already.
+    Nothing,
+    /// Auto was switched on.
+    AutoOn(Persist),
+    /// Auto was on, and is now kept, or no longer kept, across reboots.
+    AutoPersist(Persist),
+    /// Auto was switched off.
+    AutoOff,
+    /// A link was named.
+    On(LinkName, ClampOptions),
+    /// A link that had been named before has other options now.
+    Other(LinkName, ClampOptions, ClampOptions),
+    /// A link is no longer named.
+    Off(LinkName),
+    /// Everything was dropped: so many clamps, and auto or not.
+    Dropped(usize, bool),
+}
+
+impl Desired {
+    /// Whether nothing is asked for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.auto.is_none() && self.named.is_empty()
+    }
+
+    /// The part that is kept across reboots.
+    #[must_use]
+    pub fn persisted(&self) -> Self {
+        let named = self.named.iter().filter(|(_, options)| options.persist);
+        Self {
+            auto: self.auto.filter(|persist| *persist),
+            named: named.map(|(link, options)| (link.clone(), *options)).collect(),
+        }
+    }
+
+    /// What will be desired after `request`, and what that changes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TooManyClamps`] if a link too many is named, [`ErrorKind::InvalidOption`] if auto is given an
+    /// option that only a named link can have.
+    pub fn after(&self, request: &Request) -> Result<(Self, Change), Error> {
+        let mut next = self.clone();
+        let change = match request {
+            Request::ClampOn(Target::Auto, options) => next.auto_on(*options)?,
+            Request::ClampOn(Target::Link(link), options) => next.link_on(link, *options)?,
+            Request::ClampOff(Target::Auto) => next.auto.take().map_or(Change::Nothing, |_| Change::AutoOff),
+            Request::ClampOff(Target::Link(link)) => {
+                next.named.remove(link).map_or(Change::Nothing, |_| Change::Off(link.clone()))
+            }
+            Request::Reset if self.is_empty() => Change::Nothing,
+            Request::Reset => {
+                next = Self::default();
+                Change::Dropped(self.named.len(), self.auto.is_some())
+            }
+        };
+        Ok((next, change))
+    }
+
+    fn auto_on(&mut self, options: ClampOptions) -> Result<Change, Error> {
+        let only_named = [("mtu", options.mtu.is_some()), ("any-link", options.any_link)];
+        if let Some((option, _)) = only_named.into_iter().find(|(_, given)| *given) {
+            return Err(ErrorKind::InvalidOption
+                .because(format!("option `{option}` needs a link: it cannot be given for every VPN link at once")));
+        }
+        Ok(match self.auto.replace(options.persist) {
+            None => Change::AutoOn(options.persist),
+            Some(before) if before != options.persist => Change::AutoPersist(options.persist),
+            Some(_) => Change::Nothing,
+        })
+    }
+
+    fn link_on(&mut self, link: &LinkName, options: ClampOptions) -> Result<Change, Error> {
+        if !self.named.contains_key(link) && self.named.len() >= MAX_CLAMPS {
+            return Err(ErrorKind::TooManyClamps.because(format!("there are {MAX_CLAMPS} clamps already")));
+        }
+        Ok(match self.named.insert(link.clone(), options) {
+            None => Change::On(link.clone(), options),
+            Some(before) if before != options => Change::Other(link.clone(), before, options),
+            Some(_) => Change::Nothing,
+        })
+    }
+}
+
+impl Change {
+    /// Whether anything is different from before.
+    #[must_use]
+    pub fn is_something(&self) -> bool {
+        *self != Self::Nothing
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("it was so already"),
+            Self::AutoOn(persist) => write!(f, "every VPN link is clamped{}", kept(*persist)),
+            Self::AutoPersist(true) => f.write_str("clamping every VPN link is now kept across reboots"),
+            Self::AutoPersist(false) => f.write_str("clamping every VPN link is no longer kept across reboots"),
+            Self::AutoOff => f.write_str("VPN links are no longer clamped by themselves"),
+            Self::On(link, options) => write!(f, "link {link} is clamped to {}", Worded(*options)),
+            Self::Other(link, before, after) => {
+                write!(f, "link {link} is clamped to {} instead of {}", Worded(*after), Worded(*before))
+            }
+            Self::Off(link) => write!(f, "link {link} is no longer clamped by name"),
+            Self::Dropped(named, auto) => {
+                write!(f, "dropped everything: {named} named clamps{}", if *auto { " and auto" } else { "" })
+            }
+        }
+    }
+}
+
+/// Options in the words of a log line.
+struct Worded(ClampOptions);
+
+impl fmt::Display for Worded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.mtu.map(PathMtu::bytes) {
+            Some(mtu) => write!(f, "a path MTU of {mtu}")?,
+            None => f.write_str("its route's MTU")?,
+        }
+        f.write_str(if self.0.any_link { ", VPN or not" } else { "" })?;
+        f.write_str(kept(self.0.persist))
+    }
+}
+
+fn kept(persist: Persist) -> &'static str {
+    if persist { ", across reboots" } else { "" }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn link(name: &str) -> LinkName {
+        LinkName::parse(name).unwrap()
+    }
+
+    fn on(name: &str, options: ClampOptions) -> Request {
+        Request::ClampOn(Target::parse(name).unwrap(), options)
+    }
+
+    fn off(name: &str) -> Request {
+        Request::ClampOff(Target::parse(name).unwrap())
+    }
+
+    fn after(desired: &Desired, request: &Request) -> (Desired, Change) {
+        desired.after(request).unwrap()
+    }
+
+    fn fixed(bytes: u32) -> ClampOptions {
+        ClampOptions { mtu: Some(PathMtu::new(bytes).unwrap()), ..ClampOptions::default() }
+    }
+
+    #[test]
+    fn asking_twice_changes_something_once() {
+        for name in ["wg0", ""] {
+            let request = on(name, ClampOptions::default());
+            let (once, first) = after(&Desired::default(), &request);
+            let (twice, second) = after(&once, &request);
+            assert!(first.is_something());
+            assert_eq!((second, twice), (Change::Nothing, once));
+        }
+    }
+
+    #[test]
+    fn taking_back_what_was_never_asked_for_changes_nothing() {
+        for request in [off("wg0"), off(""), Request::Reset] {
+            assert_eq!(after(&Desired::default(), &request), (Desired::default(), Change::Nothing));
+        }
+    }
+
+    #[test]
+    fn other_options_change_a_clamp() {
+        let (before, _) = after(&Desired::default(), &on("wg0", ClampOptions::default()));
+        let (fixed_now, change) = after(&before, &on("wg0", fixed(1300)));
+        assert_eq!(fixed_now.named[&link("wg0")], fixed(1300));
+        assert_eq!(change.to_string(), "link wg0 is clamped to a path MTU of 1300 instead of its route's MTU");
+        let (kept, change) = after(&fixed_now, &on("wg0", ClampOptions { persist: true, ..fixed(1300) }));
+        assert!(change.is_something());
+        assert_eq!(kept.persisted(), kept);
+    }
+
+    #[test]
+    fn auto_takes_no_option_that_belongs_to_one_link() {
+        for options in [fixed(1300), ClampOptions { any_link: true, ..ClampOptions::default() }] {
+            let error = Desired::default().after(&on("", options)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidOption);
+        }
+    }
+
+    #[test]
+    fn one_clamp_too_many_is_refused_and_an_old_one_can_still_change() {
+        let mut full = Desired::default();
+        for number in 0..MAX_CLAMPS {
+            full = after(&full, &on(&format!("wg{number}"), ClampOptions::default())).0;
+        }
+        let error = full.after(&on("wg-more", ClampOptions::default())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooManyClamps);
+        assert!(full.after(&on("wg0", fixed(1300))).is_ok());
+    }
+
+    #[test]
+    fn only_what_is_marked_so_is_kept_across_reboots() {
+        let keep = ClampOptions { persist: true, ..ClampOptions::default() };
+        let desired =
+            Desired { auto: Some(false), named: [(link("wg0"), keep), (link("wg1"), ClampOptions::default())].into() };
+        assert_eq!(desired.persisted(), Desired { auto: None, named: [(link("wg0"), keep)].into() });
+    }
+
+    #[test]
+    fn reset_drops_everything() {
+        let desired = Desired { auto: Some(true), named: [(link("wg0"), fixed(1300))].into() };
+        let (left, change) = after(&desired, &Request::Reset);
+        assert!(left.is_empty());
+        assert_eq!(change.to_string(), "dropped everything: 1 named clamps and auto");
+    }
+}

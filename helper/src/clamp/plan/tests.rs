@@ -1,0 +1,151 @@
+//! What is clamped, as values.
+#![allow(clippy::unwrap_used)]
+
+use airpods_dbus::PathMtu;
+
+use super::*;
+use crate::kernel::LinkKind;
+
+fn name(text: &str) -> LinkName {
+    LinkName::parse(text).unwrap()
+}
+
+fn link(text: &str, info_kind: &str) -> Link {
+    let kind = LinkKind { info_kind: info_kind.to_owned(), tun_type: None, hardware: 65534 };
+    Link { name: name(text), kind, mtu: 1420, up: true, carries_route: true }
+}
+
+fn wireguard(text: &str) -> Link {
+    link(text, "wireguard")
+}
+
+fn named<const N: usize>(links: [(&str, ClampOptions); N]) -> Desired {
+    Desired { auto: None, named: links.map(|(text, options)| (name(text), options)).into() }
+}
+
+fn auto() -> Desired {
+    Desired { auto: Some(false), named: BTreeMap::new() }
+}
+
+fn route(plan: &Plan) -> Vec<&str> {
+    plan.ruleset.route.iter().map(LinkName::as_str).collect()
+}
+
+#[test]
+fn a_named_link_is_in_the_rules_before_it_exists() {
+    let plan = plan(&named([("wg0", ClampOptions::default())]), &[], &BTreeSet::new());
+    assert_eq!(route(&plan), ["wg0"]);
+    assert!(!plan.clamps[&name("wg0")].is_live());
+}
+
+#[test]
+fn a_named_link_that_turns_out_to_be_no_vpn_is_left_alone() {
+    let desired = named([("wg0", ClampOptions::default())]);
+    let plan = plan(&desired, &[link("wg0", "bridge")], &BTreeSet::new());
+    assert!(plan.ruleset.is_empty());
+    assert!(!plan.clamps[&name("wg0")].is_live());
+}
+
+#[test]
+fn any_link_is_clamped_when_that_was_asked_for() {
+    let options = ClampOptions { any_link: true, ..ClampOptions::default() };
+    let plan = plan(&named([("eth0", options)]), &[link("eth0", "")], &BTreeSet::new());
+    assert_eq!(route(&plan), ["eth0"]);
+    assert!(plan.clamps[&name("eth0")].is_live());
+}
+
+#[test]
+fn a_fixed_value_takes_the_place_of_the_routes() {
+    let mtu = PathMtu::new(1300).unwrap();
+    let options = ClampOptions { mtu: Some(mtu), ..ClampOptions::default() };
+    let plan = plan(&named([("wg0", options)]), &[wireguard("wg0")], &BTreeSet::new());
+    assert_eq!(plan.ruleset, Ruleset { route: BTreeSet::new(), fixed: [(name("wg0"), mtu)].into() });
+}
+
+#[test]
+fn a_clamp_on_wg1_leaves_wg10_alone() {
+    let desired = named([("wg1", ClampOptions::default())]);
+    assert_eq!(route(&plan(&desired, &[wireguard("wg1"), wireguard("wg10")], &BTreeSet::new())), ["wg1"]);
+}
+
+#[test]
+fn auto_takes_vpn_links_that_are_up_and_carry_a_route() {
+    let down = Link { up: false, ..wireguard("wg1") };
+    let unrouted = Link { carries_route: false, ..wireguard("wg2") };
+    let links = [wireguard("wg0"), down, unrouted, link("eth0", ""), link("br0", "bridge")];
+    assert_eq!(route(&plan(&auto(), &links, &BTreeSet::new())), ["wg0"]);
+}
+
+#[test]
+fn auto_keeps_a_known_name_while_the_link_is_away_or_down() {
+    let first = plan(&auto(), &[wireguard("wg0")], &BTreeSet::new());
+    let away = plan(&auto(), &[], &first.known);
+    assert_eq!((route(&away), away.clamps[&name("wg0")].is_live()), (vec!["wg0"], false));
+    let down = Link { up: false, carries_route: false, ..wireguard("wg0") };
+    assert_eq!(route(&plan(&auto(), &[down], &away.known)), ["wg0"]);
+}
+
+#[test]
+fn auto_forgets_a_known_name_that_comes_back_as_no_vpn() {
+    let known = [name("wg0")].into();
+    let plan = plan(&auto(), &[link("wg0", "veth")], &known);
+    assert!(plan.ruleset.is_empty() && plan.clamps.is_empty() && plan.known.is_empty());
+}
+
+#[test]
+fn nothing_follows_a_named_link_that_is_renamed() {
+    let desired = named([("wg0", ClampOptions::default())]);
+    let plan = plan(&desired, &[wireguard("wg9")], &BTreeSet::new());
+    assert_eq!(route(&plan), ["wg0"]);
+    assert!(!plan.clamps[&name("wg0")].is_live());
+}
+
+#[test]
+fn a_name_beats_auto() {
+    let mtu = PathMtu::new(1300).unwrap();
+    let options = ClampOptions { mtu: Some(mtu), ..ClampOptions::default() };
+    let desired = Desired { auto: Some(true), ..named([("wg0", options)]) };
+    let both = plan(&desired, &[wireguard("wg0"), wireguard("wg1")], &BTreeSet::new());
+    assert_eq!(both.ruleset, Ruleset { route: [name("wg1")].into(), fixed: [(name("wg0"), mtu)].into() });
+    assert_eq!(both.clamps[&name("wg0")].origin, Origin::Named);
+    assert_eq!(both.clamps[&name("wg1")].origin, Origin::Auto);
+    assert!(both.clamps[&name("wg1")].options.persist, "auto that is kept keeps its clamps");
+    let without_the_name = Desired { named: BTreeMap::new(), ..desired };
+    assert_eq!(route(&plan(&without_the_name, &[], &both.known)), ["wg0", "wg1"]);
+}
+
+#[test]
+fn auto_stays_within_the_bound_and_prefers_links_that_are_there() {
+    let known = (0..MAX_CLAMPS).map(|number| name(&format!("gone{number}"))).collect();
+    let plan = plan(&auto(), &[wireguard("wg0")], &known);
+    assert_eq!((plan.clamps.len(), plan.known.len()), (MAX_CLAMPS, MAX_CLAMPS));
+    assert!(plan.ruleset.route.contains(&name("wg0")));
+}
+
+#[test]
+fn auto_that_is_off_knows_nothing() {
+    assert_eq!(plan(&Desired::default(), &[wireguard("wg0")], &[name("wg0")].into()), Plan::default());
+}
+
+#[test]
+fn only_a_link_that_is_there_and_no_vpn_is_refused() {
+    let links = [wireguard("wg0"), link("br0", "bridge"), link("eth0", "")];
+    let plain = ClampOptions::default();
+    for text in ["wg0", "not-there"] {
+        assert!(accept(&name(text), plain, &links).is_ok());
+    }
+    for text in ["br0", "eth0"] {
+        let error = accept(&name(text), plain, &links).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotVpnLink);
+        assert!(accept(&name(text), ClampOptions { any_link: true, ..plain }, &links).is_ok());
+    }
+}
+
+#[test]
+fn a_kind_is_shown_without_its_control_characters() {
+    let error = accept(&name("x0"), ClampOptions::default(), &[link("x0", "ev\u{1b}[31mil")]).unwrap_err();
+    assert_eq!(
+        error.message(),
+        "`x0` is no VPN link but a link of kind `ev31mil`; the option `any-link` clamps it all the same"
+    );
+}

@@ -1,0 +1,183 @@
+//! Log lines: an event, its fields, and where they go.
+//!
+//! A line is a value. On stderr it is text in the logfmt style, one line for each, with every control character and
+//! every character beyond ASCII escaped; under systemd it goes to the journal with its fields kept apart.
+
+use std::fmt;
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use log::{Level, Record};
+use systemd_journal_logger::JournalLog;
+
+/// One line of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    level: Level,
+    event: &'static str,
+    fields: Vec<(&'static str, String)>,
+}
+
+impl Line {
+    /// A line about what happens in the normal course of things.
+    #[must_use]
+    pub fn info(event: &'static str) -> Self {
+        Self { level: Level::Info, event, fields: Vec::new() }
+    }
+
+    /// A line about what somebody may have to look into.
+    #[must_use]
+    pub fn warning(event: &'static str) -> Self {
+        Self { level: Level::Warn, ..Self::info(event) }
+    }
+
+    /// A line about what went wrong.
+    #[must_use]
+    pub fn error(event: &'static str) -> Self {
+        Self { level: Level::Error, ..Self::info(event) }
+    }
+
+    /// Adds a field.
+    #[must_use]
+    pub fn with(mut self, field: &'static str, value: impl fmt::Display) -> Self {
+        self.fields.push((field, value.to_string()));
+        self
+    }
+
+    /// The value of a field.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value.as_str())
+    }
+
+    /// What happened.
+    #[must_use]
+    pub fn event(&self) -> &'static str {
+        self.event
+    }
+
+    fn write_fields(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "event={}", self.event)?;
+        self.fields.iter().try_for_each(|(field, value)| write!(f, " {field}={}", Escaped(value)))
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let level = match self.level {
+            Level::Error => "error",
+            Level::Warn => "warning",
+            Level::Info | Level::Debug | Level::Trace => "info",
+        };
+        write!(f, "level={level} ")?;
+        self.write_fields(f)
+    }
+}
+
+/// A value that cannot break out of its field: bare if it is one plain word, else quoted with escapes.
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'=');
+        if !self.0.is_empty() && self.0.bytes().all(is_plain) {
+            return f.write_str(self.0);
+        }
+        f.write_str("\"")?;
+        for character in self.0.chars() {
+            // An apostrophe needs no escape between double quotes, and sentences have some.
+            if character == '\'' { f.write_str("'")? } else { write!(f, "{}", character.escape_default())? }
+        }
+        f.write_str("\"")
+    }
+}
+
+/// Where lines go. Clones share it.
+#[derive(Clone)]
+pub struct Log(Arc<Sink>);
+
+enum Sink {
+    Stderr,
+    Journal(JournalLog),
+    Memory(Mutex<Vec<Line>>),
+}
+
+impl Log {
+    /// The journal if the service manager has connected stderr to it, else stderr.
+    #[must_use]
+    pub fn open() -> Self {
+        let journal = systemd_journal_logger::connected_to_journal().then(JournalLog::new);
+        Self(Arc::new(match journal {
+            Some(Ok(journal)) => Sink::Journal(journal),
+            Some(Err(_)) | None => Sink::Stderr,
+        }))
+    }
+
+    /// A log that keeps its lines, for tests.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self(Arc::new(Sink::Memory(Mutex::default())))
+    }
+
+    /// The lines kept by a log in memory; none for the others.
+    #[must_use]
+    pub fn lines(&self) -> Vec<Line> {
+        match &*self.0 {
+            Sink::Memory(lines) => lines.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            Sink::Stderr | Sink::Journal(_) => Vec::new(),
+        }
+    }
+
+    /// Writes a line. A log that cannot be written to stops nothing.
+    pub fn write(&self, line: Line) {
+        match &*self.0 {
+            Sink::Stderr => drop(writeln!(std::io::stderr().lock(), "{line}")),
+            Sink::Journal(journal) => drop(send(journal, &line)),
+            Sink::Memory(lines) => lines.lock().unwrap_or_else(PoisonError::into_inner).push(line),
+        }
+    }
+}
+
+/// Sends a line with its fields kept apart: `event` becomes `EVENT`, and the message is the line's text.
+fn send(journal: &JournalLog, line: &Line) -> std::io::Result<()> {
+    struct Message<'a>(&'a Line);
+    impl fmt::Display for Message<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.write_fields(f)
+        }
+    }
+    let mut fields = vec![("event", line.event)];
+    fields.extend(line.fields.iter().map(|(field, value)| (*field, value.as_str())));
+    journal.journal_send(
+        &Record::builder()
+            .level(line.level)
+            .target("airpods-helper")
+            .key_values(&fields)
+            .args(format_args!("{}", Message(line)))
+            .build(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_one_line_of_fields() {
+        let line = Line::info("clamp-on").with("uid", 1000).with("link", "wg0").with("detail", "link wg0 is clamped");
+        assert_eq!(line.to_string(), "level=info event=clamp-on uid=1000 link=wg0 detail=\"link wg0 is clamped\"");
+    }
+
+    #[test]
+    fn no_value_breaks_out_of_its_field() {
+        let hostile = "x\nlevel=error \u{1b}[31m\" uid=0 é\\";
+        let line = Line::warning("call").with("link", hostile).to_string();
+        assert_eq!(line, "level=warning event=call link=\"x\\nlevel=error \\u{1b}[31m\\\" uid=0 \\u{e9}\\\\\"");
+        assert!(line.bytes().all(|byte| (0x20..0x7f).contains(&byte)));
+    }
+
+    #[test]
+    fn an_empty_value_is_shown_as_one() {
+        assert_eq!(Line::error("x").with("link", "").to_string(), "level=error event=x link=\"\"");
+    }
+}
