@@ -12,21 +12,21 @@
 #![forbid(unsafe_code)]
 
 mod background;
-//mod capture;
+mod capture;
 mod error;
-//mod image;
+mod image;
 mod netns;
 mod place;
 mod programs;
 pub mod sandbox;
-//mod tunnel;
+pub mod tunnel;
 
 pub use background::Background;
-//pub use capture::{Capture, Family, Syn};
+pub use capture::{Capture, FAMILIES, Family, Syn};
 pub use error::{Error, Result};
-//pub use image::Image;
+pub use image::Image;
 pub use netns::Netns;
 pub use place::{Place, run};
 pub use programs::{Program, repository};
 pub use sandbox::{Sandbox, Seat};
-//pub use tunnel::{BlackHole, Carrier, Transfer, World, WorldPlan};
+pub use tunnel::{BlackHole, Transfer, World, WorldPlan};

@@ -1,0 +1,52 @@
+//! What carries the tunnel: WireGuard in the kernel where there is one, the same protocol in a process elsewhere.
+
+use std::time::Duration;
+
+use crate::background::Background;
+use crate::error::Result;
+use crate::place::Place;
+use crate::sandbox::{Sandbox, Seat};
+
+/// The tunnel's implementation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// A link of kind `wireguard`.
+    Kernel,
+    /// wireguard-go: the kernel shows a link of kind `tun`.
+    UserSpace,
+}
+
+/// The gateway's name of its end. The two ends of wireguard-go share a socket folder, so the names differ.
+const FAR_END: &str = "peer0";
+const PORT: u16 = 51820;
+
+/// Makes both ends, keyed and pointing at each other, without addresses and down. The programs are empty for the kernel's.
+pub(super) fn connect(host: &Sandbox, gateway: &Seat, link: &str) -> Result<(Carrier, Vec<Background>)> {
+    let kernel = host.sh(&format!("ip link add {link} type wireguard")).is_ok();
+    let (carrier, programs) = if kernel {
+        gateway.sh(&format!("ip link add {FAR_END} type wireguard"))?;
+        (Carrier::Kernel, Vec::new())
+    } else {
+        (Carrier::UserSpace, vec![start(host, host, link)?, start(host, gateway, FAR_END)?])
+    };
+    let key = |end: &str| host.sh(&format!("umask 077; mkdir -p /run/lab; wg genkey | tee /run/lab/{end}.key | wg pubkey"));
+    let (near_key, far_key) = (key(link)?, key(FAR_END)?);
+    host.sh(&format!(
+        "wg set {link} private-key /run/lab/{link}.key peer {far_key} \
+         endpoint 203.0.113.1:{PORT} allowed-ips 0.0.0.0/0,::/0"
+    ))?;
+    gateway.sh(&format!(
+        "wg set {FAR_END} private-key /run/lab/{FAR_END}.key listen-port {PORT} \
+         peer {near_key} allowed-ips 0.0.0.0/0,::/0"
+    ))?;
+    Ok((carrier, programs))
+}
+
+fn start(host: &Sandbox, place: &dyn Place, link: &str) -> Result<Background> {
+    let mut program =
+        Background::start(place.command("wireguard-go").args(["-f", link]), &host.log_path(&format!("tunnel-{link}")))?;
+    // `wg` finds wireguard-go by this socket; the link is there before it.
+    let socket = host.path(&format!("/run/wireguard/{link}.sock"));
+    program.until(&format!("wireguard-go on {link}"), Duration::from_secs(5), || socket.exists())?;
+    Ok(program)
+}

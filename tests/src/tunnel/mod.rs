@@ -1,0 +1,330 @@
+//! The world behind the VPN:
+//!
+//! ```text
+//!   sandbox (the host)            VPN server "gateway"            "internet"
+//!   bridges, containers
+//!   wg0 198.51.100.2 ============ peer0 198.51.100.1
+//!   wire 203.0.113.2 ------------ wire 203.0.113.1
+//!                                 far 192.0.2.1 ----------------- eth0 192.0.2.80, .53
+//! ```
+//!
+//! IPv6 has the same shape. All addresses are of the documentation ranges (RFC 5737, RFC 3849). Whatever is not the wire goes
+//! through the tunnel. Blocking of ICMP is done by tables `inet lab`.
+
+mod carrier;
+mod transfer;
+
+pub use carrier::Carrier;
+pub use transfer::Transfer;
+
+use std::net::IpAddr;
+
+use crate::background::Background;
+use crate::capture::Family;
+use crate::error::Result;
+use crate::place::Place;
+use crate::programs::Program;
+use crate::sandbox::{Sandbox, Seat};
+
+/// What becomes of packets that are too big.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BlackHole {
+    /// Nothing unusual: "fragmentation needed" and "packet too big" arrive.
+    None,
+    /// The VPN server's reports are dropped: the common case. What the server sends is lost when it is bigger than the tunnel.
+    #[default]
+    A,
+    /// As `A`, and the host's reports to its containers are dropped too: both directions are lost.
+    AB,
+    /// As `A`, and beyond the tunnel's entry the path is narrower than the tunnel's MTU says. Nobody reports it.
+    NarrowPath {
+        /// The path's real MTU, in bytes, as IP packets count inside the tunnel.
+        mtu: u16,
+    },
+}
+
+/// What world to build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorldPlan {
+    /// The tunnel link's name on the host.
+    pub link: String,
+    /// The tunnel link's MTU in bytes.
+    pub mtu: u16,
+    /// The kind of black hole.
+    pub hole: BlackHole,
+}
+
+impl Default for WorldPlan {
+    fn default() -> Self {
+        Self { link: "wg0".into(), mtu: 1380, hole: BlackHole::A }
+    }
+}
+
+impl WorldPlan {
+    /// The default plan (`wg0`, MTU 1380) with another hole.
+    #[must_use]
+    pub fn with_hole(hole: BlackHole) -> Self {
+        Self { hole, ..Self::default() }
+    }
+}
+
+/// A sandbox behind a VPN. Its servers are up when [`World::new`] returns.
+#[derive(Debug)]
+pub struct World {
+    servers: Vec<Background>,
+    tunnel: Vec<Background>,
+    gateway: Seat,
+    internet: Seat,
+    carrier: Carrier,
+    plan: WorldPlan,
+    // Last: the others run in it.
+    sandbox: Sandbox,
+}
+
+/// The internet's HTTPS server is called so, in the internet's DNS and in its certificate.
+pub const SITE: &str = "download.example";
+/// Its certificate authority's certificate, in the sandbox.
+pub const CA: &str = "/run/lab/ca.pem";
+/// Where [`World::new`] puts the probe in the sandbox.
+pub const PROBE: &str = "/usr/local/bin/lab-probe";
+const SITE_V4: &str = "192.0.2.80";
+const SITE_V6: &str = "2001:db8:80::80";
+const RESOLVER: &str = "192.0.2.53";
+
+impl World {
+    /// Builds a world: sandbox, VPN server, internet, tunnel, black hole, servers. About 0.3 s.
+    ///
+    /// # Errors
+    /// When a program is not built or installed, or a command fails; the command is in the message.
+    pub fn new(plan: WorldPlan) -> Result<Self> {
+        let sandbox = Sandbox::new()?;
+        let gateway = sandbox.add_netns("gateway")?;
+        let internet = sandbox.add_netns("internet")?;
+        wire(&sandbox, &gateway)?;
+        let (carrier, tunnel) = carrier::connect(&sandbox, &gateway, &plan.link)?;
+        route(&sandbox, &gateway, &internet, &plan)?;
+        dig(&sandbox, &gateway, plan.hole)?;
+        let mut world = Self { servers: Vec::new(), tunnel, gateway, internet, carrier, plan, sandbox };
+        world.serve()?;
+        Ok(world)
+    }
+
+    /// The host.
+    #[must_use]
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
+    /// The VPN server.
+    #[must_use]
+    pub fn gateway(&self) -> &Seat {
+        &self.gateway
+    }
+
+    /// The machine beyond it.
+    #[must_use]
+    pub fn internet(&self) -> &Seat {
+        &self.internet
+    }
+
+    /// What the tunnel is made of on this machine.
+    #[must_use]
+    pub fn carrier(&self) -> Carrier {
+        self.carrier
+    }
+
+    /// The plan it was built from.
+    #[must_use]
+    pub fn plan(&self) -> &WorldPlan {
+        &self.plan
+    }
+
+    /// An `https://` URL of the internet by address, for `path` with its slash.
+    #[must_use]
+    pub fn url(&self, family: Family, path: &str) -> String {
+        match family {
+            Family::V4 => format!("https://{SITE_V4}{path}"),
+            Family::V6 => format!("https://[{SITE_V6}]{path}"),
+        }
+    }
+
+    /// Takes the tunnel link down or up, as a VPN client does on a reconnect without forgetting the link.
+    ///
+    /// # Errors
+    /// What `ip` said.
+    pub fn set_tunnel_up(&self, up: bool) -> Result<()> {
+        let link = &self.plan.link;
+        self.sandbox.sh(&format!("ip link set {link} {}", if up { "up" } else { "down" }))?;
+        if up { self.sandbox.sh(&default_routes(link)).map(drop) } else { Ok(()) }
+    }
+
+    /// Kills the program behind the tunnel (wireguard-go) or deletes the link (kernel WireGuard): the link vanishes.
+    ///
+    /// # Errors
+    /// What `ip` said.
+    pub fn destroy_tunnel(&mut self) -> Result<()> {
+        self.tunnel.clear();
+        let link = &self.plan.link;
+        self.sandbox.sh(&format!("ip link del {link} 2>/dev/null || ! ip link show {link} 2>/dev/null")).map(drop)
+    }
+
+    /// Makes the tunnel again after [`World::destroy_tunnel`]: the same name with another index.
+    ///
+    /// # Errors
+    /// When a command fails.
+    pub fn rebuild_tunnel(&mut self) -> Result<()> {
+        let _ = self.gateway.sh("ip link del peer0");
+        let (carrier, tunnel) = carrier::connect(&self.sandbox, &self.gateway, &self.plan.link)?;
+        (self.carrier, self.tunnel) = (carrier, tunnel);
+        tunnel_routes(&self.sandbox, &self.gateway, &self.plan)
+    }
+
+    /// A machine behind a bridge of MTU 1500 on the host, as a container is, but without podman: fast. The name is that of
+    /// the namespace; the bridge is `br-NAME`. The VPN server knows the way back, so nothing is masqueraded.
+    ///
+    /// # Errors
+    /// When the name is taken. Up to 10 letters.
+    pub fn add_machine(&self, name: &str) -> Result<Seat> {
+        let machine = self.sandbox.add_netns(name)?;
+        let number = self.sandbox.sh("ip -o link show type bridge | wc -l")?;
+        self.sandbox.sh(&format!(
+            "ip link add br-{name} type bridge
+             ip addr add 10.99.{number}.1/24 dev br-{name}
+             ip addr add fd99:{number}::1/64 dev br-{name} nodad
+             ip link add v-{name} type veth peer name eth0 netns {name}
+             ip link set v-{name} master br-{name} up
+             ip link set br-{name} up"
+        ))?;
+        machine.sh(&format!(
+            "ip addr add 10.99.{number}.2/24 dev eth0
+             ip addr add fd99:{number}::2/64 dev eth0 nodad
+             ip link set eth0 up
+             ip route add default via 10.99.{number}.1
+             ip -6 route add default via fd99:{number}::1"
+        ))?;
+        Ok(machine)
+    }
+
+    /// What the internet's name server was asked, one line each: `TYPE NAME from ADDRESS`.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn dns_queries(&self) -> Result<Vec<String>> {
+        let log = self.sandbox.read_file("/var/log/lab/internet-dns.log")?;
+        Ok(log.lines().filter(|line| line.contains(" from ")).map(ToOwned::to_owned).collect())
+    }
+
+    /// Starts a further name server in the internet, at `address` (which it gets), answering `NAME=ADDRESS` records.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub fn add_resolver(&mut self, address: IpAddr, records: &[&str]) -> Result<()> {
+        let bits = if address.is_ipv4() { "/32" } else { "/128 nodad" };
+        self.internet.sh(&format!("ip addr add {address}{bits} dev eth0"))?;
+        let listen = std::net::SocketAddr::new(address, 53).to_string();
+        let mut command = self.internet.command(PROBE);
+        command.args(["serve-dns", &listen]).args(records.iter().flat_map(|record| ["--record", record]));
+        let log = format!("dns-{address}").replace(':', "-");
+        self.servers.push(Background::start_ready(&mut command, &self.sandbox.log_path(&log))?.0);
+        Ok(())
+    }
+
+    fn serve(&mut self) -> Result<()> {
+        self.sandbox.install(Program::Probe, PROBE)?;
+        self.sandbox.sh("mkdir -p /run/lab")?;
+        self.sandbox.write_file("/etc/resolv.conf", format!("nameserver {RESOLVER}\n"))?;
+        let start = |arguments: &[&str], log: &str| {
+            let mut command = self.internet.command(PROBE);
+            Background::start_ready(command.args(arguments), &self.sandbox.log_path(log)).map(|(server, _)| server)
+        };
+        let https = ["serve-https", "443", "--ca-out", CA, "--name", SITE, "--name", SITE_V4, "--name", SITE_V6];
+        let zone = [format!("{SITE}={SITE_V4}"), format!("{SITE}={SITE_V6}")];
+        let dns = ["serve-dns", &format!("{RESOLVER}:53"), "--record", &zone[0], "--record", &zone[1]];
+        self.servers = vec![
+            start(&https, "internet-https")?,
+            start(&["serve-http", "80"], "internet-http")?,
+            start(&dns, "internet-dns")?,
+        ];
+        Ok(())
+    }
+}
+
+fn wire(host: &Sandbox, gateway: &Seat) -> Result<()> {
+    host.sh(
+        "ip link add wire type veth peer name wire netns gateway
+         ip addr add 203.0.113.2/24 dev wire
+         ip addr add 2001:db8:f::2/64 dev wire nodad
+         ip link set wire up
+         sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1",
+    )?;
+    gateway.sh(
+        "ip addr add 203.0.113.1/24 dev wire
+         ip addr add 2001:db8:f::1/64 dev wire nodad
+         ip link set wire up
+         ip link add far type veth peer name eth0 netns internet
+         ip addr add 192.0.2.1/24 dev far
+         ip addr add 2001:db8:80::1/64 dev far nodad
+         ip link set far up
+         sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1",
+    )?;
+    Ok(())
+}
+
+fn route(host: &Sandbox, gateway: &Seat, internet: &Seat, plan: &WorldPlan) -> Result<()> {
+    internet.sh(&format!(
+        "ip addr add {SITE_V4}/24 dev eth0
+         ip addr add {RESOLVER}/24 dev eth0
+         ip addr add {SITE_V6}/64 dev eth0 nodad
+         ip link set eth0 up
+         ip route add default via 192.0.2.1
+         ip -6 route add default via 2001:db8:80::1"
+    ))?;
+    if let BlackHole::NarrowPath { mtu } = plan.hole {
+        gateway.sh(&format!("ip link set far mtu {mtu}"))?;
+    }
+    tunnel_routes(host, gateway, plan)
+}
+
+fn tunnel_routes(host: &Sandbox, gateway: &Seat, plan: &WorldPlan) -> Result<()> {
+    let WorldPlan { link, mtu, hole } = plan;
+    // A narrow path is made of the MTU of what leaves the VPN server to both sides: that is exact for aggregated packets
+    // too, which a rule on packet sizes would count as one.
+    let far_mtu = if let BlackHole::NarrowPath { mtu } = hole { mtu } else { mtu };
+    host.sh(&format!(
+        "ip link set {link} mtu {mtu} up
+         ip addr add 198.51.100.2/24 dev {link}
+         ip addr add 2001:db8:7::2/64 dev {link} nodad
+         {}",
+        default_routes(link)
+    ))?;
+    gateway.sh(&format!(
+        "ip link set peer0 mtu {far_mtu} up
+         ip addr add 198.51.100.1/24 dev peer0
+         ip addr add 2001:db8:7::1/64 dev peer0 nodad
+         ip route replace 10.0.0.0/8 dev peer0
+         ip -6 route replace fd00::/8 dev peer0"
+    ))?;
+    Ok(())
+}
+
+fn default_routes(link: &str) -> String {
+    format!("ip route replace default dev {link}; ip -6 route replace default dev {link}")
+}
+
+/// Drops the reports of what is too big, where the hole wants them dropped: what a machine sends itself, never what it forwards.
+fn dig(host: &Sandbox, gateway: &Seat, hole: BlackHole) -> Result<()> {
+    const SILENCE: &str = "nft 'table inet lab {
+        chain silence {
+            type filter hook output priority filter
+            icmp type destination-unreachable icmp code frag-needed drop
+            icmpv6 type packet-too-big drop
+        }
+    }'";
+    if hole != BlackHole::None {
+        gateway.sh(SILENCE)?;
+    }
+    if hole == BlackHole::AB {
+        host.sh(SILENCE)?;
+    }
+    Ok(())
+}
