@@ -18,9 +18,10 @@ pub use carrier::Carrier;
 pub use transfer::Transfer;
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use crate::background::Background;
-use crate::capture::Family;
+use crate::capture::{FAMILIES, Family};
 use crate::error::Result;
 use crate::place::Place;
 use crate::programs::Program;
@@ -77,6 +78,7 @@ pub struct World {
     internet: Seat,
     carrier: Carrier,
     plan: WorldPlan,
+    visited: AtomicU16,
     // Last: the others run in it.
     sandbox: Sandbox,
 }
@@ -89,6 +91,8 @@ pub const CA: &str = "/run/lab/ca.pem";
 pub const PROBE: &str = "/usr/local/bin/lab-probe";
 const SITE_V4: &str = "192.0.2.80";
 const SITE_V6: &str = "2001:db8:80::80";
+/// How many further addresses of each family the site has.
+pub const FRESH: u16 = 64;
 const RESOLVER: &str = "192.0.2.53";
 
 impl World {
@@ -104,7 +108,7 @@ impl World {
         let (carrier, tunnel) = carrier::connect(&sandbox, &gateway, &plan.link)?;
         route(&sandbox, &gateway, &internet, &plan)?;
         dig(&sandbox, &gateway, plan.hole)?;
-        let mut world = Self { servers: Vec::new(), tunnel, gateway, internet, carrier, plan, sandbox };
+        let mut world = Self { servers: Vec::new(), tunnel, gateway, internet, carrier, plan, visited: AtomicU16::new(0), sandbox };
         world.serve()?;
         Ok(world)
     }
@@ -139,13 +143,13 @@ impl World {
         &self.plan
     }
 
-    /// An `https://` URL of the internet by address, for `path` with its slash.
+    /// An `https://` URL of the internet by address, for `path` with its slash. Each call gives another address, of
+    /// [`FRESH`]: a machine that has learnt the path MTU to an address announces a smaller MSS to it from then on, which
+    /// would look like a cure.
     #[must_use]
     pub fn url(&self, family: Family, path: &str) -> String {
-        match family {
-            Family::V4 => format!("https://{SITE_V4}{path}"),
-            Family::V6 => format!("https://[{SITE_V6}]{path}"),
-        }
+        let number = self.visited.fetch_add(1, Ordering::Relaxed) % FRESH;
+        format!("https://{}{path}", fresh_address(family, number))
     }
 
     /// Takes the tunnel link down or up, as a VPN client does on a reconnect without forgetting the link.
@@ -237,7 +241,15 @@ impl World {
             let mut command = self.internet.command(PROBE);
             Background::start_ready(command.args(arguments), &self.sandbox.log_path(log)).map(|(server, _)| server)
         };
-        let https = ["serve-https", "443", "--ca-out", CA, "--name", SITE, "--name", SITE_V4, "--name", SITE_V6];
+        let names: Vec<String> = [SITE, SITE_V4, SITE_V6]
+            .map(String::from)
+            .into_iter()
+            .chain(FAMILIES.into_iter().flat_map(|family| {
+                (0..FRESH).map(move |number| fresh_address(family, number).trim_matches(['[', ']']).to_owned())
+            }))
+            .collect();
+        let mut https = vec!["serve-https", "443", "--ca-out", CA];
+        https.extend(names.iter().flat_map(|name| ["--name", name]));
         let zone = [format!("{SITE}={SITE_V4}"), format!("{SITE}={SITE_V6}")];
         let dns = ["serve-dns", &format!("{RESOLVER}:53"), "--record", &zone[0], "--record", &zone[1]];
         self.servers = vec![
@@ -246,6 +258,14 @@ impl World {
             start(&dns, "internet-dns")?,
         ];
         Ok(())
+    }
+}
+
+/// As a URL writes it.
+fn fresh_address(family: Family, number: u16) -> String {
+    match family {
+        Family::V4 => format!("192.0.2.{}", 128 + number),
+        Family::V6 => format!("[2001:db8:81::{number:x}]"),
     }
 }
 
@@ -277,7 +297,13 @@ fn route(host: &Sandbox, gateway: &Seat, internet: &Seat, plan: &WorldPlan) -> R
          ip addr add {SITE_V6}/64 dev eth0 nodad
          ip link set eth0 up
          ip route add default via 192.0.2.1
-         ip -6 route add default via 2001:db8:80::1"
+         ip -6 route add default via 2001:db8:80::1
+         ip route add local 192.0.2.128/25 dev lo
+         ip -6 route add local 2001:db8:81::/64 dev lo"
+    ))?;
+    gateway.sh(&format!(
+        "ip route add 192.0.2.128/25 via {SITE_V4}
+         ip -6 route add 2001:db8:81::/64 via {SITE_V6}"
     ))?;
     if let BlackHole::NarrowPath { mtu } = plan.hole {
         gateway.sh(&format!("ip link set far mtu {mtu}"))?;

@@ -21,7 +21,7 @@ pub(crate) struct Authority {
 }
 
 /// So many names beside the real ones make a certificate of about 3 kB, like a content network's.
-const PADDING_NAMES: usize = 80;
+const PADDING_NAMES: usize = 40;
 
 impl Authority {
     /// A certificate for `names`, host names and addresses alike.

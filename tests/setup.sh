@@ -1,0 +1,71 @@
+#!/bin/sh
+# Installs the Debian packages that a checkout needs, and nothing when they are there.
+#
+#   tests/setup.sh build    what `cargo build` links against
+#   tests/setup.sh lab      that, and what the tests and the demo run (the default)
+#   tests/setup.sh bench    that, and firewalld to compare with
+set -eu
+
+build='
+build-essential  the linker
+pkg-config       finds the netfilter libraries
+libnftnl-dev     netfilter tables, which the helper is linked with
+libmnl-dev       netlink, which the helper is linked with'
+
+lab='
+podman           runs the containers
+crun             runs them for podman
+netavark         their bridge networks
+aardvark-dns     their names
+slirp4netns      rootless networks, the default of podman 4
+passt            rootless networks, the default of podman 5
+uidmap           rootless users
+fuse-overlayfs   rootless storage
+nftables         lists what the helper wrote, and blocks ICMP in the laboratory
+iptables         what netavark before 1.10 calls
+iproute2         links and routes of the laboratory
+procps           sysctl
+dbus             the system bus
+systemd          busctl
+polkitd          authorises
+pkexec           its text agent pkttyagent
+wireguard-tools  keys of the tunnel
+wireguard-go     the tunnel where the kernel has no WireGuard
+tcpdump          sees the SYNs
+util-linux       setpriv and nsenter'
+
+bench='
+firewalld        to be compared with'
+
+case ${1-lab} in
+build) wanted=$build ;;
+lab) wanted=$build$lab ;;
+bench) wanted=$build$lab$bench ;;
+*)
+    echo "usage: $0 [build|lab|bench]" >&2
+    exit 2
+    ;;
+esac
+
+installed=$(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' | sed -n 's/^.i. //p')
+# One line each: a package that is missing, and why it is needed.
+missing=$(printf '%s\n' "$wanted" | while read -r package why; do
+    [ -n "$package" ] || continue
+    printf '%s\n' "$installed" | grep -qx "$package" || printf '%-16s %s\n' "$package" "$why"
+done)
+[ -n "$missing" ] || exit 0
+
+{
+    echo 'These Debian packages are missing and will be installed with apt-get:'
+    echo "$missing" | sed 's/^/  /'
+} >&2
+as_root=
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || { echo 'error: installing needs root, and there is no sudo' >&2; exit 1; }
+    as_root=sudo
+fi
+$as_root apt-get -q update >&2
+# The words before the reasons.
+# shellcheck disable=SC2046
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install \
+    $(echo "$missing" | awk '{ print $1 }') >&2
