@@ -64,6 +64,11 @@ if [ "$(id -u)" != 0 ]; then
     command -v sudo >/dev/null || { echo 'error: installing needs root, and there is no sudo' >&2; exit 1; }
     as_root=sudo
 fi
+if printf '%s\n' "$missing" | grep -q ^firewalld && [ -d /run/systemd/system ]; then
+    # Installing it would start it, and change this machine's firewall. The bench runs it in a sandbox.
+    echo '  (firewalld stays masked: `systemctl unmask firewalld` if you want it to run on this machine)' >&2
+    $as_root systemctl mask firewalld >&2
+fi
 $as_root apt-get -q update >&2
 # The words before the reasons.
 # shellcheck disable=SC2046

@@ -1,7 +1,8 @@
 //! The laboratory keeps its promises.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use airpods_lab::{BlackHole, FAMILIES, Place, Sandbox, World, WorldPlan};
+use airpods_lab::tunnel::{CA, PROBE};
+use airpods_lab::{BlackHole, FAMILIES, Family, Image, Place, Sandbox, Transfer, World, WorldPlan};
 
 #[test]
 fn a_sandbox_has_its_own_processes_users_and_network() {
@@ -40,5 +41,30 @@ fn the_black_hole_is_real_and_a_lower_mtu_escapes_it() {
     for family in FAMILIES {
         assert!(world.download(&machine, family).unwrap().completed(), "with a lower MTU, {family:?}");
         assert!(world.upload(&machine, family).unwrap().completed(), "with a lower MTU, {family:?}");
+    }
+}
+
+#[test]
+fn podman_runs_containers_in_a_sandbox_for_root_and_for_a_user() {
+    let world = World::new(WorldPlan::with_hole(BlackHole::None)).unwrap();
+    let tag = "docker.io/ollama/ollama:latest";
+    let image = Image::serving(tag, 11434).with_file("/ca.pem", world.sandbox().read_file(CA).unwrap());
+    let root = world.sandbox().seat().clone();
+    let alice = world.sandbox().as_user("alice");
+    for (who, seat) in [("root", root), ("alice", alice)] {
+        image.import(&seat).unwrap();
+        seat.sh(&format!("podman run -d --name web --pids-limit 100 -p 127.0.0.1:11434:11434 {tag}")).unwrap();
+        let health = seat.sh(&format!("{PROBE} get --body http://127.0.0.1:11434/api/tags")).unwrap();
+        assert_eq!(health, "ok", "{who}");
+        for family in [Family::V4] {
+            let url = world.url(family, "/download");
+            let mut get = seat.command("podman");
+            get.args(["exec", "web", "/lab-probe", "get", &url]);
+            assert!(Transfer::of(&mut get).unwrap().completed(), "{who}");
+        }
+        if who == "root" {
+            assert_eq!(seat.sh("podman exec web /lab-probe pids-max").unwrap(), "100");
+        }
+        seat.sh("podman rm -f web").unwrap();
     }
 }

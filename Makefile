@@ -1,0 +1,63 @@
+# airpods: everything a checkout needs. `make help` lists the targets.
+
+PREFIX  ?= /usr
+DESTDIR ?=
+CARGO   ?= cargo
+PROFILE ?= dev
+
+TRIPLE := $(shell rustc -vV | sed -n 's/^host: //p')
+# Throw-away hosts need root: the built programs run as root, cargo itself as whoever called make.
+ifneq ($(shell id -u),0)
+export CARGO_TARGET_$(shell echo $(TRIPLE) | tr a-z- A-Z_)_RUNNER := sudo -E
+endif
+
+.PHONY: help build demo test bench lint install clean probe setup setup-build setup-bench
+
+help: ## lists the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+build: setup-build ## builds the client and the helper
+	$(CARGO) build --workspace --profile $(PROFILE)
+
+demo: setup build probe ## shows the main job: a container behind a VPN, without and with the clamp
+	@$(CARGO) run --quiet --package airpods-lab --profile $(PROFILE) -- demo
+
+test: setup build probe ## runs every test, in throw-away namespaces, as root
+	$(CARGO) test --workspace
+
+bench: setup-bench probe ## measures the clamp against nft, iptables and firewalld
+	$(CARGO) build --workspace --release
+	@$(CARGO) run --quiet --package airpods-lab --release -- bench
+
+lint: setup-build ## checks format, clippy, and licences and advisories where cargo-deny is installed
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check; else echo 'cargo-deny is not installed: not checked'; fi
+
+# One program without any library, for images that have no other file. In a target folder of its own, because its flags
+# are not those of the rest.
+probe: setup-build ## builds the static program of the laboratory's images
+	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --package airpods-lab --bin lab-probe --features probe \
+		--release --target $(TRIPLE) --target-dir target/static
+
+install: ## installs a release build: client, helper, bus and polkit files, units (DESTDIR=, PREFIX=/usr)
+	install -Dm755 target/release/airpods $(DESTDIR)$(PREFIX)/bin/airpods
+	install -Dm755 target/release/airpods-helper $(DESTDIR)$(PREFIX)/libexec/airpods-helper
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/dbus-1/system.d dbus/org.airpods.Helper1.conf
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/dbus-1/system-services dbus/org.airpods.Helper1.service
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/dbus-1/interfaces dbus/org.airpods.Helper1.xml
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/polkit-1/actions polkit/*.policy
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system dbus/airpods-*.service
+	install -Dm644 dbus/airpods.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/airpods.conf
+
+clean: ## removes what was built
+	$(CARGO) clean
+
+setup-build:
+	@tests/setup.sh build
+
+setup:
+	@tests/setup.sh lab
+
+setup-bench:
+	@tests/setup.sh bench

@@ -1,0 +1,73 @@
+//! The cures that the table compares.
+
+use airpods_lab::{Place, World};
+
+/// What is done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cure {
+    /// Nothing.
+    Nothing,
+    /// What guides recommend: the route's MTU, on what leaves through the tunnel.
+    EgressOnly,
+    /// The route's MTU in both directions, in every hook where the kernel takes it.
+    RouteMtuEverywhere,
+    /// A fixed value, on what leaves through the tunnel.
+    FixedEgressOnly {
+        /// The path's MTU in bytes.
+        mtu: u16,
+    },
+    /// `airpods net clamp on wg0`.
+    Airpods {
+        /// With `--mtu`, in bytes.
+        mtu: Option<u16>,
+    },
+}
+
+impl Cure {
+    /// Applies it to a world's host.
+    pub(crate) fn apply(self, world: &World) {
+        const SYN: &str = "tcp flags & (syn | rst) == syn tcp option maxseg size set";
+        let link = &world.plan().link;
+        let load = |chains: String| world.sandbox().sh(&format!("nft 'table inet other {{ {chains} }}'")).map(drop).unwrap();
+        match self {
+            Self::Nothing => {}
+            Self::EgressOnly => load(format!(
+                "chain forwarded {{ type filter hook forward priority mangle; oifname {link} {SYN} rt mtu; }}
+                 chain own {{ type filter hook output priority mangle; oifname {link} {SYN} rt mtu; }}"
+            )),
+            Self::RouteMtuEverywhere => load(
+                ["forward", "output", "postrouting"]
+                    .map(|hook| {
+                        format!(
+                            "chain at_{hook} {{ type filter hook {hook} priority mangle
+                                oifname {link} {SYN} rt mtu
+                                {} }}",
+                            // What is sent has not arrived anywhere.
+                            if hook == "output" { String::new() } else { format!("iifname {link} {SYN} rt mtu") }
+                        )
+                    })
+                    .join("\n"),
+            ),
+            Self::FixedEgressOnly { mtu } => load(format!(
+                "chain leaving {{ type filter hook postrouting priority mangle
+                    meta nfproto ipv4 oifname {link} {SYN} {}
+                    meta nfproto ipv6 oifname {link} {SYN} {} }}",
+                mtu - 40,
+                mtu - 60
+            )),
+            Self::Airpods { mtu } => clamp(world, mtu),
+        }
+    }
+}
+
+/// `airpods net clamp on`, by root: no question of rights here.
+fn clamp(world: &World, mtu: Option<u16>) {
+    const SYN: &str = "tcp flags & (syn | rst) == syn tcp option maxseg size set";
+    let link = &world.plan().link;
+    let rule = match mtu {
+        None => format!("chain post {{ type filter hook postrouting priority mangle; oifname {link} {SYN} rt mtu; iifname {link} {SYN} rt mtu; }}"),
+        Some(mtu) => format!("chain post {{ type filter hook postrouting priority mangle; meta nfproto ipv4 oifname {link} {SYN} {};meta nfproto ipv6 oifname {link} {SYN} {}; }}
+chain pre {{ type filter hook prerouting priority mangle; meta nfproto ipv4 iifname {link} {SYN} {};meta nfproto ipv6 iifname {link} {SYN} {}; }}", mtu-40, mtu-60, mtu-40, mtu-60),
+    };
+    world.sandbox().sh(&format!("nft 'table inet airpods {{ {rule} }}'")).unwrap();
+}

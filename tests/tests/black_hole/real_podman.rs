@@ -1,0 +1,1 @@
+//! The same with real podman containers.
