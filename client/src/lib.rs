@@ -1,3 +1,61 @@
-//! The client of airpods.
+//! The client of airpods: launches services in podman containers, and asks the helper for the firewall change
+//! that makes them work behind a VPN.
+//!
+//! It runs as the user and never needs more. [`cli`] reads the command line, [`config`] the configuration; each
+//! command is one file in [`command`]. What can go wrong is an error that implements [`error::Report`], shown in
+//! one place ([`run`]) and turned into one of the documented exit codes ([`Exit`]).
 
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod command;
+pub mod config;
+pub mod error;
+pub mod execute;
+mod exit;
+pub mod helper_link;
+pub mod plan;
 pub mod podman;
+mod spelling;
+pub mod terminal;
+mod uptime;
+pub mod webui_secret;
+
+pub use exit::Exit;
+
+use std::io;
+
+use clap::Parser;
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn run() -> Exit {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => {
+            // Help and version go to stdout and are no failure; a closed pipe does not matter here.
+            let _ = told.print();
+            return if told.use_stderr() { Exit::Usage } else { Exit::Done };
+        }
+    };
+    let outcome = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|cause| error::Failure::from(NoRuntime(cause)))
+        .and_then(|runtime| runtime.block_on(cli.run()));
+    match outcome {
+        Ok(exit) => exit,
+        Err(failure) => {
+            // When even stderr is closed there is nobody left to tell; the exit code still says it.
+            let _ = failure.write(&mut anstream::stderr());
+            failure.exit()
+        }
+    }
+}
+
+/// The event loop could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("the event loop could not be started")]
+struct NoRuntime(#[source] io::Error);
+
+impl error::Report for NoRuntime {}

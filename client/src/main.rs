@@ -1,3 +1,7 @@
-//! The client of airpods.
+//! The command `airpods`.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+fn main() -> airpods::Exit {
+    airpods::run()
+}

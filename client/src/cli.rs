@@ -1,0 +1,73 @@
+//! The command line: what there is, and nothing about how it is done.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser, Subcommand};
+
+use crate::command::{self, Context};
+use crate::config::Environment;
+use crate::error::Failure;
+use crate::exit::Exit;
+
+/// Local AI services in podman containers that work behind a VPN
+#[derive(Debug, Parser)]
+#[command(name = "airpods", version, disable_version_flag = true, propagate_version = false, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 helper or bus absent, 4 denied, 5 prompt dismissed,
+6 polkit absent, 7 not a VPN link, 8 busy, 9 unsupported here, 10 configuration")]
+pub struct Cli {
+    /// Print the version
+    #[arg(short = 'v', long = "version", action = ArgAction::Version)]
+    version: Option<bool>,
+    /// Say more about what is done
+    #[arg(short = 'V', long, global = true)]
+    verbose: bool,
+    /// Read this file instead of searching for one
+    #[arg(long, value_name = "PATH", global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Configure: show, check or create config.toml
+    Config(command::config::Args),
+    /// Make TCP through a VPN link work
+    Net(command::net::Args),
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// Whatever went wrong, ready to be shown.
+    pub async fn run(self) -> Result<Exit, Failure> {
+        let context = Context { environment: Environment::of_process(), config: self.config, verbose: self.verbose };
+        match self.command {
+            Command::Config(args) => command::config::run(args, &context),
+            Command::Net(args) => command::net::run(args).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        fn check(command: &clap::Command) {
+            let leaves = command.get_subcommands().count() == 0;
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(!leaves || help.contains("Example"), "{} has no example", command.get_name());
+            command.get_subcommands().for_each(check);
+        }
+        Cli::command().get_subcommands().for_each(check);
+    }
+}

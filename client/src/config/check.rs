@@ -1,0 +1,129 @@
+//! What is right on its own and wrong together.
+
+use std::collections::HashMap;
+
+use ipnet::IpNet;
+
+use super::model::{Config, NetworkMode, Service};
+use super::name::ServiceName;
+use super::problem::{Problem, Problems};
+use super::tree::Table;
+
+/// Checks values against each other; problems point into `tree`.
+pub(super) fn check(config: &Config, tree: &Table, problems: &Problems) {
+    let check = Check { config, tree, problems };
+    check.network();
+    check.containers();
+    check.host_ports();
+    for (name, service) in &config.services {
+        check.volumes(name, service);
+        check.health(name, service);
+        check.host_mode_ports(name, service);
+    }
+}
+
+struct Check<'a> {
+    config: &'a Config,
+    tree: &'a Table,
+    problems: &'a Problems,
+}
+
+impl Check<'_> {
+    fn error(&self, place: &str, message: impl std::fmt::Display, hint: Option<String>) {
+        let problem = Problem::error(format!("`{place}`: {message}")).at(self.tree.locate(place).cloned());
+        self.problems.push(Problem { hint, ..problem });
+    }
+
+    fn network(&self) {
+        let network = &self.config.runtime.network;
+        let subnet = network.subnet;
+        if let Some(gateway) = network.gateway {
+            let place = "runtime.network.gateway";
+            match subnet {
+                None => self.error(place, "a gateway needs a subnet", Some("set `runtime.network.subnet` too".into())),
+                Some(subnet) if !subnet.contains(&gateway) => {
+                    self.error(place, format_args!("`{gateway}` does not lie in the subnet `{subnet}`"), None);
+                }
+                Some(subnet) if !is_host(subnet, gateway) => {
+                    let message = format_args!("`{gateway}` is no host's address in the subnet `{subnet}`");
+                    self.error(place, message, None);
+                }
+                Some(_) => {}
+            }
+        }
+        if matches!(subnet, Some(IpNet::V6(_))) && !network.ipv6 {
+            let hint = "set `runtime.network.ipv6 = true`".to_owned();
+            self.error("runtime.network.subnet", "an IPv6 subnet on a network without IPv6", Some(hint));
+        }
+        if let Some(mtu) = network.mtu.filter(|mtu| network.ipv6 && mtu.get() < 1280) {
+            let message = format_args!("{mtu} is too small for IPv6, which needs 1280");
+            self.error("runtime.network.mtu", message, None);
+        }
+    }
+
+    fn containers(&self) {
+        let mut seen = HashMap::new();
+        for (name, service) in &self.config.services {
+            if let Some(other) = seen.insert(service.container.as_str(), name) {
+                let place = format!("services.{name}.container");
+                let message = format_args!("`{}` is the container of service `{other}` already", service.container);
+                self.error(&place, message, Some("every service needs a container name of its own".to_owned()));
+            }
+        }
+    }
+
+    fn host_ports(&self) {
+        let mut seen = HashMap::new();
+        for (name, service) in self.config.enabled() {
+            for (index, port) in service.host_ports().enumerate() {
+                let place = match service.network_mode {
+                    NetworkMode::Pod => format!("services.{name}.ports.{index}.host"),
+                    NetworkMode::Host => format!("services.{name}.ports.{index}.container"),
+                };
+                if let Some(other) = seen.get(&port) {
+                    let message = format_args!("port {port} of the host is taken by `{other}` already");
+                    self.error(&place, message, Some("choose another port, or disable one of the two".to_owned()));
+                } else {
+                    seen.insert(port, place);
+                }
+            }
+        }
+    }
+
+    fn volumes(&self, name: &ServiceName, service: &Service) {
+        let mut seen = HashMap::new();
+        for (volume_name, volume) in &service.volumes {
+            if let Some(other) = seen.insert(&volume.target, volume_name) {
+                let place = format!("services.{name}.volumes.{volume_name}.target");
+                let message = format_args!("`{}` is the target of volume `{other}` already", volume.target.display());
+                self.error(&place, message, None);
+            }
+        }
+    }
+
+    fn health(&self, name: &ServiceName, service: &Service) {
+        if service.health.is_some() && service.ports.is_empty() {
+            let hint = "health is asked for on the first of `ports`".to_owned();
+            self.error(&format!("services.{name}.health"), "a service without ports cannot be asked", Some(hint));
+        }
+    }
+
+    fn host_mode_ports(&self, name: &ServiceName, service: &Service) {
+        if service.network_mode != NetworkMode::Host {
+            return;
+        }
+        for (index, mapping) in service.ports.iter().enumerate().filter(|(_, port)| port.host != port.container) {
+            let place = format!("services.{name}.ports.{index}.host");
+            let message = format!(
+                "`{place}` has no effect with network_mode `host`: the service is on port {}",
+                mapping.container
+            );
+            self.problems.push(Problem::warning(message).at(self.tree.locate(&place).cloned()));
+        }
+    }
+}
+
+/// Whether an address in a subnet can be a host's: not the network's own, not IPv4's broadcast.
+fn is_host(subnet: IpNet, address: std::net::IpAddr) -> bool {
+    address != subnet.network() && (matches!(subnet, IpNet::V6(_)) || address != subnet.broadcast())
+}

@@ -1,0 +1,139 @@
+//! The name of a container image.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+/// An image with its registry, such as `docker.io/ollama/ollama:latest` or `localhost/mine`.
+///
+/// The registry is required: a short name means whatever the machine's search list says, which may be somebody
+/// else's image.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ImageName(String);
+
+/// Why a text is not an [`ImageName`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidImage {
+    /// The first part is no host name.
+    #[error("the image `{0}` does not say which registry it comes from")]
+    NoRegistry(String),
+    /// The grammar of `distribution/reference` is not met.
+    #[error("`{0}` is not an image name such as `docker.io/library/debian:13`")]
+    Malformed(String),
+}
+
+impl ImageName {
+    /// The name as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it can only be on this machine: its registry is `localhost`.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.0.starts_with("localhost/")
+    }
+}
+
+impl FromStr for ImageName {
+    type Err = InvalidImage;
+
+    fn from_str(text: &str) -> Result<Self, InvalidImage> {
+        let malformed = || InvalidImage::Malformed(text.to_owned());
+        let (name, digest) = match text.split_once('@') {
+            Some((name, digest)) => (name, Some(digest)),
+            None => (text, None),
+        };
+        let (path, tag) = match name.rsplit_once(':') {
+            Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
+            _ => (name, None),
+        };
+        if !digest.is_none_or(is_digest) || !tag.is_none_or(is_tag) || path.is_empty() {
+            return Err(malformed());
+        }
+        let (registry, repository) = match path.split_once('/') {
+            Some((registry, repository)) if is_registry(registry) => (registry, repository),
+            _ if path.split('/').all(is_component) => return Err(InvalidImage::NoRegistry(text.to_owned())),
+            _ => return Err(malformed()),
+        };
+        debug_assert!(!registry.is_empty());
+        if repository.split('/').all(is_component) { Ok(Self(text.to_owned())) } else { Err(malformed()) }
+    }
+}
+
+/// A first part is a registry if it could not be a folder: it has a dot or a port, or is `localhost`
+/// (`distribution/reference`, `splitDockerDomain`).
+fn is_registry(text: &str) -> bool {
+    let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+    let host_fits = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
+    let port_fits = port.is_none_or(|port| port.parse::<u16>().is_ok());
+    host_fits && port_fits && (host.contains('.') || port.is_some() || host == "localhost")
+}
+
+fn is_component(text: &str) -> bool {
+    let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    edge(text.bytes().next())
+        && edge(text.bytes().last())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte))
+}
+
+fn is_tag(text: &str) -> bool {
+    let first_fits = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    first_fits && text.len() <= 128 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+}
+
+fn is_digest(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(algorithm, hex)| {
+        !algorithm.is_empty() && hex.len() >= 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}
+
+impl fmt::Display for ImageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl Serialize for ImageName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn images_with_a_registry_are_accepted() {
+        for image in [
+            "docker.io/ollama/ollama:latest",
+            "ghcr.io/open-webui/open-webui:latest",
+            "localhost/mine",
+            "localhost:5000/a/b__c:v1.2",
+            "quay.io/x/y@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        ] {
+            assert_eq!(image.parse::<ImageName>().unwrap().as_str(), image);
+        }
+        assert!("localhost/mine".parse::<ImageName>().unwrap().is_local());
+    }
+
+    #[test]
+    fn an_image_without_a_registry_is_told_so() {
+        for image in ["ollama", "ollama/ollama:latest", "library/debian"] {
+            assert_eq!(image.parse::<ImageName>(), Err(InvalidImage::NoRegistry(image.to_owned())));
+        }
+    }
+
+    #[test]
+    fn what_is_no_image_is_refused() {
+        for image in
+            ["", "docker.io/", "docker.io/Upper", "docker.io/a b", "docker.io/a:", "docker.io/a@sha256:12", "-x"]
+        {
+            assert_eq!(image.parse::<ImageName>(), Err(InvalidImage::Malformed(image.to_owned())), "{image}");
+        }
+    }
+}

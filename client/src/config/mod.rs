@@ -1,0 +1,179 @@
+//! Configuration: found, merged over the built-in defaults, read into typed values, checked.
+//!
+//! [`load`] is the thin part that touches files; [`parse`] is the rest, a function of texts. A problem names its
+//! key and its place (file, line, column), and all problems are reported at once.
+
+mod check;
+mod image;
+mod model;
+mod name;
+mod problem;
+mod quantity;
+mod read;
+mod search;
+mod section;
+mod service;
+mod source;
+mod template;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+pub use image::{ImageName, InvalidImage};
+pub use model::{
+    Cli, Config, Engine, Gpu, GpuDevice, Health, HostGateway, Meta, Network, NetworkDriver, NetworkMode, PodmanUrl,
+    PortMapping, Resources, RestartPolicy, Runtime, Service, Volume, VolumeSource,
+};
+pub use name::{InvalidName, NetworkAlias, ObjectName, ServiceName};
+pub use problem::{ConfigError, Problem, Severity};
+pub use quantity::{
+    ConcurrentPulls, Cpus, InvalidMemory, LogLines, Memory, NetworkMtu, OutOfRange, PidsLimit, PortNumber,
+    StartupTimeout, StatusCode, StatusRange, StopTimeout,
+};
+pub use search::{Environment, Search};
+pub use source::{Location, Source};
+
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use problem::Problems;
+use section::Section;
+use tree::Table;
+
+/// The built-in defaults, which are also what `config init` writes.
+pub const DEFAULTS: &str = include_str!("default.toml");
+
+/// A configuration, and how it came about.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// The file it comes from; `None`: built-in defaults alone.
+    pub file: Option<PathBuf>,
+    /// What has no effect.
+    pub warnings: Vec<Problem>,
+    tree: Table,
+}
+
+impl Loaded {
+    /// Where a dotted key such as `services.ollama.ports.0.host` was written, or the table around it; `None` if
+    /// nobody wrote anything of it. For errors that only come up when the configuration meets the world.
+    #[must_use]
+    pub fn locate(&self, key: &str) -> Option<&Location> {
+        self.tree.locate(key)
+    }
+
+    /// Writes the warnings for a person.
+    pub fn tell_warnings(&self, to: &mut dyn Write) {
+        // A warning that cannot be written must not stop the command.
+        let _ = problem::write_all(&self.warnings, to);
+    }
+}
+
+/// Finds and loads the configuration; `option` is `--config`.
+///
+/// # Errors
+/// [`ConfigError`]: the file named is missing, cannot be read, or is wrong.
+pub fn load(environment: &Environment, option: Option<&Path>) -> Result<Loaded, ConfigError> {
+    let file = find(environment, option)?.map(|(path, text)| Source::of_file(path, text));
+    parse(file, environment.data_folder().as_deref())
+}
+
+/// The file that [`load`] would read; `None` if the built-in defaults are all there is.
+///
+/// # Errors
+/// [`ConfigError::Missing`] or [`ConfigError::Unreadable`].
+pub fn locate(environment: &Environment, option: Option<&Path>) -> Result<Option<PathBuf>, ConfigError> {
+    Ok(find(environment, option)?.map(|(path, _)| path))
+}
+
+/// Finds the file to read, with its text; `None` if there is none and need not be one.
+fn find(environment: &Environment, option: Option<&Path>) -> Result<Option<(PathBuf, String)>, ConfigError> {
+    let read = |path: PathBuf| match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some((path, text))),
+        Err(cause) if is_absent(&cause) => Ok(None),
+        Err(cause) => Err(ConfigError::Unreadable { path, cause }),
+    };
+    match environment.search(option) {
+        Search::Named { path, by } => {
+            let found = read(path.clone())?;
+            found.map(Some).ok_or(ConfigError::Missing { path, named_by: by })
+        }
+        Search::FirstOf(paths) => {
+            for path in paths {
+                if let Some(found) = read(path)? {
+                    return Ok(Some(found));
+                }
+            }
+            Ok(None)
+        }
+    }
+}
+
+fn is_absent(cause: &io::Error) -> bool {
+    matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+/// Reads a configuration from a text over the built-in defaults. `data_folder` is where `bind://` volumes lie.
+///
+/// # Errors
+/// [`ConfigError::Wrong`] with every problem found.
+pub fn parse(file: Option<Arc<Source>>, data_folder: Option<&Path>) -> Result<Loaded, ConfigError> {
+    let wrong = |problem| ConfigError::Wrong(vec![problem]);
+    let mut tree = Table::parse(&Source::built_in(DEFAULTS)).map_err(wrong)?;
+    if let Some(source) = &file {
+        tree.overlay(Table::parse(source).map_err(wrong)?);
+    }
+    let problems = Problems::default();
+    let config = read_config(&tree, data_folder, &problems).map(|mut config| {
+        template::expand(&mut config, &tree, &problems);
+        check::check(&config, &tree, &problems);
+        config
+    });
+    let found = problems.into_vec();
+    let failed = found.iter().any(|problem| problem.severity == Severity::Error);
+    match config {
+        Some(config) if !failed => {
+            let file = file.and_then(|source| source.path().map(Path::to_owned));
+            Ok(Loaded { config, file, warnings: found, tree })
+        }
+        _ => Err(ConfigError::Wrong(found)),
+    }
+}
+
+/// Reads the whole tree; `None` if a part is missing, which is among the problems then.
+fn read_config(tree: &Table, data_folder: Option<&Path>, problems: &Problems) -> Option<Config> {
+    let root = Section::root(tree, problems);
+    let meta = read::meta(&root);
+    let runtime = read::runtime(&root);
+    let cli = read::cli(&root);
+    read::dependencies(&root);
+    let services = services(&root, data_folder);
+    root.finish();
+    Some(Config { meta: meta?, runtime: runtime?, cli: cli?, services: services? })
+}
+
+fn services(root: &Section<'_>, data_folder: Option<&Path>) -> Option<IndexMap<ServiceName, Service>> {
+    let section = root.section("services")?;
+    let mut services = IndexMap::new();
+    let mut complete = true;
+    for (key, child) in section.children() {
+        let read = match key.parse::<ServiceName>() {
+            Ok(name) => service::service(&name, child, data_folder).map(|service| (name, service)),
+            Err(why) => {
+                let problem = Problem::error(format!("`{}` cannot be a service: {why}", section.place(key)));
+                section.push(problem.at(child.here().cloned()));
+                None
+            }
+        };
+        match read {
+            Some((name, service)) => drop(services.insert(name, service)),
+            None => complete = false,
+        }
+    }
+    complete.then_some(services)
+}

@@ -1,0 +1,139 @@
+//! What is wrong with a configuration, where, and what to do about it.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::fmt;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use crate::error::{Report, render};
+use crate::exit::Exit;
+use crate::terminal::Escaped;
+
+use super::source::{Excerpt, Location};
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The configuration is not used.
+    Error,
+    /// It is used, and something in it has no effect.
+    Warning,
+}
+
+/// One problem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// How bad it is.
+    pub severity: Severity,
+    /// One sentence, which names the key.
+    pub message: String,
+    /// Where it is in a file; `None` where something is missing altogether.
+    pub at: Option<Location>,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+impl Problem {
+    pub(super) fn error(message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, message: message.into(), at: None, hint: None }
+    }
+
+    pub(super) fn warning(message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(message) }
+    }
+
+    pub(super) fn at(self, at: impl Into<Option<Location>>) -> Self {
+        Self { at: at.into(), ..self }
+    }
+
+    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        write!(f, "{word}: {}", Escaped(&self.message))?;
+        if let Some(at) = &self.at {
+            write!(f, "\n{}", Escaped(&Excerpt(at).to_string()))?;
+        }
+        match &self.hint {
+            Some(hint) => write!(f, "\nhint: {}", Escaped(hint)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The problems found so far. Reading goes on after one, so that a person sees all of them at once.
+#[derive(Debug, Default)]
+pub(super) struct Problems(RefCell<Vec<Problem>>);
+
+impl Problems {
+    pub(super) fn push(&self, problem: Problem) {
+        self.0.borrow_mut().push(problem);
+    }
+
+    pub(super) fn into_vec(self) -> Vec<Problem> {
+        self.0.into_inner()
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file does not exist, and was asked for by name.
+    #[error("there is no file `{}`, which {named_by} names", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// `--config` or the environment variable.
+        named_by: &'static str,
+    },
+    /// The file exists and cannot be read.
+    #[error("`{}` cannot be read", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The file is there and wrong. At least one of the problems is an error.
+    #[error("the configuration is wrong in {} place{}", count(.0), if count(.0) == 1 { "" } else { "s" })]
+    Wrong(Vec<Problem>),
+}
+
+fn count(problems: &[Problem]) -> usize {
+    problems.iter().filter(|problem| problem.severity == Severity::Error).count()
+}
+
+impl Report for ConfigError {
+    fn exit(&self) -> Exit {
+        Exit::Configuration
+    }
+
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::Missing { .. } => Some("`airpods config init` creates one".into()),
+            Self::Unreadable { .. } => Some("it must be a text file in UTF-8 that you may read".into()),
+            Self::Wrong(_) => None,
+        }
+    }
+
+    fn render(&self, to: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Self::Wrong(problems) => write_all(problems, to),
+            other => render(other, other.hint().as_deref(), to),
+        }
+    }
+}
+
+/// Writes problems one after the other, each ended by a line break.
+pub(super) fn write_all(problems: &[Problem], to: &mut dyn Write) -> io::Result<()> {
+    problems.iter().try_for_each(|problem| writeln!(to, "{problem}"))
+}

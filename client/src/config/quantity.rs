@@ -1,0 +1,255 @@
+//! Numbers with a range or a unit.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+/// A number that is not in its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{value} is not within {min} to {max}")]
+pub struct OutOfRange {
+    value: i64,
+    min: i64,
+    max: i64,
+}
+
+macro_rules! ranged {
+    ($(#[$doc:meta])* $name:ident($inner:ty), $min:literal ..= $max:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
+        pub struct $name($inner);
+
+        impl $name {
+            /// The smallest value accepted.
+            pub const MIN: $inner = $min;
+            /// The largest value accepted.
+            pub const MAX: $inner = $max;
+
+            /// The value, if it is in the range.
+            #[must_use]
+            pub fn new(value: $inner) -> Option<Self> {
+                (Self::MIN..=Self::MAX).contains(&value).then_some(Self(value))
+            }
+
+            /// The value.
+            #[must_use]
+            pub const fn get(self) -> $inner {
+                self.0
+            }
+        }
+
+        impl TryFrom<i64> for $name {
+            type Error = OutOfRange;
+
+            fn try_from(value: i64) -> Result<Self, OutOfRange> {
+                let refused = OutOfRange { value, min: i64::from(Self::MIN), max: i64::from(Self::MAX) };
+                <$inner>::try_from(value).ok().and_then(Self::new).ok_or(refused)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+ranged! {
+    /// A TCP port, never 0, which would mean any.
+    PortNumber(u16), 1..=65535
+}
+
+ranged! {
+    /// Most processes and threads in a container (cgroup `pids.max`).
+    PidsLimit(u32), 1..=1_000_000
+}
+
+ranged! {
+    /// The MTU of the container network's links in bytes. 576 is what every IPv4 host takes (RFC 791), 65535 the
+    /// largest IP packet; IPv6 needs 1280 (RFC 8200, section 5).
+    NetworkMtu(u16), 576..=65535
+}
+
+ranged! {
+    /// An HTTP status code (RFC 9110, section 15).
+    StatusCode(u16), 100..=599
+}
+
+ranged! {
+    /// Seconds that a container has to stop by itself.
+    StopTimeout(u32), 1..=300
+}
+
+ranged! {
+    /// Lines of a log that are shown unless asked otherwise.
+    LogLines(u32), 1..=10_000
+}
+
+ranged! {
+    /// Seconds that a service has to become healthy.
+    StartupTimeout(u32), 10..=600
+}
+
+ranged! {
+    /// Images pulled at the same time.
+    ConcurrentPulls(u8), 1..=10
+}
+
+impl PidsLimit {
+    /// The limit of a service that sets none: enough for any of the services known, too small for a fork bomb.
+    pub const DEFAULT: Self = Self(2048);
+}
+
+/// A range of HTTP status codes, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusRange {
+    first: StatusCode,
+    last: StatusCode,
+}
+
+impl StatusRange {
+    /// What counts as healthy unless a service says otherwise.
+    pub const SUCCESS: Self = Self { first: StatusCode(200), last: StatusCode(299) };
+
+    /// The range, if the codes are in order.
+    #[must_use]
+    pub fn new(first: StatusCode, last: StatusCode) -> Option<Self> {
+        (first <= last).then_some(Self { first, last })
+    }
+
+    /// Whether the code lies within.
+    #[must_use]
+    pub fn contains(self, code: u16) -> bool {
+        (self.first.0..=self.last.0).contains(&code)
+    }
+}
+
+impl fmt::Display for StatusRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+impl Serialize for StatusRange {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.first, self.last).serialize(serializer)
+    }
+}
+
+/// An amount of memory in bytes, written like `512m` or `4g`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Memory(u64);
+
+impl Memory {
+    /// The amount in bytes.
+    #[must_use]
+    pub fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+/// Why a text is not an amount of memory.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an amount of memory such as `512m` or `4g`")]
+pub struct InvalidMemory(String);
+
+impl FromStr for Memory {
+    type Err = InvalidMemory;
+
+    /// Units are powers of 1024, as podman's are (`docker/go-units`, `RAMInBytes`).
+    fn from_str(text: &str) -> Result<Self, InvalidMemory> {
+        let lower = text.to_ascii_lowercase();
+        let digits = lower.trim_end_matches(|c: char| !c.is_ascii_digit());
+        let shift = match &lower[digits.len()..] {
+            "" | "b" => 0,
+            "k" | "kb" | "kib" => 10,
+            "m" | "mb" | "mib" => 20,
+            "g" | "gb" | "gib" => 30,
+            "t" | "tb" | "tib" => 40,
+            _ => return Err(InvalidMemory(text.to_owned())),
+        };
+        let bytes = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(1 << shift));
+        bytes.filter(|&bytes| bytes > 0).map(Self).ok_or_else(|| InvalidMemory(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(40, "t"), (30, "g"), (20, "m"), (10, "k")];
+        let fitting = units.into_iter().find(|(shift, _)| self.0.trailing_zeros() >= *shift);
+        let (shift, unit) = fitting.unwrap_or((0, ""));
+        write!(f, "{}{unit}", self.0 >> shift)
+    }
+}
+
+impl Serialize for Memory {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A number of CPUs, 1.5 being one and a half.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct Cpus(f64);
+
+impl Cpus {
+    /// The number, if it is one that a container can be limited to: 0.01 (the kernel's smallest quota, 1 ms in
+    /// 100 ms) to 4096.
+    #[must_use]
+    pub fn new(count: f64) -> Option<Self> {
+        (0.01..=4096.0).contains(&count).then_some(Self(count))
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Cpus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn memory_is_read_in_powers_of_1024_and_written_back_in_the_largest_whole_unit() {
+        for (text, bytes, shown) in
+            [("512m", 512 << 20, "512m"), ("4G", 4 << 30, "4g"), ("1024k", 1 << 20, "1m"), ("1000", 1000, "1000")]
+        {
+            let memory: Memory = text.parse().unwrap();
+            assert_eq!((memory.bytes(), memory.to_string().as_str()), (bytes, shown));
+        }
+    }
+
+    #[test]
+    fn what_is_no_amount_of_memory_is_refused() {
+        for text in ["", "g", "0", "-1g", "1.5g", "4 g", "4x", "99999999999999999999", "18446744073709551615t", "é"] {
+            assert!(text.parse::<Memory>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ranges_hold_at_both_ends() {
+        assert_eq!(PortNumber::new(0), None);
+        assert_eq!(PortNumber::new(65535).unwrap().get(), 65535);
+        assert_eq!(PidsLimit::new(1_000_001), None);
+        assert_eq!(NetworkMtu::new(575), None);
+        assert_eq!(StatusCode::new(99), None);
+        let (low, high) = (StatusCode::new(200).unwrap(), StatusCode::new(300).unwrap());
+        assert_eq!(StatusRange::new(high, low), None);
+        assert!(StatusRange::new(low, low).unwrap().contains(200));
+        assert_eq!(Cpus::new(f64::NAN), None);
+        assert_eq!(Cpus::new(0.0), None);
+    }
+}

@@ -1,0 +1,246 @@
+//! Reading one table of the tree: typed values out, problems noted, unknown keys refused.
+
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use super::problem::{Problem, Problems};
+use super::source::Location;
+use super::tree::{Node, Table, Value};
+use crate::spelling::nearest;
+
+/// Why a value is not what its key needs.
+#[derive(Debug)]
+pub(super) struct Mismatch {
+    message: String,
+    hint: Option<String>,
+    /// Which item of an array or key of a table, as `.0.host`; empty for the value itself.
+    below: String,
+    /// The place, where it is narrower than the whole value.
+    at: Option<Location>,
+}
+
+impl Mismatch {
+    pub(super) fn new(message: impl Display) -> Self {
+        Self { message: message.to_string(), hint: None, below: String::new(), at: None }
+    }
+
+    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// Says that the mismatch is in a part of the value.
+    fn within(mut self, part: impl Display, at: &Location) -> Self {
+        self.below = format!(".{part}{}", self.below);
+        self.at.get_or_insert_with(|| at.clone());
+        self
+    }
+}
+
+/// A value out of a node, or why not.
+pub(super) type Read<T> = Result<T, Mismatch>;
+
+fn expected<T>(what: &str, node: &Node) -> Read<T> {
+    Err(Mismatch::new(format_args!("{what} is needed here, not {}", node.value.kind())))
+}
+
+pub(super) fn text(node: &Node) -> Read<&str> {
+    match &node.value {
+        Value::String(text) => Ok(text),
+        _ => expected("a text", node),
+    }
+}
+
+pub(super) fn owned_text(node: &Node) -> Read<String> {
+    text(node).map(str::to_owned)
+}
+
+pub(super) fn parsed<T: FromStr<Err: Display>>(node: &Node) -> Read<T> {
+    text(node)?.parse().map_err(Mismatch::new)
+}
+
+pub(super) fn boolean(node: &Node) -> Read<bool> {
+    match node.value {
+        Value::Boolean(truth) => Ok(truth),
+        _ => expected("true or false", node),
+    }
+}
+
+/// A whole number in the range of its type.
+pub(super) fn whole<T: TryFrom<i64, Error: Display>>(node: &Node) -> Read<T> {
+    match node.value {
+        Value::Integer(number) => T::try_from(number).map_err(Mismatch::new),
+        _ => expected("a whole number", node),
+    }
+}
+
+/// A number, whole or not, in a range.
+pub(super) fn number(min: f64, max: f64) -> impl Fn(&Node) -> Read<f64> {
+    move |node| {
+        let number = match node.value {
+            // Every whole number that could be in one of the ranges is exact in an f64.
+            #[allow(clippy::cast_precision_loss)]
+            Value::Integer(number) => number as f64,
+            Value::Float(number) => number,
+            _ => return expected("a number", node),
+        };
+        if (min..=max).contains(&number) {
+            Ok(number)
+        } else {
+            Err(Mismatch::new(format_args!("{number} is not within {min} to {max}")))
+        }
+    }
+}
+
+/// One of a few words.
+pub(super) fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&Node) -> Read<T> {
+    move |node| {
+        let text = text(node)?;
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+            return Ok(*value);
+        }
+        let all: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+        let mismatch = Mismatch::new(format_args!("`{text}` is none of {}", all.join(", ")));
+        Err(match nearest(text, words.iter().map(|(word, _)| *word)) {
+            Some(near) => mismatch.hint(format!("did you mean `{near}`?")),
+            None => mismatch,
+        })
+    }
+}
+
+/// An array of something.
+pub(super) fn list<T>(item: impl Fn(&Node) -> Read<T>) -> impl Fn(&Node) -> Read<Vec<T>> {
+    move |node| match &node.value {
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .map(|(index, node)| item(node).map_err(|mismatch| mismatch.within(index, &node.at)))
+            .collect(),
+        _ => expected("an array", node),
+    }
+}
+
+/// A table's entries, each with its key.
+pub(super) fn entries<T>(node: &Node, entry: impl Fn(&str, &Node) -> Read<T>) -> Read<Vec<(String, T)>> {
+    match &node.value {
+        Value::Table(table) => table
+            .iter()
+            .map(|(key, found)| match entry(key, &found.node) {
+                Ok(value) => Ok((key.to_owned(), value)),
+                Err(mismatch) => Err(mismatch.within(key, &found.node.at)),
+            })
+            .collect(),
+        _ => expected("a table", node),
+    }
+}
+
+/// One table that is being read. Its keys are asked for one by one; [`Section::finish`] refuses the rest.
+pub(super) struct Section<'a> {
+    path: String,
+    table: &'a Table,
+    at: Option<&'a Location>,
+    known: RefCell<Vec<&'static str>>,
+    problems: &'a Problems,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn root(table: &'a Table, problems: &'a Problems) -> Self {
+        Self { path: String::new(), table, at: None, known: RefCell::default(), problems }
+    }
+
+    /// The dotted path of a key in this section.
+    pub(super) fn place(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    pub(super) fn node(&self, key: &'static str) -> Option<&'a Node> {
+        self.known.borrow_mut().push(key);
+        self.table.get(key)
+    }
+
+    /// A value that may be missing. A wrong one is noted, and `None` as well: loading fails in the end anyhow.
+    pub(super) fn optional<T>(&self, key: &'static str, read: impl FnOnce(&'a Node) -> Read<T>) -> Option<T> {
+        let node = self.node(key)?;
+        read(node).map_err(|mismatch| self.note(key, mismatch, &node.at)).ok()
+    }
+
+    /// A value that must be there.
+    pub(super) fn required<T>(&self, key: &'static str, read: impl FnOnce(&'a Node) -> Read<T>) -> Option<T> {
+        if self.table.get(key).is_none() {
+            let missing = Problem::error(format!("`{}` is missing", self.place(key)));
+            self.problems.push(missing.at(self.at.cloned()));
+        }
+        self.optional(key, read)
+    }
+
+    /// A value with a default of its own.
+    pub(super) fn or<T>(&self, key: &'static str, default: T, read: impl FnOnce(&'a Node) -> Read<T>) -> T {
+        self.optional(key, read).unwrap_or(default)
+    }
+
+    /// A table within; nothing, and a problem, if it is no table.
+    pub(super) fn section(&self, key: &'static str) -> Option<Section<'a>> {
+        let node = self.node(key)?;
+        self.child(key, node)
+    }
+
+    /// The tables within, for a section whose keys are free, such as `services`.
+    pub(super) fn children(&self) -> impl Iterator<Item = (&'a str, Section<'a>)> {
+        self.table.iter().filter_map(|(key, entry)| Some((key, self.child(key, &entry.node)?)))
+    }
+
+    /// A section for one item of an array of tables.
+    pub(super) fn item(&self, key: &str, index: usize, node: &'a Node) -> Option<Section<'a>> {
+        self.child(&format!("{key}.{index}"), node)
+    }
+
+    fn child(&self, key: &str, node: &'a Node) -> Option<Section<'a>> {
+        let path = self.place(key);
+        match &node.value {
+            Value::Table(table) => {
+                Some(Section { path, table, at: Some(&node.at), known: RefCell::default(), problems: self.problems })
+            }
+            other => {
+                let message = format!("`{path}`: a table is needed here, not {}", other.kind());
+                self.problems.push(Problem::error(message).at(node.at.clone()));
+                None
+            }
+        }
+    }
+
+    /// The place of a key's value.
+    pub(super) fn at(&self, key: &str) -> Option<&'a Location> {
+        self.table.get(key).map(|node| &node.at)
+    }
+
+    /// The place of the section itself.
+    pub(super) fn here(&self) -> Option<&'a Location> {
+        self.at
+    }
+
+    /// Notes any other problem.
+    pub(super) fn push(&self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    fn note(&self, key: &str, mismatch: Mismatch, at: &Location) {
+        let place = format!("{}{}", self.place(key), mismatch.below);
+        let problem = Problem::error(format!("`{place}`: {}", mismatch.message));
+        let problem = problem.at(mismatch.at.unwrap_or_else(|| at.clone()));
+        self.problems.push(Problem { hint: mismatch.hint, ..problem });
+    }
+
+    /// Refuses every key that nobody asked for.
+    pub(super) fn finish(self) {
+        let known = self.known.into_inner();
+        for (key, entry) in self.table.iter().filter(|(key, _)| !known.contains(key)) {
+            let section = if self.path.is_empty() { String::new() } else { format!(" in `{}`", self.path) };
+            let problem = Problem::error(format!("unknown key `{key}`{section}")).at(entry.key_at.clone());
+            let keys = || known.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+            self.problems.push(problem.hint(match nearest(key, known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("there are {}", keys()),
+            }));
+        }
+    }
+}

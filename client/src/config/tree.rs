@@ -1,0 +1,146 @@
+//! TOML as a tree in which every value knows where it was written, so that merged files can still be blamed.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::problem::Problem;
+use super::source::{Location, Source};
+
+/// A value and its place.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) value: Value,
+    pub(super) at: Location,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    String(String),
+    Integer(i64),
+    Float(f64),
+    Boolean(bool),
+    Datetime,
+    Array(Vec<Node>),
+    Table(Table),
+}
+
+impl Value {
+    /// What it is, for a sentence.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::String(_) => "a text",
+            Self::Integer(_) => "a whole number",
+            Self::Float(_) => "a number",
+            Self::Boolean(_) => "true or false",
+            Self::Datetime => "a date",
+            Self::Array(_) => "an array",
+            Self::Table(_) => "a table",
+        }
+    }
+}
+
+/// A table, in the order it was written.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Table(IndexMap<String, Entry>);
+
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) key_at: Location,
+    pub(super) node: Node,
+}
+
+impl Table {
+    /// Parses a whole text.
+    pub(super) fn parse(source: &Arc<Source>) -> Result<Self, Problem> {
+        let table = DeTable::parse(source.text()).map_err(|error| {
+            let at = error.span().map(|span| Location::new(source, span));
+            Problem::error(format!("this is not TOML: {}", error.message())).at(at)
+        })?;
+        convert_table(table.get_ref(), source)
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+        self.0.get(key).map(|entry| &entry.node)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.0.iter().map(|(key, entry)| (key.as_str(), entry))
+    }
+
+    /// Lays another table over this one: tables merge, everything else replaces.
+    pub(super) fn overlay(&mut self, over: Self) {
+        for (key, entry) in over.0 {
+            match (self.0.get_mut(&key), entry) {
+                (
+                    Some(Entry { key_at, node: Node { value: Value::Table(below), at } }),
+                    Entry { key_at: over_key, node: Node { value: Value::Table(above), at: over_at } },
+                ) => {
+                    below.overlay(above);
+                    // The person's file is the better place to point at.
+                    (*key_at, *at) = (over_key, over_at);
+                }
+                (Some(below), above) => *below = above,
+                (None, above) => {
+                    self.0.insert(key, above);
+                }
+            }
+        }
+    }
+
+    /// The place of a dotted path such as `services.ollama.ports.0.host`, or of as much of it as there is.
+    pub(super) fn locate(&self, path: &str) -> Option<&Location> {
+        let (key, rest) = path.split_once('.').map_or((path, None), |(key, rest)| (key, Some(rest)));
+        let entry = self.0.get(key)?;
+        match rest {
+            None => Some(&entry.node.at),
+            Some(rest) => Some(entry.node.locate(rest).unwrap_or(&entry.node.at)),
+        }
+    }
+}
+
+impl Node {
+    fn locate(&self, path: &str) -> Option<&Location> {
+        match &self.value {
+            Value::Table(table) => table.locate(path),
+            Value::Array(items) => {
+                let (index, rest) = path.split_once('.').map_or((path, None), |(index, rest)| (index, Some(rest)));
+                let item = items.get(index.parse::<usize>().ok()?)?;
+                Some(rest.and_then(|rest| item.locate(rest)).unwrap_or(&item.at))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn convert_table(table: &DeTable<'_>, source: &Arc<Source>) -> Result<Table, Problem> {
+    let entry = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
+        let key: &Spanned<std::borrow::Cow<'_, str>> = key;
+        let key_at = Location::new(source, key.span());
+        Ok((key.get_ref().to_string(), Entry { key_at, node: convert(value, source)? }))
+    };
+    table.iter().map(entry).collect::<Result<_, _>>().map(Table)
+}
+
+fn convert(value: &Spanned<DeValue<'_>>, source: &Arc<Source>) -> Result<Node, Problem> {
+    let span: Range<usize> = value.span();
+    let at = Location::new(source, span);
+    let too_large = || Problem::error("this number is too large").at(at.clone());
+    let value = match value.get_ref() {
+        DeValue::String(text) => Value::String(text.to_string()),
+        DeValue::Integer(number) => {
+            Value::Integer(i64::from_str_radix(number.as_str(), number.radix()).map_err(|_| too_large())?)
+        }
+        DeValue::Float(number) => Value::Float(number.as_str().parse().map_err(|_| too_large())?),
+        DeValue::Boolean(truth) => Value::Boolean(*truth),
+        DeValue::Datetime(_) => Value::Datetime,
+        DeValue::Array(items) => {
+            Value::Array(items.iter().map(|item| convert(item, source)).collect::<Result<_, _>>()?)
+        }
+        DeValue::Table(table) => Value::Table(convert_table(table, source)?),
+    };
+    Ok(Node { value, at })
+}

@@ -1,0 +1,124 @@
+//! What a command can end with other than success, and how it is shown.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+use std::io::{self, Write};
+
+use crate::exit::Exit;
+use crate::terminal::Escaped;
+
+/// An error that a user sees: a sentence (its `Display`), its causes (`source`), what to do next, and how the
+/// process ends. Every module's error enum that a command returns implements it.
+pub trait Report: Error + 'static {
+    /// How the process ends.
+    fn exit(&self) -> Exit {
+        Exit::Failed
+    }
+
+    /// What to do next, as a sentence without a full stop.
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        None
+    }
+
+    /// Writes the whole error, the word `error:` in front. The default is a sentence and its hint.
+    ///
+    /// # Errors
+    /// Those of `to`.
+    fn render(&self, to: &mut dyn Write) -> io::Result<()>
+    where
+        Self: Sized,
+    {
+        render(self, self.hint().as_deref(), to)
+    }
+}
+
+/// Writes `error: SENTENCE: CAUSE: CAUSE` and `hint: HINT`, every value escaped.
+pub(crate) fn render(error: &dyn Error, hint: Option<&str>, to: &mut dyn Write) -> io::Result<()> {
+    let mut sentence = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        // Some libraries repeat their cause in their own sentence.
+        if !sentence.contains(&text) {
+            sentence.push_str(": ");
+            sentence.push_str(&text);
+        }
+        cause = inner.source();
+    }
+    writeln!(to, "error: {}", Escaped(&sentence))?;
+    match hint {
+        Some(hint) => writeln!(to, "hint: {}", Escaped(hint)),
+        None => Ok(()),
+    }
+}
+
+/// Any command's error: made from whatever implements [`Report`], shown by [`Failure::write`].
+pub struct Failure(Box<dyn ErasedReport>);
+
+impl Failure {
+    /// How the process ends.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        self.0.exit()
+    }
+
+    /// Writes the error for a person.
+    ///
+    /// # Errors
+    /// Those of `to`.
+    pub fn write(&self, to: &mut dyn Write) -> io::Result<()> {
+        self.0.render(to)
+    }
+}
+
+impl<E: Report> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// [`Report`] without the `Sized` bound on `render`.
+trait ErasedReport: fmt::Debug {
+    fn exit(&self) -> Exit;
+    fn render(&self, to: &mut dyn Write) -> io::Result<()>;
+}
+
+impl<E: Report> ErasedReport for E {
+    fn exit(&self) -> Exit {
+        Report::exit(self)
+    }
+
+    fn render(&self, to: &mut dyn Write) -> io::Result<()> {
+        Report::render(self, to)
+    }
+}
+
+/// Standard output did not take what was written to it.
+#[derive(Debug, thiserror::Error)]
+#[error("writing the output failed")]
+pub struct OutputFailed(#[from] io::Error);
+
+impl Report for OutputFailed {
+    /// Whoever closed the pipe has seen enough, as in `airpods logs | head`.
+    fn exit(&self) -> Exit {
+        if self.0.kind() == io::ErrorKind::BrokenPipe { Exit::Done } else { Exit::Failed }
+    }
+
+    fn render(&self, to: &mut dyn Write) -> io::Result<()> {
+        if self.0.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { render(self, None, to) }
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// For `writeln!(stdout, …)?` in commands; other I/O is wrapped in an error that says what it was for.
+    fn from(error: io::Error) -> Self {
+        OutputFailed(error).into()
+    }
+}

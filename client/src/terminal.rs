@@ -1,0 +1,59 @@
+//! What a person sees: escaping, and whether there is a person at all.
+
+use std::fmt::{self, Write};
+use std::io::{self, IsTerminal};
+
+/// A text from elsewhere (the bus, a file, podman) that cannot steer the terminal: line breaks stay, every other
+/// control character and every character that reorders or hides text is shown as its escape.
+pub struct Escaped<'a>(pub &'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            if c != '\n' && (c.is_control() || is_format(c)) {
+                write!(f, "{}", c.escape_unicode())?;
+            } else {
+                f.write_char(c)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// As [`Escaped`], for a text within a line: line breaks are escaped as well.
+pub struct EscapedLine<'a>(pub &'a str);
+
+impl fmt::Display for EscapedLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lines = self.0.split('\n');
+        if let Some(first) = lines.next() {
+            Escaped(first).fmt(f)?;
+        }
+        lines.try_for_each(|line| write!(f, "\\n{}", Escaped(line)))
+    }
+}
+
+/// Invisible characters that change how their neighbours are shown: zero width, bidirectional controls (Unicode
+/// Standard Annex #9) and the byte order mark.
+fn is_format(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Whether a person is there to read and answer: both standard input and standard error are terminals.
+#[must_use]
+pub fn is_interactive() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_steers_a_terminal_passes() {
+        let hostile = "a\u{1b}]0;x\u{7}\r\t\u{9b}31m\u{202e}b\nc";
+        let shown = Escaped(hostile).to_string();
+        assert_eq!(shown, "a\\u{1b}]0;x\\u{7}\\u{d}\\u{9}\\u{9b}31m\\u{202e}b\nc");
+        assert_eq!(EscapedLine("é\nc").to_string(), "é\\nc");
+    }
+}

@@ -1,0 +1,192 @@
+//! The web UI's secret: made once, kept in a file that only the user can read, and used again ever after, so that
+//! nobody is logged out by a restart.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+use nix::unistd::geteuid;
+
+use crate::error::Report;
+
+/// The environment variable that carries the secret into a container.
+pub const VARIABLE: &str = "WEBUI_SECRET_KEY";
+
+/// The file's name in the state folder.
+const FILE: &str = "webui-secret";
+
+/// Random bytes in a secret: 256 bits, as Open WebUI signs its tokens with HMAC-SHA-256.
+const BYTES: usize = 32;
+
+/// A secret. It shows itself only when asked to.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text that goes into [`VARIABLE`].
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Why there is no secret.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// No variable says where the user's files lie.
+    #[error("there is no folder to keep the web UI's secret in")]
+    NoFolder,
+    /// The file or its folder cannot be read or made.
+    #[error("the web UI's secret `{}` cannot be {done}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// `read` or `made`.
+        done: &'static str,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The file is not what this program made: another user's, open to others, no plain file, or empty.
+    #[error("the web UI's secret `{}` is not used: {why}", path.display())]
+    Untrusted {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: &'static str,
+    },
+}
+
+impl Report for SecretError {
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        Some(match self {
+            Self::NoFolder => "set `HOME`, `XDG_STATE_HOME` or `AIRPODS_HOME`".into(),
+            Self::Io { .. } => "check who owns the folder and its permissions".into(),
+            Self::Untrusted { .. } => "remove it, and a new one is made; everybody has to log in again then".into(),
+        })
+    }
+}
+
+/// The secret kept in `folder` (see [`crate::config::Environment::state_folder`]), made if there is none.
+///
+/// # Errors
+/// [`SecretError`]; a file that others could have read or written is refused, not repaired.
+pub fn load_or_create(folder: Option<&Path>) -> Result<Secret, SecretError> {
+    let folder = folder.ok_or(SecretError::NoFolder)?;
+    let path = folder.join(FILE);
+    if let Some(secret) = load(&path)? {
+        return Ok(secret);
+    }
+    create(folder, &path).map_err(|cause| SecretError::Io { path: path.clone(), done: "made", cause })?;
+    // Whoever was first with creating it, everybody uses what is there now.
+    load(&path)?.ok_or(SecretError::Untrusted { path, why: "it vanished" })
+}
+
+fn load(path: &Path) -> Result<Option<Secret>, SecretError> {
+    let unreadable = |cause| SecretError::Io { path: path.to_owned(), done: "read", cause };
+    let untrusted = |why| SecretError::Untrusted { path: path.to_owned(), why };
+    // O_NOFOLLOW: a symbolic link there is somebody's trick; O_NONBLOCK: so would be a FIFO.
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let mut file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
+        Ok(file) => file,
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(cause) if cause.raw_os_error() == Some(nix::errno::Errno::ELOOP as i32) => {
+            return Err(untrusted("it is a symbolic link"));
+        }
+        Err(cause) => return Err(unreadable(cause)),
+    };
+    let metadata = file.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(untrusted("it is no plain file"));
+    }
+    if metadata.uid() != geteuid().as_raw() {
+        return Err(untrusted("it belongs to another user"));
+    }
+    if metadata.mode() & 0o077 != 0 {
+        return Err(untrusted("others may read or change it"));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(unreadable)?;
+    match text.trim() {
+        secret if secret.len() >= BYTES && secret.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Ok(Some(Secret(secret.to_owned())))
+        }
+        _ => Err(untrusted("it holds no secret")),
+    }
+}
+
+/// Makes the file in one step, complete or not at all; leaves one that appeared meanwhile.
+fn create(folder: &Path, path: &Path) -> io::Result<()> {
+    let mut random = [0; BYTES];
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
+    let secret: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".webui-secret-")
+        .permissions(std::fs::Permissions::from_mode(0o600))
+        .tempfile_in(folder)?;
+    writeln!(file, "{secret}")?;
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(()),
+        Err(raced) if raced.error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(failed) => Err(failed.error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_secret_is_made_once_kept_private_and_reused() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("state/airpods");
+        let first = load_or_create(Some(&folder)).unwrap();
+        assert_eq!(first.expose().len(), 2 * BYTES);
+        assert_eq!(fs::metadata(folder.join(FILE)).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(load_or_create(Some(&folder)).unwrap(), first);
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        assert!(!format!("{first:?}").contains(first.expose()));
+    }
+
+    #[test]
+    fn a_file_that_others_could_have_touched_is_refused_and_left_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(FILE);
+        fs::write(&path, "0123456789abcdef0123456789abcdef").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(load_or_create(Some(home.path())), Err(SecretError::Untrusted { .. })));
+        assert_eq!(fs::read(&path).unwrap(), b"0123456789abcdef0123456789abcdef");
+    }
+
+    #[test]
+    fn a_symbolic_link_is_not_followed() {
+        let home = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", home.path().join(FILE)).unwrap();
+        let refused = load_or_create(Some(home.path())).unwrap_err();
+        assert!(refused.to_string().contains("symbolic link"), "{refused}");
+    }
+
+    #[test]
+    fn many_at_once_agree_on_one_secret() {
+        let home = tempfile::tempdir().unwrap();
+        let secrets: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| load_or_create(Some(home.path())).unwrap())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(secrets.iter().all(|secret| *secret == secrets[0]));
+    }
+}
