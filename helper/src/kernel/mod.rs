@@ -4,7 +4,9 @@
 //! tests is `simulated::Simulated`.
 
 mod error;
+pub mod netlink;
 pub mod simulated;
+pub mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;

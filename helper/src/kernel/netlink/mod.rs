@@ -1,0 +1,235 @@
+//! The real kernel: `nf_tables` and rtnetlink over two sockets that live as long as the helper.
+
+pub(super) mod attribute;
+mod links;
+pub(super) mod message;
+mod refusal;
+mod socket;
+mod watch;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use airpods_dbus::Features;
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::SockProtocol;
+
+use super::table::NAME;
+use super::table::encode::{Batch, encode, owner_probe};
+use super::table::layout::WITH_FIXED;
+use super::table::plan::{Change, change};
+use super::table::readback::{Answers, Found, found};
+use super::{Held, Kernel, KernelError, Link, Ruleset, Watch};
+use socket::{Received, Request, Socket};
+use watch::Events;
+
+/// The kernel of the network namespace in which it was opened.
+#[derive(Debug)]
+pub struct Netlink {
+    /// The socket that owns the table: with its last descriptor the kernel removes the table.
+    rules: Socket,
+    /// The socket for links and routes.
+    network: Socket,
+    /// Whether the kernel knows the owner flag, once that has been asked.
+    owner: Option<bool>,
+}
+
+impl Netlink {
+    /// Opens the sockets; nothing is asked or changed yet.
+    ///
+    /// # Errors
+    /// [`KernelError::Unsupported`] if the kernel has no netfilter netlink, or [`KernelError::Netlink`].
+    pub fn open() -> Result<Self, KernelError> {
+        Self::over(Socket::open(SockProtocol::NetlinkNetFilter, 0).map_err(opening)?)
+    }
+
+    /// Like [`Self::open`] with a netfilter socket, and the table it owns, that was kept while the helper was away.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub fn adopt(socket: OwnedFd) -> Result<Self, KernelError> {
+        Self::over(Socket::adopt(socket).map_err(opening)?)
+    }
+
+    fn over(rules: Socket) -> Result<Self, KernelError> {
+        let network = Socket::open(SockProtocol::NetlinkRoute, 0).map_err(opening)?;
+        Ok(Self { rules, network, owner: None })
+    }
+
+    /// The socket that owns the table. A duplicate of it, wherever it is kept, keeps the table.
+    #[must_use]
+    pub fn owning_socket(&self) -> BorrowedFd<'_> {
+        self.rules.as_fd()
+    }
+
+    /// The port that a table of ours is owned by; `None` where the kernel has no owner flag.
+    fn owner(&mut self) -> Result<Option<u32>, KernelError> {
+        let owner = match self.owner {
+            Some(known) => known,
+            None => self.probe_owner()?,
+        };
+        self.owner = Some(owner);
+        Ok(owner.then(|| self.rules.port()))
+    }
+
+    /// Lets the kernel check a table with the owner flag, without making it.
+    fn probe_owner(&mut self) -> Result<bool, KernelError> {
+        let probe = owner_probe();
+        match self.transact(&probe, probe.rehearsal())? {
+            None => Ok(true),
+            // Linux before 5.12 says EINVAL to a flag that it does not know (`nf_tables_newtable`).
+            Some((_, Errno::EINVAL | Errno::EOPNOTSUPP)) => Ok(false),
+            Some((sequence, errno)) => Err(refusal::of_batch(&probe, sequence, errno)),
+        }
+    }
+
+    /// Sends a batch and gathers the first refusal, by sequence number. Acknowledgements that got lost are not
+    /// missed: whether the batch did what it should is read back.
+    fn transact(&mut self, batch: &Batch, bytes: &[u8]) -> Result<Option<(u32, Errno)>, KernelError> {
+        let netlink = |source| KernelError::Netlink { doing: "changing the rules", source };
+        self.rules.drain().map_err(netlink)?;
+        self.rules.send([bytes]).map_err(netlink)?;
+        let mut refused: Option<(u32, Errno)> = None;
+        loop {
+            match self.rules.receive().map_err(netlink)? {
+                Received::Datagram(length) => {
+                    for message in self.rules.received(length) {
+                        let message = message.map_err(netlink)?;
+                        let Some(errno) = message.errno().filter(|errno| *errno != 0) else { continue };
+                        // One message may make those behind it fail: the first one is the cause.
+                        if refused.is_none_or(|(sequence, _)| message.sequence < sequence) {
+                            refused = Some((message.sequence, Errno::from_raw(errno)));
+                        }
+                    }
+                }
+                Received::Overrun => log::debug!("some of the kernel's acknowledgements got lost; {batch:.0?}"),
+                Received::Nothing => return Ok(refused),
+            }
+        }
+    }
+
+    /// Makes a change in one transaction.
+    fn commit(&mut self, batch: &Batch) -> Result<(), KernelError> {
+        let Some((sequence, errno)) = self.transact(batch, batch.bytes())? else { return Ok(()) };
+        if errno == Errno::EPERM
+            && self.found()?.is_some_and(|found| found.owner.is_some_and(|by| by != self.rules.port()))
+        {
+            return Err(KernelError::Conflict);
+        }
+        Err(refusal::of_batch(batch, sequence, errno))
+    }
+
+    /// The table of our name, if there is one.
+    fn found(&mut self) -> Result<Option<Found>, KernelError> {
+        let doing = |source| KernelError::Netlink { doing: "reading the table", source };
+        let questions = std::iter::once((libc::NFT_MSG_GETTABLE, vec![NAME]))
+            .chain(WITH_FIXED.chains.iter().map(|chain| (libc::NFT_MSG_GETCHAIN, vec![NAME, chain.name])))
+            .chain(WITH_FIXED.sets.iter().map(|set| (libc::NFT_MSG_GETSET, vec![NAME, set.name()])));
+        let requests: Vec<Request> = questions.map(|(kind, names)| question(kind, &names)).collect();
+        let replies = self.rules.ask(&requests).map_err(doing)?;
+        let mut replies = requests.iter().map(|request| request.kind).zip(replies);
+
+        let mut answers = Answers::default();
+        match replies.next() {
+            Some((_, Ok(table))) => answers.table = table.into_iter().next().unwrap_or_default().1,
+            Some((_, Err(Errno::ENOENT))) | None => return Ok(None),
+            Some((_, Err(errno))) => return Err(refusal::of_question(errno)),
+        }
+        for (kind, reply) in replies {
+            let bodies = reply.into_iter().flatten().map(|(_, body)| body);
+            if kind == subsystem(libc::NFT_MSG_GETCHAIN) {
+                answers.chains.extend(bodies)
+            } else {
+                answers.sets.extend(bodies)
+            }
+        }
+        answers.rules = self.all(libc::NFT_MSG_GETRULE, &[NAME])?;
+        for set in WITH_FIXED.sets.iter().take(answers.sets.len()) {
+            answers.elements.extend(self.all(libc::NFT_MSG_GETSETELEM, &[NAME, set.name()])?);
+        }
+        Ok(Some(found(&answers)))
+    }
+
+    /// Everything of a kind; nothing if what is asked about is gone.
+    fn all(&mut self, kind: i32, names: &[&str]) -> Result<Vec<Vec<u8>>, KernelError> {
+        let doing = |source| KernelError::Netlink { doing: "reading the table", source };
+        match self.rules.dump(&question(kind, names)).map_err(doing)? {
+            Ok(answer) => Ok(answer.into_iter().map(|(_, body)| body).collect()),
+            Err(Errno::ENOENT) => Ok(Vec::new()),
+            Err(errno) => Err(refusal::of_question(errno)),
+        }
+    }
+}
+
+impl Kernel for Netlink {
+    fn links(&mut self) -> Result<Vec<Link>, KernelError> {
+        links::links(&mut self.network).map_err(|source| KernelError::Netlink { doing: "listing links", source })
+    }
+
+    fn apply(&mut self, wanted: &Ruleset) -> Result<Option<Held>, KernelError> {
+        let before = self.found()?;
+        let owner = self.owner()?;
+        let change = change(before.as_ref(), wanted, owner);
+        if change == Change::Nothing {
+            return Ok(before.map(|found| found.held()));
+        }
+        if let Some(batch) = encode(&change, owner.is_some()) {
+            self.commit(&batch)?;
+        }
+        let after = self.found()?;
+        if super::table::plan::change(after.as_ref(), wanted, owner) != Change::Nothing {
+            return Err(KernelError::ReadBack);
+        }
+        Ok(after.map(|found| found.held()))
+    }
+
+    fn held(&mut self) -> Result<Option<Held>, KernelError> {
+        Ok(self.found()?.map(|found| found.held()))
+    }
+
+    fn features(&mut self) -> Features {
+        Features { owner: self.owner().is_ok_and(|owner| owner.is_some()) }
+    }
+
+    fn watch(&mut self) -> Result<Box<dyn Watch>, KernelError> {
+        match Events::open(self.rules.port()) {
+            Ok(events) => Ok(Box::new(events)),
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => Err(KernelError::NotPermitted),
+            Err(source) => Err(KernelError::Netlink { doing: "starting to watch for changes", source }),
+        }
+    }
+}
+
+/// A message type of `nf_tables`.
+fn subsystem(kind: i32) -> u16 {
+    u16::try_from(libc::NFNL_SUBSYS_NFTABLES << 8 | kind).unwrap_or_default()
+}
+
+/// A question about things in the family inet, by their names as attributes 1, 2 …
+///
+/// Chains alone have their name in attribute 3 (`NFTA_CHAIN_NAME`).
+fn question(kind: i32, names: &[&str]) -> Request {
+    let mut body = vec![u8::try_from(libc::NFPROTO_INET).unwrap_or_default(), 0, 0, 0];
+    let attributes: &[u16] = if kind == libc::NFT_MSG_GETCHAIN { &[1, 3] } else { &[1, 2] };
+    for (attribute, name) in attributes.iter().zip(names) {
+        let length = u16::try_from(4 + name.len() + 1).unwrap_or_default();
+        body.extend(length.to_ne_bytes());
+        body.extend(attribute.to_ne_bytes());
+        body.extend(name.as_bytes());
+        body.resize((body.len() + 1).next_multiple_of(4), 0);
+    }
+    Request { kind: subsystem(kind), body }
+}
+
+fn opening(source: io::Error) -> KernelError {
+    match source.raw_os_error() {
+        Some(libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT) => {
+            KernelError::Unsupported { piece: "netfilter netlink (CONFIG_NETFILTER_NETLINK)".to_owned() }
+        }
+        _ => KernelError::Netlink { doing: "opening a socket", source },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! One netlink socket: requests out, answers in.
+//!
+//! The kernel handles a request, and queues every answer to it, within `sendmsg`, and continues a dump within `recv`.
+//! So this never waits: where an answer is due and there is none, it got lost.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname, recv, sendmsg, socket,
+};
+
+use super::message::{HEADER, Message, messages};
+
+/// Room for one datagram: the kernel's dumps come in pieces of up to 32 KiB (`netlink_recvmsg` in
+/// `net/netlink/af_netlink.c`), and a refused message, at most 64 KiB of elements, is echoed with its error.
+const DATAGRAM: usize = 128 * 1024;
+
+/// How often a dump is started again because the kernel's tables changed while it ran.
+const DUMP_ATTEMPTS: u32 = 16;
+
+/// A netlink socket, bound, close-on-exec and non-blocking.
+#[derive(Debug)]
+pub(super) struct Socket {
+    fd: OwnedFd,
+    port: u32,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+/// What can be had from a socket without waiting.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Received {
+    /// So many bytes of a datagram.
+    Datagram(usize),
+    /// Nothing more now.
+    Nothing,
+    /// The kernel had to drop something for want of room (ENOBUFS).
+    Overrun,
+}
+
+/// One message to the kernel, without its header.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    /// `nlmsg_type`.
+    pub(super) kind: u16,
+    /// What follows the header, padded to 4 bytes.
+    pub(super) body: Vec<u8>,
+}
+
+/// The kernel's answer to one request: the type and body of each message of it.
+pub(super) type Answer = Vec<(u16, Vec<u8>)>;
+
+impl Socket {
+    /// Opens a socket and joins the multicast `groups` (one bit each, bit 0 being group 1).
+    pub(super) fn open(protocol: SockProtocol, groups: u32) -> io::Result<Self> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
+        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
+        Self::adopt(fd)
+    }
+
+    /// Takes over a bound netlink socket, such as one kept for the helper while it was not running.
+    pub(super) fn adopt(fd: OwnedFd) -> io::Result<Self> {
+        let port = getsockname::<NetlinkAddr>(fd.as_raw_fd())?.pid();
+        Ok(Self { fd, port, sequence: 0, buffer: vec![0; DATAGRAM] })
+    }
+
+    /// The port by which the kernel knows this socket, for example as a table's owner.
+    pub(super) fn port(&self) -> u32 {
+        self.port
+    }
+
+    /// Sends all parts as one datagram: a batch is one transaction only if it arrives in one piece.
+    pub(super) fn send<'a>(&self, parts: impl IntoIterator<Item = &'a [u8]>) -> io::Result<()> {
+        let parts: Vec<IoSlice<'_>> = parts.into_iter().map(IoSlice::new).collect();
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        let sent = sendmsg::<()>(self.fd.as_raw_fd(), &parts, &[], MsgFlags::empty(), None)?;
+        if sent == length {
+            Ok(())
+        } else {
+            Err(io::Error::new(io::ErrorKind::WriteZero, "netlink took half a datagram"))
+        }
+    }
+
+    /// Takes one datagram, if there is one.
+    pub(super) fn receive(&mut self) -> io::Result<Received> {
+        match recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC) {
+            Ok(length) if length > self.buffer.len() => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "a netlink datagram is longer than any should be"))
+            }
+            Ok(length) => Ok(Received::Datagram(length)),
+            Err(Errno::EAGAIN) => Ok(Received::Nothing),
+            Err(Errno::ENOBUFS) => Ok(Received::Overrun),
+            Err(Errno::EINTR) => self.receive(),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// The messages of the datagram that [`Self::receive`] has just taken.
+    pub(super) fn received(&self, length: usize) -> impl Iterator<Item = io::Result<Message<'_>>> {
+        messages(self.buffer.get(..length).unwrap_or_default())
+    }
+
+    /// Throws away whatever is still queued, such as answers that an error made nobody wait for.
+    pub(super) fn drain(&mut self) -> io::Result<()> {
+        while self.receive()? != Received::Nothing {}
+        Ok(())
+    }
+
+    /// Asks several questions in one datagram. Each gets its answer, or the errno that the kernel refused it with.
+    pub(super) fn ask(&mut self, requests: &[Request]) -> io::Result<Vec<Result<Answer, Errno>>> {
+        self.drain()?;
+        let flags = libc::NLM_F_REQUEST | libc::NLM_F_ACK;
+        let first = self.sequence.wrapping_add(1);
+        let datagram: Vec<u8> = requests.iter().flat_map(|request| self.frame(request, flags)).collect();
+        self.send([datagram.as_slice()])?;
+
+        let mut answers: Vec<Option<Result<Answer, Errno>>> = vec![None; requests.len()];
+        let mut parts: Vec<Answer> = vec![Vec::new(); requests.len()];
+        loop {
+            match self.receive()? {
+                Received::Datagram(length) => {
+                    for message in self.received(length) {
+                        let message = message?;
+                        let at = message.sequence.wrapping_sub(first) as usize;
+                        let (Some(answer), Some(part)) = (answers.get_mut(at), parts.get_mut(at)) else { continue };
+                        match message.errno() {
+                            None => part.push((message.kind, message.body.to_vec())),
+                            Some(0) => *answer = Some(Ok(std::mem::take(part))),
+                            Some(errno) => *answer = Some(Err(Errno::from_raw(errno))),
+                        }
+                    }
+                }
+                Received::Nothing => break,
+                Received::Overrun => return Err(Errno::ENOBUFS.into()),
+            }
+        }
+        answers.into_iter().map(|answer| answer.ok_or_else(unanswered)).collect()
+    }
+
+    /// Asks for everything of a kind. Starts again if the kernel says that it changed meanwhile.
+    pub(super) fn dump(&mut self, request: &Request) -> io::Result<Result<Answer, Errno>> {
+        for _ in 0..DUMP_ATTEMPTS {
+            self.drain()?;
+            let flags = libc::NLM_F_REQUEST | libc::NLM_F_DUMP;
+            let datagram: Vec<u8> = self.frame(request, flags).collect();
+            self.send([datagram.as_slice()])?;
+            if let Some(answer) = self.dumped()? {
+                return Ok(answer);
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::Interrupted, "the kernel's tables kept changing while they were read"))
+    }
+
+    /// The answer to a dump; `None` if it is torn.
+    fn dumped(&mut self) -> io::Result<Option<Result<Answer, Errno>>> {
+        let mut answer = Answer::new();
+        let mut torn = false;
+        loop {
+            match self.receive()? {
+                Received::Datagram(length) => {
+                    for message in self.received(length) {
+                        let message = message?;
+                        if message.sequence != self.sequence {
+                            continue;
+                        }
+                        torn |= message.was_interrupted();
+                        match message.errno() {
+                            None => answer.push((message.kind, message.body.to_vec())),
+                            Some(errno) if errno != 0 => return Ok(Some(Err(Errno::from_raw(errno)))),
+                            Some(_) if message.is_done() => return Ok((!torn).then_some(Ok(answer))),
+                            Some(_) => {}
+                        }
+                    }
+                }
+                Received::Nothing => return Err(unanswered()),
+                // Dumps wait for room; only an unrelated message can have been dropped.
+                Received::Overrun => {}
+            }
+        }
+    }
+
+    /// A request's bytes, with the next sequence number.
+    fn frame<'r>(&mut self, request: &'r Request, flags: i32) -> impl Iterator<Item = u8> + use<'r> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let length = u32::try_from(HEADER + request.body.len()).unwrap_or(u32::MAX);
+        let flags = u16::try_from(flags).unwrap_or_default();
+        let mut header = [0; HEADER];
+        header[..4].copy_from_slice(&length.to_ne_bytes());
+        header[4..6].copy_from_slice(&request.kind.to_ne_bytes());
+        header[6..8].copy_from_slice(&flags.to_ne_bytes());
+        header[8..12].copy_from_slice(&self.sequence.to_ne_bytes());
+        header.into_iter().chain(request.body.iter().copied())
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn unanswered() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the kernel did not answer")
+}

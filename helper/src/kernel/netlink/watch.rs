@@ -1,0 +1,166 @@
+//! Events: links, addresses, routes, routing rules, and other people's changes to our table.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::libc;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::socket::SockProtocol;
+
+use super::attribute::Attributes;
+use super::message::Message;
+use super::socket::{Received, Socket};
+use crate::kernel::table::NAME;
+use crate::kernel::{Event, KernelError, Watch};
+
+/// Groups of `linux/rtnetlink.h`, one bit each.
+#[allow(clippy::cast_sign_loss)]
+const ROUTE_GROUPS: u32 = (libc::RTMGRP_LINK
+    | libc::RTMGRP_IPV4_IFADDR
+    | libc::RTMGRP_IPV4_ROUTE
+    | libc::RTMGRP_IPV4_RULE
+    | libc::RTMGRP_IPV6_IFADDR
+    | libc::RTMGRP_IPV6_ROUTE) as u32
+    | 1 << (RTNLGRP_IPV6_RULE - 1);
+
+/// `RTNLGRP_IPV6_RULE`; the old bit masks stop short of it.
+const RTNLGRP_IPV6_RULE: u32 = 19;
+
+/// `NFNLGRP_NFTABLES` (7) of `linux/netfilter/nfnetlink.h`, as a bit.
+const NFTABLES_GROUP: u32 = 1 << 6;
+
+/// `NFTA_GEN_PROC_PID` of `linux/netfilter/nf_tables.h`.
+const NFTA_GEN_PROC_PID: u16 = 2;
+
+/// The two sockets behind one descriptor.
+#[derive(Debug)]
+pub(super) struct Events {
+    epoll: Epoll,
+    network: Socket,
+    rules: Socket,
+    filter: RuleFilter,
+}
+
+impl Events {
+    /// Starts listening. Transactions of the socket with the port `own` are not reported.
+    pub(super) fn open(own: u32) -> io::Result<Self> {
+        let network = Socket::open(SockProtocol::NetlinkRoute, ROUTE_GROUPS)?;
+        let rules = Socket::open(SockProtocol::NetlinkNetFilter, NFTABLES_GROUP)?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        for socket in [&network, &rules] {
+            epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+        }
+        Ok(Self { epoll, network, rules, filter: RuleFilter { own, touched: false } })
+    }
+
+    fn drain_both(&mut self) -> io::Result<Vec<Event>> {
+        let mut events = Vec::new();
+        let mut network = false;
+        loop {
+            match self.network.receive()? {
+                // Whatever it was about: everything is looked at again, so one event says it all.
+                Received::Datagram(_) => network = true,
+                Received::Overrun => events.push(Event::Overrun),
+                Received::Nothing => break,
+            }
+        }
+        events.extend(network.then_some(Event::Network));
+        loop {
+            match self.rules.receive()? {
+                Received::Datagram(length) => {
+                    for message in self.rules.received(length) {
+                        events.extend(self.filter.event(&message?));
+                    }
+                }
+                Received::Overrun => events.push(Event::Overrun),
+                Received::Nothing => break,
+            }
+        }
+        events.dedup();
+        Ok(events)
+    }
+}
+
+impl AsFd for Events {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.0.as_fd()
+    }
+}
+
+impl Watch for Events {
+    fn drain(&mut self) -> Result<Vec<Event>, KernelError> {
+        self.drain_both().map_err(|source| KernelError::Netlink { doing: "watching for changes", source })
+    }
+}
+
+/// Recognises other people's transactions on our table: the kernel reports each object that one touched, and then,
+/// with the new generation, the process that did it.
+#[derive(Debug)]
+struct RuleFilter {
+    own: u32,
+    touched: bool,
+}
+
+impl RuleFilter {
+    fn event(&mut self, message: &Message<'_>) -> Option<Event> {
+        let subsystem = i32::from(message.kind >> 8);
+        if subsystem != libc::NFNL_SUBSYS_NFTABLES || message.port == self.own {
+            return None;
+        }
+        let (header, body) = message.body.split_first_chunk::<4>()?;
+        let attributes = Attributes::new(body);
+        if i32::from(message.kind & 0xff) == libc::NFT_MSG_NEWGEN {
+            let pid = attributes.be32(NFTA_GEN_PROC_PID).unwrap_or_default();
+            return std::mem::take(&mut self.touched).then_some(Event::Rules { pid });
+        }
+        // The first attribute of every object names its table: NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_TABLE …
+        let inet = i32::from(header[0]) == libc::NFPROTO_INET;
+        self.touched |= inet && attributes.text(1) == Some(NAME);
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(kind: i32, port: u32, body: &[u8]) -> Option<Message<'_>> {
+        let kind = u16::try_from(libc::NFNL_SUBSYS_NFTABLES << 8 | kind).ok()?;
+        Some(Message { kind, flags: 0, sequence: 0, port, body })
+    }
+
+    /// `struct nfgenmsg` for inet, and the table's name as attribute 1.
+    const OUR_TABLE: &[u8] = b"\x01\0\0\0\x0c\0\x01\0airpods\0";
+    const OTHER_TABLE: &[u8] = b"\x01\0\0\0\x0b\0\x01\0filter\0\0";
+    /// The same for IPv4.
+    const OTHER_FAMILY: &[u8] = b"\x02\0\0\0\x0c\0\x01\0airpods\0";
+    /// `NFTA_GEN_PROC_PID` = 513.
+    const GENERATION: &[u8] = b"\0\0\0\0\x08\0\x02\0\0\0\x02\x01";
+
+    fn events(own: u32, said: &[(i32, u32, &[u8])]) -> Vec<Event> {
+        let mut filter = RuleFilter { own, touched: false };
+        said.iter().filter_map(|(kind, port, body)| filter.event(&message(*kind, *port, body)?)).collect()
+    }
+
+    #[test]
+    fn a_foreign_transaction_on_our_table_is_reported_once_with_its_process() {
+        let said = [
+            (libc::NFT_MSG_DELRULE, 9, OUR_TABLE),
+            (libc::NFT_MSG_DELTABLE, 9, OUR_TABLE),
+            (libc::NFT_MSG_NEWGEN, 9, GENERATION),
+        ];
+        assert_eq!(events(7, &said), [Event::Rules { pid: 513 }]);
+    }
+
+    #[test]
+    fn our_own_transactions_and_other_tables_are_nobodys_business() {
+        let own = [(libc::NFT_MSG_NEWTABLE, 7, OUR_TABLE), (libc::NFT_MSG_NEWGEN, 7, GENERATION)];
+        assert_eq!(events(7, &own), []);
+        let others = [
+            (libc::NFT_MSG_NEWRULE, 9, OTHER_TABLE),
+            (libc::NFT_MSG_NEWTABLE, 9, OTHER_FAMILY),
+            (libc::NFT_MSG_NEWGEN, 9, GENERATION),
+        ];
+        assert_eq!(events(7, &others), []);
+    }
+}

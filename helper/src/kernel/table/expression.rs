@@ -1,0 +1,150 @@
+//! What nftnl 0.9 has no safe words for, said through nftnl-sys. The only module of the workspace with `unsafe`.
+//!
+//! * [`Raw`]: expressions by name and attributes, for `rt`, `byteorder`, `exthdr` and a `lookup` in a map;
+//! * [`TableMessage`]: a table with flags of our choice, or none;
+//! * [`SetExt`]: a set's value type, user data and key-value elements.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, c_char, c_void};
+use std::ptr::NonNull;
+
+use nftnl::nftnl_sys as sys;
+use nftnl::set::Set;
+use nftnl::{MsgType, NlMsg, ProtoFamily};
+use nix::libc;
+
+/// An attribute's value; which one an attribute takes is fixed by libnftnl (`src/expr/*.c`).
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Value<'a> {
+    /// 1 byte.
+    U8(u8),
+    /// 4 bytes in host byte order.
+    U32(u32),
+    /// A NUL-terminated text.
+    Text(&'a CStr),
+}
+
+/// An expression by its name and attributes (`NFTNL_EXPR_*`).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Raw<'a> {
+    /// The kernel's name for the expression.
+    pub(super) name: &'a CStr,
+    /// Its attributes.
+    pub(super) attributes: &'a [(u32, Value<'a>)],
+}
+
+/// Ends the process, as nftnl itself does when libnftnl is out of memory.
+fn allocated<T>(pointer: *mut T) -> NonNull<T> {
+    NonNull::new(pointer).unwrap_or_else(|| std::process::abort())
+}
+
+/// libnftnl numbers attributes with 32 bits in its header and takes 16.
+fn attribute(number: u32) -> u16 {
+    u16::try_from(number).unwrap_or(u16::MAX)
+}
+
+impl nftnl::expr::Expression for Raw<'_> {
+    fn to_expr(&self, _rule: &nftnl::Rule<'_>) -> NonNull<sys::nftnl_expr> {
+        // SAFETY: the name is NUL-terminated and only read during the call.
+        let expression = allocated(unsafe { sys::nftnl_expr_alloc(self.name.as_ptr()) });
+        for &(number, value) in self.attributes {
+            let (expression, number) = (expression.as_ptr(), attribute(number));
+            match value {
+                // SAFETY: the expression is alive and ours alone; the value is passed by copy.
+                Value::U8(value) => unsafe { sys::nftnl_expr_set_u8(expression, number, value) },
+                // SAFETY: as above.
+                Value::U32(value) => unsafe { sys::nftnl_expr_set_u32(expression, number, value) },
+                // SAFETY: as above, and libnftnl copies the NUL-terminated text.
+                Value::Text(text) => unsafe {
+                    sys::nftnl_expr_set_str(expression, number, text.as_ptr());
+                },
+            }
+        }
+        expression
+    }
+}
+
+/// The message that makes or deletes a table of the family inet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TableMessage<'a> {
+    /// The table's name.
+    pub(super) name: &'a CStr,
+    /// Its flags; with `None` the message leaves those of an existing table alone.
+    pub(super) flags: Option<u32>,
+}
+
+// SAFETY: the message is a header, a name of at most a few bytes and one number: far less than the largest.
+unsafe impl NlMsg for TableMessage<'_> {
+    unsafe fn write(&self, buffer: *mut c_void, sequence: u32, kind: MsgType) {
+        let kind = match kind {
+            MsgType::Add => libc::NFT_MSG_NEWTABLE,
+            MsgType::Del => libc::NFT_MSG_DELTABLE,
+        };
+        let (kind, flags) =
+            (u16::try_from(kind).unwrap_or_default(), u16::try_from(libc::NLM_F_ACK).unwrap_or_default());
+        // SAFETY: no preconditions.
+        let table = allocated(unsafe { sys::nftnl_table_alloc() }).as_ptr();
+        // SAFETY: the table is alive, and libnftnl copies the NUL-terminated name.
+        unsafe { sys::nftnl_table_set_str(table, attribute(sys::NFTNL_TABLE_NAME), self.name.as_ptr()) };
+        if let Some(flags) = self.flags {
+            // SAFETY: the table is alive; the value is passed by copy.
+            unsafe { sys::nftnl_table_set_u32(table, attribute(sys::NFTNL_TABLE_FLAGS), flags) };
+        }
+        // SAFETY: the caller vouches for a buffer that has room for the largest message.
+        let header = unsafe {
+            sys::nftnl_nlmsg_build_hdr(buffer.cast::<c_char>(), kind, ProtoFamily::Inet as u16, flags, sequence)
+        };
+        // SAFETY: the header lies at the start of that buffer, and the table is alive.
+        unsafe { sys::nftnl_table_nlmsg_build_payload(header, table) };
+        // SAFETY: the table is alive, ours alone, and not used after this.
+        unsafe { sys::nftnl_table_free(table) };
+    }
+}
+
+/// What nftnl's sets lack.
+pub(super) trait SetExt {
+    /// Makes the set a map to values of an nft type and a length in bytes.
+    fn map_to(&mut self, kind: u32, length: u32);
+    /// Attaches the bytes by which nft knows how to print keys and values.
+    fn describe(&mut self, userdata: &[u8]);
+    /// Adds an element of a map.
+    fn add_pair(&mut self, key: &[u8], value: &[u8]);
+}
+
+impl<K> SetExt for Set<'_, K> {
+    fn map_to(&mut self, kind: u32, length: u32) {
+        let set = self.as_ptr().as_ptr();
+        let flags = u32::try_from(libc::NFT_SET_MAP).unwrap_or_default();
+        for (number, value) in
+            [(sys::NFTNL_SET_FLAGS, flags), (sys::NFTNL_SET_DATA_TYPE, kind), (sys::NFTNL_SET_DATA_LEN, length)]
+        {
+            // SAFETY: the set is alive and borrowed for us alone; the value is passed by copy.
+            unsafe { sys::nftnl_set_set_u32(set, attribute(number), value) };
+        }
+    }
+
+    fn describe(&mut self, userdata: &[u8]) {
+        let (set, length) = (self.as_ptr().as_ptr(), u32::try_from(userdata.len()).unwrap_or_default());
+        // SAFETY: the set is alive and borrowed for us alone; libnftnl copies that many bytes from the slice.
+        let done = unsafe {
+            sys::nftnl_set_set_data(set, attribute(sys::NFTNL_SET_USERDATA), userdata.as_ptr().cast::<c_void>(), length)
+        };
+        if done != 0 {
+            std::process::abort();
+        }
+    }
+
+    fn add_pair(&mut self, key: &[u8], value: &[u8]) {
+        // SAFETY: no preconditions.
+        let element = allocated(unsafe { sys::nftnl_set_elem_alloc() }).as_ptr();
+        for (number, bytes) in [(sys::NFTNL_SET_ELEM_KEY, key), (sys::NFTNL_SET_ELEM_DATA, value)] {
+            let length = u32::try_from(bytes.len()).unwrap_or_default();
+            // SAFETY: the element is alive and ours alone; libnftnl copies that many bytes from the slice.
+            unsafe {
+                sys::nftnl_set_elem_set(element, attribute(number), bytes.as_ptr().cast::<c_void>(), length);
+            }
+        }
+        // SAFETY: both are alive, and the set takes the element over.
+        unsafe { sys::nftnl_set_elem_add(self.as_ptr().as_ptr(), element) };
+    }
+}

@@ -1,0 +1,291 @@
+//! What the table is made of, as values: sets, chains, rules, and the expressions that a rule is for the kernel.
+//!
+//! There are two layouts. With links on the route's MTU only, one base chain suffices:
+//!
+//! ```text
+//! postrouting  (hook postrouting, priority mangle)  tcp flags & (syn | rst) == syn jump clamp
+//! clamp        for each family and direction        oifname @links counter tcp option maxseg size set rt mtu
+//! ```
+//!
+//! Every packet but a handshake's leaves after one look at its flags. The hook sees forwarded and the host's own
+//! traffic alike, and there the kernel takes the smaller MTU of the way out and of the way back for `rt mtu`.
+//!
+//! A fixed path MTU adds the maps from link to MSS, their rules for what leaves, and a base chain at prerouting for what
+//! arrives: a value smaller than the tunnel believes must be set before the host itself, too, reads the handshake.
+//!
+//! No name is a keyword of nft, so that what `nft list ruleset` prints can be loaded again.
+
+use crate::kernel::Ruleset;
+
+/// An IP version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+/// A packet's way through a clamped link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Direction {
+    /// It leaves through the link: `oifname`.
+    Out,
+    /// It came through the link: `iifname`.
+    In,
+}
+
+/// A named set or map whose keys are link names (nft's type `ifname`, 16 bytes).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Set {
+    /// Links on the route's MTU.
+    Links,
+    /// From links on a fixed path MTU to the MSS.
+    Mss(Family),
+}
+
+impl Set {
+    /// The set's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Links => "links",
+            Self::Mss(Family::Ipv4) => "mss4",
+            Self::Mss(Family::Ipv6) => "mss6",
+        }
+    }
+
+    /// Whether it maps to values.
+    #[must_use]
+    pub fn is_map(self) -> bool {
+        self != Self::Links
+    }
+}
+
+/// One rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// TCP packets with SYN and without RST, in other words SYN and SYN-ACK, go on in the chain.
+    Handshakes(&'static str),
+    /// On links of the set `links`: count, and lower the MSS to what the route's MTU takes.
+    RouteMtu(Family, Direction),
+    /// On links of the map: lower the MSS to its value, and count.
+    FixedMss(Family, Direction),
+}
+
+/// Where the kernel calls a base chain, always with priority mangle (-150) and policy accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// What arrives, before it is routed.
+    Prerouting,
+    /// What leaves, after it was routed.
+    Postrouting,
+}
+
+/// `NF_IP_PRI_MANGLE` of `linux/netfilter_ipv4.h`.
+pub const PRIORITY_MANGLE: i32 = -150;
+
+/// A chain with its rules, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// Its name.
+    pub name: &'static str,
+    /// Its hook; `None` for a chain that is only jumped to.
+    pub hook: Option<Hook>,
+    /// Its rules.
+    pub rules: &'static [Rule],
+}
+
+/// The whole table but its elements and counters.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Its sets.
+    pub sets: &'static [Set],
+    /// Its chains; one that is jumped to comes before the one that jumps.
+    pub chains: &'static [Chain],
+}
+
+use Direction::{In, Out};
+use Family::{Ipv4, Ipv6};
+
+const CLAMP: &str = "clamp";
+const ARRIVING: &str = "arriving";
+
+const POSTROUTING: Chain =
+    Chain { name: "postrouting", hook: Some(Hook::Postrouting), rules: &[Rule::Handshakes(CLAMP)] };
+
+/// The layout while no link has a fixed path MTU.
+pub static ROUTE_ONLY: Layout = Layout {
+    sets: &[Set::Links],
+    chains: &[
+        Chain {
+            name: CLAMP,
+            hook: None,
+            rules: &[
+                Rule::RouteMtu(Ipv4, Out),
+                Rule::RouteMtu(Ipv4, In),
+                Rule::RouteMtu(Ipv6, Out),
+                Rule::RouteMtu(Ipv6, In),
+            ],
+        },
+        POSTROUTING,
+    ],
+};
+
+/// The layout while some link has a fixed path MTU.
+pub static WITH_FIXED: Layout = Layout {
+    sets: &[Set::Links, Set::Mss(Ipv4), Set::Mss(Ipv6)],
+    chains: &[
+        Chain {
+            name: CLAMP,
+            hook: None,
+            rules: &[
+                Rule::RouteMtu(Ipv4, Out),
+                Rule::RouteMtu(Ipv4, In),
+                Rule::RouteMtu(Ipv6, Out),
+                Rule::RouteMtu(Ipv6, In),
+                Rule::FixedMss(Ipv4, Out),
+                Rule::FixedMss(Ipv6, Out),
+            ],
+        },
+        POSTROUTING,
+        Chain { name: ARRIVING, hook: None, rules: &[Rule::FixedMss(Ipv4, In), Rule::FixedMss(Ipv6, In)] },
+        Chain { name: "prerouting", hook: Some(Hook::Prerouting), rules: &[Rule::Handshakes(ARRIVING)] },
+    ],
+};
+
+impl Layout {
+    /// The layout that holds this ruleset.
+    #[must_use]
+    pub fn of(ruleset: &Ruleset) -> &'static Self {
+        if ruleset.fixed.is_empty() { &ROUTE_ONLY } else { &WITH_FIXED }
+    }
+}
+
+/// One expression of a rule, as the kernel runs it. There is one register, the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expression {
+    /// Load the transport protocol's number (1 byte).
+    LoadProtocol,
+    /// Load the IP version as `NFPROTO_*` (1 byte).
+    LoadFamily,
+    /// Load the link's name (16 bytes, NUL-padded).
+    LoadLink(Direction),
+    /// Load the byte of TCP flags.
+    LoadTcpFlags,
+    /// Keep these bits.
+    Mask(u8),
+    /// Go on if the register holds this byte.
+    Equals(u8),
+    /// Go on if the register is in the set.
+    IsIn(Set),
+    /// Replace the register by what the map says, or stop.
+    MapBy(Set),
+    /// Count the packet.
+    Count,
+    /// Load the MSS for the route's MTU, in host byte order.
+    LoadRouteMss,
+    /// Put 2 bytes into network byte order.
+    ToNetworkOrder,
+    /// Write 2 bytes into the MSS option, if there is one and if they are less.
+    LowerMss,
+    /// Go on in the chain, and come back.
+    Jump(&'static str),
+}
+
+/// `IPPROTO_TCP`.
+const TCP: u8 = 6;
+/// The SYN bit of the TCP flags (RFC 9293, section 3.1).
+const SYN: u8 = 0x02;
+/// The RST bit.
+const RST: u8 = 0x04;
+
+impl Family {
+    /// `NFPROTO_IPV4` or `NFPROTO_IPV6` of `linux/netfilter.h`.
+    #[must_use]
+    pub fn nfproto(self) -> u8 {
+        match self {
+            Self::Ipv4 => 2,
+            Self::Ipv6 => 10,
+        }
+    }
+}
+
+impl Rule {
+    /// The rule as the kernel runs it: the same expressions that nft makes of the rule's text.
+    #[must_use]
+    pub fn expressions(self) -> Vec<Expression> {
+        use Expression as E;
+        match self {
+            Self::Handshakes(chain) => {
+                vec![
+                    E::LoadProtocol,
+                    E::Equals(TCP),
+                    E::LoadTcpFlags,
+                    E::Mask(SYN | RST),
+                    E::Equals(SYN),
+                    E::Jump(chain),
+                ]
+            }
+            Self::RouteMtu(family, direction) => vec![
+                E::LoadFamily,
+                E::Equals(family.nfproto()),
+                E::LoadLink(direction),
+                E::IsIn(Set::Links),
+                E::Count,
+                E::LoadRouteMss,
+                E::ToNetworkOrder,
+                E::LowerMss,
+            ],
+            // A link that is not in the map ends the rule, so what comes behind it counts only packets of the links.
+            Self::FixedMss(family, direction) => vec![
+                E::LoadFamily,
+                E::Equals(family.nfproto()),
+                E::LoadLink(direction),
+                E::MapBy(Set::Mss(family)),
+                E::LowerMss,
+                E::Count,
+            ],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_chain_comes_before_the_jump_to_it() {
+        for layout in [&ROUTE_ONLY, &WITH_FIXED] {
+            for (at, chain) in layout.chains.iter().enumerate() {
+                for rule in chain.rules {
+                    if let Rule::Handshakes(target) = rule {
+                        assert!(layout.chains[..at].iter().any(|earlier| earlier.name == *target));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_clamping_rule_is_there_once_per_family_and_direction() {
+        let clamping = |layout: &Layout| {
+            let rules = layout.chains.iter().flat_map(|chain| chain.rules);
+            let mut rules: Vec<Rule> = rules.copied().filter(|rule| !matches!(rule, Rule::Handshakes(_))).collect();
+            rules.sort_unstable();
+            rules
+        };
+        let both =
+            |kind: fn(Family, Direction) -> Rule| [kind(Ipv4, Out), kind(Ipv4, In), kind(Ipv6, Out), kind(Ipv6, In)];
+        assert_eq!(clamping(&ROUTE_ONLY), both(Rule::RouteMtu));
+        assert_eq!(clamping(&WITH_FIXED), [both(Rule::RouteMtu), both(Rule::FixedMss)].concat());
+    }
+
+    #[test]
+    fn only_a_fixed_value_needs_a_prerouting_chain() {
+        let hooks = |layout: &Layout| layout.chains.iter().filter_map(|chain| chain.hook).collect::<Vec<_>>();
+        assert_eq!(hooks(&ROUTE_ONLY), [Hook::Postrouting]);
+        assert_eq!(hooks(&WITH_FIXED), [Hook::Postrouting, Hook::Prerouting]);
+    }
+}

@@ -1,0 +1,5 @@
+//! The real kernel, in throw-away network namespaces: what `nft` lists, what goes over the wire, what `ip` does.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod place;
+mod table;
