@@ -30,12 +30,8 @@ impl Background {
         let line = command_line(command);
         let file = open_log(log)?;
         let copy = file.try_clone().doing(|| format!("share `{}`", log.display()))?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(copy)
-            .stderr(file)
-            .spawn()
-            .doing(|| format!("start `{line}`"))?;
+        let child =
+            command.stdin(Stdio::null()).stdout(copy).stderr(file).spawn().doing(|| format!("start `{line}`"))?;
         Ok(Self { child, line, log: log.to_owned() })
     }
 
@@ -127,9 +123,5 @@ impl Drop for Background {
 }
 
 fn open_log(log: &Path) -> Result<File> {
-    File::options()
-        .create(true)
-        .append(true)
-        .open(log)
-        .doing(|| format!("open the log `{}`", log.display()))
+    File::options().create(true).append(true).open(log).doing(|| format!("open the log `{}`", log.display()))
 }

@@ -147,12 +147,8 @@ fn parse(link: DataLink, bytes: &[u8]) -> Option<Syn> {
         _ => SlicedPacket::from_ip(bytes).ok()?,
     };
     let (family, from, to): (_, IpAddr, IpAddr) = match packet.net.as_ref()? {
-        NetSlice::Ipv4(ip) => {
-            (Family::V4, ip.header().source_addr().into(), ip.header().destination_addr().into())
-        }
-        NetSlice::Ipv6(ip) => {
-            (Family::V6, ip.header().source_addr().into(), ip.header().destination_addr().into())
-        }
+        NetSlice::Ipv4(ip) => (Family::V4, ip.header().source_addr().into(), ip.header().destination_addr().into()),
+        NetSlice::Ipv6(ip) => (Family::V6, ip.header().source_addr().into(), ip.header().destination_addr().into()),
         NetSlice::Arp(_) => return None,
     };
     let TransportSlice::Tcp(tcp) = packet.transport? else { return None };

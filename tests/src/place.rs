@@ -23,7 +23,6 @@ pub trait Place {
         let output = output(&mut command, line)?;
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
-
 }
 
 /// Runs a command to its end and returns what it printed.

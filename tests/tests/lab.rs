@@ -1,8 +1,40 @@
-//! The laboratory keeps its promises.
+//! The laboratory keeps its promises: worlds are real, and leave nothing behind.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
 use airpods_lab::tunnel::{CA, PROBE};
-use airpods_lab::{BlackHole, FAMILIES, Family, Image, Place, Sandbox, Transfer, World, WorldPlan};
+use airpods_lab::{
+    BlackHole, Capture, FAMILIES, Family, Image, Netns, Place, Program, Sandbox, Transfer, World, WorldPlan, run,
+};
+
+#[test]
+fn a_network_namespace_is_its_own_and_gone_with_its_value() {
+    let (here, there) = (Netns::new().unwrap(), Netns::new().unwrap());
+    here.veth_to(&there, "wg0", "far").unwrap();
+    here.add_tun("tun0", 1380).unwrap();
+    assert_eq!(here.sh("ls -x /sys/class/net >/dev/null; ip -o link | wc -l").unwrap(), "3");
+    let links = here.run(|| fs::read_to_string("/proc/thread-self/net/dev").unwrap());
+    assert!(links.contains("wg0") && links.contains("tun0"));
+    let veth = there.sh("ip link show far").unwrap();
+    assert!(veth.contains("far"));
+    drop(here);
+    let start = Instant::now();
+    while there.sh("ip link show far").is_ok() {
+        assert!(start.elapsed() < Duration::from_secs(5), "the pair outlived its namespace");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+#[should_panic(expected = "inside")]
+fn a_panic_inside_a_network_namespace_comes_out() {
+    Netns::new().unwrap().run(|| panic!("inside"));
+}
 
 #[test]
 fn a_sandbox_has_its_own_processes_users_and_network() {
@@ -11,20 +43,39 @@ fn a_sandbox_has_its_own_processes_users_and_network() {
     assert_eq!(sandbox.sh("ls /sys/class/net").unwrap(), "lo");
     assert_eq!(sandbox.sh("hostname").unwrap(), "sandbox");
     let alice = sandbox.as_user("alice");
-    assert_eq!(alice.sh("id -un; echo $HOME; touch $HOME/x $XDG_RUNTIME_DIR/y && echo ok").unwrap(), "alice\n/home/alice\nok");
+    let said = alice.sh("id -un; echo $HOME; touch $HOME/x $XDG_RUNTIME_DIR/y; grep CapEff /proc/self/status").unwrap();
+    assert_eq!(said, "alice\n/home/alice\nCapEff:\t0000000000000000");
     assert_eq!(sandbox.as_user("airpods-helper").sh("id -u").unwrap(), "990");
+    assert_eq!(sandbox.as_user("admin").sh("id -Gn").unwrap(), "admin sudo");
+}
+
+#[test]
+fn a_command_in_a_sandbox_ends_as_its_program_ends_and_is_told_to_stop() {
+    let sandbox = Sandbox::new().unwrap();
+    assert_eq!(sandbox.command("sh").args(["-c", "exit 7"]).status().unwrap().code(), Some(7));
+    assert_eq!(sandbox.command("sh").args(["-c", "kill -KILL $$"]).status().unwrap().code(), Some(137));
+    let mut waiting = sandbox
+        .command("sh")
+        .args(["-c", "trap 'exit 3' TERM; echo up; while :; do sleep 0.01; done"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    BufReader::new(waiting.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    run(Command::new("kill").arg(waiting.id().to_string())).unwrap();
+    assert_eq!(waiting.wait().unwrap().code(), Some(3));
 }
 
 #[test]
 fn the_real_bus_and_polkit_run_in_a_sandbox() {
+    const POLKIT: &str = "org.freedesktop.PolicyKit1";
     let sandbox = Sandbox::new().unwrap();
     sandbox.start_bus().unwrap();
     sandbox.start_polkit().unwrap();
-    assert!(sandbox.bus_name_has_owner("org.freedesktop.PolicyKit1").unwrap());
-    let alice = sandbox.as_user("alice");
-    println!("{:?}", alice.sh("busctl --system list | head -5; pkcheck --action-id org.freedesktop.policykit.exec --process $$ 2>&1 || true"));
+    assert!(sandbox.bus_name_has_owner(POLKIT).unwrap());
+    let refused = sandbox.as_user("alice").sh("pkcheck --action-id org.freedesktop.policykit.exec --process $$");
+    assert!(refused.unwrap_err().to_string().contains("requires authentication"));
     sandbox.stop_polkit().unwrap();
-    assert!(!sandbox.bus_name_has_owner("org.freedesktop.PolicyKit1").unwrap());
+    assert!(!sandbox.bus_name_has_owner(POLKIT).unwrap());
 }
 
 #[test]
@@ -33,9 +84,8 @@ fn the_black_hole_is_real_and_a_lower_mtu_escapes_it() {
     let machine = world.add_machine("box").unwrap();
     for family in FAMILIES {
         assert!(world.download(world.sandbox(), family).unwrap().completed(), "the host itself, {family:?}");
-        let hung = world.download(&machine, family).unwrap();
-        assert!(!hung.completed(), "behind the bridge, {family:?}");
-        assert!(!world.upload(&machine, family).unwrap().completed());
+        assert!(!world.download(&machine, family).unwrap().completed(), "behind the bridge, {family:?}");
+        assert!(!world.upload(&machine, family).unwrap().completed(), "behind the bridge, {family:?}");
     }
     machine.sh("ip link set eth0 mtu 1380").unwrap();
     for family in FAMILIES {
@@ -44,27 +94,185 @@ fn the_black_hole_is_real_and_a_lower_mtu_escapes_it() {
     }
 }
 
+/// What the usual recipe does, and what the helper does, by hand.
+fn clamp(egress: &str, ingress: &str) -> String {
+    format!(
+        "nft 'table inet byhand {{
+            chain egress {{ type filter hook postrouting priority mangle
+                {egress}
+            }}
+            chain ingress {{ type filter hook prerouting priority mangle
+                {ingress}
+            }}
+        }}'"
+    )
+}
+
+const OUT: &str = "oifname wg0 tcp flags & (syn|rst) == syn tcp option maxseg size set rt mtu";
+const BACK: &str = "iifname wg0 tcp flags & (syn|rst) == syn tcp option maxseg size set rt mtu";
+
+#[test]
+fn without_a_hole_nothing_hangs() {
+    let world = World::new(WorldPlan::with_hole(BlackHole::None)).unwrap();
+    let machine = world.add_machine("box").unwrap();
+    for family in FAMILIES {
+        assert!(world.download(&machine, family).unwrap().completed(), "{family:?}");
+        assert!(world.upload(&machine, family).unwrap().completed(), "{family:?}");
+    }
+}
+
+#[test]
+fn the_usual_recipe_cures_the_common_hole_only() {
+    for (hole, cured) in [(BlackHole::A, true), (BlackHole::AB, false)] {
+        let world = World::new(WorldPlan::with_hole(hole)).unwrap();
+        let machine = world.add_machine("box").unwrap();
+        world.sandbox().sh(&clamp(OUT, "")).unwrap();
+        for family in FAMILIES {
+            assert_eq!(world.download(&machine, family).unwrap().completed(), cured, "download, {hole:?}, {family:?}");
+            assert_eq!(world.upload(&machine, family).unwrap().completed(), cured, "upload, {hole:?}, {family:?}");
+        }
+    }
+}
+
+#[test]
+fn both_directions_cure_both_holes() {
+    let world = World::new(WorldPlan::with_hole(BlackHole::AB)).unwrap();
+    let machine = world.add_machine("box").unwrap();
+    world.sandbox().sh(&clamp(&format!("{OUT}\n{BACK}"), "")).unwrap();
+    for family in FAMILIES {
+        assert!(world.download(&machine, family).unwrap().completed(), "{family:?}");
+        assert!(world.upload(&machine, family).unwrap().completed(), "{family:?}");
+    }
+}
+
+#[test]
+fn a_path_narrower_than_the_tunnel_is_cured_by_a_fixed_value_in_both_directions_only() {
+    let world = World::new(WorldPlan::with_hole(BlackHole::NarrowPath { mtu: 1300 })).unwrap();
+    let machine = world.add_machine("box").unwrap();
+    let fixed = |family: &str, link: &str, mss: u16| {
+        format!("meta nfproto {family} {link} wg0 tcp flags & (syn|rst) == syn tcp option maxseg size set {mss}\n")
+    };
+    let both = |link: &str| fixed("ipv4", link, 1260) + &fixed("ipv6", link, 1240);
+    let recipes = [
+        ("no clamp", clamp("", ""), false),
+        ("rt mtu", clamp(&format!("{OUT}\n{BACK}"), ""), false),
+        ("fixed, leaving only", clamp(&both("oifname"), ""), false),
+        ("fixed, both", clamp(&both("oifname"), &both("iifname")), true),
+    ];
+    for (name, recipe, cured) in recipes {
+        world.sandbox().sh(&format!("{recipe}; true")).unwrap();
+        for family in FAMILIES {
+            let (down, up) = (world.download(&machine, family).unwrap(), world.upload(&machine, family).unwrap());
+            assert_eq!((down.completed(), up.completed()), (cured, cured), "{name}, {family:?}: {down:?} {up:?}");
+            let host = world.download(world.sandbox(), family).unwrap().completed();
+            assert_eq!(host, cured, "{name}, {family:?}, the host itself");
+        }
+        world.sandbox().sh("nft delete table inet byhand").unwrap();
+    }
+}
+
+#[test]
+fn a_capture_sees_what_was_announced() {
+    let world = World::new(WorldPlan::with_hole(BlackHole::None)).unwrap();
+    let machine = world.add_machine("box").unwrap();
+    let tunnel = Capture::start(world.sandbox(), "wg0").unwrap();
+    let internet = Capture::start(world.internet(), "eth0").unwrap();
+    for (family, mss) in [(Family::V4, 1460), (Family::V6, 1440)] {
+        assert!(world.download(&machine, family).unwrap().completed());
+        for (capture, link) in [(&tunnel, "wg0"), (&internet, "eth0")] {
+            for ack in [false, true] {
+                let syn = capture.expect(|syn| syn.family == family && syn.ack == ack).unwrap();
+                assert_eq!(syn.mss, Some(mss), "{link}: {syn:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn podman_runs_containers_in_a_sandbox_for_root_and_for_a_user() {
+    const TAG: &str = "docker.io/ollama/ollama:latest";
     let world = World::new(WorldPlan::with_hole(BlackHole::None)).unwrap();
-    let tag = "docker.io/ollama/ollama:latest";
-    let image = Image::serving(tag, 11434).with_file("/ca.pem", world.sandbox().read_file(CA).unwrap());
-    let root = world.sandbox().seat().clone();
-    let alice = world.sandbox().as_user("alice");
-    for (who, seat) in [("root", root), ("alice", alice)] {
+    let image = Image::serving(TAG, 11434).with_file("/ca.pem", world.sandbox().read_file(CA).unwrap());
+    for user in ["root", "alice"] {
+        let seat = world.sandbox().as_user(user);
         image.import(&seat).unwrap();
-        seat.sh(&format!("podman run -d --name web --pids-limit 100 -p 127.0.0.1:11434:11434 {tag}")).unwrap();
+        seat.sh("podman network create --ipv6 --subnet 10.89.7.0/24 --subnet fd89:7::/64 lab").unwrap();
+        let run = "podman run -d --network lab --pids-limit 100";
+        seat.sh(&format!("{run} --name web --network-alias ollama -p 127.0.0.1:11434:11434 {TAG}")).unwrap();
+        seat.sh(&format!("{run} --name other {TAG}")).unwrap();
         let health = seat.sh(&format!("{PROBE} get --body http://127.0.0.1:11434/api/tags")).unwrap();
-        assert_eq!(health, "ok", "{who}");
-        for family in [Family::V4] {
-            let url = world.url(family, "/download");
+        assert_eq!(health, "ok", "{user}: a published port");
+        let named = seat.sh("podman exec other /lab-probe get --body http://ollama:11434/whoami").unwrap();
+        assert!(named.contains("10.89.7.") || named.contains("fd89:7:"), "{user}: an alias: {named}");
+        let resolved = seat.sh("podman exec other /lab-probe resolve download.example").unwrap();
+        assert!(resolved.contains("192.0.2.80"), "{user}: the internet's names: {resolved}");
+        let families: &[Family] = if user == "root" { &FAMILIES } else { &[Family::V4] };
+        for family in families {
+            let url = world.url(*family, "/download");
             let mut get = seat.command("podman");
             get.args(["exec", "web", "/lab-probe", "get", &url]);
-            assert!(Transfer::of(&mut get).unwrap().completed(), "{who}");
+            assert_eq!(Transfer::of(&mut get).unwrap(), Transfer::Completed, "{user}, {family:?}");
         }
-        if who == "root" {
+        if user == "root" {
             assert_eq!(seat.sh("podman exec web /lab-probe pids-max").unwrap(), "100");
         }
-        seat.sh("podman rm -f web").unwrap();
+        seat.sh("podman rm -f web other").unwrap();
+    }
+}
+
+#[test]
+fn a_tunnel_that_is_made_again_has_another_index_and_carries() {
+    let mut world = World::new(WorldPlan::default()).unwrap();
+    let index = |world: &World| world.sandbox().sh("cat /sys/class/net/wg0/ifindex").unwrap();
+    let before = index(&world);
+    world.destroy_tunnel().unwrap();
+    assert!(world.sandbox().sh("ip link show wg0").is_err());
+    world.rebuild_tunnel().unwrap();
+    assert_ne!(index(&world), before);
+    assert!(world.download(world.sandbox(), Family::V4).unwrap().completed());
+}
+
+/// What a sandbox could leave on its host: its rules, links, mounts, namespaces and control groups.
+fn host_state(namespaces: &BTreeSet<String>) -> (String, String, String, usize, BTreeSet<String>) {
+    let said = |line: &str| String::from_utf8(run(Command::new("sh").args(["-ec", line])).unwrap().stdout).unwrap();
+    let alive = fs::read_dir("/proc").unwrap().flatten().flat_map(|process| {
+        ["pid", "net", "mnt", "cgroup"].map(|kind| fs::read_link(process.path().join("ns").join(kind)))
+    });
+    let alive: BTreeSet<String> =
+        alive.flatten().map(|link| link.display().to_string()).filter(|link| namespaces.contains(link)).collect();
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    (said("nft list ruleset"), said("ip -o -br link; ip netns"), mounts, groups(), alive)
+}
+
+/// The control groups of sandboxes whose guardian is gone.
+fn groups() -> usize {
+    let found = run(Command::new("find").args(["/sys/fs/cgroup", "-name", "airpods-lab-*"])).unwrap().stdout;
+    String::from_utf8(found)
+        .unwrap()
+        .lines()
+        .filter_map(|group| group.rsplit('-').next())
+        .filter(|guardian| !fs::exists(format!("/proc/{guardian}")).unwrap())
+        .count()
+}
+
+#[test]
+fn a_killed_test_leaves_nothing_behind() {
+    let before = host_state(&BTreeSet::new());
+    let mut test = Command::new(Program::Lab.path().unwrap()).arg("hold").stdout(Stdio::piped()).spawn().unwrap();
+    let mut init = String::new();
+    BufReader::new(test.stdout.take().unwrap()).read_line(&mut init).unwrap();
+    let namespace = |kind| fs::read_link(format!("/proc/{}/ns/{kind}", init.trim())).unwrap().display().to_string();
+    let namespaces = BTreeSet::from(["pid", "net", "mnt", "cgroup"].map(namespace));
+    assert_eq!(host_state(&namespaces).4.len(), 4);
+    test.kill().unwrap();
+    test.wait().unwrap();
+    let start = Instant::now();
+    loop {
+        let after = host_state(&namespaces);
+        if after == before {
+            return;
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "still there: {after:#?}");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }

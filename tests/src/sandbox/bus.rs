@@ -43,11 +43,9 @@ impl Sandbox {
     /// # Errors
     /// When the bus is not there.
     pub fn reload_bus(&self) -> Result<()> {
-        self.sh(
-            "dbus-send --system --print-reply --dest=org.freedesktop.DBus /org/freedesktop/DBus \
-             org.freedesktop.DBus.ReloadConfig",
-        )
-        .map(drop)
+        self.sh("dbus-send --system --print-reply --dest=org.freedesktop.DBus /org/freedesktop/DBus \
+             org.freedesktop.DBus.ReloadConfig")
+            .map(drop)
     }
 
     /// Whether somebody owns a name on the bus.
@@ -69,9 +67,8 @@ impl Sandbox {
     pub fn start_polkit(&self) -> Result<()> {
         let mut command = self.command("/usr/lib/polkit-1/polkitd");
         let mut polkit = Background::start(&mut command, &self.log_path("polkit"))?;
-        polkit.until("polkitd", START_LIMIT, || {
-            self.bus_name_has_owner("org.freedesktop.PolicyKit1").unwrap_or(false)
-        })?;
+        polkit
+            .until("polkitd", START_LIMIT, || self.bus_name_has_owner("org.freedesktop.PolicyKit1").unwrap_or(false))?;
         if let Ok(mut slot) = self.polkit.lock() {
             *slot = Some(polkit);
         }

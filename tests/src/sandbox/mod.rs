@@ -98,7 +98,7 @@ impl Sandbox {
     pub fn add_netns(&self, name: &str) -> Result<Seat> {
         self.sh(&format!("ip netns add {name}"))?;
         let seat = Seat { netns: Some(name.to_owned()), ..self.seat.clone() };
-        seat.sh("ip link set lo up")?;
+        seat.sh(stage::NETWORK_SETUP)?;
         Ok(seat)
     }
 

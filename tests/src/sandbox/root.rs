@@ -88,8 +88,7 @@ fn overlay(lower: &Path, scaffold: &Path, name: &str, target: &Path) -> Result<(
     for folder in [upper.as_path(), work.as_path(), target] {
         make_folder(folder, 0o755)?;
     }
-    let options =
-        format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+    let options = format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
     attach("overlay", target, &options)
 }
 

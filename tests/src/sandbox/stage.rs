@@ -59,7 +59,8 @@ const GROUP_PREFIX: &str = "airpods-lab-";
 /// Removes the groups of guardians that were themselves killed.
 fn sweep_stale_groups() {
     let orphaned = |group: &PathBuf| {
-        let guardian = group.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix(GROUP_PREFIX));
+        let guardian =
+            group.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix(GROUP_PREFIX));
         guardian.is_some_and(|pid| !Path::new("/proc").join(pid).exists())
     };
     let groups = cgroup::hierarchies().and_then(|found| cgroup::siblings(&found, GROUP_PREFIX));
@@ -105,7 +106,9 @@ pub fn init(groups: &[PathBuf]) -> Result<()> {
     println!("{READY}");
     let _ = std::io::stdout().flush();
     loop {
-        while matches!(waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)), Ok(status) if status != WaitStatus::StillAlive) {}
+        while matches!(waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)), Ok(status) if status != WaitStatus::StillAlive)
+        {
+        }
         children.wait().doing(|| "wait for a child".into())?;
     }
 }
@@ -125,8 +128,13 @@ fn make_inside(groups: &[PathBuf]) -> Result<()> {
     cgroup::join_leaf(None)?;
     cgroup::delegate_controllers()?;
     nix::unistd::sethostname("sandbox").doing(|| "name the sandbox".into())?;
-    crate::place::run(Command::new("ip").args(["link", "set", "lo", "up"])).map(drop)
+    crate::place::run(Command::new("sh").args(["-euc", NETWORK_SETUP])).map(drop)
 }
+
+/// What every network namespace of a sandbox begins with. Nobody else is on its links, so nothing is gained by the second that
+/// duplicate address detection (RFC 4862) keeps an IPv6 link from talking.
+pub(super) const NETWORK_SETUP: &str =
+    "ip link set lo up; sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0";
 
 /// Where and as whom [`enter`] runs a command.
 #[derive(Debug)]

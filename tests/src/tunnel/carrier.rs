@@ -29,7 +29,8 @@ pub(super) fn connect(host: &Sandbox, gateway: &Seat, link: &str) -> Result<(Car
     } else {
         (Carrier::UserSpace, vec![start(host, host, link)?, start(host, gateway, FAR_END)?])
     };
-    let key = |end: &str| host.sh(&format!("umask 077; mkdir -p /run/lab; wg genkey | tee /run/lab/{end}.key | wg pubkey"));
+    let key =
+        |end: &str| host.sh(&format!("mkdir -p /run/lab; umask 077; wg genkey | tee /run/lab/{end}.key | wg pubkey"));
     let (near_key, far_key) = (key(link)?, key(FAR_END)?);
     host.sh(&format!(
         "wg set {link} private-key /run/lab/{link}.key peer {far_key} \

@@ -108,7 +108,8 @@ impl World {
         let (carrier, tunnel) = carrier::connect(&sandbox, &gateway, &plan.link)?;
         route(&sandbox, &gateway, &internet, &plan)?;
         dig(&sandbox, &gateway, plan.hole)?;
-        let mut world = Self { servers: Vec::new(), tunnel, gateway, internet, carrier, plan, visited: AtomicU16::new(0), sandbox };
+        let mut world =
+            Self { servers: Vec::new(), tunnel, gateway, internet, carrier, plan, visited: AtomicU16::new(0), sandbox };
         world.serve()?;
         Ok(world)
     }
@@ -270,23 +271,19 @@ fn fresh_address(family: Family, number: u16) -> String {
 }
 
 fn wire(host: &Sandbox, gateway: &Seat) -> Result<()> {
-    host.sh(
-        "ip link add wire type veth peer name wire netns gateway
+    host.sh("ip link add wire type veth peer name wire netns gateway
          ip addr add 203.0.113.2/24 dev wire
          ip addr add 2001:db8:f::2/64 dev wire nodad
          ip link set wire up
-         sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1",
-    )?;
-    gateway.sh(
-        "ip addr add 203.0.113.1/24 dev wire
+         sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")?;
+    gateway.sh("ip addr add 203.0.113.1/24 dev wire
          ip addr add 2001:db8:f::1/64 dev wire nodad
          ip link set wire up
          ip link add far type veth peer name eth0 netns internet
          ip addr add 192.0.2.1/24 dev far
          ip addr add 2001:db8:80::1/64 dev far nodad
          ip link set far up
-         sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1",
-    )?;
+         sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")?;
     Ok(())
 }
 

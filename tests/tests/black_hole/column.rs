@@ -36,10 +36,19 @@ impl Column {
                 let mtu = world.plan().mtu;
                 // The machine's end first: a bridge takes the smallest MTU of its ports.
                 machine.sh(&format!("ip link set eth0 mtu {mtu}")).unwrap();
-                world.sandbox().sh(&format!("ip link set v-narrow mtu {mtu}; ip link set br-narrow mtu {mtu}")).unwrap();
+                world
+                    .sandbox()
+                    .sh(&format!("ip link set v-narrow mtu {mtu}; ip link set br-narrow mtu {mtu}"))
+                    .unwrap();
                 Spot { seat: machine, wrapper: Wrapper::None }
             }
-            Self::Pasta => Spot { seat: alice(), wrapper: Wrapper::Pasta },
+            Self::Pasta => {
+                // pasta copies addresses and default route of a link that has a gateway, as the one to the provider has.
+                let provider = "ip route replace default via 203.0.113.1 dev wire metric 2000
+                                ip -6 route replace default via 2001:db8:f::1 dev wire metric 2000";
+                world.sandbox().sh(provider).unwrap();
+                Spot { seat: alice(), wrapper: Wrapper::Pasta }
+            }
             Self::Slirp => Spot { seat: alice(), wrapper: Wrapper::Slirp },
         }
     }
@@ -60,14 +69,20 @@ enum Wrapper {
     Slirp,
 }
 
-/// slirp4netns attaches to a namespace that is there already, and says on a descriptor when it is ready.
+/// slirp4netns attaches from outside to a namespace that is there already. It would announce IPv6 by router advertisements, a few
+/// seconds later; the addresses here are those that it announces.
 const IN_SLIRP: &str = r#"
-fifo=$(mktemp -u); mkfifo "$fifo"
-slirp4netns --configure --mtu=65520 --enable-ipv6 --disable-host-loopback --ready-fd=3 --userns-path=/proc/$$/ns/user "$$" tap0 3>"$fifo" >/dev/null 2>&1 &
-slirp=$!
-read -r _ < "$fifo" || true
-"$@"; code=$?
-kill "$slirp"
+ready=$(mktemp -u)
+mkfifo "$ready"
+unshare -Urn sh -c 'echo >"$0"; exec sleep 60' "$ready" & inside=$!
+read -r _ <"$ready"
+slirp4netns --configure --mtu=65520 --enable-ipv6 --ready-fd=3 "$inside" tap0 3>"$ready" >/dev/null 2>&1 & slirp=$!
+read -r _ <"$ready"
+enter="nsenter --preserve-credentials --user --net --target $inside --"
+$enter ip addr add fd00::100/64 dev tap0 nodad
+$enter ip route add default via fd00::2 dev tap0
+$enter "$@" && code=0 || code=$?
+kill "$slirp" "$inside"
 exit "$code"
 "#;
 
@@ -77,12 +92,12 @@ impl Place for Spot {
             Wrapper::None => self.seat.command(program),
             Wrapper::Pasta => {
                 let mut command = self.seat.command("pasta");
-                command.args(["--quiet", "--config-net", "--", program]);
+                command.args(["--quiet", "--config-net", "--interface", "wire", "--", program]);
                 command
             }
             Wrapper::Slirp => {
-                let mut command = self.seat.command("unshare");
-                command.args(["-Urn", "sh", "-c", IN_SLIRP, "in-slirp", program]);
+                let mut command = self.seat.command("sh");
+                command.args(["-c", IN_SLIRP, "in-slirp", program]);
                 command
             }
         }

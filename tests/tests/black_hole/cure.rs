@@ -28,7 +28,8 @@ impl Cure {
     pub(crate) fn apply(self, world: &World) {
         const SYN: &str = "tcp flags & (syn | rst) == syn tcp option maxseg size set";
         let link = &world.plan().link;
-        let load = |chains: String| world.sandbox().sh(&format!("nft 'table inet other {{ {chains} }}'")).map(drop).unwrap();
+        let load =
+            |chains: String| world.sandbox().sh(&format!("nft 'table inet other {{\n{chains}\n}}'")).map(drop).unwrap();
         match self {
             Self::Nothing => {}
             Self::EgressOnly => load(format!(
@@ -39,19 +40,17 @@ impl Cure {
                 ["forward", "output", "postrouting"]
                     .map(|hook| {
                         format!(
-                            "chain at_{hook} {{ type filter hook {hook} priority mangle
-                                oifname {link} {SYN} rt mtu
-                                {} }}",
+                            "chain at_{hook} {{ type filter hook {hook} priority mangle; oifname {link} {SYN} rt mtu; {} }}",
                             // What is sent has not arrived anywhere.
-                            if hook == "output" { String::new() } else { format!("iifname {link} {SYN} rt mtu") }
+                            if hook == "output" { String::new() } else { format!("iifname {link} {SYN} rt mtu;") }
                         )
                     })
                     .join("\n"),
             ),
             Self::FixedEgressOnly { mtu } => load(format!(
-                "chain leaving {{ type filter hook postrouting priority mangle
-                    meta nfproto ipv4 oifname {link} {SYN} {}
-                    meta nfproto ipv6 oifname {link} {SYN} {} }}",
+                "chain leaving {{ type filter hook postrouting priority mangle;
+                    meta nfproto ipv4 oifname {link} {SYN} {};
+                    meta nfproto ipv6 oifname {link} {SYN} {}; }}",
                 mtu - 40,
                 mtu - 60
             )),
@@ -69,5 +68,5 @@ fn clamp(world: &World, mtu: Option<u16>) {
         Some(mtu) => format!("chain post {{ type filter hook postrouting priority mangle; meta nfproto ipv4 oifname {link} {SYN} {};meta nfproto ipv6 oifname {link} {SYN} {}; }}
 chain pre {{ type filter hook prerouting priority mangle; meta nfproto ipv4 iifname {link} {SYN} {};meta nfproto ipv6 iifname {link} {SYN} {}; }}", mtu-40, mtu-60, mtu-40, mtu-60),
     };
-    world.sandbox().sh(&format!("nft 'table inet airpods {{ {rule} }}'")).unwrap();
+    world.sandbox().sh(&format!("nft 'table inet airpods {{\n{rule}\n}}'")).unwrap();
 }

@@ -53,7 +53,10 @@ fn assert_row(hole: BlackHole, cure: Cure, expected: [(Column, Outcome); 5]) {
         let running: Vec<_> = columns
             .iter()
             .flat_map(|(column, place)| {
-                column.families().iter().flat_map(move |family| [false, true].map(|upload| (*column, place, *family, upload)))
+                column
+                    .families()
+                    .iter()
+                    .flat_map(move |family| [false, true].map(|upload| (*column, place, *family, upload)))
             })
             .map(|(column, place, family, upload)| {
                 let world = &world;

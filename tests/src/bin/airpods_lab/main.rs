@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use airpods_lab::Result;
 use airpods_lab::sandbox::stage::{self, Entrance};
+use airpods_lab::{Image, Place, Result, World, WorldPlan};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -17,6 +17,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Holds a world until it is killed; the laboratory's tests kill it
+    #[command(hide = true)]
+    Hold,
     /// Outside a sandbox: makes it and removes it
     #[command(hide = true)]
     Guardian,
@@ -58,9 +61,23 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Hold => hold()?,
         Command::Guardian => stage::guardian()?,
         Command::Init { groups } => stage::init(&groups)?,
         Command::Enter { init, netns, user, words } => return stage::enter(&Entrance { init, netns, user }, &words),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn hold() -> Result<()> {
+    let world = World::new(WorldPlan::default())?;
+    let _machine = world.add_machine("box")?;
+    Image::serving("localhost/held:latest", 80).import(world.sandbox())?;
+    world.sandbox().sh("podman run -d --pids-limit 100 localhost/held:latest")?;
+    world.sandbox().start_bus()?;
+    world.sandbox().start_polkit()?;
+    println!("{}", world.sandbox().init());
+    loop {
+        std::thread::park();
+    }
 }

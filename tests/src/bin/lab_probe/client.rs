@@ -121,7 +121,8 @@ fn exchange(request: &Request, method: &str, body: &[u8]) -> Result<Answer> {
         .map_err(|error| format!("cannot resolve `{bare}`: {error}"))?
         .next()
         .ok_or_else(|| format!("`{bare}` has no address"))?;
-    let stream = Hurried::connect(&address, deadline).map_err(|error| format!("cannot connect to {address}: {error}"))?;
+    let stream =
+        Hurried::connect(&address, deadline).map_err(|error| format!("cannot connect to {address}: {error}"))?;
     let path = request.url.path_and_query().map_or("/", |path| path.as_str());
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
@@ -134,8 +135,7 @@ fn exchange(request: &Request, method: &str, body: &[u8]) -> Result<Answer> {
         Ok(address) => ServerName::IpAddress(address.into()),
         Err(_) => ServerName::try_from(bare.to_owned())?,
     };
-    let mut stream =
-        StreamOwned::new(ClientConnection::new(client_config(&request.ca, request.hello)?, name)?, stream);
+    let mut stream = StreamOwned::new(ClientConnection::new(client_config(&request.ca, request.hello)?, name)?, stream);
     while stream.conn.is_handshaking() {
         stream.conn.complete_io(&mut stream.sock).map_err(|error| format!("TLS handshake: {error}"))?;
     }

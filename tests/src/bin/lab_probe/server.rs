@@ -49,7 +49,8 @@ fn answer(stream: impl Read + Write, peer: SocketAddr) {
     let outcome = read_request(&mut stream)
         .and_then(|request| {
             let (headers, body) = respond(&request, peer);
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n", body.len());
+            let head =
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n", body.len());
             let out = stream.get_mut();
             out.write_all(head.as_bytes()).and_then(|()| out.write_all(&body)).and_then(|()| out.flush())?;
             Ok(format!("{} {}", request.method, request.target))
