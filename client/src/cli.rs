@@ -30,6 +30,17 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Start services
+    #[command(visible_aliases = ["up", "run"])]
+    Start(command::start::Args),
+    /// Stop services
+    #[command(visible_alias = "down")]
+    Stop(command::stop::Args),
+    /// Show what services are doing
+    #[command(visible_aliases = ["ps", "info"])]
+    Status(command::status::Args),
+    /// Show what services write
+    Logs(command::logs::Args),
     /// Configure: show, check or create config.toml
     Config(command::config::Args),
     /// Make TCP through a VPN link work
@@ -44,6 +55,10 @@ impl Cli {
     pub async fn run(self) -> Result<Exit, Failure> {
         let context = Context { environment: Environment::of_process(), config: self.config, verbose: self.verbose };
         match self.command {
+            Command::Start(args) => command::start::run(args, &context).await,
+            Command::Stop(args) => command::stop::run(args, &context).await,
+            Command::Status(args) => command::status::run(args, &context).await,
+            Command::Logs(args) => command::logs::run(args, &context).await,
             Command::Config(args) => command::config::run(args, &context),
             Command::Net(args) => command::net::run(args).await,
         }

@@ -1,7 +1,11 @@
 //! The commands: one file each, which owns its arguments.
 
 pub mod config;
+pub mod logs;
 pub mod net;
+pub mod start;
+pub mod status;
+pub mod stop;
 
 use std::path::PathBuf;
 

@@ -49,23 +49,22 @@ pub enum Place {
 }
 
 impl Place {
-    /// Decides from the configuration, the environment and the user.
+    /// Decides from the configuration, the environment and the user. `None` is a user without either.
     ///
-    /// `runtime_dir` is `$XDG_RUNTIME_DIR`.
+    /// `configured` is the socket of `runtime.podman_url`, `container_host` is `$CONTAINER_HOST`, `runtime_dir` is `$XDG_RUNTIME_DIR`.
     pub fn choose(
-        podman_url: Option<&str>,
+        configured: Option<&Path>,
         container_host: Option<&str>,
         runtime_dir: Option<&Path>,
         root: bool,
     ) -> Result<Option<Self>> {
-        for (url, origin) in [(podman_url, KEY), (container_host, VARIABLE)] {
-            if let Some(url) = url.filter(|url| !url.is_empty()) {
-                let path = url.strip_prefix("unix://").map(PathBuf::from);
-                return match path {
-                    Some(socket) if socket.is_absolute() => Ok(Some(Self::Named { socket, origin })),
-                    _ => Err(PodmanError::UnsupportedUrl { url: url.into(), origin }),
-                };
-            }
+        if let Some(socket) = configured {
+            return Ok(Some(Self::Named { socket: socket.into(), origin: KEY }));
+        }
+        if let Some(url) = container_host.filter(|url| !url.is_empty()) {
+            let socket = url.strip_prefix("unix://").map(PathBuf::from).filter(|socket| socket.is_absolute());
+            let unsupported = || PodmanError::UnsupportedUrl { url: url.into(), origin: VARIABLE };
+            return socket.ok_or_else(unsupported).map(|socket| Some(Self::Named { socket, origin: VARIABLE }));
         }
         let folder = if root { Some(Path::new("/run")) } else { runtime_dir };
         Ok(folder.map(|folder| Self::Usual { socket: folder.join("podman/podman.sock") }))
@@ -82,11 +81,11 @@ pub struct Connection {
 }
 
 /// Connects to podman by the rules of [`Place`].
-pub async fn connect(podman_url: Option<&str>) -> Result<Connection> {
+pub async fn connect(configured: Option<&Path>) -> Result<Connection> {
     let container_host = std::env::var(VARIABLE).ok();
     let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let root = Uid::effective().is_root();
-    let place = Place::choose(podman_url, container_host.as_deref(), runtime_dir.as_deref(), root)?;
+    let place = Place::choose(configured, container_host.as_deref(), runtime_dir.as_deref(), root)?;
     match place {
         Some(Place::Named { socket, origin }) => match answer(&socket).await {
             Ok(podman) => Ok(Connection { podman, _service: None }),

@@ -1,7 +1,10 @@
 //! What can go wrong between this program and podman.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
+
+use crate::error::Report;
 
 /// A failed call to podman, or a podman that cannot be reached.
 #[derive(Debug, thiserror::Error)]
@@ -11,12 +14,12 @@ pub enum PodmanError {
     #[error("podman is not installed")]
     Missing,
 
-    /// `runtime.podman_url` or `CONTAINER_HOST` names something this program cannot speak to.
+    /// `CONTAINER_HOST` names something this program cannot speak to.
     #[error("`{url}` from `{origin}` is not the address of a podman socket")]
     UnsupportedUrl {
         /// What was given.
         url: String,
-        /// The key or variable that it came from.
+        /// The variable that it came from.
         origin: &'static str,
     },
 
@@ -78,24 +81,25 @@ impl PodmanError {
             other => other.to_string(),
         }
     }
+}
 
-    /// What to do next, where that is known.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Missing => Some("install it: `sudo apt install podman`".into()),
-            Self::UnsupportedUrl { .. } => Some("write it like `unix:///run/podman/podman.sock`".into()),
+impl Report for PodmanError {
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        let hint = match self {
+            Self::Missing => "install it: `sudo apt install podman`",
+            Self::UnsupportedUrl { .. } => "write it like `unix:///run/podman/podman.sock`",
             Self::NoAnswer { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Some("the socket belongs to another user: give your user access to it, or unset the key to use your own podman".into())
+                "the socket belongs to another user: ask for access to it, or unset the key to use your own podman"
             }
             Self::NoAnswer { .. } => {
-                Some("start it with `systemctl enable --now podman.socket`, or unset the key to let airpods start podman by itself".into())
+                "start it with `systemctl enable --now podman.socket`, or unset the key and airpods starts a podman itself"
             }
-            Self::ServiceFailed { .. } => Some("see what `podman info` says".into()),
+            Self::ServiceFailed { .. } => "see what `podman info` says",
             Self::Refused { message, .. } if message.contains("catatonit") => {
-                Some("a pod needs the program `catatonit`: `sudo apt install catatonit`".into())
+                "a pod needs the program `catatonit`: `sudo apt install catatonit`"
             }
-            Self::Refused { .. } | Self::Connection(_) | Self::Answer { .. } => None,
-        }
+            Self::Refused { .. } | Self::Connection(_) | Self::Answer { .. } => return None,
+        };
+        Some(hint.into())
     }
 }

@@ -1,7 +1,7 @@
 //! The values that travel between this program and podman: what is asked for (`…Spec`) and what
 //! is reported. Nothing here knows how either is encoded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -139,6 +139,8 @@ pub struct Endpoint {
     pub ports: Vec<PublishedPort>,
     /// The DNS servers asked for names that are not aliases; none means the host's.
     pub dns_servers: Vec<IpAddr>,
+    /// A name of our own for the host, beside podman's `host.containers.internal`.
+    pub host_name: Option<String>,
     /// Fixed places, where they are needed.
     pub pin: Option<Pin>,
     /// The addresses of those places, known once the network is ([`Endpoint::settle`]).
@@ -281,6 +283,8 @@ pub struct ContainerSpec {
     pub networking: Networking,
     /// Environment.
     pub env: BTreeMap<String, String>,
+    /// Variables that are secret: their values come into `env` last of all, so that this value can be shown.
+    pub secret_env: BTreeSet<String>,
     /// Arguments in place of the image's.
     pub command: Option<Vec<String>>,
     /// Program in place of the image's.

@@ -222,7 +222,11 @@ fn own(endpoint: &Endpoint) -> NetworkPart<'_> {
         )]),
         portmappings: endpoint.ports.iter().copied().map(port).collect(),
         dns_server: &endpoint.dns_servers,
-        hostadd: hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect(),
+        hostadd: hosts
+            .iter()
+            .map(|(name, address)| format!("{name}:{address}"))
+            .chain(endpoint.host_name.iter().map(|name| format!("{name}:host-gateway")))
+            .collect(),
     }
 }
 

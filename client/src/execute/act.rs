@@ -1,0 +1,252 @@
+//! Does one step.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Instant;
+
+use futures_util::future::{Either, select};
+
+use super::kernel;
+use super::progress::{Event, Progress};
+use super::run::Cancel;
+use super::{Late, Outcome, Pace, StepError, probe};
+use crate::plan::{Action, Expected, HealthCheck, Step, read_back};
+use crate::podman::{ContainerDetail, ContainerState, Endpoint, LogOptions, Network, Networking, Podman, PodmanError};
+
+/// How many lines of a dead container's log are told.
+const LAST_WORDS: u32 = 10;
+
+/// What a step changed, by which it is undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Done {
+    /// Nothing that would have to be undone.
+    Nothing,
+    /// What the plan says.
+    AsPlanned,
+    /// These folders were made, the outermost first.
+    Folders(Vec<PathBuf>),
+}
+
+/// Does steps, and keeps what later ones need.
+pub(super) struct Actor<'a, P> {
+    pub(super) podman: &'a P,
+    pub(super) pace: &'a Pace,
+    pub(super) progress: &'a dyn Progress,
+    pub(super) cancel: Rc<Cancel>,
+    pub(super) network: RefCell<Option<Network>>,
+    pub(super) outcome: RefCell<Outcome>,
+}
+
+impl<P: Podman> Actor<'_, P> {
+    pub(super) async fn act(&self, index: usize, step: &Step) -> Result<Done, StepError> {
+        let podman = self.podman;
+        let service = step.service.as_deref().unwrap_or_default();
+        let refused = |source| refused(step, source);
+        match &step.action {
+            Action::CreateNetwork(spec) => {
+                let created = podman.create_network(spec).await;
+                let network = created.map_err(|source| StepError::Network { name: spec.name.clone(), source })?;
+                self.network.replace(Some(network));
+            }
+            Action::RemoveNetwork(name) => podman.remove_network(name).await.map_err(refused)?,
+            Action::CreateVolume(name) => podman.create_volume(name).await.map_err(refused)?,
+            Action::CreateFolder(path) => return make_folders(path, service),
+            Action::Pull(image) => {
+                self.pull(index, service, image).await?;
+                return Ok(Done::Nothing);
+            }
+            Action::RemoveContainer { name, running } => {
+                if *running {
+                    podman.stop_container(name, self.pace.stop_seconds).await.map_err(refused)?;
+                }
+                podman.remove_container(name).await.map_err(refused)?;
+            }
+            Action::RemovePod { name, .. } => {
+                podman.stop_pod(name, self.pace.stop_seconds).await.map_err(refused)?;
+                podman.remove_pod(name).await.map_err(refused)?;
+            }
+            Action::CreatePod(spec) => {
+                let mut spec = spec.clone();
+                self.settle(&mut spec.endpoint)?;
+                podman.create_pod(&spec).await.map_err(refused)?;
+            }
+            Action::CreateContainer(spec) => {
+                let mut spec = spec.clone();
+                if let Networking::Own(endpoint) = &mut spec.networking {
+                    self.settle(endpoint)?;
+                }
+                podman.create_container(&spec).await.map_err(refused)?;
+            }
+            Action::Start { name } => podman.start_container(name).await.map_err(refused)?,
+            Action::ReadBack(expected) => {
+                self.read_back(service, expected).await.map_err(|error| error.into_step(step))?;
+                return Ok(Done::Nothing);
+            }
+            Action::AwaitHealth { container, check } => {
+                self.await_health(service, container, check).await.map_err(|error| error.into_step(step))?;
+                return Ok(Done::Nothing);
+            }
+        }
+        Ok(Done::AsPlanned)
+    }
+
+    /// Gives an endpoint the addresses of its fixed places.
+    fn settle(&self, endpoint: &mut Endpoint) -> Result<(), StepError> {
+        let network = self.network.borrow();
+        let settled = network.as_ref().is_none_or(|network| endpoint.settle(network));
+        if settled { Ok(()) } else { Err(StepError::SubnetTooSmall) }
+    }
+
+    /// Either the outcome, or the end by cancellation.
+    async fn unless_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T, StepError> {
+        match select(pin!(work), pin!(self.cancel.cancelled())).await {
+            Either::Left((done, _)) => Ok(done),
+            Either::Right(_) => Err(StepError::Interrupted),
+        }
+    }
+
+    async fn pull(&self, index: usize, service: &str, image: &str) -> Result<(), StepError> {
+        let mut report = |report| self.progress.event(&Event::Pulling { index, image, report: &report });
+        let pulled = self.unless_cancelled(self.podman.pull(image, &mut report)).await?;
+        pulled.map_err(|source| StepError::Pull { service: service.to_owned(), image: image.to_owned(), source })
+    }
+
+    async fn read_back(&self, service: &str, expected: &Expected) -> Result<(), Trouble> {
+        let detail = self.podman.inspect_container(&expected.container).await?;
+        self.must_run(service, &expected.container, &detail).await?;
+        let kernel = detail.pid.and_then(|pid| kernel::pids_limit(pid, &detail.id));
+        let differences = read_back(expected, &detail, kernel.as_deref());
+        if differences.is_empty() {
+            return Ok(());
+        }
+        let (limits, others): (Vec<_>, Vec<_>) = differences.into_iter().partition(|one| one.setting.is_limit());
+        // Rootless podman can limit only what the system lets it; that is worth a warning and no refusal.
+        let facts = self.podman.host_facts().await?;
+        let delegated = facts.cgroups_v2 && facts.cgroup_controllers.iter().any(|name| name == "pids");
+        if others.is_empty() && facts.rootless && !delegated {
+            let why = if facts.cgroups_v2 { "the pids controller is not delegated to this user" } else { "cgroups v1" };
+            let mut outcome = self.outcome.borrow_mut();
+            outcome.warnings.extend(limits.iter().map(|one| {
+                format!(
+                    "`{}` is not enforced: {one}; rootless podman cannot limit it here ({why})",
+                    one.setting.place(service)
+                )
+            }));
+            return Ok(());
+        }
+        let differences = others.into_iter().chain(limits).collect();
+        Err(Trouble::Step(StepError::Differs { service: service.to_owned(), differences }))
+    }
+
+    /// A container that has ended, or that podman had to restart, is not starting well.
+    async fn must_run(&self, service: &str, container: &str, detail: &ContainerDetail) -> Result<(), Trouble> {
+        let code = match detail.state {
+            ContainerState::Exited(code) => code,
+            _ if detail.restarts > 0 => 0,
+            _ => return Ok(()),
+        };
+        let mut log = Vec::new();
+        let mut keep = |line: crate::podman::LogLine| {
+            log.push(String::from_utf8_lossy(&line.text).into_owned());
+            true
+        };
+        let options = LogOptions { tail: Some(LAST_WORDS), ..LogOptions::default() };
+        // Its last words are a courtesy: without them the error is still the error.
+        let _ = self.podman.logs(container, &options, &mut keep).await;
+        let (service, container) = (service.to_owned(), container.to_owned());
+        Err(Trouble::Step(StepError::Ended { service, container, code, log }))
+    }
+
+    async fn await_health(&self, service: &str, container: &str, check: &HealthCheck) -> Result<(), Trouble> {
+        if self.pace.startup.is_zero() {
+            return Ok(());
+        }
+        let start = Instant::now();
+        loop {
+            let last = match self.unless_cancelled(probe(check, self.pace.ping)).await? {
+                Ok(answer) if check.expected.contains(answer.code) => {
+                    let (url, took) = (check.url(), start.elapsed());
+                    self.progress.event(&Event::Healthy { service, url: &url, took });
+                    return Ok(());
+                }
+                Ok(answer) => format!("HTTP {}", answer.code),
+                Err(reason) => reason,
+            };
+            let detail = self.podman.inspect_container(container).await?;
+            self.must_run(service, container, &detail).await?;
+            if start.elapsed() >= self.pace.startup {
+                let (service, url, waited) = (service.to_owned(), check.url(), start.elapsed());
+                self.outcome.borrow_mut().late.push(Late { service, url, last, waited });
+                return Ok(());
+            }
+            // Most services answer within the first second: look often at first.
+            let pause = self.pace.interval.min(start.elapsed().max(std::time::Duration::from_millis(20)));
+            self.unless_cancelled(tokio::time::sleep(pause)).await?;
+        }
+    }
+}
+
+/// A step's own error, or podman's, which lacks the step's name.
+enum Trouble {
+    Step(StepError),
+    Podman(PodmanError),
+}
+
+impl Trouble {
+    fn into_step(self, step: &Step) -> StepError {
+        match self {
+            Self::Step(error) => error,
+            Self::Podman(source) => refused(step, source),
+        }
+    }
+}
+
+impl From<StepError> for Trouble {
+    fn from(error: StepError) -> Self {
+        Self::Step(error)
+    }
+}
+
+impl From<PodmanError> for Trouble {
+    fn from(error: PodmanError) -> Self {
+        Self::Podman(error)
+    }
+}
+
+/// podman's refusal of a step. A port is named as such, since podman is the last to look.
+fn refused(step: &Step, source: PodmanError) -> StepError {
+    let place = match &step.service {
+        Some(service) => format!("services.{service}"),
+        None => "runtime.network".to_owned(),
+    };
+    if let (Some(service), Some(port)) = (&step.service, port_in_use(&source.message())) {
+        return StepError::PortInUse { service: service.clone(), port };
+    }
+    let what = match &step.action {
+        Action::CreatePod(spec) => format!("create the pod `{}`", spec.name),
+        Action::CreateContainer(spec) => format!("create the container `{}`", spec.name),
+        Action::ReadBack(expected) => format!("inspect the container `{}`", expected.container),
+        Action::AwaitHealth { container, .. } => format!("inspect the container `{container}`"),
+        other => other.to_string(),
+    };
+    StepError::Refused { place, what, source }
+}
+
+/// The port in `… listen tcp4 :11434: bind: address already in use`, in the words of Go's net package.
+fn port_in_use(message: &str) -> Option<u16> {
+    let before = message.split("address already in use").next().filter(|before| before.len() < message.len())?;
+    before.split([':', ' ', ',']).rev().find_map(|word| word.parse().ok())
+}
+
+/// Makes a folder and those above it, and tells which it made.
+fn make_folders(path: &Path, service: &str) -> Result<Done, StepError> {
+    let mut made: Vec<PathBuf> =
+        path.ancestors().take_while(|folder| !folder.exists()).map(Path::to_path_buf).collect();
+    made.reverse();
+    let place = format!("services.{service}.volumes");
+    std::fs::create_dir_all(path).map_err(|source| StepError::Folder { place, path: path.to_owned(), source })?;
+    Ok(if made.is_empty() { Done::Nothing } else { Done::Folders(made) })
+}

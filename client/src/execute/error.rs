@@ -1,0 +1,169 @@
+//! Why the execution of a plan ended early, and what is left of it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::error::Report;
+use crate::exit::Exit;
+use crate::plan::Difference;
+use crate::podman::PodmanError;
+
+/// A step that failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StepError {
+    /// The user or the system asked to end.
+    #[error("interrupted")]
+    Interrupted,
+
+    /// Some program listens on a port that a service needs.
+    #[error("`services.{service}.ports`: port {port} is in use by another program")]
+    PortInUse {
+        /// The service.
+        service: String,
+        /// The host's port.
+        port: u16,
+    },
+
+    /// An image did not come.
+    #[error("`services.{service}.image`: the image `{image}` cannot be pulled: {}", source.message())]
+    Pull {
+        /// The service.
+        service: String,
+        /// The image.
+        image: String,
+        /// What podman said.
+        source: PodmanError,
+    },
+
+    /// podman refused to make the network.
+    #[error("`runtime.network`: the network `{name}` cannot be created: {}", source.message())]
+    Network {
+        /// The network.
+        name: String,
+        /// What podman said.
+        source: PodmanError,
+    },
+
+    /// The subnet has no room for the fixed addresses that this podman needs.
+    #[error("`runtime.network.subnet`: the network has too few addresses for the services")]
+    SubnetTooSmall,
+
+    /// A folder of ours cannot be made.
+    #[error("`{place}`: the folder `{}` cannot be made", path.display())]
+    Folder {
+        /// The key.
+        place: String,
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+
+    /// podman refused any other step.
+    #[error("`{place}`: podman could not {what}: {}", source.message())]
+    Refused {
+        /// The service's or the runtime's table.
+        place: String,
+        /// The step, as the plan shows it.
+        what: String,
+        /// What podman said.
+        source: PodmanError,
+    },
+
+    /// A container ended instead of serving.
+    #[error("`services.{service}`: the container `{container}` ended with exit code {code} while it was starting")]
+    Ended {
+        /// The service.
+        service: String,
+        /// Its container.
+        container: String,
+        /// Its exit code.
+        code: i32,
+        /// The end of its log.
+        log: Vec<String>,
+    },
+
+    /// What runs is not what was asked for.
+    #[error("{}", list(service, differences))]
+    Differs {
+        /// The service.
+        service: String,
+        /// Each setting.
+        differences: Vec<Difference>,
+    },
+}
+
+fn list(service: &str, differences: &[Difference]) -> String {
+    let one = |difference: &Difference| format!("`{}`: {difference}", difference.setting.place(service));
+    differences.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+impl StepError {
+    fn hint(&self) -> Option<String> {
+        let owned = |hint: Option<Cow<'static, str>>| hint.map(Cow::into_owned);
+        match self {
+            Self::PortInUse { service, port } => Some(format!(
+                "see who has it with `ss -ltnp sport = :{port}`, or set another `host` in `services.{service}.ports`"
+            )),
+            Self::Pull { .. } => Some("check the name, and that the registry can be reached".to_owned()),
+            Self::Network { source, .. } => network_hint(source).or_else(|| owned(source.hint())),
+            Self::SubnetTooSmall => Some("choose a larger subnet, such as a /24".to_owned()),
+            Self::Refused { source, .. } => refusal_hint(source).or_else(|| owned(source.hint())),
+            Self::Ended { log, .. } if log.is_empty() => Some("it wrote nothing into its log".to_owned()),
+            Self::Ended { log, .. } => Some(format!("its last words were:\n{}", log.join("\n"))),
+            Self::Differs { .. } => {
+                Some("this podman does not honour the setting; nothing was left running with it".to_owned())
+            }
+            Self::Interrupted | Self::Folder { .. } => None,
+        }
+    }
+}
+
+fn network_hint(source: &PodmanError) -> Option<String> {
+    source.message().contains("already used").then(|| {
+        "choose a `runtime.network.subnet` that neither this host nor another network of podman uses".to_owned()
+    })
+}
+
+fn refusal_hint(source: &PodmanError) -> Option<String> {
+    source.message().contains("unresolvable CDI devices").then(|| {
+        "describe the device with `nvidia-ctk cdi generate`, or set `runtime.gpu_device_flag = \"none\"`".to_owned()
+    })
+}
+
+/// A plan whose execution ended early.
+#[derive(Debug)]
+pub struct Aborted {
+    /// Why.
+    pub cause: StepError,
+    /// What could not be undone, a sentence each; empty when everything is as it was.
+    pub left: Vec<String>,
+}
+
+impl fmt::Display for Aborted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl std::error::Error for Aborted {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.cause)
+    }
+}
+
+impl Report for Aborted {
+    fn exit(&self) -> Exit {
+        if matches!(self.cause, StepError::Interrupted) { Exit::Interrupted } else { Exit::Failed }
+    }
+
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        let mut lines: Vec<String> = self.left.iter().map(|left| format!("left behind: {left}")).collect();
+        lines.extend(self.cause.hint());
+        (!lines.is_empty()).then(|| Cow::Owned(lines.join("\nhint: ")))
+    }
+}

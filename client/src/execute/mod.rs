@@ -1,0 +1,112 @@
+//! Executing a plan: its steps side by side where nothing forbids it, and back again when one fails.
+//!
+//! [`execute`] asks the kernel about ports, runs the steps ([`run`]), and undoes on failure or Ctrl-C what this run
+//! did. What it may not undo it names.
+
+mod act;
+mod error;
+mod health;
+mod interrupt;
+mod kernel;
+mod progress;
+mod run;
+#[cfg(test)]
+mod tests;
+mod undo;
+
+use std::future::Future;
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
+
+pub use error::{Aborted, StepError};
+pub use health::{Answer, probe};
+pub use interrupt::{Interrupted, interrupted, unless};
+pub use progress::{Event, Lines, Progress, Silent, Terminal, bytes};
+
+use crate::config::Cli;
+use crate::plan::Plan;
+use crate::podman::Podman;
+
+/// The times and numbers by which a plan is executed.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Images pulled at the same time, at least one.
+    pub pulls: usize,
+    /// How long a service has to become healthy; zero does not wait.
+    pub startup: Duration,
+    /// Time between two looks at its health.
+    pub interval: Duration,
+    /// How long one look may take.
+    pub ping: Duration,
+    /// Seconds that a container has to stop by itself.
+    pub stop_seconds: u32,
+}
+
+impl Pace {
+    /// As configured.
+    #[must_use]
+    pub fn from_config(cli: &Cli) -> Self {
+        Self {
+            pulls: cli.max_concurrent_pulls.get().into(),
+            startup: Duration::from_secs(cli.startup_timeout.get().into()),
+            interval: Duration::from_secs_f64(cli.startup_check_interval),
+            ping: Duration::from_secs_f64(cli.ping_timeout),
+            stop_seconds: cli.stop_timeout.get(),
+        }
+    }
+}
+
+/// What came of an executed plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// What a user should know, though the services run.
+    pub warnings: Vec<String>,
+    /// Services that run but did not become healthy in time.
+    pub late: Vec<Late>,
+}
+
+/// A service that runs and did not become healthy in time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Late {
+    /// The service.
+    pub service: String,
+    /// Where it was asked.
+    pub url: String,
+    /// What it last answered.
+    pub last: String,
+    /// How long it was waited for.
+    pub waited: Duration,
+}
+
+/// Executes a plan, or leaves things as they were.
+///
+/// `interrupt` ends it early, as Ctrl-C does. On failure the error says what could not be undone.
+pub async fn execute(
+    podman: &impl Podman,
+    plan: &Plan,
+    pace: &Pace,
+    progress: &dyn Progress,
+    interrupt: impl Future<Output = ()>,
+) -> Result<Outcome, Aborted> {
+    for (service, port) in &plan.ports {
+        if port_is_taken(*port) {
+            let cause = StepError::PortInUse { service: service.clone(), port: *port };
+            return Err(Aborted { cause, left: Vec::new() });
+        }
+    }
+    let ran = run::run(podman, plan, pace, progress, interrupt).await;
+    match ran.failure {
+        None => Ok(ran.outcome),
+        Some(cause) => {
+            let left = undo::undo(podman, plan, &ran.done, pace, progress).await;
+            Err(Aborted { cause, left })
+        }
+    }
+}
+
+/// Whether something listens on a TCP port of any address of this host. A port that this user may not listen on is
+/// not known to be taken.
+fn port_is_taken(port: u16) -> bool {
+    let bound = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port));
+    bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+}

@@ -1,0 +1,188 @@
+//! Tells a person how far a plan is: a line per step done, and what is going on where there is a terminal.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::plan::{Action, Step};
+use crate::podman::PullProgress;
+use crate::terminal::EscapedLine;
+
+/// Something that happens while a plan is executed.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "the index is the step's place in the plan, the rest speaks for itself")]
+pub enum Event<'a> {
+    /// A step begins.
+    Began { index: usize, step: &'a Step },
+    /// Part of a layer has come.
+    Pulling { index: usize, image: &'a str, report: &'a PullProgress },
+    /// A step is done; `did` tells whether it changed something.
+    Finished { index: usize, step: &'a Step, did: bool, took: Duration },
+    /// A service answers as it should.
+    Healthy { service: &'a str, url: &'a str, took: Duration },
+    /// A step failed, or was cut off.
+    Failed { index: usize, step: &'a Step },
+    /// What was done is being undone.
+    Undoing,
+}
+
+/// Whoever wants to know.
+pub trait Progress {
+    /// Takes notice.
+    fn event(&self, event: &Event<'_>);
+}
+
+/// Says nothing.
+#[derive(Debug, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn event(&self, _: &Event<'_>) {}
+}
+
+/// A line per step done, for a file or a pipe.
+#[derive(Debug, Default)]
+pub struct Lines {
+    layers: RefCell<BTreeMap<usize, Layers>>,
+}
+
+impl Progress for Lines {
+    fn event(&self, event: &Event<'_>) {
+        let line = match event {
+            Event::Pulling { index, report, .. } => {
+                self.layers.borrow_mut().entry(*index).or_default().take(report);
+                None
+            }
+            Event::Began { step: Step { action: Action::Pull(image), .. }, .. } => Some(format!("pulling `{image}`")),
+            Event::Finished { index, step, took, .. } => {
+                let bytes = self.layers.borrow_mut().remove(index).map_or(0, |layers| layers.sum().1);
+                said(step, *took, bytes)
+            }
+            Event::Healthy { service, url, took } => Some(healthy(service, url, *took)),
+            Event::Undoing => Some("undoing what was done".to_owned()),
+            Event::Began { .. } | Event::Failed { .. } => None,
+        };
+        if let Some(line) = line {
+            // Progress is a courtesy: a closed stderr must not stop a launch.
+            let _ = writeln!(anstream::stderr(), "{}", EscapedLine(&line));
+        }
+    }
+}
+
+/// A line per step done, and below them one that moves for each step that takes time.
+#[derive(Debug, Default)]
+pub struct Terminal {
+    screen: MultiProgress,
+    bars: RefCell<BTreeMap<usize, (ProgressBar, Layers)>>,
+}
+
+impl Terminal {
+    fn begin(&self, index: usize, step: &Step) {
+        let text = match &step.action {
+            Action::Pull(image) => format!("pulling {image}"),
+            Action::AwaitHealth { check, .. } => format!("waiting for {}", check.url()),
+            Action::RemoveContainer { name, running: true } | Action::RemovePod { name, .. } => {
+                format!("stopping {name}")
+            }
+            _ => return,
+        };
+        let bar = self.screen.add(ProgressBar::new_spinner().with_message(EscapedLine(&text).to_string()));
+        bar.enable_steady_tick(Duration::from_millis(100));
+        self.bars.borrow_mut().insert(index, (bar, Layers::default()));
+    }
+
+    fn end(&self, index: usize) -> u64 {
+        let ended = self.bars.borrow_mut().remove(&index);
+        ended.map_or(0, |(bar, layers)| {
+            bar.finish_and_clear();
+            layers.sum().1
+        })
+    }
+
+    fn print(&self, line: &str) {
+        // Progress is a courtesy: a closed stderr must not stop a launch.
+        let _ = self.screen.println(EscapedLine(line).to_string());
+    }
+}
+
+impl Progress for Terminal {
+    fn event(&self, event: &Event<'_>) {
+        match event {
+            Event::Began { index, step } => self.begin(*index, step),
+            Event::Pulling { index, report, .. } => {
+                let mut bars = self.bars.borrow_mut();
+                let Some((bar, layers)) = bars.get_mut(index) else { return };
+                layers.take(report);
+                let (done, all) = layers.sum();
+                if let (true, Ok(style)) = (all > 0, ProgressStyle::with_template(PULL_BAR)) {
+                    bar.set_style(style);
+                    bar.set_length(all);
+                    bar.set_position(done);
+                }
+            }
+            Event::Finished { index, step, took, .. } => {
+                let bytes = self.end(*index);
+                if let Some(line) = said(step, *took, bytes) {
+                    self.print(&line);
+                }
+            }
+            Event::Failed { index, .. } => {
+                self.end(*index);
+            }
+            Event::Healthy { service, url, took } => self.print(&healthy(service, url, *took)),
+            Event::Undoing => self.print("undoing what was done"),
+        }
+    }
+}
+
+/// How a pull looks while it goes on (indicatif's template language).
+const PULL_BAR: &str = "{spinner} {msg} {bar:24} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}";
+
+/// The layers of one pull, with bytes done and bytes in all.
+#[derive(Debug, Default)]
+struct Layers(BTreeMap<String, (u64, u64)>);
+
+impl Layers {
+    fn take(&mut self, report: &PullProgress) {
+        if let Some(bytes) = report.bytes {
+            self.0.insert(report.layer.clone(), bytes);
+        }
+    }
+
+    fn sum(&self) -> (u64, u64) {
+        self.0.values().fold((0, 0), |(done, all), (one, whole)| (done + one, all + whole))
+    }
+}
+
+/// What there is to say about a step that is done; nothing about those that nobody asks about.
+fn said(step: &Step, took: Duration, bytes: u64) -> Option<String> {
+    let service = step.service.as_deref().unwrap_or_default();
+    let seconds = took.as_secs_f64();
+    Some(match &step.action {
+        Action::CreateNetwork(spec) => format!("created the network `{}`", spec.name),
+        Action::RemoveNetwork(name) => format!("removed the network `{name}`"),
+        Action::CreateVolume(name) => format!("created the volume `{name}`"),
+        Action::CreatePod(spec) => format!("created the pod `{}`", spec.name),
+        Action::RemoveContainer { name, .. } => format!("removed the container `{name}`, whose settings differed"),
+        Action::RemovePod { name, .. } => format!("removed the pod `{name}`, whose settings differed"),
+        Action::Pull(image) if bytes == 0 => format!("pulled `{image}` in {seconds:.1} s"),
+        Action::Pull(image) => format!("pulled `{image}`, {}, in {seconds:.1} s", self::bytes(bytes)),
+        Action::Start { name } => format!("started `{service}` in the container `{name}`"),
+        Action::AwaitHealth { .. } | Action::CreateFolder(_) | Action::CreateContainer(_) | Action::ReadBack(_) => {
+            return None;
+        }
+    })
+}
+
+fn healthy(service: &str, url: &str, took: Duration) -> String {
+    format!("`{service}` answers at {url} after {:.1} s", took.as_secs_f64())
+}
+
+/// An amount of bytes for people, in powers of 1024.
+#[must_use]
+pub fn bytes(count: u64) -> String {
+    indicatif::BinaryBytes(count).to_string()
+}

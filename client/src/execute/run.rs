@@ -1,0 +1,173 @@
+//! Runs the steps of a plan, each as soon as those before it are done.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Instant;
+
+use futures_util::future::{Either, select};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use super::act::{Actor, Done};
+use super::progress::{Event, Progress};
+use super::{Outcome, Pace, StepError};
+use crate::plan::{Action, Plan};
+use crate::podman::Podman;
+
+/// What came of running a plan's steps.
+pub(super) struct Ran {
+    /// What each finished step did, in the order they finished.
+    pub(super) done: Vec<(usize, Done)>,
+    /// What there is to tell.
+    pub(super) outcome: Outcome,
+    /// The first failure. Steps that were under way when it came were ended or waited for.
+    pub(super) failure: Option<StepError>,
+}
+
+/// Which steps can be begun.
+struct Schedule<'a> {
+    plan: &'a Plan,
+    waiting: BTreeSet<usize>,
+    finished: BTreeSet<usize>,
+    pulling: usize,
+    pulls: usize,
+}
+
+impl Schedule<'_> {
+    /// Takes out a step that can be begun now, if there is one.
+    fn next(&mut self) -> Option<usize> {
+        let plan = self.plan;
+        let ready = |index: &usize| {
+            let step = plan.steps.get(*index);
+            step.is_some_and(|step| {
+                let allowed = !matches!(step.action, Action::Pull(_)) || self.pulling < self.pulls;
+                allowed && step.after.iter().all(|before| self.finished.contains(before))
+            })
+        };
+        let index = self.waiting.iter().copied().find(|index| ready(index))?;
+        self.waiting.remove(&index);
+        self.pulling += usize::from(self.is_pull(index));
+        Some(index)
+    }
+
+    fn finish(&mut self, index: usize) {
+        self.finished.insert(index);
+        self.pulling -= usize::from(self.is_pull(index));
+    }
+
+    fn is_pull(&self, index: usize) -> bool {
+        self.plan.steps.get(index).is_some_and(|step| matches!(step.action, Action::Pull(_)))
+    }
+}
+
+/// Runs them all. After a failure nothing new begins; what changes podman's state is waited for, since a call that
+/// is cut off may still be carried out.
+pub(super) async fn run(
+    podman: &impl Podman,
+    plan: &Plan,
+    pace: &Pace,
+    progress: &dyn Progress,
+    interrupt: impl Future<Output = ()>,
+) -> Ran {
+    let cancel = Rc::new(Cancel::default());
+    let actor = Actor {
+        podman,
+        pace,
+        progress,
+        cancel: Rc::clone(&cancel),
+        network: RefCell::new(plan.network.clone()),
+        outcome: RefCell::default(),
+    };
+    let mut schedule = Schedule {
+        plan,
+        waiting: (0..plan.steps.len()).collect(),
+        finished: BTreeSet::new(),
+        pulling: 0,
+        pulls: pace.pulls.max(1),
+    };
+    let mut interrupt = pin!(interrupt);
+    let mut interrupted = false;
+    let mut running = FuturesUnordered::new();
+    let (mut done, mut failure) = (Vec::new(), None);
+    loop {
+        while failure.is_none()
+            && let Some(index) = schedule.next()
+        {
+            running.push(one(&actor, plan, index, progress));
+        }
+        if running.is_empty() {
+            break;
+        }
+        let next = if interrupted {
+            running.next().await
+        } else {
+            match select(running.next(), &mut interrupt).await {
+                Either::Left((next, _)) => next,
+                Either::Right(_) => {
+                    interrupted = true;
+                    failure = failure.or(Some(StepError::Interrupted));
+                    cancel.set();
+                    continue;
+                }
+            }
+        };
+        let Some((index, result)) = next else { break };
+        schedule.finish(index);
+        match result {
+            Ok(what) => done.push((index, what)),
+            Err(error) => {
+                // What was cut off because of the first failure is no failure of its own.
+                if failure.is_none() {
+                    failure = Some(error);
+                }
+                cancel.set();
+            }
+        }
+    }
+    drop(running);
+    Ran { done, outcome: actor.outcome.into_inner(), failure }
+}
+
+async fn one(
+    actor: &Actor<'_, impl Podman>,
+    plan: &Plan,
+    index: usize,
+    progress: &dyn Progress,
+) -> (usize, Result<Done, StepError>) {
+    let Some(step) = plan.steps.get(index) else { return (index, Ok(Done::Nothing)) };
+    progress.event(&Event::Began { index, step });
+    let start = Instant::now();
+    let result = actor.act(index, step).await;
+    match &result {
+        Ok(done) => {
+            progress.event(&Event::Finished { index, step, did: *done != Done::Nothing, took: start.elapsed() });
+        }
+        Err(_) => progress.event(&Event::Failed { index, step }),
+    }
+    (index, result)
+}
+
+/// Tells steps that can be cut off safely to end.
+#[derive(Default)]
+pub(super) struct Cancel {
+    set: Cell<bool>,
+    notify: tokio::sync::Notify,
+}
+
+impl Cancel {
+    fn set(&self) {
+        self.set.set(true);
+        self.notify.notify_waiters();
+    }
+
+    /// Completes once cancelled.
+    pub(super) async fn cancelled(&self) {
+        // Nothing runs between the look and the registration: the client has one thread, and `notified` registers
+        // on its first poll, which follows at once.
+        while !self.set.get() {
+            self.notify.notified().await;
+        }
+    }
+}

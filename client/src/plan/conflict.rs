@@ -1,0 +1,103 @@
+//! What forbids a launch before anything is touched.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::error::Report;
+
+/// Why a plan cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// Something of that name exists and was made by somebody else.
+    #[error("`{place}`: a {kind} named `{name}` exists already and was not made by airpods")]
+    NotOurs {
+        /// The key that gives the name.
+        place: String,
+        /// `network`, `pod` or `container`.
+        kind: Kind,
+        /// The name.
+        name: String,
+    },
+
+    /// The network exists with other settings, and those of a network cannot be changed.
+    #[error("the network `{name}` exists with other settings: {}", list(differences))]
+    NetworkDiffers {
+        /// The network.
+        name: String,
+        /// Each setting.
+        differences: Vec<NetworkDifference>,
+    },
+
+    /// A running container holds a port.
+    #[error("`services.{service}.ports`: port {port} is in use by the container `{holder}`")]
+    PortHeld {
+        /// The service that wants it.
+        service: String,
+        /// The host's port.
+        port: u16,
+        /// The container that has it.
+        holder: String,
+    },
+}
+
+/// A kind of podman's objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A network.
+    Network,
+    /// A pod.
+    Pod,
+    /// A container.
+    Container,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Network => "network",
+            Self::Pod => "pod",
+            Self::Container => "container",
+        })
+    }
+}
+
+/// One setting of a network that is not as configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkDifference {
+    /// Its key in the configuration.
+    pub key: &'static str,
+    /// What is configured.
+    pub wanted: String,
+    /// What the network has.
+    pub found: String,
+}
+
+fn list(differences: &[NetworkDifference]) -> String {
+    let one = |difference: &NetworkDifference| {
+        let NetworkDifference { key, wanted, found } = difference;
+        format!("`{key}` is `{wanted}` in the configuration and `{found}` in podman")
+    };
+    differences.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+impl Report for Conflict {
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        let hint = match self {
+            Self::NotOurs { place, kind, name } => {
+                let command = match kind {
+                    Kind::Network => "podman network rm",
+                    Kind::Pod => "podman pod rm --force",
+                    Kind::Container => "podman rm --force",
+                };
+                format!("remove it with `{command} {name}` if nothing else needs it, or set another `{place}`")
+            }
+            Self::NetworkDiffers { .. } => {
+                return Some("`airpods start --reset-network` makes it anew, with the containers on it".into());
+            }
+            Self::PortHeld { holder, service, .. } => {
+                format!("stop it with `podman stop {holder}`, or set another `host` in `services.{service}.ports`")
+            }
+        };
+        Some(hint.into())
+    }
+}

@@ -1,0 +1,424 @@
+//! From what there should be and what there is to the steps between, or to the conflict that forbids them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::conflict::{Kind, NetworkDifference};
+use super::label::{is_ours, same_settings};
+use super::{Action, Conflict, Desired, Expected, Kept, Launch, Observed, Plan, Step};
+use crate::podman::{Container, ContainerState, Mount, Network, NetworkSpec, Networking, PodSpec};
+
+/// Plans a launch.
+///
+/// `reset_network` makes a network of ours anew, with every container on it, when its settings differ.
+pub fn decide(desired: &Desired, observed: &Observed, reset_network: bool) -> Result<Plan, Conflict> {
+    let mut builder = Builder::new(desired, observed);
+    builder.find_conflicts_of_names()?;
+    builder.network(reset_network)?;
+    builder.choose();
+    builder.find_conflicts_of_ports()?;
+    builder.objects();
+    for launch in builder.launches.clone() {
+        builder.launch(launch);
+    }
+    Ok(builder.plan)
+}
+
+struct Builder<'a> {
+    desired: &'a Desired,
+    observed: &'a Observed,
+    plan: Plan,
+    /// What is launched: what was asked for, and what has to be made again with it.
+    launches: Vec<&'a Launch>,
+    /// The network has to be removed first.
+    reset: bool,
+    /// The step after which the network is there.
+    network: Option<usize>,
+    /// Pods to be removed and made again.
+    stale_pods: BTreeSet<&'a str>,
+    /// The steps that make each thing that others wait for.
+    made: BTreeMap<Thing, usize>,
+    /// The last start within each pod: podman brings its network up with the first.
+    last_start: BTreeMap<&'a str, usize>,
+}
+
+/// Something that a container needs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Thing {
+    Volume(String),
+    Folder(std::path::PathBuf),
+    Image(String),
+    Pod(String),
+}
+
+impl<'a> Builder<'a> {
+    fn new(desired: &'a Desired, observed: &'a Observed) -> Self {
+        Self {
+            desired,
+            observed,
+            plan: Plan { steps: Vec::new(), kept: Vec::new(), ports: Vec::new(), network: None },
+            launches: desired.launches.iter().collect(),
+            reset: false,
+            network: None,
+            stale_pods: BTreeSet::new(),
+            made: BTreeMap::new(),
+            last_start: BTreeMap::new(),
+        }
+    }
+
+    fn add(&mut self, action: Action, service: Option<&str>, after: impl IntoIterator<Item = usize>) -> usize {
+        let mut after: Vec<usize> = after.into_iter().collect();
+        after.sort_unstable();
+        after.dedup();
+        self.plan.steps.push(Step { action, service: service.map(ToOwned::to_owned), after });
+        self.plan.steps.len() - 1
+    }
+
+    fn needs_network(&self) -> bool {
+        self.launches.iter().any(|launch| launch.container.networking != Networking::Host)
+    }
+
+    /// Whatever has one of our names must be ours.
+    fn find_conflicts_of_names(&self) -> Result<(), Conflict> {
+        let network = &self.desired.network.name;
+        if self.needs_network() && self.observed.network(network).is_some_and(|found| !is_ours(&found.labels)) {
+            return Err(not_ours("runtime.network_name", Kind::Network, network));
+        }
+        for launch in &self.launches {
+            let place = |key: &str| format!("services.{}.{key}", launch.service);
+            let name = &launch.container.name;
+            if self.observed.container(name).is_some_and(|found| !is_ours(&found.labels)) {
+                return Err(not_ours(&place("container"), Kind::Container, name));
+            }
+            if let Networking::Pod(pod) = &launch.container.networking
+                && self.observed.pod(pod).is_some_and(|found| !is_ours(&found.labels))
+            {
+                return Err(not_ours(&place("pod"), Kind::Pod, pod));
+            }
+        }
+        Ok(())
+    }
+
+    fn network(&mut self, reset: bool) -> Result<(), Conflict> {
+        if !self.needs_network() {
+            return Ok(());
+        }
+        let Some(found) = self.observed.network(&self.desired.network.name) else { return Ok(()) };
+        let differences = network_differences(&self.desired.network, found);
+        if differences.is_empty() {
+            self.plan.kept.push(Kept::Network(found.name.clone()));
+            self.plan.network = Some(found.clone());
+            return Ok(());
+        }
+        if !reset {
+            return Err(Conflict::NetworkDiffers { name: found.name.clone(), differences });
+        }
+        self.reset = true;
+        Ok(())
+    }
+
+    /// Adds what has to be made again along with what was asked for: running neighbours in a pod that is made
+    /// anew, and everything running on a network that is.
+    fn choose(&mut self) {
+        let (desired, observed) = (self.desired, self.observed);
+        let stale = desired.pods.values().filter(|pod| {
+            let found = observed.pod(&pod.name);
+            found.is_some_and(|found| {
+                is_ours(&found.labels) && (self.reset || !same_settings(&pod.labels, &found.labels))
+            })
+        });
+        let stale: BTreeSet<&str> = stale.map(|pod| pod.name.as_str()).collect();
+        let in_pod = |launch: &Launch, pods: &BTreeSet<&str>| {
+            matches!(&launch.container.networking,
+            Networking::Pod(pod) if pods.contains(pod.as_str()))
+        };
+        self.stale_pods = if self.reset {
+            stale
+        } else {
+            stale.into_iter().filter(|pod| self.launches.iter().any(|launch| in_pod(launch, &[*pod].into()))).collect()
+        };
+        for other in &desired.others {
+            let running = observed
+                .container(&other.container.name)
+                .is_some_and(|found| is_ours(&found.labels) && found.state == ContainerState::Running);
+            let on_network = other.container.networking != Networking::Host;
+            if running && (in_pod(other, &self.stale_pods) || (self.reset && on_network)) {
+                self.launches.push(other);
+            }
+        }
+    }
+
+    /// Nobody else's running container may hold a port that is wanted. Ports held by what is kept or made again
+    /// are no conflict; the others are left for the kernel to be asked about.
+    fn find_conflicts_of_ports(&mut self) -> Result<(), Conflict> {
+        for launch in self.launches.clone() {
+            let own: BTreeSet<u16> = self.own_ports(launch);
+            for port in launch.host_ports.iter().filter(|port| !own.contains(port)) {
+                let holder = self.observed.containers.iter().find(|container| {
+                    container.state == ContainerState::Running && container.host_ports.contains(port)
+                });
+                if let Some(holder) = holder {
+                    let (service, holder) = (launch.service.clone(), holder.name.clone());
+                    return Err(Conflict::PortHeld { service, port: *port, holder });
+                }
+                self.plan.ports.push((launch.service.clone(), *port));
+            }
+        }
+        Ok(())
+    }
+
+    /// The ports that the service already holds: by its running container, or by its pod.
+    fn own_ports(&self, launch: &Launch) -> BTreeSet<u16> {
+        let container = self.observed.container(&launch.container.name);
+        let running = container.is_some_and(|found| found.state == ContainerState::Running);
+        let pod_up = match &launch.container.networking {
+            Networking::Pod(pod) => self.observed.pod(pod).is_some_and(|found| found.up),
+            _ => false,
+        };
+        let all = launch.host_ports.iter().copied();
+        if pod_up || (running && launch.container.networking == Networking::Host) {
+            return all.collect();
+        }
+        // A container made with other settings holds the ports it was made with, until it is removed.
+        container.filter(|_| running).map(|found| found.host_ports.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// The network, volumes, folders, images and pods.
+    fn objects(&mut self) {
+        let launches: Vec<&Launch> =
+            self.launches.iter().copied().filter(|launch| !self.runs_as_wanted(launch)).collect();
+        for launch in &launches {
+            self.image(launch);
+        }
+        let removals = self.removals();
+        if launches.iter().any(|launch| launch.container.networking != Networking::Host) && self.plan.network.is_none()
+        {
+            self.network = Some(self.add(Action::CreateNetwork(self.desired.network.clone()), None, removals));
+        }
+        for launch in &launches {
+            self.mounts(launch);
+            if let Networking::Pod(pod) = &launch.container.networking
+                && let Some(spec) = self.desired.pods.get(pod)
+            {
+                self.pod(spec);
+            }
+        }
+    }
+
+    /// Removes everything that stands on a network to be made anew, and the network.
+    fn removals(&mut self) -> Vec<usize> {
+        if !self.reset {
+            return Vec::new();
+        }
+        let observed = self.observed;
+        let images: Vec<usize> = self.made.values().copied().collect();
+        let mut removed = Vec::new();
+        for pod in self.stale_pods.clone() {
+            removed.push(self.remove_pod(pod, images.clone()));
+        }
+        let network = &self.desired.network.name;
+        for container in observed.containers.iter().filter(|container| container.networks.contains(network)) {
+            if is_ours(&container.labels) && container.pod.is_none() {
+                removed.push(self.remove_container(container, images.clone()));
+            }
+        }
+        vec![self.add(Action::RemoveNetwork(network.clone()), None, removed)]
+    }
+
+    fn image(&mut self, launch: &Launch) {
+        let image = &launch.container.image;
+        let thing = Thing::Image(image.clone());
+        if !self.observed.images.contains(image) && !self.made.contains_key(&thing) {
+            let step = self.add(Action::Pull(image.clone()), Some(&launch.service), []);
+            self.made.insert(thing, step);
+        }
+    }
+
+    fn mounts(&mut self, launch: &Launch) {
+        for mount in &launch.container.mounts {
+            let Mount::Volume { name, .. } = mount else { continue };
+            let kept = Kept::Volume(name.clone());
+            if self.observed.volumes.contains(name) {
+                if !self.plan.kept.contains(&kept) {
+                    self.plan.kept.push(kept);
+                }
+            } else if !self.made.contains_key(&Thing::Volume(name.clone())) {
+                let step = self.add(Action::CreateVolume(name.clone()), Some(&launch.service), []);
+                self.made.insert(Thing::Volume(name.clone()), step);
+            }
+        }
+        for folder in &launch.folders {
+            let thing = Thing::Folder(folder.clone());
+            if !self.made.contains_key(&thing) {
+                let step = self.add(Action::CreateFolder(folder.clone()), Some(&launch.service), []);
+                self.made.insert(thing, step);
+            }
+        }
+    }
+
+    fn pod(&mut self, spec: &'a PodSpec) {
+        let thing = Thing::Pod(spec.name.clone());
+        if self.made.contains_key(&thing) {
+            return;
+        }
+        let found = self.observed.pod(&spec.name).is_some();
+        let stale = self.stale_pods.contains(spec.name.as_str());
+        if found && !stale {
+            let kept = Kept::Pod(spec.name.clone());
+            if !self.plan.kept.contains(&kept) {
+                self.plan.kept.push(kept);
+            }
+            return;
+        }
+        let mut after: Vec<usize> = self.network.into_iter().collect();
+        if found && !self.reset {
+            // Nothing is removed before everything that can be pulled has been.
+            let images: Vec<usize> = self.images_of_pod(&spec.name);
+            after.push(self.remove_pod(&spec.name, images));
+        }
+        let step = self.add(Action::CreatePod(spec.clone()), None, after);
+        self.made.insert(thing, step);
+    }
+
+    fn images_of_pod(&self, pod: &str) -> Vec<usize> {
+        let inside = self
+            .launches
+            .iter()
+            .filter(|launch| matches!(&launch.container.networking, Networking::Pod(name) if name == pod));
+        inside.filter_map(|launch| self.made.get(&Thing::Image(launch.container.image.clone())).copied()).collect()
+    }
+
+    fn remove_pod(&mut self, name: &str, after: Vec<usize>) -> usize {
+        let containers = self.observed.pod(name).map(|pod| pod.containers.clone()).unwrap_or_default();
+        self.add(Action::RemovePod { name: name.to_owned(), containers }, None, after)
+    }
+
+    /// Removes a container, and with it the pod that it leaves empty, which would go on holding its ports.
+    fn remove_container(&mut self, container: &Container, after: Vec<usize>) -> usize {
+        let former = container.pod.as_deref().and_then(|pod| self.observed.pod(pod)).filter(|pod| {
+            is_ours(&pod.labels) && pod.containers == [container.name.as_str()] && !self.wanted_pod(&pod.name)
+        });
+        if let Some(pod) = former {
+            return self.remove_pod(&pod.name, after);
+        }
+        let running = container.state == ContainerState::Running;
+        let service = container.labels.get(super::label::SERVICE).cloned();
+        self.add(Action::RemoveContainer { name: container.name.clone(), running }, service.as_deref(), after)
+    }
+
+    fn wanted_pod(&self, name: &str) -> bool {
+        self.launches.iter().any(|launch| matches!(&launch.container.networking, Networking::Pod(pod) if pod == name))
+    }
+
+    /// Whether the container goes when its pod or its network is made anew.
+    fn goes_along(&self, launch: &Launch, found: &Container) -> bool {
+        let in_stale_pod = found.pod.as_deref().is_some_and(|pod| self.stale_pods.contains(pod));
+        let wanted_in_stale_pod = matches!(&launch.container.networking,
+            Networking::Pod(pod) if self.stale_pods.contains(pod.as_str()));
+        in_stale_pod || wanted_in_stale_pod || (self.reset && found.networks.contains(&self.desired.network.name))
+    }
+
+    fn runs_as_wanted(&self, launch: &Launch) -> bool {
+        self.observed.container(&launch.container.name).is_some_and(|found| {
+            found.state == ContainerState::Running
+                && same_settings(&launch.container.labels, &found.labels)
+                && !self.goes_along(launch, found)
+        })
+    }
+
+    /// The container itself: made, started, read back, waited for.
+    fn launch(&mut self, launch: &'a Launch) {
+        let service = launch.service.as_str();
+        if self.runs_as_wanted(launch) {
+            self.plan.kept.push(Kept::Service(launch.service.clone()));
+            return;
+        }
+        let spec = &launch.container;
+        let found = self.observed.container(&spec.name);
+        let goes_along = found.is_some_and(|found| self.goes_along(launch, found));
+        let same = found.is_some_and(|found| same_settings(&spec.labels, &found.labels));
+        let mut before_start: Vec<usize> = Vec::new();
+        if !same || goes_along {
+            let mut needed = self.needed(launch);
+            match found {
+                Some(found) if !goes_along => needed.push(self.remove_container(found, needed.clone())),
+                // Its name is free once its former pod is gone, which need not be its pod to be.
+                Some(_) => needed.extend(self.steps_removing()),
+                None => {}
+            }
+            before_start.push(self.add(Action::CreateContainer(Box::new(spec.clone())), Some(service), needed));
+        }
+        let pod = match &spec.networking {
+            Networking::Pod(pod) => Some(pod.as_str()),
+            _ => None,
+        };
+        before_start.extend(pod.and_then(|pod| self.last_start.get(pod).copied()));
+        let start = self.add(Action::Start { name: spec.name.clone() }, Some(service), before_start);
+        if let Some(pod) = pod {
+            self.last_start.insert(pod, start);
+        }
+        let endpoint = match &spec.networking {
+            Networking::Own(endpoint) => Some(endpoint.clone()),
+            Networking::Pod(pod) => self.desired.pods.get(pod).map(|pod| pod.endpoint.clone()),
+            Networking::Host => None,
+        };
+        let expected = Expected::of(spec, endpoint);
+        let read = self.add(Action::ReadBack(Box::new(expected)), Some(service), [start]);
+        if let Some(check) = &launch.health {
+            let action = Action::AwaitHealth { container: spec.name.clone(), check: check.clone() };
+            self.add(action, Some(service), [read]);
+        }
+    }
+
+    /// The steps that make what the container needs.
+    fn needed(&self, launch: &Launch) -> Vec<usize> {
+        let spec = &launch.container;
+        let mut things = vec![Thing::Image(spec.image.clone())];
+        things.extend(launch.folders.iter().cloned().map(Thing::Folder));
+        for mount in &spec.mounts {
+            if let Mount::Volume { name, .. } = mount {
+                things.push(Thing::Volume(name.clone()));
+            }
+        }
+        if let Networking::Pod(pod) = &spec.networking {
+            things.push(Thing::Pod(pod.clone()));
+        }
+        let network = self.network.filter(|_| matches!(spec.networking, Networking::Own(_)));
+        things.iter().filter_map(|thing| self.made.get(thing).copied()).chain(network).collect()
+    }
+
+    fn steps_removing(&self) -> Vec<usize> {
+        let removes = |step: &Step| matches!(step.action, Action::RemovePod { .. } | Action::RemoveContainer { .. });
+        self.plan.steps.iter().enumerate().filter(|(_, step)| removes(step)).map(|(index, _)| index).collect()
+    }
+}
+
+fn not_ours(place: &str, kind: Kind, name: &str) -> Conflict {
+    Conflict::NotOurs { place: place.to_owned(), kind, name: name.to_owned() }
+}
+
+/// The settings of a network that are configured and not met. What is left to podman is met by anything.
+fn network_differences(wanted: &NetworkSpec, found: &Network) -> Vec<NetworkDifference> {
+    let mut differences = Vec::new();
+    let mut compare = |key, wanted: String, found: String| {
+        if wanted != found {
+            differences.push(NetworkDifference { key, wanted, found });
+        }
+    };
+    compare("runtime.network.driver", wanted.driver.clone(), found.driver.clone());
+    compare("runtime.network.ipv6", wanted.ipv6.to_string(), found.ipv6.to_string());
+    compare("runtime.network.internal", wanted.internal.to_string(), found.internal.to_string());
+    if let Some(subnet) = wanted.subnet {
+        let same = found.subnets.iter().find(|(other, _)| *other == subnet.trunc()).or_else(|| found.subnets.first());
+        let shown = |subnet: Option<String>| subnet.unwrap_or_else(|| "none".to_owned());
+        compare("runtime.network.subnet", subnet.trunc().to_string(), shown(same.map(|(other, _)| other.to_string())));
+        if let Some(gateway) = wanted.gateway {
+            let found = same.and_then(|(_, gateway)| gateway.map(|gateway| gateway.to_string()));
+            compare("runtime.network.gateway", gateway.to_string(), shown(found));
+        }
+    }
+    if let Some(mtu) = wanted.mtu {
+        let found = found.mtu.map_or_else(|| "podman's own".to_owned(), |mtu| mtu.to_string());
+        compare("runtime.network.mtu", mtu.to_string(), found);
+    }
+    differences
+}

@@ -1,0 +1,323 @@
+//! What there should be, from the configuration: names, limits and ways onto the network, in podman's terms.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::address;
+use super::label;
+use crate::config::{
+    Config, GpuDevice, HostGateway, NetworkMode, RestartPolicy, Service, ServiceName, StatusRange, VolumeSource,
+};
+use crate::error::Report;
+use crate::exit::Exit;
+use crate::podman::{
+    ContainerSpec, Endpoint, Limits, Mount, NetworkSpec, Networking, PodSpec, PublishedPort, Restart, Version,
+};
+use crate::webui_secret;
+
+/// The device that CDI names for all GPUs of NVIDIA's (the container toolkit's `nvidia-ctk cdi generate`).
+const NVIDIA: &str = "nvidia.com/gpu=all";
+
+/// A service was named that is not in the configuration, or must not be started.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownService {
+    /// There is none of this name.
+    #[error("there is no service `{name}` in the configuration")]
+    Unknown {
+        /// The name given.
+        name: String,
+        /// The name of a service that looks like it.
+        nearest: Option<String>,
+    },
+    /// It is switched off.
+    #[error("the service `{0}` is switched off: `services.{0}.enabled` is false")]
+    Disabled(String),
+}
+
+impl Report for UnknownService {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::Unknown { nearest, .. } => nearest.as_ref().map(|name| format!("did you mean `{name}`?").into()),
+            Self::Disabled(name) => Some(format!("set `services.{name}.enabled = true` to use it").into()),
+        }
+    }
+}
+
+/// The services named, in the configuration's order; every enabled one when none is named.
+///
+/// `disabled` allows services that are switched off: they can be stopped and looked at, not started.
+pub fn chosen<'a>(
+    config: &'a Config,
+    names: &[String],
+    disabled: bool,
+) -> Result<Vec<(&'a ServiceName, &'a Service)>, UnknownService> {
+    for name in names {
+        let known = config.services.iter().find(|(known, _)| known.as_str() == name);
+        match known {
+            None => return Err(UnknownService::Unknown { name: name.clone(), nearest: nearest(config, name) }),
+            Some((_, service)) if !service.enabled && !disabled => {
+                return Err(UnknownService::Disabled(name.clone()));
+            }
+            Some(_) => {}
+        }
+    }
+    let asked = |name: &ServiceName| names.iter().any(|asked| asked == name.as_str());
+    let wanted = |name: &ServiceName, service: &Service| {
+        if names.is_empty() { service.enabled || disabled } else { asked(name) }
+    };
+    Ok(config.services.iter().filter(|(name, service)| wanted(name, service)).collect())
+}
+
+/// The service whose name is closest, if any is close.
+fn nearest(config: &Config, name: &str) -> Option<String> {
+    let distances = config.services.keys().map(|known| (strsim::damerau_levenshtein(known.as_str(), name), known));
+    let (distance, known) = distances.min_by_key(|(distance, _)| *distance)?;
+    (distance <= known.as_str().len().div_ceil(3)).then(|| known.to_string())
+}
+
+/// How a service is asked for its health.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// Port on 127.0.0.1.
+    pub port: u16,
+    /// Path, beginning with `/`.
+    pub path: String,
+    /// The codes that mean healthy.
+    pub expected: StatusRange,
+}
+
+impl HealthCheck {
+    /// The check of a service that has one and a port to ask on.
+    #[must_use]
+    pub fn of(service: &Service) -> Option<Self> {
+        let health = service.health.as_ref()?;
+        let port = service.host_ports().next()?.get();
+        Some(Self { port, path: health.path.clone(), expected: health.expected_status })
+    }
+
+    /// Where it asks.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}{}", self.port, self.path)
+    }
+}
+
+/// One service to be launched.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Launch {
+    /// Its name.
+    pub service: String,
+    /// Its container.
+    pub container: ContainerSpec,
+    /// The ports of the host that it takes.
+    pub host_ports: Vec<u16>,
+    /// Folders of ours that it mounts.
+    pub folders: Vec<PathBuf>,
+    /// How its health is asked for.
+    pub health: Option<HealthCheck>,
+}
+
+/// All that a launch needs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Desired {
+    /// The network.
+    pub network: NetworkSpec,
+    /// The pods that exist in the configuration, by name.
+    pub pods: BTreeMap<String, PodSpec>,
+    /// The services to be launched.
+    pub launches: Vec<Launch>,
+    /// Every other enabled service: one may have to be made again when it shares a pod that is.
+    pub others: Vec<Launch>,
+}
+
+/// What a launch depends on besides the configuration.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Surroundings {
+    /// The machine describes NVIDIA's GPU to containers (CDI).
+    pub nvidia_cdi: bool,
+    /// Use no GPU, whatever the configuration says.
+    pub force_cpu: bool,
+}
+
+impl Desired {
+    /// What there should be for these services, of all that are in the configuration.
+    #[must_use]
+    pub fn from_config(
+        config: &Config,
+        services: &[(&ServiceName, &Service)],
+        version: Version,
+        surroundings: Surroundings,
+    ) -> Self {
+        let mut endpoints = endpoints(config);
+        if !version.forwards_dns_per_container() && !config.runtime.network.dns_servers.is_empty() {
+            address::pin(&mut endpoints);
+        }
+        let launch = |name: &ServiceName, service: &Service| launch(config, &endpoints, surroundings, name, service);
+        let chosen: BTreeSet<&str> = services.iter().map(|(name, _)| name.as_str()).collect();
+        let pods = endpoints.iter().filter_map(|(holder, endpoint)| match holder {
+            Holder::Pod(name) => Some((name.clone(), pod(name, endpoint))),
+            Holder::Container(_) => None,
+        });
+        Self {
+            network: network(config),
+            pods: pods.collect(),
+            launches: services.iter().map(|(name, service)| launch(name, service)).collect(),
+            others: config
+                .enabled()
+                .filter(|(name, _)| !chosen.contains(name.as_str()))
+                .map(|(name, service)| launch(name, service))
+                .collect(),
+        }
+    }
+
+    /// The images of everything that may be launched.
+    #[must_use]
+    pub fn images(&self) -> BTreeSet<String> {
+        self.launches.iter().chain(&self.others).map(|launch| launch.container.image.clone()).collect()
+    }
+}
+
+/// Who holds a way onto the network.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Holder {
+    /// A pod, for all its containers.
+    Pod(String),
+    /// A container without a pod.
+    Container(String),
+}
+
+fn holder(service: &Service) -> Holder {
+    match &service.pod {
+        Some(pod) => Holder::Pod(pod.to_string()),
+        None => Holder::Container(service.container.to_string()),
+    }
+}
+
+/// The ways onto the network of all enabled services: whoever shares a pod shares its endpoint, which cannot be
+/// changed once the pod exists, so it is the same whichever service is launched first.
+fn endpoints(config: &Config) -> BTreeMap<Holder, Endpoint> {
+    let network = &config.runtime.network;
+    let mut endpoints = BTreeMap::new();
+    for (_, service) in config.enabled().filter(|(_, service)| service.network_mode == NetworkMode::Pod) {
+        let endpoint = endpoints.entry(holder(service)).or_insert_with(|| Endpoint {
+            network: config.runtime.network_name.to_string(),
+            aliases: Vec::new(),
+            ports: Vec::new(),
+            dns_servers: network.dns_servers.clone(),
+            host_name: match &config.runtime.host_gateway {
+                HostGateway::Name(name) => Some(name.to_string()),
+                HostGateway::Auto | HostGateway::Address(_) => None,
+            },
+            pin: None,
+            fixed: None,
+        });
+        endpoint.aliases.extend(service.network_aliases.iter().map(ToString::to_string));
+        endpoint.ports.extend(
+            service.ports.iter().map(|port| PublishedPort { host: port.host.get(), container: port.container.get() }),
+        );
+    }
+    endpoints
+}
+
+fn network(config: &Config) -> NetworkSpec {
+    let network = &config.runtime.network;
+    let mut spec = NetworkSpec {
+        name: config.runtime.network_name.to_string(),
+        driver: network.driver.as_str().to_owned(),
+        subnet: network.subnet,
+        gateway: network.gateway,
+        ipv6: network.ipv6,
+        internal: network.internal,
+        mtu: network.mtu.map(|mtu| mtu.get().into()),
+        labels: BTreeMap::new(),
+    };
+    spec.labels = label::labels(&spec, None);
+    spec
+}
+
+fn pod(name: &str, endpoint: &Endpoint) -> PodSpec {
+    let mut spec = PodSpec { name: name.to_owned(), endpoint: endpoint.clone(), labels: BTreeMap::new() };
+    spec.labels = label::labels(&spec, None);
+    spec
+}
+
+fn launch(
+    config: &Config,
+    endpoints: &BTreeMap<Holder, Endpoint>,
+    surroundings: Surroundings,
+    name: &ServiceName,
+    service: &Service,
+) -> Launch {
+    let networking = match (service.network_mode, holder(service)) {
+        (NetworkMode::Host, _) => Networking::Host,
+        (NetworkMode::Pod, Holder::Pod(pod)) => Networking::Pod(pod),
+        (NetworkMode::Pod, own) => endpoints.get(&own).cloned().map_or(Networking::Host, Networking::Own),
+    };
+    let device = gpu(config, service, surroundings);
+    let mut container = ContainerSpec {
+        name: service.container.to_string(),
+        image: service.image.to_string(),
+        networking,
+        env: service.env.clone().into_iter().collect(),
+        secret_env: service.needs_webui_secret.then(|| webui_secret::VARIABLE.to_owned()).into_iter().collect(),
+        command: service.command_args.clone(),
+        entrypoint: service.entrypoint_override.clone(),
+        mounts: service.volumes.values().map(|volume| mount(&volume.source, &volume.target)).collect(),
+        limits: Limits {
+            pids: service.pids_limit.get(),
+            memory: service.resources.memory.map(crate::config::Memory::bytes),
+            cpus: service.resources.cpus.map(crate::config::Cpus::get),
+        },
+        restart: restart(config.runtime.restart_policy),
+        label_disable: device.is_some(),
+        devices: device.into_iter().collect(),
+        labels: BTreeMap::new(),
+    };
+    container.labels = label::labels(&container, Some(name.as_str()));
+    Launch {
+        service: name.to_string(),
+        container,
+        host_ports: service.host_ports().map(crate::config::PortNumber::get).collect(),
+        folders: service.volumes.values().filter_map(|volume| folder(&volume.source)).collect(),
+        health: HealthCheck::of(service),
+    }
+}
+
+fn gpu(config: &Config, service: &Service, surroundings: Surroundings) -> Option<String> {
+    match &config.runtime.gpu_device_flag {
+        _ if !service.gpu.wanted() || surroundings.force_cpu => None,
+        GpuDevice::None => None,
+        GpuDevice::Auto => surroundings.nvidia_cdi.then(|| NVIDIA.to_owned()),
+        GpuDevice::Device(device) => Some(device.clone()),
+    }
+}
+
+fn mount(source: &VolumeSource, target: &std::path::Path) -> Mount {
+    let target = target.to_owned();
+    match source {
+        VolumeSource::Named(name) => Mount::Volume { name: name.to_string(), target },
+        VolumeSource::Data { path, .. } => Mount::Bind { source: path.clone(), target, relabel: true },
+        VolumeSource::Host(source) => Mount::Bind { source: source.clone(), target, relabel: false },
+    }
+}
+
+fn folder(source: &VolumeSource) -> Option<PathBuf> {
+    match source {
+        VolumeSource::Data { path, .. } => Some(path.clone()),
+        VolumeSource::Named(_) | VolumeSource::Host(_) => None,
+    }
+}
+
+fn restart(policy: RestartPolicy) -> Restart {
+    match policy {
+        RestartPolicy::No => Restart::No,
+        RestartPolicy::OnFailure => Restart::OnFailure,
+        RestartPolicy::Always => Restart::Always,
+        RestartPolicy::UnlessStopped => Restart::UnlessStopped,
+    }
+}

@@ -1,0 +1,34 @@
+//! The labels by which we know our own objects again.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+/// The service that a container runs.
+pub const SERVICE: &str = "io.airpods.service";
+
+/// A digest of the settings that an object was made with.
+pub(super) const SETTINGS: &str = "io.airpods.settings";
+
+/// Whether an object with these labels was made by us.
+#[must_use]
+pub fn is_ours(labels: &BTreeMap<String, String>) -> bool {
+    labels.contains_key(SETTINGS)
+}
+
+/// Whether an object of ours was made with the settings of this one.
+pub(super) fn same_settings(wanted: &BTreeMap<String, String>, found: &BTreeMap<String, String>) -> bool {
+    wanted.get(SETTINGS) == found.get(SETTINGS)
+}
+
+/// The labels of an object made with these settings.
+pub(super) fn labels<T: Serialize>(settings: &T, service: Option<&str>) -> BTreeMap<String, String> {
+    // Serializing our own plain values cannot fail; if it did, equal digests would only spare a re-creation.
+    let text = serde_json::to_vec(settings).unwrap_or_default();
+    // 64 bits tell settings apart; nobody attacks their own labels.
+    let digest = Sha256::digest(&text).first_chunk().copied().map_or(0, u64::from_be_bytes);
+    let mut labels = BTreeMap::from([(SETTINGS.to_owned(), format!("{digest:016x}"))]);
+    labels.extend(service.map(|service| (SERVICE.to_owned(), service.to_owned())));
+    labels
+}

@@ -1,0 +1,141 @@
+//! Planning a launch: configuration plus what podman reports becomes a [`Plan`], a value that can be printed,
+//! compared and tested. Nothing here talks to anybody, but [`Observed::of`], which only reads.
+//!
+//! The way of a launch: [`Desired::from_config`] says what there should be, [`Observed::of`] what there is,
+//! [`decide`] which steps lead from one to the other, or which [`Conflict`] forbids it. [`crate::execute`] takes
+//! the steps, and [`read_back`] compares what came of them with what was asked for.
+
+mod address;
+mod conflict;
+mod decide;
+mod desired;
+mod label;
+mod observed;
+mod read_back;
+mod show;
+mod stop;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+pub use conflict::{Conflict, Kind, NetworkDifference};
+pub use decide::decide;
+pub use desired::{Desired, HealthCheck, Launch, Surroundings, UnknownService, chosen};
+pub use label::{SERVICE as SERVICE_LABEL, is_ours};
+pub use observed::Observed;
+pub use read_back::{Difference, Expected, Setting, read_back};
+pub use stop::{Stop, stop};
+
+use crate::podman::{ContainerSpec, NetworkSpec, PodSpec};
+
+/// The steps of a launch. A step's place in the list is its identity; the steps it waits for stand before it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// What is there already and stays as it is, for people to read.
+    pub kept: Vec<Kept>,
+    /// The host's ports that must be free, with the service that wants each.
+    pub ports: Vec<(String, u16)>,
+    /// The network as it is now, where it is; steps before may create it.
+    pub network: Option<crate::podman::Network>,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// What is done.
+    pub action: Action,
+    /// The service it is done for; none when several share it.
+    pub service: Option<String>,
+    /// The steps that must be done before.
+    pub after: Vec<usize>,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Makes the network.
+    CreateNetwork(NetworkSpec),
+    /// Removes a network of ours that is to be made anew.
+    RemoveNetwork(String),
+    /// Makes a named volume.
+    CreateVolume(String),
+    /// Makes a folder, and those above it.
+    CreateFolder(PathBuf),
+    /// Pulls an image.
+    Pull(String),
+    /// Stops and removes a container of ours whose settings are not those wanted any more.
+    RemoveContainer {
+        /// The container.
+        name: String,
+        /// It runs.
+        running: bool,
+    },
+    /// Stops and removes a pod of ours, with its containers, whose settings are not those wanted any more.
+    RemovePod {
+        /// The pod.
+        name: String,
+        /// The containers that go with it.
+        containers: Vec<String>,
+    },
+    /// Makes a pod.
+    CreatePod(PodSpec),
+    /// Makes a container.
+    CreateContainer(Box<ContainerSpec>),
+    /// Starts a container.
+    Start {
+        /// The container.
+        name: String,
+    },
+    /// Compares every setting with what was asked for.
+    ReadBack(Box<Expected>),
+    /// Waits until the service answers as it should.
+    AwaitHealth {
+        /// The container, which must not end meanwhile.
+        container: String,
+        /// What to ask.
+        check: HealthCheck,
+    },
+}
+
+/// Something that is there and stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// The network of this name.
+    Network(String),
+    /// A volume of this name.
+    Volume(String),
+    /// A pod of this name.
+    Pod(String),
+    /// A service whose container runs with the very settings asked for.
+    Service(String),
+}
+
+impl Plan {
+    /// Whether a container that is made needs the value of a secret variable.
+    #[must_use]
+    pub fn needs_secret(&self, variable: &str) -> bool {
+        self.steps
+            .iter()
+            .any(|step| matches!(&step.action, Action::CreateContainer(spec) if spec.secret_env.contains(variable)))
+    }
+
+    /// Gives the value of a secret variable to every container that needs it.
+    pub fn give_secret(&mut self, variable: &str, value: &str) {
+        for step in &mut self.steps {
+            if let Action::CreateContainer(spec) = &mut step.action
+                && spec.secret_env.contains(variable)
+            {
+                spec.env.insert(variable.to_owned(), value.to_owned());
+            }
+        }
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+}

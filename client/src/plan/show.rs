@@ -1,0 +1,156 @@
+//! A plan as text for people, one line per step, and as JSON for programs.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use super::{Action, Kept, Plan, Step};
+use crate::podman::{ContainerSpec, Endpoint, Mount, NetworkSpec, Networking};
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for kept in &self.kept {
+            writeln!(f, "     {kept}")?;
+        }
+        for (index, step) in self.steps.iter().enumerate() {
+            write!(f, "{:>3}. {}", index + 1, step.action)?;
+            if !step.after.is_empty() {
+                let after: Vec<String> = step.after.iter().map(|index| (index + 1).to_string()).collect();
+                write!(f, " (after {})", after.join(", "))?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(name) => write!(f, "use the network `{name}`"),
+            Self::Volume(name) => write!(f, "use the volume `{name}`"),
+            Self::Pod(name) => write!(f, "use the pod `{name}`"),
+            Self::Service(name) => write!(f, "leave `{name}`, which runs with these settings"),
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateNetwork(spec) => write!(f, "create the network `{}`{}", spec.name, network(spec)),
+            Self::RemoveNetwork(name) => write!(f, "remove the network `{name}`, whose settings differ"),
+            Self::CreateVolume(name) => write!(f, "create the volume `{name}`"),
+            Self::CreateFolder(path) => write!(f, "make the folder `{}` unless it is there", path.display()),
+            Self::Pull(image) => write!(f, "pull the image `{image}`"),
+            Self::RemoveContainer { name, .. } => write!(f, "remove the container `{name}`, whose settings differ"),
+            Self::RemovePod { name, .. } => write!(f, "remove the pod `{name}`, whose settings differ"),
+            Self::CreatePod(spec) => write!(f, "create the pod `{}`{}", spec.name, endpoint(&spec.endpoint)),
+            Self::CreateContainer(spec) => write!(f, "create the container `{}`{}", spec.name, container(spec)),
+            Self::Start { name } => write!(f, "start the container `{name}`"),
+            Self::ReadBack(expected) => write!(f, "check every setting of the container `{}`", expected.container),
+            Self::AwaitHealth { check, .. } => write!(f, "wait until {} answers {}", check.url(), check.expected),
+        }
+    }
+}
+
+fn network(spec: &NetworkSpec) -> String {
+    let mut parts = vec![format!(" ({}", spec.driver)];
+    parts.extend(spec.subnet.map(|subnet| format!("subnet {subnet}")));
+    parts.extend(spec.gateway.map(|gateway| format!("gateway {gateway}")));
+    parts.extend(spec.ipv6.then(|| "with IPv6".to_owned()));
+    parts.extend(spec.internal.then(|| "internal".to_owned()));
+    parts.extend(spec.mtu.map(|mtu| format!("MTU {mtu}")));
+    parts.join(", ") + ")"
+}
+
+fn endpoint(endpoint: &Endpoint) -> String {
+    let join = |values: Vec<String>| values.join(", ");
+    let ports = endpoint.ports.iter().map(|port| format!("{} -> {}", port.host, port.container)).collect();
+    let servers = endpoint.dns_servers.iter().map(ToString::to_string).collect();
+    let parts = [
+        Some(format!(" on the network `{}`", endpoint.network)),
+        (!endpoint.aliases.is_empty()).then(|| format!("as {}", join(endpoint.aliases.clone()))),
+        (!endpoint.ports.is_empty()).then(|| format!("ports {}", join(ports))),
+        (!endpoint.dns_servers.is_empty()).then(|| format!("DNS servers {}", join(servers))),
+        endpoint.pin.is_some().then(|| "with fixed addresses".to_owned()),
+    ];
+    join(parts.into_iter().flatten().collect())
+}
+
+fn container(spec: &ContainerSpec) -> String {
+    let networking = match &spec.networking {
+        Networking::Own(own) => endpoint(own),
+        Networking::Pod(pod) => format!(" in the pod `{pod}`"),
+        Networking::Host => " on the host's network".to_owned(),
+    };
+    let mut parts =
+        vec![format!(" from `{}`{networking}", spec.image), format!("at most {} processes", spec.limits.pids)];
+    parts.extend(spec.limits.memory.map(|memory| format!("{memory} bytes of memory")));
+    parts.extend(spec.limits.cpus.map(|cpus| format!("{cpus} CPUs")));
+    parts.extend(spec.mounts.iter().map(|mount| match mount {
+        Mount::Volume { name, target } => format!("volume `{name}` at {}", target.display()),
+        Mount::Bind { source, target, .. } => format!("{} at {}", source.display(), target.display()),
+    }));
+    parts.extend(spec.devices.iter().map(|device| format!("device {device}")));
+    parts.push(format!("restart {}", spec.restart.as_str()));
+    parts.join(", ")
+}
+
+impl Plan {
+    /// The plan as JSON: `{"steps": [{"id", "action", "name", "service", "after", "text"}], "kept": [{"kind", "name"}]}`.
+    /// Ids count from 1, as in the text.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let steps: Vec<Value> = self.steps.iter().enumerate().map(|(index, step)| step.to_json(index)).collect();
+        let kept: Vec<Value> = self.kept.iter().map(Kept::to_json).collect();
+        json!({ "steps": steps, "kept": kept })
+    }
+}
+
+impl Step {
+    fn to_json(&self, index: usize) -> Value {
+        let (action, name) = self.action.parts();
+        let after: Vec<usize> = self.after.iter().map(|index| index + 1).collect();
+        json!({
+            "id": index + 1,
+            "action": action,
+            "name": name,
+            "service": self.service,
+            "after": after,
+            "text": self.action.to_string(),
+        })
+    }
+}
+
+impl Kept {
+    fn to_json(&self) -> Value {
+        let (kind, name) = match self {
+            Self::Network(name) => ("network", name),
+            Self::Volume(name) => ("volume", name),
+            Self::Pod(name) => ("pod", name),
+            Self::Service(name) => ("service", name),
+        };
+        json!({ "kind": kind, "name": name })
+    }
+}
+
+impl Action {
+    /// The word for the action, and the name of what it is done to.
+    fn parts(&self) -> (&'static str, String) {
+        match self {
+            Self::CreateNetwork(spec) => ("create-network", spec.name.clone()),
+            Self::RemoveNetwork(name) => ("remove-network", name.clone()),
+            Self::CreateVolume(name) => ("create-volume", name.clone()),
+            Self::CreateFolder(path) => ("create-folder", path.display().to_string()),
+            Self::Pull(image) => ("pull", image.clone()),
+            Self::RemoveContainer { name, .. } => ("remove-container", name.clone()),
+            Self::RemovePod { name, .. } => ("remove-pod", name.clone()),
+            Self::CreatePod(spec) => ("create-pod", spec.name.clone()),
+            Self::CreateContainer(spec) => ("create-container", spec.name.clone()),
+            Self::Start { name } => ("start", name.clone()),
+            Self::ReadBack(expected) => ("read-back", expected.container.clone()),
+            Self::AwaitHealth { check, .. } => ("await-health", check.url()),
+        }
+    }
+}
