@@ -36,7 +36,9 @@ impl Netns {
                 let usable = tid.is_ok();
                 let _ = report.send(tid);
                 if usable {
-                    queue.into_iter().for_each(|job| job());
+                    for job in queue {
+                        job();
+                    }
                 }
             })
             .doing(|| "start a thread".into())?;

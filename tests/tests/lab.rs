@@ -7,10 +7,8 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use airpods_lab::tunnel::{CA, PROBE};
-use airpods_lab::{
-    BlackHole, Capture, FAMILIES, Family, Image, Netns, Place, Program, Sandbox, Transfer, World, WorldPlan, run,
-};
+use airpods_lab::tunnel::PROBE;
+use airpods_lab::{BlackHole, Capture, FAMILIES, Family, Netns, Place, Program, Sandbox, World, WorldPlan, run};
 
 #[test]
 fn a_network_namespace_is_its_own_and_gone_with_its_value() {
@@ -82,16 +80,12 @@ fn the_real_bus_and_polkit_run_in_a_sandbox() {
 fn the_black_hole_is_real_and_a_lower_mtu_escapes_it() {
     let world = World::new(WorldPlan::with_hole(BlackHole::A)).unwrap();
     let machine = world.add_machine("box").unwrap();
-    for family in FAMILIES {
-        assert!(world.download(world.sandbox(), family).unwrap().completed(), "the host itself, {family:?}");
-        assert!(!world.download(&machine, family).unwrap().completed(), "behind the bridge, {family:?}");
-        assert!(!world.upload(&machine, family).unwrap().completed(), "behind the bridge, {family:?}");
-    }
+    let (host, behind) = (world.try_from(world.sandbox()).unwrap(), world.try_from(&machine).unwrap());
+    assert!(host.all_completed(), "the host itself: {host:?}");
+    assert!(behind.all_hung(), "behind the bridge: {behind:?}");
     machine.sh("ip link set eth0 mtu 1380").unwrap();
-    for family in FAMILIES {
-        assert!(world.download(&machine, family).unwrap().completed(), "with a lower MTU, {family:?}");
-        assert!(world.upload(&machine, family).unwrap().completed(), "with a lower MTU, {family:?}");
-    }
+    let lower = world.try_from(&machine).unwrap();
+    assert!(lower.all_completed(), "with a lower MTU: {lower:?}");
 }
 
 /// What the usual recipe does, and what the helper does, by hand.
@@ -115,10 +109,8 @@ const BACK: &str = "iifname wg0 tcp flags & (syn|rst) == syn tcp option maxseg s
 fn without_a_hole_nothing_hangs() {
     let world = World::new(WorldPlan::with_hole(BlackHole::None)).unwrap();
     let machine = world.add_machine("box").unwrap();
-    for family in FAMILIES {
-        assert!(world.download(&machine, family).unwrap().completed(), "{family:?}");
-        assert!(world.upload(&machine, family).unwrap().completed(), "{family:?}");
-    }
+    let trials = world.try_from(&machine).unwrap();
+    assert!(trials.all_completed(), "{trials:?}");
 }
 
 #[test]
@@ -127,10 +119,8 @@ fn the_usual_recipe_cures_the_common_hole_only() {
         let world = World::new(WorldPlan::with_hole(hole)).unwrap();
         let machine = world.add_machine("box").unwrap();
         world.sandbox().sh(&clamp(OUT, "")).unwrap();
-        for family in FAMILIES {
-            assert_eq!(world.download(&machine, family).unwrap().completed(), cured, "download, {hole:?}, {family:?}");
-            assert_eq!(world.upload(&machine, family).unwrap().completed(), cured, "upload, {hole:?}, {family:?}");
-        }
+        let trials = world.try_from(&machine).unwrap();
+        assert!(if cured { trials.all_completed() } else { trials.all_hung() }, "{hole:?}: {trials:?}");
     }
 }
 
@@ -139,10 +129,8 @@ fn both_directions_cure_both_holes() {
     let world = World::new(WorldPlan::with_hole(BlackHole::AB)).unwrap();
     let machine = world.add_machine("box").unwrap();
     world.sandbox().sh(&clamp(&format!("{OUT}\n{BACK}"), "")).unwrap();
-    for family in FAMILIES {
-        assert!(world.download(&machine, family).unwrap().completed(), "{family:?}");
-        assert!(world.upload(&machine, family).unwrap().completed(), "{family:?}");
-    }
+    let trials = world.try_from(&machine).unwrap();
+    assert!(trials.all_completed(), "{trials:?}");
 }
 
 #[test]
@@ -160,12 +148,10 @@ fn a_path_narrower_than_the_tunnel_is_cured_by_a_fixed_value_in_both_directions_
         ("fixed, both", clamp(&both("oifname"), &both("iifname")), true),
     ];
     for (name, recipe, cured) in recipes {
-        world.sandbox().sh(&format!("{recipe}; true")).unwrap();
-        for family in FAMILIES {
-            let (down, up) = (world.download(&machine, family).unwrap(), world.upload(&machine, family).unwrap());
-            assert_eq!((down.completed(), up.completed()), (cured, cured), "{name}, {family:?}: {down:?} {up:?}");
-            let host = world.download(world.sandbox(), family).unwrap().completed();
-            assert_eq!(host, cured, "{name}, {family:?}, the host itself");
+        world.sandbox().sh(&recipe).unwrap();
+        for place in [&machine, world.sandbox().seat()] {
+            let trials = world.try_from(place).unwrap();
+            assert!(if cured { trials.all_completed() } else { trials.all_hung() }, "{name}: {trials:?}");
         }
         world.sandbox().sh("nft delete table inet byhand").unwrap();
     }
@@ -192,7 +178,7 @@ fn a_capture_sees_what_was_announced() {
 fn podman_runs_containers_in_a_sandbox_for_root_and_for_a_user() {
     const TAG: &str = "docker.io/ollama/ollama:latest";
     let world = World::new(WorldPlan::with_hole(BlackHole::None)).unwrap();
-    let image = Image::serving(TAG, 11434).with_file("/ca.pem", world.sandbox().read_file(CA).unwrap());
+    let image = world.image(TAG, 11434).unwrap();
     for user in ["root", "alice"] {
         let seat = world.sandbox().as_user(user);
         image.import(&seat).unwrap();
@@ -206,13 +192,15 @@ fn podman_runs_containers_in_a_sandbox_for_root_and_for_a_user() {
         assert!(named.contains("10.89.7.") || named.contains("fd89:7:"), "{user}: an alias: {named}");
         let resolved = seat.sh("podman exec other /lab-probe resolve download.example").unwrap();
         assert!(resolved.contains("192.0.2.80"), "{user}: the internet's names: {resolved}");
+        // slirp4netns carries no IPv6 unless it is told to.
         let families: &[Family] = if user == "root" { &FAMILIES } else { &[Family::V4] };
-        for family in families {
-            let url = world.url(*family, "/download");
-            let mut get = seat.command("podman");
-            get.args(["exec", "web", "/lab-probe", "get", &url]);
-            assert_eq!(Transfer::of(&mut get).unwrap(), Transfer::Completed, "{user}, {family:?}");
-        }
+        let exec = || {
+            let mut podman = seat.command("podman");
+            podman.args(["exec", "web", "/lab-probe"]);
+            podman
+        };
+        let trials = world.try_by(families, exec).unwrap();
+        assert!(trials.all_completed(), "{user}: {trials:?}");
         if user == "root" {
             assert_eq!(seat.sh("podman exec web /lab-probe pids-max").unwrap(), "100");
         }

@@ -189,7 +189,9 @@ pub(crate) fn remove(groups: &[PathBuf]) -> Vec<PathBuf> {
     const LIMIT: Duration = Duration::from_secs(5);
     let start = Instant::now();
     loop {
-        groups.iter().for_each(|group| remove_tree(group));
+        for group in groups {
+            remove_tree(group);
+        }
         let left: Vec<PathBuf> = groups.iter().filter(|group| group.exists()).cloned().collect();
         if left.is_empty() || start.elapsed() > LIMIT {
             return left;

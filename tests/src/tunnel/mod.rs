@@ -15,7 +15,7 @@ mod carrier;
 mod transfer;
 
 pub use carrier::Carrier;
-pub use transfer::Transfer;
+pub use transfer::{Direction, Transfer, Trials};
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use crate::background::Background;
 use crate::capture::{FAMILIES, Family};
 use crate::error::Result;
+use crate::image::Image;
 use crate::place::Place;
 use crate::programs::Program;
 use crate::sandbox::{Sandbox, Seat};
@@ -85,8 +86,8 @@ pub struct World {
 
 /// The internet's HTTPS server is called so, in the internet's DNS and in its certificate.
 pub const SITE: &str = "download.example";
-/// Its certificate authority's certificate, in the sandbox.
-pub const CA: &str = "/run/lab/ca.pem";
+/// Its certificate authority's certificate, in the sandbox and in the images of [`World::image`]. The probe's default.
+pub const CA: &str = "/etc/lab/ca.pem";
 /// Where [`World::new`] puts the probe in the sandbox.
 pub const PROBE: &str = "/usr/local/bin/lab-probe";
 const SITE_V4: &str = "192.0.2.80";
@@ -151,6 +152,14 @@ impl World {
     pub fn url(&self, family: Family, path: &str) -> String {
         let number = self.visited.fetch_add(1, Ordering::Relaxed) % FRESH;
         format!("https://{}{path}", fresh_address(family, number))
+    }
+
+    /// An image whose containers serve HTTP on `port` and trust this world's HTTPS server.
+    ///
+    /// # Errors
+    /// When the certificate cannot be read.
+    pub fn image(&self, tag: &str, port: u16) -> Result<Image> {
+        Ok(Image::serving(tag, port).with_file(CA, self.sandbox.read_file(CA)?))
     }
 
     /// Takes the tunnel link down or up, as a VPN client does on a reconnect without forgetting the link.
@@ -236,7 +245,7 @@ impl World {
 
     fn serve(&mut self) -> Result<()> {
         self.sandbox.install(Program::Probe, PROBE)?;
-        self.sandbox.sh("mkdir -p /run/lab")?;
+        self.sandbox.sh("mkdir -p /etc/lab")?;
         self.sandbox.write_file("/etc/resolv.conf", format!("nameserver {RESOLVER}\n"))?;
         let start = |arguments: &[&str], log: &str| {
             let mut command = self.internet.command(PROBE);

@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use super::{CA, PROBE, World};
-use crate::capture::Family;
+use super::{PROBE, World};
+use crate::capture::{FAMILIES, Family};
 use crate::error::{Doing, Error, Result};
 use crate::place::{Place, command_line, tail};
 
@@ -48,13 +48,40 @@ impl Transfer {
     }
 }
 
+/// Which way the megabyte goes, seen from the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// To it.
+    Download,
+    /// From it.
+    Upload,
+}
+
+/// Both directions over both families, tried at the same time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trials(pub Vec<(Direction, Family, Transfer)>);
+
+impl Trials {
+    /// Whether all came through.
+    #[must_use]
+    pub fn all_completed(&self) -> bool {
+        self.0.iter().all(|(_, _, ended)| ended.completed())
+    }
+
+    /// Whether none came through.
+    #[must_use]
+    pub fn all_hung(&self) -> bool {
+        self.0.iter().all(|(_, _, ended)| !ended.completed())
+    }
+}
+
 impl World {
     /// Downloads 1 MB over HTTPS from a place of this world.
     ///
     /// # Errors
     /// When it fails for any other reason than that it hung.
     pub fn download(&self, place: &dyn Place, family: Family) -> Result<Transfer> {
-        self.transfer(place, "get", &self.url(family, "/download"))
+        self.transfer(Direction::Download, family, &|| place.command(PROBE))
     }
 
     /// Uploads 1 MB over HTTPS from a place of this world.
@@ -62,11 +89,45 @@ impl World {
     /// # Errors
     /// When it fails for any other reason than that it hung.
     pub fn upload(&self, place: &dyn Place, family: Family) -> Result<Transfer> {
-        self.transfer(place, "put", &self.url(family, "/upload"))
+        self.transfer(Direction::Upload, family, &|| place.command(PROBE))
     }
 
-    #[expect(clippy::unused_self, reason = "only a world has the probe and the certificate at these places")]
-    fn transfer(&self, place: &dyn Place, what: &str, url: &str) -> Result<Transfer> {
-        Transfer::of(place.command(PROBE).args([what, url, "--ca", CA, "--timeout", DEADLINE]))
+    /// Both, over both families, at the same time: 3 s when they hang.
+    ///
+    /// # Errors
+    /// When one fails for any other reason than that it hung.
+    pub fn try_from(&self, place: &(dyn Place + Sync)) -> Result<Trials> {
+        self.try_by(&FAMILIES, || place.command(PROBE))
+    }
+
+    /// As [`World::try_from`] over some families by any command that runs the probe, such as `podman exec web /lab-probe`. The
+    /// image needs the certificate, see [`World::image`].
+    ///
+    /// # Errors
+    /// When one fails for any other reason than that it hung.
+    pub fn try_by(&self, families: &[Family], probe: impl Fn() -> Command + Sync) -> Result<Trials> {
+        let probe: &(dyn Fn() -> Command + Sync) = &probe;
+        std::thread::scope(|scope| {
+            let running: Vec<_> = [Direction::Download, Direction::Upload]
+                .into_iter()
+                .flat_map(|direction| families.iter().map(move |family| (direction, *family)))
+                .map(|(direction, family)| {
+                    (direction, family, scope.spawn(move || self.transfer(direction, family, probe)))
+                })
+                .collect();
+            let ended = running.into_iter().map(|(direction, family, thread)| {
+                let ended = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+                Ok((direction, family, ended))
+            });
+            ended.collect::<Result<_>>().map(Trials)
+        })
+    }
+
+    fn transfer(&self, direction: Direction, family: Family, probe: &dyn Fn() -> Command) -> Result<Transfer> {
+        let words = match direction {
+            Direction::Download => ["get".to_owned(), self.url(family, "/download")],
+            Direction::Upload => ["put".to_owned(), self.url(family, "/upload")],
+        };
+        Transfer::of(probe().args(words).args(["--timeout", DEADLINE]))
     }
 }

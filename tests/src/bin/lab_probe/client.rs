@@ -17,7 +17,7 @@ use crate::tls::{Hello, client_config};
 pub(crate) struct Request {
     url: Uri,
     /// The certificate authority to trust
-    #[arg(long, default_value = "/ca.pem")]
+    #[arg(long, default_value = "/etc/lab/ca.pem")]
     ca: PathBuf,
     /// Seconds for everything together
     #[arg(long, default_value_t = 5.0)]
