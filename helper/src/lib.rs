@@ -6,6 +6,11 @@
 #![deny(unsafe_code)]
 
 pub mod authority;
+pub mod bus;
 pub mod clamp;
+pub mod daemon;
+pub mod keeper;
 pub mod kernel;
 pub mod log;
+pub mod privilege;
+pub mod state;

@@ -1,0 +1,78 @@
+//! The interface as zbus serves it: arguments in, arguments out, nothing decided here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use airpods_dbus::{ClampOptions, Error, ErrorKind, Status, Target};
+use zbus::message::Header;
+use zbus::{Connection, OwnedVariant, interface};
+
+use super::service::{Call, Service};
+use crate::authority::Action;
+use crate::clamp::Request;
+use crate::keeper::VERSION;
+
+/// `org.airpods.Helper1`.
+pub(super) struct Helper(pub(super) Arc<Service>);
+
+#[interface(name = "org.airpods.Helper1", introspection_docs = false)]
+impl Helper {
+    #[zbus(out_args("changed"))]
+    async fn clamp_on(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        link: &str,
+        options: HashMap<String, OwnedVariant>,
+    ) -> Result<bool, Error> {
+        let request = || Ok(Request::ClampOn(target(link)?, ClampOptions::from_wire(&options)?));
+        self.0.mutate(Call { header, connection }, Action::ClampOn.operation(), link, request).await
+    }
+
+    #[zbus(out_args("changed"))]
+    async fn clamp_off(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        link: &str,
+    ) -> Result<bool, Error> {
+        let request = || Ok(Request::ClampOff(target(link)?));
+        self.0.mutate(Call { header, connection }, Action::ClampOff.operation(), link, request).await
+    }
+
+    #[zbus(out_args("changed"))]
+    async fn reset(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<bool, Error> {
+        self.0.mutate(Call { header, connection }, Action::Reset.operation(), "", || Ok(Request::Reset)).await
+    }
+
+    #[zbus(out_args("status"))]
+    fn get_status(&self) -> Result<Status, Error> {
+        self.0.status()
+    }
+
+    #[zbus(property)]
+    fn clamps(&self) -> Vec<String> {
+        self.0.touch();
+        self.0.keeper().properties(Instant::now()).clamps
+    }
+
+    #[zbus(property)]
+    fn auto(&self) -> bool {
+        self.0.touch();
+        self.0.keeper().properties(Instant::now()).auto
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> &'static str {
+        VERSION
+    }
+}
+
+fn target(link: &str) -> Result<Target, Error> {
+    Target::parse(link).map_err(|broken| ErrorKind::InvalidLinkName.because(broken.to_string()))
+}

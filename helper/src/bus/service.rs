@@ -1,0 +1,228 @@
+//! The life of a call.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use airpods_dbus::{Error, ErrorKind, Status};
+use futures_lite::future::or;
+use zbus::Connection;
+use zbus::message::Header;
+use zbus::names::OwnedUniqueName;
+use zruntime::lock::Mutex as Turn;
+use zruntime::{Event, SharedRuntime};
+
+use super::quota::{Prompt, Quota};
+use super::{announce, presence};
+use crate::authority::{Action, Authority, Caller, Permit, Question, authorise};
+use crate::clamp::Request;
+use crate::keeper::{Keeper, Outcome};
+use crate::log::{Line, Log};
+
+/// How long a call waits for its user's other prompt to be over before it is refused.
+const TURN: Duration = Duration::from_secs(1);
+
+/// What every call shares.
+pub struct Service {
+    keeper: Mutex<Keeper>,
+    authority: Box<dyn Authority>,
+    quota: Quota,
+    log: Log,
+    runtime: SharedRuntime,
+    /// Signals are sent in turn, so that the last one sent is the last one true.
+    announcing: Turn<()>,
+    last_call: Mutex<Instant>,
+    /// Notified when a call is over.
+    call_over: Event,
+}
+
+/// What is known about a mutating call so far, for its line in the log.
+struct Account {
+    operation: &'static str,
+    link: String,
+    caller: Option<OwnedUniqueName>,
+    uid: Option<u32>,
+}
+
+impl Service {
+    /// A service on top of a keeper.
+    #[must_use]
+    pub fn new(keeper: Keeper, authority: Box<dyn Authority>, log: Log, runtime: SharedRuntime) -> Arc<Self> {
+        Arc::new(Self {
+            keeper: Mutex::new(keeper),
+            authority,
+            quota: Quota::default(),
+            log,
+            runtime,
+            announcing: Turn::new(()),
+            last_call: Mutex::new(Instant::now()),
+            call_over: Event::new(),
+        })
+    }
+
+    /// The keeper. Nobody waits for anything while holding it.
+    pub fn keeper(&self) -> MutexGuard<'_, Keeper> {
+        // The keeper does not panic; should it all the same, its state is read back from the kernel anyway.
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one mutating call through its life, and writes its line in the log.
+    ///
+    /// # Errors
+    /// [`Error`], and nothing has changed then.
+    pub(super) async fn mutate(
+        &self,
+        call: Call<'_>,
+        operation: &'static str,
+        link: &str,
+        request: impl FnOnce() -> Result<Request, Error>,
+    ) -> Result<bool, Error> {
+        let mut account = Account { operation, link: shortened(link), caller: None, uid: None };
+        let outcome = self.decide(&call, &mut account, request).await;
+        self.log.write(account.line(&outcome));
+        self.announce(call.connection).await;
+        self.touch();
+        outcome.map(|outcome| outcome.is_some_and(|outcome| outcome.changed))
+    }
+
+    /// Quota, validate, nothing to do?, authorise, re-check, commit; `None` if there was nothing to do.
+    async fn decide(
+        &self,
+        call: &Call<'_>,
+        account: &mut Account,
+        request: impl FnOnce() -> Result<Request, Error>,
+    ) -> Result<Option<Outcome>, Error> {
+        let name: OwnedUniqueName = match call.header.sender() {
+            Some(sender) => sender.to_owned().into(),
+            None => return Err(ErrorKind::AccessDenied.because("the call has no sender, so nobody answers for it")),
+        };
+        account.caller = Some(name.clone());
+        let mut slot = self.quota.enter(&name)?;
+        let uid = presence::uid(call.connection, &name).await?;
+        account.uid = Some(uid);
+        slot.charge(uid)?;
+
+        let request = request()?;
+        if !self.keeper().consider(&request)? {
+            return Ok(None);
+        }
+        let caller = Caller { name: name.clone(), uid };
+        let question = Question::about(&call.header, caller, &request)?;
+        let permit = self.permit(call.connection, &question).await?;
+        presence::check(call.connection, &name).await?;
+        self.keeper().commit(permit, &request).map(Some)
+    }
+
+    async fn permit(&self, connection: &Connection, question: &Question) -> Result<Permit, Error> {
+        let judgement = authorise(self.authority.as_ref(), question, &self.log);
+        if !question.interaction {
+            return judgement.await;
+        }
+        let _prompt = self.turn_to_prompt(question.caller.uid).await?;
+        let gone = async { Err(presence::gone_later(&self.runtime, connection, &question.caller.name).await) };
+        or(judgement, gone).await
+    }
+
+    /// Waits a moment for the user's other prompt: most checks are over without anybody being asked.
+    async fn turn_to_prompt(&self, uid: u32) -> Result<Prompt<'_>, Error> {
+        let deadline = Instant::now() + TURN;
+        loop {
+            let over = self.quota.prompt_over.listen();
+            if let Some(prompt) = self.quota.open_prompt(uid) {
+                return Ok(prompt);
+            }
+            if self.runtime.timeout_at(deadline, over).await.is_err() {
+                return Err(ErrorKind::Busy.because("you are being asked for a password already; answer that first"));
+            }
+        }
+    }
+
+    /// Everything there is to know. Asks nobody.
+    pub(super) fn status(&self) -> Result<Status, Error> {
+        self.touch();
+        self.keeper().status(Instant::now())
+    }
+
+    /// Sends the signals that are due.
+    pub async fn announce(&self, connection: &Connection) {
+        let _turn = self.announcing.lock().await;
+        let news = self.keeper().news(Instant::now());
+        if let Some((before, now)) = news
+            && let Err(error) = announce::changed(connection, &before, &now).await
+        {
+            self.log.write(Line::warning("signal-not-sent").with("cause", error));
+        }
+    }
+
+    /// Notes that somebody has use for the helper.
+    pub(super) fn touch(&self) {
+        *self.last_call.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.call_over.notify(usize::MAX);
+    }
+
+    /// Completes when nothing has been asked for and nobody has called for this long, and leaves no way back: no call
+    /// changes anything any more.
+    pub async fn unused_for(&self, patience: Duration) {
+        loop {
+            let call_over = self.call_over.listen();
+            let last = *self.last_call.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_unused = self.quota.in_flight() == 0 && self.keeper().is_idle();
+            if !is_unused {
+                call_over.await;
+            } else if last.elapsed() >= patience {
+                self.keeper().leave();
+                return;
+            } else {
+                // Either way it is looked at again.
+                let _ = self.runtime.timeout_at(last + patience, call_over).await;
+            }
+        }
+    }
+
+    /// Completes when no call is in flight.
+    pub async fn calls_over(&self) {
+        loop {
+            let call_over = self.call_over.listen();
+            if self.quota.in_flight() == 0 {
+                return;
+            }
+            call_over.await;
+        }
+    }
+}
+
+/// A method call as it came in.
+pub(super) struct Call<'a> {
+    pub(super) header: Header<'a>,
+    pub(super) connection: &'a Connection,
+}
+
+impl Account {
+    /// The one line of this call: who wanted what, and what came of it.
+    fn line(&self, outcome: &Result<Option<Outcome>, Error>) -> Line {
+        let line = match outcome {
+            Ok(_) => Line::info(self.operation),
+            Err(_) => Line::warning(self.operation),
+        };
+        let unknown = || "unknown".to_owned();
+        let line = line
+            .with("uid", self.uid.map_or_else(unknown, |uid| uid.to_string()))
+            .with("sender", self.caller.as_ref().map_or_else(unknown, ToString::to_string))
+            .with("action", self.action_id())
+            .with("link", &self.link);
+        match outcome {
+            Ok(Some(Outcome { changed: true, change })) => line.with("result", "changed").with("detail", change),
+            Ok(_) => line.with("result", "unchanged"),
+            Err(error) => line.with("result", error.kind().short_name()).with("detail", error),
+        }
+    }
+
+    fn action_id(&self) -> &'static str {
+        let actions = Action::OF_METHODS.iter().filter_map(|(_, action)| *action);
+        actions.into_iter().find(|action| action.operation() == self.operation).map_or("none", Action::id)
+    }
+}
+
+/// A caller's text, cut to what a log line needs; the line itself escapes it.
+fn shortened(text: &str) -> String {
+    text.chars().take(32).collect()
+}

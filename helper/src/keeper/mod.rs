@@ -1,0 +1,240 @@
+//! The keeper holds the one truth of the helper: what is desired, and a kernel that is made to hold it.
+//!
+//! Everything here happens at once, between two awaits: whoever has the keeper in hand sees and leaves a state in
+//! which the table, the memory and the files agree.
+
+mod contest;
+mod report;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use airpods_dbus::{Error, ErrorKind, LinkName, Target};
+
+use crate::authority::Permit;
+use crate::clamp::{self, Change, Desired, Plan, Request};
+use crate::kernel::{Event, Held, Kernel, KernelError, Ruleset, Watch};
+use crate::log::{Line, Log};
+use crate::state::{Memory, Places};
+use contest::Contest;
+
+pub use report::{Announcement, VERSION};
+
+/// How long to wait at least before something that failed is tried again.
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+
+/// See the module.
+pub struct Keeper {
+    kernel: Box<dyn Kernel>,
+    places: Places,
+    log: Log,
+    desired: Desired,
+    plan: Plan,
+    /// The table holds what the plan wants, as far as is known.
+    is_settled: bool,
+    contest: Contest,
+    announced: Announcement,
+    is_leaving: bool,
+}
+
+/// What a request came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What it changed in what is desired.
+    pub change: Change,
+    /// Whether anything is different, be it only that rules that had been lost are back.
+    pub changed: bool,
+}
+
+impl Keeper {
+    /// A keeper that remembers what the helper before it was asked for. The table is not touched yet: see
+    /// [`Keeper::tend`].
+    #[must_use]
+    pub fn new(kernel: Box<dyn Kernel>, places: Places, log: Log) -> Self {
+        let (Memory { desired, known }, errors) = places.recall();
+        for error in errors {
+            log.write(Line::warning("state-ignored").with("cause", error));
+        }
+        if !desired.is_empty() {
+            let line = Line::info("state-recalled").with("auto", desired.auto.is_some());
+            log.write(line.with("clamps", desired.named.len()));
+        }
+        // Whatever the kernel holds now was left by somebody else: nothing is settled before it has been looked at.
+        let is_settled = false;
+        let plan = Plan { known, ..Plan::default() };
+        let (contest, announced) = (Contest::default(), Announcement::default());
+        Self { kernel, places, log, desired, plan, is_settled, contest, announced, is_leaving: false }
+    }
+
+    /// Starts watching the kernel.
+    ///
+    /// # Errors
+    /// [`KernelError`] if it cannot be watched.
+    pub fn watch(&mut self) -> Result<Box<dyn Watch>, KernelError> {
+        self.kernel.watch()
+    }
+
+    /// Whether nothing is asked for.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.desired.is_empty()
+    }
+
+    /// From now on nothing is changed for callers any more.
+    pub fn leave(&mut self) {
+        self.is_leaving = true;
+    }
+
+    /// Checks a request, and tells whether there is anything to do. Changes nothing.
+    ///
+    /// # Errors
+    /// The reason for which the request would be refused, whoever asked.
+    pub fn consider(&mut self, request: &Request) -> Result<bool, Error> {
+        self.check(request)?;
+        let (_, change) = self.desired.after(request)?;
+        Ok(change.is_something() || !self.is_settled || self.held_ruleset()? != self.plan.ruleset)
+    }
+
+    /// Makes a request true: in the kernel, in memory and in the files.
+    ///
+    /// # Errors
+    /// [`Error`]; the table, the memory and the files are then as they were.
+    pub fn commit(&mut self, permit: Permit, request: &Request) -> Result<Outcome, Error> {
+        permit.spend_on(request)?;
+        let links = self.check(request)?;
+        let (next, change) = self.desired.after(request)?;
+        let held_before = self.held_ruleset()?;
+        let plan = clamp::plan(&next, &links, &self.plan.known);
+        self.apply(&plan.ruleset)?;
+        let changed = change.is_something() || held_before != plan.ruleset;
+        let before = (std::mem::replace(&mut self.desired, next), std::mem::replace(&mut self.plan, plan));
+        if let Err(error) = self.persist(&before.0) {
+            (self.desired, self.plan) = before;
+            self.undo(&held_before);
+            return Err(error);
+        }
+        self.is_settled = true;
+        self.remember();
+        Ok(Outcome { change, changed })
+    }
+
+    /// Looks at the kernel after events, and makes it hold again what it ought to. Returns after how long to look
+    /// again even without an event; `None` if only an event can bring news.
+    pub fn tend(&mut self, events: &[Event], now: Instant) -> Option<Duration> {
+        match self.put_right(events, now) {
+            Ok(wait) => wait,
+            Err(error) => {
+                self.is_settled = false;
+                self.contest.lost(now);
+                self.log.write(Line::error("rules-not-applied").with("cause", error));
+                // The first failures are no contest yet, but not retried in a tight loop either.
+                (!self.is_idle()).then(|| self.contest.wait(now).max(FIRST_RETRY))
+            }
+        }
+    }
+
+    fn put_right(&mut self, events: &[Event], now: Instant) -> Result<Option<Duration>, KernelError> {
+        let links = self.kernel.links()?;
+        let plan = clamp::plan(&self.desired, &links, &self.plan.known);
+        let held = self.kernel.held()?;
+        let is_there = held.is_some();
+        let held = held.map(|held| held.ruleset).unwrap_or_default();
+        let was_lost = self.is_settled && held != self.plan.ruleset;
+        if was_lost {
+            self.contest.lost(now);
+            self.is_settled = false;
+            let culprit = events.iter().find_map(|event| match event {
+                Event::Rules { pid } if *pid != 0 => Some(*pid),
+                _ => None,
+            });
+            let pid = culprit.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
+            self.log.write(Line::warning("rules-removed").with("pid", pid).with("contested", self.contest.is_on(now)));
+        }
+        let has_new_names = plan.known != self.plan.known;
+        self.plan = plan;
+        // A table that was found at the start may hold the right links and still be nobody's: it is taken over.
+        if held != self.plan.ruleset || (!self.is_settled && is_there) {
+            let wait = self.contest.wait(now);
+            if !wait.is_zero() {
+                return Ok(Some(wait));
+            }
+            let wanted = self.plan.ruleset.clone();
+            self.apply(&wanted)?;
+            let line = Line::info("rules-applied").with("links", wanted.route.len() + wanted.fixed.len());
+            self.log.write(line.with("restored", was_lost));
+        }
+        self.is_settled = true;
+        if has_new_names {
+            self.remember();
+        }
+        Ok(self.contest.until_calm(now))
+    }
+
+    /// Leaves the kernel as a helper that stops should: a table with the owner flag goes, or stays in the service
+    /// manager's hands, with the socket; a plain one is deleted here.
+    pub fn stop(&mut self) {
+        let stopped = match self.kernel.held() {
+            Ok(Some(held)) if !held.owned => self.kernel.apply(&Ruleset::default()).map(drop),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = stopped {
+            self.log.write(Line::error("table-left-behind").with("cause", error));
+        }
+    }
+
+    /// Forgets what was only to last until the next boot, where no service manager does so when the helper is
+    /// stopped.
+    pub fn forget(&self) {
+        if let Err(error) = self.places.forget() {
+            self.log.write(Line::warning("state-left-behind").with("cause", error));
+        }
+    }
+
+    fn check(&mut self, request: &Request) -> Result<Vec<crate::kernel::Link>, Error> {
+        if self.is_leaving {
+            return Err(ErrorKind::ShuttingDown.because("the helper is stopping; call again in a moment"));
+        }
+        let links = self.kernel.links()?;
+        if let Request::ClampOn(Target::Link(link), options) = request {
+            clamp::accept(link, *options, &links)?;
+        }
+        Ok(links)
+    }
+
+    fn held_ruleset(&mut self) -> Result<Ruleset, KernelError> {
+        Ok(self.kernel.held()?.map(|held| held.ruleset).unwrap_or_default())
+    }
+
+    /// Applies, and believes only what is read back.
+    fn apply(&mut self, wanted: &Ruleset) -> Result<Option<Held>, KernelError> {
+        let held = self.kernel.apply(wanted)?;
+        let is_so = held.as_ref().map_or_else(|| wanted.is_empty(), |held| held.ruleset == *wanted);
+        if is_so { Ok(held) } else { Err(KernelError::ReadBack) }
+    }
+
+    fn persist(&self, before: &Desired) -> Result<(), Error> {
+        if self.desired.persisted() == before.persisted() {
+            return Ok(());
+        }
+        let unkept = |error| ErrorKind::ApplyFailed.because(format!("cannot be kept across reboots: {error}"));
+        self.places.persist(&self.desired).map_err(unkept)
+    }
+
+    fn undo(&mut self, held_before: &Ruleset) {
+        if let Err(error) = self.apply(held_before) {
+            self.is_settled = false;
+            self.log.write(Line::error("undo-failed").with("cause", error));
+        }
+    }
+
+    fn remember(&self) {
+        let known: &BTreeSet<LinkName> = &self.plan.known;
+        if let Err(error) = self.places.remember(&self.desired, known) {
+            self.log.write(Line::warning("state-not-saved").with("cause", error));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+//! What outlives the process: the desired clamps in a file of the runtime folder, and those that are kept across
+//! reboots in a file of the state folder.
+//!
+//! A file is replaced as a whole (written beside, synchronised, renamed), and read with suspicion: a symbolic link, a
+//! fifo, a huge or a broken file is an error to be logged and ignored, never a reason not to start.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use airpods_dbus::{ClampOptions, LinkName, PathMtu, names::MAX_CLAMPS};
+use nix::fcntl::OFlag;
+use serde::{Deserialize, Serialize};
+
+use crate::clamp::Desired;
+
+/// The file's name in either folder.
+pub const FILE: &str = "state.json";
+/// No honest file is larger, in bytes: twice [`MAX_CLAMPS`] entries of less than 128 bytes.
+const MAX_SIZE: u64 = 128 * 2 * MAX_CLAMPS as u64;
+/// The version of the format.
+const VERSION: u32 = 1;
+
+/// The folders that state lives in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// Until the next boot.
+    pub runtime: PathBuf,
+    /// Across reboots.
+    pub persistent: PathBuf,
+}
+
+impl Places {
+    /// Where the released helper keeps its state, as in its unit's `RuntimeDirectory=` and `StateDirectory=`.
+    #[must_use]
+    pub fn of_the_system() -> Self {
+        Self { runtime: PathBuf::from("/run/airpods-helper"), persistent: PathBuf::from("/var/lib/airpods-helper") }
+    }
+}
+
+/// Why state could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The file system refused.
+    #[error("cannot {doing} `{}`: {source}", path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The file is not one that this helper wrote.
+    #[error("`{}` is not a state file: {why}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// What a helper that starts finds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// What was desired.
+    pub desired: Desired,
+    /// The names that auto had taken as VPN links.
+    pub known: BTreeSet<LinkName>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct StateFile {
+    version: u32,
+    auto: Option<AutoEntry>,
+    clamps: Vec<ClampEntry>,
+    known: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct AutoEntry {
+    persist: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct ClampEntry {
+    link: String,
+    mtu: Option<u32>,
+    persist: bool,
+    any_link: bool,
+}
+
+impl Places {
+    /// What is remembered: the runtime file's content, or else the persistent file's. What was wrong with a file
+    /// that is there is returned beside it.
+    #[must_use]
+    pub fn recall(&self) -> (Memory, Vec<StateError>) {
+        let mut errors = Vec::new();
+        for folder in [&self.runtime, &self.persistent] {
+            match read(&folder.join(FILE)) {
+                Ok(Some(memory)) => return (memory, errors),
+                Ok(None) => {}
+                Err(error) => errors.push(error),
+            }
+        }
+        (Memory::default(), errors)
+    }
+
+    /// Writes what is desired until the next boot.
+    ///
+    /// # Errors
+    /// [`StateError::Io`]; the file is then as it was.
+    pub fn remember(&self, desired: &Desired, known: &BTreeSet<LinkName>) -> Result<(), StateError> {
+        write_or_remove(&self.runtime, desired, known)
+    }
+
+    /// Writes what is kept across reboots.
+    ///
+    /// # Errors
+    /// [`StateError::Io`]; the file is then as it was.
+    pub fn persist(&self, desired: &Desired) -> Result<(), StateError> {
+        write_or_remove(&self.persistent, &desired.persisted(), &BTreeSet::new())
+    }
+
+    /// Forgets what was only to last until the next boot.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn forget(&self) -> Result<(), StateError> {
+        remove(&self.runtime.join(FILE))
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Memory>, StateError> {
+    let failed = |doing| move |source| StateError::Io { doing, path: path.to_owned(), source };
+    let malformed = |why: String| StateError::Malformed { path: path.to_owned(), why };
+    // O_NONBLOCK: opening a fifo must not wait for its other end.
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("open")(error)),
+    };
+    let about = file.metadata().map_err(failed("read"))?;
+    if !about.is_file() || about.len() > MAX_SIZE {
+        return Err(malformed(format!("it is no regular file of at most {MAX_SIZE} bytes")));
+    }
+    if about.mode() & 0o022 != 0 {
+        return Err(malformed("others may write to it".to_owned()));
+    }
+    let mut text = String::new();
+    file.take(MAX_SIZE).read_to_string(&mut text).map_err(failed("read"))?;
+    let parsed: StateFile = serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+    parsed.checked().map(Some).map_err(malformed)
+}
+
+fn write_or_remove(folder: &Path, desired: &Desired, known: &BTreeSet<LinkName>) -> Result<(), StateError> {
+    let path = folder.join(FILE);
+    if desired.is_empty() {
+        return remove(&path);
+    }
+    let beside = folder.join(format!(".{FILE}.new"));
+    let failed = |doing| {
+        let path = path.clone();
+        move |source| StateError::Io { doing, path, source }
+    };
+    remove(&beside)?;
+    let text = serde_json::to_string(&StateFile::of(desired, known)).map_err(|error| failed("encode")(error.into()))?;
+    // `create_new` does not follow symbolic links: whatever is there is an error (O_EXCL, open(2)).
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).map_err(failed("write"))?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed("write"))?;
+    fs::rename(&beside, &path).map_err(failed("replace"))?;
+    synchronise(folder).map_err(failed("replace"))
+}
+
+fn remove(path: &Path) -> Result<(), StateError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(StateError::Io { doing: "remove", path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A rename is on the disk only when its folder is.
+fn synchronise(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+impl StateFile {
+    fn of(desired: &Desired, known: &BTreeSet<LinkName>) -> Self {
+        let entry = |(link, options): (&LinkName, &ClampOptions)| ClampEntry {
+            link: link.to_string(),
+            mtu: options.mtu.map(|mtu| u32::from(mtu.bytes())),
+            persist: options.persist,
+            any_link: options.any_link,
+        };
+        Self {
+            version: VERSION,
+            auto: desired.auto.map(|persist| AutoEntry { persist }),
+            clamps: desired.named.iter().map(entry).collect(),
+            known: known.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn checked(self) -> Result<Memory, String> {
+        if self.version != VERSION {
+            return Err(format!("its version is {}, not {VERSION}", self.version));
+        }
+        if self.clamps.len() > MAX_CLAMPS || self.known.len() > MAX_CLAMPS {
+            return Err(format!("it has more than {MAX_CLAMPS} entries"));
+        }
+        let mut memory = Memory::default();
+        memory.desired.auto = self.auto.map(|auto| auto.persist);
+        for entry in self.clamps {
+            let mtu = entry.mtu.map(PathMtu::new).transpose().map_err(|error| error.to_string())?;
+            let options = ClampOptions { mtu, persist: entry.persist, any_link: entry.any_link };
+            memory.desired.named.insert(link(&entry.link)?, options);
+        }
+        memory.known = self.known.iter().map(|name| link(name)).collect::<Result<_, _>>()?;
+        Ok(memory)
+    }
+}
+
+fn link(text: &str) -> Result<LinkName, String> {
+    LinkName::parse(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests;

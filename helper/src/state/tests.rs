@@ -1,0 +1,135 @@
+//! State files, honest and hostile.
+#![allow(clippy::unwrap_used)]
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use tempfile::TempDir;
+
+use super::*;
+
+struct Folders(TempDir, Places);
+
+fn folders() -> Folders {
+    let root = TempDir::new().unwrap();
+    let places = Places { runtime: root.path().join("run"), persistent: root.path().join("lib") };
+    fs::create_dir(&places.runtime).unwrap();
+    fs::create_dir(&places.persistent).unwrap();
+    Folders(root, places)
+}
+
+fn desired() -> Desired {
+    let kept = ClampOptions { mtu: Some(PathMtu::new(1300).unwrap()), persist: true, any_link: true };
+    let named =
+        [(LinkName::parse("wg0").unwrap(), kept), (LinkName::parse("wg1").unwrap(), ClampOptions::default())].into();
+    Desired { auto: Some(false), named }
+}
+
+fn known() -> BTreeSet<LinkName> {
+    [LinkName::parse("tun0").unwrap()].into()
+}
+
+#[test]
+fn what_is_desired_survives_a_restart() {
+    let Folders(_root, places) = folders();
+    places.remember(&desired(), &known()).unwrap();
+    let (memory, errors) = places.recall();
+    assert_eq!(memory, Memory { desired: desired(), known: known() });
+    assert!(errors.is_empty());
+}
+
+#[test]
+fn only_what_is_kept_survives_a_reboot() {
+    let Folders(_root, places) = folders();
+    places.remember(&desired(), &known()).unwrap();
+    places.persist(&desired()).unwrap();
+    places.forget().unwrap();
+    let (memory, errors) = places.recall();
+    assert_eq!(memory, Memory { desired: desired().persisted(), known: BTreeSet::new() });
+    assert!(errors.is_empty());
+}
+
+#[test]
+fn wanting_nothing_leaves_no_file() {
+    let Folders(_root, places) = folders();
+    places.persist(&desired()).unwrap();
+    places.persist(&Desired::default()).unwrap();
+    places.forget().unwrap();
+    assert!(fs::read_dir(&places.persistent).unwrap().next().is_none());
+    assert_eq!(places.recall().0, Memory::default());
+}
+
+#[test]
+fn a_broken_runtime_file_is_reported_and_the_persistent_one_read() {
+    let Folders(_root, places) = folders();
+    places.persist(&desired()).unwrap();
+    fs::write(places.runtime.join(FILE), "{").unwrap();
+    let (memory, errors) = places.recall();
+    assert_eq!(memory.desired, desired().persisted());
+    assert!(matches!(errors[..], [StateError::Malformed { .. }]), "{errors:?}");
+}
+
+#[test]
+fn hostile_contents_are_refused() {
+    let Folders(_root, places) = folders();
+    let many = vec!["\"wg0\""; MAX_CLAMPS + 1].join(",");
+    let texts = [
+        String::new(),
+        "null".to_owned(),
+        r#"{"version":2,"auto":null,"clamps":[],"known":[]}"#.to_owned(),
+        r#"{"version":1,"auto":null,"clamps":[],"known":["a\nb"]}"#.to_owned(),
+        r#"{"version":1,"auto":null,"clamps":[],"known":[],"more":1}"#.to_owned(),
+        r#"{"version":1,"auto":null,"clamps":[{"link":"wg0","mtu":1,"persist":true,"any-link":false}],"known":[]}"#
+            .to_owned(),
+        r#"{"version":1,"auto":null,"clamps":[{"link":"*","mtu":null,"persist":true,"any-link":false}],"known":[]}"#
+            .to_owned(),
+        format!(r#"{{"version":1,"auto":null,"clamps":[],"known":[{many}]}}"#),
+        "[".repeat(50_000),
+        "\u{0}".repeat(200_000),
+    ];
+    for text in texts {
+        fs::write(places.runtime.join(FILE), &text).unwrap();
+        let (memory, errors) = places.recall();
+        assert_eq!(memory, Memory::default());
+        assert!(matches!(errors[..], [StateError::Malformed { .. }]), "{errors:?}");
+    }
+}
+
+#[test]
+fn a_symbolic_link_a_fifo_and_a_file_that_others_write_are_not_read() {
+    let Folders(root, places) = folders();
+    let file = places.runtime.join(FILE);
+    places.persist(&desired()).unwrap();
+    symlink(places.persistent.join(FILE), &file).unwrap();
+    assert!(matches!(read(&file), Err(StateError::Io { .. })));
+    fs::remove_file(&file).unwrap();
+    mkfifo(&file, Mode::S_IRWXU).unwrap();
+    assert!(matches!(read(&file), Err(StateError::Malformed { .. })));
+    fs::remove_file(&file).unwrap();
+    places.remember(&desired(), &known()).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    assert!(matches!(read(&file), Err(StateError::Malformed { .. })));
+    drop(root);
+}
+
+#[test]
+fn a_symbolic_link_is_replaced_and_not_written_through() {
+    let Folders(root, places) = folders();
+    let victim = root.path().join("victim");
+    fs::write(&victim, "precious").unwrap();
+    for name in [FILE.to_owned(), format!(".{FILE}.new")] {
+        symlink(&victim, places.runtime.join(name)).unwrap();
+    }
+    places.remember(&desired(), &known()).unwrap();
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+    assert_eq!(places.recall().0.desired, desired());
+}
+
+#[test]
+fn a_folder_that_is_missing_is_an_error_and_nothing_else() {
+    let places = Places { runtime: "/nonexistent/run".into(), persistent: "/nonexistent/lib".into() };
+    assert!(places.remember(&desired(), &known()).is_err());
+    assert_eq!(places.recall().0, Memory::default());
+    assert!(places.forget().is_ok());
+}
