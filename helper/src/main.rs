@@ -1,3 +1,9 @@
-//! The helper daemon of airpods.
+//! The helper daemon of airpods; see the library.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    airpods_helper::cli::main()
+}

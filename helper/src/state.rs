@@ -5,9 +5,9 @@
 //! fifo, a huge or a broken file is an error to be logged and ignored, never a reason not to start.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use airpods_dbus::{ClampOptions, LinkName, PathMtu, names::MAX_CLAMPS};
@@ -97,6 +97,21 @@ struct ClampEntry {
 }
 
 impl Places {
+    /// Makes the folders, for the helper's user alone, while the process is still root; where a service manager starts
+    /// the helper it has made them already.
+    ///
+    /// # Errors
+    /// [`StateError::Io`], also if a folder is there and belongs to somebody else.
+    pub fn make_for(&self, uid: u32, gid: u32) -> Result<(), StateError> {
+        [&self.runtime, &self.persistent].into_iter().try_for_each(|folder| {
+            make_folder(folder, uid, gid).map_err(|source| StateError::Io {
+                doing: "make",
+                path: folder.clone(),
+                source,
+            })
+        })
+    }
+
     /// What is remembered: the runtime file's content, or else the persistent file's. What was wrong with a file
     /// that is there is returned beside it.
     #[must_use]
@@ -135,6 +150,22 @@ impl Places {
     pub fn forget(&self) -> Result<(), StateError> {
         remove(&self.runtime.join(FILE))
     }
+}
+
+fn make_folder(folder: &Path, uid: u32, gid: u32) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    // Held by a descriptor that follows no link, so that what is checked is what is changed.
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let opened = OpenOptions::new().read(true).custom_flags(flags.bits()).open(folder)?;
+    let owner = opened.metadata()?.uid();
+    if owner != 0 && owner != uid {
+        return Err(io::Error::other(format!("it belongs to user {owner}")));
+    }
+    opened.set_permissions(Permissions::from_mode(0o700))?;
+    std::os::unix::fs::fchown(&opened, Some(uid), Some(gid))
 }
 
 fn read(path: &Path) -> Result<Option<Memory>, StateError> {

@@ -3,6 +3,7 @@
 //! `clamp` decides; what is here reads and does. The real kernel is `netlink::Netlink`, its twin for
 //! tests is `simulated::Simulated`.
 
+pub mod absent;
 mod error;
 pub mod netlink;
 pub mod simulated;

@@ -1,7 +1,7 @@
 //! State files, honest and hostile.
 #![allow(clippy::unwrap_used)]
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -132,4 +132,24 @@ fn a_folder_that_is_missing_is_an_error_and_nothing_else() {
     assert!(places.remember(&desired(), &known()).is_err());
     assert_eq!(places.recall().0, Memory::default());
     assert!(places.forget().is_ok());
+}
+
+#[test]
+fn folders_are_made_for_the_helper_alone_and_again_without_harm() {
+    let root = TempDir::new().unwrap();
+    let places = Places { runtime: root.path().join("run"), persistent: root.path().join("lib") };
+    let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+    for _ in 0..2 {
+        places.make_for(uid, gid).unwrap();
+        assert_eq!(fs::metadata(&places.runtime).unwrap().mode() & 0o777, 0o700);
+    }
+}
+
+#[test]
+fn a_symbolic_link_in_the_place_of_a_folder_is_refused() {
+    let root = TempDir::new().unwrap();
+    let places = Places { runtime: root.path().join("run"), persistent: root.path().join("lib") };
+    symlink(root.path(), &places.runtime).unwrap();
+    let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+    assert!(places.make_for(uid, gid).is_err());
 }

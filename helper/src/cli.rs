@@ -1,0 +1,216 @@
+//! The command line, the way down from root, and what the process tells whoever started it.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use airpods_dbus::names::HELPER_USER;
+use clap::Parser;
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::geteuid;
+use zbus::connection::Builder;
+use zruntime::SharedRuntime;
+use zruntime::signal::{Signal, Signals};
+
+use crate::authority::Polkit;
+use crate::bus::BusError;
+use crate::daemon::{Daemon, DaemonError, Ending};
+use crate::kernel::absent::Absent;
+use crate::kernel::netlink::Netlink;
+use crate::kernel::{Kernel, KernelError};
+use crate::log::{Line, Log};
+use crate::privilege::{self, Ids, PrivilegeError};
+use crate::state::{Places, StateError};
+
+/// How long the helper stays on the bus while nothing is clamped and nobody calls.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  stopped, or left because nothing was clamped
+   1  failed
+   2  wrong usage
+  10  refused to run with more rights than CAP_NET_ADMIN
+  11  CAP_NET_ADMIN is missing, or not valid for this network namespace
+  12  the user `airpods-helper` is missing, or the helper was started as somebody else
+  13  there is no system bus, or it does not let the helper in
+  14  another helper is running
+  15  the connection to the bus was lost
+  16  the kernel cannot be watched";
+
+/// Keeps the nftables table `inet airpods` as callers on the system bus ask for, as far as polkit allows it.
+///
+/// The service manager or the bus starts it. It needs to be started as root, or as its own user with CAP_NET_ADMIN; it
+/// keeps CAP_NET_ADMIN and nothing else.
+#[derive(Parser)]
+#[command(name = "airpods-helper", version, after_help = EXIT_CODES)]
+struct Arguments {}
+
+/// Why the process ends, in the number that whoever started it sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Exit {
+    Failed = 1,
+    TooManyRights = 10,
+    NotPermitted = 11,
+    WrongUser = 12,
+    NoBus = 13,
+    NameTaken = 14,
+    BusLost = 15,
+    Kernel = 16,
+}
+
+/// Why the helper does not run, or no longer.
+#[derive(Debug, thiserror::Error)]
+enum HelperError {
+    #[error(transparent)]
+    Privilege(#[from] PrivilegeError),
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    #[error("cannot open the kernel: {0}")]
+    Kernel(#[from] KernelError),
+    #[error("cannot start the runtime: {0}")]
+    Runtime(#[from] std::io::Error),
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// Runs the helper.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Arguments {} = Arguments::parse();
+    let log = Log::open();
+    match run(&log) {
+        Ok(ending) => {
+            log.write(Line::info("ended").with("cause", if ending == Ending::Unused { "unused" } else { "stopped" }));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let exit = error.exit();
+            let line = Line::error("failed").with("cause", &error).with("exit", exit as u8);
+            log.write(match error.hint() {
+                Some(hint) => line.with("hint", hint),
+                None => line,
+            });
+            ExitCode::from(exit as u8)
+        }
+    }
+}
+
+fn run(log: &Log) -> Result<Ending, HelperError> {
+    umask(Mode::S_IRWXG | Mode::S_IRWXO);
+    let places = Places::of_the_system();
+    give_up_root(&places)?;
+    let kernel = open_kernel(log)?;
+    let runtime = SharedRuntime::new()?;
+    // Taken over before the name is: a signal that comes early is not lost.
+    let mut signals = Signals::new(&runtime, [Signal::Terminate, Signal::Interrupt])?;
+    let stop = async move {
+        // If signals cannot be waited for any more, stopping is all that is left to do.
+        drop(signals.recv().await);
+    };
+    let is_managed = std::env::var_os("RUNTIME_DIRECTORY").is_some();
+    let (runs, log) = (runtime.clone(), log.clone());
+    let daemon = Daemon { runtime: runtime.clone(), kernel, places, log, patience: PATIENCE, is_managed };
+    let polkit = |connection: &zbus::Connection| -> Box<dyn crate::authority::Authority> {
+        Box::new(Polkit::over(connection.clone(), runtime.clone()))
+    };
+    Ok(runs.block_on(daemon.run(Builder::system(), polkit, stop))?)
+}
+
+/// From here on the process is the helper's user with one capability, for good.
+fn give_up_root(places: &Places) -> Result<(), HelperError> {
+    let helper = Ids::of(HELPER_USER)?;
+    if geteuid().is_root() {
+        places.make_for(helper.uid, helper.gid)?;
+    }
+    Ok(privilege::confine(helper)?)
+}
+
+fn open_kernel(log: &Log) -> Result<Box<dyn Kernel>, HelperError> {
+    match Netlink::open() {
+        Ok(netlink) => Ok(Box::new(netlink)),
+        Err(KernelError::Unsupported { piece }) => {
+            log.write(Line::error("kernel-unsupported").with("missing", &piece));
+            Ok(Box::new(Absent { piece }))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl HelperError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Privilege(error) => match error {
+                PrivilegeError::TooMany(_) | PrivilegeError::Threads(_) => Exit::TooManyRights,
+                PrivilegeError::TooFew(_) | PrivilegeError::Refused { .. } => Exit::NotPermitted,
+                PrivilegeError::NoUser(_) | PrivilegeError::UserIsRoot(_) | PrivilegeError::WrongUser(_) => {
+                    Exit::WrongUser
+                }
+                PrivilegeError::Unreadable(_) => Exit::Failed,
+            },
+            Self::Daemon(error) => match error {
+                DaemonError::Bus(BusError::Unreachable(_) | BusError::NameRefused(_)) => Exit::NoBus,
+                DaemonError::Bus(BusError::NameTaken) => Exit::NameTaken,
+                DaemonError::BusLost => Exit::BusLost,
+                DaemonError::Watch(KernelError::NotPermitted) => Exit::NotPermitted,
+                DaemonError::Watch(_) | DaemonError::Wait(_) => Exit::Kernel,
+            },
+            Self::Kernel(KernelError::NotPermitted) => Exit::NotPermitted,
+            Self::Kernel(_) => Exit::Kernel,
+            Self::Runtime(_) | Self::State(_) => Exit::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self.exit() {
+            Exit::TooManyRights => Some("the unit needs CapabilityBoundingSet=CAP_NET_ADMIN and NoNewPrivileges=yes"),
+            Exit::NotPermitted => Some("in a container it needs CAP_NET_ADMIN over its own network namespace"),
+            Exit::WrongUser => {
+                Some("make the user with `systemd-sysusers`, and let the bus or systemd start the helper")
+            }
+            Exit::NoBus => Some("is dbus-daemon running, and the bus policy of airpods installed?"),
+            Exit::NameTaken => Some("one helper is enough"),
+            Exit::Failed | Exit::BusLost | Exit::Kernel => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn there_is_no_argument_that_could_weaken_anything() {
+        let command = Arguments::command();
+        assert_eq!(command.get_arguments().count(), 0, "clap's own --help and --version aside");
+        assert!(!command.has_subcommands());
+    }
+
+    #[test]
+    fn every_exit_code_is_documented() {
+        for exit in [
+            Exit::Failed,
+            Exit::TooManyRights,
+            Exit::NotPermitted,
+            Exit::WrongUser,
+            Exit::NoBus,
+            Exit::NameTaken,
+            Exit::BusLost,
+            Exit::Kernel,
+        ] {
+            let number = format!("{:>4}  ", exit as u8);
+            assert!(EXIT_CODES.lines().any(|line| line.starts_with(&number)), "{exit:?}");
+        }
+    }
+
+    #[test]
+    fn rights_decide_the_exit_code() {
+        let exit = |error: PrivilegeError| HelperError::from(error).exit();
+        assert_eq!(exit(PrivilegeError::TooMany("the bounding set")), Exit::TooManyRights);
+        assert_eq!(exit(PrivilegeError::TooFew("effective")), Exit::NotPermitted);
+        assert_eq!(exit(PrivilegeError::NoUser(HELPER_USER.to_owned())), Exit::WrongUser);
+    }
+}

@@ -1,0 +1,41 @@
+//! A kernel that lacks what the helper works with: it answers every question with what is missing.
+
+use airpods_dbus::Features;
+
+use super::{Held, Kernel, KernelError, Link, Ruleset, Watch};
+
+/// The kernel without the piece named. The helper serves it all the same, so that callers are told what is missing
+/// instead of seeing a helper that does not start.
+#[derive(Clone, Debug)]
+pub struct Absent {
+    /// The missing piece, such as `nf_tables`.
+    pub piece: String,
+}
+
+impl Absent {
+    fn error(&self) -> KernelError {
+        KernelError::Unsupported { piece: self.piece.clone() }
+    }
+}
+
+impl Kernel for Absent {
+    fn links(&mut self) -> Result<Vec<Link>, KernelError> {
+        Err(self.error())
+    }
+
+    fn apply(&mut self, _wanted: &Ruleset) -> Result<Option<Held>, KernelError> {
+        Err(self.error())
+    }
+
+    fn held(&mut self) -> Result<Option<Held>, KernelError> {
+        Err(self.error())
+    }
+
+    fn features(&mut self) -> Features {
+        Features::default()
+    }
+
+    fn watch(&mut self) -> Result<Box<dyn Watch>, KernelError> {
+        Err(self.error())
+    }
+}
