@@ -44,8 +44,10 @@ pub(super) fn connect(host: &Sandbox, gateway: &Seat, link: &str) -> Result<(Car
 }
 
 fn start(host: &Sandbox, place: &dyn Place, link: &str) -> Result<Background> {
-    let mut program =
-        Background::start(place.command("wireguard-go").args(["-f", link]), &host.log_path(&format!("tunnel-{link}")))?;
+    let mut command = place.command("wireguard-go");
+    // Said so, it does not print a page about the kernel's WireGuard first.
+    command.args(["-f", link]).env("WG_PROCESS_FOREGROUND", "1");
+    let mut program = Background::start(&mut command, &host.log_path(&format!("tunnel-{link}")))?;
     // `wg` finds wireguard-go by this socket; the link is there before it.
     let socket = host.path(&format!("/run/wireguard/{link}.sock"));
     program.until(&format!("wireguard-go on {link}"), Duration::from_secs(5), || socket.exists())?;
