@@ -15,6 +15,7 @@ libmnl-dev       netlink, which the helper is linked with'
 lab='
 podman           runs the containers
 crun             runs them for podman
+catatonit        holds the network of a pod
 netavark         their bridge networks
 aardvark-dns     their names
 slirp4netns      rootless networks, the default of podman 4
