@@ -7,11 +7,12 @@ use airpods_dbus::names::HELPER_USER;
 use clap::Parser;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::geteuid;
+use zbus::Connection;
 use zbus::connection::Builder;
 use zruntime::SharedRuntime;
 use zruntime::signal::{Signal, Signals};
 
-use crate::authority::Polkit;
+use crate::authority::{Authority, Polkit};
 use crate::bus::BusError;
 use crate::daemon::{Daemon, DaemonError, Ending};
 use crate::kernel::absent::Absent;
@@ -101,7 +102,13 @@ fn run(log: &Log) -> Result<Ending, HelperError> {
     let places = Places::of_the_system();
     give_up_root(&places)?;
     let kernel = open_kernel(log)?;
-    let runtime = SharedRuntime::new()?;
+    // zruntime's own `block_on`: zbus finds its runtime there and needs no thread of its own, whichever features the
+    // rest of the workspace switches on in zbus.
+    zruntime::block_on(serve(kernel, places, log.clone()))
+}
+
+async fn serve(kernel: Box<dyn Kernel>, places: Places, log: Log) -> Result<Ending, HelperError> {
+    let runtime = SharedRuntime::current()?;
     // Taken over before the name is: a signal that comes early is not lost.
     let mut signals = Signals::new(&runtime, [Signal::Terminate, Signal::Interrupt])?;
     let stop = async move {
@@ -109,12 +116,10 @@ fn run(log: &Log) -> Result<Ending, HelperError> {
         drop(signals.recv().await);
     };
     let is_managed = std::env::var_os("RUNTIME_DIRECTORY").is_some();
-    let (runs, log) = (runtime.clone(), log.clone());
     let daemon = Daemon { runtime: runtime.clone(), kernel, places, log, patience: PATIENCE, is_managed };
-    let polkit = |connection: &zbus::Connection| -> Box<dyn crate::authority::Authority> {
-        Box::new(Polkit::over(connection.clone(), runtime.clone()))
-    };
-    Ok(runs.block_on(daemon.run(Builder::system(), polkit, stop))?)
+    let polkit =
+        |connection: &Connection| -> Box<dyn Authority> { Box::new(Polkit::over(connection.clone(), runtime)) };
+    Ok(daemon.run(Builder::system(), polkit, stop).await?)
 }
 
 /// From here on the process is the helper's user with one capability, for good.

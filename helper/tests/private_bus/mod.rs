@@ -266,10 +266,12 @@ fn run(
     let (kernel, authority, address) = (Box::new(kernel.clone()), Box::new(authority.clone()), bus.address());
     let (log, places, asked) = (log.clone(), places.clone(), Arc::clone(&stop));
     let thread = thread::spawn(move || {
-        let runtime = SharedRuntime::new().unwrap();
-        let daemon = Daemon { runtime: runtime.clone(), kernel, places, log, patience, is_managed: true };
         let asked = asked.listen();
-        runtime.block_on(daemon.run(Builder::address(address.as_str()), |_| authority, asked))
+        zruntime::block_on(async move {
+            let runtime = SharedRuntime::current().unwrap();
+            let daemon = Daemon { runtime, kernel, places, log, patience, is_managed: true };
+            daemon.run(Builder::address(address.as_str()), |_| authority, asked).await
+        })
     });
     (stop, thread)
 }
