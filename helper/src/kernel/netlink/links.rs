@@ -21,6 +21,9 @@ const SKIP_STATS: u32 = 1 << 3;
 /// `IFLA_TUN_TYPE` of `linux/if_link.h`, which neli does not name.
 const IFLA_TUN_TYPE: u16 = 3;
 
+/// `RTNH_F_DEAD` of `linux/rtnetlink.h`: the next hop's link is down.
+const RTNH_F_DEAD: u8 = 1;
+
 /// Bytes of `struct rtnexthop`.
 const RTNEXTHOP: usize = 8;
 
@@ -28,7 +31,8 @@ const RTNEXTHOP: usize = 8;
 pub(super) fn links(socket: &mut Socket) -> io::Result<Vec<Link>> {
     let links = socket.dump(&request(Rtm::Getlink, &all_links()?)?)??;
     let routes = socket.dump(&request(Rtm::Getroute, &all_routes()?)?)??;
-    let carrying: BTreeSet<i32> = routes.iter().flat_map(|(_, body)| carrying_links(body)).collect();
+    let routes: Vec<Rtmsg> = routes.iter().filter_map(|(_, body)| route(body)).collect();
+    let carrying = carrying_links(&routes);
     Ok(links.iter().filter_map(|(_, body)| link(body, &carrying)).collect())
 }
 
@@ -99,22 +103,35 @@ fn text(attribute: &Rtattr<impl neli::consts::rtnl::RtaType, Buffer>) -> Option<
     std::str::from_utf8(bytes.strip_suffix(&[0]).unwrap_or(bytes)).ok().map(str::to_owned)
 }
 
-/// The links that a route leaves through, by index.
+fn route(body: &[u8]) -> Option<Rtmsg> {
+    Rtmsg::from_bytes_with_input(&mut Cursor::new(body), body.len()).ok()
+}
+
+/// The links, by index, that a route leaves through.
 ///
-/// Routes that carry traffic to elsewhere count, also the one that an address brings for its own network (all there
-/// is on many a VPN). What only says something about the link itself does not: the table `local` (the host's own addresses
-/// and broadcast), other types than unicast, IPv6's link-local and multicast networks, and cached copies.
-fn carrying_links(body: &[u8]) -> Vec<i32> {
-    let Ok(message) = Rtmsg::from_bytes_with_input(&mut Cursor::new(body), body.len()) else { return Vec::new() };
-    let attributes = message.rtattrs().get_attr_handle();
-    let counts = message.rtm_type() == &Rtn::Unicast
-        && message.rtm_table() != &RtTable::Local
-        && message.rtm_flags().bits() & libc::RTM_F_CLONED == 0
-        && matches!(message.rtm_family(), RtAddrFamily::Inet | RtAddrFamily::Inet6)
-        && !attributes.get_attribute(Rta::Dst).is_some_and(|to| is_link_scope(to.payload().as_ref()));
-    if !counts {
-        return Vec::new();
-    }
+/// Routes that carry traffic to elsewhere count, also the one that an address brings for its own network (all there is
+/// on many a VPN). What only says something about the link or the host itself does not: the table `local`, other types
+/// than unicast, routes to the host's own addresses, IPv6's link-local and all multicast networks, and cached copies.
+fn carrying_links(routes: &[Rtmsg]) -> BTreeSet<i32> {
+    let own = |route: &&Rtmsg| route.rtm_type() == &Rtn::Local;
+    let own: BTreeSet<&[u8]> = routes.iter().filter(own).filter_map(destination).collect();
+    let carries = |route: &&Rtmsg| {
+        route.rtm_type() == &Rtn::Unicast
+            && route.rtm_table() != &RtTable::Local
+            && route.rtm_flags().bits() & libc::RTM_F_CLONED == 0
+            && matches!(route.rtm_family(), RtAddrFamily::Inet | RtAddrFamily::Inet6)
+            && !destination(route).is_some_and(|to| is_link_scope(to) || own.contains(to))
+    };
+    routes.iter().filter(carries).flat_map(leaves_through).collect()
+}
+
+/// Where a route leads; `None` for a default route.
+fn destination(route: &Rtmsg) -> Option<&[u8]> {
+    Some(route.rtattrs().iter().find(|attribute| attribute.rta_type() == &Rta::Dst)?.payload().as_ref())
+}
+
+fn leaves_through(route: &Rtmsg) -> Vec<i32> {
+    let attributes = route.rtattrs().get_attr_handle();
     let single: Result<i32, DeError> = attributes.get_attr_payload_as(Rta::Oif);
     let several = attributes.get_attribute(Rta::Multipath).map(|hops| next_hops(hops.payload().as_ref()));
     single.into_iter().chain(several.unwrap_or_default()).collect()
@@ -129,13 +146,18 @@ fn is_link_scope(destination: &[u8]) -> bool {
     }
 }
 
-/// The links of a route with several next hops: `struct rtnexthop` and attributes, again and again.
+/// The links of a route with several next hops that are alive: `struct rtnexthop` and attributes, again and again.
 fn next_hops(mut bytes: &[u8]) -> Vec<i32> {
     let mut links = Vec::new();
-    while let Some((&[low, high, _, _, a, b, c, d], _)) = bytes.split_first_chunk::<RTNEXTHOP>() {
-        links.push(i32::from_ne_bytes([a, b, c, d]));
+    while let Some((&[low, high, flags, _, a, b, c, d], _)) = bytes.split_first_chunk::<RTNEXTHOP>() {
+        if flags & RTNH_F_DEAD == 0 {
+            links.push(i32::from_ne_bytes([a, b, c, d]));
+        }
         let length = usize::from(u16::from_ne_bytes([low, high])).max(RTNEXTHOP);
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     links
 }
+
+#[cfg(test)]
+mod tests;

@@ -168,20 +168,23 @@ impl Kernel for Netlink {
     }
 
     fn apply(&mut self, wanted: &Ruleset) -> Result<Option<Held>, KernelError> {
-        let before = self.found()?;
         let owner = self.owner()?;
-        let change = change(before.as_ref(), wanted, owner);
-        if change == Change::Nothing {
-            return Ok(before.map(|found| found.held()));
+        let mut found = self.found()?;
+        for _ in 0..APPLY_ATTEMPTS {
+            let Some(batch) = encode(&change(found.as_ref(), wanted, owner), owner.is_some()) else {
+                return Ok(found.map(|found| found.held()));
+            };
+            let done = self.commit(&batch);
+            let now = self.found()?;
+            match done {
+                // Somebody came in between: what was to be done is not what has to be done.
+                Err(_) if !same_table(found.as_ref(), now.as_ref()) => {}
+                Err(refused) => return Err(refused),
+                Ok(()) => {}
+            }
+            found = now;
         }
-        if let Some(batch) = encode(&change, owner.is_some()) {
-            self.commit(&batch)?;
-        }
-        let after = self.found()?;
-        if super::table::plan::change(after.as_ref(), wanted, owner) != Change::Nothing {
-            return Err(KernelError::ReadBack);
-        }
-        Ok(after.map(|found| found.held()))
+        Err(KernelError::ReadBack)
     }
 
     fn held(&mut self) -> Result<Option<Held>, KernelError> {
@@ -199,6 +202,15 @@ impl Kernel for Netlink {
             Err(source) => Err(KernelError::Netlink { doing: "starting to watch for changes", source }),
         }
     }
+}
+
+/// How often a change is tried when the table turns out not to be what it was. Nobody can touch a table that we own.
+const APPLY_ATTEMPTS: u32 = 3;
+
+/// Whether a table is as it was, counters aside.
+fn same_table(before: Option<&Found>, after: Option<&Found>) -> bool {
+    let shape = |found: &Found| (found.flags, found.owner, found.ours.as_ref().map(|ours| ours.ruleset.clone()));
+    before.map(shape) == after.map(shape)
 }
 
 /// A message type of `nf_tables`.

@@ -138,7 +138,9 @@ impl Socket {
                 Received::Overrun => return Err(Errno::ENOBUFS.into()),
             }
         }
-        answers.into_iter().map(|answer| answer.ok_or_else(unanswered)).collect()
+        // Who may not ask at all gets one refusal for the whole datagram, on the first question.
+        let refusal = answers.first().cloned().flatten().filter(Result::is_err);
+        answers.into_iter().map(|answer| answer.or_else(|| refusal.clone()).ok_or_else(unanswered)).collect()
     }
 
     /// Asks for everything of a kind. Starts again if the kernel says that it changed meanwhile.

@@ -1,1 +1,132 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+use airpods_dbus::{ErrorKind, LinkName, PathMtu};
+use airpods_lab::{Netns, Place};
 
+use super::*;
+use crate::kernel::table::encode::encode_with_a_refused_end;
+
+fn ruleset(route: &[&str], fixed: &[&str]) -> Ruleset {
+    let name = |name: &&str| LinkName::parse(name).unwrap();
+    let mtu = PathMtu::new(1280).unwrap();
+    Ruleset { route: route.iter().map(name).collect(), fixed: fixed.iter().map(name).map(|link| (link, mtu)).collect() }
+}
+
+fn namespace() -> (Netns, Netlink) {
+    let net = Netns::new().unwrap();
+    let netlink = net.run(Netlink::open).unwrap();
+    (net, netlink)
+}
+
+#[test]
+fn a_refused_last_message_leaves_the_old_state_and_is_named() {
+    let (net, mut netlink) = namespace();
+    let before = ruleset(&["wg0"], &[]);
+    for change in [
+        Change::Create(ruleset(&["wg1"], &["wg2"])),
+        Change::Replace(ruleset(&["wg1"], &["wg2"])),
+        Change::Elements { remove: ruleset(&["wg0"], &[]), add: ruleset(&["wg9"], &[]) },
+    ] {
+        netlink.apply(&Ruleset::default()).unwrap();
+        if !matches!(change, Change::Create(_)) {
+            netlink.apply(&before).unwrap();
+        }
+        let listed = net.sh("nft -a list ruleset").unwrap();
+        let batch = encode_with_a_refused_end(&change, true).unwrap();
+        let refusal = netlink.commit(&batch).unwrap_err();
+        assert_eq!(net.sh("nft -a list ruleset").unwrap(), listed, "{change:?}");
+        assert_eq!(
+            refusal.to_string(),
+            "the kernel refused the rules at `deleting a chain that is not there`: No such file or directory (os error 2)"
+        );
+        assert_eq!(airpods_dbus::Error::from(refusal).kind(), ErrorKind::ApplyFailed);
+    }
+}
+
+#[test]
+fn what_the_kernel_lacks_is_named() {
+    let batch = encode(&Change::Create(ruleset(&["wg0"], &[])), true).unwrap();
+    let (rule, elements) = (batch.step(7).unwrap(), batch.step(4).unwrap());
+    assert!(rule.what.contains("rt mtu") && elements.what.contains("elements"), "{batch:?}");
+    let lacking = refusal::of_batch(&batch, rule.sequence, Errno::ENOENT);
+    assert_eq!(lacking.to_string(), format!("this kernel has no nf_tables support for the {}", rule.what));
+    assert!(matches!(refusal::of_batch(&batch, elements.sequence, Errno::ENOENT), KernelError::Refused { .. }));
+    assert!(
+        matches!(refusal::of_batch(&batch, 0, Errno::EOPNOTSUPP), KernelError::Unsupported { piece } if piece.starts_with("nf_tables"))
+    );
+    assert!(matches!(refusal::of_question(Errno::EINVAL), KernelError::Unsupported { .. }));
+}
+
+#[test]
+fn where_there_is_no_owner_flag_a_plain_table_does() {
+    let (net, mut netlink) = namespace();
+    netlink.owner = Some(false);
+    let held = netlink.apply(&ruleset(&["wg0"], &[])).unwrap().unwrap();
+    assert!(!held.owned && !held.text.contains("owner"));
+    assert!(!net.sh("nft list table inet airpods").unwrap().contains("owner"));
+    assert_eq!(netlink.apply(&ruleset(&["wg0", "wg1"], &[])).unwrap().unwrap().ruleset, ruleset(&["wg0", "wg1"], &[]));
+    // Others can remove it then, and it comes back.
+    net.nft("flush ruleset").unwrap();
+    assert_eq!(netlink.apply(&ruleset(&["wg0"], &[])).unwrap().unwrap().ruleset, ruleset(&["wg0"], &[]));
+}
+
+#[test]
+fn asking_for_the_owner_flag_makes_nothing() {
+    let (net, mut netlink) = namespace();
+    let mut watch = net.run(|| Netlink::open().unwrap().watch().unwrap());
+    assert!(netlink.features().owner);
+    assert_eq!(net.sh("nft list ruleset").unwrap(), "");
+    assert_eq!(watch.drain().unwrap(), []);
+}
+
+#[test]
+fn answers_that_nobody_waited_for_do_not_confuse_the_next_question() {
+    let (_net, mut netlink) = namespace();
+    let (wanted, other) = (ruleset(&["wg0"], &["wg1"]), ruleset(&["wg2"], &["wg3"]));
+    netlink.apply(&wanted).unwrap();
+    for _ in 0..50 {
+        // Sent, and every answer left in the queue.
+        let stale = encode(&Change::Replace(wanted.clone()), true).unwrap();
+        netlink.rules.send([stale.bytes()]).unwrap();
+        netlink.rules.send([stale.rehearsal()]).unwrap();
+    }
+    assert_eq!(netlink.held().unwrap().unwrap().ruleset, wanted);
+    assert_eq!(netlink.apply(&other).unwrap().unwrap().ruleset, other);
+}
+
+#[test]
+fn acknowledgements_that_got_lost_are_no_failure() {
+    let (_net, mut netlink) = namespace();
+    // Room for two or three answers only; the kernel rounds up to its smallest buffer.
+    nix::sys::socket::setsockopt(&netlink.rules, nix::sys::socket::sockopt::RcvBuf, &1).unwrap();
+    let batch = encode(&Change::Create(ruleset(&["wg0"], &["wg1"])), true).unwrap();
+    netlink.rules.send([batch.bytes()]).unwrap();
+    let mut lost = false;
+    loop {
+        match netlink.rules.receive().unwrap() {
+            Received::Overrun => lost = true,
+            Received::Datagram(_) => {}
+            Received::Nothing => break,
+        }
+    }
+    assert!(lost, "the premise: answers get lost");
+    netlink.commit(&encode(&Change::Replace(ruleset(&["wg2"], &["wg3"])), true).unwrap()).unwrap();
+    nix::sys::socket::setsockopt(&netlink.rules, nix::sys::socket::sockopt::RcvBuf, &(1 << 17)).unwrap();
+    assert_eq!(netlink.held().unwrap().unwrap().ruleset, ruleset(&["wg2"], &["wg3"]));
+}
+
+/// An orphan: a table with the flags owner and persist (Linux 6.9) whose owner is gone. nft 1.0 cannot make one.
+#[test]
+fn an_orphaned_table_is_taken_over() {
+    const PERSIST: u32 = 4;
+    let (net, mut netlink) = namespace();
+    let flags = crate::kernel::table::encode::OWNER | PERSIST;
+    let orphaned = net.run(move || {
+        let mut owner = Netlink::open().unwrap();
+        let probe = crate::kernel::table::encode::table_with_flags(flags);
+        owner.transact(&probe, probe.bytes()).unwrap()
+    });
+    assert_eq!(orphaned, None, "the premise: this kernel knows the flag persist");
+    let found = netlink.found().unwrap().unwrap();
+    assert_eq!((found.owner, found.ours), (None, None));
+    assert!(netlink.apply(&ruleset(&["wg0"], &[])).unwrap().unwrap().owned);
+}

@@ -86,6 +86,10 @@ impl Batch {
 /// `owner` says whether a new table is to carry the owner flag.
 #[must_use]
 pub fn encode(change: &Change, owner: bool) -> Option<Batch> {
+    written(change, owner).map(Writer::finish)
+}
+
+fn written(change: &Change, owner: bool) -> Option<Writer> {
     let mut writer = Writer::new(NAME);
     match change {
         Change::Nothing => return None,
@@ -94,22 +98,38 @@ pub fn encode(change: &Change, owner: bool) -> Option<Batch> {
             writer.elements(remove, MsgType::Del);
             writer.elements(add, MsgType::Add);
         }
+        Change::Create(ruleset) => writer.create(ruleset, owner),
         Change::Replace(ruleset) => {
-            // Adding without flags does nothing to a table that is there, and gives the deletion something if none is.
-            writer.add_table(None);
             writer.delete_table();
-            writer.add_table(Some(if owner { OWNER } else { 0 }));
-            writer.content(ruleset);
+            writer.create(ruleset, owner);
         }
     }
+    Some(writer)
+}
+
+/// Like [`encode`], with a last message that no kernel accepts: a chain is deleted that is not there.
+#[cfg(test)]
+pub(in crate::kernel) fn encode_with_a_refused_end(change: &Change, owner: bool) -> Option<Batch> {
+    let mut writer = written(change, owner)?;
+    writer.batch.add(&nftnl::Chain::new(c"nowhere", &writer.table), MsgType::Del);
+    writer.steps.push(("deleting a chain that is not there".to_owned(), false));
     Some(writer.finish())
+}
+
+/// The batch that makes an empty table with flags of the test's choice.
+#[cfg(test)]
+pub(in crate::kernel) fn table_with_flags(flags: u32) -> Batch {
+    let mut writer = Writer::new(NAME);
+    writer.batch.add(&TableMessage { name: &writer.name, flags: Some(flags) }, MsgType::Add);
+    writer.steps.push(("table".to_owned(), true));
+    writer.finish()
 }
 
 /// The batch that makes a table of another name with the owner flag, for a rehearsal only.
 #[must_use]
 pub(in crate::kernel) fn owner_probe() -> Batch {
     let mut writer = Writer::new("airpods_probe");
-    writer.add_table(Some(OWNER));
+    writer.add_table(true);
     writer.finish()
 }
 
@@ -128,20 +148,20 @@ impl Writer {
         Self { name, table, batch: nftnl::Batch::new(), steps: Vec::new() }
     }
 
-    fn add_table(&mut self, flags: Option<u32>) {
-        let message = TableMessage { name: &self.name, flags };
+    fn add_table(&mut self, owner: bool) {
+        let message = TableMessage { name: &self.name, flags: Some(if owner { OWNER } else { 0 }) };
         self.batch.add(&message, MsgType::Add);
-        let what = if flags == Some(OWNER) { "table with flags owner" } else { "table" };
-        self.steps.push((what.to_owned(), true));
+        self.steps.push((if owner { "table with flags owner" } else { "table" }.to_owned(), true));
     }
 
     fn delete_table(&mut self) {
         let message = TableMessage { name: &self.name, flags: None };
         self.batch.add(&message, MsgType::Del);
-        self.steps.push(("deleting the old table".to_owned(), false));
+        self.steps.push(("old table".to_owned(), false));
     }
 
-    fn content(&mut self, ruleset: &Ruleset) {
+    fn create(&mut self, ruleset: &Ruleset, owner: bool) {
+        self.add_table(owner);
         let layout = Layout::of(ruleset);
         for &set in layout.sets {
             self.batch.add(&nft_set(&self.table, set), MsgType::Add);

@@ -69,7 +69,7 @@ impl nftnl::expr::Expression for Raw<'_> {
 pub(super) struct TableMessage<'a> {
     /// The table's name.
     pub(super) name: &'a CStr,
-    /// Its flags; with `None` the message leaves those of an existing table alone.
+    /// Its flags, if the message is to say any.
     pub(super) flags: Option<u32>,
 }
 

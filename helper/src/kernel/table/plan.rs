@@ -19,6 +19,8 @@ pub enum Change {
         /// Elements to put in.
         add: Ruleset,
     },
+    /// The table is made, where there is none.
+    Create(Ruleset),
     /// Whatever is there goes, and the whole table is made anew.
     Replace(Ruleset),
 }
@@ -28,7 +30,7 @@ pub enum Change {
 #[must_use]
 pub fn change(found: Option<&Found>, wanted: &Ruleset, owner: Option<u32>) -> Change {
     let Some(found) = found else {
-        return if wanted.is_empty() { Change::Nothing } else { Change::Replace(wanted.clone()) };
+        return if wanted.is_empty() { Change::Nothing } else { Change::Create(wanted.clone()) };
     };
     if wanted.is_empty() {
         return Change::Delete;
@@ -112,9 +114,10 @@ mod tests {
     #[test]
     fn a_table_of_another_structure_or_of_somebody_else_is_replaced() {
         let wanted = ruleset(&["wg0"], &[("wg1", 1300)]);
-        for found in [None, Some(ours(ruleset(&["wg0"], &[]))), Some(Found { owner: None, flags: 0, ours: None })] {
-            assert_eq!(change(found.as_ref(), &wanted, Some(7)), Change::Replace(wanted.clone()));
+        for found in [ours(ruleset(&["wg0"], &[])), Found { owner: None, flags: 0, ours: None }] {
+            assert_eq!(change(Some(&found), &wanted, Some(7)), Change::Replace(wanted.clone()));
         }
+        assert_eq!(change(None, &wanted, Some(7)), Change::Create(wanted.clone()));
     }
 
     #[test]

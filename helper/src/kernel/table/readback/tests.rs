@@ -1,1 +1,134 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+use super::*;
 
+/// A small generator (xorshift64) that makes the same numbers in each run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % u64::try_from(bound).unwrap()).unwrap()
+    }
+
+    fn bytes(&mut self) -> Vec<u8> {
+        (0..self.below(200)).map(|_| self.next().to_le_bytes()[0]).collect()
+    }
+}
+
+/// An attribute, padded.
+fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::from(u16::try_from(value.len() + 4).unwrap().to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+fn be(value: u32) -> [u8; 4] {
+    value.to_be_bytes()
+}
+
+/// The kernel's answer about elements of a set.
+fn elements_of(set: &str, elements: &[(&[u8], Option<u16>)]) -> Vec<u8> {
+    let list: Vec<u8> = elements
+        .iter()
+        .flat_map(|(key, value)| {
+            let key = attribute(nfta::SET_ELEM_KEY, &attribute(nfta::DATA_VALUE, key));
+            let value =
+                value.map(|mss| attribute(nfta::SET_ELEM_DATA, &attribute(nfta::DATA_VALUE, &mss.to_be_bytes())));
+            attribute(1, &[key, value.unwrap_or_default()].concat())
+        })
+        .collect();
+    let name = attribute(nfta::SET_ELEM_LIST_SET, format!("{set}\0").as_bytes());
+    [vec![0; NFGENMSG], name, attribute(nfta::SET_ELEM_LIST_ELEMENTS, &list)].concat()
+}
+
+fn read_elements(answers: &[Vec<u8>]) -> Option<Ruleset> {
+    elements(&Answers { elements: answers.to_vec(), ..Answers::default() })
+}
+
+const WG0: &[u8] = b"wg0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
+#[test]
+fn elements_become_links_and_path_mtus() {
+    let answers = [
+        elements_of("links", &[(b"wg1.5\0\0\0\0\0\0\0\0\0\0\0", None)]),
+        elements_of("mss4", &[(WG0, Some(1240))]),
+        elements_of("mss6", &[(WG0, Some(1220))]),
+    ];
+    let ruleset = read_elements(&answers).unwrap();
+    assert_eq!(ruleset.route.iter().map(LinkName::as_str).collect::<Vec<_>>(), ["wg1.5"]);
+    assert_eq!(ruleset.fixed[&LinkName::parse("wg0").unwrap()].bytes(), 1280);
+}
+
+#[test]
+fn maps_that_disagree_and_keys_that_are_no_links_are_not_ours() {
+    let alone = [elements_of("mss4", &[(WG0, Some(1240))])];
+    assert_eq!(read_elements(&alone), None);
+    let apart = [elements_of("mss4", &[(WG0, Some(1240))]), elements_of("mss6", &[(WG0, Some(1240))])];
+    assert_eq!(read_elements(&apart), None);
+    let keys: [&[u8]; 6] = [
+        b"",
+        b"wg0",
+        b"wg0\0x\0\0\0\0\0\0\0\0\0\0\0",
+        b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        b"sixteen_letters_",
+        &[0; 16],
+    ];
+    for key in keys {
+        assert_eq!(read_elements(&[elements_of("links", &[(key, None)])]), None, "{key:?}");
+    }
+}
+
+#[test]
+fn the_expressions_of_a_rule_are_told_from_their_neighbours() {
+    let register = attribute(1, &be(1));
+    let data = |parts: &[Vec<u8>]| parts.concat();
+    let rt = |key| data(&[register.clone(), attribute(2, &be(key))]);
+    assert_eq!(expression("rt", Attributes::new(&rt(3))), Some(Expression::LoadRouteMss));
+    assert_eq!(expression("rt", Attributes::new(&rt(0))), None);
+    let jump = |code: i32, chain: &[u8]| {
+        let verdict = [attribute(1, &code.to_be_bytes()), attribute(2, chain)].concat();
+        attribute(2, &attribute(nfta::DATA_VERDICT, &verdict))
+    };
+    let read = |bytes: &[u8]| expression("immediate", Attributes::new(bytes));
+    assert_eq!(read(&jump(libc::NFT_JUMP, b"clamp\0")), Some(Expression::Jump("clamp")));
+    assert_eq!(read(&jump(libc::NFT_GOTO, b"clamp\0")), None);
+    assert_eq!(read(&jump(libc::NFT_JUMP, b"clam\0")), None);
+    assert_eq!(expression("log", Attributes::new(&register)), None);
+}
+
+#[test]
+fn arbitrary_answers_are_no_table_of_ours_and_no_panic() {
+    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    for _ in 0..20_000 {
+        let mut some = || (0..3).map(|_| numbers.bytes()).collect::<Vec<_>>();
+        let (chains, sets, rules, elements) = (some(), some(), some(), some());
+        let found = found(&Answers { table: numbers.bytes(), chains, sets, rules, elements });
+        assert_eq!(found.ours, None);
+        assert_eq!(found.held().ruleset, Ruleset::default());
+    }
+}
+
+#[test]
+fn elements_with_any_byte_changed_are_read_or_refused_without_a_panic() {
+    let mut numbers = Numbers(42);
+    let (v4, v6) = (elements_of("mss4", &[(WG0, Some(1240))]), elements_of("mss6", &[(WG0, Some(1220))]));
+    let mut refused = 0;
+    for _ in 0..50_000 {
+        let mut changed = v4.clone();
+        for _ in 0..=numbers.below(3) {
+            let at = numbers.below(changed.len());
+            changed[at] = numbers.next().to_le_bytes()[0];
+        }
+        changed.truncate(numbers.below(changed.len() * 4));
+        refused += u32::from(read_elements(&[changed, v6.clone()]).is_none());
+    }
+    assert!(refused > 25_000, "{refused}");
+}

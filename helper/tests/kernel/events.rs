@@ -1,0 +1,95 @@
+//! What is reported, and what is not.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use airpods_helper::kernel::{Event, Kernel, Ruleset, Watch};
+use airpods_lab::Place;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::host::{Host, another_helper, ruleset};
+
+fn readable(watch: &dyn Watch, limit: Duration) -> bool {
+    let mut waiting = [PollFd::new(watch.as_fd(), PollFlags::POLLIN)];
+    poll(&mut waiting, PollTimeout::try_from(limit).unwrap()).unwrap() == 1
+}
+
+/// Everything that is reported until nothing more comes for a moment.
+fn settled(watch: &mut dyn Watch) -> Vec<Event> {
+    let mut events = Vec::new();
+    while readable(watch, Duration::from_millis(50)) {
+        events.extend(watch.drain().unwrap());
+    }
+    events
+}
+
+#[test]
+fn links_addresses_routes_and_rules_are_reported_at_once() {
+    let (mut host, mut watch) = Host::watching();
+    host.net.add_tun("tun0", 1380).unwrap();
+
+    settled(&mut *watch);
+    for change in [
+        "ip link set tun0 mtu 1300",
+        "ip addr add 10.8.0.2/24 dev tun0",
+        "ip -6 addr add 2001:db8::2/64 dev tun0 nodad",
+        "ip route add 10.9.0.0/16 dev tun0 table 51820",
+        "ip -6 route add 2001:db8:1::/48 dev tun0",
+        "ip rule add from 10.8.0.2 lookup 51820",
+        "ip -6 rule add from 2001:db8::2 lookup 51820",
+        "ip link set tun0 name wg9",
+        "ip link del wg9",
+    ] {
+        assert!(!readable(&*watch, Duration::ZERO), "before `{change}`");
+        let start = Instant::now();
+        host.net.sh(change).unwrap();
+        assert!(readable(&*watch, Duration::from_secs(1)), "{change}");
+        assert!(start.elapsed() < Duration::from_millis(500), "{change}");
+        assert!(settled(&mut *watch).contains(&Event::Network), "{change}");
+    }
+}
+
+#[test]
+fn our_own_changes_and_other_tables_are_not_reported() {
+    let (mut host, mut watch) = Host::watching();
+
+    host.apply(&ruleset(&["wg0"], &[]));
+    host.apply(&ruleset(&["wg1"], &[("wg0", 1300)]));
+    host.kernel.apply(&Ruleset::default()).unwrap();
+    host.net.nft("table inet other { chain c { }; }").unwrap();
+    host.net.nft("table ip airpods { chain c { }; }").unwrap();
+    host.net.nft("flush ruleset").unwrap();
+    assert_eq!(settled(&mut *watch), []);
+}
+
+#[test]
+fn somebody_else_making_or_flushing_the_table_is_reported_with_the_process() {
+    let (mut host, mut watch) = Host::watching();
+
+    for change in ["table inet airpods { chain c { }; }", "add rule inet airpods c accept", "flush ruleset"] {
+        host.net.nft(change).unwrap();
+        let events = settled(&mut *watch);
+        assert!(matches!(events[..], [Event::Rules { pid }] if pid != 0), "{change}: {events:?}");
+    }
+}
+
+#[test]
+fn another_helpers_transaction_is_somebody_elses() {
+    let (mut host, mut watch) = Host::watching();
+
+    another_helper(&host.net).apply(&ruleset(&["wg0"], &[])).unwrap();
+    assert!(settled(&mut *watch).iter().any(|event| matches!(event, Event::Rules { .. })));
+}
+
+#[test]
+fn what_got_lost_is_reported_as_lost() {
+    let (mut host, mut watch) = Host::watching();
+    host.net.add_tun("tun0", 1380).unwrap();
+
+    let flood = "for i in 1 2 3 4 5 6; do for j in $(seq 1 250); do echo addr add 10.$i.$j.1/32 dev tun0; done; done | ip -batch -";
+    host.net.sh(flood).unwrap();
+    assert!(watch.drain().unwrap().contains(&Event::Overrun));
+    assert_eq!(watch.drain().unwrap(), []);
+    host.net.sh("ip link set tun0 down").unwrap();
+    assert!(settled(&mut *watch).contains(&Event::Network), "it goes on afterwards");
+}

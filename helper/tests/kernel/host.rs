@@ -1,0 +1,73 @@
+//! A namespace with the helper's kernel side in it.
+
+use airpods_dbus::{LinkName, PathMtu};
+use airpods_helper::kernel::netlink::Netlink;
+use airpods_helper::kernel::{Held, Kernel, Ruleset, Watch};
+use airpods_lab::{Netns, Place};
+
+/// A network namespace, and the helper's view of it.
+pub(crate) struct Host {
+    pub(crate) net: Netns,
+    pub(crate) kernel: Netlink,
+}
+
+impl Host {
+    pub(crate) fn new() -> Self {
+        let net = Netns::new().unwrap();
+        let kernel = another_helper(&net);
+        Self { net, kernel }
+    }
+
+    /// A host and the events that its helper gets.
+    pub(crate) fn watching() -> (Self, Box<dyn Watch>) {
+        let host = Self::new();
+        let mut kernel = host.kernel;
+        let (kernel, watch) = host.net.run(move || {
+            let watch = kernel.watch().unwrap();
+            (kernel, watch)
+        });
+        (Self { net: host.net, kernel }, watch)
+    }
+
+    /// The events that another helper would get.
+    pub(crate) fn foreign_watch(&self) -> Box<dyn Watch> {
+        self.net.run(|| Netlink::open().unwrap().watch().unwrap())
+    }
+
+    /// Applies a ruleset that is not empty.
+    pub(crate) fn apply(&mut self, ruleset: &Ruleset) -> Held {
+        self.kernel.apply(ruleset).unwrap().expect("a table")
+    }
+
+    /// The table as nft lists it, without what tells whose it is.
+    pub(crate) fn listed(&self) -> String {
+        without_owner(&self.net.sh("nft list table inet airpods").unwrap())
+    }
+
+    /// What nft lists of all tables but ours, with handles and counters.
+    pub(crate) fn others(&self) -> String {
+        let tables = self.net.sh("nft list tables").unwrap();
+        let others = tables.lines().filter(|line| *line != "table inet airpods");
+        others.map(|table| self.net.sh(&format!("nft -a list {table}")).unwrap()).collect()
+    }
+}
+
+/// A helper's kernel side in a namespace.
+pub(crate) fn another_helper(net: &Netns) -> Netlink {
+    net.run(Netlink::open).unwrap()
+}
+
+/// Takes out `flags owner`, and the comment by which nft names the owner.
+pub(crate) fn without_owner(text: &str) -> String {
+    let lines = text.lines().map(|line| line.split(" # progname").next().unwrap_or_default().trim_end());
+    let kept: Vec<&str> = lines.filter(|line| !matches!(line.trim(), "flags owner" | "")).collect();
+    kept.join("\n")
+}
+
+/// A ruleset of links on the route's MTU and links on a fixed one.
+pub(crate) fn ruleset(route: &[&str], fixed: &[(&str, u32)]) -> Ruleset {
+    Ruleset {
+        route: route.iter().map(|name| LinkName::parse(name).unwrap()).collect(),
+        fixed: fixed.iter().map(|(name, mtu)| (LinkName::parse(name).unwrap(), PathMtu::new(*mtu).unwrap())).collect(),
+    }
+}
