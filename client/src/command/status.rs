@@ -94,7 +94,7 @@ impl Row {
             Some(ContainerState::Created) => "created",
             Some(ContainerState::Running) => "running",
             Some(ContainerState::Exited(0)) => "stopped",
-            Some(ContainerState::Exited(_)) => "dead",
+            Some(ContainerState::Exited(_)) => "exited",
             Some(ContainerState::Other) => "changing",
         }
     }

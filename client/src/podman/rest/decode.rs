@@ -105,6 +105,12 @@ pub(super) struct PodAnswer {
 }
 
 #[derive(Deserialize)]
+pub(super) struct PodDetailAnswer {
+    #[serde(rename = "InfraContainerID")]
+    pub(super) infra_container_id: String,
+}
+
+#[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct PodMember {
     id: String,

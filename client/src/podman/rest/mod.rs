@@ -116,7 +116,11 @@ impl Podman for Rest {
 
     async fn stop_pod(&self, name: &str, timeout_seconds: u32) -> Result<()> {
         let path = format!("/pods/{}/stop?t={timeout_seconds}", escape(name));
-        self.http.post::<()>(&path, None).await.map(drop)
+        self.http.post::<()>(&path, None).await?;
+        // podman 4.3 does nothing when one of the pod's containers has ended by itself, and the container that
+        // holds the network, with the ports of the host, goes on.
+        let pod: decode::PodDetailAnswer = self.http.get(&format!("/pods/{}/json", escape(name))).await?;
+        self.stop_container(&pod.infra_container_id, timeout_seconds).await
     }
 
     async fn remove_pod(&self, name: &str) -> Result<()> {
@@ -124,7 +128,7 @@ impl Podman for Rest {
     }
 
     async fn containers(&self) -> Result<Vec<Container>> {
-        let answer: Vec<decode::ContainerAnswer> = self.http.get("/containers/json?all=true").await?;
+        let answer: Vec<decode::ContainerAnswer> = self.http.get("/containers/json?all=true&pod=true").await?;
         Ok(answer.into_iter().filter(|container| !container.is_infra).map(Into::into).collect())
     }
 

@@ -1,0 +1,102 @@
+//! Starts that cannot be: each names the place, and leaves nothing behind.
+
+use airpods_lab::Background;
+use airpods_lab::Place;
+
+use crate::host::{ALONE, Host, service};
+
+fn two() -> String {
+    format!("{ALONE}{}{}", service("one", 7001, ""), service("two", 7002, ""))
+}
+
+#[test]
+fn a_port_that_another_program_has_is_named_before_anything_is_done() {
+    let host = Host::new();
+    let mut server = host.sandbox.command("lab-probe");
+    server.args(["serve-http", "7002"]);
+    let _server = Background::start_ready(&mut server, &host.sandbox.log_path("other")).unwrap();
+    host.configure(&two());
+    let said = host.refuse("start", 1, &["services.two.ports", "7002", "in use", "hint: "]);
+    assert!(!said.err.contains("created"), "{}", said.err);
+}
+
+#[test]
+fn a_port_that_another_container_has_is_named_with_the_container() {
+    let host = Host::new();
+    host.podman(&format!("run -d --name squatter -p 7001:80 {}", crate::host::IMAGE));
+    host.configure(&two());
+    host.refuse("start", 1, &["services.one.ports", "7001", "squatter"]);
+}
+
+#[test]
+fn an_image_that_cannot_be_pulled_is_named_and_nothing_is_half_started() {
+    let host = Host::new();
+    let broken = service("two", 7002, "").replace(crate::host::IMAGE, "127.0.0.1:1/nobody/nothing:1");
+    host.configure(&format!("{ALONE}{}{broken}", service("one", 7001, "")));
+    host.refuse("start", 1, &["services.two.image", "127.0.0.1:1/nobody/nothing:1", "connection refused"]);
+}
+
+#[test]
+fn a_program_that_is_not_in_the_image_is_named_and_everything_is_undone() {
+    let host = Host::new();
+    let broken = service("two", 7002, "entrypoint_override = [\"/no/such/program\"]\npod = \"two\"\n\
+                                       volumes.v = { source = \"fresh\", target = \"/v\" }");
+    host.configure(&format!("{ALONE}{}{broken}", service("one", 7001, "")));
+    host.refuse("start", 1, &["services.two", "two-0", "/no/such/program"]);
+}
+
+#[test]
+fn a_container_that_ends_at_once_is_told_with_its_last_words() {
+    let host = Host::new();
+    let broken = service("two", 7002, "").replace("\"serve-http\", \"7002\"", "\"resolve\", \"nowhere.invalid\"");
+    host.configure(&format!("{ALONE}{}{broken}", service("one", 7001, "")));
+    host.refuse("start", 1, &["services.two", "two-0", "exit code", "last words"]);
+}
+
+#[test]
+fn names_that_are_taken_by_others_are_told_and_left_alone() {
+    let host = Host::new();
+    host.configure(&two());
+    host.podman(&format!("create --name one-0 {}", crate::host::IMAGE));
+    host.refuse("start", 1, &["services.one.container", "one-0", "not made by airpods", "podman rm --force one-0"]);
+    host.podman("rm one-0; podman network create airpods_network");
+    host.refuse("start", 1, &["runtime.network_name", "airpods_network", "podman network rm airpods_network"]);
+}
+
+#[test]
+fn a_subnet_that_the_host_uses_is_told() {
+    let host = Host::new();
+    host.configure(&format!("{}[runtime.network]\nsubnet = \"192.0.2.0/24\"\n", two()));
+    host.refuse("start", 1, &["runtime.network", "192.0.2.0/24", "hint: "]);
+}
+
+#[test]
+fn an_unknown_service_is_a_usage_error_with_the_nearest_name() {
+    let host = Host::new();
+    host.configure(&two());
+    for command in ["start", "stop", "status", "logs"] {
+        host.refuse(&format!("{command} twoo"), 2, &["twoo", "did you mean `two`?"]);
+    }
+    host.refuse("start comfyui", 2, &["switched off", "services.comfyui.enabled = true"]);
+}
+
+#[test]
+fn removal_without_a_terminal_needs_a_yes() {
+    let host = Host::new();
+    host.configure(&two());
+    host.succeed("start");
+    host.refuse("stop --remove", 2, &["--yes"]);
+}
+
+#[test]
+fn without_podman_one_sentence_says_so() {
+    let host = Host::new();
+    host.configure(&two());
+    let mut command = host.seat.command("env");
+    command.args(["PATH=/nowhere", "/usr/bin/airpods", "status"]).env("AIRPODS_CONFIG", "/etc/airpods-test.toml");
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(said.lines().count(), 2, "{said}");
+    assert!(said.starts_with("error: podman is not installed\nhint: "), "{said}");
+}

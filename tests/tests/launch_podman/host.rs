@@ -1,0 +1,161 @@
+//! A throw-away host with the client installed and images in podman's storage.
+
+use std::process::{Command, Output};
+
+use airpods_lab::{Background, Image, Place, Program, Sandbox, Seat, run};
+use serde_json::Value;
+
+/// The image that stands for any service.
+pub(crate) const IMAGE: &str = "localhost/lab:1";
+
+/// The address of the name server on the host, on a link of its own (documentation range, RFC 5737).
+pub(crate) const DNS: &str = "192.0.2.53";
+
+/// A host, and a user on it.
+pub(crate) struct Host {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) seat: Seat,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Host {
+    /// A host, with root at the keyboard.
+    pub(crate) fn new() -> Self {
+        Self::of("root")
+    }
+
+    /// A host, with this user at the keyboard, whose podman has the image.
+    pub(crate) fn of(user: &str) -> Self {
+        let host = Self::bare(user);
+        Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+        host
+    }
+
+    /// The same without any image.
+    pub(crate) fn bare(user: &str) -> Self {
+        let sandbox = Sandbox::new().unwrap();
+        sandbox.install(Program::Client, "/usr/bin/airpods").unwrap();
+        sandbox.install(Program::Probe, "/usr/bin/lab-probe").unwrap();
+        let link = "ip link add lan0 type veth peer name far; ip addr add 192.0.2.53/24 dev lan0; ip link set lan0 up; \
+                    ip link set far up; ip route add default via 192.0.2.1";
+        sandbox.sh(link).unwrap();
+        let seat = sandbox.as_user(user);
+        Self { sandbox, seat }
+    }
+
+    /// Writes the user's configuration.
+    pub(crate) fn configure(&self, toml: &str) {
+        self.sandbox.write_file("/etc/airpods-test.toml", toml).unwrap();
+    }
+
+    pub(crate) fn command(&self, arguments: &str) -> Command {
+        let mut command = self.seat.command("airpods");
+        command.env("AIRPODS_CONFIG", "/etc/airpods-test.toml").args(arguments.split_whitespace());
+        command
+    }
+
+    pub(crate) fn airpods(&self, arguments: &str) -> Said {
+        said(&self.command(arguments).output().unwrap())
+    }
+
+    /// The command, which must succeed.
+    #[track_caller]
+    pub(crate) fn succeed(&self, arguments: &str) -> Said {
+        let said = self.airpods(arguments);
+        assert_eq!(said.code, 0, "airpods {arguments}: {}", said.err);
+        said
+    }
+
+    /// The command, which must fail with this code, having said all of this, and having left podman as it was.
+    #[track_caller]
+    pub(crate) fn refuse(&self, arguments: &str, code: i32, words: &[&str]) -> Said {
+        let before = self.holdings();
+        let said = self.airpods(arguments);
+        assert_eq!(said.code, code, "airpods {arguments}: {said:?}");
+        for word in words {
+            assert!(said.err.contains(word), "airpods {arguments} did not say {word:?}: {}", said.err);
+        }
+        assert_eq!(self.holdings(), before, "airpods {arguments} left something behind");
+        said
+    }
+
+    #[track_caller]
+    pub(crate) fn podman(&self, arguments: &str) -> String {
+        self.seat.sh(&format!("podman {arguments}")).unwrap()
+    }
+
+    /// A field of a container's, in Go's template language.
+    #[track_caller]
+    pub(crate) fn field(&self, container: &str, template: &str) -> String {
+        self.podman(&format!("inspect --format '{{{{{template}}}}}' {container}"))
+    }
+
+    /// Runs the probe within a container.
+    pub(crate) fn inside(&self, container: &str, words: &str) -> Said {
+        let mut podman = self.seat.command("podman");
+        podman.args(["exec", container, "/lab-probe"]).args(words.split_whitespace());
+        said(&podman.output().unwrap())
+    }
+
+    /// Everything of podman's that a start could leave behind.
+    pub(crate) fn holdings(&self) -> String {
+        self.seat
+            .sh("podman ps -a --format '{{.Names}}' --sort names; podman ps --format '{{.Names}} runs' --sort names; \
+                 podman pod ps --format '{{.Name}}'; podman network ls --format '{{.Name}}'; podman volume ls --format '{{.Name}}'")
+            .unwrap()
+    }
+
+    pub(crate) fn status(&self) -> Value {
+        serde_json::from_str(&self.succeed("status --json").out).unwrap()
+    }
+
+    /// Starts a name server on [`DNS`] that writes down whom it answered.
+    pub(crate) fn start_dns(&self) -> (Background, impl Fn() -> String) {
+        let log = self.sandbox.log_path("dns");
+        let mut server = self.sandbox.command("lab-probe");
+        server.args(["serve-dns", &format!("{DNS}:53"), "--record", "far.example=203.0.113.7"]);
+        let (server, _) = Background::start_ready(&mut server, &log).unwrap();
+        (server, move || std::fs::read_to_string(&log).unwrap())
+    }
+}
+
+fn said(output: &Output) -> Said {
+    Said {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// A service of the lab's image that listens on its port within the container.
+pub(crate) fn service(name: &str, port: u16, more: &str) -> String {
+    format!(
+        "[services.{name}]\nimage = \"{IMAGE}\"\nports = [{{ host = {port}, container = {port} }}]\n\
+         command_args = [\"serve-http\", \"{port}\"]\nhealth = {{ path = \"/\" }}\n{more}\n"
+    )
+}
+
+/// The built-in services switched off, so that a test has only its own.
+pub(crate) const ALONE: &str = "services.ollama.enabled = false\nservices.open-webui.enabled = false\n\
+                                services.comfyui.enabled = false\n";
+
+/// The process is gone, wherever in the sandbox it was.
+#[track_caller]
+pub(crate) fn assert_no_process(host: &Host, words: &str) {
+    let mut search = host.sandbox.command("pgrep");
+    search.args(["-af", words]);
+    let found = search.output().unwrap();
+    assert!(!found.status.success(), "still running: {}", String::from_utf8_lossy(&found.stdout));
+}
+
+/// Sends a signal to the program behind a command.
+pub(crate) fn signal(child: &std::process::Child, name: &str) {
+    run(Command::new("kill").args(["-s", name, &child.id().to_string()])).unwrap();
+}

@@ -1,0 +1,9 @@
+//! `airpods start`, `stop`, `status` and `logs` against real podman: rootful, rootless, and through the rootful socket.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod conflicts;
+mod host;
+mod names;
+mod seed;
+mod settings;
+mod users;

@@ -1,0 +1,55 @@
+//! Rootless, and an ordinary user through the rootful socket.
+
+use airpods_lab::{Background, Image, Place};
+
+use crate::host::{ALONE, Host, IMAGE, assert_no_process, service};
+
+fn one(more: &str) -> String {
+    format!("{ALONE}{more}{}", service("one", 7001, "pids_limit = 100"))
+}
+
+#[test]
+fn an_ordinary_user_starts_services_with_a_podman_of_their_own() {
+    let host = Host::of("alice");
+    host.configure(&one(""));
+    let said = host.succeed("start");
+    assert_eq!(host.status()["services"][0]["health"]["code"], 200, "{}", said.err);
+    assert_eq!(host.field("one-0", ".State.Status"), "running");
+    let enforced = host.inside("one-0", "pids-max").out.trim() == "100";
+    let warned = said.err.contains("warning: `services.one.pids_limit` is not enforced");
+    assert!(enforced != warned, "enforced: {enforced}, and said: {}", said.err);
+    assert_no_process(&host, "podman system service");
+    host.succeed("stop --remove --yes");
+}
+
+#[test]
+fn an_ordinary_user_starts_services_through_the_rootful_socket() {
+    let host = Host::bare("alice");
+    let root = host.sandbox.as_user("root");
+    Image::serving(IMAGE, 80).import(&root).unwrap();
+    let mut service = root.command("podman");
+    service.args(["system", "service", "--time=0", "unix:///run/shared/podman.sock"]);
+    host.sandbox.sh("mkdir -p /run/shared").unwrap();
+    let _service = Background::start(&mut service, &host.sandbox.log_path("podman")).unwrap();
+    host.sandbox.sh("until [ -S /run/shared/podman.sock ]; do sleep 0.02; done").unwrap();
+    host.configure(&one("runtime.podman_url = \"unix:///run/shared/podman.sock\"\n"));
+    host.refuse("start", 1, &["runtime.podman_url", "/run/shared/podman.sock", "hint: "]);
+    host.sandbox.sh("chown alice /run/shared/podman.sock").unwrap();
+    host.succeed("start");
+    assert_eq!(root.sh("podman ps --format '{{.Names}}'").unwrap(), "one-0");
+    let limit = root.sh("podman exec one-0 /lab-probe pids-max").unwrap();
+    assert_eq!(limit, "100");
+    host.succeed("stop --remove --yes");
+    assert_eq!(root.sh("podman ps -a --format '{{.Names}}'").unwrap(), "");
+}
+
+#[test]
+fn a_socket_named_in_the_environment_is_used_and_an_address_of_another_kind_is_told() {
+    let host = Host::bare("alice");
+    host.configure(&one(""));
+    let mut command = host.command("status");
+    let output = command.env("CONTAINER_HOST", "ssh://far.example").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("CONTAINER_HOST") && said.contains("ssh://far.example"), "{said}");
+    assert_eq!(output.status.code(), Some(1));
+}
