@@ -1,0 +1,293 @@
+//! Who may do what, and how that is asked.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod private_bus;
+
+use std::collections::HashMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use airpods_dbus::{ErrorKind, names};
+use airpods_helper::authority::recording::{Asked, Recording};
+use airpods_helper::authority::{Answer, NoAnswer};
+use private_bus::*;
+use zbus::connection::Builder;
+use zbus::message::Flags;
+use zbus::{Guid, Message};
+
+fn answer(is_authorized: bool, is_challenge: bool, is_dismissed: bool) -> Recording {
+    Recording::saying(Ok(Answer { is_authorized, is_challenge, is_dismissed }))
+}
+
+fn asking(client: &Client, link: &str) -> Result<bool, airpods_dbus::Error> {
+    zbus::block_on(client.helper.clamp_on_asking(link, HashMap::new())).map_err(|error| ours(&error))
+}
+
+#[test]
+fn polkit_is_asked_about_the_sender_with_action_and_details() {
+    let helper = Helper::start();
+    let client = helper.client();
+    client.on_link("wg0").unwrap();
+    client.off("wg0").unwrap();
+    client.on_link("").unwrap();
+    client.reset().unwrap();
+    let asked = |action_id, interface: &str, operation| Asked {
+        subject_kind: "system-bus-name".to_owned(),
+        subject_details: vec![("name".to_owned(), format!("\"{}\"", client.name()))],
+        action_id,
+        interface: interface.to_owned(),
+        operation,
+        flags: 0,
+    };
+    assert_eq!(
+        helper.authority.asked(),
+        [
+            asked(names::ACTION_CLAMP_ON, "wg0", "clamp-on"),
+            asked(names::ACTION_CLAMP_OFF, "wg0", "clamp-off"),
+            asked(names::ACTION_CLAMP_ON, "every VPN link", "clamp-on"),
+            asked(names::ACTION_RESET, "every link", "reset"),
+        ]
+    );
+}
+
+#[test]
+fn interaction_is_asked_for_only_if_the_message_allows_it() {
+    let helper = Helper::asking(answer(false, true, false));
+    let client = helper.client();
+    assert_eq!(kind(client.on_link("wg0")), ErrorKind::InteractiveAuthorizationRequired);
+    assert_eq!(kind(asking(&client, "wg0")), ErrorKind::InteractiveAuthorizationRequired);
+    let flags: Vec<_> = helper.authority.asked().iter().map(|asked| asked.flags).collect();
+    assert_eq!(flags, [0, 1]);
+}
+
+#[test]
+fn every_denial_has_its_name_and_changes_nothing() {
+    let unreachable = || Recording::saying(Err(NoAnswer::Failed("Action is not registered".to_owned())));
+    let denials = [
+        (answer(false, false, false), ErrorKind::AccessDenied),
+        (answer(false, true, false), ErrorKind::InteractiveAuthorizationRequired),
+        (answer(false, false, true), ErrorKind::AuthDismissed),
+        (unreachable(), ErrorKind::AccessDenied),
+    ];
+    for (authority, expected) in denials {
+        let helper = Helper::asking(authority);
+        let client = helper.client();
+        assert_eq!(kind(client.on_link("wg0")), expected);
+        assert_eq!(kind(asking(&client, "")), expected);
+        assert_eq!(helper.kernel.times_applied(), 0);
+        assert!(client.status().clamps.is_empty());
+    }
+}
+
+#[test]
+fn what_is_denied_stays_as_it_is() {
+    let authority = Recording::saying_yes();
+    let helper = Helper::asking(authority.clone());
+    let client = helper.client();
+    client.on_link("wg0").unwrap();
+    for attempt in [Client::off as fn(&Client, &str) -> _, |client: &Client, _: &str| client.reset()] {
+        authority.next(Ok(Answer::default()));
+        assert_eq!(kind(attempt(&client, "wg0")), ErrorKind::AccessDenied);
+        assert_eq!(helper.clamped(), ["wg0"]);
+    }
+    assert_eq!(client.off("wg0"), Ok(true), "the helper is still there, and the next question is a new one");
+}
+
+#[test]
+fn a_missing_policy_is_named_in_the_log() {
+    let helper = Helper::asking(Recording::saying(Err(NoAnswer::Failed("Action is not registered".to_owned()))));
+    assert_eq!(kind(helper.client().on_link("wg0")), ErrorKind::AccessDenied);
+    assert!(helper.log_text().contains("policy is not installed"), "{}", helper.log_text());
+}
+
+#[test]
+fn without_polkit_root_is_served_and_an_ordinary_user_is_not() {
+    let helper = Helper::asking(Recording::saying(Err(NoAnswer::Unreachable("no such name".to_owned()))));
+    assert_eq!(helper.client().on_link("wg0"), Ok(true), "this test runs as root");
+    let (is_served, text) = dbus_send(&helper, 65534, &["ClampOff", "string:wg0"]);
+    assert!(!is_served && text.contains("org.airpods.Helper1.Error.AuthUnavailable"), "{text}");
+    assert_eq!(helper.clamped(), ["wg0"]);
+    let (is_served, text) = dbus_send(&helper, 65534, &["GetStatus"]);
+    assert!(is_served && text.contains("wg0"), "{text}");
+}
+
+#[test]
+fn every_method_stands_between_every_kind_of_caller_and_the_rules() {
+    let says_no = Helper::asking(answer(false, false, false));
+    let is_away = Helper::asking(Recording::saying(Err(NoAnswer::Unreachable("away".to_owned()))));
+    for uid in [1000, 65534] {
+        for (helper, error) in [(&says_no, "DBus.Error.AccessDenied"), (&is_away, "Helper1.Error.AuthUnavailable")] {
+            helper.authority.next(Ok(Answer { is_authorized: true, ..Answer::default() }));
+            helper.client().on_link("wg0").unwrap();
+            for call in [&["ClampOff", "string:wg0"][..], &["Reset"][..]] {
+                let (is_served, text) = dbus_send(helper, uid, call);
+                assert!(!is_served && text.contains(error), "{uid} {call:?}: {text}");
+            }
+            let (is_served, text) = busctl_on(helper, uid, "wg1");
+            assert!(!is_served, "{uid}: {text}");
+            assert_eq!(helper.clamped(), ["wg0"]);
+            helper.authority.next(Ok(Answer { is_authorized: true, ..Answer::default() }));
+            helper.client().off("wg0").unwrap();
+        }
+    }
+}
+
+#[test]
+fn reads_ask_nobody() {
+    let helper = Helper::asking(answer(false, false, false));
+    let client = helper.client();
+    client.status();
+    zbus::block_on(async {
+        client.helper.clamps().await.unwrap();
+        client.helper.auto().await.unwrap();
+    });
+    assert_eq!(helper.authority.asked(), []);
+}
+
+#[test]
+fn what_is_so_already_asks_nobody() {
+    let helper = Helper::start();
+    let client = helper.client();
+    assert_eq!((client.off("wg0"), client.reset()), (Ok(false), Ok(false)));
+    assert_eq!(helper.authority.asked().len(), 0);
+    assert_eq!((client.on_link("wg0"), client.on_link("wg0")), (Ok(true), Ok(false)));
+    assert_eq!(helper.authority.asked().len(), 1);
+}
+
+#[test]
+fn a_caller_who_leaves_before_the_judgement_has_changed_nothing() {
+    let late = Duration::from_millis(60);
+    let yes = Ok(Answer { is_authorized: true, ..Answer::default() });
+    let helper = Helper::asking(Recording::saying_after(late, yes));
+    thread::scope(|scope| {
+        for worker in 0..25 {
+            let helper = &helper;
+            scope.spawn(move || {
+                for attempt in 0..20 {
+                    let client = helper.client();
+                    let flags = if attempt % 2 == 0 { Flags::ALLOW_INTERACTIVE_AUTH } else { Flags::NO_REPLY_EXPECTED };
+                    zbus::block_on(client.connection.send(&clamp_on("wg0", flags))).unwrap();
+                    thread::sleep(Duration::from_millis((worker + attempt) % 30));
+                    zbus::block_on(client.connection.close()).unwrap();
+                }
+            });
+        }
+    });
+    thread::sleep(late * 2);
+    assert_eq!(helper.kernel.times_applied(), 0, "{}", helper.log_text());
+    assert!(helper.audit().len() >= 400, "the calls did arrive: {}", helper.audit().len());
+    assert!(helper.is_running());
+}
+
+#[test]
+fn a_prompt_is_taken_back_when_its_caller_leaves() {
+    let helper = Helper::asking(Recording::saying_after(Duration::from_secs(300), Ok(Answer::default())));
+    let client = helper.client();
+    zbus::block_on(client.connection.send(&clamp_on("wg0", Flags::ALLOW_INTERACTIVE_AUTH))).unwrap();
+    helper.wait_until("the prompt is open", || helper.authority.asked().len() == 1);
+    thread::sleep(Duration::from_millis(100));
+    zbus::block_on(client.connection.close()).unwrap();
+    helper.wait_until("the prompt is taken back", || helper.authority.taken_back() == 1);
+    helper.wait_until("the call is accounted for", || helper.audit().len() == 1);
+}
+
+#[test]
+fn one_user_has_one_prompt_and_others_are_served_meanwhile() {
+    let helper = Helper::asking(Recording::saying_after(Duration::from_secs(300), Ok(Answer::default())));
+    let waiting = helper.client();
+    zbus::block_on(waiting.connection.send(&clamp_on("wg0", Flags::ALLOW_INTERACTIVE_AUTH))).unwrap();
+    helper.wait_until("the prompt is open", || helper.authority.asked().len() == 1);
+    assert_eq!(kind(asking(&helper.client(), "wg1")), ErrorKind::Busy);
+    helper.authority.next(Ok(Answer { is_authorized: true, ..Answer::default() }));
+    assert_eq!(helper.client().on_link("wg1"), Ok(true), "a call that asks nobody does not wait for the prompt");
+}
+
+#[test]
+fn one_user_cannot_starve_the_others() {
+    let helper = Helper::asking(Recording::saying_after(Duration::from_secs(300), Ok(Answer::default())));
+    let greedy: Vec<_> = (0..4).map(|_| helper.client()).collect();
+    for call in 0..airpods_helper::bus::quota::PER_CALLER {
+        let client = &greedy[call % greedy.len()];
+        zbus::block_on(client.connection.send(&clamp_on(&format!("wg{call}"), Flags::NO_REPLY_EXPECTED))).unwrap();
+    }
+    helper.wait_until("they all wait", || helper.authority.asked().len() == airpods_helper::bus::quota::PER_CALLER);
+    assert_eq!(kind(helper.client().on_link("wg0")), ErrorKind::LimitsExceeded);
+    helper.authority.next(Ok(Answer { is_authorized: true, ..Answer::default() }));
+    let (is_served, text) = busctl_on(&helper, 65534, "wg1");
+    assert!(is_served, "{text}");
+}
+
+#[test]
+fn twenty_calls_at_once_for_one_link_leave_one_clamp() {
+    let helper = Helper::start();
+    let changed = thread::scope(|scope| {
+        let calls: Vec<_> = (0..20).map(|_| scope.spawn(|| asking(&helper.client(), "wg0").unwrap())).collect();
+        calls.into_iter().map(|call| call.join().unwrap()).filter(|changed| *changed).count()
+    });
+    assert_eq!((changed, helper.clamped()), (1, vec!["wg0".to_owned()]));
+}
+
+#[test]
+fn a_call_without_a_sender_is_refused() {
+    let helper = Helper::start();
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let service = serve_alone(&helper, theirs);
+    let client = zbus::block_on(Builder::unix_stream(ours).p2p().method_timeout(PATIENCE).build()).unwrap();
+    let call = client.call_method(None::<&str>, names::OBJECT_PATH, Some(names::INTERFACE), "Reset", &());
+    let error = private_bus::ours(&zbus::block_on(call).unwrap_err());
+    assert_eq!(error.kind(), ErrorKind::AccessDenied);
+    assert_eq!(helper.authority.asked(), []);
+    drop(client);
+    service.join().unwrap();
+}
+
+/// Serves the interface to one peer, without a bus in between, until that peer leaves.
+fn serve_alone(helper: &Helper, stream: std::os::unix::net::UnixStream) -> thread::JoinHandle<()> {
+    use airpods_helper::bus::{Service, serve};
+    use airpods_helper::keeper::Keeper;
+    let (kernel, places, log) = (helper.kernel.clone(), helper.places.clone(), helper.log.clone());
+    let authority = helper.authority.clone();
+    thread::spawn(move || {
+        zbus::block_on(async {
+            let runtime = zruntime::SharedRuntime::current().unwrap();
+            let keeper = Keeper::new(Box::new(kernel), places, log.clone());
+            let service = Service::new(keeper, Box::new(authority), log, runtime);
+            let guid = Guid::generate();
+            let connection = Builder::unix_stream(stream).server(guid).p2p().build().await.unwrap();
+            serve(&connection, service).await.unwrap();
+            connection.closed().await;
+        });
+    })
+}
+
+#[test]
+fn an_answer_without_interaction_is_quick() {
+    let helper = Helper::asking(answer(false, true, false));
+    let client = helper.client();
+    let before = Instant::now();
+    assert_eq!(kind(client.on_link("wg0")), ErrorKind::InteractiveAuthorizationRequired);
+    assert!(before.elapsed() < Duration::from_secs(2));
+}
+
+fn clamp_on(link: &str, flags: Flags) -> Message {
+    Message::method_call(names::OBJECT_PATH, "ClampOn")
+        .destination(names::BUS_NAME)
+        .interface(names::INTERFACE)
+        .with_flags(flags)
+        .build(&(link, HashMap::<String, zbus::Variant<'_>>::new()))
+        .unwrap()
+}
+
+fn dbus_send(helper: &Helper, uid: u32, call: &[&str]) -> (bool, String) {
+    let method = format!("{}.{}", names::INTERFACE, call[0]);
+    let mut arguments =
+        vec!["--bus=ADDRESS", "--print-reply", "--dest=org.airpods.Helper1", names::OBJECT_PATH, &method];
+    arguments.extend(&call[1..]);
+    helper.bus.program_as(uid, "dbus-send", &arguments)
+}
+
+fn busctl_on(helper: &Helper, uid: u32, link: &str) -> (bool, String) {
+    let call = ["call", names::BUS_NAME, names::OBJECT_PATH, names::INTERFACE, "ClampOn", "sa{sv}", link, "0"];
+    let options = ["--address=ADDRESS", "--allow-interactive-authorization=no", "--timeout=10"];
+    helper.bus.program_as(uid, "busctl", &[&options[..], &call[..]].concat())
+}

@@ -1,0 +1,180 @@
+//! The files that a package installs: what they allow, and that they agree with the contract.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use airpods_dbus::names;
+use airpods_helper::authority::Action;
+use airpods_helper::state::{FILE, Places};
+use roxmltree::{Document, Node, ParsingOptions};
+
+fn path(file: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(file)
+}
+
+fn text(file: &str) -> String {
+    fs::read_to_string(path(file)).unwrap()
+}
+
+fn parsed(text: &str) -> Document<'_> {
+    Document::parse_with_options(text, ParsingOptions { allow_dtd: true, ..ParsingOptions::default() }).unwrap()
+}
+
+fn elements<'a>(document: &'a Document<'_>, name: &'a str) -> impl Iterator<Item = Node<'a, 'a>> {
+    document.descendants().filter(move |node| node.has_tag_name(name))
+}
+
+fn child<'a>(node: Node<'a, 'a>, name: &str) -> &'a str {
+    node.descendants().find(|node| node.has_tag_name(name)).and_then(|node| node.text()).unwrap()
+}
+
+/// The value of `key=` in a unit or activation file; the last one, as systemd reads most of them.
+fn value<'a>(file: &'a str, key: &str) -> &'a str {
+    file.lines().rev().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap_or_else(|| panic!("no {key}"))
+}
+
+#[test]
+fn every_method_has_an_entry_in_the_action_table() {
+    let xml = text("dbus/org.airpods.Helper1.xml");
+    let document = parsed(&xml);
+    let mut methods: Vec<_> = elements(&document, "method").map(|node| node.attribute("name").unwrap()).collect();
+    let mut table: Vec<_> = Action::OF_METHODS.iter().map(|(method, _)| *method).collect();
+    methods.sort_unstable();
+    table.sort_unstable();
+    assert_eq!(methods, table);
+    let reads = Action::OF_METHODS.iter().filter(|(_, action)| action.is_none()).map(|(method, _)| *method);
+    assert_eq!(reads.collect::<Vec<_>>(), ["GetStatus"], "nothing else goes without asking");
+}
+
+#[test]
+fn the_policy_has_every_action_with_its_defaults_owner_and_details() {
+    let policy = text("polkit/org.airpods.helper1.policy");
+    let document = parsed(&policy);
+    let actions: Vec<_> = elements(&document, "action").collect();
+    assert_eq!(actions.len(), 3);
+    for (id, active) in [
+        (names::ACTION_CLAMP_ON, "auth_admin_keep"),
+        (names::ACTION_CLAMP_OFF, "auth_admin_keep"),
+        (names::ACTION_RESET, "auth_admin"),
+    ] {
+        let action = *actions.iter().find(|action| action.attribute("id") == Some(id)).expect(id);
+        assert_eq!(child(action, "allow_any"), "auth_admin");
+        assert_eq!(child(action, "allow_inactive"), "auth_admin");
+        assert_eq!(child(action, "allow_active"), active);
+        assert_eq!(child(action, "annotate"), format!("unix-user:{}", names::HELPER_USER));
+        for detail in ["$(interface)", "$(operation)"] {
+            assert!(child(action, "message").contains(detail), "{id}");
+        }
+    }
+}
+
+#[test]
+fn the_policy_is_valid_against_polkits_own_definition() {
+    let definition = "/usr/share/polkit-1/policyconfig-1.dtd";
+    assert!(fs::exists(definition).unwrap(), "Debian's polkitd or libpolkit-gobject-1-dev has it");
+    let checked = Command::new("xmllint")
+        .args(["--nonet", "--noout", "--dtdvalid", definition])
+        .arg(path("polkit/org.airpods.helper1.policy"))
+        .output()
+        .unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}
+
+#[test]
+fn the_bus_policy_allows_one_destination_at_a_time_and_nothing_else() {
+    let policy = text("dbus/org.airpods.Helper1.conf");
+    let document = parsed(&policy);
+    assert_eq!(elements(&document, "deny").count(), 0, "a deny would reach others' services");
+    for policy in elements(&document, "policy") {
+        let users = ["root", names::HELPER_USER];
+        let allowed: Vec<_> = policy.children().filter(Node::is_element).collect();
+        assert!(!allowed.is_empty() && policy.attribute("at_console").is_none() && policy.attribute("group").is_none());
+        for allow in allowed {
+            let mut keys: Vec<_> = allow.attributes().map(|attribute| attribute.name()).collect();
+            keys.sort_unstable();
+            assert!(allow.attributes().all(|attribute| attribute.value() != "*"));
+            match policy.attribute("user") {
+                Some(user) => {
+                    assert!(users.contains(&user));
+                    assert_eq!((keys, allow.attribute("own")), (vec!["own"], Some(names::BUS_NAME)));
+                }
+                None => {
+                    assert_eq!(policy.attribute("context"), Some("default"));
+                    assert_eq!(keys, ["send_destination", "send_interface"]);
+                    assert_eq!(allow.attribute("send_destination"), Some(names::BUS_NAME));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_activation_file_the_unit_and_the_contract_agree() {
+    let activation = text("dbus/org.airpods.Helper1.service");
+    let unit = text("dbus/airpods-helper.service");
+    assert_eq!(value(&activation, "Name"), names::BUS_NAME);
+    assert_eq!(value(&activation, "User"), "root");
+    assert_eq!(value(&activation, "Exec"), value(&unit, "ExecStart"));
+    assert_eq!(value(&activation, "SystemdService"), "airpods-helper.service");
+    assert_eq!(value(&unit, "User"), names::HELPER_USER);
+    for set in ["AmbientCapabilities", "CapabilityBoundingSet"] {
+        assert_eq!(value(&unit, set), "CAP_NET_ADMIN");
+    }
+    assert_eq!(value(&unit, "NoNewPrivileges"), "yes");
+    let places = Places::of_the_system();
+    assert_eq!(places.runtime, PathBuf::from("/run").join(value(&unit, "RuntimeDirectory")));
+    assert_eq!(places.persistent, PathBuf::from("/var/lib").join(value(&unit, "StateDirectory")));
+    let restore = text("dbus/airpods-restore.service");
+    assert_eq!(PathBuf::from(value(&restore, "ConditionPathExists")), places.persistent.join(FILE));
+    assert!(text("dbus/airpods.sysusers").lines().any(|line| line.starts_with(&format!("u {} ", names::HELPER_USER))));
+}
+
+#[test]
+fn the_units_are_ones_that_systemd_understands() {
+    // `systemd-analyze verify` wants the programs to be there; what it says about anything else is a defect.
+    for unit in ["dbus/airpods-helper.service", "dbus/airpods-restore.service"] {
+        let said = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(path(unit)).output().unwrap();
+        let said = String::from_utf8_lossy(&said.stderr).into_owned();
+        let about_us: Vec<_> =
+            said.lines().filter(|line| line.contains("airpods") && !line.contains("is not executable")).collect();
+        assert!(about_us.is_empty(), "{said}");
+    }
+}
+
+#[test]
+fn the_binary_answers_without_a_bus_and_has_nothing_to_weaken() {
+    let run = |argument: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_airpods-helper"));
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent").arg(argument).output().unwrap()
+    };
+    let version = run("--version");
+    assert!(version.status.success());
+    assert_eq!(version.stdout, format!("airpods-helper {}\n", env!("CARGO_PKG_VERSION")).into_bytes());
+    let help = run("--help");
+    let help = String::from_utf8(help.stdout).unwrap();
+    assert!(help.contains("Exit codes:"), "{help}");
+    let options: Vec<_> = help.split_whitespace().filter(|word| word.starts_with("--")).collect();
+    assert_eq!(options, ["--help", "--version"]);
+    assert_eq!(run("--no-auth").status.code(), Some(2));
+}
+
+#[test]
+fn the_binary_refuses_to_run_as_an_ordinary_user() {
+    use std::os::unix::process::CommandExt;
+    // A copy where an ordinary user may execute it: the build folder may be closed to others.
+    let folder = tempfile::TempDir::new().unwrap();
+    let copy = folder.path().join("airpods-helper");
+    fs::copy(env!("CARGO_BIN_EXE_airpods-helper"), &copy).unwrap();
+    fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let refused = Command::new(copy)
+        .env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent")
+        .uid(65534)
+        .gid(65534)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(12), "{said}");
+    assert!(said.starts_with("level=error event=failed"), "{said}");
+}

@@ -1,0 +1,246 @@
+//! What is kept, through events, faults, restarts and ends.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod private_bus;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use airpods_dbus::{ClampOptions, ClampState, ErrorKind, names};
+use airpods_helper::daemon::{DaemonError, Ending};
+use airpods_helper::kernel::simulated::Refusal;
+use airpods_helper::kernel::{Event, Link};
+use airpods_helper::state::FILE;
+use private_bus::*;
+
+fn kept() -> ClampOptions {
+    ClampOptions { persist: true, ..ClampOptions::default() }
+}
+
+fn state_of(client: &Client, link: &str) -> ClampState {
+    client.status().clamps.iter().find(|clamp| clamp.link == link).unwrap().state
+}
+
+#[test]
+fn a_kernel_that_refuses_is_named_and_nothing_has_changed() {
+    let helper = Helper::start();
+    let client = helper.client();
+    client.on_link("wg0").unwrap();
+    let before = client.status();
+    for (refusal, expected) in [
+        (Refusal::Refused, ErrorKind::ApplyFailed),
+        (Refusal::Conflict, ErrorKind::TableConflict),
+        (Refusal::Unsupported, ErrorKind::KernelUnsupported),
+        (Refusal::NotPermitted, ErrorKind::NotPermitted),
+    ] {
+        helper.kernel.refuse(Some(refusal));
+        for refused in [client.on_link("wg1"), client.on_link(""), client.off("wg0"), client.reset()] {
+            assert_eq!(kind(refused), expected);
+        }
+        assert_eq!(client.status(), before);
+    }
+    helper.kernel.refuse(None);
+    assert_eq!(client.off("wg0"), Ok(true));
+}
+
+#[test]
+fn the_step_and_the_errno_that_the_kernel_refused_are_told() {
+    let helper = Helper::start();
+    helper.kernel.refuse(Some(Refusal::Refused));
+    let error = helper.client().on_link("wg0").unwrap_err();
+    assert!(error.message().contains("rule in chain clamp") && error.message().contains("os error 22"), "{error}");
+}
+
+#[test]
+fn a_clamp_that_cannot_be_kept_is_not_made() {
+    let helper = Helper::start();
+    let client = helper.client();
+    fs::remove_dir(&helper.places.persistent).unwrap();
+    let error = client.on_with("wg0", kept()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ApplyFailed);
+    assert_eq!(helper.kernel.table(), None);
+    assert_eq!(client.off("wg0"), Ok(false), "and it is not remembered either");
+}
+
+#[test]
+fn a_runtime_folder_that_cannot_be_written_stops_nobody() {
+    let helper = Helper::start();
+    fs::remove_dir(&helper.places.runtime).unwrap();
+    assert_eq!(helper.client().on_link("wg0"), Ok(true));
+    assert!(helper.log_text().contains("event=state-not-saved"), "{}", helper.log_text());
+}
+
+#[test]
+fn a_link_that_comes_is_active_and_one_that_goes_is_waited_for() {
+    let helper = Helper::with(Choice { links: vec![], ..Choice::default() });
+    let client = helper.client();
+    assert_eq!(client.on_link("wg0"), Ok(true));
+    assert_eq!(state_of(&client, "wg0"), ClampState::Waiting);
+    assert_eq!(helper.clamped(), ["wg0"], "the rules are there before the link");
+    helper.kernel.set_links(vec![wireguard("wg0")]);
+    helper.wait_until("it is active", || state_of(&client, "wg0") == ClampState::Active);
+    helper.kernel.set_links(vec![wireguard("wg9")]);
+    helper.wait_until("it is waited for", || state_of(&client, "wg0") == ClampState::Waiting);
+    assert_eq!(helper.clamped(), ["wg0"], "nothing follows a link that is renamed");
+}
+
+#[test]
+fn a_named_link_that_comes_as_no_vpn_leaves_the_rules() {
+    let helper = Helper::with(Choice { links: vec![], ..Choice::default() });
+    let client = helper.client();
+    client.on_link("wg0").unwrap();
+    helper.kernel.set_links(vec![link("wg0", "bridge")]);
+    helper.wait_until("the rules let go of it", || helper.kernel.table().is_none());
+    assert_eq!(state_of(&client, "wg0"), ClampState::Waiting);
+}
+
+#[test]
+fn auto_follows_links_as_they_come_and_keeps_their_names() {
+    let helper = Helper::with(Choice { links: vec![], ..Choice::default() });
+    let client = helper.client();
+    client.on_link("").unwrap();
+    helper.kernel.set_links(vec![wireguard("wg0")]);
+    helper.wait_until("wg0 is clamped", || helper.clamped() == ["wg0"]);
+    helper.kernel.set_links(vec![Link { carries_route: false, ..wireguard("wg1") }]);
+    assert_eq!(helper.clamped(), ["wg0"], "wg0 is expected back, and wg1 is not in use");
+}
+
+#[test]
+fn rules_that_somebody_removes_are_put_back_within_a_second() {
+    let helper = Helper::start();
+    let client = helper.client();
+    client.on_link("wg0").unwrap();
+    let removed = Instant::now();
+    helper.kernel.remove_table();
+    helper.wait_until("they are back", || helper.clamped() == ["wg0"]);
+    assert!(removed.elapsed() < Duration::from_secs(1));
+    let log = helper.log_text();
+    assert!(log.contains("event=rules-removed pid=4711"), "{log}");
+}
+
+#[test]
+fn a_fight_over_the_rules_is_reported_and_slows_down() {
+    let helper = Helper::start();
+    let client = helper.client();
+    client.on_link("wg0").unwrap();
+    for _ in 0..5 {
+        helper.kernel.remove_table();
+        helper.wait_until("they are back", || helper.clamped() == ["wg0"]);
+    }
+    assert_eq!(state_of(&client, "wg0"), ClampState::Contested);
+    let times = helper.kernel.times_applied();
+    helper.kernel.remove_table();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(helper.kernel.times_applied(), times, "the next time is later");
+}
+
+#[test]
+fn lost_events_are_made_up_for_by_looking_again() {
+    let helper = Helper::start();
+    let client = helper.client();
+    client.on_link("wg0").unwrap();
+    helper.kernel.remove_table();
+    helper.kernel.report(Event::Overrun);
+    helper.wait_until("they are back", || helper.clamped() == ["wg0"]);
+}
+
+#[test]
+fn a_storm_of_events_costs_a_few_looks() {
+    let helper = Helper::start();
+    helper.client().on_link("").unwrap();
+    let times = helper.kernel.times_applied();
+    for number in 0..500 {
+        helper.kernel.set_links(vec![wireguard(&format!("wg{}", number % 100))]);
+    }
+    helper.wait_until("the last one is clamped", || helper.clamped().contains(&"wg99".to_owned()));
+    assert!(helper.kernel.times_applied() - times < 100, "{}", helper.kernel.times_applied() - times);
+}
+
+#[test]
+fn a_restart_brings_back_what_was_on() {
+    let mut helper = Helper::start();
+    let client = helper.client();
+    client.on_link("wg0").unwrap();
+    client.on_link("").unwrap();
+    helper.stop().unwrap();
+    helper.start_again();
+    let status = helper.client().status();
+    assert!(status.auto);
+    assert_eq!(status.clamps.iter().map(|clamp| clamp.link.as_str()).collect::<Vec<_>>(), ["wg0", "wg1"]);
+    assert_eq!(helper.clamped(), ["wg0", "wg1"]);
+}
+
+#[test]
+fn a_reboot_brings_back_what_was_kept() {
+    let mut helper = Helper::start();
+    let client = helper.client();
+    client.on_with("wg0", kept()).unwrap();
+    client.on_link("wg1").unwrap();
+    helper.stop().unwrap();
+    fs::remove_file(helper.places.runtime.join(FILE)).unwrap();
+    helper.kernel.remove_table();
+    helper.start_again();
+    assert_eq!(helper.clamped(), ["wg0"]);
+}
+
+#[test]
+fn a_broken_state_file_is_logged_and_ignored() {
+    let helper = Helper::with(Choice { state: Some("{\"version\":1,\"auto\""), ..Choice::default() });
+    assert!(helper.log_text().contains("event=state-ignored"), "{}", helper.log_text());
+    assert_eq!(helper.client().on_link("wg0"), Ok(true));
+    let file = helper.places.runtime.join(FILE);
+    assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn there_are_never_more_clamps_than_the_contract_says() {
+    let helper = Helper::start();
+    let client = helper.client();
+    for number in 0..names::MAX_CLAMPS {
+        client.on_link(&format!("wg{number}")).unwrap();
+    }
+    assert_eq!(kind(client.on_link("wg-more")), ErrorKind::TooManyClamps);
+    assert_eq!(client.status().clamps.len(), names::MAX_CLAMPS);
+}
+
+#[test]
+fn a_helper_that_nobody_needs_leaves_and_one_that_clamps_stays() {
+    let patience = Duration::from_millis(200);
+    let mut helper = Helper::with(Choice { patience, ..Choice::default() });
+    let client = helper.client();
+    client.on_link("wg0").unwrap();
+    std::thread::sleep(patience * 3);
+    assert!(helper.is_running());
+    client.off("wg0").unwrap();
+    assert_eq!(helper.wait_for_end().unwrap(), Ending::Unused);
+}
+
+#[test]
+fn a_call_that_arrives_while_it_leaves_is_answered() {
+    let patience = Duration::from_millis(60);
+    for after in [50, 55, 58, 60, 62, 65, 70, 80, 100] {
+        let mut helper = Helper::with(Choice { patience, ..Choice::default() });
+        let client = helper.client();
+        client.status();
+        std::thread::sleep(Duration::from_millis(after));
+        match zbus::block_on(client.helper.clamp_on("wg0", std::collections::HashMap::new())) {
+            Ok(changed) => assert!(changed && helper.is_running() && helper.clamped() == ["wg0"]),
+            // There is no activation on this bus: the name being gone is what starts a new helper elsewhere.
+            Err(zbus::Error::FDO(error)) if matches!(*error, zbus::fdo::Error::ServiceUnknown(_)) => {}
+            Err(error) => assert_eq!(ours(&error).kind(), ErrorKind::ShuttingDown),
+        }
+        if helper.kernel.table().is_none() {
+            assert_eq!(helper.wait_for_end().unwrap(), Ending::Unused);
+        }
+    }
+}
+
+#[test]
+fn a_lost_bus_ends_the_helper_with_an_error_and_leaves_the_rules() {
+    let mut helper = Helper::start();
+    helper.client().on_link("wg0").unwrap();
+    helper.bus.stop();
+    assert!(matches!(helper.wait_for_end(), Err(DaemonError::BusLost)));
+    assert_eq!(helper.clamped(), ["wg0"]);
+}

@@ -1,0 +1,84 @@
+//! What the log says about calls.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod private_bus;
+
+use std::collections::HashMap;
+
+use airpods_dbus::names;
+use airpods_helper::authority::Answer;
+use private_bus::*;
+use zbus::Message;
+use zbus::message::Flags;
+
+#[test]
+fn a_mutating_call_has_one_line_with_who_what_and_what_came_of_it() {
+    let helper = Helper::start();
+    let client = helper.client();
+    client.on_link("wg0").unwrap();
+    client.on_link("wg0").unwrap();
+    client.off("wg0").unwrap();
+    client.reset().unwrap();
+    client.status();
+    helper.authority.next(Ok(Answer::default()));
+    client.on_link("wg1").unwrap_err();
+    client.on_link("a\u{1b}[31m\nb").unwrap_err();
+    let name = client.name();
+    let lines: Vec<_> = helper.audit().iter().map(|line| line.to_string().replace(&name, ":1.N")).collect();
+    let on = "event=clamp-on uid=0 sender=:1.N action=org.airpods.helper1.clamp-on";
+    assert_eq!(
+        lines,
+        [
+            format!("level=info {on} link=wg0 result=changed detail=\"link wg0 is clamped to its route's MTU\""),
+            format!("level=info {on} link=wg0 result=unchanged"),
+            "level=info event=clamp-off uid=0 sender=:1.N action=org.airpods.helper1.clamp-off link=wg0 result=changed \
+             detail=\"link wg0 is no longer clamped by name\""
+                .to_owned(),
+            "level=info event=reset uid=0 sender=:1.N action=org.airpods.helper1.reset link=\"\" result=unchanged"
+                .to_owned(),
+            format!("level=warning {on} link=wg1 result=AccessDenied detail=\"polkit does not allow this\""),
+            format!(
+                "level=warning {on} link=\"a\\u{{1b}}[31m\\nb\" result=InvalidLinkName detail=\"a link name has only \
+                 letters, digits, `.`, `_` and `-` and does not begin with `.` or `-`; byte 1 is none of these\""
+            ),
+        ]
+    );
+}
+
+#[test]
+fn a_call_that_wants_no_reply_is_checked_and_logged_like_any_other() {
+    let helper = Helper::start();
+    let client = helper.client();
+    let send = |link: &str| {
+        let message = Message::method_call(names::OBJECT_PATH, "ClampOn")
+            .destination(names::BUS_NAME)
+            .interface(names::INTERFACE)
+            .with_flags(Flags::NO_REPLY_EXPECTED)
+            .build(&(link, HashMap::<String, zbus::Variant<'_>>::new()))
+            .unwrap();
+        zbus::block_on(client.connection.send(&message)).unwrap();
+    };
+    helper.authority.next(Ok(Answer::default()));
+    send("wg0");
+    helper.wait_until("the denial is logged", || helper.audit().len() == 1);
+    assert_eq!(helper.kernel.table(), None);
+    send("wg1");
+    helper.wait_until("the change is logged", || helper.audit().len() == 2);
+    assert_eq!(helper.clamped(), ["wg1"]);
+    let results: Vec<_> = helper.audit().iter().map(|line| line.field("result").unwrap().to_owned()).collect();
+    assert_eq!(results, ["AccessDenied", "changed"]);
+}
+
+#[test]
+fn no_line_has_a_byte_that_is_not_printable() {
+    let helper = Helper::start();
+    let client = helper.client();
+    for hostile in ["\u{1b}]0;x\u{7}", "a\r\nlevel=error event=forged", "\u{202e}gpj", "x\u{0}", &"y".repeat(5000)] {
+        // A NUL does not even get onto the bus.
+        drop(client.on_link(&hostile.replace('\u{0}', "")));
+    }
+    let text = helper.log_text();
+    assert!(text.bytes().all(|byte| byte == b'\n' || (0x20..0x7f).contains(&byte)), "{text}");
+    assert!(text.lines().all(|line| line.len() < 600), "{text}");
+    assert_eq!(text.lines().filter(|line| line.starts_with("level=error")).count(), 0, "{text}");
+}
