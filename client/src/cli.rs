@@ -59,8 +59,8 @@ impl Cli {
             Command::Stop(args) => command::stop::run(args, &context).await,
             Command::Status(args) => command::status::run(args, &context).await,
             Command::Logs(args) => command::logs::run(args, &context).await,
-            Command::Config(args) => command::config::run(args, &context),
-            Command::Net(args) => command::net::run(args).await,
+            Command::Config(args) => command::config::run(&args, &context),
+            Command::Net(args) => command::net::run(args, &context).await,
         }
     }
 }

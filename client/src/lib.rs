@@ -23,7 +23,7 @@ pub mod webui_secret;
 
 pub use exit::Exit;
 
-use std::io;
+use std::io::{self, Write};
 
 use clap::Parser;
 
@@ -32,11 +32,7 @@ use clap::Parser;
 pub fn run() -> Exit {
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
-        Err(told) => {
-            // Help and version go to stdout and are no failure; a closed pipe does not matter here.
-            let _ = told.print();
-            return if told.use_stderr() { Exit::Usage } else { Exit::Done };
-        }
+        Err(told) => return tell_usage(&told),
     };
     let outcome = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -50,6 +46,19 @@ pub fn run() -> Exit {
             let _ = failure.write(&mut anstream::stderr());
             failure.exit()
         }
+    }
+}
+
+/// Shows help or the version, or what is wrong with the command line.
+fn tell_usage(told: &clap::Error) -> Exit {
+    // Whether anybody reads it does not change how it ends.
+    if told.use_stderr() {
+        // The words of the command line are repeated here, and may hold anything.
+        let _ = write!(anstream::stderr(), "{}", terminal::Escaped(&told.render().to_string()));
+        Exit::Usage
+    } else {
+        let _ = told.print();
+        Exit::Done
     }
 }
 

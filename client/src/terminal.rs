@@ -3,6 +3,8 @@
 use std::fmt::{self, Write};
 use std::io::{self, IsTerminal};
 
+use serde::Serialize;
+
 /// A text from elsewhere (the bus, a file, podman) that cannot steer the terminal: line breaks stay, every other
 /// control character and every character that reorders or hides text is shown as its escape.
 pub struct Escaped<'a>(pub &'a str);
@@ -33,6 +35,34 @@ impl fmt::Display for EscapedLine<'_> {
     }
 }
 
+/// JSON for a program that a person may look at, too: JSON itself lets through C1 controls (a terminal may take U+009B
+/// for the beginning of an escape sequence) and text that reorders its neighbours, so these are escaped as well.
+///
+/// # Errors
+/// Those of `value`'s own serialization.
+pub fn to_json(value: &impl Serialize) -> serde_json::Result<String> {
+    let mut safe = String::new();
+    // Such a character can only be within a string, where `\u` escapes it; each fits into one UTF-16 unit.
+    for c in serde_json::to_string_pretty(value)?.chars() {
+        if c != '\n' && (c.is_control() || is_format(c)) {
+            // Writing to a String cannot fail.
+            let _ = write!(safe, "\\u{:04x}", u32::from(c));
+        } else {
+            safe.push(c);
+        }
+    }
+    Ok(safe)
+}
+
+/// Prints a value on standard output as [`to_json`] writes it.
+///
+/// # Errors
+/// Those of standard output.
+pub fn print_json(value: &impl Serialize) -> io::Result<()> {
+    use io::Write;
+    writeln!(anstream::stdout(), "{}", to_json(value)?)
+}
+
 /// Invisible characters that change how their neighbours are shown: zero width, bidirectional controls (Unicode
 /// Standard Annex #9) and the byte order mark.
 fn is_format(c: char) -> bool {
@@ -54,6 +84,7 @@ mod tests {
         let hostile = "a\u{1b}]0;x\u{7}\r\t\u{9b}31m\u{202e}b\nc";
         let shown = Escaped(hostile).to_string();
         assert_eq!(shown, "a\\u{1b}]0;x\\u{7}\\u{d}\\u{9}\\u{9b}31m\\u{202e}b\nc");
+        assert_eq!(to_json(&"\u{1b}\u{9b}\u{7f}\u{202e}é").ok().as_deref(), Some("\"\\u001b\\u009b\\u007f\\u202eé\""));
         assert_eq!(EscapedLine("é\nc").to_string(), "é\\nc");
     }
 }

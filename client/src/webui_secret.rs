@@ -19,7 +19,7 @@ pub const VARIABLE: &str = "WEBUI_SECRET_KEY";
 /// The file's name in the state folder.
 const FILE: &str = "webui-secret";
 
-/// Random bytes in a secret: 256 bits, as Open WebUI signs its tokens with HMAC-SHA-256.
+/// Random bytes in a secret: 256 bits, as the web UI signs its tokens with HMAC-SHA-256.
 const BYTES: usize = 32;
 
 /// A secret. It shows itself only when asked to.
@@ -129,7 +129,7 @@ fn load(path: &Path) -> Result<Option<Secret>, SecretError> {
 fn create(folder: &Path, path: &Path) -> io::Result<()> {
     let mut random = [0; BYTES];
     File::open("/dev/urandom")?.read_exact(&mut random)?;
-    let secret: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let secret = random.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let mut file = tempfile::Builder::new()
         .prefix(".webui-secret-")

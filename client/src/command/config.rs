@@ -7,13 +7,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
-use serde::Serialize;
 
 use super::Context;
 use crate::config::{Config, DEFAULTS, Loaded};
 use crate::error::{Failure, Report};
 use crate::exit::Exit;
-use crate::terminal::EscapedLine;
+use crate::terminal::{EscapedLine, print_json};
 
 /// The arguments of `airpods config`.
 #[derive(Debug, clap::Args)]
@@ -67,16 +66,16 @@ enum Format {
 ///
 /// # Errors
 /// The configuration's own, or those of writing it.
-pub fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
-    match args.action {
-        Action::Path { json } => path(context, json)?,
+pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    match &args.action {
+        Action::Path { json } => path(context, *json)?,
         Action::Show { json: true, .. } | Action::Show { format: Format::Json, .. } => {
             let loaded = context.load_config()?;
             print_json(&loaded.config)?;
         }
         Action::Show { .. } => show_toml(&context.load_config()?.config)?,
-        Action::Validate { json } => validate(&context.load_config()?, json)?,
-        Action::Init { force } => init(context, force)?,
+        Action::Validate { json } => validate(&context.load_config()?, *json)?,
+        Action::Init { force } => init(context, *force)?,
     }
     Ok(Exit::Done)
 }
@@ -135,12 +134,6 @@ fn write_file(path: &Path, force: bool) -> io::Result<()> {
     file.as_file().sync_all()?;
     let written = if force { file.persist(path) } else { file.persist_noclobber(path) };
     written.map(drop).map_err(|failed| failed.error)
-}
-
-fn print_json(value: &impl Serialize) -> io::Result<()> {
-    let mut out = anstream::stdout();
-    serde_json::to_writer_pretty(&mut out, value)?;
-    writeln!(out)
 }
 
 /// Tells a person something; nobody reading is no failure.

@@ -103,8 +103,10 @@ impl Check<'_> {
 
     fn health(&self, name: &ServiceName, service: &Service) {
         if service.health.is_some() && service.ports.is_empty() {
-            let hint = "health is asked for on the first of `ports`".to_owned();
-            self.error(&format!("services.{name}.health"), "a service without ports cannot be asked", Some(hint));
+            let message = format!("`services.{name}.health`: a service without ports cannot be asked");
+            // The ports are missing or were taken away, so that is the place, where there is one.
+            let at = self.tree.locate(&format!("services.{name}.ports")).cloned();
+            self.problems.push(Problem::error(message).at(at).hint("health is asked for on the first of `ports`"));
         }
     }
 

@@ -129,19 +129,18 @@ pub fn parse(file: Option<Arc<Source>>, data_folder: Option<&Path>) -> Result<Lo
         tree.overlay(Table::parse(source).map_err(wrong)?);
     }
     let problems = Problems::default();
-    let config = read_config(&tree, data_folder, &problems).map(|mut config| {
-        template::expand(&mut config, &tree, &problems);
-        check::check(&config, &tree, &problems);
-        config
-    });
-    let found = problems.into_vec();
-    let failed = found.iter().any(|problem| problem.severity == Severity::Error);
+    let mut config = read_config(&tree, data_folder, &problems);
+    // Values that are wrong by themselves would only make for more problems when they are put together.
+    if let Some(config) = config.as_mut().filter(|_| !problems.any_error()) {
+        template::expand(config, &tree, &problems);
+        check::check(config, &tree, &problems);
+    }
     match config {
-        Some(config) if !failed => {
+        Some(config) if !problems.any_error() => {
             let file = file.and_then(|source| source.path().map(Path::to_owned));
-            Ok(Loaded { config, file, warnings: found, tree })
+            Ok(Loaded { config, file, warnings: problems.into_vec(), tree })
         }
-        _ => Err(ConfigError::Wrong(found)),
+        _ => Err(ConfigError::Wrong(problems.into_vec())),
     }
 }
 

@@ -78,6 +78,10 @@ impl Problems {
         self.0.borrow_mut().push(problem);
     }
 
+    pub(super) fn any_error(&self) -> bool {
+        self.0.borrow().iter().any(|problem| problem.severity == Severity::Error)
+    }
+
     pub(super) fn into_vec(self) -> Vec<Problem> {
         self.0.into_inner()
     }

@@ -105,7 +105,10 @@ impl Table {
 impl Node {
     fn locate(&self, path: &str) -> Option<&Location> {
         match &self.value {
-            Value::Table(table) => table.locate(path),
+            // A single table stands for an array of one, so its path may go through item 0.
+            Value::Table(table) => {
+                table.locate(path).or_else(|| path.strip_prefix("0.").and_then(|rest| table.locate(rest)))
+            }
             Value::Array(items) => {
                 let (index, rest) = path.split_once('.').map_or((path, None), |(index, rest)| (index, Some(rest)));
                 let item = items.get(index.parse::<usize>().ok()?)?;

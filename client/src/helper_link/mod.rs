@@ -1,1 +1,129 @@
-//! link
+//! The way to the helper: over the system bus, with an agent for the password where one is needed.
+
+mod agent;
+mod error;
+
+pub use error::HelperError;
+
+use std::future::Future;
+use std::time::Duration;
+
+use airpods_dbus::{ClampOptions, ErrorKind, HelperProxy, Status, Target};
+use tokio::time::timeout;
+use zbus::connection;
+use zbus::proxy::CacheProperties;
+
+use crate::terminal;
+use agent::Agent;
+
+/// How long reaching the bus may take. It takes 1 ms; a bus that is not there says so at once.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// How long an answer may take that nobody is asked for: what the bus itself gives a service to start
+/// (`service_start_timeout`, dbus-daemon(1)).
+const ANSWER: Duration = Duration::from_secs(25);
+
+/// How long a person may take over the password; polkit's own agents give up sooner.
+const PROMPT: Duration = Duration::from_secs(300);
+
+/// Whether a person may be asked for a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asking {
+    /// If need be, by the session's agent, or in this terminal.
+    Allowed,
+    /// Never: what needs a password fails.
+    Never,
+}
+
+/// What is asked of the helper.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// `ClampOn`
+    On(Target, ClampOptions),
+    /// `ClampOff`
+    Off(Target),
+    /// `Reset`
+    Reset,
+}
+
+/// A connection to the helper.
+#[derive(Debug)]
+pub struct HelperLink {
+    proxy: HelperProxy<'static>,
+}
+
+impl HelperLink {
+    /// Connects to the system bus. The helper itself is started by the bus with the first call.
+    ///
+    /// # Errors
+    /// [`HelperError::NoBus`] within two seconds.
+    pub async fn connect() -> Result<Self, HelperError> {
+        let connection = timeout(CONNECT, connection::Builder::system().build())
+            .await
+            .map_err(|_| HelperError::SilentBus(CONNECT))?
+            .map_err(HelperError::NoBus)?;
+        // Without the cache, making the proxy costs no call.
+        let proxy = HelperProxy::builder(&connection).cache_properties(CacheProperties::No).build().await;
+        Ok(Self { proxy: proxy.map_err(HelperError::from_call)? })
+    }
+
+    /// Reads the helper's whole state. Nobody is ever asked for a password.
+    ///
+    /// # Errors
+    /// [`HelperError`]
+    pub async fn status(&self) -> Result<Status, HelperError> {
+        within(ANSWER, self.proxy.get_status()).await
+    }
+
+    /// Asks for a change; answers whether anything is different now.
+    ///
+    /// Whoever may do it without a password is served without an agent being started, which takes longer than the
+    /// change itself. Only when the helper says that somebody must be asked, it is called again with the flag that
+    /// allows asking.
+    ///
+    /// # Errors
+    /// [`HelperError`]
+    pub async fn change(&self, change: &Change, asking: Asking) -> Result<bool, HelperError> {
+        match within(ANSWER, self.call(change)).await {
+            Err(HelperError::Refused(refusal))
+                if refusal.kind() == ErrorKind::InteractiveAuthorizationRequired && asking == Asking::Allowed =>
+            {
+                self.change_asking(change).await
+            }
+            other => other,
+        }
+    }
+
+    async fn change_asking(&self, change: &Change) -> Result<bool, HelperError> {
+        // Without a terminal there may still be a session with an agent of its own.
+        let agent = if terminal::is_interactive() { Agent::start().await } else { None };
+        let answer = tokio::select! {
+            answer = within(PROMPT, self.call_asking(change)) => answer,
+            _ = tokio::signal::ctrl_c() => Err(HelperError::Interrupted),
+        };
+        if let Some(agent) = agent {
+            agent.end().await;
+        }
+        answer
+    }
+
+    async fn call(&self, change: &Change) -> zbus::Result<bool> {
+        match change {
+            Change::On(target, options) => self.proxy.clamp_on(target.as_wire(), options.to_wire()).await,
+            Change::Off(target) => self.proxy.clamp_off(target.as_wire()).await,
+            Change::Reset => self.proxy.reset().await,
+        }
+    }
+
+    async fn call_asking(&self, change: &Change) -> zbus::Result<bool> {
+        match change {
+            Change::On(target, options) => self.proxy.clamp_on_asking(target.as_wire(), options.to_wire()).await,
+            Change::Off(target) => self.proxy.clamp_off_asking(target.as_wire()).await,
+            Change::Reset => self.proxy.reset_asking().await,
+        }
+    }
+}
+
+async fn within<T>(limit: Duration, call: impl Future<Output = zbus::Result<T>>) -> Result<T, HelperError> {
+    timeout(limit, call).await.map_err(|_| HelperError::Silent(limit))?.map_err(HelperError::from_call)
+}

@@ -1,0 +1,208 @@
+//! What the helper reports, in words and in JSON. Pure: a status in, lines out.
+
+use std::fmt::Write;
+
+use airpods_dbus::{ClampState, ClampStatus, Counters, Mode, Origin, Status, Target};
+use serde_json::{Value, json};
+
+use crate::helper_link::Change;
+
+#[cfg(test)]
+mod tests;
+
+/// Auto is on, and there is nothing for it to do yet.
+const NO_VPN: &str = "no VPN link is up now; one that appears will be clamped at once";
+
+/// What to say about a change, when that is all that is known.
+pub(super) fn bare(changed: bool) -> &'static str {
+    if changed { "done" } else { "nothing to do" }
+}
+
+/// What is different after a change, and what a person might not expect.
+pub(super) fn outcome(change: &Change, changed: bool, status: &Status) -> Vec<String> {
+    match change {
+        Change::On(Target::Auto, options) => {
+            let mut lines = auto_on(changed, status);
+            let mtu = options.mtu.map(|mtu| u32::from(mtu.bytes()));
+            lines.extend(
+                status.clamps.iter().filter(|clamp| clamp.origin == Origin::Auto).filter_map(|c| too_large(c, mtu)),
+            );
+            lines
+        }
+        Change::On(Target::Link(link), options) => {
+            let mtu = options.mtu.map(|mtu| u32::from(mtu.bytes()));
+            link_on(link.as_str(), mtu, changed, status)
+        }
+        Change::Off(Target::Auto) => auto_off(changed, status),
+        Change::Off(Target::Link(link)) => link_off(link.as_str(), changed, status),
+        Change::Reset if changed => vec!["every clamp is off, and no rule is left".to_owned()],
+        Change::Reset => vec!["nothing to do: nothing was clamped".to_owned()],
+    }
+}
+
+fn find<'a>(status: &'a Status, link: &str) -> Option<&'a ClampStatus> {
+    status.clamps.iter().find(|clamp| clamp.link == link)
+}
+
+fn link_on(link: &str, mtu: Option<u32>, changed: bool, status: &Status) -> Vec<String> {
+    let Some(clamp) = find(status, link) else {
+        return vec![format!("{}, and `{link}` is not clamped any more", bare(changed))];
+    };
+    let already = if changed { "" } else { " already" };
+    let kept = if clamp.persist { ", and after a reboot" } else { "" };
+    let first = match clamp.state {
+        ClampState::Active => format!("`{link}` is clamped{already} to {}{kept}", size(clamp)),
+        ClampState::Waiting => {
+            format!("`{link}` is not up: nothing is clamped now, and it will be as soon as it appears{kept}")
+        }
+        ClampState::Contested => contested(link),
+    };
+    std::iter::once(first).chain(too_large(clamp, mtu)).collect()
+}
+
+fn auto_on(changed: bool, status: &Status) -> Vec<String> {
+    let already = if changed { "" } else { " already" };
+    let kept = if status.auto_persist { ", and after a reboot" } else { "" };
+    let mut lines = vec![format!("every VPN link is clamped{already}, now and whenever one appears{kept}")];
+    let by_auto = || status.clamps.iter().filter(|clamp| clamp.origin == Origin::Auto);
+    for clamp in by_auto() {
+        lines.push(match clamp.state {
+            ClampState::Active => format!("  `{}` is clamped to {}", clamp.link, size(clamp)),
+            ClampState::Waiting => format!("  `{}` is not up", clamp.link),
+            ClampState::Contested => format!("  {}", contested(&clamp.link)),
+        });
+    }
+    if !status.clamps.iter().any(|clamp| clamp.state != ClampState::Waiting) {
+        lines.push(NO_VPN.to_owned());
+    }
+    lines
+}
+
+fn link_off(link: &str, changed: bool, status: &Status) -> Vec<String> {
+    match (find(status, link), changed) {
+        (Some(_), _) if status.auto => {
+            vec![
+                format!("`{link}` is still clamped, because every VPN link is"),
+                "hint: `airpods net clamp off` ends that".to_owned(),
+            ]
+        }
+        (Some(_), _) => vec![format!("`{link}` is clamped again already, by somebody else")],
+        (None, true) => vec![format!("`{link}` is not clamped any more")],
+        (None, false) => vec![format!("nothing to do: `{link}` was not clamped")],
+    }
+}
+
+fn auto_off(changed: bool, status: &Status) -> Vec<String> {
+    let mut lines = vec![if changed {
+        "VPN links are not clamped by themselves any more".to_owned()
+    } else {
+        "nothing to do: VPN links were not clamped by themselves".to_owned()
+    }];
+    for clamp in &status.clamps {
+        lines.push(format!("`{0}` is still clamped by name; `airpods net clamp off {0}` ends that", clamp.link));
+    }
+    lines
+}
+
+fn contested(link: &str) -> String {
+    format!("`{link}`: somebody keeps removing the rules and the helper puts them back; its log says who")
+}
+
+/// What the segments fit into.
+fn size(clamp: &ClampStatus) -> String {
+    match (clamp.mode, clamp.mtu, clamp.link_mtu) {
+        (Mode::Fixed, Some(mtu), _) => format!("a path MTU of {mtu}"),
+        (_, _, Some(mtu)) => format!("the route's MTU, {mtu} now"),
+        _ => "the route's MTU".to_owned(),
+    }
+}
+
+/// A path MTU above the link's own cannot be a measured one.
+fn too_large(clamp: &ClampStatus, asked: Option<u32>) -> Option<String> {
+    let (asked, link_mtu) = (asked?, clamp.link_mtu?);
+    (asked > link_mtu).then(|| {
+        format!("warning: {asked} is more than the MTU of `{}`, which is {link_mtu}: it cannot help there", clamp.link)
+    })
+}
+
+/// The whole status for a person.
+pub(super) fn status(status: &Status) -> Vec<String> {
+    let kept = if status.auto_persist { ", after a reboot too" } else { "" };
+    let auto = if status.auto { format!("on{kept}") } else { "off".to_owned() };
+    let mut lines = vec![format!("every VPN link by itself: {auto}")];
+    if status.clamps.is_empty() {
+        let nothing =
+            if status.auto { NO_VPN } else { "nothing is clamped; `airpods net clamp on` clamps every VPN link" };
+        lines.push(nothing.to_owned());
+        return lines;
+    }
+    lines.extend(table(&status.clamps));
+    if status.clamps.iter().all(|clamp| clamp.state == ClampState::Waiting) {
+        lines.push("nothing is clamped now: no such link is up".to_owned());
+    }
+    let contested = status.clamps.iter().filter(|clamp| clamp.state == ClampState::Contested);
+    lines.extend(contested.map(contested_line));
+    lines.push(counters(status.counters));
+    lines
+}
+
+fn contested_line(clamp: &ClampStatus) -> String {
+    format!("warning: {}", contested(&clamp.link))
+}
+
+fn counters(counters: Counters) -> String {
+    let Counters { ipv4_out, ipv4_in, ipv6_out, ipv6_in } = counters;
+    format!(
+        "handshake packets through clamped links: IPv4 {ipv4_out} out, {ipv4_in} in; IPv6 {ipv6_out} out, {ipv6_in} in"
+    )
+}
+
+fn table(clamps: &[ClampStatus]) -> Vec<String> {
+    let header = ["LINK", "STATE", "CLAMPED TO", "LINK MTU", "KIND", "BY", "PERSIST"].map(str::to_owned);
+    let row = |clamp: &ClampStatus| {
+        [
+            clamp.link.clone(),
+            clamp.state.to_string(),
+            clamp.mtu.filter(|_| clamp.mode == Mode::Fixed).map_or("route".to_owned(), |mtu| mtu.to_string()),
+            clamp.link_mtu.map_or("-".to_owned(), |mtu| mtu.to_string()),
+            clamp.link_kind.clone().unwrap_or("-".to_owned()),
+            clamp.origin.to_string(),
+            if clamp.persist { "yes" } else { "no" }.to_owned(),
+        ]
+    };
+    let rows: Vec<_> = std::iter::once(header).chain(clamps.iter().map(row)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..7).map(width).collect();
+    let line = |row: &[String; 7]| {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            // Writing to a String cannot fail.
+            let _ = write!(line, "{cell:width$}  ");
+        }
+        line.trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+/// The whole status for a program, with the names that the bus uses.
+pub(super) fn json(status: &Status) -> Value {
+    let clamp = |clamp: &ClampStatus| {
+        json!({
+            "link": clamp.link, "state": clamp.state.as_str(), "mode": clamp.mode.as_str(),
+            "origin": clamp.origin.as_str(), "persist": clamp.persist, "mtu": clamp.mtu,
+            "link-mtu": clamp.link_mtu, "link-kind": clamp.link_kind,
+        })
+    };
+    let Counters { ipv4_out, ipv4_in, ipv6_out, ipv6_in } = status.counters;
+    json!({
+        "version": status.version,
+        "auto": status.auto,
+        "auto-persist": status.auto_persist,
+        "clamps": status.clamps.iter().map(clamp).collect::<Vec<_>>(),
+        "counters": {
+            "ipv4-out": ipv4_out, "ipv4-in": ipv4_in, "ipv6-out": ipv6_out, "ipv6-in": ipv6_in,
+        },
+        "ruleset": status.ruleset,
+        "features": { "owner": status.features.owner },
+    })
+}

@@ -1,0 +1,131 @@
+#![allow(clippy::unwrap_used)]
+
+use airpods_dbus::{ClampOptions, LinkName, PathMtu};
+
+use super::*;
+
+fn clamp(link: &str, state: ClampState, origin: Origin) -> ClampStatus {
+    let up = state != ClampState::Waiting;
+    ClampStatus {
+        link: link.to_owned(),
+        state,
+        mode: Mode::Route,
+        origin,
+        persist: false,
+        mtu: None,
+        link_mtu: up.then_some(1380),
+        link_kind: up.then(|| "wireguard".to_owned()),
+    }
+}
+
+fn with(auto: bool, clamps: Vec<ClampStatus>) -> Status {
+    Status { auto, clamps, ..Status::default() }
+}
+
+fn link(name: &str) -> Target {
+    Target::Link(LinkName::parse(name).unwrap())
+}
+
+fn on(target: Target) -> Change {
+    Change::On(target, ClampOptions::default())
+}
+
+#[test]
+fn turning_a_link_on_says_what_it_is_clamped_to() {
+    let status = with(false, vec![clamp("wg0", ClampState::Active, Origin::Named)]);
+    assert_eq!(outcome(&on(link("wg0")), true, &status), ["`wg0` is clamped to the route's MTU, 1380 now"]);
+    assert_eq!(outcome(&on(link("wg0")), false, &status), ["`wg0` is clamped already to the route's MTU, 1380 now"]);
+}
+
+#[test]
+fn a_link_that_is_not_up_is_not_announced_as_clamped() {
+    let status = with(false, vec![clamp("wg0", ClampState::Waiting, Origin::Named)]);
+    let lines = outcome(&on(link("wg0")), true, &status);
+    assert_eq!(lines, ["`wg0` is not up: nothing is clamped now, and it will be as soon as it appears"]);
+}
+
+#[test]
+fn a_path_mtu_above_the_links_own_gives_a_warning() {
+    let options = ClampOptions { mtu: Some(PathMtu::new(1400).unwrap()), persist: true, ..ClampOptions::default() };
+    let mut clamp = clamp("wg0", ClampState::Active, Origin::Named);
+    (clamp.mode, clamp.mtu, clamp.persist) = (Mode::Fixed, Some(1400), true);
+    let lines = outcome(&Change::On(link("wg0"), options), true, &with(false, vec![clamp]));
+    assert_eq!(
+        lines,
+        [
+            "`wg0` is clamped to a path MTU of 1400, and after a reboot",
+            "warning: 1400 is more than the MTU of `wg0`, which is 1380: it cannot help there",
+        ]
+    );
+}
+
+#[test]
+fn auto_without_a_vpn_says_that_it_waits() {
+    let lines = outcome(&on(Target::Auto), true, &with(true, Vec::new()));
+    assert_eq!(
+        lines,
+        [
+            "every VPN link is clamped, now and whenever one appears",
+            "no VPN link is up now; one that appears will be clamped at once",
+        ]
+    );
+}
+
+#[test]
+fn auto_names_the_links_it_found() {
+    let status = with(true, vec![clamp("wg0", ClampState::Active, Origin::Auto)]);
+    let lines = outcome(&on(Target::Auto), false, &status);
+    assert_eq!(
+        lines,
+        [
+            "every VPN link is clamped already, now and whenever one appears",
+            "  `wg0` is clamped to the route's MTU, 1380 now",
+        ]
+    );
+}
+
+#[test]
+fn turning_one_off_does_not_hide_that_auto_holds_it() {
+    let held = with(true, vec![clamp("wg0", ClampState::Active, Origin::Auto)]);
+    let lines = outcome(&Change::Off(link("wg0")), true, &held);
+    assert_eq!(lines, ["`wg0` is still clamped, because every VPN link is", "hint: `airpods net clamp off` ends that"]);
+    let none = with(false, Vec::new());
+    assert_eq!(outcome(&Change::Off(link("wg0")), true, &none), ["`wg0` is not clamped any more"]);
+    assert_eq!(outcome(&Change::Off(link("wg0")), false, &none), ["nothing to do: `wg0` was not clamped"]);
+}
+
+#[test]
+fn ending_auto_names_what_stays_clamped() {
+    let status = with(false, vec![clamp("wg0", ClampState::Active, Origin::Named)]);
+    let lines = outcome(&Change::Off(Target::Auto), true, &status);
+    assert_eq!(lines[1], "`wg0` is still clamped by name; `airpods net clamp off wg0` ends that");
+}
+
+#[test]
+fn the_status_is_a_table_whose_columns_line_up() {
+    let mut fixed = clamp("wg0-mullvad", ClampState::Active, Origin::Named);
+    (fixed.mode, fixed.mtu, fixed.persist) = (Mode::Fixed, Some(1300), true);
+    let clamps = vec![fixed, clamp("tun0", ClampState::Waiting, Origin::Named)];
+    let mut status_value = with(true, clamps);
+    status_value.counters = Counters { ipv4_out: 3, ipv4_in: 2, ipv6_out: 1, ipv6_in: 0 };
+    assert_eq!(
+        status(&status_value),
+        [
+            "every VPN link by itself: on",
+            "LINK         STATE    CLAMPED TO  LINK MTU  KIND       BY     PERSIST",
+            "wg0-mullvad  active   1300        1380      wireguard  named  yes",
+            "tun0         waiting  route       -         -          named  no",
+            "handshake packets through clamped links: IPv4 3 out, 2 in; IPv6 1 out, 0 in",
+        ]
+    );
+}
+
+#[test]
+fn a_status_in_which_nothing_acts_says_so() {
+    let waiting = with(false, vec![clamp("wg0", ClampState::Waiting, Origin::Named)]);
+    assert!(status(&waiting).contains(&"nothing is clamped now: no such link is up".to_owned()));
+    let empty = status(&with(false, Vec::new()));
+    assert_eq!(empty[1], "nothing is clamped; `airpods net clamp on` clamps every VPN link");
+    let contested = status(&with(false, vec![clamp("wg0", ClampState::Contested, Origin::Named)]));
+    assert!(contested.iter().any(|line| line.starts_with("warning: `wg0`: somebody keeps removing")));
+}

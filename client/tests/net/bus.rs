@@ -1,0 +1,146 @@
+//! A private bus with a helper on it that answers what a test wants.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use airpods_dbus::{ErrorKind, Status, names};
+use zbus::message::{Flags, Header};
+use zbus::{Connection, OwnedVariant, connection, interface};
+
+/// A bus of our own. It ends with this value, and with the test's thread if that is killed.
+pub struct Bus {
+    daemon: Child,
+    pub address: String,
+    folder: tempfile::TempDir,
+}
+
+impl Bus {
+    /// Starts a bus that serves every user. `services` are activation files by name.
+    pub fn start(services: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // Other users' clients pass through the folder to the socket.
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(folder.path(), open).unwrap();
+        for (name, text) in services {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let config = folder.path().join("bus.conf");
+        fs::write(&config, configuration(folder.path())).unwrap();
+        let mut daemon = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "dbus-daemon", "--nofork", "--print-address"])
+            .arg(format!("--config-file={}", config.display()))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut address = String::new();
+        BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut address).unwrap();
+        assert!(!address.is_empty(), "dbus-daemon did not start");
+        Self { daemon, address: address.trim().to_owned(), folder }
+    }
+
+    /// Puts a helper on the bus.
+    pub async fn serve(&self, helper: &StandIn) -> Connection {
+        connection::Builder::address(self.address.as_str())
+            .serve_at(names::OBJECT_PATH, helper.clone())
+            .name(names::BUS_NAME)
+            .build()
+            .await
+            .unwrap()
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+fn configuration(folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>session</type>
+  <listen>unix:path={folder}/socket</listen>
+  <servicedir>{folder}</servicedir>
+  <policy context="default">
+    <allow user="*"/><allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/>
+  </policy>
+</busconfig>"#
+    )
+}
+
+/// One call that reached the helper: its words, and whether it allowed asking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    pub words: String,
+    pub asking: bool,
+}
+
+/// The helper that answers what a test wants.
+#[derive(Clone)]
+pub struct StandIn {
+    /// The answer to a change that does not allow asking, and to one that does.
+    pub plain: Result<bool, ErrorKind>,
+    pub asking: Result<bool, ErrorKind>,
+    pub status: Status,
+    /// Whether it leaves calls without an answer.
+    pub silent: bool,
+    pub calls: Arc<Mutex<Vec<Call>>>,
+}
+
+impl StandIn {
+    pub fn answering(answer: Result<bool, ErrorKind>) -> Self {
+        Self { plain: answer, asking: answer, status: Status::default(), silent: false, calls: Arc::default() }
+    }
+
+    pub fn calls(&self) -> Vec<Call> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    async fn answer(&self, header: &Header<'_>, words: String) -> Result<bool, airpods_dbus::Error> {
+        let asking = header.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH);
+        self.calls.lock().unwrap().push(Call { words, asking });
+        if self.silent {
+            std::future::pending::<()>().await;
+        }
+        let answer = if asking { self.asking } else { self.plain };
+        answer.map_err(|kind| kind.because(format!("the stand-in \u{1b}[31m says {}", kind.short_name())))
+    }
+}
+
+#[interface(name = "org.airpods.Helper1")]
+impl StandIn {
+    async fn clamp_on(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        link: &str,
+        options: HashMap<String, OwnedVariant>,
+    ) -> Result<bool, airpods_dbus::Error> {
+        let mut keys: Vec<_> = options.keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        self.answer(&header, format!("on {link:?} {}", keys.join(","))).await
+    }
+
+    async fn clamp_off(&self, #[zbus(header)] header: Header<'_>, link: &str) -> Result<bool, airpods_dbus::Error> {
+        self.answer(&header, format!("off {link:?}")).await
+    }
+
+    async fn reset(&self, #[zbus(header)] header: Header<'_>) -> Result<bool, airpods_dbus::Error> {
+        self.answer(&header, "reset".to_owned()).await
+    }
+
+    fn get_status(&self) -> Status {
+        self.status.clone()
+    }
+}

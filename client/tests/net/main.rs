@@ -1,0 +1,267 @@
+//! `airpods net clamp` against a private bus: what reaches the helper, and what a person and a script see of
+//! every answer and of every absence.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bus;
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use airpods_dbus::{ClampState, ClampStatus, ErrorKind, Mode, Origin, Status};
+use bus::{Bus, Call, StandIn};
+use tokio::process::Command;
+
+/// How one run of the command ended.
+#[derive(Debug)]
+struct Ran {
+    code: i32,
+    stdout: String,
+    stderr: String,
+    took: Duration,
+}
+
+async fn run(address: &str, arguments: &str) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_airpods"));
+    command.args(arguments.split_whitespace()).env("DBUS_SYSTEM_BUS_ADDRESS", address);
+    finish(command).await
+}
+
+async fn finish(mut command: Command) -> Ran {
+    let begin = Instant::now();
+    let output = command.stdin(std::process::Stdio::null()).kill_on_drop(true).output();
+    let output = tokio::time::timeout(Duration::from_secs(60), output).await.unwrap().unwrap();
+    Ran {
+        code: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+        took: begin.elapsed(),
+    }
+}
+
+fn clamped() -> Status {
+    let clamp = ClampStatus {
+        link: "wg0".to_owned(),
+        state: ClampState::Active,
+        mode: Mode::Route,
+        origin: Origin::Named,
+        persist: false,
+        mtu: None,
+        link_mtu: Some(1380),
+        link_kind: Some("wireguard".to_owned()),
+    };
+    Status { version: "0.1.0".to_owned(), clamps: vec![clamp], ..Status::default() }
+}
+
+fn plain(words: &str) -> Call {
+    Call { words: words.to_owned(), asking: false }
+}
+
+/// The documented exit code of every error, read from the documentation.
+fn documented(kind: ErrorKind) -> i32 {
+    let text = include_str!("../../../docs/exit-codes.md");
+    let row = format!("| `{}` | ", kind.name());
+    let rest = text.split(&row).nth(1).unwrap_or_else(|| panic!("{} is not documented", kind.name()));
+    rest.split(' ').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn every_error_has_a_sentence_a_hint_and_its_documented_code() {
+    for &kind in ErrorKind::ALL {
+        let bus = Bus::start(&[]);
+        let _helper = bus.serve(&StandIn::answering(Err(kind))).await;
+        let ran = run(&bus.address, "net clamp on wg0").await;
+        assert_eq!(ran.code, documented(kind), "{kind:?} {ran:?}");
+        let lines: Vec<_> = ran.stderr.lines().collect();
+        let sentence = format!("error: the stand-in \\u{{1b}}[31m says {0} ({0})", kind.short_name());
+        assert_eq!(lines[0], sentence);
+        assert!(lines[1].starts_with("hint: ") && lines.len() == 2, "{lines:?}");
+        assert_eq!(ran.stdout, "");
+    }
+}
+
+#[tokio::test]
+async fn a_helper_that_is_not_installed_is_told_within_three_seconds() {
+    let bus = Bus::start(&[]);
+    for arguments in ["net clamp on", "net clamp off wg0", "net clamp reset", "net clamp status --json"] {
+        let ran = run(&bus.address, arguments).await;
+        assert_eq!(ran.code, 3, "{ran:?}");
+        assert!(
+            ran.stderr.starts_with("error: the helper `airpods-helper` is not installed\nhint: install"),
+            "{ran:?}"
+        );
+        assert!(ran.took < Duration::from_secs(3), "{ran:?}");
+        assert_eq!(ran.stdout, "");
+    }
+}
+
+#[tokio::test]
+async fn a_helper_that_cannot_be_started_is_told_within_three_seconds() {
+    let activation = "[D-BUS Service]\nName=org.airpods.Helper1\nExec=/bin/false\n";
+    let bus = Bus::start(&[("org.airpods.Helper1.service", activation)]);
+    let ran = run(&bus.address, "net clamp status").await;
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(ran.stderr.starts_with("error: the helper `airpods-helper` could not be started: "), "{ran:?}");
+    assert!(ran.took < Duration::from_secs(3), "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_bus_that_is_absent_is_told_within_three_seconds() {
+    let ran = run("unix:path=/nonexistent/bus", "net clamp on").await;
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(ran.stderr.starts_with("error: the system bus cannot be reached: "), "{ran:?}");
+    assert!(ran.stderr.contains("\nhint: "), "{ran:?}");
+    assert!(ran.took < Duration::from_secs(3), "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_bus_that_says_nothing_is_told_within_three_seconds() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("mute");
+    let _mute = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let ran = run(&format!("unix:path={}", socket.display()), "net clamp on").await;
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(ran.stderr.starts_with("error: the system bus does not answer"), "{ran:?}");
+    assert!(ran.took < Duration::from_secs(3), "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_helper_that_goes_away_before_it_answers_is_told() {
+    let bus = Bus::start(&[]);
+    let stand_in = StandIn { silent: true, ..StandIn::answering(Ok(true)) };
+    let helper = bus.serve(&stand_in).await;
+    let leave = async {
+        while stand_in.calls().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        helper.close().await.unwrap();
+    };
+    let (ran, ()) = tokio::join!(run(&bus.address, "net clamp on"), leave);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(ran.stderr.starts_with("error: the helper went away before it answered\nhint: "), "{ran:?}");
+}
+
+#[tokio::test]
+async fn what_is_asked_for_reaches_the_helper() {
+    let bus = Bus::start(&[]);
+    let stand_in = StandIn { status: clamped(), ..StandIn::answering(Ok(true)) };
+    let _helper = bus.serve(&stand_in).await;
+    for arguments in ["on", "on wg0 --mtu 1280 --persist --any-link", "off", "off wg0", "reset", "status"] {
+        let ran = run(&bus.address, &format!("net clamp {arguments}")).await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+    }
+    let expected = ["on \"\" ", "on \"wg0\" any-link,mtu,persist", "off \"\"", "off \"wg0\"", "reset"];
+    assert_eq!(stand_in.calls(), expected.map(plain));
+}
+
+#[tokio::test]
+async fn a_change_is_told_on_stderr_and_as_json_on_stdout() {
+    let bus = Bus::start(&[]);
+    let _helper = bus.serve(&StandIn { status: clamped(), ..StandIn::answering(Ok(true)) }).await;
+    let ran = run(&bus.address, "net clamp on wg0").await;
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", "`wg0` is clamped to the route's MTU, 1380 now\n"));
+    let ran = run(&bus.address, "net clamp on wg0 --json").await;
+    let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(json["changed"], true);
+    assert_eq!(json["status"]["clamps"][0]["link-mtu"], 1380);
+}
+
+#[tokio::test]
+async fn the_status_is_data_on_stdout_for_people_and_as_json() {
+    let bus = Bus::start(&[]);
+    let status = Status { ruleset: "table inet airpods {\n}\n".to_owned(), ..clamped() };
+    let _helper = bus.serve(&StandIn { status, ..StandIn::answering(Ok(true)) }).await;
+    let ran = run(&bus.address, "net clamp status").await;
+    assert!(ran.stdout.contains("\nwg0   active  route"), "{ran:?}");
+    assert_eq!(ran.stderr, "");
+    assert!(run(&bus.address, "-V net clamp status").await.stdout.ends_with("\ntable inet airpods {\n}\n"));
+    let ran = run(&bus.address, "net clamp status --json").await;
+    let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(json["clamps"][0]["state"], "active");
+    assert_eq!(json["auto"], false);
+}
+
+#[tokio::test]
+async fn a_hostile_status_cannot_steer_the_terminal() {
+    let bus = Bus::start(&[]);
+    let mut status = clamped();
+    status.clamps[0].link = "wg0\u{1b}]0;x\u{7}".to_owned();
+    status.clamps[0].link_kind = Some("a\r\u{9b}b".to_owned());
+    status.ruleset = "\u{1b}[2J\n".to_owned();
+    let _helper = bus.serve(&StandIn { status, ..StandIn::answering(Ok(true)) }).await;
+    for arguments in ["-V net clamp status", "net clamp on", "net clamp off", "net clamp status --json"] {
+        let ran = run(&bus.address, arguments).await;
+        let shown = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_asked_who_need_not_be_asked() {
+    let bus = Bus::start(&[]);
+    let stand_in = StandIn { status: clamped(), ..StandIn::answering(Ok(true)) };
+    let _helper = bus.serve(&stand_in).await;
+    run(&bus.address, "net clamp on wg0").await;
+    assert_eq!(stand_in.calls(), [plain("on \"wg0\" ")]);
+}
+
+#[tokio::test]
+async fn asking_is_allowed_only_when_needed_and_never_with_no_ask() {
+    let bus = Bus::start(&[]);
+    let stand_in = StandIn {
+        plain: Err(ErrorKind::InteractiveAuthorizationRequired),
+        status: clamped(),
+        ..StandIn::answering(Ok(true))
+    };
+    let _helper = bus.serve(&stand_in).await;
+    let ran = run(&bus.address, "net clamp on wg0 --no-ask").await;
+    assert_eq!(ran.code, 4, "{ran:?}");
+    assert_eq!(stand_in.calls(), [plain("on \"wg0\" ")]);
+    let ran = run(&bus.address, "net clamp on wg0").await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let asking = Call { asking: true, ..plain("on \"wg0\" ") };
+    assert_eq!(stand_in.calls()[1..], [plain("on \"wg0\" "), asking]);
+}
+
+/// A stand-in for pkttyagent that notes how it was called and ended, and behaves as the real one does: it closes the
+/// descriptor once it is registered, and stays.
+const AGENT: &str = "#!/bin/sh\necho \"$@ for $PPID\" >>\"$AGENT_LOG\"\ntrap 'echo ended >>\"$AGENT_LOG\"; exit' TERM\n\
+                     exec >&-\nwhile :; do sleep 0.05; done\n";
+
+#[tokio::test]
+async fn in_a_terminal_an_agent_is_there_while_somebody_is_asked() {
+    let bus = Bus::start(&[("pkttyagent", AGENT)]);
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(bus.folder().join("pkttyagent"), open).unwrap();
+    let log = bus.folder().join("agent-log");
+    std::fs::write(&log, "").unwrap();
+    std::fs::set_permissions(&log, std::fs::Permissions::from_mode(0o666)).unwrap();
+    // The command as an ordinary user can execute it, wherever the checkout lies.
+    let program = bus.folder().join("airpods");
+    std::fs::copy(env!("CARGO_BIN_EXE_airpods"), &program).unwrap();
+    let stand_in = StandIn {
+        plain: Err(ErrorKind::InteractiveAuthorizationRequired),
+        status: clamped(),
+        ..StandIn::answering(Ok(true))
+    };
+    let _helper = bus.serve(&stand_in).await;
+    // A terminal, by script(1), and no root, whom nobody ever asks.
+    let mut command = if nix::unistd::geteuid().is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "script"]);
+        command
+    } else {
+        Command::new("script")
+    };
+    command
+        .args(["--quiet", "--return", "--command", &format!("{} net clamp on wg0", program.display()), "/dev/null"])
+        .env("PATH", format!("{}:/usr/bin:/bin", bus.folder().display()))
+        .env("AGENT_LOG", &log)
+        .env("DBUS_SYSTEM_BUS_ADDRESS", &bus.address);
+    let ran = finish(command).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let asking = Call { asking: true, ..plain("on \"wg0\" ") };
+    assert_eq!(stand_in.calls(), [plain("on \"wg0\" "), asking]);
+    let log = std::fs::read_to_string(&log).unwrap();
+    assert!(log.starts_with("--fallback --notify-fd=1 for ") && log.ends_with("\nended\n"), "{log:?}");
+}
