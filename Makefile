@@ -11,7 +11,7 @@ ifneq ($(shell id -u),0)
 export CARGO_TARGET_$(shell echo $(TRIPLE) | tr a-z- A-Z_)_RUNNER := sudo -E
 endif
 
-.PHONY: help build demo test bench lint install clean probe setup setup-build setup-bench
+.PHONY: help build demo test bench lint audit install clean probe setup setup-build setup-bench
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -29,10 +29,13 @@ bench: setup-bench probe ## measures the clamp against nft, iptables and firewal
 	$(CARGO) build --workspace --release
 	@$(CARGO) run --quiet --package airpods-lab --release -- bench
 
-lint: setup-build ## checks format, clippy, and licences and advisories where cargo-deny is installed
+lint: setup-build ## checks format, clippy, and what comes into the tree where cargo-deny is installed
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
-	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check; else echo 'cargo-deny is not installed: not checked'; fi
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check bans licenses sources; else echo 'cargo-deny is not installed: not checked'; fi
+
+audit: ## asks RustSec for advisories (needs cargo-deny and its database from the network)
+	$(CARGO) deny check advisories
 
 # One program without any library, for images that have no other file. In a target folder of its own, because its flags
 # are not those of the rest.
