@@ -5,15 +5,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A time span, shown with its two largest units: `3 d 4 h`, `12 min 5 s`, `0 s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Uptime {
+pub(crate) struct Uptime {
     /// Whole seconds.
-    pub seconds: u64,
+    pub(crate) seconds: u64,
 }
 
 impl Uptime {
     /// The time since a moment in seconds since 1970; zero for one that is yet to come.
     #[must_use]
-    pub fn since(moment: i64) -> Self {
+    pub(crate) fn since(moment: i64) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_secs());
         Self { seconds: now.saturating_sub(u64::try_from(moment).unwrap_or(0)) }
     }

@@ -1,1 +1,191 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::cell::RefCell;
+use std::future::pending;
+
+use super::*;
+use crate::plan::tests::{NEW, PACE, THREE, plan, podman};
+use crate::plan::{Action, Plan};
+use crate::podman::{Call, ContainerDetail, HostFacts, Simulated, World};
+
+async fn prepared(podman: &Simulated, toml: &str) -> Plan {
+    let mut plan = plan(podman, toml, &[]).await.unwrap();
+    // The simulated podman has ports of its own.
+    plan.ports.clear();
+    plan
+}
+
+async fn run_plan(podman: &Simulated, plan: &Plan) -> Result<Outcome, Aborted> {
+    execute(podman, plan, &PACE, &Silent, pending()).await
+}
+
+/// The call by which a step changes podman, if it does.
+fn call(action: &Action) -> Option<Call> {
+    Some(match action {
+        Action::CreateNetwork(spec) => Call::CreateNetwork(spec.name.clone()),
+        Action::CreateVolume(name) => Call::CreateVolume(name.clone()),
+        Action::Pull(image) => Call::Pull(image.clone()),
+        Action::CreatePod(spec) => Call::CreatePod(spec.name.clone()),
+        Action::CreateContainer(spec) => Call::CreateContainer(spec.name.clone()),
+        Action::Start { name } => Call::StartContainer(name.clone()),
+        _ => return None,
+    })
+}
+
+#[tokio::test]
+async fn a_failure_at_any_step_leaves_podman_as_it_was() {
+    let toml = THREE.replace("[services.web]", "[services.web]\npod = \"alone\"");
+    let toml = toml.replace("lab/paint:1", "lab/paint:2");
+    let fresh = || {
+        let podman = podman(NEW);
+        let mut world = podman.world();
+        world.registry.insert("docker.io/lab/paint:2".into());
+        Simulated::new(NEW, world)
+    };
+    let steps = prepared(&fresh(), &toml).await.steps;
+    let calls: Vec<Call> = steps.iter().filter_map(|step| call(&step.action)).collect();
+    assert_eq!(calls.len(), 10);
+    for failing in calls {
+        let podman = fresh();
+        let mut before = podman.world();
+        podman.fail_at(failing.clone());
+        let plan = prepared(&podman, &toml).await;
+        let aborted = run_plan(&podman, &plan).await.unwrap_err();
+        assert_eq!(aborted.left, Vec::<String>::new(), "{failing:?}");
+        // An image that came is kept.
+        before.images.clone_from(&podman.world().images);
+        assert_eq!(podman.world(), before, "{failing:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_interrupt_at_any_time_leaves_podman_as_it_was() {
+    for polls in 1..60 {
+        let podman = podman(NEW);
+        let before = podman.world();
+        let plan = prepared(&podman, THREE).await;
+        let mut left = polls;
+        let interrupt = std::future::poll_fn(move |context| {
+            left -= 1;
+            context.waker().wake_by_ref();
+            if left == 0 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        });
+        match execute(&podman, &plan, &PACE, &Silent, interrupt).await {
+            Err(aborted) => {
+                assert!(matches!(aborted.cause, StepError::Interrupted));
+                assert_eq!(podman.world(), before, "after {polls} polls");
+            }
+            Ok(_) => assert_eq!(podman.world().containers.len(), 3),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_undone_is_named() {
+    let podman = podman(NEW);
+    podman.fail_at(Call::StartContainer("web-0".into()));
+    podman.fail_at(Call::RemoveContainer("web-0".into()));
+    let plan = prepared(&podman, THREE).await;
+    let aborted = run_plan(&podman, &plan).await.unwrap_err();
+    assert!(aborted.left.iter().any(|left| left.contains("the container `web-0`")), "{aborted:?}");
+    assert!(aborted.left.iter().any(|left| left.contains("the network `airpods_network`")), "{aborted:?}");
+    assert!(aborted.to_string().starts_with("`services.web`: podman could not start the container `web-0`: "));
+}
+
+#[tokio::test]
+async fn no_more_images_are_pulled_at_once_than_allowed() {
+    let registry = ["model", "web", "paint"].map(|name| format!("docker.io/lab/{name}:1"));
+    let podman = Simulated::new(NEW, World { registry: registry.into(), ..World::default() });
+    let plan = prepared(&podman, THREE).await;
+    run_plan(&podman, &plan).await.unwrap();
+    assert_eq!(podman.most_pulls_at_once(), 2);
+}
+
+#[tokio::test]
+async fn an_image_that_does_not_come_is_named_with_its_place() {
+    let podman = podman(NEW);
+    let plan = prepared(&podman, &THREE.replace("lab/web:1", "lab/missing:1")).await;
+    let aborted = run_plan(&podman, &plan).await.unwrap_err();
+    let said = "`services.web.image`: the image `docker.io/lab/missing:1` cannot be pulled: manifest unknown";
+    assert_eq!(aborted.to_string(), said);
+}
+
+#[tokio::test]
+async fn a_setting_that_podman_does_not_honour_is_an_error_with_both_values() {
+    let mut podman = podman(NEW);
+    podman.distort = Some(|detail: &mut ContainerDetail| detail.pids_limit = 1);
+    let before = podman.world();
+    let plan = prepared(&podman, THREE).await;
+    let aborted = run_plan(&podman, &plan).await.unwrap_err();
+    assert!(aborted.to_string().contains(".pids_limit`: `2048` was asked for and podman has `1`"), "{aborted}");
+    assert_eq!(podman.world(), before);
+}
+
+#[tokio::test]
+async fn a_limit_that_rootless_podman_has_no_right_to_is_a_warning() {
+    let mut podman = podman(NEW);
+    podman.distort = Some(|detail: &mut ContainerDetail| detail.pids_limit = 0);
+    podman.facts = HostFacts { rootless: true, cgroups_v2: false, cgroup_controllers: Vec::new() };
+    let plan = prepared(&podman, THREE).await;
+    let outcome = run_plan(&podman, &plan).await.unwrap();
+    assert_eq!(outcome.warnings.len(), 3);
+    assert!(outcome.warnings[0].contains("is not enforced") && outcome.warnings[0].contains("cgroups v1"));
+}
+
+#[tokio::test]
+async fn a_container_that_ends_at_once_is_told_with_its_last_words() {
+    let mut podman = podman(NEW);
+    podman.log = vec!["no such model".into()];
+    podman.distort = Some(|detail: &mut ContainerDetail| detail.state = crate::podman::ContainerState::Exited(3));
+    let plan = prepared(&podman, THREE).await;
+    let aborted = run_plan(&podman, &plan).await.unwrap_err();
+    assert!(aborted.to_string().contains("ended with exit code 3"), "{aborted}");
+    assert!(crate::error::Report::hint(&aborted).unwrap().contains("no such model"));
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_answer_in_time_is_late_and_left_running() {
+    let podman = podman(NEW);
+    // Nobody listens on the port of discard (RFC 863) of this machine.
+    let toml =
+        THREE.replace("host = 7002", "host = 9").replace("[services.web]", "[services.web]\nhealth.path = \"/\"");
+    let plan = prepared(&podman, &toml).await;
+    let pace = Pace { startup: Duration::from_millis(50), ..PACE };
+    let outcome = execute(&podman, &plan, &pace, &Silent, pending()).await.unwrap();
+    assert_eq!(outcome.late.len(), 1);
+    assert_eq!((outcome.late[0].service.as_str(), outcome.late[0].url.as_str()), ("web", "http://127.0.0.1:9/"));
+    assert_eq!(podman.world().containers.len(), 3);
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_found_before_anything_is_done() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let podman = podman(NEW);
+    let toml = THREE.replace("7002", &port.to_string());
+    let mut plan = plan(&podman, &toml, &[]).await.unwrap();
+    plan.ports.retain(|(service, _)| service == "web");
+    let aborted = run_plan(&podman, &plan).await.unwrap_err();
+    assert_eq!(aborted.to_string(), format!("`services.web.ports`: port {port} is in use by another program"));
+    assert_eq!(podman.calls(), []);
+}
+
+#[tokio::test]
+async fn independent_steps_run_side_by_side() {
+    struct Order(RefCell<Vec<&'static str>>);
+    impl Progress for Order {
+        fn event(&self, event: &Event<'_>) {
+            let mut order = self.0.borrow_mut();
+            match event {
+                Event::Began { step, .. } if matches!(step.action, Action::CreateContainer(_)) => order.push("began"),
+                Event::Finished { step, .. } if matches!(step.action, Action::CreateContainer(_)) => order.push("done"),
+                _ => {}
+            }
+        }
+    }
+    let podman = podman(NEW);
+    let plan = prepared(&podman, &THREE.replace("network_mode = \"host\"", "")).await;
+    let order = Order(RefCell::default());
+    execute(&podman, &plan, &PACE, &order, pending()).await.unwrap();
+    assert_eq!(order.0.borrow()[..2], ["began", "began"]);
+}

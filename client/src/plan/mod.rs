@@ -15,7 +15,7 @@ mod read_back;
 mod show;
 mod stop;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::PathBuf;
 

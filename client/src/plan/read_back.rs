@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::podman::{ContainerDetail, ContainerSpec, Endpoint, Limits, Networking};
+use crate::podman::{ContainerDetail, ContainerSpec, Endpoint, Limits, Networking, PublishedPort};
 
 /// What a container must have once it runs.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,12 +119,11 @@ pub fn read_back(expected: &Expected, detail: &ContainerDetail, kernel_pids: Opt
         let kept: BTreeSet<&String> = found.iter().filter(|alias| wanted.contains(alias)).collect();
         compare(Setting::Aliases, list(&wanted), list(&kept));
         compare(Setting::DnsServers, list(&endpoint.dns_servers), list(&detail.dns_servers));
-        let mut ports = endpoint.ports.clone();
-        ports.sort_unstable();
-        let show = |port: &crate::podman::PublishedPort| format!("{}:{}", port.host, port.container);
-        let wanted: Vec<String> = ports.iter().map(show).collect();
-        let found: Vec<String> = detail.ports.iter().map(show).collect();
-        compare(Setting::Ports, list(&wanted), list(&found));
+        let ports = |ports: &[PublishedPort]| {
+            let sorted: BTreeSet<PublishedPort> = ports.iter().copied().collect();
+            list(sorted.iter().map(|port| format!("{}:{}", port.host, port.container)))
+        };
+        compare(Setting::Ports, ports(&endpoint.ports), ports(&detail.ports));
     }
     compare(Setting::PidsLimit, expected.limits.pids.to_string(), detail.pids_limit.to_string());
     if let Some(kernel) = kernel_pids {

@@ -68,14 +68,14 @@ fn endpoint(endpoint: &Endpoint) -> String {
     let join = |values: Vec<String>| values.join(", ");
     let ports = endpoint.ports.iter().map(|port| format!("{} -> {}", port.host, port.container)).collect();
     let servers = endpoint.dns_servers.iter().map(ToString::to_string).collect();
-    let parts = [
+    let said = [
         Some(format!(" on the network `{}`", endpoint.network)),
         (!endpoint.aliases.is_empty()).then(|| format!("as {}", join(endpoint.aliases.clone()))),
         (!endpoint.ports.is_empty()).then(|| format!("ports {}", join(ports))),
         (!endpoint.dns_servers.is_empty()).then(|| format!("DNS servers {}", join(servers))),
         endpoint.pin.is_some().then(|| "with fixed addresses".to_owned()),
     ];
-    join(parts.into_iter().flatten().collect())
+    join(said.into_iter().flatten().collect())
 }
 
 fn container(spec: &ContainerSpec) -> String {

@@ -1,1 +1,310 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use super::*;
+use crate::config::{Config, Source};
+use crate::execute::{Pace, Silent, execute};
+use crate::podman::{Call, ContainerState, Simulated, Version, World};
+
+pub(crate) const OLD: Version = Version { major: 4, minor: 3 };
+pub(crate) const NEW: Version = Version { major: 5, minor: 4 };
+
+/// Two services that can find each other, and one on the host's network.
+pub(crate) const THREE: &str = r#"
+services.ollama.enabled = false
+services.open-webui.enabled = false
+services.comfyui.enabled = false
+[services.model]
+image = "docker.io/lab/model:1"
+network_aliases = ["model", "llm"]
+ports = [{ host = 7001, container = 80 }]
+volumes.weights = { source = "weights", target = "/weights" }
+[services.web]
+image = "docker.io/lab/web:1"
+network_aliases = ["web"]
+ports = [{ host = 7002, container = 80 }]
+[services.paint]
+image = "docker.io/lab/paint:1"
+network_mode = "host"
+ports = [{ host = 7003, container = 7003 }]
+"#;
+
+pub(crate) fn config(toml: &str) -> Config {
+    let source = Source::of_file("config.toml".into(), toml.to_owned());
+    crate::config::parse(Some(source), Some("/data".as_ref())).unwrap().config
+}
+
+pub(crate) fn desired(toml: &str, services: &[&str], version: Version) -> Desired {
+    let config = config(toml);
+    let names: Vec<String> = services.iter().map(|name| (*name).to_owned()).collect();
+    Desired::from_config(&config, &chosen(&config, &names, false).unwrap(), version, Surroundings::default())
+}
+
+/// A podman in which every image is there.
+pub(crate) fn podman(version: Version) -> Simulated {
+    let images = ["model", "web", "paint"].map(|name| format!("docker.io/lab/{name}:1"));
+    Simulated::new(version, World { images: images.into(), ..World::default() })
+}
+
+pub(crate) const PACE: Pace = Pace {
+    pulls: 2,
+    startup: std::time::Duration::ZERO,
+    interval: std::time::Duration::from_millis(1),
+    ping: std::time::Duration::from_millis(10),
+    stop_seconds: 1,
+};
+
+pub(crate) async fn plan(podman: &Simulated, toml: &str, services: &[&str]) -> Result<Plan, Conflict> {
+    use crate::podman::Podman;
+    let desired = desired(toml, services, podman.version());
+    decide(&desired, &Observed::of(podman, desired.images()).await.unwrap(), false)
+}
+
+pub(crate) async fn start(podman: &Simulated, toml: &str, services: &[&str]) -> Plan {
+    let mut plan = plan(podman, toml, services).await.unwrap();
+    plan.ports.clear();
+    execute(podman, &plan, &PACE, &Silent, std::future::pending()).await.unwrap();
+    plan
+}
+
+fn calls(plan: &Plan) -> Vec<String> {
+    plan.to_string().lines().map(|line| line.trim().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_first_start_makes_everything_and_says_what_waits_for_what() {
+    let plan = plan(&podman(NEW), THREE, &[]).await.unwrap();
+    let expected = [
+        "1. create the network `airpods_network` (bridge)",
+        "2. create the volume `weights`",
+        "3. create the container `model-0` from `docker.io/lab/model:1` on the network `airpods_network`, as model, llm, \
+         ports 7001 -> 80, at most 2048 processes, volume `weights` at /weights, restart unless-stopped (after 1, 2)",
+        "4. start the container `model-0` (after 3)",
+        "5. check every setting of the container `model-0` (after 4)",
+        "6. create the container `web-0` from `docker.io/lab/web:1` on the network `airpods_network`, as web, \
+         ports 7002 -> 80, at most 2048 processes, restart unless-stopped (after 1)",
+        "7. start the container `web-0` (after 6)",
+        "8. check every setting of the container `web-0` (after 7)",
+        "9. create the container `paint-0` from `docker.io/lab/paint:1` on the host's network, \
+         at most 2048 processes, restart unless-stopped",
+        "10. start the container `paint-0` (after 9)",
+        "11. check every setting of the container `paint-0` (after 10)",
+    ];
+    assert_eq!(calls(&plan), expected);
+    let ports: Vec<u16> = plan.ports.iter().map(|(_, port)| *port).collect();
+    assert_eq!(ports, [7001, 7002, 7003]);
+}
+
+#[tokio::test]
+async fn a_second_start_has_nothing_to_do() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &[]).await;
+    let again = plan(&podman, THREE, &[]).await.unwrap();
+    assert!(again.is_empty(), "{again}");
+    assert_eq!(again.kept.len(), 4, "{:?}", again.kept);
+    assert_eq!(again.ports, []);
+}
+
+#[tokio::test]
+async fn a_stopped_container_with_the_same_settings_is_only_started() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &[]).await;
+    podman.end("web-0", 0);
+    let again = plan(&podman, THREE, &["web"]).await.unwrap();
+    assert_eq!(again.to_json()["steps"][0]["action"], "start");
+    assert_eq!(again.steps.len(), 2);
+}
+
+#[tokio::test]
+async fn one_changed_setting_makes_one_container_anew() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &[]).await;
+    let changed = THREE.replace("[services.web]", "[services.web]\npids_limit = 9");
+    start(&podman, &changed, &[]).await;
+    let (spec, state) = podman.world().containers["web-0"].clone();
+    assert_eq!((spec.limits.pids, state), (9, ContainerState::Running));
+    let removed = podman.calls().into_iter().filter(|call| matches!(call, Call::RemoveContainer(_)));
+    assert_eq!(removed.collect::<Vec<_>>(), [Call::RemoveContainer("web-0".into())]);
+}
+
+#[tokio::test]
+async fn nothing_is_removed_before_the_new_image_is_there() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &[]).await;
+    let plan = plan(&podman, &THREE.replace("lab/web:1", "lab/web:2"), &["web"]).await.unwrap();
+    let remove = plan.steps.iter().find(|step| matches!(step.action, Action::RemoveContainer { .. })).unwrap();
+    assert_eq!(remove.after, [0]);
+    assert_eq!(plan.steps[0].action, Action::Pull("docker.io/lab/web:2".into()));
+}
+
+#[tokio::test]
+async fn a_pod_is_made_anew_together_with_those_who_run_in_it() {
+    let podded = THREE.replace("[services.model]", "[services.model]\npod = \"both\"");
+    let podded = podded.replace("[services.web]", "[services.web]\npod = \"both\"");
+    let podman = podman(NEW);
+    start(&podman, &podded, &[]).await;
+    assert_eq!(podman.world().pods["both"].endpoint.ports.len(), 2);
+    start(&podman, &podded.replace("7001", "7009"), &["model"]).await;
+    let world = podman.world();
+    assert_eq!(world.pods["both"].endpoint.ports[0].host, 7009);
+    assert_eq!(world.containers["web-0"].1, ContainerState::Running, "its neighbour did not come back");
+}
+
+#[tokio::test]
+async fn a_pod_that_is_left_empty_goes() {
+    let podman = podman(NEW);
+    start(&podman, &THREE.replace("[services.web]", "[services.web]\npod = \"alone\""), &[]).await;
+    start(&podman, THREE, &[]).await;
+    let world = podman.world();
+    assert!(world.pods.is_empty());
+    assert_eq!(world.containers["web-0"].1, ContainerState::Running);
+}
+
+#[tokio::test]
+async fn only_an_old_podman_with_dns_servers_needs_fixed_addresses() {
+    let with_dns = format!("runtime.network.dns_servers = [\"192.0.2.53\"]\n{THREE}");
+    for (toml, version, pinned) in [(THREE, OLD, false), (&with_dns, NEW, false), (&with_dns, OLD, true)] {
+        let desired = desired(toml, &[], version);
+        let pins = desired.launches.iter().filter(|launch| match &launch.container.networking {
+            crate::podman::Networking::Own(endpoint) => endpoint.pin.is_some(),
+            _ => false,
+        });
+        assert_eq!(pins.count() > 0, pinned, "{version}");
+    }
+}
+
+#[tokio::test]
+async fn fixed_addresses_are_told_to_everybody_and_do_not_depend_on_who_is_started() {
+    let toml = format!("runtime.network.dns_servers = [\"192.0.2.53\"]\n{THREE}");
+    let podman = podman(OLD);
+    start(&podman, &toml, &["web"]).await;
+    let alone = podman.world().containers["web-0"].0.clone();
+    let crate::podman::Networking::Own(endpoint) = &alone.networking else { panic!("{alone:?}") };
+    let fixed = endpoint.fixed.clone().unwrap();
+    assert_eq!(fixed.address.to_string(), "10.89.0.253");
+    let hosts: Vec<String> = fixed.hosts.iter().map(|(name, address)| format!("{name}={address}")).collect();
+    assert_eq!(
+        hosts,
+        ["model=10.89.0.254", "llm=10.89.0.254", "model-0=10.89.0.254", "web=10.89.0.253", "web-0=10.89.0.253"]
+    );
+    start(&podman, &toml, &[]).await;
+    assert_eq!(podman.world().containers["web-0"].0, alone);
+}
+
+#[tokio::test]
+async fn a_network_with_other_settings_is_a_conflict_that_names_each() {
+    let podman = podman(NEW);
+    start(&podman, &format!("runtime.network.subnet = \"10.7.0.0/24\"\n{THREE}"), &[]).await;
+    let other = format!("runtime.network = {{ subnet = \"10.8.0.0/24\", internal = true }}\n{THREE}");
+    let conflict = plan(&podman, &other, &[]).await.unwrap_err();
+    assert_eq!(
+        conflict.to_string(),
+        "the network `airpods_network` exists with other settings: \
+         `runtime.network.internal` is `true` in the configuration and `false` in podman, \
+         `runtime.network.subnet` is `10.8.0.0/24` in the configuration and `10.7.0.0/24` in podman"
+    );
+    // What is left to podman is met by whatever it chose.
+    assert!(plan(&podman, THREE, &[]).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_others_made_under_our_names_is_a_conflict() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &[]).await;
+    let mut world = podman.world();
+    world.containers.get_mut("web-0").unwrap().0.labels.clear();
+    let conflict = plan(&Simulated::new(NEW, world), THREE, &["web"]).await.unwrap_err();
+    let name = "web-0".to_owned();
+    assert_eq!(conflict, Conflict::NotOurs { place: "services.web.container".into(), kind: Kind::Container, name });
+}
+
+#[tokio::test]
+async fn a_port_of_somebody_elses_container_is_a_conflict_and_our_own_is_not() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &["model"]).await;
+    let changed = THREE.replace("[services.model]", "[services.model]\npids_limit = 9");
+    assert_eq!(plan(&podman, &changed, &["model"]).await.unwrap().ports, []);
+    let stolen = THREE
+        .replace("host = 7002", "host = 7001")
+        .replace("host = 7001, container = 80 }]\nvol", "host = 7009, container = 80 }]\nvol");
+    let conflict = plan(&podman, &stolen, &["web"]).await.unwrap_err();
+    assert_eq!(conflict, Conflict::PortHeld { service: "web".into(), port: 7001, holder: "model-0".into() });
+}
+
+#[test]
+fn an_unknown_service_is_told_with_the_nearest_name() {
+    let config = config(THREE);
+    let unknown = |name: &str| chosen(&config, &[name.to_owned()], false).unwrap_err();
+    assert_eq!(unknown("modle"), UnknownService::Unknown { name: "modle".into(), nearest: Some("model".into()) });
+    assert_eq!(unknown("zebra-crossing"), UnknownService::Unknown { name: "zebra-crossing".into(), nearest: None });
+    assert_eq!(unknown("comfyui"), UnknownService::Disabled("comfyui".into()));
+}
+
+#[tokio::test]
+async fn stopping_ends_what_runs_and_removal_ends_with_the_network() {
+    let podman = podman(NEW);
+    start(&podman, &THREE.replace("[services.web]", "[services.web]\npod = \"alone\""), &["web", "model"]).await;
+    let observed = Observed::of(&podman, [].into()).await.unwrap();
+    let services = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let plan = stop(&services(&["web", "paint"]), &observed, false, "airpods_network");
+    assert_eq!(plan.running, [("web".to_owned(), "web-0".to_owned(), Some(1_000_000_000))]);
+    assert_eq!((plan.idle, plan.pods), (services(&["paint"]), services(&["alone"])));
+    let part = stop(&services(&["web"]), &observed, true, "airpods_network");
+    assert_eq!((part.remove_pods, part.remove_network), (services(&["alone"]), None));
+    let all = stop(&services(&["web", "model", "paint"]), &observed, true, "airpods_network");
+    assert_eq!(all.remove_network.as_deref(), Some("airpods_network"));
+}
+
+#[test]
+fn a_secret_is_in_no_plan_until_it_is_given() {
+    let toml = THREE.replace("[services.web]", "[services.web]\nneeds_webui_secret = true");
+    let desired = desired(&toml, &["web"], NEW);
+    let mut plan = decide(&desired, &Observed::default(), false).unwrap();
+    let variable = crate::webui_secret::VARIABLE;
+    assert!(plan.needs_secret(variable));
+    let labels = desired.launches[0].container.labels.clone();
+    plan.give_secret(variable, "s3cret");
+    assert!(!plan.to_string().contains("s3cret") && !plan.to_json().to_string().contains("s3cret"));
+    let made = plan.steps.iter().find_map(|step| match &step.action {
+        Action::CreateContainer(spec) => Some(spec),
+        _ => None,
+    });
+    assert_eq!(made.unwrap().env[variable], "s3cret");
+    assert_eq!(made.unwrap().labels, labels, "its digest must not depend on the secret");
+}
+
+#[test]
+fn what_differs_from_what_was_asked_for_is_told_with_both_values() {
+    use crate::podman::ContainerDetail;
+    let desired = desired(THREE, &["model"], NEW);
+    let spec = &desired.launches[0].container;
+    let crate::podman::Networking::Own(endpoint) = &spec.networking else { panic!("{spec:?}") };
+    let expected = Expected::of(spec, Some(endpoint.clone()));
+    let right = ContainerDetail {
+        state: ContainerState::Running,
+        restarts: 0,
+        pid: Some(1),
+        id: "4635".into(),
+        host_network: false,
+        networks: [("airpods_network".into(), vec!["llm".into(), "4635".into(), "model".into()])].into(),
+        ports: endpoint.ports.clone(),
+        dns_servers: Vec::new(),
+        pids_limit: 2048,
+        memory: 0,
+        nano_cpus: 0,
+        restart: "unless-stopped".into(),
+    };
+    assert_eq!(read_back(&expected, &right, Some("2048")), []);
+    let kernel = read_back(&expected, &right, Some("1"));
+    assert_eq!(kernel[0].to_string(), "`2048` was asked for and the kernel has `1`");
+    let wrong = ContainerDetail {
+        networks: [("airpods_network".into(), vec!["model".into()])].into(),
+        ports: Vec::new(),
+        dns_servers: vec!["9.9.9.9".parse().unwrap()],
+        pids_limit: 0,
+        restart: "no".into(),
+        ..right
+    };
+    let settings: Vec<Setting> = read_back(&expected, &wrong, None).iter().map(|one| one.setting).collect();
+    let all = [Setting::Aliases, Setting::DnsServers, Setting::Ports, Setting::PidsLimit, Setting::Restart];
+    assert_eq!(settings, all);
+}

@@ -1,1 +1,198 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use serde_json::{Value, json};
+
+use super::*;
+use crate::podman::{ContainerState, Endpoint, Fixed, Limits, LogSource, Mount, Networking, PublishedPort, Restart};
+
+fn endpoint() -> Endpoint {
+    Endpoint {
+        network: "airpods_network".into(),
+        aliases: vec!["ollama".into()],
+        ports: vec![PublishedPort { host: 3000, container: 8080 }],
+        dns_servers: vec!["192.0.2.53".parse().unwrap()],
+        host_name: Some("outside".into()),
+        pin: None,
+        fixed: Some(Fixed {
+            address: "10.89.0.254".parse().unwrap(),
+            hosts: vec![("webui".into(), "10.89.0.253".parse().unwrap())],
+        }),
+    }
+}
+
+fn container(networking: Networking) -> ContainerSpec {
+    ContainerSpec {
+        name: "ollama-0".into(),
+        image: "docker.io/ollama/ollama:latest".into(),
+        networking,
+        env: [("A".into(), "b".into())].into(),
+        secret_env: [].into(),
+        command: Some(vec!["serve".into()]),
+        entrypoint: None,
+        mounts: vec![
+            Mount::Volume { name: "kept".into(), target: "/kept".into() },
+            Mount::Bind { source: "/src".into(), target: "/dst".into(), relabel: true },
+        ],
+        limits: Limits { pids: 2048, memory: Some(1 << 20), cpus: Some(1.5) },
+        restart: Restart::UnlessStopped,
+        devices: vec!["nvidia.com/gpu=all".into()],
+        label_disable: true,
+        labels: [("io.airpods.service".into(), "ollama".into())].into(),
+    }
+}
+
+fn body(value: impl serde::Serialize) -> Value {
+    serde_json::to_value(value).unwrap()
+}
+
+#[test]
+fn a_container_is_encoded_as_libpod_reads_it() {
+    let network = json!({ "airpods_network": { "aliases": ["ollama"], "static_ips": ["10.89.0.254"] } });
+    assert_eq!(
+        body(encode::container(&container(Networking::Own(endpoint())))),
+        json!({
+            "name": "ollama-0",
+            "image": "docker.io/ollama/ollama:latest",
+            "labels": { "io.airpods.service": "ollama" },
+            "netns": { "nsmode": "bridge" },
+            "Networks": network,
+            "portmappings": [{ "host_port": 3000, "container_port": 8080, "protocol": "tcp" }],
+            "dns_server": ["192.0.2.53"],
+            "hostadd": ["webui:10.89.0.253", "outside:host-gateway"],
+            "env": { "A": "b" },
+            "command": ["serve"],
+            "mounts": [{ "type": "bind", "source": "/src", "destination": "/dst", "options": ["rbind", "z"] }],
+            "volumes": [{ "Name": "kept", "Dest": "/kept" }],
+            "resource_limits": {
+                "pids": { "limit": 2048 },
+                "memory": { "limit": 1 << 20 },
+                "cpu": { "quota": 150_000, "period": 100_000 },
+            },
+            "restart_policy": "unless-stopped",
+            "devices": [{ "path": "nvidia.com/gpu=all" }],
+            "selinux_opts": ["disable"],
+        })
+    );
+}
+
+#[test]
+fn a_container_in_a_pod_leaves_the_network_to_the_pod() {
+    let inside = body(encode::container(&container(Networking::Pod("ai".into()))));
+    assert_eq!(inside["pod"], "ai");
+    for key in ["netns", "Networks", "portmappings", "dns_server", "hostadd"] {
+        assert_eq!(inside.get(key), None, "{key}");
+    }
+    let pod = body(encode::pod(&PodSpec { name: "ai".into(), endpoint: endpoint(), labels: [].into() }));
+    assert_eq!(pod["dns_server"], json!(["192.0.2.53"]));
+    assert_eq!(pod["Networks"]["airpods_network"]["aliases"], json!(["ollama"]));
+}
+
+#[test]
+fn a_container_on_the_hosts_network_has_nothing_of_ours() {
+    let host = body(encode::container(&container(Networking::Host)));
+    assert_eq!((&host["netns"], host.get("portmappings")), (&json!({ "nsmode": "host" }), None));
+}
+
+#[test]
+fn a_network_is_encoded_with_what_is_configured_only() {
+    let mut spec = NetworkSpec {
+        name: "n".into(),
+        driver: "bridge".into(),
+        subnet: None,
+        gateway: None,
+        ipv6: false,
+        internal: false,
+        mtu: None,
+        labels: [].into(),
+    };
+    let plain = json!({
+        "name": "n", "driver": "bridge", "ipv6_enabled": false, "internal": false, "dns_enabled": true, "labels": {},
+    });
+    assert_eq!(body(encode::network(&spec)), plain);
+    spec.subnet = Some("10.89.3.4/16".parse().unwrap());
+    spec.gateway = Some("10.89.0.1".parse().unwrap());
+    spec.mtu = Some(1380);
+    let full = body(encode::network(&spec));
+    assert_eq!(full["subnets"], json!([{ "subnet": "10.89.0.0/16", "gateway": "10.89.0.1" }]));
+    assert_eq!(full["options"], json!({ "mtu": "1380" }));
+}
+
+#[test]
+fn a_listed_container_is_read_from_podman_4_and_5() {
+    // As podman 4.3.1 answers, shortened; 5.4 adds fields.
+    let answer = json!({
+        "Command": ["sleep"], "ExitedAt": -62_135_596_800_i64, "ExitCode": 0, "Id": "46", "Image": "i", "IsInfra": false,
+        "Labels": null, "Names": ["ollama-0"], "Networks": [], "Pid": 385, "Pod": "da", "PodName": "ollama",
+        "Ports": [{ "host_ip": "", "container_port": 80, "host_port": 8000, "range": 2, "protocol": "tcp" }],
+        "StartedAt": 1_795_462_979_i64, "State": "running", "Status": "",
+    });
+    let container: Container = serde_json::from_value::<decode::ContainerAnswer>(answer).unwrap().into();
+    assert_eq!(container.state, ContainerState::Running);
+    assert_eq!((container.pod.as_deref(), container.host_ports.as_slice()), (Some("ollama"), [8000, 8001].as_slice()));
+    assert_eq!((container.started_at, container.exited_at), (Some(1_795_462_979), None));
+}
+
+#[test]
+fn an_inspected_container_is_read_with_the_name_servers_of_its_pod() {
+    let answer = json!({
+        "Id": "46", "State": { "Status": "exited", "Pid": 0, "ExitCode": 3 }, "RestartCount": 1,
+        "HostConfig": {
+            "NetworkMode": "container:b89a", "PidsLimit": 777, "Dns": [], "Memory": 0, "NanoCpus": 0,
+            "RestartPolicy": { "Name": "" },
+        },
+        "NetworkSettings": {
+            "Ports": { "80/tcp": [{ "HostIp": "", "HostPort": "8000" }], "81/tcp": null },
+            "Networks": { "n": { "Aliases": ["a"] } },
+        },
+    });
+    let answer: decode::DetailAnswer = serde_json::from_value(answer).unwrap();
+    assert_eq!(answer.network_owner(), Some("b89a"));
+    let detail = answer.into_detail(vec!["192.0.2.53".parse().unwrap()]);
+    assert_eq!(detail.state, ContainerState::Exited(3));
+    assert_eq!((detail.pids_limit, detail.restart.as_str(), detail.pid), (777, "no", None));
+    assert_eq!(detail.ports, [PublishedPort { host: 8000, container: 80 }]);
+    assert_eq!(detail.networks["n"], ["a"]);
+}
+
+#[test]
+fn a_pulls_report_is_progress_or_its_failure() {
+    let mut seen = Vec::new();
+    let mut keep = |progress| seen.push(progress);
+    let line = br#"{"status":"Downloading","progressDetail":{"current":10,"total":30},"id":"abc"}"#;
+    report(line, &mut keep).unwrap();
+    report(b"  ", &mut keep).unwrap();
+    let failed = report(br#"{"error":"manifest unknown","errorDetail":{"message":"manifest unknown"}}"#, &mut keep);
+    assert_eq!(failed.unwrap_err().message(), "manifest unknown");
+    let expected = PullProgress { layer: "abc".into(), status: "Downloading".into(), bytes: Some((10, 30)) };
+    assert_eq!(seen, [expected]);
+}
+
+#[test]
+fn a_log_is_cut_into_lines_wherever_its_frames_are_cut() {
+    let stream = [
+        &[1, 0, 0, 0, 0, 0, 0, 6][..],
+        b"one\ntw",
+        &[2, 0, 0, 0, 0, 0, 0, 4],
+        b"err\n",
+        &[1, 0, 0, 0, 0, 0, 0, 2],
+        b"o\n",
+    ];
+    let whole = stream.concat();
+    for size in [1, 3, 7, whole.len()] {
+        let mut frames = Frames::default();
+        let lines: Vec<LogLine> = whole.chunks(size).flat_map(|piece| frames.push(piece)).collect();
+        let expected = [("one", LogSource::Stdout), ("err", LogSource::Stderr), ("two", LogSource::Stdout)];
+        let expected = expected.map(|(text, source)| LogLine { source, text: text.into() });
+        assert_eq!(lines, expected, "in pieces of {size}");
+        assert_eq!(frames.rest(), []);
+    }
+}
+
+#[test]
+fn names_are_escaped_in_paths() {
+    let options = LogOptions { follow: true, tail: Some(3), since: Some("2026-01-01T00:00:00+01:00".into()) };
+    assert_eq!(
+        log_path("a?b#c d", &options),
+        "/containers/a%3Fb%23c%20d/logs?stdout=true&stderr=true&follow=true&tail=3&since=2026-01-01T00:00:00%2B01:00"
+    );
+}
