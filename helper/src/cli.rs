@@ -40,8 +40,8 @@ Exit codes:
 
 /// Keeps the nftables table `inet airpods` as callers on the system bus ask for, as far as polkit allows it.
 ///
-/// The service manager or the bus starts it. It needs to be started as root, or as its own user with CAP_NET_ADMIN; it
-/// keeps CAP_NET_ADMIN and nothing else.
+/// The service manager or the bus starts it. It needs to be started as root, or as its own user with `CAP_NET_ADMIN`;
+/// it keeps `CAP_NET_ADMIN` and nothing else.
 #[derive(Parser)]
 #[command(name = "airpods-helper", version, after_help = EXIT_CODES)]
 struct Arguments {}

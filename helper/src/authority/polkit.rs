@@ -41,9 +41,10 @@ impl Polkit {
 #[async_trait]
 impl Authority for Polkit {
     async fn ask(&self, question: &Question) -> Result<Answer, NoAnswer> {
-        let (flags, patience) = match question.interaction {
-            true => (CheckAuthorizationFlags::ALLOW_USER_INTERACTION, TYPING),
-            false => (CheckAuthorizationFlags::empty(), THINKING),
+        let (flags, patience) = if question.interaction {
+            (CheckAuthorizationFlags::ALLOW_USER_INTERACTION, TYPING)
+        } else {
+            (CheckAuthorizationFlags::empty(), THINKING)
         };
         let id = format!("airpods-{}", self.checks.fetch_add(1, Ordering::Relaxed));
         let details =

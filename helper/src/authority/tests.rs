@@ -24,6 +24,7 @@ impl UnwrapMessage for zbus::message::Builder<'_> {
     }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "it stands for what an authority returns")]
 fn answer(is_authorized: bool, is_challenge: bool, is_dismissed: bool) -> Result<Answer, NoAnswer> {
     Ok(Answer { is_authorized, is_challenge, is_dismissed })
 }

@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn one_user_cannot_get_more_by_opening_connections() {
         let quota = Quota::default();
-        let mut slots: Vec<_> = (0..PER_CALLER + 1).map(|number| quota.enter(&name(number)).unwrap()).collect();
+        let mut slots: Vec<_> = (0..=PER_CALLER).map(|number| quota.enter(&name(number)).unwrap()).collect();
         let charged: Vec<_> = slots.iter_mut().map(|slot| slot.charge(1000).is_ok()).collect();
         assert_eq!(charged.iter().filter(|charged| **charged).count(), PER_CALLER);
         assert!(quota.enter(&name(99)).unwrap().charge(1001).is_ok());

@@ -1,1 +1,135 @@
-//! tests
+//! The keeper over a simulated kernel.
+#![allow(clippy::unwrap_used)]
+
+use airpods_dbus::{ClampOptions, ClampState};
+use tempfile::TempDir;
+use zbus::Message;
+
+use super::*;
+use crate::authority::recording::Recording;
+use crate::authority::{Caller, Question, authorise};
+use crate::kernel::simulated::{Refusal, Simulated};
+use crate::kernel::{Link, LinkKind};
+
+struct Scene {
+    keeper: Keeper,
+    kernel: Simulated,
+    _folder: TempDir,
+}
+
+fn scene() -> Scene {
+    let folder = TempDir::new().unwrap();
+    let places = Places { runtime: folder.path().to_owned(), persistent: folder.path().join("lib") };
+    std::fs::create_dir(&places.persistent).unwrap();
+    let kind = LinkKind { info_kind: "wireguard".to_owned(), tun_type: None, hardware: 65534 };
+    let link = Link { name: name("wg0"), kind, mtu: 1420, up: true, carries_route: true };
+    let kernel = Simulated::with_links(vec![link]);
+    let mut keeper = Keeper::new(Box::new(kernel.clone()), places, Log::in_memory());
+    keeper.tend(&[], Instant::now());
+    Scene { keeper, kernel, _folder: folder }
+}
+
+fn name(text: &str) -> LinkName {
+    LinkName::parse(text).unwrap()
+}
+
+fn on(link: &str) -> Request {
+    Request::ClampOn(Target::parse(link).unwrap(), ClampOptions::default())
+}
+
+/// A permit, got in the only way there is.
+fn permit(request: &Request) -> Permit {
+    let message = Message::method_call("/", "Any").sender(":1.7").build(&()).unwrap();
+    let caller = Caller { name: ":1.7".try_into().unwrap(), uid: 1000 };
+    let question = Question::about(&message.header(), caller, request).unwrap();
+    zbus::block_on(authorise(&Recording::saying_yes(), &question, &Log::in_memory())).unwrap()
+}
+
+impl Scene {
+    fn commit(&mut self, request: &Request) -> Result<Outcome, Error> {
+        self.keeper.commit(permit(request), request)
+    }
+}
+
+#[test]
+fn considering_changes_nothing() {
+    let mut scene = scene();
+    assert!(scene.keeper.consider(&on("wg0")).unwrap());
+    assert_eq!((scene.kernel.table(), scene.kernel.times_applied()), (None, 0));
+}
+
+#[test]
+fn a_permit_for_one_action_commits_no_other() {
+    let mut scene = scene();
+    scene.commit(&on("wg0")).unwrap();
+    let error = scene.keeper.commit(permit(&on("wg1")), &Request::Reset).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AccessDenied);
+    assert!(scene.kernel.table().is_some());
+}
+
+#[test]
+fn a_link_that_became_no_vpn_while_polkit_was_asked_is_refused_at_the_commit() {
+    let mut scene = scene();
+    assert!(scene.keeper.consider(&on("wg0")).unwrap());
+    let kind = LinkKind { info_kind: "bridge".to_owned(), tun_type: None, hardware: 1 };
+    scene.kernel.set_links(vec![Link { name: name("wg0"), kind, mtu: 1500, up: true, carries_route: true }]);
+    assert_eq!(scene.commit(&on("wg0")).unwrap_err().kind(), ErrorKind::NotVpnLink);
+    assert_eq!(scene.kernel.table(), None);
+}
+
+#[test]
+fn rules_that_are_gone_are_something_to_do_although_nothing_else_is_asked_for() {
+    let mut scene = scene();
+    scene.commit(&on("wg0")).unwrap();
+    assert!(!scene.keeper.consider(&on("wg0")).unwrap());
+    scene.kernel.remove_table();
+    assert!(scene.keeper.consider(&on("wg0")).unwrap());
+    let outcome = scene.commit(&on("wg0")).unwrap();
+    assert_eq!(outcome, Outcome { change: Change::Nothing, changed: true });
+}
+
+#[test]
+fn a_kernel_that_refuses_in_the_background_is_tried_again() {
+    let mut scene = scene();
+    scene.commit(&on("wg0")).unwrap();
+    scene.kernel.remove_table();
+    scene.kernel.refuse(Some(Refusal::Refused));
+    let now = Instant::now();
+    let wait = scene.keeper.tend(&[Event::Rules { pid: 7 }], now).unwrap();
+    assert_eq!(scene.keeper.status(now).unwrap().clamps[0].state, ClampState::Contested);
+    assert_eq!(scene.keeper.properties(now).clamps, Vec::<String>::new());
+    scene.kernel.refuse(None);
+    assert_eq!(scene.keeper.tend(&[], now + wait), None);
+    assert_eq!(scene.keeper.properties(now + wait).clamps, ["wg0"]);
+}
+
+#[test]
+fn news_are_told_once() {
+    let mut scene = scene();
+    let now = Instant::now();
+    assert_eq!(scene.keeper.news(now), None);
+    scene.commit(&on("wg0")).unwrap();
+    let (before, after) = scene.keeper.news(now).unwrap();
+    assert_eq!((before.clamps.len(), after.clamps), (0, vec!["wg0".to_owned()]));
+    assert_eq!(scene.keeper.news(now), None);
+}
+
+#[test]
+fn a_keeper_that_leaves_changes_nothing_any_more() {
+    let mut scene = scene();
+    scene.keeper.leave();
+    assert_eq!(scene.keeper.consider(&on("wg0")).unwrap_err().kind(), ErrorKind::ShuttingDown);
+    assert_eq!(scene.commit(&on("wg0")).unwrap_err().kind(), ErrorKind::ShuttingDown);
+    assert!(scene.keeper.status(Instant::now()).is_ok(), "reading is still possible");
+}
+
+#[test]
+fn a_table_with_the_owner_flag_is_left_to_the_kernel_and_a_plain_one_is_deleted() {
+    let mut scene = scene();
+    scene.commit(&on("wg0")).unwrap();
+    scene.keeper.stop();
+    assert!(scene.kernel.table().is_some());
+    scene.kernel.set_owned(false);
+    scene.keeper.stop();
+    assert_eq!(scene.kernel.table(), None);
+}

@@ -10,7 +10,7 @@ use airpods_dbus::{Counters, Features};
 use super::{Event, Held, Kernel, KernelError, Link, Ruleset, Watch};
 
 /// A kernel in memory. Clones share one world, so that a test keeps one in its hand.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Simulated(Arc<Mutex<World>>);
 
 /// How a simulated kernel refuses to change its table.
@@ -26,10 +26,10 @@ pub enum Refusal {
     NotPermitted,
 }
 
-#[derive(Default)]
 struct World {
     links: Vec<Link>,
     table: Option<Ruleset>,
+    owned: bool,
     counters: Counters,
     refusal: Option<Refusal>,
     applied: usize,
@@ -40,9 +40,20 @@ impl Simulated {
     /// A kernel with these links and no table.
     #[must_use]
     pub fn with_links(links: Vec<Link>) -> Self {
-        let kernel = Self::default();
-        kernel.world().links = links;
-        kernel
+        Self(Arc::new(Mutex::new(World {
+            links,
+            table: None,
+            owned: true,
+            counters: Counters::default(),
+            refusal: None,
+            applied: 0,
+            watchers: Vec::new(),
+        })))
+    }
+
+    /// Has the owner flag, as Linux does from 5.12 on, or not.
+    pub fn set_owned(&self, owned: bool) {
+        self.world().owned = owned;
     }
 
     /// Replaces the links, as if they came and went, and reports that.
@@ -94,7 +105,7 @@ impl World {
         self.table.as_ref().map(|ruleset| Held {
             ruleset: ruleset.clone(),
             counters: self.counters,
-            owned: true,
+            owned: self.owned,
             text: text(ruleset),
         })
     }
@@ -134,7 +145,7 @@ impl Kernel for Simulated {
     }
 
     fn features(&mut self) -> Features {
-        Features { owner: true }
+        Features { owner: self.world().owned }
     }
 
     fn watch(&mut self) -> Result<Box<dyn Watch>, KernelError> {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use airpods_dbus::{Error, ErrorKind, HelperProxy, LinkName};
 use airpods_helper::authority::recording::Recording;
+use airpods_helper::authority::{Authority, Polkit};
 use airpods_helper::daemon::{Daemon, DaemonError, Ending};
 use airpods_helper::kernel::simulated::Simulated;
 use airpods_helper::kernel::{Link, LinkKind};
@@ -107,6 +108,10 @@ fn config_text(folder: &TempDir) -> String {
     <allow receive_type="error"/>
     <allow receive_type="signal"/>
     <allow send_destination="org.freedesktop.DBus"/>
+    <allow send_destination="org.freedesktop.PolicyKit1"/>
+  </policy>
+  <policy user="root">
+    <allow own="org.freedesktop.PolicyKit1"/>
   </policy>
   <include>{}</include>
 </busconfig>
@@ -136,6 +141,8 @@ pub struct Helper {
 /// What a test may choose about its helper.
 pub struct Choice {
     pub authority: Recording,
+    /// Asks polkit on the private bus, in the place of the recording authority.
+    pub asks_polkit: bool,
     pub links: Vec<Link>,
     pub patience: Duration,
     pub state: Option<&'static str>,
@@ -145,6 +152,7 @@ impl Default for Choice {
     fn default() -> Self {
         Self {
             authority: Recording::saying_yes(),
+            asks_polkit: false,
             links: vec![wireguard("wg0"), wireguard("wg1"), link("eth0", ""), link("br0", "bridge")],
             patience: Duration::from_secs(600),
             state: None,
@@ -162,7 +170,10 @@ impl Helper {
     }
 
     pub fn with(choice: Choice) -> Self {
-        let bus = PrivateBus::start();
+        Self::on(PrivateBus::start(), choice)
+    }
+
+    pub fn on(bus: PrivateBus, choice: Choice) -> Self {
         let folder = TempDir::new().unwrap();
         let places = Places { runtime: folder.path().join("run"), persistent: folder.path().join("lib") };
         fs::create_dir(&places.runtime).unwrap();
@@ -171,7 +182,8 @@ impl Helper {
             fs::write(places.runtime.join(airpods_helper::state::FILE), text).unwrap();
         }
         let (kernel, log) = (Simulated::with_links(choice.links), Log::in_memory());
-        let (stop, thread) = run(&bus, &kernel, &choice.authority, &log, &places, choice.patience);
+        let recording = (!choice.asks_polkit).then(|| choice.authority.clone());
+        let (stop, thread) = run(&bus, &kernel, recording, &log, &places, choice.patience);
         let helper =
             Self { bus, kernel, authority: choice.authority, log, places, stop, thread: Some(thread), _folder: folder };
         helper
@@ -209,7 +221,7 @@ impl Helper {
     }
 
     pub fn log_text(&self) -> String {
-        self.log.lines().iter().map(|line| format!("{line}\n")).collect()
+        self.log.lines().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     }
 
     pub fn is_running(&self) -> bool {
@@ -237,7 +249,8 @@ impl Helper {
         let count = || self.log.lines().iter().filter(|line| line.event() == "started").count();
         let before = count();
         let patience = Duration::from_secs(600);
-        let (stop, thread) = run(&self.bus, &self.kernel, &self.authority, &self.log, &self.places, patience);
+        let (stop, thread) =
+            run(&self.bus, &self.kernel, Some(self.authority.clone()), &self.log, &self.places, patience);
         self.stop = stop;
         self.thread = Some(thread);
         self.wait_until("it has started again", || count() > before);
@@ -257,20 +270,26 @@ impl Drop for Helper {
 fn run(
     bus: &PrivateBus,
     kernel: &Simulated,
-    authority: &Recording,
+    recording: Option<Recording>,
     log: &Log,
     places: &Places,
     patience: Duration,
 ) -> (Arc<Event>, JoinHandle<Result<Ending, DaemonError>>) {
     let stop = Arc::new(Event::new());
-    let (kernel, authority, address) = (Box::new(kernel.clone()), Box::new(authority.clone()), bus.address());
+    let (kernel, address) = (Box::new(kernel.clone()), bus.address());
     let (log, places, asked) = (log.clone(), places.clone(), Arc::clone(&stop));
     let thread = thread::spawn(move || {
         let asked = asked.listen();
         zruntime::block_on(async move {
             let runtime = SharedRuntime::current().unwrap();
-            let daemon = Daemon { runtime, kernel, places, log, patience, is_managed: true };
-            daemon.run(Builder::address(address.as_str()), |_| authority, asked).await
+            let daemon = Daemon { runtime: runtime.clone(), kernel, places, log, patience, is_managed: true };
+            let authority = |connection: &Connection| -> Box<dyn Authority> {
+                match recording {
+                    Some(recording) => Box::new(recording),
+                    None => Box::new(Polkit::over(connection.clone(), runtime)),
+                }
+            };
+            daemon.run(Builder::address(address.as_str()), authority, asked).await
         })
     });
     (stop, thread)

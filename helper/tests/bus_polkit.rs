@@ -1,0 +1,186 @@
+//! What goes to polkit over the wire, and what becomes of its answers: a stand-in for polkitd on a private bus. The
+//! real one is asked in the ring that has whole systems.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod private_bus;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use airpods_dbus::{ErrorKind, names};
+use private_bus::*;
+use zbus::names::ErrorName;
+use zbus::{Connection, OwnedVariant, interface};
+
+type Subject = (String, HashMap<String, OwnedVariant>);
+
+/// What the stand-in does with a question.
+#[derive(Clone, Copy)]
+enum Mood {
+    Says(bool, bool, bool),
+    Fails,
+    Sleeps,
+}
+
+/// A question as it came over the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Heard {
+    subject: String,
+    action: String,
+    details: Vec<(String, String)>,
+    flags: u32,
+}
+
+struct StandIn {
+    mood: Mood,
+    heard: Arc<Mutex<Vec<Heard>>>,
+    cancelled: Arc<Mutex<Vec<String>>>,
+}
+
+#[interface(name = "org.freedesktop.PolicyKit1.Authority")]
+impl StandIn {
+    async fn check_authorization(
+        &self,
+        subject: Subject,
+        action: String,
+        details: HashMap<String, String>,
+        flags: u32,
+        cancellation: String,
+    ) -> Result<(bool, bool, HashMap<String, String>), NotRegistered> {
+        let named: Vec<_> = subject.1.iter().map(|(key, value)| format!("{key}={}", value.to_string())).collect();
+        let mut details: Vec<_> = details.into_iter().collect();
+        details.sort();
+        assert!(!cancellation.is_empty());
+        let subject = format!("{} {}", subject.0, named.join(" "));
+        self.heard.lock().unwrap().push(Heard { subject, action, details, flags });
+        match self.mood {
+            Mood::Says(is_authorized, is_challenge, is_dismissed) => {
+                let details = is_dismissed.then(|| ("polkit.dismissed".to_owned(), "true".to_owned()));
+                Ok((is_authorized, is_challenge, details.into_iter().collect()))
+            }
+            Mood::Fails => Err(NotRegistered),
+            Mood::Sleeps => std::future::pending().await,
+        }
+    }
+
+    fn cancel_check_authorization(&self, cancellation: String) {
+        self.cancelled.lock().unwrap().push(cancellation);
+    }
+}
+
+/// How polkit answers for an action that is not installed.
+#[derive(Debug)]
+struct NotRegistered;
+
+impl zbus::DBusError for NotRegistered {
+    fn create_reply(&self, call: &zbus::message::Header<'_>) -> zbus::Result<zbus::Message> {
+        zbus::Message::error(call, self.name()).build(&"Action org.airpods.helper1.clamp-on is not registered")
+    }
+
+    fn name(&self) -> ErrorName<'_> {
+        ErrorName::from_static_str_unchecked("org.freedesktop.PolicyKit1.Error.Failed")
+    }
+
+    fn description(&self) -> Option<&str> {
+        None
+    }
+}
+
+struct Scene {
+    helper: Helper,
+    heard: Arc<Mutex<Vec<Heard>>>,
+    cancelled: Arc<Mutex<Vec<String>>>,
+    polkit: Option<Connection>,
+}
+
+fn with_polkit(mood: Mood) -> Scene {
+    let bus = PrivateBus::start();
+    let (heard, cancelled) = (Arc::default(), Arc::default());
+    let stand_in = StandIn { mood, heard: Arc::clone(&heard), cancelled: Arc::clone(&cancelled) };
+    let connection = bus.connect();
+    zbus::block_on(async {
+        connection.object_server().at("/org/freedesktop/PolicyKit1/Authority", stand_in).await.unwrap();
+        connection.request_name("org.freedesktop.PolicyKit1").await.unwrap();
+    });
+    let helper = Helper::on(bus, Choice { asks_polkit: true, ..Choice::default() });
+    Scene { helper, heard, cancelled, polkit: Some(connection) }
+}
+
+#[test]
+fn the_question_on_the_wire_is_about_the_sender_and_nobody_else() {
+    let scene = with_polkit(Mood::Says(true, false, false));
+    let client = scene.helper.client();
+    assert_eq!(client.on_link("wg0"), Ok(true));
+    let question = |action: &str, interface: &str, operation: &str, flags| Heard {
+        subject: format!("system-bus-name name=\"{}\"", client.name()),
+        action: action.to_owned(),
+        details: vec![("interface".to_owned(), interface.to_owned()), ("operation".to_owned(), operation.to_owned())],
+        flags,
+    };
+    assert!(zbus::block_on(client.helper.reset_asking()).unwrap());
+    assert_eq!(
+        *scene.heard.lock().unwrap(),
+        [
+            question(names::ACTION_CLAMP_ON, "wg0", "clamp-on", 0),
+            question(names::ACTION_RESET, "every link", "reset", 1),
+        ]
+    );
+    assert!(scene.cancelled.lock().unwrap().is_empty(), "what is answered needs no taking back");
+}
+
+#[test]
+fn each_answer_is_told_with_its_own_error() {
+    for (mood, expected) in [
+        (Mood::Says(false, false, false), ErrorKind::AccessDenied),
+        (Mood::Says(false, true, false), ErrorKind::InteractiveAuthorizationRequired),
+        (Mood::Says(false, false, true), ErrorKind::AuthDismissed),
+        (Mood::Fails, ErrorKind::AccessDenied),
+    ] {
+        let scene = with_polkit(mood);
+        assert_eq!(kind(scene.helper.client().on_link("wg0")), expected);
+        assert_eq!(scene.helper.kernel.times_applied(), 0);
+    }
+}
+
+#[test]
+fn an_action_that_is_not_installed_is_named_in_the_log() {
+    let scene = with_polkit(Mood::Fails);
+    assert_eq!(kind(scene.helper.client().on_link("wg0")), ErrorKind::AccessDenied);
+    let log = scene.helper.log_text();
+    assert!(log.contains("not registered") && log.contains("policy is not installed"), "{log}");
+}
+
+#[test]
+fn polkit_that_does_not_answer_is_given_up_within_two_seconds() {
+    let scene = with_polkit(Mood::Sleeps);
+    let before = Instant::now();
+    let options = ["--bus=ADDRESS", "--print-reply", "--dest=org.airpods.Helper1", names::OBJECT_PATH];
+    assert_eq!(scene.helper.client().on_link("wg0"), Ok(true), "root needs no polkit");
+    assert!(before.elapsed() < Duration::from_secs(2));
+    let before = Instant::now();
+    let call = [&options[..], &["org.airpods.Helper1.ClampOff", "string:wg0"]].concat();
+    let (is_served, text) = scene.helper.bus.program_as(65534, "dbus-send", &call);
+    assert!(!is_served && text.contains("org.airpods.Helper1.Error.AuthUnavailable"), "{text}");
+    assert!(before.elapsed() < Duration::from_secs(2));
+    scene.helper.wait_until("both questions are taken back", || scene.cancelled.lock().unwrap().len() == 2);
+}
+
+#[test]
+fn polkit_may_go_and_come_back_between_calls() {
+    let mut scene = with_polkit(Mood::Says(true, false, false));
+    let client = scene.helper.client();
+    assert_eq!(client.on_link("wg0"), Ok(true));
+    zbus::block_on(scene.polkit.take().unwrap().close()).unwrap();
+    assert_eq!(client.off("wg0"), Ok(true), "root is served meanwhile");
+    let again = scene.helper.bus.connect();
+    let heard = Arc::default();
+    let stand_in =
+        StandIn { mood: Mood::Says(false, false, false), heard: Arc::clone(&heard), cancelled: Arc::default() };
+    zbus::block_on(async {
+        again.object_server().at("/org/freedesktop/PolicyKit1/Authority", stand_in).await.unwrap();
+        again.request_name("org.freedesktop.PolicyKit1").await.unwrap();
+    });
+    assert_eq!(kind(client.on_link("wg0")), ErrorKind::AccessDenied, "and is asked about again");
+    assert_eq!(heard.lock().unwrap().len(), 1);
+}
