@@ -27,7 +27,8 @@ pub struct Link {
     pub mtu: u32,
     /// Whether `IFF_UP` is set.
     pub up: bool,
-    /// Whether any route of any table leaves through it, addresses' own routes aside.
+    /// Whether a route of any table leads elsewhere through it: unicast, and not to the host itself, to link-local or to
+    /// multicast addresses. The route that an address brings for its network counts.
     pub carries_route: bool,
 }
 
@@ -78,7 +79,7 @@ pub struct Held {
 pub enum Event {
     /// A link, an address, a route or a routing rule came, went or changed.
     Network,
-    /// Somebody else's transaction touched the table, or the rule set generation changed by another process.
+    /// Somebody else's transaction touched a table `inet airpods`.
     Rules {
         /// The process that did it, as the kernel reports it in `NFTA_GEN_PROC_PID`; 0 if unknown.
         pid: u32,

@@ -1,6 +1,5 @@
 //! What is reported, and what is not.
 
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use airpods_helper::kernel::{Event, Kernel, Ruleset, Watch};
@@ -25,7 +24,7 @@ fn settled(watch: &mut dyn Watch) -> Vec<Event> {
 
 #[test]
 fn links_addresses_routes_and_rules_are_reported_at_once() {
-    let (mut host, mut watch) = Host::watching();
+    let (host, mut watch) = Host::watching();
     host.net.add_tun("tun0", 1380).unwrap();
 
     settled(&mut *watch);
@@ -64,7 +63,7 @@ fn our_own_changes_and_other_tables_are_not_reported() {
 
 #[test]
 fn somebody_else_making_or_flushing_the_table_is_reported_with_the_process() {
-    let (mut host, mut watch) = Host::watching();
+    let (host, mut watch) = Host::watching();
 
     for change in ["table inet airpods { chain c { }; }", "add rule inet airpods c accept", "flush ruleset"] {
         host.net.nft(change).unwrap();
@@ -75,7 +74,7 @@ fn somebody_else_making_or_flushing_the_table_is_reported_with_the_process() {
 
 #[test]
 fn another_helpers_transaction_is_somebody_elses() {
-    let (mut host, mut watch) = Host::watching();
+    let (host, mut watch) = Host::watching();
 
     another_helper(&host.net).apply(&ruleset(&["wg0"], &[])).unwrap();
     assert!(settled(&mut *watch).iter().any(|event| matches!(event, Event::Rules { .. })));
@@ -83,7 +82,7 @@ fn another_helpers_transaction_is_somebody_elses() {
 
 #[test]
 fn what_got_lost_is_reported_as_lost() {
-    let (mut host, mut watch) = Host::watching();
+    let (host, mut watch) = Host::watching();
     host.net.add_tun("tun0", 1380).unwrap();
 
     let flood = "for i in 1 2 3 4 5 6; do for j in $(seq 1 250); do echo addr add 10.$i.$j.1/32 dev tun0; done; done | ip -batch -";

@@ -78,13 +78,10 @@ fn what_says_something_about_the_link_only_is_no_route() {
 #[test]
 fn hundreds_of_links_and_routes_are_all_there() {
     let mut host = Host::new();
-    let commands: String = (0..200)
-        .map(|n| {
-            format!(
-                "link add dev v{n} up type veth peer name w{n}\nlink set w{n} up\nroute add 10.{n}.0.0/16 dev v{n}\n"
-            )
-        })
-        .collect();
+    let line = |n| {
+        format!("link add dev v{n} up type veth peer name w{n}\nlink set w{n} up\nroute add 10.{n}.0.0/16 dev v{n}\n")
+    };
+    let commands = (0..200).map(line).collect::<Vec<_>>().concat();
     host.net.sh(&format!("ip -batch - <<'END'\n{commands}END")).unwrap();
     let links = links(&mut host);
     assert_eq!(links.len(), 400);

@@ -19,9 +19,9 @@ fn contents() -> [Ruleset; 3] {
 
 /// The same table as somebody would write it by hand.
 fn written_by_hand(ruleset: &Ruleset) -> String {
-    let set = |head: &str, elements: Vec<String>| match elements.is_empty() {
-        true => format!("{head} }}\n"),
-        false => format!("{head} elements = {{ {} }}\n}}\n", elements.join(", ")),
+    let set = |head: &str, elements: Vec<String>| {
+        let listed = format!("elements = {{ {} }}\n", elements.join(", "));
+        format!("{head} {}}}\n", if elements.is_empty() { "" } else { &listed })
     };
     let chain = |name: &str, rules: Vec<String>| format!("chain {name} {{\n{}\n}}\n", rules.join("\n"));
     let base = |name: &str, target: &str| {

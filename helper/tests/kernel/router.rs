@@ -20,7 +20,7 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    /// Link number n of `links` leads to 10.2.n.2 and fd02:n::2.
+    /// Link number n of `links` leads to `10.2.n.2` and `fd02:n::2`.
     pub(crate) fn new(links: &[&str]) -> Self {
         let (client, host, peer) = (Netns::new().unwrap(), Host::new(), Netns::new().unwrap());
         for net in [&client, &host.net, &peer] {

@@ -31,9 +31,9 @@ const RTNEXTHOP: usize = 8;
 pub(super) fn links(socket: &mut Socket) -> io::Result<Vec<Link>> {
     let links = socket.dump(&request(Rtm::Getlink, &all_links()?)?)??;
     let routes = socket.dump(&request(Rtm::Getroute, &all_routes()?)?)??;
-    let routes: Vec<Rtmsg> = routes.iter().filter_map(|(_, body)| route(body)).collect();
+    let routes: Vec<Rtmsg> = routes.iter().filter_map(|body| route(body)).collect();
     let carrying = carrying_links(&routes);
-    Ok(links.iter().filter_map(|(_, body)| link(body, &carrying)).collect())
+    Ok(links.iter().filter_map(|body| link(body, &carrying)).collect())
 }
 
 fn request(kind: Rtm, message: &(impl Size + ToBytes)) -> io::Result<Request> {
@@ -137,7 +137,7 @@ fn leaves_through(route: &Rtmsg) -> Vec<i32> {
     single.into_iter().chain(several.unwrap_or_default()).collect()
 }
 
-/// fe80::/10 and ff00::/8 (RFC 4291, sections 2.5.6 and 2.7), and 224.0.0.0/4.
+/// `fe80::/10` and `ff00::/8` (RFC 4291, sections 2.5.6 and 2.7), and `224.0.0.0/4`.
 fn is_link_scope(destination: &[u8]) -> bool {
     match destination {
         [first, _, _, _] => first & 0xf0 == 0xe0,

@@ -18,7 +18,7 @@ use nix::sys::socket::SockProtocol;
 use super::table::NAME;
 use super::table::encode::{Batch, encode, owner_probe};
 use super::table::layout::WITH_FIXED;
-use super::table::plan::{Change, change};
+use super::table::plan::change;
 use super::table::readback::{Answers, Found, found};
 use super::{Held, Kernel, KernelError, Link, Ruleset, Watch};
 use socket::{Received, Request, Socket};
@@ -76,7 +76,7 @@ impl Netlink {
     /// Lets the kernel check a table with the owner flag, without making it.
     fn probe_owner(&mut self) -> Result<bool, KernelError> {
         let probe = owner_probe();
-        match self.transact(&probe, probe.rehearsal())? {
+        match self.transact(probe.rehearsal())? {
             None => Ok(true),
             // Linux before 5.12 says EINVAL to a flag that it does not know (`nf_tables_newtable`).
             Some((_, Errno::EINVAL | Errno::EOPNOTSUPP)) => Ok(false),
@@ -86,10 +86,10 @@ impl Netlink {
 
     /// Sends a batch and gathers the first refusal, by sequence number. Acknowledgements that got lost are not
     /// missed: whether the batch did what it should is read back.
-    fn transact(&mut self, batch: &Batch, bytes: &[u8]) -> Result<Option<(u32, Errno)>, KernelError> {
+    fn transact(&mut self, batch: &[u8]) -> Result<Option<(u32, Errno)>, KernelError> {
         let netlink = |source| KernelError::Netlink { doing: "changing the rules", source };
         self.rules.drain().map_err(netlink)?;
-        self.rules.send([bytes]).map_err(netlink)?;
+        self.rules.send([batch]).map_err(netlink)?;
         let mut refused: Option<(u32, Errno)> = None;
         loop {
             match self.rules.receive().map_err(netlink)? {
@@ -103,7 +103,7 @@ impl Netlink {
                         }
                     }
                 }
-                Received::Overrun => log::debug!("some of the kernel's acknowledgements got lost; {batch:.0?}"),
+                Received::Overrun => log::debug!("some of the kernel's acknowledgements got lost"),
                 Received::Nothing => return Ok(refused),
             }
         }
@@ -111,7 +111,7 @@ impl Netlink {
 
     /// Makes a change in one transaction.
     fn commit(&mut self, batch: &Batch) -> Result<(), KernelError> {
-        let Some((sequence, errno)) = self.transact(batch, batch.bytes())? else { return Ok(()) };
+        let Some((sequence, errno)) = self.transact(batch.bytes())? else { return Ok(()) };
         if errno == Errno::EPERM
             && self.found()?.is_some_and(|found| found.owner.is_some_and(|by| by != self.rules.port()))
         {
@@ -122,28 +122,20 @@ impl Netlink {
 
     /// The table of our name, if there is one.
     fn found(&mut self) -> Result<Option<Found>, KernelError> {
-        let doing = |source| KernelError::Netlink { doing: "reading the table", source };
-        let questions = std::iter::once((libc::NFT_MSG_GETTABLE, vec![NAME]))
-            .chain(WITH_FIXED.chains.iter().map(|chain| (libc::NFT_MSG_GETCHAIN, vec![NAME, chain.name])))
-            .chain(WITH_FIXED.sets.iter().map(|set| (libc::NFT_MSG_GETSET, vec![NAME, set.name()])));
-        let requests: Vec<Request> = questions.map(|(kind, names)| question(kind, &names)).collect();
-        let replies = self.rules.ask(&requests).map_err(doing)?;
-        let mut replies = requests.iter().map(|request| request.kind).zip(replies);
+        let chains = WITH_FIXED.chains.iter().map(|chain| question(libc::NFT_MSG_GETCHAIN, &[NAME, chain.name]));
+        let sets = WITH_FIXED.sets.iter().map(|set| question(libc::NFT_MSG_GETSET, &[NAME, set.name()]));
+        let table = std::iter::once(question(libc::NFT_MSG_GETTABLE, &[NAME]));
+        let mut replies =
+            self.rules.ask(&table.chain(chains).chain(sets).collect::<Vec<_>>()).map_err(reading)?.into_iter();
 
         let mut answers = Answers::default();
         match replies.next() {
-            Some((_, Ok(table))) => answers.table = table.into_iter().next().unwrap_or_default().1,
-            Some((_, Err(Errno::ENOENT))) | None => return Ok(None),
-            Some((_, Err(errno))) => return Err(refusal::of_question(errno)),
+            Some(Ok(table)) => answers.table = table,
+            Some(Err(Errno::ENOENT)) | None => return Ok(None),
+            Some(Err(errno)) => return Err(refusal::of_question(errno)),
         }
-        for (kind, reply) in replies {
-            let bodies = reply.into_iter().flatten().map(|(_, body)| body);
-            if kind == subsystem(libc::NFT_MSG_GETCHAIN) {
-                answers.chains.extend(bodies)
-            } else {
-                answers.sets.extend(bodies)
-            }
-        }
+        answers.chains = replies.by_ref().take(WITH_FIXED.chains.len()).flatten().collect();
+        answers.sets = replies.flatten().collect();
         answers.rules = self.all(libc::NFT_MSG_GETRULE, &[NAME])?;
         for set in WITH_FIXED.sets.iter().take(answers.sets.len()) {
             answers.elements.extend(self.all(libc::NFT_MSG_GETSETELEM, &[NAME, set.name()])?);
@@ -153,9 +145,8 @@ impl Netlink {
 
     /// Everything of a kind; nothing if what is asked about is gone.
     fn all(&mut self, kind: i32, names: &[&str]) -> Result<Vec<Vec<u8>>, KernelError> {
-        let doing = |source| KernelError::Netlink { doing: "reading the table", source };
-        match self.rules.dump(&question(kind, names)).map_err(doing)? {
-            Ok(answer) => Ok(answer.into_iter().map(|(_, body)| body).collect()),
+        match self.rules.dump(&question(kind, names)).map_err(reading)? {
+            Ok(answer) => Ok(answer),
             Err(Errno::ENOENT) => Ok(Vec::new()),
             Err(errno) => Err(refusal::of_question(errno)),
         }
@@ -232,6 +223,10 @@ fn question(kind: i32, names: &[&str]) -> Request {
         body.resize((body.len() + 1).next_multiple_of(4), 0);
     }
     Request { kind: subsystem(kind), body }
+}
+
+fn reading(source: io::Error) -> KernelError {
+    KernelError::Netlink { doing: "reading the table", source }
 }
 
 fn opening(source: io::Error) -> KernelError {

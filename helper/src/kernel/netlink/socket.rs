@@ -50,8 +50,8 @@ pub(super) struct Request {
     pub(super) body: Vec<u8>,
 }
 
-/// The kernel's answer to one request: the type and body of each message of it.
-pub(super) type Answer = Vec<(u16, Vec<u8>)>;
+/// The kernel's answer to a dump: the body of each message of it.
+pub(super) type Answer = Vec<Vec<u8>>;
 
 impl Socket {
     /// Opens a socket and joins the multicast `groups` (one bit each, bit 0 being group 1).
@@ -110,28 +110,27 @@ impl Socket {
         Ok(())
     }
 
-    /// Asks several questions in one datagram. Each gets its answer, or the errno that the kernel refused it with.
-    pub(super) fn ask(&mut self, requests: &[Request]) -> io::Result<Vec<Result<Answer, Errno>>> {
+    /// Asks several questions in one datagram, each for one thing. Each gets the body of the message that tells it, or
+    /// the errno that the kernel refused it with.
+    pub(super) fn ask(&mut self, requests: &[Request]) -> io::Result<Vec<Result<Vec<u8>, Errno>>> {
         self.drain()?;
-        let flags = libc::NLM_F_REQUEST | libc::NLM_F_ACK;
         let first = self.sequence.wrapping_add(1);
-        let datagram: Vec<u8> = requests.iter().flat_map(|request| self.frame(request, flags)).collect();
+        let datagram: Vec<u8> = requests.iter().flat_map(|request| self.frame(request, libc::NLM_F_REQUEST)).collect();
         self.send([datagram.as_slice()])?;
 
-        let mut answers: Vec<Option<Result<Answer, Errno>>> = vec![None; requests.len()];
-        let mut parts: Vec<Answer> = vec![Vec::new(); requests.len()];
+        let mut answers: Vec<Option<Result<Vec<u8>, Errno>>> = vec![None; requests.len()];
         loop {
             match self.receive()? {
                 Received::Datagram(length) => {
                     for message in self.received(length) {
                         let message = message?;
-                        let at = message.sequence.wrapping_sub(first) as usize;
-                        let (Some(answer), Some(part)) = (answers.get_mut(at), parts.get_mut(at)) else { continue };
-                        match message.errno() {
-                            None => part.push((message.kind, message.body.to_vec())),
-                            Some(0) => *answer = Some(Ok(std::mem::take(part))),
-                            Some(errno) => *answer = Some(Err(Errno::from_raw(errno))),
-                        }
+                        let Some(answer) = answers.get_mut(message.sequence.wrapping_sub(first) as usize) else {
+                            continue;
+                        };
+                        *answer = Some(match message.errno() {
+                            Some(errno) => Err(Errno::from_raw(errno)),
+                            None => Ok(message.body.to_vec()),
+                        });
                     }
                 }
                 Received::Nothing => break,
@@ -171,7 +170,7 @@ impl Socket {
                         }
                         torn |= message.was_interrupted();
                         match message.errno() {
-                            None => answer.push((message.kind, message.body.to_vec())),
+                            None => answer.push(message.body.to_vec()),
                             Some(errno) if errno != 0 => return Ok(Some(Err(Errno::from_raw(errno)))),
                             Some(_) if message.is_done() => return Ok((!torn).then_some(Ok(answer))),
                             Some(_) => {}

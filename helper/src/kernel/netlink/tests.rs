@@ -3,7 +3,8 @@ use airpods_dbus::{ErrorKind, LinkName, PathMtu};
 use airpods_lab::{Netns, Place};
 
 use super::*;
-use crate::kernel::table::encode::encode_with_a_refused_end;
+use crate::kernel::table::encode::{OWNER, encode_with_a_refused_end, table_with_flags};
+use crate::kernel::table::plan::Change;
 
 fn ruleset(route: &[&str], fixed: &[&str]) -> Ruleset {
     let name = |name: &&str| LinkName::parse(name).unwrap();
@@ -119,11 +120,10 @@ fn acknowledgements_that_got_lost_are_no_failure() {
 fn an_orphaned_table_is_taken_over() {
     const PERSIST: u32 = 4;
     let (net, mut netlink) = namespace();
-    let flags = crate::kernel::table::encode::OWNER | PERSIST;
     let orphaned = net.run(move || {
         let mut owner = Netlink::open().unwrap();
-        let probe = crate::kernel::table::encode::table_with_flags(flags);
-        owner.transact(&probe, probe.bytes()).unwrap()
+        let probe = table_with_flags(OWNER | PERSIST);
+        owner.transact(probe.bytes()).unwrap()
     });
     assert_eq!(orphaned, None, "the premise: this kernel knows the flag persist");
     let found = netlink.found().unwrap().unwrap();

@@ -231,7 +231,7 @@ impl SetKey for IfName<'_> {
     }
 }
 
-fn nft_set<'t>(table: &'t Table, set: Set) -> NftSet<'t, IfName<'t>> {
+fn nft_set(table: &Table, set: Set) -> NftSet<'_, IfName<'_>> {
     // The number only has to differ from those of the same batch.
     let number = match set {
         Set::Links => 1,
@@ -260,7 +260,7 @@ fn nft_chain<'t>(table: &'t Table, chain: &Chain) -> nftnl::Chain<'t> {
     nft_chain
 }
 
-fn nft_rule<'c>(chain: &'c nftnl::Chain<'c>, rule: Rule) -> NftRule<'c> {
+fn nft_rule<'c>(chain: &'c nftnl::Chain<'_>, rule: Rule) -> NftRule<'c> {
     let mut nft_rule = NftRule::new(chain);
     for expression in rule.expressions() {
         add_expression(&mut nft_rule, expression);

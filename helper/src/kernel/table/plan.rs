@@ -124,7 +124,7 @@ mod tests {
     fn our_own_structure_is_replaced_too_if_it_is_dormant_plain_or_owned_by_another_socket() {
         let wanted = ruleset(&["wg0"], &[]);
         for (owner, flags) in [(None, 0), (None, 1), (Some(8), OWNER), (Some(7), OWNER | 1), (None, OWNER | 4)] {
-            let found = Found { owner, flags, ..ours(wanted.clone()) };
+            let found = Found { flags, owner, ..ours(wanted.clone()) };
             assert_eq!(change(Some(&found), &wanted, Some(7)), Change::Replace(wanted.clone()), "{owner:?} {flags}");
         }
         let plain = Found { owner: None, flags: 0, ..ours(wanted.clone()) };
