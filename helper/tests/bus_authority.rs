@@ -248,7 +248,7 @@ fn serve_alone(helper: &Helper, stream: std::os::unix::net::UnixStream) -> threa
     let (kernel, places, log) = (helper.kernel.clone(), helper.places.clone(), helper.log.clone());
     let authority = helper.authority.clone();
     thread::spawn(move || {
-        zbus::block_on(async {
+        zruntime::block_on(async {
             let runtime = zruntime::SharedRuntime::current().unwrap();
             let keeper = Keeper::new(Box::new(kernel), places, log.clone());
             let service = Service::new(keeper, Box::new(authority), log, runtime);
