@@ -237,9 +237,9 @@ pub struct Cli {
     pub max_concurrent_pulls: ConcurrentPulls,
     /// Take every question as answered with yes.
     pub auto_confirm: bool,
-    /// As if `--verbose` were always given.
+    /// Accepted for the earlier tool's files; no effect, `true` gives a warning.
     pub verbose: bool,
-    /// Accepted for the earlier tool's files; the same as `verbose`.
+    /// As `verbose`.
     pub debug: bool,
 }
 

@@ -43,6 +43,12 @@ pub(super) fn cli(root: &Section<'_>) -> Option<Cli> {
     let auto_confirm = section.required("auto_confirm", boolean);
     let verbose = section.required("verbose", boolean);
     let debug = section.required("debug", boolean);
+    for (key, value) in [("verbose", verbose), ("debug", debug)] {
+        if value == Some(true) {
+            let ineffective = Problem::warning(format!("`cli.{key}` has no effect: say `--verbose`"));
+            section.push(ineffective.at(section.at(key).cloned()));
+        }
+    }
     section.finish();
     Some(Cli {
         stop_timeout: stop_timeout?,
@@ -72,7 +78,7 @@ pub(super) fn runtime(root: &Section<'_>) -> Option<Runtime> {
     let gpu_device_flag = section.required("gpu_device_flag", gpu_device);
     let restart_policy = section.required("restart_policy", word(RESTART_POLICIES));
     let cuda_version = section.required("cuda_version", owned_text);
-    if section.at("cuda_version").is_some_and(super::source::Location::is_users) {
+    if cuda_version.as_ref().is_some_and(|version| version != "auto") {
         let ineffective = Problem::warning("`runtime.cuda_version` has no effect: name the image you want");
         section.push(ineffective.at(section.at("cuda_version").cloned()));
     }

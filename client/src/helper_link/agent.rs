@@ -16,6 +16,23 @@ const REGISTER: Duration = Duration::from_secs(5);
 /// How long the agent may take to end before it is killed.
 const END: Duration = Duration::from_secs(1);
 
+/// Which agent is asked when the session has one too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rank {
+    /// The session's, and ours where it has none. polkit passes over such an agent where there is no session, as after
+    /// su or where there is no systemd (`get_authentication_agent_for_subject` in polkit's
+    /// `polkitbackendinteractiveauthority.c`).
+    BehindTheSessions,
+    /// Ours.
+    First,
+}
+
+impl Rank {
+    fn flag(self) -> Option<&'static str> {
+        (self == Self::BehindTheSessions).then_some("--fallback")
+    }
+}
+
 /// A running `pkttyagent` that is registered for this process. It is ended by [`Agent::end`], and by the kernel
 /// if that is never reached.
 pub(super) struct Agent {
@@ -28,17 +45,17 @@ impl Agent {
     /// Starts the agent and waits until it is registered. `None`: there is none, or it does not work; the session's
     /// own agent may still be asked.
     ///
-    /// Without `--process` it registers for its parent, which is this process; with `--fallback` it leaves an agent
-    /// that the session has in charge. It talks to `/dev/tty`, so standard output is free to be the descriptor that
-    /// it closes once registered (pkttyagent(1)).
-    pub(super) async fn start() -> Option<Self> {
+    /// Without `--process` it registers for its parent, which is this process. It talks to `/dev/tty`, so standard
+    /// output is free to be the descriptor that it closes once registered (pkttyagent(1)).
+    pub(super) async fn start(rank: Rank) -> Option<Self> {
         // polkit never asks root for anything.
         if geteuid().is_root() {
             return None;
         }
         let terminal = tcgetattr(std::io::stdin()).ok();
         let mut child = Command::new("pkttyagent")
-            .args(["--fallback", "--notify-fd=1"])
+            .args(rank.flag())
+            .arg("--notify-fd=1")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true)

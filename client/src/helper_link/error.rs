@@ -34,7 +34,7 @@ pub enum HelperError {
     #[error("{} ({})", .0.message(), .0.kind().short_name())]
     Refused(Error),
     /// Ctrl-C while waiting for the password.
-    #[error("interrupted; nothing was changed")]
+    #[error("interrupted before the helper answered")]
     Interrupted,
     /// Anything else, such as an answer of the wrong type.
     #[error("the helper's answer is not understood")]
@@ -97,7 +97,7 @@ impl Report for HelperError {
             }
             Self::Silent(_) => "see whether it hangs: `systemctl status airpods-helper`",
             Self::Refused(refusal) => hint_for(refusal.kind()),
-            Self::Interrupted => return None,
+            Self::Interrupted => "`airpods net clamp status` shows what is in force",
             Self::Strange(_) => "client and helper may be of different versions: `airpods --version`",
         }))
     }

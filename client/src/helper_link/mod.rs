@@ -14,7 +14,7 @@ use zbus::connection;
 use zbus::proxy::CacheProperties;
 
 use crate::terminal;
-use agent::Agent;
+use agent::{Agent, Rank};
 
 /// How long reaching the bus may take. It takes 1 ms; a bus that is not there says so at once.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -85,18 +85,25 @@ impl HelperLink {
     /// [`HelperError`]
     pub async fn change(&self, change: &Change, asking: Asking) -> Result<bool, HelperError> {
         match within(ANSWER, self.call(change)).await {
-            Err(HelperError::Refused(refusal))
-                if refusal.kind() == ErrorKind::InteractiveAuthorizationRequired && asking == Asking::Allowed =>
-            {
-                self.change_asking(change).await
-            }
-            other => other,
+            answer if asking == Asking::Allowed && needs_agent(&answer) => self.change_asking(change).await,
+            answer => answer,
         }
     }
 
+    /// Asks with an agent that leaves the session's own in charge, and where that finds nobody, with one of our own.
     async fn change_asking(&self, change: &Change) -> Result<bool, HelperError> {
-        // Without a terminal there may still be a session with an agent of its own.
-        let agent = if terminal::is_interactive() { Agent::start().await } else { None };
+        // Without a terminal there may still be a session with an agent.
+        if !terminal::is_interactive() {
+            return within(PROMPT, self.call_asking(change)).await;
+        }
+        match self.change_with_agent(change, Rank::BehindTheSessions).await {
+            answer if needs_agent(&answer) => self.change_with_agent(change, Rank::First).await,
+            answer => answer,
+        }
+    }
+
+    async fn change_with_agent(&self, change: &Change, rank: Rank) -> Result<bool, HelperError> {
+        let agent = Agent::start(rank).await;
         let answer = tokio::select! {
             answer = within(PROMPT, self.call_asking(change)) => answer,
             _ = tokio::signal::ctrl_c() => Err(HelperError::Interrupted),
@@ -122,6 +129,12 @@ impl HelperLink {
             Change::Reset => self.proxy.reset_asking().await,
         }
     }
+}
+
+/// Whether the helper says that somebody must be asked and could not be.
+fn needs_agent(answer: &Result<bool, HelperError>) -> bool {
+    let required = ErrorKind::InteractiveAuthorizationRequired;
+    matches!(answer, Err(HelperError::Refused(refusal)) if refusal.kind() == required)
 }
 
 async fn within<T>(limit: Duration, call: impl Future<Output = zbus::Result<T>>) -> Result<T, HelperError> {

@@ -12,15 +12,15 @@ use zbus::message::{Flags, Header};
 use zbus::{Connection, OwnedVariant, connection, interface};
 
 /// A bus of our own. It ends with this value, and with the test's thread if that is killed.
-pub struct Bus {
+pub(crate) struct Bus {
     daemon: Child,
-    pub address: String,
+    pub(crate) address: String,
     folder: tempfile::TempDir,
 }
 
 impl Bus {
     /// Starts a bus that serves every user. `services` are activation files by name.
-    pub fn start(services: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(services: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Other users' clients pass through the folder to the socket.
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -43,7 +43,7 @@ impl Bus {
     }
 
     /// Puts a helper on the bus.
-    pub async fn serve(&self, helper: &StandIn) -> Connection {
+    pub(crate) async fn serve(&self, helper: &StandIn) -> Connection {
         connection::Builder::address(self.address.as_str())
             .serve_at(names::OBJECT_PATH, helper.clone())
             .name(names::BUS_NAME)
@@ -52,7 +52,7 @@ impl Bus {
             .unwrap()
     }
 
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 }
@@ -82,29 +82,29 @@ fn configuration(folder: &Path) -> String {
 
 /// One call that reached the helper: its words, and whether it allowed asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
-    pub words: String,
-    pub asking: bool,
+pub(crate) struct Call {
+    pub(crate) words: String,
+    pub(crate) asking: bool,
 }
 
 /// The helper that answers what a test wants.
 #[derive(Clone)]
-pub struct StandIn {
+pub(crate) struct StandIn {
     /// The answer to a change that does not allow asking, and to one that does.
-    pub plain: Result<bool, ErrorKind>,
-    pub asking: Result<bool, ErrorKind>,
-    pub status: Status,
+    pub(crate) plain: Result<bool, ErrorKind>,
+    pub(crate) asking: Result<bool, ErrorKind>,
+    pub(crate) status: Status,
     /// Whether it leaves calls without an answer.
-    pub silent: bool,
-    pub calls: Arc<Mutex<Vec<Call>>>,
+    pub(crate) silent: bool,
+    pub(crate) calls: Arc<Mutex<Vec<Call>>>,
 }
 
 impl StandIn {
-    pub fn answering(answer: Result<bool, ErrorKind>) -> Self {
+    pub(crate) fn answering(answer: Result<bool, ErrorKind>) -> Self {
         Self { plain: answer, asking: answer, status: Status::default(), silent: false, calls: Arc::default() }
     }
 
-    pub fn calls(&self) -> Vec<Call> {
+    pub(crate) fn calls(&self) -> Vec<Call> {
         self.calls.lock().unwrap().clone()
     }
 
