@@ -16,6 +16,7 @@ lab='
 podman           runs the containers
 crun             runs them for podman
 catatonit        holds the network of a pod
+mmdebstrap       brings the podman of Debian 13, to test with as well
 netavark         their bridge networks
 aardvark-dns     their names
 slirp4netns      rootless networks, the default of podman 4

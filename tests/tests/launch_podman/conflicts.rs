@@ -39,8 +39,12 @@ fn an_image_that_cannot_be_pulled_is_named_and_nothing_is_half_started() {
 #[test]
 fn a_program_that_is_not_in_the_image_is_named_and_everything_is_undone() {
     let host = Host::new();
-    let broken = service("two", 7002, "entrypoint_override = [\"/no/such/program\"]\npod = \"two\"\n\
-                                       volumes.v = { source = \"fresh\", target = \"/v\" }");
+    let broken = service(
+        "two",
+        7002,
+        "entrypoint_override = [\"/no/such/program\"]\npod = \"two\"\n\
+                                       volumes.v = { source = \"fresh\", target = \"/v\" }",
+    );
     host.configure(&format!("{ALONE}{}{broken}", service("one", 7001, "")));
     host.refuse("start", 1, &["services.two", "two-0", "/no/such/program"]);
 }

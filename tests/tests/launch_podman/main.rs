@@ -4,6 +4,7 @@
 mod conflicts;
 mod host;
 mod names;
+mod podman_5;
 mod seed;
 mod settings;
 mod users;

@@ -2,7 +2,7 @@
 
 use crate::host::{ALONE, DNS, Host, service};
 
-fn config(network: &str, first: &str, second: &str) -> String {
+pub(crate) fn config(network: &str, first: &str, second: &str) -> String {
     let network = format!("[runtime.network]\n{network}\n");
     let first = service("first", 7001, &format!("network_aliases = [\"one\", \"uno\"]\n{first}"));
     let second = service("second", 7002, &format!("network_aliases = [\"two\"]\n{second}"));
@@ -10,7 +10,7 @@ fn config(network: &str, first: &str, second: &str) -> String {
 }
 
 /// Every container finds the others by each alias, and the DNS servers are asked for everything else.
-fn resolves(host: &Host, toml: &str) {
+pub(crate) fn resolves(host: &Host, toml: &str) {
     let (_server, queries) = host.start_dns();
     host.configure(toml);
     host.succeed("start");
@@ -56,7 +56,11 @@ fn without_dns_servers_aliases_resolve_and_the_hosts_own_servers_are_asked() {
 
 #[test]
 fn services_of_one_pod_share_its_address_and_stop_by_themselves() {
-    let host = Host::new();
+    share_a_pod(&Host::new());
+}
+
+/// The claim, for any podman.
+pub(crate) fn share_a_pod(host: &Host) {
     host.configure(&config("", "pod = \"both\"", "pod = \"both\""));
     host.succeed("start");
     assert_eq!(host.podman("pod ps --format '{{.Name}} {{.NumberOfContainers}}'"), "both 3");

@@ -28,7 +28,11 @@ network_mode = "host"  # Bypass bridge for VPN compatibility
 
 #[test]
 fn the_mixed_example_of_the_guide_does_what_it_says() {
-    let host = Host::bare("root");
+    does_what_it_says(&Host::bare("root"));
+}
+
+/// The claim, for any podman.
+pub(crate) fn does_what_it_says(host: &Host) {
     let images = [
         ("docker.io/ollama/ollama:latest", 11434),
         ("ghcr.io/open-webui/open-webui:latest", 8080),

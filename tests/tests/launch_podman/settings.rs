@@ -57,7 +57,8 @@ fn a_changed_network_is_told_and_made_anew_when_asked_to() {
     let address = host.field("one-0", ".NetworkSettings.Networks.airpods_network.IPAddress");
     assert!(address.starts_with("10.78.0."), "{address}");
     let pid = host.field("one-0", ".State.Pid");
-    let link = host.sandbox.sh(&format!("nsenter -n -t {pid} cat /sys/class/net/eth0/mtu || nsenter -n -t {pid} ip link"));
+    let link =
+        host.sandbox.sh(&format!("nsenter -n -t {pid} cat /sys/class/net/eth0/mtu || nsenter -n -t {pid} ip link"));
     assert!(link.unwrap().contains("1380"));
 }
 
@@ -134,7 +135,8 @@ fn a_killed_start_takes_its_podman_service_along() {
     host.configure(&one("").replace("path = \"/\"", "path = \"/\", expected_status = [500, 599]"));
     let mut starting = host.seat.command("sh");
     starting.args(["-c", "AIRPODS_CONFIG=/etc/airpods-test.toml airpods start & echo $!; wait"]);
-    let mut starting = starting.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut starting =
+        starting.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
     let mut pid = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(starting.stdout.take().unwrap()), &mut pid).unwrap();
     let start = Instant::now();

@@ -1,0 +1,97 @@
+//! The same claims against podman 5 of Debian 13, in a tree of its own on whatever this machine is.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use airpods_lab::{Background, Image, Place, run};
+
+use crate::host::{DNS, Host, IMAGE};
+use crate::{names, seed};
+
+/// What the tree has beyond Debian's essential packages.
+const PACKAGES: &str = "podman,crun,netavark,aardvark-dns,nftables,catatonit,conmon,mount";
+
+/// Debian 13 in a tar, built once (50 s) and kept in the target folder.
+fn tree() -> PathBuf {
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _alone = BUILDING.lock().unwrap();
+    let tar = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("debian-13.tar");
+    if !tar.exists() {
+        let unfinished = tar.with_extension("unfinished");
+        let mut build = Command::new("mmdebstrap");
+        build.args(["--quiet", "--variant=apt", "--format=tar"]).arg(format!("--include={PACKAGES}"));
+        // Nothing of it is needed to run podman.
+        build.args(["--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*"]);
+        run(build.arg("trixie").arg(&unfinished)).unwrap();
+        std::fs::rename(&unfinished, &tar).unwrap();
+    }
+    tar
+}
+
+/// Makes the tree the root of a mount namespace, which lives as long as its first process. A chroot would not do:
+/// `podman exec` enters a container's namespace by its root.
+const ENTER: &str = r"
+mount -t tmpfs debian-13 /debian-13
+tar -xC /debian-13 < /run/debian-13.tar
+rm /run/debian-13.tar
+for folder in proc sys dev run tmp var/lib/containers etc/containers; do
+    mkdir -p /debian-13/$folder
+    mount --rbind /$folder /debian-13/$folder
+done
+cp /etc/resolv.conf /debian-13/etc/resolv.conf
+cd /debian-13
+mkdir before
+pivot_root . before
+umount -l /before
+echo $$ > /run/debian-13.pid
+echo ready
+exec sleep infinity
+";
+
+/// What stands in podman's place.
+const PODMAN: &str = "#!/bin/sh
+export PODMAN_IGNORE_CGROUPSV1_WARNING=1
+exec nsenter --mount --target \"$(cat /run/debian-13.pid)\" podman \"$@\"
+";
+
+/// A host whose podman is that of Debian 13, and what keeps it there.
+fn host() -> (Host, Background) {
+    let host = Host::bare("root");
+    let unpack =
+        host.sandbox.command("sh").args(["-euc", "mkdir /debian-13; cat > /run/debian-13.tar"]).stdin(file()).status();
+    assert!(unpack.unwrap().success());
+    let mut enter = host.sandbox.command("unshare");
+    enter.args(["--mount", "--propagation", "private", "sh", "-euc", ENTER]);
+    let (inside, _) = Background::start_ready(&mut enter, &host.sandbox.log_path("debian-13")).unwrap();
+    host.sandbox.write_file("/usr/bin/podman.new", PODMAN).unwrap();
+    host.sandbox.sh("chmod 755 /usr/bin/podman.new; mv /usr/bin/podman.new /usr/bin/podman").unwrap();
+    assert!(host.podman("--version").contains(" 5."), "{}", host.podman("--version"));
+    (host, inside)
+}
+
+fn file() -> Stdio {
+    File::open(tree()).unwrap().into()
+}
+
+#[test]
+fn podman_5_does_what_the_guide_says() {
+    let (host, _inside) = host();
+    seed::does_what_it_says(&host);
+}
+
+#[test]
+fn podman_5_resolves_aliases_and_asks_the_dns_servers() {
+    let (host, _inside) = host();
+    Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+    names::resolves(&host, &names::config(&format!("dns_servers = [\"{DNS}\"]"), "pod = \"left\"", ""));
+    names::share_a_pod(&host);
+}
+
+#[test]
+fn podman_5_names_an_image_that_cannot_be_pulled() {
+    let (host, _inside) = host();
+    host.configure("services.ollama.image = \"127.0.0.1:1/nobody/nothing:1\"");
+    host.refuse("start ollama", 1, &["services.ollama.image", "127.0.0.1:1/nobody/nothing:1", "connection refused"]);
+}
