@@ -8,7 +8,8 @@ PROFILE ?= dev
 TRIPLE := $(shell rustc -vV | sed -n 's/^host: //p')
 # Throw-away hosts need root: the built programs run as root, cargo itself as whoever called make.
 ifneq ($(shell id -u),0)
-export CARGO_TARGET_$(shell echo $(TRIPLE) | tr a-z- A-Z_)_RUNNER := sudo -E
+AS_ROOT := sudo -E
+export CARGO_TARGET_$(shell echo $(TRIPLE) | tr a-z- A-Z_)_RUNNER := $(AS_ROOT)
 endif
 
 .PHONY: help build demo test bench lint audit install clean probe setup setup-build setup-bench
@@ -16,18 +17,21 @@ endif
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
+# The helper is built by itself: together with the client it would get the features the client wants of their libraries.
 build: setup-build ## builds the client and the helper
-	$(CARGO) build --workspace --profile $(PROFILE)
+	$(CARGO) build --workspace --exclude airpods-helper --profile $(PROFILE)
+	$(CARGO) build --package airpods-helper --profile $(PROFILE)
 
+demo: PROFILE = release
 demo: setup build probe ## shows the main job: a container behind a VPN, without and with the clamp
-	@$(CARGO) run --quiet --package airpods-lab --profile $(PROFILE) -- demo
+	@$(AS_ROOT) target/release/airpods-lab demo
 
 test: setup build probe ## runs every test, in throw-away namespaces, as root
 	$(CARGO) test --workspace
 
-bench: setup-bench probe ## measures the clamp against nft, iptables and firewalld
-	$(CARGO) build --workspace --release
-	@$(CARGO) run --quiet --package airpods-lab --release -- bench
+bench: PROFILE = release
+bench: setup-bench build probe ## measures the clamp against nft, iptables and firewalld
+	@$(AS_ROOT) target/release/airpods-lab bench
 
 lint: setup-build ## checks format, clippy, and what comes into the tree where cargo-deny is installed
 	$(CARGO) fmt --all -- --check
