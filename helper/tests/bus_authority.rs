@@ -20,7 +20,7 @@ fn answer(is_authorized: bool, is_challenge: bool, is_dismissed: bool) -> Record
 }
 
 fn asking(client: &Client, link: &str) -> Result<bool, airpods_dbus::Error> {
-    zbus::block_on(client.helper.clamp_on_asking(link, HashMap::new())).map_err(|error| ours(&error))
+    zruntime::block_on(client.helper.clamp_on_asking(link, HashMap::new())).map_err(|error| ours(&error))
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn reads_ask_nobody() {
     let helper = Helper::asking(answer(false, false, false));
     let client = helper.client();
     client.status();
-    zbus::block_on(async {
+    zruntime::block_on(async {
         client.helper.clamps().await.unwrap();
         client.helper.auto().await.unwrap();
     });
@@ -166,9 +166,9 @@ fn a_caller_who_leaves_before_the_judgement_has_changed_nothing() {
                 for attempt in 0..20 {
                     let client = helper.client();
                     let flags = if attempt % 2 == 0 { Flags::ALLOW_INTERACTIVE_AUTH } else { Flags::NO_REPLY_EXPECTED };
-                    zbus::block_on(client.connection.send(&clamp_on("wg0", flags))).unwrap();
+                    zruntime::block_on(client.connection.send(&clamp_on("wg0", flags))).unwrap();
                     thread::sleep(Duration::from_millis((worker + attempt) % 30));
-                    zbus::block_on(client.connection.close()).unwrap();
+                    zruntime::block_on(client.connection.close()).unwrap();
                 }
             });
         }
@@ -183,10 +183,10 @@ fn a_caller_who_leaves_before_the_judgement_has_changed_nothing() {
 fn a_prompt_is_taken_back_when_its_caller_leaves() {
     let helper = Helper::asking(Recording::saying_after(Duration::from_secs(300), Ok(Answer::default())));
     let client = helper.client();
-    zbus::block_on(client.connection.send(&clamp_on("wg0", Flags::ALLOW_INTERACTIVE_AUTH))).unwrap();
+    zruntime::block_on(client.connection.send(&clamp_on("wg0", Flags::ALLOW_INTERACTIVE_AUTH))).unwrap();
     helper.wait_until("the prompt is open", || helper.authority.asked().len() == 1);
     thread::sleep(Duration::from_millis(100));
-    zbus::block_on(client.connection.close()).unwrap();
+    zruntime::block_on(client.connection.close()).unwrap();
     helper.wait_until("the prompt is taken back", || helper.authority.taken_back() == 1);
     helper.wait_until("the call is accounted for", || helper.audit().len() == 1);
 }
@@ -195,7 +195,7 @@ fn a_prompt_is_taken_back_when_its_caller_leaves() {
 fn one_user_has_one_prompt_and_others_are_served_meanwhile() {
     let helper = Helper::asking(Recording::saying_after(Duration::from_secs(300), Ok(Answer::default())));
     let waiting = helper.client();
-    zbus::block_on(waiting.connection.send(&clamp_on("wg0", Flags::ALLOW_INTERACTIVE_AUTH))).unwrap();
+    zruntime::block_on(waiting.connection.send(&clamp_on("wg0", Flags::ALLOW_INTERACTIVE_AUTH))).unwrap();
     helper.wait_until("the prompt is open", || helper.authority.asked().len() == 1);
     assert_eq!(kind(asking(&helper.client(), "wg1")), ErrorKind::Busy);
     helper.authority.next(Ok(Answer { is_authorized: true, ..Answer::default() }));
@@ -208,7 +208,7 @@ fn one_user_cannot_starve_the_others() {
     let greedy: Vec<_> = (0..4).map(|_| helper.client()).collect();
     for call in 0..airpods_helper::bus::quota::PER_CALLER {
         let client = &greedy[call % greedy.len()];
-        zbus::block_on(client.connection.send(&clamp_on(&format!("wg{call}"), Flags::NO_REPLY_EXPECTED))).unwrap();
+        zruntime::block_on(client.connection.send(&clamp_on(&format!("wg{call}"), Flags::NO_REPLY_EXPECTED))).unwrap();
     }
     helper.wait_until("they all wait", || helper.authority.asked().len() == airpods_helper::bus::quota::PER_CALLER);
     assert_eq!(kind(helper.client().on_link("wg0")), ErrorKind::LimitsExceeded);
@@ -231,18 +231,24 @@ fn twenty_calls_at_once_for_one_link_leave_one_clamp() {
 fn a_call_without_a_sender_is_refused() {
     let helper = Helper::start();
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-    let service = serve_alone(&helper, theirs);
-    let client = zbus::block_on(Builder::unix_stream(ours).p2p().method_timeout(PATIENCE).build()).unwrap();
+    let (served, is_served) = std::sync::mpsc::channel();
+    let service = serve_alone(&helper, theirs, served);
+    let client = zruntime::block_on(Builder::unix_stream(ours).p2p().method_timeout(PATIENCE).build()).unwrap();
+    is_served.recv_timeout(PATIENCE).unwrap();
     let call = client.call_method(None::<&str>, names::OBJECT_PATH, Some(names::INTERFACE), "Reset", &());
-    let error = private_bus::ours(&zbus::block_on(call).unwrap_err());
+    let error = private_bus::ours(&zruntime::block_on(call).unwrap_err());
     assert_eq!(error.kind(), ErrorKind::AccessDenied);
     assert_eq!(helper.authority.asked(), []);
     drop(client);
     service.join().unwrap();
 }
 
-/// Serves the interface to one peer, without a bus in between, until that peer leaves.
-fn serve_alone(helper: &Helper, stream: std::os::unix::net::UnixStream) -> thread::JoinHandle<()> {
+/// Serves the interface to one peer, without a bus in between, until that peer leaves; says when it does.
+fn serve_alone(
+    helper: &Helper,
+    stream: std::os::unix::net::UnixStream,
+    served: std::sync::mpsc::Sender<()>,
+) -> thread::JoinHandle<()> {
     use airpods_helper::bus::{Service, serve};
     use airpods_helper::keeper::Keeper;
     let (kernel, places, log) = (helper.kernel.clone(), helper.places.clone(), helper.log.clone());
@@ -255,6 +261,7 @@ fn serve_alone(helper: &Helper, stream: std::os::unix::net::UnixStream) -> threa
             let guid = Guid::generate();
             let connection = Builder::unix_stream(stream).server(guid).p2p().build().await.unwrap();
             serve(&connection, service).await.unwrap();
+            served.send(()).unwrap();
             connection.closed().await;
         });
     })

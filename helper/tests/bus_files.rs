@@ -95,16 +95,13 @@ fn the_bus_policy_allows_one_destination_at_a_time_and_nothing_else() {
             let mut keys: Vec<_> = allow.attributes().map(|attribute| attribute.name()).collect();
             keys.sort_unstable();
             assert!(allow.attributes().all(|attribute| attribute.value() != "*"));
-            match policy.attribute("user") {
-                Some(user) => {
-                    assert!(users.contains(&user));
-                    assert_eq!((keys, allow.attribute("own")), (vec!["own"], Some(names::BUS_NAME)));
-                }
-                None => {
-                    assert_eq!(policy.attribute("context"), Some("default"));
-                    assert_eq!(keys, ["send_destination", "send_interface"]);
-                    assert_eq!(allow.attribute("send_destination"), Some(names::BUS_NAME));
-                }
+            if let Some(user) = policy.attribute("user") {
+                assert!(users.contains(&user));
+                assert_eq!((keys, allow.attribute("own")), (vec!["own"], Some(names::BUS_NAME)));
+            } else {
+                assert_eq!(policy.attribute("context"), Some("default"));
+                assert_eq!(keys, ["send_destination", "send_interface"]);
+                assert_eq!(allow.attribute("send_destination"), Some(names::BUS_NAME));
             }
         }
     }

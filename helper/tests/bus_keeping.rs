@@ -224,7 +224,7 @@ fn a_call_that_arrives_while_it_leaves_is_answered() {
         let client = helper.client();
         client.status();
         std::thread::sleep(Duration::from_millis(after));
-        match zbus::block_on(client.helper.clamp_on("wg0", std::collections::HashMap::new())) {
+        match zruntime::block_on(client.helper.clamp_on("wg0", std::collections::HashMap::new())) {
             Ok(changed) => assert!(changed && helper.is_running() && helper.clamped() == ["wg0"]),
             // There is no activation on this bus: the name being gone is what starts a new helper elsewhere.
             Err(zbus::Error::FDO(error)) if matches!(*error, zbus::fdo::Error::ServiceUnknown(_)) => {}

@@ -56,7 +56,7 @@ fn a_call_that_wants_no_reply_is_checked_and_logged_like_any_other() {
             .with_flags(Flags::NO_REPLY_EXPECTED)
             .build(&(link, HashMap::<String, zbus::Variant<'_>>::new()))
             .unwrap();
-        zbus::block_on(client.connection.send(&message)).unwrap();
+        zruntime::block_on(client.connection.send(&message)).unwrap();
     };
     helper.authority.next(Ok(Answer::default()));
     send("wg0");

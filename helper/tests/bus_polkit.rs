@@ -48,7 +48,7 @@ impl StandIn {
         flags: u32,
         cancellation: String,
     ) -> Result<(bool, bool, HashMap<String, String>), NotRegistered> {
-        let named: Vec<_> = subject.1.iter().map(|(key, value)| format!("{key}={}", value.to_string())).collect();
+        let named: Vec<_> = subject.1.iter().map(|(key, value)| format!("{key}={}", **value)).collect();
         let mut details: Vec<_> = details.into_iter().collect();
         details.sort();
         assert!(!cancellation.is_empty());
@@ -99,7 +99,7 @@ fn with_polkit(mood: Mood) -> Scene {
     let (heard, cancelled) = (Arc::default(), Arc::default());
     let stand_in = StandIn { mood, heard: Arc::clone(&heard), cancelled: Arc::clone(&cancelled) };
     let connection = bus.connect();
-    zbus::block_on(async {
+    zruntime::block_on(async {
         connection.object_server().at("/org/freedesktop/PolicyKit1/Authority", stand_in).await.unwrap();
         connection.request_name("org.freedesktop.PolicyKit1").await.unwrap();
     });
@@ -118,7 +118,7 @@ fn the_question_on_the_wire_is_about_the_sender_and_nobody_else() {
         details: vec![("interface".to_owned(), interface.to_owned()), ("operation".to_owned(), operation.to_owned())],
         flags,
     };
-    assert!(zbus::block_on(client.helper.reset_asking()).unwrap());
+    assert!(zruntime::block_on(client.helper.reset_asking()).unwrap());
     assert_eq!(
         *scene.heard.lock().unwrap(),
         [
@@ -171,13 +171,13 @@ fn polkit_may_go_and_come_back_between_calls() {
     let mut scene = with_polkit(Mood::Says(true, false, false));
     let client = scene.helper.client();
     assert_eq!(client.on_link("wg0"), Ok(true));
-    zbus::block_on(scene.polkit.take().unwrap().close()).unwrap();
+    zruntime::block_on(scene.polkit.take().unwrap().close()).unwrap();
     assert_eq!(client.off("wg0"), Ok(true), "root is served meanwhile");
     let again = scene.helper.bus.connect();
     let heard = Arc::default();
     let stand_in =
         StandIn { mood: Mood::Says(false, false, false), heard: Arc::clone(&heard), cancelled: Arc::default() };
-    zbus::block_on(async {
+    zruntime::block_on(async {
         again.object_server().at("/org/freedesktop/PolicyKit1/Authority", stand_in).await.unwrap();
         again.request_name("org.freedesktop.PolicyKit1").await.unwrap();
     });

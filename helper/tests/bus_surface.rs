@@ -18,7 +18,7 @@ where
 {
     let called =
         client.connection.call_method(Some(names::BUS_NAME), names::OBJECT_PATH, Some(interface), method, body);
-    zbus::block_on(called).map(drop).map_err(|error| told(&error))
+    zruntime::block_on(called).map(drop).map_err(|error| told(&error))
 }
 
 /// The name and the text of an error reply.
@@ -126,7 +126,7 @@ fn unknown_and_wrong_options_are_refused_before_polkit_is_asked() {
     let client = helper.client();
     let with = |option: &'static str, value: Variant<'static>| {
         let options = HashMap::from([(option, value)]);
-        kind(zbus::block_on(client.helper.clamp_on("wg0", options)).map_err(|error| ours(&error)))
+        kind(zruntime::block_on(client.helper.clamp_on("wg0", options)).map_err(|error| ours(&error)))
     };
     assert_eq!(with("force", Variant::Bool(true)), ErrorKind::InvalidOption);
     assert_eq!(with("mtu", Variant::U32(1)), ErrorKind::InvalidOption);
@@ -176,7 +176,7 @@ fn what_is_not_there_is_refused_with_the_standard_errors() {
     assert_eq!(read_only, "org.freedesktop.DBus.Error.UnknownProperty", "zbus knows no such property to set");
     let elsewhere =
         client.connection.call_method(Some(names::BUS_NAME), "/elsewhere", Some(names::INTERFACE), "GetStatus", &());
-    assert_eq!(told(&zbus::block_on(elsewhere).unwrap_err()).0, "org.freedesktop.DBus.Error.UnknownObject");
+    assert_eq!(told(&zruntime::block_on(elsewhere).unwrap_err()).0, "org.freedesktop.DBus.Error.UnknownObject");
     let (foreign, _) = call(&client, "org.example.Other", "Nope", &()).unwrap_err();
     assert_eq!(foreign, "org.freedesktop.DBus.Error.AccessDenied", "the bus policy lets nothing else through");
     assert_eq!(helper.authority.asked(), []);
@@ -186,7 +186,7 @@ fn what_is_not_there_is_refused_with_the_standard_errors() {
 fn properties_change_with_a_signal_and_only_when_they_change() {
     let helper = Helper::start();
     let client = helper.client();
-    zbus::block_on(async {
+    zruntime::block_on(async {
         let properties = PropertiesProxy::builder(&client.connection)
             .destination(names::BUS_NAME)
             .path(names::OBJECT_PATH)
@@ -194,14 +194,14 @@ fn properties_change_with_a_signal_and_only_when_they_change() {
             .build()
             .await
             .unwrap();
-        let mut changes = properties.receive_properties_changed().await.unwrap();
+        let mut signals = properties.receive_properties_changed().await.unwrap();
         client.helper.clamp_on("wg0", HashMap::new()).await.unwrap();
         client.helper.clamp_on("wg0", HashMap::new()).await.unwrap();
         client.helper.clamp_on("", HashMap::new()).await.unwrap();
         let mut seen = Vec::new();
         for _ in 0..2 {
-            let change = changes.next().await.unwrap();
-            let arguments = change.args().unwrap();
+            let signal = signals.next().await.unwrap();
+            let arguments = signal.args().unwrap();
             assert_eq!(arguments.interface_name.as_str(), names::INTERFACE);
             let mut changed: Vec<_> =
                 arguments.changed_properties.iter().map(|(name, value)| format!("{name} {value}")).collect();
@@ -245,7 +245,7 @@ fn nobody_but_root_and_the_helpers_user_may_own_the_name() {
 fn the_served_introspection_is_the_committed_one() {
     let helper = Helper::start();
     let client = helper.client();
-    let served = zbus::block_on(async {
+    let served = zruntime::block_on(async {
         let proxy = IntrospectableProxy::builder(&client.connection)
             .destination(names::BUS_NAME)
             .path(names::OBJECT_PATH)
@@ -269,8 +269,7 @@ fn members(xml: &str) -> Vec<String> {
     let mut lines: Vec<String> = interface
         .descendants()
         .filter(roxmltree::Node::is_element)
-        .enumerate()
-        .map(|(_, node)| {
+        .map(|node| {
             let mut attributes: Vec<_> =
                 node.attributes().map(|attribute| format!("{}={}", attribute.name(), attribute.value())).collect();
             attributes.sort();

@@ -166,7 +166,7 @@ impl Permit {
 /// Asks the authority and judges its answer.
 ///
 /// # Errors
-/// Everything but a clear yes is a denial; see [`judge`] for which one.
+/// Everything but a clear yes is a denial, each with the name of its own.
 pub async fn authorise(authority: &dyn Authority, question: &Question, log: &Log) -> Result<Permit, Error> {
     let answer = authority.ask(question).await;
     if let Err(cause) = &answer {

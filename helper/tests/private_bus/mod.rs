@@ -59,7 +59,7 @@ impl PrivateBus {
     }
 
     pub fn connect(&self) -> Connection {
-        zbus::block_on(Builder::address(self.address().as_str()).method_timeout(PATIENCE).build()).unwrap()
+        zruntime::block_on(Builder::address(self.address().as_str()).method_timeout(PATIENCE).build()).unwrap()
     }
 
     /// A program of the bus's own family, run as another user.
@@ -304,7 +304,7 @@ pub struct Client {
 impl Client {
     pub fn on(connection: Connection) -> Self {
         let helper = HelperProxy::builder(&connection).cache_properties(CacheProperties::No).build();
-        Self { helper: zbus::block_on(helper).unwrap(), connection }
+        Self { helper: zruntime::block_on(helper).unwrap(), connection }
     }
 
     pub fn on_link(&self, link: &str) -> Result<bool, Error> {
@@ -312,19 +312,19 @@ impl Client {
     }
 
     pub fn on_with(&self, link: &str, options: airpods_dbus::ClampOptions) -> Result<bool, Error> {
-        zbus::block_on(self.helper.clamp_on(link, options.to_wire())).map_err(|error| ours(&error))
+        zruntime::block_on(self.helper.clamp_on(link, options.to_wire())).map_err(|error| ours(&error))
     }
 
     pub fn off(&self, link: &str) -> Result<bool, Error> {
-        zbus::block_on(self.helper.clamp_off(link)).map_err(|error| ours(&error))
+        zruntime::block_on(self.helper.clamp_off(link)).map_err(|error| ours(&error))
     }
 
     pub fn reset(&self) -> Result<bool, Error> {
-        zbus::block_on(self.helper.reset()).map_err(|error| ours(&error))
+        zruntime::block_on(self.helper.reset()).map_err(|error| ours(&error))
     }
 
     pub fn status(&self) -> airpods_dbus::Status {
-        zbus::block_on(self.helper.get_status()).unwrap()
+        zruntime::block_on(self.helper.get_status()).unwrap()
     }
 
     pub fn name(&self) -> String {
