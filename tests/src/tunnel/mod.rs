@@ -154,6 +154,13 @@ impl World {
         format!("https://{}{path}", fresh_address(family, number))
     }
 
+    /// A host name of the internet, in its DNS with both families and in the certificate: another one each time, as with
+    /// [`World::url`], and never one that `url` has given.
+    #[must_use]
+    pub fn mirror(&self) -> String {
+        mirror(self.visited.fetch_add(1, Ordering::Relaxed) % FRESH)
+    }
+
     /// An image whose containers serve HTTP on `port` and trust this world's HTTPS server.
     ///
     /// # Errors
@@ -251,17 +258,26 @@ impl World {
             let mut command = self.internet.command(PROBE);
             Background::start_ready(command.args(arguments), &self.sandbox.log_path(log)).map(|(server, _)| server)
         };
-        let names: Vec<String> = [SITE, SITE_V4, SITE_V6]
+        let any_mirror = format!("*.{SITE}");
+        let names: Vec<String> = [SITE, &any_mirror, SITE_V4, SITE_V6]
             .map(String::from)
             .into_iter()
-            .chain(FAMILIES.into_iter().flat_map(|family| {
-                (0..FRESH).map(move |number| fresh_address(family, number).trim_matches(['[', ']']).to_owned())
-            }))
+            .chain(
+                FAMILIES
+                    .into_iter()
+                    .flat_map(|family| (0..FRESH).map(move |number| bare(&fresh_address(family, number)).to_owned())),
+            )
             .collect();
         let mut https = vec!["serve-https", "443", "--ca-out", CA];
         https.extend(names.iter().flat_map(|name| ["--name", name]));
-        let zone = [format!("{SITE}={SITE_V4}"), format!("{SITE}={SITE_V6}")];
-        let dns = ["serve-dns", &format!("{RESOLVER}:53"), "--record", &zone[0], "--record", &zone[1]];
+        let mirrors = FAMILIES.into_iter().flat_map(|family| {
+            (0..FRESH).map(move |number| format!("{}={}", mirror(number), bare(&fresh_address(family, number))))
+        });
+        let zone: Vec<String> =
+            [format!("{SITE}={SITE_V4}"), format!("{SITE}={SITE_V6}")].into_iter().chain(mirrors).collect();
+        let resolver = format!("{RESOLVER}:53");
+        let mut dns = vec!["serve-dns", &resolver];
+        dns.extend(zone.iter().flat_map(|record| ["--record", record]));
         self.servers = vec![
             start(&https, "internet-https")?,
             start(&["serve-http", "80"], "internet-http")?,
@@ -277,6 +293,15 @@ fn fresh_address(family: Family, number: u16) -> String {
         Family::V4 => format!("192.0.2.{}", 128 + number),
         Family::V6 => format!("[2001:db8:81::{number:x}]"),
     }
+}
+
+/// An address without the brackets that a URL puts around it.
+fn bare(address: &str) -> &str {
+    address.trim_matches(['[', ']'])
+}
+
+fn mirror(number: u16) -> String {
+    format!("mirror-{number}.{SITE}")
 }
 
 fn wire(host: &Sandbox, gateway: &Seat) -> Result<()> {

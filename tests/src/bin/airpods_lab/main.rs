@@ -1,11 +1,14 @@
 //! The laboratory's program: the demo, the bench, and (hidden) the processes that a sandbox is made of.
 #![forbid(unsafe_code)]
 
+mod story;
+
+use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use airpods_lab::sandbox::stage::{self, Entrance};
-use airpods_lab::{Image, Place, Result, World, WorldPlan};
+use airpods_lab::{Image, Place, World, WorldPlan};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -17,6 +20,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Shows the main job: a container behind a VPN, without and with the clamp
+    Demo,
     /// Holds a world until it is killed; the laboratory's tests kill it
     #[command(hide = true)]
     Hold,
@@ -50,7 +55,7 @@ enum Command {
 fn main() -> ExitCode {
     run(Arguments::parse().command).unwrap_or_else(|error| {
         eprintln!("error: {error}");
-        let mut cause = std::error::Error::source(&error);
+        let mut cause = error.source();
         while let Some(inner) = cause {
             eprintln!("cause: {inner}");
             cause = inner.source();
@@ -59,12 +64,17 @@ fn main() -> ExitCode {
     })
 }
 
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
 fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Demo => story::tell()?,
         Command::Hold => hold()?,
         Command::Guardian => stage::guardian()?,
         Command::Init { groups } => stage::init(&groups)?,
-        Command::Enter { init, netns, user, words } => return stage::enter(&Entrance { init, netns, user }, &words),
+        Command::Enter { init, netns, user, words } => {
+            return Ok(stage::enter(&Entrance { init, netns, user }, &words)?);
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -28,6 +28,9 @@ pub(crate) struct Request {
     /// Print the body instead of a report
     #[arg(long)]
     body: bool,
+    /// Report in words instead of JSON
+    #[arg(long)]
+    words: bool,
 }
 
 struct Answer {
@@ -46,7 +49,7 @@ pub(crate) fn get(request: &Request) -> Result<()> {
     if answer.sha256.as_ref().is_some_and(|expected| *expected != sum) {
         return Err("the download is damaged".into());
     }
-    report(answer.status, answer.body.len(), &sum, start);
+    report(request, &answer, answer.body.len(), &sum, start);
     Ok(())
 }
 
@@ -58,12 +61,17 @@ pub(crate) fn put(request: &Request, bytes: usize) -> Result<()> {
     if answer.body != sum.as_bytes() {
         return Err("the upload arrived damaged".into());
     }
-    report(answer.status, bytes, &sum, start);
+    report(request, &answer, bytes, &sum, start);
     Ok(())
 }
 
-fn report(status: u16, bytes: usize, sha256: &str, start: Instant) {
+fn report(request: &Request, answer: &Answer, bytes: usize, sha256: &str, start: Instant) {
     let seconds = start.elapsed().as_secs_f64();
+    if request.words {
+        println!("all {bytes} bytes in {seconds:.2} s, and the SHA-256 is right: {}…", &sha256[..16]);
+        return;
+    }
+    let status = answer.status;
     println!("{}", serde_json::json!({ "status": status, "bytes": bytes, "sha256": sha256, "seconds": seconds }));
 }
 
@@ -137,7 +145,7 @@ fn exchange(request: &Request, method: &str, body: &[u8]) -> Result<Answer> {
     };
     let mut stream = StreamOwned::new(ClientConnection::new(client_config(&request.ca, request.hello)?, name)?, stream);
     while stream.conn.is_handshaking() {
-        stream.conn.complete_io(&mut stream.sock).map_err(|error| format!("TLS handshake: {error}"))?;
+        stream.conn.complete_io(&mut stream.sock).map_err(|error| format!("TLS handshake, 0 bytes so far: {error}"))?;
     }
     converse(stream, &head, body)
 }

@@ -1,0 +1,234 @@
+//! `airpods-lab demo`: the main job as a short story, each sentence of which is checked.
+//!
+//! A container behind a VPN whose black hole swallows what is big; `airpods net clamp on`; the same container without the hang.
+
+mod cast;
+mod teller;
+mod traces;
+
+use std::time::Instant;
+
+use airpods_lab::{Capture, Family, Place, Syn};
+
+use cast::Cast;
+use teller::{Said, Teller, aside, scene, verdict};
+use traces::Traces;
+
+type Result<T, E = StoryError> = std::result::Result<T, E>;
+
+/// Why the story ends before its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoryError {
+    /// The laboratory could not be built.
+    #[error(transparent)]
+    Lab(#[from] airpods_lab::Error),
+    /// A step did not do what the story says.
+    #[error("the story goes otherwise: {expected}")]
+    Otherwise {
+        /// What should have happened, and what did.
+        expected: String,
+    },
+    /// Ctrl-C.
+    #[error("interrupted; everything is removed again")]
+    Interrupted,
+    /// A system call failed.
+    #[error("cannot {doing}")]
+    Io {
+        /// Completes "cannot …".
+        doing: &'static str,
+        /// The kernel's answer.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl StoryError {
+    /// 128 + SIGINT, as shells have it.
+    const INTERRUPTED: i32 = 130;
+}
+
+fn ensure(held: bool, expected: impl FnOnce() -> String) -> Result<()> {
+    if held { Ok(()) } else { Err(StoryError::Otherwise { expected: expected() }) }
+}
+
+/// The container that downloads, of the built-in service `comfyui`.
+const DOWNLOADER: &str = "comfyui-0";
+/// What a container's own MTU of 1500 makes of the MSS, and what the tunnel's of 1380 takes: 40 bytes are headers.
+const UNCLAMPED: u16 = 1460;
+const CLAMPED: u16 = 1340;
+
+/// Tells the story.
+///
+/// # Errors
+/// When a step does not do what it says. Everything is removed by then.
+pub(crate) fn tell() -> Result<()> {
+    let began = Instant::now();
+    let teller = Teller::new()?;
+    let before = Traces::on_host()?;
+    let cast = Cast::assemble()?;
+    let inside = Traces::of_sandbox(cast.world().sandbox())?;
+    teller.check()?;
+    if let Err(error) = play(&teller, &cast) {
+        if matches!(error, StoryError::Otherwise { .. }) {
+            eprintln!("\n{}", cast.world().sandbox().logs());
+        }
+        return Err(error);
+    }
+    drop(cast);
+    inside.ensure_gone()?;
+    Traces::on_host()?.ensure_nothing_new_since(&before)?;
+    verdict(
+        "the throw-away host is gone: no process, no network namespace, no firewall table of it is left on this machine",
+    );
+    aside(&format!(
+        "\nTold in {:.0} s. Now yours: make build && sudo make install, see README.md",
+        began.elapsed().as_secs_f32()
+    ));
+    Ok(())
+}
+
+fn play(teller: &Teller, cast: &Cast) -> Result<()> {
+    set_the_scene(teller, cast)?;
+    start(teller, cast)?;
+    let bridge =
+        cast.world().sandbox().sh("podman network inspect airpods_network --format '{{.NetworkInterface}}'")?;
+    let wires = Wires { bridge: &bridge };
+    wires.hang(teller, cast)?;
+    clamp_on(teller, cast)?;
+    wires.flow(teller, cast)?;
+    status(teller, cast)?;
+    take_down(teller, cast)
+}
+
+fn set_the_scene(teller: &Teller, cast: &Cast) -> Result<()> {
+    scene("A laptop on a VPN");
+    aside(&format!(
+        "This is a throw-away host with a network, users, a system bus and polkit of its own: nothing here can touch yours.\n\
+         Its default route is a tunnel: wg0, MTU 1380 ({}).\n\
+         Somewhere beyond, the ICMP that reports \"too big\" is dropped, as it often is. That makes a black hole.\n\
+         You are alice, an ordinary user. polkit has a rule that lets her switch clamps; without it she would be asked for an\n\
+         administrator's password. This is her configuration:\n ",
+        cast.tunnel()
+    ));
+    teller.show("cat ~/.config/airpods/config.toml", &mut cast.alice("cat ~/.config/airpods/config.toml"))?;
+    Ok(())
+}
+
+/// A command of alice's that must succeed.
+fn succeed(teller: &Teller, cast: &Cast, line: &str) -> Result<Said> {
+    let said = teller.show(line, &mut cast.alice(line))?;
+    ensure(said.success, || format!("`{line}` should have succeeded"))?;
+    Ok(said)
+}
+
+fn start(teller: &Teller, cast: &Cast) -> Result<()> {
+    scene("Three services start, each in its container behind podman's bridge, whose MTU is 1500");
+    succeed(teller, cast, "airpods start")?;
+    let running = cast.world().sandbox().sh("podman ps --format '{{.Names}}' | sort | xargs")?;
+    ensure(running == "comfyui-0 ollama-0 open-webui-0", || format!("three containers should run, not `{running}`"))
+}
+
+fn clamp_on(teller: &Teller, cast: &Cast) -> Result<()> {
+    scene("The cure: lower the MSS that both ends announce, on the fly");
+    succeed(teller, cast, "airpods net clamp on")?;
+    Ok(())
+}
+
+fn status(teller: &Teller, cast: &Cast) -> Result<()> {
+    scene("What the helper counted");
+    let said = succeed(teller, cast, "airpods net clamp status")?;
+    ensure(said.text.contains("wg0"), || "the status should name wg0".into())
+}
+
+fn take_down(teller: &Teller, cast: &Cast) -> Result<()> {
+    scene("And all of it away again");
+    succeed(teller, cast, "airpods net clamp off")?;
+    succeed(teller, cast, "airpods stop --remove --yes")?;
+    let tables = cast.world().sandbox().sh("nft list tables")?;
+    ensure(!tables.contains("airpods"), || format!("the table should be gone, but there are:\n{tables}"))?;
+    let containers = cast.world().sandbox().sh("podman ps --all --format '{{.Names}}'")?;
+    ensure(containers.is_empty(), || format!("no container should be left, but there is {containers}"))?;
+    verdict("no firewall table and no container is left");
+    Ok(())
+}
+
+fn small(teller: &Teller, cast: &Cast) -> Result<()> {
+    let line = format!("podman exec {DOWNLOADER} /lab-probe get --body http://download.example/whoami");
+    let said = succeed(teller, cast, &line)?;
+    ensure(said.text.contains("198.51.100.2"), || "the request should have come through the tunnel".into())
+}
+
+/// The links on which the handshakes are watched.
+struct Wires<'a> {
+    bridge: &'a str,
+}
+
+impl Wires<'_> {
+    fn hang(&self, teller: &Teller, cast: &Cast) -> Result<()> {
+        scene("From a container, what is small comes through, and what is big hangs");
+        small(teller, cast)?;
+        let seen = self.transfer(teller, cast, |said, line| {
+            ensure(!said.success && said.text.contains("timed out"), || format!("`{line}` should have hung"))
+        })?;
+        seen.ensure_mss(UNCLAMPED)?;
+        seen.tell();
+        aside(&format!(
+            "{UNCLAMPED} bytes and 40 of headers are 1500: what the bridge takes, and {} too many for the tunnel.",
+            1500 - 1380
+        ));
+        Ok(())
+    }
+
+    fn flow(&self, teller: &Teller, cast: &Cast) -> Result<()> {
+        scene("The same container, the same transfers");
+        let seen = self.transfer(teller, cast, |said, line| {
+            ensure(said.success && said.text.contains("1048576 bytes"), || format!("`{line}` should have completed"))
+        })?;
+        seen.ensure_mss(CLAMPED)?;
+        seen.tell();
+        aside(&format!("{CLAMPED} bytes and 40 of headers are 1380: they fit."));
+        verdict("download and upload complete, with the right checksums");
+        Ok(())
+    }
+
+    /// 1 MB down and up, each to a host that is new to the container, so that it has not learnt any path MTU.
+    fn transfer(&self, teller: &Teller, cast: &Cast, judge: impl Fn(&Said, &str) -> Result<()>) -> Result<Seen> {
+        let sandbox = cast.world().sandbox();
+        let (tunnel, bridge) = (Capture::start(sandbox, "wg0")?, Capture::start(sandbox, self.bridge)?);
+        for (verb, path) in [("get", "download"), ("put", "upload")] {
+            let url = format!("https://{}/{path}", cast.world().mirror());
+            let line = format!("podman exec {DOWNLOADER} /lab-probe {verb} --words --timeout 3 {url}");
+            judge(&teller.show(&line, &mut cast.alice(&line))?, &line)?;
+        }
+        let https = |syn: &Syn| syn.family == Family::V4 && (syn.source.port() == 443 || syn.destination.port() == 443);
+        let leaving = tunnel.expect(|syn| https(syn) && !syn.ack)?;
+        let reaching = bridge.expect(|syn| https(syn) && syn.ack)?;
+        Ok(Seen { leaving, reaching, bridge: self.bridge.to_owned() })
+    }
+}
+
+/// A handshake as it was on the wire.
+struct Seen {
+    leaving: Syn,
+    reaching: Syn,
+    bridge: String,
+}
+
+impl Seen {
+    fn ensure_mss(&self, wanted: u16) -> Result<()> {
+        for syn in [&self.leaving, &self.reaching] {
+            ensure(syn.mss == Some(wanted), || format!("the MSS should be {wanted} in {syn:?}"))?;
+        }
+        Ok(())
+    }
+
+    fn tell(&self) {
+        let mss = |syn: &Syn| syn.mss.unwrap_or_default();
+        aside(&format!(
+            "Seen by tcpdump: SYN leaving through wg0 with MSS {}, SYN-ACK reaching the container over {} with MSS {}.",
+            mss(&self.leaving),
+            self.bridge,
+            mss(&self.reaching)
+        ));
+    }
+}

@@ -1,0 +1,83 @@
+//! How the story is told: commands as they are typed, with what they really print.
+
+use std::io::{BufRead, BufReader, pipe};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag::{register, register_conditional_shutdown};
+
+use super::{Result, StoryError};
+
+/// Begins a scene.
+pub(super) fn scene(title: &str) {
+    anstream::println!("\n\x1b[1m{title}\x1b[0m\n");
+}
+
+/// Says something beside the commands.
+pub(super) fn aside(text: &str) {
+    text.lines().for_each(|line| anstream::println!("  {line}"));
+}
+
+/// Says what was checked and is as it should be.
+pub(super) fn verdict(text: &str) {
+    anstream::println!("  \x1b[32m✓\x1b[0m {text}");
+}
+
+/// Runs commands and shows them, on standard output, until somebody presses Ctrl-C.
+#[derive(Debug)]
+pub(super) struct Teller {
+    interrupted: Arc<AtomicBool>,
+}
+
+/// What a command said and how it ended.
+#[derive(Debug)]
+pub(super) struct Said {
+    /// Whether it exited with 0.
+    pub(super) success: bool,
+    /// Both of its outputs, in the order they came.
+    pub(super) text: String,
+}
+
+impl Teller {
+    /// From here on SIGINT, SIGTERM and SIGHUP end the story after the running command, so that it can clean up; a second one
+    /// ends it at once, and the guardian of the sandbox cleans up.
+    pub(super) fn new() -> Result<Self> {
+        let failed = |source| StoryError::Io { doing: "listen to Ctrl-C", source };
+        let interrupted = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            // In this order: the first signal finds the flag unset.
+            register_conditional_shutdown(signal, StoryError::INTERRUPTED, Arc::clone(&interrupted)).map_err(failed)?;
+            register(signal, Arc::clone(&interrupted)).map_err(failed)?;
+        }
+        Ok(Self { interrupted })
+    }
+
+    /// Shows a command line and, line by line, what it prints.
+    pub(super) fn show(&self, line: &str, command: &mut Command) -> Result<Said> {
+        self.check()?;
+        anstream::println!("  \x1b[1;36m$\x1b[0m \x1b[1m{line}\x1b[0m");
+        let failed = |source| StoryError::Io { doing: "run a command", source };
+        let (output, input) = pipe().map_err(failed)?;
+        let errors = input.try_clone().map_err(failed)?;
+        let mut child = command.stdin(Stdio::null()).stdout(input).stderr(errors).spawn().map_err(failed)?;
+        // The command keeps the writing ends until it is reconfigured; the reader would wait for them.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut text = String::new();
+        for said in BufReader::new(output).lines() {
+            let said = said.map_err(failed)?;
+            anstream::println!("  \x1b[2m│\x1b[0m {said}");
+            text.push_str(&said);
+            text.push('\n');
+        }
+        let status = child.wait().map_err(failed)?;
+        self.check()?;
+        Ok(Said { success: status.success(), text })
+    }
+
+    /// Ends the story if somebody pressed Ctrl-C.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.interrupted.load(Ordering::Relaxed) { Err(StoryError::Interrupted) } else { Ok(()) }
+    }
+}
