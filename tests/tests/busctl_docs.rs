@@ -1,0 +1,157 @@
+//! What docs/dbus-api.md and the README say about the bus, done word for word on a throw-away host.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use airpods_dbus::ErrorKind;
+use airpods_lab::{Place, Sandbox, repository, run};
+use serde_json::Value;
+
+const API: &str = "docs/dbus-api.md";
+const README: &str = "README.md";
+
+/// What the pages presume: the helper installed, and a VPN link `wg0`.
+fn host() -> Sandbox {
+    let sandbox = Sandbox::new().unwrap();
+    sandbox.install_helper().unwrap();
+    sandbox.start_bus().unwrap();
+    sandbox.start_polkit().unwrap();
+    sandbox.sh("ip tuntap add mode tun name wg0; ip link set wg0 mtu 1380 up").unwrap();
+    sandbox
+}
+
+fn page(name: &str) -> String {
+    fs::read_to_string(repository().join(name)).unwrap()
+}
+
+/// The fenced blocks of a page in one language.
+fn blocks<'a>(page: &'a str, language: &str) -> Vec<&'a str> {
+    let fence = format!("```{language}\n");
+    page.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+/// A line at the prompt, and what the page shows below it.
+struct Step<'a> {
+    line: &'a str,
+    shown: Vec<&'a str>,
+}
+
+fn steps(page: &str) -> Vec<Step<'_>> {
+    let mut steps: Vec<Step<'_>> = Vec::new();
+    for line in blocks(page, "console").into_iter().flat_map(str::lines) {
+        match (line.strip_prefix("$ "), steps.last_mut()) {
+            (Some(line), _) => steps.push(Step { line, shown: Vec::new() }),
+            (None, Some(step)) => step.shown.push(line),
+            (None, None) => panic!("`{line}` is no output of anything"),
+        }
+    }
+    steps
+}
+
+impl Step<'_> {
+    /// Runs it and compares; `...` stands for whatever comes from there on.
+    fn check(&self, sandbox: &Sandbox) {
+        let said = sandbox.sh(self.line).unwrap_or_else(|error| panic!("{error}"));
+        match self.shown.split_last() {
+            Some((&"...", first)) => assert!(said.starts_with(&first.join("\n")), "{}: {said}", self.line),
+            _ => assert_eq!(said, self.shown.join("\n"), "{}", self.line),
+        }
+    }
+}
+
+#[test]
+fn every_busctl_line_does_what_the_page_shows() {
+    for (name, expected) in [(API, 9), (README, 1)] {
+        let page = page(name);
+        let lines: Vec<_> = steps(&page).into_iter().filter(|step| step.line.starts_with("busctl ")).collect();
+        assert!(lines.len() >= expected, "{name} has {} lines for busctl", lines.len());
+        let sandbox = host();
+        for step in lines {
+            assert!(!step.shown.is_empty(), "{name} does not show what `{}` says", step.line);
+            step.check(&sandbox);
+        }
+    }
+}
+
+#[test]
+fn every_clamp_of_the_readme_works_as_typed() {
+    let page = page(README);
+    let sandbox = host();
+    let lines: Vec<_> = steps(&page).into_iter().filter(|step| step.line.starts_with("airpods net ")).collect();
+    assert!(lines.len() >= 5);
+    for step in lines {
+        assert!(step.shown.is_empty());
+        sandbox.sh(step.line).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
+fn every_configuration_of_the_readme_is_valid() {
+    let page = page(README);
+    let sandbox = host();
+    let examples = blocks(&page, "toml");
+    assert!(!examples.is_empty());
+    for example in examples {
+        sandbox.write_file("/tmp/config.toml", example).unwrap();
+        let validate = ["config", "validate", "--config", "/tmp/config.toml"];
+        run(sandbox.as_user("alice").command("airpods").args(validate)).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+/// Names and types from the rows of the table below a heading of two columns: "| `name` | `type` | …".
+fn documented(page: &str, heading: &str) -> BTreeMap<String, String> {
+    let (_, below) = page.split_once(heading).unwrap_or_else(|| panic!("no table `{heading}`"));
+    let rows = below.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let cell = |row: &str, number: usize| row.split('|').nth(number).unwrap().trim().trim_matches('`').to_owned();
+    rows.map(|row| (cell(row, 1), cell(row, 2))).collect()
+}
+
+/// Names and types of an `a{sv}` in busctl's JSON.
+fn served(dictionary: &Value) -> BTreeMap<String, String> {
+    let entries = dictionary.as_object().unwrap().iter();
+    entries.map(|(name, value)| (name.clone(), value["type"].as_str().unwrap().to_owned())).collect()
+}
+
+#[test]
+fn the_status_has_the_keys_and_types_that_the_page_lists_and_no_others() {
+    let page = page(API);
+    let sandbox = host();
+    let helper = "org.airpods.Helper1 /org/airpods/Helper1 org.airpods.Helper1";
+    sandbox.sh(&format!("busctl call {helper} ClampOn 'sa{{sv}}' wg0 1 mtu u 1300")).unwrap();
+    let json = sandbox.sh(&format!("busctl --json=short call {helper} GetStatus")).unwrap();
+    let answer: Value = serde_json::from_str(&json).unwrap();
+    let status = &answer["data"][0];
+    assert_eq!(served(status), documented(&page, "| key | type | meaning |"));
+    assert_eq!(served(&status["clamps"]["data"][0]), documented(&page, "| key of a clamp | type | meaning |"));
+}
+
+#[test]
+fn the_page_lists_every_error_there_is() {
+    let page = page(API);
+    for &kind in ErrorKind::ALL {
+        let (prefix, name) =
+            kind.name().rsplit_once('.').map(|(prefix, name)| (prefix.to_owned(), name.to_owned())).unwrap();
+        let table = page.split_once(&format!("| `{prefix}.` | when |")).unwrap().1;
+        let mut rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+        assert!(rows.any(|row| row.starts_with(&format!("| `{name}` |"))), "{}", kind.name());
+    }
+}
+
+#[test]
+fn busctl_introspects_the_interface() {
+    let sandbox = host();
+    let list = sandbox.sh("busctl introspect org.airpods.Helper1 /org/airpods/Helper1 org.airpods.Helper1").unwrap();
+    let words: Vec<Vec<&str>> = list.lines().map(|line| line.split_whitespace().take(3).collect()).collect();
+    for member in [
+        [".ClampOn", "method", "sa{sv}"],
+        [".ClampOff", "method", "s"],
+        [".Reset", "method", "-"],
+        [".GetStatus", "method", "-"],
+        [".Clamps", "property", "as"],
+        [".Auto", "property", "b"],
+        [".Version", "property", "s"],
+    ] {
+        assert!(words.contains(&member.to_vec()), "{member:?} in {list}");
+    }
+}

@@ -1,0 +1,134 @@
+//! A throw-away host with the system bus, polkitd, the helper as its package installs it, a VPN link, and rules of
+//! somebody else's that must stay as they are.
+
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use airpods_lab::{Place, Sandbox};
+
+/// As scripts are told to call: nobody is asked for a password.
+pub(crate) const SCRIPT: [&str; 3] = ["--system", "--allow-interactive-authorization=no", "--timeout=5"];
+const HELPER: [&str; 3] = ["org.airpods.Helper1", "/org/airpods/Helper1", "org.airpods.Helper1"];
+
+/// The methods that change something, as words for busctl, in an order in which each has something to do.
+pub(crate) const CHANGES: [&[&str]; 3] = [&["ClampOn", "sa{sv}", "wg0", "0"], &["ClampOff", "s", "wg0"], &["Reset"]];
+pub(crate) const ON: &[&str] = CHANGES[0];
+pub(crate) const OFF: &[&str] = CHANGES[1];
+
+pub(crate) struct Host {
+    pub(crate) sandbox: Sandbox,
+}
+
+impl Host {
+    /// With polkitd, and with these rules files.
+    pub(crate) fn with_rules(rules: &[(&str, &str)]) -> Self {
+        let host = Self::without_polkit();
+        for (name, rule) in rules {
+            host.sandbox.add_polkit_rule(name, rule).unwrap();
+        }
+        host.sandbox.start_polkit().unwrap();
+        host
+    }
+
+    /// With polkitd and what Debian has: `sudo` is the administrators' group, and no rule speaks of airpods.
+    pub(crate) fn new() -> Self {
+        Self::with_rules(&[])
+    }
+
+    pub(crate) fn without_polkit() -> Self {
+        let sandbox = Sandbox::new().unwrap();
+        sandbox.install_helper().unwrap();
+        sandbox.start_bus().unwrap();
+        sandbox.sh("ip tuntap add mode tun name wg0; ip link set wg0 mtu 1380 up").unwrap();
+        sandbox
+            .sh("nft 'table inet other { chain c { type filter hook forward priority 0; tcp dport 25 drop; }; }'")
+            .unwrap();
+        Self { sandbox }
+    }
+
+    /// What busctl is told when this user calls a method of the helper.
+    pub(crate) fn call(&self, user: &str, words: &[&str]) -> Answer {
+        let mut busctl = self.sandbox.as_user(user).command("busctl");
+        Answer::of(busctl.args(SCRIPT).arg("call").args(HELPER).args(words))
+    }
+
+    /// `airpods net clamp WORDS`, by a user without a terminal: its exit code and what it said.
+    pub(crate) fn airpods(&self, user: &str, words: &str) -> (i32, String) {
+        let mut airpods = self.sandbox.as_user(user).command("airpods");
+        let output = airpods.args(["net", "clamp"]).args(words.split(' ')).stdin(Stdio::null()).output().unwrap();
+        (output.status.code().unwrap(), text(&output))
+    }
+
+    /// Every rule of the host.
+    pub(crate) fn ruleset(&self) -> String {
+        self.sandbox.sh("nft list ruleset").unwrap()
+    }
+
+    /// What the helper, whose standard error is the bus's, said so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.sandbox.log_path("bus")).unwrap()
+    }
+
+    /// The process that owns a name, by its id in the sandbox.
+    pub(crate) fn owner(&self, name: &str) -> String {
+        let words = ["org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus"];
+        let mut busctl = self.sandbox.command("busctl");
+        busctl.args(["--system", "call"]).args(words).args(["GetConnectionUnixProcessID", "s", name]);
+        Answer::of(&mut busctl).0.unwrap().trim_start_matches("u ").to_owned()
+    }
+
+    pub(crate) fn helper_pid(&self) -> String {
+        self.owner("org.airpods.Helper1")
+    }
+
+    /// Waits for what happens by itself.
+    #[track_caller]
+    pub(crate) fn eventually(&self, what: &str, is_so: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < Duration::from_secs(10), "{what} does not come true");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// What a call was answered: busctl's output, or the error's name on the bus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer(pub(crate) Result<String, String>);
+
+impl Answer {
+    /// Runs busctl. It prints an error's text alone; its own log has the name.
+    pub(crate) fn of(busctl: &mut Command) -> Self {
+        let output = busctl.env("SYSTEMD_LOG_LEVEL", "debug").stdin(Stdio::null()).output().unwrap();
+        if output.status.success() {
+            return Self(Ok(String::from_utf8(output.stdout).unwrap().trim().to_owned()));
+        }
+        let said = text(&output);
+        let names = said.lines().filter(|line| line.contains("Got message type=error"));
+        let name =
+            names.last().and_then(|line| line.split("error-name=").nth(1)).and_then(|rest| rest.split(' ').next());
+        Self(Err(name.unwrap_or_else(|| panic!("busctl failed by itself: {said}")).to_owned()))
+    }
+
+    pub(crate) fn changed() -> Self {
+        Self(Ok("b true".to_owned()))
+    }
+
+    pub(crate) fn unchanged() -> Self {
+        Self(Ok("b false".to_owned()))
+    }
+
+    /// An error of the standard's.
+    pub(crate) fn standard(name: &str) -> Self {
+        Self(Err(format!("org.freedesktop.DBus.Error.{name}")))
+    }
+
+    /// An error of the helper's own.
+    pub(crate) fn own(name: &str) -> Self {
+        Self(Err(format!("org.airpods.Helper1.Error.{name}")))
+    }
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}

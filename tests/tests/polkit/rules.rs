@@ -1,0 +1,90 @@
+//! What polkit's rules grant and deny.
+
+use airpods_lab::{Place, repository};
+
+use crate::host::{Answer, CHANGES, Host, OFF, ON};
+
+const ELSEWHERE: &[&str] = &["ClampOn", "sa{sv}", "tun9", "0"];
+const AUTO: &[&str] = &["ClampOn", "sa{sv}", "", "0"];
+
+fn example(name: &str) -> String {
+    std::fs::read_to_string(repository().join("polkit/examples").join(name)).unwrap()
+}
+
+fn password_needed() -> Answer {
+    Answer::standard("InteractiveAuthorizationRequired")
+}
+
+#[test]
+fn without_a_rule_nobody_but_root_changes_anything() {
+    let host = Host::new();
+    // Every mutating method has something to do.
+    let keeper: &[&str] = &["ClampOn", "sa{sv}", "tun9", "0"];
+    assert_eq!(host.call("root", keeper), Answer::changed());
+    assert_eq!(host.call("root", &["ClampOn", "sa{sv}", "wg1", "0"]), Answer::changed());
+    let before = host.ruleset();
+    for user in ["alice", "admin", "daemon", "airpods-helper"] {
+        for change in [ON, &["ClampOff", "s", "wg1"], CHANGES[2], AUTO] {
+            assert_eq!(host.call(user, change), password_needed(), "{user}: {change:?}");
+        }
+        assert_eq!(host.ruleset(), before, "{user}");
+        assert!(host.call(user, &["GetStatus"]).0.unwrap().contains("tun9"), "{user} reads");
+    }
+    for change in CHANGES {
+        assert_eq!(host.call("root", change), Answer::changed(), "{change:?}");
+    }
+}
+
+#[test]
+fn a_rule_that_says_no_is_a_denial_and_changes_nothing() {
+    let deny = "polkit.addRule(function(action) {
+        if (action.id.indexOf('org.airpods.helper1.') == 0) return polkit.Result.NO;
+    });";
+    let host = Host::with_rules(&[("10-deny", deny)]);
+    let before = host.ruleset();
+    for change in [ON, AUTO] {
+        assert_eq!(host.call("alice", change), Answer::standard("AccessDenied"));
+    }
+    assert_eq!(host.ruleset(), before);
+    assert_eq!(host.call("root", ON), Answer::changed(), "polkit never denies root");
+    let before = host.ruleset();
+    for change in [OFF, CHANGES[2]] {
+        assert_eq!(host.call("alice", change), Answer::standard("AccessDenied"));
+    }
+    assert_eq!(host.ruleset(), before);
+}
+
+#[test]
+fn the_example_for_a_group_lets_its_members_clamp_and_nobody_else() {
+    let host = Host::with_rules(&[("50-airpods-group", &example("50-airpods-group.rules"))]);
+    host.sandbox.sh("groupadd -f netdev; usermod -aG netdev alice").unwrap();
+    let untouched = host.ruleset();
+    assert_eq!(host.call("bob", ON), password_needed());
+    assert_eq!(host.call("alice", ON), Answer::changed());
+    assert_eq!(host.call("alice", ON), Answer::unchanged());
+    assert!(host.sandbox.sh("nft list set inet airpods links").unwrap().contains("\"wg0\""));
+    assert_eq!(host.call("bob", OFF), password_needed());
+    assert_eq!(host.call("alice", CHANGES[2]), password_needed(), "Reset is not in the rule");
+    assert_eq!(host.call("alice", OFF), Answer::changed());
+    assert_eq!(host.airpods("alice", "on wg0").0, 0);
+    assert_eq!(host.airpods("alice", "off wg0").0, 0);
+    assert_eq!(host.airpods("bob", "on wg0").0, 4);
+    assert_eq!(host.ruleset(), untouched);
+}
+
+#[test]
+fn the_example_for_a_service_user_is_for_its_one_link() {
+    let host = Host::with_rules(&[("50-airpods-service", &example("50-airpods-service.rules"))]);
+    host.sandbox.sh("useradd --system ai-stack").unwrap();
+    let untouched = host.ruleset();
+    for other in [ELSEWHERE, AUTO] {
+        assert_eq!(host.call("ai-stack", other), password_needed(), "{other:?}");
+    }
+    assert_eq!(host.call("alice", ON), password_needed());
+    assert_eq!(host.call("ai-stack", ON), Answer::changed());
+    assert_eq!(host.call("ai-stack", OFF), Answer::changed());
+    assert_eq!(host.airpods("ai-stack", "on wg0").0, 0);
+    assert_eq!(host.airpods("ai-stack", "on tun9").0, 4);
+    assert_eq!(host.airpods("ai-stack", "off wg0").0, 0);
+    assert_eq!(host.ruleset(), untouched);
+}
