@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::conflict::{Kind, NetworkDifference};
+use super::conflict::Kind;
 use super::label::{is_ours, same_settings};
+use super::network::differences;
 use super::{Action, Conflict, Desired, Expected, Kept, Launch, Observed, Plan, Step};
-use crate::podman::{Container, ContainerState, Mount, Network, NetworkSpec, Networking, PodSpec};
+use crate::podman::{Container, ContainerState, Mount, Networking, PodSpec};
 
 /// Plans a launch.
 ///
@@ -103,7 +104,7 @@ impl<'a> Builder<'a> {
             return Ok(());
         }
         let Some(found) = self.observed.network(&self.desired.network.name) else { return Ok(()) };
-        let differences = network_differences(&self.desired.network, found);
+        let differences = differences(&self.desired.network, found);
         if differences.is_empty() {
             self.plan.kept.push(Kept::Network(found.name.clone()));
             self.plan.network = Some(found.clone());
@@ -394,31 +395,4 @@ impl<'a> Builder<'a> {
 
 fn not_ours(place: &str, kind: Kind, name: &str) -> Conflict {
     Conflict::NotOurs { place: place.to_owned(), kind, name: name.to_owned() }
-}
-
-/// The settings of a network that are configured and not met. What is left to podman is met by anything.
-fn network_differences(wanted: &NetworkSpec, found: &Network) -> Vec<NetworkDifference> {
-    let mut differences = Vec::new();
-    let mut compare = |key, wanted: String, found: String| {
-        if wanted != found {
-            differences.push(NetworkDifference { key, wanted, found });
-        }
-    };
-    compare("runtime.network.driver", wanted.driver.clone(), found.driver.clone());
-    compare("runtime.network.ipv6", wanted.ipv6.to_string(), found.ipv6.to_string());
-    compare("runtime.network.internal", wanted.internal.to_string(), found.internal.to_string());
-    if let Some(subnet) = wanted.subnet {
-        let same = found.subnets.iter().find(|(other, _)| *other == subnet.trunc()).or_else(|| found.subnets.first());
-        let shown = |subnet: Option<String>| subnet.unwrap_or_else(|| "none".to_owned());
-        compare("runtime.network.subnet", subnet.trunc().to_string(), shown(same.map(|(other, _)| other.to_string())));
-        if let Some(gateway) = wanted.gateway {
-            let found = same.and_then(|(_, gateway)| gateway.map(|gateway| gateway.to_string()));
-            compare("runtime.network.gateway", gateway.to_string(), shown(found));
-        }
-    }
-    if let Some(mtu) = wanted.mtu {
-        let found = found.mtu.map_or_else(|| "podman's own".to_owned(), |mtu| mtu.to_string());
-        compare("runtime.network.mtu", mtu.to_string(), found);
-    }
-    differences
 }

@@ -10,6 +10,7 @@ mod conflict;
 mod decide;
 mod desired;
 mod label;
+mod network;
 mod observed;
 mod read_back;
 mod show;

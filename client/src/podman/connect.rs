@@ -232,3 +232,42 @@ fn private_folder(runtime_dir: Option<&Path>) -> io::Result<PathBuf> {
     }
     Err(io::ErrorKind::AlreadyExists.into())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn named(socket: &str, origin: &'static str) -> Option<Place> {
+        Some(Place::Named { socket: socket.into(), origin })
+    }
+
+    #[test]
+    fn a_configured_socket_comes_before_the_environments_and_that_before_the_usual() {
+        let (configured, host) = (Some(Path::new("/a.sock")), Some("unix:///b.sock"));
+        let runtime = Some(Path::new("/run/user/7"));
+        let choose = |configured, host, root| Place::choose(configured, host, runtime, root).unwrap();
+        assert_eq!(choose(configured, host, false), named("/a.sock", KEY));
+        assert_eq!(choose(None, host, false), named("/b.sock", VARIABLE));
+        let usual = |socket: &str| Some(Place::Usual { socket: socket.into() });
+        assert_eq!(choose(None, Some(""), false), usual("/run/user/7/podman/podman.sock"));
+        assert_eq!(choose(None, None, true), usual("/run/podman/podman.sock"));
+        assert_eq!(Place::choose(None, None, None, false).unwrap(), None);
+    }
+
+    #[test]
+    fn an_address_that_is_no_local_socket_is_refused() {
+        for url in ["ssh://host/run/podman.sock", "tcp://127.0.0.1:1", "unix://relative.sock"] {
+            let refused = Place::choose(None, Some(url), None, false).unwrap_err();
+            assert!(matches!(refused, PodmanError::UnsupportedUrl { origin: VARIABLE, .. }), "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_named_socket_that_does_not_answer_is_not_replaced_by_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("podman.sock");
+        let refused = connect(Some(&socket)).await.unwrap_err();
+        assert!(matches!(refused, PodmanError::NoAnswer { origin: KEY, .. }), "{refused}");
+    }
+}

@@ -47,7 +47,7 @@ pub enum PodmanError {
     Connection(#[source] Box<dyn std::error::Error + Send + Sync>),
 
     /// podman said no; `message` is its own sentence.
-    #[error("podman: {message}")]
+    #[error("{message}")]
     Refused {
         /// The HTTP status; 404 and 409 carry meaning, most failures are 500.
         status: u16,

@@ -108,7 +108,7 @@ impl Host {
     pub(crate) fn holdings(&self) -> String {
         self.seat
             .sh("podman ps -a --format '{{.Names}}' --sort names; podman ps --format '{{.Names}} runs' --sort names; \
-                 podman pod ps --format '{{.Name}}'; podman network ls --format '{{.Name}}'; podman volume ls --format '{{.Name}}'")
+                 podman pod ps --format '{{.Name}}'; podman network ls --format '{{.Name}}'; podman volume ls --format '{{.Name}}' | sort")
             .unwrap()
     }
 
