@@ -249,7 +249,7 @@ fn serve_alone(
     stream: std::os::unix::net::UnixStream,
     served: std::sync::mpsc::Sender<()>,
 ) -> thread::JoinHandle<()> {
-    use airpods_helper::bus::{Service, serve};
+    use airpods_helper::bus::{Service, join};
     use airpods_helper::keeper::Keeper;
     let (kernel, places, log) = (helper.kernel.clone(), helper.places.clone(), helper.log.clone());
     let authority = helper.authority.clone();
@@ -257,10 +257,9 @@ fn serve_alone(
         zruntime::block_on(async {
             let runtime = zruntime::SharedRuntime::current().unwrap();
             let keeper = Keeper::new(Box::new(kernel), places, log.clone());
-            let service = Service::new(keeper, Box::new(authority), log, runtime);
-            let guid = Guid::generate();
-            let connection = Builder::unix_stream(stream).server(guid).p2p().build().await.unwrap();
-            serve(&connection, service).await.unwrap();
+            let service = Service::new(keeper, log, runtime);
+            let peer = Builder::unix_stream(stream).server(Guid::generate()).p2p();
+            let connection = join(peer, &service, |_| Box::new(authority)).await.unwrap();
             served.send(()).unwrap();
             connection.closed().await;
         });

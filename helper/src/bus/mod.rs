@@ -13,7 +13,10 @@ use std::sync::Arc;
 
 use airpods_dbus::names;
 use zbus::Connection;
+use zbus::connection::Builder;
 use zbus::fdo::{RequestNameFlags, RequestNameReply};
+
+use crate::authority::Authority;
 
 pub use service::Service;
 
@@ -31,15 +34,23 @@ pub enum BusError {
     NameTaken,
 }
 
-/// Serves the object, and only then takes the name: on activation the first call is delivered at once.
+/// Joins the bus: serves the object, and only then takes the name, as on activation the first call is delivered at once.
+///
+/// The object is served by the builder, which waits until calls are listened for; `authority` is made once the bus is
+/// reached.
 ///
 /// # Errors
 /// [`BusError`].
-pub async fn serve(connection: &Connection, service: Arc<Service>) -> Result<(), BusError> {
-    let served = connection.object_server().at(names::OBJECT_PATH, interface::Helper(service)).await;
-    served.map_err(BusError::Unreachable)?;
+pub async fn join(
+    bus: Builder<'_>,
+    service: &Arc<Service>,
+    authority: impl FnOnce(&Connection) -> Box<dyn Authority>,
+) -> Result<Connection, BusError> {
+    let object = interface::Helper(Arc::clone(service));
+    let connection = bus.serve_at(names::OBJECT_PATH, object).build().await.map_err(BusError::Unreachable)?;
+    service.obey(authority(&connection));
     match connection.request_name_with_flags(names::BUS_NAME, RequestNameFlags::DO_NOT_QUEUE).await {
-        Ok(RequestNameReply::PrimaryOwner | RequestNameReply::AlreadyOwner) => Ok(()),
+        Ok(RequestNameReply::PrimaryOwner | RequestNameReply::AlreadyOwner) => Ok(connection),
         Ok(RequestNameReply::Exists | RequestNameReply::InQueue) | Err(zbus::Error::NameTaken) => {
             Err(BusError::NameTaken)
         }

@@ -1,6 +1,6 @@
 //! The life of a call.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use airpods_dbus::{Error, ErrorKind, Status};
@@ -24,7 +24,8 @@ const TURN: Duration = Duration::from_secs(1);
 /// What every call shares.
 pub struct Service {
     keeper: Mutex<Keeper>,
-    authority: Box<dyn Authority>,
+    /// Set once the bus is reached, and before the name is taken.
+    authority: OnceLock<Box<dyn Authority>>,
     quota: Quota,
     log: Log,
     runtime: SharedRuntime,
@@ -46,10 +47,10 @@ struct Account {
 impl Service {
     /// A service on top of a keeper.
     #[must_use]
-    pub fn new(keeper: Keeper, authority: Box<dyn Authority>, log: Log, runtime: SharedRuntime) -> Arc<Self> {
+    pub fn new(keeper: Keeper, log: Log, runtime: SharedRuntime) -> Arc<Self> {
         Arc::new(Self {
             keeper: Mutex::new(keeper),
-            authority,
+            authority: OnceLock::new(),
             quota: Quota::default(),
             log,
             runtime,
@@ -57,6 +58,11 @@ impl Service {
             last_call: Mutex::new(Instant::now()),
             call_over: Event::new(),
         })
+    }
+
+    /// Asks this authority from now on; the first one stays.
+    pub(super) fn obey(&self, authority: Box<dyn Authority>) {
+        drop(self.authority.set(authority));
     }
 
     /// The keeper. Nobody waits for anything while holding it.
@@ -113,7 +119,9 @@ impl Service {
     }
 
     async fn permit(&self, connection: &Connection, question: &Question) -> Result<Permit, Error> {
-        let judgement = authorise(self.authority.as_ref(), question, &self.log);
+        let starting = || ErrorKind::AuthUnavailable.because("the helper is still starting; call again in a moment");
+        let authority = self.authority.get().ok_or_else(starting)?;
+        let judgement = authorise(authority.as_ref(), question, &self.log);
         if !question.interaction {
             return judgement.await;
         }

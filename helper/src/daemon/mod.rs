@@ -5,7 +5,6 @@ mod pace;
 use std::future::Future;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_lite::future::or;
@@ -86,12 +85,12 @@ impl Daemon {
         stop: impl Future<Output = ()>,
     ) -> Result<Ending, DaemonError> {
         let Self { runtime, kernel, places, log, patience, is_managed } = self;
-        let connection = bus.build().await.map_err(BusError::Unreachable)?;
         let mut keeper = Keeper::new(kernel, places, log.clone());
         let watch = watch(&mut keeper, &log)?;
-        let look_again = keeper.tend(&[], Instant::now());
-        let service = Service::new(keeper, authority(&connection), log.clone(), runtime.clone());
-        bus::serve(&connection, Arc::clone(&service)).await?;
+        let service = Service::new(keeper, log.clone(), runtime.clone());
+        let connection = bus::join(bus, &service, authority).await?;
+        // Only now: a second helper, which does not get the name, has not touched the first one's table.
+        let look_again = service.keeper().tend(&[], Instant::now());
         service.announce(&connection).await;
         log.write(Line::info("started").with("version", VERSION).with("name", names::BUS_NAME));
         notify(&[NotifyState::Ready], &log);

@@ -244,6 +244,13 @@ impl Helper {
         self.wait_for_end()
     }
 
+    /// Runs another one beside it, to its end.
+    pub fn run_another(&self) -> Result<Ending, DaemonError> {
+        let recording = Some(self.authority.clone());
+        let (_stop, thread) = run(&self.bus, &self.kernel, recording, &self.log, &self.places, PATIENCE);
+        thread.join().unwrap()
+    }
+
     /// Starts it again on the same kernel and state.
     pub fn start_again(&mut self) {
         let count = || self.log.lines().iter().filter(|line| line.event() == "started").count();
