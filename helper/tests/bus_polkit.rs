@@ -20,6 +20,7 @@ type Subject = (String, HashMap<String, OwnedVariant>);
 enum Mood {
     Says(bool, bool, bool),
     Fails,
+    MissesTheCaller,
     Sleeps,
 }
 
@@ -47,7 +48,7 @@ impl StandIn {
         details: HashMap<String, String>,
         flags: u32,
         cancellation: String,
-    ) -> Result<(bool, bool, HashMap<String, String>), NotRegistered> {
+    ) -> Result<(bool, bool, HashMap<String, String>), Failure> {
         let named: Vec<_> = subject.1.iter().map(|(key, value)| format!("{key}={}", **value)).collect();
         let mut details: Vec<_> = details.into_iter().collect();
         details.sort();
@@ -59,7 +60,8 @@ impl StandIn {
                 let details = is_dismissed.then(|| ("polkit.dismissed".to_owned(), "true".to_owned()));
                 Ok((is_authorized, is_challenge, details.into_iter().collect()))
             }
-            Mood::Fails => Err(NotRegistered),
+            Mood::Fails => Err(Failure::NotRegistered),
+            Mood::MissesTheCaller => Err(Failure::NameHasNoOwner),
             Mood::Sleeps => std::future::pending().await,
         }
     }
@@ -69,17 +71,28 @@ impl StandIn {
     }
 }
 
-/// How polkit answers for an action that is not installed.
-#[derive(Debug)]
-struct NotRegistered;
+/// polkit's errors.
+#[derive(Clone, Copy, Debug)]
+enum Failure {
+    /// For an action that is not installed.
+    NotRegistered,
+    /// For a caller who has left the bus: the bus's own error, handed on.
+    NameHasNoOwner,
+}
 
-impl zbus::DBusError for NotRegistered {
+impl zbus::DBusError for Failure {
     fn create_reply(&self, call: &zbus::message::Header<'_>) -> zbus::Result<zbus::Message> {
-        zbus::Message::error(call, self.name()).build(&"Action org.airpods.helper1.clamp-on is not registered")
+        zbus::Message::error(call, self.name()).build(&match self {
+            Self::NotRegistered => "Action org.airpods.helper1.clamp-on is not registered",
+            Self::NameHasNoOwner => "GDBus.Error:org.freedesktop.DBus.Error.NameHasNoOwner: no such name",
+        })
     }
 
     fn name(&self) -> ErrorName<'_> {
-        ErrorName::from_static_str_unchecked("org.freedesktop.PolicyKit1.Error.Failed")
+        ErrorName::from_static_str_unchecked(match self {
+            Self::NotRegistered => "org.freedesktop.PolicyKit1.Error.Failed",
+            Self::NameHasNoOwner => "org.freedesktop.DBus.Error.NameHasNoOwner",
+        })
     }
 
     fn description(&self) -> Option<&str> {
@@ -149,6 +162,16 @@ fn an_action_that_is_not_installed_is_named_in_the_log() {
     assert_eq!(kind(scene.helper.client().on_link("wg0")), ErrorKind::AccessDenied);
     let log = scene.helper.log_text();
     assert!(log.contains("not registered") && log.contains("policy is not installed"), "{log}");
+}
+
+#[test]
+fn a_caller_whom_polkit_misses_is_denied_and_polkit_is_not_blamed() {
+    let scene = with_polkit(Mood::MissesTheCaller);
+    // Root too, whom an absent polkit would not have kept from being served.
+    assert_eq!(kind(scene.helper.client().on_link("wg0")), ErrorKind::AccessDenied);
+    assert_eq!(scene.helper.kernel.times_applied(), 0);
+    let log = scene.helper.log_text();
+    assert!(log.contains("the caller has left the bus") && !log.contains("polkitd"), "{log}");
 }
 
 #[test]

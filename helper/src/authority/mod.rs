@@ -129,6 +129,9 @@ pub enum NoAnswer {
     /// Nobody is there to answer, or not in time.
     #[error("polkit cannot be reached: {0}")]
     Unreachable(String),
+    /// It found nobody to judge: the caller had left the bus already.
+    #[error("the caller has left the bus")]
+    CallerGone,
     /// It answered with an error, as it does for an action that is not installed.
     #[error("polkit failed: {0}")]
     Failed(String),
@@ -169,11 +172,13 @@ impl Permit {
 /// Everything but a clear yes is a denial, each with the name of its own.
 pub async fn authorise(authority: &dyn Authority, question: &Question, log: &Log) -> Result<Permit, Error> {
     let answer = authority.ask(question).await;
-    if let Err(cause) = &answer {
-        let hint = match cause {
-            NoAnswer::Unreachable(_) => "is polkitd running?",
-            NoAnswer::Failed(_) => "the policy is not installed, or polkit does not let this user ask",
-        };
+    let hint = match &answer {
+        // Nothing is wrong with polkit then.
+        Ok(_) | Err(NoAnswer::CallerGone) => None,
+        Err(NoAnswer::Unreachable(_)) => Some("is polkitd running?"),
+        Err(NoAnswer::Failed(_)) => Some("the policy is not installed, or polkit does not let this user ask"),
+    };
+    if let (Err(cause), Some(hint)) = (&answer, hint) {
         let line = Line::warning("no-answer-from-polkit").with("action", question.action.id());
         log.write(line.with("cause", cause).with("hint", hint));
     }
@@ -200,6 +205,7 @@ fn judge(question: &Question, answer: &Result<Answer, NoAnswer>) -> Result<(), E
         Err(NoAnswer::Unreachable(_)) => {
             (ErrorKind::AuthUnavailable, "polkit cannot be asked, and without it nobody but root is served")
         }
+        Err(NoAnswer::CallerGone) => (ErrorKind::AccessDenied, "the caller has left the bus"),
         Err(NoAnswer::Failed(_)) => {
             (ErrorKind::AccessDenied, "polkit could not judge this; the policy of airpods may not be installed")
         }

@@ -91,11 +91,14 @@ impl Drop for OpenCheck<'_> {
     }
 }
 
-/// Tells "nobody is there" from "somebody answered with an error".
+/// Tells "nobody is there" from "somebody answered with an error", and both from "whom do you mean?".
 fn no_answer(error: &zbus::Error) -> NoAnswer {
     let text = error.to_string();
     match (error, error_name(error)) {
         (zbus::Error::InputOutput(_), _) => NoAnswer::Unreachable(text),
+        // polkitd asks the bus about the subject, and hands the bus's error on as its own. About a polkitd that is absent
+        // itself the bus says ServiceUnknown, because our call may start it.
+        (_, Some(name)) if name == "org.freedesktop.DBus.Error.NameHasNoOwner" => NoAnswer::CallerGone,
         (_, Some(name)) if is_absence(&name) => NoAnswer::Unreachable(text),
         _ => NoAnswer::Failed(text),
     }
@@ -113,10 +116,8 @@ fn error_name(error: &zbus::Error) -> Option<String> {
 fn is_absence(name: &str) -> bool {
     let own = name.strip_prefix("org.freedesktop.DBus.Error.");
     own.is_some_and(|own| {
-        matches!(
-            own,
-            "ServiceUnknown" | "NameHasNoOwner" | "NoReply" | "Timeout" | "TimedOut" | "Disconnected" | "NoServer"
-        ) || own.starts_with("Spawn.")
+        matches!(own, "ServiceUnknown" | "NoReply" | "Timeout" | "TimedOut" | "Disconnected" | "NoServer")
+            || own.starts_with("Spawn.")
     })
 }
 
@@ -126,15 +127,14 @@ mod tests {
 
     #[test]
     fn absence_is_told_from_refusal() {
-        for name in
-            ["ServiceUnknown", "NameHasNoOwner", "NoReply", "TimedOut", "Spawn.ChildExited", "Spawn.ServiceNotFound"]
-        {
+        for name in ["ServiceUnknown", "NoReply", "TimedOut", "Spawn.ChildExited", "Spawn.ServiceNotFound"] {
             assert!(is_absence(&format!("org.freedesktop.DBus.Error.{name}")), "{name}");
         }
         for name in [
             "org.freedesktop.PolicyKit1.Error.Failed",
             "org.freedesktop.DBus.Error.AccessDenied",
             "org.freedesktop.DBus.Error.Failed",
+            "org.freedesktop.DBus.Error.NameHasNoOwner",
             "ServiceUnknown",
         ] {
             assert!(!is_absence(name), "{name}");

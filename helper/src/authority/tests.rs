@@ -55,6 +55,13 @@ fn a_dismissed_prompt_has_its_own_name() {
 }
 
 #[test]
+fn a_caller_whom_polkit_does_not_find_is_denied_whoever_it_was() {
+    for uid in [0, 1000] {
+        assert_eq!(denial(uid, false, &Err(NoAnswer::CallerGone)), Some(ErrorKind::AccessDenied));
+    }
+}
+
+#[test]
 fn without_polkit_only_root_is_served() {
     let silence = Err(NoAnswer::Unreachable("no such name".to_owned()));
     assert_eq!(denial(0, false, &silence), None);
