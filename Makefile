@@ -22,9 +22,8 @@ build: setup-build ## builds the client and the helper
 	$(CARGO) build --workspace --exclude airpods-helper --profile $(PROFILE)
 	$(CARGO) build --package airpods-helper --profile $(PROFILE)
 
-demo: PROFILE = release
 demo: setup build probe ## shows the main job: a container behind a VPN, without and with the clamp
-	@$(AS_ROOT) target/release/airpods-lab demo
+	@$(AS_ROOT) target/debug/airpods-lab demo
 
 test: setup build probe ## runs every test, in throw-away namespaces, as root
 	$(CARGO) test --workspace
