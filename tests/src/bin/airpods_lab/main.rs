@@ -1,6 +1,7 @@
 //! The laboratory's program: the demo, the bench, and (hidden) the processes that a sandbox is made of.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod story;
 
 use std::error::Error;
@@ -22,6 +23,11 @@ struct Arguments {
 enum Command {
     /// Shows the main job: a container behind a VPN, without and with the clamp
     Demo,
+    /// Measures the clamp against nft, iptables and firewalld
+    Bench,
+    /// The bench's stopwatch, inside its sandbox
+    #[command(hide = true)]
+    Race,
     /// Holds a world until it is killed; the laboratory's tests kill it
     #[command(hide = true)]
     Hold,
@@ -69,6 +75,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Demo => story::tell()?,
+        Command::Bench => bench::bench()?,
+        Command::Race => bench::race()?,
         Command::Hold => hold()?,
         Command::Guardian => stage::guardian()?,
         Command::Init { groups } => stage::init(&groups)?,

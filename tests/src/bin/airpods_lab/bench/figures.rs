@@ -1,0 +1,74 @@
+//! From times to a table. Pure.
+
+use std::time::Duration;
+
+/// The times of one command, and what the table calls it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Series {
+    name: String,
+    /// Sorted, in milliseconds.
+    sorted: Vec<f64>,
+}
+
+impl Series {
+    /// A series; `None` without a single time.
+    pub(super) fn new(name: impl Into<String>, times: &[Duration]) -> Option<Self> {
+        let mut sorted: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1000.0).collect();
+        sorted.sort_by(f64::total_cmp);
+        (!sorted.is_empty()).then(|| Self { name: name.into(), sorted })
+    }
+
+    /// The time in the middle; of an even number, halfway between the two that are.
+    fn median(&self) -> f64 {
+        let (below, above) = ((self.sorted.len() - 1) / 2, self.sorted.len() / 2);
+        f64::midpoint(self.sorted[below], self.sorted[above])
+    }
+
+    fn range(&self) -> (f64, f64) {
+        (self.sorted[0], self.sorted[self.sorted.len() - 1])
+    }
+}
+
+/// A table in Markdown, which a terminal shows well enough: medians, ranges, and each median as a multiple of the one of `reference`.
+pub(super) fn table(series: &[Series], reference: &str) -> String {
+    let unit = series.iter().find(|series| series.name == reference).map(Series::median);
+    let width = series.iter().map(|series| series.name.chars().count()).max().unwrap_or_default();
+    let head = format!("| {:width$} | median ms |     min – max | ratio |\n", "");
+    let rule = format!("|{}|---------: | -------------: | ----: |\n", "-".repeat(width + 2)).replace(" |", "|");
+    series.iter().fold(head + &rule, |text, series| {
+        let (median, (least, most)) = (series.median(), series.range());
+        let ratio = unit.map_or_else(String::new, |unit| format!("{:.1}", median / unit));
+        format!("{text}| {:width$} | {median:9.1} | {least:5.1} – {most:5.1} | {ratio:>5} |\n", series.name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(name: &str, times: &[u64]) -> Series {
+        let times: Vec<Duration> = times.iter().copied().map(Duration::from_millis).collect();
+        Series::new(name, &times).expect("there are times")
+    }
+
+    #[test]
+    #[allow(clippy::float_cmp)]
+    fn a_median_is_the_middle_whatever_the_order_and_the_outliers() {
+        assert_eq!(series("odd", &[900, 1, 3]).median(), 3.0);
+        assert_eq!(series("even", &[4, 1, 900, 3]).median(), 3.5);
+        assert_eq!(series("one", &[7]).median(), 7.0);
+        assert_eq!(series("any", &[4, 1, 900, 3]).range(), (1.0, 900.0));
+        assert_eq!(Series::new("none", &[]), None);
+    }
+
+    #[test]
+    fn ratios_are_multiples_of_the_reference() {
+        let table = table(&[series("true", &[1]), series("on", &[2, 4, 3]), series("other", &[33])], "on");
+        let last = |line: &str| line.trim_end_matches([' ', '|']).rsplit(' ').next().map(ToOwned::to_owned);
+        let ratios: Vec<_> = table.lines().skip(2).filter_map(last).collect();
+        assert_eq!(ratios, ["0.3", "1.0", "11.0"]);
+        assert!(
+            table.lines().all(|line| line.chars().count() == table.lines().next().unwrap_or_default().chars().count())
+        );
+    }
+}
