@@ -1,7 +1,9 @@
 //! The columns: where the transfers start.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
+use airpods_lab::tunnel::PROBE;
 use airpods_lab::{FAMILIES, Family, Place, Seat, World};
 
 /// Where a transfer starts.
@@ -17,39 +19,57 @@ pub(crate) enum Column {
     Pasta,
     /// Rootless behind slirp4netns, podman 4's default.
     Slirp,
+    /// A container of root's podman, on a network of its own.
+    Podman,
+    /// The same, the network made with `--opt mtu=` and the tunnel's MTU.
+    NarrowPodman,
+    /// A container of an ordinary user's podman, on whatever network is this podman's default.
+    RootlessPodman,
+    /// The same, on a network of its own.
+    RootlessPodmanBridge,
 }
 
+/// So that a network of the test is none of podman's own choice. A network has one for each family.
+const SUBNETS: &str = "--ipv6 --subnet 10.90.NUMBER.0/24 --subnet fd90:NUMBER::/64";
+
 impl Column {
-    /// The address families that the column has.
+    /// The address families that the column has: rootless podman has IPv6 only where it is asked for it.
     pub(crate) fn families(self) -> &'static [Family] {
-        &FAMILIES
+        match self {
+            Self::RootlessPodman | Self::RootlessPodmanBridge => &[Family::V4],
+            _ => &FAMILIES,
+        }
     }
 
     /// Makes the place in a world.
     pub(crate) fn furnish(self, world: &World) -> Spot {
-        let alice = || world.sandbox().as_user("alice");
+        let sandbox = world.sandbox();
+        let alice = sandbox.as_user("alice");
+        let mtu = world.plan().mtu;
         match self {
-            Self::HostNet => Spot { seat: world.sandbox().seat().clone(), wrapper: Wrapper::None },
-            Self::Bridge => Spot { seat: world.add_machine("wide").unwrap(), wrapper: Wrapper::None },
+            Self::HostNet => Spot::bare(sandbox.seat().clone()),
+            Self::Bridge => Spot::bare(world.add_machine("wide").unwrap()),
             Self::NarrowBridge => {
                 let machine = world.add_machine("narrow").unwrap();
-                let mtu = world.plan().mtu;
-                // The machine's end first: a bridge takes the smallest MTU of its ports.
                 machine.sh(&format!("ip link set eth0 mtu {mtu}")).unwrap();
-                world
-                    .sandbox()
-                    .sh(&format!("ip link set v-narrow mtu {mtu}; ip link set br-narrow mtu {mtu}"))
-                    .unwrap();
-                Spot { seat: machine, wrapper: Wrapper::None }
+                sandbox.sh(&format!("ip link set v-narrow mtu {mtu}; ip link set br-narrow mtu {mtu}")).unwrap();
+                Spot::bare(machine)
             }
             Self::Pasta => {
                 // pasta copies addresses and default route of a link that has a gateway, as the one to the provider has.
                 let provider = "ip route replace default via 203.0.113.1 dev wire metric 2000
                                 ip -6 route replace default via 2001:db8:f::1 dev wire metric 2000";
-                world.sandbox().sh(provider).unwrap();
-                Spot { seat: alice(), wrapper: Wrapper::Pasta }
+                sandbox.sh(provider).unwrap();
+                Spot { seat: alice, around: Around::Pasta }
             }
-            Self::Slirp => Spot { seat: alice(), wrapper: Wrapper::Slirp },
+            Self::Slirp => Spot { seat: alice, around: Around::Slirp },
+            Self::Podman => Spot::container(world, sandbox.seat(), "wide", Some(&SUBNETS.replace("NUMBER", "1"))),
+            Self::NarrowPodman => {
+                let options = format!("{} --opt mtu={mtu}", SUBNETS.replace("NUMBER", "2"));
+                Spot::container(world, sandbox.seat(), "narrow", Some(&options))
+            }
+            Self::RootlessPodman => Spot::container(world, &alice, "box", None),
+            Self::RootlessPodmanBridge => Spot::container(world, &alice, "bridged", Some("")),
         }
     }
 }
@@ -58,47 +78,88 @@ impl Column {
 #[derive(Debug)]
 pub(crate) struct Spot {
     seat: Seat,
-    wrapper: Wrapper,
+    around: Around,
 }
 
 /// What stands around each command.
 #[derive(Clone, Copy, Debug)]
-enum Wrapper {
-    None,
+enum Around {
+    Nothing,
     Pasta,
     Slirp,
+    Container(&'static str),
 }
+
+impl Spot {
+    fn bare(seat: Seat) -> Self {
+        Self { seat, around: Around::Nothing }
+    }
+
+    /// A running container; `network` are the options of a network of its own.
+    fn container(world: &World, seat: &Seat, name: &'static str, network: Option<&str>) -> Self {
+        const TAG: &str = "localhost/box:latest";
+        world.image(TAG, 80).unwrap().import(seat).unwrap();
+        let attach = network.map(|options| {
+            seat.sh(&format!("podman network create {options} {name}")).unwrap();
+            format!("--network {name}")
+        });
+        seat.sh(&format!("podman run --detach --name {name} {} {TAG}", attach.unwrap_or_default())).unwrap();
+        settle(world, seat, name);
+        Self { seat: seat.clone(), around: Around::Container(name) }
+    }
+}
+
+/// Waits until duplicate address detection has passed the container's IPv6 addresses.
+fn settle(world: &World, seat: &Seat, container: &str) {
+    let process = seat.sh(&format!("podman inspect --format '{{{{.State.Pid}}}}' {container}")).unwrap();
+    let start = Instant::now();
+    while !world
+        .sandbox()
+        .sh(&format!("nsenter --target {process} --net ip -6 addr show tentative"))
+        .unwrap()
+        .is_empty()
+    {
+        assert!(start.elapsed() < Duration::from_secs(5), "IPv6 addresses stay tentative");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// pasta (2023) loses an IPv6 connection that is open when duplicate address detection ends and the link's own address appears.
+const IN_PASTA: &str = r#"until [ -z "$(ip -6 addr show tentative)" ]; do sleep 0.1; done; exec "$@""#;
 
 /// slirp4netns attaches from outside to a namespace that is there already. It would announce IPv6 by router advertisements, a few
 /// seconds later; the addresses here are those that it announces.
-const IN_SLIRP: &str = r#"
-ready=$(mktemp -u)
-mkfifo "$ready"
-unshare -Urn sh -c 'echo >"$0"; exec sleep 60' "$ready" & inside=$!
-read -r _ <"$ready"
-slirp4netns --configure --mtu=65520 --enable-ipv6 --ready-fd=3 "$inside" tap0 3>"$ready" >/dev/null 2>&1 & slirp=$!
-read -r _ <"$ready"
+const IN_SLIRP: &str = r#"set -e
+cd "$(mktemp -d)"
+mkfifo made ready
+unshare -Urn sh -c 'echo >made; exec sleep 60' & inside=$!
+trap 'kill $inside $slirp' EXIT
+read -r _ <made
+slirp4netns --configure --mtu=65520 --enable-ipv6 --ready-fd=3 "$inside" tap0 3>ready >log 2>&1 & slirp=$!
+test -n "$(cat ready)" || { cat log >&2; exit 1; }
 enter="nsenter --preserve-credentials --user --net --target $inside --"
 $enter ip addr add fd00::100/64 dev tap0 nodad
 $enter ip route add default via fd00::2 dev tap0
-$enter "$@" && code=0 || code=$?
-kill "$slirp" "$inside"
-exit "$code"
+$enter "$@"
 "#;
 
 impl Place for Spot {
     fn command(&self, program: &str) -> Command {
-        match self.wrapper {
-            Wrapper::None => self.seat.command(program),
-            Wrapper::Pasta => {
-                let mut command = self.seat.command("pasta");
-                command.args(["--quiet", "--config-net", "--interface", "wire", "--", program]);
-                command
-            }
-            Wrapper::Slirp => {
-                let mut command = self.seat.command("sh");
-                command.args(["-c", IN_SLIRP, "in-slirp", program]);
-                command
+        let around = |outer: &str, words: &[&str]| {
+            let mut command = self.seat.command(outer);
+            command.args(words);
+            command
+        };
+        match self.around {
+            Around::Nothing => self.seat.command(program),
+            Around::Pasta => around(
+                "pasta",
+                &["--quiet", "--config-net", "--interface", "wire", "--", "sh", "-c", IN_PASTA, "in-pasta", program],
+            ),
+            Around::Slirp => around("sh", &["-c", IN_SLIRP, "in-slirp", program]),
+            Around::Container(name) => {
+                assert_eq!(program, PROBE, "the image has one program");
+                around("podman", &["exec", name, "/lab-probe"])
             }
         }
     }

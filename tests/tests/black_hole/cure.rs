@@ -59,14 +59,12 @@ impl Cure {
     }
 }
 
-/// `airpods net clamp on`, by root: no question of rights here.
+/// `airpods net clamp on`, by root: here it is not the question who may.
 fn clamp(world: &World, mtu: Option<u16>) {
-    const SYN: &str = "tcp flags & (syn | rst) == syn tcp option maxseg size set";
-    let link = &world.plan().link;
-    let rule = match mtu {
-        None => format!("chain post {{ type filter hook postrouting priority mangle; oifname {link} {SYN} rt mtu; iifname {link} {SYN} rt mtu; }}"),
-        Some(mtu) => format!("chain post {{ type filter hook postrouting priority mangle; meta nfproto ipv4 oifname {link} {SYN} {};meta nfproto ipv6 oifname {link} {SYN} {}; }}
-chain pre {{ type filter hook prerouting priority mangle; meta nfproto ipv4 iifname {link} {SYN} {};meta nfproto ipv6 iifname {link} {SYN} {}; }}", mtu-40, mtu-60, mtu-40, mtu-60),
-    };
-    world.sandbox().sh(&format!("nft 'table inet airpods {{\n{rule}\n}}'")).unwrap();
+    let sandbox = world.sandbox();
+    sandbox.install_helper().unwrap();
+    sandbox.start_bus().unwrap();
+    sandbox.start_polkit().unwrap();
+    let mtu = mtu.map(|mtu| format!("--mtu {mtu}")).unwrap_or_default();
+    sandbox.sh(&format!("airpods net clamp on {} {mtu}", world.plan().link)).unwrap();
 }

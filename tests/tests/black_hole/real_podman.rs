@@ -1,1 +1,0 @@
-//! The same with real podman containers.
