@@ -8,7 +8,6 @@ use airpods_lab::{Place, Sandbox};
 
 /// As scripts are told to call: nobody is asked for a password.
 pub(crate) const SCRIPT: [&str; 3] = ["--system", "--allow-interactive-authorization=no", "--timeout=5"];
-const HELPER: [&str; 3] = ["org.airpods.Helper1", "/org/airpods/Helper1", "org.airpods.Helper1"];
 
 /// The methods that change something, as words for busctl, in an order in which each has something to do.
 pub(crate) const CHANGES: [&[&str]; 3] = [&["ClampOn", "sa{sv}", "wg0", "0"], &["ClampOff", "s", "wg0"], &["Reset"]];
@@ -20,6 +19,9 @@ pub(crate) struct Host {
 }
 
 impl Host {
+    /// The helper's object and interface, as words for busctl.
+    pub(crate) const HELPER: [&str; 3] = ["org.airpods.Helper1", "/org/airpods/Helper1", "org.airpods.Helper1"];
+
     /// With polkitd, and with these rules files.
     pub(crate) fn with_rules(rules: &[(&str, &str)]) -> Self {
         let host = Self::without_polkit();
@@ -49,7 +51,7 @@ impl Host {
     /// What busctl is told when this user calls a method of the helper.
     pub(crate) fn call(&self, user: &str, words: &[&str]) -> Answer {
         let mut busctl = self.sandbox.as_user(user).command("busctl");
-        Answer::of(busctl.args(SCRIPT).arg("call").args(HELPER).args(words))
+        Answer::of(busctl.args(SCRIPT).arg("call").args(Self::HELPER).args(words))
     }
 
     /// `airpods net clamp WORDS`, by a user without a terminal: its exit code and what it said.
@@ -80,15 +82,15 @@ impl Host {
     pub(crate) fn helper_pid(&self) -> String {
         self.owner("org.airpods.Helper1")
     }
+}
 
-    /// Waits for what happens by itself.
-    #[track_caller]
-    pub(crate) fn eventually(&self, what: &str, is_so: impl Fn() -> bool) {
-        let start = Instant::now();
-        while !is_so() {
-            assert!(start.elapsed() < Duration::from_secs(10), "{what} does not come true");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+/// Waits for what happens by itself.
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(10), "{what} does not come true");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -100,13 +102,16 @@ impl Answer {
     /// Runs busctl. It prints an error's text alone; its own log has the name.
     pub(crate) fn of(busctl: &mut Command) -> Self {
         let output = busctl.env("SYSTEMD_LOG_LEVEL", "debug").stdin(Stdio::null()).output().unwrap();
+        Self::from_busctl(&output)
+    }
+
+    pub(crate) fn from_busctl(output: &Output) -> Self {
         if output.status.success() {
-            return Self(Ok(String::from_utf8(output.stdout).unwrap().trim().to_owned()));
+            return Self(Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()));
         }
-        let said = text(&output);
-        let names = said.lines().filter(|line| line.contains("Got message type=error"));
-        let name =
-            names.last().and_then(|line| line.split("error-name=").nth(1)).and_then(|rest| rest.split(' ').next());
+        let said = text(output);
+        let error = said.lines().rfind(|line| line.contains("Got message type=error"));
+        let name = error.and_then(|line| line.split("error-name=").nth(1)).and_then(|rest| rest.split(' ').next());
         Self(Err(name.unwrap_or_else(|| panic!("busctl failed by itself: {said}")).to_owned()))
     }
 

@@ -1,0 +1,67 @@
+//! polkit is not there, comes back, or does not know our actions.
+
+use std::time::{Duration, Instant};
+
+use airpods_lab::Place;
+
+use crate::host::{Answer, CHANGES, Host, OFF, ON};
+
+const GRANT: &str = "polkit.addRule(function(action, subject) {
+    if (action.id.indexOf('org.airpods.helper1.') == 0 && subject.user == 'alice') return polkit.Result.YES;
+});";
+
+#[test]
+fn without_polkit_root_is_served_and_users_read() {
+    let host = Host::with_rules(&[("50-alice", GRANT)]);
+    host.sandbox.stop_polkit().unwrap();
+    assert_eq!(host.call("root", &["ClampOn", "sa{sv}", "tun9", "0"]), Answer::changed());
+    let before = host.ruleset();
+    for change in CHANGES {
+        let start = Instant::now();
+        // Nothing to do is told without asking.
+        let expected = if change == OFF { Answer::unchanged() } else { Answer::own("AuthUnavailable") };
+        assert_eq!(host.call("alice", change), expected, "{change:?}");
+        assert!(start.elapsed() < Duration::from_secs(2), "{change:?}: {:?}", start.elapsed());
+    }
+    assert_eq!(host.ruleset(), before);
+    assert!(host.call("alice", &["GetStatus"]).0.unwrap().contains("tun9"));
+    for change in CHANGES {
+        assert_eq!(host.call("root", change), Answer::changed(), "{change:?}");
+    }
+}
+
+#[test]
+fn polkit_that_is_restarted_is_asked_again_by_the_same_helper() {
+    let host = Host::with_rules(&[("50-alice", GRANT)]);
+    assert_eq!(host.call("alice", ON), Answer::changed());
+    let helper = host.helper_pid();
+    host.sandbox.stop_polkit().unwrap();
+    assert_eq!(host.call("alice", OFF), Answer::own("AuthUnavailable"));
+    host.sandbox.start_polkit().unwrap();
+    assert_eq!(host.call("alice", OFF), Answer::changed());
+    assert_eq!(host.call("bob", ON), Answer::standard("InteractiveAuthorizationRequired"));
+    assert_eq!(host.helper_pid(), helper);
+}
+
+#[test]
+fn polkit_that_the_bus_has_to_start_first_is_waited_for() {
+    let host = Host::without_polkit();
+    host.sandbox.add_polkit_rule("50-alice", GRANT).unwrap();
+    assert_eq!(host.call("alice", ON), Answer::changed());
+    assert!(host.sandbox.bus_name_has_owner("org.freedesktop.PolicyKit1").unwrap());
+}
+
+#[test]
+fn without_our_actions_nobody_is_allowed_and_the_log_says_why() {
+    let host = Host::without_polkit();
+    host.sandbox.add_polkit_rule("50-alice", GRANT).unwrap();
+    host.sandbox.sh("rm /usr/share/polkit-1/actions/org.airpods.helper1.policy").unwrap();
+    host.sandbox.start_polkit().unwrap();
+    let before = host.ruleset();
+    for user in ["alice", "root"] {
+        assert_eq!(host.call(user, ON), Answer::standard("AccessDenied"), "{user}");
+    }
+    assert_eq!(host.ruleset(), before);
+    let log = host.log();
+    assert!(log.contains("event=no-answer-from-polkit") && log.contains("the policy is not installed"), "{log}");
+}

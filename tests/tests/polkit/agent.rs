@@ -1,0 +1,182 @@
+//! A person at a prompt: an authentication agent as a desktop has one, registered for one process.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Output, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+
+use airpods_lab::Place;
+use zbus::connection::Builder;
+use zbus::{Connection, DBusError, OwnedVariant, Variant, interface};
+use zruntime::Event;
+
+use crate::host::Host;
+
+const OBJECT: &str = "/org/freedesktop/PolicyKit1/Authority";
+const AUTHORITY: &str = "org.freedesktop.PolicyKit1.Authority";
+const POLKIT: &str = "org.freedesktop.PolicyKit1";
+const PATH: &str = "/agent";
+
+/// What the person does when asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Person {
+    /// Closes the prompt.
+    Dismisses,
+    /// Leaves it open.
+    Hesitates,
+    /// Is the administrator, and has proved it.
+    Agrees,
+}
+
+/// What a prompt shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Prompt {
+    pub(crate) action: String,
+    pub(crate) message: String,
+    /// The users whose password will do, by number.
+    pub(crate) users: Vec<u32>,
+}
+
+/// A command that is about to be run by a user who has this agent.
+pub(crate) struct Prompted {
+    shell: Child,
+    seen: Arc<Mutex<Seen>>,
+    over: Arc<Event>,
+}
+
+impl Drop for Prompted {
+    fn drop(&mut self) {
+        self.over.notify(usize::MAX);
+        // It has ended, unless the test is failing.
+        let _ = self.shell.kill();
+        let _ = self.shell.wait();
+    }
+}
+
+#[derive(Default)]
+struct Seen {
+    prompts: Vec<Prompt>,
+    closed: HashSet<String>,
+}
+
+struct Agent {
+    person: Person,
+    seen: Arc<Mutex<Seen>>,
+    polkit: Connection,
+}
+
+type Identity = (String, HashMap<String, OwnedVariant>);
+
+#[interface(name = "org.freedesktop.PolicyKit1.AuthenticationAgent")]
+impl Agent {
+    async fn begin_authentication(
+        &self,
+        action: String,
+        message: String,
+        icon: String,
+        details: HashMap<String, String>,
+        cookie: String,
+        identities: Vec<Identity>,
+    ) -> Result<(), Dismissed> {
+        // The sandbox has no icons, and the message has the details.
+        drop((icon, details));
+        let users = identities.iter().map(|(_, id)| u32::try_from(&*id["uid"]).unwrap()).collect();
+        self.seen.lock().unwrap().prompts.push(Prompt { action, message, users });
+        match self.person {
+            Person::Dismisses => Err(Dismissed),
+            Person::Hesitates => std::future::pending().await,
+            Person::Agrees => {
+                // What polkit's setuid helper says once PAM is content; polkitd takes it from root alone.
+                let (kind, id) = &identities[0];
+                let proof = (0_u32, cookie.as_str(), (kind.as_str(), id));
+                let method = "AuthenticationAgentResponse2";
+                self.polkit.call_method(Some(POLKIT), OBJECT, Some(AUTHORITY), method, &proof).await.unwrap();
+                Ok(())
+            }
+        }
+    }
+
+    fn cancel_authentication(&self, cookie: String) {
+        self.seen.lock().unwrap().closed.insert(cookie);
+    }
+}
+
+/// How an agent says that the prompt was closed.
+#[derive(Debug)]
+struct Dismissed;
+
+impl DBusError for Dismissed {
+    fn create_reply(&self, call: &zbus::message::Header<'_>) -> zbus::Result<zbus::Message> {
+        zbus::Message::error(call, self.name()).build(&"the prompt was closed")
+    }
+
+    fn name(&self) -> zbus::names::ErrorName<'_> {
+        zbus::names::ErrorName::from_static_str_unchecked("org.freedesktop.PolicyKit1.Error.Cancelled")
+    }
+
+    fn description(&self) -> Option<&str> {
+        None
+    }
+}
+
+impl Prompted {
+    /// Starts the words as this user, whom this person asks. They have no terminal.
+    pub(crate) fn start(host: &Host, user: &str, person: Person, words: &[&str]) -> Self {
+        // The shell becomes the command, so the agent is there before the command is.
+        let mut shell = host.sandbox.as_user(user).command("sh");
+        shell.args(["-c", "echo $$; read go; exec \"$@\"", "sh"]).args(words);
+        shell.env("SYSTEMD_LOG_LEVEL", "debug");
+        let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut pid = String::new();
+        BufReader::new(shell.stdout.as_mut().unwrap()).read_line(&mut pid).unwrap();
+        let (seen, over) = (Arc::default(), Arc::new(Event::new()));
+        register(host, pid.trim(), person, Arc::clone(&seen), Arc::clone(&over));
+        shell.stdin.take().unwrap().write_all(b"go\n").unwrap();
+        Self { shell, seen, over }
+    }
+
+    /// The prompts so far.
+    pub(crate) fn prompts(&self) -> Vec<Prompt> {
+        self.seen.lock().unwrap().prompts.clone()
+    }
+
+    /// The prompts that polkit took back. It may say so twice: when it sees the caller leave, and when the helper does.
+    pub(crate) fn closed(&self) -> usize {
+        self.seen.lock().unwrap().closed.len()
+    }
+
+    /// Waits for the command's end.
+    pub(crate) fn finish(mut self) -> (Output, Vec<Prompt>) {
+        // What it says fits into the pipes.
+        let status = self.shell.wait().unwrap();
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        self.shell.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
+        self.shell.stderr.take().unwrap().read_to_end(&mut stderr).unwrap();
+        (Output { status, stdout, stderr }, self.prompts())
+    }
+}
+
+/// Registers an agent for a process of the sandbox until it is over. Root may do so for anybody.
+fn register(host: &Host, pid: &str, person: Person, seen: Arc<Mutex<Seen>>, over: Arc<Event>) {
+    let since = host.sandbox.sh(&format!("cut -d' ' -f22 /proc/{pid}/stat")).unwrap();
+    let process = HashMap::from([
+        ("pid", Variant::from(pid.parse::<u32>().unwrap())),
+        ("start-time", Variant::from(since.parse::<u64>().unwrap())),
+    ]);
+    let address = format!("unix:path={}", host.sandbox.path("/run/dbus/system_bus_socket").display());
+    let (ready, is_ready) = mpsc::channel();
+    let serve = async move {
+        let is_over = over.listen();
+        let polkit = Builder::address(address.as_str()).build().await.unwrap();
+        let agent = Agent { person, seen, polkit };
+        let connection = Builder::address(address.as_str()).serve_at(PATH, agent).build().await.unwrap();
+        let registration = (("unix-process", process), "C", PATH);
+        let method = "RegisterAuthenticationAgent";
+        connection.call_method(Some(POLKIT), OBJECT, Some(AUTHORITY), method, &registration).await.unwrap();
+        ready.send(()).unwrap();
+        is_over.await;
+    };
+    thread::spawn(move || zruntime::block_on(serve));
+    is_ready.recv().unwrap();
+}
