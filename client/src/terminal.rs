@@ -11,11 +11,13 @@ pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            if c != '\n' && (c.is_control() || is_format(c)) {
-                write!(f, "{}", c.escape_unicode())?;
-            } else {
-                f.write_char(c)?;
+        let steers = |c: char| c != '\n' && (c.is_control() || is_format(c));
+        // Piece by piece, not character by character: stderr has no buffer, so each is a system call.
+        for piece in self.0.split_inclusive(steers) {
+            let mut harmless = piece.chars();
+            match harmless.next_back().filter(|last| steers(*last)) {
+                Some(last) => write!(f, "{}{}", harmless.as_str(), last.escape_unicode())?,
+                None => f.write_str(piece)?,
             }
         }
         Ok(())
@@ -86,5 +88,19 @@ mod tests {
         assert_eq!(shown, "a\\u{1b}]0;x\\u{7}\\u{d}\\u{9}\\u{9b}31m\\u{202e}b\nc");
         assert_eq!(to_json(&"\u{1b}\u{9b}\u{7f}\u{202e}é").ok().as_deref(), Some("\"\\u001b\\u009b\\u007f\\u202eé\""));
         assert_eq!(EscapedLine("é\nc").to_string(), "é\\nc");
+    }
+
+    #[test]
+    fn a_harmless_text_is_written_in_one_piece() {
+        struct Pieces(usize);
+        impl Write for Pieces {
+            fn write_str(&mut self, _: &str) -> fmt::Result {
+                self.0 += 1;
+                Ok(())
+            }
+        }
+        let mut pieces = Pieces(0);
+        let written = write!(pieces, "{}", Escaped("`wg0` is clamped\nto 1380"));
+        assert_eq!((written, pieces.0), (Ok(()), 1));
     }
 }

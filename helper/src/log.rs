@@ -131,7 +131,8 @@ impl Log {
     /// Writes a line. A log that cannot be written to stops nothing.
     pub fn write(&self, line: Line) {
         match &*self.0 {
-            Sink::Stderr => drop(writeln!(std::io::stderr().lock(), "{line}")),
+            // One write for the line: stderr has no buffer, and other programs may write to the same file.
+            Sink::Stderr => drop(std::io::stderr().write_all(format!("{line}\n").as_bytes())),
             Sink::Journal(journal) => drop(send(journal, &line)),
             Sink::Memory(lines) => lines.lock().unwrap_or_else(PoisonError::into_inner).push(line),
         }
