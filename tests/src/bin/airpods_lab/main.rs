@@ -74,7 +74,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Demo => story::tell()?,
+        Command::Demo => return Ok(story::tell()?),
         Command::Bench => bench::bench()?,
         Command::Race => bench::race()?,
         Command::Hold => hold()?,

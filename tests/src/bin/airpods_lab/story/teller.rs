@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag::{register, register_conditional_shutdown};
 
-use super::{Result, StoryError};
+use super::{INTERRUPTED, Result, StoryError};
 
 /// Begins a scene.
 pub(super) fn scene(title: &str) {
@@ -17,7 +17,7 @@ pub(super) fn scene(title: &str) {
 
 /// Says something beside the commands.
 pub(super) fn aside(text: &str) {
-    text.lines().for_each(|line| anstream::println!("  {line}"));
+    text.split('\n').for_each(|line| anstream::println!("{}", format!("  {line}").trim_end()));
 }
 
 /// Says what was checked and is as it should be.
@@ -48,7 +48,7 @@ impl Teller {
         let interrupted = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             // In this order: the first signal finds the flag unset.
-            register_conditional_shutdown(signal, StoryError::INTERRUPTED, Arc::clone(&interrupted)).map_err(failed)?;
+            register_conditional_shutdown(signal, INTERRUPTED.into(), Arc::clone(&interrupted)).map_err(failed)?;
             register(signal, Arc::clone(&interrupted)).map_err(failed)?;
         }
         Ok(Self { interrupted })
@@ -67,7 +67,7 @@ impl Teller {
         let mut text = String::new();
         for said in BufReader::new(output).lines() {
             let said = said.map_err(failed)?;
-            anstream::println!("  \x1b[2m│\x1b[0m {said}");
+            anstream::println!("  \x1b[2m│\x1b[0m{}", format!(" {said}").trim_end());
             text.push_str(&said);
             text.push('\n');
         }
@@ -76,8 +76,12 @@ impl Teller {
         Ok(Said { success: status.success(), text })
     }
 
-    /// Ends the story if somebody pressed Ctrl-C.
-    pub(super) fn check(&self) -> Result<()> {
-        if self.interrupted.load(Ordering::Relaxed) { Err(StoryError::Interrupted) } else { Ok(()) }
+    /// Whether somebody pressed Ctrl-C.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.is_interrupted() { Err(StoryError::Interrupted) } else { Ok(()) }
     }
 }
