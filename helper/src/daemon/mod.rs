@@ -40,7 +40,8 @@ pub struct Daemon {
     pub log: Log,
     /// How long to stay while nobody has use for it.
     pub patience: Duration,
-    /// A service manager removes the runtime folder when the helper is stopped for good.
+    /// A service manager removes the runtime folder when the helper is stopped for good, and starts the next helper only
+    /// when this one is gone.
     pub is_managed: bool,
 }
 
@@ -112,11 +113,11 @@ impl Daemon {
 
         service.keeper().leave();
         log.write(Line::info("stopping").with("cause", if ending == Ending::Stopped { "asked to" } else { "unused" }));
+        if !is_managed {
+            service.keeper().withdraw();
+        }
         step_down(&service, &connection, &runtime, &log).await;
         service.keeper().stop();
-        if !is_managed {
-            service.keeper().forget();
-        }
         Ok(ending)
     }
 }

@@ -183,12 +183,21 @@ impl Keeper {
         }
     }
 
-    /// Forgets what was only to last until the next boot, where no service manager does so when the helper is
-    /// stopped.
-    pub fn forget(&self) {
-        if let Err(error) = self.places.forget() {
-            self.log.write(Line::warning("state-left-behind").with("cause", error));
+    /// Takes the rules out of the kernel, and forgets what was only to last until the next boot, where no service manager
+    /// does either when the helper is stopped.
+    ///
+    /// This comes before the name is released: the bus may start the next helper from then on, and it must find neither a
+    /// table that belongs to a process still running, nor wishes from before the stop.
+    pub fn withdraw(&mut self) {
+        if let Err(cause) = self.kernel.apply(&Ruleset::default()) {
+            self.log.write(Line::error("table-left-behind").with("cause", cause));
         }
+        if let Err(cause) = self.places.forget() {
+            self.log.write(Line::warning("state-left-behind").with("cause", cause));
+        }
+        // Who still asks is told what is so.
+        self.desired = Desired::default();
+        self.plan = Plan::default();
     }
 
     fn check(&mut self, request: &Request) -> Result<Vec<crate::kernel::Link>, Error> {

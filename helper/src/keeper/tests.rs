@@ -133,3 +133,16 @@ fn a_table_with_the_owner_flag_is_left_to_the_kernel_and_a_plain_one_is_deleted(
     scene.keeper.stop();
     assert_eq!(scene.kernel.table(), None);
 }
+
+#[test]
+fn a_keeper_that_withdraws_leaves_nothing_that_the_next_one_could_stumble_over() {
+    let mut scene = scene();
+    scene.commit(&on("wg0")).unwrap();
+    assert!(scene.keeper.places.runtime.join(crate::state::FILE).exists());
+    scene.keeper.leave();
+    scene.keeper.withdraw();
+    assert_eq!(scene.kernel.table(), None, "not even a table with the owner flag");
+    assert!(!scene.keeper.places.runtime.join(crate::state::FILE).exists());
+    let status = scene.keeper.status(Instant::now()).unwrap();
+    assert_eq!((status.clamps.len(), status.ruleset.as_str()), (0, ""), "and says so");
+}

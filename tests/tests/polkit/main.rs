@@ -7,6 +7,7 @@ mod absence;
 mod agent;
 mod errors;
 mod host;
+mod life;
 mod prompt;
 mod rights;
 mod rules;
