@@ -155,3 +155,42 @@ fn busctl_introspects_the_interface() {
         assert!(words.contains(&member.to_vec()), "{member:?} in {list}");
     }
 }
+
+#[test]
+fn the_log_reads_as_the_page_shows_it() {
+    let page = page(API);
+    let sandbox = host();
+    let rule = "polkit.addRule(function(action, subject) {
+        if (subject.user != 'alice') return;
+        return action.id == 'org.airpods.helper1.clamp-on' ? polkit.Result.YES : polkit.Result.NO;
+    });";
+    sandbox.add_polkit_rule("50-alice", rule).unwrap();
+    // polkitd reads a new rule within a moment; one that starts has read it.
+    sandbox.stop_polkit().unwrap();
+    sandbox.start_polkit().unwrap();
+    let helper = "busctl call org.airpods.Helper1 /org/airpods/Helper1 org.airpods.Helper1";
+    let alice = sandbox.as_user("alice");
+    alice.sh(&format!("{helper} ClampOn 'sa{{sv}}' wg0 0")).unwrap();
+    alice.sh(&format!("{helper} Reset")).unwrap_err();
+    // A page has no way of knowing who is the forty-second to speak on a bus.
+    let anonymous = |line: &str| {
+        let words = line.split(' ').map(|word| if word.starts_with("sender=:1.") { "sender=…" } else { word });
+        words.collect::<Vec<_>>().join(" ")
+    };
+    let log = fs::read_to_string(sandbox.log_path("bus")).unwrap();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains(" uid=")).map(anonymous).collect();
+    let shown: Vec<_> = blocks(&page, "text")[0].lines().map(anonymous).collect();
+    assert_eq!(lines, shown);
+}
+
+#[test]
+fn busctl_tells_the_name_of_an_error_in_its_debug_log() {
+    let sandbox = host();
+    sandbox.sh("ip link add br0 type bridge").unwrap();
+    let helper = "busctl call org.airpods.Helper1 /org/airpods/Helper1 org.airpods.Helper1";
+    let said =
+        |variable: &str| sandbox.sh(&format!("{variable} {helper} ClampOn 'sa{{sv}}' br0 0")).unwrap_err().to_string();
+    let (plain, debug) = (said(""), said("SYSTEMD_LOG_LEVEL=debug"));
+    assert!(plain.contains("no VPN link") && !plain.contains("NotVpnLink"), "{plain}");
+    assert!(debug.contains("error-name=org.airpods.Helper1.Error.NotVpnLink "), "{debug}");
+}
