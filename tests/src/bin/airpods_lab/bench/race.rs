@@ -49,6 +49,9 @@ pub(crate) fn race() -> Result<()> {
     let all = [("true: any process at all", &floor)].into_iter().chain(pairs);
     let series: Vec<Series> = all.filter_map(|(name, times)| Series::new(name, times)).collect();
     println!("{}", table(&series, REFERENCE));
+    if series.first().is_some_and(Series::is_disturbed) {
+        println!("This machine was busy with other things: the least times tell more than the medians and ratios.\n");
+    }
     println!("{sizes}");
     println!("firewalld: {}", Memory::of(owner("org.fedoraproject.FirewallD1")?)?.describe());
     Ok(())
