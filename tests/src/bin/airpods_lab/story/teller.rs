@@ -1,6 +1,6 @@
 //! How the story is told: commands as they are typed, with what they really print.
 
-use std::io::{BufRead, BufReader, pipe};
+use std::io::{BufRead, BufReader, Write, pipe};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,19 +10,24 @@ use signal_hook::flag::{register, register_conditional_shutdown};
 
 use super::{INTERRUPTED, Result, StoryError};
 
+/// Prints a line. A reader who leaves early (`| head`) misses the rest; the story still goes on to its end and cleans up.
+fn say(line: &str) {
+    let _ = writeln!(anstream::stdout(), "{line}");
+}
+
 /// Begins a scene.
 pub(super) fn scene(title: &str) {
-    anstream::println!("\n\x1b[1m{title}\x1b[0m\n");
+    say(&format!("\n\x1b[1m{title}\x1b[0m\n"));
 }
 
 /// Says something beside the commands.
 pub(super) fn aside(text: &str) {
-    text.split('\n').for_each(|line| anstream::println!("{}", format!("  {line}").trim_end()));
+    text.split('\n').for_each(|line| say(format!("  {line}").trim_end()));
 }
 
 /// Says what was checked and is as it should be.
 pub(super) fn verdict(text: &str) {
-    anstream::println!("  \x1b[32m✓\x1b[0m {text}");
+    say(&format!("  \x1b[32m✓\x1b[0m {text}"));
 }
 
 /// Runs commands and shows them, on standard output, until somebody presses Ctrl-C.
@@ -57,7 +62,7 @@ impl Teller {
     /// Shows a command line and, line by line, what it prints.
     pub(super) fn show(&self, line: &str, command: &mut Command) -> Result<Said> {
         self.check()?;
-        anstream::println!("  \x1b[1;36m$\x1b[0m \x1b[1m{line}\x1b[0m");
+        say(&format!("  \x1b[1;36m$\x1b[0m \x1b[1m{line}\x1b[0m"));
         let failed = |source| StoryError::Io { doing: "run a command", source };
         let (output, input) = pipe().map_err(failed)?;
         let errors = input.try_clone().map_err(failed)?;
@@ -67,7 +72,7 @@ impl Teller {
         let mut text = String::new();
         for said in BufReader::new(output).lines() {
             let said = said.map_err(failed)?;
-            anstream::println!("  \x1b[2m│\x1b[0m{}", format!(" {said}").trim_end());
+            say(format!("  \x1b[2m│\x1b[0m {said}").trim_end());
             text.push_str(&said);
             text.push('\n');
         }
