@@ -238,8 +238,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn named(socket: &str, origin: &'static str) -> Option<Place> {
-        Some(Place::Named { socket: socket.into(), origin })
+    fn named(socket: &str, origin: &'static str) -> Place {
+        Place::Named { socket: socket.into(), origin }
     }
 
     #[test]
@@ -247,8 +247,8 @@ mod tests {
         let (configured, host) = (Some(Path::new("/a.sock")), Some("unix:///b.sock"));
         let runtime = Some(Path::new("/run/user/7"));
         let choose = |configured, host, root| Place::choose(configured, host, runtime, root).unwrap();
-        assert_eq!(choose(configured, host, false), named("/a.sock", KEY));
-        assert_eq!(choose(None, host, false), named("/b.sock", VARIABLE));
+        assert_eq!(choose(configured, host, false), Some(named("/a.sock", KEY)));
+        assert_eq!(choose(None, host, false), Some(named("/b.sock", VARIABLE)));
         let usual = |socket: &str| Some(Place::Usual { socket: socket.into() });
         assert_eq!(choose(None, Some(""), false), usual("/run/user/7/podman/podman.sock"));
         assert_eq!(choose(None, None, true), usual("/run/podman/podman.sock"));
