@@ -120,6 +120,8 @@ fn end_on_sigterm() -> Result<()> {
 fn resolve(name: &str) -> Result<()> {
     let mut addresses: Vec<IpAddr> = (name, 0).to_socket_addrs()?.map(|address| address.ip()).collect();
     addresses.dedup();
-    addresses.iter().for_each(|address| println!("{address}"));
+    for address in addresses {
+        println!("{address}");
+    }
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::Result;
 
 /// A certificate authority for one run, with one certificate.
 pub(crate) struct Authority {
-    authority: Certificate,
+    root: Certificate,
     certificate: Certificate,
     key: KeyPair,
 }
@@ -30,17 +30,17 @@ impl Authority {
         own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         own.distinguished_name.push(DnType::CommonName, "laboratory");
         let own_key = KeyPair::generate()?;
-        let authority = own.self_signed(&own_key)?;
+        let root = own.self_signed(&own_key)?;
         let padding = (0..PADDING_NAMES).map(|number| format!("edge-{number:04}.content.network.example"));
         let key = KeyPair::generate()?;
         let params = CertificateParams::new(names.into_iter().chain(padding).collect::<Vec<_>>())?;
         let certificate = params.signed_by(&key, &Issuer::new(own, own_key))?;
-        Ok(Self { authority, certificate, key })
+        Ok(Self { root, certificate, key })
     }
 
     /// The authority's certificate, for clients.
     pub(crate) fn pem(&self) -> String {
-        self.authority.pem()
+        self.root.pem()
     }
 
     pub(crate) fn server_config(&self) -> Result<Arc<ServerConfig>> {
