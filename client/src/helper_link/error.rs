@@ -126,7 +126,7 @@ fn hint_for(kind: ErrorKind) -> &'static str {
         }
         ErrorKind::NotVpnLink => "to clamp it all the same, add `--any-link`",
         ErrorKind::AccessDenied => {
-            "ask an administrator, or have one install a polkit rule: docs/security.md shows one for a group"
+            "ask an administrator, or have one install a polkit rule: docs/dbus-api.md says where one for a group is"
         }
         ErrorKind::InteractiveAuthorizationRequired => {
             "a password is needed and nobody can be asked: run this in a terminal, without `--no-ask`"
