@@ -103,12 +103,16 @@ impl Question {
     pub fn about(header: &Header<'_>, caller: Caller, request: &Request) -> Result<Self, Error> {
         let subject = Subject::new_for_message_header(header)
             .map_err(|_| ErrorKind::AccessDenied.because("the call has no sender, so nobody can be held to it"))?;
-        let interface = match request {
-            Request::ClampOn(target, _) | Request::ClampOff(target) => target.to_string(),
-            Request::Reset => "every link".to_owned(),
-        };
         let interaction = header.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH);
-        Ok(Self { subject, caller, action: Action::of(request), interface, interaction })
+        Ok(Self { subject, caller, action: Action::of(request), interface: interface(request), interaction })
+    }
+}
+
+/// The detail `interface` of a request. No link's name has a space, so the words stand for nothing else.
+fn interface(request: &Request) -> String {
+    match request {
+        Request::ClampOn(target, _) | Request::ClampOff(target) => target.to_string(),
+        Request::Reset => "every link".to_owned(),
     }
 }
 
@@ -145,24 +149,26 @@ pub trait Authority: Send + Sync {
     async fn ask(&self, question: &Question) -> Result<Answer, NoAnswer>;
 }
 
-/// The judgement that one caller may do one thing, once. Only [`authorise`] makes it.
+/// The judgement that one caller may do one thing to one link, or to all, once. Only [`authorise`] makes it.
 #[must_use = "a permit is there to be handed to the change it permits"]
 #[derive(Debug)]
 pub struct Permit {
     action: Action,
+    interface: String,
 }
 
 impl Permit {
     /// Uses the permit up for a request.
     ///
     /// # Errors
-    /// [`ErrorKind::AccessDenied`] if it was given for another action.
+    /// [`ErrorKind::AccessDenied`] if it was given for another action or another link: a rule of polkit's may allow
+    /// one link and no other.
     pub fn spend_on(self, request: &Request) -> Result<(), Error> {
-        let Self { action } = self;
-        if action == Action::of(request) {
+        let Self { action, interface: permitted } = self;
+        if action == Action::of(request) && permitted == interface(request) {
             return Ok(());
         }
-        Err(ErrorKind::AccessDenied.because("the authorization is for another action"))
+        Err(ErrorKind::AccessDenied.because("the authorization is for another action or another link"))
     }
 }
 
@@ -182,7 +188,7 @@ pub async fn authorise(authority: &dyn Authority, question: &Question, log: &Log
         let line = Line::warning("no-answer-from-polkit").with("action", question.action.id());
         log.write(line.with("cause", cause).with("hint", hint));
     }
-    judge(question, &answer).map(|()| Permit { action: question.action })
+    judge(question, &answer).map(|()| Permit { action: question.action, interface: question.interface.clone() })
 }
 
 /// What an answer means.

@@ -86,8 +86,11 @@ fn a_call_without_a_sender_is_refused() {
 }
 
 #[test]
-fn a_permit_serves_no_other_action() {
-    let permit = Permit { action: Action::ClampOff };
-    assert_eq!(permit.spend_on(&Request::Reset).unwrap_err().kind(), ErrorKind::AccessDenied);
-    assert!(Permit { action: Action::Reset }.spend_on(&Request::Reset).is_ok());
+fn a_permit_serves_no_other_action_and_no_other_link() {
+    let off = |link: &str| Request::ClampOff(Target::parse(link).unwrap());
+    let permit = || Permit { action: Action::ClampOff, interface: "wg0".to_owned() };
+    for other in [Request::Reset, off("wg1"), off("")] {
+        assert_eq!(permit().spend_on(&other).unwrap_err().kind(), ErrorKind::AccessDenied, "{other:?}");
+    }
+    assert!(permit().spend_on(&off("wg0")).is_ok());
 }

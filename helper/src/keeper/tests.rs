@@ -59,12 +59,14 @@ fn considering_changes_nothing() {
 }
 
 #[test]
-fn a_permit_for_one_action_commits_no_other() {
+fn a_permit_for_one_thing_commits_no_other() {
     let mut scene = scene();
     scene.commit(&on("wg0")).unwrap();
-    let error = scene.keeper.commit(permit(&on("wg1")), &Request::Reset).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::AccessDenied);
-    assert!(scene.kernel.table().is_some());
+    for other in [Request::Reset, on("wg2"), on("")] {
+        let error = scene.keeper.commit(permit(&on("wg1")), &other).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AccessDenied, "{other:?}");
+    }
+    assert_eq!(scene.kernel.times_applied(), 1);
 }
 
 #[test]
