@@ -105,7 +105,10 @@ impl Keeper {
         let (next, change) = self.desired.after(request)?;
         let held_before = self.held_ruleset()?;
         let plan = clamp::plan(&next, &links, &self.plan.known);
-        self.apply(&plan.ruleset)?;
+        if let Err(error) = self.apply(&plan.ruleset) {
+            self.undo(&held_before);
+            return Err(error.into());
+        }
         let changed = change.is_something() || held_before != plan.ruleset;
         let before = (std::mem::replace(&mut self.desired, next), std::mem::replace(&mut self.plan, plan));
         if let Err(error) = self.persist(&before.0) {
@@ -230,7 +233,12 @@ impl Keeper {
         self.places.persist(&self.desired).map_err(unkept)
     }
 
+    /// Makes the table hold what it held before a change that was not to be. A refused change has left it so already; one
+    /// that could not be read back may have been made.
     fn undo(&mut self, held_before: &Ruleset) {
+        if self.held_ruleset().is_ok_and(|held| held == *held_before) {
+            return;
+        }
         if let Err(error) = self.apply(held_before) {
             self.is_settled = false;
             self.log.write(Line::error("undo-failed").with("cause", error));

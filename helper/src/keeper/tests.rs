@@ -70,6 +70,26 @@ fn a_permit_for_one_thing_commits_no_other() {
 }
 
 #[test]
+fn a_change_that_could_not_be_read_back_is_taken_back() {
+    let mut scene = scene();
+    scene.commit(&on("wg1")).unwrap();
+    let before = scene.kernel.table();
+    scene.kernel.refuse(Some(Refusal::Unreadable));
+    assert_eq!(scene.commit(&on("wg0")).unwrap_err().kind(), ErrorKind::NetlinkFailed);
+    assert_eq!(scene.kernel.table(), before);
+    assert!(!scene.keeper.consider(&on("wg1")).unwrap(), "nothing is left to do");
+}
+
+#[test]
+fn a_refused_change_is_not_undone_as_nothing_was_done() {
+    let mut scene = scene();
+    scene.commit(&on("wg1")).unwrap();
+    scene.kernel.refuse(Some(Refusal::Conflict));
+    assert_eq!(scene.commit(&on("wg0")).unwrap_err().kind(), ErrorKind::TableConflict);
+    assert!(scene.keeper.log.lines().iter().all(|line| line.event() != "undo-failed"));
+}
+
+#[test]
 fn a_link_that_became_no_vpn_while_polkit_was_asked_is_refused_at_the_commit() {
     let mut scene = scene();
     assert!(scene.keeper.consider(&on("wg0")).unwrap());

@@ -24,6 +24,8 @@ pub enum Refusal {
     Unsupported,
     /// There is no right to change anything.
     NotPermitted,
+    /// One change is made, and cannot be read back; those after it can.
+    Unreadable,
 }
 
 struct World {
@@ -121,6 +123,10 @@ impl Refusal {
             Self::Conflict => KernelError::Conflict,
             Self::Unsupported => KernelError::Unsupported { piece: "nf_tables".to_owned() },
             Self::NotPermitted => KernelError::NotPermitted,
+            Self::Unreadable => KernelError::Netlink {
+                doing: "reading the table",
+                source: io::Error::from_raw_os_error(nix::libc::ENOBUFS),
+            },
         }
     }
 }
@@ -132,12 +138,15 @@ impl Kernel for Simulated {
 
     fn apply(&mut self, wanted: &Ruleset) -> Result<Option<Held>, KernelError> {
         let mut world = self.world();
-        if let Some(refusal) = world.refusal {
+        if let Some(refusal) = world.refusal.filter(|refusal| *refusal != Refusal::Unreadable) {
             return Err(refusal.error());
         }
         world.table = Some(wanted.clone()).filter(|ruleset| !ruleset.is_empty());
         world.applied += 1;
-        Ok(world.held())
+        match world.refusal.take() {
+            Some(unreadable) => Err(unreadable.error()),
+            None => Ok(world.held()),
+        }
     }
 
     fn held(&mut self) -> Result<Option<Held>, KernelError> {
