@@ -46,15 +46,21 @@ probe: setup-build ## builds the static program of the laboratory's images
 	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --package airpods-lab --bin lab-probe --features probe \
 		--release --target $(TRIPLE) --target-dir target/static
 
-install: ## installs a release build: client, helper, bus and polkit files, units (DESTDIR=, PREFIX=/usr)
+# The programs go where PREFIX says. The rest goes where D-Bus, polkit and systemd look, which no other prefix is for all
+# three, and names the programs where they are. Nobody enables the unit that restores: its condition is enough.
+install: ## installs a release build: client, helper, bus and polkit files, units (DESTDIR=, PREFIX=/usr for the programs)
 	install -Dm755 target/release/airpods $(DESTDIR)$(PREFIX)/bin/airpods
 	install -Dm755 target/release/airpods-helper $(DESTDIR)$(PREFIX)/libexec/airpods-helper
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/dbus-1/system.d dbus/org.airpods.Helper1.conf
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/dbus-1/system-services dbus/org.airpods.Helper1.service
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/dbus-1/interfaces dbus/org.airpods.Helper1.xml
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/polkit-1/actions polkit/*.policy
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system dbus/airpods-*.service
-	install -Dm644 dbus/airpods.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/airpods.conf
+	install -Dm644 -t $(DESTDIR)/usr/share/dbus-1/system.d dbus/org.airpods.Helper1.conf
+	install -Dm644 -t $(DESTDIR)/usr/share/dbus-1/system-services dbus/org.airpods.Helper1.service
+	install -Dm644 -t $(DESTDIR)/usr/share/dbus-1/interfaces dbus/org.airpods.Helper1.xml
+	install -Dm644 -t $(DESTDIR)/usr/share/polkit-1/actions polkit/*.policy
+	install -Dm644 -t $(DESTDIR)/usr/lib/systemd/system dbus/airpods-*.service
+	sed -i 's|/usr/libexec/|$(PREFIX)/libexec/|' $(DESTDIR)/usr/share/dbus-1/system-services/org.airpods.Helper1.service \
+		$(DESTDIR)/usr/lib/systemd/system/airpods-helper.service
+	install -d $(DESTDIR)/usr/lib/systemd/system/multi-user.target.wants
+	ln -sf ../airpods-restore.service $(DESTDIR)/usr/lib/systemd/system/multi-user.target.wants/
+	install -Dm644 dbus/airpods.sysusers $(DESTDIR)/usr/lib/sysusers.d/airpods.conf
 
 clean: ## removes what was built
 	$(CARGO) clean

@@ -141,6 +141,48 @@ fn the_units_are_ones_that_systemd_understands() {
 }
 
 #[test]
+fn what_is_installed_names_programs_that_are_there_and_is_restored_at_boot() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let built = folder.path().join("target/release");
+    fs::create_dir_all(&built).unwrap();
+    for program in ["airpods", "airpods-helper"] {
+        fs::write(built.join(program), "").unwrap();
+    }
+    for name in ["dbus", "polkit"] {
+        std::os::unix::fs::symlink(path(name), folder.path().join(name)).unwrap();
+    }
+    for prefix in ["/usr", "/usr/local"] {
+        let to = folder.path().join("to").join(&prefix[1..]);
+        let installed = Command::new("make")
+            .arg("--file")
+            .arg(path("Makefile"))
+            .args(["install", &format!("DESTDIR={}", to.display()), &format!("PREFIX={prefix}")])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
+        let units = to.join("usr/lib/systemd/system");
+        for (file, key) in [
+            (units.join("airpods-helper.service"), "ExecStart"),
+            (to.join("usr/share/dbus-1/system-services/org.airpods.Helper1.service"), "Exec"),
+        ] {
+            let program = value(&fs::read_to_string(&file).unwrap(), key).to_owned();
+            assert_eq!(program, format!("{prefix}/libexec/airpods-helper"), "{}", file.display());
+            assert!(to.join(&program[1..]).is_file(), "{program}");
+        }
+        assert!(units.join("multi-user.target.wants/airpods-restore.service").is_file(), "nothing starts it at boot");
+        // Nothing but /usr is searched for these by all of D-Bus, polkit and sysusers.
+        for file in [
+            "share/dbus-1/system.d/org.airpods.Helper1.conf",
+            "share/polkit-1/actions/org.airpods.helper1.policy",
+            "lib/sysusers.d/airpods.conf",
+        ] {
+            assert!(to.join("usr").join(file).is_file(), "{file}");
+        }
+    }
+}
+
+#[test]
 fn the_binary_answers_without_a_bus_and_has_nothing_to_weaken() {
     let run = |argument: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_airpods-helper"));
