@@ -94,9 +94,9 @@ fn link_off(link: &str, changed: bool, status: &Status) -> Vec<String> {
 
 fn auto_off(changed: bool, status: &Status) -> Vec<String> {
     let mut lines = vec![if changed {
-        "VPN links are not clamped by themselves any more".to_owned()
+        "VPN links are no longer clamped automatically".to_owned()
     } else {
-        "nothing to do: VPN links were not clamped by themselves".to_owned()
+        "nothing to do: VPN links were not clamped automatically".to_owned()
     }];
     for clamp in &status.clamps {
         lines.push(format!("`{0}` is still clamped by name; `airpods net clamp off {0}` ends that", clamp.link));
@@ -127,9 +127,13 @@ fn too_large(clamp: &ClampStatus, asked: Option<u32>) -> Option<String> {
 
 /// The whole status for a person.
 pub(super) fn status(status: &Status) -> Vec<String> {
-    let kept = if status.auto_persist { ", after a reboot too" } else { "" };
-    let auto = if status.auto { format!("on{kept}") } else { "off".to_owned() };
-    let mut lines = vec![format!("every VPN link by itself: {auto}")];
+    let kept = if status.auto_persist { ", and after a reboot" } else { "" };
+    let auto = if status.auto {
+        format!("auto: on (every VPN link, now and whenever one appears{kept})")
+    } else {
+        "auto: off".to_owned()
+    };
+    let mut lines = vec![auto];
     if status.clamps.is_empty() {
         let nothing =
             if status.auto { NO_VPN } else { "nothing is clamped; `airpods net clamp on` clamps every VPN link" };

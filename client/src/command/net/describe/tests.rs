@@ -98,6 +98,7 @@ fn turning_one_off_does_not_hide_that_auto_holds_it() {
 fn ending_auto_names_what_stays_clamped() {
     let status = with(false, vec![clamp("wg0", ClampState::Active, Origin::Named)]);
     let lines = outcome(&Change::Off(Target::Auto), true, &status);
+    assert_eq!(lines[0], "VPN links are no longer clamped automatically");
     assert_eq!(lines[1], "`wg0` is still clamped by name; `airpods net clamp off wg0` ends that");
 }
 
@@ -111,7 +112,7 @@ fn the_status_is_a_table_whose_columns_line_up() {
     assert_eq!(
         status(&status_value),
         [
-            "every VPN link by itself: on",
+            "auto: on (every VPN link, now and whenever one appears)",
             "LINK         STATE    CLAMPED TO  LINK MTU  KIND       BY     PERSIST",
             "wg0-mullvad  active   1300        1380      wireguard  named  yes",
             "tun0         waiting  route       -         -          named  no",
@@ -125,6 +126,7 @@ fn a_status_in_which_nothing_acts_says_so() {
     let waiting = with(false, vec![clamp("wg0", ClampState::Waiting, Origin::Named)]);
     assert!(status(&waiting).contains(&"nothing is clamped now: no such link is up".to_owned()));
     let empty = status(&with(false, Vec::new()));
+    assert_eq!(empty[0], "auto: off");
     assert_eq!(empty[1], "nothing is clamped; `airpods net clamp on` clamps every VPN link");
     let contested = status(&with(false, vec![clamp("wg0", ClampState::Contested, Origin::Named)]));
     assert!(contested.iter().any(|line| line.starts_with("warning: `wg0`: somebody keeps removing")));
