@@ -26,6 +26,9 @@ const ANSWER: Duration = Duration::from_secs(25);
 /// How long a person may take over the password; polkit's own agents give up sooner.
 const PROMPT: Duration = Duration::from_secs(300);
 
+/// How long a helper that is about to leave is given to leave; it takes a few milliseconds.
+const LEAVING: Duration = Duration::from_millis(200);
+
 /// Whether a person may be asked for a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asking {
@@ -84,7 +87,7 @@ impl HelperLink {
     /// # Errors
     /// [`HelperError`]
     pub async fn change(&self, change: &Change, asking: Asking) -> Result<bool, HelperError> {
-        match within(ANSWER, self.call(change)).await {
+        match unless_leaving(|| within(ANSWER, self.call(change))).await {
             answer if asking == Asking::Allowed && needs_agent(&answer) => self.change_asking(change).await,
             answer => answer,
         }
@@ -94,7 +97,7 @@ impl HelperLink {
     async fn change_asking(&self, change: &Change) -> Result<bool, HelperError> {
         // Without a terminal there may still be a session with an agent.
         if !terminal::is_interactive() {
-            return within(PROMPT, self.call_asking(change)).await;
+            return unless_leaving(|| within(PROMPT, self.call_asking(change))).await;
         }
         match self.change_with_agent(change, Rank::BehindTheSessions).await {
             answer if needs_agent(&answer) => self.change_with_agent(change, Rank::First).await,
@@ -105,7 +108,7 @@ impl HelperLink {
     async fn change_with_agent(&self, change: &Change, rank: Rank) -> Result<bool, HelperError> {
         let agent = Agent::start(rank).await;
         let answer = tokio::select! {
-            answer = within(PROMPT, self.call_asking(change)) => answer,
+            answer = unless_leaving(|| within(PROMPT, self.call_asking(change))) => answer,
             _ = tokio::signal::ctrl_c() => Err(HelperError::Interrupted),
         };
         if let Some(agent) = agent {
@@ -135,6 +138,21 @@ impl HelperLink {
 fn needs_agent(answer: &Result<bool, HelperError>) -> bool {
     let required = ErrorKind::InteractiveAuthorizationRequired;
     matches!(answer, Err(HelperError::Refused(refusal)) if refusal.kind() == required)
+}
+
+/// Calls once more when the helper was about to leave, as it does when there is nothing to do for it: it has changed
+/// nothing, and the bus starts another.
+async fn unless_leaving<F>(call: impl Fn() -> F) -> Result<bool, HelperError>
+where
+    F: Future<Output = Result<bool, HelperError>>,
+{
+    match call().await {
+        Err(HelperError::Refused(refusal)) if refusal.kind() == ErrorKind::ShuttingDown => {
+            tokio::time::sleep(LEAVING).await;
+            call().await
+        }
+        answer => answer,
+    }
 }
 
 async fn within<T>(limit: Duration, call: impl Future<Output = zbus::Result<T>>) -> Result<T, HelperError> {

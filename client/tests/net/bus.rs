@@ -93,6 +93,8 @@ pub(crate) struct StandIn {
     /// The answer to a change that does not allow asking, and to one that does.
     pub(crate) plain: Result<bool, ErrorKind>,
     pub(crate) asking: Result<bool, ErrorKind>,
+    /// How many calls it refuses first because it is about to leave.
+    pub(crate) leaving: usize,
     pub(crate) status: Status,
     /// Whether it leaves calls without an answer.
     pub(crate) silent: bool,
@@ -101,7 +103,14 @@ pub(crate) struct StandIn {
 
 impl StandIn {
     pub(crate) fn answering(answer: Result<bool, ErrorKind>) -> Self {
-        Self { plain: answer, asking: answer, status: Status::default(), silent: false, calls: Arc::default() }
+        Self {
+            plain: answer,
+            asking: answer,
+            leaving: 0,
+            status: Status::default(),
+            silent: false,
+            calls: Arc::default(),
+        }
     }
 
     pub(crate) fn calls(&self) -> Vec<Call> {
@@ -114,7 +123,11 @@ impl StandIn {
         if self.silent {
             std::future::pending::<()>().await;
         }
-        let answer = if asking { self.asking } else { self.plain };
+        let answer = match asking {
+            _ if self.calls().len() <= self.leaving => Err(ErrorKind::ShuttingDown),
+            true => self.asking,
+            false => self.plain,
+        };
         answer.map_err(|kind| kind.because(format!("the stand-in \u{1b}[31m says {}", kind.short_name())))
     }
 }

@@ -223,6 +223,18 @@ async fn asking_is_allowed_only_when_needed_and_never_with_no_ask() {
     assert_eq!(stand_in.calls()[1..], [plain("on \"wg0\" "), asking]);
 }
 
+#[tokio::test]
+async fn a_helper_that_is_about_to_leave_is_asked_once_more_and_not_for_ever() {
+    for (leaving, code) in [(1, 0), (2, 8)] {
+        let bus = Bus::start(&[]);
+        let stand_in = StandIn { leaving, status: clamped(), ..StandIn::answering(Ok(true)) };
+        let _helper = bus.serve(&stand_in).await;
+        let ran = run(&bus.address, "net clamp on wg0").await;
+        assert_eq!(ran.code, code, "{ran:?}");
+        assert_eq!(stand_in.calls(), ["on \"wg0\" ", "on \"wg0\" "].map(plain));
+    }
+}
+
 /// A stand-in for pkttyagent that notes how it was called and ended, and behaves as the real one does: it closes the
 /// descriptor once it is registered, and stays.
 const AGENT: &str = "#!/bin/sh\necho \"$@ for $PPID\" >>\"$AGENT_LOG\"\ntrap 'echo ended >>\"$AGENT_LOG\"; exit' TERM\n\
