@@ -28,6 +28,15 @@ pub enum Conflict {
         differences: Vec<NetworkDifference>,
     },
 
+    /// The network is to be made anew, and somebody else's container would be left on it.
+    #[error("the network `{name}` cannot be made anew: the container `{holder}` is on it")]
+    NetworkHeld {
+        /// The network.
+        name: String,
+        /// The container that is on it and is not ours.
+        holder: String,
+    },
+
     /// A running container holds a port.
     #[error("`services.{service}.ports`: port {port} is in use by the container `{holder}`")]
     PortHeld {
@@ -49,6 +58,17 @@ pub enum Kind {
     Pod,
     /// A container.
     Container,
+}
+
+impl Kind {
+    /// podman's command that removes one.
+    fn removal(self) -> &'static str {
+        match self {
+            Self::Network => "podman network rm",
+            Self::Pod => "podman pod rm --force",
+            Self::Container => "podman rm --force",
+        }
+    }
 }
 
 impl fmt::Display for Kind {
@@ -84,12 +104,14 @@ impl Report for Conflict {
     fn hint(&self) -> Option<Cow<'static, str>> {
         let hint = match self {
             Self::NotOurs { place, kind, name } => {
-                let command = match kind {
-                    Kind::Network => "podman network rm",
-                    Kind::Pod => "podman pod rm --force",
-                    Kind::Container => "podman rm --force",
-                };
+                let command = kind.removal();
                 format!("remove it with `{command} {name}` if nothing else needs it, or set another `{place}`")
+            }
+            Self::NetworkHeld { holder, .. } => {
+                let command = Kind::Container.removal();
+                format!(
+                    "remove it with `{command} {holder}` if nothing needs it, or set another `runtime.network_name`"
+                )
             }
             Self::NetworkDiffers { .. } => {
                 return Some("`airpods start --reset-network` makes it anew, with the containers on it".into());

@@ -16,6 +16,7 @@ pub fn decide(desired: &Desired, observed: &Observed, reset_network: bool) -> Re
     builder.find_conflicts_of_names()?;
     builder.network(reset_network)?;
     builder.choose();
+    builder.find_strangers_on_network()?;
     builder.find_conflicts_of_ports()?;
     builder.objects();
     for launch in builder.launches.clone() {
@@ -148,6 +149,18 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Before a network is made anew everything on it is removed, so all of it must be ours.
+    fn find_strangers_on_network(&self) -> Result<(), Conflict> {
+        let name = &self.desired.network.name;
+        let holder = self.observed.containers.iter().find(|container| {
+            self.reset && container.networks.contains(name) && container.pod.is_none() && !is_ours(&container.labels)
+        });
+        match holder {
+            Some(holder) => Err(Conflict::NetworkHeld { name: name.clone(), holder: holder.name.clone() }),
+            None => Ok(()),
+        }
+    }
+
     /// Nobody else's running container may hold a port that is wanted. Ports held by what is kept or made again
     /// are no conflict; the others are left for the kernel to be asked about.
     fn find_conflicts_of_ports(&mut self) -> Result<(), Conflict> {
@@ -171,12 +184,19 @@ impl<'a> Builder<'a> {
     fn own_ports(&self, launch: &Launch) -> BTreeSet<u16> {
         let container = self.observed.container(&launch.container.name);
         let running = container.is_some_and(|found| found.state == ContainerState::Running);
-        let pod_up = match &launch.container.networking {
-            Networking::Pod(pod) => self.observed.pod(pod).is_some_and(|found| found.up),
-            _ => false,
+        let pod = match &launch.container.networking {
+            Networking::Pod(pod) => self.observed.pod(pod).filter(|found| found.up),
+            _ => None,
         };
         let all = launch.host_ports.iter().copied();
-        if pod_up || (running && launch.container.networking == Networking::Host) {
+        if let Some(pod) = pod {
+            // A pod made with other settings may hold other ports than those wanted now.
+            let inside = self.observed.containers.iter().filter(|other| other.pod.as_ref() == Some(&pod.name));
+            let stale = self.stale_pods.contains(pod.name.as_str());
+            let known: BTreeSet<u16> = inside.flat_map(|other| other.host_ports.iter().copied()).collect();
+            return if stale && !known.is_empty() { known } else { all.collect() };
+        }
+        if running && launch.container.networking == Networking::Host {
             return all.collect();
         }
         // A container made with other settings holds the ports it was made with, until it is removed.

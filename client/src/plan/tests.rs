@@ -230,6 +230,37 @@ async fn a_port_of_somebody_elses_container_is_a_conflict_and_our_own_is_not() {
     assert_eq!(conflict, Conflict::PortHeld { service: "web".into(), port: 7001, holder: "model-0".into() });
 }
 
+#[tokio::test]
+async fn a_port_that_a_pod_made_anew_takes_in_addition_must_be_free() {
+    let podded = THREE.replace("[services.model]", "[services.model]\npod = \"alone\"");
+    let podman = podman(NEW);
+    start(&podman, &podded, &["model"]).await;
+    let same = podded.replace("[services.model]", "[services.model]\nnetwork_aliases = [\"other\"]");
+    let same = same.replace("network_aliases = [\"model\", \"llm\"]\n", "");
+    assert_eq!(plan(&podman, &same, &["model"]).await.unwrap().ports, []);
+    let moved = plan(&podman, &podded.replace("7001", "7009"), &["model"]).await.unwrap();
+    assert_eq!(moved.ports, [("model".to_owned(), 7009)]);
+}
+
+#[tokio::test]
+async fn a_network_that_somebody_else_uses_is_not_made_anew() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &[]).await;
+    let mut world = podman.world();
+    let mut strangers = world.containers["web-0"].clone();
+    strangers.0.name = "strangers".into();
+    strangers.0.labels.clear();
+    world.containers.insert("strangers".into(), strangers);
+    let podman = Simulated::new(NEW, world);
+    let desired = desired(&format!("runtime.network.internal = true\n{THREE}"), &[], NEW);
+    let observed = Observed::of(&podman, desired.images()).await.unwrap();
+    let conflict = decide(&desired, &observed, true).unwrap_err();
+    assert_eq!(
+        conflict.to_string(),
+        "the network `airpods_network` cannot be made anew: the container `strangers` is on it"
+    );
+}
+
 #[test]
 fn an_unknown_service_is_told_with_the_nearest_name() {
     let config = config(THREE);
