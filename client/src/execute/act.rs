@@ -144,8 +144,9 @@ impl<P: Podman> Actor<'_, P> {
     /// A container that has ended, or that podman had to restart, is not starting well.
     async fn must_run(&self, service: &str, container: &str, detail: &ContainerDetail) -> Result<(), Trouble> {
         let code = match detail.state {
-            ContainerState::Exited(code) => code,
-            _ if detail.restarts > 0 => 0,
+            ContainerState::Exited(code) => Some(code),
+            // podman forgets the code when it starts the container again.
+            _ if detail.restarts > 0 => None,
             _ => return Ok(()),
         };
         let mut log = Vec::new();
@@ -242,11 +243,15 @@ fn port_in_use(message: &str) -> Option<u16> {
 }
 
 /// Makes a folder and those above it, and tells which it made.
-fn make_folders(path: &Path, service: &str) -> Result<Done, StepError> {
+pub(super) fn make_folders(path: &Path, service: &str) -> Result<Done, StepError> {
     let mut made: Vec<PathBuf> =
         path.ancestors().take_while(|folder| !folder.exists()).map(Path::to_path_buf).collect();
     made.reverse();
     let place = format!("services.{service}.volumes");
-    std::fs::create_dir_all(path).map_err(|source| StepError::Folder { place, path: path.to_owned(), source })?;
+    std::fs::create_dir_all(path).map_err(|source| {
+        // Those above the one that could not be made may have been: they are new and so empty.
+        made.iter().rev().for_each(|folder| drop(std::fs::remove_dir(folder)));
+        StepError::Folder { place, path: path.to_owned(), source }
+    })?;
     Ok(if made.is_empty() { Done::Nothing } else { Done::Folders(made) })
 }

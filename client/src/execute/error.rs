@@ -75,14 +75,14 @@ pub enum StepError {
     },
 
     /// A container ended instead of serving.
-    #[error("`services.{service}`: the container `{container}` ended with exit code {code} while it was starting")]
+    #[error("`services.{service}`: the container `{container}` {} while it was starting", ended(*code))]
     Ended {
         /// The service.
         service: String,
         /// Its container.
         container: String,
-        /// Its exit code.
-        code: i32,
+        /// Its exit code, unless podman has started it again since.
+        code: Option<i32>,
         /// The end of its log.
         log: Vec<String>,
     },
@@ -95,6 +95,10 @@ pub enum StepError {
         /// Each setting.
         differences: Vec<Difference>,
     },
+}
+
+fn ended(code: Option<i32>) -> String {
+    code.map_or_else(|| "ended and was restarted by podman".to_owned(), |code| format!("ended with exit code {code}"))
 }
 
 fn list(service: &str, differences: &[Difference]) -> String {

@@ -144,6 +144,23 @@ async fn a_container_that_ends_at_once_is_told_with_its_last_words() {
 }
 
 #[tokio::test]
+async fn a_container_that_podman_had_to_restart_is_not_said_to_have_ended_well() {
+    let mut podman = podman(NEW);
+    podman.distort = Some(|detail: &mut ContainerDetail| detail.restarts = 1);
+    let plan = prepared(&podman, THREE).await;
+    let aborted = run_plan(&podman, &plan).await.unwrap_err();
+    assert!(aborted.to_string().ends_with("ended and was restarted by podman while it was starting"), "{aborted}");
+}
+
+#[test]
+fn folders_that_were_made_on_the_way_to_one_that_cannot_be_are_removed_again() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("made").join("x".repeat(300));
+    assert!(matches!(act::make_folders(&path, "web"), Err(StepError::Folder { .. })));
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
 async fn a_service_that_does_not_answer_in_time_is_late_and_left_running() {
     let podman = podman(NEW);
     // Nobody listens on the port of discard (RFC 863) of this machine.
