@@ -12,7 +12,7 @@ use super::Context;
 use crate::config::{Config, DEFAULTS, Loaded};
 use crate::error::{Failure, Report};
 use crate::exit::Exit;
-use crate::terminal::{EscapedLine, print_json};
+use crate::terminal::{Escaped, EscapedLine, print_json};
 
 /// The arguments of `airpods config`.
 #[derive(Debug, clap::Args)]
@@ -93,8 +93,15 @@ fn path(context: &Context, json: bool) -> Result<(), Failure> {
 
 fn show_toml(config: &Config) -> Result<(), Failure> {
     let text = toml::to_string(config).map_err(ShowFailed)?;
-    anstream::stdout().write_all(text.as_bytes())?;
+    let mut out = anstream::stdout();
+    let is_terminal = out.is_terminal();
+    write_toml(&text, is_terminal, &mut out)?;
     Ok(())
+}
+
+/// TOML lets through some of what steers a terminal, which a file or a program gets as it is.
+fn write_toml(text: &str, to_terminal: bool, out: &mut dyn Write) -> io::Result<()> {
+    if to_terminal { write!(out, "{}", Escaped(text)) } else { out.write_all(text.as_bytes()) }
 }
 
 fn validate(loaded: &Loaded, json: bool) -> Result<(), Failure> {
@@ -169,5 +176,24 @@ impl Report for InitFailed {
             Self::Exists(_) => Some("`--force` replaces it".into()),
             Self::Io { .. } => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_shown_configuration_cannot_steer_a_terminal_and_reaches_a_file_unchanged() {
+        let written = |to_terminal| {
+            let mut out = Vec::new();
+            write_toml("key = \"\u{9b}31m\"\n", to_terminal, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(
+            (written(true).as_str(), written(false).as_str()),
+            ("key = \"\\u{9b}31m\"\n", "key = \"\u{9b}31m\"\n")
+        );
     }
 }

@@ -15,7 +15,7 @@ use crate::execute::{self, Lines, Outcome, Pace, Progress, Terminal};
 use crate::exit::Exit;
 use crate::plan::{self, Desired, Kept, Launch, Observed, Plan, Surroundings};
 use crate::podman::{self, Connection, Podman};
-use crate::terminal::EscapedLine;
+use crate::terminal::{Escaped, EscapedLine, print_json};
 use crate::webui_secret;
 
 /// Where CDI descriptions lie (Container Device Interface specification, "CDI JSON Specification").
@@ -108,14 +108,16 @@ fn has_nvidia_cdi(folders: &[&Path]) -> bool {
 
 /// A plan is data: it goes to stdout.
 fn show(plan: &Plan, json: bool) -> io::Result<()> {
-    let mut out = anstream::stdout();
     if json {
-        writeln!(out, "{:#}", plan.to_json())
-    } else if plan.is_empty() {
-        writeln!(out, "{plan}nothing to do")
-    } else {
-        write!(out, "{plan}")
+        return print_json(&plan.to_json());
     }
+    write!(anstream::stdout(), "{}", text(plan))
+}
+
+/// Paths and devices in it are whatever the configuration says.
+fn text(plan: &Plan) -> String {
+    let nothing = if plan.is_empty() { "nothing to do\n" } else { "" };
+    format!("{}{nothing}", Escaped(&plan.to_string()))
 }
 
 fn tell(plan: &Plan, launches: &[Launch], outcome: &Outcome, json: bool) -> io::Result<()> {
@@ -144,7 +146,7 @@ fn tell(plan: &Plan, launches: &[Launch], outcome: &Outcome, json: bool) -> io::
             })
         };
         let services: Vec<_> = launches.iter().map(service).collect();
-        return writeln!(anstream::stdout(), "{:#}", json!({ "services": services, "warnings": outcome.warnings }));
+        return print_json(&json!({ "services": services, "warnings": outcome.warnings }));
     }
     let width = launches.iter().map(|launch| launch.service.len()).max().unwrap_or_default();
     for launch in launches {
@@ -163,6 +165,14 @@ fn urls(launch: &Launch) -> Vec<String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[tokio::test]
+    async fn a_plan_cannot_steer_the_terminal() {
+        use crate::plan::tests::{NEW, THREE, plan, podman};
+        let hostile = THREE.replace("source = \"weights\"", "source = \"/a\\u001b[2J\"");
+        let plan = plan(&podman(NEW), &hostile, &[]).await.unwrap();
+        assert!(text(&plan).contains("/a\\u{1b}[2J at /weights"), "{:?}", text(&plan));
+    }
 
     #[test]
     fn a_gpu_is_found_by_its_description_and_nothing_else() {

@@ -13,6 +13,7 @@ use crate::execute::{self, Answer, probe};
 use crate::exit::Exit;
 use crate::plan::{self, HealthCheck, SERVICE_LABEL, is_ours};
 use crate::podman::{self, Container, ContainerState, Podman};
+use crate::terminal::{EscapedLine, print_json};
 use crate::uptime::Uptime;
 
 /// The arguments of `airpods status`.
@@ -37,9 +38,9 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let rows = execute::unless(interrupt.as_mut(), look(&args, &loaded.config)).await??;
     if args.json {
         let rows: Vec<Value> = rows.iter().map(Row::to_json).collect();
-        writeln!(anstream::stdout(), "{:#}", json!({ "services": rows }))?;
+        print_json(&json!({ "services": rows }))?;
     } else {
-        table(&rows)?;
+        table(&rows, &mut anstream::stdout())?;
     }
     Ok(Exit::Done)
 }
@@ -139,7 +140,7 @@ impl Row {
     }
 }
 
-fn table(rows: &[Row]) -> io::Result<()> {
+fn table(rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
     let mut lines = vec![["Service".to_owned(), "Status".to_owned(), "Uptime".to_owned(), "Info".to_owned()]];
     lines.extend(rows.iter().map(|row| {
         let uptime = row.uptime().map_or_else(|| "-".to_owned(), |uptime| uptime.to_string());
@@ -147,10 +148,35 @@ fn table(rows: &[Row]) -> io::Result<()> {
     }));
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
     let widths = [width(0), width(1), width(2)];
-    let mut out = anstream::stdout();
     for [service, status, uptime, info] in &lines {
         let line = format!("{service:0$}  {status:1$}  {uptime:2$}  {info}", widths[0], widths[1], widths[2]);
-        writeln!(out, "{}", line.trim_end())?;
+        writeln!(out, "{}", EscapedLine(line.trim_end()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::StatusRange;
+
+    #[test]
+    fn an_answer_from_elsewhere_cannot_steer_the_terminal() {
+        let check = HealthCheck { port: 80, path: "/".to_owned(), expected: StatusRange::SUCCESS };
+        let row = Row {
+            service: "web".to_owned(),
+            container: "web-0".to_owned(),
+            state: Some(ContainerState::Running),
+            started_at: None,
+            health: Some((check, Err("\u{1b}[2J\u{9b}".to_owned()))),
+        };
+        let mut shown = Vec::new();
+        table(&[row], &mut shown).unwrap();
+        let shown = String::from_utf8(shown).unwrap();
+        assert!(
+            shown.ends_with("web      running  -       no answer at http://127.0.0.1:80/: \\u{1b}[2J\\u{9b}\n"),
+            "{shown}"
+        );
+    }
 }
