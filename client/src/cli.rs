@@ -13,7 +13,7 @@ use crate::exit::Exit;
 #[derive(Debug, Parser)]
 #[command(name = "airpods", version, disable_version_flag = true, propagate_version = false, max_term_width = 100)]
 #[command(after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 helper or bus absent, 4 denied, 5 prompt dismissed,
-6 polkit absent, 7 not a VPN link, 8 busy, 9 unsupported here, 10 configuration")]
+6 polkit absent, 7 not a VPN link, 8 busy, 9 unsupported here, 10 configuration, 130 interrupted")]
 pub struct Cli {
     /// Print the version
     #[arg(short = 'v', long = "version", action = ArgAction::Version)]
@@ -73,6 +73,15 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_documented_exit_code_is_in_the_help() {
+        let help = Cli::command().render_long_help().to_string();
+        let rows = include_str!("../../docs/exit-codes.md").lines().filter_map(|line| line.strip_prefix("| "));
+        let codes = rows.filter_map(|row| row.split(' ').next()?.parse::<u8>().ok());
+        let missing: Vec<u8> = codes.filter(|code| !help.contains(&format!("{code} "))).collect();
+        assert_eq!(missing, Vec::<u8>::new(), "{help}");
     }
 
     #[test]
