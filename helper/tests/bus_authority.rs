@@ -4,6 +4,7 @@
 mod private_bus;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -159,22 +160,26 @@ fn a_caller_who_leaves_before_the_judgement_has_changed_nothing() {
     let late = Duration::from_millis(60);
     let yes = Ok(Answer { is_authorized: true, ..Answer::default() });
     let helper = Helper::asking(Recording::saying_after(late, yes));
+    // On a busy machine a caller may leave so late that it is rightly served.
+    let stayed = AtomicUsize::new(0);
     thread::scope(|scope| {
         for worker in 0..25 {
-            let helper = &helper;
+            let (helper, stayed) = (&helper, &stayed);
             scope.spawn(move || {
                 for attempt in 0..20 {
                     let client = helper.client();
                     let flags = if attempt % 2 == 0 { Flags::ALLOW_INTERACTIVE_AUTH } else { Flags::NO_REPLY_EXPECTED };
+                    let sent = Instant::now();
                     zruntime::block_on(client.connection.send(&clamp_on("wg0", flags))).unwrap();
                     thread::sleep(Duration::from_millis((worker + attempt) % 30));
                     zruntime::block_on(client.connection.close()).unwrap();
+                    stayed.fetch_add(usize::from(sent.elapsed() > late * 2 / 3), Ordering::Relaxed);
                 }
             });
         }
     });
     thread::sleep(late * 2);
-    assert_eq!(helper.kernel.times_applied(), 0, "{}", helper.log_text());
+    assert!(helper.kernel.times_applied() <= stayed.into_inner(), "{}", helper.log_text());
     assert!(helper.audit().len() >= 400, "the calls did arrive: {}", helper.audit().len());
     assert!(helper.is_running());
 }
@@ -215,6 +220,32 @@ fn one_user_cannot_starve_the_others() {
     helper.authority.next(Ok(Answer { is_authorized: true, ..Answer::default() }));
     let (is_served, text) = busctl_on(&helper, 65534, "wg1");
     assert!(is_served, "{text}");
+}
+
+/// One option so many times, which no map holds and a message can.
+#[derive(zbus::Type)]
+#[zbus(signature = "a{sv}")]
+struct Repeated(usize);
+
+impl serde::Serialize for Repeated {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map((0..self.0).map(|_| ("persist", zbus::Variant::Bool(false))))
+    }
+}
+
+#[test]
+fn a_call_of_absurd_length_is_refused_before_it_can_wait_for_anybody() {
+    let helper = Helper::start();
+    let client = helper.client();
+    let call = |times| {
+        let body = ("wg0", Repeated(times));
+        let (name, interface) = (Some(names::BUS_NAME), Some(names::INTERFACE));
+        let called = client.connection.call_method(name, names::OBJECT_PATH, interface, "ClampOn", &body);
+        zruntime::block_on(called).map(drop).map_err(|error| ours(&error))
+    };
+    assert_eq!(kind(call(100_000)), ErrorKind::LimitsExceeded);
+    assert_eq!(helper.authority.asked(), []);
+    assert_eq!(call(100), Ok(()));
 }
 
 #[test]

@@ -12,7 +12,10 @@ use zruntime::Event;
 
 /// Calls in flight for one connection, and for one user over all of their connections.
 pub const PER_CALLER: usize = 32;
-/// Calls in flight in all.
+/// Calls in flight of all users.
+///
+/// Only calls whose user is known are counted here. Those before that hold next to nothing, and if they counted, one user's
+/// connections could fill all places while the bus is asked who that is.
 pub const IN_ALL: usize = 128;
 
 /// Counts the calls in flight.
@@ -32,13 +35,13 @@ struct Counts {
 }
 
 impl Quota {
-    /// Lets one more call of this connection in.
+    /// Lets one more call of this connection in, until it is known whose it is.
     ///
     /// # Errors
     /// [`ErrorKind::LimitsExceeded`] if there are too many already.
     pub fn enter(&self, name: &OwnedUniqueName) -> Result<Slot<'_>, Error> {
         let mut counts = self.counts();
-        if counts.in_all >= IN_ALL || counts.by_name.get(name).is_some_and(|count| *count >= PER_CALLER) {
+        if counts.by_name.get(name).is_some_and(|count| *count >= PER_CALLER) {
             return Err(too_many());
         }
         counts.in_all += 1;
@@ -81,11 +84,11 @@ impl Slot<'_> {
     /// [`ErrorKind::LimitsExceeded`] if there are too many already.
     pub fn charge(&mut self, uid: u32) -> Result<(), Error> {
         let mut counts = self.quota.counts();
-        let count = counts.by_uid.entry(uid).or_default();
-        if *count >= PER_CALLER {
+        let of_all: usize = counts.by_uid.values().sum();
+        if of_all >= IN_ALL || counts.by_uid.get(&uid).is_some_and(|count| *count >= PER_CALLER) {
             return Err(too_many());
         }
-        *count += 1;
+        *counts.by_uid.entry(uid).or_default() += 1;
         self.uid = Some(uid);
         Ok(())
     }
@@ -162,11 +165,22 @@ mod tests {
     #[test]
     fn there_is_a_bound_in_all() {
         let quota = Quota::default();
-        let slots: Vec<_> = (0..IN_ALL).map(|number| quota.enter(&name(number)).unwrap()).collect();
-        assert_eq!(quota.enter(&name(IN_ALL)).err().unwrap().kind(), ErrorKind::LimitsExceeded);
+        let mut slots: Vec<_> = (0..IN_ALL).map(|number| quota.enter(&name(number)).unwrap()).collect();
+        for (slot, uid) in slots.iter_mut().zip(1000..) {
+            slot.charge(uid).unwrap();
+        }
+        assert_eq!(quota.enter(&name(IN_ALL)).unwrap().charge(1).err().unwrap().kind(), ErrorKind::LimitsExceeded);
         assert_eq!(quota.in_flight(), IN_ALL);
         drop(slots);
         assert_eq!(quota.in_flight(), 0);
+    }
+
+    #[test]
+    fn calls_of_users_yet_unknown_take_nobodys_place() {
+        let quota = Quota::default();
+        let flood: Vec<_> = (0..IN_ALL * 2).map(|number| quota.enter(&name(number)).unwrap()).collect();
+        assert!(quota.enter(&name(IN_ALL * 2)).unwrap().charge(0).is_ok());
+        drop(flood);
     }
 
     #[test]

@@ -21,6 +21,10 @@ use crate::log::{Line, Log};
 /// How long a call waits for its user's other prompt to be over before it is refused.
 const TURN: Duration = Duration::from_secs(1);
 
+/// The longest body of a call in bytes. An honest one has less than 200; what is longer, such as one option a million
+/// times, would be kept in memory for as long as a prompt is open.
+const LONGEST_BODY: u32 = 4096;
+
 /// What every call shares.
 pub struct Service {
     keeper: Mutex<Keeper>,
@@ -102,6 +106,9 @@ impl Service {
             None => return Err(ErrorKind::AccessDenied.because("the call has no sender, so nobody answers for it")),
         };
         account.caller = Some(name.clone());
+        if call.header.primary().body_len() > LONGEST_BODY {
+            return Err(ErrorKind::LimitsExceeded.because(format!("the call has more than {LONGEST_BODY} bytes")));
+        }
         let mut slot = self.quota.enter(&name)?;
         let uid = presence::uid(call.connection, &name).await?;
         account.uid = Some(uid);
