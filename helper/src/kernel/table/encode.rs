@@ -18,6 +18,8 @@ use super::userdata::userdata;
 use crate::kernel::Ruleset;
 use crate::kernel::netlink::message::{HEADER, messages};
 
+/// `NFT_TABLE_F_DORMANT` of `linux/netfilter/nf_tables.h`: the kernel runs none of the table's chains.
+pub(super) const DORMANT: u32 = 1;
 /// `NFT_TABLE_F_OWNER` of `linux/netfilter/nf_tables.h`, since Linux 5.12.
 pub const OWNER: u32 = 2;
 

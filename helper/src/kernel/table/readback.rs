@@ -105,7 +105,11 @@ impl Found {
             };
             *counter = counter.saturating_add(count.packets);
         }
-        Held { ruleset: ours.ruleset.clone(), counters, owned, text: render(&ours.ruleset, owned, &ours.counts) }
+        let is_dormant = self.flags & encode::DORMANT != 0;
+        let ruleset = if is_dormant { Ruleset::default() } else { ours.ruleset.clone() };
+        let remark = if is_dormant { "# dormant: somebody has switched this table off\n" } else { "" };
+        let text = format!("{remark}{}", render(&ours.ruleset, owned, &ours.counts));
+        Held { ruleset, counters, owned, text }
     }
 }
 

@@ -105,6 +105,15 @@ fn the_expressions_of_a_rule_are_told_from_their_neighbours() {
 }
 
 #[test]
+fn a_table_that_is_switched_off_acts_on_no_link() {
+    let ruleset = Ruleset { route: [LinkName::parse("wg0").unwrap()].into(), ..Ruleset::default() };
+    let ours = Ours { ruleset: ruleset.clone(), counts: BTreeMap::new() };
+    let held = |flags| Found { flags, owner: None, ours: Some(ours.clone()) }.held();
+    assert_eq!(held(0).ruleset, ruleset);
+    assert_eq!(held(encode::DORMANT).ruleset, Ruleset::default(), "so the keeper sees that it was lost");
+}
+
+#[test]
 fn arbitrary_answers_are_no_table_of_ours_and_no_panic() {
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
     for _ in 0..20_000 {
