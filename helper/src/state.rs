@@ -138,7 +138,7 @@ impl Places {
     /// Writes what is kept across reboots.
     ///
     /// # Errors
-    /// [`StateError::Io`]; the file is then as it was.
+    /// [`StateError::Io`]; the file is then as it was, unless only the last step failed, which sees it onto the disk.
     pub fn persist(&self, desired: &Desired) -> Result<(), StateError> {
         write_or_remove(&self.persistent, &desired.persisted(), &BTreeSet::new())
     }
@@ -193,14 +193,15 @@ fn read(path: &Path) -> Result<Option<Memory>, StateError> {
 
 fn write_or_remove(folder: &Path, desired: &Desired, known: &BTreeSet<LinkName>) -> Result<(), StateError> {
     let path = folder.join(FILE);
-    if desired.is_empty() {
-        return remove(&path);
-    }
-    let beside = folder.join(format!(".{FILE}.new"));
     let failed = |doing| {
         let path = path.clone();
         move |source| StateError::Io { doing, path, source }
     };
+    if desired.is_empty() {
+        remove(&path)?;
+        return synchronise(folder).map_err(failed("remove"));
+    }
+    let beside = folder.join(format!(".{FILE}.new"));
     remove(&beside)?;
     let text = serde_json::to_string(&StateFile::of(desired, known)).map_err(|error| failed("encode")(error.into()))?;
     // `create_new` does not follow symbolic links: whatever is there is an error (O_EXCL, open(2)).
@@ -220,7 +221,7 @@ fn remove(path: &Path) -> Result<(), StateError> {
     }
 }
 
-/// A rename is on the disk only when its folder is.
+/// A rename or a removal is on the disk only when its folder is.
 fn synchronise(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
