@@ -12,16 +12,16 @@ use crate::place::{Place, command_line, tail};
 pub enum Transfer {
     /// All of it arrived and its checksum is right.
     Completed,
-    /// Nothing more came, until the client's deadline.
+    /// Nothing moved any more, until the client's patience ended.
     Hung {
         /// The client's sentence, which names the step: connecting, TLS handshake, sending, receiving.
         step: String,
     },
 }
 
-/// A transfer that works takes a few hundredths of a second here, the first with a WireGuard handshake a few tenths;
-/// retransmissions of one that hangs start after 0.2 s and bring nothing.
-const DEADLINE: &str = "3";
+/// Seconds without progress after which a transfer hangs. One that works takes a few hundredths of a second in all, the
+/// first with a WireGuard handshake a few tenths; retransmissions start after 0.2 s, and in a black hole bring nothing.
+const PATIENCE: &str = "3";
 
 impl Transfer {
     /// Whether it came through.
@@ -128,6 +128,6 @@ impl World {
             Direction::Download => ["get".to_owned(), self.url(family, "/download")],
             Direction::Upload => ["put".to_owned(), self.url(family, "/upload")],
         };
-        Transfer::of(probe().args(words).args(["--timeout", DEADLINE]))
+        Transfer::of(probe().args(words).args(["--timeout", PATIENCE]))
     }
 }
