@@ -27,7 +27,7 @@ impl Helper {
         options: HashMap<String, OwnedVariant>,
     ) -> Result<bool, Error> {
         let request = || Ok(Request::ClampOn(target(link)?, ClampOptions::from_wire(&options)?));
-        self.0.mutate(Call { header, connection }, Action::ClampOn.operation(), link, request).await
+        self.0.mutate(Call { header, connection }, Action::ClampOn, link, request).await
     }
 
     #[zbus(out_args("changed"))]
@@ -38,7 +38,7 @@ impl Helper {
         link: &str,
     ) -> Result<bool, Error> {
         let request = || Ok(Request::ClampOff(target(link)?));
-        self.0.mutate(Call { header, connection }, Action::ClampOff.operation(), link, request).await
+        self.0.mutate(Call { header, connection }, Action::ClampOff, link, request).await
     }
 
     #[zbus(out_args("changed"))]
@@ -47,7 +47,7 @@ impl Helper {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<bool, Error> {
-        self.0.mutate(Call { header, connection }, Action::Reset.operation(), "", || Ok(Request::Reset)).await
+        self.0.mutate(Call { header, connection }, Action::Reset, "", || Ok(Request::Reset)).await
     }
 
     #[zbus(out_args("status"))]

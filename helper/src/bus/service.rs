@@ -42,7 +42,7 @@ pub struct Service {
 
 /// What is known about a mutating call so far, for its line in the log.
 struct Account {
-    operation: &'static str,
+    action: Action,
     link: String,
     caller: Option<OwnedUniqueName>,
     uid: Option<u32>,
@@ -82,11 +82,11 @@ impl Service {
     pub(super) async fn mutate(
         &self,
         call: Call<'_>,
-        operation: &'static str,
+        action: Action,
         link: &str,
         request: impl FnOnce() -> Result<Request, Error>,
     ) -> Result<bool, Error> {
-        let mut account = Account { operation, link: shortened(link), caller: None, uid: None };
+        let mut account = Account { action, link: shortened(link), caller: None, uid: None };
         let outcome = self.decide(&call, &mut account, request).await;
         self.log.write(account.line(&outcome));
         self.announce(call.connection).await;
@@ -215,25 +215,20 @@ impl Account {
     /// The one line of this call: who wanted what, and what came of it.
     fn line(&self, outcome: &Result<Option<Outcome>, Error>) -> Line {
         let line = match outcome {
-            Ok(_) => Line::info(self.operation),
-            Err(_) => Line::warning(self.operation),
+            Ok(_) => Line::info(self.action.operation()),
+            Err(_) => Line::warning(self.action.operation()),
         };
         let unknown = || "unknown".to_owned();
         let line = line
             .with("uid", self.uid.map_or_else(unknown, |uid| uid.to_string()))
             .with("sender", self.caller.as_ref().map_or_else(unknown, ToString::to_string))
-            .with("action", self.action_id())
+            .with("action", self.action.id())
             .with("link", &self.link);
         match outcome {
             Ok(Some(Outcome { changed: true, change })) => line.with("result", "changed").with("detail", change),
             Ok(_) => line.with("result", "unchanged"),
             Err(error) => line.with("result", error.kind().short_name()).with("detail", error),
         }
-    }
-
-    fn action_id(&self) -> &'static str {
-        let actions = Action::OF_METHODS.iter().filter_map(|(_, action)| *action);
-        actions.into_iter().find(|action| action.operation() == self.operation).map_or("none", Action::id)
     }
 }
 
