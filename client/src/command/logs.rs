@@ -1,10 +1,9 @@
 //! `airpods logs`: what the services write.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 
-use futures_util::future::join_all;
+use futures_util::future::try_join_all;
 
 use super::Context;
 use crate::config::{Config, PodmanUrl};
@@ -12,7 +11,7 @@ use crate::error::{Failure, Report};
 use crate::execute;
 use crate::exit::Exit;
 use crate::plan;
-use crate::podman::{self, LogLine, LogOptions, LogSource, Podman, PodmanError};
+use crate::podman::{self, LogLine, LogOptions, LogSource, Podman};
 use crate::terminal::Escaped;
 
 /// The arguments of `airpods logs`.
@@ -63,38 +62,48 @@ async fn logs(args: &Args, config: &Config) -> Result<Exit, Failure> {
         since: args.since.clone(),
     };
     let output = Output {
-        broken: RefCell::new(None),
         escape: (io::stdout().is_terminal(), io::stderr().is_terminal()),
         width: services.iter().map(|(name, _)| name.as_str().len()).max().filter(|_| services.len() > 1),
     };
-    let reading = services.iter().map(|(name, service)| {
-        let (podman, options, output) = (&connection.podman, &options, &output);
-        async move {
-            let mut sink = |line: LogLine| output.line(name.as_str(), &line);
-            (name.as_str(), podman.logs(service.container.as_str(), options, &mut sink).await)
-        }
-    });
-    let read = join_all(reading).await;
-    if let Some(error) = output.broken.take() {
-        return Err(error.into());
-    }
-    for (name, outcome) in read {
-        match outcome {
-            Err(error) if PodmanError::is_not_found(&error) => {
-                // Without names, those that were never started are simply not among them.
-                if !args.services.is_empty() {
-                    return Err(NeverStarted(name.to_owned()).into());
-                }
-            }
-            other => other?,
-        }
-    }
+    let named = !args.services.is_empty();
+    // The first failure ends all: others that are followed might go on for ever.
+    try_join_all(services.iter().map(|(name, service)| {
+        let write = |line: &LogLine| output.line(name.as_str(), line);
+        read(&connection.podman, name.as_str(), service.container.as_str(), &options, named, write)
+    }))
+    .await?;
     Ok(Exit::Done)
+}
+
+/// Reads one service's log. One that was never started is a failure if it was `named`.
+async fn read(
+    podman: &impl Podman,
+    service: &str,
+    container: &str,
+    options: &LogOptions,
+    named: bool,
+    mut write: impl FnMut(&LogLine) -> io::Result<()>,
+) -> Result<(), Failure> {
+    let mut broken = None;
+    let mut sink = |line: LogLine| match write(&line) {
+        Ok(()) => true,
+        Err(error) => {
+            broken = Some(error);
+            false
+        }
+    };
+    let outcome = podman.logs(container, options, &mut sink).await;
+    match (broken, outcome) {
+        (Some(error), _) => Err(error.into()),
+        (None, Err(error)) if error.is_not_found() && named => Err(NeverStarted(service.to_owned()).into()),
+        // Without names, those that were never started are simply not among them.
+        (None, Err(error)) if error.is_not_found() => Ok(()),
+        (None, other) => Ok(other?),
+    }
 }
 
 /// Where the lines go, those of stderr to stderr.
 struct Output {
-    broken: RefCell<Option<io::Error>>,
     /// Whether stdout and stderr are terminals, which a log must not steer.
     escape: (bool, bool),
     /// The width of the names in front of lines; none when there is one service only.
@@ -102,22 +111,10 @@ struct Output {
 }
 
 impl Output {
-    /// Writes a line; answers whether more can be written.
-    fn line(&self, service: &str, line: &LogLine) -> bool {
-        let written = match line.source {
+    fn line(&self, service: &str, line: &LogLine) -> io::Result<()> {
+        match line.source {
             LogSource::Stdout => self.write(&mut io::stdout().lock(), service, &line.text, self.escape.0),
             LogSource::Stderr => self.write(&mut io::stderr().lock(), service, &line.text, self.escape.1),
-        };
-        match written {
-            Ok(()) => true,
-            Err(error) => {
-                let first = error.kind();
-                let mut broken = self.broken.borrow_mut();
-                if broken.as_ref().is_none_or(|known| known.kind() == ErrorKind::BrokenPipe && first != known.kind()) {
-                    *broken = Some(error);
-                }
-                false
-            }
         }
     }
 
@@ -162,7 +159,28 @@ fn colour(text: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::plan::tests::{NEW, THREE, podman, start};
+
+    #[tokio::test]
+    async fn a_service_that_was_never_started_is_a_failure_if_it_was_named() {
+        let podman = podman(NEW);
+        let options = LogOptions::default();
+        assert!(read(&podman, "web", "web-0", &options, false, |_| Ok(())).await.is_ok());
+        let failure = read(&podman, "web", "web-0", &options, true, |_| Ok(())).await.unwrap_err();
+        assert!(format!("{failure:?}").contains("NeverStarted"), "{failure:?}");
+    }
+
+    #[tokio::test]
+    async fn an_output_that_takes_no_more_ends_the_reading() {
+        let mut podman = podman(NEW);
+        podman.log = vec!["first".into(), "second".into()];
+        start(&podman, THREE, &["web"]).await;
+        let closed = |_: &LogLine| Err(io::ErrorKind::BrokenPipe.into());
+        let ended = read(&podman, "web", "web-0", &LogOptions::default(), true, closed).await.unwrap_err();
+        assert_eq!(ended.exit(), Exit::Done, "a reader that has seen enough is no failure");
+    }
 
     #[test]
     fn colours_and_tabs_pass_and_nothing_else_that_steers_a_terminal_does() {
