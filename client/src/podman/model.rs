@@ -1,6 +1,10 @@
 //! The values that travel between this program and podman: what is asked for (`…Spec`) and what
 //! is reported. Nothing here knows how either is encoded.
 
+mod endpoint;
+
+pub use endpoint::{Endpoint, Fixed, Pin, PublishedPort};
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
@@ -104,90 +108,6 @@ pub struct Network {
     pub mtu: Option<u32>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-}
-
-/// A port of the host that leads to one of a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct PublishedPort {
-    /// TCP port on every address of the host.
-    pub host: u16,
-    /// TCP port in the container.
-    pub container: u16,
-}
-
-/// A fixed place on a network, and the fixed places of its neighbours, counted from the end of
-/// the subnet so that podman, which counts from its start, never hands them out.
-///
-/// Only needed where podman cannot resolve aliases and use given DNS servers at the same time
-/// ([`Version::forwards_dns_per_container`]).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Pin {
-    /// Our own place; 1 is the last usable address.
-    pub own: u32,
-    /// The names of the neighbours and their places.
-    pub neighbours: Vec<(String, u32)>,
-}
-
-/// The way onto a bridge network, which a container has by itself or through its pod.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Endpoint {
-    /// The network's name.
-    pub network: String,
-    /// The names by which others on the network find it.
-    pub aliases: Vec<String>,
-    /// What leads in from the host.
-    pub ports: Vec<PublishedPort>,
-    /// The DNS servers asked for names that are not aliases; none means the host's.
-    pub dns_servers: Vec<IpAddr>,
-    /// A name of our own for the host, beside podman's `host.containers.internal`.
-    pub host_name: Option<String>,
-    /// Fixed places, where they are needed.
-    pub pin: Option<Pin>,
-    /// The addresses of those places, known once the network is ([`Endpoint::settle`]).
-    #[serde(skip)]
-    pub fixed: Option<Fixed>,
-}
-
-/// A fixed address, and those of the neighbours.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fixed {
-    /// Our own.
-    pub address: IpAddr,
-    /// Names for /etc/hosts.
-    pub hosts: Vec<(String, IpAddr)>,
-}
-
-impl Endpoint {
-    /// Turns places into addresses of the network's first IPv4 subnet, or its first. Answers
-    /// `false` when the subnet is too small for them.
-    #[must_use]
-    pub fn settle(&mut self, network: &Network) -> bool {
-        let Some(pin) = &self.pin else { return true };
-        let subnets = || network.subnets.iter().map(|(subnet, _)| *subnet);
-        let subnet = subnets().find(|subnet| subnet.addr().is_ipv4()).or_else(|| subnets().next());
-        let address = |place: u32| subnet.and_then(|subnet| from_end(subnet, place));
-        let hosts: Option<Vec<_>> =
-            pin.neighbours.iter().map(|(name, place)| Some((name.clone(), address(*place)?))).collect();
-        self.fixed = address(pin.own).zip(hosts).map(|(address, hosts)| Fixed { address, hosts });
-        self.fixed.is_some()
-    }
-}
-
-/// The address `place` before the end of a subnet, whose very last one is the IPv4 broadcast
-/// address; none when that would reach into the first quarter, where podman hands out.
-fn from_end(subnet: IpNet, place: u32) -> Option<IpAddr> {
-    match subnet {
-        IpNet::V4(net) => {
-            let (first, last) = (u32::from(net.network()), u32::from(net.broadcast()));
-            let address = last.checked_sub(place)?;
-            (address > first + (last - first) / 4).then(|| IpAddr::V4(address.into()))
-        }
-        IpNet::V6(net) => {
-            let (first, last) = (u128::from(net.network()), u128::from(net.broadcast()));
-            let address = last.checked_sub(u128::from(place))?;
-            (address > first + (last - first) / 4).then(|| IpAddr::V6(address.into()))
-        }
-    }
 }
 
 /// How a container is connected.
