@@ -52,6 +52,7 @@ pub(super) fn table(series: &[Series], reference: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used)]
 mod tests {
     use super::*;
 

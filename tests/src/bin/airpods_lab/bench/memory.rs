@@ -41,6 +41,7 @@ fn mebibytes(kibibytes: u64) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used)]
 mod tests {
     use super::*;
 

@@ -70,7 +70,7 @@ const STOPWATCH: &str = "/usr/local/libexec/airpods-lab";
 /// [`BenchError`], when a contender does not run or does not do its work.
 pub(crate) fn bench() -> Result<()> {
     println!(
-        "Everything runs in one throw-away host with its own bus, polkitd and firewalld. {} rounds: about two minutes.\n",
+        "Everything runs in one throw-away host with its own bus, polkitd and firewalld. {} rounds take a minute or two.\n",
         race::ROUNDS
     );
     let sandbox = Sandbox::new()?;
