@@ -29,7 +29,7 @@ test: setup build probe ## runs every test, in throw-away namespaces, as root
 	$(CARGO) test --workspace
 
 bench: PROFILE = release
-bench: setup-bench build probe ## measures the clamp against nft, iptables and firewalld
+bench: setup-bench build ## measures the clamp against nft, iptables and firewalld
 	@$(AS_ROOT) target/release/airpods-lab bench
 
 lint: setup-build ## checks format, clippy, and what comes into the tree where cargo-deny is installed
