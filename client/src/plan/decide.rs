@@ -1,8 +1,9 @@
 //! From what there should be and what there is to the steps between, or to the conflict that forbids them.
 
+mod obstacles;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::conflict::Kind;
 use super::label::{is_ours, same_settings};
 use super::network::differences;
 use super::{Action, Conflict, Desired, Expected, Kept, Launch, Observed, Plan, Step};
@@ -79,27 +80,6 @@ impl<'a> Builder<'a> {
         self.launches.iter().any(|launch| launch.container.networking != Networking::Host)
     }
 
-    /// Whatever has one of our names must be ours.
-    fn find_conflicts_of_names(&self) -> Result<(), Conflict> {
-        let network = &self.desired.network.name;
-        if self.needs_network() && self.observed.network(network).is_some_and(|found| !is_ours(&found.labels)) {
-            return Err(not_ours("runtime.network_name", Kind::Network, network));
-        }
-        for launch in &self.launches {
-            let place = |key: &str| format!("services.{}.{key}", launch.service);
-            let name = &launch.container.name;
-            if self.observed.container(name).is_some_and(|found| !is_ours(&found.labels)) {
-                return Err(not_ours(&place("container"), Kind::Container, name));
-            }
-            if let Networking::Pod(pod) = &launch.container.networking
-                && self.observed.pod(pod).is_some_and(|found| !is_ours(&found.labels))
-            {
-                return Err(not_ours(&place("pod"), Kind::Pod, pod));
-            }
-        }
-        Ok(())
-    }
-
     fn network(&mut self, reset: bool) -> Result<(), Conflict> {
         if !self.needs_network() {
             return Ok(());
@@ -147,60 +127,6 @@ impl<'a> Builder<'a> {
                 self.launches.push(other);
             }
         }
-    }
-
-    /// Before a network is made anew everything on it is removed, so all of it must be ours.
-    fn find_strangers_on_network(&self) -> Result<(), Conflict> {
-        let name = &self.desired.network.name;
-        let holder = self.observed.containers.iter().find(|container| {
-            self.reset && container.networks.contains(name) && container.pod.is_none() && !is_ours(&container.labels)
-        });
-        match holder {
-            Some(holder) => Err(Conflict::NetworkHeld { name: name.clone(), holder: holder.name.clone() }),
-            None => Ok(()),
-        }
-    }
-
-    /// Nobody else's running container may hold a port that is wanted. Ports held by what is kept or made again
-    /// are no conflict; the others are left for the kernel to be asked about.
-    fn find_conflicts_of_ports(&mut self) -> Result<(), Conflict> {
-        for launch in self.launches.clone() {
-            let own: BTreeSet<u16> = self.own_ports(launch);
-            for port in launch.host_ports.iter().filter(|port| !own.contains(port)) {
-                let holder = self.observed.containers.iter().find(|container| {
-                    container.state == ContainerState::Running && container.host_ports.contains(port)
-                });
-                if let Some(holder) = holder {
-                    let (service, holder) = (launch.service.clone(), holder.name.clone());
-                    return Err(Conflict::PortHeld { service, port: *port, holder });
-                }
-                self.plan.ports.push((launch.service.clone(), *port));
-            }
-        }
-        Ok(())
-    }
-
-    /// The ports that the service already holds: by its running container, or by its pod.
-    fn own_ports(&self, launch: &Launch) -> BTreeSet<u16> {
-        let container = self.observed.container(&launch.container.name);
-        let running = container.is_some_and(|found| found.state == ContainerState::Running);
-        let pod = match &launch.container.networking {
-            Networking::Pod(pod) => self.observed.pod(pod).filter(|found| found.up),
-            _ => None,
-        };
-        let all = launch.host_ports.iter().copied();
-        if let Some(pod) = pod {
-            // A pod made with other settings may hold other ports than those wanted now.
-            let inside = self.observed.containers.iter().filter(|other| other.pod.as_ref() == Some(&pod.name));
-            let stale = self.stale_pods.contains(pod.name.as_str());
-            let known: BTreeSet<u16> = inside.flat_map(|other| other.host_ports.iter().copied()).collect();
-            return if stale && !known.is_empty() { known } else { all.collect() };
-        }
-        if running && launch.container.networking == Networking::Host {
-            return all.collect();
-        }
-        // A container made with other settings holds the ports it was made with, until it is removed.
-        container.filter(|_| running).map(|found| found.host_ports.iter().copied().collect()).unwrap_or_default()
     }
 
     /// The network, volumes, folders, images and pods.
@@ -411,8 +337,4 @@ impl<'a> Builder<'a> {
         let removes = |step: &Step| matches!(step.action, Action::RemovePod { .. } | Action::RemoveContainer { .. });
         self.plan.steps.iter().enumerate().filter(|(_, step)| removes(step)).map(|(index, _)| index).collect()
     }
-}
-
-fn not_ours(place: &str, kind: Kind, name: &str) -> Conflict {
-    Conflict::NotOurs { place: place.to_owned(), kind, name: name.to_owned() }
 }

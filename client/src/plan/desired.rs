@@ -201,27 +201,31 @@ fn holder(service: &Service) -> Holder {
 /// The ways onto the network of all enabled services: whoever shares a pod shares its endpoint, which cannot be
 /// changed once the pod exists, so it is the same whichever service is launched first.
 fn endpoints(config: &Config) -> BTreeMap<Holder, Endpoint> {
-    let network = &config.runtime.network;
     let mut endpoints = BTreeMap::new();
     for (_, service) in config.enabled().filter(|(_, service)| service.network_mode == NetworkMode::Pod) {
-        let endpoint = endpoints.entry(holder(service)).or_insert_with(|| Endpoint {
-            network: config.runtime.network_name.to_string(),
-            aliases: Vec::new(),
-            ports: Vec::new(),
-            dns_servers: network.dns_servers.clone(),
-            host_name: match &config.runtime.host_gateway {
-                HostGateway::Name(name) => Some(name.to_string()),
-                HostGateway::Auto | HostGateway::Address(_) => None,
-            },
-            pin: None,
-            fixed: None,
-        });
+        let endpoint = endpoints.entry(holder(service)).or_insert_with(|| bare_endpoint(config));
         endpoint.aliases.extend(service.network_aliases.iter().map(ToString::to_string));
         endpoint.ports.extend(
             service.ports.iter().map(|port| PublishedPort { host: port.host.get(), container: port.container.get() }),
         );
     }
     endpoints
+}
+
+/// A way onto the network that nobody has a name or a port on yet.
+fn bare_endpoint(config: &Config) -> Endpoint {
+    Endpoint {
+        network: config.runtime.network_name.to_string(),
+        aliases: Vec::new(),
+        ports: Vec::new(),
+        dns_servers: config.runtime.network.dns_servers.clone(),
+        host_name: match &config.runtime.host_gateway {
+            HostGateway::Name(name) => Some(name.to_string()),
+            HostGateway::Auto | HostGateway::Address(_) => None,
+        },
+        pin: None,
+        fixed: None,
+    }
 }
 
 fn network(config: &Config) -> NetworkSpec {
@@ -256,7 +260,10 @@ fn launch(
     let networking = match (service.network_mode, holder(service)) {
         (NetworkMode::Host, _) => Networking::Host,
         (NetworkMode::Pod, Holder::Pod(pod)) => Networking::Pod(pod),
-        (NetworkMode::Pod, own) => endpoints.get(&own).cloned().map_or(Networking::Host, Networking::Own),
+        // Only enabled services have an endpoint; whatever else comes here is not let onto the host's network for it.
+        (NetworkMode::Pod, own) => {
+            Networking::Own(endpoints.get(&own).cloned().unwrap_or_else(|| bare_endpoint(config)))
+        }
     };
     let device = gpu(config, service, surroundings);
     let mut container = ContainerSpec {
