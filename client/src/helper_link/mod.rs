@@ -26,8 +26,8 @@ const ANSWER: Duration = Duration::from_secs(25);
 /// How long a person may take over the password; polkit's own agents give up sooner.
 const PROMPT: Duration = Duration::from_secs(300);
 
-/// How long a helper that is about to leave is given to leave; it takes a few milliseconds.
-const LEAVING: Duration = Duration::from_millis(200);
+/// What a helper that is about to leave is given to leave, and a polkit that is about to come to come; both take less.
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// Whether a person may be asked for a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl HelperLink {
     /// # Errors
     /// [`HelperError`]
     pub async fn change(&self, change: &Change, asking: Asking) -> Result<bool, HelperError> {
-        match unless_leaving(|| within(ANSWER, self.call(change))).await {
+        match past_the_moment(|| within(ANSWER, self.call(change))).await {
             answer if asking == Asking::Allowed && needs_agent(&answer) => self.change_asking(change).await,
             answer => answer,
         }
@@ -97,7 +97,7 @@ impl HelperLink {
     async fn change_asking(&self, change: &Change) -> Result<bool, HelperError> {
         // Without a terminal there may still be a session with an agent.
         if !terminal::is_interactive() {
-            return unless_leaving(|| within(PROMPT, self.call_asking(change))).await;
+            return past_the_moment(|| within(PROMPT, self.call_asking(change))).await;
         }
         match self.change_with_agent(change, Rank::BehindTheSessions).await {
             answer if needs_agent(&answer) => self.change_with_agent(change, Rank::First).await,
@@ -108,7 +108,7 @@ impl HelperLink {
     async fn change_with_agent(&self, change: &Change, rank: Rank) -> Result<bool, HelperError> {
         let agent = Agent::start(rank).await;
         let answer = tokio::select! {
-            answer = unless_leaving(|| within(PROMPT, self.call_asking(change))) => answer,
+            answer = past_the_moment(|| within(PROMPT, self.call_asking(change))) => answer,
             _ = tokio::signal::ctrl_c() => Err(HelperError::Interrupted),
         };
         if let Some(agent) = agent {
@@ -140,15 +140,18 @@ fn needs_agent(answer: &Result<bool, HelperError>) -> bool {
     matches!(answer, Err(HelperError::Refused(refusal)) if refusal.kind() == required)
 }
 
-/// Calls once more when the helper was about to leave, as it does when there is nothing to do for it: it has changed
-/// nothing, and the bus starts another.
-async fn unless_leaving<F>(call: impl Fn() -> F) -> Result<bool, HelperError>
+/// Calls once more after what may be over in a moment: the helper was about to leave, as it does when there is nothing to do
+/// for it, and the bus starts another; or polkit was not there in time because the bus was still starting it.
+/// Nothing has changed in either case.
+async fn past_the_moment<F>(call: impl Fn() -> F) -> Result<bool, HelperError>
 where
     F: Future<Output = Result<bool, HelperError>>,
 {
     match call().await {
-        Err(HelperError::Refused(refusal)) if refusal.kind() == ErrorKind::ShuttingDown => {
-            tokio::time::sleep(LEAVING).await;
+        Err(HelperError::Refused(refusal))
+            if matches!(refusal.kind(), ErrorKind::ShuttingDown | ErrorKind::AuthUnavailable) =>
+        {
+            tokio::time::sleep(MOMENT).await;
             call().await
         }
         answer => answer,

@@ -93,8 +93,8 @@ pub(crate) struct StandIn {
     /// The answer to a change that does not allow asking, and to one that does.
     pub(crate) plain: Result<bool, ErrorKind>,
     pub(crate) asking: Result<bool, ErrorKind>,
-    /// How many calls it refuses first because it is about to leave.
-    pub(crate) leaving: usize,
+    /// How many calls it refuses first, and why.
+    pub(crate) refusing: (usize, ErrorKind),
     pub(crate) status: Status,
     /// Whether it leaves calls without an answer.
     pub(crate) silent: bool,
@@ -106,7 +106,7 @@ impl StandIn {
         Self {
             plain: answer,
             asking: answer,
-            leaving: 0,
+            refusing: (0, ErrorKind::ShuttingDown),
             status: Status::default(),
             silent: false,
             calls: Arc::default(),
@@ -124,7 +124,7 @@ impl StandIn {
             std::future::pending::<()>().await;
         }
         let answer = match asking {
-            _ if self.calls().len() <= self.leaving => Err(ErrorKind::ShuttingDown),
+            _ if self.calls().len() <= self.refusing.0 => Err(self.refusing.1),
             true => self.asking,
             false => self.plain,
         };

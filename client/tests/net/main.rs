@@ -224,10 +224,11 @@ async fn asking_is_allowed_only_when_needed_and_never_with_no_ask() {
 }
 
 #[tokio::test]
-async fn a_helper_that_is_about_to_leave_is_asked_once_more_and_not_for_ever() {
-    for (leaving, code) in [(1, 0), (2, 8)] {
+async fn what_may_be_over_in_a_moment_is_tried_once_more_and_not_for_ever() {
+    let (leaving, no_polkit_yet) = (ErrorKind::ShuttingDown, ErrorKind::AuthUnavailable);
+    for (refusing, code) in [((1, leaving), 0), ((2, leaving), 8), ((1, no_polkit_yet), 0), ((2, no_polkit_yet), 6)] {
         let bus = Bus::start(&[]);
-        let stand_in = StandIn { leaving, status: clamped(), ..StandIn::answering(Ok(true)) };
+        let stand_in = StandIn { refusing, status: clamped(), ..StandIn::answering(Ok(true)) };
         let _helper = bus.serve(&stand_in).await;
         let ran = run(&bus.address, "net clamp on wg0").await;
         assert_eq!(ran.code, code, "{ran:?}");
