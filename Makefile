@@ -26,7 +26,7 @@ demo: setup build probe ## shows the main job: a container behind a VPN, without
 	@$(AS_ROOT) target/debug/airpods-lab demo
 
 test: setup build probe ## runs every test, in throw-away namespaces, as root
-	$(CARGO) test --workspace
+	$(CARGO) test --workspace --no-fail-fast
 
 bench: PROFILE = release
 bench: setup-bench build ## measures the clamp against nft, iptables and firewalld

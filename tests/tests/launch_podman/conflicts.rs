@@ -53,8 +53,12 @@ fn a_program_that_is_not_in_the_image_is_named_and_everything_is_undone() {
 fn a_container_that_ends_at_once_is_told_with_its_last_words() {
     let host = Host::new();
     let broken = service("two", 7002, "").replace("\"serve-http\", \"7002\"", "\"resolve\", \"nowhere.invalid\"");
-    host.configure(&format!("{ALONE}{}{broken}", service("one", 7001, "")));
-    host.refuse("start", 1, &["services.two", "two-0", "exit code", "last words"]);
+    let both = format!("{}{broken}", service("one", 7001, ""));
+    // A container that podman starts again has no exit code to tell any more.
+    host.configure(&format!("{ALONE}{both}"));
+    host.refuse("start", 1, &["services.two", "two-0", "ended", "last words"]);
+    host.configure(&format!("runtime.restart_policy = \"no\"\n{ALONE}{both}"));
+    host.refuse("start", 1, &["services.two", "two-0", "ended with exit code 1", "last words"]);
 }
 
 #[test]
