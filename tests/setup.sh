@@ -34,6 +34,7 @@ pkexec           its text agent pkttyagent
 wireguard-tools  keys of the tunnel
 wireguard-go     the tunnel where the kernel has no WireGuard
 tcpdump          sees the SYNs
+libxml2-utils    holds the polkit policy to its definition
 util-linux       setpriv and nsenter'
 
 bench='

@@ -16,6 +16,10 @@ use zbus::connection::Builder;
 use zbus::message::Flags;
 use zbus::{Guid, Message};
 
+/// Ordinary users that every Debian has: the bus daemon turns away a user whom the system does not know.
+const DAEMON: u32 = 1;
+const NOBODY: u32 = 65534;
+
 fn answer(is_authorized: bool, is_challenge: bool, is_dismissed: bool) -> Recording {
     Recording::saying(Ok(Answer { is_authorized, is_challenge, is_dismissed }))
 }
@@ -105,10 +109,10 @@ fn a_missing_policy_is_named_in_the_log() {
 fn without_polkit_root_is_served_and_an_ordinary_user_is_not() {
     let helper = Helper::asking(Recording::saying(Err(NoAnswer::Unreachable("no such name".to_owned()))));
     assert_eq!(helper.client().on_link("wg0"), Ok(true), "this test runs as root");
-    let (is_served, text) = dbus_send(&helper, 65534, &["ClampOff", "string:wg0"]);
+    let (is_served, text) = dbus_send(&helper, NOBODY, &["ClampOff", "string:wg0"]);
     assert!(!is_served && text.contains("org.airpods.Helper1.Error.AuthUnavailable"), "{text}");
     assert_eq!(helper.clamped(), ["wg0"]);
-    let (is_served, text) = dbus_send(&helper, 65534, &["GetStatus"]);
+    let (is_served, text) = dbus_send(&helper, NOBODY, &["GetStatus"]);
     assert!(is_served && text.contains("wg0"), "{text}");
 }
 
@@ -116,7 +120,7 @@ fn without_polkit_root_is_served_and_an_ordinary_user_is_not() {
 fn every_method_stands_between_every_kind_of_caller_and_the_rules() {
     let says_no = Helper::asking(answer(false, false, false));
     let is_away = Helper::asking(Recording::saying(Err(NoAnswer::Unreachable("away".to_owned()))));
-    for uid in [1000, 65534] {
+    for uid in [DAEMON, NOBODY] {
         for (helper, error) in [(&says_no, "DBus.Error.AccessDenied"), (&is_away, "Helper1.Error.AuthUnavailable")] {
             helper.authority.next(Ok(Answer { is_authorized: true, ..Answer::default() }));
             helper.client().on_link("wg0").unwrap();
@@ -218,7 +222,7 @@ fn one_user_cannot_starve_the_others() {
     helper.wait_until("they all wait", || helper.authority.asked().len() == airpods_helper::bus::quota::PER_CALLER);
     assert_eq!(kind(helper.client().on_link("wg0")), ErrorKind::LimitsExceeded);
     helper.authority.next(Ok(Answer { is_authorized: true, ..Answer::default() }));
-    let (is_served, text) = busctl_on(&helper, 65534, "wg1");
+    let (is_served, text) = busctl_on(&helper, NOBODY, "wg1");
     assert!(is_served, "{text}");
 }
 
