@@ -12,7 +12,7 @@ AS_ROOT := sudo -E
 export CARGO_TARGET_$(shell echo $(TRIPLE) | tr a-z- A-Z_)_RUNNER := $(AS_ROOT)
 endif
 
-.PHONY: help build demo test bench lint audit install clean probe setup setup-build setup-bench
+.PHONY: help build demo test bench lint audit install deb clean probe setup setup-build setup-bench setup-deb
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -46,9 +46,9 @@ probe: setup-build ## builds the static program of the laboratory's images
 	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --package airpods-lab --bin lab-probe --features probe \
 		--release --target $(TRIPLE) --target-dir target/static
 
-# The programs go where PREFIX says. The rest goes where D-Bus, polkit and systemd look, which no other prefix is for all
+# The programs and their documents go where PREFIX says. The rest goes where D-Bus, polkit and systemd look, which no other prefix is for all
 # three, and names the programs where they are. Nobody enables the unit that restores: its condition is enough.
-install: ## installs a release build: client, helper, bus and polkit files, units (DESTDIR=, PREFIX=/usr for the programs)
+install: ## installs a release build (DESTDIR=, PREFIX=/usr for the programs and what is written about them)
 	install -Dm755 target/release/airpods $(DESTDIR)$(PREFIX)/bin/airpods
 	install -Dm755 target/release/airpods-helper $(DESTDIR)$(PREFIX)/libexec/airpods-helper
 	install -Dm644 -t $(DESTDIR)/usr/share/dbus-1/system.d dbus/org.airpods.Helper1.conf
@@ -61,6 +61,19 @@ install: ## installs a release build: client, helper, bus and polkit files, unit
 	install -d $(DESTDIR)/usr/lib/systemd/system/multi-user.target.wants
 	ln -sf ../airpods-restore.service $(DESTDIR)/usr/lib/systemd/system/multi-user.target.wants/
 	install -Dm644 dbus/airpods.sysusers $(DESTDIR)/usr/lib/sysusers.d/airpods.conf
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods README.md
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods/docs docs/*.md
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods/polkit/examples polkit/examples/*
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/licenses/airpods LICENSE-*
+
+# debhelper packs what `make install` makes, in a copy of helper/debian: the two cannot differ.
+deb: setup-deb ## builds a Debian package, target/deb/airpods_*.deb, and holds it against lintian
+	$(MAKE) build PROFILE=release
+	rm -rf target/deb
+	mkdir -p target/deb/airpods
+	cp -r helper/debian target/deb/airpods/debian
+	cd target/deb/airpods && CHECKOUT='$(CURDIR)' dpkg-buildpackage --build=binary --no-sign
+	lintian --fail-on error --tag-display-limit 0 target/deb/*.changes
 
 clean: ## removes what was built
 	$(CARGO) clean
@@ -73,3 +86,6 @@ setup:
 
 setup-bench:
 	@tests/setup.sh bench
+
+setup-deb:
+	@tests/setup.sh deb

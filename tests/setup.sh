@@ -2,6 +2,7 @@
 # Installs the Debian packages that a checkout needs, and nothing when they are there.
 #
 #   tests/setup.sh build    what `cargo build` links against
+#   tests/setup.sh deb      that, and what makes a Debian package and judges it
 #   tests/setup.sh lab      that, and what the tests and the demo run (the default)
 #   tests/setup.sh bench    that, and firewalld to compare with
 set -eu
@@ -11,6 +12,10 @@ build-essential  the linker
 pkg-config       finds the netfilter libraries
 libnftnl-dev     netfilter tables, which the helper is linked with
 libmnl-dev       netlink, which the helper is linked with'
+
+deb='
+debhelper        packs
+lintian          judges the package'
 
 lab='
 podman           runs the containers
@@ -42,10 +47,11 @@ firewalld        to be compared with'
 
 case ${1-lab} in
 build) wanted=$build ;;
-lab) wanted=$build$lab ;;
-bench) wanted=$build$lab$bench ;;
+deb) wanted=$build$deb ;;
+lab) wanted=$build$deb$lab ;;
+bench) wanted=$build$deb$lab$bench ;;
 *)
-    echo "usage: $0 [build|lab|bench]" >&2
+    echo "usage: $0 [build|deb|lab|bench]" >&2
     exit 2
     ;;
 esac

@@ -91,7 +91,7 @@ impl Report for HelperError {
                 "the clamp needs the D-Bus system bus; start it (`systemctl start dbus`), or run this on the host \
                  and not in a container"
             }
-            Self::NotInstalled => "install the helper with `sudo make install`, once",
+            Self::NotInstalled => "install the helper, once: see `Install` in the README",
             Self::NotStarted(_) | Self::WentAway => {
                 "its log says why: `journalctl -u airpods-helper`, or the log of the bus where there is no systemd"
             }
