@@ -129,7 +129,7 @@ impl fmt::Display for Change {
             Self::AutoOn(persist) => write!(f, "every VPN link is clamped{}", kept(*persist)),
             Self::AutoPersist(true) => f.write_str("clamping every VPN link is now kept across reboots"),
             Self::AutoPersist(false) => f.write_str("clamping every VPN link is no longer kept across reboots"),
-            Self::AutoOff => f.write_str("VPN links are no longer clamped by themselves"),
+            Self::AutoOff => f.write_str("auto is off: only links that were named stay clamped"),
             Self::On(link, options) => write!(f, "link {link} is clamped to {}", Worded(*options)),
             Self::Other(link, before, after) => {
                 write!(f, "link {link} is clamped to {} instead of {}", Worded(*after), Worded(*before))

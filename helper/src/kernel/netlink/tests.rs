@@ -3,8 +3,9 @@ use airpods_dbus::{ErrorKind, LinkName, PathMtu};
 use airpods_lab::{Netns, Place};
 
 use super::*;
-use crate::kernel::table::encode::{OWNER, encode_with_a_refused_end, table_with_flags};
+use crate::kernel::table::encode::{encode_with_a_refused_end, table_with_flags};
 use crate::kernel::table::plan::Change;
+use crate::kernel::table::wire::OWNER;
 
 fn ruleset(route: &[&str], fixed: &[&str]) -> Ruleset {
     let name = |name: &&str| LinkName::parse(name).unwrap();

@@ -15,34 +15,12 @@ use super::layout::{Chain, Direction, Expression, Family, Hook, Layout, PRIORITY
 use super::plan::Change;
 use super::text::rule_text;
 use super::userdata::userdata;
+use super::wire::{
+    BYTEORDER_HTON, EXTHDR_TCPOPT, IFNAME, INTEGER, MSS_LEN, MSS_OFFSET, NAME_LEN, OWNER, RT_TCPMSS, TCP_FLAGS_OFFSET,
+    TCPOPT_MSS,
+};
 use crate::kernel::Ruleset;
 use crate::kernel::netlink::message::{HEADER, messages};
-
-/// `NFT_TABLE_F_DORMANT` of `linux/netfilter/nf_tables.h`: the kernel runs none of the table's chains.
-pub(super) const DORMANT: u32 = 1;
-/// `NFT_TABLE_F_OWNER` of `linux/netfilter/nf_tables.h`, since Linux 5.12.
-pub const OWNER: u32 = 2;
-
-/// nft's number for the type `ifname` (`TYPE_IFNAME` in nftables' `include/datatype.h`).
-pub(super) const IFNAME: u32 = 41;
-/// nft's number for the type `integer` (`TYPE_INTEGER`).
-pub(super) const INTEGER: u32 = 4;
-/// Bytes of a link name with its padding, `IFNAMSIZ`.
-pub(super) const NAME_LEN: u32 = 16;
-/// Bytes of an MSS.
-pub(super) const MSS_LEN: u32 = 2;
-/// Where the flags are in the TCP header (RFC 9293, section 3.1).
-pub(super) const TCP_FLAGS_OFFSET: u32 = 13;
-/// `NFT_RT_TCPMSS` of `linux/netfilter/nf_tables.h`.
-pub(super) const RT_TCPMSS: u32 = 3;
-/// `NFT_BYTEORDER_HTON`.
-pub(super) const BYTEORDER_HTON: u32 = 1;
-/// `NFT_EXTHDR_OP_TCPOPT`.
-pub(super) const EXTHDR_TCPOPT: u32 = 1;
-/// The option's kind, maximum segment size (RFC 9293, section 3.2).
-pub(super) const TCPOPT_MSS: u8 = 2;
-/// Where the value is in the option, behind kind and length.
-pub(super) const MSS_OFFSET: u32 = 2;
 
 /// One message of a batch, for whoever reports that the kernel refused it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ pub mod plan;
 pub mod readback;
 pub mod text;
 mod userdata;
+pub(super) mod wire;
 
 /// The table's name. Its family is `inet`, so that one table sees IPv4 and IPv6.
 pub const NAME: &str = "airpods";

@@ -1,8 +1,8 @@
 //! What has to change so that the table holds what is wanted.
 
-use super::encode::OWNER;
 use super::layout::Layout;
 use super::readback::Found;
+use super::wire::OWNER;
 use crate::kernel::Ruleset;
 
 /// The one transaction that leads from what was found to what is wanted.

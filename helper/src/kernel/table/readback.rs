@@ -8,44 +8,13 @@ use std::collections::BTreeMap;
 use airpods_dbus::{Counters, LinkName, PathMtu};
 use nix::libc;
 
-use super::encode;
 use super::layout::{
     Chain, Direction, Expression, Family, Hook, Layout, PRIORITY_MANGLE, ROUTE_ONLY, Rule, Set, WITH_FIXED,
 };
 use super::text::{Count, render};
+use super::wire::{self, NFGENMSG, nfta};
 use crate::kernel::netlink::attribute::Attributes;
 use crate::kernel::{Held, Ruleset};
-
-/// Attribute types of `linux/netfilter/nf_tables.h`.
-mod nfta {
-    pub(super) const TABLE_FLAGS: u16 = 2;
-    pub(super) const TABLE_USE: u16 = 3;
-    pub(super) const TABLE_OWNER: u16 = 7;
-    pub(super) const CHAIN_NAME: u16 = 3;
-    pub(super) const CHAIN_HOOK: u16 = 4;
-    pub(super) const CHAIN_POLICY: u16 = 5;
-    pub(super) const CHAIN_TYPE: u16 = 7;
-    pub(super) const HOOK_HOOKNUM: u16 = 1;
-    pub(super) const HOOK_PRIORITY: u16 = 2;
-    pub(super) const SET_NAME: u16 = 2;
-    pub(super) const SET_FLAGS: u16 = 3;
-    pub(super) const SET_KEY_TYPE: u16 = 4;
-    pub(super) const SET_KEY_LEN: u16 = 5;
-    pub(super) const SET_DATA_LEN: u16 = 7;
-    pub(super) const SET_ELEM_LIST_SET: u16 = 2;
-    pub(super) const SET_ELEM_LIST_ELEMENTS: u16 = 3;
-    pub(super) const SET_ELEM_KEY: u16 = 1;
-    pub(super) const SET_ELEM_DATA: u16 = 2;
-    pub(super) const DATA_VALUE: u16 = 1;
-    pub(super) const DATA_VERDICT: u16 = 2;
-    pub(super) const RULE_CHAIN: u16 = 2;
-    pub(super) const RULE_EXPRESSIONS: u16 = 4;
-    pub(super) const EXPR_NAME: u16 = 1;
-    pub(super) const EXPR_DATA: u16 = 2;
-}
-
-/// Bytes of `struct nfgenmsg`, which every message of nfnetlink begins with.
-const NFGENMSG: usize = 4;
 
 /// The bodies of the messages that the kernel answered with.
 #[derive(Clone, Debug, Default)]
@@ -105,7 +74,7 @@ impl Found {
             };
             *counter = counter.saturating_add(count.packets);
         }
-        let is_dormant = self.flags & encode::DORMANT != 0;
+        let is_dormant = self.flags & wire::DORMANT != 0;
         let ruleset = if is_dormant { Ruleset::default() } else { ours.ruleset.clone() };
         let remark = if is_dormant { "# dormant: somebody has switched this table off\n" } else { "" };
         let text = format!("{remark}{}", render(&ours.ruleset, owned, &ours.counts));
@@ -161,11 +130,11 @@ fn is_chain(answer: Attributes<'_>, chain: &Chain) -> bool {
 }
 
 fn is_set(answer: Attributes<'_>, set: Set) -> bool {
-    let (flags, data) = if set.is_map() { (libc::NFT_SET_MAP, Some(encode::MSS_LEN)) } else { (0, None) };
+    let (flags, data) = if set.is_map() { (libc::NFT_SET_MAP, Some(wire::MSS_LEN)) } else { (0, None) };
     answer.text(nfta::SET_NAME) == Some(set.name())
         && answer.be32(nfta::SET_FLAGS).unwrap_or_default() == u32::try_from(flags).unwrap_or_default()
-        && answer.be32(nfta::SET_KEY_TYPE) == Some(encode::IFNAME)
-        && answer.be32(nfta::SET_KEY_LEN) == Some(encode::NAME_LEN)
+        && answer.be32(nfta::SET_KEY_TYPE) == Some(wire::IFNAME)
+        && answer.be32(nfta::SET_KEY_LEN) == Some(wire::NAME_LEN)
         && answer.be32(nfta::SET_DATA_LEN) == data
 }
 
@@ -227,7 +196,7 @@ fn expression(name: &str, data: Attributes<'_>) -> Option<Expression> {
         "payload" => {
             let place = [data.be32(1), data.be32(2), data.be32(3), data.be32(4)];
             let transport = u32::try_from(libc::NFT_PAYLOAD_TRANSPORT_HEADER).ok();
-            is(place == [REGISTER, transport, Some(encode::TCP_FLAGS_OFFSET), Some(1)], Expression::LoadTcpFlags)
+            is(place == [REGISTER, transport, Some(wire::TCP_FLAGS_OFFSET), Some(1)], Expression::LoadTcpFlags)
         }
         // SREG, DREG, LEN, MASK, XOR
         "bitwise" => {
@@ -250,18 +219,18 @@ fn expression(name: &str, data: Attributes<'_>) -> Option<Expression> {
         }
         "counter" => Some(Expression::Count),
         // DREG, KEY
-        "rt" => is([data.be32(1), data.be32(2)] == [REGISTER, Some(encode::RT_TCPMSS)], Expression::LoadRouteMss),
+        "rt" => is([data.be32(1), data.be32(2)] == [REGISTER, Some(wire::RT_TCPMSS)], Expression::LoadRouteMss),
         // SREG, DREG, OP, LEN, SIZE
         "byteorder" => {
             let swap = [data.be32(1), data.be32(2), data.be32(3), data.be32(4), data.be32(5)];
-            let (operation, length) = (Some(encode::BYTEORDER_HTON), Some(encode::MSS_LEN));
+            let (operation, length) = (Some(wire::BYTEORDER_HTON), Some(wire::MSS_LEN));
             is(swap == [REGISTER, REGISTER, operation, length, length], Expression::ToNetworkOrder)
         }
         // DREG, TYPE, OFFSET, LEN, FLAGS, OP, SREG
         "exthdr" => {
             let place = [data.be32(3), data.be32(4), data.be32(6), data.be32(7)];
-            let option = [Some(encode::MSS_OFFSET), Some(encode::MSS_LEN), Some(encode::EXTHDR_TCPOPT), REGISTER];
-            is(place == option && data.get(2) == Some(&[encode::TCPOPT_MSS]), Expression::LowerMss)
+            let option = [Some(wire::MSS_OFFSET), Some(wire::MSS_LEN), Some(wire::EXTHDR_TCPOPT), REGISTER];
+            is(place == option && data.get(2) == Some(&[wire::TCPOPT_MSS]), Expression::LowerMss)
         }
         // DREG, DATA { VERDICT { CODE, CHAIN } }
         "immediate" => {
