@@ -1,10 +1,13 @@
 //! What is reported, and what is not.
 
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use airpods_helper::kernel::{Event, Kernel, Ruleset, Watch};
 use airpods_lab::Place;
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, sendto, socket};
 
 use crate::host::{Host, another_helper, ruleset};
 
@@ -91,4 +94,55 @@ fn what_got_lost_is_reported_as_lost() {
     assert_eq!(watch.drain().unwrap(), []);
     host.net.sh("ip link set tun0 down").unwrap();
     assert!(settled(&mut *watch).contains(&Event::Network), "it goes on afterwards");
+}
+
+/// A netlink message as the kernel would send it, without a sequence number.
+fn message(kind: i32, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::from(u32::try_from(16 + body.len()).unwrap().to_ne_bytes());
+    bytes.extend(u16::try_from(kind).unwrap().to_ne_bytes());
+    bytes.extend([0; 10]);
+    bytes.extend(body);
+    bytes
+}
+
+/// Sends a datagram to every socket of a protocol in the namespace, as any process with the right to may.
+fn send_to_all(host: &Host, protocol: SockProtocol, datagram: Vec<u8>) -> usize {
+    let number = if protocol == SockProtocol::NetlinkRoute { 0 } else { 12 };
+    // sk Eth Pid Groups …: the second column is the protocol, the third the port.
+    let list = format!("awk '$2 == {number} && $3 != 0 {{ print $3 }}' /proc/net/netlink");
+    let ports: Vec<u32> = host.net.sh(&list).unwrap().lines().map(|port| port.parse().unwrap()).collect();
+    let count = ports.len();
+    host.net.run(move || {
+        let open = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol).unwrap();
+        for port in ports {
+            sendto(open.as_raw_fd(), &datagram, &NetlinkAddr::new(port, 0), MsgFlags::empty()).unwrap();
+        }
+    });
+    count
+}
+
+#[test]
+fn what_another_process_makes_up_is_no_news() {
+    let (mut host, mut watch) = Host::watching();
+    let wanted = ruleset(&["wg0"], &[]);
+    host.apply(&wanted);
+    settled(&mut *watch);
+
+    let link = message(i32::from(libc::RTM_NEWLINK), &[0; 16]);
+    // As in `somebody_else_making_or_flushing_the_table…`: the table is deleted, and then who did it.
+    let nft = libc::NFNL_SUBSYS_NFTABLES << 8;
+    let rules = [
+        message(nft | libc::NFT_MSG_DELTABLE, b"\x01\0\0\0\x0c\0\x01\0airpods\0"),
+        message(nft | libc::NFT_MSG_NEWGEN, b"\0\0\0\0\x08\0\x02\0\0\0\x02\x01"),
+    ];
+    for (protocol, datagram) in [(SockProtocol::NetlinkRoute, link), (SockProtocol::NetlinkNetFilter, rules.concat())] {
+        assert_eq!(send_to_all(&host, protocol, datagram), 2, "the helper's two sockets of a protocol");
+        assert!(readable(&*watch, Duration::from_secs(1)), "the premise: it arrives");
+        assert_eq!(settled(&mut *watch), []);
+        // Nor is it taken for an answer.
+        assert_eq!(host.kernel.held().unwrap().unwrap().ruleset, wanted);
+        assert!(host.kernel.links().is_ok());
+    }
+    host.net.sh("ip link add br0 type bridge").unwrap();
+    assert!(settled(&mut *watch).contains(&Event::Network), "the kernel is still heard");
 }

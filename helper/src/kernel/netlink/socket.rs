@@ -3,13 +3,14 @@
 //! The kernel handles a request, and queues every answer to it, within `sendmsg`, and continues a dump within `recv`.
 //! So this never waits: where an answer is due and there is none, it got lost.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname, recv, sendmsg, socket,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname, recvmsg, sendmsg, socket,
 };
 
 use super::message::{HEADER, Message, messages};
@@ -19,7 +20,10 @@ use super::message::{HEADER, Message, messages};
 const DATAGRAM: usize = 128 * 1024;
 
 /// How often a dump is started again because the kernel's tables changed while it ran.
-const DUMP_ATTEMPTS: u32 = 16;
+pub(super) const DUMP_ATTEMPTS: u32 = 16;
+
+/// The kernel's own port: the sender of everything that it says.
+const KERNEL: u32 = 0;
 
 /// A netlink socket, bound, close-on-exec and non-blocking.
 #[derive(Debug)]
@@ -53,6 +57,17 @@ pub(super) struct Request {
 /// The kernel's answer to a dump: the body of each message of it.
 pub(super) type Answer = Vec<Vec<u8>>;
 
+/// How a dump that was read message by message ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// Everything was read.
+    Whole,
+    /// Everything was read, and the kernel says that it changed meanwhile: something may be missing or twice.
+    Torn,
+    /// The reader had enough. The socket takes no other dump before this one's rest has been read or the socket is closed.
+    Left,
+}
+
 impl Socket {
     /// Opens a socket and joins the multicast `groups` (one bit each, bit 0 being group 1).
     pub(super) fn open(protocol: SockProtocol, groups: u32) -> io::Result<Self> {
@@ -85,17 +100,27 @@ impl Socket {
         }
     }
 
-    /// Takes one datagram, if there is one.
+    /// Takes one datagram of the kernel's, if there is one. What another process sent to this port is thrown away: who has
+    /// `CAP_NET_ADMIN` can send there, and only the kernel's word counts.
     pub(super) fn receive(&mut self) -> io::Result<Received> {
-        match recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC) {
-            Ok(length) if length > self.buffer.len() => {
-                Err(io::Error::new(io::ErrorKind::InvalidData, "a netlink datagram is longer than any should be"))
+        loop {
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
+            let mut room = [IoSliceMut::new(&mut self.buffer)];
+            let taken = recvmsg::<NetlinkAddr>(self.fd.as_raw_fd(), &mut room, None, flags);
+            match taken.map(|taken| (taken.bytes, taken.address.map(|sender| sender.pid()))) {
+                Ok((_, sender)) if sender != Some(KERNEL) => {
+                    log::debug!("a netlink datagram from port {sender:?} is ignored: it is not the kernel's");
+                }
+                Ok((length, _)) if length > self.buffer.len() => {
+                    let long = "a netlink datagram is longer than any should be";
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, long));
+                }
+                Ok((length, _)) => return Ok(Received::Datagram(length)),
+                Err(Errno::EAGAIN) => return Ok(Received::Nothing),
+                Err(Errno::ENOBUFS) => return Ok(Received::Overrun),
+                Err(Errno::EINTR) => {}
+                Err(other) => return Err(other.into()),
             }
-            Ok(length) => Ok(Received::Datagram(length)),
-            Err(Errno::EAGAIN) => Ok(Received::Nothing),
-            Err(Errno::ENOBUFS) => Ok(Received::Overrun),
-            Err(Errno::EINTR) => self.receive(),
-            Err(other) => Err(other.into()),
         }
     }
 
@@ -145,20 +170,30 @@ impl Socket {
     /// Asks for everything of a kind. Starts again if the kernel says that it changed meanwhile.
     pub(super) fn dump(&mut self, request: &Request) -> io::Result<Result<Answer, Errno>> {
         for _ in 0..DUMP_ATTEMPTS {
-            self.drain()?;
-            let flags = libc::NLM_F_REQUEST | libc::NLM_F_DUMP;
-            let datagram: Vec<u8> = self.frame(request, flags).collect();
-            self.send([datagram.as_slice()])?;
-            if let Some(answer) = self.dumped()? {
-                return Ok(answer);
+            let mut answer = Answer::new();
+            let mut keep = |body: &[u8]| {
+                answer.push(body.to_vec());
+                ControlFlow::Continue(())
+            };
+            match self.read(request, &mut keep)? {
+                Ok(Read::Torn) => {}
+                Ok(_) => return Ok(Ok(answer)),
+                Err(errno) => return Ok(Err(errno)),
             }
         }
-        Err(io::Error::new(io::ErrorKind::Interrupted, "the kernel's tables kept changing while they were read"))
+        Err(kept_changing())
     }
 
-    /// The answer to a dump; `None` if it is torn.
-    fn dumped(&mut self) -> io::Result<Option<Result<Answer, Errno>>> {
-        let mut answer = Answer::new();
+    /// Asks for everything of a kind and hands it over message by message, so that nothing has to be kept, until the
+    /// reader has enough.
+    pub(super) fn read(
+        &mut self,
+        request: &Request,
+        each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> io::Result<Result<Read, Errno>> {
+        self.drain()?;
+        let datagram: Vec<u8> = self.frame(request, libc::NLM_F_REQUEST | libc::NLM_F_DUMP).collect();
+        self.send([datagram.as_slice()])?;
         let mut torn = false;
         loop {
             match self.receive()? {
@@ -170,10 +205,10 @@ impl Socket {
                         }
                         torn |= message.was_interrupted();
                         match message.errno() {
-                            None => answer.push(message.body.to_vec()),
-                            Some(errno) if errno != 0 => return Ok(Some(Err(Errno::from_raw(errno)))),
-                            Some(_) if message.is_done() => return Ok((!torn).then_some(Ok(answer))),
-                            Some(_) => {}
+                            None if each(message.body).is_break() => return Ok(Ok(Read::Left)),
+                            Some(errno) if errno != 0 => return Ok(Err(Errno::from_raw(errno))),
+                            Some(_) if message.is_done() => return Ok(Ok(if torn { Read::Torn } else { Read::Whole })),
+                            _ => {}
                         }
                     }
                 }
@@ -202,6 +237,11 @@ impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// What a dump that is torn again and again comes to.
+pub(super) fn kept_changing() -> io::Error {
+    io::Error::new(io::ErrorKind::Interrupted, "the kernel's tables kept changing while they were read")
 }
 
 fn unanswered() -> io::Error {
