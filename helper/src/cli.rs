@@ -14,9 +14,9 @@ use zruntime::signal::{Signal, Signals};
 
 use crate::authority::{Authority, Polkit};
 use crate::bus::BusError;
+use crate::daemon::manager::{self, Systemd};
 use crate::daemon::{Daemon, DaemonError, Ending};
 use crate::kernel::absent::Absent;
-use crate::kernel::netlink::Netlink;
 use crate::kernel::{Kernel, KernelError};
 use crate::log::{Line, Log};
 use crate::privilege::{self, Ids, PrivilegeError};
@@ -115,8 +115,8 @@ async fn serve(kernel: Box<dyn Kernel>, places: Places, log: Log) -> Result<Endi
         // If signals cannot be waited for any more, stopping is all that is left to do.
         drop(signals.recv().await);
     };
-    let is_managed = std::env::var_os("RUNTIME_DIRECTORY").is_some();
-    let daemon = Daemon { runtime: runtime.clone(), kernel, places, log, patience: PATIENCE, is_managed };
+    let daemon =
+        Daemon { runtime: runtime.clone(), kernel, places, log, patience: PATIENCE, manager: Box::new(Systemd) };
     let polkit =
         |connection: &Connection| -> Box<dyn Authority> { Box::new(Polkit::over(connection.clone(), runtime)) };
     Ok(daemon.run(Builder::system(), polkit, stop).await?)
@@ -132,7 +132,7 @@ fn give_up_root(places: &Places) -> Result<(), HelperError> {
 }
 
 fn open_kernel(log: &Log) -> Result<Box<dyn Kernel>, HelperError> {
-    match Netlink::open() {
+    match manager::open_kernel(log) {
         Ok(netlink) => Ok(Box::new(netlink)),
         Err(KernelError::Unsupported { piece }) => {
             log.write(Line::error("kernel-unsupported").with("missing", &piece));

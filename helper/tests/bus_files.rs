@@ -120,6 +120,7 @@ fn the_activation_file_the_unit_and_the_contract_agree() {
         assert_eq!(value(&unit, set), "CAP_NET_ADMIN");
     }
     assert_eq!(value(&unit, "NoNewPrivileges"), "yes");
+    assert_eq!((value(&unit, "Type"), value(&unit, "FileDescriptorStoreMax")), ("notify", "1"));
     let places = Places::of_the_system();
     assert_eq!(places.runtime, PathBuf::from("/run").join(value(&unit, "RuntimeDirectory")));
     assert_eq!(places.persistent, PathBuf::from("/var/lib").join(value(&unit, "StateDirectory")));

@@ -1,5 +1,6 @@
 //! The daemon: it serves the bus, follows the kernel, and knows when to leave.
 
+pub mod manager;
 mod pace;
 
 use std::future::Future;
@@ -21,6 +22,7 @@ use crate::keeper::{Keeper, VERSION};
 use crate::kernel::{Kernel, KernelError, Watch};
 use crate::log::{Line, Log};
 use crate::state::Places;
+use manager::ServiceManager;
 use pace::Pace;
 
 /// How long calls that are being answered may take to be over when the helper leaves.
@@ -40,9 +42,8 @@ pub struct Daemon {
     pub log: Log,
     /// How long to stay while nobody has use for it.
     pub patience: Duration,
-    /// A service manager removes the runtime folder when the helper is stopped for good, and starts the next helper only
-    /// when this one is gone.
-    pub is_managed: bool,
+    /// The service manager.
+    pub manager: Box<dyn ServiceManager>,
 }
 
 /// Why a daemon ends that has nothing to complain about.
@@ -85,7 +86,7 @@ impl Daemon {
         authority: impl FnOnce(&Connection) -> Box<dyn Authority>,
         stop: impl Future<Output = ()>,
     ) -> Result<Ending, DaemonError> {
-        let Self { runtime, kernel, places, log, patience, is_managed } = self;
+        let Self { runtime, kernel, places, log, patience, manager } = self;
         let mut keeper = Keeper::new(kernel, places, log.clone());
         let watch = watch(&mut keeper, &log)?;
         let service = Service::new(keeper, log.clone(), runtime.clone());
@@ -94,7 +95,7 @@ impl Daemon {
         let look_again = service.keeper().tend(&[], Instant::now());
         service.announce(&connection).await;
         log.write(Line::info("started").with("version", VERSION).with("name", names::BUS_NAME));
-        notify(&[NotifyState::Ready], &log);
+        tell(&*manager, &[NotifyState::Ready], &log);
 
         let stopped = async {
             stop.await;
@@ -113,9 +114,10 @@ impl Daemon {
 
         service.keeper().leave();
         log.write(Line::info("stopping").with("cause", if ending == Ending::Stopped { "asked to" } else { "unused" }));
-        if !is_managed {
+        if !manager.is_there() {
             service.keeper().withdraw();
         }
+        tell(&*manager, &[NotifyState::Stopping], &log);
         step_down(&service, &connection, &runtime, &log).await;
         service.keeper().stop();
         Ok(ending)
@@ -174,10 +176,9 @@ async fn follow(
     }
 }
 
-/// Leaves the bus without losing a call: the service manager is told first, so that it starts a new helper for whoever
+/// Leaves the bus without losing a call: the service manager has been told, so that it starts a new helper for whoever
 /// calls from now on; what the bus delivered before it took the name back is still answered.
 async fn step_down(service: &Service, connection: &Connection, runtime: &SharedRuntime, log: &Log) {
-    notify(&[NotifyState::Stopping], log);
     if let Err(error) = connection.release_name(names::BUS_NAME).await {
         log.write(Line::warning("name-not-released").with("cause", error));
     }
@@ -193,8 +194,8 @@ async fn step_down(service: &Service, connection: &Connection, runtime: &SharedR
 }
 
 /// Tells the service manager, if there is one.
-fn notify(state: &[NotifyState<'_>], log: &Log) {
-    if let Err(error) = sd_notify::notify(state) {
+fn tell(manager: &dyn ServiceManager, news: &[NotifyState<'_>], log: &Log) {
+    if let Err(error) = manager.tell(news) {
         log.write(Line::warning("service-manager-not-told").with("cause", error));
     }
 }

@@ -3,7 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -14,11 +14,13 @@ use std::time::{Duration, Instant};
 use airpods_dbus::{Error, ErrorKind, HelperProxy, LinkName};
 use airpods_helper::authority::recording::Recording;
 use airpods_helper::authority::{Authority, Polkit};
+use airpods_helper::daemon::manager::ServiceManager;
 use airpods_helper::daemon::{Daemon, DaemonError, Ending};
 use airpods_helper::kernel::simulated::Simulated;
 use airpods_helper::kernel::{Link, LinkKind};
 use airpods_helper::log::{Line, Log};
 use airpods_helper::state::Places;
+use sd_notify::NotifyState;
 use tempfile::TempDir;
 use zbus::Connection;
 use zbus::connection::Builder;
@@ -289,7 +291,8 @@ fn run(
         let asked = asked.listen();
         zruntime::block_on(async move {
             let runtime = SharedRuntime::current().unwrap();
-            let daemon = Daemon { runtime: runtime.clone(), kernel, places, log, patience, is_managed: true };
+            let manager = Box::new(Manager);
+            let daemon = Daemon { runtime: runtime.clone(), kernel, places, log, patience, manager };
             let authority = |connection: &Connection| -> Box<dyn Authority> {
                 match recording {
                     Some(recording) => Box::new(recording),
@@ -300,6 +303,23 @@ fn run(
         })
     });
     (stop, thread)
+}
+
+/// A service manager that starts the helper again and listens to nothing.
+struct Manager;
+
+impl ServiceManager for Manager {
+    fn is_there(&self) -> bool {
+        true
+    }
+
+    fn watchdog(&self) -> Option<Duration> {
+        None
+    }
+
+    fn tell(&self, _news: &[NotifyState<'_>]) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A caller.

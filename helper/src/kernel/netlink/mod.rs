@@ -47,9 +47,10 @@ impl Netlink {
     /// Like [`Self::open`] with a netfilter socket, and the table it owns, that was kept while the helper was away.
     ///
     /// # Errors
-    /// As for [`Self::open`].
+    /// As for [`Self::open`], and [`KernelError::Netlink`] if it is anything but a bound netfilter socket. It is closed then.
     pub fn adopt(socket: OwnedFd) -> Result<Self, KernelError> {
-        Self::over(Socket::adopt(socket).map_err(opening)?)
+        let adopted = Socket::adopt(socket);
+        Self::over(adopted.map_err(|source| KernelError::Netlink { doing: "taking over a socket", source })?)
     }
 
     fn over(rules: Socket) -> Result<Self, KernelError> {

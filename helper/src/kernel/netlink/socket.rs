@@ -12,6 +12,8 @@ use nix::libc;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname, recvmsg, sendmsg, socket,
 };
+use rustix::net::sockopt::{socket_domain, socket_protocol};
+use rustix::net::{AddressFamily as Family, netlink};
 
 use super::message::{HEADER, Message, messages};
 
@@ -74,11 +76,28 @@ impl Socket {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
-        Self::adopt(fd)
+        Self::over(fd)
     }
 
-    /// Takes over a bound netlink socket, such as one kept for the helper while it was not running.
+    /// Takes over a socket that was kept for the helper while it was not running, without what is still queued there: the
+    /// answers to a process that is gone.
+    ///
+    /// # Errors
+    /// `InvalidInput` if it is anything but a bound netfilter socket.
     pub(super) fn adopt(fd: OwnedFd) -> io::Result<Self> {
+        let refused = |what| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        if socket_domain(&fd)? != Family::NETLINK || socket_protocol(&fd)? != Some(netlink::NETFILTER) {
+            return refused("it is no netfilter socket");
+        }
+        let mut adopted = Self::over(fd)?;
+        if adopted.port == 0 {
+            return refused("it is not bound");
+        }
+        adopted.drain()?;
+        Ok(adopted)
+    }
+
+    fn over(fd: OwnedFd) -> io::Result<Self> {
         let port = getsockname::<NetlinkAddr>(fd.as_raw_fd())?.pid();
         Ok(Self { fd, port, sequence: 0, buffer: vec![0; DATAGRAM] })
     }

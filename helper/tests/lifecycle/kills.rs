@@ -1,0 +1,69 @@
+//! A thousand crashes in the middle of everything.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::machine::Machine;
+use crate::private_bus::Client;
+use crate::reader::Reader;
+
+const KILLS: usize = 1000;
+
+/// Switches a second link on and off until told to stop; how often that worked.
+fn traffic(client: Client, stop: Arc<AtomicBool>, served: Arc<AtomicUsize>) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            // Nobody answers while the helper is away.
+            let calls = [
+                zruntime::block_on(client.helper.clamp_on("wg1", std::collections::HashMap::new())),
+                zruntime::block_on(client.helper.clamp_off("wg1")),
+            ];
+            let answers = calls.iter().filter(|call| call.is_ok()).count();
+            served.fetch_add(answers, Ordering::Relaxed);
+            if answers == 0 {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+    })
+}
+
+#[test]
+fn killed_at_a_thousand_random_points_the_table_is_the_old_or_the_new_one_and_a_restart_converges() {
+    let mut machine = Machine::clamping(true);
+    let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let calling = traffic(machine.client(), Arc::clone(&stop), Arc::clone(&served));
+    let reader = Reader::start(&machine.sandbox, "wg0");
+    let mut ready_after = Duration::from_millis(20);
+    for round in 0..KILLS {
+        // One in four before it is ready.
+        if round % 4 == 0 {
+            thread::sleep(ready_after.mul_f64(fastrand::f64()));
+        } else {
+            let start = Instant::now();
+            machine.unit.ready();
+            ready_after = start.elapsed().min(Duration::from_millis(100));
+            thread::sleep(Duration::from_micros(fastrand::u64(..8000)));
+        }
+        machine.unit.kill();
+        machine.unit.spawn(&machine.sandbox);
+    }
+    machine.unit.ready();
+    stop.store(true, Ordering::Relaxed);
+    calling.join().unwrap();
+    let seen = reader.stop();
+    let both = || Some(vec!["wg0".to_owned(), "wg1".to_owned()]);
+    let one = || Some(vec!["wg0".to_owned()]);
+    for state in &seen.states {
+        assert!([one(), both()].contains(state), "{seen:?}");
+    }
+    assert_eq!(seen.states.len(), 2, "the premise: the second link came and went, {seen:?}");
+    assert!(served.load(Ordering::Relaxed) > KILLS / 10, "the premise: calls are served, {served:?}");
+
+    let client = machine.client();
+    assert_eq!(client.off("wg1").map(drop), Ok(()));
+    assert_eq!(machine.held(), one());
+    let status = client.status();
+    assert_eq!(status.clamps.iter().map(|clamp| clamp.link.as_str()).collect::<Vec<_>>(), ["wg0"]);
+}

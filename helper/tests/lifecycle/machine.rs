@@ -1,0 +1,64 @@
+//! A host with a bus, a VPN link, and the helper as a unit of the test's service manager.
+
+use std::fs;
+
+use airpods_helper::kernel::Kernel;
+use airpods_helper::kernel::netlink::Netlink;
+use airpods_lab::{Place, Sandbox};
+use zbus::connection::Builder;
+
+use crate::private_bus::{Client, PATIENCE};
+use crate::reader::{kernel_of, links};
+use crate::unit::Unit;
+
+pub(crate) struct Machine {
+    /// First, so that it is dropped first.
+    pub(crate) unit: Unit,
+    pub(crate) kernel: Netlink,
+    pub(crate) sandbox: Sandbox,
+}
+
+impl Machine {
+    /// A machine whose helper is not running, and which nothing but the unit starts.
+    pub(crate) fn new(has_store: bool) -> Self {
+        let sandbox = Sandbox::new().unwrap();
+        sandbox.install_helper().unwrap();
+        let activation = sandbox.path("/usr/share/dbus-1/system-services");
+        for service in ["org.airpods.Helper1.service", "org.freedesktop.PolicyKit1.service"] {
+            fs::remove_file(activation.join(service)).unwrap();
+        }
+        sandbox.start_bus().unwrap();
+        let link = "ip tuntap add mode tun name wg0; ip link set wg0 mtu 1380 up; ip addr add 10.8.0.1/24 dev wg0";
+        sandbox.sh(link).unwrap();
+        let (unit, kernel) = (Unit::new(&sandbox, has_store), kernel_of(&sandbox));
+        Self { unit, kernel, sandbox }
+    }
+
+    /// The same with its helper running and `wg0` clamped.
+    pub(crate) fn clamping(has_store: bool) -> Self {
+        let mut machine = Self::new(has_store);
+        machine.unit.start(&machine.sandbox);
+        assert_eq!(machine.client().on_link("wg0"), Ok(true));
+        machine
+    }
+
+    /// Root, whom the helper serves without polkit.
+    pub(crate) fn client(&self) -> Client {
+        let address = format!("unix:path={}", self.sandbox.path("/run/dbus/system_bus_socket").display());
+        Client::on(zruntime::block_on(Builder::address(address.as_str()).method_timeout(PATIENCE).build()).unwrap())
+    }
+
+    /// The links in the table; `None` without one.
+    pub(crate) fn held(&mut self) -> Option<Vec<String>> {
+        self.kernel.held().unwrap().as_ref().map(links)
+    }
+
+    /// Sends a SYN through `wg0`, which the rules count.
+    pub(crate) fn handshake(&self) {
+        self.sandbox.sh("timeout 0.2 bash -c '>/dev/tcp/10.8.0.2/80' || true").unwrap();
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.sandbox.log_path("helper")).unwrap_or_default()
+    }
+}
