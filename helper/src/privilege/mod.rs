@@ -75,6 +75,9 @@ pub enum Step {
     Ambient,
     /// Clear the inheritable set.
     Inheritable,
+    /// Clear the inheritable set if system calls are not filtered. The unit's filter refuses `capset`; with
+    /// `no_new_privs` the set gives nothing to a program executed, whatever the program's file says (capabilities(7)).
+    InheritableUnlessFiltered,
     /// Make `CAP_NET_ADMIN` all that is effective.
     Effective,
     /// Make `CAP_NET_ADMIN` all that is permitted.
@@ -132,7 +135,7 @@ pub fn steps(rights: &Rights, helper: Ids) -> Result<Vec<Step>, PrivilegeError> 
         return Err(PrivilegeError::TooMany("the real user is root"));
     }
     // The service manager hands CAP_NET_ADMIN over in the ambient set, and the inheritable one with it.
-    Ok(vec![Step::Ambient, Step::Inheritable, Step::NoNewPrivileges])
+    Ok(vec![Step::Ambient, Step::InheritableUnlessFiltered, Step::NoNewPrivileges])
 }
 
 /// Checks that these are the helper's rights, no more and no less.
@@ -147,7 +150,7 @@ pub fn verify(rights: &Rights, helper: Ids) -> Result<(), PrivilegeError> {
         (rights.bounding & !NET_ADMIN != 0, "the bounding set"),
         (rights.permitted & !NET_ADMIN != 0, "the permitted set"),
         (rights.effective & !NET_ADMIN != 0, "the effective set"),
-        (rights.inheritable != 0, "the inheritable set"),
+        (rights.inheritable & !NET_ADMIN != 0, "the inheritable set"),
         (rights.ambient != 0, "the ambient set"),
         (!rights.no_new_privs, "programs executed may gain some"),
     ];
@@ -184,6 +187,11 @@ fn take(step: Step, helper: Ids) -> Result<(), PrivilegeError> {
         Step::Ambient => caps::clear(None, CapSet::Ambient).map_err(|e| refused("clear the ambient set", &e)),
         Step::Inheritable => {
             caps::clear(None, CapSet::Inheritable).map_err(|e| refused("clear the inheritable set", &e))
+        }
+        Step::InheritableUnlessFiltered => {
+            // What is left in it is for `verify` to judge.
+            let _ = caps::clear(None, CapSet::Inheritable);
+            Ok(())
         }
         Step::Effective => caps::set(None, CapSet::Effective, &only).map_err(|e| refused("set the effective set", &e)),
         Step::Permitted => caps::set(None, CapSet::Permitted, &only).map_err(|e| refused("set the permitted set", &e)),

@@ -51,7 +51,14 @@ fn root_goes_down_from_the_bounding_set_to_no_new_privs() {
 fn what_the_service_manager_hands_over_only_loses_the_ambient_set() {
     let handed = Rights { inheritable: NET_ADMIN, ambient: NET_ADMIN, ..confined() };
     assert!(verify(&handed, HELPER).is_err());
-    assert_eq!(steps(&handed, HELPER).unwrap(), [Step::Ambient, Step::Inheritable, Step::NoNewPrivileges]);
+    assert_eq!(steps(&handed, HELPER).unwrap(), [Step::Ambient, Step::InheritableUnlessFiltered, Step::NoNewPrivileges]);
+}
+
+#[test]
+fn an_inheritable_set_that_a_filter_kept_from_being_cleared_is_no_right_too_many() {
+    assert!(verify(&Rights { inheritable: NET_ADMIN, ..confined() }, HELPER).is_ok());
+    let could_pass_it_on = Rights { inheritable: NET_ADMIN, no_new_privs: false, ..confined() };
+    assert!(verify(&could_pass_it_on, HELPER).is_err());
 }
 
 #[test]
@@ -72,7 +79,7 @@ fn every_right_too_many_is_refused() {
         Rights { bounding: NET_ADMIN | (1 << 63), ..confined() },
         Rights { permitted: NET_ADMIN | (1 << 21), ..confined() },
         Rights { effective: NET_ADMIN | 1, ..confined() },
-        Rights { inheritable: NET_ADMIN, ..confined() },
+        Rights { inheritable: NET_ADMIN | 1, ..confined() },
         Rights { ambient: NET_ADMIN, ..confined() },
         Rights { no_new_privs: false, ..confined() },
     ];
