@@ -51,7 +51,10 @@ fn root_goes_down_from_the_bounding_set_to_no_new_privs() {
 fn what_the_service_manager_hands_over_only_loses_the_ambient_set() {
     let handed = Rights { inheritable: NET_ADMIN, ambient: NET_ADMIN, ..confined() };
     assert!(verify(&handed, HELPER).is_err());
-    assert_eq!(steps(&handed, HELPER).unwrap(), [Step::Ambient, Step::InheritableUnlessFiltered, Step::NoNewPrivileges]);
+    assert_eq!(
+        steps(&handed, HELPER).unwrap(),
+        [Step::Ambient, Step::InheritableUnlessFiltered, Step::NoNewPrivileges]
+    );
 }
 
 #[test]
