@@ -15,7 +15,7 @@ use super::quota::{Prompt, Quota};
 use super::{announce, presence};
 use crate::authority::{Action, Authority, Caller, Permit, Question, authorise};
 use crate::clamp::Request;
-use crate::keeper::{Keeper, Outcome};
+use crate::keeper::{Keeper, LEAVING, Outcome};
 use crate::log::{Line, Log};
 
 /// How long a call waits for its user's other prompt to be over before it is refused.
@@ -38,6 +38,8 @@ pub struct Service {
     last_call: Mutex<Instant>,
     /// Notified when a call is over.
     call_over: Event,
+    /// Notified when the helper leaves.
+    leaving: Event,
 }
 
 /// What is known about a mutating call so far, for its line in the log.
@@ -61,6 +63,7 @@ impl Service {
             announcing: Turn::new(()),
             last_call: Mutex::new(Instant::now()),
             call_over: Event::new(),
+            leaving: Event::new(),
         })
     }
 
@@ -120,7 +123,7 @@ impl Service {
         }
         let caller = Caller { name: name.clone(), uid };
         let question = Question::about(&call.header, caller, &request)?;
-        let permit = self.permit(call.connection, &question).await?;
+        let permit = or(self.permit(call.connection, &question), self.left()).await?;
         presence::check(call.connection, &name).await?;
         self.keeper().commit(permit, &request).map(Some)
     }
@@ -135,6 +138,15 @@ impl Service {
         let _prompt = self.turn_to_prompt(question.caller.uid).await?;
         let gone = async { Err(presence::gone_later(&self.runtime, connection, &question.caller.name).await) };
         or(judgement, gone).await
+    }
+
+    /// Completes when the helper leaves, which no caller who is being asked for a password holds up.
+    async fn left(&self) -> Result<Permit, Error> {
+        let leaving = self.leaving.listen();
+        if !self.keeper().is_leaving() {
+            leaving.await;
+        }
+        Err(ErrorKind::ShuttingDown.because(LEAVING))
     }
 
     /// Waits a moment for the user's other prompt: most checks are over without anybody being asked.
@@ -174,6 +186,12 @@ impl Service {
         self.call_over.notify(usize::MAX);
     }
 
+    /// From now on nothing is changed for callers any more, and nobody is asked for a password.
+    pub fn leave(&self) {
+        self.keeper().leave();
+        self.leaving.notify(usize::MAX);
+    }
+
     /// Completes when nothing has been asked for and nobody has called for this long, and leaves no way back: no call
     /// changes anything any more.
     pub async fn unused_for(&self, patience: Duration) {
@@ -184,7 +202,7 @@ impl Service {
             if !is_unused {
                 call_over.await;
             } else if last.elapsed() >= patience {
-                self.keeper().leave();
+                self.leave();
                 return;
             } else {
                 // Either way it is looked at again.

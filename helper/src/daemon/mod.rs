@@ -112,7 +112,7 @@ impl Daemon {
         let followed = async { Err(follow(&service, &connection, &runtime, watch, look_again).await) };
         let ending = or(stopped, or(lost, or(followed, unused))).await?;
 
-        service.keeper().leave();
+        service.leave();
         log.write(Line::info("stopping").with("cause", if ending == Ending::Stopped { "asked to" } else { "unused" }));
         if !manager.is_there() {
             service.keeper().withdraw();

@@ -20,6 +20,9 @@ use contest::Contest;
 
 pub use report::{Announcement, VERSION};
 
+/// What callers are told by a helper that leaves.
+pub(crate) const LEAVING: &str = "the helper is stopping; call again in a moment";
+
 /// How long to wait at least before something that failed is tried again.
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 
@@ -83,6 +86,12 @@ impl Keeper {
     /// From now on nothing is changed for callers any more.
     pub fn leave(&mut self) {
         self.is_leaving = true;
+    }
+
+    /// Whether it is leaving.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.is_leaving
     }
 
     /// Checks a request, and tells whether there is anything to do. Changes nothing.
@@ -205,7 +214,7 @@ impl Keeper {
 
     fn check(&mut self, request: &Request) -> Result<Vec<crate::kernel::Link>, Error> {
         if self.is_leaving {
-            return Err(ErrorKind::ShuttingDown.because("the helper is stopping; call again in a moment"));
+            return Err(ErrorKind::ShuttingDown.because(LEAVING));
         }
         let links = self.kernel.links()?;
         if let Request::ClampOn(Target::Link(link), options) = request {
