@@ -119,7 +119,7 @@ async fn serve(kernel: Box<dyn Kernel>, places: Places, log: Log) -> Result<Endi
         Daemon { runtime: runtime.clone(), kernel, places, log, patience: PATIENCE, manager: Box::new(Systemd) };
     let polkit =
         |connection: &Connection| -> Box<dyn Authority> { Box::new(Polkit::over(connection.clone(), runtime)) };
-    Ok(daemon.run(Builder::system(), polkit, stop).await?)
+    Ok(daemon.run(Builder::system, polkit, stop).await?)
 }
 
 /// From here on the process is the helper's user with one capability, for good.

@@ -284,7 +284,7 @@ fn serve_alone(
     stream: std::os::unix::net::UnixStream,
     served: std::sync::mpsc::Sender<()>,
 ) -> thread::JoinHandle<()> {
-    use airpods_helper::bus::{Service, join};
+    use airpods_helper::bus::{Service, reach, take_name};
     use airpods_helper::keeper::Keeper;
     let (kernel, places, log) = (helper.kernel.clone(), helper.places.clone(), helper.log.clone());
     let authority = helper.authority.clone();
@@ -294,7 +294,8 @@ fn serve_alone(
             let keeper = Keeper::new(Box::new(kernel), places, log.clone());
             let service = Service::new(keeper, log, runtime);
             let peer = Builder::unix_stream(stream).server(Guid::generate()).p2p();
-            let connection = join(peer, &service, |_| Box::new(authority)).await.unwrap();
+            let connection = reach(peer, &service).await.unwrap();
+            take_name(&connection, &service, |_| Box::new(authority)).await.unwrap();
             served.send(()).unwrap();
             connection.closed().await;
         });

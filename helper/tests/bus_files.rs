@@ -141,6 +141,48 @@ fn the_units_are_ones_that_systemd_understands() {
     }
 }
 
+/// What systemd would give up of a boot in which the network comes up before sysinit.target, as on Debian with cloud-init and
+/// ifupdown, and `restore` brings the clamps back.
+fn given_up_in_a_boot(restore: &str) -> String {
+    let folder = tempfile::TempDir::new().unwrap();
+    let write = |file: &str, text: &str| {
+        let path = folder.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    let oneshot =
+        |unit: &str| format!("[Unit]\nDefaultDependencies=no\n{unit}\n[Service]\nType=oneshot\nExecStart=true\n");
+    write("networking.service", &oneshot("After=local-fs.target network-pre.target\nBefore=network.target"));
+    write("cloud-init.service", &oneshot("After=networking.service\nBefore=sysinit.target network-online.target"));
+    write("dbus.socket", "[Socket]\nListenStream=/run/dbus/system_bus_socket\n[Install]\n");
+    write("dbus.service", "[Service]\nExecStart=true\n");
+    write("airpods-helper.service", &text("dbus/airpods-helper.service"));
+    write("airpods-restore.service", restore);
+    let wants = "networking.service cloud-init.service airpods-helper.service airpods-restore.service dbus.socket";
+    write("multi-user.target.d/wants.conf", &format!("[Unit]\nWants={wants}\n"));
+    let verified = Command::new("systemd-analyze")
+        .args(["verify", "--man=no", "multi-user.target"])
+        .env("SYSTEMD_UNIT_PATH", format!("{}:/usr/lib/systemd/system", folder.path().display()))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&verified.stderr).into_owned();
+    said.lines().filter(|line| line.contains("cycle")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn what_is_kept_is_there_before_the_network_and_costs_no_boot_an_ordering_cycle() {
+    for unit in ["dbus/airpods-helper.service", "dbus/airpods-restore.service"] {
+        let unit = text(unit);
+        assert_eq!((value(&unit, "Wants"), value(&unit, "DefaultDependencies")), ("network-pre.target", "no"));
+        assert!(value(&unit, "Before").split(' ').any(|before| before == "network-pre.target"));
+    }
+    let restore = text("dbus/airpods-restore.service");
+    assert_eq!(given_up_in_a_boot(&restore), "");
+    // As firewalld does it: the premise is that this would be seen.
+    let waiting = restore.replace("DefaultDependencies=no", "After=dbus.socket");
+    assert!(given_up_in_a_boot(&waiting).contains("ordering cycle"));
+}
+
 #[test]
 fn what_is_installed_names_programs_that_are_there_and_is_restored_at_boot() {
     let folder = tempfile::TempDir::new().unwrap();

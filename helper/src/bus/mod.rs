@@ -34,23 +34,28 @@ pub enum BusError {
     NameTaken,
 }
 
-/// Joins the bus: serves the object, and only then takes the name, as on activation the first call is delivered at once.
-///
-/// The object is served by the builder, which waits until calls are listened for; `authority` is made once the bus is
-/// reached.
+/// Reaches the bus, and serves the object there before the name is taken: on activation the first call is delivered at once.
+/// The builder waits until calls are listened for.
 ///
 /// # Errors
-/// [`BusError`].
-pub async fn join(
-    bus: Builder<'_>,
+/// [`BusError::Unreachable`].
+pub async fn reach(bus: Builder<'_>, service: &Arc<Service>) -> Result<Connection, BusError> {
+    let object = interface::Helper(Arc::clone(service));
+    bus.serve_at(names::OBJECT_PATH, object).build().await.map_err(BusError::Unreachable)
+}
+
+/// Takes the name; from then on `authority` judges callers.
+///
+/// # Errors
+/// [`BusError::NameTaken`] or [`BusError::NameRefused`].
+pub async fn take_name(
+    connection: &Connection,
     service: &Arc<Service>,
     authority: impl FnOnce(&Connection) -> Box<dyn Authority>,
-) -> Result<Connection, BusError> {
-    let object = interface::Helper(Arc::clone(service));
-    let connection = bus.serve_at(names::OBJECT_PATH, object).build().await.map_err(BusError::Unreachable)?;
-    service.obey(authority(&connection));
+) -> Result<(), BusError> {
+    service.obey(authority(connection));
     match connection.request_name_with_flags(names::BUS_NAME, RequestNameFlags::DO_NOT_QUEUE).await {
-        Ok(RequestNameReply::PrimaryOwner | RequestNameReply::AlreadyOwner) => Ok(connection),
+        Ok(RequestNameReply::PrimaryOwner | RequestNameReply::AlreadyOwner) => Ok(()),
         Ok(RequestNameReply::Exists | RequestNameReply::InQueue) | Err(zbus::Error::NameTaken) => {
             Err(BusError::NameTaken)
         }

@@ -2,17 +2,20 @@
 
 pub mod manager;
 mod pace;
+mod pulse;
 
 use std::future::Future;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_lite::future::or;
 use sd_notify::NotifyState;
 use zbus::Connection;
 use zbus::connection::Builder;
-use zruntime::{AsyncIo, SharedRuntime};
+use zruntime::{AsyncIo, Shared, SharedRuntime};
 
 use airpods_dbus::names;
 
@@ -24,11 +27,17 @@ use crate::log::{Line, Log};
 use crate::state::Places;
 use manager::ServiceManager;
 use pace::Pace;
+use pulse::Pulse;
 
 /// How long calls that are being answered may take to be over when the helper leaves.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 /// How long a call that the bus has delivered already may take to be read.
 const LAST_CALLS: Duration = Duration::from_millis(50);
+
+/// How long a helper that the service manager starts waits for the bus, which comes late in a boot.
+const BUS_PATIENCE: Duration = Duration::from_secs(60);
+/// How often it looks for the bus meanwhile.
+const BUS_LOOKS: Duration = Duration::from_millis(100);
 
 /// What the daemon is made of.
 pub struct Daemon {
@@ -80,22 +89,41 @@ impl Daemon {
     ///
     /// # Errors
     /// [`DaemonError`].
-    pub async fn run(
+    pub async fn run<'b>(
         self,
-        bus: Builder<'_>,
+        bus: impl Fn() -> Builder<'b>,
         authority: impl FnOnce(&Connection) -> Box<dyn Authority>,
         stop: impl Future<Output = ()>,
     ) -> Result<Ending, DaemonError> {
         let Self { runtime, kernel, places, log, patience, manager } = self;
+        let mut stop = pin!(stop);
         let mut keeper = Keeper::new(kernel, places, log.clone());
         let watch = watch(&mut keeper, &log)?;
+        if manager.is_there() {
+            // It starts no second helper, so the rules need not wait for the name: in a boot the network comes up before the bus.
+            keeper.tend(&[], Instant::now());
+            tell(&*manager, &[NotifyState::Ready], &log);
+        }
         let service = Service::new(keeper, log.clone(), runtime.clone());
-        let connection = bus::join(bus, &service, authority).await?;
-        // Only now: a second helper, which does not get the name, has not touched the first one's table.
+        let joined = join(&bus, &service, manager.is_there(), &runtime, &log);
+        let stopped = async {
+            stop.as_mut().await;
+            Ok(None)
+        };
+        let Some(connection) = or(stopped, async { joined.await.map(Some) }).await? else {
+            log.write(Line::info("stopping").with("cause", "asked to"));
+            service.keeper().stop();
+            return Ok(Ending::Stopped);
+        };
+        bus::take_name(&connection, &service, authority).await?;
+        // Without a service manager only now: a second helper, which does not get the name, has not touched the first one's
+        // table.
         let look_again = service.keeper().tend(&[], Instant::now());
         service.announce(&connection).await;
         log.write(Line::info("started").with("version", VERSION).with("name", names::BUS_NAME));
-        tell(&*manager, &[NotifyState::Ready], &log);
+        if !manager.is_there() {
+            tell(&*manager, &[NotifyState::Ready], &log);
+        }
 
         let stopped = async {
             stop.await;
@@ -109,7 +137,9 @@ impl Daemon {
             connection.closed().await;
             Err(DaemonError::BusLost)
         };
-        let followed = async { Err(follow(&service, &connection, &runtime, watch, look_again).await) };
+        let pulse = Pulse::new(manager.watchdog(), Instant::now());
+        let alive = || tell(&*manager, &[NotifyState::Watchdog], &log);
+        let followed = async { Err(follow(&service, &connection, &runtime, watch, look_again, pulse, alive).await) };
         let ending = or(stopped, or(lost, or(followed, unused))).await?;
 
         service.leave();
@@ -121,6 +151,37 @@ impl Daemon {
         step_down(&service, &connection, &runtime, &log).await;
         service.keeper().stop();
         Ok(ending)
+    }
+}
+
+/// Reaches the bus. With `patience` it may take its time to come up.
+async fn join<'b>(
+    bus: &impl Fn() -> Builder<'b>,
+    service: &Arc<Service>,
+    patience: bool,
+    runtime: &SharedRuntime,
+    log: &Log,
+) -> Result<Connection, BusError> {
+    if !patience {
+        return bus::reach(bus(), service).await;
+    }
+    let deadline = Instant::now() + BUS_PATIENCE;
+    let mut has_waited = false;
+    loop {
+        // What listens there may be the service manager, until it has started the bus.
+        let reached = runtime.timeout_at(deadline, bus::reach(bus(), service)).await;
+        match reached
+            .unwrap_or_else(|_| Err(BusError::Unreachable(zbus::Error::from(io::Error::from(io::ErrorKind::TimedOut)))))
+        {
+            Ok(connection) => return Ok(connection),
+            Err(error) if Instant::now() + BUS_LOOKS >= deadline => return Err(error),
+            Err(error) if !has_waited => {
+                log.write(Line::info("waiting-for-bus").with("cause", error));
+                has_waited = true;
+            }
+            Err(_) => {}
+        }
+        runtime.sleep(BUS_LOOKS).await;
     }
 }
 
@@ -137,33 +198,37 @@ fn watch(keeper: &mut Keeper, log: &Log) -> Result<Option<Box<dyn Watch>>, Daemo
 }
 
 /// Makes the kernel hold what it ought to, whenever something happens there. Completes only if that is impossible.
+///
+/// The sign of life is given from here, after the kernel has been looked at: a netlink call that does not return, a runtime
+/// that does not run and a signal that cannot be sent end it, while a call that waits for a password does not.
 async fn follow(
     service: &Service,
     connection: &Connection,
     runtime: &SharedRuntime,
     watch: Option<Box<dyn Watch>>,
     mut look_again: Option<Duration>,
+    mut pulse: Pulse,
+    alive: impl Fn(),
 ) -> DaemonError {
-    let Some(mut watch) = watch else { return std::future::pending().await };
-    let watched = watch.as_fd().try_clone_to_owned().and_then(|descriptor| AsyncIo::new(runtime, descriptor));
-    let watched = match watched {
+    let mut watched = match watch.map(|watch| Watched::new(watch, runtime)).transpose() {
         Ok(watched) => watched,
         Err(error) => return DaemonError::Wait(error),
     };
     let mut pace = Pace::default();
     loop {
+        let wait = look_again.into_iter().chain(pulse.wait(Instant::now())).min();
         let due = async {
-            match look_again {
+            match wait {
                 Some(wait) => runtime.sleep(wait).await,
                 None => std::future::pending().await,
             }
             Ok(true)
         };
-        let is_due = match or(async { watched.readable().await.map(|()| false) }, due).await {
+        let is_due = match or(async { readable(watched.as_ref()).await.map(|()| false) }, due).await {
             Ok(is_due) => is_due,
             Err(error) => return DaemonError::Wait(error),
         };
-        let events = match watch.drain() {
+        let events = match watched.as_mut().map_or_else(|| Ok(Vec::new()), |watched| watched.watch.drain()) {
             Ok(events) => events,
             Err(error) => return DaemonError::Watch(error),
         };
@@ -172,7 +237,31 @@ async fn follow(
         }
         look_again = service.keeper().tend(&events, Instant::now());
         service.announce(connection).await;
+        if pulse.beats(Instant::now()) {
+            alive();
+        }
         runtime.sleep(pace.pause(Instant::now())).await;
+    }
+}
+
+/// A watch whose descriptor the runtime waits for.
+struct Watched {
+    watch: Box<dyn Watch>,
+    descriptor: AsyncIo<OwnedFd, Shared>,
+}
+
+impl Watched {
+    fn new(watch: Box<dyn Watch>, runtime: &SharedRuntime) -> io::Result<Self> {
+        let descriptor = AsyncIo::new(runtime, watch.as_fd().try_clone_to_owned()?)?;
+        Ok(Self { watch, descriptor })
+    }
+}
+
+/// Completes when there are events; never for a kernel that cannot be watched.
+async fn readable(watched: Option<&Watched>) -> io::Result<()> {
+    match watched {
+        Some(watched) => watched.descriptor.readable().await.map(drop),
+        None => std::future::pending().await,
     }
 }
 
@@ -186,7 +275,7 @@ async fn step_down(service: &Service, connection: &Connection, runtime: &SharedR
         runtime.sleep(LAST_CALLS).await;
         service.calls_over().await;
     };
-    // Who is still being asked for a password then is not waited for.
+    // Nobody is waited for who does not answer.
     or(last, async {
         runtime.sleep(LAST_ANSWERS).await;
     })

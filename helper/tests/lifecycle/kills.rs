@@ -1,5 +1,6 @@
 //! A thousand crashes in the middle of everything.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -8,22 +9,28 @@ use std::time::{Duration, Instant};
 use crate::machine::Machine;
 use crate::private_bus::Client;
 use crate::reader::Reader;
+use crate::unit::until;
 
 const KILLS: usize = 1000;
 
-/// Switches a second link on and off until told to stop; how often that worked.
+/// Switches a second link on and off until told to stop, and counts how often that worked.
 fn traffic(client: Client, stop: Arc<AtomicBool>, served: Arc<AtomicUsize>) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         while !stop.load(Ordering::Relaxed) {
-            // Nobody answers while the helper is away.
-            let calls = [
-                zruntime::block_on(client.helper.clamp_on("wg1", std::collections::HashMap::new())),
-                zruntime::block_on(client.helper.clamp_off("wg1")),
-            ];
-            let answers = calls.iter().filter(|call| call.is_ok()).count();
-            served.fetch_add(answers, Ordering::Relaxed);
-            if answers == 0 {
-                thread::sleep(Duration::from_millis(1));
+            for on in [true, false] {
+                let answer = zruntime::block_on(async {
+                    if on {
+                        client.helper.clamp_on("wg1", HashMap::new()).await
+                    } else {
+                        client.helper.clamp_off("wg1").await
+                    }
+                });
+                if answer.is_ok() {
+                    served.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    // Nobody answers while the helper is away.
+                    thread::sleep(Duration::from_millis(1));
+                }
             }
         }
     })
@@ -37,13 +44,17 @@ fn killed_at_a_thousand_random_points_the_table_is_the_old_or_the_new_one_and_a_
     let reader = Reader::start(&machine.sandbox, "wg0");
     let mut ready_after = Duration::from_millis(20);
     for round in 0..KILLS {
-        // One in four before it is ready.
+        // One in four before it is ready, one while it joins the bus, and two in the middle of calls.
         if round % 4 == 0 {
             thread::sleep(ready_after.mul_f64(fastrand::f64()));
         } else {
             let start = Instant::now();
             machine.unit.ready();
             ready_after = start.elapsed().min(Duration::from_millis(100));
+            let before = served.load(Ordering::Relaxed);
+            if round % 4 > 1 {
+                until("a call is served", || (served.load(Ordering::Relaxed) > before).then_some(()));
+            }
             thread::sleep(Duration::from_micros(fastrand::u64(..8000)));
         }
         machine.unit.kill();
@@ -59,7 +70,6 @@ fn killed_at_a_thousand_random_points_the_table_is_the_old_or_the_new_one_and_a_
         assert!([one(), both()].contains(state), "{seen:?}");
     }
     assert_eq!(seen.states.len(), 2, "the premise: the second link came and went, {seen:?}");
-    assert!(served.load(Ordering::Relaxed) > KILLS / 10, "the premise: calls are served, {served:?}");
 
     let client = machine.client();
     assert_eq!(client.off("wg1").map(drop), Ok(()));

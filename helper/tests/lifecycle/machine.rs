@@ -9,7 +9,7 @@ use zbus::connection::Builder;
 
 use crate::private_bus::{Client, PATIENCE};
 use crate::reader::{kernel_of, links};
-use crate::unit::Unit;
+use crate::unit::{Unit, until};
 
 pub(crate) struct Machine {
     /// First, so that it is dropped first.
@@ -42,10 +42,13 @@ impl Machine {
         machine
     }
 
-    /// Root, whom the helper serves without polkit.
+    /// Root, whom the helper serves without polkit, once the helper has its name: it is ready before that.
     pub(crate) fn client(&self) -> Client {
         let address = format!("unix:path={}", self.sandbox.path("/run/dbus/system_bus_socket").display());
-        Client::on(zruntime::block_on(Builder::address(address.as_str()).method_timeout(PATIENCE).build()).unwrap())
+        let connection = Builder::address(address.as_str()).method_timeout(PATIENCE).build();
+        let client = Client::on(zruntime::block_on(connection).unwrap());
+        until("the helper is on the bus", || zruntime::block_on(client.helper.get_status()).ok());
+        client
     }
 
     /// The links in the table; `None` without one.

@@ -2,6 +2,7 @@
 //! who looks at the table all the while.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod boot;
 mod descriptors;
 mod kills;
 mod machine;
@@ -9,4 +10,5 @@ mod machine;
 mod private_bus;
 mod reader;
 mod store;
+mod terminate;
 mod unit;

@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use airpods_helper::authority::{Authority, Polkit};
 use airpods_helper::daemon::manager::ServiceManager;
 use airpods_helper::daemon::{Daemon, DaemonError, Ending};
 use airpods_helper::kernel::simulated::Simulated;
-use airpods_helper::kernel::{Link, LinkKind};
+use airpods_helper::kernel::{Kernel, Link, LinkKind};
 use airpods_helper::log::{Line, Log};
 use airpods_helper::state::Places;
 use sd_notify::NotifyState;
@@ -135,6 +135,7 @@ pub struct Helper {
     pub authority: Recording,
     pub log: Log,
     pub places: Places,
+    pub manager: Manager,
     stop: Arc<Event>,
     thread: Option<JoinHandle<Result<Ending, DaemonError>>>,
     _folder: TempDir,
@@ -148,6 +149,9 @@ pub struct Choice {
     pub links: Vec<Link>,
     pub patience: Duration,
     pub state: Option<&'static str>,
+    pub manager: Manager,
+    /// What the helper sees of the simulated kernel.
+    pub view: Box<dyn FnOnce(Simulated) -> Box<dyn Kernel>>,
 }
 
 impl Default for Choice {
@@ -158,6 +162,8 @@ impl Default for Choice {
             links: vec![wireguard("wg0"), wireguard("wg1"), link("eth0", ""), link("br0", "bridge")],
             patience: Duration::from_secs(600),
             state: None,
+            manager: Manager::default(),
+            view: Box::new(|kernel| Box::new(kernel)),
         }
     }
 }
@@ -185,9 +191,13 @@ impl Helper {
         }
         let (kernel, log) = (Simulated::with_links(choice.links), Log::in_memory());
         let recording = (!choice.asks_polkit).then(|| choice.authority.clone());
-        let (stop, thread) = run(&bus, &kernel, recording, &log, &places, choice.patience);
-        let helper =
-            Self { bus, kernel, authority: choice.authority, log, places, stop, thread: Some(thread), _folder: folder };
+        let manager = choice.manager;
+        let daemon =
+            Parts { log: log.clone(), places: places.clone(), patience: choice.patience, manager: manager.clone() };
+        let (stop, thread) = run(&bus, (choice.view)(kernel.clone()), recording, daemon);
+        let thread = Some(thread);
+        let authority = choice.authority;
+        let helper = Self { bus, kernel, authority, log, places, manager, stop, thread, _folder: folder };
         helper
             .wait_until("the helper has its name", || helper.log.lines().iter().any(|line| line.event() == "started"));
         helper
@@ -248,18 +258,22 @@ impl Helper {
 
     /// Runs another one beside it, to its end.
     pub fn run_another(&self) -> Result<Ending, DaemonError> {
-        let recording = Some(self.authority.clone());
-        let (_stop, thread) = run(&self.bus, &self.kernel, recording, &self.log, &self.places, PATIENCE);
+        let daemon = Parts { manager: Manager { is_there: false, ..Manager::default() }, ..self.parts() };
+        let (_stop, thread) = run(&self.bus, Box::new(self.kernel.clone()), Some(self.authority.clone()), daemon);
         thread.join().unwrap()
+    }
+
+    fn parts(&self) -> Parts {
+        let (log, places, manager) = (self.log.clone(), self.places.clone(), self.manager.clone());
+        Parts { log, places, patience: Duration::from_secs(600), manager }
     }
 
     /// Starts it again on the same kernel and state.
     pub fn start_again(&mut self) {
         let count = || self.log.lines().iter().filter(|line| line.event() == "started").count();
         let before = count();
-        let patience = Duration::from_secs(600);
-        let (stop, thread) =
-            run(&self.bus, &self.kernel, Some(self.authority.clone()), &self.log, &self.places, patience);
+        let kernel = Box::new(self.kernel.clone());
+        let (stop, thread) = run(&self.bus, kernel, Some(self.authority.clone()), self.parts());
         self.stop = stop;
         self.thread = Some(thread);
         self.wait_until("it has started again", || count() > before);
@@ -276,22 +290,28 @@ impl Drop for Helper {
     }
 }
 
+/// What a daemon is made of, beside its kernel and its runtime.
+struct Parts {
+    log: Log,
+    places: Places,
+    patience: Duration,
+    manager: Manager,
+}
+
 fn run(
     bus: &PrivateBus,
-    kernel: &Simulated,
+    kernel: Box<dyn Kernel>,
     recording: Option<Recording>,
-    log: &Log,
-    places: &Places,
-    patience: Duration,
+    parts: Parts,
 ) -> (Arc<Event>, JoinHandle<Result<Ending, DaemonError>>) {
     let stop = Arc::new(Event::new());
-    let (kernel, address) = (Box::new(kernel.clone()), bus.address());
-    let (log, places, asked) = (log.clone(), places.clone(), Arc::clone(&stop));
+    let (address, asked) = (bus.address(), Arc::clone(&stop));
+    let Parts { log, places, patience, manager } = parts;
     let thread = thread::spawn(move || {
         let asked = asked.listen();
         zruntime::block_on(async move {
             let runtime = SharedRuntime::current().unwrap();
-            let manager = Box::new(Manager);
+            let manager = Box::new(manager);
             let daemon = Daemon { runtime: runtime.clone(), kernel, places, log, patience, manager };
             let authority = |connection: &Connection| -> Box<dyn Authority> {
                 match recording {
@@ -299,25 +319,44 @@ fn run(
                     None => Box::new(Polkit::over(connection.clone(), runtime)),
                 }
             };
-            daemon.run(Builder::address(address.as_str()), authority, asked).await
+            daemon.run(|| Builder::address(address.as_str()), authority, asked).await
         })
     });
     (stop, thread)
 }
 
-/// A service manager that starts the helper again and listens to nothing.
-struct Manager;
+/// A service manager that remembers what it was told. Clones share that.
+#[derive(Clone)]
+pub struct Manager {
+    pub is_there: bool,
+    pub watchdog: Option<Duration>,
+    pub told: Arc<Mutex<Vec<String>>>,
+}
+
+impl Default for Manager {
+    fn default() -> Self {
+        Self { is_there: true, watchdog: None, told: Arc::default() }
+    }
+}
+
+impl Manager {
+    /// How often it was told this.
+    pub fn times_told(&self, what: &NotifyState<'_>) -> usize {
+        self.told.lock().unwrap().iter().filter(|told| **told == what.to_string()).count()
+    }
+}
 
 impl ServiceManager for Manager {
     fn is_there(&self) -> bool {
-        true
+        self.is_there
     }
 
     fn watchdog(&self) -> Option<Duration> {
-        None
+        self.watchdog
     }
 
-    fn tell(&self, _news: &[NotifyState<'_>]) -> io::Result<()> {
+    fn tell(&self, news: &[NotifyState<'_>]) -> io::Result<()> {
+        self.told.lock().unwrap().extend(news.iter().map(ToString::to_string));
         Ok(())
     }
 }

@@ -1,0 +1,164 @@
+//! The signs of life that the service manager gets, and the end of a helper that is asked to stop.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod private_bus;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use airpods_dbus::{ErrorKind, Features, names};
+use airpods_helper::authority::Answer;
+use airpods_helper::authority::recording::Recording;
+use airpods_helper::daemon::Ending;
+use airpods_helper::kernel::absent::Absent;
+use airpods_helper::kernel::simulated::Simulated;
+use airpods_helper::kernel::{Held, Kernel, KernelError, Link, Ruleset, Watch};
+use private_bus::*;
+use sd_notify::NotifyState;
+use zbus::Message;
+use zbus::message::{Flags, Type};
+
+const WATCHDOG: Duration = Duration::from_millis(200);
+
+fn watched() -> Manager {
+    Manager { watchdog: Some(WATCHDOG), ..Manager::default() }
+}
+
+fn signs(helper: &Helper) -> usize {
+    helper.manager.times_told(&NotifyState::Watchdog)
+}
+
+/// A kernel whose answers do not come while it is stuck.
+struct Stuck {
+    kernel: Simulated,
+    is_stuck: Arc<AtomicBool>,
+}
+
+impl Kernel for Stuck {
+    fn links(&mut self) -> Result<Vec<Link>, KernelError> {
+        while self.is_stuck.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        self.kernel.links()
+    }
+
+    fn apply(&mut self, wanted: &Ruleset) -> Result<Option<Held>, KernelError> {
+        self.kernel.apply(wanted)
+    }
+
+    fn held(&mut self) -> Result<Option<Held>, KernelError> {
+        self.kernel.held()
+    }
+
+    fn features(&mut self) -> Features {
+        self.kernel.features()
+    }
+
+    fn watch(&mut self) -> Result<Box<dyn Watch>, KernelError> {
+        self.kernel.watch()
+    }
+}
+
+/// Gets the kernel going again, so that the helper can end with its test.
+struct Free(Arc<AtomicBool>);
+
+impl Drop for Free {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_helper_whose_kernel_does_not_answer_gives_no_sign_of_life_until_it_does() {
+    let is_stuck = Arc::new(AtomicBool::new(false));
+    let stuck = Arc::clone(&is_stuck);
+    let view = Box::new(|kernel| -> Box<dyn Kernel> { Box::new(Stuck { kernel, is_stuck: stuck }) });
+    let helper = Helper::with(Choice { manager: watched(), view, ..Choice::default() });
+    let free = Free(Arc::clone(&is_stuck));
+    helper.wait_until("signs of life", || signs(&helper) >= 3);
+    is_stuck.store(true, Ordering::Relaxed);
+    // One look may have been over just before.
+    thread::sleep(WATCHDOG);
+    let before = signs(&helper);
+    thread::sleep(WATCHDOG * 3);
+    assert_eq!(signs(&helper), before);
+    drop(free);
+    helper.wait_until("signs of life again", || signs(&helper) > before);
+}
+
+#[test]
+fn a_helper_that_cannot_watch_its_kernel_gives_signs_of_life() {
+    let view = Box::new(|_| -> Box<dyn Kernel> { Box::new(Absent { piece: "nf_tables".to_owned() }) });
+    let helper = Helper::with(Choice { manager: watched(), view, ..Choice::default() });
+    helper.wait_until("signs of life", || signs(&helper) >= 3);
+}
+
+#[test]
+fn without_a_watchdog_there_is_no_sign_of_life() {
+    let helper = Helper::start();
+    helper.client().on_link("wg0").unwrap();
+    thread::sleep(WATCHDOG * 3);
+    assert_eq!(signs(&helper), 0);
+}
+
+/// Sends a call that opens a prompt, which nobody answers; the reply, whenever it comes.
+fn open_prompt(helper: &Helper) -> thread::JoinHandle<Message> {
+    let connection = helper.bus.connect();
+    let call = Message::method_call(names::OBJECT_PATH, "ClampOn")
+        .destination(names::BUS_NAME)
+        .interface(names::INTERFACE)
+        .with_flags(Flags::ALLOW_INTERACTIVE_AUTH)
+        .build(&("wg1", std::collections::HashMap::<String, zbus::Variant<'_>>::new()))
+        .unwrap();
+    let asked = helper.authority.asked().len();
+    let serial = call.header().primary().serial_num();
+    let waiting = thread::spawn(move || {
+        zruntime::block_on(async {
+            use futures_lite::StreamExt;
+            let mut messages = zbus::MessageStream::from(&connection);
+            connection.send(&call).await.unwrap();
+            loop {
+                let message = messages.next().await.unwrap().unwrap();
+                if message.header().reply_serial() == Some(serial) {
+                    return message;
+                }
+            }
+        })
+    });
+    helper.wait_until("the prompt", || helper.authority.asked().len() > asked);
+    waiting
+}
+
+fn never_answered() -> Recording {
+    Recording::saying_after(Duration::from_secs(600), Ok(Answer { is_authorized: true, ..Answer::default() }))
+}
+
+#[test]
+fn an_open_prompt_keeps_nobody_from_giving_signs_of_life() {
+    let helper = Helper::with(Choice { manager: watched(), authority: never_answered(), ..Choice::default() });
+    let waiting = open_prompt(&helper);
+    let before = signs(&helper);
+    helper.wait_until("signs of life", || signs(&helper) >= before + 4);
+    assert!(!waiting.is_finished(), "the premise: nobody has answered");
+    drop(helper);
+    waiting.join().unwrap();
+}
+
+#[test]
+fn asked_to_stop_in_the_middle_of_a_prompt_it_ends_at_once_and_says_so_to_the_caller() {
+    for is_there in [true, false] {
+        let manager = Manager { is_there, ..Manager::default() };
+        let mut helper = Helper::with(Choice { manager, authority: never_answered(), ..Choice::default() });
+        let waiting = open_prompt(&helper);
+        let asked = Instant::now();
+        assert_eq!(helper.stop().unwrap(), Ending::Stopped);
+        assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+        let reply = waiting.join().unwrap();
+        assert_eq!(reply.message_type(), Type::Error);
+        assert_eq!(reply.header().error_name().unwrap().as_str(), ErrorKind::ShuttingDown.name());
+        assert_eq!(helper.kernel.table(), None);
+        assert_eq!(helper.authority.taken_back(), 1, "the question is taken back");
+    }
+}
