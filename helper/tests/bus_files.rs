@@ -191,7 +191,7 @@ fn what_is_installed_names_programs_that_are_there_and_is_restored_at_boot() {
     for program in ["airpods", "airpods-helper"] {
         fs::write(built.join(program), "").unwrap();
     }
-    for name in ["dbus", "polkit"] {
+    for name in ["dbus", "polkit", "docs", "README.md", "LICENSE-APACHE", "LICENSE-MIT"] {
         std::os::unix::fs::symlink(path(name), folder.path().join(name)).unwrap();
     }
     for prefix in ["/usr", "/usr/local"] {
