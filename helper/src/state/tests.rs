@@ -97,6 +97,20 @@ fn hostile_contents_are_refused() {
 }
 
 #[test]
+fn a_file_that_was_cut_anywhere_is_refused() {
+    let Folders(_root, places) = folders();
+    let file = places.runtime.join(FILE);
+    places.remember(&desired(), &known()).unwrap();
+    let whole = fs::read(&file).unwrap();
+    for length in 0..whole.len() {
+        fs::write(&file, &whole[..length]).unwrap();
+        let (memory, errors) = places.recall();
+        assert_eq!(memory, Memory::default(), "{length}");
+        assert!(matches!(errors[..], [StateError::Malformed { .. }]), "{length}: {errors:?}");
+    }
+}
+
+#[test]
 fn a_symbolic_link_a_fifo_and_a_file_that_others_write_are_not_read() {
     let Folders(root, places) = folders();
     let file = places.runtime.join(FILE);

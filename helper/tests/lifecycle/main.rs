@@ -4,6 +4,7 @@
 
 mod boot;
 mod descriptors;
+mod files;
 mod kills;
 mod machine;
 #[path = "../private_bus/mod.rs"]

@@ -1,11 +1,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-use airpods_dbus::{ErrorKind, LinkName, PathMtu};
+use std::time::Instant;
+
+use airpods_dbus::{ClampState, ErrorKind, LinkName, PathMtu};
 use airpods_lab::{Netns, Place};
 
 use super::*;
+use crate::keeper::Keeper;
+use crate::kernel::Event;
 use crate::kernel::table::encode::{encode_with_a_refused_end, table_with_flags};
 use crate::kernel::table::plan::Change;
 use crate::kernel::table::wire::OWNER;
+use crate::log::Log;
+use crate::state::Places;
 
 fn ruleset(route: &[&str], fixed: &[&str]) -> Ruleset {
     let name = |name: &&str| LinkName::parse(name).unwrap();
@@ -130,4 +136,53 @@ fn an_orphaned_table_is_taken_over() {
     let found = netlink.found().unwrap().unwrap();
     assert_eq!((found.owner, found.ours), (None, None));
     assert!(netlink.apply(&ruleset(&["wg0"], &[])).unwrap().unwrap().owned);
+}
+
+/// Others can remove a plain table; who keeps doing it meets a helper that puts it back ever more slowly, and says so.
+#[test]
+fn where_there_is_no_owner_flag_a_flushed_table_is_put_back_and_a_fight_is_told_and_slowed_down() {
+    let (net, mut netlink) = namespace();
+    netlink.owner = Some(false);
+    net.add_tun("wg0", 1380).unwrap();
+    let folder = tempfile::TempDir::new().unwrap();
+    let places = Places { runtime: folder.path().to_owned(), persistent: folder.path().to_owned() };
+    let clamp =
+        r#"{"version":1,"auto":null,"clamps":[{"link":"wg0","mtu":null,"persist":false,"any-link":false}],"known":[]}"#;
+    std::fs::write(folder.path().join(crate::state::FILE), clamp).unwrap();
+    let log = Log::in_memory();
+    let (mut keeper, mut watch) = net.run({
+        let log = log.clone();
+        move || {
+            let mut keeper = Keeper::new(Box::new(netlink), places, log);
+            let watch = keeper.watch().unwrap();
+            (keeper, watch)
+        }
+    });
+    let is_back = || net.sh("nft list table inet airpods").is_ok();
+    let now = Instant::now();
+    assert_eq!(keeper.tend(&[], now), None);
+    for _ in 0..3 {
+        assert!(is_back());
+        net.nft("flush ruleset").unwrap();
+        let events = watch.drain().unwrap();
+        assert!(events.iter().any(|event| matches!(event, Event::Rules { pid } if *pid != 0)), "{events:?}");
+        keeper.tend(&events, now);
+    }
+    assert!(is_back());
+    assert_eq!(keeper.status(now).unwrap().clamps[0].state, ClampState::Active);
+
+    let mut waits = Vec::new();
+    let mut later = now;
+    for _ in 0..3 {
+        net.nft("flush ruleset").unwrap();
+        let wait = keeper.tend(&watch.drain().unwrap(), later).unwrap();
+        assert!(!is_back());
+        assert_eq!(keeper.status(later).unwrap().clamps[0].state, ClampState::Contested);
+        waits.push(wait.as_millis());
+        later += wait;
+        keeper.tend(&[], later);
+        assert!(is_back());
+    }
+    assert_eq!(waits, [250, 500, 1000]);
+    assert!(log.lines().iter().any(|line| line.field("contested") == Some("true")), "{:?}", log.lines());
 }

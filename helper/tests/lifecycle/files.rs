@@ -1,0 +1,42 @@
+//! State files that are not what the helper wrote, or where it cannot write.
+
+use airpods_dbus::{ClampOptions, ErrorKind};
+use airpods_lab::Place;
+
+use crate::machine::Machine;
+use crate::private_bus::kind;
+
+const KEPT: ClampOptions = ClampOptions { persist: true, mtu: None, any_link: false };
+
+#[test]
+fn a_file_that_is_somebody_elses_is_said_and_ignored_and_replaced_by_the_next_change() {
+    for (what, spoil) in [
+        ("root's", "chown root:root state.json; chmod 600 state.json"),
+        ("nobody may read it", "chmod 0 state.json"),
+        ("others may write to it", "chmod 666 state.json"),
+        ("cut", "truncate -s 20 state.json"),
+        ("garbage", "head -c 5000 /dev/urandom > state.json"),
+        ("a fifo", "rm state.json; mkfifo state.json"),
+    ] {
+        let mut machine = Machine::clamping(true);
+        machine.unit.kill();
+        machine.sandbox.sh(&format!("cd /run/airpods-helper; {spoil}")).unwrap();
+        machine.unit.start(&machine.sandbox);
+        assert!(machine.log().contains("event=state-ignored"), "{what}: {}", machine.log());
+        assert_eq!(machine.held(), None, "{what}: it starts with nothing");
+        assert_eq!(machine.client().on_link("wg0"), Ok(true), "{what}");
+        machine.unit.kill();
+        machine.unit.start(&machine.sandbox);
+        assert_eq!(machine.held(), Some(vec!["wg0".to_owned()]), "{what}: what it wrote is read again");
+    }
+}
+
+#[test]
+fn where_nothing_can_be_kept_a_clamp_that_is_to_be_kept_is_refused_and_others_are_made() {
+    let mut machine = Machine::clamping(true);
+    machine.sandbox.sh("chown root:root /var/lib/airpods-helper; chmod 755 /var/lib/airpods-helper").unwrap();
+    let client = machine.client();
+    assert_eq!(kind(client.on_with("wg1", KEPT)), ErrorKind::ApplyFailed);
+    assert_eq!(machine.held(), Some(vec!["wg0".to_owned()]));
+    assert_eq!(client.on_link("wg1"), Ok(true));
+}
