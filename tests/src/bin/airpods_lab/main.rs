@@ -23,11 +23,23 @@ struct Arguments {
 enum Command {
     /// Shows the main job: a container behind a VPN, without and with the clamp
     Demo,
-    /// Measures the clamp against nft, iptables and firewalld
-    Bench,
-    /// The bench's stopwatch, inside its sandbox
+    /// Measures the clamp against nft, iptables and firewalld, the helper, and the way of the packets
+    Bench {
+        /// One question only
+        question: Option<bench::Question>,
+    },
+    /// The bench's stopwatch for changes, inside its sandbox
     #[command(hide = true)]
     Race,
+    /// The bench's stopwatch for the helper, inside its sandbox
+    #[command(hide = true)]
+    Life,
+    /// The bench's traffic, at the two ends of a router
+    #[command(hide = true)]
+    Load {
+        #[command(subcommand)]
+        end: bench::End,
+    },
     /// Holds a world until it is killed; the laboratory's tests kill it
     #[command(hide = true)]
     Hold,
@@ -75,8 +87,10 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Demo => return Ok(story::tell()?),
-        Command::Bench => bench::bench()?,
+        Command::Bench { question } => bench::bench(question)?,
         Command::Race => bench::race()?,
+        Command::Life => bench::life()?,
+        Command::Load { end } => bench::load(end)?,
         Command::Hold => hold()?,
         Command::Guardian => stage::guardian()?,
         Command::Init { groups } => stage::init(&groups)?,

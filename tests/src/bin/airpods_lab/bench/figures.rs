@@ -1,25 +1,29 @@
-//! From times to a table. Pure.
+//! From figures to a table. Pure.
 
 use std::time::Duration;
 
-/// The times of one command, and what the table calls it.
+/// The figures of one contender, and what the table calls it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Series {
     name: String,
-    /// Sorted, in milliseconds.
     sorted: Vec<f64>,
 }
 
 impl Series {
-    /// A series; `None` without a single time.
-    pub(super) fn new(name: impl Into<String>, times: &[Duration]) -> Option<Self> {
-        let mut sorted: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1000.0).collect();
+    /// A series of any figures; `None` without a single one.
+    pub(super) fn of(name: impl Into<String>, figures: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut sorted: Vec<f64> = figures.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
         (!sorted.is_empty()).then(|| Self { name: name.into(), sorted })
     }
 
-    /// The time in the middle; of an even number, halfway between the two that are.
-    fn median(&self) -> f64 {
+    /// A series of times, in milliseconds; `None` without a single one.
+    pub(super) fn new(name: impl Into<String>, times: &[Duration]) -> Option<Self> {
+        Self::of(name, times.iter().map(|time| time.as_secs_f64() * 1000.0))
+    }
+
+    /// The figure in the middle; of an even number, halfway between the two that are.
+    pub(super) fn median(&self) -> f64 {
         let (below, above) = ((self.sorted.len() - 1) / 2, self.sorted.len() / 2);
         f64::midpoint(self.sorted[below], self.sorted[above])
     }
@@ -30,23 +34,29 @@ impl Series {
         self.median() > 1.3 * self.range().0
     }
 
+    /// The figure that one in a hundred is above.
+    pub(super) fn p99(&self) -> f64 {
+        self.sorted[(self.sorted.len() * 99 / 100).min(self.sorted.len() - 1)]
+    }
+
     fn range(&self) -> (f64, f64) {
         (self.sorted[0], self.sorted[self.sorted.len() - 1])
     }
 }
 
-/// A table in Markdown, which a terminal shows well enough: medians, ranges, and each median as a multiple of the one of `reference`.
-pub(super) fn table(series: &[Series], reference: &str) -> String {
-    let unit = series.iter().find(|series| series.name == reference).map(Series::median);
+/// A table in Markdown, which a terminal shows well enough: medians, ranges, and each median as a multiple of the one of
+/// `reference`. `unit` is that of the figures.
+pub(super) fn table(unit: &str, series: &[Series], reference: &str) -> String {
+    let one = series.iter().find(|series| series.name == reference).map(Series::median);
     let width = series.iter().map(|series| series.name.chars().count()).max().unwrap_or_default();
     let row = |name: &str, median: &str, range: &str, ratio: &str| {
-        format!("| {name:width$} | {median:>9} | {range:>15} | {ratio:>5} |\n")
+        format!("| {name:width$} | {median:>13} | {range:>17} | {ratio:>5} |\n")
     };
-    let head = row("", "median ms", "min – max", "ratio");
-    let rule = format!("|{}|{}:|{}:|{}:|\n", "-".repeat(width + 2), "-".repeat(10), "-".repeat(16), "-".repeat(6));
+    let head = row("", &format!("median {unit}"), "min – max", "ratio");
+    let rule = format!("|{}|{}:|{}:|{}:|\n", "-".repeat(width + 2), "-".repeat(14), "-".repeat(18), "-".repeat(6));
     series.iter().fold(head + &rule, |text, series| {
         let (median, (least, most)) = (series.median(), series.range());
-        let ratio = unit.map_or_else(String::new, |unit| format!("{:.1}", median / unit));
+        let ratio = one.map_or_else(String::new, |one| format!("{:.2}", median / one));
         text + &row(&series.name, &format!("{median:.1}"), &format!("{least:.1} – {most:.1}"), &ratio)
     })
 }
@@ -79,10 +89,10 @@ mod tests {
 
     #[test]
     fn ratios_are_multiples_of_the_reference() {
-        let table = table(&[series("true", &[1]), series("on", &[2, 4, 3]), series("other", &[33])], "on");
+        let table = table("ms", &[series("true", &[1]), series("on", &[2, 4, 3]), series("other", &[33])], "on");
         let last = |line: &str| line.trim_end_matches([' ', '|']).rsplit(' ').next().map(ToOwned::to_owned);
         let ratios: Vec<_> = table.lines().skip(2).filter_map(last).collect();
-        assert_eq!(ratios, ["0.3", "1.0", "11.0"]);
+        assert_eq!(ratios, ["0.33", "1.00", "11.00"]);
         assert!(
             table.lines().all(|line| line.chars().count() == table.lines().next().unwrap_or_default().chars().count())
         );

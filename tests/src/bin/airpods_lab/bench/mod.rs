@@ -1,17 +1,23 @@
-//! `airpods-lab bench`: how long a clamp takes, side by side with the other ways to the same rule.
+//! `airpods-lab bench`: what a clamp costs, side by side with the other ways to the same rule.
 //!
-//! One sandbox has everything: the system bus, polkitd, firewalld, and the helper started by the bus. The stopwatch runs in it
-//! ([`race`]), so that the way into the sandbox is not measured.
+//! Three questions, each in a sandbox with the system bus, polkitd and the helper: how long a change takes ([`race`](race())), how
+//! soon the helper is there and reacts ([`life`](life())), and what the rules cost the packets ([`path`]). The stopwatch runs inside, so that
+//! the way into the sandbox is not measured.
 
 mod contenders;
 mod figures;
+mod life;
+mod load;
 mod memory;
+mod path;
 mod race;
 
 use std::time::Duration;
 
 use airpods_lab::{Background, Place, Program, Sandbox, run};
 
+pub(crate) use life::life;
+pub(crate) use load::{End, load};
 pub(crate) use race::race;
 
 type Result<T, E = BenchError> = std::result::Result<T, E>;
@@ -64,30 +70,72 @@ const RULE: &str = r#"polkit.addRule(function(action, subject) {
 /// Where the stopwatch is inside; the folder of the checkout may not be seen there.
 const STOPWATCH: &str = "/usr/local/libexec/airpods-lab";
 
-/// Measures, and prints the table.
+/// A question of the bench.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Question {
+    /// How long does a change take?
+    Change,
+    /// How soon is the helper there, how soon does it react, and what does it cost while nothing happens?
+    Life,
+    /// What do the rules cost the packets?
+    Path,
+}
+
+/// Measures, and prints tables: the answer to one question, or to all.
 ///
 /// # Errors
 /// [`BenchError`], when a contender does not run or does not do its work.
-pub(crate) fn bench() -> Result<()> {
-    println!(
-        "Everything runs in one throw-away host with its own bus, polkitd and firewalld. {} rounds take a minute or two.\n",
-        race::ROUNDS
-    );
+pub(crate) fn bench(only: Option<Question>) -> Result<()> {
+    println!("Everything runs in throw-away hosts with their own bus and polkitd, and takes some minutes.");
+    let questions = [Question::Change, Question::Life, Question::Path];
+    for question in questions.into_iter().filter(|question| only.is_none_or(|one| one == *question)) {
+        match question {
+            Question::Change => {
+                println!("\nA change, {} rounds:\n", race::ROUNDS);
+                let sandbox = host()?;
+                sandbox.sh(LINK)?;
+                let _firewalld = start_firewalld(&sandbox)?;
+                stopwatch(&sandbox, "race")?;
+            }
+            Question::Life => {
+                println!("\nThe helper's life:\n");
+                stopwatch(&host()?, "life")?;
+            }
+            Question::Path => {
+                println!("\nWhat the rules cost the packets, through a router:\n");
+                path::path()?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A host with the helper, where alice may change everything.
+fn host() -> Result<Sandbox> {
     let sandbox = Sandbox::new()?;
-    sandbox.sh(LINK)?;
     sandbox.install(Program::Lab, STOPWATCH)?;
     sandbox.install_helper()?;
     sandbox.add_polkit_rule("50-alice", RULE)?;
     sandbox.start_bus()?;
     sandbox.start_polkit()?;
-    let _firewalld = start_firewalld(&sandbox)?;
+    Ok(sandbox)
+}
+
+/// Runs one of the hidden commands of this program inside.
+fn stopwatch(sandbox: &Sandbox, what: &str) -> Result<()> {
     let status = sandbox
         .command(STOPWATCH)
-        .arg("race")
+        .arg(what)
         .status()
         .map_err(|source| BenchError::Io { doing: "start the stopwatch", source })?;
     // It has said on standard error what happened.
-    if status.success() { Ok(()) } else { Err(BenchError::Failed { line: format!("{STOPWATCH} race") }) }
+    if status.success() { Ok(()) } else { Err(BenchError::Failed { line: format!("{STOPWATCH} {what}") }) }
+}
+
+/// Who measures changes what is around them: only where process 1 is this program, which it is in a sandbox.
+fn in_a_sandbox() -> Result<()> {
+    let first = std::fs::read_to_string("/proc/1/comm");
+    if first.is_ok_and(|name| name.trim() == env!("CARGO_PKG_NAME")) { Ok(()) } else { Err(BenchError::NoSandbox) }
 }
 
 /// Starts firewalld, with the VPN link in a zone so that a rich rule has a chain to be in.

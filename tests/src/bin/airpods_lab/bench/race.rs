@@ -1,7 +1,6 @@
 //! The race itself, inside the sandbox: everybody in turn, round after round, so that whatever else happens on the machine
 //! happens to all of them.
 
-use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,7 +11,7 @@ use nix::unistd::User;
 use super::contenders::{ALICE, CONTENDERS, Contender, FLOOR, NAME, PATH, REFERENCE, lay_out};
 use super::figures::{Series, table};
 use super::memory::Memory;
-use super::{BenchError, Result};
+use super::{BenchError, Result, in_a_sandbox};
 
 /// Timed rounds.
 pub(super) const ROUNDS: usize = 100;
@@ -26,10 +25,7 @@ const CALLS: usize = 1000;
 /// # Errors
 /// [`BenchError`], when a contender does not run or does not do its work.
 pub(crate) fn race() -> Result<()> {
-    // Process 1 of a sandbox is this program.
-    if !fs::read_to_string("/proc/1/comm").is_ok_and(|name| name.trim() == env!("CARGO_PKG_NAME")) {
-        return Err(BenchError::NoSandbox);
-    }
+    in_a_sandbox()?;
     let sizes = helper_sizes()?;
     for _ in 0..WARM_UP {
         time(ALICE, FLOOR)?;
@@ -48,7 +44,7 @@ pub(crate) fn race() -> Result<()> {
     let pairs = CONTENDERS.iter().zip(&times).flat_map(|(contender, times)| contender.names.into_iter().zip(times));
     let all = [("true: any process at all", &floor)].into_iter().chain(pairs);
     let series: Vec<Series> = all.filter_map(|(name, times)| Series::new(name, times)).collect();
-    println!("{}", table(&series, REFERENCE));
+    println!("{}", table("ms", &series, REFERENCE));
     if series.first().is_some_and(Series::is_disturbed) {
         println!("This machine was busy with other things: the least times tell more than the medians and ratios.\n");
     }
@@ -124,7 +120,10 @@ fn command(user: &str, words: &[&str]) -> Result<Command> {
 }
 
 /// The process that has a name on the bus.
-fn owner(name: &str) -> Result<u32> {
+///
+/// # Errors
+/// When nobody has it.
+pub(super) fn owner(name: &str) -> Result<u32> {
     const BUS: &str = "org.freedesktop.DBus";
     let answer = run(Command::new("busctl").args([
         "call",
