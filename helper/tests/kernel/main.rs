@@ -3,6 +3,7 @@
 
 mod atomic;
 mod events;
+mod generation;
 mod host;
 mod links;
 mod listing;
