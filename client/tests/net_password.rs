@@ -21,8 +21,8 @@ fn host() -> Sandbox {
 #[track_caller]
 fn in_a_terminal(place: &impl Place, line: &str, keys: &str) -> String {
     let mut child = place
-        .command("script")
-        .args(["--quiet", "--command", line, "/dev/null"])
+        .command("timeout")
+        .args(["60", "script", "--quiet", "--command", line, "/dev/null"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Output, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use airpods_lab::Place;
 use zbus::connection::Builder;
@@ -17,6 +18,9 @@ const OBJECT: &str = "/org/freedesktop/PolicyKit1/Authority";
 const AUTHORITY: &str = "org.freedesktop.PolicyKit1.Authority";
 const POLKIT: &str = "org.freedesktop.PolicyKit1";
 const PATH: &str = "/agent";
+
+/// Longer than anything here takes, on however slow a machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the person does when asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,6 +66,8 @@ struct Seen {
 
 struct Agent {
     person: Person,
+    /// Whose agent polkit may hold this one for: root, who registers it, or since polkit 125 the user whose process it is for.
+    owners: [u32; 2],
     seen: Arc<Mutex<Seen>>,
     polkit: Connection,
 }
@@ -89,10 +95,16 @@ impl Agent {
             Person::Agrees => {
                 // What polkit's setuid helper says once PAM is content; polkitd takes it from root alone.
                 let (kind, id) = &identities[0];
-                let proof = (0_u32, cookie.as_str(), (kind.as_str(), id));
-                let method = "AuthenticationAgentResponse2";
-                self.polkit.call_method(Some(POLKIT), OBJECT, Some(AUTHORITY), method, &proof).await.unwrap();
-                Ok(())
+                for owner in self.owners {
+                    let proof = (owner, cookie.as_str(), (kind.as_str(), id));
+                    let method = "AuthenticationAgentResponse2";
+                    match self.polkit.call_method(Some(POLKIT), OBJECT, Some(AUTHORITY), method, &proof).await {
+                        Ok(_) => return Ok(()),
+                        Err(error) => eprintln!("polkit does not take the proof from {owner}'s agent: {error}"),
+                    }
+                }
+                // An agent that never answers would be waited for without end.
+                Err(Dismissed)
             }
         }
     }
@@ -131,7 +143,8 @@ impl Prompted {
         let mut pid = String::new();
         BufReader::new(shell.stdout.as_mut().unwrap()).read_line(&mut pid).unwrap();
         let (seen, over) = (Arc::default(), Arc::new(Event::new()));
-        register(host, pid.trim(), person, Arc::clone(&seen), Arc::clone(&over));
+        let id = host.sandbox.sh(&format!("id -u {user}")).unwrap().parse().unwrap();
+        register(host, pid.trim(), (person, id), Arc::clone(&seen), Arc::clone(&over));
         shell.stdin.take().unwrap().write_all(b"go\n").unwrap();
         Self { shell, seen, over }
     }
@@ -147,18 +160,36 @@ impl Prompted {
     }
 
     /// Waits for the command's end.
+    #[track_caller]
     pub(crate) fn finish(mut self) -> (Output, Vec<Prompt>) {
-        // What it says fits into the pipes.
-        let status = self.shell.wait().unwrap();
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        self.shell.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
-        self.shell.stderr.take().unwrap().read_to_end(&mut stderr).unwrap();
+        let stdout = all_of(self.shell.stdout.take().unwrap());
+        let stderr = all_of(self.shell.stderr.take().unwrap());
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = self.shell.try_wait().unwrap() {
+                break status;
+            }
+            assert!(start.elapsed() < PATIENCE, "the command does not end, with the prompts {:?}", self.prompts());
+            thread::sleep(Duration::from_millis(5));
+        };
+        let (stdout, stderr) = (stdout.recv_timeout(PATIENCE).unwrap(), stderr.recv_timeout(PATIENCE).unwrap());
         (Output { status, stdout, stderr }, self.prompts())
     }
 }
 
+/// Reads to the end, which may be later than the process's if it left somebody behind.
+fn all_of(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
+    let (read, is_read) = mpsc::channel();
+    thread::spawn(move || {
+        let mut all = Vec::new();
+        // Nobody listens any more when the test has failed.
+        let _ = pipe.read_to_end(&mut all).map(|_| read.send(all));
+    });
+    is_read
+}
+
 /// Registers an agent for a process of the sandbox until it is over. Root may do so for anybody.
-fn register(host: &Host, pid: &str, person: Person, seen: Arc<Mutex<Seen>>, over: Arc<Event>) {
+fn register(host: &Host, pid: &str, (person, user): (Person, u32), seen: Arc<Mutex<Seen>>, over: Arc<Event>) {
     let since = host.sandbox.sh(&format!("cut -d' ' -f22 /proc/{pid}/stat")).unwrap();
     let process = HashMap::from([
         ("pid", Variant::from(pid.parse::<u32>().unwrap())),
@@ -169,7 +200,7 @@ fn register(host: &Host, pid: &str, person: Person, seen: Arc<Mutex<Seen>>, over
     let serve = async move {
         let is_over = over.listen();
         let polkit = Builder::address(address.as_str()).build().await.unwrap();
-        let agent = Agent { person, seen, polkit };
+        let agent = Agent { person, owners: [0, user], seen, polkit };
         let connection = Builder::address(address.as_str()).serve_at(PATH, agent).build().await.unwrap();
         let registration = (("unix-process", process), "C", PATH);
         let method = "RegisterAuthenticationAgent";
@@ -178,5 +209,5 @@ fn register(host: &Host, pid: &str, person: Person, seen: Arc<Mutex<Seen>>, over
         is_over.await;
     };
     thread::spawn(move || zruntime::block_on(serve));
-    is_ready.recv().unwrap();
+    is_ready.recv_timeout(PATIENCE).unwrap();
 }

@@ -56,8 +56,13 @@ impl Host {
 
     /// `airpods net clamp WORDS`, by a user without a terminal: its exit code and what it said.
     pub(crate) fn airpods(&self, user: &str, words: &str) -> (i32, String) {
-        let mut airpods = self.sandbox.as_user(user).command("airpods");
-        let output = airpods.args(["net", "clamp"]).args(words.split(' ')).stdin(Stdio::null()).output().unwrap();
+        let mut airpods = self.sandbox.as_user(user).command("timeout");
+        let output = airpods
+            .args(["60", "airpods", "net", "clamp"])
+            .args(words.split(' '))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
         (output.status.code().unwrap(), text(&output))
     }
 
