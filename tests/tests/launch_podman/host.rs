@@ -8,13 +8,16 @@ use serde_json::Value;
 /// The image that stands for any service.
 pub(crate) const IMAGE: &str = "localhost/lab:1";
 
-/// The address of the name server on the host, on a link of its own (documentation range, RFC 5737).
+/// The address of the name server in the host's neighbourhood (documentation range, RFC 5737).
 pub(crate) const DNS: &str = "192.0.2.53";
 
 /// A host, and a user on it.
 pub(crate) struct Host {
     pub(crate) sandbox: Sandbox,
     pub(crate) seat: Seat,
+    /// What the host is linked with: its router, which is the name server too. It is another machine, because rootless
+    /// containers behind pasta have the host's own address for themselves.
+    neighbour: Seat,
 }
 
 /// What a command said.
@@ -43,11 +46,13 @@ impl Host {
         let sandbox = Sandbox::new().unwrap();
         sandbox.install(Program::Client, "/usr/bin/airpods").unwrap();
         sandbox.install(Program::Probe, "/usr/bin/lab-probe").unwrap();
-        let link = "ip link add lan0 type veth peer name far; ip addr add 192.0.2.53/24 dev lan0; ip link set lan0 up; \
-                    ip link set far up; ip route add default via 192.0.2.1";
-        sandbox.sh(link).unwrap();
+        let neighbour = sandbox.add_netns("neighbour").unwrap();
+        let link = format!("ip link add lan0 type veth peer name lan0 netns {}", neighbour.link_target());
+        let up = "ip addr add 192.0.2.10/24 dev lan0; ip link set lan0 up; ip route add default via 192.0.2.53";
+        sandbox.sh(&format!("{link}; {up}")).unwrap();
+        neighbour.sh(&format!("ip addr add {DNS}/24 dev lan0; ip link set lan0 up")).unwrap();
         let seat = sandbox.as_user(user);
-        Self { sandbox, seat }
+        Self { sandbox, seat, neighbour }
     }
 
     /// Writes the user's configuration.
@@ -119,7 +124,7 @@ impl Host {
     /// Starts a name server on [`DNS`] that writes down whom it answered.
     pub(crate) fn start_dns(&self) -> (Background, impl Fn() -> String) {
         let log = self.sandbox.log_path("dns");
-        let mut server = self.sandbox.command("lab-probe");
+        let mut server = self.neighbour.command("lab-probe");
         server.args(["serve-dns", &format!("{DNS}:53"), "--record", "far.example=203.0.113.7"]);
         let (server, _) = Background::start_ready(&mut server, &log).unwrap();
         (server, move || std::fs::read_to_string(&log).unwrap())
