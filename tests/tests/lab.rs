@@ -165,7 +165,9 @@ fn host_state(namespaces: &BTreeSet<String>) -> (String, String, String, usize, 
 
 /// The control groups of sandboxes whose guardian is gone.
 fn groups() -> usize {
-    let found = run(Command::new("find").args(["/sys/fs/cgroup", "-name", "airpods-lab-*"])).unwrap().stdout;
+    // Other tests' groups come and go meanwhile.
+    let find = ["/sys/fs/cgroup", "-ignore_readdir_race", "-name", "airpods-lab-*"];
+    let found = run(Command::new("find").args(find)).unwrap().stdout;
     String::from_utf8(found)
         .unwrap()
         .lines()
