@@ -12,7 +12,7 @@ AS_ROOT := sudo -E
 export CARGO_TARGET_$(shell echo $(TRIPLE) | tr a-z- A-Z_)_RUNNER := $(AS_ROOT)
 endif
 
-.PHONY: help build demo test bench lint audit install deb clean probe setup setup-build setup-bench setup-deb
+.PHONY: help build demo test bench lint audit install deb clean probe setup setup-build setup-deb
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -29,7 +29,7 @@ test: setup build probe ## runs every test, in throw-away namespaces, as root
 	$(CARGO) test --workspace --no-fail-fast
 
 bench: PROFILE = release
-bench: setup-bench build ## measures the clamp against nft, iptables and firewalld
+bench: setup build ## measures the clamp against nft, iptables and firewalld
 	@$(AS_ROOT) target/release/airpods-lab bench
 
 lint: setup-build ## checks format, clippy, and what comes into the tree where cargo-deny is installed
@@ -83,9 +83,6 @@ setup-build:
 
 setup:
 	@tests/setup.sh lab
-
-setup-bench:
-	@tests/setup.sh bench
 
 setup-deb:
 	@tests/setup.sh deb

@@ -4,7 +4,6 @@
 #   tests/setup.sh build    what `cargo build` links against
 #   tests/setup.sh deb      that, and what makes a Debian package and judges it
 #   tests/setup.sh lab      that, and what the tests and the demo run (the default)
-#   tests/setup.sh bench    that, and firewalld to compare with
 set -eu
 
 build='
@@ -29,7 +28,8 @@ passt            rootless networks, the default of podman 5
 uidmap           rootless users
 fuse-overlayfs   rootless storage
 nftables         lists what the helper wrote, and blocks ICMP in the laboratory
-iptables         what netavark before 1.10 calls
+iptables         what netavark before 1.10 calls, and clamps of others
+firewalld        a neighbour of our rules, and to be compared with
 iproute2         links and routes of the laboratory
 procps           sysctl
 dbus             the system bus
@@ -41,9 +41,6 @@ wireguard-go     the tunnel where the kernel has no WireGuard
 tcpdump          sees the SYNs
 libxml2-utils    holds the polkit policy to its definition
 util-linux       setpriv and nsenter'
-
-bench='
-firewalld        to be compared with'
 
 case ${1-lab} in
 build) wanted=$build ;;
@@ -74,7 +71,7 @@ if [ "$(id -u)" != 0 ]; then
     as_root=sudo
 fi
 if printf '%s\n' "$missing" | grep -q ^firewalld && [ -d /run/systemd/system ]; then
-    # Installing it would start it, and change this machine's firewall. The bench runs it in a sandbox.
+    # Installing it would start it, and change this machine's firewall. The tests run it in sandboxes.
     echo '  (firewalld stays masked: `systemctl unmask firewalld` if you want it to run on this machine)' >&2
     $as_root systemctl mask firewalld >&2
 fi

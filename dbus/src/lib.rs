@@ -18,4 +18,6 @@ pub use error::{Error, ErrorKind};
 pub use link_name::{InvalidLinkName, LinkName, Target};
 pub use options::{ClampOptions, PathMtu};
 pub use proxy::HelperProxy;
-pub use status::{ClampState, ClampStatus, Counters, Features, Mode, Origin, Status};
+pub use status::{
+    ClampState, ClampStatus, Counters, Features, Foreign, ForeignClamp, Legacy, Mode, Origin, Status, Technique,
+};

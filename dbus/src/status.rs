@@ -60,6 +60,10 @@ wire_words! {
     }
 }
 
+mod foreign;
+
+pub use foreign::{Foreign, ForeignClamp, Legacy, Technique};
+
 /// One clamp.
 #[derive(Clone, Debug, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
 #[zbus(signature = "a{sv}", rename_all = "kebab-case")]
@@ -123,6 +127,8 @@ pub struct Status {
     pub ruleset: String,
     /// What the kernel offers.
     pub features: Features,
+    /// The clamps that others have installed; `None` if that is not known.
+    pub foreign: Option<Foreign>,
 }
 
 #[cfg(test)]
@@ -150,6 +156,21 @@ mod tests {
             counters: Counters { ipv4_out: 3, ..Counters::default() },
             ruleset: "table inet airpods {}".to_owned(),
             features: Features { owner: true },
+            foreign: Some(Foreign {
+                clamps: vec![ForeignClamp {
+                    by: Technique::IptablesNft,
+                    family: "ip".to_owned(),
+                    table: "mangle".to_owned(),
+                    chain: "FORWARD".to_owned(),
+                    out_link: Some("wg0".to_owned()),
+                    in_link: None,
+                    mode: Mode::Fixed,
+                    mss: Some(1300),
+                }],
+                more: 3,
+                whole: true,
+                iptables_legacy: Legacy::Possible,
+            }),
         };
         let bytes = to_bytes(Context::new(LE, 0), &status).unwrap();
         let (read, _): (Status, usize) = bytes.deserialize().unwrap();

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use airpods_dbus::{ErrorKind, Features, names};
+use airpods_dbus::{ErrorKind, Features, Foreign, names};
 use airpods_helper::authority::Answer;
 use airpods_helper::authority::recording::Recording;
 use airpods_helper::daemon::Ending;
@@ -50,6 +50,10 @@ impl Kernel for Stuck {
 
     fn held(&mut self) -> Result<Option<Held>, KernelError> {
         self.kernel.held()
+    }
+
+    fn foreign(&mut self) -> Result<Foreign, KernelError> {
+        self.kernel.foreign()
     }
 
     fn features(&mut self) -> Features {

@@ -8,7 +8,7 @@ mod bus;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use airpods_dbus::{ClampState, ClampStatus, ErrorKind, Mode, Origin, Status};
+use airpods_dbus::{ClampState, ClampStatus, ErrorKind, Foreign, ForeignClamp, Mode, Origin, Status, Technique};
 use bus::{Bus, Call, StandIn};
 use tokio::process::Command;
 
@@ -188,6 +188,17 @@ async fn a_hostile_status_cannot_steer_the_terminal() {
     status.clamps[0].link = "wg0\u{1b}]0;x\u{7}".to_owned();
     status.clamps[0].link_kind = Some("a\r\u{9b}b".to_owned());
     status.ruleset = "\u{1b}[2J\n".to_owned();
+    let other = ForeignClamp {
+        by: Technique::Nftables,
+        family: "\u{1b}[1m".to_owned(),
+        table: "a\u{7}".to_owned(),
+        chain: "\u{202e}b\u{9b}".to_owned(),
+        out_link: Some("\r".to_owned()),
+        in_link: None,
+        mode: Mode::Route,
+        mss: None,
+    };
+    status.foreign = Some(Foreign { clamps: vec![other], ..Foreign::default() });
     let _helper = bus.serve(&StandIn { status, ..StandIn::answering(Ok(true)) }).await;
     for arguments in ["-V net clamp status", "net clamp on", "net clamp off", "net clamp status --json"] {
         let ran = run(&bus.address, arguments).await;

@@ -36,6 +36,8 @@ impl Keeper {
             counters: held.counters,
             ruleset: held.text.clone(),
             features: self.kernel.features(),
+            // Not worth failing for: what is known of our own clamps is told all the same.
+            foreign: self.kernel.foreign().ok(),
         })
     }
 

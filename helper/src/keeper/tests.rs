@@ -168,3 +168,14 @@ fn a_keeper_that_withdraws_leaves_nothing_that_the_next_one_could_stumble_over()
     let status = scene.keeper.status(Instant::now()).unwrap();
     assert_eq!((status.clamps.len(), status.ruleset.as_str()), (0, ""), "and says so");
 }
+
+#[test]
+fn rules_of_others_that_cannot_be_read_are_reported_as_unknown_and_hide_nothing_else() {
+    let mut scene = scene();
+    scene.commit(&on("wg0")).unwrap();
+    assert!(scene.keeper.status(Instant::now()).unwrap().foreign.is_some_and(|foreign| foreign.whole));
+    scene.kernel.set_foreign(None);
+    let status = scene.keeper.status(Instant::now()).unwrap();
+    assert_eq!(status.foreign, None);
+    assert_eq!(status.clamps[0].state, ClampState::Active);
+}

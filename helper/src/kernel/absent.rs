@@ -1,6 +1,6 @@
 //! A kernel that lacks what the helper works with: it answers every question with what is missing.
 
-use airpods_dbus::Features;
+use airpods_dbus::{Features, Foreign};
 
 use super::{Held, Kernel, KernelError, Link, Ruleset, Watch};
 
@@ -28,6 +28,10 @@ impl Kernel for Absent {
     }
 
     fn held(&mut self) -> Result<Option<Held>, KernelError> {
+        Err(self.error())
+    }
+
+    fn foreign(&mut self) -> Result<Foreign, KernelError> {
         Err(self.error())
     }
 

@@ -5,6 +5,7 @@
 
 pub mod absent;
 mod error;
+pub mod foreign;
 pub mod netlink;
 pub mod simulated;
 pub mod table;
@@ -12,7 +13,7 @@ pub mod table;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 
-use airpods_dbus::{Counters, Features, LinkName, PathMtu};
+use airpods_dbus::{Counters, Features, Foreign, LinkName, PathMtu};
 
 pub use error::KernelError;
 
@@ -120,6 +121,12 @@ pub trait Kernel: Send {
     /// # Errors
     /// [`KernelError`] if the kernel cannot be asked.
     fn held(&mut self) -> Result<Option<Held>, KernelError>;
+
+    /// The clamps that others have installed.
+    ///
+    /// # Errors
+    /// [`KernelError`] if the rules cannot be read.
+    fn foreign(&mut self) -> Result<Foreign, KernelError>;
 
     /// What the kernel offers; asked once.
     fn features(&mut self) -> Features;

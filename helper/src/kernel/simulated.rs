@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use airpods_dbus::{Counters, Features};
+use airpods_dbus::{Counters, Features, Foreign, Legacy};
 
 use super::{Event, Held, Kernel, KernelError, Link, Ruleset, Watch};
 
@@ -33,6 +33,7 @@ struct World {
     table: Option<Ruleset>,
     owned: bool,
     counters: Counters,
+    foreign: Option<Foreign>,
     refusal: Option<Refusal>,
     applied: usize,
     watchers: Vec<(UnixStream, Arc<Mutex<Vec<Event>>>)>,
@@ -47,6 +48,7 @@ impl Simulated {
             table: None,
             owned: true,
             counters: Counters::default(),
+            foreign: Some(Foreign { whole: true, iptables_legacy: Legacy::None, ..Foreign::default() }),
             refusal: None,
             applied: 0,
             watchers: Vec::new(),
@@ -56,6 +58,11 @@ impl Simulated {
     /// Has the owner flag, as Linux does from 5.12 on, or not.
     pub fn set_owned(&self, owned: bool) {
         self.world().owned = owned;
+    }
+
+    /// Has these clamps of others, or none that can be read.
+    pub fn set_foreign(&self, foreign: Option<Foreign>) {
+        self.world().foreign = foreign;
     }
 
     /// Replaces the links, as if they came and went, and reports that.
@@ -151,6 +158,10 @@ impl Kernel for Simulated {
 
     fn held(&mut self) -> Result<Option<Held>, KernelError> {
         Ok(self.world().held())
+    }
+
+    fn foreign(&mut self) -> Result<Foreign, KernelError> {
+        self.world().foreign.clone().ok_or_else(|| Refusal::NotPermitted.error())
     }
 
     fn features(&mut self) -> Features {

@@ -3,6 +3,7 @@
 
 mod atomic;
 mod events;
+mod foreign;
 mod generation;
 mod host;
 mod links;

@@ -5,6 +5,7 @@
 
 mod bus;
 mod cgroup;
+mod firewalld;
 mod install;
 pub mod people;
 mod root;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::helper_link::Change;
 
+mod others;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ pub(super) fn outcome(change: &Change, changed: bool, status: &Status) -> Vec<St
             lines.extend(
                 status.clamps.iter().filter(|clamp| clamp.origin == Origin::Auto).filter_map(|c| too_large(c, mtu)),
             );
+            lines.extend(others::remark(status));
             lines
         }
         Change::On(Target::Link(link), options) => {
@@ -57,7 +59,7 @@ fn link_on(link: &str, mtu: Option<u32>, changed: bool, status: &Status) -> Vec<
         }
         ClampState::Contested => contested(link),
     };
-    std::iter::once(first).chain(too_large(clamp, mtu)).collect()
+    std::iter::once(first).chain(too_large(clamp, mtu)).chain(others::remark(status)).collect()
 }
 
 fn auto_on(changed: bool, status: &Status) -> Vec<String> {
@@ -127,6 +129,12 @@ fn too_large(clamp: &ClampStatus, asked: Option<u32>) -> Option<String> {
 
 /// The whole status for a person.
 pub(super) fn status(status: &Status) -> Vec<String> {
+    let mut lines = own(status);
+    lines.extend(others::list(status));
+    lines
+}
+
+fn own(status: &Status) -> Vec<String> {
     let kept = if status.auto_persist { ", and after a reboot" } else { "" };
     let auto = if status.auto {
         format!("auto: on (every VPN link, now and whenever one appears{kept})")
@@ -208,5 +216,6 @@ pub(super) fn json(status: &Status) -> Value {
         },
         "ruleset": status.ruleset,
         "features": { "owner": status.features.owner },
+        "foreign": status.foreign.as_ref().map(others::json),
     })
 }

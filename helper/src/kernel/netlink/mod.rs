@@ -1,6 +1,7 @@
 //! The real kernel: `nf_tables` and rtnetlink over two sockets that live as long as the helper.
 
 pub(super) mod attribute;
+mod foreign;
 mod links;
 pub(super) mod message;
 mod refusal;
@@ -10,7 +11,7 @@ mod watch;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use airpods_dbus::Features;
+use airpods_dbus::{Features, Foreign};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::SockProtocol;
@@ -21,6 +22,7 @@ use super::table::layout::WITH_FIXED;
 use super::table::plan::change;
 use super::table::readback::{Answers, Found, found};
 use super::{Held, Kernel, KernelError, Link, Ruleset, Watch};
+use foreign::Reader;
 use socket::{Received, Request, Socket};
 use watch::Events;
 
@@ -31,6 +33,8 @@ pub struct Netlink {
     rules: Socket,
     /// The socket for links and routes.
     network: Socket,
+    /// Everybody's rules.
+    reader: Reader,
     /// Whether the kernel knows the owner flag, once that has been asked.
     owner: Option<bool>,
 }
@@ -55,7 +59,8 @@ impl Netlink {
 
     fn over(rules: Socket) -> Result<Self, KernelError> {
         let network = Socket::open(SockProtocol::NetlinkRoute, 0).map_err(opening)?;
-        Ok(Self { rules, network, owner: None })
+        let reader = Reader::open().map_err(opening)?;
+        Ok(Self { rules, network, reader, owner: None })
     }
 
     /// The socket that owns the table. A duplicate of it, wherever it is kept, keeps the table.
@@ -181,6 +186,11 @@ impl Kernel for Netlink {
 
     fn held(&mut self) -> Result<Option<Held>, KernelError> {
         Ok(self.found()?.map(|found| found.held()))
+    }
+
+    fn foreign(&mut self) -> Result<Foreign, KernelError> {
+        let reading = |source| KernelError::Netlink { doing: "reading the rules of others", source };
+        self.reader.read().map_err(reading)?.map_err(refusal::of_question)
     }
 
     fn features(&mut self) -> Features {

@@ -8,10 +8,11 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::libc;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname, recvmsg, sendmsg, socket,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname, getsockopt, recvmsg,
+    sendmsg, socket,
 };
+use nix::{getsockopt_impl, libc, sockopt_impl};
 use rustix::net::sockopt::{socket_domain, socket_protocol};
 use rustix::net::{AddressFamily as Family, netlink};
 
@@ -26,6 +27,15 @@ pub(super) const DUMP_ATTEMPTS: u32 = 16;
 
 /// The kernel's own port: the sender of everything that it says.
 const KERNEL: u32 = 0;
+
+sockopt_impl!(
+    /// Which network namespace a socket is in (`SO_NETNS_COOKIE`, since Linux 5.14).
+    NetworkCookie,
+    GetOnly,
+    libc::SOL_SOCKET,
+    libc::SO_NETNS_COOKIE,
+    u64
+);
 
 /// A netlink socket, bound, close-on-exec and non-blocking.
 #[derive(Debug)]
@@ -236,6 +246,17 @@ impl Socket {
                 Received::Overrun => {}
             }
         }
+    }
+
+    /// Opens the socket anew, which ends a dump that was left. Where that is not possible in the same network namespace,
+    /// nothing is done: the rest is read before the next question.
+    pub(super) fn leave(&mut self, protocol: SockProtocol) -> io::Result<()> {
+        let cookie = |socket: &Self| getsockopt(socket, NetworkCookie).ok();
+        let fresh = Self::open(protocol, 0)?;
+        if cookie(&fresh).is_some_and(|here| Some(here) == cookie(self)) {
+            *self = fresh;
+        }
+        Ok(())
     }
 
     /// A request's bytes, with the next sequence number.

@@ -51,6 +51,7 @@ pub(in crate::kernel) mod nfta {
     pub(in crate::kernel) const SET_ELEM_DATA: u16 = 2;
     pub(in crate::kernel) const DATA_VALUE: u16 = 1;
     pub(in crate::kernel) const DATA_VERDICT: u16 = 2;
+    pub(in crate::kernel) const RULE_TABLE: u16 = 1;
     pub(in crate::kernel) const RULE_CHAIN: u16 = 2;
     pub(in crate::kernel) const RULE_EXPRESSIONS: u16 = 4;
     pub(in crate::kernel) const EXPR_NAME: u16 = 1;

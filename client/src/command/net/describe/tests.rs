@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use airpods_dbus::{ClampOptions, LinkName, PathMtu};
+use airpods_dbus::{ClampOptions, Foreign, Legacy, LinkName, PathMtu};
 
 use super::*;
 
@@ -19,7 +19,9 @@ fn clamp(link: &str, state: ClampState, origin: Origin) -> ClampStatus {
 }
 
 fn with(auto: bool, clamps: Vec<ClampStatus>) -> Status {
-    Status { auto, clamps, ..Status::default() }
+    // Nobody else clamps.
+    let foreign = Some(Foreign { whole: true, iptables_legacy: Legacy::None, ..Foreign::default() });
+    Status { auto, clamps, foreign, ..Status::default() }
 }
 
 fn link(name: &str) -> Target {

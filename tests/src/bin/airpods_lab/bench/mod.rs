@@ -12,9 +12,7 @@ mod memory;
 mod path;
 mod race;
 
-use std::time::Duration;
-
-use airpods_lab::{Background, Place, Program, Sandbox, run};
+use airpods_lab::{Place, Program, Sandbox};
 
 pub(crate) use life::life;
 pub(crate) use load::{End, load};
@@ -94,7 +92,7 @@ pub(crate) fn bench(only: Option<Question>) -> Result<()> {
                 println!("\nA change, {} rounds:\n", race::ROUNDS);
                 let sandbox = host()?;
                 sandbox.sh(LINK)?;
-                let _firewalld = start_firewalld(&sandbox)?;
+                let _firewalld = sandbox.start_firewalld("wg0")?;
                 stopwatch(&sandbox, "race")?;
             }
             Question::Life => {
@@ -136,15 +134,4 @@ fn stopwatch(sandbox: &Sandbox, what: &str) -> Result<()> {
 fn in_a_sandbox() -> Result<()> {
     let first = std::fs::read_to_string("/proc/1/comm");
     if first.is_ok_and(|name| name.trim() == env!("CARGO_PKG_NAME")) { Ok(()) } else { Err(BenchError::NoSandbox) }
-}
-
-/// Starts firewalld, with the VPN link in a zone so that a rich rule has a chain to be in.
-fn start_firewalld(sandbox: &Sandbox) -> Result<Background> {
-    const START_LIMIT: Duration = Duration::from_secs(30);
-    let mut command = sandbox.command("firewalld");
-    command.args(["--nofork", "--nopid"]);
-    let mut firewalld = Background::start(&mut command, &sandbox.log_path("firewalld"))?;
-    firewalld.until("firewalld", START_LIMIT, || sandbox.sh("firewall-cmd --state").is_ok())?;
-    run(sandbox.command("firewall-cmd").args(["--zone=public", "--change-interface=wg0"]))?;
-    Ok(firewalld)
 }
