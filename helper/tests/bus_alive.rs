@@ -37,11 +37,11 @@ struct Stuck {
 }
 
 impl Kernel for Stuck {
-    fn links(&mut self) -> Result<Vec<Link>, KernelError> {
+    fn links(&mut self, routes_of: &dyn Fn(&Link) -> bool) -> Result<Vec<Link>, KernelError> {
         while self.is_stuck.load(Ordering::Relaxed) {
             thread::sleep(Duration::from_millis(1));
         }
-        self.kernel.links()
+        self.kernel.links(routes_of)
     }
 
     fn apply(&mut self, wanted: &Ruleset) -> Result<Option<Held>, KernelError> {

@@ -41,10 +41,16 @@ pub fn is_vpn(kind: &LinkKind) -> bool {
     }
 }
 
+/// Whether it depends on its routes if auto takes the link now: a VPN link that is up.
+#[must_use]
+pub fn may_be_in_use(link: &Link) -> bool {
+    is_vpn(&link.kind) && link.up
+}
+
 /// Whether auto takes the link now: a VPN link that is up and that routes lead through.
 #[must_use]
 pub fn in_use(link: &Link) -> bool {
-    is_vpn(&link.kind) && link.up && link.carries_route
+    may_be_in_use(link) && link.carries_route
 }
 
 #[cfg(test)]

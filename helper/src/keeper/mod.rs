@@ -13,7 +13,7 @@ use airpods_dbus::{Error, ErrorKind, LinkName, Target};
 
 use crate::authority::Permit;
 use crate::clamp::{self, Change, Desired, Plan, Request};
-use crate::kernel::{Event, Held, Kernel, KernelError, Ruleset, Watch};
+use crate::kernel::{Event, Held, Kernel, KernelError, Link, Ruleset, Watch};
 use crate::log::{Line, Log};
 use crate::state::{Memory, Places};
 use contest::Contest;
@@ -146,7 +146,7 @@ impl Keeper {
     }
 
     fn put_right(&mut self, events: &[Event], now: Instant) -> Result<Option<Duration>, KernelError> {
-        let links = self.kernel.links()?;
+        let links = self.links(self.desired.auto.is_some())?;
         let plan = clamp::plan(&self.desired, &links, &self.plan.known);
         let held = self.kernel.held()?;
         let is_there = held.is_some();
@@ -212,15 +212,21 @@ impl Keeper {
         self.plan = Plan::default();
     }
 
-    fn check(&mut self, request: &Request) -> Result<Vec<crate::kernel::Link>, Error> {
+    fn check(&mut self, request: &Request) -> Result<Vec<Link>, Error> {
         if self.is_leaving {
             return Err(ErrorKind::ShuttingDown.because(LEAVING));
         }
-        let links = self.kernel.links()?;
+        let for_auto = self.desired.auto.is_some() || matches!(request, Request::ClampOn(Target::Auto, _));
+        let links = self.links(for_auto)?;
         if let Request::ClampOn(Target::Link(link), options) = request {
             clamp::accept(link, *options, &links)?;
         }
         Ok(links)
+    }
+
+    /// The links there are. Routes matter to auto alone.
+    fn links(&mut self, for_auto: bool) -> Result<Vec<Link>, KernelError> {
+        self.kernel.links(&|link| for_auto && clamp::vpn::may_be_in_use(link))
     }
 
     fn held_ruleset(&mut self) -> Result<Ruleset, KernelError> {

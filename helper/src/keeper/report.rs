@@ -23,7 +23,7 @@ impl Keeper {
     /// # Errors
     /// [`Error`] if the kernel cannot be asked: what is unknown is not reported as "off".
     pub fn status(&mut self, now: Instant) -> Result<Status, Error> {
-        let links = self.kernel.links()?;
+        let links = self.links(self.desired.auto.is_some())?;
         let plan = clamp::plan(&self.desired, &links, &self.plan.known);
         let held = self.kernel.held()?.unwrap_or_default();
         let is_contested = self.contest.is_on(now);

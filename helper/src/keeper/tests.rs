@@ -179,3 +179,19 @@ fn rules_of_others_that_cannot_be_read_are_reported_as_unknown_and_hide_nothing_
     assert_eq!(status.foreign, None);
     assert_eq!(status.clamps[0].state, ClampState::Active);
 }
+
+#[test]
+fn routes_are_looked_at_for_auto_alone_and_for_vpn_links_that_are_up() {
+    let scene = scene();
+    let mut keeper = scene.keeper;
+    let carrying = |keeper: &mut Keeper, for_auto| {
+        let links = keeper.links(for_auto).unwrap();
+        links.into_iter().filter(|link| link.carries_route).map(|link| link.name.to_string()).collect::<Vec<_>>()
+    };
+    let wireguard = keeper.links(true).unwrap().remove(0);
+    let card = LinkKind { info_kind: String::new(), tun_type: None, hardware: 1 };
+    let down = Link { name: name("wg1"), up: false, ..wireguard.clone() };
+    scene.kernel.set_links(vec![wireguard.clone(), down, Link { name: name("eth0"), kind: card, ..wireguard }]);
+    assert_eq!(carrying(&mut keeper, true), ["wg0"]);
+    assert_eq!(carrying(&mut keeper, false), [""; 0]);
+}

@@ -19,7 +19,7 @@ impl Absent {
 }
 
 impl Kernel for Absent {
-    fn links(&mut self) -> Result<Vec<Link>, KernelError> {
+    fn links(&mut self, _routes_of: &dyn Fn(&Link) -> bool) -> Result<Vec<Link>, KernelError> {
         Err(self.error())
     }
 

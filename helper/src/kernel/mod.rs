@@ -29,7 +29,7 @@ pub struct Link {
     /// Whether `IFF_UP` is set.
     pub up: bool,
     /// Whether a route of any table leads elsewhere through it: unicast, and not to the host itself, to link-local or to
-    /// multicast addresses. The route that an address brings for its network counts.
+    /// multicast addresses. The route that an address brings for its network counts. False where it was not asked.
     pub carries_route: bool,
 }
 
@@ -100,11 +100,12 @@ pub trait Watch: AsFd + Send {
 
 /// The kernel as the helper needs it. No method waits for anything but the kernel's own answer.
 pub trait Kernel: Send {
-    /// Every link there is.
+    /// Every link there is. Whether it carries a route is found out for those that `routes_of` picks: there may be tens of
+    /// thousands of routes to look through.
     ///
     /// # Errors
     /// [`KernelError`] if the kernel cannot be asked.
-    fn links(&mut self) -> Result<Vec<Link>, KernelError>;
+    fn links(&mut self, routes_of: &dyn Fn(&Link) -> bool) -> Result<Vec<Link>, KernelError>;
 
     /// Makes the table hold exactly `wanted`, and no table at all if that is empty; then reads back.
     ///

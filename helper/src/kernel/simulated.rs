@@ -139,8 +139,10 @@ impl Refusal {
 }
 
 impl Kernel for Simulated {
-    fn links(&mut self) -> Result<Vec<Link>, KernelError> {
-        Ok(self.world().links.clone())
+    fn links(&mut self, routes_of: &dyn Fn(&Link) -> bool) -> Result<Vec<Link>, KernelError> {
+        let links = self.world().links.clone();
+        let told = |link: Link| Link { carries_route: link.carries_route && routes_of(&link), ..link };
+        Ok(links.into_iter().map(told).collect())
     }
 
     fn apply(&mut self, wanted: &Ruleset) -> Result<Option<Held>, KernelError> {

@@ -8,7 +8,7 @@ use airpods_lab::Place;
 use crate::host::Host;
 
 fn links(host: &mut Host) -> BTreeMap<String, Link> {
-    host.kernel.links().unwrap().into_iter().map(|link| (link.name.as_str().to_owned(), link)).collect()
+    host.kernel.links(&|_| true).unwrap().into_iter().map(|link| (link.name.as_str().to_owned(), link)).collect()
 }
 
 #[test]

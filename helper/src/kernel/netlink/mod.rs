@@ -160,8 +160,9 @@ impl Netlink {
 }
 
 impl Kernel for Netlink {
-    fn links(&mut self) -> Result<Vec<Link>, KernelError> {
-        links::links(&mut self.network).map_err(|source| KernelError::Netlink { doing: "listing links", source })
+    fn links(&mut self, routes_of: &dyn Fn(&Link) -> bool) -> Result<Vec<Link>, KernelError> {
+        links::links(&mut self.network, routes_of)
+            .map_err(|source| KernelError::Netlink { doing: "listing links", source })
     }
 
     fn apply(&mut self, wanted: &Ruleset) -> Result<Option<Held>, KernelError> {

@@ -10,9 +10,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname, getsockopt, recvmsg,
-    sendmsg, socket,
+    sendmsg, setsockopt, socket,
 };
-use nix::{getsockopt_impl, libc, sockopt_impl};
+use nix::{getsockopt_impl, libc, setsockopt_impl, sockopt_impl};
 use rustix::net::sockopt::{socket_domain, socket_protocol};
 use rustix::net::{AddressFamily as Family, netlink};
 
@@ -37,6 +37,16 @@ sockopt_impl!(
     u64
 );
 
+sockopt_impl!(
+    /// Questions of rtnetlink are held to the letter, and their details filter the answer (`NETLINK_GET_STRICT_CHK`, since
+    /// Linux 4.20).
+    StrictCheck,
+    SetOnly,
+    libc::SOL_NETLINK,
+    libc::NETLINK_GET_STRICT_CHK,
+    bool
+);
+
 /// A netlink socket, bound, close-on-exec and non-blocking.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -44,6 +54,9 @@ pub(super) struct Socket {
     port: u32,
     sequence: u32,
     buffer: Vec<u8>,
+    /// How many datagrams have come.
+    #[cfg(test)]
+    pub(super) taken: usize,
 }
 
 /// What can be had from a socket without waiting.
@@ -109,12 +122,26 @@ impl Socket {
 
     fn over(fd: OwnedFd) -> io::Result<Self> {
         let port = getsockname::<NetlinkAddr>(fd.as_raw_fd())?.pid();
-        Ok(Self { fd, port, sequence: 0, buffer: vec![0; DATAGRAM] })
+        Ok(Self {
+            fd,
+            port,
+            sequence: 0,
+            buffer: vec![0; DATAGRAM],
+            #[cfg(test)]
+            taken: 0,
+        })
     }
 
     /// The port by which the kernel knows this socket, for example as a table's owner.
     pub(super) fn port(&self) -> u32 {
         self.port
+    }
+
+    /// From now on the kernel takes a question's details as a filter, if it can.
+    pub(super) fn ask_strictly(&self) {
+        if let Err(errno) = setsockopt(self, StrictCheck, &true) {
+            log::debug!("this kernel does not filter what it is asked: {errno}");
+        }
     }
 
     /// Sends all parts as one datagram: a batch is one transaction only if it arrives in one piece.
@@ -144,7 +171,11 @@ impl Socket {
                     let long = "a netlink datagram is longer than any should be";
                     return Err(io::Error::new(io::ErrorKind::InvalidData, long));
                 }
-                Ok((length, _)) => return Ok(Received::Datagram(length)),
+                Ok((length, _)) => {
+                    #[cfg(test)]
+                    (self.taken += 1);
+                    return Ok(Received::Datagram(length));
+                }
                 Err(Errno::EAGAIN) => return Ok(Received::Nothing),
                 Err(Errno::ENOBUFS) => return Ok(Received::Overrun),
                 Err(Errno::EINTR) => {}
@@ -254,6 +285,8 @@ impl Socket {
         let cookie = |socket: &Self| getsockopt(socket, NetworkCookie).ok();
         let fresh = Self::open(protocol, 0)?;
         if cookie(&fresh).is_some_and(|here| Some(here) == cookie(self)) {
+            #[cfg(test)]
+            let fresh = Self { taken: self.taken, ..fresh };
             *self = fresh;
         }
         Ok(())

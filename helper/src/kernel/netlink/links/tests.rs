@@ -21,59 +21,25 @@ fn tun0() -> Vec<u8> {
     bytes
 }
 
-/// An IPv4 route: `struct rtmsg` of the main table, type unicast, and `RTA_OIF` 7.
-fn default_route() -> Vec<u8> {
-    let mut bytes = vec![2, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0];
-    bytes.extend([8, 0, 4, 0]);
-    bytes.extend(7_i32.to_ne_bytes());
-    bytes
-}
-
 #[test]
-fn a_link_is_read_with_its_kind_and_what_it_carries() {
-    let routes = [route(&default_route()).unwrap()];
-    let read = link(&tun0(), &carrying_links(&routes)).unwrap();
-    assert_eq!((read.name.as_str(), read.mtu, read.up, read.carries_route), ("tun0", 1380, true, true));
+fn a_link_is_read_with_its_index_and_kind() {
+    let (index, read) = link(&tun0()).unwrap();
+    assert_eq!((index, read.name.as_str(), read.mtu, read.up), (7, "tun0", 1380, true));
     assert_eq!(read.kind, LinkKind { info_kind: "tun".to_owned(), tun_type: Some(1), hardware: 0xfffe });
-    assert!(!link(&tun0(), &BTreeSet::new()).unwrap().carries_route);
 }
 
 #[test]
 fn a_message_cut_or_changed_anywhere_is_read_or_left_out_without_a_panic() {
-    let (whole_link, whole_route) = (tun0(), default_route());
-    for whole in [&whole_link, &whole_route] {
-        for cut in 0..whole.len() {
-            let _ = link(&whole[..cut], &BTreeSet::new());
-            let _ = route(&whole[..cut]).map(|route| carrying_links(&[route]));
-        }
-        for at in 0..whole.len() {
-            for byte in 0..=u8::MAX {
-                let mut changed = whole.clone();
-                changed[at] = byte;
-                let _ = link(&changed, &BTreeSet::new());
-                let _ = route(&changed).map(|route| carrying_links(&[route]));
-            }
+    let whole = tun0();
+    for cut in 0..whole.len() {
+        let _ = link(&whole[..cut]);
+    }
+    for at in 0..whole.len() {
+        for byte in 0..=u8::MAX {
+            let mut changed = whole.clone();
+            changed[at] = byte;
+            let _ = link(&changed);
         }
     }
-    assert!(link(&whole_link[..8], &BTreeSet::new()).is_none());
-}
-
-#[test]
-fn next_hops_that_lie_about_their_length_end() {
-    let hop =
-        |length: u16, flags: u8, link: i32| [&length.to_ne_bytes()[..], &[flags, 0], &link.to_ne_bytes()].concat();
-    assert_eq!(next_hops(&[hop(8, 0, 3), hop(8, 0, 4)].concat()), [3, 4]);
-    assert_eq!(next_hops(&[hop(8, RTNH_F_DEAD, 3), hop(8, 0, 4)].concat()), [4]);
-    assert_eq!(next_hops(&[hop(0, 0, 3), hop(u16::MAX, 0, 4), hop(8, 0, 5)].concat()), [3, 4]);
-    assert!(next_hops(&[1, 2, 3]).is_empty());
-}
-
-#[test]
-fn link_scope_is_told_by_the_first_bits() {
-    for inside in [&[224, 0, 0, 1][..], &[0xfe, 0x80, 0, 0, 0, 0, 0, 0], &[0xfe, 0xbf, 0, 0, 0], &[0xff, 2, 0, 0, 0]] {
-        assert!(is_link_scope(inside), "{inside:?}");
-    }
-    for outside in [&[10, 0, 0, 0][..], &[223, 0, 0, 1], &[0xfe, 0xc0, 0, 0, 0], &[0xfd, 0x80, 0, 0, 0], &[]] {
-        assert!(!is_link_scope(outside), "{outside:?}");
-    }
+    assert!(link(&whole[..8]).is_none());
 }

@@ -1,0 +1,184 @@
+//! Which links a route leads through, as rtnetlink tells it.
+//!
+//! There may be tens of thousands of routes. So they are read only for links that somebody asks about, the kernel picks
+//! out those that can matter, nothing is kept of one that has been read, and reading ends as soon as all is known.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::ops::ControlFlow;
+
+use neli::consts::rtnl::{RtAddrFamily, RtScope, RtTable, Rta, Rtm, Rtn, Rtprot};
+use neli::rtnl::{RtattrBuilder, Rtmsg, RtmsgBuilder};
+use neli::types::{Buffer, RtBuffer};
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::SockProtocol;
+
+use super::super::attribute::Attributes;
+use super::super::socket::{DUMP_ATTEMPTS, Read, Socket, kept_changing};
+use super::request;
+
+/// `RTNH_F_DEAD` of `linux/rtnetlink.h`: the next hop's link is down.
+const RTNH_F_DEAD: u8 = 1;
+
+/// Bytes of `struct rtnexthop`.
+const RTNEXTHOP: usize = 8;
+
+/// Bytes of `struct rtmsg`.
+const RTMSG: usize = 12;
+
+/// For so many links the kernel is asked about each on its own: that takes it one walk over its routes each.
+const ONE_BY_ONE: usize = 8;
+
+/// Those of the links `asked`, by index, that a route leaves through.
+///
+/// Routes that carry traffic to elsewhere count, also the one that an address brings for its own network (all there is
+/// on many a VPN). What only says something about the link or the host itself does not: the table `local`, other types
+/// than unicast, routes to the host's own addresses, IPv6's link-local and all multicast networks, and cached copies.
+pub(super) fn carrying(socket: &mut Socket, asked: &BTreeSet<i32>) -> io::Result<BTreeSet<i32>> {
+    let mut search = Search { asked, own: BTreeSet::new(), found: BTreeSet::new() };
+    if asked.is_empty() {
+        return Ok(search.found);
+    }
+    read(socket, Rtn::Local, None, &mut |route| search.take_own(route))?;
+    if asked.len() > ONE_BY_ONE {
+        read(socket, Rtn::Unicast, None, &mut |route| search.take(route, asked))?;
+    } else {
+        for link in asked {
+            let only = BTreeSet::from([*link]);
+            read(socket, Rtn::Unicast, Some(*link), &mut |route| search.take(route, &only))?;
+        }
+    }
+    Ok(search.found)
+}
+
+/// What has been learnt so far. Everything in it stays true when a dump is read once more.
+struct Search<'a> {
+    asked: &'a BTreeSet<i32>,
+    /// Destinations that are the host itself.
+    own: BTreeSet<Vec<u8>>,
+    found: BTreeSet<i32>,
+}
+
+impl Search<'_> {
+    fn take_own(&mut self, route: &Route<'_>) -> ControlFlow<()> {
+        self.own.extend(route.destination().filter(|_| route.kind == libc::RTN_LOCAL).map(<[u8]>::to_vec));
+        ControlFlow::Continue(())
+    }
+
+    /// Breaks when all of `sought` are found.
+    fn take(&mut self, route: &Route<'_>, sought: &BTreeSet<i32>) -> ControlFlow<()> {
+        if route.leads_elsewhere() && !route.destination().is_some_and(|to| self.own.contains(to)) {
+            self.found.extend(route.links().into_iter().filter(|link| self.asked.contains(link)));
+        }
+        if sought.is_subset(&self.found) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// Reads routes of a type, through a link or any, until the reader has enough.
+fn read(
+    socket: &mut Socket,
+    kind: Rtn,
+    link: Option<i32>,
+    each: &mut dyn FnMut(&Route<'_>) -> ControlFlow<()>,
+) -> io::Result<()> {
+    let request = request(Rtm::Getroute, &question(kind, link)?)?;
+    // The kernel heeds the question's details. One before Linux 4.20 does not and tells every route: what is read from
+    // them is the same.
+    socket.ask_strictly();
+    for _ in 0..DUMP_ATTEMPTS {
+        let mut each = |body: &[u8]| Route::read(body).map_or(ControlFlow::Continue(()), |route| each(&route));
+        match socket.read(&request, &mut each)? {
+            Ok(Read::Whole) => return Ok(()),
+            Ok(Read::Left) => return socket.leave(SockProtocol::NetlinkRoute),
+            Ok(Read::Torn) => {}
+            // The link has gone meanwhile.
+            Err(Errno::ENODEV) if link.is_some() => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Err(kept_changing())
+}
+
+fn question(kind: Rtn, link: Option<i32>) -> io::Result<Rtmsg> {
+    let through = |link: i32| RtattrBuilder::default().rta_type(Rta::Oif).rta_payload(link).build();
+    let attributes: RtBuffer<Rta, Buffer> =
+        link.map(through).transpose().map_err(io::Error::other)?.into_iter().collect();
+    let message = RtmsgBuilder::default()
+        .rtm_family(RtAddrFamily::Unspecified)
+        .rtm_dst_len(0)
+        .rtm_src_len(0)
+        .rtm_tos(0)
+        .rtm_table(RtTable::Unspec)
+        .rtm_protocol(Rtprot::Unspec)
+        .rtm_scope(RtScope::Universe)
+        .rtm_type(kind)
+        .rtattrs(attributes)
+        .build();
+    message.map_err(io::Error::other)
+}
+
+/// What matters of a route: `struct rtmsg` and its attributes.
+#[derive(Clone, Copy, Debug)]
+struct Route<'a> {
+    family: i32,
+    table: u8,
+    kind: u8,
+    flags: u32,
+    attributes: Attributes<'a>,
+}
+
+impl<'a> Route<'a> {
+    fn read(body: &'a [u8]) -> Option<Self> {
+        let (&[family, _, _, _, table, _, _, kind, a, b, c, d], attributes) = body.split_first_chunk::<RTMSG>()?;
+        let flags = u32::from_ne_bytes([a, b, c, d]);
+        Some(Self { family: i32::from(family), table, kind, flags, attributes: Attributes::new(attributes) })
+    }
+
+    /// Where it leads; `None` for a default route.
+    fn destination(&self) -> Option<&'a [u8]> {
+        self.attributes.get(libc::RTA_DST)
+    }
+
+    /// Whether it may carry traffic to elsewhere; the host's own addresses aside.
+    fn leads_elsewhere(&self) -> bool {
+        self.kind == libc::RTN_UNICAST
+            && self.table != libc::RT_TABLE_LOCAL
+            && self.flags & libc::RTM_F_CLONED == 0
+            && matches!(self.family, libc::AF_INET | libc::AF_INET6)
+            && !self.destination().is_some_and(is_link_scope)
+    }
+
+    /// The links that it leaves through.
+    fn links(&self) -> Vec<i32> {
+        let single =
+            self.attributes.get(libc::RTA_OIF).and_then(|link| Some(i32::from_ne_bytes(link.try_into().ok()?)));
+        let several = self.attributes.get(libc::RTA_MULTIPATH).map(next_hops);
+        single.into_iter().chain(several.unwrap_or_default()).collect()
+    }
+}
+
+/// `fe80::/10` and `ff00::/8` (RFC 4291, sections 2.5.6 and 2.7), and `224.0.0.0/4`.
+fn is_link_scope(destination: &[u8]) -> bool {
+    match destination {
+        [first, _, _, _] => first & 0xf0 == 0xe0,
+        [first, second, ..] => *first == 0xff || (*first == 0xfe && second & 0xc0 == 0x80),
+        _ => false,
+    }
+}
+
+/// The links of a route with several next hops that are alive: `struct rtnexthop` and attributes, again and again.
+fn next_hops(mut bytes: &[u8]) -> Vec<i32> {
+    let mut links = Vec::new();
+    while let Some((&[low, high, flags, _, a, b, c, d], _)) = bytes.split_first_chunk::<RTNEXTHOP>() {
+        if flags & RTNH_F_DEAD == 0 {
+            links.push(i32::from_ne_bytes([a, b, c, d]));
+        }
+        let length = usize::from(u16::from_ne_bytes([low, high])).max(RTNEXTHOP);
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    links
+}
+
+#[cfg(test)]
+mod tests;

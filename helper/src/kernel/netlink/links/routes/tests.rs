@@ -1,0 +1,131 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+use airpods_lab::{Netns, Place};
+
+use super::*;
+
+/// An IPv4 route: `struct rtmsg` of the main table, type unicast, and `RTA_OIF` 7.
+fn default_route() -> Vec<u8> {
+    let mut bytes = vec![2, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0];
+    bytes.extend([8, 0, 4, 0]);
+    bytes.extend(7_i32.to_ne_bytes());
+    bytes
+}
+
+/// The links that carry one of these routes, if all are asked about.
+fn links_of(routes: &[&[u8]]) -> BTreeSet<i32> {
+    let asked = (0..100).collect();
+    let mut search = Search { asked: &asked, own: BTreeSet::new(), found: BTreeSet::new() };
+    let read = || routes.iter().filter_map(|body| Route::read(body));
+    for route in read() {
+        let _ = search.take_own(&route);
+    }
+    for route in read() {
+        let _ = search.take(&route, &asked);
+    }
+    search.found
+}
+
+#[test]
+fn a_route_is_read_with_its_link() {
+    assert_eq!(links_of(&[&default_route()]), BTreeSet::from([7]));
+    // rtm_type: RTN_BLACKHOLE. rtm_table: RT_TABLE_LOCAL. rtm_flags: RTM_F_CLONED.
+    for (at, byte) in [(7, 6), (4, 255), (9, 2)] {
+        let mut other = default_route();
+        other[at] = byte;
+        assert_eq!(links_of(&[&other]), BTreeSet::new(), "byte {at}");
+    }
+}
+
+#[test]
+fn a_message_cut_or_changed_anywhere_is_read_or_left_out_without_a_panic() {
+    let whole = default_route();
+    for cut in 0..whole.len() {
+        let _ = links_of(&[&whole[..cut]]);
+    }
+    for at in 0..whole.len() {
+        for byte in 0..=u8::MAX {
+            let mut changed = whole.clone();
+            changed[at] = byte;
+            let _ = links_of(&[&changed]);
+        }
+    }
+}
+
+#[test]
+fn next_hops_that_lie_about_their_length_end() {
+    let hop =
+        |length: u16, flags: u8, link: i32| [&length.to_ne_bytes()[..], &[flags, 0], &link.to_ne_bytes()].concat();
+    assert_eq!(next_hops(&[hop(8, 0, 3), hop(8, 0, 4)].concat()), [3, 4]);
+    assert_eq!(next_hops(&[hop(8, RTNH_F_DEAD, 3), hop(8, 0, 4)].concat()), [4]);
+    assert_eq!(next_hops(&[hop(0, 0, 3), hop(u16::MAX, 0, 4), hop(8, 0, 5)].concat()), [3, 4]);
+    assert!(next_hops(&[1, 2, 3]).is_empty());
+}
+
+#[test]
+fn link_scope_is_told_by_the_first_bits() {
+    for inside in [&[224, 0, 0, 1][..], &[0xfe, 0x80, 0, 0, 0, 0, 0, 0], &[0xfe, 0xbf, 0, 0, 0], &[0xff, 2, 0, 0, 0]] {
+        assert!(is_link_scope(inside), "{inside:?}");
+    }
+    for outside in [&[10, 0, 0, 0][..], &[223, 0, 0, 1], &[0xfe, 0xc0, 0, 0, 0], &[0xfd, 0x80, 0, 0, 0], &[]] {
+        assert!(!is_link_scope(outside), "{outside:?}");
+    }
+}
+
+/// A namespace with 20,000 routes through `many`, and through each of the links named none yet.
+fn many_routes(links: usize) -> (Netns, Socket) {
+    let net = Netns::new().unwrap();
+    net.add_tun("many", 1380).unwrap();
+    for link in 0..links {
+        net.add_tun(&format!("few{link}"), 1380).unwrap();
+    }
+    let numbers =
+        "for a in $(seq 0 79); do for b in $(seq 0 249); do echo route add 10.$a.$b.0/24 dev many; done; done";
+    net.sh(&format!("({numbers}) | ip -batch -")).unwrap();
+    assert_eq!(net.sh("ip route show | wc -l").unwrap().trim(), "20000", "the premise");
+    let socket = net.run(|| Socket::open(SockProtocol::NetlinkRoute, 0).unwrap());
+    (net, socket)
+}
+
+/// The links that carry a route by their names, and how many datagrams it took to know it of those that begin with `asked`.
+fn look(socket: &mut Socket, asked: &'static str) -> (Vec<String>, usize) {
+    let before = socket.taken;
+    let links = super::super::links(socket, &|link| link.name.as_str().starts_with(asked)).unwrap();
+    let carrying = links.into_iter().filter(|link| link.carries_route).map(|link| link.name.to_string());
+    (carrying.collect(), socket.taken - before)
+}
+
+#[test]
+fn what_a_look_reads_does_not_grow_with_the_routes() {
+    let (net, mut socket) = many_routes(2);
+    // On the namespace's thread, as the helper is: a dump that is left needs a new socket there.
+    net.run(move || {
+        let (links, datagrams) = look(&mut socket, "nobody");
+        assert_eq!((links.len(), datagrams <= 4), (0, true), "{datagrams} datagrams for no question about routes");
+        let (links, datagrams) = look(&mut socket, "few");
+        assert_eq!((links.len(), datagrams <= 12), (0, true), "{datagrams} datagrams for links without a route");
+        let (links, datagrams) = look(&mut socket, "many");
+        assert_eq!(
+            (links, datagrams <= 12),
+            (vec!["many".to_owned()], true),
+            "{datagrams} for the link with all of them"
+        );
+        let (_, datagrams) = look(&mut socket, "nobody");
+        assert!(datagrams <= 4, "{datagrams}: nothing of the routes is left to be read");
+    });
+    let (mut socket, carrying) = (net.run(|| Socket::open(SockProtocol::NetlinkRoute, 0).unwrap()), ["many", "few1"]);
+    net.sh("ip route add 10.200.0.0/16 dev few1").unwrap();
+    assert_eq!(look(&mut socket, "").0, carrying);
+    assert_eq!(look(&mut socket, "").0, carrying, "also where no new socket can be had");
+}
+
+#[test]
+fn many_links_are_told_as_exactly_as_few() {
+    let (net, mut socket) = many_routes(ONE_BY_ONE + 4);
+    net.sh("ip route add default dev few3; ip -6 route add 2001:db8::/32 dev few7 table 200").unwrap();
+    // Routes to an address of the host itself lead nowhere else.
+    net.sh("ip addr add 10.201.0.1/32 dev few0; ip route add 10.201.0.1/32 dev few5 table 201").unwrap();
+    assert_eq!(look(&mut socket, "").0, ["many", "few3", "few7"]);
+    for (link, carries) in [("few3", true), ("few5", false), ("few7", true)] {
+        assert_eq!(look(&mut socket, link).0.len() == 1, carries, "{link}");
+    }
+}
