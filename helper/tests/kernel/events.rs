@@ -43,8 +43,8 @@ fn links_addresses_routes_and_rules_are_reported_at_once() {
         "ip link del wg9",
     ] {
         assert!(!readable(&*watch, Duration::ZERO), "before `{change}`");
-        let start = Instant::now();
         host.net.sh(change).unwrap();
+        let start = Instant::now();
         assert!(readable(&*watch, Duration::from_secs(1)), "{change}");
         assert!(start.elapsed() < Duration::from_millis(500), "{change}");
         assert!(settled(&mut *watch).contains(&Event::Network), "{change}");
