@@ -1,6 +1,7 @@
 # airpods: everything a checkout needs. `make help` lists the targets.
 
 PREFIX  ?= /usr
+ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
 DESTDIR ?=
 CARGO   ?= cargo
 PROFILE ?= dev
@@ -18,9 +19,11 @@ help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 # The helper is built by itself: together with the client it would get the features the client wants of their libraries.
-build: setup-build ## builds the client and the helper
+build: setup-build ## builds the client, the helper and the manual (PROFILE=dev)
 	$(CARGO) build --workspace --exclude airpods-helper --profile $(PROFILE)
 	$(CARGO) build --package airpods-helper --profile $(PROFILE)
+	rm -rf target/manual
+	$(CARGO) run --package airpods --example manual --profile $(PROFILE) -- target/manual
 
 demo: setup build probe ## shows the main job: a container behind a VPN, without and with the clamp
 	@$(AS_ROOT) target/debug/airpods-lab demo
@@ -48,7 +51,7 @@ probe: setup-build ## builds the static program of the laboratory's images
 
 # The programs and their documents go where PREFIX says. The rest goes where D-Bus, polkit and systemd look, which no other prefix is for all
 # three, and names the programs where they are. Nobody enables the unit that restores: its condition is enough.
-install: ## installs a release build (DESTDIR=, PREFIX=/usr for the programs and what is written about them)
+install: ## installs a release build (DESTDIR=, PREFIX=/usr for the programs and their documents, ZSHDIR=)
 	install -Dm755 target/release/airpods $(DESTDIR)$(PREFIX)/bin/airpods
 	install -Dm755 target/release/airpods-helper $(DESTDIR)$(PREFIX)/libexec/airpods-helper
 	install -Dm644 -t $(DESTDIR)/usr/share/dbus-1/system.d dbus/org.airpods.Helper1.conf
@@ -61,6 +64,12 @@ install: ## installs a release build (DESTDIR=, PREFIX=/usr for the programs and
 	install -d $(DESTDIR)/usr/lib/systemd/system/multi-user.target.wants
 	ln -sf ../airpods-restore.service $(DESTDIR)/usr/lib/systemd/system/multi-user.target.wants/
 	install -Dm644 dbus/airpods.sysusers $(DESTDIR)/usr/lib/sysusers.d/airpods.conf
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man1 target/manual/*.1
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man5 target/manual/*.5
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man8 helper/airpods-helper.8
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/bash-completion/completions target/manual/airpods
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d target/manual/airpods.fish
+	install -Dm644 -t $(DESTDIR)$(ZSHDIR) target/manual/_airpods
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods README.md
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods/docs docs/*.md
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods/polkit/examples polkit/examples/*

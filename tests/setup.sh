@@ -39,6 +39,9 @@ pkexec           its text agent pkttyagent
 wireguard-tools  keys of the tunnel
 wireguard-go     the tunnel where the kernel has no WireGuard
 tcpdump          sees the SYNs
+mandoc           judges the manual pages
+zsh              reads its completions
+fish             reads its completions
 libxml2-utils    holds the polkit policy to its definition
 util-linux       setpriv and nsenter'
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand, ValueHint};
 
 use crate::command::{self, Context};
 use crate::config::Environment;
@@ -22,7 +22,7 @@ pub struct Cli {
     #[arg(short = 'V', long, global = true)]
     verbose: bool,
     /// Read this file instead of searching for one
-    #[arg(long, value_name = "PATH", global = true)]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, global = true)]
     config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -45,6 +45,8 @@ enum Command {
     Config(command::config::Args),
     /// Make TCP through a VPN link work
     Net(command::net::Args),
+    /// Print what a shell needs to complete the command line
+    Completions(command::completions::Args),
 }
 
 impl Cli {
@@ -61,6 +63,7 @@ impl Cli {
             Command::Logs(args) => command::logs::run(args, &context).await,
             Command::Config(args) => command::config::run(&args, &context),
             Command::Net(args) => command::net::run(args, &context).await,
+            Command::Completions(args) => command::completions::run(&args),
         }
     }
 }

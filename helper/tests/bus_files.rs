@@ -191,7 +191,12 @@ fn what_is_installed_names_programs_that_are_there_and_is_restored_at_boot() {
     for program in ["airpods", "airpods-helper"] {
         fs::write(built.join(program), "").unwrap();
     }
-    for name in ["dbus", "polkit", "docs", "README.md", "LICENSE-APACHE", "LICENSE-MIT"] {
+    let manual = folder.path().join("target/manual");
+    fs::create_dir_all(&manual).unwrap();
+    for written in ["airpods.1", "airpods.toml.5", "airpods", "airpods.fish", "_airpods"] {
+        fs::write(manual.join(written), "").unwrap();
+    }
+    for name in ["dbus", "polkit", "docs", "helper", "README.md", "LICENSE-APACHE", "LICENSE-MIT"] {
         std::os::unix::fs::symlink(path(name), folder.path().join(name)).unwrap();
     }
     for prefix in ["/usr", "/usr/local"] {

@@ -1,0 +1,102 @@
+//! The manual pages and the completions that `make install` brings, by the programs that read them.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::fs;
+use std::process::Command;
+
+use airpods::cli::Cli;
+use airpods::command::completions::Shell;
+use clap::CommandFactory;
+use tempfile::TempDir;
+
+#[path = "../examples/manual/pages.rs"]
+mod pages;
+
+/// The words of every command that there is, `airpods` itself among them.
+fn commands() -> Vec<Vec<String>> {
+    fn add(command: &clap::Command, path: &[String], all: &mut Vec<Vec<String>>) {
+        let path = [path, &[command.get_name().to_owned()]].concat();
+        command.get_subcommands().for_each(|subcommand| add(subcommand, &path, all));
+        all.push(path);
+    }
+    let mut all = Vec::new();
+    add(&Cli::command(), &[], &mut all);
+    all
+}
+
+/// What a program says about a text that is in a file; empty when it has nothing to say and is content.
+fn complaints(program: &str, options: &[&str], text: impl AsRef<[u8]>) -> String {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("text");
+    fs::write(&file, text).unwrap();
+    let output = Command::new(program).args(options).arg(&file).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let status = if output.status.success() { String::new() } else { output.status.to_string() };
+    format!("{}{status}", String::from_utf8_lossy(&said))
+}
+
+#[test]
+fn every_command_has_a_page_with_examples() {
+    let pages = pages::pages();
+    for words in commands() {
+        let name = format!("{}.1", words.join("-"));
+        let page = pages.iter().find(|page| page.file_name == name).unwrap_or_else(|| panic!("no page {name}"));
+        let examples = page.text.split(".SH EXAMPLES\n.EX\n").nth(1).and_then(|rest| rest.split(".EE").next());
+        let called = words.join(" ");
+        assert!(
+            examples.is_some_and(|text| text.lines().all(|line| line.starts_with(&called))),
+            "{name}: {examples:?}"
+        );
+        assert!(examples.is_some_and(|text| !text.is_empty()), "{name}");
+        assert!(page.text.contains("130 interrupted"), "{name} has no exit codes");
+    }
+}
+
+#[test]
+fn mandoc_has_no_warning_about_any_page() {
+    for page in pages::pages() {
+        let said = complaints("mandoc", &["-T", "lint", "-W", "warning"], &page.text);
+        assert_eq!(said, "", "{}", page.file_name);
+    }
+    assert!(!complaints("mandoc", &["-T", "lint", "-W", "warning"], ".TH x\n.XX\n").is_empty(), "mandoc looks");
+}
+
+#[test]
+fn the_page_of_the_configuration_has_every_default() {
+    let page = pages::pages().into_iter().find(|page| page.file_name == "airpods.toml.5").unwrap();
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("page");
+    fs::write(&file, page.text).unwrap();
+    let shown = Command::new("mandoc").args(["-T", "utf8", "-O", "width=200"]).arg(&file).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap().replace('\u{8}', "");
+    for line in airpods::config::DEFAULTS.lines() {
+        assert!(shown.contains(line.trim_end()), "{line}");
+    }
+}
+
+#[test]
+fn each_shell_accepts_its_completions() {
+    for (program, shell) in [("bash", Shell::Bash), ("fish", Shell::Fish), ("zsh", Shell::Zsh)] {
+        assert_eq!(complaints(program, &["-n"], shell.script()), "", "{program}");
+        assert!(!complaints(program, &["-n"], "case (((\n").is_empty(), "{program} looks");
+    }
+}
+
+#[test]
+fn bash_completes_a_command() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("airpods");
+    fs::write(&file, Shell::Bash.script()).unwrap();
+    let typed = r#". "$0"; COMP_WORDS=(airpods net cl); COMP_CWORD=2; _airpods airpods cl net; echo "${COMPREPLY[@]}""#;
+    let output = Command::new("bash").args(["-c", typed]).arg(&file).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "clamp\n", "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_command_prints_the_completions_that_are_installed() {
+    for (name, shell) in [("bash", Shell::Bash), ("fish", Shell::Fish), ("zsh", Shell::Zsh)] {
+        let output = Command::new(env!("CARGO_BIN_EXE_airpods")).args(["completions", name]).output().unwrap();
+        assert!(output.status.success());
+        assert!(output.stdout == shell.script(), "{name}");
+    }
+}
