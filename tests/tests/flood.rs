@@ -1,0 +1,83 @@
+//! Callers that send more than anybody needs: the helper's memory stays bounded, and others are answered.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::HashMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use airpods_lab::{Place, Sandbox};
+use zbus::connection::Builder;
+use zbus::message::Flags;
+use zbus::{Connection, Message, Variant};
+
+const NAME: &str = "org.airpods.Helper1";
+const OBJECT: &str = "/org/airpods/Helper1";
+
+const CLIENTS: usize = 20;
+const CALLS: usize = 10_000;
+
+/// In KiB: what all those calls may make the helper grow by. It holds 256 clamps in the end, and it had none.
+const GROWTH: u64 = 32 * 1024;
+
+fn host() -> Sandbox {
+    let sandbox = Sandbox::new().unwrap();
+    sandbox.install_helper().unwrap();
+    sandbox.start_bus().unwrap();
+    sandbox.sh("ip tuntap add mode tun name wg0; ip link set wg0 mtu 1380 up").unwrap();
+    sandbox
+}
+
+fn connect(sandbox: &Sandbox) -> Connection {
+    let address = format!("unix:path={}", sandbox.path("/run/dbus/system_bus_socket").display());
+    zruntime::block_on(Builder::address(address.as_str()).build()).unwrap()
+}
+
+/// A call that nobody waits for.
+fn send(connection: &Connection, link: &str) {
+    let call = Message::method_call(OBJECT, "ClampOn").destination(NAME).interface(NAME);
+    let call = call.with_flags(Flags::NO_REPLY_EXPECTED).build(&(link, HashMap::<String, Variant<'_>>::new())).unwrap();
+    zruntime::block_on(connection.send(&call)).unwrap();
+}
+
+/// A number of kibibytes from the helper's status in /proc.
+fn kibibytes(sandbox: &Sandbox, field: &str) -> u64 {
+    let status = sandbox.sh("cat /proc/$(pgrep -x airpods-helper)/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap_or_else(|| panic!("{field}: {status}"));
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn status_for_alice(sandbox: &Sandbox) -> bool {
+    sandbox.as_user("alice").sh("airpods net clamp status --json").unwrap().contains("\"version\"")
+}
+
+#[test]
+fn ten_thousand_calls_by_many_clients_leave_the_helper_small_and_others_served() {
+    let host = host();
+    assert!(status_for_alice(&host));
+    let before = kibibytes(&host, "VmRSS");
+    thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let host = &host;
+            scope.spawn(move || {
+                let connection = connect(host);
+                for call in 0..CALLS / CLIENTS {
+                    send(&connection, &format!("wg{client}-{call}"));
+                }
+            });
+        }
+        assert!(status_for_alice(&host), "in the middle of it");
+    });
+    assert!(status_for_alice(&host));
+    let answered = || host.logs().matches("action=org.airpods.helper1.clamp-on").count();
+    let start = Instant::now();
+    while answered() < CALLS {
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "only {} of {CALLS} calls got a line in the log",
+            answered()
+        );
+        thread::sleep(Duration::from_millis(50));
+    }
+    let peak = kibibytes(&host, "VmHWM");
+    assert!(peak < before + GROWTH, "{before} KiB before, {peak} KiB at the peak");
+}
