@@ -28,7 +28,7 @@ build: setup-build ## builds the client, the helper and the manual (PROFILE=dev)
 demo: setup build probe ## shows the main job: a container behind a VPN, without and with the clamp
 	@$(AS_ROOT) target/debug/airpods-lab demo
 
-test: setup build probe ## runs every test, in throw-away namespaces, as root
+test: setup build probe deb ## runs every test, in throw-away namespaces, as root
 	$(CARGO) test --workspace --no-fail-fast
 
 bench: PROFILE = release
