@@ -174,18 +174,21 @@ fn a_caller_whom_polkit_misses_is_denied_and_polkit_is_not_blamed() {
     assert!(log.contains("the caller has left the bus") && !log.contains("polkitd"), "{log}");
 }
 
+/// The two seconds that the helper has, and what a busy machine takes to start a program. Callers wait 25 s.
+const IN_TIME: Duration = Duration::from_secs(10);
+
 #[test]
-fn polkit_that_does_not_answer_is_given_up_within_two_seconds() {
+fn polkit_that_does_not_answer_is_given_up_long_before_the_bus_would_give_up() {
     let scene = with_polkit(Mood::Sleeps);
     let before = Instant::now();
     let options = ["--bus=ADDRESS", "--print-reply", "--dest=org.airpods.Helper1", names::OBJECT_PATH];
     assert_eq!(scene.helper.client().on_link("wg0"), Ok(true), "root needs no polkit");
-    assert!(before.elapsed() < Duration::from_secs(2));
+    assert!(before.elapsed() < IN_TIME);
     let before = Instant::now();
     let call = [&options[..], &["org.airpods.Helper1.ClampOff", "string:wg0"]].concat();
     let (is_served, text) = scene.helper.bus.program_as(65534, "dbus-send", &call);
     assert!(!is_served && text.contains("org.airpods.Helper1.Error.AuthUnavailable"), "{text}");
-    assert!(before.elapsed() < Duration::from_secs(2));
+    assert!(before.elapsed() < IN_TIME);
     scene.helper.wait_until("both questions are taken back", || scene.cancelled.lock().unwrap().len() == 2);
 }
 

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use airpods_helper::kernel::netlink::Netlink;
 use airpods_helper::kernel::{Event, Kernel, KernelError, Ruleset};
-use airpods_lab::Place;
+use airpods_lab::{Place, eventually};
 
 use crate::host::{Host, another_helper, ruleset};
 
@@ -111,7 +111,10 @@ fn a_table_of_another_living_process_is_a_conflict_and_stays() {
         assert_eq!(first.listed(), before);
     }
     drop(first.kernel);
-    assert!(second.apply(&ruleset(&["wg1"], &[])).unwrap().unwrap().owned);
+    eventually("the end of the first one's table", || match second.apply(&ruleset(&["wg1"], &[])) {
+        Err(KernelError::Conflict) => false,
+        held => held.unwrap().unwrap().owned,
+    });
 }
 
 #[test]
@@ -144,7 +147,7 @@ fn the_table_goes_with_the_last_descriptor_of_its_socket() {
     drop(host.kernel);
     assert!(host.net.sh("nft list table inet airpods").is_ok());
     drop(parked);
-    assert_eq!(host.net.sh("nft list ruleset").unwrap(), "");
+    eventually("the table's end", || host.net.sh("nft list ruleset").unwrap().is_empty());
 }
 
 #[test]

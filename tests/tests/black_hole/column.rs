@@ -128,7 +128,7 @@ fn settle(world: &World, seat: &Seat, container: &str) {
 const IN_PASTA: &str = r#"until [ -z "$(ip -6 addr show tentative)" ]; do sleep 0.1; done; exec "$@""#;
 
 /// slirp4netns attaches from outside to a namespace that is there already. It would announce IPv6 by router advertisements, a few
-/// seconds later; the addresses here are those that it announces.
+/// seconds later; the addresses here are those that it announces, and the route stands in for one that has come already.
 const IN_SLIRP: &str = r#"set -e
 cd "$(mktemp -d)"
 mkfifo made ready
@@ -139,7 +139,7 @@ slirp4netns --configure --mtu=65520 --enable-ipv6 --ready-fd=3 "$inside" tap0 3>
 test -n "$(cat ready)" || { cat log >&2; exit 1; }
 enter="nsenter --preserve-credentials --user --net --target $inside --"
 $enter ip addr add fd00::100/64 dev tap0 nodad
-$enter ip route add default via fd00::2 dev tap0
+$enter ip route replace default via fd00::2 dev tap0
 $enter "$@"
 "#;
 

@@ -2,7 +2,6 @@
 //! somebody else's that must stay as they are.
 
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use airpods_lab::{Place, Sandbox};
 
@@ -86,16 +85,6 @@ impl Host {
 
     pub(crate) fn helper_pid(&self) -> String {
         self.owner("org.airpods.Helper1")
-    }
-}
-
-/// Waits for what happens by itself.
-#[track_caller]
-pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(10), "{what} does not come true");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -1,8 +1,8 @@
 //! How the helper ends and begins on a machine without a service manager, and what outlives it.
 
-use airpods_lab::Place;
+use airpods_lab::{Place, eventually};
 
-use crate::host::{Answer, Host, ON, eventually};
+use crate::host::{Answer, Host, ON};
 
 const STATUS: &[&str] = &["GetStatus"];
 const KEPT: &[&str] = &["ClampOn", "sa{sv}", "tun9", "1", "persist", "b", "true"];

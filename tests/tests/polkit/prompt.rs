@@ -1,9 +1,9 @@
 //! A person is asked, and answers, does not, or leaves.
 
-use airpods_lab::Place;
+use airpods_lab::{Place, eventually};
 
 use crate::agent::{Person, Prompt, Prompted};
-use crate::host::{Answer, CHANGES, Host, ON, eventually};
+use crate::host::{Answer, CHANGES, Host, ON};
 
 const AIRPODS_ON: &[&str] = &["airpods", "net", "clamp", "on", "wg0"];
 /// The administrator of every sandbox.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use airpods_lab::sandbox::people::HELPER_USER;
-use airpods_lab::{Background, Place};
+use airpods_lab::{Background, Place, eventually};
 
-use crate::host::{Answer, Host, ON, eventually};
+use crate::host::{Answer, Host, ON};
 
 /// Bit 12 in `linux/capability.h`.
 const NET_ADMIN: &str = "0000000000001000";

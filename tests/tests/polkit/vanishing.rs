@@ -1,8 +1,8 @@
 //! Callers who leave the bus before they are judged: the pattern of CVE-2021-3560.
 
-use airpods_lab::Place;
+use airpods_lab::{Place, eventually};
 
-use crate::host::{Answer, Host, ON, eventually};
+use crate::host::{Answer, Host, ON};
 
 const TRIES: usize = 500;
 const CALL: &str =
