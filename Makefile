@@ -13,7 +13,7 @@ AS_ROOT := sudo -E
 export CARGO_TARGET_$(shell echo $(TRIPLE) | tr a-z- A-Z_)_RUNNER := $(AS_ROOT)
 endif
 
-.PHONY: help build demo test bench lint audit install deb clean probe setup setup-build setup-deb
+.PHONY: help build demo test test-vm bench lint audit install deb clean probe setup setup-build setup-deb
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -28,8 +28,13 @@ build: setup-build ## builds the client, the helper and the manual (PROFILE=dev)
 demo: setup build probe ## shows the main job: a container behind a VPN, without and with the clamp
 	@$(AS_ROOT) target/debug/airpods-lab demo
 
-test: setup build probe deb ## runs every test, in throw-away namespaces, as root
+test: setup build probe deb ## runs every test, in throw-away namespaces and machines, as root
 	$(CARGO) test --workspace --no-fail-fast
+
+# The first run makes the machines, which takes minutes; they are kept in target/machines.
+test-vm: setup probe deb ## runs the tests of the installed package on whole machines: Debian 12 and Debian 13
+	$(CARGO) build --package airpods-lab
+	$(CARGO) test --package airpods-lab --test machine --no-fail-fast
 
 bench: PROFILE = release
 bench: setup build ## measures the clamp against nft, iptables and firewalld

@@ -20,7 +20,10 @@ lab='
 podman           runs the containers
 crun             runs them for podman
 catatonit        holds the network of a pod
-mmdebstrap       brings the podman of Debian 13, to test with as well
+mmdebstrap       brings the podman of Debian 13, to test with as well, and makes the whole machines
+e2fsprogs        makes their disks
+qemu-utils       keeps what is written to them apart
+qemu-system-x86  runs them
 netavark         their bridge networks
 aardvark-dns     their names
 slirp4netns      rootless networks, the default of podman 4

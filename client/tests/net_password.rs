@@ -3,10 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::io::{Read, Write};
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::Stdio;
 
-use airpods_lab::{Place, Sandbox};
+use airpods_lab::{Place, Sandbox, terminal};
 
 fn host() -> Sandbox {
     let sandbox = Sandbox::new().unwrap();
@@ -16,37 +15,10 @@ fn host() -> Sandbox {
     sandbox
 }
 
-/// A shell line in a terminal of its own, by script(1). `keys` are pressed once the password is asked for; an
-/// empty text leaves it at that. Answers what was on the screen.
+/// A shell line in a terminal of its own; `keys` are pressed once the password is asked for. Answers what was on the screen.
 #[track_caller]
 fn in_a_terminal(place: &impl Place, line: &str, keys: &str) -> String {
-    let mut child = place
-        .command("timeout")
-        .args(["60", "script", "--quiet", "--command", line, "/dev/null"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let stdin = child.stdin.take().unwrap();
-    let screen = watch(&mut child, stdin, keys);
-    child.wait().unwrap();
-    screen
-}
-
-fn watch(child: &mut Child, mut stdin: ChildStdin, keys: &str) -> String {
-    let mut output = child.stdout.take().unwrap();
-    let (mut screen, mut part, mut pressed) = (String::new(), [0; 1024], false);
-    loop {
-        let count = output.read(&mut part).unwrap();
-        if count == 0 {
-            return screen;
-        }
-        screen.push_str(&String::from_utf8_lossy(&part[..count]));
-        if !pressed && screen.contains("Password:") {
-            stdin.write_all(keys.as_bytes()).unwrap();
-            pressed = true;
-        }
-    }
+    terminal::in_a_terminal(place, line, keys).unwrap()
 }
 
 fn clamped(sandbox: &Sandbox) -> String {

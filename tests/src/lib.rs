@@ -5,6 +5,7 @@
 //!   real dbus-daemon, polkitd, podman and airpods-helper run, and from which nothing reaches the real host;
 //! * [`World`]: a sandbox whose default route is a VPN tunnel, a VPN server beyond it, an internet beyond that, and the
 //!   black holes that the project is about;
+//! * [`Machine`]: a whole emulated machine with a kernel and a systemd of its own, in which the package is installed;
 //! * [`Capture`]: the SYNs that really were on a wire;
 //! * [`Image`]: the container image that needs no registry.
 //!
@@ -15,17 +16,20 @@ mod background;
 mod capture;
 mod error;
 mod image;
+pub mod machine;
 mod netns;
 mod patience;
 mod place;
 mod programs;
 pub mod sandbox;
+pub mod terminal;
 pub mod tunnel;
 
 pub use background::Background;
 pub use capture::{Capture, FAMILIES, Family, Syn};
 pub use error::{Error, Result};
 pub use image::Image;
+pub use machine::{Machine, Suite};
 pub use netns::Netns;
 pub use patience::eventually;
 pub use place::{Place, run};

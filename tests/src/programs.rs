@@ -43,11 +43,15 @@ fn profile_folder() -> Result<PathBuf> {
     Ok(folder.to_owned())
 }
 
+/// The folder of everything that is built.
+pub(crate) fn target_folder() -> Result<PathBuf> {
+    let profile = profile_folder()?;
+    Ok(profile.parent().unwrap_or(&profile).to_owned())
+}
+
 /// `make probe` builds into `target/static`, apart from everything that links dynamically.
 fn probe_path() -> Result<PathBuf> {
-    let profile = profile_folder()?;
-    let target = profile.parent().unwrap_or(&profile);
-    Ok(target.join("static").join(env!("LAB_TARGET")).join("release/lab-probe"))
+    Ok(target_folder()?.join("static").join(env!("LAB_TARGET")).join("release/lab-probe"))
 }
 
 /// The repository's root, where the bus, polkit and unit files lie.

@@ -24,7 +24,7 @@ pub const PEOPLE: [Person; 3] = [
 pub const PASSWORD: &str = "password";
 
 /// `openssl passwd -6 -salt airpodslab password`
-const PASSWORD_HASH: &str =
+pub(crate) const PASSWORD_HASH: &str =
     "$6$airpodslab$yP1/CrFwNON.SPjVw/cXey/Ev4iykFaisboYDkQzEq578sKBAWiIgpP06tBv8rBIuuEpGPJaqTcw8LA5eLVhB/";
 
 /// The helper's system user: name, uid and gid. As systemd-sysusers would make it, at the top of the system range.

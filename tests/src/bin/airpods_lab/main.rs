@@ -7,7 +7,9 @@ mod story;
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use airpods_lab::machine::{self, inside};
 use airpods_lab::sandbox::stage::{self, Entrance};
 use airpods_lab::{Image, Place, World, WorldPlan};
 use clap::{Parser, Subcommand};
@@ -68,6 +70,29 @@ enum Command {
         #[arg(last = true, required = true)]
         words: Vec<String>,
     },
+    /// Starts an emulator and ends it
+    #[command(hide = true)]
+    MachineGuardian {
+        /// Its arguments
+        #[arg(last = true, required = true)]
+        words: Vec<String>,
+    },
+    /// Runs a command inside a machine
+    #[command(hide = true)]
+    MachineEnter {
+        /// Where the machine's sockets are
+        #[arg(long)]
+        folder: PathBuf,
+        /// After how many seconds it is killed
+        #[arg(long)]
+        limit: u64,
+        /// A user of the machine
+        #[arg(long)]
+        user: Option<String>,
+        /// The command
+        #[arg(last = true, required = true)]
+        words: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -96,6 +121,11 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Init { groups } => stage::init(&groups)?,
         Command::Enter { init, netns, user, words } => {
             return Ok(stage::enter(&Entrance { init, netns, user }, &words)?);
+        }
+        Command::MachineGuardian { words } => machine::guardian(&words)?,
+        Command::MachineEnter { folder, limit, user, words } => {
+            let limit = Duration::from_secs(limit);
+            return Ok(inside::run(&inside::Errand { folder, user, limit, words })?);
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -6,9 +6,11 @@
 //! sentence on standard error that names the step.
 #![forbid(unsafe_code)]
 
+mod agent;
 mod client;
 mod dns;
 mod limits;
+mod reader;
 mod server;
 mod tls;
 
@@ -69,6 +71,10 @@ enum Command {
     PidsMax,
     /// Starts so many processes at once and prints how many there could be
     Fork { count: usize },
+    /// Runs the commands that come through a machine's serial ports
+    ServeCommands,
+    /// Reads the table a thousand times a second until the end of standard input, and tells every moment without the link
+    ReadTable { link: String },
     /// Sleeps so many seconds
     Sleep { seconds: u64 },
 }
@@ -84,6 +90,10 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<()> {
+    if matches!(command, Command::ServeCommands) {
+        // What it starts would inherit the blocked signals.
+        return agent::serve();
+    }
     end_on_sigterm()?;
     match command {
         Command::ServeHttp { port } => server::serve_http(port),
@@ -98,6 +108,8 @@ fn run(command: Command) -> Result<()> {
         }
         Command::PidsMax => limits::pids_max(),
         Command::Fork { count } => limits::fork(count),
+        Command::ServeCommands => Ok(()),
+        Command::ReadTable { link } => reader::read(&link),
         Command::Sleep { seconds } => {
             std::thread::sleep(Duration::from_secs(seconds));
             Ok(())

@@ -1,0 +1,233 @@
+//! A whole throw-away machine: Debian with its own kernel, systemd and logind, in which the package is installed.
+//!
+//! [`Machine::installed`] takes a second or two, because the machine does not boot: it was saved once, and runs on from there. It
+//! is emulated (no KVM), so everything in it takes about ten times as long as outside, and it has no network but its own.
+
+mod cache;
+mod emulator;
+pub mod inside;
+mod package;
+mod qmp;
+mod suite;
+pub mod wire;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use emulator::guardian;
+pub use package::PACKAGE;
+pub use suite::Suite;
+
+use crate::error::{Doing, Error, Result};
+use crate::place::{Place, tail};
+use crate::programs::Program;
+use crate::sandbox::people;
+use cache::Step;
+use emulator::{Emulator, Start};
+use inside::Deadline;
+
+/// How long a command may take unless something else is said.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long a machine may take to boot. 20 s when nothing else runs here.
+const BOOT: Duration = Duration::from_secs(300);
+
+/// A running machine. Dropping it ends it and forgets what was written to it; so does the end of the test's process. While
+/// panicking, the drop prints the console and the journal.
+#[derive(Debug)]
+pub struct Machine {
+    emulator: Emulator,
+    seat: Seat,
+    /// In seconds since 1970. What the journal has from before is the same in every test.
+    since: u64,
+}
+
+impl Machine {
+    /// A machine in which the package has been installed, and nothing has been done with it.
+    ///
+    /// # Errors
+    /// When it cannot be made or started; what the machine said is in the message.
+    pub fn installed(suite: Suite) -> Result<Self> {
+        Self::wake(&cache::at(Step::Installed, suite)?)
+    }
+
+    /// The same machine before the package was installed.
+    ///
+    /// # Errors
+    /// When it cannot be made or started.
+    pub fn bare(suite: Suite) -> Result<Self> {
+        Self::wake(&cache::at(Step::Booted, suite)?)
+    }
+
+    fn start(start: &Start) -> Result<Self> {
+        let emulator = Emulator::start(start)?;
+        let seat =
+            Seat { lab: Program::Lab.path()?, folder: emulator.folder().to_owned(), user: None, limit: PATIENCE };
+        let since = now().as_secs();
+        Ok(Self { emulator, seat, since })
+    }
+
+    /// Starts a saved machine and tells it the time.
+    fn wake(start: &Start) -> Result<Self> {
+        let machine = Self::start(start)?;
+        let now = now();
+        machine.sh(&format!("date --set=@{}.{:09}", now.as_secs(), now.subsec_nanos()))?;
+        Ok(machine)
+    }
+
+    /// Starts a machine that was switched off.
+    fn boot(start: &Start) -> Result<Self> {
+        let machine = Self::start(start)?;
+        machine.seat.patient(BOOT).sh("true").map_err(|error| machine.explain(&error))?;
+        Ok(machine)
+    }
+
+    /// Adds what the machine said to an error.
+    fn explain(&self, error: &Error) -> Error {
+        Error::NotReady { what: error.to_string(), said: self.emulator.said() }
+    }
+
+    /// Waits until the machine has nothing left to do.
+    fn settle(&self) -> Result<()> {
+        // `degraded` is an answer too: which unit has failed is for the tests to judge.
+        self.seat.patient(BOOT).sh("systemctl is-system-running --wait || true; sync").map(drop)
+    }
+
+    fn save(&self, memory: &Path) -> Result<()> {
+        self.emulator.save(memory)
+    }
+
+    /// Reboots the machine as a person would, and waits until it runs again.
+    ///
+    /// # Errors
+    /// When it does not come up; what it said is in the message.
+    pub fn reboot(&self) -> Result<()> {
+        const BOOT_ID: &str = "cat /proc/sys/kernel/random/boot_id";
+        let before = self.sh(BOOT_ID)?;
+        self.sh("systemctl reboot --no-block")?;
+        let deadline = Deadline::after(BOOT);
+        // A command on its way while the machine goes down is never answered.
+        while self.seat.patient(Duration::from_secs(10)).sh(BOOT_ID).unwrap_or(before.clone()) == before {
+            if deadline.passed() {
+                let said = self.emulator.said();
+                return Err(Error::NotReady { what: "the machine after its reboot".into(), said });
+            }
+            std::thread::sleep(Duration::from_millis(200));
+            inside::forget_claims(self.emulator.folder());
+        }
+        self.settle()
+    }
+
+    /// The machine's root user.
+    #[must_use]
+    pub fn seat(&self) -> &Seat {
+        &self.seat
+    }
+
+    /// A user of the machine, called by the machine's administrator: without a session.
+    #[must_use]
+    pub fn as_user(&self, name: &str) -> Seat {
+        self.seat.as_user(name)
+    }
+
+    /// Writes a file inside, making its folder, readable by everybody.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_file(&self, inside: &str, content: impl AsRef<[u8]>) -> Result<()> {
+        let mut write = self.command("sh");
+        write.args(["-euc", "mkdir -p \"$(dirname \"$1\")\"; cat > \"$1\"", "sh", inside]);
+        let mut child =
+            write.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().doing(|| "enter the machine".into())?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // One that gave up early says why itself.
+            let _ = stdin.write_all(content.as_ref());
+        }
+        let output = child.wait_with_output().doing(|| "wait for the machine".into())?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let stderr = tail(&String::from_utf8_lossy(&output.stderr));
+        Err(Error::Command { line: format!("cat > {inside}"), status: output.status, stderr })
+    }
+
+    /// What the journal has since the machine was started, or why that cannot be read.
+    #[must_use]
+    pub fn journal(&self) -> String {
+        let show = format!("journalctl --no-pager --lines 150 --output short-monotonic --since @{}", self.since);
+        self.seat.patient(Duration::from_secs(20)).sh(&show).unwrap_or_else(|error| error.to_string())
+    }
+}
+
+impl Place for Machine {
+    fn command(&self, program: &str) -> Command {
+        self.seat.command(program)
+    }
+
+    fn link_target(&self) -> String {
+        self.seat.link_target()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}--- journal\n{}", self.emulator.said(), self.journal());
+        }
+    }
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// A user of a machine.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    lab: PathBuf,
+    folder: PathBuf,
+    user: Option<String>,
+    limit: Duration,
+}
+
+impl Seat {
+    /// The same place as another user.
+    #[must_use]
+    pub fn as_user(&self, name: &str) -> Self {
+        Self { user: Some(name.to_owned()).filter(|name| name != "root"), ..self.clone() }
+    }
+
+    /// The same place, where a command may take this long. It is 2 minutes otherwise.
+    #[must_use]
+    pub fn patient(&self, limit: Duration) -> Self {
+        Self { limit, ..self.clone() }
+    }
+}
+
+impl Place for Seat {
+    fn command(&self, program: &str) -> Command {
+        let user = self.user.as_deref().unwrap_or("root");
+        let mut command = Command::new(&self.lab);
+        command
+            .arg("machine-enter")
+            .arg("--folder")
+            .arg(&self.folder)
+            .args(["--limit", &self.limit.as_secs().to_string()])
+            .args(self.user.iter().flat_map(|name| ["--user", name]))
+            .args(["--", program])
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("HOME", people::home(user))
+            .env("USER", user)
+            .env("LOGNAME", user)
+            .env("LANG", "C.UTF-8")
+            .env("TERM", "dumb");
+        command
+    }
+
+    fn link_target(&self) -> String {
+        "1".into()
+    }
+}

@@ -1,0 +1,54 @@
+//! A person at a terminal.
+
+use std::io::{Read, Write};
+use std::process::Stdio;
+
+use crate::error::{Doing, Result};
+use crate::place::Place;
+
+/// What asks for a password.
+const PROMPT: &str = "Password:";
+
+/// After so many seconds whatever hangs there is ended, and the test sees how far it came.
+const LIMIT: &str = "100";
+
+/// Runs a shell line in a terminal of its own, by script(1), to its end, and returns what was on the screen. `keys` are pressed
+/// once a password is asked for; an empty text leaves it at that.
+///
+/// # Errors
+/// When script(1) cannot be started there.
+pub fn in_a_terminal(place: &dyn Place, line: &str, keys: &str) -> Result<String> {
+    at_the_prompt(place, line, || keys.to_owned())
+}
+
+/// The same, where something happens while the prompt is open, and which keys are pressed is known afterwards.
+///
+/// # Errors
+/// When script(1) cannot be started there.
+pub fn at_the_prompt(place: &dyn Place, line: &str, then: impl FnOnce() -> String) -> Result<String> {
+    let mut child = place
+        .command("timeout")
+        .args([LIMIT, "script", "--quiet", "--command", line, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .doing(|| "start script".into())?;
+    let (mut screen, mut part, mut then) = (String::new(), [0; 1024], Some(then));
+    if let (Some(mut stdin), Some(mut output)) = (child.stdin.take(), child.stdout.take()) {
+        loop {
+            let count = output.read(&mut part).doing(|| "read the screen".into())?;
+            if count == 0 {
+                break;
+            }
+            screen.push_str(&String::from_utf8_lossy(&part[..count]));
+            if screen.contains(PROMPT)
+                && let Some(then) = then.take()
+            {
+                // A command that ended meanwhile reads no keys.
+                let _ = stdin.write_all(then().as_bytes());
+            }
+        }
+    }
+    child.wait().doing(|| "wait for script".into())?;
+    Ok(screen)
+}

@@ -1,0 +1,87 @@
+//! No moment without the rules: what happens to the helper does not happen to its table. A reader looks a thousand times a
+//! second.
+
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{Child, ChildStdout, Stdio};
+use std::time::Duration;
+
+use airpods_lab::machine::PACKAGE;
+use airpods_lab::{Machine, Place, Suite};
+use serde_json::Value;
+
+use crate::host::{eventually, helper_pid, is_in_force, slowly, wireguard};
+use crate::on_both;
+
+/// A machine with a clamp in force.
+fn clamped(suite: Suite) -> Machine {
+    let machine = Machine::installed(suite).unwrap();
+    wireguard(&machine, "wg0", 1380);
+    machine.sh("airpods net clamp on wg0").unwrap();
+    machine
+}
+
+/// Somebody who reads the table in the machine.
+struct Reader {
+    process: Child,
+    said: Lines<BufReader<ChildStdout>>,
+}
+
+impl Reader {
+    /// It has seen the clamp when this returns.
+    fn start(machine: &Machine) -> Self {
+        let mut command = machine.seat().patient(Duration::from_secs(600)).command("lab-probe");
+        command.args(["read-table", "wg0"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let mut said = BufReader::new(process.stdout.take().unwrap()).lines();
+        assert!(said.next().unwrap().unwrap().contains("rules"));
+        Self { process, said }
+    }
+
+    /// The gaps it has seen, and all that it has to say.
+    fn gaps(mut self) -> (usize, Value) {
+        drop(self.process.stdin.take());
+        let seen: Value = serde_json::from_str(&self.said.next().unwrap().unwrap()).unwrap();
+        assert!(self.process.wait().unwrap().success());
+        assert!(seen["rounds"].as_u64().unwrap() > 20, "it looked too seldom to see anything: {seen}");
+        (seen["gaps"].as_array().unwrap().len(), seen)
+    }
+}
+
+/// Does something to the helper under a reader's eyes. Afterwards another process keeps the table.
+fn nobody_sees_a_gap(machine: &Machine, fault: &str) {
+    let before = helper_pid(machine).unwrap();
+    let reader = Reader::start(machine);
+    slowly(machine, fault);
+    eventually("another helper", || helper_pid(machine).is_some_and(|pid| pid != before));
+    // It answers once it has looked at the table and, if that were wrong, put it right.
+    machine.sh("airpods net clamp status").unwrap();
+    assert!(is_in_force(machine, "wg0"));
+    let (gaps, seen) = reader.gaps();
+    println!("the reader: {seen}");
+    assert_eq!(gaps, 0, "{seen}");
+}
+
+on_both! {
+    fn a_crash_leaves_no_moment_without_the_rules(suite: Suite) {
+        let machine = clamped(suite);
+        for _ in 0..3 {
+            nobody_sees_a_gap(&machine, "systemctl kill --signal KILL airpods-helper");
+        }
+    }
+
+    fn a_restart_leaves_no_moment_without_the_rules(suite: Suite) {
+        nobody_sees_a_gap(&clamped(suite), "systemctl restart airpods-helper");
+    }
+
+    fn an_upgrade_of_the_package_leaves_no_moment_without_the_rules(suite: Suite) {
+        nobody_sees_a_gap(&clamped(suite), &format!("dpkg --install {PACKAGE}"));
+    }
+
+    fn a_reader_does_see_a_gap_where_there_is_one(suite: Suite) {
+        let machine = clamped(suite);
+        let reader = Reader::start(&machine);
+        machine.sh("airpods net clamp off wg0; airpods net clamp on wg0").unwrap();
+        let (gaps, seen) = reader.gaps();
+        assert_ne!(gaps, 0, "{seen}");
+    }
+}

@@ -1,0 +1,51 @@
+//! What the scenarios have in common: a VPN link, the status, and waiting.
+
+use std::time::{Duration, Instant};
+
+use airpods_lab::{Machine, Place};
+use serde_json::Value;
+
+/// Waits for what happens by itself. An emulated machine on a busy host takes its time.
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(300), "{what} does not come true");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// Does what takes its time: firewalld is a large program.
+pub(crate) fn slowly(machine: &Machine, line: &str) {
+    machine.seat().patient(Duration::from_secs(600)).sh(line).unwrap();
+}
+
+/// A WireGuard link of the kernel's own, up and with a route.
+pub(crate) fn wireguard(machine: &Machine, name: &str, mtu: u32) {
+    let make = format!("ip link add {name} type wireguard; ip address add 10.9.0.2/24 dev {name}");
+    machine.sh(&format!("{make}; ip link set {name} mtu {mtu} up")).unwrap();
+}
+
+pub(crate) fn status(machine: &Machine) -> Value {
+    serde_json::from_str(&machine.sh("airpods net clamp status --json").unwrap()).unwrap()
+}
+
+/// The state, origin and MTU of a link's clamp, if it has one.
+pub(crate) fn clamp(machine: &Machine, link: &str) -> Option<(String, String, Option<u64>)> {
+    let status = status(machine);
+    let found = status["clamps"].as_array().unwrap().iter().find(|clamp| clamp["link"] == link)?;
+    let text = |key: &str| found[key].as_str().unwrap().to_owned();
+    Some((text("state"), text("origin"), found["link-mtu"].as_u64()))
+}
+
+/// Whether the kernel has rules for this link.
+pub(crate) fn is_in_force(machine: &Machine, link: &str) -> bool {
+    let set = machine.sh("nft list set inet airpods links 2>/dev/null || true").unwrap();
+    set.contains(&format!("\"{link}\""))
+}
+
+/// The helper's process, while it runs.
+pub(crate) fn helper_pid(machine: &Machine) -> Option<String> {
+    let pid = machine.sh("systemctl show --property MainPID --value airpods-helper.service").unwrap();
+    Some(pid).filter(|pid| pid != "0")
+}

@@ -1,0 +1,66 @@
+//! The package comes onto a machine, and its helper works there with no more rights than it needs.
+
+use airpods_lab::machine::PACKAGE;
+use airpods_lab::{Machine, Place};
+
+use crate::host::{helper_pid, is_in_force, slowly, wireguard};
+use crate::on_both;
+
+/// All that runs, listens, is on the bus or filters packets.
+const RUNNING: &str = "systemctl list-units --plain --no-legend --type service,socket,timer,path --state active |
+    grep -v ^lab-agent; ss -Hlntu; ls -A /var/lib/airpods-helper /run/airpods-helper 2>&1 || true; busctl list --acquired |
+    grep airpods || true; nft list ruleset";
+
+on_both! {
+    fn installing_starts_nothing_and_opens_nothing(suite: Suite) {
+        let machine = Machine::bare(suite).unwrap();
+        assert!(machine.sh("command -v airpods airpods-helper").is_err());
+        let before = machine.sh(RUNNING).unwrap();
+        machine.install_package().unwrap();
+        assert_eq!(machine.sh(RUNNING).unwrap(), before);
+        assert_eq!(helper_pid(&machine), None);
+        assert_eq!(machine.sh("systemctl --failed --no-legend").unwrap(), "");
+    }
+
+    fn the_first_clamp_works_though_the_kernel_has_not_loaded_nf_tables(suite: Suite) {
+        let machine = Machine::installed(suite).unwrap();
+        wireguard(&machine, "wg0", 1380);
+        assert_eq!(machine.sh("lsmod | grep ^nf_tables || true").unwrap(), "");
+        machine.sh("airpods net clamp on").unwrap();
+        assert!(is_in_force(&machine, "wg0"));
+        assert_ne!(machine.sh("lsmod | grep ^nf_tables || true").unwrap(), "");
+    }
+
+    fn the_helper_is_a_user_of_its_own_with_cap_net_admin_and_nothing_else(suite: Suite) {
+        let machine = Machine::installed(suite).unwrap();
+        machine.sh("airpods net clamp on wg0").unwrap();
+        let pid = helper_pid(&machine).unwrap();
+        let rights = machine.sh(&format!("grep -E '^(Cap(Prm|Eff|Bnd)|NoNewPrivs|Seccomp):' /proc/{pid}/status")).unwrap();
+        let net_admin = "0000000000001000";
+        let only = format!("CapPrm:\t{net_admin}\nCapEff:\t{net_admin}\nCapBnd:\t{net_admin}\nNoNewPrivs:\t1\nSeccomp:\t2");
+        assert_eq!(rights, only);
+        assert_eq!(machine.sh(&format!("stat -c %U:%G /proc/{pid}")).unwrap(), "airpods-helper:airpods-helper");
+    }
+
+    fn the_unit_leaves_less_open_than_systemd_calls_ok(suite: Suite) {
+        let machine = Machine::installed(suite).unwrap();
+        let judged = machine.sh("systemd-analyze security --no-pager --threshold=11 airpods-helper.service");
+        assert!(judged.is_ok(), "{}", machine.sh("systemd-analyze security --no-pager airpods-helper.service || true").unwrap());
+        assert_eq!(machine.sh("systemd-analyze verify airpods-helper.service airpods-restore.service 2>&1").unwrap(), "");
+    }
+
+    fn a_removed_package_takes_its_rules_along_and_a_purged_one_everything(suite: Suite) {
+        let machine = Machine::installed(suite).unwrap();
+        machine.sh(&format!("rm {PACKAGE}")).unwrap();
+        wireguard(&machine, "wg0", 1380);
+        machine.sh("airpods net clamp on wg0 --persist").unwrap();
+        assert!(is_in_force(&machine, "wg0"));
+        slowly(&machine, "dpkg --remove airpods");
+        assert_eq!(machine.sh("nft list ruleset; pgrep airpods || true").unwrap(), "");
+        slowly(&machine, "dpkg --purge airpods");
+        let left = "find / -xdev -path /proc -prune -o -name '*airpods*' -print; ls -d /run/*airpods* 2>/dev/null || true;
+            getent passwd airpods-helper || true; getent group airpods-helper || true";
+        assert_eq!(machine.sh(left).unwrap(), "");
+        assert_eq!(machine.sh("systemctl --failed --no-legend; systemctl list-units --all --no-legend '*airpods*'").unwrap(), "");
+    }
+}

@@ -1,0 +1,55 @@
+//! The helper's life on a machine: links that come and go, and a helper that does.
+
+use airpods_lab::{Machine, Place};
+
+use crate::host::{clamp, eventually, helper_pid, is_in_force, wireguard};
+use crate::on_both;
+
+fn active(machine: &Machine, link: &str, origin: &str, mtu: u64) -> bool {
+    clamp(machine, link) == Some(("active".into(), origin.into(), Some(mtu)))
+}
+
+on_both! {
+    fn auto_follows_a_vpn_that_appears_and_reconnects_with_another_index_and_mtu(suite: Suite) {
+        let machine = Machine::installed(suite).unwrap();
+        machine.sh("airpods net clamp on").unwrap();
+        wireguard(&machine, "wg0", 1380);
+        eventually("a clamp on the link that appeared", || active(&machine, "wg0", "auto", 1380));
+        assert!(is_in_force(&machine, "wg0"));
+        machine.sh("ip link delete wg0; ip link add other type wireguard").unwrap();
+        eventually("the end of the clamp on the link that went", || !active(&machine, "wg0", "auto", 1380));
+        wireguard(&machine, "wg0", 1300);
+        eventually("a clamp on the link that came back", || active(&machine, "wg0", "auto", 1300));
+        assert!(is_in_force(&machine, "wg0"));
+    }
+
+    fn a_clamp_does_not_follow_a_link_that_is_renamed(suite: Suite) {
+        let machine = Machine::installed(suite).unwrap();
+        wireguard(&machine, "wg0", 1380);
+        machine.sh("airpods net clamp on wg0").unwrap();
+        assert!(active(&machine, "wg0", "named", 1380));
+        machine.sh("ip link set wg0 down; ip link set wg0 name wg9; ip link set wg9 up").unwrap();
+        eventually("a clamp that waits", || clamp(&machine, "wg0").is_some_and(|(state, ..)| state == "waiting"));
+        assert_eq!(clamp(&machine, "wg9"), None);
+        assert!(!is_in_force(&machine, "wg9"));
+    }
+
+    fn stopping_the_helper_leaves_nothing(suite: Suite) {
+        let machine = Machine::installed(suite).unwrap();
+        let before = machine.sh("nft list ruleset").unwrap();
+        wireguard(&machine, "wg0", 1380);
+        machine.sh("airpods net clamp on wg0").unwrap();
+        machine.sh("systemctl stop airpods-helper.service").unwrap();
+        assert_eq!(machine.sh("nft list ruleset").unwrap(), before);
+        assert_eq!(machine.sh("ls -A /run/airpods-helper 2>/dev/null || true").unwrap(), "");
+        assert_eq!(machine.sh("systemctl --failed --no-legend").unwrap(), "");
+    }
+
+    fn a_helper_that_keeps_nothing_leaves_by_itself(suite: Suite) {
+        let machine = Machine::installed(suite).unwrap();
+        machine.sh("airpods net clamp status").unwrap();
+        assert!(helper_pid(&machine).is_some());
+        eventually("the helper's leaving", || helper_pid(&machine).is_none());
+        assert_eq!(machine.sh("systemctl show --property Result --value airpods-helper.service").unwrap(), "success");
+    }
+}

@@ -1,0 +1,21 @@
+//! The installed package on whole machines: Debian 12 and Debian 13, with their kernels, systemd, logind and polkit.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod faults;
+mod host;
+mod install;
+mod lifecycle;
+
+/// Names a claim that holds on both Debians: a test for each.
+macro_rules! on_both {
+    ($($(#[$attribute:meta])* fn $claim:ident($machine:ident: Suite) $body:block)*) => {
+        $(fn $claim($machine: airpods_lab::Suite) $body)*
+        mod debian_12 {
+            $(#[test] $(#[$attribute])* fn $claim() { super::$claim(airpods_lab::Suite::Debian12) })*
+        }
+        mod debian_13 {
+            $(#[test] $(#[$attribute])* fn $claim() { super::$claim(airpods_lab::Suite::Debian13) })*
+        }
+    };
+}
+pub(crate) use on_both;
