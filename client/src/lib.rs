@@ -16,6 +16,7 @@ mod exit;
 pub mod helper_link;
 pub mod plan;
 pub mod podman;
+pub mod question;
 mod spelling;
 pub mod terminal;
 mod uptime;

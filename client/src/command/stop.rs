@@ -1,6 +1,6 @@
 //! `airpods stop`: ends services, and removes them when asked to.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, Write};
 
 use futures_util::future::join_all;
 
@@ -11,7 +11,7 @@ use crate::execute;
 use crate::exit::Exit;
 use crate::plan::{self, Observed, Stop};
 use crate::podman::{self, Podman, PodmanError};
-use crate::terminal::is_interactive;
+use crate::question::{Answer, Consent, ask};
 use crate::uptime::Uptime;
 
 /// The arguments of `airpods stop`.
@@ -75,12 +75,12 @@ async fn stop(args: &Args, config: &Config) -> Result<Exit, Failure> {
     let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
     let observed = Observed::of(&connection.podman, std::collections::BTreeSet::new()).await?;
     let plan = plan::stop(&services, &observed, args.remove, config.runtime.network_name.as_str());
-    if !plan.remove_containers.is_empty() && !args.yes && !config.cli.auto_confirm {
-        if !is_interactive() {
-            return Err(StopError::Unconfirmed.into());
-        }
-        if !confirm(&plan.remove_containers, io::BufReader::new(io::stdin())).await? {
-            return Ok(Exit::Done);
+    if !plan.remove_containers.is_empty() {
+        let names = plan.remove_containers.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        match ask(&format!("Remove {names}?"), Consent::from_switches(args.yes, config.cli.auto_confirm)).await? {
+            Answer::Yes => {}
+            Answer::No => return Ok(Exit::Done),
+            Answer::Nobody => return Err(StopError::Unconfirmed.into()),
         }
     }
     let timeout = args.timeout.unwrap_or(config.cli.stop_timeout.get());
@@ -134,47 +134,4 @@ async fn carry_out(podman: &impl Podman, plan: &Stop, timeout: u32) -> io::Resul
         note(format!("the network `{network}`"), podman.remove_network(network).await)?;
     }
     Ok(refused)
-}
-
-/// Asks; anything but yes is no. Waiting does not block, so that Ctrl-C is heard meanwhile.
-async fn confirm(containers: &[String], mut answers: impl BufRead + Send + 'static) -> io::Result<bool> {
-    let names = containers.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let mut err = anstream::stderr();
-    write!(err, "Remove {names}? [y/N] ")?;
-    err.flush()?;
-    let (tell, told) = tokio::sync::oneshot::channel();
-    // A thread of its own and none of the runtime's, which would wait for it when Ctrl-C ends the command.
-    std::thread::spawn(move || {
-        let mut answer = String::new();
-        let read = answers.read_line(&mut answer).map(|_| answer);
-        // Nobody waits for the answer any more after Ctrl-C.
-        let _ = tell.send(read);
-    });
-    let answer = told.await.map_err(io::Error::other)??;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn names() -> [String; 1] {
-        ["web-0".to_owned()]
-    }
-
-    #[tokio::test]
-    async fn only_a_yes_is_a_yes() {
-        for (answer, yes) in [("y\n", true), ("Yes\n", true), ("n\n", false), ("\n", false), ("", false)] {
-            assert_eq!(confirm(&names(), answer.as_bytes()).await.unwrap(), yes, "{answer:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_question_that_nobody_answers_can_be_interrupted() {
-        let (silent, _open) = std::os::unix::net::UnixStream::pair().unwrap();
-        let interrupt = std::pin::pin!(tokio::time::sleep(std::time::Duration::from_millis(10)));
-        let asked = execute::unless(interrupt, confirm(&names(), io::BufReader::new(silent))).await;
-        assert!(asked.is_err(), "{asked:?}");
-    }
 }
