@@ -9,9 +9,9 @@ use std::time::Instant;
 
 use futures_util::future::{Either, select};
 
+use super::cancel::Cancel;
 use super::kernel;
 use super::progress::{Event, Progress};
-use super::run::Cancel;
 use super::{Late, Outcome, Pace, StepError, probe};
 use crate::plan::{Action, Expected, HealthCheck, Step, read_back};
 use crate::podman::{ContainerDetail, ContainerState, Endpoint, LogOptions, Network, Networking, Podman, PodmanError};

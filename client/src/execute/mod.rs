@@ -4,6 +4,7 @@
 //! did. What it may not undo it names.
 
 mod act;
+mod cancel;
 mod error;
 mod health;
 mod interrupt;

@@ -1,6 +1,6 @@
 //! Runs the steps of a plan, each as soon as those before it are done.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::pin;
@@ -11,6 +11,7 @@ use futures_util::future::{Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::act::{Actor, Done};
+use super::cancel::Cancel;
 use super::progress::{Event, Progress};
 use super::{Outcome, Pace, StepError};
 use crate::plan::{Action, Plan};
@@ -147,27 +148,4 @@ async fn one(
         Err(_) => progress.event(&Event::Failed { index, step }),
     }
     (index, result)
-}
-
-/// Tells steps that can be cut off safely to end.
-#[derive(Default)]
-pub(super) struct Cancel {
-    set: Cell<bool>,
-    notify: tokio::sync::Notify,
-}
-
-impl Cancel {
-    fn set(&self) {
-        self.set.set(true);
-        self.notify.notify_waiters();
-    }
-
-    /// Completes once cancelled.
-    pub(super) async fn cancelled(&self) {
-        // Nothing runs between the look and the registration: the client has one thread, and `notified` registers
-        // on its first poll, which follows at once.
-        while !self.set.get() {
-            self.notify.notified().await;
-        }
-    }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::desired::Holder;
+use super::holder::Holder;
 use crate::podman::{Endpoint, Pin};
 
 /// Gives every endpoint a place, counted from the end of the subnet in the order of their names, and tells every

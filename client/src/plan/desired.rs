@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::address;
+use super::holder::Holder;
 use super::label;
 use crate::config::{
     Config, GpuDevice, HostGateway, NetworkMode, RestartPolicy, Service, ServiceName, StatusRange, VolumeSource,
@@ -182,28 +183,12 @@ impl Desired {
     }
 }
 
-/// Who holds a way onto the network.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Holder {
-    /// A pod, for all its containers.
-    Pod(String),
-    /// A container without a pod.
-    Container(String),
-}
-
-fn holder(service: &Service) -> Holder {
-    match &service.pod {
-        Some(pod) => Holder::Pod(pod.to_string()),
-        None => Holder::Container(service.container.to_string()),
-    }
-}
-
 /// The ways onto the network of all enabled services: whoever shares a pod shares its endpoint, which cannot be
 /// changed once the pod exists, so it is the same whichever service is launched first.
 fn endpoints(config: &Config) -> BTreeMap<Holder, Endpoint> {
     let mut endpoints = BTreeMap::new();
     for (_, service) in config.enabled().filter(|(_, service)| service.network_mode == NetworkMode::Pod) {
-        let endpoint = endpoints.entry(holder(service)).or_insert_with(|| bare_endpoint(config));
+        let endpoint = endpoints.entry(Holder::of(service)).or_insert_with(|| bare_endpoint(config));
         endpoint.aliases.extend(service.network_aliases.iter().map(ToString::to_string));
         endpoint.ports.extend(
             service.ports.iter().map(|port| PublishedPort { host: port.host.get(), container: port.container.get() }),
@@ -257,7 +242,7 @@ fn launch(
     name: &ServiceName,
     service: &Service,
 ) -> Launch {
-    let networking = match (service.network_mode, holder(service)) {
+    let networking = match (service.network_mode, Holder::of(service)) {
         (NetworkMode::Host, _) => Networking::Host,
         (NetworkMode::Pod, Holder::Pod(pod)) => Networking::Pod(pod),
         // Only enabled services have an endpoint; whatever else comes here is not let onto the host's network for it.

@@ -9,6 +9,7 @@ mod address;
 mod conflict;
 mod decide;
 mod desired;
+mod holder;
 mod label;
 mod network;
 mod observed;

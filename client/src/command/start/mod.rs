@@ -1,0 +1,77 @@
+//! `airpods start`: plans from the configuration and from what podman holds, executes, and says where the services
+//! answer.
+//!
+//! [`prepare`] learns all there is to know and plans; nothing is changed until [`run`] executes the plan; [`tell`] says
+//! what came of it.
+
+mod prepare;
+mod tell;
+
+use std::io::{self, IsTerminal};
+use std::pin::pin;
+use std::time::Duration;
+
+use super::Context;
+use crate::error::Failure;
+use crate::execute::{self, Lines, Pace, Progress, Terminal};
+use crate::exit::Exit;
+use crate::webui_secret;
+
+use prepare::{Prepared, prepare};
+
+/// The arguments of `airpods start`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: airpods start ollama open-webui")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub struct Args {
+    /// The services to start; every enabled one if none is named
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Use no GPU
+    #[arg(long)]
+    cpu: bool,
+    /// Do not wait until the services answer
+    #[arg(long)]
+    no_wait: bool,
+    /// Wait until the services answer, which is the default
+    #[arg(long, hide = true, conflicts_with = "no_wait")]
+    wait: bool,
+    /// If the network's settings have changed, make it anew, with every container on it
+    #[arg(long)]
+    reset_network: bool,
+}
+
+/// Runs `airpods start`.
+///
+/// # Errors
+/// Those of the configuration, of reaching podman, a conflict with what podman holds, or a step that failed.
+pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    let loaded = context.load_config()?;
+    let mut interrupt = pin!(execute::interrupted());
+    let prepared = execute::unless(interrupt.as_mut(), prepare(&args, &loaded)).await??;
+    let Prepared { connection, mut plan, launches } = prepared;
+    if args.dry_run {
+        tell::plan(&plan, args.json)?;
+        return Ok(Exit::Done);
+    }
+    if plan.needs_secret(webui_secret::VARIABLE) {
+        let secret = webui_secret::load_or_create(context.environment.state_folder().as_deref())?;
+        plan.give_secret(webui_secret::VARIABLE, secret.expose());
+    }
+    let mut pace = Pace::from_config(&loaded.config.cli);
+    if args.no_wait {
+        pace.startup = Duration::ZERO;
+    }
+    let progress: Box<dyn Progress> =
+        if io::stderr().is_terminal() { Box::new(Terminal::default()) } else { Box::new(Lines::default()) };
+    let outcome = execute::execute(&connection.podman, &plan, &pace, &*progress, interrupt).await?;
+    drop(progress);
+    tell::outcome(&plan, &launches, &outcome, args.json)?;
+    Ok(if outcome.late.is_empty() { Exit::Done } else { Exit::Failed })
+}

@@ -1,0 +1,79 @@
+//! What `start` says: the plan, and what came of it.
+
+use std::io::{self, Write};
+
+use serde_json::json;
+
+use crate::execute::Outcome;
+use crate::plan::{Kept, Launch, Plan};
+use crate::terminal::{Escaped, EscapedLine, print_json};
+
+/// The plan, for `--dry-run`. It is data: it goes to stdout.
+pub(super) fn plan(plan: &Plan, json: bool) -> io::Result<()> {
+    if json {
+        return print_json(&plan.to_json());
+    }
+    write!(anstream::stdout(), "{}", text(plan))
+}
+
+/// Paths and devices in it are whatever the configuration says.
+fn text(plan: &Plan) -> String {
+    let nothing = if plan.is_empty() { "nothing to do\n" } else { "" };
+    format!("{}{nothing}", Escaped(&plan.to_string()))
+}
+
+/// What came of it: where the services answer, and what a user should know.
+pub(super) fn outcome(plan: &Plan, launches: &[Launch], came: &Outcome, json: bool) -> io::Result<()> {
+    let kept = |launch: &Launch| plan.kept.contains(&Kept::Service(launch.service.clone()));
+    let mut err = anstream::stderr();
+    for launch in launches.iter().filter(|launch| kept(launch)) {
+        writeln!(err, "`{}` is running already", EscapedLine(&launch.service))?;
+    }
+    for warning in &came.warnings {
+        writeln!(err, "warning: {}", EscapedLine(warning))?;
+    }
+    for late in &came.late {
+        let (service, seconds) = (&late.service, late.waited.as_secs());
+        let last = EscapedLine(&late.last);
+        writeln!(err, "error: `{service}` runs but did not answer at {} within {seconds} s: {last}", late.url)?;
+        writeln!(err, "hint: it was left running; see what it does with `airpods logs {service}`")?;
+    }
+    if json {
+        let service = |launch: &Launch| {
+            json!({
+                "service": launch.service,
+                "container": launch.container.name,
+                "kept": kept(launch),
+                "healthy": launch.health.is_some().then(|| !came.late.iter().any(|late| late.service == launch.service)),
+                "urls": urls(launch),
+            })
+        };
+        let services: Vec<_> = launches.iter().map(service).collect();
+        return print_json(&json!({ "services": services, "warnings": came.warnings }));
+    }
+    let width = launches.iter().map(|launch| launch.service.len()).max().unwrap_or_default();
+    for launch in launches {
+        for url in urls(launch) {
+            writeln!(err, "{:width$}  {url}", launch.service)?;
+        }
+    }
+    Ok(())
+}
+
+fn urls(launch: &Launch) -> Vec<String> {
+    launch.host_ports.iter().map(|port| format!("http://127.0.0.1:{port}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn a_plan_cannot_steer_the_terminal() {
+        use crate::plan::tests::{NEW, THREE, plan, podman};
+        let hostile = THREE.replace("source = \"weights\"", "source = \"/a\\u001b[2J\"");
+        let plan = plan(&podman(NEW), &hostile, &[]).await.unwrap();
+        assert!(text(&plan).contains("/a\\u{1b}[2J at /weights"), "{:?}", text(&plan));
+    }
+}
