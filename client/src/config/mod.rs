@@ -22,8 +22,8 @@ mod tests;
 
 pub use image::{ImageName, InvalidImage};
 pub use model::{
-    Cli, Config, Engine, Gpu, GpuDevice, Health, HostGateway, Meta, Network, NetworkDriver, NetworkMode, PodmanUrl,
-    PortMapping, Resources, RestartPolicy, Runtime, Service, Volume, VolumeSource,
+    Cli, Config, DnsServers, Engine, Gpu, GpuDevice, Health, HostGateway, Meta, MssClamp, Network, NetworkDriver,
+    NetworkMode, PodmanUrl, PortMapping, Resources, RestartPolicy, Runtime, Service, Volume, VolumeSource,
 };
 pub use name::{InvalidName, NetworkAlias, ObjectName, ServiceName};
 pub use problem::{ConfigError, Problem, Severity};

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::model::{
-    Cli, Engine, GpuDevice, HostGateway, Meta, Network, NetworkDriver, PodmanUrl, RestartPolicy, Runtime,
+    Cli, DnsServers, Engine, GpuDevice, HostGateway, Meta, MssClamp, Network, NetworkDriver, PodmanUrl, RestartPolicy,
+    Runtime,
 };
 use super::problem::Problem;
 use super::section::{Mismatch, Read, Section, boolean, list, number, owned_text, parsed, text, whole, word};
-use super::tree::Node;
+use super::tree::{Node, Value};
 
 /// Reads `[meta]`.
 pub(super) fn meta(root: &Section<'_>) -> Option<Meta> {
@@ -107,6 +108,9 @@ const RESTART_POLICIES: &[(&str, RestartPolicy)] = &[
 const DRIVERS: &[(&str, NetworkDriver)] =
     &[("bridge", NetworkDriver::Bridge), ("macvlan", NetworkDriver::Macvlan), ("ipvlan", NetworkDriver::Ipvlan)];
 
+const MSS_CLAMPS: &[(&str, MssClamp)] =
+    &[("auto", MssClamp::Auto), ("off", MssClamp::Off), ("require", MssClamp::Require)];
+
 fn podman_url(node: &Node) -> Read<PodmanUrl> {
     let url = text(node)?;
     let socket = url.strip_prefix("unix://").map(PathBuf::from);
@@ -149,12 +153,22 @@ fn network(runtime: &Section<'_>) -> Option<Network> {
     let driver = section.required("driver", word(DRIVERS));
     let subnet = section.optional("subnet", subnet);
     let gateway = section.optional("gateway", |node| address(node, "an address such as `10.89.0.1`"));
-    let dns_servers = section.required("dns_servers", list(dns_server));
+    let dns_servers = section.required("dns_servers", dns_servers);
     let ipv6 = section.required("ipv6", boolean);
     let internal = section.required("internal", boolean);
     let mtu = section.optional("mtu", whole);
+    let mss_clamp = section.required("mss_clamp", word(MSS_CLAMPS));
     section.finish();
-    Some(Network { driver: driver?, subnet, gateway, dns_servers: dns_servers?, ipv6: ipv6?, internal: internal?, mtu })
+    Some(Network {
+        driver: driver?,
+        subnet,
+        gateway,
+        dns_servers: dns_servers?,
+        ipv6: ipv6?,
+        internal: internal?,
+        mtu,
+        mss_clamp: mss_clamp?,
+    })
 }
 
 fn subnet(node: &Node) -> Read<IpNet> {
@@ -175,6 +189,16 @@ fn subnet(node: &Node) -> Read<IpNet> {
 fn address(node: &Node, what: &str) -> Read<IpAddr> {
     let text = text(node)?;
     text.parse().map_err(|_| Mismatch::new(format_args!("`{text}` is not {what}")))
+}
+
+fn dns_servers(node: &Node) -> Read<DnsServers> {
+    match &node.value {
+        Value::String(word) if word == "auto" => Ok(DnsServers::Auto),
+        Value::Array(_) => list(dns_server)(node).map(DnsServers::List),
+        Value::String(text) => Err(Mismatch::new(format_args!("`{text}` is neither `auto` nor an array of addresses"))
+            .hint("one server is an array too: `[\"192.0.2.53\"]`")),
+        other => Err(Mismatch::new(format_args!("`auto` or an array is needed here, not {}", other.kind()))),
+    }
 }
 
 fn dns_server(node: &Node) -> Read<IpAddr> {

@@ -53,7 +53,8 @@ fn the_defaults_alone_are_a_configuration() {
     assert_eq!(webui.container.as_str(), "open-webui-0");
     assert_eq!(webui.pids_limit.get(), 2048);
     assert!(webui.needs_webui_secret && !webui.gpu.wanted());
-    assert_eq!(config.runtime.network.dns_servers, [] as [std::net::IpAddr; 0]);
+    assert_eq!(config.runtime.network.dns_servers, DnsServers::List(Vec::new()));
+    assert_eq!(config.runtime.network.mss_clamp, MssClamp::Auto);
 }
 
 #[test]
@@ -61,8 +62,8 @@ fn the_mixed_example_of_the_troubleshooting_guide_loads_unchanged() {
     let loaded = valid(include_str!("../../tests/data/mixed.toml"));
     assert_eq!(loaded.warnings, [], "aliases from the defaults are no reason to warn of host mode");
     let config = &loaded.config;
-    let dns: Vec<_> = config.runtime.network.dns_servers.iter().map(ToString::to_string).collect();
-    assert_eq!(dns, ["8.8.8.8", "1.1.1.1"]);
+    let dns = ["8.8.8.8", "1.1.1.1"].map(|server| server.parse().unwrap());
+    assert_eq!(config.runtime.network.dns_servers, DnsServers::List(dns.to_vec()));
     let comfyui = &config.services["comfyui"];
     assert_eq!((comfyui.network_mode, comfyui.network_aliases.len()), (NetworkMode::Host, 0));
     assert_eq!(comfyui.ports[0].container.get(), 8188);
@@ -93,6 +94,8 @@ fn what_is_shown_loads_to_the_same_configuration() {
         subnet = "10.89.0.0/16"
         gateway = "10.89.0.1"
         mtu = 1380
+        dns_servers = "auto"
+        mss_clamp = "require"
         [services.mine]
         image = "localhost/mine"
         pod = "shared"
@@ -107,6 +110,8 @@ fn what_is_shown_loads_to_the_same_configuration() {
     "#;
     let config = valid(text).config;
     assert_eq!(config.services["mine"].env["URL"], "http://192.0.2.1:8000");
+    let network = &config.runtime.network;
+    assert_eq!((&network.dns_servers, network.mss_clamp), (&DnsServers::Auto, MssClamp::Require));
     let shown = toml::to_string(&config).unwrap();
     assert_eq!(valid(&shown).config, config, "{shown}");
 }

@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::address;
 use super::holder::Holder;
 use super::label;
 use crate::config::{
-    Config, GpuDevice, HostGateway, NetworkMode, RestartPolicy, Service, ServiceName, StatusRange, VolumeSource,
+    Config, DnsServers, GpuDevice, HostGateway, NetworkMode, RestartPolicy, Service, ServiceName, StatusRange,
+    VolumeSource,
 };
 use crate::error::Report;
 use crate::exit::Exit;
@@ -137,12 +139,24 @@ pub struct Desired {
 }
 
 /// What a launch depends on besides the configuration.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Surroundings {
     /// The machine describes NVIDIA's GPU to containers (CDI).
     pub nvidia_cdi: bool,
     /// Use no GPU, whatever the configuration says.
     pub force_cpu: bool,
+    /// The servers found for `dns_servers = "auto"`; none are the host's own.
+    pub dns_servers: Vec<IpAddr>,
+}
+
+impl Surroundings {
+    /// The name servers of the network's containers; none are the host's own.
+    fn dns_servers<'a>(&'a self, config: &'a Config) -> &'a [IpAddr] {
+        match &config.runtime.network.dns_servers {
+            DnsServers::Auto => &self.dns_servers,
+            DnsServers::List(servers) => servers,
+        }
+    }
 }
 
 impl Desired {
@@ -152,10 +166,11 @@ impl Desired {
         config: &Config,
         services: &[(&ServiceName, &Service)],
         version: Version,
-        surroundings: Surroundings,
+        surroundings: &Surroundings,
     ) -> Self {
-        let mut endpoints = endpoints(config);
-        if !version.forwards_dns_per_container() && !config.runtime.network.dns_servers.is_empty() {
+        let dns_servers = surroundings.dns_servers(config);
+        let mut endpoints = endpoints(config, dns_servers);
+        if !version.forwards_dns_per_container() && !dns_servers.is_empty() {
             address::pin(&mut endpoints);
         }
         let launch = |name: &ServiceName, service: &Service| launch(config, &endpoints, surroundings, name, service);
@@ -185,10 +200,10 @@ impl Desired {
 
 /// The ways onto the network of all enabled services: whoever shares a pod shares its endpoint, which cannot be
 /// changed once the pod exists, so it is the same whichever service is launched first.
-fn endpoints(config: &Config) -> BTreeMap<Holder, Endpoint> {
+fn endpoints(config: &Config, dns_servers: &[IpAddr]) -> BTreeMap<Holder, Endpoint> {
     let mut endpoints = BTreeMap::new();
     for (_, service) in config.enabled().filter(|(_, service)| service.network_mode == NetworkMode::Pod) {
-        let endpoint = endpoints.entry(Holder::of(service)).or_insert_with(|| bare_endpoint(config));
+        let endpoint = endpoints.entry(Holder::of(service)).or_insert_with(|| bare_endpoint(config, dns_servers));
         endpoint.aliases.extend(service.network_aliases.iter().map(ToString::to_string));
         endpoint.ports.extend(
             service.ports.iter().map(|port| PublishedPort { host: port.host.get(), container: port.container.get() }),
@@ -198,12 +213,12 @@ fn endpoints(config: &Config) -> BTreeMap<Holder, Endpoint> {
 }
 
 /// A way onto the network that nobody has a name or a port on yet.
-fn bare_endpoint(config: &Config) -> Endpoint {
+fn bare_endpoint(config: &Config, dns_servers: &[IpAddr]) -> Endpoint {
     Endpoint {
         network: config.runtime.network_name.to_string(),
         aliases: Vec::new(),
         ports: Vec::new(),
-        dns_servers: config.runtime.network.dns_servers.clone(),
+        dns_servers: dns_servers.to_vec(),
         host_name: match &config.runtime.host_gateway {
             HostGateway::Name(name) => Some(name.to_string()),
             HostGateway::Auto | HostGateway::Address(_) => None,
@@ -238,7 +253,7 @@ fn pod(name: &str, endpoint: &Endpoint) -> PodSpec {
 fn launch(
     config: &Config,
     endpoints: &BTreeMap<Holder, Endpoint>,
-    surroundings: Surroundings,
+    surroundings: &Surroundings,
     name: &ServiceName,
     service: &Service,
 ) -> Launch {
@@ -247,7 +262,8 @@ fn launch(
         (NetworkMode::Pod, Holder::Pod(pod)) => Networking::Pod(pod),
         // Only enabled services have an endpoint; whatever else comes here is not let onto the host's network for it.
         (NetworkMode::Pod, own) => {
-            Networking::Own(endpoints.get(&own).cloned().unwrap_or_else(|| bare_endpoint(config)))
+            let bare = || bare_endpoint(config, surroundings.dns_servers(config));
+            Networking::Own(endpoints.get(&own).cloned().unwrap_or_else(bare))
         }
     };
     let device = gpu(config, service, surroundings);
@@ -280,7 +296,7 @@ fn launch(
     }
 }
 
-fn gpu(config: &Config, service: &Service, surroundings: Surroundings) -> Option<String> {
+fn gpu(config: &Config, service: &Service, surroundings: &Surroundings) -> Option<String> {
     match &config.runtime.gpu_device_flag {
         _ if !service.gpu.wanted() || surroundings.force_cpu => None,
         GpuDevice::None => None,

@@ -36,7 +36,7 @@ pub(crate) fn config(toml: &str) -> Config {
 pub(crate) fn desired(toml: &str, services: &[&str], version: Version) -> Desired {
     let config = config(toml);
     let names: Vec<String> = services.iter().map(|name| (*name).to_owned()).collect();
-    Desired::from_config(&config, &chosen(&config, &names, false).unwrap(), version, Surroundings::default())
+    Desired::from_config(&config, &chosen(&config, &names, false).unwrap(), version, &Surroundings::default())
 }
 
 /// A podman in which every image is there.
@@ -169,6 +169,19 @@ async fn only_an_old_podman_with_dns_servers_needs_fixed_addresses() {
             _ => false,
         });
         assert_eq!(pins.count() > 0, pinned, "{version}");
+    }
+}
+
+#[test]
+fn servers_that_were_found_are_given_only_where_the_configuration_says_auto() {
+    let surroundings = Surroundings { dns_servers: vec!["192.0.2.53".parse().unwrap()], ..Surroundings::default() };
+    for (servers, expected) in [("'auto'", "192.0.2.53"), ("['192.0.2.1']", "192.0.2.1"), ("[]", "")] {
+        let config = config(&format!("runtime.network.dns_servers = {servers}\n{THREE}"));
+        let services = chosen(&config, &["web".to_owned()], false).unwrap();
+        let desired = Desired::from_config(&config, &services, NEW, &surroundings);
+        let crate::podman::Networking::Own(endpoint) = &desired.launches[0].container.networking else { panic!() };
+        let given: Vec<_> = endpoint.dns_servers.iter().map(ToString::to_string).collect();
+        assert_eq!(given.join(" "), expected, "{servers}");
     }
 }
 

@@ -24,8 +24,12 @@ pub(super) async fn prepare(args: &Args, loaded: &Loaded) -> Result<Prepared, Fa
     let services = plan::chosen(config, &args.services, false)?;
     let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
     let podman = &connection.podman;
-    let surroundings = Surroundings { nvidia_cdi: has_nvidia_cdi(&CDI_FOLDERS.map(Path::new)), force_cpu: args.cpu };
-    let desired = Desired::from_config(config, &services, podman.version(), surroundings);
+    let surroundings = Surroundings {
+        nvidia_cdi: has_nvidia_cdi(&CDI_FOLDERS.map(Path::new)),
+        force_cpu: args.cpu,
+        dns_servers: Vec::new(),
+    };
+    let desired = Desired::from_config(config, &services, podman.version(), &surroundings);
     let observed = Observed::of(podman, desired.images()).await?;
     let plan = plan::decide(&desired, &observed, args.reset_network)?;
     Ok(Prepared { connection, plan, launches: desired.launches })

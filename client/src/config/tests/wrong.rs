@@ -16,6 +16,15 @@ pub(super) const WRONG: &[(&str, &str)] = &[
         "1:24 `runtime.network_name`: a name begins with a letter or a digit and has only letters, digits, `_`, `.` and `-`",
     ),
     (
+        "runtime.network.dns_servers = 'Auto'",
+        "1:31 `runtime.network.dns_servers`: `Auto` is neither `auto` nor an array of addresses [one server is an array too: `[\"192.0.2.53\"]`]",
+    ),
+    (
+        "runtime.network.dns_servers = 1",
+        "1:31 `runtime.network.dns_servers`: `auto` or an array is needed here, not a whole number",
+    ),
+    ("runtime.network.mss_clamp = 'on'", "1:29 `runtime.network.mss_clamp`: `on` is none of `auto`, `off`, `require`"),
+    (
         "runtime.network.subnet = '10.89.0.1/16'",
         "1:26 `runtime.network.subnet`: `10.89.0.1/16` is an address within a subnet [the subnet itself is `10.89.0.0/16`]",
     ),
