@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod link_kind;
 mod link_name;
 pub mod names;
 mod options;
@@ -15,6 +16,7 @@ mod proxy;
 mod status;
 
 pub use error::{Error, ErrorKind};
+pub use link_kind::LinkKind;
 pub use link_name::{InvalidLinkName, LinkName, Target};
 pub use options::{ClampOptions, PathMtu};
 pub use proxy::HelperProxy;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use airpods_dbus::{ClampOptions, ErrorKind, LinkName, Origin, names::MAX_CLAMPS};
 
 use crate::clamp::Desired;
-use crate::clamp::vpn::{in_use, is_vpn};
+use crate::clamp::vpn::in_use;
 use crate::kernel::{Link, Ruleset};
 
 /// What ought to hold now.
@@ -51,12 +51,12 @@ pub fn plan(desired: &Desired, links: &[Link], known: &BTreeSet<LinkName>) -> Pl
     let mut plan = Plan::default();
     for (name, options) in &desired.named {
         let link = there.get(name).map(|link| (*link).clone());
-        let ruled = options.any_link || link.as_ref().is_none_or(|link| is_vpn(&link.kind));
+        let ruled = options.any_link || link.as_ref().is_none_or(|link| link.kind.is_vpn());
         plan.take(name, PlannedClamp { origin: Origin::Named, options: *options, link, ruled });
     }
     let Some(persist) = desired.auto else { return plan };
     let now = links.iter().filter(|link| in_use(link)).map(|link| &link.name);
-    let before = known.iter().filter(|name| there.get(name).is_none_or(|link| is_vpn(&link.kind)));
+    let before = known.iter().filter(|name| there.get(name).is_none_or(|link| link.kind.is_vpn()));
     // Those in use come first, so that names of links long gone are what is forgotten when there are too many.
     for name in now.chain(before) {
         if plan.known.len() >= MAX_CLAMPS {
@@ -89,7 +89,7 @@ impl Plan {
 /// [`ErrorKind::NotVpnLink`], with the kind that the kernel reports.
 pub fn accept(name: &LinkName, options: ClampOptions, links: &[Link]) -> Result<(), airpods_dbus::Error> {
     let link = links.iter().find(|link| link.name == *name);
-    match link.filter(|link| !options.any_link && !is_vpn(&link.kind)) {
+    match link.filter(|link| !options.any_link && !link.kind.is_vpn()) {
         None => Ok(()),
         Some(link) => Err(ErrorKind::NotVpnLink.because(format!(
             "`{name}` is no VPN link but {}; the option `any-link` clamps it all the same",

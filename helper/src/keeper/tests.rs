@@ -1,15 +1,15 @@
 //! The keeper over a simulated kernel.
 #![allow(clippy::unwrap_used)]
 
-use airpods_dbus::{ClampOptions, ClampState};
+use airpods_dbus::{ClampOptions, ClampState, LinkKind};
 use tempfile::TempDir;
 use zbus::Message;
 
 use super::*;
 use crate::authority::recording::Recording;
 use crate::authority::{Caller, Question, authorise};
+use crate::kernel::Link;
 use crate::kernel::simulated::{Refusal, Simulated};
-use crate::kernel::{Link, LinkKind};
 
 struct Scene {
     keeper: Keeper,

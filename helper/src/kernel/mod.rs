@@ -13,7 +13,7 @@ pub mod table;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 
-use airpods_dbus::{Counters, Features, Foreign, LinkName, PathMtu};
+use airpods_dbus::{Counters, Features, Foreign, LinkKind, LinkName, PathMtu};
 
 pub use error::KernelError;
 
@@ -22,7 +22,7 @@ pub use error::KernelError;
 pub struct Link {
     /// The link's name. Links whose name is no [`LinkName`] are not reported: nobody could ask for them.
     pub name: LinkName,
-    /// `IFLA_INFO_KIND`, such as `wireguard`; what it means is decided in `clamp::vpn`.
+    /// `IFLA_INFO_KIND`, such as `wireguard`; what it means is the contract's to say.
     pub kind: LinkKind,
     /// The link's MTU in bytes.
     pub mtu: u32,
@@ -31,18 +31,6 @@ pub struct Link {
     /// Whether a route of any table leads elsewhere through it: unicast, and not to the host itself, to link-local or to
     /// multicast addresses. The route that an address brings for its network counts. False where it was not asked.
     pub carries_route: bool,
-}
-
-/// What a link is, by the kernel's word.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LinkKind {
-    /// `IFLA_INFO_KIND`; empty for hardware.
-    pub info_kind: String,
-    /// `IFLA_INFO_DATA`'s `IFLA_TUN_TYPE` for kind `tun`: `IFF_TUN` (1) carries IP packets, `IFF_TAP` (2) Ethernet
-    /// frames. `None` for other kinds.
-    pub tun_type: Option<u8>,
-    /// `ifi_type`, the `ARPHRD_*` of `linux/if_arp.h`.
-    pub hardware: u16,
 }
 
 /// What the table `inet airpods` is to hold. Two equal rulesets make the same rules.

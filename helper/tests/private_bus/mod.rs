@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use airpods_dbus::{Error, ErrorKind, HelperProxy, LinkName};
+use airpods_dbus::{Error, ErrorKind, HelperProxy, LinkKind, LinkName};
 use airpods_helper::authority::recording::Recording;
 use airpods_helper::authority::{Authority, Polkit};
 use airpods_helper::daemon::manager::ServiceManager;
 use airpods_helper::daemon::{Daemon, DaemonError, Ending};
 use airpods_helper::kernel::simulated::Simulated;
-use airpods_helper::kernel::{Kernel, Link, LinkKind};
+use airpods_helper::kernel::{Kernel, Link};
 use airpods_helper::log::{Line, Log};
 use airpods_helper::state::Places;
 use sd_notify::NotifyState;

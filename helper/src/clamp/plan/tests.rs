@@ -1,10 +1,9 @@
 //! What is clamped, as values.
 #![allow(clippy::unwrap_used)]
 
-use airpods_dbus::PathMtu;
+use airpods_dbus::{LinkKind, PathMtu};
 
 use super::*;
-use crate::kernel::LinkKind;
 
 fn name(text: &str) -> LinkName {
     LinkName::parse(text).unwrap()

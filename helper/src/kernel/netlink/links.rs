@@ -4,21 +4,18 @@ mod routes;
 
 use std::io::{self, Cursor};
 
-use airpods_dbus::LinkName;
+use airpods_dbus::{LinkKind, LinkName};
 use neli::attr::Attribute;
-use neli::consts::rtnl::{Iff, Ifla, IflaInfo, RtAddrFamily, Rtm};
+use neli::consts::rtnl::{Iff, Ifla, RtAddrFamily, Rtm};
 use neli::rtnl::{Ifinfomsg, IfinfomsgBuilder, Rtattr};
 use neli::types::{Buffer, RtBuffer};
 use neli::{FromBytesWithInput, Size, ToBytes};
 
 use super::socket::{Request, Socket};
-use crate::kernel::{Link, LinkKind};
+use crate::kernel::Link;
 
 /// `RTEXT_FILTER_SKIP_STATS` of `linux/rtnetlink.h`: statistics are most of a link's message, and unread here.
 const SKIP_STATS: u32 = 1 << 3;
-
-/// `IFLA_TUN_TYPE` of `linux/if_link.h`, which neli does not name.
-const IFLA_TUN_TYPE: u16 = 3;
 
 /// Asks for every link, and about those that `routes_of` picks whether a route leaves through them.
 pub(super) fn links(socket: &mut Socket, routes_of: &dyn Fn(&Link) -> bool) -> io::Result<Vec<Link>> {
@@ -52,33 +49,12 @@ fn link(body: &[u8]) -> Option<(i32, Link)> {
     let name = text(attributes.get_attribute(Ifla::Ifname)?)?;
     let link = Link {
         name: LinkName::parse(&name).ok()?,
-        kind: kind(&message).unwrap_or(LinkKind {
-            info_kind: String::new(),
-            tun_type: None,
-            hardware: hardware(&message),
-        }),
+        kind: LinkKind::of(&message),
         mtu: attributes.get_attr_payload_as(Ifla::Mtu).ok()?,
         up: message.ifi_flags().contains(Iff::UP),
         carries_route: false,
     };
     Some((*message.ifi_index(), link))
-}
-
-/// What `IFLA_LINKINFO` says; hardware has none.
-fn kind(message: &Ifinfomsg) -> Option<LinkKind> {
-    let attributes = message.rtattrs().get_attr_handle();
-    let info = attributes.get_nested_attributes::<IflaInfo>(Ifla::Linkinfo).ok()?;
-    let info_kind = text(info.get_attribute(IflaInfo::Kind)?)?;
-    let tun_type = if info_kind == "tun" { info.get_attribute(IflaInfo::Data).and_then(tun_type) } else { None };
-    Some(LinkKind { info_kind, tun_type, hardware: hardware(message) })
-}
-
-fn hardware(message: &Ifinfomsg) -> u16 {
-    (*message.ifi_type()).into()
-}
-
-fn tun_type(data: &Rtattr<IflaInfo, Buffer>) -> Option<u8> {
-    super::attribute::Attributes::new(data.payload().as_ref()).get(IFLA_TUN_TYPE)?.first().copied()
 }
 
 fn text(attribute: &Rtattr<impl neli::consts::rtnl::RtaType, Buffer>) -> Option<String> {

@@ -1,0 +1,112 @@
+//! What is a VPN link, by the kernel's word and never by its name. The helper clamps by it and the client advises by it, so
+//! there is one rule.
+
+use neli::attr::Attribute;
+use neli::consts::rtnl::{Ifla, IflaInfo};
+use neli::rtnl::Ifinfomsg;
+
+/// Link kinds (`IFLA_INFO_KIND`, the `.kind` of each `struct rtnl_link_ops`) that carry IP packets in other packets:
+/// what enters has more room than what leaves. Kinds that carry Ethernet frames (`gretap`, `vxlan`, `geneve`, `macsec`)
+/// are missing on purpose: they bridge networks, and what they do to a path's MTU is their owner's plan.
+const TUNNEL_KINDS: [&str; 13] = [
+    "wireguard",
+    "ovpn",
+    "ovpn-dco",
+    "ppp",
+    "xfrm",
+    "vti",
+    "vti6",
+    "gre",
+    "ip6gre",
+    "ipip",
+    "ip6tnl",
+    "sit",
+    "amneziawg",
+];
+
+/// `IFLA_TUN_TYPE` of `linux/if_link.h`, which neli does not name.
+const IFLA_TUN_TYPE: u16 = 3;
+
+/// `IFF_TUN` of `linux/if_tun.h`: the device carries IP packets. `IFF_TAP` (2) carries Ethernet frames.
+const IFF_TUN: u8 = 1;
+
+/// `ARPHRD_ETHER` of `linux/if_arp.h`.
+const ARPHRD_ETHER: u16 = 1;
+
+/// `ARPHRD_PPP` of `linux/if_arp.h`. pppd makes its links without netlink, so they may show no kind.
+const ARPHRD_PPP: u16 = 512;
+
+/// What a link is, by the kernel's word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkKind {
+    /// `IFLA_INFO_KIND`; empty for hardware.
+    pub info_kind: String,
+    /// `IFLA_INFO_DATA`'s `IFLA_TUN_TYPE` for kind `tun`: `IFF_TUN` (1) carries IP packets, `IFF_TAP` (2) Ethernet
+    /// frames. `None` for other kinds.
+    pub tun_type: Option<u8>,
+    /// `ifi_type`, the `ARPHRD_*` of `linux/if_arp.h`.
+    pub hardware: u16,
+}
+
+impl LinkKind {
+    /// What rtnetlink's message about a link says; hardware has no `IFLA_LINKINFO`.
+    #[must_use]
+    pub fn of(link: &Ifinfomsg) -> Self {
+        let hardware = (*link.ifi_type()).into();
+        let (info_kind, tun_type) = info(link).unwrap_or_default();
+        Self { info_kind, tun_type, hardware }
+    }
+
+    /// Whether a link of this kind is a VPN link.
+    #[must_use]
+    pub fn is_vpn(&self) -> bool {
+        match self.info_kind.as_str() {
+            // An unknown type is an old kernel's: its hardware type tells (`ARPHRD_NONE` for tun, `ARPHRD_ETHER` for tap).
+            "tun" => self.tun_type.map_or(self.hardware != ARPHRD_ETHER, |tun_type| tun_type == IFF_TUN),
+            "" => self.hardware == ARPHRD_PPP,
+            other => TUNNEL_KINDS.contains(&other),
+        }
+    }
+}
+
+/// The kind and, for tun, its type.
+fn info(link: &Ifinfomsg) -> Option<(String, Option<u8>)> {
+    let attributes = link.rtattrs().get_attr_handle();
+    let info = attributes.get_nested_attributes::<IflaInfo>(Ifla::Linkinfo).ok()?;
+    let bytes = info.get_attribute(IflaInfo::Kind)?.payload().as_ref();
+    let kind = std::str::from_utf8(bytes.strip_suffix(&[0]).unwrap_or(bytes)).ok()?;
+    let data = (kind == "tun").then(|| info.get_nested_attributes::<u16>(IflaInfo::Data).ok()).flatten();
+    let tun_type = data.and_then(|data| data.get_attribute(IFLA_TUN_TYPE)?.payload().as_ref().first().copied());
+    Some((kind.to_owned(), tun_type))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_vpn(info_kind: &str, tun_type: Option<u8>, hardware: u16) -> bool {
+        LinkKind { info_kind: info_kind.to_owned(), tun_type, hardware }.is_vpn()
+    }
+
+    #[test]
+    fn tunnels_that_carry_ip_packets_are_vpn_links() {
+        for name in ["wireguard", "ovpn", "ppp", "xfrm", "vti", "vti6", "gre", "ip6gre", "ipip", "ip6tnl", "sit"] {
+            assert!(is_vpn(name, None, 65534), "{name}");
+        }
+        assert!(is_vpn("tun", Some(1), 65534));
+        assert!(is_vpn("tun", None, 65534));
+        assert!(is_vpn("", None, 512), "pppd's links have no kind");
+    }
+
+    #[test]
+    fn whatever_carries_ethernet_frames_is_none() {
+        for name in ["veth", "bridge", "gretap", "ip6gretap", "vxlan", "macvlan", "dummy", "vlan", "bond", "ifb", "vrf"]
+        {
+            assert!(!is_vpn(name, None, 1), "{name}");
+        }
+        assert!(!is_vpn("tun", Some(2), 1), "tap");
+        assert!(!is_vpn("tun", None, 1), "tap on a kernel that does not tell");
+        assert!(!is_vpn("", None, 1), "an Ethernet card");
+        assert!(!is_vpn("", None, 772), "the loopback");
+    }
+}
