@@ -20,6 +20,7 @@ pub mod question;
 mod spelling;
 pub mod terminal;
 mod uptime;
+pub mod way;
 pub mod webui_secret;
 
 pub use exit::Exit;

@@ -31,6 +31,9 @@ pub trait Podman {
     /// The version that decides which of podman's own abilities can be relied on.
     fn version(&self) -> Version;
 
+    /// Whether it runs as an ordinary user, who need not be the caller: root's podman may be reached through its socket.
+    fn is_rootless(&self) -> bool;
+
     /// Slow facts about the host (0.2-0.4 s in podman 4.3 and 5.4): asked only to explain a difference.
     async fn host_facts(&self) -> Result<HostFacts>;
 

@@ -102,6 +102,8 @@ pub struct Network {
     pub ipv6: bool,
     /// Whether it is cut off.
     pub internal: bool,
+    /// The name of its bridge, which is there while a container is on it.
+    pub interface: Option<String>,
     /// Whether names are resolved on it.
     pub dns: bool,
     /// Its MTU where one was set.

@@ -54,6 +54,8 @@ pub(super) struct NetworkAnswer {
     #[serde(default, deserialize_with = "or_default")]
     subnets: Vec<SubnetAnswer>,
     #[serde(default)]
+    network_interface: String,
+    #[serde(default)]
     ipv6_enabled: bool,
     #[serde(default)]
     internal: bool,
@@ -79,6 +81,7 @@ impl From<NetworkAnswer> for Network {
             subnets: answer.subnets.into_iter().map(|part| (part.subnet, part.gateway)).collect(),
             ipv6: answer.ipv6_enabled,
             internal: answer.internal,
+            interface: (!answer.network_interface.is_empty()).then_some(answer.network_interface),
             dns: answer.dns_enabled,
             mtu: answer.options.get("mtu").and_then(|mtu| mtu.parse().ok()),
             labels: answer.labels,

@@ -1,6 +1,6 @@
 //! HTTP over podman's socket: one connection per call, which costs 0.1 ms and needs no state.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -34,6 +34,12 @@ pub(super) struct Http {
 #[derive(Debug, Deserialize)]
 struct Refusal {
     message: String,
+}
+
+/// The user who listens on a socket, podman or the systemd that starts it.
+pub(super) async fn listener(socket: &Path) -> Result<u32> {
+    let stream = UnixStream::connect(socket).await.map_err(broken)?;
+    Ok(stream.peer_cred().map_err(broken)?.uid())
 }
 
 impl Http {

@@ -24,6 +24,7 @@ use http::{Http, escape};
 pub struct Rest {
     http: Http,
     version: Version,
+    rootless: bool,
 }
 
 impl Rest {
@@ -40,13 +41,17 @@ impl Rest {
                 status: response.status().as_u16(),
                 message: format!("{} is not the socket of a podman", socket.display()),
             })?;
-        Ok(Self { http, version })
+        Ok(Self { http, version, rootless: http::listener(socket).await? != 0 })
     }
 }
 
 impl Podman for Rest {
     fn version(&self) -> Version {
         self.version
+    }
+
+    fn is_rootless(&self) -> bool {
+        self.rootless
     }
 
     async fn host_facts(&self) -> Result<HostFacts> {

@@ -128,6 +128,10 @@ impl Podman for Simulated {
         self.version
     }
 
+    fn is_rootless(&self) -> bool {
+        self.facts.rootless
+    }
+
     async fn host_facts(&self) -> Result<HostFacts> {
         Ok(self.facts.clone())
     }
@@ -176,6 +180,7 @@ impl Podman for Simulated {
             ipv6: spec.ipv6,
             internal: spec.internal,
             dns: true,
+            interface: None,
             mtu: spec.mtu,
             labels: spec.labels.clone(),
         };

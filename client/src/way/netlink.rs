@@ -1,0 +1,198 @@
+//! Links and routes, asked of the kernel as any user may. neli reads and writes the messages.
+
+use std::fmt::Debug;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use airpods_dbus::LinkKind;
+use neli::attr::Attribute;
+use neli::consts::nl::NlmF;
+use neli::consts::rtnl::{Iff, Ifla, RtAddrFamily, RtScope, RtTable, Rta, Rtm, Rtn, Rtprot};
+use neli::consts::socket::NlFamily;
+use neli::nl::{NlPayload, NlmsghdrBuilder};
+use neli::rtnl::{Ifinfomsg, IfinfomsgBuilder, RtattrBuilder, Rtmsg, RtmsgBuilder};
+use neli::socket::synchronous::NlSocketHandle;
+use neli::types::{Buffer, RtBuffer};
+use neli::utils::Groups;
+use neli::{FromBytesWithInput, Size, ToBytes};
+use nix::errno::Errno;
+
+use super::Egress;
+
+/// Two addresses of the public internet, of IPv4 and IPv6, to ask the kernel's way to; nothing is ever sent there. They are those of
+/// a.root-servers.net (IANA, "Root Servers"), which have been the same for many years. An address of a public name server
+/// would not do: VPNs and users give those routes of their own, and the documentation ranges are often barred.
+pub const INTERNET: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(198, 41, 0, 4)), IpAddr::V6(Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30))];
+
+/// `RTEXT_FILTER_SKIP_STATS` of `linux/rtnetlink.h`: statistics are most of a link's message, and unread here.
+const SKIP_STATS: u32 = 1 << 3;
+
+/// `RTAX_MTU` of `linux/rtnetlink.h`, an attribute within `RTA_METRICS`.
+const RTAX_MTU: u16 = 2;
+
+/// A link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Link {
+    pub(super) name: String,
+    pub(super) index: i32,
+    pub(super) kind: LinkKind,
+    pub(super) mtu: u32,
+    pub(super) up: bool,
+}
+
+/// A socket on which the kernel answers about links and routes. It answers within the question, so nothing waits.
+pub(super) struct Rtnetlink {
+    socket: NlSocketHandle,
+    sequence: u32,
+}
+
+impl Rtnetlink {
+    pub(super) fn open() -> io::Result<Self> {
+        let socket = NlSocketHandle::connect(NlFamily::Route, None, Groups::empty()).map_err(io::Error::other)?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    /// The link of this name, if there is one.
+    pub(super) fn link_by_name(&mut self, name: &str) -> io::Result<Option<Link>> {
+        self.link(0, Some(name))
+    }
+
+    /// Where packets to this address leave the host, and how much fits; `None` if nothing leads there. `from` is a packet's
+    /// source and the link it arrives by, for one that the host forwards.
+    ///
+    /// The kernel walks all its rules and tables for the answer, as for a packet without a mark.
+    pub(super) fn egress(&mut self, to: IpAddr, from: Option<(IpAddr, i32)>) -> io::Result<Option<Egress>> {
+        let Some((index, route_mtu)) = self.route(to, from)? else { return Ok(None) };
+        let link = self.link(index, None)?;
+        Ok(link.map(|link| Egress {
+            mtu: route_mtu.map_or(link.mtu, |mtu| mtu.min(link.mtu)),
+            link: link.name,
+            index,
+            kind: link.kind,
+        }))
+    }
+
+    fn link(&mut self, index: i32, name: Option<&str>) -> io::Result<Option<Link>> {
+        let mut attributes: RtBuffer<Ifla, Buffer> = RtBuffer::new();
+        let filter = RtattrBuilder::default().rta_type(Ifla::ExtMask).rta_payload(SKIP_STATS).build();
+        attributes.push(filter.map_err(io::Error::other)?);
+        if let Some(name) = name {
+            let name = RtattrBuilder::default().rta_type(Ifla::Ifname).rta_payload(name.to_owned()).build();
+            attributes.push(name.map_err(io::Error::other)?);
+        }
+        let question = IfinfomsgBuilder::default()
+            .ifi_family(RtAddrFamily::Unspecified)
+            .ifi_index(index)
+            .rtattrs(attributes)
+            .build()
+            .map_err(io::Error::other)?;
+        match self.ask(Rtm::Getlink, question, link)? {
+            Ok(link) => Ok(link),
+            Err(Errno::ENODEV) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// The link's index and the route's own MTU.
+    fn route(&mut self, to: IpAddr, from: Option<(IpAddr, i32)>) -> io::Result<Option<(i32, Option<u32>)>> {
+        let mut attributes: RtBuffer<Rta, Buffer> = RtBuffer::new();
+        let mut add = |kind: Rta, value: Vec<u8>| {
+            let attribute = RtattrBuilder::default().rta_type(kind).rta_payload(Buffer::from(value)).build();
+            attribute.map(|attribute| attributes.push(attribute)).map_err(io::Error::other)
+        };
+        add(Rta::Dst, octets(to))?;
+        if let Some((source, link)) = from {
+            add(Rta::Src, octets(source))?;
+            add(Rta::Iif, link.to_ne_bytes().to_vec())?;
+        }
+        let bits = |address: IpAddr| if address.is_ipv4() { 32 } else { 128 };
+        let question = RtmsgBuilder::default()
+            .rtm_family(if to.is_ipv4() { RtAddrFamily::Inet } else { RtAddrFamily::Inet6 })
+            .rtm_dst_len(bits(to))
+            .rtm_src_len(from.map_or(0, |(source, _)| bits(source)))
+            .rtm_tos(0)
+            .rtm_table(RtTable::Unspec)
+            .rtm_protocol(Rtprot::Unspec)
+            .rtm_scope(RtScope::Universe)
+            .rtm_type(Rtn::Unspec)
+            .rtattrs(attributes)
+            .build()
+            .map_err(io::Error::other)?;
+        match self.ask(Rtm::Getroute, question, route)? {
+            Ok(route) => Ok(route),
+            // Each is a way of saying that such a packet goes nowhere: no route, one that forbids, and for a packet to be
+            // forwarded also that the host does not forward, or would not take it from there.
+            Err(
+                Errno::ENETUNREACH
+                | Errno::EHOSTUNREACH
+                | Errno::EACCES
+                | Errno::EINVAL
+                | Errno::EXDEV
+                | Errno::EAFNOSUPPORT
+                | Errno::ENODEV,
+            ) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// One question with one answer, which `read` makes something of.
+    fn ask<Q, A, T>(&mut self, kind: Rtm, question: Q, read: impl FnOnce(&A) -> T) -> io::Result<Result<T, Errno>>
+    where
+        Q: Size + ToBytes + Debug,
+        A: Size + FromBytesWithInput<Input = usize> + Debug,
+    {
+        self.sequence = self.sequence.wrapping_add(1);
+        let message = NlmsghdrBuilder::default()
+            .nl_type(kind)
+            .nl_flags(NlmF::REQUEST)
+            .nl_seq(self.sequence)
+            .nl_payload(NlPayload::Payload(question))
+            .build()
+            .map_err(io::Error::other)?;
+        self.socket.send(&message).map_err(io::Error::other)?;
+        let (answers, _) = self.socket.recv::<Rtm, A>().map_err(io::Error::other)?;
+        for answer in answers {
+            let answer = answer.map_err(io::Error::other)?;
+            match answer.nl_payload() {
+                _ if *answer.nl_seq() != self.sequence => {}
+                NlPayload::Err(refusal) => return Ok(Err(Errno::from_raw(refusal.error().saturating_neg()))),
+                NlPayload::Payload(answer) => return Ok(Ok(read(answer))),
+                _ => break,
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer is not understood"))
+    }
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+/// `None` if it is malformed.
+fn link(message: &Ifinfomsg) -> Option<Link> {
+    let attributes = message.rtattrs().get_attr_handle();
+    let name = attributes.get_attribute(Ifla::Ifname)?.payload().as_ref();
+    Some(Link {
+        name: String::from_utf8_lossy(name.strip_suffix(&[0]).unwrap_or(name)).into_owned(),
+        index: *message.ifi_index(),
+        kind: LinkKind::of(message),
+        mtu: attributes.get_attr_payload_as(Ifla::Mtu).ok()?,
+        up: message.ifi_flags().contains(Iff::UP),
+    })
+}
+
+/// The link that a route leaves through and its own MTU; `None` for one that leads nowhere, or to the host itself.
+fn route(message: &Rtmsg) -> Option<(i32, Option<u32>)> {
+    if *message.rtm_type() != Rtn::Unicast {
+        return None;
+    }
+    let attributes = message.rtattrs().get_attr_handle();
+    let link = attributes.get_attr_payload_as(Rta::Oif).ok()?;
+    let metrics = attributes.get_nested_attributes::<u16>(Rta::Metrics).ok();
+    let mtu = metrics.and_then(|metrics| metrics.get_attr_payload_as(RTAX_MTU).ok());
+    Some((link, mtu.filter(|mtu| *mtu > 0)))
+}

@@ -1,0 +1,113 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::config::NetworkMode;
+
+fn kind(info_kind: &str) -> LinkKind {
+    LinkKind { info_kind: info_kind.to_owned(), tun_type: None, hardware: if info_kind.is_empty() { 1 } else { 65534 } }
+}
+
+fn egress(link: &str, info_kind: &str, mtu: u32) -> Egress {
+    Egress { link: link.to_owned(), index: 7, kind: kind(info_kind), mtu }
+}
+
+fn wg0() -> Leaving {
+    Leaving { ipv4: Some(egress("wg0", "wireguard", 1380)), ipv6: None }
+}
+
+fn eth0() -> Leaving {
+    Leaving { ipv4: Some(egress("eth0", "", 1500)), ipv6: None }
+}
+
+/// A rootful bridge of MTU 1500 behind this.
+fn behind(leaving: Leaving) -> Facts {
+    Facts {
+        rootless: None,
+        network: NetworkFacts { direct: false, internal: false, ipv6: false, mtu: 1500 },
+        from_host: Some(leaving.clone()),
+        from_network: Some(leaving),
+    }
+}
+
+fn verdict(facts: &Facts) -> &'static str {
+    facts.way(NetworkMode::Pod).verdict.as_str()
+}
+
+#[test]
+fn a_clamp_helps_what_the_host_forwards_into_a_narrower_vpn_and_nothing_else() {
+    let bridge = |leaving, mtu| {
+        let mut facts = behind(leaving);
+        facts.network.mtu = mtu;
+        verdict(&facts)
+    };
+    assert_eq!(bridge(wg0(), 1500), "clamp-helps");
+    assert_eq!(bridge(wg0(), 1381), "clamp-helps");
+    assert_eq!(bridge(wg0(), 1380), "fits");
+    assert_eq!(bridge(eth0(), 1500), "fits");
+    let cloud = Leaving { ipv4: Some(egress("eth0", "", 1450)), ipv6: None };
+    assert_eq!(bridge(cloud, 1500), "narrow-link");
+    assert_eq!(bridge(Leaving::default(), 1500), "no-route");
+}
+
+#[test]
+fn what_leaves_by_sockets_of_the_host_needs_no_clamp() {
+    for outlet in [Outlet::Pasta, Outlet::Slirp4netns] {
+        let facts = Facts { rootless: Some(outlet), ..behind(wg0()) };
+        let way = facts.way(NetworkMode::Pod);
+        assert_eq!((way.passage, way.verdict), (Passage::Rootless(outlet), Verdict::HostSockets));
+        assert!(way.through_vpn());
+    }
+    let way = behind(wg0()).way(NetworkMode::Host);
+    assert_eq!((way.passage, way.verdict, way.network_mtu), (Passage::Host, Verdict::HostSockets, None));
+}
+
+#[test]
+fn a_network_without_a_way_out_or_past_the_host_meets_no_vpn() {
+    let mut facts = behind(wg0());
+    facts.network.internal = true;
+    assert_eq!(verdict(&facts), "elsewhere");
+    facts.network = NetworkFacts { internal: false, direct: true, ..facts.network };
+    let way = facts.way(NetworkMode::Pod);
+    assert_eq!((way.passage, way.egress, way.verdict), (Passage::Direct, None, Verdict::Elsewhere));
+}
+
+#[test]
+fn forwarded_packets_are_judged_by_their_own_way_and_the_hosts_by_theirs() {
+    // A VPN that takes only what containers send, as by `ip rule iif podman1`.
+    let facts = Facts { from_network: Some(wg0()), ..behind(eth0()) };
+    assert_eq!(facts.way(NetworkMode::Pod).egress.unwrap().link, "wg0");
+    assert_eq!(facts.way(NetworkMode::Host).egress.unwrap().link, "eth0");
+    let rootless = Facts { rootless: Some(Outlet::Pasta), ..facts };
+    assert_eq!(rootless.way(NetworkMode::Pod).egress.unwrap().link, "eth0", "sockets of the host go the host's way");
+}
+
+#[test]
+fn of_two_families_the_one_where_less_fits_decides_if_the_network_has_both() {
+    let both = Leaving { ipv6: Some(egress("tun0", "tun", 1400)), ..eth0() };
+    let mut facts = behind(both);
+    assert_eq!(verdict(&facts), "fits", "the network has no IPv6");
+    facts.network.ipv6 = true;
+    assert_eq!(facts.way(NetworkMode::Pod).egress.unwrap().link, "tun0");
+    assert_eq!(verdict(&facts), "clamp-helps");
+    assert_eq!(facts.way(NetworkMode::Host).egress.unwrap().link, "tun0");
+}
+
+#[test]
+fn what_the_kernel_does_not_tell_is_unknown_and_not_harmless() {
+    let facts = Facts { from_host: None, from_network: None, ..behind(eth0()) };
+    assert_eq!(verdict(&facts), "unknown");
+    assert_eq!(facts.way(NetworkMode::Host).to_string(), "host -> unknown");
+}
+
+#[test]
+fn a_way_is_shown_in_a_table_and_in_json() {
+    let way = behind(wg0()).way(NetworkMode::Pod);
+    assert_eq!(way.to_string(), "bridge -> wg0 (1380)");
+    let expected = json!({
+        "kind": "bridge", "link": "wg0", "link_kind": "wireguard", "mtu": 1380, "network_mtu": 1500, "verdict": "clamp-helps",
+    });
+    assert_eq!(way.to_json(), expected);
+    let way = behind(eth0()).way(NetworkMode::Host);
+    assert_eq!(way.to_string(), "host -> eth0 (1500)");
+    assert_eq!(way.to_json()["link_kind"], Value::Null, "hardware has no kind");
+}
