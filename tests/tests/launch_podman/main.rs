@@ -3,6 +3,7 @@
 
 mod conflicts;
 mod host;
+mod interruptions;
 mod names;
 mod podman_5;
 mod seed;

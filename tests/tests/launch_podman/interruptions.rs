@@ -1,0 +1,92 @@
+//! A start that is ended in the middle: by Ctrl-C, by a service manager, by a terminal that goes away. Afterwards all is as it
+//! was, or what is left has been named.
+
+use std::io::Read;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use airpods_lab::Place;
+
+use crate::host::{ALONE, Host, assert_no_process, service, signal};
+
+/// Three services with everything that a start makes: a network, a pod, a volume, folders, containers.
+fn three() -> String {
+    [
+        ALONE.to_owned(),
+        service("one", 7001, "pod = \"shared\"\nvolumes.v = { source = \"kept\", target = \"/v\" }"),
+        service("two", 7002, "volumes.d = { source = \"bind://new/folder\", target = \"/d\" }"),
+        service("three", 7003, "network_mode = \"host\""),
+    ]
+    .concat()
+}
+
+/// All that a start makes, the folders of services and of a podman of its own included.
+fn traces(host: &Host) -> String {
+    let folders = "ls -d /tmp/airpods-* /run/airpods-* /run/user/*/airpods-* 2>/dev/null || true;
+        find ~ -path '*/airpods*' 2>/dev/null || true";
+    format!("{}\n{}", host.holdings(), host.seat.sh(folders).unwrap())
+}
+
+/// Removes what a start made, volumes and folders included.
+fn clear(host: &Host) {
+    host.succeed("stop --remove --yes");
+    host.podman("volume rm kept");
+    host.seat.sh("rm -r ~/.local/share/airpods").unwrap();
+}
+
+/// Ends a start after `delay`, and returns its exit code and what it said. Nobody reads any more when `deaf`.
+fn interrupt(host: &Host, delay: Duration, name: &str, deaf: bool) -> (Option<i32>, String) {
+    let mut starting = host.command("start").stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = starting.stderr.take().unwrap();
+    std::thread::sleep(delay);
+    let mut said = String::new();
+    if deaf {
+        drop(stderr);
+        signal(&starting, name);
+    } else {
+        signal(&starting, name);
+        stderr.read_to_string(&mut said).unwrap();
+    }
+    (starting.wait().unwrap().code(), said)
+}
+
+/// So many times each; where the moment falls is spread evenly over a start and a little more.
+const TRIES: u32 = 7;
+
+fn leaves_all_as_it_was(host: &Host) {
+    host.configure(&three());
+    let before = traces(host);
+    let start = Instant::now();
+    host.succeed("start");
+    let whole = start.elapsed();
+    clear(host);
+    assert_eq!(traces(host), before);
+    let (mut undone, mut finished) = (0, 0);
+    for (signal, deaf) in [("INT", false), ("TERM", false), ("HUP", true)] {
+        for number in 0..TRIES {
+            let delay = whole.mul_f64((f64::from(number) + f64::from(TRIES) * 0.1) / f64::from(TRIES));
+            let (code, said) = interrupt(host, delay, signal, deaf);
+            let context = format!("{signal} after {delay:?} of {whole:?}: exit code {code:?}\n{said}");
+            assert_no_process(host, "podman system service");
+            if code == Some(0) {
+                finished += 1;
+                clear(host);
+            } else {
+                undone += 1;
+                assert!(matches!(code, Some(130) | None), "{context}");
+            }
+            assert_eq!(traces(host), before, "{context}");
+        }
+    }
+    assert!(undone > TRIES, "{undone} starts were interrupted, {finished} had finished");
+}
+
+#[test]
+fn a_start_ended_at_any_moment_leaves_all_as_it_was() {
+    leaves_all_as_it_was(&Host::new());
+}
+
+#[test]
+fn a_start_ended_at_any_moment_leaves_all_as_it_was_rootless() {
+    leaves_all_as_it_was(&Host::of("alice"));
+}
