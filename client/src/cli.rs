@@ -41,6 +41,9 @@ enum Command {
     Status(command::status::Args),
     /// Show what services write
     Logs(command::logs::Args),
+    /// Find out why something does not work, and what cures it
+    #[command(visible_alias = "health")]
+    Doctor(command::doctor::Args),
     /// Configure: show, check or create config.toml
     Config(command::config::Args),
     /// Make TCP through a VPN link work
@@ -61,6 +64,7 @@ impl Cli {
             Command::Stop(args) => command::stop::run(args, &context).await,
             Command::Status(args) => command::status::run(args, &context).await,
             Command::Logs(args) => command::logs::run(args, &context).await,
+            Command::Doctor(args) => command::doctor::run(&args, &context).await,
             Command::Config(args) => command::config::run(&args, &context),
             Command::Net(args) => command::net::run(args, &context).await,
             Command::Completions(args) => command::completions::run(&args),

@@ -7,9 +7,11 @@
 
 #![forbid(unsafe_code)]
 
+mod cdi;
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod doctor;
 pub mod error;
 pub mod execute;
 mod exit;
@@ -17,6 +19,7 @@ pub mod helper_link;
 pub mod plan;
 pub mod podman;
 pub mod question;
+mod search_path;
 mod spelling;
 pub mod terminal;
 mod uptime;

@@ -22,8 +22,9 @@ mod tests;
 
 pub use image::{ImageName, InvalidImage};
 pub use model::{
-    Cli, Config, DnsServers, Engine, Gpu, GpuDevice, Health, HostGateway, Meta, MssClamp, Network, NetworkDriver,
-    NetworkMode, PodmanUrl, PortMapping, Resources, RestartPolicy, Runtime, Service, Volume, VolumeSource,
+    Cli, Config, Dependencies, DnsServers, Engine, Gpu, GpuDevice, Health, HostGateway, Meta, MssClamp, Network,
+    NetworkDriver, NetworkMode, PodmanUrl, PortMapping, Resources, RestartPolicy, Runtime, Service, Volume,
+    VolumeSource,
 };
 pub use name::{InvalidName, NetworkAlias, ObjectName, ServiceName};
 pub use problem::{ConfigError, Problem, Severity};
@@ -150,10 +151,10 @@ fn read_config(tree: &Table, data_folder: Option<&Path>, problems: &Problems) ->
     let meta = read::meta(&root);
     let runtime = read::runtime(&root);
     let cli = read::cli(&root);
-    read::dependencies(&root);
+    let dependencies = read::dependencies(&root);
     let services = services(&root, data_folder);
     root.finish();
-    Some(Config { meta: meta?, runtime: runtime?, cli: cli?, services: services? })
+    Some(Config { meta: meta?, runtime: runtime?, cli: cli?, dependencies, services: services? })
 }
 
 fn services(root: &Section<'_>, data_folder: Option<&Path>) -> Option<IndexMap<ServiceName, Service>> {

@@ -23,6 +23,9 @@ pub struct Config {
     pub runtime: Runtime,
     /// `[cli]`
     pub cli: Cli,
+    /// `[dependencies]`
+    #[serde(skip_serializing_if = "Dependencies::is_default")]
+    pub dependencies: Dependencies,
     /// `[services.NAME]`, in the order of the built-in defaults and then of the file. Disabled ones are here too.
     pub services: IndexMap<ServiceName, Service>,
 }
@@ -39,6 +42,23 @@ impl Config {
 pub struct Meta {
     /// The version of the file's format; any text, today.
     pub version: String,
+}
+
+/// The programs that `airpods doctor` looks for, beside what airpods itself needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Dependencies {
+    /// Without these something is broken.
+    pub required: Vec<String>,
+    /// Without these something is missed.
+    pub optional: Vec<String>,
+    /// Look for none of them.
+    pub skip_checks: bool,
+}
+
+impl Dependencies {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How the command behaves.

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::model::{
-    Cli, DnsServers, Engine, GpuDevice, HostGateway, Meta, MssClamp, Network, NetworkDriver, PodmanUrl, RestartPolicy,
-    Runtime,
+    Cli, Dependencies, DnsServers, Engine, GpuDevice, HostGateway, Meta, MssClamp, Network, NetworkDriver, PodmanUrl,
+    RestartPolicy, Runtime,
 };
 use super::problem::Problem;
 use super::section::{Mismatch, Read, Section, boolean, list, number, owned_text, parsed, text, whole, word};
@@ -21,15 +21,16 @@ pub(super) fn meta(root: &Section<'_>) -> Option<Meta> {
     Some(Meta { version: version? })
 }
 
-/// Reads `[dependencies]`, which other tools read and this one accepts.
-pub(super) fn dependencies(root: &Section<'_>) {
-    let Some(section) = root.section("dependencies") else { return };
-    section.optional("required", list(owned_text));
-    section.optional("optional", list(owned_text));
-    section.optional("skip_checks", boolean);
-    let ineffective = Problem::warning("`dependencies` has no effect: airpods needs podman and nothing else");
-    section.push(ineffective.at(section.here().cloned()));
+/// Reads `[dependencies]`.
+pub(super) fn dependencies(root: &Section<'_>) -> Dependencies {
+    let Some(section) = root.section("dependencies") else { return Dependencies::default() };
+    let dependencies = Dependencies {
+        required: section.or("required", Vec::new(), list(owned_text)),
+        optional: section.or("optional", Vec::new(), list(owned_text)),
+        skip_checks: section.or("skip_checks", false, boolean),
+    };
     section.finish();
+    dependencies
 }
 
 /// Reads `[cli]`.

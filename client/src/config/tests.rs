@@ -222,7 +222,6 @@ fn keys_without_effect_give_a_warning_and_no_error() {
         "2:10 `runtime.prefer`: docker is not driven; podman is used",
         "3:16 `runtime.cuda_version` has no effect: name the image you want",
         "5:9 `cli.debug` has no effect: say `--verbose`",
-        "6:1 `dependencies` has no effect: airpods needs podman and nothing else",
         "10:19 `services.comfyui.network_aliases` has no effect with network_mode `host` [other services reach this one by the host's name]",
         "11:18 `services.comfyui.ports.0.host` has no effect with network_mode `host`: the service is on port 2",
     ];

@@ -107,7 +107,7 @@ pub async fn execute(
 
 /// Whether something listens on a TCP port of any address of this host. A port that this user may not listen on is
 /// not known to be taken.
-fn port_is_taken(port: u16) -> bool {
+pub(crate) fn port_is_taken(port: u16) -> bool {
     let bound = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port));
     bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
 }

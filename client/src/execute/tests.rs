@@ -125,7 +125,7 @@ async fn a_setting_that_podman_does_not_honour_is_an_error_with_both_values() {
 async fn a_limit_that_rootless_podman_has_no_right_to_is_a_warning() {
     let mut podman = podman(NEW);
     podman.distort = Some(|detail: &mut ContainerDetail| detail.pids_limit = 0);
-    podman.facts = HostFacts { rootless: true, cgroups_v2: false, cgroup_controllers: Vec::new() };
+    podman.facts = HostFacts { rootless: true, ..HostFacts::default() };
     let plan = prepared(&podman, THREE).await;
     let outcome = run_plan(&podman, &plan).await.unwrap();
     assert_eq!(outcome.warnings.len(), 3);

@@ -2,8 +2,10 @@
 
 mod agent;
 mod error;
+mod judgement;
 
 pub use error::HelperError;
+pub use judgement::Judgement;
 
 use std::future::Future;
 use std::time::Duration;

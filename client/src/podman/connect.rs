@@ -13,6 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 
 use super::{PodmanError, Rest, Result};
+use crate::search_path::find;
 
 /// The key by which a user names a socket.
 const KEY: &str = "runtime.podman_url";
@@ -207,12 +208,6 @@ fn spawn(folder: &Path, log: File) -> io::Result<Child> {
         .stderr(log)
         .process_group(0)
         .spawn()
-}
-
-/// A program by the search path.
-fn find(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 /// A new folder that only this user can enter.

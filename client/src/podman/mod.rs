@@ -13,8 +13,8 @@ pub use connect::{Connection, Place, connect};
 pub use error::PodmanError;
 pub use model::{
     Container, ContainerDetail, ContainerSpec, ContainerState, Endpoint, Fixed, HostFacts, Limits, LogLine, LogOptions,
-    LogSource, Mount, Network, NetworkSpec, Networking, Pin, Pod, PodSpec, PublishedPort, PullProgress, Restart,
-    Version,
+    LogSource, Mount, Network, NetworkBackend, NetworkSpec, Networking, Pin, Pod, PodSpec, PublishedPort, PullProgress,
+    Restart, StorageFacts, Version,
 };
 pub use rest::Rest;
 pub use simulated::{Call, Simulated, World};

@@ -23,6 +23,9 @@ pub struct Version {
 }
 
 impl Version {
+    /// The oldest that this program is made for, and tested with.
+    pub const OLDEST: Self = Self { major: 4, minor: 3 };
+
     /// Reads `4.3.1`, `5.0.0-rc1` and the like.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -46,8 +49,8 @@ impl fmt::Display for Version {
     }
 }
 
-/// Facts that explain why a limit does not hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Facts that explain why a limit does not hold, or a network or an image cannot be had.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostFacts {
     /// podman runs as an ordinary user.
     pub rootless: bool,
@@ -55,6 +58,28 @@ pub struct HostFacts {
     pub cgroups_v2: bool,
     /// The controllers that podman may use.
     pub cgroup_controllers: Vec<String>,
+    /// How networks are made.
+    pub network: NetworkBackend,
+    /// Where images lie.
+    pub storage: StorageFacts,
+}
+
+/// How podman makes networks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NetworkBackend {
+    /// `netavark` or `cni`.
+    pub name: String,
+    /// The program through which rootless containers reach the network, where podman tells (5.0 and later).
+    pub rootless_program: Option<String>,
+}
+
+/// Where podman keeps images.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StorageFacts {
+    /// `overlay`, `vfs` or another driver.
+    pub driver: String,
+    /// The folder.
+    pub root: PathBuf,
 }
 
 /// One report from a pull.

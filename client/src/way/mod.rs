@@ -19,7 +19,7 @@ use airpods_dbus::LinkKind;
 use serde_json::{Value, json};
 
 pub use facts::{Facts, Leaving, NetworkFacts, survey};
-pub use netlink::INTERNET;
+pub use netlink::{INTERNET, Route, routes};
 pub use outlet::Outlet;
 
 /// The smallest MTU that may be advised: with less, a link has no IPv6 any more (RFC 8200, section 5).

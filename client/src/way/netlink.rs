@@ -1,10 +1,13 @@
 //! Links and routes, asked of the kernel as any user may. neli reads and writes the messages.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt::Debug;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use airpods_dbus::LinkKind;
+use ipnet::IpNet;
 use neli::attr::Attribute;
 use neli::consts::nl::NlmF;
 use neli::consts::rtnl::{Iff, Ifla, RtAddrFamily, RtScope, RtTable, Rta, Rtm, Rtn, Rtprot};
@@ -142,15 +145,7 @@ impl Rtnetlink {
         Q: Size + ToBytes + Debug,
         A: Size + FromBytesWithInput<Input = usize> + Debug,
     {
-        self.sequence = self.sequence.wrapping_add(1);
-        let message = NlmsghdrBuilder::default()
-            .nl_type(kind)
-            .nl_flags(NlmF::REQUEST)
-            .nl_seq(self.sequence)
-            .nl_payload(NlPayload::Payload(question))
-            .build()
-            .map_err(io::Error::other)?;
-        self.socket.send(&message).map_err(io::Error::other)?;
+        self.send(kind, NlmF::REQUEST, question)?;
         let (answers, _) = self.socket.recv::<Rtm, A>().map_err(io::Error::other)?;
         for answer in answers {
             let answer = answer.map_err(io::Error::other)?;
@@ -163,6 +158,79 @@ impl Rtnetlink {
         }
         Err(io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer is not understood"))
     }
+
+    fn send<Q>(&mut self, kind: Rtm, flags: NlmF, question: Q) -> io::Result<()>
+    where
+        Q: Size + ToBytes + Debug,
+    {
+        self.sequence = self.sequence.wrapping_add(1);
+        let message = NlmsghdrBuilder::default()
+            .nl_type(kind)
+            .nl_flags(flags)
+            .nl_seq(self.sequence)
+            .nl_payload(NlPayload::Payload(question))
+            .build()
+            .map_err(io::Error::other)?;
+        self.socket.send(&message).map_err(io::Error::other)
+    }
+
+    /// Every route of every table, with its link's index, but the default ones and those to the host itself.
+    fn networks(&mut self) -> io::Result<Vec<(IpNet, i32)>> {
+        let question = RtmsgBuilder::default()
+            .rtm_family(RtAddrFamily::Unspecified)
+            .rtm_dst_len(0)
+            .rtm_src_len(0)
+            .rtm_tos(0)
+            .rtm_table(RtTable::Unspec)
+            .rtm_protocol(Rtprot::Unspec)
+            .rtm_scope(RtScope::Universe)
+            .rtm_type(Rtn::Unspec)
+            .rtattrs(RtBuffer::<Rta, Buffer>::new())
+            .build()
+            .map_err(io::Error::other)?;
+        self.send(Rtm::Getroute, NlmF::REQUEST | NlmF::DUMP, question)?;
+        let mut networks = Vec::new();
+        loop {
+            let (answers, _) = self.socket.recv::<Rtm, Rtmsg>().map_err(io::Error::other)?;
+            for answer in answers {
+                let answer = answer.map_err(io::Error::other)?;
+                match answer.nl_payload() {
+                    _ if *answer.nl_seq() != self.sequence => {}
+                    NlPayload::Payload(route) => networks.extend(network(route)),
+                    NlPayload::Err(refusal) => return Err(Errno::from_raw(refusal.error().saturating_neg()).into()),
+                    NlPayload::Empty | NlPayload::DumpExtAck(_) | NlPayload::Ack(_) => return Ok(networks),
+                }
+            }
+        }
+    }
+}
+
+/// A route to a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The network.
+    pub to: IpNet,
+    /// The name of the link that leads there.
+    pub link: String,
+}
+
+/// The routes to networks that the host has, of all its tables: VPNs keep theirs apart from the main one. Default routes are not among
+/// them, nor is what leads to the host itself.
+///
+/// # Errors
+/// When the kernel cannot be asked.
+pub fn routes() -> io::Result<Vec<Route>> {
+    let mut kernel = Rtnetlink::open()?;
+    let mut names = BTreeMap::new();
+    let mut routes = Vec::new();
+    for (to, index) in kernel.networks()? {
+        let link = match names.entry(index) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(kernel.link(index, None)?),
+        };
+        routes.extend(link.as_ref().map(|link| Route { to, link: link.name.clone() }));
+    }
+    Ok(routes)
 }
 
 fn octets(address: IpAddr) -> Vec<u8> {
@@ -183,6 +251,28 @@ fn link(message: &Ifinfomsg) -> Option<Link> {
         mtu: attributes.get_attr_payload_as(Ifla::Mtu).ok()?,
         up: message.ifi_flags().contains(Iff::UP),
     })
+}
+
+/// The network that a route leads to, and the index of its link.
+fn network(message: &Rtmsg) -> Option<(IpNet, i32)> {
+    // What says something about links only: IPv6's link-local and multicast networks.
+    let of_links = |to: &IpNet| match to.addr() {
+        IpAddr::V4(address) => address.is_multicast(),
+        IpAddr::V6(address) => address.is_multicast() || address.is_unicast_link_local(),
+    };
+    if *message.rtm_type() != Rtn::Unicast || *message.rtm_table() == RtTable::Local {
+        return None;
+    }
+    let attributes = message.rtattrs().get_attr_handle();
+    let bytes = attributes.get_attribute(Rta::Dst)?.payload().as_ref();
+    let address = match *message.rtm_family() {
+        RtAddrFamily::Inet => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),
+        RtAddrFamily::Inet6 => IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?),
+        _ => return None,
+    };
+    let to = IpNet::new(address, *message.rtm_dst_len()).ok()?.trunc();
+    let link = attributes.get_attr_payload_as(Rta::Oif).ok()?;
+    (!of_links(&to) && to.prefix_len() > 1).then_some((to, link))
 }
 
 /// The link that a route leaves through and its own MTU; `None` for one that leads nowhere, or to the host itself.

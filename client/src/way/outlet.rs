@@ -48,7 +48,9 @@ impl Outlet {
         }
     }
 
-    fn of_version(version: Version) -> Self {
+    /// The one that this version of podman starts unless it is told otherwise.
+    #[must_use]
+    pub fn of_version(version: Version) -> Self {
         if version.major >= 5 { Self::Pasta } else { Self::Slirp4netns }
     }
 }

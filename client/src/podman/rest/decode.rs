@@ -3,11 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::podman::model::{Container, ContainerDetail, ContainerState, HostFacts, Network, Pod, PublishedPort};
+use crate::podman::model::{
+    Container, ContainerDetail, ContainerState, HostFacts, Network, NetworkBackend, Pod, PublishedPort, StorageFacts,
+};
 
 /// `null` and absence both mean the default: podman writes empty lists as `null`.
 fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -21,6 +24,8 @@ where
 #[derive(Deserialize)]
 pub(super) struct InfoAnswer {
     host: HostAnswer,
+    #[serde(default)]
+    store: StoreAnswer,
 }
 
 #[derive(Deserialize)]
@@ -30,6 +35,17 @@ struct HostAnswer {
     #[serde(default, deserialize_with = "or_default")]
     cgroup_controllers: Vec<String>,
     security: SecurityAnswer,
+    #[serde(default)]
+    network_backend: String,
+    #[serde(default)]
+    rootless_network_cmd: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct StoreAnswer {
+    graph_driver_name: String,
+    graph_root: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -43,6 +59,11 @@ impl From<InfoAnswer> for HostFacts {
             rootless: answer.host.security.rootless,
             cgroups_v2: answer.host.cgroup_version == "v2",
             cgroup_controllers: answer.host.cgroup_controllers,
+            network: NetworkBackend {
+                name: answer.host.network_backend,
+                rootless_program: Some(answer.host.rootless_network_cmd).filter(|name| !name.is_empty()),
+            },
+            storage: StorageFacts { driver: answer.store.graph_driver_name, root: answer.store.graph_root },
         }
     }
 }

@@ -66,7 +66,7 @@ impl Simulated {
             version,
             log: Vec::new(),
             distort: None,
-            facts: HostFacts { rootless: false, cgroups_v2: true, cgroup_controllers: Vec::new() },
+            facts: HostFacts { cgroups_v2: true, ..HostFacts::default() },
         }
     }
 

@@ -1,0 +1,119 @@
+//! `airpods doctor`: names the causes of what does not work, in one line each, with a command that cures it.
+
+use std::io::{self, Write};
+use std::pin::pin;
+use std::time::Duration;
+
+use clap::builder::styling::{AnsiColor, Style};
+use indicatif::ProgressBar;
+use serde_json::json;
+
+use super::Context;
+use crate::config::{self, Config, ConfigError, Severity};
+use crate::doctor::{self, Finding, Level, Subject};
+use crate::error::Failure;
+use crate::execute;
+use crate::exit::Exit;
+use crate::terminal::{EscapedLine, print_json};
+
+/// The arguments of `airpods doctor`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: airpods doctor --json")]
+pub struct Args {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `airpods doctor`. It changes nothing, and asks nobody for a password.
+///
+/// # Errors
+/// Ctrl-C, and those of standard output.
+pub async fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    let loaded = config::load(&context.environment, context.config.as_deref());
+    let (config, file, warnings, wrong) = match loaded {
+        Ok(loaded) => (loaded.config, loaded.file, loaded.warnings, None),
+        Err(error) => (defaults(context)?, None, Vec::new(), Some(sentence(&error))),
+    };
+    let subject = Subject {
+        config: &config,
+        file,
+        wrong,
+        warnings: warnings.into_iter().map(|warning| warning.message).collect(),
+        remote: std::env::var_os("SSH_CONNECTION").is_some(),
+    };
+    let mut interrupt = pin!(execute::interrupted());
+    let waiting = waiting();
+    let facts = execute::unless(interrupt.as_mut(), Box::pin(doctor::read(&subject))).await;
+    waiting.finish_and_clear();
+    let findings = doctor::judge(&facts?);
+    if args.json {
+        print_json(&json!({ "broken": is_broken(&findings), "findings": findings }))?;
+    } else {
+        write(&findings, &mut anstream::stdout())?;
+    }
+    Ok(if is_broken(&findings) { Exit::Failed } else { Exit::Done })
+}
+
+/// What is looked at where the configuration is no use.
+fn defaults(context: &Context) -> Result<Config, ConfigError> {
+    config::parse(None, context.environment.data_folder().as_deref()).map(|loaded| loaded.config)
+}
+
+/// The first thing that is wrong, with its place.
+fn sentence(error: &ConfigError) -> String {
+    let ConfigError::Wrong(problems) = error else { return error.to_string() };
+    let mut errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
+    let Some(first) = errors.next() else { return error.to_string() };
+    let place = first.at.as_ref().map(|at| format!("{at}: ")).unwrap_or_default();
+    let more = match errors.count() {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    format!("{place}{}{more}", first.message)
+}
+
+/// Where there is a terminal, says that it takes a moment, as soon as it does.
+fn waiting() -> ProgressBar {
+    let bar = ProgressBar::new_spinner().with_message("asking podman, the helper and the kernel");
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+fn is_broken(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| finding.level == Level::Broken)
+}
+
+fn write(findings: &[Finding], out: &mut dyn Write) -> io::Result<()> {
+    for finding in findings {
+        let style = style(finding.level);
+        let cause = EscapedLine(&finding.cause);
+        let level = finding.level.as_str();
+        if finding.level == Level::Ok {
+            writeln!(out, "{style}{level:6}{style:#}  {cause}")?;
+        } else {
+            writeln!(out, "{style}{level:6}{style:#}  {cause} ({})", finding.code)?;
+        }
+        if let Some(cure) = &finding.cure {
+            writeln!(out, "        {}", EscapedLine(cure))?;
+        }
+    }
+    let count = |level| findings.iter().filter(|finding| finding.level == level).count();
+    let summary = match (count(Level::Broken), count(Level::Note)) {
+        (0, 0) => "all is well".to_owned(),
+        (0, notes) => format!("nothing is broken, {notes} to note"),
+        (broken, 0) => format!("{broken} broken"),
+        (broken, notes) => format!("{broken} broken, {notes} to note"),
+    };
+    writeln!(out, "{summary}")
+}
+
+/// anstream leaves colours out where standard output is no terminal.
+fn style(level: Level) -> Style {
+    let colour = match level {
+        Level::Ok => AnsiColor::Green,
+        Level::Note => AnsiColor::Yellow,
+        Level::Broken => AnsiColor::Red,
+    };
+    colour.on_default().bold()
+}

@@ -1,0 +1,89 @@
+//! Whether services that want a GPU can have it.
+
+use std::path::PathBuf;
+
+use super::{Code, Finding};
+use crate::config::GpuDevice;
+
+/// What there is for the services that want a GPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a thing that is there or not")]
+pub struct Gpu {
+    /// The services that want one, of those that are enabled.
+    pub wanted_by: Vec<String>,
+    /// `runtime.gpu_device_flag`.
+    pub device: GpuDevice,
+    /// The configured device, where it is a path, is there.
+    pub device_there: bool,
+    /// NVIDIA's card is in the machine.
+    pub nvidia_card: bool,
+    /// NVIDIA's driver is loaded.
+    pub nvidia_driver: bool,
+    /// `nvidia-ctk`, which describes cards to containers, is installed.
+    pub toolkit: bool,
+    /// The descriptions of NVIDIA's cards (CDI).
+    pub descriptions: Vec<Description>,
+}
+
+/// A description of NVIDIA's cards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// The file.
+    pub file: PathBuf,
+    /// The first thing in it that is not there: a device, or a library of another version of the driver.
+    pub missing: Option<PathBuf>,
+}
+
+/// Judges them.
+pub(super) fn judge(gpu: &Gpu) -> Vec<Finding> {
+    let by_name = match &gpu.device {
+        GpuDevice::None => return Vec::new(),
+        _ if gpu.wanted_by.is_empty() => return Vec::new(),
+        GpuDevice::Auto => false,
+        GpuDevice::Device(device) if device.starts_with("/dev/") => return path(gpu, device).into_iter().collect(),
+        GpuDevice::Device(device) if !device.starts_with("nvidia.com/") => return Vec::new(),
+        GpuDevice::Device(_) => true,
+    };
+    nvidia(gpu, by_name).into_iter().collect()
+}
+
+fn path(gpu: &Gpu, device: &str) -> Option<Finding> {
+    (!gpu.device_there).then(|| {
+        let cause = format!("`runtime.gpu_device_flag` is {device}, which is not there");
+        Finding::broken(Code::GpuDevice, cause, "airpods config set runtime.gpu_device_flag auto")
+    })
+}
+
+/// `by_name`: the configuration insists on NVIDIA's, and a start fails without.
+fn nvidia(gpu: &Gpu, by_name: bool) -> Option<Finding> {
+    let level = if by_name { Finding::broken } else { Finding::note };
+    let describe = "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml";
+    if let Some(description) = gpu.descriptions.first() {
+        let missing = description.missing.as_ref()?;
+        let cause = format!(
+            "{} describes the GPU with {}, which is not there: the driver was changed since",
+            description.file.display(),
+            missing.display()
+        );
+        // Whatever the configuration says, podman refuses to start a container with it.
+        return Some(Finding::broken(Code::GpuStale, cause, describe));
+    }
+    if !gpu.nvidia_card && !gpu.nvidia_driver {
+        return by_name.then(|| {
+            let cause = "`runtime.gpu_device_flag` names NVIDIA's GPU, and there is none";
+            Finding::broken(Code::GpuDevice, cause, "airpods config set runtime.gpu_device_flag auto")
+        });
+    }
+    let who = gpu.wanted_by.iter().map(|service| format!("`{service}`")).collect::<Vec<_>>().join(", ");
+    if !gpu.nvidia_driver {
+        let cause = format!("there is a GPU of NVIDIA's without its driver, so {who} must do without");
+        return Some(level(Code::GpuDriver, cause, "sudo apt install nvidia-driver".to_owned()));
+    }
+    let cure = if gpu.toolkit {
+        describe.to_owned()
+    } else {
+        format!("sudo apt install nvidia-container-toolkit && {describe}")
+    };
+    let cause = format!("there is a GPU that is not described to containers (CDI), so {who} must do without");
+    Some(level(Code::GpuNotDescribed, cause, cure))
+}

@@ -1,0 +1,143 @@
+//! Whether the helper can be had, and does what this user asks of it.
+
+use airpods_dbus::{ClampState, Status};
+
+use super::{Code, Finding};
+
+/// What looking for the helper came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Helper {
+    /// There is no system bus, or it does not answer; a sentence.
+    NoBus(String),
+    /// It is not installed.
+    Missing,
+    /// It is installed and does not come up, or does not answer; a sentence.
+    Failed(String),
+    /// It answers.
+    Answers {
+        /// What it keeps.
+        status: Status,
+        /// Whether this user may change it.
+        permission: Permission,
+    },
+}
+
+impl Helper {
+    /// What the helper keeps, if it answers.
+    pub(super) fn status(&self) -> Option<&Status> {
+        match self {
+            Self::Answers { status, .. } => Some(status),
+            _ => None,
+        }
+    }
+}
+
+/// polkit's answer for this user, asked without a prompt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// Without a password.
+    Granted,
+    /// After the password of an administrator.
+    Password,
+    /// Not at all; `remote` is a user who came over the network.
+    Denied {
+        /// Whether the session came over ssh.
+        remote: bool,
+    },
+    /// polkit is not there.
+    NoAuthority,
+    /// polkit does not know the helper's actions.
+    NoPolicy,
+    /// It could not be found out; why.
+    NotKnown(String),
+}
+
+/// What the helper is good for here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// The configuration demands a clamp: `runtime.network.mss_clamp = "require"`.
+    Required,
+    /// A clamp may help.
+    Helpful,
+    /// The configuration wants none: `runtime.network.mss_clamp = "off"`.
+    None,
+}
+
+const REINSTALL: &str = "sudo apt install --reinstall ./target/deb/airpods_*.deb";
+
+/// Judges the helper.
+pub(super) fn judge(helper: &Helper, usage: Use) -> Vec<Finding> {
+    // Without it everything but the clamp works.
+    let found = |code, cause: String, cure: &str| match usage {
+        Use::Required => vec![Finding::broken(code, cause, cure)],
+        Use::Helpful => vec![Finding::note(code, cause, cure)],
+        Use::None => Vec::new(),
+    };
+    match helper {
+        Helper::NoBus(why) => {
+            let cause = format!("{why}, so nothing can be clamped");
+            found(Code::BusMissing, cause, "sudo systemctl start dbus.socket")
+        }
+        Helper::Missing => {
+            let cause = "the helper `airpods-helper` is not installed, so nothing can be clamped".to_owned();
+            found(Code::HelperMissing, cause, "make deb && sudo apt install ./target/deb/airpods_*.deb")
+        }
+        Helper::Failed(why) => found(
+            Code::HelperFailed,
+            why.clone(),
+            "sudo systemctl restart airpods-helper; journalctl -u airpods-helper -n 20",
+        ),
+        Helper::Answers { status, permission } => {
+            let mut findings = contested(status);
+            findings.extend(permission_of(permission).map_or_else(
+                |(code, cause, cure)| found(code, cause, cure),
+                |says| vec![Finding::fine(format!("the helper {} answers, {says}", status.version))],
+            ));
+            findings
+        }
+    }
+}
+
+fn contested(status: &Status) -> Vec<Finding> {
+    let links: Vec<String> = status
+        .clamps
+        .iter()
+        .filter(|clamp| clamp.state == ClampState::Contested)
+        .map(|clamp| format!("`{}`", clamp.link))
+        .collect();
+    if links.is_empty() {
+        return Vec::new();
+    }
+    let cause = format!("somebody keeps removing the rules that clamp {}; the helper's log says who", links.join(", "));
+    vec![Finding::broken(Code::HelperContested, cause, "journalctl -u airpods-helper -n 20")]
+}
+
+/// How a change would be allowed, or what keeps this user from it and the cure.
+fn permission_of(permission: &Permission) -> Result<&'static str, (Code, String, &'static str)> {
+    match permission {
+        Permission::Granted => Ok("and you may clamp without a password"),
+        Permission::Password => Ok("and an administrator's password lets you clamp"),
+        Permission::Denied { remote } => {
+            let place = if *remote { "over ssh, where polkit knows nobody to be at the machine" } else { "here" };
+            Err((
+                Code::HelperDenied,
+                format!("polkit does not let you clamp {place}, not even with a password"),
+                "sudo cp /usr/share/doc/airpods/polkit/examples/50-airpods-group.rules /etc/polkit-1/rules.d/ && \
+                 sudo usermod --append --groups netdev \"$USER\"",
+            ))
+        }
+        Permission::NoAuthority => Err((
+            Code::PolkitMissing,
+            "polkit is not there to be asked, so only root can clamp".to_owned(),
+            "sudo apt install polkitd && sudo systemctl restart polkit",
+        )),
+        Permission::NoPolicy => Err((
+            Code::PolkitPolicy,
+            "polkit does not know the helper's actions: its policy is not installed".to_owned(),
+            REINSTALL,
+        )),
+        Permission::NotKnown(why) => {
+            Err((Code::NotKnown, format!("whether you may clamp is not known: {why}"), "sudo systemctl restart polkit"))
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `airpods doctor`: names the causes of what does not work, and a command that cures each.
+//!
+//! [`read`] gathers [`Facts`], thinly, side by side, and each for a short time only. [`judge`] makes findings of them:
+//! a function from values to values, with one file for each area, which is where to add a cause. Each kind of finding
+//! has a [`Code`] and a section in `docs/troubleshooting.md`.
+
+mod engine;
+mod finding;
+mod gpu;
+mod helper;
+mod network;
+mod parts;
+mod path;
+mod read;
+mod rootless;
+mod services;
+mod settings;
+mod storage;
+#[cfg(test)]
+mod tests;
+
+pub use engine::Engine;
+pub use finding::{Code, Finding, Level};
+pub use gpu::{Description, Gpu};
+pub use helper::{Helper, Permission, Use};
+pub use network::{Holder, Network, TakenPort};
+pub use parts::Parts;
+pub use path::Path;
+pub use read::{Subject, read};
+pub use rootless::{Cgroups, Mapper, Needs, Rootless, Tun, UserNamespaces};
+pub use services::{Pids, Service};
+pub use settings::Settings;
+pub use storage::Storage;
+
+/// Everything that is judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts {
+    /// The configuration.
+    pub settings: Settings,
+    /// podman.
+    pub engine: Engine,
+    /// What a rootless podman needs; `None` where podman is rootful.
+    pub rootless: Option<Rootless>,
+    /// What the services need of it.
+    pub needs: Needs,
+    /// The programs beside podman; `None` where there is no podman yet that would bring them.
+    pub parts: Option<Parts>,
+    /// The ways of the services' packets.
+    pub paths: Vec<Path>,
+    /// The helper.
+    pub helper: Helper,
+    /// What the helper is good for here.
+    pub usage: Use,
+    /// The network, names and ports; the error if they could not be read.
+    pub network: Result<Network, String>,
+    /// The GPU.
+    pub gpu: Gpu,
+    /// Where images lie, if podman says.
+    pub storage: Option<Storage>,
+    /// The services that have a container.
+    pub services: Vec<Service>,
+}
+
+/// What is wrong, what could be better, and what was looked at and is fine, in the order in which to read it.
+#[must_use]
+pub fn judge(facts: &Facts) -> Vec<Finding> {
+    let mut findings = settings::judge(&facts.settings);
+    let needed = facts.rootless.as_ref().map(|rootless| rootless::judge(rootless, facts.needs)).unwrap_or_default();
+    let explained = needed.iter().any(|finding| finding.level == Level::Broken);
+    findings.extend(engine::judge(&facts.engine, explained));
+    findings.extend(needed);
+    findings.extend(facts.parts.iter().flat_map(|parts| {
+        let backend = facts.engine.host().map(|host| &host.network);
+        parts::judge(parts, facts.engine.version(), facts.rootless.is_some(), backend)
+    }));
+    findings.extend(facts.storage.iter().flat_map(storage::judge));
+    match &facts.network {
+        Ok(network) => findings.extend(network::judge(network)),
+        Err(why) => findings.push(Finding::not_known("the network and the ports can be had", why)),
+    }
+    findings.extend(helper::judge(&facts.helper, facts.usage));
+    findings.extend(path::judge(&facts.paths, facts.helper.status(), facts.usage));
+    findings.extend(gpu::judge(&facts.gpu));
+    findings.extend(facts.services.iter().flat_map(services::judge));
+    findings
+}

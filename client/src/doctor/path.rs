@@ -1,0 +1,94 @@
+//! Whether what a service sends gets through: the MTU that its packets meet, and who clamps.
+
+use airpods_dbus::{ClampState, ForeignClamp, Status};
+
+use super::helper::Use;
+use super::{Code, Finding};
+use crate::way::{Egress, SMALLEST_MTU, Verdict, Way};
+
+/// The way of a service's packets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// The service.
+    pub service: String,
+    /// Its way.
+    pub way: Way,
+}
+
+/// Judges the ways; services that share one are told together. `status` is what the helper keeps, if it answers.
+pub(super) fn judge(paths: &[Path], status: Option<&Status>, usage: Use) -> Vec<Finding> {
+    let mut ways: Vec<(&Way, Vec<String>)> = Vec::new();
+    for Path { service, way } in paths {
+        let service = format!("`{service}`");
+        match ways.iter_mut().find(|(known, _)| *known == way) {
+            Some((_, services)) => services.push(service),
+            None => ways.push((way, vec![service])),
+        }
+    }
+    ways.into_iter().map(|(way, services)| one(way, &services.join(", "), status, usage)).collect()
+}
+
+fn one(way: &Way, services: &str, status: Option<&Status>, usage: Use) -> Finding {
+    match (way.verdict, &way.egress) {
+        (Verdict::ClampHelps | Verdict::NarrowLink, Some(egress)) => narrow(way, egress, services, status, usage),
+        (Verdict::NoRoute, _) => Finding::note(
+            Code::NoRoute,
+            format!("no route leads from {services} to the internet"),
+            "ip route get 198.41.0.4",
+        ),
+        (Verdict::Unknown, _) => {
+            Finding::not_known(&format!("the packets of {services} get through"), "the kernel does not tell its routes")
+        }
+        _ => Finding::fine(format!("packets of {services}: {way}")),
+    }
+}
+
+/// Packets of the network are bigger than what fits, and the host forwards them.
+fn narrow(way: &Way, egress: &Egress, services: &str, status: Option<&Status>, usage: Use) -> Finding {
+    let Egress { link, mtu, .. } = egress;
+    let network_mtu = way.network_mtu.unwrap_or_default();
+    let clamped = |clamp: &airpods_dbus::ClampStatus| clamp.link == *link && clamp.state == ClampState::Active;
+    if status.is_some_and(|status| status.clamps.iter().any(clamped)) {
+        return Finding::fine(format!("packets of {services}: {way}, clamped"));
+    }
+    let foreign = status.and_then(|status| status.foreign.as_ref()).map_or([].as_slice(), |foreign| &foreign.clamps);
+    let there = |clamp: &&ForeignClamp, named: fn(&ForeignClamp) -> &Option<String>, other: &Option<String>| {
+        named(clamp).as_deref().map_or(other.is_none(), |pattern| matches(pattern, link))
+    };
+    let out = foreign.iter().find(|clamp| there(clamp, |clamp| &clamp.out_link, &clamp.in_link));
+    let into = foreign.iter().find(|clamp| there(clamp, |clamp| &clamp.in_link, &clamp.out_link));
+    let cure = cure(way, egress, status.is_some());
+    match (out, into) {
+        (Some(_), Some(_)) => Finding::fine(format!("packets of {services}: {way}, clamped by others")),
+        (Some(clamp), None) => {
+            let cause = format!(
+                "table `{} {}` ({}) clamps only what leaves by `{link}`: uploads of {services} hang where ICMP is blocked",
+                clamp.family, clamp.table, clamp.by
+            );
+            Finding::note(Code::ClampOneWay, cause, cure)
+        }
+        _ => {
+            let cause = format!(
+                "big transfers of {services} hang behind `{link}`: {mtu} bytes fit, and their network sends {network_mtu}"
+            );
+            let find = if usage == Use::None { Finding::note } else { Finding::broken };
+            find(Code::MtuBlackHole, cause, cure)
+        }
+    }
+}
+
+fn cure(way: &Way, egress: &Egress, helper: bool) -> String {
+    let Egress { link, mtu, .. } = egress;
+    match way.verdict {
+        _ if !helper && *mtu >= SMALLEST_MTU => {
+            format!("airpods config set runtime.network.mtu {mtu} && airpods start --reset-network")
+        }
+        Verdict::ClampHelps => "airpods net clamp on".to_owned(),
+        _ => format!("airpods net clamp on {link} --any-link"),
+    }
+}
+
+/// Whether a link has the name that a rule says; `*` at its end stands for anything.
+fn matches(pattern: &str, link: &str) -> bool {
+    pattern.strip_suffix('*').map_or(pattern == link, |start| link.starts_with(start))
+}

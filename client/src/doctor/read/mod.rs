@@ -1,0 +1,88 @@
+//! Reading what is judged: each part thinly, all side by side, and none for longer than its limit.
+
+mod gpu;
+mod helper;
+mod host;
+mod podman;
+mod ports;
+mod program;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use nix::unistd::Uid;
+
+use super::{Engine, Facts, Needs, Settings, Use};
+use crate::config::{Config, MssClamp, RestartPolicy};
+
+/// What is looked at.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    /// The configuration, or the defaults where that is wrong.
+    pub config: &'a Config,
+    /// The file that it comes from.
+    pub file: Option<PathBuf>,
+    /// Why the configuration is not used.
+    pub wrong: Option<String>,
+    /// What has no effect in it.
+    pub warnings: Vec<String>,
+    /// Whether the user came over the network.
+    pub remote: bool,
+}
+
+/// Gathers everything. It takes as long as the slowest part, and no part takes more than some seconds.
+pub async fn read(subject: &Subject<'_>) -> Facts {
+    let config = subject.config;
+    let (podman, helper) = tokio::join!(podman::read(config), helper::read(subject.remote));
+    let podman::Podman { engine, network, services, paths } = podman;
+    // As long as it does not say, podman is taken for what an ordinary user's is.
+    let own = config.runtime.podman_url.is_none() && !Uid::effective().is_root();
+    let rootless = engine.host().map_or(own, |host| host.rootless);
+    let parts = (engine != Engine::Missing).then(program::parts);
+    Facts {
+        settings: settings(subject),
+        rootless: rootless.then(host::rootless),
+        needs: needs(config),
+        parts,
+        paths,
+        helper,
+        usage: match config.runtime.network.mss_clamp {
+            MssClamp::Require => Use::Required,
+            MssClamp::Auto => Use::Helpful,
+            MssClamp::Off => Use::None,
+        },
+        network,
+        gpu: gpu::read(config),
+        storage: engine.host().map(|host| host::storage(&host.storage)),
+        engine,
+        services,
+    }
+}
+
+fn settings(subject: &Subject<'_>) -> Settings {
+    let dependencies = &subject.config.dependencies;
+    let missing = |programs: &[String]| {
+        // Each is told once, however often it is asked for.
+        let asked: BTreeSet<&String> = programs.iter().filter(|_| !dependencies.skip_checks).collect();
+        let missing = asked.into_iter().filter(|name| program::find(name).is_none());
+        missing.cloned().collect()
+    };
+    Settings {
+        source: subject
+            .file
+            .as_ref()
+            .map_or_else(|| "the built-in defaults".to_owned(), |file| file.display().to_string()),
+        wrong: subject.wrong.clone(),
+        warnings: subject.warnings.clone(),
+        missing: missing(&dependencies.required),
+        wanted: missing(&dependencies.optional),
+    }
+}
+
+fn needs(config: &Config) -> Needs {
+    Needs {
+        memory: config.enabled().any(|(_, service)| service.resources.memory.is_some()),
+        cpus: config.enabled().any(|(_, service)| service.resources.cpus.is_some()),
+        restart: matches!(config.runtime.restart_policy, RestartPolicy::Always | RestartPolicy::UnlessStopped),
+    }
+}

@@ -1,0 +1,184 @@
+//! What podman holds, and what stands in the way of what is to be.
+
+use std::collections::BTreeSet;
+use std::path;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::timeout;
+
+use super::ports;
+use crate::cdi;
+use crate::config::{self, Config, NetworkMode, PodmanUrl, ServiceName};
+use crate::doctor::{Engine, Network, Path, Service};
+use crate::execute::probe;
+use crate::plan::{self, Conflict, Desired, HealthCheck, Observed, SERVICE_LABEL, Surroundings, is_ours};
+use crate::podman::{self, Container, ContainerState, Podman as _, PodmanError, Rest};
+use crate::uptime::Uptime;
+use crate::way;
+
+/// How long reaching podman may take: it takes 50 ms, and seconds where it sets its storage up for the first time.
+const REACHING: Duration = Duration::from_secs(10);
+
+/// How long one answer may take; the slowest takes 0.4 s.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// What was learnt.
+pub(super) struct Podman {
+    pub(super) engine: Engine,
+    pub(super) network: Result<Network, String>,
+    pub(super) services: Vec<Service>,
+    pub(super) paths: Vec<Path>,
+}
+
+pub(super) async fn read(config: &Config) -> Podman {
+    let named = config.runtime.podman_url.as_ref().map(PodmanUrl::socket);
+    match timeout(REACHING, podman::connect(named)).await {
+        Ok(Ok(connection)) => with(&connection.podman, config).await,
+        Ok(Err(error)) => without(sorted(&error), config),
+        Err(_) => {
+            let why = format!("podman does not answer within {} s", REACHING.as_secs());
+            without(Engine::Failed(why), config)
+        }
+    }
+}
+
+/// Without podman it is the configuration's word that counts for the network and the ports.
+fn without(engine: Engine, config: &Config) -> Podman {
+    let wanted: Vec<(String, u16)> = config
+        .enabled()
+        .flat_map(|(name, service)| service.host_ports().map(move |port| (name.to_string(), port.get())))
+        .collect();
+    let network = Network {
+        subnets: config.runtime.network.subnet.into_iter().collect(),
+        taken: ports::taken(config, &wanted),
+        ..Network::default()
+    };
+    Podman { engine, network: Ok(network), services: Vec::new(), paths: Vec::new() }
+}
+
+async fn with(podman: &Rest, config: &Config) -> Podman {
+    let (host, held) = tokio::join!(within(podman.host_facts()), within(look(podman, config)));
+    let engine = Engine::Answers { version: podman.version(), host };
+    match held {
+        Ok((network, services, paths)) => Podman { engine, network: Ok(network), services, paths },
+        Err(why) => Podman { engine, network: Err(why), services: Vec::new(), paths: Vec::new() },
+    }
+}
+
+async fn within<T>(call: impl Future<Output = podman::Result<T>>) -> Result<T, String> {
+    match timeout(ANSWER, call).await {
+        Ok(answer) => answer.map_err(|error| error.message()),
+        Err(_) => Err(format!("podman does not answer within {} s", ANSWER.as_secs())),
+    }
+}
+
+async fn look(podman: &Rest, config: &Config) -> podman::Result<(Network, Vec<Service>, Vec<Path>)> {
+    let surroundings = Surroundings {
+        nvidia_cdi: !cdi::of_nvidia(&cdi::FOLDERS.map(path::Path::new)).is_empty(),
+        ..Surroundings::default()
+    };
+    let enabled: Vec<_> = config.enabled().collect();
+    let desired = Desired::from_config(config, &enabled, podman.version(), &surroundings);
+    // Whether images are there does not matter to what is in the way.
+    let observed = Observed::of(podman, BTreeSet::new()).await?;
+    let services = join_all(config.services.iter().filter_map(|(name, service)| {
+        let container = observed.containers.iter().find(|container| {
+            is_ours(&container.labels)
+                && container.labels.get(SERVICE_LABEL).is_some_and(|label| label == name.as_str())
+        })?;
+        let check = HealthCheck::of(service);
+        Some(look_at(podman, config, name.as_str(), container, check, service.pids_limit.get().into()))
+    }));
+    let mut network = network(config, &desired, &observed);
+    if podman.is_rootless() {
+        network.privileged = ports::privileged(config);
+    }
+    let there = observed.networks.iter().find(|network| network.name == desired.network.name);
+    let survey = way::survey(podman, there, &config.runtime.network);
+    let path = |(name, service): (&ServiceName, &config::Service)| Path {
+        service: name.to_string(),
+        way: survey.way(service.network_mode),
+    };
+    let paths = config.enabled().map(path).collect();
+    Ok((network, services.await, paths))
+}
+
+fn network(config: &Config, desired: &Desired, observed: &Observed) -> Network {
+    let there = observed.networks.iter().find(|network| network.name == desired.network.name);
+    let needed = config.enabled().any(|(_, service)| service.network_mode == NetworkMode::Pod);
+    let subnets = match there {
+        Some(there) => there.subnets.iter().map(|(subnet, _)| *subnet).collect(),
+        None => config.runtime.network.subnet.into_iter().collect(),
+    };
+    let (conflict, wanted) = match plan::decide(desired, observed, false) {
+        Ok(plan) => (None, plan.ports),
+        Err(conflict) => (Some(conflict), Vec::new()),
+    };
+    Network {
+        subnets: if needed { subnets } else { Vec::new() },
+        bridge: there.and_then(|there| there.interface.clone()),
+        // Without them nothing clashes that could be told.
+        routes: way::routes().unwrap_or_default(),
+        // A configuration that was changed since is what `start` is for.
+        conflict: conflict.filter(|conflict| !matches!(conflict, Conflict::NetworkHeld { .. })),
+        taken: ports::taken(config, &wanted),
+        privileged: Vec::new(),
+    }
+}
+
+async fn look_at(
+    podman: &Rest,
+    config: &Config,
+    name: &str,
+    container: &Container,
+    check: Option<HealthCheck>,
+    pids_limit: u64,
+) -> Service {
+    let running = container.state == ContainerState::Running;
+    // A container that has gone meanwhile has nothing more to tell.
+    let detail = if running { podman.inspect_container(&container.name).await.ok() } else { None };
+    let silent = match check.filter(|_| running && has_had_its_time(config, container)) {
+        Some(check) => silence(&check, config).await,
+        None => None,
+    };
+    Service {
+        name: name.to_owned(),
+        state: container.state,
+        restarts: detail.as_ref().map_or(0, |detail| detail.restarts),
+        silent,
+        pids_limit,
+        pids: None,
+    }
+}
+
+/// Whether a service runs so long that it should answer.
+fn has_had_its_time(config: &Config, container: &Container) -> bool {
+    let ready = u64::from(config.cli.startup_timeout.get());
+    container.started_at.is_some_and(|started| Uptime::since(started).seconds >= ready)
+}
+
+async fn silence(check: &HealthCheck, config: &Config) -> Option<String> {
+    match probe(check, Duration::from_secs_f64(config.cli.ping_timeout)).await {
+        Ok(answer) if check.expected.contains(answer.code) => None,
+        Ok(answer) => Some(format!("HTTP {} at {}", answer.code, check.url())),
+        Err(why) => Some(format!("{why}, at {}", check.url())),
+    }
+}
+
+fn sorted(error: &PodmanError) -> Engine {
+    match error {
+        PodmanError::Missing => Engine::Missing,
+        PodmanError::UnsupportedUrl { origin, .. } => {
+            Engine::Socket { why: error.to_string(), socket: None, origin, denied: false }
+        }
+        PodmanError::NoAnswer { socket, origin, source } => Engine::Socket {
+            why: format!("{error}: {source}"),
+            socket: Some(socket.clone()),
+            origin,
+            denied: source.kind() == std::io::ErrorKind::PermissionDenied,
+        },
+        PodmanError::ServiceFailed { reason } => Engine::NotStarted(reason.clone()),
+        other => Engine::Failed(other.message()),
+    }
+}

@@ -1,0 +1,198 @@
+//! What podman needs of the host to run as an ordinary user.
+
+use super::{Code, Finding};
+
+/// As many ids as `useradd` gives to a user; images with fewer cannot be unpacked as soon as one names a higher id.
+const IDS: u64 = 65536;
+
+/// The facts, read for the user who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rootless {
+    /// The user's name.
+    pub user: String,
+    /// The user's id.
+    pub uid: u32,
+    /// How many ids `/etc/subuid` and `/etc/subgid` give the user.
+    pub subordinates: (u64, u64),
+    /// The first id that neither file gives to anybody.
+    pub free_id: u64,
+    /// `newuidmap` and `newgidmap`.
+    pub mappers: (Mapper, Mapper),
+    /// What the kernel says about user namespaces.
+    pub namespaces: UserNamespaces,
+    /// Control groups, as far as they are the user's.
+    pub cgroups: Cgroups,
+    /// Whether the user's services go on without a session; `None` where there is no systemd.
+    pub lingers: Option<bool>,
+    /// `/dev/net/tun`.
+    pub tun: Tun,
+}
+
+/// A program that writes id maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mapper {
+    /// It is there, setuid or with its file capability.
+    Able,
+    /// It is there and may not write any.
+    Powerless,
+    /// It is not there.
+    Missing,
+}
+
+/// The switches that keep ordinary users from making user namespaces; `None` is a kernel without the switch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UserNamespaces {
+    /// `user.max_user_namespaces`.
+    pub max: Option<u64>,
+    /// `kernel.unprivileged_userns_clone`, of Debian's older kernels.
+    pub clone: Option<bool>,
+    /// `kernel.apparmor_restrict_unprivileged_userns`, where `AppArmor` has no profile that lets podman through.
+    pub restricted: bool,
+}
+
+/// Control groups, as far as they are the user's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cgroups {
+    /// Version 1: none of them can be.
+    Version1,
+    /// Version 2, and the user has no systemd to ask for any.
+    NoSession,
+    /// Version 2, with these controllers.
+    Delegated(Vec<String>),
+}
+
+/// `/dev/net/tun`, by which containers of an ordinary user reach the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tun {
+    /// It can be opened.
+    Open,
+    /// It is not there.
+    Missing,
+    /// It is not for this user.
+    Denied,
+}
+
+/// What the services that are to run need.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Some service has a limit of memory.
+    pub memory: bool,
+    /// Some service has a limit of CPUs.
+    pub cpus: bool,
+    /// Services are to be started again by themselves.
+    pub restart: bool,
+}
+
+/// Judges what a rootless podman needs.
+pub(super) fn judge(rootless: &Rootless, needs: Needs) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(subordinates(rootless));
+    findings.extend(mappers(rootless));
+    findings.extend(namespaces(rootless.namespaces));
+    findings.extend(tun(rootless.tun));
+    findings.extend(cgroups(rootless, needs));
+    findings.extend(linger(rootless, needs));
+    findings
+}
+
+fn subordinates(rootless: &Rootless) -> Option<Finding> {
+    let Rootless { user, subordinates: (uids, gids), free_id, .. } = rootless;
+    let (file, has) = if uids <= gids { ("/etc/subuid", *uids) } else { ("/etc/subgid", *gids) };
+    if has >= IDS {
+        return None;
+    }
+    let range = format!("{free_id}-{}", free_id + IDS - 1);
+    let cure = format!("sudo usermod --add-subuids {range} --add-subgids {range} {user} && podman system migrate");
+    let cause = if has == 0 {
+        format!("{file} has no ids for the containers of `{user}`, who cannot unpack most images")
+    } else {
+        format!("{file} has {has} ids for the containers of `{user}`, and images may need {IDS}")
+    };
+    Some(if has == 0 {
+        Finding::broken(Code::SubordinateIds, cause, cure)
+    } else {
+        Finding::note(Code::SubordinateIds, cause, cure)
+    })
+}
+
+fn mappers(rootless: &Rootless) -> Option<Finding> {
+    let (uid, gid) = rootless.mappers;
+    let (name, state) = if uid == Mapper::Able { ("newgidmap", gid) } else { ("newuidmap", uid) };
+    let cure = match state {
+        Mapper::Able => return None,
+        Mapper::Missing => "sudo apt install uidmap",
+        Mapper::Powerless => "sudo apt install --reinstall uidmap",
+    };
+    let cause = match state {
+        Mapper::Missing => format!("`{name}` is not installed, which gives containers their ids"),
+        _ => format!("`{name}` has neither the setuid bit nor its capability, and cannot give containers their ids"),
+    };
+    Some(Finding::broken(Code::IdMappers, cause, cure))
+}
+
+fn namespaces(namespaces: UserNamespaces) -> Option<Finding> {
+    let (switch, cure) = if namespaces.max == Some(0) {
+        ("`user.max_user_namespaces` is 0", "sudo sysctl -w user.max_user_namespaces=15000")
+    } else if namespaces.clone == Some(false) {
+        ("`kernel.unprivileged_userns_clone` is 0", "sudo sysctl -w kernel.unprivileged_userns_clone=1")
+    } else if namespaces.restricted {
+        (
+            "`kernel.apparmor_restrict_unprivileged_userns` is 1 and AppArmor has no profile for podman",
+            "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+        )
+    } else {
+        return None;
+    };
+    Some(Finding::broken(Code::UserNamespaces, format!("the kernel gives users no namespaces: {switch}"), cure))
+}
+
+fn tun(tun: Tun) -> Option<Finding> {
+    let (says, cure) = match tun {
+        Tun::Open => return None,
+        Tun::Missing => ("is not there", "sudo modprobe tun"),
+        Tun::Denied => ("cannot be opened by you", "sudo chmod 666 /dev/net/tun"),
+    };
+    let cause = format!("/dev/net/tun {says}, and rootless containers reach the network through it");
+    Some(Finding::broken(Code::TunDevice, cause, cure))
+}
+
+fn cgroups(rootless: &Rootless, needs: Needs) -> Option<Finding> {
+    const DELEGATE: &str = "sudo install -d /etc/systemd/system/user@.service.d && printf '[Service]\\nDelegate=cpu \
+                            cpuset io memory pids\\n' | sudo tee /etc/systemd/system/user@.service.d/delegate.conf && \
+                            sudo systemctl daemon-reload";
+    match &rootless.cgroups {
+        Cgroups::Version1 => Some(Finding::note(
+            Code::CgroupVersion,
+            "control groups are of version 1, where no limit of a rootless container is enforced",
+            "sudo sed -i 's/^GRUB_CMDLINE_LINUX=\"/&systemd.unified_cgroup_hierarchy=1 /' /etc/default/grub && \
+             sudo update-grub && sudo reboot",
+        )),
+        Cgroups::NoSession => Some(Finding::note(
+            Code::UserSession,
+            format!("`{}` has no systemd session here, so limits of containers are not enforced", rootless.user),
+            format!("sudo loginctl enable-linger {}", rootless.user),
+        )),
+        Cgroups::Delegated(controllers) => {
+            let wanted = [("pids", true), ("memory", needs.memory), ("cpu", needs.cpus)];
+            let missing = wanted.iter().filter(|(name, wanted)| *wanted && !controllers.iter().any(|has| has == name));
+            let missing: Vec<String> = missing.map(|(name, _)| format!("`{name}`")).collect();
+            let plural = if missing.len() == 1 { "" } else { "s" };
+            let cause = format!(
+                "systemd does not hand the controller{plural} {} on to you: limits are not enforced",
+                missing.join(", ")
+            );
+            (!missing.is_empty()).then(|| Finding::note(Code::CgroupDelegation, cause, DELEGATE))
+        }
+    }
+}
+
+fn linger(rootless: &Rootless, needs: Needs) -> Option<Finding> {
+    let ends = rootless.lingers == Some(false) && needs.restart && rootless.cgroups != Cgroups::NoSession;
+    ends.then(|| {
+        Finding::note(
+            Code::Linger,
+            "your services end when you log out, and do not come back at boot: lingering is off",
+            format!("sudo loginctl enable-linger {}", rootless.user),
+        )
+    })
+}

@@ -1,0 +1,43 @@
+//! What the configuration itself has to say.
+
+use super::{Code, Finding};
+
+/// The configuration, and the programs that it asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Where it comes from, in words.
+    pub source: String,
+    /// Why it is not used.
+    pub wrong: Option<String>,
+    /// What has no effect in it.
+    pub warnings: Vec<String>,
+    /// Programs of `dependencies.required` that are missing.
+    pub missing: Vec<String>,
+    /// Programs of `dependencies.optional` that are missing.
+    pub wanted: Vec<String>,
+}
+
+/// Judges it.
+pub(super) fn judge(settings: &Settings) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    match &settings.wrong {
+        Some(why) => findings.push(Finding::broken(Code::ConfigurationWrong, why.as_str(), "airpods config edit")),
+        None => findings.push(Finding::fine(format!("the configuration is valid: {}", settings.source))),
+    }
+    findings.extend(
+        settings
+            .warnings
+            .iter()
+            .map(|why| Finding::note(Code::ConfigurationIneffective, why.as_str(), "airpods config edit")),
+    );
+    let install = |program: &String| format!("sudo apt install {program}");
+    findings.extend(settings.missing.iter().map(|program| {
+        let cause = format!("`{program}` is not installed, and `dependencies.required` asks for it");
+        Finding::broken(Code::DependencyMissing, cause, install(program))
+    }));
+    findings.extend(settings.wanted.iter().map(|program| {
+        let cause = format!("`{program}` is not installed, and `dependencies.optional` asks for it");
+        Finding::note(Code::DependencyWanted, cause, install(program))
+    }));
+    findings
+}

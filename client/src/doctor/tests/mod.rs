@@ -1,0 +1,159 @@
+//! Each cause and its line and cure, and the healthy machine, which has none.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod host;
+mod network;
+mod path;
+mod podman;
+mod services;
+
+use std::collections::BTreeSet;
+
+use airpods_dbus::Status;
+
+use super::*;
+use crate::config::GpuDevice;
+use crate::podman::{HostFacts, NetworkBackend, Version};
+use crate::way::Route;
+
+/// Something to spoil, and the finding that must come of it: code, level, a part of the line, and the whole cure.
+type Case = (fn(&mut Facts), Code, Level, &'static str, &'static str);
+
+/// A machine of an ordinary user on which everything works, GPU and all.
+fn healthy() -> Facts {
+    Facts {
+        settings: Settings { source: "/home/alice/.config/airpods/config.toml".to_owned(), ..Settings::default() },
+        engine: Engine::Answers {
+            version: Version { major: 5, minor: 4 },
+            host: Ok(HostFacts {
+                rootless: true,
+                cgroups_v2: true,
+                network: NetworkBackend { name: "netavark".to_owned(), rootless_program: Some("pasta".to_owned()) },
+                ..HostFacts::default()
+            }),
+        },
+        rootless: Some(Rootless {
+            user: "alice".to_owned(),
+            uid: 1000,
+            subordinates: (65536, 65536),
+            free_id: 165_536,
+            mappers: (Mapper::Able, Mapper::Able),
+            namespaces: UserNamespaces { max: Some(60_000), clone: Some(true), restricted: false },
+            cgroups: Cgroups::Delegated(vec!["cpu".to_owned(), "memory".to_owned(), "pids".to_owned()]),
+            lingers: Some(true),
+            tun: Tun::Open,
+        }),
+        needs: Needs { memory: true, cpus: true, restart: true },
+        parts: Some(Parts {
+            netavark: Some(Some(Version { major: 1, minor: 14 })),
+            aardvark: true,
+            pasta: true,
+            slirp4netns: false,
+            iptables: false,
+            nft: true,
+            modules_gone: false,
+        }),
+        paths: vec![path::rootless("ollama"), path::rootless("open-webui")],
+        helper: Helper::Answers {
+            status: Status { version: "0.1.0".to_owned(), ..Status::default() },
+            permission: Permission::Password,
+        },
+        usage: Use::Helpful,
+        network: Ok(Network {
+            subnets: vec!["10.89.0.0/24".parse().unwrap()],
+            bridge: Some("podman1".to_owned()),
+            routes: vec![
+                Route { to: "10.89.0.0/24".parse().unwrap(), link: "podman1".to_owned() },
+                Route { to: "192.168.1.0/24".parse().unwrap(), link: "eth0".to_owned() },
+            ],
+            ..Network::default()
+        }),
+        gpu: Gpu {
+            wanted_by: vec!["ollama".to_owned(), "comfyui".to_owned()],
+            device: GpuDevice::Auto,
+            device_there: false,
+            nvidia_card: true,
+            nvidia_driver: true,
+            toolkit: true,
+            descriptions: vec![Description { file: "/etc/cdi/nvidia.yaml".into(), missing: None }],
+        },
+        storage: Some(Storage {
+            root: "/home/alice/.local/share/containers/storage".into(),
+            free: Some(100 << 30),
+            over_network: false,
+            driver: "overlay".to_owned(),
+        }),
+        services: vec![Service {
+            name: "ollama".to_owned(),
+            state: crate::podman::ContainerState::Running,
+            restarts: 0,
+            silent: None,
+            pids_limit: 2048,
+            pids: Some(Pids { limit: Some(2048), current: 40, refused: 0 }),
+        }],
+    }
+}
+
+fn bad(facts: &Facts) -> Vec<Finding> {
+    judge(facts).into_iter().filter(|finding| finding.level > Level::Ok).collect()
+}
+
+fn cases() -> Vec<Case> {
+    [podman::CASES, host::CASES, network::CASES, path::CASES, services::CASES].concat()
+}
+
+#[test]
+fn a_healthy_machine_has_no_finding_and_says_what_is_fine() {
+    assert_eq!(bad(&healthy()), []);
+    let fine: Vec<String> = judge(&healthy()).into_iter().map(|finding| finding.cause).collect();
+    assert_eq!(
+        fine,
+        [
+            "the configuration is valid: /home/alice/.config/airpods/config.toml",
+            "podman 5.4 answers, rootless",
+            "the helper 0.1.0 answers, and an administrator's password lets you clamp",
+            "packets of `ollama`, `open-webui`: pasta -> wg0 (1380)",
+        ]
+    );
+}
+
+#[test]
+fn each_cause_has_its_line_and_its_cure_and_no_other() {
+    for (spoil, code, level, part, cure) in cases() {
+        let mut facts = healthy();
+        spoil(&mut facts);
+        let found = bad(&facts);
+        let [finding] = found.as_slice() else { panic!("{code}: {found:#?}") };
+        assert_eq!((finding.code, finding.level), (code, level), "{finding:#?}");
+        assert!(finding.cause.contains(part), "{code}: {}", finding.cause);
+        assert_eq!(finding.cure.as_deref().unwrap_or_default(), cure, "{code}");
+    }
+}
+
+#[test]
+fn every_kind_of_finding_is_the_answer_to_a_cause() {
+    let mut answered: BTreeSet<Code> = cases().iter().map(|(_, code, ..)| *code).collect();
+    answered.insert(Code::Fine);
+    assert_eq!(answered, Code::ALL.iter().copied().collect());
+}
+
+#[test]
+fn every_kind_of_finding_has_a_section_in_the_troubleshooting_page() {
+    let page = include_str!("../../../../docs/troubleshooting.md");
+    for code in Code::ALL.iter().filter(|code| **code != Code::Fine) {
+        assert!(page.contains(&format!("\n### `{code}`\n")), "docs/troubleshooting.md has no section `{code}`");
+    }
+}
+
+#[test]
+fn a_line_is_one_line_and_has_no_full_stop() {
+    for (spoil, code, ..) in cases() {
+        let mut facts = healthy();
+        spoil(&mut facts);
+        for finding in judge(&facts) {
+            let cure = finding.cure.unwrap_or_default();
+            assert!(!finding.cause.contains('\n') && !cure.contains('\n'), "{code}");
+            assert!(!finding.cause.ends_with('.'), "{code}: {}", finding.cause);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The helper, the network, names and ports.
+
+use airpods_dbus::{ClampState, ClampStatus, Mode, Origin, Status};
+
+use super::{Case, bad, healthy};
+use crate::doctor::{Code, Facts, Helper, Holder, Level, Network, Permission, TakenPort, Use};
+use crate::plan::{Conflict, Kind};
+use crate::way::Route;
+
+fn network(facts: &mut Facts) -> &mut Network {
+    facts.network.as_mut().unwrap()
+}
+
+fn permit(facts: &mut Facts, permission: Permission) {
+    facts.helper = Helper::Answers { status: Status::default(), permission };
+}
+
+fn route(to: &str, link: &str) -> Route {
+    Route { to: to.parse().unwrap(), link: link.to_owned() }
+}
+
+fn taken(holder: Holder) -> TakenPort {
+    let key = "services.web.ports.0.host".to_owned();
+    TakenPort { service: "web".to_owned(), key, port: 3000, holder, free: 3001 }
+}
+
+fn not_ours(kind: Kind) -> Conflict {
+    Conflict::NotOurs { place: "services.web.container".to_owned(), kind, name: "web-0".to_owned() }
+}
+
+const REINSTALL: &str = "sudo apt install --reinstall ./target/deb/airpods_*.deb";
+
+pub(super) const CASES: &[Case] = &[
+    (
+        |facts| facts.helper = Helper::NoBus("the system bus cannot be reached".to_owned()),
+        Code::BusMissing,
+        Level::Note,
+        "the system bus cannot be reached, so nothing can be clamped",
+        "sudo systemctl start dbus.socket",
+    ),
+    (
+        |facts| facts.helper = Helper::Missing,
+        Code::HelperMissing,
+        Level::Note,
+        "`airpods-helper` is not installed",
+        "make deb && sudo apt install ./target/deb/airpods_*.deb",
+    ),
+    (
+        |facts| {
+            facts.usage = Use::Required;
+            facts.helper = Helper::Missing;
+        },
+        Code::HelperMissing,
+        Level::Broken,
+        "`airpods-helper` is not installed",
+        "make deb && sudo apt install ./target/deb/airpods_*.deb",
+    ),
+    (
+        |facts| facts.helper = Helper::Failed("the helper could not be started: why".to_owned()),
+        Code::HelperFailed,
+        Level::Note,
+        "could not be started: why",
+        "sudo systemctl restart airpods-helper; journalctl -u airpods-helper -n 20",
+    ),
+    (
+        |facts| permit(facts, Permission::NoAuthority),
+        Code::PolkitMissing,
+        Level::Note,
+        "only root can clamp",
+        "sudo apt install polkitd && sudo systemctl restart polkit",
+    ),
+    (
+        |facts| permit(facts, Permission::NoPolicy),
+        Code::PolkitPolicy,
+        Level::Note,
+        "its policy is not installed",
+        REINSTALL,
+    ),
+    (
+        |facts| permit(facts, Permission::Denied { remote: true }),
+        Code::HelperDenied,
+        Level::Note,
+        "polkit does not let you clamp over ssh",
+        "sudo cp /usr/share/doc/airpods/polkit/examples/50-airpods-group.rules /etc/polkit-1/rules.d/ && \
+         sudo usermod --append --groups netdev \"$USER\"",
+    ),
+    (
+        |facts| {
+            let clamp = ClampStatus {
+                link: "wg0".to_owned(),
+                state: ClampState::Contested,
+                mode: Mode::Route,
+                origin: Origin::Auto,
+                persist: false,
+                mtu: None,
+                link_mtu: Some(1380),
+                link_kind: None,
+            };
+            let status = Status { clamps: vec![clamp], ..Status::default() };
+            facts.helper = Helper::Answers { status, permission: Permission::Granted };
+        },
+        Code::HelperContested,
+        Level::Broken,
+        "somebody keeps removing the rules that clamp `wg0`",
+        "journalctl -u airpods-helper -n 20",
+    ),
+    (
+        |facts| network(facts).routes.push(route("10.64.0.0/10", "tun0")),
+        Code::SubnetClash,
+        Level::Broken,
+        "the services' network 10.89.0.0/24 and the route to 10.64.0.0/10 through `tun0` overlap",
+        "airpods config set runtime.network.subnet 172.29.0.0/24 && airpods start --reset-network",
+    ),
+    (
+        |facts| network(facts).routes.push(route("10.89.0.128/25", "eth1")),
+        Code::SubnetClash,
+        Level::Broken,
+        "through `eth1` overlap",
+        "airpods config set runtime.network.subnet 10.90.0.0/24 && airpods start --reset-network",
+    ),
+    (
+        |facts| network(facts).taken.push(taken(Holder::Process { pid: 7, name: "python3".to_owned() })),
+        Code::PortInUse,
+        Level::Broken,
+        "`services.web.ports`: port 3000 is in use by your program `python3` (process 7)",
+        "airpods config set services.web.ports.0.host 3001",
+    ),
+    (
+        |facts| network(facts).taken.push(taken(Holder::Stranger)),
+        Code::PortInUse,
+        Level::Broken,
+        "port 3000 is in use by a program of another user",
+        "airpods config set services.web.ports.0.host 3001",
+    ),
+    (
+        |facts| {
+            let (service, holder) = ("web".to_owned(), "squatter".to_owned());
+            network(facts).conflict = Some(Conflict::PortHeld { service, port: 3000, holder });
+        },
+        Code::PortInUse,
+        Level::Broken,
+        "port 3000 is in use by the container `squatter`",
+        "podman stop squatter",
+    ),
+    (
+        |facts| network(facts).privileged.push(("web".to_owned(), 80)),
+        Code::PortPrivileged,
+        Level::Broken,
+        "`services.web.ports`: only root may listen on port 80",
+        "sudo sysctl -w net.ipv4.ip_unprivileged_port_start=80",
+    ),
+    (
+        |facts| network(facts).conflict = Some(not_ours(Kind::Container)),
+        Code::NameTaken,
+        Level::Broken,
+        "a container named `web-0` exists already",
+        "podman rm --force web-0",
+    ),
+    (
+        |facts| network(facts).conflict = Some(not_ours(Kind::Pod)),
+        Code::NameTaken,
+        Level::Broken,
+        "a pod named `web-0`",
+        "podman pod rm --force web-0",
+    ),
+    (
+        |facts| network(facts).conflict = Some(not_ours(Kind::Network)),
+        Code::NameTaken,
+        Level::Broken,
+        "a network named `web-0`",
+        "podman network rm web-0",
+    ),
+    (
+        |facts| {
+            network(facts).conflict = Some(Conflict::NetworkDiffers { name: "n".to_owned(), differences: Vec::new() });
+        },
+        Code::NetworkDiffers,
+        Level::Note,
+        "the network `n` exists with other settings",
+        "airpods start --reset-network",
+    ),
+    (
+        |facts| facts.network = Err("podman does not answer within 5 s".to_owned()),
+        Code::NotKnown,
+        Level::Note,
+        "is not known: podman does not answer within 5 s",
+        "",
+    ),
+];
+
+#[test]
+fn the_networks_own_bridge_is_no_clash_and_neither_is_a_neighbour() {
+    let mut facts = healthy();
+    network(&mut facts).routes.push(route("10.89.1.0/24", "podman2"));
+    network(&mut facts).routes.push(route("fd00::/8", "wg0"));
+    assert_eq!(bad(&facts), []);
+}
+
+#[test]
+fn a_helper_that_nobody_wants_is_not_missed() {
+    let mut facts = healthy();
+    facts.usage = Use::None;
+    facts.helper = Helper::Missing;
+    assert_eq!(bad(&facts), []);
+}

@@ -1,0 +1,216 @@
+//! The configuration and podman itself.
+
+use super::Case;
+use crate::doctor::{Code, Engine, Facts, Level};
+use crate::podman::Version;
+
+fn parts(facts: &mut Facts) -> &mut crate::doctor::Parts {
+    facts.parts.as_mut().unwrap()
+}
+
+fn backend(facts: &mut Facts) -> &mut crate::podman::NetworkBackend {
+    let Engine::Answers { host: Ok(host), .. } = &mut facts.engine else {
+        panic!("podman answers in a healthy machine")
+    };
+    &mut host.network
+}
+
+fn version(facts: &mut Facts, major: u32, minor: u32) {
+    let Engine::Answers { version, .. } = &mut facts.engine else { panic!("podman answers in a healthy machine") };
+    *version = Version { major, minor };
+}
+
+pub(super) const CASES: &[Case] = &[
+    (
+        |facts| facts.settings.wrong = Some("/c.toml:3:1: unknown key `x`".to_owned()),
+        Code::ConfigurationWrong,
+        Level::Broken,
+        "/c.toml:3:1: unknown key",
+        "airpods config edit",
+    ),
+    (
+        |facts| facts.settings.warnings.push("`cli.debug` has no effect".to_owned()),
+        Code::ConfigurationIneffective,
+        Level::Note,
+        "`cli.debug` has no effect",
+        "airpods config edit",
+    ),
+    (
+        |facts| facts.settings.missing.push("uv".to_owned()),
+        Code::DependencyMissing,
+        Level::Broken,
+        "`uv` is not installed",
+        "sudo apt install uv",
+    ),
+    (
+        |facts| facts.settings.wanted.push("jq".to_owned()),
+        Code::DependencyWanted,
+        Level::Note,
+        "`jq` is not installed",
+        "sudo apt install jq",
+    ),
+    (
+        |facts| facts.engine = Engine::Missing,
+        Code::PodmanMissing,
+        Level::Broken,
+        "podman is not installed",
+        "sudo apt install podman",
+    ),
+    (
+        |facts| {
+            version(facts, 4, 2);
+            *backend(facts) =
+                crate::podman::NetworkBackend { rootless_program: Some("pasta".to_owned()), ..Default::default() };
+        },
+        Code::PodmanOld,
+        Level::Broken,
+        "podman is 4.2, and airpods needs 4.3 or later",
+        "sudo apt update && sudo apt install podman",
+    ),
+    (
+        |facts| {
+            facts.engine = Engine::Socket {
+                why: "podman does not answer on `/run/podman/podman.sock`".to_owned(),
+                socket: Some("/run/podman/podman.sock".into()),
+                origin: "runtime.podman_url",
+                denied: false,
+            }
+        },
+        Code::PodmanSocket,
+        Level::Broken,
+        "does not answer on `/run/podman/podman.sock`",
+        "sudo systemctl enable --now podman.socket",
+    ),
+    (
+        |facts| {
+            facts.engine = Engine::Socket {
+                why: "no".to_owned(),
+                socket: Some("/run/user/1000/podman/podman.sock".into()),
+                origin: "CONTAINER_HOST",
+                denied: false,
+            }
+        },
+        Code::PodmanSocket,
+        Level::Broken,
+        "no",
+        "systemctl --user enable --now podman.socket",
+    ),
+    (
+        |facts| {
+            facts.engine = Engine::Socket {
+                why: "permission denied".to_owned(),
+                socket: Some("/run/podman/podman.sock".into()),
+                origin: "runtime.podman_url",
+                denied: true,
+            }
+        },
+        Code::PodmanSocket,
+        Level::Broken,
+        "permission denied",
+        "airpods config edit",
+    ),
+    (
+        |facts| {
+            facts.engine =
+                Engine::Socket { why: "`ssh://x`".to_owned(), socket: None, origin: "CONTAINER_HOST", denied: false }
+        },
+        Code::PodmanSocket,
+        Level::Broken,
+        "`ssh://x`",
+        "unset CONTAINER_HOST",
+    ),
+    (
+        |facts| facts.engine = Engine::NotStarted("database is locked".to_owned()),
+        Code::PodmanService,
+        Level::Broken,
+        "podman does not start: database is locked",
+        "podman system migrate && podman info",
+    ),
+    (
+        |facts| facts.engine = Engine::Failed("the connection to podman broke".to_owned()),
+        Code::PodmanService,
+        Level::Broken,
+        "the connection to podman broke",
+        "podman info",
+    ),
+    (
+        |facts| {
+            let Engine::Answers { host, .. } = &mut facts.engine else { panic!("podman answers in a healthy machine") };
+            *host = Err("podman does not answer within 5 s".to_owned());
+        },
+        Code::NotKnown,
+        Level::Note,
+        "is not known: podman does not answer within 5 s",
+        "",
+    ),
+    (
+        |facts| parts(facts).netavark = None,
+        Code::Netavark,
+        Level::Broken,
+        "netavark is not installed",
+        "sudo apt install netavark",
+    ),
+    (
+        |facts| backend(facts).name = "cni".to_owned(),
+        Code::Netavark,
+        Level::Broken,
+        "podman makes its networks with CNI",
+        "sudo apt install netavark aardvark-dns && sudo install -d /etc/containers/containers.conf.d && \
+         printf '[network]\\nnetwork_backend = \"netavark\"\\n' | \
+         sudo tee /etc/containers/containers.conf.d/netavark.conf",
+    ),
+    (
+        |facts| parts(facts).aardvark = false,
+        Code::Aardvark,
+        Level::Broken,
+        "aardvark-dns is not installed",
+        "sudo apt install aardvark-dns",
+    ),
+    (
+        |facts| parts(facts).nft = false,
+        Code::FirewallProgram,
+        Level::Broken,
+        "netavark 1.14 needs `nftables`",
+        "sudo apt install nftables",
+    ),
+    (
+        |facts| parts(facts).netavark = Some(Some(Version { major: 1, minor: 4 })),
+        Code::FirewallProgram,
+        Level::Broken,
+        "netavark 1.4 needs `iptables`",
+        "sudo apt install iptables",
+    ),
+    (
+        |facts| parts(facts).modules_gone = true,
+        Code::KernelModules,
+        Level::Broken,
+        "the modules of the running kernel are gone",
+        "sudo reboot",
+    ),
+    (
+        |facts| parts(facts).pasta = false,
+        Code::RootlessNetwork,
+        Level::Broken,
+        "`pasta` is not installed",
+        "sudo apt install passt",
+    ),
+    (
+        |facts| {
+            version(facts, 4, 3);
+            backend(facts).rootless_program = None;
+        },
+        Code::RootlessNetwork,
+        Level::Broken,
+        "`slirp4netns` is not installed",
+        "sudo apt install slirp4netns",
+    ),
+];
+
+#[test]
+fn what_keeps_podman_from_starting_is_told_and_not_what_podman_makes_of_it() {
+    let mut facts = super::healthy();
+    facts.engine = Engine::NotStarted("exec: newuidmap: executable file not found in $PATH".to_owned());
+    facts.rootless.as_mut().unwrap().mappers.0 = crate::doctor::Mapper::Missing;
+    let codes: Vec<Code> = super::bad(&facts).iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, [Code::IdMappers]);
+}

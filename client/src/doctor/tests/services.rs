@@ -1,0 +1,85 @@
+//! The services that were started.
+
+use super::{Case, bad, healthy};
+use crate::doctor::{Code, Facts, Level, Pids, Service};
+use crate::podman::ContainerState;
+
+fn service(facts: &mut Facts) -> &mut Service {
+    &mut facts.services[0]
+}
+
+fn pids(facts: &mut Facts, limit: u64, current: u64, refused: u64) {
+    service(facts).pids = Some(Pids { limit: Some(limit), current, refused });
+}
+
+const RAISE: &str = "airpods config set services.ollama.pids_limit 4096 && airpods start ollama --yes";
+
+pub(super) const CASES: &[Case] = &[
+    (
+        |facts| service(facts).state = ContainerState::Exited(1),
+        Code::ServiceDead,
+        Level::Broken,
+        "`ollama` has ended: exit code 1",
+        "airpods logs ollama",
+    ),
+    (
+        |facts| service(facts).state = ContainerState::Exited(137),
+        Code::ServiceDead,
+        Level::Broken,
+        "killed, as for want of memory",
+        "airpods logs ollama",
+    ),
+    (
+        |facts| service(facts).restarts = 5,
+        Code::ServiceRestarting,
+        Level::Broken,
+        "`ollama` does not stay up: it was started again 5 times",
+        "airpods logs ollama",
+    ),
+    (
+        |facts| service(facts).silent = Some("HTTP 503 at http://127.0.0.1:11434/".to_owned()),
+        Code::ServiceSilent,
+        Level::Broken,
+        "`ollama` runs and does not answer: HTTP 503",
+        "airpods logs ollama",
+    ),
+    (
+        |facts| pids(facts, 2048, 40, 3),
+        Code::PidsReached,
+        Level::Broken,
+        "`ollama` could not fork 3 times: `pids_limit` is 2048",
+        RAISE,
+    ),
+    (
+        |facts| pids(facts, 2048, 2000, 0),
+        Code::PidsReached,
+        Level::Note,
+        "`ollama` has 2000 of the 2048 processes that `pids_limit` allows",
+        RAISE,
+    ),
+    (
+        |facts| pids(facts, 1, 1, 0),
+        Code::PidsLow,
+        Level::Broken,
+        "the kernel lets `ollama` have 1 processes, and 2048 are configured",
+        "airpods start ollama --yes",
+    ),
+    (
+        |facts| {
+            service(facts).pids_limit = 1;
+            pids(facts, 1, 1, 0);
+        },
+        Code::PidsLow,
+        Level::Broken,
+        "`services.ollama.pids_limit` is 1",
+        "airpods config set services.ollama.pids_limit 2048 && airpods start ollama --yes",
+    ),
+];
+
+#[test]
+fn a_service_that_was_stopped_is_well() {
+    let mut facts = healthy();
+    service(&mut facts).state = ContainerState::Exited(0);
+    service(&mut facts).pids = None;
+    assert_eq!(bad(&facts), []);
+}

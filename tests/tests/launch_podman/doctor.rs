@@ -1,0 +1,247 @@
+//! `airpods doctor` on hosts on which something is really wrong: it names that, and nothing else, and what its cures do.
+
+use std::collections::BTreeSet;
+
+use airpods_lab::{Background, Place};
+use serde_json::Value;
+
+use crate::host::{ALONE, Host, Said, service};
+
+/// What a sandbox lacks for an ordinary user whatever a test does: control groups that are theirs, and a storage driver that
+/// is more than copies.
+const OF_A_SANDBOX: [&str; 3] = ["cgroup-version", "user-session", "storage-copies"];
+
+/// A host on which all works, with the helper, polkit and one service in the configuration.
+fn well(user: &str) -> Host {
+    let host = Host::of(user);
+    host.sandbox.install_helper().unwrap();
+    host.sandbox.start_bus().unwrap();
+    host.sandbox.start_polkit().unwrap();
+    host.configure(&one(""));
+    host
+}
+
+fn one(more: &str) -> String {
+    format!("{ALONE}{more}\n{}", service("one", 7001, "pids_limit = 40"))
+}
+
+/// What the doctor finds that is not fine, and a sandbox does not always have.
+fn examine(host: &Host) -> (Said, Vec<Value>) {
+    let said = host.airpods("doctor --json");
+    let report: Value = serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"));
+    let findings = report["findings"].as_array().unwrap().iter().filter(|finding| finding["level"] != "ok").cloned();
+    let findings: Vec<Value> =
+        findings.filter(|finding| !OF_A_SANDBOX.contains(&finding["code"].as_str().unwrap())).collect();
+    let broken = findings.iter().any(|finding| finding["level"] == "broken");
+    assert_eq!((said.code, report["broken"] == true), (i32::from(broken), broken), "{said:?}");
+    (said, findings)
+}
+
+#[track_caller]
+fn is_well(host: &Host) {
+    let (_, findings) = examine(host);
+    assert_eq!(findings, Vec::<Value>::new());
+}
+
+/// The doctor finds this alone, and says these words. Returns the cure.
+#[track_caller]
+fn finds(host: &Host, level: &str, code: &str, words: &[&str]) -> String {
+    let (_, findings) = examine(host);
+    let found: BTreeSet<(&str, &str)> = findings
+        .iter()
+        .map(|finding| (finding["level"].as_str().unwrap(), finding["code"].as_str().unwrap()))
+        .collect();
+    assert_eq!(found, BTreeSet::from([(level, code)]), "{findings:#?}");
+    let cause = findings[0]["cause"].as_str().unwrap();
+    for word in words {
+        assert!(cause.contains(word), "{word} is not in: {cause}");
+    }
+    findings[0]["cure"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Runs a cure as its user would, who is root where it says `sudo`.
+#[track_caller]
+fn take(host: &Host, cure: &str) {
+    for step in cure.split(" && ") {
+        let environment = "export AIRPODS_CONFIG=/etc/airpods-test.toml";
+        match step.strip_prefix("sudo ") {
+            Some(step) => host.sandbox.sh(step).unwrap(),
+            None => host.seat.sh(&format!("{environment}; {step}")).unwrap(),
+        };
+    }
+}
+
+#[test]
+fn a_host_on_which_all_works_is_well_and_the_doctor_leaves_no_trace() {
+    for user in ["root", "alice"] {
+        let host = well(user);
+        let before = host.holdings();
+        is_well(&host);
+        host.succeed("start");
+        is_well(&host);
+        host.succeed("stop --remove --yes");
+        assert_eq!(host.holdings(), before);
+        let plain = host.succeed("health");
+        assert!(plain.out.contains("ok      podman ") && !plain.out.contains('\u{1b}'), "{}", plain.out);
+        assert_eq!(plain.err, "");
+        crate::host::assert_no_process(&host, "podman system service");
+    }
+}
+
+#[test]
+fn a_configuration_that_every_command_refuses_is_a_finding_with_its_place() {
+    let host = well("root");
+    host.configure(&one("cli.log_lines = 0"));
+    let cure = finds(&host, "broken", "configuration-wrong", &["/etc/airpods-test.toml:4:", "log_lines"]);
+    assert_eq!(cure, "airpods config edit");
+    host.configure(&one("dependencies.required = [\"sh\", \"no-such-program\"]"));
+    finds(&host, "broken", "dependency-missing", &["no-such-program"]);
+    host.configure(&one("dependencies = { required = [\"no-such-program\"], skip_checks = true }"));
+    is_well(&host);
+}
+
+#[test]
+fn without_podman_that_is_all_there_is_to_say() {
+    let host = well("root");
+    host.sandbox.sh("mv /usr/bin/podman /usr/bin/podman.away").unwrap();
+    assert_eq!(finds(&host, "broken", "podman-missing", &[]), "sudo apt install podman");
+    host.configure(&one("runtime.podman_url = \"unix:///run/podman/podman.sock\""));
+    let cure = finds(&host, "broken", "podman-socket", &["/run/podman/podman.sock", "runtime.podman_url"]);
+    assert_eq!(cure, "sudo systemctl enable --now podman.socket");
+}
+
+#[test]
+fn parts_of_podman_that_are_missing_are_named() {
+    let host = well("alice");
+    let parts = [
+        ("/usr/lib/podman/aardvark-dns", "aardvark-dns", "sudo apt install aardvark-dns"),
+        ("/usr/sbin/iptables", "firewall-program", "sudo apt install iptables"),
+        ("/usr/bin/slirp4netns", "rootless-network", "sudo apt install slirp4netns"),
+        ("/usr/bin/newgidmap", "id-mappers", "sudo apt install uidmap"),
+    ];
+    for (file, code, cure) in parts {
+        host.sandbox.sh(&format!("mv {file} {file}.away")).unwrap();
+        assert_eq!(finds(&host, "broken", code, &["is not installed"]), cure);
+        host.sandbox.sh(&format!("mv {file}.away {file}")).unwrap();
+    }
+    host.sandbox.sh("chmod u-s /usr/bin/newuidmap").unwrap();
+    finds(&host, "broken", "id-mappers", &["`newuidmap` has neither"]);
+    host.sandbox.sh("chmod u+s /usr/bin/newuidmap").unwrap();
+    is_well(&host);
+}
+
+#[test]
+fn what_an_ordinary_user_lacks_is_named_and_the_cure_cures_it() {
+    let host = well("alice");
+    host.sandbox.sh("sed -i /alice/d /etc/subuid").unwrap();
+    let cure = finds(&host, "broken", "subordinate-ids", &["/etc/subuid", "alice"]);
+    take(&host, &cure);
+    is_well(&host);
+    host.sandbox.sh("chmod 600 /dev/net/tun").unwrap();
+    let cure = finds(&host, "broken", "tun-device", &["/dev/net/tun cannot be opened"]);
+    take(&host, &cure);
+    is_well(&host);
+    host.configure(&one("").replace("host = 7001", "host = 81"));
+    let cure = finds(&host, "broken", "port-privileged", &["port 81", "services.one.ports"]);
+    take(&host, &cure);
+    is_well(&host);
+}
+
+#[test]
+fn the_ways_in_which_the_helper_is_no_help_are_told_apart() {
+    let host = well("alice");
+    let rule =
+        |answer: &str| format!("polkit.addRule(function(action, subject) {{ return polkit.Result.{answer}; }});");
+    host.sandbox.stop_polkit().unwrap();
+    finds(&host, "note", "polkit-missing", &["only root can clamp"]);
+    host.sandbox.add_polkit_rule("50-never", &rule("NO")).unwrap();
+    host.sandbox.start_polkit().unwrap();
+    finds(&host, "note", "helper-denied", &["not even with a password"]);
+    host.sandbox.sh("rm /etc/polkit-1/rules.d/50-never.rules").unwrap();
+    host.sandbox.stop_polkit().unwrap();
+    host.sandbox.sh("mv /usr/share/polkit-1/actions/org.airpods.helper1.policy /root").unwrap();
+    host.sandbox.start_polkit().unwrap();
+    finds(&host, "note", "polkit-policy", &["its policy is not installed"]);
+    host.sandbox.stop_bus();
+    host.sandbox.sh("chmod 644 /usr/libexec/airpods-helper").unwrap();
+    host.sandbox.start_bus().unwrap();
+    finds(&host, "note", "helper-failed", &["could not be started"]);
+    host.sandbox.sh("rm /usr/share/dbus-1/system-services/org.airpods.Helper1.service").unwrap();
+    host.sandbox.reload_bus().unwrap();
+    finds(&host, "note", "helper-missing", &["is not installed"]);
+    host.sandbox.stop_bus();
+    finds(&host, "note", "bus-missing", &["system bus"]);
+    host.configure(&one("runtime.network.mss_clamp = \"require\""));
+    finds(&host, "broken", "bus-missing", &["nothing can be clamped"]);
+    host.configure(&one("runtime.network.mss_clamp = \"off\""));
+    is_well(&host);
+}
+
+#[test]
+fn whoever_has_a_port_or_a_name_is_named_and_the_cure_cures_it() {
+    let host = well("root");
+    host.podman(&format!("run -d --name squatter -p 7001:80 {}", crate::host::IMAGE));
+    let cure = finds(&host, "broken", "port-in-use", &["services.one.ports", "7001", "squatter"]);
+    take(&host, &cure);
+    is_well(&host);
+    host.podman(&format!("create --name one-0 {}", crate::host::IMAGE));
+    let cure = finds(&host, "broken", "name-taken", &["services.one.container", "one-0"]);
+    take(&host, &cure);
+    is_well(&host);
+    let mut server = host.sandbox.command("lab-probe");
+    server.args(["serve-http", "7001"]);
+    let _server = Background::start_ready(&mut server, &host.sandbox.log_path("other")).unwrap();
+    let cure = finds(&host, "broken", "port-in-use", &["7001", "your program `lab-probe`"]);
+    assert_eq!(cure, "airpods config set services.one.ports.0.host 7002");
+}
+
+#[test]
+fn a_program_of_another_user_is_not_named_but_told() {
+    let host = well("alice");
+    let mut server = host.sandbox.command("lab-probe");
+    server.args(["serve-http", "7001"]);
+    let _server = Background::start_ready(&mut server, &host.sandbox.log_path("other")).unwrap();
+    finds(&host, "broken", "port-in-use", &["7001", "a program of another user"]);
+}
+
+#[test]
+fn a_route_of_a_tunnel_into_the_services_network_is_a_clash() {
+    let host = well("root");
+    let config = |subnet: &str| format!("{}[runtime.network]\nsubnet = \"{subnet}\"\n", one(""));
+    host.configure(&config("10.89.7.0/24"));
+    host.succeed("start");
+    is_well(&host);
+    // As Tailscale and Mullvad do, in a table of its own.
+    let tunnel = "ip tuntap add tun0 mode tun; ip link set tun0 up; ip route add 10.88.0.0/15 dev tun0 table 52";
+    host.sandbox.sh(tunnel).unwrap();
+    let cure = finds(&host, "broken", "subnet-clash", &["10.89.7.0/24", "10.88.0.0/15", "`tun0`"]);
+    assert_eq!(cure, "airpods config set runtime.network.subnet 10.90.0.0/24 && airpods start --reset-network");
+    host.configure(&config("10.90.0.0/24"));
+    host.succeed("start --reset-network");
+    is_well(&host);
+}
+
+#[test]
+fn a_description_of_a_gpu_that_names_what_is_gone_is_stale() {
+    let host = well("root");
+    let yaml = "cdiVersion: 0.5.0\nkind: nvidia.com/gpu\ndevices:\n- name: all\n  containerEdits:\n    deviceNodes:\n    \
+                - path: /dev/nvidia0\n";
+    host.sandbox.write_file("/etc/cdi/nvidia.yaml", yaml).unwrap();
+    let cure = finds(&host, "broken", "gpu-stale", &["/etc/cdi/nvidia.yaml", "/dev/nvidia0"]);
+    assert_eq!(cure, "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml");
+    host.sandbox.sh("touch /dev/nvidia0").unwrap();
+    is_well(&host);
+}
+
+#[test]
+fn a_service_that_ended_by_itself_is_dead_and_one_that_was_stopped_is_not() {
+    let host = well("root");
+    host.configure(&one("runtime.restart_policy = \"no\""));
+    host.succeed("start");
+    host.succeed("stop");
+    is_well(&host);
+    host.succeed("start");
+    host.podman("kill --signal KILL one-0");
+    airpods_lab::eventually("the end of the service", || host.field("one-0", ".State.Status") == "exited");
+    assert_eq!(finds(&host, "broken", "service-dead", &["`one` has ended"]), "airpods logs one");
+}
