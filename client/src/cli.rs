@@ -50,6 +50,9 @@ enum Command {
     Net(command::net::Args),
     /// Print what a shell needs to complete the command line
     Completions(command::completions::Args),
+    /// Ask the name servers of a container from within its network
+    #[command(hide = true, name = crate::dns::inside::COMMAND)]
+    AskInside(command::ask_inside::Args),
 }
 
 impl Cli {
@@ -68,6 +71,7 @@ impl Cli {
             Command::Config(args) => command::config::run(&args, &context),
             Command::Net(args) => command::net::run(args, &context).await,
             Command::Completions(args) => command::completions::run(&args),
+            Command::AskInside(args) => command::ask_inside::run(&args),
         }
     }
 }

@@ -51,8 +51,8 @@ fn look(host: &Netns) -> Facts {
     host.run(|| survey(&Simulated::default(), Some(&network()), &defaults()))
 }
 
-fn defaults() -> config::Network {
-    config::parse(None, Some("/data".as_ref())).unwrap().config.runtime.network
+fn defaults() -> config::Runtime {
+    config::parse(None, Some("/data".as_ref())).unwrap().config.runtime
 }
 
 fn way(host: &Netns) -> Way {

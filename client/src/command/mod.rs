@@ -1,5 +1,6 @@
 //! The commands: one file each, which owns its arguments.
 
+pub mod ask_inside;
 pub mod completions;
 pub mod config;
 pub mod doctor;

@@ -22,6 +22,17 @@ pub struct Leaving {
 }
 
 impl Leaving {
+    /// Where the host's own packets leave; `None` if the kernel could not be asked.
+    #[must_use]
+    pub fn of_host() -> Option<Self> {
+        leaving(&mut Rtnetlink::open().ok()?, |_| None).ok()
+    }
+
+    /// The links, IPv4's first.
+    pub fn links(&self) -> impl Iterator<Item = &Egress> {
+        self.ipv4.iter().chain(&self.ipv6)
+    }
+
     /// The link where less fits; IPv4's where both are alike.
     pub(super) fn tightest(&self, with_ipv6: bool) -> Option<&Egress> {
         let ipv6 = self.ipv6.iter().filter(|_| with_ipv6);
@@ -30,8 +41,10 @@ impl Leaving {
 }
 
 /// What matters of the network of the services.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkFacts {
+    /// Its name.
+    pub name: String,
     /// Its links lead past the host's routing.
     pub direct: bool,
     /// Nothing leads out of it.
@@ -59,7 +72,7 @@ pub struct Facts {
 ///
 /// Nothing is sent anywhere and no right is needed; it takes a fraction of a millisecond.
 #[must_use]
-pub fn survey(podman: &impl Podman, network: Option<&Network>, configured: &config::Network) -> Facts {
+pub fn survey(podman: &impl Podman, network: Option<&Network>, configured: &config::Runtime) -> Facts {
     let rootless = podman.is_rootless().then(|| Outlet::find(podman.version()));
     let mut facts =
         Facts { rootless, network: as_configured(network, configured), from_host: None, from_network: None };
@@ -74,13 +87,15 @@ pub fn survey(podman: &impl Podman, network: Option<&Network>, configured: &conf
     facts
 }
 
-fn as_configured(network: Option<&Network>, configured: &config::Network) -> NetworkFacts {
+fn as_configured(network: Option<&Network>, runtime: &config::Runtime) -> NetworkFacts {
+    let configured = &runtime.network;
     let driver = network.map_or(configured.driver.as_str(), |network| &network.driver);
     let mtu = match network {
         Some(network) => network.mtu,
         None => configured.mtu.map(|mtu| mtu.get().into()),
     };
     NetworkFacts {
+        name: runtime.network_name.to_string(),
         direct: driver != NetworkDriver::Bridge.as_str(),
         internal: network.map_or(configured.internal, |network| network.internal),
         ipv6: network.map_or(configured.ipv6, |network| network.ipv6),

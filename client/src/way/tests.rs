@@ -23,7 +23,13 @@ fn eth0() -> Leaving {
 fn behind(leaving: Leaving) -> Facts {
     Facts {
         rootless: None,
-        network: NetworkFacts { direct: false, internal: false, ipv6: false, mtu: 1500 },
+        network: NetworkFacts {
+            name: "airpods_network".to_owned(),
+            direct: false,
+            internal: false,
+            ipv6: false,
+            mtu: 1500,
+        },
         from_host: Some(leaving.clone()),
         from_network: Some(leaving),
     }
@@ -66,7 +72,7 @@ fn a_network_without_a_way_out_or_past_the_host_meets_no_vpn() {
     let mut facts = behind(wg0());
     facts.network.internal = true;
     assert_eq!(verdict(&facts), "elsewhere");
-    facts.network = NetworkFacts { internal: false, direct: true, ..facts.network };
+    (facts.network.internal, facts.network.direct) = (false, true);
     let way = facts.way(NetworkMode::Pod);
     assert_eq!((way.passage, way.egress, way.verdict), (Passage::Direct, None, Verdict::Elsewhere));
 }

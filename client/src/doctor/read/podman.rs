@@ -95,7 +95,7 @@ async fn look(podman: &Rest, config: &Config) -> podman::Result<(Network, Vec<Se
         network.privileged = ports::privileged(config);
     }
     let there = observed.networks.iter().find(|network| network.name == desired.network.name);
-    let survey = way::survey(podman, there, &config.runtime.network);
+    let survey = way::survey(podman, there, &config.runtime);
     let path = |(name, service): (&ServiceName, &config::Service)| Path {
         service: name.to_string(),
         way: survey.way(service.network_mode),

@@ -1,0 +1,69 @@
+//! Asking from within a container's network.
+//!
+//! An image need not have a program that asks, and need not be able to run ours. So this program enters the container's network
+//! namespace instead, in a process of its own, and asks the servers that the container's resolv.conf names. A user may
+//! do that with containers of their own podman, whose namespaces are theirs; root with all. With root's containers an
+//! ordinary user may not.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
+use std::process::Stdio;
+
+use nix::sched::{CloneFlags, setns};
+use serde::{Deserialize, Serialize};
+
+use super::{Reply, ask, resolv_conf};
+
+/// What a server said that was asked from within.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The server.
+    pub server: IpAddr,
+    /// What it said.
+    #[serde(flatten)]
+    pub reply: Reply,
+}
+
+/// The name of the hidden command that does it.
+pub const COMMAND: &str = "ask-inside";
+
+/// Asks from within the network of the process `pid`, by a process of our own. Fails where that may not be entered.
+pub(super) async fn ask_inside(pid: u32) -> io::Result<Vec<Asked>> {
+    let output = tokio::process::Command::new("/proc/self/exe")
+        .args([COMMAND, &pid.to_string()])
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    if !output.status.success() {
+        return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+    }
+    serde_json::from_slice(&output.stdout).map_err(io::Error::other)
+}
+
+/// Enters the network of the process `pid` for good and asks the servers that its resolv.conf names.
+///
+/// # Errors
+/// The kernel's, mostly that this user may not.
+pub fn enter_and_ask(pid: u32) -> io::Result<Vec<Asked>> {
+    let process = format!("/proc/{pid}");
+    let servers = resolv_conf::parse(&fs::read_to_string(format!("{process}/root/etc/resolv.conf"))?);
+    let users = File::open(format!("{process}/ns/user"))?;
+    let network = File::open(format!("{process}/ns/net"))?;
+    // Whoever made a user namespace has every right in it, and with that one in the namespaces that belong to it.
+    if users.metadata()?.ino() != fs::metadata("/proc/self/ns/user")?.ino() {
+        setns(users, CloneFlags::CLONE_NEWUSER)?;
+    }
+    setns(network, CloneFlags::CLONE_NEWNET)?;
+    // Threads that are started now are in there as well.
+    Ok(std::thread::scope(|scope| {
+        let started: Vec<_> = servers.iter().map(|server| (*server, scope.spawn(move || ask(*server)))).collect();
+        let asked = started.into_iter().map(|(server, asked)| {
+            // A thread that ended without an answer got none.
+            Asked { server, reply: asked.join().unwrap_or(Reply::Silent) }
+        });
+        asked.collect()
+    }))
+}

@@ -1,0 +1,59 @@
+//! The name servers that `runtime.network.dns_servers = "auto"` stands for, and whether those that containers were given answer.
+//!
+//! Auto takes the servers of the link that the host's traffic leaves by: behind a VPN its own, which know the names in there and are
+//! often the only ones that it lets be asked. [`resolved`] and [`resolv_conf`] read what the host knows, [`choose`] decides.
+//! Where nothing is found nothing is invented: no public server is ever put in the place of the host's.
+//!
+//! Afterwards [`verify`] asks from within a container's network ([`inside`]), and where that fails also from the host, to tell the
+//! server's fault from the network's.
+
+mod ask;
+mod choose;
+pub mod inside;
+mod resolv_conf;
+mod resolved;
+mod verify;
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+pub use ask::{Reply, ask};
+pub use verify::verify;
+
+use crate::error::Report;
+use crate::way::Leaving;
+
+/// Auto found no server that a container can ask.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoServers {
+    /// The host asks a server on its own loopback, which nobody else can reach.
+    #[error("`runtime.network.dns_servers` is \"auto\", and the host asks {0}, which containers cannot reach")]
+    Loopback(IpAddr),
+    /// The host has none.
+    #[error("`runtime.network.dns_servers` is \"auto\", and the host has no name server")]
+    None,
+}
+
+impl Report for NoServers {
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        Some(Cow::Borrowed(match self {
+            Self::Loopback(_) => {
+                "name servers that containers can reach: `airpods config set runtime.network.dns_servers ADDRESS`; `[]` leaves \
+                 names to podman, which asks for the host where it can"
+            }
+            Self::None => "connect the host to a network first, or name servers in `runtime.network.dns_servers`",
+        }))
+    }
+}
+
+/// The servers that auto stands for now. `leaving` are the links that the host's traffic leaves by; with `ipv6`, containers
+/// have IPv6.
+///
+/// # Errors
+/// [`NoServers`]
+pub async fn servers(leaving: Option<&Leaving>, ipv6: bool) -> Result<Vec<IpAddr>, NoServers> {
+    let egress = leaving.into_iter().flat_map(Leaving::links).map(|egress| egress.index).collect();
+    let conf = resolv_conf::read();
+    let resolved = if conf.is_for_resolved() { resolved::read().await } else { None };
+    choose::choose(&choose::Sources { egress, conf, uplinks: resolv_conf::read_uplinks(), resolved }, ipv6)
+}
