@@ -26,6 +26,14 @@ pub fn in_a_terminal(place: &dyn Place, line: &str, keys: &str) -> Result<String
 /// # Errors
 /// When script(1) cannot be started there.
 pub fn at_the_prompt(place: &dyn Place, line: &str, then: impl FnOnce() -> String) -> Result<String> {
+    once_shown(place, line, PROMPT, then)
+}
+
+/// The same, where the keys are pressed once the screen has shown `awaited`.
+///
+/// # Errors
+/// When script(1) cannot be started there.
+pub fn once_shown(place: &dyn Place, line: &str, awaited: &str, then: impl FnOnce() -> String) -> Result<String> {
     let mut child = place
         .command("timeout")
         .args([LIMIT, "script", "--quiet", "--command", line, "/dev/null"])
@@ -41,7 +49,7 @@ pub fn at_the_prompt(place: &dyn Place, line: &str, then: impl FnOnce() -> Strin
                 break;
             }
             screen.push_str(&String::from_utf8_lossy(&part[..count]));
-            if screen.contains(PROMPT)
+            if screen.contains(awaited)
                 && let Some(then) = then.take()
             {
                 // A command that ended meanwhile reads no keys.

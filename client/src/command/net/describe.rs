@@ -20,7 +20,7 @@ pub(super) fn bare(changed: bool) -> &'static str {
 }
 
 /// What is different after a change, and what a person might not expect.
-pub(super) fn outcome(change: &Change, changed: bool, status: &Status) -> Vec<String> {
+pub(in crate::command) fn outcome(change: &Change, changed: bool, status: &Status) -> Vec<String> {
     match change {
         Change::On(Target::Auto, options) => {
             let mut lines = auto_on(changed, status);

@@ -1,7 +1,7 @@
 //! `airpods net`: what is done to the host's packets, through the helper.
 
 mod change;
-mod describe;
+pub(super) mod describe;
 mod status;
 
 use airpods_dbus::{LinkName, PathMtu};

@@ -4,6 +4,8 @@
 //! [`prepare`] learns all there is to know and plans; nothing is changed until [`run`] executes the plan; [`tell`] says
 //! what came of it.
 
+mod clamp;
+mod names;
 mod prepare;
 mod tell;
 
@@ -15,8 +17,10 @@ use super::Context;
 use crate::error::Failure;
 use crate::execute::{self, Lines, Pace, Progress, Terminal};
 use crate::exit::Exit;
+use crate::question::Consent;
 use crate::webui_secret;
 
+use clamp::Clamp;
 use prepare::{Prepared, prepare};
 
 /// The arguments of `airpods start`.
@@ -55,11 +59,19 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let loaded = context.load_config()?;
     let mut interrupt = pin!(execute::interrupted());
     let prepared = execute::unless(interrupt.as_mut(), prepare(&args, &loaded)).await??;
-    let Prepared { connection, mut plan, launches } = prepared;
+    let Prepared { connection, mut plan, launches, facts, dns_servers } = prepared;
+    let clamp = Clamp {
+        policy: loaded.config.runtime.network.mss_clamp,
+        facts: &facts,
+        launches: &launches,
+        consent: Consent::from_switches(false, loaded.config.cli.auto_confirm),
+    };
     if args.dry_run {
+        clamp.preview()?;
         tell::plan(&plan, args.json)?;
         return Ok(Exit::Done);
     }
+    clamp.settle(!plan.is_empty(), interrupt.as_mut()).await?;
     if plan.needs_secret(webui_secret::VARIABLE) {
         let secret = webui_secret::load_or_create(context.environment.state_folder().as_deref())?;
         plan.give_secret(webui_secret::VARIABLE, secret.expose());
@@ -70,8 +82,11 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     }
     let progress: Box<dyn Progress> =
         if io::stderr().is_terminal() { Box::new(Terminal::default()) } else { Box::new(Lines::default()) };
-    let outcome = execute::execute(&connection.podman, &plan, &pace, &*progress, interrupt).await?;
+    let podman = &connection.podman;
+    let mut outcome = execute::execute(podman, &plan, &pace, &*progress, interrupt).await?;
     drop(progress);
+    let network = &loaded.config.runtime.network;
+    outcome.warnings.extend(names::check(podman, &plan, &launches, &dns_servers, &network.dns_servers, &facts).await);
     tell::outcome(&plan, &launches, &outcome, args.json)?;
     Ok(if outcome.late.is_empty() { Exit::Done } else { Exit::Failed })
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod resolved;
 mod story;
 
 use std::error::Error;
@@ -45,6 +46,13 @@ enum Command {
     /// Holds a world until it is killed; the laboratory's tests kill it
     #[command(hide = true)]
     Hold,
+    /// Answers on the system bus as systemd-resolved does
+    #[command(hide = true)]
+    Resolved {
+        /// INDEX=ADDRESS[,ADDRESS…], with ! at its end for a link that is asked for its own names only, and ~ for one that wants all
+        #[arg(value_parser = resolved::parse)]
+        links: Vec<resolved::LinkServers>,
+    },
     /// Outside a sandbox: makes it and removes it
     #[command(hide = true)]
     Guardian,
@@ -117,6 +125,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Life => bench::life()?,
         Command::Load { end } => bench::load(end)?,
         Command::Hold => hold()?,
+        Command::Resolved { links } => resolved::serve(links)?,
         Command::Guardian => stage::guardian()?,
         Command::Init { groups } => stage::init(&groups)?,
         Command::Enter { init, netns, user, words } => {

@@ -1,0 +1,123 @@
+//! What `runtime.network.mss_clamp` makes of a VPN that is narrower than the network.
+
+use airpods_lab::{Place, terminal};
+
+use crate::host::{Host, Said};
+
+/// The end of every question.
+const QUESTION: &str = "[y/N]";
+
+/// Types `airpods start` in a terminal, and these keys once something is asked.
+fn at_the_question(host: &Host, keys: &str) -> String {
+    terminal::once_shown(&host.seat, &Host::line("start"), QUESTION, || keys.to_owned()).unwrap()
+}
+
+#[test]
+fn with_require_a_start_is_all_it_takes_for_large_transfers_and_with_off_they_hang() {
+    let host = Host::new();
+    host.configure("mss_clamp = \"off\"");
+    let said = host.succeed("start").err;
+    assert!(!said.contains("VPN"), "it was to be silent: {said}");
+    assert!(host.transfers().all_hung());
+    assert!(!host.clamped());
+    host.configure("mss_clamp = \"require\"");
+    let said = host.succeed("start").err;
+    assert!(said.contains("`model` is running already"), "{said}");
+    assert!(host.clamped());
+    assert!(host.transfers().all_completed());
+}
+
+#[test]
+fn on_a_terminal_a_start_asks_one_question_and_not_again_once_the_link_is_clamped() {
+    let host = Host::new();
+    host.configure("");
+    let first = at_the_question(&host, "y\n");
+    assert!(first.contains("code=0") && first.matches(QUESTION).count() == 1, "{first}");
+    for part in ["`wg0` has MTU 1380", "1500", "transfers of model", "`wg0` is clamped"] {
+        assert!(first.contains(part), "{part}: {first}");
+    }
+    assert!(host.transfers().all_completed());
+    let second = at_the_question(&host, "n\n");
+    assert!(second.contains("code=0") && !second.contains(QUESTION), "{second}");
+    host.succeed("net clamp off");
+    let third = at_the_question(&host, "n\n");
+    assert!(third.contains("code=0") && third.contains("hint: `airpods net clamp on`"), "{third}");
+    assert!(!host.clamped(), "a no was taken for a yes");
+}
+
+#[test]
+fn where_nobody_can_be_asked_a_start_tells_what_to_do_and_changes_no_rule() {
+    let host = Host::new();
+    host.configure("");
+    let planned = host.succeed("start --dry-run").err;
+    assert!(planned.contains("would be offered to be clamped"), "{planned}");
+    let said = host.succeed("start").err;
+    for part in ["note: the VPN `wg0`", "hint: `airpods net clamp on`", "runtime.network.mtu 1380"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!host.clamped());
+}
+
+#[test]
+fn a_clamp_of_somebody_elses_is_named_and_nothing_is_asked() {
+    let host = Host::new();
+    host.configure("");
+    let rule = "iptables -t mangle -A FORWARD -o wg0 -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu";
+    host.world.sandbox().sh(rule).unwrap();
+    let said = at_the_question(&host, "y\n");
+    assert!(said.contains("`wg0` is clamped by a rule of another program (iptables-nft"), "{said}");
+    assert!(said.contains("code=0") && !said.contains(QUESTION), "{said}");
+    assert!(!host.clamped());
+}
+
+#[test]
+fn without_the_helper_require_starts_nothing_and_auto_names_the_cure_that_needs_none() {
+    let host = Host::without_helper("root");
+    let before = host.holdings();
+    host.configure("mss_clamp = \"require\"");
+    let said = host.airpods("start");
+    assert_eq!(said.code, 3, "{said:?}");
+    for part in ["error: `runtime.network.mss_clamp` is \"require\" and `wg0` cannot be clamped", "hint: "] {
+        assert!(said.err.contains(part), "{part}: {}", said.err);
+    }
+    assert_eq!(host.holdings(), before, "something was started");
+    host.configure("mss_clamp = \"auto\"");
+    let said = host.succeed("start").err;
+    let cure = "`airpods config set runtime.network.mtu 1380`, then `airpods start --reset-network`";
+    assert!(said.contains("it cannot be clamped: ") && said.contains(cure), "{said}");
+    assert!(host.transfers().all_hung());
+    // The cure, as it was told.
+    host.configure("mtu = 1380");
+    let said = host.succeed("start --reset-network").err;
+    assert!(!said.contains("VPN"), "there is nothing left to say: {said}");
+    assert!(host.transfers().all_completed());
+}
+
+#[test]
+fn without_the_right_to_clamp_require_fails_as_denied_and_starts_nothing() {
+    let host = Host::new();
+    host.configure("mss_clamp = \"require\"");
+    // Root's podman, handed to an ordinary user, whom polkit would have to ask for a password.
+    let sandbox = host.world.sandbox();
+    sandbox.sh("mkdir -p -m 755 /run/podman").unwrap();
+    let mut service = sandbox.command("podman");
+    service.args(["system", "service", "--time=0", "unix:///run/podman/podman.sock"]);
+    let mut service = airpods_lab::Background::start(&mut service, &sandbox.log_path("podman")).unwrap();
+    let socket = sandbox.path("/run/podman/podman.sock");
+    service.until("podman's socket", std::time::Duration::from_secs(10), || socket.exists()).unwrap();
+    sandbox.sh("chmod 666 /run/podman/podman.sock").unwrap();
+    let before = host.holdings();
+    let mut start = Host::command_of(&sandbox.as_user("alice"), "start");
+    let said = Said::of(start.env("CONTAINER_HOST", "unix:///run/podman/podman.sock"));
+    assert!(said.code == 4 && said.err.contains("`wg0` cannot be clamped, so nothing was started"), "{said:?}");
+    assert_eq!(host.holdings(), before, "something was started");
+}
+
+#[test]
+fn rootless_traffic_and_the_hosts_own_need_no_clamp_and_it_is_said() {
+    let host = Host::without_helper("alice");
+    host.configure("mss_clamp = \"require\"");
+    let said = host.succeed("start").err;
+    assert!(said.contains("by sockets of the host (slirp4netns), which know that MTU: no clamp is needed"), "{said}");
+    assert!(host.transfers().all_completed());
+}

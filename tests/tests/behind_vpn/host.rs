@@ -1,0 +1,144 @@
+//! A host behind the VPN `wg0` (MTU 1380) with a black hole in both directions, and one service.
+
+use std::fmt::Write;
+use std::process::{Command, Stdio};
+
+use airpods_lab::tunnel::Trials;
+use airpods_lab::{BlackHole, FAMILIES, Place, Program, Seat, World, WorldPlan};
+
+/// The image that stands for any service.
+const IMAGE: &str = "localhost/lab:1";
+
+const CONFIG: &str = "/etc/airpods-test.toml";
+
+/// The built-in services off, and one of the lab's on a network with both families.
+const SERVICE: &str = r#"
+services.ollama.enabled = false
+services.open-webui.enabled = false
+services.comfyui.enabled = false
+[services.model]
+image = "localhost/lab:1"
+ports = [{ host = 7001, container = 7001 }]
+command_args = ["serve-http", "7001"]
+health = { path = "/" }
+"#;
+
+pub(crate) struct Host {
+    pub(crate) world: World,
+    pub(crate) seat: Seat,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Host {
+    /// With the helper, its bus and polkit; root is at the keyboard.
+    pub(crate) fn new() -> Self {
+        let host = Self::without_helper("root");
+        host.world.sandbox().install_helper().unwrap();
+        host.world.sandbox().start_bus().unwrap();
+        host.world.sandbox().start_polkit().unwrap();
+        host
+    }
+
+    /// Without, and this user at the keyboard.
+    pub(crate) fn without_helper(user: &str) -> Self {
+        let world = World::new(WorldPlan::with_hole(BlackHole::AB)).unwrap();
+        world.sandbox().install(Program::Client, "/usr/bin/airpods").unwrap();
+        let seat = world.sandbox().as_user(user);
+        world.image(IMAGE, 7001).unwrap().import(&seat).unwrap();
+        Self { world, seat }
+    }
+
+    /// Configures the service with these lines of `[runtime.network]`.
+    pub(crate) fn configure(&self, network: &str) {
+        self.world.sandbox().write_file(CONFIG, format!("{SERVICE}[runtime.network]\n{network}\n")).unwrap();
+    }
+
+    /// The command as this user gives it.
+    pub(crate) fn command_of(seat: &Seat, arguments: &str) -> Command {
+        let mut command = seat.command("airpods");
+        command.env("AIRPODS_CONFIG", CONFIG).args(arguments.split_whitespace());
+        command
+    }
+
+    pub(crate) fn airpods(&self, arguments: &str) -> Said {
+        Said::of(&mut Self::command_of(&self.seat, arguments))
+    }
+
+    #[track_caller]
+    pub(crate) fn succeed(&self, arguments: &str) -> Said {
+        let said = self.airpods(arguments);
+        assert_eq!(said.code, 0, "airpods {arguments}: {}", said.err);
+        said
+    }
+
+    /// The line that a person types in a terminal.
+    pub(crate) fn line(arguments: &str) -> String {
+        format!("AIRPODS_CONFIG={CONFIG} airpods {arguments}; echo code=$?")
+    }
+
+    /// Everything of podman's.
+    pub(crate) fn holdings(&self) -> String {
+        self.seat
+            .sh("podman ps -a --format '{{.Names}}'; podman network ls --format '{{.Name}}'; podman volume ls -q")
+            .unwrap()
+    }
+
+    pub(crate) fn inside(&self, words: &str) -> Said {
+        let mut podman = self.seat.command("podman");
+        podman.args(["exec", "model-0", "/lab-probe"]).args(words.split_whitespace());
+        Said::of(&mut podman)
+    }
+
+    /// 1 MB down and up, at once.
+    pub(crate) fn transfers(&self) -> Trials {
+        self.world
+            .try_by(&FAMILIES[..1], || {
+                let mut podman = self.seat.command("podman");
+                podman.args(["exec", "model-0", "/lab-probe"]);
+                podman
+            })
+            .unwrap()
+    }
+
+    pub(crate) fn clamped(&self) -> bool {
+        let rules = self.world.sandbox().sh("nft list ruleset").unwrap();
+        rules.contains("table inet airpods") && rules.contains("\"wg0\"")
+    }
+}
+
+impl Said {
+    /// What a command says that nobody can answer.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// Lines of `nft` that reject every question for names but those to this server, as Mullvad's firewall does.
+pub(crate) fn only_this_server(server: &str) -> String {
+    let mut chains = String::new();
+    for hook in ["output", "forward"] {
+        let _ = write!(
+            chains,
+            "chain {hook}_names {{ type filter hook {hook} priority filter;
+                ip daddr {server} accept
+                oifname \"lo\" accept
+                oifname \"podman*\" accept
+                udp dport 53 reject
+                tcp dport 53 reject with tcp reset
+            }}\n"
+        );
+    }
+    format!("nft 'table inet vpn {{\n{chains}}}'")
+}

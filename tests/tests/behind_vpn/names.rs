@@ -1,0 +1,147 @@
+//! What `runtime.network.dns_servers` makes of the name servers behind a VPN.
+
+use airpods_lab::{Background, Place, Program};
+
+use crate::host::{Host, only_this_server};
+
+/// The VPN's own name server, which alone knows a name in there.
+const VPN_DNS: &str = "192.0.2.54";
+
+/// The same for a link that wants every name.
+const VPN_DNS_WANTING: &str = "192.0.2.54~";
+
+/// A public one.
+const PUBLIC_DNS: &str = "192.0.2.53";
+
+fn host_of(user: &str) -> Host {
+    let mut host = Host::without_helper(user);
+    host.world.add_resolver(VPN_DNS.parse().unwrap(), &["inside.example=192.0.2.80"]).unwrap();
+    host
+}
+
+/// systemd-resolved's place on the bus, with servers for links of the host: `LINK=ADDRESS`.
+fn resolved(host: &Host, links: &[(&str, &str)]) -> Background {
+    let sandbox = host.world.sandbox();
+    let policy = "<busconfig><policy user=\"root\"><allow own=\"org.freedesktop.resolve1\"/></policy>\
+                  <policy context=\"default\"><allow send_destination=\"org.freedesktop.resolve1\"/></policy></busconfig>";
+    sandbox.write_file("/etc/dbus-1/system.d/resolve1.conf", policy).unwrap();
+    sandbox.write_file("/etc/resolv.conf", "nameserver 127.0.0.53\n").unwrap();
+    sandbox.start_bus().unwrap();
+    sandbox.install(Program::Lab, "/usr/bin/airpods-lab").unwrap();
+    let mut service = sandbox.command("airpods-lab");
+    service.arg("resolved");
+    for (link, servers) in links {
+        let index = sandbox.sh(&format!("cat /sys/class/net/{link}/ifindex")).unwrap();
+        service.arg(format!("{index}={servers}"));
+    }
+    Background::start_ready(&mut service, &sandbox.log_path("resolved")).unwrap().0
+}
+
+#[track_caller]
+fn assert_resolves_inside(host: &Host) {
+    let found = host.inside("resolve inside.example");
+    assert_eq!(found.out.trim(), "192.0.2.80", "{}", found.err);
+}
+
+/// The servers that podman gave the container.
+fn given(host: &Host) -> String {
+    host.seat.sh("podman inspect --format '{{.HostConfig.Dns}}' model-0").unwrap()
+}
+
+#[test]
+fn auto_takes_the_servers_of_the_vpns_link_from_systemd_resolved() {
+    let host = host_of("root");
+    let _resolved = resolved(&host, &[("wire", "203.0.113.99"), ("wg0", &format!("{VPN_DNS}!"))]);
+    host.configure("mss_clamp = \"off\"\ndns_servers = \"auto\"");
+    let said = host.succeed("start").err;
+    assert!(!said.contains("name server"), "{said}");
+    assert_eq!(given(&host), format!("[{VPN_DNS}]"));
+    assert_resolves_inside(&host);
+}
+
+#[test]
+fn where_the_vpns_link_has_no_servers_auto_takes_what_systemd_resolved_would_ask() {
+    for links in [[("lo", "203.0.113.99"), ("wire", VPN_DNS_WANTING)], [("lo", "203.0.113.99!"), ("wire", VPN_DNS)]] {
+        let host = host_of("root");
+        let _resolved = resolved(&host, &links);
+        host.configure("mss_clamp = \"off\"\ndns_servers = \"auto\"");
+        let planned = host.succeed("start --dry-run").out;
+        assert!(planned.contains(&format!("DNS servers {VPN_DNS},")), "{planned}");
+    }
+}
+
+#[test]
+fn auto_takes_a_resolv_conf_that_the_vpn_wrote_also_rootless() {
+    for user in ["root", "alice"] {
+        let host = host_of(user);
+        host.world.sandbox().write_file("/etc/resolv.conf", format!("nameserver {VPN_DNS}\n")).unwrap();
+        host.configure("dns_servers = \"auto\"\nmss_clamp = \"off\"");
+        let said = host.succeed("start").err;
+        assert!(!said.contains("name server"), "{user}: {said}");
+        assert_eq!(given(&host), format!("[{VPN_DNS}]"));
+        assert_resolves_inside(&host);
+    }
+}
+
+#[test]
+fn where_the_host_has_no_server_for_containers_auto_starts_nothing_and_invents_none() {
+    let host = Host::without_helper("root");
+    let before = host.holdings();
+    host.configure("dns_servers = \"auto\"");
+    for (conf, word) in [("", "the host has no name server"), ("nameserver 127.0.0.1\n", "the host asks 127.0.0.1")] {
+        host.world.sandbox().write_file("/etc/resolv.conf", conf).unwrap();
+        let said = host.airpods("start");
+        assert!(said.code == 1 && said.err.contains(word) && said.err.contains("hint: "), "{said:?}");
+        assert_eq!(host.holdings(), before, "something was started");
+    }
+}
+
+#[test]
+fn a_vpn_that_rejects_other_name_servers_is_recognised_and_auto_is_the_cure() {
+    for user in ["root", "alice"] {
+        let host = host_of(user);
+        host.world.sandbox().sh(&only_this_server(VPN_DNS)).unwrap();
+        host.world.sandbox().write_file("/etc/resolv.conf", format!("nameserver {VPN_DNS}\n")).unwrap();
+        host.configure(&format!("mss_clamp = \"off\"\ndns_servers = [\"{PUBLIC_DNS}\"]"));
+        let said = host.succeed("start").err;
+        for part in [PUBLIC_DNS, "are rejected on the way", "`wg0`", "dns_servers auto"] {
+            assert!(said.contains(part), "{user}: {part}: {said}");
+        }
+        // The cure, as it was told.
+        host.configure("mss_clamp = \"off\"\ndns_servers = \"auto\"");
+        let said = host.succeed("start").err;
+        assert!(!said.contains("name server"), "{user}: {said}");
+        assert_resolves_inside(&host);
+    }
+}
+
+#[test]
+fn a_server_that_is_silent_is_told_apart_and_one_that_answers_is_not_doubted() {
+    let host = host_of("root");
+    host.configure(&format!("mss_clamp = \"off\"\ndns_servers = [\"{PUBLIC_DNS}\"]"));
+    let said = host.succeed("start").err;
+    assert!(!said.contains("name server"), "{said}");
+    assert!(host.world.dns_queries().unwrap().iter().any(|line| line.contains("a.root-servers.net")));
+    // What leaves is lost beyond the tunnel.
+    host.world.gateway().sh(&dropping("forward")).unwrap();
+    host.configure(&format!("mss_clamp = \"off\"\ndns_servers = [\"{VPN_DNS}\"]"));
+    let said = host.succeed("start").err;
+    assert!(said.contains(&format!("warning: the name server {VPN_DNS} does not answer")), "{said}");
+}
+
+#[test]
+fn it_is_asked_from_within_the_containers_network_and_not_only_from_the_host() {
+    let host = host_of("root");
+    // What the host forwards is dropped, what it sends itself is not.
+    host.world.sandbox().sh(&dropping("forward")).unwrap();
+    host.configure(&format!("mss_clamp = \"off\"\ndns_servers = [\"{VPN_DNS}\"]"));
+    let said = host.succeed("start").err;
+    assert!(said.contains("though the name servers answer the host"), "{said}");
+}
+
+/// Rules that drop every question for names in a hook.
+fn dropping(hook: &str) -> String {
+    format!(
+        "nft 'table inet vpn {{\nchain names {{\ntype filter hook {hook} priority filter\nudp dport 53 drop\n}}\n}}'"
+    )
+}
