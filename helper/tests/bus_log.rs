@@ -82,3 +82,26 @@ fn no_line_has_a_byte_that_is_not_printable() {
     assert!(text.lines().all(|line| line.len() < 600), "{text}");
     assert_eq!(text.lines().filter(|line| line.starts_with("level=error")).count(), 0, "{text}");
 }
+
+/// Calls `ClampOn` so many times as an ordinary user.
+fn flood(helper: &Helper, calls: usize) {
+    const NOBODY: u32 = 65534;
+    let call = "dbus-send --bus=ADDRESS --print-reply --dest=org.airpods.Helper1 /org/airpods/Helper1 \
+                org.airpods.Helper1.ClampOff string:wg0";
+    helper.bus.program_as(NOBODY, "sh", &["-c", &format!("for call in $(seq {calls}); do {call}; done")]);
+}
+
+#[test]
+fn a_flood_of_calls_without_effect_leaves_room_in_the_log_for_those_with_one() {
+    let helper = Helper::start();
+    flood(&helper, 120);
+    let audit = helper.audit();
+    assert_eq!(audit.len(), 100, "{}", helper.log_text());
+    assert!(audit.last().unwrap().field("note").unwrap().contains("withheld"), "{}", helper.log_text());
+    helper.client().on_link("wg0").unwrap();
+    helper.client().on_link("wg0").unwrap();
+    assert_eq!(helper.audit().len(), 102, "others are told as ever");
+    flood(&helper, 1);
+    let last = helper.audit().pop().unwrap();
+    assert_eq!((last.field("uid"), last.field("result")), (Some("65534"), Some("changed")), "and a change always is");
+}

@@ -5,6 +5,7 @@
 
 mod announce;
 mod interface;
+mod ledger;
 mod presence;
 pub mod quota;
 mod service;

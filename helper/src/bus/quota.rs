@@ -12,11 +12,13 @@ use zruntime::Event;
 
 /// Calls in flight for one connection, and for one user over all of their connections.
 pub const PER_CALLER: usize = 32;
-/// Calls in flight of all users.
+/// Calls in flight of all users. Root has places of its own: some users together could keep all of these taken.
 ///
 /// Only calls whose user is known are counted here. Those before that hold next to nothing, and if they counted, one user's
 /// connections could fill all places while the bus is asked who that is.
 pub const IN_ALL: usize = 128;
+
+const ROOT: u32 = 0;
 
 /// Counts the calls in flight.
 #[derive(Default)]
@@ -85,7 +87,7 @@ impl Slot<'_> {
     pub fn charge(&mut self, uid: u32) -> Result<(), Error> {
         let mut counts = self.quota.counts();
         let of_all: usize = counts.by_uid.values().sum();
-        if of_all >= IN_ALL || counts.by_uid.get(&uid).is_some_and(|count| *count >= PER_CALLER) {
+        if (of_all >= IN_ALL && uid != ROOT) || counts.by_uid.get(&uid).is_some_and(|count| *count >= PER_CALLER) {
             return Err(too_many());
         }
         *counts.by_uid.entry(uid).or_default() += 1;
@@ -152,6 +154,20 @@ mod tests {
     }
 
     #[test]
+    fn a_place_that_is_free_again_is_one_place() {
+        let quota = Quota::default();
+        let mut slots: Vec<_> = (0..PER_CALLER).map(|_| quota.enter(&name(1)).unwrap()).collect();
+        for slot in &mut slots {
+            slot.charge(1000).unwrap();
+        }
+        drop(slots.pop());
+        slots.push(quota.enter(&name(1)).unwrap());
+        assert!(quota.enter(&name(1)).is_err());
+        assert!(slots.last_mut().unwrap().charge(1000).is_ok());
+        assert!(quota.enter(&name(2)).unwrap().charge(1000).is_err());
+    }
+
+    #[test]
     fn one_user_cannot_get_more_by_opening_connections() {
         let quota = Quota::default();
         let mut slots: Vec<_> = (0..=PER_CALLER).map(|number| quota.enter(&name(number)).unwrap()).collect();
@@ -173,6 +189,19 @@ mod tests {
         assert_eq!(quota.in_flight(), IN_ALL);
         drop(slots);
         assert_eq!(quota.in_flight(), 0);
+    }
+
+    #[test]
+    fn users_together_cannot_take_the_places_of_root() {
+        let quota = Quota::default();
+        let mut users: Vec<_> = (0..IN_ALL).map(|number| quota.enter(&name(number)).unwrap()).collect();
+        for (slot, uid) in users.iter_mut().zip(1000..) {
+            slot.charge(uid).unwrap();
+        }
+        let mut roots: Vec<_> =
+            (IN_ALL..=IN_ALL + PER_CALLER).map(|number| quota.enter(&name(number)).unwrap()).collect();
+        let charged: Vec<_> = roots.iter_mut().map(|slot| slot.charge(ROOT).is_ok()).collect();
+        assert_eq!(charged.iter().filter(|charged| **charged).count(), PER_CALLER);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use zbus::names::OwnedUniqueName;
 use zruntime::lock::Mutex as Turn;
 use zruntime::{Event, SharedRuntime};
 
+use super::ledger::{Entry, Ledger};
 use super::quota::{Prompt, Quota};
 use super::{announce, presence};
 use crate::authority::{Action, Authority, Caller, Permit, Question, authorise};
@@ -31,6 +32,7 @@ pub struct Service {
     /// Set once the bus is reached, and before the name is taken.
     authority: OnceLock<Box<dyn Authority>>,
     quota: Quota,
+    ledger: Ledger,
     log: Log,
     runtime: SharedRuntime,
     /// Signals are sent in turn, so that the last one sent is the last one true.
@@ -58,6 +60,7 @@ impl Service {
             keeper: Mutex::new(keeper),
             authority: OnceLock::new(),
             quota: Quota::default(),
+            ledger: Ledger::default(),
             log,
             runtime,
             announcing: Turn::new(()),
@@ -91,10 +94,23 @@ impl Service {
     ) -> Result<bool, Error> {
         let mut account = Account { action, link: shortened(link), caller: None, uid: None };
         let outcome = self.decide(&call, &mut account, request).await;
-        self.log.write(account.line(&outcome));
+        self.account_for(&account, &outcome);
         self.announce(call.connection).await;
         self.touch();
         outcome.map(|outcome| outcome.is_some_and(|outcome| outcome.changed))
+    }
+
+    /// Writes the line of a call. A change always has one.
+    fn account_for(&self, account: &Account, outcome: &Result<Option<Outcome>, Error>) {
+        let has_changed = matches!(outcome, Ok(Some(Outcome { changed: true, .. })));
+        let entry = if has_changed { Entry::Whole } else { self.ledger.enter(account.uid, Instant::now()) };
+        let line = || account.line(outcome);
+        match entry {
+            Entry::Whole => self.log.write(line()),
+            Entry::After(withheld) => self.log.write(line().with("withheld-before", withheld)),
+            Entry::Last => self.log.write(line().with("note", "more such lines of this user are withheld for a while")),
+            Entry::Withheld => {}
+        }
     }
 
     /// Quota, validate, nothing to do?, authorise, re-check, commit; `None` if there was nothing to do.
