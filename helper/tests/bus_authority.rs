@@ -202,6 +202,29 @@ fn a_prompt_is_taken_back_when_its_caller_leaves() {
 }
 
 #[test]
+fn nobody_can_say_for_the_bus_that_somebody_else_has_left() {
+    let helper = Helper::asking(Recording::saying_after(Duration::from_secs(300), Ok(Answer::default())));
+    let client = helper.client();
+    zruntime::block_on(client.connection.send(&clamp_on("wg0", Flags::ALLOW_INTERACTIVE_AUTH))).unwrap();
+    helper.wait_until("the prompt is open", || helper.authority.asked().len() == 1);
+    // The helper listens for the caller's leaving only some time after it asks.
+    thread::sleep(Duration::from_millis(200));
+    let liar = helper.client();
+    let helpers_name = zruntime::block_on(async {
+        zbus::fdo::DBusProxy::new(&liar.connection).await?.get_name_owner(names::BUS_NAME.try_into()?).await
+    });
+    let lie = Message::signal("/org/freedesktop/DBus", "org.freedesktop.DBus", "NameOwnerChanged")
+        .destination(helpers_name.unwrap())
+        .build(&(client.name(), client.name(), ""))
+        .unwrap();
+    zruntime::block_on(liar.connection.send(&lie)).unwrap();
+    // Messages of one sender arrive in their order: behind this one the lie has been read.
+    liar.status();
+    thread::sleep(Duration::from_millis(100));
+    assert_eq!((helper.authority.taken_back(), helper.audit().len()), (0, 0), "{}", helper.log_text());
+}
+
+#[test]
 fn one_user_has_one_prompt_and_others_are_served_meanwhile() {
     let helper = Helper::asking(Recording::saying_after(Duration::from_secs(300), Ok(Answer::default())));
     let waiting = helper.client();
@@ -251,6 +274,9 @@ fn a_call_of_absurd_length_is_refused_before_it_can_wait_for_anybody() {
     assert_eq!(kind(call(100_000)), ErrorKind::LimitsExceeded);
     assert_eq!(helper.authority.asked(), []);
     assert_eq!(call(100), Ok(()));
+    // A length, the text and a NUL: 4096 bytes are read, and one more is not.
+    assert_eq!(kind(client.off(&"x".repeat(4091))), ErrorKind::InvalidLinkName);
+    assert_eq!(kind(client.off(&"x".repeat(4092))), ErrorKind::LimitsExceeded);
 }
 
 #[test]

@@ -126,6 +126,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_broken_connection_and_a_missing_name_are_no_answer_and_everything_else_is_one() {
+        use zbus::fdo;
+        let fdo = |error: fdo::Error| no_answer(&zbus::Error::FDO(Box::new(error)));
+        let broken = zbus::Error::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+        assert!(matches!(no_answer(&broken), NoAnswer::Unreachable(_)));
+        assert!(matches!(fdo(fdo::Error::ServiceUnknown(String::new())), NoAnswer::Unreachable(_)));
+        assert!(matches!(fdo(fdo::Error::NameHasNoOwner(String::new())), NoAnswer::CallerGone));
+        assert!(matches!(fdo(fdo::Error::AccessDenied(String::new())), NoAnswer::Failed(_)));
+        assert!(matches!(no_answer(&zbus::Error::InvalidReply), NoAnswer::Failed(_)));
+    }
+
+    #[test]
     fn absence_is_told_from_refusal() {
         for name in ["ServiceUnknown", "NoReply", "TimedOut", "Spawn.ChildExited", "Spawn.ServiceNotFound"] {
             assert!(is_absence(&format!("org.freedesktop.DBus.Error.{name}")), "{name}");

@@ -47,6 +47,14 @@ fn only_an_authorized_subject_is_served() {
 }
 
 #[test]
+fn a_challenge_tells_whether_the_calls_consent_or_an_agent_is_missing() {
+    let sentence =
+        |interaction| judge(&question(1000, interaction), &answer(false, true, false)).unwrap_err().to_string();
+    assert!(sentence(false).contains("the call does not allow to ask"), "{}", sentence(false));
+    assert!(sentence(true).contains("there is no authentication agent"), "{}", sentence(true));
+}
+
+#[test]
 fn a_dismissed_prompt_has_its_own_name() {
     for is_challenge in [false, true] {
         let dismissed = answer(false, is_challenge, true);
