@@ -13,7 +13,7 @@ AS_ROOT := sudo -E
 export CARGO_TARGET_$(shell echo $(TRIPLE) | tr a-z- A-Z_)_RUNNER := $(AS_ROOT)
 endif
 
-.PHONY: help build demo test test-vm bench lint audit install deb clean probe setup setup-build setup-deb
+.PHONY: help build demo test test-vm bench fuzz mutants lint audit install deb clean probe setup setup-build setup-deb
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -39,6 +39,27 @@ test-vm: setup probe deb ## runs the tests of the installed package on whole mac
 bench: PROFILE = release
 bench: setup build ## measures the clamp against nft, iptables and firewalld
 	@$(AS_ROOT) target/release/airpods-lab bench
+
+# cargo-fuzz wants a nightly compiler for the sanitizer; RUSTC_BOOTSTRAP makes the stable one give it. What is found grows in
+# target/fuzz-corpus; an input that breaks something is written to tests/fuzz/artifacts.
+TIME ?= 60
+FUZZ ?= $(basename $(notdir $(wildcard tests/fuzz/targets/*.rs)))
+fuzz: setup-build ## feeds made-up bytes to everything that reads some from outside (TIME=60 seconds each, FUZZ='some targets')
+	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
+	@set -e; for target in $(FUZZ); do \
+		mkdir -p target/fuzz-corpus/$$target; \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz $$target \
+			target/fuzz-corpus/$$target tests/fuzz/seeds/$$target -- -max_total_time=$(TIME) -print_final_stats=1 \
+			-timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=64; \
+	done
+
+# Each part is judged by the tests that are there for it: the pure ones, and those with a bus or with the kernel.
+MUTANTS ?=
+mutants: setup-build ## changes the code in hundreds of places to see whether the tests notice (MUTANTS=options of cargo-mutants)
+	@command -v cargo-mutants >/dev/null || $(CARGO) install --locked cargo-mutants
+	nice -n 19 $(CARGO) mutants --package airpods-dbus --output target/mutants-dbus $(MUTANTS) -- --lib
+	nice -n 19 $(CARGO) mutants --package airpods-helper --output target/mutants-helper $(MUTANTS) -- --lib \
+		--test kernel --test bus_authority --test bus_keeping --test bus_surface --test bus_log --test bus_alive
 
 lint: setup-build ## checks format, clippy, and what comes into the tree where cargo-deny is installed
 	$(CARGO) fmt --all -- --check

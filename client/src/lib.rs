@@ -16,6 +16,8 @@ pub mod doctor;
 pub mod error;
 pub mod execute;
 mod exit;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod helper_link;
 pub mod plan;
 pub mod podman;

@@ -11,6 +11,8 @@ pub mod bus;
 pub mod clamp;
 pub mod cli;
 pub mod daemon;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod keeper;
 pub mod kernel;
 pub mod log;

@@ -19,7 +19,7 @@ use crate::clamp::Desired;
 /// The file's name in either folder.
 pub const FILE: &str = "state.json";
 /// No honest file is larger, in bytes: twice [`MAX_CLAMPS`] entries of less than 128 bytes.
-const MAX_SIZE: u64 = 128 * 2 * MAX_CLAMPS as u64;
+pub(crate) const MAX_SIZE: u64 = 128 * 2 * MAX_CLAMPS as u64;
 /// The version of the format.
 const VERSION: u32 = 1;
 
@@ -187,8 +187,17 @@ fn read(path: &Path) -> Result<Option<Memory>, StateError> {
     }
     let mut text = String::new();
     file.take(MAX_SIZE).read_to_string(&mut text).map_err(failed("read"))?;
-    let parsed: StateFile = serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
-    parsed.checked().map(Some).map_err(malformed)
+    parse(&text).map(Some).map_err(malformed)
+}
+
+/// What a file's text remembers.
+pub(crate) fn parse(text: &str) -> Result<Memory, String> {
+    serde_json::from_str::<StateFile>(text).map_err(|error| error.to_string())?.checked()
+}
+
+/// The text of a file that remembers this.
+pub(crate) fn render(desired: &Desired, known: &BTreeSet<LinkName>) -> serde_json::Result<String> {
+    serde_json::to_string(&StateFile::of(desired, known))
 }
 
 fn write_or_remove(folder: &Path, desired: &Desired, known: &BTreeSet<LinkName>) -> Result<(), StateError> {
@@ -203,7 +212,7 @@ fn write_or_remove(folder: &Path, desired: &Desired, known: &BTreeSet<LinkName>)
     }
     let beside = folder.join(format!(".{FILE}.new"));
     remove(&beside)?;
-    let text = serde_json::to_string(&StateFile::of(desired, known)).map_err(|error| failed("encode")(error.into()))?;
+    let text = render(desired, known).map_err(|error| failed("encode")(error.into()))?;
     // `create_new` does not follow symbolic links: whatever is there is an error (O_EXCL, open(2)).
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).map_err(failed("write"))?;

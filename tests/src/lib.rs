@@ -15,6 +15,7 @@
 mod background;
 mod capture;
 mod error;
+pub mod fuzz;
 mod image;
 pub mod machine;
 mod netns;

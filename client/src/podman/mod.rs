@@ -17,6 +17,8 @@ pub use model::{
     Restart, StorageFacts, Version,
 };
 pub use rest::Rest;
+#[cfg(any(test, fuzzing))]
+pub(crate) use rest::fuzzing;
 pub use simulated::{Call, Simulated, World};
 
 /// What went wrong in a call, or what it yielded.

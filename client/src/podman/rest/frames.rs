@@ -11,12 +11,15 @@ pub(super) struct Lines {
 impl Lines {
     /// Takes a piece and yields the lines it completes, without their newlines.
     pub(super) fn push(&mut self, piece: &[u8]) -> Vec<Vec<u8>> {
-        self.unfinished.extend_from_slice(piece);
         let mut lines = Vec::new();
-        while let Some(end) = self.unfinished.iter().position(|byte| *byte == b'\n') {
-            let mut line: Vec<u8> = self.unfinished.drain(..=end).collect();
-            line.pop();
-            lines.push(line);
+        for part in piece.split_inclusive(|byte| *byte == b'\n') {
+            match part.strip_suffix(b"\n") {
+                Some(end) => {
+                    self.unfinished.extend_from_slice(end);
+                    lines.push(std::mem::take(&mut self.unfinished));
+                }
+                None => self.unfinished.extend_from_slice(part),
+            }
         }
         lines
     }
@@ -43,17 +46,20 @@ impl Frames {
     /// Takes a piece and yields the lines it completes.
     pub(super) fn push(&mut self, piece: &[u8]) -> Vec<LogLine> {
         self.unread.extend_from_slice(piece);
-        let mut lines = Vec::new();
-        while let Some(&[stream, _, _, _, a, b, c, d]) = self.unread.first_chunk::<HEADER>() {
-            let length = u32::from_be_bytes([a, b, c, d]) as usize;
-            if self.unread.len() < HEADER + length {
+        let mut unread = std::mem::take(&mut self.unread);
+        let (mut rest, mut lines) = (unread.as_slice(), Vec::new());
+        while let Some((&[stream, _, _, _, a, b, c, d], behind)) = rest.split_first_chunk::<HEADER>() {
+            let Some((frame, after)) = behind.split_at_checked(u32::from_be_bytes([a, b, c, d]) as usize) else {
                 break;
-            }
-            let frame: Vec<u8> = self.unread.drain(..HEADER + length).skip(HEADER).collect();
+            };
             let source = if stream == 2 { LogSource::Stderr } else { LogSource::Stdout };
-            let complete = self.of(source).push(&frame);
+            let complete = self.of(source).push(frame);
             lines.extend(complete.into_iter().map(|text| LogLine { source, text }));
+            rest = after;
         }
+        let read = unread.len() - rest.len();
+        unread.drain(..read);
+        self.unread = unread;
         lines
     }
 

@@ -3,6 +3,8 @@
 mod decode;
 mod encode;
 mod frames;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod http;
 #[cfg(test)]
 mod tests;

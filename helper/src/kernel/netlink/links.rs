@@ -1,6 +1,6 @@
 //! Links, as rtnetlink tells them. neli reads and writes the messages.
 
-mod routes;
+pub(super) mod routes;
 
 use std::io::{self, Cursor};
 
@@ -43,7 +43,7 @@ fn all_links() -> io::Result<Ifinfomsg> {
 }
 
 /// Reads a link and its index; `None` if it is malformed or its name could not be asked for. What it carries is not in it.
-fn link(body: &[u8]) -> Option<(i32, Link)> {
+pub(super) fn link(body: &[u8]) -> Option<(i32, Link)> {
     let message = Ifinfomsg::from_bytes_with_input(&mut Cursor::new(body), body.len()).ok()?;
     let attributes = message.rtattrs().get_attr_handle();
     let name = text(attributes.get_attribute(Ifla::Ifname)?)?;

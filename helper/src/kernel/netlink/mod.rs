@@ -2,6 +2,8 @@
 
 pub(super) mod attribute;
 mod foreign;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod links;
 pub(super) mod message;
 mod refusal;

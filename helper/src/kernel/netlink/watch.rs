@@ -50,7 +50,7 @@ impl Events {
         for socket in [&network, &rules] {
             epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
         }
-        Ok(Self { epoll, network, rules, filter: RuleFilter { own, touched: false } })
+        Ok(Self { epoll, network, rules, filter: RuleFilter::new(own) })
     }
 
     fn drain_both(&mut self) -> io::Result<Vec<Event>> {
@@ -96,13 +96,18 @@ impl Watch for Events {
 /// Recognises other people's transactions on our table: the kernel reports each object that one touched, and then,
 /// with the new generation, the process that did it.
 #[derive(Debug)]
-struct RuleFilter {
+pub(super) struct RuleFilter {
     own: u32,
     touched: bool,
 }
 
 impl RuleFilter {
-    fn event(&mut self, message: &Message<'_>) -> Option<Event> {
+    /// A filter that knows the helper's own transactions by their port.
+    pub(super) fn new(own: u32) -> Self {
+        Self { own, touched: false }
+    }
+
+    pub(super) fn event(&mut self, message: &Message<'_>) -> Option<Event> {
         let subsystem = i32::from(message.kind >> 8);
         if subsystem != libc::NFNL_SUBSYS_NFTABLES || message.port == self.own {
             return None;
@@ -138,7 +143,7 @@ mod tests {
     const GENERATION: &[u8] = b"\0\0\0\0\x08\0\x02\0\0\0\x02\x01";
 
     fn events(own: u32, said: &[(i32, u32, &[u8])]) -> Vec<Event> {
-        let mut filter = RuleFilter { own, touched: false };
+        let mut filter = RuleFilter::new(own);
         said.iter().filter_map(|(kind, port, body)| filter.event(&message(*kind, *port, body)?)).collect()
     }
 

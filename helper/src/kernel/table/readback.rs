@@ -237,7 +237,8 @@ fn expression(name: &str, data: Attributes<'_>) -> Option<Expression> {
             let verdict = data.nested(2)?.nested(nfta::DATA_VERDICT)?;
             let target = verdict.text(2)?;
             let chain = WITH_FIXED.chains.iter().find(|chain| chain.name == target)?;
-            is(verdict.be32(1)? == libc::NFT_JUMP.cast_unsigned(), Expression::Jump(chain.name))
+            let is_verdict = data.be32(1) == u32::try_from(libc::NFT_REG_VERDICT).ok();
+            is(is_verdict && verdict.be32(1)? == libc::NFT_JUMP.cast_unsigned(), Expression::Jump(chain.name))
         }
         _ => None,
     }

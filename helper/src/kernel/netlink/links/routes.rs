@@ -120,7 +120,7 @@ fn question(kind: Rtn, link: Option<i32>) -> io::Result<Rtmsg> {
 
 /// What matters of a route: `struct rtmsg` and its attributes.
 #[derive(Clone, Copy, Debug)]
-struct Route<'a> {
+pub(in crate::kernel::netlink) struct Route<'a> {
     family: i32,
     table: u8,
     kind: u8,
@@ -129,19 +129,19 @@ struct Route<'a> {
 }
 
 impl<'a> Route<'a> {
-    fn read(body: &'a [u8]) -> Option<Self> {
+    pub(in crate::kernel::netlink) fn read(body: &'a [u8]) -> Option<Self> {
         let (&[family, _, _, _, table, _, _, kind, a, b, c, d], attributes) = body.split_first_chunk::<RTMSG>()?;
         let flags = u32::from_ne_bytes([a, b, c, d]);
         Some(Self { family: i32::from(family), table, kind, flags, attributes: Attributes::new(attributes) })
     }
 
     /// Where it leads; `None` for a default route.
-    fn destination(&self) -> Option<&'a [u8]> {
+    pub(in crate::kernel::netlink) fn destination(&self) -> Option<&'a [u8]> {
         self.attributes.get(libc::RTA_DST)
     }
 
     /// Whether it may carry traffic to elsewhere; the host's own addresses aside.
-    fn leads_elsewhere(&self) -> bool {
+    pub(in crate::kernel::netlink) fn leads_elsewhere(&self) -> bool {
         self.kind == libc::RTN_UNICAST
             && self.table != libc::RT_TABLE_LOCAL
             && self.flags & libc::RTM_F_CLONED == 0
@@ -150,7 +150,7 @@ impl<'a> Route<'a> {
     }
 
     /// The links that it leaves through.
-    fn links(&self) -> Vec<i32> {
+    pub(in crate::kernel::netlink) fn links(&self) -> Vec<i32> {
         let single =
             self.attributes.get(libc::RTA_OIF).and_then(|link| Some(i32::from_ne_bytes(link.try_into().ok()?)));
         let several = self.attributes.get(libc::RTA_MULTIPATH).map(next_hops);

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 use super::*;
+use crate::kernel::netlink::fuzzing::{NESTED, as_dumped, attribute};
 
 /// A small generator (xorshift64) that makes the same numbers in each run.
 struct Numbers(u64);
@@ -19,15 +20,6 @@ impl Numbers {
     fn bytes(&mut self) -> Vec<u8> {
         (0..self.below(200)).map(|_| self.next().to_le_bytes()[0]).collect()
     }
-}
-
-/// An attribute, padded.
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::from(u16::try_from(value.len() + 4).unwrap().to_ne_bytes());
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(value);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
 }
 
 fn be(value: u32) -> [u8; 4] {
@@ -95,7 +87,7 @@ fn the_expressions_of_a_rule_are_told_from_their_neighbours() {
     assert_eq!(expression("rt", Attributes::new(&rt(0))), None);
     let jump = |code: i32, chain: &[u8]| {
         let verdict = [attribute(1, &code.to_be_bytes()), attribute(2, chain)].concat();
-        attribute(2, &attribute(nfta::DATA_VERDICT, &verdict))
+        [attribute(1, &be(0)), attribute(2, &attribute(nfta::DATA_VERDICT, &verdict))].concat()
     };
     let read = |bytes: &[u8]| expression("immediate", Attributes::new(bytes));
     assert_eq!(read(&jump(libc::NFT_JUMP, b"clamp\0")), Some(Expression::Jump("clamp")));
@@ -140,4 +132,56 @@ fn elements_with_any_byte_changed_are_read_or_refused_without_a_panic() {
         refused += u32::from(read_elements(&[changed, v6.clone()]).is_none());
     }
     assert!(refused > 25_000, "{refused}");
+}
+
+/// The answers of a kind.
+type Part = fn(&mut Answers) -> &mut Vec<Vec<u8>>;
+
+/// The last byte of every value, with the types of the attributes that it is in.
+fn values(bytes: &[u8], begin: usize, within: &[u16]) -> Vec<(Vec<u16>, usize)> {
+    let mut found = Vec::new();
+    let mut at = begin;
+    while let Some([low, high, kind_low, kind_high]) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        let (length, kind) = (u16::from_ne_bytes([*low, *high]), u16::from_ne_bytes([*kind_low, *kind_high]));
+        let (end, path) = (at + usize::from(length), [within, &[kind & !NESTED]].concat());
+        if kind & NESTED == 0 {
+            found.push((path, end - 1));
+        } else {
+            found.extend(values(&bytes[..end], at + 4, &path));
+        }
+        at = end.next_multiple_of(4);
+    }
+    found
+}
+
+#[test]
+fn a_table_that_differs_in_any_value_that_its_rules_depend_on_is_not_ours() {
+    let name = |text: &str| LinkName::parse(text).unwrap();
+    let (route, fixed) = ([name("wg0")].into(), [(name("wg1"), PathMtu::new(1280).unwrap())].into());
+    let answers = as_dumped(&Ruleset { route, fixed });
+    let ours = found(&answers).ours;
+    assert!(ours.is_some());
+    let parts: [(&str, Part); 4] = [
+        ("chain", |answers| &mut answers.chains),
+        ("set", |answers| &mut answers.sets),
+        ("rule", |answers| &mut answers.rules),
+        ("element", |answers| &mut answers.elements),
+    ];
+    let mut of_no_matter = std::collections::BTreeSet::new();
+    for (what, part) in parts {
+        for at in 0..part(&mut answers.clone()).len() {
+            let message = part(&mut answers.clone())[at].clone();
+            for (path, byte) in values(&message, NFGENMSG, &[]) {
+                let mut changed = answers.clone();
+                part(&mut changed)[at][byte] ^= 1;
+                if found(&changed).ours == ours {
+                    of_no_matter.insert(format!("{what} {path:?}"));
+                }
+            }
+        }
+    }
+    // The table's name, which was asked for; a set's number in its batch, and what only says how to print it.
+    let expected =
+        ["chain [1]", "element [1]", "element [4]", "rule [1]", "set [10]", "set [13]", "set [1]", "set [6]"];
+    assert_eq!(of_no_matter.iter().map(String::as_str).collect::<Vec<_>>(), expected);
 }

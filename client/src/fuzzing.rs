@@ -1,0 +1,70 @@
+//! What holds for any bytes, for everything that reads bytes from outside: one function for each reader, which panics
+//! where something does not hold.
+//!
+//! `make fuzz` feeds them bytes that are made to reach as much code as possible (`tests/fuzz`), and the tests below the
+//! inputs that were found worth keeping (`tests/fuzz/seeds`). This module is in no released program.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a finding is told")]
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{self, ConfigError, Severity, Source};
+use crate::error::Report;
+use crate::terminal::{Escaped, EscapedLine, to_json};
+
+pub use crate::podman::fuzzing::{log_frames, podman_answer};
+
+/// Any text is a configuration or has problems that can be told, without anything in them that steers a terminal, and the
+/// same text is always the same.
+pub fn config(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let parse =
+        || config::parse(Some(Source::of_file(PathBuf::from("/x.toml"), text.to_owned())), Some(Path::new("/data")));
+    let mut told = Vec::new();
+    match parse() {
+        Ok(loaded) => {
+            assert!(loaded.warnings.iter().all(|problem| problem.severity == Severity::Warning));
+            loaded.tell_warnings(&mut told);
+            assert_eq!(format!("{:?}", parse().unwrap().config), format!("{:?}", loaded.config));
+        }
+        Err(error) => {
+            let ConfigError::Wrong(problems) = &error else { panic!("{error}") };
+            assert!(problems.iter().any(|problem| problem.severity == Severity::Error));
+            error.render(&mut told).unwrap();
+        }
+    }
+    let told = String::from_utf8(told).unwrap();
+    assert!(told.chars().all(|shown| shown == '\n' || !shown.is_control()), "{told:?}");
+}
+
+/// What is shown cannot steer a terminal, is what it was where that is harmless, and JSON says the same all the same.
+pub fn shown(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let steers = |shown: char| {
+        shown.is_control() || matches!(shown, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{feff}')
+    };
+    let (escaped, line, json) = (Escaped(text).to_string(), EscapedLine(text).to_string(), to_json(&text).unwrap());
+    assert!(!escaped.chars().any(|shown| shown != '\n' && steers(shown)), "{escaped:?}");
+    assert!(!line.chars().any(steers) && !json.chars().any(steers), "{line:?} {json:?}");
+    assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+    if !text.chars().any(|c| steers(c) || matches!(c, '\u{2060}'..='\u{2069}')) {
+        assert_eq!((escaped.as_str(), line.as_str()), (text, text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use airpods_lab::fuzz::{Target, replay};
+
+    #[test]
+    fn what_holds_for_any_bytes_holds_for_the_inputs_that_were_kept() {
+        let targets: [(&str, Target); 4] = [
+            ("config", super::config),
+            ("shown", super::shown),
+            ("podman_answer", super::podman_answer),
+            ("log_frames", super::log_frames),
+        ];
+        for (name, target) in targets {
+            assert!(replay(name, target).unwrap() > 0, "{name}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! What holds for any bytes that claim to come from the kernel. See [`crate::fuzzing`].
+#![allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a finding is told")]
+
+use airpods_dbus::{Foreign, LinkName, PathMtu, names::MAX_CLAMPS};
+use nix::libc;
+
+use super::attribute::Attributes;
+use super::links;
+use super::links::routes::Route;
+use super::message::{HEADER, messages};
+use super::watch::RuleFilter;
+use crate::clamp::{accept, vpn};
+use crate::kernel::foreign::{Found as Foreigners, Traces};
+use crate::kernel::table::encode::encode;
+use crate::kernel::table::plan::{Change, change};
+use crate::kernel::table::readback::{Answers, Found, found};
+use crate::kernel::table::wire::{NFGENMSG, nfta};
+use crate::kernel::{Event, Ruleset};
+
+/// A datagram is cut into whole messages and nothing else, and each is judged by the filter of events.
+pub fn datagram(bytes: &[u8]) {
+    let mut filter = RuleFilter::new(7);
+    let mut read = 0;
+    let mut has_failed = false;
+    for message in messages(bytes) {
+        assert!(!has_failed, "nothing comes after what could not be read");
+        let Ok(message) = message else {
+            has_failed = true;
+            continue;
+        };
+        read += HEADER + message.body.len();
+        assert!(message.errno().is_none_or(|errno| errno >= 0));
+        assert!(!message.is_done() || message.errno().is_some());
+        if let Some(event) = filter.event(&message) {
+            assert!(message.port != 7 && matches!(event, Event::Rules { .. }));
+        }
+    }
+    assert!(read <= bytes.len(), "no byte is read twice");
+}
+
+/// A link that is read has a name that could be asked for, and what is said about its kind is harmless.
+pub fn link(body: &[u8]) {
+    let Some((_, link)) = links::link(body) else { return };
+    assert_eq!(LinkName::parse(link.name.as_str()).as_ref(), Ok(&link.name));
+    assert!(!link.carries_route, "that is not in the message");
+    assert!(!vpn::in_use(&link));
+    if let Err(refusal) = accept(&link.name, airpods_dbus::ClampOptions::default(), std::slice::from_ref(&link)) {
+        assert!(!link.kind.is_vpn());
+        assert!(is_harmless(refusal.message()), "{refusal:?}");
+    }
+}
+
+/// A route names no more links than its bytes have room for, and one that leads nowhere is none.
+pub fn route(body: &[u8]) {
+    let Some(route) = Route::read(body) else { return };
+    assert!(route.links().len() <= body.len() / 8 + 1);
+    assert!(route.destination().is_none_or(|to| to.len() < body.len()));
+    if route.leads_elsewhere() {
+        assert!(!matches!(route.destination(), Some([224..=239, _, _, _] | [0xff, _, _, _, _, ..])));
+    }
+}
+
+/// Whatever others' rules are made of, a status tells it in a bounded number of harmless words.
+pub fn foreign_rules(bytes: &[u8]) {
+    let mut read = Foreigners::default();
+    let rules = pieces(bytes);
+    for (_, rule) in &rules {
+        if read.take(rule).is_break() {
+            break;
+        }
+    }
+    let report = read.finish(true).report(Traces::default());
+    assert!(report.count() <= rules.len() && report.clamps.len() <= Foreign::LISTED);
+    for clamp in &report.clamps {
+        let links = clamp.out_link.iter().chain(&clamp.in_link);
+        for text in [&clamp.family, &clamp.table, &clamp.chain].into_iter().chain(links) {
+            assert!(is_harmless(text) && text.len() <= 4 * bytes.len() + 16, "{text:?}");
+        }
+        assert!(clamp.mss.is_none_or(|mss| u16::try_from(mss).is_ok()));
+    }
+}
+
+/// A table that is taken for ours is one that we would have made, and needs no change to be it.
+pub fn table(bytes: &[u8]) {
+    let mut answers = Answers::default();
+    for (kind, piece) in pieces(bytes) {
+        let list = match kind % 5 {
+            0 => {
+                answers.table = piece.to_vec();
+                continue;
+            }
+            1 => &mut answers.chains,
+            2 => &mut answers.sets,
+            3 => &mut answers.rules,
+            _ => &mut answers.elements,
+        };
+        list.push(piece.to_vec());
+    }
+    let found = found(&answers);
+    let held = found.held();
+    assert!(held.text.bytes().all(|byte| matches!(byte, b'\n' | b'\t' | 0x20..0x7f)));
+    let Some(ours) = &found.ours else {
+        assert!(held.ruleset.is_empty());
+        return;
+    };
+    let as_made = Found { flags: 0, owner: None, ..found.clone() };
+    let kept = change(Some(&as_made), &ours.ruleset, None);
+    assert_eq!(kept, if ours.ruleset.is_empty() { Change::Delete } else { Change::Nothing });
+    written_is_read(&ours.ruleset);
+}
+
+/// Whatever is written to the kernel is read from it again as the same.
+pub fn batch(bytes: &[u8]) {
+    let mut wanted = Ruleset::default();
+    for (kind, piece) in pieces(bytes).into_iter().take(MAX_CLAMPS) {
+        let Some(link) = std::str::from_utf8(piece).ok().and_then(|text| LinkName::parse(text).ok()) else { continue };
+        match PathMtu::new(u32::from(kind) * 40) {
+            Ok(mtu) => drop(wanted.fixed.insert(link, mtu)),
+            Err(_) => drop(wanted.route.insert(link)),
+        }
+    }
+    written_is_read(&wanted);
+}
+
+fn written_is_read(wanted: &Ruleset) {
+    assert_eq!(found(&as_dumped(wanted)).ours.map(|ours| ours.ruleset).as_ref(), Some(wanted));
+}
+
+/// What the kernel would dump of a table: the messages that make it, and what only the kernel knows, which is how much is
+/// in the table and what the counters count.
+pub(in crate::kernel) fn as_dumped(wanted: &Ruleset) -> Answers {
+    let batch = encode(&Change::Create(wanted.clone()), true).unwrap();
+    let mut answers = Answers::default();
+    for message in messages(batch.bytes()) {
+        let message = message.unwrap();
+        let body = message.body.to_vec();
+        match i32::from(message.kind) - (libc::NFNL_SUBSYS_NFTABLES << 8) {
+            libc::NFT_MSG_NEWTABLE => answers.table = body,
+            libc::NFT_MSG_NEWCHAIN => answers.chains.push(body),
+            libc::NFT_MSG_NEWSET => answers.sets.push(body),
+            libc::NFT_MSG_NEWRULE => answers.rules.push(counted(&body)),
+            libc::NFT_MSG_NEWSETELEM => answers.elements.push(body),
+            // The messages around a batch.
+            _ => continue,
+        }
+        assert!(batch.step(message.sequence).is_some(), "every message has a name for whoever reports its refusal");
+    }
+    let objects = u32::try_from(answers.chains.len() + answers.sets.len()).unwrap();
+    answers.table.extend(attribute(nfta::TABLE_USE, &objects.to_be_bytes()));
+    answers
+}
+
+/// A rule with the counts of its counter, both zero.
+fn counted(rule: &[u8]) -> Vec<u8> {
+    let (header, body) = rule.split_at(NFGENMSG);
+    let expression = |element: &[u8]| {
+        let counts = [attribute(1, &[0; 8]), attribute(2, &[0; 8])].concat();
+        match Attributes::new(element).get(nfta::EXPR_NAME) {
+            Some(name) if name == b"counter\0" => {
+                [attribute(nfta::EXPR_NAME, name), attribute(nfta::EXPR_DATA | NESTED, &counts)].concat()
+            }
+            _ => element.to_vec(),
+        }
+    };
+    let rebuilt = Attributes::new(body).into_iter().flat_map(|(kind, value)| match kind {
+        nfta::RULE_EXPRESSIONS => {
+            let list = Attributes::new(value).into_iter();
+            let list = list.flat_map(|(kind, element)| attribute(kind | NESTED, &expression(element)));
+            attribute(kind | NESTED, &list.collect::<Vec<_>>())
+        }
+        _ => attribute(kind, value),
+    });
+    header.iter().copied().chain(rebuilt).collect()
+}
+
+/// `NLA_F_NESTED` of `linux/netlink.h`: the value is attributes.
+pub(in crate::kernel) const NESTED: u16 = 0x8000;
+
+/// An attribute, padded.
+pub(in crate::kernel) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::from(u16::try_from(value.len() + 4).unwrap().to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+/// Cuts bytes into pieces with a number each: one byte, the length in two, and so many bytes or what is left.
+fn pieces(mut bytes: &[u8]) -> Vec<(u8, &[u8])> {
+    let mut pieces = Vec::new();
+    while let [kind, low, high, rest @ ..] = bytes {
+        let length = usize::from(u16::from_le_bytes([*low, *high])).min(rest.len());
+        let (piece, behind) = rest.split_at(length);
+        pieces.push((*kind, piece));
+        bytes = behind;
+    }
+    pieces
+}
+
+fn is_harmless(text: &str) -> bool {
+    text.bytes().all(|byte| (0x20..0x7f).contains(&byte))
+}
