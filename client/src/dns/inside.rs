@@ -29,8 +29,11 @@ pub struct Asked {
 /// The name of the hidden command that does it.
 pub const COMMAND: &str = "ask-inside";
 
-/// Asks from within the network of the process `pid`, by a process of our own. Fails where that may not be entered.
-pub(super) async fn ask_inside(pid: u32) -> io::Result<Vec<Asked>> {
+/// Asks from within the network of the process `pid`, by a process of our own.
+///
+/// # Errors
+/// Where that may not be entered.
+pub async fn ask_inside(pid: u32) -> io::Result<Vec<Asked>> {
     let output = tokio::process::Command::new("/proc/self/exe")
         .args([COMMAND, &pid.to_string()])
         .stdin(Stdio::null())

@@ -18,7 +18,8 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 pub use ask::{Reply, ask};
-pub use verify::verify;
+pub use inside::Asked;
+pub use verify::{ask_all, verify};
 
 use crate::error::Report;
 use crate::way::Leaving;

@@ -38,7 +38,13 @@ pub async fn verify(
     if facts.inside.as_deref().is_some_and(is_answered) {
         return None;
     }
-    let outside = servers.iter().map(|server| {
+    facts.outside = ask_all(servers).await;
+    judge(&facts)
+}
+
+/// Asks these servers, all at once, as the host does.
+pub async fn ask_all(servers: &[IpAddr]) -> Vec<Asked> {
+    let asked = servers.iter().map(|server| {
         let server = *server;
         async move {
             // Asking blocks; a question that cannot be put is no answer.
@@ -46,8 +52,7 @@ pub async fn verify(
             Asked { server, reply }
         }
     });
-    facts.outside = join_all(outside).await;
-    judge(&facts)
+    join_all(asked).await
 }
 
 fn is_answered(asked: &[Asked]) -> bool {

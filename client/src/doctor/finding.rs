@@ -124,6 +124,14 @@ codes! {
     ClampOneWay = "clamp-one-way",
     /// No route leads to the internet.
     NoRoute = "no-route",
+    /// `dns_servers = "auto"` finds no server that containers can ask.
+    DnsNone = "dns-none",
+    /// The name servers that containers are given, or something on the way, refuse to answer.
+    DnsRefused = "dns-refused",
+    /// They do not answer.
+    DnsSilent = "dns-silent",
+    /// They answer the host and not the containers.
+    DnsBlocked = "dns-blocked",
     /// There is a GPU without a driver.
     GpuDriver = "gpu-driver",
     /// There is a GPU that is not described to containers.

@@ -8,6 +8,7 @@ mod engine;
 mod finding;
 mod gpu;
 mod helper;
+mod names;
 mod network;
 mod parts;
 mod path;
@@ -23,6 +24,7 @@ pub use engine::Engine;
 pub use finding::{Code, Finding, Level};
 pub use gpu::{Description, Gpu};
 pub use helper::{Helper, Permission, Use};
+pub use names::Names;
 pub use network::{Holder, Network, TakenPort};
 pub use parts::Parts;
 pub use path::Path;
@@ -47,6 +49,8 @@ pub struct Facts {
     pub parts: Option<Parts>,
     /// The ways of the services' packets.
     pub paths: Vec<Path>,
+    /// The name servers; `None` where nobody could ask them, or need.
+    pub names: Option<Names>,
     /// The helper.
     pub helper: Helper,
     /// What the helper is good for here.
@@ -80,6 +84,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     }
     findings.extend(helper::judge(&facts.helper, facts.usage));
     findings.extend(path::judge(&facts.paths, facts.helper.status(), facts.usage));
+    findings.extend(facts.names.iter().flat_map(names::judge));
     findings.extend(gpu::judge(&facts.gpu));
     findings.extend(facts.services.iter().flat_map(services::judge));
     findings

@@ -15,7 +15,7 @@ const AUTHORITY: &str = "/org/freedesktop/PolicyKit1/Authority";
 const INTERFACE: &str = "org.freedesktop.PolicyKit1.Authority";
 
 /// How long polkit may think: nobody is asked. The bus may have to start it.
-const THINKING: Duration = Duration::from_secs(2);
+const THINKING: Duration = Duration::from_secs(5);
 
 /// What polkit would say.
 #[derive(Clone, Debug, PartialEq, Eq)]

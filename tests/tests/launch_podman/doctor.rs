@@ -5,20 +5,22 @@ use std::collections::BTreeSet;
 use airpods_lab::{Background, Place};
 use serde_json::Value;
 
-use crate::host::{ALONE, Host, Said, service};
+use crate::host::{ALONE, DNS, Host, Said, service};
 
 /// What a sandbox lacks for an ordinary user whatever a test does: control groups that are theirs, and a storage driver that
 /// is more than copies.
 const OF_A_SANDBOX: [&str; 3] = ["cgroup-version", "user-session", "storage-copies"];
 
-/// A host on which all works, with the helper, polkit and one service in the configuration.
-fn well(user: &str) -> Host {
+/// A host on which all works, with the helper, polkit, a name server and one service in the configuration.
+fn well(user: &str) -> (Host, Background) {
     let host = Host::of(user);
+    let (dns, _) = host.start_dns();
+    host.sandbox.write_file("/etc/resolv.conf", format!("nameserver {DNS}\n")).unwrap();
     host.sandbox.install_helper().unwrap();
     host.sandbox.start_bus().unwrap();
     host.sandbox.start_polkit().unwrap();
     host.configure(&one(""));
-    host
+    (host, dns)
 }
 
 fn one(more: &str) -> String {
@@ -74,11 +76,13 @@ fn take(host: &Host, cure: &str) {
 #[test]
 fn a_host_on_which_all_works_is_well_and_the_doctor_leaves_no_trace() {
     for user in ["root", "alice"] {
-        let host = well(user);
+        let (host, _dns) = well(user);
         let before = host.holdings();
         is_well(&host);
         host.succeed("start");
         is_well(&host);
+        // Not for want of looking: names are asked for within the container's network.
+        assert!(host.succeed("doctor").out.contains("names are asked of the host's own name servers"));
         host.succeed("stop --remove --yes");
         assert_eq!(host.holdings(), before);
         let plain = host.succeed("health");
@@ -90,7 +94,7 @@ fn a_host_on_which_all_works_is_well_and_the_doctor_leaves_no_trace() {
 
 #[test]
 fn a_configuration_that_every_command_refuses_is_a_finding_with_its_place() {
-    let host = well("root");
+    let (host, _dns) = well("root");
     host.configure(&one("cli.log_lines = 0"));
     let cure = finds(&host, "broken", "configuration-wrong", &["/etc/airpods-test.toml:4:", "log_lines"]);
     assert_eq!(cure, "airpods config edit");
@@ -102,7 +106,7 @@ fn a_configuration_that_every_command_refuses_is_a_finding_with_its_place() {
 
 #[test]
 fn without_podman_that_is_all_there_is_to_say() {
-    let host = well("root");
+    let (host, _dns) = well("root");
     host.sandbox.sh("mv /usr/bin/podman /usr/bin/podman.away").unwrap();
     assert_eq!(finds(&host, "broken", "podman-missing", &[]), "sudo apt install podman");
     host.configure(&one("runtime.podman_url = \"unix:///run/podman/podman.sock\""));
@@ -112,7 +116,7 @@ fn without_podman_that_is_all_there_is_to_say() {
 
 #[test]
 fn parts_of_podman_that_are_missing_are_named() {
-    let host = well("alice");
+    let (host, _dns) = well("alice");
     let parts = [
         ("/usr/lib/podman/aardvark-dns", "aardvark-dns", "sudo apt install aardvark-dns"),
         ("/usr/sbin/iptables", "firewall-program", "sudo apt install iptables"),
@@ -132,7 +136,7 @@ fn parts_of_podman_that_are_missing_are_named() {
 
 #[test]
 fn what_an_ordinary_user_lacks_is_named_and_the_cure_cures_it() {
-    let host = well("alice");
+    let (host, _dns) = well("alice");
     host.sandbox.sh("sed -i /alice/d /etc/subuid").unwrap();
     let cure = finds(&host, "broken", "subordinate-ids", &["/etc/subuid", "alice"]);
     take(&host, &cure);
@@ -149,7 +153,7 @@ fn what_an_ordinary_user_lacks_is_named_and_the_cure_cures_it() {
 
 #[test]
 fn the_ways_in_which_the_helper_is_no_help_are_told_apart() {
-    let host = well("alice");
+    let (host, _dns) = well("alice");
     let rule =
         |answer: &str| format!("polkit.addRule(function(action, subject) {{ return polkit.Result.{answer}; }});");
     host.sandbox.stop_polkit().unwrap();
@@ -179,7 +183,7 @@ fn the_ways_in_which_the_helper_is_no_help_are_told_apart() {
 
 #[test]
 fn whoever_has_a_port_or_a_name_is_named_and_the_cure_cures_it() {
-    let host = well("root");
+    let (host, _dns) = well("root");
     host.podman(&format!("run -d --name squatter -p 7001:80 {}", crate::host::IMAGE));
     let cure = finds(&host, "broken", "port-in-use", &["services.one.ports", "7001", "squatter"]);
     take(&host, &cure);
@@ -197,7 +201,7 @@ fn whoever_has_a_port_or_a_name_is_named_and_the_cure_cures_it() {
 
 #[test]
 fn a_program_of_another_user_is_not_named_but_told() {
-    let host = well("alice");
+    let (host, _dns) = well("alice");
     let mut server = host.sandbox.command("lab-probe");
     server.args(["serve-http", "7001"]);
     let _server = Background::start_ready(&mut server, &host.sandbox.log_path("other")).unwrap();
@@ -206,7 +210,7 @@ fn a_program_of_another_user_is_not_named_but_told() {
 
 #[test]
 fn a_route_of_a_tunnel_into_the_services_network_is_a_clash() {
-    let host = well("root");
+    let (host, _dns) = well("root");
     let config = |subnet: &str| format!("{}[runtime.network]\nsubnet = \"{subnet}\"\n", one(""));
     host.configure(&config("10.89.7.0/24"));
     host.succeed("start");
@@ -223,7 +227,7 @@ fn a_route_of_a_tunnel_into_the_services_network_is_a_clash() {
 
 #[test]
 fn a_description_of_a_gpu_that_names_what_is_gone_is_stale() {
-    let host = well("root");
+    let (host, _dns) = well("root");
     let yaml = "cdiVersion: 0.5.0\nkind: nvidia.com/gpu\ndevices:\n- name: all\n  containerEdits:\n    deviceNodes:\n    \
                 - path: /dev/nvidia0\n";
     host.sandbox.write_file("/etc/cdi/nvidia.yaml", yaml).unwrap();
@@ -235,7 +239,7 @@ fn a_description_of_a_gpu_that_names_what_is_gone_is_stale() {
 
 #[test]
 fn a_service_that_ended_by_itself_is_dead_and_one_that_was_stopped_is_not() {
-    let host = well("root");
+    let (host, _dns) = well("root");
     host.configure(&one("runtime.restart_policy = \"no\""));
     host.succeed("start");
     host.succeed("stop");

@@ -8,7 +8,7 @@ use crate::doctor::{Helper, Permission};
 use crate::helper_link::{HelperError, HelperLink, Judgement};
 
 /// How long the helper may take, which the bus may have to start.
-const LIMIT: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) async fn read(remote: bool) -> Helper {
     match tokio::time::timeout(LIMIT, ask(remote)).await {

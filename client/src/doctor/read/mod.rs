@@ -3,6 +3,7 @@
 mod gpu;
 mod helper;
 mod host;
+mod names;
 mod podman;
 mod ports;
 mod program;
@@ -34,7 +35,7 @@ pub struct Subject<'a> {
 pub async fn read(subject: &Subject<'_>) -> Facts {
     let config = subject.config;
     let (podman, helper) = tokio::join!(podman::read(config), helper::read(subject.remote));
-    let podman::Podman { engine, network, services, paths } = podman;
+    let podman::Podman { engine, network, services, paths, names } = podman;
     // As long as it does not say, podman is taken for what an ordinary user's is.
     let own = config.runtime.podman_url.is_none() && !Uid::effective().is_root();
     let rootless = engine.host().map_or(own, |host| host.rootless);
@@ -45,6 +46,7 @@ pub async fn read(subject: &Subject<'_>) -> Facts {
         needs: needs(config),
         parts,
         paths,
+        names,
         helper,
         usage: match config.runtime.network.mss_clamp {
             MssClamp::Require => Use::Required,

@@ -1,16 +1,17 @@
 //! What podman holds, and what stands in the way of what is to be.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use super::ports;
+use super::{names, ports};
 use crate::cdi;
 use crate::config::{self, Config, NetworkMode, PodmanUrl, ServiceName};
-use crate::doctor::{Engine, Network, Path, Service};
+use crate::doctor::{Engine, Names, Network, Path, Service};
 use crate::execute::probe;
 use crate::plan::{self, Conflict, Desired, HealthCheck, Observed, SERVICE_LABEL, Surroundings, is_ours};
 use crate::podman::{self, Container, ContainerState, Podman as _, PodmanError, Rest};
@@ -18,10 +19,10 @@ use crate::uptime::Uptime;
 use crate::way;
 
 /// How long reaching podman may take: it takes 50 ms, and seconds where it sets its storage up for the first time.
-const REACHING: Duration = Duration::from_secs(10);
+const REACHING: Duration = Duration::from_secs(15);
 
-/// How long one answer may take; the slowest takes 0.4 s.
-const ANSWER: Duration = Duration::from_secs(5);
+/// How long one answer may take; the slowest takes 0.4 s, and some seconds on a machine that is busy or emulated.
+const ANSWER: Duration = Duration::from_secs(15);
 
 /// What was learnt.
 pub(super) struct Podman {
@@ -29,6 +30,7 @@ pub(super) struct Podman {
     pub(super) network: Result<Network, String>,
     pub(super) services: Vec<Service>,
     pub(super) paths: Vec<Path>,
+    pub(super) names: Option<Names>,
 }
 
 pub(super) async fn read(config: &Config) -> Podman {
@@ -54,16 +56,36 @@ fn without(engine: Engine, config: &Config) -> Podman {
         taken: ports::taken(config, &wanted),
         ..Network::default()
     };
-    Podman { engine, network: Ok(network), services: Vec::new(), paths: Vec::new() }
+    Podman { engine, network: Ok(network), services: Vec::new(), paths: Vec::new(), names: None }
 }
 
 async fn with(podman: &Rest, config: &Config) -> Podman {
-    let (host, held) = tokio::join!(within(podman.host_facts()), within(look(podman, config)));
+    let servers = names::servers(config).await;
+    let given = servers.clone().unwrap_or_default();
+    let (host, held) = tokio::join!(within(podman.host_facts()), within(look(podman, config, given)));
     let engine = Engine::Answers { version: podman.version(), host };
-    match held {
-        Ok((network, services, paths)) => Podman { engine, network: Ok(network), services, paths },
-        Err(why) => Podman { engine, network: Err(why), services: Vec::new(), paths: Vec::new() },
-    }
+    let Look { network, services, container, survey } = match held {
+        Ok(look) => look,
+        Err(why) => {
+            return Podman { engine, network: Err(why), services: Vec::new(), paths: Vec::new(), names: None };
+        }
+    };
+    let path = |(name, service): (&ServiceName, &config::Service)| Path {
+        service: name.to_string(),
+        way: survey.way(service.network_mode),
+    };
+    let paths = config.enabled().map(path).collect();
+    let names = names::read(config, servers, container, &survey).await;
+    Podman { engine, network: Ok(network), services, paths, names }
+}
+
+/// What podman holds, as far as it matters here.
+struct Look {
+    network: Network,
+    services: Vec<Service>,
+    /// The first process of a container that runs on the services' network.
+    container: Option<u32>,
+    survey: way::Facts,
 }
 
 async fn within<T>(call: impl Future<Output = podman::Result<T>>) -> Result<T, String> {
@@ -73,11 +95,9 @@ async fn within<T>(call: impl Future<Output = podman::Result<T>>) -> Result<T, S
     }
 }
 
-async fn look(podman: &Rest, config: &Config) -> podman::Result<(Network, Vec<Service>, Vec<Path>)> {
-    let surroundings = Surroundings {
-        nvidia_cdi: !cdi::of_nvidia(&cdi::FOLDERS.map(path::Path::new)).is_empty(),
-        ..Surroundings::default()
-    };
+async fn look(podman: &Rest, config: &Config, dns_servers: Vec<IpAddr>) -> podman::Result<Look> {
+    let nvidia_cdi = !cdi::of_nvidia(&cdi::FOLDERS.map(path::Path::new)).is_empty();
+    let surroundings = Surroundings { nvidia_cdi, dns_servers, ..Surroundings::default() };
     let enabled: Vec<_> = config.enabled().collect();
     let desired = Desired::from_config(config, &enabled, podman.version(), &surroundings);
     // Whether images are there does not matter to what is in the way.
@@ -96,12 +116,8 @@ async fn look(podman: &Rest, config: &Config) -> podman::Result<(Network, Vec<Se
     }
     let there = observed.networks.iter().find(|network| network.name == desired.network.name);
     let survey = way::survey(podman, there, &config.runtime);
-    let path = |(name, service): (&ServiceName, &config::Service)| Path {
-        service: name.to_string(),
-        way: survey.way(service.network_mode),
-    };
-    let paths = config.enabled().map(path).collect();
-    Ok((network, services.await, paths))
+    let (services, processes): (Vec<Service>, Vec<Option<u32>>) = services.await.into_iter().unzip();
+    Ok(Look { network, services, container: processes.into_iter().flatten().next(), survey })
 }
 
 fn network(config: &Config, desired: &Desired, observed: &Observed) -> Network {
@@ -127,6 +143,7 @@ fn network(config: &Config, desired: &Desired, observed: &Observed) -> Network {
     }
 }
 
+/// A service, and its first process where it runs on the services' network.
 async fn look_at(
     podman: &Rest,
     config: &Config,
@@ -134,7 +151,7 @@ async fn look_at(
     container: &Container,
     check: Option<HealthCheck>,
     pids_limit: u64,
-) -> Service {
+) -> (Service, Option<u32>) {
     let running = container.state == ContainerState::Running;
     // A container that has gone meanwhile has nothing more to tell.
     let detail = if running { podman.inspect_container(&container.name).await.ok() } else { None };
@@ -142,14 +159,15 @@ async fn look_at(
         Some(check) => silence(&check, config).await,
         None => None,
     };
-    Service {
+    let service = Service {
         name: name.to_owned(),
         state: container.state,
         restarts: detail.as_ref().map_or(0, |detail| detail.restarts),
         silent,
         pids_limit,
         pids: None,
-    }
+    };
+    (service, detail.filter(|detail| !detail.host_network).and_then(|detail| detail.pid))
 }
 
 /// Whether a service runs so long that it should answer.

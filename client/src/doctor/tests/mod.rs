@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod host;
+mod names;
 mod network;
 mod path;
 mod podman;
@@ -54,6 +55,12 @@ fn healthy() -> Facts {
             modules_gone: false,
         }),
         paths: vec![path::rootless("ollama"), path::rootless("open-webui")],
+        names: Some(Names {
+            servers: Ok(vec!["10.64.0.1".parse().unwrap()]),
+            inside: Some(vec![names::asked("10.89.0.1", crate::dns::Reply::Answered)]),
+            outside: vec![names::asked("10.64.0.1", crate::dns::Reply::Answered)],
+            vpn: Some("wg0".to_owned()),
+        }),
         helper: Helper::Answers {
             status: Status { version: "0.1.0".to_owned(), ..Status::default() },
             permission: Permission::Password,
@@ -99,7 +106,7 @@ fn bad(facts: &Facts) -> Vec<Finding> {
 }
 
 fn cases() -> Vec<Case> {
-    [podman::CASES, host::CASES, network::CASES, path::CASES, services::CASES].concat()
+    [podman::CASES, host::CASES, network::CASES, path::CASES, names::CASES, services::CASES].concat()
 }
 
 #[test]
@@ -113,6 +120,7 @@ fn a_healthy_machine_has_no_finding_and_says_what_is_fine() {
             "podman 5.4 answers, rootless",
             "the helper 0.1.0 answers, and an administrator's password lets you clamp",
             "packets of `ollama`, `open-webui`: pasta -> wg0 (1380)",
+            "names are asked of 10.64.0.1",
         ]
     );
 }

@@ -1,0 +1,84 @@
+//! What `airpods doctor` says behind a VPN, and that its cures are cures.
+
+use airpods_lab::Place;
+use serde_json::Value;
+
+use crate::host::{Host, only_this_server};
+
+/// The VPN's own name server.
+const VPN_DNS: &str = "192.0.2.54";
+
+/// A public one.
+const PUBLIC_DNS: &str = "192.0.2.53";
+
+/// What is not as it should be: level, code, cause and cure.
+fn findings(host: &Host) -> Vec<[String; 4]> {
+    let said = host.airpods("doctor --json");
+    let report: Value = serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"));
+    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+    let findings = report["findings"].as_array().unwrap().iter();
+    let found: Vec<[String; 4]> =
+        findings.map(|finding| ["level", "code", "cause", "cure"].map(|key| text(finding, key))).collect();
+    let found: Vec<[String; 4]> = found.into_iter().filter(|[level, ..]| level != "ok").collect();
+    assert_eq!(said.code == 1, found.iter().any(|[level, ..]| level == "broken"), "{said:?}");
+    found
+}
+
+/// The one finding, which has this code and these words. Returns the cure.
+#[track_caller]
+fn only(host: &Host, code: &str, words: &[&str]) -> String {
+    let found = findings(host);
+    let [[level, named, cause, cure]] = found.as_slice() else { panic!("{found:#?}") };
+    assert_eq!((level.as_str(), named.as_str()), ("broken", code), "{cause}");
+    for word in words {
+        assert!(cause.contains(word), "{word} is not in: {cause}");
+    }
+    cure.clone()
+}
+
+/// A host whose names are resolved by the VPN's server.
+fn host() -> Host {
+    let mut host = Host::new();
+    host.world.add_resolver(VPN_DNS.parse().unwrap(), &["inside.example=192.0.2.80"]).unwrap();
+    host.world.sandbox().write_file("/etc/resolv.conf", format!("nameserver {VPN_DNS}\n")).unwrap();
+    host
+}
+
+#[test]
+fn the_doctor_names_the_black_hole_and_the_clamp_that_it_says_cures_it() {
+    let host = host();
+    host.configure("mss_clamp = \"auto\"");
+    host.succeed("start");
+    assert!(host.transfers().all_hung());
+    let cure = only(&host, "mtu-black-hole", &["`model`", "`wg0`", "1380", "1500"]);
+    assert_eq!(cure, "airpods net clamp on");
+    host.succeed(cure.strip_prefix("airpods ").unwrap());
+    assert_eq!(findings(&host), Vec::<[String; 4]>::new());
+    assert!(host.transfers().all_completed());
+}
+
+#[test]
+fn the_usual_recipe_is_seen_to_cover_one_direction_only() {
+    let host = host();
+    host.configure("");
+    let recipe = "iptables -t mangle -A FORWARD -o wg0 -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu";
+    host.world.sandbox().sh(recipe).unwrap();
+    let found = findings(&host);
+    let [[level, code, cause, cure]] = found.as_slice() else { panic!("{found:#?}") };
+    assert_eq!((level.as_str(), code.as_str(), cure.as_str()), ("note", "clamp-one-way", "airpods net clamp on"));
+    assert!(cause.contains("`ip mangle`") && cause.contains("`wg0`"), "{cause}");
+}
+
+#[test]
+fn the_doctor_names_a_vpn_that_refuses_other_name_servers_and_auto_cures_it() {
+    let host = host();
+    host.world.sandbox().sh(&only_this_server(VPN_DNS)).unwrap();
+    host.succeed("net clamp on");
+    host.configure(&format!("dns_servers = [\"{PUBLIC_DNS}\"]"));
+    host.succeed("start");
+    let cure = only(&host, "dns-refused", &[PUBLIC_DNS, "`wg0`", "other name servers than its own"]);
+    assert_eq!(cure, "airpods config set runtime.network.dns_servers auto && airpods start --yes");
+    host.configure("dns_servers = \"auto\"");
+    host.succeed("start");
+    assert_eq!(findings(&host), Vec::<[String; 4]>::new());
+}
