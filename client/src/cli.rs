@@ -36,6 +36,8 @@ enum Command {
     /// Stop services
     #[command(visible_alias = "down")]
     Stop(command::stop::Args),
+    /// Stop services and start them again, with the settings they have
+    Restart(command::restart::Args),
     /// Show what services are doing
     #[command(visible_aliases = ["ps", "info"])]
     Status(command::status::Args),
@@ -48,6 +50,8 @@ enum Command {
     Config(command::config::Args),
     /// Make TCP through a VPN link work
     Net(command::net::Args),
+    /// Print the versions of airpods, its helper, podman and the kernel
+    Version(command::version::Args),
     /// Print what a shell needs to complete the command line
     Completions(command::completions::Args),
     /// Ask the name servers of a container from within its network
@@ -65,11 +69,13 @@ impl Cli {
         match self.command {
             Command::Start(args) => command::start::run(args, &context).await,
             Command::Stop(args) => command::stop::run(args, &context).await,
+            Command::Restart(args) => command::restart::run(args, &context).await,
             Command::Status(args) => command::status::run(args, &context).await,
             Command::Logs(args) => command::logs::run(args, &context).await,
             Command::Doctor(args) => command::doctor::run(&args, &context).await,
             Command::Config(args) => command::config::run(&args, &context),
             Command::Net(args) => command::net::run(args, &context).await,
+            Command::Version(args) => command::version::run(args, &context).await,
             Command::Completions(args) => command::completions::run(&args),
             Command::AskInside(args) => command::ask_inside::run(&args),
         }

@@ -77,13 +77,19 @@ impl Report for SecretError {
     }
 }
 
+/// The file that keeps the secret in a folder.
+#[must_use]
+pub fn path(folder: &Path) -> PathBuf {
+    folder.join(FILE)
+}
+
 /// The secret kept in `folder` (see [`crate::config::Environment::state_folder`]), made if there is none.
 ///
 /// # Errors
 /// [`SecretError`]; a file that others could have read or written is refused, not repaired.
 pub fn load_or_create(folder: Option<&Path>) -> Result<Secret, SecretError> {
     let folder = folder.ok_or(SecretError::NoFolder)?;
-    let path = folder.join(FILE);
+    let path = path(folder);
     if let Some(secret) = load(&path)? {
         return Ok(secret);
     }

@@ -4,15 +4,20 @@ pub mod ask_inside;
 pub mod completions;
 pub mod config;
 pub mod doctor;
+mod ending;
 pub mod logs;
 pub mod net;
+pub mod restart;
 pub mod start;
 pub mod status;
 pub mod stop;
+pub mod version;
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use crate::config::{ConfigError, Environment, Loaded};
+use crate::error::Report;
 
 /// What every command is given.
 #[derive(Debug)]
@@ -34,5 +39,16 @@ impl Context {
         let loaded = crate::config::load(&self.environment, self.config.as_deref())?;
         loaded.tell_warnings(&mut anstream::stderr());
         Ok(loaded)
+    }
+}
+
+/// A service that is named has no container.
+#[derive(Debug, thiserror::Error)]
+#[error("the service `{0}` was never started")]
+struct NeverStarted(String);
+
+impl Report for NeverStarted {
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        Some(format!("start it with `airpods start {}`", self.0).into())
     }
 }

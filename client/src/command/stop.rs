@@ -1,22 +1,26 @@
 //! `airpods stop`: ends services, and removes them when asked to.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::pin::{Pin, pin};
 
-use futures_util::future::join_all;
+use serde_json::json;
 
 use super::Context;
+use super::ending::{self, Unfinished, goes_on};
 use crate::config::{Config, PodmanUrl};
-use crate::error::{Failure, Report};
+use crate::error::Failure;
 use crate::execute;
 use crate::exit::Exit;
-use crate::plan::{self, Observed, Stop};
-use crate::podman::{self, Podman, PodmanError};
-use crate::question::{Answer, Consent, ask};
-use crate::uptime::Uptime;
+use crate::plan::{self, Ending, Observed, Stop};
+use crate::podman::{self, Connection};
+use crate::question::{Consent, ask};
+use crate::terminal::{EscapedLine, print_json};
 
 /// The arguments of `airpods stop`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: airpods stop comfyui --remove --yes")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Args {
     /// The services to stop; all if none is named
     #[arg(value_name = "SERVICE")]
@@ -30,108 +34,77 @@ pub struct Args {
     /// How long a container has to stop by itself, in seconds (default: `cli.stop_timeout`)
     #[arg(short, long, value_name = "SECONDS")]
     timeout: Option<u32>,
-}
-
-/// Why services were not stopped.
-#[derive(Debug, thiserror::Error)]
-enum StopError {
-    /// Removal needs a yes, and nobody is there to say it.
-    #[error("removing containers has to be confirmed, and there is no terminal to ask on")]
-    Unconfirmed,
-    /// podman refused some of it.
-    #[error("{}", .0.join("; "))]
-    Refused(Vec<String>),
-}
-
-impl Report for StopError {
-    fn exit(&self) -> Exit {
-        match self {
-            Self::Unconfirmed => Exit::Usage,
-            Self::Refused(_) => Exit::Failed,
-        }
-    }
-
-    fn hint(&self) -> Option<std::borrow::Cow<'static, str>> {
-        match self {
-            Self::Unconfirmed => Some("say `--yes`".into()),
-            Self::Refused(_) => Some("see what is left with `airpods status`".into()),
-        }
-    }
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs `airpods stop`.
 ///
 /// # Errors
-/// Those of the configuration, of reaching podman, and of what podman refuses.
+/// Those of the configuration, of reaching podman, and of what podman refuses or Ctrl-C leaves.
 pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let loaded = context.load_config()?;
-    let mut interrupt = std::pin::pin!(execute::interrupted());
-    execute::unless(interrupt.as_mut(), stop(&args, &loaded.config)).await?
+    let mut interrupt = pin!(execute::interrupted());
+    let prepared = execute::unless(interrupt.as_mut(), prepare(&args, &loaded.config)).await??;
+    let Some((connection, plan)) = prepared else { return Ok(Exit::Done) };
+    let timeout = args.timeout.unwrap_or(loaded.config.cli.stop_timeout.get());
+    stop(&args, &connection, &plan, timeout, interrupt).await
 }
 
-async fn stop(args: &Args, config: &Config) -> Result<Exit, Failure> {
+/// Plans, and shows the plan or asks where that is wanted. None if nothing is to be done then.
+async fn prepare(args: &Args, config: &Config) -> Result<Option<(Connection, Stop)>, Failure> {
     let services: Vec<String> =
         plan::chosen(config, &args.services, true)?.into_iter().map(|(name, _)| name.to_string()).collect();
     let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
-    let observed = Observed::of(&connection.podman, std::collections::BTreeSet::new()).await?;
+    let observed = Observed::of(&connection.podman, BTreeSet::new()).await?;
     let plan = plan::stop(&services, &observed, args.remove, config.runtime.network_name.as_str());
-    if !plan.remove_containers.is_empty() {
-        let names = plan.remove_containers.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        match ask(&format!("Remove {names}?"), Consent::from_switches(args.yes, config.cli.auto_confirm)).await? {
-            Answer::Yes => {}
-            Answer::No => return Ok(Exit::Done),
-            Answer::Nobody => return Err(StopError::Unconfirmed.into()),
+    if args.dry_run {
+        show(args, &plan)?;
+        return Ok(None);
+    }
+    let containers = plan.removed().filter_map(Ending::container).map(|name| format!("`{name}`"));
+    let containers = containers.collect::<Vec<_>>().join(", ");
+    if !containers.is_empty() {
+        let consent = Consent::from_switches(args.yes, config.cli.auto_confirm);
+        if !goes_on(ask(&format!("Remove {containers}?"), consent).await?)? {
+            return Ok(None);
         }
     }
-    let timeout = args.timeout.unwrap_or(config.cli.stop_timeout.get());
-    let refused = carry_out(&connection.podman, &plan, timeout).await?;
-    for service in plan.idle.iter().filter(|_| !args.services.is_empty()) {
-        writeln!(anstream::stderr(), "`{service}` was not running")?;
-    }
-    if plan == (Stop { idle: plan.idle.clone(), ..Stop::default() }) && args.services.is_empty() {
-        writeln!(anstream::stderr(), "no service was running")?;
-    }
-    if refused.is_empty() { Ok(Exit::Done) } else { Err(StopError::Refused(refused).into()) }
+    Ok(Some((connection, plan)))
 }
 
-/// Stops all at once, then removes: containers, pods, and the network at last. Answers what podman refused.
-async fn carry_out(podman: &impl Podman, plan: &Stop, timeout: u32) -> io::Result<Vec<String>> {
-    let stopping = plan.running.iter().map(|(service, container, started)| async move {
-        let outcome = podman.stop_container(container, timeout).await;
-        (service, container, started, outcome)
-    });
-    let mut refused = Vec::new();
-    for (service, container, started, outcome) in join_all(stopping).await {
-        if let Err(error) = outcome {
-            refused.push(format!("the container `{container}` was not stopped: {}", error.message()));
-            continue;
-        }
-        let uptime = started.map(|moment| format!(" after {}", Uptime::since(moment))).unwrap_or_default();
-        writeln!(anstream::stderr(), "stopped `{service}`{uptime}")?;
+fn show(args: &Args, plan: &Stop) -> io::Result<()> {
+    if args.json {
+        print_json(&json!({ "steps": ending::list(plan.stages.iter().flatten()), "idle": plan.idle }))
+    } else {
+        ending::show(&plan.stages, &mut anstream::stdout())
     }
-    let mut note = |what: String, outcome: podman::Result<()>| match outcome {
-        Ok(()) => writeln!(anstream::stderr(), "removed {what}"),
-        Err(error) if PodmanError::is_not_found(&error) => Ok(()),
-        Err(error) => {
-            refused.push(format!("{what} was not removed: {}", error.message()));
-            Ok(())
-        }
-    };
-    for pod in &plan.pods {
-        if let Err(error) = podman.stop_pod(pod, timeout).await {
-            note(format!("the pod `{pod}`"), Err(error))?;
-        }
+}
+
+async fn stop(
+    args: &Args,
+    connection: &Connection,
+    plan: &Stop,
+    timeout: u32,
+    interrupt: Pin<&mut impl Future<Output = ()>>,
+) -> Result<Exit, Failure> {
+    let ended = ending::carry_out(&connection.podman, &plan.stages, timeout, interrupt).await;
+    if args.json {
+        let mut outcome = ending::outcome(&ended);
+        outcome["idle"] = json!(plan.idle);
+        print_json(&outcome)?;
     }
-    let removals = plan.remove_containers.iter().map(|name| async move { (name, podman.remove_container(name).await) });
-    for (name, outcome) in join_all(removals).await {
-        note(format!("the container `{name}`"), outcome)?;
+    let mut err = anstream::stderr();
+    for service in plan.idle.iter().filter(|_| !args.services.is_empty()) {
+        writeln!(err, "`{}` was not running", EscapedLine(service))?;
     }
-    let removals = plan.remove_pods.iter().map(|name| async move { (name, podman.remove_pod(name).await) });
-    for (name, outcome) in join_all(removals).await {
-        note(format!("the pod `{name}`"), outcome)?;
+    if plan.stages.is_empty() && args.services.is_empty() {
+        writeln!(err, "no service was running")?;
     }
-    if let Some(network) = &plan.remove_network {
-        note(format!("the network `{network}`"), podman.remove_network(network).await)?;
-    }
-    Ok(refused)
+    Unfinished::check(ended)?;
+    Ok(Exit::Done)
 }

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use super::{Code, Finding};
-use crate::plan::{Conflict, Kind};
+use crate::plan::Conflict;
 use crate::way::Route;
 
 /// What is wanted, and what is in its way.
@@ -71,14 +71,8 @@ pub(super) fn judge(network: &Network) -> Vec<Finding> {
 fn conflict(conflict: &Conflict) -> Finding {
     let cause = conflict.to_string();
     match conflict {
-        Conflict::NotOurs { kind: Kind::Network, name, .. } => {
-            Finding::broken(Code::NameTaken, cause, format!("podman network rm {name}"))
-        }
-        Conflict::NotOurs { kind: Kind::Pod, name, .. } => {
-            Finding::broken(Code::NameTaken, cause, format!("podman pod rm --force {name}"))
-        }
-        Conflict::NotOurs { kind: Kind::Container, name, .. } => {
-            Finding::broken(Code::NameTaken, cause, format!("podman rm --force {name}"))
+        Conflict::NotOurs { kind, name, .. } => {
+            Finding::broken(Code::NameTaken, cause, format!("{} {name}", kind.removal()))
         }
         Conflict::NetworkDiffers { .. } => Finding::note(Code::NetworkDiffers, cause, "airpods start --reset-network"),
         Conflict::NetworkHeld { holder, .. } => {

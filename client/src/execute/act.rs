@@ -81,6 +81,12 @@ impl<P: Podman> Actor<'_, P> {
                 podman.create_container(&spec).await.map_err(refused)?;
             }
             Action::Start { name } => podman.start_container(name).await.map_err(refused)?,
+            Action::Stop { name } => podman.stop_container(name, self.pace.stop_seconds).await.map_err(refused)?,
+            Action::CheckRuns { name } => {
+                let detail = podman.inspect_container(name).await.map_err(refused)?;
+                self.must_run(service, name, &detail).await.map_err(|error| error.into_step(step))?;
+                return Ok(Done::Nothing);
+            }
             Action::ReadBack(expected) => {
                 self.read_back(service, expected).await.map_err(|error| error.into_step(step))?;
                 return Ok(Done::Nothing);

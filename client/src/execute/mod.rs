@@ -5,6 +5,7 @@
 
 mod act;
 mod cancel;
+mod end;
 mod error;
 mod health;
 mod interrupt;
@@ -19,10 +20,11 @@ use std::future::Future;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
+pub use end::{Ended, Notice, end};
 pub use error::{Aborted, StepError};
 pub use health::{Answer, probe};
 pub use interrupt::{Interrupted, interrupted, unless};
-pub use progress::{Event, Lines, Progress, Silent, Terminal, bytes};
+pub use progress::{Event, Progress, Silent, bytes, progress_on_stderr};
 
 use crate::config::Cli;
 use crate::plan::Plan;

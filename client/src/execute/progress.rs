@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -35,6 +35,12 @@ pub trait Progress {
     fn event(&self, event: &Event<'_>);
 }
 
+/// What suits standard error: lines that move where a person looks, and plain ones elsewhere.
+#[must_use]
+pub fn progress_on_stderr() -> Box<dyn Progress> {
+    if io::stderr().is_terminal() { Box::new(Terminal::default()) } else { Box::new(Lines::default()) }
+}
+
 /// Says nothing.
 #[derive(Debug, Default)]
 pub struct Silent;
@@ -45,7 +51,7 @@ impl Progress for Silent {
 
 /// A line per step done, for a file or a pipe.
 #[derive(Debug, Default)]
-pub struct Lines {
+pub(super) struct Lines {
     layers: RefCell<BTreeMap<usize, Layers>>,
 }
 
@@ -74,7 +80,7 @@ impl Progress for Lines {
 
 /// A line per step done, and below them one that moves for each step that takes time.
 #[derive(Debug, Default)]
-pub struct Terminal {
+pub(super) struct Terminal {
     screen: MultiProgress,
     bars: RefCell<BTreeMap<usize, (ProgressBar, Layers)>>,
 }
@@ -84,7 +90,9 @@ impl Terminal {
         let text = match &step.action {
             Action::Pull(image) => format!("pulling {image}"),
             Action::AwaitHealth { check, .. } => format!("waiting for {}", check.url()),
-            Action::RemoveContainer { name, running: true } | Action::RemovePod { name, .. } => {
+            Action::Stop { name }
+            | Action::RemoveContainer { name, running: true }
+            | Action::RemovePod { name, .. } => {
                 format!("stopping {name}")
             }
             _ => return,
@@ -171,9 +179,12 @@ fn said(step: &Step, took: Duration, bytes: u64) -> Option<String> {
         Action::Pull(image) if bytes == 0 => format!("pulled `{image}` in {seconds:.1} s"),
         Action::Pull(image) => format!("pulled `{image}`, {}, in {seconds:.1} s", self::bytes(bytes)),
         Action::Start { name } => format!("started `{service}` in the container `{name}`"),
-        Action::AwaitHealth { .. } | Action::CreateFolder(_) | Action::CreateContainer(_) | Action::ReadBack(_) => {
-            return None;
-        }
+        Action::Stop { .. } => format!("stopped `{service}`"),
+        Action::AwaitHealth { .. }
+        | Action::CreateFolder(_)
+        | Action::CreateContainer(_)
+        | Action::CheckRuns { .. }
+        | Action::ReadBack(_) => return None,
     })
 }
 

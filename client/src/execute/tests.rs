@@ -6,7 +6,7 @@ use std::future::pending;
 use super::*;
 use crate::plan::tests::{NEW, PACE, THREE, plan, podman};
 use crate::plan::{Action, Plan};
-use crate::podman::{Call, ContainerDetail, HostFacts, Simulated, World};
+use crate::podman::{Call, ContainerDetail, ContainerState, HostFacts, Simulated, World};
 
 async fn prepared(podman: &Simulated, toml: &str) -> Plan {
     let mut plan = plan(podman, toml, &[]).await.unwrap();
@@ -150,6 +150,58 @@ async fn a_container_that_podman_had_to_restart_is_not_said_to_have_ended_well()
     let plan = prepared(&podman, THREE).await;
     let aborted = run_plan(&podman, &plan).await.unwrap_err();
     assert!(aborted.to_string().ends_with("ended and was restarted by podman while it was starting"), "{aborted}");
+}
+
+/// What a restart of everything that runs would be.
+async fn restarting(podman: &Simulated, toml: &str) -> Plan {
+    use crate::plan::{Observed, restart, tests::desired};
+    restart(&desired(toml, &[], NEW), &Observed::of(podman, [].into()).await.unwrap(), false).plan
+}
+
+#[tokio::test]
+async fn a_restart_stops_and_starts_and_makes_nothing() {
+    let podman = podman(NEW);
+    run_plan(&podman, &prepared(&podman, THREE).await).await.unwrap();
+    let (before, calls) = (podman.world(), podman.calls().len());
+    run_plan(&podman, &restarting(&podman, THREE).await).await.unwrap();
+    assert_eq!(podman.world(), before);
+    let made: Vec<Call> = podman.calls().split_off(calls);
+    let services = ["model-0", "web-0", "paint-0"];
+    assert!(services.iter().all(|name| made.contains(&Call::StopContainer((*name).into()))), "{made:?}");
+    assert!(services.iter().all(|name| made.contains(&Call::StartContainer((*name).into()))), "{made:?}");
+    assert_eq!(made.len(), 6);
+}
+
+#[tokio::test]
+async fn an_interrupted_restart_leaves_everything_running() {
+    let podman = podman(NEW);
+    run_plan(&podman, &prepared(&podman, THREE).await).await.unwrap();
+    let before = podman.world();
+    let mut cut_short = 0;
+    for polls in 1..40 {
+        let plan = restarting(&podman, THREE).await;
+        let mut left = polls;
+        let interrupt = std::future::poll_fn(move |context| {
+            left -= 1;
+            context.waker().wake_by_ref();
+            if left == 0 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        });
+        cut_short += usize::from(execute(&podman, &plan, &PACE, &Silent, interrupt).await.is_err());
+        assert_eq!(podman.world(), before, "after {polls} polls");
+    }
+    assert!(cut_short > 0);
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_start_again_is_named_and_the_others_run() {
+    let podman = podman(NEW);
+    run_plan(&podman, &prepared(&podman, THREE).await).await.unwrap();
+    podman.fail_at(Call::StartContainer("web-0".into()));
+    let aborted = run_plan(&podman, &restarting(&podman, THREE).await).await.unwrap_err();
+    assert_eq!(aborted.left.len(), 1, "{aborted:?}");
+    assert!(aborted.left[0].starts_with("the container `web-0` was stopped and does not start again: "), "{aborted:?}");
+    let world = podman.world();
+    assert!(["model-0", "paint-0"].iter().all(|name| world.containers[*name].1 == ContainerState::Running));
 }
 
 #[test]

@@ -25,7 +25,9 @@ pub(super) async fn undo(
             Done::Nothing => {}
             Done::Folders(folders) => left.extend(remove_folders(folders)),
             Done::AsPlanned => {
-                if let Err(trouble) = undo_action(podman, &step.action, made_here(plan, &step.action), pace).await {
+                if let Err(trouble) =
+                    undo_action(podman, &step.action, settled_elsewhere(plan, &step.action), pace).await
+                {
                     left.push(trouble);
                 }
             }
@@ -34,13 +36,23 @@ pub(super) async fn undo(
     left
 }
 
-/// Whether a container that is to be stopped was made by this very plan, and so is removed anyway.
-fn made_here(plan: &Plan, action: &Action) -> bool {
+/// Whether the start of a container need not be undone by itself: this very plan made it, and it is removed anyway; or stopped
+/// it, and it ran before.
+fn settled_elsewhere(plan: &Plan, action: &Action) -> bool {
     let Action::Start { name } = action else { return false };
-    plan.steps.iter().any(|step| matches!(&step.action, Action::CreateContainer(spec) if spec.name == *name))
+    plan.steps.iter().any(|step| match &step.action {
+        Action::CreateContainer(spec) => spec.name == *name,
+        Action::Stop { name: stopped } => stopped == name,
+        _ => false,
+    })
 }
 
-async fn undo_action(podman: &impl Podman, action: &Action, made_here: bool, pace: &Pace) -> Result<(), String> {
+async fn undo_action(
+    podman: &impl Podman,
+    action: &Action,
+    settled_elsewhere: bool,
+    pace: &Pace,
+) -> Result<(), String> {
     let (result, what) = match action {
         Action::CreateNetwork(spec) => {
             (podman.remove_network(&spec.name).await, format!("the network `{}`", spec.name))
@@ -50,9 +62,12 @@ async fn undo_action(podman: &impl Podman, action: &Action, made_here: bool, pac
         Action::CreateContainer(spec) => {
             (podman.remove_container(&spec.name).await, format!("the container `{}`", spec.name))
         }
-        Action::Start { .. } if made_here => return Ok(()),
+        Action::Start { .. } if settled_elsewhere => return Ok(()),
         Action::Start { name } => {
             (podman.stop_container(name, pace.stop_seconds).await, format!("the running container `{name}`"))
+        }
+        Action::Stop { name } => {
+            (podman.start_container(name).await, format!("the container `{name}` was stopped and does not start again"))
         }
         Action::RemoveContainer { name, .. } => {
             return Err(format!("the container `{name}` with its former settings was removed and is not back"));
@@ -66,7 +81,11 @@ async fn undo_action(podman: &impl Podman, action: &Action, made_here: bool, pac
         Action::RemoveNetwork(name) => {
             return Err(format!("the network `{name}` with its former settings was removed and is not back"));
         }
-        Action::CreateFolder(_) | Action::Pull(_) | Action::ReadBack(_) | Action::AwaitHealth { .. } => return Ok(()),
+        Action::CreateFolder(_)
+        | Action::Pull(_)
+        | Action::CheckRuns { .. }
+        | Action::ReadBack(_)
+        | Action::AwaitHealth { .. } => return Ok(()),
     };
     match result {
         Ok(()) => Ok(()),

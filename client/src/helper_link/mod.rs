@@ -3,9 +3,11 @@
 mod agent;
 mod error;
 mod judgement;
+mod presence;
 
 pub use error::HelperError;
 pub use judgement::Judgement;
+pub use presence::{Presence, presence};
 
 use std::future::Future;
 use std::time::Duration;

@@ -58,15 +58,22 @@ pub enum Kind {
     Pod,
     /// A container.
     Container,
+    /// A volume.
+    Volume,
+    /// An image.
+    Image,
 }
 
 impl Kind {
     /// podman's command that removes one.
-    fn removal(self) -> &'static str {
+    #[must_use]
+    pub fn removal(self) -> &'static str {
         match self {
             Self::Network => "podman network rm",
             Self::Pod => "podman pod rm --force",
             Self::Container => "podman rm --force",
+            Self::Volume => "podman volume rm",
+            Self::Image => "podman rmi",
         }
     }
 }
@@ -77,6 +84,8 @@ impl fmt::Display for Kind {
             Self::Network => "network",
             Self::Pod => "pod",
             Self::Container => "container",
+            Self::Volume => "volume",
+            Self::Image => "image",
         })
     }
 }

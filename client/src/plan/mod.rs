@@ -6,14 +6,17 @@
 //! the steps, and [`read_back`] compares what came of them with what was asked for.
 
 mod address;
+mod clean;
 mod conflict;
 mod decide;
 mod desired;
+mod ending;
 mod holder;
 mod label;
 mod network;
 mod observed;
 mod read_back;
+mod restart;
 mod show;
 mod stop;
 #[cfg(test)]
@@ -21,12 +24,15 @@ pub(crate) mod tests;
 
 use std::path::PathBuf;
 
+pub use clean::{Clean, Holdings, Scope, Spared, clean};
 pub use conflict::{Conflict, Kind, NetworkDifference};
 pub use decide::decide;
 pub use desired::{Desired, HealthCheck, Launch, Surroundings, UnknownService, chosen};
+pub use ending::{Ending, Stages};
 pub use label::{SERVICE as SERVICE_LABEL, is_ours};
 pub use observed::Observed;
 pub use read_back::{Difference, Expected, Setting, read_back};
+pub use restart::{Restart, Restarted, restart};
 pub use stop::{Stop, stop};
 
 use crate::podman::{ContainerSpec, NetworkSpec, PodSpec};
@@ -88,6 +94,16 @@ pub enum Action {
     CreateContainer(Box<ContainerSpec>),
     /// Starts a container.
     Start {
+        /// The container.
+        name: String,
+    },
+    /// Stops a container that is to be started again.
+    Stop {
+        /// The container.
+        name: String,
+    },
+    /// Sees that a container that was started has not ended.
+    CheckRuns {
         /// The container.
         name: String,
     },

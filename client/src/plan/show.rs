@@ -48,6 +48,8 @@ impl fmt::Display for Action {
             Self::CreatePod(spec) => write!(f, "create the pod `{}`{}", spec.name, endpoint(&spec.endpoint)),
             Self::CreateContainer(spec) => write!(f, "create the container `{}`{}", spec.name, container(spec)),
             Self::Start { name } => write!(f, "start the container `{name}`"),
+            Self::Stop { name } => write!(f, "stop the container `{name}`"),
+            Self::CheckRuns { name } => write!(f, "see that the container `{name}` runs"),
             Self::ReadBack(expected) => write!(f, "check every setting of the container `{}`", expected.container),
             Self::AwaitHealth { check, .. } => write!(f, "wait until {} answers {}", check.url(), check.expected),
         }
@@ -149,6 +151,8 @@ impl Action {
             Self::CreatePod(spec) => ("create-pod", spec.name.clone()),
             Self::CreateContainer(spec) => ("create-container", spec.name.clone()),
             Self::Start { name } => ("start", name.clone()),
+            Self::Stop { name } => ("stop", name.clone()),
+            Self::CheckRuns { name } => ("check-runs", name.clone()),
             Self::ReadBack(expected) => ("read-back", expected.container.clone()),
             Self::AwaitHealth { check, .. } => ("await-health", check.url()),
         }

@@ -289,13 +289,15 @@ async fn stopping_ends_what_runs_and_removal_ends_with_the_network() {
     start(&podman, &THREE.replace("[services.web]", "[services.web]\npod = \"alone\""), &["web", "model"]).await;
     let observed = Observed::of(&podman, [].into()).await.unwrap();
     let services = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let shown = |plan: &Stop| plan.stages.iter().flatten().map(ToString::to_string).collect::<Vec<_>>();
     let plan = stop(&services(&["web", "paint"]), &observed, false, "airpods_network");
-    assert_eq!(plan.running, [("web".to_owned(), "web-0".to_owned(), Some(1_000_000_000))]);
-    assert_eq!((plan.idle, plan.pods), (services(&["paint"]), services(&["alone"])));
-    let part = stop(&services(&["web"]), &observed, true, "airpods_network");
-    assert_eq!((part.remove_pods, part.remove_network), (services(&["alone"]), None));
-    let all = stop(&services(&["web", "model", "paint"]), &observed, true, "airpods_network");
-    assert_eq!(all.remove_network.as_deref(), Some("airpods_network"));
+    let stopped = Ending::Stop { service: "web".into(), container: "web-0".into(), started_at: Some(1_000_000_000) };
+    assert_eq!(plan.stages, [vec![stopped], vec![Ending::StopPod("alone".into())]]);
+    assert_eq!(plan.idle, services(&["paint"]));
+    let part = shown(&stop(&services(&["web"]), &observed, true, "airpods_network"));
+    assert_eq!(part[1..], ["remove the container `web-0`", "remove the pod `alone`"]);
+    let all = shown(&stop(&services(&["web", "model", "paint"]), &observed, true, "airpods_network"));
+    assert_eq!(all.last().map(String::as_str), Some("remove the network `airpods_network`"));
 }
 
 #[test]

@@ -12,9 +12,9 @@ mod simulated;
 pub use connect::{Connection, Place, connect};
 pub use error::PodmanError;
 pub use model::{
-    Container, ContainerDetail, ContainerSpec, ContainerState, Endpoint, Fixed, HostFacts, Limits, LogLine, LogOptions,
-    LogSource, Mount, Network, NetworkBackend, NetworkSpec, Networking, Pin, Pod, PodSpec, PublishedPort, PullProgress,
-    Restart, StorageFacts, Version,
+    Container, ContainerDetail, ContainerSpec, ContainerState, DiskUsage, Endpoint, Fixed, HostFacts, Limits, LogLine,
+    LogOptions, LogSource, Mount, Network, NetworkBackend, NetworkSpec, Networking, Pin, Pod, PodSpec, PublishedPort,
+    PullProgress, Restart, StorageFacts, Version,
 };
 pub use rest::Rest;
 #[cfg(any(test, fuzzing))]
@@ -45,6 +45,9 @@ pub trait Podman {
     /// Pulls an image, reporting progress as it comes.
     async fn pull(&self, image: &str, progress: &mut dyn FnMut(PullProgress)) -> Result<()>;
 
+    /// Removes a name of an image, and the image with its last name. One that a container uses stays.
+    async fn remove_image(&self, image: &str) -> Result<()>;
+
     /// All networks.
     async fn networks(&self) -> Result<Vec<Network>>;
 
@@ -62,6 +65,12 @@ pub trait Podman {
 
     /// Removes a named volume with its content.
     async fn remove_volume(&self, name: &str) -> Result<()>;
+
+    /// The names of the containers, running or not, that mount a volume.
+    async fn volume_users(&self, name: &str) -> Result<Vec<String>>;
+
+    /// How much space images and volumes take. It reads all of storage, and takes its time.
+    async fn disk_usage(&self) -> Result<DiskUsage>;
 
     /// All pods.
     async fn pods(&self) -> Result<Vec<Pod>>;

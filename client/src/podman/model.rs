@@ -328,6 +328,15 @@ pub struct ContainerDetail {
     pub restart: String,
 }
 
+/// How many bytes things take, by their names; what podman does not say is not there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DiskUsage {
+    /// Images, by name and tag.
+    pub images: BTreeMap<String, u64>,
+    /// Volumes.
+    pub volumes: BTreeMap<String, u64>,
+}
+
 /// Which part of a log to read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogOptions {
@@ -353,6 +362,8 @@ pub enum LogSource {
 pub struct LogLine {
     /// Where it came from.
     pub source: LogSource,
+    /// When it was written, in podman's words (RFC 3339).
+    pub time: String,
     /// Its bytes; a program may write anything.
     pub text: Vec<u8>,
 }

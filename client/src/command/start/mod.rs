@@ -9,19 +9,20 @@ mod names;
 mod prepare;
 mod tell;
 
-use std::io::{self, IsTerminal};
 use std::pin::pin;
 use std::time::Duration;
 
 use super::Context;
 use crate::error::Failure;
-use crate::execute::{self, Lines, Pace, Progress, Terminal};
+use crate::execute::{self, Pace};
 use crate::exit::Exit;
 use crate::question::Consent;
 use crate::webui_secret;
 
 use clamp::Clamp;
+pub(super) use prepare::surroundings;
 use prepare::{Prepared, prepare};
+pub(super) use tell::{plan as show_plan, troubles as tell_troubles};
 
 /// The arguments of `airpods start`.
 #[derive(Debug, clap::Args)]
@@ -80,8 +81,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     if args.no_wait {
         pace.startup = Duration::ZERO;
     }
-    let progress: Box<dyn Progress> =
-        if io::stderr().is_terminal() { Box::new(Terminal::default()) } else { Box::new(Lines::default()) };
+    let progress = execute::progress_on_stderr();
     let podman = &connection.podman;
     let mut outcome = execute::execute(podman, &plan, &pace, &*progress, interrupt).await?;
     drop(progress);

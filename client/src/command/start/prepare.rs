@@ -29,17 +29,26 @@ pub(super) async fn prepare(args: &Args, loaded: &Loaded) -> Result<Prepared, Fa
     let services = plan::chosen(config, &args.services, false)?;
     let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
     let podman = &connection.podman;
-    let surroundings = Surroundings {
-        nvidia_cdi: !cdi::of_nvidia(&cdi::FOLDERS.map(Path::new)).is_empty(),
-        force_cpu: args.cpu,
-        dns_servers: dns_servers(config, &services).await?,
-    };
+    let surroundings = surroundings(config, &services, args.cpu).await?;
     let desired = Desired::from_config(config, &services, podman.version(), &surroundings);
     let observed = Observed::of(podman, desired.images()).await?;
     let plan = plan::decide(&desired, &observed, args.reset_network)?;
     // A network that is made anew will have the settings that are configured.
     let facts = way::survey(podman, plan.network.as_ref(), &config.runtime);
     Ok(Prepared { connection, plan, launches: desired.launches, facts, dns_servers: surroundings.dns_servers })
+}
+
+/// What the machine has that a launch depends on.
+pub(in crate::command) async fn surroundings(
+    config: &Config,
+    services: &[(&ServiceName, &Service)],
+    force_cpu: bool,
+) -> Result<Surroundings, NoServers> {
+    Ok(Surroundings {
+        nvidia_cdi: !cdi::of_nvidia(&cdi::FOLDERS.map(Path::new)).is_empty(),
+        force_cpu,
+        dns_servers: dns_servers(config, services).await?,
+    })
 }
 
 /// The servers that are configured, or that `"auto"` stands for.

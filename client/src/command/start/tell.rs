@@ -9,7 +9,7 @@ use crate::plan::{Kept, Launch, Plan};
 use crate::terminal::{Escaped, EscapedLine, print_json};
 
 /// The plan, for `--dry-run`. It is data: it goes to stdout.
-pub(super) fn plan(plan: &Plan, json: bool) -> io::Result<()> {
+pub(in crate::command) fn plan(plan: &Plan, json: bool) -> io::Result<()> {
     if json {
         return print_json(&plan.to_json());
     }
@@ -29,15 +29,7 @@ pub(super) fn outcome(plan: &Plan, launches: &[Launch], came: &Outcome, json: bo
     for launch in launches.iter().filter(|launch| kept(launch)) {
         writeln!(err, "`{}` is running already", EscapedLine(&launch.service))?;
     }
-    for warning in &came.warnings {
-        writeln!(err, "warning: {}", EscapedLine(warning))?;
-    }
-    for late in &came.late {
-        let (service, seconds) = (&late.service, late.waited.as_secs());
-        let last = EscapedLine(&late.last);
-        writeln!(err, "error: `{service}` runs but did not answer at {} within {seconds} s: {last}", late.url)?;
-        writeln!(err, "hint: it was left running; see what it does with `airpods logs {service}`")?;
-    }
+    troubles(came, &mut err)?;
     if json {
         let service = |launch: &Launch| {
             json!({
@@ -56,6 +48,20 @@ pub(super) fn outcome(plan: &Plan, launches: &[Launch], came: &Outcome, json: bo
         for url in urls(launch) {
             writeln!(err, "{:width$}  {url}", launch.service)?;
         }
+    }
+    Ok(())
+}
+
+/// What a user should know though the services run.
+pub(in crate::command) fn troubles(came: &Outcome, err: &mut dyn Write) -> io::Result<()> {
+    for warning in &came.warnings {
+        writeln!(err, "warning: {}", EscapedLine(warning))?;
+    }
+    for late in &came.late {
+        let (service, seconds) = (&late.service, late.waited.as_secs());
+        let last = EscapedLine(&late.last);
+        writeln!(err, "error: `{service}` runs but did not answer at {} within {seconds} s: {last}", late.url)?;
+        writeln!(err, "hint: it was left running; see what it does with `airpods logs {service}`")?;
     }
     Ok(())
 }

@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::podman::model::{
-    Container, ContainerDetail, ContainerState, HostFacts, Network, NetworkBackend, Pod, PublishedPort, StorageFacts,
+    Container, ContainerDetail, ContainerState, DiskUsage, HostFacts, Network, NetworkBackend, Pod, PublishedPort,
+    StorageFacts,
 };
 
 /// `null` and absence both mean the default: podman writes empty lists as `null`.
@@ -114,6 +115,40 @@ impl From<NetworkAnswer> for Network {
 pub(super) struct VolumeAnswer {
     #[serde(rename = "Name")]
     pub(super) name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct UsageAnswer {
+    #[serde(default, deserialize_with = "or_default")]
+    images: Vec<ImageUsage>,
+    #[serde(default, deserialize_with = "or_default")]
+    volumes: Vec<VolumeUsage>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ImageUsage {
+    repository: String,
+    tag: String,
+    size: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct VolumeUsage {
+    volume_name: String,
+    size: u64,
+}
+
+impl From<UsageAnswer> for DiskUsage {
+    fn from(answer: UsageAnswer) -> Self {
+        let image = |image: ImageUsage| (format!("{}:{}", image.repository, image.tag), image.size);
+        Self {
+            images: answer.images.into_iter().map(image).collect(),
+            volumes: answer.volumes.into_iter().map(|volume| (volume.volume_name, volume.size)).collect(),
+        }
+    }
 }
 
 #[derive(Deserialize)]

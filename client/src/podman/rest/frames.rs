@@ -24,6 +24,11 @@ impl Lines {
         lines
     }
 
+    /// Whether nothing is unfinished.
+    fn is_empty(&self) -> bool {
+        self.unfinished.is_empty()
+    }
+
     /// What came after the last newline.
     pub(super) fn rest(&mut self) -> Option<Vec<u8>> {
         (!self.unfinished.is_empty()).then(|| std::mem::take(&mut self.unfinished))
@@ -34,12 +39,20 @@ impl Lines {
 /// the length as a big-endian 32-bit number (Docker's API, `ContainerAttach`, "Stream format").
 const HEADER: usize = 8;
 
-/// Frames cut into lines, each stream by itself.
+/// Frames cut into lines, each stream by itself. Each frame begins with its time, and a line that is too long for one goes on
+/// in the next.
 #[derive(Default)]
 pub(super) struct Frames {
     unread: Vec<u8>,
-    stdout: Lines,
-    stderr: Lines,
+    stdout: Stream,
+    stderr: Stream,
+}
+
+#[derive(Default)]
+struct Stream {
+    lines: Lines,
+    /// The time of the unfinished line.
+    time: String,
 }
 
 impl Frames {
@@ -53,8 +66,7 @@ impl Frames {
                 break;
             };
             let source = if stream == 2 { LogSource::Stderr } else { LogSource::Stdout };
-            let complete = self.of(source).push(frame);
-            lines.extend(complete.into_iter().map(|text| LogLine { source, text }));
+            lines.extend(self.of(source).push(source, frame));
             rest = after;
         }
         let read = unread.len() - rest.len();
@@ -67,14 +79,31 @@ impl Frames {
     pub(super) fn rest(&mut self) -> Vec<LogLine> {
         [LogSource::Stdout, LogSource::Stderr]
             .into_iter()
-            .filter_map(|source| Some(LogLine { source, text: self.of(source).rest()? }))
+            .filter_map(|source| {
+                let stream = self.of(source);
+                let text = stream.lines.rest()?;
+                Some(LogLine { source, time: std::mem::take(&mut stream.time), text })
+            })
             .collect()
     }
 
-    fn of(&mut self, source: LogSource) -> &mut Lines {
+    fn of(&mut self, source: LogSource) -> &mut Stream {
         match source {
             LogSource::Stdout => &mut self.stdout,
             LogSource::Stderr => &mut self.stderr,
         }
+    }
+}
+
+impl Stream {
+    fn push(&mut self, source: LogSource, frame: &[u8]) -> Vec<LogLine> {
+        let mut parts = frame.splitn(2, |byte| *byte == b' ');
+        let time = String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
+        if self.lines.is_empty() {
+            self.time.clone_from(&time);
+        }
+        let complete = self.lines.push(parts.next().unwrap_or_default());
+        let line = |text| LogLine { source, time: std::mem::replace(&mut self.time, time.clone()), text };
+        complete.into_iter().map(line).collect()
     }
 }

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use hyper::Method;
 
 use super::{
-    Container, ContainerDetail, ContainerSpec, HostFacts, LogLine, LogOptions, Network, NetworkSpec, Pod, PodSpec,
-    Podman, PodmanError, PullProgress, Result, Version,
+    Container, ContainerDetail, ContainerSpec, DiskUsage, HostFacts, LogLine, LogOptions, Network, NetworkSpec, Pod,
+    PodSpec, Podman, PodmanError, PullProgress, Result, Version,
 };
 use frames::{Frames, Lines};
 use http::{Http, escape};
@@ -26,6 +26,7 @@ use http::{Http, escape};
 pub struct Rest {
     http: Http,
     version: Version,
+    version_text: String,
     rootless: bool,
 }
 
@@ -34,16 +35,14 @@ impl Rest {
     pub async fn open(socket: &Path) -> Result<Self> {
         let http = Http { socket: PathBuf::from(socket) };
         let response = http.send::<()>(Method::GET, "/_ping", None).await?;
-        let version = response
-            .headers()
-            .get("Libpod-Api-Version")
-            .and_then(|value| value.to_str().ok())
-            .and_then(Version::parse)
+        let header = response.headers().get("Libpod-Api-Version").and_then(|value| value.to_str().ok());
+        let (version_text, version) = header
+            .and_then(|text| Some((text.to_owned(), Version::parse(text)?)))
             .ok_or_else(|| PodmanError::Refused {
                 status: response.status().as_u16(),
                 message: format!("{} is not the socket of a podman", socket.display()),
             })?;
-        Ok(Self { http, version, rootless: http::listener(socket).await? != 0 })
+        Ok(Self { http, version, version_text, rootless: http::listener(socket).await? != 0 })
     }
 }
 
@@ -82,6 +81,10 @@ impl Podman for Rest {
         lines.rest().map_or(Ok(()), |line| report(&line, progress))
     }
 
+    async fn remove_image(&self, image: &str) -> Result<()> {
+        self.http.delete(&format!("/images/{}", escape(image))).await.map(drop)
+    }
+
     async fn networks(&self) -> Result<Vec<Network>> {
         let answer: Vec<decode::NetworkAnswer> = self.http.get("/networks/json").await?;
         Ok(answer.into_iter().map(Into::into).collect())
@@ -110,6 +113,17 @@ impl Podman for Rest {
 
     async fn remove_volume(&self, name: &str) -> Result<()> {
         self.http.delete(&format!("/volumes/{}", escape(name))).await.map(drop)
+    }
+
+    async fn volume_users(&self, name: &str) -> Result<Vec<String>> {
+        let filter = serde_json::json!({ "volume": [name] }).to_string();
+        let path = format!("/containers/json?all=true&filters={}", escape(&filter));
+        let answer: Vec<decode::ContainerAnswer> = self.http.get(&path).await?;
+        Ok(answer.into_iter().map(|container| Container::from(container).name).collect())
+    }
+
+    async fn disk_usage(&self) -> Result<DiskUsage> {
+        Ok(self.http.get::<decode::UsageAnswer>("/system/df").await?.into())
     }
 
     async fn pods(&self) -> Result<Vec<Pod>> {
@@ -187,6 +201,12 @@ impl Podman for Rest {
 }
 
 impl Rest {
+    /// The version in podman's own words, such as `4.3.1`.
+    #[must_use]
+    pub fn version_text(&self) -> &str {
+        &self.version_text
+    }
+
     async fn inspect(&self, name: &str) -> Result<decode::DetailAnswer> {
         self.http.get(&format!("/containers/{}/json", escape(name))).await
     }
@@ -216,5 +236,5 @@ fn log_path(name: &str, options: &LogOptions) -> String {
     let tail = options.tail.map(|tail| format!("&tail={tail}"));
     let since = options.since.as_deref().map(|since| format!("&since={}", escape(since)));
     let chosen: String = [follow, tail, since].into_iter().flatten().collect();
-    format!("/containers/{}/logs?stdout=true&stderr=true{chosen}", escape(name))
+    format!("/containers/{}/logs?stdout=true&stderr=true&timestamps=true{chosen}", escape(name))
 }

@@ -169,20 +169,21 @@ fn a_pulls_report_is_progress_or_its_failure() {
 
 #[test]
 fn a_log_is_cut_into_lines_wherever_its_frames_are_cut() {
-    let stream = [
-        &[1, 0, 0, 0, 0, 0, 0, 6][..],
-        b"one\ntw",
-        &[2, 0, 0, 0, 0, 0, 0, 4],
-        b"err\n",
-        &[1, 0, 0, 0, 0, 0, 0, 2],
-        b"o\n",
-    ];
+    let frame = |stream: u8, text: &str| {
+        let length = u8::try_from(text.len()).unwrap();
+        [&[stream, 0, 0, 0, 0, 0, 0, length], text.as_bytes()].concat()
+    };
+    // The second line is too long for one frame, and another comes in between.
+    let stream =
+        [frame(1, "01Z one\n"), frame(1, "02Z tw"), frame(2, "03Z err x\n"), frame(1, "04Z o\n"), frame(1, "05Z \n")];
     let whole = stream.concat();
     for size in [1, 3, 7, whole.len()] {
         let mut frames = Frames::default();
         let lines: Vec<LogLine> = whole.chunks(size).flat_map(|piece| frames.push(piece)).collect();
-        let expected = [("one", LogSource::Stdout), ("err", LogSource::Stderr), ("two", LogSource::Stdout)];
-        let expected = expected.map(|(text, source)| LogLine { source, text: text.into() });
+        let expected = [("01Z", "one"), ("03Z", "err x"), ("02Z", "two"), ("05Z", "")];
+        let source = |time: &str| if time == "03Z" { LogSource::Stderr } else { LogSource::Stdout };
+        let line = |(time, text): (&str, &str)| LogLine { source: source(time), time: time.into(), text: text.into() };
+        let expected = expected.map(line);
         assert_eq!(lines, expected, "in pieces of {size}");
         assert_eq!(frames.rest(), []);
     }
@@ -193,6 +194,6 @@ fn names_are_escaped_in_paths() {
     let options = LogOptions { follow: true, tail: Some(3), since: Some("2026-01-01T00:00:00+01:00".into()) };
     assert_eq!(
         log_path("a?b#c d", &options),
-        "/containers/a%3Fb%23c%20d/logs?stdout=true&stderr=true&follow=true&tail=3&since=2026-01-01T00:00:00%2B01:00"
+        "/containers/a%3Fb%23c%20d/logs?stdout=true&stderr=true&timestamps=true&follow=true&tail=3&since=2026-01-01T00:00:00%2B01:00"
     );
 }

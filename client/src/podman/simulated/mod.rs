@@ -6,8 +6,8 @@ mod world;
 use std::cell::{Cell, RefCell};
 
 use super::{
-    Container, ContainerDetail, ContainerSpec, ContainerState, HostFacts, LogLine, LogOptions, LogSource, Network,
-    NetworkSpec, Networking, Pod, PodSpec, Podman, PodmanError, PullProgress, Result, Version,
+    Container, ContainerDetail, ContainerSpec, ContainerState, DiskUsage, HostFacts, LogLine, LogOptions, LogSource,
+    Network, NetworkSpec, Networking, Pod, PodSpec, Podman, PodmanError, PullProgress, Result, Version,
 };
 
 pub use world::World;
@@ -17,6 +17,7 @@ pub use world::World;
 #[allow(missing_docs, reason = "each is the method of the trait with the name it was given")]
 pub enum Call {
     Pull(String),
+    RemoveImage(String),
     CreateNetwork(String),
     RemoveNetwork(String),
     CreateVolume(String),
@@ -162,6 +163,15 @@ impl Podman for Simulated {
         Ok(())
     }
 
+    async fn remove_image(&self, image: &str) -> Result<()> {
+        self.enter(Call::RemoveImage(image.into())).await?;
+        let mut world = self.world.borrow_mut();
+        if world.containers.values().any(|(spec, _)| spec.image == image) {
+            return Err(refused(409, format!("image {image} is in use by a container")));
+        }
+        if world.images.remove(image) { Ok(()) } else { Err(missing("image", image)) }
+    }
+
     async fn networks(&self) -> Result<Vec<Network>> {
         Ok(self.world.borrow().networks.values().cloned().collect())
     }
@@ -208,8 +218,23 @@ impl Podman for Simulated {
 
     async fn remove_volume(&self, name: &str) -> Result<()> {
         self.enter(Call::RemoveVolume(name.into())).await?;
-        let removed = self.world.borrow_mut().volumes.remove(name);
-        if removed { Ok(()) } else { Err(missing("volume", name)) }
+        let mut world = self.world.borrow_mut();
+        if world.containers.values().any(|(spec, _)| world::mounts(spec, name)) {
+            return Err(refused(409, format!("volume {name} is being used by a container")));
+        }
+        if world.volumes.remove(name) { Ok(()) } else { Err(missing("volume", name)) }
+    }
+
+    async fn volume_users(&self, name: &str) -> Result<Vec<String>> {
+        let world = self.world.borrow();
+        let users = world.containers.values().filter(|(spec, _)| world::mounts(spec, name));
+        Ok(users.map(|(spec, _)| spec.name.clone()).collect())
+    }
+
+    async fn disk_usage(&self) -> Result<DiskUsage> {
+        let world = self.world.borrow();
+        let each = |names: &std::collections::BTreeSet<String>| names.iter().map(|name| (name.clone(), 1024)).collect();
+        Ok(DiskUsage { images: each(&world.images), volumes: each(&world.volumes) })
     }
 
     async fn pods(&self) -> Result<Vec<Pod>> {
@@ -377,7 +402,11 @@ impl Podman for Simulated {
         }
         let skip = options.tail.map_or(0, |tail| self.log.len().saturating_sub(usize::try_from(tail).unwrap_or(0)));
         for text in self.log.iter().skip(skip) {
-            let line = LogLine { source: LogSource::Stdout, text: text.clone().into_bytes() };
+            let line = LogLine {
+                source: LogSource::Stdout,
+                time: "2026-11-25T22:00:00Z".into(),
+                text: text.clone().into_bytes(),
+            };
             if !sink(line) {
                 break;
             }

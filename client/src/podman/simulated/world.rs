@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::podman::model::{ContainerSpec, ContainerState, Endpoint, Network, Networking, PodSpec};
+use crate::podman::model::{ContainerSpec, ContainerState, Endpoint, Mount, Network, Networking, PodSpec};
 
 /// Everything the simulated podman holds; two equal worlds are in the same state.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -61,4 +61,9 @@ impl World {
                 .values()
                 .any(|(spec, _)| matches!(&spec.networking, Networking::Own(endpoint) if on(endpoint)))
     }
+}
+
+/// Whether a container mounts a volume.
+pub(super) fn mounts(spec: &ContainerSpec, volume: &str) -> bool {
+    spec.mounts.iter().any(|mount| matches!(mount, Mount::Volume { name, .. } if name == volume))
 }

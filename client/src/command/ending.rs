@@ -1,0 +1,161 @@
+//! What `stop` and `clean` have in common: they show what ends, end it, and tell what came of it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::future::Future;
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+use crate::error::Report;
+use crate::execute::{self, Ended, Notice};
+use crate::exit::Exit;
+use crate::plan::Ending;
+use crate::podman::Podman;
+use crate::question::Answer;
+use crate::terminal::EscapedLine;
+
+/// Ends everything, a line on stderr for each thing.
+pub(super) async fn carry_out(
+    podman: &impl Podman,
+    stages: &[Vec<Ending>],
+    timeout_seconds: u32,
+    interrupt: impl Future<Output = ()>,
+) -> Ended {
+    let tell = |notice: Notice<'_>| {
+        let line = match notice {
+            Notice::Done(ending) => ending.done(),
+            Notice::Waiting(1) => "waiting for what is under way; Ctrl-C again leaves it alone".to_owned(),
+            Notice::Waiting(count) => format!("waiting for {count} calls under way; Ctrl-C again leaves them alone"),
+        };
+        // A closed stderr must not keep anything from being ended.
+        let _ = writeln!(anstream::stderr(), "{}", EscapedLine(&line));
+    };
+    execute::end(podman, stages, timeout_seconds, tell, interrupt, execute::interrupted()).await
+}
+
+/// What would be done, a line each.
+pub(super) fn show(stages: &[Vec<Ending>], out: &mut dyn Write) -> io::Result<()> {
+    let mut endings = stages.iter().flatten().peekable();
+    if endings.peek().is_none() {
+        return writeln!(out, "nothing to do");
+    }
+    endings.try_for_each(|ending| writeln!(out, "{}", EscapedLine(&ending.to_string())))
+}
+
+/// Things that end, or ended, as JSON.
+pub(super) fn list<'a>(endings: impl IntoIterator<Item = &'a Ending>) -> Vec<Value> {
+    endings.into_iter().map(Ending::to_json).collect()
+}
+
+/// What came of it, as the members of a JSON object.
+pub(super) fn outcome(ended: &Ended) -> Value {
+    let refused = ended.refused.iter().map(|(ending, why)| {
+        let mut refused = ending.to_json();
+        refused["why"] = json!(why);
+        refused
+    });
+    json!({
+        "done": list(&ended.done),
+        "refused": refused.collect::<Vec<_>>(),
+        "unknown": list(&ended.under_way),
+        "left": list(&ended.left),
+    })
+}
+
+/// Not everything was ended that should have been.
+#[derive(Debug)]
+pub(super) struct Unfinished(Ended);
+
+impl Unfinished {
+    /// Checks that everything was ended.
+    pub(super) fn check(ended: Ended) -> Result<(), Self> {
+        if ended.refused.is_empty() && !ended.is_cut_short() { Ok(()) } else { Err(Self(ended)) }
+    }
+}
+
+impl fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let interrupted = self.0.is_cut_short().then(|| "interrupted".to_owned());
+        let refused = self.0.refused.iter().map(|(ending, why)| format!("{}: {why}", ending.not_done()));
+        f.write_str(&interrupted.into_iter().chain(refused).collect::<Vec<_>>().join("; "))
+    }
+}
+
+impl std::error::Error for Unfinished {}
+
+impl Report for Unfinished {
+    fn exit(&self) -> Exit {
+        if self.0.is_cut_short() { Exit::Interrupted } else { Exit::Failed }
+    }
+
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        if !self.0.is_cut_short() {
+            return Some("see what is left with `airpods status`".into());
+        }
+        let left = self.0.left.iter().map(|ending| format!("left: {}", ending.not_done()));
+        let unknown = self.0.under_way.iter().map(|ending| format!("may still happen: {ending}"));
+        Some(left.chain(unknown).collect::<Vec<_>>().join("\nhint: ").into())
+    }
+}
+
+/// There is nobody to ask whether something may be removed.
+#[derive(Debug, thiserror::Error)]
+#[error("removing has to be confirmed, and there is no terminal to ask on")]
+pub(super) struct Unconfirmed;
+
+impl Report for Unconfirmed {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        Some("say `--yes`".into())
+    }
+}
+
+/// Whether to go on after a question.
+pub(super) fn goes_on(answer: Answer) -> Result<bool, Unconfirmed> {
+    match answer {
+        Answer::Yes => Ok(true),
+        Answer::No => {
+            // Whether anybody reads it does not change how it ends.
+            let _ = writeln!(anstream::stderr(), "nothing was changed");
+            Ok(false)
+        }
+        Answer::Nobody => Err(Unconfirmed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Kind;
+
+    #[test]
+    fn an_interrupted_end_says_exactly_what_is_left_and_what_may_still_happen() {
+        let stop = Ending::Stop { service: "web".into(), container: "web-0".into(), started_at: None };
+        let remove = Ending::Remove(Kind::Container, "web-0".into());
+        let ended = Ended { under_way: vec![stop], left: vec![remove], ..Ended::default() };
+        let unfinished = Unfinished::check(ended).err();
+        assert_eq!(unfinished.as_ref().map(Report::exit), Some(Exit::Interrupted));
+        let hint = unfinished.as_ref().and_then(Report::hint);
+        assert_eq!(
+            hint.as_deref(),
+            Some(
+                "left: the container `web-0` was not removed\n\
+                 hint: may still happen: stop the container `web-0` of `web`"
+            )
+        );
+    }
+
+    #[test]
+    fn everything_that_was_refused_is_in_the_error() {
+        let refused = ["a", "b"].map(|name| (Ending::Remove(Kind::Pod, name.into()), "it is in use".to_owned()));
+        let unfinished = Unfinished::check(Ended { refused: refused.into(), ..Ended::default() }).err();
+        let said = unfinished.map(|error| error.to_string());
+        let expected = "the pod `a` was not removed: it is in use; the pod `b` was not removed: it is in use";
+        assert_eq!(said.as_deref(), Some(expected));
+        assert!(Unfinished::check(Ended::default()).is_ok());
+    }
+}

@@ -1,0 +1,134 @@
+//! Where the lines go: those of stderr to stderr, those of several services with their names in front, or all as JSON.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde_json::json;
+
+use super::follow::Source;
+use crate::podman::{LogLine, LogSource};
+use crate::terminal::{self, Escaped};
+
+/// The colours of names on a terminal (ECMA-48, "Select Graphic Rendition"): cyan, yellow, green, magenta, blue, and the bright
+/// ones. Red is for errors.
+const COLOURS: [u8; 10] = [36, 33, 32, 35, 34, 96, 93, 92, 95, 94];
+
+/// What takes the lines.
+pub(super) struct Output {
+    json: bool,
+    stdout: Manner,
+    stderr: Manner,
+    /// The width of the names in front of lines; none when there is one service only.
+    width: Option<usize>,
+}
+
+/// How a stream takes lines.
+#[derive(Debug, Clone, Copy)]
+struct Manner {
+    /// It is a terminal, which a log must not steer.
+    escape: bool,
+    /// Names are coloured.
+    colour: bool,
+}
+
+impl Output {
+    pub(super) fn new(services: &[&str], json: bool) -> Self {
+        let width = services.iter().map(|name| name.len()).max().filter(|_| services.len() > 1);
+        let colour = |choice: anstream::ColorChoice| choice != anstream::ColorChoice::Never;
+        Self {
+            json,
+            stdout: Manner {
+                escape: io::stdout().is_terminal(),
+                colour: colour(anstream::AutoStream::choice(&io::stdout())),
+            },
+            stderr: Manner {
+                escape: io::stderr().is_terminal(),
+                colour: colour(anstream::AutoStream::choice(&io::stderr())),
+            },
+            width,
+        }
+    }
+
+    /// Writes a line of the service at this place among those shown.
+    pub(super) fn line(&self, place: usize, source: Source<'_>, line: &LogLine) -> io::Result<()> {
+        if self.json {
+            return terminal::print_json_line(&json!({
+                "service": source.service,
+                "container": source.container,
+                "stream": if line.source == LogSource::Stdout { "stdout" } else { "stderr" },
+                "time": line.time,
+                "line": String::from_utf8_lossy(&line.text),
+            }));
+        }
+        let prefix = |manner: Manner| self.width.map(|width| prefix(source.service, width, place, manner.colour));
+        match line.source {
+            LogSource::Stdout => write(&mut io::stdout().lock(), prefix(self.stdout), &line.text, self.stdout.escape),
+            LogSource::Stderr => write(&mut io::stderr().lock(), prefix(self.stderr), &line.text, self.stderr.escape),
+        }
+    }
+}
+
+fn prefix(service: &str, width: usize, place: usize, colour: bool) -> String {
+    let name = format!("{service:width$} | ");
+    if colour { format!("\u{1b}[{}m{name}\u{1b}[0m", COLOURS[place % COLOURS.len()]) } else { name }
+}
+
+/// In one piece, so that lines stay whole whoever else writes there.
+fn write(to: &mut dyn Write, prefix: Option<String>, text: &[u8], escape: bool) -> io::Result<()> {
+    let mut line = prefix.unwrap_or_default().into_bytes();
+    if escape {
+        line.extend(harmless(&String::from_utf8_lossy(text)).bytes());
+    } else {
+        line.extend(text);
+    }
+    line.push(b'\n');
+    to.write_all(&line)
+}
+
+/// A line for a terminal: colours stay, to the end of the line, and tabs; whatever else would steer the terminal is shown as its
+/// escape.
+fn harmless(line: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = line.strip_suffix('\r').unwrap_or(line);
+    let mut coloured = false;
+    while let Some(start) = rest.find(['\u{1b}', '\t']) {
+        let (before, from) = rest.split_at(start);
+        shown += &Escaped(before).to_string();
+        let length = if from.starts_with('\t') { 1 } else { colour(from).unwrap_or(0) };
+        if length == 0 {
+            shown += &Escaped("\u{1b}").to_string();
+        } else {
+            shown += &from[..length];
+            coloured |= length > 1;
+        }
+        rest = &from[length.max(1)..];
+    }
+    shown += &Escaped(rest).to_string();
+    if coloured { shown + "\u{1b}[0m" } else { shown }
+}
+
+/// The length of the colour sequence that a text begins with.
+fn colour(text: &str) -> Option<usize> {
+    let parameters = text.strip_prefix("\u{1b}[")?;
+    let end = parameters.find(|c: char| !(c.is_ascii_digit() || c == ';'))?;
+    parameters[end..].starts_with('m').then_some(end + 3)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn colours_and_tabs_pass_and_nothing_else_that_steers_a_terminal_does() {
+        assert_eq!(harmless("a\t\u{1b}[1;31mred\r"), "a\t\u{1b}[1;31mred\u{1b}[0m", "a colour ends with its line");
+        assert_eq!(harmless("\u{1b}]0;title\u{7}\u{1b}[2J\u{1b}"), "\\u{1b}]0;title\\u{7}\\u{1b}[2J\\u{1b}");
+    }
+
+    #[test]
+    fn names_are_coloured_only_where_colours_are_wanted() {
+        let mut written = Vec::new();
+        write(&mut written, Some(prefix("web", 5, 1, false)), b"\x1b[2J", false).unwrap();
+        write(&mut written, Some(prefix("web", 5, 1, true)), b"x", true).unwrap();
+        assert_eq!(String::from_utf8(written).unwrap(), "web   | \u{1b}[2J\n\u{1b}[33mweb   | \u{1b}[0mx\n");
+    }
+}

@@ -1,0 +1,108 @@
+//! `airpods restart`: stops services and starts them again, with the settings that podman has.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::pin::pin;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::start::{surroundings, tell_troubles};
+use super::{Context, NeverStarted};
+use crate::config::{Config, PodmanUrl};
+use crate::error::Failure;
+use crate::execute::{self, Outcome, Pace};
+use crate::exit::Exit;
+use crate::plan::{self, Desired, Observed, Restart, Restarted};
+use crate::podman::{self, Connection, Podman};
+use crate::terminal::{EscapedLine, print_json};
+
+/// The arguments of `airpods restart`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: airpods restart open-webui")]
+pub struct Args {
+    /// The services to restart; every one that runs if none is named
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+    /// How long a container has to stop by itself, in seconds (default: `cli.stop_timeout`)
+    #[arg(short, long, value_name = "SECONDS")]
+    timeout: Option<u32>,
+    /// Do not wait until the services answer
+    #[arg(long)]
+    no_wait: bool,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `airpods restart`.
+///
+/// # Errors
+/// Those of the configuration, of reaching podman, a service that was never started, or a step that failed.
+pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    let loaded = context.load_config()?;
+    let mut interrupt = pin!(execute::interrupted());
+    let prepared = execute::unless(interrupt.as_mut(), prepare(&args, &loaded.config)).await?;
+    let (connection, restart) = prepared?;
+    if args.dry_run {
+        super::start::show_plan(&restart.plan, args.json)?;
+        return Ok(Exit::Done);
+    }
+    let mut pace = Pace::from_config(&loaded.config.cli);
+    pace.stop_seconds = args.timeout.unwrap_or(pace.stop_seconds);
+    if args.no_wait {
+        pace.startup = Duration::ZERO;
+    }
+    let progress = execute::progress_on_stderr();
+    let outcome = execute::execute(&connection.podman, &restart.plan, &pace, &*progress, interrupt).await?;
+    drop(progress);
+    tell(&restart, &outcome, args.json)?;
+    Ok(if outcome.late.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+async fn prepare(args: &Args, config: &Config) -> Result<(Connection, Restart), Failure> {
+    let services = plan::chosen(config, &args.services, true)?;
+    let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
+    // Where it cannot be known what `start` would ask for, there is nothing to compare with; a restart does not depend on it.
+    let known = surroundings(config, &services, false).await.ok();
+    let surroundings = known.clone().unwrap_or_default();
+    let desired = Desired::from_config(config, &services, connection.podman.version(), &surroundings);
+    let observed = Observed::of(&connection.podman, BTreeSet::new()).await?;
+    let named = !args.services.is_empty();
+    let mut restart = plan::restart(&desired, &observed, named);
+    restart.services.iter_mut().for_each(|one| one.differs &= known.is_some());
+    match restart.absent.first() {
+        Some(service) if named => Err(NeverStarted(service.clone()).into()),
+        _ => Ok((connection, restart)),
+    }
+}
+
+fn tell(restart: &Restart, outcome: &Outcome, json: bool) -> io::Result<()> {
+    let mut err = anstream::stderr();
+    if restart.services.is_empty() {
+        writeln!(err, "no service was running")?;
+    }
+    for Restarted { service, .. } in restart.services.iter().filter(|one| one.differs) {
+        let service = EscapedLine(service);
+        writeln!(err, "note: `{service}` keeps the settings it was made with, and the configuration has others")?;
+        writeln!(err, "hint: `airpods start {service}` applies them")?;
+    }
+    tell_troubles(outcome, &mut err)?;
+    if json {
+        let service = |one: &Restarted| {
+            let late = outcome.late.iter().any(|late| late.service == one.service);
+            json!({
+                "service": one.service,
+                "container": one.container,
+                "healthy": one.has_health.then_some(!late),
+                "settings_differ": one.differs,
+            })
+        };
+        let services: Vec<_> = restart.services.iter().map(service).collect();
+        print_json(&json!({ "services": services, "warnings": outcome.warnings }))?;
+    }
+    Ok(())
+}

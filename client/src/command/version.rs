@@ -1,0 +1,116 @@
+//! `airpods version`: the versions of everything that is involved, for a report of a problem.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::config::{self, PodmanUrl};
+use crate::error::Failure;
+use crate::execute;
+use crate::exit::Exit;
+use crate::helper_link::{Presence, presence};
+use crate::podman::{self, Podman};
+use crate::terminal::{EscapedLine, print_json};
+
+/// The arguments of `airpods version`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: airpods version --json")]
+pub struct Args {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Who is there, in which version.
+#[derive(Debug)]
+struct Versions {
+    helper: Presence,
+    /// Its version and whether it is rootless, or why it cannot be reached.
+    podman: Result<(String, bool), String>,
+    kernel: Option<String>,
+}
+
+/// Runs `airpods version`. What cannot be found out is no failure: it is what is told.
+///
+/// # Errors
+/// Those of standard output.
+pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    let mut interrupt = std::pin::pin!(execute::interrupted());
+    let versions = execute::unless(interrupt.as_mut(), look(context)).await?;
+    if args.json {
+        print_json(&versions.to_json())?;
+    } else {
+        versions.lines().iter().try_for_each(|line| writeln!(anstream::stdout(), "{}", EscapedLine(line)))?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn look(context: &Context) -> Versions {
+    // A configuration that is wrong is told by every other command.
+    let socket = config::load(&context.environment, context.config.as_deref())
+        .ok()
+        .and_then(|loaded| loaded.config.runtime.podman_url.as_ref().map(PodmanUrl::socket).map(ToOwned::to_owned));
+    let podman = async {
+        match podman::connect(socket.as_deref()).await {
+            Ok(connection) => Ok((connection.podman.version_text().to_owned(), connection.podman.is_rootless())),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    let (helper, podman) = futures_util::future::join(presence(), podman).await;
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease");
+    Versions { helper, podman, kernel: kernel.ok().map(|release| release.trim().to_owned()) }
+}
+
+impl Versions {
+    fn lines(&self) -> Vec<String> {
+        let helper = match &self.helper {
+            Presence::Running(version) => format!("airpods-helper {version}"),
+            Presence::Idle => "airpods-helper does not run; it is started when it is needed".to_owned(),
+            Presence::NotInstalled => "airpods-helper is not installed".to_owned(),
+            Presence::Unknown => "airpods-helper: the system bus does not answer".to_owned(),
+        };
+        let podman = match &self.podman {
+            Ok((version, rootless)) => format!("podman {version}, {}", if *rootless { "rootless" } else { "rootful" }),
+            Err(why) => format!("podman: {why}"),
+        };
+        let kernel = self.kernel.as_deref().unwrap_or("of unknown version");
+        vec![format!("airpods {}", env!("CARGO_PKG_VERSION")), helper, podman, format!("Linux {kernel}")]
+    }
+
+    fn to_json(&self) -> Value {
+        let (state, version) = match &self.helper {
+            Presence::Running(version) => ("running", Some(version)),
+            Presence::Idle => ("idle", None),
+            Presence::NotInstalled => ("not installed", None),
+            Presence::Unknown => ("unknown", None),
+        };
+        let podman = match &self.podman {
+            Ok((version, rootless)) => json!({ "version": version, "rootless": rootless }),
+            Err(why) => json!({ "version": null, "error": why }),
+        };
+        json!({
+            "airpods": env!("CARGO_PKG_VERSION"),
+            "helper": { "state": state, "version": version },
+            "podman": podman,
+            "kernel": self.kernel,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_is_said_and_is_null_for_programs() {
+        let nothing = Versions { helper: Presence::Idle, podman: Err("podman is not installed".into()), kernel: None };
+        assert_eq!(nothing.lines()[1], "airpods-helper does not run; it is started when it is needed");
+        assert_eq!(nothing.lines()[2], "podman: podman is not installed");
+        let json = nothing.to_json();
+        assert_eq!((&json["helper"]["version"], &json["podman"]["version"]), (&Value::Null, &Value::Null));
+        let podman = Ok(("4.3.1".to_owned(), true));
+        let all = Versions { helper: Presence::Running("0.1.0".into()), podman, kernel: Some("6.18.1".into()) };
+        assert_eq!(all.lines()[1..], ["airpods-helper 0.1.0", "podman 4.3.1, rootless", "Linux 6.18.1"]);
+    }
+}

@@ -1,0 +1,214 @@
+//! Ends things, stage by stage. Nothing of it can be taken back, so a failure stops nothing else and Ctrl-C stops what has
+//! not begun; whatever comes of it is told.
+
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::pin::pin;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use crate::plan::{Ending, Kind};
+use crate::podman::{Podman, PodmanError};
+
+/// What came of ending things.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// What was done.
+    pub done: Vec<Ending>,
+    /// What could not be done, and why.
+    pub refused: Vec<(Ending, String)>,
+    /// What was under way when nobody wanted to wait for it any more: it may still happen.
+    pub under_way: Vec<Ending>,
+    /// What was not begun because of Ctrl-C.
+    pub left: Vec<Ending>,
+}
+
+impl Ended {
+    /// Whether Ctrl-C kept something from being done.
+    #[must_use]
+    pub fn is_cut_short(&self) -> bool {
+        !(self.under_way.is_empty() && self.left.is_empty())
+    }
+}
+
+/// Something to tell while things end.
+#[derive(Debug)]
+pub enum Notice<'a> {
+    /// This is done.
+    Done(&'a Ending),
+    /// Ctrl-C came, and so many are waited for.
+    Waiting(usize),
+}
+
+/// Ends everything in `stages`. After `interrupt` nothing new begins, and what is under way is waited for, since a call that
+/// is cut off may still be carried out; `again` ends the waiting, too.
+pub async fn end(
+    podman: &impl Podman,
+    stages: &[Vec<Ending>],
+    timeout_seconds: u32,
+    mut tell: impl FnMut(Notice<'_>),
+    interrupt: impl Future<Output = ()>,
+    again: impl Future<Output = ()>,
+) -> Ended {
+    let mut ended = Ended::default();
+    let (mut interrupt, mut again) = (pin!(interrupt), pin!(again));
+    let mut interrupted = false;
+    for stage in stages {
+        if interrupted {
+            ended.left.extend(stage.iter().cloned());
+            continue;
+        }
+        let mut running: FuturesUnordered<_> = stage.iter().map(|one| act(podman, one, timeout_seconds)).collect();
+        let mut open: Vec<&Ending> = stage.iter().collect();
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut interrupt, if !interrupted => {
+                    interrupted = true;
+                    tell(Notice::Waiting(open.len()));
+                }
+                () = &mut again, if interrupted => {
+                    ended.under_way.extend(open.into_iter().cloned());
+                    break;
+                }
+                next = running.next() => {
+                    let Some((one, outcome)) = next else { break };
+                    open.retain(|other| *other != one);
+                    match outcome {
+                        Ok(true) => {
+                            tell(Notice::Done(one));
+                            ended.done.push(one.clone());
+                        }
+                        // It had gone by itself.
+                        Ok(false) => {}
+                        Err(why) => ended.refused.push((one.clone(), why)),
+                    }
+                }
+            }
+        }
+    }
+    ended
+}
+
+/// Does one thing; false if it was not there any more.
+async fn act<'a>(podman: &impl Podman, ending: &'a Ending, timeout_seconds: u32) -> (&'a Ending, Result<bool, String>) {
+    let outcome = match ending {
+        Ending::Stop { container, .. } => podman.stop_container(container, timeout_seconds).await,
+        Ending::StopPod(name) => podman.stop_pod(name, timeout_seconds).await,
+        Ending::Remove(Kind::Container, name) => podman.remove_container(name).await,
+        Ending::Remove(Kind::Pod, name) => podman.remove_pod(name).await,
+        Ending::Remove(Kind::Network, name) => podman.remove_network(name).await,
+        Ending::Remove(Kind::Volume, name) => podman.remove_volume(name).await,
+        Ending::Remove(Kind::Image, name) => podman.remove_image(name).await,
+        Ending::Discard(file) => return (ending, discard(file)),
+    };
+    let outcome = match outcome {
+        Ok(()) => Ok(true),
+        Err(error) if PodmanError::is_not_found(&error) => Ok(false),
+        Err(error) => Err(error.message()),
+    };
+    (ending, outcome)
+}
+
+/// Removes a file; false if it was not there any more.
+fn discard(file: &Path) -> Result<bool, String> {
+    match std::fs::remove_file(file) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::cell::RefCell;
+    use std::future::pending;
+
+    use super::*;
+    use crate::plan::tests::{NEW, THREE, podman, start};
+    use crate::podman::{Call, ContainerState, Simulated};
+
+    fn stop(service: &str) -> Ending {
+        Ending::Stop { service: service.to_owned(), container: format!("{service}-0"), started_at: None }
+    }
+
+    fn remove(service: &str) -> Ending {
+        Ending::Remove(Kind::Container, format!("{service}-0"))
+    }
+
+    fn stages() -> Vec<Vec<Ending>> {
+        vec![vec![stop("model"), stop("web")], vec![remove("model"), remove("web")]]
+    }
+
+    async fn running() -> Simulated {
+        let podman = podman(NEW);
+        start(&podman, THREE, &["model", "web"]).await;
+        podman
+    }
+
+    /// Completes when it has been asked so many times.
+    fn after_polls(mut polls: u32) -> impl Future<Output = ()> {
+        std::future::poll_fn(move |context| {
+            context.waker().wake_by_ref();
+            match polls.checked_sub(1) {
+                Some(left) => {
+                    polls = left;
+                    std::task::Poll::Pending
+                }
+                None => std::task::Poll::Ready(()),
+            }
+        })
+    }
+
+    #[tokio::test]
+    async fn what_podman_refuses_is_told_and_everything_else_is_done() {
+        let podman = running().await;
+        podman.fail_at(Call::RemoveContainer("model-0".into()));
+        let told = RefCell::new(Vec::new());
+        let tell = |notice: Notice<'_>| told.borrow_mut().push(format!("{notice:?}"));
+        let ended = end(&podman, &stages(), 1, tell, pending(), pending()).await;
+        assert_eq!(ended.done.len(), 3);
+        assert!([stop("model"), stop("web"), remove("web")].iter().all(|one| ended.done.contains(one)), "{ended:?}");
+        assert_eq!(ended.refused.len(), 1);
+        assert_eq!(ended.refused[0].0, remove("model"));
+        assert_eq!(told.borrow().len(), 3);
+        assert!(!ended.is_cut_short());
+    }
+
+    #[tokio::test]
+    async fn an_interrupt_at_any_time_leaves_what_is_told_to_be_left() {
+        for polls in 0..12 {
+            let podman = running().await;
+            let ended = end(&podman, &stages(), 1, |_| {}, after_polls(polls), pending()).await;
+            assert_eq!(ended.done.len() + ended.left.len(), 4, "after {polls} polls");
+            let world = podman.world();
+            for service in ["model", "web"] {
+                let state = world.containers.get(&format!("{service}-0")).map(|(_, state)| *state);
+                let expected = match (ended.done.contains(&stop(service)), ended.done.contains(&remove(service))) {
+                    (_, true) => None,
+                    (true, false) => Some(ContainerState::Exited(0)),
+                    (false, false) => Some(ContainerState::Running),
+                };
+                assert_eq!(state, expected, "`{service}` after {polls} polls");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_second_interrupt_ends_the_waiting_and_says_what_may_still_happen() {
+        let podman = running().await;
+        let ended = end(&podman, &stages(), 1, |_| {}, after_polls(0), after_polls(0)).await;
+        assert_eq!(ended.under_way, [stop("model"), stop("web")]);
+        assert_eq!(ended.left, [remove("model"), remove("web")]);
+    }
+
+    #[tokio::test]
+    async fn what_is_gone_already_is_neither_done_nor_refused() {
+        let podman = running().await;
+        let gone = Ending::Remove(Kind::Network, "nothing".into());
+        let ended = end(&podman, &[vec![gone]], 1, |_| {}, pending(), pending()).await;
+        assert_eq!(ended, Ended::default());
+    }
+}
