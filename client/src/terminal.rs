@@ -43,9 +43,14 @@ impl fmt::Display for EscapedLine<'_> {
 /// # Errors
 /// Those of `value`'s own serialization.
 pub fn to_json(value: &impl Serialize) -> serde_json::Result<String> {
+    Ok(harmless_json(&serde_json::to_string_pretty(value)?))
+}
+
+/// Escapes in a JSON text what [`to_json`] says.
+fn harmless_json(json: &str) -> String {
     let mut safe = String::new();
     // Such a character can only be within a string, where `\u` escapes it; each fits into one UTF-16 unit.
-    for c in serde_json::to_string_pretty(value)?.chars() {
+    for c in json.chars() {
         if c != '\n' && (c.is_control() || is_format(c)) {
             // Writing to a String cannot fail.
             let _ = write!(safe, "\\u{:04x}", u32::from(c));
@@ -53,7 +58,7 @@ pub fn to_json(value: &impl Serialize) -> serde_json::Result<String> {
             safe.push(c);
         }
     }
-    Ok(safe)
+    safe
 }
 
 /// Prints a value on standard output as [`to_json`] writes it.
@@ -63,6 +68,15 @@ pub fn to_json(value: &impl Serialize) -> serde_json::Result<String> {
 pub fn print_json(value: &impl Serialize) -> io::Result<()> {
     use io::Write;
     writeln!(anstream::stdout(), "{}", to_json(value)?)
+}
+
+/// Prints a value on a single line of standard output, for a stream of documents (JSON Lines).
+///
+/// # Errors
+/// Those of standard output.
+pub fn print_json_line(value: &impl Serialize) -> io::Result<()> {
+    use io::Write;
+    writeln!(anstream::stdout(), "{}", harmless_json(&serde_json::to_string(value)?))
 }
 
 /// Invisible characters that change how their neighbours are shown: zero width, bidirectional controls (Unicode

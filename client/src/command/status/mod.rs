@@ -1,0 +1,136 @@
+//! `airpods status`: what each service is doing, from one listing of podman's and one look at each health path.
+//!
+//! [`row`] is what is known of a service, [`table`] draws rows, and [`watch`] does so again and again.
+
+mod row;
+mod table;
+mod watch;
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::config::{Config, PodmanUrl, Service, ServiceName};
+use crate::error::Failure;
+use crate::execute::{self, probe};
+use crate::exit::Exit;
+use crate::plan::{self, HealthCheck, SERVICE_LABEL, is_ours};
+use crate::podman::{self, Connection, Container, ContainerState, Podman};
+use crate::terminal::print_json;
+
+use row::Row;
+
+/// The arguments of `airpods status`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  airpods status --json\n  airpods status ollama --watch 2")]
+pub struct Args {
+    /// The services to look at; all if none is named
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+    /// Look again and again, with so many seconds in between, until Ctrl-C
+    #[arg(short, long, value_name = "SECONDS", value_parser = interval)]
+    watch: Option<Duration>,
+    /// Print JSON; with `--watch` one document a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Seconds between two looks.
+fn interval(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number of seconds is needed".to_owned())?;
+    if (0.1..=86_400.0).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err(format!("{text} is not within 0.1 to 86400"))
+    }
+}
+
+/// Runs `airpods status`.
+///
+/// # Errors
+/// Those of the configuration and of reaching podman.
+pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    let loaded = context.load_config()?;
+    let mut interrupt = std::pin::pin!(execute::interrupted());
+    execute::unless(interrupt.as_mut(), status(&args, &loaded.config)).await?
+}
+
+async fn status(args: &Args, config: &Config) -> Result<Exit, Failure> {
+    let services = plan::chosen(config, &args.services, true)?;
+    let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
+    let look = async || look(&connection, config, &services, !args.services.is_empty()).await;
+    if let Some(interval) = args.watch {
+        watch::watch(interval, args.json, look).await?;
+    } else {
+        print(&look().await?, args.json)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn print(rows: &[Row], json: bool) -> io::Result<()> {
+    if json {
+        return print_json(&document(rows));
+    }
+    let mut out = anstream::stdout();
+    table::lines(rows).iter().try_for_each(|line| writeln!(out, "{line}"))
+}
+
+/// The whole answer as JSON.
+fn document(rows: &[Row]) -> Value {
+    json!({ "services": rows.iter().map(Row::to_json).collect::<Vec<_>>() })
+}
+
+/// Looks once. `named` shows services, too, that are switched off and were never started.
+async fn look(
+    connection: &Connection,
+    config: &Config,
+    services: &[(&ServiceName, &Service)],
+    named: bool,
+) -> Result<Vec<Row>, Failure> {
+    let containers = connection.podman.containers().await?;
+    let ping = Duration::from_secs_f64(config.cli.ping_timeout);
+    let rows = services.iter().filter_map(|(name, service)| {
+        let container = containers.iter().find(|container| {
+            is_ours(&container.labels)
+                && container.labels.get(SERVICE_LABEL).is_some_and(|label| label == name.as_str())
+        });
+        let shown = service.enabled || container.is_some() || named;
+        shown.then(|| look_at(name, service, container, ping))
+    });
+    Ok(join_all(rows).await)
+}
+
+async fn look_at(name: &ServiceName, service: &Service, container: Option<&Container>, ping: Duration) -> Row {
+    let state = container.map(|container| container.state);
+    let check = HealthCheck::of(service).filter(|_| state == Some(ContainerState::Running));
+    let health = match check {
+        Some(check) => {
+            let outcome = probe(&check, ping).await;
+            Some((check, outcome))
+        }
+        None => None,
+    };
+    Row {
+        service: name.to_string(),
+        container: service.container.to_string(),
+        state,
+        started_at: container.and_then(|container| container.started_at),
+        health,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_is_a_number_of_seconds_that_makes_sense() {
+        assert_eq!(interval("0.5"), Ok(Duration::from_millis(500)));
+        for wrong in ["", "2s", "0", "-1", "NaN", "inf", "1e9"] {
+            assert!(interval(wrong).is_err(), "{wrong}");
+        }
+    }
+}

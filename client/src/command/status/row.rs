@@ -1,0 +1,71 @@
+//! What there is to say about a service.
+
+use serde_json::{Value, json};
+
+use crate::execute::Answer;
+use crate::plan::HealthCheck;
+use crate::podman::ContainerState;
+use crate::uptime::Uptime;
+
+/// What was seen of a service.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) service: String,
+    pub(super) container: String,
+    /// None if there is no container: it was never started, or was removed.
+    pub(super) state: Option<ContainerState>,
+    pub(super) started_at: Option<i64>,
+    pub(super) health: Option<(HealthCheck, Result<Answer, String>)>,
+}
+
+impl Row {
+    pub(super) fn status(&self) -> &'static str {
+        match self.state {
+            None => "never started",
+            Some(ContainerState::Created) => "created",
+            Some(ContainerState::Running) => "running",
+            Some(ContainerState::Exited(0)) => "stopped",
+            Some(ContainerState::Exited(_)) => "exited",
+            Some(ContainerState::Other) => "changing",
+        }
+    }
+
+    pub(super) fn uptime(&self) -> Option<Uptime> {
+        self.started_at.filter(|_| self.state == Some(ContainerState::Running)).map(Uptime::since)
+    }
+
+    pub(super) fn info(&self) -> String {
+        match (&self.health, self.state) {
+            (Some((check, Ok(answer))), _) => {
+                let verdict = if check.expected.contains(answer.code) { "" } else { ", which is not healthy" };
+                format!("HTTP {} in {} ms at {}{verdict}", answer.code, answer.latency.as_millis(), check.url())
+            }
+            (Some((check, Err(reason))), _) => format!("no answer at {}: {reason}", check.url()),
+            (None, Some(ContainerState::Exited(code))) => format!("exit code {code}"),
+            (None, _) => String::new(),
+        }
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        let health = self.health.as_ref().map(|(check, outcome)| match outcome {
+            Ok(answer) => json!({
+                "url": check.url(),
+                "code": answer.code,
+                "latency_ms": answer.latency.as_secs_f64() * 1000.0,
+                "healthy": check.expected.contains(answer.code),
+            }),
+            Err(reason) => json!({ "url": check.url(), "healthy": false, "error": reason }),
+        });
+        json!({
+            "service": self.service,
+            "container": self.container,
+            "status": self.status(),
+            "uptime_seconds": self.uptime().map(|uptime| uptime.seconds),
+            "exit_code": match self.state {
+                Some(ContainerState::Exited(code)) => Some(code),
+                _ => None,
+            },
+            "health": health,
+        })
+    }
+}

@@ -1,0 +1,138 @@
+//! Shows rows again and again: in place on a terminal, one after the other elsewhere.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use terminal_size::{Height, Width, terminal_size_of};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::row::Row;
+use super::{document, print, table};
+use crate::error::Failure;
+use crate::terminal::print_json_line;
+
+/// Looks for ever, `interval` apart; ends with the first look that fails, or when nobody reads any more.
+pub(super) async fn watch(
+    interval: Duration,
+    json: bool,
+    look: impl AsyncFn() -> Result<Vec<Row>, Failure>,
+) -> Result<(), Failure> {
+    let dumb = std::env::var_os("TERM").is_none_or(|name| name.is_empty() || name == "dumb");
+    if json || dumb || !io::stdout().is_terminal() {
+        return watch_in_a_row(interval, json, look).await;
+    }
+    let mut resized = signal(SignalKind::window_change())?;
+    let mut screen = Screen::open(format!("every {} s, Ctrl-C ends", interval.as_secs_f64()))?;
+    loop {
+        screen.show(table::lines(&look().await?))?;
+        let pause = tokio::time::sleep(interval);
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = &mut pause => break,
+                _ = resized.recv() => screen.draw()?,
+            }
+        }
+    }
+}
+
+async fn watch_in_a_row(
+    interval: Duration,
+    json: bool,
+    look: impl AsyncFn() -> Result<Vec<Row>, Failure>,
+) -> Result<(), Failure> {
+    let mut first = true;
+    loop {
+        let rows = look().await?;
+        if json {
+            print_json_line(&document(&rows))?;
+        } else {
+            if !first {
+                writeln!(anstream::stdout())?;
+            }
+            print(&rows, false)?;
+        }
+        first = false;
+        tokio::time::sleep(interval).await;
+    }
+}
+
+/// Begins the alternate screen, which has no history, and hides the cursor (xterm's control sequences, "DEC Private Mode
+/// Set": 1049 and 25).
+const OPEN: &str = "\u{1b}[?1049h\u{1b}[?25l";
+
+/// Gives the terminal back as it was.
+const CLOSE: &str = "\u{1b}[?25h\u{1b}[?1049l";
+
+/// A terminal that shows one table. Dropping it gives the terminal back, with the last table left on it.
+struct Screen {
+    title: String,
+    lines: Vec<String>,
+}
+
+impl Screen {
+    fn open(title: String) -> io::Result<Self> {
+        write_at_once(OPEN)?;
+        Ok(Self { title, lines: Vec::new() })
+    }
+
+    fn show(&mut self, lines: Vec<String>) -> io::Result<()> {
+        self.lines = lines;
+        self.draw()
+    }
+
+    fn draw(&self) -> io::Result<()> {
+        let (Width(width), Height(height)) = terminal_size_of(io::stdout()).unwrap_or((Width(80), Height(24)));
+        let lines = [self.title.as_str(), ""].into_iter().map(str::to_owned).chain(self.lines.iter().cloned());
+        write_at_once(&frame(&lines.collect::<Vec<_>>(), width.into(), height.into()))
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let last = self.lines.iter().fold(String::new(), |text, line| text + line + "\n");
+        // A terminal that is gone needs nothing back.
+        let _ = write_at_once(&format!("{CLOSE}{last}"));
+    }
+}
+
+/// In one piece, so that nothing flickers; and past whatever would take control sequences for colours.
+fn write_at_once(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// What paints lines over whatever a screen of this size shows, so that nothing wraps or scrolls.
+fn frame(lines: &[String], width: usize, height: usize) -> String {
+    let fits = |line: &String| line.chars().take(width).collect::<String>();
+    let shown: Vec<String> = if lines.len() > height {
+        let more = lines.len() - height.saturating_sub(1);
+        let kept = lines.iter().take(height.saturating_sub(1)).map(fits);
+        kept.chain([fits(&format!("… and {more} more"))]).collect()
+    } else {
+        lines.iter().map(fits).collect()
+    };
+    // Home; after each line erase what is left of it, and below the last everything (ECMA-48: CUP, EL, ED).
+    format!("\u{1b}[H{}\u{1b}[J", shown.join("\u{1b}[K\r\n") + "\u{1b}[K")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn painted(lines: &[&str], width: usize, height: usize) -> Vec<String> {
+        let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        let frame = frame(&lines, width, height);
+        let inner = frame.strip_prefix("\u{1b}[H").and_then(|rest| rest.strip_suffix("\u{1b}[K\u{1b}[J"));
+        inner.unwrap_or_default().split("\u{1b}[K\r\n").map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_frame_never_wraps_or_scrolls() {
+        assert_eq!(painted(&["abc", "d"], 80, 24), ["abc", "d"]);
+        assert_eq!(painted(&["äbcdef", "d"], 3, 2), ["äbc", "d"]);
+        assert_eq!(painted(&["a", "b", "c", "d"], 80, 3), ["a", "b", "… and 2 more"]);
+        assert_eq!(painted(&["a", "b"], 4, 1), ["… an"]);
+    }
+}
