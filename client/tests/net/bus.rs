@@ -156,4 +156,9 @@ impl StandIn {
     fn get_status(&self) -> Status {
         self.status.clone()
     }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> String {
+        self.status.version.clone()
+    }
 }

@@ -24,10 +24,10 @@ struct Ran {
 async fn run(address: &str, arguments: &str) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_airpods"));
     command.args(arguments.split_whitespace()).env("DBUS_SYSTEM_BUS_ADDRESS", address);
-    finish(command).await
+    finish(&mut command).await
 }
 
-async fn finish(mut command: Command) -> Ran {
+async fn finish(command: &mut Command) -> Ran {
     let begin = Instant::now();
     let output = command.stdin(std::process::Stdio::null()).kill_on_drop(true).output();
     let output = tokio::time::timeout(Duration::from_secs(60), output).await.unwrap().unwrap();
@@ -282,10 +282,34 @@ async fn in_a_terminal_an_agent_is_there_while_somebody_is_asked() {
         .env("PATH", format!("{}:/usr/bin:/bin", bus.folder().display()))
         .env("AGENT_LOG", &log)
         .env("DBUS_SYSTEM_BUS_ADDRESS", &bus.address);
-    let ran = finish(command).await;
+    let ran = finish(&mut command).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     let asking = Call { asking: true, ..plain("on \"wg0\" ") };
     assert_eq!(stand_in.calls(), [plain("on \"wg0\" "), asking]);
     let log = std::fs::read_to_string(&log).unwrap();
     assert!(log.starts_with("--fallback --notify-fd=1 for ") && log.ends_with("\nended\n"), "{log:?}");
+}
+
+#[tokio::test]
+async fn the_version_of_a_helper_is_told_if_it_runs_and_it_is_not_started_for_that() {
+    let started = tempfile::tempdir().unwrap();
+    let mark = started.path().join("mark");
+    let activation = format!("[D-BUS Service]\nName=org.airpods.Helper1\nExec=/usr/bin/touch {}\n", mark.display());
+    let bus = Bus::start(&[("org.airpods.Helper1.service", &activation)]);
+    let version = async |address: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_airpods"));
+        command.args(["version", "--json"]).env("DBUS_SYSTEM_BUS_ADDRESS", address).env("PATH", "/nonexistent");
+        let ran = finish(command.env_remove("CONTAINER_HOST").env("XDG_RUNTIME_DIR", "/nonexistent")).await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+        serde_json::from_str::<serde_json::Value>(&ran.stdout).unwrap()
+    };
+    let idle = version(&bus.address).await;
+    assert_eq!((&idle["helper"]["state"], &idle["helper"]["version"]), (&"idle".into(), &serde_json::Value::Null));
+    assert!(!mark.exists(), "the helper was started");
+    let _helper = bus.serve(&StandIn { status: clamped(), ..StandIn::answering(Ok(true)) }).await;
+    let running = version(&bus.address).await;
+    assert_eq!((&running["helper"]["state"], &running["helper"]["version"]), (&"running".into(), &"0.1.0".into()));
+    assert_eq!(running["airpods"], env!("CARGO_PKG_VERSION"));
+    let absent = version("unix:path=/nonexistent/bus").await;
+    assert_eq!(absent["helper"]["state"], "unknown");
 }

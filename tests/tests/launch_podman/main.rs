@@ -1,10 +1,12 @@
 //! `airpods start`, `stop`, `status` and `logs` against real podman: rootful, rootless, and through the rootful socket.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod commands;
 mod conflicts;
 mod doctor;
 mod host;
 mod interruptions;
+mod logs;
 mod names;
 mod podman_5;
 mod seed;
