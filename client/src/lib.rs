@@ -19,6 +19,7 @@ mod exit;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod helper_link;
+pub mod kernel;
 pub mod plan;
 pub mod podman;
 pub mod question;

@@ -98,6 +98,14 @@ pub fn load_or_create(folder: Option<&Path>) -> Result<Secret, SecretError> {
     load(&path)?.ok_or(SecretError::Untrusted { path, why: "it vanished" })
 }
 
+/// The secret kept in `folder`, if there is one.
+///
+/// # Errors
+/// As [`load_or_create`].
+pub fn existing(folder: Option<&Path>) -> Result<Option<Secret>, SecretError> {
+    folder.map_or(Ok(None), |folder| load(&folder.join(FILE)))
+}
+
 fn load(path: &Path) -> Result<Option<Secret>, SecretError> {
     let unreadable = |cause| SecretError::Io { path: path.to_owned(), done: "read", cause };
     let untrusted = |why| SecretError::Untrusted { path: path.to_owned(), why };

@@ -16,7 +16,7 @@ pub mod version;
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use crate::config::{ConfigError, Environment, Loaded};
+use crate::config::{Cli, ConfigError, Environment, Loaded};
 use crate::error::Report;
 
 /// What every command is given.
@@ -31,6 +31,12 @@ pub struct Context {
 }
 
 impl Context {
+    /// Whether every step is told: by `--verbose`, or as configured.
+    #[must_use]
+    pub fn tells_all(&self, cli: &Cli) -> bool {
+        self.verbose || cli.verbose || cli.debug
+    }
+
     /// Loads the configuration and tells its warnings on stderr.
     ///
     /// # Errors

@@ -78,7 +78,7 @@ pub struct Cli {
     pub max_concurrent_pulls: ConcurrentPulls,
     /// Take every question as answered with yes.
     pub auto_confirm: bool,
-    /// Accepted for the earlier tool's files; no effect, `true` gives a warning.
+    /// As `--verbose`.
     pub verbose: bool,
     /// As `verbose`.
     pub debug: bool,

@@ -45,12 +45,6 @@ pub(super) fn cli(root: &Section<'_>) -> Option<Cli> {
     let auto_confirm = section.required("auto_confirm", boolean);
     let verbose = section.required("verbose", boolean);
     let debug = section.required("debug", boolean);
-    for (key, value) in [("verbose", verbose), ("debug", debug)] {
-        if value == Some(true) {
-            let ineffective = Problem::warning(format!("`cli.{key}` has no effect: say `--verbose`"));
-            section.push(ineffective.at(section.at(key).cloned()));
-        }
-    }
     section.finish();
     Some(Cli {
         stop_timeout: stop_timeout?,

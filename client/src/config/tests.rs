@@ -215,15 +215,14 @@ fn an_unknown_or_circular_template_names_its_place() {
 
 #[test]
 fn keys_without_effect_give_a_warning_and_no_error() {
-    let text = "[runtime]\nprefer = 'docker'\ncuda_version = '12.8'\n[cli]\ndebug = true\n[dependencies]\nrequired = ['podman']\n\
+    let text = "[runtime]\nprefer = 'docker'\ncuda_version = '12.8'\n[dependencies]\nrequired = ['podman']\n\
                 [services.comfyui]\nnetwork_mode = 'host'\nnetwork_aliases = ['comfyui']\nports = { host = 1, container = 2 }\n";
     let warnings: Vec<_> = valid(text).warnings.iter().map(brief).collect();
     let expected = [
         "2:10 `runtime.prefer`: docker is not driven; podman is used",
         "3:16 `runtime.cuda_version` has no effect: name the image you want",
-        "5:9 `cli.debug` has no effect: say `--verbose`",
-        "10:19 `services.comfyui.network_aliases` has no effect with network_mode `host` [other services reach this one by the host's name]",
-        "11:18 `services.comfyui.ports.0.host` has no effect with network_mode `host`: the service is on port 2",
+        "8:19 `services.comfyui.network_aliases` has no effect with network_mode `host` [other services reach this one by the host's name]",
+        "9:18 `services.comfyui.ports.0.host` has no effect with network_mode `host`: the service is on port 2",
     ];
     assert_eq!(warnings, expected);
 }

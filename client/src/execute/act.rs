@@ -10,10 +10,10 @@ use std::time::Instant;
 use futures_util::future::{Either, select};
 
 use super::cancel::Cancel;
-use super::kernel;
 use super::progress::{Event, Progress};
 use super::{Late, Outcome, Pace, StepError, probe};
-use crate::plan::{Action, Expected, HealthCheck, Step, read_back};
+use crate::kernel;
+use crate::plan::{Action, Closely, Expected, HealthCheck, Step, read_back};
 use crate::podman::{ContainerDetail, ContainerState, Endpoint, LogOptions, Network, Networking, Podman, PodmanError};
 
 /// How many lines of a dead container's log are told.
@@ -38,6 +38,8 @@ pub(super) struct Actor<'a, P> {
     pub(super) cancel: Rc<Cancel>,
     pub(super) network: RefCell<Option<Network>>,
     pub(super) outcome: RefCell<Outcome>,
+    /// What steps that failed half-way could not put back.
+    pub(super) left: RefCell<Vec<String>>,
 }
 
 impl<P: Podman> Actor<'_, P> {
@@ -62,12 +64,25 @@ impl<P: Podman> Actor<'_, P> {
                 if *running {
                     podman.stop_container(name, self.pace.stop_seconds).await.map_err(refused)?;
                 }
-                podman.remove_container(name).await.map_err(refused)?;
+                if let Err(source) = podman.remove_container(name).await {
+                    self.put_back(std::slice::from_ref(name).iter().filter(|_| *running)).await;
+                    return Err(refused(source));
+                }
             }
-            Action::RemovePod { name, .. } => {
-                podman.stop_pod(name, self.pace.stop_seconds).await.map_err(refused)?;
-                podman.remove_pod(name).await.map_err(refused)?;
+            Action::RemovePod { name, running, .. } => {
+                if let Err(source) = self.remove_pod(name).await {
+                    self.put_back(running).await;
+                    return Err(refused(source));
+                }
             }
+            Action::SetAside { name, former, running } => {
+                if let Err(source) = self.set_aside(name, former, *running).await {
+                    self.put_back(std::slice::from_ref(name).iter().filter(|_| *running)).await;
+                    return Err(refused(source));
+                }
+            }
+            // Not before everything else is done and nothing can be undone any more.
+            Action::Discard { .. } => return Ok(Done::Nothing),
             Action::CreatePod(spec) => {
                 let mut spec = spec.clone();
                 self.settle(&mut spec.endpoint)?;
@@ -99,6 +114,28 @@ impl<P: Podman> Actor<'_, P> {
         Ok(Done::AsPlanned)
     }
 
+    async fn remove_pod(&self, name: &str) -> Result<(), PodmanError> {
+        self.podman.stop_pod(name, self.pace.stop_seconds).await?;
+        self.podman.remove_pod(name).await
+    }
+
+    async fn set_aside(&self, name: &str, former: &str, running: bool) -> Result<(), PodmanError> {
+        if running {
+            self.podman.stop_container(name, self.pace.stop_seconds).await?;
+        }
+        self.podman.rename_container(name, former).await
+    }
+
+    /// Starts containers again that were stopped for a step that failed.
+    async fn put_back(&self, names: impl IntoIterator<Item = &String>) {
+        for name in names {
+            if let Err(error) = self.podman.start_container(name).await {
+                let left = format!("the container `{name}`, which ran and is stopped: {}", error.message());
+                self.left.borrow_mut().push(left);
+            }
+        }
+    }
+
     /// Gives an endpoint the addresses of its fixed places.
     fn settle(&self, endpoint: &mut Endpoint) -> Result<(), StepError> {
         let network = self.network.borrow();
@@ -121,29 +158,24 @@ impl<P: Podman> Actor<'_, P> {
     }
 
     async fn read_back(&self, service: &str, expected: &Expected) -> Result<(), Trouble> {
-        let detail = self.podman.inspect_container(&expected.container).await?;
-        self.must_run(service, &expected.container, &detail).await?;
-        let kernel = detail.pid.and_then(|pid| kernel::pids_limit(pid, &detail.id));
-        let differences = read_back(expected, &detail, kernel.as_deref());
+        let closely = Closely::at(self.podman, &expected.spec.name, &expected.host_ports()).await?;
+        self.must_run(service, &expected.spec.name, &closely.detail).await?;
+        let mut differences = read_back(expected, &closely.detail, &closely.kernel);
+        if differences.iter().any(|one| one.setting.controller().is_some()) {
+            // Rootless podman can limit only what the system lets it; that is worth a warning and no refusal.
+            let facts = self.podman.host_facts().await?;
+            let mut outcome = self.outcome.borrow_mut();
+            differences.retain(|one| match one.excuse(&facts) {
+                Some(why) => {
+                    outcome.warnings.push(one.warning(service, &why));
+                    false
+                }
+                None => true,
+            });
+        }
         if differences.is_empty() {
             return Ok(());
         }
-        let (limits, others): (Vec<_>, Vec<_>) = differences.into_iter().partition(|one| one.setting.is_limit());
-        // Rootless podman can limit only what the system lets it; that is worth a warning and no refusal.
-        let facts = self.podman.host_facts().await?;
-        let delegated = facts.cgroups_v2 && facts.cgroup_controllers.iter().any(|name| name == "pids");
-        if others.is_empty() && facts.rootless && !delegated {
-            let why = if facts.cgroups_v2 { "the pids controller is not delegated to this user" } else { "cgroups v1" };
-            let mut outcome = self.outcome.borrow_mut();
-            outcome.warnings.extend(limits.iter().map(|one| {
-                format!(
-                    "`{}` is not enforced: {one}; rootless podman cannot limit it here ({why})",
-                    one.setting.place(service)
-                )
-            }));
-            return Ok(());
-        }
-        let differences = others.into_iter().chain(limits).collect();
         Err(Trouble::Step(StepError::Differs { service: service.to_owned(), differences }))
     }
 
@@ -172,6 +204,7 @@ impl<P: Podman> Actor<'_, P> {
             return Ok(());
         }
         let start = Instant::now();
+        let mut process = None;
         loop {
             let last = match self.unless_cancelled(probe(check, self.pace.ping)).await? {
                 Ok(answer) if check.expected.contains(answer.code) => {
@@ -182,8 +215,12 @@ impl<P: Podman> Actor<'_, P> {
                 Ok(answer) => format!("HTTP {}", answer.code),
                 Err(reason) => reason,
             };
-            let detail = self.podman.inspect_container(container).await?;
-            self.must_run(service, container, &detail).await?;
+            // While its first process is there nothing can have happened to it that podman would have to be asked about.
+            if !process.is_some_and(kernel::lives) {
+                let detail = self.podman.inspect_container(container).await?;
+                self.must_run(service, container, &detail).await?;
+                process = detail.pid;
+            }
             if start.elapsed() >= self.pace.startup {
                 let (service, url, waited) = (service.to_owned(), check.url(), start.elapsed());
                 self.outcome.borrow_mut().late.push(Late { service, url, last, waited });
@@ -235,7 +272,7 @@ fn refused(step: &Step, source: PodmanError) -> StepError {
     let what = match &step.action {
         Action::CreatePod(spec) => format!("create the pod `{}`", spec.name),
         Action::CreateContainer(spec) => format!("create the container `{}`", spec.name),
-        Action::ReadBack(expected) => format!("inspect the container `{}`", expected.container),
+        Action::ReadBack(expected) => format!("inspect the container `{}`", expected.spec.name),
         Action::AwaitHealth { container, .. } => format!("inspect the container `{container}`"),
         other => other.to_string(),
     };

@@ -5,11 +5,11 @@
 
 mod act;
 mod cancel;
+mod discard;
 mod end;
 mod error;
 mod health;
 mod interrupt;
-mod kernel;
 mod progress;
 mod run;
 #[cfg(test)]
@@ -17,7 +17,6 @@ mod tests;
 mod undo;
 
 use std::future::Future;
-use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 pub use end::{Ended, Notice, end};
@@ -27,12 +26,15 @@ pub use interrupt::{Interrupted, interrupted, unless};
 pub use progress::{Event, Progress, Silent, bytes, progress_on_stderr};
 
 use crate::config::Cli;
+use crate::kernel;
 use crate::plan::Plan;
 use crate::podman::Podman;
 
 /// The times and numbers by which a plan is executed.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
+    /// One step after another.
+    pub sequential: bool,
     /// Images pulled at the same time, at least one.
     pub pulls: usize,
     /// How long a service has to become healthy; zero does not wait.
@@ -50,6 +52,7 @@ impl Pace {
     #[must_use]
     pub fn from_config(cli: &Cli) -> Self {
         Self {
+            sequential: false,
             pulls: cli.max_concurrent_pulls.get().into(),
             startup: Duration::from_secs(cli.startup_timeout.get().into()),
             interval: Duration::from_secs_f64(cli.startup_check_interval),
@@ -92,24 +95,22 @@ pub async fn execute(
     interrupt: impl Future<Output = ()>,
 ) -> Result<Outcome, Aborted> {
     for (service, port) in &plan.ports {
-        if port_is_taken(*port) {
+        if kernel::is_taken(*port) {
             let cause = StepError::PortInUse { service: service.clone(), port: *port };
             return Err(Aborted { cause, left: Vec::new() });
         }
     }
     let ran = run::run(podman, plan, pace, progress, interrupt).await;
     match ran.failure {
-        None => Ok(ran.outcome),
+        None => {
+            let mut outcome = ran.outcome;
+            outcome.warnings.extend(discard::discard(podman, plan).await);
+            Ok(outcome)
+        }
         Some(cause) => {
-            let left = undo::undo(podman, plan, &ran.done, pace, progress).await;
+            let mut left = ran.left;
+            left.extend(undo::undo(podman, plan, &ran.done, pace, progress).await);
             Err(Aborted { cause, left })
         }
     }
-}
-
-/// Whether something listens on a TCP port of any address of this host. A port that this user may not listen on is
-/// not known to be taken.
-pub(crate) fn port_is_taken(port: u16) -> bool {
-    let bound = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port));
-    bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
 }

@@ -37,8 +37,8 @@ pub trait Progress {
 
 /// What suits standard error: lines that move where a person looks, and plain ones elsewhere.
 #[must_use]
-pub fn progress_on_stderr() -> Box<dyn Progress> {
-    if io::stderr().is_terminal() { Box::new(Terminal::default()) } else { Box::new(Lines::default()) }
+pub fn progress_on_stderr(verbose: bool) -> Box<dyn Progress> {
+    if io::stderr().is_terminal() { Box::new(Terminal::new(verbose)) } else { Box::new(Lines::new(verbose)) }
 }
 
 /// Says nothing.
@@ -52,12 +52,19 @@ impl Progress for Silent {
 /// A line per step done, for a file or a pipe.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
+    verbose: bool,
     layers: RefCell<BTreeMap<usize, Layers>>,
 }
 
-impl Progress for Lines {
-    fn event(&self, event: &Event<'_>) {
-        let line = match event {
+impl Lines {
+    /// Tells of every step, also of those that nobody asks about, if `verbose`.
+    fn new(verbose: bool) -> Self {
+        Self { verbose, ..Self::default() }
+    }
+
+    /// The line for an event, if it is worth one.
+    fn line(&self, event: &Event<'_>) -> Option<String> {
+        match event {
             Event::Pulling { index, report, .. } => {
                 self.layers.borrow_mut().entry(*index).or_default().take(report);
                 None
@@ -65,13 +72,18 @@ impl Progress for Lines {
             Event::Began { step: Step { action: Action::Pull(image), .. }, .. } => Some(format!("pulling `{image}`")),
             Event::Finished { index, step, took, .. } => {
                 let bytes = self.layers.borrow_mut().remove(index).map_or(0, |layers| layers.sum().1);
-                said(step, *took, bytes)
+                said(step, *took, bytes).or_else(|| self.verbose.then(|| in_detail(step, *took)))
             }
             Event::Healthy { service, url, took } => Some(healthy(service, url, *took)),
             Event::Undoing => Some("undoing what was done".to_owned()),
             Event::Began { .. } | Event::Failed { .. } => None,
-        };
-        if let Some(line) = line {
+        }
+    }
+}
+
+impl Progress for Lines {
+    fn event(&self, event: &Event<'_>) {
+        if let Some(line) = self.line(event) {
             // Progress is a courtesy: a closed stderr must not stop a launch.
             let _ = writeln!(anstream::stderr(), "{}", EscapedLine(&line));
         }
@@ -81,17 +93,24 @@ impl Progress for Lines {
 /// A line per step done, and below them one that moves for each step that takes time.
 #[derive(Debug, Default)]
 pub(super) struct Terminal {
+    verbose: bool,
     screen: MultiProgress,
     bars: RefCell<BTreeMap<usize, (ProgressBar, Layers)>>,
 }
 
 impl Terminal {
+    /// Tells of every step, also of those that nobody asks about, if `verbose`.
+    fn new(verbose: bool) -> Self {
+        Self { verbose, ..Self::default() }
+    }
+
     fn begin(&self, index: usize, step: &Step) {
         let text = match &step.action {
             Action::Pull(image) => format!("pulling {image}"),
             Action::AwaitHealth { check, .. } => format!("waiting for {}", check.url()),
             Action::Stop { name }
             | Action::RemoveContainer { name, running: true }
+            | Action::SetAside { name, running: true, .. }
             | Action::RemovePod { name, .. } => {
                 format!("stopping {name}")
             }
@@ -133,7 +152,8 @@ impl Progress for Terminal {
             }
             Event::Finished { index, step, took, .. } => {
                 let bytes = self.end(*index);
-                if let Some(line) = said(step, *took, bytes) {
+                let line = said(step, *took, bytes).or_else(|| self.verbose.then(|| in_detail(step, *took)));
+                if let Some(line) = line {
                     self.print(&line);
                 }
             }
@@ -174,8 +194,9 @@ fn said(step: &Step, took: Duration, bytes: u64) -> Option<String> {
         Action::RemoveNetwork(name) => format!("removed the network `{name}`"),
         Action::CreateVolume(name) => format!("created the volume `{name}`"),
         Action::CreatePod(spec) => format!("created the pod `{}`", spec.name),
-        Action::RemoveContainer { name, .. } => format!("removed the container `{name}`, whose settings differed"),
-        Action::RemovePod { name, .. } => format!("removed the pod `{name}`, whose settings differed"),
+        Action::SetAside { name, running: true, .. } => format!("stopped `{name}`, to be made anew"),
+        Action::RemoveContainer { name, .. } => format!("removed the container `{name}`, to be made anew"),
+        Action::RemovePod { name, .. } => format!("removed the pod `{name}`, to be made anew"),
         Action::Pull(image) if bytes == 0 => format!("pulled `{image}` in {seconds:.1} s"),
         Action::Pull(image) => format!("pulled `{image}`, {}, in {seconds:.1} s", self::bytes(bytes)),
         Action::Start { name } => format!("started `{service}` in the container `{name}`"),
@@ -184,8 +205,15 @@ fn said(step: &Step, took: Duration, bytes: u64) -> Option<String> {
         | Action::CreateFolder(_)
         | Action::CreateContainer(_)
         | Action::CheckRuns { .. }
-        | Action::ReadBack(_) => return None,
+        | Action::ReadBack(_)
+        | Action::SetAside { .. }
+        | Action::Discard { .. } => return None,
     })
+}
+
+/// What there is to say about any step to somebody who wants to know all.
+fn in_detail(step: &Step, took: Duration) -> String {
+    format!("done in {:.2} s: {}", took.as_secs_f64(), step.action)
 }
 
 fn healthy(service: &str, url: &str, took: Duration) -> String {
@@ -196,4 +224,56 @@ fn healthy(service: &str, url: &str, took: Duration) -> String {
 #[must_use]
 pub fn bytes(count: u64) -> String {
     indicatif::BinaryBytes(count).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pull(report: &PullProgress) -> Event<'_> {
+        Event::Pulling { index: 0, image: "lab/web:1", report }
+    }
+
+    fn report(layer: &str, done: u64, all: u64) -> PullProgress {
+        PullProgress { layer: layer.into(), status: "Downloading".into(), bytes: Some((done, all)) }
+    }
+
+    fn step(action: Action) -> Step {
+        Step { action, service: Some("web".into()), after: Vec::new() }
+    }
+
+    #[test]
+    fn a_pull_is_two_lines_with_the_bytes_of_all_its_layers() {
+        let lines = Lines::default();
+        let step = step(Action::Pull("lab/web:1".into()));
+        assert_eq!(lines.line(&Event::Began { index: 0, step: &step }).as_deref(), Some("pulling `lab/web:1`"));
+        // A layer is reported again and again as it grows.
+        for (layer, done) in [("a", 1), ("b", 512), ("a", 1536)] {
+            assert_eq!(lines.line(&pull(&report(layer, done, if layer == "a" { 1536 } else { 512 }))), None);
+        }
+        let finished = Event::Finished { index: 0, step: &step, did: true, took: Duration::from_millis(1500) };
+        assert_eq!(lines.line(&finished).as_deref(), Some("pulled `lab/web:1`, 2.00 KiB, in 1.5 s"));
+    }
+
+    #[test]
+    fn a_pull_on_a_terminal_shows_bytes_and_speed() {
+        let progress = Terminal::default();
+        let step = step(Action::Pull("lab/web:1".into()));
+        progress.event(&Event::Began { index: 0, step: &step });
+        progress.event(&pull(&report("a", 512, 1024)));
+        progress.event(&pull(&report("b", 512, 1024)));
+        let bars = progress.bars.borrow();
+        let shown = bars.get(&0).map(|(bar, _)| (bar.position(), bar.length()));
+        assert_eq!(shown, Some((1024, Some(2048))));
+        assert!(PULL_BAR.contains("{binary_bytes_per_sec}"));
+    }
+
+    #[test]
+    fn steps_that_nobody_asks_about_are_told_only_to_those_who_want_to_know_all() {
+        let step = step(Action::CreateFolder("/data".into()));
+        let finished = Event::Finished { index: 0, step: &step, did: true, took: Duration::from_millis(20) };
+        assert_eq!(Lines::new(false).line(&finished), None);
+        let told = Lines::new(true).line(&finished);
+        assert_eq!(told.as_deref(), Some("done in 0.02 s: make the folder `/data` unless it is there"));
+    }
 }

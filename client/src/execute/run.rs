@@ -25,6 +25,8 @@ pub(super) struct Ran {
     pub(super) outcome: Outcome,
     /// The first failure. Steps that were under way when it came were ended or waited for.
     pub(super) failure: Option<StepError>,
+    /// What a failed step could not put back.
+    pub(super) left: Vec<String>,
 }
 
 /// Which steps can be begun.
@@ -32,6 +34,8 @@ struct Schedule<'a> {
     plan: &'a Plan,
     waiting: BTreeSet<usize>,
     finished: BTreeSet<usize>,
+    running: usize,
+    at_once: usize,
     pulling: usize,
     pulls: usize,
 }
@@ -40,6 +44,9 @@ impl Schedule<'_> {
     /// Takes out a step that can be begun now, if there is one.
     fn next(&mut self) -> Option<usize> {
         let plan = self.plan;
+        if self.running >= self.at_once {
+            return None;
+        }
         let ready = |index: &usize| {
             let step = plan.steps.get(*index);
             step.is_some_and(|step| {
@@ -49,12 +56,14 @@ impl Schedule<'_> {
         };
         let index = self.waiting.iter().copied().find(|index| ready(index))?;
         self.waiting.remove(&index);
+        self.running += 1;
         self.pulling += usize::from(self.is_pull(index));
         Some(index)
     }
 
     fn finish(&mut self, index: usize) {
         self.finished.insert(index);
+        self.running -= 1;
         self.pulling -= usize::from(self.is_pull(index));
     }
 
@@ -79,12 +88,15 @@ pub(super) async fn run(
         progress,
         cancel: Rc::clone(&cancel),
         network: RefCell::new(plan.network.clone()),
-        outcome: RefCell::default(),
+        outcome: RefCell::new(Outcome { warnings: plan.warnings.clone(), ..Outcome::default() }),
+        left: RefCell::default(),
     };
     let mut schedule = Schedule {
         plan,
         waiting: (0..plan.steps.len()).collect(),
         finished: BTreeSet::new(),
+        running: 0,
+        at_once: if pace.sequential { 1 } else { usize::MAX },
         pulling: 0,
         pulls: pace.pulls.max(1),
     };
@@ -128,7 +140,7 @@ pub(super) async fn run(
         }
     }
     drop(running);
-    Ran { done, outcome: actor.outcome.into_inner(), failure }
+    Ran { done, outcome: actor.outcome.into_inner(), failure, left: actor.left.into_inner() }
 }
 
 async fn one(

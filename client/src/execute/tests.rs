@@ -2,6 +2,9 @@
 
 use std::cell::RefCell;
 use std::future::pending;
+use std::net::{Ipv4Addr, TcpListener};
+
+mod replacing;
 
 use super::*;
 use crate::plan::tests::{NEW, PACE, THREE, plan, podman};
@@ -17,6 +20,16 @@ async fn prepared(podman: &Simulated, toml: &str) -> Plan {
 
 async fn run_plan(podman: &Simulated, plan: &Plan) -> Result<Outcome, Aborted> {
     execute(podman, plan, &PACE, &Silent, pending()).await
+}
+
+/// An interrupt that comes when it has been waited for so many times.
+fn after_polls(polls: u32) -> impl Future<Output = ()> {
+    let mut left = polls;
+    std::future::poll_fn(move |context| {
+        left -= 1;
+        context.waker().wake_by_ref();
+        if left == 0 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
 }
 
 /// The call by which a step changes podman, if it does.
@@ -64,13 +77,7 @@ async fn an_interrupt_at_any_time_leaves_podman_as_it_was() {
         let podman = podman(NEW);
         let before = podman.world();
         let plan = prepared(&podman, THREE).await;
-        let mut left = polls;
-        let interrupt = std::future::poll_fn(move |context| {
-            left -= 1;
-            context.waker().wake_by_ref();
-            if left == 0 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-        });
-        match execute(&podman, &plan, &PACE, &Silent, interrupt).await {
+        match execute(&podman, &plan, &PACE, &Silent, after_polls(polls)).await {
             Err(aborted) => {
                 assert!(matches!(aborted.cause, StepError::Interrupted));
                 assert_eq!(podman.world(), before, "after {polls} polls");
@@ -257,4 +264,44 @@ async fn independent_steps_run_side_by_side() {
     let order = Order(RefCell::default());
     execute(&podman, &plan, &PACE, &order, pending()).await.unwrap();
     assert_eq!(order.0.borrow()[..2], ["began", "began"]);
+}
+
+#[tokio::test]
+async fn one_step_after_another_is_one_at_a_time() {
+    struct Most(RefCell<(usize, usize)>);
+    impl Progress for Most {
+        fn event(&self, event: &Event<'_>) {
+            let (now, most) = &mut *self.0.borrow_mut();
+            match event {
+                Event::Began { .. } => *now += 1,
+                Event::Finished { .. } => *now -= 1,
+                _ => {}
+            }
+            *most = (*most).max(*now);
+        }
+    }
+    for (sequential, at_once) in [(true, 1), (false, 3)] {
+        let podman = podman(NEW);
+        let plan = prepared(&podman, THREE).await;
+        let most = Most(RefCell::default());
+        execute(&podman, &plan, &Pace { sequential, ..PACE }, &most, pending()).await.unwrap();
+        assert_eq!(most.0.borrow().1, at_once);
+    }
+}
+
+#[tokio::test]
+async fn podman_is_not_asked_again_while_the_process_of_a_service_lives() {
+    use crate::podman::Look;
+    let mut podman = podman(NEW);
+    let toml =
+        THREE.replace("host = 7002", "host = 9").replace("[services.web]", "[services.web]\nhealth.path = \"/\"");
+    let mut plan = prepared(&podman, &toml).await;
+    run_plan(&podman, &plan).await.unwrap();
+    podman.distort = Some(|detail: &mut ContainerDetail| detail.pid = Some(std::process::id()));
+    plan.steps.retain(|step| matches!(step.action, Action::AwaitHealth { .. }));
+    plan.steps[0].after.clear();
+    let before = podman.looks().len();
+    let pace = Pace { startup: Duration::from_millis(100), ..PACE };
+    assert_eq!(execute(&podman, &plan, &pace, &Silent, pending()).await.unwrap().late.len(), 1);
+    assert_eq!(podman.looks()[before..], [Look::Inspect("web-0".into())]);
 }

@@ -69,10 +69,18 @@ async fn undo_action(
         Action::Stop { name } => {
             (podman.start_container(name).await, format!("the container `{name}` was stopped and does not start again"))
         }
+        Action::SetAside { name, former, running } => {
+            let what = format!("the container `{name}`, which is called `{former}`");
+            let back = match podman.rename_container(former, name).await {
+                Ok(()) if *running => podman.start_container(name).await,
+                renamed => renamed,
+            };
+            return back.map_err(|error| format!("{what} or does not run again: {}", error.message()));
+        }
         Action::RemoveContainer { name, .. } => {
             return Err(format!("the container `{name}` with its former settings was removed and is not back"));
         }
-        Action::RemovePod { name, containers } => {
+        Action::RemovePod { name, containers, .. } => {
             let containers = containers.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             return Err(format!(
                 "the pod `{name}` with its former settings was removed and is not back, nor are its containers {containers}"
@@ -85,7 +93,8 @@ async fn undo_action(
         | Action::Pull(_)
         | Action::CheckRuns { .. }
         | Action::ReadBack(_)
-        | Action::AwaitHealth { .. } => return Ok(()),
+        | Action::AwaitHealth { .. }
+        | Action::Discard { .. } => return Ok(()),
     };
     match result {
         Ok(()) => Ok(()),

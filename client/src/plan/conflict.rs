@@ -101,12 +101,15 @@ pub struct NetworkDifference {
     pub found: String,
 }
 
+impl fmt::Display for NetworkDifference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, wanted, found } = self;
+        write!(f, "`{key}` is `{wanted}` in the configuration and `{found}` in podman")
+    }
+}
+
 fn list(differences: &[NetworkDifference]) -> String {
-    let one = |difference: &NetworkDifference| {
-        let NetworkDifference { key, wanted, found } = difference;
-        format!("`{key}` is `{wanted}` in the configuration and `{found}` in podman")
-    };
-    differences.iter().map(one).collect::<Vec<_>>().join(", ")
+    differences.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 impl Report for Conflict {
@@ -123,7 +126,7 @@ impl Report for Conflict {
                 )
             }
             Self::NetworkDiffers { .. } => {
-                return Some("`airpods start --reset-network` makes it anew, with the containers on it".into());
+                return Some("`airpods start --reset-network` makes it anew, with the containers on it; so does a yes, or `--yes`".into());
             }
             Self::PortHeld { holder, service, .. } => {
                 format!("stop it with `podman stop {holder}`, or set another `host` in `services.{service}.ports`")

@@ -4,26 +4,40 @@ mod obstacles;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::label::{is_ours, same_settings};
+use super::label::{SERVICE, is_ours, same_settings};
 use super::network::differences;
-use super::{Action, Conflict, Desired, Expected, Kept, Launch, Observed, Plan, Step};
+use super::order::ordered;
+use super::standing::Standing;
+use super::{Action, Conflict, Desired, Kept, Kind, Launch, Observed, Plan, Replaced, Step};
 use crate::podman::{Container, ContainerState, Mount, Networking, PodSpec};
 
 /// Plans a launch.
 ///
-/// `reset_network` makes a network of ours anew, with every container on it, when its settings differ.
-pub fn decide(desired: &Desired, observed: &Observed, reset_network: bool) -> Result<Plan, Conflict> {
+pub fn decide(desired: &Desired, observed: &Observed, reset: NetworkReset) -> Result<Plan, Conflict> {
     let mut builder = Builder::new(desired, observed);
     builder.find_conflicts_of_names()?;
-    builder.network(reset_network)?;
+    builder.network(reset)?;
     builder.choose();
     builder.find_strangers_on_network()?;
     builder.find_conflicts_of_ports()?;
     builder.objects();
-    for launch in builder.launches.clone() {
+    builder.set_aside();
+    for launch in ordered(&builder.launches) {
         builder.launch(launch);
     }
+    builder.discard();
     Ok(builder.plan)
+}
+
+/// Whether the network is made anew, with every container on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetworkReset {
+    /// No: other settings are a conflict.
+    Never,
+    /// If its settings are not those wanted, and somebody agrees.
+    Proposed,
+    /// Yes: the user asked for it.
+    AskedFor,
 }
 
 struct Builder<'a> {
@@ -40,6 +54,12 @@ struct Builder<'a> {
     stale_pods: BTreeSet<&'a str>,
     /// The steps that make each thing that others wait for.
     made: BTreeMap<Thing, usize>,
+    /// The steps that take the former container of each service out of the way.
+    cleared: BTreeMap<&'a str, usize>,
+    /// The steps after which a port of the host is free.
+    released: BTreeMap<u16, usize>,
+    /// The step that starts each service.
+    started: BTreeMap<&'a str, usize>,
     /// The last start within each pod: podman brings its network up with the first.
     last_start: BTreeMap<&'a str, usize>,
 }
@@ -58,12 +78,15 @@ impl<'a> Builder<'a> {
         Self {
             desired,
             observed,
-            plan: Plan { steps: Vec::new(), kept: Vec::new(), ports: Vec::new(), network: None },
+            plan: Plan::default(),
             launches: desired.launches.iter().collect(),
             reset: false,
             network: None,
             stale_pods: BTreeSet::new(),
             made: BTreeMap::new(),
+            cleared: BTreeMap::new(),
+            released: BTreeMap::new(),
+            started: BTreeMap::new(),
             last_start: BTreeMap::new(),
         }
     }
@@ -80,22 +103,44 @@ impl<'a> Builder<'a> {
         self.launches.iter().any(|launch| launch.container.networking != Networking::Host)
     }
 
-    fn network(&mut self, reset: bool) -> Result<(), Conflict> {
+    fn network(&mut self, reset: NetworkReset) -> Result<(), Conflict> {
         if !self.needs_network() {
             return Ok(());
         }
         let Some(found) = self.observed.network(&self.desired.network.name) else { return Ok(()) };
         let differences = differences(&self.desired.network, found);
-        if differences.is_empty() {
-            self.plan.kept.push(Kept::Network(found.name.clone()));
-            self.plan.network = Some(found.clone());
+        let asked_for = reset == NetworkReset::AskedFor;
+        if asked_for || (reset == NetworkReset::Proposed && !differences.is_empty()) {
+            self.reset = true;
+            let why = differences.iter().map(ToString::to_string).collect();
+            self.plan.replaced.push(Replaced {
+                kind: Kind::Network,
+                name: found.name.clone(),
+                why,
+                stops: self.running_on_network(),
+                asked_for,
+            });
             return Ok(());
         }
-        if !reset {
+        if !differences.is_empty() {
             return Err(Conflict::NetworkDiffers { name: found.name.clone(), differences });
         }
-        self.reset = true;
+        self.plan.kept.push(Kept::Network(found.name.clone()));
+        self.plan.network = Some(found.clone());
         Ok(())
+    }
+
+    /// The containers of ours that run on the network, by themselves or through their pod.
+    fn running_on_network(&self) -> Vec<String> {
+        let name = &self.desired.network.name;
+        let in_wanted_pod =
+            |container: &Container| container.pod.as_ref().is_some_and(|pod| self.desired.pods.contains_key(pod));
+        let running = self.observed.containers.iter().filter(|container| {
+            container.state == ContainerState::Running
+                && is_ours(&container.labels)
+                && (container.networks.contains(name) || in_wanted_pod(container))
+        });
+        running.map(|container| container.name.clone()).collect()
     }
 
     /// Adds what has to be made again along with what was asked for: running neighbours in a pod that is made
@@ -236,20 +281,78 @@ impl<'a> Builder<'a> {
 
     fn remove_pod(&mut self, name: &str, after: Vec<usize>) -> usize {
         let containers = self.observed.pod(name).map(|pod| pod.containers.clone()).unwrap_or_default();
-        self.add(Action::RemovePod { name: name.to_owned(), containers }, None, after)
+        let inside = self.observed.containers.iter().filter(|other| other.pod.as_deref() == Some(name));
+        let running: Vec<&Container> = inside.filter(|container| container.state == ContainerState::Running).collect();
+        let stops: Vec<String> = running.iter().map(|container| container.name.clone()).collect();
+        let action = Action::RemovePod { name: name.to_owned(), containers, running: stops.clone() };
+        let step = self.add(action, None, after);
+        for port in running.iter().flat_map(|container| &container.host_ports) {
+            self.released.insert(*port, step);
+        }
+        if !self.reset {
+            let (kind, name, why) = (Kind::Pod, name.to_owned(), Vec::new());
+            self.plan.replaced.push(Replaced { kind, name, why, stops, asked_for: false });
+        }
+        step
     }
 
-    /// Removes a container, and with it the pod that it leaves empty, which would go on holding its ports.
     fn remove_container(&mut self, container: &Container, after: Vec<usize>) -> usize {
-        let former = container.pod.as_deref().and_then(|pod| self.observed.pod(pod)).filter(|pod| {
-            is_ours(&pod.labels) && pod.containers == [container.name.as_str()] && !self.wanted_pod(&pod.name)
-        });
-        if let Some(pod) = former {
-            return self.remove_pod(&pod.name, after);
-        }
         let running = container.state == ContainerState::Running;
-        let service = container.labels.get(super::label::SERVICE).cloned();
-        self.add(Action::RemoveContainer { name: container.name.clone(), running }, service.as_deref(), after)
+        let service = container.labels.get(SERVICE).cloned();
+        let step =
+            self.add(Action::RemoveContainer { name: container.name.clone(), running }, service.as_deref(), after);
+        self.released.extend(container.host_ports.iter().map(|port| (*port, step)));
+        step
+    }
+
+    /// Takes the containers whose settings are not those wanted out of the way: aside, until what takes their place runs, or with
+    /// the pod that would be left empty, which would go on holding its ports.
+    fn set_aside(&mut self) {
+        for launch in self.launches.clone() {
+            let Some(found) = self.observed.container(&launch.container.name) else { continue };
+            let Standing::Differs(why) = self.observed.standing(self.desired, launch) else { continue };
+            if self.goes_along(launch, found) {
+                continue;
+            }
+            let mut needed = self.needed(launch);
+            let former_pod = found.pod.as_deref().and_then(|pod| self.observed.pod(pod)).filter(|pod| {
+                is_ours(&pod.labels) && pod.containers == [found.name.as_str()] && !self.wanted_pod(&pod.name)
+            });
+            let step = if let Some(pod) = former_pod {
+                self.remove_pod(&pod.name, needed)
+            } else {
+                let former = former_name(&found.name);
+                if let Some(left) = self.observed.container(&former) {
+                    needed.push(self.remove_container(left, Vec::new()));
+                }
+                let running = found.state == ContainerState::Running;
+                let stops = if running { vec![found.name.clone()] } else { Vec::new() };
+                let (kind, name) = (Kind::Container, found.name.clone());
+                self.plan.replaced.push(Replaced { kind, name, why, stops, asked_for: false });
+                let action = Action::SetAside { name: found.name.clone(), former, running };
+                let step = self.add(action, Some(&launch.service), needed);
+                if found.pod.is_none() {
+                    self.released.extend(found.host_ports.iter().map(|port| (*port, step)));
+                }
+                step
+            };
+            self.cleared.insert(&launch.service, step);
+        }
+    }
+
+    /// Removes what was set aside, by this plan or by one that was cut short, once everything else is done.
+    fn discard(&mut self) {
+        let waited_for: BTreeSet<usize> = self.plan.steps.iter().flat_map(|step| step.after.clone()).collect();
+        let last: Vec<usize> = (0..self.plan.steps.len()).filter(|index| !waited_for.contains(index)).collect();
+        for launch in self.launches.clone() {
+            let former = former_name(&launch.container.name);
+            let left = self.observed.container(&former).is_some_and(|found| is_ours(&found.labels));
+            let set_aside =
+                |step: &Step| matches!(&step.action, Action::SetAside { former: name, .. } if *name == former);
+            if left || self.plan.steps.iter().any(set_aside) {
+                self.add(Action::Discard { name: former }, Some(&launch.service), last.iter().copied());
+            }
+        }
     }
 
     fn wanted_pod(&self, name: &str) -> bool {
@@ -265,32 +368,29 @@ impl<'a> Builder<'a> {
     }
 
     fn runs_as_wanted(&self, launch: &Launch) -> bool {
-        self.observed.container(&launch.container.name).is_some_and(|found| {
-            found.state == ContainerState::Running
-                && same_settings(&launch.container.labels, &found.labels)
-                && !self.goes_along(launch, found)
-        })
+        self.observed.standing(self.desired, launch) == Standing::AsWanted { running: true }
+            && !self.observed.container(&launch.container.name).is_some_and(|found| self.goes_along(launch, found))
     }
 
     /// The container itself: made, started, read back, waited for.
     fn launch(&mut self, launch: &'a Launch) {
         let service = launch.service.as_str();
         if self.runs_as_wanted(launch) {
+            self.plan.warnings.extend(self.observed.excused(self.desired, launch));
             self.plan.kept.push(Kept::Service(launch.service.clone()));
             return;
         }
         let spec = &launch.container;
         let found = self.observed.container(&spec.name);
         let goes_along = found.is_some_and(|found| self.goes_along(launch, found));
-        let same = found.is_some_and(|found| same_settings(&spec.labels, &found.labels));
+        let same = matches!(self.observed.standing(self.desired, launch), Standing::AsWanted { .. });
         let mut before_start: Vec<usize> = Vec::new();
         if !same || goes_along {
             let mut needed = self.needed(launch);
-            match found {
-                Some(found) if !goes_along => needed.push(self.remove_container(found, needed.clone())),
+            needed.extend(self.cleared.get(service));
+            if goes_along {
                 // Its name is free once its former pod is gone, which need not be its pod to be.
-                Some(_) => needed.extend(self.steps_removing()),
-                None => {}
+                needed.extend(self.steps_removing());
             }
             before_start.push(self.add(Action::CreateContainer(Box::new(spec.clone())), Some(service), needed));
         }
@@ -299,16 +399,15 @@ impl<'a> Builder<'a> {
             _ => None,
         };
         before_start.extend(pod.and_then(|pod| self.last_start.get(pod).copied()));
+        let expected = self.desired.expected(launch);
+        let ports = launch.host_ports.iter().copied().chain(expected.host_ports());
+        before_start.extend(ports.filter_map(|port| self.released.get(&port).copied()));
+        before_start.extend(launch.uses.iter().filter_map(|used| self.started.get(used.as_str()).copied()));
         let start = self.add(Action::Start { name: spec.name.clone() }, Some(service), before_start);
+        self.started.insert(service, start);
         if let Some(pod) = pod {
             self.last_start.insert(pod, start);
         }
-        let endpoint = match &spec.networking {
-            Networking::Own(endpoint) => Some(endpoint.clone()),
-            Networking::Pod(pod) => self.desired.pods.get(pod).map(|pod| pod.endpoint.clone()),
-            Networking::Host => None,
-        };
-        let expected = Expected::of(spec, endpoint);
         let read = self.add(Action::ReadBack(Box::new(expected)), Some(service), [start]);
         if let Some(check) = &launch.health {
             let action = Action::AwaitHealth { container: spec.name.clone(), check: check.clone() };
@@ -337,4 +436,9 @@ impl<'a> Builder<'a> {
         let removes = |step: &Step| matches!(step.action, Action::RemovePod { .. } | Action::RemoveContainer { .. });
         self.plan.steps.iter().enumerate().filter(|(_, step)| removes(step)).map(|(index, _)| index).collect()
     }
+}
+
+/// The name of a container that was set aside.
+fn former_name(name: &str) -> String {
+    format!("{name}-former")
 }

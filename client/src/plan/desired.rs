@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use super::Expected;
 use super::address;
 use super::holder::Holder;
 use super::label;
+use super::order;
 use crate::config::{
     Config, DnsServers, GpuDevice, HostGateway, NetworkMode, RestartPolicy, Service, ServiceName, StatusRange,
     VolumeSource,
@@ -123,6 +125,8 @@ pub struct Launch {
     pub folders: Vec<PathBuf>,
     /// How its health is asked for.
     pub health: Option<HealthCheck>,
+    /// The services that it uses, and so is started after.
+    pub uses: BTreeSet<String>,
 }
 
 /// All that a launch needs.
@@ -188,6 +192,25 @@ impl Desired {
                 .filter(|(name, _)| !chosen.contains(name.as_str()))
                 .map(|(name, service)| launch(name, service))
                 .collect(),
+        }
+    }
+
+    /// What the container of one of the services must have once it runs.
+    #[must_use]
+    pub fn expected(&self, launch: &Launch) -> Expected {
+        let spec = &launch.container;
+        let endpoint = match &spec.networking {
+            Networking::Own(endpoint) => Some(endpoint.clone()),
+            Networking::Pod(pod) => self.pods.get(pod).map(|pod| pod.endpoint.clone()),
+            Networking::Host => None,
+        };
+        Expected::of(spec, endpoint, self.network.mtu)
+    }
+
+    /// Gives the value of a secret variable to every service that needs it, so that what runs can be compared with it.
+    pub fn give_secret(&mut self, variable: &str, value: &str) {
+        for launch in self.launches.iter_mut().chain(&mut self.others) {
+            launch.container.give_secret(variable, value);
         }
     }
 
@@ -293,6 +316,7 @@ fn launch(
         host_ports: service.host_ports().map(crate::config::PortNumber::get).collect(),
         folders: service.volumes.values().filter_map(|volume| folder(&volume.source)).collect(),
         health: HealthCheck::of(service),
+        uses: order::uses(config, name, service),
     }
 }
 

@@ -15,9 +15,13 @@ mod holder;
 mod label;
 mod network;
 mod observed;
+mod order;
 mod read_back;
+mod replaced;
 mod restart;
+mod setting;
 mod show;
+mod standing;
 mod stop;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -26,19 +30,21 @@ use std::path::PathBuf;
 
 pub use clean::{Clean, Holdings, Scope, Spared, clean};
 pub use conflict::{Conflict, Kind, NetworkDifference};
-pub use decide::decide;
+pub use decide::{NetworkReset, decide};
 pub use desired::{Desired, HealthCheck, Launch, Surroundings, UnknownService, chosen};
 pub use ending::{Ending, Stages};
 pub use label::{SERVICE as SERVICE_LABEL, is_ours};
-pub use observed::Observed;
-pub use read_back::{Difference, Expected, Setting, read_back};
+pub use observed::{Closely, Observed};
+pub use read_back::{Difference, Expected, Witness, read_back};
+pub use replaced::Replaced;
 pub use restart::{Restart, Restarted, restart};
+pub use setting::Setting;
 pub use stop::{Stop, stop};
 
 use crate::podman::{ContainerSpec, NetworkSpec, PodSpec};
 
 /// The steps of a launch. A step's place in the list is its identity; the steps it waits for stand before it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
     /// The steps.
     pub steps: Vec<Step>,
@@ -48,6 +54,10 @@ pub struct Plan {
     pub ports: Vec<(String, u16)>,
     /// The network as it is now, where it is; steps before may create it.
     pub network: Option<crate::podman::Network>,
+    /// What is taken down to be made anew.
+    pub replaced: Vec<Replaced>,
+    /// What a user should know about that which stays, a sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// One step.
@@ -74,7 +84,22 @@ pub enum Action {
     CreateFolder(PathBuf),
     /// Pulls an image.
     Pull(String),
-    /// Stops and removes a container of ours whose settings are not those wanted any more.
+    /// Stops a container of ours whose settings are not those wanted any more, and gives it another name until the one that
+    /// takes its place runs.
+    SetAside {
+        /// The container.
+        name: String,
+        /// Its name from then on.
+        former: String,
+        /// It runs.
+        running: bool,
+    },
+    /// Removes a container that was set aside, when everything else is done.
+    Discard {
+        /// The name that it was given.
+        name: String,
+    },
+    /// Stops and removes a container of ours that stands on a network to be made anew.
     RemoveContainer {
         /// The container.
         name: String,
@@ -87,6 +112,8 @@ pub enum Action {
         name: String,
         /// The containers that go with it.
         containers: Vec<String>,
+        /// Those of them that run.
+        running: Vec<String>,
     },
     /// Makes a pod.
     CreatePod(PodSpec),
@@ -140,15 +167,21 @@ impl Plan {
             .any(|step| matches!(&step.action, Action::CreateContainer(spec) if spec.secret_env.contains(variable)))
     }
 
-    /// Gives the value of a secret variable to every container that needs it.
+    /// Gives the value of a secret variable to every container that needs it, and to those who compare.
     pub fn give_secret(&mut self, variable: &str, value: &str) {
         for step in &mut self.steps {
-            if let Action::CreateContainer(spec) = &mut step.action
-                && spec.secret_env.contains(variable)
-            {
-                spec.env.insert(variable.to_owned(), value.to_owned());
+            match &mut step.action {
+                Action::CreateContainer(spec) => spec.give_secret(variable, value),
+                Action::ReadBack(expected) => expected.spec.give_secret(variable, value),
+                _ => {}
             }
         }
+    }
+
+    /// What is taken down while it runs, and nobody has agreed to yet.
+    #[must_use]
+    pub fn needs_consent(&self) -> Vec<&Replaced> {
+        self.replaced.iter().filter(|replaced| replaced.needs_consent()).collect()
     }
 
     /// Whether there is nothing to do.

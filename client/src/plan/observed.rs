@@ -1,10 +1,13 @@
 //! What there is before a launch.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::{try_join, try_join_all, try_join4};
+use futures_util::future::{try_join, try_join_all, try_join3, try_join4};
 
-use crate::podman::{Container, Network, Pod, Podman, Result};
+use super::label::is_ours;
+use super::{Desired, NetworkReset, read_back};
+use crate::kernel::View;
+use crate::podman::{Container, ContainerDetail, ContainerState, HostFacts, Network, Pod, Podman, Result};
 
 /// What podman holds: one listing per kind, and one look per image.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -19,6 +22,19 @@ pub struct Observed {
     pub containers: Vec<Container>,
     /// Which of the images asked about are there.
     pub images: BTreeSet<String>,
+    /// The containers that were looked at closely, by name.
+    pub details: BTreeMap<String, Closely>,
+    /// Facts that may explain a limit that does not hold; asked for only where there is one.
+    pub facts: Option<HostFacts>,
+}
+
+/// All that can be read of one container.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Closely {
+    /// What podman says.
+    pub detail: ContainerDetail,
+    /// What the kernel says.
+    pub kernel: View,
 }
 
 impl Observed {
@@ -37,7 +53,50 @@ impl Observed {
             pods,
             containers,
             images: images.into_iter().flatten().collect(),
+            ..Self::default()
         })
+    }
+
+    /// Looks for a launch, and asks podman no more than it takes: each container of ours is looked at closely, and images and
+    /// volumes only when something has to be made.
+    pub async fn for_launch(podman: &impl Podman, desired: &Desired, reset: NetworkReset) -> Result<Self> {
+        let (networks, pods, containers) = try_join3(podman.networks(), podman.pods(), podman.containers()).await?;
+        let mut observed = Self { networks, pods, containers, ..Self::default() };
+        observed.look_closely(podman, desired).await?;
+        if reset != NetworkReset::AskedFor && observed.is_as_wanted(desired) {
+            return Ok(observed);
+        }
+        let look = |image: String| async move {
+            let there = podman.image_exists(&image).await?;
+            Ok(there.then_some(image))
+        };
+        let images = try_join_all(desired.images().into_iter().map(look));
+        let (volumes, images) = try_join(podman.volumes(), images).await?;
+        observed.volumes = volumes.into_iter().collect();
+        observed.images = images.into_iter().flatten().collect();
+        Ok(observed)
+    }
+
+    async fn look_closely(&mut self, podman: &impl Podman, desired: &Desired) -> Result<()> {
+        let ours = desired
+            .launches
+            .iter()
+            .filter(|launch| self.container(&launch.container.name).is_some_and(|found| is_ours(&found.labels)));
+        let look = |launch| async move {
+            let expected = desired.expected(launch);
+            let name = launch.container.name.clone();
+            let closely = Closely::at(podman, &name, &expected.host_ports()).await?;
+            let excusable = read_back(&expected, &closely.detail, &closely.kernel)
+                .iter()
+                .any(|one| one.setting.controller().is_some());
+            Ok((name, closely, excusable))
+        };
+        let looked = try_join_all(ours.map(look)).await?;
+        if looked.iter().any(|(_, _, excusable)| *excusable) {
+            self.facts = Some(podman.host_facts().await?);
+        }
+        self.details = looked.into_iter().map(|(name, closely, _)| (name, closely)).collect();
+        Ok(())
     }
 
     pub(super) fn network(&self, name: &str) -> Option<&Network> {
@@ -50,5 +109,15 @@ impl Observed {
 
     pub(super) fn container(&self, name: &str) -> Option<&Container> {
         self.containers.iter().find(|container| container.name == name)
+    }
+}
+
+impl Closely {
+    /// Looks at a container, and at the ports of the host that lead to it.
+    pub async fn at(podman: &impl Podman, name: &str, host_ports: &[u16]) -> Result<Self> {
+        let detail = podman.inspect_container(name).await?;
+        let running = detail.pid.filter(|_| detail.state == ContainerState::Running);
+        let kernel = running.map(|pid| View::of(pid, &detail.id, host_ports)).unwrap_or_default();
+        Ok(Self { detail, kernel })
     }
 }

@@ -3,82 +3,49 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::podman::{ContainerDetail, ContainerSpec, Endpoint, Limits, Networking, PublishedPort};
+use super::setting::Setting;
+use crate::kernel::{Bound, View};
+use crate::podman::{
+    ContainerDetail, ContainerSpec, Endpoint, HostFacts, Mount, MountDetail, Networking, PublishedPort,
+};
+
+/// The kernel counts memory in pages, of up to 64 KiB.
+const LARGEST_PAGE: u64 = 1 << 16;
 
 /// What a container must have once it runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expected {
     /// The container.
-    pub container: String,
+    pub spec: ContainerSpec,
     /// Its way onto the network, its own or its pod's; none on the host's network.
     pub endpoint: Option<Endpoint>,
-    /// Its limits.
-    pub limits: Limits,
-    /// The name of its restart policy.
-    pub restart: &'static str,
+    /// The MTU of its links, where it is configured.
+    pub mtu: Option<u32>,
 }
 
 impl Expected {
-    /// What a container with these settings must have.
+    /// What a container with these settings must have, by its own endpoint or its pod's, on a network of this MTU.
     #[must_use]
-    pub fn of(spec: &ContainerSpec, endpoint: Option<Endpoint>) -> Self {
-        Self {
-            container: spec.name.clone(),
-            endpoint: endpoint.filter(|_| spec.networking != Networking::Host),
-            limits: spec.limits,
-            restart: spec.restart.as_str(),
-        }
+    pub fn of(spec: &ContainerSpec, endpoint: Option<Endpoint>, mtu: Option<u32>) -> Self {
+        let endpoint = endpoint.filter(|_| spec.networking != Networking::Host);
+        let mtu = mtu.filter(|_| endpoint.is_some());
+        Self { spec: spec.clone(), endpoint, mtu }
+    }
+
+    /// The ports of the host on which somebody must listen.
+    #[must_use]
+    pub fn host_ports(&self) -> Vec<u16> {
+        self.endpoint.iter().flat_map(|endpoint| &endpoint.ports).map(|port| port.host).collect()
     }
 }
 
-/// A setting that is read back.
+/// Who says what there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Setting {
-    /// `network_mode`.
-    NetworkMode,
-    /// `runtime.network_name`.
-    Network,
-    /// `network_aliases`.
-    Aliases,
-    /// `runtime.network.dns_servers`.
-    DnsServers,
-    /// `ports`.
-    Ports,
-    /// `pids_limit`, in podman's books.
-    PidsLimit,
-    /// `pids_limit`, as the kernel enforces it.
-    KernelPidsLimit,
-    /// `resources.memory`.
-    Memory,
-    /// `resources.cpus`.
-    Cpus,
-    /// `runtime.restart_policy`.
-    Restart,
-}
-
-impl Setting {
-    /// Whether the kernel's cgroups enforce it, which rootless podman may have no right to.
-    #[must_use]
-    pub fn is_limit(self) -> bool {
-        matches!(self, Self::PidsLimit | Self::KernelPidsLimit | Self::Memory | Self::Cpus)
-    }
-
-    /// Where it stands in the configuration.
-    #[must_use]
-    pub fn place(self, service: &str) -> String {
-        let key = match self {
-            Self::Network => return "runtime.network_name".to_owned(),
-            Self::DnsServers => return "runtime.network.dns_servers".to_owned(),
-            Self::Restart => return "runtime.restart_policy".to_owned(),
-            Self::NetworkMode => "network_mode",
-            Self::Aliases => "network_aliases",
-            Self::Ports => "ports",
-            Self::PidsLimit | Self::KernelPidsLimit => "pids_limit",
-            Self::Memory => "resources.memory",
-            Self::Cpus => "resources.cpus",
-        };
-        format!("services.{service}.{key}")
-    }
+pub enum Witness {
+    /// podman's books.
+    Podman,
+    /// The kernel, which enforces it.
+    Kernel,
 }
 
 /// A setting that is not what was asked for.
@@ -86,6 +53,8 @@ impl Setting {
 pub struct Difference {
     /// Which.
     pub setting: Setting,
+    /// Who says so.
+    pub witness: Witness,
     /// What was asked for.
     pub wanted: String,
     /// What there is.
@@ -94,52 +63,209 @@ pub struct Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let who = if self.setting == Setting::KernelPidsLimit { "the kernel" } else { "podman" };
-        write!(f, "`{}` was asked for and {who} has `{}`", self.wanted, self.found)
+        let Self { wanted, found, .. } = self;
+        let who = match self.witness {
+            Witness::Podman => "podman",
+            Witness::Kernel => "the kernel",
+        };
+        match self.setting {
+            // A variable may hold a password: its value is compared and never shown.
+            Setting::Env => write!(f, "`{wanted}` was given a value and {who} has {found}"),
+            Setting::Listening => write!(f, "port `{wanted}` was asked for and nobody listens on it"),
+            _ => write!(f, "`{wanted}` was asked for and {who} has `{found}`"),
+        }
     }
 }
 
-/// Compares. `kernel_pids` is what the container's cgroup says, where it can be read.
-#[must_use]
-pub fn read_back(expected: &Expected, detail: &ContainerDetail, kernel_pids: Option<&str>) -> Vec<Difference> {
-    let mut differences = Vec::new();
-    let mut compare = |setting, wanted: String, found: String| {
-        if wanted != found {
-            differences.push(Difference { setting, wanted, found });
+impl Difference {
+    /// Why rootless podman cannot have done better on this host; none when it should have.
+    #[must_use]
+    pub fn excuse(&self, facts: &HostFacts) -> Option<String> {
+        let controller = self.setting.controller().filter(|_| facts.rootless)?;
+        if !facts.cgroups_v2 {
+            return Some("cgroups v1".to_owned());
         }
-    };
-    let mode = |host: bool| if host { "host" } else { "pod" }.to_owned();
-    compare(Setting::NetworkMode, mode(expected.endpoint.is_none()), mode(detail.host_network));
-    if let Some(endpoint) = &expected.endpoint {
-        let names = detail.networks.keys().cloned().collect::<Vec<_>>().join(", ");
-        compare(Setting::Network, endpoint.network.clone(), names);
+        let delegated = facts.cgroup_controllers.iter().any(|name| name == controller);
+        (!delegated).then(|| format!("the {controller} controller is not delegated to this user"))
+    }
+
+    /// What a user should know about a limit that this host's rootless podman cannot keep.
+    #[must_use]
+    pub fn warning(&self, service: &str, why: &str) -> String {
+        let place = self.setting.place(service);
+        format!("`{place}` is not enforced: {self}; rootless podman cannot limit it here ({why})")
+    }
+}
+
+/// Compares with podman's books and with what the kernel says, as far as it is known.
+#[must_use]
+pub fn read_back(expected: &Expected, detail: &ContainerDetail, kernel: &View) -> Vec<Difference> {
+    let mut found = Findings::default();
+    found.network(expected, detail);
+    found.limits(expected, detail);
+    found.process(&expected.spec, detail);
+    found.mounts(&expected.spec, detail);
+    found.devices(&expected.spec, detail, kernel);
+    found.kernel(expected, kernel);
+    found.0
+}
+
+/// The differences so far.
+#[derive(Default)]
+struct Findings(Vec<Difference>);
+
+impl Findings {
+    fn note(&mut self, setting: Setting, witness: Witness, wanted: impl fmt::Display, found: impl fmt::Display) {
+        self.0.push(Difference { setting, witness, wanted: wanted.to_string(), found: found.to_string() });
+    }
+
+    fn compare(&mut self, setting: Setting, wanted: String, found: String) {
+        if wanted != found {
+            self.0.push(Difference { setting, witness: Witness::Podman, wanted, found });
+        }
+    }
+
+    fn network(&mut self, expected: &Expected, detail: &ContainerDetail) {
+        let mode = |host: bool| if host { "host" } else { "pod" }.to_owned();
+        self.compare(Setting::NetworkMode, mode(expected.endpoint.is_none()), mode(detail.host_network));
+        let Some(endpoint) = &expected.endpoint else { return };
+        // Somebody may have connected it to further networks.
+        if !detail.networks.contains_key(&endpoint.network) {
+            self.note(Setting::Network, Witness::Podman, &endpoint.network, list(detail.networks.keys()));
+        }
         let found = detail.networks.get(&endpoint.network).cloned().unwrap_or_default();
         // podman adds names of its own: ids, and names of pods and containers.
         let wanted: BTreeSet<&String> = endpoint.aliases.iter().collect();
         let kept: BTreeSet<&String> = found.iter().filter(|alias| wanted.contains(alias)).collect();
-        compare(Setting::Aliases, list(&wanted), list(&kept));
-        compare(Setting::DnsServers, list(&endpoint.dns_servers), list(&detail.dns_servers));
+        self.compare(Setting::Aliases, list(&wanted), list(&kept));
+        self.compare(Setting::DnsServers, list(&endpoint.dns_servers), list(&detail.dns_servers));
         let ports = |ports: &[PublishedPort]| {
             let sorted: BTreeSet<PublishedPort> = ports.iter().copied().collect();
             list(sorted.iter().map(|port| format!("{}:{}", port.host, port.container)))
         };
-        compare(Setting::Ports, ports(&endpoint.ports), ports(&detail.ports));
+        self.compare(Setting::Ports, ports(&endpoint.ports), ports(&detail.ports));
     }
-    compare(Setting::PidsLimit, expected.limits.pids.to_string(), detail.pids_limit.to_string());
-    if let Some(kernel) = kernel_pids {
-        compare(Setting::KernelPidsLimit, expected.limits.pids.to_string(), kernel.to_owned());
+
+    fn limits(&mut self, expected: &Expected, detail: &ContainerDetail) {
+        let limits = &expected.spec.limits;
+        self.compare(Setting::PidsLimit, limits.pids.to_string(), detail.pids_limit.to_string());
+        if let Some(memory) = limits.memory {
+            self.compare(Setting::Memory, memory.to_string(), detail.memory.to_string());
+        }
+        if let Some(cpus) = limits.cpus {
+            #[allow(clippy::cast_precision_loss, reason = "a number of CPUs is far below 2^52 billionths")]
+            let found = detail.nano_cpus as f64 / 1e9;
+            self.compare(Setting::Cpus, share(cpus), share(found));
+        }
+        self.compare(Setting::Restart, expected.spec.restart.as_str().to_owned(), detail.restart.clone());
     }
-    if let Some(memory) = expected.limits.memory {
-        compare(Setting::Memory, memory.to_string(), detail.memory.to_string());
+
+    fn process(&mut self, spec: &ContainerSpec, detail: &ContainerDetail) {
+        if spec.image != detail.image {
+            self.note(Setting::Image, Witness::Podman, &spec.image, &detail.image);
+        }
+        let arguments = spec.command.as_deref().unwrap_or_default();
+        match spec.entrypoint.as_deref().filter(|words| !words.is_empty()) {
+            // The image's own arguments are for the image's own program.
+            Some(program) => {
+                let words: Vec<&String> = program.iter().filter(|word| !word.is_empty()).chain(arguments).collect();
+                self.compare(Setting::Entrypoint, list(words), list(&detail.command));
+            }
+            None if detail.command.ends_with(arguments) => {}
+            None => self.note(Setting::Command, Witness::Podman, list(arguments), list(&detail.command)),
+        }
+        for (variable, wanted) in &spec.env {
+            match detail.env.get(variable) {
+                Some(found) if found == wanted => {}
+                Some(_) => self.note(Setting::Env, Witness::Podman, variable, "another"),
+                None => self.note(Setting::Env, Witness::Podman, variable, "none"),
+            }
+        }
     }
-    if let Some(cpus) = expected.limits.cpus {
-        // podman keeps a quota of whole microseconds in 100 ms: five digits.
-        #[allow(clippy::cast_precision_loss, reason = "a number of CPUs is far below 2^52 billionths")]
-        let found = detail.nano_cpus as f64 / 1e9;
-        compare(Setting::Cpus, format!("{cpus:.5}"), format!("{found:.5}"));
+
+    fn mounts(&mut self, spec: &ContainerSpec, detail: &ContainerDetail) {
+        for mount in &spec.mounts {
+            let (Mount::Volume { target, .. } | Mount::Bind { target, .. }) = mount;
+            let found = detail.mounts.iter().find(|found| found.target == *target);
+            if !found.is_some_and(|found| is_mount(mount, found)) {
+                let found = found.map_or_else(|| "nothing".to_owned(), |found| shown(found.volume.as_ref(), found));
+                self.note(Setting::Volumes, Witness::Podman, wanted_mount(mount), found);
+            }
+        }
     }
-    compare(Setting::Restart, expected.restart.to_owned(), detail.restart.clone());
-    differences
+
+    fn devices(&mut self, spec: &ContainerSpec, detail: &ContainerDetail, kernel: &View) {
+        // The books of rootless podman hold no devices.
+        let (witness, found) = match &kernel.devices {
+            Some(found) => (Witness::Kernel, found),
+            None if detail.devices.is_empty() => return,
+            None => (Witness::Podman, &detail.devices),
+        };
+        for device in &spec.devices {
+            // A name of CDI stands for whatever its description holds.
+            let there = if device.starts_with('/') {
+                found.iter().any(|found| found.as_os_str() == device.as_str())
+            } else {
+                !found.is_empty()
+            };
+            if !there {
+                self.note(Setting::Device, witness, device, list(found.iter().map(|path| path.display())));
+            }
+        }
+    }
+
+    fn kernel(&mut self, expected: &Expected, kernel: &View) {
+        let limits = &expected.spec.limits;
+        let pids = kernel.pids.filter(|found| *found != Bound::At(u64::from(limits.pids)));
+        if let Some(found) = pids {
+            self.note(Setting::PidsLimit, Witness::Kernel, limits.pids, found);
+        }
+        if let (Some(wanted), Some(found)) = (limits.memory, kernel.memory) {
+            let same = matches!(found, Bound::At(found) if found <= wanted && wanted - found < LARGEST_PAGE);
+            if !same {
+                self.note(Setting::Memory, Witness::Kernel, wanted, found);
+            }
+        }
+        if let (Some(wanted), Some(found)) = (limits.cpus, kernel.cpus) {
+            let same = matches!(found, Bound::At(found) if share(found) == share(wanted));
+            if !same {
+                self.note(Setting::Cpus, Witness::Kernel, wanted, found);
+            }
+        }
+        if let (Some(wanted), Some(links)) = (expected.mtu, &kernel.links) {
+            let there = links.iter().any(|(_, mtu)| *mtu == wanted);
+            if !there {
+                let found = list(links.iter().map(|(link, mtu)| format!("{mtu} on {link}")));
+                self.note(Setting::NetworkMtu, Witness::Kernel, wanted, found);
+            }
+        }
+        for port in &kernel.silent_ports {
+            self.note(Setting::Listening, Witness::Kernel, port, "none");
+        }
+    }
+}
+
+fn is_mount(wanted: &Mount, found: &MountDetail) -> bool {
+    match wanted {
+        Mount::Volume { name, .. } => found.volume.as_ref() == Some(name),
+        Mount::Bind { source, .. } => found.volume.is_none() && found.source == *source,
+    }
+}
+
+fn wanted_mount(mount: &Mount) -> String {
+    match mount {
+        Mount::Volume { name, target } => format!("{name} at {}", target.display()),
+        Mount::Bind { source, target, .. } => format!("{} at {}", source.display(), target.display()),
+    }
+}
+
+fn shown(volume: Option<&String>, found: &MountDetail) -> String {
+    volume.cloned().unwrap_or_else(|| found.source.display().to_string())
+}
+
+/// CPUs: podman keeps a quota of whole microseconds in 100 ms, which are five digits.
+fn share(cpus: f64) -> String {
+    format!("{cpus:.5}")
 }
 
 fn list<T: fmt::Display>(values: impl IntoIterator<Item = T>) -> String {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::label::{SERVICE, is_ours, same_settings};
 use super::network::differences;
+use super::order::hosts;
 use super::{Action, Desired, Launch, Observed, Plan, Step};
 use crate::podman::{Container, ContainerState, Networking};
 
@@ -139,17 +140,8 @@ fn names<'a>(desired: &'a Desired, key: &'a str, members: &[Member<'a>]) -> BTre
     members.iter().flat_map(aliases).map(String::as_str).chain(containers).chain([key]).collect()
 }
 
-/// The hosts that a variable's value may name: those of its URLs, and the whole if it reads like a host, with or without a port.
-fn hosts(value: &str) -> impl Iterator<Item = &str> {
-    let in_urls = value.split("://").skip(1).map(|rest| {
-        let authority = rest.split(['/', '?', '#', ' ', ',', ';']).next().unwrap_or_default();
-        authority.rsplit('@').next().unwrap_or_default()
-    });
-    in_urls.chain([value]).map(|authority| authority.split(':').next().unwrap_or_default())
-}
-
 fn steps(units: &[Unit<'_>]) -> Plan {
-    let mut plan = Plan { steps: Vec::new(), kept: Vec::new(), ports: Vec::new(), network: None };
+    let mut plan = Plan::default();
     let mut stops: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (place, unit) in units.iter().enumerate().rev() {
         let dependents = units.iter().enumerate().filter(|(_, other)| other.needs.contains(&place));

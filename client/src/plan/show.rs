@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::{Action, Kept, Plan, Step};
+use super::{Action, Kept, Plan, Replaced, Step};
 use crate::podman::{ContainerSpec, Endpoint, Mount, NetworkSpec, Networking};
 
 impl fmt::Display for Plan {
@@ -39,18 +39,20 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CreateNetwork(spec) => write!(f, "create the network `{}`{}", spec.name, network(spec)),
-            Self::RemoveNetwork(name) => write!(f, "remove the network `{name}`, whose settings differ"),
+            Self::RemoveNetwork(name) => write!(f, "remove the network `{name}`, which is made anew"),
             Self::CreateVolume(name) => write!(f, "create the volume `{name}`"),
             Self::CreateFolder(path) => write!(f, "make the folder `{}` unless it is there", path.display()),
             Self::Pull(image) => write!(f, "pull the image `{image}`"),
-            Self::RemoveContainer { name, .. } => write!(f, "remove the container `{name}`, whose settings differ"),
-            Self::RemovePod { name, .. } => write!(f, "remove the pod `{name}`, whose settings differ"),
+            Self::SetAside { name, .. } => write!(f, "set aside the container `{name}`, whose settings differ"),
+            Self::Discard { name } => write!(f, "remove the container `{name}`, which was set aside"),
+            Self::RemoveContainer { name, .. } => write!(f, "remove the container `{name}`, which is made anew"),
+            Self::RemovePod { name, .. } => write!(f, "remove the pod `{name}`, which is made anew"),
             Self::CreatePod(spec) => write!(f, "create the pod `{}`{}", spec.name, endpoint(&spec.endpoint)),
             Self::CreateContainer(spec) => write!(f, "create the container `{}`{}", spec.name, container(spec)),
             Self::Start { name } => write!(f, "start the container `{name}`"),
             Self::Stop { name } => write!(f, "stop the container `{name}`"),
             Self::CheckRuns { name } => write!(f, "see that the container `{name}` runs"),
-            Self::ReadBack(expected) => write!(f, "check every setting of the container `{}`", expected.container),
+            Self::ReadBack(expected) => write!(f, "check every setting of the container `{}`", expected.spec.name),
             Self::AwaitHealth { check, .. } => write!(f, "wait until {} answers {}", check.url(), check.expected),
         }
     }
@@ -100,13 +102,15 @@ fn container(spec: &ContainerSpec) -> String {
 }
 
 impl Plan {
-    /// The plan as JSON: `{"steps": [{"id", "action", "name", "service", "after", "text"}], "kept": [{"kind", "name"}]}`.
+    /// The plan as JSON: `{"steps": [{"id", "action", "name", "service", "after", "text"}], "kept": [{"kind", "name"}],
+    /// "replaced": [{"kind", "name", "why", "stops", "needs_consent"}], "warnings": […]}`.
     /// Ids count from 1, as in the text.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let steps: Vec<Value> = self.steps.iter().enumerate().map(|(index, step)| step.to_json(index)).collect();
         let kept: Vec<Value> = self.kept.iter().map(Kept::to_json).collect();
-        json!({ "steps": steps, "kept": kept })
+        let replaced: Vec<Value> = self.replaced.iter().map(Replaced::to_json).collect();
+        json!({ "steps": steps, "kept": kept, "replaced": replaced, "warnings": self.warnings })
     }
 }
 
@@ -137,6 +141,14 @@ impl Kept {
     }
 }
 
+impl Replaced {
+    fn to_json(&self) -> Value {
+        let kind = self.kind.to_string();
+        let (why, stops) = (&self.why, &self.stops);
+        json!({ "kind": kind, "name": self.name, "why": why, "stops": stops, "needs_consent": self.needs_consent() })
+    }
+}
+
 impl Action {
     /// The word for the action, and the name of what it is done to.
     fn parts(&self) -> (&'static str, String) {
@@ -146,6 +158,8 @@ impl Action {
             Self::CreateVolume(name) => ("create-volume", name.clone()),
             Self::CreateFolder(path) => ("create-folder", path.display().to_string()),
             Self::Pull(image) => ("pull", image.clone()),
+            Self::SetAside { name, .. } => ("set-aside", name.clone()),
+            Self::Discard { name } => ("discard", name.clone()),
             Self::RemoveContainer { name, .. } => ("remove-container", name.clone()),
             Self::RemovePod { name, .. } => ("remove-pod", name.clone()),
             Self::CreatePod(spec) => ("create-pod", spec.name.clone()),
@@ -153,7 +167,7 @@ impl Action {
             Self::Start { name } => ("start", name.clone()),
             Self::Stop { name } => ("stop", name.clone()),
             Self::CheckRuns { name } => ("check-runs", name.clone()),
-            Self::ReadBack(expected) => ("read-back", expected.container.clone()),
+            Self::ReadBack(expected) => ("read-back", expected.spec.name.clone()),
             Self::AwaitHealth { check, .. } => ("await-health", check.url()),
         }
     }

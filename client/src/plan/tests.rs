@@ -1,5 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod reading;
+mod replacing;
+
 use super::*;
 use crate::config::{Config, Source};
 use crate::execute::{Pace, Silent, execute};
@@ -46,6 +49,7 @@ pub(crate) fn podman(version: Version) -> Simulated {
 }
 
 pub(crate) const PACE: Pace = Pace {
+    sequential: false,
     pulls: 2,
     startup: std::time::Duration::ZERO,
     interval: std::time::Duration::from_millis(1),
@@ -56,7 +60,11 @@ pub(crate) const PACE: Pace = Pace {
 pub(crate) async fn plan(podman: &Simulated, toml: &str, services: &[&str]) -> Result<Plan, Conflict> {
     use crate::podman::Podman;
     let desired = desired(toml, services, podman.version());
-    decide(&desired, &Observed::of(podman, desired.images()).await.unwrap(), false)
+    decide(&desired, &observed(podman, &desired).await, NetworkReset::Never)
+}
+
+pub(crate) async fn observed(podman: &Simulated, desired: &Desired) -> Observed {
+    Observed::for_launch(podman, desired, NetworkReset::Never).await.unwrap()
 }
 
 pub(crate) async fn start(podman: &Simulated, toml: &str, services: &[&str]) -> Plan {
@@ -123,16 +131,16 @@ async fn one_changed_setting_makes_one_container_anew() {
     let (spec, state) = podman.world().containers["web-0"].clone();
     assert_eq!((spec.limits.pids, state), (9, ContainerState::Running));
     let removed = podman.calls().into_iter().filter(|call| matches!(call, Call::RemoveContainer(_)));
-    assert_eq!(removed.collect::<Vec<_>>(), [Call::RemoveContainer("web-0".into())]);
+    assert_eq!(removed.collect::<Vec<_>>(), [Call::RemoveContainer("web-0-former".into())]);
 }
 
 #[tokio::test]
-async fn nothing_is_removed_before_the_new_image_is_there() {
+async fn nothing_is_stopped_before_the_new_image_is_there() {
     let podman = podman(NEW);
     start(&podman, THREE, &[]).await;
     let plan = plan(&podman, &THREE.replace("lab/web:1", "lab/web:2"), &["web"]).await.unwrap();
-    let remove = plan.steps.iter().find(|step| matches!(step.action, Action::RemoveContainer { .. })).unwrap();
-    assert_eq!(remove.after, [0]);
+    let aside = plan.steps.iter().find(|step| matches!(step.action, Action::SetAside { .. })).unwrap();
+    assert_eq!(aside.after, [0]);
     assert_eq!(plan.steps[0].action, Action::Pull("docker.io/lab/web:2".into()));
 }
 
@@ -266,8 +274,7 @@ async fn a_network_that_somebody_else_uses_is_not_made_anew() {
     world.containers.insert("strangers".into(), strangers);
     let podman = Simulated::new(NEW, world);
     let desired = desired(&format!("runtime.network.internal = true\n{THREE}"), &[], NEW);
-    let observed = Observed::of(&podman, desired.images()).await.unwrap();
-    let conflict = decide(&desired, &observed, true).unwrap_err();
+    let conflict = decide(&desired, &observed(&podman, &desired).await, NetworkReset::Proposed).unwrap_err();
     assert_eq!(
         conflict.to_string(),
         "the network `airpods_network` cannot be made anew: the container `strangers` is on it"
@@ -304,7 +311,7 @@ async fn stopping_ends_what_runs_and_removal_ends_with_the_network() {
 fn a_secret_is_in_no_plan_until_it_is_given() {
     let toml = THREE.replace("[services.web]", "[services.web]\nneeds_webui_secret = true");
     let desired = desired(&toml, &["web"], NEW);
-    let mut plan = decide(&desired, &Observed::default(), false).unwrap();
+    let mut plan = decide(&desired, &Observed::default(), NetworkReset::Never).unwrap();
     let variable = crate::webui_secret::VARIABLE;
     assert!(plan.needs_secret(variable));
     let labels = desired.launches[0].container.labels.clone();
@@ -316,41 +323,4 @@ fn a_secret_is_in_no_plan_until_it_is_given() {
     });
     assert_eq!(made.unwrap().env[variable], "s3cret");
     assert_eq!(made.unwrap().labels, labels, "its digest must not depend on the secret");
-}
-
-#[test]
-fn what_differs_from_what_was_asked_for_is_told_with_both_values() {
-    use crate::podman::ContainerDetail;
-    let desired = desired(THREE, &["model"], NEW);
-    let spec = &desired.launches[0].container;
-    let crate::podman::Networking::Own(endpoint) = &spec.networking else { panic!("{spec:?}") };
-    let expected = Expected::of(spec, Some(endpoint.clone()));
-    let right = ContainerDetail {
-        state: ContainerState::Running,
-        restarts: 0,
-        pid: Some(1),
-        id: "4635".into(),
-        host_network: false,
-        networks: [("airpods_network".into(), vec!["llm".into(), "4635".into(), "model".into()])].into(),
-        ports: endpoint.ports.clone(),
-        dns_servers: Vec::new(),
-        pids_limit: 2048,
-        memory: 0,
-        nano_cpus: 0,
-        restart: "unless-stopped".into(),
-    };
-    assert_eq!(read_back(&expected, &right, Some("2048")), []);
-    let kernel = read_back(&expected, &right, Some("1"));
-    assert_eq!(kernel[0].to_string(), "`2048` was asked for and the kernel has `1`");
-    let wrong = ContainerDetail {
-        networks: [("airpods_network".into(), vec!["model".into()])].into(),
-        ports: Vec::new(),
-        dns_servers: vec!["9.9.9.9".parse().unwrap()],
-        pids_limit: 0,
-        restart: "no".into(),
-        ..right
-    };
-    let settings: Vec<Setting> = read_back(&expected, &wrong, None).iter().map(|one| one.setting).collect();
-    let all = [Setting::Aliases, Setting::DnsServers, Setting::Ports, Setting::PidsLimit, Setting::Restart];
-    assert_eq!(settings, all);
 }

@@ -13,13 +13,13 @@ pub use connect::{Connection, Place, connect};
 pub use error::PodmanError;
 pub use model::{
     Container, ContainerDetail, ContainerSpec, ContainerState, DiskUsage, Endpoint, Fixed, HostFacts, Limits, LogLine,
-    LogOptions, LogSource, Mount, Network, NetworkBackend, NetworkSpec, Networking, Pin, Pod, PodSpec, PublishedPort,
-    PullProgress, Restart, StorageFacts, Version,
+    LogOptions, LogSource, Mount, MountDetail, Network, NetworkBackend, NetworkSpec, Networking, Pin, Pod, PodSpec,
+    PublishedPort, PullProgress, Restart, StorageFacts, Version,
 };
 pub use rest::Rest;
 #[cfg(any(test, fuzzing))]
 pub(crate) use rest::fuzzing;
-pub use simulated::{Call, Simulated, World};
+pub use simulated::{Call, Look, Simulated, World};
 
 /// What went wrong in a call, or what it yielded.
 pub type Result<T> = std::result::Result<T, PodmanError>;
@@ -98,6 +98,9 @@ pub trait Podman {
 
     /// Stops a container; podman kills it when `timeout_seconds` have passed.
     async fn stop_container(&self, name: &str, timeout_seconds: u32) -> Result<()>;
+
+    /// Gives a container another name.
+    async fn rename_container(&self, name: &str, new_name: &str) -> Result<()>;
 
     /// Removes a container with its anonymous volumes; one that runs is killed first.
     async fn remove_container(&self, name: &str) -> Result<()>;

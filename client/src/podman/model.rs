@@ -250,6 +250,15 @@ pub struct ContainerSpec {
     pub labels: BTreeMap<String, String>,
 }
 
+impl ContainerSpec {
+    /// Sets a variable that is secret, if it is one of this container's.
+    pub fn give_secret(&mut self, variable: &str, value: &str) {
+        if self.secret_env.contains(variable) {
+            self.env.insert(variable.to_owned(), value.to_owned());
+        }
+    }
+}
+
 /// A pod as podman reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pod {
@@ -310,6 +319,16 @@ pub struct ContainerDetail {
     pub pid: Option<u32>,
     /// Its id, 64 hexadecimal digits.
     pub id: String,
+    /// Its image, as it was named.
+    pub image: String,
+    /// The program and its arguments, the image's own among them.
+    pub command: Vec<String>,
+    /// Its environment, the image's and podman's own among it.
+    pub env: BTreeMap<String, String>,
+    /// What of the host's is within it.
+    pub mounts: Vec<MountDetail>,
+    /// The host's devices that it has.
+    pub devices: Vec<PathBuf>,
     /// It shares the host's network.
     pub host_network: bool,
     /// Each network it is on with its aliases, through its pod too.
@@ -335,6 +354,17 @@ pub struct DiskUsage {
     pub images: BTreeMap<String, u64>,
     /// Volumes.
     pub volumes: BTreeMap<String, u64>,
+}
+
+/// Something of the host's within a container, as podman reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountDetail {
+    /// The volume's name, if it is one.
+    pub volume: Option<String>,
+    /// Path on the host.
+    pub source: PathBuf,
+    /// Path in the container.
+    pub target: PathBuf,
 }
 
 /// Which part of a log to read.

@@ -109,7 +109,7 @@ fn a_vpn_that_rejects_other_name_servers_is_recognised_and_auto_is_the_cure() {
         }
         // The cure, as it was told.
         host.configure("mss_clamp = \"off\"\ndns_servers = \"auto\"");
-        let said = host.succeed("start").err;
+        let said = host.succeed("start --yes").err;
         assert!(!said.contains("name server"), "{user}: {said}");
         assert_resolves_inside(&host);
     }
@@ -125,7 +125,7 @@ fn a_server_that_is_silent_is_told_apart_and_one_that_answers_is_not_doubted() {
     // What leaves is lost beyond the tunnel.
     host.world.gateway().sh(&dropping("forward")).unwrap();
     host.configure(&format!("mss_clamp = \"off\"\ndns_servers = [\"{VPN_DNS}\"]"));
-    let said = host.succeed("start").err;
+    let said = host.succeed("start --yes").err;
     assert!(said.contains(&format!("warning: the name server {VPN_DNS} does not answer")), "{said}");
 }
 

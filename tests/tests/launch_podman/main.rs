@@ -9,6 +9,7 @@ mod interruptions;
 mod logs;
 mod names;
 mod podman_5;
+mod replacing;
 mod seed;
 mod settings;
 mod users;

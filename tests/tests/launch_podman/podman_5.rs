@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use airpods_lab::{Background, Image, Place, run};
 
 use crate::host::{DNS, Host, IMAGE};
-use crate::{names, seed};
+use crate::{names, replacing, seed};
 
 /// What the tree has beyond Debian's essential packages.
 const PACKAGES: &str = "podman,crun,netavark,aardvark-dns,nftables,catatonit,conmon,mount";
@@ -87,6 +87,14 @@ fn podman_5_resolves_aliases_and_asks_the_dns_servers() {
     Image::serving(IMAGE, 80).import(&host.seat).unwrap();
     names::resolves(&host, &names::config(&format!("dns_servers = [\"{DNS}\"]"), "pod = \"left\"", ""));
     names::share_a_pod(&host);
+}
+
+#[test]
+fn podman_5_honours_every_setting_and_finds_one_that_was_changed() {
+    let (host, _inside) = host();
+    Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+    // The client is outside the tree and would make a folder there.
+    replacing::reads_everything_back(&host, "");
 }
 
 #[test]

@@ -38,9 +38,11 @@ fn a_changed_setting_makes_the_container_anew_and_an_unchanged_one_leaves_it_alo
     let (one, two) = (host.field("one-0", ".Id"), host.field("two-0", ".Id"));
     host.configure(&toml.replace("[services.two]", "[services.two]\npids_limit = 99"));
     let planned = host.succeed("start --dry-run").out;
-    assert!(planned.contains("remove the container `two-0`") && planned.contains("leave `one`"), "{planned}");
+    assert!(planned.contains("set aside the container `two-0`") && planned.contains("leave `one`"), "{planned}");
     assert_eq!(host.field("two-0", ".Id"), two, "a dry run did something");
-    host.succeed("start");
+    let said = host.refuse("start", 2, &["two-0", "services.two.pids_limit", "`99`", "`2048`", "--yes"]);
+    assert!(!said.err.contains("one-0"), "{}", said.err);
+    host.succeed("start --yes");
     assert_eq!(host.field("one-0", ".Id"), one);
     assert_ne!(host.field("two-0", ".Id"), two);
     assert_eq!(host.inside("two-0", "pids-max").out.trim(), "99");

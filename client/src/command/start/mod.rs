@@ -5,6 +5,8 @@
 //! what came of it.
 
 mod clamp;
+mod consent;
+mod fetch;
 mod names;
 mod prepare;
 mod tell;
@@ -20,6 +22,7 @@ use crate::question::Consent;
 use crate::webui_secret;
 
 use clamp::Clamp;
+use consent::agree;
 pub(super) use prepare::surroundings;
 use prepare::{Prepared, prepare};
 pub(super) use tell::{plan as show_plan, troubles as tell_troubles};
@@ -41,15 +44,24 @@ pub struct Args {
     /// Use no GPU
     #[arg(long)]
     cpu: bool,
-    /// Do not wait until the services answer
+    /// One step after another, instead of side by side
     #[arg(long)]
-    no_wait: bool,
+    sequential: bool,
+    /// Only pull the images that are missing, and start nothing
+    #[arg(long, conflicts_with_all = ["no_wait", "wait", "reset_network"])]
+    pre_fetch: bool,
     /// Wait until the services answer, which is the default
-    #[arg(long, hide = true, conflicts_with = "no_wait")]
+    #[arg(long)]
     wait: bool,
-    /// If the network's settings have changed, make it anew, with every container on it
+    /// Do not wait until the services answer
+    #[arg(long, conflicts_with = "wait")]
+    no_wait: bool,
+    /// Make the network anew, with every container on it
     #[arg(long)]
     reset_network: bool,
+    /// Answer every question with yes: that something that runs may be made anew, that a VPN link is clamped
+    #[arg(short, long)]
+    yes: bool,
 }
 
 /// Runs `airpods start`.
@@ -59,17 +71,21 @@ pub struct Args {
 pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let loaded = context.load_config()?;
     let mut interrupt = pin!(execute::interrupted());
-    let prepared = execute::unless(interrupt.as_mut(), prepare(&args, &loaded)).await??;
-    let Prepared { connection, mut plan, launches, facts, dns_servers } = prepared;
-    let clamp = Clamp {
-        policy: loaded.config.runtime.network.mss_clamp,
-        facts: &facts,
-        launches: &launches,
-        consent: Consent::from_switches(false, loaded.config.cli.auto_confirm),
-    };
+    if args.pre_fetch {
+        return fetch::run(&args, context, &loaded.config, interrupt).await;
+    }
+    let prepared = execute::unless(interrupt.as_mut(), prepare(&args, context, &loaded.config)).await??;
+    let Prepared { connection, mut plan, launches, facts, dns_servers, conflict } = prepared;
+    let cli = &loaded.config.cli;
+    let consent = Consent::from_switches(args.yes, cli.auto_confirm);
+    let policy = loaded.config.runtime.network.mss_clamp;
+    let clamp = Clamp { policy, facts: &facts, launches: &launches, consent };
     if args.dry_run {
         clamp.preview()?;
         tell::plan(&plan, args.json)?;
+        return Ok(Exit::Done);
+    }
+    if !execute::unless(interrupt.as_mut(), agree(&plan, consent, conflict)).await?? {
         return Ok(Exit::Done);
     }
     clamp.settle(!plan.is_empty(), interrupt.as_mut()).await?;
@@ -77,11 +93,11 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
         let secret = webui_secret::load_or_create(context.environment.state_folder().as_deref())?;
         plan.give_secret(webui_secret::VARIABLE, secret.expose());
     }
-    let mut pace = Pace::from_config(&loaded.config.cli);
+    let mut pace = Pace { sequential: args.sequential, ..Pace::from_config(cli) };
     if args.no_wait {
         pace.startup = Duration::ZERO;
     }
-    let progress = execute::progress_on_stderr();
+    let progress = execute::progress_on_stderr(context.tells_all(cli));
     let podman = &connection.podman;
     let mut outcome = execute::execute(podman, &plan, &pace, &*progress, interrupt).await?;
     drop(progress);

@@ -3,14 +3,15 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::Args;
+use super::{Args, Context};
 use crate::cdi;
-use crate::config::{Config, DnsServers, Loaded, NetworkMode, PodmanUrl, Service, ServiceName};
+use crate::config::{Config, DnsServers, NetworkMode, PodmanUrl, Service, ServiceName};
 use crate::dns::{self, NoServers};
 use crate::error::Failure;
-use crate::plan::{self, Desired, Launch, Observed, Plan, Surroundings};
+use crate::plan::{self, Conflict, Desired, Launch, NetworkReset, Observed, Plan, Surroundings};
 use crate::podman::{self, Connection, Podman};
 use crate::way::{self, Leaving};
+use crate::webui_secret;
 
 /// All that is known before anything is done.
 pub(super) struct Prepared {
@@ -21,21 +22,33 @@ pub(super) struct Prepared {
     pub(super) facts: way::Facts,
     /// The name servers that containers are given.
     pub(super) dns_servers: Vec<IpAddr>,
+    /// The plan makes the network anew; this is the error if nobody agrees to that.
+    pub(super) conflict: Option<Conflict>,
 }
 
 /// Reads what podman holds and plans; changes nothing.
-pub(super) async fn prepare(args: &Args, loaded: &Loaded) -> Result<Prepared, Failure> {
-    let config = &loaded.config;
+pub(super) async fn prepare(args: &Args, context: &Context, config: &Config) -> Result<Prepared, Failure> {
     let services = plan::chosen(config, &args.services, false)?;
     let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
     let podman = &connection.podman;
     let surroundings = surroundings(config, &services, args.cpu).await?;
-    let desired = Desired::from_config(config, &services, podman.version(), &surroundings);
-    let observed = Observed::of(podman, desired.images()).await?;
-    let plan = plan::decide(&desired, &observed, args.reset_network)?;
+    let mut desired = Desired::from_config(config, &services, podman.version(), &surroundings);
+    // A secret that cannot be read is an error only for a container that is made with it.
+    if let Ok(Some(secret)) = webui_secret::existing(context.environment.state_folder().as_deref()) {
+        desired.give_secret(webui_secret::VARIABLE, secret.expose());
+    }
+    let reset = if args.reset_network { NetworkReset::AskedFor } else { NetworkReset::Never };
+    let observed = Observed::for_launch(podman, &desired, reset).await?;
+    let (plan, conflict) = match plan::decide(&desired, &observed, reset) {
+        Err(conflict @ Conflict::NetworkDiffers { .. }) => {
+            (plan::decide(&desired, &observed, NetworkReset::Proposed)?, Some(conflict))
+        }
+        decided => (decided?, None),
+    };
     // A network that is made anew will have the settings that are configured.
     let facts = way::survey(podman, plan.network.as_ref(), &config.runtime);
-    Ok(Prepared { connection, plan, launches: desired.launches, facts, dns_servers: surroundings.dns_servers })
+    let dns_servers = surroundings.dns_servers;
+    Ok(Prepared { connection, plan, launches: desired.launches, facts, dns_servers, conflict })
 }
 
 /// What the machine has that a launch depends on.

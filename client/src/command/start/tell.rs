@@ -13,7 +13,15 @@ pub(in crate::command) fn plan(plan: &Plan, json: bool) -> io::Result<()> {
     if json {
         return print_json(&plan.to_json());
     }
-    write!(anstream::stdout(), "{}", text(plan))
+    write!(anstream::stdout(), "{}", text(plan))?;
+    for replaced in plan.needs_consent() {
+        writeln!(
+            anstream::stderr(),
+            "this takes a yes: to stop {} and make it anew",
+            EscapedLine(&replaced.to_string())
+        )?;
+    }
+    Ok(())
 }
 
 /// Paths and devices in it are whatever the configuration says.

@@ -13,7 +13,7 @@ use crate::cdi;
 use crate::config::{self, Config, NetworkMode, PodmanUrl, ServiceName};
 use crate::doctor::{Engine, Names, Network, Path, Service};
 use crate::execute::probe;
-use crate::plan::{self, Conflict, Desired, HealthCheck, Observed, SERVICE_LABEL, Surroundings, is_ours};
+use crate::plan::{self, Conflict, Desired, HealthCheck, NetworkReset, Observed, SERVICE_LABEL, Surroundings, is_ours};
 use crate::podman::{self, Container, ContainerState, Podman as _, PodmanError, Rest};
 use crate::uptime::Uptime;
 use crate::way;
@@ -127,7 +127,7 @@ fn network(config: &Config, desired: &Desired, observed: &Observed) -> Network {
         Some(there) => there.subnets.iter().map(|(subnet, _)| *subnet).collect(),
         None => config.runtime.network.subnet.into_iter().collect(),
     };
-    let (conflict, wanted) = match plan::decide(desired, observed, false) {
+    let (conflict, wanted) = match plan::decide(desired, observed, NetworkReset::Never) {
         Ok(plan) => (None, plan.ports),
         Err(conflict) => (Some(conflict), Vec::new()),
     };

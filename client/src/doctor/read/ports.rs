@@ -4,14 +4,14 @@ use std::fs;
 
 use crate::config::{Config, NetworkMode};
 use crate::doctor::{Holder, TakenPort};
-use crate::execute::port_is_taken;
+use crate::kernel;
 
 /// How far above a port that is taken another is looked for.
 const NEAR: u16 = 100;
 
 /// Those of the wanted ports that somebody has, each with its service.
 pub(super) fn taken(config: &Config, wanted: &[(String, u16)]) -> Vec<TakenPort> {
-    let taken = wanted.iter().filter(|(_, port)| port_is_taken(*port));
+    let taken = wanted.iter().filter(|(_, port)| kernel::is_taken(*port));
     taken
         .map(|(service, port)| TakenPort {
             service: service.clone(),
@@ -47,7 +47,7 @@ fn free(config: &Config, port: u16) -> u16 {
     let configured =
         |port: u16| config.services.values().any(|service| service.host_ports().any(|own| own.get() == port));
     let near = port.saturating_add(1)..=port.saturating_add(NEAR);
-    near.into_iter().find(|port| !configured(*port) && !port_is_taken(*port)).unwrap_or(port)
+    near.into_iter().find(|port| !configured(*port) && !kernel::is_taken(*port)).unwrap_or(port)
 }
 
 /// The process that listens on the port, if it is this user's to see.

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::Builder;
+use super::{Builder, former_name};
 use crate::plan::conflict::Kind;
 use crate::plan::label::is_ours;
+use crate::plan::standing::Standing;
 use crate::plan::{Conflict, Launch};
 use crate::podman::{ContainerState, Networking};
 
@@ -20,6 +21,11 @@ impl Builder<'_> {
             let name = &launch.container.name;
             if self.observed.container(name).is_some_and(|found| !is_ours(&found.labels)) {
                 return Err(not_ours(&place("container"), Kind::Container, name));
+            }
+            // A former container of ours may have to be set aside under this name.
+            let former = former_name(name);
+            if self.observed.container(&former).is_some_and(|found| !is_ours(&found.labels)) {
+                return Err(not_ours(&place("container"), Kind::Container, &former));
             }
             if let Networking::Pod(pod) = &launch.container.networking
                 && self.observed.pod(pod).is_some_and(|found| !is_ours(&found.labels))
@@ -45,9 +51,10 @@ impl Builder<'_> {
     /// Nobody else's running container may hold a port that is wanted. Ports held by what is kept or made again
     /// are no conflict; the others are left for the kernel to be asked about.
     pub(super) fn find_conflicts_of_ports(&mut self) -> Result<(), Conflict> {
+        let freed = self.freed_ports();
         for launch in self.launches.clone() {
             let own: BTreeSet<u16> = self.own_ports(launch);
-            for port in launch.host_ports.iter().filter(|port| !own.contains(port)) {
+            for port in launch.host_ports.iter().filter(|port| !own.contains(port) && !freed.contains(port)) {
                 let holder = self.observed.containers.iter().find(|container| {
                     container.state == ContainerState::Running && container.host_ports.contains(port)
                 });
@@ -59,6 +66,20 @@ impl Builder<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The ports of containers that are replaced: whoever wants one is started when it is free.
+    fn freed_ports(&self) -> BTreeSet<u16> {
+        let replaced = self.launches.iter().filter_map(|launch| {
+            let found = self.observed.container(&launch.container.name)?;
+            let stale = found.pod.as_deref().is_some_and(|pod| self.stale_pods.contains(pod));
+            let goes = stale
+                || found.pod.is_none()
+                    && (self.goes_along(launch, found)
+                        || matches!(self.observed.standing(self.desired, launch), Standing::Differs(_)));
+            (goes && found.state == ContainerState::Running).then_some(&found.host_ports)
+        });
+        replaced.flatten().copied().collect()
     }
 
     /// The ports that the service already holds: by its running container, or by its pod.

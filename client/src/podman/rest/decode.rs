@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::podman::model::{
-    Container, ContainerDetail, ContainerState, DiskUsage, HostFacts, Network, NetworkBackend, Pod, PublishedPort,
-    StorageFacts,
+    Container, ContainerDetail, ContainerState, DiskUsage, HostFacts, MountDetail, Network, NetworkBackend, Pod,
+    PublishedPort, StorageFacts,
 };
 
 /// `null` and absence both mean the default: podman writes empty lists as `null`.
@@ -267,6 +267,16 @@ pub(super) struct DetailAnswer {
     state: StateAnswer,
     #[serde(default)]
     restart_count: u32,
+    #[serde(default)]
+    image_name: String,
+    #[serde(default)]
+    path: String,
+    #[serde(default, deserialize_with = "or_default")]
+    args: Vec<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    mounts: Vec<MountAnswer>,
+    #[serde(default)]
+    config: ConfigAnswer,
     host_config: HostConfigAnswer,
     network_settings: NetworkSettingsAnswer,
 }
@@ -283,6 +293,30 @@ struct StateAnswer {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
+struct MountAnswer {
+    /// Only of a volume.
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    source: PathBuf,
+    destination: PathBuf,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ConfigAnswer {
+    #[serde(default, deserialize_with = "or_default")]
+    env: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DeviceAnswer {
+    path_on_host: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 struct HostConfigAnswer {
     #[serde(default)]
     network_mode: String,
@@ -294,6 +328,8 @@ struct HostConfigAnswer {
     nano_cpus: u64,
     #[serde(default, deserialize_with = "or_default")]
     dns: Vec<IpAddr>,
+    #[serde(default, deserialize_with = "or_default")]
+    devices: Vec<DeviceAnswer>,
     restart_policy: RestartAnswer,
 }
 
@@ -345,6 +381,11 @@ impl DetailAnswer {
             restarts: self.restart_count,
             pid: (self.state.pid != 0).then_some(self.state.pid),
             id: self.id,
+            image: self.image_name,
+            command: std::iter::once(self.path).filter(|path| !path.is_empty()).chain(self.args).collect(),
+            env: self.config.env.iter().map(|variable| variable_of(variable)).collect(),
+            mounts: self.mounts.into_iter().map(Into::into).collect(),
+            devices: self.host_config.devices.into_iter().map(|device| device.path_on_host).collect(),
             host_network: self.host_config.network_mode == "host",
             networks: settings.networks.into_iter().map(|(name, attachment)| (name, attachment.aliases)).collect(),
             ports: ports(&settings.ports),
@@ -360,6 +401,22 @@ impl DetailAnswer {
             },
         }
     }
+}
+
+impl From<MountAnswer> for MountDetail {
+    fn from(answer: MountAnswer) -> Self {
+        Self {
+            volume: (!answer.name.is_empty()).then_some(answer.name),
+            source: answer.source,
+            target: answer.destination,
+        }
+    }
+}
+
+/// `NAME=value`; a name alone has no value.
+fn variable_of(text: &str) -> (String, String) {
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    (name.to_owned(), value.to_owned())
 }
 
 /// `{"8080/tcp": [{"HostPort": "3000"}]}` as ports.

@@ -175,6 +175,11 @@ impl Podman for Rest {
         self.http.post::<()>(&path, None).await.map(drop)
     }
 
+    async fn rename_container(&self, name: &str, new_name: &str) -> Result<()> {
+        let path = format!("/containers/{}/rename?name={}", escape(name), escape(new_name));
+        self.http.post::<()>(&path, None).await.map(drop)
+    }
+
     async fn remove_container(&self, name: &str) -> Result<()> {
         let path = format!("/containers/{}?force=true&v=true&timeout=0", escape(name));
         self.http.delete(&path).await.map(drop)

@@ -7,7 +7,8 @@ use std::cell::{Cell, RefCell};
 
 use super::{
     Container, ContainerDetail, ContainerSpec, ContainerState, DiskUsage, HostFacts, LogLine, LogOptions, LogSource,
-    Network, NetworkSpec, Networking, Pod, PodSpec, Podman, PodmanError, PullProgress, Result, Version,
+    Mount, MountDetail, Network, NetworkSpec, Networking, Pod, PodSpec, Podman, PodmanError, PullProgress, Result,
+    Version,
 };
 
 pub use world::World;
@@ -28,7 +29,21 @@ pub enum Call {
     CreateContainer(String),
     StartContainer(String),
     StopContainer(String),
+    RenameContainer(String, String),
     RemoveContainer(String),
+}
+
+/// A call that only reads.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "each is the method of the trait with the name it was given")]
+pub enum Look {
+    Networks,
+    Volumes,
+    Pods,
+    Containers,
+    Image(String),
+    Inspect(String),
+    HostFacts,
 }
 
 /// A podman in memory.
@@ -36,6 +51,7 @@ pub enum Call {
 pub struct Simulated {
     world: RefCell<World>,
     calls: RefCell<Vec<Call>>,
+    looks: RefCell<Vec<Look>>,
     failing: RefCell<Vec<Call>>,
     pulling: Cell<usize>,
     most_pulling: Cell<usize>,
@@ -61,6 +77,7 @@ impl Simulated {
         Self {
             world: RefCell::new(world),
             calls: RefCell::default(),
+            looks: RefCell::default(),
             failing: RefCell::default(),
             pulling: Cell::new(0),
             most_pulling: Cell::new(0),
@@ -80,6 +97,16 @@ impl Simulated {
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         self.calls.borrow().clone()
+    }
+
+    /// The calls that only read, in their order.
+    #[must_use]
+    pub fn looks(&self) -> Vec<Look> {
+        self.looks.borrow().clone()
+    }
+
+    fn look(&self, look: Look) {
+        self.looks.borrow_mut().push(look);
     }
 
     /// What it holds now.
@@ -112,6 +139,17 @@ impl Simulated {
     }
 }
 
+fn mounted(mount: &Mount) -> MountDetail {
+    match mount {
+        Mount::Volume { name, target } => {
+            MountDetail { volume: Some(name.clone()), source: "/volumes".into(), target: target.clone() }
+        }
+        Mount::Bind { source, target, .. } => {
+            MountDetail { volume: None, source: source.clone(), target: target.clone() }
+        }
+    }
+}
+
 fn refused(status: u16, message: impl Into<String>) -> PodmanError {
     PodmanError::Refused { status, message: message.into() }
 }
@@ -134,10 +172,12 @@ impl Podman for Simulated {
     }
 
     async fn host_facts(&self) -> Result<HostFacts> {
+        self.look(Look::HostFacts);
         Ok(self.facts.clone())
     }
 
     async fn image_exists(&self, image: &str) -> Result<bool> {
+        self.look(Look::Image(image.into()));
         Ok(self.world.borrow().images.contains(image))
     }
 
@@ -173,6 +213,7 @@ impl Podman for Simulated {
     }
 
     async fn networks(&self) -> Result<Vec<Network>> {
+        self.look(Look::Networks);
         Ok(self.world.borrow().networks.values().cloned().collect())
     }
 
@@ -208,6 +249,7 @@ impl Podman for Simulated {
     }
 
     async fn volumes(&self) -> Result<Vec<String>> {
+        self.look(Look::Volumes);
         Ok(self.world.borrow().volumes.iter().cloned().collect())
     }
 
@@ -238,6 +280,7 @@ impl Podman for Simulated {
     }
 
     async fn pods(&self) -> Result<Vec<Pod>> {
+        self.look(Look::Pods);
         let world = self.world.borrow();
         let members = |pod: &str| {
             let inside = world
@@ -270,7 +313,17 @@ impl Podman for Simulated {
 
     async fn stop_pod(&self, name: &str, _timeout_seconds: u32) -> Result<()> {
         self.enter(Call::StopPod(name.into())).await?;
-        if self.world.borrow().pods.contains_key(name) { Ok(()) } else { Err(missing("pod", name)) }
+        let mut world = self.world.borrow_mut();
+        if !world.pods.contains_key(name) {
+            return Err(missing("pod", name));
+        }
+        world.pods_up.remove(name);
+        for (spec, state) in world.containers.values_mut() {
+            if *state == ContainerState::Running && spec.networking == Networking::Pod(name.into()) {
+                *state = ContainerState::Exited(0);
+            }
+        }
+        Ok(())
     }
 
     async fn remove_pod(&self, name: &str) -> Result<()> {
@@ -282,6 +335,7 @@ impl Podman for Simulated {
     }
 
     async fn containers(&self) -> Result<Vec<Container>> {
+        self.look(Look::Containers);
         let world = self.world.borrow();
         let containers = world.containers.values().map(|(spec, state)| Container {
             name: spec.name.clone(),
@@ -307,6 +361,7 @@ impl Podman for Simulated {
     }
 
     async fn inspect_container(&self, name: &str) -> Result<ContainerDetail> {
+        self.look(Look::Inspect(name.into()));
         let world = self.world.borrow();
         let (spec, state) = world.containers.get(name).ok_or_else(|| missing("container", name))?;
         let endpoint = world.endpoint(spec);
@@ -321,6 +376,11 @@ impl Podman for Simulated {
             restarts: 0,
             pid: None,
             id: String::new(),
+            image: spec.image.clone(),
+            command: spec.entrypoint.iter().chain(&spec.command).flatten().cloned().collect(),
+            env: spec.env.clone(),
+            mounts: spec.mounts.iter().map(mounted).collect(),
+            devices: spec.devices.iter().map(Into::into).collect(),
             host_network: spec.networking == Networking::Host,
             networks: endpoint
                 .map(|endpoint| (endpoint.network.clone(), endpoint.aliases.clone()))
@@ -387,6 +447,18 @@ impl Podman for Simulated {
         let mut world = self.world.borrow_mut();
         let (_, state) = world.containers.get_mut(name).ok_or_else(|| missing("container", name))?;
         *state = ContainerState::Exited(0);
+        Ok(())
+    }
+
+    async fn rename_container(&self, name: &str, new_name: &str) -> Result<()> {
+        self.enter(Call::RenameContainer(name.into(), new_name.into())).await?;
+        let mut world = self.world.borrow_mut();
+        if world.containers.contains_key(new_name) {
+            return Err(taken("container", new_name));
+        }
+        let (mut spec, state) = world.containers.remove(name).ok_or_else(|| missing("container", name))?;
+        spec.name = new_name.into();
+        world.containers.insert(new_name.into(), (spec, state));
         Ok(())
     }
 

@@ -1,0 +1,71 @@
+//! What takes a yes: nothing that runs is stopped to be made anew before somebody has agreed.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+use crate::error::{Failure, Report};
+use crate::exit::Exit;
+use crate::plan::{Conflict, Plan, Replaced};
+use crate::question::{Answer, Consent, ask};
+use crate::terminal::EscapedLine;
+
+/// Something that runs would have to be made anew, and nobody is there to agree.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} would be stopped and made anew, which has to be confirmed, and there is no terminal to ask on")]
+struct Unconfirmed {
+    what: String,
+}
+
+impl Report for Unconfirmed {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        Some("say `--yes`, or set `cli.auto_confirm = true`".into())
+    }
+}
+
+/// Says what is made anew and why, and asks where something that runs is stopped for it. Answers whether to go on.
+///
+/// `conflict` is the error that stands where nobody can be asked about the network.
+pub(super) async fn agree(plan: &Plan, consent: Consent, conflict: Option<Conflict>) -> Result<bool, Failure> {
+    let asked = plan.needs_consent();
+    if asked.is_empty() {
+        tell(plan)?;
+        return Ok(true);
+    }
+    let what = list(&asked);
+    if consent == Consent::Asked && !crate::terminal::is_interactive() {
+        if let Some(conflict) = conflict {
+            return Err(conflict.into());
+        }
+        tell(plan)?;
+        return Err(Unconfirmed { what }.into());
+    }
+    tell(plan)?;
+    let answer = ask(&format!("Stop {what} and make it anew? Volumes stay."), consent).await?;
+    if answer != Answer::Yes {
+        writeln!(anstream::stderr(), "nothing was changed")?;
+    }
+    Ok(answer == Answer::Yes)
+}
+
+/// Why each thing is made anew.
+fn tell(plan: &Plan) -> io::Result<()> {
+    let mut err = anstream::stderr();
+    for replaced in &plan.replaced {
+        let (kind, name) = (replaced.kind, EscapedLine(&replaced.name));
+        let why = match replaced.why.as_slice() {
+            [] if replaced.asked_for => "as asked for".to_owned(),
+            [] => "its settings have changed".to_owned(),
+            why => why.join(", "),
+        };
+        writeln!(err, "the {kind} `{name}` is to be made anew: {}", EscapedLine(&why))?;
+    }
+    Ok(())
+}
+
+fn list(replaced: &[&Replaced]) -> String {
+    replaced.iter().map(ToString::to_string).collect::<Vec<_>>().join(", and ")
+}

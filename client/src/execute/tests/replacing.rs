@@ -1,0 +1,146 @@
+//! What was there before a start that fails or is cut short is there afterwards, or is named.
+
+use super::*;
+use crate::plan::tests::{desired, observed, start};
+use crate::plan::{NetworkReset, decide};
+use crate::podman::ContainerState;
+
+/// Two services that run and are wanted otherwise, and one that stays.
+const CHANGED: [(&str, &str); 2] =
+    [("[services.model]", "[services.model]\npids_limit = 8"), ("[services.web]", "[services.web]\npids_limit = 9")];
+
+fn changed(toml: &str) -> String {
+    CHANGED.iter().fold(toml.to_owned(), |toml, (from, to)| toml.replace(from, to))
+}
+
+async fn running(toml: &str) -> Simulated {
+    let podman = podman(NEW);
+    start(&podman, toml, &[]).await;
+    podman
+}
+
+async fn proposed(podman: &Simulated, toml: &str) -> Plan {
+    let desired = desired(toml, &[], NEW);
+    let mut plan = decide(&desired, &observed(podman, &desired).await, NetworkReset::Proposed).unwrap();
+    plan.ports.clear();
+    plan
+}
+
+/// Everything that was there is there, doing what it did, or is named; and nothing else is.
+#[track_caller]
+fn is_as_before_or_named(before: &World, after: &World, left: &[String]) {
+    let named = |name: &str| left.iter().any(|left| left.contains(&format!("`{name}`")));
+    let changed = |name: &String, (spec, state): &(crate::podman::ContainerSpec, ContainerState)| {
+        after.containers.get(name).is_none_or(|(other, now)| (other, now) != (spec, state))
+    };
+    for (name, container) in &before.containers {
+        assert!(!changed(name, container) || named(name), "`{name}` is not as it was: {left:?}");
+    }
+    for name in before.networks.keys().chain(before.pods.keys()) {
+        let there =
+            before.networks.get(name) == after.networks.get(name) && before.pods.get(name) == after.pods.get(name);
+        assert!(there || named(name), "`{name}` is not as it was: {left:?}");
+    }
+    let new = after.containers.keys().filter(|name| !before.containers.contains_key(*name));
+    let unnamed: Vec<_> = new.filter(|name| !named(name)).collect();
+    assert!(unnamed.is_empty(), "{unnamed:?} was left behind: {left:?}");
+}
+
+#[tokio::test]
+async fn an_interrupt_at_any_time_brings_back_the_containers_that_were_to_be_made_anew() {
+    // One step after another there are as many moments as steps, side by side fewer and more entangled ones.
+    for (sequential, moments) in [(true, 8), (false, 4)] {
+        let pace = Pace { sequential, ..PACE };
+        let (mut restored, mut finished) = (0, 0);
+        for polls in 1..40 {
+            let podman = running(THREE).await;
+            let before = podman.world();
+            let plan = prepared(&podman, &changed(THREE)).await;
+            match execute(&podman, &plan, &pace, &Silent, after_polls(polls)).await {
+                Err(aborted) => {
+                    assert_eq!((aborted.left, podman.world()), (Vec::new(), before), "after {polls} polls");
+                    restored += 1;
+                }
+                Ok(outcome) => {
+                    let names: Vec<String> = podman.world().containers.into_keys().collect();
+                    assert_eq!(names, ["model-0", "paint-0", "web-0"], "after {polls} polls");
+                    assert_eq!(outcome.warnings, Vec::<String>::new());
+                    finished += 1;
+                }
+            }
+        }
+        assert!(restored >= moments && finished > 0, "{restored} restored, {finished} finished");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_at_any_step_brings_back_the_containers_that_were_to_be_made_anew() {
+    let failing = [
+        Call::StopContainer("web-0".into()),
+        Call::RenameContainer("web-0".into(), "web-0-former".into()),
+        Call::CreateContainer("web-0".into()),
+        Call::CreateContainer("model-0".into()),
+    ];
+    for call in failing {
+        let podman = running(THREE).await;
+        let before = podman.world();
+        podman.fail_at(call.clone());
+        let plan = prepared(&podman, &changed(THREE)).await;
+        let aborted = run_plan(&podman, &plan).await.unwrap_err();
+        assert_eq!((aborted.left, podman.world()), (Vec::new(), before), "{call:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_former_container_that_does_not_come_back_is_named() {
+    // It has the name of the one that takes its place, and podman starts neither.
+    let podman = running(THREE).await;
+    let before = podman.world();
+    podman.fail_at(Call::StartContainer("web-0".into()));
+    let plan = prepared(&podman, &changed(THREE)).await;
+    let aborted = run_plan(&podman, &plan).await.unwrap_err();
+    assert_ne!(podman.world(), before);
+    is_as_before_or_named(&before, &podman.world(), &aborted.left);
+}
+
+#[tokio::test]
+async fn a_former_container_that_stays_is_told_and_the_launch_is_done() {
+    let podman = running(THREE).await;
+    podman.fail_at(Call::RemoveContainer("web-0-former".into()));
+    let plan = prepared(&podman, &changed(THREE)).await;
+    let outcome = run_plan(&podman, &plan).await.unwrap();
+    assert!(outcome.warnings[0].contains("`web-0-former` was not removed"), "{outcome:?}");
+    assert_eq!(podman.world().containers["web-0"].1, ContainerState::Running);
+}
+
+#[tokio::test]
+async fn an_interrupt_while_a_network_or_a_pod_is_made_anew_names_what_is_gone() {
+    let podded = THREE.replace("[services.model]", "[services.model]\npod = \"both\"");
+    let podded = podded.replace("[services.web]", "[services.web]\npod = \"both\"");
+    let internal = format!("runtime.network.internal = true\n{THREE}");
+    let moved = podded.replace("7001", "7009");
+    for (first, second) in [(THREE, internal.as_str()), (podded.as_str(), moved.as_str())] {
+        let mut gone = 0;
+        for polls in 1..60 {
+            let podman = running(first).await;
+            let before = podman.world();
+            let plan = proposed(&podman, second).await;
+            if let Err(aborted) = execute(&podman, &plan, &PACE, &Silent, after_polls(polls)).await {
+                is_as_before_or_named(&before, &podman.world(), &aborted.left);
+                gone += usize::from(!aborted.left.is_empty());
+            }
+        }
+        assert!(gone > 0, "no interrupt came when something was gone");
+    }
+}
+
+#[tokio::test]
+async fn a_pod_that_podman_does_not_remove_runs_again() {
+    let podded = THREE.replace("[services.web]", "[services.web]\npod = \"alone\"");
+    let podman = running(&podded).await;
+    let before = podman.world();
+    podman.fail_at(Call::RemovePod("alone".into()));
+    let plan = prepared(&podman, &podded.replace("7002", "7009")).await;
+    let aborted = run_plan(&podman, &plan).await.unwrap_err();
+    assert_eq!((aborted.left, podman.world()), (Vec::new(), before));
+}

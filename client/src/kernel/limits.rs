@@ -1,0 +1,149 @@
+//! What the kernel enforces, read from the container's own cgroup.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::Bound;
+
+/// Where cgroups are mounted (cgroups(7)).
+const MOUNT: &str = "/sys/fs/cgroup";
+
+/// A limit of memory beyond which version 1 means none: it writes the largest number of whole pages.
+const ENDLESS: u64 = i64::MAX as u64 - (1 << 20);
+
+/// The limits of one container's control groups.
+pub(super) struct Limits {
+    /// `/proc/PID/cgroup`; none where it cannot be read.
+    membership: Option<String>,
+    container_id: String,
+    /// Version 2 has all controllers in one tree.
+    unified: bool,
+}
+
+impl Limits {
+    pub(super) fn of(pid: u32, container_id: &str) -> Self {
+        Self {
+            membership: fs::read_to_string(format!("/proc/{pid}/cgroup")).ok(),
+            container_id: container_id.to_owned(),
+            unified: Path::new(MOUNT).join("cgroup.controllers").exists(),
+        }
+    }
+
+    pub(super) fn pids(&self) -> Option<Bound<u64>> {
+        self.strictest("pids", |folder| number(folder, "pids.max"))
+    }
+
+    pub(super) fn memory(&self) -> Option<Bound<u64>> {
+        let file = if self.unified { "memory.max" } else { "memory.limit_in_bytes" };
+        self.strictest("memory", |folder| number(folder, file).filter(|limit| *limit < ENDLESS))
+    }
+
+    pub(super) fn cpus(&self) -> Option<Bound<f64>> {
+        self.strictest("cpu", |folder| {
+            if self.unified {
+                share(&fs::read_to_string(folder.join("cpu.max")).ok()?)
+            } else {
+                let read = |file| fs::read_to_string(folder.join(file)).ok();
+                share(&format!("{} {}", read("cpu.cfs_quota_us")?.trim(), read("cpu.cfs_period_us")?.trim()))
+            }
+        })
+    }
+
+    /// The smallest limit from the process's control group up to the container's: the runtime may have made one within,
+    /// and the limit is on either.
+    fn strictest<T: PartialOrd + Copy>(
+        &self,
+        controller: &str,
+        limit: impl Fn(&Path) -> Option<T>,
+    ) -> Option<Bound<T>> {
+        let place = place(self.membership.as_deref()?, &self.container_id, self.unified, controller)?;
+        let mut folder = match &place {
+            // It shares its parent's cgroup: nothing limits it by itself.
+            Place::NotItsOwn => return Some(Bound::None),
+            Place::Own(path) => Path::new(MOUNT).join(path),
+        };
+        if !folder.is_dir() {
+            return None;
+        }
+        let mut strictest: Option<T> = None;
+        loop {
+            // A controller that is not on in a group has no file there, and limits nothing.
+            if let Some(limit) = limit(&folder) {
+                strictest = Some(strictest.map_or(limit, |other| if other < limit { other } else { limit }));
+            }
+            let own = folder.file_name().is_some_and(|name| name.to_string_lossy().contains(&self.container_id));
+            if own || !folder.pop() {
+                return Some(strictest.map_or(Bound::None, Bound::At));
+            }
+        }
+    }
+}
+
+/// A number that a file holds; none for `max` and the like.
+fn number(folder: &Path, file: &str) -> Option<u64> {
+    fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok()
+}
+
+/// `50000 100000`, a quota within a period, as CPUs; none for `max` and `-1`.
+fn share(text: &str) -> Option<f64> {
+    let (quota, period) = text.trim().split_once(' ')?;
+    let (quota, period): (u32, u32) = (quota.parse().ok()?, period.parse().ok()?);
+    (period > 0).then(|| f64::from(quota) / f64::from(period))
+}
+
+/// Where a process is in the tree of cgroups of one controller.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    /// In the container's own cgroup, or one within; the path is relative to the mount.
+    Own(PathBuf),
+    /// In one that it shares with others.
+    NotItsOwn,
+}
+
+/// Reads `/proc/PID/cgroup`: `ID:CONTROLLERS:/PATH` per line; version 2 is the line with id 0.
+fn place(membership: &str, container_id: &str, unified: bool, controller: &str) -> Option<Place> {
+    membership.lines().find_map(|line| {
+        let mut parts = line.splitn(3, ':');
+        let (id, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+        let ours = if unified { id == "0" } else { controllers.split(',').any(|name| name == controller) };
+        let relative = path.strip_prefix('/').filter(|_| ours)?;
+        Some(if relative.contains(container_id) {
+            Place::Own(if unified { PathBuf::from(relative) } else { Path::new(controller).join(relative) })
+        } else {
+            Place::NotItsOwn
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "4635f4ca9a13";
+
+    #[test]
+    fn version_2_is_read_from_the_line_with_id_0() {
+        let text = format!("0::/user.slice/libpod-{ID}.scope/container\n");
+        let own = PathBuf::from(format!("user.slice/libpod-{ID}.scope/container"));
+        assert_eq!(place(&text, ID, true, "pids"), Some(Place::Own(own)));
+    }
+
+    #[test]
+    fn version_1_is_read_from_the_line_of_the_pids_controller() {
+        let text = format!("9:memory:/else\n8:pids:/libpod_parent/libpod-{ID}\n0::/\n");
+        let own = PathBuf::from(format!("pids/libpod_parent/libpod-{ID}"));
+        assert_eq!(place(&text, ID, false, "pids"), Some(Place::Own(own)));
+    }
+
+    #[test]
+    fn a_container_without_a_cgroup_of_its_own_is_known_as_such() {
+        assert_eq!(place("8:pids:/user.slice\n", ID, false, "pids"), Some(Place::NotItsOwn));
+        assert_eq!(place("1:name=systemd:/\n", ID, false, "pids"), None);
+    }
+
+    #[test]
+    fn a_share_of_the_cpus_is_a_quota_within_a_period() {
+        assert_eq!(share("50000 100000\n"), Some(0.5));
+        assert_eq!((share("max 100000\n"), share("-1 100000"), share("1 0")), (None, None, None));
+    }
+}

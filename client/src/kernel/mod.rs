@@ -1,0 +1,69 @@
+//! What the kernel holds for a running container, read without rights from `/proc` and `/sys`. Whatever cannot be read,
+//! as for a podman of another user's, is not known and no answer is made up.
+
+mod devices;
+mod limits;
+mod links;
+mod ports;
+
+pub use ports::is_taken;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// What is known of one container.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct View {
+    /// The most processes and threads.
+    pub pids: Option<Bound<u64>>,
+    /// Bytes of memory.
+    pub memory: Option<Bound<u64>>,
+    /// CPUs.
+    pub cpus: Option<Bound<f64>>,
+    /// Each link in its network namespace but `lo`, with its MTU.
+    pub links: Option<Vec<(String, u32)>>,
+    /// Its devices but those that every container has.
+    pub devices: Option<Vec<PathBuf>>,
+    /// Those of the asked ports of the host on which nobody listens.
+    pub silent_ports: Vec<u16>,
+}
+
+/// A limit of the kernel's.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Bound<T> {
+    /// There is none.
+    None,
+    /// So many.
+    At(T),
+}
+
+impl<T: fmt::Display> fmt::Display for Bound<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("no limit"),
+            Self::At(limit) => limit.fmt(f),
+        }
+    }
+}
+
+/// Whether a process of this number is there.
+#[must_use]
+pub fn lives(pid: u32) -> bool {
+    Path::new("/proc").join(pid.to_string()).exists()
+}
+
+impl View {
+    /// Looks at the container of this id whose first process is `pid`, and at ports of the host.
+    #[must_use]
+    pub fn of(pid: u32, container_id: &str, ports: &[u16]) -> Self {
+        let limits = limits::Limits::of(pid, container_id);
+        Self {
+            pids: limits.pids(),
+            memory: limits.memory(),
+            cpus: limits.cpus(),
+            links: links::of(pid),
+            devices: devices::of(pid),
+            silent_ports: ports.iter().copied().filter(|port| ports::is_silent(*port)).collect(),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What runs with other settings is taken down only for something better, and only with a yes.
+
+use super::*;
+use crate::podman::{ContainerDetail, Look, Podman};
+
+async fn proposed(podman: &Simulated, toml: &str, services: &[&str]) -> Plan {
+    let desired = desired(toml, services, podman.version());
+    decide(&desired, &observed(podman, &desired).await, NetworkReset::Proposed).unwrap()
+}
+
+fn position(plan: &Plan, wanted: impl Fn(&Action) -> bool) -> usize {
+    plan.steps.iter().position(|step| wanted(&step.action)).unwrap()
+}
+
+fn starts(name: &str) -> impl Fn(&Action) -> bool {
+    move |action| matches!(action, Action::Start { name: started } if started == name)
+}
+
+/// Whether a step waits for another, through others as well.
+fn waits(plan: &Plan, step: usize, for_step: usize) -> bool {
+    plan.steps[step].after.iter().any(|before| *before == for_step || waits(plan, *before, for_step))
+}
+
+#[tokio::test]
+async fn a_second_start_asks_podman_for_three_listings_and_each_service_and_changes_nothing() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &[]).await;
+    let (looks, calls) = (podman.looks().len(), podman.calls().len());
+    start(&podman, THREE, &[]).await;
+    let asked = podman.looks().split_off(looks);
+    let inspected = ["model-0", "web-0", "paint-0"].map(|name| Look::Inspect(name.into()));
+    let mut expected = vec![Look::Networks, Look::Pods, Look::Containers];
+    expected.extend(inspected);
+    assert_eq!(asked, expected);
+    assert_eq!(podman.calls().len(), calls);
+}
+
+#[tokio::test]
+async fn a_first_start_asks_podman_for_nothing_twice() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &[]).await;
+    let mut looks = podman.looks();
+    let all = looks.len();
+    looks.sort();
+    looks.dedup();
+    // Four listings, three images, and each service read back.
+    assert_eq!((all, looks.len()), (10, 10), "{looks:?}");
+    // A network, a volume, and each container made and started.
+    assert_eq!(podman.calls().len(), 8);
+}
+
+#[tokio::test]
+async fn a_service_that_somebody_changed_since_it_was_started_is_found_and_told() {
+    let mut podman = podman(NEW);
+    start(&podman, THREE, &[]).await;
+    podman.distort = Some(|detail: &mut ContainerDetail| detail.pids_limit = 9);
+    let plan = plan(&podman, THREE, &["web"]).await.unwrap();
+    let replaced = &plan.replaced[0];
+    assert_eq!(replaced.why, ["`services.web.pids_limit`: `2048` was asked for and podman has `9`"]);
+    assert!(replaced.needs_consent(), "{replaced:?}");
+    assert_eq!(replaced.to_string(), "the container `web-0`");
+}
+
+#[tokio::test]
+async fn a_stopped_container_is_made_anew_without_a_question() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &[]).await;
+    podman.end("web-0", 0);
+    let changed = THREE.replace("[services.web]", "[services.web]\npids_limit = 9");
+    let plan = plan(&podman, &changed, &["web"]).await.unwrap();
+    assert_eq!((plan.replaced.len(), plan.needs_consent().len()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_former_container_goes_only_when_everything_else_is_done() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &[]).await;
+    podman.end("model-0", 0);
+    let changed = THREE.replace("[services.web]", "[services.web]\npids_limit = 9");
+    let plan = plan(&podman, &changed, &[]).await.unwrap();
+    let discard = position(&plan, |action| matches!(action, Action::Discard { .. }));
+    assert_eq!(discard, plan.steps.len() - 1);
+    assert!((0..discard).all(|step| waits(&plan, discard, step)), "{plan}");
+}
+
+#[tokio::test]
+async fn what_a_killed_start_had_set_aside_is_removed_by_the_next() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &[]).await;
+    let mut world = podman.world();
+    let (mut spec, _) = world.containers["web-0"].clone();
+    spec.name = "web-0-former".into();
+    world.containers.insert(spec.name.clone(), (spec, ContainerState::Exited(0)));
+    let podman = Simulated::new(NEW, world);
+    let plan = start(&podman, THREE, &[]).await;
+    assert_eq!(plan.steps.len(), 1, "{plan}");
+    assert!(!podman.world().containers.contains_key("web-0-former"));
+    // Killed before the new one was made, the next makes it, and only then lets the old one go.
+    let mut world = podman.world();
+    let (mut spec, _) = world.containers.remove("web-0").unwrap();
+    spec.name = "web-0-former".into();
+    world.containers.insert(spec.name.clone(), (spec, ContainerState::Exited(0)));
+    let podman = Simulated::new(NEW, world);
+    start(&podman, THREE, &[]).await;
+    assert_eq!(podman.world().containers.len(), 3);
+    assert_eq!(podman.world().containers["web-0"].1, ContainerState::Running);
+}
+
+#[tokio::test]
+async fn two_services_can_swap_their_ports() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &[]).await;
+    let swapped = THREE.replace("7001", "x").replace("7002", "7001").replace('x', "7002");
+    let plan = plan(&podman, &swapped, &[]).await.unwrap();
+    assert_eq!(plan.ports, []);
+    let aside =
+        |name: &'static str| move |action: &Action| matches!(action, Action::SetAside { name: set, .. } if set == name);
+    for (starting, holder) in [("web-0", "model-0"), ("model-0", "web-0")] {
+        let (start, aside) = (position(&plan, starts(starting)), position(&plan, aside(holder)));
+        assert!(waits(&plan, start, aside), "{plan}");
+    }
+    start(&podman, &swapped, &[]).await;
+    assert!(podman.world().containers.values().all(|(_, state)| *state == ContainerState::Running));
+}
+
+#[tokio::test]
+async fn a_service_is_started_after_those_that_it_uses() {
+    let podman = podman(NEW);
+    let using = THREE.replace("[services.model]", "[services.model]\nenv.WEB = \"http://web:80/x\"");
+    let plan = plan(&podman, &using, &[]).await.unwrap();
+    let (model, web) = (position(&plan, starts("model-0")), position(&plan, starts("web-0")));
+    assert!(waits(&plan, model, web), "{plan}");
+    // Those that use each other have no first one, and are started all the same.
+    let circle = using.replace("[services.web]", "[services.web]\nenv.MODEL = \"http://llm\"");
+    start(&podman, &circle, &[]).await;
+    assert_eq!(podman.world().containers.len(), 3);
+}
+
+#[tokio::test]
+async fn a_network_with_other_settings_takes_down_and_brings_back_all_who_run_on_it() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &[]).await;
+    let changed = format!("runtime.network.internal = true\n{THREE}");
+    let plan = proposed(&podman, &changed, &["web"]).await;
+    let network = &plan.replaced[0];
+    assert_eq!(network.to_string(), "the network `airpods_network` with `model-0`, `web-0`");
+    assert_eq!(network.why, ["`runtime.network.internal` is `true` in the configuration and `false` in podman"]);
+    assert!(network.needs_consent());
+    // The one that was not named comes back as well.
+    position(&plan, starts("model-0"));
+    // Who is on the host's network is left alone.
+    assert!(!plan.steps.iter().any(|step| step.service.as_deref() == Some("paint")), "{plan}");
+}
+
+#[tokio::test]
+async fn a_network_is_made_anew_when_asked_for_even_with_the_same_settings() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &[]).await;
+    let desired = desired(THREE, &[], NEW);
+    let observed = Observed::for_launch(&podman, &desired, NetworkReset::AskedFor).await.unwrap();
+    let plan = decide(&desired, &observed, NetworkReset::AskedFor).unwrap();
+    position(&plan, |action| matches!(action, Action::RemoveNetwork(_)));
+    assert_eq!(plan.needs_consent(), Vec::<&Replaced>::new());
+}

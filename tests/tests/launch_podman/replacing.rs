@@ -1,0 +1,192 @@
+//! What runs is read back, and made anew only with a yes; what is cut short leaves what was there.
+
+use std::time::{Duration, Instant};
+
+use airpods_lab::{Image, Place, terminal};
+
+use crate::host::{ALONE, Host, IMAGE, assert_no_process, service, signal};
+
+fn two(one: &str, two: &str) -> String {
+    format!("{ALONE}{}{}", service("one", 7001, one), service("two", 7002, two))
+}
+
+/// A folder of ours, which is made where the client is.
+const FOLDER: &str = "volumes.data = { source = \"bind://models/x\", target = \"/data\" }";
+
+/// A service with everything that can be set.
+fn everything(folder: &str) -> String {
+    let more = "entrypoint_override = [\"/lab-probe\"]\nnetwork_aliases = [\"uno\"]\npids_limit = 99\nneeds_webui_secret = true\n\
+         resources = { memory = \"64m\", cpus = 0.5 }\nenv = { KEY = \"a=b c\", NONE = \"\" }\n\
+         volumes.named = { source = \"named\", target = \"/named\" }\n\
+         volumes.host = { source = \"/etc/hostname\", target = \"/host/name\" }";
+    let service = service("one", 7001, &format!("{more}\n{folder}"));
+    let runtime = "[runtime]\ngpu_device_flag = \"/dev/fuse\"\nrestart_policy = \"on-failure\"\n\
+                   network = { mtu = 1380, dns_servers = [\"192.0.2.53\"], subnet = \"10.77.0.0/24\" }\n";
+    format!("{ALONE}{runtime}{service}")
+}
+
+/// Every setting is honoured, a second start finds it so, and one that is changed from outside is found.
+pub(crate) fn reads_everything_back(host: &Host, folder: &str) {
+    host.configure(&everything(folder));
+    host.succeed("start");
+    let id = host.field("one-0", ".Id");
+    let again = host.succeed("start");
+    assert!(again.err.contains("`one` is running already"), "{}", again.err);
+    assert_eq!(host.field("one-0", ".Id"), id);
+    host.podman("network disconnect airpods_network one-0");
+    let refused = host.refuse("start", 2, &["runtime.network_name", "airpods_network", "one-0", "--yes"]);
+    assert!(!refused.err.contains("a=b c"), "{}", refused.err);
+    let said = host.succeed("start --yes");
+    assert!(said.err.contains("runtime.network_name"), "it did not say why: {}", said.err);
+    assert_ne!(host.field("one-0", ".Id"), id);
+    host.succeed("stop --remove --yes");
+}
+
+#[test]
+fn every_setting_is_read_back_and_one_that_somebody_changed_is_found() {
+    reads_everything_back(&Host::new(), FOLDER);
+}
+
+#[test]
+fn every_setting_is_read_back_rootless() {
+    reads_everything_back(&Host::of("alice"), FOLDER);
+}
+
+#[test]
+fn a_limit_that_somebody_changed_while_it_ran_is_found_in_the_kernel() {
+    let host = Host::new();
+    host.configure(&two("resources.cpus = 0.5", ""));
+    host.succeed("start");
+    // podman 4.3 changes the limits of a running container in the kernel and not in its books.
+    host.podman("update --cpus 1.5 one-0");
+    host.refuse("start", 2, &["services.one.resources.cpus", "`0.5`", "the kernel has `1.5`", "--yes"]);
+    // Whoever is not named is not looked at.
+    host.succeed("start two");
+    host.succeed("start --yes");
+    host.succeed("start");
+}
+
+#[test]
+fn a_changed_secret_is_found_and_never_shown() {
+    let host = Host::new();
+    host.configure(&two("needs_webui_secret = true", ""));
+    host.succeed("start");
+    let first = host.inside("one-0", "env").out;
+    let file = host.seat.sh("find /root -name webui-secret").unwrap();
+    let other = "another-".repeat(8);
+    host.seat.sh(&format!("printf {other} > {}", file.trim())).unwrap();
+    let said = host.refuse("start", 2, &["services.one.env", "WEBUI_SECRET_KEY", "another"]);
+    assert!(!said.err.contains(&other), "{}", said.err);
+    let secret = first.lines().find_map(|line| line.strip_prefix("WEBUI_SECRET_KEY=")).unwrap();
+    assert!(!said.err.contains(secret), "{}", said.err);
+    host.succeed("start --yes");
+    assert!(host.inside("one-0", "env").out.contains(&format!("WEBUI_SECRET_KEY={other}")));
+}
+
+#[test]
+fn a_device_of_cdi_is_read_back() {
+    let host = Host::new();
+    let description = "cdiVersion: 0.5.0\nkind: nvidia.com/gpu\ndevices:\n- name: all\n  containerEdits:\n    \
+                       deviceNodes:\n    - path: /dev/fuse\n";
+    host.sandbox.write_file("/etc/cdi/nvidia.yaml", description).unwrap();
+    host.configure(&two("", "gpu.enabled = false"));
+    let planned = host.succeed("start --dry-run").out;
+    assert!(planned.contains("device nvidia.com/gpu=all"), "{planned}");
+    host.succeed("start");
+    host.succeed("start");
+    let refused = host.refuse("start --cpu", 2, &["one-0", "--yes"]);
+    assert!(!refused.err.contains("two-0"), "it has no device to lose: {}", refused.err);
+}
+
+#[test]
+fn ports_are_swapped_between_two_services_that_run() {
+    let host = Host::new();
+    host.configure(&two("", ""));
+    host.succeed("start");
+    let swapped = two("", "").replace("host = 7001", "host = x").replace("host = 7002", "host = 7001");
+    host.configure(&swapped.replace("host = x", "host = 7002"));
+    host.succeed("start --yes");
+    for (url, container) in [("http://127.0.0.1:7002/", "one-0"), ("http://127.0.0.1:7001/", "two-0")] {
+        assert_eq!(host.sandbox.sh(&format!("lab-probe get {url}")).map(|_| ()).ok(), Some(()), "{url} of {container}");
+    }
+}
+
+#[test]
+fn a_service_that_was_not_named_comes_back_on_a_network_made_anew_after_the_one_that_it_uses() {
+    let host = Host::new();
+    let toml = two("env.OTHER = \"http://two:7002\"", "network_aliases = [\"two\"]");
+    host.configure(&format!("{toml}[runtime.network]\nsubnet = \"10.77.0.0/24\"\n"));
+    host.succeed("start");
+    host.configure(&format!("{toml}[runtime.network]\nsubnet = \"10.78.0.0/24\"\n"));
+    host.refuse("start two", 1, &["runtime.network.subnet", "--reset-network"]);
+    let planned = host.succeed("start two --dry-run");
+    assert!(planned.err.contains("this takes a yes") && planned.err.contains("`one-0`"), "{}", planned.err);
+    host.succeed("start two --yes");
+    for container in ["one-0", "two-0"] {
+        let address = host.field(container, ".NetworkSettings.Networks.airpods_network.IPAddress");
+        assert!(address.starts_with("10.78.0."), "{container}: {address}");
+    }
+    let started = |container: &str| host.field(container, ".State.StartedAt");
+    assert!(started("two-0") < started("one-0"), "{} and {}", started("two-0"), started("one-0"));
+}
+
+#[test]
+fn ctrl_c_while_a_container_is_made_anew_brings_the_former_one_back() {
+    let host = Host::new();
+    host.configure(&two("", ""));
+    host.succeed("start");
+    let (before, id) = (host.holdings(), host.field("one-0", ".Id"));
+    let never = "path = \"/\", expected_status = [500, 599]";
+    host.configure(&two("pids_limit = 9", "").replacen("path = \"/\"", never, 1));
+    let mut starting = host.command("start --yes").stderr(std::process::Stdio::null()).spawn().unwrap();
+    let start = Instant::now();
+    while !host.holdings().contains("one-0 runs") || !host.holdings().contains("one-0-former") {
+        assert!(start.elapsed() < Duration::from_secs(60), "it did not start: {}", host.holdings());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    signal(&starting, "INT");
+    assert_eq!(starting.wait().unwrap().code(), Some(130));
+    assert_eq!((host.holdings(), host.field("one-0", ".Id")), (before, id));
+    assert_eq!(host.field("one-0", ".State.Status"), "running");
+    assert_no_process(&host, "podman system service");
+}
+
+#[test]
+fn fetching_images_starts_nothing() {
+    let host = Host::bare("root");
+    host.configure(&two("", "").replace(IMAGE, "127.0.0.1:1/nobody/nothing:1"));
+    host.refuse("start --pre-fetch", 1, &["services.one.image", "127.0.0.1:1/nobody/nothing:1"]);
+    Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+    host.configure(&two("", ""));
+    let before = host.holdings();
+    let said = host.succeed("start --pre-fetch");
+    assert!(said.err.contains("every image is here already"), "{}", said.err);
+    assert_eq!(host.holdings(), before);
+}
+
+#[test]
+fn one_after_the_other_ends_where_side_by_side_does() {
+    let host = Host::new();
+    host.configure(&two("", "pod = \"alone\""));
+    host.succeed("start --sequential");
+    assert_eq!(host.succeed("start --dry-run").out.lines().last(), Some("nothing to do"));
+}
+
+#[test]
+fn on_a_terminal_a_start_asks_and_only_a_yes_makes_anything_anew() {
+    let host = Host::new();
+    host.configure(&two("", ""));
+    host.succeed("start");
+    let id = host.field("one-0", ".Id");
+    host.configure(&two("pids_limit = 9", ""));
+    let question = "Stop the container `one-0` and make it anew? Volumes stay. [y/N]";
+    let answered = |keys: &str| {
+        let line = "AIRPODS_CONFIG=/etc/airpods-test.toml airpods start";
+        terminal::once_shown(&host.seat, line, question, || keys.to_owned()).unwrap()
+    };
+    let said = answered("n\n");
+    assert!(said.contains("services.one.pids_limit") && said.contains("nothing was changed"), "{said}");
+    assert_eq!(host.field("one-0", ".Id"), id);
+    answered("y\n");
+    assert_ne!(host.field("one-0", ".Id"), id);
+}
