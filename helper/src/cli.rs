@@ -7,8 +7,7 @@ use airpods_dbus::names::HELPER_USER;
 use clap::Parser;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::geteuid;
-use zbus::Connection;
-use zbus::connection::Builder;
+use zbus::{Address, Connection};
 use zruntime::SharedRuntime;
 use zruntime::signal::{Signal, Signals};
 
@@ -119,7 +118,8 @@ async fn serve(kernel: Box<dyn Kernel>, places: Places, log: Log) -> Result<Endi
         Daemon { runtime: runtime.clone(), kernel, places, log, patience: PATIENCE, manager: Box::new(Systemd) };
     let polkit =
         |connection: &Connection| -> Box<dyn Authority> { Box::new(Polkit::over(connection.clone(), runtime)) };
-    Ok(daemon.run(Builder::system, polkit, stop).await?)
+    let bus = Address::system().map_err(|error| DaemonError::from(BusError::Unreachable(error)))?;
+    Ok(daemon.run(&bus, polkit, stop).await?)
 }
 
 /// From here on the process is the helper's user with one capability, for good.

@@ -271,7 +271,12 @@ fn a_call_of_absurd_length_is_refused_before_it_can_wait_for_anybody() {
         let called = client.connection.call_method(name, names::OBJECT_PATH, interface, "ClampOn", &body);
         zruntime::block_on(called).map(drop).map_err(|error| ours(&error))
     };
+    assert_eq!(kind(call(1_000)), ErrorKind::LimitsExceeded);
+    assert_eq!(helper.audit().len(), 1);
+    // What is longer still is not even read.
     assert_eq!(kind(call(100_000)), ErrorKind::LimitsExceeded);
+    assert_eq!(helper.audit().len(), 1);
+    assert!(helper.log_text().contains("message-too-long"));
     assert_eq!(helper.authority.asked(), []);
     assert_eq!(call(100), Ok(()));
     // A length, the text and a NUL: 4096 bytes are read, and one more is not.
@@ -311,7 +316,7 @@ fn serve_alone(
     stream: std::os::unix::net::UnixStream,
     served: std::sync::mpsc::Sender<()>,
 ) -> thread::JoinHandle<()> {
-    use airpods_helper::bus::{Service, reach, take_name};
+    use airpods_helper::bus::{Service, serve, take_name};
     use airpods_helper::keeper::Keeper;
     let (kernel, places, log) = (helper.kernel.clone(), helper.places.clone(), helper.log.clone());
     let authority = helper.authority.clone();
@@ -321,7 +326,7 @@ fn serve_alone(
             let keeper = Keeper::new(Box::new(kernel), places, log.clone());
             let service = Service::new(keeper, log, runtime);
             let peer = Builder::unix_stream(stream).server(Guid::generate()).p2p();
-            let connection = reach(peer, &service).await.unwrap();
+            let connection = serve(peer, &service).await.unwrap();
             take_name(&connection, &service, |_| Box::new(authority)).await.unwrap();
             served.send(()).unwrap();
             connection.closed().await;

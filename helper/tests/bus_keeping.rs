@@ -14,6 +14,7 @@ use airpods_helper::kernel::simulated::Refusal;
 use airpods_helper::kernel::{Event, Link};
 use airpods_helper::state::FILE;
 use private_bus::*;
+use sd_notify::NotifyState;
 
 fn kept() -> ClampOptions {
     ClampOptions { persist: true, ..ClampOptions::default() }
@@ -170,6 +171,24 @@ fn a_restart_brings_back_what_was_on() {
     assert!(status.auto);
     assert_eq!(status.clamps.iter().map(|clamp| clamp.link.as_str()).collect::<Vec<_>>(), ["wg0", "wg1"]);
     assert_eq!(helper.clamped(), ["wg0", "wg1"]);
+}
+
+#[test]
+fn without_the_owner_flag_a_helper_that_is_stopped_removes_its_table_and_the_next_one_brings_it_back() {
+    let mut helper = Helper::start();
+    helper.kernel.set_owned(false);
+    helper.client().on_link("wg0").unwrap();
+    // A stop and a restart look the same from here: rules that nobody keeps would be worse than a moment without.
+    helper.stop().unwrap();
+    assert_eq!(helper.kernel.table(), None);
+    let before = helper.manager.told.lock().unwrap().len();
+    helper.start_again();
+    assert_eq!(helper.clamped(), ["wg0"]);
+    assert_eq!(helper.manager.told.lock().unwrap()[before], NotifyState::Ready.to_string());
+    // One that crashes leaves it, for the next one to take over.
+    helper.bus.stop();
+    helper.wait_for_end().unwrap_err();
+    assert_eq!(helper.clamped(), ["wg0"]);
 }
 
 #[test]

@@ -282,3 +282,15 @@ fn members(xml: &str) -> Vec<String> {
     lines.sort();
     lines
 }
+
+#[test]
+fn a_descriptor_is_handed_on_to_nobody() {
+    let helper = Helper::start();
+    let client = helper.client();
+    let descriptor = std::os::fd::OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+    let body = ("wg0", zbus::OwnedFd::from(descriptor));
+    let (name, text) = call(&client, names::INTERFACE, "ClampOff", &body).unwrap_err();
+    // The bus daemon's own answer: the helper takes none.
+    assert_eq!(name, "org.freedesktop.DBus.Error.NotSupported", "{text}");
+    assert_eq!(client.on_link("wg0"), Ok(true), "the connection has not suffered");
+}

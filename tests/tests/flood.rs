@@ -81,3 +81,40 @@ fn ten_thousand_calls_by_many_clients_leave_the_helper_small_and_others_served()
     let peak = kibibytes(&host, "VmHWM");
     assert!(peak < before + GROWTH, "{before} KiB before, {peak} KiB at the peak");
 }
+
+/// In bytes: nearly the longest message that the bus lets through.
+const LARGEST: usize = 31 * 1024 * 1024;
+const LARGEST_CALLS: usize = 12;
+
+/// In KiB: what calls of that length may make the helper grow by, however many there are.
+const GROWTH_BY_LENGTH: u64 = 2 * 1024;
+
+/// What comes of a call with so large a body.
+fn refusal(connection: &Connection, body: &str) -> String {
+    let call = connection.call_method(Some(NAME), OBJECT, Some(NAME), "ClampOff", &body);
+    zruntime::block_on(call).unwrap_err().to_string()
+}
+
+#[test]
+fn the_largest_calls_that_the_bus_lets_through_are_refused_and_not_held() {
+    let host = host();
+    assert!(status_for_alice(&host));
+    let before = kibibytes(&host, "VmHWM");
+    let body = "x".repeat(LARGEST);
+    thread::scope(|scope| {
+        for _ in 0..LARGEST_CALLS {
+            let (host, body) = (&host, &body);
+            scope.spawn(move || {
+                let told = refusal(&connect(host), body);
+                assert!(told.starts_with("org.freedesktop.DBus.Error.LimitsExceeded:"), "{told}");
+            });
+        }
+    });
+    // Signals that nobody has asked for come through as well, and are not held either.
+    let connection = connect(&host);
+    let signal = Message::signal(OBJECT, NAME, "Large").destination(NAME).build(&body).unwrap();
+    zruntime::block_on(connection.send(&signal)).unwrap();
+    assert!(status_for_alice(&host));
+    let peak = kibibytes(&host, "VmHWM");
+    assert!(peak < before + GROWTH_BY_LENGTH, "{before} KiB before, {peak} KiB at the peak");
+}

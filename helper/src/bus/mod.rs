@@ -4,6 +4,7 @@
 //! back, update memory, persist, audit log line, signal, reply. `service` has the whole of it on one page.
 
 mod announce;
+pub mod inlet;
 mod interface;
 mod ledger;
 mod presence;
@@ -13,9 +14,9 @@ mod service;
 use std::sync::Arc;
 
 use airpods_dbus::names;
-use zbus::Connection;
 use zbus::connection::Builder;
 use zbus::fdo::{RequestNameFlags, RequestNameReply};
+use zbus::{Address, Connection};
 
 use crate::authority::Authority;
 
@@ -35,12 +36,21 @@ pub enum BusError {
     NameTaken,
 }
 
-/// Reaches the bus, and serves the object there before the name is taken: on activation the first call is delivered at once.
-/// The builder waits until calls are listened for.
+/// Reaches the bus, and serves the object there, see [`serve`].
 ///
 /// # Errors
 /// [`BusError::Unreachable`].
-pub async fn reach(bus: Builder<'_>, service: &Arc<Service>) -> Result<Connection, BusError> {
+pub async fn reach(bus: &Address, service: &Arc<Service>) -> Result<Connection, BusError> {
+    let socket = service.connect(bus).map_err(|error| BusError::Unreachable(error.into()))?;
+    serve(Builder::socket(socket), service).await
+}
+
+/// Serves the object before the name is taken: on activation the first call is delivered at once. The builder waits until calls
+/// are listened for.
+///
+/// # Errors
+/// [`BusError::Unreachable`].
+pub async fn serve(bus: Builder<'_>, service: &Arc<Service>) -> Result<Connection, BusError> {
     let object = interface::Helper(Arc::clone(service));
     bus.serve_at(names::OBJECT_PATH, object).build().await.map_err(BusError::Unreachable)
 }

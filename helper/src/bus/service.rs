@@ -1,16 +1,20 @@
 //! The life of a call.
 
+use std::convert::Infallible;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use airpods_dbus::{Error, ErrorKind, Status};
 use futures_lite::future::or;
-use zbus::Connection;
+use zbus::connection::socket::Socket;
 use zbus::message::Header;
 use zbus::names::OwnedUniqueName;
+use zbus::{Address, Connection};
 use zruntime::lock::Mutex as Turn;
 use zruntime::{Event, SharedRuntime};
 
+use super::inlet::{self, Refusals};
 use super::ledger::{Entry, Ledger};
 use super::quota::{Prompt, Quota};
 use super::{announce, presence};
@@ -33,6 +37,7 @@ pub struct Service {
     authority: OnceLock<Box<dyn Authority>>,
     quota: Quota,
     ledger: Ledger,
+    refusals: Arc<Refusals>,
     log: Log,
     runtime: SharedRuntime,
     /// Signals are sent in turn, so that the last one sent is the last one true.
@@ -61,6 +66,7 @@ impl Service {
             authority: OnceLock::new(),
             quota: Quota::default(),
             ledger: Ledger::default(),
+            refusals: Arc::default(),
             log,
             runtime,
             announcing: Turn::new(()),
@@ -68,6 +74,27 @@ impl Service {
             call_over: Event::new(),
             leaving: Event::new(),
         })
+    }
+
+    /// Connects to the bus, and takes in from there what is not too long.
+    pub(super) fn connect(&self, bus: &Address) -> io::Result<impl Socket + use<>> {
+        inlet::connect(bus, &self.runtime, &self.refusals)
+    }
+
+    /// Answers those whose messages were too long, for as long as there is a bus.
+    pub async fn refuse(&self, connection: &Connection) -> Infallible {
+        loop {
+            let refused = self.refusals.next().await;
+            let uid = presence::uid(connection, &refused.sender).await.ok();
+            self.note(uid, || {
+                let line = Line::warning("message-too-long").with("uid", told(uid)).with("sender", &refused.sender);
+                line.with("bytes", refused.length).with("result", ErrorKind::LimitsExceeded.short_name())
+            });
+            // One who has left needs no answer.
+            if let Some(Ok(answer)) = refused.answer() {
+                drop(connection.send(&answer).await);
+            }
+        }
     }
 
     /// Asks this authority from now on; the first one stays.
@@ -103,9 +130,16 @@ impl Service {
     /// Writes the line of a call. A change always has one.
     fn account_for(&self, account: &Account, outcome: &Result<Option<Outcome>, Error>) {
         let has_changed = matches!(outcome, Ok(Some(Outcome { changed: true, .. })));
-        let entry = if has_changed { Entry::Whole } else { self.ledger.enter(account.uid, Instant::now()) };
-        let line = || account.line(outcome);
-        match entry {
+        if has_changed {
+            self.log.write(account.line(outcome));
+        } else {
+            self.note(account.uid, || account.line(outcome));
+        }
+    }
+
+    /// Writes a line about something without effect, unless its user has had very many.
+    fn note(&self, uid: Option<u32>, line: impl FnOnce() -> Line) {
+        match self.ledger.enter(uid, Instant::now()) {
             Entry::Whole => self.log.write(line()),
             Entry::After(withheld) => self.log.write(line().with("withheld-before", withheld)),
             Entry::Last => self.log.write(line().with("note", "more such lines of this user are withheld for a while")),
@@ -252,10 +286,9 @@ impl Account {
             Ok(_) => Line::info(self.action.operation()),
             Err(_) => Line::warning(self.action.operation()),
         };
-        let unknown = || "unknown".to_owned();
         let line = line
-            .with("uid", self.uid.map_or_else(unknown, |uid| uid.to_string()))
-            .with("sender", self.caller.as_ref().map_or_else(unknown, ToString::to_string))
+            .with("uid", told(self.uid))
+            .with("sender", told(self.caller.as_ref()))
             .with("action", self.action.id())
             .with("link", &self.link);
         match outcome {
@@ -264,6 +297,11 @@ impl Account {
             Err(error) => line.with("result", error.kind().short_name()).with("detail", error),
         }
     }
+}
+
+/// What is known, or that it is not.
+fn told(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "unknown".to_owned(), |value| value.to_string())
 }
 
 /// A caller's text, cut to what a log line needs; the line itself escapes it.

@@ -13,8 +13,7 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future::or;
 use sd_notify::NotifyState;
-use zbus::Connection;
-use zbus::connection::Builder;
+use zbus::{Address, Connection};
 use zruntime::{AsyncIo, Shared, SharedRuntime};
 
 use airpods_dbus::names;
@@ -84,14 +83,14 @@ pub enum DaemonError {
 impl Daemon {
     /// Runs until it is asked to stop, is no longer needed, or cannot go on.
     ///
-    /// `bus` says where the bus is, `authority` is made once it is reached, and `stop` completes when the daemon is
+    /// `bus` is where the bus is, `authority` is made once it is reached, and `stop` completes when the daemon is
     /// asked to stop.
     ///
     /// # Errors
     /// [`DaemonError`].
-    pub async fn run<'b>(
+    pub async fn run(
         self,
-        bus: impl Fn() -> Builder<'b>,
+        bus: &Address,
         authority: impl FnOnce(&Connection) -> Box<dyn Authority>,
         stop: impl Future<Output = ()>,
     ) -> Result<Ending, DaemonError> {
@@ -105,7 +104,7 @@ impl Daemon {
             tell(&*manager, &[NotifyState::Ready], &log);
         }
         let service = Service::new(keeper, log.clone(), runtime.clone());
-        let joined = join(&bus, &service, manager.is_there(), &runtime, &log);
+        let joined = join(bus, &service, manager.is_there(), &runtime, &log);
         let stopped = async {
             stop.as_mut().await;
             Ok(None)
@@ -115,16 +114,50 @@ impl Daemon {
             service.keeper().stop();
             return Ok(Ending::Stopped);
         };
-        bus::take_name(&connection, &service, authority).await?;
+        let present = Present { service, connection, runtime, log, manager };
+        let look_again = present.begin(authority).await?;
+        let ending = present.stay(watch, look_again, patience, stop).await?;
+        present.leave(ending).await;
+        Ok(ending)
+    }
+}
+
+/// The daemon while it is on the bus.
+struct Present {
+    service: Arc<Service>,
+    connection: Connection,
+    runtime: SharedRuntime,
+    log: Log,
+    manager: Box<dyn ServiceManager>,
+}
+
+impl Present {
+    /// Takes the name. Returns after how long the kernel is to be looked at again.
+    async fn begin(
+        &self,
+        authority: impl FnOnce(&Connection) -> Box<dyn Authority>,
+    ) -> Result<Option<Duration>, DaemonError> {
+        bus::take_name(&self.connection, &self.service, authority).await?;
         // Without a service manager only now: a second helper, which does not get the name, has not touched the first one's
         // table.
-        let look_again = service.keeper().tend(&[], Instant::now());
-        service.announce(&connection).await;
-        log.write(Line::info("started").with("version", VERSION).with("name", names::BUS_NAME));
-        if !manager.is_there() {
-            tell(&*manager, &[NotifyState::Ready], &log);
+        let look_again = self.service.keeper().tend(&[], Instant::now());
+        self.service.announce(&self.connection).await;
+        self.log.write(Line::info("started").with("version", VERSION).with("name", names::BUS_NAME));
+        if !self.manager.is_there() {
+            tell(&*self.manager, &[NotifyState::Ready], &self.log);
         }
+        Ok(look_again)
+    }
 
+    /// Serves until there is a reason to leave.
+    async fn stay(
+        &self,
+        watch: Option<Box<dyn Watch>>,
+        look_again: Option<Duration>,
+        patience: Duration,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Ending, DaemonError> {
+        let Self { service, connection, runtime, log, manager } = self;
         let stopped = async {
             stop.await;
             Ok(Ending::Stopped)
@@ -137,39 +170,43 @@ impl Daemon {
             connection.closed().await;
             Err(DaemonError::BusLost)
         };
+        let refused = async { match service.refuse(connection).await {} };
         let pulse = Pulse::new(manager.watchdog(), Instant::now());
-        let alive = || tell(&*manager, &[NotifyState::Watchdog], &log);
-        let followed = async { Err(follow(&service, &connection, &runtime, watch, look_again, pulse, alive).await) };
-        let ending = or(stopped, or(lost, or(followed, unused))).await?;
+        let alive = || tell(&**manager, &[NotifyState::Watchdog], log);
+        let followed = async { Err(follow(service, connection, runtime, watch, look_again, pulse, alive).await) };
+        or(stopped, or(lost, or(followed, or(refused, unused)))).await
+    }
 
+    /// Leaves the bus and the kernel as a helper that ends should.
+    async fn leave(&self, ending: Ending) {
+        let Self { service, connection, runtime, log, manager } = self;
         service.leave();
         log.write(Line::info("stopping").with("cause", if ending == Ending::Stopped { "asked to" } else { "unused" }));
         if !manager.is_there() {
             service.keeper().withdraw();
         }
-        tell(&*manager, &[NotifyState::Stopping], &log);
-        step_down(&service, &connection, &runtime, &log).await;
+        tell(&**manager, &[NotifyState::Stopping], log);
+        step_down(service, connection, runtime, log).await;
         service.keeper().stop();
-        Ok(ending)
     }
 }
 
 /// Reaches the bus. With `patience` it may take its time to come up.
-async fn join<'b>(
-    bus: &impl Fn() -> Builder<'b>,
+async fn join(
+    bus: &Address,
     service: &Arc<Service>,
     patience: bool,
     runtime: &SharedRuntime,
     log: &Log,
 ) -> Result<Connection, BusError> {
     if !patience {
-        return bus::reach(bus(), service).await;
+        return bus::reach(bus, service).await;
     }
     let deadline = Instant::now() + BUS_PATIENCE;
     let mut has_waited = false;
     loop {
         // What listens there may be the service manager, until it has started the bus.
-        let reached = runtime.timeout_at(deadline, bus::reach(bus(), service)).await;
+        let reached = runtime.timeout_at(deadline, bus::reach(bus, service)).await;
         match reached
             .unwrap_or_else(|_| Err(BusError::Unreachable(zbus::Error::from(io::Error::from(io::ErrorKind::TimedOut)))))
         {

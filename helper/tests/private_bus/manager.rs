@@ -1,0 +1,44 @@
+//! The service manager.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use airpods_helper::daemon::manager::ServiceManager;
+use sd_notify::NotifyState;
+
+/// A service manager that remembers what it was told. Clones share that.
+#[derive(Clone)]
+pub struct Manager {
+    pub is_there: bool,
+    pub watchdog: Option<Duration>,
+    pub told: Arc<Mutex<Vec<String>>>,
+}
+
+impl Default for Manager {
+    fn default() -> Self {
+        Self { is_there: true, watchdog: None, told: Arc::default() }
+    }
+}
+
+impl Manager {
+    /// How often it was told this.
+    pub fn times_told(&self, what: &NotifyState<'_>) -> usize {
+        self.told.lock().unwrap().iter().filter(|told| **told == what.to_string()).count()
+    }
+}
+
+impl ServiceManager for Manager {
+    fn is_there(&self) -> bool {
+        self.is_there
+    }
+
+    fn watchdog(&self) -> Option<Duration> {
+        self.watchdog
+    }
+
+    fn tell(&self, news: &[NotifyState<'_>]) -> io::Result<()> {
+        self.told.lock().unwrap().extend(news.iter().map(ToString::to_string));
+        Ok(())
+    }
+}
