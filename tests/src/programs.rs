@@ -54,6 +54,17 @@ fn probe_path() -> Result<PathBuf> {
     Ok(target_folder()?.join("static").join(env!("LAB_TARGET")).join("release/lab-probe"))
 }
 
+/// The Debian package that `make deb` built, which leaves one.
+///
+/// # Errors
+/// [`Error::NotBuilt`] with the command that builds it.
+pub fn package() -> Result<PathBuf> {
+    let folder = target_folder()?.join("deb");
+    let built = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut packages = built.filter(|path| path.extension().is_some_and(|extension| extension == "deb"));
+    packages.next().ok_or(Error::NotBuilt { path: folder.join("airpods_*.deb"), hint: "make deb" })
+}
+
 /// The repository's root, where the bus, polkit and unit files lie.
 #[must_use]
 pub fn repository() -> PathBuf {

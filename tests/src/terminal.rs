@@ -9,8 +9,8 @@ use crate::place::Place;
 /// What asks for a password.
 const PROMPT: &str = "Password:";
 
-/// After so many seconds whatever hangs there is ended, and the test sees how far it came.
-const LIMIT: &str = "100";
+/// After so many seconds whatever hangs there is ended, and the test sees how far it came. An emulated machine takes its time.
+const LIMIT: &str = "300";
 
 /// Runs a shell line in a terminal of its own, by script(1), to its end, and returns what was on the screen. `keys` are pressed
 /// once a password is asked for; an empty text leaves it at that.

@@ -8,12 +8,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::Machine;
 use super::emulator::Start;
 use super::suite::{CUSTOMIZE, DISK, LEFT_OUT, Suite, recipe};
-use super::{Machine, package};
 use crate::error::{Doing, Result};
 use crate::place::{Place, run};
-use crate::programs::{Program, target_folder};
+use crate::programs::{Program, package, target_folder};
 
 /// How far a machine has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +109,7 @@ impl Kept {
 
     /// The booted machine with the package.
     fn installed(&self, image: &Path, booted: &Path) -> Result<PathBuf> {
-        let package = package::find()?;
+        let package = package()?;
         let content = fs::read(&package).doing(|| format!("read `{}`", package.display()))?;
         self.folder("installed", &(booted, &content), |folder| {
             overlay(&folder.join("disk"), &booted.join("disk"), "qcow2")?;

@@ -118,13 +118,16 @@ impl Emulator {
     pub(super) fn control(&self) -> Result<Qmp> {
         let socket = self.folder.join("qmp");
         let deadline = Deadline::after(Duration::from_secs(30));
-        while !socket.exists() {
-            if deadline.passed() || self.ended() {
-                return Err(Error::NotReady { what: "qemu-system-x86_64".into(), said: self.said() });
+        // It is there before anybody listens on it.
+        loop {
+            match Qmp::open(&socket) {
+                Ok(control) => return Ok(control),
+                Err(error) if deadline.passed() || self.ended() => {
+                    return Err(Error::NotReady { what: error.to_string(), said: self.said() });
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(5)),
             }
-            std::thread::sleep(Duration::from_millis(5));
         }
-        Qmp::open(&socket)
     }
 
     fn ended(&self) -> bool {

@@ -8,6 +8,7 @@ mod emulator;
 pub mod inside;
 mod package;
 mod qmp;
+mod session;
 mod suite;
 pub mod wire;
 
@@ -18,6 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use emulator::guardian;
 pub use package::PACKAGE;
+pub use session::{Login, Session};
 pub use suite::Suite;
 
 use crate::error::{Doing, Error, Result};
@@ -117,7 +119,13 @@ impl Machine {
             std::thread::sleep(Duration::from_millis(200));
             inside::forget_claims(self.emulator.folder());
         }
-        self.settle()
+        // A port may still take the end of an earlier caller for that of a later one.
+        while let Err(error) = self.settle() {
+            if deadline.passed() {
+                return Err(self.explain(&error));
+            }
+        }
+        Ok(())
     }
 
     /// The machine's root user.

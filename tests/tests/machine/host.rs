@@ -1,18 +1,14 @@
 //! What the scenarios have in common: a VPN link, the status, and waiting.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use airpods_lab::{Machine, Place};
+use airpods_lab::{Machine, Place, eventually_within};
 use serde_json::Value;
 
 /// Waits for what happens by itself. An emulated machine on a busy host takes its time.
 #[track_caller]
-pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(300), "{what} does not come true");
-        std::thread::sleep(Duration::from_millis(500));
-    }
+pub(crate) fn eventually(what: &str, is_so: impl FnMut() -> bool) {
+    eventually_within(Duration::from_secs(300), what, is_so);
 }
 
 /// Does what takes its time: firewalld is a large program.
