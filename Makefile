@@ -24,6 +24,7 @@ build: setup-build ## builds the client, the helper and the manual (PROFILE=dev)
 	$(CARGO) build --package airpods-helper --profile $(PROFILE)
 	rm -rf target/manual
 	$(CARGO) run --package airpods --example manual --profile $(PROFILE) -- target/manual
+	$(CARGO) run --package airpods --example licences --profile $(PROFILE) -- target/licences/crates.txt
 
 demo: setup build probe ## shows the main job: a container behind a VPN, without and with the clamp
 	@$(AS_ROOT) target/debug/airpods-lab demo
@@ -99,6 +100,7 @@ install: ## installs a release build (DESTDIR=, PREFIX=/usr for the programs and
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods README.md
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods/docs docs/*.md
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods/polkit/examples polkit/examples/*
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods target/licences/crates.txt
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/licenses/airpods LICENSE-*
 
 # debhelper packs what `make install` makes, in a copy of helper/debian: the two cannot differ.

@@ -53,6 +53,21 @@ fn every_command_has_a_page_with_examples() {
 }
 
 #[test]
+fn every_page_has_the_day_of_the_release_and_so_has_the_helpers() {
+    let changelog = concat!(env!("CARGO_MANIFEST_DIR"), "/../helper/debian/changelog");
+    let released = Command::new("dpkg-parsechangelog").args(["-l", changelog, "-S", "Timestamp"]).output().unwrap();
+    let at = format!("@{}", String::from_utf8(released.stdout).unwrap().trim());
+    let day = Command::new("date").args(["--utc", "+%F", "--date", &at]).output().unwrap();
+    let day = String::from_utf8(day.stdout).unwrap();
+    let of_helper = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../helper/airpods-helper.8")).unwrap();
+    let texts = pages::pages().into_iter().map(|page| page.text).chain([of_helper]);
+    for text in texts {
+        let title = text.lines().find(|line| line.starts_with(".TH ")).unwrap();
+        assert!(title.replace("\\-", "-").contains(day.trim()), "{title} is not of {day}");
+    }
+}
+
+#[test]
 fn mandoc_has_no_warning_about_any_page() {
     for page in pages::pages() {
         let said = complaints("mandoc", &["-T", "lint", "-W", "warning"], &page.text);

@@ -191,10 +191,14 @@ fn what_is_installed_names_programs_that_are_there_and_is_restored_at_boot() {
     for program in ["airpods", "airpods-helper"] {
         fs::write(built.join(program), "").unwrap();
     }
-    let manual = folder.path().join("target/manual");
-    fs::create_dir_all(&manual).unwrap();
-    for written in ["airpods.1", "airpods.toml.5", "airpods", "airpods.fish", "_airpods"] {
-        fs::write(manual.join(written), "").unwrap();
+    let target = folder.path().join("target");
+    fs::create_dir(target.join("manual")).unwrap();
+    fs::create_dir(target.join("licences")).unwrap();
+    for page in ["manual/airpods.1", "manual/airpods.toml.5", "licences/crates.txt"] {
+        fs::write(target.join(page), "").unwrap();
+    }
+    for completion in ["airpods", "airpods.fish", "_airpods"] {
+        fs::write(target.join("manual").join(completion), "").unwrap();
     }
     for name in ["dbus", "polkit", "docs", "helper", "README.md", "LICENSE-APACHE", "LICENSE-MIT"] {
         std::os::unix::fs::symlink(path(name), folder.path().join(name)).unwrap();

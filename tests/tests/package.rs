@@ -8,21 +8,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use airpods_lab::{Place, Sandbox, repository};
+use airpods_lab::{Place, Sandbox, package, repository};
 
 const USER: &str = "airpods-helper";
-
-/// The package's file.
-fn package() -> PathBuf {
-    let folder = repository().join("target/deb");
-    let found = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}; `make deb` first", folder.display()));
-    let mut packages: Vec<_> = found
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|it| it == "deb"))
-        .collect();
-    assert_eq!(packages.len(), 1, "{packages:?}");
-    packages.remove(0)
-}
 
 /// A folder of its own, gone with its value.
 struct Folder(PathBuf);
@@ -42,14 +30,14 @@ impl Drop for Folder {
 
 /// What stands in the control file for a field.
 fn field(name: &str) -> String {
-    let output = Command::new("dpkg-deb").arg("--field").arg(package()).arg(name).output().unwrap();
+    let output = Command::new("dpkg-deb").arg("--field").arg(package().unwrap()).arg(name).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// What the package would put where, as dpkg would unpack it.
 fn unpacked() -> Folder {
     let folder = Folder::new();
-    let status = Command::new("dpkg-deb").arg("--extract").arg(package()).arg(&folder.0).status().unwrap();
+    let status = Command::new("dpkg-deb").arg("--extract").arg(package().unwrap()).arg(&folder.0).status().unwrap();
     assert!(status.success());
     folder
 }
@@ -84,7 +72,7 @@ fn content(file: &Path) -> Vec<u8> {
 
 #[test]
 fn everything_is_roots_and_nothing_gains_or_gives_away_a_right() {
-    let list = Command::new("dpkg-deb").arg("--fsys-tarfile").arg(package()).output().unwrap().stdout;
+    let list = Command::new("dpkg-deb").arg("--fsys-tarfile").arg(package().unwrap()).output().unwrap().stdout;
     let mut archive = tar::Archive::new(list.as_slice());
     let mut programs = BTreeSet::new();
     for entry in archive.entries().unwrap() {
@@ -137,6 +125,30 @@ fn what_is_packed_is_what_make_install_installs() {
 }
 
 #[test]
+fn every_crate_that_the_programs_are_linked_with_is_named_with_its_terms() {
+    let packed = unpacked();
+    let page = String::from_utf8(content(&packed.0.join("usr/share/doc/airpods/crates.txt.gz"))).unwrap();
+    for (program, direct) in [("client", "tokio"), ("helper", "nftnl")] {
+        let tree = Command::new("cargo")
+            .current_dir(repository().join(program))
+            .args(["tree", "--locked", "--edges=normal,no-proc-macro", "--prefix=none", "--format={p}"])
+            .output()
+            .unwrap();
+        let tree = String::from_utf8(tree.stdout).unwrap();
+        assert!(tree.contains(&format!("{direct} v")), "{tree}");
+        for linked in tree.lines().filter(|line| !line.is_empty() && !line.contains("(/")) {
+            let (name, version) = linked.split_once(" v").unwrap();
+            let named = format!("\n{name} {}: ", version.trim_end_matches(" (*)"));
+            let terms = page.split_once(&named).map(|(_, rest)| rest.lines().next().unwrap());
+            assert!(terms.is_some_and(|terms| !terms.starts_with('<')), "{linked}: {terms:?}");
+        }
+    }
+    assert!(page.contains("Permission is hereby granted, free of charge"));
+    let copyright = fs::read_to_string(packed.0.join("usr/share/doc/airpods/copyright")).unwrap();
+    assert!(copyright.contains("/usr/share/doc/airpods/crates.txt.gz"));
+}
+
+#[test]
 fn rules_that_let_somebody_in_are_examples_among_the_documents_only() {
     let packed = unpacked();
     let rules: Vec<_> = files(&packed.0).into_keys().filter(|name| name.contains(".rules")).collect();
@@ -171,15 +183,15 @@ fn the_unit_is_as_confined_as_systemds_own_measure_can_tell() {
 fn bare_host() -> Sandbox {
     let sandbox = Sandbox::new().unwrap();
     sandbox.sh(&format!("userdel {USER}; umount /var/lib/{USER}; rm -rf /var/lib/{USER} /run/{USER}")).unwrap();
-    fs::copy(package(), sandbox.path("/tmp/airpods.deb")).unwrap();
+    fs::copy(package().unwrap(), sandbox.path("/tmp/airpods.deb")).unwrap();
     sandbox
 }
 
 /// Every path of a host that a package could have a part in, but for dpkg's own and what the user's removal rewrites.
 fn paths(sandbox: &Sandbox) -> BTreeSet<String> {
     let listed = sandbox
-        .sh("find / -xdev -path /proc -prune -o -path /sys -prune -o -path /tmp -prune -o -path /var/lib/dpkg -prune \
-         -o -path /var/cache -prune -o -path /var/log -prune -o -print; find /run -path '*airpods*'");
+        .sh("find /etc /home /opt /root /srv /usr /var -xdev -path /var/lib/dpkg -prune -o -path /var/cache -prune \
+         -o -path /var/log -prune -o -print; find /run -path '*airpods*'");
     listed.unwrap().lines().map(str::to_owned).collect()
 }
 

@@ -16,8 +16,23 @@ pub(crate) struct Page {
 }
 
 const MANUAL: &str = "airpods";
-/// Of the last change that a reader would notice.
-const DATE: &str = "2026-11-23";
+/// What says when each version was released, the newest one first.
+const RELEASES: &str = include_str!("../../../helper/debian/changelog");
+
+/// The day of the newest release, which is the same wherever and whenever the pages are built.
+fn date() -> String {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let signed = RELEASES.lines().find_map(|line| line.strip_prefix(" -- ")).unwrap_or_default();
+    let day = signed.split_once(", ").map_or("", |(_, day)| day);
+    let words: Vec<&str> = day.split_whitespace().collect();
+    match words.as_slice() {
+        [day, month, year, ..] => {
+            let month = MONTHS.iter().position(|name| name == month).map_or(0, |at| at + 1);
+            format!("{year}-{month:02}-{day:0>2}")
+        }
+        _ => String::new(),
+    }
+}
 
 /// One page for each command, and one for the configuration.
 pub(crate) fn pages() -> Vec<Page> {
@@ -29,7 +44,7 @@ pub(crate) fn pages() -> Vec<Page> {
 }
 
 fn add_command(command: &Command, pages: &mut Vec<Page>) {
-    let of_command = Man::new(command.clone()).manual(MANUAL).source(source()).date(DATE);
+    let of_command = Man::new(command.clone()).manual(MANUAL).source(source()).date(date());
     pages.push(Page { file_name: of_command.get_filename(), text: text_of(command, &of_command) });
     for subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
         add_command(subcommand, pages);
@@ -85,7 +100,7 @@ fn exit_codes() -> String {
 
 fn configuration() -> Page {
     let mut page = Roff::new();
-    page.control("TH", ["airpods.toml", "5", DATE, &source(), MANUAL]);
+    page.control("TH", ["airpods.toml", "5", &date(), &source(), MANUAL]);
     page.control("SH", ["NAME"]).text([roman("airpods.toml - the configuration of airpods")]);
     page.control("SH", ["DESCRIPTION"]);
     page.text([
