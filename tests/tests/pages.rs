@@ -31,6 +31,9 @@ fn tests() -> BTreeSet<String> {
             let name = after.split("fn ").nth(1).and_then(|rest| rest.split('(').next());
             names.insert(name.unwrap_or_else(|| panic!("{}: a test without a name", source.display())).to_owned());
         }
+        // A claim about whole machines is a test on each Debian.
+        let claims = text.split("(suite: Suite) {\n").filter_map(|before| before.rsplit("fn ").next());
+        names.extend(claims.map(str::to_owned));
     }
     names
 }
@@ -44,11 +47,17 @@ fn rows(page: &str) -> Vec<Vec<&str>> {
 }
 
 #[test]
-fn every_security_property_names_tests_that_are_there() {
-    let page = fs::read_to_string(repository().join("docs/security.md")).unwrap();
+fn every_security_property_and_every_case_names_tests_that_are_there() {
     let there = tests();
-    let rows = rows(&page);
-    assert!(rows.len() > 30, "the tables are not read: {rows:?}");
+    for page in ["docs/security.md", "docs/cases.md"] {
+        let page = fs::read_to_string(repository().join(page)).unwrap();
+        every_row_names_tests(&rows(&page), &there);
+    }
+}
+
+/// Each row has a code of its own, a sentence, and the names of tests.
+fn every_row_names_tests(rows: &[Vec<&str>], there: &BTreeSet<String>) {
+    assert!(rows.len() > 40, "the tables are not read: {rows:?}");
     let mut codes = BTreeSet::new();
     for row in rows {
         let [code, _, shown] = row.as_slice() else { panic!("{row:?} has not three cells") };

@@ -9,11 +9,11 @@ use airpods_lab::machine::PACKAGE;
 use airpods_lab::{Machine, Place, Suite};
 use serde_json::Value;
 
-use crate::host::{eventually, helper_pid, is_in_force, slowly, wireguard};
+use crate::host::{eventually, helper_pid, is_in_force, slowly, status, wireguard};
 use crate::on_both;
 
 /// A machine with a clamp in force.
-fn clamped(suite: Suite) -> Machine {
+pub(crate) fn clamped(suite: Suite) -> Machine {
     let machine = Machine::installed(suite).unwrap();
     wireguard(&machine, "wg0", 1380);
     machine.sh("airpods net clamp on wg0").unwrap();
@@ -21,14 +21,14 @@ fn clamped(suite: Suite) -> Machine {
 }
 
 /// Somebody who reads the table in the machine.
-struct Reader {
+pub(crate) struct Reader {
     process: Child,
     said: Lines<BufReader<ChildStdout>>,
 }
 
 impl Reader {
     /// It has seen the clamp when this returns.
-    fn start(machine: &Machine) -> Self {
+    pub(crate) fn start(machine: &Machine) -> Self {
         let mut command = machine.seat().patient(Duration::from_secs(600)).command("lab-probe");
         command.args(["read-table", "wg0"]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
@@ -38,7 +38,7 @@ impl Reader {
     }
 
     /// The gaps it has seen, and all that it has to say.
-    fn gaps(mut self) -> (usize, Value) {
+    pub(crate) fn gaps(mut self) -> (usize, Value) {
         drop(self.process.stdin.take());
         let seen: Value = serde_json::from_str(&self.said.next().unwrap().unwrap()).unwrap();
         assert!(self.process.wait().unwrap().success());
@@ -67,6 +67,25 @@ on_both! {
         for _ in 0..3 {
             nobody_sees_a_gap(&machine, "systemctl kill --signal KILL airpods-helper");
         }
+    }
+
+    fn a_helper_that_hangs_is_ended_by_systemds_watchdog_and_restarted_without_a_gap_however_often(suite: Suite) {
+        let machine = clamped(suite);
+        // As shipped it would take three minutes to be noticed, and as long to be given up as to be aborted.
+        let impatient = "[Service]\nWatchdogSec=10s\nTimeoutAbortSec=2s\n";
+        machine.write_file("/etc/systemd/system/airpods-helper.service.d/impatient.conf", impatient).unwrap();
+        nobody_sees_a_gap(&machine, "systemctl daemon-reload; systemctl restart airpods-helper");
+        nobody_sees_a_gap(&machine, "systemctl kill --signal STOP airpods-helper");
+        let why = machine.sh("journalctl --unit airpods-helper.service --grep 'Watchdog timeout' --output cat").unwrap();
+        assert!(why.contains("Watchdog timeout"), "{why}");
+        // More often than systemd would restart a unit by default before it gave it up, and the table with it.
+        for _ in 0..7 {
+            let before = helper_pid(&machine).unwrap();
+            machine.sh("systemctl kill --signal KILL airpods-helper").unwrap();
+            eventually("another helper", || helper_pid(&machine).is_some_and(|pid| pid != before));
+        }
+        assert!(is_in_force(&machine, "wg0"));
+        assert_eq!(status(&machine)["clamps"][0]["state"], "active");
     }
 
     fn a_restart_leaves_no_moment_without_the_rules(suite: Suite) {

@@ -5,6 +5,8 @@ mod faults;
 mod host;
 mod install;
 mod lifecycle;
+mod neighbours;
+mod sessions;
 
 /// Names a claim that holds on both Debians: a test for each.
 macro_rules! on_both {

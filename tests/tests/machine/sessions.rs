@@ -1,0 +1,116 @@
+//! People who log in, and who are asked for a password in their terminal: by the real logind, polkit and text agent.
+
+use std::process::Stdio;
+
+use airpods_lab::machine::{Login, Session};
+use airpods_lab::{Machine, Place, Suite, terminal};
+
+use crate::host::{eventually, is_in_force, wireguard};
+use crate::on_both;
+
+/// What somebody is told who would be asked for a password if anybody were there to ask.
+const NOBODY_TO_ASK: &str = "this needs an administrator's password, and there is no authentication agent";
+
+/// A machine on which polkit runs, as where people log in. What a slow start of it looks like is told elsewhere.
+fn inhabited(suite: Suite) -> Machine {
+    let machine = Machine::installed(suite).unwrap();
+    let bob = machine.as_user("bob");
+    eventually("polkit judges", || called_without_a_terminal(&bob, "wg0").contains(NOBODY_TO_ASK));
+    machine
+}
+
+/// What is on the screen of somebody who clamps a link and presses these keys when asked for a password.
+fn clamp_in_a_terminal(session: &Session, link: &str, keys: &str) -> String {
+    terminal::in_a_terminal(session, &clamp_on(link), keys).unwrap()
+}
+
+fn clamp_on(link: &str) -> String {
+    format!("airpods net clamp on {link}; echo code=$?")
+}
+
+/// What logind knows about the session of a command.
+fn described(session: &Session) -> String {
+    let show = "loginctl show-session -p Seat -p Active -p Name \"$XDG_SESSION_ID\" | sort | tr '\\n' ' '";
+    session.sh(show).unwrap()
+}
+
+/// What comes of two calls over one connection of which only the first may ask, in the place of `session`.
+fn two_calls(session: &Session) -> String {
+    terminal::in_a_terminal(session, "python3 /usr/local/lib/twice.py", "password\n").unwrap()
+}
+
+/// A call as a program makes it that has no terminal: the error's name, or nothing.
+fn called_without_a_terminal(place: &dyn Place, link: &str) -> String {
+    let call = "call org.airpods.Helper1 /org/airpods/Helper1 org.airpods.Helper1 ClampOn sa{sv}";
+    let mut command = place.command("busctl");
+    command.arg("--timeout=100").args(call.split(' ')).args([link, "0"]);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+on_both! {
+    fn a_password_is_remembered_at_the_machine_only_and_only_for_the_program_that_was_asked(suite: Suite) {
+        let machine = inhabited(suite);
+        machine.write_file("/usr/local/lib/twice.py", include_str!("twice.py")).unwrap();
+        for (login, session, second) in [
+            (Login::Console(1), "Active=yes Name=alice Seat=seat0", "second: served"),
+            (Login::Console(7), "Active=no Name=alice Seat=seat0", "second: InteractiveAuthorizationRequired"),
+            (Login::Remote, "Active=yes Name=alice Seat=", "second: InteractiveAuthorizationRequired"),
+        ] {
+            let alice = machine.login("alice", login);
+            assert_eq!(described(&alice), session);
+            let screen = two_calls(&alice);
+            assert!(screen.contains("first: served") && screen.contains(second), "{login:?}: {screen}");
+            machine.sh("airpods net clamp reset").unwrap();
+        }
+        let again = called_without_a_terminal(&machine.login("alice", Login::Console(1)), "wg0");
+        assert!(again.contains(NOBODY_TO_ASK), "another program has to be allowed anew: {again}");
+        assert!(!is_in_force(&machine, "wg0"));
+    }
+
+    fn people_who_log_in_are_served_for_an_administrators_password_and_for_nothing_else(suite: Suite) {
+        let machine = inhabited(suite);
+        wireguard(&machine, "wg0", 1380);
+        wireguard(&machine, "wg1", 1380);
+        let alice = machine.login("alice", Login::Remote);
+
+        let screen = clamp_in_a_terminal(&alice, "wg0", "not this\n");
+        assert!(screen.contains("(AccessDenied)") && screen.contains("code=4"), "{screen}");
+        assert!(!is_in_force(&machine, "wg0"));
+
+        let screen = clamp_in_a_terminal(&alice, "wg0", "password\n");
+        assert!(screen.contains("code=0"), "{screen}");
+        assert!(is_in_force(&machine, "wg0"));
+
+        // An administrator has to prove it as well, on a console that is not shown.
+        let screen = clamp_in_a_terminal(&machine.login("admin", Login::Console(7)), "wg1", "password\n");
+        assert!(screen.contains("code=0"), "{screen}");
+        assert!(is_in_force(&machine, "wg1"));
+
+        // A service has nobody to ask.
+        let bob = machine.as_user("bob");
+        let output = bob.command("airpods").args(["net", "clamp", "on", "wg2"]).stdin(Stdio::null()).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains("(InteractiveAuthorizationRequired)"), "{told}");
+        assert_eq!(output.status.code(), Some(4));
+        assert!(!is_in_force(&machine, "wg2"));
+    }
+
+    fn a_user_with_a_prompt_open_gets_no_second_one_wherever_they_are_logged_in(suite: Suite) {
+        let machine = inhabited(suite);
+        wireguard(&machine, "wg0", 1380);
+        let mut meanwhile = Vec::new();
+        let screen = terminal::at_the_prompt(&machine.login("alice", Login::Remote), &clamp_on("wg0"), || {
+            let at_the_machine = machine.login("alice", Login::Console(1));
+            meanwhile = vec![
+                called_without_a_terminal(&at_the_machine, "wg0"),
+                called_without_a_terminal(&machine.login("bob", Login::Remote), "wg0"),
+            ];
+            "password\n".to_owned()
+        });
+        let screen = screen.unwrap();
+        assert!(meanwhile[0].contains("you are being asked for a password already"), "{meanwhile:?}");
+        assert!(meanwhile[1].contains(NOBODY_TO_ASK), "others are judged meanwhile: {meanwhile:?}");
+        assert!(screen.contains("code=0"), "the open prompt is still good: {screen}");
+    }
+}
