@@ -1,0 +1,79 @@
+//! A boot with a clamp that was kept: the rules are in the kernel before the VPN is.
+
+use airpods_lab::{Machine, Place};
+
+use crate::host::{clamp, eventually};
+use crate::on_both;
+
+/// What counts the handshakes that leave through the VPN, by the size of segment they announce: as clamped to an MTU of 1380, and
+/// any other. It comes after the clamp.
+const COUNTER: &str = "table inet watch {
+    chain after {
+        type filter hook postrouting priority 300;
+        oifname \"wg0\" tcp flags syn tcp option maxseg size 1340 counter comment \"clamped\"
+        oifname \"wg0\" tcp flags syn tcp option maxseg size != 1340 counter comment \"not clamped\"
+    }
+}
+";
+
+/// A VPN as early in the boot as any, and a container that uses it with its first breath: behind a bridge's MTU of 1500, so that
+/// it announces 1460 bytes.
+const VPN: &str = "[Unit]
+DefaultDependencies=no
+After=network-pre.target local-fs.target systemd-modules-load.service
+Wants=network-pre.target
+Before=network.target
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=nft -f /etc/watch.nft
+ExecStart=sysctl -q -w net.ipv4.ip_forward=1
+ExecStart=ip netns add box
+ExecStart=ip link add to-box type veth peer name eth0 netns box
+ExecStart=ip address add 10.77.0.1/24 dev to-box
+ExecStart=ip link set to-box up
+ExecStart=ip -n box address add 10.77.0.2/24 dev eth0
+ExecStart=ip -n box link set eth0 up
+ExecStart=ip -n box route add default via 10.77.0.1
+ExecStart=ip link add wg0 type wireguard
+ExecStart=ip address add 10.9.0.2/24 dev wg0
+ExecStart=ip link set wg0 mtu 1380 up
+ExecStart=-timeout 2 ip netns exec box bash -c '>/dev/tcp/10.9.0.1/80'
+[Install]
+WantedBy=multi-user.target
+";
+
+/// How many packets a rule of the counting table has seen.
+fn counted(machine: &Machine, what: &str) -> u64 {
+    let rules = machine.sh("nft list table inet watch").unwrap();
+    let rule = rules.lines().find(|line| line.contains(&format!("\"{what}\""))).unwrap();
+    let words: Vec<&str> = rule.split_whitespace().collect();
+    let at = words.iter().position(|word| *word == "packets").unwrap();
+    words[at + 1].parse().unwrap()
+}
+
+on_both! {
+    fn a_clamp_that_was_kept_is_in_force_after_a_reboot_before_the_vpn_sends_its_first_handshake(suite: Suite) {
+        let machine = Machine::installed(suite).unwrap();
+        machine.write_file("/etc/watch.nft", COUNTER).unwrap();
+        machine.write_file("/etc/systemd/system/vpn.service", VPN).unwrap();
+        machine.sh("systemctl enable vpn.service; airpods net clamp on wg0 --persist; airpods net clamp on wg1").unwrap();
+        assert_eq!(clamp(&machine, "wg0").unwrap().0, "waiting");
+        machine.sh("sync").unwrap();
+        machine.reboot().unwrap();
+
+        assert_eq!(machine.sh("systemctl --failed --no-legend").unwrap(), "");
+        assert!(counted(&machine, "clamped") > 0, "the premise: the container has called");
+        assert_eq!(counted(&machine, "not clamped"), 0);
+        eventually("the clamp is active", || clamp(&machine, "wg0").is_some_and(|(state, ..)| state == "active"));
+        assert_eq!(clamp(&machine, "wg1"), None, "what was not to be kept is gone");
+        // By systemd's own clock as well, and without the ordering cycles that it would break by leaving somebody out.
+        let at = |unit: &str, property: &str| -> u64 {
+            machine.sh(&format!("systemctl show --property {property} --value {unit}")).unwrap().parse().unwrap()
+        };
+        let ready = at("airpods-helper.service", "ActiveEnterTimestampMonotonic");
+        assert!(ready < at("network-pre.target", "ActiveEnterTimestampMonotonic"));
+        assert!(ready < at("vpn.service", "ExecMainStartTimestampMonotonic"));
+        assert_eq!(machine.sh("journalctl --boot --grep 'ordering cycle' --quiet || true").unwrap(), "");
+    }
+}
