@@ -12,11 +12,12 @@ use tempfile::TempDir;
 #[path = "../examples/manual/pages.rs"]
 mod pages;
 
-/// The words of every command that there is, `airpods` itself among them.
+/// The words of every command that people are shown, `airpods` itself among them.
 fn commands() -> Vec<Vec<String>> {
     fn add(command: &clap::Command, path: &[String], all: &mut Vec<Vec<String>>) {
         let path = [path, &[command.get_name().to_owned()]].concat();
-        command.get_subcommands().for_each(|subcommand| add(subcommand, &path, all));
+        let shown = command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set());
+        shown.for_each(|subcommand| add(subcommand, &path, all));
         all.push(path);
     }
     let mut all = Vec::new();

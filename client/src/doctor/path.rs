@@ -1,10 +1,10 @@
 //! Whether what a service sends gets through: the MTU that its packets meet, and who clamps.
 
-use airpods_dbus::{ClampState, ForeignClamp, Status};
+use airpods_dbus::Status;
 
 use super::helper::Use;
 use super::{Code, Finding};
-use crate::way::{Egress, SMALLEST_MTU, Verdict, Way};
+use crate::way::{Egress, SMALLEST_MTU, Standing, Verdict, Way, standing};
 
 /// The way of a service's packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,27 +47,20 @@ fn one(way: &Way, services: &str, status: Option<&Status>, usage: Use) -> Findin
 fn narrow(way: &Way, egress: &Egress, services: &str, status: Option<&Status>, usage: Use) -> Finding {
     let Egress { link, mtu, .. } = egress;
     let network_mtu = way.network_mtu.unwrap_or_default();
-    let clamped = |clamp: &airpods_dbus::ClampStatus| clamp.link == *link && clamp.state == ClampState::Active;
-    if status.is_some_and(|status| status.clamps.iter().any(clamped)) {
-        return Finding::fine(format!("packets of {services}: {way}, clamped"));
-    }
-    let foreign = status.and_then(|status| status.foreign.as_ref()).map_or([].as_slice(), |foreign| &foreign.clamps);
-    let there = |clamp: &&ForeignClamp, named: fn(&ForeignClamp) -> &Option<String>, other: &Option<String>| {
-        named(clamp).as_deref().map_or(other.is_none(), |pattern| matches(pattern, link))
-    };
-    let out = foreign.iter().find(|clamp| there(clamp, |clamp| &clamp.out_link, &clamp.in_link));
-    let into = foreign.iter().find(|clamp| there(clamp, |clamp| &clamp.in_link, &clamp.out_link));
     let cure = cure(way, egress, status.is_some());
-    match (out, into) {
-        (Some(_), Some(_)) => Finding::fine(format!("packets of {services}: {way}, clamped by others")),
-        (Some(clamp), None) => {
+    match status.map_or(Standing::Open, |status| standing(status, link)) {
+        Standing::Clamped => Finding::fine(format!("packets of {services}: {way}, clamped")),
+        Standing::ByOthers { both_ways: true, .. } => {
+            Finding::fine(format!("packets of {services}: {way}, clamped by others"))
+        }
+        Standing::ByOthers { rule, both_ways: false } => {
             let cause = format!(
                 "table `{} {}` ({}) clamps only what leaves by `{link}`: uploads of {services} hang where ICMP is blocked",
-                clamp.family, clamp.table, clamp.by
+                rule.family, rule.table, rule.by
             );
             Finding::note(Code::ClampOneWay, cause, cure)
         }
-        _ => {
+        Standing::Open => {
             let cause = format!(
                 "big transfers of {services} hang behind `{link}`: {mtu} bytes fit, and their network sends {network_mtu}"
             );
@@ -86,9 +79,4 @@ fn cure(way: &Way, egress: &Egress, helper: bool) -> String {
         Verdict::ClampHelps => "airpods net clamp on".to_owned(),
         _ => format!("airpods net clamp on {link} --any-link"),
     }
-}
-
-/// Whether a link has the name that a rule says; `*` at its end stands for anything.
-fn matches(pattern: &str, link: &str) -> bool {
-    pattern.strip_suffix('*').map_or(pattern == link, |start| link.starts_with(start))
 }

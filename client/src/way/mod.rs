@@ -10,6 +10,7 @@ mod decide;
 mod facts;
 mod netlink;
 mod outlet;
+mod standing;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 pub use facts::{Facts, Leaving, NetworkFacts, survey};
 pub use netlink::{INTERNET, Route, routes};
 pub use outlet::Outlet;
+pub use standing::{Standing, standing};
 
 /// The smallest MTU that may be advised: with less, a link has no IPv6 any more (RFC 8200, section 5).
 pub const SMALLEST_MTU: u32 = 1280;

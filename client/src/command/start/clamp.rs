@@ -10,7 +10,7 @@ use std::pin::Pin;
 
 use airpods_dbus::{ClampOptions, Status, Target};
 
-use advice::{Advice, Narrow, Standing, standing};
+use advice::{Advice, Narrow};
 
 use crate::command::net::describe;
 use crate::config::MssClamp;
@@ -21,7 +21,7 @@ use crate::helper_link::{Asking, Change, HelperError, HelperLink};
 use crate::plan::Launch;
 use crate::question::{Answer, Consent, ask};
 use crate::terminal::{Escaped, is_interactive};
-use crate::way::Facts;
+use crate::way::{Facts, Standing, standing};
 
 /// `mss_clamp = "require"` cannot be kept, and nothing was started.
 #[derive(Debug, thiserror::Error)]
@@ -125,10 +125,10 @@ impl Clamp<'_> {
             }
         };
         match standing(&status, &narrow.link) {
-            Standing::ByOthers(who) if work => {
-                return Ok(say(&[format!("note: `{}` is clamped by {who}, so nothing was changed", narrow.link)])?);
+            Standing::ByOthers { rule, both_ways } if work => {
+                return Ok(say(&[advice::by_others(&narrow.link, rule, both_ways)])?);
             }
-            Standing::Clamped | Standing::ByOthers(_) => return Ok(()),
+            Standing::Clamped | Standing::ByOthers { .. } => return Ok(()),
             Standing::Open => {}
         }
         match execute::unless(interrupt, ask(&narrow.question(), self.consent)).await?? {
@@ -170,7 +170,7 @@ async fn require(narrow: &Narrow) -> Result<(), Unmet> {
     let status = helper.status().await.map_err(refused)?;
     match standing(&status, &narrow.link) {
         Standing::Clamped => Ok(()),
-        Standing::ByOthers(_) | Standing::Open => Err(Unmet::NotInForce { link: narrow.link.clone() }),
+        Standing::ByOthers { .. } | Standing::Open => Err(Unmet::NotInForce { link: narrow.link.clone() }),
     }
 }
 

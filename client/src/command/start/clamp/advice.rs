@@ -1,6 +1,6 @@
-//! What to say about the ways of the services, and whether a link is clamped already. Pure.
+//! What to say about the ways of the services. Pure.
 
-use airpods_dbus::{ClampState, Foreign, ForeignClamp, Status};
+use airpods_dbus::ForeignClamp;
 
 use crate::config::NetworkMode;
 use crate::plan::Launch;
@@ -110,43 +110,13 @@ impl Narrow {
     }
 }
 
-/// Whether a link is clamped.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// By the helper.
-    Clamped,
-    /// By somebody else: who.
-    ByOthers(String),
-    /// It is not, as far as is known.
-    Open,
-}
-
-pub(super) fn standing(status: &Status, link: &str) -> Standing {
-    let ours = status.clamps.iter().any(|clamp| clamp.link == link && clamp.state != ClampState::Waiting);
-    if ours {
-        return Standing::Clamped;
-    }
-    let foreign = status.foreign.iter().flat_map(|Foreign { clamps, .. }| clamps);
-    match foreign.into_iter().find(|clamp| is_for(clamp, link)) {
-        Some(clamp) => Standing::ByOthers(format!(
-            "a rule of another program ({}, table {} {})",
-            clamp.by, clamp.family, clamp.table
-        )),
-        None => Standing::Open,
-    }
-}
-
-/// Whether a rule of somebody else's takes what leaves by the link. `wg*` stands for all that begin so.
-fn is_for(clamp: &ForeignClamp, link: &str) -> bool {
-    match (&clamp.out_link, &clamp.in_link) {
-        (Some(pattern), _) => match pattern.strip_suffix('*') {
-            Some(beginning) => link.starts_with(beginning),
-            None => pattern == link,
-        },
-        // It takes only what arrives by some link.
-        (None, Some(_)) => false,
-        (None, None) => true,
-    }
+/// Who else clamps the link already, and whether that is all it takes.
+pub(super) fn by_others(link: &str, rule: &ForeignClamp, both_ways: bool) -> String {
+    let ForeignClamp { by, family, table, .. } = rule;
+    let half = if both_ways { "" } else { ", but only what leaves by it: if uploads hang, `airpods net clamp on`" };
+    format!(
+        "note: `{link}` is clamped by a rule of another program ({by}, table {family} {table}){half}; nothing was changed"
+    )
 }
 
 #[cfg(test)]

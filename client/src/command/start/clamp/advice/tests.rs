@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use airpods_dbus::{ClampStatus, LinkKind, Mode, Origin, Technique};
+use airpods_dbus::LinkKind;
 
 use super::*;
 use crate::plan::tests::{NEW, THREE, desired};
@@ -65,53 +65,4 @@ fn without_a_vpn_there_is_nothing_to_say() {
     assert_eq!(Advice::of(&facts, &launches(&[])), Advice::Nothing, "nothing leads out");
     facts.from_network = None;
     assert_eq!(Advice::of(&facts, &launches(&[])), Advice::Unknown);
-}
-
-fn clamped(state: ClampState) -> Status {
-    let clamp = ClampStatus {
-        link: "wg0".to_owned(),
-        state,
-        mode: Mode::Route,
-        origin: Origin::Auto,
-        persist: false,
-        mtu: None,
-        link_mtu: None,
-        link_kind: None,
-    };
-    Status { clamps: vec![clamp], ..Status::default() }
-}
-
-fn foreign(out_link: Option<&str>, in_link: Option<&str>) -> Status {
-    let clamp = ForeignClamp {
-        by: Technique::IptablesNft,
-        family: "ip".to_owned(),
-        table: "mangle".to_owned(),
-        chain: "FORWARD".to_owned(),
-        out_link: out_link.map(str::to_owned),
-        in_link: in_link.map(str::to_owned),
-        mode: Mode::Route,
-        mss: None,
-    };
-    Status { foreign: Some(Foreign { clamps: vec![clamp], ..Foreign::default() }), ..Status::default() }
-}
-
-#[test]
-fn a_link_that_is_clamped_is_not_offered_again() {
-    assert_eq!(standing(&clamped(ClampState::Active), "wg0"), Standing::Clamped);
-    assert_eq!(standing(&clamped(ClampState::Active), "wg1"), Standing::Open);
-    assert_eq!(standing(&clamped(ClampState::Waiting), "wg0"), Standing::Open);
-    assert_eq!(standing(&Status::default(), "wg0"), Standing::Open);
-}
-
-#[test]
-fn a_rule_of_somebody_elses_counts_for_what_leaves_by_the_link() {
-    let by_others = |status: &Status| matches!(standing(status, "wg0"), Standing::ByOthers(_));
-    assert!(by_others(&foreign(Some("wg0"), None)));
-    assert!(by_others(&foreign(Some("wg*"), None)));
-    assert!(by_others(&foreign(None, None)));
-    assert!(!by_others(&foreign(Some("wg01"), None)));
-    assert!(!by_others(&foreign(Some("tun*"), None)));
-    assert!(!by_others(&foreign(None, Some("wg0"))));
-    let Standing::ByOthers(who) = standing(&foreign(None, None), "wg0") else { panic!() };
-    assert_eq!(who, "a rule of another program (iptables-nft, table ip mangle)");
 }
