@@ -7,7 +7,7 @@ mod presence;
 
 pub use error::HelperError;
 pub use judgement::Judgement;
-pub use presence::{Presence, presence};
+pub use presence::{Presence, presence, status_if_running};
 
 use std::future::Future;
 use std::time::Duration;

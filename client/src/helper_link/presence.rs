@@ -1,6 +1,6 @@
 //! Whether the helper runs, without starting it.
 
-use airpods_dbus::{HelperProxy, names};
+use airpods_dbus::{HelperProxy, Status, names};
 use tokio::time::timeout;
 use zbus::fdo::DBusProxy;
 use zbus::proxy::CacheProperties;
@@ -29,12 +29,28 @@ pub async fn presence() -> Presence {
     }
 }
 
-async fn look(bus: &Connection) -> zbus::Result<Presence> {
+/// The status of a helper that runs; `None` where none does, or none can be known of. One that does not run clamps nothing.
+pub async fn status_if_running() -> Option<Status> {
+    let ask = async {
+        let bus = connection::Builder::system().build().await.ok()?;
+        runs(&bus).await.ok().filter(|runs| *runs)?;
+        let helper = HelperProxy::builder(&bus).cache_properties(CacheProperties::No).build().await.ok()?;
+        helper.get_status().await.ok()
+    };
+    timeout(CONNECT, ask).await.ok().flatten()
+}
+
+async fn runs(bus: &Connection) -> zbus::Result<bool> {
     let daemon = DBusProxy::builder(bus).cache_properties(CacheProperties::No).build().await?;
-    if daemon.name_has_owner(names::BUS_NAME.try_into()?).await? {
+    Ok(daemon.name_has_owner(names::BUS_NAME.try_into()?).await?)
+}
+
+async fn look(bus: &Connection) -> zbus::Result<Presence> {
+    if runs(bus).await? {
         let helper = HelperProxy::builder(bus).cache_properties(CacheProperties::No).build().await?;
         return Ok(Presence::Running(helper.version().await?));
     }
+    let daemon = DBusProxy::builder(bus).cache_properties(CacheProperties::No).build().await?;
     let can_be_started = daemon.list_activatable_names().await?.iter().any(|name| name.as_str() == names::BUS_NAME);
     Ok(if can_be_started { Presence::Idle } else { Presence::NotInstalled })
 }

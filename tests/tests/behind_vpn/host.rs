@@ -78,6 +78,10 @@ impl Host {
         said
     }
 
+    pub(crate) fn status(&self) -> serde_json::Value {
+        serde_json::from_str(&self.succeed("status --json").out).unwrap()
+    }
+
     /// The line that a person types in a terminal.
     pub(crate) fn line(arguments: &str) -> String {
         format!("AIRPODS_CONFIG={CONFIG} airpods {arguments}; echo code=$?")

@@ -1,4 +1,5 @@
-//! `airpods status`: what each service is doing, from one listing of podman's and one look at each health path.
+//! `airpods status`: what each service is doing, from one listing of podman's containers and of
+//! its networks, one look at each health path, and the kernel's word on which way the packets go.
 //!
 //! [`row`] is what is known of a service, [`table`] draws rows, and [`watch`] does so again and again.
 
@@ -9,17 +10,19 @@ mod watch;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join};
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::config::{Config, PodmanUrl, Service, ServiceName};
+use crate::config::{Config, NetworkMode, PodmanUrl, Service, ServiceName};
 use crate::error::Failure;
 use crate::execute::{self, probe};
 use crate::exit::Exit;
+use crate::helper_link::status_if_running;
 use crate::plan::{self, HealthCheck, SERVICE_LABEL, is_ours};
 use crate::podman::{self, Connection, Container, ContainerState, Podman};
 use crate::terminal::print_json;
+use crate::way::{self, Way};
 
 use row::Row;
 
@@ -90,7 +93,9 @@ async fn look(
     services: &[(&ServiceName, &Service)],
     named: bool,
 ) -> Result<Vec<Row>, Failure> {
-    let containers = connection.podman.containers().await?;
+    let (containers, networks) = try_join(connection.podman.containers(), connection.podman.networks()).await?;
+    let network = networks.iter().find(|network| network.name == config.runtime.network_name.as_str());
+    let facts = way::survey(&connection.podman, network, &config.runtime);
     let ping = Duration::from_secs_f64(config.cli.ping_timeout);
     let rows = services.iter().filter_map(|(name, service)| {
         let container = containers.iter().find(|container| {
@@ -98,12 +103,31 @@ async fn look(
                 && container.labels.get(SERVICE_LABEL).is_some_and(|label| label == name.as_str())
         });
         let shown = service.enabled || container.is_some() || named;
-        shown.then(|| look_at(name, service, container, ping))
+        let way = container.filter(|container| container.state == ContainerState::Running);
+        let way = way.map(|container| facts.way(mode(container)));
+        shown.then(|| look_at(name, service, container, way, ping))
     });
-    Ok(join_all(rows).await)
+    let mut rows = join_all(rows).await;
+    if rows.iter().any(Row::is_helped_by_a_clamp) {
+        // A helper that does not run clamps nothing.
+        let helper = status_if_running().await.unwrap_or_default();
+        rows.iter_mut().for_each(|row| row.judge_clamp(&helper));
+    }
+    Ok(rows)
 }
 
-async fn look_at(name: &ServiceName, service: &Service, container: Option<&Container>, ping: Duration) -> Row {
+/// The network that a container is really on.
+fn mode(container: &Container) -> NetworkMode {
+    if container.pod.is_some() || !container.networks.is_empty() { NetworkMode::Pod } else { NetworkMode::Host }
+}
+
+async fn look_at(
+    name: &ServiceName,
+    service: &Service,
+    container: Option<&Container>,
+    way: Option<Way>,
+    ping: Duration,
+) -> Row {
     let state = container.map(|container| container.state);
     let check = HealthCheck::of(service).filter(|_| state == Some(ContainerState::Running));
     let health = match check {
@@ -119,6 +143,8 @@ async fn look_at(name: &ServiceName, service: &Service, container: Option<&Conta
         state,
         started_at: container.and_then(|container| container.started_at),
         health,
+        way,
+        clamped: None,
     }
 }
 

@@ -1,11 +1,13 @@
 //! What there is to say about a service.
 
+use airpods_dbus::Status;
 use serde_json::{Value, json};
 
 use crate::execute::Answer;
 use crate::plan::HealthCheck;
 use crate::podman::ContainerState;
 use crate::uptime::Uptime;
+use crate::way::{Standing, Verdict, Way, standing};
 
 /// What was seen of a service.
 #[derive(Debug)]
@@ -16,6 +18,10 @@ pub(super) struct Row {
     pub(super) state: Option<ContainerState>,
     pub(super) started_at: Option<i64>,
     pub(super) health: Option<(HealthCheck, Result<Answer, String>)>,
+    /// Which way its packets go; none while it does not run.
+    pub(super) way: Option<Way>,
+    /// Whether somebody clamps that way; only where that helps.
+    pub(super) clamped: Option<bool>,
 }
 
 impl Row {
@@ -32,6 +38,27 @@ impl Row {
 
     pub(super) fn uptime(&self) -> Option<Uptime> {
         self.started_at.filter(|_| self.state == Some(ContainerState::Running)).map(Uptime::since)
+    }
+
+    /// Whether its way is one where a clamp makes a difference.
+    pub(super) fn is_helped_by_a_clamp(&self) -> bool {
+        self.way.as_ref().is_some_and(|way| way.verdict == Verdict::ClampHelps)
+    }
+
+    /// Learns from the helper's status whether its way is clamped.
+    pub(super) fn judge_clamp(&mut self, helper: &Status) {
+        let way = self.way.as_ref().filter(|way| way.verdict == Verdict::ClampHelps);
+        let egress = way.and_then(|way| way.egress.as_ref());
+        self.clamped = egress.map(|egress| standing(helper, &egress.link) != Standing::Open);
+    }
+
+    pub(super) fn way(&self) -> String {
+        let clamp = match self.clamped {
+            Some(true) => ", clamped",
+            Some(false) => ", not clamped",
+            None => "",
+        };
+        self.way.as_ref().map_or_else(|| "-".to_owned(), |way| format!("{way}{clamp}"))
     }
 
     pub(super) fn info(&self) -> String {
@@ -56,7 +83,13 @@ impl Row {
             }),
             Err(reason) => json!({ "url": check.url(), "healthy": false, "error": reason }),
         });
+        let way = self.way.as_ref().map(|way| {
+            let mut way = way.to_json();
+            way["clamped"] = json!(self.clamped);
+            way
+        });
         json!({
+            "way": way,
             "service": self.service,
             "container": self.container,
             "status": self.status(),

@@ -5,15 +5,16 @@ use crate::terminal::EscapedLine;
 
 /// The heading and a line for each row, each harmless to a terminal.
 pub(super) fn lines(rows: &[Row]) -> Vec<String> {
-    let mut cells = vec![["Service".to_owned(), "Status".to_owned(), "Uptime".to_owned(), "Info".to_owned()]];
+    let mut cells = vec![["Service", "Status", "Uptime", "Way", "Info"].map(str::to_owned)];
     cells.extend(rows.iter().map(|row| {
         let uptime = row.uptime().map_or_else(|| "-".to_owned(), |uptime| uptime.to_string());
-        [row.service.clone(), row.status().to_owned(), uptime, row.info()]
+        [row.service.clone(), row.status().to_owned(), uptime, row.way(), row.info()]
     }));
     let width = |column: usize| cells.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
-    let widths = [width(0), width(1), width(2)];
-    let line = |[service, status, uptime, info]: &[String; 4]| {
-        let line = format!("{service:0$}  {status:1$}  {uptime:2$}  {info}", widths[0], widths[1], widths[2]);
+    let widths = [width(0), width(1), width(2), width(3)];
+    let line = |[service, status, uptime, way, info]: &[String; 5]| {
+        let [of_service, of_status, of_uptime, of_way] = widths;
+        let line = format!("{service:of_service$}  {status:of_status$}  {uptime:of_uptime$}  {way:of_way$}  {info}");
         EscapedLine(line.trim_end()).to_string()
     };
     cells.iter().map(line).collect()
@@ -25,10 +26,11 @@ mod tests {
     use crate::config::StatusRange;
     use crate::plan::HealthCheck;
     use crate::podman::ContainerState;
+    use crate::way::{Egress, Passage, Verdict, Way};
 
     fn row(service: &str) -> Row {
         let (service, container) = (service.to_owned(), format!("{service}-0"));
-        Row { service, container, state: None, started_at: None, health: None }
+        Row { service, container, state: None, started_at: None, health: None, way: None, clamped: None }
     }
 
     #[test]
@@ -36,7 +38,10 @@ mod tests {
         let check = HealthCheck { port: 80, path: "/".to_owned(), expected: StatusRange::SUCCESS };
         let health = Some((check, Err("\u{1b}[2J\u{9b}".to_owned())));
         let row = Row { state: Some(ContainerState::Running), health, ..row("web") };
-        assert_eq!(lines(&[row])[1], "web      running  -       no answer at http://127.0.0.1:80/: \\u{1b}[2J\\u{9b}");
+        assert_eq!(
+            lines(&[row])[1],
+            "web      running  -       -    no answer at http://127.0.0.1:80/: \\u{1b}[2J\\u{9b}"
+        );
     }
 
     #[test]
@@ -44,11 +49,36 @@ mod tests {
         let exited = Row { state: Some(ContainerState::Exited(137)), ..row("model") };
         let stopped = Row { state: Some(ContainerState::Exited(0)), ..row("web") };
         let expected = [
-            "Service  Status         Uptime  Info",
-            "model    exited         -       exit code 137",
-            "web      stopped        -       exit code 0",
-            "paint    never started  -",
+            "Service  Status         Uptime  Way  Info",
+            "model    exited         -       -    exit code 137",
+            "web      stopped        -       -    exit code 0",
+            "paint    never started  -       -",
         ];
         assert_eq!(lines(&[exited, stopped, row("paint")]), expected);
+    }
+
+    #[test]
+    fn the_way_of_the_packets_is_shown_and_whether_it_is_clamped_where_that_matters() {
+        let mut bridged = running("model", Passage::Bridge, Verdict::ClampHelps);
+        let hosted = running("paint", Passage::Host, Verdict::HostSockets);
+        bridged.judge_clamp(&airpods_dbus::Status::default());
+        let expected = [
+            "Service  Status   Uptime  Way",
+            "model    running  -       bridge -> wg0 (1380), not clamped",
+            "paint    running  -       host -> wg0 (1380)",
+        ];
+        assert_eq!(bridged.to_json()["way"]["clamped"], false);
+        assert_eq!(hosted.to_json()["way"]["clamped"], serde_json::Value::Null);
+        assert_eq!(bridged.to_json()["way"]["verdict"], "clamp-helps");
+        let shown: Vec<String> = lines(&[bridged, hosted]).iter().map(|line| line.replace("  Info", "")).collect();
+        assert_eq!(shown.iter().map(|line| line.trim_end()).collect::<Vec<_>>(), expected);
+    }
+
+    /// A service whose packets leave through a VPN.
+    fn running(service: &str, passage: Passage, verdict: Verdict) -> Row {
+        let kind = airpods_dbus::LinkKind { info_kind: "wireguard".to_owned(), tun_type: None, hardware: 65534 };
+        let egress = Some(Egress { link: "wg0".to_owned(), index: 9, kind, mtu: 1380 });
+        let way = Some(Way { passage, egress, network_mtu: None, verdict });
+        Row { state: Some(ContainerState::Running), way, ..row(service) }
     }
 }
