@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Bound;
+use super::{Bound, Processes};
 
 /// Where cgroups are mounted (cgroups(7)).
 const MOUNT: &str = "/sys/fs/cgroup";
@@ -56,27 +56,51 @@ impl Limits {
         controller: &str,
         limit: impl Fn(&Path) -> Option<T>,
     ) -> Option<Bound<T>> {
-        let place = place(self.membership.as_deref()?, &self.container_id, self.unified, controller)?;
-        let mut folder = match &place {
+        let groups = match self.groups(controller)? {
+            Some(groups) => groups,
             // It shares its parent's cgroup: nothing limits it by itself.
-            Place::NotItsOwn => return Some(Bound::None),
-            Place::Own(path) => Path::new(MOUNT).join(path),
+            None => return Some(Bound::None),
         };
+        // A controller that is not on in a group has no file there, and limits nothing.
+        let limits = groups.iter().filter_map(|folder| limit(folder));
+        let strictest = limits.reduce(|one, other| if other < one { other } else { one });
+        Some(strictest.map_or(Bound::None, Bound::At))
+    }
+
+    /// How many processes there are, and how often one more was refused.
+    pub(super) fn processes(&self) -> Option<Processes> {
+        let groups = self.groups("pids")??;
+        let current = number(groups.last()?, "pids.current")?;
+        // Of a refusal, one kernel tells the group whose limit it was, and another the group that wanted to fork.
+        let refused =
+            groups.iter().filter_map(|folder| refusals(&fs::read_to_string(folder.join("pids.events")).ok()?));
+        Some(Processes { current, refused: refused.max().unwrap_or_default() })
+    }
+
+    /// The folders of the control groups from the process's up to the container's; `Some(None)` if the container has none of
+    /// its own, and none if that cannot be known.
+    #[allow(clippy::option_option, reason = "not knowing and there being none are two answers")]
+    fn groups(&self, controller: &str) -> Option<Option<Vec<PathBuf>>> {
+        let place = place(self.membership.as_deref()?, &self.container_id, self.unified, controller)?;
+        let Place::Own(path) = place else { return Some(None) };
+        let mut folder = Path::new(MOUNT).join(path);
         if !folder.is_dir() {
             return None;
         }
-        let mut strictest: Option<T> = None;
+        let mut groups = Vec::new();
         loop {
-            // A controller that is not on in a group has no file there, and limits nothing.
-            if let Some(limit) = limit(&folder) {
-                strictest = Some(strictest.map_or(limit, |other| if other < limit { other } else { limit }));
-            }
+            groups.push(folder.clone());
             let own = folder.file_name().is_some_and(|name| name.to_string_lossy().contains(&self.container_id));
             if own || !folder.pop() {
-                return Some(strictest.map_or(Bound::None, Bound::At));
+                return Some(Some(groups));
             }
         }
     }
+}
+
+/// The count of `pids.events`, whose line is `max 3`.
+fn refusals(events: &str) -> Option<u64> {
+    events.lines().find_map(|line| line.strip_prefix("max "))?.trim().parse().ok()
 }
 
 /// A number that a file holds; none for `max` and the like.
@@ -139,6 +163,11 @@ mod tests {
     fn a_container_without_a_cgroup_of_its_own_is_known_as_such() {
         assert_eq!(place("8:pids:/user.slice\n", ID, false, "pids"), Some(Place::NotItsOwn));
         assert_eq!(place("1:name=systemd:/\n", ID, false, "pids"), None);
+    }
+
+    #[test]
+    fn refusals_are_counted_by_the_kernel() {
+        assert_eq!((refusals("max 3\n"), refusals("max 0\n"), refusals("")), (Some(3), Some(0), None));
     }
 
     #[test]

@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 pub struct View {
     /// The most processes and threads.
     pub pids: Option<Bound<u64>>,
+    /// The processes and threads that there are.
+    pub processes: Option<Processes>,
     /// Bytes of memory.
     pub memory: Option<Bound<u64>>,
     /// CPUs.
@@ -26,6 +28,15 @@ pub struct View {
     pub devices: Option<Vec<PathBuf>>,
     /// Those of the asked ports of the host on which nobody listens.
     pub silent_ports: Vec<u16>,
+}
+
+/// The processes and threads of a container.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Processes {
+    /// How many there are.
+    pub current: u64,
+    /// How often one more was refused, because the limit was reached.
+    pub refused: u64,
 }
 
 /// A limit of the kernel's.
@@ -59,6 +70,7 @@ impl View {
         let limits = limits::Limits::of(pid, container_id);
         Self {
             pids: limits.pids(),
+            processes: limits.processes(),
             memory: limits.memory(),
             cpus: limits.cpus(),
             links: links::of(pid),

@@ -249,3 +249,33 @@ fn a_service_that_ended_by_itself_is_dead_and_one_that_was_stopped_is_not() {
     airpods_lab::eventually("the end of the service", || host.field("one-0", ".State.Status") == "exited");
     assert_eq!(finds(&host, "broken", "service-dead", &["`one` has ended"]), "airpods logs one");
 }
+
+#[test]
+fn a_limit_of_processes_that_was_met_is_told_with_what_raises_it() {
+    let (host, _dns) = well("root");
+    host.succeed("start");
+    is_well(&host);
+    host.inside("one-0", "fork 60");
+    let cure = finds(&host, "broken", "pids-reached", &["`one` could not fork", "`pids_limit` is 40"]);
+    assert_eq!(cure, "airpods config set services.one.pids_limit 80 && airpods start one --yes");
+    host.configure(&one("").replace("pids_limit = 40", "pids_limit = 80"));
+    host.succeed("start one --yes");
+    assert_eq!(host.inside("one-0", "pids-max").out.trim(), "80");
+    is_well(&host);
+}
+
+#[test]
+fn a_limit_that_somebody_lowered_behind_the_configurations_back_is_told_and_start_restores_it() {
+    let (host, _dns) = well("root");
+    host.succeed("start");
+    let pid = host.field("one-0", ".State.Pid");
+    let lower = format!(
+        "group=$(sed -n 's/^[0-9]*:pids://p;s/^0:://p' /proc/{pid}/cgroup | head -n1); \
+         for mount in /sys/fs/cgroup/pids /sys/fs/cgroup; do [ ! -f $mount$group/pids.max ] || echo 1 > $mount$group/pids.max; done"
+    );
+    host.sandbox.sh(&lower).unwrap();
+    let cure = finds(&host, "broken", "pids-low", &["1 processes", "40 are configured"]);
+    take(&host, &cure);
+    assert_eq!(host.inside("one-0", "pids-max").out.trim(), "40");
+    is_well(&host);
+}

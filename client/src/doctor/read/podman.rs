@@ -11,10 +11,11 @@ use tokio::time::timeout;
 use super::{names, ports};
 use crate::cdi;
 use crate::config::{self, Config, NetworkMode, PodmanUrl, ServiceName};
-use crate::doctor::{Engine, Names, Network, Path, Service};
+use crate::doctor::{Engine, Names, Network, Path, Pids, Service};
 use crate::execute::probe;
+use crate::kernel::{Bound, Processes, View};
 use crate::plan::{self, Conflict, Desired, HealthCheck, NetworkReset, Observed, SERVICE_LABEL, Surroundings, is_ours};
-use crate::podman::{self, Container, ContainerState, Podman as _, PodmanError, Rest};
+use crate::podman::{self, Container, ContainerDetail, ContainerState, Podman as _, PodmanError, Rest};
 use crate::uptime::Uptime;
 use crate::way;
 
@@ -165,9 +166,20 @@ async fn look_at(
         restarts: detail.as_ref().map_or(0, |detail| detail.restarts),
         silent,
         pids_limit,
-        pids: None,
+        pids: detail.as_ref().and_then(pids),
     };
     (service, detail.filter(|detail| !detail.host_network).and_then(|detail| detail.pid))
+}
+
+/// What the kernel says about its processes.
+fn pids(detail: &ContainerDetail) -> Option<Pids> {
+    let view = View::of(detail.pid?, &detail.id, &[]);
+    let Processes { current, refused } = view.processes?;
+    let limit = match view.pids? {
+        Bound::At(limit) => Some(limit),
+        Bound::None => None,
+    };
+    Some(Pids { limit, current, refused })
 }
 
 /// Whether a service runs so long that it should answer.
