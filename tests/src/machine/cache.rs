@@ -1,16 +1,17 @@
 //! What machines are started from: made once and kept in `target/machines`.
 //!
-//! Three steps, each in a folder whose name ends in a key of all that it was made from: the **image** (a disk, a kernel), the
-//! machine that has **booted** from it (what the disk has more, the memory), and the one in which the package is **installed**.
+//! Four steps, each in a folder whose name ends in a key of all that it was made from: the **image** (a disk, a kernel), the
+//! machine that has **booted** from it (what the disk has more, the memory), the one in which the package is **installed**, and
+//! the one that is **stocked** with all that launching takes.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::Machine;
 use super::emulator::Start;
 use super::suite::{CUSTOMIZE, DISK, LEFT_OUT, Suite, recipe};
+use super::{Machine, stock};
 use crate::error::{Doing, Result};
 use crate::place::{Place, run};
 use crate::programs::{Program, package, target_folder};
@@ -22,6 +23,8 @@ pub(super) enum Step {
     Booted,
     /// The package has been installed, and nothing else has happened.
     Installed,
+    /// A user can launch services: they have a service manager, an image, and a network around them.
+    Stocked,
 }
 
 /// What a machine at this step is started from. Made if need be: the first time that takes minutes.
@@ -35,10 +38,14 @@ pub(super) fn at(step: Step, suite: Suite) -> Result<Start> {
     let kept = Kept { cache, suite };
     let image = kept.image()?;
     let booted = kept.booted(&image)?;
-    match step {
-        Step::Booted => Ok(start(&image, &booted)),
-        Step::Installed => kept.installed(&image, &booted).map(|installed| start(&image, &installed)),
+    if step == Step::Booted {
+        return Ok(start(&image, &booted));
     }
+    let installed = kept.installed(&image, &booted)?;
+    if step == Step::Installed {
+        return Ok(start(&image, &installed));
+    }
+    kept.stocked(&image, &installed).map(|stocked| start(&image, &stocked))
 }
 
 struct Kept {
@@ -112,18 +119,34 @@ impl Kept {
         let package = package()?;
         let content = fs::read(&package).doing(|| format!("read `{}`", package.display()))?;
         self.folder("installed", &(booted, &content), |folder| {
-            overlay(&folder.join("disk"), &booted.join("disk"), "qcow2")?;
-            let probe = folder.join("probe");
-            fs::hard_link(booted.join("probe"), &probe).doing(|| format!("make `{}`", probe.display()))?;
-            let start = Start { keep: true, memory: Some(booted.join("memory")), ..start(image, folder) };
-            let machine = Machine::wake(&start)?;
-            machine.install_package()?;
-            // In memory by now, as on a machine that is in use: reading them from an emulated disk takes seconds.
-            machine.sh("airpods --version; /usr/libexec/airpods-helper --version; nft --version; busctl --version")?;
-            machine.settle()?;
-            machine.save(&folder.join("memory"))
+            on_from(image, booted, folder, |machine| {
+                machine.install_package()?;
+                // In memory by now, as on a machine that is in use: reading them from an emulated disk takes seconds.
+                machine
+                    .sh("airpods --version; /usr/libexec/airpods-helper --version; nft --version; busctl --version")
+                    .map(drop)
+            })
         })
     }
+
+    /// The machine with the package, and with what a user launches.
+    fn stocked(&self, image: &Path, installed: &Path) -> Result<PathBuf> {
+        self.folder("stocked", &(installed, stock::RECIPE, stock::IMAGE), |folder| {
+            on_from(image, installed, folder, stock::stock)
+        })
+    }
+}
+
+/// Lets the machine of the folder `below` run on from where it was saved, does something to it, and saves it to `folder`.
+fn on_from(image: &Path, below: &Path, folder: &Path, work: impl FnOnce(&Machine) -> Result<()>) -> Result<()> {
+    overlay(&folder.join("disk"), &below.join("disk"), "qcow2")?;
+    let probe = folder.join("probe");
+    fs::hard_link(below.join("probe"), &probe).doing(|| format!("make `{}`", probe.display()))?;
+    let start = Start { keep: true, memory: Some(below.join("memory")), ..start(image, folder) };
+    let machine = Machine::wake(&start)?;
+    work(&machine)?;
+    machine.settle()?;
+    machine.save(&folder.join("memory"))
 }
 
 /// What a machine is started from whose disk and memory are in a folder.

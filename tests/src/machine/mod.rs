@@ -9,6 +9,7 @@ pub mod inside;
 mod package;
 mod qmp;
 mod session;
+mod stock;
 mod suite;
 pub mod wire;
 
@@ -20,6 +21,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub use emulator::guardian;
 pub use package::PACKAGE;
 pub use session::{Login, Session};
+pub use stock::IMAGE;
 pub use suite::Suite;
 
 use crate::error::{Doing, Error, Result};
@@ -63,10 +65,24 @@ impl Machine {
         Self::wake(&cache::at(Step::Booted, suite)?)
     }
 
+    /// A machine with the package on which alice can launch services: her service manager runs though she is not logged in
+    /// ([`Machine::as_lingering`]), her podman has [`IMAGE`], and the machine has a neighbour that is its router and name server.
+    ///
+    /// # Errors
+    /// When it cannot be made or started; what the machine said is in the message.
+    pub fn stocked(suite: Suite) -> Result<Self> {
+        Self::wake(&cache::at(Step::Stocked, suite)?)
+    }
+
     fn start(start: &Start) -> Result<Self> {
         let emulator = Emulator::start(start)?;
-        let seat =
-            Seat { lab: Program::Lab.path()?, folder: emulator.folder().to_owned(), user: None, limit: PATIENCE };
+        let seat = Seat {
+            lab: Program::Lab.path()?,
+            folder: emulator.folder().to_owned(),
+            user: None,
+            lingers: false,
+            limit: PATIENCE,
+        };
         let since = now().as_secs();
         Ok(Self { emulator, seat, since })
     }
@@ -140,6 +156,12 @@ impl Machine {
         self.seat.as_user(name)
     }
 
+    /// A user whose service manager runs though they are not logged in (`loginctl enable-linger`), with its environment.
+    #[must_use]
+    pub fn as_lingering(&self, name: &str) -> Seat {
+        Seat { lingers: true, ..self.as_user(name) }
+    }
+
     /// Writes a file inside, making its folder, readable by everybody.
     ///
     /// # Errors
@@ -197,6 +219,7 @@ pub struct Seat {
     lab: PathBuf,
     folder: PathBuf,
     user: Option<String>,
+    lingers: bool,
     limit: Duration,
 }
 
@@ -204,7 +227,7 @@ impl Seat {
     /// The same place as another user.
     #[must_use]
     pub fn as_user(&self, name: &str) -> Self {
-        Self { user: Some(name.to_owned()).filter(|name| name != "root"), ..self.clone() }
+        Self { user: Some(name.to_owned()).filter(|name| name != "root"), lingers: false, ..self.clone() }
     }
 
     /// The same place, where a command may take this long. It is 2 minutes otherwise.
@@ -232,6 +255,12 @@ impl Place for Seat {
             .env("LOGNAME", user)
             .env("LANG", "C.UTF-8")
             .env("TERM", "dumb");
+        if self.lingers
+            && let Some(person) = people::person(user)
+        {
+            let folder = format!("/run/user/{}", person.uid);
+            command.env("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={folder}/bus")).env("XDG_RUNTIME_DIR", folder);
+        }
         command
     }
 

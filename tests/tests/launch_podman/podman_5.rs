@@ -1,6 +1,7 @@
 //! The same claims against podman 5 of Debian 13, in a tree of its own on whatever this machine is.
 
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -8,16 +9,19 @@ use std::sync::Mutex;
 use airpods_lab::{Background, Image, Place, run};
 
 use crate::host::{DNS, Host, IMAGE};
-use crate::{names, replacing, seed};
+use crate::{interruptions, names, replacing, seed, users};
 
 /// What the tree has beyond Debian's essential packages.
-const PACKAGES: &str = "podman,crun,netavark,aardvark-dns,nftables,catatonit,conmon,mount";
+const PACKAGES: &str = "podman,crun,netavark,aardvark-dns,nftables,catatonit,conmon,mount,passt,uidmap";
 
 /// Debian 13 in a tar, built once (50 s) and kept in the target folder.
 fn tree() -> PathBuf {
     static BUILDING: Mutex<()> = Mutex::new(());
     let _alone = BUILDING.lock().unwrap();
-    let tar = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("debian-13.tar");
+    let mut made_from = DefaultHasher::new();
+    PACKAGES.hash(&mut made_from);
+    let name = format!("debian-13-{:016x}.tar", made_from.finish());
+    let tar = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     if !tar.exists() {
         let unfinished = tar.with_extension("unfinished");
         let mut build = Command::new("mmdebstrap");
@@ -36,11 +40,13 @@ const ENTER: &str = r"
 mount -t tmpfs debian-13 /debian-13
 tar -xC /debian-13 < /run/debian-13.tar
 rm /run/debian-13.tar
-for folder in proc sys dev run tmp var/lib/containers etc/containers; do
+for folder in proc sys dev run tmp home var/lib/containers etc/containers; do
     mkdir -p /debian-13/$folder
     mount --rbind /$folder /debian-13/$folder
 done
-cp /etc/resolv.conf /debian-13/etc/resolv.conf
+for file in resolv.conf passwd group subuid subgid; do
+    cp /etc/$file /debian-13/etc/$file
+done
 cd /debian-13
 mkdir before
 pivot_root . before
@@ -50,15 +56,17 @@ echo ready
 exec sleep infinity
 ";
 
-/// What stands in podman's place.
+/// What stands in podman's place. A user who is not root enters by a program that is set-uid root and that gives the user back.
 const PODMAN: &str = "#!/bin/sh
 export PODMAN_IGNORE_CGROUPSV1_WARNING=1
-exec nsenter --mount --target \"$(cat /run/debian-13.pid)\" podman \"$@\"
+id=$(id -u)
+exec nsenter-debian-13 --mount --target \"$(cat /run/debian-13.pid)\" \
+    setpriv --reuid \"$id\" --regid \"$(id -g)\" --init-groups -- podman \"$@\"
 ";
 
-/// A host whose podman is that of Debian 13, and what keeps it there.
-fn host() -> (Host, Background) {
-    let host = Host::bare("root");
+/// A host where this user's podman is that of Debian 13, and what keeps it there.
+fn host(user: &str) -> (Host, Background) {
+    let host = Host::bare(user);
     let unpack =
         host.sandbox.command("sh").args(["-euc", "mkdir /debian-13; cat > /run/debian-13.tar"]).stdin(file()).status();
     assert!(unpack.unwrap().success());
@@ -66,7 +74,9 @@ fn host() -> (Host, Background) {
     enter.args(["--mount", "--propagation", "private", "sh", "-euc", ENTER]);
     let (inside, _) = Background::start_ready(&mut enter, &host.sandbox.log_path("debian-13")).unwrap();
     host.sandbox.write_file("/usr/bin/podman.new", PODMAN).unwrap();
-    host.sandbox.sh("chmod 755 /usr/bin/podman.new; mv /usr/bin/podman.new /usr/bin/podman").unwrap();
+    let install = "install -m4755 $(command -v nsenter) /usr/bin/nsenter-debian-13
+        chmod 755 /usr/bin/podman.new; mv /usr/bin/podman.new /usr/bin/podman";
+    host.sandbox.sh(install).unwrap();
     assert!(host.podman("--version").contains(" 5."), "{}", host.podman("--version"));
     (host, inside)
 }
@@ -77,13 +87,13 @@ fn file() -> Stdio {
 
 #[test]
 fn podman_5_does_what_the_guide_says() {
-    let (host, _inside) = host();
+    let (host, _inside) = host("root");
     seed::does_what_it_says(&host);
 }
 
 #[test]
 fn podman_5_resolves_aliases_and_asks_the_dns_servers() {
-    let (host, _inside) = host();
+    let (host, _inside) = host("root");
     Image::serving(IMAGE, 80).import(&host.seat).unwrap();
     names::resolves(&host, &names::config(&format!("dns_servers = [\"{DNS}\"]"), "pod = \"left\"", ""));
     names::share_a_pod(&host);
@@ -91,7 +101,7 @@ fn podman_5_resolves_aliases_and_asks_the_dns_servers() {
 
 #[test]
 fn podman_5_honours_every_setting_and_finds_one_that_was_changed() {
-    let (host, _inside) = host();
+    let (host, _inside) = host("root");
     Image::serving(IMAGE, 80).import(&host.seat).unwrap();
     // The client is outside the tree and would make a folder there.
     replacing::reads_everything_back(&host, "");
@@ -99,7 +109,28 @@ fn podman_5_honours_every_setting_and_finds_one_that_was_changed() {
 
 #[test]
 fn podman_5_names_an_image_that_cannot_be_pulled() {
-    let (host, _inside) = host();
+    let (host, _inside) = host("root");
     host.configure("services.ollama.image = \"127.0.0.1:1/nobody/nothing:1\"");
     host.refuse("start ollama", 1, &["services.ollama.image", "127.0.0.1:1/nobody/nothing:1", "connection refused"]);
+}
+
+#[test]
+fn podman_5_resolves_aliases_and_asks_the_dns_servers_rootless() {
+    let (host, _inside) = host("alice");
+    Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+    names::resolves(&host, &names::config(&format!("dns_servers = [\"{DNS}\"]"), "pod = \"left\"", ""));
+    users::starts_services_of_their_own(&host);
+}
+
+#[test]
+fn podman_5_leaves_all_as_it_was_when_a_start_is_ended_at_any_moment_rootless() {
+    let (host, _inside) = host("alice");
+    Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+    interruptions::leave_all_as_it_was(&host, 3);
+}
+
+#[test]
+fn podman_5_serves_an_ordinary_user_through_the_rootful_socket() {
+    let (host, _inside) = host("alice");
+    users::start_services_through_the_rootful_socket(&host);
 }

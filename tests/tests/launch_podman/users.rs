@@ -10,7 +10,11 @@ fn one(more: &str) -> String {
 
 #[test]
 fn an_ordinary_user_starts_services_with_a_podman_of_their_own() {
-    let host = Host::of("alice");
+    starts_services_of_their_own(&Host::of("alice"));
+}
+
+/// The claim, for any podman.
+pub(crate) fn starts_services_of_their_own(host: &Host) {
     host.configure(&one(""));
     let said = host.succeed("start");
     assert_eq!(host.status()["services"][0]["health"]["code"], 200, "{}", said.err);
@@ -18,13 +22,17 @@ fn an_ordinary_user_starts_services_with_a_podman_of_their_own() {
     let enforced = host.inside("one-0", "pids-max").out.trim() == "100";
     let warned = said.err.contains("warning: `services.one.pids_limit` is not enforced");
     assert!(enforced != warned, "enforced: {enforced}, and said: {}", said.err);
-    assert_no_process(&host, "podman system service");
+    assert_no_process(host, "podman system service");
     host.succeed("stop --remove --yes");
 }
 
 #[test]
 fn an_ordinary_user_starts_services_through_the_rootful_socket() {
-    let host = Host::bare("alice");
+    start_services_through_the_rootful_socket(&Host::bare("alice"));
+}
+
+/// The claim, for any podman. The user is `alice`.
+pub(crate) fn start_services_through_the_rootful_socket(host: &Host) {
     let root = host.sandbox.as_user("root");
     Image::serving(IMAGE, 80).import(&root).unwrap();
     let mut service = root.command("podman");
@@ -34,7 +42,9 @@ fn an_ordinary_user_starts_services_through_the_rootful_socket() {
     host.sandbox.sh("until [ -S /run/shared/podman.sock ]; do sleep 0.02; done").unwrap();
     host.configure(&one("runtime.podman_url = \"unix:///run/shared/podman.sock\"\n"));
     host.refuse("start", 1, &["runtime.podman_url", "/run/shared/podman.sock", "hint: "]);
-    host.sandbox.sh("chown alice /run/shared/podman.sock").unwrap();
+    // As an administrator lets a group use podman.
+    host.sandbox.sh("groupadd podman; usermod --append --groups podman alice").unwrap();
+    host.sandbox.sh("chgrp podman /run/shared/podman.sock; chmod 660 /run/shared/podman.sock").unwrap();
     host.succeed("start");
     assert_eq!(root.sh("podman ps --format '{{.Names}}'").unwrap(), "one-0");
     let limit = root.sh("podman exec one-0 /lab-probe pids-max").unwrap();

@@ -5,6 +5,7 @@ mod boot;
 mod faults;
 mod host;
 mod install;
+mod launch;
 mod lifecycle;
 mod neighbours;
 mod sessions;

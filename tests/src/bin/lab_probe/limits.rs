@@ -25,3 +25,9 @@ pub(crate) fn fork(count: usize) -> Result<()> {
     }
     Ok(())
 }
+
+/// Takes memory and writes to every page of it, so that the kernel has to give it.
+pub(crate) fn hold(mib: usize) {
+    let taken = std::hint::black_box(vec![1_u8; mib << 20]);
+    println!("{}", taken.iter().map(|&byte| usize::from(byte)).sum::<usize>() >> 20);
+}

@@ -71,6 +71,8 @@ enum Command {
     PidsMax,
     /// Starts so many processes at once and prints how many there could be
     Fork { count: usize },
+    /// Takes so many MiB of memory, writes to all of it, and says so
+    Hold { mib: usize },
     /// Runs the commands that come through a machine's serial ports
     ServeCommands,
     /// Reads the table a thousand times a second until the end of standard input, and tells every moment without the link
@@ -108,6 +110,10 @@ fn run(command: Command) -> Result<()> {
         }
         Command::PidsMax => limits::pids_max(),
         Command::Fork { count } => limits::fork(count),
+        Command::Hold { mib } => {
+            limits::hold(mib);
+            Ok(())
+        }
         Command::ServeCommands => Ok(()),
         Command::ReadTable { link } => reader::read(&link),
         Command::Sleep { seconds } => {

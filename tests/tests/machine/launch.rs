@@ -1,0 +1,132 @@
+//! Launching as an ordinary user does it: rootless podman under systemd, cgroups version 2 delegated to the user, and the
+//! socket that systemd keeps for them. What is claimed of limits is the kernel's word.
+
+use airpods_lab::machine::{IMAGE, Seat};
+use airpods_lab::{Machine, Place};
+use serde_json::Value;
+
+use crate::host::eventually;
+use crate::on_both;
+
+/// Where the name server of a stocked machine is, which knows `far.example`.
+const DNS: &str = "192.0.2.53";
+
+/// Two services on a network and one on the host's.
+fn three() -> String {
+    let service = |name: &str, port: u16, more: &str| {
+        format!(
+            "[services.{name}]\nimage = \"{IMAGE}\"\nports = [{{ host = {port}, container = {port} }}]\n\
+             command_args = [\"serve-http\", \"{port}\"]\nhealth = {{ path = \"/\" }}\n{more}\n"
+        )
+    };
+    let alone =
+        "services.ollama.enabled = false\nservices.open-webui.enabled = false\nservices.comfyui.enabled = false\n";
+    [
+        alone.to_owned(),
+        format!("[runtime.network]\ndns_servers = [\"{DNS}\"]\n"),
+        service("one", 7001, "pids_limit = 40\nnetwork_aliases = [\"uno\"]"),
+        service("two", 7002, "resources = { memory = \"64m\" }\nnetwork_aliases = [\"due\"]"),
+        service("three", 7003, "network_mode = \"host\""),
+    ]
+    .concat()
+}
+
+/// Alice on a stocked machine, with a configuration.
+struct Launcher<'a> {
+    machine: &'a Machine,
+    alice: Seat,
+}
+
+impl<'a> Launcher<'a> {
+    fn new(machine: &'a Machine) -> Self {
+        machine.write_file("/home/alice/.config/airpods/config.toml", three()).unwrap();
+        let alice = machine.as_lingering("alice").patient(std::time::Duration::from_secs(600));
+        Self { machine, alice }
+    }
+
+    /// A shell line of hers, both its outputs together.
+    #[track_caller]
+    fn sh(&self, line: &str) -> String {
+        self.alice.sh(&format!("{{ {line}; }} 2>&1")).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The probe within a container: what it printed, whatever came of it.
+    fn inside(&self, container: &str, words: &str) -> String {
+        self.sh(&format!("podman exec {container} /lab-probe {words} || echo \"exit code $?\""))
+    }
+
+    /// A file of the control group of a container's.
+    fn cgroup(&self, container: &str, file: &str) -> String {
+        let pid = self.sh(&format!("podman inspect --format '{{{{.State.Pid}}}}' {container}"));
+        self.machine.sh(&format!("cat \"/sys/fs/cgroup$(sed -n s/^0:://p /proc/{pid}/cgroup)/{file}\"")).unwrap()
+    }
+
+    fn status(&self) -> Value {
+        serde_json::from_str(&self.alice.sh("airpods status --json").unwrap()).unwrap()
+    }
+
+    fn is_healthy(&self, service: &str) -> bool {
+        let status = self.status();
+        let found = status["services"].as_array().unwrap().iter().find(|found| found["service"] == service).unwrap();
+        found["status"] == "running" && found["health"]["code"] == 200
+    }
+
+    /// The value of a line `NAME VALUE`.
+    fn event(&self, container: &str, file: &str, name: &str) -> u32 {
+        let text = self.cgroup(container, file);
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap();
+        value.parse().unwrap()
+    }
+}
+
+on_both! {
+    fn an_ordinary_users_services_run_within_limits_that_the_kernel_enforces(suite: Suite) {
+        let machine = Machine::stocked(suite).unwrap();
+        let alice = Launcher::new(&machine);
+        let said = alice.sh("airpods start");
+        assert!(!said.contains("warning"), "a limit is not enforced, or something else is wrong: {said}");
+        for service in ["one", "two", "three"] {
+            assert!(alice.is_healthy(service), "{service}: {}", alice.status());
+        }
+        // The podman that the command started for itself has left with it.
+        assert_eq!(machine.sh("pgrep -af '[s]ystem service' || true; ls -d /run/user/1000/airpods-* 2>/dev/null || true").unwrap(), "");
+
+        // As many processes as the limit has room for, and one more fails; the rest of the machine does not notice.
+        assert_eq!(alice.cgroup("one-0", "pids.max"), "40");
+        let forked: u32 = alice.inside("one-0", "fork 41").parse().unwrap();
+        assert!((20..40).contains(&forked), "{forked} more processes in a container with room for 40");
+        assert!(alice.event("one-0", "pids.events", "max") > 0);
+        assert!(alice.is_healthy("one"), "the service has not survived the bomb in it");
+
+        assert_eq!(alice.cgroup("two-0", "memory.max"), (64 << 20).to_string());
+        assert_eq!(alice.inside("two-0", "hold 16"), "16");
+        assert_eq!(alice.inside("two-0", "hold 200"), "exit code 137");
+        assert!(alice.event("two-0", "memory.events", "oom_kill") > 0);
+        assert!(alice.is_healthy("two"), "the service has not survived the glutton in it");
+
+        // Names, and the name server.
+        assert!(alice.inside("one-0", "get http://due:7002/").contains("200"));
+        assert!(alice.inside("two-0", "get http://uno:7001/").contains("200"));
+        assert_eq!(alice.inside("two-0", "resolve far.example"), "203.0.113.7");
+        let own = machine.sh("readlink /proc/1/ns/net").unwrap();
+        assert_eq!(alice.sh("readlink /proc/$(podman inspect --format '{{.State.Pid}}' three-0)/ns/net"), own);
+
+        // It is started again when it dies, and a second start has nothing to do. By now systemd keeps a podman for her.
+        let pid = alice.sh("podman inspect --format '{{.State.Pid}}' one-0");
+        alice.sh(&format!("kill -KILL {pid}"));
+        eventually("the service's next life", || alice.is_healthy("one"));
+        assert_ne!(alice.sh("podman inspect --format '{{.State.Pid}}' one-0"), pid);
+        assert_eq!(alice.cgroup("one-0", "pids.max"), "40");
+        let socket_is_used = || alice.sh("systemctl --user is-active podman.service || true") == "active";
+        assert!(!socket_is_used());
+        alice.sh("systemctl --user start podman.socket");
+        let again = alice.sh("airpods start");
+        assert_eq!(again.matches("is running already").count(), 3, "{again}");
+        assert!(socket_is_used(), "the podman that systemd keeps for her was not used");
+
+        assert!(alice.sh("airpods logs one -n 5").contains("listen"), "{}", alice.sh("airpods logs one -n 5"));
+        alice.sh("airpods stop --remove --yes");
+        assert_eq!(alice.sh("podman ps --all --quiet; podman network ls --format '{{.Name}}'"), "podman");
+        assert_eq!(alice.sh("systemctl --user --failed --no-legend"), "");
+    }
+}
