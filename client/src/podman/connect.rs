@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 
-use super::{PodmanError, Rest, Result};
+use super::{PodmanError, Rest, Result, folder};
 use crate::search_path::find;
 
 /// The key by which a user names a socket.
@@ -135,7 +135,7 @@ struct Service {
 impl Service {
     fn start(runtime_dir: Option<&Path>) -> Result<Self> {
         let failed = |error: io::Error| PodmanError::ServiceFailed { reason: error.to_string() };
-        let folder = private_folder(runtime_dir).map_err(failed)?;
+        let folder = folder::private(runtime_dir).map_err(failed)?;
         let child = File::create(folder.join("log")).and_then(|log| spawn(&folder, log));
         match child {
             Ok(child) => Ok(Self { child, folder }),
@@ -148,7 +148,7 @@ impl Service {
     }
 
     async fn ready(&mut self) -> Result<Rest> {
-        let socket = self.folder.join("podman.sock");
+        let socket = self.folder.join(folder::SOCKET);
         let start = Instant::now();
         loop {
             if is_socket(&socket)
@@ -201,31 +201,13 @@ fn spawn(folder: &Path, log: File) -> io::Result<Child> {
     };
     command
         .args(["system", "service", "--time=0"])
-        .arg(format!("unix://{}", folder.join("podman.sock").display()))
+        .arg(format!("unix://{}", folder.join(folder::SOCKET).display()))
         .env_remove(VARIABLE)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)
         .process_group(0)
         .spawn()
-}
-
-/// A new folder that only this user can enter.
-fn private_folder(runtime_dir: Option<&Path>) -> io::Result<PathBuf> {
-    let parent = match runtime_dir {
-        Some(folder) if folder.is_dir() => folder.to_path_buf(),
-        _ => std::env::temp_dir(),
-    };
-    let stem = format!("airpods-podman-{}", std::process::id());
-    for attempt in 0..100 {
-        let folder = parent.join(format!("{stem}-{attempt}"));
-        match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-            Ok(()) => return Ok(folder),
-        }
-    }
-    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 #[cfg(test)]

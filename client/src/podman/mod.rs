@@ -5,6 +5,7 @@
 
 mod connect;
 mod error;
+mod folder;
 mod model;
 mod rest;
 mod simulated;

@@ -150,7 +150,8 @@ fn a_killed_start_takes_its_podman_service_along() {
     starting.wait().unwrap();
     std::thread::sleep(Duration::from_millis(500));
     assert_no_process(&host, "podman system service");
-    // What it had done stays, is known as ours, and is used by the next.
+    // What it had done stays, is known as ours, and is used by the next, which removes what nobody needs any more.
     host.configure(&one(""));
     host.succeed("start");
+    assert_eq!(host.sandbox.sh("ls -d /tmp/airpods-podman-* /run/airpods-podman-* 2>/dev/null || true").unwrap(), "");
 }

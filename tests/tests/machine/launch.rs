@@ -11,43 +11,50 @@ use crate::on_both;
 /// Where the name server of a stocked machine is, which knows `far.example`.
 const DNS: &str = "192.0.2.53";
 
+/// A service of the laboratory's image.
+pub(crate) fn service(name: &str, port: u16, more: &str) -> String {
+    format!(
+        "[services.{name}]\nimage = \"{IMAGE}\"\nports = [{{ host = {port}, container = {port} }}]\n\
+         command_args = [\"serve-http\", \"{port}\"]\nhealth = {{ path = \"/\" }}\n{more}\n"
+    )
+}
+
+/// The built-in services switched off, so that a test has only its own.
+pub(crate) const ALONE: &str =
+    "services.ollama.enabled = false\nservices.open-webui.enabled = false\nservices.comfyui.enabled = false\n";
+
 /// Two services on a network and one on the host's.
 fn three() -> String {
-    let service = |name: &str, port: u16, more: &str| {
-        format!(
-            "[services.{name}]\nimage = \"{IMAGE}\"\nports = [{{ host = {port}, container = {port} }}]\n\
-             command_args = [\"serve-http\", \"{port}\"]\nhealth = {{ path = \"/\" }}\n{more}\n"
-        )
-    };
-    let alone =
-        "services.ollama.enabled = false\nservices.open-webui.enabled = false\nservices.comfyui.enabled = false\n";
     [
-        alone.to_owned(),
+        ALONE.to_owned(),
         format!("[runtime.network]\ndns_servers = [\"{DNS}\"]\n"),
         service("one", 7001, "pids_limit = 40\nnetwork_aliases = [\"uno\"]"),
-        service("two", 7002, "resources = { memory = \"64m\" }\nnetwork_aliases = [\"due\"]"),
-        service("three", 7003, "network_mode = \"host\""),
+        service("two", 7002, "pids_limit = 512\nresources = { memory = \"64m\" }\nnetwork_aliases = [\"due\"]"),
+        service("three", 7003, "pids_limit = 512\nnetwork_mode = \"host\""),
     ]
     .concat()
 }
 
 /// Alice on a stocked machine, with a configuration.
-struct Launcher<'a> {
+pub(crate) struct Launcher<'a> {
     machine: &'a Machine,
-    alice: Seat,
+    pub(crate) alice: Seat,
 }
 
 impl<'a> Launcher<'a> {
-    fn new(machine: &'a Machine) -> Self {
-        machine.write_file("/home/alice/.config/airpods/config.toml", three()).unwrap();
+    pub(crate) fn new(machine: &'a Machine, config: &str) -> Self {
+        machine.write_file("/home/alice/.config/airpods/config.toml", config).unwrap();
         let alice = machine.as_lingering("alice").patient(std::time::Duration::from_secs(600));
         Self { machine, alice }
     }
 
     /// A shell line of hers, both its outputs together.
     #[track_caller]
-    fn sh(&self, line: &str) -> String {
-        self.alice.sh(&format!("{{ {line}; }} 2>&1")).unwrap_or_else(|error| panic!("{error}"))
+    pub(crate) fn sh(&self, line: &str) -> String {
+        let output = self.alice.command("sh").args(["-euc", &format!("{{ {line}; }} 2>&1")]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        assert!(output.status.success(), "{line}: {}: {said}", output.status);
+        said
     }
 
     /// The probe within a container: what it printed, whatever came of it.
@@ -82,7 +89,7 @@ impl<'a> Launcher<'a> {
 on_both! {
     fn an_ordinary_users_services_run_within_limits_that_the_kernel_enforces(suite: Suite) {
         let machine = Machine::stocked(suite).unwrap();
-        let alice = Launcher::new(&machine);
+        let alice = Launcher::new(&machine, &three());
         let said = alice.sh("airpods start");
         assert!(!said.contains("warning"), "a limit is not enforced, or something else is wrong: {said}");
         for service in ["one", "two", "three"] {

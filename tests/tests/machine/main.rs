@@ -6,6 +6,7 @@ mod faults;
 mod host;
 mod install;
 mod launch;
+mod launch_behind_vpn;
 mod lifecycle;
 mod neighbours;
 mod sessions;
