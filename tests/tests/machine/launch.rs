@@ -9,7 +9,7 @@ use crate::host::eventually;
 use crate::on_both;
 
 /// Where the name server of a stocked machine is, which knows `far.example`.
-const DNS: &str = "192.0.2.53";
+pub(crate) const DNS: &str = "192.0.2.53";
 
 /// A service of the laboratory's image.
 pub(crate) fn service(name: &str, port: u16, more: &str) -> String {
@@ -24,7 +24,7 @@ pub(crate) const ALONE: &str =
     "services.ollama.enabled = false\nservices.open-webui.enabled = false\nservices.comfyui.enabled = false\n";
 
 /// Two services on a network and one on the host's.
-fn three() -> String {
+pub(crate) fn three() -> String {
     [
         ALONE.to_owned(),
         format!("[runtime.network]\ndns_servers = [\"{DNS}\"]\n"),
@@ -44,6 +44,7 @@ pub(crate) struct Launcher<'a> {
 impl<'a> Launcher<'a> {
     pub(crate) fn new(machine: &'a Machine, config: &str) -> Self {
         machine.write_file("/home/alice/.config/airpods/config.toml", config).unwrap();
+        machine.sh("chown -R alice: /home/alice/.config").unwrap();
         let alice = machine.as_lingering("alice").patient(std::time::Duration::from_secs(600));
         Self { machine, alice }
     }
@@ -57,13 +58,14 @@ impl<'a> Launcher<'a> {
         said
     }
 
-    /// The probe within a container: what it printed, whatever came of it.
-    fn inside(&self, container: &str, words: &str) -> String {
-        self.sh(&format!("podman exec {container} /lab-probe {words} || echo \"exit code $?\""))
+    /// The probe within a container: what it printed, and with which code it ended if not with 0.
+    pub(crate) fn inside(&self, container: &str, words: &str) -> String {
+        let exec = format!("podman exec {container} /lab-probe {words} || echo \"exit code $?\"");
+        self.alice.sh(&exec).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// A file of the control group of a container's.
-    fn cgroup(&self, container: &str, file: &str) -> String {
+    pub(crate) fn cgroup(&self, container: &str, file: &str) -> String {
         let pid = self.sh(&format!("podman inspect --format '{{{{.State.Pid}}}}' {container}"));
         self.machine.sh(&format!("cat \"/sys/fs/cgroup$(sed -n s/^0:://p /proc/{pid}/cgroup)/{file}\"")).unwrap()
     }

@@ -64,7 +64,7 @@ on_both! {
         Image::serving(IMAGE, 80).import(&machine.seat().patient(Duration::from_secs(600))).unwrap();
         machine.sh(VPN).unwrap();
         let socket = "runtime.podman_url = \"unix:///run/podman/podman.sock\"\n";
-        let alice = Launcher::new(&machine, &format!("{ALONE}{socket}{}", service("one", 7001, "")));
+        let alice = Launcher::new(&machine, &format!("{ALONE}{socket}{}", service("one", 7001, "pids_limit = 512")));
         alice.sh("airpods start");
         assert_eq!(machine.sh("podman ps --format '{{.Names}}'").unwrap(), "one-0");
         assert_eq!(alice.sh("podman ps --quiet"), "", "her own podman was used");
