@@ -48,6 +48,8 @@ enum Command {
     Doctor(command::doctor::Args),
     /// Configure: show, check or create config.toml
     Config(command::config::Args),
+    /// Write the services as systemd units or as Kubernetes YAML
+    Export(command::export::Args),
     /// Make TCP through a VPN link work
     Net(command::net::Args),
     /// Print the versions of airpods, its helper, podman and the kernel
@@ -73,7 +75,8 @@ impl Cli {
             Command::Status(args) => command::status::run(args, &context).await,
             Command::Logs(args) => command::logs::run(args, &context).await,
             Command::Doctor(args) => command::doctor::run(&args, &context).await,
-            Command::Config(args) => command::config::run(&args, &context),
+            Command::Config(args) => command::config::run(args, &context).await,
+            Command::Export(args) => command::export::run(&args, &context),
             Command::Net(args) => command::net::run(args, &context).await,
             Command::Version(args) => command::version::run(args, &context).await,
             Command::Completions(args) => command::completions::run(&args),

@@ -16,6 +16,8 @@ pub mod doctor;
 pub mod error;
 pub mod execute;
 mod exit;
+pub mod export;
+pub mod file;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod helper_link;

@@ -79,6 +79,21 @@ pub fn print_json_line(value: &impl Serialize) -> io::Result<()> {
     writeln!(anstream::stdout(), "{}", harmless_json(&serde_json::to_string(value)?))
 }
 
+/// Prints a text on standard output as it is, but escaped where that is a terminal: TOML, YAML and units let through some
+/// of what steers one, which a file or a program gets unchanged.
+///
+/// # Errors
+/// Those of standard output.
+pub fn print_text(text: &str) -> io::Result<()> {
+    let mut out = anstream::stdout();
+    let is_terminal = out.is_terminal();
+    write_text(text, is_terminal, &mut out)
+}
+
+fn write_text(text: &str, to_terminal: bool, out: &mut dyn io::Write) -> io::Result<()> {
+    if to_terminal { write!(out, "{}", Escaped(text)) } else { out.write_all(text.as_bytes()) }
+}
+
 /// Invisible characters that change how their neighbours are shown: zero width, bidirectional controls (Unicode
 /// Standard Annex #9) and the byte order mark.
 fn is_format(c: char) -> bool {
@@ -102,6 +117,18 @@ mod tests {
         assert_eq!(shown, "a\\u{1b}]0;x\\u{7}\\u{d}\\u{9}\\u{9b}31m\\u{202e}b\nc");
         assert_eq!(to_json(&"\u{1b}\u{9b}\u{7f}\u{202e}é").ok().as_deref(), Some("\"\\u001b\\u009b\\u007f\\u202eé\""));
         assert_eq!(EscapedLine("é\nc").to_string(), "é\\nc");
+    }
+
+    #[test]
+    fn a_text_cannot_steer_a_terminal_and_reaches_a_file_unchanged() {
+        let written = |to_terminal| {
+            let mut out = Vec::new();
+            write_text("key = \"\u{9b}31m\"\n", to_terminal, &mut out)
+                .map(|()| String::from_utf8_lossy(&out).into_owned())
+                .ok()
+        };
+        assert_eq!(written(true).as_deref(), Some("key = \"\\u{9b}31m\"\n"));
+        assert_eq!(written(false).as_deref(), Some("key = \"\u{9b}31m\"\n"));
     }
 
     #[test]

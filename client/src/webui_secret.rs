@@ -195,6 +195,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_file_is_refused_and_never_waited_for() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(FILE);
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR).unwrap();
+        assert!(matches!(load_or_create(Some(home.path())), Err(SecretError::Untrusted { .. })));
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(matches!(load_or_create(Some(home.path())), Err(SecretError::Untrusted { .. })));
+    }
+
+    #[test]
     fn many_at_once_agree_on_one_secret() {
         let home = tempfile::tempdir().unwrap();
         let secrets: Vec<_> = std::thread::scope(|scope| {

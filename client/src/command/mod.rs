@@ -5,6 +5,7 @@ pub mod completions;
 pub mod config;
 pub mod doctor;
 mod ending;
+pub mod export;
 pub mod logs;
 pub mod net;
 pub mod restart;
@@ -14,10 +15,12 @@ pub mod stop;
 pub mod version;
 
 use std::borrow::Cow;
+use std::io::Write;
 use std::path::PathBuf;
 
 use crate::config::{Cli, ConfigError, Environment, Loaded};
 use crate::error::Report;
+use crate::terminal::EscapedLine;
 
 /// What every command is given.
 #[derive(Debug)]
@@ -26,7 +29,7 @@ pub struct Context {
     pub environment: Environment,
     /// `--config`.
     pub config: Option<PathBuf>,
-    /// `--verbose`.
+    /// `--verbose`; ask [`Context::says_more`], which knows the configuration's word, too.
     pub verbose: bool,
 }
 
@@ -37,14 +40,32 @@ impl Context {
         self.verbose || cli.verbose || cli.debug
     }
 
-    /// Loads the configuration and tells its warnings on stderr.
+    /// Loads the configuration and tells its warnings on stderr; which file it is, too, where more is to be said.
     ///
     /// # Errors
     /// [`ConfigError`] with every problem there is.
     pub fn load_config(&self) -> Result<Loaded, ConfigError> {
         let loaded = crate::config::load(&self.environment, self.config.as_deref())?;
         loaded.tell_warnings(&mut anstream::stderr());
+        if self.says_more(&loaded.config.cli) {
+            let file = loaded.file.as_ref().map_or("built-in defaults".into(), |file| file.to_string_lossy());
+            // Nobody reading is no failure.
+            let _ = writeln!(anstream::stderr(), "configuration: {}", EscapedLine(&file));
+        }
         Ok(loaded)
+    }
+
+    /// Whether to say more about what is done: `--verbose`, `cli.verbose` or `cli.debug`.
+    #[must_use]
+    pub fn says_more(&self, cli: &Cli) -> bool {
+        self.verbose || cli.verbose || cli.debug
+    }
+
+    /// The same for a command that does not need the configuration, and works with a wrong one.
+    #[must_use]
+    pub fn says_more_without_config(&self) -> bool {
+        let loaded = || crate::config::load(&self.environment, self.config.as_deref());
+        self.verbose || loaded().is_ok_and(|loaded| self.says_more(&loaded.config.cli))
     }
 }
 

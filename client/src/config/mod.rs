@@ -4,6 +4,7 @@
 //! key and its place (file, line, column), and all problems are reported at once.
 
 mod check;
+pub mod edit;
 mod image;
 mod model;
 mod name;
@@ -55,7 +56,7 @@ pub struct Loaded {
     pub config: Config,
     /// The file it comes from; `None`: built-in defaults alone.
     pub file: Option<PathBuf>,
-    /// What has no effect.
+    /// What has no effect, unknown keys among it.
     pub warnings: Vec<Problem>,
     tree: Table,
 }
@@ -66,6 +67,25 @@ impl Loaded {
     #[must_use]
     pub fn locate(&self, key: &str) -> Option<&Location> {
         self.tree.locate(key)
+    }
+
+    /// The same, if every key in it is known.
+    ///
+    /// # Errors
+    /// [`ConfigError::Wrong`]: each unknown key is an error now.
+    pub fn refuse_unknown_keys(mut self) -> Result<Self, ConfigError> {
+        if self.unknown_keys().next().is_none() {
+            return Ok(self);
+        }
+        for problem in self.warnings.iter_mut().filter(|problem| problem.severity == Severity::Unknown) {
+            problem.severity = Severity::Error;
+        }
+        Err(ConfigError::Wrong(self.warnings))
+    }
+
+    /// The keys that are none of ours.
+    pub fn unknown_keys(&self) -> impl Iterator<Item = &Problem> {
+        self.warnings.iter().filter(|problem| problem.severity == Severity::Unknown)
     }
 
     /// Writes the warnings for a person.

@@ -78,8 +78,8 @@ pub struct Cli {
     pub max_concurrent_pulls: ConcurrentPulls,
     /// Take every question as answered with yes.
     pub auto_confirm: bool,
-    /// As `--verbose`.
+    /// Say more about what is done, as `--verbose` does.
     pub verbose: bool,
-    /// As `verbose`.
+    /// The same.
     pub debug: bool,
 }

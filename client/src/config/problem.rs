@@ -17,6 +17,8 @@ use super::source::{Excerpt, Location};
 pub enum Severity {
     /// The configuration is not used.
     Error,
+    /// A key that is none of ours: used without it, and `config validate` refuses it.
+    Unknown,
     /// It is used, and something in it has no effect.
     Warning,
 }
@@ -39,6 +41,10 @@ impl Problem {
         Self { severity: Severity::Error, message: message.into(), at: None, hint: None }
     }
 
+    pub(super) fn unknown(message: impl Into<String>) -> Self {
+        Self { severity: Severity::Unknown, ..Self::error(message) }
+    }
+
     pub(super) fn warning(message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(message) }
     }
@@ -56,7 +62,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = match self.severity {
             Severity::Error => "error",
-            Severity::Warning => "warning",
+            Severity::Unknown | Severity::Warning => "warning",
         };
         write!(f, "{word}: {}", Escaped(&self.message))?;
         if let Some(at) = &self.at {

@@ -1,4 +1,4 @@
-//! Reading one table of the tree: typed values out, problems noted, unknown keys refused.
+//! Reading one table of the tree: typed values out, problems and unknown keys noted.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -134,7 +134,7 @@ pub(super) fn entries<T>(node: &Node, entry: impl Fn(&str, &Node) -> Read<T>) ->
     }
 }
 
-/// One table that is being read. Its keys are asked for one by one; [`Section::finish`] refuses the rest.
+/// One table that is being read. Its keys are asked for one by one; [`Section::finish`] notes the rest.
 pub(super) struct Section<'a> {
     path: String,
     table: &'a Table,
@@ -230,12 +230,12 @@ impl<'a> Section<'a> {
         self.problems.push(Problem { hint: mismatch.hint, ..problem });
     }
 
-    /// Refuses every key that nobody asked for.
+    /// Notes every key that nobody asked for.
     pub(super) fn finish(self) {
         let known = self.known.into_inner();
         for (key, entry) in self.table.iter().filter(|(key, _)| !known.contains(key)) {
             let section = if self.path.is_empty() { String::new() } else { format!(" in `{}`", self.path) };
-            let problem = Problem::error(format!("unknown key `{key}`{section}")).at(entry.key_at.clone());
+            let problem = Problem::unknown(format!("unknown key `{key}`{section}")).at(entry.key_at.clone());
             let keys = || known.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
             self.problems.push(problem.hint(match nearest(key, known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),

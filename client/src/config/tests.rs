@@ -117,6 +117,25 @@ fn what_is_shown_loads_to_the_same_configuration() {
 }
 
 #[test]
+fn every_key_of_the_earlier_tool_is_known_and_only_those_without_effect_give_a_warning() {
+    let loaded = valid(include_str!("../../tests/data/earlier.toml"));
+    assert_eq!(loaded.unknown_keys().count(), 0);
+    let ineffective: Vec<_> =
+        loaded.warnings.iter().map(|warning| warning.message.split(['`', ' ']).nth(1).unwrap_or_default()).collect();
+    assert_eq!(ineffective, ["runtime.prefer", "runtime.cuda_version"]);
+    let Config { runtime, cli, services, .. } = &loaded.config;
+    assert_eq!(runtime.network.gateway, Some("10.89.0.1".parse().unwrap()));
+    assert_eq!((cli.stop_timeout.get(), cli.max_concurrent_pulls.get(), cli.auto_confirm), (20, 5, true));
+    let mine = &services["mine"];
+    assert_eq!((mine.ports[0].host.get(), mine.pids_limit.get(), mine.gpu.wanted()), (8000, 4096, false));
+    assert_eq!(mine.resources.memory.map(Memory::bytes), Some(4 << 30));
+    assert_eq!(mine.volumes["own"].source, VolumeSource::Data { path: "/data/a/b".into(), relative: "a/b".into() });
+    assert_eq!(mine.volumes["shared"].source, VolumeSource::Host("/srv/models".into()));
+    assert!(matches!(&mine.volumes["kept"].source, VolumeSource::Named(name) if name.as_str() == "kept"));
+    assert!(mine.health.as_ref().is_some_and(|health| health.expected_status.contains(399)));
+}
+
+#[test]
 fn tables_merge_and_arrays_replace() {
     let config = valid("[services.ollama]\nports = [{ host = 1, container = 2 }]\nhealth.path = '/x'\n").config;
     let ollama = &config.services["ollama"];
@@ -129,17 +148,34 @@ fn tables_merge_and_arrays_replace() {
 
 #[test]
 fn a_problem_shows_file_line_column_and_the_text() {
-    let Err(error) = read("[services.ollama]\n\tpid_limit = 4096\n") else { panic!("accepted") };
+    let Err(error) = read("[services.ollama]\n\tpids_limit = '4096'\n") else { panic!("accepted") };
     let mut shown = Vec::new();
     crate::error::Failure::from(error).write(&mut shown).unwrap();
-    let expected = "error: unknown key `pid_limit` in `services.ollama`
-  --> /etc/config.toml:2:2
+    let expected = "error: `services.ollama.pids_limit`: a whole number is needed here, not a text
+  --> /etc/config.toml:2:15
    |
- 2 |  pid_limit = 4096
-   |  ^^^^^^^^^
-hint: did you mean `pids_limit`?
+ 2 |  pids_limit = '4096'
+   |               ^^^^^^
 ";
     assert_eq!(String::from_utf8(shown).unwrap(), expected);
+}
+
+#[test]
+fn an_unknown_key_is_a_warning_with_the_nearest_known_one_until_it_is_refused() {
+    let text = "a = 1\n[services.ollama]\npid_limit = 4096\n[runtime]\ncuda_version = '12'\n";
+    let loaded = valid(text);
+    assert_eq!(loaded.config, valid("runtime.cuda_version = '12'").config);
+    let unknown = [
+        "3:1 unknown key `pid_limit` in `services.ollama` [did you mean `pids_limit`?]",
+        "1:1 unknown key `a` [there are `meta`, `runtime`, `cli`, `dependencies`, `services`]",
+    ];
+    assert_eq!(loaded.unknown_keys().map(brief).collect::<Vec<_>>(), unknown);
+    assert!(loaded.unknown_keys().all(|problem| problem.to_string().starts_with("warning: ")));
+
+    let Err(ConfigError::Wrong(problems)) = loaded.refuse_unknown_keys() else { panic!("accepted") };
+    let errors: Vec<_> = problems.iter().filter(|problem| problem.to_string().starts_with("error: ")).collect();
+    assert_eq!(errors.into_iter().map(brief).collect::<Vec<_>>(), unknown);
+    assert!(valid("runtime.cuda_version = '12'").refuse_unknown_keys().is_ok(), "a key without effect is no mistake");
 }
 
 #[test]

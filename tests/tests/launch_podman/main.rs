@@ -4,6 +4,7 @@
 mod commands;
 mod conflicts;
 mod doctor;
+mod export;
 mod host;
 mod interruptions;
 mod logs;

@@ -65,7 +65,7 @@ exec nsenter-debian-13 --mount --target \"$(cat /run/debian-13.pid)\" \
 ";
 
 /// A host where this user's podman is that of Debian 13, and what keeps it there.
-fn host(user: &str) -> (Host, Background) {
+pub(crate) fn host(user: &str) -> (Host, Background) {
     let host = Host::bare(user);
     let unpack =
         host.sandbox.command("sh").args(["-euc", "mkdir /debian-13; cat > /run/debian-13.tar"]).stdin(file()).status();

@@ -109,6 +109,6 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
         Action::On(args) => change::on(args).await,
         Action::Off { link, how } => change::off(link, how).await,
         Action::Reset { how } => change::reset(how).await,
-        Action::Status { json } => status::run(json, context.verbose).await,
+        Action::Status { json } => status::run(json, context.says_more_without_config()).await,
     }
 }

@@ -1,7 +1,6 @@
 //! Texts with one thing wrong, and what is said about it: `LINE:COLUMN MESSAGE [HINT]`.
 
 pub(super) const WRONG: &[(&str, &str)] = &[
-    ("a = 1", "1:1 unknown key `a` [there are `meta`, `runtime`, `cli`, `dependencies`, `services`]"),
     ("runtime = 1", "1:11 `runtime`: a table is needed here, not a whole number"),
     (
         "runtime.prefer = 'dokcer'",

@@ -1,27 +1,8 @@
-//! `airpods config` and the ends of every command: what a person and a script see.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//! `airpods config`: where a configuration is, what it says, and what is wrong with it.
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
-/// Runs the command with `home` as everything the environment says.
-fn airpods(home: &Path, arguments: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_airpods"));
-    command.args(arguments.split_whitespace()).env_clear().env("HOME", home).current_dir(home).stdin(Stdio::null());
-    command
-}
-
-#[track_caller]
-fn told(output: &Output, code: i32, stdout: &str, stderr: &str) {
-    let found = (
-        output.status.code(),
-        String::from_utf8_lossy(&output.stdout).into_owned(),
-        String::from_utf8_lossy(&output.stderr).into_owned(),
-    );
-    assert_eq!(found, (Some(code), stdout.to_owned(), stderr.to_owned()));
-}
+use super::{airpods, told};
 
 #[test]
 fn init_writes_a_file_that_is_found_valid_and_the_same_as_the_defaults() {
@@ -56,14 +37,52 @@ fn show_prints_json_in_both_spellings() {
 #[test]
 fn a_wrong_file_is_told_with_its_place_and_ends_with_its_own_code() {
     let home = tempfile::tempdir().unwrap();
-    fs::write(home.path().join("my.toml"), "[runtime]\nnetwork_nme = \"x\"\n").unwrap();
-    let expected = "error: unknown key `network_nme` in `runtime`\n  --> my.toml:2:1\n   |\n 2 | network_nme = \"x\"\n   \
-                    | ^^^^^^^^^^^\nhint: did you mean `network_name`?\n";
-    for arguments in ["config validate", "config show", "config validate --json", "start --dry-run", "status"] {
+    fs::write(home.path().join("my.toml"), "[runtime]\nnetwork_name = 5\n").unwrap();
+    let expected = "error: `runtime.network_name`: a text is needed here, not a whole number\n  --> my.toml:2:16\n   |\n \
+                    2 | network_name = 5\n   |                ^\n";
+    for arguments in ["config validate", "config show", "config get cli.debug", "start --dry-run", "status"] {
         let output = airpods(home.path(), &format!("--config my.toml {arguments}")).output().unwrap();
         told(&output, 10, "", expected);
     }
     told(&airpods(home.path(), "--config my.toml config path").output().unwrap(), 0, "my.toml\n", "");
+}
+
+#[test]
+fn an_unknown_key_is_a_warning_that_only_validate_refuses() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("my.toml"), "[runtime]\nnetwork_nme = \"x\"\n").unwrap();
+    let told_of = |word: &str| {
+        format!(
+            "{word}: unknown key `network_nme` in `runtime`\n  --> my.toml:2:1\n   |\n 2 | network_nme = \"x\"\n   \
+             | ^^^^^^^^^^^\nhint: did you mean `network_name`?\n"
+        )
+    };
+    let output = airpods(home.path(), "--config my.toml config get runtime.network_name").output().unwrap();
+    told(&output, 0, "airpods_network\n", &told_of("warning"));
+    let output = airpods(home.path(), "--config my.toml config validate").output().unwrap();
+    told(&output, 10, "", &told_of("error"));
+}
+
+#[test]
+fn validate_prints_json_about_a_wrong_file_and_a_missing_one_too() {
+    let home = tempfile::tempdir().unwrap();
+    let report = |arguments: &str| {
+        let output = airpods(home.path(), arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(10));
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains("error: "), "a person is told as well: {told}");
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    fs::write(home.path().join("my.toml"), "cli.log_lines = 0\nruntime.cuda_version = 'x'\na = 1\n").unwrap();
+    let json = report("--config my.toml config validate --json");
+    assert_eq!((&json["valid"], &json["file"]), (&false.into(), &"my.toml".into()));
+    let error = &json["errors"][0];
+    assert_eq!((&error["line"], &error["column"], &error["file"]), (&1.into(), &17.into(), &"my.toml".into()));
+    assert_eq!(error["message"], "`cli.log_lines`: 0 is not within 1 to 10000");
+    assert_eq!(json["warnings"].as_array().unwrap().len(), 2);
+
+    let json = report("--config missing.toml config validate --json");
+    assert_eq!(json["errors"][0]["message"], "there is no file `missing.toml`, which `--config` names");
 }
 
 #[test]
@@ -93,35 +112,4 @@ fn validate_counts_services_and_tells_warnings() {
     assert_eq!((&json["valid"], &json["services"], &json["enabled"]), (&true.into(), &3.into(), &2.into()));
     assert_eq!(json["warnings"].as_array().unwrap().len(), 1);
     assert!(String::from_utf8_lossy(&output.stderr).starts_with("warning: `runtime.cuda_version` has no effect"));
-}
-
-#[test]
-fn a_wrong_command_line_ends_with_2_and_cannot_steer_the_terminal() {
-    let home = tempfile::tempdir().unwrap();
-    let output = airpods(home.path(), "net clamp on").arg("\u{1b}[31m\u{9b}").output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert!(!String::from_utf8(output.stderr).unwrap().chars().any(|c| c.is_control() && c != '\n'));
-    assert_eq!(airpods(home.path(), "nonsense").output().unwrap().status.code(), Some(2));
-}
-
-#[test]
-fn a_pipe_that_is_closed_early_is_no_failure() {
-    let home = tempfile::tempdir().unwrap();
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let output = airpods(home.path(), "config show").stdout(writer).output().unwrap();
-    told(&output, 0, "", "");
-}
-
-#[test]
-fn the_version_is_told_on_stdout() {
-    let home = tempfile::tempdir().unwrap();
-    for arguments in ["-v", "--version"] {
-        told(
-            &airpods(home.path(), arguments).output().unwrap(),
-            0,
-            &format!("airpods {}\n", env!("CARGO_PKG_VERSION")),
-            "",
-        );
-    }
 }

@@ -1,0 +1,119 @@
+//! `airpods config edit`: the file in an editor, as a draft that only takes its place when it is right.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+
+use tempfile::TempPath;
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::error::NotWritten;
+use super::tell;
+use crate::command::Context;
+use crate::config::{DEFAULTS, Loaded, Source};
+use crate::error::{Failure, Report};
+use crate::exit::Exit;
+use crate::file;
+use crate::question::{Answer, Consent, ask};
+
+pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
+    let found = crate::config::locate(&context.environment, context.config.as_deref())?;
+    let path = match &found {
+        Some(path) => path.clone(),
+        None => context.environment.new_file(None).ok_or(NotWritten::NoFolder)?,
+    };
+    let old = found.map(fs::read_to_string).transpose();
+    let old = old.map_err(|cause| NotWritten::Unreadable { path: path.clone(), cause })?;
+    let draft = file::draft(&path, old.as_deref().unwrap_or(DEFAULTS)).map_err(NotWritten::unwritable(&path))?;
+    let Some((draft, text)) = edited(context, &path, old.as_deref(), draft).await? else {
+        tell(&format!("{} was not changed", path.display()));
+        return Ok(Exit::Done);
+    };
+    let _lock = file::Lock::of(&path).map_err(NotWritten::unwritable(&path))?;
+    if fs::read_to_string(&path).ok() != old {
+        return Err(NotWritten::Meanwhile { draft: keep(draft, &path)?, path }.into());
+    }
+    file::replace(&path, &text).map_err(NotWritten::unwritable(&path))?;
+    tell(&format!("{} {}", if old.is_some() { "changed" } else { "created" }, path.display()));
+    Ok(Exit::Done)
+}
+
+/// Has the draft edited until it is a configuration; nothing if it says what was there before.
+async fn edited(
+    context: &Context,
+    path: &Path,
+    old: Option<&str>,
+    draft: TempPath,
+) -> Result<Option<(TempPath, String)>, Failure> {
+    let editor = editor(|name| std::env::var_os(name));
+    loop {
+        if let Some(how) = failure(&wait_for(&editor, &draft).await) {
+            let editor = editor.to_string_lossy().into_owned();
+            let draft = keep(draft, path)?;
+            return Err(NotWritten::Editor { path: path.to_owned(), editor, how, draft }.into());
+        }
+        let text =
+            fs::read_to_string(&draft).map_err(|cause| NotWritten::Unreadable { path: draft.to_path_buf(), cause })?;
+        if old == Some(&text) {
+            return Ok(None);
+        }
+        let source = Source::of_file(draft.to_path_buf(), text.clone());
+        let read = crate::config::parse(Some(source), context.environment.data_folder().as_deref());
+        match read.and_then(Loaded::refuse_unknown_keys) {
+            Ok(loaded) => {
+                loaded.tell_warnings(&mut anstream::stderr());
+                return Ok(Some((draft, text)));
+            }
+            Err(problems) => problems.render(&mut anstream::stderr())?,
+        }
+        if ask("Edit it again?", Consent::Asked).await? != Answer::Yes {
+            return Err(NotWritten::WrongDraft { path: path.to_owned(), draft: keep(draft, path)? }.into());
+        }
+    }
+}
+
+/// What the user edits texts with: `$VISUAL`, `$EDITOR`, or what POSIX promises.
+fn editor(lookup: impl Fn(&str) -> Option<OsString>) -> OsString {
+    let named = |name: &&str| lookup(name).filter(|editor| !editor.is_empty());
+    ["VISUAL", "EDITOR"].iter().find_map(named).unwrap_or_else(|| "vi".into())
+}
+
+/// Runs the editor and waits for its end. It may be a program with arguments, such as `code --wait`.
+async fn wait_for(editor: &OsStr, draft: &Path) -> io::Result<ExitStatus> {
+    // Ctrl-C on the terminal is the editor's, which is in the same group of processes.
+    let _ours = signal(SignalKind::interrupt())?;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "eval \"$0 \\\"\\$1\\\"\""]).arg(editor).arg(draft);
+    shell.status().await
+}
+
+/// Why what is in the draft cannot be meant.
+fn failure(ended: &io::Result<ExitStatus>) -> Option<String> {
+    match ended {
+        Ok(status) if status.success() => None,
+        Ok(status) => Some(format!("ended with {status}")),
+        Err(cause) => Some(format!("could not be started: {cause}")),
+    }
+}
+
+fn keep(draft: TempPath, path: &Path) -> Result<PathBuf, NotWritten> {
+    draft.keep().map_err(|failed| NotWritten::Unwritable { path: path.to_owned(), cause: failed.error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_users_editor_is_taken_and_an_empty_variable_is_none() {
+        let editor = |variables: &[(&str, &str)]| {
+            editor(|name| variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| value.into()))
+        };
+        assert_eq!(editor(&[("EDITOR", "nano"), ("VISUAL", "code --wait")]), "code --wait");
+        assert_eq!(editor(&[("EDITOR", "nano"), ("VISUAL", "")]), "nano");
+        assert_eq!(editor(&[]), "vi");
+    }
+}

@@ -1,0 +1,121 @@
+//! `airpods config`: where the configuration is, what it says, whether it is right, and how to change it.
+
+mod edit;
+mod error;
+mod get;
+mod init;
+mod path;
+mod reset;
+mod set;
+mod show;
+mod validate;
+
+use std::io::Write;
+
+use clap::Subcommand;
+
+use super::Context;
+use crate::config::edit::KeyPath;
+use crate::error::Failure;
+use crate::exit::Exit;
+use crate::terminal::EscapedLine;
+
+/// The arguments of `airpods config`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Print which file is read
+    #[command(after_help = "Example: airpods config path")]
+    Path {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the whole configuration, defaults included and templates replaced
+    #[command(after_help = "Example: airpods config show -f json")]
+    Show {
+        /// The format to print in
+        #[arg(short, long, value_enum, default_value_t = show::Format::Toml, value_name = "FORMAT")]
+        format: show::Format,
+        /// Print JSON, the same as `--format json`
+        #[arg(long, conflicts_with = "format")]
+        json: bool,
+    },
+    /// Print one value, the default where nothing else was set
+    #[command(after_help = "Example: airpods config get services.ollama.ports.0.host")]
+    Get {
+        /// The key, with dots between its parts and numbers for the items of arrays
+        #[arg(value_name = "KEY")]
+        key: KeyPath,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change one value in the file; its comments and its order stay
+    #[command(after_help = "Examples:
+  airpods config set runtime.network.mtu 1380
+  airpods config set services.ollama.network_aliases '[\"ollama\", \"llm\"]'
+  airpods config set -t str services.ollama.env.LEVEL 3")]
+    Set {
+        /// The key, with dots between its parts and numbers for the items of arrays
+        #[arg(value_name = "KEY")]
+        key: KeyPath,
+        /// The value
+        #[arg(value_name = "VALUE", allow_hyphen_values = true)]
+        value: String,
+        /// What the value is; `auto` takes it for what it looks like, or for a text where the key needs one
+        #[arg(short = 't', long = "type", value_enum, default_value_t = set::Type::Auto, value_name = "TYPE")]
+        kind: set::Type,
+    },
+    /// Change the file in an editor; a wrong one does not take the place of the file
+    #[command(after_help = "Example: airpods config edit")]
+    Edit,
+    /// Check the configuration and say what is wrong where
+    #[command(after_help = "Example: airpods config validate")]
+    Validate {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write a config.toml with every default and what it means
+    #[command(after_help = "Example: airpods config init")]
+    Init {
+        /// Replace a file that is there
+        #[arg(short, long)]
+        force: bool,
+    },
+    /// Put the defaults in place of the file, and keep a copy of it
+    #[command(after_help = "Example: airpods config reset")]
+    Reset {
+        /// Do not ask
+        #[arg(short, long, visible_short_alias = 'y', visible_alias = "yes")]
+        force: bool,
+    },
+}
+
+/// Runs `airpods config`.
+///
+/// # Errors
+/// The configuration's own, or those of writing it.
+pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    match args.action {
+        Action::Path { json } => path::run(context, json),
+        Action::Show { format, json } => show::run(context, if json { show::Format::Json } else { format }),
+        Action::Get { key, json } => get::run(context, &key, json),
+        Action::Set { key, value, kind } => set::run(context, &key, &value, kind),
+        Action::Edit => edit::run(context).await,
+        Action::Validate { json } => validate::run(context, json),
+        Action::Init { force } => init::run(context, force),
+        Action::Reset { force } => reset::run(context, force).await,
+    }
+}
+
+/// Tells a person something; nobody reading is no failure.
+fn tell(text: &str) {
+    let _ = writeln!(anstream::stderr(), "{}", EscapedLine(text));
+}

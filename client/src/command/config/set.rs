@@ -1,0 +1,158 @@
+//! `airpods config set`: one value changed, if what comes out is a configuration.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use toml_edit::Value;
+
+use super::error::NotWritten;
+use super::tell;
+use crate::command::Context;
+use crate::config::edit::{self, EditError, KeyPath};
+use crate::config::{ConfigError, DEFAULTS, Loaded, Problem, Source};
+use crate::error::{Failure, Report};
+use crate::exit::Exit;
+use crate::file;
+
+/// What a value on the command line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Type {
+    /// What it looks like, or a text where the key needs one.
+    Auto,
+    /// A text.
+    Str,
+    /// A whole number.
+    Int,
+    /// A number.
+    Float,
+    /// `true` or `false`.
+    Bool,
+    /// JSON, for arrays and tables.
+    Json,
+}
+
+/// A value that is not of the type that was named.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{value}` is not {what}")]
+struct NotOfType {
+    value: String,
+    what: &'static str,
+}
+
+impl Report for NotOfType {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        Some("without `--type` it is taken for what it looks like".into())
+    }
+}
+
+pub(super) fn run(context: &Context, key: &KeyPath, value: &str, kind: Type) -> Result<Exit, Failure> {
+    let values = read(value, kind)?;
+    let found = crate::config::locate(&context.environment, context.config.as_deref())?;
+    let is_new = found.is_none();
+    let path = match found {
+        Some(path) => path,
+        None => context.environment.new_file(None).ok_or(NotWritten::NoFolder)?,
+    };
+    let unwritable = NotWritten::unwritable(&path);
+    let _lock = file::Lock::of(&path).map_err(&unwritable)?;
+    let old = if is_new { String::new() } else { read_file(&path)? };
+    let data_folder = context.environment.data_folder();
+    let check = |text: &str| check(&path, &old, text, data_folder.as_deref());
+    match choose(values, |value| edit::set(&old, DEFAULTS, key, value), check) {
+        Ok((text, loaded)) => {
+            loaded.tell_warnings(&mut anstream::stderr());
+            let written = if is_new { file::create(&path, &text) } else { file::replace(&path, &text) };
+            written.map_err(&unwritable)?;
+        }
+        Err(Refused::Edit(error)) => return Err(error.into()),
+        Err(Refused::Wrong(problems)) => return Err(NotWritten::Wrong { path, problems }.into()),
+    }
+    tell(&format!("{} {}", if is_new { "created" } else { "changed" }, path.display()));
+    Ok(Exit::Done)
+}
+
+fn read_file(path: &Path) -> Result<String, NotWritten> {
+    std::fs::read_to_string(path).map_err(|cause| NotWritten::Unreadable { path: path.to_owned(), cause })
+}
+
+/// What a text may mean, the likeliest first.
+fn read(text: &str, kind: Type) -> Result<Vec<Value>, NotOfType> {
+    let not = |what| NotOfType { value: text.to_owned(), what };
+    let value = match kind {
+        Type::Auto => {
+            let json = || text.starts_with(['{', '[']).then(|| json(text)).flatten();
+            return Ok(text.parse().ok().or_else(json).into_iter().chain([Value::from(text)]).collect());
+        }
+        Type::Str => Value::from(text),
+        Type::Int => Value::from(text.parse::<i64>().map_err(|_| not("a whole number"))?),
+        Type::Float => Value::from(text.parse::<f64>().map_err(|_| not("a number"))?),
+        Type::Bool => Value::from(text.parse::<bool>().map_err(|_| not("`true` or `false`"))?),
+        Type::Json => json(text).ok_or_else(|| not("JSON that TOML has a value for"))?,
+    };
+    Ok(vec![value])
+}
+
+/// TOML has no null, so neither has the value.
+fn json(text: &str) -> Option<Value> {
+    fn convert(value: serde_json::Value) -> Option<Value> {
+        use serde_json::Value as Json;
+        Some(match value {
+            Json::Null => return None,
+            Json::Bool(truth) => truth.into(),
+            Json::Number(number) => match number.as_i64() {
+                Some(whole) => whole.into(),
+                None => number.as_f64()?.into(),
+            },
+            Json::String(text) => text.into(),
+            Json::Array(items) => Value::Array(items.into_iter().map(convert).collect::<Option<_>>()?),
+            Json::Object(entries) => {
+                let entries = entries.into_iter().map(|(key, value)| Some((key, convert(value)?)));
+                Value::InlineTable(entries.collect::<Option<_>>()?)
+            }
+        })
+    }
+    convert(serde_json::from_str(text).ok()?)
+}
+
+/// Why none of the values will do.
+#[derive(Debug)]
+enum Refused {
+    Edit(EditError),
+    Wrong(ConfigError),
+}
+
+/// The first value that makes a configuration, with the text that it makes; else why the likeliest one makes none.
+fn choose<T>(
+    values: Vec<Value>,
+    edited: impl Fn(Value) -> Result<String, EditError>,
+    check: impl Fn(&str) -> Result<T, ConfigError>,
+) -> Result<(String, T), Refused> {
+    let mut refused = None;
+    for value in values {
+        let text = edited(value).map_err(Refused::Edit)?;
+        match check(&text) {
+            Ok(checked) => return Ok((text, checked)),
+            Err(problems) => drop(refused.get_or_insert(problems)),
+        }
+    }
+    Err(Refused::Wrong(refused.unwrap_or(ConfigError::Wrong(Vec::new()))))
+}
+
+/// Reads the new text. Unknown keys that were there before are none of this command's business.
+fn check(path: &Path, old: &str, text: &str, data_folder: Option<&Path>) -> Result<Loaded, ConfigError> {
+    let parse =
+        |text: &str| crate::config::parse(Some(Source::of_file(PathBuf::from(path), text.to_owned())), data_folder);
+    let before = match parse(old) {
+        Ok(loaded) => loaded.warnings,
+        Err(ConfigError::Wrong(problems)) => problems,
+        Err(_) => Vec::new(),
+    };
+    let loaded = parse(text)?;
+    let is_old = |unknown: &Problem| before.iter().any(|problem| problem.message == unknown.message);
+    if loaded.unknown_keys().all(is_old) { Ok(loaded) } else { loaded.refuse_unknown_keys() }
+}

@@ -1,0 +1,109 @@
+//! `airpods export`: the services for systemd or for Kubernetes.
+
+mod kube;
+mod quadlet;
+mod write;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::{Subcommand, ValueHint};
+
+use super::Context;
+use crate::cdi;
+use crate::config::Loaded;
+use crate::error::Failure;
+use crate::exit::Exit;
+use crate::export::kube::Workload;
+use crate::export::{self, Subject};
+use crate::plan::Surroundings;
+use crate::terminal::EscapedLine;
+use crate::webui_secret;
+
+/// The arguments of `airpods export`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Write units for podman's Quadlet, by which systemd runs the services
+    #[command(after_help = "Examples:
+  airpods export quadlet --dir ~/.config/containers/systemd
+  airpods export quadlet ollama")]
+    Quadlet {
+        /// The services; every enabled one if none is named
+        #[arg(value_name = "SERVICE")]
+        services: Vec<String>,
+        /// Write the files into this folder instead of printing them
+        #[arg(short, long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+        /// Replace files that are there
+        #[arg(short, long, requires = "dir")]
+        force: bool,
+    },
+    /// Write YAML for Kubernetes, or for `podman kube play`
+    #[command(after_help = "Examples:
+  airpods export kube -o airpods.yaml
+  airpods export kube --type deployment ollama open-webui -o cluster.yaml")]
+    Kube {
+        /// The services; every enabled one if none is named
+        #[arg(value_name = "SERVICE")]
+        services: Vec<String>,
+        /// Write this file instead of printing
+        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        output: Option<PathBuf>,
+        /// What runs the services
+        #[arg(long = "type", value_enum, default_value_t = Workload::Pod, value_name = "TYPE")]
+        workload: Workload,
+        /// Replace a file that is there
+        #[arg(short, long, requires = "output")]
+        force: bool,
+    },
+}
+
+/// Runs `airpods export`.
+///
+/// # Errors
+/// Those of the configuration, a service that there is not, or files that cannot be written.
+pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    let loaded = context.load_config()?;
+    match &args.action {
+        Action::Quadlet { services, dir, force } => {
+            let subject = subject(context, &loaded, services, dir.is_some())?;
+            quadlet::run(&subject, dir.as_deref(), *force)?;
+        }
+        Action::Kube { services, output, workload, force } => {
+            let subject = subject(context, &loaded, services, output.is_some())?;
+            kube::run(&subject, *workload, output.as_deref(), *force)?;
+        }
+    }
+    warn(&export::warnings(&loaded.config));
+    Ok(Exit::Done)
+}
+
+/// What is exported, with its secrets only where they go into files of their owner's.
+fn subject<'a>(
+    context: &Context,
+    loaded: &'a Loaded,
+    services: &[String],
+    with_secrets: bool,
+) -> Result<Subject<'a>, Failure> {
+    let nvidia_cdi = !cdi::of_nvidia(&cdi::FOLDERS.map(Path::new)).is_empty();
+    let surroundings = Surroundings { nvidia_cdi, ..Surroundings::default() };
+    let mut subject = Subject::of(&loaded.config, services, &surroundings)?;
+    if with_secrets && subject.secret_variables().any(|variable| variable == webui_secret::VARIABLE) {
+        let secret = webui_secret::load_or_create(context.environment.state_folder().as_deref())?;
+        subject.secrets.insert(webui_secret::VARIABLE.to_owned(), secret.expose().to_owned());
+    }
+    Ok(subject)
+}
+
+/// Says what an export does not express; nobody reading is no failure.
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        let _ = writeln!(anstream::stderr(), "warning: {}", EscapedLine(warning));
+    }
+}

@@ -1,0 +1,241 @@
+//! Changing one value of a TOML text; comments, order and everything else stay as a person wrote them.
+
+use std::borrow::Cow;
+
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Key, Table, TableLike, Value};
+
+use crate::error::Report;
+use crate::exit::Exit;
+
+/// A dotted key such as `services.ollama.ports.0.host`; a part that is no plain word is quoted, as in TOML.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPath {
+    parts: Vec<String>,
+}
+
+impl std::str::FromStr for KeyPath {
+    type Err = EditError;
+
+    fn from_str(text: &str) -> Result<Self, EditError> {
+        let keys = Key::parse(text).map_err(|_| EditError::NoKey(text.to_owned()))?;
+        Ok(Self { parts: keys.iter().map(|key| key.get().to_owned()).collect() })
+    }
+}
+
+impl KeyPath {
+    /// Its parts, one at least.
+    #[must_use]
+    pub fn parts(&self) -> &[String] {
+        &self.parts
+    }
+}
+
+/// Why a text cannot be changed like that.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EditError {
+    /// The key is not one.
+    #[error("`{0}` is not a key")]
+    NoKey(String),
+    /// The text is not TOML.
+    #[error("this is not TOML")]
+    NotToml,
+    /// The part before a further part of the key is a plain value.
+    #[error("`{0}` has a value and nothing below it")]
+    NothingBelow(String),
+    /// An array has items 0, 1 and so on.
+    #[error("`{array}` is an array: `{part}` is not the number of one of its items")]
+    NoItem {
+        /// The array's key.
+        array: String,
+        /// The part of the key that should have been a number.
+        part: String,
+        /// How many items there are.
+        count: usize,
+    },
+}
+
+impl Report for EditError {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        Some(match self {
+            Self::NoKey(_) => "a key is such as `cli.log_lines` or `services.ollama.ports.0.host`".into(),
+            Self::NotToml => return None,
+            Self::NothingBelow(_) => "set the value itself".into(),
+            Self::NoItem { array, count: 0, .. } => {
+                format!("it is empty: set `{array}` itself, or `{array}.0`, the first item").into()
+            }
+            Self::NoItem { count, .. } => format!("it has items 0 to {}; {count} adds one", count - 1).into(),
+        })
+    }
+}
+
+/// The text with a value set. An array that only `defaults` has is taken from there before one of its items changes,
+/// because arrays replace each other as a whole.
+///
+/// # Errors
+/// [`EditError`]. Whether the outcome is a configuration is not looked at.
+pub fn set(text: &str, defaults: &str, key: &KeyPath, value: Value) -> Result<String, EditError> {
+    let parse = |text: &str| text.parse::<DocumentMut>().map_err(|_| EditError::NotToml);
+    let (mut document, defaults) = (parse(text)?, parse(defaults)?);
+    let mut way = Way { parts: &key.parts, done: 0 };
+    set_in_table(document.as_table_mut(), Some(defaults.as_item()), &mut way, Style::Headers, value)?;
+    Ok(document.to_string())
+}
+
+/// How tables are written where one is added.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// `[services.ollama]`
+    Headers,
+    /// `gpu.enabled = true`
+    Dotted,
+    /// `{ enabled = true }`
+    Inline,
+}
+
+/// The key, and how far into it the walk has come.
+struct Way<'a> {
+    parts: &'a [String],
+    done: usize,
+}
+
+impl<'a> Way<'a> {
+    fn step(&mut self) -> Option<&'a str> {
+        let part = self.parts.get(self.done)?;
+        self.done += 1;
+        Some(part)
+    }
+
+    fn next(&self) -> Option<&'a str> {
+        self.parts.get(self.done).map(String::as_str)
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.done == self.parts.len()
+    }
+
+    fn so_far(&self) -> String {
+        self.parts[..self.done].join(".")
+    }
+}
+
+fn set_in_table(
+    table: &mut dyn TableLike,
+    default: Option<&Item>,
+    way: &mut Way<'_>,
+    style: Style,
+    value: Value,
+) -> Result<(), EditError> {
+    let Some(key) = way.step() else { return Ok(()) };
+    if way.is_at_end() {
+        put(table, key, style, value);
+        return Ok(());
+    }
+    let default = default.and_then(|table| table.get(key));
+    if !table.contains_key(key) {
+        let missing = match default {
+            Some(array) if array.is_array() => array.clone(),
+            _ => new_table(style, way.done),
+        };
+        table.insert(key, missing);
+    }
+    match table.get_mut(key) {
+        Some(item) => set_in_item(item, default, way, style, value),
+        None => Ok(()),
+    }
+}
+
+fn set_in_item(
+    item: &mut Item,
+    default: Option<&Item>,
+    way: &mut Way<'_>,
+    style: Style,
+    value: Value,
+) -> Result<(), EditError> {
+    match item {
+        Item::Value(Value::Array(array)) => set_in_array(array, way, value),
+        Item::ArrayOfTables(tables) => {
+            let index = index(way, tables.len())?;
+            match tables.get_mut(index) {
+                Some(table) if !way.is_at_end() => set_in_table(table, None, way, Style::Dotted, value),
+                _ => Err(EditError::NothingBelow(way.so_far())),
+            }
+        }
+        Item::Value(Value::InlineTable(table)) => {
+            stand_for_an_array(table, way);
+            set_in_table(table, default, way, Style::Inline, value)
+        }
+        Item::Table(table) => {
+            stand_for_an_array(table, way);
+            // Services and the network have a header of their own; what is below has none unless it was given one.
+            let style = if table.is_dotted() || way.done >= 2 { Style::Dotted } else { style };
+            set_in_table(table, default, way, style, value)
+        }
+        Item::Value(_) | Item::None => Err(EditError::NothingBelow(way.so_far())),
+    }
+}
+
+/// A single table of `ports` stands for an array of one, so a key may go through its item 0.
+fn stand_for_an_array(table: &dyn TableLike, way: &mut Way<'_>) {
+    let below = way.parts.get(way.done + 1);
+    if way.next() == Some("0") && below.is_some_and(|key| table.contains_key(key)) && !table.contains_key("0") {
+        way.step();
+    }
+}
+
+fn set_in_array(array: &mut Array, way: &mut Way<'_>, value: Value) -> Result<(), EditError> {
+    let index = index(way, array.len())?;
+    match (array.get_mut(index), way.is_at_end()) {
+        (None, _) => array.push(value),
+        (Some(item), true) => replace(item, value),
+        (Some(Value::InlineTable(table)), false) => return set_in_table(table, None, way, Style::Inline, value),
+        (Some(Value::Array(inner)), false) => return set_in_array(inner, way, value),
+        (Some(_), false) => return Err(EditError::NothingBelow(way.so_far())),
+    }
+    Ok(())
+}
+
+/// The number that comes next in the key: of an item, or of the one after the last, if nothing follows.
+fn index(way: &mut Way<'_>, count: usize) -> Result<usize, EditError> {
+    let array = way.so_far();
+    let part = way.step().unwrap_or_default();
+    let number = part.parse::<usize>().ok().filter(|&number| number < count + usize::from(way.is_at_end()));
+    number.ok_or_else(|| EditError::NoItem { array, part: part.to_owned(), count })
+}
+
+/// Sets a key; a comment behind the old value stays.
+fn put(table: &mut dyn TableLike, key: &str, style: Style, mut value: Value) {
+    if let Some(Item::Value(old)) = table.get_mut(key) {
+        return replace(old, value);
+    }
+    // The space before a closing brace is behind the last value.
+    if let Some((_, Item::Value(last))) = table.iter_mut().last().filter(|_| style == Style::Inline) {
+        let space = last.decor().suffix().cloned();
+        last.decor_mut().set_suffix("");
+        value = value.decorated(" ", space.unwrap_or_default());
+    }
+    table.insert(key, Item::Value(value));
+}
+
+fn replace(old: &mut Value, mut value: Value) {
+    *value.decor_mut() = old.decor().clone();
+    *old = value;
+}
+
+/// A table that is missing at this depth, 1 for the outermost.
+fn new_table(style: Style, depth: usize) -> Item {
+    let mut table = Table::new();
+    match style {
+        Style::Inline => return Item::Value(Value::InlineTable(InlineTable::new())),
+        // One that only holds others, such as `services`, needs no header.
+        Style::Headers if depth <= 2 => table.set_implicit(true),
+        Style::Headers | Style::Dotted => table.set_dotted(true),
+    }
+    Item::Table(table)
+}
+
+#[cfg(test)]
+mod tests;

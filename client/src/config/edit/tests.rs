@@ -1,0 +1,85 @@
+//! A text, a key and a value in; the text that a person would have written out.
+
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::config::DEFAULTS;
+
+fn edited(text: &str, key: &str, value: &str) -> Result<String, EditError> {
+    set(text, DEFAULTS, &key.parse()?, value.parse().unwrap())
+}
+
+#[track_caller]
+fn becomes(text: &str, key: &str, value: &str, expected: &str) {
+    assert_eq!(edited(text, key, value).as_deref(), Ok(expected), "{key} = {value} in\n{text}");
+}
+
+#[test]
+fn only_the_value_changes_and_its_comments_stay() {
+    let text = "# mine\n[cli]\nlog_lines  =  10 # few\n\n# of services\n[services.ollama]\n  env = { B = 'b', A = 'a' } # both\n";
+    becomes(text, "cli.log_lines", "20", &text.replace("10", "20"));
+    becomes(text, "services.ollama.env.A", "'x'", &text.replace("'a'", "'x'"));
+    becomes(text, "services.ollama.env.C", "'c'", &text.replace("'a' }", "'a', C = 'c' }"));
+}
+
+#[test]
+fn what_is_missing_is_added_where_it_belongs() {
+    becomes("", "cli.log_lines", "5", "[cli]\nlog_lines = 5\n");
+    becomes("", "services.ollama.gpu.enabled", "false", "[services.ollama]\ngpu.enabled = false\n");
+    becomes(
+        "[runtime]\nprefer = 'podman'\n\n[cli]\ndebug = true\n",
+        "runtime.network.mtu",
+        "1380",
+        "[runtime]\nprefer = 'podman'\n\n[runtime.network]\nmtu = 1380\n\n[cli]\ndebug = true\n",
+    );
+    becomes(
+        "runtime.prefer = 'auto'\n",
+        "runtime.network.mtu",
+        "1380",
+        "runtime.prefer = 'auto'\nruntime.network.mtu = 1380\n",
+    );
+}
+
+#[test]
+fn items_of_arrays_have_numbers_and_one_more_is_added() {
+    let text = "services.ollama.ports = [{ host = 1, container = 2 }, { host = 3, container = 4 }] # two\n";
+    becomes(text, "services.ollama.ports.1.host", "5", &text.replace('3', "5"));
+    becomes(
+        text,
+        "services.ollama.ports.2",
+        "{ host = 5, container = 6 }",
+        &text.replace("4 }", "4 }, { host = 5, container = 6 }"),
+    );
+    let tables = "[[services.ollama.ports]]\nhost = 1 # first\ncontainer = 2\n";
+    becomes(tables, "services.ollama.ports.0.host", "5", &tables.replace('1', "5"));
+    let single = "[services.ollama]\nports = { host = 1, container = 2 }\n";
+    becomes(single, "services.ollama.ports.0.host", "5", &single.replace('1', "5"));
+}
+
+#[test]
+fn an_array_of_the_defaults_comes_along_with_the_item_that_changes() {
+    let expected = "[services.ollama]\nports = [{ host = 12000, container = 11434 }]\n";
+    becomes("", "services.ollama.ports.0.host", "12000", expected);
+}
+
+#[test]
+fn a_key_with_no_place_is_refused() {
+    let refused = |text: &str, key: &str| edited(text, key, "1").unwrap_err().to_string();
+    assert_eq!(refused("", "a..b"), "`a..b` is not a key");
+    assert_eq!(refused("", ""), "`` is not a key");
+    assert_eq!(refused("cli.log_lines = 1\n", "cli.log_lines.x"), "`cli.log_lines` has a value and nothing below it");
+    for part in ["1.host", "x", "-1", "2", "99999999999999999999"] {
+        let message = refused("", &format!("services.ollama.ports.{part}"));
+        let part = part.split('.').next().unwrap();
+        assert_eq!(
+            message,
+            format!("`services.ollama.ports` is an array: `{part}` is not the number of one of its items")
+        );
+    }
+    assert_eq!(refused("x = ", "cli.log_lines"), "this is not TOML");
+}
+
+#[test]
+fn a_part_of_a_key_may_be_quoted() {
+    becomes("", "services.x.env.\"a.b\"", "'c'", "[services.x]\nenv.\"a.b\" = 'c'\n");
+}

@@ -1,0 +1,64 @@
+//! Parts of a container and of its pod as Kubernetes writes them.
+
+use serde_json::{Value, json};
+
+use super::SECRET;
+use super::name::{label, of_path};
+use crate::podman::{ContainerSpec, Mount};
+
+pub(super) fn env(spec: &ContainerSpec) -> Value {
+    let plain = spec.env.iter().map(|(name, value)| json!({ "name": name, "value": literal(value) }));
+    let secret = spec
+        .secret_env
+        .iter()
+        .map(|name| json!({ "name": name, "valueFrom": { "secretKeyRef": { "name": SECRET, "key": name } } }));
+    plain.chain(secret).collect()
+}
+
+pub(super) fn words(words: Option<&[String]>) -> Value {
+    words.unwrap_or_default().iter().map(|word| literal(word)).collect()
+}
+
+/// `$(NAME)` would be replaced by a variable.
+fn literal(text: &str) -> String {
+    text.replace("$(", "$$(")
+}
+
+/// The volume of a mount, by its name in the pod.
+pub(super) fn volume(mount: &Mount) -> (String, Value) {
+    let name = volume_name(mount);
+    let volume = match mount {
+        Mount::Volume { .. } => json!({ "name": name, "persistentVolumeClaim": { "claimName": name } }),
+        // Only a folder of ours is made where it is missing.
+        Mount::Bind { source, relabel: true, .. } => {
+            json!({ "name": name, "hostPath": { "path": source, "type": "DirectoryOrCreate" } })
+        }
+        Mount::Bind { source, .. } => json!({ "name": name, "hostPath": { "path": source } }),
+    };
+    (name, volume)
+}
+
+pub(super) fn mounted(mount: &Mount) -> Value {
+    let (Mount::Volume { target, .. } | Mount::Bind { target, .. }) = mount;
+    json!({ "name": volume_name(mount), "mountPath": target })
+}
+
+fn volume_name(mount: &Mount) -> String {
+    match mount {
+        Mount::Volume { name, .. } => label(name),
+        Mount::Bind { source, .. } => of_path(source),
+    }
+}
+
+/// Bytes with the largest unit that leaves a whole number.
+pub(super) fn memory(bytes: u64) -> String {
+    let units = [(30, "Gi"), (20, "Mi"), (10, "Ki")];
+    let fits = units.iter().find(|(shift, _)| bytes.is_multiple_of(1 << shift));
+    fits.map_or_else(|| bytes.to_string(), |(shift, unit)| format!("{}{unit}", bytes >> shift))
+}
+
+/// Whole seconds, one at least.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a configured time of 60 seconds at most")]
+pub(super) fn whole(seconds: f64) -> u32 {
+    (seconds.ceil() as u32).max(1)
+}

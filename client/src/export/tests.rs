@@ -1,0 +1,184 @@
+//! A configuration in, files out, as they are in `tests/`.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use super::kube::Workload;
+use super::*;
+use crate::plan::tests::config;
+
+/// Every setting that there is.
+const EVERYTHING: &str = r#"
+[runtime]
+network_name = "lab"
+host_gateway = "workstation"
+restart_policy = "on-failure"
+gpu_device_flag = "nvidia.com/gpu=all"
+[runtime.network]
+driver = "bridge"
+subnet = "10.77.0.0/24"
+gateway = "10.77.0.1"
+dns_servers = ["192.0.2.53"]
+ipv6 = true
+internal = true
+mtu = 1380
+[cli]
+stop_timeout = 20
+startup_timeout = 60
+startup_check_interval = 1.5
+[services.ollama]
+enabled = false
+[services.open-webui]
+enabled = false
+[services.comfyui]
+enabled = false
+[services.model]
+image = "docker.io/lab/model:1"
+network_aliases = ["model", "llm"]
+pids_limit = 99
+ports = [{ host = 7001, container = 80 }, { host = 7002, container = 81 }]
+volumes.weights = { source = "lab_weights", target = "/weights" }
+volumes.own = { source = "bind://own", target = "/own" }
+volumes.shared = { source = "/srv/my models", target = "/models" }
+resources = { memory = "1536m", cpus = 1.5 }
+health = { path = "/up", expected_status = [200, 204] }
+entrypoint_override = ["/bin/model", "--in place"]
+command_args = ["serve", "$(HOME) 50%"]
+env = { QUOTED = "\"$HOME\" 50%", URL = "http://{{runtime.host_gateway}}:{{services.model.ports.0.host}}" }
+[services.web]
+image = "docker.io/lab/web:1"
+pod = "front"
+network_aliases = ["web"]
+ports = { host = 7003, container = 80 }
+gpu.enabled = false
+needs_webui_secret = true
+[services.side]
+image = "docker.io/lab/side:1"
+pod = "front"
+ports = { host = 7004, container = 82 }
+gpu.enabled = false
+[services.paint]
+image = "docker.io/lab/paint:1"
+network_mode = "host"
+ports = { host = 7005, container = 7005 }
+gpu.enabled = false
+health.path = "/"
+"#;
+
+fn exported(names: &[&str], with_secret: bool, export: impl Fn(&Subject<'_>) -> Export) -> Export {
+    let config = config(EVERYTHING);
+    let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut subject = Subject::of(&config, &names, &Surroundings::default()).unwrap();
+    if with_secret {
+        subject.secrets.insert(crate::webui_secret::VARIABLE.to_owned(), "5ec4e7".to_owned());
+    }
+    export(&subject)
+}
+
+/// Compares with the file of the tests, which says how a change looks: `UPDATE=1 cargo test` writes it.
+#[track_caller]
+fn is_as_in(name: &str, text: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/export/tests").join(name);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(text, expected, "{}", path.display());
+}
+
+fn together(export: &Export) -> String {
+    let files = export
+        .files
+        .iter()
+        .map(|file| format!("# {}{}\n{}", file.name, if file.private { ", private" } else { "" }, file.text));
+    let warnings = export.warnings.iter().map(|warning| format!("# warning: {warning}\n")).collect::<Vec<_>>().concat();
+    files.chain([warnings]).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn quadlet_units_carry_every_setting() {
+    is_as_in("quadlet.txt", &together(&exported(&[], true, quadlet::export)));
+}
+
+#[test]
+fn kubernetes_pods_carry_every_setting_that_they_can() {
+    is_as_in("pods.yaml", &together(&exported(&[], true, |subject| kube::export(subject, Workload::Pod))));
+}
+
+#[test]
+fn deployments_carry_the_same() {
+    let deployments = exported(&["model"], false, |subject| kube::export(subject, Workload::Deployment));
+    is_as_in("deployment.yaml", &together(&deployments));
+}
+
+#[test]
+fn the_built_in_services_look_as_the_documentation_shows_them() {
+    let config = crate::config::parse(None, None).unwrap().config;
+    let subject = Subject::of(&config, &["ollama".to_owned()], &Surroundings::default()).unwrap();
+    let documentation = include_str!("../../../docs/export.md");
+    for file in quadlet::export(&subject).files {
+        assert!(documentation.contains(&format!("```ini\n# {}\n\n{}```", file.name, file.text)), "{}", file.text);
+    }
+}
+
+#[test]
+fn a_secret_stands_in_private_files_only_and_is_missed_where_there_are_none() {
+    type Exporter = fn(&Subject<'_>) -> Export;
+    let exporters: [Exporter; 2] = [quadlet::export, |subject| kube::export(subject, Workload::Pod)];
+    for export in exporters {
+        let with = exported(&["web"], true, export);
+        assert!(with.files.iter().any(|file| file.text.contains("5ec4e7")));
+        assert!(with.files.iter().all(|file| file.private == file.text.contains("5ec4e7")));
+        let without = exported(&["web"], false, export);
+        assert!(without.files.iter().all(|file| !file.private));
+        assert!(without.warnings.iter().any(|warning| warning.contains("its owner alone")), "{:?}", without.warnings);
+        let other = exported(&["model"], true, export);
+        assert!(other.files.iter().all(|file| !file.private), "a service that has no secret");
+    }
+}
+
+#[test]
+fn services_that_are_not_asked_for_leave_nothing_behind_in_a_common_pod() {
+    let export = exported(&["web"], true, quadlet::export);
+    let names: Vec<_> = export.files.iter().map(|file| file.name.as_str()).collect();
+    assert_eq!(names, ["airpods_network.network", "airpods_front.pod", "airpods-web.container", "airpods-web.env"]);
+    assert!(!together(&export).contains("7004"));
+}
+
+#[test]
+fn services_on_the_hosts_network_alone_need_no_other() {
+    let export = exported(&["paint"], false, quadlet::export);
+    assert_eq!(export.files.len(), 1);
+    let export = exported(&["paint"], false, |subject| kube::export(subject, Workload::Pod));
+    assert_eq!(export.warnings.len(), 1, "the limit of processes alone: {:?}", export.warnings);
+}
+
+#[test]
+fn servers_that_are_found_out_at_every_start_are_told_of() {
+    assert_eq!(warnings(&config("runtime.network.dns_servers = 'auto'")).len(), 1);
+    assert_eq!(warnings(&config("")).len(), 0);
+}
+
+#[test]
+fn what_looks_like_something_else_is_quoted_in_yaml() {
+    for text in [
+        "true",
+        "1.5",
+        "0x1f",
+        "null",
+        "~",
+        "yes",
+        "on",
+        "1e3",
+        "0o17",
+        "2026-11-25",
+        "a: b",
+        "# x",
+        "- x",
+        " x",
+        "",
+        "@x",
+    ] {
+        let written = serde_saphyr::to_string(&serde_json::json!({ "key": text })).unwrap();
+        assert!(written.contains(['"', '\'']), "{written}");
+    }
+}

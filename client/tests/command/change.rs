@@ -1,0 +1,218 @@
+//! `get`, `set`, `edit` and `reset`: what a file says afterwards, and that a wrong one is never written.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::{airpods, told};
+
+/// A home with a configuration file.
+struct Home {
+    folder: tempfile::TempDir,
+}
+
+impl Home {
+    fn with(text: &str) -> Self {
+        let home = Self { folder: tempfile::tempdir().unwrap() };
+        fs::create_dir_all(home.file().parent().unwrap()).unwrap();
+        fs::write(home.file(), text).unwrap();
+        home
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn file(&self) -> PathBuf {
+        self.path().join(".config/airpods/config.toml")
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(self.file()).unwrap()
+    }
+
+    /// The other files beside the configuration.
+    fn others(&self) -> Vec<PathBuf> {
+        let files = fs::read_dir(self.file().parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|file| *file != self.file()).collect()
+    }
+
+    #[track_caller]
+    fn set(&self, key: &str, value: &str) {
+        let output = airpods(self.path(), "config set").args([key, value]).output().unwrap();
+        told(&output, 0, "", &format!("changed {}\n", self.file().display()));
+    }
+
+    #[track_caller]
+    fn gets(&self, key: &str, expected: &str) {
+        told(&airpods(self.path(), &format!("config get {key}")).output().unwrap(), 0, expected, "");
+    }
+
+    /// Edits with a line of shell that has the draft as `$1`.
+    #[track_caller]
+    fn edit(&self, script: &str) -> std::process::Output {
+        let editor = self.path().join("editor");
+        fs::write(&editor, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&editor, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = std::env::var_os("PATH").unwrap();
+        let mut command = airpods(self.path(), "config edit");
+        command.env("PATH", path).env("EDITOR", format!("'{}' --wait-not", editor.display()));
+        command.output().unwrap()
+    }
+}
+
+const MINE: &str =
+    "# mine\n[cli]\nlog_lines = 10 # few\n\n[services.ollama]\nports = { host = 12000, container = 11434 }\n";
+
+#[test]
+fn what_is_set_is_got_and_comments_stay() {
+    let home = Home::with(MINE);
+    home.set("cli.log_lines", "20");
+    home.set("services.ollama.ports.0.host", "12001");
+    home.set("runtime.network_name", "5");
+    home.set("services.ollama.network_aliases", "[\"ollama\", \"llm\"]");
+    home.set("services.ollama.resources", "{\"memory\": \"4g\"}");
+    home.set("services.comfyui.ports.0.host", "8189");
+    home.gets("cli.log_lines", "20\n");
+    home.gets("services.ollama.ports.0.host", "12001\n");
+    home.gets("runtime.network_name", "5\n");
+    home.gets("services.ollama.network_aliases", "[\"ollama\", \"llm\"]\n");
+    home.gets("services.ollama.network_aliases.1", "llm\n");
+    home.gets("services.ollama.resources", "memory = \"4g\"\n");
+    home.gets("services.comfyui.ports.0", "host = 8189\ncontainer = 8188\n");
+    home.gets("services.open-webui.env.OLLAMA_BASE_URL --json", "\"http://ollama:11434\"\n");
+    let text = home.text();
+    assert!(
+        text.starts_with("# mine\n[cli]\nlog_lines = 20 # few\n\n[services.ollama]\nports = { host = 12001,"),
+        "{text}"
+    );
+    assert_eq!(home.others(), [] as [PathBuf; 0]);
+}
+
+#[test]
+fn a_type_can_be_named_and_a_value_that_is_not_of_it_is_a_usage_error() {
+    let home = Home::with(MINE);
+    for (kind, key, value, expected) in [
+        ("str", "services.ollama.env.A", "5", "env.A = \"5\""),
+        ("int", "cli.log_lines", "30", "log_lines = 30"),
+        ("float", "cli.ping_timeout", "3", "ping_timeout = 3.0"),
+        ("bool", "cli.debug", "true", "debug = true"),
+        ("json", "services.ollama.command_args", "[\"serve\"]", "command_args = [\"serve\"]"),
+    ] {
+        let output = airpods(home.path(), "config set").args([key, value, "-t", kind]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(home.text().contains(expected), "{}", home.text());
+    }
+    let before = home.text();
+    for (kind, value) in [("int", "x"), ("float", "x"), ("bool", "1"), ("json", "null"), ("json", "{")] {
+        let output = airpods(home.path(), "config set cli.log_lines").args([value, "-t", kind]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{kind} {value}");
+    }
+    assert_eq!(home.text(), before);
+}
+
+#[test]
+fn a_wrong_value_or_key_is_refused_and_nothing_is_written() {
+    let home = Home::with(MINE);
+    for (key, value, code, message) in [
+        ("cli.log_lines", "0", 10, "0 is not within 1 to 10000"),
+        ("cli.log_lines", "many", 10, "a whole number is needed here, not a text"),
+        ("services.ollama.ports.0.host", "3000", 10, "port 3000 of the host is taken"),
+        ("runtime.network_nme", "x", 10, "did you mean `network_name`?"),
+        ("services.ollama.env.A", "{{services.olama.image}}", 10, "did you mean the service `ollama`?"),
+        ("cli.log_lines.x", "1", 2, "`cli.log_lines` has a value and nothing below it"),
+        ("services.ollama.network_aliases.7", "x", 2, "it has items 0 to 0; 1 adds one"),
+        ("cli..x", "1", 2, "`cli..x` is not a key"),
+    ] {
+        let output = airpods(home.path(), "config set").args([key, value]).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{key}: {told}");
+        assert!(told.contains(message), "{key}: {told}");
+        assert!(code == 2 || told.ends_with(&format!("`{}` was not changed\n", home.file().display())), "{told}");
+    }
+    assert_eq!(home.text(), MINE);
+    assert_eq!(home.others(), [] as [PathBuf; 0]);
+}
+
+#[test]
+fn one_value_mends_a_wrong_file_and_an_unknown_key_elsewhere_is_in_nobodys_way() {
+    let home = Home::with("cli.log_lines = 0\nother = 1\n");
+    let output = airpods(home.path(), "config set cli.log_lines 5").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(home.text(), "cli.log_lines = 5\nother = 1\n");
+}
+
+#[test]
+fn set_makes_a_file_where_there_is_none() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join(".config/airpods/config.toml");
+    let output = airpods(home.path(), "config set services.ollama.gpu.enabled false").output().unwrap();
+    told(&output, 0, "", &format!("created {}\n", file.display()));
+    assert_eq!(fs::read_to_string(file).unwrap(), "[services.ollama]\ngpu.enabled = false\n");
+}
+
+#[test]
+fn a_key_without_a_value_fails_with_the_nearest_that_has_one() {
+    let home = Home::with(MINE);
+    let output = airpods(home.path(), "config get services.olama.image").output().unwrap();
+    told(&output, 1, "", "error: `services.olama.image` has no value\nhint: did you mean `services.ollama.image`?\n");
+    assert_eq!(airpods(home.path(), "config get runtime.podman_url").output().unwrap().status.code(), Some(1));
+}
+
+#[test]
+fn what_is_edited_takes_effect_only_when_it_is_right() {
+    let home = Home::with(MINE);
+    fs::set_permissions(home.file(), fs::Permissions::from_mode(0o640)).unwrap();
+    let output = home.edit("test \"$1\" = --wait-not && sed -i s/10/30/ \"$2\"");
+    told(&output, 0, "", &format!("changed {}\n", home.file().display()));
+    assert_eq!(home.text(), MINE.replace("10 #", "30 #"));
+    assert_eq!(fs::metadata(home.file()).unwrap().permissions().mode() & 0o777, 0o640);
+    assert_eq!(home.others(), [] as [PathBuf; 0], "no draft is left");
+
+    let output = home.edit("exit 0");
+    told(&output, 0, "", &format!("{} was not changed\n", home.file().display()));
+}
+
+#[test]
+fn a_wrong_draft_is_kept_and_the_file_stays_as_it_was() {
+    for (script, code) in [("sed -i s/log_lines/log_lnes/ \"$2\"", 10), ("echo x > \"$2\"; exit 3", 1)] {
+        let home = Home::with(MINE);
+        let output = home.edit(script);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        assert_eq!(home.text(), MINE);
+        let [draft] = &home.others()[..] else { panic!("{:?}", home.others()) };
+        assert_ne!(fs::read_to_string(draft).unwrap(), MINE);
+        assert!(told.ends_with(&format!("hint: what you wrote is in `{}`\n", draft.display())), "{told}");
+    }
+}
+
+#[test]
+fn what_somebody_else_wrote_while_the_editor_was_open_is_not_lost() {
+    let home = Home::with(MINE);
+    let output = home.edit(&format!("echo 'cli.debug = true' > '{}'; sed -i s/10/30/ \"$2\"", home.file().display()));
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(home.text(), "cli.debug = true\n");
+    assert_eq!(fs::read_to_string(&home.others()[0]).unwrap(), MINE.replace("10 #", "30 #"));
+}
+
+#[test]
+fn reset_keeps_a_copy_and_needs_consent() {
+    let home = Home::with("wrong");
+    let output = airpods(home.path(), "config reset").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(home.text(), "wrong");
+    let output = airpods(home.path(), "config reset -f").output().unwrap();
+    let [copy] = &home.others()[..] else { panic!("{:?}", home.others()) };
+    let expected = format!("{} has the defaults now, and {} what it had\n", home.file().display(), copy.display());
+    told(&output, 0, "", &expected);
+    assert_eq!(fs::read_to_string(copy).unwrap(), "wrong");
+    assert_eq!(home.text(), airpods::config::DEFAULTS);
+}
+
+#[test]
+fn reset_without_a_file_has_nothing_to_do() {
+    let home = tempfile::tempdir().unwrap();
+    let output = airpods(home.path(), "config reset").output().unwrap();
+    told(&output, 0, "", "there is no configuration file, the built-in defaults are used\n");
+}

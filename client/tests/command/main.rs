@@ -1,0 +1,58 @@
+//! Commands that need neither podman nor the helper, and the ends of every command: what a person and a script see.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod change;
+mod config;
+mod export;
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// Runs the command with `home` as everything the environment says.
+fn airpods(home: &Path, arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_airpods"));
+    command.args(arguments.split_whitespace()).env_clear().env("HOME", home).current_dir(home).stdin(Stdio::null());
+    command
+}
+
+#[track_caller]
+fn told(output: &Output, code: i32, stdout: &str, stderr: &str) {
+    let found = (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    );
+    assert_eq!(found, (Some(code), stdout.to_owned(), stderr.to_owned()));
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2_and_cannot_steer_the_terminal() {
+    let home = tempfile::tempdir().unwrap();
+    let output = airpods(home.path(), "net clamp on").arg("\u{1b}[31m\u{9b}").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!String::from_utf8(output.stderr).unwrap().chars().any(|c| c.is_control() && c != '\n'));
+    assert_eq!(airpods(home.path(), "nonsense").output().unwrap().status.code(), Some(2));
+}
+
+#[test]
+fn a_pipe_that_is_closed_early_is_no_failure() {
+    let home = tempfile::tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = airpods(home.path(), "config show").stdout(writer).output().unwrap();
+    told(&output, 0, "", "");
+}
+
+#[test]
+fn the_version_is_told_on_stdout() {
+    let home = tempfile::tempdir().unwrap();
+    for arguments in ["-v", "--version"] {
+        told(
+            &airpods(home.path(), arguments).output().unwrap(),
+            0,
+            &format!("airpods {}\n", env!("CARGO_PKG_VERSION")),
+            "",
+        );
+    }
+}

@@ -1,0 +1,103 @@
+//! What `airpods export` writes, run: by podman's player of Kubernetes YAML, and by Quadlet's generator.
+
+use std::os::unix::fs::PermissionsExt;
+
+use airpods_lab::{Image, Place};
+
+use crate::host::{ALONE, Host, IMAGE, service};
+use crate::podman_5;
+
+/// Two services that find each other, one of them with everything that can go wrong on the way through a text.
+fn configuration() -> String {
+    let first = "network_aliases = [\"first\"]\nneeds_webui_secret = true\npids_limit = 99\n\
+                 resources = { memory = \"64m\", cpus = 0.5 }\nenv = { QUOTED = \"\\\"$HOME\\\" $(HOME) 50% #\", YES = \"yes\" }\n\
+                 volumes.kept = { source = \"kept\", target = \"/kept\" }\nvolumes.own = { source = \"bind://own\", target = \"/own\" }";
+    let second = "network_aliases = [\"second\"]\nentrypoint_override = [\"/lab-probe\"]";
+    format!("{ALONE}{}{}", service("first", 7001, first), service("second", 7002, second))
+}
+
+/// The command in an environment in which the data folder is known.
+fn export(host: &Host, arguments: &str) -> String {
+    let output = host.command(arguments).env("AIRPODS_HOME", "/tmp/airpods").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "airpods {arguments}: {told}");
+    told
+}
+
+fn plays(host: &Host) {
+    host.configure(&configuration());
+    let told = export(host, "export kube -o /tmp/airpods.yaml");
+    assert!(told.contains("wrote /tmp/airpods.yaml"), "{told}");
+    let mode = std::fs::metadata(host.sandbox.path("/tmp/airpods.yaml")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "it holds a secret");
+    host.podman("kube play /tmp/airpods.yaml");
+
+    for url in ["http://127.0.0.1:7001/", "http://127.0.0.1:7002/"] {
+        host.seat.sh(&format!("lab-probe get {url}")).unwrap();
+    }
+    let env = host.inside("first-first", "env").out;
+    assert!(env.contains("QUOTED=\"$HOME\" $(HOME) 50% #\n") && env.contains("YES=yes\n"), "{env}");
+    let secret = host.sandbox.sh("cat /tmp/airpods/state/webui-secret").unwrap();
+    assert!(env.contains(&format!("WEBUI_SECRET_KEY={secret}\n")), "the secret of the launcher is not the container's");
+    let reached = host.inside("second-second", "get http://first:7001/");
+    assert_eq!(reached.code, 0, "the other pod is not found by its name: {}", reached.err);
+    assert_eq!(host.field("first-first", ".HostConfig.Memory"), (64 << 20).to_string());
+    host.podman("volume inspect kept");
+    host.sandbox.sh("test -d /tmp/airpods/volumes/own").unwrap();
+}
+
+#[test]
+fn podman_plays_the_yaml() {
+    plays(&Host::new());
+}
+
+#[test]
+fn podman_5_plays_the_yaml_and_its_generator_takes_the_units() {
+    let (host, _inside) = podman_5::host("root");
+    Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+    plays(&host);
+    assert_eq!(host.inside("first-first", "pids-max").out.trim(), "99");
+    host.podman("kube down /tmp/airpods.yaml");
+
+    host.configure(&configuration().replace("[services.second]", "[services.second]\npod = \"pair\""));
+    export(&host, "export quadlet --dir /tmp/units");
+    let generate = "nsenter --mount --target $(cat /run/debian-13.pid) env QUADLET_UNIT_DIRS=/tmp/units \
+                    /usr/libexec/podman/quadlet -dryrun 2>&1";
+    let made = host.sandbox.sh(generate).unwrap();
+    for unit in ["airpods_network-network", "airpods_pair-pod", "airpods-first", "airpods-second"] {
+        assert!(made.contains(&format!("---{unit}.service---")), "{unit}: {made}");
+    }
+    let complaints =
+        made.lines().filter(|line| line.starts_with("quadlet-generator") && !line.contains("Loading source"));
+    assert_eq!(complaints.collect::<Vec<_>>(), [] as [&str; 0]);
+    runs_as_generated(&host, &made);
+}
+
+/// Does what the units say in the order in which systemd would: whether podman takes its command lines is seen here,
+/// whether systemd does on a whole machine.
+fn runs_as_generated(host: &Host, made: &str) {
+    for (unit, key) in [
+        ("airpods_network-network", "ExecStart="),
+        ("airpods_pair-pod", "ExecStartPre="),
+        ("airpods-first", "ExecStart="),
+        ("airpods-second", "ExecStart="),
+    ] {
+        let text = made.split(&format!("---{unit}.service---")).nth(1).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+        // What systemd replaces: specifiers and variables. Its quotes are the shell's, but for these.
+        let line = line.replace("%t", "/run").replace("%N", unit).replace("%%", "%").replace("$$", "\\$");
+        let line = line.replace("--cgroups=split ", "").replace("--sdnotify=conmon ", "");
+        host.podman(line.strip_prefix("/usr/bin/podman ").unwrap());
+    }
+    for url in ["http://127.0.0.1:7001/", "http://127.0.0.1:7002/"] {
+        host.seat.sh(&format!("lab-probe get {url}")).unwrap();
+    }
+    let env = host.inside("first-0", "env").out;
+    assert!(env.contains("QUOTED=\"$HOME\" $(HOME) 50% #\n") && env.contains("WEBUI_SECRET_KEY="), "{env}");
+    assert_eq!(host.inside("first-0", "pids-max").out.trim(), "99");
+    assert_eq!(host.field("first-0", ".HostConfig.NanoCpus"), "500000000");
+    for (from, name, port) in [("first-0", "second", 7002), ("second-0", "first", 7001)] {
+        let reached = host.inside(from, &format!("get http://{name}:{port}/"));
+        assert_eq!(reached.code, 0, "{from} does not reach {name}: {}", reached.err);
+    }
+}
