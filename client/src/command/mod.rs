@@ -34,12 +34,6 @@ pub struct Context {
 }
 
 impl Context {
-    /// Whether every step is told: by `--verbose`, or as configured.
-    #[must_use]
-    pub fn tells_all(&self, cli: &Cli) -> bool {
-        self.verbose || cli.verbose || cli.debug
-    }
-
     /// Loads the configuration and tells its warnings on stderr; which file it is, too, where more is to be said.
     ///
     /// # Errors

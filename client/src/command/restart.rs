@@ -56,7 +56,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     if args.no_wait {
         pace.startup = Duration::ZERO;
     }
-    let progress = execute::progress_on_stderr(context.tells_all(&loaded.config.cli));
+    let progress = execute::progress_on_stderr(context.says_more(&loaded.config.cli));
     let outcome = execute::execute(&connection.podman, &restart.plan, &pace, &*progress, interrupt).await?;
     drop(progress);
     tell(&restart, &outcome, args.json)?;

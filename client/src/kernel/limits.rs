@@ -56,11 +56,8 @@ impl Limits {
         controller: &str,
         limit: impl Fn(&Path) -> Option<T>,
     ) -> Option<Bound<T>> {
-        let groups = match self.groups(controller)? {
-            Some(groups) => groups,
-            // It shares its parent's cgroup: nothing limits it by itself.
-            None => return Some(Bound::None),
-        };
+        // Without one of its own it shares its parent's cgroup: nothing limits it by itself.
+        let Some(groups) = self.groups(controller)? else { return Some(Bound::None) };
         // A controller that is not on in a group has no file there, and limits nothing.
         let limits = groups.iter().filter_map(|folder| limit(folder));
         let strictest = limits.reduce(|one, other| if other < one { other } else { one });

@@ -38,7 +38,7 @@ pub(super) async fn run(
         return Ok(Exit::Done);
     }
     let pace = Pace { sequential: args.sequential, ..Pace::from_config(&config.cli) };
-    let progress = execute::progress_on_stderr(context.tells_all(&config.cli));
+    let progress = execute::progress_on_stderr(context.says_more(&config.cli));
     execute::execute(&connection.podman, &plan, &pace, &*progress, interrupt).await?;
     drop(progress);
     done(&images, &plan, args.json)?;

@@ -97,7 +97,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     if args.no_wait {
         pace.startup = Duration::ZERO;
     }
-    let progress = execute::progress_on_stderr(context.tells_all(cli));
+    let progress = execute::progress_on_stderr(context.says_more(cli));
     let podman = &connection.podman;
     let mut outcome = execute::execute(podman, &plan, &pace, &*progress, interrupt).await?;
     drop(progress);

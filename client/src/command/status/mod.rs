@@ -111,7 +111,9 @@ async fn look(
     if rows.iter().any(Row::is_helped_by_a_clamp) {
         // A helper that does not run clamps nothing.
         let helper = status_if_running().await.unwrap_or_default();
-        rows.iter_mut().for_each(|row| row.judge_clamp(&helper));
+        for row in &mut rows {
+            row.judge_clamp(&helper);
+        }
     }
     Ok(rows)
 }

@@ -39,6 +39,7 @@ fn right() -> (Expected, ContainerDetail, View) {
     };
     let kernel = View {
         pids: Some(Bound::At(2048)),
+        processes: None,
         memory: Some(Bound::At(64 << 20)),
         cpus: Some(Bound::At(0.5)),
         links: Some(vec![("eth0".into(), 1380)]),
