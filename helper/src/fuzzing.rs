@@ -12,6 +12,7 @@ use zbus::OwnedVariant;
 use zbus::wire::serialized::{Context, Data};
 use zbus::wire::{BE, LE};
 
+pub use crate::bus::inlet::fuzzing::envelope;
 pub use crate::kernel::netlink::fuzzing::{batch, datagram, foreign_rules, link, route, table};
 use crate::log::Line;
 use crate::privilege::{Ids, Rights, steps, verify};
@@ -121,7 +122,8 @@ mod tests {
 
     #[test]
     fn what_holds_for_any_bytes_holds_for_the_inputs_that_were_kept() {
-        let targets: [(&str, Target); 11] = [
+        let targets: [(&str, Target); 12] = [
+            ("envelope", super::envelope),
             ("link_name", super::link_name),
             ("options", super::options),
             ("state_file", super::state_file),

@@ -4,6 +4,8 @@
 //! stands between the two: it looks at a message's first bytes, and of one that is too long it keeps what an answer needs.
 
 mod envelope;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 
 use std::collections::VecDeque;
 use std::io;

@@ -1,0 +1,4 @@
+//! See `fuzzing::envelope` of the helper.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| airpods_helper::fuzzing::envelope(bytes));
