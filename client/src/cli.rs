@@ -46,6 +46,8 @@ enum Command {
     /// Find out why something does not work, and what cures it
     #[command(visible_alias = "health")]
     Doctor(command::doctor::Args),
+    /// Remove what airpods made: containers, volumes, images, network, files
+    Clean(command::clean::Args),
     /// Configure: show, check or create config.toml
     Config(command::config::Args),
     /// Write the services as systemd units or as Kubernetes YAML
@@ -75,6 +77,7 @@ impl Cli {
             Command::Status(args) => command::status::run(args, &context).await,
             Command::Logs(args) => command::logs::run(args, &context).await,
             Command::Doctor(args) => command::doctor::run(&args, &context).await,
+            Command::Clean(args) => command::clean::run(args, &context).await,
             Command::Config(args) => command::config::run(args, &context).await,
             Command::Export(args) => command::export::run(&args, &context),
             Command::Net(args) => command::net::run(args, &context).await,

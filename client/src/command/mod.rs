@@ -1,6 +1,7 @@
 //! The commands: one file each, which owns its arguments.
 
 pub mod ask_inside;
+pub mod clean;
 pub mod completions;
 pub mod config;
 pub mod doctor;

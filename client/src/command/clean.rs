@@ -1,0 +1,226 @@
+//! `airpods clean`: removes what airpods made, after it has shown and asked.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::pin::{Pin, pin};
+
+use futures_util::future::try_join_all;
+use serde_json::json;
+
+use super::Context;
+use super::ending::{self, Unfinished, goes_on};
+use crate::config::{Config, Loaded, PodmanUrl, VolumeSource};
+use crate::error::{Failure, Report};
+use crate::execute;
+use crate::exit::Exit;
+use crate::file;
+use crate::plan::{self, Clean, Ending, Holdings, Observed, Scope, Spared};
+use crate::podman::{self, Connection, DiskUsage, Podman, PodmanError};
+use crate::question::{Consent, ask};
+use crate::terminal::{EscapedLine, print_json};
+use crate::webui_secret;
+
+/// The arguments of `airpods clean`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  airpods clean --pods --network\n  airpods clean --all --dry-run")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub struct Args {
+    /// Everything below; with `--force`, volumes only if `--volumes` is said as well
+    #[arg(short, long)]
+    all: bool,
+    /// The services' containers and pods
+    #[arg(short, long)]
+    pods: bool,
+    /// The services' volumes, with what is in them
+    #[arg(short, long)]
+    volumes: bool,
+    /// The services' images, unless another container uses them
+    #[arg(short, long)]
+    images: bool,
+    /// The services' network
+    #[arg(short, long)]
+    network: bool,
+    /// config.toml and the web UI's secret
+    #[arg(short, long)]
+    configs: bool,
+    /// Do not ask
+    #[arg(short, long, visible_short_alias = 'y', visible_alias = "yes")]
+    force: bool,
+    /// Print what would be removed, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Leave a copy of each file of `--configs` beside it, which is the default
+    #[arg(long, overrides_with = "no_backup_config")]
+    backup_config: bool,
+    /// Leave no copy of the files of `--configs`
+    #[arg(long)]
+    no_backup_config: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    fn scope(&self) -> Scope {
+        Scope {
+            pods: self.all || self.pods,
+            volumes: self.all || self.volumes,
+            images: self.all || self.images,
+            network: self.all || self.network,
+            configs: self.all || self.configs,
+        }
+    }
+}
+
+/// Why nothing was removed.
+#[derive(Debug, thiserror::Error)]
+enum CleanError {
+    /// Nothing was chosen.
+    #[error("nothing is said to be cleaned")]
+    NoScope,
+    /// A copy of a file could not be made.
+    #[error("`{}` cannot be copied, so nothing was removed", path.display())]
+    NoBackup {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Report for CleanError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::NoScope => Exit::Usage,
+            Self::NoBackup { .. } => Exit::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<std::borrow::Cow<'static, str>> {
+        Some(match self {
+            Self::NoScope => {
+                "choose with `--pods`, `--volumes`, `--images`, `--network`, `--configs`, or `--all`".into()
+            }
+            Self::NoBackup { .. } => "`--no-backup-config` makes no copy".into(),
+        })
+    }
+}
+
+/// Runs `airpods clean`.
+///
+/// # Errors
+/// Those of the configuration, of reaching podman, and of what podman refuses or Ctrl-C leaves.
+pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    if args.scope() == Scope::default() {
+        return Err(CleanError::NoScope.into());
+    }
+    let loaded = context.load_config()?;
+    let files = files(&loaded, context);
+    let mut interrupt = pin!(execute::interrupted());
+    let prepared = execute::unless(interrupt.as_mut(), prepare(&args, &loaded.config, files)).await??;
+    match prepared {
+        Some((connection, plan)) => clean(&args, &loaded.config, &connection, &plan, interrupt).await,
+        None => Ok(Exit::Done),
+    }
+}
+
+/// The files of airpods' own that exist.
+fn files(loaded: &Loaded, context: &Context) -> Vec<PathBuf> {
+    let secret = context.environment.state_folder().map(|folder| webui_secret::path(&folder));
+    loaded.file.iter().cloned().chain(secret).filter(|file| file.symlink_metadata().is_ok()).collect()
+}
+
+/// Looks, plans, shows, and asks. None if nothing is to be done then.
+async fn prepare(args: &Args, config: &Config, files: Vec<PathBuf>) -> Result<Option<(Connection, Clean)>, Failure> {
+    let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
+    let holdings = look(&connection.podman, args.scope(), config, files).await?;
+    let consent = Consent::from_switches(args.force, config.cli.auto_confirm);
+    let spare_volumes = consent == Consent::Given && !args.volumes;
+    let plan = plan::clean(args.scope(), spare_volumes, &holdings);
+    if args.dry_run && args.json {
+        print_json(&plan.to_json())?;
+        return Ok(None);
+    }
+    // A dry run's plan is data; before a question it is for the person who is asked.
+    let mut out: Box<dyn Write> =
+        if args.dry_run { Box::new(anstream::stdout()) } else { Box::new(anstream::stderr()) };
+    plan.lines().try_for_each(|line| writeln!(out, "{}", EscapedLine(&line)))?;
+    for spared in &plan.spared {
+        writeln!(anstream::stderr(), "{}", EscapedLine(&spared.to_string()))?;
+    }
+    if plan.stages.is_empty() {
+        writeln!(out, "nothing to clean")?;
+    }
+    let empty = plan.stages.is_empty() && !args.json;
+    if args.dry_run || empty || !goes_on(ask_unless_empty(&plan, consent).await?)? {
+        return Ok(None);
+    }
+    Ok(Some((connection, plan)))
+}
+
+/// Nobody is asked about nothing.
+async fn ask_unless_empty(plan: &Clean, consent: Consent) -> io::Result<crate::question::Answer> {
+    let consent = if plan.stages.is_empty() { Consent::Given } else { consent };
+    ask(&plan.question(), consent).await
+}
+
+/// All that the decision needs, and no call for what is out of scope.
+async fn look(
+    podman: &impl Podman,
+    scope: Scope,
+    config: &Config,
+    files: Vec<PathBuf>,
+) -> Result<Holdings, PodmanError> {
+    let images = config.services.values().filter(|_| scope.images).map(|service| service.image.to_string());
+    let observed = Observed::of(podman, images.collect()).await?;
+    let named: BTreeSet<String> = config
+        .services
+        .values()
+        .flat_map(|service| service.volumes.values())
+        .filter_map(|volume| match &volume.source {
+            VolumeSource::Named(name) => Some(name.to_string()),
+            _ => None,
+        })
+        .filter(|name| scope.volumes && observed.volumes.contains(name))
+        .collect();
+    let users = named.into_iter().map(|name| async move {
+        let users = podman.volume_users(&name).await?;
+        Ok::<_, PodmanError>((name, users))
+    });
+    let volumes = try_join_all(users).await?.into_iter().collect();
+    // How much space it takes is good to know, and no reason not to go on.
+    let wanted = scope.volumes || scope.images;
+    let usage = if wanted { podman.disk_usage().await.unwrap_or_default() } else { DiskUsage::default() };
+    Ok(Holdings { observed, volumes, usage, files })
+}
+
+async fn clean(
+    args: &Args,
+    config: &Config,
+    connection: &Connection,
+    plan: &Clean,
+    interrupt: Pin<&mut impl Future<Output = ()>>,
+) -> Result<Exit, Failure> {
+    let files = plan.stages.iter().flatten().filter_map(|ending| match ending {
+        Ending::Discard(file) => Some(file),
+        _ => None,
+    });
+    let mut copies = Vec::new();
+    for file in files.filter(|_| !args.no_backup_config) {
+        let copy = file::back_up(file).map_err(|source| CleanError::NoBackup { path: file.clone(), source })?;
+        let told = format!("copied `{}` to `{}`", file.display(), copy.display());
+        writeln!(anstream::stderr(), "{}", EscapedLine(&told))?;
+        copies.push(copy);
+    }
+    let ended = ending::carry_out(&connection.podman, &plan.stages, config.cli.stop_timeout.get(), interrupt).await;
+    if args.json {
+        let mut outcome = ending::outcome(&ended);
+        outcome["kept"] = plan.spared.iter().map(Spared::to_json).collect();
+        outcome["backups"] = json!(copies);
+        print_json(&outcome)?;
+    }
+    Unfinished::check(ended)?;
+    Ok(Exit::Done)
+}
