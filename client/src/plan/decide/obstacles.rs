@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Builder, former_name};
+use super::Builder;
+use super::replacing::former_name;
 use crate::plan::conflict::Kind;
 use crate::plan::label::is_ours;
 use crate::plan::standing::Standing;

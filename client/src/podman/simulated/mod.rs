@@ -1,6 +1,7 @@
 //! The twin of podman in memory. It keeps the rules that plans rely on (names are unique, a port
 //! has one holder, a network in use stays), records every call, and fails where it is told to.
 
+mod call;
 mod world;
 
 use std::cell::{Cell, RefCell};
@@ -11,40 +12,8 @@ use super::{
     Version,
 };
 
+pub use call::{Call, Look};
 pub use world::World;
-
-/// A call that changes something.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "each is the method of the trait with the name it was given")]
-pub enum Call {
-    Pull(String),
-    RemoveImage(String),
-    CreateNetwork(String),
-    RemoveNetwork(String),
-    CreateVolume(String),
-    RemoveVolume(String),
-    CreatePod(String),
-    StopPod(String),
-    RemovePod(String),
-    CreateContainer(String),
-    StartContainer(String),
-    StopContainer(String),
-    RenameContainer(String, String),
-    RemoveContainer(String),
-}
-
-/// A call that only reads.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "each is the method of the trait with the name it was given")]
-pub enum Look {
-    Networks,
-    Volumes,
-    Pods,
-    Containers,
-    Image(String),
-    Inspect(String),
-    HostFacts,
-}
 
 /// A podman in memory.
 #[derive(Debug)]

@@ -1,0 +1,112 @@
+//! What goes to be made anew: containers aside, pods and networks for good.
+
+use std::collections::BTreeSet;
+
+use super::Builder;
+use crate::plan::label::{SERVICE, is_ours};
+use crate::plan::standing::Standing;
+use crate::plan::{Action, Kind, Replaced, Step};
+use crate::podman::{Container, ContainerState};
+
+impl Builder<'_> {
+    /// Removes everything that stands on a network to be made anew, and the network.
+    pub(super) fn removals(&mut self) -> Vec<usize> {
+        if !self.reset {
+            return Vec::new();
+        }
+        let observed = self.observed;
+        let images: Vec<usize> = self.made.values().copied().collect();
+        let mut removed = Vec::new();
+        for pod in self.stale_pods.clone() {
+            removed.push(self.remove_pod(pod, images.clone()));
+        }
+        let network = &self.desired.network.name;
+        for container in observed.containers.iter().filter(|container| container.networks.contains(network)) {
+            if is_ours(&container.labels) && container.pod.is_none() {
+                removed.push(self.remove_container(container, images.clone()));
+            }
+        }
+        vec![self.add(Action::RemoveNetwork(network.clone()), None, removed)]
+    }
+
+    pub(super) fn remove_pod(&mut self, name: &str, after: Vec<usize>) -> usize {
+        let containers = self.observed.pod(name).map(|pod| pod.containers.clone()).unwrap_or_default();
+        let inside = self.observed.containers.iter().filter(|other| other.pod.as_deref() == Some(name));
+        let running: Vec<&Container> = inside.filter(|container| container.state == ContainerState::Running).collect();
+        let stops: Vec<String> = running.iter().map(|container| container.name.clone()).collect();
+        let action = Action::RemovePod { name: name.to_owned(), containers, running: stops.clone() };
+        let step = self.add(action, None, after);
+        for port in running.iter().flat_map(|container| &container.host_ports) {
+            self.released.insert(*port, step);
+        }
+        if !self.reset {
+            let (kind, name, why) = (Kind::Pod, name.to_owned(), Vec::new());
+            self.plan.replaced.push(Replaced { kind, name, why, stops, asked_for: false });
+        }
+        step
+    }
+
+    fn remove_container(&mut self, container: &Container, after: Vec<usize>) -> usize {
+        let running = container.state == ContainerState::Running;
+        let service = container.labels.get(SERVICE).cloned();
+        let step =
+            self.add(Action::RemoveContainer { name: container.name.clone(), running }, service.as_deref(), after);
+        self.released.extend(container.host_ports.iter().map(|port| (*port, step)));
+        step
+    }
+
+    /// Takes the containers whose settings are not those wanted out of the way: aside, until what takes their place runs, or with
+    /// the pod that would be left empty, which would go on holding its ports.
+    pub(super) fn set_aside(&mut self) {
+        for launch in self.launches.clone() {
+            let Some(found) = self.observed.container(&launch.container.name) else { continue };
+            let Standing::Differs(why) = self.observed.standing(self.desired, launch) else { continue };
+            if self.goes_along(launch, found) {
+                continue;
+            }
+            let mut needed = self.needed(launch);
+            let former_pod = found.pod.as_deref().and_then(|pod| self.observed.pod(pod)).filter(|pod| {
+                is_ours(&pod.labels) && pod.containers == [found.name.as_str()] && !self.wanted_pod(&pod.name)
+            });
+            let step = if let Some(pod) = former_pod {
+                self.remove_pod(&pod.name, needed)
+            } else {
+                let former = former_name(&found.name);
+                if let Some(left) = self.observed.container(&former) {
+                    needed.push(self.remove_container(left, Vec::new()));
+                }
+                let running = found.state == ContainerState::Running;
+                let stops = if running { vec![found.name.clone()] } else { Vec::new() };
+                let (kind, name) = (Kind::Container, found.name.clone());
+                self.plan.replaced.push(Replaced { kind, name, why, stops, asked_for: false });
+                let action = Action::SetAside { name: found.name.clone(), former, running };
+                let step = self.add(action, Some(&launch.service), needed);
+                if found.pod.is_none() {
+                    self.released.extend(found.host_ports.iter().map(|port| (*port, step)));
+                }
+                step
+            };
+            self.cleared.insert(&launch.service, step);
+        }
+    }
+
+    /// Removes what was set aside, by this plan or by one that was cut short, once everything else is done.
+    pub(super) fn discard(&mut self) {
+        let waited_for: BTreeSet<usize> = self.plan.steps.iter().flat_map(|step| step.after.clone()).collect();
+        let last: Vec<usize> = (0..self.plan.steps.len()).filter(|index| !waited_for.contains(index)).collect();
+        for launch in self.launches.clone() {
+            let former = former_name(&launch.container.name);
+            let left = self.observed.container(&former).is_some_and(|found| is_ours(&found.labels));
+            let set_aside =
+                |step: &Step| matches!(&step.action, Action::SetAside { former: name, .. } if *name == former);
+            if left || self.plan.steps.iter().any(set_aside) {
+                self.add(Action::Discard { name: former }, Some(&launch.service), last.iter().copied());
+            }
+        }
+    }
+}
+
+/// The name of a container that was set aside.
+pub(super) fn former_name(name: &str) -> String {
+    format!("{name}-former")
+}
