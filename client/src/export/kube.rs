@@ -12,7 +12,7 @@ use crate::plan::{HealthCheck, Launch};
 use crate::podman::{Endpoint, Mount, NetworkSpec, Networking, Restart};
 
 use name::label;
-use value::{env, memory, mounted, volume, whole, words};
+use value::{env, has_reference, memory, mounted, volume, whole, words};
 
 /// The file's name where none is said.
 pub const FILE: &str = "airpods.yaml";
@@ -226,11 +226,17 @@ impl Writer<'_> {
                 container[key] = value;
             }
         };
-        set("command", words(spec.entrypoint.as_deref()));
-        set("args", words(spec.command.as_deref()));
+        set("command", words(spec.entrypoint.as_deref(), spec));
+        set("args", words(spec.command.as_deref(), spec));
         set("env", env(spec));
         set("ports", ports.iter().map(|(host, inner)| json!({ "containerPort": inner, "hostPort": host })).collect());
         set("volumeMounts", spec.mounts.iter().map(mounted).collect());
+        if spec.env.values().any(|value| has_reference(value, spec)) {
+            self.warnings.push(format!(
+                "`services.{}.env`: every `$` of a value that would refer to a variable is doubled, which `podman kube play` does not undo",
+                launch.service
+            ));
+        }
         let limits = self.limits(launch);
         if !limits.is_empty() {
             container["resources"] = json!({ "limits": limits });

@@ -42,7 +42,7 @@ volumes.shared = { source = "/srv/my models", target = "/models" }
 resources = { memory = "1536m", cpus = 1.5 }
 health = { path = "/up", expected_status = [200, 204] }
 entrypoint_override = ["/bin/model", "--in place"]
-command_args = ["serve", "$(HOME) 50%"]
+command_args = ["serve", "$(URL) 50%"]
 env = { QUOTED = "\"$HOME\" 50%", URL = "http://{{runtime.host_gateway}}:{{services.model.ports.0.host}}" }
 [services.web]
 image = "docker.io/lab/web:1"

@@ -24,12 +24,10 @@ fn export(host: &Host, arguments: &str) -> String {
     told
 }
 
-fn plays(host: &Host) {
-    host.configure(&configuration());
+fn plays(host: &Host, toml: &str) {
+    host.configure(toml);
     let told = export(host, "export kube -o /tmp/airpods.yaml");
     assert!(told.contains("wrote /tmp/airpods.yaml"), "{told}");
-    let mode = std::fs::metadata(host.sandbox.path("/tmp/airpods.yaml")).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600, "it holds a secret");
     host.podman("kube play /tmp/airpods.yaml");
 
     for url in ["http://127.0.0.1:7001/", "http://127.0.0.1:7002/"] {
@@ -37,8 +35,6 @@ fn plays(host: &Host) {
     }
     let env = host.inside("first-first", "env").out;
     assert!(env.contains("QUOTED=\"$HOME\" $(HOME) 50% #\n") && env.contains("YES=yes\n"), "{env}");
-    let secret = host.sandbox.sh("cat /tmp/airpods/state/webui-secret").unwrap();
-    assert!(env.contains(&format!("WEBUI_SECRET_KEY={secret}\n")), "the secret of the launcher is not the container's");
     let reached = host.inside("second-second", "get http://first:7001/");
     assert_eq!(reached.code, 0, "the other pod is not found by its name: {}", reached.err);
     assert_eq!(host.field("first-first", ".HostConfig.Memory"), (64 << 20).to_string());
@@ -46,16 +42,22 @@ fn plays(host: &Host) {
     host.sandbox.sh("test -d /tmp/airpods/volumes/own").unwrap();
 }
 
+/// podman 4.3 stores a Secret and then cannot read it, so there is none here.
 #[test]
 fn podman_plays_the_yaml() {
-    plays(&Host::new());
+    plays(&Host::new(), &configuration().replace("needs_webui_secret = true", ""));
 }
 
 #[test]
 fn podman_5_plays_the_yaml_and_its_generator_takes_the_units() {
     let (host, _inside) = podman_5::host("root");
     Image::serving(IMAGE, 80).import(&host.seat).unwrap();
-    plays(&host);
+    plays(&host, &configuration());
+    let mode = std::fs::metadata(host.sandbox.path("/tmp/airpods.yaml")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "it holds a secret");
+    let secret = host.sandbox.sh("cat /tmp/airpods/state/webui-secret").unwrap();
+    let env = host.inside("first-first", "env").out;
+    assert!(env.contains(&format!("WEBUI_SECRET_KEY={secret}\n")), "the secret of the launcher is not the container's");
     assert_eq!(host.inside("first-first", "pids-max").out.trim(), "99");
     host.podman("kube down /tmp/airpods.yaml");
 

@@ -7,7 +7,7 @@ use super::name::{label, of_path};
 use crate::podman::{ContainerSpec, Mount};
 
 pub(super) fn env(spec: &ContainerSpec) -> Value {
-    let plain = spec.env.iter().map(|(name, value)| json!({ "name": name, "value": literal(value) }));
+    let plain = spec.env.iter().map(|(name, value)| json!({ "name": name, "value": literal(value, spec) }));
     let secret = spec
         .secret_env
         .iter()
@@ -15,13 +15,18 @@ pub(super) fn env(spec: &ContainerSpec) -> Value {
     plain.chain(secret).collect()
 }
 
-pub(super) fn words(words: Option<&[String]>) -> Value {
-    words.unwrap_or_default().iter().map(|word| literal(word)).collect()
+pub(super) fn words(words: Option<&[String]>, spec: &ContainerSpec) -> Value {
+    words.unwrap_or_default().iter().map(|word| literal(word, spec)).collect()
 }
 
-/// `$(NAME)` would be replaced by a variable.
-fn literal(text: &str) -> String {
-    text.replace("$(", "$$(")
+/// Whether Kubernetes would replace something in a text: `$(NAME)` of a variable that the container has, `$$` by `$`.
+pub(super) fn has_reference(text: &str, spec: &ContainerSpec) -> bool {
+    let mut names = spec.env.keys().chain(&spec.secret_env);
+    text.contains("$$") || names.any(|name| text.contains(&format!("$({name})")))
+}
+
+fn literal(text: &str, spec: &ContainerSpec) -> String {
+    if has_reference(text, spec) { text.replace('$', "$$") } else { text.to_owned() }
 }
 
 /// The volume of a mount, by its name in the pod.
