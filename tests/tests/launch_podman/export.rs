@@ -65,14 +65,14 @@ fn podman_5_plays_the_yaml_and_its_generator_takes_the_units() {
     export(&host, "export quadlet --dir /tmp/units");
     let generate = "nsenter --mount --target $(cat /run/debian-13.pid) env QUADLET_UNIT_DIRS=/tmp/units \
                     /usr/libexec/podman/quadlet -dryrun 2>&1";
-    let made = host.sandbox.sh(generate).unwrap();
+    let generated = host.sandbox.sh(generate).unwrap();
     for unit in ["airpods_network-network", "airpods_pair-pod", "airpods-first", "airpods-second"] {
-        assert!(made.contains(&format!("---{unit}.service---")), "{unit}: {made}");
+        assert!(generated.contains(&format!("---{unit}.service---")), "{unit}: {generated}");
     }
     let complaints =
-        made.lines().filter(|line| line.starts_with("quadlet-generator") && !line.contains("Loading source"));
+        generated.lines().filter(|line| line.starts_with("quadlet-generator") && !line.contains("Loading source"));
     assert_eq!(complaints.collect::<Vec<_>>(), [] as [&str; 0]);
-    runs_as_generated(&host, &made);
+    runs_as_generated(&host, &generated);
 }
 
 /// Does what the units say in the order in which systemd would: whether podman takes its command lines is seen here,
