@@ -29,8 +29,22 @@ impl Limits {
         }
     }
 
+    /// What the container was given: the innermost limit, which may be of a group of the runtime's own within systemd's unit.
     pub(super) fn pids(&self) -> Option<Bound<u64>> {
-        self.strictest("pids", |folder| number(folder, "pids.max"))
+        Some(self.each_pids()?.first().map_or(Bound::None, |limit| Bound::At(*limit)))
+    }
+
+    /// A stricter limit around that one, which is systemd's.
+    pub(super) fn unit_pids(&self) -> Option<u64> {
+        let limits = self.each_pids()?;
+        let (innermost, outer) = limits.split_first()?;
+        outer.iter().min().copied().filter(|limit| limit < innermost)
+    }
+
+    /// Each limit of processes from the process's control group up to the container's.
+    fn each_pids(&self) -> Option<Vec<u64>> {
+        let groups = self.groups("pids")?.unwrap_or_default();
+        Some(groups.iter().filter_map(|folder| number(folder, "pids.max")).collect())
     }
 
     pub(super) fn memory(&self) -> Option<Bound<u64>> {

@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 pub struct View {
     /// The most processes and threads.
     pub pids: Option<Bound<u64>>,
+    /// The most that systemd allows the unit around the container, where that is less than the container was given.
+    pub unit_pids: Option<u64>,
     /// The processes and threads that there are.
     pub processes: Option<Processes>,
     /// Bytes of memory.
@@ -70,6 +72,7 @@ impl View {
         let limits = limits::Limits::of(pid, container_id);
         Self {
             pids: limits.pids(),
+            unit_pids: limits.unit_pids(),
             processes: limits.processes(),
             memory: limits.memory(),
             cpus: limits.cpus(),

@@ -46,6 +46,8 @@ pub enum Witness {
     Podman,
     /// The kernel, which enforces it.
     Kernel,
+    /// systemd, which limits the unit around the container.
+    Systemd,
 }
 
 /// A setting that is not what was asked for.
@@ -67,6 +69,7 @@ impl fmt::Display for Difference {
         let who = match self.witness {
             Witness::Podman => "podman",
             Witness::Kernel => "the kernel",
+            Witness::Systemd => "systemd's unit",
         };
         match self.setting {
             // A variable may hold a password: its value is compared and never shown.
@@ -78,9 +81,12 @@ impl fmt::Display for Difference {
 }
 
 impl Difference {
-    /// Why rootless podman cannot have done better on this host; none when it should have.
+    /// Why podman cannot have done better on this host; none when it should have.
     #[must_use]
     pub fn excuse(&self, facts: &HostFacts) -> Option<String> {
+        if self.witness == Witness::Systemd {
+            return Some("raise `DefaultTasksMax=` of systemd".to_owned());
+        }
         let controller = self.setting.controller().filter(|_| facts.rootless)?;
         if !facts.cgroups_v2 {
             return Some("cgroups v1".to_owned());
@@ -93,6 +99,9 @@ impl Difference {
     #[must_use]
     pub fn warning(&self, service: &str, why: &str) -> String {
         let place = self.setting.place(service);
+        if self.witness == Witness::Systemd {
+            return format!("`{place}` is not reached: {self}; {why}");
+        }
         format!("`{place}` is not enforced: {self}; rootless podman cannot limit it here ({why})")
     }
 }
@@ -219,6 +228,9 @@ impl Findings {
         let pids = kernel.pids.filter(|found| *found != Bound::At(u64::from(limits.pids)));
         if let Some(found) = pids {
             self.note(Setting::PidsLimit, Witness::Kernel, limits.pids, found);
+        }
+        if let Some(allowed) = kernel.unit_pids.filter(|allowed| *allowed < u64::from(limits.pids)) {
+            self.note(Setting::PidsLimit, Witness::Systemd, limits.pids, allowed);
         }
         if let (Some(wanted), Some(found)) = (limits.memory, kernel.memory) {
             let same = matches!(found, Bound::At(found) if found <= wanted && wanted - found < LARGEST_PAGE);

@@ -39,6 +39,7 @@ fn right() -> (Expected, ContainerDetail, View) {
     };
     let kernel = View {
         pids: Some(Bound::At(2048)),
+        unit_pids: None,
         processes: None,
         memory: Some(Bound::At(64 << 20)),
         cpus: Some(Bound::At(0.5)),
@@ -137,6 +138,19 @@ fn a_difference_names_both_values_but_never_that_of_a_variable() {
     detail.env.insert("KEY".into(), "0ther".into());
     let told: Vec<String> = read_back(&expected, &detail, &kernel).iter().map(ToString::to_string).collect();
     assert_eq!(told, ["`KEY` was given a value and podman has another", "`2048` was asked for and the kernel has `1`"]);
+}
+
+#[test]
+fn a_stricter_limit_of_systemds_is_told_and_is_no_refusal() {
+    let (expected, detail, mut kernel) = right();
+    kernel.unit_pids = Some(1741);
+    let differences = read_back(&expected, &detail, &kernel);
+    assert_eq!(settings(&differences), [(Setting::PidsLimit, Witness::Systemd)]);
+    let why = differences[0].excuse(&HostFacts::default()).unwrap();
+    let told = differences[0].warning("model", &why);
+    assert!(told.contains("`2048` was asked for and systemd's unit has `1741`"), "{told}");
+    kernel.unit_pids = Some(4096);
+    assert!(read_back(&expected, &detail, &kernel).is_empty());
 }
 
 #[test]
