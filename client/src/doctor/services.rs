@@ -29,8 +29,10 @@ pub struct Service {
 /// The processes of a container, by its control group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pids {
-    /// The lowest limit on the way up the tree; `None` is none.
+    /// What the container was given; `None` is no limit.
     pub limit: Option<u64>,
+    /// What systemd allows the unit around it, where that is less.
+    pub unit: Option<u64>,
     /// How many there are.
     pub current: u64,
     /// How often a new one was refused.
@@ -75,6 +77,12 @@ fn processes(service: &Service, pids: Pids) -> Option<Finding> {
     if limit <= TOO_LOW {
         let cause = format!("`services.{name}.pids_limit` is {limit}, with which hardly a program can fork");
         return Some(Finding::broken(Code::PidsLow, cause, raise(2048)));
+    }
+    if let Some(unit) = pids.unit {
+        let cause =
+            format!("systemd lets `{name}` have {unit} processes (`DefaultTasksMax`), and {limit} are configured");
+        let cure = format!("airpods config set services.{name}.pids_limit {unit}");
+        return Some(Finding::note(Code::PidsLow, cause, cure));
     }
     // Nine tenths: the next burst meets it.
     let near = pids.current >= limit - limit / 10;

@@ -179,7 +179,7 @@ fn pids(detail: &ContainerDetail) -> Option<Pids> {
         Bound::At(limit) => Some(limit),
         Bound::None => None,
     };
-    Some(Pids { limit, current, refused })
+    Some(Pids { limit, unit: view.unit_pids, current, refused })
 }
 
 /// Whether a service runs so long that it should answer.

@@ -96,7 +96,7 @@ fn healthy() -> Facts {
             restarts: 0,
             silent: None,
             pids_limit: 2048,
-            pids: Some(Pids { limit: Some(2048), current: 40, refused: 0 }),
+            pids: Some(Pids { limit: Some(2048), unit: None, current: 40, refused: 0 }),
         }],
     }
 }

@@ -9,7 +9,7 @@ fn service(facts: &mut Facts) -> &mut Service {
 }
 
 fn pids(facts: &mut Facts, limit: u64, current: u64, refused: u64) {
-    service(facts).pids = Some(Pids { limit: Some(limit), current, refused });
+    service(facts).pids = Some(Pids { limit: Some(limit), unit: None, current, refused });
 }
 
 const RAISE: &str = "airpods config set services.ollama.pids_limit 4096 && airpods start ollama --yes";
@@ -63,6 +63,13 @@ pub(super) const CASES: &[Case] = &[
         Level::Broken,
         "the kernel lets `ollama` have 1 processes, and 2048 are configured",
         "airpods start ollama --yes",
+    ),
+    (
+        |facts| service(facts).pids = Some(Pids { limit: Some(2048), unit: Some(1741), current: 40, refused: 0 }),
+        Code::PidsLow,
+        Level::Note,
+        "systemd lets `ollama` have 1741 processes (`DefaultTasksMax`), and 2048 are configured",
+        "airpods config set services.ollama.pids_limit 1741",
     ),
     (
         |facts| {
