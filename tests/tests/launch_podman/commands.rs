@@ -40,8 +40,12 @@ fn ctrl_c_while_a_container_takes_its_time_to_stop_says_what_is_left() {
     // What is suspended does not hear SIGTERM.
     host.sandbox.sh(&format!("kill -STOP {}", host.field("one-0", ".State.Pid"))).unwrap();
     let mut stopping =
-        host.command("stop --remove --yes --timeout 8").stderr(std::process::Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(1500));
+        host.command("stop --remove --yes --timeout 20").stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let begin = std::time::Instant::now();
+    while host.field("one-0", ".State.Status") == "running" {
+        assert!(begin.elapsed() < std::time::Duration::from_secs(60), "it does not begin to stop");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
     signal(&stopping, "INT");
     std::thread::sleep(std::time::Duration::from_millis(500));
     assert!(stopping.try_wait().unwrap().is_none(), "what is under way is waited for");
