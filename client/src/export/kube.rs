@@ -317,7 +317,7 @@ impl Writer<'_> {
 
     fn warn_of_pids(&mut self) {
         self.warnings.push(
-            "`pids_limit` is an annotation that podman 4.9 and later heed; in a cluster the kubelet's `podPidsLimit` is the only one"
+            "`pids_limit` is an annotation that podman 5.4 and before does not heed; in a cluster the kubelet's `podPidsLimit` is the only one"
                 .to_owned(),
         );
     }
