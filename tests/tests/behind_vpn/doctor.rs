@@ -79,6 +79,6 @@ fn the_doctor_names_a_vpn_that_refuses_other_name_servers_and_auto_cures_it() {
     let cure = only(&host, "dns-refused", &[PUBLIC_DNS, "`wg0`", "other name servers than its own"]);
     assert_eq!(cure, "airpods config set runtime.network.dns_servers auto && airpods start --yes");
     host.configure("dns_servers = \"auto\"");
-    host.succeed("start");
+    host.succeed("start --yes");
     assert_eq!(findings(&host), Vec::<[String; 4]>::new());
 }

@@ -57,7 +57,8 @@ pub(crate) fn leave_all_as_it_was(host: &Host, tries: u32) {
     let before = traces(host);
     let start = Instant::now();
     host.succeed("start");
-    let whole = start.elapsed();
+    // The first start takes the longest; those that finish before their moment tell how long one takes by now.
+    let mut whole = start.elapsed();
     clear(host);
     assert_eq!(traces(host), before);
     let (mut undone, mut finished) = (0, 0);
@@ -69,6 +70,7 @@ pub(crate) fn leave_all_as_it_was(host: &Host, tries: u32) {
             assert_no_process(host, "podman system service");
             if code == Some(0) {
                 finished += 1;
+                whole = whole.min(delay);
                 clear(host);
             } else {
                 undone += 1;

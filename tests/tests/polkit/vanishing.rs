@@ -21,18 +21,19 @@ fn five_hundred_callers_killed_around_their_call_change_nothing() {
     let host = Host::new();
     assert_eq!(host.call("root", &["ClampOn", "sa{sv}", "tun9", "0"]), Answer::changed());
     let (before, helper) = (host.ruleset(), host.helper_pid());
-    let alice = host.sandbox.as_user("alice");
-    alice.sh(&killed_calls()).unwrap();
-    // Without an answer to wait for, dbus-send leaves as soon as it has sent.
+    // Without an answer to wait for, dbus-send leaves as soon as it has sent. Another user's calls, and first of all: the log
+    // takes a hundred lines of a user, and of those whom the bus does not know any more.
     let [destination, path, interface] = Host::HELPER;
     let send = format!("dbus-send --system --type=method_call --dest={destination} {path} {interface}.Reset");
-    alice.sh(&format!("for i in $(seq 100); do {send}; done")).unwrap();
+    host.sandbox.as_user("bob").sh(&format!("for i in $(seq 100); do {send}; done")).unwrap();
     let judged = |event: &str| {
         let log = host.log();
         let lines = log.lines().filter(|line| line.contains(&format!("event={event} ")) && !line.contains(" uid=0 "));
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
     eventually("the last line in the log", || judged("reset").len() == 100);
+    host.sandbox.as_user("alice").sh(&killed_calls()).unwrap();
+    // polkit answers one question after the other: when this one is answered, those before are.
     assert_eq!(host.call("alice", ON), Answer::standard("InteractiveAuthorizationRequired"), "the helper is alive");
     assert_eq!((host.ruleset(), host.helper_pid()), (before, helper), "and is the same");
     let calls = [judged("reset"), judged("clamp-on")].concat();
