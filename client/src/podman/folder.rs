@@ -41,7 +41,7 @@ fn sweep(parent: &Path) {
 }
 
 /// Whether it is this user's, its command is gone, and nobody listens on its socket. The process alone would not do: one of
-/// another process namespace is not seen.
+/// another process namespace is not seen. A podman that was told to end, as its command died, has removed the socket.
 fn is_left_over(folder: &Path) -> bool {
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-')).map(|(pid, _)| pid);
@@ -51,7 +51,7 @@ fn is_left_over(folder: &Path) -> bool {
         || folder.symlink_metadata().is_ok_and(|found| found.is_dir() && found.uid() == Uid::effective().as_raw());
     let deaf = || {
         let answer = UnixStream::connect(folder.join(SOCKET));
-        answer.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+        answer.is_err_and(|error| matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound))
     };
     gone && ours() && deaf()
 }
@@ -84,13 +84,16 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let (left, listener) = folder(parent.path(), gone());
         drop(listener);
+        let (ended, listener) = folder(parent.path(), gone());
+        drop(listener);
+        std::fs::remove_file(ended.join(SOCKET)).unwrap();
         let (served, _listener) = folder(parent.path(), gone());
         let (running, listener) = folder(parent.path(), 1);
         drop(listener);
         let foreign = parent.path().join("airpods-podman");
         std::fs::create_dir(&foreign).unwrap();
         let new = private(Some(parent.path())).unwrap();
-        assert!(!left.exists());
+        assert!(!left.exists() && !ended.exists());
         assert!(served.exists() && running.exists() && foreign.exists() && new.exists());
     }
 }
