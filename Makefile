@@ -13,7 +13,7 @@ AS_ROOT := sudo -E
 export CARGO_TARGET_$(shell echo $(TRIPLE) | tr a-z- A-Z_)_RUNNER := $(AS_ROOT)
 endif
 
-.PHONY: help build demo test test-vm bench fuzz mutants lint audit install deb clean probe setup setup-build setup-deb
+.PHONY: help build demo test test-vm bench fuzz mutants lint audit install deb clean probe setup setup-bench setup-build setup-deb
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -38,7 +38,7 @@ test-vm: setup probe deb ## runs the tests of the installed package on whole mac
 	$(CARGO) test --package airpods-lab --test machine --no-fail-fast
 
 bench: PROFILE = release
-bench: setup build ## measures the clamp against nft, iptables and firewalld
+bench: setup-bench build probe ## measures the clamp against nft, iptables and firewalld, and launches against podman
 	@$(AS_ROOT) target/release/airpods-lab bench
 
 # cargo-fuzz wants a nightly compiler for the sanitizer; RUSTC_BOOTSTRAP makes the stable one give it. What is found grows in
@@ -120,6 +120,9 @@ setup-build:
 
 setup:
 	@tests/setup.sh lab
+
+setup-bench:
+	@tests/setup.sh bench
 
 setup-deb:
 	@tests/setup.sh deb

@@ -4,6 +4,7 @@
 #   tests/setup.sh build    what `cargo build` links against
 #   tests/setup.sh deb      that, and what makes a Debian package and judges it
 #   tests/setup.sh lab      that, and what the tests and the demo run (the default)
+#   tests/setup.sh bench    that, and what the benchmarks compare with
 set -eu
 
 build='
@@ -47,6 +48,9 @@ zsh              reads its completions
 fish             reads its completions
 libxml2-utils    holds the polkit policy to its definition
 util-linux       setpriv and nsenter'
+
+bench='
+podman-compose   to be compared with'
 
 case ${1-lab} in
 build) wanted=$build ;;

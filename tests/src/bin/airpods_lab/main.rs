@@ -26,7 +26,7 @@ struct Arguments {
 enum Command {
     /// Shows the main job: a container behind a VPN, without and with the clamp
     Demo,
-    /// Measures the clamp against nft, iptables and firewalld, the helper, and the way of the packets
+    /// Measures the clamp against nft, iptables and firewalld, the helper, the way of the packets, and launches
     Bench {
         /// One question only
         question: Option<bench::Question>,
@@ -37,6 +37,12 @@ enum Command {
     /// The bench's stopwatch for the helper, inside its sandbox
     #[command(hide = true)]
     Life,
+    /// The bench's stopwatch for launches, inside its sandbox
+    #[command(hide = true)]
+    Launch,
+    /// A launch by podman's API alone, inside the bench's sandbox
+    #[command(hide = true)]
+    RestMinimum,
     /// The bench's traffic, at the two ends of a router
     #[command(hide = true)]
     Load {
@@ -123,6 +129,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Bench { question } => bench::bench(question)?,
         Command::Race => bench::race()?,
         Command::Life => bench::life()?,
+        Command::Launch => bench::launch()?,
+        Command::RestMinimum => bench::rest_minimum()?,
         Command::Load { end } => bench::load(end)?,
         Command::Hold => hold()?,
         Command::Resolved { links } => resolved::serve(links)?,

@@ -1,11 +1,13 @@
 //! `airpods-lab bench`: what a clamp costs, side by side with the other ways to the same rule.
 //!
-//! Three questions, each in a sandbox with the system bus, polkitd and the helper: how long a change takes ([`race`](race())), how
-//! soon the helper is there and reacts ([`life`](life())), and what the rules cost the packets ([`path`]). The stopwatch runs inside, so that
+//! Four questions, each in a sandbox with the system bus, polkitd and the helper: how long a change takes ([`race`](race())), how
+//! soon the helper is there and reacts ([`life`](life())), what the rules cost the packets ([`path`]), and
+//! how long a launch takes ([`launch`]). The stopwatch runs inside, so that
 //! the way into the sandbox is not measured.
 
 mod contenders;
 mod figures;
+mod launch;
 mod life;
 mod load;
 mod memory;
@@ -14,6 +16,7 @@ mod race;
 
 use airpods_lab::{Place, Program, Sandbox};
 
+pub(crate) use launch::{measure as launch, minimum as rest_minimum};
 pub(crate) use life::life;
 pub(crate) use load::{End, load};
 pub(crate) use race::race;
@@ -77,6 +80,8 @@ pub(crate) enum Question {
     Life,
     /// What do the rules cost the packets?
     Path,
+    /// How long does a launch take?
+    Launch,
 }
 
 /// Measures, and prints tables: the answer to one question, or to all.
@@ -85,7 +90,7 @@ pub(crate) enum Question {
 /// [`BenchError`], when a contender does not run or does not do its work.
 pub(crate) fn bench(only: Option<Question>) -> Result<()> {
     println!("Everything runs in throw-away hosts with their own bus and polkitd, and takes some minutes.");
-    let questions = [Question::Change, Question::Life, Question::Path];
+    let questions = [Question::Change, Question::Life, Question::Path, Question::Launch];
     for question in questions.into_iter().filter(|question| only.is_none_or(|one| one == *question)) {
         match question {
             Question::Change => {
@@ -103,6 +108,7 @@ pub(crate) fn bench(only: Option<Question>) -> Result<()> {
                 println!("\nWhat the rules cost the packets, through a router:\n");
                 path::path()?;
             }
+            Question::Launch => launch::launch()?,
         }
     }
     Ok(())

@@ -1,0 +1,119 @@
+//! What a launch costs: `airpods` beside podman's commands, podman's API, and the tools that do the same.
+//!
+//! Everybody brings the same three services up on a network of their own, from an image that is there, and everybody's are taken
+//! down in the same way, off the clock. [`way`] has the ways, [`rest`] the one without any tool.
+
+mod rest;
+mod way;
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use airpods_lab::{Image, Program, Sandbox, run};
+
+use super::figures::{Series, table};
+use super::{BenchError, Result, STOPWATCH, in_a_sandbox, stopwatch};
+
+pub(crate) use rest::minimum;
+use way::{AGAIN, COLD, Way, lay_out};
+
+/// Timed rounds.
+const ROUNDS: usize = 15;
+
+/// Everybody's image.
+const IMAGE: &str = "localhost/lab:1";
+
+/// A host with podman, and the stopwatch inside it.
+///
+/// # Errors
+/// [`BenchError`], when a way does not run or does not do its work.
+pub(super) fn launch() -> Result<()> {
+    println!("\nLaunching three services, {ROUNDS} rounds:\n");
+    let sandbox = Sandbox::new()?;
+    sandbox.install(Program::Lab, STOPWATCH)?;
+    sandbox.install(Program::Client, "/usr/bin/airpods")?;
+    Image::serving(IMAGE, 80).import(&sandbox.as_user("root"))?;
+    stopwatch(&sandbox, "launch")
+}
+
+/// The stopwatch. Runs in the sandbox as root.
+///
+/// # Errors
+/// [`BenchError`], when a way does not run or does not do its work.
+pub(crate) fn measure() -> Result<()> {
+    in_a_sandbox()?;
+    lay_out()?;
+    let ways: Vec<&Way> = COLD.iter().filter(|way| way.is_there()).collect();
+    ways.iter().try_for_each(|way| prove(way))?;
+    let mut cold = vec![Vec::new(); ways.len()];
+    for _ in 0..ROUNDS {
+        for (way, times) in ways.iter().zip(&mut cold) {
+            times.push(time(way.line)?);
+            take_down()?;
+        }
+    }
+    let series = ways.iter().zip(&cold).filter_map(|(way, times)| Series::new(way.name, times));
+    println!("{}", table("ms", &series.collect::<Vec<_>>(), COLD[0].name));
+    for absent in COLD.iter().filter(|way| !way.is_there()) {
+        println!("{}: not installed here; `tests/setup.sh bench` installs it\n", absent.name);
+    }
+
+    println!("With all of it running:\n");
+    time(COLD[0].line)?;
+    let mut again = vec![Vec::new(); AGAIN.len()];
+    for _ in 0..ROUNDS {
+        for (way, times) in AGAIN.iter().zip(&mut again) {
+            times.push(time(way.line)?);
+        }
+    }
+    let series = AGAIN.iter().zip(&again).filter_map(|(way, times)| Series::new(way.name, times));
+    println!("{}", table("ms", &series.collect::<Vec<_>>(), "podman ps"));
+    take_down()
+}
+
+/// One untimed turn, after which three containers run.
+fn prove(way: &Way) -> Result<()> {
+    time(way.line)?;
+    let running = run(Command::new("podman").args(["ps", "--filter", "ancestor=localhost/lab:1", "--quiet"]))?;
+    if String::from_utf8_lossy(&running.stdout).lines().count() != 3 {
+        return Err(BenchError::Unproven { line: way.line.to_owned(), proof: "podman ps" });
+    }
+    take_down()
+}
+
+/// Everybody's services end in the same way.
+fn take_down() -> Result<()> {
+    const LINE: &str = "podman pod rm --all --force --time 0; podman rm --all --force --time 0; \
+                        podman network ls --quiet | grep -vx podman | xargs -r podman network rm";
+    run(Command::new("sh").args(["-c", LINE])).map(drop)?;
+    Ok(())
+}
+
+/// From before the process is made to after its end.
+fn time(line: &str) -> Result<Duration> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let mut command = Command::new(words.first().copied().unwrap_or_default());
+    command.args(words.get(1..).unwrap_or_default()).env("AIRPODS_CONFIG", way::CONFIG);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log()?);
+    let begin = Instant::now();
+    let status = command.status();
+    let took = begin.elapsed();
+    match status {
+        Ok(status) if status.success() => Ok(took),
+        Ok(status) => {
+            let said = fs::read_to_string(LOG).unwrap_or_default();
+            eprintln!("{}{said}", status.signal().map_or_else(String::new, |signal| format!("signal {signal}\n")));
+            Err(BenchError::Failed { line: line.to_owned() })
+        }
+        Err(source) => Err(BenchError::Io { doing: "start a contender", source }),
+    }
+}
+
+/// What a contender says on stderr, for the case that it fails.
+const LOG: &str = "/tmp/contender.log";
+
+fn log() -> Result<fs::File> {
+    fs::File::create(LOG).map_err(|source| BenchError::Io { doing: "make a log", source })
+}

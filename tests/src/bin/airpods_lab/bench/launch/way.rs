@@ -1,0 +1,143 @@
+//! The ways to three services on a network.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use super::IMAGE;
+use crate::bench::{BenchError, Result};
+
+/// A way to bring them up.
+#[derive(Debug)]
+pub(super) struct Way {
+    /// How the table calls it.
+    pub(super) name: &'static str,
+    /// The command.
+    pub(super) line: &'static str,
+    /// The program without which there is nothing to compare with.
+    program: Option<&'static str>,
+}
+
+impl Way {
+    const fn new(name: &'static str, line: &'static str) -> Self {
+        Self { name, line, program: None }
+    }
+
+    /// Whether its program is installed.
+    pub(super) fn is_there(&self) -> bool {
+        self.program.is_none_or(|program| Path::new(program).exists())
+    }
+}
+
+/// From nothing but the image. The first is what the others are divided by.
+pub(super) const COLD: [Way; 7] = [
+    Way::new("airpods start", "airpods start --no-wait"),
+    Way::new("the REST minimum", "/usr/local/libexec/airpods-lab rest-minimum"),
+    Way::new("podman network create, podman run: side by side", "sh /tmp/parallel"),
+    Way::new("the same, one after the other", "sh /tmp/sequential"),
+    Way::new("podman network create, podman kube play", "sh /tmp/kube"),
+    Way {
+        name: "podman-compose up -d",
+        line: "podman-compose -f /tmp/compose.yaml up -d",
+        program: Some("/usr/bin/podman-compose"),
+    },
+    Way::new("airpods start, in one pod", "airpods --config /tmp/pod.toml start --no-wait"),
+];
+
+/// While they run.
+pub(super) const AGAIN: [Way; 6] = [
+    Way::new("true: any process at all", "true"),
+    Way::new("airpods --version", "airpods --version"),
+    Way::new("airpods start, nothing to do", "airpods start --no-wait"),
+    Way::new("airpods status", "airpods status"),
+    Way::new("podman ps", "podman ps"),
+    Way::new("podman --version", "podman --version"),
+];
+
+/// The configuration of `airpods`.
+pub(super) const CONFIG: &str = "/tmp/airpods.toml";
+
+/// Each service's name and port.
+pub(super) const SERVICES: [(&str, u16); 3] = [("one", 7001), ("two", 7002), ("three", 7003)];
+
+/// Writes the files that the ways read.
+pub(super) fn lay_out() -> Result<()> {
+    let files = [
+        (CONFIG, airpods("")),
+        ("/tmp/pod.toml", airpods("pod = \"bench\"\n")),
+        ("/tmp/sequential", script("")),
+        ("/tmp/parallel", script(" &")),
+        ("/tmp/kube", KUBE.to_owned()),
+        ("/tmp/kube.yaml", kube()),
+        ("/tmp/compose.yaml", compose()),
+    ];
+    files.into_iter().try_for_each(|(path, text)| {
+        fs::write(path, text).map_err(|source| BenchError::Io { doing: "write the contenders' files", source })
+    })
+}
+
+fn airpods(more: &str) -> String {
+    let built_in = ["ollama", "open-webui", "comfyui"].map(|name| format!("services.{name}.enabled = false\n"));
+    SERVICES.iter().fold(built_in.concat(), |mut text, (name, port)| {
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "[services.{name}]\nimage = \"{IMAGE}\"\nnetwork_aliases = [\"{name}\"]\n{more}\
+             ports = [{{ host = {port}, container = {port} }}]\ncommand_args = [\"serve-http\", \"{port}\"]\n"
+        );
+        text
+    })
+}
+
+fn script(end: &str) -> String {
+    let runs = SERVICES.iter().fold(String::new(), |mut text, (name, port)| {
+        let _ = writeln!(
+            text,
+            "podman run -d --name {name} --network bench --network-alias {name} -p {port}:{port} --pids-limit 2048 \
+             --restart unless-stopped {IMAGE} serve-http {port}{end}"
+        );
+        text
+    });
+    format!("set -e\npodman network create bench\n{runs}wait\n")
+}
+
+/// podman does not make a network that it is told to play on.
+const KUBE: &str = "set -e\npodman network create bench\npodman kube play --network bench /tmp/kube.yaml\n";
+
+fn kube() -> String {
+    SERVICES.iter().fold(String::new(), |mut text, (name, port)| {
+        let _ = write!(
+            text,
+            "---\napiVersion: v1\nkind: Pod\nmetadata: {{ name: {name} }}\nspec:\n  containers:\n  - name: {name}\n    \
+             image: {IMAGE}\n    args: [serve-http, \"{port}\"]\n    ports: [{{ containerPort: {port}, hostPort: {port} }}]\n"
+        );
+        text
+    })
+}
+
+fn compose() -> String {
+    SERVICES.iter().fold("services:\n".to_owned(), |mut text, (name, port)| {
+        let _ = write!(
+            text,
+            "  {name}:\n    image: {IMAGE}\n    command: [serve-http, \"{port}\"]\n    ports: [\"{port}:{port}\"]\n    \
+             restart: unless-stopped\n    pids_limit: 2048\n"
+        );
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_launches_the_same_three_services() {
+        for text in [airpods(""), script(""), kube(), compose()] {
+            for (name, port) in SERVICES {
+                assert!(text.contains(name) && text.contains(&format!("{port}")), "{text}");
+            }
+            assert_eq!(text.matches(IMAGE).count(), 3, "{text}");
+        }
+        assert_eq!(script(" &").matches(" &\n").count(), 3);
+    }
+}
