@@ -1,16 +1,17 @@
-//! The twin of podman in memory. It keeps the rules that plans rely on (names are unique, a port
-//! has one holder, a network in use stays), records every call, and fails where it is told to.
+//! The twin of podman in memory. Its [`World`] keeps the rules that plans rely on (names are unique, a port
+//! has one holder, a network in use stays); what is here records every call, and fails where it is told to.
 
 mod call;
+mod refusal;
 mod world;
 
 use std::cell::{Cell, RefCell};
 
 use super::{
     Container, ContainerDetail, ContainerSpec, ContainerState, DiskUsage, HostFacts, LogLine, LogOptions, LogSource,
-    Mount, MountDetail, Network, NetworkSpec, Networking, Pod, PodSpec, Podman, PodmanError, PullProgress, Result,
-    Version,
+    Network, NetworkSpec, Pod, PodSpec, Podman, PullProgress, Result, Version,
 };
+use refusal::{missing, refused};
 
 pub use call::{Call, Look};
 pub use world::World;
@@ -92,9 +93,8 @@ impl Simulated {
 
     /// Ends a container with a code, as a program that fails would.
     pub fn end(&self, name: &str, code: i32) {
-        if let Some((_, state)) = self.world.borrow_mut().containers.get_mut(name) {
-            *state = ContainerState::Exited(code);
-        }
+        // One that is not there cannot end.
+        drop(self.world.borrow_mut().set_state(name, ContainerState::Exited(code)));
     }
 
     /// Records a call, lets others run, and fails where told to.
@@ -106,29 +106,6 @@ impl Simulated {
         }
         Ok(())
     }
-}
-
-fn mounted(mount: &Mount) -> MountDetail {
-    match mount {
-        Mount::Volume { name, target } => {
-            MountDetail { volume: Some(name.clone()), source: "/volumes".into(), target: target.clone() }
-        }
-        Mount::Bind { source, target, .. } => {
-            MountDetail { volume: None, source: source.clone(), target: target.clone() }
-        }
-    }
-}
-
-fn refused(status: u16, message: impl Into<String>) -> PodmanError {
-    PodmanError::Refused { status, message: message.into() }
-}
-
-fn missing(kind: &str, name: &str) -> PodmanError {
-    refused(404, format!("no such {kind}: {name}"))
-}
-
-fn taken(kind: &str, name: &str) -> PodmanError {
-    refused(409, format!("{kind} name {name} is already in use"))
 }
 
 impl Podman for Simulated {
@@ -164,21 +141,12 @@ impl Podman for Simulated {
         }
         self.pulling.set(self.pulling.get() - 1);
         entered?;
-        let mut world = self.world.borrow_mut();
-        if !world.registry.contains(image) {
-            return Err(refused(500, "manifest unknown"));
-        }
-        world.images.insert(image.into());
-        Ok(())
+        self.world.borrow_mut().deliver(image)
     }
 
     async fn remove_image(&self, image: &str) -> Result<()> {
         self.enter(Call::RemoveImage(image.into())).await?;
-        let mut world = self.world.borrow_mut();
-        if world.containers.values().any(|(spec, _)| spec.image == image) {
-            return Err(refused(409, format!("image {image} is in use by a container")));
-        }
-        if world.images.remove(image) { Ok(()) } else { Err(missing("image", image)) }
+        self.world.borrow_mut().remove_image(image)
     }
 
     async fn networks(&self) -> Result<Vec<Network>> {
@@ -188,33 +156,12 @@ impl Podman for Simulated {
 
     async fn create_network(&self, spec: &NetworkSpec) -> Result<Network> {
         self.enter(Call::CreateNetwork(spec.name.clone())).await?;
-        let mut world = self.world.borrow_mut();
-        if world.networks.contains_key(&spec.name) {
-            return Err(taken("network", &spec.name));
-        }
-        let subnet = spec.subnet.or_else(|| "10.89.0.0/24".parse().ok());
-        let network = Network {
-            name: spec.name.clone(),
-            driver: spec.driver.clone(),
-            subnets: subnet.into_iter().map(|subnet| (subnet, spec.gateway)).collect(),
-            ipv6: spec.ipv6,
-            internal: spec.internal,
-            dns: true,
-            interface: None,
-            mtu: spec.mtu,
-            labels: spec.labels.clone(),
-        };
-        world.networks.insert(spec.name.clone(), network.clone());
-        Ok(network)
+        self.world.borrow_mut().create_network(spec)
     }
 
     async fn remove_network(&self, name: &str) -> Result<()> {
         self.enter(Call::RemoveNetwork(name.into())).await?;
-        let mut world = self.world.borrow_mut();
-        if world.in_use(name) {
-            return Err(refused(500, format!("network {name} is being used")));
-        }
-        world.networks.remove(name).map(drop).ok_or_else(|| missing("network", name))
+        self.world.borrow_mut().remove_network(name)
     }
 
     async fn volumes(&self) -> Result<Vec<String>> {
@@ -224,144 +171,50 @@ impl Podman for Simulated {
 
     async fn create_volume(&self, name: &str) -> Result<()> {
         self.enter(Call::CreateVolume(name.into())).await?;
-        if self.world.borrow_mut().volumes.insert(name.into()) { Ok(()) } else { Err(taken("volume", name)) }
+        self.world.borrow_mut().create_volume(name)
     }
 
     async fn remove_volume(&self, name: &str) -> Result<()> {
         self.enter(Call::RemoveVolume(name.into())).await?;
-        let mut world = self.world.borrow_mut();
-        if world.containers.values().any(|(spec, _)| world::mounts(spec, name)) {
-            return Err(refused(409, format!("volume {name} is being used by a container")));
-        }
-        if world.volumes.remove(name) { Ok(()) } else { Err(missing("volume", name)) }
+        self.world.borrow_mut().remove_volume(name)
     }
 
     async fn volume_users(&self, name: &str) -> Result<Vec<String>> {
-        let world = self.world.borrow();
-        let users = world.containers.values().filter(|(spec, _)| world::mounts(spec, name));
-        Ok(users.map(|(spec, _)| spec.name.clone()).collect())
+        Ok(self.world.borrow().volume_users(name))
     }
 
     async fn disk_usage(&self) -> Result<DiskUsage> {
-        let world = self.world.borrow();
-        let each = |names: &std::collections::BTreeSet<String>| names.iter().map(|name| (name.clone(), 1024)).collect();
-        Ok(DiskUsage { images: each(&world.images), volumes: each(&world.volumes) })
+        Ok(self.world.borrow().disk_usage())
     }
 
     async fn pods(&self) -> Result<Vec<Pod>> {
         self.look(Look::Pods);
-        let world = self.world.borrow();
-        let members = |pod: &str| {
-            let inside = world
-                .containers
-                .values()
-                .filter(|(spec, _)| matches!(&spec.networking, Networking::Pod(name) if name == pod));
-            inside.map(|(spec, _)| spec.name.clone()).collect()
-        };
-        let pods = world.pods.values().map(|pod| Pod {
-            name: pod.name.clone(),
-            labels: pod.labels.clone(),
-            up: world.pods_up.contains(&pod.name),
-            containers: members(&pod.name),
-        });
-        Ok(pods.collect())
+        Ok(self.world.borrow().list_pods())
     }
 
     async fn create_pod(&self, spec: &PodSpec) -> Result<()> {
         self.enter(Call::CreatePod(spec.name.clone())).await?;
-        let mut world = self.world.borrow_mut();
-        if !world.networks.contains_key(&spec.endpoint.network) {
-            return Err(missing("network", &spec.endpoint.network));
-        }
-        if world.pods.contains_key(&spec.name) {
-            return Err(taken("pod", &spec.name));
-        }
-        world.pods.insert(spec.name.clone(), spec.clone());
-        Ok(())
+        self.world.borrow_mut().create_pod(spec)
     }
 
     async fn stop_pod(&self, name: &str, _timeout_seconds: u32) -> Result<()> {
         self.enter(Call::StopPod(name.into())).await?;
-        let mut world = self.world.borrow_mut();
-        if !world.pods.contains_key(name) {
-            return Err(missing("pod", name));
-        }
-        world.pods_up.remove(name);
-        for (spec, state) in world.containers.values_mut() {
-            if *state == ContainerState::Running && spec.networking == Networking::Pod(name.into()) {
-                *state = ContainerState::Exited(0);
-            }
-        }
-        Ok(())
+        self.world.borrow_mut().stop_pod(name)
     }
 
     async fn remove_pod(&self, name: &str) -> Result<()> {
         self.enter(Call::RemovePod(name.into())).await?;
-        let mut world = self.world.borrow_mut();
-        world.containers.retain(|_, (spec, _)| !matches!(&spec.networking, Networking::Pod(pod) if pod == name));
-        world.pods_up.remove(name);
-        world.pods.remove(name).map(drop).ok_or_else(|| missing("pod", name))
+        self.world.borrow_mut().remove_pod(name)
     }
 
     async fn containers(&self) -> Result<Vec<Container>> {
         self.look(Look::Containers);
-        let world = self.world.borrow();
-        let containers = world.containers.values().map(|(spec, state)| Container {
-            name: spec.name.clone(),
-            image: spec.image.clone(),
-            state: *state,
-            started_at: (*state != ContainerState::Created).then_some(1_000_000_000),
-            exited_at: matches!(state, ContainerState::Exited(_)).then_some(1_000_000_100),
-            labels: spec.labels.clone(),
-            pod: match &spec.networking {
-                Networking::Pod(pod) => Some(pod.clone()),
-                _ => None,
-            },
-            host_ports: world
-                .endpoint(spec)
-                .map(|endpoint| endpoint.ports.iter().map(|port| port.host).collect())
-                .unwrap_or_default(),
-            networks: match &spec.networking {
-                Networking::Own(endpoint) => vec![endpoint.network.clone()],
-                _ => Vec::new(),
-            },
-        });
-        Ok(containers.collect())
+        Ok(self.world.borrow().list_containers())
     }
 
     async fn inspect_container(&self, name: &str) -> Result<ContainerDetail> {
         self.look(Look::Inspect(name.into()));
-        let world = self.world.borrow();
-        let (spec, state) = world.containers.get(name).ok_or_else(|| missing("container", name))?;
-        let endpoint = world.endpoint(spec);
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a number of CPUs is small and positive"
-        )]
-        let nano_cpus = spec.limits.cpus.map_or(0, |cpus| (cpus * 1e9) as u64);
-        let mut detail = ContainerDetail {
-            state: *state,
-            restarts: 0,
-            pid: None,
-            id: String::new(),
-            image: spec.image.clone(),
-            command: spec.entrypoint.iter().chain(&spec.command).flatten().cloned().collect(),
-            env: spec.env.clone(),
-            mounts: spec.mounts.iter().map(mounted).collect(),
-            devices: spec.devices.iter().map(Into::into).collect(),
-            host_network: spec.networking == Networking::Host,
-            networks: endpoint
-                .map(|endpoint| (endpoint.network.clone(), endpoint.aliases.clone()))
-                .into_iter()
-                .collect(),
-            ports: endpoint.map(|endpoint| endpoint.ports.clone()).unwrap_or_default(),
-            dns_servers: endpoint.map(|endpoint| endpoint.dns_servers.clone()).unwrap_or_default(),
-            pids_limit: spec.limits.pids.into(),
-            memory: spec.limits.memory.unwrap_or(0),
-            nano_cpus,
-            restart: spec.restart.as_str().into(),
-        };
+        let mut detail = self.world.borrow().inspect_container(name)?;
         if let Some(distort) = self.distort {
             distort(&mut detail);
         }
@@ -370,71 +223,27 @@ impl Podman for Simulated {
 
     async fn create_container(&self, spec: &ContainerSpec) -> Result<()> {
         self.enter(Call::CreateContainer(spec.name.clone())).await?;
-        let mut world = self.world.borrow_mut();
-        if world.containers.contains_key(&spec.name) {
-            return Err(taken("container", &spec.name));
-        }
-        if !world.images.contains(&spec.image) {
-            return Err(missing("image", &spec.image));
-        }
-        let known = match &spec.networking {
-            Networking::Own(endpoint) => world.networks.contains_key(&endpoint.network),
-            Networking::Pod(pod) => world.pods.contains_key(pod),
-            Networking::Host => true,
-        };
-        if !known {
-            return Err(missing("network or pod of container", &spec.name));
-        }
-        world.containers.insert(spec.name.clone(), (spec.clone(), ContainerState::Created));
-        Ok(())
+        self.world.borrow_mut().create_container(spec)
     }
 
     async fn start_container(&self, name: &str) -> Result<()> {
         self.enter(Call::StartContainer(name.into())).await?;
-        let mut world = self.world.borrow_mut();
-        let (spec, _) = world.containers.get(name).ok_or_else(|| missing("container", name))?;
-        let others = world.ports_of_others(spec);
-        let clash = world
-            .endpoint(spec)
-            .and_then(|endpoint| endpoint.ports.iter().find(|port| others.contains(&port.host)).copied());
-        if let Some(port) = clash {
-            return Err(refused(500, format!("listen tcp4 :{}: address already in use", port.host)));
-        }
-        let pod = match &spec.networking {
-            Networking::Pod(pod) => Some(pod.clone()),
-            _ => None,
-        };
-        world.pods_up.extend(pod);
-        if let Some((_, state)) = world.containers.get_mut(name) {
-            *state = ContainerState::Running;
-        }
-        Ok(())
+        self.world.borrow_mut().start_container(name)
     }
 
     async fn stop_container(&self, name: &str, _timeout_seconds: u32) -> Result<()> {
         self.enter(Call::StopContainer(name.into())).await?;
-        let mut world = self.world.borrow_mut();
-        let (_, state) = world.containers.get_mut(name).ok_or_else(|| missing("container", name))?;
-        *state = ContainerState::Exited(0);
-        Ok(())
+        self.world.borrow_mut().set_state(name, ContainerState::Exited(0))
     }
 
     async fn rename_container(&self, name: &str, new_name: &str) -> Result<()> {
         self.enter(Call::RenameContainer(name.into(), new_name.into())).await?;
-        let mut world = self.world.borrow_mut();
-        if world.containers.contains_key(new_name) {
-            return Err(taken("container", new_name));
-        }
-        let (mut spec, state) = world.containers.remove(name).ok_or_else(|| missing("container", name))?;
-        spec.name = new_name.into();
-        world.containers.insert(new_name.into(), (spec, state));
-        Ok(())
+        self.world.borrow_mut().rename_container(name, new_name)
     }
 
     async fn remove_container(&self, name: &str) -> Result<()> {
         self.enter(Call::RemoveContainer(name.into())).await?;
-        let removed = self.world.borrow_mut().containers.remove(name);
-        removed.map(drop).ok_or_else(|| missing("container", name))
+        self.world.borrow_mut().remove_container(name)
     }
 
     async fn logs(&self, name: &str, options: &LogOptions, sink: &mut dyn FnMut(LogLine) -> bool) -> Result<()> {

@@ -1,0 +1,195 @@
+//! Containers: what is asked for, as a listing tells it, and as it is read back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{Networking, PublishedPort};
+
+/// A container to be.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ContainerSpec {
+    /// Its name.
+    pub name: String,
+    /// Its image, with registry and tag.
+    pub image: String,
+    /// How it is connected.
+    pub networking: Networking,
+    /// Environment.
+    pub env: BTreeMap<String, String>,
+    /// Variables that are secret: their values come into `env` last of all, so that this value can be shown.
+    pub secret_env: BTreeSet<String>,
+    /// Arguments in place of the image's.
+    pub command: Option<Vec<String>>,
+    /// Program in place of the image's.
+    pub entrypoint: Option<Vec<String>>,
+    /// Volumes and folders.
+    pub mounts: Vec<Mount>,
+    /// The limits the kernel keeps.
+    pub limits: Limits,
+    /// When podman restarts it.
+    pub restart: Restart,
+    /// Devices, paths or CDI names such as `nvidia.com/gpu=all`.
+    pub devices: Vec<String>,
+    /// Whether `SELinux` leaves it alone, as GPU devices need.
+    pub label_disable: bool,
+    /// Labels, ours among them.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl ContainerSpec {
+    /// Sets a variable that is secret, if it is one of this container's.
+    pub fn give_secret(&mut self, variable: &str, value: &str) {
+        if self.secret_env.contains(variable) {
+            self.env.insert(variable.to_owned(), value.to_owned());
+        }
+    }
+}
+
+/// Something of the host's within a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Mount {
+    /// A volume that podman keeps.
+    Volume {
+        /// The volume's name.
+        name: String,
+        /// Absolute path in the container.
+        target: PathBuf,
+    },
+    /// A folder of the host.
+    Bind {
+        /// Absolute path on the host.
+        source: PathBuf,
+        /// Absolute path in the container.
+        target: PathBuf,
+        /// Whether `SELinux` labels may be changed so that the container can use it: only for
+        /// folders that are ours.
+        relabel: bool,
+    },
+}
+
+/// The limits that the kernel keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Limits {
+    /// Processes and threads.
+    pub pids: u32,
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// CPUs, 1.5 being one and a half.
+    pub cpus: Option<f64>,
+}
+
+/// When podman starts a container again by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// Never.
+    No,
+    /// When it failed.
+    OnFailure,
+    /// Always.
+    Always,
+    /// Unless somebody stopped it.
+    UnlessStopped,
+}
+
+impl Restart {
+    /// podman's word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::OnFailure => "on-failure",
+            Self::Always => "always",
+            Self::UnlessStopped => "unless-stopped",
+        }
+    }
+}
+
+/// What a container is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContainerState {
+    /// Made and never started.
+    Created,
+    /// Running.
+    Running,
+    /// Ended, with this code.
+    Exited(i32),
+    /// Anything else podman knows (paused, stopping, removing).
+    Other,
+}
+
+/// A container as a listing reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// Its name.
+    pub name: String,
+    /// Its image.
+    pub image: String,
+    /// What it is doing.
+    pub state: ContainerState,
+    /// When it last started, in seconds since 1970; none if never.
+    pub started_at: Option<i64>,
+    /// When it last ended, in seconds since 1970; none if it never did.
+    pub exited_at: Option<i64>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The pod it is in.
+    pub pod: Option<String>,
+    /// The host ports that it, or its pod, holds.
+    pub host_ports: Vec<u16>,
+    /// The networks it is on; empty for one in a pod.
+    pub networks: Vec<String>,
+}
+
+/// A container with everything that is read back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ContainerDetail {
+    /// What it is doing.
+    pub state: ContainerState,
+    /// How often podman has restarted it.
+    pub restarts: u32,
+    /// Its first process on the host; none when it does not run.
+    pub pid: Option<u32>,
+    /// Its id, 64 hexadecimal digits.
+    pub id: String,
+    /// Its image, as it was named.
+    pub image: String,
+    /// The program and its arguments, the image's own among them.
+    pub command: Vec<String>,
+    /// Its environment, the image's and podman's own among it.
+    pub env: BTreeMap<String, String>,
+    /// What of the host's is within it.
+    pub mounts: Vec<MountDetail>,
+    /// The host's devices that it has.
+    pub devices: Vec<PathBuf>,
+    /// It shares the host's network.
+    pub host_network: bool,
+    /// Each network it is on with its aliases, through its pod too.
+    pub networks: BTreeMap<String, Vec<String>>,
+    /// What leads in from the host.
+    pub ports: Vec<PublishedPort>,
+    /// The DNS servers it was given, through its pod too.
+    pub dns_servers: Vec<IpAddr>,
+    /// Its limits in podman's books; zero or less is none.
+    pub pids_limit: i64,
+    /// Bytes; zero is none.
+    pub memory: u64,
+    /// Billionths of a CPU; zero is none.
+    pub nano_cpus: u64,
+    /// The restart policy's name.
+    pub restart: String,
+}
+
+/// Something of the host's within a container, as podman reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountDetail {
+    /// The volume's name, if it is one.
+    pub volume: Option<String>,
+    /// Path on the host.
+    pub source: PathBuf,
+    /// Path in the container.
+    pub target: PathBuf,
+}

@@ -1,0 +1,72 @@
+//! Containers as a listing tells them.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::or_default;
+use crate::podman::model::{Container, ContainerState};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(in crate::podman::rest) struct ContainerAnswer {
+    #[serde(default, deserialize_with = "or_default")]
+    names: Vec<String>,
+    image: String,
+    state: String,
+    #[serde(default)]
+    exit_code: i32,
+    #[serde(default)]
+    started_at: i64,
+    #[serde(default)]
+    exited_at: i64,
+    #[serde(default)]
+    pub(in crate::podman::rest) is_infra: bool,
+    #[serde(default, deserialize_with = "or_default")]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pod_name: String,
+    #[serde(default, deserialize_with = "or_default")]
+    ports: Vec<PortAnswer>,
+    #[serde(default, deserialize_with = "or_default")]
+    networks: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct PortAnswer {
+    host_port: u16,
+    #[serde(default)]
+    range: u16,
+}
+
+impl From<ContainerAnswer> for Container {
+    fn from(answer: ContainerAnswer) -> Self {
+        // Go's zero time is far before 1970: never.
+        let moment = |seconds: i64| (seconds > 0).then_some(seconds);
+        Self {
+            name: answer.names.into_iter().next().unwrap_or_default(),
+            image: answer.image,
+            state: state(&answer.state, answer.exit_code),
+            started_at: moment(answer.started_at),
+            exited_at: moment(answer.exited_at),
+            labels: answer.labels,
+            pod: (!answer.pod_name.is_empty()).then_some(answer.pod_name),
+            host_ports: answer
+                .ports
+                .iter()
+                .flat_map(|port| port.host_port..=port.host_port.saturating_add(port.range.saturating_sub(1)))
+                .collect(),
+            networks: answer.networks,
+        }
+    }
+}
+
+/// podman's word for a state (`libpod/define/containerstate.go`).
+pub(super) fn state(word: &str, exit_code: i32) -> ContainerState {
+    match word {
+        "running" => ContainerState::Running,
+        "created" | "configured" | "initialized" => ContainerState::Created,
+        "exited" | "stopped" => ContainerState::Exited(exit_code),
+        _ => ContainerState::Other,
+    }
+}

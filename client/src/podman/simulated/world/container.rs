@@ -1,0 +1,166 @@
+//! A container has a name of its own, is made of what is there, and has its host ports for itself while it runs.
+
+use std::collections::BTreeSet;
+
+use super::World;
+use crate::podman::Result;
+use crate::podman::model::{
+    Container, ContainerDetail, ContainerSpec, ContainerState, Endpoint, Mount, MountDetail, Networking,
+};
+use crate::podman::simulated::refusal::{missing, refused, taken};
+
+impl World {
+    pub(in crate::podman::simulated) fn list_containers(&self) -> Vec<Container> {
+        let containers = self.containers.values().map(|(spec, state)| Container {
+            name: spec.name.clone(),
+            image: spec.image.clone(),
+            state: *state,
+            started_at: (*state != ContainerState::Created).then_some(1_000_000_000),
+            exited_at: matches!(state, ContainerState::Exited(_)).then_some(1_000_000_100),
+            labels: spec.labels.clone(),
+            pod: match &spec.networking {
+                Networking::Pod(pod) => Some(pod.clone()),
+                _ => None,
+            },
+            host_ports: self
+                .endpoint(spec)
+                .map(|endpoint| endpoint.ports.iter().map(|port| port.host).collect())
+                .unwrap_or_default(),
+            networks: match &spec.networking {
+                Networking::Own(endpoint) => vec![endpoint.network.clone()],
+                _ => Vec::new(),
+            },
+        });
+        containers.collect()
+    }
+
+    pub(in crate::podman::simulated) fn inspect_container(&self, name: &str) -> Result<ContainerDetail> {
+        let (spec, state) = self.containers.get(name).ok_or_else(|| missing("container", name))?;
+        let endpoint = self.endpoint(spec);
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a number of CPUs is small and positive"
+        )]
+        let nano_cpus = spec.limits.cpus.map_or(0, |cpus| (cpus * 1e9) as u64);
+        Ok(ContainerDetail {
+            state: *state,
+            restarts: 0,
+            pid: None,
+            id: String::new(),
+            image: spec.image.clone(),
+            command: spec.entrypoint.iter().chain(&spec.command).flatten().cloned().collect(),
+            env: spec.env.clone(),
+            mounts: spec.mounts.iter().map(mounted).collect(),
+            devices: spec.devices.iter().map(Into::into).collect(),
+            host_network: spec.networking == Networking::Host,
+            networks: endpoint
+                .map(|endpoint| (endpoint.network.clone(), endpoint.aliases.clone()))
+                .into_iter()
+                .collect(),
+            ports: endpoint.map(|endpoint| endpoint.ports.clone()).unwrap_or_default(),
+            dns_servers: endpoint.map(|endpoint| endpoint.dns_servers.clone()).unwrap_or_default(),
+            pids_limit: spec.limits.pids.into(),
+            memory: spec.limits.memory.unwrap_or(0),
+            nano_cpus,
+            restart: spec.restart.as_str().into(),
+        })
+    }
+
+    pub(in crate::podman::simulated) fn create_container(&mut self, spec: &ContainerSpec) -> Result<()> {
+        if self.containers.contains_key(&spec.name) {
+            return Err(taken("container", &spec.name));
+        }
+        if !self.images.contains(&spec.image) {
+            return Err(missing("image", &spec.image));
+        }
+        let known = match &spec.networking {
+            Networking::Own(endpoint) => self.networks.contains_key(&endpoint.network),
+            Networking::Pod(pod) => self.pods.contains_key(pod),
+            Networking::Host => true,
+        };
+        if !known {
+            return Err(missing("network or pod of container", &spec.name));
+        }
+        self.containers.insert(spec.name.clone(), (spec.clone(), ContainerState::Created));
+        Ok(())
+    }
+
+    pub(in crate::podman::simulated) fn start_container(&mut self, name: &str) -> Result<()> {
+        let (spec, _) = self.containers.get(name).ok_or_else(|| missing("container", name))?;
+        let others = self.ports_of_others(spec);
+        let clash = self
+            .endpoint(spec)
+            .and_then(|endpoint| endpoint.ports.iter().find(|port| others.contains(&port.host)).copied());
+        if let Some(port) = clash {
+            return Err(refused(500, format!("listen tcp4 :{}: address already in use", port.host)));
+        }
+        let pod = match &spec.networking {
+            Networking::Pod(pod) => Some(pod.clone()),
+            _ => None,
+        };
+        self.pods_up.extend(pod);
+        self.set_state(name, ContainerState::Running)
+    }
+
+    /// Puts a container into a state, whatever it was in.
+    pub(in crate::podman::simulated) fn set_state(&mut self, name: &str, to: ContainerState) -> Result<()> {
+        let (_, state) = self.containers.get_mut(name).ok_or_else(|| missing("container", name))?;
+        *state = to;
+        Ok(())
+    }
+
+    pub(in crate::podman::simulated) fn rename_container(&mut self, name: &str, new_name: &str) -> Result<()> {
+        if self.containers.contains_key(new_name) {
+            return Err(taken("container", new_name));
+        }
+        let (mut spec, state) = self.containers.remove(name).ok_or_else(|| missing("container", name))?;
+        spec.name = new_name.into();
+        self.containers.insert(new_name.into(), (spec, state));
+        Ok(())
+    }
+
+    pub(in crate::podman::simulated) fn remove_container(&mut self, name: &str) -> Result<()> {
+        self.containers.remove(name).map(drop).ok_or_else(|| missing("container", name))
+    }
+
+    /// The endpoint through which a container is reached.
+    fn endpoint(&self, spec: &ContainerSpec) -> Option<&Endpoint> {
+        match &spec.networking {
+            Networking::Own(endpoint) => self.containers.get(&spec.name).and_then(|(own, _)| {
+                // The stored copy: it lives as long as the world.
+                match &own.networking {
+                    Networking::Own(stored) if stored == endpoint => Some(stored),
+                    _ => None,
+                }
+            }),
+            Networking::Pod(pod) => self.pods.get(pod).map(|pod| &pod.endpoint),
+            Networking::Host => None,
+        }
+    }
+
+    /// The ports that running containers hold, but this one and those of its pod.
+    fn ports_of_others(&self, spec: &ContainerSpec) -> BTreeSet<u16> {
+        let same_pod = |other: &ContainerSpec| {
+            matches!((&spec.networking, &other.networking),
+                (Networking::Pod(a), Networking::Pod(b)) if a == b)
+        };
+        self.containers
+            .values()
+            .filter(|(other, state)| *state == ContainerState::Running && other.name != spec.name && !same_pod(other))
+            .filter_map(|(other, _)| self.endpoint(other))
+            .flat_map(|endpoint| endpoint.ports.iter().map(|port| port.host))
+            .collect()
+    }
+}
+
+fn mounted(mount: &Mount) -> MountDetail {
+    match mount {
+        Mount::Volume { name, target } => {
+            MountDetail { volume: Some(name.clone()), source: "/volumes".into(), target: target.clone() }
+        }
+        Mount::Bind { source, target, .. } => {
+            MountDetail { volume: None, source: source.clone(), target: target.clone() }
+        }
+    }
+}
