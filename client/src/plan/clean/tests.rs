@@ -1,0 +1,123 @@
+//! What goes, what stays and why.
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::execute::end;
+use crate::plan::tests::{NEW, THREE, podman, start};
+use crate::podman::{Call, Podman, Simulated, World};
+use std::future::pending;
+
+const ALL: Scope = Scope { pods: true, volumes: true, images: true, network: true, configs: true };
+
+async fn holdings(podman: &Simulated) -> Holdings {
+    let images = ["model", "web", "paint"].map(|name| format!("docker.io/lab/{name}:1"));
+    Holdings {
+        observed: Observed::of(podman, images.into()).await.unwrap(),
+        volumes: [("weights".to_owned(), podman.volume_users("weights").await.unwrap())].into(),
+        usage: podman.disk_usage().await.unwrap(),
+        files: vec!["/home/x/config.toml".into()],
+    }
+}
+
+/// Three services that run, one of them in a pod, beside a container, a volume and a network of somebody else.
+async fn among_others() -> Simulated {
+    let podman = podman(NEW);
+    start(&podman, &THREE.replace("[services.web]", "[services.web]\npod = \"alone\""), &[]).await;
+    let mut world = podman.world();
+    let mut stranger = world.containers["model-0"].clone();
+    stranger.0.name = "stranger".into();
+    stranger.0.labels.clear();
+    stranger.0.mounts.clear();
+    stranger.0.image = "docker.io/else/thing:1".into();
+    stranger.0.networking = crate::podman::Networking::Host;
+    world.containers.insert("stranger".into(), stranger);
+    world.volumes.insert("theirs".into());
+    world.images.insert("docker.io/else/thing:1".into());
+    let mut network = world.networks["airpods_network"].clone();
+    network.name = "theirs".into();
+    network.labels.clear();
+    world.networks.insert("theirs".into(), network);
+    Simulated::new(NEW, world)
+}
+
+fn names(clean: &Clean) -> Vec<String> {
+    clean.stages.iter().flatten().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn everything_of_ours_goes_and_nothing_of_others() {
+    let podman = among_others().await;
+    let plan = clean(ALL, false, &holdings(&podman).await);
+    let podmans: Vec<Vec<Ending>> = plan.stages[..plan.stages.len() - 1].to_vec();
+    assert_eq!(plan.stages.last().unwrap(), &[Ending::Discard("/home/x/config.toml".into())]);
+    assert_eq!(plan.spared, []);
+    let ended = end(&podman, &podmans, 1, |_| {}, pending(), pending()).await;
+    assert_eq!(ended.refused, []);
+    let world = podman.world();
+    let left = |names: Vec<&String>| names.into_iter().cloned().collect::<Vec<String>>();
+    assert_eq!(left(world.containers.keys().collect()), ["stranger"]);
+    assert_eq!(left(world.volumes.iter().collect()), ["theirs"]);
+    assert_eq!(left(world.networks.keys().collect()), ["theirs"]);
+    assert_eq!(left(world.images.iter().collect()), ["docker.io/else/thing:1"]);
+    assert!(world.pods.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_in_use_stays_and_it_is_said_by_whom() {
+    let podman = among_others().await;
+    let scope = Scope { pods: false, configs: false, ..ALL };
+    let plan = clean(scope, false, &holdings(&podman).await);
+    assert_eq!(names(&plan), Vec::<String>::new());
+    let said: Vec<String> = plan.spared.iter().map(ToString::to_string).collect();
+    let expected = [
+        "the network `airpods_network` stays: the container `model-0` is on it; `--pods` removes that",
+        "the volume `weights` stays: the container `model-0` uses it; `--pods` removes that",
+    ];
+    assert_eq!(said[..2], expected);
+    assert_eq!(said.len(), 5, "{said:?}");
+}
+
+#[tokio::test]
+async fn what_somebody_else_uses_stays_though_it_has_our_name() {
+    let podman = among_others().await;
+    let mut world = podman.world();
+    let (stranger, _) = world.containers.get_mut("stranger").unwrap();
+    stranger.image = "docker.io/lab/paint:1".into();
+    stranger.mounts = vec![crate::podman::Mount::Volume { name: "weights".into(), target: "/x".into() }];
+    stranger.networking = crate::podman::Networking::Pod("alone".into());
+    let podman = Simulated::new(NEW, world);
+    let plan = clean(ALL, false, &holdings(&podman).await);
+    let said: Vec<String> = plan.spared.iter().map(ToString::to_string).collect();
+    let expected = [
+        "the pod `alone` stays: the container `stranger` in it was not made by airpods",
+        "the network `airpods_network` stays: the pod `alone` may be on it",
+        "the volume `weights` stays: the container `stranger` uses it",
+        "the image `docker.io/lab/paint:1` stays: the container `stranger` uses it",
+    ];
+    assert_eq!(said, expected);
+    let ended = end(&podman, &plan.stages[..plan.stages.len() - 1], 1, |_| {}, pending(), pending()).await;
+    assert_eq!(ended.refused, []);
+    assert!(!podman.calls().iter().any(|call| matches!(call, Call::RemovePod(_) | Call::RemoveVolume(_))));
+    assert!(podman.world().containers.contains_key("stranger"));
+}
+
+#[tokio::test]
+async fn volumes_are_named_in_the_question_or_stay() {
+    let podman = among_others().await;
+    let holdings = holdings(&podman).await;
+    let asked = clean(ALL, false, &holdings).question();
+    assert_eq!(asked, "Do all of this, and lose what is in the volume `weights` (1.00 KiB)?");
+    let forced = clean(ALL, true, &holdings);
+    assert_eq!(forced.question(), "Do all of this?");
+    assert_eq!(
+        forced.spared[0].to_string(),
+        "the volume `weights` stays: nobody is asked about it by name; `--volumes` removes it"
+    );
+    assert!(forced.lines().all(|line| !line.contains("volume")));
+}
+
+#[tokio::test]
+async fn nothing_at_all_is_nothing_to_clean() {
+    let podman = Simulated::new(NEW, World::default());
+    let observed = Observed::of(&podman, [].into()).await.unwrap();
+    assert_eq!(clean(ALL, false, &Holdings { observed, ..Holdings::default() }), Clean::default());
+}
