@@ -12,9 +12,12 @@
 //! through the tunnel. Blocking of ICMP is done by tables `inet lab`.
 
 mod carrier;
+mod plan;
 mod transfer;
+mod wiring;
 
 pub use carrier::Carrier;
+pub use plan::{BlackHole, WorldPlan};
 pub use transfer::{Direction, Transfer, Trials};
 
 use std::net::IpAddr;
@@ -27,48 +30,7 @@ use crate::image::Image;
 use crate::place::Place;
 use crate::programs::Program;
 use crate::sandbox::{Sandbox, Seat};
-
-/// What becomes of packets that are too big.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum BlackHole {
-    /// Nothing unusual: "fragmentation needed" and "packet too big" arrive.
-    None,
-    /// The VPN server's reports are dropped: the common case. What the server sends is lost when it is bigger than the tunnel.
-    #[default]
-    A,
-    /// As `A`, and the host's reports to its containers are dropped too: both directions are lost.
-    AB,
-    /// As `A`, and beyond the tunnel's entry the path is narrower than the tunnel's MTU says. Nobody reports it.
-    NarrowPath {
-        /// The path's real MTU, in bytes, as IP packets count inside the tunnel.
-        mtu: u16,
-    },
-}
-
-/// What world to build.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WorldPlan {
-    /// The tunnel link's name on the host.
-    pub link: String,
-    /// The tunnel link's MTU in bytes.
-    pub mtu: u16,
-    /// The kind of black hole.
-    pub hole: BlackHole,
-}
-
-impl Default for WorldPlan {
-    fn default() -> Self {
-        Self { link: "wg0".into(), mtu: 1380, hole: BlackHole::A }
-    }
-}
-
-impl WorldPlan {
-    /// The default plan (`wg0`, MTU 1380) with another hole.
-    #[must_use]
-    pub fn with_hole(hole: BlackHole) -> Self {
-        Self { hole, ..Self::default() }
-    }
-}
+use wiring::{default_routes, dig, route, tunnel_routes, wire};
 
 /// A sandbox behind a VPN. Its servers are up when [`World::new`] returns.
 #[derive(Debug)]
@@ -302,86 +264,4 @@ fn bare(address: &str) -> &str {
 
 fn mirror(number: u16) -> String {
     format!("mirror-{number}.{SITE}")
-}
-
-fn wire(host: &Sandbox, gateway: &Seat) -> Result<()> {
-    host.sh("ip link add wire type veth peer name wire netns gateway
-         ip addr add 203.0.113.2/24 dev wire
-         ip addr add 2001:db8:f::2/64 dev wire nodad
-         ip link set wire up
-         sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")?;
-    gateway.sh("ip addr add 203.0.113.1/24 dev wire
-         ip addr add 2001:db8:f::1/64 dev wire nodad
-         ip link set wire up
-         ip link add far type veth peer name eth0 netns internet
-         ip addr add 192.0.2.1/24 dev far
-         ip addr add 2001:db8:80::1/64 dev far nodad
-         ip link set far up
-         sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")?;
-    Ok(())
-}
-
-fn route(host: &Sandbox, gateway: &Seat, internet: &Seat, plan: &WorldPlan) -> Result<()> {
-    internet.sh(&format!(
-        "ip addr add {SITE_V4}/24 dev eth0
-         ip addr add {RESOLVER}/24 dev eth0
-         ip addr add {SITE_V6}/64 dev eth0 nodad
-         ip link set eth0 up
-         ip route add default via 192.0.2.1
-         ip -6 route add default via 2001:db8:80::1
-         ip route add local 192.0.2.128/25 dev lo
-         ip -6 route add local 2001:db8:81::/64 dev lo"
-    ))?;
-    gateway.sh(&format!(
-        "ip route add 192.0.2.128/25 via {SITE_V4}
-         ip -6 route add 2001:db8:81::/64 via {SITE_V6}"
-    ))?;
-    if let BlackHole::NarrowPath { mtu } = plan.hole {
-        gateway.sh(&format!("ip link set far mtu {mtu}"))?;
-    }
-    tunnel_routes(host, gateway, plan)
-}
-
-fn tunnel_routes(host: &Sandbox, gateway: &Seat, plan: &WorldPlan) -> Result<()> {
-    let WorldPlan { link, mtu, hole } = plan;
-    // A narrow path is made of the MTU of what leaves the VPN server to both sides: that is exact for aggregated packets
-    // too, which a rule on packet sizes would count as one.
-    let far_mtu = if let BlackHole::NarrowPath { mtu } = hole { mtu } else { mtu };
-    host.sh(&format!(
-        "ip link set {link} mtu {mtu} up
-         ip addr add 198.51.100.2/24 dev {link}
-         ip addr add 2001:db8:7::2/64 dev {link} nodad
-         {}",
-        default_routes(link)
-    ))?;
-    gateway.sh(&format!(
-        "ip link set peer0 mtu {far_mtu} up
-         ip addr add 198.51.100.1/24 dev peer0
-         ip addr add 2001:db8:7::1/64 dev peer0 nodad
-         ip route replace 10.0.0.0/8 dev peer0
-         ip -6 route replace fd00::/8 dev peer0"
-    ))?;
-    Ok(())
-}
-
-fn default_routes(link: &str) -> String {
-    format!("ip route replace default dev {link}; ip -6 route replace default dev {link}")
-}
-
-/// Drops the reports of what is too big, where the hole wants them dropped: what a machine sends itself, never what it forwards.
-fn dig(host: &Sandbox, gateway: &Seat, hole: BlackHole) -> Result<()> {
-    const SILENCE: &str = "nft 'table inet lab {
-        chain silence {
-            type filter hook output priority filter
-            icmp type destination-unreachable icmp code frag-needed drop
-            icmpv6 type packet-too-big drop
-        }
-    }'";
-    if hole != BlackHole::None {
-        gateway.sh(SILENCE)?;
-    }
-    if hole == BlackHole::AB {
-        host.sh(SILENCE)?;
-    }
-    Ok(())
 }
