@@ -64,22 +64,16 @@ impl<P: Podman> Actor<'_, P> {
                 if *running {
                     podman.stop_container(name, self.pace.stop_seconds).await.map_err(refused)?;
                 }
-                if let Err(source) = podman.remove_container(name).await {
-                    self.put_back(std::slice::from_ref(name).iter().filter(|_| *running)).await;
-                    return Err(refused(source));
-                }
+                let removed = podman.remove_container(name).await;
+                self.or_put_back(removed, running.then_some(name)).await.map_err(refused)?;
             }
             Action::RemovePod { name, running, .. } => {
-                if let Err(source) = self.remove_pod(name).await {
-                    self.put_back(running).await;
-                    return Err(refused(source));
-                }
+                let removed = self.remove_pod(name).await;
+                self.or_put_back(removed, running).await.map_err(refused)?;
             }
             Action::SetAside { name, former, running } => {
-                if let Err(source) = self.set_aside(name, former, *running).await {
-                    self.put_back(std::slice::from_ref(name).iter().filter(|_| *running)).await;
-                    return Err(refused(source));
-                }
+                let set_aside = self.set_aside(name, former, *running).await;
+                self.or_put_back(set_aside, running.then_some(name)).await.map_err(refused)?;
             }
             // Not before everything else is done and nothing can be undone any more.
             Action::Discard { .. } => return Ok(Done::Nothing),
@@ -126,14 +120,19 @@ impl<P: Podman> Actor<'_, P> {
         self.podman.rename_container(name, former).await
     }
 
-    /// Starts containers again that were stopped for a step that failed.
-    async fn put_back(&self, names: impl IntoIterator<Item = &String>) {
-        for name in names {
+    /// Starts containers again that were stopped for this, if it failed.
+    async fn or_put_back(
+        &self,
+        result: Result<(), PodmanError>,
+        stopped: impl IntoIterator<Item = &String>,
+    ) -> Result<(), PodmanError> {
+        for name in stopped.into_iter().filter(|_| result.is_err()) {
             if let Err(error) = self.podman.start_container(name).await {
                 let left = format!("the container `{name}`, which ran and is stopped: {}", error.message());
                 self.left.borrow_mut().push(left);
             }
         }
+        result
     }
 
     /// Gives an endpoint the addresses of its fixed places.

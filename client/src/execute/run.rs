@@ -40,7 +40,19 @@ struct Schedule<'a> {
     pulls: usize,
 }
 
-impl Schedule<'_> {
+impl<'a> Schedule<'a> {
+    fn new(plan: &'a Plan, pace: &Pace) -> Self {
+        Self {
+            plan,
+            waiting: (0..plan.steps.len()).collect(),
+            finished: BTreeSet::new(),
+            running: 0,
+            at_once: if pace.sequential { 1 } else { usize::MAX },
+            pulling: 0,
+            pulls: pace.pulls.max(1),
+        }
+    }
+
     /// Takes out a step that can be begun now, if there is one.
     fn next(&mut self) -> Option<usize> {
         let plan = self.plan;
@@ -91,15 +103,7 @@ pub(super) async fn run(
         outcome: RefCell::new(Outcome { warnings: plan.warnings.clone(), ..Outcome::default() }),
         left: RefCell::default(),
     };
-    let mut schedule = Schedule {
-        plan,
-        waiting: (0..plan.steps.len()).collect(),
-        finished: BTreeSet::new(),
-        running: 0,
-        at_once: if pace.sequential { 1 } else { usize::MAX },
-        pulling: 0,
-        pulls: pace.pulls.max(1),
-    };
+    let mut schedule = Schedule::new(plan, pace);
     let mut interrupt = pin!(interrupt);
     let mut interrupted = false;
     let mut running = FuturesUnordered::new();

@@ -2,7 +2,35 @@
 
 use super::{Case, bad, healthy};
 use crate::config::GpuDevice;
-use crate::doctor::{Cgroups, Code, Facts, Level, Mapper, Rootless, Tun};
+use crate::doctor::{Cgroups, Code, Description, Facts, Gpu, Level, Mapper, Rootless, Tun, UserNamespaces};
+
+/// A user for whom everything is set up.
+pub(super) fn alice() -> Rootless {
+    Rootless {
+        user: "alice".to_owned(),
+        uid: 1000,
+        subordinates: (65536, 65536),
+        free_id: 165_536,
+        mappers: (Mapper::Able, Mapper::Able),
+        namespaces: UserNamespaces { max: Some(60_000), clone: Some(true), restricted: false },
+        cgroups: Cgroups::Delegated(vec!["cpu".to_owned(), "memory".to_owned(), "pids".to_owned()]),
+        lingers: Some(true),
+        tun: Tun::Open,
+    }
+}
+
+/// A card with all that it takes, which two services want.
+pub(super) fn gpu() -> Gpu {
+    Gpu {
+        wanted_by: vec!["ollama".to_owned(), "comfyui".to_owned()],
+        device: GpuDevice::Auto,
+        device_there: false,
+        nvidia_card: true,
+        nvidia_driver: true,
+        toolkit: true,
+        descriptions: vec![Description { file: "/etc/cdi/nvidia.yaml".into(), missing: None }],
+    }
+}
 
 fn rootless(facts: &mut Facts) -> &mut Rootless {
     facts.rootless.as_mut().unwrap()

@@ -13,7 +13,6 @@ use std::collections::BTreeSet;
 use airpods_dbus::Status;
 
 use super::*;
-use crate::config::GpuDevice;
 use crate::podman::{HostFacts, NetworkBackend, Version};
 use crate::way::Route;
 
@@ -33,17 +32,7 @@ fn healthy() -> Facts {
                 ..HostFacts::default()
             }),
         },
-        rootless: Some(Rootless {
-            user: "alice".to_owned(),
-            uid: 1000,
-            subordinates: (65536, 65536),
-            free_id: 165_536,
-            mappers: (Mapper::Able, Mapper::Able),
-            namespaces: UserNamespaces { max: Some(60_000), clone: Some(true), restricted: false },
-            cgroups: Cgroups::Delegated(vec!["cpu".to_owned(), "memory".to_owned(), "pids".to_owned()]),
-            lingers: Some(true),
-            tun: Tun::Open,
-        }),
+        rootless: Some(host::alice()),
         needs: Needs { memory: true, cpus: true, restart: true },
         parts: Some(Parts {
             netavark: Some(Some(Version { major: 1, minor: 14 })),
@@ -75,15 +64,7 @@ fn healthy() -> Facts {
             ],
             ..Network::default()
         }),
-        gpu: Gpu {
-            wanted_by: vec!["ollama".to_owned(), "comfyui".to_owned()],
-            device: GpuDevice::Auto,
-            device_there: false,
-            nvidia_card: true,
-            nvidia_driver: true,
-            toolkit: true,
-            descriptions: vec![Description { file: "/etc/cdi/nvidia.yaml".into(), missing: None }],
-        },
+        gpu: host::gpu(),
         storage: Some(Storage {
             root: "/home/alice/.local/share/containers/storage".into(),
             free: Some(100 << 30),

@@ -182,16 +182,7 @@ fn expression(name: &str, data: Attributes<'_>) -> Option<Expression> {
     let is = |condition: bool, expression| condition.then_some(expression);
     match name {
         // DREG, KEY
-        "meta" => {
-            let loaded = match i32::try_from(data.be32(2)?).ok()? {
-                libc::NFT_META_L4PROTO => Expression::LoadProtocol,
-                libc::NFT_META_NFPROTO => Expression::LoadFamily,
-                libc::NFT_META_OIFNAME => Expression::LoadLink(Direction::Out),
-                libc::NFT_META_IIFNAME => Expression::LoadLink(Direction::In),
-                _ => return None,
-            };
-            is(data.be32(1) == REGISTER, loaded)
-        }
+        "meta" => is(data.be32(1) == REGISTER, load(i32::try_from(data.be32(2)?).ok()?)?),
         // DREG, BASE, OFFSET, LEN
         "payload" => {
             let place = [data.be32(1), data.be32(2), data.be32(3), data.be32(4)];
@@ -240,6 +231,17 @@ fn expression(name: &str, data: Attributes<'_>) -> Option<Expression> {
             let is_verdict = data.be32(1) == u32::try_from(libc::NFT_REG_VERDICT).ok();
             is(is_verdict && verdict.be32(1)? == libc::NFT_JUMP.cast_unsigned(), Expression::Jump(chain.name))
         }
+        _ => None,
+    }
+}
+
+/// What a meta expression with this key loads.
+fn load(key: i32) -> Option<Expression> {
+    match key {
+        libc::NFT_META_L4PROTO => Some(Expression::LoadProtocol),
+        libc::NFT_META_NFPROTO => Some(Expression::LoadFamily),
+        libc::NFT_META_OIFNAME => Some(Expression::LoadLink(Direction::Out)),
+        libc::NFT_META_IIFNAME => Some(Expression::LoadLink(Direction::In)),
         _ => None,
     }
 }
