@@ -1,4 +1,4 @@
-//! Links and routes, asked of the kernel as any user may. neli reads and writes the messages.
+//! Links and routes, asked of the kernel as any user may.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -6,16 +6,15 @@ use std::fmt::Debug;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use airpods_dbus::LinkKind;
+use airpods_dbus::rtnetlink::{Link, link_question, route_question, routes_question};
 use ipnet::IpNet;
 use neli::attr::Attribute;
 use neli::consts::nl::NlmF;
-use neli::consts::rtnl::{Iff, Ifla, RtAddrFamily, RtScope, RtTable, Rta, Rtm, Rtn, Rtprot};
+use neli::consts::rtnl::{RtAddrFamily, RtTable, Rta, Rtm, Rtn};
 use neli::consts::socket::NlFamily;
 use neli::nl::{NlPayload, NlmsghdrBuilder};
-use neli::rtnl::{Ifinfomsg, IfinfomsgBuilder, RtattrBuilder, Rtmsg, RtmsgBuilder};
+use neli::rtnl::Rtmsg;
 use neli::socket::synchronous::NlSocketHandle;
-use neli::types::{Buffer, RtBuffer};
 use neli::utils::Groups;
 use neli::{FromBytesWithInput, Size, ToBytes};
 use nix::errno::Errno;
@@ -28,21 +27,8 @@ use super::Egress;
 pub const INTERNET: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(198, 41, 0, 4)), IpAddr::V6(Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30))];
 
-/// `RTEXT_FILTER_SKIP_STATS` of `linux/rtnetlink.h`: statistics are most of a link's message, and unread here.
-const SKIP_STATS: u32 = 1 << 3;
-
 /// `RTAX_MTU` of `linux/rtnetlink.h`, an attribute within `RTA_METRICS`.
 const RTAX_MTU: u16 = 2;
-
-/// A link.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Link {
-    pub(super) name: String,
-    pub(super) index: i32,
-    pub(super) kind: LinkKind,
-    pub(super) mtu: u32,
-    pub(super) up: bool,
-}
 
 /// A socket on which the kernel answers about links and routes. It answers within the question, so nothing waits.
 pub(super) struct Rtnetlink {
@@ -77,20 +63,7 @@ impl Rtnetlink {
     }
 
     fn link(&mut self, index: i32, name: Option<&str>) -> io::Result<Option<Link>> {
-        let mut attributes: RtBuffer<Ifla, Buffer> = RtBuffer::new();
-        let filter = RtattrBuilder::default().rta_type(Ifla::ExtMask).rta_payload(SKIP_STATS).build();
-        attributes.push(filter.map_err(io::Error::other)?);
-        if let Some(name) = name {
-            let name = RtattrBuilder::default().rta_type(Ifla::Ifname).rta_payload(name.to_owned()).build();
-            attributes.push(name.map_err(io::Error::other)?);
-        }
-        let question = IfinfomsgBuilder::default()
-            .ifi_family(RtAddrFamily::Unspecified)
-            .ifi_index(index)
-            .rtattrs(attributes)
-            .build()
-            .map_err(io::Error::other)?;
-        match self.ask(Rtm::Getlink, question, link)? {
+        match self.ask(Rtm::Getlink, link_question(index, name)?, Link::of)? {
             Ok(link) => Ok(link),
             Err(Errno::ENODEV) => Ok(None),
             Err(errno) => Err(errno.into()),
@@ -99,30 +72,7 @@ impl Rtnetlink {
 
     /// The link's index and the route's own MTU.
     fn route(&mut self, to: IpAddr, from: Option<(IpAddr, i32)>) -> io::Result<Option<(i32, Option<u32>)>> {
-        let mut attributes: RtBuffer<Rta, Buffer> = RtBuffer::new();
-        let mut add = |kind: Rta, value: Vec<u8>| {
-            let attribute = RtattrBuilder::default().rta_type(kind).rta_payload(Buffer::from(value)).build();
-            attribute.map(|attribute| attributes.push(attribute)).map_err(io::Error::other)
-        };
-        add(Rta::Dst, octets(to))?;
-        if let Some((source, link)) = from {
-            add(Rta::Src, octets(source))?;
-            add(Rta::Iif, link.to_ne_bytes().to_vec())?;
-        }
-        let bits = |address: IpAddr| if address.is_ipv4() { 32 } else { 128 };
-        let question = RtmsgBuilder::default()
-            .rtm_family(if to.is_ipv4() { RtAddrFamily::Inet } else { RtAddrFamily::Inet6 })
-            .rtm_dst_len(bits(to))
-            .rtm_src_len(from.map_or(0, |(source, _)| bits(source)))
-            .rtm_tos(0)
-            .rtm_table(RtTable::Unspec)
-            .rtm_protocol(Rtprot::Unspec)
-            .rtm_scope(RtScope::Universe)
-            .rtm_type(Rtn::Unspec)
-            .rtattrs(attributes)
-            .build()
-            .map_err(io::Error::other)?;
-        match self.ask(Rtm::Getroute, question, route)? {
+        match self.ask(Rtm::Getroute, route_question(to, from)?, route)? {
             Ok(route) => Ok(route),
             // Each is a way of saying that such a packet goes nowhere: no route, one that forbids, and for a packet to be
             // forwarded also that the host does not forward, or would not take it from there.
@@ -176,19 +126,7 @@ impl Rtnetlink {
 
     /// Every route of every table, with its link's index, but the default ones and those to the host itself.
     fn networks(&mut self) -> io::Result<Vec<(IpNet, i32)>> {
-        let question = RtmsgBuilder::default()
-            .rtm_family(RtAddrFamily::Unspecified)
-            .rtm_dst_len(0)
-            .rtm_src_len(0)
-            .rtm_tos(0)
-            .rtm_table(RtTable::Unspec)
-            .rtm_protocol(Rtprot::Unspec)
-            .rtm_scope(RtScope::Universe)
-            .rtm_type(Rtn::Unspec)
-            .rtattrs(RtBuffer::<Rta, Buffer>::new())
-            .build()
-            .map_err(io::Error::other)?;
-        self.send(Rtm::Getroute, NlmF::REQUEST | NlmF::DUMP, question)?;
+        self.send(Rtm::Getroute, NlmF::REQUEST | NlmF::DUMP, routes_question(Rtn::Unspec, None)?)?;
         let mut networks = Vec::new();
         loop {
             let (answers, _) = self.socket.recv::<Rtm, Rtmsg>().map_err(io::Error::other)?;
@@ -231,26 +169,6 @@ pub fn routes() -> io::Result<Vec<Route>> {
         routes.extend(link.as_ref().map(|link| Route { to, link: link.name.clone() }));
     }
     Ok(routes)
-}
-
-fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    }
-}
-
-/// `None` if it is malformed.
-fn link(message: &Ifinfomsg) -> Option<Link> {
-    let attributes = message.rtattrs().get_attr_handle();
-    let name = attributes.get_attribute(Ifla::Ifname)?.payload().as_ref();
-    Some(Link {
-        name: String::from_utf8_lossy(name.strip_suffix(&[0]).unwrap_or(name)).into_owned(),
-        index: *message.ifi_index(),
-        kind: LinkKind::of(message),
-        mtu: attributes.get_attr_payload_as(Ifla::Mtu).ok()?,
-        up: message.ifi_flags().contains(Iff::UP),
-    })
 }
 
 /// The network that a route leads to, and the index of its link.

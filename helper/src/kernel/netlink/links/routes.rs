@@ -7,9 +7,8 @@ use std::collections::BTreeSet;
 use std::io;
 use std::ops::ControlFlow;
 
-use neli::consts::rtnl::{RtAddrFamily, RtScope, RtTable, Rta, Rtm, Rtn, Rtprot};
-use neli::rtnl::{RtattrBuilder, Rtmsg, RtmsgBuilder};
-use neli::types::{Buffer, RtBuffer};
+use airpods_dbus::rtnetlink::routes_question;
+use neli::consts::rtnl::{Rtm, Rtn};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::SockProtocol;
@@ -82,7 +81,7 @@ fn read(
     link: Option<i32>,
     each: &mut dyn FnMut(&Route<'_>) -> ControlFlow<()>,
 ) -> io::Result<()> {
-    let request = request(Rtm::Getroute, &question(kind, link)?)?;
+    let request = request(Rtm::Getroute, &routes_question(kind, link)?)?;
     // The kernel heeds the question's details. One before Linux 4.20 does not and tells every route: what is read from
     // them is the same.
     socket.ask_strictly();
@@ -98,24 +97,6 @@ fn read(
         }
     }
     Err(kept_changing())
-}
-
-fn question(kind: Rtn, link: Option<i32>) -> io::Result<Rtmsg> {
-    let through = |link: i32| RtattrBuilder::default().rta_type(Rta::Oif).rta_payload(link).build();
-    let attributes: RtBuffer<Rta, Buffer> =
-        link.map(through).transpose().map_err(io::Error::other)?.into_iter().collect();
-    let message = RtmsgBuilder::default()
-        .rtm_family(RtAddrFamily::Unspecified)
-        .rtm_dst_len(0)
-        .rtm_src_len(0)
-        .rtm_tos(0)
-        .rtm_table(RtTable::Unspec)
-        .rtm_protocol(Rtprot::Unspec)
-        .rtm_scope(RtScope::Universe)
-        .rtm_type(kind)
-        .rtattrs(attributes)
-        .build();
-    message.map_err(io::Error::other)
 }
 
 /// What matters of a route: `struct rtmsg` and its attributes.

@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 use super::*;
 
-/// What the kernel says about `tun0`: `struct ifinfomsg` with index 7 and `IFF_UP`, name, MTU, link info.
-fn tun0() -> Vec<u8> {
+/// What the kernel says about a link: `struct ifinfomsg` with index 7 and `IFF_UP`, name, MTU, link info.
+fn message(name: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0, 0];
     bytes.extend(0xfffe_u16.to_ne_bytes());
     bytes.extend(7_i32.to_ne_bytes());
@@ -14,7 +14,7 @@ fn tun0() -> Vec<u8> {
         bytes.extend(value);
         bytes.resize(bytes.len().next_multiple_of(4), 0);
     };
-    attribute(3, b"tun0\0");
+    attribute(3, name);
     attribute(4, &1380_u32.to_ne_bytes());
     // IFLA_LINKINFO { IFLA_INFO_KIND "tun", IFLA_INFO_DATA { IFLA_TUN_TYPE 1 } }.
     attribute(18, b"\x08\0\x01\0tun\0\x0c\0\x02\0\x05\0\x03\0\x01\0\0\0");
@@ -22,15 +22,17 @@ fn tun0() -> Vec<u8> {
 }
 
 #[test]
-fn a_link_is_read_with_its_index_and_kind() {
-    let (index, read) = link(&tun0()).unwrap();
+fn a_link_whose_name_could_not_be_asked_for_is_left_out() {
+    let (index, read) = link(&message(b"tun0\0")).unwrap();
     assert_eq!((index, read.name.as_str(), read.mtu, read.up), (7, "tun0", 1380, true));
-    assert_eq!(read.kind, LinkKind { info_kind: "tun".to_owned(), tun_type: Some(1), hardware: 0xfffe });
+    for name in [&b"tun\xff\0"[..], b"a b\0", b"\x1b]0;x\0", b"\0"] {
+        assert!(link(&message(name)).is_none(), "{name:?}");
+    }
 }
 
 #[test]
 fn a_message_cut_or_changed_anywhere_is_read_or_left_out_without_a_panic() {
-    let whole = tun0();
+    let whole = message(b"tun0\0");
     for cut in 0..whole.len() {
         let _ = link(&whole[..cut]);
     }
