@@ -63,12 +63,23 @@ bench) wanted=$build$deb$lab$bench ;;
     ;;
 esac
 
-installed=$(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' | sed -n 's/^.i. //p')
 # One line each: a package that is missing, and why it is needed.
-missing=$(printf '%s\n' "$wanted" | while read -r package why; do
-    [ -n "$package" ] || continue
-    printf '%s\n' "$installed" | grep -qx "$package" || printf '%-16s %s\n' "$package" "$why"
-done)
+missing() {
+    installed=$(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' | sed -n 's/^.i. //p')
+    printf '%s\n' "$wanted" | while read -r package why; do
+        [ -n "$package" ] || continue
+        printf '%s\n' "$installed" | grep -qx "$package" || printf '%-16s %s\n' "$package" "$why"
+    done
+}
+
+# The words before the reasons.
+install_missing() {
+    # shellcheck disable=SC2046
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install \
+        $(missing | awk '{ print $1 }') >&2
+}
+
+missing=$(missing)
 [ -n "$missing" ] || exit 0
 
 {
@@ -86,7 +97,7 @@ if printf '%s\n' "$missing" | grep -q ^firewalld && [ -d /run/systemd/system ]; 
     $as_root systemctl mask firewalld >&2
 fi
 $as_root apt-get -q update >&2
-# The words before the reasons.
-# shellcheck disable=SC2046
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install \
-    $(echo "$missing" | awk '{ print $1 }') >&2
+install_missing
+# Where one of them was there in the version of another archive (qemu-utils of backports), apt has taken it away for the sake of
+# the others.
+[ -z "$(missing)" ] || install_missing
