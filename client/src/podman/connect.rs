@@ -163,7 +163,7 @@ impl Service {
                 let reason = last.unwrap_or("it did not listen in time").trim().to_owned();
                 return Err(PodmanError::ServiceFailed { reason });
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 }
@@ -181,7 +181,7 @@ impl Drop for Service {
                 let _ = self.child.wait();
                 break;
             }
-            std::thread::sleep(Duration::from_millis(2));
+            std::thread::sleep(Duration::from_millis(1));
         }
         let _ = std::fs::remove_dir_all(&self.folder);
     }

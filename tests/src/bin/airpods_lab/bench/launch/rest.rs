@@ -21,7 +21,7 @@ const SOCKET: &str = "/tmp/rest-minimum.sock";
 /// [`BenchError`], when podman refuses.
 pub(crate) fn minimum() -> Result<()> {
     in_a_sandbox()?;
-    let _service = Service::start()?;
+    let _service = Service::start(SOCKET)?;
     call("/networks/create", &json!({ "name": "bench", "driver": "bridge", "dns_enabled": true }))?;
     std::thread::scope(|scope| {
         let launches: Vec<_> = SERVICES.iter().map(|(name, port)| scope.spawn(move || launch(name, *port))).collect();
@@ -45,15 +45,20 @@ fn launch(name: &str, port: u16) -> Result<()> {
 }
 
 /// A `podman system service` that ends with its value.
-struct Service(Child);
+pub(super) struct Service {
+    process: Child,
+    socket: &'static str,
+}
 
 impl Service {
-    fn start() -> Result<Self> {
+    /// It answers on `socket` when this returns.
+    pub(super) fn start(socket: &'static str) -> Result<Self> {
         let mut podman = Command::new("podman");
-        podman.args(["system", "service", "--time=0", &format!("unix://{SOCKET}")]);
+        podman.args(["system", "service", "--time=0", &format!("unix://{socket}")]);
         let child = podman.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let service = Self(child.map_err(|source| BenchError::Io { doing: "start podman", source })?);
-        while UnixStream::connect(SOCKET).is_err() {
+        let process = child.map_err(|source| BenchError::Io { doing: "start podman", source })?;
+        let service = Self { process, socket };
+        while UnixStream::connect(socket).is_err() {
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(service)
@@ -63,9 +68,9 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         // It is gone in either case.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-        let _ = std::fs::remove_file(Path::new(SOCKET));
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = std::fs::remove_file(Path::new(self.socket));
     }
 }
 

@@ -44,10 +44,12 @@ pub(super) const COLD: [Way; 7] = [
     Way::new("airpods start, in one pod", "airpods --config /tmp/pod.toml start --no-wait"),
 ];
 
-/// While they run.
-pub(super) const AGAIN: [Way; 6] = [
+/// While they run, and podman answers on [`SOCKET`], as it does where systemd keeps one for a user.
+pub(super) const AGAIN: [Way; 8] = [
     Way::new("true: any process at all", "true"),
     Way::new("airpods --version", "airpods --version"),
+    Way::new("airpods start, nothing to do, by podman's socket", "airpods --config /tmp/socket.toml start --no-wait"),
+    Way::new("airpods status, by podman's socket", "airpods --config /tmp/socket.toml status"),
     Way::new("airpods start, nothing to do", "airpods start --no-wait"),
     Way::new("airpods status", "airpods status"),
     Way::new("podman ps", "podman ps"),
@@ -57,6 +59,9 @@ pub(super) const AGAIN: [Way; 6] = [
 /// The configuration of `airpods`.
 pub(super) const CONFIG: &str = "/tmp/airpods.toml";
 
+/// Where podman's service listens that is running already.
+pub(super) const SOCKET: &str = "/tmp/podman.sock";
+
 /// Each service's name and port.
 pub(super) const SERVICES: [(&str, u16); 3] = [("one", 7001), ("two", 7002), ("three", 7003)];
 
@@ -64,6 +69,7 @@ pub(super) const SERVICES: [(&str, u16); 3] = [("one", 7001), ("two", 7002), ("t
 pub(super) fn lay_out() -> Result<()> {
     let files = [
         (CONFIG, airpods("")),
+        ("/tmp/socket.toml", format!("runtime.podman_url = \"unix://{SOCKET}\"\n{}", airpods(""))),
         ("/tmp/pod.toml", airpods("pod = \"bench\"\n")),
         ("/tmp/sequential", script("")),
         ("/tmp/parallel", script(" &")),
