@@ -60,6 +60,14 @@ fn narrow(way: &Way, egress: &Egress, services: &str, status: Option<&Status>, u
             );
             Finding::note(Code::ClampOneWay, cause, cure)
         }
+        // Most of them, in clouds, have somebody who sees to it.
+        Standing::Open if way.verdict == Verdict::NarrowLink => {
+            let cause = format!(
+                "`{link}` is no VPN but takes {mtu} bytes, and the network of {services} sends {network_mtu}: big transfers hang \
+                 where ICMP is blocked"
+            );
+            Finding::note(Code::MtuBlackHole, cause, cure)
+        }
         Standing::Open => {
             let cause = format!(
                 "big transfers of {services} hang behind `{link}`: {mtu} bytes fit, and their network sends {network_mtu}"
