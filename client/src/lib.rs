@@ -41,6 +41,12 @@ use clap::Parser;
 /// Runs the command line of this process.
 #[must_use]
 pub fn run() -> Exit {
+    match command::completions::answer() {
+        Ok(false) => {}
+        Ok(true) => return Exit::Done,
+        // It is a shell that asks, in the middle of somebody's line.
+        Err(_) => return Exit::Failed,
+    }
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(told) => return tell_usage(&told),

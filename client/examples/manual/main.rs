@@ -18,7 +18,7 @@ fn main() -> io::Result<()> {
         fs::write(folder.join(page.file_name), page.text)?;
     }
     for shell in Shell::value_variants() {
-        fs::write(folder.join(shell.file_name()), shell.script())?;
+        fs::write(folder.join(shell.file_name()), shell.script()?)?;
     }
     Ok(())
 }

@@ -1,10 +1,15 @@
 //! `airpods completions`: what a shell needs to complete the command line.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
-use clap::{CommandFactory, ValueEnum};
+use clap::builder::Resettable;
+use clap::{Command, CommandFactory, ValueEnum};
+use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
+use clap_complete::env::{self, CompleteEnv, EnvCompleter, Shells};
 
 use crate::cli::Cli;
+use crate::config::{Environment, Vocabulary, vocabulary};
 use crate::error::Failure;
 use crate::exit::Exit;
 
@@ -39,31 +44,97 @@ impl Shell {
         }
     }
 
-    /// The script that completes the command line of `airpods`.
-    #[must_use]
-    pub fn script(self) -> Vec<u8> {
-        let shell = match self {
-            Self::Bash => clap_complete::Shell::Bash,
-            Self::Fish => clap_complete::Shell::Fish,
-            Self::Zsh => clap_complete::Shell::Zsh,
-        };
+    /// The script that completes the command line of `airpods`: it asks `airpods` itself, which [`answer`] does.
+    ///
+    /// # Errors
+    /// None that is known of: it is written to memory.
+    pub fn script(self) -> io::Result<String> {
         let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "airpods", &mut script);
-        script
+        self.completer().write_registration(VARIABLE, "airpods", "airpods", "airpods", &mut script)?;
+        let script = String::from_utf8(script).map_err(io::Error::other)?;
+        Ok(match self {
+            Self::Bash => script.replace(BASH_ASKS, &format!("{BASH_ASKS} 2>/dev/null")),
+            Self::Zsh => script + ZSH_AT_ONCE,
+            Self::Fish => script,
+        })
     }
+
+    fn completer(self) -> &'static dyn EnvCompleter {
+        match self {
+            Self::Bash => &env::Bash,
+            Self::Fish => &env::Fish,
+            Self::Zsh => &env::Zsh,
+        }
+    }
+}
+
+/// Set in the environment by the scripts when they ask.
+const VARIABLE: &str = "AIRPODS_COMPLETE";
+
+/// How bash's script asks; where the program has gone, nobody is to be told in the middle of a line.
+const BASH_ASKS: &str = r#"-- "${words[@]}""#;
+
+/// zsh reads the file when a line is completed for the first time, and wants that line completed, too.
+const ZSH_AT_ONCE: &str = r#"
+if [ "$funcstack[1]" = _airpods ]; then
+    _clap_dynamic_completer_airpods "$@"
+fi
+"#;
+
+/// Answers a shell that asks how a line goes on, if one does. Nothing is read for it but the configuration.
+///
+/// # Errors
+/// When the shell is none of ours, or nobody reads the answer.
+pub(crate) fn answer() -> Result<bool, clap::Error> {
+    const SHELLS: Shells<'_> = Shells(&[&env::Bash, &env::Fish, &env::Zsh]);
+    let current_dir = std::env::current_dir().ok();
+    let asked = CompleteEnv::with_factory(|| names_first(Cli::command())).var(VARIABLE).shells(SHELLS);
+    asked.try_complete(std::env::args_os(), current_dir.as_deref())
+}
+
+/// Of a command's names clap offers the first of the alphabet, `run` and not `start`; an alias that is not shown is offered only
+/// to who has begun to type it.
+fn names_first(command: Command) -> Command {
+    command.mut_subcommands(|command| {
+        let aliases: Vec<String> = command.get_visible_aliases().map(ToOwned::to_owned).collect();
+        names_first(command.visible_alias(Resettable::Reset).aliases(aliases))
+    })
+}
+
+/// The names of the services, for an argument that is one.
+pub(super) fn services() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| candidates(words_of_configuration().services))
+}
+
+/// The keys of the configuration, for an argument that is one.
+pub(super) fn keys() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| candidates(words_of_configuration().keys))
+}
+
+fn candidates(words: Vec<String>) -> Vec<CompletionCandidate> {
+    // In the order of the configuration.
+    words.into_iter().enumerate().map(|(at, word)| CompletionCandidate::new(word).display_order(Some(at))).collect()
+}
+
+/// Those of the file that the line names so far, which stands behind `--`.
+fn words_of_configuration() -> Vocabulary {
+    let line = std::env::args_os().skip_while(|word| word != "--").skip(1);
+    let parsed = Cli::command().ignore_errors(true).try_get_matches_from(line).ok();
+    let option = parsed.and_then(|parsed| parsed.get_one::<PathBuf>("config").cloned());
+    vocabulary(&Environment::of_process(), option.as_deref())
 }
 
 /// Runs `airpods completions`.
 ///
 /// # Errors
-/// When nobody reads what is printed.
+/// When what is printed cannot be written.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
-    print(&args.shell.script())?;
+    print(&args.shell.script()?)?;
     Ok(Exit::Done)
 }
 
-fn print(script: &[u8]) -> io::Result<()> {
+fn print(script: &str) -> io::Result<()> {
     let mut out = io::stdout();
-    out.write_all(script)?;
+    out.write_all(script.as_bytes())?;
     out.flush()
 }

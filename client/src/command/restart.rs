@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::start::{surroundings, tell_troubles};
-use super::{Context, NeverStarted};
+use super::{Context, NeverStarted, completions};
 use crate::config::{Config, PodmanUrl};
 use crate::error::Failure;
 use crate::execute::{self, Outcome, Pace};
@@ -22,7 +22,7 @@ use crate::terminal::{EscapedLine, print_json};
 #[command(after_help = "Example: airpods restart open-webui")]
 pub struct Args {
     /// The services to restart; every one that runs if none is named
-    #[arg(value_name = "SERVICE")]
+    #[arg(value_name = "SERVICE", add = completions::services())]
     services: Vec<String>,
     /// How long a container has to stop by itself, in seconds (default: `cli.stop_timeout`)
     #[arg(short, long, value_name = "SECONDS")]

@@ -6,8 +6,8 @@ use std::pin::{Pin, pin};
 
 use serde_json::json;
 
-use super::Context;
 use super::ending::{self, Unfinished, goes_on};
+use super::{Context, completions};
 use crate::config::{Config, PodmanUrl};
 use crate::error::Failure;
 use crate::execute;
@@ -23,7 +23,7 @@ use crate::terminal::{EscapedLine, print_json};
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Args {
     /// The services to stop; all if none is named
-    #[arg(value_name = "SERVICE")]
+    #[arg(value_name = "SERVICE", add = completions::services())]
     services: Vec<String>,
     /// Remove the containers and their pods as well; named volumes stay
     #[arg(short, long)]

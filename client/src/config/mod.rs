@@ -17,6 +17,7 @@ mod service;
 mod source;
 mod template;
 mod tree;
+mod vocabulary;
 
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ pub use quantity::{
 };
 pub use search::{Environment, Search};
 pub use source::{Location, Source};
+pub use vocabulary::{Vocabulary, vocabulary};
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};

@@ -77,19 +77,31 @@ impl fmt::Display for Problem {
 
 /// The problems found so far. Reading goes on after one, so that a person sees all of them at once.
 #[derive(Debug, Default)]
-pub(super) struct Problems(RefCell<Vec<Problem>>);
+pub(super) struct Problems {
+    found: RefCell<Vec<Problem>>,
+    /// The keys that were asked for, whether they are there or not.
+    asked_for: RefCell<Vec<String>>,
+}
 
 impl Problems {
     pub(super) fn push(&self, problem: Problem) {
-        self.0.borrow_mut().push(problem);
+        self.found.borrow_mut().push(problem);
     }
 
     pub(super) fn any_error(&self) -> bool {
-        self.0.borrow().iter().any(|problem| problem.severity == Severity::Error)
+        self.found.borrow().iter().any(|problem| problem.severity == Severity::Error)
     }
 
     pub(super) fn into_vec(self) -> Vec<Problem> {
-        self.0.into_inner()
+        self.found.into_inner()
+    }
+
+    pub(super) fn note_key(&self, key: String) {
+        self.asked_for.borrow_mut().push(key);
+    }
+
+    pub(super) fn into_keys(self) -> Vec<String> {
+        self.asked_for.into_inner()
     }
 }
 

@@ -155,6 +155,7 @@ impl<'a> Section<'a> {
 
     pub(super) fn node(&self, key: &'static str) -> Option<&'a Node> {
         self.known.borrow_mut().push(key);
+        self.problems.note_key(self.place(key));
         self.table.get(key)
     }
 

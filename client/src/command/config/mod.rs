@@ -14,7 +14,7 @@ use std::io::Write;
 
 use clap::Subcommand;
 
-use super::Context;
+use super::{Context, completions};
 use crate::config::edit::KeyPath;
 use crate::error::Failure;
 use crate::exit::Exit;
@@ -50,7 +50,7 @@ enum Action {
     #[command(after_help = "Example: airpods config get services.ollama.ports.0.host")]
     Get {
         /// The key, with dots between its parts and numbers for the items of arrays
-        #[arg(value_name = "KEY")]
+        #[arg(value_name = "KEY", add = completions::keys())]
         key: KeyPath,
         /// Print JSON
         #[arg(long)]
@@ -63,7 +63,7 @@ enum Action {
   airpods config set -t str services.ollama.env.LEVEL 3")]
     Set {
         /// The key, with dots between its parts and numbers for the items of arrays
-        #[arg(value_name = "KEY")]
+        #[arg(value_name = "KEY", add = completions::keys())]
         key: KeyPath,
         /// The value
         #[arg(value_name = "VALUE", allow_hyphen_values = true)]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueHint};
 
-use super::Context;
+use super::{Context, completions};
 use crate::cdi;
 use crate::config::Loaded;
 use crate::error::Failure;
@@ -35,7 +35,7 @@ enum Action {
   airpods export quadlet ollama")]
     Quadlet {
         /// The services; every enabled one if none is named
-        #[arg(value_name = "SERVICE")]
+        #[arg(value_name = "SERVICE", add = completions::services())]
         services: Vec<String>,
         /// Write the files into this folder instead of printing them
         #[arg(short, long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
@@ -50,7 +50,7 @@ enum Action {
   airpods export kube --type deployment ollama open-webui -o cluster.yaml")]
     Kube {
         /// The services; every enabled one if none is named
-        #[arg(value_name = "SERVICE")]
+        #[arg(value_name = "SERVICE", add = completions::services())]
         services: Vec<String>,
         /// Write this file instead of printing
         #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]

@@ -8,7 +8,7 @@ mod position;
 
 use futures_util::future::try_join_all;
 
-use super::{Context, NeverStarted};
+use super::{Context, NeverStarted, completions};
 use crate::config::{Config, PodmanUrl};
 use crate::error::Failure;
 use crate::execute;
@@ -24,7 +24,7 @@ use output::Output;
 #[command(after_help = "Example: airpods logs ollama --follow --since 10m")]
 pub struct Args {
     /// The services whose logs to show; every enabled one that was started if none is named
-    #[arg(value_name = "SERVICE")]
+    #[arg(value_name = "SERVICE", add = completions::services())]
     services: Vec<String>,
     /// Go on showing what is written, over restarts too, until Ctrl-C
     #[arg(short, long)]

@@ -14,7 +14,7 @@ mod tell;
 use std::pin::pin;
 use std::time::Duration;
 
-use super::Context;
+use super::{Context, completions};
 use crate::error::Failure;
 use crate::execute::{self, Pace};
 use crate::exit::Exit;
@@ -33,7 +33,7 @@ pub(super) use tell::{plan as show_plan, troubles as tell_troubles};
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Args {
     /// The services to start; every enabled one if none is named
-    #[arg(value_name = "SERVICE")]
+    #[arg(value_name = "SERVICE", add = completions::services())]
     services: Vec<String>,
     /// Print what would be done, and do nothing
     #[arg(long)]

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::future::{join_all, try_join};
 use serde_json::{Value, json};
 
-use super::Context;
+use super::{Context, completions};
 use crate::config::{Config, NetworkMode, PodmanUrl, Service, ServiceName};
 use crate::error::Failure;
 use crate::execute::{self, probe};
@@ -31,7 +31,7 @@ use row::Row;
 #[command(after_help = "Examples:\n  airpods status --json\n  airpods status ollama --watch 2")]
 pub struct Args {
     /// The services to look at; all if none is named
-    #[arg(value_name = "SERVICE")]
+    #[arg(value_name = "SERVICE", add = completions::services())]
     services: Vec<String>,
     /// Look again and again, with so many seconds in between, until Ctrl-C
     #[arg(short, long, value_name = "SECONDS", value_parser = interval)]
