@@ -11,8 +11,10 @@ mod services;
 use std::collections::BTreeSet;
 
 use airpods_dbus::Status;
+use clap::Parser;
 
 use super::*;
+use crate::cli::Cli;
 use crate::podman::{HostFacts, NetworkBackend, Version};
 use crate::way::Route;
 
@@ -117,6 +119,24 @@ fn each_cause_has_its_line_and_its_cure_and_no_other() {
         assert!(finding.cause.contains(part), "{code}: {}", finding.cause);
         assert_eq!(finding.cure.as_deref().unwrap_or_default(), cure, "{code}");
     }
+}
+
+#[test]
+fn a_cure_that_is_a_command_of_ours_can_be_typed() {
+    let mut seen = BTreeSet::new();
+    for (spoil, code, ..) in cases() {
+        let mut facts = healthy();
+        spoil(&mut facts);
+        for cure in judge(&facts).into_iter().filter_map(|finding| finding.cure) {
+            for typed in cure.split(" && ").filter(|typed| typed.starts_with("airpods ")) {
+                // No word of theirs has a space in it.
+                let parsed = Cli::try_parse_from(typed.split(' '));
+                assert!(parsed.is_ok(), "{code}: `{typed}`: {}", parsed.unwrap_err());
+                seen.insert(typed.to_owned());
+            }
+        }
+    }
+    assert!(seen.len() > 10, "{seen:?}");
 }
 
 #[test]
