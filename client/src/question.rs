@@ -60,6 +60,10 @@ async fn ask_on(question: &str, mut answers: impl BufRead + Send + 'static) -> i
         let _ = tell.send(read);
     });
     let answer = told.await.map_err(io::Error::other)??;
+    if !answer.ends_with('\n') {
+        // Ctrl-D leaves the line open.
+        writeln!(err)?;
+    }
     let yes = matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
     Ok(if yes { Answer::Yes } else { Answer::No })
 }

@@ -75,14 +75,11 @@ impl Loaded {
     ///
     /// # Errors
     /// [`ConfigError::Wrong`]: each unknown key is an error now.
-    pub fn refuse_unknown_keys(mut self) -> Result<Self, ConfigError> {
+    pub fn refuse_unknown_keys(self) -> Result<Self, ConfigError> {
         if self.unknown_keys().next().is_none() {
             return Ok(self);
         }
-        for problem in self.warnings.iter_mut().filter(|problem| problem.severity == Severity::Unknown) {
-            problem.severity = Severity::Error;
-        }
-        Err(ConfigError::Wrong(self.warnings))
+        Err(ConfigError::Wrong(self.warnings).refuse_unknown_keys())
     }
 
     /// The keys that are none of ours.

@@ -130,6 +130,19 @@ pub enum ConfigError {
     Wrong(Vec<Problem>),
 }
 
+impl ConfigError {
+    /// The same, with each unknown key as an error.
+    #[must_use]
+    pub fn refuse_unknown_keys(mut self) -> Self {
+        if let Self::Wrong(problems) = &mut self {
+            for problem in problems.iter_mut().filter(|problem| problem.severity == Severity::Unknown) {
+                problem.severity = Severity::Error;
+            }
+        }
+        self
+    }
+}
+
 fn count(problems: &[Problem]) -> usize {
     problems.iter().filter(|problem| problem.severity == Severity::Error).count()
 }

@@ -2,41 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use airpods_lab::terminal;
+
+use super::home::Home;
 use super::{airpods, told};
 
-/// A home with a configuration file.
-struct Home {
-    folder: tempfile::TempDir,
-}
-
 impl Home {
-    fn with(text: &str) -> Self {
-        let home = Self { folder: tempfile::tempdir().unwrap() };
-        fs::create_dir_all(home.file().parent().unwrap()).unwrap();
-        fs::write(home.file(), text).unwrap();
-        home
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn file(&self) -> PathBuf {
-        self.path().join(".config/airpods/config.toml")
-    }
-
-    fn text(&self) -> String {
-        fs::read_to_string(self.file()).unwrap()
-    }
-
-    /// The other files beside the configuration.
-    fn others(&self) -> Vec<PathBuf> {
-        let files = fs::read_dir(self.file().parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
-        files.filter(|file| *file != self.file()).collect()
-    }
-
     #[track_caller]
     fn set(&self, key: &str, value: &str) {
         let output = airpods(self.path(), "config set").args([key, value]).output().unwrap();
@@ -51,13 +24,29 @@ impl Home {
     /// Edits with a line of shell that has the draft as `$1`.
     #[track_caller]
     fn edit(&self, script: &str) -> std::process::Output {
-        let editor = self.path().join("editor");
-        fs::write(&editor, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&editor, fs::Permissions::from_mode(0o755)).unwrap();
+        let editor = self.editor(script);
         let path = std::env::var_os("PATH").unwrap();
         let mut command = airpods(self.path(), "config edit");
         command.env("PATH", path).env("EDITOR", format!("'{}' --wait-not", editor.display()));
         command.output().unwrap()
+    }
+
+    fn editor(&self, script: &str) -> PathBuf {
+        let editor = self.path().join("editor");
+        fs::write(&editor, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&editor, fs::Permissions::from_mode(0o755)).unwrap();
+        editor
+    }
+
+    /// Edits in a terminal: the first time to something wrong, from then on to what is right again. Presses keys when asked whether
+    /// to edit again, and answers what was on the screen.
+    fn edit_again(&self, keys: &str) -> String {
+        let (wrong, right) = ("s/log_lines = [0-9]*/log_lnes = 30/", "s/log_lnes/log_lines/");
+        self.editor(&format!(
+            "if grep -q log_lnes \"$1\"; then sed -i '{right}' \"$1\"; else sed -i '{wrong}' \"$1\"; fi"
+        ));
+        let line = "trap : INT; EDITOR=~/editor airpods config edit; echo code=$?";
+        terminal::once_shown(self, line, "Edit it again? [y/N]", || keys.to_owned()).unwrap()
     }
 }
 
@@ -184,6 +173,41 @@ fn a_wrong_draft_is_kept_and_the_file_stays_as_it_was() {
         let [draft] = &home.others()[..] else { panic!("{:?}", home.others()) };
         assert_ne!(fs::read_to_string(draft).unwrap(), MINE);
         assert!(told.ends_with(&format!("hint: what you wrote is in `{}`\n", draft.display())), "{told}");
+    }
+}
+
+#[test]
+fn who_wrote_something_wrong_edits_it_again_from_where_it_was_left() {
+    let home = Home::with(MINE);
+    let screen = home.edit_again("y\n");
+    assert!(screen.contains("code=0"), "{screen}");
+    assert_eq!(home.text(), MINE.replace("10 #", "30 #"));
+    assert_eq!(home.others(), [] as [PathBuf; 0], "no draft is left");
+}
+
+#[test]
+fn what_is_wrong_is_told_before_the_question_unknown_keys_too() {
+    let screen = Home::with("cli.log_lines = 5\ncli.stop_timeout = 0\n").edit_again("n\n");
+    let (told, _) = screen.split_once("Edit it again?").unwrap();
+    assert!(told.contains("error: unknown key `log_lnes` in `cli`"), "{screen}");
+    assert!(told.contains("error: `cli.stop_timeout`: 0 is not within 1 to 300"), "{screen}");
+}
+
+#[test]
+fn who_does_not_go_on_finds_what_was_written_in_a_draft() {
+    for (keys, code) in [("n\n", 10), ("\u{4}", 10), ("\u{3}", 130)] {
+        let home = Home::with(MINE);
+        let screen = home.edit_again(keys);
+        assert!(screen.contains(&format!("code={code}")), "{keys:?}: {screen}");
+        assert_eq!(home.text(), MINE);
+        let [draft] = &home.others()[..] else { panic!("{:?}", home.others()) };
+        assert!(fs::read_to_string(draft).unwrap().contains("log_lnes"));
+        let told = format!(
+            "\r\nerror: `{}` was not changed\r\nhint: what you wrote is in `{}`",
+            home.file().display(),
+            draft.display()
+        );
+        assert!(screen.contains(&told), "{keys:?}: {screen}");
     }
 }
 

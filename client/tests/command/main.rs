@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod change;
+mod completions;
 mod config;
 mod export;
+mod home;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::ExitStatus;
 
 use tempfile::TempPath;
@@ -15,6 +16,7 @@ use super::tell;
 use crate::command::Context;
 use crate::config::{DEFAULTS, Loaded, Source};
 use crate::error::{Failure, Report};
+use crate::execute::{interrupted, unless};
 use crate::exit::Exit;
 use crate::file;
 use crate::question::{Answer, Consent, ask};
@@ -67,10 +69,14 @@ async fn edited(
                 loaded.tell_warnings(&mut anstream::stderr());
                 return Ok(Some((draft, text)));
             }
-            Err(problems) => problems.render(&mut anstream::stderr())?,
+            Err(problems) => problems.refuse_unknown_keys().render(&mut anstream::stderr())?,
         }
-        if ask("Edit it again?", Consent::Asked).await? != Answer::Yes {
-            return Err(NotWritten::WrongDraft { path: path.to_owned(), draft: keep(draft, path)? }.into());
+        // From the first editor on, Ctrl-C does not end the process by itself.
+        let answered = unless(pin!(interrupted()), ask("Edit it again?", Consent::Asked)).await;
+        let interrupted = answered.is_err();
+        if interrupted || answered?? != Answer::Yes {
+            let (path, draft) = (path.to_owned(), keep(draft, path)?);
+            return Err(NotWritten::WrongDraft { path, draft, interrupted }.into());
         }
     }
 }

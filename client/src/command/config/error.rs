@@ -51,6 +51,8 @@ pub(super) enum NotWritten {
         path: PathBuf,
         /// Where what was written in the editor is kept.
         draft: PathBuf,
+        /// It was Ctrl-C that answered the question whether to go on.
+        interrupted: bool,
     },
     /// The editor did not end well.
     #[error("`{}` was not changed: the editor `{editor}` {how}", path.display())]
@@ -88,6 +90,7 @@ impl NotWritten {
 impl Report for NotWritten {
     fn exit(&self) -> Exit {
         match self {
+            Self::WrongDraft { interrupted: true, .. } => Exit::Interrupted,
             Self::Wrong { .. } | Self::WrongDraft { .. } => Exit::Configuration,
             Self::Unconfirmed(_) => Exit::Usage,
             _ => Exit::Failed,
@@ -108,6 +111,10 @@ impl Report for NotWritten {
 
     /// With what is wrong in front.
     fn render(&self, to: &mut dyn Write) -> io::Result<()> {
+        if let Self::WrongDraft { interrupted: true, .. } = self {
+            // The line of the question is still open.
+            writeln!(to)?;
+        }
         let Self::Wrong { problems, .. } = self else { return render(self, self.hint().as_deref(), to) };
         problems.render(to)?;
         writeln!(to, "{}", EscapedLine(&self.to_string()))

@@ -1,30 +1,15 @@
 //! How a line goes on when Tab is pressed, in the shells themselves and by what they ask `airpods`.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use airpods::command::completions::Shell;
 use airpods_lab::{Place, terminal};
-use tempfile::TempDir;
 
-/// Where somebody has a home folder, and `airpods` among the programs.
-struct Home(TempDir);
+use super::home::Home;
 
 impl Home {
-    /// With a configuration.
-    fn with(config: &str) -> Self {
-        let home = Self(TempDir::new().unwrap());
-        home.write(".config/airpods/config.toml", config);
-        home
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
     fn write(&self, file: &str, text: &str) {
         let file = self.path().join(file);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -45,20 +30,6 @@ impl Home {
         let output = self.ask(words);
         assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
         String::from_utf8(output.stdout).unwrap().lines().map(ToOwned::to_owned).collect()
-    }
-}
-
-impl Place for Home {
-    fn command(&self, program: &str) -> Command {
-        let programs = Path::new(env!("CARGO_BIN_EXE_airpods")).parent().unwrap();
-        let mut command = Command::new(program);
-        command.env_clear().env("HOME", self.path()).env("ZDOTDIR", self.path()).env("TERM", "xterm");
-        command.env("PATH", format!("{}:/usr/bin:/bin", programs.display())).current_dir(self.path());
-        command
-    }
-
-    fn link_target(&self) -> String {
-        "1".to_owned()
     }
 }
 
