@@ -85,11 +85,7 @@ fn tell(restart: &Restart, outcome: &Outcome, json: bool) -> io::Result<()> {
     if restart.services.is_empty() {
         writeln!(err, "no service was running")?;
     }
-    for Restarted { service, .. } in restart.services.iter().filter(|one| one.differs) {
-        let service = EscapedLine(service);
-        writeln!(err, "note: `{service}` keeps the settings it was made with, and the configuration has others")?;
-        writeln!(err, "hint: `airpods start {service}` applies them")?;
-    }
+    restart.services.iter().try_for_each(|one| note(one, &mut err))?;
     tell_troubles(outcome, &mut err)?;
     if json {
         let service = |one: &Restarted| {
@@ -98,11 +94,62 @@ fn tell(restart: &Restart, outcome: &Outcome, json: bool) -> io::Result<()> {
                 "service": one.service,
                 "container": one.container,
                 "healthy": one.has_health.then_some(!late),
-                "settings_differ": one.differs,
+                "enabled": !one.switched_off,
+                "settings_differ": (!one.switched_off).then_some(one.differs),
             })
         };
         let services: Vec<_> = restart.services.iter().map(service).collect();
         print_json(&json!({ "services": services, "warnings": outcome.warnings }))?;
     }
     Ok(())
+}
+
+/// Says what the configuration has to say about a service by now, if that is not what it was restarted with.
+fn note(one: &Restarted, to: &mut dyn Write) -> io::Result<()> {
+    let service = EscapedLine(&one.service);
+    if one.switched_off {
+        writeln!(
+            to,
+            "note: `services.{service}.enabled` is `false`, and `{service}` was restarted because it was there"
+        )?;
+        writeln!(
+            to,
+            "hint: `airpods stop {service}` ends it, `airpods config set services.{service}.enabled true` switches it on"
+        )?;
+    }
+    if one.differs {
+        writeln!(to, "note: `{service}` keeps the settings it was made with, and the configuration has others")?;
+        writeln!(to, "hint: `airpods start {service}` applies them")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn noted(differs: bool, switched_off: bool) -> String {
+        let (service, container) = ("web".to_owned(), "web-0".to_owned());
+        let mut told = Vec::new();
+        note(&Restarted { service, container, differs, switched_off, has_health: false }, &mut told).unwrap();
+        String::from_utf8(told).unwrap()
+    }
+
+    #[test]
+    fn who_is_as_configured_needs_no_note() {
+        assert_eq!(noted(false, false), "");
+    }
+
+    #[test]
+    fn start_is_advised_where_it_applies_something() {
+        assert!(noted(true, false).contains("hint: `airpods start web` applies them"));
+    }
+
+    #[test]
+    fn start_which_would_refuse_it_is_not_advised_for_a_service_that_is_switched_off() {
+        let told = noted(false, true);
+        assert!(told.starts_with("note: `services.web.enabled` is `false`"), "{told}");
+        assert!(!told.contains("airpods start"), "{told}");
+    }
 }

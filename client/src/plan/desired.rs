@@ -117,6 +117,8 @@ impl HealthCheck {
 pub struct Launch {
     /// Its name.
     pub service: String,
+    /// It is switched on; the container of one that is not has no names and no ports on the network.
+    pub enabled: bool,
     /// Its container.
     pub container: ContainerSpec,
     /// The ports of the host that it takes.
@@ -312,6 +314,7 @@ fn launch(
     container.labels = label::labels(&container, Some(name.as_str()));
     Launch {
         service: name.to_string(),
+        enabled: service.enabled,
         container,
         host_ports: service.host_ports().map(crate::config::PortNumber::get).collect(),
         folders: service.volumes.values().filter_map(|volume| folder(&volume.source)).collect(),

@@ -28,6 +28,8 @@ pub struct Restarted {
     pub container: String,
     /// Whether the configuration asks for other settings than the container was made with, and keeps.
     pub differs: bool,
+    /// Whether the configuration has it switched off, and so has no settings to compare with.
+    pub switched_off: bool,
     /// Whether it can be asked for its health.
     pub has_health: bool,
 }
@@ -55,7 +57,8 @@ pub fn restart(desired: &Desired, observed: &Observed, stopped_too: bool) -> Res
     let services = members.iter().map(|member| Restarted {
         service: member.launch.service.clone(),
         container: member.found.name.clone(),
-        differs: differs(desired, observed, member),
+        differs: member.launch.enabled && differs(desired, observed, member),
+        switched_off: !member.launch.enabled,
         has_health: member.launch.health.is_some(),
     });
     Restart { services: services.collect(), plan: steps(&units(desired, &members)), absent }
@@ -180,7 +183,8 @@ fn add(plan: &mut Plan, member: &Member<'_>, action: Action, after: Vec<usize>) 
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::plan::tests::{NEW, THREE, desired, podman, start};
+    use crate::plan::tests::{NEW, THREE, config, desired, podman, start};
+    use crate::plan::{Surroundings, chosen};
 
     /// Two that need each other's names in turn, the third in a pod.
     fn chained() -> String {
@@ -195,7 +199,11 @@ mod tests {
         start(&podman, running, &[]).await;
         podman.end("paint-0", 3);
         let observed = Observed::of(&podman, BTreeSet::new()).await.unwrap();
-        restart(&desired(wanted, services, NEW), &observed, stopped_too)
+        let (config, names) = (config(wanted), services.iter().map(ToString::to_string).collect::<Vec<_>>());
+        // Also what is switched off can be restarted.
+        let chosen = chosen(&config, &names, true).unwrap();
+        let desired = Desired::from_config(&config, &chosen, NEW, &Surroundings::default());
+        restart(&desired, &observed, stopped_too)
     }
 
     fn shown(restart: &Restart) -> Vec<String> {
@@ -236,6 +244,14 @@ mod tests {
         let restart = planned(THREE, &network, &["paint", "web"], true).await;
         let differing: Vec<bool> = restart.services.iter().map(|one| one.differs).collect();
         assert_eq!(differing, [true, false], "who is on the host's network does not care");
+    }
+
+    #[tokio::test]
+    async fn what_is_switched_off_by_now_is_told_as_that_and_not_as_other_settings() {
+        let off = THREE.replace("[services.web]", "[services.web]\nenabled = false");
+        let restart = planned(THREE, &off, &["model", "web"], true).await;
+        let told: Vec<(bool, bool)> = restart.services.iter().map(|one| (one.differs, one.switched_off)).collect();
+        assert_eq!(told, [(false, false), (false, true)]);
     }
 
     #[tokio::test]
