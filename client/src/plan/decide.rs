@@ -3,6 +3,8 @@
 mod obstacles;
 mod replacing;
 
+pub(super) use replacing::is_set_aside;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::label::{is_ours, same_settings};
@@ -166,7 +168,7 @@ impl<'a> Builder<'a> {
         };
         for other in &desired.others {
             let running = observed
-                .container(&other.container.name)
+                .container_of(desired, other)
                 .is_some_and(|found| is_ours(&found.labels) && found.state == ContainerState::Running);
             let on_network = other.container.networking != Networking::Host;
             if running && (in_pod(other, &self.stale_pods) || (self.reset && on_network)) {
@@ -286,7 +288,7 @@ impl<'a> Builder<'a> {
             return;
         }
         let spec = &launch.container;
-        let found = self.observed.container(&spec.name);
+        let found = self.observed.container_of(self.desired, launch);
         let goes_along = found.is_some_and(|found| self.goes_along(launch, found));
         let same = matches!(self.observed.standing(self.desired, launch), Standing::AsWanted { .. });
         let mut before_start: Vec<usize> = Vec::new();

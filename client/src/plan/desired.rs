@@ -197,6 +197,11 @@ impl Desired {
         }
     }
 
+    /// Whether a service is to have a container of this name.
+    pub(super) fn names_a_container(&self, name: &str) -> bool {
+        self.launches.iter().chain(&self.others).any(|launch| launch.container.name == name)
+    }
+
     /// What the container of one of the services must have once it runs.
     #[must_use]
     pub fn expected(&self, launch: &Launch) -> Expected {

@@ -1,9 +1,10 @@
 //! How what there is stands to what is wanted, service by service.
 
-use super::label::same_settings;
+use super::decide::is_set_aside;
+use super::label::{SERVICE, is_ours, same_settings};
 use super::network::differences;
 use super::{Desired, Difference, Launch, Observed, read_back};
-use crate::podman::{ContainerState, Networking};
+use crate::podman::{Container, ContainerState, Networking};
 
 /// How the container of a service stands to its settings.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,13 +22,33 @@ pub(super) enum Standing {
 
 impl Observed {
     pub(super) fn standing(&self, desired: &Desired, launch: &Launch) -> Standing {
-        let Some(found) = self.container(&launch.container.name) else { return Standing::Absent };
+        let Some(found) = self.container_of(desired, launch) else { return Standing::Absent };
+        if found.name != launch.container.name {
+            let (service, wanted) = (&launch.service, &launch.container.name);
+            let renamed =
+                format!("`services.{service}.container`: `{wanted}` was asked for and podman has `{}`", found.name);
+            return Standing::Differs(vec![renamed]);
+        }
         let differences = self.differences(desired, launch);
         if differences.is_empty() && same_settings(&launch.container.labels, &found.labels) {
             return Standing::AsWanted { running: found.state == ContainerState::Running };
         }
         let told = |one: &Difference| format!("`{}`: {one}", one.setting.place(&launch.service));
         Standing::Differs(differences.iter().map(told).collect())
+    }
+
+    /// The container of a service: the one of its name, or the one that was made for it when it had another.
+    pub(super) fn container_of(&self, desired: &Desired, launch: &Launch) -> Option<&Container> {
+        let renamed = || {
+            let made_for_it = self.containers.iter().filter(|container| {
+                is_ours(&container.labels)
+                    && container.labels.get(SERVICE) == Some(&launch.service)
+                    && !is_set_aside(&container.name)
+                    && !desired.names_a_container(&container.name)
+            });
+            made_for_it.max_by_key(|container| container.state == ContainerState::Running)
+        };
+        self.container(&launch.container.name).or_else(renamed)
     }
 
     /// What of a container is not as wanted; nothing of one that was not looked at closely.

@@ -190,3 +190,15 @@ fn on_a_terminal_a_start_asks_and_only_a_yes_makes_anything_anew() {
     answered("y\n");
     assert_ne!(host.field("one-0", ".Id"), id);
 }
+
+#[test]
+fn a_container_whose_configured_name_has_changed_is_replaced_with_a_yes() {
+    let host = Host::new();
+    host.configure(&two("", ""));
+    host.succeed("start");
+    host.configure(&two("container = \"uno\"", ""));
+    host.refuse("start", 2, &["services.one.container", "`uno` was asked for and podman has `one-0`", "--yes"]);
+    host.succeed("start --yes");
+    assert_eq!(host.podman("ps -a --format '{{.Names}}' --sort names"), "two-0\nuno");
+    host.succeed("start");
+}

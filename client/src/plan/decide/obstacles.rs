@@ -23,8 +23,9 @@ impl Builder<'_> {
             if self.observed.container(name).is_some_and(|found| !is_ours(&found.labels)) {
                 return Err(not_ours(&place("container"), Kind::Container, name));
             }
-            // A former container of ours may have to be set aside under this name.
-            let former = former_name(name);
+            // The container that the service has may have to be set aside under this name.
+            let found = self.observed.container_of(self.desired, launch);
+            let former = former_name(found.map_or(name, |found| &found.name));
             if self.observed.container(&former).is_some_and(|found| !is_ours(&found.labels)) {
                 return Err(not_ours(&place("container"), Kind::Container, &former));
             }
@@ -72,7 +73,7 @@ impl Builder<'_> {
     /// The ports of containers that are replaced: whoever wants one is started when it is free.
     fn freed_ports(&self) -> BTreeSet<u16> {
         let replaced = self.launches.iter().filter_map(|launch| {
-            let found = self.observed.container(&launch.container.name)?;
+            let found = self.observed.container_of(self.desired, launch)?;
             let stale = found.pod.as_deref().is_some_and(|pod| self.stale_pods.contains(pod));
             let goes = stale
                 || found.pod.is_none()
@@ -85,7 +86,7 @@ impl Builder<'_> {
 
     /// The ports that the service already holds: by its running container, or by its pod.
     fn own_ports(&self, launch: &Launch) -> BTreeSet<u16> {
-        let container = self.observed.container(&launch.container.name);
+        let container = self.observed.container_of(self.desired, launch);
         let running = container.is_some_and(|found| found.state == ContainerState::Running);
         let pod = match &launch.container.networking {
             Networking::Pod(pod) => self.observed.pod(pod).filter(|found| found.up),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Builder;
 use crate::plan::label::{SERVICE, is_ours};
 use crate::plan::standing::Standing;
-use crate::plan::{Action, Kind, Replaced, Step};
+use crate::plan::{Action, Kind, Launch, Replaced};
 use crate::podman::{Container, ContainerState};
 
 impl Builder<'_> {
@@ -59,7 +59,7 @@ impl Builder<'_> {
     /// the pod that would be left empty, which would go on holding its ports.
     pub(super) fn set_aside(&mut self) {
         for launch in self.launches.clone() {
-            let Some(found) = self.observed.container(&launch.container.name) else { continue };
+            let Some(found) = self.observed.container_of(self.desired, launch) else { continue };
             let Standing::Differs(why) = self.observed.standing(self.desired, launch) else { continue };
             if self.goes_along(launch, found) {
                 continue;
@@ -95,18 +95,38 @@ impl Builder<'_> {
         let waited_for: BTreeSet<usize> = self.plan.steps.iter().flat_map(|step| step.after.clone()).collect();
         let last: Vec<usize> = (0..self.plan.steps.len()).filter(|index| !waited_for.contains(index)).collect();
         for launch in self.launches.clone() {
-            let former = former_name(&launch.container.name);
-            let left = self.observed.container(&former).is_some_and(|found| is_ours(&found.labels));
-            let set_aside =
-                |step: &Step| matches!(&step.action, Action::SetAside { former: name, .. } if *name == former);
-            if left || self.plan.steps.iter().any(set_aside) {
-                self.add(Action::Discard { name: former }, Some(&launch.service), last.iter().copied());
+            let left = self.observed.containers.iter().filter(|found| self.was_set_aside(launch, found));
+            let set_aside = self.plan.steps.iter().filter_map(|step| match &step.action {
+                Action::SetAside { former, .. } if step.service.as_ref() == Some(&launch.service) => Some(former),
+                _ => None,
+            });
+            let former: BTreeSet<String> = left.map(|found| &found.name).chain(set_aside).cloned().collect();
+            for name in former {
+                self.add(Action::Discard { name }, Some(&launch.service), last.iter().copied());
             }
         }
+    }
+
+    /// Whether a container was set aside for a service and left like that.
+    fn was_set_aside(&self, launch: &Launch, found: &Container) -> bool {
+        let under_another_name = || {
+            found.labels.get(SERVICE) == Some(&launch.service)
+                && is_set_aside(&found.name)
+                && found.state != ContainerState::Running
+                && !self.desired.names_a_container(&found.name)
+        };
+        is_ours(&found.labels) && (found.name == former_name(&launch.container.name) || under_another_name())
     }
 }
 
 /// The name of a container that was set aside.
 pub(super) fn former_name(name: &str) -> String {
-    format!("{name}-former")
+    format!("{name}{FORMER}")
 }
+
+/// Whether a container was set aside, by its name.
+pub(in crate::plan) fn is_set_aside(name: &str) -> bool {
+    name.ends_with(FORMER)
+}
+
+const FORMER: &str = "-former";

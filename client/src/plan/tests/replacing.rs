@@ -162,3 +162,83 @@ async fn a_network_is_made_anew_when_asked_for_even_with_the_same_settings() {
     position(&plan, |action| matches!(action, Action::RemoveNetwork(_)));
     assert_eq!(plan.needs_consent(), Vec::<&Replaced>::new());
 }
+
+/// Three services, of which one is to have its container under another name.
+fn renamed() -> String {
+    THREE.replace("[services.web]", "[services.web]\ncontainer = \"w-0\"")
+}
+
+#[tokio::test]
+async fn a_container_under_its_services_former_name_is_replaced_with_a_yes() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &[]).await;
+    let plan = plan(&podman, &renamed(), &["web"]).await.unwrap();
+    let [replaced] = &plan.replaced[..] else { panic!("{:?}", plan.replaced) };
+    assert_eq!(replaced.to_string(), "the container `web-0`");
+    assert_eq!(replaced.why, ["`services.web.container`: `w-0` was asked for and podman has `web-0`"]);
+    assert!(replaced.needs_consent());
+    assert_eq!(plan.ports, [], "the port is its own");
+    let aside = position(&plan, |action| matches!(action, Action::SetAside { name, .. } if name == "web-0"));
+    assert!(waits(&plan, position(&plan, starts("w-0")), aside), "{plan}");
+    start(&podman, &renamed(), &["web"]).await;
+    let world = podman.world();
+    assert_eq!(world.containers.keys().collect::<Vec<_>>(), ["model-0", "paint-0", "w-0"]);
+    assert_eq!(world.containers["w-0"].1, ContainerState::Running);
+}
+
+#[tokio::test]
+async fn a_stopped_container_under_its_services_former_name_is_replaced_without_a_question() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &[]).await;
+    podman.end("web-0", 0);
+    let plan = start(&podman, &renamed(), &["web"]).await;
+    assert_eq!((plan.replaced.len(), plan.needs_consent().len()), (1, 0));
+    assert!(!podman.world().containers.contains_key("web-0"));
+}
+
+#[tokio::test]
+async fn what_a_killed_start_had_set_aside_under_the_former_name_is_removed_by_the_next() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &[]).await;
+    let mut world = podman.world();
+    let (mut spec, _) = world.containers.remove("web-0").unwrap();
+    spec.name = "web-0-former".into();
+    world.containers.insert(spec.name.clone(), (spec, ContainerState::Exited(0)));
+    let podman = Simulated::new(NEW, world);
+    start(&podman, &renamed(), &["web"]).await;
+    assert_eq!(podman.world().containers.keys().collect::<Vec<_>>(), ["model-0", "paint-0", "w-0"]);
+}
+
+#[tokio::test]
+async fn a_former_name_that_another_service_has_by_now_is_that_ones() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &[]).await;
+    let taken_over = THREE
+        .replace("[services.model]", "[services.model]\ncontainer = \"m-0\"")
+        .replace("[services.paint]", "[services.paint]\ncontainer = \"model-0\"");
+    let plan = plan(&podman, &taken_over, &["model", "paint"]).await.unwrap();
+    let names: Vec<&str> = plan.replaced.iter().map(|replaced| replaced.name.as_str()).collect();
+    assert_eq!(names, ["model-0"], "{plan}");
+}
+
+#[tokio::test]
+async fn a_network_made_anew_takes_along_who_is_under_a_former_name() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &[]).await;
+    let changed = format!("runtime.network.internal = true\n{}", renamed());
+    let plan = proposed(&podman, &changed, &["model"]).await;
+    position(&plan, |action| matches!(action, Action::RemoveContainer { name, .. } if name == "web-0"));
+    position(&plan, starts("w-0"));
+}
+
+#[tokio::test]
+async fn a_container_that_is_configured_to_be_called_former_is_nobodys_former_one() {
+    let podman = podman(NEW);
+    let called = THREE.replace("[services.web]", "[services.web]\ncontainer = \"web-former\"");
+    start(&podman, &called, &[]).await;
+    podman.end("web-former", 0);
+    start(&podman, &called, &[]).await;
+    assert_eq!(podman.world().containers["web-former"].1, ContainerState::Running);
+    let plan = plan(&podman, &called, &[]).await.unwrap();
+    assert!(plan.is_empty(), "{plan}");
+}
