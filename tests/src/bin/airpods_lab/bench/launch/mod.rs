@@ -16,8 +16,8 @@ use airpods_lab::{Image, Program, Sandbox, run};
 use super::figures::{Series, table};
 use super::{BenchError, Result, STOPWATCH, in_a_sandbox, stopwatch};
 
-pub(crate) use rest::minimum;
 use rest::Service;
+pub(crate) use rest::minimum;
 use way::{AGAIN, COLD, SOCKET, Way, lay_out};
 
 /// Timed rounds.
