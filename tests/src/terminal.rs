@@ -6,14 +6,21 @@ use std::process::Stdio;
 use crate::error::{Doing, Result};
 use crate::place::Place;
 
-/// What asks for a password.
-const PROMPT: &str = "Password:";
+/// What the terminal shows once it no longer shows what is typed.
+const HIDDEN: &str = "[typed keys are hidden]";
+
+/// A shell line in a terminal that says when somebody hides the keys to ask for a password. Keys that come between the prompt and
+/// that are lost: polkit's agent discards them (TCSAFLUSH, tcsetattr(3)), and on a slow machine there is time for it.
+fn watched(line: &str) -> String {
+    let watch = "until stty -F /dev/tty -a | grep -q -- ' -echo '; do sleep 0.3; done";
+    format!("({watch}; echo '{HIDDEN}' >/dev/tty) 2>/dev/null & watch=$!\n{line}\nkill $watch 2>/dev/null")
+}
 
 /// After so many seconds whatever hangs there is ended, and the test sees how far it came. An emulated machine takes its time.
 const LIMIT: &str = "300";
 
 /// Runs a shell line in a terminal of its own, by script(1), to its end, and returns what was on the screen. `keys` are pressed
-/// once a password is asked for; an empty text leaves it at that.
+/// once a password is asked for, with the echo off; an empty text leaves it at that.
 ///
 /// # Errors
 /// When script(1) cannot be started there.
@@ -26,7 +33,7 @@ pub fn in_a_terminal(place: &dyn Place, line: &str, keys: &str) -> Result<String
 /// # Errors
 /// When script(1) cannot be started there.
 pub fn at_the_prompt(place: &dyn Place, line: &str, then: impl FnOnce() -> String) -> Result<String> {
-    once_shown(place, line, PROMPT, then)
+    once_shown(place, &watched(line), HIDDEN, then)
 }
 
 /// The same, where the keys are pressed once the screen has shown `awaited`.

@@ -32,11 +32,9 @@ use cache::Step;
 use emulator::{Emulator, Start};
 use inside::Deadline;
 
-/// How long a command may take unless something else is said.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// How long a machine may take to boot. 20 s when nothing else runs here.
-const BOOT: Duration = Duration::from_secs(300);
+/// How long a command may take unless something else is said: whatever hangs ends some time, and what is slow, as everything in an
+/// emulated machine, ends before.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A running machine. Dropping it ends it and forgets what was written to it; so does the end of the test's process. While
 /// panicking, the drop prints the console and the journal.
@@ -98,7 +96,7 @@ impl Machine {
     /// Starts a machine that was switched off.
     fn boot(start: &Start) -> Result<Self> {
         let machine = Self::start(start)?;
-        machine.seat.patient(BOOT).sh("true").map_err(|error| machine.explain(&error))?;
+        machine.sh("true").map_err(|error| machine.explain(&error))?;
         Ok(machine)
     }
 
@@ -110,7 +108,7 @@ impl Machine {
     /// Waits until the machine has nothing left to do.
     fn settle(&self) -> Result<()> {
         // `degraded` is an answer too: which unit has failed is for the tests to judge.
-        self.seat.patient(BOOT).sh("systemctl is-system-running --wait || true; sync").map(drop)
+        self.sh("systemctl is-system-running --wait || true; sync").map(drop)
     }
 
     fn save(&self, memory: &Path) -> Result<()> {
@@ -125,7 +123,7 @@ impl Machine {
         const BOOT_ID: &str = "cat /proc/sys/kernel/random/boot_id";
         let before = self.sh(BOOT_ID)?;
         self.sh("systemctl reboot --no-block")?;
-        let deadline = Deadline::after(BOOT);
+        let deadline = Deadline::after(PATIENCE);
         // A command on its way while the machine goes down is never answered.
         while self.seat.patient(Duration::from_secs(10)).sh(BOOT_ID).unwrap_or(before.clone()) == before {
             if deadline.passed() {
@@ -230,9 +228,8 @@ impl Seat {
         Self { user: Some(name.to_owned()).filter(|name| name != "root"), lingers: false, ..self.clone() }
     }
 
-    /// The same place, where a command may take this long. It is 2 minutes otherwise.
-    #[must_use]
-    pub fn patient(&self, limit: Duration) -> Self {
+    /// The same place, where a command may take this long. It is 10 minutes otherwise.
+    fn patient(&self, limit: Duration) -> Self {
         Self { limit, ..self.clone() }
     }
 }

@@ -1,7 +1,5 @@
 //! What launching takes: a user with a service manager, an image in their podman, and a network around the machine.
 
-use std::time::Duration;
-
 use super::Machine;
 use crate::error::Result;
 use crate::image::Image;
@@ -32,7 +30,7 @@ pub(super) const RECIPE: &str = "
 /// Does it. Importing an image takes 15 s.
 pub(super) fn stock(machine: &Machine) -> Result<()> {
     machine.sh(RECIPE)?;
-    let alice = machine.as_lingering("alice").patient(Duration::from_secs(600));
+    let alice = machine.as_lingering("alice");
     alice.sh("systemctl --user is-system-running --wait || true")?;
     Image::serving(IMAGE, 80).import(&alice)?;
     // In memory by now, as on a machine that is in use.

@@ -3,13 +3,12 @@
 
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Stdio};
-use std::time::Duration;
 
 use airpods_lab::machine::PACKAGE;
 use airpods_lab::{Machine, Place, Suite};
 use serde_json::Value;
 
-use crate::host::{eventually, helper_pid, is_in_force, slowly, status, wireguard};
+use crate::host::{eventually, helper_pid, is_in_force, status, wireguard};
 use crate::on_both;
 
 /// A machine with a clamp in force.
@@ -29,7 +28,7 @@ pub(crate) struct Reader {
 impl Reader {
     /// It has seen the clamp when this returns.
     pub(crate) fn start(machine: &Machine) -> Self {
-        let mut command = machine.seat().patient(Duration::from_secs(600)).command("lab-probe");
+        let mut command = machine.seat().command("lab-probe");
         command.args(["read-table", "wg0"]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let mut said = BufReader::new(process.stdout.take().unwrap()).lines();
@@ -51,7 +50,7 @@ impl Reader {
 fn nobody_sees_a_gap(machine: &Machine, fault: &str) {
     let before = helper_pid(machine).unwrap();
     let reader = Reader::start(machine);
-    slowly(machine, fault);
+    machine.sh(fault).unwrap();
     eventually("another helper", || helper_pid(machine).is_some_and(|pid| pid != before));
     // It answers once it has looked at the table and, if that were wrong, put it right.
     machine.sh("airpods net clamp status").unwrap();

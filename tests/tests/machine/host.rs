@@ -11,11 +11,6 @@ pub(crate) fn eventually(what: &str, is_so: impl FnMut() -> bool) {
     eventually_within(Duration::from_secs(300), what, is_so);
 }
 
-/// Does what takes its time: firewalld is a large program.
-pub(crate) fn slowly(machine: &Machine, line: &str) {
-    machine.seat().patient(Duration::from_secs(600)).sh(line).unwrap();
-}
-
 /// A WireGuard link of the kernel's own, up and with a route.
 pub(crate) fn wireguard(machine: &Machine, name: &str, mtu: u32) {
     let make = format!("ip link add {name} type wireguard; ip address add 10.9.0.2/24 dev {name}");

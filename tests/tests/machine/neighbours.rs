@@ -1,7 +1,9 @@
 //! The neighbours on a real systemd: services that begin by removing every rule there is, and find ours to be none of theirs.
 
+use airpods_lab::Place;
+
 use crate::faults::{Reader, clamped};
-use crate::host::{helper_pid, is_in_force, slowly};
+use crate::host::{helper_pid, is_in_force};
 use crate::on_both;
 
 on_both! {
@@ -17,7 +19,7 @@ on_both! {
             "firewall-cmd --quiet --reload; firewall-cmd --quiet --complete-reload",
             "systemctl stop firewalld.service",
         ] {
-            slowly(&machine, neighbour);
+            machine.sh(neighbour).unwrap();
             assert!(is_in_force(&machine, "wg0"), "after {neighbour}");
         }
         let (gaps, seen) = reader.gaps();
