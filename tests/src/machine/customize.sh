@@ -15,6 +15,7 @@ chroot "$root" usermod --password "$hash" root
 
 echo machine >"$root/etc/hostname"
 echo '127.0.0.1 localhost machine' >"$root/etc/hosts"
+rm -f "$root/etc/resolv.conf"
 : >"$root/etc/resolv.conf"
 echo 'unqualified-search-registries = []' >"$root/etc/containers/registries.conf"
 # With an id it is no first boot, on which systemd would enable what its presets say.
@@ -23,8 +24,8 @@ echo 6169727061696c616261697270616c61 >"$root/etc/machine-id"
 # Nothing needs updating after a first boot.
 touch "$root/etc/.updated" "$root/var/.updated"
 
-# Scenarios start it.
-chroot "$root" systemctl --quiet disable firewalld.service
+# Scenarios start them.
+chroot "$root" systemctl --quiet disable firewalld.service systemd-resolved.service
 # Nothing happens by the clock, which leaps when a machine is restored, or by itself: what a scenario sees is its own doing.
 for timer in apt-daily apt-daily-upgrade dpkg-db-backup e2scrub_all fstrim logrotate man-db podman-auto-update \
     systemd-tmpfiles-clean; do

@@ -46,7 +46,7 @@ impl fmt::Display for Suite {
 
 const PACKAGES: &str = "
     linux-image-cloud-amd64 systemd-sysv udev kmod
-    dbus dbus-user-session libpam-systemd polkitd pkexec
+    dbus dbus-user-session libpam-systemd polkitd pkexec systemd-resolved
     libnftnl11 libmnl0
     iproute2 procps nftables iptables firewalld wireguard-tools
     podman crun catatonit netavark aardvark-dns passt slirp4netns uidmap

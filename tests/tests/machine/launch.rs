@@ -35,17 +35,23 @@ pub(crate) fn three() -> String {
     .concat()
 }
 
-/// Alice on a stocked machine, with a configuration.
+/// Alice on a stocked machine.
 pub(crate) struct Launcher<'a> {
     machine: &'a Machine,
     pub(crate) alice: Seat,
 }
 
 impl<'a> Launcher<'a> {
+    /// With a configuration.
     pub(crate) fn new(machine: &'a Machine, config: &str) -> Self {
         machine.write_file("/home/alice/.config/airpods/config.toml", config).unwrap();
         machine.sh("chown -R alice: /home/alice/.config").unwrap();
-        let alice = machine.as_lingering("alice").patient(std::time::Duration::from_secs(600));
+        Self::newcomer(machine)
+    }
+
+    /// Who has never heard of airpods.
+    pub(crate) fn newcomer(machine: &'a Machine) -> Self {
+        let alice = machine.as_lingering("alice");
         Self { machine, alice }
     }
 
@@ -70,11 +76,11 @@ impl<'a> Launcher<'a> {
         self.machine.sh(&format!("cat \"/sys/fs/cgroup$(sed -n s/^0:://p /proc/{pid}/cgroup)/{file}\"")).unwrap()
     }
 
-    fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         serde_json::from_str(&self.alice.sh("airpods status --json").unwrap()).unwrap()
     }
 
-    fn is_healthy(&self, service: &str) -> bool {
+    pub(crate) fn is_healthy(&self, service: &str) -> bool {
         let status = self.status();
         let found = status["services"].as_array().unwrap().iter().find(|found| found["service"] == service).unwrap();
         found["status"] == "running" && found["health"]["code"] == 200

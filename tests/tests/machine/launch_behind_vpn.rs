@@ -1,15 +1,25 @@
-//! What all of it is for, with everything real: the kernel's WireGuard, a podman that belongs to root, and a user who does not.
+//! What all of it is for, as a newcomer meets it, with everything real: the kernel's WireGuard, a podman that belongs to root, a
+//! user who does not, and the administrator's password.
 
-use std::time::Duration;
+use airpods_lab::machine::{IMAGE, Login};
+use airpods_lab::{Image, Machine, Place, terminal};
+use serde_json::Value;
 
-use airpods_lab::machine::IMAGE;
-use airpods_lab::{Image, Machine, Place};
-
-use crate::launch::{ALONE, Launcher, service};
+use crate::launch::Launcher;
 use crate::on_both;
 
+/// What a newcomer changes in the file that `config init` writes: other images, which are there, and a podman for all services.
+const CHANGES: &str = r#"
+    airpods config set runtime.podman_url unix:///run/podman/podman.sock
+    airpods config set services.ollama.image localhost/lab:1
+    airpods config set services.ollama.command_args '["serve-http", "11434"]'
+    airpods config set services.open-webui.image localhost/lab:1
+    airpods config set services.open-webui.command_args '["serve-http", "8080"]'
+    airpods config set services.comfyui.enabled false
+"#;
+
 /// The stocked machine's neighbour becomes a VPN server with an internet beyond, and never says that a packet is too big.
-const VPN: &str = "
+pub(crate) const VPN: &str = "
     ip netns add internet
     ip -n neighbour link add far type veth peer name eth0 netns internet
     ip -n neighbour address add 203.0.113.1/24 dev far
@@ -30,7 +40,7 @@ const VPN: &str = "
     ip -n neighbour address add 198.51.100.1/24 dev peer0
     ip link set wg0 mtu 1380 up
     ip -n neighbour link set peer0 mtu 1380 up
-    ip route add 203.0.113.0/24 dev wg0
+    ip route replace default dev wg0
     ip netns exec neighbour nft 'table inet lab {
         chain silence {
             type filter hook output priority filter
@@ -51,33 +61,69 @@ const SOCKET: &str = "
     systemctl daemon-reload; systemctl start podman.socket
 ";
 
+/// All that a life of airpods may leave on a machine: an image that it could pull again, and what nobody may find.
+const LEFT: &str = "
+    podman images --format '{{.Repository}}:{{.Tag}}'
+    podman ps --all --format '{{.Names}}'; podman volume ls --quiet; podman network ls --format '{{.Name}}'
+    nft list tables
+    find /home/alice -path '*airpods*'
+";
+
 /// Downloads from within the container: how many bytes came, or how far it got.
 fn download(machine: &Machine, bytes: u32) -> String {
-    let get = format!("podman exec one-0 /lab-probe get http://203.0.113.80/download?bytes={bytes} 2>&1 || true");
-    machine.seat().patient(Duration::from_secs(300)).sh(&get).unwrap()
+    let get = format!("podman exec ollama-0 /lab-probe get http://203.0.113.80/download?bytes={bytes} 2>&1 || true");
+    machine.sh(&get).unwrap()
+}
+
+/// What doctor takes for broken, and the cure of each.
+pub(crate) fn broken(alice: &Launcher) -> Vec<(String, String)> {
+    let output = alice.alice.command("airpods").args(["doctor", "--json"]).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+    let found = report["findings"].as_array().unwrap().iter().filter(|finding| finding["level"] == "broken");
+    let found: Vec<_> = found.map(|finding| (text(finding, "code"), text(finding, "cure"))).collect();
+    assert_eq!(output.status.code(), Some(i32::from(!found.is_empty())), "{report}");
+    found
+}
+
+/// Alice does it at a terminal, where she types the administrator's password.
+fn with_the_password(machine: &Machine, line: &str) {
+    let line = format!("{line}; echo code=$?");
+    let screen = terminal::in_a_terminal(&machine.login("alice", Login::Remote), &line, "password\n").unwrap();
+    assert!(screen.contains("code=0"), "{screen}");
 }
 
 on_both! {
-    fn a_download_from_a_service_that_hung_behind_a_vpn_completes_once_it_is_clamped(suite: Suite) {
+    fn a_newcomer_whose_downloads_hang_behind_a_vpn_is_led_to_the_clamp_and_leaves_nothing_behind(suite: Suite) {
         let machine = Machine::stocked(suite).unwrap();
         machine.sh(SOCKET).unwrap();
-        Image::serving(IMAGE, 80).import(&machine.seat().patient(Duration::from_secs(600))).unwrap();
+        Image::serving(IMAGE, 80).import(&machine).unwrap();
         machine.sh(VPN).unwrap();
-        let socket = "runtime.podman_url = \"unix:///run/podman/podman.sock\"\n";
-        let alice = Launcher::new(&machine, &format!("{ALONE}{socket}{}", service("one", 7001, "pids_limit = 512")));
-        alice.sh("airpods start");
-        assert_eq!(machine.sh("podman ps --format '{{.Names}}'").unwrap(), "one-0");
+        let before = machine.sh(LEFT).unwrap();
+
+        let alice = Launcher::newcomer(&machine);
+        alice.sh("airpods config init");
+        alice.sh(CHANGES.trim());
+        alice.sh("airpods config validate");
+        let told = alice.sh("airpods start");
+        assert!(told.contains("airpods net clamp on"), "behind a VPN, start says nothing of the clamp: {told}");
+        assert!(alice.is_healthy("ollama") && alice.is_healthy("open-webui"), "{}", alice.status());
         assert_eq!(alice.sh("podman ps --quiet"), "", "her own podman was used");
 
         assert!(download(&machine, 100).contains("\"bytes\":100"), "{}", download(&machine, 100));
         let hung = download(&machine, 1 << 20);
         assert!(hung.contains("timed out"), "{hung}");
-        machine.sh("airpods net clamp on").unwrap();
+        let cure = "airpods net clamp on";
+        assert_eq!(broken(&alice), [("mtu-black-hole".to_owned(), cure.to_owned())]);
+        with_the_password(&machine, cure);
         let completed = download(&machine, 1 << 20);
         assert!(completed.contains("\"bytes\":1048576"), "{completed}");
+        assert_eq!(broken(&alice), []);
 
+        assert!(alice.sh("airpods logs ollama -n 5").contains("listen"));
         alice.sh("airpods stop --remove --yes");
-        machine.sh("airpods net clamp off").unwrap();
-        assert_eq!(machine.sh("podman ps --all --quiet; nft list tables | grep airpods || true").unwrap(), "");
+        with_the_password(&machine, "airpods net clamp off");
+        alice.sh("airpods clean --all --volumes --no-backup-config --force");
+        assert_eq!(machine.sh(LEFT).unwrap(), before.replace(IMAGE, "").trim());
     }
 }

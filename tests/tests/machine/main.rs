@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod boot;
+mod dns;
+mod export;
 mod faults;
 mod host;
 mod install;
