@@ -6,7 +6,8 @@ mod private_bus;
 use std::collections::HashMap;
 
 use airpods_dbus::names;
-use airpods_helper::authority::Answer;
+use airpods_helper::authority::recording::Recording;
+use airpods_helper::authority::{Answer, NoAnswer};
 use private_bus::*;
 use zbus::Message;
 use zbus::message::Flags;
@@ -83,7 +84,7 @@ fn no_line_has_a_byte_that_is_not_printable() {
     assert_eq!(text.lines().filter(|line| line.starts_with("level=error")).count(), 0, "{text}");
 }
 
-/// Calls `ClampOn` so many times as an ordinary user.
+/// Calls `ClampOff` so many times as an ordinary user.
 fn flood(helper: &Helper, calls: usize) {
     const NOBODY: u32 = 65534;
     let call = "dbus-send --bus=ADDRESS --print-reply --dest=org.airpods.Helper1 /org/airpods/Helper1 \
@@ -104,4 +105,16 @@ fn a_flood_of_calls_without_effect_leaves_room_in_the_log_for_those_with_one() {
     flood(&helper, 1);
     let last = helper.audit().pop().unwrap();
     assert_eq!((last.field("uid"), last.field("result")), (Some("65534"), Some("changed")), "and a change always is");
+}
+
+#[test]
+fn a_flood_of_calls_that_polkit_fails_to_judge_leaves_room_in_the_log_as_well() {
+    let helper = Helper::asking(Recording::saying(Err(NoAnswer::Failed("the action is not registered".to_owned()))));
+    helper.authority.next(Ok(Answer { is_authorized: true, ..Answer::default() }));
+    helper.client().on_link("wg0").unwrap();
+    let before = helper.log.lines().len();
+    flood(&helper, 60);
+    let told: Vec<_> = helper.log.lines().split_off(before);
+    assert_eq!(told.len(), 100, "{}", helper.log_text());
+    assert_eq!(told.iter().filter(|line| line.event() == "no-answer-from-polkit").count(), 50);
 }

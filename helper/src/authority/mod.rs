@@ -15,7 +15,7 @@ use zbus_polkit::policykit1::Subject;
 use airpods_dbus::{Error, ErrorKind, names};
 
 use crate::clamp::Request;
-use crate::log::{Line, Log};
+use crate::log::Line;
 
 pub use polkit::Polkit;
 
@@ -172,11 +172,16 @@ impl Permit {
     }
 }
 
-/// Asks the authority and judges its answer.
+/// Asks the authority and judges its answer. `tell` gets the line for the log if there is no answer: whoever calls very often is
+/// not to fill the log.
 ///
 /// # Errors
 /// Everything but a clear yes is a denial, each with the name of its own.
-pub async fn authorise(authority: &dyn Authority, question: &Question, log: &Log) -> Result<Permit, Error> {
+pub async fn authorise(
+    authority: &dyn Authority,
+    question: &Question,
+    tell: impl FnOnce(Line),
+) -> Result<Permit, Error> {
     let answer = authority.ask(question).await;
     let hint = match &answer {
         // Nothing is wrong with polkit then.
@@ -186,7 +191,7 @@ pub async fn authorise(authority: &dyn Authority, question: &Question, log: &Log
     };
     if let (Err(cause), Some(hint)) = (&answer, hint) {
         let line = Line::warning("no-answer-from-polkit").with("action", question.action.id());
-        log.write(line.with("cause", cause).with("hint", hint));
+        tell(line.with("cause", cause).with("hint", hint));
     }
     judge(question, &answer).map(|()| Permit { action: question.action, interface: question.interface.clone() })
 }

@@ -181,7 +181,7 @@ impl Service {
     async fn permit(&self, connection: &Connection, question: &Question) -> Result<Permit, Error> {
         let starting = || ErrorKind::AuthUnavailable.because("the helper is still starting; call again in a moment");
         let authority = self.authority.get().ok_or_else(starting)?;
-        let judgement = authorise(authority.as_ref(), question, &self.log);
+        let judgement = authorise(authority.as_ref(), question, |line| self.note(Some(question.caller.uid), || line));
         if !question.interaction {
             return judgement.await;
         }
