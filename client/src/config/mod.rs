@@ -34,7 +34,7 @@ pub use quantity::{
     ConcurrentPulls, Cpus, InvalidMemory, LogLines, Memory, NetworkMtu, OutOfRange, PidsLimit, PortNumber,
     StartupTimeout, StatusCode, StatusRange, StopTimeout,
 };
-pub use search::{Environment, Search};
+pub use search::{Environment, FOLDER, Search};
 pub use source::{Location, Source};
 pub use vocabulary::{Vocabulary, vocabulary};
 

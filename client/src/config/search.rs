@@ -3,6 +3,9 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+/// What our folders below those of all programs (`~/.config`, `~/.local/state`) are called.
+pub const FOLDER: &str = "airpods";
+
 /// What the environment says about where things are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
@@ -106,13 +109,13 @@ impl Environment {
         // A container's mount needs an absolute path whatever the current folder is.
         let own = self.airpods_home.as_ref().map(|home| std::path::absolute(home).unwrap_or_else(|_| home.clone()));
         let home = || self.home.as_ref().map(|home| home.join(below_home));
-        own.or_else(|| xdg.cloned().or_else(home).map(|folder| folder.join("airpods")))
+        own.or_else(|| xdg.cloned().or_else(home).map(|folder| folder.join(FOLDER)))
     }
 
     fn config_folders(&self) -> Vec<PathBuf> {
         let home = self.home.as_ref().map(|home| home.join(".config"));
         let mut folders: Vec<_> =
-            self.config_home.iter().cloned().chain(home).map(|folder| folder.join("airpods")).collect();
+            self.config_home.iter().cloned().chain(home).map(|folder| folder.join(FOLDER)).collect();
         folders.dedup();
         folders
     }

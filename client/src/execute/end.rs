@@ -8,6 +8,7 @@ use std::pin::pin;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
+use crate::config::FOLDER;
 use crate::plan::{Ending, Kind};
 use crate::podman::{Podman, PodmanError};
 
@@ -111,10 +112,15 @@ async fn act<'a>(podman: &impl Podman, ending: &'a Ending, timeout_seconds: u32)
     (ending, outcome)
 }
 
-/// Removes a file; false if it was not there any more.
+/// Removes a file, and the folder of ours that it leaves empty; false if it was not there any more.
 fn discard(file: &Path) -> Result<bool, String> {
     match std::fs::remove_file(file) {
-        Ok(()) => Ok(true),
+        Ok(()) => {
+            let folder = file.parent().filter(|folder| folder.file_name().is_some_and(|name| name == FOLDER));
+            // Where anything else is in it, the kernel refuses, and is right.
+            drop(folder.map(std::fs::remove_dir));
+            Ok(true)
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error.to_string()),
     }
@@ -210,5 +216,22 @@ mod tests {
         let gone = Ending::Remove(Kind::Network, "nothing".into());
         let ended = end(&podman, &[vec![gone]], 1, |_| {}, pending(), pending()).await;
         assert_eq!(ended, Ended::default());
+    }
+
+    #[test]
+    fn a_file_takes_its_folder_along_if_that_is_ours_and_empty_then() {
+        let home = tempfile::tempdir().unwrap();
+        let make = |path: &str| {
+            let path = home.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, "").unwrap();
+            path
+        };
+        let (alone, other) = (make("airpods/config.toml"), make("mine/config.toml"));
+        let (first, second) = (make("state/airpods/first"), make("state/airpods/second"));
+        for (file, stays) in [(alone, false), (other, true), (first, true), (second, false)] {
+            assert_eq!(discard(&file), Ok(true));
+            assert_eq!(file.parent().unwrap().exists(), stays, "{}", file.display());
+        }
     }
 }

@@ -65,7 +65,7 @@ const SOCKET: &str = "
 const LEFT: &str = "
     podman images --format '{{.Repository}}:{{.Tag}}'
     podman ps --all --format '{{.Names}}'; podman volume ls --quiet; podman network ls --format '{{.Name}}'
-    nft list tables
+    nft list tables | grep airpods || true
     find /home/alice -path '*airpods*'
 ";
 
