@@ -11,6 +11,9 @@ use crate::config::{self, ConfigError, Severity, Source};
 use crate::error::Report;
 use crate::terminal::{Escaped, EscapedLine, to_json};
 
+pub use crate::dns::fuzzing::name_servers;
+pub use crate::doctor::read::fuzzing::host_files;
+pub use crate::kernel::fuzzing::cgroup_files;
 pub use crate::podman::fuzzing::{log_frames, podman_answer};
 
 /// Any text is a configuration or has problems that can be told, without anything in them that steers a terminal, and the
@@ -57,11 +60,14 @@ mod tests {
 
     #[test]
     fn what_holds_for_any_bytes_holds_for_the_inputs_that_were_kept() {
-        let targets: [(&str, Target); 4] = [
+        let targets: [(&str, Target); 7] = [
             ("config", super::config),
             ("shown", super::shown),
             ("podman_answer", super::podman_answer),
             ("log_frames", super::log_frames),
+            ("name_servers", super::name_servers),
+            ("host_files", super::host_files),
+            ("cgroup_files", super::cgroup_files),
         ];
         for (name, target) in targets {
             assert!(replay(name, target).unwrap() > 0, "{name}");

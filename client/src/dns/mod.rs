@@ -9,6 +9,8 @@
 
 mod ask;
 mod choose;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod inside;
 mod resolv_conf;
 mod resolved;

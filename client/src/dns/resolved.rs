@@ -82,7 +82,7 @@ async fn default_route(bus: &Connection, manager: &ManagerProxy<'_>, link: i32) 
 }
 
 /// Four bytes or sixteen.
-fn address(bytes: &[u8]) -> Option<IpAddr> {
+pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
     match bytes.len() {
         4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
         _ => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),

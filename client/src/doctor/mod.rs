@@ -12,7 +12,7 @@ mod names;
 mod network;
 mod parts;
 mod path;
-mod read;
+pub(crate) mod read;
 mod rootless;
 mod services;
 mod settings;

@@ -1,7 +1,7 @@
 //! What the kernel enforces, read from the container's own cgroup.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::{Bound, Processes};
 
@@ -110,7 +110,7 @@ impl Limits {
 }
 
 /// The count of `pids.events`, whose line is `max 3`.
-fn refusals(events: &str) -> Option<u64> {
+pub(super) fn refusals(events: &str) -> Option<u64> {
     events.lines().find_map(|line| line.strip_prefix("max "))?.trim().parse().ok()
 }
 
@@ -120,7 +120,7 @@ fn number(folder: &Path, file: &str) -> Option<u64> {
 }
 
 /// `50000 100000`, a quota within a period, as CPUs; none for `max` and `-1`.
-fn share(text: &str) -> Option<f64> {
+pub(super) fn share(text: &str) -> Option<f64> {
     let (quota, period) = text.trim().split_once(' ')?;
     let (quota, period): (u32, u32) = (quota.parse().ok()?, period.parse().ok()?);
     (period > 0).then(|| f64::from(quota) / f64::from(period))
@@ -128,7 +128,7 @@ fn share(text: &str) -> Option<f64> {
 
 /// Where a process is in the tree of cgroups of one controller.
 #[derive(Debug, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     /// In the container's own cgroup, or one within; the path is relative to the mount.
     Own(PathBuf),
     /// In one that it shares with others.
@@ -136,12 +136,14 @@ enum Place {
 }
 
 /// Reads `/proc/PID/cgroup`: `ID:CONTROLLERS:/PATH` per line; version 2 is the line with id 0.
-fn place(membership: &str, container_id: &str, unified: bool, controller: &str) -> Option<Place> {
+pub(super) fn place(membership: &str, container_id: &str, unified: bool, controller: &str) -> Option<Place> {
     membership.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':');
         let (id, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
         let ours = if unified { id == "0" } else { controllers.split(',').any(|name| name == controller) };
-        let relative = path.strip_prefix('/').filter(|_| ours)?;
+        // One with `..` lies outside the cgroup namespace, where nothing of it can be seen.
+        let is_below = |path: &&str| Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+        let relative = path.strip_prefix('/').filter(|_| ours).filter(is_below)?;
         Some(if relative.contains(container_id) {
             Place::Own(if unified { PathBuf::from(relative) } else { Path::new(controller).join(relative) })
         } else {

@@ -2,6 +2,8 @@
 //! as for a podman of another user's, is not known and no answer is made up.
 
 mod devices;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod limits;
 mod links;
 mod ports;

@@ -16,7 +16,7 @@ use crate::podman::StorageFacts;
 const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// The first id that `useradd` gives away (`SUB_UID_MIN` of login.defs(5)).
-const FIRST_ID: u64 = 100_000;
+pub(super) const FIRST_ID: u64 = 100_000;
 
 /// CIFS over version 2 and later, `linux/magic.h`; nix names the older one.
 const SMB2_SUPER_MAGIC: FsType = FsType(0xfe53_4d42);
@@ -50,12 +50,15 @@ fn ranges(text: &str) -> impl Iterator<Item = (&str, u64, u64)> {
     })
 }
 
-fn ids(text: &str, user: &str, uid: u32) -> u64 {
+pub(super) fn ids(text: &str, user: &str, uid: u32) -> u64 {
     let uid = uid.to_string();
-    ranges(text).filter(|(owner, ..)| *owner == user || *owner == uid).map(|(.., count)| count).sum()
+    ranges(text)
+        .filter(|(owner, ..)| *owner == user || *owner == uid)
+        .map(|(.., count)| count)
+        .fold(0, u64::saturating_add)
 }
 
-fn free_id(texts: &[&str]) -> u64 {
+pub(super) fn free_id(texts: &[&str]) -> u64 {
     let ends = texts.iter().flat_map(|text| ranges(text)).map(|(_, first, count)| first.saturating_add(count));
     ends.fold(FIRST_ID, u64::max)
 }

@@ -1,5 +1,7 @@
 //! Reading what is judged: each part thinly, all side by side, and none for longer than its limit.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gpu;
 mod helper;
 mod host;

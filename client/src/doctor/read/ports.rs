@@ -62,7 +62,7 @@ fn holder(port: u16) -> Holder {
 }
 
 /// The inodes of the sockets that listen on a port, by `/proc/net/tcp` (proc(5): the address is `HEX:PORT`, the state 0A is `LISTEN`).
-fn listeners(table: &str, port: u16) -> Vec<u64> {
+pub(super) fn listeners(table: &str, port: u16) -> Vec<u64> {
     let row = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let (_, local) = fields.get(1)?.rsplit_once(':')?;
