@@ -209,5 +209,13 @@ mod tests {
     fn the_empty_name_means_every_vpn_link() {
         assert_eq!(Target::parse("").unwrap(), Target::Auto);
         assert_eq!(Target::Auto.as_wire(), "");
+        assert_eq!(Target::Auto.to_string(), "every VPN link");
+    }
+
+    #[test]
+    fn a_name_is_told_and_sent_as_it_was_read() {
+        let target = Target::parse("wg0").unwrap();
+        assert_eq!((target.as_wire(), target.to_string()), ("wg0", "wg0".to_owned()));
+        assert_eq!(LinkName::parse("wg0").unwrap().to_string(), "wg0");
     }
 }

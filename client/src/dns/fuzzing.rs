@@ -22,6 +22,6 @@ pub fn name_servers(bytes: &[u8]) {
         Some(&rest[word.as_ptr().addr() - rest.as_ptr().addr() + word.len()..])
     });
     assert!(rest.is_some(), "{servers:?}");
-    let plain: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
-    assert_eq!(resolv_conf::parse(&plain), servers);
+    let plain: Vec<String> = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
+    assert_eq!(resolv_conf::parse(&plain.concat()), servers);
 }

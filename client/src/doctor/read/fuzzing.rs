@@ -12,7 +12,7 @@ pub fn host_files(bytes: &[u8]) {
     let lines = text.lines().count();
     assert!([0, 22, 8080, u16::MAX].iter().all(|port| listeners(text, *port).len() <= lines));
     for path in cdi::needs(text) {
-        assert!(path.is_absolute() && text.contains(path.to_str().unwrap()), "{path:?}");
+        assert!(path.is_absolute() && text.contains(path.to_str().unwrap()), "{}", path.display());
     }
     let once = ids(text, "alice", 1000);
     assert!(ids(&format!("{text}\nalice:100000:65536\n"), "alice", 1000) >= once.max(65536));
