@@ -34,6 +34,7 @@ fuse-overlayfs   rootless storage
 nftables         lists what the helper wrote, and blocks ICMP in the laboratory
 iptables         what netavark before 1.10 calls, and clamps of others
 firewalld        a neighbour of our rules, and to be compared with
+docker-registry  images to pull
 iproute2         links and routes of the laboratory
 procps           sysctl
 dbus             the system bus
@@ -91,11 +92,13 @@ if [ "$(id -u)" != 0 ]; then
     command -v sudo >/dev/null || { echo 'error: installing needs root, and there is no sudo' >&2; exit 1; }
     as_root=sudo
 fi
-if printf '%s\n' "$missing" | grep -q ^firewalld && [ -d /run/systemd/system ]; then
-    # Installing it would start it, and change this machine's firewall. The tests run it in sandboxes.
-    echo '  (firewalld stays masked: `systemctl unmask firewalld` if you want it to run on this machine)' >&2
-    $as_root systemctl mask firewalld >&2
-fi
+# Installing these would start them, and one changes this machine's firewall. The tests run them in sandboxes.
+for service in firewalld docker-registry; do
+    if printf '%s\n' "$missing" | grep -q "^$service" && [ -d /run/systemd/system ]; then
+        echo "  ($service stays masked: \`systemctl unmask $service\` if you want it to run on this machine)" >&2
+        $as_root systemctl mask $service >&2
+    fi
+done
 $as_root apt-get -q update >&2
 install_missing
 # Where one of them was there in the version of another archive (qemu-utils of backports), apt has taken it away for the sake of

@@ -113,7 +113,7 @@ impl StepError {
             Self::PortInUse { service, port } => Some(format!(
                 "see who has it with `ss -ltnp sport = :{port}`, or set another `host` in `services.{service}.ports`"
             )),
-            Self::Pull { .. } => Some("check the name, and that the registry can be reached".to_owned()),
+            Self::Pull { image, source, .. } => Some(pull_hint(image, source)),
             Self::Network { source, .. } => network_hint(source).or_else(|| owned(source.hint())),
             Self::SubnetTooSmall => Some("choose a larger subnet, such as a /24".to_owned()),
             Self::Refused { source, .. } => refusal_hint(source).or_else(|| owned(source.hint())),
@@ -125,6 +125,18 @@ impl StepError {
             Self::Interrupted | Self::Folder { .. } => None,
         }
     }
+}
+
+/// Registries say of an image that is not there that it may not be seen, lest anybody find out what others have.
+fn pull_hint(image: &str, source: &PodmanError) -> String {
+    let said = source.message().to_ascii_lowercase();
+    if !["unauthorized", "authentication required", "denied"].iter().any(|word| said.contains(word)) {
+        return "check the name, and that the registry can be reached".to_owned();
+    }
+    // A name without a registry has been completed by podman, and names it in what it says.
+    let registry = image.split_once('/').map(|(first, _)| first).filter(|first| first.contains(['.', ':']));
+    let login = registry.map_or_else(|| "podman login".to_owned(), |registry| format!("podman login {registry}"));
+    format!("check the name; if the image is not for everybody, log in with `{login}`")
 }
 
 fn network_hint(source: &PodmanError) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -35,10 +35,12 @@ pub trait Progress {
     fn event(&self, event: &Event<'_>);
 }
 
-/// What suits standard error: lines that move where a person looks, and plain ones elsewhere.
+/// What suits standard error: lines that move where a person looks, and plain ones elsewhere. A terminal that cannot move them
+/// (`TERM=dumb` or none) is elsewhere, too: indicatif would show nothing at all there.
 #[must_use]
 pub fn progress_on_stderr(verbose: bool) -> Box<dyn Progress> {
-    if io::stderr().is_terminal() { Box::new(Terminal::new(verbose)) } else { Box::new(Lines::new(verbose)) }
+    let moves = !MultiProgress::new().is_hidden();
+    if moves { Box::new(Terminal::new(verbose)) } else { Box::new(Lines::new(verbose)) }
 }
 
 /// Says nothing.

@@ -11,6 +11,7 @@ mod interruptions;
 mod logs;
 mod names;
 mod podman_5;
+mod pulls;
 mod replacing;
 mod seed;
 mod settings;

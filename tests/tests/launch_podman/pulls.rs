@@ -1,0 +1,165 @@
+//! Images that come from a registry: a real one, within the host.
+
+use std::fs::File;
+use std::io::Read;
+use std::process::Stdio;
+use std::time::Duration;
+
+use airpods_lab::{Background, Image, Place, terminal};
+
+use crate::host::{ALONE, Host, IMAGE, assert_no_process, service, signal};
+use crate::podman_5;
+
+/// Where the registry listens.
+const REGISTRY: &str = "127.0.0.1:5000";
+
+/// Where another one does, which lets nobody in.
+const CLOSED: &str = "127.0.0.1:5001";
+
+/// What the registry has.
+const LARGE: &str = "127.0.0.1:5000/lab/large:1";
+
+/// How much a pull of it brings, at least.
+const MIB: u64 = 24;
+
+/// The command as a shell line.
+const START: &str = "AIRPODS_CONFIG=/etc/airpods-test.toml airpods start";
+
+/// Makes a pull take some seconds: podman 4.3 says how far it is every second, and nothing of a pull that is over before.
+const SLOWLY: &str = "nft 'table inet slow {
+    chain out {
+        type filter hook output priority 0
+        tcp sport 5000 limit rate over 8 mbytes/second burst 1 mbytes drop
+    }
+}'";
+
+/// Starts a registry on the host; `more` goes into its configuration.
+fn registry(host: &Host, address: &str, more: &str) -> Background {
+    let name = address.replace(':', "-");
+    let storage = format!("storage: {{ filesystem: {{ rootdirectory: /run/registry-{name} }} }}");
+    let config = format!("version: 0.1\n{storage}\nhttp: {{ addr: \"{address}\" }}\n{more}\n");
+    host.sandbox.write_file(&format!("/etc/registry-{name}.yml"), config).unwrap();
+    let mut command = host.sandbox.command("docker-registry");
+    command.args(["serve", &format!("/etc/registry-{name}.yml")]);
+    let mut server = Background::start(&mut command, &host.sandbox.log_path(&name)).unwrap();
+    let listens = format!("lab-probe get http://{address}/ | grep -q status");
+    server.until("the registry answers", Duration::from_secs(20), || host.sandbox.sh(&listens).is_ok()).unwrap();
+    server
+}
+
+/// A registry on the host, with an image that its user's podman has not, and a service of that image.
+fn stocked(host: &Host) -> Background {
+    let hosts = [REGISTRY, CLOSED].map(|address| format!("[[registry]]\nlocation = \"{address}\"\ninsecure = true\n"));
+    host.sandbox.write_file("/etc/containers/registries.conf", hosts.concat()).unwrap();
+    let server = registry(host, REGISTRY, "");
+    // Noise, because layers travel compressed.
+    let mut noise = Vec::new();
+    File::open("/dev/urandom").unwrap().take(MIB << 20).read_to_end(&mut noise).unwrap();
+    Image::serving(LARGE, 80).with_file("/noise", noise).import(&host.seat).unwrap();
+    host.podman(&format!("push --quiet {LARGE}"));
+    host.podman(&format!("rmi {LARGE}"));
+    host.configure(&config(LARGE));
+    server
+}
+
+fn config(image: &str) -> String {
+    format!("{ALONE}{}", service("one", 7001, "").replace(IMAGE, image))
+}
+
+/// The images that the user's podman has.
+fn images(host: &Host) -> String {
+    host.podman("images --format '{{.Repository}}:{{.Tag}}'")
+}
+
+fn are_pulled_and_told_of(host: &Host) {
+    let _registry = stocked(host);
+    host.sandbox.sh(SLOWLY).unwrap();
+    let said = host.succeed("start");
+    let told: Vec<&str> = said.err.lines().filter(|line| line.starts_with("pulled")).collect();
+    let [told] = told[..] else { panic!("{}", said.err) };
+    let amount = told.strip_prefix(&format!("pulled `{LARGE}`, ")).and_then(|rest| rest.split_once(" MiB, in "));
+    let (amount, seconds) = amount.unwrap_or_else(|| panic!("{told}"));
+    assert!(amount.parse::<f64>().unwrap() >= 24.0, "{told}");
+    assert!(seconds.strip_suffix(" s").unwrap().parse::<f64>().unwrap() > 0.0, "{told}");
+    assert!(!said.err.contains('\r') && !said.err.contains('\u{1b}'), "{:?}", said.err);
+    assert!(!host.succeed("start").err.contains("pulled"), "it is there by now");
+}
+
+#[test]
+fn images_that_are_missing_are_pulled_and_the_log_has_one_line_with_their_bytes() {
+    are_pulled_and_told_of(&Host::bare("root"));
+}
+
+#[test]
+fn images_that_are_missing_are_pulled_and_told_of_by_a_rootless_podman_5() {
+    let (host, _inside) = podman_5::host("alice");
+    are_pulled_and_told_of(&host);
+}
+
+#[test]
+fn on_a_terminal_a_pull_shows_its_bytes_and_ctrl_c_in_its_middle_leaves_all_as_it_was() {
+    let host = Host::bare("root");
+    let _registry = stocked(&host);
+    host.sandbox.sh(SLOWLY).unwrap();
+    let before = (host.holdings(), images(&host));
+    let line = format!("stty cols 120 rows 40; export TERM=xterm; trap : INT; {START}; echo code=$?");
+    let stop = || {
+        // It goes no further than this.
+        host.sandbox.sh("pkill -STOP docker-registry").unwrap();
+        "\u{3}".to_owned()
+    };
+    let screen = terminal::once_shown(&host.seat, &line, " MiB", stop).unwrap();
+    assert!(screen.contains("code=130"), "{screen}");
+    assert_no_process(&host, "podman system service");
+    assert_eq!((host.holdings(), images(&host)), before, "{screen}");
+    host.sandbox.sh("pkill -CONT docker-registry").unwrap();
+    host.succeed("start");
+}
+
+#[test]
+fn on_a_terminal_where_nothing_can_move_a_start_is_told_in_lines() {
+    let host = Host::bare("root");
+    let _registry = stocked(&host);
+    for (size, term) in [("0", "xterm"), ("120", "dumb"), ("120", "")] {
+        let line = format!("stty cols {size} rows {size}; export TERM={term}; {START}");
+        let screen = terminal::in_a_terminal(&host.seat, &line, "").unwrap();
+        assert!(screen.contains("pulled `") && screen.contains("started `one`"), "{line}: {screen}");
+        host.succeed("stop --remove --yes");
+        host.podman(&format!("rmi {LARGE}"));
+    }
+}
+
+#[test]
+fn a_registry_that_says_nothing_is_waited_for_until_ctrl_c() {
+    let host = Host::bare("root");
+    let _registry = stocked(&host);
+    let before = (host.holdings(), images(&host));
+    host.sandbox.sh("pkill -STOP docker-registry").unwrap();
+    let mut starting = host.command("start").stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(starting.try_wait().unwrap(), None, "it waits");
+    signal(&starting, "INT");
+    let mut said = String::new();
+    starting.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(starting.wait().unwrap().code(), Some(130), "{said}");
+    assert_no_process(&host, "podman system service");
+    host.sandbox.sh("pkill -CONT docker-registry").unwrap();
+    assert_eq!((host.holdings(), images(&host)), before, "{said}");
+}
+
+#[test]
+fn a_pull_that_fails_names_the_setting_and_what_the_registry_said() {
+    let host = Host::bare("root");
+    let _registry = stocked(&host);
+    let _closed = registry(&host, CLOSED, "auth: { htpasswd: { realm: lab, path: /run/htpasswd } }");
+    for (image, words) in [
+        (format!("{REGISTRY}/lab/large:2"), "manifest unknown"),
+        (format!("{REGISTRY}/nobody/nothing:1"), "unknown"),
+        (format!("{CLOSED}/lab/large:1"), "`podman login 127.0.0.1:5001`"),
+        ("127.0.0.1:1/lab/large:1".to_owned(), "connection refused"),
+    ] {
+        host.configure(&config(&image));
+        host.refuse("start", 1, &["services.one.image", &image, words, "hint: "]);
+        assert_eq!(images(&host), "");
+    }
+}
