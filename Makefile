@@ -59,10 +59,10 @@ fuzz: setup-build ## feeds made-up bytes to everything that reads some from outs
 MUTANTS ?=
 mutants: setup-build ## changes the code in hundreds of places to see whether the tests notice (MUTANTS=options of cargo-mutants)
 	@command -v cargo-mutants >/dev/null || $(CARGO) install --locked cargo-mutants
-	nice -n 19 $(CARGO) mutants --package airpods-dbus --output target/mutants-dbus $(MUTANTS) -- --lib
-	nice -n 19 $(CARGO) mutants --package airpods-helper --output target/mutants-helper $(MUTANTS) -- --lib || test $$? = 2
-	nice -n 19 $(CARGO) mutants --package airpods-helper --output target/mutants-helper --iterate $(MUTANTS) -- \
-		--test kernel --test bus_authority --test bus_keeping --test bus_surface --test bus_log --test bus_alive
+	nice -n 19 $(CARGO) mutants --package airpods-dbus --output target/mutants-dbus --cargo-arg=--lib $(MUTANTS)
+	nice -n 19 $(CARGO) mutants --package airpods-helper --output target/mutants-helper --cargo-arg=--lib $(MUTANTS) || test $$? = 2
+	nice -n 19 $(CARGO) mutants --package airpods-helper --output target/mutants-helper --iterate $(MUTANTS) \
+		$(foreach test,kernel bus_authority bus_keeping bus_surface bus_log bus_alive,--cargo-arg=--test=$(test))
 
 lint: setup-build ## checks format, clippy, and what comes into the tree where cargo-deny is installed
 	$(CARGO) fmt --all -- --check
