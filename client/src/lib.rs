@@ -36,12 +36,12 @@ pub use exit::Exit;
 
 use std::io::{self, Write};
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 /// Runs the command line of this process.
 #[must_use]
 pub fn run() -> Exit {
-    match command::completions::answer() {
+    match command::completions::answer(cli::Cli::command) {
         Ok(false) => {}
         Ok(true) => return Exit::Done,
         // It is a shell that asks, in the middle of somebody's line.

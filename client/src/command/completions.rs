@@ -1,14 +1,15 @@
 //! `airpods completions`: what a shell needs to complete the command line.
 
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use clap::builder::Resettable;
-use clap::{Command, CommandFactory, ValueEnum};
+use clap::{Command, ValueEnum};
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use clap_complete::env::{self, CompleteEnv, EnvCompleter, Shells};
 
-use crate::cli::Cli;
 use crate::config::{Environment, Vocabulary, vocabulary};
 use crate::error::Failure;
 use crate::exit::Exit;
@@ -81,14 +82,14 @@ if [ "$funcstack[1]" = _airpods ]; then
 fi
 "#;
 
-/// Answers a shell that asks how a line goes on, if one does. Nothing is read for it but the configuration.
+/// Answers a shell that asks how a line of this command goes on, if one does. Nothing is read for it but the configuration.
 ///
 /// # Errors
 /// When the shell is none of ours, or nobody reads the answer.
-pub(crate) fn answer() -> Result<bool, clap::Error> {
+pub(crate) fn answer(command: impl Fn() -> Command) -> Result<bool, clap::Error> {
     const SHELLS: Shells<'_> = Shells(&[&env::Bash, &env::Fish, &env::Zsh]);
     let current_dir = std::env::current_dir().ok();
-    let asked = CompleteEnv::with_factory(|| names_first(Cli::command())).var(VARIABLE).shells(SHELLS);
+    let asked = CompleteEnv::with_factory(|| names_first(command())).var(VARIABLE).shells(SHELLS);
     asked.try_complete(std::env::args_os(), current_dir.as_deref())
 }
 
@@ -119,9 +120,18 @@ fn candidates(words: Vec<String>) -> Vec<CompletionCandidate> {
 /// Those of the file that the line names so far, which stands behind `--`.
 fn words_of_configuration() -> Vocabulary {
     let line = std::env::args_os().skip_while(|word| word != "--").skip(1);
-    let parsed = Cli::command().ignore_errors(true).try_get_matches_from(line).ok();
-    let option = parsed.and_then(|parsed| parsed.get_one::<PathBuf>("config").cloned());
-    vocabulary(&Environment::of_process(), option.as_deref())
+    vocabulary(&Environment::of_process(), config_option(line).as_deref())
+}
+
+/// The file that an unfinished line gives in `--config`.
+fn config_option(mut line: impl Iterator<Item = OsString>) -> Option<PathBuf> {
+    let option = line.find_map(|word| {
+        let rest = word.as_bytes().strip_prefix(b"--config")?;
+        // The path is the next word, or stands behind the sign.
+        (rest.is_empty() || rest.starts_with(b"="))
+            .then(|| rest.get(1..).map(|path| OsStr::from_bytes(path).to_owned()))
+    })?;
+    option.or_else(|| line.next()).map(PathBuf::from)
 }
 
 /// Runs `airpods completions`.
@@ -137,4 +147,23 @@ fn print(script: &str) -> io::Result<()> {
     let mut out = io::stdout();
     out.write_all(script.as_bytes())?;
     out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_that_an_unfinished_line_names_is_found() {
+        for (line, expected) in [
+            ("airpods --config /a start oll", Some("/a")),
+            ("airpods start --config=/b oll", Some("/b")),
+            ("airpods start --config", None),
+            ("airpods start --configs /c", None),
+            ("airpods config get", None),
+        ] {
+            let words = line.split_whitespace().map(OsString::from);
+            assert_eq!(config_option(words), expected.map(PathBuf::from), "{line}");
+        }
+    }
 }

@@ -3,8 +3,6 @@
 mod obstacles;
 mod replacing;
 
-pub(super) use replacing::is_set_aside;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::label::{is_ours, same_settings};

@@ -36,3 +36,15 @@ impl fmt::Display for Replaced {
         if with.is_empty() { Ok(()) } else { write!(f, " with {}", with.join(", ")) }
     }
 }
+
+const FORMER: &str = "-former";
+
+/// The name of a container that was set aside.
+pub(super) fn former_name(name: &str) -> String {
+    format!("{name}{FORMER}")
+}
+
+/// Whether a container was set aside, by its name.
+pub(super) fn is_set_aside(name: &str) -> bool {
+    name.ends_with(FORMER)
+}

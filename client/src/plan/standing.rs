@@ -1,8 +1,8 @@
 //! How what there is stands to what is wanted, service by service.
 
-use super::decide::is_set_aside;
 use super::label::{SERVICE, is_ours, same_settings};
 use super::network::differences;
+use super::replaced::is_set_aside;
 use super::{Desired, Difference, Launch, Observed, read_back};
 use crate::podman::{Container, ContainerState, Networking};
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::Builder;
-use super::replacing::former_name;
 use crate::plan::conflict::Kind;
 use crate::plan::label::is_ours;
+use crate::plan::replaced::former_name;
 use crate::plan::standing::Standing;
 use crate::plan::{Conflict, Launch};
 use crate::podman::{ContainerState, Networking};

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Builder;
 use crate::plan::label::{SERVICE, is_ours};
+use crate::plan::replaced::{former_name, is_set_aside};
 use crate::plan::standing::Standing;
 use crate::plan::{Action, Kind, Launch, Replaced};
 use crate::podman::{Container, ContainerState};
@@ -118,15 +119,3 @@ impl Builder<'_> {
         is_ours(&found.labels) && (found.name == former_name(&launch.container.name) || under_another_name())
     }
 }
-
-/// The name of a container that was set aside.
-pub(super) fn former_name(name: &str) -> String {
-    format!("{name}{FORMER}")
-}
-
-/// Whether a container was set aside, by its name.
-pub(in crate::plan) fn is_set_aside(name: &str) -> bool {
-    name.ends_with(FORMER)
-}
-
-const FORMER: &str = "-former";
