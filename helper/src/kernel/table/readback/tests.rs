@@ -106,6 +106,14 @@ fn a_table_that_is_switched_off_acts_on_no_link() {
 }
 
 #[test]
+fn a_table_that_the_helper_did_not_make_is_told_as_such_and_as_somebodys_who_keeps_it() {
+    let held = |owner| Found { flags: 0, owner, ours: None }.held();
+    assert_eq!(held(None).text, "# a table of this name that the helper did not make\n");
+    assert_eq!((held(None).owned, held(Some(7)).owned), (false, true));
+    assert_eq!(held(Some(7)).ruleset, Ruleset::default());
+}
+
+#[test]
 fn arbitrary_answers_are_no_table_of_ours_and_no_panic() {
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
     for _ in 0..20_000 {
