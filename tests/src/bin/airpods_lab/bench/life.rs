@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
@@ -25,8 +26,12 @@ use super::{BenchError, Result, in_a_sandbox};
 
 /// Starts that are timed.
 const STARTS: usize = 50;
-/// Links that come up.
-const LINKS: usize = 200;
+/// Links that come up by themselves, and then those of the storm: a name that was seen once stays in the table.
+const LINKS: [Range<usize>; 2] = [0..100, 100..200];
+/// Between one that comes and one that goes, in the middle of a storm.
+const STORM: Duration = Duration::from_millis(30);
+/// The same where nothing else happens: longer than the helper remembers.
+const BY_ITSELF: Duration = Duration::from_millis(300);
 /// Calls between two looks at the memory.
 const CALLS: usize = 10_000;
 /// How long the helper is watched while nothing happens.
@@ -51,16 +56,19 @@ pub(crate) fn life() -> Result<()> {
         owner(NAME)?
     };
     let first = Memory::of(helper)?;
-    let reactions = reactions()?;
+    let [alone, many] = LINKS;
+    let (by_itself, in_a_storm) = (reactions(alone, BY_ITSELF)?, reactions(many, STORM)?);
     // What the last link brought about is over.
     sleep(Duration::from_secs(2));
     let wakes = wakes(helper)?;
     zruntime::block_on(calls())?;
     let used = Memory::of(helper)?;
     println!("| the helper | median | p99 |\n|---|---:|---:|");
-    for (what, times) in
-        [("from exec to its name on the bus", &starts), ("from a link's address to its rule", &reactions)]
-    {
+    for (what, times) in [
+        ("from exec to its name on the bus", &starts),
+        ("from a link's address to its rule", &by_itself),
+        ("the same while links come and go", &in_a_storm),
+    ] {
         let series = Series::new(what, times).ok_or(BenchError::NoNumber("an empty series"))?;
         println!("| {what} | {:.2} ms | {:.2} ms |", series.median(), series.p99());
     }
@@ -98,16 +106,17 @@ fn starts() -> Result<Vec<Duration>> {
     Ok(times)
 }
 
-/// From the moment when the kernel announces a new link's address to the one when it announces the new rules.
-fn reactions() -> Result<Vec<Duration>> {
+/// From the moment when the kernel announces a new link's address to the one when it announces the new rules. Nothing happens for so
+/// long before each and after it.
+fn reactions(links: Range<usize>, calm: Duration) -> Result<Vec<Duration>> {
     let addresses = listen(SockProtocol::NetlinkRoute, ADDRESSES)?;
     let rules = listen(SockProtocol::NetlinkNetFilter, RULES)?;
     let mut times = Vec::new();
-    for number in 0..LINKS {
+    for number in links {
         run(Command::new("sh")
             .args(["-c", &format!("ip tuntap add mode tun name b{number} && ip link set b{number} up")]))?;
         // What the link itself brought about is over.
-        sleep(Duration::from_millis(30));
+        sleep(calm);
         drain(&rules)?;
         drain(&addresses)?;
         let mut add = Command::new("ip");
@@ -119,7 +128,7 @@ fn reactions() -> Result<Vec<Duration>> {
         times.push(begin.elapsed());
         adding.wait().map_err(|source| BenchError::Io { doing: "wait for ip", source })?;
         run(Command::new("ip").args(["link", "delete", &format!("b{number}")]))?;
-        sleep(Duration::from_millis(30));
+        sleep(calm);
     }
     Ok(times)
 }

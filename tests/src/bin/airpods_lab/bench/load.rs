@@ -14,6 +14,9 @@ use super::{BenchError, Result};
 /// Bytes of one write: as many as a socket's buffer takes at once.
 const CHUNK: usize = 1 << 17;
 
+/// What the far end says once it has accepted a connection.
+const GREETING: [u8; 1] = *b"!";
+
 /// One end of the load.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum End {
@@ -22,7 +25,7 @@ pub(crate) enum End {
         /// Where to listen
         at: SocketAddr,
     },
-    /// Opens and drops connections, and prints how many it opened in a second
+    /// Opens connections, each until it is accepted, and prints how many it opened in a second
     Connect {
         /// Whom to connect to
         to: SocketAddr,
@@ -67,7 +70,8 @@ fn serve(at: SocketAddr) -> Result<()> {
         let mut stream = stream.map_err(io("accept"))?;
         let mut first = [0];
         // Who only connects resets the connection; who sends is read in a thread of its own.
-        if stream.read(&mut first).is_ok_and(|length| length == 1) {
+        let greeted = stream.write_all(&GREETING);
+        if greeted.and_then(|()| stream.read(&mut first)).is_ok_and(|length| length == 1) {
             thread::spawn(move || drain(stream));
         }
     }
@@ -84,12 +88,20 @@ fn drain(mut stream: TcpStream) {
     let _ = stream.write_all(&bytes.to_be_bytes());
 }
 
+/// Connects, and waits until it was accepted: where more are made than accepted, the kernel drops a SYN, and all that is measured is
+/// the second after which it is sent again.
+fn accepted(to: SocketAddr) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(to).map_err(io("connect"))?;
+    stream.read_exact(&mut [0; GREETING.len()]).map_err(io("read the greeting"))?;
+    Ok(stream)
+}
+
 /// Connections in a second.
 fn connect(to: SocketAddr, time: Duration) -> Result<f64> {
     let begin = Instant::now();
     let mut opened = 0_u32;
     while begin.elapsed() < time {
-        let stream = TcpStream::connect(to).map_err(io("connect"))?;
+        let stream = accepted(to)?;
         // A reset leaves no port in TIME_WAIT, of which there are not enough.
         let reset = linger { l_onoff: 1, l_linger: 0 };
         setsockopt(&stream, sockopt::Linger, &reset).map_err(|errno| io("set SO_LINGER")(errno.into()))?;
@@ -100,7 +112,7 @@ fn connect(to: SocketAddr, time: Duration) -> Result<f64> {
 
 /// Bytes in a second, as the other end counts them.
 fn send(to: SocketAddr, time: Duration) -> Result<f64> {
-    let mut stream = TcpStream::connect(to).map_err(io("connect"))?;
+    let mut stream = accepted(to)?;
     let chunk = vec![0; CHUNK];
     let begin = Instant::now();
     while begin.elapsed() < time {
