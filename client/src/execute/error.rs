@@ -129,7 +129,8 @@ impl StepError {
 
 /// Registries say of an image that is not there that it may not be seen, lest anybody find out what others have.
 fn pull_hint(image: &str, source: &PodmanError) -> String {
-    let said = source.message().to_ascii_lowercase();
+    // It is this machine that says the latter, about its own files.
+    let said = source.message().to_ascii_lowercase().replace("permission denied", "");
     if !["unauthorized", "authentication required", "denied"].iter().any(|word| said.contains(word)) {
         return "check the name, and that the registry can be reached".to_owned();
     }
@@ -181,5 +182,24 @@ impl Report for Aborted {
         let mut lines: Vec<String> = self.left.iter().map(|left| format!("left behind: {left}")).collect();
         lines.extend(self.cause.hint());
         (!lines.is_empty()).then(|| Cow::Owned(lines.join("\nhint: ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_refused_is_told_where_to_log_in_and_whose_files_are_closed_is_not() {
+        let hint = |image, said: &str| pull_hint(image, &PodmanError::Refused { status: 500, message: said.into() });
+        let denied = "requested access to the resource is denied";
+        assert!(hint("ghcr.io/open-webui/open-webui:main", denied).ends_with("`podman login ghcr.io`"));
+        assert!(
+            hint("localhost:5000/lab:1", "unauthorized: authentication required").contains("login localhost:5000`")
+        );
+        assert!(hint("ollama/ollama", denied).ends_with("`podman login`"));
+        for said in ["mkdir /var/lib/containers: permission denied", "manifest unknown"] {
+            assert!(!hint("ghcr.io/lab:1", said).contains("login"), "{said}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Images that come from a registry: a real one, within the host.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -109,7 +109,8 @@ fn on_a_terminal_a_pull_shows_its_bytes_and_ctrl_c_in_its_middle_leaves_all_as_i
         "\u{3}".to_owned()
     };
     let screen = terminal::once_shown(&host.seat, &line, " MiB", stop).unwrap();
-    assert!(screen.contains("code=130"), "{screen}");
+    assert!(screen.contains("code=130") && screen.contains("interrupted"), "{screen}");
+    assert!(screen.contains(&format!("pulling {LARGE}")) && screen.contains("B/s"), "{screen}");
     assert_no_process(&host, "podman system service");
     assert_eq!((host.holdings(), images(&host)), before, "{screen}");
     host.sandbox.sh("pkill -CONT docker-registry").unwrap();
@@ -136,12 +137,17 @@ fn a_registry_that_says_nothing_is_waited_for_until_ctrl_c() {
     let before = (host.holdings(), images(&host));
     host.sandbox.sh("pkill -STOP docker-registry").unwrap();
     let mut starting = host.command("start").stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(starting.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("pulling `") {
+        assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "{said}");
+    }
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(starting.try_wait().unwrap(), None, "it waits");
     signal(&starting, "INT");
-    let mut said = String::new();
-    starting.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    stderr.read_to_string(&mut said).unwrap();
     assert_eq!(starting.wait().unwrap().code(), Some(130), "{said}");
+    assert!(said.contains("interrupted"), "{said}");
     assert_no_process(&host, "podman system service");
     host.sandbox.sh("pkill -CONT docker-registry").unwrap();
     assert_eq!((host.holdings(), images(&host)), before, "{said}");
