@@ -236,6 +236,17 @@ fn one_user_has_one_prompt_and_others_are_served_meanwhile() {
 }
 
 #[test]
+fn a_call_waits_a_moment_for_its_users_other_check_which_may_be_over_without_a_prompt() {
+    let yes = Ok(Answer { is_authorized: true, ..Answer::default() });
+    let helper = Helper::asking(Recording::saying_after(Duration::from_millis(300), yes));
+    let first = helper.client();
+    zruntime::block_on(first.connection.send(&clamp_on("wg0", Flags::ALLOW_INTERACTIVE_AUTH))).unwrap();
+    helper.wait_until("the first is checked", || helper.authority.asked().len() == 1);
+    assert_eq!(asking(&helper.client(), "wg1"), Ok(true));
+    assert_eq!(helper.clamped(), ["wg0", "wg1"]);
+}
+
+#[test]
 fn one_user_cannot_starve_the_others() {
     let helper = Helper::asking(Recording::saying_after(Duration::from_secs(300), Ok(Answer::default())));
     let greedy: Vec<_> = (0..4).map(|_| helper.client()).collect();
