@@ -11,7 +11,7 @@ use std::process::Command;
 
 use super::emulator::Start;
 use super::suite::{CUSTOMIZE, DISK, LEFT_OUT, Suite, recipe};
-use super::{Machine, stock};
+use super::{Machine, PATIENCE, stock};
 use crate::error::{Doing, Result};
 use crate::place::{Place, run};
 use crate::programs::{Program, package, target_folder};
@@ -109,7 +109,7 @@ impl Kept {
             overlay(&folder.join("disk"), &image.join("disk"), "raw")?;
             let start = Start { keep: true, memory: None, ..start(image, folder) };
             let machine = Machine::boot(&start)?;
-            machine.settle()?;
+            machine.settle(PATIENCE)?;
             machine.save(&folder.join("memory"))
         })
     }
@@ -145,7 +145,7 @@ fn on_from(image: &Path, below: &Path, folder: &Path, work: impl FnOnce(&Machine
     let start = Start { keep: true, memory: Some(below.join("memory")), ..start(image, folder) };
     let machine = Machine::wake(&start)?;
     work(&machine)?;
-    machine.settle()?;
+    machine.settle(PATIENCE)?;
     machine.save(&folder.join("memory"))
 }
 

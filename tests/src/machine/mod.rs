@@ -105,10 +105,10 @@ impl Machine {
         Error::NotReady { what: error.to_string(), said: self.emulator.said() }
     }
 
-    /// Waits until the machine has nothing left to do.
-    fn settle(&self) -> Result<()> {
+    /// Waits until the machine has nothing left to do, at most this long.
+    fn settle(&self, limit: Duration) -> Result<()> {
         // `degraded` is an answer too: which unit has failed is for the tests to judge.
-        self.sh("systemctl is-system-running --wait || true; sync").map(drop)
+        self.seat.patient(limit).sh("systemctl is-system-running --wait || true; sync").map(drop)
     }
 
     fn save(&self, memory: &Path) -> Result<()> {
@@ -122,19 +122,20 @@ impl Machine {
     pub fn reboot(&self) -> Result<()> {
         const BOOT_ID: &str = "cat /proc/sys/kernel/random/boot_id";
         let before = self.sh(BOOT_ID)?;
-        self.sh("systemctl reboot --no-block")?;
+        // The machine may be down before the answer is out, and whether it comes back says more.
+        let order = self.seat.patient(Duration::from_secs(30)).sh("systemctl reboot --no-block");
         let deadline = Deadline::after(PATIENCE);
         // A command on its way while the machine goes down is never answered.
         while self.seat.patient(Duration::from_secs(10)).sh(BOOT_ID).unwrap_or(before.clone()) == before {
             if deadline.passed() {
-                let said = self.emulator.said();
-                return Err(Error::NotReady { what: "the machine after its reboot".into(), said });
+                let what = order.map_or_else(|error| error.to_string(), |_| "the machine after its reboot".into());
+                return Err(Error::NotReady { what, said: self.emulator.said() });
             }
             std::thread::sleep(Duration::from_millis(200));
             inside::forget_claims(self.emulator.folder());
         }
         // A port may still take the end of an earlier caller for that of a later one.
-        while let Err(error) = self.settle() {
+        while let Err(error) = self.settle(PATIENCE / 4) {
             if deadline.passed() {
                 return Err(self.explain(&error));
             }

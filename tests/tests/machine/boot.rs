@@ -1,6 +1,6 @@
 //! A boot with a clamp that was kept: the rules are in the kernel before the VPN is.
 
-use airpods_lab::{Machine, Place};
+use airpods_lab::{Machine, Place, Suite};
 
 use crate::host::{clamp, eventually};
 use crate::on_both;
@@ -53,6 +53,17 @@ fn counted(machine: &Machine, what: &str) -> u64 {
     let words: Vec<&str> = rule.split_whitespace().collect();
     let at = words.iter().position(|word| *word == "packets").unwrap();
     words[at + 1].parse().unwrap()
+}
+
+/// What a machine says last before it goes down may not arrive.
+#[test]
+fn the_laboratory_waits_for_the_machine_that_comes_back_and_not_for_an_answer_to_the_order_to_reboot() {
+    let machine = Machine::installed(Suite::Debian12).unwrap();
+    let mute = "#!/bin/sh\nif [ \"$1\" = reboot ]; then /usr/bin/systemctl \"$@\"; exec sleep infinity; fi\nexec /usr/bin/systemctl \"$@\"\n";
+    machine.write_file("/usr/local/bin/systemctl", mute).unwrap();
+    machine.sh("chmod 755 /usr/local/bin/systemctl; touch /run/before").unwrap();
+    machine.reboot().unwrap();
+    machine.sh("test ! -e /run/before").unwrap();
 }
 
 on_both! {
