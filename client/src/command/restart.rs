@@ -89,11 +89,10 @@ fn tell(restart: &Restart, outcome: &Outcome, json: bool) -> io::Result<()> {
     tell_troubles(outcome, &mut err)?;
     if json {
         let service = |one: &Restarted| {
-            let late = outcome.late.iter().any(|late| late.service == one.service);
             json!({
                 "service": one.service,
                 "container": one.container,
-                "healthy": one.has_health.then_some(!late),
+                "healthy": outcome.is_healthy(&one.service),
                 "enabled": !one.switched_off,
                 "settings_differ": (!one.switched_off).then_some(one.differs),
             })
@@ -132,7 +131,7 @@ mod tests {
     fn noted(differs: bool, switched_off: bool) -> String {
         let (service, container) = ("web".to_owned(), "web-0".to_owned());
         let mut told = Vec::new();
-        note(&Restarted { service, container, differs, switched_off, has_health: false }, &mut told).unwrap();
+        note(&Restarted { service, container, differs, switched_off }, &mut told).unwrap();
         String::from_utf8(told).unwrap()
     }
 

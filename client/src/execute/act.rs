@@ -93,15 +93,16 @@ impl<P: Podman> Actor<'_, P> {
             Action::Stop { name } => podman.stop_container(name, self.pace.stop_seconds).await.map_err(refused)?,
             Action::CheckRuns { name } => {
                 let detail = podman.inspect_container(name).await.map_err(refused)?;
-                self.must_run(service, name, &detail).await.map_err(|error| error.into_step(step))?;
+                self.must_run(service, name, &detail, 0).await.map_err(|error| error.into_step(step))?;
                 return Ok(Done::Nothing);
             }
             Action::ReadBack(expected) => {
                 self.read_back(service, expected).await.map_err(|error| error.into_step(step))?;
                 return Ok(Done::Nothing);
             }
-            Action::AwaitHealth { container, check } => {
-                self.await_health(service, container, check).await.map_err(|error| error.into_step(step))?;
+            Action::AwaitHealth { container, check, kept } => {
+                let healthy = self.await_health(service, container, check, *kept);
+                healthy.await.map_err(|error| error.into_step(step))?;
                 return Ok(Done::Nothing);
             }
         }
@@ -158,7 +159,7 @@ impl<P: Podman> Actor<'_, P> {
 
     async fn read_back(&self, service: &str, expected: &Expected) -> Result<(), Trouble> {
         let closely = Closely::at(self.podman, &expected.spec.name, &expected.host_ports()).await?;
-        self.must_run(service, &expected.spec.name, &closely.detail).await?;
+        self.must_run(service, &expected.spec.name, &closely.detail, 0).await?;
         let mut differences = read_back(expected, &closely.detail, &closely.kernel);
         if differences.iter().any(|one| one.setting.controller().is_some()) {
             // Rootless podman can limit only what the system lets it; that is worth a warning and no refusal.
@@ -178,12 +179,18 @@ impl<P: Podman> Actor<'_, P> {
         Err(Trouble::Step(StepError::Differs { service: service.to_owned(), differences }))
     }
 
-    /// A container that has ended, or that podman had to restart, is not starting well.
-    async fn must_run(&self, service: &str, container: &str, detail: &ContainerDetail) -> Result<(), Trouble> {
+    /// A container that has ended, or that podman had to restart, is not starting well. `restarts` are those of before.
+    async fn must_run(
+        &self,
+        service: &str,
+        container: &str,
+        detail: &ContainerDetail,
+        restarts: u32,
+    ) -> Result<(), Trouble> {
         let code = match detail.state {
             ContainerState::Exited(code) => Some(code),
             // podman forgets the code when it starts the container again.
-            _ if detail.restarts > 0 => None,
+            _ if detail.restarts > restarts => None,
             _ => return Ok(()),
         };
         let mut log = Vec::new();
@@ -198,17 +205,29 @@ impl<P: Podman> Actor<'_, P> {
         Err(Trouble::Step(StepError::Ended { service, container, code, log }))
     }
 
-    async fn await_health(&self, service: &str, container: &str, check: &HealthCheck) -> Result<(), Trouble> {
+    async fn await_health(
+        &self,
+        service: &str,
+        container: &str,
+        check: &HealthCheck,
+        kept: bool,
+    ) -> Result<(), Trouble> {
         if self.pace.startup.is_zero() {
             return Ok(());
         }
         let start = Instant::now();
         let mut process = None;
+        // However often podman had to restart what has been running for long is not for this start to judge.
+        let mut restarts = (!kept).then_some(0);
         loop {
             let last = match self.unless_cancelled(probe(check, self.pace.ping)).await? {
                 Ok(answer) if check.expected.contains(answer.code) => {
+                    self.outcome.borrow_mut().healthy.insert(service.to_owned());
                     let (url, took) = (check.url(), start.elapsed());
-                    self.progress.event(&Event::Healthy { service, url: &url, took });
+                    // That what ran before is well needs no word, unless it had to be waited for.
+                    if restarts.is_some() {
+                        self.progress.event(&Event::Healthy { service, url: &url, took });
+                    }
                     return Ok(());
                 }
                 Ok(answer) => format!("HTTP {}", answer.code),
@@ -217,7 +236,7 @@ impl<P: Podman> Actor<'_, P> {
             // While its first process is there nothing can have happened to it that podman would have to be asked about.
             if !process.is_some_and(kernel::lives) {
                 let detail = self.podman.inspect_container(container).await?;
-                self.must_run(service, container, &detail).await?;
+                self.must_run(service, container, &detail, *restarts.get_or_insert(detail.restarts)).await?;
                 process = detail.pid;
             }
             if start.elapsed() >= self.pace.startup {

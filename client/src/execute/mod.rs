@@ -16,6 +16,7 @@ mod run;
 mod tests;
 mod undo;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 
@@ -67,8 +68,19 @@ impl Pace {
 pub struct Outcome {
     /// What a user should know, though the services run.
     pub warnings: Vec<String>,
+    /// Services that answered as they should.
+    pub healthy: BTreeSet<String>,
     /// Services that run but did not become healthy in time.
     pub late: Vec<Late>,
+}
+
+impl Outcome {
+    /// Whether a service is well, if it was asked.
+    #[must_use]
+    pub fn is_healthy(&self, service: &str) -> Option<bool> {
+        let late = self.late.iter().any(|late| late.service == service);
+        (late || self.healthy.contains(service)).then_some(!late)
+    }
 }
 
 /// A service that runs and did not become healthy in time.

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::future::pending;
 use std::net::{Ipv4Addr, TcpListener};
 
+mod health;
 mod replacing;
 
 use super::*;
@@ -220,20 +221,6 @@ fn folders_that_were_made_on_the_way_to_one_that_cannot_be_are_removed_again() {
 }
 
 #[tokio::test]
-async fn a_service_that_does_not_answer_in_time_is_late_and_left_running() {
-    let podman = podman(NEW);
-    // Nobody listens on the port of discard (RFC 863) of this machine.
-    let toml =
-        THREE.replace("host = 7002", "host = 9").replace("[services.web]", "[services.web]\nhealth.path = \"/\"");
-    let plan = prepared(&podman, &toml).await;
-    let pace = Pace { startup: Duration::from_millis(50), ..PACE };
-    let outcome = execute(&podman, &plan, &pace, &Silent, pending()).await.unwrap();
-    assert_eq!(outcome.late.len(), 1);
-    assert_eq!((outcome.late[0].service.as_str(), outcome.late[0].url.as_str()), ("web", "http://127.0.0.1:9/"));
-    assert_eq!(podman.world().containers.len(), 3);
-}
-
-#[tokio::test]
 async fn a_port_in_use_is_found_before_anything_is_done() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -287,21 +274,4 @@ async fn one_step_after_another_is_one_at_a_time() {
         execute(&podman, &plan, &Pace { sequential, ..PACE }, &most, pending()).await.unwrap();
         assert_eq!(most.0.borrow().1, at_once);
     }
-}
-
-#[tokio::test]
-async fn podman_is_not_asked_again_while_the_process_of_a_service_lives() {
-    use crate::podman::Look;
-    let mut podman = podman(NEW);
-    let toml =
-        THREE.replace("host = 7002", "host = 9").replace("[services.web]", "[services.web]\nhealth.path = \"/\"");
-    let mut plan = prepared(&podman, &toml).await;
-    run_plan(&podman, &plan).await.unwrap();
-    podman.distort = Some(|detail: &mut ContainerDetail| detail.pid = Some(std::process::id()));
-    plan.steps.retain(|step| matches!(step.action, Action::AwaitHealth { .. }));
-    plan.steps[0].after.clear();
-    let before = podman.looks().len();
-    let pace = Pace { startup: Duration::from_millis(100), ..PACE };
-    assert_eq!(execute(&podman, &plan, &pace, &Silent, pending()).await.unwrap().late.len(), 1);
-    assert_eq!(podman.looks()[before..], [Look::Inspect("web-0".into())]);
 }

@@ -283,6 +283,8 @@ impl<'a> Builder<'a> {
         if self.runs_as_wanted(launch) {
             self.plan.warnings.extend(self.observed.excused(self.desired, launch));
             self.plan.kept.push(Kept::Service(launch.service.clone()));
+            // It need not be well because it runs.
+            self.await_health(launch, None);
             return;
         }
         let spec = &launch.container;
@@ -314,9 +316,16 @@ impl<'a> Builder<'a> {
             self.last_start.insert(pod, start);
         }
         let read = self.add(Action::ReadBack(Box::new(expected)), Some(service), [start]);
+        self.await_health(launch, Some(read));
+    }
+
+    /// Waits until the service answers, if there is a way to ask it: after its settings were read back, or at once where it runs
+    /// already.
+    fn await_health(&mut self, launch: &Launch, read_back: Option<usize>) {
         if let Some(check) = &launch.health {
-            let action = Action::AwaitHealth { container: spec.name.clone(), check: check.clone() };
-            self.add(action, Some(service), [read]);
+            let (container, check) = (launch.container.name.clone(), check.clone());
+            let action = Action::AwaitHealth { container, check, kept: read_back.is_none() };
+            self.add(action, Some(&launch.service), read_back);
         }
     }
 

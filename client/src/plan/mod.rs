@@ -142,6 +142,8 @@ pub enum Action {
         container: String,
         /// What to ask.
         check: HealthCheck,
+        /// It runs already, and is only asked.
+        kept: bool,
     },
 }
 
@@ -184,9 +186,9 @@ impl Plan {
         self.replaced.iter().filter(|replaced| replaced.needs_consent()).collect()
     }
 
-    /// Whether there is nothing to do.
+    /// Whether there is nothing to do but to ask what runs already how it is.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
+        self.steps.iter().all(|step| matches!(step.action, Action::AwaitHealth { kept: true, .. }))
     }
 }

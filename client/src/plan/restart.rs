@@ -30,8 +30,6 @@ pub struct Restarted {
     pub differs: bool,
     /// Whether the configuration has it switched off, and so has no settings to compare with.
     pub switched_off: bool,
-    /// Whether it can be asked for its health.
-    pub has_health: bool,
 }
 
 /// Plans a restart of what is to be launched. Containers that do not run are started as well if `stopped_too`.
@@ -59,7 +57,6 @@ pub fn restart(desired: &Desired, observed: &Observed, stopped_too: bool) -> Res
         container: member.found.name.clone(),
         differs: member.launch.enabled && differs(desired, observed, member),
         switched_off: !member.launch.enabled,
-        has_health: member.launch.health.is_some(),
     });
     Restart { services: services.collect(), plan: steps(&units(desired, &members)), absent }
 }
@@ -166,7 +163,7 @@ fn steps(units: &[Unit<'_>]) -> Plan {
             let check = add(&mut plan, member, Action::CheckRuns { name: name.clone() }, vec![start]);
             checks.entry(place).or_default().push(check);
             if let Some(health) = &member.launch.health {
-                let action = Action::AwaitHealth { container: name.clone(), check: health.clone() };
+                let action = Action::AwaitHealth { container: name.clone(), check: health.clone(), kept: false };
                 add(&mut plan, member, action, vec![check]);
             }
         }

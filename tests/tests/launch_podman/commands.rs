@@ -5,7 +5,7 @@ use std::io::BufRead;
 use airpods_lab::{Place, terminal};
 use serde_json::Value;
 
-use crate::host::{ALONE, Host, service, signal};
+use crate::host::{ALONE, Host, Said, service, signal};
 
 fn two() -> String {
     let second = "env.BACKEND = \"http://one-0:7001/\"";
@@ -81,6 +81,24 @@ fn a_restart_keeps_the_containers_and_says_where_the_configuration_has_moved_on(
     assert_eq!(told("two")["settings_differ"], true);
     assert!(said.err.contains("hint: `airpods start two` applies them"), "{}", said.err);
     assert_eq!(host.inside("two-0", "pids-max").out.trim(), "2048");
+}
+
+#[test]
+fn a_second_start_asks_what_runs_already_whether_it_is_well() {
+    let host = Host::new();
+    host.configure(&two());
+    host.succeed("start");
+    let id = host.field("one-0", ".Id");
+    let told = |said: &Said| json(&said.out)["services"][0]["healthy"].clone();
+    assert_eq!(told(&host.succeed("start one --json")), true);
+    // It answers, but not as it should by now.
+    let unwell = two().replace("path = \"/\"", "path = \"/\", expected_status = [500, 599]");
+    host.configure(&format!("cli.startup_timeout = 10\n{unwell}"));
+    let said = host.airpods("start one --json");
+    assert_eq!((said.code, told(&said)), (1, false.into()), "{}", said.err);
+    assert!(said.err.contains("`one` runs but did not answer at http://127.0.0.1:"), "{}", said.err);
+    assert_eq!(told(&host.succeed("start one --json --no-wait")), serde_json::Value::Null);
+    assert_eq!((host.field("one-0", ".Id"), host.field("one-0", ".State.Status")), (id, "running".into()));
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub(super) fn outcome(plan: &Plan, launches: &[Launch], came: &Outcome, json: bo
                 "service": launch.service,
                 "container": launch.container.name,
                 "kept": kept(launch),
-                "healthy": launch.health.is_some().then(|| !came.late.iter().any(|late| late.service == launch.service)),
+                "healthy": came.is_healthy(&launch.service),
                 "urls": urls(launch),
             })
         };

@@ -1,0 +1,67 @@
+//! Whether services answer as they should.
+
+use super::*;
+use crate::podman::Look;
+
+/// Three services, of which `web` has a port that nobody listens on: that of discard (RFC 863).
+fn deaf() -> String {
+    THREE.replace("host = 7002", "host = 9").replace("[services.web]", "[services.web]\nhealth.path = \"/\"")
+}
+
+const IMPATIENT: Pace = Pace { startup: Duration::from_millis(50), ..PACE };
+
+#[tokio::test]
+async fn a_service_that_does_not_answer_in_time_is_late_and_left_running() {
+    let podman = podman(NEW);
+    let plan = prepared(&podman, &deaf()).await;
+    let outcome = execute(&podman, &plan, &IMPATIENT, &Silent, pending()).await.unwrap();
+    assert_eq!(outcome.late.len(), 1);
+    assert_eq!((outcome.late[0].service.as_str(), outcome.late[0].url.as_str()), ("web", "http://127.0.0.1:9/"));
+    assert_eq!(podman.world().containers.len(), 3);
+}
+
+#[tokio::test]
+async fn podman_is_not_asked_again_while_the_process_of_a_service_lives() {
+    let mut podman = podman(NEW);
+    let mut plan = prepared(&podman, &deaf()).await;
+    run_plan(&podman, &plan).await.unwrap();
+    podman.distort = Some(|detail: &mut ContainerDetail| detail.pid = Some(std::process::id()));
+    plan.steps.retain(|step| matches!(step.action, Action::AwaitHealth { .. }));
+    plan.steps[0].after.clear();
+    let before = podman.looks().len();
+    assert_eq!(execute(&podman, &plan, &IMPATIENT, &Silent, pending()).await.unwrap().late.len(), 1);
+    assert_eq!(podman.looks()[before..], [Look::Inspect("web-0".into())]);
+}
+
+#[tokio::test]
+async fn a_service_that_runs_already_is_asked_too_and_is_late_if_it_does_not_answer() {
+    let podman = podman(NEW);
+    run_plan(&podman, &prepared(&podman, &deaf()).await).await.unwrap();
+    let calls = podman.calls().len();
+    let again = prepared(&podman, &deaf()).await;
+    assert!(again.is_empty(), "asking is nothing to do: {again}");
+    let outcome = execute(&podman, &again, &IMPATIENT, &Silent, pending()).await.unwrap();
+    assert_eq!(outcome.late.len(), 1);
+    let healthy = ["web", "model"].map(|service| outcome.is_healthy(service));
+    assert_eq!(healthy, [Some(false), None], "nobody asked the one without a check");
+    assert_eq!(podman.calls().len(), calls, "nothing was changed");
+}
+
+#[tokio::test]
+async fn who_did_not_wait_does_not_know_who_is_well() {
+    let podman = podman(NEW);
+    let plan = prepared(&podman, &deaf()).await;
+    let pace = Pace { startup: Duration::ZERO, ..PACE };
+    let outcome = execute(&podman, &plan, &pace, &Silent, pending()).await.unwrap();
+    assert_eq!(outcome.is_healthy("web"), None);
+}
+
+#[tokio::test]
+async fn restarts_of_long_ago_do_not_count_against_a_service_that_runs_already() {
+    let mut podman = podman(NEW);
+    run_plan(&podman, &prepared(&podman, &deaf()).await).await.unwrap();
+    podman.distort = Some(|detail: &mut ContainerDetail| detail.restarts = 3);
+    let again = prepared(&podman, &deaf()).await;
+    let outcome = execute(&podman, &again, &IMPATIENT, &Silent, pending()).await.unwrap();
+    assert_eq!(outcome.late.len(), 1);
+}
