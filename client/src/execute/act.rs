@@ -176,6 +176,9 @@ impl<P: Podman> Actor<'_, P> {
         if differences.is_empty() {
             return Ok(());
         }
+        // One that has ended meanwhile has no port and no process left, and that is what is to be told.
+        let now = self.podman.inspect_container(&expected.spec.name).await?;
+        self.must_run(service, &expected.spec.name, &now, 0).await?;
         Err(Trouble::Step(StepError::Differs { service: service.to_owned(), differences }))
     }
 

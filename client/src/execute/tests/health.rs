@@ -65,3 +65,20 @@ async fn restarts_of_long_ago_do_not_count_against_a_service_that_runs_already()
     let outcome = execute(&podman, &again, &IMPATIENT, &Silent, pending()).await.unwrap();
     assert_eq!(outcome.late.len(), 1);
 }
+
+#[tokio::test]
+async fn a_container_that_ends_while_it_is_read_back_has_ended_and_does_not_differ() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    static LOOKED_AT: AtomicBool = AtomicBool::new(false);
+    let mut podman = podman(NEW);
+    let plan = plan(&podman, THREE, &["web"]).await.unwrap();
+    // With the process the limits go, and the ports; podman tells it as running for a moment.
+    podman.distort = Some(|detail: &mut ContainerDetail| {
+        detail.image = "gone".into();
+        if LOOKED_AT.swap(true, Ordering::Relaxed) {
+            detail.state = ContainerState::Exited(3);
+        }
+    });
+    let aborted = execute(&podman, &Plan { ports: Vec::new(), ..plan }, &PACE, &Silent, pending()).await.unwrap_err();
+    assert!(matches!(aborted.cause, StepError::Ended { code: Some(3), .. }), "{aborted:?}");
+}
