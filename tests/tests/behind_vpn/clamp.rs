@@ -1,6 +1,11 @@
 //! What `runtime.network.mss_clamp` makes of a VPN that is narrower than the network.
 
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
 use airpods_lab::{Place, terminal};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::host::{Host, Said};
 
@@ -23,7 +28,7 @@ fn with_require_a_start_is_all_it_takes_for_large_transfers_and_with_off_they_ha
     assert!(host.succeed("status").out.contains("bridge -> wg0 (1380), not clamped"));
     host.configure("mss_clamp = \"require\"");
     let said = host.succeed("start").err;
-    assert!(said.contains("`model` is running already"), "{said}");
+    assert!(said.contains("`model` is running already") && said.contains("`wg0` is clamped"), "{said}");
     assert!(host.clamped());
     assert!(host.transfers().all_completed());
     let way = &host.status()["services"][0]["way"];
@@ -131,4 +136,41 @@ fn rootless_traffic_and_the_hosts_own_need_no_clamp_and_it_is_said() {
     assert!(host.transfers().all_completed());
     let way = &host.status()["services"][0]["way"];
     assert_eq!((way["kind"].as_str(), way["verdict"].as_str()), (Some("slirp4netns"), Some("host-sockets")), "{way}");
+}
+
+#[test]
+fn a_start_that_fails_once_it_has_clamped_says_that_the_clamp_stays() {
+    let host = Host::new();
+    host.configure("mss_clamp = \"require\"");
+    host.world.sandbox().sh("sed -i s/serve-http/serve-nothing/ /etc/airpods-test.toml").unwrap();
+    let before = host.holdings();
+    let failed = || {
+        let said = host.airpods("start");
+        assert!(said.code == 1 && said.err.contains("while it was starting"), "{said:?}");
+        assert_eq!(host.holdings(), before, "something was left");
+        said.err.contains("VPN links are clamped now, and stay so; `airpods net clamp off` ends that")
+    };
+    assert!(failed());
+    assert!(host.clamped());
+    assert!(!failed(), "the second one has clamped nothing");
+}
+
+#[test]
+fn ctrl_c_is_heard_while_the_helper_does_not_answer() {
+    let host = Host::new();
+    host.configure("");
+    host.succeed("net clamp status");
+    let sandbox = host.world.sandbox();
+    let owner =
+        "busctl call org.freedesktop.DBus / org.freedesktop.DBus GetConnectionUnixProcessID s org.airpods.Helper1";
+    sandbox.sh(&format!("kill -STOP $({owner} | cut -d' ' -f2)")).unwrap();
+    let before = host.holdings();
+    let mut start = Host::command_of(&host.seat, "start").stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(start.try_wait().unwrap().is_none(), "the premise: it waits for the helper");
+    kill(Pid::from_raw(start.id().cast_signed()), Signal::SIGINT).unwrap();
+    let asked = Instant::now();
+    assert_eq!(start.wait().unwrap().code(), Some(130));
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    assert_eq!(host.holdings(), before);
 }

@@ -96,18 +96,18 @@ impl Clamp<'_> {
     /// Offers, sets or tells. `work` is whether the start has anything to do: what needs no answer is not repeated on every
     /// start that has nothing to do.
     ///
-    /// `interrupt` ends the question; while a password is asked for, the agent that asks is ended first.
+    /// `interrupt` ends the question and every look at the helper; while a password is asked for, the agent that asks is ended first.
     pub(super) async fn settle(
         &self,
         work: bool,
         interrupt: Pin<&mut impl Future<Output = ()>>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Settled, Failure> {
         match (self.advice(), self.policy) {
-            (Advice::Clamp(narrow), MssClamp::Require) => Ok(require(&narrow).await?),
+            (Advice::Clamp(narrow), MssClamp::Require) => require(&narrow, interrupt).await,
             (Advice::Clamp(narrow), _) => self.offer(&narrow, work, interrupt).await,
             (Advice::Unknown, MssClamp::Require) => Err(Unmet::Unknown.into()),
-            (other, _) if work => Ok(say(&other.note().into_iter().collect::<Vec<_>>())?),
-            _ => Ok(()),
+            (other, _) if work => told(&other.note().into_iter().collect::<Vec<_>>()),
+            _ => Ok(Settled::AsItWas),
         }
     }
 
@@ -115,37 +115,36 @@ impl Clamp<'_> {
         &self,
         narrow: &Narrow,
         work: bool,
-        interrupt: Pin<&mut impl Future<Output = ()>>,
-    ) -> Result<(), Failure> {
-        let (helper, status) = match look().await {
+        mut interrupt: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Settled, Failure> {
+        let (helper, status) = match execute::unless(interrupt.as_mut(), look()).await? {
             Ok(found) => found,
             Err(error) => {
                 let absent = format!("it cannot be clamped: {error}");
-                return Ok(say(&[narrow.problem(), absent, narrow.cure_without_root()])?);
+                return told(&[narrow.problem(), absent, narrow.cure_without_root()]);
             }
         };
         match standing(&status, &narrow.link) {
             Standing::ByOthers { rule, both_ways } if work => {
-                return Ok(say(&[advice::by_others(&narrow.link, rule, both_ways)])?);
+                return told(&[advice::by_others(&narrow.link, rule, both_ways)]);
             }
-            Standing::Clamped | Standing::ByOthers { .. } => return Ok(()),
+            Standing::Clamped | Standing::ByOthers { .. } => return Ok(Settled::AsItWas),
             Standing::Open => {}
         }
-        match execute::unless(interrupt, ask(&narrow.question(), self.consent)).await?? {
+        match execute::unless(interrupt.as_mut(), ask(&narrow.question(), self.consent)).await?? {
             Answer::Yes => {}
-            Answer::No => return Ok(say(&[narrow.cure_by_clamp(), narrow.cure_without_root()])?),
+            Answer::No => return told(&[narrow.cure_by_clamp(), narrow.cure_without_root()]),
             Answer::Nobody => {
-                return Ok(say(&[narrow.problem(), narrow.cure_by_clamp(), narrow.cure_without_root()])?);
+                return told(&[narrow.problem(), narrow.cure_by_clamp(), narrow.cure_without_root()]);
             }
         }
         match turn_on(&helper).await {
-            Ok(changed) => {
-                let status = helper.status().await;
-                Ok(
-                    say(
-                        &status.map_or_else(|_| Vec::new(), |status| describe::outcome(&every_vpn(), changed, &status))
-                    )?,
-                )
+            Ok(settled) => {
+                // What it is like now is only to be told.
+                if let Ok(status) = settled.unless(interrupt, helper.status()).await? {
+                    settled.tell(&status)?;
+                }
+                Ok(settled)
             }
             Err(HelperError::Interrupted) => Err(HelperError::Interrupted.into()),
             Err(error) => {
@@ -153,24 +152,57 @@ impl Clamp<'_> {
                 let mut lines = vec![format!("warning: `{}` was not clamped: {error}", narrow.link)];
                 lines.extend(hint);
                 lines.push(narrow.cure_without_root());
-                Ok(say(&lines)?)
+                told(&lines)
             }
         }
     }
 }
 
-/// Sets the clamp, or answers why it cannot be had.
-async fn require(narrow: &Narrow) -> Result<(), Unmet> {
-    let refused = |cause| Unmet::Refused { link: narrow.link.clone(), cause };
-    let (helper, status) = look().await.map_err(refused)?;
-    if matches!(standing(&status, &narrow.link), Standing::Clamped) {
-        return Ok(());
+/// What a start has made of the clamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// Nothing.
+    AsItWas,
+    /// It was off, and is on now.
+    TurnedOn,
+}
+
+impl Settled {
+    /// An error that comes after it, which leaves the clamp as it is: with a yes, or as configured, it is on for what is next, too.
+    pub(super) fn before<T>(self, error: Failure) -> Result<T, Failure> {
+        if self == Self::TurnedOn {
+            say(&["note: VPN links are clamped now, and stay so; `airpods net clamp off` ends that".to_owned()])?;
+        }
+        Err(error)
     }
-    turn_on(&helper).await.map_err(refused)?;
-    let status = helper.status().await.map_err(refused)?;
+
+    /// The outcome of `work`, unless the start is to end here.
+    async fn unless<T>(
+        self,
+        interrupt: Pin<&mut impl Future<Output = ()>>,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Failure> {
+        execute::unless(interrupt, work).await.or_else(|interrupted| self.before(interrupted.into()))
+    }
+
+    fn tell(self, status: &Status) -> io::Result<()> {
+        say(&describe::outcome(&every_vpn(), self == Self::TurnedOn, status))
+    }
+}
+
+/// Sets the clamp, or answers why it cannot be had.
+async fn require(narrow: &Narrow, mut interrupt: Pin<&mut impl Future<Output = ()>>) -> Result<Settled, Failure> {
+    let refused = |cause| Unmet::Refused { link: narrow.link.clone(), cause };
+    let (helper, status) = execute::unless(interrupt.as_mut(), look()).await?.map_err(refused)?;
+    if matches!(standing(&status, &narrow.link), Standing::Clamped) {
+        return Ok(Settled::AsItWas);
+    }
+    let settled = turn_on(&helper).await.map_err(refused)?;
+    let status = settled.unless(interrupt, helper.status()).await?.map_err(refused)?;
+    settled.tell(&status)?;
     match standing(&status, &narrow.link) {
-        Standing::Clamped => Ok(()),
-        Standing::ByOthers { .. } | Standing::Open => Err(Unmet::NotInForce { link: narrow.link.clone() }),
+        Standing::Clamped => Ok(settled),
+        Standing::ByOthers { .. } | Standing::Open => Err(Unmet::NotInForce { link: narrow.link.clone() }.into()),
     }
 }
 
@@ -181,13 +213,20 @@ async fn look() -> Result<(HelperLink, Status), HelperError> {
 }
 
 /// The same as `airpods net clamp on`. Nobody is asked for a password where nobody is there to type one.
-async fn turn_on(helper: &HelperLink) -> Result<bool, HelperError> {
+async fn turn_on(helper: &HelperLink) -> Result<Settled, HelperError> {
     let asking = if is_interactive() { Asking::Allowed } else { Asking::Never };
-    helper.change(&every_vpn(), asking).await
+    let changed = helper.change(&every_vpn(), asking).await?;
+    Ok(if changed { Settled::TurnedOn } else { Settled::AsItWas })
 }
 
 fn every_vpn() -> Change {
     Change::On(Target::Auto, ClampOptions::default())
+}
+
+/// Says it, and leaves the clamp as it was.
+fn told(lines: &[String]) -> Result<Settled, Failure> {
+    say(lines)?;
+    Ok(Settled::AsItWas)
 }
 
 fn say(lines: &[String]) -> io::Result<()> {

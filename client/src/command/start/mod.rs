@@ -11,13 +11,17 @@ mod names;
 mod prepare;
 mod tell;
 
-use std::pin::pin;
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use super::{Context, completions};
+use crate::config::Cli;
 use crate::error::Failure;
-use crate::execute::{self, Pace};
+use crate::execute::{self, Outcome, Pace};
 use crate::exit::Exit;
+use crate::plan::Plan;
+use crate::podman::Podman;
 use crate::question::Consent;
 use crate::webui_secret;
 
@@ -88,7 +92,29 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     if !execute::unless(interrupt.as_mut(), agree(&plan, consent, conflict)).await?? {
         return Ok(Exit::Done);
     }
-    clamp.settle(!plan.is_empty(), interrupt.as_mut()).await?;
+    let settled = clamp.settle(!plan.is_empty(), interrupt.as_mut()).await?;
+    let podman = &connection.podman;
+    let outcome = carry_out(&args, context, cli, podman, &mut plan, interrupt.as_mut()).await;
+    let mut outcome = outcome.or_else(|error| settled.before(error))?;
+    let network = &loaded.config.runtime.network;
+    let names = names::check(podman, &plan, &launches, &dns_servers, &network.dns_servers, &facts);
+    let names = execute::unless(interrupt, names).await;
+    outcome.warnings.extend(names.as_ref().ok().cloned().flatten());
+    tell::outcome(&plan, &launches, &outcome, args.json)?;
+    // All of it is done: who does not want to wait for what is only looked at need not.
+    names?;
+    Ok(if outcome.late.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+/// Executes the plan as the arguments want it.
+async fn carry_out(
+    args: &Args,
+    context: &Context,
+    cli: &Cli,
+    podman: &impl Podman,
+    plan: &mut Plan,
+    interrupt: Pin<&mut impl Future<Output = ()>>,
+) -> Result<Outcome, Failure> {
     if plan.needs_secret(webui_secret::VARIABLE) {
         let secret = webui_secret::load_or_create(context.environment.state_folder().as_deref())?;
         plan.give_secret(webui_secret::VARIABLE, secret.expose());
@@ -98,11 +124,5 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
         pace.startup = Duration::ZERO;
     }
     let progress = execute::progress_on_stderr(context.says_more(cli));
-    let podman = &connection.podman;
-    let mut outcome = execute::execute(podman, &plan, &pace, &*progress, interrupt).await?;
-    drop(progress);
-    let network = &loaded.config.runtime.network;
-    outcome.warnings.extend(names::check(podman, &plan, &launches, &dns_servers, &network.dns_servers, &facts).await);
-    tell::outcome(&plan, &launches, &outcome, args.json)?;
-    Ok(if outcome.late.is_empty() { Exit::Done } else { Exit::Failed })
+    Ok(execute::execute(podman, plan, &pace, &*progress, interrupt).await?)
 }
