@@ -18,6 +18,7 @@ mod error;
 pub mod fuzz;
 mod image;
 pub mod machine;
+pub mod neighbours;
 mod netns;
 mod patience;
 mod place;

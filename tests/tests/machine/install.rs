@@ -31,6 +31,18 @@ on_both! {
         assert_ne!(machine.sh("lsmod | grep ^nf_tables || true").unwrap(), "");
     }
 
+    fn a_kernel_that_may_not_load_nf_tables_is_told_as_that_and_the_helper_is_not_started_over_and_over(suite: Suite) {
+        let machine = Machine::installed(suite).unwrap();
+        machine.write_file("/etc/modprobe.d/none.conf", "install nf_tables /bin/false\n").unwrap();
+        wireguard(&machine, "wg0", 1380);
+        let said = machine.sh("airpods net clamp on 2>&1 || echo code=$?").unwrap();
+        assert!(said.contains("nf_tables") && said.contains("(KernelUnsupported)") && said.ends_with("code=9"), "{said}");
+        let said = machine.sh("airpods net clamp status 2>&1 || echo code=$?").unwrap();
+        assert!(said.contains("nf_tables"), "{said}");
+        let life = machine.sh("systemctl show --property NRestarts,Result airpods-helper.service").unwrap();
+        assert_eq!(life, "Result=success\nNRestarts=0");
+    }
+
     fn the_helper_is_a_user_of_its_own_with_cap_net_admin_and_nothing_else(suite: Suite) {
         let machine = Machine::installed(suite).unwrap();
         machine.sh("airpods net clamp on wg0").unwrap();
@@ -47,6 +59,22 @@ on_both! {
         let judged = machine.sh("systemd-analyze security --no-pager --threshold=11 airpods-helper.service");
         assert!(judged.is_ok(), "{}", machine.sh("systemd-analyze security --no-pager airpods-helper.service || true").unwrap());
         assert_eq!(machine.sh("systemd-analyze verify airpods-helper.service airpods-restore.service 2>&1").unwrap(), "");
+    }
+
+    fn nobody_brings_the_rules_of_a_removed_package_back_by_asking_for_the_status(suite: Suite) {
+        let machine = Machine::installed(suite).unwrap();
+        wireguard(&machine, "wg0", 1380);
+        machine.sh("airpods net clamp on wg0 --persist").unwrap();
+        // Anybody may ask, and who asks starts the helper.
+        let ask = "busctl call org.airpods.Helper1 /org/airpods/Helper1 org.airpods.Helper1 GetStatus";
+        machine.write_file("/run/ask", format!("while :; do {ask} >/dev/null 2>&1 || true; done\n")).unwrap();
+        machine.sh("for one in 1 2 3; do systemd-run --quiet --unit ask-$one --uid nobody sh /run/ask; done").unwrap();
+        machine.sh("dpkg --remove airpods").unwrap();
+        machine.sh("systemctl stop 'ask-*'").unwrap();
+        assert_eq!(machine.sh("nft list ruleset; pgrep airpods || true; ls /run/airpods-helper 2>/dev/null || true").unwrap(), "");
+        // What kept it from being started is gone with it.
+        machine.install_package().unwrap();
+        assert!(machine.sh("airpods net clamp status").unwrap().contains("wg0"));
     }
 
     fn a_removed_package_takes_its_rules_along_and_a_purged_one_everything(suite: Suite) {

@@ -34,6 +34,17 @@ on_both! {
         assert!(!is_in_force(&machine, "wg9"));
     }
 
+    fn auto_clamps_a_link_that_is_renamed_by_the_name_it_has_now(suite: Suite) {
+        let machine = Machine::installed(suite).unwrap();
+        wireguard(&machine, "wg0", 1380);
+        machine.sh("airpods net clamp on").unwrap();
+        assert!(active(&machine, "wg0", "auto", 1380));
+        machine.sh("ip link set wg0 down; ip link set wg0 name wg9; ip link set wg9 up").unwrap();
+        eventually("a clamp on the new name", || active(&machine, "wg9", "auto", 1380));
+        assert!(is_in_force(&machine, "wg9"));
+        assert_ne!(clamp(&machine, "wg0").map(|(state, ..)| state), Some("active".into()));
+    }
+
     fn stopping_the_helper_leaves_nothing(suite: Suite) {
         let machine = Machine::installed(suite).unwrap();
         let before = machine.sh("nft list ruleset").unwrap();
