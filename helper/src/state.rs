@@ -135,12 +135,15 @@ impl Places {
         write_or_remove(&self.runtime, desired, known)
     }
 
-    /// Writes what is kept across reboots.
+    /// Writes what is kept across reboots; with a kept auto the names that it knows, so that each of these links is clamped
+    /// from its first SYN after the reboot, too.
     ///
     /// # Errors
     /// [`StateError::Io`]; the file is then as it was, unless only the last step failed, which sees it onto the disk.
-    pub fn persist(&self, desired: &Desired) -> Result<(), StateError> {
-        write_or_remove(&self.persistent, &desired.persisted(), &BTreeSet::new())
+    pub fn persist(&self, desired: &Desired, known: &BTreeSet<LinkName>) -> Result<(), StateError> {
+        let kept = desired.persisted();
+        let known = if kept.auto.is_some() { known } else { &BTreeSet::new() };
+        write_or_remove(&self.persistent, &kept, known)
     }
 
     /// Forgets what was only to last until the next boot.

@@ -245,7 +245,7 @@ impl Keeper {
             return Ok(());
         }
         let unkept = |error| ErrorKind::ApplyFailed.because(format!("cannot be kept across reboots: {error}"));
-        self.places.persist(&self.desired).map_err(unkept)
+        self.places.persist(&self.desired, &self.plan.known).map_err(unkept)
     }
 
     /// Makes the table hold what it held before a change that was not to be. A refused change has left it so already; one
@@ -260,9 +260,14 @@ impl Keeper {
         }
     }
 
+    /// Writes down what is desired and known; for a kept auto in both files, since it is known in both lives. The rules are in
+    /// force whether that succeeds or not.
     fn remember(&self) {
         let known: &BTreeSet<LinkName> = &self.plan.known;
-        if let Err(error) = self.places.remember(&self.desired, known) {
+        let remembered = self.places.remember(&self.desired, known);
+        let is_kept = self.desired.auto == Some(true);
+        let kept = if is_kept { self.places.persist(&self.desired, known) } else { Ok(()) };
+        for error in [remembered, kept].into_iter().filter_map(Result::err) {
             self.log.write(Line::warning("state-not-saved").with("cause", error));
         }
     }

@@ -49,6 +49,16 @@ impl Scene {
     fn commit(&mut self, request: &Request) -> Result<Outcome, Error> {
         self.keeper.commit(permit(request), request)
     }
+
+    /// What a helper that starts after a reboot would remember.
+    fn after_a_reboot(&self) -> Memory {
+        let runtime = self.keeper.places.runtime.join("not there");
+        Places { runtime, ..self.keeper.places.clone() }.recall().0
+    }
+
+    fn wireguard(&mut self) -> Link {
+        self.kernel.links(&|_| true).unwrap().remove(0)
+    }
 }
 
 #[test]
@@ -108,6 +118,31 @@ fn rules_that_are_gone_are_something_to_do_although_nothing_else_is_asked_for() 
     assert!(scene.keeper.consider(&on("wg0")).unwrap());
     let outcome = scene.commit(&on("wg0")).unwrap();
     assert_eq!(outcome, Outcome { change: Change::Nothing, changed: true });
+}
+
+fn kept_auto() -> Request {
+    Request::ClampOn(Target::Auto, ClampOptions { persist: true, ..ClampOptions::default() })
+}
+
+#[test]
+fn a_kept_auto_knows_its_links_after_a_reboot_whenever_they_came() {
+    let mut scene = scene();
+    scene.commit(&kept_auto()).unwrap();
+    assert_eq!(scene.after_a_reboot().known, [name("wg0")].into());
+    let wireguard = scene.wireguard();
+    scene.kernel.set_links(vec![Link { name: name("wg1"), ..wireguard.clone() }]);
+    scene.keeper.tend(&[Event::Network], Instant::now());
+    assert_eq!(scene.after_a_reboot().known, [name("wg0"), name("wg1")].into());
+    scene.kernel.set_links(vec![Link { name: name("wg2"), ..wireguard }]);
+    scene.commit(&on("wg7")).unwrap();
+    assert_eq!(scene.after_a_reboot().known, [name("wg0"), name("wg1"), name("wg2")].into(), "be it in a call");
+}
+
+#[test]
+fn an_auto_that_is_not_kept_leaves_nothing_for_after_a_reboot() {
+    let mut scene = scene();
+    scene.commit(&on("")).unwrap();
+    assert_eq!(scene.after_a_reboot(), Memory::default());
 }
 
 #[test]

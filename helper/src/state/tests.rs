@@ -43,7 +43,7 @@ fn what_is_desired_survives_a_restart() {
 fn only_what_is_kept_survives_a_reboot() {
     let Folders(_root, places) = folders();
     places.remember(&desired(), &known()).unwrap();
-    places.persist(&desired()).unwrap();
+    places.persist(&desired(), &known()).unwrap();
     places.forget().unwrap();
     let (memory, errors) = places.recall();
     assert_eq!(memory, Memory { desired: desired().persisted(), known: BTreeSet::new() });
@@ -51,10 +51,31 @@ fn only_what_is_kept_survives_a_reboot() {
 }
 
 #[test]
+fn the_names_that_a_kept_auto_knows_survive_a_reboot_with_it() {
+    let Folders(_root, places) = folders();
+    let kept = Desired { auto: Some(true), ..desired() };
+    places.persist(&kept, &known()).unwrap();
+    let (memory, errors) = places.recall();
+    assert_eq!(memory, Memory { desired: kept.persisted(), known: known() });
+    assert!(errors.is_empty());
+}
+
+#[test]
+fn a_file_in_which_a_kept_auto_has_no_names_as_older_helpers_wrote_it_is_read() {
+    let Folders(_root, places) = folders();
+    let text = r#"{"version":1,"auto":{"persist":true},"clamps":[],"known":[]}"#;
+    fs::write(places.persistent.join(FILE), text).unwrap();
+    let (memory, errors) = places.recall();
+    let desired = Desired { auto: Some(true), ..Desired::default() };
+    assert_eq!(memory, Memory { desired, known: BTreeSet::new() });
+    assert!(errors.is_empty());
+}
+
+#[test]
 fn wanting_nothing_leaves_no_file() {
     let Folders(_root, places) = folders();
-    places.persist(&desired()).unwrap();
-    places.persist(&Desired::default()).unwrap();
+    places.persist(&desired(), &known()).unwrap();
+    places.persist(&Desired::default(), &known()).unwrap();
     places.forget().unwrap();
     assert!(fs::read_dir(&places.persistent).unwrap().next().is_none());
     assert_eq!(places.recall().0, Memory::default());
@@ -63,7 +84,7 @@ fn wanting_nothing_leaves_no_file() {
 #[test]
 fn a_broken_runtime_file_is_reported_and_the_persistent_one_read() {
     let Folders(_root, places) = folders();
-    places.persist(&desired()).unwrap();
+    places.persist(&desired(), &known()).unwrap();
     fs::write(places.runtime.join(FILE), "{").unwrap();
     let (memory, errors) = places.recall();
     assert_eq!(memory.desired, desired().persisted());
@@ -114,7 +135,7 @@ fn a_file_that_was_cut_anywhere_is_refused() {
 fn a_symbolic_link_a_fifo_and_a_file_that_others_write_are_not_read() {
     let Folders(root, places) = folders();
     let file = places.runtime.join(FILE);
-    places.persist(&desired()).unwrap();
+    places.persist(&desired(), &known()).unwrap();
     symlink(places.persistent.join(FILE), &file).unwrap();
     assert!(matches!(read(&file), Err(StateError::Io { .. })));
     fs::remove_file(&file).unwrap();
