@@ -13,7 +13,7 @@ use airpods_helper::authority::Answer;
 use airpods_helper::authority::recording::Recording;
 use airpods_helper::daemon::Ending;
 use airpods_helper::kernel::absent::Absent;
-use airpods_helper::kernel::simulated::Simulated;
+use airpods_helper::kernel::simulated::{Refusal, Simulated};
 use airpods_helper::kernel::{Held, Kernel, KernelError, Link, Ruleset, Watch};
 use private_bus::*;
 use sd_notify::NotifyState;
@@ -97,6 +97,45 @@ fn a_helper_that_cannot_watch_its_kernel_gives_signs_of_life() {
     let view = Box::new(|_| -> Box<dyn Kernel> { Box::new(Absent { piece: "nf_tables".to_owned() }) });
     let helper = Helper::with(Choice { manager: watched(), view, ..Choice::default() });
     helper.wait_until("signs of life", || signs(&helper) >= 3);
+}
+
+const KEPT: &str =
+    r#"{"version":1,"auto":null,"clamps":[{"link":"wg0","mtu":null,"persist":true,"any-link":false}],"known":[]}"#;
+
+/// A helper to which the kernel refuses its first changes.
+fn refused_at_first() -> Helper {
+    let view = Box::new(|kernel: Simulated| -> Box<dyn Kernel> {
+        kernel.refuse(Some(Refusal::Refused));
+        Box::new(kernel)
+    });
+    Helper::with(Choice { state: Some(KEPT), view, ..Choice::default() })
+}
+
+#[test]
+fn a_helper_is_ready_as_soon_as_its_rules_are_in_force_though_the_kernel_refused_them_at_first() {
+    let helper = refused_at_first();
+    assert_eq!(helper.manager.times_told(&NotifyState::Ready), 0);
+    helper.kernel.refuse(None);
+    helper.wait_until("it is ready", || helper.manager.times_told(&NotifyState::Ready) == 1);
+    assert_eq!(helper.clamped(), ["wg0"]);
+}
+
+#[test]
+fn a_helper_whose_rules_the_kernel_refuses_is_ready_without_them_says_so_and_goes_on_trying() {
+    let helper = refused_at_first();
+    helper.wait_until("it is ready", || helper.manager.times_told(&NotifyState::Ready) == 1);
+    assert!(helper.log_text().contains("event=ready-without-rules"), "{}", helper.log_text());
+    helper.kernel.refuse(None);
+    helper.wait_until("the rules are in force", || helper.clamped() == ["wg0"]);
+    assert_eq!(helper.manager.times_told(&NotifyState::Ready), 1, "once");
+}
+
+#[test]
+fn a_helper_with_nothing_to_hold_is_ready_whatever_its_kernel_lacks() {
+    let view = Box::new(|_| -> Box<dyn Kernel> { Box::new(Absent { piece: "nf_tables".to_owned() }) });
+    let helper = Helper::with(Choice { view, ..Choice::default() });
+    helper.wait_until("it is ready", || helper.manager.times_told(&NotifyState::Ready) == 1);
+    assert!(!helper.log_text().contains("event=ready-without-rules"), "{}", helper.log_text());
 }
 
 #[test]

@@ -3,18 +3,20 @@
 pub mod manager;
 mod pace;
 mod pulse;
+mod readiness;
+mod watched;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures_lite::future::or;
 use sd_notify::NotifyState;
 use zbus::{Address, Connection};
-use zruntime::{AsyncIo, Shared, SharedRuntime};
+use zruntime::{Event, SharedRuntime};
 
 use airpods_dbus::names;
 
@@ -27,6 +29,8 @@ use crate::state::Places;
 use manager::ServiceManager;
 use pace::Pace;
 use pulse::Pulse;
+use readiness::{Readiness, Ready};
+use watched::Watched;
 
 /// How long calls that are being answered may take to be over when the helper leaves.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
@@ -95,99 +99,163 @@ impl Daemon {
         stop: impl Future<Output = ()>,
     ) -> Result<Ending, DaemonError> {
         let Self { runtime, kernel, places, log, patience, manager } = self;
-        let mut stop = pin!(stop);
         let mut keeper = Keeper::new(kernel, places, log.clone());
-        let watch = watch(&mut keeper, &log)?;
-        if manager.is_there() {
-            // It starts no second helper, so the rules need not wait for the name: in a boot the network comes up before the bus.
-            keeper.tend(&[], Instant::now());
-            tell(&*manager, &[NotifyState::Ready], &log);
-        }
+        let watched = Watched::new(watch(&mut keeper, &log)?, &runtime)?;
         let service = Service::new(keeper, log.clone(), runtime.clone());
-        let joined = join(bus, &service, manager.is_there(), &runtime, &log);
-        let stopped = async {
-            stop.as_mut().await;
-            Ok(None)
-        };
-        let Some(connection) = or(stopped, async { joined.await.map(Some) }).await? else {
-            log.write(Line::info("stopping").with("cause", "asked to"));
-            service.keeper().stop();
-            return Ok(Ending::Stopped);
-        };
-        let present = Present { service, connection, runtime, log, manager };
-        let look_again = present.begin(authority).await?;
-        let ending = present.stay(watch, look_again, patience, stop).await?;
+        let (connection, named) = (OnceLock::new(), Event::new());
+        let present = Present { service, connection, named, runtime, log, manager };
+        // In this order: the rules are made before the bus is looked for.
+        let followed = async { present.follow(watched).await.map(|never| match never {}) };
+        let ending = or(followed, present.live(bus, authority, patience, stop)).await?;
         present.leave(ending).await;
         Ok(ending)
     }
 }
 
-/// The daemon while it is on the bus.
+/// The daemon at work.
 struct Present {
     service: Arc<Service>,
-    connection: Connection,
+    /// Set once it has the name.
+    connection: OnceLock<Connection>,
+    /// Notified then.
+    named: Event,
     runtime: SharedRuntime,
     log: Log,
     manager: Box<dyn ServiceManager>,
 }
 
 impl Present {
-    /// Takes the name. Returns after how long the kernel is to be looked at again.
-    async fn begin(
+    /// Joins the bus, and serves until there is a reason to leave.
+    async fn live(
         &self,
+        bus: &Address,
         authority: impl FnOnce(&Connection) -> Box<dyn Authority>,
-    ) -> Result<Option<Duration>, DaemonError> {
-        bus::take_name(&self.connection, &self.service, authority).await?;
-        // Without a service manager only now: a second helper, which does not get the name, has not touched the first one's
-        // table.
-        let look_again = self.service.keeper().tend(&[], Instant::now());
-        self.service.announce(&self.connection).await;
-        self.log.write(Line::info("started").with("version", VERSION).with("name", names::BUS_NAME));
+        patience: Duration,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Ending, DaemonError> {
+        let mut stop = pin!(stop);
+        let joined = join(bus, &self.service, self.manager.is_there(), &self.runtime, &self.log);
+        let stopped = async {
+            stop.as_mut().await;
+            Ok(None)
+        };
+        let Some(connection) = or(stopped, async { joined.await.map(Some) }).await? else {
+            return Ok(Ending::Stopped);
+        };
+        // Whoever has called once the bus has given the name is answered: nothing stops the helper halfway.
+        bus::take_name(&connection, &self.service, authority).await?;
         if !self.manager.is_there() {
-            tell(&*self.manager, &[NotifyState::Ready], &self.log);
+            // Here, so that nobody is answered before. What may be left to do is seen by the loop, which begins now.
+            self.service.keeper().tend(&[], Instant::now());
         }
-        Ok(look_again)
+        let connection = self.connection.get_or_init(|| connection);
+        self.named.notify(usize::MAX);
+        self.service.announce(connection).await;
+        self.log.write(Line::info("started").with("version", VERSION).with("name", names::BUS_NAME));
+        self.stay(connection, patience, stop).await
     }
 
     /// Serves until there is a reason to leave.
     async fn stay(
         &self,
-        watch: Option<Box<dyn Watch>>,
-        look_again: Option<Duration>,
+        connection: &Connection,
         patience: Duration,
         stop: impl Future<Output = ()>,
     ) -> Result<Ending, DaemonError> {
-        let Self { service, connection, runtime, log, manager } = self;
         let stopped = async {
             stop.await;
             Ok(Ending::Stopped)
         };
         let unused = async {
-            service.unused_for(patience).await;
+            self.service.unused_for(patience).await;
             Ok(Ending::Unused)
         };
         let lost = async {
             connection.closed().await;
             Err(DaemonError::BusLost)
         };
-        let refused = async { match service.refuse(connection).await {} };
-        let pulse = Pulse::new(manager.watchdog(), Instant::now());
-        let alive = || tell(&**manager, &[NotifyState::Watchdog], log);
-        let followed = async { Err(follow(service, connection, runtime, watch, look_again, pulse, alive).await) };
-        or(stopped, or(lost, or(followed, or(refused, unused)))).await
+        let refused = async { match self.service.refuse(connection).await {} };
+        or(stopped, or(lost, or(refused, unused))).await
+    }
+
+    /// Makes the kernel hold what it ought to, at once and whenever something happens there. Completes only if that is
+    /// impossible.
+    ///
+    /// Under a service manager, which starts no second helper, that needs no bus: in a boot the network comes up first, and VPNs
+    /// with it. Elsewhere it begins with the name: a second helper, which does not get it, does not touch the first one's table.
+    ///
+    /// The sign of life is given from here, after the kernel has been looked at: a netlink call that does not return, a runtime
+    /// that does not run and a signal that cannot be sent end it, while a call that waits for a password does not.
+    async fn follow(&self, mut watched: Watched) -> Result<Infallible, DaemonError> {
+        if !self.manager.is_there() {
+            self.named().await;
+        }
+        let now = Instant::now();
+        let (mut readiness, mut pulse) = (Readiness::new(now), Pulse::new(self.manager.watchdog(), now));
+        let mut pace = Pace::default();
+        let mut events = Vec::new();
+        loop {
+            let look_again = self.service.keeper().tend(&events, Instant::now());
+            self.tell_ready(&mut readiness);
+            if let Some(connection) = self.connection.get() {
+                self.service.announce(connection).await;
+            }
+            if pulse.beats(Instant::now()) {
+                self.tell(&[NotifyState::Watchdog]);
+            }
+            self.runtime.sleep(pace.pause(Instant::now())).await;
+            let now = Instant::now();
+            let waits = [look_again, pulse.wait(now), readiness.wait(now)];
+            events = watched.next(waits.into_iter().flatten().min()).await?;
+        }
+    }
+
+    /// Completes once it has the name.
+    async fn named(&self) {
+        let named = self.named.listen();
+        if self.connection.get().is_none() {
+            named.await;
+        }
+    }
+
+    fn tell_ready(&self, readiness: &mut Readiness) {
+        let is_in_force = self.service.keeper().is_in_force();
+        match readiness.news(is_in_force, Instant::now()) {
+            None => return,
+            Some(Ready::WithRules) => {}
+            Some(Ready::WithoutRules) => {
+                let line = Line::warning("ready-without-rules");
+                self.log.write(line.with("hint", "they are tried again; `rules-not-applied` above has the cause"));
+            }
+        }
+        self.tell(&[NotifyState::Ready]);
+    }
+
+    /// Tells the service manager, if there is one.
+    fn tell(&self, news: &[NotifyState<'_>]) {
+        if let Err(error) = self.manager.tell(news) {
+            self.log.write(Line::warning("service-manager-not-told").with("cause", error));
+        }
     }
 
     /// Leaves the bus and the kernel as a helper that ends should.
     async fn leave(&self, ending: Ending) {
-        let Self { service, connection, runtime, log, manager } = self;
-        service.leave();
-        log.write(Line::info("stopping").with("cause", if ending == Ending::Stopped { "asked to" } else { "unused" }));
-        if !manager.is_there() {
-            service.keeper().withdraw();
+        self.service.leave();
+        let cause = if ending == Ending::Stopped { "asked to" } else { "unused" };
+        self.log.write(Line::info("stopping").with("cause", cause));
+        let Some(connection) = self.connection.get() else {
+            // Nobody has called it yet; without a service manager it has not touched the table either, which may be another's.
+            if self.manager.is_there() {
+                self.service.keeper().stop();
+            }
+            return;
+        };
+        if !self.manager.is_there() {
+            self.service.keeper().withdraw();
         }
-        tell(&**manager, &[NotifyState::Stopping], log);
-        step_down(service, connection, runtime, log).await;
-        service.keeper().stop();
+        self.tell(&[NotifyState::Stopping]);
+        step_down(&self.service, connection, &self.runtime, &self.log).await;
+        self.service.keeper().stop();
     }
 }
 
@@ -234,74 +302,6 @@ fn watch(keeper: &mut Keeper, log: &Log) -> Result<Option<Box<dyn Watch>>, Daemo
     }
 }
 
-/// Makes the kernel hold what it ought to, whenever something happens there. Completes only if that is impossible.
-///
-/// The sign of life is given from here, after the kernel has been looked at: a netlink call that does not return, a runtime
-/// that does not run and a signal that cannot be sent end it, while a call that waits for a password does not.
-async fn follow(
-    service: &Service,
-    connection: &Connection,
-    runtime: &SharedRuntime,
-    watch: Option<Box<dyn Watch>>,
-    mut look_again: Option<Duration>,
-    mut pulse: Pulse,
-    alive: impl Fn(),
-) -> DaemonError {
-    let mut watched = match watch.map(|watch| Watched::new(watch, runtime)).transpose() {
-        Ok(watched) => watched,
-        Err(error) => return DaemonError::Wait(error),
-    };
-    let mut pace = Pace::default();
-    loop {
-        let wait = look_again.into_iter().chain(pulse.wait(Instant::now())).min();
-        let due = async {
-            match wait {
-                Some(wait) => runtime.sleep(wait).await,
-                None => std::future::pending().await,
-            }
-            Ok(true)
-        };
-        let is_due = match or(async { readable(watched.as_ref()).await.map(|()| false) }, due).await {
-            Ok(is_due) => is_due,
-            Err(error) => return DaemonError::Wait(error),
-        };
-        let events = match watched.as_mut().map_or_else(|| Ok(Vec::new()), |watched| watched.watch.drain()) {
-            Ok(events) => events,
-            Err(error) => return DaemonError::Watch(error),
-        };
-        if events.is_empty() && !is_due {
-            continue;
-        }
-        look_again = service.keeper().tend(&events, Instant::now());
-        service.announce(connection).await;
-        if pulse.beats(Instant::now()) {
-            alive();
-        }
-        runtime.sleep(pace.pause(Instant::now())).await;
-    }
-}
-
-/// A watch whose descriptor the runtime waits for.
-struct Watched {
-    watch: Box<dyn Watch>,
-    descriptor: AsyncIo<OwnedFd, Shared>,
-}
-
-impl Watched {
-    fn new(watch: Box<dyn Watch>, runtime: &SharedRuntime) -> io::Result<Self> {
-        let descriptor = AsyncIo::new(runtime, watch.as_fd().try_clone_to_owned()?)?;
-        Ok(Self { watch, descriptor })
-    }
-}
-
-/// Completes when there are events; never for a kernel that cannot be watched.
-async fn readable(watched: Option<&Watched>) -> io::Result<()> {
-    match watched {
-        Some(watched) => watched.descriptor.readable().await.map(drop),
-        None => std::future::pending().await,
-    }
-}
-
 /// Leaves the bus without losing a call: the service manager has been told, so that it starts a new helper for whoever
 /// calls from now on; what the bus delivered before it took the name back is still answered.
 async fn step_down(service: &Service, connection: &Connection, runtime: &SharedRuntime, log: &Log) {
@@ -317,11 +317,4 @@ async fn step_down(service: &Service, connection: &Connection, runtime: &SharedR
         runtime.sleep(LAST_ANSWERS).await;
     })
     .await;
-}
-
-/// Tells the service manager, if there is one.
-fn tell(manager: &dyn ServiceManager, news: &[NotifyState<'_>], log: &Log) {
-    if let Err(error) = manager.tell(news) {
-        log.write(Line::warning("service-manager-not-told").with("cause", error));
-    }
 }

@@ -83,6 +83,12 @@ impl Keeper {
         self.desired.is_empty()
     }
 
+    /// Whether the kernel holds what it ought to, as far as is known.
+    #[must_use]
+    pub fn is_in_force(&self) -> bool {
+        self.is_settled || self.is_idle()
+    }
+
     /// From now on nothing is changed for callers any more.
     pub fn leave(&mut self) {
         self.is_leaving = true;

@@ -9,18 +9,27 @@ use crate::unit::until;
 const KEPT: &str =
     r#"{"version":1,"auto":null,"clamps":[{"link":"wg0","mtu":null,"persist":true,"any-link":false}],"known":[]}"#;
 
-/// A machine on which `wg0` was kept, as its boot begins.
-fn booting() -> Machine {
+const AUTO: &str = r#"{"version":1,"auto":{"persist":true},"clamps":[],"known":["vpn7"]}"#;
+
+/// Makes a VPN link that is in use.
+fn tun(name: &str, number: u8) -> String {
+    format!(
+        "ip tuntap add mode tun name {name}; ip link set {name} mtu 1380 up; ip addr add 10.9.{number}.1/24 dev {name}"
+    )
+}
+
+/// A machine on which this was kept, as its boot begins.
+fn booting(kept: &str) -> Machine {
     let machine = Machine::new(true);
     machine.sandbox.stop_bus();
-    machine.sandbox.write_file("/var/lib/airpods-helper/state.json", KEPT).unwrap();
+    machine.sandbox.write_file("/var/lib/airpods-helper/state.json", kept).unwrap();
     machine.sandbox.sh("chown -R airpods-helper:airpods-helper /var/lib/airpods-helper").unwrap();
     machine
 }
 
 #[test]
 fn kept_clamps_are_in_force_and_said_to_be_before_there_is_a_bus() {
-    let mut machine = booting();
+    let mut machine = booting(KEPT);
     machine.unit.start(&machine.sandbox);
     assert_eq!(machine.held(), Some(vec!["wg0".to_owned()]));
     until("it waits", || machine.log().contains("event=waiting-for-bus").then_some(()));
@@ -31,7 +40,7 @@ fn kept_clamps_are_in_force_and_said_to_be_before_there_is_a_bus() {
 
 #[test]
 fn a_helper_that_waits_for_the_bus_ends_when_it_is_asked_to() {
-    let mut machine = booting();
+    let mut machine = booting(KEPT);
     machine.unit.start(&machine.sandbox);
     until("it waits", || machine.log().contains("event=waiting-for-bus").then_some(()));
     machine.unit.signal(Signal::SIGTERM);
@@ -50,4 +59,47 @@ fn a_bus_that_is_started_again_finds_the_rules_in_force_all_the_while() {
     machine.sandbox.start_bus().unwrap();
     assert_eq!(machine.client().off("wg1"), Ok(false));
     assert!(reader.stop().always_had("wg0"));
+}
+
+#[test]
+fn a_kept_auto_clamps_links_that_it_knows_and_those_that_come_before_there_is_a_bus() {
+    let mut machine = booting(AUTO);
+    machine.unit.start(&machine.sandbox);
+    let held =
+        |machine: &mut Machine, link: &str| machine.held().is_some_and(|links| links.iter().any(|held| held == link));
+    assert!(held(&mut machine, "vpn7"), "one that it knows, and that is not there yet");
+    machine.sandbox.sh(&tun("vpn7", 7)).unwrap();
+    machine.sandbox.sh(&tun("vpn8", 8)).unwrap();
+    until("one that it does not know is clamped", || held(&mut machine, "vpn8").then_some(()));
+    assert!(held(&mut machine, "vpn7"));
+    until("it waits", || machine.log().contains("event=waiting-for-bus").then_some(()));
+    assert!(!machine.log().contains("event=started"), "the premise: there is no bus");
+    machine.sandbox.start_bus().unwrap();
+    let status = machine.client().status();
+    let links: Vec<_> = status.clamps.iter().map(|clamp| clamp.link.as_str()).collect();
+    assert_eq!(links, ["vpn7", "vpn8", "wg0"]);
+    assert_eq!(zruntime::block_on(machine.client().helper.clamps()).unwrap(), links, "also what is signalled");
+
+    // The next boot: what was learnt before there was a bus is known.
+    machine.unit.kill();
+    machine.sandbox.sh("rm /run/airpods-helper/state.json; ip link del vpn7; ip link del vpn8").unwrap();
+    machine.sandbox.stop_bus();
+    machine.unit.start(&machine.sandbox);
+    assert!(held(&mut machine, "vpn7") && held(&mut machine, "vpn8"), "{:?}", machine.held());
+}
+
+#[test]
+fn a_vpn_that_comes_while_the_bus_is_away_is_clamped() {
+    let mut machine = Machine::new(true);
+    machine.unit.start(&machine.sandbox);
+    assert_eq!(machine.client().on_link(""), Ok(true));
+    machine.sandbox.stop_bus();
+    assert_eq!(machine.unit.ended().code(), Some(15), "the connection is lost");
+    machine.unit.start(&machine.sandbox);
+    machine.sandbox.sh(&tun("vpn7", 7)).unwrap();
+    let both = Some(vec!["vpn7".to_owned(), "wg0".to_owned()]);
+    until("it is clamped", || (machine.held() == both).then_some(()));
+    assert!(
+        !machine.log().lines().skip_while(|line| !line.contains("event=failed")).any(|line| line.contains("started"))
+    );
 }
