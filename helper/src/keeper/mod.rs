@@ -170,8 +170,24 @@ impl Keeper {
         }
         let has_new_names = plan.known != self.plan.known;
         self.plan = plan;
+        let looked_after = self.hold(&held, is_there, was_lost, now);
+        // Names are learnt once: also from a plan that has to wait, or that the kernel refuses.
+        if has_new_names {
+            self.remember();
+        }
+        looked_after
+    }
+
+    /// Makes the table hold what is planned, unless that has to wait.
+    fn hold(
+        &mut self,
+        held: &Ruleset,
+        is_there: bool,
+        was_lost: bool,
+        now: Instant,
+    ) -> Result<Option<Duration>, KernelError> {
         // A table that was found at the start may hold the right links and still be nobody's: it is taken over.
-        if held != self.plan.ruleset || (!self.is_settled && is_there) {
+        if *held != self.plan.ruleset || (!self.is_settled && is_there) {
             let wait = self.contest.wait(now);
             if !wait.is_zero() {
                 return Ok(Some(wait));
@@ -182,9 +198,6 @@ impl Keeper {
             self.log.write(line.with("restored", was_lost));
         }
         self.is_settled = true;
-        if has_new_names {
-            self.remember();
-        }
         Ok(self.contest.until_calm(now))
     }
 

@@ -56,8 +56,19 @@ impl Scene {
         Places { runtime, ..self.keeper.places.clone() }.recall().0
     }
 
+    /// What a helper that starts after this one was killed would remember.
+    fn after_a_crash(&self) -> Memory {
+        self.keeper.places.recall().0
+    }
+
     fn wireguard(&mut self) -> Link {
         self.kernel.links(&|_| true).unwrap().remove(0)
+    }
+
+    /// Another VPN link comes.
+    fn another_vpn(&mut self, link: &str) {
+        let wireguard = self.wireguard();
+        self.kernel.set_links(vec![wireguard.clone(), Link { name: name(link), ..wireguard }]);
     }
 }
 
@@ -158,6 +169,36 @@ fn a_kernel_that_refuses_in_the_background_is_tried_again() {
     scene.kernel.refuse(None);
     assert_eq!(scene.keeper.tend(&[], now + wait), None);
     assert_eq!(scene.keeper.properties(now + wait).clamps, ["wg0"]);
+}
+
+#[test]
+fn a_name_that_auto_learns_is_remembered_though_the_kernel_refuses_its_rules() {
+    let mut scene = scene();
+    scene.commit(&on("")).unwrap();
+    scene.kernel.refuse(Some(Refusal::Refused));
+    scene.another_vpn("wg1");
+    let now = Instant::now();
+    let wait = scene.keeper.tend(&[Event::Network], now).unwrap();
+    assert!(scene.after_a_crash().known.contains(&name("wg1")));
+    scene.kernel.refuse(None);
+    scene.keeper.tend(&[], now + wait);
+    assert!(scene.after_a_crash().known.contains(&name("wg1")));
+    assert!(scene.kernel.table().unwrap().route.contains(&name("wg1")), "the premise: later it does not");
+}
+
+#[test]
+fn a_name_that_auto_learns_is_remembered_though_its_rules_have_to_wait() {
+    let mut scene = scene();
+    scene.commit(&on("")).unwrap();
+    let now = Instant::now();
+    for _ in 0..4 {
+        scene.kernel.remove_table();
+        scene.keeper.tend(&[Event::Rules { pid: 7 }], now);
+    }
+    scene.another_vpn("wg1");
+    assert!(scene.keeper.tend(&[Event::Network], now).is_some());
+    assert_eq!(scene.kernel.table(), None, "the premise: they wait");
+    assert!(scene.after_a_crash().known.contains(&name("wg1")));
 }
 
 #[test]
