@@ -1,8 +1,8 @@
 //! What outlives the process: the desired clamps in a file of the runtime folder, and those that are kept across
 //! reboots in a file of the state folder.
 //!
-//! A file is replaced as a whole (written beside, synchronised, renamed), and read with suspicion: a symbolic link, a
-//! fifo, a huge or a broken file is an error to be logged and ignored, never a reason not to start.
+//! A file is replaced as a whole (written beside, synchronised, renamed), or is what it was before; and read with suspicion: a
+//! symbolic link, a fifo, a huge or a broken file is an error to be logged and ignored, never a reason not to start.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -139,11 +139,34 @@ impl Places {
     /// from its first SYN after the reboot, too.
     ///
     /// # Errors
-    /// [`StateError::Io`]; the file is then as it was, unless only the last step failed, which sees it onto the disk.
+    /// [`StateError::Io`]; the file is then as it was.
     pub fn persist(&self, desired: &Desired, known: &BTreeSet<LinkName>) -> Result<(), StateError> {
         let kept = desired.persisted();
         let known = if kept.auto.is_some() { known } else { &BTreeSet::new() };
         write_or_remove(&self.persistent, &kept, known)
+    }
+
+    /// Whether the file of what is kept across reboots says so already. One that is there and cannot be read says nothing.
+    #[must_use]
+    pub fn keeps(&self, desired: &Desired) -> bool {
+        let kept = desired.persisted();
+        match read(&self.persistent.join(FILE)) {
+            Ok(Some(memory)) => memory.desired == kept,
+            Ok(None) => kept.is_empty(),
+            Err(_) => false,
+        }
+    }
+
+    /// Forgets what is remembered until the next boot, if that is something else than what is desired: it would win over what is
+    /// kept at the next start.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn forget_other_than(&self, desired: &Desired) -> Result<(), StateError> {
+        match read(&self.runtime.join(FILE)) {
+            Ok(Some(memory)) if memory.desired == *desired => Ok(()),
+            _ => self.forget(),
+        }
     }
 
     /// Forgets what was only to last until the next boot.
@@ -172,6 +195,11 @@ fn make_folder(folder: &Path, uid: u32, gid: u32) -> io::Result<()> {
 }
 
 fn read(path: &Path) -> Result<Option<Memory>, StateError> {
+    let malformed = |why| StateError::Malformed { path: path.to_owned(), why };
+    read_text(path)?.map(|text| parse(&text)).transpose().map_err(malformed)
+}
+
+fn read_text(path: &Path) -> Result<Option<String>, StateError> {
     let failed = |doing| move |source| StateError::Io { doing, path: path.to_owned(), source };
     let malformed = |why: String| StateError::Malformed { path: path.to_owned(), why };
     // O_NONBLOCK: opening a fifo must not wait for its other end.
@@ -190,7 +218,7 @@ fn read(path: &Path) -> Result<Option<Memory>, StateError> {
     }
     let mut text = String::new();
     file.take(MAX_SIZE).read_to_string(&mut text).map_err(failed("read"))?;
-    parse(&text).map(Some).map_err(malformed)
+    Ok(Some(text))
 }
 
 /// What a file's text remembers.
@@ -205,23 +233,42 @@ pub(crate) fn render(desired: &Desired, known: &BTreeSet<LinkName>) -> serde_jso
 
 fn write_or_remove(folder: &Path, desired: &Desired, known: &BTreeSet<LinkName>) -> Result<(), StateError> {
     let path = folder.join(FILE);
+    let failed = |doing, source| StateError::Io { doing, path: path.clone(), source };
+    let wanted = (!desired.is_empty()).then(|| render(desired, known));
+    let wanted = wanted.transpose().map_err(|error| failed("encode", error.into()))?;
+    let before = read_text(&path);
+    if before.as_ref().is_ok_and(|before| *before == wanted) {
+        return Ok(());
+    }
+    replace(folder, wanted.as_deref())?;
+    synchronise(folder).map_err(|source| {
+        // Whoever is told of an error relies on nothing being different. That the former text is on the disk cannot be said
+        // either; an unreadable one counts for nothing.
+        drop(replace(folder, before.ok().flatten().as_deref()));
+        failed("replace", source)
+    })
+}
+
+/// Makes the file in the folder have this text, or none be there.
+fn replace(folder: &Path, text: Option<&str>) -> Result<(), StateError> {
+    let path = folder.join(FILE);
+    let Some(text) = text else { return remove(&path) };
     let failed = |doing| {
         let path = path.clone();
         move |source| StateError::Io { doing, path, source }
     };
-    if desired.is_empty() {
-        remove(&path)?;
-        return synchronise(folder).map_err(failed("remove"));
-    }
     let beside = folder.join(format!(".{FILE}.new"));
     remove(&beside)?;
-    let text = render(desired, known).map_err(|error| failed("encode")(error.into()))?;
     // `create_new` does not follow symbolic links: whatever is there is an error (O_EXCL, open(2)).
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).map_err(failed("write"))?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed("write"))?;
-    fs::rename(&beside, &path).map_err(failed("replace"))?;
-    synchronise(folder).map_err(failed("replace"))
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed("write"));
+    let replaced = written.and_then(|()| fs::rename(&beside, &path).map_err(failed("replace")));
+    if replaced.is_err() {
+        // Half a file is of no use, and where there is no room left it takes some.
+        drop(remove(&beside));
+    }
+    replaced
 }
 
 fn remove(path: &Path) -> Result<(), StateError> {

@@ -114,6 +114,18 @@ impl Desired {
     }
 }
 
+impl Request {
+    /// Whether it is about what is kept across reboots, given what is desired before it and after.
+    #[must_use]
+    pub fn is_about_what_is_kept(&self, before: &Desired, after: &Desired) -> bool {
+        match self {
+            Self::Reset => true,
+            Self::ClampOn(_, options) if options.persist => true,
+            Self::ClampOn(..) | Self::ClampOff(_) => before.persisted() != after.persisted(),
+        }
+    }
+}
+
 impl Change {
     /// Whether anything is different from before.
     #[must_use]
@@ -239,6 +251,25 @@ mod tests {
         let desired =
             Desired { auto: Some(false), named: [(link("wg0"), keep), (link("wg1"), ClampOptions::default())].into() };
         assert_eq!(desired.persisted(), Desired { auto: None, named: [(link("wg0"), keep)].into() });
+    }
+
+    #[test]
+    fn a_request_is_about_what_is_kept_if_it_says_so_or_changes_it() {
+        let keep = ClampOptions { persist: true, ..ClampOptions::default() };
+        let kept = Desired { auto: Some(true), named: [(link("wg0"), keep)].into() };
+        let is_about = |before: &Desired, request: &Request| {
+            let (after, _) = after(before, request);
+            request.is_about_what_is_kept(before, &after)
+        };
+        for before in [&Desired::default(), &kept] {
+            assert!(is_about(before, &Request::Reset));
+            assert!(is_about(before, &on("wg0", keep)) && is_about(before, &on("", keep)));
+            assert!(!is_about(before, &on("wg1", fixed(1300))) && !is_about(before, &off("wg1")));
+        }
+        for request in [off("wg0"), off(""), on("wg0", fixed(1300)), on("", ClampOptions::default())] {
+            assert!(is_about(&kept, &request), "{request:?}");
+            assert!(!is_about(&Desired::default(), &request), "{request:?}");
+        }
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct Keeper {
     plan: Plan,
     /// The table holds what the plan wants, as far as is known.
     is_settled: bool,
+    /// The files say what the memory does, as far as is known.
+    is_saved: bool,
     contest: Contest,
     announced: Announcement,
     is_leaving: bool,
@@ -63,10 +65,10 @@ impl Keeper {
             log.write(line.with("clamps", desired.named.len()));
         }
         // Whatever the kernel holds now was left by somebody else: nothing is settled before it has been looked at.
-        let is_settled = false;
+        let (is_settled, is_saved) = (false, true);
         let plan = Plan { known, ..Plan::default() };
         let (contest, announced) = (Contest::default(), Announcement::default());
-        Self { kernel, places, log, desired, plan, is_settled, contest, announced, is_leaving: false }
+        Self { kernel, places, log, desired, plan, is_settled, is_saved, contest, announced, is_leaving: false }
     }
 
     /// Starts watching the kernel.
@@ -106,8 +108,9 @@ impl Keeper {
     /// The reason for which the request would be refused, whoever asked.
     pub fn consider(&mut self, request: &Request) -> Result<bool, Error> {
         self.check(request)?;
-        let (_, change) = self.desired.after(request)?;
-        Ok(change.is_something() || !self.is_settled || self.held_ruleset()? != self.plan.ruleset)
+        let (next, change) = self.desired.after(request)?;
+        let is_so = !change.is_something() && self.is_settled && self.is_kept(request, &next);
+        Ok(!is_so || self.held_ruleset()? != self.plan.ruleset)
     }
 
     /// Makes a request true: in the kernel, in memory and in the files.
@@ -118,21 +121,22 @@ impl Keeper {
         permit.spend_on(request)?;
         let links = self.check(request)?;
         let (next, change) = self.desired.after(request)?;
+        let is_kept = self.is_kept(request, &next);
         let held_before = self.held_ruleset()?;
         let plan = clamp::plan(&next, &links, &self.plan.known);
         if let Err(error) = self.apply(&plan.ruleset) {
             self.undo(&held_before);
             return Err(error.into());
         }
-        let changed = change.is_something() || held_before != plan.ruleset;
+        let changed = change.is_something() || !is_kept || held_before != plan.ruleset;
         let before = (std::mem::replace(&mut self.desired, next), std::mem::replace(&mut self.plan, plan));
-        if let Err(error) = self.persist(&before.0) {
+        if let Err(error) = self.keep(request, &before.0) {
             (self.desired, self.plan) = before;
             self.undo(&held_before);
             return Err(error);
         }
         self.is_settled = true;
-        self.remember();
+        self.save(true);
         Ok(Outcome { change, changed })
     }
 
@@ -172,8 +176,8 @@ impl Keeper {
         self.plan = plan;
         let looked_after = self.hold(&held, is_there, was_lost, now);
         // Names are learnt once: also from a plan that has to wait, or that the kernel refuses.
-        if has_new_names {
-            self.remember();
+        if has_new_names || !self.is_saved {
+            self.save(has_new_names);
         }
         looked_after
     }
@@ -259,11 +263,19 @@ impl Keeper {
         if is_so { Ok(held) } else { Err(KernelError::ReadBack) }
     }
 
-    fn persist(&self, before: &Desired) -> Result<(), Error> {
-        if self.desired.persisted() == before.persisted() {
+    /// Whether the file of what is kept across reboots needs no change for a request.
+    fn is_kept(&self, request: &Request, next: &Desired) -> bool {
+        !request.is_about_what_is_kept(&self.desired, next) || self.places.keeps(next)
+    }
+
+    /// Writes what is kept across reboots, if the request was about that. The file may say something else than was remembered, so it
+    /// is that which is looked at and not what was desired before.
+    fn keep(&self, request: &Request, before: &Desired) -> Result<(), Error> {
+        if !request.is_about_what_is_kept(before, &self.desired) {
             return Ok(());
         }
-        let unkept = |error| ErrorKind::ApplyFailed.because(format!("cannot be kept across reboots: {error}"));
+        let unkept =
+            |error| ErrorKind::ApplyFailed.because(format!("cannot change what is kept across reboots: {error}"));
         self.places.persist(&self.desired, &self.plan.known).map_err(unkept)
     }
 
@@ -280,13 +292,19 @@ impl Keeper {
     }
 
     /// Writes down what is desired and known; for a kept auto in both files, since it is known in both lives. The rules are in
-    /// force whether that succeeds or not.
-    fn remember(&self) {
+    /// force whether that succeeds or not. What fails is tried again at the next look, and told if it is `news`.
+    fn save(&mut self, news: bool) {
         let known: &BTreeSet<LinkName> = &self.plan.known;
-        let remembered = self.places.remember(&self.desired, known);
-        let is_kept = self.desired.auto == Some(true);
-        let kept = if is_kept { self.places.persist(&self.desired, known) } else { Ok(()) };
-        for error in [remembered, kept].into_iter().filter_map(Result::err) {
+        let mut errors = Vec::new();
+        if let Err(error) = self.places.remember(&self.desired, known) {
+            errors.push(error);
+            errors.extend(self.places.forget_other_than(&self.desired).err());
+        }
+        if self.desired.auto == Some(true) {
+            errors.extend(self.places.persist(&self.desired, known).err());
+        }
+        self.is_saved = errors.is_empty();
+        for error in errors.into_iter().filter(|_| news) {
             self.log.write(Line::warning("state-not-saved").with("cause", error));
         }
     }

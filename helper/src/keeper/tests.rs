@@ -1,6 +1,8 @@
 //! The keeper over a simulated kernel.
 #![allow(clippy::unwrap_used)]
 
+use std::path::PathBuf;
+
 use airpods_dbus::{ClampOptions, ClampState, LinkKind};
 use tempfile::TempDir;
 use zbus::Message;
@@ -10,6 +12,10 @@ use crate::authority::recording::Recording;
 use crate::authority::{Caller, Question, authorise};
 use crate::kernel::Link;
 use crate::kernel::simulated::{Refusal, Simulated};
+use crate::state::FILE;
+
+const KEPT: &str =
+    r#"{"version":1,"auto":null,"clamps":[{"link":"wg0","mtu":null,"persist":true,"any-link":false}],"known":[]}"#;
 
 struct Scene {
     keeper: Keeper,
@@ -59,6 +65,19 @@ impl Scene {
     /// What a helper that starts after this one was killed would remember.
     fn after_a_crash(&self) -> Memory {
         self.keeper.places.recall().0
+    }
+
+    fn kept_file(&self) -> PathBuf {
+        self.keeper.places.persistent.join(FILE)
+    }
+
+    /// From now on no file can be written to the folder of what is remembered: one is written beside the former one first.
+    fn let_nothing_be_remembered(&self) {
+        std::fs::create_dir(self.keeper.places.runtime.join(format!(".{FILE}.new"))).unwrap();
+    }
+
+    fn let_everything_be_remembered(&self) {
+        std::fs::remove_dir(self.keeper.places.runtime.join(format!(".{FILE}.new"))).unwrap();
     }
 
     fn wireguard(&mut self) -> Link {
@@ -202,6 +221,81 @@ fn a_name_that_auto_learns_is_remembered_though_its_rules_have_to_wait() {
 }
 
 #[test]
+fn reset_removes_what_is_kept_though_the_memory_knows_nothing_of_it() {
+    for request in [None, Some(on("wg0"))] {
+        let mut scene = scene();
+        if let Some(request) = request {
+            scene.commit(&request).unwrap();
+        }
+        std::fs::write(scene.kept_file(), KEPT).unwrap();
+        assert!(scene.keeper.consider(&Request::Reset).unwrap());
+        assert!(scene.commit(&Request::Reset).unwrap().changed);
+        assert_eq!(scene.after_a_reboot(), Memory::default());
+        assert!(!scene.keeper.consider(&Request::Reset).unwrap(), "nothing is left to do");
+    }
+}
+
+#[test]
+fn a_reset_that_cannot_remove_what_is_kept_says_so_and_changes_nothing() {
+    let mut scene = scene();
+    scene.commit(&on("wg0")).unwrap();
+    std::fs::create_dir(scene.kept_file()).unwrap();
+    let before = scene.kernel.table();
+    let error = scene.commit(&Request::Reset).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ApplyFailed);
+    assert!(error.message().contains("kept across reboots"), "{error}");
+    assert_eq!((scene.kernel.table(), scene.keeper.is_idle()), (before, false));
+    assert!(scene.commit(&on("wg1")).is_ok(), "who keeps nothing is not in its way");
+}
+
+#[test]
+fn what_was_to_be_kept_and_is_not_in_its_file_is_written_when_it_is_asked_for_again() {
+    let mut scene = scene();
+    scene.commit(&kept_auto()).unwrap();
+    assert!(!scene.keeper.consider(&kept_auto()).unwrap());
+    std::fs::remove_file(scene.kept_file()).unwrap();
+    assert!(scene.keeper.consider(&kept_auto()).unwrap());
+    assert!(scene.commit(&kept_auto()).unwrap().changed);
+    assert_eq!(scene.after_a_reboot().desired.auto, Some(true));
+}
+
+#[test]
+fn what_cannot_be_remembered_leaves_no_older_wishes_behind_to_win_over_what_is_kept() {
+    let mut scene = scene();
+    let kept = |link: &str| {
+        let options = ClampOptions { persist: true, ..ClampOptions::default() };
+        Request::ClampOn(Target::Link(name(link)), options)
+    };
+    let after_a_crash = |scene: &Scene| scene.after_a_crash().desired.named.into_keys().collect::<Vec<_>>();
+    for request in [kept("wg0"), kept("wg1"), on("wg2")] {
+        scene.commit(&request).unwrap();
+    }
+    scene.let_nothing_be_remembered();
+    scene.commit(&Request::ClampOff(Target::Link(name("wg0")))).unwrap();
+    assert_eq!(after_a_crash(&scene), [name("wg1")], "what is kept is true at least");
+    assert!(scene.keeper.log.lines().iter().any(|line| line.event() == "state-not-saved"));
+    scene.let_everything_be_remembered();
+    scene.keeper.tend(&[], Instant::now());
+    assert_eq!(after_a_crash(&scene), [name("wg1"), name("wg2")], "and the rest is made up for at the next look");
+}
+
+#[test]
+fn a_name_that_cannot_be_written_down_leaves_the_wishes_remembered_and_is_told_once() {
+    let mut scene = scene();
+    scene.commit(&on("")).unwrap();
+    scene.let_nothing_be_remembered();
+    scene.another_vpn("wg1");
+    for _ in 0..3 {
+        scene.keeper.tend(&[Event::Network], Instant::now());
+    }
+    assert_eq!(scene.after_a_crash().desired.auto, Some(false));
+    assert_eq!(scene.keeper.log.lines().iter().filter(|line| line.event() == "state-not-saved").count(), 1);
+    scene.let_everything_be_remembered();
+    scene.keeper.tend(&[], Instant::now());
+    assert!(scene.after_a_crash().known.contains(&name("wg1")));
+}
+
+#[test]
 fn news_are_told_once() {
     let mut scene = scene();
     let now = Instant::now();
@@ -236,11 +330,11 @@ fn a_table_with_the_owner_flag_is_left_to_the_kernel_and_a_plain_one_is_deleted(
 fn a_keeper_that_withdraws_leaves_nothing_that_the_next_one_could_stumble_over() {
     let mut scene = scene();
     scene.commit(&on("wg0")).unwrap();
-    assert!(scene.keeper.places.runtime.join(crate::state::FILE).exists());
+    assert!(scene.keeper.places.runtime.join(FILE).exists());
     scene.keeper.leave();
     scene.keeper.withdraw();
     assert_eq!(scene.kernel.table(), None, "not even a table with the owner flag");
-    assert!(!scene.keeper.places.runtime.join(crate::state::FILE).exists());
+    assert!(!scene.keeper.places.runtime.join(FILE).exists());
     let status = scene.keeper.status(Instant::now()).unwrap();
     assert_eq!((status.clamps.len(), status.ruleset.as_str()), (0, ""), "and says so");
 }

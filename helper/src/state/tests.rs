@@ -1,10 +1,11 @@
 //! State files, honest and hostile.
 #![allow(clippy::unwrap_used)]
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{chown, symlink};
+use std::thread;
 
 use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
+use nix::unistd::{Uid, mkfifo, setfsuid};
 use tempfile::TempDir;
 
 use super::*;
@@ -79,6 +80,61 @@ fn wanting_nothing_leaves_no_file() {
     places.forget().unwrap();
     assert!(fs::read_dir(&places.persistent).unwrap().next().is_none());
     assert_eq!(places.recall().0, Memory::default());
+}
+
+/// Does something as a user who may write to the folder of what is kept, and cannot see that onto the disk: it cannot be opened.
+fn without_synchronising(places: &Places, does: impl FnOnce() -> Result<(), StateError> + Send) {
+    let nobody = 65534;
+    let root = places.persistent.parent().unwrap();
+    fs::set_permissions(root, Permissions::from_mode(0o755)).unwrap();
+    chown(&places.persistent, Some(nobody), None).unwrap();
+    fs::set_permissions(&places.persistent, Permissions::from_mode(0o300)).unwrap();
+    // The user is the thread's own, as far as files are concerned.
+    let done = thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            setfsuid(Uid::from_raw(nobody));
+            does()
+        });
+        thread.join().unwrap()
+    });
+    assert!(matches!(done, Err(StateError::Io { doing: "replace", .. })), "{done:?}");
+}
+
+#[test]
+fn what_cannot_be_seen_onto_the_disk_is_taken_back() {
+    for before in [Desired::default(), desired()] {
+        let Folders(_root, places) = folders();
+        places.persist(&before, &known()).unwrap();
+        let file = places.persistent.join(FILE);
+        if file.exists() {
+            chown(&file, Some(65534), None).unwrap();
+        }
+        let text = fs::read(&file).ok();
+        let other = Desired { auto: Some(true), ..Desired::default() };
+        without_synchronising(&places, || places.persist(&other, &known()));
+        assert_eq!(fs::read(&file).ok(), text);
+    }
+}
+
+#[test]
+fn what_was_kept_is_back_if_its_removal_cannot_be_seen_onto_the_disk() {
+    let Folders(_root, places) = folders();
+    places.persist(&desired(), &known()).unwrap();
+    chown(places.persistent.join(FILE), Some(65534), None).unwrap();
+    without_synchronising(&places, || places.persist(&Desired::default(), &known()));
+    assert!(places.keeps(&desired()));
+    let files = fs::read_dir(&places.persistent).unwrap().map(|file| file.unwrap().file_name());
+    assert_eq!(files.collect::<Vec<_>>(), [FILE], "and nothing beside it");
+}
+
+#[test]
+fn what_is_kept_is_said_by_the_file_and_nothing_else() {
+    let Folders(_root, places) = folders();
+    assert!(places.keeps(&Desired::default()) && !places.keeps(&desired()));
+    places.persist(&desired(), &known()).unwrap();
+    assert!(places.keeps(&desired()) && !places.keeps(&Desired::default()));
+    fs::write(places.persistent.join(FILE), "{").unwrap();
+    assert!(!places.keeps(&desired()) && !places.keeps(&Desired::default()), "it may say anything");
 }
 
 #[test]

@@ -40,3 +40,19 @@ fn where_nothing_can_be_kept_a_clamp_that_is_to_be_kept_is_refused_and_others_ar
     assert_eq!(machine.held(), Some(vec!["wg0".to_owned()]));
     assert_eq!(client.on_link("wg1"), Ok(true));
 }
+
+#[test]
+fn a_change_that_is_refused_as_it_cannot_be_kept_is_not_there_after_a_reboot_either() {
+    let mut machine = Machine::clamping(true);
+    let client = machine.client();
+    assert_eq!(client.on_with("wg0", KEPT), Ok(true));
+    // Files can be written and removed there, and nothing of it can be seen onto the disk.
+    machine.sandbox.sh("chmod 300 /var/lib/airpods-helper").unwrap();
+    assert_eq!(kind(client.on_with("wg1", KEPT)), ErrorKind::ApplyFailed);
+    assert_eq!(kind(client.reset()), ErrorKind::ApplyFailed);
+    assert_eq!(machine.held(), Some(vec!["wg0".to_owned()]));
+    machine.unit.kill();
+    machine.sandbox.sh("chmod 700 /var/lib/airpods-helper; rm /run/airpods-helper/state.json").unwrap();
+    machine.unit.start(&machine.sandbox);
+    assert_eq!(machine.held(), Some(vec!["wg0".to_owned()]));
+}
