@@ -109,6 +109,15 @@ fn auto_follows_links_as_they_come_and_keeps_their_names() {
 }
 
 #[test]
+fn without_a_service_manager_links_are_followed_as_well() {
+    let manager = Manager { is_there: false, ..Manager::default() };
+    let helper = Helper::with(Choice { links: vec![], manager, ..Choice::default() });
+    helper.client().on_link("").unwrap();
+    helper.kernel.set_links(vec![wireguard("wg0")]);
+    helper.wait_until("wg0 is clamped", || helper.clamped() == ["wg0"]);
+}
+
+#[test]
 fn rules_that_somebody_removes_are_put_back_within_a_second() {
     let helper = Helper::start();
     let client = helper.client();
