@@ -135,11 +135,11 @@ impl Places {
         write_or_remove(&self.runtime, desired, known)
     }
 
-    /// Writes what is kept across reboots; with a kept auto the names that it knows, so that each of these links is clamped
+    /// Writes what is kept across reboots, unless the file says so already; with a kept auto the names that it knows, so that each of these links is clamped
     /// from its first SYN after the reboot, too.
     ///
     /// # Errors
-    /// [`StateError::Io`]; the file is then as it was.
+    /// [`StateError::Io`]; the file is then as it was, if it could at least be written back.
     pub fn persist(&self, desired: &Desired, known: &BTreeSet<LinkName>) -> Result<(), StateError> {
         let kept = desired.persisted();
         let known = if kept.auto.is_some() { known } else { &BTreeSet::new() };
