@@ -1,9 +1,11 @@
 //! Changing one value of a TOML text; comments, order and everything else stay as a person wrote them.
 
 use std::borrow::Cow;
+use std::mem;
 
-use toml_edit::{Array, DocumentMut, InlineTable, Item, Key, Table, TableLike, Value};
+use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Key, Table, TableLike, Value};
 
+use super::list::List;
 use crate::error::Report;
 use crate::exit::Exit;
 
@@ -72,15 +74,15 @@ impl Report for EditError {
     }
 }
 
-/// The text with a value set. An array that only `defaults` has is taken from there before one of its items changes,
-/// because arrays replace each other as a whole.
+/// The text with a value set. An array that is not in the text is taken from `defaults`, or from what the reader takes for it, before
+/// one of its items changes, because arrays replace each other as a whole.
 ///
 /// # Errors
 /// [`EditError`]. Whether the outcome is a configuration is not looked at.
 pub fn set(text: &str, defaults: &str, key: &KeyPath, value: Value) -> Result<String, EditError> {
     let parse = |text: &str| text.parse::<DocumentMut>().map_err(|_| EditError::NotToml);
     let (mut document, defaults) = (parse(text)?, parse(defaults)?);
-    let mut way = Way { parts: &key.parts, done: 0 };
+    let mut way = Way { parts: &key.parts, done: 0, list: List::above(&key.parts) };
     set_in_table(document.as_table_mut(), Some(defaults.as_item()), &mut way, Style::Headers, value)?;
     Ok(document.to_string())
 }
@@ -100,6 +102,8 @@ enum Style {
 struct Way<'a> {
     parts: &'a [String],
     done: usize,
+    /// The list that it leads into, and where.
+    list: Option<(usize, List)>,
 }
 
 impl<'a> Way<'a> {
@@ -111,6 +115,11 @@ impl<'a> Way<'a> {
 
     fn next(&self) -> Option<&'a str> {
         self.parts.get(self.done).map(String::as_str)
+    }
+
+    /// The list whose item is the next part.
+    fn list(&self) -> Option<&List> {
+        self.list.as_ref().filter(|(depth, _)| *depth == self.done).map(|(_, list)| list)
     }
 
     fn is_at_end(&self) -> bool {
@@ -136,11 +145,10 @@ fn set_in_table(
     }
     let default = default.and_then(|table| table.get(key));
     if !table.contains_key(key) {
-        let missing = match default {
-            Some(array) if array.is_array() => array.clone(),
-            _ => new_table(style, way.done),
-        };
-        table.insert(key, missing);
+        match missing(default, way, style) {
+            Item::Value(value) => put(table, key, style, value),
+            missing => drop(table.insert(key, missing)),
+        }
     }
     match table.get_mut(key) {
         Some(item) => set_in_item(item, default, way, style, value),
@@ -155,21 +163,17 @@ fn set_in_item(
     style: Style,
     value: Value,
 ) -> Result<(), EditError> {
+    stand_for_an_array(item, way);
     match item {
         Item::Value(Value::Array(array)) => set_in_array(array, way, value),
         Item::ArrayOfTables(tables) => {
-            let index = index(way, tables.len())?;
-            match tables.get_mut(index) {
-                Some(table) if !way.is_at_end() => set_in_table(table, None, way, Style::Dotted, value),
-                _ => Err(EditError::NothingBelow(way.so_far())),
+            if let Some(array) = set_in_tables(tables, way, value)? {
+                *item = Item::Value(Value::Array(array));
             }
+            Ok(())
         }
-        Item::Value(Value::InlineTable(table)) => {
-            stand_for_an_array(table, way);
-            set_in_table(table, default, way, Style::Inline, value)
-        }
+        Item::Value(Value::InlineTable(table)) => set_in_table(table, default, way, Style::Inline, value),
         Item::Table(table) => {
-            stand_for_an_array(table, way);
             // Services and the network have a header of their own; what is below has none unless it was given one.
             let style = if table.is_dotted() || way.done >= 2 { Style::Dotted } else { style };
             set_in_table(table, default, way, style, value)
@@ -178,12 +182,58 @@ fn set_in_item(
     }
 }
 
-/// A single table of `ports` stands for an array of one, so a key may go through its item 0.
-fn stand_for_an_array(table: &dyn TableLike, way: &mut Way<'_>) {
-    let below = way.parts.get(way.done + 1);
-    if way.next() == Some("0") && below.is_some_and(|key| table.contains_key(key)) && !table.contains_key("0") {
-        way.step();
+/// A single value, such as a table of `ports`, may stand for an array of one. A key may go through its item 0; where that
+/// is replaced, or another added, it becomes the array.
+fn stand_for_an_array(item: &mut Item, way: &mut Way<'_>) {
+    let number = way.next().and_then(|part| part.parse::<usize>().ok());
+    if !way.list().is_some_and(List::takes_one) || item.is_array() || item.is_array_of_tables() {
+        return;
     }
+    match number {
+        Some(0) if way.done + 1 < way.parts.len() => drop(way.step()),
+        Some(_) => *item = array_of_one(mem::take(item)),
+        None => {}
+    }
+}
+
+fn array_of_one(item: Item) -> Item {
+    match item {
+        // Between brackets there would be no place for its comments.
+        Item::Table(mut table) => {
+            table.set_dotted(false);
+            Item::ArrayOfTables(ArrayOfTables::from_iter([table]))
+        }
+        Item::Value(value) => {
+            let decor = value.decor().clone();
+            let mut array = Array::from_iter([value.decorated("", "")]);
+            *array.decor_mut() = decor;
+            Item::Value(Value::Array(array))
+        }
+        other => other,
+    }
+}
+
+/// Sets one of several tables, or in one; what is no table makes an array of them all, which is refused for that when it is read.
+fn set_in_tables(tables: &mut ArrayOfTables, way: &mut Way<'_>, value: Value) -> Result<Option<Array>, EditError> {
+    let found = way.done;
+    let index = index(way, tables.len())?;
+    match (tables.get_mut(index), value) {
+        (Some(table), value) if !way.is_at_end() => set_in_table(table, None, way, Style::Dotted, value)?,
+        (Some(old), Value::InlineTable(new)) => {
+            let mut new = new.into_table();
+            *new.decor_mut() = old.decor().clone();
+            new.set_position(old.position());
+            *old = new;
+        }
+        (None, Value::InlineTable(new)) => tables.push(new.into_table()),
+        (_, value) => {
+            let mut array = mem::take(tables).into_array();
+            way.done = found;
+            set_in_array(&mut array, way, value)?;
+            return Ok(Some(array));
+        }
+    }
+    Ok(None)
 }
 
 fn set_in_array(array: &mut Array, way: &mut Way<'_>, value: Value) -> Result<(), EditError> {
@@ -223,6 +273,17 @@ fn put(table: &mut dyn TableLike, key: &str, style: Style, mut value: Value) {
 fn replace(old: &mut Value, mut value: Value) {
     *value.decor_mut() = old.decor().clone();
     *old = value;
+}
+
+/// What is put where the key leads on and there is nothing.
+fn missing(default: Option<&Item>, way: &Way<'_>, style: Style) -> Item {
+    let array = match (default, way.list()) {
+        (Some(Item::Value(Value::Array(array))), _) => array.clone(),
+        (_, Some(list)) => list.unset(),
+        _ => return new_table(style, way.done),
+    };
+    // The comment behind a default says what it means, and not what it is changed to.
+    Item::Value(Value::Array(array).decorated(" ", ""))
 }
 
 /// A table that is missing at this depth, 1 for the outermost.

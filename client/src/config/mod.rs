@@ -6,6 +6,7 @@
 mod check;
 pub mod edit;
 mod image;
+mod list;
 mod model;
 mod name;
 mod problem;

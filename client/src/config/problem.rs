@@ -10,6 +10,7 @@ use crate::error::{Report, render};
 use crate::exit::Exit;
 use crate::terminal::Escaped;
 
+use super::list::List;
 use super::source::{Excerpt, Location};
 
 /// How bad it is.
@@ -81,6 +82,8 @@ pub(super) struct Problems {
     found: RefCell<Vec<Problem>>,
     /// The keys that were asked for, whether they are there or not.
     asked_for: RefCell<Vec<String>>,
+    /// Those among them that hold arrays.
+    lists: RefCell<Vec<List>>,
 }
 
 impl Problems {
@@ -102,6 +105,14 @@ impl Problems {
 
     pub(super) fn into_keys(self) -> Vec<String> {
         self.asked_for.into_inner()
+    }
+
+    pub(super) fn note_list(&self, list: List) {
+        self.lists.borrow_mut().push(list);
+    }
+
+    pub(super) fn into_lists(self) -> Vec<List> {
+        self.lists.into_inner()
     }
 }
 

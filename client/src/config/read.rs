@@ -25,8 +25,8 @@ pub(super) fn meta(root: &Section<'_>) -> Option<Meta> {
 pub(super) fn dependencies(root: &Section<'_>) -> Dependencies {
     let Some(section) = root.section("dependencies") else { return Dependencies::default() };
     let dependencies = Dependencies {
-        required: section.or("required", Vec::new(), list(owned_text)),
-        optional: section.or("optional", Vec::new(), list(owned_text)),
+        required: section.list_or("required", Vec::new(), list(owned_text)),
+        optional: section.list_or("optional", Vec::new(), list(owned_text)),
         skip_checks: section.or("skip_checks", false, boolean),
     };
     section.finish();
@@ -148,6 +148,7 @@ fn network(runtime: &Section<'_>) -> Option<Network> {
     let driver = section.required("driver", word(DRIVERS));
     let subnet = section.optional("subnet", subnet);
     let gateway = section.optional("gateway", |node| address(node, "an address such as `10.89.0.1`"));
+    section.may_be_list("dns_servers");
     let dns_servers = section.required("dns_servers", dns_servers);
     let ipv6 = section.required("ipv6", boolean);
     let internal = section.required("internal", boolean);

@@ -4,6 +4,9 @@ use std::cell::RefCell;
 use std::fmt::Display;
 use std::str::FromStr;
 
+use serde::Serialize;
+
+use super::list::List;
 use super::problem::{Problem, Problems};
 use super::source::Location;
 use super::tree::{Node, Table, Value};
@@ -134,6 +137,9 @@ pub(super) fn entries<T>(node: &Node, entry: impl Fn(&str, &Node) -> Read<T>) ->
     }
 }
 
+/// What is in a list without a default.
+const NOTHING: [bool; 0] = [];
+
 /// One table that is being read. Its keys are asked for one by one; [`Section::finish`] notes the rest.
 pub(super) struct Section<'a> {
     path: String,
@@ -177,6 +183,27 @@ impl<'a> Section<'a> {
     /// A value with a default of its own.
     pub(super) fn or<T>(&self, key: &'static str, default: T, read: impl FnOnce(&'a Node) -> Read<T>) -> T {
         self.optional(key, read).unwrap_or(default)
+    }
+
+    /// A list with a default of its own.
+    pub(super) fn list_or<T: Serialize>(
+        &self,
+        key: &'static str,
+        default: T,
+        read: impl FnOnce(&'a Node) -> Read<T>,
+    ) -> T {
+        self.problems.note_list(List::new(self.place(key), &default));
+        self.or(key, default, read)
+    }
+
+    /// Says of a key that it holds an array, or something else that is no array of one.
+    pub(super) fn may_be_list(&self, key: &str) {
+        self.problems.note_list(List::new(self.place(key), &NOTHING));
+    }
+
+    /// Says of a key that it holds an array, or one value in the place of an array of one.
+    pub(super) fn may_be_list_or_one(&self, key: &str) {
+        self.problems.note_list(List::new(self.place(key), &NOTHING).or_one());
     }
 
     /// A table within; nothing, and a problem, if it is no table.

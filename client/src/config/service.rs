@@ -20,7 +20,7 @@ pub(super) fn service(name: &ServiceName, section: Section<'_>, data_folder: Opt
     let pod = section.optional("pod", parsed);
     let container = section.optional("container", parsed).unwrap_or_else(|| name.default_container());
     let network_mode = section.or("network_mode", NetworkMode::Pod, word(NETWORK_MODES));
-    let mut network_aliases = section.or("network_aliases", Vec::new(), list(parsed));
+    let mut network_aliases = section.list_or("network_aliases", Vec::new(), list(parsed));
     if network_mode == NetworkMode::Host {
         warn_of_aliases(&section, !network_aliases.is_empty());
         network_aliases.clear();
@@ -33,8 +33,8 @@ pub(super) fn service(name: &ServiceName, section: Section<'_>, data_folder: Opt
     let env = section.or("env", Vec::new(), |node| entries(node, env_value));
     let resources = resources(&section);
     let needs_webui_secret = section.or("needs_webui_secret", false, boolean);
-    let command_args = section.optional("command_args", words);
-    let entrypoint_override = section.optional("entrypoint_override", words);
+    let command_args = optional_words(&section, "command_args");
+    let entrypoint_override = optional_words(&section, "entrypoint_override");
     section.finish();
     Some(Service {
         enabled,
@@ -73,6 +73,7 @@ fn ports(section: &Section<'_>) -> Vec<PortMapping> {
         port.finish();
         Some(PortMapping { host: host?, container: container? })
     };
+    section.may_be_list_or_one("ports");
     match section.node("ports").map(|node| (&node.value, node)) {
         None => Vec::new(),
         Some((Value::Array(items), _)) => items
@@ -99,7 +100,7 @@ fn health(section: &Section<'_>) -> Option<Health> {
         path if path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(path.to_owned()),
         path => Err(Mismatch::new(format_args!("`{path}` is not the path of a URL, such as `/health`"))),
     });
-    let expected_status = section.or("expected_status", StatusRange::SUCCESS, status_range);
+    let expected_status = section.list_or("expected_status", StatusRange::SUCCESS, status_range);
     section.finish();
     Some(Health { path: path?, expected_status })
 }
@@ -130,6 +131,11 @@ fn cpus(node: &Node) -> Read<Cpus> {
         _ => number(f64::MIN, f64::MAX)(node)?,
     };
     Cpus::new(count).ok_or_else(|| Mismatch::new(format_args!("{count} is no number of CPUs, such as 1.5")))
+}
+
+fn optional_words(section: &Section<'_>, key: &'static str) -> Option<Vec<String>> {
+    section.may_be_list_or_one(key);
+    section.optional(key, words)
 }
 
 /// Words of a command line; a single text is one word, never taken apart.

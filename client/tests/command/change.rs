@@ -79,6 +79,23 @@ fn what_is_set_is_got_and_comments_stay() {
 }
 
 #[test]
+fn the_first_item_of_a_list_can_be_set_and_the_number_after_the_last_adds_one() {
+    let home = Home::with(MINE);
+    home.set("services.ollama.command_args.0", "serve");
+    home.set("services.ollama.command_args.1", "5");
+    home.set("services.ollama.entrypoint_override.0", "/bin/ollama");
+    home.set("dependencies.required.0", "jq");
+    home.set("services.ollama.health.expected_status.0", "100");
+    home.set("services.ollama.ports.1", "{host=5,container=6}");
+    home.gets("services.ollama.command_args", "[\"serve\", \"5\"]\n");
+    home.gets("services.ollama.entrypoint_override", "[\"/bin/ollama\"]\n");
+    home.gets("dependencies.required", "[\"jq\"]\n");
+    home.gets("services.ollama.health.expected_status", "[100, 299]\n");
+    home.gets("services.ollama.ports.0.host", "12000\n");
+    home.gets("services.ollama.ports.1.host", "5\n");
+}
+
+#[test]
 fn a_type_can_be_named_and_a_value_that_is_not_of_it_is_a_usage_error() {
     let home = Home::with(MINE);
     for (kind, key, value, expected) in [
@@ -111,6 +128,11 @@ fn a_wrong_value_or_key_is_refused_and_nothing_is_written() {
         ("services.ollama.env.A", "{{services.olama.image}}", 10, "did you mean the service `ollama`?"),
         ("cli.log_lines.x", "1", 2, "`cli.log_lines` has a value and nothing below it"),
         ("services.ollama.network_aliases.7", "x", 2, "it has items 0 to 0; 1 adds one"),
+        ("services.ollama.health.expected_status.0", "404", 10, "two status codes are needed, the smaller one first"),
+        ("services.ollama.ports.1", "5", 10, "`services.ollama.ports.1`: a table is needed here, not a whole number"),
+        ("services.ollama.ports.1", "{ host = 5 }", 10, "`services.ollama.ports.1.container` is missing"),
+        ("services.new.ports.0", "{ host = 5, container = 5 }", 10, "`services.new.image` is missing"),
+        ("services.ollama.command_args.1", "x", 2, "set `services.ollama.command_args` itself"),
         ("cli..x", "1", 2, "`cli..x` is not a key"),
     ] {
         let output = airpods(home.path(), "config set").args([key, value]).output().unwrap();
@@ -121,6 +143,19 @@ fn a_wrong_value_or_key_is_refused_and_nothing_is_written() {
     }
     assert_eq!(home.text(), MINE);
     assert_eq!(home.others(), [] as [PathBuf; 0]);
+}
+
+#[test]
+fn what_is_no_table_is_refused_as_an_item_of_an_array_of_tables() {
+    let text = "[[services.ollama.ports]]\nhost = 1\ncontainer = 2\n";
+    let home = Home::with(text);
+    for item in ["0", "1"] {
+        let output = airpods(home.path(), &format!("config set services.ollama.ports.{item} 5")).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        let message = format!("error: `services.ollama.ports.{item}`: a table is needed here, not a whole number\n");
+        assert!(output.status.code() == Some(10) && told.starts_with(&message), "{told}");
+    }
+    assert_eq!(home.text(), text);
 }
 
 #[test]

@@ -63,6 +63,51 @@ fn an_array_of_the_defaults_comes_along_with_the_item_that_changes() {
 }
 
 #[test]
+fn the_first_item_of_a_list_that_nobody_has_set_makes_the_list() {
+    let of_ollama = |line: &str| format!("[services.ollama]\n{line}\n");
+    becomes("", "services.ollama.command_args.0", "'serve'", &of_ollama("command_args = ['serve']"));
+    becomes("", "services.ollama.entrypoint_override.0", "'/bin/x'", &of_ollama("entrypoint_override = ['/bin/x']"));
+    becomes("", "dependencies.required.0", "'jq'", "[dependencies]\nrequired = ['jq']\n");
+    becomes("", "services.new.network_aliases.0", "'a'", "[services.new]\nnetwork_aliases = ['a']\n");
+    becomes("", "services.new.ports.0", "{host=5,container=6}", "[services.new]\nports = [{host=5,container=6}]\n");
+    becomes("", "services.\"a.b\".ports.0", "{}", "[services.\"a.b\"]\nports = [{}]\n");
+    // What counts where nobody has set anything stays in the other items.
+    becomes("", "services.ollama.health.expected_status.1", "399", &of_ollama("health.expected_status = [200, 399]"));
+    let inline = "services.ollama = { pids_limit = 9 }\n";
+    becomes(inline, "services.ollama.command_args.0", "'x'", &inline.replace("9 }", "9, command_args = ['x'] }"));
+    // The comment of the defaults does not come along; within braces it would swallow the rest.
+    let inline = "runtime.network = { mtu = 1380 }\n";
+    becomes(inline, "runtime.network.dns_servers.0", "'::1'", &inline.replace("0 }", "0, dns_servers = ['::1'] }"));
+}
+
+#[test]
+fn a_number_below_a_table_of_free_names_is_a_name() {
+    becomes("", "services.x.env.0", "'a'", "[services.x]\nenv.0 = 'a'\n");
+    becomes("", "services.x.volumes.0.source", "'a'", "[services.x]\nvolumes.0.source = 'a'\n");
+    becomes("", "services.0.image", "'a'", "[services.0]\nimage = 'a'\n");
+}
+
+#[test]
+fn a_single_value_that_stands_for_an_array_becomes_one_when_another_is_added() {
+    let added = "{ host = 3, container = 4 }";
+    let single = "[services.ollama]\nports = { host = 1, container = 2 } # mine\n";
+    let two = "[services.ollama]\nports = [{ host = 1, container = 2 }, { host = 3, container = 4 }] # mine\n";
+    becomes(single, "services.ollama.ports.1", added, two);
+    becomes(single, "services.ollama.ports.0", added, &two.replace("{ host = 1, container = 2 }, ", ""));
+    let word = "services.ollama.command_args = 'serve' # mine\n";
+    becomes(word, "services.ollama.command_args.1", "'-v'", &word.replace("'serve'", "['serve', '-v']"));
+    let header = "# first\n[services.ollama.ports]\nhost = 1 # of all\ncontainer = 2\n\n[cli]\ndebug = true\n";
+    let tables = header.replace("[services.ollama.ports]", "[[services.ollama.ports]]");
+    let second = "[[services.ollama.ports]]\nhost = 3\ncontainer = 4\n";
+    becomes(header, "services.ollama.ports.1", added, &tables.replace("\n[cli]", &format!("\n{second}\n[cli]")));
+    becomes(&tables, "services.ollama.ports.1", added, &tables.replace("\n[cli]", &format!("\n{second}\n[cli]")));
+    let dotted = "[services.ollama]\nports.host = 1 # of all\nports.container = 2\npids_limit = 9\n";
+    let expected =
+        "[services.ollama]\npids_limit = 9\n\n[[services.ollama.ports]]\nhost = 1 # of all\ncontainer = 2\n\n";
+    becomes(dotted, "services.ollama.ports.1", added, &format!("{expected}{second}"));
+}
+
+#[test]
 fn a_key_with_no_place_is_refused() {
     let refused = |text: &str, key: &str| edited(text, key, "1").unwrap_err().to_string();
     assert_eq!(refused("", "a..b"), "`a..b` is not a key");
@@ -76,6 +121,15 @@ fn a_key_with_no_place_is_refused() {
             format!("`services.ollama.ports` is an array: `{part}` is not the number of one of its items")
         );
     }
+    for (key, part) in [("ports.0.host", "0"), ("command_args.1", "1"), ("network_aliases.x", "x")] {
+        let array = key.split('.').next().unwrap();
+        let expected = format!("`services.new.{array}` is an array: `{part}` is not the number of one of its items");
+        assert_eq!(refused("", &format!("services.new.{key}")), expected);
+    }
+    // The word is no array of one.
+    let auto = "runtime.network.dns_servers = 'auto'\n";
+    let expected = "`runtime.network.dns_servers` has a value and nothing below it";
+    assert_eq!(refused(auto, "runtime.network.dns_servers.1"), expected);
     assert_eq!(refused("x = ", "cli.log_lines"), "this is not TOML");
 }
 
