@@ -1,9 +1,10 @@
 //! The commands in the pages, and those that the program itself advises, are commands that there are: each is parsed as if it
-//! had been typed.
+//! had been typed, and those that set a value are run.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use airpods::cli::Cli;
 use clap::CommandFactory;
@@ -50,20 +51,60 @@ fn complaint(typed: &str) -> Option<String> {
     (!spoken_of.contains(&error.kind())).then(|| error.to_string())
 }
 
-/// The commands in the texts of a source file, where what is filled in is a number: what stands in backticks, and a text that is a
-/// command by itself, as the doctor's cures are.
-fn advised(source: &str, cures: bool) -> Vec<String> {
+/// Why this cannot be run where nothing is configured, if it cannot.
+fn refusal(typed: &str) -> Option<String> {
+    let home = tempfile::tempdir().unwrap();
+    let programs = Path::new(env!("CARGO_BIN_EXE_airpods")).parent().unwrap();
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", typed]).env_clear().env("HOME", home.path()).env("PATH", programs);
+    let output = shell.output().unwrap();
+    (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// The commands in the texts of a source file, with what `fill` puts in the place of `{}`, `{mtu}` and so on: what stands in
+/// backticks, and a text that is a command by itself, as the doctor's cures are.
+fn advised(source: &str, cures: bool, fill: impl Fn(&str) -> String) -> Vec<String> {
     let own = |text: &&str| text.starts_with("airpods ") && !text.contains(['|', '`']);
     let within = |line: &str, quote: char| line.split(quote).filter(own).map(ToOwned::to_owned).collect::<Vec<_>>();
     let of_line = |line: &str| [within(line, '`'), if cures { within(line, '"') } else { Vec::new() }].concat();
-    source.lines().flat_map(of_line).flat_map(|text| filled_in(&text)).collect()
+    source.lines().flat_map(of_line).flat_map(|text| filled_in(&text.replace("\\\"", "\""), &fill)).collect()
 }
 
-/// The single commands of a line with `{}`, `{mtu}` and so on.
-fn filled_in(text: &str) -> Vec<String> {
-    let filled = text.split('{').map(|part| part.split_once('}').map_or(part, |(_, rest)| rest)).collect::<Vec<_>>();
-    let commands = filled.join("1300");
-    commands.split(" && ").filter(|typed| typed.starts_with("airpods ")).map(ToOwned::to_owned).collect()
+/// The single commands of a line.
+fn filled_in(text: &str, fill: impl Fn(&str) -> String) -> Vec<String> {
+    let mut parts = text.split('{');
+    let mut filled = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (name, rest) = part.split_once('}').unwrap_or(("", part));
+        filled.push_str(&fill(name));
+        filled.push_str(rest);
+    }
+    filled.split(" && ").filter(|typed| typed.starts_with("airpods ")).map(ToOwned::to_owned).collect()
+}
+
+/// The examples in the help of a command that have a line of their own.
+fn examples(source: &str) -> impl Iterator<Item = String> {
+    let lines = source.lines().map(|line| line.trim().trim_end_matches("\")]"));
+    lines.filter(|line| line.starts_with("airpods ")).map(|typed| typed.replace("\\\"", "\""))
+}
+
+fn a_number(_: &str) -> String {
+    "1300".to_owned()
+}
+
+/// Something that can stand where a source file has this name in braces.
+fn plausible(name: &str) -> String {
+    let value = match name {
+        "name" | "service" => "ollama",
+        "key" => "services.ollama.ports.0.host",
+        // A port of the host.
+        "free" => "7002",
+        "subnet" => "10.90.0.0/24",
+        "mtu" => "1380",
+        "to" | "unit" => "4096",
+        _ => return format!("{{{name}}}"),
+    };
+    value.to_owned()
 }
 
 /// The Rust files of a folder and of those below.
@@ -78,7 +119,7 @@ fn every_command_that_the_program_advises_can_be_typed() {
     let mut seen = 0;
     for path in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
         let cures = path.components().any(|part| part.as_os_str() == "doctor");
-        for typed in advised(&fs::read_to_string(&path).unwrap(), cures) {
+        for typed in advised(&fs::read_to_string(&path).unwrap(), cures, a_number) {
             seen += 1;
             assert_eq!(complaint(&typed), None, "{}: `{typed}`", path.display());
         }
@@ -87,10 +128,41 @@ fn every_command_that_the_program_advises_can_be_typed() {
 }
 
 #[test]
+fn every_value_that_is_advised_to_be_set_is_one_that_its_key_takes() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    // What tests expect is what is advised with their own services.
+    let own = |path: &PathBuf| !path.components().any(|part| part.as_os_str() == "tests");
+    let of_source = |path: PathBuf| {
+        let source = fs::read_to_string(&path).unwrap();
+        let cures = path.components().any(|part| part.as_os_str() == "doctor");
+        let typed = advised(&source, cures, plausible).into_iter().chain(examples(&source));
+        typed.map(|typed| (path.clone(), typed.replace("ADDRESS", "192.0.2.53"))).collect::<Vec<_>>()
+    };
+    let of_page = |path: PathBuf| {
+        let page = fs::read_to_string(&path).unwrap();
+        commands(&page).into_iter().map(|typed| (path.clone(), typed.to_owned())).collect::<Vec<_>>()
+    };
+    let all = sources(&top).into_iter().filter(own).flat_map(of_source).chain(pages().into_iter().flat_map(of_page));
+    let mut seen = 0;
+    for (path, typed) in all.filter(|(_, typed)| typed.starts_with("airpods config set ")) {
+        seen += 1;
+        assert_eq!(refusal(&typed), None, "{}: `{typed}`", path.display());
+    }
+    assert!(seen >= 18, "the sources are not read: {seen} commands");
+}
+
+#[test]
 fn an_advice_that_cannot_be_followed_is_noticed() {
     let source = "format!(\"say `airpods halt {name}`\")\nbroken(\"airpods stop {} && airpods start --sideways\")";
-    assert_eq!(advised(source, false), ["airpods halt 1300"]);
-    assert_eq!(advised(source, true), ["airpods halt 1300", "airpods stop 1300", "airpods start --sideways"]);
+    assert_eq!(advised(source, false, a_number), ["airpods halt 1300"]);
+    assert_eq!(advised(source, true, a_number), ["airpods halt 1300", "airpods stop 1300", "airpods start --sideways"]);
+    assert_eq!(
+        advised("`airpods config set cli.{what} '[\\\"{mtu}\\\"]'`", false, plausible),
+        ["airpods config set cli.{what} '[\"1380\"]'"]
+    );
+    assert!(
+        refusal("airpods config set cli.{what} 1").is_some() && refusal("airpods config set cli.log_lines 1").is_none()
+    );
     assert!(complaint("airpods halt 1300").is_some() && complaint("airpods start --sideways").is_some());
 }
 

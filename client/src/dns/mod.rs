@@ -41,8 +41,8 @@ impl Report for NoServers {
     fn hint(&self) -> Option<Cow<'static, str>> {
         Some(Cow::Borrowed(match self {
             Self::Loopback(_) => {
-                "name servers that containers can reach: `airpods config set runtime.network.dns_servers ADDRESS`; `[]` leaves \
-                 names to podman, which asks for the host where it can"
+                "name servers that containers can reach: `airpods config set runtime.network.dns_servers '[\"ADDRESS\"]'`; \
+                 `'[]'` leaves names to podman, which asks for the host where it can"
             }
             Self::None => "connect the host to a network first, or name servers in `runtime.network.dns_servers`",
         }))

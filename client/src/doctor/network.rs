@@ -94,7 +94,7 @@ fn clash(network: &Network) -> Option<Finding> {
     );
     let cure = free_subnet(network).map_or_else(
         || "airpods config edit".to_owned(),
-        |free| format!("airpods config set runtime.network.subnet {free} && airpods start --reset-network"),
+        |subnet| format!("airpods config set runtime.network.subnet {subnet} && airpods start --reset-network"),
     );
     Some(Finding::broken(Code::SubnetClash, cause, cure))
 }
