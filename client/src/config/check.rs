@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use ipnet::IpNet;
 
-use super::model::{Config, NetworkMode, Service};
+use super::model::{Config, NetworkDriver, NetworkMode, Service};
 use super::name::ServiceName;
 use super::problem::{Problem, Problems};
 use super::tree::Table;
@@ -15,10 +15,12 @@ pub(super) fn check(config: &Config, tree: &Table, problems: &Problems) {
     check.network();
     check.containers();
     check.host_ports();
+    check.pod_ports();
+    check.published_ports();
     for (name, service) in &config.services {
         check.volumes(name, service);
         check.health(name, service);
-        check.host_mode_ports(name, service);
+        check.host_mode(name, service);
     }
 }
 
@@ -31,6 +33,11 @@ struct Check<'a> {
 impl Check<'_> {
     fn error(&self, place: &str, message: impl std::fmt::Display, hint: Option<String>) {
         let problem = Problem::error(format!("`{place}`: {message}")).at(self.tree.locate(place).cloned());
+        self.problems.push(Problem { hint, ..problem });
+    }
+
+    fn warning(&self, place: &str, message: impl Into<String>, hint: Option<String>) {
+        let problem = Problem::warning(message).at(self.tree.locate(place).cloned());
         self.problems.push(Problem { hint, ..problem });
     }
 
@@ -90,6 +97,41 @@ impl Check<'_> {
         }
     }
 
+    /// Only one service of a pod can listen on a port. podman takes two all the same, and one of them ends for a reason that
+    /// stands only in its log.
+    fn pod_ports(&self) {
+        let mut seen = HashMap::new();
+        for (name, service) in self.config.enabled().filter(|(_, service)| service.network_mode == NetworkMode::Pod) {
+            let Some(pod) = &service.pod else { continue };
+            for (index, port) in service.ports.iter().enumerate() {
+                let place = format!("services.{name}.ports.{index}.container");
+                let (owner, other) = seen.entry((pod, port.container)).or_insert_with(|| (name, place.clone()));
+                // Two ports of the host may lead to one of the same container.
+                if *owner != name {
+                    let message =
+                        format_args!("port {} of the pod `{pod}` is taken by `{other}` already", port.container);
+                    let hint = "the services of a pod share one network namespace: choose another port, or another pod";
+                    self.error(&place, message, Some(hint.to_owned()));
+                }
+            }
+        }
+    }
+
+    /// On a link with an address of its own nothing is forwarded to a container, and podman does not say so.
+    fn published_ports(&self) {
+        let driver = self.config.runtime.network.driver;
+        let with_ports = |service: &Service| service.network_mode == NetworkMode::Pod && !service.ports.is_empty();
+        let services = self.config.services.iter().filter(|(_, service)| with_ports(service));
+        let places: Vec<_> = services.map(|(name, _)| format!("`services.{name}.ports`")).collect();
+        if driver == NetworkDriver::Bridge || places.is_empty() {
+            return;
+        }
+        let message = format!("{}: podman publishes no ports on a `{}` network", places.join(", "), driver.as_str());
+        let hint = "a service is reached by its own address on that network";
+        // One setting is the reason for all of them, and ports of the defaults were written by nobody.
+        self.warning("runtime.network.driver", message, Some(hint.to_owned()));
+    }
+
     fn volumes(&self, name: &ServiceName, service: &Service) {
         let mut seen = HashMap::new();
         for (volume_name, volume) in &service.volumes {
@@ -110,9 +152,14 @@ impl Check<'_> {
         }
     }
 
-    fn host_mode_ports(&self, name: &ServiceName, service: &Service) {
+    fn host_mode(&self, name: &ServiceName, service: &Service) {
         if service.network_mode != NetworkMode::Host {
             return;
+        }
+        if service.pod.is_some() {
+            let place = format!("services.{name}.pod");
+            let message = format!("`{place}` has no effect with network_mode `host`");
+            self.warning(&place, message, Some("a service of a pod needs network_mode `pod`".to_owned()));
         }
         for (index, mapping) in service.ports.iter().enumerate().filter(|(_, port)| port.host != port.container) {
             let place = format!("services.{name}.ports.{index}.host");
@@ -120,7 +167,7 @@ impl Check<'_> {
                 "`{place}` has no effect with network_mode `host`: the service is on port {}",
                 mapping.container
             );
-            self.problems.push(Problem::warning(message).at(self.tree.locate(&place).cloned()));
+            self.warning(&place, message, None);
         }
     }
 }

@@ -101,6 +101,11 @@ fn health(section: &Section<'_>) -> Option<Health> {
         path => Err(Mismatch::new(format_args!("`{path}` is not the path of a URL, such as `/health`"))),
     });
     let expected_status = section.list_or("expected_status", StatusRange::SUCCESS, status_range);
+    if let (Some(at), None) = (section.at("expected_status"), section.at("path")) {
+        let (place, path) = (section.place("expected_status"), section.place("path"));
+        let warning = Problem::warning(format!("`{place}` has no effect without `{path}`"));
+        section.push(warning.at(at.clone()).hint("where no path is set, nothing is asked for"));
+    }
     section.finish();
     Some(Health { path: path?, expected_status })
 }

@@ -264,6 +264,63 @@ fn keys_without_effect_give_a_warning_and_no_error() {
 }
 
 #[test]
+fn settings_that_another_one_makes_ineffective_give_a_warning_at_their_place() {
+    let warnings = |text: &str| valid(text).warnings.iter().map(brief).collect::<Vec<_>>();
+    assert_eq!(
+        warnings("[services.comfyui]\npod = 'p'\nnetwork_mode = 'host'\n"),
+        [
+            "2:7 `services.comfyui.pod` has no effect with network_mode `host` [a service of a pod needs network_mode `pod`]"
+        ]
+    );
+    assert_eq!(
+        warnings(
+            "[services.x]\nimage = 'localhost/x'\nports = { host = 1, container = 2 }\nhealth.expected_status = [200, 399]\n"
+        ),
+        [
+            "4:26 `services.x.health.expected_status` has no effect without `services.x.health.path` [where no path is set, nothing is asked for]"
+        ]
+    );
+    assert_eq!(warnings("[services.x]\nimage = 'localhost/x'\nhealth = {}\n"), [""; 0]);
+}
+
+#[test]
+fn where_podman_publishes_no_ports_the_services_that_have_some_are_named() {
+    let others = "services.open-webui.network_mode = 'host'\n[services.x]\nimage = 'localhost/x'\n";
+    for driver in ["macvlan", "ipvlan"] {
+        let text = format!("runtime.network.driver = '{driver}'\n{others}");
+        let warnings: Vec<_> = valid(&text).warnings.iter().map(brief).collect();
+        let expected = format!(
+            "1:26 `services.ollama.ports`, `services.comfyui.ports`: podman publishes no ports on a `{driver}` network \
+             [a service is reached by its own address on that network]"
+        );
+        assert_eq!(warnings[..1], [expected]);
+        assert!(warnings[1..].iter().all(|warning| warning.contains("open-webui")), "{warnings:?}");
+    }
+    assert_eq!(valid("runtime.network.driver = 'bridge'\n").warnings, []);
+}
+
+#[test]
+fn one_port_of_a_pod_is_for_one_service_of_those_that_are_in_it() {
+    let pod = |first: &str, second: &str| {
+        let service = |name: &str, host: u16, more: &str| {
+            format!(
+                "[services.{name}]\nimage = 'localhost/x'\npod = 'p'\nports = {{ host = {host}, container = 80 }}\n{more}\n"
+            )
+        };
+        service("a", 8001, first) + &service("b", 8002, second)
+    };
+    let expected = "9:36 `services.b.ports.0.container`: port 80 of the pod `p` is taken by `services.a.ports.0.container` already \
+                    [the services of a pod share one network namespace: choose another port, or another pod]";
+    assert_eq!(problems(&pod("", "")), [expected]);
+    valid(&pod("", "enabled = false"));
+    valid(&pod("network_mode = 'host'", ""));
+    valid(&pod("", "").replacen("'p'", "'q'", 1));
+    valid(
+        "[services.a]\nimage = 'localhost/x'\npod = 'p'\nports = [{ host = 1, container = 80 }, { host = 2, container = 80 }]\n",
+    );
+}
+
+#[test]
 fn a_hostile_file_cannot_steer_the_terminal() {
     let found = read("services.ollama.image = \"\\u001b]0;x\\u0007\"").unwrap_err();
     let mut shown = Vec::new();

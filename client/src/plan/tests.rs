@@ -24,7 +24,7 @@ volumes.weights = { source = "weights", target = "/weights" }
 [services.web]
 image = "docker.io/lab/web:1"
 network_aliases = ["web"]
-ports = [{ host = 7002, container = 80 }]
+ports = [{ host = 7002, container = 8080 }]
 [services.paint]
 image = "docker.io/lab/paint:1"
 network_mode = "host"
@@ -89,7 +89,7 @@ async fn a_first_start_makes_everything_and_says_what_waits_for_what() {
         "4. start the container `model-0` (after 3)",
         "5. check every setting of the container `model-0` (after 4)",
         "6. create the container `web-0` from `docker.io/lab/web:1` on the network `airpods_network`, as web, \
-         ports 7002 -> 80, at most 2048 processes, restart unless-stopped (after 1)",
+         ports 7002 -> 8080, at most 2048 processes, restart unless-stopped (after 1)",
         "7. start the container `web-0` (after 6)",
         "8. check every setting of the container `web-0` (after 7)",
         "9. create the container `paint-0` from `docker.io/lab/paint:1` on the host's network, \
