@@ -107,7 +107,7 @@ pub fn load(environment: &Environment, option: Option<&Path>) -> Result<Loaded, 
 /// The file that [`load`] would read; `None` if the built-in defaults are all there is.
 ///
 /// # Errors
-/// [`ConfigError::Missing`] or [`ConfigError::Unreadable`].
+/// [`ConfigError::Missing`], [`ConfigError::Unreadable`] or [`ConfigError::Dangling`].
 pub fn locate(environment: &Environment, option: Option<&Path>) -> Result<Option<PathBuf>, ConfigError> {
     Ok(find(environment, option)?.map(|(path, _)| path))
 }
@@ -126,13 +126,23 @@ fn find(environment: &Environment, option: Option<&Path>) -> Result<Option<(Path
         }
         Search::FirstOf(paths) => {
             for path in paths {
-                if let Some(found) = read(path)? {
+                if let Some(found) = read(path.clone())? {
                     return Ok(Some(found));
+                }
+                // Whoever made the link has a configuration; the defaults in its place would go unnoticed.
+                if let Some((link, target)) = dangling(&path) {
+                    return Err(ConfigError::Dangling { link, target });
                 }
             }
             Ok(None)
         }
     }
+}
+
+/// The symbolic link to nothing that a path is or leads through, and what it says.
+fn dangling(path: &Path) -> Option<(PathBuf, PathBuf)> {
+    let link = path.ancestors().find(|part| part.is_symlink() && !part.exists())?;
+    Some((link.to_owned(), std::fs::read_link(link).ok()?))
 }
 
 fn is_absent(cause: &io::Error) -> bool {

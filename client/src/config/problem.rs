@@ -136,6 +136,14 @@ pub enum ConfigError {
         #[source]
         cause: io::Error,
     },
+    /// Where a file is looked for, there is a symbolic link to nothing.
+    #[error("`{}` cannot be read: the link leads to `{}`, which is not there", link.display(), target.display())]
+    Dangling {
+        /// The file, or a folder on the way to it.
+        link: PathBuf,
+        /// What it leads to, as it says.
+        target: PathBuf,
+    },
     /// The file is there and wrong. At least one of the problems is an error.
     #[error("the configuration is wrong in {} place{}", count(.0), if count(.0) == 1 { "" } else { "s" })]
     Wrong(Vec<Problem>),
@@ -167,6 +175,7 @@ impl Report for ConfigError {
         match self {
             Self::Missing { .. } => Some("`airpods config init` creates one".into()),
             Self::Unreadable { .. } => Some("it must be a text file in UTF-8 that you may read".into()),
+            Self::Dangling { .. } => Some("bring back what it leads to, or remove the link".into()),
             Self::Wrong(_) => None,
         }
     }

@@ -1,6 +1,8 @@
 //! `airpods config`: where a configuration is, what it says, and what is wrong with it.
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use super::{airpods, told};
 
@@ -92,6 +94,35 @@ fn a_file_that_is_named_must_exist() {
     let expected = "error: there is no file `/nonexistent.toml`, which `$AIRPODS_CONFIG` names\n\
                     hint: `airpods config init` creates one\n";
     told(&output, 10, "", expected);
+}
+
+#[test]
+fn a_link_to_nothing_is_told_and_not_passed_over() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join(".config/airpods");
+    fs::create_dir_all(&folder).unwrap();
+    let link = folder.join("config.toml");
+    symlink("dotfiles/airpods.toml", &link).unwrap();
+    let expected = |link: &Path, target: &str| {
+        format!(
+            "error: `{}` cannot be read: the link leads to `{target}`, which is not there\n\
+             hint: bring back what it leads to, or remove the link\n",
+            link.display()
+        )
+    };
+    for arguments in ["config path", "config show", "config set cli.log_lines 5", "config reset -f", "status"] {
+        let output = airpods(home.path(), arguments).output().unwrap();
+        told(&output, 10, "", &expected(&link, "dotfiles/airpods.toml"));
+    }
+    assert!(link.is_symlink());
+    // One that is named must exist, however it is missing.
+    let output = airpods(home.path(), "--config .config/airpods/config.toml config show").output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: there is no file"), "{output:?}");
+
+    fs::remove_file(&link).unwrap();
+    fs::remove_dir(&folder).unwrap();
+    symlink("/nonexistent/airpods", &folder).unwrap();
+    told(&airpods(home.path(), "config show").output().unwrap(), 10, "", &expected(&folder, "/nonexistent/airpods"));
 }
 
 #[test]
