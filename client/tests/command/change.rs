@@ -212,6 +212,30 @@ fn a_wrong_draft_is_kept_and_the_file_stays_as_it_was() {
 }
 
 #[test]
+fn where_nothing_was_written_no_draft_is_left_and_none_is_named() {
+    let home = Home::with(MINE);
+    let file = home.file().display().to_string();
+    let path = std::env::var_os("PATH").unwrap();
+    let output =
+        airpods(home.path(), "config edit").env("PATH", path).env("EDITOR", "no-such-editor").output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    let expected = format!(
+        "error: `{file}` was not changed: the editor `no-such-editor` ended with exit status: 127\n\
+         hint: `$VISUAL` or `$EDITOR` names the editor\n"
+    );
+    assert!(output.status.code() == Some(1) && told.ends_with(&expected), "{told}");
+    assert_eq!(home.others(), [] as [PathBuf; 0]);
+    for script in ["exit 3", "rm \"$2\"; exit 3"] {
+        let told = String::from_utf8(home.edit(script).stderr).unwrap();
+        assert!(told.contains("ended with exit status: 3") && !told.contains("what you wrote"), "{script}: {told}");
+        assert_eq!(home.others(), [] as [PathBuf; 0], "{script}");
+    }
+    fs::remove_file(home.file()).unwrap();
+    assert_eq!(home.edit("exit 3").status.code(), Some(1));
+    assert!(!home.file().exists() && home.others().is_empty(), "the draft of a first file is one, too");
+}
+
+#[test]
 fn who_wrote_something_wrong_edits_it_again_from_where_it_was_left() {
     let home = Home::with(MINE);
     let screen = home.edit_again("y\n");

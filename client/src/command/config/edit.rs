@@ -29,7 +29,7 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     };
     let old = found.map(fs::read_to_string).transpose();
     let old = old.map_err(|cause| NotWritten::Unreadable { path: path.clone(), cause })?;
-    let draft = file::draft(&path, old.as_deref().unwrap_or(DEFAULTS)).map_err(NotWritten::unwritable(&path))?;
+    let draft = file::draft(&path, begun(old.as_deref())).map_err(NotWritten::unwritable(&path))?;
     let Some((draft, text)) = edited(context, &path, old.as_deref(), draft).await? else {
         tell(&format!("{} was not changed", path.display()));
         return Ok(Exit::Done);
@@ -43,6 +43,11 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// What a draft begins with.
+fn begun(old: Option<&str>) -> &str {
+    old.unwrap_or(DEFAULTS)
+}
+
 /// Has the draft edited until it is a configuration; nothing if it says what was there before.
 async fn edited(
     context: &Context,
@@ -54,7 +59,7 @@ async fn edited(
     loop {
         if let Some(how) = failure(&wait_for(&editor, &draft).await) {
             let editor = editor.to_string_lossy().into_owned();
-            let draft = keep(draft, path)?;
+            let draft = if is_unwritten(&draft, begun(old)) { None } else { Some(keep(draft, path)?) };
             return Err(NotWritten::Editor { path: path.to_owned(), editor, how, draft }.into());
         }
         let text =
@@ -102,6 +107,14 @@ fn failure(ended: &io::Result<ExitStatus>) -> Option<String> {
         Ok(status) if status.success() => None,
         Ok(status) => Some(format!("ended with {status}")),
         Err(cause) => Some(format!("could not be started: {cause}")),
+    }
+}
+
+/// Whether nobody has written anything in a draft: it says what it began with, or is gone.
+fn is_unwritten(draft: &Path, begun: &str) -> bool {
+    match fs::read(draft) {
+        Ok(text) => text == begun.as_bytes(),
+        Err(cause) => cause.kind() == io::ErrorKind::NotFound,
     }
 }
 

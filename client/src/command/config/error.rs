@@ -63,8 +63,8 @@ pub(super) enum NotWritten {
         editor: String,
         /// What became of it.
         how: String,
-        /// Where what was written in it is kept.
-        draft: PathBuf,
+        /// Where what was written in it is kept, if anything was.
+        draft: Option<PathBuf>,
     },
     /// Somebody else changed the file meanwhile.
     #[error("`{}` was not changed: somebody else has changed it meanwhile", path.display())]
@@ -102,9 +102,10 @@ impl Report for NotWritten {
             Self::NoFolder => Some("set `HOME`, or name a file with `--config`".into()),
             Self::Exists(_) => Some("`--force` replaces it".into()),
             Self::Unconfirmed(_) => Some("say `--force`".into()),
-            Self::WrongDraft { draft, .. } | Self::Editor { draft, .. } | Self::Meanwhile { draft, .. } => {
-                Some(format!("what you wrote is in `{}`", draft.display()).into())
-            }
+            Self::Editor { draft: None, .. } => Some("`$VISUAL` or `$EDITOR` names the editor".into()),
+            Self::WrongDraft { draft, .. }
+            | Self::Editor { draft: Some(draft), .. }
+            | Self::Meanwhile { draft, .. } => Some(format!("what you wrote is in `{}`", draft.display()).into()),
             Self::Unreadable { .. } | Self::Unwritable { .. } | Self::Wrong { .. } => None,
         }
     }
