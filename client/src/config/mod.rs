@@ -1,7 +1,8 @@
 //! Configuration: found, merged over the built-in defaults, read into typed values, checked.
 //!
 //! [`load`] is the thin part that touches files; [`parse`] is the rest, a function of texts. A problem names its
-//! key and its place (file, line, column), and all problems are reported at once.
+//! key and its place (file, line, column). All values that are wrong by themselves are reported at once; when there are none,
+//! all that are wrong together.
 
 mod check;
 pub mod edit;

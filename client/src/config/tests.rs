@@ -192,6 +192,16 @@ fn all_problems_are_reported_at_once_each_with_its_place() {
 }
 
 #[test]
+fn what_is_wrong_together_is_told_when_nothing_is_wrong_by_itself() {
+    let together = "[services.comfyui]\nports = { host = 3000, container = 1 }\n[services.ollama]\nenv.A = '{{x}}'\n";
+    assert_eq!(problems(together).len(), 2);
+    assert_eq!(
+        problems(&format!("cli.log_lines = 0\n{together}")),
+        ["1:17 `cli.log_lines`: 0 is not within 1 to 10000"]
+    );
+}
+
+#[test]
 fn every_wrong_value_is_one_error_that_names_its_place() {
     let wrong = |(text, expected): &(&str, &str)| {
         let found = problems(text);
