@@ -8,7 +8,7 @@ mod unit;
 use std::path::Path;
 
 use super::{Export, File, Subject, is_success};
-use crate::plan::{HealthCheck, Launch};
+use crate::plan::{HealthCheck, Launch, ordered};
 use crate::podman::{ContainerSpec, Endpoint, Mount, NetworkSpec, Networking, PodSpec, Restart};
 
 use unit::{Unit, is_plain};
@@ -122,6 +122,7 @@ fn container(subject: &Subject<'_>, launch: &Launch) -> Unit {
     let mut unit = Unit::default();
     unit.section("Unit");
     unit.set("Description", format_args!("airpods service {}", launch.service));
+    used(&mut unit, subject, launch);
     unit.section("Container");
     unit.set("ContainerName", &spec.name);
     unit.set("Image", &spec.image);
@@ -149,6 +150,23 @@ fn container(subject: &Subject<'_>, launch: &Launch) -> Unit {
     launch.health.iter().for_each(|health| wait_for_health(&mut unit, subject, health));
     install(&mut unit);
     unit
+}
+
+/// What the service uses is started with it and before it, in the order of `start`: a name that does not resolve yet is no
+/// name to a program that asks once. Where services use each other in a circle, one of them has to be first: units that are
+/// all to be after each other are no order, and systemd leaves one out. Quadlet itself adds no more than the network and the pod,
+/// of which a service that is used has its own.
+fn used(unit: &mut Unit, subject: &Subject<'_>, launch: &Launch) {
+    let launches: Vec<_> = subject.desired.launches.iter().collect();
+    let order = ordered(&launches);
+    let before = order.iter().take_while(|other| other.service != launch.service).count();
+    for (key, others) in [("Wants", order.as_slice()), ("After", order.get(..before).unwrap_or_default())] {
+        let used = others.iter().filter(|other| launch.uses.contains(&other.service));
+        let units: Vec<_> = used.map(|other| format!("{}.service", unit_name(&other.service))).collect();
+        if !units.is_empty() {
+            unit.words(key, units.iter().map(String::as_str));
+        }
+    }
 }
 
 fn settings(unit: &mut Unit, spec: &ContainerSpec, launch: &Launch) {

@@ -56,6 +56,7 @@ image = "docker.io/lab/side:1"
 pod = "front"
 ports = { host = 7004, container = 82 }
 gpu.enabled = false
+env = { MODEL = "http://llm/", WEB = "http://web" }
 [services.paint]
 image = "docker.io/lab/paint:1"
 network_mode = "host"
@@ -97,6 +98,35 @@ fn together(export: &Export) -> String {
 #[test]
 fn quadlet_units_carry_every_setting() {
     is_as_in("quadlet.txt", &together(&exported(&[], true, quadlet::export)));
+}
+
+/// The lines of a service's unit that say with whom and after whom it is started.
+fn order(export: &Export, service: &str) -> Vec<String> {
+    let name = format!("airpods-{service}.container");
+    let unit = export.files.iter().find(|file| file.name == name).unwrap();
+    let lines = unit.text.lines().filter(|line| line.starts_with("Wants=") || line.starts_with("After="));
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn a_unit_is_started_with_and_after_those_of_the_services_that_it_uses() {
+    let export = exported(&[], true, quadlet::export);
+    let used = "airpods-model.service airpods-web.service";
+    assert_eq!(order(&export, "side"), [format!("Wants={used}"), format!("After={used}")]);
+    assert_eq!(order(&export, "model"), [] as [&str; 0]);
+    let alone = exported(&["side", "web"], true, quadlet::export);
+    assert_eq!(order(&alone, "side"), ["Wants=airpods-web.service", "After=airpods-web.service"], "no unit of `model`");
+}
+
+/// Where each is to be after the other, systemd leaves one of them out.
+#[test]
+fn of_two_units_that_use_each_other_only_one_is_started_after_the_other() {
+    let config = config("services.ollama.env.WEB = 'http://open-webui:8080'");
+    let names = ["ollama", "open-webui"].map(str::to_owned);
+    let export = quadlet::export(&Subject::of(&config, &names, &Surroundings::default()).unwrap());
+    let (first, second) = (order(&export, "open-webui"), order(&export, "ollama"));
+    assert_eq!(first, ["Wants=airpods-ollama.service"]);
+    assert_eq!(second, ["Wants=airpods-open-webui.service", "After=airpods-open-webui.service"]);
 }
 
 #[test]

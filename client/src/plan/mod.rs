@@ -35,6 +35,7 @@ pub use desired::{Desired, HealthCheck, Launch, Surroundings, UnknownService, ch
 pub use ending::{Ending, Stages};
 pub use label::{SERVICE as SERVICE_LABEL, is_ours};
 pub use observed::{Closely, Observed};
+pub(crate) use order::ordered;
 pub use read_back::{Difference, Expected, Witness, read_back};
 pub use replaced::Replaced;
 pub use restart::{Restart, Restarted, restart};

@@ -29,7 +29,7 @@ pub(super) fn hosts(value: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The launches, each behind those that it uses; where they use each other in a circle, as they come.
-pub(super) fn ordered<'a>(launches: &[&'a Launch]) -> Vec<&'a Launch> {
+pub(crate) fn ordered<'a>(launches: &[&'a Launch]) -> Vec<&'a Launch> {
     let mut ordered = Vec::new();
     let mut visited = BTreeSet::new();
     for launch in launches {

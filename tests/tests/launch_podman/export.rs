@@ -12,7 +12,8 @@ fn configuration() -> String {
     let first = "network_aliases = [\"first\"]\nneeds_webui_secret = true\npids_limit = 99\n\
                  resources = { memory = \"64m\", cpus = 0.5 }\nenv = { QUOTED = \"\\\"$HOME\\\" $(HOME) 50% #\", YES = \"yes\" }\n\
                  volumes.kept = { source = \"kept\", target = \"/kept\" }\nvolumes.own = { source = \"bind://own\", target = \"/own\" }";
-    let second = "network_aliases = [\"second\"]\nentrypoint_override = [\"/lab-probe\"]";
+    let second =
+        "network_aliases = [\"second\"]\nentrypoint_override = [\"/lab-probe\"]\nenv.FIRST = \"http://first:7001\"";
     format!("{ALONE}{}{}", service("first", 7001, first), service("second", 7002, second))
 }
 
@@ -71,6 +72,10 @@ fn podman_5_plays_the_yaml_and_its_generator_takes_the_units() {
     let complaints =
         generated.lines().filter(|line| line.starts_with("quadlet-generator") && !line.contains("Loading source"));
     assert_eq!(complaints.collect::<Vec<_>>(), [] as [&str; 0]);
+    let second = generated.split("---airpods-second.service---").nth(1).unwrap();
+    for line in ["Wants=airpods-first.service", "After=airpods-first.service", "After=airpods_pair-pod.service"] {
+        assert!(second.lines().any(|written| written == line), "{line}: {second}");
+    }
     runs_as_generated(&host, &generated);
 }
 

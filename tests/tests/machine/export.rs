@@ -7,13 +7,18 @@ use crate::host::eventually;
 use crate::launch::{ALONE, Launcher, service};
 use crate::on_both;
 
-/// Two services that know each other by name, with limits. podman 4.3 cannot read a secret that it plays.
+/// Two services that know each other by name, with limits; the second uses the first. podman 4.3 cannot read a secret that
+/// it plays.
 fn pair(secret: bool) -> String {
     let secret = if secret { "needs_webui_secret = true\n" } else { "" };
     [
         ALONE.to_owned(),
         service("one", 7001, &format!("pids_limit = 40\nnetwork_aliases = [\"uno\"]\n{secret}")),
-        service("two", 7002, "resources = { memory = \"64m\" }\nnetwork_aliases = [\"due\"]"),
+        service(
+            "two",
+            7002,
+            "resources = { memory = \"64m\" }\nnetwork_aliases = [\"due\"]\nenv.ONE = \"http://uno:7001\"",
+        ),
     ]
     .concat()
 }
@@ -22,10 +27,11 @@ fn both_answer(alice: &Launcher) -> bool {
     [7001, 7002].iter().all(|port| alice.alice.sh(&format!("lab-probe get http://127.0.0.1:{port}/")).is_ok())
 }
 
-/// Nothing of what systemd runs for her under these names has failed, and all of it runs.
+/// Nothing of what systemd runs for her under these names has failed, and all of it runs. A unit whose service answers is
+/// ready a moment later, when it has asked again.
 fn units_run(alice: &Launcher) {
-    let units = "airpods_network-network.service airpods-one.service airpods-two.service";
-    assert_eq!(alice.sh(&format!("systemctl --user is-active {units} || true")), "active\nactive\nactive");
+    let active = "systemctl --user is-active airpods_network-network.service airpods-one.service airpods-two.service";
+    eventually("three active units", || alice.alice.sh(active).is_ok_and(|said| said == "active\nactive\nactive"));
     assert_eq!(alice.sh("systemctl --user list-units --failed --no-legend 'airpods*'"), "");
 }
 
@@ -48,9 +54,16 @@ fn the_units_run_under_debian_13s_systemd_and_again_when_a_service_dies_or_their
     let machine = Machine::stocked(Suite::Debian13).unwrap();
     let alice = Launcher::new(&machine, &pair(true));
     alice.sh("airpods export quadlet --dir ~/.config/containers/systemd; systemctl --user daemon-reload");
-    alice.sh("systemctl --user start airpods-one airpods-two");
+    // It takes along what it uses, which comes first.
+    alice.sh("systemctl --user start airpods-two");
     eventually("both answer", || both_answer(&alice));
     units_run(&alice);
+    let moment = |unit: &str, of: &str| -> u64 {
+        alice.sh(&format!("systemctl --user show --value --property {of}Monotonic {unit}")).parse().unwrap()
+    };
+    let (ready, begun) =
+        (moment("airpods-one", "ActiveEnterTimestamp"), moment("airpods-two", "InactiveExitTimestamp"));
+    assert!(0 < ready && ready <= begun, "`one` was ready at {ready}, and `two` begun at {begun}");
     assert_eq!(alice.cgroup("one-0", "pids.max"), "40");
     assert_eq!(alice.cgroup("two-0", "memory.max"), (64 << 20).to_string());
     assert!(alice.inside("one-0", "get http://due:7002/").contains("200"));
