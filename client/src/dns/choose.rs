@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::NoServers;
-use super::resolv_conf::ResolvConf;
+use super::resolv_conf::{self, ResolvConf};
+use super::{NoServers, OfHost};
 
 /// What the host knows.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +51,16 @@ pub(super) fn choose(sources: &Sources, ipv6: bool) -> Result<Vec<IpAddr>, NoSer
         Some(server) => NoServers::Loopback(*server),
         None => NoServers::None,
     })
+}
+
+/// The host's own servers. In place of systemd-resolved's stub stands what that asks, as containers cannot reach the stub: podman
+/// itself reads the other file then (`libnetwork/resolvconf` of containers/common).
+pub(super) fn of_host(conf: ResolvConf, uplinks: Vec<IpAddr>) -> OfHost {
+    if conf.is_stub_alone() && !uplinks.is_empty() {
+        OfHost { servers: uplinks, file: resolv_conf::UPLINKS }
+    } else {
+        OfHost { servers: conf.servers, file: resolv_conf::FILE }
+    }
 }
 
 impl Resolved {
@@ -167,5 +177,19 @@ mod tests {
     fn where_there_is_none_none_is_invented() {
         assert_eq!(choose(&with_conf(""), true), Err(NoServers::None));
         assert_eq!(choose(&with_conf("127.0.0.1"), true), Err(NoServers::Loopback([127, 0, 0, 1].into())));
+    }
+
+    #[test]
+    fn the_hosts_own_are_those_in_its_file_and_in_place_of_a_stub_alone_what_that_asks() {
+        let of_host =
+            |conf: &str| of_host(ResolvConf { servers: addresses(conf), by_resolved: true }, addresses("192.168.1.1"));
+        for (conf, servers, file) in [
+            ("10.8.0.1 127.0.0.53", "10.8.0.1 127.0.0.53", resolv_conf::FILE),
+            ("127.0.0.1", "127.0.0.1", resolv_conf::FILE),
+            ("127.0.0.53", "192.168.1.1", resolv_conf::UPLINKS),
+            ("", "", resolv_conf::FILE),
+        ] {
+            assert_eq!(of_host(conf), OfHost { servers: addresses(servers), file }, "{conf}");
+        }
     }
 }

@@ -49,6 +49,21 @@ impl Report for NoServers {
     }
 }
 
+/// The host's own servers, which podman asks for containers that are given none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfHost {
+    /// The servers, in order; a loopback address is one of the host's, which podman asks there.
+    pub servers: Vec<IpAddr>,
+    /// The file that lists them.
+    pub file: &'static str,
+}
+
+/// Reads which servers are the host's own.
+#[must_use]
+pub fn of_host() -> OfHost {
+    choose::of_host(resolv_conf::read(), resolv_conf::read_uplinks())
+}
+
 /// The servers that auto stands for now. `leaving` are the links that the host's traffic leaves by; with `ipv6`, containers
 /// have IPv6.
 ///

@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use std::path::Path;
 
 /// The file that every program reads.
-const FILE: &str = "/etc/resolv.conf";
+pub(super) const FILE: &str = "/etc/resolv.conf";
 
 /// Where systemd-resolved keeps its variants of it (systemd-resolved.service(8)).
 const RESOLVED_FOLDER: &str = "/run/systemd/resolve";
 
 /// Of these, the one with the servers themselves, of all links together.
-const UPLINKS: &str = "/run/systemd/resolve/resolv.conf";
+pub(super) const UPLINKS: &str = "/run/systemd/resolve/resolv.conf";
 
 /// Where systemd-resolved listens on the loopback.
 const STUBS: [IpAddr; 2] =
@@ -30,6 +30,11 @@ impl ResolvConf {
     /// Whether it makes programs ask systemd-resolved, or lists what that lists.
     pub(super) fn is_for_resolved(&self) -> bool {
         self.by_resolved || self.servers.iter().any(|server| STUBS.contains(server))
+    }
+
+    /// Whether it names systemd-resolved itself and nobody else.
+    pub(super) fn is_stub_alone(&self) -> bool {
+        !self.servers.is_empty() && self.servers.iter().all(|server| STUBS.contains(server))
     }
 }
 

@@ -24,7 +24,7 @@ pub use engine::Engine;
 pub use finding::{Code, Finding, Level};
 pub use gpu::{Description, Gpu};
 pub use helper::{Helper, Permission, Use};
-pub use names::Names;
+pub use names::{Names, Origin};
 pub use network::{Holder, Network, TakenPort};
 pub use parts::Parts;
 pub use path::Path;

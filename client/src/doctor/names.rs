@@ -8,14 +8,27 @@ use crate::dns::{Asked, Reply};
 /// The name servers, and what they answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
-    /// The servers that containers are given; none are the host's own. The error if `auto` finds none.
+    /// The servers that containers' names are asked of. The error if `auto` finds none.
     pub servers: Result<Vec<IpAddr>, String>,
+    /// What makes it these.
+    pub origin: Origin,
     /// What was answered within a container's network; `None` where there is none to enter.
     pub inside: Option<Vec<Asked>>,
-    /// What these servers answered the host.
+    /// What these servers answered the host; the host's own are not asked.
     pub outside: Vec<Asked>,
     /// The VPN that the host's traffic leaves by.
     pub vpn: Option<String>,
+}
+
+/// What makes some name servers those that containers' names are asked of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// `runtime.network.dns_servers` lists them.
+    Listed,
+    /// It is `auto`.
+    Auto,
+    /// It is empty: they are the host's own, in this file.
+    Host(&'static str),
 }
 
 const AUTO: &str = "airpods config set runtime.network.dns_servers auto && airpods start --yes";
@@ -35,32 +48,54 @@ pub(super) fn judge(names: &Names) -> Vec<Finding> {
     let answered = |asked: &[Asked]| asked.iter().any(|asked| asked.reply == Reply::Answered);
     let (inside, outside) = (names.inside.as_deref().map(answered), answered(&names.outside));
     if inside == Some(true) || (inside.is_none() && outside) {
-        return vec![Finding::fine(format!("names are asked of {}", whom(servers)))];
+        return vec![Finding::fine(format!("names are asked of {}", whom(servers, names.origin)))];
     }
     if let Some(first) = names.outside.first().filter(|_| !outside) {
         return vec![unanswered(first, names.vpn.as_deref())];
     }
-    match inside {
-        Some(_) if outside => vec![Finding::broken(
+    vec![match inside {
+        Some(_) if outside => Finding::broken(
             Code::DnsBlocked,
-            format!("containers cannot ask {}, and the host can: a firewall of the host stands between", whom(servers)),
+            format!("containers cannot ask {}, and the host can: a firewall of the host stands between", list(servers)),
             "airpods start --reset-network",
-        )],
-        Some(_) => vec![Finding::broken(
+        ),
+        Some(_) if servers.is_empty() => Finding::broken(
+            Code::DnsNone,
+            format!("containers cannot resolve names: {}", none(names.origin)),
+            "airpods config edit",
+        ),
+        Some(_) => Finding::broken(
             Code::DnsRefused,
-            "containers cannot resolve names: the host's own name servers do not answer them",
+            format!("containers cannot resolve names: {} do not answer them", whom(servers, names.origin)),
             AUTO,
-        )],
-        // Nobody was asked: there is no container yet, and podman will give it the host's servers.
-        None => Vec::new(),
+        ),
+        None if servers.is_empty() => Finding::not_known("containers can resolve names", &none(names.origin)),
+        // Nobody was asked: there is no container yet, and podman will give it these.
+        None => Finding::fine(format!("names will be asked of {}", whom(servers, names.origin))),
+    }]
+}
+
+/// The servers and where they come from.
+fn whom(servers: &[IpAddr], origin: Origin) -> String {
+    let list = list(servers);
+    match origin {
+        Origin::Listed => format!("{list} (`runtime.network.dns_servers`)"),
+        Origin::Auto => format!("{list} (`runtime.network.dns_servers` is \"auto\")"),
+        Origin::Host(_) if servers.is_empty() => format!("podman's choice: {}", none(origin)),
+        Origin::Host(file) => format!("the host's own name servers ({list}, in {file})"),
     }
 }
 
-fn whom(servers: &[IpAddr]) -> String {
-    if servers.is_empty() {
-        return "the host's own name servers".to_owned();
-    }
+fn list(servers: &[IpAddr]) -> String {
     servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Why there is no server.
+fn none(origin: Origin) -> String {
+    match origin {
+        Origin::Host(file) => format!("the host names no name server in {file}"),
+        Origin::Listed | Origin::Auto => "`runtime.network.dns_servers` names no server".to_owned(),
+    }
 }
 
 /// None of the servers answers the host; the first is the one that podman asks first.

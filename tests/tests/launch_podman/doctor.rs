@@ -79,10 +79,12 @@ fn a_host_on_which_all_works_is_well_and_the_doctor_leaves_no_trace() {
         let (host, _dns) = well(user);
         let before = host.holdings();
         is_well(&host);
+        let own = format!("asked of the host's own name servers ({DNS}, in /etc/resolv.conf)");
+        assert!(host.succeed("doctor").out.contains(&format!("names will be {own}")));
         host.succeed("start");
         is_well(&host);
         // Not for want of looking: names are asked for within the container's network.
-        assert!(host.succeed("doctor").out.contains("names are asked of the host's own name servers"));
+        assert!(host.succeed("doctor").out.contains(&format!("names are {own}")));
         host.succeed("stop --remove --yes");
         assert_eq!(host.holdings(), before);
         let plain = host.succeed("health");

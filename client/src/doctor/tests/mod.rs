@@ -48,6 +48,7 @@ fn healthy() -> Facts {
         paths: vec![path::rootless("ollama"), path::rootless("open-webui")],
         names: Some(Names {
             servers: Ok(vec!["10.64.0.1".parse().unwrap()]),
+            origin: Origin::Listed,
             inside: Some(vec![names::asked("10.89.0.1", crate::dns::Reply::Answered)]),
             outside: vec![names::asked("10.64.0.1", crate::dns::Reply::Answered)],
             vpn: Some("wg0".to_owned()),
@@ -103,7 +104,7 @@ fn a_healthy_machine_has_no_finding_and_says_what_is_fine() {
             "podman 5.4 answers, rootless",
             "the helper 0.1.0 answers, and an administrator's password lets you clamp",
             "packets of `ollama`, `open-webui`: pasta -> wg0 (1380)",
-            "names are asked of 10.64.0.1",
+            "names are asked of 10.64.0.1 (`runtime.network.dns_servers`)",
         ]
     );
 }

@@ -2,7 +2,7 @@
 
 use super::{Case, bad, healthy};
 use crate::dns::{Asked, Reply};
-use crate::doctor::{Code, Facts, Level, Names};
+use crate::doctor::{Code, Facts, Level, Names, Origin, judge};
 
 pub(super) fn asked(server: &str, reply: Reply) -> Asked {
     Asked { server: server.parse().unwrap(), reply }
@@ -71,18 +71,67 @@ pub(super) const CASES: &[Case] = &[
     (
         |facts| {
             silent_inside(facts);
-            (names(facts).servers, names(facts).outside) = (Ok(Vec::new()), Vec::new());
+            hosts_own(facts, &["192.168.1.1"]);
         },
         Code::DnsRefused,
         Level::Broken,
-        "the host's own name servers do not answer them",
+        "the host's own name servers (192.168.1.1, in /etc/resolv.conf) do not answer them",
         AUTO,
+    ),
+    (
+        |facts| {
+            silent_inside(facts);
+            hosts_own(facts, &[]);
+        },
+        Code::DnsNone,
+        Level::Broken,
+        "containers cannot resolve names: the host names no name server in /etc/resolv.conf",
+        "airpods config edit",
+    ),
+    (
+        |facts| {
+            hosts_own(facts, &[]);
+            names(facts).inside = None;
+        },
+        Code::NotKnown,
+        Level::Note,
+        "the host names no name server in /etc/resolv.conf",
+        "",
     ),
 ];
 
+/// Nothing is configured, so that podman takes the host's own.
+fn hosts_own(facts: &mut Facts, servers: &[&str]) {
+    let names = names(facts);
+    names.servers = Ok(servers.iter().map(|server| server.parse().unwrap()).collect());
+    (names.origin, names.outside) = (Origin::Host("/etc/resolv.conf"), Vec::new());
+}
+
+/// The line that says whom containers ask.
+#[track_caller]
+fn asked_of(facts: &Facts) -> String {
+    let said = judge(facts).into_iter().filter(|finding| finding.level == Level::Ok);
+    let lines: Vec<_> = said.filter(|finding| finding.cause.starts_with("names ")).collect();
+    let [line] = lines.as_slice() else { panic!("{lines:#?}") };
+    line.cause.clone()
+}
+
 #[test]
-fn before_anything_runs_the_hosts_own_servers_are_nothing_to_speak_of() {
+fn the_addresses_that_names_are_asked_of_are_told_whatever_they_come_from_and_before_anything_runs() {
     let mut facts = healthy();
-    *names(&mut facts) = Names { servers: Ok(Vec::new()), inside: None, outside: Vec::new(), vpn: None };
+    assert_eq!(asked_of(&facts), "names are asked of 10.64.0.1 (`runtime.network.dns_servers`)");
+    names(&mut facts).origin = Origin::Auto;
+    assert_eq!(asked_of(&facts), "names are asked of 10.64.0.1 (`runtime.network.dns_servers` is \"auto\")");
+    hosts_own(&mut facts, &["192.168.1.1", "fd00::1"]);
+    let own = "the host's own name servers (192.168.1.1, fd00::1, in /etc/resolv.conf)";
+    assert_eq!(asked_of(&facts), format!("names are asked of {own}"));
+    names(&mut facts).inside = None;
+    assert_eq!(asked_of(&facts), format!("names will be asked of {own}"));
+    hosts_own(&mut facts, &[]);
+    names(&mut facts).inside = Some(vec![asked("10.89.0.1", Reply::Answered)]);
+    assert_eq!(
+        asked_of(&facts),
+        "names are asked of podman's choice: the host names no name server in /etc/resolv.conf"
+    );
     assert_eq!(bad(&facts), []);
 }
