@@ -64,6 +64,11 @@ pub fn of_host() -> OfHost {
     choose::of_host(resolv_conf::read(), resolv_conf::read_uplinks())
 }
 
+/// Asks the servers that the host's own programs ask, systemd-resolved's stub among them.
+pub async fn ask_as_host() -> Vec<Asked> {
+    ask_all(&resolv_conf::read().servers).await
+}
+
 /// The servers that auto stands for now. `leaving` are the links that the host's traffic leaves by; with `ipv6`, containers
 /// have IPv6.
 ///

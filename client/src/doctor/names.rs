@@ -12,10 +12,14 @@ pub struct Names {
     pub servers: Result<Vec<IpAddr>, String>,
     /// What makes it these.
     pub origin: Origin,
+    /// The servers that a container which runs was made with, none for the host's own; `None` where none runs.
+    pub given: Option<Vec<IpAddr>>,
     /// What was answered within a container's network; `None` where there is none to enter.
     pub inside: Option<Vec<Asked>>,
     /// What these servers answered the host; the host's own are not asked.
     pub outside: Vec<Asked>,
+    /// Where `auto` is set, what those answered the host that its own programs ask.
+    pub own: Vec<Asked>,
     /// The VPN that the host's traffic leaves by.
     pub vpn: Option<String>,
 }
@@ -32,6 +36,7 @@ pub enum Origin {
 }
 
 const AUTO: &str = "airpods config set runtime.network.dns_servers auto && airpods start --yes";
+const HOSTS: &str = "airpods config set runtime.network.dns_servers '[]' && airpods start --yes";
 
 /// Judges the answers.
 pub(super) fn judge(names: &Names) -> Vec<Finding> {
@@ -45,34 +50,91 @@ pub(super) fn judge(names: &Names) -> Vec<Finding> {
             )];
         }
     };
-    let answered = |asked: &[Asked]| asked.iter().any(|asked| asked.reply == Reply::Answered);
-    let (inside, outside) = (names.inside.as_deref().map(answered), answered(&names.outside));
+    let (inside, outside) = (names.inside.as_deref().map(is_answered), is_answered(&names.outside));
     if inside == Some(true) || (inside.is_none() && outside) {
-        return vec![Finding::fine(format!("names are asked of {}", whom(servers, names.origin)))];
+        return vec![fine(names, servers)];
     }
     if let Some(first) = names.outside.first().filter(|_| !outside) {
-        return vec![unanswered(first, names.vpn.as_deref())];
+        return vec![unanswered(first, names)];
     }
     vec![match inside {
-        Some(_) if outside => Finding::broken(
-            Code::DnsBlocked,
-            format!("containers cannot ask {}, and the host can: a firewall of the host stands between", list(servers)),
-            "airpods start --reset-network",
-        ),
-        Some(_) if servers.is_empty() => Finding::broken(
-            Code::DnsNone,
-            format!("containers cannot resolve names: {}", none(names.origin)),
-            "airpods config edit",
-        ),
-        Some(_) => Finding::broken(
-            Code::DnsRefused,
-            format!("containers cannot resolve names: {} do not answer them", whom(servers, names.origin)),
-            AUTO,
-        ),
+        Some(_) => cut_off(names, servers, outside),
         None if servers.is_empty() => Finding::not_known("containers can resolve names", &none(names.origin)),
         // Nobody was asked: there is no container yet, and podman will give it these.
         None => Finding::fine(format!("names will be asked of {}", whom(servers, names.origin))),
     }]
+}
+
+fn is_answered(asked: &[Asked]) -> bool {
+    asked.iter().any(|asked| asked.reply == Reply::Answered)
+}
+
+fn fine(names: &Names, servers: &[IpAddr]) -> Finding {
+    let whom = whom(servers, names.origin);
+    Finding::fine(match outdated(names, servers) {
+        Some(given) => format!("names are asked of {given}, and after the next `airpods start` of {whom}"),
+        None => format!("names are asked of {whom}"),
+    })
+}
+
+/// The servers that the containers were made with, where `start` would give them others by now: containers keep theirs.
+fn outdated(names: &Names, servers: &[IpAddr]) -> Option<String> {
+    let given = names.given.as_deref()?;
+    let wanted = if matches!(names.origin, Origin::Host(_)) { &[] } else { servers };
+    (given != wanted).then(|| if given.is_empty() { "the host's own name servers".to_owned() } else { list(given) })
+}
+
+/// Nobody answers the containers, and the servers, if they were asked, answer the host.
+fn cut_off(names: &Names, servers: &[IpAddr], outside: bool) -> Finding {
+    let whom = whom(servers, names.origin);
+    if let Some(given) = outdated(names, servers) {
+        let cause =
+            format!("containers cannot resolve names: they were made to ask {given}, and by now it would be {whom}");
+        return Finding::broken(Code::DnsRefused, cause, "airpods start --yes");
+    }
+    if outside {
+        let list = list(servers);
+        let cause = format!("containers cannot ask {list}, and the host can: a firewall of the host stands between");
+        return Finding::broken(Code::DnsBlocked, cause, "airpods start --reset-network");
+    }
+    if servers.is_empty() {
+        let cause = format!("containers cannot resolve names: {}", none(names.origin));
+        return Finding::broken(Code::DnsNone, cause, "airpods config edit");
+    }
+    let cause = format!("containers cannot resolve names: {whom} do not answer them");
+    Finding::broken(Code::DnsRefused, cause, AUTO)
+}
+
+/// None of the servers answers the host; the first is the one that podman asks first.
+fn unanswered(asked: &Asked, names: &Names) -> Finding {
+    let server = asked.server;
+    let (code, what) = match &asked.reply {
+        Reply::Rejected(why) => {
+            (Code::DnsRefused, format!("questions to the name server {server} are rejected ({why})"))
+        }
+        Reply::Failed(why) => (Code::DnsRefused, format!("the name server {server} refuses to answer ({why})")),
+        Reply::Silent | Reply::Answered => (Code::DnsSilent, format!("the name server {server} does not answer")),
+    };
+    if names.origin == Origin::Auto {
+        return unanswered_by_auto(code, &what, names);
+    }
+    let cause = match &names.vpn {
+        Some(link) => format!("{what}: the VPN behind `{link}` may let nobody ask other name servers than its own"),
+        None => what,
+    };
+    Finding::broken(code, cause, AUTO)
+}
+
+/// `auto` is no cure where it is set, and making the containers anew is none: they would be given the same servers. What is left is
+/// what the host does otherwise, if that is any better.
+fn unanswered_by_auto(code: Code, what: &str, names: &Names) -> Finding {
+    if let Some(own) = names.own.iter().find(|own| own.reply == Reply::Answered) {
+        let cause = format!("{what}, and {} answers, which the host's own programs ask", own.server);
+        return Finding::broken(code, cause, HOSTS);
+    }
+    let vpn = names.vpn.as_ref().map(|link| format!(": the VPN behind `{link}` may have to be connected anew"));
+    let cause = format!("{what}, and the host itself resolves no names{}", vpn.unwrap_or_default());
+    Finding::broken(code, cause, "cat /etc/resolv.conf")
 }
 
 /// The servers and where they come from.
@@ -96,21 +158,4 @@ fn none(origin: Origin) -> String {
         Origin::Host(file) => format!("the host names no name server in {file}"),
         Origin::Listed | Origin::Auto => "`runtime.network.dns_servers` names no server".to_owned(),
     }
-}
-
-/// None of the servers answers the host; the first is the one that podman asks first.
-fn unanswered(asked: &Asked, vpn: Option<&str>) -> Finding {
-    let server = asked.server;
-    let (code, what) = match &asked.reply {
-        Reply::Rejected(why) => {
-            (Code::DnsRefused, format!("questions to the name server {server} are rejected ({why})"))
-        }
-        Reply::Failed(why) => (Code::DnsRefused, format!("the name server {server} refuses to answer ({why})")),
-        Reply::Silent | Reply::Answered => (Code::DnsSilent, format!("the name server {server} does not answer")),
-    };
-    let cause = match vpn {
-        Some(link) => format!("{what}: the VPN behind `{link}` may let nobody ask other name servers than its own"),
-        None => what,
-    };
-    Finding::broken(code, cause, AUTO)
 }

@@ -19,34 +19,44 @@ pub(super) async fn servers(config: &Config) -> Result<Vec<IpAddr>, String> {
     }
 }
 
-/// Asks them. `container` is the first process of a container on the network; all share it. Where no service is on it, or it is cut
-/// off, there is nothing to ask; where no way leads out of the host, nobody would answer.
+/// A container that runs on the services' network.
+pub(super) struct Resident {
+    /// Its first process.
+    pub(super) pid: u32,
+    /// The servers that it was made with.
+    pub(super) servers: Vec<IpAddr>,
+}
+
+/// Asks them. `resident` stands for all containers, which share the network. Where no service is on it, or it is cut off, there is
+/// nothing to ask; where no way leads out of the host, nobody would answer.
 pub(super) async fn read(
     config: &Config,
     configured: Result<Vec<IpAddr>, String>,
-    container: Option<u32>,
+    resident: Option<Resident>,
     survey: &Facts,
 ) -> Option<Names> {
     let wanted = config.enabled().any(|(_, service)| service.network_mode == NetworkMode::Pod);
     if !wanted || survey.network.internal {
         return None;
     }
+    let (pid, given) = resident.map(|resident| (resident.pid, resident.servers)).unzip();
+    let (servers, origin) = effective(config, configured.clone());
+    let unasked = Names { servers, origin, given, inside: None, outside: Vec::new(), own: Vec::new(), vpn: None };
     let Some(egress) = survey.from_host.as_ref().and_then(|leaving| leaving.links().next()) else {
-        let (servers, origin) = effective(config, configured);
-        // That there are none is no wonder then.
-        let there = servers.as_ref().is_ok_and(|servers| !servers.is_empty());
-        return there.then(|| Names { servers, origin, inside: None, outside: Vec::new(), vpn: None });
+        // That there are no servers is no wonder then.
+        return Some(unasked).filter(|names| names.servers.as_ref().is_ok_and(|servers| !servers.is_empty()));
     };
     let inside = async {
-        match container {
+        match pid {
             Some(pid) => dns::inside::ask_inside(pid).await.ok(),
             None => None,
         }
     };
-    let (inside, outside) = tokio::join!(inside, dns::ask_all(configured.as_deref().unwrap_or_default()));
+    let own = async { if origin == Origin::Auto { dns::ask_as_host().await } else { Vec::new() } };
+    let outside = dns::ask_all(configured.as_deref().unwrap_or_default());
+    let (inside, outside, own) = tokio::join!(inside, outside, own);
     let vpn = egress.kind.is_vpn().then(|| egress.link.clone());
-    let (servers, origin) = effective(config, configured);
-    Some(Names { servers, origin, inside, outside, vpn })
+    Some(Names { inside, outside, own, vpn, ..unasked })
 }
 
 /// The servers that come of what is configured.

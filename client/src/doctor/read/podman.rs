@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
+use super::names::Resident;
 use super::{names, ports};
 use crate::cdi;
 use crate::config::{self, Config, NetworkMode, PodmanUrl, ServiceName};
@@ -65,7 +66,7 @@ async fn with(podman: &Rest, config: &Config) -> Podman {
     let given = servers.clone().unwrap_or_default();
     let (host, held) = tokio::join!(within(podman.host_facts()), within(look(podman, config, given)));
     let engine = Engine::Answers { version: podman.version(), host };
-    let Look { network, services, container, survey } = match held {
+    let Look { network, services, resident, survey } = match held {
         Ok(look) => look,
         Err(why) => {
             return Podman { engine, network: Err(why), services: Vec::new(), paths: Vec::new(), names: None };
@@ -76,7 +77,7 @@ async fn with(podman: &Rest, config: &Config) -> Podman {
         way: survey.way(service.network_mode),
     };
     let paths = config.enabled().map(path).collect();
-    let names = names::read(config, servers, container, &survey).await;
+    let names = names::read(config, servers, resident, &survey).await;
     Podman { engine, network: Ok(network), services, paths, names }
 }
 
@@ -84,8 +85,7 @@ async fn with(podman: &Rest, config: &Config) -> Podman {
 struct Look {
     network: Network,
     services: Vec<Service>,
-    /// The first process of a container that runs on the services' network.
-    container: Option<u32>,
+    resident: Option<Resident>,
     survey: way::Facts,
 }
 
@@ -117,8 +117,8 @@ async fn look(podman: &Rest, config: &Config, dns_servers: Vec<IpAddr>) -> podma
     }
     let there = observed.networks.iter().find(|network| network.name == desired.network.name);
     let survey = way::survey(podman, there, &config.runtime);
-    let (services, processes): (Vec<Service>, Vec<Option<u32>>) = services.await.into_iter().unzip();
-    Ok(Look { network, services, container: processes.into_iter().flatten().next(), survey })
+    let (services, residents): (Vec<Service>, Vec<Option<Resident>>) = services.await.into_iter().unzip();
+    Ok(Look { network, services, resident: residents.into_iter().flatten().next(), survey })
 }
 
 fn network(config: &Config, desired: &Desired, observed: &Observed) -> Network {
@@ -144,7 +144,7 @@ fn network(config: &Config, desired: &Desired, observed: &Observed) -> Network {
     }
 }
 
-/// A service, and its first process where it runs on the services' network.
+/// A service, and its container where that runs on the services' network.
 async fn look_at(
     podman: &Rest,
     config: &Config,
@@ -152,7 +152,7 @@ async fn look_at(
     container: &Container,
     check: Option<HealthCheck>,
     pids_limit: u64,
-) -> (Service, Option<u32>) {
+) -> (Service, Option<Resident>) {
     let running = container.state == ContainerState::Running;
     // A container that has gone meanwhile has nothing more to tell.
     let detail = if running { podman.inspect_container(&container.name).await.ok() } else { None };
@@ -168,7 +168,8 @@ async fn look_at(
         pids_limit,
         pids: detail.as_ref().and_then(pids),
     };
-    (service, detail.filter(|detail| !detail.host_network).and_then(|detail| detail.pid))
+    let on_network = detail.filter(|detail| !detail.host_network);
+    (service, on_network.and_then(|detail| Some(Resident { pid: detail.pid?, servers: detail.dns_servers })))
 }
 
 /// What the kernel says about its processes.

@@ -49,6 +49,8 @@ fn healthy() -> Facts {
         names: Some(Names {
             servers: Ok(vec!["10.64.0.1".parse().unwrap()]),
             origin: Origin::Listed,
+            given: Some(vec!["10.64.0.1".parse().unwrap()]),
+            own: Vec::new(),
             inside: Some(vec![names::asked("10.89.0.1", crate::dns::Reply::Answered)]),
             outside: vec![names::asked("10.64.0.1", crate::dns::Reply::Answered)],
             vpn: Some("wg0".to_owned()),

@@ -62,6 +62,60 @@ pub(super) const CASES: &[Case] = &[
         AUTO,
     ),
     (
+        |facts| {
+            silent_inside(facts);
+            auto_is_silent(facts);
+            names(facts).own = vec![asked("127.0.0.53", Reply::Answered)];
+        },
+        Code::DnsSilent,
+        Level::Broken,
+        "the name server 10.64.0.1 does not answer, and 127.0.0.53 answers, which the host's own programs ask",
+        "airpods config set runtime.network.dns_servers '[]' && airpods start --yes",
+    ),
+    (
+        |facts| {
+            silent_inside(facts);
+            auto_is_silent(facts);
+        },
+        Code::DnsSilent,
+        Level::Broken,
+        "10.64.0.1 does not answer, and the host itself resolves no names: the VPN behind `wg0` may have to be connected anew",
+        "cat /etc/resolv.conf",
+    ),
+    (
+        |facts| {
+            auto_is_silent(facts);
+            names(facts).inside = None;
+            names(facts).outside = vec![asked("192.168.1.1", rejected())];
+            names(facts).vpn = None;
+        },
+        Code::DnsRefused,
+        Level::Broken,
+        "the name server 192.168.1.1 are rejected (Connection refused (os error 111)), and the host itself resolves no names",
+        "cat /etc/resolv.conf",
+    ),
+    (
+        |facts| {
+            silent_inside(facts);
+            names(facts).origin = Origin::Auto;
+            names(facts).given = Some(vec!["192.168.1.1".parse().unwrap()]);
+        },
+        Code::DnsRefused,
+        Level::Broken,
+        "containers cannot resolve names: they were made to ask 192.168.1.1, and by now it would be 10.64.0.1 (`runtime.network.dns_servers` is \"auto\")",
+        "airpods start --yes",
+    ),
+    (
+        |facts| {
+            silent_inside(facts);
+            names(facts).given = Some(Vec::new());
+        },
+        Code::DnsRefused,
+        Level::Broken,
+        "they were made to ask the host's own name servers, and by now it would be 10.64.0.1 (`runtime.network.dns_servers`)",
+        "airpods start --yes",
+    ),
+    (
         silent_inside,
         Code::DnsBlocked,
         Level::Broken,
@@ -100,11 +154,20 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
+/// `auto` is set, and what it stands for is silent.
+fn auto_is_silent(facts: &mut Facts) {
+    let names = names(facts);
+    names.origin = Origin::Auto;
+    names.outside = vec![asked("10.64.0.1", Reply::Silent)];
+    names.own = vec![asked("127.0.0.53", Reply::Failed("ServerFailure".to_owned()))];
+}
+
 /// Nothing is configured, so that podman takes the host's own.
 fn hosts_own(facts: &mut Facts, servers: &[&str]) {
     let names = names(facts);
     names.servers = Ok(servers.iter().map(|server| server.parse().unwrap()).collect());
     (names.origin, names.outside) = (Origin::Host("/etc/resolv.conf"), Vec::new());
+    names.given = Some(Vec::new());
 }
 
 /// The line that says whom containers ask.
@@ -132,6 +195,18 @@ fn the_addresses_that_names_are_asked_of_are_told_whatever_they_come_from_and_be
     assert_eq!(
         asked_of(&facts),
         "names are asked of podman's choice: the host names no name server in /etc/resolv.conf"
+    );
+    assert_eq!(bad(&facts), []);
+}
+
+#[test]
+fn what_containers_were_made_to_ask_is_told_apart_from_what_they_will_ask() {
+    let mut facts = healthy();
+    names(&mut facts).given = Some(vec!["192.168.1.1".parse().unwrap()]);
+    names(&mut facts).origin = Origin::Auto;
+    assert_eq!(
+        asked_of(&facts),
+        "names are asked of 192.168.1.1, and after the next `airpods start` of 10.64.0.1 (`runtime.network.dns_servers` is \"auto\")"
     );
     assert_eq!(bad(&facts), []);
 }
