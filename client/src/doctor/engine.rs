@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Code, Finding};
 use crate::podman::{HostFacts, Version};
+use crate::way::Outlet;
 
 /// What reaching podman came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,17 @@ impl Engine {
             Self::Answers { version, .. } => Some(*version),
             _ => None,
         }
+    }
+
+    /// The program through which its rootless containers reach the network, by its own word or by its version, if it answers.
+    pub(super) fn outlet(&self) -> Option<Outlet> {
+        let configured = self.host().and_then(|host| host.network.rootless_program.as_deref());
+        let default = Outlet::of_version(self.version()?);
+        Some(match configured {
+            None => default,
+            Some("pasta") => Outlet::Pasta,
+            Some(_) => Outlet::Slirp4netns,
+        })
     }
 }
 

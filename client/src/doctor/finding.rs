@@ -84,7 +84,7 @@ codes! {
     Linger = "linger",
     /// `/dev/net/tun` is not there, or not for this user.
     TunDevice = "tun-device",
-    /// Neither pasta nor slirp4netns, whichever this podman needs.
+    /// pasta or slirp4netns, whichever this podman needs, is missing or does not start.
     RootlessNetwork = "rootless-network",
     /// netavark is missing, or podman uses its old networks.
     Netavark = "netavark",

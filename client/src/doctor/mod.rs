@@ -26,7 +26,7 @@ pub use gpu::{Description, Gpu};
 pub use helper::{Helper, Permission, Use};
 pub use names::{Names, Origin};
 pub use network::{Holder, Network, TakenPort};
-pub use parts::Parts;
+pub use parts::{Parts, Program};
 pub use path::Path;
 pub use read::{Subject, read};
 pub use rootless::{Cgroups, Mapper, Needs, Rootless, Tun, UserNamespaces};
@@ -74,8 +74,8 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     findings.extend(engine::judge(&facts.engine, explained));
     findings.extend(needed);
     findings.extend(facts.parts.iter().flat_map(|parts| {
-        let backend = facts.engine.host().map(|host| &host.network);
-        parts::judge(parts, facts.engine.version(), facts.rootless.is_some(), backend)
+        let outlet = facts.engine.outlet().filter(|_| facts.rootless.is_some());
+        parts::judge(parts, facts.engine.host().map(|host| &host.network), outlet, explained)
     }));
     findings.extend(facts.storage.iter().flat_map(storage::judge));
     match &facts.network {

@@ -13,9 +13,9 @@ pub struct Parts {
     /// `aardvark-dns`, there as well.
     pub aardvark: bool,
     /// `pasta`.
-    pub pasta: bool,
+    pub pasta: Program,
     /// `slirp4netns`.
-    pub slirp4netns: bool,
+    pub slirp4netns: Program,
     /// `iptables`.
     pub iptables: bool,
     /// `nft`.
@@ -24,25 +24,39 @@ pub struct Parts {
     pub modules_gone: bool,
 }
 
+/// A program, and what came of starting it once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// It is not there.
+    Missing,
+    /// It is there and starts.
+    Able,
+    /// It is there and cannot be started, not even to say its version; its last words.
+    Broken(String),
+    /// It starts, and could not make a network for a command of its own; its last words.
+    Powerless(String),
+    /// It is there and had not ended after this many seconds.
+    Late(u64),
+}
+
 /// The first version of netavark that can do without iptables.
 ///
 /// Source: netavark's release notes, 1.10.0: "Added a new nftables firewall driver".
 const NETAVARK_WITH_NFT: Version = Version { major: 1, minor: 10 };
 
-/// Judges the programs. `version` is podman's, `backend` what it says about its networks.
+/// Judges the programs. `backend` is what podman says about its networks, `outlet` what its rootless containers reach the network
+/// through, if they are; `explained` is true if something else that was found keeps users from making networks.
 pub(super) fn judge(
     parts: &Parts,
-    version: Option<Version>,
-    rootless: bool,
     backend: Option<&NetworkBackend>,
+    outlet: Option<Outlet>,
+    explained: bool,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(netavark(parts, backend));
     findings.extend(firewall(parts));
     findings.extend(modules(parts));
-    if rootless {
-        findings.extend(version.and_then(|version| rootless_network(parts, version, backend)));
-    }
+    findings.extend(outlet.and_then(|outlet| rootless_network(parts, outlet, explained)));
     findings
 }
 
@@ -92,15 +106,40 @@ fn modules(parts: &Parts) -> Option<Finding> {
     })
 }
 
-fn rootless_network(parts: &Parts, version: Version, backend: Option<&NetworkBackend>) -> Option<Finding> {
-    let configured = backend.and_then(|backend| backend.rootless_program.as_deref());
-    let default = Outlet::of_version(version).as_str();
-    let (program, there, package) = match configured.unwrap_or(default) {
-        "pasta" => ("pasta", parts.pasta, "passt"),
-        _ => ("slirp4netns", parts.slirp4netns, "slirp4netns"),
+fn rootless_network(parts: &Parts, outlet: Outlet, explained: bool) -> Option<Finding> {
+    let name = outlet.as_str();
+    let (program, package) = match outlet {
+        Outlet::Pasta => (&parts.pasta, "passt"),
+        Outlet::Slirp4netns => (&parts.slirp4netns, "slirp4netns"),
     };
-    (!there).then(|| {
-        let cause = format!("`{program}` is not installed, through which rootless containers reach the network");
-        Finding::broken(Code::RootlessNetwork, cause, format!("sudo apt install {package}"))
-    })
+    let purpose = "through which rootless containers reach the network";
+    match program {
+        Program::Able => None,
+        Program::Missing => {
+            let cause = format!("`{name}` is not installed, {purpose}");
+            Some(Finding::broken(Code::RootlessNetwork, cause, format!("sudo apt install {package}")))
+        }
+        Program::Broken(why) => {
+            let cause = format!("`{name}` does not start, {purpose}: {why}");
+            Some(Finding::broken(Code::RootlessNetwork, cause, cure(name, package, why)))
+        }
+        Program::Powerless(_) if explained => None,
+        // podman's own network is made for it beforehand, so that there may be less that it is not let.
+        Program::Powerless(why) => {
+            let cause = format!("`{name}` makes no network when it is tried, {purpose}: {why}");
+            Some(Finding::note(Code::RootlessNetwork, cause, cure(name, package, why)))
+        }
+        Program::Late(seconds) => {
+            Some(Finding::not_known(&format!("`{name}` starts"), &format!("it had not ended after {seconds} s")))
+        }
+    }
+}
+
+/// A file that is damaged is written anew; who forbids something has it in the kernel's log.
+fn cure(name: &str, package: &str, why: &str) -> String {
+    if ["Permission denied", "Operation not permitted"].iter().any(|refusal| why.contains(refusal)) {
+        format!("sudo journalctl --dmesg --grep 'denied.*{name}'")
+    } else {
+        format!("sudo apt install --reinstall {package}")
+    }
 }

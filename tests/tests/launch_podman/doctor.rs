@@ -130,6 +130,13 @@ fn parts_of_podman_that_are_missing_are_named() {
         assert_eq!(finds(&host, "broken", code, &["is not installed"]), cure);
         host.sandbox.sh(&format!("mv {file}.away {file}")).unwrap();
     }
+    let broken = "cd /usr/bin; mv slirp4netns slirp4netns.away; \
+                  printf '#!/bin/sh\\necho libslirp.so.0: no such file >&2; exit 127\\n' > slirp4netns; chmod 755 slirp4netns";
+    host.sandbox.sh(broken).unwrap();
+    let cure =
+        finds(&host, "broken", "rootless-network", &["`slirp4netns` does not start", "libslirp.so.0: no such file"]);
+    assert_eq!(cure, "sudo apt install --reinstall slirp4netns");
+    host.sandbox.sh("mv /usr/bin/slirp4netns.away /usr/bin/slirp4netns").unwrap();
     host.sandbox.sh("chmod u-s /usr/bin/newuidmap").unwrap();
     finds(&host, "broken", "id-mappers", &["`newuidmap` has neither"]);
     host.sandbox.sh("chmod u+s /usr/bin/newuidmap").unwrap();

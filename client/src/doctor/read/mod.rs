@@ -9,6 +9,7 @@ mod names;
 mod podman;
 mod ports;
 mod program;
+mod trial;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use nix::unistd::Uid;
 
 use super::{Engine, Facts, Needs, Settings, Use};
 use crate::config::{Config, MssClamp, RestartPolicy};
+use crate::way::Outlet;
 
 /// What is looked at.
 #[derive(Debug)]
@@ -41,7 +43,12 @@ pub async fn read(subject: &Subject<'_>) -> Facts {
     // As long as it does not say, podman is taken for what an ordinary user's is.
     let own = config.runtime.podman_url.is_none() && !Uid::effective().is_root();
     let rootless = engine.host().map_or(own, |host| host.rootless);
-    let parts = (engine != Engine::Missing).then(program::parts);
+    // Root's would be another trial than what podman does as a user.
+    let trial = rootless && !Uid::effective().is_root() && engine.outlet() == Some(Outlet::Pasta);
+    let parts = match engine {
+        Engine::Missing => None,
+        _ => Some(program::parts(trial).await),
+    };
     Facts {
         settings: settings(subject),
         rootless: rootless.then(host::rootless),

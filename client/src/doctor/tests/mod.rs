@@ -39,8 +39,8 @@ fn healthy() -> Facts {
         parts: Some(Parts {
             netavark: Some(Some(Version { major: 1, minor: 14 })),
             aardvark: true,
-            pasta: true,
-            slirp4netns: false,
+            pasta: Program::Able,
+            slirp4netns: Program::Missing,
             iptables: false,
             nft: true,
             modules_gone: false,

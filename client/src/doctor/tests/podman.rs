@@ -1,7 +1,7 @@
 //! The configuration and podman itself.
 
 use super::Case;
-use crate::doctor::{Code, Engine, Facts, Level};
+use crate::doctor::{Code, Engine, Facts, Level, Program, Tun};
 use crate::podman::Version;
 
 fn parts(facts: &mut Facts) -> &mut crate::doctor::Parts {
@@ -188,11 +188,51 @@ pub(super) const CASES: &[Case] = &[
         "sudo reboot",
     ),
     (
-        |facts| parts(facts).pasta = false,
+        |facts| parts(facts).pasta = Program::Missing,
         Code::RootlessNetwork,
         Level::Broken,
         "`pasta` is not installed",
         "sudo apt install passt",
+    ),
+    (
+        |facts| parts(facts).pasta = Program::Broken("cannot execute binary file".to_owned()),
+        Code::RootlessNetwork,
+        Level::Broken,
+        "`pasta` does not start, through which rootless containers reach the network: cannot execute binary file",
+        "sudo apt install --reinstall passt",
+    ),
+    (
+        |facts| parts(facts).pasta = Program::Broken("Permission denied (os error 13)".to_owned()),
+        Code::RootlessNetwork,
+        Level::Broken,
+        "`pasta` does not start",
+        "sudo journalctl --dmesg --grep 'denied.*pasta'",
+    ),
+    (
+        |facts| parts(facts).pasta = Program::Powerless("Couldn't configure user mappings".to_owned()),
+        Code::RootlessNetwork,
+        Level::Note,
+        "`pasta` makes no network when it is tried, through which rootless containers reach the network: Couldn't configure",
+        "sudo apt install --reinstall passt",
+    ),
+    (
+        |facts| parts(facts).pasta = Program::Late(2),
+        Code::NotKnown,
+        Level::Note,
+        "whether `pasta` starts is not known: it had not ended after 2 s",
+        "",
+    ),
+    (
+        |facts| {
+            version(facts, 4, 3);
+            backend(facts).rootless_program = None;
+            parts(facts).slirp4netns =
+                Program::Broken("error while loading shared libraries: libslirp.so.0".to_owned());
+        },
+        Code::RootlessNetwork,
+        Level::Broken,
+        "`slirp4netns` does not start, through which rootless containers reach the network: error while loading shared libraries",
+        "sudo apt install --reinstall slirp4netns",
     ),
     (
         |facts| {
@@ -213,4 +253,20 @@ fn what_keeps_podman_from_starting_is_told_and_not_what_podman_makes_of_it() {
     facts.rootless.as_mut().unwrap().mappers.0 = crate::doctor::Mapper::Missing;
     let codes: Vec<Code> = super::bad(&facts).iter().map(|finding| finding.code).collect();
     assert_eq!(codes, [Code::IdMappers]);
+}
+
+#[test]
+fn what_keeps_users_from_making_networks_is_told_and_not_that_pasta_makes_none() {
+    let mut facts = super::healthy();
+    parts(&mut facts).pasta = Program::Powerless("Failed to open tun socket in namespace".to_owned());
+    facts.rootless.as_mut().unwrap().tun = Tun::Denied;
+    let codes: Vec<Code> = super::bad(&facts).iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, [Code::TunDevice]);
+}
+
+#[test]
+fn a_program_that_this_podman_does_not_use_may_be_broken() {
+    let mut facts = super::healthy();
+    parts(&mut facts).slirp4netns = Program::Broken("no".to_owned());
+    assert_eq!(super::bad(&facts), []);
 }
