@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use zbus::OwnedVariant;
 use zbus::wire::{LE, serialized::Context, to_bytes};
-use zruntime::SharedRuntime;
+use zruntime::{Event, SharedRuntime};
 
 use super::{Answer, Authority, NoAnswer, Question};
 
@@ -38,6 +38,8 @@ struct Script {
     otherwise: Option<(Duration, Result<Answer, NoAnswer>)>,
     asked: Vec<Asked>,
     taken_back: usize,
+    /// Notified when an authority that thinks is to speak.
+    thinks: Option<Arc<Event>>,
 }
 
 impl Recording {
@@ -61,7 +63,22 @@ impl Recording {
         recording
     }
 
-    /// Answers the next question like this.
+    /// An authority that says yes, when it is told to [speak](Self::speak).
+    #[must_use]
+    pub fn thinking() -> Self {
+        let recording = Self::saying_yes();
+        recording.script().thinks = Some(Arc::default());
+        recording
+    }
+
+    /// Answers the questions it thinks about.
+    pub fn speak(&self) {
+        if let Some(speaks) = &self.script().thinks {
+            speaks.notify(usize::MAX);
+        }
+    }
+
+    /// Answers the next question like this, and at once.
     pub fn next(&self, answer: Result<Answer, NoAnswer>) {
         self.script().answers.push_back((Duration::ZERO, answer));
     }
@@ -86,12 +103,21 @@ impl Recording {
 #[async_trait]
 impl Authority for Recording {
     async fn ask(&self, question: &Question) -> Result<Answer, NoAnswer> {
-        let (delay, answer) = {
+        let (thinks, delay, answer) = {
             let mut script = self.script();
             script.asked.push(Asked::of(question));
             let denied = || (Duration::ZERO, Ok(Answer::default()));
-            script.answers.pop_front().or_else(|| script.otherwise.clone()).unwrap_or_else(denied)
+            // Listened for before anybody can see that it was asked, and tell it to speak.
+            let thinks = script.thinks.as_ref().filter(|_| script.answers.is_empty()).map(|speaks| speaks.listen());
+            let (delay, answer) =
+                script.answers.pop_front().or_else(|| script.otherwise.clone()).unwrap_or_else(denied);
+            (thinks, delay, answer)
         };
+        if let Some(thinks) = thinks {
+            let mut open = Open(self, true);
+            thinks.await;
+            open.1 = false;
+        }
         if !delay.is_zero() {
             let mut open = Open(self, true);
             if let Ok(runtime) = SharedRuntime::current() {

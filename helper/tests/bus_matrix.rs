@@ -1,0 +1,300 @@
+//! The authorization matrix, from what is served: every method in the introspection, crossed with every kind of caller.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod private_bus;
+
+use std::fs;
+
+use airpods_dbus::{ClampOptions, ErrorKind, PathMtu, names};
+use airpods_helper::authority::recording::{Asked, Recording};
+use airpods_helper::authority::{Action, Answer, NoAnswer};
+use futures_lite::StreamExt;
+use private_bus::*;
+use roxmltree::{Document, Node};
+use zbus::fdo::{DBusProxy, IntrospectableProxy, PropertiesProxy};
+use zbus::message::Flags;
+use zbus::wire::{Dict, Signature, StructureBuilder};
+use zbus::{Message, MessageStream, Variant};
+
+const ROOT: u32 = 0;
+/// An ordinary user that every Debian has: the bus daemon turns away a user whom the system does not know.
+const NOBODY: u32 = 65534;
+
+/// What a call that would change something comes to.
+enum Outcome {
+    Served,
+    Refused(&'static str),
+    /// The caller leaves before polkit says yes.
+    Left,
+}
+
+/// A kind of caller.
+struct Caller {
+    who: &'static str,
+    uid: u32,
+    polkit: Recording,
+    flags: Flags,
+    outcome: Outcome,
+}
+
+/// Every kind of caller there is.
+fn callers() -> Vec<Caller> {
+    use Outcome::{Left, Refused, Served};
+    const DENIED: &str = "org.freedesktop.DBus.Error.AccessDenied";
+    const PASSWORD: &str = "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired";
+    const DISMISSED: &str = "org.airpods.Helper1.Error.AuthDismissed";
+    const UNAVAILABLE: &str = "org.airpods.Helper1.Error.AuthUnavailable";
+    let (quiet, asking) = (Flags::empty(), Flags::ALLOW_INTERACTIVE_AUTH);
+    let says = |is_authorized, is_challenge, is_dismissed| {
+        Recording::saying(Ok(Answer { is_authorized, is_challenge, is_dismissed }))
+    };
+    let yes = Recording::saying_yes;
+    let (no, challenge, dismissed) =
+        (|| says(false, false, false), || says(false, true, false), says(false, true, true));
+    let gone = || Recording::saying(Err(NoAnswer::Unreachable("no such name".to_owned())));
+    let no_policy = || Recording::saying(Err(NoAnswer::Failed("Action is not registered".to_owned())));
+    let thinking = Recording::thinking;
+    [
+        ("root", ROOT, yes(), quiet, Served),
+        ("a user whom polkit allows it", NOBODY, yes(), quiet, Served),
+        ("a user who gave a password", NOBODY, yes(), asking, Served),
+        ("a user whom polkit refuses it", NOBODY, no(), quiet, Refused(DENIED)),
+        ("a user whose password was wrong", NOBODY, no(), asking, Refused(DENIED)),
+        ("a user who must not be asked", NOBODY, challenge(), quiet, Refused(PASSWORD)),
+        ("a user without an agent", NOBODY, challenge(), asking, Refused(PASSWORD)),
+        ("a user who dismissed the prompt", NOBODY, dismissed, asking, Refused(DISMISSED)),
+        ("root, with polkit gone", ROOT, gone(), quiet, Served),
+        ("a user, with polkit gone", NOBODY, gone(), quiet, Refused(UNAVAILABLE)),
+        ("a user who may be asked, with polkit gone", NOBODY, gone(), asking, Refused(UNAVAILABLE)),
+        ("root, where the policy is not installed", ROOT, no_policy(), quiet, Refused(DENIED)),
+        ("a user, where the policy is not installed", NOBODY, no_policy(), quiet, Refused(DENIED)),
+        ("root who leaves while polkit thinks", ROOT, thinking(), quiet, Left),
+        ("a user who leaves while polkit thinks", NOBODY, thinking(), quiet, Left),
+        ("a user who leaves at the prompt", NOBODY, thinking(), asking, Left),
+    ]
+    .map(|(who, uid, polkit, flags, outcome)| Caller { who, uid, polkit, flags, outcome })
+    .into()
+}
+
+/// A method as it is served.
+struct Method {
+    name: String,
+    /// The types of its arguments.
+    takes: Vec<String>,
+}
+
+impl Method {
+    /// A call of it, with arguments that mean something.
+    fn call(&self, flags: Flags) -> Message {
+        let call = Message::method_call(names::OBJECT_PATH, self.name.as_str())
+            .destination(names::BUS_NAME)
+            .interface(names::INTERFACE)
+            .with_flags(flags);
+        if self.takes.is_empty() {
+            return call.build(&()).unwrap();
+        }
+        let body = self.takes.iter().fold(StructureBuilder::new(), |body, kind| {
+            let made = argument(kind);
+            body.append_field(made.unwrap_or_else(|| panic!("{}: what is an argument of type {kind}?", self.name)))
+        });
+        call.build(&body.build().unwrap()).unwrap()
+    }
+
+    /// What polkit is told that it is about.
+    fn subject(&self) -> &'static str {
+        if self.takes.iter().any(|kind| kind == "s") { "wg0" } else { "every link" }
+    }
+}
+
+/// An argument of a type that the contract uses: the link that is clamped, and no option.
+fn argument(kind: &str) -> Option<Variant<'static>> {
+    match kind {
+        "s" => Some(Variant::from("wg0")),
+        "a{sv}" => Some(Variant::from(Dict::new(&Signature::Str, &Signature::Variant))),
+        _ => None,
+    }
+}
+
+/// The interface as this helper serves it.
+fn introspected(helper: &Helper) -> String {
+    zruntime::block_on(async {
+        let connection = helper.client().connection;
+        let proxy = IntrospectableProxy::builder(&connection).destination(names::BUS_NAME).path(names::OBJECT_PATH);
+        proxy.build().await.unwrap().introspect().await.unwrap()
+    })
+}
+
+/// The members of this kind in our interface.
+fn members<'a, 'input>(document: &'a Document<'input>, kind: &'a str) -> Vec<Node<'a, 'input>> {
+    let ours = document.descendants().find(|node| node.attribute("name") == Some(names::INTERFACE)).unwrap();
+    ours.children().filter(|node| node.has_tag_name(kind)).collect()
+}
+
+fn parsed(xml: &str) -> Document<'_> {
+    let options = roxmltree::ParsingOptions { allow_dtd: true, ..roxmltree::ParsingOptions::default() };
+    Document::parse_with_options(xml, options).unwrap()
+}
+
+fn methods(introspected: &str) -> Vec<Method> {
+    let document = parsed(introspected);
+    let method = |node: &Node<'_, '_>| {
+        let inputs = node.children().filter(|child| child.attribute("direction") == Some("in"));
+        let takes = inputs.map(|input| input.attribute("type").unwrap().to_owned()).collect();
+        Method { name: node.attribute("name").unwrap().to_owned(), takes }
+    };
+    members(&document, "method").iter().map(method).collect()
+}
+
+/// The action that the helper takes a method for, which has to be the one that the committed contract promises.
+fn action_of(method: &str) -> Option<Action> {
+    let (_, action) = Action::OF_METHODS.into_iter().find(|(name, _)| *name == method).expect(method);
+    let contract = fs::read_to_string(repository().join("dbus/org.airpods.Helper1.xml")).unwrap();
+    let document = parsed(&contract);
+    let nodes = members(&document, "method");
+    let node = nodes.iter().find(|node| node.attribute("name") == Some(method)).expect(method);
+    let comment = node.prev_siblings().find(Node::is_comment).and_then(|comment| comment.text()).unwrap();
+    let promised = comment.split("polkit action:").nth(1).map(str::trim);
+    assert_eq!(action.map(Action::id), promised, "{method}");
+    action
+}
+
+/// What a call must leave as it was: the table and what is remembered.
+fn state(helper: &Helper) -> String {
+    let (memory, errors) = helper.places.recall();
+    assert!(errors.is_empty(), "{errors:?}");
+    format!("{:?} {:?} {memory:?}", helper.kernel.table(), helper.kernel.times_applied())
+}
+
+/// A helper that has something to do for every method: what it clamps can be clamped otherwise, released and dropped.
+fn clamping(polkit: &Recording) -> Helper {
+    let helper = Helper::asking(polkit.clone());
+    polkit.next(Ok(Answer { is_authorized: true, ..Answer::default() }));
+    let options = ClampOptions { mtu: Some(PathMtu::new(1300).unwrap()), persist: true, any_link: false };
+    helper.client().on_with("wg0", options).unwrap();
+    helper
+}
+
+/// Sends a call and waits for its reply: the name of the error, if it is one.
+fn answered(client: &Client, call: &Message) -> Result<Message, String> {
+    zruntime::block_on(async {
+        let mut messages = MessageStream::from(&client.connection);
+        client.connection.send(call).await.unwrap();
+        let serial = Some(call.primary_header().serial_num());
+        loop {
+            let message = messages.next().await.unwrap().unwrap();
+            let header = message.header();
+            if header.reply_serial() == serial {
+                return match header.error_name() {
+                    Some(name) => Err(name.to_string()),
+                    None => Ok(message.clone()),
+                };
+            }
+        }
+    })
+}
+
+/// The caller sends, and leaves the bus while polkit thinks; only then does polkit say yes.
+fn sent_and_left(helper: &Helper, client: Client, call: &Message) {
+    let (name, before) = (client.name(), helper.authority.asked().len());
+    zruntime::block_on(client.connection.send(call)).unwrap();
+    helper.wait_until("polkit thinks", || helper.authority.asked().len() > before);
+    zruntime::block_on(client.connection.close()).unwrap();
+    let watching = helper.client().connection;
+    let is_gone = || {
+        zruntime::block_on(async {
+            let name = name.as_str().try_into().unwrap();
+            !DBusProxy::new(&watching).await.unwrap().name_has_owner(name).await.unwrap()
+        })
+    };
+    helper.wait_until("the caller is gone", is_gone);
+    helper.authority.speak();
+    helper.wait_until("the call is accounted for", || helper.audit().iter().any(|line| says(line, "sender", &name)));
+}
+
+fn says(line: &airpods_helper::log::Line, field: &str, value: &str) -> bool {
+    line.field(field).is_some_and(|said| said.trim_matches('"') == value)
+}
+
+/// One cell of the matrix for a method that changes something.
+fn tried(caller: &Caller, method: &Method, action: Action) {
+    let cell = format!("{} by {}", method.name, caller.who);
+    let helper = clamping(&caller.polkit);
+    let (before, asked_before) = (state(&helper), helper.authority.asked().len());
+    let client = Client::on(helper.bus.connect_as(caller.uid));
+    let asked = Asked {
+        subject_kind: "system-bus-name".to_owned(),
+        subject_details: vec![("name".to_owned(), format!("\"{}\"", client.name()))],
+        action_id: action.id(),
+        interface: method.subject().to_owned(),
+        operation: action.operation(),
+        flags: u32::from(caller.flags == Flags::ALLOW_INTERACTIVE_AUTH),
+    };
+    let (name, message) = (client.name(), method.call(caller.flags));
+    match caller.outcome {
+        Outcome::Served => {
+            let changed = answered(&client, &message).expect(&cell).body().deserialize::<bool>().unwrap();
+            assert!(changed, "{cell}");
+            assert_ne!(state(&helper), before, "{cell}");
+        }
+        Outcome::Refused(error) => {
+            assert_eq!(answered(&client, &message).map(drop), Err(error.to_owned()), "{cell}");
+            assert_eq!(state(&helper), before, "{cell}");
+        }
+        Outcome::Left => {
+            sent_and_left(&helper, client, &message);
+            let audit = helper.audit();
+            let line = audit.iter().find(|line| says(line, "sender", &name)).unwrap();
+            assert!(says(line, "result", ErrorKind::AccessDenied.short_name()), "{cell}: {line}");
+            assert_eq!(state(&helper), before, "{cell}");
+        }
+    }
+    assert_eq!(helper.authority.asked()[asked_before..], [asked], "{cell}");
+    assert!(helper.audit().iter().any(|line| says(line, "uid", &caller.uid.to_string())), "{cell}: who it was");
+}
+
+/// One cell for a method that changes nothing: whatever polkit would say, nobody asks it.
+fn read(caller: &Caller, method: &Method) {
+    let cell = format!("{} by {}", method.name, caller.who);
+    let helper = clamping(&caller.polkit);
+    let (before, asked_before) = (state(&helper), helper.authority.asked().len());
+    let client = Client::on(helper.bus.connect_as(caller.uid));
+    answered(&client, &method.call(caller.flags)).expect(&cell);
+    assert_eq!((state(&helper), helper.authority.asked().len()), (before, asked_before), "{cell}");
+}
+
+#[test]
+fn every_served_method_asks_for_its_own_action_and_gives_every_kind_of_caller_what_is_theirs() {
+    let served = methods(&introspected(&Helper::start()));
+    assert_eq!(served.len(), Action::OF_METHODS.len());
+    for method in served {
+        let action = action_of(&method.name);
+        for caller in callers() {
+            match action {
+                Some(action) => tried(&caller, &method, action),
+                None => read(&caller, &method),
+            }
+        }
+    }
+}
+
+#[test]
+fn every_served_property_is_read_by_every_kind_of_caller_and_set_by_none_and_nobody_is_asked() {
+    let helper = Helper::asking(Recording::saying_yes());
+    let xml = introspected(&helper);
+    let document = parsed(&xml);
+    let properties = members(&document, "property");
+    assert!(!properties.is_empty());
+    for uid in [ROOT, NOBODY] {
+        let connection = helper.bus.connect_as(uid);
+        for property in properties.iter().map(|node| node.attribute("name").unwrap()) {
+            zruntime::block_on(async {
+                let proxy = PropertiesProxy::builder(&connection).destination(names::BUS_NAME).path(names::OBJECT_PATH);
+                let proxy = proxy.build().await.unwrap();
+                let interface = || names::INTERFACE.try_into().unwrap();
+                let value = proxy.get(interface(), property).await.unwrap();
+                assert!(proxy.set(interface(), property, &value).await.is_err(), "{property}");
+            });
+        }
+    }
+    assert_eq!((helper.authority.asked(), helper.kernel.times_applied()), (Vec::new(), 0));
+}
