@@ -7,11 +7,13 @@
 //!   black holes that the project is about;
 //! * [`Machine`]: a whole emulated machine with a kernel and a systemd of its own, in which the package is installed;
 //! * [`Capture`]: the SYNs that really were on a wire;
+//! * [`Announced`]: every change of the rules that the kernel announced;
 //! * [`Image`]: the container image that needs no registry.
 //!
 //! Everything vanishes when its value is dropped and also when the test is killed. Read `tests/README.md` for examples.
 #![forbid(unsafe_code)]
 
+mod announced;
 mod background;
 mod capture;
 mod error;
@@ -27,6 +29,7 @@ pub mod sandbox;
 pub mod terminal;
 pub mod tunnel;
 
+pub use announced::Announced;
 pub use background::Background;
 pub use capture::{Capture, FAMILIES, Family, Syn};
 pub use error::{Error, Result};

@@ -58,7 +58,9 @@ fn a_bus_that_is_started_again_finds_the_rules_in_force_all_the_while() {
     machine.unit.start(&machine.sandbox);
     machine.sandbox.start_bus().unwrap();
     assert_eq!(machine.client().off("wg1"), Ok(false));
-    assert!(reader.stop().always_had("wg0"));
+    let seen = reader.stop(&machine.sandbox);
+    assert!(seen.always_had("wg0"), "{seen:?}");
+    assert_eq!(seen.announced, [""; 0], "between two looks either");
 }
 
 #[test]

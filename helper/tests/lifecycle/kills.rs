@@ -63,13 +63,15 @@ fn killed_at_a_thousand_random_points_the_table_is_the_old_or_the_new_one_and_a_
     machine.unit.ready();
     stop.store(true, Ordering::Relaxed);
     calling.join().unwrap();
-    let seen = reader.stop();
+    let seen = reader.stop(&machine.sandbox);
     let both = || Some(vec!["wg0".to_owned(), "wg1".to_owned()]);
     let one = || Some(vec!["wg0".to_owned()]);
     for state in &seen.states {
         assert!([one(), both()].contains(state), "{seen:?}");
     }
     assert_eq!(seen.states.len(), 2, "the premise: the second link came and went, {seen:?}");
+    let is_of_the_second = |line: &String| line.ends_with("element inet airpods links { \"wg1\" }");
+    assert!(!seen.announced.is_empty() && seen.announced.iter().all(is_of_the_second), "{:?}", seen.announced);
 
     let client = machine.client();
     assert_eq!(client.off("wg1").map(drop), Ok(()));

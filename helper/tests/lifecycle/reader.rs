@@ -1,4 +1,5 @@
-//! Somebody who looks at the table about a thousand times a second.
+//! Somebody who looks at the table about a thousand times a second, and is told of every change besides: between two looks
+//! there is a moment that nobody sees.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -8,14 +9,19 @@ use std::time::{Duration, Instant};
 
 use airpods_helper::kernel::netlink::Netlink;
 use airpods_helper::kernel::{Held, Kernel};
-use airpods_lab::Sandbox;
+use airpods_lab::{Announced, Sandbox};
 use nix::sched::{CloneFlags, setns};
 
 /// What was seen.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     /// How often it was looked.
-    pub(crate) looks: usize,
+    pub(crate) looks: u32,
+    /// For how long.
+    pub(crate) lasted: Duration,
+    /// The changes to the table that the kernel announced, in the words of `nft monitor`. A table that goes with its owner's socket
+    /// is not among them; that it is made anew is.
+    pub(crate) announced: Vec<String>,
     /// Every different set of links; `None` is no table.
     pub(crate) states: Vec<Option<Vec<String>>>,
     /// The longest time between two looks that saw the link; a gap in the rules is no longer than this.
@@ -29,9 +35,16 @@ impl Seen {
     pub(crate) fn always_had(&self, link: &str) -> bool {
         self.states.iter().all(|state| state.as_ref().is_some_and(|links| links.iter().any(|held| held == link)))
     }
+
+    /// Whether it looked often enough to see what lasts: a look takes about a millisecond, and the rest is for a machine that has
+    /// much else to do.
+    pub(crate) fn looked_often(&self) -> bool {
+        self.looks > 0 && self.lasted / self.looks < Duration::from_millis(100)
+    }
 }
 
 pub(crate) struct Reader {
+    announced: Announced,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Seen>,
 }
@@ -39,10 +52,12 @@ pub(crate) struct Reader {
 impl Reader {
     /// Starts looking, for a table that holds `link`.
     pub(crate) fn start(sandbox: &Sandbox, link: &'static str) -> Self {
+        let announced = Announced::listen(sandbox).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, mut kernel) = (Arc::clone(&stop), kernel_of(sandbox));
         let thread = thread::spawn(move || {
-            let (mut seen, mut last, mut counted) = (Seen::default(), Instant::now(), 0);
+            let (mut seen, begun) = (Seen::default(), Instant::now());
+            let (mut last, mut counted) = (begun, 0);
             while !stopped.load(Ordering::Relaxed) {
                 let held = kernel.held().unwrap();
                 seen.looks += 1;
@@ -60,14 +75,17 @@ impl Reader {
                 }
                 thread::sleep(Duration::from_millis(1));
             }
+            seen.lasted = begun.elapsed();
             seen
         });
-        Self { stop, thread }
+        Self { announced, stop, thread }
     }
 
-    pub(crate) fn stop(self) -> Seen {
+    pub(crate) fn stop(self, sandbox: &Sandbox) -> Seen {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap()
+        let seen = self.thread.join().unwrap();
+        assert!(seen.looked_often(), "{seen:?}");
+        Seen { announced: self.announced.of(sandbox, "inet airpods").unwrap(), ..seen }
     }
 }
 

@@ -26,9 +26,9 @@ fn with_a_store_neither_a_crash_nor_a_restart_leaves_an_instant_without_the_rule
         machine.unit.restart(&machine.sandbox);
     }
     assert_eq!(machine.client().status().counters, machine.kernel.held().unwrap().unwrap().counters);
-    let seen = reader.stop();
+    let seen = reader.stop(&machine.sandbox);
     assert_eq!((seen.states, seen.counters_lost), (vec![Some(only("wg0"))], 0));
-    assert!(seen.looks > 50, "{}", seen.looks);
+    assert_eq!(seen.announced, [""; 0], "between two looks either");
     assert!(machine.kernel.held().unwrap().unwrap().counters.ipv4_out >= counted.ipv4_out);
     assert_eq!(machine.client().off("wg0"), Ok(true), "what was taken back can still be changed");
     assert_eq!(machine.held(), None);
@@ -52,10 +52,25 @@ fn without_a_store_the_rules_go_with_the_helper_and_come_back_with_it() {
     assert_eq!(machine.held(), None);
     machine.unit.start(&machine.sandbox);
     until("the rules are back", || (machine.held() == Some(only("wg0"))).then_some(()));
-    let seen = reader.stop();
+    let seen = reader.stop(&machine.sandbox);
     assert!(seen.states.contains(&None), "the premise: they were gone, {seen:?}");
+    // With their owner they go unannounced; whoever listens learns it from what comes after.
+    assert_eq!(seen.announced.first().map(String::as_str), Some("add table inet airpods"), "{seen:?}");
     // It takes some milliseconds; a second is what is promised, and the rest is for a machine that has much else to do.
     assert!(seen.longest_between < Duration::from_secs(5), "{seen:?}");
+}
+
+#[test]
+fn a_gap_that_nobody_sees_is_announced_all_the_same() {
+    let machine = Machine::clamping(true);
+    let (reader, client) = (Reader::start(&machine.sandbox, "wg0"), machine.client());
+    for (link, on) in [("wg0", false), ("wg0", true), ("wg1", true), ("wg0", false), ("wg0", true)] {
+        assert_eq!(if on { client.on_link(link) } else { client.off(link) }, Ok(true));
+    }
+    let seen = reader.stop(&machine.sandbox);
+    for gone in ["delete table inet airpods", "delete element inet airpods links { \"wg0\" }"] {
+        assert!(seen.announced.iter().any(|change| change == gone), "{gone}: {:?}", seen.announced);
+    }
 }
 
 #[test]
@@ -67,7 +82,9 @@ fn a_crash_before_the_helper_is_ready_loses_nothing() {
         machine.unit.spawn(&machine.sandbox);
     }
     machine.unit.ready();
-    assert!(reader.stop().always_had("wg0"));
+    let seen = reader.stop(&machine.sandbox);
+    assert!(seen.always_had("wg0"), "{seen:?}");
+    assert_eq!(seen.announced, [""; 0], "between two looks either");
 }
 
 #[test]

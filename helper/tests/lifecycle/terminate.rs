@@ -63,7 +63,9 @@ fn restarted_in_the_middle_of_changes_it_ends_at_once_with_a_whole_table_and_no_
     stop.store(true, Ordering::Relaxed);
     let counts: Vec<_> = calling.into_iter().map(|calling| calling.join().unwrap()).collect();
     assert!(counts.iter().any(|(served, _)| *served > 0), "the premise: calls are served, {counts:?}");
-    let seen = reader.stop();
+    let seen = reader.stop(&machine.sandbox);
     let states = [vec!["wg0".to_owned()], vec!["wg0".to_owned(), "wg1".to_owned()]].map(Some);
     assert!(seen.states.iter().all(|state| states.contains(state)), "{seen:?}");
+    let is_of_the_second = |line: &String| line.ends_with("element inet airpods links { \"wg1\" }");
+    assert!(!seen.announced.is_empty() && seen.announced.iter().all(is_of_the_second), "{:?}", seen.announced);
 }

@@ -1,11 +1,11 @@
 //! No moment without the rules: what happens to the helper does not happen to its table. A reader looks a thousand times a
-//! second.
+//! second, where the machine is fast enough, and the kernel announces every change, however slow it is.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Stdio};
 
 use airpods_lab::machine::PACKAGE;
-use airpods_lab::{Machine, Place, Suite};
+use airpods_lab::{Announced, Machine, Place, Suite};
 use serde_json::Value;
 
 use crate::host::{eventually, helper_pid, is_in_force, status, wireguard};
@@ -19,8 +19,16 @@ pub(crate) fn clamped(suite: Suite) -> Machine {
     machine
 }
 
-/// Somebody who reads the table in the machine.
+/// The table's handle, which says more than the sum of many looks: a table that is made anew has another one.
+pub(crate) fn handle(machine: &Machine) -> String {
+    let listed = machine.sh("nft --handle list table inet airpods").unwrap();
+    let (_, handle) = listed.lines().next().unwrap().split_once("# handle ").unwrap();
+    handle.to_owned()
+}
+
+/// Somebody who reads the table in the machine, and hears what is announced of it.
 pub(crate) struct Reader {
+    announced: Announced,
     process: Child,
     said: Lines<BufReader<ChildStdout>>,
 }
@@ -28,36 +36,39 @@ pub(crate) struct Reader {
 impl Reader {
     /// It has seen the clamp when this returns.
     pub(crate) fn start(machine: &Machine) -> Self {
+        let announced = Announced::listen(machine).unwrap();
         let mut command = machine.seat().command("lab-probe");
         command.args(["read-table", "wg0"]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let mut said = BufReader::new(process.stdout.take().unwrap()).lines();
         assert!(said.next().unwrap().unwrap().contains("rules"));
-        Self { process, said }
+        Self { announced, process, said }
     }
 
-    /// The gaps it has seen, and all that it has to say.
-    pub(crate) fn gaps(mut self) -> (usize, Value) {
+    /// The gaps it has seen, all that it has to say, and who has heard what was announced.
+    pub(crate) fn gaps(mut self) -> (usize, Value, Announced) {
         drop(self.process.stdin.take());
         let seen: Value = serde_json::from_str(&self.said.next().unwrap().unwrap()).unwrap();
         assert!(self.process.wait().unwrap().success());
         assert!(seen["rounds"].as_u64().unwrap() > 20, "it looked too seldom to see anything: {seen}");
-        (seen["gaps"].as_array().unwrap().len(), seen)
+        (seen["gaps"].as_array().unwrap().len(), seen, self.announced)
     }
 }
 
 /// Does something to the helper under a reader's eyes. Afterwards another process keeps the table.
 fn nobody_sees_a_gap(machine: &Machine, fault: &str) {
-    let before = helper_pid(machine).unwrap();
+    let (before, table) = (helper_pid(machine).unwrap(), handle(machine));
     let reader = Reader::start(machine);
     machine.sh(fault).unwrap();
     eventually("another helper", || helper_pid(machine).is_some_and(|pid| pid != before));
     // It answers once it has looked at the table and, if that were wrong, put it right.
     machine.sh("airpods net clamp status").unwrap();
     assert!(is_in_force(machine, "wg0"));
-    let (gaps, seen) = reader.gaps();
+    let (gaps, seen, announced) = reader.gaps();
     println!("the reader: {seen}");
     assert_eq!(gaps, 0, "{seen}");
+    assert_eq!(announced.of(machine, "inet airpods").unwrap(), [""; 0], "between two looks either");
+    assert_eq!(handle(machine), table, "the table is the same one");
 }
 
 on_both! {
@@ -97,9 +108,12 @@ on_both! {
 
     fn a_reader_does_see_a_gap_where_there_is_one(suite: Suite) {
         let machine = clamped(suite);
-        let reader = Reader::start(&machine);
+        let (reader, table) = (Reader::start(&machine), handle(&machine));
         machine.sh("airpods net clamp off wg0; airpods net clamp on wg0").unwrap();
-        let (gaps, seen) = reader.gaps();
+        let (gaps, seen, announced) = reader.gaps();
         assert_ne!(gaps, 0, "{seen}");
+        let announced = announced.of(&machine, "inet airpods").unwrap();
+        assert!(announced.iter().any(|change| change == "delete table inet airpods"), "{announced:?}");
+        assert_ne!(handle(&machine), table);
     }
 }

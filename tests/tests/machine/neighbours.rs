@@ -4,14 +4,14 @@
 use airpods_lab::machine::IMAGE;
 use airpods_lab::{Machine, Place, neighbours};
 
-use crate::faults::{Reader, clamped};
+use crate::faults::{Reader, clamped, handle};
 use crate::host::{helper_pid, is_in_force, wireguard};
 use crate::on_both;
 
 on_both! {
     fn neither_a_flush_nor_nftables_service_nor_firewalld_takes_the_rules_away_for_a_moment(suite: Suite) {
         let machine = clamped(suite);
-        let before = helper_pid(&machine);
+        let before = (helper_pid(&machine), handle(&machine));
         let reader = Reader::start(&machine);
         for neighbour in [
             "nft flush ruleset",
@@ -24,9 +24,9 @@ on_both! {
             machine.sh(neighbour).unwrap();
             assert!(is_in_force(&machine, "wg0"), "after {neighbour}");
         }
-        let (gaps, seen) = reader.gaps();
+        let (gaps, seen, _) = reader.gaps();
         assert_eq!(gaps, 0, "{seen}");
-        assert_eq!(helper_pid(&machine), before);
+        assert_eq!((helper_pid(&machine), handle(&machine)), before);
     }
 
     fn the_whole_life_of_the_package_leaves_the_rules_of_docker_podman_firewalld_and_both_iptables_as_they_are(suite: Suite) {

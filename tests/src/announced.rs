@@ -1,0 +1,83 @@
+//! What the kernel announces of nftables (`NFNLGRP_NFTABLES`), by `nft monitor`. Somebody who looks from time to time may miss a
+//! moment without the rules; whoever is told of every change does not, however slow the machine is.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::error::{Doing, Error, Result};
+use crate::place::Place;
+
+/// Ends with its standard input, as `nft monitor` by itself does not.
+const MONITOR: &str = "nft monitor & monitor=$!; cat; kill $monitor";
+
+/// How long the kernel's word may take to get here. An emulated machine on a busy host takes its time.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Somebody who hears every change of the rules in a place.
+#[derive(Debug)]
+pub struct Announced {
+    process: Child,
+    said: Receiver<String>,
+}
+
+impl Announced {
+    /// Listens from now on: every change after this call is heard.
+    ///
+    /// # Errors
+    /// When nft does not start there, or hears nothing.
+    pub fn listen(place: &impl Place) -> Result<Self> {
+        let mut command = place.command("sh");
+        command.args(["-c", &format!("exec 2>&1; {MONITOR}")]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().doing(|| "start `nft monitor`".into())?;
+        let (send, said) = channel();
+        if let Some(out) = process.stdout.take() {
+            thread::spawn(move || {
+                BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| send.send(line))
+            });
+        }
+        let listening = Self { process, said };
+        listening.up_to(place, "lab_begins")?;
+        Ok(listening)
+    }
+
+    /// Every change to a table since then, in the words of `nft monitor`, such as `delete element inet airpods links { "wg0" }`.
+    ///
+    /// # Errors
+    /// When the kernel had more to tell than nft could take, so that nobody knows.
+    pub fn of(self, place: &impl Place, table: &str) -> Result<Vec<String>> {
+        let said = self.up_to(place, "lab_ends")?;
+        if let Some(lost) = said.iter().find(|line| line.contains("ERROR") || line.starts_with("W:")) {
+            return Err(Error::NotReady { what: "`nft monitor`".into(), said: lost.clone() });
+        }
+        // An element or a rule is said with its table in the same words: `add element inet airpods links …`.
+        let is_of_it = |line: &&String| line.split(' ').skip(2).take(2).eq(table.split(' '));
+        Ok(said.iter().filter(is_of_it).map(|line| line.trim_end().to_owned()).collect())
+    }
+
+    /// What was heard up to a table that is made and deleted now. The first such tables may go unheard, as nft reads all there is
+    /// before it listens.
+    fn up_to(&self, place: &impl Place, mark: &str) -> Result<Vec<String>> {
+        let (mut heard, begun) = (Vec::new(), Instant::now());
+        while begun.elapsed() < PATIENCE {
+            place.sh(&format!("nft 'add table inet {mark}; delete table inet {mark}'"))?;
+            let again = Instant::now() + Duration::from_secs(1);
+            while let Ok(line) = self.said.recv_timeout(again.saturating_duration_since(Instant::now())) {
+                if line.trim_end() == format!("delete table inet {mark}") {
+                    return Ok(heard);
+                }
+                heard.push(line);
+            }
+        }
+        Err(Error::NotReady { what: "`nft monitor`".into(), said: heard.join("\n") })
+    }
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
+}
