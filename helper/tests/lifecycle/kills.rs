@@ -13,6 +13,10 @@ use crate::unit::until;
 
 const KILLS: usize = 1000;
 
+/// How long a new helper may take to have put the table right, which is when it says that it is ready. 99 of 100 must: on a busy
+/// machine a process may not run at all for a while.
+const CONVERGES_WITHIN: Duration = Duration::from_secs(1);
+
 /// Switches a second link on and off until told to stop, and counts how often that worked.
 fn traffic(client: Client, stop: Arc<AtomicBool>, served: Arc<AtomicUsize>) -> thread::JoinHandle<()> {
     thread::spawn(move || {
@@ -42,15 +46,16 @@ fn killed_at_a_thousand_random_points_the_table_is_the_old_or_the_new_one_and_a_
     let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let calling = traffic(machine.client(), Arc::clone(&stop), Arc::clone(&served));
     let reader = Reader::start(&machine.sandbox, "wg0");
-    let mut ready_after = Duration::from_millis(20);
+    let mut converged_after = vec![Duration::from_millis(20)];
+    let mut started = Instant::now();
     for round in 0..KILLS {
         // One in four before it is ready, one while it joins the bus, and two in the middle of calls.
         if round % 4 == 0 {
-            thread::sleep(ready_after.mul_f64(fastrand::f64()));
+            let usually = (*converged_after.last().unwrap()).min(Duration::from_millis(100));
+            thread::sleep(usually.mul_f64(fastrand::f64()));
         } else {
-            let start = Instant::now();
             machine.unit.ready();
-            ready_after = start.elapsed().min(Duration::from_millis(100));
+            converged_after.push(started.elapsed());
             let before = served.load(Ordering::Relaxed);
             if round % 4 > 1 {
                 until("a call is served", || (served.load(Ordering::Relaxed) > before).then_some(()));
@@ -59,6 +64,7 @@ fn killed_at_a_thousand_random_points_the_table_is_the_old_or_the_new_one_and_a_
         }
         machine.unit.kill();
         machine.unit.spawn(&machine.sandbox);
+        started = Instant::now();
     }
     machine.unit.ready();
     stop.store(true, Ordering::Relaxed);
@@ -72,6 +78,14 @@ fn killed_at_a_thousand_random_points_the_table_is_the_old_or_the_new_one_and_a_
     assert_eq!(seen.states.len(), 2, "the premise: the second link came and went, {seen:?}");
     let is_of_the_second = |line: &String| line.ends_with("element inet airpods links { \"wg1\" }");
     assert!(!seen.announced.is_empty() && seen.announced.iter().all(is_of_the_second), "{:?}", seen.announced);
+    converged_after.sort_unstable();
+    let slow = converged_after.iter().filter(|after| **after > CONVERGES_WITHIN).count();
+    println!(
+        "half have converged after {:?}, all after {:?}",
+        converged_after[converged_after.len() / 2],
+        converged_after.last()
+    );
+    assert!(slow * 100 <= converged_after.len(), "{slow} of {}: {converged_after:?}", converged_after.len());
 
     let client = machine.client();
     assert_eq!(client.off("wg1").map(drop), Ok(()));
