@@ -166,10 +166,20 @@ impl HelperError {
         }
     }
 
+    /// The kernel is asked only by a process that has been seen to hold `CAP_NET_ADMIN`; if it refuses, the network belongs to
+    /// another user namespace.
+    fn has_the_right_elsewhere(&self) -> bool {
+        use KernelError::NotPermitted;
+        matches!(self, Self::Kernel(NotPermitted) | Self::Daemon(DaemonError::Watch(NotPermitted)))
+    }
+
     fn hint(&self) -> Option<&'static str> {
         match self.exit() {
             Exit::TooManyRights => Some("the unit needs CapabilityBoundingSet=CAP_NET_ADMIN and NoNewPrivileges=yes"),
-            Exit::NotPermitted => Some("in a container it needs CAP_NET_ADMIN over its own network namespace"),
+            Exit::NotPermitted if self.has_the_right_elsewhere() => Some(
+                "CAP_NET_ADMIN is there, but not over this network namespace: a user namespace needs a network namespace of its own",
+            ),
+            Exit::NotPermitted => Some("the unit, or the container, has to give it CAP_NET_ADMIN"),
             Exit::WrongUser => {
                 Some("make the user with `systemd-sysusers`, and let the bus or systemd start the helper")
             }
@@ -217,5 +227,20 @@ mod tests {
         assert_eq!(exit(PrivilegeError::TooMany("the bounding set")), Exit::TooManyRights);
         assert_eq!(exit(PrivilegeError::TooFew("effective")), Exit::NotPermitted);
         assert_eq!(exit(PrivilegeError::NoUser(HELPER_USER.to_owned())), Exit::WrongUser);
+    }
+
+    #[test]
+    fn a_right_that_is_missing_and_one_over_another_network_have_one_exit_code_and_different_hints() {
+        let missing = HelperError::from(PrivilegeError::TooFew("permitted"));
+        let elsewhere = [
+            HelperError::from(KernelError::NotPermitted),
+            HelperError::from(DaemonError::Watch(KernelError::NotPermitted)),
+        ];
+        assert!(missing.hint().unwrap().contains("the container, has to give it"));
+        for error in elsewhere {
+            assert_eq!(error.exit(), missing.exit());
+            assert!(error.hint().unwrap().contains("not over this network namespace"));
+        }
+        assert_eq!(HelperError::from(KernelError::ReadBack).hint(), None);
     }
 }

@@ -10,6 +10,7 @@ mod machine;
 #[path = "../private_bus/mod.rs"]
 mod private_bus;
 mod reader;
+mod rights;
 mod store;
 mod terminate;
 mod unit;

@@ -1,0 +1,36 @@
+//! The right over rules that is there, and is one over somebody else's network.
+
+use std::process::Output;
+
+use airpods_lab::Place;
+
+use crate::machine::Machine;
+
+/// Runs the helper as root of a user namespace, to its end. Every user of the host is there under the same number; who makes
+/// the namespace has to write that down from outside.
+fn in_a_user_namespace(machine: &Machine, options: &str) -> Output {
+    let inside = "until grep -q 65536 /proc/self/uid_map && grep -q 65536 /proc/self/gid_map; do sleep 0.01; done; \
+        exec timeout 60 /usr/libexec/airpods-helper";
+    let outside = format!(
+        "unshare --user {options} sh -euc '{inside}' &
+        until [ \"$(readlink /proc/$!/ns/user)\" != \"$(readlink /proc/self/ns/user)\" ]; do sleep 0.01; done
+        for ids in uid gid; do echo 0 0 65536 > /proc/$!/${{ids}}_map; done
+        wait $!"
+    );
+    machine.sandbox.command("sh").args(["-euc", &outside]).output().unwrap()
+}
+
+#[test]
+fn in_a_user_namespace_without_a_network_of_its_own_the_helper_says_that_the_right_is_over_another_network() {
+    let machine = Machine::new(false);
+    machine.sandbox.stop_bus();
+    let refused = in_a_user_namespace(&machine, "");
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(11), "{told}");
+    assert!(told.contains("the kernel does not let this process change rules"), "{told}");
+    assert!(told.contains("a user namespace needs a network namespace of its own"), "{told}");
+    // With one it gets as far as the bus, which is not there.
+    let served = in_a_user_namespace(&machine, "--net");
+    let told = String::from_utf8_lossy(&served.stderr);
+    assert_eq!(served.status.code(), Some(13), "{told}");
+}
