@@ -1,7 +1,8 @@
 //! Log lines: an event, its fields, and where they go.
 //!
 //! A line is a value. On stderr it is text in the logfmt style, one line for each, with every control character and
-//! every character beyond ASCII escaped; under systemd it goes to the journal with its fields kept apart.
+//! every character beyond ASCII escaped; under systemd it goes to the journal with its fields kept apart, and escaped in the
+//! same way, because `journalctl --output=verbose` and whoever ships logs elsewhere hand them on as they are.
 
 use std::fmt;
 use std::io::Write;
@@ -56,6 +57,12 @@ impl Line {
         self.event
     }
 
+    /// The fields as the journal gets them, of which `event` is one.
+    fn journal_fields(&self) -> Vec<(&'static str, String)> {
+        let fields = self.fields.iter().map(|(field, value)| (*field, Printable(value).to_string()));
+        std::iter::once(("event", self.event.to_owned())).chain(fields).collect()
+    }
+
     fn write_fields(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "event={}", self.event)?;
         self.fields.iter().try_for_each(|(field, value)| write!(f, " {field}={}", Escaped(value)))
@@ -84,12 +91,29 @@ impl fmt::Display for Escaped<'_> {
             return f.write_str(self.0);
         }
         f.write_str("\"")?;
-        for character in self.0.chars() {
-            // An apostrophe needs no escape between double quotes, and sentences have some.
-            if character == '\'' { f.write_str("'")? } else { write!(f, "{}", character.escape_default())? }
-        }
+        write_escaped(f, self.0, &['\''])?;
         f.write_str("\"")
     }
+}
+
+/// A value that stands alone: quotes have nothing to break out of there.
+struct Printable<'a>(&'a str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_escaped(f, self.0, &['\'', '"'])
+    }
+}
+
+/// Writes printable ASCII, with escapes for everything else, for the backslash and for quotes that are not `harmless`: sentences
+/// have some of those.
+fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str, harmless: &[char]) -> fmt::Result {
+    text.chars().try_for_each(|character| {
+        if harmless.contains(&character) {
+            return write!(f, "{character}");
+        }
+        write!(f, "{}", character.escape_default())
+    })
 }
 
 /// Where lines go. Clones share it.
@@ -147,8 +171,7 @@ fn send(journal: &JournalLog, line: &Line) -> std::io::Result<()> {
             self.0.write_fields(f)
         }
     }
-    let mut fields = vec![("event", line.event)];
-    fields.extend(line.fields.iter().map(|(field, value)| (*field, value.as_str())));
+    let fields = line.journal_fields();
     journal.journal_send(
         &Record::builder()
             .level(line.level)
@@ -175,6 +198,20 @@ mod tests {
         let line = Line::warning("call").with("link", hostile).to_string();
         assert_eq!(line, "level=warning event=call link=\"x\\nlevel=error \\u{1b}[31m\\\" uid=0 \\u{e9}\\\\\"");
         assert!(line.bytes().all(|byte| (0x20..0x7f).contains(&byte)));
+    }
+
+    #[test]
+    fn what_the_journal_gets_is_printable_in_every_field_and_as_it_was_where_it_already_is() {
+        let line = Line::warning("call").with("link", "\u{1b}]0;x\u{7}\n\\é").with("cause", "a\r\nMESSAGE=forged");
+        let line = line.with("detail", "the table \"airpods\" isn't ours; errno=1").with("name", "wg-0.1_a");
+        let fields = [
+            ("event", "call"),
+            ("link", "\\u{1b}]0;x\\u{7}\\n\\\\\\u{e9}"),
+            ("cause", "a\\r\\nMESSAGE=forged"),
+            ("detail", "the table \"airpods\" isn't ours; errno=1"),
+            ("name", "wg-0.1_a"),
+        ];
+        assert_eq!(line.journal_fields(), fields.map(|(field, value)| (field, value.to_owned())));
     }
 
     #[test]

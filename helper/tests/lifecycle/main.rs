@@ -5,6 +5,7 @@
 mod boot;
 mod descriptors;
 mod files;
+mod journal;
 mod kills;
 mod machine;
 #[path = "../private_bus/mod.rs"]

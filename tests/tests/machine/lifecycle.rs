@@ -56,6 +56,18 @@ on_both! {
         assert_eq!(machine.sh("systemctl --failed --no-legend").unwrap(), "");
     }
 
+    fn what_a_caller_calls_a_link_is_escaped_in_every_field_of_the_journal(suite: Suite) {
+        let machine = Machine::installed(suite).unwrap();
+        let call = "busctl call org.airpods.Helper1 /org/airpods/Helper1 org.airpods.Helper1";
+        let refused = machine.sh(&format!("! {call} ClampOff s \"$(printf '\\033]0;x\\007\\nLINK=forged')\" 2>&1")).unwrap();
+        assert!(refused.contains("a link name has only"), "{refused}");
+        let export = || machine.sh("journalctl --sync; journalctl --unit airpods-helper --output export").unwrap();
+        let escaped = "\nLINK=\\u{1b}]0;x\\u{7}\\nLINK=forged\n";
+        eventually("the entry of the call", || export().contains(escaped));
+        let exported = export();
+        assert!(!exported.contains(['\u{1b}', '\u{7}']) && !exported.contains("\nLINK=forged"), "{exported}");
+    }
+
     fn a_helper_that_keeps_nothing_leaves_by_itself(suite: Suite) {
         let machine = Machine::installed(suite).unwrap();
         machine.sh("airpods net clamp status").unwrap();

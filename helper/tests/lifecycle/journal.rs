@@ -1,0 +1,81 @@
+//! What reaches journald, which keeps the bytes that it is given: a socket of the test's own stands where journald's is.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::sync::mpsc;
+use std::thread;
+
+use airpods_lab::Sandbox;
+
+use crate::machine::Machine;
+
+const SOCKET: &str = "/run/systemd/journal/socket";
+/// As systemd does for a service whose stderr it has connected to the journal.
+const CONNECTED: &str = "export JOURNAL_STREAM=$(stat --dereference --format %d:%i /proc/$$/fd/2)";
+
+/// One entry: its fields by name.
+type Entry = Vec<(String, Vec<u8>)>;
+
+/// Takes entries in from now on.
+fn journal(sandbox: &Sandbox) -> mpsc::Receiver<Entry> {
+    let path = sandbox.path(SOCKET);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let socket = UnixDatagram::bind(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+    let (entries, received) = mpsc::channel();
+    thread::spawn(move || {
+        let mut datagram = vec![0; 64 * 1024];
+        while let Ok(length) = socket.recv(&mut datagram) {
+            // Nobody listens any more when the test is over.
+            drop(entries.send(entry(&datagram[..length])));
+        }
+    });
+    received
+}
+
+/// Reads systemd's native protocol: `NAME=value`, or the name alone and then the value's length in 8 bytes.
+fn entry(mut datagram: &[u8]) -> Entry {
+    let mut fields = Vec::new();
+    while let Some(end) = datagram.iter().position(|byte| *byte == b'\n') {
+        let (line, rest) = (&datagram[..end], &datagram[end + 1..]);
+        let name = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        if let Some(equals) = line.iter().position(|byte| *byte == b'=') {
+            fields.push((name(&line[..equals]), line[equals + 1..].to_vec()));
+            datagram = rest;
+        } else {
+            let length = usize::try_from(u64::from_le_bytes(rest[..8].try_into().unwrap())).unwrap();
+            fields.push((name(line), rest[8..8 + length].to_vec()));
+            datagram = &rest[8 + length + 1..];
+        }
+    }
+    fields
+}
+
+fn text(entry: &Entry, name: &str) -> String {
+    let found = entry.iter().find(|(field, _)| field == name);
+    found.map_or_else(String::new, |(_, value)| String::from_utf8_lossy(value).into_owned())
+}
+
+#[test]
+fn no_field_of_an_entry_in_the_journal_has_a_byte_that_is_not_printable() {
+    let mut machine = Machine::new(true);
+    let journal = journal(&machine.sandbox);
+    machine.unit.spawn_with(&machine.sandbox, CONNECTED, None);
+    machine.unit.ready();
+    let client = machine.client();
+    for hostile in ["\u{1b}]0;x\u{7}", "a\nMESSAGE=forged", "\u{202e}gpj"] {
+        client.on_link(hostile).unwrap_err();
+    }
+    client.on_link("wg0").unwrap();
+    let entries: Vec<Entry> = journal.try_iter().collect();
+    let calls: Vec<&Entry> = entries.iter().filter(|entry| text(entry, "EVENT") == "clamp-on").collect();
+    let links: Vec<String> = calls.iter().map(|entry| text(entry, "LINK")).collect();
+    assert_eq!(links, ["\\u{1b}]0;x\\u{7}", "a\\nMESSAGE=forged", "\\u{202e}gpj", "wg0"]);
+    for (name, value) in entries.iter().flatten() {
+        let is_printable = value.iter().all(|byte| (0x20..0x7f).contains(byte));
+        assert!(is_printable, "{name}={}", value.escape_ascii());
+    }
+    assert_eq!(text(calls[3], "DETAIL"), "link wg0 is clamped to its route's MTU");
+    assert_eq!(text(calls[3], "RESULT"), "changed");
+}
