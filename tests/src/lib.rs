@@ -15,6 +15,7 @@
 
 mod announced;
 mod background;
+mod caller;
 mod capture;
 mod error;
 pub mod fuzz;
@@ -31,6 +32,7 @@ pub mod tunnel;
 
 pub use announced::Announced;
 pub use background::Background;
+pub use caller::connect_as;
 pub use capture::{Capture, FAMILIES, Family, Syn};
 pub use error::{Error, Result};
 pub use image::Image;

@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 use std::thread;
+use std::time::{Duration, Instant};
 
-use airpods_lab::{Place, Sandbox};
+use airpods_lab::{Place, Sandbox, connect_as, eventually_within};
 use zbus::connection::Builder;
 use zbus::message::Flags;
 use zbus::{Connection, Message, Variant};
@@ -71,6 +72,84 @@ fn ten_thousand_calls_by_many_clients_leave_the_helper_small_and_others_served()
         assert!(status_for_alice(&host), "in the middle of it");
     });
     assert!(status_for_alice(&host));
+    let peak = kibibytes(&host, "VmHWM");
+    assert!(peak < before + GROWTH, "{before} KiB before, {peak} KiB at the peak");
+}
+
+const ALICE: u32 = 1000;
+const BOB: u32 = 1001;
+
+/// Routes that are looked through for each status while auto is on.
+const ROUTES: usize = 20_000;
+/// Far more than the quotas let in, from as many connections as fill every place of a user.
+const READS: usize = 20_000;
+const READERS: usize = 6;
+
+/// What anything of somebody else's may take meanwhile, on however busy a machine. It takes 0.3 s, and took half a minute while
+/// there was a reading for each of those calls.
+const MEANWHILE: Duration = Duration::from_secs(10);
+
+fn connect_user(sandbox: &Sandbox, user: u32) -> Connection {
+    let stream = connect_as(user, &sandbox.path("/run/dbus/system_bus_socket")).unwrap();
+    zruntime::block_on(Builder::unix_stream(stream).user_id(user).build()).unwrap()
+}
+
+/// Asks for the status and does not wait for it, with and without a wish for an answer in turn. The bus itself lets no connection
+/// wait for more than 128. When this returns, the bus has passed them all on: what is called from now on is behind them.
+fn flood_with_reads(connections: &[Connection]) {
+    for number in 0..READS {
+        let call = Message::method_call(OBJECT, "GetStatus").destination(NAME).interface(NAME);
+        let call = if number % 2 == 0 { call } else { call.with_flags(Flags::NO_REPLY_EXPECTED) };
+        zruntime::block_on(connections[number % READERS].send(&call.build(&()).unwrap())).unwrap();
+    }
+    for connection in connections {
+        let (bus, path) = ("org.freedesktop.DBus", "/org/freedesktop/DBus");
+        zruntime::block_on(connection.call_method(Some(bus), path, Some(bus), "GetId", &())).unwrap();
+    }
+}
+
+/// How long a call takes to be served.
+fn timed(call: impl Future<Output = zbus::Result<Message>>) -> Duration {
+    let start = Instant::now();
+    zruntime::block_on(call).unwrap();
+    start.elapsed()
+}
+
+fn read(connection: &Connection) -> Duration {
+    timed(connection.call_method(Some(NAME), OBJECT, Some(NAME), "GetStatus", &()))
+}
+
+fn clamp(connection: &Connection, link: &str) -> Duration {
+    let body = (link, HashMap::<&str, Variant<'_>>::new());
+    timed(connection.call_method(Some(NAME), OBJECT, Some(NAME), "ClampOn", &body))
+}
+
+#[test]
+fn a_flood_of_reads_keeps_neither_others_calls_nor_reactions_to_links_waiting() {
+    let host = host();
+    let last = ROUTES - 1;
+    let route = "print \"route add 172.16.\" int($1 / 256) \".\" $1 % 256 \"/32 dev wg0\"";
+    host.sh(&format!("ip addr add 10.8.0.1/24 dev wg0; seq 0 {last} | awk '{{ {route} }}' | ip -batch -")).unwrap();
+    let (alice, root) = (connect_user(&host, ALICE), connect(&host));
+    let readers: Vec<_> = (0..READERS).map(|_| connect_user(&host, BOB)).collect();
+    clamp(&root, "");
+    let alone = read(&alice);
+    let before = kibibytes(&host, "VmRSS");
+
+    flood_with_reads(&readers);
+    let told = read(&alice);
+    flood_with_reads(&readers);
+    let change = clamp(&root, "wg7");
+    flood_with_reads(&readers);
+    let start = Instant::now();
+    host.sh("ip tuntap add mode tun name tun7; ip link set tun7 up; ip addr add 10.9.0.1/24 dev tun7").unwrap();
+    eventually_within(MEANWHILE, "the clamp on the link that came", || {
+        host.sh("nft list set inet airpods links").unwrap().contains("\"tun7\"")
+    });
+    let reaction = start.elapsed();
+
+    println!("a status: {alone:?} alone, {told:?} in a flood of them; a change: {change:?}; a link: {reaction:?}");
+    assert!(told < MEANWHILE && change < MEANWHILE, "{told:?}, {change:?}");
     let peak = kibibytes(&host, "VmHWM");
     assert!(peak < before + GROWTH, "{before} KiB before, {peak} KiB at the peak");
 }

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use airpods_dbus::{ClampOptions, Error, ErrorKind, Status, Target};
+use airpods_dbus::{ClampOptions, Error, ErrorKind, Target};
 use zbus::message::Header;
 use zbus::{Connection, OwnedVariant, interface};
 
-use super::service::{Call, Service};
+use super::service::{Call, Service, Told};
 use crate::authority::Action;
 use crate::clamp::Request;
 use crate::keeper::VERSION;
@@ -51,10 +51,12 @@ impl Helper {
     }
 
     #[zbus(out_args("status"))]
-    fn get_status(&self, #[zbus(header)] header: Header<'_>) -> Result<Status, Error> {
-        // zbus checks that there are no arguments only where there is some parameter.
-        drop(header);
-        self.0.status()
+    async fn get_status(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Told<'_>, Error> {
+        self.0.status(Call { header, connection }).await
     }
 
     #[zbus(property)]

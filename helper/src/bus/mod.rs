@@ -9,6 +9,7 @@ mod interface;
 mod ledger;
 mod presence;
 pub mod quota;
+mod reading;
 mod service;
 
 use std::sync::Arc;

@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 use airpods_dbus::{Error, ErrorKind, Status};
 use futures_lite::future::or;
 use zbus::connection::socket::Socket;
-use zbus::message::Header;
+use zbus::message::{Flags, Header};
 use zbus::names::OwnedUniqueName;
-use zbus::{Address, Connection};
+use zbus::{Address, Connection, Signature};
 use zruntime::lock::Mutex as Turn;
 use zruntime::{Event, SharedRuntime};
 
 use super::inlet::{self, Refusals};
 use super::ledger::{Entry, Ledger};
-use super::quota::{Prompt, Quota};
+use super::quota::{Prompt, Quota, Slot};
+use super::reading::Readings;
 use super::{announce, presence};
 use crate::authority::{Action, Authority, Caller, Permit, Question, authorise};
 use crate::clamp::Request;
@@ -36,6 +37,9 @@ pub struct Service {
     /// Set once the bus is reached, and before the name is taken.
     authority: OnceLock<Box<dyn Authority>>,
     quota: Quota,
+    /// The same for calls that only read: neither kind takes the places of the other.
+    reads: Quota,
+    readings: Readings,
     ledger: Ledger,
     refusals: Arc<Refusals>,
     log: Log,
@@ -65,6 +69,8 @@ impl Service {
             keeper: Mutex::new(keeper),
             authority: OnceLock::new(),
             quota: Quota::default(),
+            reads: Quota::default(),
+            readings: Readings::default(),
             ledger: Ledger::default(),
             refusals: Arc::default(),
             log,
@@ -85,7 +91,7 @@ impl Service {
     pub async fn refuse(&self, connection: &Connection) -> Infallible {
         loop {
             let refused = self.refusals.next().await;
-            let uid = presence::uid(connection, &refused.sender).await.ok();
+            let uid = presence::uid(&self.runtime, connection, &refused.sender).await.ok();
             self.note(uid, || {
                 let line = Line::warning("message-too-long").with("uid", told(uid)).with("sender", &refused.sender);
                 line.with("bytes", refused.length).with("result", ErrorKind::LimitsExceeded.short_name())
@@ -154,16 +160,13 @@ impl Service {
         account: &mut Account,
         request: impl FnOnce() -> Result<Request, Error>,
     ) -> Result<Option<Outcome>, Error> {
-        let name: OwnedUniqueName = match call.header.sender() {
-            Some(sender) => sender.to_owned().into(),
-            None => return Err(ErrorKind::AccessDenied.because("the call has no sender, so nobody answers for it")),
-        };
+        let name = sender(&call.header)?;
         account.caller = Some(name.clone());
         if call.header.primary().body_len() > LONGEST_BODY {
             return Err(ErrorKind::LimitsExceeded.because(format!("the call has more than {LONGEST_BODY} bytes")));
         }
         let mut slot = self.quota.enter(&name)?;
-        let uid = presence::uid(call.connection, &name).await?;
+        let uid = presence::uid(&self.runtime, call.connection, &name).await?;
         account.uid = Some(uid);
         slot.charge(uid)?;
 
@@ -174,7 +177,7 @@ impl Service {
         let caller = Caller { name: name.clone(), uid };
         let question = Question::about(&call.header, caller, &request)?;
         let permit = or(self.permit(call.connection, &question), self.left()).await?;
-        presence::check(call.connection, &name).await?;
+        presence::check(&self.runtime, call.connection, &name).await?;
         self.keeper().commit(permit, &request).map(Some)
     }
 
@@ -214,9 +217,35 @@ impl Service {
     }
 
     /// Everything there is to know. Asks nobody.
-    pub(super) fn status(&self) -> Result<Status, Error> {
+    ///
+    /// # Errors
+    /// [`Error`] if the kernel cannot be read, or if there are too many such calls.
+    pub(super) async fn status(&self, call: Call<'_>) -> Result<Told<'_>, Error> {
         self.touch();
-        self.keeper().status(Instant::now())
+        if call.header.primary().flags().contains(Flags::NO_REPLY_EXPECTED) {
+            return Err(ErrorKind::InvalidArgs.because("the call wants no answer, and has no other effect"));
+        }
+        let name = sender(&call.header)?;
+        let mut place = Place { service: self, slot: Some(self.reads.enter(&name)?) };
+        let uid = presence::uid(&self.runtime, call.connection, &name).await?;
+        place.slot.as_mut().map_or(Ok(()), |slot| slot.charge(uid))?;
+        let read = || self.keeper().status(Instant::now());
+        let status = self.readings.next(read, |until| self.rest(until)).await?;
+        Ok(Told { status, _place: place })
+    }
+
+    /// Waits until then, or until the helper leaves: whoever has called by then is to have an answer.
+    async fn rest(&self, until: Instant) {
+        let leaving = self.leaving.listen();
+        if !self.keeper().is_leaving() {
+            // Either way there is no more to wait for.
+            let _ = self.runtime.timeout_at(until, leaving).await;
+        }
+    }
+
+    /// How many calls are in flight.
+    fn in_flight(&self) -> usize {
+        self.quota.in_flight() + self.reads.in_flight()
     }
 
     /// Sends the signals that are due.
@@ -248,7 +277,7 @@ impl Service {
         loop {
             let call_over = self.call_over.listen();
             let last = *self.last_call.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_unused = self.quota.in_flight() == 0 && self.keeper().is_idle();
+            let is_unused = self.in_flight() == 0 && self.keeper().is_idle();
             if !is_unused {
                 call_over.await;
             } else if last.elapsed() >= patience {
@@ -265,7 +294,7 @@ impl Service {
     pub async fn calls_over(&self) {
         loop {
             let call_over = self.call_over.listen();
-            if self.quota.in_flight() == 0 {
+            if self.in_flight() == 0 {
                 return;
             }
             call_over.await;
@@ -277,6 +306,36 @@ impl Service {
 pub(super) struct Call<'a> {
     pub(super) header: Header<'a>,
     pub(super) connection: &'a Connection,
+}
+
+/// The place of a call that reads, until it is dropped.
+struct Place<'a> {
+    service: &'a Service,
+    slot: Option<Slot<'a>>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        drop(self.slot.take());
+        self.service.touch();
+    }
+}
+
+/// A status on its way to a caller. The call's place is taken until it has been sent, so that answers which wait for the bus to
+/// take them are bounded, too.
+pub(super) struct Told<'a> {
+    status: Arc<Status>,
+    _place: Place<'a>,
+}
+
+impl serde::Serialize for Told<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.status.serialize(serializer)
+    }
+}
+
+impl zbus::Type for Told<'_> {
+    const SIGNATURE: &'static Signature = Status::SIGNATURE;
 }
 
 impl Account {
@@ -297,6 +356,11 @@ impl Account {
             Err(error) => line.with("result", error.kind().short_name()).with("detail", error),
         }
     }
+}
+
+fn sender(header: &Header<'_>) -> Result<OwnedUniqueName, Error> {
+    let sender = header.sender().map(|sender| sender.to_owned().into());
+    sender.ok_or_else(|| ErrorKind::AccessDenied.because("the call has no sender, so nobody answers for it"))
 }
 
 /// What is known, or that it is not.

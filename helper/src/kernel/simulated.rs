@@ -4,6 +4,8 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use airpods_dbus::{Counters, Features, Foreign, Legacy};
 
@@ -34,6 +36,8 @@ struct World {
     owned: bool,
     counters: Counters,
     foreign: Option<Foreign>,
+    /// How long it takes to read the rules of others, and how often they were read.
+    reading: (Duration, usize),
     refusal: Option<Refusal>,
     applied: usize,
     watchers: Vec<(UnixStream, Arc<Mutex<Vec<Event>>>)>,
@@ -49,6 +53,7 @@ impl Simulated {
             owned: true,
             counters: Counters::default(),
             foreign: Some(Foreign { whole: true, iptables_legacy: Legacy::None, ..Foreign::default() }),
+            reading: (Duration::ZERO, 0),
             refusal: None,
             applied: 0,
             watchers: Vec::new(),
@@ -63,6 +68,17 @@ impl Simulated {
     /// Has these clamps of others, or none that can be read.
     pub fn set_foreign(&self, foreign: Option<Foreign>) {
         self.world().foreign = foreign;
+    }
+
+    /// Takes so long over the rules of others, as if there were many.
+    pub fn set_reading_time(&self, time: Duration) {
+        self.world().reading.0 = time;
+    }
+
+    /// How often the rules of others were read, as for each status.
+    #[must_use]
+    pub fn times_read(&self) -> usize {
+        self.world().reading.1
     }
 
     /// Replaces the links, as if they came and went, and reports that.
@@ -163,7 +179,15 @@ impl Kernel for Simulated {
     }
 
     fn foreign(&mut self) -> Result<Foreign, KernelError> {
-        self.world().foreign.clone().ok_or_else(|| Refusal::NotPermitted.error())
+        let (time, foreign) = {
+            let mut world = self.world();
+            world.reading.1 += 1;
+            (world.reading.0, world.foreign.clone())
+        };
+        if !time.is_zero() {
+            thread::sleep(time);
+        }
+        foreign.ok_or_else(|| Refusal::NotPermitted.error())
     }
 
     fn features(&mut self) -> Features {
