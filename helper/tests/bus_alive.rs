@@ -148,14 +148,13 @@ fn without_a_watchdog_there_is_no_sign_of_life() {
 
 /// Sends a call that opens a prompt, which nobody answers; the reply, whenever it comes.
 fn open_prompt(helper: &Helper) -> thread::JoinHandle<Message> {
-    let connection = helper.bus.connect();
+    let connection = helper.bus.connect_as(NOBODY);
     let call = Message::method_call(names::OBJECT_PATH, "ClampOn")
         .destination(names::BUS_NAME)
         .interface(names::INTERFACE)
         .with_flags(Flags::ALLOW_INTERACTIVE_AUTH)
         .build(&("wg1", std::collections::HashMap::<String, zbus::Variant<'_>>::new()))
         .unwrap();
-    let asked = helper.authority.asked().len();
     let serial = call.header().primary().serial_num();
     let waiting = thread::spawn(move || {
         zruntime::block_on(async {
@@ -170,12 +169,12 @@ fn open_prompt(helper: &Helper) -> thread::JoinHandle<Message> {
             }
         })
     });
-    helper.wait_until("the prompt", || helper.authority.asked().len() > asked);
+    helper.wait_for_prompt();
     waiting
 }
 
 fn never_answered() -> Recording {
-    Recording::saying_after(Duration::from_secs(600), Ok(Answer { is_authorized: true, ..Answer::default() }))
+    Recording::prompting(Duration::from_secs(600), Ok(Answer { is_authorized: true, ..Answer::default() }))
 }
 
 #[test]

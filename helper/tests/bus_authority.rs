@@ -16,15 +16,8 @@ use zbus::connection::Builder;
 use zbus::message::Flags;
 use zbus::{Guid, Message};
 
-/// An ordinary user that every Debian has: the bus daemon turns away a user whom the system does not know.
-const NOBODY: u32 = 65534;
-
 fn answer(is_authorized: bool, is_challenge: bool, is_dismissed: bool) -> Recording {
     Recording::saying(Ok(Answer { is_authorized, is_challenge, is_dismissed }))
-}
-
-fn asking(client: &Client, link: &str) -> Result<bool, airpods_dbus::Error> {
-    zruntime::block_on(client.helper.clamp_on_asking(link, HashMap::new())).map_err(|error| ours(&error))
 }
 
 #[test]
@@ -57,11 +50,18 @@ fn polkit_is_asked_about_the_sender_with_action_and_details() {
 #[test]
 fn interaction_is_asked_for_only_if_the_message_allows_it() {
     let helper = Helper::asking(answer(false, true, false));
-    let client = helper.client();
+    let client = helper.client_of(NOBODY);
     assert_eq!(kind(client.on_link("wg0")), ErrorKind::InteractiveAuthorizationRequired);
-    assert_eq!(kind(asking(&client, "wg0")), ErrorKind::InteractiveAuthorizationRequired);
+    assert_eq!(kind(client.on_asking("wg0")), ErrorKind::InteractiveAuthorizationRequired);
     let flags: Vec<_> = helper.authority.asked().iter().map(|asked| asked.flags).collect();
-    assert_eq!(flags, [0, 1]);
+    assert_eq!(flags, [0, 0, 1], "and only once it is known that a password is needed");
+}
+
+#[test]
+fn root_is_asked_for_no_password() {
+    let helper = Helper::asking(answer(false, true, false));
+    assert_eq!(kind(helper.client().on_asking("wg0")), ErrorKind::InteractiveAuthorizationRequired);
+    assert_eq!((helper.authority.asked().len(), helper.authority.prompts()), (1, 0));
 }
 
 #[test]
@@ -75,9 +75,9 @@ fn every_denial_has_its_name_and_changes_nothing() {
     ];
     for (authority, expected) in denials {
         let helper = Helper::asking(authority);
-        let client = helper.client();
+        let client = helper.client_of(NOBODY);
         assert_eq!(kind(client.on_link("wg0")), expected);
-        assert_eq!(kind(asking(&client, "")), expected);
+        assert_eq!(kind(client.on_asking("")), expected);
         assert_eq!(helper.kernel.times_applied(), 0);
         assert!(client.status().clamps.is_empty());
     }
@@ -169,10 +169,10 @@ fn a_caller_who_leaves_before_the_judgement_has_changed_nothing() {
 
 #[test]
 fn a_prompt_is_taken_back_when_its_caller_leaves() {
-    let helper = Helper::asking(Recording::saying_after(Duration::from_secs(300), Ok(Answer::default())));
-    let client = helper.client();
+    let helper = Helper::asking(Recording::prompting(Duration::from_secs(300), Ok(Answer::default())));
+    let client = helper.client_of(NOBODY);
     zruntime::block_on(client.connection.send(&clamp_on("wg0", Flags::ALLOW_INTERACTIVE_AUTH))).unwrap();
-    helper.wait_until("the prompt is open", || helper.authority.asked().len() == 1);
+    helper.wait_for_prompt();
     thread::sleep(Duration::from_millis(100));
     zruntime::block_on(client.connection.close()).unwrap();
     helper.wait_until("the prompt is taken back", || helper.authority.taken_back() == 1);
@@ -181,10 +181,10 @@ fn a_prompt_is_taken_back_when_its_caller_leaves() {
 
 #[test]
 fn nobody_can_say_for_the_bus_that_somebody_else_has_left() {
-    let helper = Helper::asking(Recording::saying_after(Duration::from_secs(300), Ok(Answer::default())));
-    let client = helper.client();
+    let helper = Helper::asking(Recording::prompting(Duration::from_secs(300), Ok(Answer::default())));
+    let client = helper.client_of(NOBODY);
     zruntime::block_on(client.connection.send(&clamp_on("wg0", Flags::ALLOW_INTERACTIVE_AUTH))).unwrap();
-    helper.wait_until("the prompt is open", || helper.authority.asked().len() == 1);
+    helper.wait_for_prompt();
     // The helper listens for the caller's leaving only some time after it asks.
     thread::sleep(Duration::from_millis(200));
     let liar = helper.client();
@@ -204,23 +204,26 @@ fn nobody_can_say_for_the_bus_that_somebody_else_has_left() {
 
 #[test]
 fn one_user_has_one_prompt_and_others_are_served_meanwhile() {
-    let helper = Helper::asking(Recording::saying_after(Duration::from_secs(300), Ok(Answer::default())));
-    let waiting = helper.client();
+    let helper = Helper::asking(Recording::prompting(Duration::from_secs(300), Ok(Answer::default())));
+    let waiting = helper.client_of(NOBODY);
     zruntime::block_on(waiting.connection.send(&clamp_on("wg0", Flags::ALLOW_INTERACTIVE_AUTH))).unwrap();
-    helper.wait_until("the prompt is open", || helper.authority.asked().len() == 1);
-    assert_eq!(kind(asking(&helper.client(), "wg1")), ErrorKind::Busy);
+    helper.wait_for_prompt();
+    assert_eq!(kind(helper.client_of(NOBODY).on_asking("wg1")), ErrorKind::Busy);
     helper.authority.next(Ok(Answer { is_authorized: true, ..Answer::default() }));
-    assert_eq!(helper.client().on_link("wg1"), Ok(true), "a call that asks nobody does not wait for the prompt");
+    let asking_nobody = helper.client_of(NOBODY).on_asking("wg1");
+    assert_eq!(asking_nobody, Ok(true), "a call that needs no password does not wait for the prompt");
+    helper.authority.next(Ok(Answer { is_authorized: true, ..Answer::default() }));
+    assert_eq!(helper.client_of(DAEMON).off("wg1"), Ok(true));
 }
 
 #[test]
 fn a_call_waits_a_moment_for_its_users_other_check_which_may_be_over_without_a_prompt() {
     let yes = Ok(Answer { is_authorized: true, ..Answer::default() });
-    let helper = Helper::asking(Recording::saying_after(Duration::from_millis(300), yes));
-    let first = helper.client();
+    let helper = Helper::asking(Recording::prompting(Duration::from_millis(300), yes));
+    let first = helper.client_of(NOBODY);
     zruntime::block_on(first.connection.send(&clamp_on("wg0", Flags::ALLOW_INTERACTIVE_AUTH))).unwrap();
-    helper.wait_until("the first is checked", || helper.authority.asked().len() == 1);
-    assert_eq!(asking(&helper.client(), "wg1"), Ok(true));
+    helper.wait_for_prompt();
+    assert_eq!(helper.client_of(NOBODY).on_asking("wg1"), Ok(true));
     assert_eq!(helper.clamped(), ["wg0", "wg1"]);
 }
 
@@ -277,7 +280,7 @@ fn a_call_of_absurd_length_is_refused_before_it_can_wait_for_anybody() {
 fn twenty_calls_at_once_for_one_link_leave_one_clamp() {
     let helper = Helper::start();
     let changed = thread::scope(|scope| {
-        let calls: Vec<_> = (0..20).map(|_| scope.spawn(|| asking(&helper.client(), "wg0").unwrap())).collect();
+        let calls: Vec<_> = (0..20).map(|_| scope.spawn(|| helper.client().on_asking("wg0").unwrap())).collect();
         calls.into_iter().map(|call| call.join().unwrap()).filter(|changed| *changed).count()
     });
     assert_eq!((changed, helper.clamped()), (1, vec!["wg0".to_owned()]));

@@ -19,6 +19,8 @@ type Subject = (String, HashMap<String, OwnedVariant>);
 #[derive(Clone, Copy)]
 enum Mood {
     Says(bool, bool, bool),
+    /// Yes to somebody who has been asked for a password.
+    NeedsPassword,
     Fails,
     MissesTheCaller,
     Sleeps,
@@ -60,6 +62,7 @@ impl StandIn {
                 let details = is_dismissed.then(|| ("polkit.dismissed".to_owned(), "true".to_owned()));
                 Ok((is_authorized, is_challenge, details.into_iter().collect()))
             }
+            Mood::NeedsPassword => Ok((flags == 1, flags == 0, HashMap::new())),
             Mood::Fails => Err(Failure::NotRegistered),
             Mood::MissesTheCaller => Err(Failure::NameHasNoOwner),
             Mood::Sleeps => std::future::pending().await,
@@ -131,15 +134,30 @@ fn the_question_on_the_wire_is_about_the_sender_and_nobody_else() {
         details: vec![("interface".to_owned(), interface.to_owned()), ("operation".to_owned(), operation.to_owned())],
         flags,
     };
+    // Whoever needs no password costs one question, whether they may be asked for one or not.
     assert!(zruntime::block_on(client.helper.reset_asking()).unwrap());
     assert_eq!(
         *scene.heard.lock().unwrap(),
         [
             question(names::ACTION_CLAMP_ON, "wg0", "clamp-on", 0),
-            question(names::ACTION_RESET, "every link", "reset", 1),
+            question(names::ACTION_RESET, "every link", "reset", 0),
         ]
     );
     assert!(scene.cancelled.lock().unwrap().is_empty(), "what is answered needs no taking back");
+}
+
+#[test]
+fn a_password_is_asked_for_only_where_polkit_has_said_that_it_needs_one() {
+    let flags = |scene: &Scene| scene.heard.lock().unwrap().iter().map(|heard| heard.flags).collect::<Vec<_>>();
+    let scene = with_polkit(Mood::Says(true, false, false));
+    assert_eq!(scene.helper.client_of(NOBODY).on_asking("wg0"), Ok(true));
+    assert_eq!(flags(&scene), [0]);
+    let scene = with_polkit(Mood::NeedsPassword);
+    assert_eq!(scene.helper.client_of(NOBODY).on_asking("wg0"), Ok(true));
+    assert_eq!(flags(&scene), [0, 1]);
+    let heard = scene.heard.lock().unwrap();
+    assert_eq!(heard[0], Heard { flags: 0, ..heard[1].clone() }, "the same question");
+    assert_eq!(scene.helper.audit().len(), 1, "and one line for the call");
 }
 
 #[test]
@@ -190,6 +208,25 @@ fn polkit_that_does_not_answer_is_given_up_long_before_the_bus_would_give_up() {
     assert!(!is_served && text.contains("org.airpods.Helper1.Error.AuthUnavailable"), "{text}");
     assert!(before.elapsed() < IN_TIME);
     scene.helper.wait_until("both questions are taken back", || scene.cancelled.lock().unwrap().len() == 2);
+}
+
+#[test]
+fn polkit_that_does_not_answer_holds_nobody_who_may_be_asked_for_a_password() {
+    let scene = with_polkit(Mood::Sleeps);
+    let before = Instant::now();
+    assert_eq!(scene.helper.client().on_asking("wg0"), Ok(true), "root needs no polkit");
+    for call in 0..2 {
+        let told = kind(scene.helper.client_of(NOBODY).on_asking("wg1"));
+        assert_eq!(
+            told,
+            ErrorKind::AuthUnavailable,
+            "call {call}: and no prompt is open that would keep them from another"
+        );
+    }
+    assert!(before.elapsed() < IN_TIME * 2);
+    assert!(scene.heard.lock().unwrap().iter().all(|heard| heard.flags == 0));
+    scene.helper.wait_until("every question is taken back", || scene.cancelled.lock().unwrap().len() == 3);
+    assert_eq!(scene.helper.audit().len(), 3);
 }
 
 #[test]

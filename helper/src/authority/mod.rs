@@ -1,6 +1,6 @@
 //! May this caller do that?
 //!
-//! An [`Authority`] only answers; what its answer means is judged in one place here, and [`authorise`] alone can make
+//! An [`Authority`] only answers; what its answer means is judged in one place here, which alone can make
 //! a [`Permit`], which the keeper demands for every change. So there is no change without a judgement, and no
 //! judgement that outlives its call.
 
@@ -18,6 +18,9 @@ use crate::clamp::Request;
 use crate::log::Line;
 
 pub use polkit::Polkit;
+
+/// Whom polkit always allows everything, without a password.
+const ROOT: u32 = 0;
 
 /// What is asked of polkit, one for each mutating method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,8 +94,17 @@ pub struct Question {
     pub action: Action,
     /// The detail `interface`: the link's name, or words for all of them.
     pub interface: String,
-    /// Whether the person at the caller's end may be asked for a password: the message allows it.
+    /// Whether the person at the caller's end may be asked for a password: the message allows it. Root never is.
     pub interaction: bool,
+}
+
+/// How a question is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// Nobody is asked for a password, so there is an answer at once.
+    Quietly,
+    /// Somebody may be asked for a password, and take their time.
+    Prompting,
 }
 
 impl Question {
@@ -103,7 +115,7 @@ impl Question {
     pub fn about(header: &Header<'_>, caller: Caller, request: &Request) -> Result<Self, Error> {
         let subject = Subject::new_for_message_header(header)
             .map_err(|_| ErrorKind::AccessDenied.because("the call has no sender, so nobody can be held to it"))?;
-        let interaction = header.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH);
+        let interaction = caller.uid != ROOT && header.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH);
         Ok(Self { subject, caller, action: Action::of(request), interface: interface(request), interaction })
     }
 }
@@ -144,12 +156,13 @@ pub enum NoAnswer {
 /// Who answers whether a caller may do something.
 #[async_trait]
 pub trait Authority: Send + Sync {
-    /// Asks. Takes as long as a prompt is open if the question allows interaction, else at most 2 s. Dropping the
-    /// future takes the question back.
-    async fn ask(&self, question: &Question) -> Result<Answer, NoAnswer>;
+    /// Asks. Takes at most 2 s quietly, and as long as a prompt is open otherwise. Dropping the future takes the question
+    /// back.
+    async fn ask(&self, question: &Question, manner: Manner) -> Result<Answer, NoAnswer>;
 }
 
-/// The judgement that one caller may do one thing to one link, or to all, once. Only [`authorise`] makes it.
+/// The judgement that one caller may do one thing to one link, or to all, once. Only [`authorise`] and
+/// [`authorise_at_prompt`] make it.
 #[must_use = "a permit is there to be handed to the change it permits"]
 #[derive(Debug)]
 pub struct Permit {
@@ -172,8 +185,10 @@ impl Permit {
     }
 }
 
-/// Asks the authority and judges its answer. `tell` gets the line for the log if there is no answer: whoever calls very often is
-/// not to fill the log.
+/// Asks the authority quietly and judges its answer; `None` if only a password can decide, and one may be asked for. So
+/// whoever needs none has an answer soon, also from an authority that has stopped to answer.
+///
+/// `tell` gets the line for the log if there is no answer: whoever calls very often is not to fill the log.
 ///
 /// # Errors
 /// Everything but a clear yes is a denial, each with the name of its own.
@@ -181,8 +196,33 @@ pub async fn authorise(
     authority: &dyn Authority,
     question: &Question,
     tell: impl FnOnce(Line),
+) -> Result<Option<Permit>, Error> {
+    let answer = ask(authority, question, Manner::Quietly, tell).await;
+    if question.interaction && matches!(answer, Ok(Answer { is_authorized: false, is_challenge: true, .. })) {
+        return Ok(None);
+    }
+    permit(question, &answer).map(Some)
+}
+
+/// The same for a question to which the quiet answer was that a password is needed. Somebody may be asked for one.
+///
+/// # Errors
+/// As for [`authorise`].
+pub async fn authorise_at_prompt(
+    authority: &dyn Authority,
+    question: &Question,
+    tell: impl FnOnce(Line),
 ) -> Result<Permit, Error> {
-    let answer = authority.ask(question).await;
+    permit(question, &ask(authority, question, Manner::Prompting, tell).await)
+}
+
+async fn ask(
+    authority: &dyn Authority,
+    question: &Question,
+    manner: Manner,
+    tell: impl FnOnce(Line),
+) -> Result<Answer, NoAnswer> {
+    let answer = authority.ask(question, manner).await;
     let hint = match &answer {
         // Nothing is wrong with polkit then.
         Ok(_) | Err(NoAnswer::CallerGone) => None,
@@ -193,7 +233,11 @@ pub async fn authorise(
         let line = Line::warning("no-answer-from-polkit").with("action", question.action.id());
         tell(line.with("cause", cause).with("hint", hint));
     }
-    judge(question, &answer).map(|()| Permit { action: question.action, interface: question.interface.clone() })
+    answer
+}
+
+fn permit(question: &Question, answer: &Result<Answer, NoAnswer>) -> Result<Permit, Error> {
+    judge(question, answer).map(|()| Permit { action: question.action, interface: question.interface.clone() })
 }
 
 /// What an answer means.
@@ -202,7 +246,7 @@ pub async fn authorise(
 fn judge(question: &Question, answer: &Result<Answer, NoAnswer>) -> Result<(), Error> {
     let (kind, sentence) = match answer {
         Ok(answer) if answer.is_authorized => return Ok(()),
-        Err(NoAnswer::Unreachable(_)) if question.caller.uid == 0 => return Ok(()),
+        Err(NoAnswer::Unreachable(_)) if question.caller.uid == ROOT => return Ok(()),
         Ok(answer) if answer.is_dismissed => (ErrorKind::AuthDismissed, "the question for a password was dismissed"),
         Ok(answer) if answer.is_challenge && question.interaction => (
             ErrorKind::InteractiveAuthorizationRequired,

@@ -10,7 +10,7 @@ use zbus::proxy::CacheProperties;
 use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags};
 use zruntime::SharedRuntime;
 
-use super::{Answer, Authority, NoAnswer, Question};
+use super::{Answer, Authority, Manner, NoAnswer, Question};
 
 /// How long polkit may think when it cannot ask anybody. A caller must have an answer within 2 s, and the bus daemon
 /// may need some of that to start polkitd.
@@ -40,11 +40,10 @@ impl Polkit {
 
 #[async_trait]
 impl Authority for Polkit {
-    async fn ask(&self, question: &Question) -> Result<Answer, NoAnswer> {
-        let (flags, patience) = if question.interaction {
-            (CheckAuthorizationFlags::ALLOW_USER_INTERACTION, TYPING)
-        } else {
-            (CheckAuthorizationFlags::empty(), THINKING)
+    async fn ask(&self, question: &Question, manner: Manner) -> Result<Answer, NoAnswer> {
+        let (flags, patience) = match manner {
+            Manner::Quietly => (CheckAuthorizationFlags::empty(), THINKING),
+            Manner::Prompting => (CheckAuthorizationFlags::ALLOW_USER_INTERACTION, TYPING),
         };
         let id = format!("airpods-{}", self.checks.fetch_add(1, Ordering::Relaxed));
         let details =

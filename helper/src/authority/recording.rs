@@ -9,7 +9,7 @@ use zbus::OwnedVariant;
 use zbus::wire::{LE, serialized::Context, to_bytes};
 use zruntime::{Event, SharedRuntime};
 
-use super::{Answer, Authority, NoAnswer, Question};
+use super::{Answer, Authority, Manner, NoAnswer, Question};
 
 /// What was asked, in the words that go to polkit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,7 @@ pub struct Recording(Arc<Mutex<Script>>);
 struct Script {
     answers: VecDeque<(Duration, Result<Answer, NoAnswer>)>,
     otherwise: Option<(Duration, Result<Answer, NoAnswer>)>,
+    needs_password: bool,
     asked: Vec<Asked>,
     taken_back: usize,
     /// Notified when an authority that thinks is to speak.
@@ -78,6 +79,14 @@ impl Recording {
         }
     }
 
+    /// An authority that needs a password, and answers like this so long after it could ask for one.
+    #[must_use]
+    pub fn prompting(delay: Duration, answer: Result<Answer, NoAnswer>) -> Self {
+        let recording = Self::saying_after(delay, answer);
+        recording.script().needs_password = true;
+        recording
+    }
+
     /// Answers the next question like this, and at once.
     pub fn next(&self, answer: Result<Answer, NoAnswer>) {
         self.script().answers.push_back((Duration::ZERO, answer));
@@ -87,6 +96,12 @@ impl Recording {
     #[must_use]
     pub fn asked(&self) -> Vec<Asked> {
         self.script().asked.clone()
+    }
+
+    /// How often somebody may have been asked for a password.
+    #[must_use]
+    pub fn prompts(&self) -> usize {
+        self.script().asked.iter().filter(|asked| asked.flags == 1).count()
     }
 
     /// How many questions were taken back before they were answered.
@@ -102,15 +117,18 @@ impl Recording {
 
 #[async_trait]
 impl Authority for Recording {
-    async fn ask(&self, question: &Question) -> Result<Answer, NoAnswer> {
+    async fn ask(&self, question: &Question, manner: Manner) -> Result<Answer, NoAnswer> {
         let (thinks, delay, answer) = {
             let mut script = self.script();
-            script.asked.push(Asked::of(question));
-            let denied = || (Duration::ZERO, Ok(Answer::default()));
+            script.asked.push(Asked::of(question, manner));
+            let at_once = |answer| (Duration::ZERO, Ok(answer));
+            let challenge = (script.needs_password && manner == Manner::Quietly)
+                .then(|| at_once(Answer { is_challenge: true, ..Answer::default() }));
             // Listened for before anybody can see that it was asked, and tell it to speak.
             let thinks = script.thinks.as_ref().filter(|_| script.answers.is_empty()).map(|speaks| speaks.listen());
+            let otherwise = challenge.or_else(|| script.otherwise.clone());
             let (delay, answer) =
-                script.answers.pop_front().or_else(|| script.otherwise.clone()).unwrap_or_else(denied);
+                script.answers.pop_front().or(otherwise).unwrap_or_else(|| at_once(Answer::default()));
             (thinks, delay, answer)
         };
         if let Some(thinks) = thinks {
@@ -141,7 +159,7 @@ impl Drop for Open<'_> {
 }
 
 impl Asked {
-    fn of(question: &Question) -> Self {
+    fn of(question: &Question, manner: Manner) -> Self {
         let details = to_bytes(Context::new(LE, 0), &question.subject)
             .and_then(|bytes| bytes.deserialize::<(String, HashMap<String, OwnedVariant>)>().map(|(read, _)| read.1));
         let mut subject_details: Vec<_> =
@@ -153,7 +171,7 @@ impl Asked {
             action_id: question.action.id(),
             interface: question.interface.clone(),
             operation: question.action.operation(),
-            flags: u32::from(question.interaction),
+            flags: u32::from(manner == Manner::Prompting),
         }
     }
 }

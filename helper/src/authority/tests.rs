@@ -78,6 +78,35 @@ fn without_polkit_only_root_is_served() {
 }
 
 #[test]
+fn only_a_challenge_to_somebody_who_may_be_asked_is_left_to_a_password() {
+    use super::recording::Recording;
+    for (answered, interaction, is_left) in [
+        (answer(false, true, false), true, true),
+        (answer(false, true, false), false, false),
+        (answer(false, false, false), true, false),
+        (answer(true, true, false), true, false),
+        (Err(NoAnswer::Unreachable("silence".to_owned())), true, false),
+        (Err(NoAnswer::Failed("the action is not registered".to_owned())), true, false),
+    ] {
+        let authority = Recording::saying(answered.clone());
+        let judged = zruntime::block_on(authorise(&authority, &question(1000, interaction), |_| ()));
+        assert_eq!(matches!(judged, Ok(None)), is_left, "{answered:?}");
+        assert_eq!(authority.prompts(), 0);
+    }
+}
+
+#[test]
+fn nobody_asks_root_for_a_password() {
+    let message = Message::method_call("/", "Reset").sender(":1.7").with_flags(Flags::ALLOW_INTERACTIVE_AUTH);
+    let message = message.unwrap_message();
+    let may_be_asked = |uid| {
+        let caller = Caller { name: ":1.7".try_into().unwrap(), uid };
+        Question::about(&message.header(), caller, &Request::Reset).unwrap().interaction
+    };
+    assert!(!may_be_asked(0) && may_be_asked(1000));
+}
+
+#[test]
 fn an_error_from_polkit_denies_even_root() {
     let failure = Err(NoAnswer::Failed("action is not registered".to_owned()));
     for uid in [0, 1000] {

@@ -19,7 +19,7 @@ use super::ledger::{Entry, Ledger};
 use super::quota::{Prompt, Quota, Slot};
 use super::reading::Readings;
 use super::{announce, presence};
-use crate::authority::{Action, Authority, Caller, Permit, Question, authorise};
+use crate::authority::{Action, Authority, Caller, Permit, Question, authorise, authorise_at_prompt};
 use crate::clamp::Request;
 use crate::keeper::{Keeper, LEAVING, Outcome};
 use crate::log::{Line, Log};
@@ -184,13 +184,13 @@ impl Service {
     async fn permit(&self, connection: &Connection, question: &Question) -> Result<Permit, Error> {
         let starting = || ErrorKind::AuthUnavailable.because("the helper is still starting; call again in a moment");
         let authority = self.authority.get().ok_or_else(starting)?;
-        let judgement = authorise(authority.as_ref(), question, |line| self.note(Some(question.caller.uid), || line));
-        if !question.interaction {
-            return judgement.await;
+        let tell = |line| self.note(Some(question.caller.uid), || line);
+        if let Some(permit) = authorise(authority.as_ref(), question, tell).await? {
+            return Ok(permit);
         }
         let _prompt = self.turn_to_prompt(question.caller.uid).await?;
         let gone = async { Err(presence::gone_later(&self.runtime, connection, &question.caller.name).await) };
-        or(judgement, gone).await
+        or(authorise_at_prompt(authority.as_ref(), question, tell), gone).await
     }
 
     /// Completes when the helper leaves, which no caller who is being asked for a password holds up.
@@ -202,7 +202,7 @@ impl Service {
         Err(ErrorKind::ShuttingDown.because(LEAVING))
     }
 
-    /// Waits a moment for the user's other prompt: most checks are over without anybody being asked.
+    /// Waits a moment for the user's other prompt: it is over at once where there is no agent to show it.
     async fn turn_to_prompt(&self, uid: u32) -> Result<Prompt<'_>, Error> {
         let deadline = Instant::now() + TURN;
         loop {

@@ -48,7 +48,7 @@ fn permit(request: &Request) -> Permit {
     let message = Message::method_call("/", "Any").sender(":1.7").build(&()).unwrap();
     let caller = Caller { name: ":1.7".try_into().unwrap(), uid: 1000 };
     let question = Question::about(&message.header(), caller, request).unwrap();
-    zruntime::block_on(authorise(&Recording::saying_yes(), &question, |_| ())).unwrap()
+    zruntime::block_on(authorise(&Recording::saying_yes(), &question, |_| ())).unwrap().unwrap()
 }
 
 impl Scene {

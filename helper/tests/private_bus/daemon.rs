@@ -3,11 +3,8 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
-use std::thread;
 
-use rustix::thread::{Uid, set_thread_res_uid};
 use tempfile::TempDir;
 use zbus::Connection;
 use zbus::connection::Builder;
@@ -48,16 +45,9 @@ impl PrivateBus {
         zruntime::block_on(Builder::address(self.address().as_str()).method_timeout(PATIENCE).build()).unwrap()
     }
 
-    /// A connection of another user's. Who somebody is the bus daemon learns from the socket, which has the user of the thread
-    /// that connected it.
+    /// A connection that counts as another user's.
     pub fn connect_as(&self, uid: u32) -> Connection {
-        let path = self.folder.path().join("bus");
-        let connecting = thread::spawn(move || {
-            // Of this thread alone, which ends here.
-            set_thread_res_uid(None, Uid::from_raw(uid), None).unwrap();
-            UnixStream::connect(path).unwrap()
-        });
-        let stream = connecting.join().unwrap();
+        let stream = airpods_lab::connect_as(uid, &self.folder.path().join("bus")).unwrap();
         zruntime::block_on(Builder::unix_stream(stream).user_id(uid).method_timeout(PATIENCE).build()).unwrap()
     }
 

@@ -5,6 +5,7 @@
 mod daemon;
 mod manager;
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +30,10 @@ pub use manager::Manager;
 
 /// How long anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Ordinary users that every Debian has: the bus daemon turns away a user whom the system does not know.
+pub const DAEMON: u32 = 1;
+pub const NOBODY: u32 = 65534;
 
 /// The repository's root.
 pub fn repository() -> PathBuf {
@@ -113,6 +118,16 @@ impl Helper {
     /// Calls as this process' user, without allowing interaction.
     pub fn client(&self) -> Client {
         Client::on(self.bus.connect())
+    }
+
+    /// Calls as an ordinary user.
+    pub fn client_of(&self, uid: u32) -> Client {
+        Client::on(self.bus.connect_as(uid))
+    }
+
+    /// Waits until somebody is asked for a password.
+    pub fn wait_for_prompt(&self) {
+        self.wait_until("the prompt is open", || self.authority.prompts() == 1);
     }
 
     pub fn wait_until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
@@ -254,6 +269,11 @@ impl Client {
 
     pub fn off(&self, link: &str) -> Result<bool, Error> {
         zruntime::block_on(self.helper.clamp_off(link)).map_err(|error| ours(&error))
+    }
+
+    /// The same, and somebody may be asked for a password.
+    pub fn on_asking(&self, link: &str) -> Result<bool, Error> {
+        zruntime::block_on(self.helper.clamp_on_asking(link, HashMap::new())).map_err(|error| ours(&error))
     }
 
     pub fn reset(&self) -> Result<bool, Error> {

@@ -31,6 +31,27 @@ fn without_polkit_root_is_served_and_users_read() {
 }
 
 #[test]
+fn polkit_that_hangs_holds_nobody_who_may_be_asked_for_a_password() {
+    let host = Host::with_rules(&[("50-alice", GRANT)]);
+    assert!(host.call("alice", &["GetStatus"]).0.is_ok());
+    let polkit = host.owner("org.freedesktop.PolicyKit1");
+    host.sandbox.sh(&format!("kill -STOP {polkit}")).unwrap();
+    // As busctl calls unless it is told otherwise: somebody may be asked for a password.
+    let asking = |user: &str, words: &[&str]| {
+        let mut busctl = host.sandbox.as_user(user).command("busctl");
+        Answer::of(busctl.args(["--system", "--timeout=20", "call"]).args(Host::HELPER).args(words))
+    };
+    let start = Instant::now();
+    assert_eq!(asking("root", ON), Answer::changed());
+    for _ in 0..2 {
+        assert_eq!(asking("alice", OFF), Answer::own("AuthUnavailable"));
+    }
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    host.sandbox.sh(&format!("kill -CONT {polkit}")).unwrap();
+    assert_eq!(host.call("alice", OFF), Answer::changed());
+}
+
+#[test]
 fn polkit_that_is_restarted_is_asked_again_by_the_same_helper() {
     let host = Host::with_rules(&[("50-alice", GRANT)]);
     assert_eq!(host.call("alice", ON), Answer::changed());
