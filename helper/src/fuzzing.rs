@@ -78,7 +78,11 @@ pub fn state_file(bytes: &[u8]) {
 /// A line of the log stays one line of printable ASCII, in which every value is where it was put.
 pub fn log_line(bytes: &[u8]) {
     let value = String::from_utf8_lossy(bytes);
-    let line = Line::warning("x").with("first", &value).with("second", "plain").to_string();
+    let line = Line::warning("x").with("first", &value).with("second", "plain");
+    for (field, sent) in line.journal_fields() {
+        assert!(is_harmless(&sent), "{field}={sent:?}");
+    }
+    let line = line.to_string();
     assert!(is_harmless(&line), "{line:?}");
     let quoted = line.strip_prefix("level=warning event=x first=").and_then(|rest| rest.strip_suffix(" second=plain"));
     let shown = quoted.unwrap_or_else(|| panic!("{line:?}"));

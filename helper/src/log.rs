@@ -58,7 +58,7 @@ impl Line {
     }
 
     /// The fields as the journal gets them, of which `event` is one.
-    fn journal_fields(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn journal_fields(&self) -> Vec<(&'static str, String)> {
         let fields = self.fields.iter().map(|(field, value)| (*field, Printable(value).to_string()));
         std::iter::once(("event", self.event.to_owned())).chain(fields).collect()
     }
