@@ -34,8 +34,15 @@ struct Caller {
     uid: u32,
     polkit: Recording,
     flags: Flags,
+    /// The flags of the questions that polkit is asked.
+    questions: &'static [u32],
     outcome: Outcome,
 }
+
+/// polkit is asked, and must not ask for a password itself.
+const ONCE: &[u32] = &[0];
+/// It says that it needs one, and is asked again in a way that lets it ask for it (`AllowUserInteraction`).
+const TWICE: &[u32] = &[0, 1];
 
 /// Every kind of caller there is.
 fn callers() -> Vec<Caller> {
@@ -49,30 +56,32 @@ fn callers() -> Vec<Caller> {
         Recording::saying(Ok(Answer { is_authorized, is_challenge, is_dismissed }))
     };
     let yes = Recording::saying_yes;
-    let (no, challenge, dismissed) =
-        (|| says(false, false, false), || says(false, true, false), says(false, true, true));
+    let (no, challenge) = (|| says(false, false, false), || says(false, true, false));
+    let (wrong, dismissed) = (no().at_a_prompt(), says(false, true, true).at_a_prompt());
     let gone = || Recording::saying(Err(NoAnswer::Unreachable("no such name".to_owned())));
     let no_policy = || Recording::saying(Err(NoAnswer::Failed("Action is not registered".to_owned())));
     let thinking = Recording::thinking;
     [
-        ("root", ROOT, yes(), quiet, Served),
-        ("a user whom polkit allows it", NOBODY, yes(), quiet, Served),
-        ("a user who gave a password", NOBODY, yes(), asking, Served),
-        ("a user whom polkit refuses it", NOBODY, no(), quiet, Refused(DENIED)),
-        ("a user whose password was wrong", NOBODY, no(), asking, Refused(DENIED)),
-        ("a user who must not be asked", NOBODY, challenge(), quiet, Refused(PASSWORD)),
-        ("a user without an agent", NOBODY, challenge(), asking, Refused(PASSWORD)),
-        ("a user who dismissed the prompt", NOBODY, dismissed, asking, Refused(DISMISSED)),
-        ("root, with polkit gone", ROOT, gone(), quiet, Served),
-        ("a user, with polkit gone", NOBODY, gone(), quiet, Refused(UNAVAILABLE)),
-        ("a user who may be asked, with polkit gone", NOBODY, gone(), asking, Refused(UNAVAILABLE)),
-        ("root, where the policy is not installed", ROOT, no_policy(), quiet, Refused(DENIED)),
-        ("a user, where the policy is not installed", NOBODY, no_policy(), quiet, Refused(DENIED)),
-        ("root who leaves while polkit thinks", ROOT, thinking(), quiet, Left),
-        ("a user who leaves while polkit thinks", NOBODY, thinking(), quiet, Left),
-        ("a user who leaves at the prompt", NOBODY, thinking(), asking, Left),
+        ("root", ROOT, yes(), quiet, ONCE, Served),
+        ("root who may be asked", ROOT, yes(), asking, ONCE, Served),
+        ("a user whom polkit allows it", NOBODY, yes(), quiet, ONCE, Served),
+        ("a user whom polkit allows it without a password", NOBODY, yes(), asking, ONCE, Served),
+        ("a user who gave a password", NOBODY, yes().at_a_prompt(), asking, TWICE, Served),
+        ("a user whom polkit refuses it", NOBODY, no(), quiet, ONCE, Refused(DENIED)),
+        ("a user whose password was wrong", NOBODY, wrong, asking, TWICE, Refused(DENIED)),
+        ("a user who must not be asked", NOBODY, challenge(), quiet, ONCE, Refused(PASSWORD)),
+        ("a user without an agent", NOBODY, challenge(), asking, TWICE, Refused(PASSWORD)),
+        ("a user who dismissed the prompt", NOBODY, dismissed, asking, TWICE, Refused(DISMISSED)),
+        ("root, with polkit gone", ROOT, gone(), quiet, ONCE, Served),
+        ("a user, with polkit gone", NOBODY, gone(), quiet, ONCE, Refused(UNAVAILABLE)),
+        ("a user who may be asked, with polkit gone", NOBODY, gone(), asking, ONCE, Refused(UNAVAILABLE)),
+        ("root, where the policy is not installed", ROOT, no_policy(), quiet, ONCE, Refused(DENIED)),
+        ("a user, where the policy is not installed", NOBODY, no_policy(), quiet, ONCE, Refused(DENIED)),
+        ("root who leaves while polkit thinks", ROOT, thinking(), quiet, ONCE, Left),
+        ("a user who leaves while polkit thinks", NOBODY, thinking(), quiet, ONCE, Left),
+        ("a user who leaves at the prompt", NOBODY, thinking().at_a_prompt(), asking, TWICE, Left),
     ]
-    .map(|(who, uid, polkit, flags, outcome)| Caller { who, uid, polkit, flags, outcome })
+    .map(|(who, uid, polkit, flags, questions, outcome)| Caller { who, uid, polkit, flags, questions, outcome })
     .into()
 }
 
@@ -193,11 +202,11 @@ fn answered(client: &Client, call: &Message) -> Result<Message, String> {
     })
 }
 
-/// The caller sends, and leaves the bus while polkit thinks; only then does polkit say yes.
-fn sent_and_left(helper: &Helper, client: Client, call: &Message) {
-    let (name, before) = (client.name(), helper.authority.asked().len());
+/// The caller sends, and leaves the bus while polkit thinks about this many questions in all; only then does polkit say yes.
+fn sent_and_left(helper: &Helper, client: Client, call: &Message, questions: usize) {
+    let name = client.name();
     zruntime::block_on(client.connection.send(call)).unwrap();
-    helper.wait_until("polkit thinks", || helper.authority.asked().len() > before);
+    helper.wait_until("polkit thinks", || helper.authority.asked().len() == questions);
     zruntime::block_on(client.connection.close()).unwrap();
     let watching = helper.client().connection;
     let is_gone = || {
@@ -221,15 +230,15 @@ fn tried(caller: &Caller, method: &Method, action: Action) {
     let helper = clamping(&caller.polkit);
     let (before, asked_before) = (state(&helper), helper.authority.asked().len());
     let client = Client::on(helper.bus.connect_as(caller.uid));
-    let asked = Asked {
+    let (name, message) = (client.name(), method.call(caller.flags));
+    let question = |flags: &u32| Asked {
         subject_kind: "system-bus-name".to_owned(),
-        subject_details: vec![("name".to_owned(), format!("\"{}\"", client.name()))],
+        subject_details: vec![("name".to_owned(), format!("\"{name}\""))],
         action_id: action.id(),
         interface: method.subject().to_owned(),
         operation: action.operation(),
-        flags: u32::from(caller.flags == Flags::ALLOW_INTERACTIVE_AUTH),
+        flags: *flags,
     };
-    let (name, message) = (client.name(), method.call(caller.flags));
     match caller.outcome {
         Outcome::Served => {
             let changed = answered(&client, &message).expect(&cell).body().deserialize::<bool>().unwrap();
@@ -241,14 +250,15 @@ fn tried(caller: &Caller, method: &Method, action: Action) {
             assert_eq!(state(&helper), before, "{cell}");
         }
         Outcome::Left => {
-            sent_and_left(&helper, client, &message);
+            sent_and_left(&helper, client, &message, asked_before + caller.questions.len());
             let audit = helper.audit();
             let line = audit.iter().find(|line| says(line, "sender", &name)).unwrap();
             assert!(says(line, "result", ErrorKind::AccessDenied.short_name()), "{cell}: {line}");
             assert_eq!(state(&helper), before, "{cell}");
         }
     }
-    assert_eq!(helper.authority.asked()[asked_before..], [asked], "{cell}");
+    let questions: Vec<Asked> = caller.questions.iter().map(question).collect();
+    assert_eq!(helper.authority.asked()[asked_before..], questions, "{cell}");
     assert!(helper.audit().iter().any(|line| says(line, "uid", &caller.uid.to_string())), "{cell}: who it was");
 }
 

@@ -82,9 +82,14 @@ impl Recording {
     /// An authority that needs a password, and answers like this so long after it could ask for one.
     #[must_use]
     pub fn prompting(delay: Duration, answer: Result<Answer, NoAnswer>) -> Self {
-        let recording = Self::saying_after(delay, answer);
-        recording.script().needs_password = true;
-        recording
+        Self::saying_after(delay, answer).at_a_prompt()
+    }
+
+    /// The same where it needs a password: that is what it answers while it may not ask for one.
+    #[must_use]
+    pub fn at_a_prompt(self) -> Self {
+        self.script().needs_password = true;
+        self
     }
 
     /// Answers the next question like this, and at once.
@@ -124,8 +129,9 @@ impl Authority for Recording {
             let at_once = |answer| (Duration::ZERO, Ok(answer));
             let challenge = (script.needs_password && manner == Manner::Quietly)
                 .then(|| at_once(Answer { is_challenge: true, ..Answer::default() }));
+            let is_thought_about = script.answers.is_empty() && challenge.is_none();
             // Listened for before anybody can see that it was asked, and tell it to speak.
-            let thinks = script.thinks.as_ref().filter(|_| script.answers.is_empty()).map(|speaks| speaks.listen());
+            let thinks = script.thinks.as_ref().filter(|_| is_thought_about).map(|speaks| speaks.listen());
             let otherwise = challenge.or_else(|| script.otherwise.clone());
             let (delay, answer) =
                 script.answers.pop_front().or(otherwise).unwrap_or_else(|| at_once(Answer::default()));
