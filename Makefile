@@ -62,7 +62,7 @@ mutants: setup-build ## changes the code in hundreds of places to see whether th
 	nice -n 19 $(CARGO) mutants --package airpods-dbus --output target/mutants-dbus --cargo-arg=--lib $(MUTANTS)
 	nice -n 19 $(CARGO) mutants --package airpods-helper --output target/mutants-helper --cargo-arg=--lib $(MUTANTS) || test $$? = 2
 	nice -n 19 $(CARGO) mutants --package airpods-helper --output target/mutants-helper --iterate $(MUTANTS) \
-		$(foreach test,kernel bus_authority bus_matrix bus_keeping bus_reads bus_surface bus_log bus_alive bus_polkit,--cargo-arg=--test=$(test))
+		$(foreach test,kernel bus_authority bus_matrix bus_keeping bus_reads bus_surface bus_log bus_alive bus_polkit rights,--cargo-arg=--test=$(test))
 
 lint: setup-build ## checks format, clippy, and what comes into the tree where cargo-deny is installed
 	$(CARGO) fmt --all -- --check

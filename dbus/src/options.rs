@@ -134,6 +134,7 @@ mod tests {
     fn a_path_mtu_leaves_room_for_both_headers() {
         let mtu = PathMtu::new(1280).unwrap();
         assert_eq!((mtu.mss_v4(), mtu.mss_v6()), (1240, 1220));
+        assert_eq!(mtu.to_string(), "1280", "and is told as it is");
     }
 
     #[test]

@@ -195,6 +195,8 @@ fn properties_change_with_a_signal_and_only_when_they_change() {
             .await
             .unwrap();
         let mut signals = properties.receive_properties_changed().await.unwrap();
+        assert_eq!(client.helper.clamps().await.unwrap(), [""; 0]);
+        assert!(!client.helper.auto().await.unwrap());
         client.helper.clamp_on("wg0", HashMap::new()).await.unwrap();
         client.helper.clamp_on("wg0", HashMap::new()).await.unwrap();
         client.helper.clamp_on("", HashMap::new()).await.unwrap();

@@ -1,21 +1,17 @@
 //! The keeper over a simulated kernel.
 #![allow(clippy::unwrap_used)]
 
-use std::path::PathBuf;
-
-use airpods_dbus::{ClampOptions, ClampState, LinkKind};
+use airpods_dbus::{ClampOptions, ClampState, LinkKind, PathMtu};
 use tempfile::TempDir;
 use zbus::Message;
 
 use super::*;
 use crate::authority::recording::Recording;
 use crate::authority::{Caller, Question, authorise};
-use crate::kernel::Link;
 use crate::kernel::simulated::{Refusal, Simulated};
 use crate::state::FILE;
 
-const KEPT: &str =
-    r#"{"version":1,"auto":null,"clamps":[{"link":"wg0","mtu":null,"persist":true,"any-link":false}],"known":[]}"#;
+mod files;
 
 struct Scene {
     keeper: Keeper,
@@ -54,40 +50,6 @@ fn permit(request: &Request) -> Permit {
 impl Scene {
     fn commit(&mut self, request: &Request) -> Result<Outcome, Error> {
         self.keeper.commit(permit(request), request)
-    }
-
-    /// What a helper that starts after a reboot would remember.
-    fn after_a_reboot(&self) -> Memory {
-        let runtime = self.keeper.places.runtime.join("not there");
-        Places { runtime, ..self.keeper.places.clone() }.recall().0
-    }
-
-    /// What a helper that starts after this one was killed would remember.
-    fn after_a_crash(&self) -> Memory {
-        self.keeper.places.recall().0
-    }
-
-    fn kept_file(&self) -> PathBuf {
-        self.keeper.places.persistent.join(FILE)
-    }
-
-    /// From now on no file can be written to the folder of what is remembered: one is written beside the former one first.
-    fn let_nothing_be_remembered(&self) {
-        std::fs::create_dir(self.keeper.places.runtime.join(format!(".{FILE}.new"))).unwrap();
-    }
-
-    fn let_everything_be_remembered(&self) {
-        std::fs::remove_dir(self.keeper.places.runtime.join(format!(".{FILE}.new"))).unwrap();
-    }
-
-    fn wireguard(&mut self) -> Link {
-        self.kernel.links(&|_| true).unwrap().remove(0)
-    }
-
-    /// Another VPN link comes.
-    fn another_vpn(&mut self, link: &str) {
-        let wireguard = self.wireguard();
-        self.kernel.set_links(vec![wireguard.clone(), Link { name: name(link), ..wireguard }]);
     }
 }
 
@@ -150,31 +112,6 @@ fn rules_that_are_gone_are_something_to_do_although_nothing_else_is_asked_for() 
     assert_eq!(outcome, Outcome { change: Change::Nothing, changed: true });
 }
 
-fn kept_auto() -> Request {
-    Request::ClampOn(Target::Auto, ClampOptions { persist: true, ..ClampOptions::default() })
-}
-
-#[test]
-fn a_kept_auto_knows_its_links_after_a_reboot_whenever_they_came() {
-    let mut scene = scene();
-    scene.commit(&kept_auto()).unwrap();
-    assert_eq!(scene.after_a_reboot().known, [name("wg0")].into());
-    let wireguard = scene.wireguard();
-    scene.kernel.set_links(vec![Link { name: name("wg1"), ..wireguard.clone() }]);
-    scene.keeper.tend(&[Event::Network], Instant::now());
-    assert_eq!(scene.after_a_reboot().known, [name("wg0"), name("wg1")].into());
-    scene.kernel.set_links(vec![Link { name: name("wg2"), ..wireguard }]);
-    scene.commit(&on("wg7")).unwrap();
-    assert_eq!(scene.after_a_reboot().known, [name("wg0"), name("wg1"), name("wg2")].into(), "be it in a call");
-}
-
-#[test]
-fn an_auto_that_is_not_kept_leaves_nothing_for_after_a_reboot() {
-    let mut scene = scene();
-    scene.commit(&on("")).unwrap();
-    assert_eq!(scene.after_a_reboot(), Memory::default());
-}
-
 #[test]
 fn a_kernel_that_refuses_in_the_background_is_tried_again() {
     let mut scene = scene();
@@ -191,108 +128,57 @@ fn a_kernel_that_refuses_in_the_background_is_tried_again() {
 }
 
 #[test]
-fn a_name_that_auto_learns_is_remembered_though_the_kernel_refuses_its_rules() {
-    let mut scene = scene();
-    scene.commit(&on("")).unwrap();
-    scene.kernel.refuse(Some(Refusal::Refused));
-    scene.another_vpn("wg1");
-    let now = Instant::now();
-    let wait = scene.keeper.tend(&[Event::Network], now).unwrap();
-    assert!(scene.after_a_crash().known.contains(&name("wg1")));
-    scene.kernel.refuse(None);
-    scene.keeper.tend(&[], now + wait);
-    assert!(scene.after_a_crash().known.contains(&name("wg1")));
-    assert!(scene.kernel.table().unwrap().route.contains(&name("wg1")), "the premise: later it does not");
-}
-
-#[test]
-fn a_name_that_auto_learns_is_remembered_though_its_rules_have_to_wait() {
-    let mut scene = scene();
-    scene.commit(&on("")).unwrap();
-    let now = Instant::now();
-    for _ in 0..4 {
-        scene.kernel.remove_table();
-        scene.keeper.tend(&[Event::Rules { pid: 7 }], now);
-    }
-    scene.another_vpn("wg1");
-    assert!(scene.keeper.tend(&[Event::Network], now).is_some());
-    assert_eq!(scene.kernel.table(), None, "the premise: they wait");
-    assert!(scene.after_a_crash().known.contains(&name("wg1")));
-}
-
-#[test]
-fn reset_removes_what_is_kept_though_the_memory_knows_nothing_of_it() {
-    for request in [None, Some(on("wg0"))] {
-        let mut scene = scene();
-        if let Some(request) = request {
-            scene.commit(&request).unwrap();
-        }
-        std::fs::write(scene.kept_file(), KEPT).unwrap();
-        assert!(scene.keeper.consider(&Request::Reset).unwrap());
-        assert!(scene.commit(&Request::Reset).unwrap().changed);
-        assert_eq!(scene.after_a_reboot(), Memory::default());
-        assert!(!scene.keeper.consider(&Request::Reset).unwrap(), "nothing is left to do");
-    }
-}
-
-#[test]
-fn a_reset_that_cannot_remove_what_is_kept_says_so_and_changes_nothing() {
+fn who_removed_the_rules_is_told_by_the_process_that_the_kernel_names_or_as_unknown() {
     let mut scene = scene();
     scene.commit(&on("wg0")).unwrap();
-    std::fs::create_dir(scene.kept_file()).unwrap();
-    let before = scene.kernel.table();
-    let error = scene.commit(&Request::Reset).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::ApplyFailed);
-    assert!(error.message().contains("kept across reboots"), "{error}");
-    assert_eq!((scene.kernel.table(), scene.keeper.is_idle()), (before, false));
-    assert!(scene.commit(&on("wg1")).is_ok(), "who keeps nothing is not in its way");
-}
-
-#[test]
-fn what_was_to_be_kept_and_is_not_in_its_file_is_written_when_it_is_asked_for_again() {
-    let mut scene = scene();
-    scene.commit(&kept_auto()).unwrap();
-    assert!(!scene.keeper.consider(&kept_auto()).unwrap());
-    std::fs::remove_file(scene.kept_file()).unwrap();
-    assert!(scene.keeper.consider(&kept_auto()).unwrap());
-    assert!(scene.commit(&kept_auto()).unwrap().changed);
-    assert_eq!(scene.after_a_reboot().desired.auto, Some(true));
-}
-
-#[test]
-fn what_cannot_be_remembered_leaves_no_older_wishes_behind_to_win_over_what_is_kept() {
-    let mut scene = scene();
-    let kept = |link: &str| {
-        let options = ClampOptions { persist: true, ..ClampOptions::default() };
-        Request::ClampOn(Target::Link(name(link)), options)
-    };
-    let after_a_crash = |scene: &Scene| scene.after_a_crash().desired.named.into_keys().collect::<Vec<_>>();
-    for request in [kept("wg0"), kept("wg1"), on("wg2")] {
-        scene.commit(&request).unwrap();
+    for (events, told) in [
+        (&[Event::Network, Event::Rules { pid: 0 }, Event::Rules { pid: 7 }][..], "7"),
+        (&[Event::Rules { pid: 0 }][..], "unknown"),
+        (&[][..], "unknown"),
+    ] {
+        scene.kernel.remove_table();
+        scene.keeper.tend(events, Instant::now());
+        let lines = scene.keeper.log.lines();
+        let line = lines.iter().rfind(|line| line.event() == "rules-removed").unwrap();
+        assert_eq!(line.field("pid"), Some(told), "{events:?}");
     }
-    scene.let_nothing_be_remembered();
-    scene.commit(&Request::ClampOff(Target::Link(name("wg0")))).unwrap();
-    assert_eq!(after_a_crash(&scene), [name("wg1")], "what is kept is true at least");
-    assert!(scene.keeper.log.lines().iter().any(|line| line.event() == "state-not-saved"));
-    scene.let_everything_be_remembered();
-    scene.keeper.tend(&[], Instant::now());
-    assert_eq!(after_a_crash(&scene), [name("wg1"), name("wg2")], "and the rest is made up for at the next look");
 }
 
 #[test]
-fn a_name_that_cannot_be_written_down_leaves_the_wishes_remembered_and_is_told_once() {
-    let mut scene = scene();
-    scene.commit(&on("")).unwrap();
-    scene.let_nothing_be_remembered();
-    scene.another_vpn("wg1");
-    for _ in 0..3 {
-        scene.keeper.tend(&[Event::Network], Instant::now());
+fn a_table_that_is_found_at_the_start_is_taken_over_though_it_holds_the_right_links_and_then_left_alone() {
+    let mut before = scene();
+    before.commit(&on("wg0")).unwrap();
+    let mut next =
+        Keeper::new(Box::new(before.kernel.clone()), before.keeper.places.clone(), before.keeper.log.clone());
+    for _ in 0..2 {
+        next.tend(&[], Instant::now());
+        assert_eq!(before.kernel.times_applied(), 2);
     }
-    assert_eq!(scene.after_a_crash().desired.auto, Some(false));
-    assert_eq!(scene.keeper.log.lines().iter().filter(|line| line.event() == "state-not-saved").count(), 1);
-    scene.let_everything_be_remembered();
+}
+
+#[test]
+fn rules_that_are_put_back_are_told_with_the_number_of_their_links() {
+    let mut scene = scene();
+    scene.commit(&on("wg0")).unwrap();
+    let fixed = ClampOptions { mtu: Some(PathMtu::new(1300).unwrap()), ..ClampOptions::default() };
+    for link in ["wg1", "wg2"] {
+        scene.commit(&Request::ClampOn(Target::parse(link).unwrap(), fixed)).unwrap();
+    }
+    scene.kernel.remove_table();
     scene.keeper.tend(&[], Instant::now());
-    assert!(scene.after_a_crash().known.contains(&name("wg1")));
+    let lines = scene.keeper.log.lines();
+    let line = lines.iter().rfind(|line| line.event() == "rules-applied").unwrap();
+    assert_eq!((line.field("links"), line.field("restored")), (Some("3"), Some("true")));
+}
+
+#[test]
+fn a_keeper_is_idle_until_something_is_asked_for_and_again_when_all_is_dropped() {
+    let mut scene = scene();
+    assert!(scene.keeper.is_idle());
+    scene.commit(&on("wg0")).unwrap();
+    assert!(!scene.keeper.is_idle());
+    scene.commit(&Request::Reset).unwrap();
+    assert!(scene.keeper.is_idle());
 }
 
 #[test]
@@ -309,7 +195,9 @@ fn news_are_told_once() {
 #[test]
 fn a_keeper_that_leaves_changes_nothing_any_more() {
     let mut scene = scene();
+    assert!(!scene.keeper.is_leaving());
     scene.keeper.leave();
+    assert!(scene.keeper.is_leaving());
     assert_eq!(scene.keeper.consider(&on("wg0")).unwrap_err().kind(), ErrorKind::ShuttingDown);
     assert_eq!(scene.commit(&on("wg0")).unwrap_err().kind(), ErrorKind::ShuttingDown);
     assert!(scene.keeper.status(Instant::now()).is_ok(), "reading is still possible");

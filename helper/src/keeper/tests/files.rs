@@ -1,0 +1,191 @@
+//! What the keeper writes down, and what a helper that starts later makes of it.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::kernel::Link;
+
+const KEPT: &str =
+    r#"{"version":1,"auto":null,"clamps":[{"link":"wg0","mtu":null,"persist":true,"any-link":false}],"known":[]}"#;
+
+impl Scene {
+    /// What a helper that starts after a reboot would remember.
+    fn after_a_reboot(&self) -> Memory {
+        let runtime = self.keeper.places.runtime.join("not there");
+        Places { runtime, ..self.keeper.places.clone() }.recall().0
+    }
+
+    /// What a helper that starts after this one was killed would remember.
+    fn after_a_crash(&self) -> Memory {
+        self.keeper.places.recall().0
+    }
+
+    fn kept_file(&self) -> PathBuf {
+        self.keeper.places.persistent.join(FILE)
+    }
+
+    /// From now on no file can be written to the folder of what is remembered: one is written beside the former one first.
+    fn let_nothing_be_remembered(&self) {
+        std::fs::create_dir(self.keeper.places.runtime.join(format!(".{FILE}.new"))).unwrap();
+    }
+
+    fn let_everything_be_remembered(&self) {
+        std::fs::remove_dir(self.keeper.places.runtime.join(format!(".{FILE}.new"))).unwrap();
+    }
+
+    fn wireguard(&mut self) -> Link {
+        self.kernel.links(&|_| true).unwrap().remove(0)
+    }
+
+    /// Another VPN link comes.
+    fn another_vpn(&mut self, link: &str) {
+        let wireguard = self.wireguard();
+        self.kernel.set_links(vec![wireguard.clone(), Link { name: name(link), ..wireguard }]);
+    }
+}
+
+fn kept_auto() -> Request {
+    Request::ClampOn(Target::Auto, ClampOptions { persist: true, ..ClampOptions::default() })
+}
+
+#[test]
+fn a_kept_auto_knows_its_links_after_a_reboot_whenever_they_came() {
+    let mut scene = scene();
+    scene.commit(&kept_auto()).unwrap();
+    assert_eq!(scene.after_a_reboot().known, [name("wg0")].into());
+    let wireguard = scene.wireguard();
+    scene.kernel.set_links(vec![Link { name: name("wg1"), ..wireguard.clone() }]);
+    scene.keeper.tend(&[Event::Network], Instant::now());
+    assert_eq!(scene.after_a_reboot().known, [name("wg0"), name("wg1")].into());
+    scene.kernel.set_links(vec![Link { name: name("wg2"), ..wireguard }]);
+    scene.commit(&on("wg7")).unwrap();
+    assert_eq!(scene.after_a_reboot().known, [name("wg0"), name("wg1"), name("wg2")].into(), "be it in a call");
+}
+
+#[test]
+fn an_auto_that_is_not_kept_leaves_nothing_for_after_a_reboot() {
+    let mut scene = scene();
+    scene.commit(&on("")).unwrap();
+    assert_eq!(scene.after_a_reboot(), Memory::default());
+}
+
+#[test]
+fn a_name_that_auto_learns_is_remembered_though_the_kernel_refuses_its_rules() {
+    let mut scene = scene();
+    scene.commit(&on("")).unwrap();
+    scene.kernel.refuse(Some(Refusal::Refused));
+    scene.another_vpn("wg1");
+    let now = Instant::now();
+    let wait = scene.keeper.tend(&[Event::Network], now).unwrap();
+    assert!(scene.after_a_crash().known.contains(&name("wg1")));
+    scene.kernel.refuse(None);
+    scene.keeper.tend(&[], now + wait);
+    assert!(scene.after_a_crash().known.contains(&name("wg1")));
+    assert!(scene.kernel.table().unwrap().route.contains(&name("wg1")), "the premise: later it does not");
+}
+
+#[test]
+fn a_name_that_auto_learns_is_remembered_though_its_rules_have_to_wait() {
+    let mut scene = scene();
+    scene.commit(&on("")).unwrap();
+    let now = Instant::now();
+    for _ in 0..4 {
+        scene.kernel.remove_table();
+        scene.keeper.tend(&[Event::Rules { pid: 7 }], now);
+    }
+    scene.another_vpn("wg1");
+    assert!(scene.keeper.tend(&[Event::Network], now).is_some());
+    assert_eq!(scene.kernel.table(), None, "the premise: they wait");
+    assert!(scene.after_a_crash().known.contains(&name("wg1")));
+}
+
+#[test]
+fn reset_removes_what_is_kept_though_the_memory_knows_nothing_of_it() {
+    for request in [None, Some(on("wg0"))] {
+        let mut scene = scene();
+        if let Some(request) = request {
+            scene.commit(&request).unwrap();
+        }
+        std::fs::write(scene.kept_file(), KEPT).unwrap();
+        assert!(scene.keeper.consider(&Request::Reset).unwrap());
+        assert!(scene.commit(&Request::Reset).unwrap().changed);
+        assert_eq!(scene.after_a_reboot(), Memory::default());
+        assert!(!scene.keeper.consider(&Request::Reset).unwrap(), "nothing is left to do");
+    }
+}
+
+#[test]
+fn a_reset_that_cannot_remove_what_is_kept_says_so_and_changes_nothing() {
+    let mut scene = scene();
+    scene.commit(&on("wg0")).unwrap();
+    std::fs::create_dir(scene.kept_file()).unwrap();
+    let before = scene.kernel.table();
+    let error = scene.commit(&Request::Reset).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ApplyFailed);
+    assert!(error.message().contains("kept across reboots"), "{error}");
+    assert_eq!((scene.kernel.table(), scene.keeper.is_idle()), (before, false));
+    assert!(scene.commit(&on("wg1")).is_ok(), "who keeps nothing is not in its way");
+}
+
+#[test]
+fn what_was_to_be_kept_and_is_not_in_its_file_is_written_when_it_is_asked_for_again() {
+    let mut scene = scene();
+    scene.commit(&kept_auto()).unwrap();
+    assert!(!scene.keeper.consider(&kept_auto()).unwrap());
+    std::fs::remove_file(scene.kept_file()).unwrap();
+    assert!(scene.keeper.consider(&kept_auto()).unwrap());
+    assert!(scene.commit(&kept_auto()).unwrap().changed);
+    assert_eq!(scene.after_a_reboot().desired.auto, Some(true));
+}
+
+#[test]
+fn what_cannot_be_remembered_leaves_no_older_wishes_behind_to_win_over_what_is_kept() {
+    let mut scene = scene();
+    let kept = |link: &str| {
+        let options = ClampOptions { persist: true, ..ClampOptions::default() };
+        Request::ClampOn(Target::Link(name(link)), options)
+    };
+    let after_a_crash = |scene: &Scene| scene.after_a_crash().desired.named.into_keys().collect::<Vec<_>>();
+    for request in [kept("wg0"), kept("wg1"), on("wg2")] {
+        scene.commit(&request).unwrap();
+    }
+    scene.let_nothing_be_remembered();
+    scene.commit(&Request::ClampOff(Target::Link(name("wg0")))).unwrap();
+    assert_eq!(after_a_crash(&scene), [name("wg1")], "what is kept is true at least");
+    assert!(scene.keeper.log.lines().iter().any(|line| line.event() == "state-not-saved"));
+    scene.let_everything_be_remembered();
+    scene.keeper.tend(&[], Instant::now());
+    assert_eq!(after_a_crash(&scene), [name("wg1"), name("wg2")], "and the rest is made up for at the next look");
+}
+
+#[test]
+fn a_name_that_cannot_be_written_down_leaves_the_wishes_remembered_and_is_told_once() {
+    let mut scene = scene();
+    scene.commit(&on("")).unwrap();
+    scene.let_nothing_be_remembered();
+    scene.another_vpn("wg1");
+    for _ in 0..3 {
+        scene.keeper.tend(&[Event::Network], Instant::now());
+    }
+    assert_eq!(scene.after_a_crash().desired.auto, Some(false));
+    assert_eq!(scene.keeper.log.lines().iter().filter(|line| line.event() == "state-not-saved").count(), 1);
+    scene.let_everything_be_remembered();
+    scene.keeper.tend(&[], Instant::now());
+    assert!(scene.after_a_crash().known.contains(&name("wg1")));
+}
+
+#[test]
+fn names_that_auto_has_learnt_are_written_down_when_they_are_new_and_not_at_every_look() {
+    let mut scene = scene();
+    scene.commit(&on("")).unwrap();
+    assert_eq!(scene.kernel.table().unwrap().route, BTreeSet::from([name("wg0")]), "at once");
+    let mut links = scene.keeper.links(true).unwrap();
+    links.push(Link { name: name("wg1"), ..links[0].clone() });
+    scene.kernel.set_links(links);
+    scene.keeper.tend(&[Event::Network], Instant::now());
+    let remembered = |scene: &Scene| scene.keeper.places.recall().0.known;
+    assert_eq!(remembered(&scene), BTreeSet::from([name("wg0"), name("wg1")]));
+    std::fs::remove_file(scene.keeper.places.runtime.join(FILE)).unwrap();
+    scene.keeper.tend(&[Event::Network], Instant::now());
+    assert_eq!(remembered(&scene), BTreeSet::new());
+}
