@@ -6,15 +6,20 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 /// The service that a container runs.
-pub const SERVICE: &str = "io.airpods.service";
+pub(super) const SERVICE: &str = "io.airpods.service";
 
 /// A digest of the settings that an object was made with.
 pub(super) const SETTINGS: &str = "io.airpods.settings";
 
 /// Whether an object with these labels was made by us.
-#[must_use]
-pub fn is_ours(labels: &BTreeMap<String, String>) -> bool {
+pub(super) fn is_ours(labels: &BTreeMap<String, String>) -> bool {
     labels.contains_key(SETTINGS)
+}
+
+/// The service that a container with these labels was made for, if we made it.
+#[must_use]
+pub fn service_of(labels: &BTreeMap<String, String>) -> Option<&str> {
+    labels.get(SERVICE).filter(|_| is_ours(labels)).map(String::as_str)
 }
 
 /// Whether an object of ours was made with the settings of this one.

@@ -33,13 +33,14 @@ pub use conflict::{Conflict, Kind, NetworkDifference};
 pub use decide::{NetworkReset, decide};
 pub use desired::{Desired, HealthCheck, Launch, Surroundings, UnknownService, chosen};
 pub use ending::{Ending, Stages};
-pub use label::{SERVICE as SERVICE_LABEL, is_ours};
+pub use label::service_of;
 pub use observed::{Closely, Observed};
 pub(crate) use order::ordered;
 pub use read_back::{Difference, Expected, Witness, read_back};
 pub use replaced::Replaced;
 pub use restart::{Restart, Restarted, restart};
 pub use setting::Setting;
+pub use standing::container_made_for;
 pub use stop::{Stop, stop};
 
 use crate::podman::{ContainerSpec, NetworkSpec, PodSpec};

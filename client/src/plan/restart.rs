@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::label::{SERVICE, is_ours, same_settings};
+use super::label::same_settings;
 use super::network::differences;
 use super::order::hosts;
+use super::standing::container_made_for;
 use super::{Action, Desired, Launch, Observed, Plan, Step};
 use crate::podman::{Container, ContainerState, Networking};
 
@@ -40,11 +41,7 @@ pub struct Restarted {
 pub fn restart(desired: &Desired, observed: &Observed, stopped_too: bool) -> Restart {
     let (mut members, mut absent) = (Vec::new(), Vec::new());
     for launch in &desired.launches {
-        let found = observed
-            .containers
-            .iter()
-            .find(|container| is_ours(&container.labels) && container.labels.get(SERVICE) == Some(&launch.service));
-        match found {
+        match container_made_for(&launch.service, &launch.container.name, &observed.containers) {
             None => absent.push(launch.service.clone()),
             Some(found) if found.state == ContainerState::Running || stopped_too => {
                 members.push(Member { launch, found });

@@ -1,6 +1,6 @@
 //! How what there is stands to what is wanted, service by service.
 
-use super::label::{SERVICE, is_ours, same_settings};
+use super::label::{same_settings, service_of};
 use super::network::differences;
 use super::replaced::is_set_aside;
 use super::{Desired, Difference, Launch, Observed, read_back};
@@ -18,6 +18,17 @@ pub(super) enum Standing {
     },
     /// It was made with others, or was changed since; each difference that can be told, as a sentence.
     Differs(Vec<String>),
+}
+
+/// The container that was made for a service, by its labels and whatever it is called by now. Where there are several, the one of
+/// the configured name comes first, then one that was not set aside, then one that runs.
+#[must_use]
+pub fn container_made_for<'a>(service: &str, configured: &str, containers: &'a [Container]) -> Option<&'a Container> {
+    let made_for_it = containers.iter().filter(|container| service_of(&container.labels) == Some(service));
+    made_for_it.max_by_key(|container| {
+        let running = container.state == ContainerState::Running;
+        (container.name == configured, !is_set_aside(&container.name), running)
+    })
 }
 
 impl Observed {
@@ -41,8 +52,7 @@ impl Observed {
     pub(super) fn container_of(&self, desired: &Desired, launch: &Launch) -> Option<&Container> {
         let renamed = || {
             let made_for_it = self.containers.iter().filter(|container| {
-                is_ours(&container.labels)
-                    && container.labels.get(SERVICE) == Some(&launch.service)
+                service_of(&container.labels) == Some(&launch.service)
                     && !is_set_aside(&container.name)
                     && !desired.names_a_container(&container.name)
             });

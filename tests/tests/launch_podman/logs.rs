@@ -108,3 +108,22 @@ fn names_are_coloured_on_a_terminal_unless_nobody_wants_colours() {
     assert!(coloured.contains("\u{1b}[33msecond | \u{1b}[0mlistening"), "{coloured:?}");
     assert!(!shown("NO_COLOR=1").contains('\u{1b}'));
 }
+
+#[test]
+fn a_log_is_that_of_the_services_own_container_whatever_it_is_called() {
+    let host = Host::new();
+    host.configure(&two());
+    host.succeed("start");
+    let renamed = two().replace("[services.one]", "[services.one]\ncontainer = \"uno\"");
+    host.configure(&renamed);
+    let line: Value = serde_json::from_str(&host.succeed("logs --json -n 1 one").out).unwrap();
+    assert_eq!((&line["service"], &line["container"]), (&"one".into(), &"one-0".into()));
+    let (child, lines) = follow(&host, "one");
+    until(&lines, "listening", 1);
+    host.succeed("start --yes");
+    until(&lines, "listening", 1);
+    end(child);
+    host.succeed("stop --remove --yes");
+    host.podman(&format!("run -d --name uno {} serve-http 80", crate::host::IMAGE));
+    host.refuse("logs one", 1, &["was never started", "airpods start one"]);
+}

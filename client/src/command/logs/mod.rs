@@ -86,9 +86,11 @@ async fn logs(args: &Args, config: &Config) -> Result<Exit, Failure> {
     let named = !args.services.is_empty();
     // The first failure ends all: others that are followed might go on for ever.
     try_join_all(services.iter().enumerate().map(|(place, (name, service))| {
-        let source = Source { service: name.as_str(), container: service.container.as_str(), named };
+        let source = Source { service: name.as_str(), configured: service.container.as_str(), named };
         let output = &output;
-        follow::read(&connection.podman, source, &options, move |line| output.line(place, source, line))
+        follow::read(&connection.podman, source, &options, move |container, line| {
+            output.line(place, source.service, container, line)
+        })
     }))
     .await?;
     Ok(Exit::Done)

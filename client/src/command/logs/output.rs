@@ -4,7 +4,6 @@ use std::io::{self, IsTerminal, Write};
 
 use serde_json::json;
 
-use super::follow::Source;
 use crate::podman::{LogLine, LogSource};
 use crate::terminal::{self, Escaped};
 
@@ -48,18 +47,18 @@ impl Output {
         }
     }
 
-    /// Writes a line of the service at this place among those shown.
-    pub(super) fn line(&self, place: usize, source: Source<'_>, line: &LogLine) -> io::Result<()> {
+    /// Writes a line of a container of the service at this place among those shown.
+    pub(super) fn line(&self, place: usize, service: &str, container: &str, line: &LogLine) -> io::Result<()> {
         if self.json {
             return terminal::print_json_line(&json!({
-                "service": source.service,
-                "container": source.container,
+                "service": service,
+                "container": container,
                 "stream": if line.source == LogSource::Stdout { "stdout" } else { "stderr" },
                 "time": line.time,
                 "line": String::from_utf8_lossy(&line.text),
             }));
         }
-        let prefix = |manner: Manner| self.width.map(|width| prefix(source.service, width, place, manner.colour));
+        let prefix = |manner: Manner| self.width.map(|width| prefix(service, width, place, manner.colour));
         match line.source {
             LogSource::Stdout => write(&mut io::stdout().lock(), prefix(self.stdout), &line.text, self.stdout.escape),
             LogSource::Stderr => write(&mut io::stderr().lock(), prefix(self.stderr), &line.text, self.stderr.escape),

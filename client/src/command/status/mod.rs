@@ -19,7 +19,7 @@ use crate::error::Failure;
 use crate::execute::{self, probe};
 use crate::exit::Exit;
 use crate::helper_link::status_if_running;
-use crate::plan::{self, HealthCheck, SERVICE_LABEL, is_ours};
+use crate::plan::{self, HealthCheck};
 use crate::podman::{self, Connection, Container, ContainerState, Podman};
 use crate::terminal::print_json;
 use crate::way::{self, Way};
@@ -98,10 +98,7 @@ async fn look(
     let facts = way::survey(&connection.podman, network, &config.runtime);
     let ping = Duration::from_secs_f64(config.cli.ping_timeout);
     let rows = services.iter().filter_map(|(name, service)| {
-        let container = containers.iter().find(|container| {
-            is_ours(&container.labels)
-                && container.labels.get(SERVICE_LABEL).is_some_and(|label| label == name.as_str())
-        });
+        let container = plan::container_made_for(name.as_str(), service.container.as_str(), &containers);
         let shown = service.enabled || container.is_some() || named;
         let way = container.filter(|container| container.state == ContainerState::Running);
         let way = way.map(|container| facts.way(mode(container)));

@@ -15,7 +15,7 @@ use crate::config::{self, Config, NetworkMode, PodmanUrl, ServiceName};
 use crate::doctor::{Engine, Names, Network, Path, Pids, Service};
 use crate::execute::probe;
 use crate::kernel::{Bound, Processes, View};
-use crate::plan::{self, Conflict, Desired, HealthCheck, NetworkReset, Observed, SERVICE_LABEL, Surroundings, is_ours};
+use crate::plan::{self, Conflict, Desired, HealthCheck, NetworkReset, Observed, Surroundings};
 use crate::podman::{self, Container, ContainerDetail, ContainerState, Podman as _, PodmanError, Rest};
 use crate::uptime::Uptime;
 use crate::way;
@@ -104,12 +104,10 @@ async fn look(podman: &Rest, config: &Config, dns_servers: Vec<IpAddr>) -> podma
     // Whether images are there does not matter to what is in the way.
     let observed = Observed::of(podman, BTreeSet::new()).await?;
     let services = join_all(config.services.iter().filter_map(|(name, service)| {
-        let container = observed.containers.iter().find(|container| {
-            is_ours(&container.labels)
-                && container.labels.get(SERVICE_LABEL).is_some_and(|label| label == name.as_str())
-        })?;
+        let (name, configured) = (name.as_str(), service.container.as_str());
+        let container = plan::container_made_for(name, configured, &observed.containers)?;
         let check = HealthCheck::of(service);
-        Some(look_at(podman, config, name.as_str(), container, check, service.pids_limit.get().into()))
+        Some(look_at(podman, config, name, container, check, service.pids_limit.get().into()))
     }));
     let mut network = network(config, &desired, &observed);
     if podman.is_rootless() {

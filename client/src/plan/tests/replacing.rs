@@ -1,7 +1,7 @@
 //! What runs with other settings is taken down only for something better, and only with a yes.
 
 use super::*;
-use crate::podman::{ContainerDetail, Look, Podman};
+use crate::podman::{Container, ContainerDetail, Look, Podman};
 
 async fn proposed(podman: &Simulated, toml: &str, services: &[&str]) -> Plan {
     let desired = desired(toml, services, podman.version());
@@ -241,4 +241,26 @@ async fn a_container_that_is_configured_to_be_called_former_is_nobodys_former_on
     assert_eq!(podman.world().containers["web-former"].1, ContainerState::Running);
     let plan = plan(&podman, &called, &[]).await.unwrap();
     assert!(plan.is_empty(), "{plan}");
+}
+
+#[tokio::test]
+async fn a_service_is_known_by_what_was_set_aside_only_where_there_is_nothing_else() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &["web"]).await;
+    let mut world = podman.world();
+    let (mut spec, _) = world.containers["web-0"].clone();
+    spec.name = "web-0-former".into();
+    world.containers.insert(spec.name.clone(), (spec, ContainerState::Running));
+    let mut containers = Simulated::new(NEW, world).containers().await.unwrap();
+    let known = |containers: &[Container], configured| {
+        container_made_for("web", configured, containers).map(|found| found.name.clone())
+    };
+    assert_eq!(known(&containers, "w-0").as_deref(), Some("web-0"));
+    assert_eq!(
+        known(&containers, "web-0-former").as_deref(),
+        Some("web-0-former"),
+        "it is configured to be called that"
+    );
+    containers.retain(|container| container.name != "web-0");
+    assert_eq!(known(&containers, "web-0").as_deref(), Some("web-0-former"));
 }

@@ -47,7 +47,7 @@ impl World {
             state: *state,
             restarts: 0,
             pid: None,
-            id: String::new(),
+            id: spec.name.clone(),
             image: spec.image.clone(),
             command: spec.entrypoint.iter().chain(&spec.command).flatten().cloned().collect(),
             env: spec.env.clone(),
