@@ -197,6 +197,7 @@ fn a_container_whose_configured_name_has_changed_is_replaced_with_a_yes() {
     host.configure(&two("", ""));
     host.succeed("start");
     host.configure(&two("container = \"uno\"", ""));
+    assert_eq!(host.status()["services"][0]["container"], "one-0");
     host.refuse("start", 2, &["services.one.container", "`uno` was asked for and podman has `one-0`", "--yes"]);
     host.succeed("start --yes");
     assert_eq!(host.podman("ps -a --format '{{.Names}}' --sort names"), "two-0\nuno");

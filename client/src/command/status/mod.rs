@@ -138,7 +138,7 @@ async fn look_at(
     };
     Row {
         service: name.to_string(),
-        container: service.container.to_string(),
+        container: container.map_or_else(|| service.container.to_string(), |container| container.name.clone()),
         state,
         started_at: container.and_then(|container| container.started_at),
         health,
@@ -149,7 +149,22 @@ async fn look_at(
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::plan::tests::{NEW, THREE, config, podman, start};
+
+    #[tokio::test]
+    async fn the_container_that_there_is_is_told_and_where_there_is_none_the_configured_one() {
+        let podman = podman(NEW);
+        start(&podman, THREE, &["web"]).await;
+        let config = config(&THREE.replace("[services.web]", "[services.web]\ncontainer = \"w-0\""));
+        let (name, service) = config.services.get_key_value("web").unwrap();
+        let containers = podman.containers().await.unwrap();
+        for (found, told) in [(containers.first(), "web-0"), (None, "w-0")] {
+            let row = look_at(name, service, found, None, Duration::ZERO).await;
+            assert_eq!(row.to_json()["container"], told);
+        }
+    }
 
     #[test]
     fn an_interval_is_a_number_of_seconds_that_makes_sense() {

@@ -13,6 +13,7 @@ use crate::way::{Standing, Verdict, Way, standing};
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) service: String,
+    /// The name of its container; where there is none, the one it is to have.
     pub(super) container: String,
     /// None if there is no container: it was never started, or was removed.
     pub(super) state: Option<ContainerState>,
