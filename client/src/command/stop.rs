@@ -12,7 +12,7 @@ use crate::config::{Config, PodmanUrl};
 use crate::error::Failure;
 use crate::execute;
 use crate::exit::Exit;
-use crate::plan::{self, Ending, Observed, Stop};
+use crate::plan::{self, Ending, Observed, Present, Stop};
 use crate::podman::{self, Connection};
 use crate::question::{Consent, ask};
 use crate::terminal::{EscapedLine, print_json};
@@ -22,7 +22,7 @@ use crate::terminal::{EscapedLine, print_json};
 #[command(after_help = "Example: airpods stop comfyui --remove --yes")]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Args {
-    /// The services to stop; all if none is named
+    /// The services to stop, also what is left of one that was taken out of the configuration; all if none is named
     #[arg(value_name = "SERVICE", add = completions::services())]
     services: Vec<String>,
     /// Remove the containers and their pods as well; named volumes stay
@@ -57,11 +57,11 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
 
 /// Plans, and shows the plan or asks where that is wanted. None if nothing is to be done then.
 async fn prepare(args: &Args, config: &Config) -> Result<Option<(Connection, Stop)>, Failure> {
-    let services: Vec<String> =
-        plan::chosen(config, &args.services, true)?.into_iter().map(|(name, _)| name.to_string()).collect();
     let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
     let observed = Observed::of(&connection.podman, BTreeSet::new()).await?;
-    let plan = plan::stop(&services, &observed, args.remove, config.runtime.network_name.as_str());
+    let present = Present::of(config, &args.services, &observed.containers)?;
+    let plan = plan::stop(&present, &observed, args.remove, config.runtime.network_name.as_str());
+    note(&plan, &mut anstream::stderr())?;
     if args.dry_run {
         show(args, &plan)?;
         return Ok(None);
@@ -77,9 +77,18 @@ async fn prepare(args: &Args, config: &Config) -> Result<Option<(Connection, Sto
     Ok(Some((connection, plan)))
 }
 
+/// Says of each service that is not in the configuration that it is not: whoever named none may not have thought of it.
+fn note(plan: &Stop, to: &mut dyn Write) -> io::Result<()> {
+    plan.leftover.iter().try_for_each(|service| {
+        let whence = "it was started from an earlier one, or from another one with the same network";
+        writeln!(to, "note: `{}` is not in the configuration: {whence}", EscapedLine(service))
+    })
+}
+
 fn show(args: &Args, plan: &Stop) -> io::Result<()> {
     if args.json {
-        print_json(&json!({ "steps": ending::list(plan.stages.iter().flatten()), "idle": plan.idle }))
+        let steps = ending::list(plan.stages.iter().flatten());
+        print_json(&json!({ "steps": steps, "idle": plan.idle, "not_configured": plan.leftover }))
     } else {
         ending::show(&plan.stages, &mut anstream::stdout())
     }
@@ -96,6 +105,7 @@ async fn stop(
     if args.json {
         let mut outcome = ending::outcome(&ended);
         outcome["idle"] = json!(plan.idle);
+        outcome["not_configured"] = json!(plan.leftover);
         print_json(&outcome)?;
     }
     let mut err = anstream::stderr();
@@ -107,4 +117,20 @@ async fn stop(
     }
     Unfinished::check(ended)?;
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn each_service_that_is_not_in_the_configuration_is_named_before_it_is_ended() {
+        let leftover = ["web", "a\u{1b}[2J"].map(ToOwned::to_owned).into();
+        let mut told = Vec::new();
+        note(&Stop { leftover, ..Stop::default() }, &mut told).unwrap();
+        let told = String::from_utf8(told).unwrap();
+        assert!(told.starts_with("note: `web` is not in the configuration"), "{told}");
+        assert!(told.contains("note: `a\\u{1b}[2J` is not"), "{told}");
+    }
 }

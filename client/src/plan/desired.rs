@@ -1,6 +1,5 @@
 //! What there should be, from the configuration: names, limits and ways onto the network, in podman's terms.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -14,8 +13,6 @@ use crate::config::{
     Config, DnsServers, GpuDevice, HostGateway, NetworkMode, RestartPolicy, Service, ServiceName, StatusRange,
     VolumeSource,
 };
-use crate::error::Report;
-use crate::exit::Exit;
 use crate::podman::{
     ContainerSpec, Endpoint, Limits, Mount, NetworkSpec, Networking, PodSpec, PublishedPort, Restart, Version,
 };
@@ -23,67 +20,6 @@ use crate::webui_secret;
 
 /// The device that CDI names for all GPUs of NVIDIA's (the container toolkit's `nvidia-ctk cdi generate`).
 const NVIDIA: &str = "nvidia.com/gpu=all";
-
-/// A service was named that is not in the configuration, or must not be started.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UnknownService {
-    /// There is none of this name.
-    #[error("there is no service `{name}` in the configuration")]
-    Unknown {
-        /// The name given.
-        name: String,
-        /// The name of a service that looks like it.
-        nearest: Option<String>,
-    },
-    /// It is switched off.
-    #[error("the service `{0}` is switched off: `services.{0}.enabled` is false")]
-    Disabled(String),
-}
-
-impl Report for UnknownService {
-    fn exit(&self) -> Exit {
-        Exit::Usage
-    }
-
-    fn hint(&self) -> Option<Cow<'static, str>> {
-        match self {
-            Self::Unknown { nearest, .. } => nearest.as_ref().map(|name| format!("did you mean `{name}`?").into()),
-            Self::Disabled(name) => Some(format!("set `services.{name}.enabled = true` to use it").into()),
-        }
-    }
-}
-
-/// The services named, in the configuration's order; every enabled one when none is named.
-///
-/// `disabled` allows services that are switched off: they can be stopped and looked at, not started.
-pub fn chosen<'a>(
-    config: &'a Config,
-    names: &[String],
-    disabled: bool,
-) -> Result<Vec<(&'a ServiceName, &'a Service)>, UnknownService> {
-    for name in names {
-        let known = config.services.iter().find(|(known, _)| known.as_str() == name);
-        match known {
-            None => return Err(UnknownService::Unknown { name: name.clone(), nearest: nearest(config, name) }),
-            Some((_, service)) if !service.enabled && !disabled => {
-                return Err(UnknownService::Disabled(name.clone()));
-            }
-            Some(_) => {}
-        }
-    }
-    let asked = |name: &ServiceName| names.iter().any(|asked| asked == name.as_str());
-    let wanted = |name: &ServiceName, service: &Service| {
-        if names.is_empty() { service.enabled || disabled } else { asked(name) }
-    };
-    Ok(config.services.iter().filter(|(name, service)| wanted(name, service)).collect())
-}
-
-/// The service whose name is closest, if any is close.
-fn nearest(config: &Config, name: &str) -> Option<String> {
-    let distances = config.services.keys().map(|known| (strsim::damerau_levenshtein(known.as_str(), name), known));
-    let (distance, known) = distances.min_by_key(|(distance, _)| *distance)?;
-    (distance <= known.as_str().len().div_ceil(3)).then(|| known.to_string())
-}
 
 /// How a service is asked for its health.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -270,13 +206,13 @@ fn network(config: &Config) -> NetworkSpec {
         mtu: network.mtu.map(|mtu| mtu.get().into()),
         labels: BTreeMap::new(),
     };
-    spec.labels = label::labels(&spec, None);
+    spec.labels = label::labels(&spec);
     spec
 }
 
 fn pod(name: &str, endpoint: &Endpoint) -> PodSpec {
     let mut spec = PodSpec { name: name.to_owned(), endpoint: endpoint.clone(), labels: BTreeMap::new() };
-    spec.labels = label::labels(&spec, None);
+    spec.labels = label::labels(&spec);
     spec
 }
 
@@ -316,7 +252,7 @@ fn launch(
         devices: device.into_iter().collect(),
         labels: BTreeMap::new(),
     };
-    container.labels = label::labels(&container, Some(name.as_str()));
+    container.labels = label::of_container(&container, name.as_str(), config.runtime.network_name.as_str());
     Launch {
         service: name.to_string(),
         enabled: service.enabled,

@@ -8,6 +8,10 @@ use sha2::{Digest, Sha256};
 /// The service that a container runs.
 pub(super) const SERVICE: &str = "io.airpods.service";
 
+/// The network of the configuration that a container was made from, also of one that is on the host's: by it the containers of
+/// several configurations are told apart.
+pub(super) const NETWORK: &str = "io.airpods.network";
+
 /// A digest of the settings that an object was made with.
 pub(super) const SETTINGS: &str = "io.airpods.settings";
 
@@ -28,12 +32,17 @@ pub(super) fn same_settings(wanted: &BTreeMap<String, String>, found: &BTreeMap<
 }
 
 /// The labels of an object made with these settings.
-pub(super) fn labels<T: Serialize>(settings: &T, service: Option<&str>) -> BTreeMap<String, String> {
+pub(super) fn labels<T: Serialize>(settings: &T) -> BTreeMap<String, String> {
     // Serializing our own plain values cannot fail; if it did, equal digests would only spare a re-creation.
     let text = serde_json::to_vec(settings).unwrap_or_default();
     // 64 bits tell settings apart; nobody attacks their own labels.
     let digest = Sha256::digest(&text).first_chunk().copied().map_or(0, u64::from_be_bytes);
-    let mut labels = BTreeMap::from([(SETTINGS.to_owned(), format!("{digest:016x}"))]);
-    labels.extend(service.map(|service| (SERVICE.to_owned(), service.to_owned())));
+    BTreeMap::from([(SETTINGS.to_owned(), format!("{digest:016x}"))])
+}
+
+/// The labels of a container made with these settings, for a service of a configuration with this network.
+pub(super) fn of_container<T: Serialize>(settings: &T, service: &str, network: &str) -> BTreeMap<String, String> {
+    let mut labels = labels(settings);
+    labels.extend([(SERVICE, service), (NETWORK, network)].map(|(label, value)| (label.to_owned(), value.to_owned())));
     labels
 }

@@ -6,6 +6,7 @@
 //! the steps, and [`read_back`] compares what came of them with what was asked for.
 
 mod address;
+mod chosen;
 mod clean;
 mod conflict;
 mod decide;
@@ -28,10 +29,11 @@ pub(crate) mod tests;
 
 use std::path::PathBuf;
 
+pub use chosen::{Present, UnknownService, chosen};
 pub use clean::{Clean, Holdings, Scope, Spared, clean};
 pub use conflict::{Conflict, Kind, NetworkDifference};
 pub use decide::{NetworkReset, decide};
-pub use desired::{Desired, HealthCheck, Launch, Surroundings, UnknownService, chosen};
+pub use desired::{Desired, HealthCheck, Launch, Surroundings};
 pub use ending::{Ending, Stages};
 pub use label::service_of;
 pub use observed::{Closely, Observed};

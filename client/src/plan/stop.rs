@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::label::{SERVICE, is_ours};
-use super::{Ending, Kind, Observed, Stages};
+use super::label::{is_ours, service_of};
+use super::{Ending, Kind, Observed, Present, Stages};
 use crate::podman::{Container, ContainerState, Pod};
 
 /// What a stop does.
@@ -13,6 +13,8 @@ pub struct Stop {
     pub stages: Stages,
     /// The services that have nothing running.
     pub idle: Vec<String>,
+    /// The services that are not in the configuration, and of which something is ended.
+    pub leftover: Vec<String>,
 }
 
 impl Stop {
@@ -26,27 +28,31 @@ impl Stop {
 ///
 /// `network` is the name of ours; it goes when nothing of ours or anybody's is left on it.
 #[must_use]
-pub fn stop(services: &[String], observed: &Observed, remove: bool, network: &str) -> Stop {
-    let service_of = |container: &Container| container.labels.get(SERVICE).cloned();
+pub fn stop(present: &Present<'_>, observed: &Observed, remove: bool, network: &str) -> Stop {
+    let configured: Vec<&str> = present.services.iter().map(|(name, _)| name.as_str()).collect();
+    let leftover = present.leftover_services();
     let named = |container: &&Container| {
-        is_ours(&container.labels) && service_of(container).is_some_and(|service| services.contains(&service))
+        let service = service_of(&container.labels);
+        service.is_some_and(|service| configured.contains(&service)) || present.leftover.contains(container)
     };
     let chosen: Vec<&Container> = observed.containers.iter().filter(named).collect();
     let (mut stops, mut idle) = (Vec::new(), Vec::new());
-    for service in services {
+    for service in configured.iter().chain(&leftover) {
         let running = chosen.iter().filter(|container| {
-            container.state == ContainerState::Running && service_of(container).as_ref() == Some(service)
+            container.state == ContainerState::Running && service_of(&container.labels) == Some(service)
         });
         let before = stops.len();
         stops.extend(running.map(|container| Ending::Stop {
-            service: service.clone(),
+            service: (*service).to_owned(),
             container: container.name.clone(),
             started_at: container.started_at,
         }));
         if stops.len() == before {
-            idle.push(service.clone());
+            idle.push((*service).to_owned());
         }
     }
+    let ended = leftover.into_iter().map(ToOwned::to_owned).filter(|service| remove || !idle.contains(service));
+    let leftover = ended.collect();
     let (stopped_pods, removed_pods) = pods(&chosen, observed, remove);
     let mut stages = vec![stops, stopped_pods.into_iter().map(Ending::StopPod).collect()];
     if remove {
@@ -59,7 +65,7 @@ pub fn stop(services: &[String], observed: &Observed, remove: bool, network: &st
         stages.push(removal(Kind::Network, network.into_iter().collect()));
     }
     stages.retain(|stage: &Vec<Ending>| !stage.is_empty());
-    Stop { stages, idle }
+    Stop { stages, idle, leftover }
 }
 
 /// The pods to be stopped, and those to be removed, when these containers end.

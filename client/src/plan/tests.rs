@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod leftover;
 mod reading;
 mod replacing;
 
@@ -297,13 +298,18 @@ async fn stopping_ends_what_runs_and_removal_ends_with_the_network() {
     let observed = Observed::of(&podman, [].into()).await.unwrap();
     let services = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let shown = |plan: &Stop| plan.stages.iter().flatten().map(ToString::to_string).collect::<Vec<_>>();
-    let plan = stop(&services(&["web", "paint"]), &observed, false, "airpods_network");
+    let config = config(THREE);
+    let stopping = |names: &[&str], remove: bool| {
+        let present = Present::of(&config, &services(names), &observed.containers).unwrap();
+        stop(&present, &observed, remove, "airpods_network")
+    };
+    let plan = stopping(&["web", "paint"], false);
     let stopped = Ending::Stop { service: "web".into(), container: "web-0".into(), started_at: Some(1_000_000_000) };
     assert_eq!(plan.stages, [vec![stopped], vec![Ending::StopPod("alone".into())]]);
     assert_eq!(plan.idle, services(&["paint"]));
-    let part = shown(&stop(&services(&["web"]), &observed, true, "airpods_network"));
+    let part = shown(&stopping(&["web"], true));
     assert_eq!(part[1..], ["remove the container `web-0`", "remove the pod `alone`"]);
-    let all = shown(&stop(&services(&["web", "model", "paint"]), &observed, true, "airpods_network"));
+    let all = shown(&stopping(&["web", "model", "paint"], true));
     assert_eq!(all.last().map(String::as_str), Some("remove the network `airpods_network`"));
 }
 

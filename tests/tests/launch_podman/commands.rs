@@ -164,3 +164,22 @@ fn a_watched_status_in_a_pipe_is_one_table_after_the_other_or_a_document_a_line(
     std::io::BufReader::new(watching.stdout.take().unwrap()).read_line(&mut first).unwrap();
     assert_eq!(watching.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn a_service_that_was_taken_out_of_the_configuration_can_be_stopped_and_that_of_another_network_is_left_alone() {
+    let host = Host::new();
+    host.configure(&format!("runtime.network_name = \"theirs\"\n{ALONE}{}", service("far", 7003, "")));
+    host.succeed("start");
+    host.configure(&two());
+    host.succeed("start");
+    host.configure(&format!("{ALONE}{}", service("one", 7001, "network_aliases = [\"one\"]")));
+    let planned = json(&host.succeed("stop --dry-run --json").out);
+    assert_eq!(planned["not_configured"], json("[\"two\"]"));
+    let said = host.succeed("stop two").err;
+    assert!(said.contains("note: `two` is not in the configuration") && said.contains("stopped `two`"), "{said}");
+    assert_eq!(host.field("one-0", ".State.Status"), "running");
+    host.succeed("stop --remove --yes");
+    assert_eq!(host.podman("ps -a --format '{{.Names}}'"), "far-0");
+    host.refuse("stop two", 2, &["there is no service `two` in the configuration"]);
+    host.refuse("stop far", 2, &["there is no service `far` in the configuration"]);
+}

@@ -1,0 +1,101 @@
+//! Services that were taken out of the configuration, and what runs of them all the same.
+
+use super::*;
+use crate::podman::{Container, Podman};
+
+/// The three services without this one.
+fn without(service: &str) -> String {
+    let (before, from) = THREE.split_once(&format!("[services.{service}]")).unwrap();
+    let after = from.find("[services.").map_or("", |next| &from[next..]);
+    format!("{before}{after}")
+}
+
+/// A stop of these services, as a configuration has it that may have changed since they were started.
+async fn stopping(podman: &Simulated, toml: &str, services: &[&str], remove: bool) -> Result<Stop, UnknownService> {
+    let config = config(toml);
+    let observed = Observed::of(podman, [].into()).await.unwrap();
+    let names: Vec<String> = services.iter().map(|name| (*name).to_owned()).collect();
+    let present = Present::of(&config, &names, &observed.containers)?;
+    Ok(stop(&present, &observed, remove, config.runtime.network_name.as_str()))
+}
+
+fn stopped(plan: &Stop) -> Vec<&str> {
+    fn container(ending: &Ending) -> Option<&str> {
+        match ending {
+            Ending::Stop { container, .. } => Some(container.as_str()),
+            _ => None,
+        }
+    }
+    plan.stages.iter().flatten().filter_map(container).collect()
+}
+
+#[tokio::test]
+async fn a_stop_without_names_ends_what_was_taken_out_of_the_configuration_and_names_it() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &[]).await;
+    let plan = stopping(&podman, &without("paint"), &[], false).await.unwrap();
+    assert_eq!(stopped(&plan), ["model-0", "web-0", "paint-0"]);
+    assert_eq!(plan.leftover, ["paint"]);
+    let plan = stopping(&podman, &without("web"), &["model"], false).await.unwrap();
+    assert_eq!((stopped(&plan), &plan.leftover[..]), (vec!["model-0"], &[][..]), "what is not named stays");
+}
+
+#[tokio::test]
+async fn a_service_that_was_taken_out_is_known_by_its_name_as_long_as_its_container_is_there() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &[]).await;
+    let plan = stopping(&podman, &without("web"), &["web"], true).await.unwrap();
+    let shown: Vec<String> = plan.stages[1..].iter().flatten().map(ToString::to_string).collect();
+    assert_eq!((stopped(&plan), shown), (vec!["web-0"], vec!["remove the container `web-0`".to_owned()]));
+    podman.remove_container("web-0").await.unwrap();
+    let unknown = stopping(&podman, &without("web"), &["web"], true).await.unwrap_err();
+    assert_eq!(unknown, UnknownService::Unknown { name: "web".into(), nearest: None });
+}
+
+#[tokio::test]
+async fn a_container_that_is_left_is_removed_with_the_network_that_it_is_on() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &["web"]).await;
+    podman.end("web-0", 0);
+    let plan = stopping(&podman, &without("web"), &[], true).await.unwrap();
+    let shown: Vec<String> = plan.stages.iter().flatten().map(ToString::to_string).collect();
+    assert_eq!(shown, ["remove the container `web-0`", "remove the network `airpods_network`"]);
+    assert_eq!(plan.leftover, ["web"]);
+    let plan = stopping(&podman, &without("web"), &[], false).await.unwrap();
+    assert_eq!(plan.leftover, Vec::<String>::new(), "nothing is done to what has ended");
+}
+
+#[tokio::test]
+async fn what_another_configuration_runs_on_its_own_network_is_left_alone() {
+    let podman = podman(NEW);
+    let podded = THREE.replace("[services.web]", "[services.web]\npod = \"alone\"");
+    start(&podman, &format!("runtime.network_name = \"theirs\"\n{podded}"), &[]).await;
+    let none = THREE.split("[services.").next().unwrap();
+    assert_eq!(stopping(&podman, none, &[], true).await.unwrap().stages, Stages::new());
+    for service in ["model", "web", "paint"] {
+        stopping(&podman, none, &[service], false).await.unwrap_err();
+    }
+}
+
+#[tokio::test]
+async fn a_container_without_the_label_of_its_network_is_told_by_the_one_that_it_is_on() {
+    let podman = podman(NEW);
+    start(&podman, &format!("runtime.network_name = \"theirs\"\n{THREE}"), &["web", "paint"]).await;
+    let mut containers = podman.containers().await.unwrap();
+    for container in &mut containers {
+        container.labels.remove(label::NETWORK);
+    }
+    let config = config(THREE.split("[services.").next().unwrap());
+    let left = Present::of(&config, &[], &containers).unwrap().leftover;
+    let names: Vec<&str> = left.iter().map(|container: &&Container| container.name.as_str()).collect();
+    assert_eq!(names, ["paint-0"], "of one on the host's network it is not known");
+}
+
+#[tokio::test]
+async fn a_service_that_is_only_switched_off_is_in_the_configuration() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &["web"]).await;
+    let off = THREE.replace("[services.web]", "[services.web]\nenabled = false");
+    let plan = stopping(&podman, &off, &[], false).await.unwrap();
+    assert_eq!((stopped(&plan), &plan.leftover[..]), (vec!["web-0"], &[][..]));
+}
