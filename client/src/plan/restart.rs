@@ -41,7 +41,7 @@ pub struct Restarted {
 pub fn restart(desired: &Desired, observed: &Observed, stopped_too: bool) -> Restart {
     let (mut members, mut absent) = (Vec::new(), Vec::new());
     for launch in &desired.launches {
-        match container_made_for(&launch.service, &launch.container.name, &observed.containers) {
+        match container_made_for(&launch.service, Some(&launch.container.name), &observed.containers) {
             None => absent.push(launch.service.clone()),
             Some(found) if found.state == ContainerState::Running || stopped_too => {
                 members.push(Member { launch, found });

@@ -23,11 +23,15 @@ pub(super) enum Standing {
 /// The container that was made for a service, by its labels and whatever it is called by now. Where there are several, the one of
 /// the configured name comes first, then one that was not set aside, then one that runs.
 #[must_use]
-pub fn container_made_for<'a>(service: &str, configured: &str, containers: &'a [Container]) -> Option<&'a Container> {
-    let made_for_it = containers.iter().filter(|container| service_of(&container.labels) == Some(service));
+pub fn container_made_for<'a>(
+    service: &str,
+    configured: Option<&str>,
+    containers: impl IntoIterator<Item = &'a Container>,
+) -> Option<&'a Container> {
+    let made_for_it = containers.into_iter().filter(|container| service_of(&container.labels) == Some(service));
     made_for_it.max_by_key(|container| {
         let running = container.state == ContainerState::Running;
-        (container.name == configured, !is_set_aside(&container.name), running)
+        (configured == Some(&container.name), !is_set_aside(&container.name), running)
     })
 }
 

@@ -166,13 +166,21 @@ fn a_watched_status_in_a_pipe_is_one_table_after_the_other_or_a_document_a_line(
 }
 
 #[test]
-fn a_service_that_was_taken_out_of_the_configuration_can_be_stopped_and_that_of_another_network_is_left_alone() {
+fn a_service_that_was_taken_out_of_the_configuration_is_shown_and_can_be_stopped_and_that_of_another_network_is_left_alone()
+ {
     let host = Host::new();
     host.configure(&format!("runtime.network_name = \"theirs\"\n{ALONE}{}", service("far", 7003, "")));
     host.succeed("start");
     host.configure(&two());
     host.succeed("start");
     host.configure(&format!("{ALONE}{}", service("one", 7001, "network_aliases = [\"one\"]")));
+    let table = host.succeed("status").out;
+    assert!(
+        table.lines().any(|line| line.starts_with("two ") && line.ends_with("not in the configuration")),
+        "{table}"
+    );
+    assert!(!table.contains("far"), "{table}");
+    assert_eq!(host.status()["services"][1]["configured"], false);
     let planned = json(&host.succeed("stop --dry-run --json").out);
     assert_eq!(planned["not_configured"], json("[\"two\"]"));
     let said = host.succeed("stop two").err;

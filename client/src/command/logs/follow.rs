@@ -34,7 +34,7 @@ pub(super) async fn read(
     loop {
         // Looked for each time: it may have been made anew, and under another name.
         let containers = podman.containers().await?;
-        let there = match plan::container_made_for(source.service, source.configured, &containers) {
+        let there = match plan::container_made_for(source.service, Some(source.configured), &containers) {
             Some(found) => read_on(podman, found, options, &mut position, &mut write).await?,
             None => false,
         };

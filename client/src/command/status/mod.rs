@@ -14,12 +14,12 @@ use futures_util::future::{join_all, try_join};
 use serde_json::{Value, json};
 
 use super::{Context, completions};
-use crate::config::{Config, NetworkMode, PodmanUrl, Service, ServiceName};
+use crate::config::{Config, NetworkMode, PodmanUrl, Service};
 use crate::error::Failure;
 use crate::execute::{self, probe};
 use crate::exit::Exit;
 use crate::helper_link::status_if_running;
-use crate::plan::{self, HealthCheck};
+use crate::plan::{self, HealthCheck, Present, UnknownService};
 use crate::podman::{self, Connection, Container, ContainerState, Podman};
 use crate::terminal::print_json;
 use crate::way::{self, Way};
@@ -30,7 +30,7 @@ use row::Row;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  airpods status --json\n  airpods status ollama --watch 2")]
 pub struct Args {
-    /// The services to look at; all if none is named
+    /// The services to look at, also what is left of one that was taken out of the configuration; all if none is named
     #[arg(value_name = "SERVICE", add = completions::services())]
     services: Vec<String>,
     /// Look again and again, with so many seconds in between, until Ctrl-C
@@ -62,9 +62,8 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
 }
 
 async fn status(args: &Args, config: &Config) -> Result<Exit, Failure> {
-    let services = plan::chosen(config, &args.services, true)?;
     let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
-    let look = async || look(&connection, config, &services, !args.services.is_empty()).await;
+    let look = async || look(&connection, config, &args.services).await;
     if let Some(interval) = args.watch {
         watch::watch(interval, args.json, look).await?;
     } else {
@@ -86,23 +85,16 @@ fn document(rows: &[Row]) -> Value {
     json!({ "services": rows.iter().map(Row::to_json).collect::<Vec<_>>() })
 }
 
-/// Looks once. `named` shows services, too, that are switched off and were never started.
-async fn look(
-    connection: &Connection,
-    config: &Config,
-    services: &[(&ServiceName, &Service)],
-    named: bool,
-) -> Result<Vec<Row>, Failure> {
+/// Looks once at the services named, at all if none is.
+async fn look(connection: &Connection, config: &Config, names: &[String]) -> Result<Vec<Row>, Failure> {
     let (containers, networks) = try_join(connection.podman.containers(), connection.podman.networks()).await?;
     let network = networks.iter().find(|network| network.name == config.runtime.network_name.as_str());
     let facts = way::survey(&connection.podman, network, &config.runtime);
     let ping = Duration::from_secs_f64(config.cli.ping_timeout);
-    let rows = services.iter().filter_map(|(name, service)| {
-        let container = plan::container_made_for(name.as_str(), service.container.as_str(), &containers);
-        let shown = service.enabled || container.is_some() || named;
-        let way = container.filter(|container| container.state == ContainerState::Running);
-        let way = way.map(|container| facts.way(mode(container)));
-        shown.then(|| look_at(name, service, container, way, ping))
+    let rows = subjects(config, names, &containers)?.into_iter().map(|subject| {
+        let running = subject.container.filter(|container| container.state == ContainerState::Running);
+        let way = running.map(|container| facts.way(mode(container)));
+        look_at(subject, way, ping)
     });
     let mut rows = join_all(rows).await;
     if rows.iter().any(Row::is_helped_by_a_clamp) {
@@ -115,20 +107,46 @@ async fn look(
     Ok(rows)
 }
 
+/// A service that is shown.
+#[derive(Debug, Clone, Copy)]
+struct Subject<'a> {
+    name: &'a str,
+    /// What is configured; nothing for what is left of one that was taken out of the configuration.
+    service: Option<&'a Service>,
+    container: Option<&'a Container>,
+}
+
+/// What is shown. A service that is switched off and was never started is only if it is named.
+fn subjects<'a>(
+    config: &'a Config,
+    names: &[String],
+    containers: &'a [Container],
+) -> Result<Vec<Subject<'a>>, UnknownService> {
+    let present = Present::of(config, names, containers)?;
+    let configured = present.services.iter().filter_map(|(name, service)| {
+        let (name, called) = (name.as_str(), service.container.as_str());
+        let container = plan::container_made_for(name, Some(called), containers);
+        let shown = service.enabled || container.is_some() || !names.is_empty();
+        shown.then_some(Subject { name, service: Some(service), container })
+    });
+    let left = present.leftover_services().into_iter().map(|name| {
+        let container = plan::container_made_for(name, None, present.leftover.iter().copied());
+        Subject { name, service: None, container }
+    });
+    Ok(configured.chain(left).collect())
+}
+
 /// The network that a container is really on.
 fn mode(container: &Container) -> NetworkMode {
     if container.pod.is_some() || !container.networks.is_empty() { NetworkMode::Pod } else { NetworkMode::Host }
 }
 
-async fn look_at(
-    name: &ServiceName,
-    service: &Service,
-    container: Option<&Container>,
-    way: Option<Way>,
-    ping: Duration,
-) -> Row {
+async fn look_at(subject: Subject<'_>, way: Option<Way>, ping: Duration) -> Row {
+    let Subject { name, service, container } = subject;
     let state = container.map(|container| container.state);
-    let check = HealthCheck::of(service).filter(|_| state == Some(ContainerState::Running));
+    let called = container.map(|container| container.name.as_str());
+    let called = called.or(service.map(|service| service.container.as_str()));
+    let check = service.and_then(HealthCheck::of).filter(|_| state == Some(ContainerState::Running));
     let health = match check {
         Some(check) => {
             let outcome = probe(&check, ping).await;
@@ -137,8 +155,9 @@ async fn look_at(
         None => None,
     };
     Row {
-        service: name.to_string(),
-        container: container.map_or_else(|| service.container.to_string(), |container| container.name.clone()),
+        service: name.to_owned(),
+        configured: service.is_some(),
+        container: called.unwrap_or_default().to_owned(),
         state,
         started_at: container.and_then(|container| container.started_at),
         health,
@@ -158,12 +177,40 @@ mod tests {
         let podman = podman(NEW);
         start(&podman, THREE, &["web"]).await;
         let config = config(&THREE.replace("[services.web]", "[services.web]\ncontainer = \"w-0\""));
-        let (name, service) = config.services.get_key_value("web").unwrap();
         let containers = podman.containers().await.unwrap();
-        for (found, told) in [(containers.first(), "web-0"), (None, "w-0")] {
-            let row = look_at(name, service, found, None, Duration::ZERO).await;
+        for (containers, told) in [(&containers[..], "web-0"), (&[], "w-0")] {
+            let subject = subjects(&config, &["web".into()], containers).unwrap()[0];
+            let row = look_at(subject, None, Duration::ZERO).await;
             assert_eq!(row.to_json()["container"], told);
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_left_of_a_service_that_was_taken_out_of_the_configuration_is_shown() {
+        let podman = podman(NEW);
+        start(&podman, THREE, &[]).await;
+        let containers = podman.containers().await.unwrap();
+        let taken_out = config(THREE.split("[services.web]").next().unwrap());
+        let shown = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            let subjects = subjects(&taken_out, &names, &containers);
+            subjects.map(|all| all.iter().map(|one| (one.name, one.service.is_some())).collect::<Vec<_>>())
+        };
+        assert_eq!(shown(&[]).unwrap(), [("model", true), ("paint", false), ("web", false)]);
+        assert_eq!(shown(&["web"]).unwrap(), [("web", false)]);
+        shown(&["wob"]).unwrap_err();
+        let row = look_at(subjects(&taken_out, &["web".into()], &containers).unwrap()[0], None, Duration::ZERO).await;
+        assert_eq!((row.status(), row.container.as_str(), row.configured), ("running", "web-0", false));
+    }
+
+    #[test]
+    fn a_service_that_is_switched_off_is_shown_where_it_has_a_container_or_is_named() {
+        let off = config(&THREE.replace("[services.web]", "[services.web]\nenabled = false"));
+        let shown = |names: &[String]| {
+            subjects(&off, names, &[]).unwrap().iter().map(|one| one.name.to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(&[]), ["model", "paint"]);
+        assert_eq!(shown(&["web".into()]), ["web"]);
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::way::{Standing, Verdict, Way, standing};
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) service: String,
+    /// The configuration has it.
+    pub(super) configured: bool,
     /// The name of its container; where there is none, the one it is to have.
     pub(super) container: String,
     /// None if there is no container: it was never started, or was removed.
@@ -63,6 +65,13 @@ impl Row {
     }
 
     pub(super) fn info(&self) -> String {
+        let left = (!self.configured).then(|| "not in the configuration".to_owned());
+        let said = [self.came_of_it(), left.unwrap_or_default()];
+        said.into_iter().filter(|one| !one.is_empty()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What its health is, or how it ended.
+    fn came_of_it(&self) -> String {
         match (&self.health, self.state) {
             (Some((check, Ok(answer))), _) => {
                 let verdict = if check.expected.contains(answer.code) { "" } else { ", which is not healthy" };
@@ -92,6 +101,7 @@ impl Row {
         json!({
             "way": way,
             "service": self.service,
+            "configured": self.configured,
             "container": self.container,
             "status": self.status(),
             "uptime_seconds": self.uptime().map(|uptime| uptime.seconds),

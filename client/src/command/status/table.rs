@@ -30,7 +30,8 @@ mod tests {
 
     fn row(service: &str) -> Row {
         let (service, container) = (service.to_owned(), format!("{service}-0"));
-        Row { service, container, state: None, started_at: None, health: None, way: None, clamped: None }
+        let (state, started_at, health, way, clamped) = (None, None, None, None, None);
+        Row { service, configured: true, container, state, started_at, health, way, clamped }
     }
 
     #[test]
@@ -55,6 +56,19 @@ mod tests {
             "paint    never started  -       -",
         ];
         assert_eq!(lines(&[exited, stopped, row("paint")]), expected);
+    }
+
+    #[test]
+    fn what_is_not_in_the_configuration_is_marked() {
+        let ended = Row { state: Some(ContainerState::Exited(3)), configured: false, ..row("old") };
+        let runs = Row { state: Some(ContainerState::Running), configured: false, ..row("older") };
+        assert_eq!(runs.to_json()["configured"], false);
+        let expected = [
+            "Service  Status   Uptime  Way  Info",
+            "old      exited   -       -    exit code 3, not in the configuration",
+            "older    running  -       -    not in the configuration",
+        ];
+        assert_eq!(lines(&[ended, runs]), expected);
     }
 
     #[test]

@@ -105,7 +105,7 @@ async fn look(podman: &Rest, config: &Config, dns_servers: Vec<IpAddr>) -> podma
     let observed = Observed::of(podman, BTreeSet::new()).await?;
     let services = join_all(config.services.iter().filter_map(|(name, service)| {
         let (name, configured) = (name.as_str(), service.container.as_str());
-        let container = plan::container_made_for(name, configured, &observed.containers)?;
+        let container = plan::container_made_for(name, Some(configured), &observed.containers)?;
         let check = HealthCheck::of(service);
         Some(look_at(podman, config, name, container, check, service.pids_limit.get().into()))
     }));

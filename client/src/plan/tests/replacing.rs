@@ -253,7 +253,7 @@ async fn a_service_is_known_by_what_was_set_aside_only_where_there_is_nothing_el
     world.containers.insert(spec.name.clone(), (spec, ContainerState::Running));
     let mut containers = Simulated::new(NEW, world).containers().await.unwrap();
     let known = |containers: &[Container], configured| {
-        container_made_for("web", configured, containers).map(|found| found.name.clone())
+        container_made_for("web", Some(configured), containers).map(|found| found.name.clone())
     };
     assert_eq!(known(&containers, "w-0").as_deref(), Some("web-0"));
     assert_eq!(
