@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use ipnet::IpNet;
 
-use super::model::{Config, NetworkDriver, NetworkMode, Service};
+use super::model::{Config, NetworkMode, Service};
 use super::name::ServiceName;
 use super::problem::{Problem, Problems};
 use super::tree::Table;
@@ -120,14 +120,14 @@ impl Check<'_> {
     /// On a link with an address of its own nothing is forwarded to a container, and podman does not say so.
     fn published_ports(&self) {
         let driver = self.config.runtime.network.driver;
-        let with_ports = |service: &Service| service.network_mode == NetworkMode::Pod && !service.ports.is_empty();
+        let with_ports = |service: &Service| !self.config.is_published(service) && !service.ports.is_empty();
         let services = self.config.services.iter().filter(|(_, service)| with_ports(service));
         let places: Vec<_> = services.map(|(name, _)| format!("`services.{name}.ports`")).collect();
-        if driver == NetworkDriver::Bridge || places.is_empty() {
+        if places.is_empty() {
             return;
         }
         let message = format!("{}: podman publishes no ports on a `{}` network", places.join(", "), driver.as_str());
-        let hint = "a service is reached by its own address on that network";
+        let hint = "a service is reached by its own address on that network, and is not asked for its health";
         // One setting is the reason for all of them, and ports of the defaults were written by nobody.
         self.warning("runtime.network.driver", message, Some(hint.to_owned()));
     }

@@ -35,6 +35,13 @@ impl Config {
     pub fn enabled(&self) -> impl Iterator<Item = (&ServiceName, &Service)> {
         self.services.iter().filter(|(_, service)| service.enabled)
     }
+
+    /// Whether a service answers on ports of the host: with a link of its own on the network (macvlan, ipvlan) it has an address
+    /// of its own instead, and podman publishes nothing.
+    #[must_use]
+    pub fn is_published(&self, service: &Service) -> bool {
+        service.network_mode == NetworkMode::Host || self.runtime.network.driver == NetworkDriver::Bridge
+    }
 }
 
 /// About the file itself.

@@ -301,7 +301,7 @@ fn where_podman_publishes_no_ports_the_services_that_have_some_are_named() {
         let warnings: Vec<_> = valid(&text).warnings.iter().map(brief).collect();
         let expected = format!(
             "1:26 `services.ollama.ports`, `services.comfyui.ports`: podman publishes no ports on a `{driver}` network \
-             [a service is reached by its own address on that network]"
+             [a service is reached by its own address on that network, and is not asked for its health]"
         );
         assert_eq!(warnings[..1], [expected]);
         assert!(warnings[1..].iter().all(|warning| warning.contains("open-webui")), "{warnings:?}");

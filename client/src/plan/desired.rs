@@ -35,8 +35,8 @@ pub struct HealthCheck {
 impl HealthCheck {
     /// The check of a service that has one and a port to ask on.
     #[must_use]
-    pub fn of(service: &Service) -> Option<Self> {
-        let health = service.health.as_ref()?;
+    pub fn of(config: &Config, service: &Service) -> Option<Self> {
+        let health = service.health.as_ref().filter(|_| config.is_published(service))?;
         let port = service.host_ports().next()?.get();
         Some(Self { port, path: health.path.clone(), expected: health.expected_status })
     }
@@ -59,6 +59,8 @@ pub struct Launch {
     pub container: ContainerSpec,
     /// The ports of the host that it takes.
     pub host_ports: Vec<u16>,
+    /// Whether it answers there.
+    pub is_published: bool,
     /// Folders of ours that it mounts.
     pub folders: Vec<PathBuf>,
     /// How its health is asked for.
@@ -258,8 +260,9 @@ fn launch(
         enabled: service.enabled,
         container,
         host_ports: service.host_ports().map(crate::config::PortNumber::get).collect(),
+        is_published: config.is_published(service),
         folders: service.volumes.values().filter_map(|volume| folder(&volume.source)).collect(),
-        health: HealthCheck::of(service),
+        health: HealthCheck::of(config, service),
         uses: order::uses(config, name, service),
     }
 }

@@ -75,7 +75,7 @@ pub(in crate::command) fn troubles(came: &Outcome, err: &mut dyn Write) -> io::R
 }
 
 fn urls(launch: &Launch) -> Vec<String> {
-    launch.host_ports.iter().map(|port| format!("http://127.0.0.1:{port}")).collect()
+    launch.host_ports.iter().filter(|_| launch.is_published).map(|port| format!("http://127.0.0.1:{port}")).collect()
 }
 
 #[cfg(test)]

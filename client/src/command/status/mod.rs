@@ -94,7 +94,7 @@ async fn look(connection: &Connection, config: &Config, names: &[String]) -> Res
     let rows = subjects(config, names, &containers)?.into_iter().map(|subject| {
         let running = subject.container.filter(|container| container.state == ContainerState::Running);
         let way = running.map(|container| facts.way(mode(container)));
-        look_at(subject, way, ping)
+        look_at(config, subject, way, ping)
     });
     let mut rows = join_all(rows).await;
     if rows.iter().any(Row::is_helped_by_a_clamp) {
@@ -141,12 +141,13 @@ fn mode(container: &Container) -> NetworkMode {
     if container.pod.is_some() || !container.networks.is_empty() { NetworkMode::Pod } else { NetworkMode::Host }
 }
 
-async fn look_at(subject: Subject<'_>, way: Option<Way>, ping: Duration) -> Row {
+async fn look_at(config: &Config, subject: Subject<'_>, way: Option<Way>, ping: Duration) -> Row {
     let Subject { name, service, container } = subject;
     let state = container.map(|container| container.state);
     let called = container.map(|container| container.name.as_str());
     let called = called.or(service.map(|service| service.container.as_str()));
-    let check = service.and_then(HealthCheck::of).filter(|_| state == Some(ContainerState::Running));
+    let check = service.and_then(|service| HealthCheck::of(config, service));
+    let check = check.filter(|_| state == Some(ContainerState::Running));
     let health = match check {
         Some(check) => {
             let outcome = probe(&check, ping).await;
@@ -180,7 +181,7 @@ mod tests {
         let containers = podman.containers().await.unwrap();
         for (containers, told) in [(&containers[..], "web-0"), (&[], "w-0")] {
             let subject = subjects(&config, &["web".into()], containers).unwrap()[0];
-            let row = look_at(subject, None, Duration::ZERO).await;
+            let row = look_at(&config, subject, None, Duration::ZERO).await;
             assert_eq!(row.to_json()["container"], told);
         }
     }
@@ -199,7 +200,8 @@ mod tests {
         assert_eq!(shown(&[]).unwrap(), [("model", true), ("paint", false), ("web", false)]);
         assert_eq!(shown(&["web"]).unwrap(), [("web", false)]);
         shown(&["wob"]).unwrap_err();
-        let row = look_at(subjects(&taken_out, &["web".into()], &containers).unwrap()[0], None, Duration::ZERO).await;
+        let left = subjects(&taken_out, &["web".into()], &containers).unwrap()[0];
+        let row = look_at(&taken_out, left, None, Duration::ZERO).await;
         assert_eq!((row.status(), row.container.as_str(), row.configured), ("running", "web-0", false));
     }
 

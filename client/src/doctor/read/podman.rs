@@ -106,7 +106,7 @@ async fn look(podman: &Rest, config: &Config, dns_servers: Vec<IpAddr>) -> podma
     let services = join_all(config.services.iter().filter_map(|(name, service)| {
         let (name, configured) = (name.as_str(), service.container.as_str());
         let container = plan::container_made_for(name, Some(configured), &observed.containers)?;
-        let check = HealthCheck::of(service);
+        let check = HealthCheck::of(config, service);
         Some(look_at(podman, config, name, container, check, service.pids_limit.get().into()))
     }));
     let mut network = network(config, &desired, &observed);

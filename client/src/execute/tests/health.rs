@@ -82,3 +82,16 @@ async fn a_container_that_ends_while_it_is_read_back_has_ended_and_does_not_diff
     let aborted = execute(&podman, &Plan { ports: Vec::new(), ..plan }, &PACE, &Silent, pending()).await.unwrap_err();
     assert!(matches!(aborted.cause, StepError::Ended { code: Some(3), .. }), "{aborted:?}");
 }
+
+#[tokio::test]
+async fn where_podman_publishes_no_ports_nobody_is_asked_on_them() {
+    let podman = podman(NEW);
+    let asked = async |toml: &str| {
+        let steps = prepared(&podman, toml).await.steps;
+        steps.iter().any(|step| matches!(step.action, Action::AwaitHealth { .. }))
+    };
+    assert!(asked(&deaf()).await);
+    assert!(!asked(&format!("runtime.network.driver = \"macvlan\"\n{}", deaf())).await);
+    let host = deaf().replace("[services.web]", "[services.web]\nnetwork_mode = \"host\"");
+    assert!(asked(&format!("runtime.network.driver = \"macvlan\"\n{host}")).await, "whose ports are the host's");
+}
