@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::label::{NETWORK, service_of};
+use super::{Observed, Plan};
 use crate::config::{Config, Service, ServiceName};
 use crate::error::Report;
 use crate::exit::Exit;
-use crate::podman::Container;
+use crate::podman::{Container, ContainerState};
 
 /// A service was named that is not in the configuration, or must not be started.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -103,6 +104,18 @@ impl<'a> Present<'a> {
     pub fn leftover_services(&self) -> BTreeSet<&'a str> {
         self.leftover.iter().filter_map(|container| service_of(&container.labels)).collect()
     }
+}
+
+/// The services that are not in the configuration and run on beside what is started, a sentence each.
+#[must_use]
+pub fn left_running(config: &Config, observed: &Observed, plan: &Plan) -> Vec<String> {
+    let goes = |container: &Container| plan.replaced.iter().any(|replaced| replaced.stops.contains(&container.name));
+    let stays = observed.containers.iter().filter(|container| {
+        container.state == ContainerState::Running && is_left_over(config, container) && !goes(container)
+    });
+    let services: BTreeSet<&str> = stays.filter_map(|container| service_of(&container.labels)).collect();
+    let told = |name| format!("`{name}` runs and is not in the configuration; `airpods stop {name}` ends it");
+    services.into_iter().map(told).collect()
 }
 
 /// Whether a container of ours runs a service that is not in the configuration. What is of another network is another

@@ -29,7 +29,7 @@ pub(crate) mod tests;
 
 use std::path::PathBuf;
 
-pub use chosen::{Present, UnknownService, chosen};
+pub use chosen::{Present, UnknownService, chosen, left_running};
 pub use clean::{Clean, Holdings, Scope, Spared, clean};
 pub use conflict::{Conflict, Kind, NetworkDifference};
 pub use decide::{NetworkReset, decide};

@@ -166,14 +166,16 @@ fn a_watched_status_in_a_pipe_is_one_table_after_the_other_or_a_document_a_line(
 }
 
 #[test]
-fn a_service_that_was_taken_out_of_the_configuration_is_shown_and_can_be_stopped_and_that_of_another_network_is_left_alone()
- {
+fn what_is_left_of_a_service_is_told_and_can_be_stopped_and_what_is_on_another_network_is_left_alone() {
     let host = Host::new();
     host.configure(&format!("runtime.network_name = \"theirs\"\n{ALONE}{}", service("far", 7003, "")));
     host.succeed("start");
     host.configure(&two());
     host.succeed("start");
     host.configure(&format!("{ALONE}{}", service("one", 7001, "network_aliases = [\"one\"]")));
+    let said = host.succeed("start").err;
+    assert!(said.contains("warning: `two` runs and is not in the configuration; `airpods stop two` ends it"), "{said}");
+    assert!(!said.contains("`far`"), "{said}");
     let table = host.succeed("status").out;
     assert!(
         table.lines().any(|line| line.starts_with("two ") && line.ends_with("not in the configuration")),

@@ -39,12 +39,14 @@ pub(super) async fn prepare(args: &Args, context: &Context, config: &Config) -> 
     }
     let reset = if args.reset_network { NetworkReset::AskedFor } else { NetworkReset::Never };
     let observed = Observed::for_launch(podman, &desired, reset).await?;
-    let (plan, conflict) = match plan::decide(&desired, &observed, reset) {
+    let (mut plan, conflict) = match plan::decide(&desired, &observed, reset) {
         Err(conflict @ Conflict::NetworkDiffers { .. }) => {
             (plan::decide(&desired, &observed, NetworkReset::Proposed)?, Some(conflict))
         }
         decided => (decided?, None),
     };
+    let left = plan::left_running(config, &observed, &plan);
+    plan.warnings.extend(left);
     // A network that is made anew will have the settings that are configured.
     let facts = way::survey(podman, plan.network.as_ref(), &config.runtime);
     let dns_servers = surroundings.dns_servers;

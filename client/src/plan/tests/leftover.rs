@@ -99,3 +99,20 @@ async fn a_service_that_is_only_switched_off_is_in_the_configuration() {
     let plan = stopping(&podman, &off, &[], false).await.unwrap();
     assert_eq!((stopped(&plan), &plan.leftover[..]), (vec!["web-0"], &[][..]));
 }
+
+#[tokio::test]
+async fn a_start_tells_of_what_is_left_running_and_of_nothing_that_it_takes_down() {
+    let podman = podman(NEW);
+    start(&podman, THREE, &[]).await;
+    let told = async |toml: &str| {
+        let desired = desired(toml, &[], NEW);
+        let observed = observed(&podman, &desired).await;
+        left_running(&config(toml), &observed, &decide(&desired, &observed, NetworkReset::Proposed).unwrap())
+    };
+    let sentence = "`web` runs and is not in the configuration; `airpods stop web` ends it";
+    assert_eq!(told(&without("web")).await, [sentence]);
+    let anew = format!("runtime.network.internal = true\n{}", without("web"));
+    assert_eq!(told(&anew).await, Vec::<String>::new(), "it goes with the network");
+    podman.end("web-0", 0);
+    assert_eq!(told(&without("web")).await, Vec::<String>::new());
+}
