@@ -22,7 +22,7 @@ use crate::terminal::{EscapedLine, print_json};
 #[command(after_help = "Example: airpods stop comfyui --remove --yes")]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Args {
-    /// The services to stop, also what is left of one that was taken out of the configuration; all if none is named
+    /// The services to stop, also one that was taken out of the configuration; all that are in it if none is named
     #[arg(value_name = "SERVICE", add = completions::services())]
     services: Vec<String>,
     /// Remove the containers and their pods as well; named volumes stay
@@ -50,20 +50,36 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let loaded = context.load_config()?;
     let mut interrupt = pin!(execute::interrupted());
     let prepared = execute::unless(interrupt.as_mut(), prepare(&args, &loaded.config)).await??;
-    let Some((connection, plan)) = prepared else { return Ok(Exit::Done) };
+    let Some(prepared) = prepared else { return Ok(Exit::Done) };
     let timeout = args.timeout.unwrap_or(loaded.config.cli.stop_timeout.get());
-    stop(&args, &connection, &plan, timeout, interrupt).await
+    stop(&args, &prepared, timeout, interrupt).await
+}
+
+/// All that there is to know before anything is done.
+struct Prepared {
+    connection: Connection,
+    plan: Stop,
+    /// What runs on though it is not in the configuration, a sentence each.
+    left: Vec<String>,
 }
 
 /// Plans, and shows the plan or asks where that is wanted. None if nothing is to be done then.
-async fn prepare(args: &Args, config: &Config) -> Result<Option<(Connection, Stop)>, Failure> {
+async fn prepare(args: &Args, config: &Config) -> Result<Option<Prepared>, Failure> {
     let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
     let observed = Observed::of(&connection.podman, BTreeSet::new()).await?;
-    let present = Present::of(config, &args.services, &observed.containers)?;
+    let mut present = Present::of(config, &args.services, &observed.containers)?;
+    let mut left = Vec::new();
+    if args.services.is_empty() {
+        // Whoever named none may not have thought of it, and it may be another configuration's with the same network.
+        present = present.configured();
+        left = plan::left_running(config, &observed, &[]);
+    }
     let plan = plan::stop(&present, &observed, args.remove, config.runtime.network_name.as_str());
-    note(&plan, &mut anstream::stderr())?;
+    for sentence in &left {
+        writeln!(anstream::stderr(), "warning: {}", EscapedLine(sentence))?;
+    }
     if args.dry_run {
-        show(args, &plan)?;
+        show(args, &plan, &left)?;
         return Ok(None);
     }
     let containers = plan.removed().filter_map(Ending::container).map(|name| format!("`{name}`"));
@@ -74,21 +90,13 @@ async fn prepare(args: &Args, config: &Config) -> Result<Option<(Connection, Sto
             return Ok(None);
         }
     }
-    Ok(Some((connection, plan)))
+    Ok(Some(Prepared { connection, plan, left }))
 }
 
-/// Says of each service that is not in the configuration that it is not: whoever named none may not have thought of it.
-fn note(plan: &Stop, to: &mut dyn Write) -> io::Result<()> {
-    plan.leftover.iter().try_for_each(|service| {
-        let whence = "it was started from an earlier one, or from another one with the same network";
-        writeln!(to, "note: `{}` is not in the configuration: {whence}", EscapedLine(service))
-    })
-}
-
-fn show(args: &Args, plan: &Stop) -> io::Result<()> {
+fn show(args: &Args, plan: &Stop, left: &[String]) -> io::Result<()> {
     if args.json {
         let steps = ending::list(plan.stages.iter().flatten());
-        print_json(&json!({ "steps": steps, "idle": plan.idle, "not_configured": plan.leftover }))
+        print_json(&json!({ "steps": steps, "idle": plan.idle, "warnings": left }))
     } else {
         ending::show(&plan.stages, &mut anstream::stdout())
     }
@@ -96,16 +104,16 @@ fn show(args: &Args, plan: &Stop) -> io::Result<()> {
 
 async fn stop(
     args: &Args,
-    connection: &Connection,
-    plan: &Stop,
+    prepared: &Prepared,
     timeout: u32,
     interrupt: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<Exit, Failure> {
+    let Prepared { connection, plan, left } = prepared;
     let ended = ending::carry_out(&connection.podman, &plan.stages, timeout, interrupt).await;
     if args.json {
         let mut outcome = ending::outcome(&ended);
         outcome["idle"] = json!(plan.idle);
-        outcome["not_configured"] = json!(plan.leftover);
+        outcome["warnings"] = json!(left);
         print_json(&outcome)?;
     }
     let mut err = anstream::stderr();
@@ -117,20 +125,4 @@ async fn stop(
     }
     Unfinished::check(ended)?;
     Ok(Exit::Done)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn each_service_that_is_not_in_the_configuration_is_named_before_it_is_ended() {
-        let leftover = ["web", "a\u{1b}[2J"].map(ToOwned::to_owned).into();
-        let mut told = Vec::new();
-        note(&Stop { leftover, ..Stop::default() }, &mut told).unwrap();
-        let told = String::from_utf8(told).unwrap();
-        assert!(told.starts_with("note: `web` is not in the configuration"), "{told}");
-        assert!(told.contains("note: `a\\u{1b}[2J` is not"), "{told}");
-    }
 }

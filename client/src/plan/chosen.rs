@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::label::{NETWORK, service_of};
-use super::{Observed, Plan};
+use super::{Observed, Replaced};
 use crate::config::{Config, Service, ServiceName};
 use crate::error::Report;
 use crate::exit::Exit;
@@ -99,6 +99,12 @@ impl<'a> Present<'a> {
         Ok(Self { services, leftover })
     }
 
+    /// The same without what is not in the configuration: somebody else's may have the same network.
+    #[must_use]
+    pub fn configured(self) -> Self {
+        Self { leftover: Vec::new(), ..self }
+    }
+
     /// The services that are not in the configuration.
     #[must_use]
     pub fn leftover_services(&self) -> BTreeSet<&'a str> {
@@ -106,10 +112,10 @@ impl<'a> Present<'a> {
     }
 }
 
-/// The services that are not in the configuration and run on beside what is started, a sentence each.
+/// The services that are not in the configuration and run on when this has been made anew, a sentence each.
 #[must_use]
-pub fn left_running(config: &Config, observed: &Observed, plan: &Plan) -> Vec<String> {
-    let goes = |container: &Container| plan.replaced.iter().any(|replaced| replaced.stops.contains(&container.name));
+pub fn left_running(config: &Config, observed: &Observed, replaced: &[Replaced]) -> Vec<String> {
+    let goes = |container: &Container| replaced.iter().any(|replaced| replaced.stops.contains(&container.name));
     let stays = observed.containers.iter().filter(|container| {
         container.state == ContainerState::Running && is_left_over(config, container) && !goes(container)
     });

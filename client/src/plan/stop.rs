@@ -13,8 +13,6 @@ pub struct Stop {
     pub stages: Stages,
     /// The services that have nothing running.
     pub idle: Vec<String>,
-    /// The services that are not in the configuration, and of which something is ended.
-    pub leftover: Vec<String>,
 }
 
 impl Stop {
@@ -51,8 +49,6 @@ pub fn stop(present: &Present<'_>, observed: &Observed, remove: bool, network: &
             idle.push((*service).to_owned());
         }
     }
-    let ended = leftover.into_iter().map(ToOwned::to_owned).filter(|service| remove || !idle.contains(service));
-    let leftover = ended.collect();
     let (stopped_pods, removed_pods) = pods(&chosen, observed, remove);
     let mut stages = vec![stops, stopped_pods.into_iter().map(Ending::StopPod).collect()];
     if remove {
@@ -65,7 +61,7 @@ pub fn stop(present: &Present<'_>, observed: &Observed, remove: bool, network: &
         stages.push(removal(Kind::Network, network.into_iter().collect()));
     }
     stages.retain(|stage: &Vec<Ending>| !stage.is_empty());
-    Stop { stages, idle, leftover }
+    Stop { stages, idle }
 }
 
 /// The pods to be stopped, and those to be removed, when these containers end.

@@ -45,7 +45,7 @@ pub(super) async fn prepare(args: &Args, context: &Context, config: &Config) -> 
         }
         decided => (decided?, None),
     };
-    let left = plan::left_running(config, &observed, &plan);
+    let left = plan::left_running(config, &observed, &plan.replaced);
     plan.warnings.extend(left);
     // A network that is made anew will have the settings that are configured.
     let facts = way::survey(podman, plan.network.as_ref(), &config.runtime);

@@ -16,6 +16,7 @@ async fn stopping(podman: &Simulated, toml: &str, services: &[&str], remove: boo
     let observed = Observed::of(podman, [].into()).await.unwrap();
     let names: Vec<String> = services.iter().map(|name| (*name).to_owned()).collect();
     let present = Present::of(&config, &names, &observed.containers)?;
+    let present = if names.is_empty() { present.configured() } else { present };
     Ok(stop(&present, &observed, remove, config.runtime.network_name.as_str()))
 }
 
@@ -30,14 +31,15 @@ fn stopped(plan: &Stop) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_stop_without_names_ends_what_was_taken_out_of_the_configuration_and_names_it() {
+async fn what_was_taken_out_of_the_configuration_is_stopped_by_its_name_and_by_nothing_else() {
     let podman = podman(NEW);
     start(&podman, THREE, &[]).await;
     let plan = stopping(&podman, &without("paint"), &[], false).await.unwrap();
-    assert_eq!(stopped(&plan), ["model-0", "web-0", "paint-0"]);
-    assert_eq!(plan.leftover, ["paint"]);
+    assert_eq!(stopped(&plan), ["model-0", "web-0"]);
     let plan = stopping(&podman, &without("web"), &["model"], false).await.unwrap();
-    assert_eq!((stopped(&plan), &plan.leftover[..]), (vec!["model-0"], &[][..]), "what is not named stays");
+    assert_eq!(stopped(&plan), ["model-0"]);
+    let plan = stopping(&podman, &without("web"), &["web", "model"], false).await.unwrap();
+    assert_eq!(stopped(&plan), ["model-0", "web-0"]);
 }
 
 #[tokio::test]
@@ -53,16 +55,16 @@ async fn a_service_that_was_taken_out_is_known_by_its_name_as_long_as_its_contai
 }
 
 #[tokio::test]
-async fn a_container_that_is_left_is_removed_with_the_network_that_it_is_on() {
+async fn the_network_stays_for_what_is_left_on_it_and_goes_with_that() {
     let podman = podman(NEW);
     start(&podman, THREE, &["web"]).await;
     podman.end("web-0", 0);
-    let plan = stopping(&podman, &without("web"), &[], true).await.unwrap();
-    let shown: Vec<String> = plan.stages.iter().flatten().map(ToString::to_string).collect();
-    assert_eq!(shown, ["remove the container `web-0`", "remove the network `airpods_network`"]);
-    assert_eq!(plan.leftover, ["web"]);
-    let plan = stopping(&podman, &without("web"), &[], false).await.unwrap();
-    assert_eq!(plan.leftover, Vec::<String>::new(), "nothing is done to what has ended");
+    let shown = async |services: &[&str]| {
+        let plan = stopping(&podman, &without("web"), services, true).await.unwrap();
+        plan.stages.iter().flatten().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&[]).await, Vec::<String>::new());
+    assert_eq!(shown(&["web"]).await, ["remove the container `web-0`", "remove the network `airpods_network`"]);
 }
 
 #[tokio::test]
@@ -97,7 +99,7 @@ async fn a_service_that_is_only_switched_off_is_in_the_configuration() {
     start(&podman, THREE, &["web"]).await;
     let off = THREE.replace("[services.web]", "[services.web]\nenabled = false");
     let plan = stopping(&podman, &off, &[], false).await.unwrap();
-    assert_eq!((stopped(&plan), &plan.leftover[..]), (vec!["web-0"], &[][..]));
+    assert_eq!(stopped(&plan), ["web-0"]);
 }
 
 #[tokio::test]
@@ -107,7 +109,8 @@ async fn a_start_tells_of_what_is_left_running_and_of_nothing_that_it_takes_down
     let told = async |toml: &str| {
         let desired = desired(toml, &[], NEW);
         let observed = observed(&podman, &desired).await;
-        left_running(&config(toml), &observed, &decide(&desired, &observed, NetworkReset::Proposed).unwrap())
+        let plan = decide(&desired, &observed, NetworkReset::Proposed).unwrap();
+        left_running(&config(toml), &observed, &plan.replaced)
     };
     let sentence = "`web` runs and is not in the configuration; `airpods stop web` ends it";
     assert_eq!(told(&without("web")).await, [sentence]);
