@@ -13,9 +13,9 @@ use zruntime::signal::{Signal, Signals};
 
 use crate::authority::{Authority, Polkit};
 use crate::bus::BusError;
-use crate::daemon::manager::{self, Systemd};
+use crate::daemon::systemd::{self, Systemd};
 use crate::daemon::{Daemon, DaemonError, Ending};
-use crate::kernel::absent::Absent;
+use crate::kernel::unsupported::Unsupported;
 use crate::kernel::{Kernel, KernelError};
 use crate::log::{Line, Log};
 use crate::privilege::{self, Ids, PrivilegeError};
@@ -132,11 +132,11 @@ fn give_up_root(places: &Places) -> Result<(), HelperError> {
 }
 
 fn open_kernel(log: &Log) -> Result<Box<dyn Kernel>, HelperError> {
-    match manager::open_kernel(log) {
+    match systemd::open_kernel(log) {
         Ok(netlink) => Ok(Box::new(netlink)),
         Err(KernelError::Unsupported { piece }) => {
             log.write(Line::error("kernel-unsupported").with("missing", &piece));
-            Ok(Box::new(Absent { piece }))
+            Ok(Box::new(Unsupported { piece }))
         }
         Err(error) => Err(error.into()),
     }
@@ -157,8 +157,8 @@ impl HelperError {
                 DaemonError::Bus(BusError::Unreachable(_) | BusError::NameRefused(_)) => Exit::NoBus,
                 DaemonError::Bus(BusError::NameTaken) => Exit::NameTaken,
                 DaemonError::BusLost => Exit::BusLost,
-                DaemonError::Watch(KernelError::NotPermitted) => Exit::NotPermitted,
-                DaemonError::Watch(_) | DaemonError::Wait(_) => Exit::Kernel,
+                DaemonError::Events(KernelError::NotPermitted) => Exit::NotPermitted,
+                DaemonError::Events(_) | DaemonError::Wait(_) => Exit::Kernel,
             },
             Self::Kernel(KernelError::NotPermitted) => Exit::NotPermitted,
             Self::Kernel(_) => Exit::Kernel,
@@ -170,7 +170,7 @@ impl HelperError {
     /// another user namespace.
     fn has_the_right_elsewhere(&self) -> bool {
         use KernelError::NotPermitted;
-        matches!(self, Self::Kernel(NotPermitted) | Self::Daemon(DaemonError::Watch(NotPermitted)))
+        matches!(self, Self::Kernel(NotPermitted) | Self::Daemon(DaemonError::Events(NotPermitted)))
     }
 
     fn hint(&self) -> Option<&'static str> {
@@ -234,7 +234,7 @@ mod tests {
         let missing = HelperError::from(PrivilegeError::TooFew("permitted"));
         let elsewhere = [
             HelperError::from(KernelError::NotPermitted),
-            HelperError::from(DaemonError::Watch(KernelError::NotPermitted)),
+            HelperError::from(DaemonError::Events(KernelError::NotPermitted)),
         ];
         assert!(missing.hint().unwrap().contains("the container, has to give it"));
         for error in elsewhere {

@@ -1,20 +1,21 @@
 //! The helper daemon of airpods: it keeps one nftables table in the state that authorised callers asked for.
 //!
 //! Read it along the life of a call: [`bus`] takes it, [`authority`] judges the caller, [`clamp`] decides what ought to
-//! hold, [`keeper`] makes it so in the [`kernel`], in memory and in the [`state`] files. [`cli`] starts the [`daemon`] after
+//! hold, [`reconcile`] makes it so in the [`kernel`], in memory and in the [`state`] files. [`cli`] starts the [`daemon`] after
 //! [`privilege`] has given up root for good.
 
 #![deny(unsafe_code)]
 
 pub mod authority;
+mod backoff;
 pub mod bus;
 pub mod clamp;
 pub mod cli;
 pub mod daemon;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
-pub mod keeper;
 pub mod kernel;
 pub mod log;
 pub mod privilege;
+pub mod reconcile;
 pub mod state;

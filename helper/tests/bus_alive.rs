@@ -12,9 +12,9 @@ use airpods_dbus::{ErrorKind, Features, Foreign, names};
 use airpods_helper::authority::Answer;
 use airpods_helper::authority::recording::Recording;
 use airpods_helper::daemon::Ending;
-use airpods_helper::kernel::absent::Absent;
 use airpods_helper::kernel::simulated::{Refusal, Simulated};
-use airpods_helper::kernel::{Held, Kernel, KernelError, Link, Ruleset, Watch};
+use airpods_helper::kernel::unsupported::Unsupported;
+use airpods_helper::kernel::{Events, Held, Kernel, KernelError, Link, Ruleset};
 use private_bus::*;
 use sd_notify::NotifyState;
 use zbus::Message;
@@ -60,8 +60,8 @@ impl Kernel for Stuck {
         self.kernel.features()
     }
 
-    fn watch(&mut self) -> Result<Box<dyn Watch>, KernelError> {
-        self.kernel.watch()
+    fn events(&mut self) -> Result<Box<dyn Events>, KernelError> {
+        self.kernel.events()
     }
 }
 
@@ -94,7 +94,7 @@ fn a_helper_whose_kernel_does_not_answer_gives_no_sign_of_life_until_it_does() {
 
 #[test]
 fn a_helper_that_cannot_watch_its_kernel_gives_signs_of_life() {
-    let view = Box::new(|_| -> Box<dyn Kernel> { Box::new(Absent { piece: "nf_tables".to_owned() }) });
+    let view = Box::new(|_| -> Box<dyn Kernel> { Box::new(Unsupported { piece: "nf_tables".to_owned() }) });
     let helper = Helper::with(Choice { manager: watched(), view, ..Choice::default() });
     helper.wait_until("signs of life", || signs(&helper) >= 3);
 }
@@ -132,7 +132,7 @@ fn a_helper_whose_rules_the_kernel_refuses_is_ready_without_them_says_so_and_goe
 
 #[test]
 fn a_helper_with_nothing_to_hold_is_ready_whatever_its_kernel_lacks() {
-    let view = Box::new(|_| -> Box<dyn Kernel> { Box::new(Absent { piece: "nf_tables".to_owned() }) });
+    let view = Box::new(|_| -> Box<dyn Kernel> { Box::new(Unsupported { piece: "nf_tables".to_owned() }) });
     let helper = Helper::with(Choice { view, ..Choice::default() });
     helper.wait_until("it is ready", || helper.manager.times_told(&NotifyState::Ready) == 1);
     assert!(!helper.log_text().contains("event=ready-without-rules"), "{}", helper.log_text());

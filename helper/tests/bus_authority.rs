@@ -309,14 +309,14 @@ fn serve_alone(
     served: std::sync::mpsc::Sender<()>,
 ) -> thread::JoinHandle<()> {
     use airpods_helper::bus::{Service, serve, take_name};
-    use airpods_helper::keeper::Keeper;
+    use airpods_helper::reconcile::Reconciler;
     let (kernel, places, log) = (helper.kernel.clone(), helper.places.clone(), helper.log.clone());
     let authority = helper.authority.clone();
     thread::spawn(move || {
         zruntime::block_on(async {
             let runtime = zruntime::SharedRuntime::current().unwrap();
-            let keeper = Keeper::new(Box::new(kernel), places, log.clone());
-            let service = Service::new(keeper, log, runtime);
+            let reconciler = Reconciler::new(Box::new(kernel), places, log.clone());
+            let service = Service::new(reconciler, log, runtime);
             let peer = Builder::unix_stream(stream).server(Guid::generate()).p2p();
             let connection = serve(peer, &service).await.unwrap();
             take_name(&connection, &service, |_| Box::new(authority)).await.unwrap();

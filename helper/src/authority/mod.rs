@@ -1,7 +1,7 @@
 //! May this caller do that?
 //!
 //! An [`Authority`] only answers; what its answer means is judged in one place here, which alone can make
-//! a [`Permit`], which the keeper demands for every change. So there is no change without a judgement, and no
+//! a [`Permit`], which the reconciler demands for every change. So there is no change without a judgement, and no
 //! judgement that outlives its call.
 
 mod polkit;

@@ -8,7 +8,7 @@ use zbus::names::InterfaceName;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, Variant};
 
-use crate::keeper::Announcement;
+use crate::reconcile::Announcement;
 
 /// Sends `PropertiesChanged` with what differs.
 pub(super) async fn changed(connection: &Connection, before: &Announcement, now: &Announcement) -> zbus::Result<()> {

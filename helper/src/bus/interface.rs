@@ -11,7 +11,7 @@ use zbus::{Connection, OwnedVariant, interface};
 use super::service::{Call, Service, Told};
 use crate::authority::Action;
 use crate::clamp::Request;
-use crate::keeper::VERSION;
+use crate::reconcile::VERSION;
 
 /// `org.airpods.Helper1`.
 pub(super) struct Helper(pub(super) Arc<Service>);
@@ -62,13 +62,13 @@ impl Helper {
     #[zbus(property)]
     fn clamps(&self) -> Vec<String> {
         self.0.touch();
-        self.0.keeper().properties(Instant::now()).clamps
+        self.0.reconciler().properties(Instant::now()).clamps
     }
 
     #[zbus(property)]
     fn auto(&self) -> bool {
         self.0.touch();
-        self.0.keeper().properties(Instant::now()).auto
+        self.0.reconciler().properties(Instant::now()).auto
     }
 
     #[zbus(property(emits_changed_signal = "const"))]

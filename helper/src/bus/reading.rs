@@ -118,7 +118,7 @@ mod tests {
 
     use super::*;
 
-    #[allow(clippy::unnecessary_wraps, reason = "it stands for what a keeper returns")]
+    #[allow(clippy::unnecessary_wraps, reason = "it stands for what a reconciler returns")]
     fn status(number: usize) -> Result<Status, Error> {
         Ok(Status { version: number.to_string(), ..Status::default() })
     }

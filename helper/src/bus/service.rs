@@ -21,8 +21,8 @@ use super::reading::Readings;
 use super::{announce, presence};
 use crate::authority::{Action, Authority, Caller, Permit, Question, authorise, authorise_at_prompt};
 use crate::clamp::Request;
-use crate::keeper::{Keeper, LEAVING, Outcome};
 use crate::log::{Line, Log};
+use crate::reconcile::{LEAVING, Outcome, Reconciler};
 
 /// How long a call waits for its user's other prompt to be over before it is refused.
 const TURN: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ const LONGEST_BODY: u32 = 4096;
 
 /// What every call shares.
 pub struct Service {
-    keeper: Mutex<Keeper>,
+    reconciler: Mutex<Reconciler>,
     /// Set once the bus is reached, and before the name is taken.
     authority: OnceLock<Box<dyn Authority>>,
     quota: Quota,
@@ -62,11 +62,11 @@ struct Account {
 }
 
 impl Service {
-    /// A service on top of a keeper.
+    /// A service on top of a reconciler.
     #[must_use]
-    pub fn new(keeper: Keeper, log: Log, runtime: SharedRuntime) -> Arc<Self> {
+    pub fn new(reconciler: Reconciler, log: Log, runtime: SharedRuntime) -> Arc<Self> {
         Arc::new(Self {
-            keeper: Mutex::new(keeper),
+            reconciler: Mutex::new(reconciler),
             authority: OnceLock::new(),
             quota: Quota::default(),
             reads: Quota::default(),
@@ -108,10 +108,10 @@ impl Service {
         drop(self.authority.set(authority));
     }
 
-    /// The keeper. Nobody waits for anything while holding it.
-    pub fn keeper(&self) -> MutexGuard<'_, Keeper> {
-        // The keeper does not panic; should it all the same, its state is read back from the kernel anyway.
-        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The reconciler. Nobody waits for anything while holding it.
+    pub fn reconciler(&self) -> MutexGuard<'_, Reconciler> {
+        // The reconciler does not panic; should it all the same, its state is read back from the kernel anyway.
+        self.reconciler.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes one mutating call through its life, and writes its line in the log.
@@ -171,14 +171,14 @@ impl Service {
         slot.charge(uid)?;
 
         let request = request()?;
-        if !self.keeper().consider(&request)? {
+        if !self.reconciler().consider(&request)? {
             return Ok(None);
         }
         let caller = Caller { name: name.clone(), uid };
         let question = Question::about(&call.header, caller, &request)?;
         let permit = or(self.permit(call.connection, &question), self.left()).await?;
         presence::check(&self.runtime, call.connection, &name).await?;
-        self.keeper().commit(permit, &request).map(Some)
+        self.reconciler().commit(permit, &request).map(Some)
     }
 
     async fn permit(&self, connection: &Connection, question: &Question) -> Result<Permit, Error> {
@@ -196,7 +196,7 @@ impl Service {
     /// Completes when the helper leaves, which no caller who is being asked for a password holds up.
     async fn left(&self) -> Result<Permit, Error> {
         let leaving = self.leaving.listen();
-        if !self.keeper().is_leaving() {
+        if !self.reconciler().is_leaving() {
             leaving.await;
         }
         Err(ErrorKind::ShuttingDown.because(LEAVING))
@@ -229,7 +229,7 @@ impl Service {
         let mut place = Place { service: self, slot: Some(self.reads.enter(&name)?) };
         let uid = presence::uid(&self.runtime, call.connection, &name).await?;
         place.slot.as_mut().map_or(Ok(()), |slot| slot.charge(uid))?;
-        let read = || self.keeper().status(Instant::now());
+        let read = || self.reconciler().status(Instant::now());
         let status = self.readings.next(read, |until| self.rest(until)).await?;
         Ok(Told { status, _place: place })
     }
@@ -237,7 +237,7 @@ impl Service {
     /// Waits until then, or until the helper leaves: whoever has called by then is to have an answer.
     async fn rest(&self, until: Instant) {
         let leaving = self.leaving.listen();
-        if !self.keeper().is_leaving() {
+        if !self.reconciler().is_leaving() {
             // Either way there is no more to wait for.
             let _ = self.runtime.timeout_at(until, leaving).await;
         }
@@ -251,7 +251,7 @@ impl Service {
     /// Sends the signals that are due.
     pub async fn announce(&self, connection: &Connection) {
         let _turn = self.announcing.lock().await;
-        let news = self.keeper().news(Instant::now());
+        let news = self.reconciler().news(Instant::now());
         if let Some((before, now)) = news
             && let Err(error) = announce::changed(connection, &before, &now).await
         {
@@ -267,7 +267,7 @@ impl Service {
 
     /// From now on nothing is changed for callers any more, and nobody is asked for a password.
     pub fn leave(&self) {
-        self.keeper().leave();
+        self.reconciler().leave();
         self.leaving.notify(usize::MAX);
     }
 
@@ -277,7 +277,7 @@ impl Service {
         loop {
             let call_over = self.call_over.listen();
             let last = *self.last_call.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_unused = self.in_flight() == 0 && self.keeper().is_idle();
+            let is_unused = self.in_flight() == 0 && self.reconciler().is_idle();
             if !is_unused {
                 call_over.await;
             } else if last.elapsed() >= patience {

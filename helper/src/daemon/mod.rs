@@ -1,10 +1,10 @@
 //! The daemon: it serves the bus, follows the kernel, and knows when to leave.
 
-pub mod manager;
-mod pace;
-mod pulse;
-mod readiness;
-mod watched;
+pub mod systemd;
+
+mod watchdog;
+
+mod events;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -21,16 +21,17 @@ use zruntime::{Event, SharedRuntime};
 use airpods_dbus::names;
 
 use crate::authority::Authority;
+use crate::backoff::{self, Backoff};
 use crate::bus::{self, BusError, Service};
-use crate::keeper::{Keeper, VERSION};
-use crate::kernel::{Kernel, KernelError, Watch};
+use crate::kernel::{Events, Kernel, KernelError};
 use crate::log::{Line, Log};
+use crate::reconcile::{Reconciler, VERSION};
 use crate::state::Places;
-use manager::ServiceManager;
-use pace::Pace;
-use pulse::Pulse;
-use readiness::{Readiness, Ready};
-use watched::Watched;
+use systemd::ServiceManager;
+
+use watchdog::{Readiness, Ready, Watchdog};
+
+use events::KernelEvents;
 
 /// How long calls that are being answered may take to be over when the helper leaves.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
@@ -78,7 +79,7 @@ pub enum DaemonError {
     BusLost,
     /// The kernel cannot be watched any more.
     #[error("cannot watch the kernel: {0}")]
-    Watch(#[source] KernelError),
+    Events(#[source] KernelError),
     /// The runtime cannot wait for the kernel.
     #[error("cannot wait for the kernel: {0}")]
     Wait(#[source] io::Error),
@@ -99,9 +100,9 @@ impl Daemon {
         stop: impl Future<Output = ()>,
     ) -> Result<Ending, DaemonError> {
         let Self { runtime, kernel, places, log, patience, manager } = self;
-        let mut keeper = Keeper::new(kernel, places, log.clone());
-        let watched = Watched::new(watch(&mut keeper, &log)?, &runtime)?;
-        let service = Service::new(keeper, log.clone(), runtime.clone());
+        let mut reconciler = Reconciler::new(kernel, places, log.clone());
+        let watched = KernelEvents::new(watch(&mut reconciler, &log)?, &runtime)?;
+        let service = Service::new(reconciler, log.clone(), runtime.clone());
         let (connection, named) = (OnceLock::new(), Event::new());
         let present = Present { service, connection, named, runtime, log, manager };
         // In this order: the rules are made before the bus is looked for.
@@ -146,7 +147,7 @@ impl Present {
         bus::take_name(&connection, &self.service, authority).await?;
         if !self.manager.is_there() {
             // Here, so that nobody is answered before. What may be left to do is seen by the loop, which begins now.
-            self.service.keeper().tend(&[], Instant::now());
+            self.service.reconciler().tend(&[], Instant::now());
         }
         let connection = self.connection.get_or_init(|| connection);
         self.named.notify(usize::MAX);
@@ -186,26 +187,27 @@ impl Present {
     ///
     /// The sign of life is given from here, after the kernel has been looked at: a netlink call that does not return, a runtime
     /// that does not run and a signal that cannot be sent end it, while a call that waits for a password does not.
-    async fn follow(&self, mut watched: Watched) -> Result<Infallible, DaemonError> {
+    async fn follow(&self, mut watched: KernelEvents) -> Result<Infallible, DaemonError> {
         if !self.manager.is_there() {
             self.named().await;
         }
         let now = Instant::now();
-        let (mut readiness, mut pulse) = (Readiness::new(now), Pulse::new(self.manager.watchdog(), now));
-        let mut pace = Pace::default();
+        let (mut readiness, mut watchdog) = (Readiness::new(now), Watchdog::new(self.manager.watchdog(), now));
+        let mut pace = Backoff::new(backoff::EVENTS);
         let mut events = Vec::new();
         loop {
-            let look_again = self.service.keeper().tend(&events, Instant::now());
+            let look_again = self.service.reconciler().tend(&events, Instant::now());
             self.tell_ready(&mut readiness);
             if let Some(connection) = self.connection.get() {
                 self.service.announce(connection).await;
             }
-            if pulse.beats(Instant::now()) {
+            if watchdog.beats(Instant::now()) {
                 self.tell(&[NotifyState::Watchdog]);
             }
-            self.runtime.sleep(pace.pause(Instant::now())).await;
+            pace.hit(Instant::now());
+            self.runtime.sleep(pace.wait(Instant::now())).await;
             let now = Instant::now();
-            let waits = [look_again, pulse.wait(now), readiness.wait(now)];
+            let waits = [look_again, watchdog.wait(now), readiness.wait(now)];
             events = watched.next(waits.into_iter().flatten().min()).await?;
         }
     }
@@ -219,7 +221,7 @@ impl Present {
     }
 
     fn tell_ready(&self, readiness: &mut Readiness) {
-        let is_in_force = self.service.keeper().is_in_force();
+        let is_in_force = self.service.reconciler().is_in_force();
         match readiness.news(is_in_force, Instant::now()) {
             None => return,
             Some(Ready::WithRules) => {}
@@ -246,16 +248,16 @@ impl Present {
         let Some(connection) = self.connection.get() else {
             // Nobody has called it yet; without a service manager it has not touched the table either, which may be another's.
             if self.manager.is_there() {
-                self.service.keeper().stop();
+                self.service.reconciler().stop();
             }
             return;
         };
         if !self.manager.is_there() {
-            self.service.keeper().withdraw();
+            self.service.reconciler().withdraw();
         }
         self.tell(&[NotifyState::Stopping]);
         step_down(&self.service, connection, &self.runtime, &self.log).await;
-        self.service.keeper().stop();
+        self.service.reconciler().stop();
     }
 }
 
@@ -291,14 +293,14 @@ async fn join(
 }
 
 /// A kernel without `nf_tables` can be served without being watched: every call says what is missing.
-fn watch(keeper: &mut Keeper, log: &Log) -> Result<Option<Box<dyn Watch>>, DaemonError> {
-    match keeper.watch() {
+fn watch(reconciler: &mut Reconciler, log: &Log) -> Result<Option<Box<dyn Events>>, DaemonError> {
+    match reconciler.events() {
         Ok(watch) => Ok(Some(watch)),
         Err(cause @ KernelError::Unsupported { .. }) => {
             log.write(Line::error("kernel-unsupported").with("cause", cause));
             Ok(None)
         }
-        Err(cause) => Err(DaemonError::Watch(cause)),
+        Err(cause) => Err(DaemonError::Events(cause)),
     }
 }
 

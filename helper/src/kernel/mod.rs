@@ -3,12 +3,12 @@
 //! `clamp` decides; what is here reads and does. The real kernel is `netlink::Netlink`, its twin for
 //! tests is `simulated::Simulated`.
 
-pub mod absent;
 mod error;
 pub mod foreign;
 pub mod netlink;
 pub mod simulated;
 pub mod table;
+pub mod unsupported;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
@@ -78,7 +78,7 @@ pub enum Event {
 }
 
 /// A stream of [`Event`]s: readable when there are some.
-pub trait Watch: AsFd + Send {
+pub trait Events: AsFd + Send {
     /// Takes every event that is there without waiting.
     ///
     /// # Errors
@@ -124,5 +124,5 @@ pub trait Kernel: Send {
     ///
     /// # Errors
     /// [`KernelError`] if the kernel cannot be asked.
-    fn watch(&mut self) -> Result<Box<dyn Watch>, KernelError>;
+    fn events(&mut self) -> Result<Box<dyn Events>, KernelError>;
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use airpods_dbus::{Counters, Features, Foreign, Legacy};
 
-use super::{Event, Held, Kernel, KernelError, Link, Ruleset, Watch};
+use super::{Event, Events, Held, Kernel, KernelError, Link, Ruleset};
 
 /// A kernel in memory. Clones share one world, so that a test keeps one in its hand.
 #[derive(Clone)]
@@ -194,7 +194,7 @@ impl Kernel for Simulated {
         Features { owner: self.world().owned }
     }
 
-    fn watch(&mut self) -> Result<Box<dyn Watch>, KernelError> {
+    fn events(&mut self) -> Result<Box<dyn Events>, KernelError> {
         let failed = |source| KernelError::Netlink { doing: "watching", source };
         let (here, there) = UnixStream::pair().map_err(failed)?;
         for end in [&here, &there] {
@@ -217,7 +217,7 @@ impl AsFd for Bell {
     }
 }
 
-impl Watch for Bell {
+impl Events for Bell {
     fn drain(&mut self) -> Result<Vec<Event>, KernelError> {
         while self.rung.read(&mut [0; 64]).is_ok_and(|read| read > 0) {}
         Ok(std::mem::take(&mut *locked(&self.events)))

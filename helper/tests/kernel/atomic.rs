@@ -13,7 +13,7 @@ use crate::host::{Host, another_helper, ruleset};
 /// Looks that must have been undisturbed for the test to mean something.
 const ENOUGH: usize = 200;
 
-/// Reads the table again and again, beside its keeper.
+/// Reads the table again and again, beside its reconciler.
 struct Reader {
     stop: Arc<AtomicBool>,
     undisturbed: Arc<AtomicUsize>,

@@ -3,7 +3,7 @@
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use airpods_helper::kernel::{Event, Kernel, Ruleset, Watch};
+use airpods_helper::kernel::{Event, Events, Kernel, Ruleset};
 use airpods_lab::Place;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -11,13 +11,13 @@ use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProto
 
 use crate::host::{Host, another_helper, ruleset};
 
-fn readable(watch: &dyn Watch, limit: Duration) -> bool {
+fn readable(watch: &dyn Events, limit: Duration) -> bool {
     let mut waiting = [PollFd::new(watch.as_fd(), PollFlags::POLLIN)];
     poll(&mut waiting, PollTimeout::try_from(limit).unwrap()).unwrap() == 1
 }
 
 /// Everything that is reported until nothing more comes for a moment.
-fn settled(watch: &mut dyn Watch) -> Vec<Event> {
+fn settled(watch: &mut dyn Events) -> Vec<Event> {
     let mut events = Vec::new();
     while readable(watch, Duration::from_millis(50)) {
         events.extend(watch.drain().unwrap());

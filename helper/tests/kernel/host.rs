@@ -2,7 +2,7 @@
 
 use airpods_dbus::{LinkName, PathMtu};
 use airpods_helper::kernel::netlink::Netlink;
-use airpods_helper::kernel::{Held, Kernel, Ruleset, Watch};
+use airpods_helper::kernel::{Events, Held, Kernel, Ruleset};
 use airpods_lab::{Netns, Place};
 
 /// A network namespace, and the helper's view of it.
@@ -19,19 +19,19 @@ impl Host {
     }
 
     /// A host and the events that its helper gets.
-    pub(crate) fn watching() -> (Self, Box<dyn Watch>) {
+    pub(crate) fn watching() -> (Self, Box<dyn Events>) {
         let host = Self::new();
         let mut kernel = host.kernel;
         let (kernel, watch) = host.net.run(move || {
-            let watch = kernel.watch().unwrap();
+            let watch = kernel.events().unwrap();
             (kernel, watch)
         });
         (Self { net: host.net, kernel }, watch)
     }
 
     /// The events that another helper would get.
-    pub(crate) fn foreign_watch(&self) -> Box<dyn Watch> {
-        self.net.run(|| Netlink::open().unwrap().watch().unwrap())
+    pub(crate) fn foreign_watch(&self) -> Box<dyn Events> {
+        self.net.run(|| Netlink::open().unwrap().events().unwrap())
     }
 
     /// Applies a ruleset that is not empty.

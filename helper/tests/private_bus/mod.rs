@@ -3,7 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 mod daemon;
-mod manager;
+mod systemd;
 
 use std::collections::HashMap;
 use std::fs;
@@ -26,7 +26,7 @@ use zbus::{Address, Connection};
 use zruntime::{Event, SharedRuntime};
 
 pub use daemon::PrivateBus;
-pub use manager::Manager;
+pub use systemd::Manager;
 
 /// How long anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(10);

@@ -5,10 +5,10 @@ use airpods_dbus::{Foreign, LinkName, PathMtu, names::MAX_CLAMPS};
 use nix::libc;
 
 use super::attribute::Attributes;
+use super::events::RuleFilter;
 use super::links;
 use super::links::routes::Route;
 use super::message::{HEADER, messages};
-use super::watch::RuleFilter;
 use crate::clamp::{accept, vpn};
 use crate::kernel::foreign::{Found as Foreigners, Traces};
 use crate::kernel::table::encode::encode;

@@ -1,6 +1,7 @@
 //! The real kernel: `nf_tables` and rtnetlink over two sockets that live as long as the helper.
 
 pub(super) mod attribute;
+mod events;
 mod foreign;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -8,7 +9,6 @@ mod links;
 pub(super) mod message;
 mod refusal;
 mod socket;
-mod watch;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,10 +23,10 @@ use super::table::encode::{Batch, encode, owner_probe};
 use super::table::layout::WITH_FIXED;
 use super::table::plan::change;
 use super::table::readback::{Answers, Found, found};
-use super::{Held, Kernel, KernelError, Link, Ruleset, Watch};
+use super::{Events, Held, Kernel, KernelError, Link, Ruleset};
+use events::Monitor;
 use foreign::Reader;
 use socket::{Received, Request, Socket};
-use watch::Events;
 
 /// The kernel of the network namespace in which it was opened.
 #[derive(Debug)]
@@ -200,8 +200,8 @@ impl Kernel for Netlink {
         Features { owner: self.owner().is_ok_and(|owner| owner.is_some()) }
     }
 
-    fn watch(&mut self) -> Result<Box<dyn Watch>, KernelError> {
-        match Events::open(self.rules.port()) {
+    fn events(&mut self) -> Result<Box<dyn Events>, KernelError> {
+        match Monitor::open(self.rules.port()) {
             Ok(events) => Ok(Box::new(events)),
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => Err(KernelError::NotPermitted),
             Err(source) => Err(KernelError::Netlink { doing: "starting to watch for changes", source }),

@@ -5,12 +5,12 @@ use airpods_dbus::{ClampState, ErrorKind, LinkName, PathMtu};
 use airpods_lab::{Netns, Place};
 
 use super::*;
-use crate::keeper::Keeper;
 use crate::kernel::Event;
 use crate::kernel::table::encode::{encode_with_a_refused_end, table_with_flags};
 use crate::kernel::table::plan::Change;
 use crate::kernel::table::wire::OWNER;
 use crate::log::Log;
+use crate::reconcile::Reconciler;
 use crate::state::Places;
 
 fn ruleset(route: &[&str], fixed: &[&str]) -> Ruleset {
@@ -80,7 +80,7 @@ fn where_there_is_no_owner_flag_a_plain_table_does() {
 #[test]
 fn asking_for_the_owner_flag_makes_nothing() {
     let (net, mut netlink) = namespace();
-    let mut watch = net.run(|| Netlink::open().unwrap().watch().unwrap());
+    let mut watch = net.run(|| Netlink::open().unwrap().events().unwrap());
     assert!(netlink.features().owner);
     assert_eq!(net.sh("nft list ruleset").unwrap(), "");
     assert_eq!(watch.drain().unwrap(), []);
@@ -150,37 +150,37 @@ fn where_there_is_no_owner_flag_a_flushed_table_is_put_back_and_a_fight_is_told_
         r#"{"version":1,"auto":null,"clamps":[{"link":"wg0","mtu":null,"persist":false,"any-link":false}],"known":[]}"#;
     std::fs::write(folder.path().join(crate::state::FILE), clamp).unwrap();
     let log = Log::in_memory();
-    let (mut keeper, mut watch) = net.run({
+    let (mut reconciler, mut watch) = net.run({
         let log = log.clone();
         move || {
-            let mut keeper = Keeper::new(Box::new(netlink), places, log);
-            let watch = keeper.watch().unwrap();
-            (keeper, watch)
+            let mut reconciler = Reconciler::new(Box::new(netlink), places, log);
+            let watch = reconciler.events().unwrap();
+            (reconciler, watch)
         }
     });
     let is_back = || net.sh("nft list table inet airpods").is_ok();
     let now = Instant::now();
-    assert_eq!(keeper.tend(&[], now), None);
+    assert_eq!(reconciler.tend(&[], now), None);
     for _ in 0..3 {
         assert!(is_back());
         net.nft("flush ruleset").unwrap();
         let events = watch.drain().unwrap();
         assert!(events.iter().any(|event| matches!(event, Event::Rules { pid } if *pid != 0)), "{events:?}");
-        keeper.tend(&events, now);
+        reconciler.tend(&events, now);
     }
     assert!(is_back());
-    assert_eq!(keeper.status(now).unwrap().clamps[0].state, ClampState::Active);
+    assert_eq!(reconciler.status(now).unwrap().clamps[0].state, ClampState::Active);
 
     let mut waits = Vec::new();
     let mut later = now;
     for _ in 0..3 {
         net.nft("flush ruleset").unwrap();
-        let wait = keeper.tend(&watch.drain().unwrap(), later).unwrap();
+        let wait = reconciler.tend(&watch.drain().unwrap(), later).unwrap();
         assert!(!is_back());
-        assert_eq!(keeper.status(later).unwrap().clamps[0].state, ClampState::Contested);
+        assert_eq!(reconciler.status(later).unwrap().clamps[0].state, ClampState::Contested);
         waits.push(wait.as_millis());
         later += wait;
-        keeper.tend(&[], later);
+        reconciler.tend(&[], later);
         assert!(is_back());
     }
     assert_eq!(waits, [250, 500, 1000]);

@@ -102,7 +102,7 @@ fn a_table_that_is_switched_off_acts_on_no_link() {
     let ours = Ours { ruleset: ruleset.clone(), counts: BTreeMap::new() };
     let held = |flags| Found { flags, owner: None, ours: Some(ours.clone()) }.held();
     assert_eq!(held(0).ruleset, ruleset);
-    assert_eq!(held(wire::DORMANT).ruleset, Ruleset::default(), "so the keeper sees that it was lost");
+    assert_eq!(held(wire::DORMANT).ruleset, Ruleset::default(), "so the reconciler sees that it was lost");
 }
 
 #[test]

@@ -1,9 +1,8 @@
-//! The keeper holds the one truth of the helper: what is desired, and a kernel that is made to hold it.
+//! The reconciler holds the one truth of the helper: what is desired, and a kernel that is made to hold it.
 //!
-//! Everything here happens at once, between two awaits: whoever has the keeper in hand sees and leaves a state in
+//! Everything here happens at once, between two awaits: whoever has the reconciler in hand sees and leaves a state in
 //! which the table, the memory and the files agree.
 
-mod contest;
 mod report;
 
 use std::collections::BTreeSet;
@@ -12,11 +11,11 @@ use std::time::{Duration, Instant};
 use airpods_dbus::{Error, ErrorKind, LinkName, Target};
 
 use crate::authority::Permit;
+use crate::backoff::{self, Backoff};
 use crate::clamp::{self, Change, Desired, Plan, Request};
-use crate::kernel::{Event, Held, Kernel, KernelError, Link, Ruleset, Watch};
+use crate::kernel::{Event, Events, Held, Kernel, KernelError, Link, Ruleset};
 use crate::log::{Line, Log};
 use crate::state::{Memory, Places};
-use contest::Contest;
 
 pub use report::{Announcement, VERSION};
 
@@ -27,7 +26,7 @@ pub(crate) const LEAVING: &str = "the helper is stopping; call again in a moment
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 
 /// See the module.
-pub struct Keeper {
+pub struct Reconciler {
     kernel: Box<dyn Kernel>,
     places: Places,
     log: Log,
@@ -37,7 +36,7 @@ pub struct Keeper {
     is_settled: bool,
     /// The files say what the memory does, as far as is known.
     is_saved: bool,
-    contest: Contest,
+    repairs: Backoff,
     announced: Announcement,
     is_leaving: bool,
 }
@@ -51,9 +50,9 @@ pub struct Outcome {
     pub changed: bool,
 }
 
-impl Keeper {
-    /// A keeper that remembers what the helper before it was asked for. The table is not touched yet: see
-    /// [`Keeper::tend`].
+impl Reconciler {
+    /// A reconciler that remembers what the helper before it was asked for. The table is not touched yet: see
+    /// [`Reconciler::tend`].
     #[must_use]
     pub fn new(kernel: Box<dyn Kernel>, places: Places, log: Log) -> Self {
         let (Memory { desired, known }, errors) = places.recall();
@@ -67,16 +66,16 @@ impl Keeper {
         // Whatever the kernel holds now was left by somebody else: nothing is settled before it has been looked at.
         let (is_settled, is_saved) = (false, true);
         let plan = Plan { known, ..Plan::default() };
-        let (contest, announced) = (Contest::default(), Announcement::default());
-        Self { kernel, places, log, desired, plan, is_settled, is_saved, contest, announced, is_leaving: false }
+        let (repairs, announced) = (Backoff::new(backoff::REPAIRS), Announcement::default());
+        Self { kernel, places, log, desired, plan, is_settled, is_saved, repairs, announced, is_leaving: false }
     }
 
     /// Starts watching the kernel.
     ///
     /// # Errors
     /// [`KernelError`] if it cannot be watched.
-    pub fn watch(&mut self) -> Result<Box<dyn Watch>, KernelError> {
-        self.kernel.watch()
+    pub fn events(&mut self) -> Result<Box<dyn Events>, KernelError> {
+        self.kernel.events()
     }
 
     /// Whether nothing is asked for.
@@ -147,10 +146,10 @@ impl Keeper {
             Ok(wait) => wait,
             Err(error) => {
                 self.is_settled = false;
-                self.contest.lost(now);
+                self.repairs.hit(now);
                 self.log.write(Line::error("rules-not-applied").with("cause", error));
                 // The first failures are no contest yet, but not retried in a tight loop either.
-                (!self.is_idle()).then(|| self.contest.wait(now).max(FIRST_RETRY))
+                (!self.is_idle()).then(|| self.repairs.wait(now).max(FIRST_RETRY))
             }
         }
     }
@@ -163,14 +162,14 @@ impl Keeper {
         let held = held.map(|held| held.ruleset).unwrap_or_default();
         let was_lost = self.is_settled && held != self.plan.ruleset;
         if was_lost {
-            self.contest.lost(now);
+            self.repairs.hit(now);
             self.is_settled = false;
             let culprit = events.iter().find_map(|event| match event {
                 Event::Rules { pid } if *pid != 0 => Some(*pid),
                 _ => None,
             });
             let pid = culprit.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
-            self.log.write(Line::warning("rules-removed").with("pid", pid).with("contested", self.contest.is_on(now)));
+            self.log.write(Line::warning("rules-removed").with("pid", pid).with("contested", self.repairs.is_on(now)));
         }
         let has_new_names = plan.known != self.plan.known;
         self.plan = plan;
@@ -192,7 +191,7 @@ impl Keeper {
     ) -> Result<Option<Duration>, KernelError> {
         // A table that was found at the start may hold the right links and still be nobody's: it is taken over.
         if *held != self.plan.ruleset || (!self.is_settled && is_there) {
-            let wait = self.contest.wait(now);
+            let wait = self.repairs.wait(now);
             if !wait.is_zero() {
                 return Ok(Some(wait));
             }
@@ -202,7 +201,7 @@ impl Keeper {
             self.log.write(line.with("restored", was_lost));
         }
         self.is_settled = true;
-        Ok(self.contest.until_calm(now))
+        Ok(self.repairs.until_calm(now))
     }
 
     /// Leaves the kernel as a helper that stops should: a table with the owner flag goes, or stays in the service

@@ -2,23 +2,23 @@
 
 use airpods_dbus::{Features, Foreign};
 
-use super::{Held, Kernel, KernelError, Link, Ruleset, Watch};
+use super::{Events, Held, Kernel, KernelError, Link, Ruleset};
 
 /// The kernel without the piece named. The helper serves it all the same, so that callers are told what is missing
 /// instead of seeing a helper that does not start.
 #[derive(Clone, Debug)]
-pub struct Absent {
+pub struct Unsupported {
     /// The missing piece, such as `nf_tables`.
     pub piece: String,
 }
 
-impl Absent {
+impl Unsupported {
     fn error(&self) -> KernelError {
         KernelError::Unsupported { piece: self.piece.clone() }
     }
 }
 
-impl Kernel for Absent {
+impl Kernel for Unsupported {
     fn links(&mut self, _routes_of: &dyn Fn(&Link) -> bool) -> Result<Vec<Link>, KernelError> {
         Err(self.error())
     }
@@ -39,7 +39,7 @@ impl Kernel for Absent {
         Features::default()
     }
 
-    fn watch(&mut self) -> Result<Box<dyn Watch>, KernelError> {
+    fn events(&mut self) -> Result<Box<dyn Events>, KernelError> {
         Err(self.error())
     }
 }

@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 use zruntime::{AsyncIo, Shared, SharedRuntime};
 
 use super::DaemonError;
-use crate::kernel::{Event, Watch};
+use crate::kernel::{Event, Events};
 
 /// What tells of events; nothing does of a kernel that cannot be watched.
-pub(super) struct Watched {
-    watch: Option<(Box<dyn Watch>, AsyncIo<OwnedFd, Shared>)>,
+pub(super) struct KernelEvents {
+    watch: Option<(Box<dyn Events>, AsyncIo<OwnedFd, Shared>)>,
     runtime: SharedRuntime,
 }
 
-impl Watched {
-    pub(super) fn new(watch: Option<Box<dyn Watch>>, runtime: &SharedRuntime) -> Result<Self, DaemonError> {
-        let with_descriptor = |watch: Box<dyn Watch>| {
+impl KernelEvents {
+    pub(super) fn new(watch: Option<Box<dyn Events>>, runtime: &SharedRuntime) -> Result<Self, DaemonError> {
+        let with_descriptor = |watch: Box<dyn Events>| {
             let descriptor = AsyncIo::new(runtime, watch.as_fd().try_clone_to_owned()?)?;
             Ok((watch, descriptor))
         };
@@ -36,7 +36,7 @@ impl Watched {
             };
             let is_due = readable.transpose().map_err(DaemonError::Wait)?.is_none();
             let drained = self.watch.as_mut().map(|(watch, _)| watch.drain());
-            let events = drained.transpose().map_err(DaemonError::Watch)?.unwrap_or_default();
+            let events = drained.transpose().map_err(DaemonError::Events)?.unwrap_or_default();
             if is_due || !events.is_empty() {
                 return Ok(events);
             }

@@ -1,4 +1,4 @@
-//! What the keeper writes down, and what a helper that starts later makes of it.
+//! What the reconciler writes down, and what a helper that starts later makes of it.
 
 use std::path::PathBuf;
 
@@ -11,26 +11,26 @@ const KEPT: &str =
 impl Scene {
     /// What a helper that starts after a reboot would remember.
     fn after_a_reboot(&self) -> Memory {
-        let runtime = self.keeper.places.runtime.join("not there");
-        Places { runtime, ..self.keeper.places.clone() }.recall().0
+        let runtime = self.reconciler.places.runtime.join("not there");
+        Places { runtime, ..self.reconciler.places.clone() }.recall().0
     }
 
     /// What a helper that starts after this one was killed would remember.
     fn after_a_crash(&self) -> Memory {
-        self.keeper.places.recall().0
+        self.reconciler.places.recall().0
     }
 
     fn kept_file(&self) -> PathBuf {
-        self.keeper.places.persistent.join(FILE)
+        self.reconciler.places.persistent.join(FILE)
     }
 
     /// From now on no file can be written to the folder of what is remembered: one is written beside the former one first.
     fn let_nothing_be_remembered(&self) {
-        std::fs::create_dir(self.keeper.places.runtime.join(format!(".{FILE}.new"))).unwrap();
+        std::fs::create_dir(self.reconciler.places.runtime.join(format!(".{FILE}.new"))).unwrap();
     }
 
     fn let_everything_be_remembered(&self) {
-        std::fs::remove_dir(self.keeper.places.runtime.join(format!(".{FILE}.new"))).unwrap();
+        std::fs::remove_dir(self.reconciler.places.runtime.join(format!(".{FILE}.new"))).unwrap();
     }
 
     fn wireguard(&mut self) -> Link {
@@ -55,7 +55,7 @@ fn a_kept_auto_knows_its_links_after_a_reboot_whenever_they_came() {
     assert_eq!(scene.after_a_reboot().known, [name("wg0")].into());
     let wireguard = scene.wireguard();
     scene.kernel.set_links(vec![Link { name: name("wg1"), ..wireguard.clone() }]);
-    scene.keeper.tend(&[Event::Network], Instant::now());
+    scene.reconciler.tend(&[Event::Network], Instant::now());
     assert_eq!(scene.after_a_reboot().known, [name("wg0"), name("wg1")].into());
     scene.kernel.set_links(vec![Link { name: name("wg2"), ..wireguard }]);
     scene.commit(&on("wg7")).unwrap();
@@ -76,10 +76,10 @@ fn a_name_that_auto_learns_is_remembered_though_the_kernel_refuses_its_rules() {
     scene.kernel.refuse(Some(Refusal::Refused));
     scene.another_vpn("wg1");
     let now = Instant::now();
-    let wait = scene.keeper.tend(&[Event::Network], now).unwrap();
+    let wait = scene.reconciler.tend(&[Event::Network], now).unwrap();
     assert!(scene.after_a_crash().known.contains(&name("wg1")));
     scene.kernel.refuse(None);
-    scene.keeper.tend(&[], now + wait);
+    scene.reconciler.tend(&[], now + wait);
     assert!(scene.after_a_crash().known.contains(&name("wg1")));
     assert!(scene.kernel.table().unwrap().route.contains(&name("wg1")), "the premise: later it does not");
 }
@@ -91,10 +91,10 @@ fn a_name_that_auto_learns_is_remembered_though_its_rules_have_to_wait() {
     let now = Instant::now();
     for _ in 0..4 {
         scene.kernel.remove_table();
-        scene.keeper.tend(&[Event::Rules { pid: 7 }], now);
+        scene.reconciler.tend(&[Event::Rules { pid: 7 }], now);
     }
     scene.another_vpn("wg1");
-    assert!(scene.keeper.tend(&[Event::Network], now).is_some());
+    assert!(scene.reconciler.tend(&[Event::Network], now).is_some());
     assert_eq!(scene.kernel.table(), None, "the premise: they wait");
     assert!(scene.after_a_crash().known.contains(&name("wg1")));
 }
@@ -107,10 +107,10 @@ fn reset_removes_what_is_kept_though_the_memory_knows_nothing_of_it() {
             scene.commit(&request).unwrap();
         }
         std::fs::write(scene.kept_file(), KEPT).unwrap();
-        assert!(scene.keeper.consider(&Request::Reset).unwrap());
+        assert!(scene.reconciler.consider(&Request::Reset).unwrap());
         assert!(scene.commit(&Request::Reset).unwrap().changed);
         assert_eq!(scene.after_a_reboot(), Memory::default());
-        assert!(!scene.keeper.consider(&Request::Reset).unwrap(), "nothing is left to do");
+        assert!(!scene.reconciler.consider(&Request::Reset).unwrap(), "nothing is left to do");
     }
 }
 
@@ -123,7 +123,7 @@ fn a_reset_that_cannot_remove_what_is_kept_says_so_and_changes_nothing() {
     let error = scene.commit(&Request::Reset).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ApplyFailed);
     assert!(error.message().contains("kept across reboots"), "{error}");
-    assert_eq!((scene.kernel.table(), scene.keeper.is_idle()), (before, false));
+    assert_eq!((scene.kernel.table(), scene.reconciler.is_idle()), (before, false));
     assert!(scene.commit(&on("wg1")).is_ok(), "who keeps nothing is not in its way");
 }
 
@@ -131,9 +131,9 @@ fn a_reset_that_cannot_remove_what_is_kept_says_so_and_changes_nothing() {
 fn what_was_to_be_kept_and_is_not_in_its_file_is_written_when_it_is_asked_for_again() {
     let mut scene = scene();
     scene.commit(&kept_auto()).unwrap();
-    assert!(!scene.keeper.consider(&kept_auto()).unwrap());
+    assert!(!scene.reconciler.consider(&kept_auto()).unwrap());
     std::fs::remove_file(scene.kept_file()).unwrap();
-    assert!(scene.keeper.consider(&kept_auto()).unwrap());
+    assert!(scene.reconciler.consider(&kept_auto()).unwrap());
     assert!(scene.commit(&kept_auto()).unwrap().changed);
     assert_eq!(scene.after_a_reboot().desired.auto, Some(true));
 }
@@ -152,9 +152,9 @@ fn what_cannot_be_remembered_leaves_no_older_wishes_behind_to_win_over_what_is_k
     scene.let_nothing_be_remembered();
     scene.commit(&Request::ClampOff(Target::Link(name("wg0")))).unwrap();
     assert_eq!(after_a_crash(&scene), [name("wg1")], "what is kept is true at least");
-    assert!(scene.keeper.log.lines().iter().any(|line| line.event() == "state-not-saved"));
+    assert!(scene.reconciler.log.lines().iter().any(|line| line.event() == "state-not-saved"));
     scene.let_everything_be_remembered();
-    scene.keeper.tend(&[], Instant::now());
+    scene.reconciler.tend(&[], Instant::now());
     assert_eq!(after_a_crash(&scene), [name("wg1"), name("wg2")], "and the rest is made up for at the next look");
 }
 
@@ -165,12 +165,12 @@ fn a_name_that_cannot_be_written_down_leaves_the_wishes_remembered_and_is_told_o
     scene.let_nothing_be_remembered();
     scene.another_vpn("wg1");
     for _ in 0..3 {
-        scene.keeper.tend(&[Event::Network], Instant::now());
+        scene.reconciler.tend(&[Event::Network], Instant::now());
     }
     assert_eq!(scene.after_a_crash().desired.auto, Some(false));
-    assert_eq!(scene.keeper.log.lines().iter().filter(|line| line.event() == "state-not-saved").count(), 1);
+    assert_eq!(scene.reconciler.log.lines().iter().filter(|line| line.event() == "state-not-saved").count(), 1);
     scene.let_everything_be_remembered();
-    scene.keeper.tend(&[], Instant::now());
+    scene.reconciler.tend(&[], Instant::now());
     assert!(scene.after_a_crash().known.contains(&name("wg1")));
 }
 
@@ -179,13 +179,13 @@ fn names_that_auto_has_learnt_are_written_down_when_they_are_new_and_not_at_ever
     let mut scene = scene();
     scene.commit(&on("")).unwrap();
     assert_eq!(scene.kernel.table().unwrap().route, BTreeSet::from([name("wg0")]), "at once");
-    let mut links = scene.keeper.links(true).unwrap();
+    let mut links = scene.reconciler.links(true).unwrap();
     links.push(Link { name: name("wg1"), ..links[0].clone() });
     scene.kernel.set_links(links);
-    scene.keeper.tend(&[Event::Network], Instant::now());
-    let remembered = |scene: &Scene| scene.keeper.places.recall().0.known;
+    scene.reconciler.tend(&[Event::Network], Instant::now());
+    let remembered = |scene: &Scene| scene.reconciler.places.recall().0.known;
     assert_eq!(remembered(&scene), BTreeSet::from([name("wg0"), name("wg1")]));
-    std::fs::remove_file(scene.keeper.places.runtime.join(FILE)).unwrap();
-    scene.keeper.tend(&[Event::Network], Instant::now());
+    std::fs::remove_file(scene.reconciler.places.runtime.join(FILE)).unwrap();
+    scene.reconciler.tend(&[Event::Network], Instant::now());
     assert_eq!(remembered(&scene), BTreeSet::new());
 }

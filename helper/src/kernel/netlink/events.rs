@@ -1,4 +1,4 @@
-//! Events: links, addresses, routes, routing rules, and other people's changes to our table.
+//! Monitor: links, addresses, routes, routing rules, and other people's changes to our table.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -11,7 +11,7 @@ use super::attribute::Attributes;
 use super::message::Message;
 use super::socket::{Received, Socket};
 use crate::kernel::table::NAME;
-use crate::kernel::{Event, KernelError, Watch};
+use crate::kernel::{Event, Events, KernelError};
 
 /// Groups of `linux/rtnetlink.h`, one bit each.
 #[allow(clippy::cast_sign_loss)]
@@ -34,14 +34,14 @@ const NFTA_GEN_PROC_PID: u16 = 2;
 
 /// The two sockets behind one descriptor.
 #[derive(Debug)]
-pub(super) struct Events {
+pub(super) struct Monitor {
     epoll: Epoll,
     network: Socket,
     rules: Socket,
     filter: RuleFilter,
 }
 
-impl Events {
+impl Monitor {
     /// Starts listening. Transactions of the socket with the port `own` are not reported.
     pub(super) fn open(own: u32) -> io::Result<Self> {
         let network = Socket::open(SockProtocol::NetlinkRoute, ROUTE_GROUPS)?;
@@ -81,13 +81,13 @@ impl Events {
     }
 }
 
-impl AsFd for Events {
+impl AsFd for Monitor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.0.as_fd()
     }
 }
 
-impl Watch for Events {
+impl Events for Monitor {
     fn drain(&mut self) -> Result<Vec<Event>, KernelError> {
         self.drain_both().map_err(|source| KernelError::Netlink { doing: "watching for changes", source })
     }

@@ -1,10 +1,10 @@
-//! What the keeper tells: status, properties, and what of them has changed since it was last announced.
+//! What the reconciler tells: status, properties, and what of them has changed since it was last announced.
 
 use std::time::Instant;
 
 use airpods_dbus::{ClampState, ClampStatus, Error, LinkName, Mode, Status};
 
-use super::Keeper;
+use super::Reconciler;
 use crate::clamp::{self, PlannedClamp};
 use crate::kernel::Ruleset;
 
@@ -17,7 +17,7 @@ pub struct Announcement {
     pub auto: bool,
 }
 
-impl Keeper {
+impl Reconciler {
     /// Everything there is to know, read from the kernel now.
     ///
     /// # Errors
@@ -26,7 +26,7 @@ impl Keeper {
         let links = self.links(self.desired.auto.is_some())?;
         let plan = clamp::plan(&self.desired, &links, &self.plan.known);
         let held = self.kernel.held()?.unwrap_or_default();
-        let is_contested = self.contest.is_on(now);
+        let is_contested = self.repairs.is_on(now);
         let state = |link: &LinkName, clamp: &PlannedClamp| state(link, clamp, &held.ruleset, is_contested);
         Ok(Status {
             version: VERSION.to_owned(),
@@ -44,7 +44,7 @@ impl Keeper {
     /// The properties, as they are now.
     #[must_use]
     pub fn properties(&self, now: Instant) -> Announcement {
-        let holds = self.is_settled && !self.contest.is_on(now);
+        let holds = self.is_settled && !self.repairs.is_on(now);
         let live = self.plan.clamps.iter().filter(|(_, clamp)| holds && clamp.is_live());
         Announcement { clamps: live.map(|(link, _)| link.to_string()).collect(), auto: self.desired.auto.is_some() }
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use airpods_helper::daemon::manager::ServiceManager;
+use airpods_helper::daemon::systemd::ServiceManager;
 use sd_notify::NotifyState;
 
 /// A service manager that remembers what it was told. Clones share that.
