@@ -12,7 +12,7 @@ use zbus::OwnedVariant;
 use zbus::wire::serialized::{Context, Data};
 use zbus::wire::{BE, LE};
 
-pub use crate::bus::inlet::fuzzing::envelope;
+pub use crate::bus::fuzzing::envelope;
 pub use crate::kernel::netlink::fuzzing::{batch, datagram, foreign_rules, link, route, table};
 use crate::log::Line;
 use crate::privilege::{Ids, Rights, steps, verify};

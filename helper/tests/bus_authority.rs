@@ -12,9 +12,8 @@ use airpods_dbus::{ErrorKind, names};
 use airpods_helper::authority::recording::{Asked, Recording};
 use airpods_helper::authority::{Answer, NoAnswer};
 use private_bus::*;
-use zbus::connection::Builder;
 use zbus::message::Flags;
-use zbus::{Guid, Message};
+use zbus::Message;
 
 fn answer(is_authorized: bool, is_challenge: bool, is_dismissed: bool) -> Recording {
     Recording::saying(Ok(Answer { is_authorized, is_challenge, is_dismissed }))
@@ -231,11 +230,11 @@ fn a_call_waits_a_moment_for_its_users_other_check_which_may_be_over_without_a_p
 fn one_user_cannot_starve_the_others() {
     let helper = Helper::asking(Recording::saying_after(Duration::from_secs(300), Ok(Answer::default())));
     let greedy: Vec<_> = (0..4).map(|_| helper.client()).collect();
-    for call in 0..airpods_helper::bus::quota::PER_CALLER {
+    for call in 0..airpods_helper::bus::quota::PER_PERSON {
         let client = &greedy[call % greedy.len()];
         zruntime::block_on(client.connection.send(&clamp_on(&format!("wg{call}"), Flags::NO_REPLY_EXPECTED))).unwrap();
     }
-    helper.wait_until("they all wait", || helper.authority.asked().len() == airpods_helper::bus::quota::PER_CALLER);
+    helper.wait_until("they all wait", || helper.authority.asked().len() == airpods_helper::bus::quota::PER_PERSON);
     assert_eq!(kind(helper.client().on_link("wg0")), ErrorKind::LimitsExceeded);
     helper.authority.next(Ok(Answer { is_authorized: true, ..Answer::default() }));
     let (is_served, text) = busctl_on(&helper, NOBODY, "wg1");
@@ -284,46 +283,6 @@ fn twenty_calls_at_once_for_one_link_leave_one_clamp() {
         calls.into_iter().map(|call| call.join().unwrap()).filter(|changed| *changed).count()
     });
     assert_eq!((changed, helper.clamped()), (1, vec!["wg0".to_owned()]));
-}
-
-#[test]
-fn a_call_without_a_sender_is_refused() {
-    let helper = Helper::start();
-    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-    let (served, is_served) = std::sync::mpsc::channel();
-    let service = serve_alone(&helper, theirs, served);
-    let client = zruntime::block_on(Builder::unix_stream(ours).p2p().method_timeout(PATIENCE).build()).unwrap();
-    is_served.recv_timeout(PATIENCE).unwrap();
-    let call = client.call_method(None::<&str>, names::OBJECT_PATH, Some(names::INTERFACE), "Reset", &());
-    let error = private_bus::ours(&zruntime::block_on(call).unwrap_err());
-    assert_eq!(error.kind(), ErrorKind::AccessDenied);
-    assert_eq!(helper.authority.asked(), []);
-    drop(client);
-    service.join().unwrap();
-}
-
-/// Serves the interface to one peer, without a bus in between, until that peer leaves; says when it does.
-fn serve_alone(
-    helper: &Helper,
-    stream: std::os::unix::net::UnixStream,
-    served: std::sync::mpsc::Sender<()>,
-) -> thread::JoinHandle<()> {
-    use airpods_helper::bus::{Service, serve, take_name};
-    use airpods_helper::reconcile::Reconciler;
-    let (kernel, places, log) = (helper.kernel.clone(), helper.places.clone(), helper.log.clone());
-    let authority = helper.authority.clone();
-    thread::spawn(move || {
-        zruntime::block_on(async {
-            let runtime = zruntime::SharedRuntime::current().unwrap();
-            let reconciler = Reconciler::new(Box::new(kernel), places, log.clone());
-            let service = Service::new(reconciler, log, runtime);
-            let peer = Builder::unix_stream(stream).server(Guid::generate()).p2p();
-            let connection = serve(peer, &service).await.unwrap();
-            take_name(&connection, &service, |_| Box::new(authority)).await.unwrap();
-            served.send(()).unwrap();
-            connection.closed().await;
-        });
-    })
 }
 
 #[test]

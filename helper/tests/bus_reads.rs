@@ -6,7 +6,7 @@ mod private_bus;
 use std::time::Duration;
 
 use airpods_dbus::{ErrorKind, Status, names};
-use airpods_helper::bus::quota::PER_CALLER;
+use airpods_helper::bus::quota::PER_PERSON;
 use futures_lite::StreamExt;
 use private_bus::*;
 use zbus::message::{Flags, Type};
@@ -53,7 +53,7 @@ fn reads_that_wait_at_the_same_time_share_one_reading_and_those_beyond_a_users_s
     let before = helper.kernel.times_read();
     let (served, refused) = read_at_once(&client, 120);
     let readings = helper.kernel.times_read() - before;
-    assert!((PER_CALLER..=2 * PER_CALLER).contains(&served), "{served} served, {refused} refused");
+    assert!((PER_PERSON..=2 * PER_PERSON).contains(&served), "{served} served, {refused} refused");
     assert!(readings <= 3, "{readings} readings for {served} answers");
     assert_eq!(helper.audit(), []);
 }

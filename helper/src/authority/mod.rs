@@ -8,7 +8,7 @@ mod polkit;
 pub mod recording;
 
 use async_trait::async_trait;
-use zbus::message::{Flags, Header};
+use zbus::Message;
 use zbus::names::OwnedUniqueName;
 use zbus_polkit::policykit1::Subject;
 
@@ -108,15 +108,18 @@ pub enum Manner {
 }
 
 impl Question {
-    /// The question whether the sender of the message with this header may do what is requested.
+    /// The question whether a caller may do what is requested, and whether their message `allows_interaction`.
     ///
     /// # Errors
-    /// [`ErrorKind::AccessDenied`] if the message has no sender, and so did not come over a bus.
-    pub fn about(header: &Header<'_>, caller: Caller, request: &Request) -> Result<Self, Error> {
-        let subject = Subject::new_for_message_header(header)
-            .map_err(|_| ErrorKind::AccessDenied.because("the call has no sender, so nobody can be held to it"))?;
-        let interaction = caller.uid != ROOT && header.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH);
-        Ok(Self { subject, caller, action: Action::of(request), interface: interface(request), interaction })
+    /// [`ErrorKind::AccessDenied`] if there is no such subject.
+    pub fn about(caller: Caller, request: &Request, allows_interaction: bool) -> Result<Self, Error> {
+        // Of a message zbus_polkit takes its sender and nothing else.
+        let stand_in = Message::method_call("/", "Call").sender(caller.name.clone()).build(&());
+        let subject = stand_in.ok().and_then(|call| Subject::new_for_message_header(&call.header()).ok());
+        let no_subject = || ErrorKind::AccessDenied.because("the caller is none that polkit can judge");
+        let interaction = caller.uid != ROOT && allows_interaction;
+        let (action, interface) = (Action::of(request), interface(request));
+        Ok(Self { subject: subject.ok_or_else(no_subject)?, caller, action, interface, interaction })
     }
 }
 

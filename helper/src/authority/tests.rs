@@ -2,26 +2,15 @@
 #![allow(clippy::unwrap_used)]
 
 use airpods_dbus::{ClampOptions, Target};
-use zbus::Message;
-
 use super::*;
 
 fn question(uid: u32, interaction: bool) -> Question {
-    let caller = Caller { name: ":1.7".try_into().unwrap(), uid };
-    let message = Message::method_call("/", "ClampOn").sender(":1.7").unwrap_message();
     let request = Request::ClampOn(Target::parse("wg0").unwrap(), ClampOptions::default());
-    Question { interaction, ..Question::about(&message.header(), caller, &request).unwrap() }
+    Question { interaction, ..Question::about(caller(uid), &request, interaction).unwrap() }
 }
 
-/// Builds a call without a body.
-trait UnwrapMessage {
-    fn unwrap_message(self) -> Message;
-}
-
-impl UnwrapMessage for zbus::message::Builder<'_> {
-    fn unwrap_message(self) -> Message {
-        self.build(&()).unwrap()
-    }
+fn caller(uid: u32) -> Caller {
+    Caller { name: ":1.7".try_into().unwrap(), uid }
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "it stands for what an authority returns")]
@@ -97,12 +86,7 @@ fn only_a_challenge_to_somebody_who_may_be_asked_is_left_to_a_password() {
 
 #[test]
 fn nobody_asks_root_for_a_password() {
-    let message = Message::method_call("/", "Reset").sender(":1.7").with_flags(Flags::ALLOW_INTERACTIVE_AUTH);
-    let message = message.unwrap_message();
-    let may_be_asked = |uid| {
-        let caller = Caller { name: ":1.7".try_into().unwrap(), uid };
-        Question::about(&message.header(), caller, &Request::Reset).unwrap().interaction
-    };
+    let may_be_asked = |uid| Question::about(caller(uid), &Request::Reset, true).unwrap().interaction;
     assert!(!may_be_asked(0) && may_be_asked(1000));
 }
 
@@ -115,11 +99,9 @@ fn an_error_from_polkit_denies_even_root() {
 }
 
 #[test]
-fn a_call_without_a_sender_is_refused() {
-    let caller = Caller { name: ":1.7".try_into().unwrap(), uid: 0 };
-    let message = Message::method_call("/", "Reset").unwrap_message();
-    let error = Question::about(&message.header(), caller, &Request::Reset).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::AccessDenied);
+fn the_subject_is_the_callers_unique_name() {
+    let subject = Question::about(caller(1000), &Request::Reset, true).unwrap().subject;
+    assert_eq!(subject.kind(), "system-bus-name");
 }
 
 #[test]

@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 
 use airpods_dbus::names;
-use zbus::fdo::Properties;
-use zbus::names::InterfaceName;
-use zbus::object_server::SignalEmitter;
+use zbus::names::BusName;
 use zbus::{Connection, Variant};
 
 use crate::reconcile::Announcement;
@@ -15,6 +13,8 @@ pub(super) async fn changed(connection: &Connection, before: &Announcement, now:
     let clamps = (before.clamps != now.clamps).then(|| ("Clamps", Variant::from(now.clamps.clone())));
     let auto = (before.auto != now.auto).then(|| ("Auto", Variant::from(now.auto)));
     let values: HashMap<&str, Variant<'_>> = clamps.into_iter().chain(auto).collect();
-    let emitter = SignalEmitter::new(connection, names::OBJECT_PATH)?;
-    Properties::properties_changed(&emitter, InterfaceName::try_from(names::INTERFACE)?, values, (&[]).into()).await
+    let (everybody, none) = (None::<BusName<'_>>, &[] as &[&str]);
+    let body = (names::INTERFACE, values, none);
+    let interface = "org.freedesktop.DBus.Properties";
+    connection.emit_signal(everybody, names::OBJECT_PATH, interface, "PropertiesChanged", &body).await
 }

@@ -1,16 +1,24 @@
 //! The helper on the bus: one object with one interface, and the life of each call to it.
 //!
-//! Inside every mutating method, in this order: quota, validate, nothing to do?, authorise, re-check, commit, read
-//! back, update memory, persist, audit log line, signal, reply. `service` has the whole of it on one page.
+//! Read it along the way of a call: `bounded_socket` lets it in, `call` says what it means, `dispatch` finds out who calls and
+//! answers what can be answered at once, and `change` takes a mutating call through its life, in this order: quota, validate,
+//! nothing to do?, authorise, re-check, commit, read back, update memory, persist, audit log line, signal, reply.
 
 mod announce;
-pub mod inlet;
-mod interface;
-mod ledger;
-mod presence;
+pub mod bounded_socket;
+mod call;
+mod caller;
+mod change;
+mod dispatch;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+mod header;
+mod log_limit;
+mod person;
 pub mod quota;
-mod reading;
+mod reply;
 mod service;
+mod snapshot;
 
 use std::sync::Arc;
 
@@ -37,23 +45,17 @@ pub enum BusError {
     NameTaken,
 }
 
-/// Reaches the bus, and serves the object there, see [`serve`].
+/// Reaches the bus, and answers calls from then on. This comes before the name is taken: on activation the first call is
+/// delivered at once.
 ///
 /// # Errors
 /// [`BusError::Unreachable`].
 pub async fn reach(bus: &Address, service: &Arc<Service>) -> Result<Connection, BusError> {
-    let socket = service.connect(bus).map_err(|error| BusError::Unreachable(error.into()))?;
-    serve(Builder::socket(socket), service).await
-}
-
-/// Serves the object before the name is taken: on activation the first call is delivered at once. The builder waits until calls
-/// are listened for.
-///
-/// # Errors
-/// [`BusError::Unreachable`].
-pub async fn serve(bus: Builder<'_>, service: &Arc<Service>) -> Result<Connection, BusError> {
-    let object = interface::Helper(Arc::clone(service));
-    bus.serve_at(names::OBJECT_PATH, object).build().await.map_err(BusError::Unreachable)
+    let socket = bounded_socket::connect(bus, &service.runtime, &service.inbox);
+    let socket = socket.map_err(|error| BusError::Unreachable(error.into()))?;
+    let connection = Builder::socket(socket).build().await.map_err(BusError::Unreachable)?;
+    service.runtime.spawn("answer calls", Arc::clone(service).dispatch(connection.clone())).detach();
+    Ok(connection)
 }
 
 /// Takes the name; from then on `authority` judges callers.

@@ -175,8 +175,7 @@ impl Present {
             connection.closed().await;
             Err(DaemonError::BusLost)
         };
-        let refused = async { match self.service.refuse(connection).await {} };
-        or(stopped, or(lost, or(refused, unused))).await
+        or(stopped, or(lost, unused)).await
     }
 
     /// Makes the kernel hold what it ought to, at once and whenever something happens there. Completes only if that is

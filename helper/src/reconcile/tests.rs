@@ -3,7 +3,6 @@
 
 use airpods_dbus::{ClampOptions, ClampState, LinkKind, PathMtu};
 use tempfile::TempDir;
-use zbus::Message;
 
 use super::*;
 use crate::authority::recording::Recording;
@@ -41,9 +40,8 @@ fn on(link: &str) -> Request {
 
 /// A permit, got in the only way there is.
 fn permit(request: &Request) -> Permit {
-    let message = Message::method_call("/", "Any").sender(":1.7").build(&()).unwrap();
     let caller = Caller { name: ":1.7".try_into().unwrap(), uid: 1000 };
-    let question = Question::about(&message.header(), caller, request).unwrap();
+    let question = Question::about(caller, request, false).unwrap();
     zruntime::block_on(authorise(&Recording::saying_yes(), &question, |_| ())).unwrap().unwrap()
 }
 

@@ -41,6 +41,11 @@ impl PrivateBus {
         format!("unix:path={}", self.folder.path().join("bus").display())
     }
 
+    /// Where it listens.
+    pub fn socket(&self) -> std::path::PathBuf {
+        self.folder.path().join("bus")
+    }
+
     pub fn connect(&self) -> Connection {
         zruntime::block_on(Builder::address(self.address().as_str()).method_timeout(PATIENCE).build()).unwrap()
     }

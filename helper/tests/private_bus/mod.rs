@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 mod daemon;
+pub mod raw;
 mod systemd;
 
 use std::collections::HashMap;

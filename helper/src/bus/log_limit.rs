@@ -1,4 +1,4 @@
-//! Which calls without effect get a line of their own in the log, when somebody makes very many.
+//! Limits the log lines about messages without effect, for each person.
 //!
 //! The journal takes a number of lines from a service in some time (10,000 in 30 s unless it is told otherwise,
 //! journald.conf(5)) and drops the rest, whatever they say. So nobody may use that number up: a flood of calls that are
@@ -8,19 +8,18 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So many lines without effect a user gets in each [`PERIOD`].
+use super::person::Person;
+
+/// The lines without effect that a person gets in each [`PERIOD`].
 const LINES: u32 = 100;
 /// As long as journald's own.
 const PERIOD: Duration = Duration::from_secs(30);
 
-/// Root could fill the journal anyway.
-const ROOT: Option<u32> = Some(0);
-
-/// Counts lines. Those whose user is not known share one page.
+/// Counts lines. Those whose person is not known share one page.
 #[derive(Debug, Default)]
-pub(super) struct Ledger(Mutex<HashMap<Option<u32>, Page>>);
+pub(super) struct LogLimit(Mutex<HashMap<Option<Person>, Page>>);
 
-/// One user's lines.
+/// One person's lines.
 #[derive(Clone, Copy, Debug)]
 struct Page {
     begun: Instant,
@@ -41,16 +40,17 @@ pub(super) enum Entry {
     Withheld,
 }
 
-impl Ledger {
-    /// Enters a line about a call of `uid` that had no effect.
-    pub(super) fn enter(&self, uid: Option<u32>, now: Instant) -> Entry {
-        if uid == ROOT {
+impl LogLimit {
+    /// Enters a line about a call that had no effect.
+    pub(super) fn enter(&self, person: Option<Person>, now: Instant) -> Entry {
+        // Root could fill the journal anyway.
+        if person == Some(Person::ROOT) {
             return Entry::Whole;
         }
         let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // What is over and has nothing left to tell is forgotten.
         pages.retain(|_, page| page.withheld > 0 || !page.is_over(now));
-        let page = pages.entry(uid).or_insert(Page { begun: now, written: 0, withheld: 0 });
+        let page = pages.entry(person).or_insert(Page { begun: now, written: 0, withheld: 0 });
         let withheld = page.withheld;
         if page.is_over(now) {
             *page = Page { begun: now, written: 0, withheld: 0 };
@@ -78,40 +78,41 @@ impl Page {
 mod tests {
     use super::*;
 
-    const ALICE: Option<u32> = Some(1000);
-    const BOB: Option<u32> = Some(1001);
+    const ALICE: Option<Person> = Some(Person(1000));
+    const BOB: Option<Person> = Some(Person(1001));
+    const ROOT: Option<Person> = Some(Person::ROOT);
 
-    fn entries(ledger: &Ledger, uid: Option<u32>, count: u32, now: Instant) -> Vec<Entry> {
-        (0..count).map(|_| ledger.enter(uid, now)).collect()
+    fn entries(limit: &LogLimit, person: Option<Person>, count: u32, now: Instant) -> Vec<Entry> {
+        (0..count).map(|_| limit.enter(person, now)).collect()
     }
 
     #[test]
     fn a_flood_is_told_to_a_bound_and_counted_beyond_it() {
-        let (ledger, now) = (Ledger::default(), Instant::now());
-        let told = entries(&ledger, ALICE, LINES + 5, now);
+        let (limit, now) = (LogLimit::default(), Instant::now());
+        let told = entries(&limit, ALICE, LINES + 5, now);
         assert!(told[..99].iter().all(|entry| *entry == Entry::Whole));
         assert_eq!(told[99], Entry::Last);
         assert_eq!(told[100..], [Entry::Withheld; 5]);
-        assert_eq!(ledger.enter(ALICE, now + PERIOD / 2), Entry::Withheld);
-        assert_eq!(entries(&ledger, ALICE, 2, now + PERIOD), [Entry::After(6), Entry::Whole]);
+        assert_eq!(limit.enter(ALICE, now + PERIOD / 2), Entry::Withheld);
+        assert_eq!(entries(&limit, ALICE, 2, now + PERIOD), [Entry::After(6), Entry::Whole]);
     }
 
     #[test]
     fn nobodys_flood_takes_a_line_from_somebody_else() {
-        let (ledger, now) = (Ledger::default(), Instant::now());
-        entries(&ledger, ALICE, LINES * 2, now);
-        entries(&ledger, None, LINES * 2, now);
-        assert_eq!(ledger.enter(BOB, now), Entry::Whole);
-        assert!(entries(&ledger, ROOT, LINES * 2, now).iter().all(|entry| *entry == Entry::Whole));
+        let (limit, now) = (LogLimit::default(), Instant::now());
+        entries(&limit, ALICE, LINES * 2, now);
+        entries(&limit, None, LINES * 2, now);
+        assert_eq!(limit.enter(BOB, now), Entry::Whole);
+        assert!(entries(&limit, ROOT, LINES * 2, now).iter().all(|entry| *entry == Entry::Whole));
     }
 
     #[test]
     fn what_is_over_is_forgotten() {
-        let (ledger, now) = (Ledger::default(), Instant::now());
+        let (limit, now) = (LogLimit::default(), Instant::now());
         for uid in 1000..2000 {
-            ledger.enter(Some(uid), now);
+            limit.enter(Some(Person(uid)), now);
         }
-        ledger.enter(BOB, now + PERIOD);
-        assert_eq!(ledger.0.lock().map_or(0, |pages| pages.len()), 1);
+        limit.enter(BOB, now + PERIOD);
+        assert_eq!(limit.0.lock().map_or(0, |pages| pages.len()), 1);
     }
 }

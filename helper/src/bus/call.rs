@@ -1,0 +1,216 @@
+//! What a call means: four methods, three properties, and the standard interfaces. Nothing is decided or done here.
+
+use std::collections::HashMap;
+
+use airpods_dbus::{ClampOptions, Error, ErrorKind, Target, names};
+use zbus::message::Header;
+use zbus::{Message, OwnedVariant, Variant};
+
+use super::bounded_socket::LONGEST_BODY;
+use super::reply::Standard;
+use crate::authority::Action;
+use crate::clamp::Request;
+use crate::log::Line;
+
+const INTROSPECTABLE: &str = "org.freedesktop.DBus.Introspectable";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+const PEER: &str = "org.freedesktop.DBus.Peer";
+
+/// The objects above ours, and the child that leads to it: programs like `busctl tree` walk down from the root.
+const PARENTS: [(&str, &str); 3] = [("/", "org"), ("/org", "airpods"), ("/org/airpods", "Helper1")];
+
+/// A change as it was asked for.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) action: Action,
+    /// The link as the caller wrote it, cut to what a log line needs.
+    pub(super) link: String,
+    /// Whether somebody may be asked for a password.
+    pub(super) interaction: bool,
+    pub(super) request: Result<Request, Error>,
+}
+
+/// What a call means.
+#[derive(Debug)]
+pub(super) enum Meaning {
+    /// The answer is there already, or in memory: it costs less than finding out who calls.
+    Answer(Answer),
+    /// `GetStatus`.
+    Status,
+    /// A mutating method.
+    Change(Wanted),
+    /// It is refused whatever it wanted, with a line in the log.
+    Refused(Line, Error),
+}
+
+/// An answer that needs no look at the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// A constant text.
+    Introspection(String),
+    /// `Ping` has an empty one.
+    Nothing,
+    MachineId,
+    Property(Property),
+    Properties,
+    /// An interface without properties.
+    NoProperties,
+    Error(Standard, &'static str),
+    InvalidArgs(String),
+}
+
+/// The properties of the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Property {
+    Clamps,
+    Auto,
+    Version,
+}
+
+impl Property {
+    pub(super) const ALL: [Self; 3] = [Self::Clamps, Self::Auto, Self::Version];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Clamps => "Clamps",
+            Self::Auto => "Auto",
+            Self::Version => "Version",
+        }
+    }
+}
+
+/// What a call means, of which `cut` bytes were too long a body.
+pub(super) fn meaning(message: &Message, cut: Option<usize>) -> Meaning {
+    let header = message.header();
+    let member = header.member().map(|member| member.as_str()).unwrap_or_default();
+    let interface = header.interface().map(|interface| interface.as_str());
+    let path = header.path().map(|path| path.as_str()).unwrap_or_default();
+    let answer = match interface {
+        // A call may leave its interface out.
+        None | Some(names::INTERFACE) if path == names::OBJECT_PATH => match method(member, message, cut) {
+            Some(meaning) => return meaning,
+            None => Answer::Error(Standard::UnknownMethod, "there is no such method"),
+        },
+        // A standard method has no long arguments, so a body that was cut off does not fit any more.
+        Some(PEER) => peer(member),
+        Some(INTROSPECTABLE) => introspect(path, member),
+        _ if path != names::OBJECT_PATH => Answer::Error(Standard::UnknownObject, "there is no such object"),
+        Some(PROPERTIES) => properties(member, message),
+        _ => Answer::Error(Standard::UnknownInterface, "there is no such interface"),
+    };
+    Meaning::Answer(answer)
+}
+
+/// The meaning of one of our methods.
+fn method(member: &str, message: &Message, cut: Option<usize>) -> Option<Meaning> {
+    let (_, action) = Action::OF_METHODS.into_iter().find(|(name, _)| *name == member)?;
+    let Some(action) = action else {
+        return Some(if cut.is_none() && message.body().is_empty() {
+            Meaning::Status
+        } else {
+            Meaning::Answer(Answer::InvalidArgs(arguments(member)))
+        });
+    };
+    let interaction = interaction(&message.header());
+    let (link, request) = match (cut, action) {
+        (Some(_), _) => (String::new(), Err(too_long())),
+        (None, Action::Reset) => (String::new(), empty(message, member).map(|()| Request::Reset)),
+        (None, Action::ClampOff) => match message.body().deserialize::<String>() {
+            Ok(link) => (shortened(&link), target(&link).map(Request::ClampOff)),
+            Err(_) => (String::new(), Err(invalid(member))),
+        },
+        (None, _) => match message.body().deserialize::<(String, HashMap<String, OwnedVariant>)>() {
+            Ok((link, options)) => (shortened(&link), clamp_on(&link, &options)),
+            Err(_) => (String::new(), Err(invalid(member))),
+        },
+    };
+    Some(Meaning::Change(Wanted { action, link, interaction, request }))
+}
+
+fn interaction(header: &Header<'_>) -> bool {
+    header.primary().flags().contains(zbus::message::Flags::ALLOW_INTERACTIVE_AUTH)
+}
+
+fn clamp_on(link: &str, options: &HashMap<String, OwnedVariant>) -> Result<Request, Error> {
+    Ok(Request::ClampOn(target(link)?, ClampOptions::from_wire(options)?))
+}
+
+fn target(link: &str) -> Result<Target, Error> {
+    Target::parse(link).map_err(|broken| ErrorKind::InvalidLinkName.because(broken.to_string()))
+}
+
+fn empty(message: &Message, member: &str) -> Result<(), Error> {
+    if message.body().is_empty() { Ok(()) } else { Err(invalid(member)) }
+}
+
+fn invalid(member: &str) -> Error {
+    ErrorKind::InvalidArgs.because(arguments(member))
+}
+
+/// What the arguments of a method must be.
+fn arguments(member: &str) -> String {
+    let types = match member {
+        "ClampOn" => "`s` and `a{sv}`",
+        "ClampOff" | "GetAll" => "`s`",
+        "Get" => "`s` and `s`",
+        _ => "none",
+    };
+    format!("the arguments of {member} must be of these D-Bus types: {types}")
+}
+
+fn too_long() -> Error {
+    ErrorKind::LimitsExceeded.because(format!("the call has more than {LONGEST_BODY} bytes"))
+}
+
+/// Any object answers these, whatever its path.
+fn peer(member: &str) -> Answer {
+    match member {
+        "Ping" => Answer::Nothing,
+        "GetMachineId" => Answer::MachineId,
+        _ => Answer::Error(Standard::UnknownMethod, "there is no such method"),
+    }
+}
+
+fn introspect(path: &str, member: &str) -> Answer {
+    let child = PARENTS.into_iter().find(|(parent, _)| *parent == path).map(|(_, child)| child);
+    match (member, child) {
+        ("Introspect", _) if path == names::OBJECT_PATH => Answer::Introspection(names::INTROSPECTION.to_owned()),
+        ("Introspect", Some(child)) => Answer::Introspection(format!("<node><node name=\"{child}\"/></node>")),
+        (_, None) if path != names::OBJECT_PATH => Answer::Error(Standard::UnknownObject, "there is no such object"),
+        _ => Answer::Error(Standard::UnknownMethod, "there is no such method"),
+    }
+}
+
+fn properties(member: &str, message: &Message) -> Answer {
+    let body = message.body();
+    let of = |interface: &str, property: &str| match interface {
+        names::INTERFACE => Property::ALL.into_iter().find(|known| known.name() == property),
+        _ => None,
+    };
+    let unknown = Answer::Error(Standard::UnknownProperty, "there is no such property");
+    match member {
+        "Get" => match body.deserialize::<(&str, &str)>() {
+            Ok((interface, property)) => of(interface, property).map_or(unknown, Answer::Property),
+            Err(_) => Answer::InvalidArgs(arguments(member)),
+        },
+        "GetAll" => match body.deserialize::<&str>() {
+            Ok(names::INTERFACE) => Answer::Properties,
+            Ok(INTROSPECTABLE | PROPERTIES | PEER) => Answer::NoProperties,
+            Ok(_) => Answer::Error(Standard::UnknownInterface, "there is no such interface"),
+            Err(_) => Answer::InvalidArgs(arguments(member)),
+        },
+        "Set" => match body.deserialize::<(&str, &str, Variant<'_>)>() {
+            Ok((interface, property, _)) if of(interface, property).is_some() => {
+                Answer::Error(Standard::PropertyReadOnly, "the property can only be read")
+            }
+            Ok(_) => unknown,
+            Err(_) => Answer::InvalidArgs("the arguments of Set must be of these D-Bus types: `s`, `s` and `v`".to_owned()),
+        },
+        _ => Answer::Error(Standard::UnknownMethod, "there is no such method"),
+    }
+}
+
+/// A caller's text, cut to what a log line needs; the line itself escapes it.
+fn shortened(text: &str) -> String {
+    text.chars().take(32).collect()
+}

@@ -1,0 +1,267 @@
+//! What the bus says about callers: who they are, and whether they are still there.
+//!
+//! A bus that is slow is waited for. Only its word that a name has no owner means that the caller has left.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use airpods_dbus::{Error, ErrorKind};
+use futures_lite::StreamExt;
+use zbus::fdo::{self, DBusProxy};
+use zbus::names::{BusName, OwnedUniqueName};
+use zbus::proxy::CacheProperties;
+use zbus::Connection;
+use zruntime::SharedRuntime;
+
+/// How long a check is expected to take when nobody is prompted: only after that is it worth watching the caller.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// How long the bus is waited for, and how often it is asked. It drops its answer while very long messages are on their way
+/// to the helper. Callers give up after 25 s themselves.
+const ANSWER: Duration = Duration::from_secs(5);
+const ATTEMPTS: u32 = 5;
+
+/// How many callers are remembered. The bus never gives a unique name to a second connection.
+const REMEMBERED: usize = 1024;
+
+/// How many calls of one unidentified caller wait until the bus has said who it is.
+const PER_NAME: usize = 32;
+/// How many such calls wait in all. Beyond that, only callers without a waiting call find a place, up to [`MOST_NAMES`].
+const MOST_CALLS: usize = 4096;
+const MOST_NAMES: usize = 4096;
+/// How many callers the bus is asked about at the same time.
+const LOOKUPS: usize = 16;
+
+/// Callers whose uid is known.
+#[derive(Debug, Default)]
+pub(super) struct Callers(Mutex<Remembered>);
+
+#[derive(Debug, Default)]
+struct Remembered {
+    uids: HashMap<OwnedUniqueName, u32>,
+    /// The same names, the oldest first.
+    order: VecDeque<OwnedUniqueName>,
+}
+
+impl Callers {
+    pub(super) fn uid(&self, name: &OwnedUniqueName) -> Option<u32> {
+        self.remembered().uids.get(name).copied()
+    }
+
+    pub(super) fn remember(&self, name: &OwnedUniqueName, uid: u32) {
+        let mut remembered = self.remembered();
+        if remembered.uids.insert(name.clone(), uid).is_some() {
+            return;
+        }
+        remembered.order.push_back(name.clone());
+        if remembered.order.len() > REMEMBERED
+            && let Some(oldest) = remembered.order.pop_front()
+        {
+            remembered.uids.remove(&oldest);
+        }
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, Remembered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Calls that wait until the bus has said whose they are.
+#[derive(Debug)]
+pub(super) struct Unidentified<C>(Mutex<Queue<C>>);
+
+#[derive(Debug)]
+struct Queue<C> {
+    calls: HashMap<OwnedUniqueName, Vec<C>>,
+    /// The names that the bus has not been asked about.
+    unasked: VecDeque<OwnedUniqueName>,
+    count: usize,
+    lookups: usize,
+}
+
+impl<C> Default for Unidentified<C> {
+    fn default() -> Self {
+        let (calls, unasked) = (HashMap::new(), VecDeque::new());
+        Self(Mutex::new(Queue { calls, unasked, count: 0, lookups: 0 }))
+    }
+}
+
+impl<C> Unidentified<C> {
+    /// Lets a call wait. Answers whether somebody must begin to [ask](Self::next) the bus; or gives the call back if there is no
+    /// place for it.
+    pub(super) fn enter(&self, name: &OwnedUniqueName, call: C) -> Result<bool, C> {
+        let mut queue = self.queue();
+        let of_name = queue.calls.get(name).map_or(0, Vec::len);
+        let has_place = match of_name {
+            0 => queue.calls.len() < MOST_NAMES,
+            _ => of_name < PER_NAME && queue.count < MOST_CALLS,
+        };
+        if !has_place {
+            return Err(call);
+        }
+        queue.count += 1;
+        queue.calls.entry(name.clone()).or_default().push(call);
+        if of_name > 0 {
+            return Ok(false);
+        }
+        queue.unasked.push_back(name.clone());
+        let is_needed = queue.lookups < LOOKUPS;
+        queue.lookups += usize::from(is_needed);
+        Ok(is_needed)
+    }
+
+    /// The next caller that the bus is to be asked about; with `None` the asking is over.
+    pub(super) fn next(&self) -> Option<OwnedUniqueName> {
+        let mut queue = self.queue();
+        let next = queue.unasked.pop_front();
+        if next.is_none() {
+            queue.lookups -= 1;
+            queue.unasked.shrink_to_fit();
+            if queue.calls.is_empty() {
+                queue.calls.shrink_to_fit();
+            }
+        }
+        next
+    }
+
+    /// The calls of a caller that the bus has been asked about.
+    pub(super) fn leave(&self, name: &OwnedUniqueName) -> Vec<C> {
+        let mut queue = self.queue();
+        let calls = queue.calls.remove(name).unwrap_or_default();
+        queue.count -= calls.len();
+        calls
+    }
+
+    /// How many calls wait.
+    pub(super) fn count(&self) -> usize {
+        self.queue().count
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue<C>> {
+        // Nothing here panics half-way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The user who opened the caller's connection.
+///
+/// # Errors
+/// [`ErrorKind::AccessDenied`] if the caller has left the bus, [`ErrorKind::Busy`] if the bus does not say.
+pub(super) async fn uid(
+    runtime: &SharedRuntime,
+    connection: &Connection,
+    name: &OwnedUniqueName,
+) -> Result<u32, Error> {
+    let bus = bus(connection).await.map_err(|error| silent(&error))?;
+    answered(runtime, || bus.get_connection_unix_user(BusName::from(name.as_ref()))).await
+}
+
+/// Checks that the caller is still on the bus.
+///
+/// # Errors
+/// [`ErrorKind::AccessDenied`] if not, [`ErrorKind::Busy`] if the bus does not say.
+pub(super) async fn check(
+    runtime: &SharedRuntime,
+    connection: &Connection,
+    name: &OwnedUniqueName,
+) -> Result<(), Error> {
+    let bus = bus(connection).await.map_err(|error| silent(&error))?;
+    let is_there = answered(runtime, || bus.name_has_owner(BusName::from(name.as_ref()))).await?;
+    if is_there { Ok(()) } else { Err(gone()) }
+}
+
+/// What the bus answers.
+async fn answered<T, A: Future<Output = fdo::Result<T>>>(
+    runtime: &SharedRuntime,
+    ask: impl Fn() -> A,
+) -> Result<T, Error> {
+    for _ in 0..ATTEMPTS {
+        match runtime.timeout(ANSWER, ask()).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(fdo::Error::NameHasNoOwner(_))) => return Err(gone()),
+            Ok(Err(error)) => return Err(silent(&error)),
+            Err(_) => {}
+        }
+    }
+    Err(silent(&format!("no answer within {} s", ANSWER.as_secs() * u64::from(ATTEMPTS))))
+}
+
+/// Completes when the caller leaves the bus, or has left it; never while it stays.
+pub(super) async fn gone_later(runtime: &SharedRuntime, connection: &Connection, name: &OwnedUniqueName) -> Error {
+    runtime.sleep(GRACE).await;
+    // Subscribed before asking, so that a caller who leaves in between is not missed.
+    let leaving = match bus(connection).await {
+        Ok(bus) => bus.receive_name_owner_changed_with_args(&[(0, name.as_str()), (2, "")]).await,
+        Err(error) => Err(error),
+    };
+    // Whoever cannot be watched is looked at again before anything is changed.
+    let Ok(mut leaving) = leaving else { return std::future::pending().await };
+    match check(runtime, connection, name).await {
+        Err(error) if error.kind() == ErrorKind::AccessDenied => {}
+        _ => drop(leaving.next().await),
+    }
+    gone()
+}
+
+async fn bus(connection: &Connection) -> zbus::Result<DBusProxy<'static>> {
+    DBusProxy::builder(connection).cache_properties(CacheProperties::No).build().await
+}
+
+fn gone() -> Error {
+    ErrorKind::AccessDenied.because("the caller has left the bus")
+}
+
+fn silent(cause: &dyn std::fmt::Display) -> Error {
+    ErrorKind::Busy.because(format!("the bus does not say who calls: {cause}; call again in a moment"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn name(number: usize) -> OwnedUniqueName {
+        format!(":1.{number}").try_into().unwrap()
+    }
+
+    #[test]
+    fn only_so_many_callers_are_remembered_and_the_newest_are() {
+        let callers = Callers::default();
+        for number in 0..=REMEMBERED {
+            callers.remember(&name(number), 1000);
+            callers.remember(&name(number), 1000);
+        }
+        assert_eq!((callers.uid(&name(0)), callers.uid(&name(1))), (None, Some(1000)));
+        assert_eq!(callers.remembered().uids.len(), REMEMBERED);
+    }
+
+    #[test]
+    fn calls_of_one_caller_wait_for_one_question() {
+        let unidentified = Unidentified::default();
+        assert_eq!(unidentified.enter(&name(1), 'a'), Ok(true));
+        assert_eq!(unidentified.enter(&name(1), 'b'), Ok(false));
+        assert_eq!(unidentified.next(), Some(name(1)));
+        assert_eq!((unidentified.leave(&name(1)), unidentified.count()), (vec!['a', 'b'], 0));
+        assert_eq!(unidentified.next(), None);
+        assert_eq!(unidentified.enter(&name(2), 'c'), Ok(true), "the asking begins again");
+    }
+
+    #[test]
+    fn the_bus_is_asked_about_so_many_callers_at_a_time() {
+        let unidentified = Unidentified::default();
+        let begun = (0..100).filter(|number| unidentified.enter(&name(*number), ()) == Ok(true)).count();
+        assert_eq!(begun, LOOKUPS);
+    }
+
+    #[test]
+    fn a_flood_of_unidentified_calls_leaves_a_place_to_somebody_new() {
+        let unidentified = Unidentified::default();
+        let mut refused = 0;
+        for number in 0..250 {
+            refused += (0..128).filter(|_| unidentified.enter(&name(number), ()).is_err()).count();
+        }
+        assert!(refused > 0 && unidentified.count() <= MOST_CALLS + MOST_NAMES);
+        assert!(unidentified.enter(&name(9999), ()).is_ok());
+    }
+}

@@ -1,0 +1,138 @@
+//! The life of a mutating call, once it is known who calls and that there is a place.
+//!
+//! In this order: validate, nothing to do?, authorise, re-check, commit, audit log line, signal, reply.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use airpods_dbus::{Error, ErrorKind};
+use futures_lite::future::or;
+use zbus::Connection;
+use zbus::names::OwnedUniqueName;
+
+use super::call::Wanted;
+use super::caller as bus_says;
+use super::dispatch::or_unknown;
+use super::person::Person;
+use super::quota::{Prompt, Slot};
+use super::reply::ReplyTo;
+use super::service::Service;
+use crate::authority::{Caller, Permit, Question, authorise, authorise_at_prompt};
+use crate::clamp::Request;
+use crate::reconcile::{LEAVING, Outcome};
+use crate::log::Line;
+
+/// How long a call waits for another prompt to be over before it is refused.
+const TURN: Duration = Duration::from_secs(1);
+
+type Result<T> = std::result::Result<T, Error>;
+
+impl Service {
+    /// Takes one mutating call through its life.
+    pub(super) async fn change(
+        self: Arc<Self>,
+        connection: Connection,
+        person: Person,
+        caller: Caller,
+        to: ReplyTo,
+        mut wanted: Wanted,
+        slot: Slot,
+    ) {
+        let request = std::mem::replace(&mut wanted.request, Err(ErrorKind::InvalidArgs.because("")));
+        let outcome = match request {
+            Ok(request) => self.decide(&connection, person, &caller, wanted.interaction, &request).await,
+            Err(error) => Err(error),
+        };
+        self.account_for(person, &wanted, &caller, &outcome);
+        self.announce(&connection).await;
+        let answer = match &outcome {
+            Ok(outcome) => to.with(&outcome.as_ref().is_some_and(|outcome| outcome.changed)),
+            Err(error) => to.error(error),
+        };
+        self.finish(&connection, answer, slot).await;
+    }
+
+    /// Nothing to do?, authorise, re-check, commit; `None` if there was nothing to do.
+    async fn decide(
+        &self,
+        connection: &Connection,
+        person: Person,
+        caller: &Caller,
+        allows_interaction: bool,
+        request: &Request,
+    ) -> Result<Option<Outcome>> {
+        if !self.reconciler().consider(request)? {
+            return Ok(None);
+        }
+        let question = Question::about(caller.clone(), request, allows_interaction)?;
+        let permit = or(self.permit(connection, person, &question), self.left()).await?;
+        bus_says::check(&self.runtime, connection, &caller.name).await?;
+        self.reconciler().commit(permit, request).map(Some)
+    }
+
+    async fn permit(&self, connection: &Connection, person: Person, question: &Question) -> Result<Permit> {
+        let starting = || ErrorKind::AuthUnavailable.because("the helper is still starting; call again in a moment");
+        let authority = self.authority.get().ok_or_else(starting)?;
+        let tell = |line| self.note(Some(person), || line);
+        if let Some(permit) = authorise(authority.as_ref(), question, tell).await? {
+            return Ok(permit);
+        }
+        let _prompt = self.turn_to_prompt(person).await?;
+        let gone = async { Err(bus_says::gone_later(&self.runtime, connection, &question.caller.name).await) };
+        or(authorise_at_prompt(authority.as_ref(), question, tell), gone).await
+    }
+
+    /// Completes when the helper leaves, which no caller who is being asked for a password holds up.
+    async fn left(&self) -> Result<Permit> {
+        let leaving = self.leaving.listen();
+        if !self.reconciler().is_leaving() {
+            leaving.await;
+        }
+        Err(ErrorKind::ShuttingDown.because(LEAVING))
+    }
+
+    /// Waits a moment for another prompt: it is over at once where there is no agent to show it.
+    async fn turn_to_prompt(&self, person: Person) -> Result<Prompt> {
+        let deadline = Instant::now() + TURN;
+        loop {
+            let over = self.changes.prompt_over().listen();
+            if let Some(prompt) = self.changes.open_prompt(person) {
+                return Ok(prompt);
+            }
+            if self.runtime.timeout_at(deadline, over).await.is_err() {
+                return Err(ErrorKind::Busy.because(if self.changes.is_prompted(person) {
+                    "you are being asked for a password already; answer that first"
+                } else {
+                    "too many users are being asked for a password; try again in a moment"
+                }));
+            }
+        }
+    }
+
+    /// Writes the line of a call. A change always has one.
+    fn account_for(&self, person: Person, wanted: &Wanted, caller: &Caller, outcome: &Result<Option<Outcome>>) {
+        let line = || wanted.line(Some(caller.uid), &caller.name, outcome);
+        if matches!(outcome, Ok(Some(Outcome { changed: true, .. }))) {
+            self.log.write(line());
+        } else {
+            self.note(Some(person), line);
+        }
+    }
+}
+
+impl Wanted {
+    /// The one line of a call: who wanted what, and what came of it.
+    pub(super) fn line(&self, uid: Option<u32>, caller: &OwnedUniqueName, outcome: &Result<Option<Outcome>>) -> Line {
+        let line = match outcome {
+            Ok(_) => Line::info(self.action.operation()),
+            Err(_) => Line::warning(self.action.operation()),
+        };
+        let line = line.with("uid", or_unknown(uid)).with("sender", caller);
+        let line = line.with("action", self.action.id()).with("link", &self.link);
+        match outcome {
+            Ok(Some(Outcome { changed: true, change })) => line.with("result", "changed").with("detail", change),
+            Ok(_) => line.with("result", "unchanged"),
+            Err(error) => line.with("result", error.kind().short_name()).with("detail", error),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Who is behind a uid: a person is a uid together with the subordinate uids that `/etc/subuid` gives it.
+//!
+//! A user can open a connection to the bus as any of their subordinate uids, of which there are 65,536 by default
+//! (subuid(5)). What bounds a person would bound nothing if each of those counted as one.
+//!
+//! The files are read here, and nobody else is asked: a name service would be code of others in this process.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// The most bytes of a file that are looked at.
+const LONGEST_FILE: u64 = 1024 * 1024;
+/// The most ranges that are known.
+const MOST_RANGES: usize = 4096;
+
+/// Somebody whose calls are counted together, by the uid that stands for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Person(pub(super) u32);
+
+impl Person {
+    /// root. What is subordinate to root is not root: it is what a container runs as.
+    pub const ROOT: Self = Self(0);
+}
+
+/// The persons of this system.
+#[derive(Debug)]
+pub(super) struct People {
+    subuid: PathBuf,
+    passwd: PathBuf,
+    known: Mutex<Known>,
+}
+
+/// What was read, and of which files.
+#[derive(Debug, Default)]
+struct Known {
+    stamps: Option<[Stamp; 2]>,
+    ranges: Vec<Subordinates>,
+}
+
+/// A file at some time: its inode, its size, and when it was changed, in seconds and nanoseconds.
+type Stamp = Option<(u64, u64, i64, i64)>;
+
+/// A range of uids, and whose they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Subordinates {
+    first: u32,
+    last: u32,
+    person: Person,
+}
+
+impl Default for People {
+    fn default() -> Self {
+        Self::in_files(Path::new("/etc/subuid"), Path::new("/etc/passwd"))
+    }
+}
+
+impl People {
+    fn in_files(subuid: &Path, passwd: &Path) -> Self {
+        Self { subuid: subuid.to_owned(), passwd: passwd.to_owned(), known: Mutex::default() }
+    }
+
+    /// The person with this uid.
+    pub(super) fn behind(&self, uid: u32) -> Person {
+        if Person(uid) == Person::ROOT {
+            return Person::ROOT;
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamps = Some([stamp(&self.subuid), stamp(&self.passwd)]);
+        if known.stamps != stamps {
+            *known = Known { stamps, ranges: ranges(&beginning(&self.subuid), &beginning(&self.passwd)) };
+        }
+        let range = known.ranges.iter().find(|range| (range.first..=range.last).contains(&uid));
+        range.map_or(Person(uid), |range| range.person)
+    }
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let data = std::fs::metadata(path).ok()?;
+    Some((data.ino(), data.size(), data.mtime(), data.mtime_nsec()))
+}
+
+/// The beginning of a file; nothing of one that is not there, or is no plain file.
+fn beginning(path: &Path) -> String {
+    let mut bytes = Vec::new();
+    if std::fs::metadata(path).is_ok_and(|data| data.is_file())
+        && let Ok(file) = File::open(path)
+        && file.take(LONGEST_FILE).read_to_end(&mut bytes).is_err()
+    {
+        bytes.clear();
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The ranges that `/etc/subuid` gives, with the owners that `/etc/passwd` knows by name.
+fn ranges(subuid: &str, passwd: &str) -> Vec<Subordinates> {
+    let range = |line: &str| {
+        let (owner, rest) = line.split_once(':')?;
+        let (first, count) = rest.split_once(':')?;
+        let (first, count): (u32, u32) = (first.trim().parse().ok()?, count.trim().parse().ok()?);
+        let last = first.checked_add(count.checked_sub(1)?).unwrap_or(u32::MAX);
+        let uid = owner.parse().ok().or_else(|| uid_of(owner, passwd));
+        // Whom nobody knows, and root, are represented by the first uid of their range.
+        let person = uid.map(Person).filter(|person| *person != Person::ROOT).unwrap_or(Person(first));
+        Some(Subordinates { first, last, person })
+    };
+    subuid.lines().filter_map(range).take(MOST_RANGES).collect()
+}
+
+fn uid_of(name: &str, passwd: &str) -> Option<u32> {
+    let mut entries = passwd.lines().map(|line| line.split(':'));
+    let mut entry = entries.find_map(|mut fields| (fields.next() == Some(name)).then_some(fields))?;
+    entry.nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\nbob:x:1001:1001:::\n";
+
+    fn person(subuid: &str, uid: u32) -> Person {
+        let folder = tempfile::tempdir().unwrap();
+        let (subuid_path, passwd_path) = (folder.path().join("subuid"), folder.path().join("passwd"));
+        std::fs::write(&subuid_path, subuid).unwrap();
+        std::fs::write(&passwd_path, PASSWD).unwrap();
+        People::in_files(&subuid_path, &passwd_path).behind(uid)
+    }
+
+    #[test]
+    fn subordinate_uids_are_their_owners_by_name_and_by_number() {
+        let subuid = "alice:100000:65536\n1001:200000:65536\n";
+        for (uid, expected) in
+            [(100_000, 1000), (165_535, 1000), (165_536, 165_536), (200_001, 1001), (1000, 1000), (99_999, 99_999)]
+        {
+            assert_eq!(person(subuid, uid), Person(expected), "{uid}");
+        }
+    }
+
+    #[test]
+    fn what_is_subordinate_to_root_or_to_nobody_known_is_one_person_and_not_root() {
+        let subuid = "root:300000:65536\ncontainers:2147483647:2147483648\n";
+        assert_eq!(person(subuid, 300_009), Person(300_000));
+        assert_eq!(person(subuid, 4_000_000_000), Person(2_147_483_647));
+        assert_eq!(person("alice:0:65536\n", 0), Person::ROOT);
+    }
+
+    #[test]
+    fn lines_that_are_none_are_passed_over() {
+        let subuid = "\n# a comment\nalice\nalice:x:1\nalice:7:0\nbob:4294967290:100\nalice:100000:10\n";
+        assert_eq!(person(subuid, 100_003), Person(1000));
+        assert_eq!(person(subuid, u32::MAX), Person(1001));
+        assert_eq!(person(subuid, 7), Person(7));
+    }
+
+    #[test]
+    fn without_the_file_everybody_is_their_uid_and_a_change_of_it_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (subuid, passwd) = (folder.path().join("subuid"), folder.path().join("passwd"));
+        std::fs::write(&passwd, PASSWD).unwrap();
+        let people = People::in_files(&subuid, &passwd);
+        assert_eq!(people.behind(100_001), Person(100_001));
+        std::fs::write(&subuid, "bob:100000:65536\n").unwrap();
+        assert_eq!(people.behind(100_001), Person(1001));
+        std::fs::write(&subuid, "alice:100000:65536\n ").unwrap();
+        assert_eq!(people.behind(100_001), Person(1000));
+    }
+}
