@@ -12,8 +12,8 @@ use airpods_dbus::{ErrorKind, names};
 use airpods_helper::authority::recording::{Asked, Recording};
 use airpods_helper::authority::{Answer, NoAnswer};
 use private_bus::*;
-use zbus::message::Flags;
 use zbus::Message;
+use zbus::message::Flags;
 
 fn answer(is_authorized: bool, is_challenge: bool, is_dismissed: bool) -> Recording {
     Recording::saying(Ok(Answer { is_authorized, is_challenge, is_dismissed }))

@@ -13,7 +13,8 @@ use private_bus::*;
 fn a_message_with_an_unknown_header_field_is_read_without_it() {
     let helper = Helper::start();
     let mut client = RawClient::connect(&helper.bus);
-    for field in [10, 42, 255] {
+    // dbus-daemon itself throws out whoever sends 10, which it keeps for containers.
+    for field in [11, 42, 255] {
         let reply = client.call(&Call { unknown_field: Some(field), ..Call::to("GetStatus") });
         assert_eq!(reply.error, None, "field {field}");
     }

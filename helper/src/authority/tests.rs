@@ -1,8 +1,8 @@
 //! What each answer means.
 #![allow(clippy::unwrap_used)]
 
-use airpods_dbus::{ClampOptions, Target};
 use super::*;
+use airpods_dbus::{ClampOptions, Target};
 
 fn question(uid: u32, interaction: bool) -> Question {
     let request = Request::ClampOn(Target::parse("wg0").unwrap(), ClampOptions::default());

@@ -173,7 +173,9 @@ impl Reader {
             }
             Kind::Reply if !fields.has_reply_serial => self.drop_it(sender, "it is a reply to nothing"),
             // Nobody else can have the bus's name.
-            Kind::Signal if sender.as_ref().is_none_or(|sender| sender.as_str() != BUS) => self.drop_it(sender, "nobody asked for the signal"),
+            Kind::Signal if sender.as_ref().is_none_or(|sender| sender.as_str() != BUS) => {
+                self.drop_it(sender, "nobody asked for the signal")
+            }
             Kind::Unknown => self.drop_it(sender, "its type is unknown"),
             Kind::Reply | Kind::Signal => match decoded(sequence, fixed.cleaned(message, &fields)).await {
                 Ok(message) => Some(message),

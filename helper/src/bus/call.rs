@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use airpods_dbus::{ClampOptions, Error, ErrorKind, Target, names};
 use zbus::message::Header;
-use zbus::{Message, OwnedVariant, Variant};
+use zbus::names::{InterfaceName, MemberName};
+use zbus::{Message, ObjectPath, OwnedVariant, Variant};
 
 use super::bounded_socket::LONGEST_BODY;
 use super::reply::Standard;
@@ -82,9 +83,9 @@ impl Property {
 /// What a call means, of which `cut` bytes were too long a body.
 pub(super) fn meaning(message: &Message, cut: Option<usize>) -> Meaning {
     let header = message.header();
-    let member = header.member().map(|member| member.as_str()).unwrap_or_default();
-    let interface = header.interface().map(|interface| interface.as_str());
-    let path = header.path().map(|path| path.as_str()).unwrap_or_default();
+    let member = header.member().map(MemberName::as_str).unwrap_or_default();
+    let interface = header.interface().map(InterfaceName::as_str);
+    let path = header.path().map(ObjectPath::as_str).unwrap_or_default();
     let answer = match interface {
         // A call may leave its interface out.
         None | Some(names::INTERFACE) if path == names::OBJECT_PATH => match method(member, message, cut) {
@@ -204,7 +205,9 @@ fn properties(member: &str, message: &Message) -> Answer {
                 Answer::Error(Standard::PropertyReadOnly, "the property can only be read")
             }
             Ok(_) => unknown,
-            Err(_) => Answer::InvalidArgs("the arguments of Set must be of these D-Bus types: `s`, `s` and `v`".to_owned()),
+            Err(_) => {
+                Answer::InvalidArgs("the arguments of Set must be of these D-Bus types: `s`, `s` and `v`".to_owned())
+            }
         },
         _ => Answer::Error(Standard::UnknownMethod, "there is no such method"),
     }

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use airpods_dbus::{Error, ErrorKind};
 use futures_lite::StreamExt;
+use zbus::Connection;
 use zbus::fdo::{self, DBusProxy};
 use zbus::names::{BusName, OwnedUniqueName};
 use zbus::proxy::CacheProperties;
-use zbus::Connection;
 use zruntime::SharedRuntime;
 
 /// How long a check is expected to take when nobody is prompted: only after that is it worth watching the caller.

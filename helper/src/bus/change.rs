@@ -19,8 +19,8 @@ use super::reply::ReplyTo;
 use super::service::Service;
 use crate::authority::{Caller, Permit, Question, authorise, authorise_at_prompt};
 use crate::clamp::Request;
-use crate::reconcile::{LEAVING, Outcome};
 use crate::log::Line;
+use crate::reconcile::{LEAVING, Outcome};
 
 /// How long a call waits for another prompt to be over before it is refused.
 const TURN: Duration = Duration::from_secs(1);

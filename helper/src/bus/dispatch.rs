@@ -17,8 +17,8 @@ use super::quota::{self, Slot};
 use super::reply::{ReplyTo, Standard};
 use super::service::Service;
 use crate::authority::Caller;
-use crate::reconcile::VERSION;
 use crate::log::Line;
+use crate::reconcile::VERSION;
 
 /// See machine-id(5).
 const MACHINE_ID: &str = "/etc/machine-id";
@@ -89,7 +89,12 @@ impl Service {
             }
             Answer::Properties => {
                 self.touch();
-                to.with(&Property::ALL.map(|property| (property.name(), self.property(property))).into_iter().collect::<std::collections::HashMap<_, _>>())
+                to.with(
+                    &Property::ALL
+                        .map(|property| (property.name(), self.property(property)))
+                        .into_iter()
+                        .collect::<std::collections::HashMap<_, _>>(),
+                )
             }
             Answer::NoProperties => to.with(&std::collections::HashMap::<&str, Variant<'_>>::new()),
             Answer::Error(error, message) => to.standard(error, message),

@@ -100,7 +100,7 @@ fn ranges(subuid: &str, passwd: &str) -> Vec<Subordinates> {
         let (owner, rest) = line.split_once(':')?;
         let (first, count) = rest.split_once(':')?;
         let (first, count): (u32, u32) = (first.trim().parse().ok()?, count.trim().parse().ok()?);
-        let last = first.checked_add(count.checked_sub(1)?).unwrap_or(u32::MAX);
+        let last = first.saturating_add(count.checked_sub(1)?);
         let uid = owner.parse().ok().or_else(|| uid_of(owner, passwd));
         // Whom nobody knows, and root, are represented by the first uid of their range.
         let person = uid.map(Person).filter(|person| *person != Person::ROOT).unwrap_or(Person(first));

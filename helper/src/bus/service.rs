@@ -16,8 +16,8 @@ use super::person::{People, Person};
 use super::quota::Quota;
 use super::snapshot::Snapshots;
 use crate::authority::Authority;
-use crate::reconcile::Reconciler;
 use crate::log::{Line, Log};
+use crate::reconcile::Reconciler;
 
 /// What every call shares.
 pub struct Service {

@@ -81,7 +81,8 @@ impl RawClient {
         let stream = airpods_lab::connect_as(uid, &bus.socket()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut stream = BufReader::new(stream);
-        let hex: String = uid.to_string().bytes().map(|digit| format!("{digit:02x}")).collect();
+        // The digits' ASCII codes in hexadecimal, as EXTERNAL wants them.
+        let hex: String = uid.to_string().chars().flat_map(|digit| ['3', digit]).collect();
         stream.get_mut().write_all(format!("\0AUTH EXTERNAL {hex}\r\n").as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_line(&mut answer).unwrap();
