@@ -40,14 +40,27 @@ impl Context {
     /// # Errors
     /// [`ConfigError`] with every problem there is.
     pub fn load_config(&self) -> Result<Loaded, ConfigError> {
+        Ok(self.tell(crate::config::load(&self.environment, self.config.as_deref())?))
+    }
+
+    /// The same to launch services by, or to write them down for others who do: keys that may have been meant to restrict a
+    /// service and are not known are errors.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem there is.
+    pub fn load_config_to_launch(&self) -> Result<Loaded, ConfigError> {
         let loaded = crate::config::load(&self.environment, self.config.as_deref())?;
+        Ok(self.tell(loaded.refuse_unknown_restrictions()?))
+    }
+
+    fn tell(&self, loaded: Loaded) -> Loaded {
         loaded.tell_warnings(&mut anstream::stderr());
         if self.says_more(&loaded.config.cli) {
             let file = loaded.file.as_ref().map_or("built-in defaults".into(), |file| file.to_string_lossy());
             // Nobody reading is no failure.
             let _ = writeln!(anstream::stderr(), "configuration: {}", EscapedLine(&file));
         }
-        Ok(loaded)
+        loaded
     }
 
     /// Whether to say more about what is done: `--verbose`, `cli.verbose` or `cli.debug`.

@@ -1,5 +1,6 @@
 //! The name of a container image.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -37,19 +38,79 @@ impl ImageName {
     }
 }
 
+/// The tag of a name that has neither tag nor digest.
+const DEFAULT_TAG: &str = "latest";
+
+/// The parts of an image's name, completed as podman completes them: the normal form by which two spellings are compared.
+///
+/// Source: `distribution/reference` (`ParseDockerRef`, `TagNameOnly`), and podman 4.3.1 and 5.4.2, which report
+/// `localhost/x` as `localhost/x:latest`, and `localhost/x:1@sha256:…` as `localhost/x@sha256:…`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference<'a> {
+    /// Registry and path.
+    repository: Cow<'a, str>,
+    tag: Option<&'a str>,
+    digest: Option<&'a str>,
+}
+
+impl<'a> Reference<'a> {
+    /// Takes a name apart. Any text has such parts; whether it is a name at all is for [`ImageName`] to say.
+    #[must_use]
+    pub fn of(text: &'a str) -> Self {
+        let (path, tag, digest) = split(text);
+        let (registry, rest) = match path.split_once('/') {
+            Some((registry, rest)) if is_registry(registry) => (registry, rest),
+            _ => ("docker.io", path),
+        };
+        let repository = match registry {
+            "docker.io" | "index.docker.io" if !rest.contains('/') => Cow::Owned(format!("docker.io/library/{rest}")),
+            "docker.io" | "index.docker.io" => Cow::Owned(format!("docker.io/{rest}")),
+            _ => Cow::Borrowed(path),
+        };
+        let tag = tag.or_else(|| digest.is_none().then_some(DEFAULT_TAG));
+        Self { repository, tag, digest }
+    }
+
+    /// Whether an image that is asked for by this name may be reported by the other.
+    #[must_use]
+    pub fn is_met_by(&self, found: &Self) -> bool {
+        let same = match (self.digest, found.digest) {
+            (Some(wanted), Some(found)) => wanted == found,
+            (None, Some(_)) => false,
+            // podman found an image of this digest in its storage and names it by a tag.
+            (Some(_), None) => self.tag.is_none_or(|tag| found.tag == Some(tag)),
+            (None, None) => self.tag == found.tag,
+        };
+        same && self.repository == found.repository
+    }
+}
+
+impl fmt::Display for Reference<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.repository)?;
+        self.tag.iter().try_for_each(|tag| write!(f, ":{tag}"))?;
+        self.digest.iter().try_for_each(|digest| write!(f, "@{digest}"))
+    }
+}
+
+/// Path, tag and digest.
+fn split(text: &str) -> (&str, Option<&str>, Option<&str>) {
+    let (name, digest) = match text.split_once('@') {
+        Some((name, digest)) => (name, Some(digest)),
+        None => (text, None),
+    };
+    match name.rsplit_once(':') {
+        Some((path, tag)) if !tag.contains('/') => (path, Some(tag), digest),
+        _ => (name, None, digest),
+    }
+}
+
 impl FromStr for ImageName {
     type Err = InvalidImage;
 
     fn from_str(text: &str) -> Result<Self, InvalidImage> {
         let malformed = || InvalidImage::Malformed(text.to_owned());
-        let (name, digest) = match text.split_once('@') {
-            Some((name, digest)) => (name, Some(digest)),
-            None => (text, None),
-        };
-        let (path, tag) = match name.rsplit_once(':') {
-            Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
-            _ => (name, None),
-        };
+        let (path, tag, digest) = split(text);
         if !digest.is_none_or(is_digest) || !tag.is_none_or(is_tag) || path.is_empty() {
             return Err(malformed());
         }
@@ -119,6 +180,34 @@ mod tests {
             assert_eq!(image.parse::<ImageName>().unwrap().as_str(), image);
         }
         assert!("localhost/mine".parse::<ImageName>().unwrap().is_local());
+    }
+
+    #[test]
+    fn every_spelling_that_podman_gives_back_is_the_image_that_was_asked_for() {
+        let digest = format!("sha256:{}", "0f".repeat(32));
+        let other = format!("sha256:{}", "f0".repeat(32));
+        let met = |wanted: &str, found: &str| Reference::of(wanted).is_met_by(&Reference::of(found));
+        for (wanted, found) in [
+            ("localhost/probe".to_owned(), "localhost/probe:latest".to_owned()),
+            ("docker.io/debian:13".to_owned(), "docker.io/library/debian:13".to_owned()),
+            ("index.docker.io/a/b".to_owned(), "docker.io/a/b:latest".to_owned()),
+            (format!("localhost:5000/a@{digest}"), format!("localhost:5000/a@{digest}")),
+            (format!("quay.io/a/b:1@{digest}"), format!("quay.io/a/b@{digest}")),
+            (format!("quay.io/a/b:1@{digest}"), format!("quay.io/a/b:1@{digest}")),
+            (format!("quay.io/a/b:1@{digest}"), "quay.io/a/b:1".to_owned()),
+        ] {
+            assert!(met(&wanted, &found), "{wanted} is {found}");
+        }
+        for (wanted, found) in [
+            ("localhost/probe".to_owned(), "localhost/probe:1".to_owned()),
+            ("quay.io/a/b:1".to_owned(), "ghcr.io/a/b:1".to_owned()),
+            ("quay.io/a/b:1".to_owned(), format!("quay.io/a/b@{digest}")),
+            (format!("quay.io/a/b:1@{digest}"), format!("quay.io/a/b@{other}")),
+            (format!("quay.io/a/b:1@{digest}"), "quay.io/a/b:2".to_owned()),
+            ("localhost:5000/a".to_owned(), "localhost/a".to_owned()),
+        ] {
+            assert!(!met(&wanted, &found), "{wanted} is not {found}");
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod vocabulary;
 #[cfg(test)]
 mod tests;
 
-pub use image::{ImageName, InvalidImage};
+pub use image::{ImageName, InvalidImage, Reference};
 pub use model::{
     Cli, Config, Dependencies, DnsServers, Engine, Gpu, GpuDevice, Health, HostGateway, Meta, MssClamp, Network,
     NetworkDriver, NetworkMode, PodmanUrl, PortMapping, Resources, RestartPolicy, Runtime, Service, Volume,
@@ -84,9 +84,21 @@ impl Loaded {
         Err(ConfigError::Wrong(self.warnings).refuse_unknown_keys())
     }
 
+    /// The same, if it can be launched: without keys that are none of ours and may have been meant to restrict a service.
+    ///
+    /// # Errors
+    /// [`ConfigError::Wrong`]: each such key is an error now.
+    pub fn refuse_unknown_restrictions(self) -> Result<Self, ConfigError> {
+        let restricts = |problem: &Problem| problem.severity == Severity::UnknownRestriction;
+        if !self.warnings.iter().any(restricts) {
+            return Ok(self);
+        }
+        Err(ConfigError::Wrong(self.warnings).refuse(restricts))
+    }
+
     /// The keys that are none of ours.
     pub fn unknown_keys(&self) -> impl Iterator<Item = &Problem> {
-        self.warnings.iter().filter(|problem| problem.severity == Severity::Unknown)
+        self.warnings.iter().filter(|problem| problem.is_unknown_key())
     }
 
     /// Writes the warnings for a person.

@@ -20,6 +20,9 @@ pub enum Severity {
     Error,
     /// A key that is none of ours: used without it, and `config validate` refuses it.
     Unknown,
+    /// The same, where the key may have been meant to restrict a service (`host_ip`, `read_only`): a launch without it would
+    /// leave the service more open than its user believes, so it is refused, too.
+    UnknownRestriction,
     /// It is used, and something in it has no effect.
     Warning,
 }
@@ -46,6 +49,15 @@ impl Problem {
         Self { severity: Severity::Unknown, ..Self::error(message) }
     }
 
+    pub(super) fn unknown_restriction(message: impl Into<String>) -> Self {
+        Self { severity: Severity::UnknownRestriction, ..Self::error(message) }
+    }
+
+    /// Whether it is about a key that is none of ours.
+    pub(super) fn is_unknown_key(&self) -> bool {
+        matches!(self.severity, Severity::Unknown | Severity::UnknownRestriction)
+    }
+
     pub(super) fn warning(message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(message) }
     }
@@ -63,7 +75,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = match self.severity {
             Severity::Error => "error",
-            Severity::Unknown | Severity::Warning => "warning",
+            Severity::Unknown | Severity::UnknownRestriction | Severity::Warning => "warning",
         };
         write!(f, "{word}: {}", Escaped(&self.message))?;
         if let Some(at) = &self.at {
@@ -152,9 +164,14 @@ pub enum ConfigError {
 impl ConfigError {
     /// The same, with each unknown key as an error.
     #[must_use]
-    pub fn refuse_unknown_keys(mut self) -> Self {
+    pub fn refuse_unknown_keys(self) -> Self {
+        self.refuse(Problem::is_unknown_key)
+    }
+
+    /// The same, with those problems as errors.
+    pub(super) fn refuse(mut self, refused: impl Fn(&Problem) -> bool) -> Self {
         if let Self::Wrong(problems) = &mut self {
-            for problem in problems.iter_mut().filter(|problem| problem.severity == Severity::Unknown) {
+            for problem in problems.iter_mut().filter(|problem| refused(problem)) {
                 problem.severity = Severity::Error;
             }
         }

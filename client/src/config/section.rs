@@ -258,12 +258,20 @@ impl<'a> Section<'a> {
         self.problems.push(Problem { hint: mismatch.hint, ..problem });
     }
 
+    /// Whether what stands here decides how services are launched.
+    fn is_launched(&self) -> bool {
+        matches!(self.path.split('.').next(), Some("runtime" | "services"))
+    }
+
     /// Notes every key that nobody asked for.
     pub(super) fn finish(self) {
+        let launched = self.is_launched();
         let known = self.known.into_inner();
         for (key, entry) in self.table.iter().filter(|(key, _)| !known.contains(key)) {
             let section = if self.path.is_empty() { String::new() } else { format!(" in `{}`", self.path) };
-            let problem = Problem::unknown(format!("unknown key `{key}`{section}")).at(entry.key_at.clone());
+            let message = format!("unknown key `{key}`{section}");
+            let problem = if launched { Problem::unknown_restriction(message) } else { Problem::unknown(message) };
+            let problem = problem.at(entry.key_at.clone());
             let keys = || known.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
             self.problems.push(problem.hint(match nearest(key, known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),

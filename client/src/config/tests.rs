@@ -179,6 +179,30 @@ fn an_unknown_key_is_a_warning_with_the_nearest_known_one_until_it_is_refused() 
 }
 
 #[test]
+fn an_unknown_key_that_may_restrict_a_service_is_refused_by_a_launch_and_names_the_nearest() {
+    for (text, told) in [
+        ("services.ollama.ports = [{ host_ipp = '127.0.0.1', host = 1, container = 1 }]", "unknown key `host_ipp`"),
+        ("services.ollama.volumes.data.read_onyl = true", "unknown key `read_onyl`"),
+        ("services.ollama.gpu.dvice = '0'", "unknown key `dvice`"),
+        ("services.ollama.resources.memroy = '1g'", "[did you mean `memory`?]"),
+        ("services.ollama.cap_drp = ['ALL']", "unknown key `cap_drp`"),
+        ("services.ollama.readOnly = true", "unknown key `readOnly`"),
+        ("services.ollama.health.intervall = 1", "unknown key `intervall`"),
+        ("runtime.network.isolat = true", "unknown key `isolat`"),
+        ("runtime.read_only = true", "unknown key `read_only`"),
+    ] {
+        let Err(ConfigError::Wrong(problems)) = valid(text).refuse_unknown_restrictions() else {
+            panic!("accepted: {text}")
+        };
+        let errors: Vec<_> = problems.iter().filter(|one| one.severity == Severity::Error).map(brief).collect();
+        assert!(errors.len() == 1 && errors[0].contains(told), "{text}: {errors:?}");
+    }
+    for harmless in ["cli.colour = true", "a = 1", "meta.author = 'x'", "services.ollama.env.read_only = 1"] {
+        assert!(valid(harmless).refuse_unknown_restrictions().is_ok(), "{harmless}");
+    }
+}
+
+#[test]
 fn all_problems_are_reported_at_once_each_with_its_place() {
     let text = "[runtime.network]\nsubnet = '10.89.0.0/33'\ndns_servers = ['1.1.1.1', 'one']\n[cli]\nlog_lines = 0\n";
     assert_eq!(

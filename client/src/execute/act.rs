@@ -158,7 +158,7 @@ impl<P: Podman> Actor<'_, P> {
     }
 
     async fn read_back(&self, service: &str, expected: &Expected) -> Result<(), Trouble> {
-        let closely = Closely::at(self.podman, &expected.spec.name, &expected.host_ports()).await?;
+        let closely = Closely::at(self.podman, expected).await?;
         self.must_run(service, &expected.spec.name, &closely.detail, 0).await?;
         let mut differences = read_back(expected, &closely.detail, &closely.kernel);
         if differences.iter().any(|one| one.setting.controller().is_some()) {

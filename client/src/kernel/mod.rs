@@ -10,6 +10,7 @@ mod ports;
 
 pub use ports::is_taken;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -32,6 +33,8 @@ pub struct View {
     pub devices: Option<Vec<PathBuf>>,
     /// Those of the asked ports of the host on which nobody listens.
     pub silent_ports: Vec<u16>,
+    /// Where paths of the host lead, the links on the way followed; only those that lead somewhere.
+    pub leads_to: BTreeMap<PathBuf, PathBuf>,
 }
 
 /// The processes and threads of a container.
@@ -81,6 +84,13 @@ impl View {
             links: links::of(pid),
             devices: devices::of(pid),
             silent_ports: ports.iter().copied().filter(|port| ports::is_silent(*port)).collect(),
+            leads_to: BTreeMap::new(),
         }
+    }
+
+    /// Finds out where these paths of the host lead.
+    pub fn follow<'a>(&mut self, paths: impl IntoIterator<Item = &'a Path>) {
+        let led = |path: &Path| Some((path.to_owned(), path.canonicalize().ok()?));
+        self.leads_to.extend(paths.into_iter().filter_map(led));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::{try_join, try_join_all, try_join3, try_join4};
 
 use super::label::is_ours;
-use super::{Desired, NetworkReset, read_back};
+use super::{Desired, Expected, NetworkReset, read_back};
 use crate::kernel::View;
 use crate::podman::{Container, ContainerDetail, ContainerState, HostFacts, Network, Pod, Podman, Result};
 
@@ -85,7 +85,7 @@ impl Observed {
         let look = |launch| async move {
             let expected = desired.expected(launch);
             let name = launch.container.name.clone();
-            let closely = Closely::at(podman, &name, &expected.host_ports()).await?;
+            let closely = Closely::at(podman, &expected).await?;
             let excusable = read_back(&expected, &closely.detail, &closely.kernel)
                 .iter()
                 .any(|one| one.setting.controller().is_some());
@@ -113,11 +113,15 @@ impl Observed {
 }
 
 impl Closely {
-    /// Looks at a container, and at the ports of the host that lead to it.
-    pub async fn at(podman: &impl Podman, name: &str, host_ports: &[u16]) -> Result<Self> {
-        let detail = podman.inspect_container(name).await?;
+    /// Looks at a container that is to have these settings, at the ports of the host that lead to it, and at the paths of
+    /// the host that it mounts.
+    pub async fn at(podman: &impl Podman, expected: &Expected) -> Result<Self> {
+        let detail = podman.inspect_container(&expected.spec.name).await?;
         let running = detail.pid.filter(|_| detail.state == ContainerState::Running);
-        let kernel = running.map(|pid| View::of(pid, &detail.id, host_ports)).unwrap_or_default();
+        let view = |pid| View::of(pid, &detail.id, &expected.host_ports());
+        let mut kernel = running.map(view).unwrap_or_default();
+        let found = detail.mounts.iter().filter(|mount| mount.volume.is_none()).map(|mount| mount.source.as_path());
+        kernel.follow(expected.sources().chain(found));
         Ok(Self { detail, kernel })
     }
 }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::{Component, Path, PathBuf};
 
 use super::setting::Setting;
+use crate::config::Reference;
 use crate::kernel::{Bound, View};
 use crate::podman::{
-    ContainerDetail, ContainerSpec, Endpoint, HostFacts, Mount, MountDetail, Networking, PublishedPort,
+    ContainerDetail, ContainerSpec, Endpoint, HostFacts, Limits, Mount, MountDetail, Networking, PublishedPort,
 };
 
 /// The kernel counts memory in pages, of up to 64 KiB.
@@ -30,6 +32,14 @@ impl Expected {
         let endpoint = endpoint.filter(|_| spec.networking != Networking::Host);
         let mtu = mtu.filter(|_| endpoint.is_some());
         Self { spec: spec.clone(), endpoint, mtu }
+    }
+
+    /// The paths of the host that it mounts.
+    pub fn sources(&self) -> impl Iterator<Item = &Path> {
+        self.spec.mounts.iter().filter_map(|mount| match mount {
+            Mount::Bind { source, .. } => Some(source.as_path()),
+            Mount::Volume { .. } => None,
+        })
     }
 
     /// The ports of the host on which somebody must listen.
@@ -113,7 +123,7 @@ pub fn read_back(expected: &Expected, detail: &ContainerDetail, kernel: &View) -
     found.network(expected, detail);
     found.limits(expected, detail);
     found.process(&expected.spec, detail);
-    found.mounts(&expected.spec, detail);
+    found.mounts(&expected.spec, detail, kernel);
     found.devices(&expected.spec, detail, kernel);
     found.kernel(expected, kernel);
     found.0
@@ -128,15 +138,23 @@ impl Findings {
         self.0.push(Difference { setting, witness, wanted: wanted.to_string(), found: found.to_string() });
     }
 
-    fn compare(&mut self, setting: Setting, wanted: String, found: String) {
+    /// Compares values; only a difference is put into words.
+    fn compare<'a, T: PartialEq>(
+        &mut self,
+        setting: Setting,
+        wanted: &'a T,
+        found: &'a T,
+        show: impl Fn(&'a T) -> String,
+    ) {
         if wanted != found {
-            self.0.push(Difference { setting, witness: Witness::Podman, wanted, found });
+            self.note(setting, Witness::Podman, show(wanted), show(found));
         }
     }
 
     fn network(&mut self, expected: &Expected, detail: &ContainerDetail) {
-        let mode = |host: bool| if host { "host" } else { "pod" }.to_owned();
-        self.compare(Setting::NetworkMode, mode(expected.endpoint.is_none()), mode(detail.host_network));
+        let mode = |host: &bool| if *host { "host" } else { "pod" }.to_owned();
+        let host = expected.endpoint.is_none();
+        self.compare(Setting::NetworkMode, &host, &detail.host_network, mode);
         let Some(endpoint) = &expected.endpoint else { return };
         // Somebody may have connected it to further networks.
         if !detail.networks.contains_key(&endpoint.network) {
@@ -146,31 +164,37 @@ impl Findings {
         // podman adds names of its own: ids, and names of pods and containers.
         let wanted: BTreeSet<&String> = endpoint.aliases.iter().collect();
         let kept: BTreeSet<&String> = found.iter().filter(|alias| wanted.contains(alias)).collect();
-        self.compare(Setting::Aliases, list(&wanted), list(&kept));
-        self.compare(Setting::DnsServers, list(&endpoint.dns_servers), list(&detail.dns_servers));
-        let ports = |ports: &[PublishedPort]| {
-            let sorted: BTreeSet<PublishedPort> = ports.iter().copied().collect();
-            list(sorted.iter().map(|port| format!("{}:{}", port.host, port.container)))
+        self.compare(Setting::Aliases, &wanted, &kept, list);
+        self.compare(Setting::DnsServers, &endpoint.dns_servers, &detail.dns_servers, list);
+        let ports = |ports: &[PublishedPort]| ports.iter().copied().collect::<BTreeSet<PublishedPort>>();
+        let shown = |ports: &BTreeSet<PublishedPort>| {
+            list(ports.iter().map(|port| format!("{}:{}", port.host, port.container)))
         };
-        self.compare(Setting::Ports, ports(&endpoint.ports), ports(&detail.ports));
+        let (wanted, found) = (ports(&endpoint.ports), ports(&detail.ports));
+        self.compare(Setting::Ports, &wanted, &found, shown);
     }
 
     fn limits(&mut self, expected: &Expected, detail: &ContainerDetail) {
         let limits = &expected.spec.limits;
-        self.compare(Setting::PidsLimit, limits.pids.to_string(), detail.pids_limit.to_string());
+        let pids = i64::from(limits.pids);
+        self.compare(Setting::PidsLimit, &pids, &detail.pids_limit, i64::to_string);
         if let Some(memory) = limits.memory {
-            self.compare(Setting::Memory, memory.to_string(), detail.memory.to_string());
+            self.compare(Setting::Memory, &memory, &detail.memory, u64::to_string);
         }
         if let Some(cpus) = limits.cpus {
             #[allow(clippy::cast_precision_loss, reason = "a number of CPUs is far below 2^52 billionths")]
             let found = detail.nano_cpus as f64 / 1e9;
-            self.compare(Setting::Cpus, share(cpus), share(found));
+            if quota(cpus) != quota(found) {
+                self.note(Setting::Cpus, Witness::Podman, cpus, found);
+            }
         }
-        self.compare(Setting::Restart, expected.spec.restart.as_str().to_owned(), detail.restart.clone());
+        let restart = expected.spec.restart.as_str();
+        let found = detail.restart.as_str();
+        self.compare(Setting::Restart, &restart, &found, ToString::to_string);
     }
 
     fn process(&mut self, spec: &ContainerSpec, detail: &ContainerDetail) {
-        if spec.image != detail.image {
+        if !Reference::of(&spec.image).is_met_by(&Reference::of(&detail.image)) {
             self.note(Setting::Image, Witness::Podman, &spec.image, &detail.image);
         }
         let arguments = spec.command.as_deref().unwrap_or_default();
@@ -178,7 +202,8 @@ impl Findings {
             // The image's own arguments are for the image's own program.
             Some(program) => {
                 let words: Vec<&String> = program.iter().filter(|word| !word.is_empty()).chain(arguments).collect();
-                self.compare(Setting::Entrypoint, list(words), list(&detail.command));
+                let found: Vec<&String> = detail.command.iter().collect();
+                self.compare(Setting::Entrypoint, &words, &found, list);
             }
             None if detail.command.ends_with(arguments) => {}
             None => self.note(Setting::Command, Witness::Podman, list(arguments), list(&detail.command)),
@@ -192,11 +217,11 @@ impl Findings {
         }
     }
 
-    fn mounts(&mut self, spec: &ContainerSpec, detail: &ContainerDetail) {
+    fn mounts(&mut self, spec: &ContainerSpec, detail: &ContainerDetail, kernel: &View) {
         for mount in &spec.mounts {
             let (Mount::Volume { target, .. } | Mount::Bind { target, .. }) = mount;
-            let found = detail.mounts.iter().find(|found| found.target == *target);
-            if !found.is_some_and(|found| is_mount(mount, found)) {
+            let found = detail.mounts.iter().find(|found| plain(&found.target) == plain(target));
+            if !found.is_some_and(|found| is_mount(mount, found, kernel)) {
                 let found = found.map_or_else(|| "nothing".to_owned(), |found| shown(found.volume.as_ref(), found));
                 self.note(Setting::Volumes, Witness::Podman, wanted_mount(mount), found);
             }
@@ -239,7 +264,7 @@ impl Findings {
             }
         }
         if let (Some(wanted), Some(found)) = (limits.cpus, kernel.cpus) {
-            let same = matches!(found, Bound::At(found) if share(found) == share(wanted));
+            let same = matches!(found, Bound::At(found) if quota(found) == quota(wanted));
             if !same {
                 self.note(Setting::Cpus, Witness::Kernel, wanted, found);
             }
@@ -257,11 +282,33 @@ impl Findings {
     }
 }
 
-fn is_mount(wanted: &Mount, found: &MountDetail) -> bool {
+fn is_mount(wanted: &Mount, found: &MountDetail, kernel: &View) -> bool {
     match wanted {
         Mount::Volume { name, .. } => found.volume.as_ref() == Some(name),
-        Mount::Bind { source, .. } => found.volume.is_none() && found.source == *source,
+        Mount::Bind { source, .. } => found.volume.is_none() && is_same_path(source, &found.source, kernel),
     }
+}
+
+/// Whether two paths of the host lead to the same place: by the links on the way, or by their letters where the kernel
+/// does not know them. The kernel comes first: `link/..` is not what its letters say.
+fn is_same_path(one: &Path, other: &Path, kernel: &View) -> bool {
+    match (kernel.leads_to.get(one), kernel.leads_to.get(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => plain(one) == plain(other),
+    }
+}
+
+/// A path without `.`, doubled slashes and `..`, as Go's `filepath.Clean` writes it, by which podman keeps paths.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            Component::CurDir => {}
+            part => plain.push(part),
+        }
+    }
+    plain
 }
 
 fn wanted_mount(mount: &Mount) -> String {
@@ -275,9 +322,9 @@ fn shown(volume: Option<&String>, found: &MountDetail) -> String {
     volume.cloned().unwrap_or_else(|| found.source.display().to_string())
 }
 
-/// CPUs: podman keeps a quota of whole microseconds in 100 ms, which are five digits.
-fn share(cpus: f64) -> String {
-    format!("{cpus:.5}")
+/// CPUs as podman and the kernel keep them, see [`Limits::cpu_quota`].
+fn quota(cpus: f64) -> i64 {
+    Limits::cpu_quota(cpus)
 }
 
 fn list<T: fmt::Display>(values: impl IntoIterator<Item = T>) -> String {

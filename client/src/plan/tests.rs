@@ -3,6 +3,7 @@
 mod leftover;
 mod reading;
 mod replacing;
+mod spellings;
 
 use super::*;
 use crate::config::{Config, Source};

@@ -69,7 +69,7 @@ enum Action {
 /// # Errors
 /// Those of the configuration, a service that there is not, or files that cannot be written.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
-    let loaded = context.load_config()?;
+    let loaded = context.load_config_to_launch()?;
     match &args.action {
         Action::Quadlet { services, dir, force } => {
             let subject = subject(context, &loaded, services, dir.is_some())?;

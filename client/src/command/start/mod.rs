@@ -73,7 +73,7 @@ pub struct Args {
 /// # Errors
 /// Those of the configuration, of reaching podman, a conflict with what podman holds, or a step that failed.
 pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
-    let loaded = context.load_config()?;
+    let loaded = context.load_config_to_launch()?;
     let mut interrupt = pin!(execute::interrupted());
     if args.pre_fetch {
         return fetch::run(&args, context, &loaded.config, interrupt).await;

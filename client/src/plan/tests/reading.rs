@@ -46,6 +46,7 @@ fn right() -> (Expected, ContainerDetail, View) {
         links: Some(vec![("eth0".into(), 1380)]),
         devices: Some(vec!["/dev/fuse".into()]),
         silent_ports: Vec::new(),
+        leads_to: Default::default(),
     };
     (expected, detail, kernel)
 }

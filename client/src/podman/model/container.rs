@@ -81,6 +81,22 @@ pub struct Limits {
     pub cpus: Option<f64>,
 }
 
+impl Limits {
+    /// The period against which CPU quotas are counted, in microseconds; podman's own default.
+    pub const CPU_PERIOD: u64 = 100_000;
+
+    /// The quota of so many CPUs, in microseconds of each [`Self::CPU_PERIOD`].
+    #[must_use]
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "a quota of microseconds far below 2^52"
+    )]
+    pub fn cpu_quota(cpus: f64) -> i64 {
+        (cpus * Self::CPU_PERIOD as f64).round() as i64
+    }
+}
+
 /// When podman starts a container again by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

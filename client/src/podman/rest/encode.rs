@@ -8,9 +8,6 @@ use serde::Serialize;
 
 use crate::podman::model::{ContainerSpec, Endpoint, Limits, Mount, NetworkSpec, Networking, PodSpec, PublishedPort};
 
-/// The period against which CPU quotas are counted, in microseconds; podman's own default.
-const CPU_PERIOD: u64 = 100_000;
-
 #[derive(Serialize)]
 pub(super) struct NetworkBody<'a> {
     name: &'a str,
@@ -245,15 +242,10 @@ fn port(port: PublishedPort) -> PortBody {
 }
 
 fn limits(limits: &Limits) -> LimitsBody {
-    #[allow(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        reason = "a quota of microseconds far below 2^52"
-    )]
-    let quota = |cpus: f64| (cpus * CPU_PERIOD as f64).round() as i64;
+    let cpu = |cpus| CpuBody { quota: Limits::cpu_quota(cpus), period: Limits::CPU_PERIOD };
     LimitsBody {
         pids: LimitBody { limit: limits.pids },
         memory: limits.memory.map(|limit| LimitBody { limit }),
-        cpu: limits.cpus.map(|cpus| CpuBody { quota: quota(cpus), period: CPU_PERIOD }),
+        cpu: limits.cpus.map(cpu),
     }
 }

@@ -3,6 +3,7 @@
 
 mod call;
 mod refusal;
+mod spelling;
 mod world;
 
 use std::cell::{Cell, RefCell};
@@ -124,7 +125,8 @@ impl Podman for Simulated {
 
     async fn image_exists(&self, image: &str) -> Result<bool> {
         self.look(Look::Image(image.into()));
-        Ok(self.world.borrow().images.contains(image))
+        let wanted = spelling::image(image, self.version);
+        Ok(self.world.borrow().images.iter().any(|there| spelling::image(there, self.version) == wanted))
     }
 
     async fn pull(&self, image: &str, progress: &mut dyn FnMut(PullProgress)) -> Result<()> {
@@ -215,6 +217,8 @@ impl Podman for Simulated {
     async fn inspect_container(&self, name: &str) -> Result<ContainerDetail> {
         self.look(Look::Inspect(name.into()));
         let mut detail = self.world.borrow().inspect_container(name)?;
+        let cpus = self.world.borrow().containers.get(name).and_then(|(spec, _)| spec.limits.cpus);
+        spelling::respell(&mut detail, cpus, self.version);
         if let Some(distort) = self.distort {
             distort(&mut detail);
         }

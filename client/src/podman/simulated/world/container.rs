@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::World;
+use crate::config::Reference;
 use crate::podman::Result;
 use crate::podman::model::{
     Container, ContainerDetail, ContainerSpec, ContainerState, Endpoint, Mount, MountDetail, Networking,
@@ -37,19 +38,21 @@ impl World {
     pub(in crate::podman::simulated) fn inspect_container(&self, name: &str) -> Result<ContainerDetail> {
         let (spec, state) = self.containers.get(name).ok_or_else(|| missing("container", name))?;
         let endpoint = self.endpoint(spec);
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a number of CPUs is small and positive"
-        )]
-        let nano_cpus = spec.limits.cpus.map_or(0, |cpus| (cpus * 1e9) as u64);
         Ok(ContainerDetail {
             state: *state,
             restarts: 0,
             pid: None,
             id: spec.name.clone(),
             image: spec.image.clone(),
-            command: spec.entrypoint.iter().chain(&spec.command).flatten().cloned().collect(),
+            // podman leaves out empty words of an entrypoint (`makeCommand` in `pkg/specgen/generate`).
+            command: spec
+                .entrypoint
+                .iter()
+                .flatten()
+                .filter(|word| !word.is_empty())
+                .chain(spec.command.iter().flatten())
+                .cloned()
+                .collect(),
             env: spec.env.clone(),
             mounts: spec.mounts.iter().map(mounted).collect(),
             devices: spec.devices.iter().map(Into::into).collect(),
@@ -62,7 +65,7 @@ impl World {
             dns_servers: endpoint.map(|endpoint| endpoint.dns_servers.clone()).unwrap_or_default(),
             pids_limit: spec.limits.pids.into(),
             memory: spec.limits.memory.unwrap_or(0),
-            nano_cpus,
+            nano_cpus: 0,
             restart: spec.restart.as_str().into(),
         })
     }
@@ -71,7 +74,8 @@ impl World {
         if self.containers.contains_key(&spec.name) {
             return Err(taken("container", &spec.name));
         }
-        if !self.images.contains(&spec.image) {
+        let wanted = Reference::of(&spec.image);
+        if !self.images.iter().any(|there| wanted.is_met_by(&Reference::of(there))) {
             return Err(missing("image", &spec.image));
         }
         let known = match &spec.networking {

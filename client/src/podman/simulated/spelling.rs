@@ -1,0 +1,56 @@
+//! How podman spells what it was given, by its version: as seen with 4.3.1 and 5.4.2.
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::config::Reference;
+use crate::podman::{ContainerDetail, Limits, Version};
+
+/// The first version of the model that keeps a tag beside a digest.
+const KEEPS_TAGS: Version = Version { major: 5, minor: 0 };
+
+/// An image's name, completed.
+pub(super) fn image(name: &str, version: Version) -> String {
+    let whole = Reference::of(name).to_string();
+    match whole.split_once('@') {
+        // The last colon behind the last slash is a tag's.
+        Some((named, digest)) if version < KEEPS_TAGS => {
+            let path = named.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(named, |(path, _)| path);
+            format!("{path}@{digest}")
+        }
+        _ => whole,
+    }
+}
+
+/// What was kept as it was given, as podman tells it.
+pub(super) fn respell(detail: &mut ContainerDetail, cpus: Option<f64>, version: Version) {
+    detail.image = image(&detail.image, version);
+    for mount in &mut detail.mounts {
+        mount.source = clean(&mount.source);
+        mount.target = clean(&mount.target);
+    }
+    detail.mounts.sort_by(|one, other| one.target.cmp(&other.target));
+    for aliases in detail.networks.values_mut() {
+        aliases.push(detail.id.chars().take(12).collect());
+        aliases.sort_unstable();
+    }
+    let own = [("PATH", "/usr/bin:/bin"), ("container", "podman"), ("HOSTNAME", "4635d2f1c0aa"), ("HOME", "/root")];
+    for (name, value) in own {
+        detail.env.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+    }
+    detail.ports.sort_unstable();
+    #[allow(clippy::cast_sign_loss, reason = "a quota is positive")]
+    let nanos = cpus.map_or(0, |cpus| Limits::cpu_quota(cpus) as u64 * (1_000_000_000 / Limits::CPU_PERIOD));
+    detail.nano_cpus = nanos;
+}
+
+/// Go's `filepath.Clean`.
+fn clean(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut clean, part| {
+        match part {
+            Component::ParentDir => drop(clean.pop()),
+            Component::CurDir => {}
+            part => clean.push(part),
+        }
+        clean
+    })
+}
