@@ -1,46 +1,88 @@
-//! Writing files for a person: complete or not at all, and never over what somebody else has written meanwhile.
+//! Files on paths that others can change: read with a limit, and written complete or not at all, and never over what
+//! somebody else has written meanwhile.
+//!
+//! [`open`] is the one place where a file is opened that anybody but this program may have made, [`Lock`] the one way to wait
+//! for others, and [`make_folder`] the one way to make folders. Root never makes anything in a folder of another user: it would
+//! lock that user out, and that user could put something else in its place.
 
-use std::fs::{self, File, Permissions};
+mod lock;
+mod open;
+
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{Flock, FlockArg};
-use nix::unistd::{Gid, Uid, fchown};
+use nix::unistd::{Gid, Uid, fchown, geteuid};
 use tempfile::TempPath;
 use time::OffsetDateTime;
 
-/// The mode of a file that was not there before, less what the umask takes away.
-const NEW_FILE: u32 = 0o644;
+pub use lock::Lock;
+pub use open::{Links, Owner, open, open_in_root, read, text};
 
-/// The mode of a file that only its owner may read.
-const PRIVATE: u32 = 0o600;
+/// The mode of a file that was not there before. A configuration may hold keys of other services in its `env`.
+const NEW_FILE: u32 = 0o600;
 
-/// Keeps other commands of ours from changing the files of a folder, until it is dropped.
-#[derive(Debug)]
-pub struct Lock {
-    _folder: Flock<File>,
+/// The mode of a file that others may read, less what the umask takes away.
+const PUBLIC: u32 = 0o644;
+
+/// The mode of folders of ours.
+const FOLDER: u32 = 0o700;
+
+/// Makes a folder that only this user can enter, and those above it.
+///
+/// # Errors
+/// Whatever keeps it from being made. For root also [`ErrorKind::PermissionDenied`] in a folder of another user.
+pub fn make_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    refuse_other_users(path)?;
+    DirBuilder::new().recursive(true).mode(FOLDER).create(path)
 }
 
-impl Lock {
-    /// Waits for the turn to change `file`. Its folder is made if there is none.
-    ///
-    /// # Errors
-    /// The folder cannot be made or opened.
-    pub fn of(file: &Path) -> io::Result<Self> {
-        let folder = folder(file);
-        fs::create_dir_all(folder)?;
-        let locked = Flock::lock(File::open(folder)?, FlockArg::LockExclusive);
-        locked.map(|folder| Self { _folder: folder }).map_err(|(_, errno)| errno.into())
+/// Whether nobody but this user and root can change what is in a folder: it is theirs, and others may not write there, or not
+/// replace what they do not own (the sticky bit, as of `/tmp`).
+#[must_use]
+pub fn is_safe_folder(folder: &Path) -> bool {
+    fs::metadata(folder).is_ok_and(|found| {
+        let own = found.uid() == geteuid().as_raw() || found.uid() == 0;
+        found.is_dir() && own && (found.mode() & 0o022 == 0 || found.mode() & 0o1000 != 0)
+    })
+}
+
+/// Refuses to make a path if this is root and the folder that it would begin in is another user's.
+///
+/// # Errors
+/// [`ErrorKind::PermissionDenied`]
+pub fn refuse_other_users(path: &Path) -> io::Result<()> {
+    if !geteuid().is_root() {
+        // The kernel keeps everybody else from it.
+        return Ok(());
+    }
+    let absolute = std::path::absolute(path)?;
+    let existing = absolute.ancestors().find_map(|folder| Some((folder, fs::metadata(folder).ok()?)));
+    match existing {
+        Some((folder, found)) if found.uid() != 0 => {
+            let (folder, uid) = (folder.display(), found.uid());
+            Err(io::Error::new(
+                ErrorKind::PermissionDenied,
+                format!(
+                    "`{folder}` belongs to another user ({uid}), and this is root: run the command as that user, or with `sudo -H`"
+                ),
+            ))
+        }
+        _ => Ok(()),
     }
 }
 
-/// Writes a new file.
+/// Writes a new file, which only this user can read.
 ///
 /// # Errors
 /// [`ErrorKind::AlreadyExists`], or whatever keeps it from being written.
 pub fn create(path: &Path, text: &str) -> io::Result<()> {
-    fs::create_dir_all(folder(path))?;
+    make_folder(folder(path))?;
+    refuse_other_users(folder(path))?;
     let file = beside(path, text, NEW_FILE)?;
     file.persist_noclobber(path).map(drop).map_err(|failed| failed.error)
 }
@@ -50,8 +92,10 @@ pub fn create(path: &Path, text: &str) -> io::Result<()> {
 /// # Errors
 /// Whatever keeps it from being written; what was there is as it was then.
 pub fn put(path: &Path, text: &str, private: bool) -> io::Result<()> {
+    refuse_other_users(folder(path))?;
+    // Where somebody exports to is theirs to share.
     fs::create_dir_all(folder(path))?;
-    let file = beside(path, text, if private { PRIVATE } else { NEW_FILE })?;
+    let file = beside(path, text, if private { NEW_FILE } else { PUBLIC })?;
     file.persist(path).map(drop).map_err(|failed| failed.error)
 }
 
@@ -64,7 +108,8 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     let target = match fs::canonicalize(path) {
         Ok(target) => target,
         Err(cause) if cause.kind() == ErrorKind::NotFound => {
-            fs::create_dir_all(folder(path))?;
+            make_folder(folder(path))?;
+            refuse_other_users(folder(path))?;
             path.to_owned()
         }
         Err(cause) => return Err(cause),
@@ -84,15 +129,17 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
 /// # Errors
 /// Whatever keeps it from being written.
 pub fn back_up(path: &Path) -> io::Result<PathBuf> {
-    let text = fs::read(path)?;
-    let mode = fs::metadata(path)?.mode() & 0o777;
+    let text = read(path, Links::Followed, Owner::Any)?;
+    let found = fs::metadata(path)?;
     let mut attempt = 0;
     loop {
         let backup = backup_name(path, OffsetDateTime::now_utc(), attempt);
-        match File::options().write(true).create_new(true).open(&backup) {
+        match File::options().write(true).create_new(true).mode(NEW_FILE).open(&backup) {
             Ok(mut file) => {
-                file.set_permissions(Permissions::from_mode(mode))?;
-                file.write_all(&text)?;
+                file.write_all(text.as_bytes())?;
+                // As the file itself: a backup that root makes is its owner's, too.
+                let _ = fchown(&file, Some(Uid::from_raw(found.uid())), Some(Gid::from_raw(found.gid())));
+                file.set_permissions(Permissions::from_mode(found.mode() & 0o777))?;
                 file.sync_all()?;
                 return Ok(backup);
             }
@@ -117,7 +164,7 @@ fn backup_name(path: &Path, now: OffsetDateTime, attempt: u32) -> PathBuf {
 /// # Errors
 /// Whatever keeps it from being written.
 pub fn draft(path: &Path, text: &str) -> io::Result<TempPath> {
-    fs::create_dir_all(folder(path))?;
+    make_folder(folder(path))?;
     let mut file = tempfile::Builder::new().prefix("draft-").suffix(".toml").tempfile_in(folder(path))?;
     file.write_all(text.as_bytes())?;
     Ok(file.into_temp_path())
@@ -140,74 +187,4 @@ fn folder(path: &Path) -> &Path {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use time::{Date, Month, Time};
-
-    #[test]
-    fn a_file_keeps_its_mode_and_the_symbolic_link_to_it() {
-        let home = tempfile::tempdir().unwrap();
-        let (file, link) = (home.path().join("dotfiles.toml"), home.path().join("config.toml"));
-        fs::write(&file, "old").unwrap();
-        fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
-        std::os::unix::fs::symlink(&file, &link).unwrap();
-        replace(&link, "new").unwrap();
-        assert!(link.is_symlink());
-        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
-        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 2, "nothing temporary is left");
-    }
-
-    #[test]
-    fn a_private_file_is_private_whatever_was_there() {
-        let home = tempfile::tempdir().unwrap();
-        let file = home.path().join("secret.env");
-        fs::write(&file, "old").unwrap();
-        fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
-        put(&file, "new", true).unwrap();
-        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
-    }
-
-    #[test]
-    fn a_new_file_never_takes_the_place_of_another() {
-        let home = tempfile::tempdir().unwrap();
-        let file = home.path().join("a/config.toml");
-        create(&file, "first").unwrap();
-        assert_eq!(create(&file, "second").unwrap_err().kind(), ErrorKind::AlreadyExists);
-        assert_eq!(fs::read_to_string(&file).unwrap(), "first");
-    }
-
-    #[test]
-    fn backups_are_named_after_the_time_and_never_replace_each_other() {
-        let home = tempfile::tempdir().unwrap();
-        let file = home.path().join("config.toml");
-        fs::write(&file, "mine").unwrap();
-        fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
-        let backups = [back_up(&file).unwrap(), back_up(&file).unwrap()];
-        assert_ne!(backups[0], backups[1]);
-        for backup in backups {
-            assert_eq!(fs::read_to_string(&backup).unwrap(), "mine");
-            assert_eq!(fs::metadata(&backup).unwrap().mode() & 0o777, 0o600);
-        }
-        let date = Date::from_calendar_date(2026, Month::March, 1).unwrap();
-        let moment = OffsetDateTime::new_utc(date, Time::from_hms(4, 5, 6).unwrap());
-        assert_eq!(backup_name(Path::new("/a/c.toml"), moment, 0), Path::new("/a/c.toml.20260301T040506Z.bak"));
-        assert_eq!(backup_name(Path::new("c.toml"), moment, 1), Path::new("c.toml.20260301T040506Z-1.bak"));
-    }
-
-    #[test]
-    fn one_waits_for_the_other_who_changes_a_file() {
-        let home = tempfile::tempdir().unwrap();
-        let file = home.path().join("config.toml");
-        fs::write(&file, "0").unwrap();
-        let count = || {
-            let _lock = Lock::of(&file).unwrap();
-            let number: u32 = fs::read_to_string(&file).unwrap().parse().unwrap();
-            replace(&file, &(number + 1).to_string()).unwrap();
-        };
-        std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(count))));
-        assert_eq!(fs::read_to_string(&file).unwrap(), "8");
-    }
-}
+mod tests;

@@ -55,7 +55,12 @@ pub fn run() -> Exit {
         .enable_all()
         .build()
         .map_err(|cause| error::Failure::from(NoRuntime(cause)))
-        .and_then(|runtime| runtime.block_on(cli.run()));
+        .and_then(|runtime| {
+            let outcome = runtime.block_on(cli.run());
+            // A thread that waits for a name server must not keep an interrupted command from ending.
+            runtime.shutdown_background();
+            outcome
+        });
     match outcome {
         Ok(exit) => exit,
         Err(failure) => {

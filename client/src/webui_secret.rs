@@ -3,15 +3,13 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::OFlag;
-use nix::unistd::geteuid;
-
 use crate::error::Report;
+use crate::file::{self, Links, Owner};
 
 /// The environment variable that carries the secret into a container.
 pub const VARIABLE: &str = "WEBUI_SECRET_KEY";
@@ -63,7 +61,7 @@ pub enum SecretError {
         /// The file.
         path: PathBuf,
         /// Why.
-        why: &'static str,
+        why: String,
     },
 }
 
@@ -95,7 +93,7 @@ pub fn load_or_create(folder: Option<&Path>) -> Result<Secret, SecretError> {
     }
     create(folder, &path).map_err(|cause| SecretError::Io { path: path.clone(), done: "made", cause })?;
     // Whoever was first with creating it, everybody uses what is there now.
-    load(&path)?.ok_or(SecretError::Untrusted { path, why: "it vanished" })
+    load(&path)?.ok_or(SecretError::Untrusted { path, why: "it vanished".to_owned() })
 }
 
 /// The secret kept in `folder`, if there is one.
@@ -107,35 +105,19 @@ pub fn existing(folder: Option<&Path>) -> Result<Option<Secret>, SecretError> {
 }
 
 fn load(path: &Path) -> Result<Option<Secret>, SecretError> {
-    let unreadable = |cause| SecretError::Io { path: path.to_owned(), done: "read", cause };
-    let untrusted = |why| SecretError::Untrusted { path: path.to_owned(), why };
-    // O_NOFOLLOW: a symbolic link there is somebody's trick; O_NONBLOCK: so would be a FIFO.
-    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let mut file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
-        Ok(file) => file,
+    let untrusted = |why: String| SecretError::Untrusted { path: path.to_owned(), why };
+    let text = match file::read(path, Links::Refused, Owner::Alone) {
+        Ok(text) => text,
         Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(cause) if cause.raw_os_error() == Some(nix::errno::Errno::ELOOP as i32) => {
-            return Err(untrusted("it is a symbolic link"));
-        }
-        Err(cause) => return Err(unreadable(cause)),
+        // The system's own refusal has a number; the rule's says what is wrong with the file.
+        Err(cause) if cause.raw_os_error().is_none() => return Err(untrusted(cause.to_string())),
+        Err(cause) => return Err(SecretError::Io { path: path.to_owned(), done: "read", cause }),
     };
-    let metadata = file.metadata().map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(untrusted("it is no plain file"));
-    }
-    if metadata.uid() != geteuid().as_raw() {
-        return Err(untrusted("it belongs to another user"));
-    }
-    if metadata.mode() & 0o077 != 0 {
-        return Err(untrusted("others may read or change it"));
-    }
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(unreadable)?;
     match text.trim() {
         secret if secret.len() >= BYTES && secret.bytes().all(|byte| byte.is_ascii_graphic()) => {
             Ok(Some(Secret(secret.to_owned())))
         }
-        _ => Err(untrusted("it holds no secret")),
+        _ => Err(untrusted("it holds no secret".to_owned())),
     }
 }
 
@@ -144,7 +126,8 @@ fn create(folder: &Path, path: &Path) -> io::Result<()> {
     let mut random = [0; BYTES];
     File::open("/dev/urandom")?.read_exact(&mut random)?;
     let secret = random.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    file::make_folder(folder)?;
+    file::refuse_other_users(folder)?;
     let mut file = tempfile::Builder::new()
         .prefix(".webui-secret-")
         .permissions(std::fs::Permissions::from_mode(0o600))
@@ -163,6 +146,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use std::fs;
+    use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn a_secret_is_made_once_kept_private_and_reused() {

@@ -46,6 +46,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use crate::file::{self, Links, Owner};
 use problem::Problems;
 use section::Section;
 use tree::Table;
@@ -127,7 +128,7 @@ pub fn locate(environment: &Environment, option: Option<&Path>) -> Result<Option
 
 /// Finds the file to read, with its text; `None` if there is none and need not be one.
 fn find(environment: &Environment, option: Option<&Path>) -> Result<Option<(PathBuf, String)>, ConfigError> {
-    let read = |path: PathBuf| match std::fs::read_to_string(&path) {
+    let read = |path: PathBuf| match file::read(&path, Links::Followed, Owner::Any) {
         Ok(text) => Ok(Some((path, text))),
         Err(cause) if is_absent(&cause) => Ok(None),
         Err(cause) => Err(ConfigError::Unreadable { path, cause }),

@@ -45,13 +45,20 @@ fn try_ask(server: SocketAddr) -> io::Result<Reply> {
     let socket = UdpSocket::bind((any, 0))?;
     // A connected socket is told when the network rejects what it sent.
     socket.connect(server)?;
-    socket.set_read_timeout(Some(AGAIN))?;
     let id = id();
     let question = question(id).map_err(io::Error::other)?;
     let begun = Instant::now();
+    let mut sent = Duration::ZERO;
+    socket.send(&question)?;
     let mut answer = [0; ANSWER];
     while begun.elapsed() < PATIENCE {
-        socket.send(&question)?;
+        // Whatever else arrives meanwhile is no reason to ask again.
+        if begun.elapsed() >= sent + AGAIN {
+            sent = begun.elapsed();
+            socket.send(&question)?;
+        }
+        let wait = (sent + AGAIN).saturating_sub(begun.elapsed()).max(Duration::from_millis(1));
+        socket.set_read_timeout(Some(wait))?;
         match socket.recv(&mut answer) {
             Ok(length) => {
                 if let Some(reply) = answer.get(..length).and_then(|answer| judge(answer, id)) {

@@ -4,6 +4,8 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
+use crate::file::{self, Links, Owner};
+
 /// The file that every program reads.
 pub(super) const FILE: &str = "/etc/resolv.conf";
 
@@ -41,12 +43,17 @@ impl ResolvConf {
 pub(super) fn read() -> ResolvConf {
     let by_resolved = fs::canonicalize(FILE).is_ok_and(|file| file.starts_with(Path::new(RESOLVED_FOLDER)));
     // A file that is not there names no server.
-    ResolvConf { servers: parse(&fs::read_to_string(FILE).unwrap_or_default()), by_resolved }
+    ResolvConf { servers: parse(&text(FILE)), by_resolved }
 }
 
 /// The servers that systemd-resolved asks for all links together, for where it cannot be asked about each.
 pub(super) fn read_uplinks() -> Vec<IpAddr> {
-    parse(&fs::read_to_string(UPLINKS).unwrap_or_default())
+    parse(&text(UPLINKS))
+}
+
+/// Nothing of what is not there, or no file.
+fn text(path: &str) -> String {
+    file::read(Path::new(path), Links::Followed, Owner::Any).unwrap_or_default()
 }
 
 /// The servers in the text of such a file. What is no address is passed over, as resolvers do. So is an address with a link

@@ -85,17 +85,26 @@ impl Observed {
         let look = |launch| async move {
             let expected = desired.expected(launch);
             let name = launch.container.name.clone();
-            let closely = Closely::at(podman, &expected).await?;
+            let closely = match Closely::at(podman, &expected).await {
+                // It went between the listing and this look.
+                Err(error) if error.is_not_found() => return Ok((name, None, false)),
+                closely => closely?,
+            };
             let excusable = read_back(&expected, &closely.detail, &closely.kernel)
                 .iter()
                 .any(|one| one.setting.controller().is_some());
-            Ok((name, closely, excusable))
+            Ok((name, Some(closely), excusable))
         };
         let looked = try_join_all(ours.map(look)).await?;
         if looked.iter().any(|(_, _, excusable)| *excusable) {
             self.facts = Some(podman.host_facts().await?);
         }
-        self.details = looked.into_iter().map(|(name, closely, _)| (name, closely)).collect();
+        for (name, closely, _) in looked {
+            match closely {
+                Some(closely) => drop(self.details.insert(name, closely)),
+                None => self.containers.retain(|container| container.name != name),
+            }
+        }
         Ok(())
     }
 

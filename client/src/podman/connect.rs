@@ -13,6 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 
 use super::{PodmanError, Rest, Result, folder};
+use crate::file::{self, Links, Owner};
 use crate::search_path::find;
 
 /// The key by which a user names a socket.
@@ -90,7 +91,8 @@ pub async fn connect(configured: Option<&Path>) -> Result<Connection> {
     match place {
         Some(Place::Named { socket, origin }) => match answer(&socket).await {
             Ok(podman) => Ok(Connection { podman, _service: None }),
-            Err(source) => Err(PodmanError::NoAnswer { socket, origin, source }),
+            Err(foreign @ PodmanError::Foreign { .. }) => Err(foreign),
+            Err(error) => Err(PodmanError::NoAnswer { socket, origin, source: cause(error) }),
         },
         Some(Place::Usual { socket }) if is_socket(&socket) => match answer(&socket).await {
             Ok(podman) => Ok(Connection { podman, _service: None }),
@@ -106,15 +108,20 @@ fn is_socket(path: &Path) -> bool {
 }
 
 /// A podman that answers on a socket in time.
-async fn answer(socket: &Path) -> io::Result<Rest> {
-    match tokio::time::timeout(ANSWER, Rest::open(socket)).await {
-        Ok(Ok(podman)) => Ok(podman),
-        Ok(Err(PodmanError::Connection(error))) => match error.downcast::<io::Error>() {
-            Ok(error) => Err(*error),
-            Err(error) => Err(io::Error::other(error)),
+async fn answer(socket: &Path) -> Result<Rest> {
+    let late = || PodmanError::Silent { what: "/_ping".into(), seconds: ANSWER.as_secs() };
+    tokio::time::timeout(ANSWER, Rest::open(socket)).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// What connecting said.
+fn cause(error: PodmanError) -> io::Error {
+    match error {
+        PodmanError::Connection(error) => match error.downcast::<io::Error>() {
+            Ok(error) => *error,
+            Err(error) => io::Error::other(error),
         },
-        Ok(Err(error)) => Err(io::Error::other(error)),
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        PodmanError::Silent { .. } => io::ErrorKind::TimedOut.into(),
+        other => io::Error::other(other),
     }
 }
 
@@ -152,13 +159,13 @@ impl Service {
         let start = Instant::now();
         loop {
             if is_socket(&socket)
-                && let Ok(podman) = Rest::open(&socket).await
+                && let Ok(podman) = answer(&socket).await
             {
                 return Ok(podman);
             }
             let ended = self.child.try_wait().is_ok_and(|status| status.is_some());
             if ended || start.elapsed() > STARTUP {
-                let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+                let log = file::read(&self.folder.join("log"), Links::Refused, Owner::Any).unwrap_or_default();
                 let last = log.lines().rev().find(|line| !line.trim().is_empty());
                 let reason = last.unwrap_or("it did not listen in time").trim().to_owned();
                 return Err(PodmanError::ServiceFailed { reason });

@@ -55,6 +55,31 @@ pub enum PodmanError {
         message: String,
     },
 
+    /// Another user listens where podman should.
+    #[error("user {uid} listens on `{}`, and not this user or root", socket.display())]
+    Foreign {
+        /// The socket.
+        socket: PathBuf,
+        /// Who listens.
+        uid: u32,
+    },
+
+    /// podman takes too long.
+    #[error("podman did not finish `{what}` within {seconds} s")]
+    Silent {
+        /// The call.
+        what: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+
+    /// podman says more than can be meant.
+    #[error("podman's answer to `{what}` does not end")]
+    Endless {
+        /// The call.
+        what: String,
+    },
+
     /// An answer that this program does not understand.
     #[error("podman answered `{what}` in an unknown form")]
     Answer {
@@ -95,10 +120,16 @@ impl Report for PodmanError {
                 "start it with `systemctl enable --now podman.socket`, or unset the key and airpods starts a podman itself"
             }
             Self::ServiceFailed { .. } => "see what `podman info` says",
+            Self::Foreign { .. } => {
+                "a foreign podman would learn the secrets of a launch: unset the key or variable that names the socket, or run the command as that user"
+            }
+            Self::Silent { .. } => {
+                "see with `podman info` whether podman answers; its storage may be locked by another command"
+            }
             Self::Refused { message, .. } if message.contains("catatonit") => {
                 "a pod needs the program `catatonit`: `sudo apt install catatonit`"
             }
-            Self::Refused { .. } | Self::Connection(_) | Self::Answer { .. } => return None,
+            Self::Refused { .. } | Self::Connection(_) | Self::Answer { .. } | Self::Endless { .. } => return None,
         };
         Some(hint.into())
     }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::Uid;
 
+use crate::file;
+
 /// What every such folder's name begins with. The process id of the command follows.
 const PREFIX: &str = "airpods-podman-";
 
@@ -15,11 +17,13 @@ pub(super) const SOCKET: &str = "podman.sock";
 
 /// A new folder that only this user can enter. What commands that were killed have left is removed first.
 pub(super) fn private(runtime_dir: Option<&Path>) -> io::Result<PathBuf> {
-    let parent = match runtime_dir {
-        Some(folder) if folder.is_dir() => folder.to_path_buf(),
-        _ => std::env::temp_dir(),
-    };
-    sweep(&parent);
+    // In a folder of another user, such as `XDG_RUNTIME_DIR` after `su` or `sudo -E`, that user could put another socket in the
+    // place of ours.
+    let temporary = std::env::temp_dir();
+    let candidates = [runtime_dir, Some(temporary.as_path()), Some(Path::new("/tmp"))];
+    let parent = candidates.into_iter().flatten().find(|folder| file::is_safe_folder(folder) && is_own(folder));
+    let parent = parent.ok_or_else(|| io::Error::other("no folder for temporary files is safe from other users"))?;
+    sweep(parent);
     let stem = format!("{PREFIX}{}", std::process::id());
     for attempt in 0..100 {
         let folder = parent.join(format!("{stem}-{attempt}"));
@@ -30,6 +34,11 @@ pub(super) fn private(runtime_dir: Option<&Path>) -> io::Result<PathBuf> {
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Whether this user may make folders there that stay theirs: the folder is theirs, or everybody's.
+fn is_own(folder: &Path) -> bool {
+    folder.metadata().is_ok_and(|found| found.uid() == Uid::effective().as_raw() || found.mode() & 0o1000 != 0)
 }
 
 /// Removes folders of commands that were killed. What cannot be removed harms nobody.
@@ -95,5 +104,15 @@ mod tests {
         let new = private(Some(parent.path())).unwrap();
         assert!(!left.exists() && !ended.exists());
         assert!(served.exists() && running.exists() && foreign.exists() && new.exists());
+    }
+
+    #[test]
+    fn a_runtime_folder_in_which_others_can_change_things_is_not_used() {
+        let theirs = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(theirs.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        let made = private(Some(theirs.path())).unwrap();
+        assert!(!made.starts_with(theirs.path()), "{}", made.display());
+        std::fs::remove_dir(&made).unwrap();
+        assert!(private(Some(&theirs.path().join("none"))).map(std::fs::remove_dir).is_ok());
     }
 }

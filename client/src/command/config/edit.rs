@@ -18,7 +18,7 @@ use crate::config::{DEFAULTS, Loaded, Source};
 use crate::error::{Failure, Report};
 use crate::execute::{interrupted, unless};
 use crate::exit::Exit;
-use crate::file;
+use crate::file::{self, Links, Owner};
 use crate::question::{Answer, Consent, ask};
 
 pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
@@ -27,7 +27,7 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
         Some(path) => path.clone(),
         None => context.environment.new_file(None).ok_or(NotWritten::NoFolder)?,
     };
-    let old = found.map(fs::read_to_string).transpose();
+    let old = found.map(|path| read(&path)).transpose();
     let old = old.map_err(|cause| NotWritten::Unreadable { path: path.clone(), cause })?;
     let draft = file::draft(&path, begun(old.as_deref())).map_err(NotWritten::unwritable(&path))?;
     let Some((draft, text)) = edited(context, &path, old.as_deref(), draft).await? else {
@@ -35,12 +35,16 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     };
     let _lock = file::Lock::of(&path).map_err(NotWritten::unwritable(&path))?;
-    if fs::read_to_string(&path).ok() != old {
+    if read(&path).ok() != old {
         return Err(NotWritten::Meanwhile { draft: keep(draft, &path)?, path }.into());
     }
     file::replace(&path, &text).map_err(NotWritten::unwritable(&path))?;
     tell(&format!("{} {}", if old.is_some() { "changed" } else { "created" }, path.display()));
     Ok(Exit::Done)
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    file::read(path, Links::Followed, Owner::Any)
 }
 
 /// What a draft begins with.
@@ -62,8 +66,7 @@ async fn edited(
             let draft = if is_unwritten(&draft, begun(old)) { None } else { Some(keep(draft, path)?) };
             return Err(NotWritten::Editor { path: path.to_owned(), editor, how, draft }.into());
         }
-        let text =
-            fs::read_to_string(&draft).map_err(|cause| NotWritten::Unreadable { path: draft.to_path_buf(), cause })?;
+        let text = read(&draft).map_err(|cause| NotWritten::Unreadable { path: draft.to_path_buf(), cause })?;
         if old == Some(&text) {
             return Ok(None);
         }

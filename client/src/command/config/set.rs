@@ -13,7 +13,7 @@ use crate::config::edit::{self, EditError, KeyPath};
 use crate::config::{ConfigError, DEFAULTS, Loaded, Problem, Source};
 use crate::error::{Failure, Report};
 use crate::exit::Exit;
-use crate::file;
+use crate::file::{self, Links, Owner};
 
 /// What a value on the command line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -77,7 +77,8 @@ pub(super) fn run(context: &Context, key: &KeyPath, value: &str, kind: Type) -> 
 }
 
 fn read_file(path: &Path) -> Result<String, NotWritten> {
-    std::fs::read_to_string(path).map_err(|cause| NotWritten::Unreadable { path: path.to_owned(), cause })
+    file::read(path, Links::Followed, Owner::Any)
+        .map_err(|cause| NotWritten::Unreadable { path: path.to_owned(), cause })
 }
 
 /// What a text may mean, the likeliest first.

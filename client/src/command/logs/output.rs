@@ -1,5 +1,7 @@
 //! Where the lines go: those of stderr to stderr, those of several services with their names in front, or all as JSON.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 
 use serde_json::json;
@@ -18,6 +20,8 @@ pub(super) struct Output {
     stderr: Manner,
     /// The width of the names in front of lines; none when there is one service only.
     width: Option<usize>,
+    /// Lines that are drawn over and go on, each of the service at a place.
+    open: RefCell<BTreeMap<(usize, bool), Vec<u8>>>,
 }
 
 /// How a stream takes lines.
@@ -44,25 +48,47 @@ impl Output {
                 colour: colour(anstream::AutoStream::choice(&io::stderr())),
             },
             width,
+            open: RefCell::default(),
         }
     }
 
     /// Writes a line of a container of the service at this place among those shown.
     pub(super) fn line(&self, place: usize, service: &str, container: &str, line: &LogLine) -> io::Result<()> {
+        let Some(text) = self.drawn(place, line) else { return Ok(()) };
         if self.json {
             return terminal::print_json_line(&json!({
                 "service": service,
                 "container": container,
                 "stream": if line.source == LogSource::Stdout { "stdout" } else { "stderr" },
                 "time": line.time,
-                "line": String::from_utf8_lossy(&line.text),
+                "line": String::from_utf8_lossy(&text),
             }));
         }
         let prefix = |manner: Manner| self.width.map(|width| prefix(service, width, place, manner.colour));
         match line.source {
-            LogSource::Stdout => write(&mut io::stdout().lock(), prefix(self.stdout), &line.text, self.stdout.escape),
-            LogSource::Stderr => write(&mut io::stderr().lock(), prefix(self.stderr), &line.text, self.stderr.escape),
+            LogSource::Stdout => write(&mut io::stdout().lock(), prefix(self.stdout), &text, self.stdout, line.open),
+            LogSource::Stderr => write(&mut io::stderr().lock(), prefix(self.stderr), &text, self.stderr, line.open),
         }
+    }
+
+    /// What there is to write of a line. Where one service is shown, what a program draws goes through as it comes; among several
+    /// and in JSON it is a line once it has ended, as it was drawn last.
+    fn drawn(&self, place: usize, line: &LogLine) -> Option<Vec<u8>> {
+        if self.width.is_none() && !self.json {
+            return Some(line.text.clone());
+        }
+        let mut open = self.open.borrow_mut();
+        let text = open.entry((place, line.source == LogSource::Stderr)).or_default();
+        text.extend(&line.text);
+        if line.open {
+            // Whatever is drawn over is of no use any more.
+            let drawn = text.iter().rposition(|byte| *byte == b'\r').unwrap_or_default();
+            text.drain(..drawn);
+            return None;
+        }
+        let whole = std::mem::take(text);
+        let last = whole.strip_suffix(b"\r").unwrap_or(&whole).rsplit(|byte| *byte == b'\r').next();
+        Some(last.unwrap_or_default().to_vec())
     }
 }
 
@@ -72,15 +98,20 @@ fn prefix(service: &str, width: usize, place: usize, colour: bool) -> String {
 }
 
 /// In one piece, so that lines stay whole whoever else writes there.
-fn write(to: &mut dyn Write, prefix: Option<String>, text: &[u8], escape: bool) -> io::Result<()> {
+fn write(to: &mut dyn Write, prefix: Option<String>, text: &[u8], manner: Manner, open: bool) -> io::Result<()> {
     let mut line = prefix.unwrap_or_default().into_bytes();
-    if escape {
-        line.extend(harmless(&String::from_utf8_lossy(text)).bytes());
+    if manner.escape {
+        let text = String::from_utf8_lossy(text);
+        let parts: Vec<String> = text.split('\r').map(harmless).collect();
+        line.extend(parts.join("\r").bytes());
     } else {
         line.extend(text);
     }
-    line.push(b'\n');
-    to.write_all(&line)
+    if !open {
+        line.push(b'\n');
+    }
+    to.write_all(&line)?;
+    to.flush()
 }
 
 /// A line for a terminal: colours stay, to the end of the line, and tabs; whatever else would steer the terminal is shown as its
@@ -126,8 +157,34 @@ mod tests {
     #[test]
     fn names_are_coloured_only_where_colours_are_wanted() {
         let mut written = Vec::new();
-        write(&mut written, Some(prefix("web", 5, 1, false)), b"\x1b[2J", false).unwrap();
-        write(&mut written, Some(prefix("web", 5, 1, true)), b"x", true).unwrap();
+        let (file, terminal) = (Manner { escape: false, colour: false }, Manner { escape: true, colour: true });
+        write(&mut written, Some(prefix("web", 5, 1, false)), b"\x1b[2J", file, false).unwrap();
+        write(&mut written, Some(prefix("web", 5, 1, true)), b"x", terminal, false).unwrap();
         assert_eq!(String::from_utf8(written).unwrap(), "web   | \u{1b}[2J\n\u{1b}[33mweb   | \u{1b}[0mx\n");
+    }
+
+    /// What becomes of a progress bar, and of what comes after it.
+    fn drawn(services: &[&str], json: bool) -> Vec<String> {
+        let output = Output::new(services, json);
+        let pieces = [("10%\r20%", true), ("\r30%", true), ("\r100%", false), ("next", false)];
+        let line = |(text, open): &(&str, bool)| LogLine {
+            source: LogSource::Stdout,
+            time: String::new(),
+            text: text.as_bytes().to_vec(),
+            open: *open,
+        };
+        let shown = pieces.iter().filter_map(|piece| output.drawn(0, &line(piece)));
+        shown.map(|text| String::from_utf8(text).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_progress_bar_is_drawn_as_it_comes_and_among_others_is_the_line_that_it_ends_as() {
+        assert_eq!(drawn(&["web"], false), ["10%\r20%", "\r30%", "\r100%", "next"]);
+        assert_eq!(drawn(&["web", "model"], false), ["100%", "next"]);
+        assert_eq!(drawn(&["web"], true), ["100%", "next"]);
+        let mut written = Vec::new();
+        let terminal = Manner { escape: true, colour: true };
+        write(&mut written, None, b"\r30%\x1b[2J", terminal, true).unwrap();
+        assert_eq!(String::from_utf8(written).unwrap(), "\r30%\\u{1b}[2J");
     }
 }

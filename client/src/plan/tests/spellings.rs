@@ -26,7 +26,7 @@ const IMAGES: &[&str] = &[
 const NETWORK: &[&str] = &[
     "dns_servers = [\"2001:DB8:0:0::53\", \"192.0.2.53\"]",
     "mtu = 1380",
-    "subnet = \"10.77.0.9/24\"",
+    "subnet = \"10.77.0.0/24\"",
     "internal = true",
 ];
 
@@ -35,7 +35,7 @@ const SERVICE: &[&str] = &[
     "resources.memory = \"64M\"",
     "resources.cpus = \"0.123456\"",
     "network_aliases = [\"b\", \"a\", \"web\"]",
-    "ports = [{ host = 7001, container = 80 }, { host = 7000, container = 80 }]",
+    "ports = [{ host = 7001, container = 80 }, { host = 7000, container = 81 }]",
     "volumes.host = { source = \"/srv/../usr/./share//doc/\", target = \"/a//b/./c/\" }",
     "volumes.data = { source = \"bind://./models//x\", target = \"/data/\" }",
     "volumes.named = { source = \"kept\", target = \"/kept\" }",

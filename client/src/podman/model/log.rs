@@ -29,4 +29,6 @@ pub struct LogLine {
     pub time: String,
     /// Its bytes; a program may write anything.
     pub text: Vec<u8>,
+    /// The line goes on in the next: a program draws it again and again, as progress bars are.
+    pub open: bool,
 }

@@ -2,6 +2,12 @@
 
 use crate::podman::model::{LogLine, LogSource};
 
+/// The longest line that is kept together, in bytes.
+const LONGEST: usize = 1 << 20;
+
+/// The longest frame that is waited for, in bytes: podman writes one for each entry of a log, of 16 KiB at most.
+const LARGEST: usize = 16 << 20;
+
 /// Bytes cut at newlines.
 #[derive(Default)]
 pub(super) struct Lines {
@@ -9,7 +15,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Takes a piece and yields the lines it completes, without their newlines.
+    /// Takes a piece and yields the lines it completes, without their newlines. One that is too long comes in several.
     pub(super) fn push(&mut self, piece: &[u8]) -> Vec<Vec<u8>> {
         let mut lines = Vec::new();
         for part in piece.split_inclusive(|byte| *byte == b'\n') {
@@ -20,6 +26,9 @@ impl Lines {
                 }
                 None => self.unfinished.extend_from_slice(part),
             }
+            if self.unfinished.len() >= LONGEST {
+                lines.push(std::mem::take(&mut self.unfinished));
+            }
         }
         lines
     }
@@ -27,6 +36,11 @@ impl Lines {
     /// Whether nothing is unfinished.
     fn is_empty(&self) -> bool {
         self.unfinished.is_empty()
+    }
+
+    /// What is unfinished, if a program draws over it: it goes back to the beginning of its line.
+    fn drawn(&mut self) -> Option<Vec<u8>> {
+        self.unfinished.contains(&b'\r').then(|| std::mem::take(&mut self.unfinished))
     }
 
     /// What came after the last newline.
@@ -75,6 +89,11 @@ impl Frames {
         lines
     }
 
+    /// Whether a frame is announced that no podman writes.
+    pub(super) fn is_endless(&self) -> bool {
+        self.unread.len() > LARGEST
+    }
+
     /// The last lines, where they do not end in a newline.
     pub(super) fn rest(&mut self) -> Vec<LogLine> {
         [LogSource::Stdout, LogSource::Stderr]
@@ -82,7 +101,7 @@ impl Frames {
             .filter_map(|source| {
                 let stream = self.of(source);
                 let text = stream.lines.rest()?;
-                Some(LogLine { source, time: std::mem::take(&mut stream.time), text })
+                Some(LogLine { source, time: std::mem::take(&mut stream.time), text, open: false })
             })
             .collect()
     }
@@ -103,7 +122,11 @@ impl Stream {
             self.time.clone_from(&time);
         }
         let complete = self.lines.push(parts.next().unwrap_or_default());
-        let line = |text| LogLine { source, time: std::mem::replace(&mut self.time, time.clone()), text };
-        complete.into_iter().map(line).collect()
+        let mut lines: Vec<_> = complete
+            .into_iter()
+            .map(|text| LogLine { source, time: std::mem::replace(&mut self.time, time.clone()), text, open: false })
+            .collect();
+        lines.extend(self.lines.drawn().map(|text| LogLine { source, time, text, open: true }));
+        lines
     }
 }

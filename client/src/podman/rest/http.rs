@@ -1,11 +1,14 @@
 //! HTTP over podman's socket: one connection per call, which costs 0.1 ms and needs no state.
 
+use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
+use nix::unistd::Uid;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -36,10 +39,44 @@ struct Refusal {
     message: String,
 }
 
-/// The user who listens on a socket, podman or the systemd that starts it.
-pub(super) async fn listener(socket: &Path) -> Result<u32> {
+/// The most that an answer may have, in bytes. A listing has about 2 KiB for each container.
+const LARGEST: usize = 64 << 20;
+
+/// How long podman may take to answer a question. It takes milliseconds; seconds on a slow machine whose storage is busy.
+pub(super) const READ: Duration = Duration::from_secs(60);
+
+/// How long podman may take to change something, beyond the time that a container has to stop by itself.
+const CHANGE: Duration = Duration::from_secs(10 * 60);
+
+/// How long podman may be silent in the middle of an answer that comes in pieces. A layer of an image is unpacked in silence.
+pub(super) const SILENCE: Duration = Duration::from_secs(30 * 60);
+
+/// Connects, and answers who listens: podman or the systemd that starts it, as this user or as root. Anybody else would be
+/// handed what a launch has, the web UI's secret among it.
+async fn connect(socket: &Path) -> Result<(UnixStream, u32)> {
     let stream = UnixStream::connect(socket).await.map_err(broken)?;
-    Ok(stream.peer_cred().map_err(broken)?.uid())
+    let uid = stream.peer_cred().map_err(broken)?.uid();
+    if is_trusted(uid, Uid::effective().as_raw()) {
+        Ok((stream, uid))
+    } else {
+        Err(PodmanError::Foreign { socket: socket.to_owned(), uid })
+    }
+}
+
+/// Whether a user may trust who listens.
+fn is_trusted(listener: u32, own: u32) -> bool {
+    listener == own || listener == 0
+}
+
+/// The user who listens on a socket.
+pub(super) async fn listener(socket: &Path) -> Result<u32> {
+    connect(socket).await.map(|(_, uid)| uid)
+}
+
+/// The outcome of waiting for podman, unless it takes longer than that.
+async fn within<T>(limit: Duration, what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = |_| PodmanError::Silent { what: what.to_owned(), seconds: limit.as_secs() };
+    tokio::time::timeout(limit, work).await.map_err(late)?
 }
 
 impl Http {
@@ -60,10 +97,11 @@ impl Http {
         path: &str,
         body: Option<&B>,
     ) -> Result<Response<Incoming>> {
-        let stream = UnixStream::connect(&self.socket).await.map_err(broken)?;
+        let (stream, _) = connect(&self.socket).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         tokio::spawn(connection);
+        let limit = if method == Method::GET { READ } else { CHANGE };
         let bytes = match body {
             Some(body) => {
                 serde_json::to_vec(body).map_err(|source| PodmanError::Answer { what: path.into(), source })?
@@ -77,13 +115,14 @@ impl Http {
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(bytes)))
             .map_err(broken)?;
-        let response = sender.send_request(request).await.map_err(broken)?;
+        let answer = async { sender.send_request(request).await.map_err(broken) };
+        let response = within(limit, path, answer).await?;
         // 304 says that a container already is as asked: started, or stopped.
         if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
             return Ok(response);
         }
         let status = response.status().as_u16();
-        let body = whole(response).await?;
+        let body = whole(path, response).await?;
         let message = match serde_json::from_slice::<Refusal>(&body) {
             Ok(refusal) => refusal.message,
             Err(_) => String::from_utf8_lossy(&body).trim().to_owned(),
@@ -94,30 +133,41 @@ impl Http {
     /// Reads one value.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let response = self.send::<()>(Method::GET, path, None).await?;
-        let body = whole(response).await?;
+        let body = whole(path, response).await?;
         serde_json::from_slice(&body).map_err(|source| PodmanError::Answer { what: path.to_owned(), source })
     }
 
     /// Sends a value and reads the answer to its end.
     pub(super) async fn post<B: Serialize>(&self, path: &str, body: Option<&B>) -> Result<Bytes> {
-        whole(self.send(Method::POST, path, body).await?).await
+        whole(path, self.send(Method::POST, path, body).await?).await
     }
 
     /// Removes something.
     pub(super) async fn delete(&self, path: &str) -> Result<Bytes> {
-        whole(self.send::<()>(Method::DELETE, path, None).await?).await
+        whole(path, self.send::<()>(Method::DELETE, path, None).await?).await
     }
 }
 
-/// An answer to its end.
-pub(super) async fn whole(response: Response<Incoming>) -> Result<Bytes> {
-    Ok(response.into_body().collect().await.map_err(broken)?.to_bytes())
+/// An answer to its end, which has to come.
+async fn whole(path: &str, response: Response<Incoming>) -> Result<Bytes> {
+    let body = Limited::new(response.into_body(), LARGEST);
+    let collected = async {
+        match body.collect().await {
+            Ok(body) => Ok(body.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => Err(PodmanError::Endless { what: path.to_owned() }),
+            Err(error) => Err(broken(error)),
+        }
+    };
+    within(READ, path, collected).await
 }
 
 /// The next piece of an answer that comes in pieces.
-pub(super) async fn next(response: &mut Response<Incoming>) -> Result<Option<Bytes>> {
+///
+/// `silence` is how long it may take; a log that is followed may say nothing for ever.
+pub(super) async fn next(what: &str, response: &mut Response<Incoming>, silence: Duration) -> Result<Option<Bytes>> {
     loop {
-        match response.frame().await {
+        let frame = within(silence, what, async { Ok(response.frame().await) }).await?;
+        match frame {
             None => return Ok(None),
             Some(Err(error)) => return Err(broken(error)),
             Some(Ok(frame)) => {
@@ -132,4 +182,16 @@ pub(super) async fn next(response: &mut Response<Incoming>) -> Result<Option<Byt
 /// Anything that breaks a connection.
 fn broken(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> PodmanError {
     PodmanError::Connection(error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_user_and_root_may_listen_where_podman_is_expected() {
+        for (listener, own, trusted) in [(1000, 1000, true), (0, 1000, true), (1001, 1000, false), (1000, 0, false)] {
+            assert_eq!(is_trusted(listener, own), trusted, "{listener} for {own}");
+        }
+    }
 }

@@ -9,17 +9,25 @@ mod http;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
 
 use hyper::Method;
+use serde::de::DeserializeOwned;
 
 use super::{
     Container, ContainerDetail, ContainerSpec, DiskUsage, HostFacts, LogLine, LogOptions, Network, NetworkSpec, Pod,
     PodSpec, Podman, PodmanError, PullProgress, Result, Version,
 };
+use crate::terminal::EscapedLine;
 use frames::{Frames, Lines};
 use http::{Http, escape};
+
+/// The most that podman may report about a pull, in bytes: the longest pull of the largest image takes some megabytes.
+const LONGEST_REPORT: usize = 1 << 30;
 
 /// A podman behind a socket.
 #[derive(Debug)]
@@ -28,6 +36,8 @@ pub struct Rest {
     version: Version,
     version_text: String,
     rootless: bool,
+    /// What was left out of listings, a sentence each.
+    left_out: Mutex<BTreeSet<String>>,
 }
 
 impl Rest {
@@ -42,7 +52,19 @@ impl Rest {
                 status: response.status().as_u16(),
                 message: format!("{} is not the socket of a podman", socket.display()),
             })?;
-        Ok(Self { http, version, version_text, rootless: http::listener(socket).await? != 0 })
+        let rootless = http::listener(socket).await? != 0;
+        Ok(Self { http, version, version_text, rootless, left_out: Mutex::default() })
+    }
+}
+
+impl Drop for Rest {
+    /// Says what was left out. Whatever the command has to say itself comes first.
+    fn drop(&mut self) {
+        let left_out = self.left_out.get_mut().map(std::mem::take).unwrap_or_default();
+        for sentence in left_out {
+            // Nobody reading is no failure.
+            let _ = writeln!(anstream::stderr(), "warning: {}", EscapedLine(&sentence));
+        }
     }
 }
 
@@ -73,7 +95,12 @@ impl Podman for Rest {
         let path = format!("/v1.40/images/create?fromImage={}", escape(image));
         let mut response = self.http.send_raw::<()>(Method::POST, &path, None).await?;
         let mut lines = Lines::default();
-        while let Some(piece) = http::next(&mut response).await? {
+        let mut read = 0;
+        while let Some(piece) = http::next("/images/create", &mut response, http::SILENCE).await? {
+            read += piece.len();
+            if read > LONGEST_REPORT {
+                return Err(PodmanError::Endless { what: "/images/create".into() });
+            }
             for line in lines.push(&piece) {
                 report(&line, progress)?;
             }
@@ -86,7 +113,7 @@ impl Podman for Rest {
     }
 
     async fn networks(&self) -> Result<Vec<Network>> {
-        let answer: Vec<decode::NetworkAnswer> = self.http.get("/networks/json").await?;
+        let answer: Vec<decode::NetworkAnswer> = self.list("network", "/networks/json").await?;
         Ok(answer.into_iter().map(Into::into).collect())
     }
 
@@ -102,7 +129,7 @@ impl Podman for Rest {
     }
 
     async fn volumes(&self) -> Result<Vec<String>> {
-        let answer: Vec<decode::VolumeAnswer> = self.http.get("/volumes/json").await?;
+        let answer: Vec<decode::VolumeAnswer> = self.list("volume", "/volumes/json").await?;
         Ok(answer.into_iter().map(|volume| volume.name).collect())
     }
 
@@ -118,7 +145,7 @@ impl Podman for Rest {
     async fn volume_users(&self, name: &str) -> Result<Vec<String>> {
         let filter = serde_json::json!({ "volume": [name] }).to_string();
         let path = format!("/containers/json?all=true&filters={}", escape(&filter));
-        let answer: Vec<decode::ContainerAnswer> = self.http.get(&path).await?;
+        let answer: Vec<decode::ContainerAnswer> = self.list("container", &path).await?;
         Ok(answer.into_iter().map(|container| Container::from(container).name).collect())
     }
 
@@ -127,8 +154,8 @@ impl Podman for Rest {
     }
 
     async fn pods(&self) -> Result<Vec<Pod>> {
-        let answer: Option<Vec<decode::PodAnswer>> = self.http.get("/pods/json").await?;
-        Ok(answer.into_iter().flatten().map(Into::into).collect())
+        let answer: Vec<decode::PodAnswer> = self.list("pod", "/pods/json").await?;
+        Ok(answer.into_iter().map(Into::into).collect())
     }
 
     async fn create_pod(&self, spec: &PodSpec) -> Result<()> {
@@ -140,7 +167,12 @@ impl Podman for Rest {
         self.http.post::<()>(&path, None).await?;
         // podman 4.3 does nothing when one of the pod's containers has ended by itself, and the container that
         // holds the network, with the ports of the host, goes on.
-        let pod: decode::PodDetailAnswer = self.http.get(&format!("/pods/{}/json", escape(name))).await?;
+        let pod: Result<decode::PodDetailAnswer> = self.http.get(&format!("/pods/{}/json", escape(name))).await;
+        let pod = match pod {
+            // It went with its last container.
+            Err(error) if error.is_not_found() => return Ok(()),
+            pod => pod?,
+        };
         self.stop_container(&pod.infra_container_id, timeout_seconds).await
     }
 
@@ -149,14 +181,18 @@ impl Podman for Rest {
     }
 
     async fn containers(&self) -> Result<Vec<Container>> {
-        let answer: Vec<decode::ContainerAnswer> = self.http.get("/containers/json?all=true&pod=true").await?;
+        let answer: Vec<decode::ContainerAnswer> = self.list("container", "/containers/json?all=true&pod=true").await?;
         Ok(answer.into_iter().filter(|container| !container.is_infra).map(Into::into).collect())
     }
 
     async fn inspect_container(&self, name: &str) -> Result<ContainerDetail> {
         let detail: decode::DetailAnswer = self.inspect(name).await?;
         let dns = match detail.network_owner() {
-            Some(owner) => self.inspect(owner).await?.dns(),
+            Some(owner) => match self.inspect(owner).await {
+                // The pod went meanwhile, and its containers go with it.
+                Err(error) if error.is_not_found() => Vec::new(),
+                owner => owner?.dns(),
+            },
             None => detail.dns(),
         };
         Ok(detail.into_detail(dns))
@@ -189,11 +225,15 @@ impl Podman for Rest {
         let path = log_path(name, options);
         let mut response = self.http.send::<()>(Method::GET, &path, None).await?;
         let mut frames = Frames::default();
-        while let Some(piece) = http::next(&mut response).await? {
+        let silence = if options.follow { Duration::MAX } else { http::READ };
+        while let Some(piece) = http::next(&path, &mut response, silence).await? {
             for line in frames.push(&piece) {
                 if !sink(line) {
                     return Ok(());
                 }
+            }
+            if frames.is_endless() {
+                return Err(PodmanError::Endless { what: path });
             }
         }
         for line in frames.rest() {
@@ -210,6 +250,27 @@ impl Rest {
     #[must_use]
     pub fn version_text(&self) -> &str {
         &self.version_text
+    }
+
+    /// Reads a listing. An entry that this program does not understand is another program's object of a kind that it does not
+    /// know; it is left out, and named once.
+    async fn list<T: DeserializeOwned>(&self, kind: &str, path: &str) -> Result<Vec<T>> {
+        let entries: Option<Vec<serde_json::Value>> = self.http.get(path).await?;
+        let mut understood = Vec::new();
+        for entry in entries.into_iter().flatten() {
+            match T::deserialize(&entry) {
+                Ok(one) => understood.push(one),
+                Err(why) => self.leave_out(decode::left_out(kind, &entry, &why)),
+            }
+        }
+        Ok(understood)
+    }
+
+    /// Keeps a sentence about what was left out of a listing.
+    fn leave_out(&self, sentence: String) {
+        if let Ok(mut left_out) = self.left_out.lock() {
+            left_out.insert(sentence);
+        }
     }
 
     async fn inspect(&self, name: &str) -> Result<decode::DetailAnswer> {

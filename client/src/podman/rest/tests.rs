@@ -182,7 +182,12 @@ fn a_log_is_cut_into_lines_wherever_its_frames_are_cut() {
         let lines: Vec<LogLine> = whole.chunks(size).flat_map(|piece| frames.push(piece)).collect();
         let expected = [("01Z", "one"), ("03Z", "err x"), ("02Z", "two"), ("05Z", "")];
         let source = |time: &str| if time == "03Z" { LogSource::Stderr } else { LogSource::Stdout };
-        let line = |(time, text): (&str, &str)| LogLine { source: source(time), time: time.into(), text: text.into() };
+        let line = |(time, text): (&str, &str)| LogLine {
+            source: source(time),
+            time: time.into(),
+            text: text.into(),
+            open: false,
+        };
         let expected = expected.map(line);
         assert_eq!(lines, expected, "in pieces of {size}");
         assert_eq!(frames.rest(), []);
@@ -196,4 +201,93 @@ fn names_are_escaped_in_paths() {
         log_path("a?b#c d", &options),
         "/containers/a%3Fb%23c%20d/logs?stdout=true&stderr=true&timestamps=true&follow=true&tail=3&since=2026-01-01T00:00:00%2B01:00"
     );
+}
+
+#[test]
+fn what_a_program_draws_over_is_handed_out_as_it_is_drawn() {
+    let frame = |text: &str| [&[1, 0, 0, 0, 0, 0, 0, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+    let mut frames = Frames::default();
+    let mut shown = |piece: &str| -> Vec<(String, bool)> {
+        let lines = frames.push(&frame(piece));
+        lines.into_iter().map(|line| (String::from_utf8(line.text).unwrap(), line.open)).collect()
+    };
+    assert_eq!(shown("01Z 10%"), [], "it may be the beginning of a line");
+    assert_eq!(shown("01Z \r20%"), [("10%\r20%".to_owned(), true)]);
+    assert_eq!(shown("02Z \r30%"), [("\r30%".to_owned(), true)]);
+    assert_eq!(shown("03Z done\n"), [("done".to_owned(), false)]);
+}
+
+#[test]
+fn a_line_that_never_ends_is_handed_out_in_pieces() {
+    let mut lines = Lines::default();
+    let piece = vec![b'x'; 1 << 16];
+    let cut: usize = (0..64).flat_map(|_| lines.push(&piece)).map(|line| line.len()).sum();
+    assert!(cut >= 3 << 20, "{cut} bytes of 4 MiB");
+}
+
+/// A podman that sends this head to each request, and then this piece for ever if there is one.
+fn serve(head: &str, piece: Option<Vec<u8>>) -> (tempfile::TempDir, Rest) {
+    use std::io::{Read, Write};
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("podman.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let head = head.to_owned();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let (head, piece) = (head.clone(), piece.clone());
+            std::thread::spawn(move || {
+                // It is over when the other end is.
+                let _ = stream.read(&mut [0; 4096]).and_then(|_| stream.write_all(head.as_bytes()));
+                while piece.as_ref().is_some_and(|piece| stream.write_all(piece).is_ok()) {}
+            });
+        }
+    });
+    let version = Version { major: 4, minor: 3 };
+    let rest = Rest {
+        http: Http { socket },
+        version,
+        version_text: "4.3.1".into(),
+        rootless: true,
+        left_out: Mutex::default(),
+    };
+    (folder, rest)
+}
+
+const ENDLESS: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n";
+
+#[tokio::test]
+async fn an_answer_that_never_ends_is_an_error_and_not_all_of_the_memory() {
+    let (_folder, podman) = serve(ENDLESS, Some(vec![b' '; 1 << 20]));
+    assert!(matches!(podman.networks().await, Err(PodmanError::Endless { .. })));
+    let refused = ENDLESS.replace("200 OK", "500 No");
+    let (_folder, podman) = serve(&refused, Some(vec![b' '; 1 << 20]));
+    assert!(matches!(podman.networks().await, Err(PodmanError::Endless { .. })));
+}
+
+#[tokio::test]
+async fn a_log_whose_frame_never_ends_is_an_error() {
+    // The length in front of the first frame is two gigabytes.
+    let (_folder, podman) = serve(ENDLESS, Some([&[1, 0, 0, 0, 0x7f][..], &[b'x'; 1 << 16]].concat()));
+    let ended = podman.logs("web", &LogOptions::default(), &mut |_| true).await;
+    assert!(matches!(ended, Err(PodmanError::Endless { .. })), "{ended:?}");
+}
+
+#[tokio::test]
+async fn an_object_in_an_unknown_form_is_left_out_and_named_and_the_others_are_there() {
+    let body = json!([
+        { "name": "good", "driver": "bridge" },
+        { "name": "odd", "driver": ["a", "b"] },
+        { "name": "odder", "driver": "x", "subnets": [{ "subnet": "everything" }] },
+        17,
+    ])
+    .to_string();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let (_folder, podman) = serve(&head, None);
+    let names: Vec<String> = podman.networks().await.unwrap().into_iter().map(|network| network.name).collect();
+    assert_eq!(names, ["good"]);
+    let told: Vec<String> = podman.left_out.lock().unwrap().iter().cloned().collect();
+    assert_eq!(told.len(), 3);
+    for name in ["`odd`", "`odder`", "without a name"] {
+        assert!(told.iter().any(|told| told.contains(name)), "{name}: {told:?}");
+    }
 }

@@ -260,6 +260,7 @@ impl Podman for Simulated {
                 source: LogSource::Stdout,
                 time: "2026-11-25T22:00:00Z".into(),
                 text: text.clone().into_bytes(),
+                open: false,
             };
             if !sink(line) {
                 break;
