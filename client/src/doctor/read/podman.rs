@@ -38,7 +38,7 @@ pub(super) struct Podman {
 pub(super) async fn read(config: &Config) -> Podman {
     let named = config.runtime.podman_url.as_ref().map(PodmanUrl::socket);
     match timeout(REACHING, podman::connect(named)).await {
-        Ok(Ok(connection)) => with(&connection.podman, config).await,
+        Ok(Ok(connection)) => Box::pin(with(&connection.podman, config)).await,
         Ok(Err(error)) => without(sorted(&error), config),
         Err(_) => {
             let why = format!("podman does not answer within {} s", REACHING.as_secs());

@@ -1,5 +1,7 @@
 //! Every setting is compared, with podman's books and with the kernel.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::kernel::{Bound, View};
 use crate::podman::{ContainerDetail, HostFacts, MountDetail, Networking};
@@ -46,7 +48,7 @@ fn right() -> (Expected, ContainerDetail, View) {
         links: Some(vec![("eth0".into(), 1380)]),
         devices: Some(vec!["/dev/fuse".into()]),
         silent_ports: Vec::new(),
-        leads_to: Default::default(),
+        leads_to: BTreeMap::new(),
     };
     (expected, detail, kernel)
 }

@@ -78,7 +78,7 @@ proptest! {
                 step.action = Action::Pull("localhost/nothing".into());
             });
             prop_assert!(!first.is_empty());
-            let podman = with_nothing_to_pull(podman);
+            let podman = with_nothing_to_pull(&podman);
             let ran = execute(&podman, &first, &PACE, &Silent, std::future::pending()).await;
             prop_assert!(ran.is_ok(), "{}\n{:?}", toml, ran.err().map(|error| error.to_string()));
             let again = plan(&podman, &toml, &[]).await.unwrap();
@@ -89,7 +89,7 @@ proptest! {
 }
 
 /// The same podman, whose registry has an image of no use.
-fn with_nothing_to_pull(podman: Simulated) -> Simulated {
+fn with_nothing_to_pull(podman: &Simulated) -> Simulated {
     let registry = ["localhost/nothing".to_owned()].into();
     Simulated::new(podman.version(), World { registry, ..podman.world() })
 }

@@ -267,7 +267,7 @@ async fn an_answer_that_never_ends_is_an_error_and_not_all_of_the_memory() {
 #[tokio::test]
 async fn a_log_whose_frame_never_ends_is_an_error() {
     // The length in front of the first frame is two gigabytes.
-    let (_folder, podman) = serve(ENDLESS, Some([&[1, 0, 0, 0, 0x7f][..], &[b'x'; 1 << 16]].concat()));
+    let (_folder, podman) = serve(ENDLESS, Some([&[1, 0, 0, 0, 0x7f][..], &vec![b'x'; 1 << 16]].concat()));
     let ended = podman.logs("web", &LogOptions::default(), &mut |_| true).await;
     assert!(matches!(ended, Err(PodmanError::Endless { .. })), "{ended:?}");
 }
