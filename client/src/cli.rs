@@ -61,6 +61,9 @@ enum Command {
     /// Ask the name servers of a container from within its network
     #[command(hide = true, name = crate::dns::inside::COMMAND)]
     AskInside(command::ask_inside::Args),
+    /// Measure from within the network of a container
+    #[command(hide = true, name = crate::measure::inside::COMMAND)]
+    MeasureInside(command::measure_inside::Args),
 }
 
 impl Cli {
@@ -84,6 +87,7 @@ impl Cli {
             Command::Version(args) => command::version::run(args, &context).await,
             Command::Completions(args) => command::completions::run(&args),
             Command::AskInside(args) => command::ask_inside::run(&args),
+            Command::MeasureInside(args) => command::measure_inside::run(&args),
         }
     }
 }

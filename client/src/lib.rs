@@ -22,6 +22,7 @@ pub mod file;
 pub mod fuzzing;
 pub mod helper_link;
 pub mod kernel;
+pub mod measure;
 pub mod plan;
 pub mod podman;
 pub mod question;

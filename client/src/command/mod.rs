@@ -8,6 +8,7 @@ pub mod doctor;
 mod ending;
 pub mod export;
 pub mod logs;
+pub mod measure_inside;
 pub mod net;
 pub mod restart;
 pub mod start;

@@ -73,18 +73,11 @@ async fn said(stream: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
 /// # Errors
 /// The kernel's, mostly that this user may not.
 pub fn enter_and_ask(pid: u32) -> io::Result<Vec<Asked>> {
-    let process = format!("/proc/{pid}");
     // What is in there, the container wrote.
-    let conf = file::open_in_root(&Path::new(&process).join("root"), Path::new("etc/resolv.conf"))?;
+    let conf = file::open_in_root(&Path::new(&format!("/proc/{pid}")).join("root"), Path::new("etc/resolv.conf"))?;
     let mut servers = resolv_conf::parse(&file::text(conf)?);
     servers.truncate(MOST);
-    let users = File::open(format!("{process}/ns/user"))?;
-    let network = File::open(format!("{process}/ns/net"))?;
-    // Whoever made a user namespace has every right in it, and with that one in the namespaces that belong to it.
-    if users.metadata()?.ino() != fs::metadata("/proc/self/ns/user")?.ino() {
-        setns(users, CloneFlags::CLONE_NEWUSER)?;
-    }
-    setns(network, CloneFlags::CLONE_NEWNET)?;
+    enter(pid)?;
     // Threads that are started now are in there as well.
     Ok(std::thread::scope(|scope| {
         let started: Vec<_> = servers.iter().map(|server| (*server, scope.spawn(move || ask(*server)))).collect();
@@ -94,4 +87,20 @@ pub fn enter_and_ask(pid: u32) -> io::Result<Vec<Asked>> {
         });
         asked.collect()
     }))
+}
+
+/// Enters the network of the process `pid` for good. To be called before any other thread is started: only the calling one enters.
+///
+/// # Errors
+/// The kernel's, mostly that this user may not.
+pub fn enter(pid: u32) -> io::Result<()> {
+    let process = format!("/proc/{pid}");
+    let users = File::open(format!("{process}/ns/user"))?;
+    let network = File::open(format!("{process}/ns/net"))?;
+    // Whoever made a user namespace has every right in it, and with that one in the namespaces that belong to it.
+    if users.metadata()?.ino() != fs::metadata("/proc/self/ns/user")?.ino() {
+        setns(users, CloneFlags::CLONE_NEWUSER)?;
+    }
+    setns(network, CloneFlags::CLONE_NEWNET)?;
+    Ok(())
 }

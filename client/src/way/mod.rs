@@ -20,7 +20,7 @@ use airpods_dbus::LinkKind;
 use serde_json::{Value, json};
 
 pub use facts::{Facts, Leaving, NetworkFacts, survey};
-pub use netlink::{INTERNET, Route, routes};
+pub use netlink::{INTERNET, Route, egress, routes};
 pub use outlet::Outlet;
 pub use standing::{Standing, standing};
 

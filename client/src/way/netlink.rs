@@ -143,6 +143,14 @@ impl Rtnetlink {
     }
 }
 
+/// Where this host's packets to an address leave; `None` if no route leads there. It is asked in the network of the calling thread.
+///
+/// # Errors
+/// When the kernel cannot be asked.
+pub fn egress(to: IpAddr) -> io::Result<Option<Egress>> {
+    Rtnetlink::open()?.egress(to, None)
+}
+
 /// A route to a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {

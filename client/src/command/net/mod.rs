@@ -1,6 +1,7 @@
 //! `airpods net`: what is done to the host's packets, through the helper.
 
 mod change;
+mod check;
 pub(super) mod describe;
 mod status;
 
@@ -24,6 +25,11 @@ enum Area {
     /// Clamp the TCP segment size to what fits through a VPN link
     #[command(subcommand)]
     Clamp(Action),
+    /// Measure what the path carries in both directions, name what is wrong and what cures it
+    #[command(
+        after_help = "Examples:\n  airpods net check\n  airpods net check ollama --json\n  airpods net check --url https://registry.example.org"
+    )]
+    Check(check::Args),
 }
 
 #[derive(Debug, Subcommand)]
@@ -104,7 +110,10 @@ fn path_mtu(text: &str) -> Result<PathMtu, String> {
 /// # Errors
 /// [`crate::helper_link::HelperError`]
 pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
-    let Area::Clamp(action) = args.area;
+    let action = match args.area {
+        Area::Clamp(action) => action,
+        Area::Check(args) => return check::run(args, context).await,
+    };
     match action {
         Action::On(args) => change::on(args).await,
         Action::Off { link, how } => change::off(link, how).await,

@@ -1,0 +1,210 @@
+//! Whether the server's packets of one size arrive. Pure: looks at a connection in, actions out.
+
+use std::time::Duration;
+
+use super::exchange::{Action, Contact, Exchange, Opening, Seen, fixed_headers};
+use super::hello::hello;
+
+/// What comes down is judged in packets of this size and more: every IPv4 host takes 576 bytes (RFC 1122, section 3.3.2).
+pub(super) const BASE: u16 = 576;
+
+/// The packet that an MSS of 536 makes, the smallest that is announced.
+#[must_use]
+pub(super) fn base(ipv6: bool) -> u16 {
+    BASE - fixed_headers(false) + fixed_headers(ipv6)
+}
+
+/// How a connection of this kind ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DownEnding {
+    /// A packet of this size arrived.
+    Full,
+    /// All of the server's flight arrived, in smaller packets.
+    Short,
+    /// The packets of this size are missing.
+    Hole,
+    /// The hello was acknowledged, and nothing came back at all.
+    Silent,
+    /// It ended in a way that says nothing about sizes: it did not connect, the hello was lost, or there was no time.
+    Unclear,
+}
+
+/// What came of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DownOutcome {
+    /// The size that was announced.
+    pub(super) size: u16,
+    /// It was allowed the time that a verdict needs.
+    pub(super) strict: bool,
+    /// How it ended.
+    pub(super) ending: DownEnding,
+    /// The largest packet that arrived, if one can be told.
+    pub(super) largest: Option<u16>,
+    /// The kernel announced no more than this, for it had learnt a path MTU.
+    pub(super) masked: Option<u16>,
+    /// A hole in the flight was filled again by smaller packets.
+    pub(super) healed: bool,
+    /// How the server was met.
+    pub(super) contact: Contact,
+}
+
+impl DownOutcome {
+    /// Packets of the size are missing, though they had every chance.
+    pub(super) fn is_missing(&self) -> bool {
+        self.strict && matches!(self.ending, DownEnding::Hole | DownEnding::Silent)
+    }
+}
+
+/// One connection that announces a size and looks for a packet of it.
+#[derive(Clone, Debug)]
+pub(super) struct Down {
+    pub(super) exchange: Exchange,
+    name: Option<String>,
+    size: u16,
+    strict: bool,
+    padding: u16,
+    hole_at: Option<Duration>,
+    largest: Option<u16>,
+    masked: Option<u16>,
+    ending: Option<DownEnding>,
+    healed: bool,
+    answers_after: Duration,
+}
+
+impl Down {
+    /// A connection that says hello with this name and announces packets of `size` bytes.
+    pub(super) fn new(ipv6: bool, name: Option<&str>, size: u16, strict: bool) -> Self {
+        Self {
+            exchange: Exchange { ipv6, ..Exchange::default() },
+            name: name.map(str::to_owned),
+            size,
+            strict,
+            padding: 0,
+            hole_at: None,
+            largest: None,
+            masked: None,
+            ending: None,
+            healed: false,
+            answers_after: Duration::ZERO,
+        }
+    }
+
+    /// Waits longer for the first byte, from a server that has taken this long before.
+    pub(super) fn patient(self, answers_after: Duration) -> Self {
+        Self { answers_after, ..self }
+    }
+
+    /// The same with a hello that is this much longer, sent in packets of `BASE` bytes.
+    pub(super) fn padded(self, padding: u16) -> Self {
+        Self { padding, ..self }
+    }
+
+    /// Whether its hello is a large one.
+    pub(super) fn is_padded(&self) -> bool {
+        self.padding > 0
+    }
+
+    /// Whether a packet of the size has arrived, and it is not to be waited for any more.
+    pub(super) fn is_full(&self) -> bool {
+        self.ending == Some(DownEnding::Full)
+    }
+
+    pub(super) fn opening(&self) -> Opening {
+        Opening { announced: Some(self.size), sent: Some(base(self.exchange.ipv6)) }
+    }
+
+    /// What to do after a look.
+    pub(super) fn step(&mut self, seen: &Seen, new: &[u8]) -> Action {
+        if !self.exchange.take(seen, new) {
+            return if self.exchange.error.is_some() { self.end(DownEnding::Unclear) } else { Action::Wait };
+        }
+        if self.exchange.hello_at.is_none() {
+            let hello = hello(self.name.as_deref(), self.padding);
+            self.exchange.hello_at = Some(seen.now);
+            self.exchange.hello_length = hello.len() as u64;
+            return Action::Send(hello);
+        }
+        self.measure();
+        self.judge(seen).map_or(Action::Wait, |ending| self.end(ending))
+    }
+
+    fn end(&mut self, ending: DownEnding) -> Action {
+        self.ending = Some(ending);
+        Action::End
+    }
+
+    /// The kernel's word for the largest segment is a guess of at most 536 bytes before one has arrived, so anything up to that proves
+    /// nothing but `BASE`.
+    fn measure(&mut self) {
+        let info = &self.exchange.info;
+        let headers = self.exchange.headers();
+        if info.data_segs_in > 0 && info.rcv_mss > GUESS {
+            let size = u16::try_from(info.rcv_mss).unwrap_or(u16::MAX).saturating_add(headers);
+            self.largest = self.largest.max(Some(size));
+        }
+        let announced = info.advmss + u32::from(headers);
+        if info.advmss > 0 && announced < u32::from(self.size) {
+            self.masked = u16::try_from(announced).ok();
+        }
+        if info.rcv_ooopack > 0 {
+            self.hole_at.get_or_insert(self.exchange.seen_at);
+        }
+    }
+
+    fn judge(&mut self, seen: &Seen) -> Option<DownEnding> {
+        let exchange = &self.exchange;
+        let rtt = exchange.rtt();
+        if self.size <= base(exchange.ipv6) && exchange.first_at.is_some() {
+            // Packets of this size are not told apart from smaller ones; that something comes is all there is to see.
+            return Some(DownEnding::Short);
+        }
+        if self.largest.is_some_and(|largest| largest >= self.size) {
+            return Some(DownEnding::Full);
+        }
+        if exchange.closed {
+            let all = exchange.is_whole() && exchange.info.rcv_ooopack == 0;
+            return Some(if all { DownEnding::Short } else { DownEnding::Unclear });
+        }
+        let quiet = exchange.quiet_for();
+        if !exchange.received.is_empty() && quiet > Duration::from_millis(60).max(rtt * 3 / 2) && exchange.is_whole() {
+            self.healed = self.hole_at.is_some();
+            return Some(DownEnding::Short);
+        }
+        let quick = |hole: Duration| {
+            quiet > rtt * 11 / 4 + QUICK + seen.slack
+                && seen.now.saturating_sub(hole) > rtt * 5 / 2 + QUICK + seen.slack
+        };
+        if !self.strict && self.hole_at.is_some_and(quick) {
+            return Some(DownEnding::Hole);
+        }
+        let patience = Duration::from_millis(if self.strict { 1400 } else { 1200 }).max(rtt * 6);
+        let first = if exchange.first_at.is_none() { self.answers_after * 3 } else { Duration::ZERO };
+        if quiet <= patience + first + seen.slack {
+            return None;
+        }
+        Some(match exchange.hello_arrived() {
+            false => DownEnding::Unclear,
+            true if exchange.info.data_segs_in > 0 => DownEnding::Hole,
+            true => DownEnding::Silent,
+        })
+    }
+
+    /// What came of it. One that was not ended by its own judgement had no time.
+    pub(super) fn outcome(self) -> DownOutcome {
+        DownOutcome {
+            size: self.size,
+            strict: self.strict,
+            ending: self.ending.unwrap_or(DownEnding::Unclear),
+            largest: self.largest,
+            masked: self.masked,
+            healed: self.healed,
+            contact: self.exchange.contact(),
+        }
+    }
+}
+
+/// `TCP_MSS_DEFAULT` of `net/tcp.h`: the kernel guesses no more before a segment has arrived (`tcp_initialize_rcv_mss`).
+const GUESS: u32 = 536;
+
+/// What is allowed for the server to answer, beside the round trips.
+const QUICK: Duration = Duration::from_millis(60);

@@ -1,0 +1,188 @@
+//! What is known of one direction, and which sizes are worth trying next. Pure.
+
+use std::collections::BTreeMap;
+
+use super::report::LimitedBy;
+
+/// What connections have shown about one direction. Sizes are those of whole IP packets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Evidence {
+    /// The largest packet that arrived.
+    pub(super) proven: Option<u16>,
+    /// Sizes that did not arrive, and on how many connections: a hint, for loss looks the same at first.
+    suspected: BTreeMap<u16, u32>,
+    /// Sizes that did not arrive though they were sent again and again.
+    refuted: BTreeMap<u16, u32>,
+    /// The largest packet that can be tried, and why no larger one.
+    pub(super) limit: Option<(u16, LimitedBy)>,
+    /// The path MTU that a router reported.
+    pub(super) reported: Option<u16>,
+}
+
+impl Evidence {
+    /// A packet of this size arrived.
+    pub(super) fn prove(&mut self, size: u16) {
+        self.proven = self.proven.max(Some(size));
+    }
+
+    /// A packet of this size did not arrive; `strictly` says that it had every chance.
+    pub(super) fn miss(&mut self, size: u16, strictly: bool) {
+        let sizes = if strictly { &mut self.refuted } else { &mut self.suspected };
+        *sizes.entry(size).or_default() += 1;
+    }
+
+    /// Forgets what did not arrive above this size: the other end has learnt not to send it.
+    pub(super) fn forgive_above(&mut self, size: u16) -> bool {
+        let before = self.suspected.len() + self.refuted.len();
+        self.suspected.retain(|failed, _| *failed <= size);
+        self.refuted.retain(|failed, _| *failed <= size);
+        before > self.suspected.len() + self.refuted.len()
+    }
+
+    /// Sets the limit, unless a smaller one holds or this much was proven wrong.
+    pub(super) fn limit_to(&mut self, size: u16, by: LimitedBy) {
+        if self.proven.is_none_or(|proven| proven <= size) {
+            self.limit = Some((size, by));
+        }
+    }
+
+    /// The largest size to try, of `top`.
+    pub(super) fn ceiling(&self, top: u16) -> u16 {
+        self.limit.map_or(top, |(limit, _)| limit.min(top))
+    }
+
+    /// The smallest size above what is proven that did not arrive.
+    pub(super) fn failed(&self) -> Option<u16> {
+        let above = |sizes: &BTreeMap<u16, u32>| sizes.range(self.above()..).next().map(|(size, _)| *size);
+        [above(&self.suspected), above(&self.refuted)].into_iter().flatten().min()
+    }
+
+    /// The smallest size that is refuted, above what is proven.
+    pub(super) fn refuted(&self) -> Option<u16> {
+        self.refuted.range(self.above()..).next().map(|(size, _)| *size)
+    }
+
+    /// On how many connections a size above what is proven was refuted.
+    pub(super) fn refutations(&self) -> u32 {
+        self.refuted.range(self.above()..).map(|(_, count)| count).sum()
+    }
+
+    /// The smallest size that was refuted on one connection and arrived, or a larger one, on another.
+    pub(super) fn contradicted(&self) -> Option<u16> {
+        self.refuted.range(..self.above()).next().map(|(size, _)| *size)
+    }
+
+    fn above(&self) -> u16 {
+        self.proven.map_or(0, |proven| proven.saturating_add(1))
+    }
+
+    /// Whether there is room between what arrived and what did not, of more than `precision` bytes.
+    pub(super) fn is_open(&self, base: u16, precision: u16) -> bool {
+        self.failed().is_some_and(|failed| failed.saturating_sub(self.floor(base)) > precision)
+    }
+
+    /// What is proven, or `base` where nothing above that is.
+    pub(super) fn floor(&self, base: u16) -> u16 {
+        self.proven.unwrap_or(base).max(base)
+    }
+}
+
+/// The first train below `top`: close together where paths usually end.
+#[must_use]
+pub(super) fn ladder(top: u16, base: u16, hints: &[u16]) -> Vec<u16> {
+    let steps = [420, 252, 124, 60, 28, 12, 4, 0].map(|step| top.saturating_sub(step));
+    let mut sizes: Vec<u16> = steps.into_iter().filter(|size| *size > base).collect();
+    for hint in hints.iter().copied().filter(|hint| (base + 1..top).contains(hint)) {
+        // A guess that fails is as good as any other size, so it takes the place of its neighbour.
+        let nearest = sizes.iter_mut().filter(|size| **size < top).min_by_key(|size| size.abs_diff(hint));
+        match nearest {
+            Some(size) => *size = hint,
+            None => sizes.push(hint),
+        }
+    }
+    if sizes.is_empty() {
+        sizes.push(top);
+    }
+    sizes.sort_unstable();
+    sizes.dedup();
+    sizes
+}
+
+/// Up to `count` sizes evenly between one that passes and one that does not, neither among them.
+#[must_use]
+pub(super) fn spread(low: u16, high: u16, count: u16) -> Vec<u16> {
+    let room = high.saturating_sub(low).saturating_sub(1);
+    let count = count.min(room);
+    let step = |k: u16| {
+        let offset = (u32::from(high - low) * u32::from(k) + u32::from(count + 1) / 2) / u32::from(count + 1);
+        low + u16::try_from(offset).unwrap_or(u16::MAX).clamp(1, room)
+    };
+    let mut sizes: Vec<u16> = (1..=count).map(step).collect();
+    sizes.dedup();
+    sizes
+}
+
+/// Up to seven sizes for the way down, between one that passes and one that does not. `guesses` are sizes at which the
+/// path may well end: each is tried together with its successor.
+#[must_use]
+pub(super) fn down_sizes(low: u16, high: u16, guesses: &[u16]) -> Vec<u16> {
+    let inside = |size: u16| low < size && size < high;
+    let mut sizes = Vec::new();
+    let guess =
+        guesses.iter().copied().find(|guess| (low..high).contains(guess) && (inside(*guess) || inside(guess + 1)));
+    if let Some(guess) = guess {
+        sizes.extend(spread(low, guess, 1));
+        sizes.extend([guess, guess + 1].into_iter().filter(|size| inside(*size)));
+        sizes.extend(spread(guess + 1, high, 2));
+    } else if high - low > 60 {
+        let steps = (2..=8).map(|power| high.saturating_add(1).saturating_sub(1 << power));
+        sizes.extend(steps.filter(|size| inside(*size)));
+        sizes.push(low + (high - low) / 2);
+    } else {
+        sizes = spread(low, high, 7);
+    }
+    sizes.sort_unstable();
+    sizes.dedup();
+    let surplus = sizes.len().saturating_sub(7);
+    sizes.drain(..surplus);
+    sizes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ladder_ends_at_the_top_and_takes_hints() {
+        assert_eq!(ladder(1420, 576, &[]), [1000, 1168, 1296, 1360, 1392, 1408, 1416, 1420]);
+        assert_eq!(ladder(1500, 576, &[1380]), [1080, 1248, 1380, 1440, 1472, 1488, 1496, 1500]);
+        assert_eq!(ladder(600, 576, &[]), [588, 596, 600]);
+        assert_eq!(ladder(576, 576, &[]), [576]);
+    }
+
+    #[test]
+    fn sizes_lie_strictly_between_and_close_the_gap() {
+        for (low, high) in [(576, 1420), (1296, 1360), (1299, 1301), (1300, 1301), (900, 902), (576, 584)] {
+            for sizes in [spread(low, high, 8), down_sizes(low, high, &[]), down_sizes(low, high, &[1300])] {
+                assert!(sizes.iter().all(|size| low < *size && *size < high), "{low} {high} {sizes:?}");
+                assert_eq!(sizes.is_empty(), high - low <= 1, "{low} {high}");
+                assert!(sizes.len() <= 8 && sizes.is_sorted(), "{sizes:?}");
+            }
+        }
+        assert_eq!(down_sizes(576, 1420, &[1300]), [938, 1300, 1301, 1341, 1380]);
+    }
+
+    #[test]
+    fn what_arrived_outweighs_what_did_not() {
+        let mut evidence = Evidence::default();
+        evidence.prove(1296);
+        evidence.miss(1301, true);
+        evidence.miss(1360, false);
+        assert_eq!((evidence.failed(), evidence.refutations()), (Some(1301), 1));
+        assert!(evidence.is_open(576, 1));
+        evidence.prove(1340);
+        assert_eq!((evidence.failed(), evidence.refutations(), evidence.contradicted()), (Some(1360), 0, Some(1301)));
+        assert!(evidence.forgive_above(1340));
+        assert_eq!(evidence.failed(), None);
+    }
+}

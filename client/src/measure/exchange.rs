@@ -1,0 +1,185 @@
+//! What every connection of a check has in common: it connects, says hello, and reads what comes.
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::hello::{Answer, answer, is_whole};
+use super::tcp_info::{ESTABLISHED, SYN_SENT, TcpInfo};
+
+/// A moment, as the time since the check began.
+pub(super) type Moment = Duration;
+
+/// How a connection is opened. Sizes are those of whole IP packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Opening {
+    /// The largest packet that the SYN announces: what comes down is no larger. `None` leaves it to the kernel.
+    pub(super) announced: Option<u16>,
+    /// The largest packet to be sent, where the server and the path MTU allow it. `None` leaves it to the kernel.
+    pub(super) sent: Option<u16>,
+}
+
+/// What a look at a connection shows.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    /// When it was.
+    pub(super) now: Moment,
+    /// What the kernel says; the last that it said where the connection is gone.
+    pub(super) info: TcpInfo,
+    /// The error that the connection met.
+    pub(super) error: Option<Errno>,
+    /// The server has said that it sends no more.
+    pub(super) closed: bool,
+    /// How late this look may be: waiting takes this much longer.
+    pub(super) slack: Duration,
+}
+
+/// What to do next with a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Nothing yet.
+    Wait,
+    /// Write this, in one call.
+    Send(Vec<u8>),
+    /// Close it.
+    End,
+}
+
+/// The longest that is kept of what a server sends: a flight has 2 to 6 kB.
+const KEPT: usize = 64 << 10;
+
+/// The state of a connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Exchange {
+    /// The connection has IPv6 addresses.
+    pub(super) ipv6: bool,
+    /// When it was opened.
+    pub(super) opened_at: Moment,
+    /// When it was established.
+    pub(super) connected_at: Option<Moment>,
+    /// When the hello was written, and how long that was.
+    pub(super) hello_at: Option<Moment>,
+    pub(super) hello_length: u64,
+    /// When the first and the latest bytes came.
+    pub(super) first_at: Option<Moment>,
+    pub(super) latest_at: Option<Moment>,
+    /// What came.
+    pub(super) received: Vec<u8>,
+    /// The error that ended it.
+    pub(super) error: Option<Errno>,
+    /// The server has ended it in good order.
+    pub(super) closed: bool,
+    /// The latest that the kernel said.
+    pub(super) info: TcpInfo,
+    /// When the latest look was.
+    pub(super) seen_at: Moment,
+}
+
+impl Exchange {
+    /// Takes in a look, and what was read since the last one. `false` when there is nothing to do yet, or no more.
+    pub(super) fn take(&mut self, seen: &Seen, new: &[u8]) -> bool {
+        self.seen_at = seen.now;
+        if seen.error.is_none() || seen.info.state == ESTABLISHED {
+            self.info = seen.info;
+        }
+        if self.connected_at.is_none() && seen.error.is_none() && seen.info.state != SYN_SENT {
+            self.connected_at = Some(seen.now);
+        }
+        if !new.is_empty() {
+            self.first_at.get_or_insert(seen.now);
+            self.latest_at = Some(seen.now);
+            let room = KEPT.saturating_sub(self.received.len());
+            self.received.extend_from_slice(new.get(..room).unwrap_or(new));
+        }
+        self.closed |= seen.closed;
+        self.error = self.error.or(seen.error);
+        self.connected_at.is_some() && self.error.is_none()
+    }
+
+    /// The IP and TCP headers of a segment with data, options included.
+    pub(super) fn headers(&self) -> u16 {
+        let timestamps = if self.info.has_timestamps() { 12 } else { 0 };
+        fixed_headers(self.ipv6) + timestamps
+    }
+
+    /// The round trip that waiting is measured in: the usual one, or the shortest where there is no usual one yet.
+    pub(super) fn rtt(&self) -> Duration {
+        let shortest = if self.info.min_rtt == u32::MAX { 0 } else { self.info.min_rtt };
+        Duration::from_micros(self.info.rtt.max(shortest).into())
+    }
+
+    /// The shortest round trip, once there was one.
+    pub(super) fn min_rtt(&self) -> Option<Duration> {
+        let micros = self.info.min_rtt;
+        (self.connected_at.is_some() && micros != 0 && micros != u32::MAX).then(|| Duration::from_micros(micros.into()))
+    }
+
+    /// Whether the whole hello is acknowledged.
+    pub(super) fn hello_arrived(&self) -> bool {
+        self.hello_at.is_some() && self.info.bytes_acked >= self.hello_length
+    }
+
+    pub(super) fn answer(&self) -> Answer {
+        answer(&self.received)
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        is_whole(&self.received)
+    }
+
+    /// The server ended it with a reset.
+    pub(super) fn was_reset(&self) -> bool {
+        self.error == Some(Errno::ECONNRESET) || self.error == Some(Errno::EPIPE)
+    }
+
+    /// How long nothing has come since the hello or the latest bytes.
+    pub(super) fn quiet_for(&self) -> Duration {
+        let since = self.hello_at.max(self.latest_at).unwrap_or(self.seen_at);
+        self.seen_at.saturating_sub(since)
+    }
+
+    /// What the rest of the check needs to know of it.
+    pub(super) fn contact(&self) -> Contact {
+        let connected = self.connected_at.is_some();
+        Contact {
+            connected,
+            error: self.error,
+            ended_after: self.seen_at.saturating_sub(self.opened_at),
+            answer: self.answer(),
+            hello_arrived: self.hello_arrived(),
+            was_reset: connected && self.was_reset(),
+            min_rtt: self.min_rtt(),
+            rtt: self.rtt(),
+            first_byte_after: self.first_at.zip(self.hello_at).map(|(first, hello)| first.saturating_sub(hello)),
+        }
+    }
+}
+
+/// How a server was met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Contact {
+    /// TCP was established.
+    pub(super) connected: bool,
+    /// The error that ended it.
+    pub(super) error: Option<Errno>,
+    /// How long it lived.
+    pub(super) ended_after: Duration,
+    /// What came back.
+    pub(super) answer: Answer,
+    /// The hello was acknowledged.
+    pub(super) hello_arrived: bool,
+    /// It ended with a reset after it was established.
+    pub(super) was_reset: bool,
+    /// The shortest round trip.
+    pub(super) min_rtt: Option<Duration>,
+    /// The usual one.
+    pub(super) rtt: Duration,
+    /// From the hello to the first byte of the answer.
+    pub(super) first_byte_after: Option<Duration>,
+}
+
+/// The IP and TCP headers without options: an MSS is a packet without these (RFC 9293, section 3.7.1).
+#[must_use]
+pub(super) fn fixed_headers(ipv6: bool) -> u16 {
+    if ipv6 { 60 } else { 40 }
+}

@@ -1,0 +1,182 @@
+//! What a search has learnt about one path. Pure: outcomes of connections in, evidence out.
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::down::{DownEnding, DownOutcome, base};
+use super::evidence::Evidence;
+use super::exchange::Contact;
+use super::hello::Answer;
+use super::report::LimitedBy;
+use super::run::{Outcome, Spent};
+use super::up::{UpEnding, UpOutcome};
+
+/// What is looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Subject {
+    /// The family.
+    pub(super) ipv6: bool,
+    /// The server's name for the hello; none for an address.
+    pub(super) name: Option<String>,
+    /// The largest size to try.
+    pub(super) top: u16,
+    /// Sizes at which the path may well end: the MTUs of links on the way.
+    pub(super) hints: Vec<u16>,
+    /// The kernel begins with small packets: `net.ipv4.tcp_mtu_probing` is 2.
+    pub(super) probing: bool,
+}
+
+/// What is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Findings {
+    /// From us to the server.
+    pub(super) up: Evidence,
+    /// From the server to us.
+    pub(super) down: Evidence,
+    /// A connection was established.
+    pub(super) connected: bool,
+    /// How connections failed that were never established: the error and after how long, none for silence.
+    pub(super) refusals: Vec<(Option<Errno>, Duration)>,
+    /// TLS came back.
+    pub(super) tls: bool,
+    /// A TLS alert came back.
+    pub(super) alert: bool,
+    /// Something else came back.
+    pub(super) not_tls: bool,
+    /// A hello was acknowledged.
+    pub(super) hello_arrived: bool,
+    /// Established connections that ended with a reset before anything came back.
+    pub(super) resets: u32,
+    /// Whether a hello without the name was answered, where one with it was not.
+    pub(super) answers_without_name: Option<bool>,
+    /// Whether a large hello was answered, in packets that fit; and how many were tried.
+    pub(super) big_hello: Option<bool>,
+    pub(super) big_hellos: u32,
+    /// Trains behind which nothing passed any more.
+    pub(super) cuts: u32,
+    /// The server came to send smaller packets by itself.
+    pub(super) healed: bool,
+    /// Segments sent again, of how many, on trains that arrived.
+    pub(super) sent_again: u32,
+    pub(super) sent: u32,
+    /// The least size that some connections end at while others carry more.
+    pub(super) mixed: Option<u16>,
+    /// What another server has shown.
+    pub(super) second: Option<Second>,
+    /// The shortest and the longest round trip, and the longest wait for an answer.
+    pub(super) min_rtt: Option<Duration>,
+    pub(super) rtt: Duration,
+    pub(super) answers_after: Duration,
+    /// The shortest wait for an answer.
+    pub(super) answers_within: Option<Duration>,
+    /// The search ended for want of time, or of connections.
+    pub(super) cut_short: bool,
+    /// What it took.
+    pub(super) spent: Spent,
+    /// How long it took.
+    pub(super) took: Duration,
+}
+
+/// What another server has shown at the sizes where the first one's path ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Second {
+    /// It carried more, up or down.
+    pub(super) more: bool,
+    /// It ends there too, in each direction that the first one does.
+    pub(super) same: bool,
+}
+
+impl Findings {
+    /// Takes in what became of a connection.
+    pub(super) fn take(&mut self, subject: &Subject, outcome: &Outcome) {
+        self.meet(outcome.contact());
+        match outcome {
+            Outcome::Up(outcome) => self.take_up(subject, outcome),
+            Outcome::Down(outcome) if outcome.size > base(subject.ipv6) => self.take_down(subject, outcome),
+            Outcome::Down(_) | Outcome::Transfer(_) => {}
+        }
+    }
+
+    fn meet(&mut self, contact: &Contact) {
+        self.connected |= contact.connected;
+        if !contact.connected {
+            self.refusals.push((contact.error, contact.ended_after));
+        }
+        match contact.answer {
+            Answer::None => self.resets += u32::from(contact.was_reset),
+            Answer::Tls => self.tls = true,
+            Answer::Alert => self.alert = true,
+            Answer::NotTls => self.not_tls = true,
+        }
+        self.hello_arrived |= contact.hello_arrived;
+        if let Some(rtt) = contact.min_rtt {
+            self.min_rtt = Some(self.min_rtt.map_or(rtt, |known| known.min(rtt)));
+            self.rtt = self.rtt.max(contact.rtt);
+        }
+        if let Some(after) = contact.first_byte_after {
+            self.answers_after = self.answers_after.max(after);
+            self.answers_within = Some(self.answers_within.map_or(after, |known| known.min(after)));
+        }
+    }
+
+    fn take_up(&mut self, subject: &Subject, outcome: &UpOutcome) {
+        if let Some(proven) = outcome.proven {
+            self.up.prove(proven);
+        }
+        if let Some(reported) = outcome.reported {
+            self.up.reported = Some(self.up.reported.map_or(reported, |known| known.min(reported)));
+        }
+        match outcome.ending {
+            UpEnding::All => {
+                self.sent_again += outcome.sent_again;
+                self.sent += outcome.sent;
+            }
+            UpEnding::Hole => {
+                if let Some(failed) = outcome.failed {
+                    self.up.miss(failed, outcome.strict);
+                }
+            }
+            UpEnding::Cut => self.cuts += 1,
+            UpEnding::Reported | UpEnding::Early | UpEnding::Split | UpEnding::Unclear => {}
+        }
+        if let (Some(limit), UpEnding::All | UpEnding::Hole) = (outcome.limit, outcome.ending) {
+            let by = match (subject.probing, outcome.learnt) {
+                (_, true) => LimitedBy::Learnt,
+                (true, false) => LimitedBy::MtuProbing,
+                (false, false) => LimitedBy::Mss,
+            };
+            self.up.limit_to(limit, by);
+        }
+    }
+
+    fn take_down(&mut self, subject: &Subject, outcome: &DownOutcome) {
+        if let Some(largest) = outcome.largest {
+            self.down.prove(largest.min(outcome.size));
+        }
+        let announced = outcome.masked.unwrap_or(outcome.size).min(outcome.size);
+        match outcome.ending {
+            DownEnding::Hole | DownEnding::Silent => self.down.miss(announced, outcome.strict),
+            DownEnding::Short if outcome.masked.is_none() => {
+                let largest = outcome.largest.unwrap_or_else(|| base(subject.ipv6));
+                self.healed |= self.down.forgive_above(largest) || outcome.healed;
+                self.down.limit_to(largest, LimitedBy::Flight);
+            }
+            DownEnding::Full | DownEnding::Short | DownEnding::Unclear => {}
+        }
+        if let Some(masked) = outcome.masked {
+            self.down.limit_to(masked, LimitedBy::Learnt);
+        }
+    }
+
+    /// Whether everything that could be tried up has arrived.
+    pub(super) fn up_is_whole(&self, top: u16) -> bool {
+        let ceiling = self.up.reported.map_or(top, |reported| reported.min(top)).min(self.up.ceiling(top));
+        self.up.proven.is_some_and(|proven| proven >= ceiling)
+    }
+
+    /// The same for the way down.
+    pub(super) fn down_is_whole(&self, top: u16) -> bool {
+        self.down.proven.is_some_and(|proven| proven >= self.down.ceiling(top))
+    }
+}

@@ -1,0 +1,61 @@
+//! Measuring from within a container's network, by a process of our own that enters it, as [`crate::dns::inside`] does for
+//! questions to name servers.
+
+use std::io;
+use std::process::Stdio;
+use std::sync::atomic::AtomicBool;
+
+use tokio::io::AsyncWriteExt;
+
+use super::path::{Job, measure};
+use super::report::PathReport;
+use crate::dns::inside::enter;
+
+/// The name of the hidden command that does it.
+pub const COMMAND: &str = "measure-inside";
+
+/// The longest list of jobs that is read: two families with two servers each have 1 kB.
+const JOBS: u64 = 64 << 10;
+
+/// Measures from within the network of the process `pid`, by a process of our own.
+///
+/// # Errors
+/// Where that may not be entered.
+pub(super) async fn measure_inside(pid: u32, jobs: &[Job]) -> io::Result<Vec<PathReport>> {
+    let mut child = tokio::process::Command::new("/proc/self/exe")
+        .args([COMMAND, &pid.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(&serde_json::to_vec(jobs)?).await?;
+    }
+    let output = child.wait_with_output().await?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = said.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        return Err(io::Error::other(said.to_owned()));
+    }
+    serde_json::from_slice(&output.stdout).map_err(io::Error::other)
+}
+
+/// Enters the network of the process `pid` for good, reads jobs from standard input and measures them side by side.
+///
+/// # Errors
+/// The kernel's, mostly that this user may not.
+pub fn enter_and_measure(pid: u32) -> io::Result<Vec<PathReport>> {
+    let jobs: Vec<Job> = serde_json::from_reader(io::Read::take(io::stdin().lock(), JOBS)).map_err(io::Error::other)?;
+    enter(pid)?;
+    Ok(measure_all(&jobs))
+}
+
+fn measure_all(jobs: &[Job]) -> Vec<PathReport> {
+    let stop = AtomicBool::new(false);
+    // Threads that are started now are in there as well.
+    std::thread::scope(|scope| {
+        let started: Vec<_> = jobs.iter().map(|job| scope.spawn(|| measure(job, &stop, &|_| {}))).collect();
+        started.into_iter().filter_map(|thread| thread.join().ok()).collect()
+    })
+}

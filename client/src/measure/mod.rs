@@ -1,0 +1,393 @@
+//! Measuring what a path really carries, in each direction, without a right: `airpods net check`.
+//!
+//! What configuration says about a path is a guess; what packets do is the truth. So ordinary TCP connections to a server that the user
+//! has anyway are watched through `TCP_INFO`: trains of packets up ([`up`]), segments of chosen sizes down ([`down`]). [`search`] decides which
+//! sizes come next, [`verdict`] what it means. All of that is pure, and runs in tests on a simulated path in virtual time; [`socket`] is the
+//! thin part that is real. docs/measuring.md tells the whole of it.
+//!
+//! **The truth rule**: what is reported as proven was carried. It was sent once, as one packet, while the kernel's path MTU allowed its
+//! size, and it was acknowledged.
+
+mod down;
+mod evidence;
+mod exchange;
+mod findings;
+mod hello;
+pub mod inside;
+mod path;
+pub mod picture;
+pub mod places;
+mod quic;
+pub mod report;
+mod run;
+mod search;
+#[cfg(test)]
+mod simulated;
+mod socket;
+pub mod targets;
+mod tcp_info;
+mod transfer;
+mod up;
+pub mod verdict;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+pub use places::{Place, Places};
+pub use report::Report;
+pub use search::Stage;
+pub use targets::Target;
+pub use verdict::Code;
+
+use crate::way::{Egress, Outlet, Passage, Verdict, egress};
+use path::{Job, Server, measure, unresolved};
+use report::{Confidence, Direction, Family, Link, PathReport, PlaceReport};
+use verdict::{FromHost, Weight, Words, words};
+
+/// How long a whole check may take.
+pub const LIMIT: Duration = Duration::from_secs(12);
+
+/// What is to be checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The servers to measure with: the first one measures, the second one confirms.
+    pub targets: Vec<Target>,
+    /// Where packets are sent from, beside the host.
+    pub places: Places,
+    /// Make plain transfers as well.
+    pub proof: bool,
+}
+
+/// Who hears how far a check is: the family and what is being tried.
+pub type Tell = Arc<dyn Fn(Family, Stage) + Send + Sync>;
+
+/// Ends the threads that measure, when whoever waits for them does so no longer.
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Checks every place.
+pub async fn check(plan: &Plan, tell: Tell) -> Report {
+    let begun = Instant::now();
+    let servers = match resolve(&plan.targets).await {
+        Ok(servers) => servers,
+        Err((target, code, why)) => return nameless(target, code, &why, begun),
+    };
+    let mut host =
+        PlaceReport { place: "host".to_owned(), services: plan.places.host.clone(), ..PlaceReport::default() };
+    host.link = link_to(&servers);
+    host.paths = from_host(plan, &servers, begun, tell).await;
+    let mut places = vec![host];
+    for place in &plan.places.networks {
+        let report = from_network(plan, place, &servers, &places[0], begun).await;
+        places.push(report);
+    }
+    conclude(places, begun)
+}
+
+/// The servers of each family, in the order of the targets.
+type Servers = BTreeMap<Family, Vec<Server>>;
+
+/// Looks up two names; only when neither has an address is that what is wrong.
+async fn resolve(targets: &[Target]) -> Result<Servers, (Option<&Target>, Code, String)> {
+    let mut servers = Servers::new();
+    let mut failed = (None, Code::NotMeasured, "there is no server to ask".to_owned());
+    let mut resolved = 0;
+    for target in targets {
+        match target.resolve().await {
+            Ok(addresses) => {
+                resolved += 1;
+                add(&mut servers, target, &addresses);
+            }
+            Err(why) => {
+                let code = match why {
+                    targets::Unresolved::Refused(_) => Code::DnsRefused,
+                    targets::Unresolved::Silent => Code::DnsSilent,
+                };
+                failed = (Some(target), code, why.to_string());
+            }
+        }
+        if resolved == 2 {
+            break;
+        }
+    }
+    if servers.is_empty() { Err(failed) } else { Ok(servers) }
+}
+
+fn add(servers: &mut Servers, target: &Target, addresses: &[SocketAddr]) {
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let of_family = |address: &&SocketAddr| address.is_ipv6() == (family == Family::Ipv6);
+        let addresses: Vec<SocketAddr> = addresses.iter().filter(of_family).take(2).copied().collect();
+        if !addresses.is_empty() {
+            let name = target.name().map(str::to_owned);
+            servers.entry(family).or_default().push(Server { host: target.host.clone(), name, addresses });
+        }
+    }
+    // A family that no route leads out by is not used by anybody.
+    let used = |servers: &Vec<Server>| {
+        servers.iter().any(|server| server.addresses.iter().any(|address| !matches!(egress(address.ip()), Ok(None))))
+    };
+    if servers.values().any(used) {
+        servers.retain(|_, servers| used(servers));
+    }
+}
+
+fn link_to(servers: &Servers) -> Option<Link> {
+    let address = servers.values().flatten().flat_map(|server| &server.addresses).next()?;
+    egress(address.ip()).ok().flatten().as_ref().map(link)
+}
+
+fn link(egress: &Egress) -> Link {
+    Link { name: egress.link.clone(), kind: egress.kind.info_kind.clone(), vpn: egress.kind.is_vpn(), mtu: egress.mtu }
+}
+
+/// The jobs of a place, one for each family.
+fn jobs(plan: &Plan, servers: &Servers, begun: Instant) -> Vec<Job> {
+    let left = LIMIT.saturating_sub(begun.elapsed()).max(Duration::from_secs(4));
+    let job = |(family, servers): (&Family, &Vec<Server>)| {
+        let mut servers = servers.iter();
+        Some(Job {
+            family: *family,
+            server: servers.next()?.clone(),
+            second: servers.next().cloned(),
+            hints: Vec::new(),
+            proof: plan.proof,
+            transfers_only: false,
+            udp: plan.proof,
+            milliseconds: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+            from_host: None,
+        })
+    };
+    servers.iter().filter_map(job).collect()
+}
+
+/// Measures from the host, families side by side. Where the first server is of no use, the second one takes its place.
+async fn from_host(plan: &Plan, servers: &Servers, begun: Instant, tell: Tell) -> Vec<PathReport> {
+    let first = jobs(plan, servers, begun);
+    let mut paths = run_jobs(first.clone(), &tell).await;
+    let useless =
+        |path: &PathReport| matches!(path.verdict, Code::ServerDown | Code::ServerSilent | Code::DownNotMeasured);
+    let swapped: Vec<Job> = first
+        .into_iter()
+        .zip(&paths)
+        .filter(|(_, path)| useless(path))
+        .filter_map(|(job, _)| {
+            let second = job.second.clone()?;
+            Some(Job { server: second, second: Some(job.server.clone()), ..job })
+        })
+        .collect();
+    if !swapped.is_empty() && begun.elapsed() < LIMIT / 2 {
+        paths.extend(run_jobs(swapped, &tell).await);
+    }
+    tell_the_families_apart(&mut paths);
+    paths
+}
+
+/// A family that leads nowhere, beside one that works, is what is wrong.
+fn tell_the_families_apart(paths: &mut [PathReport]) {
+    let works = |path: &PathReport| path.family == Family::Ipv4 && path.up.proven.is_some();
+    if paths.iter().any(works) {
+        for path in paths.iter_mut().filter(|path| path.family == Family::Ipv6) {
+            if matches!(path.verdict, Code::PortFiltered | Code::NoRoute | Code::RefusedOnTheWay) {
+                path.verdict = Code::Ipv6Dead;
+            }
+        }
+    }
+}
+
+async fn run_jobs(jobs: Vec<Job>, tell: &Tell) -> Vec<PathReport> {
+    let stop = Stop(Arc::default());
+    let started: Vec<_> = jobs
+        .into_iter()
+        .map(|job| {
+            let (stopped, tell) = (Arc::clone(&stop.0), Arc::clone(tell));
+            let fallback = unresolved(&job, Code::NotMeasured);
+            let family = job.family;
+            let thread = tokio::task::spawn_blocking(move || measure(&job, &stopped, &|stage| tell(family, stage)));
+            (thread, fallback)
+        })
+        .collect();
+    let mut paths = Vec::new();
+    for (thread, fallback) in started {
+        paths.push(thread.await.unwrap_or(fallback));
+    }
+    paths
+}
+
+/// What the host's measurement tells a container's.
+fn told(paths: &[PathReport], family: Family) -> Option<FromHost> {
+    let path = paths.iter().rfind(|path| path.family == family)?;
+    Some(FromHost {
+        connects: path.up.proven.is_some() || path.down.proven.is_some(),
+        link: path.top,
+        whole: path.up.proven == Some(path.top) && path.down.proven == Some(path.top),
+        quic: path.udp.is_some_and(|udp| udp.answered),
+    })
+}
+
+async fn from_network(
+    plan: &Plan,
+    place: &Place,
+    servers: &Servers,
+    host: &PlaceReport,
+    begun: Instant,
+) -> PlaceReport {
+    let mut report = PlaceReport {
+        place: place.name.clone(),
+        services: place.services.clone(),
+        link: place.way.egress.as_ref().map(link),
+        own_mtu: place.way.network_mtu,
+        ..PlaceReport::default()
+    };
+    let outlet = match place.way.passage {
+        Passage::Rootless(outlet) => Some(outlet),
+        _ => None,
+    };
+    let Some(pid) = place.pid else {
+        report.judged_from_host = Some("no service runs there".to_owned());
+        return judged_from_host(report, place, host);
+    };
+    let prepare = |job: Job| {
+        let mut hints: Vec<u16> = place.way.egress.iter().filter_map(|egress| u16::try_from(egress.mtu).ok()).collect();
+        let known = host.paths.iter().rfind(|path| path.family == job.family);
+        hints.extend(known.and_then(|path| path.narrow_to));
+        Job { hints, transfers_only: outlet.is_some(), from_host: told(&host.paths, job.family), ..job }
+    };
+    let jobs: Vec<Job> = jobs(plan, servers, begun).into_iter().map(prepare).collect();
+    match inside::measure_inside(pid, &jobs).await {
+        Ok(paths) => report.paths = paths,
+        Err(why) => {
+            report.judged_from_host = Some(format!("this user may not enter the network: {why}"));
+            return judged_from_host(report, place, host);
+        }
+    }
+    if let Some(outlet) = outlet {
+        report.judged_from_host = Some(opens_for_it(outlet));
+        borrow(&mut report, host);
+    }
+    report
+}
+
+fn opens_for_it(outlet: Outlet) -> String {
+    format!("{} opens the connections on the host, so the host's measurement is theirs", outlet.as_str())
+}
+
+/// The sizes of the host's measurement, for a place whose connections the host makes.
+fn borrow(report: &mut PlaceReport, host: &PlaceReport) {
+    for path in &mut report.paths {
+        let Some(known) = host.paths.iter().rfind(|known| known.family == path.family) else { continue };
+        let verdict = if path.verdict == Code::ContainerCut { path.verdict } else { known.verdict };
+        *path = PathReport {
+            verdict,
+            transfers: path.transfers.take(),
+            seconds: path.seconds,
+            connections: path.connections,
+            bytes_up: path.bytes_up,
+            ..known.clone()
+        };
+    }
+}
+
+/// What follows from the host's measurement for a network that could not be entered. That is inferred, and says so.
+fn judged_from_host(mut report: PlaceReport, place: &Place, host: &PlaceReport) -> PlaceReport {
+    let helped = matches!(place.way.verdict, Verdict::ClampHelps | Verdict::NarrowLink);
+    report.paths.clone_from(&host.paths);
+    for path in &mut report.paths {
+        (path.seconds, path.connections, path.bytes_up) = (0.0, 0, 0);
+        let inferred = |direction: &mut Direction| {
+            direction.confidence = direction.confidence.min(Confidence::AtLeast);
+            direction.reason = Some("judged from the host".to_owned());
+        };
+        inferred(&mut path.up);
+        inferred(&mut path.down);
+        if helped && path.verdict == Code::Fine {
+            path.verdict = Code::MtuBlackHole;
+        }
+    }
+    report
+}
+
+/// The verdict on all of it: the worst of the places, the host's first.
+fn conclude(places: Vec<PlaceReport>, begun: Instant) -> Report {
+    let last = |place: &PlaceReport, path: &PathReport| {
+        place.paths.iter().rfind(|other| other.family == path.family).is_some_and(|other| std::ptr::eq(other, path))
+    };
+    let all = places
+        .iter()
+        .flat_map(|place| place.paths.iter().filter(|path| last(place, path)).map(move |path| (place, path)));
+    // `max_by_key` would take the last of equals.
+    let worst = all.rev().max_by_key(|(_, path)| path.verdict.weight());
+    let connections = places.iter().flat_map(|place| &place.paths).map(|path| path.connections).sum();
+    let (verdict, (sentence, not_to_blame, cure), confidence) = match worst {
+        Some((place, path)) => (path.verdict, words(path.verdict, &about(place, path)), confidence(path)),
+        None => {
+            let said = words(Code::NotMeasured, &Words::default());
+            (Code::NotMeasured, said, Confidence::NotMeasured)
+        }
+    };
+    Report {
+        verdict,
+        sentence,
+        not_to_blame: not_to_blame.map(str::to_owned),
+        cure,
+        confidence,
+        connections,
+        places,
+        seconds: begun.elapsed().as_secs_f64(),
+    }
+}
+
+/// What the sentence about a path says.
+fn about(place: &PlaceReport, path: &PathReport) -> Words {
+    let least = [path.up.proven, path.down.proven].into_iter().flatten().min();
+    let narrow = |direction: &Direction| direction.failed.is_some();
+    let udp = path.udp.filter(|_| path.verdict == Code::UdpNarrow).and_then(|udp| udp.proven);
+    Words {
+        place: if place.place == "host" { "the host".to_owned() } else { format!("the network `{}`", place.place) },
+        server: path.server.clone(),
+        link: place.link.as_ref().map(|link| link.name.clone()),
+        vpn: place.link.as_ref().is_some_and(|link| link.vpn),
+        link_mtu: place.link.as_ref().map(|link| link.mtu),
+        own_mtu: place.own_mtu,
+        direction: match (narrow(&path.up), narrow(&path.down)) {
+            (true, false) => "up",
+            (false, true) => "down",
+            _ => "in both directions",
+        },
+        passes: udp.or(path.narrow_to).or(least),
+    }
+}
+
+/// How sure the verdict on a path is.
+fn confidence(path: &PathReport) -> Confidence {
+    let sizes = path.up.proven.is_some() || path.down.proven.is_some();
+    if !sizes && path.verdict.weight() == Weight::Broken {
+        return Confidence::Sure;
+    }
+    let relevant = |direction: &&Direction| path.narrow_to.is_none() || direction.failed.is_some();
+    let directions = [&path.up, &path.down];
+    directions.into_iter().filter(relevant).map(|direction| direction.confidence).min().unwrap_or_default()
+}
+
+/// No name has an address.
+fn nameless(target: Option<&Target>, code: Code, why: &str, begun: Instant) -> Report {
+    let about = Words { server: target.map(|target| target.host.clone()).unwrap_or_default(), ..Words::default() };
+    let (sentence, not_to_blame, cure) = words(code, &about);
+    Report {
+        verdict: code,
+        sentence: if target.is_some() { sentence } else { why.to_owned() },
+        not_to_blame: not_to_blame.map(str::to_owned),
+        cure,
+        confidence: if target.is_some() { Confidence::Sure } else { Confidence::NotMeasured },
+        places: Vec::new(),
+        seconds: begun.elapsed().as_secs_f64(),
+        connections: 0,
+    }
+}

@@ -1,0 +1,269 @@
+//! One path measured by this process, wherever it stands: the host, or a container's network that it has entered.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use rustix::net::sockopt::{ip_mtu, ipv6_mtu};
+use serde::{Deserialize, Serialize};
+
+use super::findings::{Findings, Subject};
+use super::quic;
+use super::report::{Direction, Family, LimitedBy, PathReport, TransferReport, Udp};
+use super::search::{Budget, STANDS_DOWN, STANDS_UP, Stage, confirm, search};
+use super::socket::Sockets;
+use super::transfer::{LIMIT, PADDING, transfer};
+use super::verdict::{Circumstances, Code, FromHost, direction, judge, narrow, value};
+use crate::way::egress;
+
+/// What is to be measured. It is handed to the process that enters a container's network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Job {
+    pub(super) family: Family,
+    /// The server that sizes are measured with.
+    pub(super) server: Server,
+    /// Another one, which only confirms.
+    pub(super) second: Option<Server>,
+    /// Sizes at which the path may well end.
+    pub(super) hints: Vec<u16>,
+    /// Make plain transfers as well.
+    pub(super) proof: bool,
+    /// Make nothing but plain transfers: a program of the host opens the connections, so sizes show nothing.
+    pub(super) transfers_only: bool,
+    /// Try UDP as well.
+    pub(super) udp: bool,
+    /// The time that there is.
+    pub(super) milliseconds: u64,
+    /// What the host's own measurement says, for a container's network.
+    pub(super) from_host: Option<FromHost>,
+}
+
+/// A server, as its addresses of one family.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Server {
+    pub(super) host: String,
+    /// The name for a hello.
+    pub(super) name: Option<String>,
+    pub(super) addresses: Vec<SocketAddr>,
+}
+
+/// The largest packet that is tried: beyond an Ethernet's, no public path is to be expected.
+const LARGEST: u32 = 1500;
+
+/// An address of the server, and what the kernel knows about it.
+struct Choice {
+    to: SocketAddr,
+    link_mtu: Option<u32>,
+    known: Result<u32, Errno>,
+}
+
+/// Measures one path.
+pub(super) fn measure(job: &Job, stop: &AtomicBool, tell: &(dyn Fn(Stage) + Sync)) -> PathReport {
+    let begun = Instant::now();
+    let Some(choice) = choose(&job.server) else { return unresolved(job, Code::NotMeasured) };
+    let link = u16::try_from(choice.link_mtu.unwrap_or(LARGEST).min(LARGEST)).unwrap_or(u16::MAX);
+    let known = choice.known.map_or(link, |known| u16::try_from(known).unwrap_or(u16::MAX).min(link));
+    let subject = Subject {
+        ipv6: job.family == Family::Ipv6,
+        name: job.server.name.clone(),
+        top: known,
+        hints: job.hints.clone(),
+        probing: is_probing(),
+    };
+    let mut around = Circumstances {
+        ipv6: subject.ipv6,
+        top: link,
+        learnt: (known < link).then_some(known),
+        no_route: choice.known.err(),
+        from_host: job.from_host,
+        ..Circumstances::default()
+    };
+    let whole = Duration::from_millis(job.milliseconds);
+    let budget =
+        Budget { end: whole, last_begin: whole.saturating_sub(Duration::from_millis(2500)), ..Budget::default() };
+    let mut sockets = Sockets::new(choice.to, begun, stop);
+    if job.transfers_only {
+        return only_transfers(job, &subject, &mut sockets, begun);
+    }
+    let mut findings =
+        if choice.known.is_ok() { search(&mut sockets, &subject, budget, tell) } else { Findings::default() };
+    if let Some(learnt) = around.learnt {
+        findings.up.limit_to(learnt, LimitedBy::Learnt);
+    }
+    ask_others(job, &subject, &choice, &mut findings, &mut around, stop, tell);
+    let left = whole.saturating_sub(begun.elapsed());
+    let udp = if job.udp && findings.tls && left > Duration::from_secs(2) {
+        quic::measure(choice.to, link, findings.rtt).ok().flatten()
+    } else {
+        None
+    };
+    let transfers = (job.proof && findings.connected && left > LIMIT).then(|| {
+        // A filter that drops large hellos would say nothing about sizes.
+        let padding = if findings.big_hello == Some(false) { 0 } else { PADDING };
+        transfer(&mut sockets, subject.ipv6, subject.name.as_deref(), padding, &mut findings.spent)
+    });
+    findings.took = begun.elapsed();
+    report(job, &findings, &around, udp, transfers)
+}
+
+fn report(
+    job: &Job,
+    findings: &Findings,
+    around: &Circumstances,
+    udp: Option<Udp>,
+    transfers: Option<TransferReport>,
+) -> PathReport {
+    let code = with_udp(judge(findings, around), udp, job.from_host);
+    let errors = findings.refusals.iter().find_map(|(errno, _)| *errno).filter(|_| !findings.connected);
+    PathReport {
+        family: job.family,
+        server: job.server.host.clone(),
+        port: job.server.addresses.first().map_or(0, SocketAddr::port),
+        top: around.top,
+        learnt: around.learnt,
+        up: direction(&findings.up, around, STANDS_UP, findings.cut_short),
+        down: direction(&findings.down, around, STANDS_DOWN, findings.cut_short),
+        udp,
+        narrow_to: value(findings),
+        verdict: code,
+        error: around.no_route.or(errors).map(|errno| errno.desc().to_owned()),
+        rtt_ms: findings.min_rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
+        transfers,
+        seconds: findings.took.as_secs_f64(),
+        connections: findings.spent.connections,
+        bytes_up: findings.spent.bytes,
+    }
+}
+
+/// Where TCP is well, UDP may still not be.
+fn with_udp(code: Code, udp: Option<Udp>, from_host: Option<FromHost>) -> Code {
+    match (code, udp) {
+        (Code::Fine, Some(udp)) if udp.failed.is_some() => Code::UdpNarrow,
+        (Code::Fine, None) if from_host.is_some_and(|host| host.quic) => Code::QuicBlocked,
+        _ => code,
+    }
+}
+
+/// A report without a measurement.
+pub(super) fn unresolved(job: &Job, code: Code) -> PathReport {
+    PathReport {
+        family: job.family,
+        server: job.server.host.clone(),
+        port: job.server.addresses.first().map_or(0, SocketAddr::port),
+        top: 0,
+        learnt: None,
+        up: Direction::default(),
+        down: Direction::default(),
+        udp: None,
+        narrow_to: None,
+        verdict: code,
+        error: None,
+        rtt_ms: None,
+        transfers: None,
+        seconds: 0.0,
+        connections: 0,
+        bytes_up: 0,
+    }
+}
+
+fn only_transfers(job: &Job, subject: &Subject, sockets: &mut Sockets<'_>, begun: Instant) -> PathReport {
+    let mut findings = Findings::default();
+    let made = transfer(sockets, subject.ipv6, subject.name.as_deref(), PADDING, &mut findings.spent);
+    let host = job.from_host.unwrap_or_default();
+    let code = match made.completed {
+        0 if host.whole => Code::ContainerCut,
+        _ => Code::Fine,
+    };
+    PathReport {
+        verdict: code,
+        transfers: Some(made),
+        seconds: begun.elapsed().as_secs_f64(),
+        connections: findings.spent.connections,
+        ..unresolved(job, code)
+    }
+}
+
+/// Whether somebody else answers, where this server does not; whether another server's path ends there as well, where this one's does.
+fn ask_others(
+    job: &Job,
+    subject: &Subject,
+    choice: &Choice,
+    findings: &mut Findings,
+    around: &mut Circumstances,
+    stop: &AtomicBool,
+    tell: &dyn Fn(Stage),
+) {
+    if !findings.connected {
+        around.udp_refused = is_refused_by_this_host(choice.to);
+    }
+    let Some((second, to)) = job.second.as_ref().and_then(|second| Some((second, choose(second)?.to))) else { return };
+    let (up, down) = narrow(findings);
+    let silent = !findings.tls && !findings.alert && !findings.not_tls;
+    if !(up || down || silent) || around.no_route.is_some() {
+        return;
+    }
+    let mut sockets = Sockets::new(to, Instant::now(), stop);
+    let subject = Subject { name: second.name.clone(), ..subject.clone() };
+    if silent {
+        let answered = answers(&mut sockets, &subject, findings);
+        (around.others_tried, around.others_answer) = (true, answered);
+    } else {
+        let (outcome, spent) = confirm(&mut sockets, &subject, findings, tell);
+        findings.second = outcome;
+        findings.spent.connections += spent.connections;
+        findings.spent.bytes += spent.bytes;
+    }
+}
+
+/// Whether a server answers a small hello.
+fn answers(sockets: &mut Sockets<'_>, subject: &Subject, findings: &mut Findings) -> bool {
+    let (answered, spent) = super::search::answers(sockets, subject);
+    findings.spent.connections += spent.connections;
+    findings.spent.bytes += spent.bytes;
+    answered
+}
+
+/// The address whose path MTU the kernel has not learnt, else the first. `None` if there is no address.
+fn choose(server: &Server) -> Option<Choice> {
+    let mut first = None;
+    for to in server.addresses.iter().take(2) {
+        let known = known_mtu(*to);
+        let link_mtu = egress(to.ip()).ok().flatten().map(|egress| egress.mtu);
+        let choice = Choice { to: *to, link_mtu, known };
+        if let (Ok(known), Some(link)) = (&choice.known, link_mtu)
+            && *known >= link.min(LARGEST)
+        {
+            return Some(choice);
+        }
+        first.get_or_insert(choice);
+    }
+    first
+}
+
+/// A UDP socket on its way to an address. Nothing is sent.
+fn towards(to: SocketAddr) -> io::Result<UdpSocket> {
+    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(to)?;
+    Ok(socket)
+}
+
+/// The path MTU that the kernel goes by (`IP_MTU` in ip(7)), or why no route leads there.
+fn known_mtu(to: SocketAddr) -> Result<u32, Errno> {
+    let errno = |error: io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO));
+    let socket = towards(to).map_err(errno)?;
+    let mtu = if to.is_ipv4() { ip_mtu(&socket) } else { ipv6_mtu(&socket) };
+    mtu.map_err(|error| errno(error.into()))
+}
+
+/// Whether a rule of this host drops what is sent: the kernel tells the sender of a UDP packet, and not TCP.
+fn is_refused_by_this_host(to: SocketAddr) -> bool {
+    let refused = |error: io::Error| matches!(error.kind(), io::ErrorKind::PermissionDenied);
+    towards(to).is_ok_and(|socket| socket.send(&[0; 12]).is_err_and(refused))
+}
+
+fn is_probing() -> bool {
+    std::fs::read_to_string("/proc/sys/net/ipv4/tcp_mtu_probing").is_ok_and(|text| text.trim() == "2")
+}

@@ -1,0 +1,145 @@
+//! What UDP lets through to a server that speaks QUIC: packets with a version that no server knows, each answered with the versions that
+//! it does (RFC 9000, section 6). That needs no cryptography and leaves no state behind. A server that does not speak QUIC says nothing, which is
+//! then not known to be the network's fault.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover};
+
+use super::evidence::ladder;
+use super::report::Udp;
+
+/// A version that is reserved for this (RFC 9000, section 15).
+const VERSION: u32 = 0x1a2a_3a4a;
+
+/// Servers drop smaller datagrams (RFC 9000, section 14.1).
+const SMALLEST: u16 = 1200;
+
+/// How often a size is tried, and how long its answer may take beside the round trip.
+const TRIES: u32 = 3;
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// The IP and UDP headers.
+fn headers(ipv6: bool) -> u16 {
+    if ipv6 { 48 } else { 28 }
+}
+
+/// Tries sizes up to `top`, that of a whole packet. `None` when nothing was answered: the server may not speak QUIC.
+pub(super) fn measure(to: SocketAddr, top: u16, rtt: Duration) -> io::Result<Option<Udp>> {
+    let any: SocketAddr =
+        if to.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
+    let socket = UdpSocket::bind(any)?;
+    // With DF, whatever the kernel has learnt: TCP's measurement has to be told from UDP's.
+    if to.is_ipv4() {
+        set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::PROBE)?;
+    } else {
+        set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::PROBE)?;
+    }
+    socket.connect(to)?;
+    let wait = PATIENCE + rtt * 2;
+    let least = SMALLEST + headers(to.is_ipv6());
+    if !answered(&socket, &[least], wait, to.is_ipv6())?.contains(&least) {
+        return Ok(None);
+    }
+    let sizes: Vec<u16> = ladder(top, least, &[]).into_iter().filter(|size| *size > least).collect();
+    let mut passed = answered(&socket, &sizes, wait, to.is_ipv6())?;
+    passed.push(least);
+    let proven = passed.iter().copied().max();
+    let failed = sizes.into_iter().find(|size| Some(*size) > proven);
+    Ok(Some(Udp { answered: true, proven, failed }))
+}
+
+/// Which of these sizes are answered, each tried up to three times.
+fn answered(socket: &UdpSocket, sizes: &[u16], wait: Duration, ipv6: bool) -> io::Result<Vec<u16>> {
+    let mut open: BTreeMap<[u8; 8], u16> = BTreeMap::new();
+    let mut passed = Vec::new();
+    for _ in 0..TRIES {
+        for size in sizes.iter().filter(|size| !passed.contains(*size)) {
+            let id = fastrand::u64(..).to_be_bytes();
+            open.insert(id, *size);
+            // One that is too large for the link is not sent, and so not answered.
+            let _ = socket.send(&datagram(id, size - headers(ipv6)));
+        }
+        let until = Instant::now() + wait;
+        while passed.len() < sizes.len() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            socket.set_read_timeout(Some(left))?;
+            let mut answer = [0; 1500];
+            let Ok(length) = socket.recv(&mut answer) else { continue };
+            let size = answer.get(..length).and_then(connection).and_then(|id| open.remove(&id));
+            passed.extend(size.filter(|size| !passed.contains(size)));
+        }
+        if passed.len() == sizes.len() {
+            break;
+        }
+    }
+    Ok(passed)
+}
+
+/// A packet with a long header (RFC 8999, section 5.1), whose source connection ID comes back as the destination's.
+fn datagram(id: [u8; 8], length: u16) -> Vec<u8> {
+    let mut bytes = vec![0xc0];
+    bytes.extend(VERSION.to_be_bytes());
+    bytes.push(8);
+    bytes.extend(fastrand::u64(..).to_be_bytes());
+    bytes.push(8);
+    bytes.extend(id);
+    bytes.resize(usize::from(length), 0);
+    bytes
+}
+
+/// The connection ID that a Version Negotiation packet answers (RFC 8999, section 6).
+fn connection(answer: &[u8]) -> Option<[u8; 8]> {
+    let (first, rest) = answer.split_first()?;
+    let is_long = first & 0x80 != 0;
+    let (version, rest) = rest.split_at_checked(4)?;
+    let (length, rest) = rest.split_first()?;
+    (is_long && version == [0; 4] && *length == 8).then_some(())?;
+    rest.get(..8)?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// A server that speaks QUIC, and beyond which nothing larger than `narrow` arrives.
+    fn server(narrow: usize) -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 2000];
+            while let Ok((length, from)) = socket.recv_from(&mut bytes) {
+                if length + 28 <= narrow && length >= 1200 {
+                    let mut answer = vec![0x80, 0, 0, 0, 0, 8];
+                    answer.extend(&bytes[15..23]);
+                    answer.push(8);
+                    answer.extend(&bytes[6..14]);
+                    answer.extend([0, 0, 0, 1]);
+                    let _ = socket.send_to(&answer, from);
+                }
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn the_largest_datagram_that_is_answered_is_proven() {
+        let whole = measure(server(2000), 1420, Duration::ZERO).unwrap().unwrap();
+        assert_eq!(whole, Udp { answered: true, proven: Some(1420), failed: None });
+        let narrow = measure(server(1300), 1420, Duration::ZERO).unwrap().unwrap();
+        assert_eq!(narrow, Udp { answered: true, proven: Some(1296), failed: Some(1360) });
+    }
+
+    #[test]
+    fn of_a_server_without_quic_nothing_is_known() {
+        assert_eq!(measure(server(0), 1420, Duration::ZERO).unwrap(), None);
+    }
+}

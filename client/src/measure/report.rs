@@ -1,0 +1,201 @@
+//! The document of a check: what was measured where, and what follows. `airpods net check --json` prints it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::verdict::Code;
+
+/// A whole check.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Report {
+    /// What is wrong, if anything: the worst of all places.
+    pub verdict: Code,
+    /// The same in one sentence, with its numbers.
+    pub sentence: String,
+    /// What must not be blamed.
+    pub not_to_blame: Option<String>,
+    /// One command, or one thing to do.
+    pub cure: Option<String>,
+    /// How sure the verdict is.
+    pub confidence: Confidence,
+    /// Each place that packets were sent from.
+    pub places: Vec<PlaceReport>,
+    /// How long the check took.
+    pub seconds: f64,
+    /// TCP connections that were opened.
+    pub connections: u32,
+}
+
+/// What was measured from one place.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PlaceReport {
+    /// `host`, or the name of the network that was entered.
+    pub place: String,
+    /// The services whose packets take this way.
+    pub services: Vec<String>,
+    /// Why the place was judged from the host, if it was.
+    pub judged_from_host: Option<String>,
+    /// The link that the packets leave the host by.
+    pub link: Option<Link>,
+    /// The MTU of the link in the place itself, where that is another one.
+    pub own_mtu: Option<u32>,
+    /// One for each family and server.
+    pub paths: Vec<PathReport>,
+}
+
+/// A link of the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Link {
+    /// Its name.
+    pub name: String,
+    /// The kernel's word for its kind; empty for a network card.
+    pub kind: String,
+    /// It is a VPN's.
+    pub vpn: bool,
+    /// Its MTU in bytes, or the route's where that is smaller.
+    pub mtu: u32,
+}
+
+/// IPv4 or IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ipv4 => "IPv4",
+            Self::Ipv6 => "IPv6",
+        })
+    }
+}
+
+/// One path, in both directions. Sizes are those of whole IP packets, in bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PathReport {
+    /// The family.
+    pub family: Family,
+    /// The server's name.
+    pub server: String,
+    /// Its port.
+    pub port: u16,
+    /// The largest size that was tried: the link's MTU, at most 1500.
+    pub top: u16,
+    /// The path MTU that the kernel had learnt before anything was sent, if it is below the link's.
+    pub learnt: Option<u16>,
+    /// From here to the server.
+    pub up: Direction,
+    /// From the server to here.
+    pub down: Direction,
+    /// What UDP port 443 lets through, where the server speaks QUIC.
+    pub udp: Option<Udp>,
+    /// The size to clamp to, where a direction is too narrow: a packet of this size passed.
+    pub narrow_to: Option<u16>,
+    /// The verdict on this path.
+    pub verdict: Code,
+    /// The error that the kernel gave for a connection, where one failed.
+    pub error: Option<String>,
+    /// The shortest round trip.
+    pub rtt_ms: Option<f64>,
+    /// Plain transfers from this place.
+    pub transfers: Option<TransferReport>,
+    /// Seconds this path took.
+    pub seconds: f64,
+    /// TCP connections that were opened for it.
+    pub connections: u32,
+    /// Bytes that were sent for it.
+    pub bytes_up: u64,
+}
+
+/// One direction of a path.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Direction {
+    /// The largest packet that arrived. This is never an estimate.
+    pub proven: Option<u16>,
+    /// The smallest packet above it that repeatedly did not.
+    pub failed: Option<u16>,
+    /// The largest packet that could be tried, where that is less than `top`.
+    pub limit: Option<u16>,
+    /// What set the limit.
+    pub limited_by: Option<LimitedBy>,
+    /// The path MTU that a router on the way reported.
+    pub reported: Option<u16>,
+    /// How sure `proven` is as the largest size.
+    pub confidence: Confidence,
+    /// Why it is not `sure`.
+    pub reason: Option<String>,
+}
+
+/// What keeps packets of a direction below the largest size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LimitedBy {
+    /// The MSS that arrived: the server's, or that of a clamp on the way.
+    Mss,
+    /// The server sent all it had, in smaller packets.
+    Flight,
+    /// A path MTU that the kernel had learnt.
+    Learnt,
+    /// `net.ipv4.tcp_mtu_probing=2`, with which the kernel begins small.
+    MtuProbing,
+}
+
+/// How sure a value is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Confidence {
+    /// Nothing was measured.
+    #[default]
+    NotMeasured,
+    /// This much passes; it may be more.
+    AtLeast,
+    /// This much passes, and no more.
+    Sure,
+}
+
+impl Confidence {
+    /// As it is printed.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sure => "sure",
+            Self::AtLeast => "at least",
+            Self::NotMeasured => "not measured",
+        }
+    }
+}
+
+/// What UDP lets through to the server's port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Udp {
+    /// The server answered QUIC at all.
+    pub answered: bool,
+    /// The largest datagram that was answered, as the size of its IP packet.
+    pub proven: Option<u16>,
+    /// The smallest one above it that repeatedly was not.
+    pub failed: Option<u16>,
+}
+
+/// Plain transfers: default socket options, 2.9 kB up, the server's certificates down.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TransferReport {
+    /// How many completed.
+    pub completed: u32,
+    /// Of how many.
+    pub of: u32,
+    /// Seconds that the slowest of those that completed took.
+    pub slowest: Option<f64>,
+}

@@ -1,0 +1,231 @@
+//! Carries connections from their opening to their end, on any [`Transport`]: the kernel's sockets, or simulated ones.
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::down::{Down, DownOutcome};
+use super::exchange::{Action, Contact, Exchange, Moment, Opening, Seen};
+use super::transfer::{Transfer, TransferOutcome};
+use super::up::{Up, UpOutcome};
+
+/// What connections are made of.
+pub(super) trait Transport {
+    /// A connection.
+    type Socket;
+
+    /// The time since the check began.
+    fn now(&self) -> Moment;
+
+    /// Whether somebody wants it all to end.
+    fn is_stopped(&self) -> bool {
+        false
+    }
+
+    /// Waits until it is worth looking again.
+    fn pause(&mut self);
+
+    /// Begins to connect.
+    fn open(&mut self, opening: Opening) -> Result<Self::Socket, Errno>;
+
+    /// Looks at a connection, and appends what has come to `received`.
+    fn look(&mut self, socket: &mut Self::Socket, received: &mut Vec<u8>) -> Seen;
+
+    /// Writes it all in one call, or fails.
+    fn send(&mut self, socket: &mut Self::Socket, bytes: &[u8]) -> Result<(), Errno>;
+
+    /// Ends a connection with a reset, so that nothing of what is queued goes on being sent.
+    fn reset(&mut self, socket: Self::Socket);
+}
+
+/// A connection of one of the kinds.
+#[derive(Clone, Debug)]
+pub(super) enum Probe {
+    /// A train of our packets.
+    Up(Box<Up>),
+    /// The server's packets of one size.
+    Down(Box<Down>),
+    /// A plain transfer.
+    Transfer(Box<Transfer>),
+}
+
+/// What came of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Of a train.
+    Up(UpOutcome),
+    /// Of packets down.
+    Down(DownOutcome),
+    /// Of a transfer.
+    Transfer(TransferOutcome),
+}
+
+impl Outcome {
+    /// How the server was met.
+    pub(super) fn contact(&self) -> &Contact {
+        match self {
+            Self::Up(outcome) => &outcome.contact,
+            Self::Down(outcome) => &outcome.contact,
+            Self::Transfer(outcome) => &outcome.contact,
+        }
+    }
+}
+
+impl Probe {
+    /// The state of its connection.
+    pub(super) fn exchange(&self) -> &Exchange {
+        match self {
+            Self::Up(up) => &up.exchange,
+            Self::Down(down) => &down.exchange,
+            Self::Transfer(transfer) => &transfer.exchange,
+        }
+    }
+
+    fn exchange_mut(&mut self) -> &mut Exchange {
+        match self {
+            Self::Up(up) => &mut up.exchange,
+            Self::Down(down) => &mut down.exchange,
+            Self::Transfer(transfer) => &mut transfer.exchange,
+        }
+    }
+
+    fn opening(&self) -> Opening {
+        match self {
+            Self::Up(up) => up.opening(),
+            Self::Down(down) => down.opening(),
+            Self::Transfer(_) => Opening { announced: None, sent: None },
+        }
+    }
+
+    fn step(&mut self, seen: &Seen, new: &[u8]) -> Action {
+        match self {
+            Self::Up(up) => up.step(seen, new),
+            Self::Down(down) => down.step(seen, new),
+            Self::Transfer(transfer) => transfer.step(seen, new),
+        }
+    }
+
+    fn fail(&mut self, now: Moment, errno: Errno) {
+        let exchange = self.exchange_mut();
+        exchange.seen_at = now;
+        exchange.error.get_or_insert(errno);
+    }
+
+    fn outcome(self) -> Outcome {
+        match self {
+            Self::Up(up) => Outcome::Up(up.outcome()),
+            Self::Down(down) => Outcome::Down(down.outcome()),
+            Self::Transfer(transfer) => Outcome::Transfer(transfer.outcome()),
+        }
+    }
+}
+
+/// How long a batch of connections is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Patience {
+    /// In all.
+    pub(super) limit: Duration,
+    /// After half of them and every train have ended, for the others: those that lost their first packets are not waited for.
+    pub(super) stragglers: Option<Duration>,
+}
+
+struct Running<S> {
+    probe: Probe,
+    socket: Option<S>,
+}
+
+/// What was used up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Spent {
+    /// Connections that were opened.
+    pub(super) connections: u32,
+    /// Bytes that were written.
+    pub(super) bytes: u64,
+}
+
+/// A connection of a batch that is under way.
+pub(super) struct Progress<'a> {
+    /// The connection.
+    pub(super) probe: &'a Probe,
+    /// It has ended.
+    pub(super) ended: bool,
+}
+
+/// Runs a batch until each has ended, `enough` is content (it is told how long the batch has run), or the patience is used up.
+pub(super) fn run<T: Transport>(
+    transport: &mut T,
+    batch: Vec<Probe>,
+    patience: Patience,
+    spent: &mut Spent,
+    enough: impl Fn(&[Progress<'_>], Duration) -> bool,
+) -> Vec<Outcome> {
+    let begun = transport.now();
+    let mut running: Vec<Running<T::Socket>> = batch.into_iter().map(|probe| open(transport, probe, spent)).collect();
+    let mut half_at = None;
+    let mut received = Vec::new();
+    loop {
+        for one in &mut running {
+            look(transport, one, &mut received, spent);
+        }
+        let now = transport.now();
+        let ended = running.iter().filter(|one| one.socket.is_none()).count();
+        let under_way: Vec<Progress<'_>> =
+            running.iter().map(|one| Progress { probe: &one.probe, ended: one.socket.is_none() }).collect();
+        let lasted = now.saturating_sub(begun);
+        if ended == running.len() || enough(&under_way, lasted) || lasted > patience.limit || transport.is_stopped() {
+            break;
+        }
+        let train_runs = under_way.iter().any(|one| matches!(one.probe, Probe::Up(_)) && !one.ended);
+        if ended * 2 >= running.len() && running.len() > 2 && !train_runs {
+            let half = *half_at.get_or_insert(now);
+            if patience.stragglers.is_some_and(|grace| now.saturating_sub(half) > grace) {
+                break;
+            }
+        }
+        transport.pause();
+    }
+    let close = |one: Running<T::Socket>| {
+        if let Some(socket) = one.socket {
+            transport.reset(socket);
+        }
+        one.probe.outcome()
+    };
+    running.into_iter().map(close).collect()
+}
+
+fn open<T: Transport>(transport: &mut T, mut probe: Probe, spent: &mut Spent) -> Running<T::Socket> {
+    let now = transport.now();
+    probe.exchange_mut().opened_at = now;
+    spent.connections += 1;
+    match transport.open(probe.opening()) {
+        Ok(socket) => Running { probe, socket: Some(socket) },
+        Err(errno) => {
+            probe.fail(now, errno);
+            Running { probe, socket: None }
+        }
+    }
+}
+
+fn look<T: Transport>(transport: &mut T, one: &mut Running<T::Socket>, received: &mut Vec<u8>, spent: &mut Spent) {
+    let Some(socket) = &mut one.socket else { return };
+    received.clear();
+    let seen = transport.look(socket, received);
+    match one.probe.step(&seen, received) {
+        Action::Wait => {}
+        Action::Send(bytes) => {
+            if let Probe::Up(up) = &mut one.probe {
+                up.sending();
+            }
+            spent.bytes += bytes.len() as u64;
+            // The next look tells what became of the connection.
+            if let Err(errno) = transport.send(socket, &bytes) {
+                one.probe.fail(seen.now, errno);
+            }
+        }
+        Action::End => {
+            if let Some(socket) = one.socket.take() {
+                transport.reset(socket);
+            }
+        }
+    }
+}

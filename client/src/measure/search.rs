@@ -1,0 +1,435 @@
+//! The search: which connections to open next, until the largest packet of each direction is known or time is up.
+//!
+//! Quick rounds narrow down where the path ends. What they miss is a hint only, for loss looks the same at first. Then the search stands
+//! at the boundary: the next larger size fails only after three transmissions, on three connections up and two down.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::down::{Down, base};
+use super::evidence::{Evidence, down_sizes, ladder, spread};
+use super::findings::{Findings, Second, Subject};
+use super::hello::Answer;
+use super::run::{Outcome, Patience, Probe, Progress, Spent, Transport, run};
+use super::up::{Record, Up, UpEnding};
+
+/// What a check may take on one path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Budget {
+    /// After this long it ends, whatever is known by then.
+    pub(super) end: Duration,
+    /// After this long nothing new is begun.
+    pub(super) last_begin: Duration,
+    /// Connections in all.
+    pub(super) connections: u32,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { end: Duration::from_secs(12), last_begin: Duration::from_millis(9500), connections: 48 }
+    }
+}
+
+/// Connections at once.
+const AT_ONCE: usize = 10;
+
+/// Three SYNs, with the linear timeouts of Linux 6.5 and later or the doubling ones before: nobody answers who has not by then.
+const SYN_PATIENCE: Duration = Duration::from_millis(3600);
+
+/// From this round trip on, eight bytes are exact enough: each round takes three of them.
+const LONG_RTT: Duration = Duration::from_millis(120);
+
+/// What makes a hello of 256 bytes one of 1,760, as those with post-quantum groups are.
+const BIG: u16 = 1500;
+
+/// On how many connections a size has to fail before it is too large.
+pub(super) const STANDS_UP: u32 = 3;
+pub(super) const STANDS_DOWN: u32 = 2;
+
+/// What is being tried, for people who wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The first connections.
+    First(u16),
+    /// Closing in on where the path ends.
+    Between(Option<(u16, u16)>, Option<(u16, u16)>),
+    /// Trying the size above again and again.
+    Standing(Option<u16>, Option<u16>),
+    /// Trying the same on another server.
+    Confirming,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gap = |gap: &Option<(u16, u16)>| gap.map(|(low, high)| format!("{low} to {high}"));
+        let size = |size: &Option<u16>| size.map(|size| size.to_string());
+        let (up, down) = match self {
+            Self::First(top) => return write!(f, "packets of up to {top} bytes"),
+            Self::Confirming => return f.write_str("the same with another server"),
+            Self::Between(up, down) => (gap(up), gap(down)),
+            Self::Standing(up, down) => (size(up), size(down)),
+        };
+        match (up, down) {
+            (Some(up), Some(down)) => write!(f, "{up} bytes up, {down} down"),
+            (Some(up), None) => write!(f, "{up} bytes up"),
+            (None, Some(down)) => write!(f, "{down} bytes down"),
+            (None, None) => f.write_str("a large hello"),
+        }
+    }
+}
+
+/// Searches one path.
+pub(super) fn search<T: Transport>(
+    transport: &mut T,
+    subject: &Subject,
+    budget: Budget,
+    tell: &dyn Fn(Stage),
+) -> Findings {
+    let begun = transport.now();
+    let mut search = Search {
+        transport,
+        subject,
+        budget,
+        tell,
+        begun,
+        findings: Findings::default(),
+        record: Record::Data,
+        tied: false,
+    };
+    search.go();
+    search.findings.took = search.lasted();
+    search.findings
+}
+
+struct Search<'a, T: Transport> {
+    transport: &'a mut T,
+    subject: &'a Subject,
+    budget: Budget,
+    tell: &'a dyn Fn(Stage),
+    begun: Duration,
+    findings: Findings,
+    record: Record,
+    tied: bool,
+}
+
+impl<T: Transport> Search<'_, T> {
+    fn go(&mut self) {
+        let first = self.first();
+        if !self.findings.connected || self.findings.not_tls {
+            return;
+        }
+        if !self.findings.tls && !self.findings.alert && !self.answers_at_all() {
+            return;
+        }
+        self.train_again(first);
+        self.narrow();
+        self.stand();
+        self.settle_contradictions();
+    }
+
+    fn base(&self) -> u16 {
+        base(self.subject.ipv6)
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.subject.name.as_deref()
+    }
+
+    fn lasted(&self) -> Duration {
+        self.transport.now().saturating_sub(self.begun)
+    }
+
+    /// Whether there is time and room for this many connections more; that there is not is kept.
+    fn may_begin(&mut self, connections: u32) -> bool {
+        let room = self.findings.spent.connections + connections <= self.budget.connections;
+        let may = room && self.lasted() < self.budget.last_begin && !self.transport.is_stopped();
+        self.findings.cut_short |= !may;
+        may
+    }
+
+    fn up(&self, sizes: &[u16], strict: bool) -> Probe {
+        let up = Up::new(self.subject.ipv6, self.name(), sizes, strict).beginning_with(self.record).tied(self.tied);
+        Probe::Up(Box::new(up.patient(self.findings.answers_after)))
+    }
+
+    fn down(&self, size: u16, strict: bool) -> Probe {
+        let down = Down::new(self.subject.ipv6, self.name(), size, strict);
+        Probe::Down(Box::new(down.patient(self.findings.answers_after)))
+    }
+
+    fn big_hello(&self) -> Probe {
+        let down = Down::new(self.subject.ipv6, self.name(), self.base(), true).padded(BIG);
+        Probe::Down(Box::new(down.patient(self.findings.answers_after)))
+    }
+
+    /// Runs a batch; what became of each is taken in.
+    fn run(
+        &mut self,
+        batch: Vec<Probe>,
+        limit: Duration,
+        stragglers: Option<Duration>,
+        enough: impl Fn(&[Progress<'_>], Duration) -> bool,
+    ) -> Vec<Outcome> {
+        let left = self.budget.end.saturating_sub(self.lasted());
+        let patience = Patience { limit: limit.min(left), stragglers };
+        debug_assert!(batch.len() <= AT_ONCE);
+        let big: Vec<bool> = batch.iter().map(|probe| matches!(probe, Probe::Down(down) if down.is_padded())).collect();
+        let outcomes = run(self.transport, batch, patience, &mut self.findings.spent, enough);
+        for (outcome, big) in outcomes.iter().zip(big) {
+            self.findings.take(self.subject, outcome);
+            if big {
+                self.findings.big_hellos += u32::from(outcome.contact().connected);
+                let answered = matches!(outcome.contact().answer, Answer::Tls | Answer::Alert);
+                self.findings.big_hello = Some(self.findings.big_hello.unwrap_or(false) || answered);
+            }
+        }
+        outcomes
+    }
+
+    fn round_trips(&self, at_least: Duration, count: u32) -> Duration {
+        at_least.max(self.findings.rtt * count) + self.findings.answers_after
+    }
+
+    /// On a good path this is all there is: three round trips. The way down goes first, for the train may teach the kernel a path
+    /// MTU. Returns how the train ended.
+    fn first(&mut self) -> UpEnding {
+        let top = self.subject.top;
+        (self.tell)(Stage::First(top));
+        let sizes = ladder(top, self.base(), &self.subject.hints);
+        let batch = vec![
+            self.down(top, false),
+            self.down(top, false),
+            self.down(self.base(), false),
+            self.big_hello(),
+            self.up(&sizes, false),
+        ];
+        let settled = |under_way: &[Progress<'_>], lasted: Duration| {
+            let connected = under_way.iter().any(|one| one.probe.exchange().connected_at.is_some());
+            if !connected {
+                return lasted > SYN_PATIENCE;
+            }
+            let train = under_way.iter().all(|one| one.ended || !matches!(one.probe, Probe::Up(_)));
+            let tops: Vec<_> = under_way.iter().take(2).collect();
+            let full = tops.iter().any(|one| matches!(one.probe, Probe::Down(down) if down.is_full()));
+            let down = full || tops.iter().all(|one| one.ended);
+            let others = under_way.iter().all(|one| one.ended) || lasted > Duration::from_millis(1200);
+            let answered = under_way.iter().any(|one| one.probe.exchange().first_at.is_some());
+            train && down && others && answered
+        };
+        let outcomes = self.run(batch, Duration::from_secs(5), None, settled);
+        match outcomes.last() {
+            Some(Outcome::Up(up)) => {
+                self.tied = up.limit.is_some_and(|limit| limit <= self.base()) && !up.learnt;
+                up.ending
+            }
+            _ => UpEnding::Unclear,
+        }
+    }
+
+    /// No hello was answered. Is it the name? If not, the way up can be measured all the same.
+    fn answers_at_all(&mut self) -> bool {
+        if self.name().is_some() && self.may_begin(2) {
+            let nameless = |ipv6, size| Probe::Down(Box::new(Down::new(ipv6, None, size, false)));
+            let (ipv6, size) = (self.subject.ipv6, self.base());
+            let outcomes = self.run(
+                vec![nameless(ipv6, size), nameless(ipv6, size)],
+                self.round_trips(Duration::from_millis(2500), 8),
+                None,
+                |_, _| false,
+            );
+            let answered =
+                outcomes.iter().any(|outcome| matches!(outcome.contact().answer, Answer::Tls | Answer::Alert));
+            self.findings.answers_without_name = Some(answered);
+            // What came back came to another question.
+            (self.findings.tls, self.findings.alert) = (false, false);
+            if answered {
+                return false;
+            }
+        }
+        self.record = Record::Hello;
+        self.findings.hello_arrived
+    }
+
+    /// The first train may have ended without a word about sizes.
+    fn train_again(&mut self, first: UpEnding) {
+        let (mut ending, mut top, mut cuts) = (first, self.subject.top, 0);
+        for _ in 0..3 {
+            match ending {
+                UpEnding::All | UpEnding::Hole => return,
+                UpEnding::Cut if cuts > 0 => return,
+                UpEnding::Cut => cuts += 1,
+                UpEnding::Early => self.record = Record::Hello,
+                UpEnding::Reported => match self.findings.up.reported {
+                    Some(reported) if reported < top => top = reported,
+                    _ => return,
+                },
+                UpEnding::Split | UpEnding::Unclear => {}
+            }
+            if !self.may_begin(1) {
+                return;
+            }
+            let train = self.up(&ladder(top, self.base(), &self.subject.hints), false);
+            let limit = self.round_trips(Duration::from_secs(5), 12);
+            ending = match self.run(vec![train], limit, None, |_, _| false).first() {
+                Some(Outcome::Up(up)) => up.ending,
+                _ => return,
+            };
+        }
+    }
+
+    fn precision(&self) -> u16 {
+        if self.findings.min_rtt.is_some_and(|rtt| rtt > LONG_RTT) { 8 } else { 1 }
+    }
+
+    /// Where a direction's end is still to be found.
+    fn gap(&self, evidence: &Evidence, precision: u16) -> Option<(u16, u16)> {
+        let high = evidence.failed().filter(|_| evidence.is_open(self.base(), precision))?;
+        Some((evidence.floor(self.base()), high))
+    }
+
+    /// Quick rounds, up and down side by side.
+    fn narrow(&mut self) {
+        for _ in 0..6 {
+            let precision = self.precision();
+            let up = self.gap(&self.findings.up, precision);
+            let down = self.gap(&self.findings.down, precision).filter(|_| self.findings.tls);
+            if (up.is_none() && down.is_none()) || !self.may_begin(8) {
+                return;
+            }
+            (self.tell)(Stage::Between(up, down));
+            let mut batch = Vec::new();
+            if let Some((low, high)) = down {
+                let guess = self.findings.up.proven.filter(|_| self.findings.up.failed().is_some());
+                let guesses: Vec<u16> = guess.into_iter().chain(self.subject.hints.iter().copied()).collect();
+                batch.extend(down_sizes(low, high, &guesses).into_iter().map(|size| self.down(size, false)));
+            }
+            if let Some((low, high)) = up {
+                batch.push(self.up(&spread(low, high, 8), false));
+            }
+            let stragglers = self.round_trips(Duration::from_millis(500), 5);
+            let limit = self.round_trips(Duration::from_secs(4), 12);
+            self.run(batch, limit, Some(stragglers), |_, _| false);
+        }
+    }
+
+    /// At the boundary, strictly. Whatever passes reopens the search.
+    fn stand(&mut self) {
+        for again in 0..4 {
+            let batch = self.standing();
+            if batch.is_empty() || !self.may_begin(u32::try_from(batch.len()).unwrap_or(u32::MAX)) {
+                return;
+            }
+            let before = (self.findings.up.proven, self.findings.down.proven);
+            let tls = self.findings.tls;
+            (self.tell)(Stage::Standing(self.findings.up.failed(), self.findings.down.failed().filter(|_| tls)));
+            let limit = self.round_trips(Duration::from_secs(5), 16);
+            self.run(batch, limit, None, |_, _| false);
+            if before != (self.findings.up.proven, self.findings.down.proven) && again < 2 {
+                self.narrow();
+            }
+        }
+    }
+
+    /// What is missing for a verdict.
+    fn standing(&self) -> Vec<Probe> {
+        let (findings, top) = (&self.findings, self.subject.top);
+        let mut batch = Vec::new();
+        if let Some(high) = findings.up.failed() {
+            let largest = findings.up.ceiling(top).max(high);
+            for stand in findings.up.refutations()..STANDS_UP {
+                let tested = if stand + 1 == STANDS_UP { largest } else { high };
+                let sizes: Vec<u16> = findings.up.proven.into_iter().chain([tested]).collect();
+                batch.push(self.up(&sizes, true));
+            }
+        }
+        if let Some(high) = findings.down.failed().filter(|_| findings.tls) {
+            let missing = STANDS_DOWN.saturating_sub(findings.down.refutations());
+            batch.extend((0..missing).map(|_| self.down(high, true)));
+            if missing == STANDS_DOWN && high < top {
+                batch.push(self.down(top, true));
+            }
+        }
+        if findings.tls && findings.big_hello != Some(true) && findings.big_hellos < 4 {
+            let missing =
+                if findings.big_hello.is_none() { 1 } else { 4u32.saturating_sub(findings.big_hellos).min(3) };
+            batch.extend((0..missing).map(|_| self.big_hello()));
+        }
+        batch
+    }
+
+    /// The same size failed strictly on one connection and passed on another: either an accident, or paths that differ.
+    fn settle_contradictions(&mut self) {
+        let (up, down) =
+            (self.findings.up.contradicted(), self.findings.down.contradicted().filter(|_| self.findings.tls));
+        if (up.is_none() && down.is_none()) || !self.may_begin(8) {
+            return;
+        }
+        let batch: Vec<Probe> = up
+            .iter()
+            .flat_map(|size| (0..4).map(|_| self.up(&[*size], true)))
+            .chain(down.iter().flat_map(|size| (0..4).map(|_| self.down(*size, true))))
+            .collect();
+        let limit = self.round_trips(Duration::from_secs(5), 16);
+        let outcomes = self.run(batch, limit, None, |_, _| false);
+        let fails = |outcome: &Outcome| match outcome {
+            Outcome::Up(up) => up.strict && up.failed.is_some(),
+            Outcome::Down(down) => down.is_missing(),
+            Outcome::Transfer(_) => false,
+        };
+        if outcomes.iter().any(fails) {
+            let least = [up, down].into_iter().flatten().min();
+            self.findings.mixed = least.map(|size| size.saturating_sub(1));
+        }
+    }
+}
+
+/// Tries on another server the sizes where the first one's path ends.
+pub(super) fn confirm<T: Transport>(
+    transport: &mut T,
+    subject: &Subject,
+    first: &Findings,
+    tell: &dyn Fn(Stage),
+) -> (Option<Second>, Spent) {
+    tell(Stage::Confirming);
+    let mut findings = Findings { rtt: first.rtt, answers_after: first.answers_after, ..Findings::default() };
+    let name = subject.name.as_deref();
+    let (up, down) = (first.up.refuted(), first.down.refuted());
+    let mut batch = Vec::new();
+    if let Some(high) = up {
+        let sizes: Vec<u16> = first.up.proven.into_iter().chain([high]).collect();
+        batch.extend((0..STANDS_UP).map(|_| Probe::Up(Box::new(Up::new(subject.ipv6, name, &sizes, true)))));
+    }
+    if let Some(high) = down {
+        batch.extend((0..STANDS_DOWN).map(|_| Probe::Down(Box::new(Down::new(subject.ipv6, name, high, true)))));
+    }
+    let patience = Patience { limit: Duration::from_secs(4).max(first.rtt * 14), stragglers: None };
+    for outcome in run(transport, batch, patience, &mut findings.spent, |_, _| false) {
+        findings.take(subject, &outcome);
+    }
+    if !findings.tls {
+        return (None, findings.spent);
+    }
+    let passes = |evidence: &Evidence, size: Option<u16>| {
+        size.is_some_and(|size| evidence.proven.is_some_and(|proven| proven >= size))
+    };
+    let fails = |evidence: &Evidence, size: Option<u16>| size.is_none() || evidence.refutations() > 0;
+    let second = Second {
+        more: passes(&findings.up, up) || passes(&findings.down, down),
+        same: fails(&findings.up, up) && fails(&findings.down, down),
+    };
+    (Some(second), findings.spent)
+}
+
+/// Whether a server answers a small hello at all.
+pub(super) fn answers<T: Transport>(transport: &mut T, subject: &Subject) -> (bool, Spent) {
+    let mut spent = Spent::default();
+    let hello = || {
+        let down = Down::new(subject.ipv6, subject.name.as_deref(), base(subject.ipv6), false);
+        Probe::Down(Box::new(down))
+    };
+    let patience = Patience { limit: SYN_PATIENCE, stragglers: None };
+    let outcomes = run(transport, vec![hello(), hello()], patience, &mut spent, |under_way, _| {
+        under_way.iter().any(|one| one.probe.exchange().first_at.is_some())
+    });
+    (outcomes.iter().any(|outcome| matches!(outcome.contact().answer, Answer::Tls | Answer::Alert)), spent)
+}

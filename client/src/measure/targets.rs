@@ -1,0 +1,181 @@
+//! Whom a check asks: the registries that the services' images come from, or what the user names. Never anybody else.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use hyper::Uri;
+use tokio::net::lookup_host;
+use tokio::time::timeout;
+
+use crate::config::ImageName;
+
+/// A server with an HTTPS port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+/// The port of HTTPS (RFC 9110, section 4.2.2).
+const HTTPS: u16 = 443;
+
+/// What `docker.io` stands for (`distribution/reference`).
+const DOCKER: (&str, &str) = ("docker.io", "registry-1.docker.io");
+
+/// A text is no [`Target`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an HTTPS address such as https://registry.example.org or https://10.0.0.7:8443 is needed")]
+pub struct InvalidUrl;
+
+impl FromStr for Target {
+    type Err = InvalidUrl;
+
+    /// Reads `https://HOST[:PORT]`; a path is allowed and means nothing.
+    fn from_str(text: &str) -> Result<Self, InvalidUrl> {
+        let uri: Uri = text.parse().map_err(|_| InvalidUrl)?;
+        let authority = uri.authority().ok_or(InvalidUrl)?;
+        let has_credentials = authority.as_str().contains('@');
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        // An empty port would be read as none.
+        let port = if authority.as_str().ends_with(':') { None } else { Some(authority.port_u16().unwrap_or(HTTPS)) };
+        let has_port_text =
+            authority.as_str().rsplit_once(']').map_or(authority.as_str(), |(_, after)| after).contains(':');
+        match port {
+            Some(port)
+                if uri.scheme_str() == Some("https")
+                    && !has_credentials
+                    && !host.is_empty()
+                    && port != 0
+                    && (!has_port_text || authority.port_u16().is_some()) =>
+            {
+                Ok(Self { host: host.to_owned(), port })
+            }
+            _ => Err(InvalidUrl),
+        }
+    }
+}
+
+impl Target {
+    /// The registry that an image comes from; none for one of this machine.
+    #[must_use]
+    pub fn of_image(image: &ImageName) -> Option<Self> {
+        let registry = image.as_str().split('/').next()?;
+        let (host, port) = match registry.rsplit_once(':') {
+            Some((host, port)) => (host, port.parse().ok()?),
+            None => (registry, HTTPS),
+        };
+        let host = if host == DOCKER.0 { DOCKER.1 } else { host };
+        (host != "localhost").then(|| Self { host: host.to_owned(), port })
+    }
+
+    /// The name for a hello; an address is none (RFC 6066, section 3).
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.host.parse::<IpAddr>().is_err().then_some(self.host.as_str())
+    }
+
+    /// Asks the host's resolver.
+    ///
+    /// # Errors
+    /// [`Unresolved`]
+    pub async fn resolve(&self) -> Result<Vec<SocketAddr>, Unresolved> {
+        match timeout(RESOLVING, lookup_host((self.host.as_str(), self.port))).await {
+            Ok(Ok(addresses)) => Ok(addresses.collect()),
+            Ok(Err(cause)) => Err(Unresolved::Refused(cause)),
+            Err(_) => Err(Unresolved::Silent),
+        }
+    }
+}
+
+/// How long a name may take: resolvers ask a second time after five seconds (resolv.conf(5)).
+const RESOLVING: Duration = Duration::from_secs(6);
+
+/// A name has no address.
+#[derive(Debug, thiserror::Error)]
+pub enum Unresolved {
+    /// The resolver says so.
+    #[error("the name does not resolve: {0}")]
+    Refused(io::Error),
+    /// The resolver does not answer.
+    #[error("no name server answers")]
+    Silent,
+}
+
+/// The registries of images, each once, in order.
+#[must_use]
+pub fn of_images<'a>(images: impl Iterator<Item = &'a ImageName>) -> Vec<Target> {
+    let mut targets: Vec<Target> = Vec::new();
+    for target in images.filter_map(Target::of_image) {
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
+    }
+    targets
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn target(host: &str, port: u16) -> Target {
+        Target { host: host.to_owned(), port }
+    }
+
+    #[test]
+    fn a_url_is_a_host_and_a_port() {
+        for (text, host, port) in [
+            ("https://ghcr.io", "ghcr.io", 443),
+            ("https://10.0.0.7:8443", "10.0.0.7", 8443),
+            ("https://[2001:db8::1]:444/", "2001:db8::1", 444),
+            ("https://[2001:db8::1]", "2001:db8::1", 443),
+            ("https://ghcr.io/v2/", "ghcr.io", 443),
+        ] {
+            assert_eq!(text.parse(), Ok(target(host, port)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_https_address_is_refused() {
+        for text in [
+            "",
+            "ghcr.io",
+            "http://ghcr.io",
+            "https://",
+            "https://a b",
+            "https://u:p@ghcr.io",
+            "https://ghcr.io:0",
+            "https://ghcr.io:",
+            "https://ghcr.io:99999",
+            "/v2",
+            "https:///x",
+            "ftp://ghcr.io",
+        ] {
+            assert_eq!(text.parse::<Target>(), Err(InvalidUrl), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_registries_of_images_are_asked_each_once_and_never_this_machine() {
+        let images: Vec<ImageName> = [
+            "docker.io/ollama/ollama:latest",
+            "ghcr.io/open-webui/open-webui:latest",
+            "docker.io/yanwk/comfyui-boot:x",
+            "localhost/mine",
+            "localhost:5000/mine",
+            "registry.example.org:8443/a/b",
+        ]
+        .iter()
+        .map(|image| image.parse().unwrap())
+        .collect();
+        let expected =
+            [target("registry-1.docker.io", 443), target("ghcr.io", 443), target("registry.example.org", 8443)];
+        assert_eq!(of_images(images.iter()), expected);
+        assert_eq!(target("10.0.0.7", 443).name(), None);
+        assert_eq!(target("ghcr.io", 443).name(), Some("ghcr.io"));
+    }
+}

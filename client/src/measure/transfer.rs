@@ -1,0 +1,88 @@
+//! A transfer as a service makes one: default socket options, more than two full packets up, the server's certificates down. It
+//! needs an answer from the server's application, so it tells the truth behind pasta and slirp4netns as well, which end a
+//! container's connections and make their own.
+
+use std::time::Duration;
+
+use super::exchange::{Action, Contact, Exchange, Seen};
+use super::hello::{Answer, hello};
+use super::report::TransferReport;
+use super::run::{Outcome, Patience, Probe, Spent, Transport, run};
+
+/// Makes a hello of 2.9 kB. Every TLS stack that was tried takes one of 14 kB.
+pub(super) const PADDING: u16 = 2600;
+
+/// How many are made at once.
+pub(super) const COUNT: u32 = 3;
+
+/// How long they have.
+pub(super) const LIMIT: Duration = Duration::from_secs(3);
+
+/// What came of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TransferOutcome {
+    /// Both ways were taken to the end, in this time.
+    pub(super) completed: Option<Duration>,
+    /// How the server was met.
+    pub(super) contact: Contact,
+}
+
+/// One transfer.
+#[derive(Clone, Debug)]
+pub(super) struct Transfer {
+    pub(super) exchange: Exchange,
+    name: Option<String>,
+    padding: u16,
+    completed: bool,
+}
+
+impl Transfer {
+    /// One with this server name; `padding` makes the hello longer.
+    pub(super) fn new(ipv6: bool, name: Option<&str>, padding: u16) -> Self {
+        let exchange = Exchange { ipv6, ..Exchange::default() };
+        Self { exchange, name: name.map(str::to_owned), padding, completed: false }
+    }
+
+    pub(super) fn step(&mut self, seen: &Seen, new: &[u8]) -> Action {
+        if !self.exchange.take(seen, new) {
+            return if self.exchange.error.is_some() { Action::End } else { Action::Wait };
+        }
+        if self.exchange.hello_at.is_none() {
+            let hello = hello(self.name.as_deref(), self.padding);
+            self.exchange.hello_at = Some(seen.now);
+            self.exchange.hello_length = hello.len() as u64;
+            return Action::Send(hello);
+        }
+        self.completed = self.exchange.answer() == Answer::Tls && self.exchange.is_whole();
+        if self.completed || self.exchange.closed { Action::End } else { Action::Wait }
+    }
+
+    pub(super) fn outcome(self) -> TransferOutcome {
+        let took = self.exchange.seen_at.saturating_sub(self.exchange.opened_at);
+        TransferOutcome { completed: self.completed.then_some(took), contact: self.exchange.contact() }
+    }
+}
+
+/// Makes three transfers at once.
+pub(super) fn transfer<T: Transport>(
+    transport: &mut T,
+    ipv6: bool,
+    name: Option<&str>,
+    padding: u16,
+    spent: &mut Spent,
+) -> TransferReport {
+    let batch = (0..COUNT).map(|_| Probe::Transfer(Box::new(Transfer::new(ipv6, name, padding)))).collect();
+    let outcomes = run(transport, batch, Patience { limit: LIMIT, stragglers: None }, spent, |_, _| false);
+    let times: Vec<Duration> = outcomes
+        .iter()
+        .filter_map(|outcome| match outcome {
+            Outcome::Transfer(outcome) => outcome.completed,
+            Outcome::Up(_) | Outcome::Down(_) => None,
+        })
+        .collect();
+    TransferReport {
+        completed: u32::try_from(times.len()).unwrap_or(u32::MAX),
+        of: COUNT,
+        slowest: times.iter().max().map(Duration::as_secs_f64),
+    }
+}

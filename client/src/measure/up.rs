@@ -1,0 +1,430 @@
+//! How large a packet of ours arrives: a train of growing packets on one connection, and two small ones behind them. Pure:
+//! looks at a connection in, actions out.
+//!
+//! The acknowledgement is cumulative, so it tells the largest size before the first that is missing. That the small packets behind
+//! arrived (SACK) shows that the hole is a matter of size.
+
+use std::time::Duration;
+
+use super::down::{BASE, base};
+use super::exchange::{Action, Contact, Exchange, Opening, Seen};
+use super::hello::{Answer, hello};
+
+/// How a train ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UpEnding {
+    /// Every size arrived.
+    All,
+    /// One size is missing, and what is behind it arrived.
+    Hole,
+    /// The kernel's path MTU fell: a router reported it.
+    Reported,
+    /// Nothing passes any more, small packets included.
+    Cut,
+    /// The server ended it before the train could leave.
+    Early,
+    /// The kernel did not send each write as one packet.
+    Split,
+    /// It ended in a way that says nothing about sizes.
+    Unclear,
+}
+
+/// What came of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct UpOutcome {
+    /// How it ended.
+    pub(super) ending: UpEnding,
+    /// The largest packet that was sent once as a whole and acknowledged.
+    pub(super) proven: Option<u16>,
+    /// The size at the head of the queue that did not arrive.
+    pub(super) failed: Option<u16>,
+    /// It was sent at least three times, twice by the retransmission timer.
+    pub(super) strict: bool,
+    /// The largest size in the train.
+    pub(super) asked: u16,
+    /// The largest packet that the kernel would send, if that is less than was asked for.
+    pub(super) limit: Option<u16>,
+    /// The limit is a path MTU that the kernel knew before, and not the server's MSS.
+    pub(super) learnt: bool,
+    /// The path MTU that the kernel was told on the way.
+    pub(super) reported: Option<u16>,
+    /// The server says what it has beyond a hole.
+    pub(super) sack: bool,
+    /// Segments that were sent again, of how many, where all arrived in the end.
+    pub(super) sent_again: u32,
+    pub(super) sent: u32,
+    /// How the server was met.
+    pub(super) contact: Contact,
+}
+
+/// What the train looks like to the server: the beginning of a record that is never completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Record {
+    /// Encrypted data after a hello, 16,640 bytes of it: the most that a record may have (RFC 8446, section 5.2).
+    Data,
+    /// A ClientHello of 16,384 bytes, for servers that do not take the other.
+    Hello,
+}
+
+impl Record {
+    fn beginning(self) -> &'static [u8] {
+        match self {
+            Self::Data => &[0x17, 3, 3, 0x41, 0],
+            Self::Hello => &[0x16, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc],
+        }
+    }
+}
+
+/// One connection with a train.
+#[derive(Clone, Debug)]
+pub(super) struct Up {
+    pub(super) exchange: Exchange,
+    name: Option<String>,
+    sizes: Vec<u16>,
+    cap: u16,
+    strict: bool,
+    record: Record,
+    tied: bool,
+    train: Option<Train>,
+    limit: Option<u16>,
+    learnt: bool,
+    reported: Option<u16>,
+    ending: Option<UpEnding>,
+    failed: Option<u16>,
+    failed_strictly: bool,
+    answers_after: Duration,
+}
+
+/// The packets under way.
+#[derive(Clone, Debug)]
+struct Train {
+    sizes: Vec<u16>,
+    /// Where each packet ends, counted from the train's beginning; the two small ones last.
+    ends: Vec<u64>,
+    chunks: Vec<Vec<u8>>,
+    /// Whether each left as one packet.
+    whole: Vec<bool>,
+    sent: usize,
+    sent_at: Duration,
+    /// `data_segs_out` and `total_retrans` before the write whose packet is not counted yet.
+    uncounted: Option<(u32, u32)>,
+    acked_before: u64,
+    /// The smallest path MTU and segment size that the kernel had since the train began, as a packet.
+    ceiling: u16,
+    proven: Option<u16>,
+    /// Packets that we answer with may carry SACK blocks, so they may be larger than planned.
+    clouded: bool,
+    head: Head,
+}
+
+/// What is known of the packet at the head of the queue.
+#[derive(Clone, Copy, Debug, Default)]
+struct Head {
+    acked: u64,
+    sent_again_before: u32,
+    sent_again_at: Option<Duration>,
+    twice_by_timer_at: Option<Duration>,
+}
+
+/// The two small packets behind the train, in bytes of payload.
+const BEHIND: [usize; 2] = [61, 67];
+
+/// Between two packets of a train: less would look like a burst to a policer.
+const GAP: Duration = Duration::from_millis(3);
+
+impl Up {
+    /// A connection with a train of these sizes. `strict` waits until a missing one was sent three times.
+    pub(super) fn new(ipv6: bool, name: Option<&str>, sizes: &[u16], strict: bool) -> Self {
+        let mut sizes = sizes.to_vec();
+        sizes.sort_unstable();
+        Self {
+            exchange: Exchange { ipv6, ..Exchange::default() },
+            name: name.map(str::to_owned),
+            // With this as the most that is sent, no two packets of the train fit into one when they are sent again.
+            cap: sizes.last().copied().unwrap_or(BASE),
+            sizes,
+            strict,
+            record: Record::Data,
+            tied: false,
+            train: None,
+            limit: None,
+            learnt: false,
+            reported: None,
+            ending: None,
+            failed: None,
+            failed_strictly: false,
+            answers_after: Duration::ZERO,
+        }
+    }
+
+    /// Waits longer for the first byte, from a server that has taken this long before.
+    pub(super) fn patient(self, answers_after: Duration) -> Self {
+        Self { answers_after, ..self }
+    }
+
+    /// Begins with another record.
+    pub(super) fn beginning_with(self, record: Record) -> Self {
+        Self { record, ..self }
+    }
+
+    /// Announces as much as it sends, for kernels on which the two cannot be set apart.
+    pub(super) fn tied(self, tied: bool) -> Self {
+        Self { tied, ..self }
+    }
+
+    pub(super) fn opening(&self) -> Opening {
+        let announced = if self.tied { self.cap } else { base(self.exchange.ipv6) };
+        Opening { announced: Some(announced), sent: Some(self.cap) }
+    }
+
+    /// What to do after a look.
+    pub(super) fn step(&mut self, seen: &Seen, new: &[u8]) -> Action {
+        if !self.exchange.take(seen, new) {
+            return if self.exchange.error.is_some() { self.end_with_error() } else { Action::Wait };
+        }
+        if self.train.is_none()
+            && let Some(action) = self.prepare(seen)
+        {
+            return action;
+        }
+        let Some(mut train) = self.train.take() else { return Action::Wait };
+        let action = self.drive(&mut train, seen);
+        self.train = Some(train);
+        action
+    }
+
+    fn end(&mut self, ending: UpEnding) -> Action {
+        self.ending = Some(ending);
+        Action::End
+    }
+
+    fn end_with_error(&mut self) -> Action {
+        let early = self.train.is_none() && self.exchange.was_reset();
+        self.end(if early { UpEnding::Early } else { UpEnding::Unclear })
+    }
+
+    /// The hello and its answer, before the train; `None` when the train begins.
+    fn prepare(&mut self, seen: &Seen) -> Option<Action> {
+        if self.record == Record::Data {
+            if self.exchange.hello_at.is_none() {
+                let hello = hello(self.name.as_deref(), 0);
+                self.exchange.hello_at = Some(seen.now);
+                self.exchange.hello_length = hello.len() as u64;
+                return Some(Action::Send(hello));
+            }
+            let rtt = self.exchange.rtt();
+            match self.exchange.answer() {
+                Answer::None if self.exchange.closed => return Some(self.end(UpEnding::Early)),
+                Answer::None => {
+                    let patience = Duration::from_millis(1500).max(rtt * 6) + self.answers_after * 3 + seen.slack;
+                    let late = self.exchange.quiet_for() > patience;
+                    return Some(if late { self.end(UpEnding::Unclear) } else { Action::Wait });
+                }
+                Answer::Alert => return Some(self.end(UpEnding::Early)),
+                Answer::NotTls => return Some(self.end(UpEnding::Unclear)),
+                Answer::Tls if self.exchange.closed => return Some(self.end(UpEnding::Early)),
+                Answer::Tls => {}
+            }
+            if self.exchange.quiet_for() < Duration::from_millis(12).max(rtt / 5) {
+                return Some(Action::Wait);
+            }
+        }
+        // What is still on its way would be counted as part of the train.
+        if self.exchange.info.unacked > 0 {
+            return Some(Action::Wait);
+        }
+        let train = self.train(seen.now);
+        let is_empty = train.sizes.is_empty();
+        self.train = Some(train);
+        is_empty.then(|| self.end(UpEnding::Unclear))
+    }
+
+    fn train(&mut self, now: Duration) -> Train {
+        let headers = self.exchange.headers();
+        let ceiling = self.ceiling();
+        let mut sizes: Vec<u16> = self.sizes.iter().copied().filter(|size| *size > headers).collect();
+        let asked = sizes.last().copied().unwrap_or_default();
+        if asked > ceiling {
+            self.limit = Some(ceiling);
+            self.learnt = self.exchange.info.pmtu <= u32::from(ceiling);
+            sizes.retain(|size| *size < ceiling);
+            sizes.push(ceiling);
+        }
+        let lengths = sizes.iter().map(|size| usize::from(size.saturating_sub(headers))).chain(BEHIND);
+        let mut beginning = self.record.beginning();
+        let chunks: Vec<Vec<u8>> = lengths
+            .map(|length| {
+                let mut chunk = vec![0; length];
+                fastrand::fill(&mut chunk);
+                let marked = beginning.len().min(length);
+                chunk.splice(..marked, std::mem::take(&mut beginning).iter().copied().take(marked));
+                chunk
+            })
+            .collect();
+        let ends = chunks.iter().scan(0, |end, chunk| {
+            *end += chunk.len() as u64;
+            Some(*end)
+        });
+        Train {
+            ends: ends.collect(),
+            whole: vec![false; chunks.len()],
+            sizes,
+            chunks,
+            sent: 0,
+            sent_at: now,
+            uncounted: None,
+            acked_before: self.exchange.info.bytes_acked,
+            ceiling,
+            proven: None,
+            clouded: self.exchange.info.rcv_ooopack > 0 && !self.exchange.is_whole(),
+            head: Head { sent_again_before: self.exchange.info.total_retrans, ..Head::default() },
+        }
+    }
+
+    /// The largest packet that the kernel sends now.
+    fn ceiling(&self) -> u16 {
+        let info = &self.exchange.info;
+        let segment = info.snd_mss + u32::from(self.exchange.headers());
+        u16::try_from(segment.min(info.pmtu)).unwrap_or(u16::MAX)
+    }
+
+    fn drive(&mut self, train: &mut Train, seen: &Seen) -> Action {
+        let info = self.exchange.info;
+        train.count(info.data_segs_out, info.total_retrans, info.notsent);
+        let ceiling = self.ceiling();
+        if ceiling < train.ceiling {
+            // What is acknowledged from here on may have been cut into smaller packets.
+            train.ceiling = ceiling;
+            self.reported = u16::try_from(info.pmtu).ok().filter(|pmtu| *pmtu <= ceiling);
+        }
+        let acked = info.bytes_acked.saturating_sub(train.acked_before);
+        let arrived = train.ends.iter().take_while(|end| **end <= acked).count();
+        train.prove(arrived);
+        if let Some(missing) = train.sizes.get(arrived) {
+            self.failed = Some(*missing);
+        }
+        if self.reported.is_some() {
+            return self.end(UpEnding::Reported);
+        }
+        if train
+            .whole
+            .iter()
+            .take(train.sent.saturating_sub(usize::from(train.uncounted.is_some())))
+            .any(|whole| !whole)
+        {
+            return self.end(UpEnding::Split);
+        }
+        if arrived >= train.sizes.len() && train.sent >= train.sizes.len() {
+            return self.end(UpEnding::All);
+        }
+        if self.exchange.closed {
+            return self.end(UpEnding::Unclear);
+        }
+        if let Some(chunk) = train.next(&info, seen.now) {
+            return Action::Send(chunk);
+        }
+        let unsent = train.sent < train.chunks.len();
+        let stuck = Duration::from_secs(4).max(self.exchange.rtt() * 12) + seen.slack;
+        if seen.now.saturating_sub(train.sent_at) > stuck {
+            return self.give_up(train, unsent || info.sacked == 0, arrived);
+        }
+        if unsent { Action::Wait } else { self.watch_head(train, acked, arrived, seen) }
+    }
+
+    fn give_up(&mut self, train: &Train, cut: bool, arrived: usize) -> Action {
+        if cut || train.clouded || arrived >= train.sizes.len() {
+            return self.end(if cut { UpEnding::Cut } else { UpEnding::Unclear });
+        }
+        self.end(UpEnding::Hole)
+    }
+
+    /// Everything is sent: does the first that is missing stay missing?
+    fn watch_head(&mut self, train: &mut Train, acked: u64, arrived: usize, seen: &Seen) -> Action {
+        let info = &self.exchange.info;
+        let (rtt, head) = (self.exchange.rtt(), &mut train.head);
+        if head.acked != acked {
+            *head = Head { acked, sent_again_before: info.total_retrans, ..Head::default() };
+        }
+        if info.total_retrans > head.sent_again_before {
+            head.sent_again_at.get_or_insert(seen.now);
+        }
+        if info.retransmits < 2 {
+            head.twice_by_timer_at = None;
+        } else {
+            head.twice_by_timer_at.get_or_insert(seen.now);
+        }
+        let passed = |since: Option<Duration>, wait: Duration| {
+            since.is_some_and(|since| seen.now.saturating_sub(since) > wait + Duration::from_millis(30) + seen.slack)
+        };
+        let strictly = passed(head.twice_by_timer_at, rtt * 13 / 10);
+        // Without SACK nothing tells that the small packets behind arrived. What passed before on this connection has to do.
+        let behind = if info.has_sack() { info.sacked > 0 } else { arrived > 0 && info.retransmits >= 2 };
+        let quickly = !self.strict && info.has_sack() && passed(head.sent_again_at, rtt * 3 / 2);
+        if behind && (strictly || quickly) {
+            self.failed_strictly = strictly;
+            return self.give_up(train, false, arrived);
+        }
+        let hopeless = info.sacked == 0
+            && info.retransmits >= 3
+            && seen.now.saturating_sub(train.sent_at) > Duration::from_secs(1);
+        if hopeless { self.end(UpEnding::Cut) } else { Action::Wait }
+    }
+
+    /// The write that [`Action::Send`] asked for is about to be made.
+    pub(super) fn sending(&mut self) {
+        let info = self.exchange.info;
+        if let Some(train) = &mut self.train {
+            train.uncounted = Some((info.data_segs_out, info.total_retrans));
+            train.sent += 1;
+            train.sent_at = self.exchange.seen_at;
+        }
+    }
+
+    /// What came of it. One that was not ended by its own judgement had no time.
+    pub(super) fn outcome(self) -> UpOutcome {
+        let ending = self.ending.unwrap_or(UpEnding::Unclear);
+        let info = self.exchange.info;
+        UpOutcome {
+            ending,
+            proven: self.train.as_ref().and_then(|train| train.proven),
+            failed: self.failed.filter(|_| ending == UpEnding::Hole),
+            strict: self.failed_strictly,
+            asked: self.cap,
+            limit: self.limit,
+            learnt: self.learnt,
+            reported: self.reported,
+            sack: info.has_sack(),
+            sent_again: info.total_retrans,
+            sent: info.data_segs_out,
+            contact: self.exchange.contact(),
+        }
+    }
+}
+
+impl Train {
+    /// Whether the latest write left as exactly one packet.
+    fn count(&mut self, segments: u32, again: u32, unsent: u32) {
+        if let Some((segments_before, again_before)) = self.uncounted.filter(|_| unsent == 0) {
+            let new = segments.wrapping_sub(segments_before).wrapping_sub(again.wrapping_sub(again_before));
+            if let Some(whole) = self.sent.checked_sub(1).and_then(|last| self.whole.get_mut(last)) {
+                *whole = new == 1;
+            }
+            self.uncounted = None;
+        }
+    }
+
+    /// The largest of those that arrived which left whole, while the kernel would send packets of that size.
+    fn prove(&mut self, arrived: usize) {
+        let sizes = self.sizes.iter().zip(&self.whole).take(arrived);
+        let proven = sizes.filter(|(size, whole)| **whole && **size <= self.ceiling).map(|(size, _)| *size).max();
+        self.proven = self.proven.max(proven);
+    }
+
+    /// The next packet, if it is time for it.
+    fn next(&self, info: &super::tcp_info::TcpInfo, now: Duration) -> Option<Vec<u8>> {
+        let room = info.unacked.saturating_sub(info.sacked) < info.snd_cwnd.max(2);
+        let due = self.sent == 0 || now.saturating_sub(self.sent_at) >= GAP;
+        let clear = self.uncounted.is_none() && info.notsent == 0;
+        self.chunks.get(self.sent).filter(|_| room && due && clear).cloned()
+    }
+}

@@ -1,0 +1,249 @@
+//! From what was seen on a path to a verdict: a pure table, in the order of decision.
+//!
+//! "Too narrow" needs [`STANDS_UP`] connections that agree up, or [`STANDS_DOWN`] down, each of which gave the size every chance. What
+//! ended for want of time is never a verdict about the network.
+
+mod code;
+mod words;
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+
+pub use code::{Code, Weight};
+pub use words::{Words, words};
+
+use super::evidence::Evidence;
+use super::findings::Findings;
+use super::report::{Confidence, Direction, LimitedBy};
+use super::search::{STANDS_DOWN, STANDS_UP};
+
+/// What is known about a path beside what its connections have shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Circumstances {
+    /// The family is IPv6.
+    pub(super) ipv6: bool,
+    /// The largest size that was tried.
+    pub(super) top: u16,
+    /// The path MTU that the kernel had learnt of every address, below the link's.
+    pub(super) learnt: Option<u16>,
+    /// The kernel refused a UDP socket the way to the server: no route leads there.
+    pub(super) no_route: Option<Errno>,
+    /// A UDP packet to the server was refused by this host.
+    pub(super) udp_refused: bool,
+    /// Another server answers from the same place.
+    pub(super) others_answer: bool,
+    /// Another server was tried at all.
+    pub(super) others_tried: bool,
+    /// The other family connects.
+    pub(super) other_family_connects: bool,
+    /// What was proven from the host on the same family, up and down, where this place is a container's network.
+    pub(super) from_host: Option<FromHost>,
+}
+
+/// What the host's own measurement says, for judging a container's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FromHost {
+    /// The host connects to the server.
+    pub(super) connects: bool,
+    /// The MTU of the link that packets leave by.
+    pub(super) link: u16,
+    /// The host's packets of the link's size pass both ways.
+    pub(super) whole: bool,
+    /// The server answers the host by QUIC.
+    pub(super) quic: bool,
+}
+
+/// An error this soon comes from this machine.
+const AT_ONCE: Duration = Duration::from_millis(2);
+
+/// The verdict on one path.
+#[must_use]
+pub(super) fn judge(findings: &Findings, around: &Circumstances) -> Code {
+    if !findings.connected {
+        return not_connected(findings, around);
+    }
+    if findings.not_tls {
+        return Code::NotTls;
+    }
+    if findings.answers_without_name == Some(true) {
+        return Code::NameFiltered;
+    }
+    let (up, down) = narrow(findings);
+    if findings.mixed.is_some() {
+        return Code::MixedPaths;
+    }
+    if findings.cuts >= 2 && findings.up.proven.is_none() && (findings.tls || findings.alert) {
+        return Code::Stalls;
+    }
+    if up || down {
+        return too_narrow(findings, around, up, down);
+    }
+    let answered = findings.tls || findings.alert;
+    if !answered {
+        return if around.others_tried && !around.others_answer { Code::TlsBlocked } else { Code::ServerSilent };
+    }
+    if findings.big_hello == Some(false) && findings.big_hellos >= 4 && findings.tls {
+        return Code::BigHello;
+    }
+    passes(findings, around)
+}
+
+/// Whether the path is too narrow, up and down.
+pub(super) fn narrow(findings: &Findings) -> (bool, bool) {
+    let up = findings.up.refutations() >= STANDS_UP && findings.up.proven.is_some();
+    (up, findings.tls && findings.down.refutations() >= STANDS_DOWN)
+}
+
+fn not_connected(findings: &Findings, around: &Circumstances) -> Code {
+    if around.from_host.is_some_and(|host| host.connects) {
+        return Code::ContainerCut;
+    }
+    if around.no_route.is_some() {
+        return Code::NoRoute;
+    }
+    let refused = |errno: Errno| matches!(errno, Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ENETUNREACH);
+    let errors = || findings.refusals.iter().filter_map(|(errno, after)| errno.map(|errno| (errno, *after)));
+    let at_once = errors().any(|(errno, after)| (refused(errno) || errno == Errno::EPERM) && after < AT_ONCE);
+    if at_once || around.udp_refused {
+        return Code::OwnFirewall;
+    }
+    if around.others_answer {
+        return Code::ServerDown;
+    }
+    if around.ipv6 && around.other_family_connects {
+        return Code::Ipv6Dead;
+    }
+    if errors().any(|(errno, _)| refused(errno) || errno == Errno::ECONNRESET) {
+        return Code::RefusedOnTheWay;
+    }
+    Code::PortFiltered
+}
+
+fn too_narrow(findings: &Findings, around: &Circumstances, up: bool, down: bool) -> Code {
+    if findings.second.is_some_and(|second| second.more) {
+        return Code::FarEndNarrow;
+    }
+    if let Some(host) = around.from_host.filter(|host| host.whole) {
+        // The link itself takes its MTU, and what this place sends is larger: nobody says so.
+        let held = findings.down.limit.is_some_and(|(limit, _)| limit <= host.link);
+        return if up && !down && held { Code::ClampOneWay } else { Code::MtuBlackHole };
+    }
+    let least = value(findings);
+    if around.ipv6 && least.is_some_and(|least| least < IPV6_MINIMUM) { Code::V6BelowMinimum } else { Code::PathNarrow }
+}
+
+/// Every IPv6 link takes this much (RFC 8200, section 5).
+const IPV6_MINIMUM: u16 = 1280;
+
+/// Nothing was found to be too large: how much was seen?
+fn passes(findings: &Findings, around: &Circumstances) -> Code {
+    let (up, down) = (findings.up_is_whole(around.top), findings.down_is_whole(around.top));
+    let doubtful = |evidence: &Evidence, whole: bool| evidence.failed().is_some() && !whole;
+    if doubtful(&findings.up, up)
+        || doubtful(&findings.down, down)
+        || findings.up.proven.is_none() && findings.cut_short
+    {
+        return Code::NotMeasured;
+    }
+    if findings.up.reported.is_some() || findings.healed {
+        return Code::PmtudWorks;
+    }
+    let limited = |evidence: &Evidence, by: LimitedBy| {
+        evidence.limit.filter(|(limit, cause)| *cause == by && *limit < around.top).map(|(limit, _)| limit)
+    };
+    if around.learnt.is_some()
+        || limited(&findings.up, LimitedBy::Learnt).or(limited(&findings.down, LimitedBy::Learnt)).is_some()
+    {
+        return Code::PmtuLearnt;
+    }
+    match (limited(&findings.up, LimitedBy::Mss), limited(&findings.down, LimitedBy::Flight)) {
+        // Timestamps are taken off on one side and not on the other at some clamps.
+        (Some(up), Some(down)) if up.abs_diff(down) <= 12 => return Code::Clamped,
+        _ => {}
+    }
+    match (up, down) {
+        (false, _) => Code::UpNotMeasured,
+        _ if limited(&findings.up, LimitedBy::MtuProbing).is_some() => Code::UpNotMeasured,
+        (true, false) => Code::DownNotMeasured,
+        _ if limited(&findings.down, LimitedBy::Flight).is_some() => Code::DownNotMeasured,
+        (true, true) => quality(findings),
+    }
+}
+
+/// Every size passes: does it pass well?
+fn quality(findings: &Findings) -> Code {
+    const ENOUGH: u32 = 60;
+    let near = findings.min_rtt.is_some_and(|rtt| rtt < Duration::from_millis(1));
+    if findings.sent >= ENOUGH && findings.sent_again * 50 > findings.sent {
+        return Code::LinkLoses;
+    }
+    if findings.rtt > Duration::from_secs(2) {
+        return Code::LinkSlow;
+    }
+    let far = findings.answers_within.is_some_and(|within| within > Duration::from_millis(20));
+    if near && far { Code::ProxyBetween } else { Code::Fine }
+}
+
+/// The size that a clamp would have to be set to: the least that is proven of the directions that are too narrow.
+#[must_use]
+pub(super) fn value(findings: &Findings) -> Option<u16> {
+    let (up, down) = narrow(findings);
+    let least = [(up, &findings.up), (down, &findings.down)]
+        .into_iter()
+        .filter(|(narrow, _)| *narrow)
+        .filter_map(|(_, evidence)| evidence.proven)
+        .min();
+    findings.mixed.or(least)
+}
+
+/// What is reported of one direction.
+#[must_use]
+pub(super) fn direction(evidence: &Evidence, around: &Circumstances, stands: u32, cut_short: bool) -> Direction {
+    let limit = evidence.limit.filter(|(limit, _)| *limit < around.top);
+    let failed = evidence.failed();
+    let (confidence, reason) = confidence(evidence, around.top, stands, cut_short);
+    Direction {
+        proven: evidence.proven,
+        failed,
+        limit: limit.map(|(limit, _)| limit),
+        limited_by: limit.map(|(_, by)| by),
+        reported: evidence.reported,
+        confidence,
+        reason: reason.map(str::to_owned),
+    }
+}
+
+fn confidence(evidence: &Evidence, top: u16, stands: u32, cut_short: bool) -> (Confidence, Option<&'static str>) {
+    let late = "there was no time for more";
+    let Some(proven) = evidence.proven else {
+        let why = match evidence.limit {
+            Some((_, LimitedBy::Flight)) => "the server sends too little",
+            _ if cut_short => late,
+            _ => "no packet of this direction could be judged",
+        };
+        return (Confidence::NotMeasured, Some(why));
+    };
+    if proven >= top || evidence.reported.is_some_and(|reported| proven >= reported) {
+        return (Confidence::Sure, None);
+    }
+    if let Some((limit, by)) =
+        evidence.limit.filter(|(limit, _)| proven >= *limit && evidence.failed().is_none_or(|failed| failed > *limit))
+    {
+        let why = match by {
+            LimitedBy::Mss => "the server, or a clamp on the way, allows no larger packets",
+            LimitedBy::Flight => "the server sent no larger packet",
+            LimitedBy::Learnt => "the kernel had learnt this path MTU and tries no more",
+            LimitedBy::MtuProbing => "net.ipv4.tcp_mtu_probing=2 makes the kernel begin small",
+        };
+        return (if limit < top { Confidence::AtLeast } else { Confidence::Sure }, Some(why));
+    }
+    match evidence.failed() {
+        Some(failed) if evidence.refutations() >= stands && failed == proven + 1 => (Confidence::Sure, None),
+        Some(_) if evidence.refutations() >= stands => {
+            (Confidence::AtLeast, Some("the next sizes were not tried one by one"))
+        }
+        _ => (Confidence::AtLeast, Some(late)),
+    }
+}
