@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs the Debian packages that a checkout needs, and nothing when they are there.
+# Installs the Debian packages that a checkout needs, and nothing when they are there. The laboratory's dbus-broker is unpacked, not
+# installed.
 #
 #   tests/setup.sh build    what `cargo build` links against
 #   tests/setup.sh deb      that, and what makes a Debian package and judges it
@@ -38,6 +39,8 @@ docker-registry  images to pull
 iproute2         links and routes of the laboratory
 procps           sysctl
 dbus             the system bus
+libcap-ng0       dbus-broker is linked with it
+libexpat1        dbus-broker is linked with it
 systemd          busctl
 polkitd          authorises
 pkexec           its text agent pkttyagent
@@ -53,9 +56,13 @@ util-linux       setpriv and nsenter'
 bench='
 podman-compose   to be compared with'
 
+# Unpacked, not installed: installing it would make it the system bus of this machine at its next boot.
+unpacked='
+dbus-broker      the system bus of Fedora and Arch, to test with as well'
+
 case ${1-lab} in
-build) wanted=$build ;;
-deb) wanted=$build$deb ;;
+build) wanted=$build unpacked= ;;
+deb) wanted=$build$deb unpacked= ;;
 lab) wanted=$build$deb$lab ;;
 bench) wanted=$build$deb$lab$bench ;;
 *)
@@ -80,8 +87,24 @@ install_missing() {
         $(missing | awk '{ print $1 }') >&2
 }
 
+# Into target/unpacked, where the laboratory looks for them. No part of it needs root.
+unpack() {
+    printf '%s\n' "$unpacked" | while read -r package why; do
+        folder=$(dirname "$0")/../target/unpacked/$package
+        [ -n "$package" ] && [ ! -d "$folder" ] || continue
+        printf 'unpacking the Debian package %s: %s\n' "$package" "$why" >&2
+        rm -rf "$folder.new"
+        mkdir -p "$folder.new"
+        (cd "$folder.new" && apt-get -q download "$package" >&2 && dpkg-deb --extract ./*.deb . && rm ./*.deb)
+        mv "$folder.new" "$folder"
+    done
+}
+
 missing=$(missing)
-[ -n "$missing" ] || exit 0
+if [ -z "$missing" ]; then
+    unpack
+    exit
+fi
 
 {
     echo 'These Debian packages are missing and will be installed with apt-get:'
@@ -104,3 +127,4 @@ install_missing
 # Where one of them was there in the version of another archive (qemu-utils of backports), apt has taken it away for the sake of
 # the others.
 [ -z "$(missing)" ] || install_missing
+unpack

@@ -8,6 +8,7 @@ use std::fs;
 use airpods_dbus::{ClampOptions, ErrorKind, PathMtu, names};
 use airpods_helper::authority::recording::{Asked, Recording};
 use airpods_helper::authority::{Action, Answer, NoAnswer};
+use airpods_lab::{BusDaemon, on_both_buses};
 use futures_lite::StreamExt;
 use private_bus::*;
 use roxmltree::{Document, Node};
@@ -175,8 +176,8 @@ fn state(helper: &Helper) -> String {
 }
 
 /// A helper that has something to do for every method: what it clamps can be clamped otherwise, released and dropped.
-fn clamping(polkit: &Recording) -> Helper {
-    let helper = Helper::asking(polkit.clone());
+fn clamping(bus: BusDaemon, polkit: &Recording) -> Helper {
+    let helper = Helper::with(Choice { bus, authority: polkit.clone(), ..Choice::default() });
     polkit.next(Ok(Answer { is_authorized: true, ..Answer::default() }));
     let options = ClampOptions { mtu: Some(PathMtu::new(1300).unwrap()), persist: true, any_link: false };
     helper.client().on_with("wg0", options).unwrap();
@@ -225,9 +226,9 @@ fn says(line: &airpods_helper::log::Line, field: &str, value: &str) -> bool {
 }
 
 /// One cell of the matrix for a method that changes something.
-fn tried(caller: &Caller, method: &Method, action: Action) {
-    let cell = format!("{} by {}", method.name, caller.who);
-    let helper = clamping(&caller.polkit);
+fn tried(bus: BusDaemon, caller: &Caller, method: &Method, action: Action) {
+    let cell = format!("{} by {} on {bus:?}", method.name, caller.who);
+    let helper = clamping(bus, &caller.polkit);
     let (before, asked_before) = (state(&helper), helper.authority.asked().len());
     let client = Client::on(helper.bus.connect_as(caller.uid));
     let (name, message) = (client.name(), method.call(caller.flags));
@@ -263,48 +264,48 @@ fn tried(caller: &Caller, method: &Method, action: Action) {
 }
 
 /// One cell for a method that changes nothing: whatever polkit would say, nobody asks it.
-fn read(caller: &Caller, method: &Method) {
-    let cell = format!("{} by {}", method.name, caller.who);
-    let helper = clamping(&caller.polkit);
+fn read(bus: BusDaemon, caller: &Caller, method: &Method) {
+    let cell = format!("{} by {} on {bus:?}", method.name, caller.who);
+    let helper = clamping(bus, &caller.polkit);
     let (before, asked_before) = (state(&helper), helper.authority.asked().len());
     let client = Client::on(helper.bus.connect_as(caller.uid));
     answered(&client, &method.call(caller.flags)).expect(&cell);
     assert_eq!((state(&helper), helper.authority.asked().len()), (before, asked_before), "{cell}");
 }
 
-#[test]
-fn every_served_method_asks_for_its_own_action_and_gives_every_kind_of_caller_what_is_theirs() {
-    let served = methods(&introspected(&Helper::start()));
-    assert_eq!(served.len(), Action::OF_METHODS.len());
-    for method in served {
-        let action = action_of(&method.name);
-        for caller in callers() {
-            match action {
-                Some(action) => tried(&caller, &method, action),
-                None => read(&caller, &method),
+on_both_buses! {
+    fn every_served_method_asks_for_its_own_action_and_gives_every_kind_of_caller_what_is_theirs(bus: BusDaemon) {
+        let served = methods(&introspected(&Helper::with(Choice { bus, ..Choice::default() })));
+        assert_eq!(served.len(), Action::OF_METHODS.len());
+        for method in served {
+            let action = action_of(&method.name);
+            for caller in callers() {
+                match action {
+                    Some(action) => tried(bus, &caller, &method, action),
+                    None => read(bus, &caller, &method),
+                }
             }
         }
     }
-}
 
-#[test]
-fn every_served_property_is_read_by_every_kind_of_caller_and_set_by_none_and_nobody_is_asked() {
-    let helper = Helper::asking(Recording::saying_yes());
-    let xml = introspected(&helper);
-    let document = parsed(&xml);
-    let properties = members(&document, "property");
-    assert!(!properties.is_empty());
-    for uid in [ROOT, NOBODY] {
-        let connection = helper.bus.connect_as(uid);
-        for property in properties.iter().map(|node| node.attribute("name").unwrap()) {
-            zruntime::block_on(async {
-                let proxy = PropertiesProxy::builder(&connection).destination(names::BUS_NAME).path(names::OBJECT_PATH);
-                let proxy = proxy.build().await.unwrap();
-                let interface = || names::INTERFACE.try_into().unwrap();
-                let value = proxy.get(interface(), property).await.unwrap();
-                assert!(proxy.set(interface(), property, &value).await.is_err(), "{property}");
-            });
+    fn every_served_property_is_read_by_every_kind_of_caller_and_set_by_none_and_nobody_is_asked(bus: BusDaemon) {
+        let helper = Helper::with(Choice { bus, ..Choice::default() });
+        let xml = introspected(&helper);
+        let document = parsed(&xml);
+        let properties = members(&document, "property");
+        assert!(!properties.is_empty());
+        for uid in [ROOT, NOBODY] {
+            let connection = helper.bus.connect_as(uid);
+            for property in properties.iter().map(|node| node.attribute("name").unwrap()) {
+                zruntime::block_on(async {
+                    let proxy = PropertiesProxy::builder(&connection).destination(names::BUS_NAME).path(names::OBJECT_PATH);
+                    let proxy = proxy.build().await.unwrap();
+                    let interface = || names::INTERFACE.try_into().unwrap();
+                    let value = proxy.get(interface(), property).await.unwrap();
+                    assert!(proxy.set(interface(), property, &value).await.is_err(), "{property}");
+                });
+            }
         }
+        assert_eq!((helper.authority.asked(), helper.kernel.times_applied()), (Vec::new(), 0));
     }
-    assert_eq!((helper.authority.asked(), helper.kernel.times_applied()), (Vec::new(), 0));
 }

@@ -27,11 +27,18 @@ impl Background {
     /// # Errors
     /// When it cannot be started.
     pub fn start(command: &mut Command, log: &Path) -> Result<Self> {
+        Self::start_with(command, Stdio::null(), log)
+    }
+
+    /// Starts a program with this standard input, both outputs going to the file `log`.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start_with(command: &mut Command, input: impl Into<Stdio>, log: &Path) -> Result<Self> {
         let line = command_line(command);
         let file = open_log(log)?;
         let copy = file.try_clone().doing(|| format!("share `{}`", log.display()))?;
-        let child =
-            command.stdin(Stdio::null()).stdout(copy).stderr(file).spawn().doing(|| format!("start `{line}`"))?;
+        let child = command.stdin(input).stdout(copy).stderr(file).spawn().doing(|| format!("start `{line}`"))?;
         Ok(Self { child, line, log: log.to_owned() })
     }
 

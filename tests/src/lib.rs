@@ -8,6 +8,7 @@
 //! * [`Machine`]: a whole emulated machine with a kernel and a systemd of its own, in which the package is installed;
 //! * [`Capture`]: the SYNs that really were on a wire;
 //! * [`Announced`]: every change of the rules that the kernel announced;
+//! * [`raw_bus`]: messages to a bus that no honest library writes;
 //! * [`Image`]: the container image that needs no registry.
 //!
 //! Everything vanishes when its value is dropped and also when the test is killed. Read `tests/README.md` for examples.
@@ -15,6 +16,7 @@
 
 mod announced;
 mod background;
+mod bus_daemon;
 mod caller;
 mod capture;
 mod error;
@@ -26,12 +28,14 @@ mod netns;
 mod patience;
 mod place;
 mod programs;
+pub mod raw_bus;
 pub mod sandbox;
 pub mod terminal;
 pub mod tunnel;
 
 pub use announced::Announced;
 pub use background::Background;
+pub use bus_daemon::{BusDaemon, RunningBus};
 pub use caller::connect_as;
 pub use capture::{Capture, FAMILIES, Family, Syn};
 pub use error::{Error, Result};

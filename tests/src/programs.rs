@@ -49,6 +49,15 @@ pub(crate) fn target_folder() -> Result<PathBuf> {
     Ok(profile.parent().unwrap_or(&profile).to_owned())
 }
 
+/// The root of a Debian package that `tests/setup.sh` has unpacked, because installing it would change the machine.
+///
+/// # Errors
+/// [`Error::NotBuilt`] with the command that unpacks it.
+pub(crate) fn unpacked(package: &str) -> Result<PathBuf> {
+    let path = target_folder()?.join("unpacked").join(package);
+    if path.is_dir() { Ok(path) } else { Err(Error::NotBuilt { path, hint: "tests/setup.sh" }) }
+}
+
 /// `make probe` builds into `target/static`, apart from everything that links dynamically.
 fn probe_path() -> Result<PathBuf> {
     Ok(target_folder()?.join("static").join(env!("LAB_TARGET")).join("release/lab-probe"))

@@ -1,40 +1,34 @@
 //! The bus daemon.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
+use airpods_lab::{BusDaemon, RunningBus};
 use tempfile::TempDir;
 use zbus::Connection;
 use zbus::connection::Builder;
 
 use super::{PATIENCE, repository};
 
-/// A `dbus-daemon` with the policy of a system bus and the helper's own, killed when dropped or when the test dies.
+/// A bus daemon of either kind with the policy of a system bus and the helper's own, killed when dropped or when the test dies.
 pub struct PrivateBus {
-    daemon: Child,
+    daemon: Option<RunningBus>,
     folder: TempDir,
 }
 
 impl PrivateBus {
     pub fn start() -> Self {
+        Self::start_of(BusDaemon::default())
+    }
+
+    pub fn start_of(kind: BusDaemon) -> Self {
         let folder = TempDir::new().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let config = folder.path().join("bus.conf");
+        let [config, socket, log] = ["bus.conf", "bus", "bus.log"].map(|name| folder.path().join(name));
         fs::write(&config, config_text(&folder)).unwrap();
-        let mut daemon = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "dbus-daemon", "--nofork", "--nopidfile", "--nosyslog", "--print-address"])
-            .arg(format!("--config-file={}", config.display()))
-            .stdout(Stdio::piped())
-            // It complains about a user and limits that a test need not have.
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut address = String::new();
-        BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut address).unwrap();
-        assert!(address.starts_with("unix:path="), "dbus-daemon did not start: {address}");
-        Self { daemon, folder }
+        let daemon = kind.start(&config, &socket, &log).unwrap();
+        Self { daemon: Some(daemon), folder }
     }
 
     pub fn address(&self) -> String {
@@ -68,16 +62,7 @@ impl PrivateBus {
 
     /// Stops the bus daemon, as a restart of the bus would.
     pub fn stop(&mut self) {
-        self.daemon.kill().unwrap();
-        self.daemon.wait().unwrap();
-    }
-}
-
-impl Drop for PrivateBus {
-    fn drop(&mut self) {
-        // It may have been stopped already.
-        drop(self.daemon.kill());
-        drop(self.daemon.wait());
+        self.daemon = None;
     }
 }
 

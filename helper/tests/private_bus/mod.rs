@@ -21,6 +21,7 @@ use airpods_helper::kernel::simulated::Simulated;
 use airpods_helper::kernel::{Kernel, Link};
 use airpods_helper::log::{Line, Log};
 use airpods_helper::state::Places;
+use airpods_lab::BusDaemon;
 use tempfile::TempDir;
 use zbus::proxy::CacheProperties;
 use zbus::{Address, Connection};
@@ -56,6 +57,7 @@ pub struct Helper {
 
 /// What a test may choose about its helper.
 pub struct Choice {
+    pub bus: BusDaemon,
     pub authority: Recording,
     /// Asks polkit on the private bus, in the place of the recording authority.
     pub asks_polkit: bool,
@@ -70,6 +72,7 @@ pub struct Choice {
 impl Default for Choice {
     fn default() -> Self {
         Self {
+            bus: BusDaemon::default(),
             authority: Recording::saying_yes(),
             asks_polkit: false,
             links: vec![wireguard("wg0"), wireguard("wg1"), link("eth0", ""), link("br0", "bridge")],
@@ -91,7 +94,7 @@ impl Helper {
     }
 
     pub fn with(choice: Choice) -> Self {
-        Self::on(PrivateBus::start(), choice)
+        Self::on(PrivateBus::start_of(choice.bus), choice)
     }
 
     pub fn on(bus: PrivateBus, choice: Choice) -> Self {

@@ -1,15 +1,20 @@
 //! The sandbox's system bus and its polkit: the real programs, at the standard addresses.
 
 use std::fs;
-use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use airpods_dbus::names;
+
 use super::Sandbox;
+use super::install::HELPER;
 use crate::background::Background;
+use crate::bus_daemon::{BusDaemon, ON_SOCKET, RunningBus};
 use crate::error::{Doing, Error, Result};
 use crate::place::{Place, run};
+use crate::programs::unpacked;
 
 const SOCKET: &str = "/run/dbus/system_bus_socket";
+const JOURNAL: &str = "/run/systemd/journal/socket";
 const START_LIMIT: Duration = Duration::from_secs(10);
 
 impl Sandbox {
@@ -19,15 +24,47 @@ impl Sandbox {
     /// # Errors
     /// When dbus-daemon does not come up.
     pub fn start_bus(&self) -> Result<()> {
-        let mut command = self.command("dbus-daemon");
-        command.args(["--system", "--nofork", "--nopidfile", "--nosyslog"]);
-        let mut bus = Background::start(&mut command, &self.log_path("bus"))?;
-        let socket = self.path(SOCKET);
-        bus.until("the system bus", START_LIMIT, || UnixStream::connect(&socket).is_ok())?;
+        self.start_bus_of(BusDaemon::DbusDaemon)
+    }
+
+    /// Starts the system bus of this kind. dbus-broker leaves activation to systemd: without one it starts no service, and the helper has
+    /// to be started, see [`Sandbox::start_helper`].
+    ///
+    /// # Errors
+    /// If the bus does not come up.
+    pub fn start_bus_of(&self, kind: BusDaemon) -> Result<()> {
+        let (socket, log) = (self.path(SOCKET), self.log_path("bus"));
+        let bus = match kind {
+            BusDaemon::DbusDaemon => {
+                let mut command = self.command("dbus-daemon");
+                command.args(["--system", "--nofork", "--nopidfile", "--nosyslog"]);
+                RunningBus::reference(&mut command, &socket, &log)
+            }
+            BusDaemon::DbusBroker => {
+                let programs = unpacked("dbus-broker")?.join("usr/bin");
+                for name in ["dbus-broker", "dbus-broker-launch"] {
+                    self.install_from(&programs.join(name), &format!("/usr/bin/{name}"))?;
+                }
+                self.sh("mkdir -p /run/systemd/journal")?;
+                let mut command = self.command("sh");
+                command.args(["-euc", ON_SOCKET]);
+                RunningBus::broker(&mut command, &socket, &self.path(JOURNAL), &log)
+            }
+        }?;
         if let Ok(mut slot) = self.bus.lock() {
             *slot = Some(bus);
         }
         Ok(())
+    }
+
+    /// Starts the helper as root, as the bus's launcher or systemd would, and returns when it owns its name.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn start_helper(&self) -> Result<Background> {
+        let mut helper = Background::start(&mut self.command(HELPER), &self.log_path("helper"))?;
+        helper.until("the helper", START_LIMIT, || self.bus_name_has_owner(names::BUS_NAME).unwrap_or(false))?;
+        Ok(helper)
     }
 
     /// Stops the bus; its clients lose their connection.

@@ -13,7 +13,7 @@ use crate::programs::{Program, repository};
 pub struct HelperFiles(Vec<(PathBuf, &'static str)>);
 
 /// Where the activation file, the unit and `make install` have the daemon.
-const HELPER: &str = "/usr/libexec/airpods-helper";
+pub(super) const HELPER: &str = "/usr/libexec/airpods-helper";
 /// Where `make install` has the command.
 const CLIENT: &str = "/usr/bin/airpods";
 
@@ -72,11 +72,16 @@ impl Sandbox {
     /// # Errors
     /// When it is not built or cannot be written.
     pub fn install(&self, program: Program, inside: &str) -> Result<()> {
-        let (from, to) = (program.path()?, self.path(inside));
+        self.install_from(&program.path()?, inside)
+    }
+
+    /// Copies a program of the machine to a path inside.
+    pub(super) fn install_from(&self, from: &Path, inside: &str) -> Result<()> {
+        let to = self.path(inside);
         if let Some(folder) = to.parent() {
             fs::create_dir_all(folder).doing(|| format!("make `{}`", folder.display()))?;
         }
-        fs::copy(&from, &to)
+        fs::copy(from, &to)
             .and_then(|_| fs::set_permissions(&to, fs::Permissions::from_mode(0o755)))
             .doing(|| format!("copy `{}` to `{}`", from.display(), to.display()))
     }

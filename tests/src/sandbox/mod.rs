@@ -20,6 +20,7 @@ use std::sync::Mutex;
 pub use install::HelperFiles;
 
 use crate::background::Background;
+use crate::bus_daemon::RunningBus;
 use crate::error::{Doing, Error, Result};
 use crate::place::Place;
 use crate::programs::Program;
@@ -30,7 +31,7 @@ use crate::programs::Program;
 pub struct Sandbox {
     guardian: Child,
     seat: Seat,
-    bus: Mutex<Option<Background>>,
+    bus: Mutex<Option<RunningBus>>,
     polkit: Mutex<Option<Background>>,
 }
 
