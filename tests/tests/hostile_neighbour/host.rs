@@ -1,0 +1,237 @@
+//! A throw-away host with a bus of either kind, the real helper, and root as a client of it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use airpods_dbus::names::{BUS_NAME, INTERFACE, OBJECT_PATH};
+use airpods_lab::raw_bus::{Body, RawConnection, RawMessage, Received, bus_call, kind};
+use airpods_lab::{Background, BusDaemon, Place, Sandbox, eventually_within};
+
+pub(crate) const ROOT: u32 = 0;
+pub(crate) const ALICE: u32 = 1000;
+pub(crate) const BOB: u32 = 1001;
+
+/// In KiB: what the helper may grow by at the worst moment, and what it may keep. A release build begins with 4 MiB, and so has at most
+/// 32 MiB and 8 MiB in the end; the code of a debug build alone is larger.
+const PEAK: u64 = 28 * 1024;
+const AFTERWARDS: u64 = 4 * 1024;
+
+/// How long the helper may take to answer root, and to clamp a new link, on a machine that itself takes no time. What the machine
+/// takes is measured beside it, and counts [`MACHINE`] times: an answer is several ways through the bus, each behind the others' messages.
+const ANSWER: Duration = Duration::from_millis(250);
+const CLAMP: Duration = Duration::from_millis(100);
+const MACHINE: u32 = 4;
+
+/// How long the helper may keep what it took.
+const GIVEN_BACK: Duration = Duration::from_secs(30);
+
+/// How long anything may take before it counts as never.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub(crate) struct Host {
+    pub(crate) sandbox: Sandbox,
+    root: RawConnection,
+    pid: String,
+    /// What the helper holds when it has answered once, in KiB.
+    small: u64,
+    links: u32,
+    _helper: Background,
+}
+
+impl Host {
+    /// With polkitd, a VPN link, and another program's table.
+    pub(crate) fn new(bus: BusDaemon) -> Self {
+        let host = Self::prepared(bus, |_| ());
+        host.sandbox.start_polkit().unwrap();
+        host
+    }
+
+    /// The same without polkitd, and with what the bus is to find when it starts.
+    pub(crate) fn prepared(bus: BusDaemon, prepare: impl FnOnce(&Sandbox)) -> Self {
+        let sandbox = Sandbox::new().unwrap();
+        sandbox.install_helper().unwrap();
+        prepare(&sandbox);
+        sandbox.start_bus_of(bus).unwrap();
+        sandbox
+            .sh("ip tuntap add mode tun name wg0; ip link set wg0 mtu 1380 up; ip addr add 10.8.0.1/24 dev wg0")
+            .unwrap();
+        sandbox.sh("nft 'table inet other { set seen { type ifname; }; chain c { tcp dport 25 drop; }; }'").unwrap();
+        let helper = sandbox.start_helper().unwrap();
+        let pid = sandbox.sh("pgrep -x airpods-helper").unwrap();
+        let root = RawConnection::open(ROOT, &socket(&sandbox)).unwrap();
+        let mut host = Self { sandbox, root, pid, small: 0, links: 0, _helper: helper };
+        host.assert_same_helper_serves("its start");
+        host.small = host.kibibytes("VmRSS");
+        host
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        socket(&self.sandbox)
+    }
+
+    pub(crate) fn enter(&self, user: u32) -> RawConnection {
+        RawConnection::open(user, &self.socket()).unwrap()
+    }
+
+    /// What root is answered.
+    pub(crate) fn as_root(&mut self, call: &RawMessage) -> Received {
+        self.root.call(call).unwrap_or_else(|error| panic!("root has no answer to {call:?}: {error}"))
+    }
+
+    /// root changes something, which it may.
+    #[track_caller]
+    pub(crate) fn change(&mut self, call: &RawMessage) {
+        let answer = self.as_root(call);
+        assert_eq!((answer.kind, &answer.error), (kind::RETURN, &None), "{call:?}: {answer:?}");
+    }
+
+    /// Checks that the helper is the process that it was, and answers.
+    #[track_caller]
+    pub(crate) fn assert_same_helper_serves(&mut self, after: &str) {
+        let pid = self.sandbox.sh("pgrep -x airpods-helper || true").unwrap();
+        assert_eq!(pid, self.pid, "the helper has ended after {after}");
+        let answer = self.as_root(&helper_call("GetStatus"));
+        assert_eq!(answer.kind, kind::RETURN, "root's status after {after}: {answer:?}");
+    }
+
+    /// A number of kibibytes from the helper's status in /proc.
+    fn kibibytes(&self, field: &str) -> u64 {
+        let status = self.sandbox.read_file(&format!("/proc/{}/status", self.pid)).expect("the helper has ended");
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap_or_else(|| panic!("{field}: {status}"));
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Checks what the helper held at most since it was last looked at.
+    #[track_caller]
+    pub(crate) fn assert_stayed_small(&self, during: &str) {
+        let peak = self.kibibytes("VmHWM");
+        println!("{during}: at most {peak} KiB, {} in the beginning", self.small);
+        assert!(peak <= self.small + PEAK, "{during}: the helper grew from {} to {peak} KiB", self.small);
+        // "Reset the peak resident set size": proc_pid_clear_refs(5).
+        fs::write(self.sandbox.path(&format!("/proc/{}/clear_refs", self.pid)), "5").unwrap();
+    }
+
+    /// Checks that the helper gives back what it took.
+    #[track_caller]
+    pub(crate) fn assert_small_again(&self) {
+        let start = Instant::now();
+        loop {
+            let held = self.kibibytes("VmRSS");
+            if held <= self.small + AFTERWARDS {
+                println!("in the end: {held} KiB, {} in the beginning", self.small);
+                return;
+            }
+            assert!(start.elapsed() < GIVEN_BACK, "the helper grew from {} KiB and keeps {held}", self.small);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// How long root waits for its status, and beside each how long the bus itself takes to answer root.
+    pub(crate) fn answer_delays(&mut self, count: usize) -> Delays {
+        let (mut helper, mut bus) = (Vec::new(), Vec::new());
+        let start = Instant::now();
+        while helper.len() < count && start.elapsed() < PATIENCE {
+            bus.push(self.delay(&bus_call("GetId")));
+            helper.push(self.delay(&helper_call("GetStatus")));
+        }
+        Delays { helper, bus }
+    }
+
+    fn delay(&mut self, call: &RawMessage) -> Duration {
+        let start = Instant::now();
+        let answer = self.as_root(call);
+        assert_eq!(answer.kind, kind::RETURN, "root is refused: {answer:?}");
+        start.elapsed()
+    }
+
+    /// Checks that a VPN link that comes is clamped about as soon as a command can write its name into a set.
+    #[track_caller]
+    pub(crate) fn assert_new_link_is_clamped(&mut self, during: &str) {
+        self.links += 1;
+        let (link, other) = (format!("vpn{}", self.links), format!("oth{}", self.links));
+        let make = |link: &str, number: u32| {
+            format!(
+                "ip tuntap add mode tun name {link}; ip link set {link} up; ip addr add 10.9.{number}.1/24 dev {link}"
+            )
+        };
+        let mut machine = Duration::ZERO;
+        let own = format!("{}; nft add element inet other seen '{{ {other} }}'", make(&other, 100 + self.links));
+        for line in [own.as_str(), &make(&link, self.links)] {
+            let start = Instant::now();
+            self.sandbox.sh(line).unwrap();
+            let (set, name) = if line == own { ("other seen", &other) } else { ("airpods links", &link) };
+            eventually_within(PATIENCE, &format!("`{name}` in the set `{set}`, {during},"), || {
+                let elements = self.sandbox.sh(&format!("nft list set inet {set} 2>/dev/null || true")).unwrap();
+                elements.contains(&format!("\"{name}\""))
+            });
+            if line == own {
+                machine = start.elapsed();
+            } else {
+                let clamped = start.elapsed();
+                println!("{during}: a new link clamped in {clamped:?}; a command does the same in {machine:?}");
+                let limit = CLAMP + machine * MACHINE;
+                assert!(clamped <= limit, "{during}: a new link was clamped after {clamped:?} of {limit:?}");
+            }
+        }
+    }
+
+    /// Every rule but the helper's.
+    pub(crate) fn foreign_rules(&self) -> String {
+        airpods_lab::neighbours::others(&self.sandbox).unwrap()
+    }
+}
+
+fn socket(sandbox: &Sandbox) -> PathBuf {
+    sandbox.path("/run/dbus/system_bus_socket")
+}
+
+/// Waiting times in one situation: for the helper, and for the bus.
+pub(crate) struct Delays {
+    helper: Vec<Duration>,
+    bus: Vec<Duration>,
+}
+
+impl Delays {
+    /// Checks the 99th percentile.
+    #[track_caller]
+    pub(crate) fn assert_served(&self, during: &str) {
+        let (helper, bus) = (percentile(&self.helper, 99), percentile(&self.bus, 99));
+        let limit = ANSWER + bus * MACHINE;
+        println!(
+            "{during}: root's status p50 {:?} p99 {helper:?}, the bus's own answer p50 {:?} p99 {bus:?}, of {}",
+            percentile(&self.helper, 50),
+            percentile(&self.bus, 50),
+            self.helper.len()
+        );
+        assert!(helper <= limit, "{during}: root's status takes {helper:?} (p99) of {limit:?}");
+    }
+}
+
+fn percentile(delays: &[Duration], percent: usize) -> Duration {
+    let mut sorted = delays.to_vec();
+    sorted.sort();
+    sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
+}
+
+/// A call of the helper's own interface without arguments.
+pub(crate) fn helper_call(member: &str) -> RawMessage {
+    RawMessage::call(BUS_NAME, OBJECT_PATH, INTERFACE, member)
+}
+
+/// `ClampOn` without options.
+pub(crate) fn clamp_on(link: &str) -> RawMessage {
+    let mut body = Body::default();
+    body.text(link);
+    body.number(0);
+    // Entries of a dictionary are aligned to 8 bytes, also where there is none.
+    body.align(8);
+    helper_call("ClampOn").with_body("sa{sv}", body.0)
+}
+
+/// `ClampOff`.
+pub(crate) fn clamp_off(link: &str) -> RawMessage {
+    let mut body = Body::default();
+    body.text(link);
+    helper_call("ClampOff").with_body("s", body.0)
+}
