@@ -82,6 +82,10 @@ codes! {
     UserSession = "user-session",
     /// Services end with the user's last session.
     Linger = "linger",
+    /// A path or a device of the host that a service needs is not there, or a file where a folder is meant.
+    PathMissing = "path-missing",
+    /// Services do not come back after a reboot.
+    Boot = "boot",
     /// `/dev/net/tun` is not there, or not for this user.
     TunDevice = "tun-device",
     /// pasta or slirp4netns, whichever this podman needs, is missing or does not start.

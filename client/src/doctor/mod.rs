@@ -4,6 +4,7 @@
 //! a function from values to values, with one file for each area, which is where to add a cause. Each kind of finding
 //! has a [`Code`] and a section in `docs/troubleshooting.md`.
 
+mod boot;
 mod engine;
 mod finding;
 mod gpu;
@@ -20,6 +21,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
+pub use boot::Boot;
 pub use engine::Engine;
 pub use finding::{Code, Finding, Level};
 pub use gpu::{Description, Gpu};
@@ -28,7 +30,7 @@ pub use names::{Names, Origin};
 pub use network::{Holder, Network, TakenPort};
 pub use parts::{Parts, Program};
 pub use path::Path;
-pub use read::{Subject, read};
+pub use read::{Subject, after_reboot, read};
 pub use rootless::{Cgroups, Mapper, Needs, Rootless, Tun, UserNamespaces};
 pub use services::{Pids, Service};
 pub use settings::Settings;
@@ -45,6 +47,8 @@ pub struct Facts {
     pub rootless: Option<Rootless>,
     /// What the services need of it.
     pub needs: Needs,
+    /// What starts containers at boot; `None` where there is no systemd.
+    pub boot: Option<Boot>,
     /// The programs beside podman; `None` where there is no podman yet that would bring them.
     pub parts: Option<Parts>,
     /// The ways of the services' packets.
@@ -77,6 +81,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
         let outlet = facts.engine.outlet().filter(|_| facts.rootless.is_some());
         parts::judge(parts, facts.engine.host().map(|host| &host.network), outlet, explained)
     }));
+    findings.extend(facts.boot.as_ref().and_then(|boot| boot::judge(boot, facts.needs)));
     findings.extend(facts.storage.iter().flat_map(storage::judge));
     match &facts.network {
         Ok(network) => findings.extend(network::judge(network)),

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use super::{Code, Finding};
-use crate::plan::Conflict;
+use crate::plan::{Conflict, another};
 use crate::way::Route;
 
 /// What is wanted, and what is in its way.
@@ -71,14 +71,19 @@ pub(super) fn judge(network: &Network) -> Vec<Finding> {
 fn conflict(conflict: &Conflict) -> Finding {
     let cause = conflict.to_string();
     match conflict {
-        Conflict::NotOurs { kind, name, .. } => {
-            Finding::broken(Code::NameTaken, cause, format!("{} {name}", kind.removal()))
+        // What others made is theirs to remove.
+        Conflict::NotOurs { place, name, .. } => {
+            Finding::broken(Code::NameTaken, cause, format!("airpods config set {place} {}", another(name)))
         }
         Conflict::NetworkDiffers { .. } => Finding::note(Code::NetworkDiffers, cause, "airpods start --reset-network"),
-        Conflict::NetworkHeld { holder, .. } => {
-            Finding::note(Code::NetworkDiffers, cause, format!("podman rm --force {holder}"))
+        Conflict::NetworkHeld { name, .. } => {
+            let cure = format!("airpods config set runtime.network_name {}", another(name));
+            Finding::note(Code::NetworkDiffers, cause, cure)
         }
-        Conflict::PortHeld { holder, .. } => Finding::broken(Code::PortInUse, cause, format!("podman stop {holder}")),
+        Conflict::PathMissing { .. } | Conflict::NoFolder { .. } | Conflict::DeviceMissing { .. } => {
+            Finding::broken(Code::PathMissing, cause, "airpods config edit")
+        }
+        Conflict::PortHeld { .. } => Finding::broken(Code::PortInUse, cause, "airpods config edit"),
     }
 }
 

@@ -81,6 +81,8 @@ pub struct Needs {
     pub cpus: bool,
     /// Services are to be started again by themselves.
     pub restart: bool,
+    /// Unless somebody stopped them.
+    pub unless_stopped: bool,
 }
 
 /// Judges what a rootless podman needs.
@@ -158,7 +160,7 @@ fn tun(tun: Tun) -> Option<Finding> {
 
 fn cgroups(rootless: &Rootless, needs: Needs) -> Option<Finding> {
     const DELEGATE: &str = "sudo install -d /etc/systemd/system/user@.service.d && printf '[Service]\\nDelegate=cpu \
-                            cpuset io memory pids\\n' | sudo tee /etc/systemd/system/user@.service.d/delegate.conf && \
+                            cpuset io memory pids\\n' | sudo tee /etc/systemd/system/user@.service.d/airpods.conf && \
                             sudo systemctl daemon-reload";
     match &rootless.cgroups {
         Cgroups::Version1 => Some(Finding::note(
@@ -186,7 +188,7 @@ fn cgroups(rootless: &Rootless, needs: Needs) -> Option<Finding> {
     }
 }
 
-fn linger(rootless: &Rootless, needs: Needs) -> Option<Finding> {
+pub(super) fn linger(rootless: &Rootless, needs: Needs) -> Option<Finding> {
     let ends = rootless.lingers == Some(false) && needs.restart && rootless.cgroups != Cgroups::NoSession;
     ends.then(|| {
         Finding::note(

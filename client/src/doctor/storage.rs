@@ -36,9 +36,10 @@ pub(super) fn judge(storage: &Storage) -> Vec<Finding> {
         findings.push(Finding::note(
             Code::StorageNetwork,
             format!("images lie in {root} on another machine's file system, where containers cannot own files"),
-            "sudo install -d -o \"$USER\" /var/lib/containers-of-\"$USER\" && printf '[storage]\\ndriver = \
-             \"overlay\"\\nrootless_storage_path = \"/var/lib/containers-of-$USER\"\\n' | \
-             sudo tee -a /etc/containers/storage.conf",
+            // A second `[storage]` table makes podman fail: a file that is there is left alone (`set -C`).
+            "sudo install -d -o \"$USER\" /var/lib/containers-of-\"$USER\" && mkdir -p ~/.config/containers && (set -C && \
+             printf '[storage]\\ndriver = \"overlay\"\\ngraphroot = \"/var/lib/containers-of-%s\"\\n' \"$USER\" > \
+             ~/.config/containers/storage.conf)",
         ));
     }
     if storage.driver == "vfs" {

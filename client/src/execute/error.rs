@@ -107,6 +107,14 @@ fn list(service: &str, differences: &[Difference]) -> String {
 }
 
 impl StepError {
+    /// Whether the step may have been done all the same.
+    pub(super) fn leaves_open(&self) -> bool {
+        match self {
+            Self::Network { source, .. } | Self::Refused { source, .. } => source.leaves_open(),
+            _ => false,
+        }
+    }
+
     fn hint(&self) -> Option<String> {
         let owned = |hint: Option<Cow<'static, str>>| hint.map(Cow::into_owned);
         match self {

@@ -18,6 +18,7 @@ mod undo;
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 pub use end::{Ended, Notice, end};
@@ -98,7 +99,8 @@ pub struct Late {
 
 /// Executes a plan, or leaves things as they were.
 ///
-/// `interrupt` ends it early, as Ctrl-C does. On failure the error says what could not be undone.
+/// `interrupt` ends it early, as Ctrl-C does: steps under way are waited for, and what was done is undone. A second Ctrl-C ends
+/// that, too. On failure the error says what could not be undone.
 pub async fn execute(
     podman: &impl Podman,
     plan: &Plan,
@@ -106,13 +108,26 @@ pub async fn execute(
     progress: &dyn Progress,
     interrupt: impl Future<Output = ()>,
 ) -> Result<Outcome, Aborted> {
+    execute_until(podman, plan, pace, progress, interrupt, interrupted()).await
+}
+
+/// The same; `again` is the second Ctrl-C.
+async fn execute_until(
+    podman: &impl Podman,
+    plan: &Plan,
+    pace: &Pace,
+    progress: &dyn Progress,
+    interrupt: impl Future<Output = ()>,
+    again: impl Future<Output = ()>,
+) -> Result<Outcome, Aborted> {
     for (service, port) in &plan.ports {
         if kernel::is_taken(*port) {
             let cause = StepError::PortInUse { service: service.clone(), port: *port };
             return Err(Aborted { cause, left: Vec::new() });
         }
     }
-    let ran = run::run(podman, plan, pace, progress, interrupt).await;
+    let (mut interrupt, mut again) = (pin!(interrupt), pin!(again));
+    let ran = run::run(podman, plan, pace, progress, interrupt.as_mut(), again.as_mut()).await;
     match ran.failure {
         None => {
             let mut outcome = ran.outcome;
@@ -121,7 +136,13 @@ pub async fn execute(
         }
         Some(cause) => {
             let mut left = ran.left;
-            left.extend(undo::undo(podman, plan, &ran.done, pace, progress).await);
+            let under_way = ran.under_way.iter().filter_map(|index| plan.steps.get(*index));
+            left.extend(under_way.map(|step| format!("it may still happen: {}", step.action)));
+            let given_up = !ran.under_way.is_empty();
+            // Where a step failed by itself, the first Ctrl-C is still to come.
+            let stop: Pin<&mut dyn Future<Output = ()>> = if ran.interrupted { again } else { interrupt };
+            let undoing = undo::Undoing { podman, plan, pace, stop, given_up };
+            left.extend(undoing.undo(&ran.done, progress).await);
             Err(Aborted { cause, left })
         }
     }

@@ -25,6 +25,8 @@ pub enum Event<'a> {
     Healthy { service: &'a str, url: &'a str, took: Duration },
     /// A step failed, or was cut off.
     Failed { index: usize, step: &'a Step },
+    /// It was interrupted, and so many steps under way are waited for.
+    Waiting { count: usize },
     /// What was done is being undone.
     Undoing,
 }
@@ -77,6 +79,7 @@ impl Lines {
                 said(step, *took, bytes).or_else(|| self.verbose.then(|| in_detail(step, *took)))
             }
             Event::Healthy { service, url, took } => Some(healthy(service, url, *took)),
+            Event::Waiting { count } => Some(waiting(*count)),
             Event::Undoing => Some("undoing what was done".to_owned()),
             Event::Began { .. } | Event::Failed { .. } => None,
         }
@@ -163,9 +166,15 @@ impl Progress for Terminal {
                 self.end(*index);
             }
             Event::Healthy { service, url, took } => self.print(&healthy(service, url, *took)),
+            Event::Waiting { count } => self.print(&waiting(*count)),
             Event::Undoing => self.print("undoing what was done"),
         }
     }
+}
+
+fn waiting(count: usize) -> String {
+    let steps = if count == 1 { "the step".to_owned() } else { format!("{count} steps") };
+    format!("waiting for {steps} under way; Ctrl-C again leaves everything as it is")
 }
 
 /// How a pull looks while it goes on (indicatif's template language).

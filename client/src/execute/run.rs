@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -27,6 +27,10 @@ pub(super) struct Ran {
     pub(super) failure: Option<StepError>,
     /// What a failed step could not put back.
     pub(super) left: Vec<String>,
+    /// It was interrupted.
+    pub(super) interrupted: bool,
+    /// The steps that were under way when nobody wanted to wait for them any more: they may still be done.
+    pub(super) under_way: Vec<usize>,
 }
 
 /// Which steps can be begun.
@@ -85,13 +89,14 @@ impl<'a> Schedule<'a> {
 }
 
 /// Runs them all. After a failure nothing new begins; what changes podman's state is waited for, since a call that
-/// is cut off may still be carried out.
+/// is cut off may still be carried out; `again` ends the waiting.
 pub(super) async fn run(
     podman: &impl Podman,
     plan: &Plan,
     pace: &Pace,
     progress: &dyn Progress,
-    interrupt: impl Future<Output = ()>,
+    mut interrupt: Pin<&mut impl Future<Output = ()>>,
+    mut again: Pin<&mut impl Future<Output = ()>>,
 ) -> Ran {
     let cancel = Rc::new(Cancel::default());
     let actor = Actor {
@@ -104,37 +109,50 @@ pub(super) async fn run(
         left: RefCell::default(),
     };
     let mut schedule = Schedule::new(plan, pace);
-    let mut interrupt = pin!(interrupt);
     let mut interrupted = false;
     let mut running = FuturesUnordered::new();
-    let (mut done, mut failure) = (Vec::new(), None);
+    let (mut done, mut failure, mut open) = (Vec::new(), None, BTreeSet::new());
+    let mut under_way = Vec::new();
     loop {
         while failure.is_none()
             && let Some(index) = schedule.next()
         {
+            open.insert(index);
             running.push(one(&actor, plan, index, progress));
         }
         if running.is_empty() {
             break;
         }
         let next = if interrupted {
-            running.next().await
+            match select(running.next(), again.as_mut()).await {
+                Either::Left((next, _)) => next,
+                Either::Right(_) => {
+                    under_way.extend(open);
+                    break;
+                }
+            }
         } else {
-            match select(running.next(), &mut interrupt).await {
+            match select(running.next(), interrupt.as_mut()).await {
                 Either::Left((next, _)) => next,
                 Either::Right(_) => {
                     interrupted = true;
                     failure = failure.or(Some(StepError::Interrupted));
                     cancel.set();
+                    progress.event(&Event::Waiting { count: running.len() });
                     continue;
                 }
             }
         };
         let Some((index, result)) = next else { break };
         schedule.finish(index);
+        open.remove(&index);
         match result {
             Ok(what) => done.push((index, what)),
             Err(error) => {
+                if error.leaves_open() {
+                    // Undoing what was not done does no harm.
+                    done.push((index, Done::AsPlanned));
+                }
                 // What was cut off because of the first failure is no failure of its own.
                 if failure.is_none() {
                     failure = Some(error);
@@ -144,7 +162,8 @@ pub(super) async fn run(
         }
     }
     drop(running);
-    Ran { done, outcome: actor.outcome.into_inner(), failure, left: actor.left.into_inner() }
+    let (outcome, left) = (actor.outcome.into_inner(), actor.left.into_inner());
+    Ran { done, outcome, failure, left, interrupted, under_way }
 }
 
 async fn one(

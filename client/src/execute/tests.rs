@@ -275,3 +275,23 @@ async fn one_step_after_another_is_one_at_a_time() {
         assert_eq!(most.0.borrow().1, at_once);
     }
 }
+
+#[tokio::test]
+async fn a_second_interrupt_ends_everything_and_names_all_that_is_left() {
+    let mut cut_short = 0;
+    for (first, second) in (0..24).flat_map(|first| (0..6).map(move |second| (first, second))) {
+        let podman = podman(NEW);
+        let mut plan = plan(&podman, THREE, &["model", "web"]).await.unwrap();
+        plan.ports.clear();
+        let (interrupt, again) = (after_polls(first + 1), after_polls(second + 1));
+        let ended = execute_until(&podman, &plan, &PACE, &Silent, interrupt, again).await;
+        let Err(aborted) = ended else { continue };
+        let (world, left) = (podman.world(), aborted.left.join("\n"));
+        let there = world.containers.keys().chain(world.networks.keys()).chain(&world.volumes);
+        for name in there {
+            assert!(left.contains(&format!("`{name}`")), "after {first} and {second} polls `{name}` is left: {left}");
+            cut_short += 1;
+        }
+    }
+    assert!(cut_short > 0, "no second interrupt came in time");
+}

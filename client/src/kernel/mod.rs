@@ -6,8 +6,10 @@ mod devices;
 pub(crate) mod fuzzing;
 mod limits;
 mod links;
+mod paths;
 mod ports;
 
+pub use paths::PathKind;
 pub use ports::is_taken;
 
 use std::collections::BTreeMap;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::error::Report;
 
@@ -37,6 +38,33 @@ pub enum Conflict {
         holder: String,
     },
 
+    /// A path of the host that is to be mounted is not there.
+    #[error("`services.{service}.volumes`: there is no `{}` on this host", path.display())]
+    PathMissing {
+        /// The service.
+        service: String,
+        /// The path.
+        path: PathBuf,
+    },
+
+    /// A folder is meant, and there is a file.
+    #[error("`services.{service}.volumes`: `{}` is meant to be a folder, and it or a part of it is a file", path.display())]
+    NoFolder {
+        /// The service.
+        service: String,
+        /// The path.
+        path: PathBuf,
+    },
+
+    /// A device is not there.
+    #[error("`services.{service}`: there is no device `{device}` on this host")]
+    DeviceMissing {
+        /// The service.
+        service: String,
+        /// The device.
+        device: String,
+    },
+
     /// A running container holds a port.
     #[error("`services.{service}.ports`: port {port} is in use by the container `{holder}`")]
     PortHeld {
@@ -62,20 +90,6 @@ pub enum Kind {
     Volume,
     /// An image.
     Image,
-}
-
-impl Kind {
-    /// podman's command that removes one.
-    #[must_use]
-    pub fn removal(self) -> &'static str {
-        match self {
-            Self::Network => "podman network rm",
-            Self::Pod => "podman pod rm --force",
-            Self::Container => "podman rm --force",
-            Self::Volume => "podman volume rm",
-            Self::Image => "podman rmi",
-        }
-    }
 }
 
 impl fmt::Display for Kind {
@@ -108,6 +122,11 @@ impl fmt::Display for NetworkDifference {
     }
 }
 
+/// Another name, for what must not be touched under this one.
+pub(crate) fn another(name: &str) -> String {
+    format!("{name}-airpods")
+}
+
 fn list(differences: &[NetworkDifference]) -> String {
     differences.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -115,21 +134,25 @@ fn list(differences: &[NetworkDifference]) -> String {
 impl Report for Conflict {
     fn hint(&self) -> Option<Cow<'static, str>> {
         let hint = match self {
-            Self::NotOurs { place, kind, name } => {
-                let command = kind.removal();
-                format!("remove it with `{command} {name}` if nothing else needs it, or set another `{place}`")
+            Self::NotOurs { place, name, .. } => {
+                format!("take another name: `airpods config set {place} {}`", another(name))
             }
-            Self::NetworkHeld { holder, .. } => {
-                let command = Kind::Container.removal();
-                format!(
-                    "remove it with `{command} {holder}` if nothing needs it, or set another `runtime.network_name`"
-                )
+            Self::NetworkHeld { name, .. } => {
+                format!("take another network: `airpods config set runtime.network_name {}`", another(name))
             }
             Self::NetworkDiffers { .. } => {
                 return Some("`airpods start --reset-network` makes it anew, with the containers on it; so does a yes, or `--yes`".into());
             }
+            Self::PathMissing { service, path } => {
+                let path = path.display();
+                format!("make it, as with `mkdir -p {path}`, or set another `source` in `services.{service}.volumes`")
+            }
+            Self::NoFolder { service, .. } => format!("set another `source` in `services.{service}.volumes`"),
+            Self::DeviceMissing { .. } => {
+                "load its driver, or set `runtime.gpu_device_flag` or the service's devices otherwise".to_owned()
+            }
             Self::PortHeld { holder, service, .. } => {
-                format!("stop it with `podman stop {holder}`, or set another `host` in `services.{service}.ports`")
+                format!("set another `host` in `services.{service}.ports`, or stop `{holder}` if it is yours")
             }
         };
         Some(hint.into())

@@ -1,6 +1,7 @@
 //! From what there should be and what there is to the steps between, or to the conflict that forbids them.
 
 mod obstacles;
+mod paths;
 mod replacing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ pub fn decide(desired: &Desired, observed: &Observed, reset: NetworkReset) -> Re
     builder.choose();
     builder.find_strangers_on_network()?;
     builder.find_conflicts_of_ports()?;
+    builder.find_conflicts_of_paths()?;
     builder.objects();
     builder.set_aside();
     for launch in ordered(&builder.launches) {
@@ -221,7 +223,7 @@ impl<'a> Builder<'a> {
         }
         for folder in &launch.folders {
             let thing = Thing::Folder(folder.clone());
-            if !self.made.contains_key(&thing) {
+            if !self.is_file(folder) && !self.made.contains_key(&thing) {
                 let step = self.add(Action::CreateFolder(folder.clone()), Some(&launch.service), []);
                 self.made.insert(thing, step);
             }

@@ -31,6 +31,7 @@ use std::path::PathBuf;
 
 pub use chosen::{Present, UnknownService, chosen, left_running};
 pub use clean::{Clean, Holdings, Scope, Spared, clean};
+pub(crate) use conflict::another;
 pub use conflict::{Conflict, Kind, NetworkDifference};
 pub use decide::{NetworkReset, decide};
 pub use desired::{Desired, HealthCheck, Launch, Surroundings};

@@ -1,12 +1,13 @@
 //! What there is before a launch.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use futures_util::future::{try_join, try_join_all, try_join3, try_join4};
 
 use super::label::is_ours;
 use super::{Desired, Expected, NetworkReset, read_back};
-use crate::kernel::View;
+use crate::kernel::{PathKind, View};
 use crate::podman::{Container, ContainerDetail, ContainerState, HostFacts, Network, Pod, Podman, Result};
 
 /// What podman holds: one listing per kind, and one look per image.
@@ -24,6 +25,8 @@ pub struct Observed {
     pub images: BTreeSet<String>,
     /// The containers that were looked at closely, by name.
     pub details: BTreeMap<String, Closely>,
+    /// What there is under the paths of the host that containers are to have; none of a path that this user may not look at.
+    pub paths: BTreeMap<PathBuf, PathKind>,
     /// Facts that may explain a limit that does not hold; asked for only where there is one.
     pub facts: Option<HostFacts>,
 }
@@ -70,11 +73,21 @@ impl Observed {
             let there = podman.image_exists(&image).await?;
             Ok(there.then_some(image))
         };
+        observed.look_at_paths(desired);
         let images = try_join_all(desired.images().into_iter().map(look));
         let (volumes, images) = try_join(podman.volumes(), images).await?;
         observed.volumes = volumes.into_iter().collect();
         observed.images = images.into_iter().flatten().collect();
         Ok(observed)
+    }
+
+    fn look_at_paths(&mut self, desired: &Desired) {
+        for launch in desired.launches.iter().chain(&desired.others) {
+            let devices = launch.container.devices.iter().map(Path::new).filter(|device| device.is_absolute());
+            for path in launch.container.sources().chain(devices) {
+                self.paths.extend(PathKind::of(path).map(|kind| (path.to_owned(), kind)));
+            }
+        }
     }
 
     async fn look_closely(&mut self, podman: &impl Podman, desired: &Desired) -> Result<()> {

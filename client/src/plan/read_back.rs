@@ -36,10 +36,7 @@ impl Expected {
 
     /// The paths of the host that it mounts.
     pub fn sources(&self) -> impl Iterator<Item = &Path> {
-        self.spec.mounts.iter().filter_map(|mount| match mount {
-            Mount::Bind { source, .. } => Some(source.as_path()),
-            Mount::Volume { .. } => None,
-        })
+        self.spec.sources()
     }
 
     /// The ports of the host on which somebody must listen.

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod leftover;
+mod paths;
 mod reading;
 mod replacing;
 mod spellings;
@@ -66,7 +67,10 @@ pub(crate) async fn plan(podman: &Simulated, toml: &str, services: &[&str]) -> R
 }
 
 pub(crate) async fn observed(podman: &Simulated, desired: &Desired) -> Observed {
-    Observed::for_launch(podman, desired, NetworkReset::Never).await.unwrap()
+    let mut observed = Observed::for_launch(podman, desired, NetworkReset::Never).await.unwrap();
+    // The paths are those of the machine that the test runs on.
+    observed.paths.clear();
+    observed
 }
 
 pub(crate) async fn start(podman: &Simulated, toml: &str, services: &[&str]) -> Plan {

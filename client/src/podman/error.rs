@@ -98,6 +98,13 @@ impl PodmanError {
         matches!(self, Self::Refused { status: 404, .. })
     }
 
+    /// Whether what was asked for may have been done all the same: podman did not say no, and its answer did not come or is not
+    /// understood.
+    #[must_use]
+    pub fn leaves_open(&self) -> bool {
+        matches!(self, Self::Connection(_) | Self::Silent { .. } | Self::Endless { .. } | Self::Answer { .. })
+    }
+
     /// podman's own words, where it said any.
     #[must_use]
     pub fn message(&self) -> String {

@@ -7,6 +7,7 @@ use super::{Args, Context};
 use crate::cdi;
 use crate::config::{Config, DnsServers, NetworkMode, PodmanUrl, Service, ServiceName};
 use crate::dns::{self, NoServers};
+use crate::doctor;
 use crate::error::Failure;
 use crate::plan::{self, Conflict, Desired, Launch, NetworkReset, Observed, Plan, Surroundings};
 use crate::podman::{self, Connection, Podman};
@@ -47,6 +48,13 @@ pub(super) async fn prepare(args: &Args, context: &Context, config: &Config) -> 
     };
     let left = plan::left_running(config, &observed, &plan.replaced);
     plan.warnings.extend(left);
+    if !plan.is_empty() {
+        let missing = doctor::after_reboot(config, podman.is_rootless()).into_iter();
+        plan.warnings.extend(missing.map(|finding| match finding.cure {
+            Some(cure) => format!("{}; `{cure}` changes that", finding.cause),
+            None => finding.cause,
+        }));
+    }
     // A network that is made anew will have the settings that are configured.
     let facts = way::survey(podman, plan.network.as_ref(), &config.runtime);
     let dns_servers = surroundings.dns_servers;

@@ -1,5 +1,6 @@
 //! Reading what is judged: each part thinly, all side by side, and none for longer than its limit.
 
+mod boot;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod gpu;
@@ -16,7 +17,7 @@ use std::path::PathBuf;
 
 use nix::unistd::Uid;
 
-use super::{Engine, Facts, Needs, Settings, Use};
+use super::{Engine, Facts, Finding, Needs, Settings, Use};
 use crate::config::{Config, MssClamp, RestartPolicy};
 use crate::way::Outlet;
 
@@ -52,6 +53,7 @@ pub async fn read(subject: &Subject<'_>) -> Facts {
     Facts {
         settings: settings(subject),
         rootless: rootless.then(host::rootless),
+        boot: boot::read(rootless),
         needs: needs(config),
         parts,
         paths,
@@ -68,6 +70,15 @@ pub async fn read(subject: &Subject<'_>) -> Facts {
         engine,
         services,
     }
+}
+
+/// What of `restart_policy` does not hold after a reboot.
+#[must_use]
+pub fn after_reboot(config: &Config, rootless: bool) -> Vec<Finding> {
+    let needs = needs(config);
+    let boot = boot::read(rootless).and_then(|boot| super::boot::judge(&boot, needs));
+    let linger = rootless.then(host::rootless).and_then(|user| super::rootless::linger(&user, needs));
+    linger.into_iter().chain(boot).collect()
 }
 
 fn settings(subject: &Subject<'_>) -> Settings {
@@ -94,6 +105,7 @@ fn needs(config: &Config) -> Needs {
     Needs {
         memory: config.enabled().any(|(_, service)| service.resources.memory.is_some()),
         cpus: config.enabled().any(|(_, service)| service.resources.cpus.is_some()),
+        unless_stopped: config.runtime.restart_policy == RestartPolicy::UnlessStopped,
         restart: matches!(config.runtime.restart_policy, RestartPolicy::Always | RestartPolicy::UnlessStopped),
     }
 }

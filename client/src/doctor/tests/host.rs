@@ -43,7 +43,51 @@ fn storage(facts: &mut Facts) -> &mut crate::doctor::Storage {
 const IDS: &str = "sudo usermod --add-subuids 165536-231071 --add-subgids 165536-231071 alice && podman system migrate";
 const DESCRIBE: &str = "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml";
 
+const ALWAYS: &str = "ExecStart=podman start --all --filter restart-policy=always";
+
+fn boot(facts: &mut Facts) -> &mut crate::doctor::Boot {
+    facts.boot.as_mut().unwrap()
+}
+
 pub(super) const CASES: &[Case] = &[
+    (
+        |facts| boot(facts).enabled = false,
+        Code::Boot,
+        Level::Note,
+        "`podman-restart.service` is not enabled",
+        "systemctl --user enable podman-restart",
+    ),
+    (
+        |facts| {
+            facts.boot = Some(crate::doctor::Boot { rootless: false, unit: Some(ALWAYS.to_owned()), enabled: false });
+            facts.needs.unless_stopped = false;
+        },
+        Code::Boot,
+        Level::Note,
+        "`podman-restart.service` is not enabled",
+        "sudo systemctl enable podman-restart",
+    ),
+    (
+        |facts| boot(facts).unit = Some(ALWAYS.to_owned()),
+        Code::Boot,
+        Level::Note,
+        "starts only what has the policy `always`",
+        "airpods config set runtime.restart_policy always && airpods start --yes",
+    ),
+    (
+        |facts| (boot(facts).unit, boot(facts).enabled) = (Some(ALWAYS.to_owned()), false),
+        Code::Boot,
+        Level::Note,
+        "services do not come back after a reboot",
+        "airpods config set runtime.restart_policy always && airpods start --yes && systemctl --user enable podman-restart",
+    ),
+    (
+        |facts| boot(facts).unit = None,
+        Code::Boot,
+        Level::Note,
+        "this podman has no `podman-restart.service`",
+        "airpods export quadlet",
+    ),
     (
         |facts| rootless(facts).subordinates = (0, 65536),
         Code::SubordinateIds,
@@ -107,7 +151,7 @@ pub(super) const CASES: &[Case] = &[
         Level::Note,
         "does not hand the controller `cpu` on to you",
         "sudo install -d /etc/systemd/system/user@.service.d && printf '[Service]\\nDelegate=cpu cpuset io memory \
-         pids\\n' | sudo tee /etc/systemd/system/user@.service.d/delegate.conf && sudo systemctl daemon-reload",
+         pids\\n' | sudo tee /etc/systemd/system/user@.service.d/airpods.conf && sudo systemctl daemon-reload",
     ),
     (
         |facts| rootless(facts).cgroups = Cgroups::NoSession,
@@ -199,9 +243,9 @@ pub(super) const CASES: &[Case] = &[
         Code::StorageNetwork,
         Level::Note,
         "on another machine's file system",
-        "sudo install -d -o \"$USER\" /var/lib/containers-of-\"$USER\" && printf '[storage]\\ndriver = \
-         \"overlay\"\\nrootless_storage_path = \"/var/lib/containers-of-$USER\"\\n' | \
-         sudo tee -a /etc/containers/storage.conf",
+        "sudo install -d -o \"$USER\" /var/lib/containers-of-\"$USER\" && mkdir -p ~/.config/containers && (set -C && \
+         printf '[storage]\\ndriver = \"overlay\"\\ngraphroot = \"/var/lib/containers-of-%s\"\\n' \"$USER\" > \
+         ~/.config/containers/storage.conf)",
     ),
     (
         |facts| storage(facts).driver = "vfs".to_owned(),

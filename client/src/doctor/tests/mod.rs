@@ -1,6 +1,7 @@
 //! Each cause and its line and cure, and the healthy machine, which has none.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod cures;
 mod host;
 mod names;
 mod network;
@@ -35,7 +36,8 @@ fn healthy() -> Facts {
             }),
         },
         rootless: Some(host::alice()),
-        needs: Needs { memory: true, cpus: true, restart: true },
+        needs: Needs { memory: true, cpus: true, restart: true, unless_stopped: true },
+        boot: Some(Boot { rootless: true, unit: Some("--filter should-start-on-boot=true".to_owned()), enabled: true }),
         parts: Some(Parts {
             netavark: Some(Some(Version { major: 1, minor: 14 })),
             aardvark: true,

@@ -140,7 +140,17 @@ pub(super) const CASES: &[Case] = &[
         Code::PortInUse,
         Level::Broken,
         "port 3000 is in use by the container `squatter`",
-        "podman stop squatter",
+        "airpods config edit",
+    ),
+    (
+        |facts| {
+            let (service, path) = ("web".to_owned(), "/srv/models".into());
+            network(facts).conflict = Some(Conflict::PathMissing { service, path });
+        },
+        Code::PathMissing,
+        Level::Broken,
+        "there is no `/srv/models` on this host",
+        "airpods config edit",
     ),
     (
         |facts| network(facts).privileged.push(("web".to_owned(), 80)),
@@ -154,21 +164,21 @@ pub(super) const CASES: &[Case] = &[
         Code::NameTaken,
         Level::Broken,
         "a container named `web-0` exists already",
-        "podman rm --force web-0",
+        "airpods config set services.web.container web-0-airpods",
     ),
     (
         |facts| network(facts).conflict = Some(not_ours(Kind::Pod)),
         Code::NameTaken,
         Level::Broken,
         "a pod named `web-0`",
-        "podman pod rm --force web-0",
+        "airpods config set services.web.container web-0-airpods",
     ),
     (
         |facts| network(facts).conflict = Some(not_ours(Kind::Network)),
         Code::NameTaken,
         Level::Broken,
         "a network named `web-0`",
-        "podman network rm web-0",
+        "airpods config set services.web.container web-0-airpods",
     ),
     (
         |facts| {

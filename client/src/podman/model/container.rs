@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -40,6 +40,14 @@ pub struct ContainerSpec {
 }
 
 impl ContainerSpec {
+    /// The paths of the host that it mounts.
+    pub fn sources(&self) -> impl Iterator<Item = &Path> {
+        self.mounts.iter().filter_map(|mount| match mount {
+            Mount::Bind { source, .. } => Some(source.as_path()),
+            Mount::Volume { .. } => None,
+        })
+    }
+
     /// Sets a variable that is secret, if it is one of this container's.
     pub fn give_secret(&mut self, variable: &str, value: &str) {
         if self.secret_env.contains(variable) {

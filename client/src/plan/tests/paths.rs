@@ -1,0 +1,60 @@
+//! What of the host is not as it has to be is known before the first step.
+
+use super::*;
+use crate::kernel::PathKind;
+
+/// What a start of one service says, whose mounts or devices are these, on a host with this under the path.
+async fn refusal(setting: &str, path: &str, kind: PathKind) -> Option<String> {
+    let toml = THREE.replace("[services.web]", &format!("[services.web]\n{setting}"));
+    let podman = podman(NEW);
+    let desired = desired(&toml, &["web"], NEW);
+    let mut observed = observed(&podman, &desired).await;
+    observed.paths = [(path.into(), kind)].into();
+    decide(&desired, &observed, NetworkReset::Never).err().map(|conflict| conflict.to_string())
+}
+
+#[tokio::test]
+async fn a_path_that_is_missing_or_no_folder_is_told_before_anything_is_made() {
+    let mount = |source: &str| format!("volumes.x = {{ source = \"{source}\", target = \"/x\" }}");
+    for (source, path, kind, told) in [
+        ("/srv/x", "/srv/x", PathKind::Missing, Some("there is no `/srv/x` on this host")),
+        ("/srv/x", "/srv/x", PathKind::Folder, None),
+        ("/srv/x", "/srv/x", PathKind::File, None),
+        ("/srv/x/", "/srv/x", PathKind::File, Some("is meant to be a folder")),
+        ("/srv/x/y", "/srv/x/y", PathKind::Blocked, Some("is meant to be a folder")),
+        ("bind://models", "/data/models", PathKind::Missing, None),
+        ("bind://models", "/data/models", PathKind::Blocked, Some("is meant to be a folder")),
+    ] {
+        let said = refusal(&mount(source), path, kind).await;
+        assert_eq!(said.is_some(), told.is_some(), "{source} {kind:?}: {said:?}");
+        assert!(said.as_deref().unwrap_or_default().contains(told.unwrap_or_default()), "{source} {kind:?}: {said:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_ours_is_mounted_and_no_folder_is_made_in_its_place() {
+    let toml = THREE.replace(
+        "[services.web]",
+        "[services.web]\nvolumes.x = { source = \"bind://Caddyfile\", target = \"/etc/caddy/Caddyfile\" }",
+    );
+    let podman = podman(NEW);
+    let desired = desired(&toml, &["web"], NEW);
+    let mut observed = observed(&podman, &desired).await;
+    let makes_folders = |observed: &Observed| {
+        let plan = decide(&desired, observed, NetworkReset::Never).unwrap();
+        plan.steps.iter().any(|step| matches!(step.action, Action::CreateFolder(_)))
+    };
+    assert!(makes_folders(&observed));
+    observed.paths = [("/data/Caddyfile".into(), PathKind::File)].into();
+    assert!(!makes_folders(&observed));
+}
+
+#[tokio::test]
+async fn a_device_that_is_missing_is_told_before_anything_is_made() {
+    let podman = podman(NEW);
+    let desired = desired(&format!("runtime.gpu_device_flag = \"/dev/kfd\"\n{THREE}"), &["web"], NEW);
+    let mut observed = observed(&podman, &desired).await;
+    observed.paths = [("/dev/kfd".into(), PathKind::Missing)].into();
+    let told = decide(&desired, &observed, NetworkReset::Never).unwrap_err().to_string();
+    assert!(told.contains("there is no device `/dev/kfd`"), "{told}");
+}
