@@ -74,6 +74,7 @@ pub enum Tun {
 
 /// What the services that are to run need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a need of its own")]
 pub struct Needs {
     /// Some service has a limit of memory.
     pub memory: bool,

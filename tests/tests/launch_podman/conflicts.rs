@@ -66,9 +66,17 @@ fn names_that_are_taken_by_others_are_told_and_left_alone() {
     let host = Host::new();
     host.configure(&two());
     host.podman(&format!("create --name one-0 {}", crate::host::IMAGE));
-    host.refuse("start", 1, &["services.one.container", "one-0", "not made by airpods", "services.one.container one-0-airpods"]);
+    host.refuse(
+        "start",
+        1,
+        &["services.one.container", "one-0", "not made by airpods", "services.one.container one-0-airpods"],
+    );
     host.podman("rm one-0; podman network create airpods_network");
-    host.refuse("start", 1, &["runtime.network_name", "airpods_network", "runtime.network_name airpods_network-airpods"]);
+    host.refuse(
+        "start",
+        1,
+        &["runtime.network_name", "airpods_network", "runtime.network_name airpods_network-airpods"],
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod export;
 mod host;
 mod interruptions;
 mod logs;
+mod meaning;
 mod names;
 mod podman_5;
 mod pulls;

@@ -1,0 +1,96 @@
+//! Settings mean the same in whatever spelling; nobody else's files, sockets and locks are trusted.
+
+use airpods_lab::{Background, Image, Place};
+
+use crate::host::{ALONE, Host, IMAGE, service};
+
+#[test]
+fn a_second_start_has_nothing_to_do_whatever_spelling_was_chosen() {
+    let host = Host::new();
+    host.podman(&format!("tag {IMAGE} localhost/probe:latest"));
+    host.sandbox.sh("mkdir -p /srv/models/a; ln -s /srv/models /srv/link").unwrap();
+    let more = "volumes.a = { source = \"/srv/link\", target = \"/a/\" }\n\
+                volumes.b = { source = \"/srv/./models/../models//a\", target = \"/b\" }\n\
+                resources = { memory = \"64M\", cpus = \"0.123456\" }";
+    let digest = host.podman("image inspect localhost/probe --format '{{.Digest}}'");
+    for image in ["localhost/probe".to_owned(), format!("localhost/probe:latest@{digest}")] {
+        let toml = service("one", 7001, more).replace(IMAGE, &image);
+        host.configure(&format!("{ALONE}runtime.network.dns_servers = [\"2001:DB8:0:0::53\"]\n{toml}"));
+        host.succeed("start --yes --no-wait");
+        let id = host.field("one-0", ".Id");
+        let planned = host.succeed("start --dry-run").out;
+        assert!(planned.contains("leave `one`") && !planned.contains("create"), "{image}: {planned}");
+        host.succeed("start --no-wait");
+        assert_eq!(host.field("one-0", ".Id"), id, "{image} was replaced");
+    }
+}
+
+#[test]
+fn a_missing_path_is_told_before_anything_is_made() {
+    let host = Host::new();
+    host.configure(&format!(
+        "{ALONE}{}",
+        service("one", 7001, "volumes.a = { source = \"/srv/none\", target = \"/a\" }")
+    ));
+    host.refuse("start", 1, &["services.one.volumes", "there is no `/srv/none`", "mkdir -p /srv/none"]);
+}
+
+#[test]
+fn a_key_that_would_have_restricted_a_service_is_an_error_and_nothing_is_published() {
+    let host = Host::new();
+    let toml = service("one", 7001, "read_onyl = true");
+    host.configure(&format!("{ALONE}{toml}"));
+    host.refuse("start", 10, &["unknown key `read_onyl`"]);
+}
+
+/// `su` and `sudo -E` leave root with another user's variables.
+#[test]
+fn root_hands_no_secret_to_another_users_podman() {
+    let host = Host::bare("root");
+    Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+    host.configure(&format!("{ALONE}{}", service("one", 7001, "needs_webui_secret = true")));
+    let alice = host.sandbox.as_user("alice");
+    host.sandbox.sh("install -d -o alice -m 700 /run/user-alice").unwrap();
+    // It answers as podman does, and would be told everything.
+    let mut service = alice.command("podman");
+    service.args(["system", "service", "--time=0", "unix:///run/user-alice/false.sock"]);
+    let _service = Background::start(&mut service, &host.sandbox.log_path("false")).unwrap();
+    host.sandbox.sh("until [ -S /run/user-alice/false.sock ]; do sleep 0.02; done").unwrap();
+    let mut command = host.command("start --no-wait");
+    command.env("CONTAINER_HOST", "unix:///run/user-alice/false.sock");
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("listens on `/run/user-alice/false.sock`, and not this user or root"), "{said}");
+    assert_eq!(alice.sh("podman ps -a --format '{{.Names}}'").unwrap(), "");
+
+    // Nor does it put its own podman, or its secret, where she could exchange them.
+    let mut command = host.command("start --no-wait");
+    command.env("XDG_RUNTIME_DIR", "/run/user-alice").env("HOME", "/home/alice");
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("belongs to another user"), "{said}");
+    assert_eq!(host.sandbox.sh("find /home/alice /run/user-alice -user root").unwrap(), "", "root left something");
+}
+
+#[test]
+fn a_container_cannot_make_a_start_wait_or_read_the_hosts_files_by_its_resolv_conf() {
+    let host = Host::new();
+    let (_server, _queries) = host.start_dns();
+    host.configure(&format!("{ALONE}runtime.network.dns_servers = [\"192.0.2.53\"]\n{}", service("one", 7001, "")));
+    host.succeed("start");
+    let pid = host.field("one-0", ".State.Pid");
+    let root = format!("/proc/{pid}/root/etc");
+    host.sandbox.sh(&format!("umount /proc/{pid}/root/etc/resolv.conf 2>/dev/null; true")).unwrap();
+    for spoil in ["mkfifo", "ln -s /dev/zero", "ln -s /etc/airpods-test.toml"] {
+        let made = host
+            .sandbox
+            .sh(&format!("nsenter -t {pid} -m true && rm -f {root}/resolv.conf; {spoil} {root}/resolv.conf"));
+        if made.is_err() {
+            continue;
+        }
+        let said = host.airpods("doctor");
+        assert!(!said.err.contains("panicked"), "{said:?}");
+    }
+    host.succeed("stop --remove --yes");
+}
