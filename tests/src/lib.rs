@@ -5,6 +5,8 @@
 //!   real dbus-daemon, polkitd, podman and airpods-helper run, and from which nothing reaches the real host;
 //! * [`World`]: a sandbox whose default route is a VPN tunnel, a VPN server beyond it, an internet beyond that, and the
 //!   black holes that the project is about;
+//! * [`Path`]: what lies between two network namespaces, with every fault that a path can have; [`PathWorld`] is a host, a path and
+//!   an internet of HTTPS servers;
 //! * [`Machine`]: a whole emulated machine with a kernel and a systemd of its own, in which the package is installed;
 //! * [`Capture`]: the SYNs that really were on a wire;
 //! * [`Announced`]: every change of the rules that the kernel announced;
@@ -25,6 +27,7 @@ mod image;
 pub mod machine;
 pub mod neighbours;
 mod netns;
+pub mod path;
 mod patience;
 mod place;
 mod programs;
@@ -42,8 +45,9 @@ pub use error::{Error, Result};
 pub use image::Image;
 pub use machine::{Machine, Suite};
 pub use netns::Netns;
+pub use path::{Path, PathWorld, Rules};
 pub use patience::{eventually, eventually_within};
-pub use place::{Place, run};
+pub use place::{Network, Place, run};
 pub use programs::{Program, package, repository};
 pub use sandbox::{Sandbox, Seat};
 pub use tunnel::{BlackHole, Transfer, World, WorldPlan};

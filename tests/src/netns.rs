@@ -1,5 +1,6 @@
 //! One throw-away network namespace, for tests that need a kernel but no host around it.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
@@ -8,7 +9,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Pid, gettid};
 
 use crate::error::{Doing, Error, Result};
-use crate::place::{Place, run};
+use crate::place::{Network, Place, run};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -110,13 +111,19 @@ impl Place for Netns {
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "nsenter"]);
-        command.arg(format!("--net=/proc/{}/task/{}/ns/net", std::process::id(), self.tid));
+        command.arg(format!("--net={}", self.namespace().display()));
         command.args(["--", program]);
         command
     }
 
     fn link_target(&self) -> String {
         self.tid.to_string()
+    }
+}
+
+impl Network for Netns {
+    fn namespace(&self) -> PathBuf {
+        format!("/proc/{}/task/{}/ns/net", std::process::id(), self.tid).into()
     }
 }
 

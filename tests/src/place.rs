@@ -1,5 +1,6 @@
 //! Places: where a command runs. A test speaks to every namespace and user in the same way.
 
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use crate::error::{Doing, Error, Result};
@@ -23,6 +24,12 @@ pub trait Place {
         let output = output(&mut command, line)?;
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
+}
+
+/// A network namespace of this kernel.
+pub trait Network: std::fmt::Debug {
+    /// A file that `setns` takes.
+    fn namespace(&self) -> PathBuf;
 }
 
 /// Runs a command to its end and returns what it printed.

@@ -22,7 +22,7 @@ pub use install::HelperFiles;
 use crate::background::Background;
 use crate::bus_daemon::RunningBus;
 use crate::error::{Doing, Error, Result};
-use crate::place::Place;
+use crate::place::{Network, Place};
 use crate::programs::Program;
 
 /// A throw-away host. Dropping it kills everything inside and waits until mounts, namespaces and control groups are gone;
@@ -153,6 +153,21 @@ impl Place for Sandbox {
 
     fn link_target(&self) -> String {
         self.seat.link_target()
+    }
+}
+
+impl Network for Sandbox {
+    fn namespace(&self) -> PathBuf {
+        self.seat.namespace()
+    }
+}
+
+impl Network for Seat {
+    fn namespace(&self) -> PathBuf {
+        match &self.netns {
+            None => format!("/proc/{}/ns/net", self.init).into(),
+            Some(name) => self.root().join("run/netns").join(name),
+        }
     }
 }
 

@@ -1,0 +1,329 @@
+//! What becomes of a packet. Pure: rules, packets and a clock in; packets with the time of their arrival out.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::packet::{Content, Packet};
+use super::rules::{Direction, Fall, Policer, Report, Rules, Way};
+
+/// What a path did with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Event {
+    /// It was passed on.
+    Passed,
+    /// It was larger than the limit.
+    TooBig,
+    /// It was lost by chance.
+    Lost,
+    /// It exceeded the policer's rate.
+    Policed,
+    /// The bottleneck's queue was full.
+    QueueFull,
+    /// A SYN was refused.
+    SynRefused,
+    /// It belonged to a connection with a hello that is too long.
+    HelloDropped,
+    /// It belonged to a connection with a filtered name.
+    NameFiltered,
+    /// It came after its connection was cut.
+    Cut,
+    /// It was ICMP, or QUIC, that the path does not carry.
+    ProtocolBlocked,
+    /// Its MSS was lowered; it is counted as passed too.
+    Clamped,
+}
+
+/// How often what happened, by direction.
+pub type Counts = BTreeMap<(Direction, Event), u64>;
+
+/// A packet and the time at which it is delivered, counted from the path's beginning.
+pub(super) type Delivery = (Duration, Vec<u8>);
+
+/// What becomes of one packet.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Fate {
+    /// It, or what was made of it, at the other end.
+    pub(super) forward: Option<Delivery>,
+    /// An answer to its sender.
+    pub(super) back: Option<Delivery>,
+}
+
+/// A path's rules, and what it remembers.
+#[derive(Debug)]
+pub(super) struct Judge {
+    rules: Rules,
+    random: fastrand::Rng,
+    connections: HashMap<Connection, Memory>,
+    up: WayMemory,
+    down: WayMemory,
+    counts: Counts,
+}
+
+type Connection = (IpAddr, u16, IpAddr, u16);
+
+#[derive(Debug, Default)]
+struct Memory {
+    /// Whether the first record has been looked at, and what it means for the connection.
+    hello: Option<Option<Event>>,
+    payload_up: usize,
+    payload_down: usize,
+}
+
+#[derive(Debug, Default)]
+struct WayMemory {
+    passed: u32,
+    tokens: Option<(f64, Duration)>,
+    free_at: Duration,
+}
+
+const HTTPS: u16 = 443;
+
+impl Judge {
+    /// A path whose chances are those of `seed`.
+    pub(super) fn new(rules: Rules, seed: u64) -> Self {
+        let random = fastrand::Rng::with_seed(seed);
+        Self {
+            rules,
+            random,
+            connections: HashMap::new(),
+            up: WayMemory::default(),
+            down: WayMemory::default(),
+            counts: Counts::new(),
+        }
+    }
+
+    /// Changes the rules. Connections, queues and counters keep what they have.
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut Rules)) {
+        change(&mut self.rules);
+    }
+
+    pub(super) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Judges one packet that arrives at `now`.
+    pub(super) fn judge(&mut self, bytes: &[u8], direction: Direction, now: Duration) -> Fate {
+        let Some(packet) = Packet::parse(bytes) else { return Fate::default() };
+        let (event, answer) = match self.verdict(&packet, direction, now) {
+            Ok(arrival) => {
+                let clamped = self.rules.way(direction).mss.and_then(|mss| packet.with_mss(mss));
+                if clamped.is_some() {
+                    self.count(direction, Event::Clamped);
+                }
+                self.count(direction, Event::Passed);
+                return Fate { forward: Some((arrival, clamped.unwrap_or_else(|| bytes.to_vec()))), back: None };
+            }
+            Err(dropped) => dropped,
+        };
+        self.count(direction, event);
+        let delay = self.delay(direction);
+        Fate { forward: None, back: answer.map(|answer| (now + delay, answer)) }
+    }
+
+    /// The time of arrival; or why the packet does not arrive, and what its sender hears.
+    fn verdict(
+        &mut self,
+        packet: &Packet,
+        direction: Direction,
+        now: Duration,
+    ) -> Result<Duration, (Event, Option<Vec<u8>>)> {
+        self.filter(packet, direction)?;
+        let size = self.rules.padding.map_or(packet.bytes.len(), |padding| padding.outer(packet.bytes.len()));
+        if let Some(limit) = self.limit(packet, direction).filter(|limit| size > *limit) {
+            return Err((Event::TooBig, self.report(packet, direction, limit)));
+        }
+        let loss = self.rules.way(direction).loss;
+        if loss > 0.0 && self.random.f64() < loss {
+            return Err((Event::Lost, None));
+        }
+        let policer = self.rules.way(direction).policer;
+        if policer.is_some_and(|policer| !self.memory(direction).conforms(policer, packet.bytes.len(), now)) {
+            return Err((Event::Policed, None));
+        }
+        let sent = self.through_bottleneck(packet.bytes.len(), direction, now)?;
+        self.remember(packet, direction);
+        Ok(sent + self.delay(direction))
+    }
+
+    /// What is dropped for what it is, whatever its size.
+    fn filter(&mut self, packet: &Packet, direction: Direction) -> Result<(), (Event, Option<Vec<u8>>)> {
+        match &packet.content {
+            Content::Icmp if self.rules.blocks_icmp => Err((Event::ProtocolBlocked, None)),
+            Content::Udp { destination_port: HTTPS, .. } if self.rules.blocks_quic => {
+                Err((Event::ProtocolBlocked, None))
+            }
+            Content::Tcp(tcp) if tcp.syn() && !tcp.ack() && tcp.destination_port() == HTTPS => match self.rules.syn {
+                Some(how) => Err((Event::SynRefused, packet.refusal(how, self.rules.router))),
+                None => Ok(()),
+            },
+            Content::Tcp(tcp) if !tcp.payload().is_empty() => self.filter_payload(packet, tcp.payload(), direction),
+            _ => Ok(()),
+        }
+    }
+
+    fn filter_payload(
+        &mut self,
+        packet: &Packet,
+        payload: &[u8],
+        direction: Direction,
+    ) -> Result<(), (Event, Option<Vec<u8>>)> {
+        let Some(connection) = connection(packet, direction) else { return Ok(()) };
+        let memory = self.connections.entry(connection).or_default();
+        let carried = match direction {
+            Direction::Up => &mut memory.payload_up,
+            Direction::Down => &mut memory.payload_down,
+        };
+        *carried += payload.len();
+        if self.rules.cut_after.is_some_and(|limit| *carried > limit) {
+            return Err((Event::Cut, None));
+        }
+        if direction == Direction::Down {
+            return Ok(());
+        }
+        match *memory.hello.get_or_insert_with(|| judge_hello(payload, &self.rules)) {
+            None => Ok(()),
+            Some(event) => {
+                let resets = event == Event::NameFiltered && self.rules.name.as_ref().is_some_and(|name| name.resets);
+                Err((event, if resets { packet.reset() } else { None }))
+            }
+        }
+    }
+
+    /// The largest outer packet that passes now on the path that this connection takes.
+    fn limit(&self, packet: &Packet, direction: Direction) -> Option<usize> {
+        let server = if direction == Direction::Up { packet.destination } else { packet.source };
+        if self.rules.limited_server.is_some_and(|limited| limited != server) {
+            return None;
+        }
+        let way = self.rules.way(direction);
+        let passed = match direction {
+            Direction::Up => self.up.passed,
+            Direction::Down => self.down.passed,
+        };
+        let fallen = way.fall.filter(|fall| passed >= fall.after).map(|fall| fall.to);
+        let second = packet.ports().filter(|ports| takes_second(*ports)).and(self.rules.unequal);
+        [way.limit, fallen, second].into_iter().flatten().min()
+    }
+
+    fn report(&self, packet: &Packet, direction: Direction, limit: usize) -> Option<Vec<u8>> {
+        let mtu = match self.rules.way(direction).report {
+            Report::Silent => return None,
+            Report::Claim(mtu) => mtu,
+            Report::Limit => u16::try_from(self.rules.carried(limit)).ok()?,
+        };
+        packet.too_big(mtu, self.rules.router)
+    }
+
+    /// When the bottleneck has sent it.
+    fn through_bottleneck(
+        &mut self,
+        size: usize,
+        direction: Direction,
+        now: Duration,
+    ) -> Result<Duration, (Event, Option<Vec<u8>>)> {
+        let Some(bottleneck) = self.rules.way(direction).bottleneck else { return Ok(now) };
+        let seconds = |bytes: f64| Duration::from_secs_f64(bytes * 8.0 / f64::from(bottleneck.rate));
+        let memory = self.memory(direction);
+        let begins = memory.free_at.max(now);
+        if begins - now > seconds(f64::from(bottleneck.queue)) {
+            return Err((Event::QueueFull, None));
+        }
+        memory.free_at = begins + seconds(bytes_as_f64(size));
+        Ok(memory.free_at)
+    }
+
+    fn delay(&mut self, direction: Direction) -> Duration {
+        let Way { delay, jitter, .. } = *self.rules.way(direction);
+        delay + jitter.mul_f64(self.random.f64())
+    }
+
+    fn remember(&mut self, packet: &Packet, direction: Direction) {
+        let counts = |fall: Fall| matches!(&packet.content, Content::Tcp(tcp) if tcp.payload().len() >= fall.payload);
+        if self.rules.way(direction).fall.is_some_and(counts) {
+            self.memory(direction).passed += 1;
+        }
+    }
+
+    fn memory(&mut self, direction: Direction) -> &mut WayMemory {
+        match direction {
+            Direction::Up => &mut self.up,
+            Direction::Down => &mut self.down,
+        }
+    }
+
+    fn count(&mut self, direction: Direction, event: Event) {
+        *self.counts.entry((direction, event)).or_default() += 1;
+    }
+}
+
+impl WayMemory {
+    /// Whether a policer lets a packet of so many bytes pass; what it lets pass is taken from the bucket.
+    fn conforms(&mut self, policer: Policer, size: usize, now: Duration) -> bool {
+        let burst = f64::from(policer.burst);
+        let (tokens, since) = self.tokens.unwrap_or((burst, now));
+        let tokens = (tokens + (now.saturating_sub(since)).as_secs_f64() * f64::from(policer.rate)).min(burst);
+        let left = tokens - bytes_as_f64(size);
+        self.tokens = Some((if left < 0.0 { tokens } else { left }, now));
+        left >= 0.0
+    }
+}
+
+impl Rules {
+    /// The largest packet of a client whose outer packet is no larger than `outer`.
+    #[must_use]
+    pub fn carried(&self, outer: usize) -> usize {
+        let fits = |inner: &usize| self.padding.is_none_or(|padding| padding.outer(*inner) <= outer);
+        (0..=outer).rev().find(fits).unwrap_or_default()
+    }
+
+    /// The largest packet that every connection gets through in this direction, at the end of all changes; `None` without a limit.
+    #[must_use]
+    pub fn truth(&self, direction: Direction) -> Option<usize> {
+        let way = self.way(direction);
+        let limits = [way.limit, way.fall.map(|fall| fall.to), self.unequal];
+        limits.into_iter().flatten().min().map(|limit| self.carried(limit))
+    }
+}
+
+/// What the beginning of a connection means for it.
+fn judge_hello(payload: &[u8], rules: &Rules) -> Option<Event> {
+    /// A TLS record of the handshake (RFC 8446, section 5.1); its length follows two bytes of version.
+    const HANDSHAKE: u8 = 22;
+    let [HANDSHAKE, _, _, high, low, ..] = payload else { return None };
+    let record = usize::from(u16::from_be_bytes([*high, *low])) + 5;
+    let named = |name: &str| payload.windows(name.len()).any(|window| window == name.as_bytes());
+    let is_filtered = |name: &Option<String>| name.as_deref().is_none_or(named);
+    if rules.name.as_ref().is_some_and(|filter| is_filtered(&filter.name)) {
+        Some(Event::NameFiltered)
+    } else if rules.hello_limit.is_some_and(|limit| record > limit) {
+        Some(Event::HelloDropped)
+    } else {
+        None
+    }
+}
+
+/// Client and server with their ports, the same for both directions.
+fn connection(packet: &Packet, direction: Direction) -> Option<Connection> {
+    let (from, to) = packet.ports()?;
+    Some(match direction {
+        Direction::Up => (packet.source, from, packet.destination, to),
+        Direction::Down => (packet.destination, to, packet.source, from),
+    })
+}
+
+/// The choice of a router between two paths of equal cost: half of all ports, both directions of a connection alike.
+fn takes_second((one, other): (u16, u16)) -> bool {
+    const SPREAD: u32 = 7919;
+    let mixed = u32::from(one).wrapping_mul(SPREAD).wrapping_add(u32::from(other).wrapping_mul(SPREAD));
+    (mixed >> 3) & 1 == 1
+}
+
+fn bytes_as_f64(bytes: usize) -> f64 {
+    u32::try_from(bytes).map_or(f64::INFINITY, f64::from)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+#[path = "judge_tests.rs"]
+mod tests;

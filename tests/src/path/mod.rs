@@ -1,0 +1,196 @@
+//! A path between two network namespaces, in user space: netem for kernels without it.
+//!
+//! Each end is a TUN link. The kernel gives a TUN whole packets as they would be on a wire, never the aggregates of segmentation
+//! offload, so that a limit on sizes is exact. Between the ends [`judge`] decides, which is pure; the loop only reads and writes.
+
+mod judge;
+mod packet;
+mod rules;
+mod servers;
+mod user_tcp;
+mod world;
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::time::TimeSpec;
+use tun_rs::{DeviceBuilder, SyncDevice};
+
+pub use judge::{Counts, Event};
+pub use rules::{Bottleneck, Direction, Fall, NameFilter, Padding, Policer, Refusal, Report, Router, Rules, Way};
+pub use servers::Server;
+pub use world::{LINK, LINK_MTU, PathWorld};
+
+use crate::error::{Doing, Result};
+use crate::place::Network;
+use judge::{Delivery, Fate, Judge};
+
+/// A running path. Its links and whatever is still under way vanish with the value, and with the process however that ends.
+#[derive(Debug)]
+pub struct Path {
+    judge: Arc<Mutex<Judge>>,
+    /// The writing end of a pipe: the loop ends when it is closed.
+    running: Option<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// One end of a path: a link that is to be made.
+#[derive(Debug)]
+pub struct End<'a> {
+    /// Where.
+    pub network: &'a dyn Network,
+    /// The link's name.
+    pub link: &'a str,
+    /// The link's MTU in bytes.
+    pub mtu: u16,
+}
+
+impl Path {
+    /// Makes both links and begins to carry packets. The links are down and have no addresses. `seed` decides about chance.
+    ///
+    /// # Errors
+    /// When a namespace is gone, a name is taken, or /dev/net/tun is missing.
+    pub fn between(client: &End, server: &End, rules: Rules, seed: u64) -> Result<Self> {
+        let ends = [tun(client)?, tun(server)?];
+        let judge = Arc::new(Mutex::new(Judge::new(rules, seed)));
+        let (stopped, running) = nix::unistd::pipe().doing(|| "make a pipe".into())?;
+        let shared = Arc::clone(&judge);
+        let thread = std::thread::Builder::new().name("path".into());
+        let thread =
+            thread.spawn(move || carry(&ends, &shared, &stopped)).doing(|| "start the path's thread".into())?;
+        Ok(Self { judge, running: Some(running), thread: Some(thread) })
+    }
+
+    /// Changes the rules while packets are under way.
+    pub fn change(&self, change: impl FnOnce(&mut Rules)) {
+        lock(&self.judge).change(change);
+    }
+
+    /// What the path has done so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        lock(&self.judge).counts().clone()
+    }
+
+    /// How often something has happened.
+    #[must_use]
+    pub fn count(&self, direction: Direction, event: Event) -> u64 {
+        lock(&self.judge).counts().get(&(direction, event)).copied().unwrap_or_default()
+    }
+}
+
+impl Drop for Path {
+    fn drop(&mut self) {
+        self.running = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn lock(judge: &Mutex<Judge>) -> MutexGuard<'_, Judge> {
+    judge.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A TUN link in a namespace, whose reads do not wait. It is no persistent one: it goes with its descriptor.
+fn tun(end: &End) -> Result<SyncDevice> {
+    let (link, mtu) = (end.link.to_owned(), end.mtu);
+    in_network(end.network, move || {
+        let builder = DeviceBuilder::new().name(&link).mtu(mtu).enable(false);
+        let device = builder.build_sync().doing(|| format!("make the TUN link `{link}`"))?;
+        device.set_nonblocking(true).doing(|| format!("prepare the TUN link `{link}`"))?;
+        Ok(device)
+    })
+}
+
+/// Runs something on a thread that has entered a network namespace.
+fn in_network<T: Send + 'static>(
+    network: &dyn Network,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let path = network.namespace();
+    let file = File::open(&path).doing(|| format!("open `{}`", path.display()))?;
+    let enter = move || {
+        setns(file, CloneFlags::CLONE_NEWNET).doing(|| "enter a network namespace (it needs root)".into())?;
+        work()
+    };
+    let thread = std::thread::Builder::new().spawn(enter).doing(|| "start a thread".into())?;
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Packets that are under way. The number keeps those that are due at the same moment in their order.
+#[derive(Debug, Default)]
+struct UnderWay {
+    packets: BinaryHeap<Reverse<(Duration, u64, usize, Vec<u8>)>>,
+    number: u64,
+}
+
+impl UnderWay {
+    fn add(&mut self, end: usize, delivery: Option<Delivery>) {
+        if let Some((due, bytes)) = delivery {
+            self.number += 1;
+            self.packets.push(Reverse((due, self.number, end, bytes)));
+        }
+    }
+
+    /// The next packet that is due, and the end that it goes to.
+    fn due(&mut self, now: Duration) -> Option<(usize, Vec<u8>)> {
+        self.packets.peek().filter(|Reverse((due, ..))| *due <= now)?;
+        self.packets.pop().map(|Reverse((_, _, end, bytes))| (end, bytes))
+    }
+
+    /// How long until then.
+    fn patience(&self, now: Duration) -> Option<Duration> {
+        self.packets.peek().map(|Reverse((due, ..))| due.saturating_sub(now))
+    }
+}
+
+/// Carries packets between two ends, the client's and the server's, until the pipe is closed.
+fn carry(ends: &[SyncDevice; 2], judge: &Mutex<Judge>, stopped: &OwnedFd) {
+    let start = Instant::now();
+    let mut under_way = UnderWay::default();
+    let mut buffer = vec![0; usize::from(u16::MAX)];
+    loop {
+        while let Some((end, bytes)) = under_way.due(start.elapsed()) {
+            // A link that is down takes nothing: the packet is lost, as it would be.
+            let _ = ends[end].send(&bytes);
+        }
+        let mut polled =
+            [ends[0].as_fd(), ends[1].as_fd(), stopped.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let patience = under_way.patience(start.elapsed()).map(TimeSpec::from_duration);
+        let _ = ppoll(&mut polled, patience, None);
+        let [up, down, end] = polled.map(|fd| fd.any().unwrap_or(false));
+        if end {
+            return;
+        }
+        for (from, direction) in [(0, Direction::Up), (1, Direction::Down)] {
+            if [up, down][from] {
+                read(&ends[from], &mut buffer, |bytes| {
+                    let Fate { forward, back } = lock(judge).judge(bytes, direction, start.elapsed());
+                    under_way.add(1 - from, forward);
+                    under_way.add(from, back);
+                });
+            }
+        }
+    }
+}
+
+/// Reads what has come, some packets at most, so that the other direction has its turn.
+fn read(end: &SyncDevice, buffer: &mut [u8], mut take: impl FnMut(&[u8])) {
+    const TURN: usize = 64;
+    for _ in 0..TURN {
+        match end.recv(buffer) {
+            Ok(size) => take(&buffer[..size]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}

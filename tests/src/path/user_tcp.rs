@@ -1,0 +1,159 @@
+//! A server whose TCP is not Linux's: smoltcp, in user space, on a TUN link of its own. It sends a canned first flight of TLS to
+//! every connection that says something, and needs no cryptography: who measures a path does not decrypt.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::thread::JoinHandle;
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
+use smoltcp::phy::{self, DeviceCapabilities, Medium};
+use smoltcp::socket::tcp;
+use smoltcp::time::Instant;
+use smoltcp::wire::{HardwareAddress, IpCidr};
+use tun_rs::SyncDevice;
+
+use super::{End, tun};
+use crate::error::{Doing, Result};
+
+/// The running stack. Its link vanishes with it.
+#[derive(Debug)]
+pub(super) struct UserTcp {
+    running: Option<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Connections that it can hold at once.
+const PLACES: usize = 48;
+/// Room for what a connection says and hears.
+const BUFFER: usize = 16 << 10;
+
+impl UserTcp {
+    /// Makes the link and serves on port 443 of both addresses, which the caller routes into the link.
+    pub(super) fn serve(end: &End, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<Self> {
+        let device = Device { tun: tun(end)?, mtu: usize::from(end.mtu) };
+        let (stopped, running) = nix::unistd::pipe().doing(|| "make a pipe".into())?;
+        let thread = std::thread::Builder::new().name("user-tcp".into());
+        let thread =
+            thread.spawn(move || serve(device, v4, v6, &stopped)).doing(|| "start the stack's thread".into())?;
+        Ok(Self { running: Some(running), thread: Some(thread) })
+    }
+}
+
+impl Drop for UserTcp {
+    fn drop(&mut self) {
+        self.running = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(mut device: Device, v4: Ipv4Addr, v6: Ipv6Addr, stopped: &OwnedFd) {
+    let mut interface = Interface::new(Config::new(HardwareAddress::Ip), &mut device, Instant::now());
+    interface.update_ip_addrs(|addresses| {
+        // There is room for two.
+        let _ = addresses.push(IpCidr::new(v4.into(), 32));
+        let _ = addresses.push(IpCidr::new(v6.into(), 128));
+    });
+    // A link without addresses below IP has no neighbours: any next hop will do.
+    let _ = interface.routes_mut().add_default_ipv4_route(v4);
+    let _ = interface.routes_mut().add_default_ipv6_route(v6);
+    let mut sockets = SocketSet::new(Vec::new());
+    let buffer = || tcp::SocketBuffer::new(vec![0; BUFFER]);
+    let handles: Vec<SocketHandle> = (0..PLACES).map(|_| sockets.add(tcp::Socket::new(buffer(), buffer()))).collect();
+    let flight = flight();
+    let mut answered = [false; PLACES];
+    loop {
+        interface.poll(Instant::now(), &mut device, &mut sockets);
+        for (handle, answered) in handles.iter().zip(&mut answered) {
+            attend(sockets.get_mut(*handle), answered, &flight);
+        }
+        interface.poll(Instant::now(), &mut device, &mut sockets);
+        let patience = interface.poll_delay(Instant::now(), &sockets);
+        let patience = patience.map(|delay| TimeSpec::from_duration(delay.into()));
+        let mut polled = [device.tun.as_fd(), stopped.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let _ = ppoll(&mut polled, patience, None);
+        if polled[1].any().unwrap_or(true) {
+            return;
+        }
+    }
+}
+
+/// Listens, answers the first that comes once, and swallows the rest.
+fn attend(socket: &mut tcp::Socket, answered: &mut bool, flight: &[u8]) {
+    if !socket.is_open() {
+        *answered = false;
+        let _ = socket.listen(443);
+    }
+    let heard = socket.can_recv() && socket.recv(|bytes| (bytes.len(), bytes.len())).is_ok_and(|bytes| bytes > 0);
+    if heard && !*answered {
+        *answered = socket.send_slice(flight).is_ok();
+    }
+    if *answered && !socket.may_recv() {
+        socket.close();
+    }
+}
+
+/// Records like those of TLS 1.3: a `ServerHello` of the usual size, the change of the cipher that middleboxes want, and the
+/// certificates, encrypted, of 2.9 kB.
+fn flight() -> Vec<u8> {
+    let record = |kind: u8, content: &[u8]| {
+        let length = u16::try_from(content.len()).unwrap_or(u16::MAX).to_be_bytes();
+        [&[kind, 3, 3], &length[..], content].concat()
+    };
+    let mut hello = vec![0x5a; 122];
+    // A ServerHello of 118 bytes, TLS 1.2 by its version.
+    hello[..6].copy_from_slice(&[2, 0, 0, 118, 3, 3]);
+    [record(22, &hello), record(20, &[1]), record(23, &[0xa5; 2900])].concat()
+}
+
+/// A TUN link as smoltcp wants it.
+struct Device {
+    tun: SyncDevice,
+    mtu: usize,
+}
+
+impl phy::Device for Device {
+    type RxToken<'a> = Received;
+    type TxToken<'a> = Sender<'a>;
+
+    fn receive(&mut self, _now: Instant) -> Option<(Received, Sender<'_>)> {
+        let mut bytes = vec![0; self.mtu];
+        let size = self.tun.recv(&mut bytes).ok()?;
+        bytes.truncate(size);
+        Some((Received(bytes), Sender(&self.tun)))
+    }
+
+    fn transmit(&mut self, _now: Instant) -> Option<Sender<'_>> {
+        Some(Sender(&self.tun))
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ip;
+        capabilities.max_transmission_unit = self.mtu;
+        capabilities
+    }
+}
+
+struct Received(Vec<u8>);
+
+impl phy::RxToken for Received {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, take: F) -> R {
+        take(&self.0)
+    }
+}
+
+struct Sender<'a>(&'a SyncDevice);
+
+impl phy::TxToken for Sender<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, fill: F) -> R {
+        let mut bytes = vec![0; length];
+        let result = fill(&mut bytes);
+        // A packet that the link does not take is lost, and TCP repeats it.
+        let _ = self.0.send(&bytes);
+        result
+    }
+}
