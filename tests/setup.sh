@@ -36,6 +36,10 @@ nftables         lists what the helper wrote, and blocks ICMP in the laboratory
 iptables         what netavark before 1.10 calls, and clamps of others
 firewalld        a neighbour of our rules, and to be compared with
 docker-registry  images to pull
+openssl          certificates of the laboratory's servers, and their judge
+haproxy          servers behind a path with faults: OpenSSL, a balancer, a captive portal
+nginx-light      one more of another make
+iputils-ping     echoes of an exact size
 iproute2         links and routes of the laboratory
 procps           sysctl
 dbus             the system bus
@@ -54,7 +58,9 @@ libxml2-utils    holds the polkit policy to its definition
 util-linux       setpriv and nsenter'
 
 bench='
-podman-compose   to be compared with'
+podman-compose   to be compared with
+iputils-tracepath to be compared with
+curl             to be compared with'
 
 # Unpacked, not installed: installing it would make it the system bus of this machine at its next boot.
 unpacked='
@@ -116,7 +122,7 @@ if [ "$(id -u)" != 0 ]; then
     as_root=sudo
 fi
 # Installing these would start them, and one changes this machine's firewall. The tests run them in sandboxes.
-for service in firewalld docker-registry; do
+for service in firewalld docker-registry haproxy nginx; do
     if printf '%s\n' "$missing" | grep -q "^$service" && [ -d /run/systemd/system ]; then
         echo "  ($service stays masked: \`systemctl unmask $service\` if you want it to run on this machine)" >&2
         $as_root systemctl mask $service >&2

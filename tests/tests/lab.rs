@@ -178,8 +178,18 @@ fn groups() -> usize {
 
 #[test]
 fn a_killed_test_leaves_nothing_behind() {
+    leaves_nothing_behind(&["hold"]);
+}
+
+#[test]
+fn a_killed_test_with_a_path_leaves_nothing_behind() {
+    leaves_nothing_behind(&["hold", "--path"]);
+}
+
+/// Kills what holds a world, as a test may be killed.
+fn leaves_nothing_behind(holder: &[&str]) {
     let before = host_state(&BTreeSet::new());
-    let mut test = Command::new(Program::Lab.path().unwrap()).arg("hold").stdout(Stdio::piped()).spawn().unwrap();
+    let mut test = Command::new(Program::Lab.path().unwrap()).args(holder).stdout(Stdio::piped()).spawn().unwrap();
     let mut init = String::new();
     BufReader::new(test.stdout.take().unwrap()).read_line(&mut init).unwrap();
     let namespace = |kind| fs::read_link(format!("/proc/{}/ns/{kind}", init.trim())).unwrap().display().to_string();

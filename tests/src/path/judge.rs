@@ -64,8 +64,10 @@ type Connection = (IpAddr, u16, IpAddr, u16);
 
 #[derive(Debug, Default)]
 struct Memory {
-    /// Whether the first record has been looked at, and what it means for the connection.
-    hello: Option<Option<Event>>,
+    /// The client has said something.
+    has_begun: bool,
+    /// What its first packet means for the connection.
+    doom: Option<Event>,
     payload_up: usize,
     payload_down: usize,
 }
@@ -181,7 +183,11 @@ impl Judge {
         if direction == Direction::Down {
             return Ok(());
         }
-        match *memory.hello.get_or_insert_with(|| judge_hello(payload, &self.rules)) {
+        if !memory.has_begun {
+            memory.has_begun = true;
+            memory.doom = judge_hello(payload, &self.rules);
+        }
+        match memory.doom {
             None => Ok(()),
             Some(event) => {
                 let resets = event == Event::NameFiltered && self.rules.name.as_ref().is_some_and(|name| name.resets);
@@ -226,7 +232,7 @@ impl Judge {
         let seconds = |bytes: f64| Duration::from_secs_f64(bytes * 8.0 / f64::from(bottleneck.rate));
         let memory = self.memory(direction);
         let begins = memory.free_at.max(now);
-        if begins - now > seconds(f64::from(bottleneck.queue)) {
+        if begins.saturating_sub(now) > seconds(f64::from(bottleneck.queue)) {
             return Err((Event::QueueFull, None));
         }
         memory.free_at = begins + seconds(bytes_as_f64(size));

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::time::TimeSpec;
@@ -61,7 +62,7 @@ impl Path {
     pub fn between(client: &End, server: &End, rules: Rules, seed: u64) -> Result<Self> {
         let ends = [tun(client)?, tun(server)?];
         let judge = Arc::new(Mutex::new(Judge::new(rules, seed)));
-        let (stopped, running) = nix::unistd::pipe().doing(|| "make a pipe".into())?;
+        let (stopped, running) = nix::unistd::pipe2(OFlag::O_CLOEXEC).doing(|| "make a pipe".into())?;
         let shared = Arc::clone(&judge);
         let thread = std::thread::Builder::new().name("path".into());
         let thread =
@@ -111,8 +112,14 @@ fn tun(end: &End) -> Result<SyncDevice> {
     })
 }
 
-/// Runs something on a thread that has entered a network namespace.
-fn in_network<T: Send + 'static>(
+/// Runs something on a thread that has entered a network namespace: sockets that it opens are in there.
+///
+/// # Errors
+/// When the namespace is gone, and what the work says.
+///
+/// # Panics
+/// When the work does.
+pub fn in_network<T: Send + 'static>(
     network: &dyn Network,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
@@ -126,10 +133,14 @@ fn in_network<T: Send + 'static>(
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Packets that are under way. The number keeps those that are due at the same moment in their order.
+/// When a packet is due, its number, the end that it goes to, and its bytes. The number keeps those that are due at the same moment
+/// in their order.
+type Scheduled = (Duration, u64, usize, Vec<u8>);
+
+/// Packets that are under way, the next one first.
 #[derive(Debug, Default)]
 struct UnderWay {
-    packets: BinaryHeap<Reverse<(Duration, u64, usize, Vec<u8>)>>,
+    packets: BinaryHeap<Reverse<Scheduled>>,
     number: u64,
 }
 

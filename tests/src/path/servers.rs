@@ -106,9 +106,9 @@ pub(super) fn haproxy() -> String {
     const OK: &str = " mode http\n http-request return status 200 content-type text/plain string ok\n";
     let inspector = " mode tcp\n tcp-request inspect-delay 10s\n \
         tcp-request content accept if { req.ssl_hello_type 1 }\n default_backend ecdsa\n";
-    // It waits for a message that nobody sends.
+    // It waits for the end of a minute, whatever comes.
     let silent = " mode tcp\n tcp-request inspect-delay 60s\n \
-        tcp-request content accept if { req.ssl_hello_type 77 }\n default_backend ecdsa\n";
+        tcp-request content accept if WAIT_END\n default_backend ecdsa\n";
     let portal = " mode http\n http-request redirect location http://login.network.example/ code 302\n";
     let tls = |file: &str, options: &str| format!(" ssl crt {CERTIFICATES}/{file}.pem alpn http/1.1 {options}");
     let fronts = [
@@ -134,13 +134,13 @@ pub(super) fn haproxy() -> String {
 pub(super) fn nginx() -> String {
     let (v4, v6) = (Server::Nginx.v4(), Server::Nginx.v6());
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-    let temporary: String = temporary.iter().map(|kind| format!("{kind}_temp_path /tmp/nginx-{kind}; ")).collect();
+    let temporary = temporary.map(|kind| format!("{kind}_temp_path /tmp/nginx-{kind}; ")).concat();
     format!(
         "worker_processes 1; pid /run/nginx.pid; error_log /var/log/lab/nginx.log warn;
          events {{ worker_connections 256; }}
          http {{ access_log off; {temporary}
            server {{ listen {v4}:443 ssl http2; listen [{v6}]:443 ssl http2;
-             ssl_certificate {CERTIFICATES}/rsa.pem; ssl_certificate_key {CERTIFICATES}/rsa.pem;
+             ssl_certificate {CERTIFICATES}/rsa.pem; ssl_certificate_key {CERTIFICATES}/rsa.pem; ssl_protocols TLSv1.2 TLSv1.3;
              location / {{ return 200 ok; }} }} }}"
     )
 }

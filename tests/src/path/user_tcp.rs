@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread::JoinHandle;
 
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
@@ -33,7 +34,7 @@ impl UserTcp {
     /// Makes the link and serves on port 443 of both addresses, which the caller routes into the link.
     pub(super) fn serve(end: &End, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<Self> {
         let device = Device { tun: tun(end)?, mtu: usize::from(end.mtu) };
-        let (stopped, running) = nix::unistd::pipe().doing(|| "make a pipe".into())?;
+        let (stopped, running) = nix::unistd::pipe2(OFlag::O_CLOEXEC).doing(|| "make a pipe".into())?;
         let thread = std::thread::Builder::new().name("user-tcp".into());
         let thread =
             thread.spawn(move || serve(device, v4, v6, &stopped)).doing(|| "start the stack's thread".into())?;

@@ -58,14 +58,11 @@ impl PathWorld {
              ip route add default dev {LINK}
              ip -6 route add default dev {LINK}"
         ))?;
-        let addresses: String = Server::ALL
-            .into_iter()
-            .filter(|server| *server != Server::UserTcp)
-            .map(|server| {
-                let (v4, v6) = (server.v4(), server.v6());
-                format!("ip addr add {v4}/32 dev {FAR}; ip addr add {v6}/128 dev {FAR} nodad\n")
-            })
-            .collect();
+        let in_kernel = Server::ALL.into_iter().filter(|server| *server != Server::UserTcp);
+        let addresses = in_kernel.fold(String::new(), |lines, server| {
+            let (v4, v6) = (server.v4(), server.v6());
+            format!("{lines}ip addr add {v4}/32 dev {FAR}; ip addr add {v6}/128 dev {FAR} nodad\n")
+        });
         internet.sh(&format!(
             "{addresses}
              ip link set {FAR} up

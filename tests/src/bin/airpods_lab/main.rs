@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use airpods_lab::machine::{self, inside};
+use airpods_lab::path::{PathWorld, Rules, Server};
 use airpods_lab::sandbox::stage::{self, Entrance};
 use airpods_lab::{Image, Place, World, WorldPlan};
 use clap::{Parser, Subcommand};
@@ -51,7 +52,11 @@ enum Command {
     },
     /// Holds a world until it is killed; the laboratory's tests kill it
     #[command(hide = true)]
-    Hold,
+    Hold {
+        /// A host behind a path, instead of one behind a VPN
+        #[arg(long)]
+        path: bool,
+    },
     /// Answers on the system bus as systemd-resolved does
     #[command(hide = true)]
     Resolved {
@@ -132,7 +137,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Launch => bench::launch()?,
         Command::RestMinimum => bench::rest_minimum()?,
         Command::Load { end } => bench::load(end)?,
-        Command::Hold => hold()?,
+        Command::Hold { path } => hold(path)?,
         Command::Resolved { links } => resolved::serve(links)?,
         Command::Guardian => stage::guardian()?,
         Command::Init { groups } => stage::init(&groups)?,
@@ -148,14 +153,25 @@ fn run(command: Command) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn hold() -> Result<()> {
+fn hold(path: bool) -> Result<()> {
+    if path {
+        let mut world = PathWorld::new(Rules::default(), 1)?;
+        world.serve(Server::Rsa)?;
+        world.serve(Server::UserTcp)?;
+        park(world.sandbox().init());
+    }
     let world = World::new(WorldPlan::default())?;
     let _machine = world.add_machine("box")?;
     Image::serving("localhost/held:latest", 80).import(world.sandbox())?;
     world.sandbox().sh("podman run -d --pids-limit 100 localhost/held:latest")?;
     world.sandbox().start_bus()?;
     world.sandbox().start_polkit()?;
-    println!("{}", world.sandbox().init());
+    park(world.sandbox().init())
+}
+
+/// Tells the holder's test which process is the world's first, and waits to be killed.
+fn park(init: u32) -> ! {
+    println!("{init}");
     loop {
         std::thread::park();
     }
