@@ -1,0 +1,199 @@
+//! The faults. A row is a test of its own, and one more with 5 % loss.
+
+use std::time::Duration;
+
+use airpods_lab::path::{Bottleneck, LINK, NameFilter, Padding, Policer, Refusal, Rules, Server};
+use airpods_lab::{Family, PathWorld, Place};
+
+use crate::fault::Fault;
+use crate::fault::Size::{Any, AtMost, Exact, Limited};
+
+/// One test for each row, and one for each with loss.
+macro_rules! faults {
+    ($($name:ident: $fault:expr;)*) => {
+        $(#[test] fn $name() { crate::check::exactly(stringify!($name), || $fault); })*
+        mod lossy {
+            #[allow(clippy::wildcard_imports)]
+            use super::*;
+            $(#[test] fn $name() { crate::check::with_loss(stringify!($name), || $fault); })*
+        }
+    };
+}
+
+faults! {
+    // Nothing is wrong.
+    a_good_path_is_fine: Fault::on(good()).is("fine");
+    a_good_path_over_ipv6_is_fine: Fault::on(good()).over(Family::V6).is("fine");
+    a_good_path_over_both_families_is_fine: Fault::on(good()).over_both().is("fine");
+    a_good_path_to_nginx_is_fine: Fault::on(good()).at(Server::Nginx).is("fine");
+    a_good_path_to_rustls_is_fine: Fault::on(good()).at(Server::Rustls).is("fine");
+    a_good_path_to_a_tcp_that_is_not_linux_is_fine: Fault::on(good()).at(Server::UserTcp).is("fine");
+    a_good_path_of_150_ms_is_fine: Fault::on(good().with_round_trip(150)).is("fine");
+    a_good_path_that_reorders_is_fine: Fault::on(reordering()).is("fine");
+    a_policer_is_not_taken_for_a_narrow_path: Fault::on(policed()).is("fine");
+    a_megabit_is_not_taken_for_a_narrow_path: Fault::on(slow(1_000_000)).is("fine");
+    a_path_without_icmp_is_fine: Fault::on(Rules { blocks_icmp: true, ..good() }).is("fine");
+
+    // The path is narrower than the link, and says nothing.
+    narrow_both_ways: Fault::on(Rules::narrow(1300, 1300)).is("path-narrow");
+    narrow_up: Fault::on(good().with_limits(Some(1300), None)).is("path-narrow");
+    narrow_down: Fault::on(good().with_limits(None, Some(1300))).is("path-narrow");
+    narrow_by_other_sizes_up_and_down: Fault::on(Rules::narrow(1392, 1380)).is("path-narrow");
+    much_narrower_up_than_down: Fault::on(Rules::narrow(1280, 1404)).is("path-narrow");
+    narrow_by_eight_bytes: Fault::on(Rules::narrow(1412, 1412)).is("path-narrow");
+    narrow_by_one_byte: Fault::on(Rules::narrow(1419, 1419)).is("path-narrow");
+    narrow_to_1000: Fault::on(Rules::narrow(1000, 1000)).is("path-narrow");
+    narrow_without_icmp: Fault::on(Rules { blocks_icmp: true, ..Rules::narrow(1300, 1300) }).is("path-narrow");
+    narrow_over_both_families: Fault::on(Rules::narrow(1300, 1300)).over_both().is("path-narrow");
+    narrow_over_ipv6: Fault::on(Rules::narrow(1300, 1300)).over(Family::V6).is("path-narrow");
+    narrow_down_over_ipv6: Fault::on(good().with_limits(None, Some(1360))).over(Family::V6).is("path-narrow");
+    narrow_up_over_ipv6: Fault::on(good().with_limits(Some(1300), None)).over(Family::V6).is("path-narrow");
+    narrow_below_what_ipv6_may_be: Fault::on(Rules::narrow(1200, 1200)).over(Family::V6).is("v6-below-minimum");
+    wireguard_in_a_path_of_1400: Fault::on(wireguard(Some(1400), Some(1400))).is("path-narrow");
+    wireguard_in_a_path_of_1360_up: Fault::on(wireguard(Some(1360), None)).is("path-narrow");
+
+    // The same with other servers.
+    narrow_to_an_ecdsa_chain: Fault::on(Rules::narrow(1300, 1300)).at(Server::Ecdsa).is("path-narrow");
+    narrow_to_tls_1_2: Fault::on(Rules::narrow(1300, 1300)).at(Server::Tls12).is("path-narrow");
+    narrow_to_nginx: Fault::on(Rules::narrow(1300, 1300)).at(Server::Nginx).is("path-narrow");
+    narrow_to_rustls: Fault::on(Rules::narrow(1300, 1300)).at(Server::Rustls).is("path-narrow");
+    narrow_to_a_balancer_that_waits_for_the_hello:
+        Fault::on(Rules::narrow(1300, 1300)).at(Server::Inspector).is("path-narrow");
+    narrow_to_a_tcp_that_is_not_linux: Fault::on(Rules::narrow(1300, 1300)).at(Server::UserTcp).is("path-narrow");
+    narrow_to_a_server_that_sends_little:
+        Fault::on(Rules::narrow(1300, 1300)).at(Server::Tiny).is("path-narrow").knowing(Exact, AtMost);
+    narrow_up_to_a_silent_server:
+        Fault::on(good().with_limits(Some(1300), None)).at(Server::Silent).is("path-narrow").knowing(Exact, Any);
+
+    // Narrow, and something else makes it hard to see.
+    narrow_and_150_ms_long: Fault::on(Rules::narrow(1300, 1300).with_round_trip(150)).is("path-narrow").knowing(AtMost, AtMost);
+    narrow_and_300_ms_long: Fault::on(Rules::narrow(1300, 1300).with_round_trip(300)).is("path-narrow").knowing(AtMost, AtMost);
+    narrow_and_reordering: Fault::on(reordering().with_limits(Some(1300), Some(1300))).is("path-narrow");
+    narrow_and_policed:
+        Fault::on(policed().with_limits(Some(1300), Some(1300))).is("path-narrow").knowing(AtMost, AtMost);
+    narrow_and_256_kbit_slow:
+        Fault::on(slow(256_000).with_limits(Some(1300), Some(1300))).is("path-narrow").knowing(AtMost, AtMost);
+
+    // Path MTU discovery, working, forged, or learnt.
+    a_path_that_reports_its_size_works: Fault::on(Rules::narrow(1300, 1300).reporting()).is("pmtud-works").knowing(Exact, AtMost);
+    an_ipv6_path_that_reports_its_size_works: Fault::on(Rules::narrow(1300, 1300).reporting())
+        .over(Family::V6).is("pmtud-works").knowing(Exact, AtMost);
+
+    // Clamps.
+    a_server_that_caps_its_mss_is_clamped:
+        Fault::on(good()).at(Server::CappedMss).is("clamped").knowing(Limited(1400), Limited(1400));
+    a_clamp_of_another_program_is_seen:
+        Fault::on(clamped(true, true)).is("clamped").knowing(Limited(1300), Limited(1300));
+    a_clamp_of_syns_that_leave_only_does_not_widen_the_way_up:
+        Fault::on(clamped(true, false)).is("path-narrow").knowing(Exact, Limited(1300));
+
+    // Not a matter of size.
+    a_box_that_drops_large_hellos: Fault::on(Rules { hello_limit: Some(1000), ..good() }).is("big-hello");
+    a_name_is_filtered_in_silence: Fault::on(filtered(Some("rsa.registry"), false)).only_is("name-filtered");
+    a_name_is_filtered_with_resets: Fault::on(filtered(Some("rsa.registry"), true)).only_is("name-filtered");
+    a_network_wants_a_login: Fault::on(good()).at(Server::Http).only_is("not-tls");
+    a_server_is_silent: Fault::on(good()).at(Server::Silent).is("server-silent").knowing(AtMost, Any);
+    a_server_sends_little: Fault::on(good()).at(Server::Tiny).is("down-not-measured").knowing(Exact, AtMost);
+    a_router_resets_connections: Fault::on(refused(Refusal::Reset)).only_is("refused-on-the-way");
+    a_router_prohibits_connections: Fault::on(refused(Refusal::Prohibited)).only_is("refused-on-the-way");
+    a_router_finds_no_host: Fault::on(refused(Refusal::Unreachable)).only_is("refused-on-the-way");
+    ipv6_leads_nowhere: Fault::on(good()).over_both().with(no_way_back_over_ipv6).only_is("ipv6-dead");
+
+    // The host itself.
+    the_host_has_no_route: Fault::on(good()).with(no_route).only_is("no-route");
+    the_host_has_a_route_into_nothing: Fault::on(good()).with(blackhole_route).only_is("no-route");
+    the_host_prohibits_the_way: Fault::on(good()).with(prohibiting_route).only_is("no-route");
+    the_hosts_firewall_drops: Fault::on(good()).with(dropping_firewall).only_is("own-firewall");
+    the_hosts_firewall_rejects: Fault::on(good()).with(rejecting_firewall).only_is("own-firewall");
+    the_host_sends_small_packets_first:
+        Fault::on(good()).with(probing).is("up-not-measured").knowing(AtMost, Exact);
+    no_name_server_answers: Fault::on(good()).with(silent_resolver).only_is("dns-silent");
+    the_name_server_refuses: Fault::on(good()).with(refusing_resolver).only_is("dns-refused");
+}
+
+fn good() -> Rules {
+    Rules::default()
+}
+
+fn reordering() -> Rules {
+    good().both(|way| way.jitter = Duration::from_millis(40))
+}
+
+/// 60 kB/s, and no queue.
+fn policed() -> Rules {
+    good().both(|way| way.policer = Some(Policer { rate: 60_000, burst: 6000 }))
+}
+
+fn slow(rate: u32) -> Rules {
+    good().both(|way| way.bottleneck = Some(Bottleneck { rate, queue: 60_000 }))
+}
+
+fn wireguard(up: Option<usize>, down: Option<usize>) -> Rules {
+    Rules { padding: Some(Padding { mtu: 1420 }), ..good() }.with_limits(up, down)
+}
+
+fn clamped(up: bool, down: bool) -> Rules {
+    let mut rules = Rules::narrow(1300, 1300);
+    rules.up.mss = up.then_some(1260);
+    rules.down.mss = down.then_some(1260);
+    rules
+}
+
+fn filtered(name: Option<&str>, resets: bool) -> Rules {
+    Rules { name: Some(NameFilter { name: name.map(ToOwned::to_owned), resets }), ..good() }
+}
+
+fn refused(how: Refusal) -> Rules {
+    Rules { syn: Some(how), ..good() }
+}
+
+fn host(world: &PathWorld, line: &str) {
+    world.sandbox().sh(line).unwrap();
+}
+
+fn no_way_back_over_ipv6(world: &PathWorld) {
+    world.internet().sh("ip -6 route del default").unwrap();
+}
+
+fn no_route(world: &PathWorld) {
+    host(world, "ip route del default");
+}
+
+fn blackhole_route(world: &PathWorld) {
+    host(world, "ip route replace blackhole default");
+}
+
+fn prohibiting_route(world: &PathWorld) {
+    host(world, "ip route replace prohibit default");
+}
+
+fn firewall(world: &PathWorld, verdict: &str) {
+    let chain = format!("type filter hook output priority filter\noifname {LINK} {verdict}\n");
+    host(world, &format!("nft 'table inet lab {{ chain leaving {{\n{chain}}}\n}}'"));
+}
+
+fn dropping_firewall(world: &PathWorld) {
+    firewall(world, "drop");
+}
+
+fn rejecting_firewall(world: &PathWorld) {
+    firewall(world, "reject");
+}
+
+fn probing(world: &PathWorld) {
+    host(world, "sysctl -qw net.ipv4.tcp_mtu_probing=2");
+}
+
+/// The server's name is in no file any more, and the name server is an address where nobody is.
+fn silent_resolver(world: &PathWorld) {
+    world.sandbox().write_file("/etc/hosts", "127.0.0.1 localhost\n").unwrap();
+    world.sandbox().write_file("/etc/resolv.conf", "nameserver 192.0.2.200\n").unwrap();
+    world.internet().sh("ip route add blackhole 192.0.2.200/32").unwrap();
+}
+
+/// The same with a machine that has no name server: it says so.
+fn refusing_resolver(world: &PathWorld) {
+    silent_resolver(world);
+    let address = Server::Rsa.address(Family::V4);
+    world.sandbox().write_file("/etc/resolv.conf", format!("nameserver {address}\n")).unwrap();
+}
