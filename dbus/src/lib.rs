@@ -24,6 +24,4 @@ pub use link_kind::LinkKind;
 pub use link_name::{InvalidLinkName, LinkName, Target};
 pub use options::{ClampOptions, PathMtu};
 pub use proxy::HelperProxy;
-pub use status::{
-    ClampState, ClampStatus, Counters, Features, Foreign, ForeignClamp, Legacy, Mode, Origin, Status, Technique,
-};
+pub use status::{ClampState, ClampStatus, Counters, Mode, Origin, Status, Unclampable};

@@ -3,20 +3,20 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// Longest name the kernel takes, in bytes: `IFNAMSIZ` (16) less the NUL, see `linux/if.h`.
 const MAX_LEN: usize = 15;
 
-/// Names that mean something else than one link: the loopback, and the pseudo-links of
-/// `/proc/sys/net/ipv4/conf`.
-const RESERVED: [&str; 3] = ["lo", "all", "default"];
+/// Names that mean something else than one link: the loopback, the pseudo-links of `/proc/sys/net/ipv4/conf`, and folders.
+const RESERVED: [&str; 5] = ["lo", "all", "default", ".", ".."];
 
-/// The name of one network link, such as `wg0`.
+/// The name of one network link, such as `wg0`: one that nft prints and reads back.
 ///
-/// It is 1 to 15 bytes of ASCII letters, digits, `.`, `_` and `-`, begins with a letter, a digit or `_`, and is
-/// none of `lo`, `all` and `default`. That is narrower than what the kernel takes (`dev_valid_name` in
-/// `net/core/dev.c` forbids only `/`, `:`, white space, `.` and `..`): a name also travels into prompts, logs,
-/// terminals and rule text, where quotes, wildcards and control characters would mean something.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// [`Self::of_kernel`] takes what a link may be called and still be clamped; [`Self::parse`] takes the narrower set that
+/// callers may name, because such a name travels into prompts before anybody has looked whether there is such a link.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct LinkName(String);
 
 /// Why a text is not a [`LinkName`]. Never repeats the raw text.
@@ -30,16 +30,28 @@ pub enum InvalidLinkName {
     TooLong(usize),
     /// A byte outside the accepted set; the position counts from 0.
     #[error(
-        "a link name has only letters, digits, `.`, `_` and `-` and does not begin with `.` or `-`; byte {0} is none of these"
+        "a link name here has only letters, digits, `_`, `=`, `+`, `.` and `-` and does not begin with `-`; byte {0} breaks this"
     )]
     Character(usize),
-    /// `lo`, `all` or `default`.
+    /// `lo`, `all` and the like.
     #[error("`{0}` is not the name of a link that can be clamped")]
     Reserved(&'static str),
+    /// The name of a link that is no UTF-8, which D-Bus cannot carry.
+    #[error("its name is no UTF-8 text")]
+    Encoding,
+    /// The name of a link with a quotation mark, which ends a name in nft's language.
+    #[error("its name has a quotation mark, which nft cannot read back")]
+    Quote,
+    /// The name of a link that ends in an asterisk, which nft reads as a wildcard.
+    #[error("its name ends in an asterisk, which nft reads as every name that begins like it")]
+    Wildcard,
+    /// The name of a link with a control character.
+    #[error("its name has a control character")]
+    Control,
 }
 
 impl LinkName {
-    /// Parses a name.
+    /// Parses a name that a caller gives: what wg-quick(8) allows, less a `-` at the beginning.
     ///
     /// # Errors
     /// [`InvalidLinkName`] says which rule the text breaks.
@@ -51,14 +63,33 @@ impl LinkName {
             return Err(InvalidLinkName::TooLong(text.len()));
         }
         let accepted = |(at, byte): (usize, u8)| {
-            byte.is_ascii_alphanumeric() || byte == b'_' || (at > 0 && (byte == b'.' || byte == b'-'))
+            byte.is_ascii_alphanumeric() || b"_=+.".contains(&byte) || (at > 0 && byte == b'-')
         };
         if let Some((at, _)) = text.bytes().enumerate().find(|&indexed| !accepted(indexed)) {
             return Err(InvalidLinkName::Character(at));
         }
-        match RESERVED.into_iter().find(|&reserved| reserved == text) {
-            Some(reserved) => Err(InvalidLinkName::Reserved(reserved)),
-            None => Ok(Self(text.to_owned())),
+        Self::of_kernel(text.as_bytes())
+    }
+
+    /// Takes the name that the kernel reports for a link, if nft can print it and read it back.
+    ///
+    /// nft prints the names in a set between quotation marks, and reads any byte there but those (`scanner.l` of
+    /// nftables); an asterisk at the end is a wildcard to it.
+    ///
+    /// # Errors
+    /// [`InvalidLinkName`] says why the link cannot be clamped.
+    pub fn of_kernel(name: &[u8]) -> Result<Self, InvalidLinkName> {
+        let text = std::str::from_utf8(name).map_err(|_| InvalidLinkName::Encoding)?;
+        if let Some(reserved) = RESERVED.into_iter().find(|&reserved| reserved == text) {
+            return Err(InvalidLinkName::Reserved(reserved));
+        }
+        match text {
+            "" => Err(InvalidLinkName::Empty),
+            _ if text.len() > MAX_LEN => Err(InvalidLinkName::TooLong(text.len())),
+            _ if text.contains('"') => Err(InvalidLinkName::Quote),
+            _ if text.ends_with('*') => Err(InvalidLinkName::Wildcard),
+            _ if text.chars().any(char::is_control) => Err(InvalidLinkName::Control),
+            _ => Ok(Self(text.to_owned())),
         }
     }
 
@@ -77,6 +108,20 @@ impl LinkName {
             *to = from;
         }
         bytes
+    }
+}
+
+impl TryFrom<String> for LinkName {
+    type Error = InvalidLinkName;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::of_kernel(text.as_bytes())
+    }
+}
+
+impl From<LinkName> for String {
+    fn from(name: LinkName) -> Self {
+        name.0
     }
 }
 
@@ -151,6 +196,11 @@ mod tests {
             "zt5u4xyzabc",
             "_x",
             "123456789012345",
+            "wg+home",
+            "mullvad=se1",
+            "a=b",
+            ".wg",
+            "+",
         ] {
             assert_eq!(LinkName::parse(name).unwrap().as_str(), name);
         }
@@ -166,7 +216,6 @@ mod tests {
             "a\u{1b}[31m",
             ".",
             "..",
-            ".wg",
             "a:b",
             "*",
             "wg*",
@@ -177,7 +226,6 @@ mod tests {
             "wg\0",
             "$(id)",
             "<b>",
-            "wg0+",
             "wg%d",
             "a@b",
             "\u{202e}wg",
@@ -189,6 +237,27 @@ mod tests {
             assert!(Target::parse(name).is_err(), "{name:?}");
         }
         assert_eq!(LinkName::parse(""), Err(InvalidLinkName::Empty));
+    }
+
+    #[test]
+    fn every_name_that_nft_reads_back_may_be_a_links() {
+        for name in ["wg+home", "büro", "-x", "a\\b", "wg*x", "$(id)", "@set", "a#b", "\u{202e}wg", "123456789012345"]
+        {
+            assert_eq!(LinkName::of_kernel(name.as_bytes()).unwrap().as_str(), name);
+        }
+        for (name, why) in [
+            (&b"wg*"[..], InvalidLinkName::Wildcard),
+            (b"*", InvalidLinkName::Wildcard),
+            (b"wg0\"", InvalidLinkName::Quote),
+            (b"wg\x07", InvalidLinkName::Control),
+            (b"w\xff", InvalidLinkName::Encoding),
+            (b"lo", InvalidLinkName::Reserved("lo")),
+            (b"..", InvalidLinkName::Reserved("..")),
+            (b"", InvalidLinkName::Empty),
+            (b"1234567890123456", InvalidLinkName::TooLong(16)),
+        ] {
+            assert_eq!(LinkName::of_kernel(name), Err(why), "{name:?}");
+        }
     }
 
     #[test]

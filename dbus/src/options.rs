@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use zbus::{OwnedVariant, Variant};
 
 use crate::{Error, ErrorKind};
@@ -10,7 +11,8 @@ use crate::{Error, ErrorKind};
 /// A path MTU in bytes that a clamp is fixed to, 576 to 9000.
 ///
 /// 576 is the size every IPv4 host must take (RFC 791, section 3.1); 9000 is the usual jumbo frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
 pub struct PathMtu(u16);
 
 impl PathMtu {
@@ -52,6 +54,20 @@ impl PathMtu {
     }
 }
 
+impl TryFrom<u32> for PathMtu {
+    type Error = Error;
+
+    fn try_from(bytes: u32) -> Result<Self, Error> {
+        Self::new(bytes)
+    }
+}
+
+impl From<PathMtu> for u32 {
+    fn from(mtu: PathMtu) -> Self {
+        Self::from(mtu.0)
+    }
+}
+
 impl fmt::Display for PathMtu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -59,7 +75,8 @@ impl fmt::Display for PathMtu {
 }
 
 /// What `ClampOn` may be told beside the link.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ClampOptions {
     /// `mtu` (u): clamp to this path MTU instead of the route's.
     pub mtu: Option<PathMtu>,

@@ -35,8 +35,10 @@ wire_words! {
         Active = "active",
         /// The link is not there, or not up; the rules take it the moment it comes.
         Waiting = "waiting",
-        /// Somebody keeps removing the table, and the helper keeps putting it back ever more slowly.
+        /// Another program keeps removing or changing the table; the helper repairs it ever more slowly.
         Contested = "contested",
+        /// The kernel refuses the table, see `refusal` in the status; nobody else is at fault.
+        Refused = "refused",
     }
 }
 
@@ -60,10 +62,6 @@ wire_words! {
     }
 }
 
-mod foreign;
-
-pub use foreign::{Foreign, ForeignClamp, Legacy, Technique};
-
 /// One clamp.
 #[derive(Clone, Debug, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
 #[zbus(signature = "a{sv}", rename_all = "kebab-case")]
@@ -82,8 +80,29 @@ pub struct ClampStatus {
     pub mtu: Option<u32>,
     /// The link's own MTU in bytes; only while the link is there.
     pub link_mtu: Option<u32>,
+    /// The smallest MTU in bytes that a route through the link sets (`ip route … mtu`), where one does and it is below the
+    /// link's: what clamps to the route MTU go by.
+    pub route_mtu: Option<u32>,
     /// The link's kind as the kernel names it, such as `wireguard`; only while the link is there.
     pub link_kind: Option<String>,
+}
+
+impl ClampStatus {
+    /// The MTU in bytes that a clamp to the route MTU goes by now; `None` while the link is not there.
+    #[must_use]
+    pub fn effective_mtu(&self) -> Option<u32> {
+        self.route_mtu.into_iter().chain(self.link_mtu).min()
+    }
+}
+
+/// A VPN link that cannot be clamped.
+#[derive(Clone, Debug, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zbus(signature = "a{sv}", rename_all = "kebab-case")]
+pub struct Unclampable {
+    /// The link's name; every byte that is not printable ASCII is escaped.
+    pub link: String,
+    /// Why it cannot be clamped, as a clause such as `its name ends in an asterisk`.
+    pub reason: String,
 }
 
 /// TCP handshake packets (SYN and SYN-ACK) that went through the clamping rules since the table was made. The
@@ -101,14 +120,6 @@ pub struct Counters {
     pub ipv6_in: u64,
 }
 
-/// What the kernel gives the helper to work with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
-#[zbus(signature = "a{sv}", rename_all = "kebab-case")]
-pub struct Features {
-    /// The table carries the `owner` flag (Linux 5.12): nobody else can change it, and it goes with the helper.
-    pub owner: bool,
-}
-
 /// Everything the helper knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
 #[zbus(signature = "a{sv}", rename_all = "kebab-case")]
@@ -119,16 +130,18 @@ pub struct Status {
     pub auto: bool,
     /// Whether auto is kept across reboots.
     pub auto_persist: bool,
+    /// The fixed path MTU in bytes that auto clamps every link to, if it was given one.
+    pub auto_mtu: Option<u32>,
     /// The clamps, sorted by link.
     pub clamps: Vec<ClampStatus>,
     /// Handshake packets clamped, over all links.
     pub counters: Counters,
-    /// The rules as `nft list table inet airpods` would print them; empty while there is no table.
-    pub ruleset: String,
-    /// What the kernel offers.
-    pub features: Features,
-    /// The clamps that others have installed; `None` if that is not known.
-    pub foreign: Option<Foreign>,
+    /// Why the kernel refuses the table; only while it does.
+    pub refusal: Option<String>,
+    /// VPN links that cannot be clamped, sorted by link.
+    pub unclampable: Vec<Unclampable>,
+    /// A table `inet airpods` is there that the helper did not make; it is left alone while nothing is to be clamped.
+    pub foreign_table: bool,
 }
 
 #[cfg(test)]
@@ -143,6 +156,7 @@ mod tests {
             version: "0.1.0".to_owned(),
             auto: true,
             auto_persist: false,
+            auto_mtu: Some(1300),
             clamps: vec![ClampStatus {
                 link: "wg0".to_owned(),
                 state: ClampState::Active,
@@ -151,29 +165,37 @@ mod tests {
                 persist: true,
                 mtu: Some(1300),
                 link_mtu: None,
+                route_mtu: None,
                 link_kind: Some("wireguard".to_owned()),
             }],
             counters: Counters { ipv4_out: 3, ..Counters::default() },
-            ruleset: "table inet airpods {}".to_owned(),
-            features: Features { owner: true },
-            foreign: Some(Foreign {
-                clamps: vec![ForeignClamp {
-                    by: Technique::IptablesNft,
-                    family: "ip".to_owned(),
-                    table: "mangle".to_owned(),
-                    chain: "FORWARD".to_owned(),
-                    out_link: Some("wg0".to_owned()),
-                    in_link: None,
-                    mode: Mode::Fixed,
-                    mss: Some(1300),
-                }],
-                more: 3,
-                whole: true,
-                iptables_legacy: Legacy::Possible,
-            }),
+            refusal: Some("this kernel has no nf_tables".to_owned()),
+            unclampable: vec![Unclampable {
+                link: "wg*".to_owned(),
+                reason: "its name ends in an asterisk".to_owned(),
+            }],
+            foreign_table: true,
         };
         let bytes = to_bytes(Context::new(LE, 0), &status).unwrap();
         let (read, _): (Status, usize) = bytes.deserialize().unwrap();
         assert_eq!(read, status);
+    }
+
+    #[test]
+    fn the_effective_mtu_is_the_smaller_one_of_link_and_routes() {
+        let clamp = |link_mtu, route_mtu| ClampStatus {
+            link: "wg0".to_owned(),
+            state: ClampState::Active,
+            mode: Mode::Route,
+            origin: Origin::Auto,
+            persist: false,
+            mtu: None,
+            link_mtu,
+            route_mtu,
+            link_kind: None,
+        };
+        assert_eq!(clamp(Some(1500), Some(1400)).effective_mtu(), Some(1400));
+        assert_eq!(clamp(Some(1380), None).effective_mtu(), Some(1380));
+        assert_eq!(clamp(None, None).effective_mtu(), None);
     }
 }

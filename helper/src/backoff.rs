@@ -23,6 +23,22 @@ pub(crate) const REPAIRS: Policy = Policy {
     calm: Duration::from_secs(120),
 };
 
+/// For rules that the kernel refuses.
+pub(crate) const REFUSALS: Policy = Policy {
+    free: 0,
+    first: Duration::from_millis(200),
+    longest: Duration::from_secs(60),
+    calm: Duration::from_secs(120),
+};
+
+/// For reads that fail.
+pub(crate) const READS: Policy = Policy {
+    free: 0,
+    first: Duration::from_millis(100),
+    longest: Duration::from_secs(1),
+    calm: Duration::from_secs(10),
+};
+
 /// For events that pour in: the first reaction is never delayed, and none by more than the longest wait.
 pub(crate) const EVENTS: Policy = Policy {
     free: 0,

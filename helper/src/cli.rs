@@ -1,20 +1,24 @@
 //! The command line, the way down from root, and what the process tells whoever started it.
 
+use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use airpods_dbus::names::HELPER_USER;
-use clap::Parser;
+use nix::sys::signal::{SigSet, Signal as Number};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::geteuid;
 use zbus::{Address, Connection};
 use zruntime::SharedRuntime;
 use zruntime::signal::{Signal, Signals};
 
+use crate::after_stop;
 use crate::authority::{Authority, Polkit};
 use crate::bus::BusError;
-use crate::daemon::systemd::{self, Systemd};
+use crate::daemon::systemd::Systemd;
 use crate::daemon::{Daemon, DaemonError, Ending};
+use crate::kernel::netlink::Netlink;
 use crate::kernel::unsupported::Unsupported;
 use crate::kernel::{Kernel, KernelError};
 use crate::log::{Line, Log};
@@ -24,7 +28,23 @@ use crate::state::{Places, StateError};
 /// How long the helper stays on the bus while nothing is clamped and nobody calls.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const EXIT_CODES: &str = "\
+const HELP: &str = "\
+Keeps the nftables table `inet airpods` as callers on the system bus ask for, as far as polkit allows it.
+
+Usage: airpods-helper
+       airpods-helper after-stop
+
+The service manager or the bus starts it. It needs to be started as root, or as its own user with CAP_NET_ADMIN; it keeps
+CAP_NET_ADMIN and nothing else. With `after-stop`, which is for ExecStopPost= of its unit, it removes the table if the
+service was stopped, and leaves it if the service is restarted.
+
+Options:
+  -h, --help     Print help
+  -V, --version  Print version
+
+Example:
+  busctl call org.airpods.Helper1 /org/airpods/Helper1 org.airpods.Helper1 ClampOn 'sa{sv}' wg0 0
+
 Exit codes:
    0  stopped, or left because nothing was clamped
    1  failed
@@ -35,21 +55,38 @@ Exit codes:
   13  there is no system bus, or it does not let the helper in
   14  another helper is running
   15  the connection to the bus was lost
-  16  the kernel cannot be watched";
+  16  the kernel cannot be watched
+";
 
-/// Keeps the nftables table `inet airpods` as callers on the system bus ask for, as far as polkit allows it.
-///
-/// The service manager or the bus starts it. It needs to be started as root, or as its own user with `CAP_NET_ADMIN`;
-/// it keeps `CAP_NET_ADMIN` and nothing else.
-#[derive(Parser)]
-#[command(name = "airpods-helper", version, after_help = EXIT_CODES)]
-struct Arguments {}
+/// What the process is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Invocation {
+    Serve,
+    AfterStop,
+    Print(&'static str),
+}
+
+impl Invocation {
+    /// Reads the arguments; `None` if they are none that there are. No argument changes what is allowed.
+    fn parse(arguments: impl IntoIterator<Item = OsString>) -> Option<Self> {
+        let mut arguments = arguments.into_iter();
+        let Some(first) = arguments.next() else { return Some(Self::Serve) };
+        match first.to_str()? {
+            _ if arguments.next().is_some() => None,
+            "after-stop" => Some(Self::AfterStop),
+            "-h" | "--help" => Some(Self::Print(HELP)),
+            "-V" | "--version" => Some(Self::Print(concat!("airpods-helper ", env!("CARGO_PKG_VERSION"), "\n"))),
+            _ => None,
+        }
+    }
+}
 
 /// Why the process ends, in the number that whoever started it sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Exit {
     Failed = 1,
+    Usage = 2,
     TooManyRights = 10,
     NotPermitted = 11,
     WrongUser = 12,
@@ -77,13 +114,24 @@ enum HelperError {
 /// Runs the helper.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Arguments {} = Arguments::parse();
+    let run = match Invocation::parse(std::env::args_os().skip(1)) {
+        Some(Invocation::Serve) => serve,
+        Some(Invocation::AfterStop) => see_to_the_table,
+        Some(Invocation::Print(text)) => {
+            // Nobody reads it if it cannot be written.
+            drop(std::io::stdout().write_all(text.as_bytes()));
+            return ExitCode::SUCCESS;
+        }
+        None => {
+            drop(std::io::stderr().write_all(b"error: no such argument\nhint: airpods-helper --help\n"));
+            return ExitCode::from(Exit::Usage as u8);
+        }
+    };
+    ignore_signals();
+    umask(Mode::S_IRWXG | Mode::S_IRWXO);
     let log = Log::open();
     match run(&log) {
-        Ok(ending) => {
-            log.write(Line::info("ended").with("cause", if ending == Ending::Unused { "unused" } else { "stopped" }));
-            ExitCode::SUCCESS
-        }
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let exit = error.exit();
             let line = Line::error("failed").with("cause", &error).with("exit", exit as u8);
@@ -96,17 +144,36 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(log: &Log) -> Result<Ending, HelperError> {
-    umask(Mode::S_IRWXG | Mode::S_IRWXO);
+/// Signals that mean nothing here and would end the process: `systemctl kill -s HUP` is no stop.
+fn ignore_signals() {
+    let mut ignored = SigSet::empty();
+    for signal in [Number::SIGHUP, Number::SIGPIPE, Number::SIGUSR1, Number::SIGUSR2, Number::SIGALRM] {
+        ignored.add(signal);
+    }
+    // Blocked for every thread that starts from here. It fails for no valid set.
+    let _ = ignored.thread_block();
+}
+
+fn serve(log: &Log) -> Result<(), HelperError> {
     let places = Places::of_the_system();
     give_up_root(&places)?;
     let kernel = open_kernel(log)?;
     // zruntime's own `block_on`: zbus finds its runtime there and needs no thread of its own, whichever features the
     // rest of the workspace switches on in zbus.
-    zruntime::block_on(serve(kernel, places, log.clone()))
+    let ending = zruntime::block_on(stay(kernel, places, log.clone()))?;
+    log.write(Line::info("ended").with("cause", if ending == Ending::Unused { "unused" } else { "stopped" }));
+    Ok(())
 }
 
-async fn serve(kernel: Box<dyn Kernel>, places: Places, log: Log) -> Result<Ending, HelperError> {
+fn see_to_the_table(log: &Log) -> Result<(), HelperError> {
+    let places = Places::of_the_system();
+    give_up_root(&places)?;
+    let mut kernel = Netlink::open()?;
+    let runtime = zruntime::block_on(async { SharedRuntime::current() })?;
+    Ok(after_stop::run(&runtime, &mut kernel, &places, log)?)
+}
+
+async fn stay(kernel: Box<dyn Kernel>, places: Places, log: Log) -> Result<Ending, HelperError> {
     let runtime = SharedRuntime::current()?;
     // Taken over before the name is: a signal that comes early is not lost.
     let mut signals = Signals::new(&runtime, [Signal::Terminate, Signal::Interrupt])?;
@@ -132,7 +199,7 @@ fn give_up_root(places: &Places) -> Result<(), HelperError> {
 }
 
 fn open_kernel(log: &Log) -> Result<Box<dyn Kernel>, HelperError> {
-    match systemd::open_kernel(log) {
+    match Netlink::open() {
         Ok(netlink) => Ok(Box::new(netlink)),
         Err(KernelError::Unsupported { piece }) => {
             log.write(Line::error("kernel-unsupported").with("missing", &piece));
@@ -185,7 +252,7 @@ impl HelperError {
             }
             Exit::NoBus => Some("is dbus-daemon running, and the bus policy of airpods installed?"),
             Exit::NameTaken => Some("one helper is enough"),
-            Exit::Failed | Exit::BusLost | Exit::Kernel => None,
+            Exit::Failed | Exit::Usage | Exit::BusLost | Exit::Kernel => None,
         }
     }
 }
@@ -193,21 +260,28 @@ impl HelperError {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use clap::CommandFactory;
-
     use super::*;
+
+    fn parse(arguments: &[&str]) -> Option<Invocation> {
+        Invocation::parse(arguments.iter().map(OsString::from))
+    }
 
     #[test]
     fn there_is_no_argument_that_could_weaken_anything() {
-        let command = Arguments::command();
-        assert_eq!(command.get_arguments().count(), 0, "clap's own --help and --version aside");
-        assert!(!command.has_subcommands());
+        assert_eq!(parse(&[]), Some(Invocation::Serve));
+        assert_eq!(parse(&["after-stop"]), Some(Invocation::AfterStop));
+        assert!(matches!(parse(&["--help"]), Some(Invocation::Print(text)) if text.contains("Example:")));
+        assert!(matches!(parse(&["-V"]), Some(Invocation::Print(text)) if text.contains(env!("CARGO_PKG_VERSION"))));
+        for wrong in [&["--no-auth"][..], &["after-stop", "now"], &["--help", "x"], &["start"], &["", ""], &[""]] {
+            assert_eq!(parse(wrong), None, "{wrong:?}");
+        }
     }
 
     #[test]
     fn every_exit_code_is_documented() {
         for exit in [
             Exit::Failed,
+            Exit::Usage,
             Exit::TooManyRights,
             Exit::NotPermitted,
             Exit::WrongUser,
@@ -217,7 +291,7 @@ mod tests {
             Exit::Kernel,
         ] {
             let number = format!("{:>4}  ", exit as u8);
-            assert!(EXIT_CODES.lines().any(|line| line.starts_with(&number)), "{exit:?}");
+            assert!(HELP.lines().any(|line| line.starts_with(&number)), "{exit:?}");
         }
     }
 

@@ -2,10 +2,11 @@
 //!
 //! Read it along the life of a call: [`bus`] takes it, [`authority`] judges the caller, [`clamp`] decides what ought to
 //! hold, [`reconcile`] makes it so in the [`kernel`], in memory and in the [`state`] files. [`cli`] starts the [`daemon`] after
-//! [`privilege`] has given up root for good.
+//! [`privilege`] has given up root for good; [`after_stop`] sees to the table when it has ended.
 
 #![deny(unsafe_code)]
 
+pub mod after_stop;
 pub mod authority;
 mod backoff;
 pub mod bus;

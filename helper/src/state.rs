@@ -4,13 +4,14 @@
 //! A file is replaced as a whole (written beside, synchronised, renamed), or is what it was before; and read with suspicion: a
 //! symbolic link, a fifo, a huge or a broken file is an error to be logged and ignored, never a reason not to start.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use airpods_dbus::{ClampOptions, LinkName, PathMtu, names::MAX_CLAMPS};
+use airpods_dbus::{ClampOptions, LinkName, names::MAX_CLAMPS};
 use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 
@@ -18,10 +19,10 @@ use crate::clamp::Desired;
 
 /// The file's name in either folder.
 pub const FILE: &str = "state.json";
-/// No honest file is larger, in bytes: twice [`MAX_CLAMPS`] entries of less than 128 bytes.
+/// Upper bound on the size of a state file, in bytes: twice [`MAX_CLAMPS`] entries of less than 128 bytes.
 pub(crate) const MAX_SIZE: u64 = 128 * 2 * MAX_CLAMPS as u64;
 /// The version of the format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The folders that state lives in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,28 +73,14 @@ pub struct Memory {
     pub known: BTreeSet<LinkName>,
 }
 
+/// The file's content. Its names and options check themselves when they are read.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct StateFile {
+#[serde(deny_unknown_fields)]
+struct StateFile<'a> {
     version: u32,
-    auto: Option<AutoEntry>,
-    clamps: Vec<ClampEntry>,
-    known: Vec<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct AutoEntry {
-    persist: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct ClampEntry {
-    link: String,
-    mtu: Option<u32>,
-    persist: bool,
-    any_link: bool,
+    auto: Option<ClampOptions>,
+    clamps: Cow<'a, BTreeMap<LinkName, ClampOptions>>,
+    known: Cow<'a, BTreeSet<LinkName>>,
 }
 
 impl Places {
@@ -223,12 +210,21 @@ fn read_text(path: &Path) -> Result<Option<String>, StateError> {
 
 /// What a file's text remembers.
 pub(crate) fn parse(text: &str) -> Result<Memory, String> {
-    serde_json::from_str::<StateFile>(text).map_err(|error| error.to_string())?.checked()
+    let file: StateFile<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    if file.version != VERSION {
+        return Err(format!("its version is {}, not {VERSION}", file.version));
+    }
+    if file.clamps.len() > MAX_CLAMPS || file.known.len() > MAX_CLAMPS {
+        return Err(format!("it has more than {MAX_CLAMPS} entries"));
+    }
+    let desired = Desired { auto: file.auto, named: file.clamps.into_owned() };
+    Ok(Memory { desired, known: file.known.into_owned() })
 }
 
 /// The text of a file that remembers this.
 pub(crate) fn render(desired: &Desired, known: &BTreeSet<LinkName>) -> serde_json::Result<String> {
-    serde_json::to_string(&StateFile::of(desired, known))
+    let (clamps, known) = (Cow::Borrowed(&desired.named), Cow::Borrowed(known));
+    serde_json::to_string(&StateFile { version: VERSION, auto: desired.auto, clamps, known })
 }
 
 fn write_or_remove(folder: &Path, desired: &Desired, known: &BTreeSet<LinkName>) -> Result<(), StateError> {
@@ -283,45 +279,6 @@ fn remove(path: &Path) -> Result<(), StateError> {
 /// A rename or a removal is on the disk only when its folder is.
 fn synchronise(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
-}
-
-impl StateFile {
-    fn of(desired: &Desired, known: &BTreeSet<LinkName>) -> Self {
-        let entry = |(link, options): (&LinkName, &ClampOptions)| ClampEntry {
-            link: link.to_string(),
-            mtu: options.mtu.map(|mtu| u32::from(mtu.bytes())),
-            persist: options.persist,
-            any_link: options.any_link,
-        };
-        Self {
-            version: VERSION,
-            auto: desired.auto.map(|persist| AutoEntry { persist }),
-            clamps: desired.named.iter().map(entry).collect(),
-            known: known.iter().map(ToString::to_string).collect(),
-        }
-    }
-
-    fn checked(self) -> Result<Memory, String> {
-        if self.version != VERSION {
-            return Err(format!("its version is {}, not {VERSION}", self.version));
-        }
-        if self.clamps.len() > MAX_CLAMPS || self.known.len() > MAX_CLAMPS {
-            return Err(format!("it has more than {MAX_CLAMPS} entries"));
-        }
-        let mut memory = Memory::default();
-        memory.desired.auto = self.auto.map(|auto| auto.persist);
-        for entry in self.clamps {
-            let mtu = entry.mtu.map(PathMtu::new).transpose().map_err(|error| error.to_string())?;
-            let options = ClampOptions { mtu, persist: entry.persist, any_link: entry.any_link };
-            memory.desired.named.insert(link(&entry.link)?, options);
-        }
-        memory.known = self.known.iter().map(|name| link(name)).collect::<Result<_, _>>()?;
-        Ok(memory)
-    }
-}
-
-fn link(text: &str) -> Result<LinkName, String> {
-    LinkName::parse(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use airpods_dbus::{ErrorKind, Features, Foreign, names};
+use airpods_dbus::{ErrorKind, LinkName, names};
 use airpods_helper::authority::Answer;
 use airpods_helper::authority::recording::Recording;
 use airpods_helper::daemon::Ending;
 use airpods_helper::kernel::simulated::{Refusal, Simulated};
 use airpods_helper::kernel::unsupported::Unsupported;
-use airpods_helper::kernel::{Events, Held, Kernel, KernelError, Link, Ruleset};
+use airpods_helper::kernel::{Applied, Events, Held, Kernel, KernelError, Link, Links, Ruleset};
 use private_bus::*;
 use sd_notify::NotifyState;
 use zbus::Message;
@@ -37,27 +37,23 @@ struct Stuck {
 }
 
 impl Kernel for Stuck {
-    fn links(&mut self, routes_of: &dyn Fn(&Link) -> bool) -> Result<Vec<Link>, KernelError> {
+    fn links(&mut self, routes_of: &dyn Fn(&Link) -> bool) -> Result<Links, KernelError> {
         while self.is_stuck.load(Ordering::Relaxed) {
             thread::sleep(Duration::from_millis(1));
         }
         self.kernel.links(routes_of)
     }
 
-    fn apply(&mut self, wanted: &Ruleset) -> Result<Option<Held>, KernelError> {
+    fn link(&mut self, name: &LinkName) -> Result<Option<Link>, KernelError> {
+        self.kernel.link(name)
+    }
+
+    fn apply(&mut self, wanted: &Ruleset) -> Result<Applied, KernelError> {
         self.kernel.apply(wanted)
     }
 
     fn held(&mut self) -> Result<Option<Held>, KernelError> {
         self.kernel.held()
-    }
-
-    fn foreign(&mut self) -> Result<Foreign, KernelError> {
-        self.kernel.foreign()
-    }
-
-    fn features(&mut self) -> Features {
-        self.kernel.features()
     }
 
     fn events(&mut self) -> Result<Box<dyn Events>, KernelError> {
@@ -100,7 +96,7 @@ fn a_helper_that_cannot_watch_its_kernel_gives_signs_of_life() {
 }
 
 const KEPT: &str =
-    r#"{"version":1,"auto":null,"clamps":[{"link":"wg0","mtu":null,"persist":true,"any-link":false}],"known":[]}"#;
+    r#"{"version":2,"auto":null,"clamps":{"wg0":{"mtu":null,"persist":true,"any-link":false}},"known":[]}"#;
 
 /// A helper to which the kernel refuses its first changes.
 fn refused_at_first() -> Helper {

@@ -11,7 +11,7 @@ use airpods_dbus::{ClampOptions, ClampState, ErrorKind, names};
 use airpods_helper::bus::BusError;
 use airpods_helper::daemon::{DaemonError, Ending};
 use airpods_helper::kernel::simulated::Refusal;
-use airpods_helper::kernel::{Event, Link};
+use airpods_helper::kernel::{Event, Link, Routes};
 use airpods_helper::state::FILE;
 use private_bus::*;
 use sd_notify::NotifyState;
@@ -104,7 +104,7 @@ fn auto_follows_links_as_they_come_and_keeps_their_names() {
     client.on_link("").unwrap();
     helper.kernel.set_links(vec![wireguard("wg0")]);
     helper.wait_until("wg0 is clamped", || helper.clamped() == ["wg0"]);
-    helper.kernel.set_links(vec![Link { carries_route: false, ..wireguard("wg1") }]);
+    helper.kernel.set_links(vec![Link { routes: Routes::default(), ..wireguard("wg1") }]);
     assert_eq!(helper.clamped(), ["wg0"], "wg0 is expected back, and wg1 is not in use");
 }
 
@@ -183,21 +183,19 @@ fn a_restart_brings_back_what_was_on() {
 }
 
 #[test]
-fn without_the_owner_flag_a_helper_that_is_stopped_removes_its_table_and_the_next_one_brings_it_back() {
+fn a_helper_that_a_service_manager_stops_leaves_its_table_and_the_next_one_is_ready_with_it() {
     let mut helper = Helper::start();
-    helper.kernel.set_owned(false);
     helper.client().on_link("wg0").unwrap();
-    // A stop and a restart look the same from here: rules that nobody keeps would be worse than a moment without.
+    // Whether it is a stop or a restart is decided when it has ended.
     helper.stop().unwrap();
-    assert_eq!(helper.kernel.table(), None);
+    assert_eq!(helper.clamped(), ["wg0"]);
+    let applied = helper.kernel.times_applied();
     let before = helper.manager.told.lock().unwrap().len();
     helper.start_again();
-    assert_eq!(helper.clamped(), ["wg0"]);
     assert_eq!(helper.manager.told.lock().unwrap()[before], NotifyState::Ready.to_string());
-    // One that crashes leaves it, for the next one to take over.
     helper.bus.stop();
     helper.wait_for_end().unwrap_err();
-    assert_eq!(helper.clamped(), ["wg0"]);
+    assert_eq!((helper.clamped(), helper.kernel.times_applied()), (vec!["wg0".to_owned()], applied));
 }
 
 #[test]

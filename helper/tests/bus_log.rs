@@ -30,7 +30,7 @@ fn a_mutating_call_has_one_line_with_who_what_and_what_came_of_it() {
     assert_eq!(
         lines,
         [
-            format!("level=info {on} link=wg0 result=changed detail=\"link wg0 is clamped to its route's MTU\""),
+            format!("level=info {on} link=wg0 result=changed detail=\"link wg0 is clamped to the route MTU\""),
             format!("level=info {on} link=wg0 result=unchanged"),
             "level=info event=clamp-off uid=0 sender=:1.N action=org.airpods.helper1.clamp-off link=wg0 result=changed \
              detail=\"link wg0 is no longer clamped by name\""

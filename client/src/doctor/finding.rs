@@ -110,8 +110,12 @@ codes! {
     PolkitPolicy = "polkit-policy",
     /// polkit does not let this user clamp.
     HelperDenied = "helper-denied",
-    /// Somebody keeps removing the helper's rules.
+    /// Another program keeps removing the helper's rules.
     HelperContested = "helper-contested",
+    /// The kernel refuses the helper's rules.
+    HelperRefused = "helper-refused",
+    /// A VPN link has a name that no rule can hold.
+    LinkUnclampable = "link-unclampable",
     /// The network's subnet is used elsewhere on the host, by a VPN for example.
     SubnetClash = "subnet-clash",
     /// A port that a service wants is taken.
@@ -124,8 +128,6 @@ codes! {
     NetworkDiffers = "network-differs",
     /// The services' packets do not fit through the link that they leave by, and nobody clamps.
     MtuBlackHole = "mtu-black-hole",
-    /// Somebody's clamp covers only one direction.
-    ClampOneWay = "clamp-one-way",
     /// No route leads to the internet.
     NoRoute = "no-route",
     /// `dns_servers = "auto"` finds no server that containers can ask.

@@ -89,6 +89,11 @@ pub(super) fn judge(helper: &Helper, usage: Use) -> Vec<Finding> {
         ),
         Helper::Answers { status, permission } => {
             let mut findings = contested(status);
+            findings.extend(refused(status));
+            findings.extend(status.unclampable.iter().map(|link| {
+                let cause = format!("the VPN link `{}` cannot be clamped: {}", link.link, link.reason);
+                Finding::note(Code::LinkUnclampable, cause, "ip link set dev LINK name NAME")
+            }));
             findings.extend(permission_of(permission).map_or_else(
                 |(code, cause, cure)| found(code, cause, cure),
                 |says| vec![Finding::fine(format!("the helper {} answers, {says}", status.version))],
@@ -108,8 +113,21 @@ fn contested(status: &Status) -> Vec<Finding> {
     if links.is_empty() {
         return Vec::new();
     }
-    let cause = format!("somebody keeps removing the rules that clamp {}; the helper's log says who", links.join(", "));
+    let cause = format!(
+        "another program keeps removing the rules that clamp {}; the helper's log says which",
+        links.join(", ")
+    );
     vec![Finding::broken(Code::HelperContested, cause, "journalctl -u airpods-helper -n 20")]
+}
+
+/// The kernel does not take the rules; nobody else is at fault.
+fn refused(status: &Status) -> Option<Finding> {
+    let refused = status.clamps.iter().any(|clamp| clamp.state == ClampState::Refused);
+    let cause = status.refusal.as_deref().unwrap_or("its log says why");
+    refused.then(|| {
+        let cause = format!("the kernel refuses the helper's rules, so nothing is clamped: {cause}");
+        Finding::broken(Code::HelperRefused, cause, "journalctl -u airpods-helper -n 20")
+    })
 }
 
 /// How a change would be allowed, or what keeps this user from it and the cure.

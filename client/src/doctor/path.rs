@@ -50,16 +50,6 @@ fn narrow(way: &Way, egress: &Egress, services: &str, status: Option<&Status>, u
     let cure = cure(way, egress, status.is_some());
     match status.map_or(Standing::Open, |status| standing(status, link)) {
         Standing::Clamped => Finding::fine(format!("packets of {services}: {way}, clamped")),
-        Standing::ByOthers { both_ways: true, .. } => {
-            Finding::fine(format!("packets of {services}: {way}, clamped by others"))
-        }
-        Standing::ByOthers { rule, both_ways: false } => {
-            let cause = format!(
-                "table `{} {}` ({}) clamps only what leaves by `{link}`: uploads of {services} hang where ICMP is blocked",
-                rule.family, rule.table, rule.by
-            );
-            Finding::note(Code::ClampOneWay, cause, cure)
-        }
         // Most of them, in clouds, have somebody who sees to it.
         Standing::Open if way.verdict == Verdict::NarrowLink => {
             let cause = format!(

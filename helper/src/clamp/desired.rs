@@ -19,14 +19,11 @@ pub enum Request {
 /// Every clamp that was asked for and not taken back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
-    /// Whether every VPN link is to be clamped, and if so, whether that is kept across reboots.
-    pub auto: Option<Persist>,
+    /// Whether every VPN link is to be clamped, and how.
+    pub auto: Option<ClampOptions>,
     /// The links that callers named.
     pub named: BTreeMap<LinkName, ClampOptions>,
 }
-
-/// Whether something is kept across reboots.
-pub type Persist = bool;
 
 /// What a request changed. Its `Display` is the sentence for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,9 +31,9 @@ pub enum Change {
     /// Nothing: it was so already.
     Nothing,
     /// Auto was switched on.
-    AutoOn(Persist),
-    /// Auto was on, and is now kept, or no longer kept, across reboots.
-    AutoPersist(Persist),
+    AutoOn(ClampOptions),
+    /// Auto was on, and has other options now.
+    AutoOther(ClampOptions, ClampOptions),
     /// Auto was switched off.
     AutoOff,
     /// A link was named.
@@ -61,7 +58,7 @@ impl Desired {
     pub fn persisted(&self) -> Self {
         let named = self.named.iter().filter(|(_, options)| options.persist);
         Self {
-            auto: self.auto.filter(|persist| *persist),
+            auto: self.auto.filter(|options| options.persist),
             named: named.map(|(link, options)| (link.clone(), *options)).collect(),
         }
     }
@@ -69,8 +66,8 @@ impl Desired {
     /// What will be desired after `request`, and what that changes.
     ///
     /// # Errors
-    /// [`ErrorKind::TooManyClamps`] if a link too many is named, [`ErrorKind::InvalidOption`] if auto is given an
-    /// option that only a named link can have.
+    /// [`ErrorKind::TooManyClamps`] if a link too many is named, [`ErrorKind::InvalidOption`] if auto is given
+    /// `any-link`, which only a named link can have.
     pub fn after(&self, request: &Request) -> Result<(Self, Change), Error> {
         let mut next = self.clone();
         let change = match request {
@@ -90,14 +87,13 @@ impl Desired {
     }
 
     fn auto_on(&mut self, options: ClampOptions) -> Result<Change, Error> {
-        let only_named = [("mtu", options.mtu.is_some()), ("any-link", options.any_link)];
-        if let Some((option, _)) = only_named.into_iter().find(|(_, given)| *given) {
+        if options.any_link {
             return Err(ErrorKind::InvalidOption
-                .because(format!("option `{option}` needs a link: it cannot be given for every VPN link at once")));
+                .because("option `any-link` needs a link: it cannot be given for every VPN link at once"));
         }
-        Ok(match self.auto.replace(options.persist) {
-            None => Change::AutoOn(options.persist),
-            Some(before) if before != options.persist => Change::AutoPersist(options.persist),
+        Ok(match self.auto.replace(options) {
+            None => Change::AutoOn(options),
+            Some(before) if before != options => Change::AutoOther(options, before),
             Some(_) => Change::Nothing,
         })
     }
@@ -138,9 +134,10 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => f.write_str("it was so already"),
-            Self::AutoOn(persist) => write!(f, "every VPN link is clamped{}", kept(*persist)),
-            Self::AutoPersist(true) => f.write_str("clamping every VPN link is now kept across reboots"),
-            Self::AutoPersist(false) => f.write_str("clamping every VPN link is no longer kept across reboots"),
+            Self::AutoOn(options) => write!(f, "every VPN link is clamped to {}", Worded(*options)),
+            Self::AutoOther(after, before) => {
+                write!(f, "every VPN link is clamped to {} instead of {}", Worded(*after), Worded(*before))
+            }
             Self::AutoOff => f.write_str("auto is off: only links that were named stay clamped"),
             Self::On(link, options) => write!(f, "link {link} is clamped to {}", Worded(*options)),
             Self::Other(link, before, after) => {
@@ -161,15 +158,11 @@ impl fmt::Display for Worded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.mtu.map(PathMtu::bytes) {
             Some(mtu) => write!(f, "a path MTU of {mtu}")?,
-            None => f.write_str("its route's MTU")?,
+            None => f.write_str("the route MTU")?,
         }
         f.write_str(if self.0.any_link { ", VPN or not" } else { "" })?;
-        f.write_str(kept(self.0.persist))
+        f.write_str(if self.0.persist { ", across reboots" } else { "" })
     }
-}
-
-fn kept(persist: Persist) -> &'static str {
-    if persist { ", across reboots" } else { "" }
 }
 
 #[cfg(test)]
@@ -220,18 +213,20 @@ mod tests {
         let (before, _) = after(&Desired::default(), &on("wg0", ClampOptions::default()));
         let (fixed_now, change) = after(&before, &on("wg0", fixed(1300)));
         assert_eq!(fixed_now.named[&link("wg0")], fixed(1300));
-        assert_eq!(change.to_string(), "link wg0 is clamped to a path MTU of 1300 instead of its route's MTU");
+        assert_eq!(change.to_string(), "link wg0 is clamped to a path MTU of 1300 instead of the route MTU");
         let (kept, change) = after(&fixed_now, &on("wg0", ClampOptions { persist: true, ..fixed(1300) }));
         assert!(change.is_something());
         assert_eq!(kept.persisted(), kept);
     }
 
     #[test]
-    fn auto_takes_no_option_that_belongs_to_one_link() {
-        for options in [fixed(1300), ClampOptions { any_link: true, ..ClampOptions::default() }] {
-            let error = Desired::default().after(&on("", options)).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidOption);
-        }
+    fn auto_takes_a_path_mtu_and_no_option_that_belongs_to_one_link() {
+        let (on_now, _) = after(&Desired::default(), &on("", ClampOptions::default()));
+        let (fixed_now, change) = after(&on_now, &on("", fixed(1300)));
+        assert_eq!(fixed_now.auto, Some(fixed(1300)));
+        assert_eq!(change.to_string(), "every VPN link is clamped to a path MTU of 1300 instead of the route MTU");
+        let any = ClampOptions { any_link: true, ..ClampOptions::default() };
+        assert_eq!(Desired::default().after(&on("", any)).unwrap_err().kind(), ErrorKind::InvalidOption);
     }
 
     #[test]
@@ -248,15 +243,17 @@ mod tests {
     #[test]
     fn only_what_is_marked_so_is_kept_across_reboots() {
         let keep = ClampOptions { persist: true, ..ClampOptions::default() };
-        let desired =
-            Desired { auto: Some(false), named: [(link("wg0"), keep), (link("wg1"), ClampOptions::default())].into() };
+        let desired = Desired {
+            auto: Some(ClampOptions::default()),
+            named: [(link("wg0"), keep), (link("wg1"), ClampOptions::default())].into(),
+        };
         assert_eq!(desired.persisted(), Desired { auto: None, named: [(link("wg0"), keep)].into() });
     }
 
     #[test]
     fn a_request_is_about_what_is_kept_if_it_says_so_or_changes_it() {
         let keep = ClampOptions { persist: true, ..ClampOptions::default() };
-        let kept = Desired { auto: Some(true), named: [(link("wg0"), keep)].into() };
+        let kept = Desired { auto: Some(keep), named: [(link("wg0"), keep)].into() };
         let is_about = |before: &Desired, request: &Request| {
             let (after, _) = after(before, request);
             request.is_about_what_is_kept(before, &after)
@@ -274,7 +271,8 @@ mod tests {
 
     #[test]
     fn reset_drops_everything() {
-        let desired = Desired { auto: Some(true), named: [(link("wg0"), fixed(1300))].into() };
+        let auto = Some(ClampOptions::default());
+        let desired = Desired { auto, named: [(link("wg0"), fixed(1300))].into() };
         let (left, change) = after(&desired, &Request::Reset);
         assert!(left.is_empty());
         assert_eq!(change.to_string(), "dropped everything: 1 named clamps and auto");

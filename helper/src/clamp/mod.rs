@@ -8,5 +8,5 @@ mod desired;
 mod plan;
 pub mod vpn;
 
-pub use desired::{Change, Desired, Persist, Request};
+pub use desired::{Change, Desired, Request};
 pub use plan::{Plan, PlannedClamp, accept, plan};

@@ -54,7 +54,7 @@ pub fn plan(desired: &Desired, links: &[Link], known: &BTreeSet<LinkName>) -> Pl
         let ruled = options.any_link || link.as_ref().is_none_or(|link| link.kind.is_vpn());
         plan.take(name, PlannedClamp { origin: Origin::Named, options: *options, link, ruled });
     }
-    let Some(persist) = desired.auto else { return plan };
+    let Some(options) = desired.auto else { return plan };
     let now = links.iter().filter(|link| in_use(link)).map(|link| &link.name);
     let before = known.iter().filter(|name| there.get(name).is_none_or(|link| link.kind.is_vpn()));
     // Those in use come first, so that names of links long gone are what is forgotten when there are too many.
@@ -64,7 +64,6 @@ pub fn plan(desired: &Desired, links: &[Link], known: &BTreeSet<LinkName>) -> Pl
         }
         plan.known.insert(name.clone());
         if !plan.clamps.contains_key(name) && plan.clamps.len() < MAX_CLAMPS {
-            let options = ClampOptions { persist, ..ClampOptions::default() };
             let link = there.get(name).map(|link| (*link).clone());
             plan.take(name, PlannedClamp { origin: Origin::Auto, options, link, ruled: true });
         }
@@ -87,8 +86,7 @@ impl Plan {
 ///
 /// # Errors
 /// [`ErrorKind::NotVpnLink`], with the kind that the kernel reports.
-pub fn accept(name: &LinkName, options: ClampOptions, links: &[Link]) -> Result<(), airpods_dbus::Error> {
-    let link = links.iter().find(|link| link.name == *name);
+pub fn accept(name: &LinkName, options: ClampOptions, link: Option<&Link>) -> Result<(), airpods_dbus::Error> {
     match link.filter(|link| !options.any_link && !link.kind.is_vpn()) {
         None => Ok(()),
         Some(link) => Err(ErrorKind::NotVpnLink.because(format!(

@@ -11,5 +11,5 @@ pub fn may_be_in_use(link: &Link) -> bool {
 /// Whether auto takes the link now: a VPN link that is up and that routes lead through.
 #[must_use]
 pub fn in_use(link: &Link) -> bool {
-    may_be_in_use(link) && link.carries_route
+    may_be_in_use(link) && link.routes.any
 }

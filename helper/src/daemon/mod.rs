@@ -226,7 +226,9 @@ impl Present {
             Some(Ready::WithRules) => {}
             Some(Ready::WithoutRules) => {
                 let line = Line::warning("ready-without-rules");
-                self.log.write(line.with("hint", "they are tried again; `rules-not-applied` above has the cause"));
+                self.log.write(
+                    line.with("hint", "they are tried again; `rules-refused` or `kernel-not-read` above has the cause"),
+                );
             }
         }
         self.tell(&[NotifyState::Ready]);
@@ -239,24 +241,19 @@ impl Present {
         }
     }
 
-    /// Leaves the bus and the kernel as a helper that ends should.
+    /// Leaves the bus as a helper that ends should, and without a service manager the kernel, too; a service manager runs
+    /// [`crate::after_stop`].
     async fn leave(&self, ending: Ending) {
         self.service.leave();
         let cause = if ending == Ending::Stopped { "asked to" } else { "unused" };
         self.log.write(Line::info("stopping").with("cause", cause));
-        let Some(connection) = self.connection.get() else {
-            // Nobody has called it yet; without a service manager it has not touched the table either, which may be another's.
-            if self.manager.is_there() {
-                self.service.reconciler().stop();
-            }
-            return;
-        };
+        // Without the name it has not touched the table where there is no service manager; it may be another helper's.
+        let Some(connection) = self.connection.get() else { return };
         if !self.manager.is_there() {
             self.service.reconciler().withdraw();
         }
         self.tell(&[NotifyState::Stopping]);
         step_down(&self.service, connection, &self.runtime, &self.log).await;
-        self.service.reconciler().stop();
     }
 }
 

@@ -40,6 +40,14 @@ pub enum KernelError {
     },
 }
 
+impl KernelError {
+    /// Whether the kernel has said no to a table, for a cause that does not pass by asking again at once.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Unsupported { .. } | Self::NotPermitted | Self::Conflict)
+    }
+}
+
 impl From<KernelError> for Error {
     fn from(error: KernelError) -> Self {
         let kind = match &error {

@@ -4,23 +4,23 @@
 //! tests is `simulated::Simulated`.
 
 mod error;
-pub mod foreign;
 pub mod netlink;
 pub mod simulated;
 pub mod table;
 pub mod unsupported;
+pub(crate) mod wire;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 
-use airpods_dbus::{Counters, Features, Foreign, LinkKind, LinkName, PathMtu};
+use airpods_dbus::{LinkKind, LinkName, Unclampable};
 
 pub use error::KernelError;
+pub use table::ruleset::{Held, Ruleset};
 
 /// One network link as the kernel reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// The link's name. Links whose name is no [`LinkName`] are not reported: nobody could ask for them.
+    /// The link's name.
     pub name: LinkName,
     /// `IFLA_INFO_KIND`, such as `wireguard`; what it means is the contract's to say.
     pub kind: LinkKind,
@@ -28,39 +28,36 @@ pub struct Link {
     pub mtu: u32,
     /// Whether `IFF_UP` is set.
     pub up: bool,
+    /// What its routes say.
+    pub routes: Routes,
+}
+
+/// What the routes through a link say. At its default where they were not read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Routes {
     /// Whether a route of any table leads elsewhere through it: unicast, and not to the host itself, to link-local or to
-    /// multicast addresses. The route that an address brings for its network counts. False where it was not asked.
-    pub carries_route: bool,
+    /// multicast addresses. The route that an address brings for its network counts.
+    pub any: bool,
+    /// The smallest MTU in bytes that one of them sets (`RTAX_MTU`).
+    pub mtu: Option<u32>,
 }
 
-/// What the table `inet airpods` is to hold. Two equal rulesets make the same rules.
+/// The links there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ruleset {
-    /// Links clamped to the route's MTU (`rt mtu`): the elements of the set `links`.
-    pub route: BTreeSet<LinkName>,
-    /// Links clamped to a fixed path MTU: the elements of the maps `mss4` and `mss6`.
-    pub fixed: BTreeMap<LinkName, PathMtu>,
+pub struct Links {
+    /// Those that can be clamped, as far as their names go.
+    pub named: Vec<Link>,
+    /// VPN links whose names cannot be put into a rule.
+    pub unclampable: Vec<Unclampable>,
 }
 
-impl Ruleset {
-    /// Whether there is nothing to hold, so that there need be no table.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.route.is_empty() && self.fixed.is_empty()
-    }
-}
-
-/// What the kernel holds, read back from it.
+/// What a change of the table came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held {
-    /// The links the rules act on.
-    pub ruleset: Ruleset,
-    /// Handshake packets counted by the rules.
-    pub counters: Counters,
-    /// Whether the table carries the owner flag.
-    pub owned: bool,
-    /// The table as `nft list table inet airpods` prints it.
-    pub text: String,
+pub struct Applied {
+    /// What the table held before; `None` if there was none.
+    pub before: Option<Held>,
+    /// What it holds now.
+    pub after: Option<Held>,
 }
 
 /// Something that may change what ought to be clamped, or that the table holds it.
@@ -88,37 +85,34 @@ pub trait Events: AsFd + Send {
 
 /// The kernel as the helper needs it. No method waits for anything but the kernel's own answer.
 pub trait Kernel: Send {
-    /// Every link there is. Whether it carries a route is found out for those that `routes_of` picks: there may be tens of
-    /// thousands of routes to look through.
+    /// Every link there is. Its routes are read for those that `routes_of` picks: there may be tens of thousands to look
+    /// through.
     ///
     /// # Errors
     /// [`KernelError`] if the kernel cannot be asked.
-    fn links(&mut self, routes_of: &dyn Fn(&Link) -> bool) -> Result<Vec<Link>, KernelError>;
+    fn links(&mut self, routes_of: &dyn Fn(&Link) -> bool) -> Result<Links, KernelError>;
 
-    /// Makes the table hold exactly `wanted`, and no table at all if that is empty; then reads back.
-    ///
-    /// Within a table of the right structure elements are added and removed; anything else that is found there
-    /// (a plain, orphaned, dormant or foreign-made table) is replaced as a whole in one transaction.
+    /// One link by its name, without its routes: a single look-up.
     ///
     /// # Errors
-    /// [`KernelError`]; the table is then as it was before. Acknowledgements that got lost are no error if
-    /// the read-back shows what was wanted.
-    fn apply(&mut self, wanted: &Ruleset) -> Result<Option<Held>, KernelError>;
+    /// [`KernelError`] if the kernel cannot be asked.
+    fn link(&mut self, name: &LinkName) -> Result<Option<Link>, KernelError>;
+
+    /// Makes the table hold exactly `wanted`, and no table at all if that is empty.
+    ///
+    /// Within a table of the right structure elements are added and removed; anything else that is found there is replaced
+    /// as a whole in one transaction.
+    ///
+    /// # Errors
+    /// [`KernelError`]; after [`KernelError::Refused`] and the like the table is as it was before. Acknowledgements that got
+    /// lost are no error if the read-back shows what was wanted.
+    fn apply(&mut self, wanted: &Ruleset) -> Result<Applied, KernelError>;
 
     /// What the table holds; `None` if there is none.
     ///
     /// # Errors
     /// [`KernelError`] if the kernel cannot be asked.
     fn held(&mut self) -> Result<Option<Held>, KernelError>;
-
-    /// The clamps that others have installed.
-    ///
-    /// # Errors
-    /// [`KernelError`] if the rules cannot be read.
-    fn foreign(&mut self) -> Result<Foreign, KernelError>;
-
-    /// What the kernel offers; asked once.
-    fn features(&mut self) -> Features;
 
     /// Starts watching. Every change after this call is reported.
     ///

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use airpods_dbus::{Counters, Features, Foreign, Legacy};
+use airpods_dbus::{Counters, LinkName, Unclampable};
 
-use super::{Event, Events, Held, Kernel, KernelError, Link, Ruleset};
+use super::{Applied, Event, Events, Held, Kernel, KernelError, Link, Links, Routes, Ruleset};
 
 /// A kernel in memory. Clones share one world, so that a test keeps one in its hand.
 #[derive(Clone)]
@@ -32,15 +32,25 @@ pub enum Refusal {
 
 struct World {
     links: Vec<Link>,
-    table: Option<Ruleset>,
-    owned: bool,
+    unclampable: Vec<Unclampable>,
+    table: Option<Table>,
     counters: Counters,
-    foreign: Option<Foreign>,
-    /// How long it takes to read the rules of others, and how often they were read.
+    /// How long it takes to read the table, and how often that was done.
     reading: (Duration, usize),
+    /// How often routes were read.
+    route_reads: usize,
+    /// Whether reading fails.
+    is_unreadable: bool,
     refusal: Option<Refusal>,
     applied: usize,
     watchers: Vec<(UnixStream, Arc<Mutex<Vec<Event>>>)>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Table {
+    Ours(Ruleset),
+    /// One that somebody else made.
+    Foreign,
 }
 
 impl Simulated {
@@ -49,36 +59,56 @@ impl Simulated {
     pub fn with_links(links: Vec<Link>) -> Self {
         Self(Arc::new(Mutex::new(World {
             links,
+            unclampable: Vec::new(),
             table: None,
-            owned: true,
             counters: Counters::default(),
-            foreign: Some(Foreign { whole: true, iptables_legacy: Legacy::None, ..Foreign::default() }),
             reading: (Duration::ZERO, 0),
+            route_reads: 0,
+            is_unreadable: false,
             refusal: None,
             applied: 0,
             watchers: Vec::new(),
         })))
     }
 
-    /// Has the owner flag, as Linux does from 5.12 on, or not.
-    pub fn set_owned(&self, owned: bool) {
-        self.world().owned = owned;
+    /// Has these VPN links that no rule can name.
+    pub fn set_unclampable(&self, unclampable: Vec<Unclampable>) {
+        self.world().unclampable = unclampable;
+        self.report(Event::Network);
     }
 
-    /// Has these clamps of others, or none that can be read.
-    pub fn set_foreign(&self, foreign: Option<Foreign>) {
-        self.world().foreign = foreign;
-    }
-
-    /// Takes so long over the rules of others, as if there were many.
+    /// Takes so long over each look at the table.
     pub fn set_reading_time(&self, time: Duration) {
         self.world().reading.0 = time;
     }
 
-    /// How often the rules of others were read, as for each status.
+    /// Cannot be read from now on, or can.
+    pub fn set_unreadable(&self, is_unreadable: bool) {
+        self.world().is_unreadable = is_unreadable;
+    }
+
+    /// How often the table was read.
     #[must_use]
     pub fn times_read(&self) -> usize {
         self.world().reading.1
+    }
+
+    /// How often routes were read.
+    #[must_use]
+    pub fn times_routes_read(&self) -> usize {
+        self.world().route_reads
+    }
+
+    /// Has a table of our name that somebody else made, and reports that.
+    pub fn set_foreign_table(&self) {
+        self.world().table = Some(Table::Foreign);
+        self.report(Event::Rules { pid: 4711 });
+    }
+
+    /// Whether the table is one that somebody else made.
+    #[must_use]
+    pub fn has_foreign_table(&self) -> bool {
+        self.world().table == Some(Table::Foreign)
     }
 
     /// Replaces the links, as if they came and went, and reports that.
@@ -87,7 +117,7 @@ impl Simulated {
         self.report(Event::Network);
     }
 
-    /// Removes the table, as somebody else's `nft flush ruleset` would without the owner flag, and reports that.
+    /// Removes the table, as somebody else's `nft flush ruleset` would, and reports that.
     pub fn remove_table(&self) {
         self.world().table = None;
         self.report(Event::Rules { pid: 4711 });
@@ -98,10 +128,13 @@ impl Simulated {
         self.world().refusal = refusal;
     }
 
-    /// What the table holds.
+    /// What a table of ours holds.
     #[must_use]
     pub fn table(&self) -> Option<Ruleset> {
-        self.world().table.clone()
+        match &self.world().table {
+            Some(Table::Ours(ruleset)) => Some(ruleset.clone()),
+            Some(Table::Foreign) | None => None,
+        }
     }
 
     /// How often the table was changed.
@@ -126,13 +159,14 @@ impl Simulated {
 
 impl World {
     fn held(&self) -> Option<Held> {
-        let text = |ruleset: &Ruleset| format!("table inet airpods {{ # {ruleset:?}\n}}\n");
-        self.table.as_ref().map(|ruleset| Held {
-            ruleset: ruleset.clone(),
-            counters: self.counters,
-            owned: self.owned,
-            text: text(ruleset),
+        self.table.as_ref().map(|table| match table {
+            Table::Ours(ruleset) => Held { ruleset: ruleset.clone(), counters: self.counters, is_ours: true },
+            Table::Foreign => Held::default(),
         })
+    }
+
+    fn readable(&self) -> Result<(), KernelError> {
+        if self.is_unreadable { Err(Refusal::Unreadable.error()) } else { Ok(()) }
     }
 }
 
@@ -155,43 +189,47 @@ impl Refusal {
 }
 
 impl Kernel for Simulated {
-    fn links(&mut self, routes_of: &dyn Fn(&Link) -> bool) -> Result<Vec<Link>, KernelError> {
-        let links = self.world().links.clone();
-        let told = |link: Link| Link { carries_route: link.carries_route && routes_of(&link), ..link };
-        Ok(links.into_iter().map(told).collect())
+    fn links(&mut self, routes_of: &dyn Fn(&Link) -> bool) -> Result<Links, KernelError> {
+        let mut world = self.world();
+        world.readable()?;
+        let links = world.links.clone();
+        world.route_reads += links.iter().filter(|link| routes_of(link)).count();
+        let told = |link: Link| Link { routes: if routes_of(&link) { link.routes } else { Routes::default() }, ..link };
+        Ok(Links { named: links.into_iter().map(told).collect(), unclampable: world.unclampable.clone() })
     }
 
-    fn apply(&mut self, wanted: &Ruleset) -> Result<Option<Held>, KernelError> {
+    fn link(&mut self, name: &LinkName) -> Result<Option<Link>, KernelError> {
+        let world = self.world();
+        world.readable()?;
+        let found = world.links.iter().find(|link| link.name == *name).cloned();
+        Ok(found.map(|link| Link { routes: Routes::default(), ..link }))
+    }
+
+    fn apply(&mut self, wanted: &Ruleset) -> Result<Applied, KernelError> {
         let mut world = self.world();
         if let Some(refusal) = world.refusal.filter(|refusal| *refusal != Refusal::Unreadable) {
             return Err(refusal.error());
         }
-        world.table = Some(wanted.clone()).filter(|ruleset| !ruleset.is_empty());
+        let before = world.held();
+        world.table = Some(Table::Ours(wanted.clone())).filter(|_| !wanted.is_empty());
         world.applied += 1;
         match world.refusal.take() {
             Some(unreadable) => Err(unreadable.error()),
-            None => Ok(world.held()),
+            None => Ok(Applied { before, after: world.held() }),
         }
     }
 
     fn held(&mut self) -> Result<Option<Held>, KernelError> {
-        Ok(self.world().held())
-    }
-
-    fn foreign(&mut self) -> Result<Foreign, KernelError> {
-        let (time, foreign) = {
+        let (time, held) = {
             let mut world = self.world();
+            world.readable()?;
             world.reading.1 += 1;
-            (world.reading.0, world.foreign.clone())
+            (world.reading.0, world.held())
         };
         if !time.is_zero() {
             thread::sleep(time);
         }
-        foreign.ok_or_else(|| Refusal::NotPermitted.error())
-    }
-
-    fn features(&mut self) -> Features {
-        Features { owner: self.world().owned }
+        Ok(held)
     }
 
     fn events(&mut self) -> Result<Box<dyn Events>, KernelError> {

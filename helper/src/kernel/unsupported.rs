@@ -1,8 +1,8 @@
 //! A kernel that lacks what the helper works with: it answers every question with what is missing.
 
-use airpods_dbus::{Features, Foreign};
+use airpods_dbus::LinkName;
 
-use super::{Events, Held, Kernel, KernelError, Link, Ruleset};
+use super::{Applied, Events, Held, Kernel, KernelError, Link, Links, Ruleset};
 
 /// The kernel without the piece named. The helper serves it all the same, so that callers are told what is missing
 /// instead of seeing a helper that does not start.
@@ -19,24 +19,20 @@ impl Unsupported {
 }
 
 impl Kernel for Unsupported {
-    fn links(&mut self, _routes_of: &dyn Fn(&Link) -> bool) -> Result<Vec<Link>, KernelError> {
+    fn links(&mut self, _routes_of: &dyn Fn(&Link) -> bool) -> Result<Links, KernelError> {
         Err(self.error())
     }
 
-    fn apply(&mut self, _wanted: &Ruleset) -> Result<Option<Held>, KernelError> {
+    fn link(&mut self, _name: &LinkName) -> Result<Option<Link>, KernelError> {
+        Err(self.error())
+    }
+
+    fn apply(&mut self, _wanted: &Ruleset) -> Result<Applied, KernelError> {
         Err(self.error())
     }
 
     fn held(&mut self) -> Result<Option<Held>, KernelError> {
         Err(self.error())
-    }
-
-    fn foreign(&mut self) -> Result<Foreign, KernelError> {
-        Err(self.error())
-    }
-
-    fn features(&mut self) -> Features {
-        Features::default()
     }
 
     fn events(&mut self) -> Result<Box<dyn Events>, KernelError> {

@@ -2,18 +2,23 @@
 //!
 //! Everything here happens at once, between two awaits: whoever has the reconciler in hand sees and leaves a state in
 //! which the table, the memory and the files agree.
+//!
+//! Three things can keep the table from being right, and each is a state of its own. Another program changes it: the first
+//! losses are repaired immediately, later ones ever more slowly (`contested`). The kernel refuses it (`refused`): the same
+//! rules are tried again ever more rarely, other rules at once. It cannot be read: the last known state stands, and it is read
+//! again.
 
 mod report;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use airpods_dbus::{Error, ErrorKind, LinkName, Target};
+use airpods_dbus::{Error, ErrorKind, LinkName, Target, Unclampable};
 
 use crate::authority::Permit;
 use crate::backoff::{self, Backoff};
 use crate::clamp::{self, Change, Desired, Plan, Request};
-use crate::kernel::{Event, Events, Held, Kernel, KernelError, Link, Ruleset};
+use crate::kernel::{Applied, Event, Events, Held, Kernel, KernelError, Link, Links, Routes, Ruleset};
 use crate::log::{Line, Log};
 use crate::state::{Memory, Places};
 
@@ -22,9 +27,6 @@ pub use report::{Announcement, VERSION};
 /// What callers are told by a helper that leaves.
 pub(crate) const LEAVING: &str = "the helper is stopping; call again in a moment";
 
-/// How long to wait at least before something that failed is tried again.
-const FIRST_RETRY: Duration = Duration::from_millis(200);
-
 /// See the module.
 pub struct Reconciler {
     kernel: Box<dyn Kernel>,
@@ -32,13 +34,40 @@ pub struct Reconciler {
     log: Log,
     desired: Desired,
     plan: Plan,
-    /// The table holds what the plan wants, as far as is known.
-    is_settled: bool,
+    /// What the routes said when they were last read.
+    routes: BTreeMap<LinkName, Routes>,
+    /// VPN links that no rule can name, as far as that has been logged.
+    unclampable: Vec<Unclampable>,
+    table: Table,
     /// The files say what the memory does, as far as is known.
     is_saved: bool,
+    /// Losses to other programs.
     repairs: Backoff,
+    /// Reads that failed.
+    reads: Backoff,
+    refused: Option<Refused>,
     announced: Announcement,
     is_leaving: bool,
+}
+
+/// The table of our name, as far as is known.
+#[derive(Default)]
+struct Table {
+    /// What it holds.
+    in_force: Ruleset,
+    /// It holds what the plan wants.
+    is_settled: bool,
+    /// It was made here.
+    is_made_here: bool,
+    /// The helper did not make it, and leaves it alone.
+    is_foreign: bool,
+}
+
+/// Rules that the kernel refuses.
+struct Refused {
+    ruleset: Ruleset,
+    cause: String,
+    retries: Backoff,
 }
 
 /// What a request came to.
@@ -63,17 +92,29 @@ impl Reconciler {
             let line = Line::info("state-recalled").with("auto", desired.auto.is_some());
             log.write(line.with("clamps", desired.named.len()));
         }
-        // Whatever the kernel holds now was left by somebody else: nothing is settled before it has been looked at.
-        let (is_settled, is_saved) = (false, true);
-        let plan = Plan { known, ..Plan::default() };
-        let (repairs, announced) = (Backoff::new(backoff::REPAIRS), Announcement::default());
-        Self { kernel, places, log, desired, plan, is_settled, is_saved, repairs, announced, is_leaving: false }
+        Self {
+            kernel,
+            places,
+            log,
+            desired,
+            plan: Plan { known, ..Plan::default() },
+            routes: BTreeMap::new(),
+            unclampable: Vec::new(),
+            // Whatever the kernel holds now was left by another process: nothing is settled before it has been looked at.
+            table: Table::default(),
+            is_saved: true,
+            repairs: Backoff::new(backoff::REPAIRS),
+            reads: Backoff::new(backoff::READS),
+            refused: None,
+            announced: Announcement::default(),
+            is_leaving: false,
+        }
     }
 
-    /// Starts watching the kernel.
+    /// Starts listening to the kernel.
     ///
     /// # Errors
-    /// [`KernelError`] if it cannot be watched.
+    /// [`KernelError`] if that is not possible.
     pub fn events(&mut self) -> Result<Box<dyn Events>, KernelError> {
         self.kernel.events()
     }
@@ -87,7 +128,7 @@ impl Reconciler {
     /// Whether the kernel holds what it ought to, as far as is known.
     #[must_use]
     pub fn is_in_force(&self) -> bool {
-        self.is_settled || self.is_idle()
+        self.table.is_settled || self.is_idle()
     }
 
     /// From now on nothing is changed for callers any more.
@@ -101,129 +142,215 @@ impl Reconciler {
         self.is_leaving
     }
 
-    /// Checks a request, and tells whether there is anything to do. Changes nothing.
+    /// Checks a request, and tells whether there is anything to do. Changes nothing, and costs a look-up or two at most:
+    /// nobody has judged the caller yet.
     ///
     /// # Errors
     /// The reason for which the request would be refused, whoever asked.
     pub fn consider(&mut self, request: &Request) -> Result<bool, Error> {
         self.check(request)?;
         let (next, change) = self.desired.after(request)?;
-        let is_so = !change.is_something() && self.is_settled && self.is_kept(request, &next);
-        Ok(!is_so || self.held_ruleset()? != self.plan.ruleset)
+        if change.is_something() || !self.table.is_settled || !self.is_kept(request, &next) {
+            return Ok(true);
+        }
+        let held = self.kernel.held()?;
+        Ok(!self.is_right(held.as_ref(), &self.plan.ruleset))
     }
 
-    /// Makes a request true: in the kernel, in memory and in the files.
+    /// Makes a request true: in the files, in the kernel and in memory.
+    ///
+    /// What is kept across reboots is written first: a disk that fails then changes no rule.
     ///
     /// # Errors
     /// [`Error`]; the table, the memory and the files are then as they were.
     pub fn commit(&mut self, permit: Permit, request: &Request) -> Result<Outcome, Error> {
         permit.spend_on(request)?;
-        let links = self.check(request)?;
+        self.check(request)?;
         let (next, change) = self.desired.after(request)?;
+        let links = self.links(&next)?;
         let is_kept = self.is_kept(request, &next);
-        let held_before = self.held_ruleset()?;
         let plan = clamp::plan(&next, &links, &self.plan.known);
-        if let Err(error) = self.apply(&plan.ruleset) {
-            self.undo(&held_before);
-            return Err(error.into());
-        }
-        let changed = change.is_something() || !is_kept || held_before != plan.ruleset;
-        let before = (std::mem::replace(&mut self.desired, next), std::mem::replace(&mut self.plan, plan));
-        if let Err(error) = self.keep(request, &before.0) {
-            (self.desired, self.plan) = before;
-            self.undo(&held_before);
-            return Err(error);
-        }
-        self.is_settled = true;
+        self.keep(request, &next, &plan.known)?;
+        let applied = match self.make(&plan.ruleset) {
+            Ok(applied) => applied,
+            Err(error) => {
+                self.undo(&error);
+                if let Err(error) = self.keep(request, &self.desired, &self.plan.known) {
+                    self.log.write(Line::error("undo-failed").with("cause", error));
+                }
+                return Err(error.into());
+            }
+        };
+        let was_right = self.is_right(applied.before.as_ref(), &plan.ruleset);
+        self.desired = next;
+        self.plan = plan;
+        self.note(applied.after.as_ref());
         self.save(true);
-        Ok(Outcome { change, changed })
+        Ok(Outcome { changed: change.is_something() || !is_kept || !was_right, change })
     }
 
     /// Looks at the kernel after events, and makes it hold again what it ought to. Returns after how long to look
     /// again even without an event; `None` if only an event can bring news.
     pub fn tend(&mut self, events: &[Event], now: Instant) -> Option<Duration> {
-        match self.put_right(events, now) {
-            Ok(wait) => wait,
-            Err(error) => {
-                self.is_settled = false;
-                self.repairs.hit(now);
-                self.log.write(Line::error("rules-not-applied").with("cause", error));
-                // The first failures are no contest yet, but not retried in a tight loop either.
-                (!self.is_idle()).then(|| self.repairs.wait(now).max(FIRST_RETRY))
-            }
-        }
-    }
-
-    fn put_right(&mut self, events: &[Event], now: Instant) -> Result<Option<Duration>, KernelError> {
-        let links = self.links(self.desired.auto.is_some())?;
+        let desired = self.desired.clone();
+        let looked = self.links(&desired).and_then(|links| Ok((links, self.kernel.held()?)));
+        let (links, held) = match looked {
+            Ok(looked) => looked,
+            Err(error) => return self.could_not_read(&error, now),
+        };
         let plan = clamp::plan(&self.desired, &links, &self.plan.known);
-        let held = self.kernel.held()?;
-        let is_there = held.is_some();
-        let held = held.map(|held| held.ruleset).unwrap_or_default();
-        let was_lost = self.is_settled && held != self.plan.ruleset;
+        let was_lost = self.table.is_settled
+            && !self.plan.ruleset.is_empty()
+            && !Held::is_exactly(held.as_ref(), &self.plan.ruleset);
         if was_lost {
-            self.repairs.hit(now);
-            self.is_settled = false;
-            let culprit = events.iter().find_map(|event| match event {
-                Event::Rules { pid } if *pid != 0 => Some(*pid),
-                _ => None,
-            });
-            let pid = culprit.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
-            self.log.write(Line::warning("rules-removed").with("pid", pid).with("contested", self.repairs.is_on(now)));
+            self.lost(events, now);
         }
         let has_new_names = plan.known != self.plan.known;
         self.plan = plan;
-        let looked_after = self.hold(&held, is_there, was_lost, now);
+        let wait = self.hold(held.as_ref(), was_lost, now);
         // Names are learnt once: also from a plan that has to wait, or that the kernel refuses.
         if has_new_names || !self.is_saved {
             self.save(has_new_names);
         }
-        looked_after
+        wait
+    }
+
+    /// The last known state stands; whatever it was, it is looked at again.
+    fn could_not_read(&mut self, error: &KernelError, now: Instant) -> Option<Duration> {
+        if error.is_refusal() {
+            return self.was_refused(&self.plan.ruleset.clone(), error, now);
+        }
+        if !self.reads.is_on(now) {
+            self.log.write(Line::error("kernel-not-read").with("cause", error).with("hint", "it is tried again"));
+        }
+        self.reads.hit(now);
+        Some(self.reads.wait(now))
+    }
+
+    /// Another program has changed or removed the table.
+    fn lost(&mut self, events: &[Event], now: Instant) {
+        self.repairs.hit(now);
+        self.table.is_settled = false;
+        let culprit = events.iter().find_map(|event| match event {
+            Event::Rules { pid } if *pid != 0 => Some(*pid),
+            _ => None,
+        });
+        let pid = culprit.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
+        self.log.write(Line::warning("rules-removed").with("pid", pid).with("contested", self.repairs.is_on(now)));
     }
 
     /// Makes the table hold what is planned, unless that has to wait.
-    fn hold(
-        &mut self,
-        held: &Ruleset,
-        is_there: bool,
-        was_lost: bool,
-        now: Instant,
-    ) -> Result<Option<Duration>, KernelError> {
-        // A table that was found at the start may hold the right links and still be nobody's: it is taken over.
-        if *held != self.plan.ruleset || (!self.is_settled && is_there) {
-            let wait = self.repairs.wait(now);
-            if !wait.is_zero() {
-                return Ok(Some(wait));
-            }
-            let wanted = self.plan.ruleset.clone();
-            self.apply(&wanted)?;
-            let line = Line::info("rules-applied").with("links", wanted.route.len() + wanted.fixed.len());
-            self.log.write(line.with("restored", was_lost));
+    fn hold(&mut self, held: Option<&Held>, was_lost: bool, now: Instant) -> Option<Duration> {
+        let wanted = self.plan.ruleset.clone();
+        self.note(held);
+        if self.table.is_settled {
+            return self.repairs.until_calm(now);
         }
-        self.is_settled = true;
-        Ok(self.repairs.until_calm(now))
+        let retries = self.refused.as_ref().filter(|refused| refused.ruleset == wanted).map(|refused| refused.retries);
+        let wait = self.repairs.wait(now).max(retries.map_or(Duration::ZERO, |retries| retries.wait(now)));
+        if !wait.is_zero() {
+            return Some(wait);
+        }
+        match self.make(&wanted) {
+            Ok(applied) => {
+                self.note(applied.after.as_ref());
+                let line = Line::info("rules-applied").with("links", wanted.route.len() + wanted.fixed.len());
+                self.log.write(line.with("restored", was_lost));
+                self.repairs.until_calm(now)
+            }
+            Err(error) if error.is_refusal() => self.was_refused(&wanted, &error, now),
+            Err(error) => {
+                if matches!(error, KernelError::ReadBack) {
+                    self.repairs.hit(now);
+                }
+                self.could_not_read(&error, now)
+            }
+        }
     }
 
-    /// Leaves the kernel as a helper that stops should: a table with the owner flag goes, or stays in the service
-    /// manager's hands, with the socket; a plain one is deleted here.
-    pub fn stop(&mut self) {
-        let stopped = match self.kernel.held() {
-            Ok(Some(held)) if !held.owned => self.kernel.apply(&Ruleset::default()).map(drop),
-            Ok(_) => Ok(()),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = stopped {
-            self.log.write(Line::error("table-left-behind").with("cause", error));
+    /// The kernel says no. The same rules are tried again ever more rarely; links that come later make other rules.
+    fn was_refused(&mut self, wanted: &Ruleset, error: &KernelError, now: Instant) -> Option<Duration> {
+        self.table.is_settled = false;
+        let cause = error.to_string();
+        let before = self.refused.take().filter(|refused| refused.ruleset == *wanted);
+        if before.as_ref().is_none_or(|refused| refused.cause != cause) {
+            self.log.write(Line::error("rules-refused").with("cause", &cause));
+        }
+        let mut retries = before.map_or_else(|| Backoff::new(backoff::REFUSALS), |refused| refused.retries);
+        retries.hit(now);
+        self.refused = Some(Refused { ruleset: wanted.clone(), cause, retries });
+        (!self.is_idle()).then(|| retries.wait(now))
+    }
+
+    /// Takes in what the table holds.
+    fn note(&mut self, held: Option<&Held>) {
+        self.table.is_settled = self.is_right(held, &self.plan.ruleset);
+        self.table.in_force = held.map(|held| held.ruleset.clone()).unwrap_or_default();
+        if self.table.is_settled {
+            self.refused = None;
+        }
+        self.table.is_made_here =
+            held.is_some_and(|held| self.table.is_made_here || (self.table.is_settled && held.is_ours));
+        let is_foreign = self.table.is_settled && held.is_some_and(|held| !held.is_ours);
+        if is_foreign && !self.table.is_foreign {
+            let line = Line::warning("foreign-table-left").with("table", "inet airpods");
+            self.log.write(line.with("hint", "the helper did not make it; a clamp replaces it"));
+        }
+        self.table.is_foreign = is_foreign;
+    }
+
+    /// Whether a table, or none, is as it ought to be. A foreign table of our name is, while nothing is to be clamped: one that
+    /// was not made here, and that is nothing that the helper makes.
+    fn is_right(&self, held: Option<&Held>, wanted: &Ruleset) -> bool {
+        Held::is_exactly(held, wanted) || (wanted.is_empty() && self.is_somebody_elses(held))
+    }
+
+    fn is_somebody_elses(&self, held: Option<&Held>) -> bool {
+        !self.table.is_made_here && held.is_some_and(|held| !held.is_ours)
+    }
+
+    /// Makes the table hold this, and believes only what is read back.
+    fn make(&mut self, wanted: &Ruleset) -> Result<Applied, KernelError> {
+        if wanted.is_empty() {
+            let held = self.kernel.held()?;
+            if self.is_right(held.as_ref(), wanted) {
+                return Ok(Applied { before: held.clone(), after: held });
+            }
+        }
+        let applied = self.kernel.apply(wanted)?;
+        let is_so = Held::is_exactly(applied.after.as_ref(), wanted);
+        if is_so { Ok(applied) } else { Err(KernelError::ReadBack) }
+    }
+
+    /// Makes the table hold what it held before a change that was not to be. A refused change has left it so already; one
+    /// that could not be read back may have been made. A table that the helper did not make is never removed here.
+    fn undo(&mut self, error: &KernelError) {
+        if error.is_refusal() {
+            return;
+        }
+        let wanted = self.plan.ruleset.clone();
+        let held = self.kernel.held();
+        let undone = held.and_then(|held| {
+            let is_foreign = wanted.is_empty() && held.as_ref().is_some_and(|held| !held.is_ours);
+            if is_foreign || Held::is_exactly(held.as_ref(), &wanted) {
+                Ok(())
+            } else {
+                self.kernel.apply(&wanted).map(drop)
+            }
+        });
+        if let Err(error) = undone {
+            self.table.is_settled = false;
+            self.log.write(Line::error("undo-failed").with("cause", error));
         }
     }
 
     /// Takes the rules out of the kernel, and forgets what was only to last until the next boot, where no service manager
     /// does either when the helper is stopped.
     ///
-    /// This comes before the name is released: the bus may start the next helper from then on, and it must find neither a
-    /// table that belongs to a process still running, nor wishes from before the stop.
+    /// This comes before the name is released: the bus may start the next helper from then on, and it must find neither the
+    /// table of a process that is about to end, nor wishes from before the stop.
     pub fn withdraw(&mut self) {
-        if let Err(cause) = self.kernel.apply(&Ruleset::default()) {
+        if let Err(cause) = self.make(&Ruleset::default()) {
             self.log.write(Line::error("table-left-behind").with("cause", cause));
         }
         if let Err(cause) = self.places.forget() {
@@ -232,34 +359,33 @@ impl Reconciler {
         // Who still asks is told what is so.
         self.desired = Desired::default();
         self.plan = Plan::default();
+        self.table.in_force = Ruleset::default();
     }
 
-    fn check(&mut self, request: &Request) -> Result<Vec<Link>, Error> {
+    fn check(&mut self, request: &Request) -> Result<(), Error> {
         if self.is_leaving {
             return Err(ErrorKind::ShuttingDown.because(LEAVING));
         }
-        let for_auto = self.desired.auto.is_some() || matches!(request, Request::ClampOn(Target::Auto, _));
-        let links = self.links(for_auto)?;
         if let Request::ClampOn(Target::Link(link), options) = request {
-            clamp::accept(link, *options, &links)?;
+            clamp::accept(link, *options, self.kernel.link(link)?.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// The links there are, with the routes of those for which they matter: to auto, and to a clamp to the route MTU.
+    fn links(&mut self, desired: &Desired) -> Result<Vec<Link>, KernelError> {
+        let for_auto = |link: &Link| desired.auto.is_some() && clamp::vpn::may_be_in_use(link);
+        let routes_of = |link: &Link| for_auto(link) || (link.up && desired.named.contains_key(&link.name));
+        let Links { named: links, unclampable } = self.kernel.links(&routes_of)?;
+        self.routes = links.iter().map(|link| (link.name.clone(), link.routes)).collect();
+        if desired.auto.is_some() {
+            for link in unclampable.iter().filter(|link| !self.unclampable.contains(link)) {
+                self.log
+                    .write(Line::warning("link-not-clampable").with("link", &link.link).with("cause", &link.reason));
+            }
+            self.unclampable = unclampable;
         }
         Ok(links)
-    }
-
-    /// The links there are. Routes matter to auto alone.
-    fn links(&mut self, for_auto: bool) -> Result<Vec<Link>, KernelError> {
-        self.kernel.links(&|link| for_auto && clamp::vpn::may_be_in_use(link))
-    }
-
-    fn held_ruleset(&mut self) -> Result<Ruleset, KernelError> {
-        Ok(self.kernel.held()?.map(|held| held.ruleset).unwrap_or_default())
-    }
-
-    /// Applies, and believes only what is read back.
-    fn apply(&mut self, wanted: &Ruleset) -> Result<Option<Held>, KernelError> {
-        let held = self.kernel.apply(wanted)?;
-        let is_so = held.as_ref().map_or_else(|| wanted.is_empty(), |held| held.ruleset == *wanted);
-        if is_so { Ok(held) } else { Err(KernelError::ReadBack) }
     }
 
     /// Whether the file of what is kept across reboots needs no change for a request.
@@ -269,25 +395,13 @@ impl Reconciler {
 
     /// Writes what is kept across reboots, if the request was about that. The file may say something else than was remembered, so it
     /// is that which is looked at and not what was desired before.
-    fn keep(&self, request: &Request, before: &Desired) -> Result<(), Error> {
-        if !request.is_about_what_is_kept(before, &self.desired) {
+    fn keep(&self, request: &Request, next: &Desired, known: &BTreeSet<LinkName>) -> Result<(), Error> {
+        if !request.is_about_what_is_kept(&self.desired, next) {
             return Ok(());
         }
         let unkept =
             |error| ErrorKind::ApplyFailed.because(format!("cannot change what is kept across reboots: {error}"));
-        self.places.persist(&self.desired, &self.plan.known).map_err(unkept)
-    }
-
-    /// Makes the table hold what it held before a change that was not to be. A refused change has left it so already; one
-    /// that could not be read back may have been made.
-    fn undo(&mut self, held_before: &Ruleset) {
-        if self.held_ruleset().is_ok_and(|held| held == *held_before) {
-            return;
-        }
-        if let Err(error) = self.apply(held_before) {
-            self.is_settled = false;
-            self.log.write(Line::error("undo-failed").with("cause", error));
-        }
+        self.places.persist(next, known).map_err(unkept)
     }
 
     /// Writes down what is desired and known; for a kept auto in both files, since it is known in both lives. The rules are in
@@ -299,7 +413,7 @@ impl Reconciler {
             errors.push(error);
             errors.extend(self.places.forget_other_than(&self.desired).err());
         }
-        if self.desired.auto == Some(true) {
+        if self.desired.auto.is_some_and(|auto| auto.persist) {
             errors.extend(self.places.persist(&self.desired, known).err());
         }
         self.is_saved = errors.is_empty();

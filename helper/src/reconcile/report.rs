@@ -6,7 +6,7 @@ use airpods_dbus::{ClampState, ClampStatus, Error, LinkName, Mode, Status};
 
 use super::Reconciler;
 use crate::clamp::{self, PlannedClamp};
-use crate::kernel::Ruleset;
+use crate::kernel::{Links, Ruleset};
 
 /// The values of the properties that announce their changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,30 +23,47 @@ impl Reconciler {
     /// # Errors
     /// [`Error`] if the kernel cannot be asked: what is unknown is not reported as "off".
     pub fn status(&mut self, now: Instant) -> Result<Status, Error> {
-        let links = self.links(self.desired.auto.is_some())?;
+        // Routes are dear, anybody may ask for a status, and the events keep what they say current.
+        let Links { named: mut links, unclampable } = self.kernel.links(&|_| false)?;
+        for link in &mut links {
+            link.routes = self.routes.get(&link.name).copied().unwrap_or_default();
+        }
         let plan = clamp::plan(&self.desired, &links, &self.plan.known);
-        let held = self.kernel.held()?.unwrap_or_default();
-        let is_contested = self.repairs.is_on(now);
-        let state = |link: &LinkName, clamp: &PlannedClamp| state(link, clamp, &held.ruleset, is_contested);
+        let held = self.kernel.held()?;
+        let is_foreign = self.table.is_foreign && held.as_ref().is_some_and(|held| !held.is_ours);
+        let held = held.unwrap_or_default();
+        let state = |link: &LinkName, clamp: &PlannedClamp| self.state(link, clamp, &held.ruleset, now);
         Ok(Status {
             version: VERSION.to_owned(),
             auto: self.desired.auto.is_some(),
-            auto_persist: self.desired.auto == Some(true),
+            auto_persist: self.desired.auto.is_some_and(|auto| auto.persist),
+            auto_mtu: self.desired.auto.and_then(|auto| auto.mtu).map(u32::from),
             clamps: plan.clamps.iter().map(|(link, clamp)| status(link, clamp, state(link, clamp))).collect(),
             counters: held.counters,
-            ruleset: held.text.clone(),
-            features: self.kernel.features(),
-            // Not worth failing for: what is known of our own clamps is told all the same.
-            foreign: self.kernel.foreign().ok(),
+            refusal: self.refused.as_ref().map(|refused| refused.cause.clone()),
+            unclampable,
+            foreign_table: is_foreign,
         })
+    }
+
+    fn state(&self, link: &LinkName, clamp: &PlannedClamp, held: &Ruleset, now: Instant) -> ClampState {
+        match (has(held, link), self.repairs.is_on(now)) {
+            _ if !clamp.ruled => ClampState::Waiting,
+            (false, _) if self.refused.is_some() => ClampState::Refused,
+            (_, true) => ClampState::Contested,
+            (true, false) if clamp.is_live() => ClampState::Active,
+            _ => ClampState::Waiting,
+        }
     }
 
     /// The properties, as they are now.
     #[must_use]
     pub fn properties(&self, now: Instant) -> Announcement {
-        let holds = self.is_settled && !self.repairs.is_on(now);
-        let live = self.plan.clamps.iter().filter(|(_, clamp)| holds && clamp.is_live());
-        Announcement { clamps: live.map(|(link, _)| link.to_string()).collect(), auto: self.desired.auto.is_some() }
+        let is_contested = self.repairs.is_on(now);
+        let is_active =
+            |link: &LinkName, clamp: &PlannedClamp| !is_contested && clamp.is_live() && has(&self.table.in_force, link);
+        let active = self.plan.clamps.iter().filter(|(link, clamp)| is_active(link, clamp));
+        Announcement { clamps: active.map(|(link, _)| link.to_string()).collect(), auto: self.desired.auto.is_some() }
     }
 
     /// The properties, if they differ from those returned before; what is returned counts as announced.
@@ -60,13 +77,8 @@ impl Reconciler {
 /// The helper's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-fn state(link: &LinkName, clamp: &PlannedClamp, held: &Ruleset, is_contested: bool) -> ClampState {
-    let is_held = held.route.contains(link) || held.fixed.contains_key(link);
-    match (clamp.is_live(), is_held && !is_contested) {
-        (_, false) if clamp.ruled => ClampState::Contested,
-        (true, _) => ClampState::Active,
-        (false, _) => ClampState::Waiting,
-    }
+fn has(ruleset: &Ruleset, link: &LinkName) -> bool {
+    ruleset.route.contains(link) || ruleset.fixed.contains_key(link)
 }
 
 fn status(link: &LinkName, clamp: &PlannedClamp, state: ClampState) -> ClampStatus {
@@ -77,8 +89,9 @@ fn status(link: &LinkName, clamp: &PlannedClamp, state: ClampState) -> ClampStat
         mode: if clamp.options.mtu.is_some() { Mode::Fixed } else { Mode::Route },
         origin: clamp.origin,
         persist: clamp.options.persist,
-        mtu: clamp.options.mtu.map(|mtu| u32::from(mtu.bytes())),
+        mtu: clamp.options.mtu.map(u32::from),
         link_mtu: there.map(|link| link.mtu),
+        route_mtu: there.and_then(|link| link.routes.mtu.filter(|mtu| *mtu < link.mtu)),
         link_kind: there.map(|link| link.kind.info_kind.clone()),
     }
 }

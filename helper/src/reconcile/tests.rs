@@ -23,7 +23,7 @@ fn scene() -> Scene {
     let places = Places { runtime: folder.path().to_owned(), persistent: folder.path().join("lib") };
     std::fs::create_dir(&places.persistent).unwrap();
     let kind = LinkKind { info_kind: "wireguard".to_owned(), tun_type: None, hardware: 65534 };
-    let link = Link { name: name("wg0"), kind, mtu: 1420, up: true, carries_route: true };
+    let link = Link { name: name("wg0"), kind, mtu: 1420, up: true, routes: Routes { any: true, mtu: None } };
     let kernel = Simulated::with_links(vec![link]);
     let mut reconciler = Reconciler::new(Box::new(kernel.clone()), places, Log::in_memory());
     reconciler.tend(&[], Instant::now());
@@ -94,7 +94,13 @@ fn a_link_that_became_no_vpn_while_polkit_was_asked_is_refused_at_the_commit() {
     let mut scene = scene();
     assert!(scene.reconciler.consider(&on("wg0")).unwrap());
     let kind = LinkKind { info_kind: "bridge".to_owned(), tun_type: None, hardware: 1 };
-    scene.kernel.set_links(vec![Link { name: name("wg0"), kind, mtu: 1500, up: true, carries_route: true }]);
+    scene.kernel.set_links(vec![Link {
+        name: name("wg0"),
+        kind,
+        mtu: 1500,
+        up: true,
+        routes: Routes { any: true, mtu: None },
+    }]);
     assert_eq!(scene.commit(&on("wg0")).unwrap_err().kind(), ErrorKind::NotVpnLink);
     assert_eq!(scene.kernel.table(), None);
 }
@@ -111,18 +117,176 @@ fn rules_that_are_gone_are_something_to_do_although_nothing_else_is_asked_for() 
 }
 
 #[test]
-fn a_kernel_that_refuses_in_the_background_is_tried_again() {
+fn rules_that_the_kernel_refuses_are_told_with_the_cause_and_tried_again_and_nobody_is_accused() {
     let mut scene = scene();
     scene.commit(&on("wg0")).unwrap();
     scene.kernel.remove_table();
     scene.kernel.refuse(Some(Refusal::Refused));
     let now = Instant::now();
     let wait = scene.reconciler.tend(&[Event::Rules { pid: 7 }], now).unwrap();
-    assert_eq!(scene.reconciler.status(now).unwrap().clamps[0].state, ClampState::Contested);
+    let status = scene.reconciler.status(now).unwrap();
+    assert_eq!(status.clamps[0].state, ClampState::Refused);
+    assert!(status.refusal.unwrap().contains("rule in chain clamp"));
     assert_eq!(scene.reconciler.properties(now).clamps, Vec::<String>::new());
+    for _ in 0..10 {
+        scene.reconciler.tend(&[], now);
+    }
+    let refusals = scene.reconciler.log.lines().iter().filter(|line| line.event() == "rules-refused").count();
+    assert_eq!(refusals, 1, "it is not tried again before its time, nor logged");
     scene.kernel.refuse(None);
-    assert_eq!(scene.reconciler.tend(&[], now + wait), None);
+    assert_eq!(scene.reconciler.tend(&[], now + wait), None, "no fight is on");
     assert_eq!(scene.reconciler.properties(now + wait).clamps, ["wg0"]);
+    assert_eq!(scene.reconciler.status(now).unwrap().refusal, None);
+}
+
+#[test]
+fn a_refusal_does_not_slow_down_links_that_come_later() {
+    let mut scene = scene();
+    scene.commit(&on("")).unwrap();
+    let now = Instant::now();
+    scene.kernel.refuse(Some(Refusal::Refused));
+    let mut links = scene.kernel.links(&|_| true).unwrap().named;
+    links.push(Link { name: name("wg1"), ..links[0].clone() });
+    scene.kernel.set_links(links.clone());
+    for _ in 0..20 {
+        let wait = scene.reconciler.tend(&[Event::Network], now).unwrap();
+        scene.reconciler.tend(&[], now + wait);
+    }
+    scene.kernel.refuse(None);
+    links.push(Link { name: name("wg2"), ..links[0].clone() });
+    scene.kernel.set_links(links);
+    scene.reconciler.tend(&[Event::Network], now);
+    assert_eq!(scene.kernel.table().unwrap().route.len(), 3);
+    assert_eq!(scene.reconciler.properties(now).clamps, ["wg0", "wg1", "wg2"]);
+}
+
+#[test]
+fn a_read_that_fails_changes_no_state_and_announces_nothing_and_is_tried_again() {
+    let mut scene = scene();
+    scene.commit(&on("wg0")).unwrap();
+    let now = Instant::now();
+    scene.reconciler.news(now);
+    scene.kernel.set_unreadable(true);
+    scene.kernel.remove_table();
+    for _ in 0..10 {
+        assert!(scene.reconciler.tend(&[Event::Rules { pid: 7 }], now).unwrap() <= Duration::from_secs(1));
+    }
+    assert_eq!(scene.reconciler.news(now), None);
+    assert_eq!(scene.reconciler.properties(now).clamps, ["wg0"], "the last known state stands");
+    assert!(scene.reconciler.status(now).is_err(), "what is not known is not told as off");
+    assert_eq!(scene.reconciler.log.lines().iter().filter(|line| line.event() == "kernel-not-read").count(), 1);
+    scene.kernel.set_unreadable(false);
+    scene.reconciler.tend(&[], now);
+    assert_eq!(scene.kernel.table().unwrap().route, BTreeSet::from([name("wg0")]), "no back-off has begun");
+    assert_eq!(scene.reconciler.status(now).unwrap().clamps[0].state, ClampState::Active);
+}
+
+#[test]
+fn a_foreign_table_of_our_name_is_left_while_nothing_is_to_be_clamped_and_told() {
+    let mut scene = scene();
+    scene.kernel.set_foreign_table();
+    let now = Instant::now();
+    for _ in 0..2 {
+        scene.reconciler.tend(&[Event::Rules { pid: 7 }], now);
+    }
+    assert!(!scene.reconciler.consider(&Request::Reset).unwrap());
+    assert!(!scene.commit(&Request::Reset).unwrap().changed);
+    assert!(scene.kernel.has_foreign_table());
+    assert!(scene.reconciler.status(now).unwrap().foreign_table);
+    let left = scene.reconciler.log.lines().iter().filter(|line| line.event() == "foreign-table-left").count();
+    assert_eq!(left, 1);
+    scene.commit(&on("wg0")).unwrap();
+    assert!(scene.kernel.table().is_some(), "a clamp replaces it");
+    assert!(!scene.reconciler.status(now).unwrap().foreign_table);
+}
+
+#[test]
+fn an_undo_never_removes_a_foreign_table() {
+    for refusal in [Refusal::Refused, Refusal::Unsupported, Refusal::NotPermitted, Refusal::Conflict] {
+        let mut scene = scene();
+        scene.kernel.set_foreign_table();
+        scene.reconciler.tend(&[], Instant::now());
+        scene.kernel.refuse(Some(refusal));
+        assert!(scene.commit(&on("wg0")).is_err());
+        assert!(scene.kernel.has_foreign_table(), "{refusal:?}");
+    }
+    // A disk that fails is noticed before the table is touched.
+    let mut scene = scene();
+    scene.kernel.set_foreign_table();
+    scene.reconciler.tend(&[], Instant::now());
+    std::fs::create_dir(scene.reconciler.places.persistent.join(FILE)).unwrap();
+    let options = ClampOptions { persist: true, ..ClampOptions::default() };
+    let request = Request::ClampOn(Target::parse("wg0").unwrap(), options);
+    assert_eq!(scene.commit(&request).unwrap_err().kind(), ErrorKind::ApplyFailed);
+    assert!(scene.kernel.has_foreign_table());
+}
+
+#[test]
+fn our_own_table_is_removed_though_somebody_has_edited_it() {
+    let mut scene = scene();
+    scene.commit(&on("wg0")).unwrap();
+    scene.kernel.set_foreign_table();
+    assert!(scene.commit(&Request::Reset).unwrap().changed);
+    assert!(!scene.kernel.has_foreign_table());
+}
+
+#[test]
+fn no_route_is_read_before_a_caller_is_authorised_nor_for_a_status() {
+    let mut scene = scene();
+    scene.commit(&on("")).unwrap();
+    let before = scene.kernel.times_routes_read();
+    for request in [on("wg1"), on("wg0"), on(""), Request::Reset, Request::ClampOff(Target::Auto)] {
+        scene.reconciler.consider(&request).unwrap();
+    }
+    scene.reconciler.status(Instant::now()).unwrap();
+    assert_eq!(scene.kernel.times_routes_read(), before);
+    scene.commit(&on("wg0")).unwrap();
+    assert!(scene.kernel.times_routes_read() > before, "the premise");
+}
+
+#[test]
+fn a_change_reads_the_table_no_more_than_it_takes() {
+    let mut scene = scene();
+    let before = scene.kernel.times_read();
+    assert!(scene.reconciler.consider(&on("wg0")).unwrap());
+    scene.commit(&on("wg0")).unwrap();
+    assert_eq!(scene.kernel.times_read() - before, 0, "beyond what the change itself reads, before and after");
+}
+
+#[test]
+fn the_mtu_that_the_routes_set_is_told_where_it_is_smaller_than_the_links() {
+    let mut scene = scene();
+    let link = scene.kernel.links(&|_| true).unwrap().named.remove(0);
+    for (set, told) in [(Some(1400), Some(1400)), (Some(1420), None), (Some(9000), None), (None, None)] {
+        scene.kernel.set_links(vec![Link { routes: Routes { any: true, mtu: set }, ..link.clone() }]);
+        scene.commit(&on("")).unwrap();
+        scene.reconciler.tend(&[Event::Network], Instant::now());
+        assert_eq!(scene.reconciler.status(Instant::now()).unwrap().clamps[0].route_mtu, told, "{set:?}");
+    }
+}
+
+#[test]
+fn auto_clamps_every_link_to_the_path_mtu_that_it_was_given() {
+    let mut scene = scene();
+    let fixed = ClampOptions { mtu: Some(PathMtu::new(1300).unwrap()), ..ClampOptions::default() };
+    scene.commit(&Request::ClampOn(Target::Auto, fixed)).unwrap();
+    assert_eq!(scene.kernel.table().unwrap().fixed, [(name("wg0"), PathMtu::new(1300).unwrap())].into());
+    let status = scene.reconciler.status(Instant::now()).unwrap();
+    assert_eq!((status.auto_mtu, status.clamps[0].mtu), (Some(1300), Some(1300)));
+}
+
+#[test]
+fn links_that_cannot_be_clamped_are_told_and_logged_once() {
+    let mut scene = scene();
+    let link = Unclampable { link: "wg*".to_owned(), reason: "its name ends in an asterisk".to_owned() };
+    scene.commit(&on("")).unwrap();
+    scene.kernel.set_unclampable(vec![link.clone()]);
+    for _ in 0..2 {
+        scene.reconciler.tend(&[Event::Network], Instant::now());
+    }
+    assert_eq!(scene.reconciler.status(Instant::now()).unwrap().unclampable, [link]);
+    let logged = scene.reconciler.log.lines().iter().filter(|line| line.event() == "link-not-clampable").count();
+    assert_eq!(logged, 1);
 }
 
 #[test]
@@ -143,7 +307,7 @@ fn who_removed_the_rules_is_told_by_the_process_that_the_kernel_names_or_as_unkn
 }
 
 #[test]
-fn a_table_that_is_found_at_the_start_is_taken_over_though_it_holds_the_right_links_and_then_left_alone() {
+fn a_table_that_is_found_at_the_start_and_is_right_stays() {
     let mut before = scene();
     before.commit(&on("wg0")).unwrap();
     let mut next = Reconciler::new(
@@ -153,8 +317,10 @@ fn a_table_that_is_found_at_the_start_is_taken_over_though_it_holds_the_right_li
     );
     for _ in 0..2 {
         next.tend(&[], Instant::now());
-        assert_eq!(before.kernel.times_applied(), 2);
+        assert_eq!(before.kernel.times_applied(), 1);
     }
+    next.commit(permit(&Request::Reset), &Request::Reset).unwrap();
+    assert_eq!(before.kernel.table(), None, "and is ours to remove");
 }
 
 #[test]
@@ -205,52 +371,14 @@ fn a_reconciler_that_leaves_changes_nothing_any_more() {
 }
 
 #[test]
-fn a_table_with_the_owner_flag_is_left_to_the_kernel_and_a_plain_one_is_deleted() {
-    let mut scene = scene();
-    scene.commit(&on("wg0")).unwrap();
-    scene.reconciler.stop();
-    assert!(scene.kernel.table().is_some());
-    scene.kernel.set_owned(false);
-    scene.reconciler.stop();
-    assert_eq!(scene.kernel.table(), None);
-}
-
-#[test]
 fn a_reconciler_that_withdraws_leaves_nothing_that_the_next_one_could_stumble_over() {
     let mut scene = scene();
     scene.commit(&on("wg0")).unwrap();
     assert!(scene.reconciler.places.runtime.join(FILE).exists());
     scene.reconciler.leave();
     scene.reconciler.withdraw();
-    assert_eq!(scene.kernel.table(), None, "not even a table with the owner flag");
+    assert_eq!(scene.kernel.table(), None);
     assert!(!scene.reconciler.places.runtime.join(FILE).exists());
     let status = scene.reconciler.status(Instant::now()).unwrap();
-    assert_eq!((status.clamps.len(), status.ruleset.as_str()), (0, ""), "and says so");
-}
-
-#[test]
-fn rules_of_others_that_cannot_be_read_are_reported_as_unknown_and_hide_nothing_else() {
-    let mut scene = scene();
-    scene.commit(&on("wg0")).unwrap();
-    assert!(scene.reconciler.status(Instant::now()).unwrap().foreign.is_some_and(|foreign| foreign.whole));
-    scene.kernel.set_foreign(None);
-    let status = scene.reconciler.status(Instant::now()).unwrap();
-    assert_eq!(status.foreign, None);
-    assert_eq!(status.clamps[0].state, ClampState::Active);
-}
-
-#[test]
-fn routes_are_looked_at_for_auto_alone_and_for_vpn_links_that_are_up() {
-    let scene = scene();
-    let mut reconciler = scene.reconciler;
-    let carrying = |reconciler: &mut Reconciler, for_auto| {
-        let links = reconciler.links(for_auto).unwrap();
-        links.into_iter().filter(|link| link.carries_route).map(|link| link.name.to_string()).collect::<Vec<_>>()
-    };
-    let wireguard = reconciler.links(true).unwrap().remove(0);
-    let card = LinkKind { info_kind: String::new(), tun_type: None, hardware: 1 };
-    let down = Link { name: name("wg1"), up: false, ..wireguard.clone() };
-    scene.kernel.set_links(vec![wireguard.clone(), down, Link { name: name("eth0"), kind: card, ..wireguard }]);
-    assert_eq!(carrying(&mut reconciler, true), ["wg0"]);
-    assert_eq!(carrying(&mut reconciler, false), [""; 0]);
+    assert_eq!(status.clamps.len(), 0, "and says so");
 }

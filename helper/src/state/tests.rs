@@ -8,6 +8,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Uid, mkfifo, setfsuid};
 use tempfile::TempDir;
 
+use airpods_dbus::PathMtu;
+
 use super::*;
 
 struct Folders(TempDir, Places);
@@ -24,7 +26,7 @@ fn desired() -> Desired {
     let kept = ClampOptions { mtu: Some(PathMtu::new(1300).unwrap()), persist: true, any_link: true };
     let named =
         [(LinkName::parse("wg0").unwrap(), kept), (LinkName::parse("wg1").unwrap(), ClampOptions::default())].into();
-    Desired { auto: Some(false), named }
+    Desired { auto: Some(ClampOptions::default()), named }
 }
 
 fn known() -> BTreeSet<LinkName> {
@@ -54,21 +56,10 @@ fn only_what_is_kept_survives_a_reboot() {
 #[test]
 fn the_names_that_a_kept_auto_knows_survive_a_reboot_with_it() {
     let Folders(_root, places) = folders();
-    let kept = Desired { auto: Some(true), ..desired() };
+    let kept = Desired { auto: Some(ClampOptions { persist: true, ..ClampOptions::default() }), ..desired() };
     places.persist(&kept, &known()).unwrap();
     let (memory, errors) = places.recall();
     assert_eq!(memory, Memory { desired: kept.persisted(), known: known() });
-    assert!(errors.is_empty());
-}
-
-#[test]
-fn a_file_in_which_a_kept_auto_has_no_names_as_older_helpers_wrote_it_is_read() {
-    let Folders(_root, places) = folders();
-    let text = r#"{"version":1,"auto":{"persist":true},"clamps":[],"known":[]}"#;
-    fs::write(places.persistent.join(FILE), text).unwrap();
-    let (memory, errors) = places.recall();
-    let desired = Desired { auto: Some(true), ..Desired::default() };
-    assert_eq!(memory, Memory { desired, known: BTreeSet::new() });
     assert!(errors.is_empty());
 }
 
@@ -110,7 +101,8 @@ fn what_cannot_be_seen_onto_the_disk_is_taken_back() {
             chown(&file, Some(65534), None).unwrap();
         }
         let text = fs::read(&file).ok();
-        let other = Desired { auto: Some(true), ..Desired::default() };
+        let other =
+            Desired { auto: Some(ClampOptions { persist: true, ..ClampOptions::default() }), ..Desired::default() };
         without_synchronising(&places, || places.persist(&other, &known()));
         assert_eq!(fs::read(&file).ok(), text);
     }
@@ -150,18 +142,20 @@ fn a_broken_runtime_file_is_reported_and_the_persistent_one_read() {
 #[test]
 fn hostile_contents_are_refused() {
     let Folders(_root, places) = folders();
-    let many = vec!["\"wg0\""; MAX_CLAMPS + 1].join(",");
+    let many: Vec<_> = (0..=MAX_CLAMPS).map(|number| format!("\"wg{number}\"")).collect();
+    let many = many.join(",");
     let texts = [
         String::new(),
         "null".to_owned(),
-        r#"{"version":2,"auto":null,"clamps":[],"known":[]}"#.to_owned(),
-        r#"{"version":1,"auto":null,"clamps":[],"known":["a\nb"]}"#.to_owned(),
-        r#"{"version":1,"auto":null,"clamps":[],"known":[],"more":1}"#.to_owned(),
-        r#"{"version":1,"auto":null,"clamps":[{"link":"wg0","mtu":1,"persist":true,"any-link":false}],"known":[]}"#
+        r#"{"version":3,"auto":null,"clamps":{},"known":[]}"#.to_owned(),
+        r#"{"version":2,"auto":null,"clamps":{"wg0":{"mtu":null,"persist":true,"any-link":false,"x":1}},"known":[]}"#
             .to_owned(),
-        r#"{"version":1,"auto":null,"clamps":[{"link":"*","mtu":null,"persist":true,"any-link":false}],"known":[]}"#
+        r#"{"version":2,"auto":null,"clamps":{},"known":["a\nb"]}"#.to_owned(),
+        r#"{"version":2,"auto":null,"clamps":{},"known":[],"more":1}"#.to_owned(),
+        r#"{"version":2,"auto":null,"clamps":{"wg0":{"mtu":1,"persist":true,"any-link":false}},"known":[]}"#.to_owned(),
+        r#"{"version":2,"auto":null,"clamps":{"*":{"mtu":null,"persist":true,"any-link":false}},"known":[]}"#
             .to_owned(),
-        format!(r#"{{"version":1,"auto":null,"clamps":[],"known":[{many}]}}"#),
+        format!(r#"{{"version":2,"auto":null,"clamps":{{}},"known":[{many}]}}"#),
         "[".repeat(50_000),
         "\u{0}".repeat(200_000),
     ];

@@ -36,12 +36,12 @@ impl Host {
 
     /// Applies a ruleset that is not empty.
     pub(crate) fn apply(&mut self, ruleset: &Ruleset) -> Held {
-        self.kernel.apply(ruleset).unwrap().expect("a table")
+        self.kernel.apply(ruleset).unwrap().after.expect("a table")
     }
 
-    /// The table as nft lists it, without what tells whose it is.
+    /// The table as nft lists it.
     pub(crate) fn listed(&self) -> String {
-        without_owner(&self.net.sh("nft list table inet airpods").unwrap())
+        self.net.sh("nft list table inet airpods").unwrap()
     }
 
     /// What nft lists of all tables but ours, with handles and counters.
@@ -55,13 +55,6 @@ impl Host {
 /// A helper's kernel side in a namespace.
 pub(crate) fn another_helper(net: &Netns) -> Netlink {
     net.run(Netlink::open).unwrap()
-}
-
-/// Takes out `flags owner`, and the comment by which nft names the owner.
-pub(crate) fn without_owner(text: &str) -> String {
-    let lines = text.lines().map(|line| line.split(" # progname").next().unwrap_or_default().trim_end());
-    let kept: Vec<&str> = lines.filter(|line| !matches!(line.trim(), "flags owner" | "")).collect();
-    kept.join("\n")
 }
 
 /// A ruleset of links on the route's MTU and links on a fixed one.

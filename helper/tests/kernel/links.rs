@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use airpods_dbus::LinkName;
 use airpods_helper::kernel::{Kernel, Link};
 use airpods_lab::Place;
 
 use crate::host::Host;
 
 fn links(host: &mut Host) -> BTreeMap<String, Link> {
-    host.kernel.links(&|_| true).unwrap().into_iter().map(|link| (link.name.as_str().to_owned(), link)).collect()
+    host.kernel.links(&|_| true).unwrap().named.into_iter().map(|link| (link.name.as_str().to_owned(), link)).collect()
 }
 
 #[test]
@@ -49,9 +50,9 @@ fn a_route_of_any_table_and_any_shape_counts() {
         host.net.add_tun("tun0", 1380).unwrap();
         host.net.add_tun("tun1", 1380).unwrap();
         host.net.sh(route).unwrap();
-        assert!(links(&mut host)["tun0"].carries_route, "{route}");
+        assert!(links(&mut host)["tun0"].routes.any, "{route}");
         host.net.sh("ip link set tun0 down").unwrap();
-        assert!(!links(&mut host)["tun0"].carries_route, "{route}, then down");
+        assert!(!links(&mut host)["tun0"].routes.any, "{route}, then down");
     }
 }
 
@@ -71,7 +72,7 @@ fn what_says_something_about_the_link_only_is_no_route() {
         let mut host = Host::new();
         host.net.add_tun("tun0", 1380).unwrap();
         host.net.sh(line).unwrap();
-        assert!(!links(&mut host)["tun0"].carries_route, "{line}");
+        assert!(!links(&mut host)["tun0"].routes.any, "{line}");
     }
 }
 
@@ -86,6 +87,19 @@ fn hundreds_of_links_and_routes_are_all_there() {
     let links = links(&mut host);
     assert_eq!(links.len(), 400);
     for number in 0..200 {
-        assert!(links[&format!("v{number}")].carries_route && !links[&format!("w{number}")].carries_route);
+        assert!(links[&format!("v{number}")].routes.any && !links[&format!("w{number}")].routes.any);
+    }
+}
+
+#[test]
+fn one_link_is_looked_up_by_its_name_and_nothing_else() {
+    let mut host = Host::new();
+    host.net.add_tun("tun0", 1380).unwrap();
+    host.net.sh("ip link property add dev tun0 altname other || true").unwrap();
+    let mut link = |name: &str| host.kernel.link(&LinkName::parse(name).unwrap()).unwrap();
+    let found = link("tun0").unwrap();
+    assert_eq!((found.name.as_str(), found.mtu, found.kind.is_vpn()), ("tun0", 1380, true));
+    for name in ["tun1", "tun", "tun00", "other"] {
+        assert_eq!(link(name), None, "{name}");
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use airpods_dbus::{LinkName, PathMtu};
 use airpods_helper::kernel::{Kernel, Ruleset};
 use airpods_lab::{Netns, Place};
 use serde_json::Value;
 
-use crate::host::{Host, ruleset, without_owner};
+use crate::host::{Host, ruleset};
 
 /// Every kind of content: names of all lengths and shapes, both modes.
 fn contents() -> [Ruleset; 3] {
@@ -49,8 +50,7 @@ fn written_by_hand(ruleset: &Ruleset) -> String {
     format!("table inet airpods {{\n{sets}{}{}{arriving}}}\n", chain("clamp", clamp), base("postrouting", "clamp"))
 }
 
-/// Lists the objects of the table as JSON without handles. nft 1.0.6 cannot print an owned table itself in JSON,
-/// so it is left out.
+/// Lists the objects of the table as JSON without handles. The table itself is left out.
 fn objects(net: &Netns) -> Vec<String> {
     let chains = net.sh("nft list chains inet | sed -n 's/^\\tchain \\(.*\\) {/\\1/p'").unwrap();
     let mut lists = vec!["sets inet".to_owned(), "maps inet".to_owned()];
@@ -83,7 +83,7 @@ fn nft_lists_the_table_as_if_nft_had_loaded_it() {
         let mut host = Host::new();
         host.apply(&ruleset);
         let by_nft = loaded(&written_by_hand(&ruleset));
-        assert_eq!(host.listed(), without_owner(&by_nft.sh("nft list table inet airpods").unwrap()));
+        assert_eq!(host.listed(), by_nft.sh("nft list table inet airpods").unwrap());
         let ours = objects(&host.net);
         assert!(ours.len() >= 8, "{ours:?}");
         assert_eq!(ours, objects(&by_nft));
@@ -113,21 +113,49 @@ fn what_nft_lists_loads_again() {
         host.apply(&ruleset);
         let listed = host.listed();
         let again = loaded(&listed);
-        assert_eq!(without_owner(&again.sh("nft list table inet airpods").unwrap()), listed);
+        assert_eq!(again.sh("nft list table inet airpods").unwrap(), listed);
     }
 }
 
 #[test]
-fn the_text_of_the_status_is_what_nft_lists() {
-    for ruleset in contents() {
-        let mut host = Host::new();
-        let held = host.apply(&ruleset);
-        assert!(held.owned && held.text.contains("\n\tflags owner\n"), "{}", held.text);
-        // Through nft, because its versions write the same rules differently.
-        let shown = loaded(&without_owner(&held.text));
-        assert_eq!(without_owner(&shown.sh("nft list table inet airpods").unwrap()), host.listed());
-        assert_eq!(host.kernel.held().unwrap().unwrap(), held);
+fn every_name_that_a_link_may_have_is_printed_so_that_it_loads_again_and_is_read_back() {
+    let names = [
+        "wg+home",
+        "mullvad=se1",
+        "büro",
+        "-x",
+        "a\\b",
+        "wg*x",
+        "$(id)",
+        "@set",
+        "#x",
+        "{",
+        "fifteen_letters",
+        "ünïcödé",
+    ];
+    let links: Vec<_> = names.iter().map(|name| LinkName::of_kernel(name.as_bytes()).unwrap()).collect();
+    let fixed = links[..4].iter().map(|link| (link.clone(), PathMtu::new(1300).unwrap())).collect();
+    let wanted = Ruleset { route: links[4..].iter().cloned().collect(), fixed };
+    let mut host = Host::new();
+    assert_eq!(host.apply(&wanted).ruleset, wanted);
+    let listed = host.listed();
+    let again = loaded(&listed);
+    assert_eq!(again.sh("nft list table inet airpods").unwrap(), listed);
+    let held = crate::host::another_helper(&again).held().unwrap().unwrap();
+    assert_eq!((held.ruleset, held.is_ours), (wanted, true));
+}
+
+#[test]
+fn a_link_whose_name_nft_would_read_otherwise_is_told_and_the_others_are_clamped() {
+    let mut host = Host::new();
+    for link in ["wg+home", "büro", "'wg*'", "'w\"g'"] {
+        host.net.add_tun(link, 1380).unwrap();
     }
+    let links = host.kernel.links(&|_| false).unwrap();
+    let named: Vec<_> = links.named.iter().map(|link| link.name.as_str()).collect();
+    assert_eq!(named, ["wg+home", "büro"]);
+    let told: Vec<_> = links.unclampable.iter().map(|link| link.link.as_str()).collect();
+    assert_eq!(told, ["w\\\"g", "wg*"]);
 }
 
 #[test]
@@ -145,9 +173,9 @@ fn the_prerouting_chain_is_there_only_while_a_fixed_value_is() {
 #[test]
 fn an_empty_ruleset_leaves_no_table() {
     let mut host = Host::new();
-    assert_eq!(host.kernel.apply(&Ruleset::default()).unwrap(), None);
+    assert_eq!(host.kernel.apply(&Ruleset::default()).unwrap().after, None);
     host.apply(&ruleset(&["wg0"], &[]));
-    assert_eq!(host.kernel.apply(&Ruleset::default()).unwrap(), None);
+    assert_eq!(host.kernel.apply(&Ruleset::default()).unwrap().after, None);
     assert_eq!(host.net.sh("nft list ruleset").unwrap(), "");
     assert_eq!(host.kernel.held().unwrap(), None);
 }

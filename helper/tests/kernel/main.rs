@@ -3,7 +3,6 @@
 
 mod atomic;
 mod events;
-mod foreign;
 mod generation;
 mod host;
 mod links;

@@ -113,10 +113,8 @@ fn counters_count_handshakes_per_way_and_family_and_outlive_a_change_of_links() 
     assert_eq!(counted(&mut router)[..1], [3]);
     assert_eq!(counted(&mut router)[2..], [1, 1]);
     let before = counted(&mut router);
-    let held = router.host.apply(&ruleset(&["wg1", "wg2", "wg3"], &[]));
+    router.host.apply(&ruleset(&["wg1", "wg2", "wg3"], &[]));
     assert_eq!(counted(&mut router), before);
-    assert!(held.text.contains("counter packets 3 bytes "), "{}", held.text);
-    assert_eq!(held.text.lines().filter(|line| line.contains("packets")).count(), 4);
 }
 
 #[test]

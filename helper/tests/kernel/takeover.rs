@@ -1,10 +1,7 @@
 //! Whose the table is: what is found at the start, what others try, what happens when the helper goes.
 
-use std::os::fd::AsFd;
-
-use airpods_helper::kernel::netlink::Netlink;
-use airpods_helper::kernel::{Event, Kernel, KernelError, Ruleset};
-use airpods_lab::{Place, eventually};
+use airpods_helper::kernel::{Event, Held, Kernel, Ruleset};
+use airpods_lab::Place;
 
 use crate::host::{Host, another_helper, ruleset};
 
@@ -69,22 +66,23 @@ fn whatever_is_left_behind_is_replaced_in_one_transaction() {
 }
 
 #[test]
-fn a_plain_table_with_our_rules_and_more_is_replaced_too() {
+fn a_table_with_our_rules_and_more_is_replaced_too() {
     let mut model = Host::new();
     model.apply(&ruleset(&["wg0"], &[]));
     let wanted = ruleset(&["wg0"], &[]);
     for extra in [
-        "",
         "add chain inet airpods more",
         "add rule inet airpods clamp drop",
         "insert rule inet airpods postrouting accept",
         "add element inet airpods links { \"lo\" }",
         "add element inet airpods links { \"x y\" }",
+        "add table inet airpods { flags dormant; }",
     ] {
         let mut host = Host::new();
-        host.net.nft(&format!("{}\n{extra}", model.listed())).unwrap();
-        assert!(!host.kernel.held().unwrap().unwrap().owned);
-        assert!(host.apply(&wanted).owned, "{extra}");
+        host.apply(&wanted);
+        host.net.nft(extra).unwrap();
+        assert!(!Held::is_exactly(host.kernel.held().unwrap().as_ref(), &wanted), "the premise: {extra}");
+        assert!(host.apply(&wanted).is_ours, "{extra}");
         assert_eq!(host.listed(), model.listed(), "{extra}");
     }
 }
@@ -95,36 +93,81 @@ fn a_table_of_ours_is_removed_whatever_is_in_it() {
         let mut host = Host::new();
         host.net.nft(table).unwrap();
         assert!(host.kernel.held().unwrap().is_some(), "{what}");
-        assert_eq!(host.kernel.apply(&Ruleset::default()).unwrap(), None, "{what}");
+        assert_eq!(host.kernel.apply(&Ruleset::default()).unwrap().after, None, "{what}");
         assert_eq!(host.net.sh("nft list ruleset").unwrap(), "", "{what}");
     }
 }
 
-#[test]
-fn a_table_of_another_living_process_is_a_conflict_and_stays() {
-    let mut first = Host::new();
-    first.apply(&ruleset(&["wg0"], &[]));
-    let before = first.listed();
-    let mut second = another_helper(&first.net);
-    for wanted in [ruleset(&["wg0"], &[]), ruleset(&["wg1"], &[]), Ruleset::default()] {
-        assert!(matches!(second.apply(&wanted), Err(KernelError::Conflict)));
-        assert_eq!(first.listed(), before);
-    }
-    drop(first.kernel);
-    eventually("the end of the first one's table", || match second.apply(&ruleset(&["wg1"], &[])) {
-        Err(KernelError::Conflict) => false,
-        held => held.unwrap().unwrap().owned,
-    });
+/// Tables of others, as a firewall has them.
+const FIREWALL: &str = "table inet filter {
+     set allowed { type inet_service; elements = { 22, 443 }; }
+     chain input { type filter hook input priority 0; policy accept; tcp dport @allowed counter packets 7 bytes 70 accept; }
+     }
+     table ip nat { chain post { type nat hook postrouting priority 100; oifname \"eth0\" masquerade; }; }";
+
+/// A host with a firewall and our table, and its whole ruleset in a file.
+fn saved() -> (Host, String) {
+    let mut host = Host::new();
+    host.net.nft(FIREWALL).unwrap();
+    host.apply(&ruleset(&["wg0"], &[("wg1", 1300)]));
+    let saved = host.net.sh("nft list ruleset").unwrap();
+    assert!(saved.contains("table inet airpods") && saved.contains("table ip nat"), "the premise: {saved}");
+    (host, saved)
 }
 
 #[test]
-fn nobody_else_can_flush_delete_or_change_the_table() {
-    let mut host = Host::new();
-    host.apply(&ruleset(&["wg0"], &[("wg1", 1300)]));
-    let before = host.listed();
-    host.net.nft("table ip other { chain c { }; }").unwrap();
-    host.net.nft("flush ruleset").unwrap();
-    for attempt in [
+fn a_saved_ruleset_with_our_table_in_it_loads_whole_and_what_it_brings_back_is_repaired() {
+    let wanted = ruleset(&["wg0"], &[("wg1", 1300)]);
+    for (what, before) in [
+        ("after a flush", "flush ruleset"),
+        ("on top of what is there", ""),
+        ("after our table alone was deleted", "delete table inet airpods"),
+    ] {
+        let (mut host, saved) = saved();
+        let others = host.others();
+        host.net.nft(before).unwrap();
+        if before != "flush ruleset" {
+            host.net.sh("nft delete table inet filter; nft delete table ip nat").unwrap();
+        }
+        host.net.nft(&saved).unwrap();
+        assert_eq!(
+            without_handles(&host.others()),
+            without_handles(&others),
+            "{what}: every other table is as it was saved"
+        );
+        assert_eq!(host.apply(&wanted).ruleset, wanted, "{what}");
+        let listed = host.listed();
+        let mut model = Host::new();
+        model.apply(&wanted);
+        assert_eq!(listed, model.listed(), "{what}: no rule is there twice");
+    }
+}
+
+#[test]
+fn a_saved_ruleset_loads_again_and_again_while_the_helper_holds_the_table() {
+    let (mut host, saved) = saved();
+    let others = without_handles(&host.others());
+    let wanted = ruleset(&["wg0"], &[("wg1", 1300)]);
+    for _ in 0..3 {
+        host.net.nft(&format!("flush ruleset\n{saved}")).unwrap();
+        assert_eq!(without_handles(&host.others()), others);
+        assert!(Held::is_exactly(host.kernel.held().unwrap().as_ref(), &wanted), "what was saved of ours is ours");
+        host.net.nft("delete element inet airpods links { \"wg0\" }").unwrap();
+        host.apply(&wanted);
+    }
+}
+
+/// Handles differ whenever something is loaded again.
+fn without_handles(text: &str) -> String {
+    let lines = text.lines().map(|line| line.split(" # handle").next().unwrap_or_default());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn anybody_can_flush_delete_or_change_the_table_and_one_batch_repairs_it() {
+    let wanted = ruleset(&["wg0"], &[("wg1", 1300)]);
+    for change in [
+        "flush ruleset",
         "delete table inet airpods",
         "flush table inet airpods",
         "add table inet airpods { flags dormant; }",
@@ -133,36 +176,27 @@ fn nobody_else_can_flush_delete_or_change_the_table() {
         "insert rule inet airpods postrouting return",
         "flush chain inet airpods clamp",
     ] {
-        assert!(host.net.nft(attempt).is_err(), "{attempt}");
+        let mut host = Host::new();
+        host.apply(&wanted);
+        let before = host.listed();
+        let mut events = host.foreign_watch();
+        host.net.nft(change).unwrap();
+        assert!(!events.drain().unwrap().is_empty(), "{change}");
+        host.apply(&wanted);
+        let repairs = events.drain().unwrap().iter().filter(|event| matches!(event, Event::Rules { .. })).count();
+        assert_eq!((host.listed(), repairs), (before, 1), "{change}");
     }
-    assert_eq!(host.listed(), before);
-    assert_eq!(host.net.sh("nft list tables").unwrap(), "table inet airpods");
 }
 
 #[test]
-fn the_table_goes_with_the_last_descriptor_of_its_socket() {
-    let mut host = Host::new();
-    host.apply(&ruleset(&["wg0"], &[]));
-    let parked = host.kernel.owning_socket().try_clone_to_owned().unwrap();
-    drop(host.kernel);
-    assert!(host.net.sh("nft list table inet airpods").is_ok());
-    drop(parked);
-    eventually("the table's end", || host.net.sh("nft list ruleset").unwrap().is_empty());
-}
-
-#[test]
-fn a_parked_socket_gives_the_table_back_with_its_counters() {
+fn the_table_outlives_the_process_that_made_it_with_its_counters() {
     let mut host = Host::new();
     host.apply(&ruleset(&["wg0"], &[]));
     let mut others = host.foreign_watch();
-    let parked = host.kernel.owning_socket().as_fd().try_clone_to_owned().unwrap();
     drop(std::mem::replace(&mut host.kernel, another_helper(&host.net)));
-
-    let mut back = host.net.run(move || Netlink::adopt(parked)).unwrap();
-    let held = back.apply(&ruleset(&["wg0"], &[])).unwrap().unwrap();
-    assert!(held.owned);
+    assert!(host.apply(&ruleset(&["wg0"], &[])).is_ours);
     assert_eq!(others.drain().unwrap(), [], "the table was touched");
-    assert!(back.apply(&ruleset(&["wg0", "wg1"], &[])).is_ok());
+    assert!(host.kernel.apply(&ruleset(&["wg0", "wg1"], &[])).is_ok());
 }
 
 #[test]

@@ -7,9 +7,9 @@ use crate::machine::Machine;
 use crate::unit::until;
 
 const KEPT: &str =
-    r#"{"version":1,"auto":null,"clamps":[{"link":"wg0","mtu":null,"persist":true,"any-link":false}],"known":[]}"#;
+    r#"{"version":2,"auto":null,"clamps":{"wg0":{"mtu":null,"persist":true,"any-link":false}},"known":[]}"#;
 
-const AUTO: &str = r#"{"version":1,"auto":{"persist":true},"clamps":[],"known":["vpn7"]}"#;
+const AUTO: &str = r#"{"version":2,"auto":{"mtu":null,"persist":true,"any-link":false},"clamps":{},"known":["vpn7"]}"#;
 
 /// Makes a VPN link that is in use.
 fn tun(name: &str, number: u8) -> String {
@@ -20,7 +20,7 @@ fn tun(name: &str, number: u8) -> String {
 
 /// A machine on which this was kept, as its boot begins.
 fn booting(kept: &str) -> Machine {
-    let machine = Machine::new(true);
+    let machine = Machine::new();
     machine.sandbox.stop_bus();
     machine.sandbox.write_file("/var/lib/airpods-helper/state.json", kept).unwrap();
     machine.sandbox.sh("chown -R airpods-helper:airpods-helper /var/lib/airpods-helper").unwrap();
@@ -45,13 +45,12 @@ fn a_helper_that_waits_for_the_bus_ends_when_it_is_asked_to() {
     until("it waits", || machine.log().contains("event=waiting-for-bus").then_some(()));
     machine.unit.signal(Signal::SIGTERM);
     assert!(machine.unit.ended().success());
-    assert!(machine.unit.keeps_something());
     assert_eq!(machine.held(), Some(vec!["wg0".to_owned()]), "that it was a restart is for the service manager to say");
 }
 
 #[test]
 fn a_bus_that_is_started_again_finds_the_rules_in_force_all_the_while() {
-    let mut machine = Machine::clamping(true);
+    let mut machine = Machine::clamping();
     let reader = crate::reader::Reader::start(&machine.sandbox, "wg0");
     machine.sandbox.stop_bus();
     assert_eq!(machine.unit.ended().code(), Some(15), "the connection is lost");
@@ -92,7 +91,7 @@ fn a_kept_auto_clamps_links_that_it_knows_and_those_that_come_before_there_is_a_
 
 #[test]
 fn a_vpn_that_comes_while_the_bus_is_away_is_clamped() {
-    let mut machine = Machine::new(true);
+    let mut machine = Machine::new();
     machine.unit.start(&machine.sandbox);
     assert_eq!(machine.client().on_link(""), Ok(true));
     machine.sandbox.stop_bus();

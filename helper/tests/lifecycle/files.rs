@@ -18,7 +18,7 @@ fn a_file_that_is_somebody_elses_is_said_and_ignored_and_replaced_by_the_next_ch
         ("garbage", "head -c 5000 /dev/urandom > state.json"),
         ("a fifo", "rm state.json; mkfifo state.json"),
     ] {
-        let mut machine = Machine::clamping(true);
+        let mut machine = Machine::clamping();
         machine.unit.kill();
         machine.sandbox.sh(&format!("cd /run/airpods-helper; {spoil}")).unwrap();
         machine.unit.start(&machine.sandbox);
@@ -33,7 +33,7 @@ fn a_file_that_is_somebody_elses_is_said_and_ignored_and_replaced_by_the_next_ch
 
 #[test]
 fn where_nothing_can_be_kept_a_clamp_that_is_to_be_kept_is_refused_and_others_are_made() {
-    let mut machine = Machine::clamping(true);
+    let mut machine = Machine::clamping();
     machine.sandbox.sh("chown root:root /var/lib/airpods-helper; chmod 755 /var/lib/airpods-helper").unwrap();
     let client = machine.client();
     assert_eq!(kind(client.on_with("wg1", KEPT)), ErrorKind::ApplyFailed);
@@ -43,7 +43,7 @@ fn where_nothing_can_be_kept_a_clamp_that_is_to_be_kept_is_refused_and_others_ar
 
 #[test]
 fn a_change_that_is_refused_as_it_cannot_be_kept_is_not_there_after_a_reboot_either() {
-    let mut machine = Machine::clamping(true);
+    let mut machine = Machine::clamping();
     let client = machine.client();
     assert_eq!(client.on_with("wg0", KEPT), Ok(true));
     // Files can be written and removed there, and nothing of it can be seen onto the disk.

@@ -60,9 +60,9 @@ fn text(entry: &Entry, name: &str) -> String {
 
 #[test]
 fn no_field_of_an_entry_in_the_journal_has_a_byte_that_is_not_printable() {
-    let mut machine = Machine::new(true);
+    let mut machine = Machine::new();
     let journal = journal(&machine.sandbox);
-    machine.unit.spawn_with(&machine.sandbox, CONNECTED, None);
+    machine.unit.spawn_with(&machine.sandbox, CONNECTED);
     machine.unit.ready();
     let client = machine.client();
     for hostile in ["\u{1b}]0;x\u{7}", "a\nMESSAGE=forged", "\u{202e}gpj"] {
@@ -81,6 +81,6 @@ fn no_field_of_an_entry_in_the_journal_has_a_byte_that_is_not_printable() {
         let is_printable = value.iter().all(|byte| (0x20..0x7f).contains(byte));
         assert!(is_printable, "{name}={}", value.escape_ascii());
     }
-    assert_eq!(text(calls[3], "DETAIL"), "link wg0 is clamped to its route's MTU");
+    assert_eq!(text(calls[3], "DETAIL"), "link wg0 is clamped to the route MTU");
     assert_eq!(text(calls[3], "RESULT"), "changed");
 }

@@ -42,7 +42,7 @@ fn traffic(client: Client, stop: Arc<AtomicBool>, served: Arc<AtomicUsize>) -> t
 
 #[test]
 fn killed_at_a_thousand_random_points_the_table_is_the_old_or_the_new_one_and_a_restart_converges() {
-    let mut machine = Machine::clamping(true);
+    let mut machine = Machine::clamping();
     let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let calling = traffic(machine.client(), Arc::clone(&stop), Arc::clone(&served));
     let reader = Reader::start(&machine.sandbox, "wg0");

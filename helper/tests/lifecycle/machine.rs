@@ -9,6 +9,7 @@ use zbus::connection::Builder;
 
 use crate::private_bus::{Client, PATIENCE};
 use crate::reader::{kernel_of, links};
+use crate::systemd;
 use crate::unit::{Unit, until};
 
 pub(crate) struct Machine {
@@ -20,23 +21,25 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// A machine whose helper is not running, and which nothing but the unit starts.
-    pub(crate) fn new(has_store: bool) -> Self {
+    pub(crate) fn new() -> Self {
         let sandbox = Sandbox::new().unwrap();
         sandbox.install_helper().unwrap();
         let activation = sandbox.path("/usr/share/dbus-1/system-services");
         for service in ["org.airpods.Helper1.service", "org.freedesktop.PolicyKit1.service"] {
             fs::remove_file(activation.join(service)).unwrap();
         }
+        systemd::allow(&sandbox);
         sandbox.start_bus().unwrap();
+        let job = systemd::serve(&sandbox);
         let link = "ip tuntap add mode tun name wg0; ip link set wg0 mtu 1380 up; ip addr add 10.8.0.1/24 dev wg0";
         sandbox.sh(link).unwrap();
-        let (unit, kernel) = (Unit::new(&sandbox, has_store), kernel_of(&sandbox));
+        let (unit, kernel) = (Unit::new(&sandbox, job), kernel_of(&sandbox));
         Self { unit, kernel, sandbox }
     }
 
     /// The same with its helper running and `wg0` clamped.
-    pub(crate) fn clamping(has_store: bool) -> Self {
-        let mut machine = Self::new(has_store);
+    pub(crate) fn clamping() -> Self {
+        let mut machine = Self::new();
         machine.unit.start(&machine.sandbox);
         assert_eq!(machine.client().on_link("wg0"), Ok(true));
         machine

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod boot;
-mod descriptors;
 mod files;
 mod journal;
 mod kills;
@@ -12,6 +11,7 @@ mod machine;
 mod private_bus;
 mod reader;
 mod rights;
-mod store;
+mod stop;
+mod systemd;
 mod terminate;
 mod unit;

@@ -47,7 +47,7 @@ fn traffic(client: Client, stop: Arc<AtomicBool>) -> thread::JoinHandle<(usize, 
 
 #[test]
 fn restarted_in_the_middle_of_changes_it_ends_at_once_with_a_whole_table_and_no_call_is_lost() {
-    let mut machine = Machine::clamping(true);
+    let mut machine = Machine::clamping();
     let stop = Arc::new(AtomicBool::new(false));
     let calling: Vec<_> = (0..3).map(|_| traffic(machine.client(), Arc::clone(&stop))).collect();
     let reader = Reader::start(&machine.sandbox, "wg0");

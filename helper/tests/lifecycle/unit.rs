@@ -1,8 +1,5 @@
-//! What systemd does with a unit of `Type=notify` and `FileDescriptorStoreMax=1`, as far as the helper can tell.
+//! What systemd does with a unit of `Type=notify` and its `ExecStopPost=`, as far as the helper can tell.
 
-use std::io::IoSliceMut;
-use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, ExitStatus, Stdio};
@@ -10,12 +7,11 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use airpods_lab::{Place, Sandbox};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use crate::private_bus::PATIENCE;
+use crate::systemd::Job;
 
 const SOCKET: &str = "/run/notify";
 const HELPER: &str = "/usr/libexec/airpods-helper";
@@ -23,9 +19,8 @@ const HELPER: &str = "/usr/libexec/airpods-helper";
 /// The unit, which outlives its processes.
 pub(crate) struct Unit {
     notices: UnixDatagram,
-    has_store: bool,
-    /// The one descriptor kept, and whether errors on it are watched for.
-    kept: Option<(OwnedFd, bool)>,
+    /// The job that systemd has for it.
+    pub(crate) job: Job,
     /// What was said since the last start, one line for each assignment.
     pub(crate) said: Vec<String>,
     process: Option<Process>,
@@ -38,36 +33,31 @@ struct Process {
 }
 
 impl Unit {
-    /// A unit that is not running. Without a store it has `FileDescriptorStoreMax=0`.
-    pub(crate) fn new(sandbox: &Sandbox, has_store: bool) -> Self {
+    /// A unit that is not running.
+    pub(crate) fn new(sandbox: &Sandbox, job: Job) -> Self {
         let path = sandbox.path(SOCKET);
         let notices = UnixDatagram::bind(&path).unwrap();
         notices.set_nonblocking(true).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
-        Self { notices, has_store, kept: None, said: Vec::new(), process: None }
+        Self { notices, job, said: Vec::new(), process: None }
     }
 
-    /// Starts the helper with what is kept, and returns at once.
+    /// Starts the helper, and returns at once.
     pub(crate) fn spawn(&mut self, sandbox: &Sandbox) {
-        let kept = self.kept.as_ref().map(|(kept, _)| kept.try_clone().unwrap());
-        let listen = match &kept {
-            Some(_) => "exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_FDNAMES=table LISTEN_PID=$$",
-            None => ":",
-        };
-        self.spawn_with(sandbox, listen, kept);
+        self.spawn_with(sandbox, ":");
     }
 
-    /// Starts the helper from a shell line that hands descriptors over, of which `input` is number 0.
-    pub(crate) fn spawn_with(&mut self, sandbox: &Sandbox, listen: &str, input: Option<OwnedFd>) {
+    /// Starts the helper from a shell line.
+    pub(crate) fn spawn_with(&mut self, sandbox: &Sandbox, line: &str) {
         assert!(self.process.is_none());
         self.said.clear();
         let log = fs::File::options().append(true).create(true).open(sandbox.log_path("helper")).unwrap();
         let child = sandbox
             .command("bash")
-            .args(["--norc", "-euc", &format!("{listen}; exec {HELPER}")])
+            .args(["--norc", "-euc", &format!("{line}; exec {HELPER}")])
             .env("NOTIFY_SOCKET", SOCKET)
             .env("RUNTIME_DIRECTORY", "/run/airpods-helper")
-            .stdin(input.map_or_else(Stdio::null, Stdio::from))
+            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -101,7 +91,7 @@ impl Unit {
         kill(self.process.as_ref().unwrap().pid, signal).unwrap();
     }
 
-    /// Waits for the process' end, with what it kept still kept.
+    /// Waits for the process' end.
     pub(crate) fn ended(&mut self) -> ExitStatus {
         let status = until("the helper's end", || {
             // As systemd, which hears everything that a process said before it looks whether it has ended.
@@ -118,58 +108,46 @@ impl Unit {
         self.ended();
     }
 
-    /// `systemctl restart`, or a package upgrade.
-    pub(crate) fn restart(&mut self, sandbox: &Sandbox) {
+    /// Ends it as a crash does, up to where systemd starts it again.
+    pub(crate) fn crash(&mut self, sandbox: &Sandbox) {
+        self.kill();
+        Self::after_stop(sandbox, "signal", "KILL");
+    }
+
+    /// Runs what the unit has for after the end of the process, with what systemd says about that end.
+    pub(crate) fn after_stop(sandbox: &Sandbox, result: &str, status: &str) {
+        let log = fs::File::options().append(true).create(true).open(sandbox.log_path("helper")).unwrap();
+        let mut command = sandbox.command(HELPER);
+        command.arg("after-stop").env("SERVICE_RESULT", result).env("EXIT_STATUS", status);
+        let ended = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).status().unwrap();
+        assert!(ended.success(), "{}", fs::read_to_string(sandbox.log_path("helper")).unwrap());
+    }
+
+    fn end_with(&mut self, sandbox: &Sandbox, job: &'static str) {
+        *self.job.lock().unwrap() = Some(job);
         self.signal(Signal::SIGTERM);
         assert!(self.ended().success());
+        Self::after_stop(sandbox, "success", "0");
+        *self.job.lock().unwrap() = None;
+    }
+
+    /// `systemctl restart`, or a package upgrade.
+    pub(crate) fn restart(&mut self, sandbox: &Sandbox) {
+        self.end_with(sandbox, "restart");
         self.start(sandbox);
     }
 
-    /// `systemctl stop`: what is kept is closed, and the runtime folder removed.
+    /// `systemctl stop`: afterwards the runtime folder is removed.
     pub(crate) fn stop(&mut self, sandbox: &Sandbox) {
-        self.signal(Signal::SIGTERM);
-        assert!(self.ended().success());
-        self.kept = None;
+        self.end_with(sandbox, "stop");
         sandbox.sh("rm -r /run/airpods-helper").unwrap();
-    }
-
-    pub(crate) fn keeps_something(&mut self) -> bool {
-        self.hear();
-        self.kept.is_some()
     }
 
     /// Takes in what was said.
     fn hear(&mut self) {
         let mut text = [0; 4096];
-        loop {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
-            let mut passed = RecvAncillaryBuffer::new(&mut space);
-            let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-            let Ok(message) = recvmsg(&self.notices, &mut [IoSliceMut::new(&mut text)], &mut passed, flags) else {
-                break;
-            };
-            let descriptors = passed.drain().flat_map(|message| match message {
-                RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect::<Vec<_>>(),
-                _ => Vec::new(),
-            });
-            let lines: Vec<String> =
-                std::str::from_utf8(&text[..message.bytes]).unwrap().lines().map(str::to_owned).collect();
-            self.store(&lines, descriptors.collect());
-            self.said.extend(lines);
-        }
-        // As systemd, which drops a descriptor with an error pending.
-        if self.kept.as_ref().is_some_and(|(kept, is_watched)| *is_watched && has_failed(kept)) {
-            self.kept = None;
-        }
-    }
-
-    fn store(&mut self, lines: &[String], descriptors: Vec<OwnedFd>) {
-        let says = |line: &str| lines.iter().any(|said| said == line);
-        if says("FDSTOREREMOVE=1") && says("FDNAME=table") {
-            self.kept = None;
-        }
-        if says("FDSTORE=1") && self.has_store && self.kept.is_none() {
-            self.kept = descriptors.into_iter().next().map(|descriptor| (descriptor, !says("FDPOLL=0")));
+        while let Ok(length) = self.notices.recv(&mut text) {
+            self.said.extend(std::str::from_utf8(&text[..length]).unwrap().lines().map(str::to_owned));
         }
     }
 }
@@ -182,12 +160,6 @@ impl Drop for Unit {
             drop(process.child.wait());
         }
     }
-}
-
-fn has_failed(descriptor: &OwnedFd) -> bool {
-    use std::os::fd::AsFd;
-    let mut polled = [PollFd::new(descriptor.as_fd(), PollFlags::empty())];
-    poll(&mut polled, PollTimeout::ZERO).unwrap() > 0
 }
 
 /// Waits for a value.

@@ -18,7 +18,7 @@ use airpods_helper::authority::recording::Recording;
 use airpods_helper::authority::{Authority, Polkit};
 use airpods_helper::daemon::{Daemon, DaemonError, Ending};
 use airpods_helper::kernel::simulated::Simulated;
-use airpods_helper::kernel::{Kernel, Link};
+use airpods_helper::kernel::{Kernel, Link, Routes};
 use airpods_helper::log::{Line, Log};
 use airpods_helper::state::Places;
 use airpods_lab::BusDaemon;
@@ -310,7 +310,7 @@ pub fn name(text: &str) -> LinkName {
 
 pub fn link(text: &str, info_kind: &str) -> Link {
     let kind = LinkKind { info_kind: info_kind.to_owned(), tun_type: None, hardware: 1 };
-    Link { name: name(text), kind, mtu: 1420, up: true, carries_route: true }
+    Link { name: name(text), kind, mtu: 1420, up: true, routes: Routes { any: true, mtu: None } }
 }
 
 pub fn wireguard(text: &str) -> Link {

@@ -58,18 +58,6 @@ fn the_doctor_names_the_black_hole_and_the_clamp_that_it_says_cures_it() {
 }
 
 #[test]
-fn the_usual_recipe_is_seen_to_cover_one_direction_only() {
-    let host = host();
-    host.configure("");
-    let recipe = "iptables -t mangle -A FORWARD -o wg0 -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu";
-    host.world.sandbox().sh(recipe).unwrap();
-    let found = findings(&host);
-    let [[level, code, cause, cure]] = found.as_slice() else { panic!("{found:#?}") };
-    assert_eq!((level.as_str(), code.as_str(), cure.as_str()), ("note", "clamp-one-way", "airpods net clamp on"));
-    assert!(cause.contains("`ip mangle`") && cause.contains("`wg0`"), "{cause}");
-}
-
-#[test]
 fn the_doctor_names_a_vpn_that_refuses_other_name_servers_and_auto_cures_it() {
     let host = host();
     host.world.sandbox().sh(&only_this_server(VPN_DNS)).unwrap();

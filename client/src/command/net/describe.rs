@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use crate::helper_link::Change;
 
-mod others;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +27,7 @@ pub(in crate::command) fn outcome(change: &Change, changed: bool, status: &Statu
             lines.extend(
                 status.clamps.iter().filter(|clamp| clamp.origin == Origin::Auto).filter_map(|c| too_large(c, mtu)),
             );
-            lines.extend(others::remark(status));
+            lines.extend(unclampable(status));
             lines
         }
         Change::On(Target::Link(link), options) => {
@@ -58,8 +57,9 @@ fn link_on(link: &str, mtu: Option<u32>, changed: bool, status: &Status) -> Vec<
             format!("`{link}` is not up: nothing is clamped now, and it will be as soon as it appears{kept}")
         }
         ClampState::Contested => contested(link),
+        ClampState::Refused => refused(link, status),
     };
-    std::iter::once(first).chain(too_large(clamp, mtu)).chain(others::remark(status)).collect()
+    std::iter::once(first).chain(too_large(clamp, mtu)).collect()
 }
 
 fn auto_on(changed: bool, status: &Status) -> Vec<String> {
@@ -72,6 +72,7 @@ fn auto_on(changed: bool, status: &Status) -> Vec<String> {
             ClampState::Active => format!("  `{}` is clamped to {}", clamp.link, size(clamp)),
             ClampState::Waiting => format!("  `{}` is not up", clamp.link),
             ClampState::Contested => format!("  {}", contested(&clamp.link)),
+            ClampState::Refused => format!("  {}", refused(&clamp.link, status)),
         });
     }
     if !status.clamps.iter().any(|clamp| clamp.state != ClampState::Waiting) {
@@ -107,15 +108,25 @@ fn auto_off(changed: bool, status: &Status) -> Vec<String> {
 }
 
 fn contested(link: &str) -> String {
-    format!("`{link}`: somebody keeps removing the rules and the helper puts them back; its log says who")
+    format!("`{link}`: another program keeps removing the rules, and the helper restores them; its log says which")
+}
+
+fn refused(link: &str, status: &Status) -> String {
+    let cause = status.refusal.as_deref().unwrap_or("its log says why");
+    format!("`{link}` is not clamped: the kernel refuses the rules ({cause})")
+}
+
+/// VPN links that no rule can name.
+fn unclampable(status: &Status) -> impl Iterator<Item = String> {
+    status.unclampable.iter().map(|link| format!("warning: `{}` cannot be clamped: {}", link.link, link.reason))
 }
 
 /// What the segments fit into.
 fn size(clamp: &ClampStatus) -> String {
-    match (clamp.mode, clamp.mtu, clamp.link_mtu) {
+    match (clamp.mode, clamp.mtu, clamp.effective_mtu()) {
         (Mode::Fixed, Some(mtu), _) => format!("a path MTU of {mtu}"),
-        (_, _, Some(mtu)) => format!("the route's MTU, {mtu} now"),
-        _ => "the route's MTU".to_owned(),
+        (_, _, Some(mtu)) => format!("the route MTU (currently {mtu})"),
+        _ => "the route MTU".to_owned(),
     }
 }
 
@@ -130,14 +141,20 @@ fn too_large(clamp: &ClampStatus, asked: Option<u32>) -> Option<String> {
 /// The whole status for a person.
 pub(super) fn status(status: &Status) -> Vec<String> {
     let mut lines = own(status);
-    lines.extend(others::list(status));
+    lines.extend(unclampable(status));
+    if status.foreign_table {
+        lines.push(
+            "note: another program made a table `inet airpods`; it is left alone until something is clamped".to_owned(),
+        );
+    }
     lines
 }
 
 fn own(status: &Status) -> Vec<String> {
     let kept = if status.auto_persist { ", and after a reboot" } else { "" };
     let auto = if status.auto {
-        format!("auto: on (every VPN link, now and whenever one appears{kept})")
+        let size = status.auto_mtu.map(|mtu| format!(", to a path MTU of {mtu}")).unwrap_or_default();
+        format!("auto: on (every VPN link, now and whenever one appears{size}{kept})")
     } else {
         "auto: off".to_owned()
     };
@@ -152,14 +169,13 @@ fn own(status: &Status) -> Vec<String> {
     if status.clamps.iter().all(|clamp| clamp.state == ClampState::Waiting) {
         lines.push("nothing is clamped now: no such link is up".to_owned());
     }
-    let contested = status.clamps.iter().filter(|clamp| clamp.state == ClampState::Contested);
-    lines.extend(contested.map(contested_line));
+    lines.extend(status.clamps.iter().filter_map(|clamp| match clamp.state {
+        ClampState::Contested => Some(format!("warning: {}", contested(&clamp.link))),
+        ClampState::Refused => Some(format!("warning: {}", refused(&clamp.link, status))),
+        ClampState::Active | ClampState::Waiting => None,
+    }));
     lines.push(counters(status.counters));
     lines
-}
-
-fn contested_line(clamp: &ClampStatus) -> String {
-    format!("warning: {}", contested(&clamp.link))
 }
 
 fn counters(counters: Counters) -> String {
@@ -175,7 +191,11 @@ fn table(clamps: &[ClampStatus]) -> Vec<String> {
         [
             clamp.link.clone(),
             clamp.state.to_string(),
-            clamp.mtu.filter(|_| clamp.mode == Mode::Fixed).map_or("route".to_owned(), |mtu| mtu.to_string()),
+            match (clamp.mode, clamp.mtu, clamp.route_mtu) {
+                (Mode::Fixed, Some(mtu), _) => mtu.to_string(),
+                (_, _, Some(mtu)) => format!("route ({mtu})"),
+                _ => "route".to_owned(),
+            },
             clamp.link_mtu.map_or("-".to_owned(), |mtu| mtu.to_string()),
             clamp.link_kind.clone().unwrap_or("-".to_owned()),
             clamp.origin.to_string(),
@@ -202,7 +222,7 @@ pub(super) fn json(status: &Status) -> Value {
         json!({
             "link": clamp.link, "state": clamp.state.as_str(), "mode": clamp.mode.as_str(),
             "origin": clamp.origin.as_str(), "persist": clamp.persist, "mtu": clamp.mtu,
-            "link-mtu": clamp.link_mtu, "link-kind": clamp.link_kind,
+            "link-mtu": clamp.link_mtu, "route-mtu": clamp.route_mtu, "link-kind": clamp.link_kind,
         })
     };
     let Counters { ipv4_out, ipv4_in, ipv6_out, ipv6_in } = status.counters;
@@ -210,12 +230,13 @@ pub(super) fn json(status: &Status) -> Value {
         "version": status.version,
         "auto": status.auto,
         "auto-persist": status.auto_persist,
+        "auto-mtu": status.auto_mtu,
         "clamps": status.clamps.iter().map(clamp).collect::<Vec<_>>(),
         "counters": {
             "ipv4-out": ipv4_out, "ipv4-in": ipv4_in, "ipv6-out": ipv6_out, "ipv6-in": ipv6_in,
         },
-        "ruleset": status.ruleset,
-        "features": { "owner": status.features.owner },
-        "foreign": status.foreign.as_ref().map(others::json),
+        "refusal": status.refusal,
+        "unclampable": status.unclampable.iter().map(|link| json!({ "link": link.link, "reason": link.reason })).collect::<Vec<_>>(),
+        "foreign-table": status.foreign_table,
     })
 }

@@ -5,6 +5,7 @@ mod check;
 pub(super) mod describe;
 mod status;
 
+use super::Context;
 use airpods_dbus::{LinkName, PathMtu};
 use clap::Subcommand;
 
@@ -118,6 +119,6 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
         Action::On(args) => change::on(args).await,
         Action::Off { link, how } => change::off(link, how).await,
         Action::Reset { how } => change::reset(how).await,
-        Action::Status { json } => status::run(json, context.says_more_without_config()).await,
+        Action::Status { json } => status::run(json).await,
     }
 }

@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::helper_link::HelperLink;
 use crate::terminal::{Escaped, print_json};
 
-pub(super) async fn run(json: bool, verbose: bool) -> Result<Exit, Failure> {
+pub(super) async fn run(json: bool) -> Result<Exit, Failure> {
     let status = HelperLink::connect().await?.status().await?;
     let mut out = anstream::stdout();
     if json {
@@ -17,9 +17,6 @@ pub(super) async fn run(json: bool, verbose: bool) -> Result<Exit, Failure> {
     }
     for line in describe::status(&status) {
         writeln!(out, "{}", Escaped(&line))?;
-    }
-    if verbose {
-        write!(out, "\n{}", Escaped(status.ruleset.trim_start_matches('\n')))?;
     }
     Ok(Exit::Done)
 }

@@ -104,7 +104,7 @@ impl Clamp<'_> {
     ) -> Result<Settled, Failure> {
         match (self.advice(), self.policy) {
             (Advice::Clamp(narrow), MssClamp::Require) => require(&narrow, interrupt).await,
-            (Advice::Clamp(narrow), _) => self.offer(&narrow, work, interrupt).await,
+            (Advice::Clamp(narrow), _) => self.offer(&narrow, interrupt).await,
             (Advice::Unknown, MssClamp::Require) => Err(Unmet::Unknown.into()),
             (other, _) if work => told(&other.note().into_iter().collect::<Vec<_>>()),
             _ => Ok(Settled::AsItWas),
@@ -114,7 +114,6 @@ impl Clamp<'_> {
     async fn offer(
         &self,
         narrow: &Narrow,
-        work: bool,
         mut interrupt: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Settled, Failure> {
         let (helper, status) = match execute::unless(interrupt.as_mut(), look()).await? {
@@ -124,12 +123,8 @@ impl Clamp<'_> {
                 return told(&[narrow.problem(), absent, narrow.cure_without_root()]);
             }
         };
-        match standing(&status, &narrow.link) {
-            Standing::ByOthers { rule, both_ways } if work => {
-                return told(&[advice::by_others(&narrow.link, rule, both_ways)]);
-            }
-            Standing::Clamped | Standing::ByOthers { .. } => return Ok(Settled::AsItWas),
-            Standing::Open => {}
+        if standing(&status, &narrow.link) == Standing::Clamped {
+            return Ok(Settled::AsItWas);
         }
         match execute::unless(interrupt.as_mut(), ask(&narrow.question(), self.consent)).await?? {
             Answer::Yes => {}
@@ -202,7 +197,7 @@ async fn require(narrow: &Narrow, mut interrupt: Pin<&mut impl Future<Output = (
     settled.tell(&status)?;
     match standing(&status, &narrow.link) {
         Standing::Clamped => Ok(settled),
-        Standing::ByOthers { .. } | Standing::Open => Err(Unmet::NotInForce { link: narrow.link.clone() }.into()),
+        Standing::Open => Err(Unmet::NotInForce { link: narrow.link.clone() }.into()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The helper, the network, names and ports.
 
-use airpods_dbus::{ClampState, ClampStatus, Mode, Origin, Status};
+use airpods_dbus::{ClampState, ClampStatus, Mode, Origin, Status, Unclampable};
 
 use super::{Case, bad, healthy};
 use crate::doctor::{Code, Facts, Helper, Holder, Level, Network, Permission, TakenPort, Use};
@@ -94,6 +94,7 @@ pub(super) const CASES: &[Case] = &[
                 persist: false,
                 mtu: None,
                 link_mtu: Some(1380),
+                route_mtu: None,
                 link_kind: None,
             };
             let status = Status { clamps: vec![clamp], ..Status::default() };
@@ -101,8 +102,41 @@ pub(super) const CASES: &[Case] = &[
         },
         Code::HelperContested,
         Level::Broken,
-        "somebody keeps removing the rules that clamp `wg0`",
+        "another program keeps removing the rules that clamp `wg0`",
         "journalctl -u airpods-helper -n 20",
+    ),
+    (
+        |facts| {
+            let clamp = ClampStatus {
+                link: "wg0".to_owned(),
+                state: ClampState::Refused,
+                mode: Mode::Route,
+                origin: Origin::Auto,
+                persist: false,
+                mtu: None,
+                link_mtu: Some(1380),
+                route_mtu: None,
+                link_kind: None,
+            };
+            let refusal = Some("this kernel has no nf_tables".to_owned());
+            let status = Status { clamps: vec![clamp], refusal, ..Status::default() };
+            facts.helper = Helper::Answers { status, permission: Permission::Granted };
+        },
+        Code::HelperRefused,
+        Level::Broken,
+        "the kernel refuses the helper's rules, so nothing is clamped: this kernel has no nf_tables",
+        "journalctl -u airpods-helper -n 20",
+    ),
+    (
+        |facts| {
+            let link = Unclampable { link: "wg*".to_owned(), reason: "its name ends in an asterisk".to_owned() };
+            let status = Status { unclampable: vec![link], ..Status::default() };
+            facts.helper = Helper::Answers { status, permission: Permission::Granted };
+        },
+        Code::LinkUnclampable,
+        Level::Note,
+        "the VPN link `wg*` cannot be clamped: its name ends in an asterisk",
+        "ip link set dev LINK name NAME",
     ),
     (
         |facts| network(facts).routes.push(route("10.64.0.0/10", "tun0")),

@@ -1,6 +1,6 @@
 //! The ways of the packets, and who clamps.
 
-use airpods_dbus::{ClampState, ClampStatus, Foreign, ForeignClamp, LinkKind, Mode, Origin, Status, Technique};
+use airpods_dbus::{ClampState, ClampStatus, LinkKind, Mode, Origin, Status};
 
 use super::{Case, bad, healthy};
 use crate::doctor::{Code, Facts, Helper, Level, Path, Permission, Use, judge};
@@ -31,9 +31,8 @@ fn rootful(facts: &mut Facts, verdict: Verdict) {
     }
 }
 
-fn keeps(facts: &mut Facts, clamps: Vec<ClampStatus>, foreign: Vec<ForeignClamp>) {
-    let foreign = Some(Foreign { clamps: foreign, whole: true, ..Foreign::default() });
-    let status = Status { clamps, foreign, ..Status::default() };
+fn keeps(facts: &mut Facts, clamps: Vec<ClampStatus>) {
+    let status = Status { clamps, ..Status::default() };
     facts.helper = Helper::Answers { status, permission: Permission::Granted };
 }
 
@@ -46,21 +45,8 @@ fn clamp(state: ClampState) -> ClampStatus {
         persist: false,
         mtu: None,
         link_mtu: Some(1380),
+        route_mtu: None,
         link_kind: None,
-    }
-}
-
-/// The usual recipe: iptables, FORWARD, what leaves.
-fn recipe(out_link: Option<&str>, in_link: Option<&str>) -> ForeignClamp {
-    ForeignClamp {
-        by: Technique::IptablesNft,
-        family: "ip".to_owned(),
-        table: "mangle".to_owned(),
-        chain: "FORWARD".to_owned(),
-        out_link: out_link.map(str::to_owned),
-        in_link: in_link.map(str::to_owned),
-        mode: Mode::Route,
-        mss: None,
     }
 }
 
@@ -77,7 +63,7 @@ pub(super) const CASES: &[Case] = &[
     (
         |facts| {
             rootful(facts, Verdict::ClampHelps);
-            keeps(facts, vec![clamp(ClampState::Waiting)], Vec::new());
+            keeps(facts, vec![clamp(ClampState::Waiting)]);
         },
         Code::MtuBlackHole,
         Level::Broken,
@@ -104,16 +90,6 @@ pub(super) const CASES: &[Case] = &[
     ),
     (
         |facts| {
-            rootful(facts, Verdict::ClampHelps);
-            keeps(facts, Vec::new(), vec![recipe(Some("wg*"), None)]);
-        },
-        Code::ClampOneWay,
-        Level::Note,
-        "table `ip mangle` (iptables-nft) clamps only what leaves by `wg0`: uploads of `ollama`, `open-webui` hang",
-        "airpods net clamp on",
-    ),
-    (
-        |facts| {
             for path in &mut facts.paths {
                 (path.way.verdict, path.way.egress) = (Verdict::NoRoute, None);
             }
@@ -137,17 +113,12 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 #[test]
-fn a_clamp_in_both_directions_is_enough_whosever_it_is() {
-    let both = vec![recipe(None, Some("wg0")), recipe(Some("wg0"), None)];
-    for (own, foreign) in
-        [(vec![clamp(ClampState::Active)], Vec::new()), (Vec::new(), both), (Vec::new(), vec![recipe(None, None)])]
-    {
-        let mut facts = healthy();
-        rootful(&mut facts, Verdict::ClampHelps);
-        keeps(&mut facts, own, foreign);
-        assert_eq!(bad(&facts), []);
-        assert!(judge(&facts).iter().any(|finding| finding.cause.contains("bridge -> wg0 (1380), clamped")));
-    }
+fn a_clamp_of_the_helpers_is_enough() {
+    let mut facts = healthy();
+    rootful(&mut facts, Verdict::ClampHelps);
+    keeps(&mut facts, vec![clamp(ClampState::Active)]);
+    assert_eq!(bad(&facts), []);
+    assert!(judge(&facts).iter().any(|finding| finding.cause.contains("bridge -> wg0 (1380), clamped")));
 }
 
 #[test]

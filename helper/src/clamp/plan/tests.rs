@@ -4,6 +4,7 @@
 use airpods_dbus::{LinkKind, PathMtu};
 
 use super::*;
+use crate::kernel::Routes;
 
 fn name(text: &str) -> LinkName {
     LinkName::parse(text).unwrap()
@@ -11,7 +12,7 @@ fn name(text: &str) -> LinkName {
 
 fn link(text: &str, info_kind: &str) -> Link {
     let kind = LinkKind { info_kind: info_kind.to_owned(), tun_type: None, hardware: 65534 };
-    Link { name: name(text), kind, mtu: 1420, up: true, carries_route: true }
+    Link { name: name(text), kind, mtu: 1420, up: true, routes: Routes { any: true, mtu: None } }
 }
 
 fn wireguard(text: &str) -> Link {
@@ -23,7 +24,7 @@ fn named<const N: usize>(links: [(&str, ClampOptions); N]) -> Desired {
 }
 
 fn auto() -> Desired {
-    Desired { auto: Some(false), named: BTreeMap::new() }
+    Desired { auto: Some(ClampOptions::default()), named: BTreeMap::new() }
 }
 
 fn route(plan: &Plan) -> Vec<&str> {
@@ -70,7 +71,7 @@ fn a_clamp_on_wg1_leaves_wg10_alone() {
 #[test]
 fn auto_takes_vpn_links_that_are_up_and_carry_a_route() {
     let down = Link { up: false, ..wireguard("wg1") };
-    let unrouted = Link { carries_route: false, ..wireguard("wg2") };
+    let unrouted = Link { routes: Routes::default(), ..wireguard("wg2") };
     let links = [wireguard("wg0"), down, unrouted, link("eth0", ""), link("br0", "bridge")];
     assert_eq!(route(&plan(&auto(), &links, &BTreeSet::new())), ["wg0"]);
 }
@@ -80,7 +81,7 @@ fn auto_keeps_a_known_name_while_the_link_is_away_or_down() {
     let first = plan(&auto(), &[wireguard("wg0")], &BTreeSet::new());
     let away = plan(&auto(), &[], &first.known);
     assert_eq!((route(&away), away.clamps[&name("wg0")].is_live()), (vec!["wg0"], false));
-    let down = Link { up: false, carries_route: false, ..wireguard("wg0") };
+    let down = Link { up: false, routes: Routes::default(), ..wireguard("wg0") };
     assert_eq!(route(&plan(&auto(), &[down], &away.known)), ["wg0"]);
 }
 
@@ -103,7 +104,8 @@ fn nothing_follows_a_named_link_that_is_renamed() {
 fn a_name_beats_auto() {
     let mtu = PathMtu::new(1300).unwrap();
     let options = ClampOptions { mtu: Some(mtu), ..ClampOptions::default() };
-    let desired = Desired { auto: Some(true), ..named([("wg0", options)]) };
+    let desired =
+        Desired { auto: Some(ClampOptions { persist: true, ..ClampOptions::default() }), ..named([("wg0", options)]) };
     let both = plan(&desired, &[wireguard("wg0"), wireguard("wg1")], &BTreeSet::new());
     assert_eq!(both.ruleset, Ruleset { route: [name("wg1")].into(), fixed: [(name("wg0"), mtu)].into() });
     assert_eq!(both.clamps[&name("wg0")].origin, Origin::Named);
@@ -130,19 +132,20 @@ fn auto_that_is_off_knows_nothing() {
 fn only_a_link_that_is_there_and_no_vpn_is_refused() {
     let links = [wireguard("wg0"), link("br0", "bridge"), link("eth0", "")];
     let plain = ClampOptions::default();
+    let find = |text: &str| links.iter().find(|link| link.name == name(text));
     for text in ["wg0", "not-there"] {
-        assert!(accept(&name(text), plain, &links).is_ok());
+        assert!(accept(&name(text), plain, find(text)).is_ok());
     }
     for text in ["br0", "eth0"] {
-        let error = accept(&name(text), plain, &links).unwrap_err();
+        let error = accept(&name(text), plain, find(text)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotVpnLink);
-        assert!(accept(&name(text), ClampOptions { any_link: true, ..plain }, &links).is_ok());
+        assert!(accept(&name(text), ClampOptions { any_link: true, ..plain }, find(text)).is_ok());
     }
 }
 
 #[test]
 fn a_kind_is_shown_without_its_control_characters() {
-    let error = accept(&name("x0"), ClampOptions::default(), &[link("x0", "ev\u{1b}[31mil")]).unwrap_err();
+    let error = accept(&name("x0"), ClampOptions::default(), Some(&link("x0", "ev\u{1b}[31mil"))).unwrap_err();
     assert_eq!(
         error.message(),
         "`x0` is no VPN link but a link of kind `ev31mil`; the option `any-link` clamps it all the same"

@@ -7,10 +7,10 @@ use nix::libc;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::socket::SockProtocol;
 
-use super::attribute::Attributes;
-use super::message::Message;
 use super::socket::{Received, Socket};
 use crate::kernel::table::NAME;
+use crate::kernel::wire::attribute::Attributes;
+use crate::kernel::wire::message::Message;
 use crate::kernel::{Event, Events, KernelError};
 
 /// Groups of `linux/rtnetlink.h`, one bit each.

@@ -1,21 +1,20 @@
 //! What holds for any bytes that claim to come from the kernel. See [`crate::fuzzing`].
 #![allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a finding is told")]
 
-use airpods_dbus::{Foreign, LinkName, PathMtu, names::MAX_CLAMPS};
+use airpods_dbus::{LinkName, PathMtu, names::MAX_CLAMPS};
 use nix::libc;
 
-use super::attribute::Attributes;
 use super::events::RuleFilter;
-use super::links;
 use super::links::routes::Route;
-use super::message::{HEADER, messages};
+use super::links::{self, Read};
 use crate::clamp::{accept, vpn};
-use crate::kernel::foreign::{Found as Foreigners, Traces};
 use crate::kernel::table::encode::encode;
 use crate::kernel::table::plan::{Change, change};
 use crate::kernel::table::readback::{Answers, Found, found};
-use crate::kernel::table::wire::{NFGENMSG, nfta};
-use crate::kernel::{Event, Ruleset};
+use crate::kernel::wire::attribute::Attributes;
+use crate::kernel::wire::message::{HEADER, messages};
+use crate::kernel::wire::{NFGENMSG, nfta};
+use crate::kernel::{Event, Routes, Ruleset};
 
 /// A datagram is cut into whole messages and nothing else, and each is judged by the filter of events.
 pub fn datagram(bytes: &[u8]) {
@@ -38,13 +37,19 @@ pub fn datagram(bytes: &[u8]) {
     assert!(read <= bytes.len(), "no byte is read twice");
 }
 
-/// A link that is read has a name that could be asked for, and what is said about its kind is harmless.
+/// A link that is read has a name that nft reads back, and what is said about its name or kind is harmless.
 pub fn link(body: &[u8]) {
-    let Some((_, link)) = links::link(body) else { return };
-    assert_eq!(LinkName::parse(link.name.as_str()).as_ref(), Ok(&link.name));
-    assert!(!link.carries_route, "that is not in the message");
+    let link = match links::link(body) {
+        Some(Read::Named(_, link)) => link,
+        Some(Read::Unclampable(told)) => {
+            return assert!(is_harmless(&told.link) && is_harmless(&told.reason), "{told:?}");
+        }
+        Some(Read::Other) | None => return,
+    };
+    assert_eq!(LinkName::of_kernel(link.name.as_str().as_bytes()).as_ref(), Ok(&link.name));
+    assert_eq!(link.routes, Routes::default(), "that is not in the message");
     assert!(!vpn::in_use(&link));
-    if let Err(refusal) = accept(&link.name, airpods_dbus::ClampOptions::default(), std::slice::from_ref(&link)) {
+    if let Err(refusal) = accept(&link.name, airpods_dbus::ClampOptions::default(), Some(&link)) {
         assert!(!link.kind.is_vpn());
         assert!(is_harmless(refusal.message()), "{refusal:?}");
     }
@@ -57,26 +62,6 @@ pub fn route(body: &[u8]) {
     assert!(route.destination().is_none_or(|to| to.len() < body.len()));
     if route.leads_elsewhere() {
         assert!(!matches!(route.destination(), Some([224..=239, _, _, _] | [0xff, _, _, _, _, ..])));
-    }
-}
-
-/// Whatever others' rules are made of, a status tells it in a bounded number of harmless words.
-pub fn foreign_rules(bytes: &[u8]) {
-    let mut read = Foreigners::default();
-    let rules = pieces(bytes);
-    for (_, rule) in &rules {
-        if read.take(rule).is_break() {
-            break;
-        }
-    }
-    let report = read.finish(true).report(Traces::default());
-    assert!(report.count() <= rules.len() && report.clamps.len() <= Foreign::LISTED);
-    for clamp in &report.clamps {
-        let links = clamp.out_link.iter().chain(&clamp.in_link);
-        for text in [&clamp.family, &clamp.table, &clamp.chain].into_iter().chain(links) {
-            assert!(is_harmless(text) && text.len() <= 4 * bytes.len() + 16, "{text:?}");
-        }
-        assert!(clamp.mss.is_none_or(|mss| u16::try_from(mss).is_ok()));
     }
 }
 
@@ -98,13 +83,12 @@ pub fn table(bytes: &[u8]) {
     }
     let found = found(&answers);
     let held = found.held();
-    assert!(held.text.bytes().all(|byte| matches!(byte, b'\n' | b'\t' | 0x20..0x7f)));
     let Some(ours) = &found.ours else {
         assert!(held.ruleset.is_empty());
         return;
     };
     let as_made = Found { flags: 0, owner: None, ..found.clone() };
-    let kept = change(Some(&as_made), &ours.ruleset, None);
+    let kept = change(Some(&as_made), &ours.ruleset);
     assert_eq!(kept, if ours.ruleset.is_empty() { Change::Delete } else { Change::Nothing });
     written_is_read(&ours.ruleset);
 }
@@ -113,7 +97,10 @@ pub fn table(bytes: &[u8]) {
 pub fn batch(bytes: &[u8]) {
     let mut wanted = Ruleset::default();
     for (kind, piece) in pieces(bytes).into_iter().take(MAX_CLAMPS) {
-        let Some(link) = std::str::from_utf8(piece).ok().and_then(|text| LinkName::parse(text).ok()) else { continue };
+        let Some(link) = std::str::from_utf8(piece).ok().and_then(|text| LinkName::of_kernel(text.as_bytes()).ok())
+        else {
+            continue;
+        };
         match PathMtu::new(u32::from(kind) * 40) {
             Ok(mtu) => drop(wanted.fixed.insert(link, mtu)),
             Err(_) => drop(wanted.route.insert(link)),
@@ -129,7 +116,7 @@ fn written_is_read(wanted: &Ruleset) {
 /// What the kernel would dump of a table: the messages that make it, and what only the kernel knows, which is how much is
 /// in the table and what the counters count.
 pub(in crate::kernel) fn as_dumped(wanted: &Ruleset) -> Answers {
-    let batch = encode(&Change::Create(wanted.clone()), true).unwrap();
+    let batch = encode(&Change::Replace(wanted.clone())).unwrap();
     let mut answers = Answers::default();
     for message in messages(batch.bytes()) {
         let message = message.unwrap();

@@ -1,44 +1,35 @@
 //! The real kernel: `nf_tables` and rtnetlink over two sockets that live as long as the helper.
 
-pub(super) mod attribute;
 mod events;
-mod foreign;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod links;
-pub(super) mod message;
 mod refusal;
 mod socket;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use airpods_dbus::{Features, Foreign};
+use airpods_dbus::LinkName;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::SockProtocol;
 
 use super::table::NAME;
-use super::table::encode::{Batch, encode, owner_probe};
+use super::table::encode::{Batch, encode};
 use super::table::layout::WITH_FIXED;
 use super::table::plan::change;
 use super::table::readback::{Answers, Found, found};
-use super::{Events, Held, Kernel, KernelError, Link, Ruleset};
+use super::{Applied, Events, Held, Kernel, KernelError, Link, Links, Ruleset};
 use events::Monitor;
-use foreign::Reader;
 use socket::{Received, Request, Socket};
 
 /// The kernel of the network namespace in which it was opened.
 #[derive(Debug)]
 pub struct Netlink {
-    /// The socket that owns the table: with its last descriptor the kernel removes the table.
+    /// The socket for the table. It stays open: closing one after a change waits for the kernel.
     rules: Socket,
     /// The socket for links and routes.
     network: Socket,
-    /// Everybody's rules.
-    reader: Reader,
-    /// Whether the kernel knows the owner flag, once that has been asked.
-    owner: Option<bool>,
 }
 
 impl Netlink {
@@ -47,49 +38,9 @@ impl Netlink {
     /// # Errors
     /// [`KernelError::Unsupported`] if the kernel has no netfilter netlink, or [`KernelError::Netlink`].
     pub fn open() -> Result<Self, KernelError> {
-        Self::over(Socket::open(SockProtocol::NetlinkNetFilter, 0).map_err(opening)?)
-    }
-
-    /// Like [`Self::open`] with a netfilter socket, and the table it owns, that was kept while the helper was away.
-    ///
-    /// # Errors
-    /// As for [`Self::open`], and [`KernelError::Netlink`] if it is anything but a bound netfilter socket. It is closed then.
-    pub fn adopt(socket: OwnedFd) -> Result<Self, KernelError> {
-        let adopted = Socket::adopt(socket);
-        Self::over(adopted.map_err(|source| KernelError::Netlink { doing: "taking over a socket", source })?)
-    }
-
-    fn over(rules: Socket) -> Result<Self, KernelError> {
+        let rules = Socket::open(SockProtocol::NetlinkNetFilter, 0).map_err(opening)?;
         let network = Socket::open(SockProtocol::NetlinkRoute, 0).map_err(opening)?;
-        let reader = Reader::open().map_err(opening)?;
-        Ok(Self { rules, network, reader, owner: None })
-    }
-
-    /// The socket that owns the table. A duplicate of it, wherever it is kept, keeps the table.
-    #[must_use]
-    pub fn owning_socket(&self) -> BorrowedFd<'_> {
-        self.rules.as_fd()
-    }
-
-    /// The port that a table of ours is owned by; `None` where the kernel has no owner flag.
-    fn owner(&mut self) -> Result<Option<u32>, KernelError> {
-        let owner = match self.owner {
-            Some(known) => known,
-            None => self.probe_owner()?,
-        };
-        self.owner = Some(owner);
-        Ok(owner.then(|| self.rules.port()))
-    }
-
-    /// Lets the kernel check a table with the owner flag, without making it.
-    fn probe_owner(&mut self) -> Result<bool, KernelError> {
-        let probe = owner_probe();
-        match self.transact(probe.rehearsal())? {
-            None => Ok(true),
-            // Linux before 5.12 says EINVAL to a flag that it does not know (`nf_tables_newtable`).
-            Some((_, Errno::EINVAL | Errno::EOPNOTSUPP)) => Ok(false),
-            Some((sequence, errno)) => Err(refusal::of_batch(&probe, sequence, errno)),
-        }
+        Ok(Self { rules, network })
     }
 
     /// Sends a batch and gathers the first refusal, by sequence number. Acknowledgements that got lost are not
@@ -120,9 +71,7 @@ impl Netlink {
     /// Makes a change in one transaction.
     fn commit(&mut self, batch: &Batch) -> Result<(), KernelError> {
         let Some((sequence, errno)) = self.transact(batch.bytes())? else { return Ok(()) };
-        if errno == Errno::EPERM
-            && self.found()?.is_some_and(|found| found.owner.is_some_and(|by| by != self.rules.port()))
-        {
+        if errno == Errno::EPERM && self.found()?.is_some_and(|found| found.owner.is_some()) {
             return Err(KernelError::Conflict);
         }
         Err(refusal::of_batch(batch, sequence, errno))
@@ -162,17 +111,22 @@ impl Netlink {
 }
 
 impl Kernel for Netlink {
-    fn links(&mut self, routes_of: &dyn Fn(&Link) -> bool) -> Result<Vec<Link>, KernelError> {
+    fn links(&mut self, routes_of: &dyn Fn(&Link) -> bool) -> Result<Links, KernelError> {
         links::links(&mut self.network, routes_of)
             .map_err(|source| KernelError::Netlink { doing: "listing links", source })
     }
 
-    fn apply(&mut self, wanted: &Ruleset) -> Result<Option<Held>, KernelError> {
-        let owner = self.owner()?;
+    fn link(&mut self, name: &LinkName) -> Result<Option<Link>, KernelError> {
+        links::by_name(&mut self.network, name)
+            .map_err(|source| KernelError::Netlink { doing: "looking a link up", source })
+    }
+
+    fn apply(&mut self, wanted: &Ruleset) -> Result<Applied, KernelError> {
         let mut found = self.found()?;
+        let before = found.as_ref().map(Found::held);
         for _ in 0..APPLY_ATTEMPTS {
-            let Some(batch) = encode(&change(found.as_ref(), wanted, owner), owner.is_some()) else {
-                return Ok(found.map(|found| found.held()));
+            let Some(batch) = encode(&change(found.as_ref(), wanted)) else {
+                return Ok(Applied { before, after: found.map(|found| found.held()) });
             };
             let done = self.commit(&batch);
             let now = self.found()?;
@@ -184,20 +138,15 @@ impl Kernel for Netlink {
             }
             found = now;
         }
-        Err(KernelError::ReadBack)
+        // The last attempt may have been the one that did it.
+        match encode(&change(found.as_ref(), wanted)) {
+            None => Ok(Applied { before, after: found.map(|found| found.held()) }),
+            Some(_) => Err(KernelError::ReadBack),
+        }
     }
 
     fn held(&mut self) -> Result<Option<Held>, KernelError> {
         Ok(self.found()?.map(|found| found.held()))
-    }
-
-    fn foreign(&mut self) -> Result<Foreign, KernelError> {
-        let reading = |source| KernelError::Netlink { doing: "reading the rules of others", source };
-        self.reader.read().map_err(reading)?.map_err(refusal::of_question)
-    }
-
-    fn features(&mut self) -> Features {
-        Features { owner: self.owner().is_ok_and(|owner| owner.is_some()) }
     }
 
     fn events(&mut self) -> Result<Box<dyn Events>, KernelError> {
@@ -209,7 +158,7 @@ impl Kernel for Netlink {
     }
 }
 
-/// How often a change is tried when the table turns out not to be what it was. Nobody can touch a table that we own.
+/// How often a change is tried when another program changes the table in between.
 const APPLY_ATTEMPTS: u32 = 3;
 
 /// Whether a table is as it was, counters aside.

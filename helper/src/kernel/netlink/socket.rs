@@ -13,10 +13,8 @@ use nix::sys::socket::{
     sendmsg, setsockopt, socket,
 };
 use nix::{getsockopt_impl, libc, setsockopt_impl, sockopt_impl};
-use rustix::net::sockopt::{socket_domain, socket_protocol};
-use rustix::net::{AddressFamily as Family, netlink};
 
-use super::message::{HEADER, Message, messages};
+use crate::kernel::wire::message::{HEADER, Message, messages};
 
 /// Room for one datagram: the kernel's dumps come in pieces of up to 32 KiB (`netlink_recvmsg` in
 /// `net/netlink/af_netlink.c`), and a refused message, at most 64 KiB of elements, is echoed with its error.
@@ -99,28 +97,6 @@ impl Socket {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
-        Self::over(fd)
-    }
-
-    /// Takes over a socket that was kept for the helper while it was not running, without what is still queued there: the
-    /// answers to a process that is gone.
-    ///
-    /// # Errors
-    /// `InvalidInput` if it is anything but a bound netfilter socket.
-    pub(super) fn adopt(fd: OwnedFd) -> io::Result<Self> {
-        let refused = |what| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
-        if socket_domain(&fd)? != Family::NETLINK || socket_protocol(&fd)? != Some(netlink::NETFILTER) {
-            return refused("it is no netfilter socket");
-        }
-        let mut adopted = Self::over(fd)?;
-        if adopted.port == 0 {
-            return refused("it is not bound");
-        }
-        adopted.drain()?;
-        Ok(adopted)
-    }
-
-    fn over(fd: OwnedFd) -> io::Result<Self> {
         let port = getsockname::<NetlinkAddr>(fd.as_raw_fd())?.pid();
         Ok(Self {
             fd,
@@ -132,7 +108,7 @@ impl Socket {
         })
     }
 
-    /// The port by which the kernel knows this socket, for example as a table's owner.
+    /// The port by which the kernel knows this socket, and by which its announcements name who made a change.
     pub(super) fn port(&self) -> u32 {
         self.port
     }

@@ -8,7 +8,6 @@ use super::*;
 use crate::kernel::Event;
 use crate::kernel::table::encode::{encode_with_a_refused_end, table_with_flags};
 use crate::kernel::table::plan::Change;
-use crate::kernel::table::wire::OWNER;
 use crate::log::Log;
 use crate::reconcile::Reconciler;
 use crate::state::Places;
@@ -30,16 +29,13 @@ fn a_refused_last_message_leaves_the_old_state_and_is_named() {
     let (net, mut netlink) = namespace();
     let before = ruleset(&["wg0"], &[]);
     for change in [
-        Change::Create(ruleset(&["wg1"], &["wg2"])),
         Change::Replace(ruleset(&["wg1"], &["wg2"])),
         Change::Elements { remove: ruleset(&["wg0"], &[]), add: ruleset(&["wg9"], &[]) },
     ] {
         netlink.apply(&Ruleset::default()).unwrap();
-        if !matches!(change, Change::Create(_)) {
-            netlink.apply(&before).unwrap();
-        }
+        netlink.apply(&before).unwrap();
         let listed = net.sh("nft -a list ruleset").unwrap();
-        let batch = encode_with_a_refused_end(&change, true).unwrap();
+        let batch = encode_with_a_refused_end(&change).unwrap();
         let refusal = netlink.commit(&batch).unwrap_err();
         assert_eq!(net.sh("nft -a list ruleset").unwrap(), listed, "{change:?}");
         assert_eq!(
@@ -52,8 +48,8 @@ fn a_refused_last_message_leaves_the_old_state_and_is_named() {
 
 #[test]
 fn what_the_kernel_lacks_is_named() {
-    let batch = encode(&Change::Create(ruleset(&["wg0"], &[])), true).unwrap();
-    let (rule, elements) = (batch.step(7).unwrap(), batch.step(4).unwrap());
+    let batch = encode(&Change::Replace(ruleset(&["wg0"], &[]))).unwrap();
+    let (rule, elements) = (batch.step(8).unwrap(), batch.step(6).unwrap());
     assert!(rule.what.contains("rt mtu") && elements.what.contains("elements"), "{batch:?}");
     let lacking = refusal::of_batch(&batch, rule.sequence, Errno::ENOENT);
     assert_eq!(lacking.to_string(), format!("this kernel has no nf_tables support for the {}", rule.what));
@@ -65,40 +61,17 @@ fn what_the_kernel_lacks_is_named() {
 }
 
 #[test]
-fn where_there_is_no_owner_flag_a_plain_table_does() {
-    let (net, mut netlink) = namespace();
-    netlink.owner = Some(false);
-    let held = netlink.apply(&ruleset(&["wg0"], &[])).unwrap().unwrap();
-    assert!(!held.owned && !held.text.contains("owner"));
-    assert!(!net.sh("nft list table inet airpods").unwrap().contains("owner"));
-    assert_eq!(netlink.apply(&ruleset(&["wg0", "wg1"], &[])).unwrap().unwrap().ruleset, ruleset(&["wg0", "wg1"], &[]));
-    // Others can remove it then, and it comes back.
-    net.nft("flush ruleset").unwrap();
-    assert_eq!(netlink.apply(&ruleset(&["wg0"], &[])).unwrap().unwrap().ruleset, ruleset(&["wg0"], &[]));
-}
-
-#[test]
-fn asking_for_the_owner_flag_makes_nothing() {
-    let (net, mut netlink) = namespace();
-    let mut watch = net.run(|| Netlink::open().unwrap().events().unwrap());
-    assert!(netlink.features().owner);
-    assert_eq!(net.sh("nft list ruleset").unwrap(), "");
-    assert_eq!(watch.drain().unwrap(), []);
-}
-
-#[test]
 fn answers_that_nobody_waited_for_do_not_confuse_the_next_question() {
     let (_net, mut netlink) = namespace();
     let (wanted, other) = (ruleset(&["wg0"], &["wg1"]), ruleset(&["wg2"], &["wg3"]));
     netlink.apply(&wanted).unwrap();
     for _ in 0..50 {
         // Sent, and every answer left in the queue.
-        let stale = encode(&Change::Replace(wanted.clone()), true).unwrap();
+        let stale = encode(&Change::Replace(wanted.clone())).unwrap();
         netlink.rules.send([stale.bytes()]).unwrap();
-        netlink.rules.send([stale.rehearsal()]).unwrap();
     }
     assert_eq!(netlink.held().unwrap().unwrap().ruleset, wanted);
-    assert_eq!(netlink.apply(&other).unwrap().unwrap().ruleset, other);
+    assert_eq!(netlink.apply(&other).unwrap().after.unwrap().ruleset, other);
 }
 
 #[test]
@@ -106,7 +79,7 @@ fn acknowledgements_that_got_lost_are_no_failure() {
     let (_net, mut netlink) = namespace();
     // Room for two or three answers only; the kernel rounds up to its smallest buffer.
     nix::sys::socket::setsockopt(&netlink.rules, nix::sys::socket::sockopt::RcvBuf, &1).unwrap();
-    let batch = encode(&Change::Create(ruleset(&["wg0"], &["wg1"])), true).unwrap();
+    let batch = encode(&Change::Replace(ruleset(&["wg0"], &["wg1"]))).unwrap();
     netlink.rules.send([batch.bytes()]).unwrap();
     let mut lost = false;
     loop {
@@ -117,37 +90,46 @@ fn acknowledgements_that_got_lost_are_no_failure() {
         }
     }
     assert!(lost, "the premise: answers get lost");
-    netlink.commit(&encode(&Change::Replace(ruleset(&["wg2"], &["wg3"])), true).unwrap()).unwrap();
+    netlink.commit(&encode(&Change::Replace(ruleset(&["wg2"], &["wg3"]))).unwrap()).unwrap();
     nix::sys::socket::setsockopt(&netlink.rules, nix::sys::socket::sockopt::RcvBuf, &(1 << 17)).unwrap();
     assert_eq!(netlink.held().unwrap().unwrap().ruleset, ruleset(&["wg2"], &["wg3"]));
 }
 
-/// An orphan: a table with the flags owner and persist (Linux 6.9) whose owner is gone. nft 1.0 cannot make one.
+/// Tables with flags that nft 1.0 cannot make: one that persists without its owner (Linux 6.9), and one that is owned.
 #[test]
-fn an_orphaned_table_is_taken_over() {
+fn a_table_with_flags_is_replaced_by_a_plain_one_and_one_of_a_living_owner_is_a_conflict() {
+    const OWNER: u32 = 2;
     const PERSIST: u32 = 4;
     let (net, mut netlink) = namespace();
-    let orphaned = net.run(move || {
-        let mut owner = Netlink::open().unwrap();
-        let probe = table_with_flags(OWNER | PERSIST);
-        owner.transact(probe.bytes()).unwrap()
-    });
-    assert_eq!(orphaned, None, "the premise: this kernel knows the flag persist");
-    let found = netlink.found().unwrap().unwrap();
-    assert_eq!((found.owner, found.ours), (None, None));
-    assert!(netlink.apply(&ruleset(&["wg0"], &[])).unwrap().unwrap().owned);
+    let made = |flags| {
+        net.run(move || {
+            let mut owner = Netlink::open().unwrap();
+            let table = table_with_flags(flags);
+            assert_eq!(owner.transact(table.bytes()).unwrap(), None, "the premise: this kernel knows the flags");
+            owner
+        })
+    };
+    drop(made(OWNER | PERSIST));
+    let wanted = ruleset(&["wg0"], &[]);
+    assert_eq!(netlink.apply(&wanted).unwrap().after.unwrap().ruleset, wanted);
+    assert!(!net.sh("nft list table inet airpods").unwrap().contains("owner"));
+    netlink.apply(&Ruleset::default()).unwrap();
+
+    let owner = made(OWNER);
+    assert!(matches!(netlink.apply(&wanted), Err(KernelError::Conflict)));
+    assert!(net.sh("nft list table inet airpods").unwrap().contains("flags owner"));
+    drop(owner);
 }
 
 /// Others can remove a plain table; who keeps doing it meets a helper that puts it back ever more slowly, and says so.
 #[test]
-fn where_there_is_no_owner_flag_a_flushed_table_is_put_back_and_a_fight_is_told_and_slowed_down() {
-    let (net, mut netlink) = namespace();
-    netlink.owner = Some(false);
+fn a_flushed_table_is_put_back_and_a_fight_is_told_and_slowed_down() {
+    let (net, netlink) = namespace();
     net.add_tun("wg0", 1380).unwrap();
     let folder = tempfile::TempDir::new().unwrap();
     let places = Places { runtime: folder.path().to_owned(), persistent: folder.path().to_owned() };
     let clamp =
-        r#"{"version":1,"auto":null,"clamps":[{"link":"wg0","mtu":null,"persist":false,"any-link":false}],"known":[]}"#;
+        r#"{"version":2,"auto":null,"clamps":{"wg0":{"mtu":null,"persist":false,"any-link":false}},"known":[]}"#;
     std::fs::write(folder.path().join(crate::state::FILE), clamp).unwrap();
     let log = Log::in_memory();
     let (mut reconciler, mut watch) = net.run({

@@ -13,14 +13,13 @@ use super::NAME;
 use super::expression::{Raw, SetExt, TableMessage, Value};
 use super::layout::{Chain, Direction, Expression, Family, Hook, Layout, PRIORITY_MANGLE, Rule, Set};
 use super::plan::Change;
-use super::text::rule_text;
+use super::ruleset::Ruleset;
 use super::userdata::userdata;
-use super::wire::{
-    BYTEORDER_HTON, EXTHDR_TCPOPT, IFNAME, INTEGER, MSS_LEN, MSS_OFFSET, NAME_LEN, OWNER, RT_TCPMSS, TCP_FLAGS_OFFSET,
+use crate::kernel::wire::message::messages;
+use crate::kernel::wire::{
+    BYTEORDER_HTON, EXTHDR_TCPOPT, IFNAME, INTEGER, MSS_LEN, MSS_OFFSET, NAME_LEN, RT_TCPMSS, TCP_FLAGS_OFFSET,
     TCPOPT_MSS,
 };
-use crate::kernel::Ruleset;
-use crate::kernel::netlink::message::{HEADER, messages};
 
 /// One message of a batch, for whoever reports that the kernel refused it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,20 +37,12 @@ pub struct Step {
 pub struct Batch {
     bytes: Vec<u8>,
     steps: Vec<Step>,
-    /// Where the closing message begins.
-    end: usize,
 }
 
 impl Batch {
     /// The whole transaction.
     pub(in crate::kernel) fn bytes(&self) -> &[u8] {
         &self.bytes
-    }
-
-    /// The transaction without its closing message: the kernel checks every message, and then takes all back
-    /// (`nfnetlink_rcv_batch` in `net/netfilter/nfnetlink.c`; `nft --check` does the same).
-    pub(in crate::kernel) fn rehearsal(&self) -> &[u8] {
-        self.bytes.get(..self.end).unwrap_or_default()
     }
 
     /// The step that a sequence number belongs to; `None` for the messages that open and close the batch.
@@ -62,26 +53,26 @@ impl Batch {
 }
 
 /// The batch for a change; `None` if there is nothing to do.
-///
-/// `owner` says whether a new table is to carry the owner flag.
 #[must_use]
-pub fn encode(change: &Change, owner: bool) -> Option<Batch> {
-    written(change, owner).map(Writer::finish)
+pub fn encode(change: &Change) -> Option<Batch> {
+    written(change).map(Writer::finish)
 }
 
-fn written(change: &Change, owner: bool) -> Option<Writer> {
+fn written(change: &Change) -> Option<Writer> {
     let mut writer = Writer::new(NAME);
     match change {
         Change::Nothing => return None,
-        Change::Delete => writer.delete_table(),
+        Change::Delete => writer.table("old table", MsgType::Del),
         Change::Elements { remove, add } => {
             writer.elements(remove, MsgType::Del);
             writer.elements(add, MsgType::Add);
         }
-        Change::Create(ruleset) => writer.create(ruleset, owner),
         Change::Replace(ruleset) => {
-            writer.delete_table();
-            writer.create(ruleset, owner);
+            // Added first, so that there is one to delete whatever the state before was.
+            writer.table("table", MsgType::Add);
+            writer.table("old table", MsgType::Del);
+            writer.table("table", MsgType::Add);
+            writer.content(ruleset);
         }
     }
     Some(writer)
@@ -89,8 +80,8 @@ fn written(change: &Change, owner: bool) -> Option<Writer> {
 
 /// Like [`encode`], with a last message that no kernel accepts: a chain is deleted that is not there.
 #[cfg(test)]
-pub(in crate::kernel) fn encode_with_a_refused_end(change: &Change, owner: bool) -> Option<Batch> {
-    let mut writer = written(change, owner)?;
+pub(in crate::kernel) fn encode_with_a_refused_end(change: &Change) -> Option<Batch> {
+    let mut writer = written(change)?;
     writer.batch.add(&nftnl::Chain::new(c"nowhere", &writer.table), MsgType::Del);
     writer.steps.push(("deleting a chain that is not there".to_owned(), false));
     Some(writer.finish())
@@ -102,14 +93,6 @@ pub(in crate::kernel) fn table_with_flags(flags: u32) -> Batch {
     let mut writer = Writer::new(NAME);
     writer.batch.add(&TableMessage { name: &writer.name, flags: Some(flags) }, MsgType::Add);
     writer.steps.push(("table".to_owned(), true));
-    writer.finish()
-}
-
-/// The batch that makes a table of another name with the owner flag, for a rehearsal only.
-#[must_use]
-pub(in crate::kernel) fn owner_probe() -> Batch {
-    let mut writer = Writer::new("airpods_probe");
-    writer.add_table(true);
     writer.finish()
 }
 
@@ -128,20 +111,13 @@ impl Writer {
         Self { name, table, batch: nftnl::Batch::new(), steps: Vec::new() }
     }
 
-    fn add_table(&mut self, owner: bool) {
-        let message = TableMessage { name: &self.name, flags: Some(if owner { OWNER } else { 0 }) };
-        self.batch.add(&message, MsgType::Add);
-        self.steps.push((if owner { "table with flags owner" } else { "table" }.to_owned(), true));
+    /// Without a word about flags: a table that is there keeps its own until it is deleted.
+    fn table(&mut self, what: &str, kind: MsgType) {
+        self.batch.add(&TableMessage { name: &self.name, flags: None }, kind);
+        self.steps.push((what.to_owned(), kind == MsgType::Add));
     }
 
-    fn delete_table(&mut self) {
-        let message = TableMessage { name: &self.name, flags: None };
-        self.batch.add(&message, MsgType::Del);
-        self.steps.push(("old table".to_owned(), false));
-    }
-
-    fn create(&mut self, ruleset: &Ruleset, owner: bool) {
-        self.add_table(owner);
+    fn content(&mut self, ruleset: &Ruleset) {
         let layout = Layout::of(ruleset);
         for &set in layout.sets {
             self.batch.add(&nft_set(&self.table, set), MsgType::Add);
@@ -154,7 +130,7 @@ impl Writer {
             self.steps.push((format!("chain `{}`", chain.name), true));
             for &rule in chain.rules {
                 self.batch.add(&nft_rule(&nft_chain, rule), MsgType::Add);
-                self.steps.push((format!("rule `{}` in chain `{}`", rule_text(rule, None), chain.name), true));
+                self.steps.push((format!("rule `{rule}` in chain `{}`", chain.name), true));
             }
         }
     }
@@ -184,18 +160,14 @@ impl Writer {
 
     fn finish(self) -> Batch {
         let bytes: Vec<u8> = self.batch.finalize().iter().flatten().copied().collect();
-        let mut steps = Vec::new();
-        let (mut at, mut end) = (0, bytes.len());
         let mut names = self.steps.into_iter();
-        for message in messages(&bytes).filter_map(Result::ok) {
-            match i32::from(message.kind) {
-                libc::NFNL_MSG_BATCH_BEGIN => {}
-                libc::NFNL_MSG_BATCH_END => end = at,
-                _ => steps.extend(names.next().map(|(what, makes)| Step { sequence: message.sequence, what, makes })),
-            }
-            at += (HEADER + message.body.len()).next_multiple_of(4);
-        }
-        Batch { bytes, steps, end }
+        let inside = messages(&bytes).filter_map(Result::ok).filter(|message| {
+            !matches!(i32::from(message.kind), libc::NFNL_MSG_BATCH_BEGIN | libc::NFNL_MSG_BATCH_END)
+        });
+        let steps = inside
+            .filter_map(|message| names.next().map(|(what, makes)| Step { sequence: message.sequence, what, makes }))
+            .collect();
+        Batch { bytes, steps }
     }
 }
 

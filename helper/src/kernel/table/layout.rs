@@ -15,7 +15,7 @@
 //!
 //! No name is a keyword of nft, so that what `nft list ruleset` prints can be loaded again.
 
-use crate::kernel::Ruleset;
+use super::ruleset::Ruleset;
 
 /// An IP version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -247,6 +247,17 @@ impl Rule {
                 E::Count,
             ],
         }
+    }
+}
+
+impl std::fmt::Display for Rule {
+    /// The part of the rule that not every kernel has, in nft's words.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Handshakes(_) => "tcp flags syn / syn,rst jump",
+            Self::RouteMtu(..) => "tcp option maxseg size set rt mtu",
+            Self::FixedMss(..) => "tcp option maxseg size set map",
+        })
     }
 }
 

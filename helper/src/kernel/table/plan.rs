@@ -2,8 +2,7 @@
 
 use super::layout::Layout;
 use super::readback::Found;
-use super::wire::OWNER;
-use crate::kernel::Ruleset;
+use super::ruleset::Ruleset;
 
 /// The one transaction that leads from what was found to what is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,26 +18,19 @@ pub enum Change {
         /// Elements to put in.
         add: Ruleset,
     },
-    /// The table is made, where there is none.
-    Create(Ruleset),
-    /// Whatever is there goes, and the whole table is made anew.
+    /// Whatever is there goes, if anything is, and the whole table is made.
     Replace(Ruleset),
 }
 
-/// Decides. A found table is kept only if it is what we would have made ourselves, with the owner (a socket's netlink
-/// port) that we would have given it.
+/// Decides. A found table is kept only if it is what we would have made ourselves, without flags.
 #[must_use]
-pub fn change(found: Option<&Found>, wanted: &Ruleset, owner: Option<u32>) -> Change {
-    let Some(found) = found else {
-        return if wanted.is_empty() { Change::Nothing } else { Change::Create(wanted.clone()) };
-    };
-    if wanted.is_empty() {
-        return Change::Delete;
-    }
-    let flags = if owner.is_some() { OWNER } else { 0 };
-    let flagged = found.owner == owner && found.flags == flags;
-    match &found.ours {
-        Some(held) if flagged && std::ptr::eq(Layout::of(&held.ruleset), Layout::of(wanted)) => {
+pub fn change(found: Option<&Found>, wanted: &Ruleset) -> Change {
+    match found {
+        None if wanted.is_empty() => Change::Nothing,
+        Some(_) if wanted.is_empty() => Change::Delete,
+        Some(Found { flags: 0, ours: Some(held), .. })
+            if std::ptr::eq(Layout::of(&held.ruleset), Layout::of(wanted)) =>
+        {
             if held.ruleset == *wanted {
                 return Change::Nothing;
             }
@@ -80,21 +72,21 @@ mod tests {
     }
 
     fn ours(ruleset: Ruleset) -> Found {
-        Found { owner: Some(7), flags: OWNER, ours: Some(Ours { ruleset, counts: std::collections::BTreeMap::new() }) }
+        Found { owner: None, flags: 0, ours: Some(Ours { ruleset, counts: std::collections::BTreeMap::new() }) }
     }
 
     #[test]
     fn nothing_is_done_for_what_is_already_so() {
-        assert_eq!(change(None, &Ruleset::default(), Some(7)), Change::Nothing);
+        assert_eq!(change(None, &Ruleset::default()), Change::Nothing);
         let held = ruleset(&["wg0"], &[("wg1", 1300)]);
-        assert_eq!(change(Some(&ours(held.clone())), &held, Some(7)), Change::Nothing);
+        assert_eq!(change(Some(&ours(held.clone())), &held), Change::Nothing);
     }
 
     #[test]
     fn links_come_and_go_as_elements() {
         let found = ours(ruleset(&["wg0", "wg1"], &[]));
         assert_eq!(
-            change(Some(&found), &ruleset(&["wg1", "wg2"], &[]), Some(7)),
+            change(Some(&found), &ruleset(&["wg1", "wg2"], &[])),
             Change::Elements { remove: ruleset(&["wg0"], &[]), add: ruleset(&["wg2"], &[]) }
         );
     }
@@ -103,7 +95,7 @@ mod tests {
     fn another_fixed_value_takes_the_old_element_out() {
         let found = ours(ruleset(&[], &[("wg0", 1300), ("wg1", 1400)]));
         assert_eq!(
-            change(Some(&found), &ruleset(&["wg1"], &[("wg0", 1280)]), Some(7)),
+            change(Some(&found), &ruleset(&["wg1"], &[("wg0", 1280)])),
             Change::Elements {
                 remove: ruleset(&[], &[("wg0", 1300), ("wg1", 1400)]),
                 add: ruleset(&["wg1"], &[("wg0", 1280)])
@@ -115,27 +107,23 @@ mod tests {
     fn a_table_of_another_structure_or_of_somebody_else_is_replaced() {
         let wanted = ruleset(&["wg0"], &[("wg1", 1300)]);
         for found in [ours(ruleset(&["wg0"], &[])), Found { owner: None, flags: 0, ours: None }] {
-            assert_eq!(change(Some(&found), &wanted, Some(7)), Change::Replace(wanted.clone()));
+            assert_eq!(change(Some(&found), &wanted), Change::Replace(wanted.clone()));
         }
-        assert_eq!(change(None, &wanted, Some(7)), Change::Create(wanted.clone()));
+        assert_eq!(change(None, &wanted), Change::Replace(wanted.clone()));
     }
 
     #[test]
-    fn our_own_structure_is_replaced_too_if_it_is_dormant_plain_or_owned_by_another_socket() {
+    fn our_own_structure_is_replaced_too_if_it_has_any_flag() {
         let wanted = ruleset(&["wg0"], &[]);
-        for (owner, flags) in [(None, 0), (None, 1), (Some(8), OWNER), (Some(7), OWNER | 1), (None, OWNER | 4)] {
-            let found = Found { flags, owner, ..ours(wanted.clone()) };
-            assert_eq!(change(Some(&found), &wanted, Some(7)), Change::Replace(wanted.clone()), "{owner:?} {flags}");
+        for flags in [1, 2, 3, 4] {
+            let found = Found { flags, ..ours(wanted.clone()) };
+            assert_eq!(change(Some(&found), &wanted), Change::Replace(wanted.clone()), "{flags}");
         }
-        let plain = Found { owner: None, flags: 0, ..ours(wanted.clone()) };
-        assert_eq!(change(Some(&plain), &wanted, None), Change::Nothing);
+        assert_eq!(change(Some(&ours(wanted.clone())), &wanted), Change::Nothing);
     }
 
     #[test]
     fn with_nothing_wanted_any_table_goes() {
-        assert_eq!(
-            change(Some(&Found { owner: None, flags: 0, ours: None }), &Ruleset::default(), Some(7)),
-            Change::Delete
-        );
+        assert_eq!(change(Some(&Found { owner: None, flags: 0, ours: None }), &Ruleset::default()), Change::Delete);
     }
 }

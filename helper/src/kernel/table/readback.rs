@@ -11,10 +11,9 @@ use nix::libc;
 use super::layout::{
     Chain, Direction, Expression, Family, Hook, Layout, PRIORITY_MANGLE, ROUTE_ONLY, Rule, Set, WITH_FIXED,
 };
-use super::text::{Count, render};
-use super::wire::{self, NFGENMSG, nfta};
-use crate::kernel::netlink::attribute::Attributes;
-use crate::kernel::{Held, Ruleset};
+use super::ruleset::{Held, Ruleset};
+use crate::kernel::wire::attribute::Attributes;
+use crate::kernel::wire::{self, NFGENMSG, nfta};
 
 /// The bodies of the messages that the kernel answered with.
 #[derive(Clone, Debug, Default)]
@@ -47,24 +46,17 @@ pub struct Found {
 pub struct Ours {
     /// Its elements.
     pub ruleset: Ruleset,
-    /// Its counters.
-    pub counts: BTreeMap<Rule, Count>,
+    /// Packets counted by its rules.
+    pub counts: BTreeMap<Rule, u64>,
 }
 
 impl Found {
-    /// For whoever asks what the kernel holds.
+    /// For whoever asks what the kernel holds. Rules of a table with flags, such as dormant, act on nothing or are not ours.
     #[must_use]
     pub fn held(&self) -> Held {
-        let owned = self.owner.is_some();
-        let Some(ours) = &self.ours else {
-            return Held {
-                owned,
-                text: "# a table of this name that the helper did not make\n".to_owned(),
-                ..Held::default()
-            };
-        };
+        let Some(ours) = self.ours.as_ref().filter(|_| self.flags == 0) else { return Held::default() };
         let mut counters = Counters::default();
-        for (rule, count) in &ours.counts {
+        for (rule, packets) in &ours.counts {
             let (Rule::RouteMtu(family, direction) | Rule::FixedMss(family, direction)) = rule else { continue };
             let counter = match (family, direction) {
                 (Family::Ipv4, Direction::Out) => &mut counters.ipv4_out,
@@ -72,13 +64,9 @@ impl Found {
                 (Family::Ipv6, Direction::Out) => &mut counters.ipv6_out,
                 (Family::Ipv6, Direction::In) => &mut counters.ipv6_in,
             };
-            *counter = counter.saturating_add(count.packets);
+            *counter = counter.saturating_add(*packets);
         }
-        let is_dormant = self.flags & wire::DORMANT != 0;
-        let ruleset = if is_dormant { Ruleset::default() } else { ours.ruleset.clone() };
-        let remark = if is_dormant { "# dormant: somebody has switched this table off\n" } else { "" };
-        let text = format!("{remark}{}", render(&ours.ruleset, owned, &ours.counts));
-        Held { ruleset, counters, owned, text }
+        Held { ruleset: ours.ruleset.clone(), counters, is_ours: true }
     }
 }
 
@@ -139,7 +127,7 @@ fn is_set(answer: Attributes<'_>, set: Set) -> bool {
 }
 
 /// The counters, if the rules of each chain are those of the layout, in its order.
-fn counts(answers: &Answers, layout: &Layout) -> Option<BTreeMap<Rule, Count>> {
+fn counts(answers: &Answers, layout: &Layout) -> Option<BTreeMap<Rule, u64>> {
     let mut counts = BTreeMap::new();
     let mut read = 0;
     for chain in layout.chains {
@@ -158,7 +146,7 @@ fn counts(answers: &Answers, layout: &Layout) -> Option<BTreeMap<Rule, Count>> {
 }
 
 /// A rule's expressions and its counter; `None` if one is none that we use.
-fn rule_parts(rule: Attributes<'_>) -> Option<(Vec<Expression>, Option<Count>)> {
+fn rule_parts(rule: Attributes<'_>) -> Option<(Vec<Expression>, Option<u64>)> {
     let mut expressions = Vec::new();
     let mut count = None;
     for (_, element) in rule.nested(nfta::RULE_EXPRESSIONS)? {
@@ -166,8 +154,8 @@ fn rule_parts(rule: Attributes<'_>) -> Option<(Vec<Expression>, Option<Count>)> 
         let data = element.nested(nfta::EXPR_DATA)?;
         let expression = expression(element.text(nfta::EXPR_NAME)?, data)?;
         if expression == Expression::Count {
-            // NFTA_COUNTER_BYTES and NFTA_COUNTER_PACKETS.
-            count = Some(Count { bytes: data.be64(1)?, packets: data.be64(2)? });
+            // NFTA_COUNTER_PACKETS
+            count = Some(data.be64(2)?);
         }
         expressions.push(expression);
     }
@@ -286,8 +274,7 @@ fn elements(answers: &Answers) -> Option<Ruleset> {
 fn link(key: &[u8]) -> Option<LinkName> {
     let (name, padding) = key.split_at_checked(key.iter().position(|byte| *byte == 0)?)?;
     let whole = key.len() == 16 && padding.iter().all(|byte| *byte == 0);
-    let name = whole.then(|| std::str::from_utf8(name).ok())??;
-    LinkName::parse(name).ok()
+    LinkName::of_kernel(name).ok().filter(|_| whole)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::*;
 use crate::kernel::Link;
 
 const KEPT: &str =
-    r#"{"version":1,"auto":null,"clamps":[{"link":"wg0","mtu":null,"persist":true,"any-link":false}],"known":[]}"#;
+    r#"{"version":2,"auto":null,"clamps":{"wg0":{"mtu":null,"persist":true,"any-link":false}},"known":[]}"#;
 
 impl Scene {
     /// What a helper that starts after a reboot would remember.
@@ -34,7 +34,7 @@ impl Scene {
     }
 
     fn wireguard(&mut self) -> Link {
-        self.kernel.links(&|_| true).unwrap().remove(0)
+        self.kernel.links(&|_| true).unwrap().named.remove(0)
     }
 
     /// Another VPN link comes.
@@ -135,7 +135,7 @@ fn what_was_to_be_kept_and_is_not_in_its_file_is_written_when_it_is_asked_for_ag
     std::fs::remove_file(scene.kept_file()).unwrap();
     assert!(scene.reconciler.consider(&kept_auto()).unwrap());
     assert!(scene.commit(&kept_auto()).unwrap().changed);
-    assert_eq!(scene.after_a_reboot().desired.auto, Some(true));
+    assert_eq!(scene.after_a_reboot().desired.auto.map(|auto| auto.persist), Some(true));
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_name_that_cannot_be_written_down_leaves_the_wishes_remembered_and_is_told_o
     for _ in 0..3 {
         scene.reconciler.tend(&[Event::Network], Instant::now());
     }
-    assert_eq!(scene.after_a_crash().desired.auto, Some(false));
+    assert_eq!(scene.after_a_crash().desired.auto.map(|auto| auto.persist), Some(false));
     assert_eq!(scene.reconciler.log.lines().iter().filter(|line| line.event() == "state-not-saved").count(), 1);
     scene.let_everything_be_remembered();
     scene.reconciler.tend(&[], Instant::now());
@@ -179,7 +179,7 @@ fn names_that_auto_has_learnt_are_written_down_when_they_are_new_and_not_at_ever
     let mut scene = scene();
     scene.commit(&on("")).unwrap();
     assert_eq!(scene.kernel.table().unwrap().route, BTreeSet::from([name("wg0")]), "at once");
-    let mut links = scene.reconciler.links(true).unwrap();
+    let mut links = scene.kernel.links(&|_| true).unwrap().named;
     links.push(Link { name: name("wg1"), ..links[0].clone() });
     scene.kernel.set_links(links);
     scene.reconciler.tend(&[Event::Network], Instant::now());

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use airpods_dbus::{ClampOptions, Foreign, Legacy, LinkName, PathMtu};
+use airpods_dbus::{ClampOptions, LinkName, PathMtu, Unclampable};
 
 use super::*;
 
@@ -14,14 +14,13 @@ fn clamp(link: &str, state: ClampState, origin: Origin) -> ClampStatus {
         persist: false,
         mtu: None,
         link_mtu: up.then_some(1380),
+        route_mtu: None,
         link_kind: up.then(|| "wireguard".to_owned()),
     }
 }
 
 fn with(auto: bool, clamps: Vec<ClampStatus>) -> Status {
-    // Nobody else clamps.
-    let foreign = Some(Foreign { whole: true, iptables_legacy: Legacy::None, ..Foreign::default() });
-    Status { auto, clamps, foreign, ..Status::default() }
+    Status { auto, clamps, ..Status::default() }
 }
 
 fn link(name: &str) -> Target {
@@ -35,8 +34,11 @@ fn on(target: Target) -> Change {
 #[test]
 fn turning_a_link_on_says_what_it_is_clamped_to() {
     let status = with(false, vec![clamp("wg0", ClampState::Active, Origin::Named)]);
-    assert_eq!(outcome(&on(link("wg0")), true, &status), ["`wg0` is clamped to the route's MTU, 1380 now"]);
-    assert_eq!(outcome(&on(link("wg0")), false, &status), ["`wg0` is clamped already to the route's MTU, 1380 now"]);
+    assert_eq!(outcome(&on(link("wg0")), true, &status), ["`wg0` is clamped to the route MTU (currently 1380)"]);
+    assert_eq!(
+        outcome(&on(link("wg0")), false, &status),
+        ["`wg0` is clamped already to the route MTU (currently 1380)"]
+    );
 }
 
 #[test]
@@ -81,7 +83,7 @@ fn auto_names_the_links_it_found() {
         lines,
         [
             "every VPN link is clamped already, now and whenever one appears",
-            "  `wg0` is clamped to the route's MTU, 1380 now",
+            "  `wg0` is clamped to the route MTU (currently 1380)",
         ]
     );
 }
@@ -131,5 +133,33 @@ fn a_status_in_which_nothing_acts_says_so() {
     assert_eq!(empty[0], "auto: off");
     assert_eq!(empty[1], "nothing is clamped; `airpods net clamp on` clamps every VPN link");
     let contested = status(&with(false, vec![clamp("wg0", ClampState::Contested, Origin::Named)]));
-    assert!(contested.iter().any(|line| line.starts_with("warning: `wg0`: somebody keeps removing")));
+    assert!(contested.iter().any(|line| line.starts_with("warning: `wg0`: another program keeps removing")));
+}
+
+#[test]
+fn what_the_kernel_refuses_is_told_with_the_cause_and_accuses_nobody() {
+    let mut refused = with(true, vec![clamp("wg0", ClampState::Refused, Origin::Auto)]);
+    refused.refusal = Some("this kernel has no nf_tables".to_owned());
+    let line = "`wg0` is not clamped: the kernel refuses the rules (this kernel has no nf_tables)";
+    assert!(status(&refused).contains(&format!("warning: {line}")));
+    assert!(outcome(&on(Target::Auto), true, &refused).contains(&format!("  {line}")));
+    assert_eq!(outcome(&on(link("wg0")), true, &refused), [line]);
+}
+
+#[test]
+fn a_link_that_cannot_be_clamped_is_told_by_the_status_and_by_auto() {
+    let mut told = with(true, Vec::new());
+    told.unclampable = vec![Unclampable { link: "wg*".to_owned(), reason: "its name ends in an asterisk".to_owned() }];
+    let line = "warning: `wg*` cannot be clamped: its name ends in an asterisk".to_owned();
+    assert!(status(&told).contains(&line) && outcome(&on(Target::Auto), true, &told).contains(&line));
+    assert_eq!(json(&told)["unclampable"][0]["reason"], "its name ends in an asterisk");
+}
+
+#[test]
+fn the_size_is_the_one_that_the_routes_say() {
+    let mut narrow = clamp("wg0", ClampState::Active, Origin::Named);
+    (narrow.link_mtu, narrow.route_mtu) = (Some(1500), Some(1400));
+    let narrow = with(false, vec![narrow]);
+    assert_eq!(outcome(&on(link("wg0")), true, &narrow), ["`wg0` is clamped to the route MTU (currently 1400)"]);
+    assert!(status(&narrow)[2].contains("route (1400)"), "{:?}", status(&narrow));
 }

@@ -1,7 +1,5 @@
 //! What to say about the ways of the services. Pure.
 
-use airpods_dbus::ForeignClamp;
-
 use crate::config::NetworkMode;
 use crate::plan::Launch;
 use crate::podman::Networking;
@@ -108,15 +106,6 @@ impl Narrow {
             "hint: without the helper: `airpods config set runtime.network.mtu {mtu}`, then `airpods start --reset-network`"
         )
     }
-}
-
-/// Who else clamps the link already, and whether that is all it takes.
-pub(super) fn by_others(link: &str, rule: &ForeignClamp, both_ways: bool) -> String {
-    let ForeignClamp { by, family, table, .. } = rule;
-    let half = if both_ways { "" } else { ", but only what leaves by it: if uploads hang, `airpods net clamp on`" };
-    format!(
-        "note: `{link}` is clamped by a rule of another program ({by}, table {family} {table}){half}; nothing was changed"
-    )
 }
 
 #[cfg(test)]

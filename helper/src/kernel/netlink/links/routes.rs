@@ -1,9 +1,9 @@
-//! Which links a route leads through, as rtnetlink tells it.
+//! What the routes through a link say, as rtnetlink tells it.
 //!
 //! There may be tens of thousands of routes. So they are read only for links that somebody asks about, the kernel picks
 //! out those that can matter, nothing is kept of one that has been read, and reading ends as soon as all is known.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::ControlFlow;
 
@@ -13,12 +13,16 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::SockProtocol;
 
-use super::super::attribute::Attributes;
 use super::super::socket::{DUMP_ATTEMPTS, Read, Socket, kept_changing};
 use super::request;
+use crate::kernel::Routes;
+use crate::kernel::wire::attribute::Attributes;
 
 /// `RTNH_F_DEAD` of `linux/rtnetlink.h`: the next hop's link is down.
 const RTNH_F_DEAD: u8 = 1;
+
+/// `RTAX_MTU` of `linux/rtnetlink.h`.
+const RTAX_MTU: u16 = 2;
 
 /// Bytes of `struct rtnexthop`.
 const RTNEXTHOP: usize = 8;
@@ -29,13 +33,16 @@ const RTMSG: usize = 12;
 /// For so many links the kernel is asked about each on its own: that takes it one walk over its routes each.
 const ONE_BY_ONE: usize = 8;
 
-/// Those of the links `asked`, by index, that a route leaves through.
+/// So many routes are read at most for each link once it is known to have one: an MTU on a later one goes unseen.
+const ENOUGH: usize = 1024;
+
+/// What the routes through each of the links `asked`, by index, say.
 ///
 /// Routes that carry traffic to elsewhere count, also the one that an address brings for its own network (all there is
 /// on many a VPN). What only says something about the link or the host itself does not: the table `local`, other types
 /// than unicast, routes to the host's own addresses, IPv6's link-local and all multicast networks, and cached copies.
-pub(super) fn carrying(socket: &mut Socket, asked: &BTreeSet<i32>) -> io::Result<BTreeSet<i32>> {
-    let mut search = Search { asked, own: BTreeSet::new(), found: BTreeSet::new() };
+pub(super) fn through(socket: &mut Socket, asked: &BTreeSet<i32>) -> io::Result<BTreeMap<i32, Routes>> {
+    let mut search = Search { asked, own: BTreeSet::new(), found: BTreeMap::new(), read: 0 };
     if asked.is_empty() {
         return Ok(search.found);
     }
@@ -44,6 +51,7 @@ pub(super) fn carrying(socket: &mut Socket, asked: &BTreeSet<i32>) -> io::Result
         read(socket, Rtn::Unicast, None, &mut |route| search.take(route, asked))?;
     } else {
         for link in asked {
+            search.read = 0;
             let only = BTreeSet::from([*link]);
             read(socket, Rtn::Unicast, Some(*link), &mut |route| search.take(route, &only))?;
         }
@@ -56,7 +64,9 @@ struct Search<'a> {
     asked: &'a BTreeSet<i32>,
     /// Destinations that are the host itself.
     own: BTreeSet<Vec<u8>>,
-    found: BTreeSet<i32>,
+    found: BTreeMap<i32, Routes>,
+    /// Routes read so far.
+    read: usize,
 }
 
 impl Search<'_> {
@@ -65,12 +75,21 @@ impl Search<'_> {
         ControlFlow::Continue(())
     }
 
-    /// Breaks when all of `sought` are found.
+    /// Breaks when all of `sought` are found, and enough of their routes have been read.
     fn take(&mut self, route: &Route<'_>, sought: &BTreeSet<i32>) -> ControlFlow<()> {
+        self.read += 1;
         if route.leads_elsewhere() && !route.destination().is_some_and(|to| self.own.contains(to)) {
-            self.found.extend(route.links().into_iter().filter(|link| self.asked.contains(link)));
+            for link in route.links().into_iter().filter(|link| self.asked.contains(link)) {
+                let routes = self.found.entry(link).or_default();
+                *routes = Routes { any: true, mtu: routes.mtu.into_iter().chain(route.mtu()).min() };
+            }
         }
-        if sought.is_subset(&self.found) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let is_enough = self.read >= ENOUGH.saturating_mul(sought.len());
+        if is_enough && sought.iter().all(|link| self.found.contains_key(link)) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 }
 
@@ -101,7 +120,7 @@ fn read(
 
 /// What matters of a route: `struct rtmsg` and its attributes.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::kernel::netlink) struct Route<'a> {
+pub(in crate::kernel) struct Route<'a> {
     family: i32,
     table: u8,
     kind: u8,
@@ -110,19 +129,19 @@ pub(in crate::kernel::netlink) struct Route<'a> {
 }
 
 impl<'a> Route<'a> {
-    pub(in crate::kernel::netlink) fn read(body: &'a [u8]) -> Option<Self> {
+    pub(in crate::kernel) fn read(body: &'a [u8]) -> Option<Self> {
         let (&[family, _, _, _, table, _, _, kind, a, b, c, d], attributes) = body.split_first_chunk::<RTMSG>()?;
         let flags = u32::from_ne_bytes([a, b, c, d]);
         Some(Self { family: i32::from(family), table, kind, flags, attributes: Attributes::new(attributes) })
     }
 
     /// Where it leads; `None` for a default route.
-    pub(in crate::kernel::netlink) fn destination(&self) -> Option<&'a [u8]> {
+    pub(in crate::kernel) fn destination(&self) -> Option<&'a [u8]> {
         self.attributes.get(libc::RTA_DST)
     }
 
     /// Whether it may carry traffic to elsewhere; the host's own addresses aside.
-    pub(in crate::kernel::netlink) fn leads_elsewhere(&self) -> bool {
+    pub(in crate::kernel) fn leads_elsewhere(&self) -> bool {
         self.kind == libc::RTN_UNICAST
             && self.table != libc::RT_TABLE_LOCAL
             && self.flags & libc::RTM_F_CLONED == 0
@@ -130,8 +149,14 @@ impl<'a> Route<'a> {
             && !self.destination().is_some_and(is_link_scope)
     }
 
+    /// The MTU in bytes that it sets.
+    pub(in crate::kernel) fn mtu(&self) -> Option<u32> {
+        let mtu = self.attributes.nested(libc::RTA_METRICS)?.get(RTAX_MTU)?;
+        mtu.try_into().ok().map(u32::from_ne_bytes).filter(|mtu| *mtu > 0)
+    }
+
     /// The links that it leaves through.
-    pub(in crate::kernel::netlink) fn links(&self) -> Vec<i32> {
+    pub(in crate::kernel) fn links(&self) -> Vec<i32> {
         let single =
             self.attributes.get(libc::RTA_OIF).and_then(|link| Some(i32::from_ne_bytes(link.try_into().ok()?)));
         let several = self.attributes.get(libc::RTA_MULTIPATH).map(next_hops);

@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 use super::*;
 
 /// What the kernel says about a link: `struct ifinfomsg` with index 7 and `IFF_UP`, name, MTU, link info.
@@ -22,12 +22,29 @@ fn message(name: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_link_whose_name_could_not_be_asked_for_is_left_out() {
-    let (index, read) = link(&message(b"tun0\0")).unwrap();
-    assert_eq!((index, read.name.as_str(), read.mtu, read.up), (7, "tun0", 1380, true));
-    for name in [&b"tun\xff\0"[..], b"a b\0", b"\x1b]0;x\0", b"\0"] {
-        assert!(link(&message(name)).is_none(), "{name:?}");
+fn a_vpn_link_whose_name_no_rule_can_hold_is_told_with_the_reason() {
+    for name in ["tun0", "wg+home", "mullvad=se1", "büro"] {
+        let Some(Read::Named(7, read)) = link(&message(format!("{name}\0").as_bytes())) else { panic!("{name}") };
+        assert_eq!((read.name.as_str(), read.mtu, read.up), (name, 1380, true));
     }
+    for (name, shown, why) in [
+        (&b"tun\xff\0"[..], "tun\\u{fffd}", "UTF-8"),
+        (b"\x1b]0;x\0", "\\u{1b}]0;x", "control character"),
+        (b"wg\"\0", "wg\\\"", "quotation mark"),
+        (b"wg*\0", "wg*", "asterisk"),
+    ] {
+        let Some(Read::Unclampable(told)) = link(&message(name)) else { panic!("{name:?}") };
+        assert_eq!(told.link, shown);
+        assert!(told.reason.contains(why), "{told:?}");
+    }
+}
+
+#[test]
+fn a_link_that_is_no_vpn_and_cannot_be_named_is_nobodys_business() {
+    let mut ethernet = message(b"eth*\0");
+    let kind = ethernet.windows(4).position(|bytes| bytes == b"tun\0").unwrap();
+    ethernet[kind..kind + 3].copy_from_slice(b"ifb");
+    assert!(matches!(link(&ethernet), Some(Read::Other)));
 }
 
 #[test]

@@ -10,27 +10,16 @@ fn ruleset(route: &[&str], fixed: &[&str]) -> Ruleset {
 }
 
 fn steps(change: &Change) -> Vec<String> {
-    encode(change, true).unwrap().steps.into_iter().map(|step| step.what).collect()
+    encode(change).unwrap().steps.into_iter().map(|step| step.what).collect()
 }
 
 #[test]
-fn a_new_table_is_made_from_its_sets_to_its_hook() {
-    let steps = steps(&Change::Create(ruleset(&["wg0"], &[])));
-    assert_eq!(steps[..3], ["table with flags owner", "set `links`", "new elements of `links`"]);
-    assert_eq!(steps[3], "chain `clamp`");
-    assert_eq!(
-        steps[4],
-        "rule `meta nfproto ipv4 oifname @links counter tcp option maxseg size set rt mtu` in chain `clamp`"
-    );
-    assert_eq!(steps[8..], ["chain `postrouting`", "rule `tcp flags syn / syn,rst jump clamp` in chain `postrouting`"]);
-}
-
-#[test]
-fn a_replacement_is_the_deletion_and_the_new_table_in_one_batch() {
-    let wanted = ruleset(&["wg0"], &["wg1"]);
-    let replacement = steps(&Change::Replace(wanted.clone()));
-    assert_eq!(replacement[0], "old table");
-    assert_eq!(replacement[1..], steps(&Change::Create(wanted)));
+fn a_table_is_replaced_in_one_batch_from_its_sets_to_its_hook_whatever_was_there() {
+    let steps = steps(&Change::Replace(ruleset(&["wg0"], &[])));
+    assert_eq!(steps[..3], ["table", "old table", "table"], "one is added first, so that there is one to delete");
+    assert_eq!(steps[3..6], ["set `links`", "new elements of `links`", "chain `clamp`"]);
+    assert_eq!(steps[6], "rule `tcp option maxseg size set rt mtu` in chain `clamp`");
+    assert_eq!(steps[10..], ["chain `postrouting`", "rule `tcp flags syn / syn,rst jump` in chain `postrouting`"]);
 }
 
 #[test]
@@ -51,32 +40,23 @@ fn a_batch_has_few_messages_however_many_links() {
     let names: Vec<String> = (0..256).map(|number| format!("longest_name{number:03}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     // With more acknowledgements than the socket has room for (about 200), some would get lost.
-    assert!(steps(&Change::Create(ruleset(&names, &names))).len() < 30);
+    assert!(steps(&Change::Replace(ruleset(&names, &names))).len() < 30);
 }
 
 #[test]
 fn every_message_is_known_by_its_sequence_number() {
-    let batch = encode(&Change::Create(ruleset(&["wg0"], &[])), true).unwrap();
+    let batch = encode(&Change::Replace(ruleset(&["wg0"], &[]))).unwrap();
     let told: Vec<u32> = messages(batch.bytes())
         .map(Result::unwrap)
         .filter(|message| i32::from(message.kind) > libc::NFNL_MSG_BATCH_END)
         .map(|message| message.sequence)
         .collect();
     assert_eq!(told, batch.steps.iter().map(|step| step.sequence).collect::<Vec<_>>());
-    assert_eq!(batch.step(told[1]).unwrap().what, "set `links`");
+    assert_eq!(batch.step(told[3]).unwrap().what, "set `links`");
     assert_eq!(batch.step(u32::MAX), None);
 }
 
 #[test]
-fn a_rehearsal_is_everything_but_the_closing_message() {
-    let batch = encode(&Change::Delete, true).unwrap();
-    let kinds = |bytes| messages(bytes).map(|message| i32::from(message.unwrap().kind)).collect::<Vec<_>>();
-    let (whole, rehearsal) = (kinds(batch.bytes()), kinds(batch.rehearsal()));
-    assert_eq!(whole.last(), Some(&libc::NFNL_MSG_BATCH_END));
-    assert_eq!(rehearsal, whole[..whole.len() - 1]);
-}
-
-#[test]
 fn nothing_to_do_is_no_batch() {
-    assert!(encode(&Change::Nothing, true).is_none());
+    assert!(encode(&Change::Nothing).is_none());
 }

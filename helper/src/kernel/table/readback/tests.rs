@@ -97,20 +97,19 @@ fn the_expressions_of_a_rule_are_told_from_their_neighbours() {
 }
 
 #[test]
-fn a_table_that_is_switched_off_acts_on_no_link() {
+fn a_table_with_any_flag_is_not_what_the_helper_makes() {
     let ruleset = Ruleset { route: [LinkName::parse("wg0").unwrap()].into(), ..Ruleset::default() };
     let ours = Ours { ruleset: ruleset.clone(), counts: BTreeMap::new() };
     let held = |flags| Found { flags, owner: None, ours: Some(ours.clone()) }.held();
-    assert_eq!(held(0).ruleset, ruleset);
-    assert_eq!(held(wire::DORMANT).ruleset, Ruleset::default(), "so the reconciler sees that it was lost");
-}
-
-#[test]
-fn a_table_that_the_helper_did_not_make_is_told_as_such_and_as_somebodys_who_keeps_it() {
-    let held = |owner| Found { flags: 0, owner, ours: None }.held();
-    assert_eq!(held(None).text, "# a table of this name that the helper did not make\n");
-    assert_eq!((held(None).owned, held(Some(7)).owned), (false, true));
-    assert_eq!(held(Some(7)).ruleset, Ruleset::default());
+    assert!(Held::is_exactly(Some(&held(0)), &ruleset));
+    for flags in [1, 2, 4] {
+        assert_eq!(held(flags), Held::default(), "so the reconciler sees that the rules are lost");
+        assert!(
+            !Held::is_exactly(Some(&held(flags)), &ruleset)
+                && !Held::is_exactly(Some(&held(flags)), &Ruleset::default())
+        );
+    }
+    assert!(Held::is_exactly(None, &Ruleset::default()) && !Held::is_exactly(None, &ruleset));
 }
 
 #[test]
@@ -188,8 +187,18 @@ fn a_table_that_differs_in_any_value_that_its_rules_depend_on_is_not_ours() {
             }
         }
     }
-    // The table's name, which was asked for; a set's number in its batch, and what only says how to print it.
-    let expected =
-        ["chain [1]", "element [1]", "element [4]", "rule [1]", "set [10]", "set [13]", "set [1]", "set [6]"];
+    // The table's name, which was asked for; the bytes that a rule counted; a set's number in its batch, and what only says how
+    // to print it.
+    let expected = [
+        "chain [1]",
+        "element [1]",
+        "element [4]",
+        "rule [1]",
+        "rule [4, 1, 2, 1]",
+        "set [10]",
+        "set [13]",
+        "set [1]",
+        "set [6]",
+    ];
     assert_eq!(of_no_matter.iter().map(String::as_str).collect::<Vec<_>>(), expected);
 }

@@ -14,7 +14,7 @@ fn default_route() -> Vec<u8> {
 /// The links that carry one of these routes, if all are asked about.
 fn links_of(routes: &[&[u8]]) -> BTreeSet<i32> {
     let asked = (0..100).collect();
-    let mut search = Search { asked: &asked, own: BTreeSet::new(), found: BTreeSet::new() };
+    let mut search = Search { asked: &asked, own: BTreeSet::new(), found: BTreeMap::new(), read: 0 };
     let read = || routes.iter().filter_map(|body| Route::read(body));
     for route in read() {
         let _ = search.take_own(&route);
@@ -22,7 +22,7 @@ fn links_of(routes: &[&[u8]]) -> BTreeSet<i32> {
     for route in read() {
         let _ = search.take(&route, &asked);
     }
-    search.found
+    search.found.into_keys().collect()
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn many_routes(links: usize) -> (Netns, Socket) {
 fn look(socket: &mut Socket, asked: &'static str) -> (Vec<String>, usize) {
     let before = socket.taken;
     let links = super::super::links(socket, &|link| link.name.as_str().starts_with(asked)).unwrap();
-    let carrying = links.into_iter().filter(|link| link.carries_route).map(|link| link.name.to_string());
+    let carrying = links.named.into_iter().filter(|link| link.routes.any).map(|link| link.name.to_string());
     (carrying.collect(), socket.taken - before)
 }
 
@@ -128,4 +128,21 @@ fn many_links_are_told_as_exactly_as_few() {
     for (link, carries) in [("few3", true), ("few5", false), ("few7", true)] {
         assert_eq!(look(&mut socket, link).0.len() == 1, carries, "{link}");
     }
+}
+
+#[test]
+fn the_smallest_mtu_that_a_route_through_the_link_sets_is_told() {
+    let net = Netns::new().unwrap();
+    for link in ["tun0", "tun1", "tun2"] {
+        net.add_tun(link, 1500).unwrap();
+    }
+    net.sh("ip route add 10.1.0.0/16 dev tun0 mtu 1400; ip -6 route add 2001:db8::/32 dev tun0 mtu 1300 table 77")
+        .unwrap();
+    net.sh("ip route add 10.2.0.0/16 dev tun1").unwrap();
+    let mut socket = net.run(|| Socket::open(SockProtocol::NetlinkRoute, 0).unwrap());
+    let links = super::super::links(&mut socket, &|_| true).unwrap().named;
+    let of = |name: &str| links.iter().find(|link| link.name.as_str() == name).unwrap().routes;
+    assert_eq!(of("tun0"), Routes { any: true, mtu: Some(1300) });
+    assert_eq!(of("tun1"), Routes { any: true, mtu: None });
+    assert_eq!(of("tun2"), Routes::default());
 }

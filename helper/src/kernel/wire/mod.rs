@@ -1,9 +1,8 @@
-//! Numbers of the kernel's nftables interface and of TCP that both writing and reading rules need.
+//! Netlink's bytes: messages, attributes, and the numbers of the kernel's nftables interface and of TCP that both writing and
+//! reading rules need. Everything else of the kernel side builds on this, and this on nothing of it.
 
-/// `NFT_TABLE_F_DORMANT` of `linux/netfilter/nf_tables.h`: the kernel runs none of the table's chains.
-pub(in crate::kernel) const DORMANT: u32 = 1;
-/// `NFT_TABLE_F_OWNER` of `linux/netfilter/nf_tables.h`, since Linux 5.12.
-pub(in crate::kernel) const OWNER: u32 = 2;
+pub(in crate::kernel) mod attribute;
+pub(in crate::kernel) mod message;
 
 /// nft's number for the type `ifname` (`TYPE_IFNAME` in nftables' `include/datatype.h`).
 pub(in crate::kernel) const IFNAME: u32 = 41;
@@ -51,7 +50,6 @@ pub(in crate::kernel) mod nfta {
     pub(in crate::kernel) const SET_ELEM_DATA: u16 = 2;
     pub(in crate::kernel) const DATA_VALUE: u16 = 1;
     pub(in crate::kernel) const DATA_VERDICT: u16 = 2;
-    pub(in crate::kernel) const RULE_TABLE: u16 = 1;
     pub(in crate::kernel) const RULE_CHAIN: u16 = 2;
     pub(in crate::kernel) const RULE_EXPRESSIONS: u16 = 4;
     pub(in crate::kernel) const EXPR_NAME: u16 = 1;

@@ -1,0 +1,173 @@
+//! What becomes of the table when the service's process has ended: `ExecStopPost=` of the unit.
+//!
+//! A plain table outlives its maker, which is what is wanted over a crash, a restart and an upgrade. When the service has been
+//! stopped it has to go. systemd runs this after every end of the process, however it came, and the decision is made here
+//! alone: by the job that systemd has for the unit, and, where there is none, by the result that it passes in the environment
+//! (`$SERVICE_RESULT`, `$EXIT_STATUS`; systemd.exec(5)).
+
+use std::env;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use zbus::proxy::CacheProperties;
+use zbus::wire::OwnedObjectPath;
+use zbus::{Connection, Proxy};
+use zruntime::SharedRuntime;
+
+use crate::kernel::{Kernel, KernelError, Ruleset};
+use crate::log::{Line, Log};
+use crate::state::Places;
+
+const SYSTEMD: &str = "org.freedesktop.systemd1";
+/// `airpods-helper.service`, in the encoding of `sd_bus_path_encode(3)`.
+const UNIT: &str = "/org/freedesktop/systemd1/unit/airpods_2dhelper_2eservice";
+
+/// How long systemd may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long a service that failed stays away. It is waited for here and not with `RestartSec=`: systemd runs nothing when a
+/// service is stopped that only waits to be restarted, and the table would stay.
+const RESTART_DELAY: Duration = Duration::from_millis(500);
+
+/// Exit codes that `RestartPreventExitStatus=` of the unit names, but for 14: then another helper keeps the table.
+const GIVEN_UP: [&str; 4] = ["2", "10", "11", "12"];
+
+/// What systemd is about to do with the unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// A job of this type (`JobType`, org.freedesktop.systemd1(5)).
+    Of(String),
+    /// Nothing.
+    None,
+    /// It did not say.
+    Unknown,
+}
+
+/// What becomes of the table, with the reason for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It stays.
+    Keep(&'static str),
+    /// It goes.
+    Remove(&'static str),
+}
+
+/// Decides.
+#[must_use]
+pub fn decide(job: &Job, result: Option<&str>, exit_status: Option<&str>) -> Fate {
+    if let Job::Of(kind) = job {
+        return if kind == "stop" { Fate::Remove("stopped") } else { Fate::Keep("restarted") };
+    }
+    match (result, exit_status) {
+        (None | Some("success"), _) => Fate::Remove("ended"),
+        (Some(_), Some(status)) if GIVEN_UP.contains(&status) => Fate::Remove("given up"),
+        (Some(_), _) => Fate::Keep("failed, and restarted by systemd"),
+    }
+}
+
+/// Sees to the table after the end of the service's process.
+///
+/// # Errors
+/// [`KernelError`] if the table is to go and stays.
+pub fn run(runtime: &SharedRuntime, kernel: &mut dyn Kernel, places: &Places, log: &Log) -> Result<(), KernelError> {
+    let (result, exit_status) = (env::var("SERVICE_RESULT").ok(), env::var("EXIT_STATUS").ok());
+    if matches!(decide(&Job::None, result.as_deref(), exit_status.as_deref()), Fate::Keep(_)) {
+        thread::sleep(RESTART_DELAY);
+    }
+    let job = zruntime::block_on(async {
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        runtime.timeout_at(deadline, job()).await.map_or(Job::Unknown, |job| job.unwrap_or(Job::Unknown))
+    });
+    match decide(&job, result.as_deref(), exit_status.as_deref()) {
+        Fate::Keep(cause) => log.write(Line::info("table-kept").with("cause", cause)),
+        Fate::Remove(cause) => remove(kernel, places, log, cause)?,
+    }
+    Ok(())
+}
+
+/// Removes the table, unless it is one that the helper neither made nor was to replace.
+fn remove(kernel: &mut dyn Kernel, places: &Places, log: &Log, cause: &str) -> Result<(), KernelError> {
+    let Some(held) = kernel.held()? else { return Ok(()) };
+    let (memory, _) = places.recall();
+    if !held.is_ours && memory.desired.is_empty() {
+        log.write(Line::warning("foreign-table-left").with("table", "inet airpods"));
+        return Ok(());
+    }
+    kernel.apply(&Ruleset::default())?;
+    log.write(Line::info("table-removed").with("cause", cause));
+    Ok(())
+}
+
+/// Asks systemd over the system bus; everybody may read there.
+async fn job() -> zbus::Result<Job> {
+    let bus = Connection::system().await?;
+    let unit = object(&bus, UNIT.try_into()?, "org.freedesktop.systemd1.Unit").await?;
+    let (number, path): (u32, OwnedObjectPath) = unit.get_property("Job").await?;
+    if number == 0 {
+        return Ok(Job::None);
+    }
+    let job = object(&bus, path, "org.freedesktop.systemd1.Job").await?;
+    Ok(Job::Of(job.get_property("JobType").await?))
+}
+
+async fn object(bus: &Connection, path: OwnedObjectPath, interface: &'static str) -> zbus::Result<Proxy<'static>> {
+    let proxy = zbus::proxy::Builder::new(bus).destination(SYSTEMD).path(path).interface(interface);
+    proxy.cache_properties(CacheProperties::No).build().await
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use airpods_dbus::{ClampOptions, LinkName};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::clamp::Desired;
+    use crate::kernel::simulated::Simulated;
+
+    #[test]
+    fn the_unit_s_job_decides_and_where_there_is_none_the_result() {
+        let of = |kind: &str| Job::Of(kind.to_owned());
+        let is_kept = |job: &Job, result, status| matches!(decide(job, result, status), Fate::Keep(_));
+        for result in [Some("success"), Some("exit-code"), Some("signal"), None] {
+            for kind in ["restart", "try-restart", "start", "reload-or-start"] {
+                assert!(is_kept(&of(kind), result, None), "{kind} {result:?}");
+            }
+            assert!(!is_kept(&of("stop"), result, None), "{result:?}");
+        }
+        for job in [Job::None, Job::Unknown] {
+            assert!(!is_kept(&job, Some("success"), Some("0")), "stopped by a signal, or left by itself");
+            assert!(!is_kept(&job, None, None), "run by hand");
+            for result in ["exit-code", "signal", "core-dump", "watchdog", "timeout", "oom-kill", "resources"] {
+                assert!(is_kept(&job, Some(result), Some("15")), "{result}: it is restarted");
+            }
+            assert!(is_kept(&job, Some("exit-code"), Some("14")), "another helper runs");
+            for status in GIVEN_UP {
+                assert!(!is_kept(&job, Some("exit-code"), Some(status)), "{status}: it is not restarted");
+            }
+        }
+    }
+
+    #[test]
+    fn exit_codes_that_end_the_attempts_are_those_of_the_unit() {
+        let unit = include_str!("../../dbus/airpods-helper.service");
+        let line = unit.lines().find_map(|line| line.strip_prefix("RestartPreventExitStatus=")).unwrap();
+        let codes: Vec<&str> = line.split_whitespace().filter(|code| *code != "14").collect();
+        assert_eq!(codes, GIVEN_UP);
+        assert!(unit.lines().any(|line| line == "RestartSec=0"), "the delay is waited for here");
+    }
+
+    #[test]
+    fn a_foreign_table_of_our_name_stays_unless_a_clamp_was_to_replace_it() {
+        let folder = TempDir::new().unwrap();
+        let places = Places { runtime: folder.path().to_owned(), persistent: folder.path().join("not there") };
+        let mut kernel = Simulated::with_links(Vec::new());
+        kernel.set_foreign_table();
+        remove(&mut kernel, &places, &Log::in_memory(), "stopped").unwrap();
+        assert!(kernel.has_foreign_table());
+        let named = [(LinkName::parse("wg0").unwrap(), ClampOptions::default())].into();
+        places.remember(&Desired { auto: None, named }, &std::collections::BTreeSet::new()).unwrap();
+        remove(&mut kernel, &places, &Log::in_memory(), "stopped").unwrap();
+        assert!(!kernel.has_foreign_table());
+    }
+}

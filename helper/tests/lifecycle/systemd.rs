@@ -1,0 +1,68 @@
+//! systemd on the sandbox's bus, as far as the helper asks it: the job that it has for the unit.
+
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use airpods_lab::Sandbox;
+use zbus::connection::Builder;
+use zbus::interface;
+use zbus::wire::OwnedObjectPath;
+
+use crate::unit::until;
+
+const POLICY: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <policy user="root"><allow own="org.freedesktop.systemd1"/></policy>
+  <policy context="default"><allow send_destination="org.freedesktop.systemd1"/></policy>
+</busconfig>
+"#;
+const UNIT: &str = "/org/freedesktop/systemd1/unit/airpods_2dhelper_2eservice";
+const JOB: &str = "/org/freedesktop/systemd1/job/7";
+
+/// The type of the job that there is for the unit.
+pub(crate) type Job = Arc<Mutex<Option<&'static str>>>;
+
+struct Unit(Job);
+
+#[interface(name = "org.freedesktop.systemd1.Unit")]
+impl Unit {
+    #[zbus(property)]
+    fn job(&self) -> (u32, OwnedObjectPath) {
+        let job = *self.0.lock().unwrap();
+        job.map_or_else(|| (0, "/".try_into().unwrap()), |_| (7, JOB.try_into().unwrap()))
+    }
+}
+
+struct TheJob(Job);
+
+#[interface(name = "org.freedesktop.systemd1.Job")]
+impl TheJob {
+    #[zbus(property)]
+    fn job_type(&self) -> String {
+        self.0.lock().unwrap().unwrap_or_default().to_owned()
+    }
+}
+
+/// Lets the name be owned. Before the bus is started.
+pub(crate) fn allow(sandbox: &Sandbox) {
+    sandbox.write_file("/usr/share/dbus-1/system.d/systemd-double.conf", POLICY).unwrap();
+}
+
+/// Serves the job until the bus goes.
+pub(crate) fn serve(sandbox: &Sandbox) -> Job {
+    let job = Job::default();
+    let (unit, the_job) = (Unit(Arc::clone(&job)), TheJob(Arc::clone(&job)));
+    let address = format!("unix:path={}", sandbox.path("/run/dbus/system_bus_socket").display());
+    thread::spawn(move || {
+        zruntime::block_on(async {
+            let bus = Builder::address(address.as_str()).serve_at(UNIT, unit).serve_at(JOB, the_job);
+            let bus = bus.name("org.freedesktop.systemd1").build().await.unwrap();
+            bus.closed().await;
+        });
+    });
+    until("systemd's double is on the bus", || {
+        sandbox.bus_name_has_owner("org.freedesktop.systemd1").unwrap_or(false).then_some(())
+    });
+    job
+}

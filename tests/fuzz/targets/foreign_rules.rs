@@ -1,4 +1,0 @@
-//! See `fuzzing::foreign_rules` of the helper.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| airpods_helper::fuzzing::foreign_rules(bytes));
