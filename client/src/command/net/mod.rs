@@ -5,7 +5,6 @@ mod check;
 pub(super) mod describe;
 mod status;
 
-use super::Context;
 use airpods_dbus::{LinkName, PathMtu};
 use clap::Subcommand;
 
