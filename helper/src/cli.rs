@@ -28,6 +28,9 @@ use crate::state::{Places, StateError};
 /// How long the helper stays on the bus while nothing is clamped and nobody calls.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long the last lines of the log may take.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 const HELP: &str = "\
 Keeps the nftables table `inet airpods` as callers on the system bus ask for, as far as polkit allows it.
 
@@ -130,7 +133,7 @@ pub fn main() -> ExitCode {
     ignore_signals();
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
     let log = Log::open();
-    match run(&log) {
+    let exit = match run(&log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let exit = error.exit();
@@ -141,7 +144,9 @@ pub fn main() -> ExitCode {
             });
             ExitCode::from(exit as u8)
         }
-    }
+    };
+    log.flush(LAST_LINES);
+    exit
 }
 
 /// Signals that mean nothing here and would end the process: `systemctl kill -s HUP` is no stop.
@@ -157,6 +162,8 @@ fn ignore_signals() {
 fn serve(log: &Log) -> Result<(), HelperError> {
     let places = Places::of_the_system();
     give_up_root(&places)?;
+    // Not before: a process with threads cannot give up root.
+    log.write_in_the_background()?;
     let kernel = open_kernel(log)?;
     // zruntime's own `block_on`: zbus finds its runtime there and needs no thread of its own, whichever features the
     // rest of the workspace switches on in zbus.

@@ -17,6 +17,7 @@ pub mod daemon;
 pub mod fuzzing;
 pub mod kernel;
 pub mod log;
+mod offload;
 pub mod privilege;
 pub mod reconcile;
 pub mod state;

@@ -6,7 +6,11 @@
 
 use std::fmt;
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, SyncSender};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use log::{Level, Record};
 use systemd_journal_logger::JournalLog;
@@ -118,7 +122,15 @@ fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str, harmless: &[char]) -> f
 
 /// Where lines go. Clones share it.
 #[derive(Clone)]
-pub struct Log(Arc<Sink>);
+pub struct Log(Arc<Inner>);
+
+struct Inner {
+    sink: Sink,
+    /// Set once lines are written on a thread of their own.
+    queue: OnceLock<SyncSender<Message>>,
+    /// Lines that found the queue full since that was last told.
+    dropped: AtomicU64,
+}
 
 enum Sink {
     Stderr,
@@ -126,27 +138,75 @@ enum Sink {
     Memory(Mutex<Vec<Line>>),
 }
 
+enum Message {
+    Line(Line),
+    /// Answered when everything before it is written.
+    Flush(SyncSender<()>),
+}
+
+/// So many lines wait to be written at most.
+const QUEUE: usize = 512;
+
 impl Log {
     /// The journal if the service manager has connected stderr to it, else stderr.
     #[must_use]
     pub fn open() -> Self {
         let journal = systemd_journal_logger::connected_to_journal().then(JournalLog::new);
-        Self(Arc::new(match journal {
+        Self::over(match journal {
             Some(Ok(journal)) => Sink::Journal(journal),
             Some(Err(_)) | None => Sink::Stderr,
-        }))
+        })
     }
 
     /// A log that keeps its lines, for tests.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self(Arc::new(Sink::Memory(Mutex::default())))
+        Self::over(Sink::Memory(Mutex::default()))
+    }
+
+    fn over(sink: Sink) -> Self {
+        Self(Arc::new(Inner { sink, queue: OnceLock::new(), dropped: AtomicU64::new(0) }))
+    }
+
+    /// From now on lines are written on a thread of their own: a journal that is stopped, and a stderr that nobody reads, hold
+    /// nobody up. Lines beyond those that may wait are dropped and counted.
+    ///
+    /// # Errors
+    /// The system's error if there can be no thread; lines are then written as before.
+    pub fn write_in_the_background(&self) -> std::io::Result<()> {
+        let (queue, lines) = mpsc::sync_channel(QUEUE);
+        let inner = Arc::clone(&self.0);
+        thread::Builder::new().name("log".to_owned()).spawn(move || {
+            for message in lines {
+                match message {
+                    Message::Line(line) => inner.put(line),
+                    // Nobody waits for it any more if it took too long.
+                    Message::Flush(done) => drop(done.send(())),
+                }
+                let dropped = inner.dropped.swap(0, Ordering::Relaxed);
+                if dropped > 0 {
+                    inner.put(Line::warning("log-lines-dropped").with("count", dropped));
+                }
+            }
+        })?;
+        // Called once; a second thread would end at once.
+        let _ = self.0.queue.set(queue);
+        Ok(())
+    }
+
+    /// Waits until everything is written, for this long at most.
+    pub fn flush(&self, limit: Duration) {
+        let Some(queue) = self.0.queue.get() else { return };
+        let (done, written) = mpsc::sync_channel(1);
+        if queue.try_send(Message::Flush(done)).is_ok() {
+            let _ = written.recv_timeout(limit);
+        }
     }
 
     /// The lines kept by a log in memory; none for the others.
     #[must_use]
     pub fn lines(&self) -> Vec<Line> {
-        match &*self.0 {
+        match &self.0.sink {
             Sink::Memory(lines) => lines.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             Sink::Stderr | Sink::Journal(_) => Vec::new(),
         }
@@ -154,7 +214,20 @@ impl Log {
 
     /// Writes a line. A log that cannot be written to stops nothing.
     pub fn write(&self, line: Line) {
-        match &*self.0 {
+        match self.0.queue.get() {
+            None => self.0.put(line),
+            Some(queue) => {
+                if queue.try_send(Message::Line(line)).is_err() {
+                    self.0.dropped.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn put(&self, line: Line) {
+        match &self.sink {
             // One write for the line: stderr has no buffer, and other programs may write to the same file.
             Sink::Stderr => drop(std::io::stderr().write_all(format!("{line}\n").as_bytes())),
             Sink::Journal(journal) => drop(send(journal, &line)),
@@ -184,7 +257,37 @@ fn send(journal: &JournalLog, line: &Line) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
+
+    #[test]
+    fn a_sink_that_stands_still_holds_nobody_up_and_what_is_dropped_is_counted() {
+        let log = Log::in_memory();
+        log.write_in_the_background().unwrap();
+        let Sink::Memory(lines) = &log.0.sink else { panic!("it is in memory") };
+        let stopped = lines.lock().unwrap();
+        // One is in the writer's hands; the queue takes its bound.
+        for number in 0..QUEUE + 100 {
+            log.write(Line::info("x").with("number", number));
+        }
+        let dropped = log.0.dropped.load(Ordering::Relaxed);
+        assert!(dropped >= 99, "{dropped}");
+        drop(stopped);
+        // The queue may still be full for a moment.
+        while log.0.dropped.load(Ordering::Relaxed) > 0 {
+            thread::yield_now();
+        }
+        log.flush(Duration::from_secs(60));
+        let told: u64 = log
+            .lines()
+            .iter()
+            .filter(|line| line.event() == "log-lines-dropped")
+            .map(|line| line.field("count").unwrap().parse::<u64>().unwrap())
+            .sum();
+        assert_eq!(told, dropped);
+        let written = log.lines().iter().filter(|line| line.event() == "x").count();
+        assert_eq!(u64::try_from(written).unwrap() + dropped, u64::try_from(QUEUE + 100).unwrap());
+    }
 
     #[test]
     fn a_line_is_one_line_of_fields() {

@@ -20,7 +20,8 @@ use super::service::Service;
 use crate::authority::{Caller, Permit, Question, authorise, authorise_at_prompt};
 use crate::clamp::Request;
 use crate::log::Line;
-use crate::reconcile::{LEAVING, Outcome};
+use crate::offload::offload;
+use crate::reconcile::{LEAVING, Outcome, not_kept};
 
 /// How long a call waits for another prompt to be over before it is refused.
 const TURN: Duration = Duration::from_secs(1);
@@ -66,8 +67,20 @@ impl Service {
         }
         let question = Question::about(caller.clone(), request, allows_interaction)?;
         let permit = or(self.permit(connection, person, &question), self.left()).await?;
-        bus_says::check(&self.runtime, connection, &caller.name).await?;
-        self.reconciler().commit(permit, request).map(Some)
+        let unkept = self.reconciler().unkept(request)?;
+        let is_written = unkept.is_some();
+        if let Some(unkept) = unkept {
+            offload(move || unkept.write()).await.map_err(not_kept)??;
+        }
+        // After the disk, which may have taken its time.
+        if let Err(gone) = bus_says::check(&self.runtime, connection, &caller.name).await {
+            if is_written {
+                self.reconciler().keep_as_before(request);
+            }
+            return Err(gone);
+        }
+        let outcome = self.reconciler().commit(permit, request)?;
+        Ok(Some(Outcome { changed: outcome.changed || is_written, ..outcome }))
     }
 
     async fn permit(&self, connection: &Connection, person: Person, question: &Question) -> Result<Permit> {

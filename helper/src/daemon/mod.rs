@@ -103,8 +103,8 @@ impl Daemon {
         let mut reconciler = Reconciler::new(kernel, places, log.clone());
         let watched = KernelEvents::new(watch(&mut reconciler, &log)?, &runtime)?;
         let service = Service::new(reconciler, log.clone(), runtime.clone());
-        let (connection, named) = (OnceLock::new(), Event::new());
-        let present = Present { service, connection, named, runtime, log, manager };
+        let (connection, named, looked) = (OnceLock::new(), Event::new(), Event::new());
+        let present = Present { service, connection, named, looked, runtime, log, manager };
         // In this order: the rules are made before the bus is looked for.
         let followed = async { present.follow(watched).await.map(|never| match never {}) };
         let ending = or(followed, present.live(bus, authority, patience, stop)).await?;
@@ -120,6 +120,8 @@ struct Present {
     connection: OnceLock<Connection>,
     /// Notified then.
     named: Event,
+    /// Notified when the kernel has been looked at, and there may be news to announce.
+    looked: Event,
     runtime: SharedRuntime,
     log: Log,
     manager: Box<dyn ServiceManager>,
@@ -175,7 +177,14 @@ impl Present {
             connection.closed().await;
             Err(DaemonError::BusLost)
         };
-        or(stopped, or(lost, unused)).await
+        let announced = async {
+            loop {
+                let looked = self.looked.listen();
+                self.service.announce(connection).await;
+                looked.await;
+            }
+        };
+        or(stopped, or(lost, or(announced, unused))).await
     }
 
     /// Makes the kernel hold what it ought to, at once and whenever something happens there. Completes only if that is
@@ -197,9 +206,8 @@ impl Present {
         loop {
             let look_again = self.service.reconciler().tend(&events, Instant::now());
             self.tell_ready(&mut readiness);
-            if let Some(connection) = self.connection.get() {
-                self.service.announce(connection).await;
-            }
+            // A bus that does not read holds nobody up here.
+            self.looked.notify(usize::MAX);
             if watchdog.beats(Instant::now()) {
                 self.tell(&[NotifyState::Watchdog]);
             }

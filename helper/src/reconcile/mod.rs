@@ -70,6 +70,28 @@ struct Refused {
     retries: Backoff,
 }
 
+/// What has to be written so that a request is kept across reboots.
+#[derive(Debug)]
+pub struct Unkept {
+    places: Places,
+    desired: Desired,
+    known: BTreeSet<LinkName>,
+}
+
+impl Unkept {
+    /// Writes it, and waits for the disk.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ApplyFailed`]; the file is then as it was.
+    pub fn write(self) -> Result<(), Error> {
+        self.places.persist(&self.desired, &self.known).map_err(not_kept)
+    }
+}
+
+pub(crate) fn not_kept(error: impl std::fmt::Display) -> Error {
+    ErrorKind::ApplyFailed.because(format!("cannot change what is kept across reboots: {error}"))
+}
+
 /// What a request came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -157,6 +179,27 @@ impl Reconciler {
         Ok(!self.is_right(held.as_ref(), &self.plan.ruleset))
     }
 
+    /// What a request needs written so that it is kept across reboots, for a caller who waits for the disk where that holds
+    /// nobody up. [`Self::commit`] then finds it written.
+    ///
+    /// # Errors
+    /// As for [`Self::consider`].
+    pub fn unkept(&self, request: &Request) -> Result<Option<Unkept>, Error> {
+        let (next, _) = self.desired.after(request)?;
+        let is_kept = self.is_kept(request, &next);
+        let unkept = || Unkept { places: self.places.clone(), desired: next, known: self.plan.known.clone() };
+        Ok((!is_kept).then(unkept))
+    }
+
+    /// Puts back what is kept after a request that was written and not committed.
+    pub fn keep_as_before(&self, request: &Request) {
+        let is_about =
+            self.desired.after(request).is_ok_and(|(next, _)| request.is_about_what_is_kept(&self.desired, &next));
+        if is_about && let Err(error) = self.places.persist(&self.desired, &self.plan.known) {
+            self.log.write(Line::error("undo-failed").with("cause", error));
+        }
+    }
+
     /// Makes a request true: in the files, in the kernel and in memory.
     ///
     /// What is kept across reboots is written first: a disk that fails then changes no rule.
@@ -170,14 +213,12 @@ impl Reconciler {
         let links = self.links(&next)?;
         let is_kept = self.is_kept(request, &next);
         let plan = clamp::plan(&next, &links, &self.plan.known);
-        self.keep(request, &next, &plan.known)?;
+        self.keep(request, &next, &self.plan.known)?;
         let applied = match self.make(&plan.ruleset) {
             Ok(applied) => applied,
             Err(error) => {
                 self.undo(&error);
-                if let Err(error) = self.keep(request, &self.desired, &self.plan.known) {
-                    self.log.write(Line::error("undo-failed").with("cause", error));
-                }
+                self.keep_as_before(request);
                 return Err(error.into());
             }
         };
@@ -399,9 +440,7 @@ impl Reconciler {
         if !request.is_about_what_is_kept(&self.desired, next) {
             return Ok(());
         }
-        let unkept =
-            |error| ErrorKind::ApplyFailed.because(format!("cannot change what is kept across reboots: {error}"));
-        self.places.persist(next, known).map_err(unkept)
+        self.places.persist(next, known).map_err(not_kept)
     }
 
     /// Writes down what is desired and known; for a kept auto in both files, since it is known in both lives. The rules are in

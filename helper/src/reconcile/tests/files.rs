@@ -189,3 +189,20 @@ fn names_that_auto_has_learnt_are_written_down_when_they_are_new_and_not_at_ever
     scene.reconciler.tend(&[Event::Network], Instant::now());
     assert_eq!(remembered(&scene), BTreeSet::new());
 }
+
+#[test]
+fn what_is_kept_is_as_before_after_a_change_that_the_kernel_refuses() {
+    let mut scene = scene();
+    scene.commit(&kept_auto()).unwrap();
+    let before = std::fs::read_to_string(scene.kept_file()).unwrap();
+    scene.kernel.refuse(Some(Refusal::Refused));
+    let options = ClampOptions { persist: true, ..ClampOptions::default() };
+    let named = Request::ClampOn(Target::Link(name("wg7")), options);
+    for request in [Request::ClampOff(Target::Auto), Request::Reset, named] {
+        let unkept = scene.reconciler.unkept(&request).unwrap().unwrap();
+        unkept.write().unwrap();
+        assert_ne!(std::fs::read_to_string(scene.kept_file()).ok().as_ref(), Some(&before), "the premise: {request:?}");
+        assert!(scene.commit(&request).is_err());
+        assert_eq!(std::fs::read_to_string(scene.kept_file()).unwrap(), before, "{request:?}");
+    }
+}
