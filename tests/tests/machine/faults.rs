@@ -88,7 +88,7 @@ on_both! {
         nobody_sees_a_gap(&machine, "systemctl kill --signal STOP airpods-helper");
         let why = machine.sh("journalctl --unit airpods-helper.service --grep 'Watchdog timeout' --output cat").unwrap();
         assert!(why.contains("Watchdog timeout"), "{why}");
-        // More often than systemd would restart a unit by default before it gave it up, and the table with it.
+        // More often than systemd would restart a unit by default before it gave it up.
         for _ in 0..7 {
             let before = helper_pid(&machine).unwrap();
             machine.sh("systemctl kill --signal KILL airpods-helper").unwrap();

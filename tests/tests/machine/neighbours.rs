@@ -1,32 +1,58 @@
-//! The neighbours on a real systemd: services that begin by removing every rule there is, and find ours to be none of theirs; and
-//! all of theirs, which we leave as they are.
+//! The neighbours on a real systemd: services that begin by removing every rule there is, ours too, which come back; and all of
+//! theirs, which we leave as they are, be it in a saved ruleset.
 
 use airpods_lab::machine::IMAGE;
 use airpods_lab::{Machine, Place, neighbours};
 
-use crate::faults::{Reader, clamped, handle};
-use crate::host::{helper_pid, is_in_force, wireguard};
+use crate::faults::clamped;
+use crate::host::{eventually, helper_pid, is_in_force, wireguard};
 use crate::on_both;
 
 on_both! {
-    fn neither_a_flush_nor_nftables_service_nor_firewalld_takes_the_rules_away_for_a_moment(suite: Suite) {
+    fn after_a_flush_nftables_service_or_firewalld_the_rules_are_back_and_every_saved_ruleset_loads(suite: Suite) {
         let machine = clamped(suite);
-        let before = (helper_pid(&machine), handle(&machine));
-        let reader = Reader::start(&machine);
+        let before = helper_pid(&machine);
+        machine.sh("nft 'table ip fw { chain c { ip saddr 10.0.0.1 drop; }; }'").unwrap();
+        let others = machine.sh("nft list table ip fw").unwrap();
+        machine.sh("(echo flush ruleset; nft list ruleset) > /etc/nftables.conf").unwrap();
+        for neighbour in [
+            "nft -f /etc/nftables.conf",
+            "systemctl start nftables.service",
+            "systemctl reload nftables.service",
+            "systemctl restart nftables.service",
+            "systemctl stop nftables.service; systemctl start nftables.service",
+        ] {
+            machine.sh(neighbour).unwrap();
+            eventually("the clamp is back", || is_in_force(&machine, "wg0"));
+            assert_eq!(machine.sh("nft list table ip fw").unwrap(), others, "after {neighbour}");
+        }
         for neighbour in [
             "nft flush ruleset",
-            "systemctl start nftables.service; systemctl reload nftables.service; systemctl restart nftables.service",
-            "systemctl stop nftables.service",
             "systemctl start firewalld.service",
             "firewall-cmd --quiet --reload; firewall-cmd --quiet --complete-reload",
             "systemctl stop firewalld.service",
         ] {
             machine.sh(neighbour).unwrap();
-            assert!(is_in_force(&machine, "wg0"), "after {neighbour}");
+            eventually("the clamp is back", || is_in_force(&machine, "wg0"));
         }
-        let (gaps, seen, _) = reader.gaps();
-        assert_eq!(gaps, 0, "{seen}");
-        assert_eq!((helper_pid(&machine), handle(&machine)), before);
+        assert_eq!(helper_pid(&machine), before);
+        // The helper is down, and comes after the ruleset.
+        machine.sh("airpods net clamp on wg0 --persist; systemctl stop airpods-helper").unwrap();
+        machine.sh("systemctl restart nftables.service; systemctl start airpods-helper").unwrap();
+        eventually("the clamp is back", || is_in_force(&machine, "wg0"));
+        assert_eq!(machine.sh("nft list table ip fw").unwrap(), others);
+    }
+
+    fn a_ruleset_that_was_saved_with_our_table_loads_at_the_next_boot(suite: Suite) {
+        let machine = clamped(suite);
+        machine.sh("airpods net clamp on wg0 --persist").unwrap();
+        machine.sh("nft 'table ip fw { chain c { ip saddr 10.0.0.1 drop; }; }'").unwrap();
+        let others = machine.sh("nft list table ip fw").unwrap();
+        machine.sh("(echo flush ruleset; nft list ruleset) > /etc/nftables.conf; systemctl enable nftables.service").unwrap();
+        machine.reboot().unwrap();
+        assert_eq!(machine.sh("systemctl --failed --no-legend").unwrap(), "");
+        assert_eq!(machine.sh("nft list table ip fw").unwrap(), others);
+        eventually("the clamp is in force", || is_in_force(&machine, "wg0"));
     }
 
     fn the_whole_life_of_the_package_leaves_the_rules_of_docker_podman_firewalld_and_both_iptables_as_they_are(suite: Suite) {
