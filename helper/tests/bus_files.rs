@@ -120,7 +120,8 @@ fn the_activation_file_the_unit_and_the_contract_agree() {
         assert_eq!(value(&unit, set), "CAP_NET_ADMIN");
     }
     assert_eq!(value(&unit, "NoNewPrivileges"), "yes");
-    assert_eq!((value(&unit, "Type"), value(&unit, "FileDescriptorStoreMax")), ("notify", "1"));
+    assert_eq!(value(&unit, "Type"), "notify");
+    assert_eq!(value(&unit, "ExecStopPost"), format!("{} after-stop", value(&unit, "ExecStart")));
     let places = Places::of_the_system();
     assert_eq!(places.runtime, PathBuf::from("/run").join(value(&unit, "RuntimeDirectory")));
     assert_eq!(places.persistent, PathBuf::from("/var/lib").join(value(&unit, "StateDirectory")));

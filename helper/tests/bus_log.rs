@@ -39,8 +39,8 @@ fn a_mutating_call_has_one_line_with_who_what_and_what_came_of_it() {
                 .to_owned(),
             format!("level=warning {on} link=wg1 result=AccessDenied detail=\"polkit does not allow this\""),
             format!(
-                "level=warning {on} link=\"a\\u{{1b}}[31m\\nb\" result=InvalidLinkName detail=\"a link name has only \
-                 letters, digits, `.`, `_` and `-` and does not begin with `.` or `-`; byte 1 is none of these\""
+                "level=warning {on} link=\"a\\u{{1b}}[31m\\nb\" result=InvalidLinkName detail=\"a link name here has \
+                 only letters, digits, `_`, `=`, `+`, `.` and `-` and does not begin with `-`; byte 1 breaks this\""
             ),
         ]
     );
