@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use airpods_lab::raw_bus::{RawConnection, RawMessage};
+use airpods_lab::raw_bus::{RawConnection, RawMessage, bus_call, flags, kind};
 
 /// `max_connections_per_user` and `max_replies_per_connection` of a system bus (dbus-daemon(1)); dbus-broker counts bytes instead, of which
 /// this is far from too many.
@@ -79,16 +79,20 @@ impl Drop for Flood {
 struct Burst {
     bytes: Vec<u8>,
     serials: Vec<usize>,
+    /// How many answers come to it.
+    answers: usize,
 }
 
 impl Burst {
     fn of(messages: &[RawMessage]) -> Self {
-        let (mut bytes, mut serials) = (Vec::new(), Vec::new());
-        for message in messages.iter().cycle().take(CALLS) {
+        let (mut bytes, mut serials, mut answers) = (Vec::new(), Vec::new(), 0);
+        // The bus's own answer shows that it has taken the others.
+        for message in messages.iter().cycle().take(CALLS - 1).chain([&bus_call("GetId")]) {
             serials.push(bytes.len() + 8);
             bytes.extend(message.encode(1));
+            answers += usize::from(message.kind == kind::CALL && message.flags & flags::NO_REPLY_EXPECTED == 0);
         }
-        Self { bytes, serials }
+        Self { bytes, serials, answers }
     }
 }
 
@@ -101,13 +105,16 @@ struct Line {
     /// Bytes that are still to be sent, from `written` on.
     burst: Vec<u8>,
     written: usize,
+    /// What has come and is no whole message yet, and how many answers are still to come.
+    heard: Vec<u8>,
+    awaited: usize,
 }
 
 impl Line {
     fn open(user: u32, socket: PathBuf, hears: bool) -> Self {
         let connection = RawConnection::open(user, &socket).unwrap();
         connection.stream().set_nonblocking(true).unwrap();
-        Self { user, socket, connection, hears, burst: Vec::new(), written: 0 }
+        Self { user, socket, connection, hears, burst: Vec::new(), written: 0, heard: Vec::new(), awaited: 0 }
     }
 
     /// Takes what has come and sends what the bus takes. Returns how many bursts were begun.
@@ -125,14 +132,17 @@ impl Line {
     fn exchange(&mut self, burst: &Burst) -> std::io::Result<u64> {
         let mut stream = self.connection.stream();
         let mut scratch = [0; 64 * 1024];
-        let mut has_heard = self.burst.is_empty();
         while self.hears {
             match stream.read(&mut scratch) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(_) => has_heard = true,
+                Ok(count) => self.heard.extend_from_slice(&scratch[..count]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
+        }
+        while let Some(length) = message_length(&self.heard) {
+            self.heard.drain(..length);
+            self.awaited = self.awaited.saturating_sub(1);
         }
         if self.written < self.burst.len() {
             match stream.write(&self.burst[self.written..]) {
@@ -142,16 +152,24 @@ impl Line {
             }
             return Ok(0);
         }
-        // What nobody answers is sent again without waiting; a deaf connection has its calls waiting for ever.
-        if self.burst.is_empty() || (self.hears && has_heard) {
+        // A deaf connection has its calls waiting for ever.
+        if self.burst.is_empty() || (self.hears && self.awaited == 0) {
             self.burst.clone_from(&burst.bytes);
             for at in &burst.serials {
                 let serial = self.connection.next_serial();
                 self.burst[*at..*at + 4].copy_from_slice(&serial.to_le_bytes());
             }
             self.written = 0;
+            self.awaited = burst.answers;
             return Ok(1);
         }
         Ok(0)
     }
+}
+
+/// The length of the message that these bytes begin with, if all of it is there.
+fn message_length(bytes: &[u8]) -> Option<usize> {
+    let number = |at: usize| bytes.get(at..at + 4).and_then(|field| field.try_into().ok()).map(u32::from_le_bytes);
+    let length = 16 + (number(12)? as usize).next_multiple_of(8) + number(4)? as usize;
+    (bytes.len() >= length).then_some(length)
 }

@@ -3,11 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use airpods_lab::{Sandbox, connect_as};
+use airpods_lab::{Place, Sandbox, connect_as};
 use zbus::connection::Builder;
 use zbus::{Connection, OwnedVariant, interface};
-
-use crate::host::ROOT;
 
 type Subject = (String, HashMap<String, OwnedVariant>);
 
@@ -25,11 +23,13 @@ pub(crate) struct Polkit {
 
 impl Polkit {
     pub(crate) fn start(sandbox: &Sandbox) -> Self {
-        let stream = connect_as(ROOT, &sandbox.path("/run/dbus/system_bus_socket")).unwrap();
+        // The bus gives the name to polkitd's own user only.
+        let user = sandbox.sh("id -u polkitd").unwrap().parse().unwrap();
+        let stream = connect_as(user, &sandbox.path("/run/dbus/system_bus_socket")).unwrap();
         let prompts = Arc::<Mutex<Prompts>>::default();
         let authority = StandIn(Arc::clone(&prompts));
         let connection = zruntime::block_on(async {
-            let builder = Builder::unix_stream(stream).user_id(ROOT);
+            let builder = Builder::unix_stream(stream).user_id(user);
             let builder = builder.serve_at("/org/freedesktop/PolicyKit1/Authority", authority);
             builder.name("org.freedesktop.PolicyKit1").build().await.unwrap()
         });
