@@ -13,7 +13,7 @@ AS_ROOT := sudo -E
 export CARGO_TARGET_$(shell echo $(TRIPLE) | tr a-z- A-Z_)_RUNNER := $(AS_ROOT)
 endif
 
-.PHONY: help build demo test test-vm bench fuzz mutants lint audit install deb clean probe setup setup-bench setup-build setup-deb
+.PHONY: help build demo test test-vm bench fuzz mutants lint audit install deb clean probe writable setup setup-bench setup-build setup-deb
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -78,9 +78,21 @@ probe: setup-build ## builds the static program of the laboratory's images
 	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --package airpods-lab --bin lab-probe --features probe \
 		--release --target $(TRIPLE) --target-dir target/static
 
+# On an image-based system /usr is read-only. D-Bus and polkit read some files nowhere else, so nothing is installed there at all.
+writable:
+	@for folder in $(PREFIX) $(ZSHDIR) /usr/share /usr/lib; do \
+		there="$(DESTDIR)$$folder"; \
+		until [ -e "$$there" ]; do there=$$(dirname "$$there"); done; \
+		[ -w "$$there" ] || { \
+			echo "make install: $$there cannot be written, so nothing was installed" >&2; \
+			echo "hint: be root; where /usr is read-only, as on an image-based system, build a package and layer it, or unlock /usr" >&2; \
+			exit 1; \
+		}; \
+	done
+
 # The programs and their documents go where PREFIX says. The rest goes where D-Bus, polkit and systemd look, which no other prefix is for all
 # three, and names the programs where they are. Nobody enables the unit that restores: its condition is enough.
-install: ## installs a release build (DESTDIR=, PREFIX=/usr for the programs and their documents, ZSHDIR=)
+install: writable ## installs a release build (DESTDIR=, PREFIX=/usr for the programs and their documents, ZSHDIR=)
 	install -Dm755 target/release/airpods $(DESTDIR)$(PREFIX)/bin/airpods
 	install -Dm755 target/release/airpods-helper $(DESTDIR)$(PREFIX)/libexec/airpods-helper
 	install -Dm644 -t $(DESTDIR)/usr/share/dbus-1/system.d dbus/org.airpods.Helper1.conf

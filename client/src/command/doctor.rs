@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::Context;
-use crate::config::{self, Config, ConfigError, Severity};
+use crate::config::{self, Config, ConfigError, Loaded, Severity};
 use crate::doctor::{self, Finding, Level, Subject};
 use crate::error::Failure;
 use crate::execute;
@@ -31,6 +31,8 @@ pub struct Args {
 /// Ctrl-C, and those of standard output.
 pub async fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let loaded = config::load(&context.environment, context.config.as_deref());
+    // What `start` refuses is wrong here, too.
+    let loaded = loaded.and_then(Loaded::refuse_unknown_restrictions);
     let (config, file, warnings, wrong) = match loaded {
         Ok(loaded) => (loaded.config, loaded.file, loaded.warnings, None),
         Err(error) => (defaults(context)?, None, Vec::new(), Some(sentence(&error))),

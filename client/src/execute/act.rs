@@ -5,19 +5,23 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
 
 use super::cancel::Cancel;
 use super::progress::{Event, Progress};
 use super::{Late, Outcome, Pace, StepError, probe};
+use crate::file;
 use crate::kernel;
 use crate::plan::{Action, Closely, Expected, HealthCheck, Step, read_back};
 use crate::podman::{ContainerDetail, ContainerState, Endpoint, LogOptions, Network, Networking, Podman, PodmanError};
 
 /// How many lines of a dead container's log are told.
 const LAST_WORDS: u32 = 10;
+
+/// How long they may take to come.
+const LAST_WORDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a step changed, by which it is undone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,11 +203,11 @@ impl<P: Podman> Actor<'_, P> {
         let mut log = Vec::new();
         let mut keep = |line: crate::podman::LogLine| {
             log.push(String::from_utf8_lossy(&line.text).into_owned());
-            true
+            log.len() < LAST_WORDS as usize
         };
         let options = LogOptions { tail: Some(LAST_WORDS), ..LogOptions::default() };
         // Its last words are a courtesy: without them the error is still the error.
-        let _ = self.podman.logs(container, &options, &mut keep).await;
+        let _ = tokio::time::timeout(LAST_WORDS_WITHIN, self.podman.logs(container, &options, &mut keep)).await;
         let (service, container) = (service.to_owned(), container.to_owned());
         Err(Trouble::Step(StepError::Ended { service, container, code, log }))
     }
@@ -312,7 +316,7 @@ pub(super) fn make_folders(path: &Path, service: &str) -> Result<Done, StepError
         path.ancestors().take_while(|folder| !folder.exists()).map(Path::to_path_buf).collect();
     made.reverse();
     let place = format!("services.{service}.volumes");
-    std::fs::create_dir_all(path).map_err(|source| {
+    file::refuse_other_users(path).and_then(|()| std::fs::create_dir_all(path)).map_err(|source| {
         // Those above the one that could not be made may have been: they are new and so empty.
         made.iter().rev().for_each(|folder| drop(std::fs::remove_dir(folder)));
         StepError::Folder { place, path: path.to_owned(), source }

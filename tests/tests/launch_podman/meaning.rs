@@ -72,25 +72,3 @@ fn root_hands_no_secret_to_another_users_podman() {
     assert!(said.contains("belongs to another user"), "{said}");
     assert_eq!(host.sandbox.sh("find /home/alice /run/user-alice -user root").unwrap(), "", "root left something");
 }
-
-#[test]
-fn a_container_cannot_make_a_start_wait_or_read_the_hosts_files_by_its_resolv_conf() {
-    let host = Host::new();
-    let (_server, _queries) = host.start_dns();
-    host.configure(&format!("{ALONE}runtime.network.dns_servers = [\"192.0.2.53\"]\n{}", service("one", 7001, "")));
-    host.succeed("start");
-    let pid = host.field("one-0", ".State.Pid");
-    let root = format!("/proc/{pid}/root/etc");
-    host.sandbox.sh(&format!("umount /proc/{pid}/root/etc/resolv.conf 2>/dev/null; true")).unwrap();
-    for spoil in ["mkfifo", "ln -s /dev/zero", "ln -s /etc/airpods-test.toml"] {
-        let made = host
-            .sandbox
-            .sh(&format!("nsenter -t {pid} -m true && rm -f {root}/resolv.conf; {spoil} {root}/resolv.conf"));
-        if made.is_err() {
-            continue;
-        }
-        let said = host.airpods("doctor");
-        assert!(!said.err.contains("panicked"), "{said:?}");
-    }
-    host.succeed("stop --remove --yes");
-}

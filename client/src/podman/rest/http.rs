@@ -42,11 +42,12 @@ struct Refusal {
 /// The most that an answer may have, in bytes. A listing has about 2 KiB for each container.
 const LARGEST: usize = 64 << 20;
 
-/// How long podman may take to answer a question. It takes milliseconds; seconds on a slow machine whose storage is busy.
-pub(super) const READ: Duration = Duration::from_secs(60);
+/// How long podman may take to answer a question. It takes milliseconds; minutes to count the space of a large storage on a slow
+/// disk.
+pub(super) const READ: Duration = Duration::from_secs(5 * 60);
 
-/// How long podman may take to change something, beyond the time that a container has to stop by itself.
-const CHANGE: Duration = Duration::from_secs(10 * 60);
+/// How long podman may take to change something. Each container of a pod may have five minutes to stop by itself.
+const CHANGE: Duration = Duration::from_secs(30 * 60);
 
 /// How long podman may be silent in the middle of an answer that comes in pieces. A layer of an image is unpacked in silence.
 pub(super) const SILENCE: Duration = Duration::from_secs(30 * 60);
