@@ -295,3 +295,12 @@ async fn a_second_interrupt_ends_everything_and_names_all_that_is_left() {
     }
     assert!(cut_short > 0, "no second interrupt came in time");
 }
+
+#[tokio::test]
+async fn a_step_that_was_done_though_its_answer_got_lost_is_undone() {
+    let podman = podman(NEW);
+    podman.lose_answer_to(Call::CreateVolume("weights".into()));
+    let aborted = run_plan(&podman, &prepared(&podman, THREE).await).await.unwrap_err();
+    assert_eq!(aborted.left, [""; 0], "{aborted:?}");
+    assert!(podman.world().volumes.is_empty(), "the volume is left");
+}

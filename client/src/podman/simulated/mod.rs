@@ -10,7 +10,7 @@ use std::cell::{Cell, RefCell};
 
 use super::{
     Container, ContainerDetail, ContainerSpec, ContainerState, DiskUsage, HostFacts, LogLine, LogOptions, LogSource,
-    Network, NetworkSpec, Pod, PodSpec, Podman, PullProgress, Result, Version,
+    Network, NetworkSpec, Pod, PodSpec, Podman, PodmanError, PullProgress, Result, Version,
 };
 use refusal::{missing, refused};
 
@@ -24,6 +24,7 @@ pub struct Simulated {
     calls: RefCell<Vec<Call>>,
     looks: RefCell<Vec<Look>>,
     failing: RefCell<Vec<Call>>,
+    losing: RefCell<Vec<Call>>,
     pulling: Cell<usize>,
     most_pulling: Cell<usize>,
     version: Version,
@@ -50,6 +51,7 @@ impl Simulated {
             calls: RefCell::default(),
             looks: RefCell::default(),
             failing: RefCell::default(),
+            losing: RefCell::default(),
             pulling: Cell::new(0),
             most_pulling: Cell::new(0),
             version,
@@ -96,6 +98,18 @@ impl Simulated {
     pub fn end(&self, name: &str, code: i32) {
         // One that is not there cannot end.
         drop(self.world.borrow_mut().set_state(name, ContainerState::Exited(code)));
+    }
+
+    /// Makes the answer to a call get lost, though it is carried out.
+    pub fn lose_answer_to(&self, call: Call) {
+        self.losing.borrow_mut().push(call);
+    }
+
+    fn answer(&self, call: &Call) -> Result<()> {
+        if self.losing.borrow().contains(call) {
+            return Err(PodmanError::Connection("the answer got lost".into()));
+        }
+        Ok(())
     }
 
     /// Records a call, lets others run, and fails where told to.
@@ -173,7 +187,8 @@ impl Podman for Simulated {
 
     async fn create_volume(&self, name: &str) -> Result<()> {
         self.enter(Call::CreateVolume(name.into())).await?;
-        self.world.borrow_mut().create_volume(name)
+        self.world.borrow_mut().create_volume(name)?;
+        self.answer(&Call::CreateVolume(name.into()))
     }
 
     async fn remove_volume(&self, name: &str) -> Result<()> {
