@@ -10,6 +10,7 @@ mod install;
 mod launch;
 mod launch_behind_vpn;
 mod lifecycle;
+mod narrow_path;
 mod neighbours;
 mod sessions;
 

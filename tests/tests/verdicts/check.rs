@@ -58,7 +58,7 @@ impl Answer {
     }
 
     /// The same for what was measured on the host, which is all that an ordinary user without containers can measure.
-    fn from_host(&self, direction: Direction) -> impl Iterator<Item = &Value> {
+    fn measured(&self, direction: Direction) -> impl Iterator<Item = &Value> {
         let places = self.0["places"].as_array().unwrap();
         ways(places.iter().filter(|place| place["place"] == "host"), direction)
     }
@@ -83,7 +83,7 @@ fn ask(name: &str, fault: &Fault, seed: u64) -> Answer {
     let document = serde_json::from_slice(&output.stdout);
     let answer = Answer(document.unwrap_or_else(|error| panic!("{name}: {error}: {}: {said}", output.status)));
     let sizes =
-        |direction| answer.from_host(direction).map(|way| way["proven"].to_string()).collect::<Vec<_>>().join(" ");
+        |direction| answer.measured(direction).map(|way| way["proven"].to_string()).collect::<Vec<_>>().join(" ");
     let (up, down) = (sizes(Direction::Up), sizes(Direction::Down));
     let (took, connections) = (start.elapsed().as_secs_f64(), &answer.0["connections"]);
     println!("{name}: {} up {up} down {down}, {took:.1} s, {connections} connections", answer.verdict());
@@ -139,10 +139,10 @@ fn missing(fault: &Fault, answer: &Answer) -> Vec<String> {
         if size == Size::Any {
             continue;
         }
-        if answer.from_host(direction).next().is_none() {
+        if answer.measured(direction).next().is_none() {
             missing.push("no path was measured".to_owned());
         }
-        for way in answer.from_host(direction) {
+        for way in answer.measured(direction) {
             let proven = way["proven"].as_u64().unwrap_or_default();
             if proven < u64::from(expected) || (size == Size::AtMost && proven == 0) {
                 missing.push(format!("{direction:?}: {proven} of {expected} is proven"));

@@ -1,8 +1,8 @@
 //! `airpods-lab bench`: what a clamp costs, side by side with the other ways to the same rule.
 //!
-//! Four questions, each in a sandbox with the system bus, polkitd and the helper: how long a change takes ([`race`](race())), how
-//! soon the helper is there and reacts ([`life`](life())), what the rules cost the packets ([`path`]), and
-//! how long a launch takes ([`launch`]). The stopwatch runs inside, so that
+//! Five questions, most in a sandbox with the system bus, polkitd and the helper: how long a change takes ([`race`](race())), how
+//! soon the helper is there and reacts ([`life`](life())), what the rules cost the packets ([`path`]), how long a launch takes
+//! ([`launch`]), and how well a path is measured ([`measure`]). The stopwatch runs inside, so that
 //! the way into the sandbox is not measured.
 
 mod contenders;
@@ -10,6 +10,7 @@ mod figures;
 mod launch;
 mod life;
 mod load;
+mod measure;
 mod memory;
 mod path;
 mod race;
@@ -82,6 +83,8 @@ pub(crate) enum Question {
     Path,
     /// How long does a launch take?
     Launch,
+    /// How long does it take to measure a path, and how often is the answer right?
+    Measure,
 }
 
 /// Measures, and prints tables: the answer to one question, or to all.
@@ -90,7 +93,7 @@ pub(crate) enum Question {
 /// [`BenchError`], when a contender does not run or does not do its work.
 pub(crate) fn bench(only: Option<Question>) -> Result<()> {
     println!("Everything runs in throw-away hosts with their own bus and polkitd, and takes some minutes.");
-    let questions = [Question::Change, Question::Life, Question::Path, Question::Launch];
+    let questions = [Question::Change, Question::Life, Question::Path, Question::Launch, Question::Measure];
     for question in questions.into_iter().filter(|question| only.is_none_or(|one| one == *question)) {
         match question {
             Question::Change => {
@@ -109,6 +112,10 @@ pub(crate) fn bench(only: Option<Question>) -> Result<()> {
                 path::path()?;
             }
             Question::Launch => launch::launch()?,
+            Question::Measure => {
+                println!("\nMeasuring a path whose link has an MTU of 1420, beside other ways:\n");
+                measure::measure()?;
+            }
         }
     }
     Ok(())
