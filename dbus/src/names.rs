@@ -15,6 +15,8 @@ pub const HELPER_USER: &str = "airpods-helper";
 
 /// polkit's action for `ClampOn`.
 pub const ACTION_CLAMP_ON: &str = "org.airpods.helper1.clamp-on";
+/// polkit's action for `ClampOn` with `any-link`, where the link is no VPN link.
+pub const ACTION_CLAMP_ANY_LINK: &str = "org.airpods.helper1.clamp-any-link";
 /// polkit's action for `ClampOff`.
 pub const ACTION_CLAMP_OFF: &str = "org.airpods.helper1.clamp-off";
 /// polkit's action for `Reset`.

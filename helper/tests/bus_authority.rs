@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use airpods_dbus::{ErrorKind, names};
+use airpods_dbus::{ClampOptions, ErrorKind, PathMtu, names};
 use airpods_helper::authority::recording::{Asked, Recording};
 use airpods_helper::authority::{Answer, NoAnswer};
 use private_bus::*;
@@ -27,12 +27,11 @@ fn polkit_is_asked_about_the_sender_with_action_and_details() {
     client.off("wg0").unwrap();
     client.on_link("").unwrap();
     client.reset().unwrap();
-    let asked = |action_id, interface: &str, operation| Asked {
+    let asked = |action_id, interface: &str, operation: &str| Asked {
         subject_kind: "system-bus-name".to_owned(),
         subject_details: vec![("name".to_owned(), format!("\"{}\"", client.name()))],
         action_id,
-        interface: interface.to_owned(),
-        operation,
+        details: details(interface, operation),
         flags: 0,
     };
     assert_eq!(
@@ -44,6 +43,26 @@ fn polkit_is_asked_about_the_sender_with_action_and_details() {
             asked(names::ACTION_RESET, "every link", "reset"),
         ]
     );
+}
+
+#[test]
+fn a_link_that_is_no_vpn_is_an_action_of_its_own_and_what_is_asked_for_is_told() {
+    let helper = Helper::start();
+    let client = helper.client_of(NOBODY);
+    let mtu = Some(PathMtu::new(576).unwrap());
+    let all = ClampOptions { mtu, persist: true, any_link: true };
+    let last = || {
+        let asked = helper.authority.asked().pop().unwrap();
+        (asked.action_id, asked.details.into_iter().map(|(_, value)| value).collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(client.on_with("eth0", all), Ok(true));
+    assert_eq!(last(), (names::ACTION_CLAMP_ANY_LINK, "eth0 clamp-any-link 576 yes".to_owned()));
+    assert_eq!(client.on_with("not-there", ClampOptions { any_link: true, ..ClampOptions::default() }), Ok(true));
+    assert_eq!(last(), (names::ACTION_CLAMP_ANY_LINK, "not-there clamp-any-link route no".to_owned()));
+    assert_eq!(client.on_with("wg0", all), Ok(true));
+    assert_eq!(last(), (names::ACTION_CLAMP_ON, "wg0 clamp-on 576 yes".to_owned()));
+    let actions: Vec<_> = helper.audit().iter().map(|line| line.field("action").unwrap().to_owned()).collect();
+    assert_eq!(actions, [names::ACTION_CLAMP_ANY_LINK, names::ACTION_CLAMP_ANY_LINK, names::ACTION_CLAMP_ON]);
 }
 
 #[test]
@@ -105,7 +124,7 @@ fn a_missing_policy_is_named_in_the_log() {
 
 #[test]
 fn without_polkit_root_is_served_and_an_ordinary_user_is_not() {
-    let helper = Helper::asking(Recording::saying(Err(NoAnswer::Unreachable("no such name".to_owned()))));
+    let helper = Helper::asking(Recording::saying(Err(NoAnswer::Absent("no such name".to_owned()))));
     assert_eq!(helper.client().on_link("wg0"), Ok(true), "this test runs as root");
     let (is_served, text) = dbus_send(&helper, NOBODY, &["ClampOff", "string:wg0"]);
     assert!(!is_served && text.contains("org.airpods.Helper1.Error.AuthUnavailable"), "{text}");

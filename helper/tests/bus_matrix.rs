@@ -59,7 +59,7 @@ fn callers() -> Vec<Caller> {
     let yes = Recording::saying_yes;
     let (no, challenge) = (|| says(false, false, false), || says(false, true, false));
     let (wrong, dismissed) = (no().at_a_prompt(), says(false, true, true).at_a_prompt());
-    let gone = || Recording::saying(Err(NoAnswer::Unreachable("no such name".to_owned())));
+    let gone = || Recording::saying(Err(NoAnswer::Absent("no such name".to_owned())));
     let no_policy = || Recording::saying(Err(NoAnswer::Failed("Action is not registered".to_owned())));
     let thinking = Recording::thinking;
     [
@@ -236,8 +236,7 @@ fn tried(bus: BusDaemon, caller: &Caller, method: &Method, action: Action) {
         subject_kind: "system-bus-name".to_owned(),
         subject_details: vec![("name".to_owned(), format!("\"{name}\""))],
         action_id: action.id(),
-        interface: method.subject().to_owned(),
-        operation: action.operation(),
+        details: details(method.subject(), action.operation()),
         flags: *flags,
     };
     match caller.outcome {

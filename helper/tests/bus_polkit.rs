@@ -24,6 +24,8 @@ enum Mood {
     Fails,
     MissesTheCaller,
     Sleeps,
+    /// It needs a password, and never hears it.
+    SleepsAtPrompt,
 }
 
 /// A question as it came over the wire.
@@ -65,7 +67,8 @@ impl StandIn {
             Mood::NeedsPassword => Ok((flags == 1, flags == 0, HashMap::new())),
             Mood::Fails => Err(Failure::NotRegistered),
             Mood::MissesTheCaller => Err(Failure::NameHasNoOwner),
-            Mood::Sleeps => std::future::pending().await,
+            Mood::SleepsAtPrompt if flags == 0 => Ok((false, true, HashMap::new())),
+            Mood::Sleeps | Mood::SleepsAtPrompt => std::future::pending().await,
         }
     }
 
@@ -103,24 +106,125 @@ impl zbus::DBusError for Failure {
     }
 }
 
+fn sorted(details: Vec<(&'static str, String)>) -> Vec<(String, String)> {
+    let mut sorted: Vec<_> = details.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    sorted.sort();
+    sorted
+}
+
 struct Scene {
     helper: Helper,
-    heard: Arc<Mutex<Vec<Heard>>>,
-    cancelled: Arc<Mutex<Vec<String>>>,
+    heard: Shared<Heard>,
+    cancelled: Shared<String>,
     polkit: Option<Connection>,
 }
 
 fn with_polkit(mood: Mood) -> Scene {
     let bus = PrivateBus::start();
-    let (heard, cancelled) = (Arc::default(), Arc::default());
-    let stand_in = StandIn { mood, heard: Arc::clone(&heard), cancelled: Arc::clone(&cancelled) };
+    let (stand_in, heard, cancelled) = stand_in(mood);
+    let polkit = Some(serve(&bus, stand_in));
+    let helper = Helper::on(bus, Choice { asks_polkit: true, ..Choice::default() });
+    Scene { helper, heard, cancelled, polkit }
+}
+
+type Shared<T> = Arc<Mutex<Vec<T>>>;
+
+fn stand_in(mood: Mood) -> (StandIn, Shared<Heard>, Shared<String>) {
+    let (heard, cancelled) = (Shared::default(), Shared::default());
+    (StandIn { mood, heard: Arc::clone(&heard), cancelled: Arc::clone(&cancelled) }, heard, cancelled)
+}
+
+fn serve(bus: &PrivateBus, stand_in: StandIn) -> Connection {
     let connection = bus.connect();
     zruntime::block_on(async {
         connection.object_server().at("/org/freedesktop/PolicyKit1/Authority", stand_in).await.unwrap();
-        connection.request_name("org.freedesktop.PolicyKit1").await.unwrap();
+        connection.request_name(POLKIT).await.unwrap();
     });
-    let helper = Helper::on(bus, Choice { asks_polkit: true, ..Choice::default() });
-    Scene { helper, heard, cancelled, polkit: Some(connection) }
+    connection
+}
+
+const POLKIT: &str = "org.freedesktop.PolicyKit1";
+
+/// A helper on a bus that starts this program for polkit's name.
+fn where_polkit_is_started_by(program: &str) -> Helper {
+    let bus = PrivateBus::with_services(&[(POLKIT, program)]);
+    Helper::on(bus, Choice { asks_polkit: true, ..Choice::default() })
+}
+
+#[test]
+fn polkit_that_is_started_slowly_is_waited_for() {
+    // The name is taken in the place of the program that was started.
+    let helper = where_polkit_is_started_by("/bin/sleep 9");
+    let client = helper.client_of(NOBODY);
+    let served = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| client.on_link("wg0"));
+        std::thread::sleep(Duration::from_secs(4));
+        assert!(!asked.is_finished(), "{}", helper.log_text());
+        let _polkit = serve(&helper.bus, stand_in(Mood::Says(true, false, false)).0);
+        asked.join().unwrap()
+    });
+    assert_eq!(served, Ok(true));
+}
+
+#[test]
+fn polkit_that_is_not_there_or_cannot_be_started_is_an_answer_at_once() {
+    let absent = Helper::with(Choice { asks_polkit: true, ..Choice::default() });
+    for helper in [absent, where_polkit_is_started_by("/bin/false")] {
+        let before = Instant::now();
+        let error = helper.client_of(NOBODY).on_link("wg0").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AuthUnavailable);
+        assert!(error.message().starts_with("polkit is not there: "), "{error}");
+        assert!(before.elapsed() < IN_TIME);
+        assert_eq!(helper.client().on_link("wg0"), Ok(true), "root is served");
+    }
+}
+
+#[test]
+fn polkit_that_ends_while_it_is_asked_is_asked_again_and_one_that_ends_at_a_prompt_frees_it() {
+    let mut scene = with_polkit(Mood::Sleeps);
+    let client = scene.helper.client_of(NOBODY);
+    let served = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| client.on_link("wg0"));
+        scene.helper.wait_until("polkit is asked", || scene.heard.lock().unwrap().len() == 1);
+        let again = stand_in(Mood::SleepsAtPrompt);
+        zruntime::block_on(scene.polkit.take().unwrap().close()).unwrap();
+        scene.polkit = Some(serve(&scene.helper.bus, again.0));
+        scene.heard = again.1;
+        asked.join().unwrap()
+    });
+    // Either the second one was asked, or it came too late.
+    let kinds = [ErrorKind::InteractiveAuthorizationRequired, ErrorKind::AuthUnavailable];
+    assert!(kinds.contains(&kind(served)), "{}", scene.helper.log_text());
+    let ended = std::thread::scope(|scope| {
+        let before = scene.heard.lock().unwrap().len();
+        let asked = scope.spawn(|| client.on_asking("wg0"));
+        scene.helper.wait_until("the prompt", || scene.heard.lock().unwrap().len() == before + 2);
+        zruntime::block_on(scene.polkit.take().unwrap().close()).unwrap();
+        asked.join().unwrap()
+    });
+    let error = ended.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.message().starts_with("polkit ended")),
+        (ErrorKind::AuthUnavailable, true),
+        "{error}"
+    );
+    let _polkit = serve(&scene.helper.bus, stand_in(Mood::NeedsPassword).0);
+    assert_eq!(client.on_asking("wg0"), Ok(true), "the prompt is free");
+}
+
+#[test]
+fn a_prompt_ends_when_polkit_loses_its_name() {
+    let scene = with_polkit(Mood::SleepsAtPrompt);
+    let client = scene.helper.client_of(NOBODY);
+    let ended = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| client.on_asking("wg0"));
+        scene.helper.wait_until("the prompt", || scene.heard.lock().unwrap().len() == 2);
+        // It is seen to have the name before it loses it.
+        std::thread::sleep(Duration::from_secs(3));
+        zruntime::block_on(scene.polkit.as_ref().unwrap().release_name(POLKIT)).unwrap();
+        asked.join().unwrap()
+    });
+    assert_eq!(kind(ended), ErrorKind::AuthUnavailable);
 }
 
 #[test]
@@ -131,7 +235,7 @@ fn the_question_on_the_wire_is_about_the_sender_and_nobody_else() {
     let question = |action: &str, interface: &str, operation: &str, flags| Heard {
         subject: format!("system-bus-name name=\"{}\"", client.name()),
         action: action.to_owned(),
-        details: vec![("interface".to_owned(), interface.to_owned()), ("operation".to_owned(), operation.to_owned())],
+        details: sorted(details(interface, operation)),
         flags,
     };
     // Whoever needs no password costs one question, whether they may be asked for one or not.
@@ -236,14 +340,8 @@ fn polkit_may_go_and_come_back_between_calls() {
     assert_eq!(client.on_link("wg0"), Ok(true));
     zruntime::block_on(scene.polkit.take().unwrap().close()).unwrap();
     assert_eq!(client.off("wg0"), Ok(true), "root is served meanwhile");
-    let again = scene.helper.bus.connect();
-    let heard = Arc::default();
-    let stand_in =
-        StandIn { mood: Mood::Says(false, false, false), heard: Arc::clone(&heard), cancelled: Arc::default() };
-    zruntime::block_on(async {
-        again.object_server().at("/org/freedesktop/PolicyKit1/Authority", stand_in).await.unwrap();
-        again.request_name("org.freedesktop.PolicyKit1").await.unwrap();
-    });
+    let (again, heard, _) = stand_in(Mood::Says(false, false, false));
+    let _again = serve(&scene.helper.bus, again);
     assert_eq!(kind(client.on_link("wg0")), ErrorKind::AccessDenied, "and is asked about again");
     assert_eq!(heard.lock().unwrap().len(), 1);
 }

@@ -24,6 +24,11 @@ pub enum HelperError {
     /// The bus knows the helper and could not start it; what the bus says.
     #[error("the helper `airpods-helper` could not be started: {0}")]
     NotStarted(String),
+    /// The helper's name belongs to another program; whose it is, by uid. Nothing is asked of it.
+    #[error(
+        "the name `org.airpods.Helper1` on the bus belongs to a program of uid {0}, and not to the helper's user `airpods-helper`"
+    )]
+    WrongOwner(u32),
     /// The helper is there and says nothing.
     #[error("the helper does not answer within {} s", .0.as_secs())]
     Silent(Duration),
@@ -77,6 +82,7 @@ impl Report for HelperError {
             | Self::SilentBus(_)
             | Self::NotInstalled
             | Self::NotStarted(_)
+            | Self::WrongOwner(_)
             | Self::Silent(_)
             | Self::WentAway => Exit::HelperAbsent,
             Self::Refused(refusal) => exit_for(refusal.kind()),
@@ -95,6 +101,7 @@ impl Report for HelperError {
             Self::NotStarted(_) | Self::WentAway => {
                 "its log says why: `journalctl -u airpods-helper`, or the log of the bus where there is no systemd"
             }
+            Self::WrongOwner(_) => "nothing was asked of it; is this the system bus (`DBUS_SYSTEM_BUS_ADDRESS`)?",
             Self::Silent(_) => "see whether it hangs: `systemctl status airpods-helper`",
             Self::Refused(refusal) => hint_for(refusal.kind()),
             Self::Interrupted => "`airpods net clamp status` shows what is in force",

@@ -3,6 +3,7 @@
 mod agent;
 mod error;
 mod judgement;
+mod owner;
 mod presence;
 
 pub use error::HelperError;
@@ -30,7 +31,7 @@ const ANSWER: Duration = Duration::from_secs(25);
 /// How long a person may take over the password; polkit's own agents give up sooner.
 const PROMPT: Duration = Duration::from_secs(300);
 
-/// What a helper that is about to leave is given to leave, and a polkit that is about to come to come; both take less.
+/// What a helper that is about to leave is given to leave.
 const MOMENT: Duration = Duration::from_millis(200);
 
 /// Whether a person may be asked for a password.
@@ -60,15 +61,16 @@ pub struct HelperLink {
 }
 
 impl HelperLink {
-    /// Connects to the system bus. The helper itself is started by the bus with the first call.
+    /// Connects to the system bus, has it start the helper, and checks that it is the helper.
     ///
     /// # Errors
-    /// [`HelperError::NoBus`] within two seconds.
+    /// [`HelperError::NoBus`] within two seconds; [`HelperError::WrongOwner`] if another program has the helper's name.
     pub async fn connect() -> Result<Self, HelperError> {
         let connection = timeout(CONNECT, connection::Builder::system().build())
             .await
             .map_err(|_| HelperError::SilentBus(CONNECT))?
             .map_err(HelperError::NoBus)?;
+        timeout(ANSWER, owner::started(&connection)).await.map_err(|_| HelperError::Silent(ANSWER))??;
         // Without the cache, making the proxy costs no call.
         let proxy = HelperProxy::builder(&connection).cache_properties(CacheProperties::No).build().await;
         Ok(Self { proxy: proxy.map_err(HelperError::from_call)? })
@@ -145,16 +147,13 @@ fn needs_agent(answer: &Result<bool, HelperError>) -> bool {
 }
 
 /// Calls once more after what may be over in a moment: the helper was about to leave, as it does when there is nothing to do
-/// for it, and the bus starts another; or polkit was not there in time because the bus was still starting it.
-/// Nothing has changed in either case.
+/// for it, and the bus starts another. Nothing has changed then.
 async fn past_the_moment<F>(call: impl Fn() -> F) -> Result<bool, HelperError>
 where
     F: Future<Output = Result<bool, HelperError>>,
 {
     match call().await {
-        Err(HelperError::Refused(refusal))
-            if matches!(refusal.kind(), ErrorKind::ShuttingDown | ErrorKind::AuthUnavailable) =>
-        {
+        Err(HelperError::Refused(refusal)) if refusal.kind() == ErrorKind::ShuttingDown => {
             tokio::time::sleep(MOMENT).await;
             call().await
         }

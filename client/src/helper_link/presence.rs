@@ -6,7 +6,7 @@ use zbus::fdo::DBusProxy;
 use zbus::proxy::CacheProperties;
 use zbus::{Connection, connection};
 
-use super::{ANSWER, CONNECT};
+use super::{ANSWER, CONNECT, owner};
 
 /// What can be known of a helper that nobody disturbs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,7 @@ pub async fn status_if_running() -> Option<Status> {
     let ask = async {
         let bus = connection::Builder::system().build().await.ok()?;
         runs(&bus).await.ok().filter(|runs| *runs)?;
+        owner::check(&bus).await.ok()?;
         let helper = HelperProxy::builder(&bus).cache_properties(CacheProperties::No).build().await.ok()?;
         helper.get_status().await.ok()
     };
@@ -47,6 +48,9 @@ async fn runs(bus: &Connection) -> zbus::Result<bool> {
 
 async fn look(bus: &Connection) -> zbus::Result<Presence> {
     if runs(bus).await? {
+        if owner::check(bus).await.is_err() {
+            return Ok(Presence::Unknown);
+        }
         let helper = HelperProxy::builder(bus).cache_properties(CacheProperties::No).build().await?;
         return Ok(Presence::Running(helper.version().await?));
     }

@@ -52,6 +52,18 @@ impl Bus {
             .unwrap()
     }
 
+    /// Puts one on the bus that is a process of this user.
+    pub(crate) async fn serve_as(&self, uid: u32, helper: &StandIn) -> Connection {
+        let stream = airpods_lab::connect_as(uid, &self.folder().join("socket")).unwrap();
+        connection::Builder::unix_stream(stream)
+            .user_id(uid)
+            .serve_at(names::OBJECT_PATH, helper.clone())
+            .name(names::BUS_NAME)
+            .build()
+            .await
+            .unwrap()
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }

@@ -97,6 +97,19 @@ async fn a_helper_that_is_not_installed_is_told_within_three_seconds() {
 }
 
 #[tokio::test]
+async fn a_program_of_another_user_with_the_helpers_name_is_told_and_asked_nothing() {
+    let bus = Bus::start(&[]);
+    let stand_in = StandIn { status: clamped(), ..StandIn::answering(Ok(true)) };
+    let _impostor = bus.serve_as(65534, &stand_in).await;
+    for arguments in ["net clamp on", "net clamp off wg0", "net clamp reset", "net clamp status --json"] {
+        let ran = run(&bus.address, arguments).await;
+        assert_eq!((ran.code, ran.stdout.as_str()), (3, ""), "{ran:?}");
+        assert!(ran.stderr.contains("belongs to a program of uid 65534") && ran.stderr.contains("hint: "), "{ran:?}");
+    }
+    assert_eq!(stand_in.calls(), []);
+}
+
+#[tokio::test]
 async fn a_helper_that_cannot_be_started_is_told_within_three_seconds() {
     let activation = "[D-BUS Service]\nName=org.airpods.Helper1\nExec=/bin/false\n";
     let bus = Bus::start(&[("org.airpods.Helper1.service", activation)]);

@@ -12,7 +12,7 @@ use zbus::Message;
 use zbus::names::OwnedUniqueName;
 use zbus_polkit::policykit1::Subject;
 
-use airpods_dbus::{Error, ErrorKind, names};
+use airpods_dbus::{ClampOptions, Error, ErrorKind, names};
 
 use crate::clamp::Request;
 use crate::log::Line;
@@ -22,11 +22,13 @@ pub use polkit::Polkit;
 /// Whom polkit always allows everything, without a password.
 const ROOT: u32 = 0;
 
-/// What is asked of polkit, one for each mutating method.
+/// What polkit is asked about: one action for each mutating method, and one for a link that is no VPN link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// `ClampOn`.
     ClampOn,
+    /// `ClampOn` with `any-link`.
+    ClampAnyLink,
     /// `ClampOff`.
     ClampOff,
     /// `Reset`.
@@ -47,6 +49,7 @@ impl Action {
     #[must_use]
     pub fn of(request: &Request) -> Self {
         match request {
+            Request::ClampOn(_, ClampOptions { any_link: true, .. }) => Self::ClampAnyLink,
             Request::ClampOn(..) => Self::ClampOn,
             Request::ClampOff(_) => Self::ClampOff,
             Request::Reset => Self::Reset,
@@ -58,6 +61,7 @@ impl Action {
     pub fn id(self) -> &'static str {
         match self {
             Self::ClampOn => names::ACTION_CLAMP_ON,
+            Self::ClampAnyLink => names::ACTION_CLAMP_ANY_LINK,
             Self::ClampOff => names::ACTION_CLAMP_OFF,
             Self::Reset => names::ACTION_RESET,
         }
@@ -68,6 +72,7 @@ impl Action {
     pub fn operation(self) -> &'static str {
         match self {
             Self::ClampOn => "clamp-on",
+            Self::ClampAnyLink => "clamp-any-link",
             Self::ClampOff => "clamp-off",
             Self::Reset => "reset",
         }
@@ -91,9 +96,7 @@ pub struct Question {
     /// Who calls.
     pub caller: Caller,
     /// What is to be done.
-    pub action: Action,
-    /// The detail `interface`: the link's name, or words for all of them.
-    pub interface: String,
+    pub request: Request,
     /// Whether the person at the caller's end may be asked for a password: the message allows it. Root never is.
     pub interaction: bool,
 }
@@ -112,14 +115,31 @@ impl Question {
     ///
     /// # Errors
     /// [`ErrorKind::AccessDenied`] if there is no such subject.
-    pub fn about(caller: Caller, request: &Request, allows_interaction: bool) -> Result<Self, Error> {
+    pub fn about(caller: Caller, request: Request, allows_interaction: bool) -> Result<Self, Error> {
         // Of a message zbus_polkit takes its sender and nothing else.
         let stand_in = Message::method_call("/", "Call").sender(caller.name.clone()).build(&());
         let subject = stand_in.ok().and_then(|call| Subject::new_for_message_header(&call.header()).ok());
         let no_subject = || ErrorKind::AccessDenied.because("the caller is none that polkit can judge");
         let interaction = caller.uid != ROOT && allows_interaction;
-        let (action, interface) = (Action::of(request), interface(request));
-        Ok(Self { subject: subject.ok_or_else(no_subject)?, caller, action, interface, interaction })
+        Ok(Self { subject: subject.ok_or_else(no_subject)?, caller, request, interaction })
+    }
+
+    /// What is to be done, in polkit's terms.
+    #[must_use]
+    pub fn action(&self) -> Action {
+        Action::of(&self.request)
+    }
+
+    /// The details by which a rule decides, and which the prompt shows.
+    #[must_use]
+    pub fn details(&self) -> Vec<(&'static str, String)> {
+        let mut details =
+            vec![("interface", interface(&self.request)), ("operation", self.action().operation().to_owned())];
+        if let Request::ClampOn(_, options) = &self.request {
+            details.push(("mtu", options.mtu.map_or_else(|| "route".to_owned(), |mtu| mtu.to_string())));
+            details.push(("persist", if options.persist { "yes" } else { "no" }.to_owned()));
+        }
+        details
     }
 }
 
@@ -145,46 +165,56 @@ pub struct Answer {
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoAnswer {
-    /// Nobody is there to answer, or not in time.
-    #[error("polkit cannot be reached: {0}")]
-    Unreachable(String),
-    /// It found nobody to judge: the caller had left the bus already.
+    /// The bus says that polkit is not there and cannot be started; what it says.
+    #[error("polkit is not there: {0}")]
+    Absent(String),
+    /// polkit is there, and has not answered for so many seconds.
+    #[error("polkit is running, and has not answered for {0} s")]
+    Silent(u64),
+    /// polkit ended, or left the bus, before it answered.
+    #[error("polkit ended before it answered")]
+    Ended,
+    /// polkit found nobody to judge: the caller had left the bus already.
     #[error("the caller has left the bus")]
     CallerGone,
-    /// It answered with an error, as it does for an action that is not installed.
+    /// polkit answered with an error, as it does for an action that is not installed.
     #[error("polkit failed: {0}")]
     Failed(String),
+}
+
+impl NoAnswer {
+    /// Whether nobody has judged: then root is served all the same, as polkit always allows root everything.
+    fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Absent(_) | Self::Silent(_) | Self::Ended)
+    }
 }
 
 /// Who answers whether a caller may do something.
 #[async_trait]
 pub trait Authority: Send + Sync {
-    /// Asks. Takes at most 2 s quietly, and as long as a prompt is open otherwise. Dropping the future takes the question
-    /// back.
+    /// Asks. An authority that is being started is waited for. Dropping the future takes the question back.
     async fn ask(&self, question: &Question, manner: Manner) -> Result<Answer, NoAnswer>;
 }
 
-/// The judgement that one caller may do one thing to one link, or to all, once. Only [`authorise`] and
-/// [`authorise_at_prompt`] make it.
+/// The judgement that one caller may make one change, once: it owns the request that was judged, so there is no other to
+/// make with it. Only [`authorise`] and [`authorise_at_prompt`] make it.
 #[must_use = "a permit is there to be handed to the change it permits"]
 #[derive(Debug)]
 pub struct Permit {
-    action: Action,
-    interface: String,
+    request: Request,
 }
 
 impl Permit {
-    /// Uses the permit up for a request.
-    ///
-    /// # Errors
-    /// [`ErrorKind::AccessDenied`] if it was given for another action or another link: a rule of polkit's may allow
-    /// one link and no other.
-    pub fn spend_on(self, request: &Request) -> Result<(), Error> {
-        let Self { action, interface: permitted } = self;
-        if action == Action::of(request) && permitted == interface(request) {
-            return Ok(());
-        }
-        Err(ErrorKind::AccessDenied.because("the authorization is for another action or another link"))
+    /// What is permitted.
+    #[must_use]
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// Uses the permit up.
+    #[must_use]
+    pub fn spend(self) -> Request {
+        self.request
     }
 }
 
@@ -229,18 +259,19 @@ async fn ask(
     let hint = match &answer {
         // Nothing is wrong with polkit then.
         Ok(_) | Err(NoAnswer::CallerGone) => None,
-        Err(NoAnswer::Unreachable(_)) => Some("is polkitd running?"),
+        Err(NoAnswer::Absent(_)) => Some("is polkit installed, and not masked?"),
+        Err(NoAnswer::Silent(_) | NoAnswer::Ended) => Some("`systemctl status polkit` may say why"),
         Err(NoAnswer::Failed(_)) => Some("the policy is not installed, or polkit does not let this user ask"),
     };
     if let (Err(cause), Some(hint)) = (&answer, hint) {
-        let line = Line::warning("no-answer-from-polkit").with("action", question.action.id());
+        let line = Line::warning("no-answer-from-polkit").with("action", question.action().id());
         tell(line.with("cause", cause).with("hint", hint));
     }
     answer
 }
 
 fn permit(question: &Question, answer: &Result<Answer, NoAnswer>) -> Result<Permit, Error> {
-    judge(question, answer).map(|()| Permit { action: question.action, interface: question.interface.clone() })
+    judge(question, answer).map(|()| Permit { request: question.request.clone() })
 }
 
 /// What an answer means.
@@ -249,7 +280,7 @@ fn permit(question: &Question, answer: &Result<Answer, NoAnswer>) -> Result<Perm
 fn judge(question: &Question, answer: &Result<Answer, NoAnswer>) -> Result<(), Error> {
     let (kind, sentence) = match answer {
         Ok(answer) if answer.is_authorized => return Ok(()),
-        Err(NoAnswer::Unreachable(_)) if question.caller.uid == ROOT => return Ok(()),
+        Err(none) if none.is_unavailable() && question.caller.uid == ROOT => return Ok(()),
         Ok(answer) if answer.is_dismissed => (ErrorKind::AuthDismissed, "the question for a password was dismissed"),
         Ok(answer) if answer.is_challenge && question.interaction => (
             ErrorKind::InteractiveAuthorizationRequired,
@@ -260,8 +291,8 @@ fn judge(question: &Question, answer: &Result<Answer, NoAnswer>) -> Result<(), E
             "this needs an administrator's password, and the call does not allow to ask for it",
         ),
         Ok(_) => (ErrorKind::AccessDenied, "polkit does not allow this"),
-        Err(NoAnswer::Unreachable(_)) => {
-            (ErrorKind::AuthUnavailable, "polkit cannot be asked, and without it nobody but root is served")
+        Err(none @ (NoAnswer::Absent(_) | NoAnswer::Silent(_) | NoAnswer::Ended)) => {
+            return Err(ErrorKind::AuthUnavailable.because(format!("{none}; until it answers only root is served")));
         }
         Err(NoAnswer::CallerGone) => (ErrorKind::AccessDenied, "the caller has left the bus"),
         Err(NoAnswer::Failed(_)) => {

@@ -2,21 +2,37 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use zbus::Connection;
+use futures_lite::future::or;
+use zbus::fdo::{self, DBusProxy};
+use zbus::message::Flags;
+use zbus::names::OwnedUniqueName;
 use zbus::proxy::CacheProperties;
+use zbus::{Connection, Message};
 use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags};
 use zruntime::SharedRuntime;
 
 use super::{Answer, Authority, Manner, NoAnswer, Question};
 
-/// How long polkit may think when it cannot ask anybody. A caller must have an answer within 2 s, and the bus daemon
-/// may need some of that to start polkitd.
-const THINKING: Duration = Duration::from_millis(1800);
+/// polkit on the bus, see polkit's own reference, "D-Bus API".
+const NAME: &str = "org.freedesktop.PolicyKit1";
+const OBJECT: &str = "/org/freedesktop/PolicyKit1/Authority";
+const INTERFACE: &str = "org.freedesktop.PolicyKit1.Authority";
+
+/// How long polkit may be silent while it is there and asks nobody. It takes 1 ms.
+const SILENCE: Duration = Duration::from_secs(2);
 /// How long a person may take over a password.
 const TYPING: Duration = Duration::from_secs(300);
+/// No bus takes longer to start a service: dbus-daemon gives it 25 s (`service_start_timeout`, dbus-daemon(1)), and systemd
+/// 90 s (`DefaultTimeoutStartSec=`, systemd-system.conf(5)). Then the bus answers in polkit's place.
+const START: Duration = Duration::from_secs(120);
+/// How often it is looked whether polkit is there, while it has not answered.
+const LOOKS: Duration = Duration::from_millis(250);
+const LOOKS_AT_PROMPT: Duration = Duration::from_secs(2);
+/// How long the bus may take to say so; then it is asked at the next look.
+const BUS: Duration = Duration::from_secs(5);
 
 /// polkitd on the system bus.
 pub struct Polkit {
@@ -32,39 +48,89 @@ impl Polkit {
         Self { connection, runtime, checks: AtomicU64::new(0) }
     }
 
-    async fn proxy(connection: &Connection) -> zbus::Result<AuthorityProxy<'static>> {
-        // Without a cache there is nothing that a restart of polkitd could leave stale.
-        AuthorityProxy::builder(connection).cache_properties(CacheProperties::No).build().await
+    async fn ask_once(&self, question: &Question, manner: Manner) -> Result<Answer, NoAnswer> {
+        let flags = match manner {
+            Manner::Quietly => CheckAuthorizationFlags::empty(),
+            Manner::Prompting => CheckAuthorizationFlags::ALLOW_USER_INTERACTION,
+        };
+        let id = format!("airpods-{}", self.checks.fetch_add(1, Ordering::Relaxed));
+        let details = question.details();
+        let details: HashMap<&str, &str> = details.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let mut open = OpenCheck { polkit: self, id: Some(id.clone()) };
+        let check = async {
+            // Without a cache there is nothing that a restart of polkitd could leave stale.
+            let polkit =
+                AuthorityProxy::builder(&self.connection).cache_properties(CacheProperties::No).build().await?;
+            polkit.check_authorization(&question.subject, question.action().id(), &details, flags, &id).await
+        };
+        let checked = or(async { Ok(check.await) }, async { Err(self.given_up(manner).await) }).await;
+        let result = checked?;
+        open.id = None;
+        match result {
+            Ok(result) => Ok(Answer {
+                is_authorized: result.is_authorized,
+                is_challenge: result.is_challenge,
+                is_dismissed: result.details.get("polkit.dismissed").is_some_and(|value| !value.is_empty()),
+            }),
+            Err(error) => Err(self.no_answer(&error).await),
+        }
+    }
+
+    /// Completes when there is no use in waiting any longer, and says why. While nobody owns polkit's name the bus is starting
+    /// it, and answers by itself if that fails.
+    async fn given_up(&self, manner: Manner) -> NoAnswer {
+        let (patience, looks) = match manner {
+            Manner::Quietly => (SILENCE, LOOKS),
+            Manner::Prompting => (TYPING, LOOKS_AT_PROMPT),
+        };
+        let begun = Instant::now();
+        let mut seen: Option<(OwnedUniqueName, Instant)> = None;
+        while begun.elapsed() < START + patience {
+            self.runtime.sleep(looks).await;
+            let owner = self.runtime.timeout(BUS, self.owner()).await;
+            match (owner, &seen) {
+                (Ok(Ok(Some(owner))), Some((before, since))) if owner == *before => {
+                    if since.elapsed() >= patience {
+                        return NoAnswer::Silent(patience.as_secs());
+                    }
+                }
+                (Ok(Ok(Some(owner))), None) => seen = Some((owner, Instant::now())),
+                // Whoever was asked is not there any more.
+                (Ok(Ok(_)), Some(_)) => return NoAnswer::Ended,
+                // Not there yet; or the bus is slow, which says nothing of polkit.
+                (Ok(Ok(None)), None) | (Ok(Err(_)) | Err(_), _) => {}
+            }
+        }
+        NoAnswer::Absent(format!("it was not started within {} s", START.as_secs()))
+    }
+
+    /// Who owns polkit's name.
+    async fn owner(&self) -> zbus::Result<Option<OwnedUniqueName>> {
+        let bus = DBusProxy::builder(&self.connection).cache_properties(CacheProperties::No).build().await?;
+        match bus.get_name_owner(NAME.try_into()?).await {
+            Ok(owner) => Ok(Some(owner)),
+            Err(fdo::Error::NameHasNoOwner(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn no_answer(&self, error: &zbus::Error) -> NoAnswer {
+        let no_answer = sorted(error);
+        // polkit asks the bus about the subject, and hands the bus's error on as its own. A bus may say the same of polkit.
+        if no_answer == NoAnswer::CallerGone && matches!(self.owner().await, Ok(None)) {
+            return NoAnswer::Absent(error.to_string());
+        }
+        no_answer
     }
 }
 
 #[async_trait]
 impl Authority for Polkit {
     async fn ask(&self, question: &Question, manner: Manner) -> Result<Answer, NoAnswer> {
-        let (flags, patience) = match manner {
-            Manner::Quietly => (CheckAuthorizationFlags::empty(), THINKING),
-            Manner::Prompting => (CheckAuthorizationFlags::ALLOW_USER_INTERACTION, TYPING),
-        };
-        let id = format!("airpods-{}", self.checks.fetch_add(1, Ordering::Relaxed));
-        let details =
-            HashMap::from([("interface", question.interface.as_str()), ("operation", question.action.operation())]);
-        let mut open = OpenCheck { polkit: self, id: Some(id.clone()) };
-        let check = async {
-            let polkit = Self::proxy(&self.connection).await?;
-            polkit.check_authorization(&question.subject, question.action.id(), &details, flags, &id).await
-        };
-        match self.runtime.timeout(patience, check).await {
-            Ok(result) => {
-                open.id = None;
-                result
-                    .map(|result| Answer {
-                        is_authorized: result.is_authorized,
-                        is_challenge: result.is_challenge,
-                        is_dismissed: result.details.get("polkit.dismissed").is_some_and(|value| !value.is_empty()),
-                    })
-                    .map_err(|error| no_answer(&error))
-            }
-            Err(_) => Err(NoAnswer::Unreachable(format!("no answer within {} s", patience.as_secs_f32()))),
+        match self.ask_once(question, manner).await {
+            // The bus starts another one, and the question has not reached anybody.
+            Err(NoAnswer::Ended) if manner == Manner::Quietly => self.ask_once(question, manner).await,
+            answer => answer,
         }
     }
 }
@@ -80,9 +146,11 @@ impl Drop for OpenCheck<'_> {
         if let Some(id) = self.id.take() {
             let connection = self.polkit.connection.clone();
             let cancel = async move {
-                if let Ok(polkit) = Polkit::proxy(&connection).await {
-                    // polkitd may be gone, or have answered meanwhile: either way there is nothing left to take back.
-                    drop(polkit.cancel_check_authorization(&id).await);
+                let call = Message::method_call(OBJECT, "CancelCheckAuthorization").destination(NAME);
+                // A polkit that hangs answers nothing, and one that is gone has nothing to take back.
+                let flags = Flags::NO_REPLY_EXPECTED | Flags::NO_AUTO_START;
+                if let Ok(call) = call.interface(INTERFACE).with_flags(flags).build(&id) {
+                    drop(connection.send(&call).await);
                 }
             };
             self.polkit.runtime.spawn("cancel an authorization check", cancel).detach();
@@ -91,14 +159,21 @@ impl Drop for OpenCheck<'_> {
 }
 
 /// Tells "nobody is there" from "somebody answered with an error", and both from "whom do you mean?".
-fn no_answer(error: &zbus::Error) -> NoAnswer {
+fn sorted(error: &zbus::Error) -> NoAnswer {
     let text = error.to_string();
-    match (error, error_name(error)) {
-        (zbus::Error::InputOutput(_), _) => NoAnswer::Unreachable(text),
-        // polkitd asks the bus about the subject, and hands the bus's error on as its own. About a polkitd that is absent
-        // itself the bus says ServiceUnknown, because our call may start it.
-        (_, Some(name)) if name == "org.freedesktop.DBus.Error.NameHasNoOwner" => NoAnswer::CallerGone,
-        (_, Some(name)) if is_absence(&name) => NoAnswer::Unreachable(text),
+    let Some(name) = error_name(error) else {
+        return match error {
+            zbus::Error::InputOutput(_) => NoAnswer::Absent(text),
+            _ => NoAnswer::Failed(text),
+        };
+    };
+    match name.strip_prefix("org.freedesktop.DBus.Error.") {
+        Some("NameHasNoOwner") => NoAnswer::CallerGone,
+        Some("NoReply" | "Disconnected") => NoAnswer::Ended,
+        Some("ServiceUnknown" | "Timeout" | "TimedOut" | "NoServer") => NoAnswer::Absent(text),
+        Some(own) if own.starts_with("Spawn.") => NoAnswer::Absent(text),
+        // What systemd says of a unit that is masked or does not load.
+        None if name.starts_with("org.freedesktop.systemd1.") => NoAnswer::Absent(text),
         _ => NoAnswer::Failed(text),
     }
 }
@@ -111,44 +186,30 @@ fn error_name(error: &zbus::Error) -> Option<String> {
     }
 }
 
-/// The errors with which the bus daemon says that polkitd is not there and could not be started.
-fn is_absence(name: &str) -> bool {
-    let own = name.strip_prefix("org.freedesktop.DBus.Error.");
-    own.is_some_and(|own| {
-        matches!(own, "ServiceUnknown" | "NoReply" | "Timeout" | "TimedOut" | "Disconnected" | "NoServer")
-            || own.starts_with("Spawn.")
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use zbus::fdo;
+
     use super::*;
 
     #[test]
-    fn a_broken_connection_and_a_missing_name_are_no_answer_and_everything_else_is_one() {
-        use zbus::fdo;
-        let fdo = |error: fdo::Error| no_answer(&zbus::Error::FDO(Box::new(error)));
+    fn absence_refusal_an_end_and_a_caller_who_is_gone_are_told_apart() {
+        let of = |error: fdo::Error| sorted(&zbus::Error::FDO(Box::new(error)));
         let broken = zbus::Error::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
-        assert!(matches!(no_answer(&broken), NoAnswer::Unreachable(_)));
-        assert!(matches!(fdo(fdo::Error::ServiceUnknown(String::new())), NoAnswer::Unreachable(_)));
-        assert!(matches!(fdo(fdo::Error::NameHasNoOwner(String::new())), NoAnswer::CallerGone));
-        assert!(matches!(fdo(fdo::Error::AccessDenied(String::new())), NoAnswer::Failed(_)));
-        assert!(matches!(no_answer(&zbus::Error::InvalidReply), NoAnswer::Failed(_)));
-    }
-
-    #[test]
-    fn absence_is_told_from_refusal() {
-        for name in ["ServiceUnknown", "NoReply", "TimedOut", "Spawn.ChildExited", "Spawn.ServiceNotFound"] {
-            assert!(is_absence(&format!("org.freedesktop.DBus.Error.{name}")), "{name}");
-        }
-        for name in [
-            "org.freedesktop.PolicyKit1.Error.Failed",
-            "org.freedesktop.DBus.Error.AccessDenied",
-            "org.freedesktop.DBus.Error.Failed",
-            "org.freedesktop.DBus.Error.NameHasNoOwner",
-            "ServiceUnknown",
+        assert!(matches!(sorted(&broken), NoAnswer::Absent(_)));
+        for absent in [
+            fdo::Error::ServiceUnknown(String::new()),
+            fdo::Error::TimedOut(String::new()),
+            fdo::Error::SpawnChildExited(String::new()),
+            fdo::Error::SpawnServiceNotFound(String::new()),
         ] {
-            assert!(!is_absence(name), "{name}");
+            assert!(matches!(of(absent.clone()), NoAnswer::Absent(_)), "{absent}");
         }
+        assert_eq!(of(fdo::Error::NoReply(String::new())), NoAnswer::Ended);
+        assert_eq!(of(fdo::Error::NameHasNoOwner(String::new())), NoAnswer::CallerGone);
+        for failed in [fdo::Error::AccessDenied(String::new()), fdo::Error::Failed(String::new())] {
+            assert!(matches!(of(failed.clone()), NoAnswer::Failed(_)), "{failed}");
+        }
+        assert!(matches!(sorted(&zbus::Error::InvalidReply), NoAnswer::Failed(_)));
     }
 }

@@ -20,10 +20,8 @@ pub struct Asked {
     pub subject_details: Vec<(String, String)>,
     /// polkit's name for the action.
     pub action_id: &'static str,
-    /// The detail `interface`.
-    pub interface: String,
-    /// The detail `operation`.
-    pub operation: &'static str,
+    /// The details.
+    pub details: Vec<(&'static str, String)>,
     /// `flags` of `CheckAuthorization`.
     pub flags: u32,
 }
@@ -174,9 +172,8 @@ impl Asked {
         Self {
             subject_kind: question.subject.kind().to_owned(),
             subject_details,
-            action_id: question.action.id(),
-            interface: question.interface.clone(),
-            operation: question.action.operation(),
+            action_id: question.action().id(),
+            details: question.details(),
             flags: u32::from(manner == Manner::Prompting),
         }
     }

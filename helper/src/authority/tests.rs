@@ -6,7 +6,7 @@ use airpods_dbus::{ClampOptions, Target};
 
 fn question(uid: u32, interaction: bool) -> Question {
     let request = Request::ClampOn(Target::parse("wg0").unwrap(), ClampOptions::default());
-    Question { interaction, ..Question::about(caller(uid), &request, interaction).unwrap() }
+    Question { interaction, ..Question::about(caller(uid), request, interaction).unwrap() }
 }
 
 fn caller(uid: u32) -> Caller {
@@ -59,11 +59,35 @@ fn a_caller_whom_polkit_does_not_find_is_denied_whoever_it_was() {
 }
 
 #[test]
-fn without_polkit_only_root_is_served() {
-    let silence = Err(NoAnswer::Unreachable("no such name".to_owned()));
-    assert_eq!(denial(0, false, &silence), None);
-    assert_eq!(denial(1, true, &silence), Some(ErrorKind::AuthUnavailable));
-    assert_eq!(denial(u32::MAX, false, &silence), Some(ErrorKind::AuthUnavailable));
+fn without_polkit_only_root_is_served_and_others_hear_why() {
+    for (none, why) in [
+        (NoAnswer::Absent("no such name".to_owned()), "polkit is not there: no such name"),
+        (NoAnswer::Silent(2), "polkit is running, and has not answered for 2 s"),
+        (NoAnswer::Ended, "polkit ended before it answered"),
+    ] {
+        let silence = Err(none);
+        assert_eq!(denial(0, false, &silence), None);
+        assert_eq!(denial(1, true, &silence), Some(ErrorKind::AuthUnavailable));
+        let error = judge(&question(u32::MAX, false), &silence).unwrap_err();
+        assert_eq!((error.kind(), error.message().starts_with(why)), (ErrorKind::AuthUnavailable, true), "{error}");
+    }
+}
+
+#[test]
+fn what_is_asked_for_is_in_the_details_and_a_link_that_is_no_vpn_is_an_action_of_its_own() {
+    let mtu = Some(airpods_dbus::PathMtu::new(1300).unwrap());
+    let on = |options| Request::ClampOn(Target::parse("wg0").unwrap(), options);
+    let (plain, all) = (ClampOptions::default(), ClampOptions { mtu, persist: true, any_link: true });
+    for (request, action, details) in [
+        (on(plain), names::ACTION_CLAMP_ON, "wg0 clamp-on route no"),
+        (on(all), names::ACTION_CLAMP_ANY_LINK, "wg0 clamp-any-link 1300 yes"),
+        (Request::ClampOff(Target::Auto), names::ACTION_CLAMP_OFF, "every VPN link clamp-off"),
+        (Request::Reset, names::ACTION_RESET, "every link reset"),
+    ] {
+        let question = Question::about(caller(1000), request, false).unwrap();
+        let told: Vec<_> = question.details().into_iter().map(|(_, value)| value).collect();
+        assert_eq!((question.action().id(), told.join(" ").as_str()), (action, details));
+    }
 }
 
 #[test]
@@ -74,7 +98,7 @@ fn only_a_challenge_to_somebody_who_may_be_asked_is_left_to_a_password() {
         (answer(false, true, false), false, false),
         (answer(false, false, false), true, false),
         (answer(true, true, false), true, false),
-        (Err(NoAnswer::Unreachable("silence".to_owned())), true, false),
+        (Err(NoAnswer::Silent(2)), true, false),
         (Err(NoAnswer::Failed("the action is not registered".to_owned())), true, false),
     ] {
         let authority = Recording::saying(answered.clone());
@@ -86,7 +110,7 @@ fn only_a_challenge_to_somebody_who_may_be_asked_is_left_to_a_password() {
 
 #[test]
 fn nobody_asks_root_for_a_password() {
-    let may_be_asked = |uid| Question::about(caller(uid), &Request::Reset, true).unwrap().interaction;
+    let may_be_asked = |uid| Question::about(caller(uid), Request::Reset, true).unwrap().interaction;
     assert!(!may_be_asked(0) && may_be_asked(1000));
 }
 
@@ -100,16 +124,6 @@ fn an_error_from_polkit_denies_even_root() {
 
 #[test]
 fn the_subject_is_the_callers_unique_name() {
-    let subject = Question::about(caller(1000), &Request::Reset, true).unwrap().subject;
+    let subject = Question::about(caller(1000), Request::Reset, true).unwrap().subject;
     assert_eq!(subject.kind(), "system-bus-name");
-}
-
-#[test]
-fn a_permit_serves_no_other_action_and_no_other_link() {
-    let off = |link: &str| Request::ClampOff(Target::parse(link).unwrap());
-    let permit = || Permit { action: Action::ClampOff, interface: "wg0".to_owned() };
-    for other in [Request::Reset, off("wg1"), off("")] {
-        assert_eq!(permit().spend_on(&other).unwrap_err().kind(), ErrorKind::AccessDenied, "{other:?}");
-    }
-    assert!(permit().spend_on(&off("wg0")).is_ok());
 }

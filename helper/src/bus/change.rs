@@ -17,8 +17,7 @@ use super::person::Person;
 use super::quota::{Prompt, Slot};
 use super::reply::ReplyTo;
 use super::service::Service;
-use crate::authority::{Caller, Permit, Question, authorise, authorise_at_prompt};
-use crate::clamp::Request;
+use crate::authority::{Action, Caller, Permit, Question, authorise, authorise_at_prompt};
 use crate::log::Line;
 use crate::offload::offload;
 use crate::reconcile::{LEAVING, Outcome, not_kept};
@@ -39,11 +38,7 @@ impl Service {
         mut wanted: Wanted,
         slot: Slot,
     ) {
-        let request = std::mem::replace(&mut wanted.request, Err(ErrorKind::InvalidArgs.because("")));
-        let outcome = match request {
-            Ok(request) => self.decide(&connection, person, &caller, wanted.interaction, &request).await,
-            Err(error) => Err(error),
-        };
+        let outcome = self.decide(&connection, person, &caller, &mut wanted).await;
         self.account_for(person, &wanted, &caller, &outcome);
         self.announce(&connection).await;
         let answer = match &outcome {
@@ -59,15 +54,16 @@ impl Service {
         connection: &Connection,
         person: Person,
         caller: &Caller,
-        allows_interaction: bool,
-        request: &Request,
+        wanted: &mut Wanted,
     ) -> Result<Option<Outcome>> {
-        if !self.reconciler().consider(request)? {
+        let request = self.reconciler().narrowed(wanted.request.clone()?)?;
+        wanted.action = Action::of(&request);
+        if !self.reconciler().consider(&request)? {
             return Ok(None);
         }
-        let question = Question::about(caller.clone(), request, allows_interaction)?;
+        let question = Question::about(caller.clone(), request, wanted.interaction)?;
         let permit = or(self.permit(connection, person, &question), self.left()).await?;
-        let unkept = self.reconciler().unkept(request)?;
+        let unkept = self.reconciler().unkept(permit.request())?;
         let is_written = unkept.is_some();
         if let Some(unkept) = unkept {
             offload(move || unkept.write()).await.map_err(not_kept)??;
@@ -75,11 +71,11 @@ impl Service {
         // After the disk, which may have taken its time.
         if let Err(gone) = bus_says::check(&self.runtime, connection, &caller.name).await {
             if is_written {
-                self.reconciler().keep_as_before(request);
+                self.reconciler().keep_as_before(permit.request());
             }
             return Err(gone);
         }
-        let outcome = self.reconciler().commit(permit, request)?;
+        let outcome = self.reconciler().commit(permit)?;
         Ok(Some(Outcome { changed: outcome.changed || is_written, ..outcome }))
     }
 

@@ -206,8 +206,8 @@ impl Reconciler {
     ///
     /// # Errors
     /// [`Error`]; the table, the memory and the files are then as they were.
-    pub fn commit(&mut self, permit: Permit, request: &Request) -> Result<Outcome, Error> {
-        permit.spend_on(request)?;
+    pub fn commit(&mut self, permit: Permit) -> Result<Outcome, Error> {
+        let request = &permit.spend();
         self.check(request)?;
         let (next, change) = self.desired.after(request)?;
         let links = self.links(&next)?;

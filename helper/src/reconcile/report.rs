@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use airpods_dbus::{ClampState, ClampStatus, Error, LinkName, Mode, Status};
+use airpods_dbus::{ClampOptions, ClampState, ClampStatus, Error, LinkName, Mode, Status, Target};
 
 use super::Reconciler;
-use crate::clamp::{self, PlannedClamp};
+use crate::clamp::{self, PlannedClamp, Request};
 use crate::kernel::{Links, Ruleset};
 
 /// The values of the properties that announce their changes.
@@ -53,6 +53,21 @@ impl Reconciler {
             (_, true) => ClampState::Contested,
             (true, false) if clamp.is_live() => ClampState::Active,
             _ => ClampState::Waiting,
+        }
+    }
+
+    /// The least request that comes to the same: `any-link` goes where the link is a VPN link, so that nobody is asked for
+    /// more than is needed, and nothing more is granted.
+    ///
+    /// # Errors
+    /// [`Error`] if the kernel cannot be asked.
+    pub fn narrowed(&mut self, request: Request) -> Result<Request, Error> {
+        match request {
+            Request::ClampOn(Target::Link(link), options) if options.any_link => {
+                let is_vpn = self.kernel.link(&link)?.is_some_and(|there| there.kind.is_vpn());
+                Ok(Request::ClampOn(Target::Link(link), ClampOptions { any_link: !is_vpn, ..options }))
+            }
+            other => Ok(other),
         }
     }
 

@@ -41,13 +41,13 @@ fn on(link: &str) -> Request {
 /// A permit, got in the only way there is.
 fn permit(request: &Request) -> Permit {
     let caller = Caller { name: ":1.7".try_into().unwrap(), uid: 1000 };
-    let question = Question::about(caller, request, false).unwrap();
+    let question = Question::about(caller, request.clone(), false).unwrap();
     zruntime::block_on(authorise(&Recording::saying_yes(), &question, |_| ())).unwrap().unwrap()
 }
 
 impl Scene {
     fn commit(&mut self, request: &Request) -> Result<Outcome, Error> {
-        self.reconciler.commit(permit(request), request)
+        self.reconciler.commit(permit(request))
     }
 }
 
@@ -59,14 +59,14 @@ fn considering_changes_nothing() {
 }
 
 #[test]
-fn a_permit_for_one_thing_commits_no_other() {
+fn any_link_is_left_out_where_the_link_is_a_vpn_link_and_kept_where_it_may_be_another() {
     let mut scene = scene();
-    scene.commit(&on("wg0")).unwrap();
-    for other in [Request::Reset, on("wg2"), on("")] {
-        let error = scene.reconciler.commit(permit(&on("wg1")), &other).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::AccessDenied, "{other:?}");
-    }
-    assert_eq!(scene.kernel.times_applied(), 1);
+    let any = |link: &str, any_link| {
+        Request::ClampOn(Target::parse(link).unwrap(), ClampOptions { any_link, ..ClampOptions::default() })
+    };
+    assert_eq!(scene.reconciler.narrowed(any("wg0", true)).unwrap(), any("wg0", false));
+    assert_eq!(scene.reconciler.narrowed(any("not-there", true)).unwrap(), any("not-there", true));
+    assert_eq!(scene.reconciler.narrowed(Request::Reset).unwrap(), Request::Reset);
 }
 
 #[test]

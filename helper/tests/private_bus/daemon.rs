@@ -23,8 +23,25 @@ impl PrivateBus {
     }
 
     pub fn start_of(kind: BusDaemon) -> Self {
+        Self::with(kind, &[])
+    }
+
+    /// One that starts these programs for these names.
+    pub fn with_services(services: &[(&str, &str)]) -> Self {
+        Self::with(BusDaemon::default(), services)
+    }
+
+    fn with(kind: BusDaemon, services: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        for (name, program) in services {
+            let text = format!("[D-BUS Service]
+Name={name}
+Exec={program}
+User=root
+");
+            fs::write(folder.path().join(format!("{name}.service")), text).unwrap();
+        }
         let [config, socket, log] = ["bus.conf", "bus", "bus.log"].map(|name| folder.path().join(name));
         fs::write(&config, config_text(&folder)).unwrap();
         let daemon = kind.start(&config, &socket, &log).unwrap();
@@ -74,6 +91,7 @@ fn config_text(folder: &TempDir) -> String {
 <busconfig>
   <type>system</type>
   <listen>unix:path={}</listen>
+  <servicedir>{}</servicedir>
   <auth>EXTERNAL</auth>
   <policy context="default">
     <allow user="*"/>
@@ -89,13 +107,16 @@ fn config_text(folder: &TempDir) -> String {
     <allow send_destination="org.freedesktop.DBus"/>
     <allow send_destination="org.freedesktop.PolicyKit1"/>
   </policy>
+  <include>{}</include>
+  <!-- The tests' helper and polkit are processes of the tests' user. -->
   <policy user="root">
     <allow own="org.freedesktop.PolicyKit1"/>
+    <allow own="org.airpods.Helper1"/>
   </policy>
-  <include>{}</include>
 </busconfig>
 "#,
         folder.path().join("bus").display(),
+        folder.path().display(),
         shipped.display()
     )
 }

@@ -304,6 +304,15 @@ pub fn kind<T: std::fmt::Debug>(result: Result<T, Error>) -> ErrorKind {
     result.unwrap_err().kind()
 }
 
+/// The details of a question about a call without options.
+pub fn details(interface: &str, operation: &str) -> Vec<(&'static str, String)> {
+    let mut details = vec![("interface", interface.to_owned()), ("operation", operation.to_owned())];
+    if operation == "clamp-on" {
+        details.extend([("mtu", "route".to_owned()), ("persist", "no".to_owned())]);
+    }
+    details
+}
+
 pub fn name(text: &str) -> LinkName {
     LinkName::parse(text).unwrap()
 }

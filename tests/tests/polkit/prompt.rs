@@ -10,11 +10,20 @@ const AIRPODS_ON: &[&str] = &["airpods", "net", "clamp", "on", "wg0"];
 const ADMIN: u32 = 1002;
 
 #[test]
-fn the_prompt_names_the_link_and_the_operation_to_an_administrator() {
+fn the_prompt_tells_an_administrator_what_is_asked_for() {
     let host = Host::new();
-    let asked: [(&[&str], &str, &str); 4] = [
-        (AIRPODS_ON, "clamp-on", "clamp the TCP segment size on wg0 (clamp-on)"),
-        (&["airpods", "net", "clamp", "on"], "clamp-on", "clamp the TCP segment size on every VPN link (clamp-on)"),
+    let asked: [(&[&str], &str, &str); 5] = [
+        (AIRPODS_ON, "clamp-on", "clamp the TCP segment size on wg0 (path MTU: route, across reboots: no)"),
+        (
+            &["airpods", "net", "clamp", "on"],
+            "clamp-on",
+            "clamp the TCP segment size on every VPN link (path MTU: route, across reboots: no)",
+        ),
+        (
+            &["airpods", "net", "clamp", "on", "other0", "--any-link", "--mtu=1300", "--persist"],
+            "clamp-any-link",
+            "clamp the TCP segment size on other0, whether it is a VPN link or not (path MTU: 1300, across reboots: yes)",
+        ),
         (
             &["airpods", "net", "clamp", "off", "wg0"],
             "clamp-off",

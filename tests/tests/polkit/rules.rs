@@ -5,6 +5,14 @@ use airpods_lab::{Place, repository};
 use crate::host::{Answer, CHANGES, Host, OFF, ON};
 
 const ELSEWHERE: &[&str] = &["ClampOn", "sa{sv}", "tun9", "0"];
+/// More than a clamp of a VPN link to the route MTU until the next reboot.
+const MORE: [&[&str]; 5] = [
+    &["ClampOn", "sa{sv}", "wg0", "1", "mtu", "u", "576"],
+    &["ClampOn", "sa{sv}", "wg0", "1", "persist", "b", "true"],
+    &["ClampOn", "sa{sv}", "br9", "1", "any-link", "b", "true"],
+    &["ClampOn", "sa{sv}", "not-there", "1", "any-link", "b", "true"],
+    &["ClampOn", "sa{sv}", "br9", "3", "any-link", "b", "true", "mtu", "u", "576", "persist", "b", "true"],
+];
 const AUTO: &[&str] = &["ClampOn", "sa{sv}", "", "0"];
 
 fn example(name: &str) -> String {
@@ -60,8 +68,13 @@ fn a_rule_that_says_no_is_a_denial_and_changes_nothing() {
 fn the_example_for_a_group_lets_its_members_clamp_and_nobody_else() {
     let host = Host::with_rules(&[("50-airpods-group", &example("50-airpods-group.rules"))]);
     host.sandbox.sh("groupadd -f netdev; usermod -aG netdev alice").unwrap();
+    host.sandbox.sh("ip link add br9 type bridge").unwrap();
     let untouched = host.ruleset();
     assert_eq!(host.call("bob", ON), password_needed());
+    for more in MORE {
+        assert_eq!(host.call("alice", more), password_needed(), "{more:?}");
+    }
+    assert_eq!(host.ruleset(), untouched);
     assert_eq!(host.call("alice", ON), Answer::changed());
     assert_eq!(host.call("alice", ON), Answer::unchanged());
     assert!(host.sandbox.sh("nft list set inet airpods links").unwrap().contains("\"wg0\""));
@@ -83,6 +96,9 @@ fn the_example_for_a_service_user_is_for_its_one_link() {
         assert_eq!(host.call("ai-stack", other), password_needed(), "{other:?}");
     }
     assert_eq!(host.call("alice", ON), password_needed());
+    for more in &MORE[1..] {
+        assert_eq!(host.call("ai-stack", more), password_needed(), "{more:?}");
+    }
     assert_eq!(host.call("ai-stack", ON), Answer::changed());
     assert_eq!(host.call("ai-stack", OFF), Answer::changed());
     assert_eq!(host.airpods("ai-stack", "on wg0").0, 0);
