@@ -53,19 +53,21 @@ fn the_policy_has_every_action_with_its_defaults_owner_and_details() {
     let policy = text("polkit/org.airpods.helper1.policy");
     let document = parsed(&policy);
     let actions: Vec<_> = elements(&document, "action").collect();
-    assert_eq!(actions.len(), 3);
-    for (id, active) in [
-        (names::ACTION_CLAMP_ON, "auth_admin_keep"),
-        (names::ACTION_CLAMP_OFF, "auth_admin_keep"),
-        (names::ACTION_RESET, "auth_admin"),
+    let (all, both) = (&["interface", "operation", "mtu", "persist"][..], &["interface", "operation"][..]);
+    assert_eq!(actions.len(), 4);
+    for (id, active, details) in [
+        (names::ACTION_CLAMP_ON, "auth_admin_keep", all),
+        (names::ACTION_CLAMP_ANY_LINK, "auth_admin", all),
+        (names::ACTION_CLAMP_OFF, "auth_admin_keep", both),
+        (names::ACTION_RESET, "auth_admin", both),
     ] {
         let action = *actions.iter().find(|action| action.attribute("id") == Some(id)).expect(id);
         assert_eq!(child(action, "allow_any"), "auth_admin");
         assert_eq!(child(action, "allow_inactive"), "auth_admin");
         assert_eq!(child(action, "allow_active"), active);
         assert_eq!(child(action, "annotate"), format!("unix-user:{}", names::HELPER_USER));
-        for detail in ["$(interface)", "$(operation)"] {
-            assert!(child(action, "message").contains(detail), "{id}");
+        for detail in details {
+            assert!(child(action, "message").contains(&format!("$({detail})")), "{id}: {detail}");
         }
     }
 }
@@ -88,7 +90,6 @@ fn the_bus_policy_allows_one_destination_at_a_time_and_nothing_else() {
     let document = parsed(&policy);
     assert_eq!(elements(&document, "deny").count(), 0, "a deny would reach others' services");
     for policy in elements(&document, "policy") {
-        let users = ["root", names::HELPER_USER];
         let allowed: Vec<_> = policy.children().filter(Node::is_element).collect();
         assert!(!allowed.is_empty() && policy.attribute("at_console").is_none() && policy.attribute("group").is_none());
         for allow in allowed {
@@ -96,7 +97,7 @@ fn the_bus_policy_allows_one_destination_at_a_time_and_nothing_else() {
             keys.sort_unstable();
             assert!(allow.attributes().all(|attribute| attribute.value() != "*"));
             if let Some(user) = policy.attribute("user") {
-                assert!(users.contains(&user));
+                assert_eq!(user, names::HELPER_USER);
                 assert_eq!((keys, allow.attribute("own")), (vec!["own"], Some(names::BUS_NAME)));
             } else {
                 assert_eq!(policy.attribute("context"), Some("default"));

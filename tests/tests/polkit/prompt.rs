@@ -13,16 +13,17 @@ const ADMIN: u32 = 1002;
 fn the_prompt_tells_an_administrator_what_is_asked_for() {
     let host = Host::new();
     let asked: [(&[&str], &str, &str); 5] = [
-        (AIRPODS_ON, "clamp-on", "clamp the TCP segment size on wg0 (path MTU: route, across reboots: no)"),
+        (AIRPODS_ON, "clamp-on", "clamp the TCP segment size on wg0 (clamp-on; path MTU: route; kept across reboots: no)"),
         (
             &["airpods", "net", "clamp", "on"],
             "clamp-on",
-            "clamp the TCP segment size on every VPN link (path MTU: route, across reboots: no)",
+            "clamp the TCP segment size on every VPN link (clamp-on; path MTU: route; kept across reboots: no)",
         ),
         (
             &["airpods", "net", "clamp", "on", "other0", "--any-link", "--mtu=1300", "--persist"],
             "clamp-any-link",
-            "clamp the TCP segment size on other0, whether it is a VPN link or not (path MTU: 1300, across reboots: yes)",
+            "clamp the TCP segment size on other0, whether it is a VPN link or not \
+             (clamp-any-link; path MTU: 1300; kept across reboots: yes)",
         ),
         (
             &["airpods", "net", "clamp", "off", "wg0"],
