@@ -319,7 +319,7 @@ fn a_table_that_is_found_at_the_start_and_is_right_stays() {
         next.tend(&[], Instant::now());
         assert_eq!(before.kernel.times_applied(), 1);
     }
-    next.commit(permit(&Request::Reset), &Request::Reset).unwrap();
+    next.commit(permit(&Request::Reset)).unwrap();
     assert_eq!(before.kernel.table(), None, "and is ours to remove");
 }
 

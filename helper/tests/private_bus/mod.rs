@@ -3,7 +3,6 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 mod daemon;
-pub mod raw;
 mod systemd;
 
 use std::collections::HashMap;
