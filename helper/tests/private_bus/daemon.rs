@@ -35,11 +35,7 @@ impl PrivateBus {
         let folder = TempDir::new().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         for (name, program) in services {
-            let text = format!("[D-BUS Service]
-Name={name}
-Exec={program}
-User=root
-");
+            let text = format!("[D-BUS Service]\nName={name}\nExec={program}\nUser=root\n");
             fs::write(folder.path().join(format!("{name}.service")), text).unwrap();
         }
         let [config, socket, log] = ["bus.conf", "bus", "bus.log"].map(|name| folder.path().join(name));

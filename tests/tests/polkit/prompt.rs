@@ -13,7 +13,11 @@ const ADMIN: u32 = 1002;
 fn the_prompt_tells_an_administrator_what_is_asked_for() {
     let host = Host::new();
     let asked: [(&[&str], &str, &str); 5] = [
-        (AIRPODS_ON, "clamp-on", "clamp the TCP segment size on wg0 (clamp-on; path MTU: route; kept across reboots: no)"),
+        (
+            AIRPODS_ON,
+            "clamp-on",
+            "clamp the TCP segment size on wg0 (clamp-on; path MTU: route; kept across reboots: no)",
+        ),
         (
             &["airpods", "net", "clamp", "on"],
             "clamp-on",
