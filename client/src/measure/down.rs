@@ -68,6 +68,7 @@ pub(super) struct Down {
     masked: Option<u16>,
     ending: Option<DownEnding>,
     healed: bool,
+    suspect: bool,
     answers_after: Duration,
 }
 
@@ -85,6 +86,7 @@ impl Down {
             masked: None,
             ending: None,
             healed: false,
+            suspect: false,
             answers_after: Duration::ZERO,
         }
     }
@@ -102,6 +104,11 @@ impl Down {
     /// Whether its hello is a large one.
     pub(super) fn is_padded(&self) -> bool {
         self.padding > 0
+    }
+
+    /// Whether a hole shows, which loss may have made as well.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.suspect
     }
 
     /// Whether a packet of the size has arrived, and it is not to be waited for any more.
@@ -174,7 +181,8 @@ impl Down {
             quiet > rtt * 11 / 4 + QUICK + seen.slack
                 && seen.now.saturating_sub(hole) > rtt * 5 / 2 + QUICK + seen.slack
         };
-        if !self.strict && self.hole_at.is_some_and(quick) {
+        self.suspect |= self.hole_at.is_some_and(quick);
+        if self.suspect && !self.strict {
             return Some(DownEnding::Hole);
         }
         let patience = Duration::from_millis(if self.strict { 1400 } else { 1200 }).max(rtt * 6);
@@ -191,10 +199,11 @@ impl Down {
 
     /// What came of it. One that was not ended by its own judgement had no time.
     pub(super) fn outcome(self) -> DownOutcome {
+        let unfinished = if self.suspect { DownEnding::Hole } else { DownEnding::Unclear };
         DownOutcome {
             size: self.size,
-            strict: self.strict,
-            ending: self.ending.unwrap_or(DownEnding::Unclear),
+            strict: self.strict && self.ending.is_some(),
+            ending: self.ending.unwrap_or(unfinished),
             largest: self.largest,
             masked: self.masked,
             healed: self.healed,

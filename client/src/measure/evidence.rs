@@ -46,6 +46,11 @@ impl Evidence {
         }
     }
 
+    /// The smallest size above what is proven that did not arrive and can still be tried.
+    pub(super) fn open_end(&self) -> Option<u16> {
+        self.failed().filter(|failed| self.limit.is_none_or(|(limit, _)| *failed <= limit))
+    }
+
     /// The largest size to try, of `top`.
     pub(super) fn ceiling(&self, top: u16) -> u16 {
         self.limit.map_or(top, |(limit, _)| limit.min(top))
@@ -78,7 +83,7 @@ impl Evidence {
 
     /// Whether there is room between what arrived and what did not, of more than `precision` bytes.
     pub(super) fn is_open(&self, base: u16, precision: u16) -> bool {
-        self.failed().is_some_and(|failed| failed.saturating_sub(self.floor(base)) > precision)
+        self.open_end().is_some_and(|failed| failed.saturating_sub(self.floor(base)) > precision)
     }
 
     /// What is proven, or `base` where nothing above that is.
@@ -122,29 +127,25 @@ pub(super) fn spread(low: u16, high: u16, count: u16) -> Vec<u16> {
     sizes
 }
 
-/// Up to seven sizes for the way down, between one that passes and one that does not. `guesses` are sizes at which the
-/// path may well end: each is tried together with its successor.
+/// Up to seven sizes for the way down, between one that passes and one that does not. `guess` is a size at which the path may well
+/// end: it is tried together with its successor.
 #[must_use]
-pub(super) fn down_sizes(low: u16, high: u16, guesses: &[u16]) -> Vec<u16> {
-    let inside = |size: u16| low < size && size < high;
-    let mut sizes = Vec::new();
-    let guess =
-        guesses.iter().copied().find(|guess| (low..high).contains(guess) && (inside(*guess) || inside(guess + 1)));
-    if let Some(guess) = guess {
-        sizes.extend(spread(low, guess, 1));
-        sizes.extend([guess, guess + 1].into_iter().filter(|size| inside(*size)));
-        sizes.extend(spread(guess + 1, high, 2));
-    } else if high - low > 60 {
-        let steps = (2..=8).map(|power| high.saturating_add(1).saturating_sub(1 << power));
-        sizes.extend(steps.filter(|size| inside(*size)));
-        sizes.push(low + (high - low) / 2);
+pub(super) fn down_sizes(low: u16, high: u16, guess: Option<u16>) -> Vec<u16> {
+    const WIDE: u16 = 300;
+    let inside = |size: &u16| low < *size && *size < high;
+    let mut sizes = if let Some(guess) = guess.filter(|guess| (low..high).contains(guess) && high - low > 8) {
+        let around = [guess, guess + 1].into_iter();
+        around.chain(spread(low, guess, 1)).chain(spread(guess + 1, high, 4)).collect()
+    } else if high - low > WIDE {
+        // Most paths end close below the link's MTU, and the others anywhere.
+        let close = [124, 60, 28, 12].into_iter().map(|step| high - step);
+        close.chain(spread(low, high - 124, 3)).collect()
     } else {
-        sizes = spread(low, high, 7);
-    }
+        spread(low, high, 7)
+    };
+    sizes.retain(inside);
     sizes.sort_unstable();
     sizes.dedup();
-    let surplus = sizes.len().saturating_sub(7);
-    sizes.drain(..surplus);
     sizes
 }
 
@@ -163,13 +164,14 @@ mod tests {
     #[test]
     fn sizes_lie_strictly_between_and_close_the_gap() {
         for (low, high) in [(576, 1420), (1296, 1360), (1299, 1301), (1300, 1301), (900, 902), (576, 584)] {
-            for sizes in [spread(low, high, 8), down_sizes(low, high, &[]), down_sizes(low, high, &[1300])] {
+            for sizes in [spread(low, high, 8), down_sizes(low, high, None), down_sizes(low, high, Some(1300))] {
                 assert!(sizes.iter().all(|size| low < *size && *size < high), "{low} {high} {sizes:?}");
                 assert_eq!(sizes.is_empty(), high - low <= 1, "{low} {high}");
                 assert!(sizes.len() <= 8 && sizes.is_sorted(), "{sizes:?}");
             }
         }
-        assert_eq!(down_sizes(576, 1420, &[1300]), [938, 1300, 1301, 1341, 1380]);
+        assert_eq!(down_sizes(576, 1420, Some(1300)), [938, 1300, 1301, 1325, 1349, 1372, 1396]);
+        assert_eq!(down_sizes(576, 1420, None), [756, 936, 1116, 1296, 1360, 1392, 1408]);
     }
 
     #[test]

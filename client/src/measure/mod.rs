@@ -42,6 +42,7 @@ pub use search::Stage;
 pub use targets::Target;
 pub use verdict::Code;
 
+use crate::helper_link::status_if_running;
 use crate::way::{Egress, Outlet, Passage, Verdict, egress};
 use path::{Job, Server, measure, unresolved};
 use report::{Confidence, Direction, Family, Link, PathReport, PlaceReport};
@@ -83,7 +84,11 @@ pub async fn check(plan: &Plan, tell: Tell) -> Report {
     let mut host =
         PlaceReport { place: "host".to_owned(), services: plan.places.host.clone(), ..PlaceReport::default() };
     host.link = link_to(&servers);
-    host.paths = from_host(plan, &servers, begun, tell).await;
+    let clamped = match &host.link {
+        Some(link) => fixed_clamp(&link.name).await,
+        None => None,
+    };
+    host.paths = from_host(plan, &servers, clamped, begun, tell).await;
     let mut places = vec![host];
     for place in &plan.places.networks {
         let report = from_network(plan, place, &servers, &places[0], begun).await;
@@ -144,6 +149,13 @@ fn link_to(servers: &Servers) -> Option<Link> {
     egress(address.ip()).ok().flatten().as_ref().map(link)
 }
 
+/// The value that the helper clamps a link to, where it runs and the value is a fixed one.
+async fn fixed_clamp(link: &str) -> Option<u16> {
+    let status = status_if_running().await?;
+    let clamp = status.clamps.iter().find(|clamp| clamp.link == link)?;
+    clamp.mtu.and_then(|mtu| u16::try_from(mtu).ok())
+}
+
 fn link(egress: &Egress) -> Link {
     Link { name: egress.link.clone(), kind: egress.kind.info_kind.clone(), vpn: egress.kind.is_vpn(), mtu: egress.mtu }
 }
@@ -161,6 +173,7 @@ fn jobs(plan: &Plan, servers: &Servers, begun: Instant) -> Vec<Job> {
             proof: plan.proof,
             transfers_only: false,
             udp: plan.proof,
+            clamped: None,
             milliseconds: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
             from_host: None,
         })
@@ -169,8 +182,14 @@ fn jobs(plan: &Plan, servers: &Servers, begun: Instant) -> Vec<Job> {
 }
 
 /// Measures from the host, families side by side. Where the first server is of no use, the second one takes its place.
-async fn from_host(plan: &Plan, servers: &Servers, begun: Instant, tell: Tell) -> Vec<PathReport> {
-    let first = jobs(plan, servers, begun);
+async fn from_host(
+    plan: &Plan,
+    servers: &Servers,
+    clamped: Option<u16>,
+    begun: Instant,
+    tell: Tell,
+) -> Vec<PathReport> {
+    let first: Vec<Job> = jobs(plan, servers, begun).into_iter().map(|job| Job { clamped, ..job }).collect();
     let mut paths = run_jobs(first.clone(), &tell).await;
     let useless =
         |path: &PathReport| matches!(path.verdict, Code::ServerDown | Code::ServerSilent | Code::DownNotMeasured);
@@ -250,10 +269,6 @@ async fn from_network(
         Passage::Rootless(outlet) => Some(outlet),
         _ => None,
     };
-    let Some(pid) = place.pid else {
-        report.judged_from_host = Some("no service runs there".to_owned());
-        return judged_from_host(report, place, host);
-    };
     let prepare = |job: Job| {
         let mut hints: Vec<u16> = place.way.egress.iter().filter_map(|egress| u16::try_from(egress.mtu).ok()).collect();
         let known = host.paths.iter().rfind(|path| path.family == job.family);
@@ -261,7 +276,7 @@ async fn from_network(
         Job { hints, transfers_only: outlet.is_some(), from_host: told(&host.paths, job.family), ..job }
     };
     let jobs: Vec<Job> = jobs(plan, servers, begun).into_iter().map(prepare).collect();
-    match inside::measure_inside(pid, &jobs).await {
+    match inside::measure_inside(place.pid, &jobs).await {
         Ok(paths) => report.paths = paths,
         Err(why) => {
             report.judged_from_host = Some(format!("this user may not enter the network: {why}"));
@@ -356,6 +371,7 @@ fn about(place: &PlaceReport, path: &PathReport) -> Words {
         vpn: place.link.as_ref().is_some_and(|link| link.vpn),
         link_mtu: place.link.as_ref().map(|link| link.mtu),
         own_mtu: place.own_mtu,
+        service: place.services.first().cloned(),
         direction: match (narrow(&path.up), narrow(&path.down)) {
             (true, false) => "up",
             (false, true) => "down",

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::findings::{Findings, Subject};
 use super::quic;
-use super::report::{Direction, Family, LimitedBy, PathReport, TransferReport, Udp};
+use super::report::{Confidence, Direction, Family, LimitedBy, PathReport, TransferReport, Udp};
 use super::search::{Budget, STANDS_DOWN, STANDS_UP, Stage, confirm, search};
 use super::socket::Sockets;
 use super::transfer::{LIMIT, PADDING, transfer};
@@ -34,6 +34,8 @@ pub(super) struct Job {
     pub(super) transfers_only: bool,
     /// Try UDP as well.
     pub(super) udp: bool,
+    /// The value that the helper clamps the link to, if it is a fixed one.
+    pub(super) clamped: Option<u16>,
     /// The time that there is.
     pub(super) milliseconds: u64,
     /// What the host's own measurement says, for a container's network.
@@ -77,6 +79,7 @@ pub(super) fn measure(job: &Job, stop: &AtomicBool, tell: &(dyn Fn(Stage) + Sync
         top: link,
         learnt: (known < link).then_some(known),
         no_route: choice.known.err(),
+        clamped: job.clamped,
         from_host: job.from_host,
         ..Circumstances::default()
     };
@@ -117,14 +120,26 @@ fn report(
 ) -> PathReport {
     let code = with_udp(judge(findings, around), udp, job.from_host);
     let errors = findings.refusals.iter().find_map(|(errno, _)| *errno).filter(|_| !findings.connected);
+    let mut up = direction(&findings.up, around, STANDS_UP, findings.cut_short);
+    let mut down = direction(&findings.down, around, STANDS_DOWN, findings.cut_short);
+    if findings.mixed.is_some() {
+        for direction in [&mut up, &mut down] {
+            direction.confidence = direction.confidence.min(Confidence::AtLeast);
+            direction.reason = Some("some connections carry less".to_owned());
+        }
+    }
+    if !findings.tls {
+        // A server that says nothing does not show that packets vanish.
+        down.failed = None;
+    }
     PathReport {
         family: job.family,
         server: job.server.host.clone(),
         port: job.server.addresses.first().map_or(0, SocketAddr::port),
         top: around.top,
         learnt: around.learnt,
-        up: direction(&findings.up, around, STANDS_UP, findings.cut_short),
-        down: direction(&findings.down, around, STANDS_DOWN, findings.cut_short),
+        up,
+        down,
         udp,
         narrow_to: value(findings),
         verdict: code,

@@ -16,8 +16,8 @@ pub struct Place {
     pub services: Vec<String>,
     /// How their packets get to the host's routing.
     pub way: Way,
-    /// A process in the network; none where nothing runs there.
-    pub pid: Option<u32>,
+    /// A process in the network.
+    pub pid: u32,
 }
 
 /// The places of services: those on the host's network, and each further network once.
@@ -48,13 +48,11 @@ pub async fn places(
             continue;
         }
         let container = container_made_for(name.as_str(), Some(service.container.as_str()), &containers);
-        let pid = pid_of(podman, container).await;
+        // Where nothing runs nothing can be measured, and nothing hangs.
+        let Some(pid) = pid_of(podman, container).await else { continue };
         // Containers on one network share its way; a pod's share even the namespace.
         match places.networks.first_mut() {
-            Some(place) => {
-                place.services.push(name.to_string());
-                place.pid = place.pid.or(pid);
-            }
+            Some(place) => place.services.push(name.to_string()),
             None => places.networks.push(Place {
                 name: config.runtime.network_name.to_string(),
                 services: vec![name.to_string()],

@@ -197,8 +197,8 @@ impl<T: Transport> Search<'_, T> {
         (self.tell)(Stage::First(top));
         let sizes = ladder(top, self.base(), &self.subject.hints);
         let batch = vec![
-            self.down(top, false),
-            self.down(top, false),
+            self.down(top, true),
+            self.down(top, true),
             self.down(self.base(), false),
             self.big_hello(),
             self.up(&sizes, false),
@@ -211,7 +211,10 @@ impl<T: Transport> Search<'_, T> {
             let train = under_way.iter().all(|one| one.ended || !matches!(one.probe, Probe::Up(_)));
             let tops: Vec<_> = under_way.iter().take(2).collect();
             let full = tops.iter().any(|one| matches!(one.probe, Probe::Down(down) if down.is_full()));
-            let down = full || tops.iter().all(|one| one.ended);
+            // Once our kernel has learnt a path MTU, it announces no more than that: these two are the last that can show a hole.
+            let taught = under_way.iter().any(|one| matches!(one.probe, Probe::Up(up) if up.is_reported()));
+            let suspect = |one: &Progress<'_>| matches!(one.probe, Probe::Down(down) if down.is_suspect());
+            let down = full || tops.iter().all(|one| one.ended || (!taught && suspect(one)));
             let others = under_way.iter().all(|one| one.ended) || lasted > Duration::from_millis(1200);
             let answered = under_way.iter().any(|one| one.probe.exchange().first_at.is_some());
             train && down && others && answered
@@ -283,7 +286,7 @@ impl<T: Transport> Search<'_, T> {
 
     /// Where a direction's end is still to be found.
     fn gap(&self, evidence: &Evidence, precision: u16) -> Option<(u16, u16)> {
-        let high = evidence.failed().filter(|_| evidence.is_open(self.base(), precision))?;
+        let high = evidence.open_end().filter(|_| evidence.is_open(self.base(), precision))?;
         Some((evidence.floor(self.base()), high))
     }
 
@@ -299,9 +302,11 @@ impl<T: Transport> Search<'_, T> {
             (self.tell)(Stage::Between(up, down));
             let mut batch = Vec::new();
             if let Some((low, high)) = down {
-                let guess = self.findings.up.proven.filter(|_| self.findings.up.failed().is_some());
-                let guesses: Vec<u16> = guess.into_iter().chain(self.subject.hints.iter().copied()).collect();
-                batch.extend(down_sizes(low, high, &guesses).into_iter().map(|size| self.down(size, false)));
+                // Where the way up ends exactly, the way down often ends as well.
+                let exact = up.is_none() && self.findings.up.failed().is_some();
+                let likely = self.findings.up.proven.filter(|_| exact).into_iter();
+                let guess = likely.chain(self.subject.hints.iter().copied()).find(|guess| (low..high).contains(guess));
+                batch.extend(down_sizes(low, high, guess).into_iter().map(|size| self.down(size, false)));
             }
             if let Some((low, high)) = up {
                 batch.push(self.up(&spread(low, high, 8), false));
@@ -334,7 +339,7 @@ impl<T: Transport> Search<'_, T> {
     fn standing(&self) -> Vec<Probe> {
         let (findings, top) = (&self.findings, self.subject.top);
         let mut batch = Vec::new();
-        if let Some(high) = findings.up.failed() {
+        if let Some(high) = findings.up.open_end() {
             let largest = findings.up.ceiling(top).max(high);
             for stand in findings.up.refutations()..STANDS_UP {
                 let tested = if stand + 1 == STANDS_UP { largest } else { high };
@@ -342,7 +347,7 @@ impl<T: Transport> Search<'_, T> {
                 batch.push(self.up(&sizes, true));
             }
         }
-        if let Some(high) = findings.down.failed().filter(|_| findings.tls) {
+        if let Some(high) = findings.down.open_end().filter(|_| findings.tls) {
             let missing = STANDS_DOWN.saturating_sub(findings.down.refutations());
             batch.extend((0..missing).map(|_| self.down(high, true)));
             if missing == STANDS_DOWN && high < top {

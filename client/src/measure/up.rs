@@ -177,6 +177,11 @@ impl Up {
         Opening { announced: Some(announced), sent: Some(self.cap) }
     }
 
+    /// Whether a router has reported a path MTU.
+    pub(super) fn is_reported(&self) -> bool {
+        self.reported.is_some()
+    }
+
     /// What to do after a look.
     pub(super) fn step(&mut self, seen: &Seen, new: &[u8]) -> Action {
         if !self.exchange.take(seen, new) {

@@ -1,1 +1,366 @@
-//! A path in virtual time.
+//! A path in virtual time, with Linux's TCP at both ends as far as measuring meets it. It drives the search without sockets, so that a
+//! hundred thousand paths take a minute.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod faults;
+mod tcp;
+mod truth;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+pub(super) use faults::Faults;
+use tcp::{Flying, Receiver, Sender};
+
+use super::exchange::{Moment, Opening, Seen, fixed_headers};
+use super::run::Transport;
+use super::tcp_info::{ESTABLISHED, SACK, SYN_SENT, TIMESTAMPS, TcpInfo};
+
+/// Between two looks.
+const INTERVAL: Duration = Duration::from_millis(2);
+
+/// When SYNs are sent, and how many.
+const SYNS: [Duration; 4] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(7)];
+
+enum Event {
+    Connected,
+    /// A segment arrives at the server (`true`) or at us.
+    Segment(bool, Flying),
+    /// An acknowledgement of what we sent (`true`), or of what the server did.
+    Acked(bool, u64, Vec<(u64, u64)>),
+    /// The server answers.
+    Answer,
+    /// A report that packets may have this size, to us (`true`) or to the server.
+    TooBig(bool, u16),
+    Race(bool),
+    Timer(bool),
+}
+
+struct Connection {
+    open: bool,
+    connected: bool,
+    ours: Sender,
+    theirs: Sender,
+    arrived: Receiver,
+    received: Receiver,
+    advmss: u16,
+    pmtu: u16,
+    /// The hello is at the server, and its length.
+    hello: bool,
+    taken: u64,
+    /// Bytes that were read.
+    read: usize,
+}
+
+/// The world of one path.
+pub(super) struct World {
+    pub(super) faults: Faults,
+    now: Duration,
+    random: fastrand::Rng,
+    connections: Vec<Connection>,
+    events: BTreeMap<(Duration, u64), (usize, Event)>,
+    count: u64,
+    learnt: Option<u16>,
+    buckets: [(f64, Duration); 2],
+    late: Duration,
+    flight: Vec<u8>,
+    /// The largest packet that really was carried, up and down.
+    pub(super) carried: [u16; 2],
+}
+
+impl World {
+    pub(super) fn new(faults: Faults, seed: u64) -> Self {
+        let burst = faults.policer.map_or(0.0, |(_, burst)| f64::from(burst));
+        Self {
+            now: Duration::ZERO,
+            random: fastrand::Rng::with_seed(seed),
+            connections: Vec::new(),
+            events: BTreeMap::new(),
+            count: 0,
+            learnt: faults.learnt,
+            buckets: [(burst, Duration::ZERO); 2],
+            late: Duration::ZERO,
+            flight: flight(faults.flight),
+            carried: [0; 2],
+            faults,
+        }
+    }
+
+    /// The largest size that a search may try.
+    pub(super) fn top(&self) -> u16 {
+        self.faults.learnt.unwrap_or(self.faults.link).min(self.faults.link)
+    }
+
+    fn at(&mut self, after: Duration, connection: usize, event: Event) {
+        self.count += 1;
+        self.events.insert((self.now + after, self.count), (connection, event));
+    }
+
+    fn is_lost(&mut self) -> bool {
+        self.faults.loss > 0.0 && self.random.f64() < self.faults.loss
+    }
+
+    /// Whether the policer lets a packet of this size pass.
+    fn is_policed(&mut self, up: bool, size: u16) -> bool {
+        let Some((rate, burst)) = self.faults.policer else { return false };
+        let (tokens, since) = &mut self.buckets[usize::from(up)];
+        *tokens = (*tokens + (self.now - *since).as_secs_f64() * f64::from(rate)).min(f64::from(burst));
+        *since = self.now;
+        let passes = *tokens >= f64::from(size);
+        *tokens -= if passes { f64::from(size) } else { 0.0 };
+        !passes
+    }
+
+    fn delay(&mut self) -> Duration {
+        let jitter = u64::try_from(self.faults.jitter.as_micros()).unwrap();
+        let late = if jitter == 0 { 0 } else { self.random.u64(..jitter) };
+        self.faults.rtt / 2 + Duration::from_micros(late)
+    }
+
+    /// Sends segments with data on their way.
+    fn send(&mut self, connection: usize, up: bool, segments: Vec<Flying>) {
+        for segment in segments {
+            let size = segment.length + self.faults.headers();
+            let mtu = self.faults.mtu(up, self.now);
+            if size > mtu {
+                let reported = if up { self.faults.reports_up } else { self.faults.reports_down };
+                if reported && !self.is_lost() {
+                    let delay = self.delay();
+                    self.at(delay, connection, Event::TooBig(up, mtu));
+                }
+                continue;
+            }
+            if self.is_policed(up, size) || self.is_lost() {
+                continue;
+            }
+            self.carried[usize::from(up)] = self.carried[usize::from(up)].max(size);
+            let delay = self.delay();
+            self.at(delay, connection, Event::Segment(up, segment));
+        }
+        self.arm(connection, up);
+    }
+
+    /// Puts the timers of a sender among the events.
+    fn arm(&mut self, connection: usize, ours: bool) {
+        let one = &self.connections[connection];
+        let sender = if ours { &one.ours } else { &one.theirs };
+        let (race, timer) = (sender.race, sender.timer);
+        if let Some(race) = race {
+            self.at(race.saturating_sub(self.now), connection, Event::Race(ours));
+        }
+        if let Some(timer) = timer {
+            self.at(timer.saturating_sub(self.now), connection, Event::Timer(ours));
+        }
+    }
+
+    fn happen(&mut self, connection: usize, event: Event) {
+        if !self.connections[connection].open {
+            return;
+        }
+        match event {
+            Event::Connected => self.connections[connection].connected = true,
+            Event::Segment(up, segment) => self.arrive(connection, up, segment),
+            Event::Acked(up, upto, sacked) => {
+                let now = self.now;
+                let sacked = if self.faults.sack { sacked } else { Vec::new() };
+                let sender = self.sender(connection, up);
+                sender.acknowledge(upto, &sacked, now);
+                self.arm(connection, up);
+            }
+            Event::Answer => {
+                let (length, now) = (self.flight.len(), self.now);
+                let segments = self.connections[connection].theirs.write(length, now);
+                self.send(connection, false, segments);
+            }
+            Event::TooBig(ours, mtu) => self.shrink(connection, ours, mtu),
+            Event::Race(ours) => {
+                let now = self.now;
+                if self.sender(connection, ours).race.is_some_and(|at| at <= now) {
+                    self.sync(connection, ours);
+                    let segments = self.sender(connection, ours).race(now);
+                    self.send(connection, ours, segments);
+                }
+            }
+            Event::Timer(ours) => {
+                let now = self.now;
+                if self.sender(connection, ours).timer.is_some_and(|at| at <= now) {
+                    self.sync(connection, ours);
+                    let segments = self.sender(connection, ours).expire(now);
+                    self.send(connection, ours, segments);
+                }
+            }
+        }
+    }
+
+    fn sender(&mut self, connection: usize, ours: bool) -> &mut Sender {
+        let one = &mut self.connections[connection];
+        if ours { &mut one.ours } else { &mut one.theirs }
+    }
+
+    fn arrive(&mut self, connection: usize, up: bool, segment: Flying) {
+        let one = &mut self.connections[connection];
+        let receiver = if up { &mut one.arrived } else { &mut one.received };
+        receiver.take(segment);
+        let (upto, pieces) = (receiver.next, receiver.pieces());
+        if !self.is_lost() {
+            let delay = self.delay();
+            self.at(delay, connection, Event::Acked(up, upto, pieces));
+        }
+        let one = &mut self.connections[connection];
+        // A hello says its own length, which every one of ours keeps to.
+        if up && !one.hello && one.arrived.next >= one.taken && one.taken > 0 {
+            one.hello = true;
+            let thinks = self.faults.thinks;
+            self.at(thinks, connection, Event::Answer);
+        }
+    }
+
+    /// A report has come.
+    fn shrink(&mut self, connection: usize, ours: bool, mtu: u16) {
+        if ours {
+            self.learnt = Some(self.learnt.map_or(mtu, |known| known.min(mtu)));
+            self.sync(connection, true);
+        } else {
+            let (mss, now) = (mtu - self.faults.headers(), self.now);
+            let segments = self.connections[connection].theirs.shrink(mss, now);
+            self.send(connection, false, segments);
+        }
+    }
+
+    /// Before it sends, our kernel looks up the path MTU that any connection has learnt.
+    fn sync(&mut self, connection: usize, ours: bool) {
+        let (headers, now) = (self.faults.headers(), self.now);
+        let one = &mut self.connections[connection];
+        if let Some(learnt) = self.learnt.filter(|learnt| ours && *learnt < one.pmtu) {
+            one.pmtu = learnt;
+            let segments = one.ours.shrink(learnt - headers, now);
+            self.send(connection, true, segments);
+        }
+    }
+
+    fn info(&self, one: &Connection) -> TcpInfo {
+        let rtt = u32::try_from(self.faults.rtt.as_micros()).unwrap();
+        let (unacked, sacked) = one.ours.unacked();
+        let guess = 536.min(one.advmss);
+        TcpInfo {
+            state: if one.connected { ESTABLISHED } else { SYN_SENT },
+            retransmits: one.ours.retransmits,
+            options: (if self.faults.sack { SACK } else { 0 }) | if self.faults.timestamps { TIMESTAMPS } else { 0 },
+            snd_mss: one.ours.mss.into(),
+            rcv_mss: one.received.largest.min(one.advmss).max(guess).into(),
+            unacked,
+            sacked,
+            pmtu: one.pmtu.into(),
+            rtt: if one.connected { rtt } else { 0 },
+            snd_cwnd: 10,
+            advmss: one.advmss.into(),
+            total_retrans: one.ours.sent_again,
+            bytes_acked: one.ours.acked + 1,
+            notsent: 0,
+            min_rtt: if one.connected { rtt } else { u32::MAX },
+            data_segs_in: one.received.segments,
+            data_segs_out: one.ours.segments,
+            rcv_ooopack: one.received.early,
+        }
+    }
+
+    /// When the handshake is done, if ever.
+    fn handshake(&mut self) -> Option<Duration> {
+        let at = SYNS.into_iter().find(|_| !self.is_lost() && !self.is_lost())?;
+        Some(at + self.delay() + self.delay())
+    }
+}
+
+impl Transport for World {
+    type Socket = usize;
+
+    fn now(&self) -> Moment {
+        self.now
+    }
+
+    fn pause(&mut self) {
+        let stalls = self.faults.stalls > 0 && self.random.u32(..1000) < self.faults.stalls;
+        let late = if stalls { self.faults.stall } else { Duration::ZERO };
+        self.late = late.max(self.late - self.late / 64);
+        // Where nothing happens, looks may be further apart.
+        let next = self.events.keys().next().map_or(Duration::MAX, |(at, _)| *at);
+        let until = next.clamp(self.now + INTERVAL, self.now + INTERVAL * 6) + late;
+        while let Some(entry) = self.events.first_entry().filter(|entry| entry.key().0 <= until) {
+            let ((at, _), (connection, event)) = entry.remove_entry();
+            self.now = self.now.max(at);
+            self.happen(connection, event);
+        }
+        self.now = until;
+    }
+
+    fn open(&mut self, opening: Opening) -> Result<usize, Errno> {
+        let fixed = fixed_headers(self.faults.ipv6);
+        let options = self.faults.headers() - fixed;
+        let pmtu = self.learnt.unwrap_or(self.faults.link).min(self.faults.link);
+        let announced = opening.announced.unwrap_or(pmtu).min(pmtu) - fixed;
+        let heard = self.faults.clamp_syn.map_or(announced, |clamp| clamp.min(announced));
+        let offered =
+            self.faults.clamp_syn_ack.map_or(self.faults.server_mss, |clamp| clamp.min(self.faults.server_mss));
+        let ours = offered.min(opening.sent.unwrap_or(u16::MAX) - fixed).min(pmtu - fixed) - options;
+        let theirs = heard.min(self.faults.server_mss) - options;
+        let rtt = self.faults.rtt;
+        self.connections.push(Connection {
+            open: true,
+            connected: false,
+            ours: Sender::new(ours, rtt, false),
+            theirs: Sender::new(theirs, rtt, self.faults.server_probes),
+            arrived: Receiver::default(),
+            received: Receiver::default(),
+            advmss: announced - options,
+            pmtu,
+            hello: false,
+            taken: 0,
+            read: 0,
+        });
+        let socket = self.connections.len() - 1;
+        if let Some(after) = self.handshake() {
+            self.at(after, socket, Event::Connected);
+        }
+        Ok(socket)
+    }
+
+    fn look(&mut self, socket: &mut usize, received: &mut Vec<u8>) -> Seen {
+        let one = &mut self.connections[*socket];
+        let upto = usize::try_from(one.received.next).unwrap();
+        received.extend_from_slice(&self.flight[one.read..upto]);
+        one.read = upto;
+        let info = self.info(&self.connections[*socket]);
+        Seen { now: self.now, info, error: None, closed: false, slack: self.late * 4 }
+    }
+
+    fn send(&mut self, socket: &mut usize, bytes: &[u8]) -> Result<(), Errno> {
+        self.sync(*socket, true);
+        let now = self.now;
+        let one = &mut self.connections[*socket];
+        if one.taken == 0 {
+            one.taken = bytes.len() as u64;
+        }
+        let segments = one.ours.write(bytes.len(), now);
+        self.send(*socket, true, segments);
+        Ok(())
+    }
+
+    fn reset(&mut self, socket: usize) {
+        self.connections[socket].open = false;
+    }
+}
+
+/// A server's flight of this many bytes, as TLS 1.3 has it.
+fn flight(length: u32) -> Vec<u8> {
+    let mut bytes = vec![0x16, 3, 3, 0, 122];
+    bytes.resize(127, 2);
+    bytes.extend([0x14, 3, 3, 0, 1, 1]);
+    let rest = u16::try_from(length.saturating_sub(138)).unwrap();
+    bytes.extend([0x17, 3, 3]);
+    bytes.extend(rest.to_be_bytes());
+    bytes.resize(bytes.len() + usize::from(rest), 9);
+    bytes
+}

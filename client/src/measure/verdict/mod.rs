@@ -4,6 +4,8 @@
 //! ended for want of time is never a verdict about the network.
 
 mod code;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::time::Duration;
@@ -36,8 +38,8 @@ pub(super) struct Circumstances {
     pub(super) others_answer: bool,
     /// Another server was tried at all.
     pub(super) others_tried: bool,
-    /// The other family connects.
-    pub(super) other_family_connects: bool,
+    /// The value that the helper clamps the link to, if it is a fixed one.
+    pub(super) clamped: Option<u16>,
     /// What was proven from the host on the same family, up and down, where this place is a container's network.
     pub(super) from_host: Option<FromHost>,
 }
@@ -74,7 +76,8 @@ pub(super) fn judge(findings: &Findings, around: &Circumstances) -> Code {
     if findings.mixed.is_some() {
         return Code::MixedPaths;
     }
-    if findings.cuts >= 2 && findings.up.proven.is_none() && (findings.tls || findings.alert) {
+    let stalls = findings.cuts >= 2 && findings.up.failed().is_none() && !findings.up_is_whole(around.top);
+    if stalls && (findings.tls || findings.alert) {
         return Code::Stalls;
     }
     if up || down {
@@ -112,9 +115,6 @@ fn not_connected(findings: &Findings, around: &Circumstances) -> Code {
     if around.others_answer {
         return Code::ServerDown;
     }
-    if around.ipv6 && around.other_family_connects {
-        return Code::Ipv6Dead;
-    }
     if errors().any(|(errno, _)| refused(errno) || errno == Errno::ECONNRESET) {
         return Code::RefusedOnTheWay;
     }
@@ -131,6 +131,9 @@ fn too_narrow(findings: &Findings, around: &Circumstances, up: bool, down: bool)
         return if up && !down && held { Code::ClampOneWay } else { Code::MtuBlackHole };
     }
     let least = value(findings);
+    if around.clamped.zip(least).is_some_and(|(clamped, least)| least < clamped) {
+        return Code::ClampTooHigh;
+    }
     if around.ipv6 && least.is_some_and(|least| least < IPV6_MINIMUM) { Code::V6BelowMinimum } else { Code::PathNarrow }
 }
 

@@ -17,6 +17,8 @@ pub struct Words {
     pub link_mtu: Option<u32>,
     /// The MTU of the place itself.
     pub own_mtu: Option<u32>,
+    /// A service whose packets take this way.
+    pub service: Option<String>,
     /// The directions that are too narrow: `up`, `down` or `in both directions`.
     pub direction: &'static str,
     /// The size that passes.
@@ -160,7 +162,10 @@ fn cure(code: Code, about: &Words) -> Option<String> {
         }
         Code::ContainerCut => Some("airpods start --reset-network".to_owned()),
         Code::DnsRefused | Code::DnsSilent => Some("airpods doctor".to_owned()),
-        Code::BigHello => Some("airpods config set services.NAME.env.GODEBUG tlsmlkem=0".to_owned()),
+        Code::BigHello => about
+            .service
+            .as_ref()
+            .map(|service| format!("airpods config set services.{service}.env.GODEBUG tlsmlkem=0")),
         code if code.weight() == Weight::Unmeasured => {
             Some("airpods net check --url https://ANOTHER-SERVER".to_owned())
         }

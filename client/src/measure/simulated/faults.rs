@@ -1,0 +1,100 @@
+//! What a simulated path and the machines at its ends do.
+
+use std::time::Duration;
+
+/// A path and its ends. Sizes are those of whole IP packets.
+#[derive(Clone, Debug)]
+pub(in crate::measure) struct Faults {
+    pub(in crate::measure) ipv6: bool,
+    /// The true path MTU: what it is until a moment, and what it is from then on.
+    pub(in crate::measure) up: u16,
+    pub(in crate::measure) down: u16,
+    pub(in crate::measure) falls: Option<(Duration, u16, u16)>,
+    /// A packet that is too large is reported to its sender.
+    pub(in crate::measure) reports_up: bool,
+    pub(in crate::measure) reports_down: bool,
+    /// Parts of packets that are lost.
+    pub(in crate::measure) loss: f64,
+    pub(in crate::measure) rtt: Duration,
+    /// The most that a packet is late, which puts packets out of order.
+    pub(in crate::measure) jitter: Duration,
+    /// Bytes per second and bytes at once, both ways each.
+    pub(in crate::measure) policer: Option<(u32, u32)>,
+    /// The MSS that a clamp lets pass, up and down.
+    pub(in crate::measure) clamp_syn: Option<u16>,
+    pub(in crate::measure) clamp_syn_ack: Option<u16>,
+    /// The MTU of our link, and the path MTU that our kernel has learnt.
+    pub(in crate::measure) link: u16,
+    pub(in crate::measure) learnt: Option<u16>,
+    /// The server: its MSS, the bytes that it answers with, how long it thinks, and its stack.
+    pub(in crate::measure) server_mss: u16,
+    pub(in crate::measure) flight: u32,
+    pub(in crate::measure) thinks: Duration,
+    pub(in crate::measure) server_probes: bool,
+    pub(in crate::measure) sack: bool,
+    pub(in crate::measure) timestamps: bool,
+    /// How often out of a thousand looks our machine is late, and by how much.
+    pub(in crate::measure) stalls: u32,
+    pub(in crate::measure) stall: Duration,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self {
+            ipv6: false,
+            up: 1500,
+            down: 1500,
+            falls: None,
+            reports_up: false,
+            reports_down: false,
+            loss: 0.0,
+            rtt: Duration::from_millis(30),
+            jitter: Duration::ZERO,
+            policer: None,
+            clamp_syn: None,
+            clamp_syn_ack: None,
+            link: 1500,
+            learnt: None,
+            server_mss: 1460,
+            flight: 3000,
+            thinks: Duration::from_millis(1),
+            server_probes: false,
+            sack: true,
+            timestamps: true,
+            stalls: 0,
+            stall: Duration::ZERO,
+        }
+    }
+}
+
+impl Faults {
+    /// The path MTU at a moment, up or down.
+    pub(super) fn mtu(&self, up: bool, now: Duration) -> u16 {
+        match self.falls {
+            Some((at, to_up, to_down)) if now >= at => {
+                if up {
+                    to_up
+                } else {
+                    to_down
+                }
+            }
+            _ => {
+                if up {
+                    self.up
+                } else {
+                    self.down
+                }
+            }
+        }
+    }
+
+    /// The largest that the path ever took.
+    pub(in crate::measure) fn most(&self, up: bool) -> u16 {
+        self.mtu(up, Duration::ZERO).max(self.mtu(up, Duration::MAX))
+    }
+
+    /// The headers of a segment with data.
+    pub(super) fn headers(&self) -> u16 {
+        (if self.ipv6 { 60 } else { 40 }) + if self.timestamps { 12 } else { 0 }
+    }
+}

@@ -1,0 +1,183 @@
+//! The truth rule over generated paths: what is reported was carried, and nothing narrow is seen where nothing is.
+
+use std::time::Duration;
+
+use super::super::findings::{Findings, Subject};
+use super::super::search::{Budget, search};
+use super::super::verdict::{Circumstances, Code, judge, narrow};
+use super::{Faults, World};
+
+/// How many paths a run takes: enough to fail in seconds. The full ring asks for a hundred thousand.
+const PATHS: u64 = 800;
+
+fn paths() -> u64 {
+    std::env::var("AIRPODS_PATHS").ok().and_then(|text| text.parse().ok()).unwrap_or(PATHS)
+}
+
+/// What a search says about a path, and what the path really carried.
+struct Run {
+    findings: Findings,
+    code: Code,
+    carried: [u16; 2],
+}
+
+fn run(faults: &Faults, seed: u64) -> Run {
+    fastrand::seed(seed);
+    let mut world = World::new(faults.clone(), seed);
+    let subject = Subject {
+        ipv6: faults.ipv6,
+        name: Some("registry.example.org".to_owned()),
+        top: world.top(),
+        ..Subject::default()
+    };
+    let findings = search(&mut world, &subject, Budget::default(), &|_| {});
+    let around = Circumstances {
+        ipv6: faults.ipv6,
+        top: faults.link,
+        learnt: faults.learnt.filter(|learnt| *learnt < faults.link),
+        ..Circumstances::default()
+    };
+    let code = judge(&findings, &around);
+    Run { findings, code, carried: world.carried }
+}
+
+fn chance(random: &mut fastrand::Rng, percent: u8) -> bool {
+    random.u8(..100) < percent
+}
+
+/// Anything that may be met, in any mixture.
+fn any_path(random: &mut fastrand::Rng) -> Faults {
+    let ipv6 = chance(random, 30);
+    let link = if chance(random, 50) { 1500 } else { random.u16(1280..=1500) };
+    let mtu = |random: &mut fastrand::Rng| if chance(random, 30) { 1500 } else { random.u16(650..=1500) };
+    let (up, down) = (mtu(random), mtu(random));
+    let falls = chance(random, 10).then(|| {
+        let at = Duration::from_millis(random.u64(0..2500));
+        (at, random.u16(650..=up), random.u16(650..=down))
+    });
+    let clamp = |random: &mut fastrand::Rng| chance(random, 10).then(|| random.u16(600..=1440));
+    Faults {
+        ipv6,
+        up,
+        down,
+        falls,
+        reports_up: chance(random, 25),
+        reports_down: chance(random, 25),
+        loss: if chance(random, 50) { f64::from(random.u8(0..=100)) / 1000.0 } else { 0.0 },
+        rtt: Duration::from_millis(random.u64(2..=300)),
+        jitter: if chance(random, 20) { Duration::from_millis(random.u64(0..40)) } else { Duration::ZERO },
+        policer: chance(random, 10).then(|| (random.u32(30_000..200_000), random.u32(6_000..20_000))),
+        clamp_syn: clamp(random),
+        clamp_syn_ack: clamp(random),
+        link,
+        learnt: chance(random, 10).then(|| random.u16(650..=link)),
+        server_mss: if chance(random, 10) { random.u16(600..=1440) } else { 1460 },
+        flight: if chance(random, 10) { random.u32(500..1500) } else { random.u32(1900..5500) },
+        thinks: Duration::from_millis(random.u64(0..60)),
+        server_probes: chance(random, 20),
+        sack: chance(random, 95),
+        timestamps: chance(random, 80),
+        stalls: if chance(random, 10) { random.u32(1..50) } else { 0 },
+        stall: Duration::from_millis(random.u64(10..300)),
+    }
+}
+
+#[test]
+fn what_is_reported_was_carried_and_never_exceeds_the_true_path() {
+    for seed in 0..paths() {
+        let faults = any_path(&mut fastrand::Rng::with_seed(seed));
+        let Run { findings, carried, .. } = run(&faults, seed);
+        for (direction, up) in [(&findings.up, true), (&findings.down, false)] {
+            let proven = direction.proven.unwrap_or_default();
+            assert!(
+                proven <= faults.most(up) && proven <= carried[usize::from(up)],
+                "seed {seed}: {proven} proven, {} carried, {} true (up: {up}): {faults:#?}\n{findings:#?}",
+                carried[usize::from(up)],
+                faults.most(up)
+            );
+        }
+        assert!(findings.took <= Duration::from_millis(12_600), "seed {seed} took {:?}", findings.took);
+        assert!(findings.spent.connections <= 48, "seed {seed}: {} connections", findings.spent.connections);
+        assert!(findings.spent.bytes <= 48 * 16_000, "seed {seed}: {} bytes", findings.spent.bytes);
+    }
+}
+
+#[test]
+fn nothing_narrow_is_seen_on_a_good_path_whatever_it_loses() {
+    for seed in 0..paths() {
+        let random = &mut fastrand::Rng::with_seed(seed);
+        let faults = Faults { up: 1500, down: 1500, falls: None, ..any_path(random) };
+        let Run { findings, code, .. } = run(&faults, seed);
+        assert_eq!(narrow(&findings), (false, false), "seed {seed}: {code}: {faults:#?}\n{findings:#?}");
+        assert!(code != Code::MixedPaths, "seed {seed}: {faults:#?}\n{findings:#?}");
+    }
+}
+
+#[test]
+fn without_loss_the_value_is_exact() {
+    for seed in 0..paths() / 4 {
+        let random = &mut fastrand::Rng::with_seed(seed);
+        let (up, down) = (random.u16(650..=1500), random.u16(650..=1500));
+        let faults = Faults {
+            ipv6: chance(random, 30),
+            up,
+            down,
+            rtt: Duration::from_millis(random.u64(2..=100)),
+            server_probes: chance(random, 20),
+            timestamps: chance(random, 80),
+            ..Faults::default()
+        };
+        let Run { findings, code, .. } = run(&faults, seed);
+        let found = (findings.up.proven, findings.down.proven);
+        assert_eq!(found, (Some(up), Some(down)), "seed {seed}: {code}: {faults:#?}\n{findings:#?}");
+        assert_eq!(narrow(&findings), (up < 1500, down < 1500), "seed {seed}: {faults:#?}\n{findings:#?}");
+        assert!(findings.took <= Duration::from_secs(8), "seed {seed} took {:?}", findings.took);
+    }
+}
+
+#[test]
+fn a_hole_is_found_through_loss_and_the_value_is_close_below() {
+    let (mut found, mut exact) = (0, 0);
+    let count = paths() / 4;
+    for seed in 0..count {
+        let random = &mut fastrand::Rng::with_seed(seed);
+        let mtu = random.u16(1000..=1450);
+        let faults = Faults { up: mtu, down: mtu, loss: 0.05, ..Faults::default() };
+        let Run { findings, code, .. } = run(&faults, seed);
+        found += u64::from(code == Code::PathNarrow);
+        let close = |proven: Option<u16>| proven.is_some_and(|proven| mtu - proven <= 4);
+        exact += u64::from(close(findings.up.proven) && close(findings.down.proven));
+    }
+    assert!(found * 100 >= count * 95 && exact * 100 >= count * 95, "{found} found, {exact} close, of {count}");
+}
+
+#[test]
+fn a_good_path_takes_five_connections_and_three_round_trips() {
+    let Run { findings, code, .. } = run(&Faults::default(), 1);
+    assert_eq!((code, findings.spent.connections), (Code::Fine, 5));
+    assert!(findings.took < Duration::from_millis(300), "{:?}", findings.took);
+}
+
+#[test]
+fn each_path_has_its_verdict() {
+    let narrow = Faults { up: 1300, down: 1300, ..Faults::default() };
+    let cases = [
+        (Faults::default(), Code::Fine),
+        (narrow.clone(), Code::PathNarrow),
+        (Faults { up: 1300, ..Faults::default() }, Code::PathNarrow),
+        (Faults { down: 1300, ..Faults::default() }, Code::PathNarrow),
+        (Faults { reports_up: true, reports_down: true, ..narrow.clone() }, Code::PmtudWorks),
+        (Faults { reports_up: true, ..narrow.clone() }, Code::PathNarrow),
+        (Faults { clamp_syn: Some(1260), clamp_syn_ack: Some(1260), ..narrow.clone() }, Code::Clamped),
+        (Faults { clamp_syn: Some(1260), ..narrow.clone() }, Code::PathNarrow),
+        (Faults { flight: 700, ..Faults::default() }, Code::DownNotMeasured),
+        (Faults { learnt: Some(1300), ..Faults::default() }, Code::PmtuLearnt),
+        (Faults { ipv6: true, up: 1200, down: 1200, ..Faults::default() }, Code::V6BelowMinimum),
+        (Faults { sack: false, ..narrow.clone() }, Code::PathNarrow),
+        (Faults { server_probes: true, ..narrow }, Code::PathNarrow),
+    ];
+    for (faults, expected) in cases {
+        let Run { findings, code, .. } = run(&faults, 7);
+        assert_eq!(code, expected, "{faults:#?}\n{findings:#?}");
+    }
+}

@@ -1,0 +1,118 @@
+//! The table of verdicts, row by row.
+
+use clap::Parser;
+
+use super::*;
+use crate::cli::Cli;
+
+#[test]
+fn every_verdict_has_a_section_in_the_troubleshooting_page() {
+    let page = include_str!("../../../../docs/troubleshooting.md");
+    for code in Code::ALL {
+        assert!(page.contains(&format!("\n### `{code}`\n")), "docs/troubleshooting.md has no section `{code}`");
+    }
+}
+
+#[test]
+fn every_sentence_is_one_line_and_a_cure_that_is_a_command_of_ours_can_be_typed() {
+    let about = Words {
+        place: "the host".to_owned(),
+        server: "registry.example.org".to_owned(),
+        link: Some("wg0".to_owned()),
+        link_mtu: Some(1380),
+        service: Some("ollama".to_owned()),
+        direction: "up",
+        passes: Some(1300),
+        ..Words::default()
+    };
+    for (code, vpn) in Code::ALL.iter().flat_map(|code| [(*code, true), (*code, false)]) {
+        let (sentence, _, cure) = words(code, &Words { vpn, ..about.clone() });
+        assert!(!sentence.contains('\n') && !sentence.ends_with('.'), "{code}: {sentence}");
+        assert!(cure.is_none() || code.weight() != Weight::Fine, "{code} needs no cure");
+        for typed in cure.iter().flat_map(|cure| cure.split(" && ")) {
+            assert!(Cli::try_parse_from(typed.split(' ')).is_ok(), "{code}: `{typed}`");
+        }
+    }
+}
+
+fn refused(errno: Option<Errno>, after: Duration) -> Findings {
+    Findings { refusals: vec![(errno, after)], ..Findings::default() }
+}
+
+#[test]
+fn why_nothing_connects_is_told_by_errors_times_and_others() {
+    let (now, later) = (Duration::ZERO, Duration::from_millis(30));
+    let plain = Circumstances::default();
+    let container = FromHost { connects: true, ..FromHost::default() };
+    let cases = [
+        (refused(None, later), Circumstances { no_route: Some(Errno::ENETUNREACH), ..plain.clone() }, Code::NoRoute),
+        (refused(Some(Errno::EHOSTUNREACH), now), plain.clone(), Code::OwnFirewall),
+        (refused(None, later), Circumstances { udp_refused: true, ..plain.clone() }, Code::OwnFirewall),
+        (refused(None, later), Circumstances { from_host: Some(container), ..plain.clone() }, Code::ContainerCut),
+        (refused(Some(Errno::ECONNREFUSED), later), plain.clone(), Code::RefusedOnTheWay),
+        (refused(None, later), Circumstances { others_answer: true, ..plain.clone() }, Code::ServerDown),
+        (refused(None, later), plain, Code::PortFiltered),
+    ];
+    for (findings, around, code) in cases {
+        assert_eq!(judge(&findings, &around), code, "{findings:?} {around:?}");
+    }
+}
+
+/// A path of these sizes on which everything was tried, and what is above them refuted.
+fn measured(up: u16, down: u16, top: u16) -> Findings {
+    let mut findings = Findings { connected: true, tls: true, big_hello: Some(true), ..Findings::default() };
+    for (evidence, size, stands) in [(&mut findings.up, up, STANDS_UP), (&mut findings.down, down, STANDS_DOWN)] {
+        evidence.prove(size);
+        for _ in 0..if size < top { stands } else { 0 } {
+            evidence.miss(size + 1, true);
+        }
+    }
+    findings
+}
+
+#[test]
+fn sizes_are_judged_by_where_the_path_ends_and_who_else_gets_through() {
+    let around = Circumstances { top: 1500, ..Circumstances::default() };
+    let host = FromHost { connects: true, link: 1380, whole: true, quic: false };
+    let inside = Circumstances { from_host: Some(host), ..around.clone() };
+    let second = |more| Findings {
+        second: Some(super::super::findings::Second { more, same: !more }),
+        ..measured(1300, 1300, 1500)
+    };
+    let mut one_way = measured(1380, 1380, 1381);
+    one_way.down.limit_to(1380, LimitedBy::Flight);
+    (0..STANDS_UP).for_each(|_| one_way.up.miss(1381, true));
+    one_way.down.forgive_above(1380);
+    let cases = [
+        (measured(1500, 1500, 1500), around.clone(), Code::Fine),
+        (measured(1300, 1500, 1500), around.clone(), Code::PathNarrow),
+        (second(false), around.clone(), Code::PathNarrow),
+        (second(true), around.clone(), Code::FarEndNarrow),
+        (measured(1380, 1380, 1500), inside.clone(), Code::MtuBlackHole),
+        (one_way, inside, Code::ClampOneWay),
+        (measured(1300, 1300, 1500), Circumstances { clamped: Some(1380), ..around.clone() }, Code::ClampTooHigh),
+        (measured(1300, 1300, 1500), Circumstances { clamped: Some(1300), ..around.clone() }, Code::PathNarrow),
+        (measured(1200, 1300, 1500), Circumstances { ipv6: true, ..around.clone() }, Code::V6BelowMinimum),
+        (Findings { not_tls: true, ..measured(1300, 1300, 1500) }, around.clone(), Code::NotTls),
+        (
+            Findings { big_hello: Some(false), big_hellos: 4, ..measured(1500, 1500, 1500) },
+            around.clone(),
+            Code::BigHello,
+        ),
+        (Findings { sent: 80, sent_again: 2, ..measured(1500, 1500, 1500) }, around, Code::LinkLoses),
+    ];
+    for (findings, around, code) in cases {
+        assert_eq!(judge(&findings, &around), code, "{findings:?} {around:?}");
+    }
+}
+
+#[test]
+fn what_was_missed_without_time_for_more_is_no_verdict() {
+    let mut findings = measured(1500, 1400, 1400);
+    findings.down.miss(1500, false);
+    findings.cut_short = true;
+    let around = Circumstances { top: 1500, ..Circumstances::default() };
+    assert_eq!(judge(&findings, &around), Code::NotMeasured);
+    let told = direction(&findings.down, &around, STANDS_DOWN, true);
+    assert_eq!((told.proven, told.confidence), (Some(1400), Confidence::AtLeast));
+}

@@ -1,0 +1,187 @@
+//! `airpods net check` against a real kernel, in throw-away network namespaces: two hosts on a wire, and rules that drop what is too large.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Output;
+
+use airpods_lab::{Netns, Place};
+use serde_json::Value;
+
+/// A host and a server on a wire of MTU 1500. The server leaves segmenting to nobody, so that rules see packets as they would be on a wire.
+struct Wire {
+    host: Netns,
+    server: Netns,
+    home: tempfile::TempDir,
+}
+
+/// A server's flight as TLS 1.3 has it: sizes need no cryptography.
+fn flight() -> Vec<u8> {
+    let record = |kind: u8, length: u16| {
+        let mut bytes = vec![kind, 3, 3];
+        bytes.extend(length.to_be_bytes());
+        bytes.resize(5 + usize::from(length), 7);
+        bytes
+    };
+    [record(0x16, 122), record(0x14, 1), record(0x17, 3000)].concat()
+}
+
+fn answer(mut stream: TcpStream) {
+    let (mut hello, mut seen) = ([0; 4096], Vec::new());
+    while let Ok(length @ 1..) = stream.read(&mut hello) {
+        let is_first = seen.len() < 5;
+        seen.extend_from_slice(&hello[..length]);
+        let whole =
+            |seen: &[u8]| seen.len() >= 5 && seen.len() >= 5 + usize::from(u16::from_be_bytes([seen[3], seen[4]]));
+        if (is_first || !whole(&seen[..seen.len() - length])) && whole(&seen) && stream.write_all(&flight()).is_err() {
+            return;
+        }
+    }
+}
+
+impl Wire {
+    fn new() -> Self {
+        let (host, server) = (Netns::new().unwrap(), Netns::new().unwrap());
+        host.veth_to(&server, "eth0", "far").unwrap();
+        host.sh("ip addr add 203.0.113.2/24 dev eth0; ip addr add 2001:db8:f::2/64 dev eth0 nodad").unwrap();
+        server
+            .sh("ip addr add 203.0.113.1/24 dev far; ip addr add 2001:db8:f::1/64 dev far nodad; ip link set far gso_max_segs 1")
+            .unwrap();
+        server.run(|| {
+            for address in ["203.0.113.1:443", "[2001:db8:f::1]:443"] {
+                let listener = TcpListener::bind(address).unwrap();
+                std::thread::spawn(move || {
+                    for stream in listener.incoming() {
+                        std::thread::spawn(move || answer(stream.unwrap()));
+                    }
+                });
+            }
+        });
+        Self { host, server, home: tempfile::tempdir().unwrap() }
+    }
+
+    /// Drops what is larger, in silence: `input` is what comes up, `output` what goes down.
+    fn narrow(&self, up: u16, down: u16) {
+        let rules = format!(
+            "table inet path {{
+                 chain up {{ type filter hook prerouting priority 0; meta length > {up} drop; }}
+                 chain down {{ type filter hook postrouting priority 0; meta length > {down} drop; }}
+             }}"
+        );
+        self.server.nft(&rules).unwrap();
+    }
+
+    fn check(&self, url: &str, options: &str) -> Output {
+        let mut command = self.host.command(env!("CARGO_BIN_EXE_airpods"));
+        command.args(["net", "check", "--url", url]).args(options.split_whitespace());
+        command.env("HOME", self.home.path()).env("XDG_RUNTIME_DIR", self.home.path()).env("PATH", "/nonexistent");
+        command.output().unwrap()
+    }
+
+    fn json(&self, url: &str) -> (i32, Value) {
+        let output = self.check(url, "--json");
+        let json = serde_json::from_slice(&output.stdout);
+        (output.status.code().unwrap(), json.unwrap_or_else(|_| panic!("{output:?}")))
+    }
+}
+
+const IPV4: &str = "https://203.0.113.1";
+const IPV6: &str = "https://[2001:db8:f::1]";
+
+fn sizes(report: &Value) -> [Value; 4] {
+    let path = &report["places"][0]["paths"][0];
+    [&path["up"]["proven"], &path["up"]["failed"], &path["down"]["proven"], &path["down"]["failed"]].map(Clone::clone)
+}
+
+fn numbers(sizes: [Option<u16>; 4]) -> [Value; 4] {
+    sizes.map(|size| size.map_or(Value::Null, Value::from))
+}
+
+#[test]
+fn on_a_good_path_the_links_mtu_passes_both_ways() {
+    let wire = Wire::new();
+    for url in [IPV4, IPV6] {
+        let (exit, report) = wire.json(url);
+        assert_eq!((exit, report["verdict"].as_str()), (0, Some("fine")), "{report:#}");
+        assert_eq!(sizes(&report), numbers([Some(1500), None, Some(1500), None]), "{report:#}");
+        assert_eq!(report["confidence"], "sure");
+        assert_eq!(report["places"][0]["paths"][0]["transfers"]["completed"], 3, "{report:#}");
+    }
+}
+
+#[test]
+fn each_direction_is_measured_to_the_byte_and_the_cure_has_the_number() {
+    for (up, down) in [(1300, 1300), (1380, 1500), (1500, 1412)] {
+        let wire = Wire::new();
+        wire.narrow(up, down);
+        let above = |size: u16| (size < 1500).then_some(size + 1);
+        for url in [IPV4, IPV6] {
+            let (exit, report) = wire.json(url);
+            assert_eq!((exit, report["verdict"].as_str()), (1, Some("path-narrow")), "{report:#}");
+            assert_eq!(sizes(&report), numbers([Some(up), above(up), Some(down), above(down)]), "{report:#}");
+            let least = up.min(down);
+            let cure = format!("airpods net clamp on eth0 --mtu {least} --any-link");
+            assert_eq!(report["cure"], cure, "{report:#}");
+            assert!(report["seconds"].as_f64().unwrap() < 12.5, "{report:#}");
+        }
+    }
+}
+
+#[test]
+fn a_path_that_reports_its_mtu_is_no_hole() {
+    let wire = Wire::new();
+    wire.server
+        .nft("table inet path { chain up { type filter hook prerouting priority 0; meta length > 1300 drop; } }")
+        .unwrap();
+    // What the router would have said is known already.
+    wire.host.sh("ip route add 203.0.113.1/32 dev eth0 mtu 1300").unwrap();
+    let (exit, report) = wire.json(IPV4);
+    assert_eq!(exit, 0, "{report:#}");
+    assert_eq!(sizes(&report), numbers([Some(1300), None, Some(1300), None]), "{report:#}");
+}
+
+#[test]
+fn what_keeps_a_connection_from_coming_about_is_named() {
+    let wire = Wire::new();
+    let verdict = |url: &str| {
+        let (exit, report) = wire.json(url);
+        (exit, report["verdict"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(verdict("https://198.51.100.1"), (1, "no-route".to_owned()));
+    assert_eq!(verdict("https://203.0.113.1:444"), (1, "refused-on-the-way".to_owned()));
+    wire.server
+        .nft("table inet path { chain up { type filter hook prerouting priority 0; tcp dport 443 drop; } }")
+        .unwrap();
+    assert_eq!(verdict(IPV4), (1, "port-filtered".to_owned()));
+    wire.host.nft("table inet own { chain out { type filter hook output priority 0; th dport 443 drop; } }").unwrap();
+    assert_eq!(verdict(IPV4), (1, "own-firewall".to_owned()));
+}
+
+#[test]
+fn a_picture_tells_people_and_an_address_that_is_none_is_refused() {
+    let wire = Wire::new();
+    wire.narrow(1300, 1300);
+    let output = wire.check(IPV4, "--no-proof");
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in [
+        "host -> eth0 (veth, MTU 1500)",
+        "1300 of 1500 pass, 1301 vanishes, sure",
+        "broken: ",
+        "cure: airpods net clamp on eth0",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let wrong = wire.check("http://203.0.113.1", "");
+    assert_eq!(wrong.status.code(), Some(2));
+}
+
+#[test]
+fn one_check_runs_at_a_time() {
+    let wire = Wire::new();
+    let lock = std::fs::File::create(wire.home.path().join("airpods-net-check.lock")).unwrap();
+    lock.lock().unwrap();
+    let output = wire.check(IPV4, "--json");
+    assert_eq!(output.status.code(), Some(8), "{output:?}");
+    assert!(output.stdout.is_empty());
+}
