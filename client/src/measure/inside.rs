@@ -4,6 +4,7 @@
 use std::io;
 use std::process::Stdio;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 
@@ -13,6 +14,9 @@ use crate::dns::inside::enter;
 
 /// The name of the hidden command that does it.
 pub const COMMAND: &str = "measure-inside";
+
+/// How long that process may take: what it measures ends in time, and a machine may be slow.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The longest list of jobs that is read: two families with two servers each have 1 kB.
 const JOBS: u64 = 64 << 10;
@@ -32,7 +36,8 @@ pub(super) async fn measure_inside(pid: u32, jobs: &[Job]) -> io::Result<Vec<Pat
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(&serde_json::to_vec(jobs)?).await?;
     }
-    let output = child.wait_with_output().await?;
+    let output =
+        tokio::time::timeout(PATIENCE, child.wait_with_output()).await.map_err(|_| io::ErrorKind::TimedOut)??;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         let said = said.lines().next().unwrap_or_default().trim_start_matches("error: ");

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::findings::{Findings, Subject};
 use super::quic;
 use super::report::{Confidence, Direction, Family, LimitedBy, PathReport, TransferReport, Udp};
-use super::search::{Budget, STANDS_DOWN, STANDS_UP, Stage, confirm, search};
+use super::search::{Budget, STANDS_DOWN, STANDS_UP, Stage, search};
+use super::second::{answers, confirm};
 use super::socket::Sockets;
 use super::transfer::{LIMIT, PADDING, transfer};
 use super::verdict::{Circumstances, Code, FromHost, direction, judge, narrow, value};
@@ -98,7 +99,7 @@ pub(super) fn measure(job: &Job, stop: &AtomicBool, tell: &(dyn Fn(Stage) + Sync
     ask_others(job, &subject, &choice, &mut findings, &mut around, stop, tell);
     let left = whole.saturating_sub(begun.elapsed());
     let udp = if job.udp && findings.tls && left > Duration::from_secs(2) {
-        quic::measure(choice.to, link, findings.rtt).ok().flatten()
+        quic::measure(choice.to, link, findings.rtt, stop).ok().flatten()
     } else {
         None
     };
@@ -222,22 +223,16 @@ fn ask_others(
     let mut sockets = Sockets::new(to, Instant::now(), stop);
     let subject = Subject { name: second.name.clone(), ..subject.clone() };
     if silent {
-        let answered = answers(&mut sockets, &subject, findings);
+        let (answered, spent) = answers(&mut sockets, &subject);
         (around.others_tried, around.others_answer) = (true, answered);
+        findings.spent.connections += spent.connections;
+        findings.spent.bytes += spent.bytes;
     } else {
         let (outcome, spent) = confirm(&mut sockets, &subject, findings, tell);
         findings.second = outcome;
         findings.spent.connections += spent.connections;
         findings.spent.bytes += spent.bytes;
     }
-}
-
-/// Whether a server answers a small hello.
-fn answers(sockets: &mut Sockets<'_>, subject: &Subject, findings: &mut Findings) -> bool {
-    let (answered, spent) = super::search::answers(sockets, subject);
-    findings.spent.connections += spent.connections;
-    findings.spent.bytes += spent.bytes;
-    answered
 }
 
 /// The address whose path MTU the kernel has not learnt, else the first. `None` if there is no address.

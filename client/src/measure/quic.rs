@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover};
@@ -22,13 +23,16 @@ const SMALLEST: u16 = 1200;
 const TRIES: u32 = 3;
 const PATIENCE: Duration = Duration::from_millis(250);
 
+/// How long a wish to end may go unnoticed.
+const GLANCE: Duration = Duration::from_millis(50);
+
 /// The IP and UDP headers.
 fn headers(ipv6: bool) -> u16 {
     if ipv6 { 48 } else { 28 }
 }
 
 /// Tries sizes up to `top`, that of a whole packet. `None` when nothing was answered: the server may not speak QUIC.
-pub(super) fn measure(to: SocketAddr, top: u16, rtt: Duration) -> io::Result<Option<Udp>> {
+pub(super) fn measure(to: SocketAddr, top: u16, rtt: Duration, stop: &AtomicBool) -> io::Result<Option<Udp>> {
     let any: SocketAddr =
         if to.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
     let socket = UdpSocket::bind(any)?;
@@ -41,11 +45,12 @@ pub(super) fn measure(to: SocketAddr, top: u16, rtt: Duration) -> io::Result<Opt
     socket.connect(to)?;
     let wait = PATIENCE + rtt * 2;
     let least = SMALLEST + headers(to.is_ipv6());
-    if !answered(&socket, &[least], wait, to.is_ipv6())?.contains(&least) {
+    let answered = |sizes: &[u16]| answered(&socket, sizes, wait, to.is_ipv6(), stop);
+    if !answered(&[least])?.contains(&least) {
         return Ok(None);
     }
     let sizes: Vec<u16> = ladder(top, least, &[]).into_iter().filter(|size| *size > least).collect();
-    let mut passed = answered(&socket, &sizes, wait, to.is_ipv6())?;
+    let mut passed = answered(&sizes)?;
     passed.push(least);
     let proven = passed.iter().copied().max();
     let failed = sizes.into_iter().find(|size| Some(*size) > proven);
@@ -53,7 +58,7 @@ pub(super) fn measure(to: SocketAddr, top: u16, rtt: Duration) -> io::Result<Opt
 }
 
 /// Which of these sizes are answered, each tried up to three times.
-fn answered(socket: &UdpSocket, sizes: &[u16], wait: Duration, ipv6: bool) -> io::Result<Vec<u16>> {
+fn answered(socket: &UdpSocket, sizes: &[u16], wait: Duration, ipv6: bool, stop: &AtomicBool) -> io::Result<Vec<u16>> {
     let mut open: BTreeMap<[u8; 8], u16> = BTreeMap::new();
     let mut passed = Vec::new();
     for _ in 0..TRIES {
@@ -66,16 +71,16 @@ fn answered(socket: &UdpSocket, sizes: &[u16], wait: Duration, ipv6: bool) -> io
         let until = Instant::now() + wait;
         while passed.len() < sizes.len() {
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || stop.load(Ordering::Relaxed) {
                 break;
             }
-            socket.set_read_timeout(Some(left))?;
+            socket.set_read_timeout(Some(left.min(GLANCE)))?;
             let mut answer = [0; 1500];
             let Ok(length) = socket.recv(&mut answer) else { continue };
             let size = answer.get(..length).and_then(connection).and_then(|id| open.remove(&id));
             passed.extend(size.filter(|size| !passed.contains(size)));
         }
-        if passed.len() == sizes.len() {
+        if passed.len() == sizes.len() || stop.load(Ordering::Relaxed) {
             break;
         }
     }
@@ -132,14 +137,14 @@ mod tests {
 
     #[test]
     fn the_largest_datagram_that_is_answered_is_proven() {
-        let whole = measure(server(2000), 1420, Duration::ZERO).unwrap().unwrap();
+        let whole = measure(server(2000), 1420, Duration::ZERO, &AtomicBool::new(false)).unwrap().unwrap();
         assert_eq!(whole, Udp { answered: true, proven: Some(1420), failed: None });
-        let narrow = measure(server(1300), 1420, Duration::ZERO).unwrap().unwrap();
+        let narrow = measure(server(1300), 1420, Duration::ZERO, &AtomicBool::new(false)).unwrap().unwrap();
         assert_eq!(narrow, Udp { answered: true, proven: Some(1296), failed: Some(1360) });
     }
 
     #[test]
     fn of_a_server_without_quic_nothing_is_known() {
-        assert_eq!(measure(server(0), 1420, Duration::ZERO).unwrap(), None);
+        assert_eq!(measure(server(0), 1420, Duration::ZERO, &AtomicBool::new(false)).unwrap(), None);
     }
 }

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use super::down::{Down, base};
 use super::evidence::{Evidence, down_sizes, ladder, spread};
-use super::findings::{Findings, Second, Subject};
+use super::findings::{Findings, Subject};
 use super::hello::Answer;
-use super::run::{Outcome, Patience, Probe, Progress, Spent, Transport, run};
-use super::up::{Record, Up, UpEnding};
+use super::run::{Outcome, Patience, Probe, Progress, Transport, run};
+use super::train::Record;
+use super::up::{Up, UpEnding};
 
 /// What a check may take on one path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ impl Default for Budget {
 const AT_ONCE: usize = 10;
 
 /// Three SYNs, with the linear timeouts of Linux 6.5 and later or the doubling ones before: nobody answers who has not by then.
-const SYN_PATIENCE: Duration = Duration::from_millis(3600);
+pub(super) const SYN_PATIENCE: Duration = Duration::from_millis(3600);
 
 /// From this round trip on, eight bytes are exact enough: each round takes three of them.
 const LONG_RTT: Duration = Duration::from_millis(120);
@@ -142,7 +143,9 @@ impl<T: Transport> Search<'_, T> {
     /// Whether there is time and room for this many connections more; that there is not is kept.
     fn may_begin(&mut self, connections: u32) -> bool {
         let room = self.findings.spent.connections + connections <= self.budget.connections;
-        let may = room && self.lasted() < self.budget.last_begin && !self.transport.is_stopped();
+        // A server that resets hellos after it has answered some wants no more of them.
+        let welcome = !self.findings.tls || self.findings.resets < 2;
+        let may = room && welcome && self.lasted() < self.budget.last_begin && !self.transport.is_stopped();
         self.findings.cut_short |= !may;
         may
     }
@@ -386,55 +389,4 @@ impl<T: Transport> Search<'_, T> {
             self.findings.mixed = least.map(|size| size.saturating_sub(1));
         }
     }
-}
-
-/// Tries on another server the sizes where the first one's path ends.
-pub(super) fn confirm<T: Transport>(
-    transport: &mut T,
-    subject: &Subject,
-    first: &Findings,
-    tell: &dyn Fn(Stage),
-) -> (Option<Second>, Spent) {
-    tell(Stage::Confirming);
-    let mut findings = Findings { rtt: first.rtt, answers_after: first.answers_after, ..Findings::default() };
-    let name = subject.name.as_deref();
-    let (up, down) = (first.up.refuted(), first.down.refuted());
-    let mut batch = Vec::new();
-    if let Some(high) = up {
-        let sizes: Vec<u16> = first.up.proven.into_iter().chain([high]).collect();
-        batch.extend((0..STANDS_UP).map(|_| Probe::Up(Box::new(Up::new(subject.ipv6, name, &sizes, true)))));
-    }
-    if let Some(high) = down {
-        batch.extend((0..STANDS_DOWN).map(|_| Probe::Down(Box::new(Down::new(subject.ipv6, name, high, true)))));
-    }
-    let patience = Patience { limit: Duration::from_secs(4).max(first.rtt * 14), stragglers: None };
-    for outcome in run(transport, batch, patience, &mut findings.spent, |_, _| false) {
-        findings.take(subject, &outcome);
-    }
-    if !findings.tls {
-        return (None, findings.spent);
-    }
-    let passes = |evidence: &Evidence, size: Option<u16>| {
-        size.is_some_and(|size| evidence.proven.is_some_and(|proven| proven >= size))
-    };
-    let fails = |evidence: &Evidence, size: Option<u16>| size.is_none() || evidence.refutations() > 0;
-    let second = Second {
-        more: passes(&findings.up, up) || passes(&findings.down, down),
-        same: fails(&findings.up, up) && fails(&findings.down, down),
-    };
-    (Some(second), findings.spent)
-}
-
-/// Whether a server answers a small hello at all.
-pub(super) fn answers<T: Transport>(transport: &mut T, subject: &Subject) -> (bool, Spent) {
-    let mut spent = Spent::default();
-    let hello = || {
-        let down = Down::new(subject.ipv6, subject.name.as_deref(), base(subject.ipv6), false);
-        Probe::Down(Box::new(down))
-    };
-    let patience = Patience { limit: SYN_PATIENCE, stragglers: None };
-    let outcomes = run(transport, vec![hello(), hello()], patience, &mut spent, |under_way, _| {
-        under_way.iter().any(|one| one.probe.exchange().first_at.is_some())
-    });
-    (outcomes.iter().any(|outcome| matches!(outcome.contact().answer, Answer::Tls | Answer::Alert)), spent)
 }

@@ -1,0 +1,121 @@
+//! The packets of a train: what they are made of, and what is known of each.
+
+use std::time::Duration;
+
+use super::tcp_info::TcpInfo;
+
+/// What the train looks like to the server: the beginning of a record that is never completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Record {
+    /// Encrypted data after a hello, 16,640 bytes of it: the most that a record may have (RFC 8446, section 5.2).
+    Data,
+    /// A ClientHello of 16,384 bytes, for servers that do not take the other.
+    Hello,
+}
+
+impl Record {
+    fn beginning(self) -> &'static [u8] {
+        match self {
+            Self::Data => &[0x17, 3, 3, 0x41, 0],
+            Self::Hello => &[0x16, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc],
+        }
+    }
+}
+
+/// The packets under way.
+#[derive(Clone, Debug)]
+pub(super) struct Train {
+    pub(super) sizes: Vec<u16>,
+    /// Where each packet ends, counted from the train's beginning; the two small ones last.
+    pub(super) ends: Vec<u64>,
+    pub(super) chunks: Vec<Vec<u8>>,
+    /// Whether each left as one packet.
+    pub(super) whole: Vec<bool>,
+    pub(super) sent: usize,
+    pub(super) sent_at: Duration,
+    /// `data_segs_out` and `total_retrans` before the write whose packet is not counted yet.
+    pub(super) uncounted: Option<(u32, u32)>,
+    pub(super) acked_before: u64,
+    /// The smallest path MTU and segment size that the kernel had since the train began, as a packet.
+    pub(super) ceiling: u16,
+    pub(super) proven: Option<u16>,
+    /// Packets that we answer with may carry SACK blocks, so they may be larger than planned.
+    pub(super) clouded: bool,
+    pub(super) head: Head,
+}
+
+/// What is known of the packet at the head of the queue.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Head {
+    pub(super) acked: u64,
+    pub(super) sent_again_before: u32,
+    pub(super) sent_again_at: Option<Duration>,
+    pub(super) twice_by_timer_at: Option<Duration>,
+}
+
+/// The two small packets behind the train, in bytes of payload.
+const BEHIND: [usize; 2] = [61, 67];
+
+/// Between two packets of a train: less would look like a burst to a policer.
+const GAP: Duration = Duration::from_millis(3);
+
+impl Train {
+    /// Packets of these sizes, of which so many bytes are headers.
+    pub(super) fn new(sizes: Vec<u16>, headers: u16, record: Record, now: Duration) -> Self {
+        let lengths = sizes.iter().map(|size| usize::from(size.saturating_sub(headers))).chain(BEHIND);
+        let mut beginning = record.beginning();
+        let chunks: Vec<Vec<u8>> = lengths
+            .map(|length| {
+                let mut chunk = vec![0; length];
+                fastrand::fill(&mut chunk);
+                let marked = beginning.len().min(length);
+                chunk.splice(..marked, std::mem::take(&mut beginning).iter().copied().take(marked));
+                chunk
+            })
+            .collect();
+        let ends = chunks.iter().scan(0, |end, chunk| {
+            *end += chunk.len() as u64;
+            Some(*end)
+        });
+        Self {
+            ends: ends.collect(),
+            whole: vec![false; chunks.len()],
+            sizes,
+            chunks,
+            sent: 0,
+            sent_at: now,
+            uncounted: None,
+            acked_before: 0,
+            ceiling: 0,
+            proven: None,
+            clouded: false,
+            head: Head::default(),
+        }
+    }
+
+    /// Whether the latest write left as exactly one packet.
+    pub(super) fn count(&mut self, segments: u32, again: u32, unsent: u32) {
+        if let Some((segments_before, again_before)) = self.uncounted.filter(|_| unsent == 0) {
+            let new = segments.wrapping_sub(segments_before).wrapping_sub(again.wrapping_sub(again_before));
+            if let Some(whole) = self.sent.checked_sub(1).and_then(|last| self.whole.get_mut(last)) {
+                *whole = new == 1;
+            }
+            self.uncounted = None;
+        }
+    }
+
+    /// The largest of those that arrived which left whole, while the kernel would send packets of that size.
+    pub(super) fn prove(&mut self, arrived: usize) {
+        let sizes = self.sizes.iter().zip(&self.whole).take(arrived);
+        let proven = sizes.filter(|(size, whole)| **whole && **size <= self.ceiling).map(|(size, _)| *size).max();
+        self.proven = self.proven.max(proven);
+    }
+
+    /// The next packet, if it is time for it.
+    pub(super) fn next(&self, info: &TcpInfo, now: Duration) -> Option<Vec<u8>> {
+        let room = info.unacked.saturating_sub(info.sacked) < info.snd_cwnd.max(2);
+        let due = self.sent == 0 || now.saturating_sub(self.sent_at) >= GAP;
+        let clear = self.uncounted.is_none() && info.notsent == 0;
+        self.chunks.get(self.sent).filter(|_| room && due && clear).cloned()
+    }
+}
