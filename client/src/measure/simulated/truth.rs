@@ -8,7 +8,7 @@ use super::super::verdict::{Circumstances, Code, judge, narrow};
 use super::{Faults, World};
 
 /// How many paths a run takes: enough to fail in seconds. The full ring asks for a hundred thousand.
-const PATHS: u64 = 800;
+const PATHS: u64 = 500;
 
 fn paths() -> u64 {
     std::env::var("AIRPODS_PATHS").ok().and_then(|text| text.parse().ok()).unwrap_or(PATHS)
