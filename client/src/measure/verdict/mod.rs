@@ -125,7 +125,9 @@ fn too_narrow(findings: &Findings, around: &Circumstances, up: bool, down: bool)
     if findings.second.is_some_and(|second| second.more) {
         return Code::FarEndNarrow;
     }
-    if let Some(host) = around.from_host.filter(|host| host.whole) {
+    let refuted = [findings.up.refuted(), findings.down.refuted()];
+    let beyond_link = |host: &FromHost| refuted.into_iter().flatten().all(|size| size > host.link);
+    if let Some(host) = around.from_host.filter(|host| host.whole && beyond_link(host)) {
         // The link itself takes its MTU, and what this place sends is larger: nobody says so.
         let held = findings.down.limit.is_some_and(|(limit, _)| limit <= host.link);
         return if up && !down && held { Code::ClampOneWay } else { Code::MtuBlackHole };

@@ -89,6 +89,7 @@ fn sizes_are_judged_by_where_the_path_ends_and_who_else_gets_through() {
         (second(false), around.clone(), Code::PathNarrow),
         (second(true), around.clone(), Code::FarEndNarrow),
         (measured(1380, 1380, 1500), inside.clone(), Code::MtuBlackHole),
+        (measured(1300, 1300, 1500), inside.clone(), Code::PathNarrow),
         (one_way, inside, Code::ClampOneWay),
         (measured(1300, 1300, 1500), Circumstances { clamped: Some(1380), ..around.clone() }, Code::ClampTooHigh),
         (measured(1300, 1300, 1500), Circumstances { clamped: Some(1300), ..around.clone() }, Code::PathNarrow),
