@@ -17,16 +17,29 @@ pub(super) struct Evidence {
     pub(super) limit: Option<(u16, LimitedBy)>,
     /// The path MTU that a router reported.
     pub(super) reported: Option<u16>,
+    /// A size that failed strictly after it, or a larger one, had arrived: the path has changed, or there are several.
+    retracted: Option<u16>,
+    /// It has arrived again since.
+    wavers: bool,
 }
 
 impl Evidence {
     /// A packet of this size arrived.
     pub(super) fn prove(&mut self, size: u16) {
+        if self.retracted.is_some_and(|retracted| size >= retracted) {
+            self.wavers = true;
+            return;
+        }
         self.proven = self.proven.max(Some(size));
     }
 
-    /// A packet of this size did not arrive; `strictly` says that it had every chance.
+    /// A packet of this size did not arrive; `strictly` says that it had every chance. Where it, or a larger one, had arrived before, the
+    /// earlier proofs are of another path: all of them are thrown away.
     pub(super) fn miss(&mut self, size: u16, strictly: bool) {
+        if strictly && self.proven.is_some_and(|proven| proven >= size) {
+            self.retracted = Some(self.retracted.map_or(size, |known| known.min(size)));
+            self.proven = None;
+        }
         let sizes = if strictly { &mut self.refuted } else { &mut self.suspected };
         *sizes.entry(size).or_default() += 1;
     }
@@ -72,9 +85,9 @@ impl Evidence {
         self.refuted.range(self.above()..).map(|(_, count)| count).sum()
     }
 
-    /// The smallest size that was refuted on one connection and arrived, or a larger one, on another.
+    /// The size that arrives on some connections and fails on others.
     pub(super) fn contradicted(&self) -> Option<u16> {
-        self.refuted.range(..self.above()).next().map(|(size, _)| *size)
+        self.retracted.filter(|_| self.wavers)
     }
 
     fn above(&self) -> u16 {
@@ -183,8 +196,21 @@ mod tests {
         assert_eq!((evidence.failed(), evidence.refutations()), (Some(1301), 1));
         assert!(evidence.is_open(576, 1));
         evidence.prove(1340);
-        assert_eq!((evidence.failed(), evidence.refutations(), evidence.contradicted()), (Some(1360), 0, Some(1301)));
+        assert_eq!((evidence.failed(), evidence.refutations()), (Some(1360), 0));
         assert!(evidence.forgive_above(1340));
         assert_eq!(evidence.failed(), None);
+    }
+
+    #[test]
+    fn a_size_that_fails_after_it_arrived_throws_the_earlier_proofs_away() {
+        let mut evidence = Evidence::default();
+        evidence.prove(1408);
+        evidence.miss(1360, false);
+        assert_eq!(evidence.proven, Some(1408), "a hint is none");
+        evidence.miss(1360, true);
+        assert_eq!((evidence.proven, evidence.failed(), evidence.contradicted()), (None, Some(1360), None));
+        evidence.prove(1300);
+        evidence.prove(1400);
+        assert_eq!((evidence.proven, evidence.contradicted()), (Some(1300), Some(1360)));
     }
 }

@@ -385,8 +385,10 @@ impl<T: Transport> Search<'_, T> {
             Outcome::Transfer(_) => false,
         };
         if outcomes.iter().any(fails) {
-            let least = [up, down].into_iter().flatten().min();
-            self.findings.mixed = least.map(|size| size.saturating_sub(1));
+            // Sizes that passed after the failure, and no guess below it.
+            let findings = &self.findings;
+            let least = [up.and(findings.up.proven), down.and(findings.down.proven)].into_iter().flatten().min();
+            self.findings.mixed = least;
         }
     }
 }

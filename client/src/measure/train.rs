@@ -36,9 +36,13 @@ pub(super) struct Train {
     /// `data_segs_out` and `total_retrans` before the write whose packet is not counted yet.
     pub(super) uncounted: Option<(u32, u32)>,
     pub(super) acked_before: u64,
+    /// `total_retrans` before the train.
+    pub(super) sent_again_before: u32,
     /// The smallest path MTU and segment size that the kernel had since the train began, as a packet.
     pub(super) ceiling: u16,
     pub(super) proven: Option<u16>,
+    /// `rcv_ooopack` before the train.
+    pub(super) early_before: u32,
     /// Packets that we answer with may carry SACK blocks, so they may be larger than planned.
     pub(super) clouded: bool,
     pub(super) head: Head,
@@ -86,8 +90,10 @@ impl Train {
             sent_at: now,
             uncounted: None,
             acked_before: 0,
+            sent_again_before: 0,
             ceiling: 0,
             proven: None,
+            early_before: 0,
             clouded: false,
             head: Head::default(),
         }
@@ -105,7 +111,13 @@ impl Train {
     }
 
     /// The largest of those that arrived which left whole, while the kernel would send packets of that size.
-    pub(super) fn prove(&mut self, arrived: usize) {
+    ///
+    /// A packet that is sent again is cut when ours carry SACK blocks by then (`tcp_current_mss`). So once something was sent again
+    /// and anything has come out of order, nothing more is proven.
+    pub(super) fn prove(&mut self, arrived: usize, info: &TcpInfo) {
+        if info.total_retrans != self.sent_again_before && info.rcv_ooopack > 0 {
+            return;
+        }
         let sizes = self.sizes.iter().zip(&self.whole).take(arrived);
         let proven = sizes.filter(|(size, whole)| **whole && **size <= self.ceiling).map(|(size, _)| *size).max();
         self.proven = self.proven.max(proven);

@@ -203,7 +203,9 @@ impl Up {
         }
         Train {
             acked_before: self.exchange.info.bytes_acked,
+            sent_again_before: self.exchange.info.total_retrans,
             ceiling,
+            early_before: self.exchange.info.rcv_ooopack,
             clouded: self.exchange.info.rcv_ooopack > 0 && !self.exchange.is_whole(),
             head: Head { sent_again_before: self.exchange.info.total_retrans, ..Head::default() },
             ..Train::new(sizes, headers, self.record, now)
@@ -226,9 +228,11 @@ impl Up {
             train.ceiling = ceiling;
             self.reported = u16::try_from(info.pmtu).ok().filter(|pmtu| *pmtu <= ceiling);
         }
+        // What came out of order since then may have put SACK blocks into ours.
+        train.clouded |= info.rcv_ooopack > train.early_before;
         let acked = info.bytes_acked.saturating_sub(train.acked_before);
         let arrived = train.ends.iter().take_while(|end| **end <= acked).count();
-        train.prove(arrived);
+        train.prove(arrived, &info);
         if let Some(missing) = train.sizes.get(arrived) {
             self.failed = Some(*missing);
         }

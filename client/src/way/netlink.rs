@@ -209,6 +209,10 @@ fn route(message: &Rtmsg) -> Option<(i32, Option<u32>)> {
     let attributes = message.rtattrs().get_attr_handle();
     let link = attributes.get_attr_payload_as(Rta::Oif).ok()?;
     let metrics = attributes.get_nested_attributes::<u16>(Rta::Metrics).ok();
+    // A path MTU that the kernel has learnt stands in the same place, and expires: it is no setting of the route's.
+    let expires = attributes.get_attribute(Rta::Cacheinfo).and_then(|info| info.payload().as_ref().get(8..12));
+    let is_learnt = expires.is_some_and(|bytes| bytes != [0; 4]);
+    let metrics = metrics.filter(|_| !is_learnt);
     let mtu = metrics.and_then(|metrics| metrics.get_attr_payload_as(RTAX_MTU).ok());
     Some((link, mtu.filter(|mtu| *mtu > 0)))
 }

@@ -123,7 +123,8 @@ impl World {
     /// Sends segments with data on their way.
     fn send(&mut self, connection: usize, up: bool, segments: Vec<Flying>) {
         for segment in segments {
-            let size = segment.length + self.faults.headers();
+            let blocks = if up { self.connections[connection].ours.blocks } else { 0 };
+            let size = segment.length + self.faults.headers() + blocks;
             let mtu = self.faults.mtu(up, self.now);
             if size > mtu {
                 let reported = if up { self.faults.reports_up } else { self.faults.reports_down };
@@ -234,6 +235,9 @@ impl World {
     fn sync(&mut self, connection: usize, ours: bool) {
         let (headers, now) = (self.faults.headers(), self.now);
         let one = &mut self.connections[connection];
+        // SACK blocks for what has come out of order take room from what is sent.
+        let pieces = u16::try_from(one.received.pieces().len().min(3)).unwrap();
+        one.ours.blocks = if ours && pieces > 0 && self.faults.sack { 4 + 8 * pieces } else { 0 };
         if let Some(learnt) = self.learnt.filter(|learnt| ours && *learnt < one.pmtu) {
             one.pmtu = learnt;
             let segments = one.ours.shrink(learnt - headers, now);

@@ -29,6 +29,8 @@ pub(super) struct Sender {
     next: u64,
     pub(super) acked: u64,
     pub(super) mss: u16,
+    /// What SACK blocks take of it now.
+    pub(super) blocks: u16,
     pub(super) retransmits: u8,
     pub(super) sent_again: u32,
     pub(super) segments: u32,
@@ -47,6 +49,7 @@ impl Sender {
             next: 0,
             acked: 0,
             mss,
+            blocks: 0,
             retransmits: 0,
             sent_again: 0,
             segments: 0,
@@ -71,7 +74,7 @@ impl Sender {
     pub(super) fn write(&mut self, length: usize, now: Duration) -> Vec<Flying> {
         let (mut left, mut out) = (length, Vec::new());
         while left > 0 {
-            let length = u16::try_from(left.min(usize::from(self.mss))).unwrap();
+            let length = u16::try_from(left.min(usize::from(self.mss - self.blocks))).unwrap();
             let segment = Segment { start: self.next, length, sacked: false, sent_at: now, times: 1, raced: false };
             out.push(Flying { start: segment.start, length });
             self.next += u64::from(length);
@@ -146,17 +149,18 @@ impl Sender {
 
     /// Sends a segment again: cut, if it is too large by now; merged with those behind it, if it is small.
     fn again(&mut self, at: usize, now: Duration, raced: bool) -> Vec<Flying> {
-        while self.queue[at].length > self.mss {
+        let most = self.mss - self.blocks;
+        while self.queue[at].length > most {
             let mut rest = self.queue[at].clone();
-            rest.start += u64::from(self.mss);
-            rest.length -= self.mss;
-            self.queue[at].length = self.mss;
+            rest.start += u64::from(most);
+            rest.length -= most;
+            self.queue[at].length = most;
             self.queue.insert(at + 1, rest);
         }
         while let Some(next) = self.queue.get(at + 1)
-            && self.queue[at].length < self.mss
+            && self.queue[at].length < most
             && !next.sacked
-            && self.queue[at].length + next.length <= self.mss
+            && self.queue[at].length + next.length <= most
         {
             let next = self.queue.remove(at + 1);
             self.queue[at].length += next.length;

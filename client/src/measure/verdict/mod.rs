@@ -85,7 +85,9 @@ pub(super) fn judge(findings: &Findings, around: &Circumstances) -> Code {
     }
     let answered = findings.tls || findings.alert;
     if !answered {
-        return if around.others_tried && !around.others_answer { Code::TlsBlocked } else { Code::ServerSilent };
+        // A hello of 256 bytes that never arrives, or that is reset with the name and without, is dropped on the way.
+        let blocked = !findings.hello_arrived || findings.resets >= 2 || (around.others_tried && !around.others_answer);
+        return if blocked { Code::TlsBlocked } else { Code::ServerSilent };
     }
     if findings.big_hello == Some(false) && findings.big_hellos >= 4 && findings.tls {
         return Code::BigHello;
@@ -152,21 +154,22 @@ fn passes(findings: &Findings, around: &Circumstances) -> Code {
     {
         return Code::NotMeasured;
     }
-    if findings.up.reported.is_some() || findings.healed {
-        return Code::PmtudWorks;
-    }
     let limited = |evidence: &Evidence, by: LimitedBy| {
         evidence.limit.filter(|(limit, cause)| *cause == by && *limit < around.top).map(|(limit, _)| limit)
     };
-    if around.learnt.is_some()
-        || limited(&findings.up, LimitedBy::Learnt).or(limited(&findings.down, LimitedBy::Learnt)).is_some()
-    {
-        return Code::PmtuLearnt;
-    }
+    // A flight with a lost packet is filled up in packets of the clamp's size: nothing has healed there.
     match (limited(&findings.up, LimitedBy::Mss), limited(&findings.down, LimitedBy::Flight)) {
         // Timestamps are taken off on one side and not on the other at some clamps.
         (Some(up), Some(down)) if up.abs_diff(down) <= 12 => return Code::Clamped,
         _ => {}
+    }
+    if findings.up.reported.is_some() || findings.healed {
+        return Code::PmtudWorks;
+    }
+    if around.learnt.is_some()
+        || limited(&findings.up, LimitedBy::Learnt).or(limited(&findings.down, LimitedBy::Learnt)).is_some()
+    {
+        return Code::PmtuLearnt;
     }
     match (up, down) {
         (false, _) => Code::UpNotMeasured,
