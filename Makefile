@@ -5,37 +5,90 @@ ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
 DESTDIR ?=
 CARGO   ?= cargo
 PROFILE ?= dev
+# Only tests with this in their name; options of cargo-nextest are taken too.
+TESTS   ?=
 
-TRIPLE := $(shell rustc -vV | sed -n 's/^host: //p')
+TRIPLE   := $(shell rustc -vV | sed -n 's/^host: //p')
+BUILT     = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+PROGRAMS  = $(BUILT)/programs
+
+# Tools from crates.io come from PATH, or are installed below target/tools.
+TOOLS    := $(CURDIR)/target/tools
+export PATH := $(PATH):$(TOOLS)/bin
+# Not optimised: each is built once and runs for seconds.
+tool = command -v $(1) >/dev/null || { echo 'installing $(1) $(2) below target/tools' >&2; CARGO_PROFILE_DEV_DEBUG=false \
+	$(CARGO) install --locked --debug --root $(TOOLS) --target-dir $(TOOLS)/build $(3) $(1)@$(2) && rm -rf $(TOOLS)/build; }
+
 # Throw-away hosts need root: the built programs run as root, cargo itself as whoever called make.
-ifneq ($(shell id -u),0)
-AS_ROOT := sudo -E
-export CARGO_TARGET_$(shell echo $(TRIPLE) | tr a-z- A-Z_)_RUNNER := $(AS_ROOT)
-endif
+AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -E)
+# The ring without root: root's own run of it has no capability.
+NO_ROOT := $(if $(filter 0,$(shell id -u)),setpriv --bounding-set=-all --inh-caps=-all --ambient-caps=-all)
+RUNNER  := CARGO_TARGET_$(shell echo $(TRIPLE) | tr a-z- A-Z_)_RUNNER
 
-.PHONY: help build demo test test-vm bench fuzz mutants lint audit install deb clean probe writable setup setup-bench setup-build setup-deb
+.PHONY: help check test test-full build programs demo bench fuzz mutants lint audit install install-client install-helper deb clean probe writable
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
-# The helper is built by itself: together with the client it would get the features the client wants of their libraries.
-build: setup-build ## builds the client, the helper and the manual (PROFILE=dev)
-	$(CARGO) build --workspace --exclude airpods-helper --profile $(PROFILE)
-	$(CARGO) build --package airpods-helper --profile $(PROFILE)
-	rm -rf target/manual
-	$(CARGO) run --package airpods --example manual --profile $(PROFILE) -- target/manual
-	$(CARGO) run --package airpods --example licences --profile $(PROFILE) -- target/licences/crates.txt
+# Each package is tested by itself: together they would get the features that the others want of their libraries.
+# $(1) is the profile in .config/nextest.toml, $(2) the program that runs the tests. An ignored test is an error.
+PACKAGES := 'airpods-dbus --package airpods-helper' 'airpods' 'airpods-lab'
+ring = @$(if $(2),export $(RUNNER)='$(2)';) failed=; for package in $(PACKAGES); do \
+	echo "the tests of $$package:"; \
+	$(CARGO) nextest run --package $$package --profile $(1) $(if $(TESTS),--no-tests pass $(TESTS)) || failed=1; \
+	ignored=$$($(CARGO) nextest list --package $$package --ignore-default-filter --run-ignored only --message-format oneline) || failed=1; \
+	if [ -n "$$ignored" ]; then echo "error: these tests are ignored:" "$$ignored" >&2; failed=1; fi; \
+	done; [ -z "$$failed" ]
 
-demo: setup build probe ## shows the main job: a container behind a VPN, without and with the clamp
-	@$(AS_ROOT) target/debug/airpods-lab demo
+check: setup-check lint programs ## format, lints, and every test that needs no root (TESTS=part-of-a-name)
+	@$(call tool,cargo-nextest,$(NEXTEST),$(NEXTEST_FEATURES))
+	$(call ring,check,$(NO_ROOT))
 
-test: setup build probe deb ## runs every test, in throw-away namespaces and machines, as root
-	$(CARGO) test --workspace --no-fail-fast
+test: setup-lab build probe ## every test that runs on one machine, in throw-away namespaces, as root (TESTS=part-of-a-name)
+	@$(call tool,cargo-nextest,$(NEXTEST),$(NEXTEST_FEATURES))
+	$(call ring,default,$(AS_ROOT))
 
 # The first run makes the machines, which takes minutes; they are kept in target/machines.
-test-vm: setup probe deb ## runs the tests of the installed package on whole machines: Debian 12 and Debian 13
-	$(CARGO) build --package airpods-lab
-	$(CARGO) test --package airpods-lab --test machine --no-fail-fast
+test-full: setup-full build probe deb ## all tests: also whole machines, the package, a thousand kills (TESTS=part-of-a-name)
+	@$(call tool,cargo-nextest,$(NEXTEST),$(NEXTEST_FEATURES))
+	$(call ring,full,$(AS_ROOT))
+
+# The newest that rust-version in Cargo.toml builds, without what updates it.
+NEXTEST          := 0.9.128
+NEXTEST_FEATURES := --no-default-features --features default-no-update
+AUDITABLE        := 0.7.7
+AUDITABLE2CDX    := 0.1.0
+DENY             := 0.20.2
+
+# A release has no path of the machine it was built on, so that it is the same wherever it is built, and knows its crates.
+SYSROOT  := $(shell rustc --print sysroot)
+COMMIT   := $(shell rustc -vV | sed -n 's/^commit-hash: //p')
+ESCAPE   := $(shell printf '\037')
+REMAP     = --remap-path-prefix=$(CURDIR)=/airpods$(ESCAPE)--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo$(ESCAPE)--remap-path-prefix=$(SYSROOT)/lib/rustlib/src/rust=/rustc/$(COMMIT)
+# As `cargo auditable build` does it, but with the tool by its bare name: cargo mixes its path into the names of symbols.
+AUDIT     = RUSTC_WORKSPACE_WRAPPER=cargo-auditable CARGO_AUDITABLE_ORIG_ARGS='{"offline":false,"locked":true,"frozen":false,"config":[]}'
+RELEASE   = CARGO_ENCODED_RUSTFLAGS='$(REMAP)' $(AUDIT) $(CARGO) build --locked
+COMPILE   = $(if $(filter release,$(PROFILE)),$(RELEASE),$(CARGO) build)
+
+# Each program is built by itself, and a copy taken before a test's build puts one with other features in its place. Sandboxes, the demo, the
+# benchmarks and packages have the copy. Beside it is cargo's word for what it was built of.
+program = mkdir -p $(PROGRAMS) && $(COMPILE) --package $(1) --bin $(1) --profile $(PROFILE) --message-format json-render-diagnostics \
+	>$(PROGRAMS)/$(1).json && cp --preserve=timestamps --remove-destination $(BUILT)/$(1) $(PROGRAMS)/
+
+programs: setup-build ## builds the client and the helper as they ship (PROFILE=dev)
+	@$(if $(filter release,$(PROFILE)),$(call tool,cargo-auditable,$(AUDITABLE)))
+	@$(call program,airpods-helper)
+	@$(call program,airpods)
+
+# The pages do not depend on the profile.
+build: programs ## builds the client, the helper, the manual and the laboratory (PROFILE=dev)
+	$(CARGO) build --package airpods-lab --profile $(PROFILE)
+	rm -rf target/manual target/licences
+	$(CARGO) run --package airpods --example manual -- target/manual
+	$(CARGO) run --package airpods --example licences -- target/licences
+
+demo: setup-lab build probe ## shows the main job: a container behind a VPN, without and with the clamp
+	@$(AS_ROOT) target/debug/airpods-lab demo
 
 bench: PROFILE = release
 bench: setup-bench build probe ## measures the clamp against nft, iptables and firewalld, and launches against podman
@@ -64,13 +117,19 @@ mutants: setup-build ## changes the code in hundreds of places to see whether th
 	nice -n 19 $(CARGO) mutants --package airpods-helper --output target/mutants-helper --iterate $(MUTANTS) \
 		$(foreach test,kernel bus_authority bus_matrix bus_keeping bus_reads bus_surface bus_log bus_alive bus_polkit rights,--cargo-arg=--test=$(test))
 
-lint: setup-build ## checks format, clippy, and what comes into the tree where cargo-deny is installed
+lint: setup-build ## checks format, clippy, and what comes into the tree (licences, sources) where cargo-deny is installed
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check bans licenses sources; else echo 'cargo-deny is not installed: not checked'; fi
 
-audit: ## asks RustSec for advisories (needs cargo-deny and its database from the network)
-	$(CARGO) deny check advisories
+# Builds cargo-deny only where there is something for it to judge by.
+DATABASE := https://github.com/RustSec/advisory-db
+audit: ## judges the crates by RustSec's advisories, and says so loudly where their database cannot be reached
+	@if GIT_TERMINAL_PROMPT=0 timeout 60 git ls-remote --quiet --exit-code $(DATABASE) HEAD >/dev/null 2>&1; then \
+		$(call tool,cargo-deny,$(DENY),) && $(CARGO) deny check advisories; \
+	else \
+		echo 'WARNING: ADVISORIES NOT JUDGED: $(DATABASE) cannot be reached from here' >&2; \
+	fi
 
 # One program without any library, for images that have no other file. In a target folder of its own, because its flags
 # are not those of the rest.
@@ -92,9 +151,21 @@ writable:
 
 # The programs and their documents go where PREFIX says. The rest goes where D-Bus, polkit and systemd look, which no other prefix is for all
 # three, and names the programs where they are. Nobody enables the unit that restores: its condition is enough.
-install: writable ## installs a release build (DESTDIR=, PREFIX=/usr for the programs and their documents, ZSHDIR=)
-	install -Dm755 target/release/airpods $(DESTDIR)$(PREFIX)/bin/airpods
-	install -Dm755 target/release/airpods-helper $(DESTDIR)$(PREFIX)/libexec/airpods-helper
+install: writable install-client install-helper ## installs a release build (DESTDIR=, PREFIX=/usr for the programs and their documents, ZSHDIR=)
+
+install-client: ## installs the command `airpods` alone: everything but the clamp works without the helper
+	install -Dm755 -t $(DESTDIR)$(PREFIX)/bin target/release/programs/airpods
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man1 target/manual/*.1
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man5 target/manual/*.5
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/bash-completion/completions target/manual/airpods
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d target/manual/airpods.fish
+	install -Dm644 -t $(DESTDIR)$(ZSHDIR) target/manual/_airpods
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods README.md target/licences/airpods/crates.txt
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods/docs docs/*.md
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/licenses/airpods LICENSE-*
+
+install-helper: ## installs the helper alone, for busctl and whoever else calls it
+	install -Dm755 -t $(DESTDIR)$(PREFIX)/libexec target/release/programs/airpods-helper
 	install -Dm644 -t $(DESTDIR)/usr/share/dbus-1/system.d dbus/org.airpods.Helper1.conf
 	install -Dm644 -t $(DESTDIR)/usr/share/dbus-1/system-services dbus/org.airpods.Helper1.service
 	install -Dm644 -t $(DESTDIR)/usr/share/dbus-1/interfaces dbus/org.airpods.Helper1.xml
@@ -105,38 +176,28 @@ install: writable ## installs a release build (DESTDIR=, PREFIX=/usr for the pro
 	install -d $(DESTDIR)/usr/lib/systemd/system/multi-user.target.wants
 	ln -sf ../airpods-restore.service $(DESTDIR)/usr/lib/systemd/system/multi-user.target.wants/
 	install -Dm644 dbus/airpods.sysusers $(DESTDIR)/usr/lib/sysusers.d/airpods.conf
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man1 target/manual/*.1
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man5 target/manual/*.5
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man8 helper/airpods-helper.8
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/bash-completion/completions target/manual/airpods
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d target/manual/airpods.fish
-	install -Dm644 -t $(DESTDIR)$(ZSHDIR) target/manual/_airpods
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods README.md
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods/docs docs/*.md
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods/polkit/examples polkit/examples/*
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods target/licences/crates.txt
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/licenses/airpods LICENSE-*
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods-helper target/licences/airpods-helper/crates.txt \
+		docs/dbus-api.md docs/security.md docs/threat-model.md
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods-helper/polkit/examples polkit/examples/*
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/licenses/airpods-helper LICENSE-*
 
-# debhelper packs what `make install` makes, in a copy of helper/debian: the two cannot differ.
-deb: setup-deb ## builds a Debian package, target/deb/airpods_*.deb, and holds it against lintian
+# debhelper packs what `make install` makes, in a copy of helper/debian: the two cannot differ. What a program says of the crates in it becomes
+# an SBOM (CycloneDX) beside the packages.
+deb: setup-deb ## builds the Debian packages, target/deb/*.deb, each with its SBOM, and holds them against lintian
 	$(MAKE) build PROFILE=release
+	@$(call tool,auditable2cdx,$(AUDITABLE2CDX))
 	rm -rf target/deb
 	mkdir -p target/deb/airpods
 	cp -r helper/debian target/deb/airpods/debian
 	cd target/deb/airpods && CHECKOUT='$(CURDIR)' dpkg-buildpackage --build=binary --no-sign
+	cd target/deb && auditable2cdx airpods/debian/airpods/usr/bin/airpods >airpods.cdx.json
+	cd target/deb && auditable2cdx airpods/debian/airpods-helper/usr/libexec/airpods-helper >airpods-helper.cdx.json
 	lintian --fail-on error --tag-display-limit 0 target/deb/*.changes
 
 clean: ## removes what was built
 	$(CARGO) clean
 
-setup-build:
-	@tests/setup.sh build
-
-setup:
-	@tests/setup.sh lab
-
-setup-bench:
-	@tests/setup.sh bench
-
-setup-deb:
-	@tests/setup.sh deb
+# What is missing of Debian's packages for building, for a ring, for packing or measuring.
+setup-%:
+	@tests/setup.sh $*

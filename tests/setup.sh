@@ -3,9 +3,11 @@
 # installed.
 #
 #   tests/setup.sh build    what `cargo build` links against
-#   tests/setup.sh deb      that, and what makes a Debian package and judges it
-#   tests/setup.sh lab      that, and what the tests and the demo run (the default)
-#   tests/setup.sh bench    that, and what the benchmarks compare with
+#   tests/setup.sh check    that, and what the tests run that need no root
+#   tests/setup.sh lab      that, and what the other tests on one machine run, and the demo (the default)
+#   tests/setup.sh full     that, what makes a Debian package and judges it, and whole machines
+#   tests/setup.sh deb      what `build` has, and what makes a Debian package and judges it
+#   tests/setup.sh bench    what `lab` has, and what the benchmarks compare with
 set -eu
 
 build='
@@ -18,14 +20,20 @@ deb='
 debhelper        packs
 lintian          judges the package'
 
+check='
+dbus             a bus for each test
+mandoc           judges the manual pages
+zsh              reads its completions
+fish             reads its completions
+libxml2-utils    holds the polkit policy to its definition
+systemd          judges the units
+util-linux       setpriv and nsenter'
+
 lab='
 podman           runs the containers
 crun             runs them for podman
 catatonit        holds the network of a pod
-mmdebstrap       brings the podman of Debian 13, to test with as well, and makes the whole machines
-e2fsprogs        makes their disks
-qemu-utils       keeps what is written to them apart
-qemu-system-x86  runs them
+mmdebstrap       brings the podman of Debian 13, to test with as well
 netavark         their bridge networks
 aardvark-dns     their names
 slirp4netns      rootless networks, the default of podman 4
@@ -42,20 +50,18 @@ nginx-light      one more of another make
 iputils-ping     echoes of an exact size
 iproute2         links and routes of the laboratory
 procps           sysctl
-dbus             the system bus
 libcap-ng0       dbus-broker is linked with it
 libexpat1        dbus-broker is linked with it
-systemd          busctl
 polkitd          authorises
 pkexec           its text agent pkttyagent
 wireguard-tools  keys of the tunnel
 wireguard-go     the tunnel where the kernel has no WireGuard
-tcpdump          sees the SYNs
-mandoc           judges the manual pages
-zsh              reads its completions
-fish             reads its completions
-libxml2-utils    holds the polkit policy to its definition
-util-linux       setpriv and nsenter'
+tcpdump          sees the SYNs'
+
+machines='
+e2fsprogs        makes the disks of whole machines, which mmdebstrap fills
+qemu-utils       keeps what is written to them apart
+qemu-system-x86  runs them'
 
 bench='
 podman-compose   to be compared with
@@ -68,11 +74,13 @@ dbus-broker      the system bus of Fedora and Arch, to test with as well'
 
 case ${1-lab} in
 build) wanted=$build unpacked= ;;
+check) wanted=$build$check unpacked= ;;
+lab) wanted=$build$check$lab ;;
+full) wanted=$build$check$lab$deb$machines ;;
 deb) wanted=$build$deb unpacked= ;;
-lab) wanted=$build$deb$lab ;;
-bench) wanted=$build$deb$lab$bench ;;
+bench) wanted=$build$check$lab$bench ;;
 *)
-    echo "usage: $0 [build|deb|lab|bench]" >&2
+    echo "usage: $0 [build|check|lab|full|deb|bench]" >&2
     exit 2
     ;;
 esac

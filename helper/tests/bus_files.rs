@@ -8,6 +8,7 @@ use std::process::Command;
 use airpods_dbus::names;
 use airpods_helper::authority::Action;
 use airpods_helper::state::{FILE, Places};
+use airpods_lab::Program;
 use roxmltree::{Document, Node, ParsingOptions};
 
 fn path(file: &str) -> PathBuf {
@@ -188,15 +189,18 @@ fn what_is_kept_is_there_before_the_network_and_costs_no_boot_an_ordering_cycle(
 #[test]
 fn what_is_installed_names_programs_that_are_there_and_is_restored_at_boot() {
     let folder = tempfile::TempDir::new().unwrap();
-    let built = folder.path().join("target/release");
+    let built = folder.path().join("target/release/programs");
     fs::create_dir_all(&built).unwrap();
     for program in ["airpods", "airpods-helper"] {
         fs::write(built.join(program), "").unwrap();
     }
     let target = folder.path().join("target");
     fs::create_dir(target.join("manual")).unwrap();
-    fs::create_dir(target.join("licences")).unwrap();
-    for page in ["manual/airpods.1", "manual/airpods.toml.5", "licences/crates.txt"] {
+    for program in ["airpods", "airpods-helper"] {
+        fs::create_dir_all(target.join("licences").join(program)).unwrap();
+        fs::write(target.join("licences").join(program).join("crates.txt"), "").unwrap();
+    }
+    for page in ["manual/airpods.1", "manual/airpods.toml.5"] {
         fs::write(target.join(page), "").unwrap();
     }
     for completion in ["airpods", "airpods.fish", "_airpods"] {
@@ -239,7 +243,7 @@ fn what_is_installed_names_programs_that_are_there_and_is_restored_at_boot() {
 #[test]
 fn the_binary_answers_without_a_bus_and_has_nothing_to_weaken() {
     let run = |argument: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_airpods-helper"));
+        let mut command = Command::new(Program::Helper.path().unwrap());
         command.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent").arg(argument).output().unwrap()
     };
     let version = run("--version");
@@ -259,7 +263,7 @@ fn the_binary_refuses_to_run_as_an_ordinary_user() {
     // A copy where an ordinary user may execute it: the build folder may be closed to others.
     let folder = tempfile::TempDir::new().unwrap();
     let copy = folder.path().join("airpods-helper");
-    fs::copy(env!("CARGO_BIN_EXE_airpods-helper"), &copy).unwrap();
+    fs::copy(Program::Helper.path().unwrap(), &copy).unwrap();
     fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let refused = Command::new(copy)
         .env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent")

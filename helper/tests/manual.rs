@@ -3,11 +3,13 @@
 
 use std::process::Command;
 
+use airpods_lab::Program;
+
 const PAGE: &str = include_str!("../airpods-helper.8");
 
 #[test]
 fn the_page_has_every_exit_code_of_the_help_and_the_version() {
-    let output = Command::new(env!("CARGO_BIN_EXE_airpods-helper")).arg("--help").output().unwrap();
+    let output = Command::new(Program::Helper.path().unwrap()).arg("--help").output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
     let (_, codes) = help.split_once("Exit codes:\n").unwrap();
     let plain = PAGE.replace("\\-", "-");

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use airpods_lab::Program;
 use nix::sys::socket::{getsockopt, sockopt};
 use tempfile::TempDir;
 
@@ -36,7 +37,7 @@ impl Started {
         let path = |name: &str| folder.path().join(name);
         fs::write(path("passwd"), format!("root:x:0:0:root:/root:/bin/sh\n{user}\n")).unwrap();
         // For a user who must not enter the build's folders.
-        fs::copy(env!("CARGO_BIN_EXE_airpods-helper"), path("program")).unwrap();
+        fs::copy(Program::Helper.path().unwrap(), path("program")).unwrap();
         let bus = UnixListener::bind(path("bus")).unwrap();
         bus.set_nonblocking(true).unwrap();
         for (name, mode) in [(".", 0o755), ("passwd", 0o644), ("program", 0o755), ("bus", 0o777)] {

@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::error::{Doing, Error, Result};
+use crate::patience::PATIENCE;
 use crate::place::{command_line, tail};
 
 /// A running program that is killed when the value is dropped.
@@ -66,7 +67,7 @@ impl Background {
             });
         }
         let running = Self { child, line, log: log.to_owned() };
-        match receive.recv_timeout(Duration::from_secs(10)) {
+        match receive.recv_timeout(PATIENCE) {
             Ok(first) if !first.is_empty() => Ok((running, first)),
             _ => Err(Error::NotReady { what: format!("`{}`", running.line), said: running.log_tail() }),
         }
@@ -106,12 +107,12 @@ impl Background {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).doing(|| format!("signal `{}`", self.line))
     }
 
-    /// Ends it: SIGTERM, and SIGKILL when that did nothing for 2 s.
+    /// Ends it: SIGTERM, and SIGKILL when that did nothing for 10 s.
     pub fn stop(&mut self) {
-        const PATIENCE: Duration = Duration::from_secs(2);
+        const GRACE: Duration = Duration::from_secs(10);
         let start = Instant::now();
         let _ = self.signal(Signal::SIGTERM);
-        while self.ended().is_none() && start.elapsed() < PATIENCE {
+        while self.ended().is_none() && start.elapsed() < GRACE {
             std::thread::sleep(Duration::from_millis(2));
         }
         let _ = self.child.kill();

@@ -12,13 +12,11 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
 
 use crate::background::Background;
 use crate::error::{Doing, Result};
+use crate::patience::PATIENCE;
 use crate::programs;
-
-const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// Which program is the bus.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,7 +95,7 @@ impl RunningBus {
     /// Starts dbus-daemon by this command.
     pub(crate) fn reference(command: &mut Command, socket: &Path, log: &Path) -> Result<Self> {
         let mut daemon = Background::start(command, log)?;
-        daemon.until("dbus-daemon", START_LIMIT, || UnixStream::connect(socket).is_ok())?;
+        daemon.until("dbus-daemon", PATIENCE, || UnixStream::connect(socket).is_ok())?;
         Ok(Self { _daemon: daemon, _journal: None })
     }
 
@@ -110,7 +108,7 @@ impl RunningBus {
         let journal = Journal::start(journal, log)?;
         let mut daemon = Background::start_with(command, OwnedFd::from(listener), log)?;
         // A connection waits in the socket until the broker takes it: only an answer shows that the broker is up.
-        daemon.until("dbus-broker", START_LIMIT, || journal.has_said("Ready"))?;
+        daemon.until("dbus-broker", PATIENCE, || journal.has_said("Ready"))?;
         Ok(Self { _daemon: daemon, _journal: Some(journal) })
     }
 }

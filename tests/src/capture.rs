@@ -14,6 +14,7 @@ use pcap_file::DataLink;
 use pcap_file::pcap::PcapReader;
 
 use crate::error::{Doing, Error, Result};
+use crate::patience::PATIENCE;
 use crate::place::Place;
 
 /// An address family.
@@ -83,18 +84,17 @@ impl Capture {
         self.seen.lock().map(|seen| seen.clone()).unwrap_or_default()
     }
 
-    /// Waits until a SYN was seen that `wanted` accepts, 2 s at most, and returns it.
+    /// Waits until a SYN was seen that `wanted` accepts, for as long as [`PATIENCE`], and returns it.
     ///
     /// # Errors
     /// When none came; all that came are in the message.
     pub fn expect(&self, wanted: impl Fn(&Syn) -> bool) -> Result<Syn> {
-        const LIMIT: Duration = Duration::from_secs(2);
         let start = Instant::now();
         loop {
             if let Some(syn) = self.syns().into_iter().find(|syn| wanted(syn)) {
                 return Ok(syn);
             }
-            if start.elapsed() > LIMIT {
+            if start.elapsed() > PATIENCE {
                 return Err(Error::NotReady { what: "a SYN".into(), said: format!("seen: {:?}", self.syns()) });
             }
             std::thread::sleep(Duration::from_millis(5));

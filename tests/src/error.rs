@@ -45,6 +45,16 @@ pub enum Error {
         /// The command that builds it.
         hint: &'static str,
     },
+    /// A program of this workspace has been built from other sources than there are now.
+    #[error("`{}` is older than `{}`\nhint: run `{hint}` first", .path.display(), .source_file.display())]
+    OutOfDate {
+        /// The program.
+        path: PathBuf,
+        /// A source of it that is newer.
+        source_file: PathBuf,
+        /// The command that builds it.
+        hint: &'static str,
+    },
     /// Something that a tool printed could not be understood.
     #[error("cannot understand {what}: {why}")]
     Parse {

@@ -42,6 +42,10 @@ const NETWORK_MANAGER: &str = "table ip nm-shared-eth9 {
 /// A rule for a modem, as found on many a router.
 const SCRIPT: &str = "-t mangle -A FORWARD -o ppp0 -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu";
 
+/// Calls firewalld and waits for its answer; `reload` or `.zone changeZoneOfInterface …` follow. `firewall-cmd` gives up after 25 s, which is
+/// libdbus' limit, and a machine that is emulated on a busy one takes longer.
+pub const FIREWALLD: &str = "busctl --quiet --timeout=600 call org.fedoraproject.FirewallD1 /org/fedoraproject/FirewallD1 org.fedoraproject.FirewallD1";
+
 /// Lays down what Docker, `NetworkManager` and a script for a modem do, the last by both iptables.
 ///
 /// # Errors

@@ -18,19 +18,61 @@ pub enum Program {
 }
 
 impl Program {
-    /// The built program: next to the running one (a test, the demo), or in the static target folder for the probe.
+    /// The built program. The helper and the client are the copies that `make programs` takes: cargo builds them with other features when it builds
+    /// the tests, and puts them next to the running program (a test, the demo). The probe lies in the static target folder.
     ///
     /// # Errors
-    /// [`Error::NotBuilt`] with the command that builds it.
+    /// [`Error::NotBuilt`] or [`Error::OutOfDate`] with the command that builds it.
     pub fn path(self) -> Result<PathBuf> {
         let (path, hint) = match self {
             Self::Lab => (profile_folder()?.join("airpods-lab"), "cargo build -p airpods-lab"),
-            Self::Helper => (profile_folder()?.join("airpods-helper"), "cargo build -p airpods-helper"),
-            Self::Client => (profile_folder()?.join("airpods"), "cargo build -p airpods"),
+            Self::Helper => (shipped("airpods-helper")?, SHIPPED),
+            Self::Client => (shipped("airpods")?, SHIPPED),
             Self::Probe => (probe_path()?, "make probe"),
         };
         if path.is_file() { Ok(path) } else { Err(Error::NotBuilt { path, hint }) }
     }
+}
+
+/// Builds the programs that are shipped.
+const SHIPPED: &str = "make programs";
+
+/// Where `make programs` puts a program that is shipped.
+///
+/// # Errors
+/// [`Error::OutOfDate`] if one of its sources is newer. A test would judge code that is no more.
+fn shipped(name: &str) -> Result<PathBuf> {
+    let folder = profile_folder()?;
+    // What cargo-mutants changes is in no program but the one of the tests' own build.
+    if folder.ends_with("mutants") {
+        return Ok(folder.join(name));
+    }
+    let path = folder.join("programs").join(name);
+    let Ok(built) = path.metadata().and_then(|file| file.modified()) else { return Ok(path) };
+    // The rule that cargo writes for make: all sources of this program in this workspace.
+    let rule = folder.join(name).with_extension("d");
+    let rule = std::fs::read_to_string(&rule).doing(|| format!("read `{}`", rule.display()))?;
+    let is_newer = |source: &PathBuf| source.metadata().and_then(|file| file.modified()).is_ok_and(|it| it > built);
+    match sources(&rule).into_iter().find(is_newer) {
+        Some(source) => Err(Error::OutOfDate { path, source_file: source, hint: SHIPPED }),
+        None => Ok(path),
+    }
+}
+
+/// The files on the right of a rule for make, in which a space in a name is escaped.
+fn sources(rule: &str) -> Vec<PathBuf> {
+    let (_, files) = rule.split_once(": ").unwrap_or_default();
+    let files = files.trim_end().replace("\\ ", "\0");
+    files.split(' ').map(|file| PathBuf::from(file.replace('\0', " "))).collect()
+}
+
+/// What cargo said that a program which is shipped was built of: one JSON object a line, see `--message-format` of cargo-build(1).
+///
+/// # Errors
+/// [`Error::NotBuilt`] with the command that builds it.
+pub fn build_record(profile: &str, name: &str) -> Result<String> {
+    let path = target_folder()?.join(profile).join("programs").join(name).with_extension("json");
+    std::fs::read_to_string(&path).map_err(|_| Error::NotBuilt { path, hint: "make build PROFILE=…" })
 }
 
 /// `target/<profile>`: a test binary lies in its `deps` folder, a program directly in it.
@@ -63,15 +105,28 @@ fn probe_path() -> Result<PathBuf> {
     Ok(target_folder()?.join("static").join(env!("LAB_TARGET")).join("release/lab-probe"))
 }
 
-/// The Debian package that `make deb` built, which leaves one.
+/// The names of the Debian packages that `make deb` builds, in the order in which dpkg installs them.
+pub const PACKAGES: [&str; 2] = ["airpods-helper", "airpods"];
+
+/// Where `make deb` puts the packages, their SBOMs and what lintian is given.
+///
+/// # Errors
+/// When it is not known where the running program is.
+pub fn packages_folder() -> Result<PathBuf> {
+    Ok(target_folder()?.join("deb"))
+}
+
+/// One of [`PACKAGES`], built.
 ///
 /// # Errors
 /// [`Error::NotBuilt`] with the command that builds it.
-pub fn package() -> Result<PathBuf> {
-    let folder = target_folder()?.join("deb");
-    let built = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut packages = built.filter(|path| path.extension().is_some_and(|extension| extension == "deb"));
-    packages.next().ok_or(Error::NotBuilt { path: folder.join("airpods_*.deb"), hint: "make deb" })
+pub fn package(name: &str) -> Result<PathBuf> {
+    let folder = packages_folder()?;
+    let built = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+    let of_that_name = |file: &str| file.starts_with(&format!("{name}_")) && file.ends_with(".deb");
+    let mut packages = built.filter(|entry| entry.file_name().to_str().is_some_and(of_that_name));
+    let missing = || Error::NotBuilt { path: folder.join(format!("{name}_*.deb")), hint: "make deb" };
+    packages.next().map(|entry| entry.path()).ok_or_else(missing)
 }
 
 /// The repository's root, where the bus, polkit and unit files lie.
@@ -79,4 +134,15 @@ pub fn package() -> Result<PathBuf> {
 pub fn repository() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     manifest.parent().unwrap_or(manifest).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_read_from_cargos_rule_with_spaces_in_their_names() {
+        let rule = "/a/target/debug/airpods: /a/client/src/main.rs /a/with\\ space/lib.rs\n";
+        assert_eq!(sources(rule), ["/a/client/src/main.rs", "/a/with space/lib.rs"].map(PathBuf::from));
+    }
 }

@@ -8,7 +8,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use airpods_lab::tunnel::PROBE;
-use airpods_lab::{BlackHole, Capture, FAMILIES, Family, Netns, Place, Program, Sandbox, World, WorldPlan, run};
+use airpods_lab::{
+    BlackHole, Capture, FAMILIES, Family, Netns, PATIENCE, Place, Program, Sandbox, World, WorldPlan, run,
+};
 
 #[test]
 fn a_network_namespace_is_its_own_and_gone_with_its_value() {
@@ -23,7 +25,7 @@ fn a_network_namespace_is_its_own_and_gone_with_its_value() {
     drop(here);
     let start = Instant::now();
     while there.sh("ip link show far").is_ok() {
-        assert!(start.elapsed() < Duration::from_secs(5), "the pair outlived its namespace");
+        assert!(start.elapsed() < PATIENCE, "the pair outlived its namespace");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -203,7 +205,7 @@ fn leaves_nothing_behind(holder: &[&str]) {
         if after == before {
             return;
         }
-        assert!(start.elapsed() < Duration::from_secs(10), "still there: {after:#?}");
+        assert!(start.elapsed() < PATIENCE, "still there: {after:#?}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }

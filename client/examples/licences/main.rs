@@ -1,5 +1,5 @@
-//! Writes down whose work the two programs are linked with, and on what terms, for the package and for `make install`:
-//! `cargo run --example licences -- FILE`.
+//! Lists the crates that each of the two programs is linked with, and their licences, for the packages and for `make install`:
+//! `cargo run --example licences -- FOLDER` writes `FOLDER/PACKAGE/crates.txt`.
 
 #![forbid(unsafe_code)]
 
@@ -23,12 +23,14 @@ struct Linked {
 }
 
 fn main() -> io::Result<()> {
-    let file = env::args_os().nth(1).map(PathBuf::from).ok_or_else(|| io::Error::other("a file is needed"))?;
-    let linked = linked()?;
-    if let Some(parent) = file.parent() {
-        fs::create_dir_all(parent)?;
+    let folder = env::args_os().nth(1).map(PathBuf::from).ok_or_else(|| io::Error::other("a folder is needed"))?;
+    let described: Value = serde_json::from_str(&cargo(&["metadata", "--locked", "--format-version=1"])?)?;
+    for program in ["airpods", "airpods-helper"] {
+        let folder = folder.join(program);
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join("crates.txt"), page(program, &linked(program, &described)?))?;
     }
-    fs::write(file, page(&linked))
+    Ok(())
 }
 
 /// What a run of cargo writes to its standard output.
@@ -40,14 +42,14 @@ fn cargo(arguments: &[&str]) -> io::Result<String> {
     String::from_utf8(output.stdout).map_err(io::Error::other)
 }
 
-/// The crates of others in the programs, by name and version.
-fn linked() -> io::Result<Vec<Linked>> {
-    let tree = ["tree", "--locked", "--package=airpods", "--package=airpods-helper", "--edges=normal,no-proc-macro"];
-    let tree = cargo(&[&tree[..], &["--prefix=none", "--format={p}"]].concat())?;
+/// The crates of others in a program, by name and version.
+fn linked(program: &str, described: &Value) -> io::Result<Vec<Linked>> {
+    let package = format!("--package={program}");
+    let tree = ["tree", "--locked", &package, "--edges=normal,no-proc-macro", "--prefix=none", "--format={p}"];
+    let tree = cargo(&tree)?;
     let mut names: Vec<String> = tree.lines().filter(|line| !line.contains("(/")).filter_map(name).collect();
     names.sort();
     names.dedup();
-    let described: Value = serde_json::from_str(&cargo(&["metadata", "--locked", "--format-version=1"])?)?;
     let packages = described["packages"].as_array().into_iter().flatten();
     let packages: BTreeMap<String, &Value> =
         packages.map(|package| (format!("{} {}", text(package, "name"), text(package, "version")), package)).collect();
@@ -87,8 +89,8 @@ fn terms(folder: &Path) -> io::Result<Vec<(String, String)>> {
 }
 
 /// The page: a line for each crate, then each text once, with the names of those it came with.
-fn page(linked: &[Linked]) -> String {
-    let mut lines = vec!["The programs of airpods are linked with these crates of others.\n".to_owned()];
+fn page(program: &str, linked: &[Linked]) -> String {
+    let mut lines = vec![format!("{program} is linked with these crates of others.\n")];
     let mut texts: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for Linked { name, licence, home, texts: own } in linked {
         lines.push(format!("{name}: {licence} <{home}>"));

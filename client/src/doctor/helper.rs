@@ -63,7 +63,7 @@ pub enum Use {
     None,
 }
 
-const REINSTALL: &str = "sudo apt install --reinstall ./target/deb/airpods_*.deb";
+const REINSTALL: &str = "sudo apt install --reinstall ./target/deb/airpods-helper_*.deb";
 
 /// Judges the helper.
 pub(super) fn judge(helper: &Helper, usage: Use) -> Vec<Finding> {
@@ -80,7 +80,7 @@ pub(super) fn judge(helper: &Helper, usage: Use) -> Vec<Finding> {
         }
         Helper::Missing => {
             let cause = "the helper `airpods-helper` is not installed, so nothing can be clamped".to_owned();
-            found(Code::HelperMissing, cause, "make deb && sudo apt install ./target/deb/airpods_*.deb")
+            found(Code::HelperMissing, cause, "make deb && sudo apt install ./target/deb/airpods-helper_*.deb")
         }
         Helper::Failed(why) => found(
             Code::HelperFailed,
@@ -140,7 +140,7 @@ fn permission_of(permission: &Permission) -> Result<&'static str, (Code, String,
             Err((
                 Code::HelperDenied,
                 format!("polkit does not let you clamp {place}, not even with a password"),
-                "sudo cp /usr/share/doc/airpods/polkit/examples/50-airpods-group.rules /etc/polkit-1/rules.d/ && \
+                "sudo cp /usr/share/doc/airpods-helper/polkit/examples/50-airpods-group.rules /etc/polkit-1/rules.d/ && \
                  sudo usermod --append --groups netdev \"$USER\"",
             ))
         }

@@ -66,6 +66,9 @@ fn documented(kind: ErrorKind) -> i32 {
     rest.split(' ').next().unwrap().parse().unwrap()
 }
 
+/// A bus gives up after 25 s, and so would a client that only waits for it.
+const SOON: Duration = Duration::from_secs(20);
+
 #[tokio::test]
 async fn every_error_has_a_sentence_a_hint_and_its_documented_code() {
     for &kind in ErrorKind::ALL {
@@ -82,7 +85,7 @@ async fn every_error_has_a_sentence_a_hint_and_its_documented_code() {
 }
 
 #[tokio::test]
-async fn a_helper_that_is_not_installed_is_told_within_three_seconds() {
+async fn a_helper_that_is_not_installed_is_reported_long_before_the_bus_would_give_up() {
     let bus = Bus::start(&[]);
     for arguments in ["net clamp on", "net clamp off wg0", "net clamp reset", "net clamp status --json"] {
         let ran = run(&bus.address, arguments).await;
@@ -91,7 +94,7 @@ async fn a_helper_that_is_not_installed_is_told_within_three_seconds() {
             ran.stderr.starts_with("error: the helper `airpods-helper` is not installed\nhint: install"),
             "{ran:?}"
         );
-        assert!(ran.took < Duration::from_secs(3), "{ran:?}");
+        assert!(ran.took < SOON, "{ran:?}");
         assert_eq!(ran.stdout, "");
     }
 }
@@ -110,33 +113,33 @@ async fn a_program_of_another_user_with_the_helpers_name_is_told_and_asked_nothi
 }
 
 #[tokio::test]
-async fn a_helper_that_cannot_be_started_is_told_within_three_seconds() {
+async fn a_helper_that_cannot_be_started_is_reported_long_before_the_bus_would_give_up() {
     let activation = "[D-BUS Service]\nName=org.airpods.Helper1\nExec=/bin/false\n";
     let bus = Bus::start(&[("org.airpods.Helper1.service", activation)]);
     let ran = run(&bus.address, "net clamp status").await;
     assert_eq!(ran.code, 3, "{ran:?}");
     assert!(ran.stderr.starts_with("error: the helper `airpods-helper` could not be started: "), "{ran:?}");
-    assert!(ran.took < Duration::from_secs(3), "{ran:?}");
+    assert!(ran.took < SOON, "{ran:?}");
 }
 
 #[tokio::test]
-async fn a_bus_that_is_absent_is_told_within_three_seconds() {
+async fn a_bus_that_is_absent_is_reported_long_before_the_bus_would_give_up() {
     let ran = run("unix:path=/nonexistent/bus", "net clamp on").await;
     assert_eq!(ran.code, 3, "{ran:?}");
     assert!(ran.stderr.starts_with("error: the system bus cannot be reached: "), "{ran:?}");
     assert!(ran.stderr.contains("\nhint: "), "{ran:?}");
-    assert!(ran.took < Duration::from_secs(3), "{ran:?}");
+    assert!(ran.took < SOON, "{ran:?}");
 }
 
 #[tokio::test]
-async fn a_bus_that_says_nothing_is_told_within_three_seconds() {
+async fn a_bus_that_says_nothing_is_reported_long_before_the_bus_would_give_up() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("mute");
     let _mute = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     let ran = run(&format!("unix:path={}", socket.display()), "net clamp on").await;
     assert_eq!(ran.code, 3, "{ran:?}");
     assert!(ran.stderr.starts_with("error: the system bus does not answer"), "{ran:?}");
-    assert!(ran.took < Duration::from_secs(3), "{ran:?}");
+    assert!(ran.took < SOON, "{ran:?}");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use super::suite::{CUSTOMIZE, DISK, LEFT_OUT, Suite, recipe};
 use super::{Machine, PATIENCE, stock};
 use crate::error::{Doing, Result};
 use crate::place::{Place, run};
-use crate::programs::{Program, package, target_folder};
+use crate::programs::{PACKAGES, Program, package, target_folder};
 
 /// How far a machine has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,13 +114,16 @@ impl Kept {
         })
     }
 
-    /// The booted machine with the package.
+    /// The booted machine with the packages.
     fn installed(&self, image: &Path, booted: &Path) -> Result<PathBuf> {
-        let package = package()?;
-        let content = fs::read(&package).doing(|| format!("read `{}`", package.display()))?;
-        self.folder("installed", &(booted, &content), |folder| {
+        let mut contents = Vec::new();
+        for name in PACKAGES {
+            let package = package(name)?;
+            contents.push(fs::read(&package).doing(|| format!("read `{}`", package.display()))?);
+        }
+        self.folder("installed", &(booted, &contents), |folder| {
             on_from(image, booted, folder, |machine| {
-                machine.install_package()?;
+                machine.install_packages()?;
                 // In memory by now, as on a machine that is in use: reading them from an emulated disk takes seconds.
                 machine
                     .sh("airpods --version; /usr/libexec/airpods-helper --version; nft --version; busctl --version")
@@ -129,7 +132,7 @@ impl Kept {
         })
     }
 
-    /// The machine with the package, and with what a user launches.
+    /// The machine with the packages, and with what a user launches.
     fn stocked(&self, image: &Path, installed: &Path) -> Result<PathBuf> {
         self.folder("stocked", &(installed, stock::RECIPE, stock::IMAGE), |folder| {
             on_from(image, installed, folder, stock::stock)

@@ -19,7 +19,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use emulator::guardian;
-pub use package::PACKAGE;
+pub use package::PACKAGE_FILES;
 pub use session::{Login, Session};
 pub use stock::IMAGE;
 pub use suite::Suite;

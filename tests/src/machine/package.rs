@@ -1,31 +1,34 @@
-//! The package under test.
+//! The packages under test.
 
 use super::Machine;
 use crate::error::{Doing, Result};
 use crate::place::Place;
-use crate::programs::package;
+use crate::programs::{PACKAGES, package};
 
-/// Where the package is put in a machine. It stays there, for tests that install it again.
-pub const PACKAGE: &str = "/root/airpods.deb";
+/// Where the packages are put in a machine. They stay there, for tests that install them again.
+pub const PACKAGE_FILES: &str = "/root/airpods*.deb";
 
 impl Machine {
-    /// Puts the package to [`PACKAGE`].
+    /// Puts the packages where [`PACKAGE_FILES`] says.
     ///
     /// # Errors
-    /// When it is not built.
-    pub fn bring_package(&self) -> Result<()> {
-        let package = package()?;
-        let content = std::fs::read(&package).doing(|| format!("read `{}`", package.display()))?;
-        self.write_file(PACKAGE, content)
+    /// When they are not built.
+    pub fn bring_packages(&self) -> Result<()> {
+        for name in PACKAGES {
+            let package = package(name)?;
+            let content = std::fs::read(&package).doing(|| format!("read `{}`", package.display()))?;
+            self.write_file(&format!("/root/{name}.deb"), content)?;
+        }
+        Ok(())
     }
 
-    /// Installs the package with dpkg, which fails if the machine has not what it depends on.
+    /// Installs the packages with dpkg, which fails if the machine has not what they depend on.
     ///
     /// # Errors
     /// What dpkg said.
-    pub fn install_package(&self) -> Result<()> {
-        self.bring_package()?;
-        let install = format!("DEBIAN_FRONTEND=noninteractive dpkg --install {PACKAGE}");
+    pub fn install_packages(&self) -> Result<()> {
+        self.bring_packages()?;
+        let install = format!("DEBIAN_FRONTEND=noninteractive dpkg --install {PACKAGE_FILES}");
         self.sh(&install).map(drop)
     }
 }

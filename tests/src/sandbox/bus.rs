@@ -10,12 +10,13 @@ use super::install::HELPER;
 use crate::background::Background;
 use crate::bus_daemon::{BusDaemon, ON_SOCKET, RunningBus};
 use crate::error::{Doing, Error, Result};
+use crate::patience::PATIENCE;
 use crate::place::{Place, run};
 use crate::programs::unpacked;
 
 const SOCKET: &str = "/run/dbus/system_bus_socket";
 const JOURNAL: &str = "/run/systemd/journal/socket";
-const START_LIMIT: Duration = Duration::from_secs(10);
+const START_LIMIT: Duration = PATIENCE;
 
 impl Sandbox {
     /// Starts dbus-daemon as the system bus. Services are activated by the bus's own setuid launcher, as on a machine
@@ -102,8 +103,9 @@ impl Sandbox {
     /// # Errors
     /// When it does not come up.
     pub fn start_polkit(&self) -> Result<()> {
-        // polkitd 122 was seen to fall silent for good while it loads its rules, once in hundreds of starts; it takes 50 ms.
-        let polkit = self.polkit_within(Duration::from_secs(4)).or_else(|_| self.polkit_within(START_LIMIT))?;
+        // polkitd 122 was seen to fall silent for good while it loads its rules, once in hundreds of starts; it takes 50 ms. One that is
+        // late only is started once more.
+        let polkit = self.polkit_within(Duration::from_secs(15)).or_else(|_| self.polkit_within(START_LIMIT))?;
         if let Ok(mut slot) = self.polkit.lock() {
             *slot = Some(polkit);
         }

@@ -184,9 +184,9 @@ fn make_unless_there(group: &Path) -> Result<()> {
     }
 }
 
-/// Removes groups with everything below them, once their processes are gone. Returns those that are still there after 5 s.
+/// Removes groups with everything below them, once their processes are gone. Returns those that are still there after 60 s.
 pub(crate) fn remove(groups: &[PathBuf]) -> Vec<PathBuf> {
-    const LIMIT: Duration = Duration::from_secs(5);
+    const LIMIT: Duration = Duration::from_secs(60);
     let start = Instant::now();
     loop {
         for group in groups {

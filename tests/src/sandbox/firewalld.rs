@@ -1,10 +1,10 @@
 //! Debian's firewalld, for what lives beside it or is compared with it.
 
-use std::time::Duration;
-
 use super::Sandbox;
 use crate::background::Background;
 use crate::error::Result;
+use crate::neighbours::FIREWALLD;
+use crate::patience::PATIENCE;
 use crate::place::Place;
 
 impl Sandbox {
@@ -14,12 +14,11 @@ impl Sandbox {
     /// # Errors
     /// When it is not installed or does not come up.
     pub fn start_firewalld(&self, link: &str) -> Result<Background> {
-        const START_LIMIT: Duration = Duration::from_secs(30);
         let mut command = self.command("firewalld");
         command.args(["--nofork", "--nopid"]);
         let mut firewalld = Background::start(&mut command, &self.log_path("firewalld"))?;
-        firewalld.until("firewalld", START_LIMIT, || self.sh("firewall-cmd --state").is_ok())?;
-        self.sh(&format!("firewall-cmd --zone=public --change-interface={link}"))?;
+        firewalld.until("firewalld", PATIENCE, || self.sh("firewall-cmd --state").is_ok())?;
+        self.sh(&format!("{FIREWALLD}.zone changeZoneOfInterface ss public {link}"))?;
         Ok(firewalld)
     }
 }

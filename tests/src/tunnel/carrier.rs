@@ -1,9 +1,8 @@
 //! What carries the tunnel: WireGuard in the kernel where there is one, the same protocol in a process elsewhere.
 
-use std::time::Duration;
-
 use crate::background::Background;
 use crate::error::Result;
+use crate::patience::PATIENCE;
 use crate::place::Place;
 use crate::sandbox::{Sandbox, Seat};
 
@@ -50,6 +49,6 @@ fn start(host: &Sandbox, place: &dyn Place, link: &str) -> Result<Background> {
     let mut program = Background::start(&mut command, &host.log_path(&format!("tunnel-{link}")))?;
     // `wg` finds wireguard-go by this socket; the link is there before it.
     let socket = host.path(&format!("/run/wireguard/{link}.sock"));
-    program.until(&format!("wireguard-go on {link}"), Duration::from_secs(5), || socket.exists())?;
+    program.until(&format!("wireguard-go on {link}"), PATIENCE, || socket.exists())?;
     Ok(program)
 }

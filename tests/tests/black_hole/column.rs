@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use airpods_lab::tunnel::PROBE;
-use airpods_lab::{FAMILIES, Family, Place, Seat, World};
+use airpods_lab::{FAMILIES, Family, PATIENCE, Place, Seat, World};
 
 /// Where a transfer starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +119,7 @@ fn settle(world: &World, seat: &Seat, container: &str) {
         .unwrap()
         .is_empty()
     {
-        assert!(start.elapsed() < Duration::from_secs(5), "IPv6 addresses stay tentative");
+        assert!(start.elapsed() < PATIENCE, "IPv6 addresses stay tentative");
         std::thread::sleep(Duration::from_millis(100));
     }
 }

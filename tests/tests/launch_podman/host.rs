@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use airpods_lab::{Background, Image, Place, Program, Sandbox, Seat, run};
+use airpods_lab::{Background, Image, Place, Program, Sandbox, Seat, eventually, run};
 use serde_json::Value;
 
 /// The image that stands for any service.
@@ -156,8 +156,7 @@ pub(crate) const ALONE: &str = "services.ollama.enabled = false\nservices.open-w
 pub(crate) fn assert_no_process(host: &Host, words: &str) {
     let mut search = host.sandbox.command("pgrep");
     search.args(["-af", words]);
-    let found = search.output().unwrap();
-    assert!(!found.status.success(), "still running: {}", String::from_utf8_lossy(&found.stdout));
+    eventually(&format!("the end of `{words}`"), || !search.output().unwrap().status.success());
 }
 
 /// Sends a signal to the program behind a command.

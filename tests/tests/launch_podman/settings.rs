@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use airpods_lab::Place;
+use airpods_lab::{PATIENCE, Place};
 
 use crate::host::{ALONE, Host, assert_no_process, service, signal};
 
@@ -106,8 +106,10 @@ fn logs_show_the_last_lines_of_each_service_with_its_name() {
     let alone = host.succeed("logs one -n 1");
     let lines: Vec<&str> = alone.out.lines().chain(alone.err.lines()).collect();
     assert!(lines.len() == 1 && !lines[0].contains(" | "), "{alone:?}");
-    let mut following = host.command("logs one --follow").stdout(std::process::Stdio::null()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(500));
+    let mut following = host.command("logs one --follow").stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut shown = std::io::BufReader::new(following.stdout.take().unwrap());
+    let mut line = String::new();
+    assert_ne!(std::io::BufRead::read_line(&mut shown, &mut line).unwrap(), 0, "the premise: it follows");
     signal(&following, "INT");
     assert_eq!(following.wait().unwrap().code(), Some(130));
     assert_no_process(&host, "podman system service");
@@ -121,7 +123,7 @@ fn ctrl_c_while_waiting_for_health_leaves_nothing_behind() {
     let mut starting = host.command("start").stderr(std::process::Stdio::null()).spawn().unwrap();
     let start = Instant::now();
     while !host.holdings().contains("one-0 runs") {
-        assert!(start.elapsed() < Duration::from_secs(20), "it did not start");
+        assert!(start.elapsed() < PATIENCE, "it did not start");
         std::thread::sleep(Duration::from_millis(50));
     }
     signal(&starting, "INT");
@@ -143,12 +145,11 @@ fn a_killed_start_takes_its_podman_service_along() {
     std::io::BufRead::read_line(&mut std::io::BufReader::new(starting.stdout.take().unwrap()), &mut pid).unwrap();
     let start = Instant::now();
     while !host.holdings().contains("one-0 runs") {
-        assert!(start.elapsed() < Duration::from_secs(20), "it did not start");
+        assert!(start.elapsed() < PATIENCE, "it did not start");
         std::thread::sleep(Duration::from_millis(50));
     }
     host.sandbox.sh(&format!("kill -KILL {pid}")).unwrap();
     starting.wait().unwrap();
-    std::thread::sleep(Duration::from_millis(500));
     assert_no_process(&host, "podman system service");
     // What it had done stays, is known as ours, and is used by the next, which removes what nobody needs any more.
     host.configure(&one(""));

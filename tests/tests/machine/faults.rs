@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Stdio};
 
-use airpods_lab::machine::PACKAGE;
+use airpods_lab::machine::PACKAGE_FILES;
 use airpods_lab::{Announced, Machine, Place, Suite};
 use serde_json::Value;
 
@@ -103,7 +103,7 @@ on_both! {
     }
 
     fn an_upgrade_of_the_package_leaves_no_moment_without_the_rules(suite: Suite) {
-        nobody_sees_a_gap(&clamped(suite), &format!("dpkg --install {PACKAGE}"));
+        nobody_sees_a_gap(&clamped(suite), &format!("dpkg --install {PACKAGE_FILES}"));
     }
 
     fn a_reader_does_see_a_gap_where_there_is_one(suite: Suite) {

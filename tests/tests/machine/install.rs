@@ -1,6 +1,6 @@
 //! The package comes onto a machine, and its helper works there with no more rights than it needs.
 
-use airpods_lab::machine::PACKAGE;
+use airpods_lab::machine::PACKAGE_FILES;
 use airpods_lab::{Machine, Place};
 
 use crate::host::{helper_pid, is_in_force, wireguard};
@@ -16,7 +16,7 @@ on_both! {
         let machine = Machine::bare(suite).unwrap();
         assert!(machine.sh("command -v airpods airpods-helper").is_err());
         let before = machine.sh(RUNNING).unwrap();
-        machine.install_package().unwrap();
+        machine.install_packages().unwrap();
         assert_eq!(machine.sh(RUNNING).unwrap(), before);
         assert_eq!(helper_pid(&machine), None);
         assert_eq!(machine.sh("systemctl --failed --no-legend").unwrap(), "");
@@ -69,23 +69,23 @@ on_both! {
         let ask = "busctl call org.airpods.Helper1 /org/airpods/Helper1 org.airpods.Helper1 GetStatus";
         machine.write_file("/run/ask", format!("while :; do {ask} >/dev/null 2>&1 || true; done\n")).unwrap();
         machine.sh("for one in 1 2 3; do systemd-run --quiet --unit ask-$one --uid nobody sh /run/ask; done").unwrap();
-        machine.sh("dpkg --remove airpods").unwrap();
+        machine.sh("dpkg --remove airpods-helper").unwrap();
         machine.sh("systemctl stop 'ask-*'").unwrap();
         assert_eq!(machine.sh("nft list ruleset; pgrep airpods || true; ls /run/airpods-helper 2>/dev/null || true").unwrap(), "");
         // What kept it from being started is gone with it.
-        machine.install_package().unwrap();
+        machine.install_packages().unwrap();
         assert!(machine.sh("airpods net clamp status").unwrap().contains("wg0"));
     }
 
     fn a_removed_package_takes_its_rules_along_and_a_purged_one_everything(suite: Suite) {
         let machine = Machine::installed(suite).unwrap();
-        machine.sh(&format!("rm {PACKAGE}")).unwrap();
+        machine.sh(&format!("rm {PACKAGE_FILES}")).unwrap();
         wireguard(&machine, "wg0", 1380);
         machine.sh("airpods net clamp on wg0 --persist").unwrap();
         assert!(is_in_force(&machine, "wg0"));
-        machine.sh("dpkg --remove airpods").unwrap();
+        machine.sh("dpkg --remove airpods-helper").unwrap();
         assert_eq!(machine.sh("nft list ruleset; pgrep airpods || true").unwrap(), "");
-        machine.sh("dpkg --purge airpods").unwrap();
+        machine.sh("dpkg --purge airpods airpods-helper").unwrap();
         let left = "find / -xdev -path /proc -prune -o -name '*airpods*' -print; ls -d /run/*airpods* 2>/dev/null || true;
             getent passwd airpods-helper || true; getent group airpods-helper || true";
         assert_eq!(machine.sh(left).unwrap(), "");

@@ -2,6 +2,7 @@
 //! theirs, which we leave as they are, be it in a saved ruleset.
 
 use airpods_lab::machine::IMAGE;
+use airpods_lab::neighbours::FIREWALLD;
 use airpods_lab::{Machine, Place, neighbours};
 
 use crate::faults::clamped;
@@ -29,7 +30,7 @@ on_both! {
         for neighbour in [
             "nft flush ruleset",
             "systemctl start firewalld.service",
-            "firewall-cmd --quiet --reload; firewall-cmd --quiet --complete-reload",
+            &format!("{FIREWALLD} reload; {FIREWALLD} completeReload"),
             "systemctl stop firewalld.service",
         ] {
             machine.sh(neighbour).unwrap();
@@ -80,7 +81,7 @@ on_both! {
             "airpods net clamp on wg0",
             "systemctl stop airpods-helper",
             "airpods net clamp on",
-            "dpkg --purge airpods",
+            "dpkg --purge airpods airpods-helper",
         ] {
             machine.sh(step).unwrap();
             assert_eq!(neighbours::others(&machine).unwrap(), before, "after {step}");

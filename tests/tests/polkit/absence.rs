@@ -21,7 +21,8 @@ fn without_polkit_root_is_served_and_users_read() {
         // Nothing to do is told without asking.
         let expected = if change == OFF { Answer::unchanged() } else { Answer::own("AuthUnavailable") };
         assert_eq!(host.call("alice", change), expected, "{change:?}");
-        assert!(start.elapsed() < Duration::from_secs(2), "{change:?}: {:?}", start.elapsed());
+        // The bus would give up after 25 s.
+        assert!(start.elapsed() < Duration::from_secs(20), "{change:?}: {:?}", start.elapsed());
     }
     assert_eq!(host.ruleset(), before);
     assert!(host.call("alice", &["GetStatus"]).0.unwrap().contains("tun9"));

