@@ -25,7 +25,7 @@ AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -E)
 NO_ROOT := $(if $(filter 0,$(shell id -u)),setpriv --bounding-set=-all --inh-caps=-all --ambient-caps=-all)
 RUNNER  := CARGO_TARGET_$(shell echo $(TRIPLE) | tr a-z- A-Z_)_RUNNER
 
-.PHONY: help check test test-full build programs demo bench fuzz mutants lint audit install install-client install-helper deb clean probe writable
+.PHONY: help check test test-full build programs lab demo bench fuzz mutants lint audit install install-client install-helper deb clean probe writable
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -44,12 +44,12 @@ check: setup-check lint programs ## format, lints, and every test that needs no 
 	@$(call tool,cargo-nextest,$(NEXTEST),$(NEXTEST_FEATURES))
 	$(call ring,check,$(NO_ROOT))
 
-test: setup-lab build probe ## every test that runs on one machine, in throw-away namespaces, as root (TESTS=part-of-a-name)
+test: setup-lab build lab probe ## every test that runs on one machine, in throw-away namespaces, as root (TESTS=part-of-a-name)
 	@$(call tool,cargo-nextest,$(NEXTEST),$(NEXTEST_FEATURES))
 	$(call ring,default,$(AS_ROOT))
 
 # The first run makes the machines, which takes minutes; they are kept in target/machines.
-test-full: setup-full build probe deb ## all tests: also whole machines, the package, a thousand kills (TESTS=part-of-a-name)
+test-full: setup-full build lab probe deb ## all tests: also whole machines, the package, a thousand kills (TESTS=part-of-a-name)
 	@$(call tool,cargo-nextest,$(NEXTEST),$(NEXTEST_FEATURES))
 	$(call ring,full,$(AS_ROOT))
 
@@ -81,17 +81,19 @@ programs: setup-build ## builds the client and the helper as they ship (PROFILE=
 	@$(call program,airpods)
 
 # The pages do not depend on the profile.
-build: programs ## builds the client, the helper, the manual and the laboratory (PROFILE=dev)
-	$(CARGO) build --package airpods-lab --profile $(PROFILE)
+build: programs ## builds the client, the helper and the manual (PROFILE=dev)
 	rm -rf target/manual target/licences
 	$(CARGO) run --package airpods --example manual -- target/manual
 	$(CARGO) run --package airpods --example licences -- target/licences
 
-demo: setup-lab build probe ## shows the main job: a container behind a VPN, without and with the clamp
+lab: setup-build
+	$(CARGO) build --package airpods-lab --profile $(PROFILE)
+
+demo: setup-lab build lab probe ## shows the main job: a container behind a VPN, without and with the clamp
 	@$(AS_ROOT) target/debug/airpods-lab demo
 
 bench: PROFILE = release
-bench: setup-bench build probe ## measures the clamp against nft, iptables and firewalld, and launches against podman
+bench: setup-bench build lab probe ## measures the clamp against nft, iptables and firewalld, and launches against podman
 	@$(AS_ROOT) target/release/airpods-lab bench
 
 # cargo-fuzz wants a nightly compiler for the sanitizer; RUSTC_BOOTSTRAP makes the stable one give it. What is found grows in
