@@ -5,17 +5,14 @@ use std::path::{Path, PathBuf};
 /// Where they lie.
 pub(crate) const FOLDERS: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
 
-/// The class of NVIDIA's cards, as a description names it.
-const NVIDIA: &str = "nvidia.com/gpu";
-
-/// The descriptions in these folders that name NVIDIA's cards: each file with its text.
-pub(crate) fn of_nvidia(folders: &[&Path]) -> Vec<(PathBuf, String)> {
+/// The descriptions in these folders that name devices of a class, such as `nvidia.com/gpu`: each file with its text.
+pub(crate) fn describing(class: &str, folders: &[&Path]) -> Vec<(PathBuf, String)> {
     let files = folders.iter().filter_map(|folder| folder.read_dir().ok()).flatten().flatten();
     files
         .map(|file| file.path())
         .filter(|path| path.extension().is_some_and(|kind| kind == "yaml" || kind == "json"))
         .filter_map(|path| std::fs::read_to_string(&path).ok().map(|text| (path, text)))
-        .filter(|(_, text)| text.contains(NVIDIA))
+        .filter(|(_, text)| text.contains(class))
         .collect()
 }
 
@@ -39,7 +36,7 @@ mod tests {
     #[test]
     fn a_gpu_is_found_by_its_description_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
-        let found = || of_nvidia(&[folder.path(), Path::new("/does/not/exist")]).len();
+        let found = || describing("nvidia.com/gpu", &[folder.path(), Path::new("/does/not/exist")]).len();
         assert_eq!(found(), 0);
         std::fs::write(folder.path().join("notes.txt"), "kind: nvidia.com/gpu").unwrap();
         assert_eq!(found(), 0);

@@ -20,11 +20,13 @@ pub mod export;
 pub mod file;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod gpu;
 pub mod helper_link;
 pub mod kernel;
 pub mod measure;
 pub mod plan;
 pub mod podman;
+pub mod port;
 pub mod question;
 mod search_path;
 mod spelling;

@@ -67,7 +67,7 @@ async fn prepare(args: &Args, config: &Config) -> Result<(Connection, Restart), 
     let services = plan::chosen(config, &args.services, true)?;
     let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
     // Where it cannot be known what `start` would ask for, there is nothing to compare with; a restart does not depend on it.
-    let known = surroundings(config, &services, false).await.ok();
+    let known = surroundings(config, &services, false, connection.podman.is_rootless()).await.ok();
     let surroundings = known.clone().unwrap_or_default();
     let desired = Desired::from_config(config, &services, connection.podman.version(), &surroundings);
     let observed = Observed::of(&connection.podman, BTreeSet::new()).await?;

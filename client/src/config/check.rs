@@ -4,10 +4,12 @@ use std::collections::HashMap;
 
 use ipnet::IpNet;
 
-use super::model::{Config, NetworkMode, Service};
+use super::model::{Condition, Config, Health, NetworkMode, RestartPolicy, Service};
 use super::name::ServiceName;
 use super::problem::{Problem, Problems};
 use super::tree::Table;
+use crate::podman::ContainerOption;
+use crate::port::HostPort;
 
 /// Checks values against each other; problems point into `tree`.
 pub(super) fn check(config: &Config, tree: &Table, problems: &Problems) {
@@ -21,6 +23,9 @@ pub(super) fn check(config: &Config, tree: &Table, problems: &Problems) {
         check.volumes(name, service);
         check.health(name, service);
         check.host_mode(name, service);
+        check.pod(name, service);
+        check.dependencies(name, service);
+        check.options(name, service);
     }
 }
 
@@ -80,18 +85,18 @@ impl Check<'_> {
     }
 
     fn host_ports(&self) {
-        let mut seen = HashMap::new();
+        let mut seen = Vec::new();
         for (name, service) in self.config.enabled() {
-            for (index, port) in service.host_ports().enumerate() {
+            for (index, port) in service.placed_ports() {
                 let place = match service.network_mode {
                     NetworkMode::Pod => format!("services.{name}.ports.{index}.host"),
                     NetworkMode::Host => format!("services.{name}.ports.{index}.container"),
                 };
-                if let Some(other) = seen.get(&port) {
+                if let Some((_, other)) = seen.iter().find(|(other, _): &&(HostPort, String)| other.overlaps(port)) {
                     let message = format_args!("port {port} of the host is taken by `{other}` already");
                     self.error(&place, message, Some("choose another port, or disable one of the two".to_owned()));
                 } else {
-                    seen.insert(port, place);
+                    seen.push((port, place));
                 }
             }
         }
@@ -103,13 +108,13 @@ impl Check<'_> {
         let mut seen = HashMap::new();
         for (name, service) in self.config.enabled().filter(|(_, service)| service.network_mode == NetworkMode::Pod) {
             let Some(pod) = &service.pod else { continue };
-            for (index, port) in service.ports.iter().enumerate() {
+            let ports = service.ports.iter().enumerate();
+            for (index, port) in ports.flat_map(|(index, port)| port.own().map(move |port| (index, port))) {
                 let place = format!("services.{name}.ports.{index}.container");
-                let (owner, other) = seen.entry((pod, port.container)).or_insert_with(|| (name, place.clone()));
+                let (owner, other) = seen.entry((pod, port)).or_insert_with(|| (name, place.clone()));
                 // Two ports of the host may lead to one of the same container.
                 if *owner != name {
-                    let message =
-                        format_args!("port {} of the pod `{pod}` is taken by `{other}` already", port.container);
+                    let message = format_args!("port {port} of the pod `{pod}` is taken by `{other}` already");
                     let hint = "the services of a pod share one network namespace: choose another port, or another pod";
                     self.error(&place, message, Some(hint.to_owned()));
                 }
@@ -143,8 +148,67 @@ impl Check<'_> {
         }
     }
 
+    /// The containers of a pod share some namespaces: podman refuses what one of them would have otherwise.
+    fn pod(&self, name: &ServiceName, service: &Service) {
+        if service.pod.is_none() || service.network_mode == NetworkMode::Host {
+            return;
+        }
+        for (row, _) in service.options.iter().filter(|(row, _)| row.of_pod) {
+            let message = "the services of a pod have this in common, so that one alone cannot have it";
+            let hint = "leave it out, or take the service out of its pod".to_owned();
+            self.error(&format!("services.{name}.{}", row.key), message, Some(hint));
+        }
+    }
+
+    fn dependencies(&self, name: &ServiceName, service: &Service) {
+        for (other, condition) in &service.depends_on {
+            let place = format!("services.{name}.depends_on.{other}");
+            let found = self.config.services.get(other.as_str());
+            let problem = match (found, condition) {
+                _ if other == name => Some(("a service cannot depend on itself", "leave it out")),
+                (None, _) => Some(("there is no such service", "it needs a table of its own under `services`")),
+                (Some(found), _) if !found.enabled && service.enabled => {
+                    Some(("that service is switched off", "leave it out, or enable the service"))
+                }
+                (Some(found), Condition::Healthy) if found.health.is_none() => {
+                    Some(("that service has no `health` to be asked", "give it `health.path` or `health.command`"))
+                }
+                (Some(found), Condition::Completed) if !found.oneshot => {
+                    Some(("that service never ends by itself", "give it `oneshot = true` if it does"))
+                }
+                _ => None,
+            };
+            if let Some((message, hint)) = problem {
+                self.error(&place, format_args!("`{other}`: {message}"), Some(hint.to_owned()));
+            }
+        }
+        if service.oneshot
+            && matches!(service.restart_policy, Some(RestartPolicy::Always | RestartPolicy::UnlessStopped))
+        {
+            let message = "a one-shot service would be started again for ever";
+            self.error(
+                &format!("services.{name}.restart_policy"),
+                message,
+                Some("`no` or `on-failure` is right for it".into()),
+            );
+        }
+    }
+
+    fn options(&self, name: &ServiceName, service: &Service) {
+        let groups = service.options.get(ContainerOption::GroupAdd);
+        if groups.len() > 1 && groups.iter().any(|group| group == "keep-groups") {
+            let message = "`keep-groups` keeps all groups of yours, and podman takes no other beside it";
+            self.error(&format!("services.{name}.group_add"), message, None);
+        }
+        if service.network_mode == NetworkMode::Host && !service.networks.is_empty() {
+            let message = "a service on the host's network is on no other";
+            self.error(&format!("services.{name}.networks"), message, None);
+        }
+    }
+
     fn health(&self, name: &ServiceName, service: &Service) {
-        if service.health.is_some() && service.ports.is_empty() {
+        let by_port = matches!(service.health, Some(Health::Http { .. }));
+        if by_port && !service.ports.iter().any(|port| port.protocol.is_tcp()) {
             let message = format!("`services.{name}.health`: a service without ports cannot be asked");
             // The ports are missing or were taken away, so that is the place, where there is one.
             let at = self.tree.locate(&format!("services.{name}.ports")).cloned();

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use toml_edit::{Array, Key};
 
+use super::places::Places;
 use super::problem::Problems;
 use super::source::Source;
 use super::tree::Table;
@@ -36,7 +37,7 @@ impl List {
         let header: Vec<_> = parts.iter().map(|part| Key::new(part).to_string()).collect();
         let tree = Table::parse(&Source::built_in(&format!("[{}]", header.join(".")))).ok()?;
         let problems = Problems::default();
-        super::read_config(&tree, None, &problems);
+        super::read_config(&tree, &Places::default(), &problems);
         let lists = problems.into_lists();
         (1..parts.len()).find_map(|depth| {
             let key = parts[..depth].join(".");
@@ -65,7 +66,7 @@ mod tests {
         let mut tree = Table::parse(&Source::built_in(DEFAULTS)).unwrap();
         tree.overlay(Table::parse(&Source::built_in(text)).unwrap());
         let problems = Problems::default();
-        read_config(&tree, None, &problems);
+        read_config(&tree, &Places::default(), &problems);
         problems
     }
 

@@ -6,10 +6,15 @@
 
 mod check;
 pub mod edit;
+mod env_file;
 mod image;
+mod interpolate;
 mod list;
 mod model;
 mod name;
+mod option;
+mod places;
+mod port;
 mod problem;
 mod quantity;
 mod read;
@@ -19,6 +24,7 @@ mod service;
 mod source;
 mod template;
 mod tree;
+mod unset;
 mod vocabulary;
 
 #[cfg(test)]
@@ -26,11 +32,12 @@ mod tests;
 
 pub use image::{ImageName, InvalidImage, Reference};
 pub use model::{
-    Cli, Config, Dependencies, DnsServers, Engine, Gpu, GpuDevice, Health, HostGateway, Meta, MssClamp, Network,
-    NetworkDriver, NetworkMode, PodmanUrl, PortMapping, Resources, RestartPolicy, Runtime, Service, Volume,
-    VolumeSource,
+    Cli, Condition, Config, Dependencies, DnsServers, Engine, EnvFile, Gpu, GpuDevice, Health, HostGateway,
+    InvalidPort, Meta, MssClamp, Network, NetworkDriver, NetworkMode, PodmanUrl, PortMapping, PortRange, Pull,
+    Resources, RestartPolicy, Runtime, Service, Volume, VolumeSource,
 };
 pub use name::{InvalidName, NetworkAlias, ObjectName, ServiceName};
+pub use places::Places;
 pub use problem::{ConfigError, Problem, Severity};
 pub use quantity::{
     ConcurrentPulls, Cpus, InvalidMemory, LogLines, Memory, NetworkMtu, OutOfRange, PidsLimit, PortNumber,
@@ -115,7 +122,9 @@ impl Loaded {
 /// [`ConfigError`]: the file named is missing, cannot be read, or is wrong.
 pub fn load(environment: &Environment, option: Option<&Path>) -> Result<Loaded, ConfigError> {
     let file = find(environment, option)?.map(|(path, text)| Source::of_file(path, text));
-    parse(file, environment.data_folder().as_deref())
+    let path = file.as_ref().and_then(|source| source.path());
+    let places = environment.places(path)?;
+    parse_in(file, &places)
 }
 
 /// The file that [`load`] would read; `None` if the built-in defaults are all there is.
@@ -168,13 +177,23 @@ fn is_absent(cause: &io::Error) -> bool {
 /// # Errors
 /// [`ConfigError::Wrong`] with every problem found.
 pub fn parse(file: Option<Arc<Source>>, data_folder: Option<&Path>) -> Result<Loaded, ConfigError> {
+    parse_in(file, &Places::from(data_folder))
+}
+
+/// The same where paths may begin at other folders too, and variables have values.
+///
+/// # Errors
+/// [`ConfigError::Wrong`] with every problem found.
+pub fn parse_in(file: Option<Arc<Source>>, places: &Places) -> Result<Loaded, ConfigError> {
     let wrong = |problem| ConfigError::Wrong(vec![problem]);
     let mut tree = Table::parse(&Source::built_in(DEFAULTS)).map_err(wrong)?;
     if let Some(source) = &file {
         tree.overlay(Table::parse(source).map_err(wrong)?);
     }
     let problems = Problems::default();
-    let mut config = read_config(&tree, data_folder, &problems);
+    unset::take_away(&mut tree, &problems);
+    interpolate::interpolate(&mut tree, &places.variables, &problems);
+    let mut config = read_config(&tree, places, &problems);
     // Values that are wrong by themselves would only make for more problems when they are put together.
     if let Some(config) = config.as_mut().filter(|_| !problems.any_error()) {
         template::expand(config, &tree, &problems);
@@ -190,24 +209,24 @@ pub fn parse(file: Option<Arc<Source>>, data_folder: Option<&Path>) -> Result<Lo
 }
 
 /// Reads the whole tree; `None` if a part is missing, which is among the problems then.
-fn read_config(tree: &Table, data_folder: Option<&Path>, problems: &Problems) -> Option<Config> {
+fn read_config(tree: &Table, places: &Places, problems: &Problems) -> Option<Config> {
     let root = Section::root(tree, problems);
     let meta = read::meta(&root);
     let runtime = read::runtime(&root);
     let cli = read::cli(&root);
     let dependencies = read::dependencies(&root);
-    let services = services(&root, data_folder);
+    let services = services(&root, places);
     root.finish();
     Some(Config { meta: meta?, runtime: runtime?, cli: cli?, dependencies, services: services? })
 }
 
-fn services(root: &Section<'_>, data_folder: Option<&Path>) -> Option<IndexMap<ServiceName, Service>> {
+fn services(root: &Section<'_>, places: &Places) -> Option<IndexMap<ServiceName, Service>> {
     let section = root.section("services")?;
     let mut services = IndexMap::new();
     let mut complete = true;
     for (key, child) in section.children() {
         let read = match key.parse::<ServiceName>() {
-            Ok(name) => service::service(&name, child, data_folder).map(|service| (name, service)),
+            Ok(name) => service::service(&name, child, places).map(|service| (name, service)),
             Err(why) => {
                 let problem = Problem::error(format!("`{}` cannot be a service: {why}", section.place(key)));
                 section.push(problem.at(child.here().cloned()));

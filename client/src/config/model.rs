@@ -1,18 +1,21 @@
 //! The configuration as values: whatever is here has been checked, on its own and against the rest.
 
 mod network;
+mod port;
 mod runtime;
 mod service;
 
 pub use network::{DnsServers, MssClamp, Network, NetworkDriver};
+pub use port::{InvalidPort, PortMapping, PortRange};
 pub use runtime::{Engine, GpuDevice, HostGateway, PodmanUrl, RestartPolicy, Runtime};
-pub use service::{Gpu, Health, NetworkMode, PortMapping, Resources, Service, Volume, VolumeSource};
+pub use service::{Condition, EnvFile, Gpu, Health, NetworkMode, Pull, Resources, Service, Volume, VolumeSource};
 
 use indexmap::IndexMap;
 use serde::Serialize;
 
 use super::name::ServiceName;
 use super::quantity::{ConcurrentPulls, LogLines, StartupTimeout, StopTimeout};
+use super::{interpolate, template};
 
 /// Everything that can be configured. Serialized, it is a `config.toml` that loads to the same value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -36,11 +39,38 @@ impl Config {
         self.services.iter().filter(|(_, service)| service.enabled)
     }
 
+    /// The configuration as it is written in a file: what would be a variable or a template there is written so that it is none.
+    ///
+    /// # Errors
+    /// A value that TOML has no word for.
+    pub fn written(&self) -> Result<toml::Value, toml::ser::Error> {
+        let mut value = toml::Value::try_from(self)?;
+        let services = value.get_mut("services").and_then(toml::Value::as_table_mut);
+        for (_, service) in services.into_iter().flatten() {
+            let env = service.get_mut("env").and_then(toml::Value::as_table_mut);
+            for (_, text) in env.into_iter().flatten() {
+                each_text(text, template::literal);
+            }
+            each_text(service, interpolate::literal);
+        }
+        Ok(value)
+    }
+
     /// Whether a service answers on ports of the host: with a link of its own on the network (macvlan, ipvlan) it has an address
     /// of its own instead, and podman publishes nothing.
     #[must_use]
     pub fn is_published(&self, service: &Service) -> bool {
         service.network_mode == NetworkMode::Host || self.runtime.network.driver == NetworkDriver::Bridge
+    }
+}
+
+/// Changes every text within a value.
+fn each_text(value: &mut toml::Value, change: fn(&str) -> String) {
+    match value {
+        toml::Value::String(text) => *text = change(text),
+        toml::Value::Array(items) => items.iter_mut().for_each(|item| each_text(item, change)),
+        toml::Value::Table(table) => table.iter_mut().for_each(|(_, item)| each_text(item, change)),
+        _ => {}
     }
 }
 

@@ -156,6 +156,14 @@ pub enum ConfigError {
         /// What it leads to, as it says.
         target: PathBuf,
     },
+    /// The file with variables beside the configuration is none.
+    #[error("`{}` is no file of variables: {why}", path.display())]
+    Variables {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and in which line.
+        why: String,
+    },
     /// The file is there and wrong. At least one of the problems is an error.
     #[error("the configuration is wrong in {} place{}", count(.0), if count(.0) == 1 { "" } else { "s" })]
     Wrong(Vec<Problem>),
@@ -193,6 +201,9 @@ impl Report for ConfigError {
             Self::Missing { .. } => Some("`airpods config init` creates one".into()),
             Self::Unreadable { .. } => Some("it must be a text file in UTF-8 that you may read".into()),
             Self::Dangling { .. } => Some("bring back what it leads to, or remove the link".into()),
+            Self::Variables { .. } => {
+                Some("a line is such as `NAME=value`; one that begins with `#` is a comment".into())
+            }
             Self::Wrong(_) => None,
         }
     }

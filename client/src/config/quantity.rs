@@ -144,6 +144,12 @@ impl Serialize for StatusRange {
 pub struct Memory(u64);
 
 impl Memory {
+    /// So many bytes.
+    #[must_use]
+    pub fn of(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
     /// The amount in bytes.
     #[must_use]
     pub fn bytes(self) -> u64 {

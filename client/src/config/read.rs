@@ -93,7 +93,7 @@ pub(super) fn runtime(root: &Section<'_>) -> Option<Runtime> {
 
 const ENGINES: &[(&str, Engine)] = &[("auto", Engine::Auto), ("podman", Engine::Podman), ("docker", Engine::Docker)];
 
-const RESTART_POLICIES: &[(&str, RestartPolicy)] = &[
+pub(super) const RESTART_POLICIES: &[(&str, RestartPolicy)] = &[
     ("no", RestartPolicy::No),
     ("on-failure", RestartPolicy::OnFailure),
     ("always", RestartPolicy::Always),
@@ -128,7 +128,7 @@ fn host_gateway(node: &Node) -> Read<HostGateway> {
 }
 
 /// Takes the device by itself, and the flag of podman that the earlier tool's files hold.
-fn gpu_device(node: &Node) -> Read<GpuDevice> {
+pub(super) fn gpu_device(node: &Node) -> Read<GpuDevice> {
     let text = text(node)?.trim();
     let device = text.strip_prefix("--device").map_or(text, |rest| rest.trim_start_matches(['=', ' ']));
     let names_a_device = device.starts_with("/dev/")
@@ -145,6 +145,7 @@ fn gpu_device(node: &Node) -> Read<GpuDevice> {
 
 fn network(runtime: &Section<'_>) -> Option<Network> {
     let section = runtime.section("network")?;
+    let external = section.or("external", false, boolean);
     let driver = section.required("driver", word(DRIVERS));
     let subnet = section.optional("subnet", subnet);
     let gateway = section.optional("gateway", |node| address(node, "an address such as `10.89.0.1`"));
@@ -156,6 +157,7 @@ fn network(runtime: &Section<'_>) -> Option<Network> {
     let mss_clamp = section.required("mss_clamp", word(MSS_CLAMPS));
     section.finish();
     Some(Network {
+        external,
         driver: driver?,
         subnet,
         gateway,

@@ -1,7 +1,11 @@
 //! Where configuration, data and state lie.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+
+use super::places::Places;
+use super::{ConfigError, env_file};
 
 /// What our folders below those of all programs (`~/.config`, `~/.local/state`) are called.
 pub const FOLDER: &str = "airpods";
@@ -21,6 +25,8 @@ pub struct Environment {
     pub state_home: Option<PathBuf>,
     /// `$HOME`.
     pub home: Option<PathBuf>,
+    /// Every variable, for `${NAME}` in the configuration. One that is no UTF-8 is left out.
+    pub variables: BTreeMap<String, String>,
 }
 
 /// Which file to read.
@@ -41,7 +47,9 @@ impl Environment {
     /// The environment of this process.
     #[must_use]
     pub fn of_process() -> Self {
-        Self::read(|name| std::env::var_os(name))
+        let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        let variables = std::env::vars_os().filter_map(text).collect();
+        Self { variables, ..Self::read(|name| std::env::var_os(name)) }
     }
 
     /// Reads the variables through `lookup`. An empty one counts as unset, and so does a relative path in an XDG
@@ -56,6 +64,7 @@ impl Environment {
             data_home: absolute("XDG_DATA_HOME"),
             state_home: absolute("XDG_STATE_HOME"),
             home: absolute("HOME"),
+            variables: BTreeMap::new(),
         }
     }
 
@@ -94,6 +103,23 @@ impl Environment {
     #[must_use]
     pub fn data_folder(&self) -> Option<PathBuf> {
         self.folder(self.data_home.as_ref(), ".local/share").map(|folder| folder.join("volumes"))
+    }
+
+    /// What the paths and variables of a configuration refer to, that in `.env` beside its file among it.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unreadable`] or [`ConfigError::Variables`]: a `.env` that is there and cannot be read, or is none.
+    pub fn places(&self, file: Option<&Path>) -> Result<Places, ConfigError> {
+        // A container's mount needs an absolute path whatever the current folder is.
+        let file_folder = file.and_then(|file| std::path::absolute(file).ok()?.parent().map(Path::to_owned));
+        let mut variables = BTreeMap::new();
+        if let Some(path) = file_folder.as_ref().map(|folder| folder.join(".env")).filter(|path| path.exists()) {
+            let text = env_file::read(&path).map_err(|cause| ConfigError::Unreadable { path: path.clone(), cause })?;
+            variables.extend(env_file::variables(&text).map_err(|why| ConfigError::Variables { path, why })?);
+        }
+        variables.extend(self.variables.clone());
+        let (data_folder, home) = (self.data_folder(), self.home.clone());
+        Ok(Places { data_folder, file_folder, home, variables, read: env_file::read })
     }
 
     /// The folder where what the command makes up itself is kept, such as the web UI's secret.

@@ -209,20 +209,31 @@ impl<'a> Section<'a> {
     /// A table within; nothing, and a problem, if it is no table.
     pub(super) fn section(&self, key: &'static str) -> Option<Section<'a>> {
         let node = self.node(key)?;
-        self.child(key, node)
+        self.below(key, node)
     }
 
     /// The tables within, for a section whose keys are free, such as `services`.
     pub(super) fn children(&self) -> impl Iterator<Item = (&'a str, Section<'a>)> {
-        self.table.iter().filter_map(|(key, entry)| Some((key, self.child(key, &entry.node)?)))
+        self.table.iter().filter_map(|(key, entry)| Some((key, self.below(key, &entry.node)?)))
     }
 
-    /// A section for one item of an array of tables.
-    pub(super) fn item(&self, key: &str, index: usize, node: &'a Node) -> Option<Section<'a>> {
-        self.child(&format!("{key}.{index}"), node)
+    /// The values of a section whose keys are free, whatever they are.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = (&'a str, &'a Node)> {
+        self.table.iter().map(|(key, entry)| (key, &entry.node))
     }
 
-    fn child(&self, key: &str, node: &'a Node) -> Option<Section<'a>> {
+    /// A value within this section that is no key of its own, such as an item of an array.
+    pub(super) fn read_at<T>(&self, key: &str, node: &'a Node, read: impl FnOnce(&'a Node) -> Read<T>) -> Option<T> {
+        read(node).map_err(|mismatch| self.note(key, mismatch, &node.at)).ok()
+    }
+
+    /// Notes that the values of this section do not fit each other.
+    pub(super) fn refuse(&self, why: &str) {
+        self.problems.push(Problem::error(format!("`{}`: {why}", self.path)).at(self.at.cloned()));
+    }
+
+    /// The table that a value within this section is; nothing, and a problem, if it is no table.
+    pub(super) fn below(&self, key: &str, node: &'a Node) -> Option<Section<'a>> {
         let path = self.place(key);
         match &node.value {
             Value::Table(table) => {

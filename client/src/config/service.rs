@@ -1,20 +1,44 @@
 //! Reading one `[services.NAME]`.
 
+use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use super::model::{Gpu, Health, NetworkMode, PortMapping, Resources, Service, Volume, VolumeSource};
-use super::name::ServiceName;
+use super::env_file;
+use super::model::{
+    Condition, EnvFile, Gpu, GpuDevice, Health, NetworkMode, PortMapping, Pull, Resources, Service, Volume,
+    VolumeSource,
+};
+use super::name::{NetworkAlias, ServiceName};
+use super::option::options;
+use super::places::Places;
+use super::port::ports;
 use super::problem::Problem;
 use super::quantity::{Cpus, PidsLimit, StatusCode, StatusRange};
+use super::read::{RESTART_POLICIES, gpu_device};
 use super::section::{Mismatch, Read, Section, boolean, entries, list, number, owned_text, parsed, text, whole, word};
 use super::tree::{Node, Value};
+use crate::podman::Relabel;
+
+const PULLS: &[(&str, Pull)] = &[("missing", Pull::Missing), ("always", Pull::Always), ("never", Pull::Never)];
+
+/// Compose's words as well as ours.
+const CONDITIONS: &[(&str, Condition)] = &[
+    ("started", Condition::Started),
+    ("healthy", Condition::Healthy),
+    ("completed", Condition::Completed),
+    ("service_started", Condition::Started),
+    ("service_healthy", Condition::Healthy),
+    ("service_completed_successfully", Condition::Completed),
+];
+
+const RELABELS: &[(&str, Relabel)] = &[("no", Relabel::No), ("shared", Relabel::Shared), ("private", Relabel::Private)];
 
 const NETWORK_MODES: &[(&str, NetworkMode)] = &[("pod", NetworkMode::Pod), ("host", NetworkMode::Host)];
 
-/// Reads a service. Its `env` still has its templates; `data_folder` is where `bind://` volumes lie.
-pub(super) fn service(name: &ServiceName, section: Section<'_>, data_folder: Option<&Path>) -> Option<Service> {
+/// Reads a service. Its `env` still has its templates; `places` is where its paths begin.
+pub(super) fn service(name: &ServiceName, section: Section<'_>, places: &Places) -> Option<Service> {
     let enabled = section.or("enabled", true, boolean);
     let image = section.required("image", parsed);
     let pod = section.optional("pod", parsed);
@@ -27,14 +51,27 @@ pub(super) fn service(name: &ServiceName, section: Section<'_>, data_folder: Opt
     }
     let pids_limit = section.or("pids_limit", PidsLimit::DEFAULT, whole);
     let ports = ports(&section);
-    let volumes = volumes(&section, data_folder);
+    let volumes = volumes(&section, places);
     let gpu = gpu(&section);
-    let health = health(&section);
+    let health = health(&section, &ports);
     let env = section.or("env", Vec::new(), |node| entries(node, env_value));
+    section.may_be_list_or_one("env_file");
+    let env_file = section.or("env_file", Vec::new(), one_or_list(|node| env_file(node, places)));
     let resources = resources(&section);
+    let labels = section.or("labels", Vec::new(), |node| entries(node, label));
+    let devices = section.list_or("devices", Vec::new(), list(device));
+    let extra_hosts = section.list_or("extra_hosts", Vec::new(), list(extra_host));
+    let networks = section.list_or("networks", Vec::new(), list(parsed));
+    section.may_be_list("depends_on");
+    let depends_on = section.or("depends_on", Vec::new(), depends_on);
+    let restart_policy = section.optional("restart_policy", word(RESTART_POLICIES));
+    let oneshot = section.or("oneshot", false, boolean);
+    let pull = section.or("pull", Pull::Missing, word(PULLS));
+    let options = options(&section);
     let needs_webui_secret = section.or("needs_webui_secret", false, boolean);
-    let command_args = optional_words(&section, "command_args");
+    let command_args = command(&section);
     let entrypoint_override = optional_words(&section, "entrypoint_override");
+    let unset = section.list_or("unset", Vec::new(), list(owned_text));
     section.finish();
     Some(Service {
         enabled,
@@ -49,6 +86,17 @@ pub(super) fn service(name: &ServiceName, section: Section<'_>, data_folder: Opt
         gpu,
         health,
         env: IndexMap::from_iter(env),
+        env_file,
+        options,
+        labels: IndexMap::from_iter(labels),
+        devices,
+        extra_hosts,
+        networks,
+        depends_on: IndexMap::from_iter(depends_on),
+        restart_policy,
+        oneshot,
+        pull,
+        unset,
         resources,
         needs_webui_secret,
         command_args,
@@ -66,48 +114,63 @@ fn warn_of_aliases(section: &Section<'_>, any: bool) {
     }
 }
 
-fn ports(section: &Section<'_>) -> Vec<PortMapping> {
-    let one = |port: Section<'_>| {
-        let host = port.required("host", whole);
-        let container = port.required("container", whole);
-        port.finish();
-        Some(PortMapping { host: host?, container: container? })
-    };
-    section.may_be_list_or_one("ports");
-    match section.node("ports").map(|node| (&node.value, node)) {
-        None => Vec::new(),
-        Some((Value::Array(items), _)) => items
-            .iter()
-            .enumerate()
-            .filter_map(|(index, node)| section.item("ports", index, node).and_then(one))
-            .collect(),
-        Some(_) => section.section("ports").and_then(one).into_iter().collect(),
-    }
-}
-
 fn gpu(section: &Section<'_>) -> Gpu {
-    let default = Gpu { enabled: true, force_cpu: false };
+    let default = Gpu { enabled: true, force_cpu: false, device: Vec::new() };
     let Some(section) = section.section("gpu") else { return default };
     let enabled = section.or("enabled", default.enabled, boolean);
     let force_cpu = section.or("force_cpu", default.force_cpu, boolean);
+    section.may_be_list_or_one("device");
+    let device = section.or("device", Vec::new(), one_or_list(one_gpu));
     section.finish();
-    Gpu { enabled, force_cpu }
+    Gpu { enabled, force_cpu, device }
 }
 
-fn health(section: &Section<'_>) -> Option<Health> {
-    let section = section.section("health")?;
+/// A device by itself, or one of those that are found by the number or name that it has there.
+fn one_gpu(node: &Node) -> Read<GpuDevice> {
+    match &node.value {
+        Value::Integer(number @ 0..) => Ok(GpuDevice::One(number.to_string())),
+        Value::String(text) if is_gpu_id(text) => Ok(GpuDevice::One(text.clone())),
+        _ => gpu_device(node),
+    }
+}
+
+/// A number, one of NVIDIA's `GPU-…` and `MIG-…`, or an index within a partition such as `0:1`.
+fn is_gpu_id(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-:".contains(&byte);
+    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_digit());
+    (first || text.starts_with("GPU-") || text.starts_with("MIG-")) && text.bytes().all(fits)
+}
+
+fn health(service: &Section<'_>, ports: &[PortMapping]) -> Option<Health> {
+    let section = service.section("health")?;
+    section.may_be_list_or_one("command");
+    let command = section.optional("command", health_command);
+    let is_ours = |key: &str| section.at(key).is_some_and(|at| !at.is_users());
+    let has_port = ports.iter().any(|port| port.protocol.is_tcp());
+    let built_in_path = is_ours("path");
     let path = section.optional("path", |node| match text(node)? {
         path if path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(path.to_owned()),
         path => Err(Mismatch::new(format_args!("`{path}` is not the path of a URL, such as `/health`"))),
     });
     let expected_status = section.list_or("expected_status", StatusRange::SUCCESS, status_range);
-    if let (Some(at), None) = (section.at("expected_status"), section.at("path")) {
+    if let (Some(at), None, None) = (section.at("expected_status"), section.at("path"), section.at("command")) {
         let (place, path) = (section.place("expected_status"), section.place("path"));
         let warning = Problem::warning(format!("`{place}` has no effect without `{path}`"));
         section.push(warning.at(at.clone()).hint("where no path is set, nothing is asked for"));
     }
+    // A person's command takes the place of a built-in path, and a service without ports is not asked on one.
+    if built_in_path && (command.is_some() || !has_port) {
+        section.finish();
+        return command.map(|command| Health::Command { command });
+    }
+    if path.is_some() && command.is_some() {
+        section.refuse("a service is asked by `path` or by `command`, not both");
+    }
     section.finish();
-    Some(Health { path: path?, expected_status })
+    match command {
+        Some(command) => Some(Health::Command { command }),
+        None => Some(Health::Http { path: path?, expected_status }),
+    }
 }
 
 fn status_range(node: &Node) -> Read<StatusRange> {
@@ -138,6 +201,132 @@ fn cpus(node: &Node) -> Read<Cpus> {
     Cpus::new(count).ok_or_else(|| Mismatch::new(format_args!("{count} is no number of CPUs, such as 1.5")))
 }
 
+/// A line for a shell, or a program with its arguments; also as podman has them, after `CMD-SHELL` or `CMD`.
+fn health_command(node: &Node) -> Read<Vec<String>> {
+    let words = words(node)?;
+    let is_podmans = |words: &[String]| matches!(words.first().map(String::as_str), Some("CMD" | "CMD-SHELL"));
+    match (&node.value, words.len()) {
+        (_, 0) => Err(Mismatch::new("a command is needed here")),
+        (Value::String(_), _) => Ok([&["CMD-SHELL".to_owned()], &words[..]].concat()),
+        (_, 2..) if is_podmans(&words) => Ok(words),
+        _ => Ok([&["CMD".to_owned()], &words[..]].concat()),
+    }
+}
+
+/// `command` is taken apart as a shell does it; `command_args` is not.
+fn command(section: &Section<'_>) -> Option<Vec<String>> {
+    let args = optional_words(section, "command_args");
+    section.may_be_list_or_one("command");
+    let line = section.optional("command", |node| match &node.value {
+        Value::String(line) => shlex::split(line).ok_or_else(|| {
+            Mismatch::new("a quote in this command has no end").hint("an array of words needs no quotes")
+        }),
+        _ => list(owned_text)(node),
+    });
+    if line.is_some() && args.is_some() {
+        section.refuse("`command` and `command_args` are the same setting: leave out one of the two");
+    }
+    line.or(args)
+}
+
+/// One value, or an array of them.
+fn one_or_list<T>(one: impl Fn(&Node) -> Read<T>) -> impl Fn(&Node) -> Read<Vec<T>> {
+    move |node| match &node.value {
+        Value::Array(_) => list(&one)(node),
+        _ => Ok(vec![one(node)?]),
+    }
+}
+
+fn env_file(node: &Node, places: &Places) -> Read<EnvFile> {
+    let text = text(node)?;
+    // Without `./` it is beside the configuration as well, as compose has it.
+    let beside = if text.starts_with(['/', '~', '$', '.']) { text.to_owned() } else { format!("./{text}") };
+    let path = match places.host_path(&beside) {
+        Some(Ok(path)) => path,
+        Some(Err(why)) => return Err(Mismatch::new(format_args!("`{text}` has no place: {why}"))),
+        None => return Err(Mismatch::new(format_args!("`{text}` is not a path"))),
+    };
+    let content = (places.read)(&path)
+        .map_err(|cause| Mismatch::new(format_args!("`{}` cannot be read: {cause}", path.display())))?;
+    let variables = env_file::variables(&content)
+        .map_err(|why| Mismatch::new(format_args!("`{}` is no file of variables: {why}", path.display())))?;
+    Ok(EnvFile { path, variables })
+}
+
+fn label(name: &str, node: &Node) -> Read<String> {
+    if name.is_empty() || name.starts_with("io.airpods.") {
+        return Err(
+            Mismatch::new("this cannot be a label of yours").hint("those that begin with `io.airpods.` are our own")
+        );
+    }
+    match &node.value {
+        Value::Boolean(truth) => Ok(truth.to_string()),
+        Value::Integer(number) => Ok(number.to_string()),
+        _ => owned_text(node),
+    }
+}
+
+/// A CDI name, or `HOST[:CONTAINER[:rwm]]` with absolute paths (podman-run(1), `--device`).
+fn device(node: &Node) -> Read<String> {
+    let text = text(node)?;
+    let wrong = || {
+        Mismatch::new(format_args!("`{text}` is no device"))
+            .hint("it is such as `/dev/kfd`, `/dev/ttyUSB0:/dev/tty0:rw` or `amd.com/gpu=all`")
+    };
+    if !text.starts_with('/') {
+        return match gpu_device(node)? {
+            GpuDevice::Device(device) => Ok(device),
+            _ => Err(wrong()),
+        };
+    }
+    let parts: Vec<&str> = text.split(':').collect();
+    let is_path = |part: &&str| part.starts_with('/') && !part.contains(char::is_whitespace);
+    let is_access = |part: &str| !part.is_empty() && part.bytes().all(|byte| b"rwm".contains(&byte));
+    let fits = match parts[..] {
+        [host] => is_path(&host),
+        [host, second] => is_path(&host) && (is_path(&second) || is_access(second)),
+        [host, container, access] => is_path(&host) && is_path(&container) && is_access(access),
+        _ => false,
+    };
+    if fits { Ok(text.to_owned()) } else { Err(wrong()) }
+}
+
+/// `NAME:ADDRESS`, or with `=` as compose has it as well.
+fn extra_host(node: &Node) -> Read<String> {
+    let text = text(node)?;
+    let parts = text.split_once('=').or_else(|| text.split_once(':'));
+    let fits = |(name, address): (&str, &str)| -> Option<String> {
+        let name: NetworkAlias = name.parse().ok()?;
+        let bare = address.trim_start_matches('[').trim_end_matches(']');
+        let address =
+            if address == "host-gateway" { address.to_owned() } else { bare.parse::<IpAddr>().ok()?.to_string() };
+        Some(format!("{name}:{address}"))
+    };
+    parts.and_then(fits).ok_or_else(|| {
+        Mismatch::new(format_args!("`{text}` is not a name and its address"))
+            .hint("such as `host.docker.internal:host-gateway`")
+    })
+}
+
+/// Names of services, or a table with how far each must have come, in compose's words or in ours.
+fn depends_on(node: &Node) -> Read<Vec<(ServiceName, Condition)>> {
+    let named = |name: &str| name.parse::<ServiceName>().map_err(Mismatch::new);
+    match &node.value {
+        Value::Array(_) => list(|node| Ok((named(text(node)?)?, Condition::Started)))(node),
+        _ => entries(node, |name, node| {
+            named(name)?;
+            let condition = |node: &Node| word(CONDITIONS)(node);
+            match &node.value {
+                Value::Table(table) => table.get("condition").map_or(Ok(Condition::Started), condition),
+                _ => condition(node),
+            }
+        })?
+        .into_iter()
+        .map(|(name, condition)| Ok((named(&name)?, condition)))
+        .collect(),
+    }
+}
+
 fn optional_words(section: &Section<'_>, key: &'static str) -> Option<Vec<String>> {
     section.may_be_list_or_one(key);
     section.optional(key, words)
@@ -165,35 +354,69 @@ fn env_value(name: &str, node: &Node) -> Read<String> {
     }
 }
 
-fn volumes(section: &Section<'_>, data_folder: Option<&Path>) -> IndexMap<String, Volume> {
+fn volumes(section: &Section<'_>, places: &Places) -> IndexMap<String, Volume> {
     let Some(section) = section.section("volumes") else { return IndexMap::new() };
-    let one = |(name, volume): (&str, Section<'_>)| {
-        let source = volume.required("source", |node| volume_source(node, data_folder));
-        let target = volume.required("target", volume_target);
-        volume.finish();
-        Some((name.to_owned(), Volume { source: source?, target: target? }))
+    let one = |(name, node): (&str, &Node)| {
+        let volume = match &node.value {
+            Value::String(_) => section.read_at(name, node, |node| short_volume(node, places)),
+            _ => section.below(name, node).and_then(|table| volume(table, places)),
+        };
+        Some((name.to_owned(), volume?))
     };
-    section.children().filter_map(one).collect()
+    section.nodes().filter_map(one).collect()
 }
 
-fn volume_source(node: &Node, data_folder: Option<&Path>) -> Read<VolumeSource> {
+fn volume(table: Section<'_>, places: &Places) -> Option<Volume> {
+    let source = table.required("source", |node| volume_source(text(node)?, places));
+    let target = table.required("target", |node| volume_target(text(node)?));
+    let read_only = table.or("read_only", false, boolean);
+    let relabel = table.optional("relabel", word(RELABELS));
+    table.finish();
+    Some(Volume { source: source?, target: target?, read_only, relabel })
+}
+
+/// `SOURCE:TARGET[:OPTIONS]` (compose-spec, "Short syntax" of `volumes`).
+fn short_volume(node: &Node, places: &Places) -> Read<Volume> {
     let text = text(node)?;
+    let wrong = |why: &str| Mismatch::new(format_args!("`{text}` {why}")).hint("it is such as `./data:/data:ro`");
+    // `bind://` has a colon of its own.
+    let scheme = if text.starts_with("bind://") { "bind://".len() } else { 0 };
+    let (source, rest) =
+        text[scheme..].split_once(':').ok_or_else(|| wrong("does not say where it is in the container"))?;
+    let source = volume_source(&text[..scheme + source.len()], places)?;
+    let (target, options) = rest.split_once(':').unwrap_or((rest, ""));
+    let mut volume = Volume { source, target: volume_target(target)?, read_only: false, relabel: None };
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option {
+            "ro" => volume.read_only = true,
+            "rw" => volume.read_only = false,
+            "z" => volume.relabel = Some(Relabel::Shared),
+            "Z" => volume.relabel = Some(Relabel::Private),
+            _ => return Err(wrong("has an option that is none of `ro`, `rw`, `z` and `Z`")),
+        }
+    }
+    Ok(volume)
+}
+
+fn volume_source(text: &str, places: &Places) -> Read<VolumeSource> {
     if let Some(relative) = text.strip_prefix("bind://") {
         let relative = below(relative).ok_or_else(|| {
             Mismatch::new(format_args!("`{text}` does not lie under the data folder"))
                 .hint("after `bind://` comes a relative path without `..`; for another folder write its absolute path")
         })?;
-        let folder = data_folder.ok_or_else(|| {
+        let folder = places.data_folder.as_ref().ok_or_else(|| {
             Mismatch::new("there is no data folder for `bind://`").hint("set `HOME`, `XDG_DATA_HOME` or `AIRPODS_HOME`")
         })?;
         return Ok(VolumeSource::Data { path: folder.join(&relative), relative });
     }
-    if Path::new(text).is_absolute() {
-        return Ok(VolumeSource::Host(PathBuf::from(text)));
+    match places.host_path(text) {
+        Some(Ok(path)) => return Ok(VolumeSource::Host(path)),
+        Some(Err(why)) => return Err(Mismatch::new(format_args!("`{text}` has no place: {why}"))),
+        None => {}
     }
     text.parse().map(VolumeSource::Named).map_err(|_| {
-        Mismatch::new(format_args!("`{text}` is neither the name of a volume nor an absolute path"))
-            .hint("`bind://FOLDER` is a folder under the data folder")
+        Mismatch::new(format_args!("`{text}` is neither the name of a volume nor a path of the host"))
+            .hint("a path begins with `/`, `~/` or `./`, which is beside the configuration; `bind://FOLDER` is a folder of ours")
     })
 }
 
@@ -204,8 +427,7 @@ fn below(text: &str) -> Option<PathBuf> {
     (!path.as_os_str().is_empty() && !text.contains('\0')).then_some(path)
 }
 
-fn volume_target(node: &Node) -> Read<PathBuf> {
-    let text = text(node)?;
+fn volume_target(text: &str) -> Read<PathBuf> {
     let parts_fit = Path::new(text).components().all(|part| part != Component::ParentDir);
     if text.starts_with('/') && text != "/" && parts_fit && !text.contains(['\0', ':']) {
         Ok(PathBuf::from(text))

@@ -38,6 +38,23 @@ pub(super) fn expand(config: &mut Config, tree: &Table, problems: &Problems) {
 struct Unresolved {
     message: String,
     hint: Option<String>,
+    /// It leads back to itself, in place of which there is nothing.
+    circular: bool,
+}
+
+const AS_SUCH: &str = "braces that are meant as such are written `{{\"{{\"}}`";
+
+/// The text of `"…"}}`, or of `'…'}}`, and what follows: it stands for itself, whatever is in it.
+fn quoted(after: &str) -> Option<(&str, &str)> {
+    let inner = after.trim_start();
+    let quote = inner.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+    let (text, rest) = inner[1..].split_once(quote)?;
+    Some((text, rest.trim_start().strip_prefix("}}")?))
+}
+
+/// A text that [`expand`] leaves as this one.
+pub(super) fn literal(text: &str) -> String {
+    text.replace("{{", "{{\"{{\"}}")
 }
 
 /// What templates can name.
@@ -61,7 +78,11 @@ impl<'a> Scope<'a> {
         let place = format!("services.{service}.env.{key}");
         if let Some(first) = open.iter().position(|other| *other == place) {
             let circle = [&open[first..], &[place]].concat().join("` -> `");
-            return Err(Unresolved { message: format!("the template is circular: `{circle}`"), hint: None });
+            return Err(Unresolved {
+                message: format!("the template is circular: `{circle}`"),
+                hint: None,
+                circular: true,
+            });
         }
         let text = self.services.get(service).and_then(|service| service.env.get(key));
         let text = text.ok_or_else(|| unknown(&place, None))?;
@@ -75,12 +96,21 @@ impl<'a> Scope<'a> {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("{{") {
+            out.push_str(before);
+            if let Some((quoted, after)) = quoted(after) {
+                out.push_str(quoted);
+                rest = after;
+                continue;
+            }
             let Some((path, after)) = after.split_once("}}") else {
                 let message = "a template begins with `{{` and does not end with `}}`".to_owned();
-                return Err(Unresolved { message, hint: None });
+                return Err(Unresolved { message, hint: Some(AS_SUCH.to_owned()), circular: false });
             };
-            out.push_str(before);
-            out.push_str(&self.look_up(path.trim(), open)?);
+            let (path, instead) = path.split_once(":-").map_or((path, None), |(path, instead)| (path, Some(instead)));
+            out.push_str(&match (self.look_up(path.trim(), open), instead) {
+                (Err(why), Some(instead)) if !why.circular => instead.trim().to_owned(),
+                (found, _) => found?,
+            });
             rest = after;
         }
         out.push_str(rest);
@@ -104,13 +134,17 @@ impl<'a> Scope<'a> {
         found.ok_or_else(|| {
             let keys = "`runtime.KEY` or `services.NAME.` with `ports.N.host`, `ports.N.container`, `image`, `pod`, \
                         `container` or `env.KEY`";
-            unknown(path, Some(format!("a template names {keys}")))
+            unknown(path, Some(format!("a template names {keys}; {AS_SUCH}")))
         })
     }
 }
 
 fn unknown(path: &str, hint: Option<String>) -> Unresolved {
-    Unresolved { message: format!("the template `{{{{{path}}}}}` names nothing that has a value"), hint }
+    Unresolved {
+        message: format!("the template `{{{{{path}}}}}` names nothing that has a value"),
+        hint,
+        circular: false,
+    }
 }
 
 /// Every type of the model serializes to JSON: texts, numbers, and tables with text keys.

@@ -66,7 +66,7 @@ fn the_mixed_example_of_the_troubleshooting_guide_loads_unchanged() {
     assert_eq!(config.runtime.network.dns_servers, DnsServers::List(dns.to_vec()));
     let comfyui = &config.services["comfyui"];
     assert_eq!((comfyui.network_mode, comfyui.network_aliases.len()), (NetworkMode::Host, 0));
-    assert_eq!(comfyui.ports[0].container.get(), 8188);
+    assert_eq!(comfyui.ports[0].container.first().get(), 8188);
     let webui = &config.services["open-webui"];
     assert_eq!(webui.network_aliases.iter().map(NetworkAlias::as_str).collect::<Vec<_>>(), ["webui", "open-webui"]);
     assert_eq!(webui.env["OLLAMA_BASE_URL"], "http://ollama:11434");
@@ -112,7 +112,7 @@ fn what_is_shown_loads_to_the_same_configuration() {
     assert_eq!(config.services["mine"].env["URL"], "http://192.0.2.1:8000");
     let network = &config.runtime.network;
     assert_eq!((&network.dns_servers, network.mss_clamp), (&DnsServers::Auto, MssClamp::Require));
-    let shown = toml::to_string(&config).unwrap();
+    let shown = toml::to_string(&config.written().unwrap()).unwrap();
     assert_eq!(valid(&shown).config, config, "{shown}");
 }
 
@@ -127,12 +127,12 @@ fn every_key_of_the_earlier_tool_is_known_and_only_those_without_effect_give_a_w
     assert_eq!(runtime.network.gateway, Some("10.89.0.1".parse().unwrap()));
     assert_eq!((cli.stop_timeout.get(), cli.max_concurrent_pulls.get(), cli.auto_confirm), (20, 5, true));
     let mine = &services["mine"];
-    assert_eq!((mine.ports[0].host.get(), mine.pids_limit.get(), mine.gpu.wanted()), (8000, 4096, false));
+    assert_eq!((mine.ports[0].host.first().get(), mine.pids_limit.get(), mine.gpu.wanted()), (8000, 4096, false));
     assert_eq!(mine.resources.memory.map(Memory::bytes), Some(4 << 30));
     assert_eq!(mine.volumes["own"].source, VolumeSource::Data { path: "/data/a/b".into(), relative: "a/b".into() });
     assert_eq!(mine.volumes["shared"].source, VolumeSource::Host("/srv/models".into()));
     assert!(matches!(&mine.volumes["kept"].source, VolumeSource::Named(name) if name.as_str() == "kept"));
-    assert!(mine.health.as_ref().is_some_and(|health| health.expected_status.contains(399)));
+    assert!(matches!(&mine.health, Some(Health::Http { expected_status, .. }) if expected_status.contains(399)));
 }
 
 #[test]
@@ -140,8 +140,8 @@ fn tables_merge_and_arrays_replace() {
     let config = valid("[services.ollama]\nports = [{ host = 1, container = 2 }]\nhealth.path = '/x'\n").config;
     let ollama = &config.services["ollama"];
     assert_eq!(ollama.ports.len(), 1);
-    assert_eq!(ollama.ports[0].host.get(), 1);
-    assert_eq!(ollama.health.as_ref().unwrap().path, "/x");
+    assert_eq!(ollama.ports[0].host.first().get(), 1);
+    assert!(matches!(&ollama.health, Some(Health::Http { path, .. }) if path == "/x"));
     assert_eq!(ollama.image.as_str(), "docker.io/ollama/ollama:latest");
     assert_eq!(config.services["open-webui"].env["OLLAMA_BASE_URL"], "http://ollama:2");
 }

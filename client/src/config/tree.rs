@@ -67,6 +67,18 @@ impl Table {
         self.0.get(key).map(|entry| &entry.node)
     }
 
+    pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
+        self.0.get_mut(key).map(|entry| &mut entry.node)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Node)> {
+        self.0.iter_mut().map(|(key, entry)| (key.as_str(), &mut entry.node))
+    }
+
+    pub(super) fn remove(&mut self, key: &str) {
+        self.0.shift_remove(key);
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Entry)> {
         self.0.iter().map(|(key, entry)| (key.as_str(), entry))
     }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::places::Places;
 use super::problem::Problems;
 use super::tree::{Table, Value};
 use super::{DEFAULTS, Environment, ServiceName, Source, find, read_config};
@@ -30,7 +31,7 @@ impl Vocabulary {
             tree.overlay(over);
         }
         let problems = Problems::default();
-        read_config(&tree, None, &problems);
+        read_config(&tree, &Places::default(), &problems);
         let asked_for = problems.into_keys();
         let has_parts = |key: &String| {
             let below = format!("{key}.");

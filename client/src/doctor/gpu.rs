@@ -39,7 +39,7 @@ pub(super) fn judge(gpu: &Gpu) -> Vec<Finding> {
     let by_name = match &gpu.device {
         GpuDevice::None => return Vec::new(),
         _ if gpu.wanted_by.is_empty() => return Vec::new(),
-        GpuDevice::Auto => false,
+        GpuDevice::Auto | GpuDevice::One(_) => false,
         GpuDevice::Device(device) if device.starts_with("/dev/") => return path(gpu, device).into_iter().collect(),
         GpuDevice::Device(device) if !device.starts_with("nvidia.com/") => return Vec::new(),
         GpuDevice::Device(_) => true,

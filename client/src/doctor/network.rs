@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use super::{Code, Finding};
-use crate::plan::{Conflict, another};
+use crate::plan::{Conflict, Kind, another};
 use crate::way::Route;
 
 /// What is wanted, and what is in its way.
@@ -74,6 +74,12 @@ fn conflict(conflict: &Conflict) -> Finding {
         // What others made is theirs to remove.
         Conflict::NotOurs { place, name, .. } => {
             Finding::broken(Code::NameTaken, cause, format!("airpods config set {place} {}", another(name)))
+        }
+        Conflict::Missing { kind: Kind::Image, name, .. } => {
+            Finding::broken(Code::NameTaken, cause, format!("podman pull {name}"))
+        }
+        Conflict::Missing { name, .. } => {
+            Finding::broken(Code::NameTaken, cause, format!("podman network create {name}"))
         }
         Conflict::NetworkDiffers { .. } => Finding::note(Code::NetworkDiffers, cause, "airpods start --reset-network"),
         Conflict::NetworkHeld { name, .. } => {

@@ -11,11 +11,12 @@ use futures_util::future::{Either, select};
 
 use super::cancel::Cancel;
 use super::progress::{Event, Progress};
-use super::{Late, Outcome, Pace, StepError, probe};
+use super::{Late, Outcome, Pace, StepError, ask_health};
 use crate::file;
 use crate::kernel;
-use crate::plan::{Action, Closely, Expected, HealthCheck, Step, read_back};
+use crate::plan::{Action, Closely, Expected, HealthCheck, Step, Witness, read_back};
 use crate::podman::{ContainerDetail, ContainerState, Endpoint, LogOptions, Network, Networking, Podman, PodmanError};
+use crate::port::{HostPort, Protocol};
 
 /// How many lines of a dead container's log are told.
 const LAST_WORDS: u32 = 10;
@@ -104,9 +105,19 @@ impl<P: Podman> Actor<'_, P> {
                 self.read_back(service, expected).await.map_err(|error| error.into_step(step))?;
                 return Ok(Done::Nothing);
             }
-            Action::AwaitHealth { container, check, kept } => {
-                let healthy = self.await_health(service, container, check, *kept);
-                healthy.await.map_err(|error| error.into_step(step))?;
+            Action::AwaitHealth { container, check, kept, required } => {
+                let healthy = self.await_health(service, container, check, *kept).await;
+                let late = healthy.map_err(|error| error.into_step(step))?;
+                if let Some(late) = late {
+                    if *required {
+                        return Err(StepError::NotHealthy { late });
+                    }
+                    self.outcome.borrow_mut().late.push(late);
+                }
+                return Ok(Done::Nothing);
+            }
+            Action::AwaitEnd { container, required } => {
+                self.await_end(service, container, *required).await.map_err(|error| error.into_step(step))?;
                 return Ok(Done::Nothing);
             }
         }
@@ -163,7 +174,11 @@ impl<P: Podman> Actor<'_, P> {
 
     async fn read_back(&self, service: &str, expected: &Expected) -> Result<(), Trouble> {
         let closely = Closely::at(self.podman, expected).await?;
-        self.must_run(service, &expected.spec.name, &closely.detail, 0).await?;
+        // One that does something once may have done it by now.
+        let may_end = |state: ContainerState| expected.oneshot && state == ContainerState::Exited(0);
+        if !may_end(closely.detail.state) {
+            self.must_run(service, &expected.spec.name, &closely.detail, 0).await?;
+        }
         let mut differences = read_back(expected, &closely.detail, &closely.kernel);
         if differences.iter().any(|one| one.setting.controller().is_some()) {
             // Rootless podman can limit only what the system lets it; that is worth a warning and no refusal.
@@ -182,7 +197,15 @@ impl<P: Podman> Actor<'_, P> {
         }
         // One that has ended meanwhile has no port and no process left, and that is what is to be told.
         let now = self.podman.inspect_container(&expected.spec.name).await?;
-        self.must_run(service, &expected.spec.name, &now, 0).await?;
+        if may_end(now.state) {
+            // Nothing but what podman's books say is left of it, and nobody listens any more.
+            differences.retain(|one| one.witness == Witness::Podman);
+            if differences.is_empty() {
+                return Ok(());
+            }
+        } else {
+            self.must_run(service, &expected.spec.name, &now, 0).await?;
+        }
         Err(Trouble::Step(StepError::Differs { service: service.to_owned(), differences }))
     }
 
@@ -218,26 +241,27 @@ impl<P: Podman> Actor<'_, P> {
         container: &str,
         check: &HealthCheck,
         kept: bool,
-    ) -> Result<(), Trouble> {
+    ) -> Result<Option<Late>, Trouble> {
         if self.pace.startup.is_zero() {
-            return Ok(());
+            return Ok(None);
         }
         let start = Instant::now();
         let mut process = None;
         // However often podman had to restart what has been running for long is not for this start to judge.
         let mut restarts = (!kept).then_some(0);
         loop {
-            let last = match self.unless_cancelled(probe(check, self.pace.ping)).await? {
-                Ok(answer) if check.expected.contains(answer.code) => {
+            let asked = ask_health(self.podman, container, check, self.pace.ping);
+            let last = match self.unless_cancelled(asked).await? {
+                Ok(answer) if answer.healthy => {
                     self.outcome.borrow_mut().healthy.insert(service.to_owned());
-                    let (url, took) = (check.url(), start.elapsed());
+                    let (asked, took) = (check.place(), start.elapsed());
                     // That what ran before is well needs no word, unless it had to be waited for.
                     if restarts.is_some() {
-                        self.progress.event(&Event::Healthy { service, url: &url, took });
+                        self.progress.event(&Event::Healthy { service, asked: &asked, took });
                     }
-                    return Ok(());
+                    return Ok(None);
                 }
-                Ok(answer) => format!("HTTP {}", answer.code),
+                Ok(answer) => answer.told(),
                 Err(reason) => reason,
             };
             // While its first process is there nothing can have happened to it that podman would have to be asked about.
@@ -247,11 +271,38 @@ impl<P: Podman> Actor<'_, P> {
                 process = detail.pid;
             }
             if start.elapsed() >= self.pace.startup {
-                let (service, url, waited) = (service.to_owned(), check.url(), start.elapsed());
-                self.outcome.borrow_mut().late.push(Late { service, url, last, waited });
-                return Ok(());
+                let (service, asked, waited) = (service.to_owned(), check.place(), start.elapsed());
+                return Ok(Some(Late { service, asked, last, waited }));
             }
             // Most services answer within the first second: look often at first.
+            let pause = self.pace.interval.min(start.elapsed().max(std::time::Duration::from_millis(20)));
+            self.unless_cancelled(tokio::time::sleep(pause)).await?;
+        }
+    }
+}
+
+impl<P: Podman> Actor<'_, P> {
+    /// Waits until a container has ended, and well: for as long as it takes where that is required, else no longer than for a service
+    /// to become healthy.
+    async fn await_end(&self, service: &str, container: &str, required: bool) -> Result<(), Trouble> {
+        if self.pace.startup.is_zero() {
+            return Ok(());
+        }
+        let start = Instant::now();
+        loop {
+            let detail = self.podman.inspect_container(container).await?;
+            match detail.state {
+                ContainerState::Exited(0) => return Ok(()),
+                ContainerState::Exited(_) => return self.must_run(service, container, &detail, u32::MAX).await,
+                _ => {}
+            }
+            if !required && start.elapsed() >= self.pace.startup {
+                let seconds = start.elapsed().as_secs();
+                let at_work =
+                    format!("`{service}` is still at work after {seconds} s; `airpods status` tells when it is done");
+                self.outcome.borrow_mut().warnings.push(at_work);
+                return Ok(());
+            }
             let pause = self.pace.interval.min(start.elapsed().max(std::time::Duration::from_millis(20)));
             self.unless_cancelled(tokio::time::sleep(pause)).await?;
         }
@@ -298,16 +349,20 @@ fn refused(step: &Step, source: PodmanError) -> StepError {
         Action::CreatePod(spec) => format!("create the pod `{}`", spec.name),
         Action::CreateContainer(spec) => format!("create the container `{}`", spec.name),
         Action::ReadBack(expected) => format!("inspect the container `{}`", expected.spec.name),
-        Action::AwaitHealth { container, .. } => format!("inspect the container `{container}`"),
+        Action::AwaitHealth { container, .. } | Action::AwaitEnd { container, .. } => {
+            format!("inspect the container `{container}`")
+        }
         other => other.to_string(),
     };
     StepError::Refused { place, what, source }
 }
 
 /// The port in `… listen tcp4 :11434: bind: address already in use`, in the words of Go's net package.
-fn port_in_use(message: &str) -> Option<u16> {
+fn port_in_use(message: &str) -> Option<HostPort> {
     let before = message.split("address already in use").next().filter(|before| before.len() < message.len())?;
-    before.split([':', ' ', ',']).rev().find_map(|word| word.parse().ok())
+    let protocol = if message.contains("listen udp") { Protocol::Udp } else { Protocol::Tcp };
+    let port = before.split([':', ' ', ',']).rev().find_map(|word| word.parse().ok())?;
+    Some(HostPort { protocol, ..HostPort::tcp(port) })
 }
 
 /// Makes a folder and those above it, and tells which it made.

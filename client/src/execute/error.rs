@@ -9,6 +9,7 @@ use crate::error::Report;
 use crate::exit::Exit;
 use crate::plan::Difference;
 use crate::podman::PodmanError;
+use crate::port::HostPort;
 
 /// A step that failed.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +25,7 @@ pub enum StepError {
         /// The service.
         service: String,
         /// The host's port.
-        port: u16,
+        port: HostPort,
     },
 
     /// An image did not come.
@@ -87,6 +88,16 @@ pub enum StepError {
         log: Vec<String>,
     },
 
+    /// A service that another one waits for did not become healthy.
+    #[error(
+        "`services.{}`: it did not answer {} within {} s, and another service waits until it is healthy: {}",
+        late.service, late.asked, late.waited.as_secs(), late.last
+    )]
+    NotHealthy {
+        /// How it was asked, and what it said.
+        late: super::Late,
+    },
+
     /// What runs is not what was asked for.
     #[error("{}", list(service, differences))]
     Differs {
@@ -119,10 +130,15 @@ impl StepError {
         let owned = |hint: Option<Cow<'static, str>>| hint.map(Cow::into_owned);
         match self {
             Self::PortInUse { service, port } => Some(format!(
-                "see who has it with `ss -ltnp sport = :{port}`, or set another `host` in `services.{service}.ports`"
+                "see who has it with `ss -lntup sport = :{}`, or set another `host` in `services.{service}.ports`",
+                port.port
             )),
             Self::Pull { image, source, .. } => Some(pull_hint(image, source)),
             Self::Network { source, .. } => network_hint(source).or_else(|| owned(source.hint())),
+            Self::NotHealthy { late } => Some(format!(
+                "see what it says with `airpods start {0}` and `airpods logs {0}`; `cli.startup_timeout` is how long it has",
+                late.service
+            )),
             Self::SubnetTooSmall => Some("choose a larger subnet, such as a /24".to_owned()),
             Self::Refused { source, .. } => refusal_hint(source).or_else(|| owned(source.hint())),
             Self::Ended { log, .. } if log.is_empty() => Some("it wrote nothing into its log".to_owned()),

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 pub use end::{Ended, Notice, end};
 pub use error::{Aborted, StepError};
-pub use health::{Answer, probe};
+pub use health::{Answer, ask_health};
 pub use interrupt::{Interrupted, interrupted, unless};
 pub use progress::{Event, Progress, Silent, bytes, progress_on_stderr};
 
@@ -89,8 +89,8 @@ impl Outcome {
 pub struct Late {
     /// The service.
     pub service: String,
-    /// Where it was asked.
-    pub url: String,
+    /// How it was asked, as in `at http://…`.
+    pub asked: String,
     /// What it last answered.
     pub last: String,
     /// How long it was waited for.

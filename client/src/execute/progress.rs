@@ -22,7 +22,7 @@ pub enum Event<'a> {
     /// A step is done; `did` tells whether it changed something.
     Finished { index: usize, step: &'a Step, did: bool, took: Duration },
     /// A service answers as it should.
-    Healthy { service: &'a str, url: &'a str, took: Duration },
+    Healthy { service: &'a str, asked: &'a str, took: Duration },
     /// A step failed, or was cut off.
     Failed { index: usize, step: &'a Step },
     /// It was interrupted, and so many steps under way are waited for.
@@ -78,7 +78,7 @@ impl Lines {
                 let bytes = self.layers.borrow_mut().remove(index).map_or(0, |layers| layers.sum().1);
                 said(step, *took, bytes).or_else(|| self.verbose.then(|| in_detail(step, *took)))
             }
-            Event::Healthy { service, url, took } => Some(healthy(service, url, *took)),
+            Event::Healthy { service, asked, took } => Some(healthy(service, asked, *took)),
             Event::Waiting { count } => Some(waiting(*count)),
             Event::Undoing => Some("undoing what was done".to_owned()),
             Event::Began { .. } | Event::Failed { .. } => None,
@@ -112,7 +112,8 @@ impl Terminal {
     fn begin(&self, index: usize, step: &Step) {
         let text = match &step.action {
             Action::Pull(image) => format!("pulling {image}"),
-            Action::AwaitHealth { check, .. } => format!("waiting for {}", check.url()),
+            Action::AwaitHealth { check, .. } => format!("waiting for {}", check.question()),
+            Action::AwaitEnd { container, .. } => format!("waiting until `{container}` is done"),
             Action::Stop { name }
             | Action::RemoveContainer { name, running: true }
             | Action::SetAside { name, running: true, .. }
@@ -165,7 +166,7 @@ impl Progress for Terminal {
             Event::Failed { index, .. } => {
                 self.end(*index);
             }
-            Event::Healthy { service, url, took } => self.print(&healthy(service, url, *took)),
+            Event::Healthy { service, asked, took } => self.print(&healthy(service, asked, *took)),
             Event::Waiting { count } => self.print(&waiting(*count)),
             Event::Undoing => self.print("undoing what was done"),
         }
@@ -212,6 +213,7 @@ fn said(step: &Step, took: Duration, bytes: u64) -> Option<String> {
         Action::Pull(image) => format!("pulled `{image}`, {}, in {seconds:.1} s", self::bytes(bytes)),
         Action::Start { name } => format!("started `{service}` in the container `{name}`"),
         Action::Stop { .. } => format!("stopped `{service}`"),
+        Action::AwaitEnd { .. } => format!("`{service}` is done after {seconds:.1} s"),
         Action::AwaitHealth { .. }
         | Action::CreateFolder(_)
         | Action::CreateContainer(_)
@@ -227,8 +229,8 @@ fn in_detail(step: &Step, took: Duration) -> String {
     format!("done in {:.2} s: {}", took.as_secs_f64(), step.action)
 }
 
-fn healthy(service: &str, url: &str, took: Duration) -> String {
-    format!("`{service}` answers at {url} after {:.1} s", took.as_secs_f64())
+fn healthy(service: &str, asked: &str, took: Duration) -> String {
+    format!("`{service}` answers {asked} after {:.1} s", took.as_secs_f64())
 }
 
 /// An amount of bytes for people, in powers of 1024.

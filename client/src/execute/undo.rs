@@ -81,6 +81,7 @@ fn remains(action: &Action) -> Option<String> {
         | Action::CheckRuns { .. }
         | Action::ReadBack(_)
         | Action::AwaitHealth { .. }
+        | Action::AwaitEnd { .. }
         | Action::Discard { .. } => return None,
     })
 }

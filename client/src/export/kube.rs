@@ -1,6 +1,7 @@
 //! Kubernetes YAML, which `podman kube play` runs as well (podman-kube-play(1)).
 
 mod name;
+mod option;
 mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,11 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::{Export, File, Subject, endpoint, is_success, ports};
-use crate::plan::{HealthCheck, Launch};
-use crate::podman::{Endpoint, Mount, NetworkSpec, Networking, Restart};
+use crate::config::Pull;
+use crate::plan::{HealthCheck, Launch, is_own_label};
+use crate::podman::{Endpoint, Mount, NetworkSpec, Networking, Relabel, Restart};
+use crate::port::Protocol;
 
 use name::label;
-use value::{env, has_reference, memory, mounted, volume, whole, words};
+use value::{env, has_reference, memory, mounted, port, say_protocol, volume, whole, words};
 
 /// The file's name where none is said.
 pub const FILE: &str = "airpods.yaml";
@@ -141,9 +144,13 @@ impl Writer<'_> {
             let key = format!("io.podman.annotations.pids-limit/{}", label(&launch.service));
             (key, launch.container.limits.pids.to_string())
         });
-        let metadata = json!({
-            "name": group.name, "labels": labels, "annotations": pids.collect::<BTreeMap<_, _>>(),
-        });
+        let mut annotations: BTreeMap<String, String> = pids.collect();
+        annotations.extend(group.launches.iter().flat_map(|launch| option::annotations(launch)));
+        // Kubernetes takes no value of a label that has a space or a slash in it; an annotation may hold anything.
+        let own = group.launches.iter().flat_map(|launch| &launch.container.labels);
+        let own = own.filter(|(label, _)| !is_own_label(label));
+        annotations.extend(own.map(|(label, value)| (label.clone(), value.clone())));
+        let metadata = json!({ "name": group.name, "labels": labels, "annotations": annotations });
         self.documents.push(match self.workload {
             Workload::Pod => json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec }),
             Workload::Deployment => json!({
@@ -179,7 +186,38 @@ impl Writer<'_> {
             None => spec["hostNetwork"] = true.into(),
             Some(endpoint) => self.dns(group, endpoint, &mut spec),
         }
+        for launch in &group.launches {
+            let unexpressed = option::of_pod(launch, &mut spec);
+            self.warnings.extend(unexpressed);
+        }
+        self.hosts(group, &mut spec);
         spec
+    }
+
+    /// Names with an address; that of the host itself is not known beforehand.
+    fn hosts(&mut self, group: &Group<'_>, spec: &mut Value) {
+        let of_pod = group.endpoint.iter().flat_map(|endpoint| &endpoint.hosts);
+        let own = group.launches.iter().flat_map(|launch| &launch.container.hosts);
+        let mut aliases = Vec::new();
+        for (name, address) in of_pod.chain(own).filter_map(|host| host.split_once(':')) {
+            if address == "host-gateway" {
+                self.warnings.push(format!(
+                    "`extra_hosts`: `{}` does not know the host by the name `{name}`, as its address is not known beforehand",
+                    group.name
+                ));
+            } else {
+                aliases.push(json!({ "ip": address, "hostnames": [name] }));
+            }
+        }
+        if !aliases.is_empty() {
+            spec["hostAliases"] = aliases.into();
+        }
+        for network in group.endpoint.iter().flat_map(|endpoint| &endpoint.further) {
+            self.warnings.push(format!(
+                "`networks`: `{}` is not on `{network}` in a cluster; `podman kube play --network {network}` puts it there",
+                group.name
+            ));
+        }
     }
 
     fn restart(&mut self, group: &Group<'_>) -> &'static str {
@@ -219,7 +257,11 @@ impl Writer<'_> {
         let mut container = json!({
             "name": label(&launch.service), "image": spec.image,
             // What podman has already is not pulled again.
-            "imagePullPolicy": "IfNotPresent",
+            "imagePullPolicy": match launch.pull {
+                Pull::Missing => "IfNotPresent",
+                Pull::Always => "Always",
+                Pull::Never => "Never",
+            },
         });
         let mut set = |key: &str, value: Value| {
             if value.as_array().is_none_or(|items| !items.is_empty()) {
@@ -229,8 +271,13 @@ impl Writer<'_> {
         set("command", words(spec.entrypoint.as_deref(), spec));
         set("args", words(spec.command.as_deref(), spec));
         set("env", env(spec));
-        set("ports", ports.iter().map(|(host, inner)| json!({ "containerPort": inner, "hostPort": host })).collect());
+        set("ports", ports.iter().map(port).collect());
         set("volumeMounts", spec.mounts.iter().map(mounted).collect());
+        let context = option::security_context(&spec.options);
+        if !context.is_empty() {
+            container["securityContext"] = context.into();
+        }
+        option::mount_shared_memory(launch, &mut container);
         if spec.env.values().any(|value| has_reference(value, spec)) {
             self.warnings.push(format!(
                 "`services.{}.env`: every `$` of a value that would refer to a variable is doubled, which `podman kube play` does not undo",
@@ -241,10 +288,16 @@ impl Writer<'_> {
         if !limits.is_empty() {
             container["resources"] = json!({ "limits": limits });
         }
-        if let Some((health, (_, port))) = launch.health.as_ref().zip(ports.first()) {
-            container["readinessProbe"] = self.probe(launch, health, *port);
+        if let Some((health, port)) =
+            launch.health.as_ref().zip(Some(ports.iter().find(|port| port.host.protocol.is_tcp())))
+        {
+            container["readinessProbe"] = self.probe(launch, health, port.map_or(0, |port| port.container));
         }
-        if spec.mounts.iter().any(|mount| matches!(mount, Mount::Bind { relabel: true, .. })) {
+        if spec
+            .mounts
+            .iter()
+            .any(|mount| matches!(mount, Mount::Bind { relabel: Relabel::Shared | Relabel::Private, .. }))
+        {
             self.warnings.push(format!(
                 "`{}` mounts folders of this machine, which are not labelled for SELinux: `chcon -Rt container_file_t FOLDER` does it",
                 launch.service
@@ -258,11 +311,11 @@ impl Writer<'_> {
         let mut all = Map::new();
         all.extend(limits.memory.map(|bytes| ("memory".to_owned(), memory(bytes).into())));
         all.extend(limits.cpus.map(|cpus| ("cpu".to_owned(), cpus.to_string().into())));
-        for device in &launch.container.devices {
-            if device.starts_with("nvidia.com/gpu=") {
-                all.insert("nvidia.com/gpu".to_owned(), "1".into());
+        for device in launch.container.gpu.iter().chain(&launch.container.devices) {
+            if let Some((class, _)) = device.split_once('=').filter(|(class, _)| !class.starts_with('/')) {
+                all.insert(class.to_owned(), "1".into());
                 self.warnings.push(format!(
-                    "`{}` gets one GPU from a cluster's device plugin; `podman kube play` gives it none",
+                    "`{}` gets one `{class}` from a cluster's device plugin; `podman kube play` gives it none",
                     launch.service
                 ));
             } else {
@@ -274,16 +327,27 @@ impl Writer<'_> {
 
     fn probe(&mut self, launch: &Launch, health: &HealthCheck, port: u16) -> Value {
         let habits = self.subject.habits;
+        let times = |mut probe: Value| {
+            probe["periodSeconds"] = whole(habits.startup_check_interval).into();
+            probe
+        };
+        let health = match health {
+            HealthCheck::Http(check) => check,
+            HealthCheck::Command(words) => {
+                let (how, rest) = words.split_first().map_or(("", &[][..]), |(how, rest)| (how.as_str(), rest));
+                let shell = ["/bin/sh", "-c"].map(str::to_owned);
+                let command = if how == "CMD-SHELL" { [&shell[..], &[rest.join(" ")]].concat() } else { rest.to_vec() };
+                return times(json!({ "exec": { "command": command }, "timeoutSeconds": 30 }));
+            }
+        };
         if !is_success(health.expected) {
             self.warnings.push(format!(
                 "`services.{}.health.expected_status`: Kubernetes takes 200 to 399 for an answer and not {}",
                 launch.service, health.expected
             ));
         }
-        json!({
-            "httpGet": { "path": health.path, "port": port },
-            "periodSeconds": whole(habits.startup_check_interval), "timeoutSeconds": whole(habits.ping_timeout),
-        })
+        let timeout = whole(habits.ping_timeout);
+        times(json!({ "httpGet": { "path": health.path, "port": port }, "timeoutSeconds": timeout }))
     }
 
     /// A Service for every name that others find a container by. podman leaves them out: pods have their names there.
@@ -351,11 +415,13 @@ fn podman_options(network: &NetworkSpec) -> Vec<String> {
 
 /// Without ports it has no address of its own, and its name leads to the pod.
 fn service(alias: &str, group: &Group<'_>, endpoint: &Endpoint) -> Value {
-    let inner: BTreeSet<u16> = endpoint.ports.iter().map(|port| port.container).collect();
-    let ports: Vec<_> = inner
-        .into_iter()
-        .map(|port| json!({ "name": format!("tcp-{port}"), "port": port, "targetPort": port }))
-        .collect();
+    let inner: BTreeSet<_> = endpoint.ports.iter().map(|port| (port.container, port.host.protocol)).collect();
+    let port = |(port, protocol): (u16, Protocol)| {
+        let mut value = json!({ "name": format!("{}-{port}", protocol.as_str()), "port": port, "targetPort": port });
+        say_protocol(&mut value, protocol);
+        value
+    };
+    let ports: Vec<_> = inner.into_iter().map(port).collect();
     let mut spec = json!({ "selector": { "app.kubernetes.io/name": group.name } });
     let (key, value) = if ports.is_empty() { ("clusterIP", "None".into()) } else { ("ports", ports.into()) };
     spec[key] = value;

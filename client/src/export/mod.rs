@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 
 use crate::config::{Cli, Config, DnsServers, NetworkMode, StatusRange};
 use crate::plan::{Desired, Launch, Surroundings, UnknownService, chosen};
-use crate::podman::{Endpoint, Networking, Version};
+use crate::podman::{Endpoint, Networking, PublishedPort, Version};
+use crate::port::HostPort;
 
 /// The podman that is written for: what it can do decides how a launch is put.
 const PODMAN: Version = Version { major: 5, minor: 0 };
@@ -81,13 +82,13 @@ pub fn warnings(config: &Config) -> Vec<String> {
 }
 
 /// The ports that lead into a container, and that it has on the host.
-fn ports(launch: &Launch, endpoint: Option<&Endpoint>) -> Vec<(u16, u16)> {
+fn ports(launch: &Launch, endpoint: Option<&Endpoint>) -> Vec<PublishedPort> {
     let of_host = launch.host_ports.iter();
     match endpoint {
-        None => of_host.map(|&port| (port, port)).collect(),
+        None => of_host.map(|&host| PublishedPort { host, container: host.port }).collect(),
         Some(endpoint) => {
-            let lead = |&host: &u16| endpoint.ports.iter().find(|port| port.host == host);
-            of_host.filter_map(lead).map(|port| (port.host, port.container)).collect()
+            let lead = |&host: &HostPort| endpoint.ports.iter().find(|port| port.host == host);
+            of_host.filter_map(lead).copied().collect()
         }
     }
 }

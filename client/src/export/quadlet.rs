@@ -5,11 +5,12 @@
 
 mod unit;
 
-use std::path::Path;
-
 use super::{Export, File, Subject, is_success};
-use crate::plan::{HealthCheck, Launch, ordered};
-use crate::podman::{ContainerSpec, Endpoint, Mount, NetworkSpec, Networking, PodSpec, Restart};
+use crate::config::Pull;
+use crate::plan::{HealthCheck, HttpCheck, Launch, is_own_label, ordered};
+use crate::podman::{
+    ContainerSpec, Endpoint, Mount, NetworkSpec, Networking, OptionShape, PodSpec, Relabel, Restart, port_ranges,
+};
 
 use unit::{Unit, is_plain};
 
@@ -24,11 +25,12 @@ const NETWORK: &str = "airpods_network.network";
 pub fn export(subject: &Subject<'_>) -> Export {
     let desired = &subject.desired;
     let mut export = Export::default();
-    if desired.launches.iter().any(|launch| launch.container.networking != Networking::Host) {
+    let external = desired.network.external;
+    if !external && desired.launches.iter().any(|launch| launch.container.networking != Networking::Host) {
         export.add(NETWORK.to_owned(), network(&desired.network));
     }
     for pod in desired.pods.values() {
-        export.add(pod_file(&pod.name), pod_unit(pod));
+        export.add(pod_file(&pod.name), pod_unit(pod, external));
     }
     for launch in &desired.launches {
         let name = unit_name(&launch.service);
@@ -95,13 +97,14 @@ fn network(spec: &NetworkSpec) -> Unit {
     unit
 }
 
-fn pod_unit(spec: &PodSpec) -> Unit {
+fn pod_unit(spec: &PodSpec, external: bool) -> Unit {
     let mut unit = Unit::default();
     unit.section("Unit");
     unit.set("Description", format_args!("airpods pod {}", spec.name));
     unit.section("Pod");
     unit.set("PodName", &spec.name);
-    connection(&mut unit, &spec.endpoint);
+    connection(&mut unit, &spec.endpoint, external);
+    spec.endpoint.hosts.iter().for_each(|host| unit.word("PodmanArgs", &format!("--add-host={host}")));
     // A pod of podman 5.0 has no keys for these.
     spec.endpoint.dns_servers.iter().for_each(|server| unit.word("PodmanArgs", &format!("--dns={server}")));
     install(&mut unit);
@@ -109,11 +112,13 @@ fn pod_unit(spec: &PodSpec) -> Unit {
 }
 
 /// The network with the names on it, the ports, and a name of its own for the host.
-fn connection(unit: &mut Unit, endpoint: &Endpoint) {
+fn connection(unit: &mut Unit, endpoint: &Endpoint, external: bool) {
     let aliases: Vec<_> = endpoint.aliases.iter().map(|alias| format!("alias={alias}")).collect();
     let options = if aliases.is_empty() { String::new() } else { format!(":{}", aliases.join(",")) };
-    unit.set("Network", format_args!("{NETWORK}{options}"));
-    endpoint.ports.iter().for_each(|port| unit.set("PublishPort", format_args!("{}:{}", port.host, port.container)));
+    let network = if external { &endpoint.network } else { NETWORK };
+    unit.set("Network", format_args!("{network}{options}"));
+    endpoint.further.iter().for_each(|network| unit.set("Network", network));
+    port_ranges(&endpoint.ports).iter().for_each(|ports| unit.set("PublishPort", ports));
     endpoint.host_name.iter().for_each(|name| unit.word("PodmanArgs", &format!("--add-host={name}:host-gateway")));
 }
 
@@ -126,28 +131,42 @@ fn container(subject: &Subject<'_>, launch: &Launch) -> Unit {
     unit.section("Container");
     unit.set("ContainerName", &spec.name);
     unit.set("Image", &spec.image);
+    pull(&mut unit, launch.pull);
     match &spec.networking {
         Networking::Own(endpoint) => {
-            connection(&mut unit, endpoint);
+            connection(&mut unit, endpoint, subject.desired.network.external);
             endpoint.dns_servers.iter().for_each(|server| unit.set("DNS", server));
         }
         Networking::Pod(pod) => unit.set("Pod", pod_file(pod)),
         Networking::Host => unit.set("Network", "host"),
     }
-    settings(&mut unit, spec, launch);
+    settings(&mut unit, subject, launch);
     let stop = subject.habits.stop_timeout.get();
     unit.word("PodmanArgs", &format!("--stop-timeout={stop}"));
     unit.section("Service");
     unit.set("Restart", restart(spec.restart));
     // One that ends at once is started again and again, as podman does it; systemd gives up after five times in 10 s.
     unit.set("RestartSec", 5);
-    unit.set("TimeoutStartSec", PULL_SECONDS + subject.habits.startup_timeout.get());
+    if launch.oneshot {
+        unit.set("TimeoutStartSec", "infinity");
+    } else {
+        unit.set("TimeoutStartSec", PULL_SECONDS + subject.habits.startup_timeout.get());
+    }
     // podman kills the container when its time is over; systemd would kill podman.
     unit.set("TimeoutStopSec", stop + 30);
     launch.folders.iter().for_each(|folder| {
         unit.words("ExecStartPre", ["/usr/bin/mkdir", "-p", &folder.to_string_lossy()]);
     });
-    launch.health.iter().for_each(|health| wait_for_health(&mut unit, subject, health));
+    match &launch.health {
+        Some(HealthCheck::Http(check)) => wait_for_health(&mut unit, subject, check),
+        Some(HealthCheck::Command(_)) => wait_for_command(&mut unit, subject, spec),
+        None => {}
+    }
+    if launch.oneshot {
+        // Whoever is ordered after it waits until it has ended, and once it has it is not started again.
+        unit.set("Type", "oneshot");
+        unit.set("RemainAfterExit", "yes");
+    }
     install(&mut unit);
     unit
 }
@@ -161,7 +180,7 @@ fn used(unit: &mut Unit, subject: &Subject<'_>, launch: &Launch) {
     let order = ordered(&launches);
     let before = order.iter().take_while(|other| other.service != launch.service).count();
     for (key, others) in [("Wants", order.as_slice()), ("After", order.get(..before).unwrap_or_default())] {
-        let used = others.iter().filter(|other| launch.uses.contains(&other.service));
+        let used = others.iter().filter(|other| launch.uses.contains_key(&other.service));
         let units: Vec<_> = used.map(|other| format!("{}.service", unit_name(&other.service))).collect();
         if !units.is_empty() {
             unit.words(key, units.iter().map(String::as_str));
@@ -169,7 +188,8 @@ fn used(unit: &mut Unit, subject: &Subject<'_>, launch: &Launch) {
     }
 }
 
-fn settings(unit: &mut Unit, spec: &ContainerSpec, launch: &Launch) {
+fn settings(unit: &mut Unit, subject: &Subject<'_>, launch: &Launch) {
+    let spec = &launch.container;
     spec.env.iter().for_each(|(name, value)| unit.word("Environment", &format!("{name}={value}")));
     if !spec.secret_env.is_empty() {
         unit.word("EnvironmentFile", &secret_file(launch));
@@ -178,9 +198,16 @@ fn settings(unit: &mut Unit, spec: &ContainerSpec, launch: &Launch) {
     unit.set("PidsLimit", spec.limits.pids);
     spec.limits.memory.iter().for_each(|bytes| unit.word("PodmanArgs", &format!("--memory={bytes}b")));
     spec.limits.cpus.iter().for_each(|cpus| unit.word("PodmanArgs", &format!("--cpus={cpus}")));
-    spec.devices.iter().for_each(|device| unit.word("AddDevice", device));
+    spec.gpu.iter().chain(&spec.devices).for_each(|device| unit.word("AddDevice", device));
+    options(unit, spec);
+    spec.hosts.iter().for_each(|host| unit.word("PodmanArgs", &format!("--add-host={host}")));
+    let labels = spec.labels.iter().filter(|(label, _)| !is_own_label(label));
+    labels.for_each(|(label, value)| unit.word("Label", &format!("{label}={value}")));
     if spec.label_disable {
         unit.set("SecurityLabelDisable", true);
+    }
+    if let Some(command) = &spec.health {
+        health_command(unit, command, subject);
     }
     if let Some(entrypoint) = &spec.entrypoint {
         // podman takes a single word or JSON.
@@ -193,20 +220,27 @@ fn settings(unit: &mut Unit, spec: &ContainerSpec, launch: &Launch) {
 
 fn volume(unit: &mut Unit, mount: &Mount) {
     match mount {
-        Mount::Volume { name, target } => bind(unit, name, target, false),
-        Mount::Bind { source, target, relabel } => bind(unit, &source.to_string_lossy(), target, *relabel),
+        Mount::Volume { name, .. } => bind(unit, name, mount, Relabel::No),
+        Mount::Bind { source, relabel, .. } => bind(unit, &source.to_string_lossy(), mount, *relabel),
     }
 }
 
 /// `Volume=` takes what stands there to the end of the line, which is no way to write a path with a space or a colon.
-fn bind(unit: &mut Unit, source: &str, target: &Path, relabel: bool) {
-    let target = target.to_string_lossy();
+fn bind(unit: &mut Unit, source: &str, mount: &Mount, relabel: Relabel) {
+    let (target, read_only) = (mount.target().to_string_lossy(), mount.is_read_only());
     let plain = |path: &str| is_plain(path) && !path.contains([':', ',']);
     if plain(source) && plain(&target) {
-        unit.set("Volume", format_args!("{source}:{target}{}", if relabel { ":z" } else { "" }));
+        let options: Vec<_> = read_only.then_some("ro").into_iter().chain(relabel.option()).collect();
+        let options = if options.is_empty() { String::new() } else { format!(":{}", options.join(",")) };
+        unit.set("Volume", format_args!("{source}:{target}{options}"));
     } else {
         let kind = if source.starts_with('/') { "bind" } else { "volume" };
-        let shared = if relabel { ",relabel=shared" } else { "" };
+        let shared = match relabel {
+            Relabel::No => "",
+            Relabel::Shared => ",relabel=shared",
+            Relabel::Private => ",relabel=private",
+        };
+        let shared = if read_only { format!(",ro{shared}") } else { shared.to_owned() };
         let field = |key: &str, path: &str| format!("\"{key}={}\"", path.replace('"', "\"\""));
         let mount =
             format!("--mount=type={kind},{},{}{shared}", field("source", source), field("destination", &target));
@@ -216,7 +250,7 @@ fn bind(unit: &mut Unit, source: &str, target: &Path, relabel: bool) {
 
 /// Whoever depends on the service waits until it answers, from the host: the image may have no program that asks. One
 /// that never answers is left running, as `airpods start` leaves it.
-fn wait_for_health(unit: &mut Unit, subject: &Subject<'_>, health: &HealthCheck) {
+fn wait_for_health(unit: &mut Unit, subject: &Subject<'_>, health: &HttpCheck) {
     let habits = subject.habits;
     let interval = habits.startup_check_interval.ceil().to_string();
     let attempts = (f64::from(habits.startup_timeout.get()) / habits.startup_check_interval.ceil()).ceil().to_string();
@@ -243,6 +277,44 @@ fn wait_for_health(unit: &mut Unit, subject: &Subject<'_>, health: &HealthCheck)
     );
 }
 
+/// podman asks by itself here, and a start waits for the first good answer.
+fn health_command(unit: &mut Unit, command: &[String], subject: &Subject<'_>) {
+    let text = match command.split_first() {
+        Some((how, rest)) if how == "CMD-SHELL" => rest.join(" "),
+        _ => serde_json::json!(command.get(1..).unwrap_or_default()).to_string(),
+    };
+    unit.word("HealthCmd", &text);
+    unit.set("HealthInterval", format_args!("{}s", subject.habits.startup_check_interval.ceil()));
+    unit.set("HealthStartPeriod", format_args!("{}s", subject.habits.startup_timeout));
+}
+
+/// Whoever depends on the service waits until its command succeeds.
+fn wait_for_command(unit: &mut Unit, subject: &Subject<'_>, spec: &ContainerSpec) {
+    let seconds = subject.habits.startup_timeout.to_string();
+    let wait = ["-/usr/bin/timeout", &seconds, "/usr/bin/podman", "wait", "--condition=healthy", &spec.name];
+    unit.words("ExecStartPost", wait);
+}
+
+/// What podman is given as it is written.
+fn options(unit: &mut Unit, spec: &ContainerSpec) {
+    for (row, values) in spec.options.iter() {
+        match (row.shape, row.unit) {
+            (OptionShape::Switch, Some(key)) => unit.set(key, true),
+            (OptionShape::Switch, None) => unit.word("PodmanArgs", row.flag),
+            (_, Some(key)) => values.iter().for_each(|value| unit.word(key, value)),
+            (_, None) => values.iter().for_each(|value| unit.word("PodmanArgs", &format!("{}={value}", row.flag))),
+        }
+    }
+}
+
+fn pull(unit: &mut Unit, pull: Pull) {
+    match pull {
+        Pull::Missing => {}
+        Pull::Always => unit.set("Pull", "always"),
+        Pull::Never => unit.set("Pull", "never"),
+    }
+}
+
 fn restart(policy: Restart) -> &'static str {
     match policy {
         Restart::No => "no",
@@ -258,7 +330,8 @@ fn install(unit: &mut Unit) {
 }
 
 fn unexpressed(launch: &Launch) -> Option<String> {
-    let expected = launch.health.as_ref().map(|health| health.expected).filter(|range| !is_success(*range))?;
+    let Some(HealthCheck::Http(check)) = &launch.health else { return None };
+    let expected = Some(check.expected).filter(|range| !is_success(*range))?;
     Some(format!(
         "`services.{}.health.expected_status`: curl, which waits until the service answers, takes 200 to 399 for an answer and \
          not {expected}",

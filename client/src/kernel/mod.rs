@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::port::HostPort;
+
 /// What is known of one container.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct View {
@@ -34,7 +36,7 @@ pub struct View {
     /// Its devices but those that every container has.
     pub devices: Option<Vec<PathBuf>>,
     /// Those of the asked ports of the host on which nobody listens.
-    pub silent_ports: Vec<u16>,
+    pub silent_ports: Vec<HostPort>,
     /// Where paths of the host lead, the links on the way followed; only those that lead somewhere.
     pub leads_to: BTreeMap<PathBuf, PathBuf>,
 }
@@ -75,7 +77,7 @@ pub fn lives(pid: u32) -> bool {
 impl View {
     /// Looks at the container of this id whose first process is `pid`, and at ports of the host.
     #[must_use]
-    pub fn of(pid: u32, container_id: &str, ports: &[u16]) -> Self {
+    pub fn of(pid: u32, container_id: &str, ports: &[HostPort]) -> Self {
         let limits = limits::Limits::of(pid, container_id);
         Self {
             pids: limits.pids(),

@@ -1,20 +1,43 @@
-//! Whether somebody listens on a TCP port of this host.
+//! Whether somebody listens on a port of this host.
 
-use std::io::ErrorKind;
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{Error, ErrorKind};
+use std::net::{TcpListener, UdpSocket};
 
-/// Whether something listens on a TCP port of any address of this host. A port that this user may not listen on is
-/// not known to be taken.
+use crate::port::{HostPort, Protocol};
+
+/// Whether a port cannot be had because a program has it, on its address or on every one. A port that this user may not
+/// listen on is not known to be taken.
 #[must_use]
-pub fn is_taken(port: u16) -> bool {
+pub fn is_taken(port: HostPort) -> bool {
     listen(port).is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
 }
 
 /// Whether nobody listens there, as far as this user can find out.
-pub(super) fn is_silent(port: u16) -> bool {
+pub(super) fn is_silent(port: HostPort) -> bool {
     listen(port).is_ok()
 }
 
-fn listen(port: u16) -> std::io::Result<TcpListener> {
-    TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
+fn listen(port: HostPort) -> Result<(), Error> {
+    match port.protocol {
+        Protocol::Tcp => TcpListener::bind(port.listens_at()).map(drop),
+        Protocol::Udp => UdpSocket::bind(port.listens_at()).map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_port_is_taken_for_its_protocol_and_its_address_alone() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let here = HostPort { address: Some(address.ip()), port: address.port(), protocol: Protocol::Udp };
+        assert!(is_taken(here) && is_taken(HostPort { address: None, ..here }));
+        assert!(!is_taken(HostPort { protocol: Protocol::Tcp, ..here }));
+        assert!(!is_taken(HostPort { address: "127.0.0.2".parse().ok(), ..here }));
+        drop(socket);
+        assert!(is_silent(here));
+    }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::error::Report;
+use crate::port::HostPort;
 
 /// Why a plan cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +16,17 @@ pub enum Conflict {
         /// The key that gives the name.
         place: String,
         /// `network`, `pod` or `container`.
+        kind: Kind,
+        /// The name.
+        name: String,
+    },
+
+    /// Something is to be there that is not ours to make.
+    #[error("`{place}`: there is no {kind} named `{name}`")]
+    Missing {
+        /// The key that gives the name.
+        place: String,
+        /// `network` or `image`.
         kind: Kind,
         /// The name.
         name: String,
@@ -71,7 +83,7 @@ pub enum Conflict {
         /// The service that wants it.
         service: String,
         /// The host's port.
-        port: u16,
+        port: HostPort,
         /// The container that has it.
         holder: String,
     },
@@ -136,6 +148,14 @@ impl Report for Conflict {
         let hint = match self {
             Self::NotOurs { place, name, .. } => {
                 format!("take another name: `airpods config set {place} {}`", another(name))
+            }
+            Self::Missing { kind: Kind::Image, name, .. } => {
+                format!("its `pull` is `never`: bring it with `podman pull {name}`, or leave `pull` out")
+            }
+            Self::Missing { name, .. } => {
+                format!(
+                    "it is not airpods' to make: `podman network create {name}` does, or start what it belongs to first"
+                )
             }
             Self::NetworkHeld { name, .. } => {
                 format!("take another network: `airpods config set runtime.network_name {}`", another(name))

@@ -11,13 +11,16 @@ use super::network::differences;
 use super::order::ordered;
 use super::standing::Standing;
 use super::{Action, Conflict, Desired, Kept, Kind, Launch, Observed, Plan, Replaced, Step};
+use crate::config::{Condition, Pull};
 use crate::podman::{Container, ContainerState, Mount, Networking, PodSpec};
+use crate::port::HostPort;
 
 /// Plans a launch.
 ///
 pub fn decide(desired: &Desired, observed: &Observed, reset: NetworkReset) -> Result<Plan, Conflict> {
     let mut builder = Builder::new(desired, observed);
     builder.find_conflicts_of_names()?;
+    builder.find_missing()?;
     builder.network(reset)?;
     builder.choose();
     builder.find_strangers_on_network()?;
@@ -60,9 +63,11 @@ struct Builder<'a> {
     /// The steps that take the former container of each service out of the way.
     cleared: BTreeMap<&'a str, usize>,
     /// The steps after which a port of the host is free.
-    released: BTreeMap<u16, usize>,
+    released: BTreeMap<HostPort, usize>,
     /// The step that starts each service.
     started: BTreeMap<&'a str, usize>,
+    /// The step after which each service is well, or has done what it does.
+    ready: BTreeMap<&'a str, usize>,
     /// The last start within each pod: podman brings its network up with the first.
     last_start: BTreeMap<&'a str, usize>,
 }
@@ -90,6 +95,7 @@ impl<'a> Builder<'a> {
             cleared: BTreeMap::new(),
             released: BTreeMap::new(),
             started: BTreeMap::new(),
+            ready: BTreeMap::new(),
             last_start: BTreeMap::new(),
         }
     }
@@ -112,7 +118,7 @@ impl<'a> Builder<'a> {
         }
         let Some(found) = self.observed.network(&self.desired.network.name) else { return Ok(()) };
         let differences = differences(&self.desired.network, found);
-        let asked_for = reset == NetworkReset::AskedFor;
+        let asked_for = reset == NetworkReset::AskedFor && !self.desired.network.external;
         if asked_for || (reset == NetworkReset::Proposed && !differences.is_empty()) {
             self.reset = true;
             let why = differences.iter().map(ToString::to_string).collect();
@@ -202,10 +208,17 @@ impl<'a> Builder<'a> {
     fn image(&mut self, launch: &Launch) {
         let image = &launch.container.image;
         let thing = Thing::Image(image.clone());
-        if !self.observed.images.contains(image) && !self.made.contains_key(&thing) {
+        let there = self.observed.images.contains(image) && (launch.pull != Pull::Always || self.is_made(launch));
+        if !there && !self.made.contains_key(&thing) {
             let step = self.add(Action::Pull(image.clone()), Some(&launch.service), []);
             self.made.insert(thing, step);
         }
+    }
+
+    /// Whether the container is there with the settings that are wanted, and needs only to be started.
+    fn is_made(&self, launch: &Launch) -> bool {
+        let goes = self.observed.container(&launch.container.name).is_some_and(|found| self.goes_along(launch, found));
+        !goes && matches!(self.observed.standing(self.desired, launch), Standing::AsWanted { .. })
     }
 
     fn mounts(&mut self, launch: &Launch) {
@@ -287,6 +300,9 @@ impl<'a> Builder<'a> {
             self.plan.kept.push(Kept::Service(launch.service.clone()));
             // It need not be well because it runs.
             self.await_health(launch, None);
+            if self.is_awaited(service, Condition::Completed) {
+                self.await_end(launch, None);
+            }
             return;
         }
         let spec = &launch.container;
@@ -310,8 +326,13 @@ impl<'a> Builder<'a> {
         before_start.extend(pod.and_then(|pod| self.last_start.get(pod).copied()));
         let expected = self.desired.expected(launch);
         let ports = launch.host_ports.iter().copied().chain(expected.host_ports());
-        before_start.extend(ports.filter_map(|port| self.released.get(&port).copied()));
-        before_start.extend(launch.uses.iter().filter_map(|used| self.started.get(used.as_str()).copied()));
+        let released = |port: HostPort| self.released.iter().filter(move |(other, _)| other.overlaps(port));
+        before_start.extend(ports.flat_map(released).map(|(_, step)| *step));
+        for (used, condition) in &launch.uses {
+            let started = self.started.get(used.as_str());
+            let ready = self.ready.get(used.as_str()).filter(|_| *condition != Condition::Started);
+            before_start.extend(ready.or(started));
+        }
         let start = self.add(Action::Start { name: spec.name.clone() }, Some(service), before_start);
         self.started.insert(service, start);
         if let Some(pod) = pod {
@@ -319,15 +340,34 @@ impl<'a> Builder<'a> {
         }
         let read = self.add(Action::ReadBack(Box::new(expected)), Some(service), [start]);
         self.await_health(launch, Some(read));
+        if launch.oneshot {
+            self.await_end(launch, Some(read));
+        }
+    }
+
+    /// Waits until a one-shot service has done what it does.
+    fn await_end(&mut self, launch: &'a Launch, read_back: Option<usize>) {
+        let required = self.is_awaited(&launch.service, Condition::Completed);
+        let action = Action::AwaitEnd { container: launch.container.name.clone(), required };
+        let step = self.add(action, Some(&launch.service), read_back);
+        self.ready.insert(&launch.service, step);
+    }
+
+    /// Whether a service that is to be started waits until this one has come so far.
+    fn is_awaited(&self, service: &str, condition: Condition) -> bool {
+        let waits = |other: &&&Launch| other.uses.get(service) == Some(&condition);
+        self.launches.iter().filter(waits).any(|other| !self.runs_as_wanted(other))
     }
 
     /// Waits until the service answers, if there is a way to ask it: after its settings were read back, or at once where it runs
     /// already.
-    fn await_health(&mut self, launch: &Launch, read_back: Option<usize>) {
+    fn await_health(&mut self, launch: &'a Launch, read_back: Option<usize>) {
         if let Some(check) = &launch.health {
             let (container, check) = (launch.container.name.clone(), check.clone());
-            let action = Action::AwaitHealth { container, check, kept: read_back.is_none() };
-            self.add(action, Some(&launch.service), read_back);
+            let required = self.is_awaited(&launch.service, Condition::Healthy);
+            let action = Action::AwaitHealth { container, check, kept: read_back.is_none(), required };
+            let step = self.add(action, Some(&launch.service), read_back);
+            self.ready.insert(&launch.service, step);
         }
     }
 

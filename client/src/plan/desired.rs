@@ -1,7 +1,7 @@
 //! What there should be, from the configuration: names, limits and ways onto the network, in podman's terms.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::Expected;
@@ -10,41 +10,75 @@ use super::holder::Holder;
 use super::label;
 use super::order;
 use crate::config::{
-    Config, DnsServers, GpuDevice, HostGateway, NetworkMode, RestartPolicy, Service, ServiceName, StatusRange,
-    VolumeSource,
+    Condition, Config, DnsServers, GpuDevice, Health, HostGateway, NetworkAlias, NetworkMode, Pull, RestartPolicy,
+    Service, ServiceName, StatusRange, Volume, VolumeSource,
 };
+use crate::gpu;
 use crate::podman::{
-    ContainerSpec, Endpoint, Limits, Mount, NetworkSpec, Networking, PodSpec, PublishedPort, Restart, Version,
+    ContainerOption, ContainerSpec, Endpoint, Limits, Mount, NetworkSpec, Networking, Options, PodSpec, PublishedPort,
+    Relabel, Restart, Version,
 };
+use crate::port::HostPort;
 use crate::webui_secret;
-
-/// The device that CDI names for all GPUs of NVIDIA's (the container toolkit's `nvidia-ctk cdi generate`).
-const NVIDIA: &str = "nvidia.com/gpu=all";
 
 /// How a service is asked for its health.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HealthCheck {
-    /// Port on 127.0.0.1.
-    pub port: u16,
+pub enum HealthCheck {
+    /// Over HTTP.
+    Http(HttpCheck),
+    /// By a command within its container, as podman has it: after `CMD-SHELL` or `CMD`.
+    Command(Vec<String>),
+}
+
+impl HealthCheck {
+    /// The check of a service that has one and, where it takes one, a port to ask on.
+    #[must_use]
+    pub fn of(config: &Config, service: &Service) -> Option<Self> {
+        match service.health.as_ref()? {
+            Health::Command { command } => Some(Self::Command(command.clone())),
+            Health::Http { path, expected_status } => {
+                let port = service.host_ports().find(|port| port.protocol.is_tcp());
+                let at = port.filter(|_| config.is_published(service))?.reached_at();
+                Some(Self::Http(HttpCheck { at, path: path.clone(), expected: *expected_status }))
+            }
+        }
+    }
+
+    /// What is asked: a URL, or the words of the command.
+    #[must_use]
+    pub fn question(&self) -> String {
+        match self {
+            Self::Http(check) => check.url(),
+            Self::Command(words) => words.get(1..).unwrap_or_default().join(" "),
+        }
+    }
+
+    /// The same for a sentence about an answer.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self {
+            Self::Http(check) => format!("at {}", check.url()),
+            Self::Command(_) => format!("to `{}`", self.question()),
+        }
+    }
+}
+
+/// A question over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpCheck {
+    /// Where the host reaches it.
+    pub at: SocketAddr,
     /// Path, beginning with `/`.
     pub path: String,
     /// The codes that mean healthy.
     pub expected: StatusRange,
 }
 
-impl HealthCheck {
-    /// The check of a service that has one and a port to ask on.
-    #[must_use]
-    pub fn of(config: &Config, service: &Service) -> Option<Self> {
-        let health = service.health.as_ref().filter(|_| config.is_published(service))?;
-        let port = service.host_ports().next()?.get();
-        Some(Self { port, path: health.path.clone(), expected: health.expected_status })
-    }
-
+impl HttpCheck {
     /// Where it asks.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}{}", self.port, self.path)
+        format!("http://{}{}", self.at, self.path)
     }
 }
 
@@ -58,15 +92,19 @@ pub struct Launch {
     /// Its container.
     pub container: ContainerSpec,
     /// The ports of the host that it takes.
-    pub host_ports: Vec<u16>,
+    pub host_ports: Vec<HostPort>,
     /// Whether it answers there.
     pub is_published: bool,
     /// Folders of ours that it mounts.
     pub folders: Vec<PathBuf>,
     /// How its health is asked for.
     pub health: Option<HealthCheck>,
-    /// The services that it uses, and so is started after.
-    pub uses: BTreeSet<String>,
+    /// It does something once and ends.
+    pub oneshot: bool,
+    /// When its image is pulled.
+    pub pull: Pull,
+    /// The services that it uses, and so is started after, and how far each must have come.
+    pub uses: BTreeMap<String, Condition>,
 }
 
 /// All that a launch needs.
@@ -85,8 +123,10 @@ pub struct Desired {
 /// What a launch depends on besides the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Surroundings {
-    /// The machine describes NVIDIA's GPU to containers (CDI).
-    pub nvidia_cdi: bool,
+    /// The machine's GPUs.
+    pub gpu: gpu::Found,
+    /// podman runs as an ordinary user.
+    pub rootless: bool,
     /// Use no GPU, whatever the configuration says.
     pub force_cpu: bool,
     /// The servers found for `dns_servers = "auto"`; none are the host's own.
@@ -149,7 +189,7 @@ impl Desired {
             Networking::Pod(pod) => self.pods.get(pod).map(|pod| pod.endpoint.clone()),
             Networking::Host => None,
         };
-        Expected::of(spec, endpoint, self.network.mtu)
+        Expected { oneshot: launch.oneshot, ..Expected::of(spec, endpoint, self.network.mtu) }
     }
 
     /// Gives the value of a secret variable to every service that needs it, so that what runs can be compared with it.
@@ -170,14 +210,35 @@ impl Desired {
 /// changed once the pod exists, so it is the same whichever service is launched first.
 fn endpoints(config: &Config, dns_servers: &[IpAddr]) -> BTreeMap<Holder, Endpoint> {
     let mut endpoints = BTreeMap::new();
-    for (_, service) in config.enabled().filter(|(_, service)| service.network_mode == NetworkMode::Pod) {
+    for (name, service) in config.enabled().filter(|(_, service)| service.network_mode == NetworkMode::Pod) {
         let endpoint = endpoints.entry(Holder::of(service)).or_insert_with(|| bare_endpoint(config, dns_servers));
-        endpoint.aliases.extend(service.network_aliases.iter().map(ToString::to_string));
-        endpoint.ports.extend(
-            service.ports.iter().map(|port| PublishedPort { host: port.host.get(), container: port.container.get() }),
-        );
+        add(&mut endpoint.aliases, names(name, service));
+        // Those of a container without a pod are among its own settings.
+        let hosts = service.extra_hosts.iter().filter(|_| service.pod.is_some());
+        add(&mut endpoint.hosts, hosts.cloned());
+        add(&mut endpoint.further, service.networks.iter().map(ToString::to_string));
+        let ports = service.ports.iter().flat_map(|mapping| mapping.pairs());
+        endpoint.ports.extend(ports.map(|(host, container)| PublishedPort { host, container }));
     }
     endpoints
+}
+
+/// The names by which others find a service: its own, where that can be one, and those that it was given.
+pub(super) fn names(name: &ServiceName, service: &Service) -> Vec<String> {
+    let own = name.as_str().parse::<NetworkAlias>().ok();
+    let given = service.network_aliases.iter().map(ToString::to_string);
+    let mut names: Vec<String> = given.collect();
+    add(&mut names, own.map(|own| own.to_string()));
+    names
+}
+
+/// Adds what is not there yet.
+fn add(list: &mut Vec<String>, more: impl IntoIterator<Item = String>) {
+    for one in more {
+        if !list.contains(&one) {
+            list.push(one);
+        }
+    }
 }
 
 /// A way onto the network that nobody has a name or a port on yet.
@@ -187,6 +248,8 @@ fn bare_endpoint(config: &Config, dns_servers: &[IpAddr]) -> Endpoint {
         aliases: Vec::new(),
         ports: Vec::new(),
         dns_servers: dns_servers.to_vec(),
+        hosts: Vec::new(),
+        further: Vec::new(),
         host_name: match &config.runtime.host_gateway {
             HostGateway::Name(name) => Some(name.to_string()),
             HostGateway::Auto | HostGateway::Address(_) => None,
@@ -200,6 +263,7 @@ fn network(config: &Config) -> NetworkSpec {
     let network = &config.runtime.network;
     let mut spec = NetworkSpec {
         name: config.runtime.network_name.to_string(),
+        external: network.external,
         driver: network.driver.as_str().to_owned(),
         subnet: network.subnet,
         gateway: network.gateway,
@@ -225,6 +289,7 @@ fn launch(
     name: &ServiceName,
     service: &Service,
 ) -> Launch {
+    let in_pod = service.pod.is_some() && service.network_mode == NetworkMode::Pod;
     let networking = match (service.network_mode, Holder::of(service)) {
         (NetworkMode::Host, _) => Networking::Host,
         (NetworkMode::Pod, Holder::Pod(pod)) => Networking::Pod(pod),
@@ -234,54 +299,94 @@ fn launch(
             Networking::Own(endpoints.get(&own).cloned().unwrap_or_else(bare))
         }
     };
-    let device = gpu(config, service, surroundings);
+    let gpu = gpu(config, service, surroundings);
+    let env_file = service.env_file.iter().flat_map(|file| file.variables.iter().cloned());
+    let health = HealthCheck::of(config, service);
     let mut container = ContainerSpec {
         name: service.container.to_string(),
         image: service.image.to_string(),
         networking,
-        env: service.env.clone().into_iter().collect(),
+        env: env_file.chain(service.env.clone()).collect(),
         secret_env: service.needs_webui_secret.then(|| webui_secret::VARIABLE.to_owned()).into_iter().collect(),
         command: service.command_args.clone(),
         entrypoint: service.entrypoint_override.clone(),
-        mounts: service.volumes.values().map(|volume| mount(&volume.source, &volume.target)).collect(),
+        mounts: service.volumes.values().map(mount).collect(),
         limits: Limits {
             pids: service.pids_limit.get(),
             memory: service.resources.memory.map(crate::config::Memory::bytes),
             cpus: service.resources.cpus.map(crate::config::Cpus::get),
         },
-        restart: restart(config.runtime.restart_policy),
-        label_disable: device.is_some(),
-        devices: device.into_iter().collect(),
-        labels: BTreeMap::new(),
+        restart: restart(config, service),
+        label_disable: !gpu.is_empty(),
+        options: options(service, &gpu, surroundings),
+        gpu,
+        devices: service.devices.clone(),
+        hosts: service.extra_hosts.iter().filter(|_| !in_pod).cloned().collect(),
+        health: match &health {
+            Some(HealthCheck::Command(command)) => Some(command.clone()),
+            _ => None,
+        },
+        labels: service.labels.clone().into_iter().collect(),
     };
-    container.labels = label::of_container(&container, name.as_str(), config.runtime.network_name.as_str());
+    let own = label::of_container(&container, name.as_str(), config.runtime.network_name.as_str());
+    container.labels.extend(own);
     Launch {
         service: name.to_string(),
         enabled: service.enabled,
         container,
-        host_ports: service.host_ports().map(crate::config::PortNumber::get).collect(),
+        host_ports: service.host_ports().collect(),
         is_published: config.is_published(service),
         folders: service.volumes.values().filter_map(|volume| folder(&volume.source)).collect(),
-        health: HealthCheck::of(config, service),
+        health,
+        oneshot: service.oneshot,
+        pull: service.pull,
         uses: order::uses(config, name, service),
     }
 }
 
-fn gpu(config: &Config, service: &Service, surroundings: &Surroundings) -> Option<String> {
-    match &config.runtime.gpu_device_flag {
-        _ if !service.gpu.wanted() || surroundings.force_cpu => None,
-        GpuDevice::None => None,
-        GpuDevice::Auto => surroundings.nvidia_cdi.then(|| NVIDIA.to_owned()),
-        GpuDevice::Device(device) => Some(device.clone()),
+/// The devices of the GPU that a service is given: its own choice, or that of all.
+fn gpu(config: &Config, service: &Service, surroundings: &Surroundings) -> Vec<String> {
+    if !service.gpu.wanted() || surroundings.force_cpu {
+        return Vec::new();
     }
+    let of_all = [config.runtime.gpu_device_flag.clone()];
+    let chosen = if service.gpu.device.is_empty() { &of_all[..] } else { &service.gpu.device };
+    let mut devices = Vec::new();
+    for device in chosen {
+        add(
+            &mut devices,
+            match device {
+                GpuDevice::None => Vec::new(),
+                GpuDevice::Auto => surroundings.gpu.all(),
+                GpuDevice::One(id) => surroundings.gpu.one(id),
+                GpuDevice::Device(device) => vec![device.clone()],
+            },
+        );
+    }
+    devices
 }
 
-fn mount(source: &VolumeSource, target: &std::path::Path) -> Mount {
-    let target = target.to_owned();
-    match source {
-        VolumeSource::Named(name) => Mount::Volume { name: name.to_string(), target },
-        VolumeSource::Data { path, .. } => Mount::Bind { source: path.clone(), target, relabel: true },
-        VolumeSource::Host(source) => Mount::Bind { source: source.clone(), target, relabel: false },
+/// What goes to podman as it is written. An ordinary user's container that was found a GPU keeps the user's groups: only by
+/// these (`video`, `render`) it may open the devices.
+fn options(service: &Service, gpu: &[String], surroundings: &Surroundings) -> Options {
+    let mut options = service.options.clone();
+    let by_groups = surroundings.rootless && surroundings.gpu.are_nodes() && !gpu.is_empty();
+    if by_groups && options.get(ContainerOption::GroupAdd).is_empty() {
+        options.set(ContainerOption::GroupAdd, vec!["keep-groups".to_owned()]);
+    }
+    options
+}
+
+fn mount(volume: &Volume) -> Mount {
+    let (target, read_only) = (volume.target.clone(), volume.read_only);
+    let bind = |source: &PathBuf, relabel: Relabel| {
+        let relabel = volume.relabel.unwrap_or(relabel);
+        Mount::Bind { source: source.clone(), target: target.clone(), read_only, relabel }
+    };
+    match &volume.source {
+        VolumeSource::Named(name) => Mount::Volume { name: name.to_string(), target, read_only },
+        VolumeSource::Data { path, .. } => bind(path, Relabel::Shared),
+        VolumeSource::Host(source) => bind(source, Relabel::No),
     }
 }
 
@@ -292,8 +397,10 @@ fn folder(source: &VolumeSource) -> Option<PathBuf> {
     }
 }
 
-fn restart(policy: RestartPolicy) -> Restart {
-    match policy {
+/// The policy of a service: its own, or that of all; one that is done once it has ended is started again by nobody.
+fn restart(config: &Config, service: &Service) -> Restart {
+    let of_all = if service.oneshot { RestartPolicy::No } else { config.runtime.restart_policy };
+    match service.restart_policy.unwrap_or(of_all) {
         RestartPolicy::No => Restart::No,
         RestartPolicy::OnFailure => Restart::OnFailure,
         RestartPolicy::Always => Restart::Always,

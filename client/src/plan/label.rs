@@ -18,6 +18,12 @@ pub(super) const NETWORK: &str = "io.airpods.network";
 /// A digest of the settings that an object was made with: the version of the canonical form, a colon, and 64 bits in hexadecimal.
 pub(super) const SETTINGS: &str = "io.airpods.settings";
 
+/// Whether a label is one of ours.
+#[must_use]
+pub fn is_own(label: &str) -> bool {
+    label.starts_with("io.airpods.")
+}
+
 /// Whether an object with these labels was made by us.
 pub(super) fn is_ours(labels: &BTreeMap<String, String>) -> bool {
     labels.contains_key(SETTINGS)

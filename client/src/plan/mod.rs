@@ -34,9 +34,9 @@ pub use clean::{Clean, Holdings, Scope, Spared, clean};
 pub(crate) use conflict::another;
 pub use conflict::{Conflict, Kind, NetworkDifference};
 pub use decide::{NetworkReset, decide};
-pub use desired::{Desired, HealthCheck, Launch, Surroundings};
+pub use desired::{Desired, HealthCheck, HttpCheck, Launch, Surroundings};
 pub use ending::{Ending, Stages};
-pub use label::service_of;
+pub use label::{is_own as is_own_label, service_of};
 pub use observed::{Closely, Observed};
 pub(crate) use order::ordered;
 pub use read_back::{Difference, Expected, Witness, read_back};
@@ -47,6 +47,7 @@ pub use standing::container_made_for;
 pub use stop::{Stop, stop};
 
 use crate::podman::{ContainerSpec, NetworkSpec, PodSpec};
+use crate::port::HostPort;
 
 /// The steps of a launch. A step's place in the list is its identity; the steps it waits for stand before it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -56,7 +57,7 @@ pub struct Plan {
     /// What is there already and stays as it is, for people to read.
     pub kept: Vec<Kept>,
     /// The host's ports that must be free, with the service that wants each.
-    pub ports: Vec<(String, u16)>,
+    pub ports: Vec<(String, HostPort)>,
     /// The network as it is now, where it is; steps before may create it.
     pub network: Option<crate::podman::Network>,
     /// What is taken down to be made anew.
@@ -149,6 +150,15 @@ pub enum Action {
         check: HealthCheck,
         /// It runs already, and is only asked.
         kept: bool,
+        /// Another service is not started before it is well.
+        required: bool,
+    },
+    /// Waits until a one-shot service has ended, and well.
+    AwaitEnd {
+        /// The container.
+        container: String,
+        /// Another service is not started before that, so that it is waited for however long it takes.
+        required: bool,
     },
 }
 

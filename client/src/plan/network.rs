@@ -6,6 +6,9 @@ use crate::podman::{Network, NetworkSpec};
 /// The settings of a network that are configured and not met. What is left to podman is met by anything.
 pub(super) fn differences(wanted: &NetworkSpec, found: &Network) -> Vec<NetworkDifference> {
     let mut differences = Vec::new();
+    if wanted.external {
+        return differences;
+    }
     let mut compare = |key, wanted: String, found: String| {
         if wanted != found {
             differences.push(NetworkDifference { key, wanted, found });

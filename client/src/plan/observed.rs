@@ -9,6 +9,7 @@ use super::label::is_ours;
 use super::{Desired, Expected, NetworkReset, read_back};
 use crate::kernel::{PathKind, View};
 use crate::podman::{Container, ContainerDetail, ContainerState, HostFacts, Network, Pod, Podman, Result};
+use crate::port::HostPort;
 
 /// What podman holds: one listing per kind, and one look per image.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -1,22 +1,25 @@
 //! Which service uses which, so that one is started after those that it uses.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Launch;
-use crate::config::{Config, Service, ServiceName};
+use super::desired::names;
+use crate::config::{Condition, Config, Service, ServiceName};
 
-/// The services that this one uses: those whose name on the network is the host of a URL in its environment.
-pub(super) fn uses(config: &Config, name: &ServiceName, service: &Service) -> BTreeSet<String> {
+/// The services that this one uses, and how far each must have come: those that it says it depends on, and those whose name on the
+/// network is the host of a URL in its environment.
+pub(super) fn uses(config: &Config, name: &ServiceName, service: &Service) -> BTreeMap<String, Condition> {
     let hosts: BTreeSet<&str> = service.env.values().flat_map(|value| hosts(value)).collect();
     let others = config.enabled().filter(|(other, _)| *other != name);
-    others
-        .filter(|(_, other)| {
+    let by_name = others
+        .filter(|(other_name, other)| {
             let container = other.container.to_string();
             hosts.contains(container.as_str())
-                || other.network_aliases.iter().any(|alias| hosts.contains(alias.to_string().as_str()))
+                || names(other_name, other).iter().any(|alias| hosts.contains(alias.as_str()))
         })
-        .map(|(other, _)| other.to_string())
-        .collect()
+        .map(|(other, _)| (other.to_string(), Condition::Started));
+    let said = service.depends_on.iter().map(|(other, condition)| (other.to_string(), *condition));
+    by_name.chain(said).collect()
 }
 
 /// The hosts that a variable's value may name: those of its URLs, and the whole if it reads like a host, with or without a port.
@@ -47,7 +50,7 @@ fn visit<'a>(
     if !visited.insert(&launch.service) {
         return;
     }
-    for used in launches.iter().filter(|other| launch.uses.contains(&other.service)) {
+    for used in launches.iter().filter(|other| launch.uses.contains_key(&other.service)) {
         visit(used, launches, visited, ordered);
     }
     ordered.push(launch);

@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
+use super::label::is_own;
 use super::setting::Setting;
 use crate::config::Reference;
 use crate::kernel::{Bound, View};
 use crate::podman::{
-    ContainerDetail, ContainerSpec, Endpoint, HostFacts, Limits, Mount, MountDetail, Networking, PublishedPort,
+    ContainerDetail, ContainerOption, ContainerSpec, Endpoint, HostFacts, Limits, Mount, MountDetail, Networking,
+    port_ranges,
 };
+use crate::port::HostPort;
 
 /// The kernel counts memory in pages, of up to 64 KiB.
 const LARGEST_PAGE: u64 = 1 << 16;
@@ -23,6 +26,8 @@ pub struct Expected {
     pub endpoint: Option<Endpoint>,
     /// The MTU of its links, where it is configured.
     pub mtu: Option<u32>,
+    /// It does something once and may have ended.
+    pub oneshot: bool,
 }
 
 impl Expected {
@@ -31,7 +36,7 @@ impl Expected {
     pub fn of(spec: &ContainerSpec, endpoint: Option<Endpoint>, mtu: Option<u32>) -> Self {
         let endpoint = endpoint.filter(|_| spec.networking != Networking::Host);
         let mtu = mtu.filter(|_| endpoint.is_some());
-        Self { spec: spec.clone(), endpoint, mtu }
+        Self { spec: spec.clone(), endpoint, mtu, oneshot: false }
     }
 
     /// The paths of the host that it mounts.
@@ -41,7 +46,7 @@ impl Expected {
 
     /// The ports of the host on which somebody must listen.
     #[must_use]
-    pub fn host_ports(&self) -> Vec<u16> {
+    pub fn host_ports(&self) -> Vec<HostPort> {
         self.endpoint.iter().flat_map(|endpoint| &endpoint.ports).map(|port| port.host).collect()
     }
 }
@@ -123,6 +128,8 @@ pub fn read_back(expected: &Expected, detail: &ContainerDetail, kernel: &View) -
     found.mounts(&expected.spec, detail, kernel);
     found.devices(&expected.spec, detail, kernel);
     found.kernel(expected, kernel);
+    found.options(&expected.spec, detail);
+    found.books(expected, detail);
     found.0
 }
 
@@ -163,12 +170,8 @@ impl Findings {
         let kept: BTreeSet<&String> = found.iter().filter(|alias| wanted.contains(alias)).collect();
         self.compare(Setting::Aliases, &wanted, &kept, list);
         self.compare(Setting::DnsServers, &endpoint.dns_servers, &detail.dns_servers, list);
-        let ports = |ports: &[PublishedPort]| ports.iter().copied().collect::<BTreeSet<PublishedPort>>();
-        let shown = |ports: &BTreeSet<PublishedPort>| {
-            list(ports.iter().map(|port| format!("{}:{}", port.host, port.container)))
-        };
-        let (wanted, found) = (ports(&endpoint.ports), ports(&detail.ports));
-        self.compare(Setting::Ports, &wanted, &found, shown);
+        let (wanted, found) = (port_ranges(&endpoint.ports), port_ranges(&detail.ports));
+        self.compare(Setting::Ports, &wanted, &found, list);
     }
 
     fn limits(&mut self, expected: &Expected, detail: &ContainerDetail) {
@@ -214,10 +217,45 @@ impl Findings {
         }
     }
 
+    /// What went to podman as it was written. What nobody asked for is the image's or podman's own.
+    fn options(&mut self, spec: &ContainerSpec, detail: &ContainerDetail) {
+        for (row, wanted) in spec.options.iter() {
+            if !has_option(row.option, wanted, spec, detail) {
+                let found = match row.option {
+                    ContainerOption::CapDrop => detail.options.get(ContainerOption::CapAdd),
+                    option => detail.options.get(option),
+                };
+                self.note(Setting::Option(row.option), Witness::Podman, list(wanted), list(found));
+            }
+        }
+    }
+
+    /// Labels, names in `/etc/hosts`, further networks and the health command: podman adds some of its own, or of the image's.
+    fn books(&mut self, expected: &Expected, detail: &ContainerDetail) {
+        let spec = &expected.spec;
+        for (label, wanted) in spec.labels.iter().filter(|(label, _)| !is_own(label)) {
+            let found = detail.labels.get(label);
+            if found != Some(wanted) {
+                let found = found.map_or("none", String::as_str);
+                self.note(Setting::Labels, Witness::Podman, format_args!("{label}={wanted}"), found);
+            }
+        }
+        let of_pod = expected.endpoint.iter().flat_map(|endpoint| &endpoint.hosts);
+        for host in spec.hosts.iter().chain(of_pod).filter(|host| !detail.hosts.contains(host)) {
+            self.note(Setting::Hosts, Witness::Podman, host, list(&detail.hosts));
+        }
+        let further = expected.endpoint.iter().flat_map(|endpoint| &endpoint.further);
+        for network in further.filter(|network| !detail.networks.contains_key(*network)) {
+            self.note(Setting::Networks, Witness::Podman, network, list(detail.networks.keys()));
+        }
+        if let Some(wanted) = spec.health.as_ref().filter(|wanted| **wanted != detail.health) {
+            self.note(Setting::Health, Witness::Podman, wanted.join(" "), detail.health.join(" "));
+        }
+    }
+
     fn mounts(&mut self, spec: &ContainerSpec, detail: &ContainerDetail, kernel: &View) {
         for mount in &spec.mounts {
-            let (Mount::Volume { target, .. } | Mount::Bind { target, .. }) = mount;
-            let found = detail.mounts.iter().find(|found| plain(&found.target) == plain(target));
+            let found = detail.mounts.iter().find(|found| plain(&found.target) == plain(mount.target()));
             if !found.is_some_and(|found| is_mount(mount, found, kernel)) {
                 let found = found.map_or_else(|| "nothing".to_owned(), |found| shown(found.volume.as_ref(), found));
                 self.note(Setting::Volumes, Witness::Podman, wanted_mount(mount), found);
@@ -232,15 +270,19 @@ impl Findings {
             None if detail.devices.is_empty() => return,
             None => (Witness::Podman, &detail.devices),
         };
-        for device in &spec.devices {
-            // A name of CDI stands for whatever its description holds.
+        let gpu = spec.gpu.iter().map(|device| (Setting::Gpu, device));
+        let further = spec.devices.iter().map(|device| (Setting::Device, device));
+        for (setting, device) in gpu.chain(further) {
+            // A name of CDI stands for whatever its description holds, and a folder such as `/dev/dri` for what is in it.
             let there = if device.starts_with('/') {
-                found.iter().any(|found| found.as_os_str() == device.as_str())
+                let [on_host, in_container] = ends(device);
+                let place = if witness == Witness::Kernel { in_container } else { on_host };
+                found.iter().any(|found| found.starts_with(place))
             } else {
                 !found.is_empty()
             };
             if !there {
-                self.note(Setting::Device, witness, device, list(found.iter().map(|path| path.display())));
+                self.note(setting, witness, device, list(found.iter().map(|path| path.display())));
             }
         }
     }
@@ -279,7 +321,54 @@ impl Findings {
     }
 }
 
+/// The paths of a device on the host and in the container, `HOST[:CONTAINER[:rwm]]`.
+fn ends(device: &str) -> [&str; 2] {
+    let mut paths = device.split(':').filter(|part| part.starts_with('/'));
+    let on_host = paths.next().unwrap_or_default();
+    [on_host, paths.next().unwrap_or(on_host)]
+}
+
+/// Whether a container has what was asked for. Of capabilities podman tells those that there are; of a namespace of the
+/// container's own it tells that it is.
+fn has_option(option: ContainerOption, wanted: &[String], spec: &ContainerSpec, detail: &ContainerDetail) -> bool {
+    let found = detail.options.get(option);
+    let capabilities = detail.options.get(ContainerOption::CapAdd);
+    let word = |values: &[String]| values.first().cloned().unwrap_or_default();
+    match option {
+        ContainerOption::User
+        | ContainerOption::Hostname
+        | ContainerOption::Init
+        | ContainerOption::ReadOnly
+        | ContainerOption::ShmSize => found == wanted,
+        ContainerOption::GroupAdd => wanted.iter().all(|group| found.contains(group)),
+        // An inspected container does not tell which paths are hidden.
+        ContainerOption::SecurityOpt => wanted
+            .iter()
+            .filter(|option| !option.starts_with("mask=") && !option.starts_with("unmask="))
+            .all(|option| found.contains(option)),
+        ContainerOption::Ipc => {
+            let own = |mode: &str| if mode == "private" { "shareable".to_owned() } else { mode.to_owned() };
+            own(&word(wanted)) == own(&word(found))
+        }
+        ContainerOption::Userns => (word(wanted) == "host") == matches!(word(found).as_str(), "" | "host"),
+        ContainerOption::CapAdd => wanted
+            .iter()
+            .all(|name| if name == "ALL" { capabilities.len() > USUAL } else { capabilities.contains(name) }),
+        ContainerOption::CapDrop => {
+            let added = spec.options.get(ContainerOption::CapAdd);
+            let dropped = |name: &String| wanted.iter().any(|wanted| wanted == "ALL" || wanted == name);
+            !capabilities.iter().any(|name| dropped(name) && !added.contains(name))
+        }
+    }
+}
+
+/// As many capabilities as podman gives where nobody asks for any (containers.conf(5), `default_capabilities`).
+const USUAL: usize = 14;
+
 fn is_mount(wanted: &Mount, found: &MountDetail, kernel: &View) -> bool {
+    if wanted.is_read_only() != found.read_only {
+        return false;
+    }
     match wanted {
         Mount::Volume { name, .. } => found.volume.as_ref() == Some(name),
         Mount::Bind { source, .. } => found.volume.is_none() && is_same_path(source, &found.source, kernel),
@@ -309,14 +398,16 @@ fn plain(path: &Path) -> PathBuf {
 }
 
 fn wanted_mount(mount: &Mount) -> String {
+    let how = if mount.is_read_only() { " (read-only)" } else { "" };
     match mount {
-        Mount::Volume { name, target } => format!("{name} at {}", target.display()),
-        Mount::Bind { source, target, .. } => format!("{} at {}", source.display(), target.display()),
+        Mount::Volume { name, target, .. } => format!("{name} at {}{how}", target.display()),
+        Mount::Bind { source, target, .. } => format!("{} at {}{how}", source.display(), target.display()),
     }
 }
 
 fn shown(volume: Option<&String>, found: &MountDetail) -> String {
-    volume.cloned().unwrap_or_else(|| found.source.display().to_string())
+    let how = if found.read_only { " (read-only)" } else { "" };
+    volume.cloned().unwrap_or_else(|| found.source.display().to_string()) + how
 }
 
 /// CPUs as podman and the kernel keep them, see [`Limits::cpu_quota`].

@@ -104,7 +104,12 @@ fn units<'a>(desired: &Desired, members: &[Member<'a>]) -> Vec<Unit<'a>> {
         .map(|(_, members)| {
             let values = members.iter().flat_map(|member| member.launch.container.env.values());
             let hosts: BTreeSet<&str> = values.flat_map(|value| hosts(value)).collect();
-            (0..names.len()).filter(|other| !names[*other].is_disjoint(&hosts)).collect()
+            let depends_on = |service: &str| members.iter().any(|member| member.launch.uses.contains_key(service));
+            let needs = |other: &usize| {
+                let services = grouped[*other].1.iter().map(|member| member.launch.service.as_str());
+                !names[*other].is_disjoint(&hosts) || services.into_iter().any(depends_on)
+            };
+            (0..names.len()).filter(needs).collect()
         })
         .collect();
     let mut order = Vec::new();
@@ -157,10 +162,20 @@ fn steps(units: &[Unit<'_>]) -> Plan {
             let start = add(&mut plan, member, Action::Start { name: name.clone() }, after.clone());
             // podman brings a pod's network up with the first of its containers.
             after.push(start);
-            let check = add(&mut plan, member, Action::CheckRuns { name: name.clone() }, vec![start]);
+            let sound = if member.launch.oneshot {
+                Action::AwaitEnd { container: name.clone(), required: false }
+            } else {
+                Action::CheckRuns { name: name.clone() }
+            };
+            let check = add(&mut plan, member, sound, vec![start]);
             checks.entry(place).or_default().push(check);
             if let Some(health) = &member.launch.health {
-                let action = Action::AwaitHealth { container: name.clone(), check: health.clone(), kept: false };
+                let action = Action::AwaitHealth {
+                    container: name.clone(),
+                    check: health.clone(),
+                    kept: false,
+                    required: false,
+                };
                 add(&mut plan, member, action, vec![check]);
             }
         }

@@ -1,5 +1,7 @@
 //! The settings that are read back, and where each stands in the configuration.
 
+use crate::podman::ContainerOption;
+
 /// A setting that is read back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Setting {
@@ -35,8 +37,20 @@ pub enum Setting {
     Env,
     /// `volumes`.
     Volumes,
-    /// `runtime.gpu_device_flag`.
+    /// `gpu`: the devices that a service is given for it.
+    Gpu,
+    /// `devices`.
     Device,
+    /// One of those that go to podman as they are written.
+    Option(ContainerOption),
+    /// `labels`.
+    Labels,
+    /// `extra_hosts`.
+    Hosts,
+    /// `networks`.
+    Networks,
+    /// `health.command`.
+    Health,
 }
 
 impl Setting {
@@ -58,8 +72,6 @@ impl Setting {
             Self::Network => return "runtime.network_name".to_owned(),
             Self::DnsServers => return "runtime.network.dns_servers".to_owned(),
             Self::NetworkMtu => return "runtime.network.mtu".to_owned(),
-            Self::Restart => return "runtime.restart_policy".to_owned(),
-            Self::Device => return "runtime.gpu_device_flag".to_owned(),
             Self::NetworkMode => "network_mode",
             Self::Aliases => "network_aliases",
             Self::Ports | Self::Listening => "ports",
@@ -71,6 +83,14 @@ impl Setting {
             Self::Command => "command_args",
             Self::Env => "env",
             Self::Volumes => "volumes",
+            Self::Restart => "restart_policy",
+            Self::Gpu => "gpu",
+            Self::Device => "devices",
+            Self::Option(option) => option.row().key,
+            Self::Labels => "labels",
+            Self::Hosts => "extra_hosts",
+            Self::Networks => "networks",
+            Self::Health => "health.command",
         };
         format!("services.{service}.{key}")
     }

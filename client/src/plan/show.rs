@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::{Action, Kept, Plan, Replaced, Step};
-use crate::podman::{ContainerSpec, Endpoint, Mount, NetworkSpec, Networking};
+use super::label::is_own;
+use super::{Action, HealthCheck, Kept, Plan, Replaced, Step};
+use crate::podman::{ContainerSpec, Endpoint, Mount, NetworkSpec, Networking, OptionShape, port_ranges};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,7 +54,13 @@ impl fmt::Display for Action {
             Self::Stop { name } => write!(f, "stop the container `{name}`"),
             Self::CheckRuns { name } => write!(f, "see that the container `{name}` runs"),
             Self::ReadBack(expected) => write!(f, "check every setting of the container `{}`", expected.spec.name),
-            Self::AwaitHealth { check, .. } => write!(f, "wait until {} answers {}", check.url(), check.expected),
+            Self::AwaitHealth { check: HealthCheck::Http(check), .. } => {
+                write!(f, "wait until {} answers {}", check.url(), check.expected)
+            }
+            Self::AwaitHealth { check, container, .. } => {
+                write!(f, "wait until `{}` succeeds in the container `{container}`", check.question())
+            }
+            Self::AwaitEnd { container, .. } => write!(f, "wait until the container `{container}` has ended well"),
         }
     }
 }
@@ -70,12 +77,14 @@ fn network(spec: &NetworkSpec) -> String {
 
 fn endpoint(endpoint: &Endpoint) -> String {
     let join = |values: Vec<String>| values.join(", ");
-    let ports = endpoint.ports.iter().map(|port| format!("{} -> {}", port.host, port.container)).collect();
+    let ports = port_ranges(&endpoint.ports).iter().map(ToString::to_string).collect();
     let servers = endpoint.dns_servers.iter().map(ToString::to_string).collect();
     let said = [
         Some(format!(" on the network `{}`", endpoint.network)),
         (!endpoint.aliases.is_empty()).then(|| format!("as {}", join(endpoint.aliases.clone()))),
         (!endpoint.ports.is_empty()).then(|| format!("ports {}", join(ports))),
+        (!endpoint.further.is_empty()).then(|| format!("and on {}", join(endpoint.further.clone()))),
+        (!endpoint.hosts.is_empty()).then(|| format!("hosts {}", join(endpoint.hosts.clone()))),
         (!endpoint.dns_servers.is_empty()).then(|| format!("DNS servers {}", join(servers))),
         endpoint.pin.is_some().then(|| "with fixed addresses".to_owned()),
     ];
@@ -92,13 +101,30 @@ fn container(spec: &ContainerSpec) -> String {
         vec![format!(" from `{}`{networking}", spec.image), format!("at most {} processes", spec.limits.pids)];
     parts.extend(spec.limits.memory.map(|memory| format!("{memory} bytes of memory")));
     parts.extend(spec.limits.cpus.map(|cpus| format!("{cpus} CPUs")));
+    let how = |mount: &Mount| if mount.is_read_only() { " (read-only)" } else { "" };
     parts.extend(spec.mounts.iter().map(|mount| match mount {
-        Mount::Volume { name, target } => format!("volume `{name}` at {}", target.display()),
-        Mount::Bind { source, target, .. } => format!("{} at {}", source.display(), target.display()),
+        Mount::Volume { name, target, .. } => format!("volume `{name}` at {}{}", target.display(), how(mount)),
+        Mount::Bind { source, target, .. } => format!("{} at {}{}", source.display(), target.display(), how(mount)),
     }));
-    parts.extend(spec.devices.iter().map(|device| format!("device {device}")));
+    let words = |words: &[String]| words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+    parts.extend(spec.entrypoint.as_deref().map(|program| format!("program {}", words(program))));
+    parts.extend(spec.command.as_deref().map(|arguments| format!("arguments {}", words(arguments))));
+    parts.extend(spec.options.iter().map(|(row, values)| match row.shape {
+        OptionShape::Switch => row.key.to_owned(),
+        _ => format!("{} {}", row.key, values.join(" ")),
+    }));
+    parts.extend(spec.hosts.iter().map(|host| format!("host {host}")));
+    parts.extend(spec.health.iter().map(|check| format!("health by {}", words(check.get(1..).unwrap_or_default()))));
+    let labels = spec.labels.iter().filter(|(label, _)| !is_own(label));
+    parts.extend(labels.map(|(label, value)| format!("label {label}={}", quoted(value))));
+    parts.extend(spec.gpu.iter().chain(&spec.devices).map(|device| format!("device {device}")));
     parts.push(format!("restart {}", spec.restart.as_str()));
     parts.join(", ")
+}
+
+/// A word as a shell would have to be given it.
+fn quoted(word: &str) -> String {
+    shlex::try_quote(word).map_or_else(|_| format!("{word:?}"), Into::into)
 }
 
 impl Plan {
@@ -168,7 +194,8 @@ impl Action {
             Self::Stop { name } => ("stop", name.clone()),
             Self::CheckRuns { name } => ("check-runs", name.clone()),
             Self::ReadBack(expected) => ("read-back", expected.spec.name.clone()),
-            Self::AwaitHealth { check, .. } => ("await-health", check.url()),
+            Self::AwaitHealth { check, .. } => ("await-health", check.question()),
+            Self::AwaitEnd { container, .. } => ("await-end", container.clone()),
         }
     }
 }

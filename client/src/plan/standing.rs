@@ -13,7 +13,7 @@ pub(super) enum Standing {
     Absent,
     /// It has them.
     AsWanted {
-        /// It runs.
+        /// It runs, or has done what it does.
         running: bool,
     },
     /// It was made with others, or was changed since; each difference that can be told, as a sentence.
@@ -46,7 +46,8 @@ impl Observed {
         }
         let differences = self.differences(desired, launch);
         if differences.is_empty() && same_settings(&launch.container.labels, &found.labels) {
-            return Standing::AsWanted { running: found.state == ContainerState::Running };
+            let done = launch.oneshot && found.state == ContainerState::Exited(0);
+            return Standing::AsWanted { running: done || found.state == ContainerState::Running };
         }
         let told = |one: &Difference| format!("`{}`: {one}", one.setting.place(&launch.service));
         Standing::Differs(differences.iter().map(told).collect())

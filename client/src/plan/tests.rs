@@ -91,11 +91,11 @@ async fn a_first_start_makes_everything_and_says_what_waits_for_what() {
         "1. create the network `airpods_network` (bridge)",
         "2. create the volume `weights`",
         "3. create the container `model-0` from `docker.io/lab/model:1` on the network `airpods_network`, as model, llm, \
-         ports 7001 -> 80, at most 2048 processes, volume `weights` at /weights, restart unless-stopped (after 1, 2)",
+         ports 7001:80, at most 2048 processes, volume `weights` at /weights, restart unless-stopped (after 1, 2)",
         "4. start the container `model-0` (after 3)",
         "5. check every setting of the container `model-0` (after 4)",
         "6. create the container `web-0` from `docker.io/lab/web:1` on the network `airpods_network`, as web, \
-         ports 7002 -> 8080, at most 2048 processes, restart unless-stopped (after 1)",
+         ports 7002:8080, at most 2048 processes, restart unless-stopped (after 1)",
         "7. start the container `web-0` (after 6)",
         "8. check every setting of the container `web-0` (after 7)",
         "9. create the container `paint-0` from `docker.io/lab/paint:1` on the host's network, \
@@ -104,8 +104,8 @@ async fn a_first_start_makes_everything_and_says_what_waits_for_what() {
         "11. check every setting of the container `paint-0` (after 10)",
     ];
     assert_eq!(calls(&plan), expected);
-    let ports: Vec<u16> = plan.ports.iter().map(|(_, port)| *port).collect();
-    assert_eq!(ports, [7001, 7002, 7003]);
+    let ports: Vec<HostPort> = plan.ports.iter().map(|(_, port)| *port).collect();
+    assert_eq!(ports, [7001, 7002, 7003].map(HostPort::tcp));
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn a_pod_is_made_anew_together_with_those_who_run_in_it() {
     assert_eq!(podman.world().pods["both"].endpoint.ports.len(), 2);
     start(&podman, &podded.replace("7001", "7009"), &["model"]).await;
     let world = podman.world();
-    assert_eq!(world.pods["both"].endpoint.ports[0].host, 7009);
+    assert_eq!(world.pods["both"].endpoint.ports[0].host, HostPort::tcp(7009));
     assert_eq!(world.containers["web-0"].1, ContainerState::Running, "its neighbour did not come back");
 }
 
@@ -254,7 +254,10 @@ async fn a_port_of_somebody_elses_container_is_a_conflict_and_our_own_is_not() {
         .replace("host = 7002", "host = 7001")
         .replace("host = 7001, container = 80 }]\nvol", "host = 7009, container = 80 }]\nvol");
     let conflict = plan(&podman, &stolen, &["web"]).await.unwrap_err();
-    assert_eq!(conflict, Conflict::PortHeld { service: "web".into(), port: 7001, holder: "model-0".into() });
+    assert_eq!(
+        conflict,
+        Conflict::PortHeld { service: "web".into(), port: HostPort::tcp(7001), holder: "model-0".into() }
+    );
 }
 
 #[tokio::test]
@@ -266,7 +269,7 @@ async fn a_port_that_a_pod_made_anew_takes_in_addition_must_be_free() {
     let same = same.replace("network_aliases = [\"model\", \"llm\"]\n", "");
     assert_eq!(plan(&podman, &same, &["model"]).await.unwrap().ports, []);
     let moved = plan(&podman, &podded.replace("7001", "7009"), &["model"]).await.unwrap();
-    assert_eq!(moved.ports, [("model".to_owned(), 7009)]);
+    assert_eq!(moved.ports, [("model".to_owned(), HostPort::tcp(7009))]);
 }
 
 #[tokio::test]

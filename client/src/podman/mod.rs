@@ -13,9 +13,10 @@ mod simulated;
 pub use connect::{Connection, Place, connect};
 pub use error::PodmanError;
 pub use model::{
-    Container, ContainerDetail, ContainerSpec, ContainerState, DiskUsage, Endpoint, Fixed, HostFacts, Limits, LogLine,
-    LogOptions, LogSource, Mount, MountDetail, Network, NetworkBackend, NetworkSpec, Networking, Pin, Pod, PodSpec,
-    PublishedPort, PullProgress, Restart, StorageFacts, Version,
+    Container, ContainerDetail, ContainerOption, ContainerSpec, ContainerState, DiskUsage, Endpoint, Fixed, HostFacts,
+    Limits, LogLine, LogOptions, LogSource, Mount, MountDetail, Network, NetworkBackend, NetworkSpec, Networking,
+    OPTION_ROWS, OptionRow, OptionShape, Options, Pin, Pod, PodSpec, PortRanges, PublishedPort, PullProgress, Relabel,
+    Restart, StorageFacts, Version, port_ranges,
 };
 pub use rest::Rest;
 #[cfg(any(test, fuzzing))]
@@ -105,6 +106,9 @@ pub trait Podman {
 
     /// Removes a container with its anonymous volumes; one that runs is killed first.
     async fn remove_container(&self, name: &str) -> Result<()>;
+
+    /// Runs the command by which a container's health is asked, once, within it; answers whether it succeeded.
+    async fn check_health(&self, name: &str) -> Result<bool>;
 
     /// Hands every line of a container's log to `sink` until the log ends, or for ever when
     /// following. `sink` answers `false` to stop early.

@@ -71,7 +71,8 @@ async fn edited(
             return Ok(None);
         }
         let source = Source::of_file(draft.to_path_buf(), text.clone());
-        let read = crate::config::parse(Some(source), context.environment.data_folder().as_deref());
+        let places = context.environment.places(Some(path));
+        let read = places.and_then(|places| crate::config::parse_in(Some(source), &places));
         match read.and_then(Loaded::refuse_unknown_keys) {
             Ok(loaded) => {
                 loaded.tell_warnings(&mut anstream::stderr());

@@ -10,7 +10,7 @@ use super::error::NotWritten;
 use super::tell;
 use crate::command::Context;
 use crate::config::edit::{self, EditError, KeyPath};
-use crate::config::{ConfigError, DEFAULTS, Loaded, Problem, Source};
+use crate::config::{ConfigError, DEFAULTS, Loaded, Places, Problem, Source};
 use crate::error::{Failure, Report};
 use crate::exit::Exit;
 use crate::file::{self, Links, Owner};
@@ -61,8 +61,8 @@ pub(super) fn run(context: &Context, key: &KeyPath, value: &str, kind: Type) -> 
     let unwritable = NotWritten::unwritable(&path);
     let _lock = file::Lock::of(&path).map_err(&unwritable)?;
     let old = if is_new { String::new() } else { read_file(&path)? };
-    let data_folder = context.environment.data_folder();
-    let check = |text: &str| check(&path, &old, text, data_folder.as_deref());
+    let places = context.environment.places(Some(&path))?;
+    let check = |text: &str| check(&path, &old, text, &places);
     match choose(values, |value| edit::set(&old, DEFAULTS, key, value), check) {
         Ok((text, loaded)) => {
             loaded.tell_warnings(&mut anstream::stderr());
@@ -145,9 +145,9 @@ fn choose<T>(
 }
 
 /// Reads the new text. Unknown keys that were there before are none of this command's business.
-fn check(path: &Path, old: &str, text: &str, data_folder: Option<&Path>) -> Result<Loaded, ConfigError> {
+fn check(path: &Path, old: &str, text: &str, places: &Places) -> Result<Loaded, ConfigError> {
     let parse =
-        |text: &str| crate::config::parse(Some(Source::of_file(PathBuf::from(path), text.to_owned())), data_folder);
+        |text: &str| crate::config::parse_in(Some(Source::of_file(PathBuf::from(path), text.to_owned())), places);
     let before = match parse(old) {
         Ok(loaded) => loaded.warnings,
         Err(ConfigError::Wrong(problems)) => problems,

@@ -21,7 +21,7 @@ pub(super) fn run(context: &Context, format: Format) -> Result<Exit, Failure> {
     let loaded = context.load_config()?;
     match format {
         Format::Json => print_json(&loaded.config)?,
-        Format::Toml => print_toml(&loaded.config)?,
+        Format::Toml => print_toml(&loaded.config.written().map_err(ShowFailed)?)?,
     }
     Ok(Exit::Done)
 }

@@ -5,17 +5,17 @@ mod quadlet;
 mod write;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Subcommand, ValueHint};
 
 use super::{Context, completions};
-use crate::cdi;
 use crate::config::Loaded;
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::export::kube::Workload;
 use crate::export::{self, Subject};
+use crate::gpu;
 use crate::plan::Surroundings;
 use crate::terminal::EscapedLine;
 use crate::webui_secret;
@@ -91,8 +91,7 @@ fn subject<'a>(
     services: &[String],
     with_secrets: bool,
 ) -> Result<Subject<'a>, Failure> {
-    let nvidia_cdi = !cdi::of_nvidia(&cdi::FOLDERS.map(Path::new)).is_empty();
-    let surroundings = Surroundings { nvidia_cdi, ..Surroundings::default() };
+    let surroundings = Surroundings { gpu: gpu::Found::here(), ..Surroundings::default() };
     let mut subject = Subject::of(&loaded.config, services, &surroundings)?;
     if with_secrets && subject.secret_variables().any(|variable| variable == webui_secret::VARIABLE) {
         let secret = webui_secret::load_or_create(context.environment.state_folder().as_deref())?;

@@ -1,14 +1,13 @@
 //! What is learnt before anything is done: podman, what it holds, the machine, and the plan from it.
 
 use std::net::IpAddr;
-use std::path::Path;
 
 use super::{Args, Context};
-use crate::cdi;
 use crate::config::{Config, DnsServers, NetworkMode, PodmanUrl, Service, ServiceName};
 use crate::dns::{self, NoServers};
 use crate::doctor;
 use crate::error::Failure;
+use crate::gpu;
 use crate::plan::{self, Conflict, Desired, Launch, NetworkReset, Observed, Plan, Surroundings};
 use crate::podman::{self, Connection, Podman};
 use crate::way::{self, Leaving};
@@ -32,7 +31,7 @@ pub(super) async fn prepare(args: &Args, context: &Context, config: &Config) -> 
     let services = plan::chosen(config, &args.services, false)?;
     let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
     let podman = &connection.podman;
-    let surroundings = surroundings(config, &services, args.cpu).await?;
+    let surroundings = surroundings(config, &services, args.cpu, podman.is_rootless()).await?;
     let mut desired = Desired::from_config(config, &services, podman.version(), &surroundings);
     // A secret that cannot be read is an error only for a container that is made with it.
     if let Ok(Some(secret)) = webui_secret::existing(context.environment.state_folder().as_deref()) {
@@ -66,12 +65,9 @@ pub(in crate::command) async fn surroundings(
     config: &Config,
     services: &[(&ServiceName, &Service)],
     force_cpu: bool,
+    rootless: bool,
 ) -> Result<Surroundings, NoServers> {
-    Ok(Surroundings {
-        nvidia_cdi: !cdi::of_nvidia(&cdi::FOLDERS.map(Path::new)).is_empty(),
-        force_cpu,
-        dns_servers: dns_servers(config, services).await?,
-    })
+    Ok(Surroundings { gpu: gpu::Found::here(), rootless, force_cpu, dns_servers: dns_servers(config, services).await? })
 }
 
 /// The servers that are configured, or that `"auto"` stands for.

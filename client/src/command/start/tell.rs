@@ -35,7 +35,9 @@ pub(super) fn outcome(plan: &Plan, launches: &[Launch], came: &Outcome, json: bo
     let kept = |launch: &Launch| plan.kept.contains(&Kept::Service(launch.service.clone()));
     let mut err = anstream::stderr();
     for launch in launches.iter().filter(|launch| kept(launch)) {
-        writeln!(err, "`{}` is running already", EscapedLine(&launch.service))?;
+        let how =
+            if launch.oneshot { "was started before, and nothing of it has changed" } else { "is running already" };
+        writeln!(err, "`{}` {how}", EscapedLine(&launch.service))?;
     }
     troubles(came, &mut err)?;
     if json {
@@ -68,14 +70,16 @@ pub(in crate::command) fn troubles(came: &Outcome, err: &mut dyn Write) -> io::R
     for late in &came.late {
         let (service, seconds) = (&late.service, late.waited.as_secs());
         let last = EscapedLine(&late.last);
-        writeln!(err, "error: `{service}` runs but did not answer at {} within {seconds} s: {last}", late.url)?;
+        let asked = EscapedLine(&late.asked);
+        writeln!(err, "error: `{service}` runs but did not answer {asked} within {seconds} s: {last}")?;
         writeln!(err, "hint: it was left running; see what it does with `airpods logs {service}`")?;
     }
     Ok(())
 }
 
 fn urls(launch: &Launch) -> Vec<String> {
-    launch.host_ports.iter().filter(|_| launch.is_published).map(|port| format!("http://127.0.0.1:{port}")).collect()
+    let ports = launch.host_ports.iter().filter(|port| launch.is_published && port.protocol.is_tcp());
+    ports.map(|port| format!("http://{}", port.reached_at())).collect()
 }
 
 #[cfg(test)]

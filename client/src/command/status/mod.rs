@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{Context, completions};
 use crate::config::{Config, NetworkMode, PodmanUrl, Service};
 use crate::error::Failure;
-use crate::execute::{self, probe};
+use crate::execute::{self, ask_health};
 use crate::exit::Exit;
 use crate::helper_link::status_if_running;
 use crate::plan::{self, HealthCheck, Present, UnknownService};
@@ -94,7 +94,7 @@ async fn look(connection: &Connection, config: &Config, names: &[String]) -> Res
     let rows = subjects(config, names, &containers)?.into_iter().map(|subject| {
         let running = subject.container.filter(|container| container.state == ContainerState::Running);
         let way = running.map(|container| facts.way(mode(container)));
-        look_at(config, subject, way, ping)
+        look_at(&connection.podman, config, subject, way, ping)
     });
     let mut rows = join_all(rows).await;
     if rows.iter().any(Row::is_helped_by_a_clamp) {
@@ -141,7 +141,7 @@ fn mode(container: &Container) -> NetworkMode {
     if container.pod.is_some() || !container.networks.is_empty() { NetworkMode::Pod } else { NetworkMode::Host }
 }
 
-async fn look_at(config: &Config, subject: Subject<'_>, way: Option<Way>, ping: Duration) -> Row {
+async fn look_at(podman: &impl Podman, config: &Config, subject: Subject<'_>, way: Option<Way>, ping: Duration) -> Row {
     let Subject { name, service, container } = subject;
     let state = container.map(|container| container.state);
     let called = container.map(|container| container.name.as_str());
@@ -150,7 +150,7 @@ async fn look_at(config: &Config, subject: Subject<'_>, way: Option<Way>, ping: 
     let check = check.filter(|_| state == Some(ContainerState::Running));
     let health = match check {
         Some(check) => {
-            let outcome = probe(&check, ping).await;
+            let outcome = ask_health(podman, called.unwrap_or_default(), &check, ping).await;
             Some((check, outcome))
         }
         None => None,
@@ -158,6 +158,7 @@ async fn look_at(config: &Config, subject: Subject<'_>, way: Option<Way>, ping: 
     Row {
         service: name.to_owned(),
         configured: service.is_some(),
+        oneshot: service.is_some_and(|service| service.oneshot),
         container: called.unwrap_or_default().to_owned(),
         state,
         started_at: container.and_then(|container| container.started_at),
@@ -181,7 +182,7 @@ mod tests {
         let containers = podman.containers().await.unwrap();
         for (containers, told) in [(&containers[..], "web-0"), (&[], "w-0")] {
             let subject = subjects(&config, &["web".into()], containers).unwrap()[0];
-            let row = look_at(&config, subject, None, Duration::ZERO).await;
+            let row = look_at(&podman, &config, subject, None, Duration::ZERO).await;
             assert_eq!(row.to_json()["container"], told);
         }
     }
@@ -201,7 +202,7 @@ mod tests {
         assert_eq!(shown(&["web"]).unwrap(), [("web", false)]);
         shown(&["wob"]).unwrap_err();
         let left = subjects(&taken_out, &["web".into()], &containers).unwrap()[0];
-        let row = look_at(&taken_out, left, None, Duration::ZERO).await;
+        let row = look_at(&podman, &taken_out, left, None, Duration::ZERO).await;
         assert_eq!((row.status(), row.container.as_str(), row.configured), ("running", "web-0", false));
     }
 

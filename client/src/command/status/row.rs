@@ -13,6 +13,8 @@ use crate::way::{Standing, Verdict, Way, standing};
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) service: String,
+    /// It does something once and ends.
+    pub(super) oneshot: bool,
     /// The configuration has it.
     pub(super) configured: bool,
     /// The name of its container; where there is none, the one it is to have.
@@ -33,6 +35,7 @@ impl Row {
             None => "never started",
             Some(ContainerState::Created) => "created",
             Some(ContainerState::Running) => "running",
+            Some(ContainerState::Exited(0)) if self.oneshot => "done",
             Some(ContainerState::Exited(0)) => "stopped",
             Some(ContainerState::Exited(_)) => "exited",
             Some(ContainerState::Other) => "changing",
@@ -74,10 +77,10 @@ impl Row {
     fn came_of_it(&self) -> String {
         match (&self.health, self.state) {
             (Some((check, Ok(answer))), _) => {
-                let verdict = if check.expected.contains(answer.code) { "" } else { ", which is not healthy" };
-                format!("HTTP {} in {} ms at {}{verdict}", answer.code, answer.latency.as_millis(), check.url())
+                let verdict = if answer.healthy || answer.code.is_none() { "" } else { ", which is not healthy" };
+                format!("{} in {} ms {}{verdict}", answer.told(), answer.latency.as_millis(), check.place())
             }
-            (Some((check, Err(reason))), _) => format!("no answer at {}: {reason}", check.url()),
+            (Some((check, Err(reason))), _) => format!("no answer {}: {reason}", check.place()),
             (None, Some(ContainerState::Exited(code))) => format!("exit code {code}"),
             (None, _) => String::new(),
         }
@@ -86,12 +89,15 @@ impl Row {
     pub(super) fn to_json(&self) -> Value {
         let health = self.health.as_ref().map(|(check, outcome)| match outcome {
             Ok(answer) => json!({
-                "url": check.url(),
+                "url": url(check),
+                "command": command(check),
                 "code": answer.code,
                 "latency_ms": answer.latency.as_secs_f64() * 1000.0,
-                "healthy": check.expected.contains(answer.code),
+                "healthy": answer.healthy,
             }),
-            Err(reason) => json!({ "url": check.url(), "healthy": false, "error": reason }),
+            Err(reason) => {
+                json!({ "url": url(check), "command": command(check), "healthy": false, "error": reason })
+            }
         });
         let way = self.way.as_ref().map(|way| {
             let mut way = way.to_json();
@@ -112,4 +118,14 @@ impl Row {
             "health": health,
         })
     }
+}
+
+/// Where a service is asked, if it is over HTTP.
+fn url(check: &HealthCheck) -> Option<String> {
+    matches!(check, HealthCheck::Http(_)).then(|| check.question())
+}
+
+/// By which command it is asked, if it is by one.
+fn command(check: &HealthCheck) -> Option<String> {
+    matches!(check, HealthCheck::Command(_)).then(|| check.question())
 }

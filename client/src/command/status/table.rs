@@ -24,19 +24,20 @@ pub(super) fn lines(rows: &[Row]) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::config::StatusRange;
-    use crate::plan::HealthCheck;
+    use crate::plan::{HealthCheck, HttpCheck};
     use crate::podman::ContainerState;
     use crate::way::{Egress, Passage, Verdict, Way};
 
     fn row(service: &str) -> Row {
         let (service, container) = (service.to_owned(), format!("{service}-0"));
         let (state, started_at, health, way, clamped) = (None, None, None, None, None);
-        Row { service, configured: true, container, state, started_at, health, way, clamped }
+        Row { service, configured: true, oneshot: false, container, state, started_at, health, way, clamped }
     }
 
     #[test]
     fn an_answer_from_elsewhere_cannot_steer_the_terminal() {
-        let check = HealthCheck { port: 80, path: "/".to_owned(), expected: StatusRange::SUCCESS };
+        let (at, path, expected) = (([127, 0, 0, 1], 80).into(), "/".to_owned(), StatusRange::SUCCESS);
+        let check = HealthCheck::Http(HttpCheck { at, path, expected });
         let health = Some((check, Err("\u{1b}[2J\u{9b}".to_owned())));
         let row = Row { state: Some(ContainerState::Running), health, ..row("web") };
         assert_eq!(

@@ -10,6 +10,9 @@ use crate::config::quantity::NetworkMtu;
 /// The network of the services. `gateway` lies in `subnet`, and an IPv6 subnet implies `ipv6`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Network {
+    /// It is there already, made by somebody else: it is used, and never made, changed or removed.
+    #[serde(skip_serializing_if = "is_false")]
+    pub external: bool,
     /// Who makes the links.
     pub driver: NetworkDriver,
     /// Its addresses; `None` leaves the choice to podman.
@@ -30,6 +33,11 @@ pub struct Network {
     pub mtu: Option<NetworkMtu>,
     /// What `start` does about a VPN whose MTU is below this network's.
     pub mss_clamp: MssClamp,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_false(on: &bool) -> bool {
+    !on
 }
 
 /// podman's network drivers.

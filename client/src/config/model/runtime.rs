@@ -114,6 +114,8 @@ pub enum GpuDevice {
     None,
     /// A CDI name (`vendor/class=device`) or a path under `/dev`.
     Device(String),
+    /// One of those that `Auto` finds, by the number or name that it has there.
+    One(String),
 }
 
 impl Serialize for GpuDevice {
@@ -121,7 +123,7 @@ impl Serialize for GpuDevice {
         serializer.serialize_str(match self {
             Self::Auto => "auto",
             Self::None => "none",
-            Self::Device(device) => device,
+            Self::Device(device) | Self::One(device) => device,
         })
     }
 }

@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use indexmap::IndexMap;
 use serde::{Serialize, Serializer};
 
+use super::{GpuDevice, PortMapping, RestartPolicy};
 use crate::config::image::ImageName;
-use crate::config::name::{NetworkAlias, ObjectName};
-use crate::config::quantity::{Cpus, Memory, PidsLimit, PortNumber, StatusRange};
+use crate::config::name::{NetworkAlias, ObjectName, ServiceName};
+use crate::config::quantity::{Cpus, Memory, PidsLimit, StatusRange};
+use crate::podman::{Options, Relabel};
+use crate::port::HostPort;
 
 /// One container that is launched.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -41,9 +44,42 @@ pub struct Service {
     /// Its environment, templates replaced.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub env: IndexMap<String, String>,
+    /// Files with further variables, which those of `env` go before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env_file: Vec<EnvFile>,
     /// What it may use at most.
     #[serde(skip_serializing_if = "Resources::is_unlimited")]
     pub resources: Resources,
+    /// What goes to podman as it is written.
+    #[serde(flatten)]
+    pub options: Options,
+    /// Labels of its container.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub labels: IndexMap<String, String>,
+    /// Devices beside the GPU's: CDI names, or paths as `HOST[:CONTAINER[:rwm]]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<String>,
+    /// Names in its `/etc/hosts`, as `NAME:ADDRESS`; the address may be `host-gateway`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extra_hosts: Vec<String>,
+    /// Networks that are there already, which it is on as well.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<ObjectName>,
+    /// The services that are started before it, and how far they must have come.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub depends_on: IndexMap<ServiceName, Condition>,
+    /// When podman starts it again by itself; `None` is `runtime.restart_policy`, and never for a one-shot service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_policy: Option<RestartPolicy>,
+    /// It does something once and ends.
+    #[serde(skip_serializing_if = "is_false")]
+    pub oneshot: bool,
+    /// Keys of the built-in defaults that it is without.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unset: Vec<String>,
+    /// When its image is pulled.
+    #[serde(skip_serializing_if = "Pull::is_missing")]
+    pub pull: Pull,
     /// Whether it is given `WEBUI_SECRET_KEY`, see [`crate::webui_secret`].
     pub needs_webui_secret: bool,
     /// Arguments in place of the image's own.
@@ -55,18 +91,74 @@ pub struct Service {
 }
 
 impl Service {
-    /// The port on 127.0.0.1 that reaches a mapping: the container's own where it shares the host's network.
-    #[must_use]
-    pub fn reachable_port(&self, mapping: PortMapping) -> PortNumber {
-        match self.network_mode {
-            NetworkMode::Pod => mapping.host,
-            NetworkMode::Host => mapping.container,
-        }
+    /// Every port of the host that it occupies, with the place of its mapping: the container's own ports where it shares the
+    /// host's network.
+    pub fn placed_ports(&self) -> impl Iterator<Item = (usize, HostPort)> {
+        let of_mapping = |mapping: PortMapping| -> Vec<HostPort> {
+            match self.network_mode {
+                NetworkMode::Pod => mapping.pairs().map(|(host, _)| host).collect(),
+                NetworkMode::Host => mapping.own().collect(),
+            }
+        };
+        let mappings = self.ports.iter().copied().enumerate();
+        mappings.flat_map(move |(index, mapping)| of_mapping(mapping).into_iter().map(move |port| (index, port)))
     }
 
     /// Every port of the host that it occupies.
-    pub fn host_ports(&self) -> impl Iterator<Item = PortNumber> {
-        self.ports.iter().map(|&mapping| self.reachable_port(mapping))
+    pub fn host_ports(&self) -> impl Iterator<Item = HostPort> {
+        self.placed_ports().map(|(_, port)| port)
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_false(on: &bool) -> bool {
+    !on
+}
+
+/// A file with variables, and what was in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvFile {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// Its variables.
+    pub variables: Vec<(String, String)>,
+}
+
+impl Serialize for EnvFile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.path.serialize(serializer)
+    }
+}
+
+/// How far a service must have come before one that depends on it is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Condition {
+    /// It was started.
+    Started,
+    /// It is healthy.
+    Healthy,
+    /// It has ended, and well.
+    Completed,
+}
+
+/// When an image is pulled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pull {
+    /// When it is not there.
+    #[default]
+    Missing,
+    /// Whenever a container is made of it.
+    Always,
+    /// Never: it must be there.
+    Never,
+}
+
+impl Pull {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    fn is_missing(&self) -> bool {
+        *self == Self::Missing
     }
 }
 
@@ -80,15 +172,6 @@ pub enum NetworkMode {
     Host,
 }
 
-/// A TCP port of the host that leads to one of a container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-pub struct PortMapping {
-    /// The port on the host.
-    pub host: PortNumber,
-    /// The port in the container.
-    pub container: PortNumber,
-}
-
 /// Something a container keeps beyond its life.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Volume {
@@ -96,6 +179,12 @@ pub struct Volume {
     pub source: VolumeSource,
     /// Absolute path in the container.
     pub target: PathBuf,
+    /// Whether the container must not write there.
+    #[serde(skip_serializing_if = "is_false")]
+    pub read_only: bool,
+    /// Whose `SELinux` label it gets; `None`: a folder of ours that of every container, any other keeps its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relabel: Option<Relabel>,
 }
 
 /// Where a volume lies.
@@ -125,29 +214,41 @@ impl Serialize for VolumeSource {
 }
 
 /// Whether a service gets the GPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Gpu {
     /// Use one where there is one.
     pub enabled: bool,
     /// Use none even so.
     pub force_cpu: bool,
+    /// Which, in place of `runtime.gpu_device_flag`; none is what is said there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub device: Vec<GpuDevice>,
 }
 
 impl Gpu {
     /// Whether a device is wanted.
     #[must_use]
-    pub fn wanted(self) -> bool {
+    pub fn wanted(&self) -> bool {
         self.enabled && !self.force_cpu
     }
 }
 
-/// How a service's health is asked for: `GET http://127.0.0.1:PORT` + `path`, on its first port.
+/// How a service's health is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Health {
-    /// Begins with `/`.
-    pub path: String,
-    /// The codes that mean healthy.
-    pub expected_status: StatusRange,
+#[serde(untagged)]
+pub enum Health {
+    /// `GET http://127.0.0.1:PORT` + `path`, on its first TCP port.
+    Http {
+        /// Begins with `/`.
+        path: String,
+        /// The codes that mean healthy.
+        expected_status: StatusRange,
+    },
+    /// A command within the container that succeeds.
+    Command {
+        /// As podman has it: after `CMD-SHELL` a line for a shell, after `CMD` a program with its arguments.
+        command: Vec<String>,
+    },
 }
 
 /// What a service may use at most.

@@ -14,8 +14,9 @@ const NVIDIA: &str = "0x10de";
 pub(super) fn read(config: &Config) -> Gpu {
     let wanted_by = config.enabled().filter(|(_, service)| service.gpu.wanted()).map(|(name, _)| name.to_string());
     let device = config.runtime.gpu_device_flag.clone();
-    let descriptions =
-        cdi::of_nvidia(&cdi::FOLDERS.map(Path::new)).into_iter().map(|(file, text)| description(file, &text));
+    let descriptions = cdi::describing("nvidia.com/gpu", &cdi::FOLDERS.map(Path::new))
+        .into_iter()
+        .map(|(file, text)| description(file, &text));
     Gpu {
         wanted_by: wanted_by.collect(),
         device_there: matches!(&device, GpuDevice::Device(path) if Path::new(path).exists()),

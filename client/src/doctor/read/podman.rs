@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -10,13 +9,14 @@ use tokio::time::timeout;
 
 use super::names::Resident;
 use super::{names, ports};
-use crate::cdi;
 use crate::config::{self, Config, NetworkMode, PodmanUrl, ServiceName};
 use crate::doctor::{Engine, Names, Network, Path, Pids, Service};
-use crate::execute::probe;
+use crate::execute::ask_health;
+use crate::gpu;
 use crate::kernel::{Bound, Processes, View};
 use crate::plan::{self, Conflict, Desired, HealthCheck, NetworkReset, Observed, Surroundings};
 use crate::podman::{self, Container, ContainerDetail, ContainerState, Podman as _, PodmanError, Rest};
+use crate::port::HostPort;
 use crate::uptime::Uptime;
 use crate::way;
 
@@ -49,9 +49,9 @@ pub(super) async fn read(config: &Config) -> Podman {
 
 /// Without podman it is the configuration's word that counts for the network and the ports.
 fn without(engine: Engine, config: &Config) -> Podman {
-    let wanted: Vec<(String, u16)> = config
+    let wanted: Vec<(String, HostPort)> = config
         .enabled()
-        .flat_map(|(name, service)| service.host_ports().map(move |port| (name.to_string(), port.get())))
+        .flat_map(|(name, service)| service.host_ports().map(move |port| (name.to_string(), port)))
         .collect();
     let network = Network {
         subnets: config.runtime.network.subnet.into_iter().collect(),
@@ -97,8 +97,8 @@ async fn within<T>(call: impl Future<Output = podman::Result<T>>) -> Result<T, S
 }
 
 async fn look(podman: &Rest, config: &Config, dns_servers: Vec<IpAddr>) -> podman::Result<Look> {
-    let nvidia_cdi = !cdi::of_nvidia(&cdi::FOLDERS.map(path::Path::new)).is_empty();
-    let surroundings = Surroundings { nvidia_cdi, dns_servers, ..Surroundings::default() };
+    let (gpu, rootless) = (gpu::Found::here(), podman.is_rootless());
+    let surroundings = Surroundings { gpu, rootless, dns_servers, ..Surroundings::default() };
     let enabled: Vec<_> = config.enabled().collect();
     let desired = Desired::from_config(config, &enabled, podman.version(), &surroundings);
     // Whether images are there does not matter to what is in the way.
@@ -155,7 +155,7 @@ async fn look_at(
     // A container that has gone meanwhile has nothing more to tell.
     let detail = if running { podman.inspect_container(&container.name).await.ok() } else { None };
     let silent = match check.filter(|_| running && has_had_its_time(config, container)) {
-        Some(check) => silence(&check, config).await,
+        Some(check) => silence(podman, &container.name, &check, config).await,
         None => None,
     };
     let service = Service {
@@ -187,11 +187,11 @@ fn has_had_its_time(config: &Config, container: &Container) -> bool {
     container.started_at.is_some_and(|started| Uptime::since(started).seconds >= ready)
 }
 
-async fn silence(check: &HealthCheck, config: &Config) -> Option<String> {
-    match probe(check, Duration::from_secs_f64(config.cli.ping_timeout)).await {
-        Ok(answer) if check.expected.contains(answer.code) => None,
-        Ok(answer) => Some(format!("HTTP {} at {}", answer.code, check.url())),
-        Err(why) => Some(format!("{why}, at {}", check.url())),
+async fn silence(podman: &Rest, container: &str, check: &HealthCheck, config: &Config) -> Option<String> {
+    match ask_health(podman, container, check, Duration::from_secs_f64(config.cli.ping_timeout)).await {
+        Ok(answer) if answer.healthy => None,
+        Ok(answer) => Some(format!("{} {}", answer.told(), check.place())),
+        Err(why) => Some(format!("{why}, {}", check.place())),
     }
 }
 

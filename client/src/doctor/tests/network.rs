@@ -5,6 +5,7 @@ use airpods_dbus::{ClampState, ClampStatus, Mode, Origin, Status, Unclampable};
 use super::{Case, bad, healthy};
 use crate::doctor::{Code, Facts, Helper, Holder, Level, Network, Permission, TakenPort, Use};
 use crate::plan::{Conflict, Kind};
+use crate::port::HostPort;
 use crate::way::Route;
 
 fn network(facts: &mut Facts) -> &mut Network {
@@ -169,7 +170,7 @@ pub(super) const CASES: &[Case] = &[
     (
         |facts| {
             let (service, holder) = ("web".to_owned(), "squatter".to_owned());
-            network(facts).conflict = Some(Conflict::PortHeld { service, port: 3000, holder });
+            network(facts).conflict = Some(Conflict::PortHeld { service, port: HostPort::tcp(3000), holder });
         },
         Code::PortInUse,
         Level::Broken,

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::SECRET;
 use super::name::{label, of_path};
-use crate::podman::{ContainerSpec, Mount};
+use crate::podman::{ContainerSpec, Mount, PublishedPort, Relabel};
+use crate::port::Protocol;
 
 pub(super) fn env(spec: &ContainerSpec) -> Value {
     let plain = spec.env.iter().map(|(name, value)| json!({ "name": name, "value": literal(value, spec) }));
@@ -35,7 +36,7 @@ pub(super) fn volume(mount: &Mount) -> (String, Value) {
     let volume = match mount {
         Mount::Volume { .. } => json!({ "name": name, "persistentVolumeClaim": { "claimName": name } }),
         // Only a folder of ours is made where it is missing.
-        Mount::Bind { source, relabel: true, .. } => {
+        Mount::Bind { source, relabel: Relabel::Shared | Relabel::Private, .. } => {
             json!({ "name": name, "hostPath": { "path": source, "type": "DirectoryOrCreate" } })
         }
         Mount::Bind { source, .. } => json!({ "name": name, "hostPath": { "path": source } }),
@@ -44,8 +45,11 @@ pub(super) fn volume(mount: &Mount) -> (String, Value) {
 }
 
 pub(super) fn mounted(mount: &Mount) -> Value {
-    let (Mount::Volume { target, .. } | Mount::Bind { target, .. }) = mount;
-    json!({ "name": volume_name(mount), "mountPath": target })
+    let mut value = json!({ "name": volume_name(mount), "mountPath": mount.target() });
+    if mount.is_read_only() {
+        value["readOnly"] = true.into();
+    }
+    value
 }
 
 fn volume_name(mount: &Mount) -> String {
@@ -66,4 +70,21 @@ pub(super) fn memory(bytes: u64) -> String {
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a configured time of 60 seconds at most")]
 pub(super) fn whole(seconds: f64) -> u32 {
     (seconds.ceil() as u32).max(1)
+}
+
+/// A port that leads into a container.
+pub(super) fn port(port: &PublishedPort) -> Value {
+    let mut value = json!({ "containerPort": port.container, "hostPort": port.host.port });
+    if let Some(address) = port.host.address {
+        value["hostIP"] = address.to_string().into();
+    }
+    say_protocol(&mut value, port.host.protocol);
+    value
+}
+
+/// Kubernetes takes a port for one of TCP where nothing else is said.
+pub(super) fn say_protocol(port: &mut Value, protocol: Protocol) {
+    if !protocol.is_tcp() {
+        port["protocol"] = protocol.as_str().to_uppercase().into();
+    }
 }

@@ -3,18 +3,23 @@
 use std::collections::BTreeSet;
 
 use super::Builder;
+use crate::config::Pull;
 use crate::plan::conflict::Kind;
 use crate::plan::label::is_ours;
 use crate::plan::replaced::former_name;
 use crate::plan::standing::Standing;
 use crate::plan::{Conflict, Launch};
 use crate::podman::{ContainerState, Networking};
+use crate::port::{HostPort, any_overlaps};
 
 impl Builder<'_> {
     /// Whatever has one of our names must be ours.
     pub(super) fn find_conflicts_of_names(&self) -> Result<(), Conflict> {
         let network = &self.desired.network.name;
-        if self.needs_network() && self.observed.network(network).is_some_and(|found| !is_ours(&found.labels)) {
+        if self.needs_network()
+            && !self.desired.network.external
+            && self.observed.network(network).is_some_and(|found| !is_ours(&found.labels))
+        {
             return Err(not_ours("runtime.network_name", Kind::Network, network));
         }
         for launch in &self.launches {
@@ -38,6 +43,33 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// What is not ours to make must be there: networks of others, and images that are never pulled.
+    pub(super) fn find_missing(&self) -> Result<(), Conflict> {
+        let missing =
+            |place: String, kind: Kind, name: &str| Err(Conflict::Missing { place, kind, name: name.to_owned() });
+        let network = &self.desired.network;
+        if network.external && self.needs_network() && self.observed.network(&network.name).is_none() {
+            return missing("runtime.network_name".to_owned(), Kind::Network, &network.name);
+        }
+        for launch in &self.launches {
+            let endpoint = match &launch.container.networking {
+                Networking::Own(endpoint) => Some(endpoint),
+                Networking::Pod(pod) => self.desired.pods.get(pod).map(|pod| &pod.endpoint),
+                Networking::Host => None,
+            };
+            let further = endpoint.iter().flat_map(|endpoint| &endpoint.further);
+            if let Some(name) = further.into_iter().find(|name| self.observed.network(name).is_none()) {
+                return missing(format!("services.{}.networks", launch.service), Kind::Network, name);
+            }
+            let image = &launch.container.image;
+            let needs_image = launch.pull == Pull::Never && !self.is_made(launch);
+            if needs_image && !self.observed.images.contains(image) {
+                return missing(format!("services.{}.image", launch.service), Kind::Image, image);
+            }
+        }
+        Ok(())
+    }
+
     /// Before a network is made anew everything on it is removed, so all of it must be ours.
     pub(super) fn find_strangers_on_network(&self) -> Result<(), Conflict> {
         let name = &self.desired.network.name;
@@ -55,10 +87,12 @@ impl Builder<'_> {
     pub(super) fn find_conflicts_of_ports(&mut self) -> Result<(), Conflict> {
         let freed = self.freed_ports();
         for launch in self.launches.clone() {
-            let own: BTreeSet<u16> = self.own_ports(launch);
-            for port in launch.host_ports.iter().filter(|port| !own.contains(port) && !freed.contains(port)) {
+            let own: BTreeSet<HostPort> = self.own_ports(launch);
+            let had = |port: &HostPort| any_overlaps(&own, *port) || any_overlaps(&freed, *port);
+            for port in launch.host_ports.iter().filter(|port| !had(port)) {
                 let holder = self.observed.containers.iter().find(|container| {
-                    container.state == ContainerState::Running && container.host_ports.contains(port)
+                    let has = |other: &HostPort| other.overlaps(*port);
+                    container.state == ContainerState::Running && container.host_ports.iter().any(has)
                 });
                 if let Some(holder) = holder {
                     let (service, holder) = (launch.service.clone(), holder.name.clone());
@@ -71,7 +105,7 @@ impl Builder<'_> {
     }
 
     /// The ports of containers that are replaced: whoever wants one is started when it is free.
-    fn freed_ports(&self) -> BTreeSet<u16> {
+    fn freed_ports(&self) -> BTreeSet<HostPort> {
         let replaced = self.launches.iter().filter_map(|launch| {
             let found = self.observed.container_of(self.desired, launch)?;
             let stale = found.pod.as_deref().is_some_and(|pod| self.stale_pods.contains(pod));
@@ -85,7 +119,7 @@ impl Builder<'_> {
     }
 
     /// The ports that the service already holds: by its running container, or by its pod.
-    fn own_ports(&self, launch: &Launch) -> BTreeSet<u16> {
+    fn own_ports(&self, launch: &Launch) -> BTreeSet<HostPort> {
         let container = self.observed.container_of(self.desired, launch);
         let running = container.is_some_and(|found| found.state == ContainerState::Running);
         let pod = match &launch.container.networking {
@@ -97,7 +131,7 @@ impl Builder<'_> {
             // A pod made with other settings may hold other ports than those wanted now.
             let inside = self.observed.containers.iter().filter(|other| other.pod.as_ref() == Some(&pod.name));
             let stale = self.stale_pods.contains(pod.name.as_str());
-            let known: BTreeSet<u16> = inside.flat_map(|other| other.host_ports.iter().copied()).collect();
+            let known: BTreeSet<HostPort> = inside.flat_map(|other| other.host_ports.iter().copied()).collect();
             return if stale && !known.is_empty() { known } else { all.collect() };
         }
         if running && launch.container.networking == Networking::Host {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::kernel::{Bound, View};
-use crate::podman::{ContainerDetail, HostFacts, MountDetail, Networking};
+use crate::podman::{ContainerDetail, HostFacts, MountDetail, Networking, Options};
+use crate::port::HostPort;
 
 /// A service with everything that can be set, and a container of it that is right in every way.
 fn right() -> (Expected, ContainerDetail, View) {
@@ -26,10 +27,19 @@ fn right() -> (Expected, ContainerDetail, View) {
         command: vec!["/serve".into(), "--fast".into()],
         env: [("KEY".into(), "s3cret".into()), ("PATH".into(), "/bin".into())].into(),
         mounts: vec![
-            MountDetail { volume: Some("weights".into()), source: "/volumes/x".into(), target: "/weights".into() },
-            MountDetail { volume: None, source: "/srv".into(), target: "/srv".into() },
+            MountDetail {
+                volume: Some("weights".into()),
+                source: "/volumes/x".into(),
+                target: "/weights".into(),
+                read_only: false,
+            },
+            MountDetail { volume: None, source: "/srv".into(), target: "/srv".into(), read_only: false },
         ],
         devices: vec!["/dev/fuse".into()],
+        options: Options::default(),
+        labels: [].into(),
+        hosts: Vec::new(),
+        health: Vec::new(),
         host_network: false,
         networks: [("airpods_network".into(), vec!["llm".into(), "4635".into(), "model".into()])].into(),
         ports: endpoint.ports,
@@ -105,8 +115,8 @@ fn each_setting_that_the_kernel_has_otherwise_is_told_alone() {
         (Setting::Memory, "1048576", |kernel| kernel.memory = Some(Bound::At(1 << 20))),
         (Setting::Cpus, "2", |kernel| kernel.cpus = Some(Bound::At(2.0))),
         (Setting::NetworkMtu, "1500 on eth0", |kernel| kernel.links = Some(vec![("eth0".into(), 1500)])),
-        (Setting::Device, "/dev/kvm", |kernel| kernel.devices = Some(vec!["/dev/kvm".into()])),
-        (Setting::Listening, "none", |kernel| kernel.silent_ports = vec![7001]),
+        (Setting::Gpu, "/dev/kvm", |kernel| kernel.devices = Some(vec!["/dev/kvm".into()])),
+        (Setting::Listening, "none", |kernel| kernel.silent_ports = vec![HostPort::tcp(7001)]),
     ];
     for (setting, found, spoil) in spoils {
         let (expected, detail, mut kernel) = right();

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{Networking, PublishedPort};
+use super::{Networking, Options, PublishedPort};
+use crate::port::HostPort;
 
 /// A container to be.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -31,8 +32,16 @@ pub struct ContainerSpec {
     pub limits: Limits,
     /// When podman restarts it.
     pub restart: Restart,
-    /// Devices, paths or CDI names such as `nvidia.com/gpu=all`.
+    /// The devices of the GPU that it is given: paths, or CDI names such as `nvidia.com/gpu=all`.
+    pub gpu: Vec<String>,
+    /// Further devices: CDI names, or paths as `HOST[:CONTAINER[:rwm]]`.
     pub devices: Vec<String>,
+    /// What goes to podman as it is written.
+    pub options: Options,
+    /// Further names in `/etc/hosts`, as `NAME:ADDRESS`; in a pod they are the pod's.
+    pub hosts: Vec<String>,
+    /// The command by which its health is asked, beginning with `CMD` or `CMD-SHELL`.
+    pub health: Option<Vec<String>>,
     /// Whether `SELinux` leaves it alone, as GPU devices need.
     pub label_disable: bool,
     /// Labels, ours among them.
@@ -65,6 +74,8 @@ pub enum Mount {
         name: String,
         /// Absolute path in the container.
         target: PathBuf,
+        /// Whether the container must not write there.
+        read_only: bool,
     },
     /// A folder of the host.
     Bind {
@@ -72,10 +83,52 @@ pub enum Mount {
         source: PathBuf,
         /// Absolute path in the container.
         target: PathBuf,
-        /// Whether `SELinux` labels may be changed so that the container can use it: only for
-        /// folders that are ours.
-        relabel: bool,
+        /// Whether the container must not write there.
+        read_only: bool,
+        /// What becomes of its `SELinux` label.
+        relabel: Relabel,
     },
+}
+
+impl Mount {
+    /// Where it is in the container.
+    #[must_use]
+    pub fn target(&self) -> &Path {
+        let (Self::Volume { target, .. } | Self::Bind { target, .. }) = self;
+        target
+    }
+
+    /// Whether the container must not write there.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        let (Self::Volume { read_only, .. } | Self::Bind { read_only, .. }) = self;
+        *read_only
+    }
+}
+
+/// What becomes of the `SELinux` label of a folder that is mounted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Relabel {
+    /// It stays, and containers may not use the folder where it does not let them.
+    #[default]
+    No,
+    /// It is changed so that every container can use the folder.
+    Shared,
+    /// It is changed so that this container alone can.
+    Private,
+}
+
+impl Relabel {
+    /// podman's letter for it (podman-run(1), `--volume`).
+    #[must_use]
+    pub fn option(self) -> Option<&'static str> {
+        match self {
+            Self::No => None,
+            Self::Shared => Some("z"),
+            Self::Private => Some("Z"),
+        }
+    }
 }
 
 /// The limits that the kernel keeps.
@@ -163,7 +216,7 @@ pub struct Container {
     /// The pod it is in.
     pub pod: Option<String>,
     /// The host ports that it, or its pod, holds.
-    pub host_ports: Vec<u16>,
+    pub host_ports: Vec<HostPort>,
     /// The networks it is on; empty for one in a pod.
     pub networks: Vec<String>,
 }
@@ -189,6 +242,14 @@ pub struct ContainerDetail {
     pub mounts: Vec<MountDetail>,
     /// The host's devices that it has.
     pub devices: Vec<PathBuf>,
+    /// What went to podman as it was written.
+    pub options: Options,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The names added to `/etc/hosts`, as `NAME:ADDRESS`, those of its pod too.
+    pub hosts: Vec<String>,
+    /// The command by which its health is asked.
+    pub health: Vec<String>,
     /// It shares the host's network.
     pub host_network: bool,
     /// Each network it is on with its aliases, through its pod too.
@@ -216,4 +277,6 @@ pub struct MountDetail {
     pub source: PathBuf,
     /// Path in the container.
     pub target: PathBuf,
+    /// The container cannot write there.
+    pub read_only: bool,
 }

@@ -13,6 +13,8 @@ use super::Endpoint;
 pub struct NetworkSpec {
     /// Its name.
     pub name: String,
+    /// It is there already, and is only used.
+    pub external: bool,
     /// `bridge`, `macvlan` or `ipvlan`.
     pub driver: String,
     /// The addresses; none leaves the choice to podman.

@@ -5,8 +5,15 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::option;
 
 use crate::podman::model::{ContainerSpec, Endpoint, Limits, Mount, NetworkSpec, Networking, PodSpec, PublishedPort};
+use crate::port::HostPort;
+
+/// How long a health command may take, in nanoseconds; podman's own default.
+const HEALTH_TIMEOUT: u64 = 30_000_000_000;
 
 #[derive(Serialize)]
 pub(super) struct NetworkBody<'a> {
@@ -74,6 +81,8 @@ struct Attachment<'a> {
 
 #[derive(Serialize)]
 struct PortBody {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host_ip: Option<IpAddr>,
     host_port: u16,
     container_port: u16,
     protocol: &'static str,
@@ -102,8 +111,20 @@ pub(super) struct ContainerBody<'a> {
     restart_policy: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     devices: Vec<DeviceBody<'a>>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    selinux_opts: &'static [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    healthconfig: Option<HealthBody<'a>>,
+    #[serde(flatten)]
+    options: Map<String, Value>,
+}
+
+/// Without an interval, so that podman does not ask by itself through timers of systemd's, which there need not be.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct HealthBody<'a> {
+    test: &'a [String],
+    /// Nanoseconds.
+    timeout: u64,
+    retries: u32,
 }
 
 #[derive(Serialize)]
@@ -112,7 +133,7 @@ struct MountBody<'a> {
     kind: &'static str,
     source: &'a Path,
     destination: &'a Path,
-    options: &'static [&'static str],
+    options: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -121,6 +142,8 @@ struct NamedVolume<'a> {
     name: &'a str,
     #[serde(rename = "Dest")]
     dest: &'a Path,
+    #[serde(rename = "Options", skip_serializing_if = "Vec::is_empty")]
+    options: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -166,26 +189,28 @@ pub(super) fn network(spec: &NetworkSpec) -> NetworkBody<'_> {
 }
 
 pub(super) fn pod(spec: &PodSpec) -> PodBody<'_> {
-    PodBody { name: &spec.name, labels: &spec.labels, network: own(&spec.endpoint) }
+    PodBody { name: &spec.name, labels: &spec.labels, network: own(&spec.endpoint, &spec.endpoint.hosts) }
 }
 
 pub(super) fn container(spec: &ContainerSpec) -> ContainerBody<'_> {
     let (pod, network) = match &spec.networking {
-        Networking::Own(endpoint) => (None, own(endpoint)),
-        Networking::Pod(pod) => (Some(pod.as_str()), unconnected(None)),
-        Networking::Host => (None, unconnected(Some("host"))),
+        Networking::Own(endpoint) => (None, own(endpoint, &spec.hosts)),
+        Networking::Pod(pod) => (Some(pod.as_str()), unconnected(None, &[])),
+        Networking::Host => (None, unconnected(Some("host"), &spec.hosts)),
     };
     let mut mounts = Vec::new();
     let mut volumes = Vec::new();
     for mount in &spec.mounts {
         match mount {
-            Mount::Volume { name, target } => volumes.push(NamedVolume { name, dest: target }),
-            Mount::Bind { source, target, relabel } => mounts.push(MountBody {
-                kind: "bind",
-                source,
-                destination: target,
-                options: if *relabel { &["rbind", "z"] } else { &["rbind"] },
-            }),
+            Mount::Volume { name, target, read_only } => {
+                let options = read_only.then_some("ro").into_iter().collect();
+                volumes.push(NamedVolume { name, dest: target, options });
+            }
+            Mount::Bind { source, target, read_only, relabel } => {
+                let options = [Some("rbind"), read_only.then_some("ro"), relabel.option()];
+                let options = options.into_iter().flatten().collect();
+                mounts.push(MountBody { kind: "bind", source, destination: target, options });
+            }
         }
     }
     ContainerBody {
@@ -201,44 +226,47 @@ pub(super) fn container(spec: &ContainerSpec) -> ContainerBody<'_> {
         volumes,
         resource_limits: limits(&spec.limits),
         restart_policy: spec.restart.as_str(),
-        devices: spec.devices.iter().map(|path| DeviceBody { path }).collect(),
-        selinux_opts: if spec.label_disable { &["disable"] } else { &[] },
+        devices: spec.gpu.iter().chain(&spec.devices).map(|path| DeviceBody { path }).collect(),
+        healthconfig: spec.health.as_deref().map(|test| HealthBody { test, timeout: HEALTH_TIMEOUT, retries: 1 }),
+        options: option::encode(&spec.options, spec.label_disable),
     }
 }
 
-fn own(endpoint: &Endpoint) -> NetworkPart<'_> {
+fn own<'a>(endpoint: &'a Endpoint, more_hosts: &[String]) -> NetworkPart<'a> {
     let (address, hosts) = match &endpoint.fixed {
         Some(fixed) => (Some(fixed.address), fixed.hosts.as_slice()),
         None => (None, [].as_slice()),
     };
+    let on_ours = Attachment { aliases: &endpoint.aliases, static_ips: address.into_iter().collect() };
+    let elsewhere = |network: &'a String| (network.as_str(), Attachment { aliases: &[], static_ips: Vec::new() });
+    let further = endpoint.further.iter().map(elsewhere);
     NetworkPart {
         netns: Some(Namespace { nsmode: "bridge" }),
-        networks: BTreeMap::from([(
-            endpoint.network.as_str(),
-            Attachment { aliases: &endpoint.aliases, static_ips: address.into_iter().collect() },
-        )]),
+        networks: further.chain([(endpoint.network.as_str(), on_ours)]).collect(),
         portmappings: endpoint.ports.iter().copied().map(port).collect(),
         dns_server: &endpoint.dns_servers,
         hostadd: hosts
             .iter()
             .map(|(name, address)| format!("{name}:{address}"))
             .chain(endpoint.host_name.iter().map(|name| format!("{name}:host-gateway")))
+            .chain(more_hosts.iter().cloned())
             .collect(),
     }
 }
 
-fn unconnected<'a>(nsmode: Option<&'static str>) -> NetworkPart<'a> {
+fn unconnected<'a>(nsmode: Option<&'static str>, hosts: &[String]) -> NetworkPart<'a> {
     NetworkPart {
         netns: nsmode.map(|nsmode| Namespace { nsmode }),
         networks: BTreeMap::new(),
         portmappings: Vec::new(),
         dns_server: &[],
-        hostadd: Vec::new(),
+        hostadd: hosts.to_vec(),
     }
 }
 
 fn port(port: PublishedPort) -> PortBody {
-    PortBody { host_port: port.host, container_port: port.container, protocol: "tcp" }
+    let HostPort { address, port: host_port, protocol } = port.host;
+    PortBody { host_ip: address, host_port, container_port: port.container, protocol: protocol.as_str() }
 }
 
 fn limits(limits: &Limits) -> LimitsBody {

@@ -30,8 +30,9 @@ pub fn podman_answer(bytes: &[u8]) {
         }
         4 => {
             let Some(answer) = read::<decode::DetailAnswer>(body) else { return };
-            let servers = answer.dns();
-            let detail = answer.into_detail(servers.clone());
+            let names = answer.names();
+            let servers = names.dns_servers.clone();
+            let detail = answer.into_detail(names);
             assert_eq!(detail.dns_servers, servers);
             assert!(detail.ports.is_sorted() && detail.pid != Some(0) && !detail.restart.is_empty());
         }

@@ -6,6 +6,7 @@ mod frames;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod http;
+mod option;
 #[cfg(test)]
 mod tests;
 
@@ -187,15 +188,15 @@ impl Podman for Rest {
 
     async fn inspect_container(&self, name: &str) -> Result<ContainerDetail> {
         let detail: decode::DetailAnswer = self.inspect(name).await?;
-        let dns = match detail.network_owner() {
+        let names = match detail.network_owner() {
             Some(owner) => match self.inspect(owner).await {
                 // The pod went meanwhile, and its containers go with it.
-                Err(error) if error.is_not_found() => Vec::new(),
-                owner => owner?.dns(),
+                Err(error) if error.is_not_found() => decode::Names::default(),
+                owner => owner?.names(),
             },
-            None => detail.dns(),
+            None => detail.names(),
         };
-        Ok(detail.into_detail(dns))
+        Ok(detail.into_detail(names))
     }
 
     async fn create_container(&self, spec: &ContainerSpec) -> Result<()> {
@@ -219,6 +220,11 @@ impl Podman for Rest {
     async fn remove_container(&self, name: &str) -> Result<()> {
         let path = format!("/containers/{}?force=true&v=true&timeout=0", escape(name));
         self.http.delete(&path).await.map(drop)
+    }
+
+    async fn check_health(&self, name: &str) -> Result<bool> {
+        let answer: decode::HealthAnswer = self.http.get(&format!("/containers/{}/healthcheck", escape(name))).await?;
+        Ok(answer.is_healthy())
     }
 
     async fn logs(&self, name: &str, options: &LogOptions, sink: &mut dyn FnMut(LogLine) -> bool) -> Result<()> {

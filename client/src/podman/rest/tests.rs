@@ -3,14 +3,19 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::podman::{ContainerState, Endpoint, Fixed, Limits, LogSource, Mount, Networking, PublishedPort, Restart};
+use crate::podman::{
+    ContainerState, Endpoint, Fixed, Limits, LogSource, Mount, Networking, Options, PublishedPort, Relabel, Restart,
+};
+use crate::port::HostPort;
 
 fn endpoint() -> Endpoint {
     Endpoint {
         network: "airpods_network".into(),
         aliases: vec!["ollama".into()],
-        ports: vec![PublishedPort { host: 3000, container: 8080 }],
+        ports: vec![PublishedPort { host: HostPort::tcp(3000), container: 8080 }],
         dns_servers: vec!["192.0.2.53".parse().unwrap()],
+        hosts: Vec::new(),
+        further: Vec::new(),
         host_name: Some("outside".into()),
         pin: None,
         fixed: Some(Fixed {
@@ -30,12 +35,16 @@ fn container(networking: Networking) -> ContainerSpec {
         command: Some(vec!["serve".into()]),
         entrypoint: None,
         mounts: vec![
-            Mount::Volume { name: "kept".into(), target: "/kept".into() },
-            Mount::Bind { source: "/src".into(), target: "/dst".into(), relabel: true },
+            Mount::Volume { name: "kept".into(), target: "/kept".into(), read_only: false },
+            Mount::Bind { source: "/src".into(), target: "/dst".into(), read_only: true, relabel: Relabel::Shared },
         ],
         limits: Limits { pids: 2048, memory: Some(1 << 20), cpus: Some(1.5) },
         restart: Restart::UnlessStopped,
-        devices: vec!["nvidia.com/gpu=all".into()],
+        gpu: vec!["nvidia.com/gpu=all".into()],
+        devices: vec!["/dev/fuse".into()],
+        options: Options::default(),
+        hosts: vec!["db:192.0.2.7".into()],
+        health: Some(vec!["CMD-SHELL".into(), "true".into()]),
         label_disable: true,
         labels: [("io.airpods.service".into(), "ollama".into())].into(),
     }
@@ -58,10 +67,10 @@ fn a_container_is_encoded_as_libpod_reads_it() {
             "Networks": network,
             "portmappings": [{ "host_port": 3000, "container_port": 8080, "protocol": "tcp" }],
             "dns_server": ["192.0.2.53"],
-            "hostadd": ["webui:10.89.0.253", "outside:host-gateway"],
+            "hostadd": ["webui:10.89.0.253", "outside:host-gateway", "db:192.0.2.7"],
             "env": { "A": "b" },
             "command": ["serve"],
-            "mounts": [{ "type": "bind", "source": "/src", "destination": "/dst", "options": ["rbind", "z"] }],
+            "mounts": [{ "type": "bind", "source": "/src", "destination": "/dst", "options": ["rbind", "ro", "z"] }],
             "volumes": [{ "Name": "kept", "Dest": "/kept" }],
             "resource_limits": {
                 "pids": { "limit": 2048 },
@@ -69,8 +78,10 @@ fn a_container_is_encoded_as_libpod_reads_it() {
                 "cpu": { "quota": 150_000, "period": 100_000 },
             },
             "restart_policy": "unless-stopped",
-            "devices": [{ "path": "nvidia.com/gpu=all" }],
+            "devices": [{ "path": "nvidia.com/gpu=all" }, { "path": "/dev/fuse" }],
+            "healthconfig": { "Test": ["CMD-SHELL", "true"], "Timeout": 30_000_000_000_u64, "Retries": 1 },
             "selinux_opts": ["disable"],
+            "annotations": { "io.podman.annotations.label": "disable" },
         })
     );
 }
@@ -128,7 +139,10 @@ fn a_listed_container_is_read_from_podman_4_and_5() {
     });
     let container: Container = serde_json::from_value::<decode::ContainerAnswer>(answer).unwrap().into();
     assert_eq!(container.state, ContainerState::Running);
-    assert_eq!((container.pod.as_deref(), container.host_ports.as_slice()), (Some("ollama"), [8000, 8001].as_slice()));
+    assert_eq!(
+        (container.pod.as_deref(), container.host_ports.as_slice()),
+        (Some("ollama"), [8000, 8001].map(HostPort::tcp).as_slice())
+    );
     assert_eq!((container.started_at, container.exited_at), (Some(1_795_462_979), None));
 }
 
@@ -147,10 +161,11 @@ fn an_inspected_container_is_read_with_the_name_servers_of_its_pod() {
     });
     let answer: decode::DetailAnswer = serde_json::from_value(answer).unwrap();
     assert_eq!(answer.network_owner(), Some("b89a"));
-    let detail = answer.into_detail(vec!["192.0.2.53".parse().unwrap()]);
+    let detail =
+        answer.into_detail(decode::Names { dns_servers: vec!["192.0.2.53".parse().unwrap()], hosts: Vec::new() });
     assert_eq!(detail.state, ContainerState::Exited(3));
     assert_eq!((detail.pids_limit, detail.restart.as_str(), detail.pid), (777, "no", None));
-    assert_eq!(detail.ports, [PublishedPort { host: 8000, container: 80 }]);
+    assert_eq!(detail.ports, [PublishedPort { host: HostPort::tcp(8000), container: 80 }]);
     assert_eq!(detail.networks["n"], ["a"]);
 }
 

@@ -30,5 +30,6 @@ pub enum Look {
     Containers,
     Image(String),
     Inspect(String),
+    Health(String),
     HostFacts,
 }

@@ -7,6 +7,7 @@ mod spelling;
 mod world;
 
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Container, ContainerDetail, ContainerSpec, ContainerState, DiskUsage, HostFacts, LogLine, LogOptions, LogSource,
@@ -28,6 +29,8 @@ pub struct Simulated {
     pulling: Cell<usize>,
     most_pulling: Cell<usize>,
     version: Version,
+    sick: RefCell<BTreeSet<String>>,
+    short_lived: RefCell<BTreeMap<String, i32>>,
     /// What the containers write into their logs.
     pub log: Vec<String>,
     /// Changes what is read back, as a podman would that ignores a setting.
@@ -55,6 +58,8 @@ impl Simulated {
             pulling: Cell::new(0),
             most_pulling: Cell::new(0),
             version,
+            sick: RefCell::default(),
+            short_lived: RefCell::default(),
             log: Vec::new(),
             distort: None,
             facts: HostFacts { cgroups_v2: true, ..HostFacts::default() },
@@ -110,6 +115,16 @@ impl Simulated {
             return Err(PodmanError::Connection("the answer got lost".into()));
         }
         Ok(())
+    }
+
+    /// Makes the health command of a container fail.
+    pub fn sicken(&self, name: &str) {
+        self.sick.borrow_mut().insert(name.to_owned());
+    }
+
+    /// Makes a container end with a code as soon as it is started.
+    pub fn end_when_started(&self, name: &str, code: i32) {
+        self.short_lived.borrow_mut().insert(name.to_owned(), code);
     }
 
     /// Records a call, lets others run, and fails where told to.
@@ -247,7 +262,11 @@ impl Podman for Simulated {
 
     async fn start_container(&self, name: &str) -> Result<()> {
         self.enter(Call::StartContainer(name.into())).await?;
-        self.world.borrow_mut().start_container(name)
+        self.world.borrow_mut().start_container(name)?;
+        if let Some(code) = self.short_lived.borrow().get(name) {
+            self.end(name, *code);
+        }
+        Ok(())
     }
 
     async fn stop_container(&self, name: &str, _timeout_seconds: u32) -> Result<()> {
@@ -263,6 +282,13 @@ impl Podman for Simulated {
     async fn remove_container(&self, name: &str) -> Result<()> {
         self.enter(Call::RemoveContainer(name.into())).await?;
         self.world.borrow_mut().remove_container(name)
+    }
+
+    async fn check_health(&self, name: &str) -> Result<bool> {
+        self.look(Look::Health(name.into()));
+        let (spec, state) =
+            self.world.borrow().containers.get(name).cloned().ok_or_else(|| missing("container", name))?;
+        Ok(spec.health.is_some() && state == ContainerState::Running && !self.sick.borrow().contains(name))
     }
 
     async fn logs(&self, name: &str, options: &LogOptions, sink: &mut dyn FnMut(LogLine) -> bool) -> Result<()> {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::or_default;
 use crate::podman::model::{Container, ContainerState};
+use crate::port::{HostPort, Protocol};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -34,9 +35,33 @@ pub(in crate::podman::rest) struct ContainerAnswer {
 
 #[derive(Deserialize)]
 struct PortAnswer {
+    #[serde(default)]
+    host_ip: String,
     host_port: u16,
     #[serde(default)]
     range: u16,
+    #[serde(default)]
+    protocol: String,
+}
+
+impl PortAnswer {
+    /// Each port of the host; nothing of a protocol that is none of ours.
+    fn host_ports(&self) -> Vec<HostPort> {
+        host_ports(&self.host_ip, &self.protocol, self.host_port, self.range)
+    }
+}
+
+/// The ports of the host from the first on. An address that is none is every address, as podman writes it.
+pub(super) fn host_ports(address: &str, protocols: &str, first: u16, count: u16) -> Vec<HostPort> {
+    let protocols = protocols.split(',').filter_map(|name| match name {
+        "" => Some(Protocol::Tcp),
+        name => Protocol::parse(name),
+    });
+    let last = first.saturating_add(count.saturating_sub(1));
+    let address = address.parse().ok();
+    protocols
+        .flat_map(|protocol| (first..=last).map(move |port| HostPort { protocol, ..HostPort::tcp(port) }.on(address)))
+        .collect()
 }
 
 impl From<ContainerAnswer> for Container {
@@ -51,11 +76,7 @@ impl From<ContainerAnswer> for Container {
             exited_at: moment(answer.exited_at),
             labels: answer.labels,
             pod: (!answer.pod_name.is_empty()).then_some(answer.pod_name),
-            host_ports: answer
-                .ports
-                .iter()
-                .flat_map(|port| port.host_port..=port.host_port.saturating_add(port.range.saturating_sub(1)))
-                .collect(),
+            host_ports: answer.ports.iter().flat_map(PortAnswer::host_ports).collect(),
             networks: answer.networks,
         }
     }

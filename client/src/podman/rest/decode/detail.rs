@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::container::state;
+use super::container::{host_ports, state};
 use super::or_default;
 use crate::podman::model::{ContainerDetail, MountDetail, PublishedPort};
+use crate::podman::rest::option::{self, Told};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -23,6 +24,8 @@ pub(in crate::podman::rest) struct DetailAnswer {
     path: String,
     #[serde(default, deserialize_with = "or_default")]
     args: Vec<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    bounding_caps: Vec<String>,
     #[serde(default, deserialize_with = "or_default")]
     mounts: Vec<MountAnswer>,
     #[serde(default)]
@@ -50,6 +53,13 @@ struct MountAnswer {
     #[serde(default)]
     source: PathBuf,
     destination: PathBuf,
+    #[serde(rename = "RW", default = "writable")]
+    rw: bool,
+}
+
+/// What does not tell is writable.
+fn writable() -> bool {
+    true
 }
 
 #[derive(Default, Deserialize)]
@@ -57,6 +67,45 @@ struct MountAnswer {
 struct ConfigAnswer {
     #[serde(default, deserialize_with = "or_default")]
     env: Vec<String>,
+    #[serde(default)]
+    user: String,
+    #[serde(default)]
+    hostname: String,
+    #[serde(default, deserialize_with = "or_default")]
+    annotations: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "or_default")]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    healthcheck: Option<HealthcheckAnswer>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HealthcheckAnswer {
+    #[serde(default, deserialize_with = "or_default")]
+    test: Vec<String>,
+}
+
+/// What came of asking a container for its health.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(in crate::podman::rest) struct HealthAnswer {
+    status: String,
+}
+
+impl HealthAnswer {
+    /// podman's word for it (`define.HealthCheckHealthy`).
+    pub(in crate::podman::rest) fn is_healthy(&self) -> bool {
+        self.status == "healthy"
+    }
+}
+
+/// By what a container finds names.
+#[derive(Default)]
+pub(in crate::podman::rest) struct Names {
+    pub(in crate::podman::rest) dns_servers: Vec<IpAddr>,
+    /// Names in `/etc/hosts`, as `NAME:ADDRESS`.
+    pub(in crate::podman::rest) hosts: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -80,6 +129,22 @@ struct HostConfigAnswer {
     dns: Vec<IpAddr>,
     #[serde(default, deserialize_with = "or_default")]
     devices: Vec<DeviceAnswer>,
+    #[serde(default, deserialize_with = "or_default")]
+    extra_hosts: Vec<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    group_add: Vec<String>,
+    #[serde(default)]
+    init: bool,
+    #[serde(default)]
+    readonly_rootfs: bool,
+    #[serde(default)]
+    ipc_mode: String,
+    #[serde(default)]
+    userns_mode: String,
+    #[serde(default)]
+    shm_size: u64,
+    #[serde(default, deserialize_with = "or_default")]
+    security_opt: Vec<String>,
     restart_policy: RestartAnswer,
 }
 
@@ -102,6 +167,8 @@ struct NetworkSettingsAnswer {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct BindingAnswer {
+    #[serde(default)]
+    host_ip: String,
     host_port: String,
 }
 
@@ -118,13 +185,42 @@ impl DetailAnswer {
         self.host_config.network_mode.strip_prefix("container:")
     }
 
-    /// The DNS servers given to this very container.
-    pub(in crate::podman::rest) fn dns(&self) -> Vec<IpAddr> {
-        self.host_config.dns.clone()
+    /// What was given to this very container to find names by.
+    pub(in crate::podman::rest) fn names(&self) -> Names {
+        Names { dns_servers: self.host_config.dns.clone(), hosts: self.host_config.extra_hosts.clone() }
     }
 
-    /// The whole, with DNS servers that may be those of the pod.
-    pub(in crate::podman::rest) fn into_detail(self, dns_servers: Vec<IpAddr>) -> ContainerDetail {
+    fn told(&self) -> Told {
+        let (config, host) = (&self.config, &self.host_config);
+        Told {
+            user: config.user.clone(),
+            hostname: config.hostname.clone(),
+            annotations: config.annotations.clone(),
+            groups: host.group_add.clone(),
+            init: host.init,
+            read_only: host.readonly_rootfs,
+            ipc: host.ipc_mode.clone(),
+            userns: host.userns_mode.clone(),
+            shm_size: host.shm_size,
+            bounding: self.bounding_caps.clone(),
+            security: host.security_opt.clone(),
+        }
+    }
+
+    /// The program and its arguments, without podman's own init before them.
+    fn command(&self) -> Vec<String> {
+        let words = std::iter::once(&self.path).filter(|path| !path.is_empty()).chain(&self.args).cloned();
+        if !self.host_config.init {
+            return words.collect();
+        }
+        let words: Vec<String> = words.collect();
+        let own = words.iter().position(|word| word == "--").map_or(0, |at| at + 1);
+        words.into_iter().skip(own).collect()
+    }
+
+    /// The whole, with names that may be those of the pod.
+    pub(in crate::podman::rest) fn into_detail(self, names: Names) -> ContainerDetail {
+        let (options, command) = (option::decode(self.told()), self.command());
         let settings = self.network_settings;
         ContainerDetail {
             state: state(&self.state.status, self.state.exit_code),
@@ -132,14 +228,18 @@ impl DetailAnswer {
             pid: (self.state.pid != 0).then_some(self.state.pid),
             id: self.id,
             image: self.image_name,
-            command: std::iter::once(self.path).filter(|path| !path.is_empty()).chain(self.args).collect(),
+            command,
             env: self.config.env.iter().map(|variable| variable_of(variable)).collect(),
             mounts: self.mounts.into_iter().map(Into::into).collect(),
             devices: self.host_config.devices.into_iter().map(|device| device.path_on_host).collect(),
             host_network: self.host_config.network_mode == "host",
             networks: settings.networks.into_iter().map(|(name, attachment)| (name, attachment.aliases)).collect(),
             ports: ports(&settings.ports),
-            dns_servers,
+            dns_servers: names.dns_servers,
+            hosts: names.hosts,
+            options,
+            labels: self.config.labels,
+            health: self.config.healthcheck.map(|check| check.test).unwrap_or_default(),
             pids_limit: self.host_config.pids_limit,
             memory: self.host_config.memory,
             nano_cpus: self.host_config.nano_cpus,
@@ -159,6 +259,7 @@ impl From<MountAnswer> for MountDetail {
             volume: (!answer.name.is_empty()).then_some(answer.name),
             source: answer.source,
             target: answer.destination,
+            read_only: !answer.rw,
         }
     }
 }
@@ -171,17 +272,18 @@ fn variable_of(text: &str) -> (String, String) {
 
 /// `{"8080/tcp": [{"HostPort": "3000"}]}` as ports.
 fn ports(answer: &BTreeMap<String, Option<Vec<BindingAnswer>>>) -> Vec<PublishedPort> {
-    let mut ports: Vec<_> =
-        answer
-            .iter()
-            .filter_map(|(name, bindings)| {
-                let container = name.split('/').next()?.parse().ok()?;
-                Some(bindings.iter().flatten().filter_map(move |binding| {
-                    Some(PublishedPort { host: binding.host_port.parse().ok()?, container })
-                }))
-            })
-            .flatten()
-            .collect();
+    let mut ports: Vec<_> = answer
+        .iter()
+        .filter_map(|(name, bindings)| {
+            let (container, protocol) = name.split_once('/').unwrap_or((name, ""));
+            let container = container.parse().ok()?;
+            Some(bindings.iter().flatten().filter_map(move |binding| {
+                let host = host_ports(&binding.host_ip, protocol, binding.host_port.parse().ok()?, 1);
+                Some(PublishedPort { host: *host.first()?, container })
+            }))
+        })
+        .flatten()
+        .collect();
     ports.sort_unstable();
     ports.dedup();
     ports

@@ -11,7 +11,7 @@ mod storage;
 use serde::{Deserialize, Deserializer};
 
 pub(super) use container::ContainerAnswer;
-pub(super) use detail::DetailAnswer;
+pub(super) use detail::{DetailAnswer, HealthAnswer, Names};
 pub(super) use host::InfoAnswer;
 pub(super) use network::NetworkAnswer;
 pub(super) use pod::{PodAnswer, PodDetailAnswer};

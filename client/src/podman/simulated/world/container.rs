@@ -6,9 +6,11 @@ use super::World;
 use crate::config::Reference;
 use crate::podman::Result;
 use crate::podman::model::{
-    Container, ContainerDetail, ContainerSpec, ContainerState, Endpoint, Mount, MountDetail, Networking,
+    Container, ContainerDetail, ContainerOption, ContainerSpec, ContainerState, Endpoint, Mount, MountDetail,
+    Networking, Options,
 };
 use crate::podman::simulated::refusal::{missing, refused, taken};
+use crate::port::{HostPort, any_overlaps};
 
 impl World {
     pub(in crate::podman::simulated) fn list_containers(&self) -> Vec<Container> {
@@ -55,11 +57,16 @@ impl World {
                 .collect(),
             env: spec.env.clone(),
             mounts: spec.mounts.iter().map(mounted).collect(),
-            devices: spec.devices.iter().map(Into::into).collect(),
+            devices: spec.gpu.iter().chain(&spec.devices).map(Into::into).collect(),
+            options: told(&spec.options),
+            labels: spec.labels.clone(),
+            hosts: spec.hosts.iter().chain(endpoint.iter().flat_map(|endpoint| &endpoint.hosts)).cloned().collect(),
+            health: spec.health.clone().unwrap_or_default(),
             host_network: spec.networking == Networking::Host,
             networks: endpoint
                 .map(|endpoint| (endpoint.network.clone(), endpoint.aliases.clone()))
                 .into_iter()
+                .chain(endpoint.iter().flat_map(|endpoint| &endpoint.further).map(|name| (name.clone(), Vec::new())))
                 .collect(),
             ports: endpoint.map(|endpoint| endpoint.ports.clone()).unwrap_or_default(),
             dns_servers: endpoint.map(|endpoint| endpoint.dns_servers.clone()).unwrap_or_default(),
@@ -95,9 +102,10 @@ impl World {
         let others = self.ports_of_others(spec);
         let clash = self
             .endpoint(spec)
-            .and_then(|endpoint| endpoint.ports.iter().find(|port| others.contains(&port.host)).copied());
+            .and_then(|endpoint| endpoint.ports.iter().find(|port| any_overlaps(&others, port.host)).copied());
         if let Some(port) = clash {
-            return Err(refused(500, format!("listen tcp4 :{}: address already in use", port.host)));
+            let (name, at) = (port.host.protocol.as_str(), port.host.listens_at());
+            return Err(refused(500, format!("listen {name} {at}: bind: address already in use")));
         }
         let pod = match &spec.networking {
             Networking::Pod(pod) => Some(pod.clone()),
@@ -144,7 +152,7 @@ impl World {
     }
 
     /// The ports that running containers hold, but this one and those of its pod.
-    fn ports_of_others(&self, spec: &ContainerSpec) -> BTreeSet<u16> {
+    fn ports_of_others(&self, spec: &ContainerSpec) -> BTreeSet<HostPort> {
         let same_pod = |other: &ContainerSpec| {
             matches!((&spec.networking, &other.networking),
                 (Networking::Pod(a), Networking::Pod(b)) if a == b)
@@ -160,11 +168,32 @@ impl World {
 
 fn mounted(mount: &Mount) -> MountDetail {
     match mount {
-        Mount::Volume { name, target } => {
-            MountDetail { volume: Some(name.clone()), source: "/volumes".into(), target: target.clone() }
-        }
-        Mount::Bind { source, target, .. } => {
-            MountDetail { volume: None, source: source.clone(), target: target.clone() }
+        Mount::Volume { name, target, read_only } => MountDetail {
+            volume: Some(name.clone()),
+            source: "/volumes".into(),
+            target: target.clone(),
+            read_only: *read_only,
+        },
+        Mount::Bind { source, target, read_only, .. } => {
+            MountDetail { volume: None, source: source.clone(), target: target.clone(), read_only: *read_only }
         }
     }
+}
+
+/// The capabilities of a container that asked for nothing, as far as it matters.
+const USUAL: [&str; 3] = ["CAP_CHOWN", "CAP_KILL", "CAP_SETUID"];
+
+/// What podman tells of the settings: the capabilities that there are in the place of those that were added or dropped, and for
+/// every user namespace of a container's own the same word.
+fn told(wanted: &Options) -> Options {
+    let mut told = wanted.clone();
+    let (added, dropped) = (wanted.get(ContainerOption::CapAdd), wanted.get(ContainerOption::CapDrop));
+    let drops = |name: &str| dropped.iter().any(|dropped| dropped == "ALL" || dropped == name);
+    let kept = USUAL.into_iter().filter(|name| !drops(name)).map(str::to_owned);
+    told.set(ContainerOption::CapAdd, kept.chain(added.iter().cloned()).collect());
+    told.set(ContainerOption::CapDrop, Vec::new());
+    if !matches!(wanted.get(ContainerOption::Userns).first().map(String::as_str), None | Some("host")) {
+        told.set(ContainerOption::Userns, vec!["private".to_owned()]);
+    }
+    told
 }

@@ -1,0 +1,161 @@
+//! Ports of the host: which protocol, and on which of its addresses.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use serde::Serialize;
+
+/// A protocol with ports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TCP, which is meant where nothing else is said.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    /// The name that podman has for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+
+    /// The protocol of this name, in lower or upper case.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Tcp, Self::Udp].into_iter().find(|protocol| name.eq_ignore_ascii_case(protocol.as_str()))
+    }
+
+    /// Whether it is TCP.
+    #[must_use]
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    pub fn is_tcp(&self) -> bool {
+        *self == Self::Tcp
+    }
+}
+
+/// A port of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct HostPort {
+    /// The address; none is every address that the host has.
+    pub address: Option<IpAddr>,
+    /// The port.
+    pub port: u16,
+    /// The protocol.
+    pub protocol: Protocol,
+}
+
+impl HostPort {
+    /// A TCP port on every address.
+    #[must_use]
+    pub fn tcp(port: u16) -> Self {
+        Self { address: None, port, protocol: Protocol::Tcp }
+    }
+
+    /// The same port on one address; `0.0.0.0` is every address, as it is for podman.
+    #[must_use]
+    pub fn on(self, address: Option<IpAddr>) -> Self {
+        Self { address: address.filter(|address| *address != IpAddr::V4(Ipv4Addr::UNSPECIFIED)), ..self }
+    }
+
+    /// Whether two programs cannot have both.
+    #[must_use]
+    pub fn overlaps(self, other: Self) -> bool {
+        let same_address = match (self.address, other.address) {
+            (Some(one), Some(other)) => one == other || is_every(one, other) || is_every(other, one),
+            (None, _) | (_, None) => true,
+        };
+        same_address && (self.port, self.protocol) == (other.port, other.protocol)
+    }
+
+    /// Where the host itself reaches it.
+    #[must_use]
+    pub fn reached_at(self) -> SocketAddr {
+        let address = match self.address {
+            None => Ipv4Addr::LOCALHOST.into(),
+            Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => Ipv6Addr::LOCALHOST.into(),
+            Some(address) => address,
+        };
+        SocketAddr::new(address, self.port)
+    }
+
+    /// Where a program listens to have it.
+    #[must_use]
+    pub fn listens_at(self) -> SocketAddr {
+        SocketAddr::new(self.address.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), self.port)
+    }
+}
+
+/// Whether the first stands for every address of the kind of the second.
+fn is_every(one: IpAddr, other: IpAddr) -> bool {
+    one.is_unspecified() && one.is_ipv4() == other.is_ipv4()
+}
+
+impl fmt::Display for HostPort {
+    /// `8080`, `127.0.0.1:8080`, `[::1]:53/udp`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            Some(address) => write!(f, "{}", SocketAddr::new(address, self.port))?,
+            None => write!(f, "{}", self.port)?,
+        }
+        if self.protocol.is_tcp() { Ok(()) } else { write!(f, "/{}", self.protocol.as_str()) }
+    }
+}
+
+/// Whether one of the ports cannot be had beside this one.
+#[must_use]
+pub fn any_overlaps(ports: &BTreeSet<HostPort>, port: HostPort) -> bool {
+    ports.iter().any(|other| other.overlaps(port))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn port(text: &str) -> HostPort {
+        let (text, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let protocol = Protocol::parse(protocol).unwrap();
+        match text.parse::<SocketAddr>() {
+            Ok(socket) => HostPort { port: socket.port(), protocol, address: None }.on(Some(socket.ip())),
+            Err(_) => HostPort { protocol, ..HostPort::tcp(text.parse().unwrap()) },
+        }
+    }
+
+    #[test]
+    fn two_ports_are_in_each_others_way_only_with_the_same_number_protocol_and_address() {
+        for (one, other, overlap) in [
+            ("3000", "3000", true),
+            ("3000", "127.0.0.1:3000", true),
+            ("0.0.0.0:3000", "127.0.0.1:3000", true),
+            ("[::]:3000", "[::1]:3000", true),
+            ("[::]:3000", "127.0.0.1:3000", false),
+            ("127.0.0.1:3000", "127.0.0.2:3000", false),
+            ("3000", "3000/udp", false),
+            ("3000", "3001", false),
+        ] {
+            assert_eq!(port(one).overlaps(port(other)), overlap, "{one} and {other}");
+            assert_eq!(port(other).overlaps(port(one)), overlap, "{other} and {one}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_shown_as_people_write_it_and_reached_by_an_address_that_leads_there() {
+        for (text, shown, reached) in [
+            ("80", "80", "127.0.0.1:80"),
+            ("0.0.0.0:80", "80", "127.0.0.1:80"),
+            ("192.0.2.1:53/udp", "192.0.2.1:53/udp", "192.0.2.1:53"),
+            ("[::]:80", "[::]:80", "[::1]:80"),
+        ] {
+            let port = port(text);
+            assert_eq!((port.to_string(), port.reached_at().to_string()), (shown.to_owned(), reached.to_owned()));
+        }
+    }
+}
