@@ -8,24 +8,21 @@ use serde::{Serialize, Serializer};
 
 /// An image with its registry, such as `docker.io/ollama/ollama:latest` or `localhost/mine`.
 ///
-/// The registry is required: a short name means whatever the machine's search list says, which may be somebody
-/// else's image.
+/// A name without a registry is docker.io's, as compose has it, and is completed at once: to podman a short name means whatever
+/// the machine's search list says, which may be somebody else's image.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ImageName(String);
 
 /// Why a text is not an [`ImageName`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidImage {
-    /// The first part is no host name.
-    #[error("the image `{0}` does not say which registry it comes from")]
-    NoRegistry(String),
     /// The grammar of `distribution/reference` is not met.
     #[error("`{0}` is not an image name such as `docker.io/library/debian:13`")]
     Malformed(String),
 }
 
 impl ImageName {
-    /// The name as it was written.
+    /// The name as it was written, with its registry.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -114,13 +111,11 @@ impl FromStr for ImageName {
         if !digest.is_none_or(is_digest) || !tag.is_none_or(is_tag) || path.is_empty() {
             return Err(malformed());
         }
-        let (registry, repository) = match path.split_once('/') {
-            Some((registry, repository)) if is_registry(registry) => (registry, repository),
-            _ if path.split('/').all(is_component) => return Err(InvalidImage::NoRegistry(text.to_owned())),
-            _ => return Err(malformed()),
+        let (repository, whole) = match path.split_once('/') {
+            Some((registry, repository)) if is_registry(registry) => (repository, text.to_owned()),
+            _ => (path, Reference::of(text).to_string()),
         };
-        debug_assert!(!registry.is_empty());
-        if repository.split('/').all(is_component) { Ok(Self(text.to_owned())) } else { Err(malformed()) }
+        if repository.split('/').all(is_component) { Ok(Self(whole)) } else { Err(malformed()) }
     }
 }
 
@@ -211,9 +206,13 @@ mod tests {
     }
 
     #[test]
-    fn an_image_without_a_registry_is_told_so() {
-        for image in ["ollama", "ollama/ollama:latest", "library/debian"] {
-            assert_eq!(image.parse::<ImageName>(), Err(InvalidImage::NoRegistry(image.to_owned())));
+    fn an_image_without_a_registry_is_docker_ios() {
+        for (image, whole) in [
+            ("debian", "docker.io/library/debian:latest"),
+            ("ollama/ollama:0.5", "docker.io/ollama/ollama:0.5"),
+            ("library/debian", "docker.io/library/debian:latest"),
+        ] {
+            assert_eq!(image.parse::<ImageName>().unwrap().as_str(), whole);
         }
     }
 

@@ -92,7 +92,15 @@ fn value(inside: &str, variables: &BTreeMap<String, String>) -> Result<String, U
 
 /// A text that [`interpolate`] leaves as this one.
 pub(super) fn literal(text: &str) -> String {
-    text.replace("$$", "$$$$").replace("${", "$${")
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        out.push(c);
+        if c == '$' && matches!(rest.peek(), Some('$' | '{')) {
+            out.push('$');
+        }
+    }
+    out
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::{Export, File, Subject, endpoint, is_success, ports};
-use crate::config::Pull;
+use crate::config::{Condition, Pull};
 use crate::plan::{HealthCheck, Launch, is_own_label};
 use crate::podman::{Endpoint, Mount, NetworkSpec, Networking, Relabel, Restart};
 use crate::port::Protocol;
@@ -191,7 +191,27 @@ impl Writer<'_> {
             self.warnings.extend(unexpressed);
         }
         self.hosts(group, &mut spec);
+        self.warn_of_order(group);
         spec
+    }
+
+    /// Pods are started side by side.
+    fn warn_of_order(&mut self, group: &Group<'_>) {
+        for launch in &group.launches {
+            let waited: Vec<_> = launch
+                .uses
+                .iter()
+                .filter(|(_, condition)| **condition != Condition::Started)
+                .map(|(name, _)| name.as_str())
+                .collect();
+            if !waited.is_empty() {
+                self.warnings.push(format!(
+                    "`services.{}.depends_on`: Kubernetes starts pods side by side, and this one does not wait for `{}`",
+                    launch.service,
+                    waited.join("`, `")
+                ));
+            }
+        }
     }
 
     /// Names with an address; that of the host itself is not known beforehand.

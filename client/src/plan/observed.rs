@@ -1,7 +1,7 @@
 //! What there is before a launch.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use futures_util::future::{try_join, try_join_all, try_join3, try_join4};
 
@@ -9,7 +9,6 @@ use super::label::is_ours;
 use super::{Desired, Expected, NetworkReset, read_back};
 use crate::kernel::{PathKind, View};
 use crate::podman::{Container, ContainerDetail, ContainerState, HostFacts, Network, Pod, Podman, Result};
-use crate::port::HostPort;
 
 /// What podman holds: one listing per kind, and one look per image.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -84,8 +83,7 @@ impl Observed {
 
     fn look_at_paths(&mut self, desired: &Desired) {
         for launch in desired.launches.iter().chain(&desired.others) {
-            let devices = launch.container.devices.iter().map(Path::new).filter(|device| device.is_absolute());
-            for path in launch.container.sources().chain(devices) {
+            for path in launch.container.sources().chain(launch.container.device_paths()) {
                 self.paths.extend(PathKind::of(path).map(|kind| (path.to_owned(), kind)));
             }
         }

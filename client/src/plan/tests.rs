@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod leftover;
+mod needs;
 mod paths;
 mod reading;
 mod replacing;

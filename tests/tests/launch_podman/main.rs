@@ -16,4 +16,5 @@ mod pulls;
 mod replacing;
 mod seed;
 mod settings;
+mod stacks;
 mod users;

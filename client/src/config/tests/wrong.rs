@@ -66,8 +66,8 @@ pub(super) const WRONG: &[(&str, &str)] = &[
         "1:10 `services.a b` cannot be a service: a name begins with a letter or a digit and has only letters, digits, `_`, `.` and `-`",
     ),
     (
-        "services.ollama.image = 'ollama'",
-        "1:25 `services.ollama.image`: the image `ollama` does not say which registry it comes from",
+        "services.ollama.image = 'Ollama'",
+        "1:25 `services.ollama.image`: `Ollama` is not an image name such as `docker.io/library/debian:13`",
     ),
     (
         "services.ollama.network_mode = 'bridge'",
@@ -96,8 +96,8 @@ pub(super) const WRONG: &[(&str, &str)] = &[
         "1:39 `services.ollama.volumes.data.source`: `bind:///etc` does not lie under the data folder [after `bind://` comes a relative path without `..`; for another folder write its absolute path]",
     ),
     (
-        "services.ollama.volumes.data.source = './x'",
-        "1:39 `services.ollama.volumes.data.source`: `./x` is neither the name of a volume nor an absolute path [`bind://FOLDER` is a folder under the data folder]",
+        "services.ollama.volumes.data.source = 'x/y'",
+        "1:39 `services.ollama.volumes.data.source`: `x/y` is neither the name of a volume nor a path of the host [a path begins with `/`, `~/` or `./`, which is beside the configuration; `bind://FOLDER` is a folder of ours]",
     ),
     (
         "services.ollama.volumes.b = { source = 'b', target = '/root/.ollama' }",
@@ -115,7 +115,10 @@ pub(super) const WRONG: &[(&str, &str)] = &[
         "services.ollama.health.path = 'x'",
         "1:31 `services.ollama.health.path`: `x` is not the path of a URL, such as `/health`",
     ),
-    ("services.comfyui.ports = []", "1:26 `services.comfyui.health`: a service without ports cannot be asked"),
+    (
+        "services.comfyui.ports = []\nservices.comfyui.health.path = '/x'",
+        "1:26 `services.comfyui.health`: a service without ports cannot be asked",
+    ),
     ("services.ollama.env = { A = [1] }", "1:29 `services.ollama.env.A`: a text is needed here, not an array"),
     (
         "services.ollama.resources.memory = 'lots'",

@@ -82,7 +82,8 @@ async fn what_somebody_else_uses_stays_though_it_has_our_name() {
     let mut world = podman.world();
     let (stranger, _) = world.containers.get_mut("stranger").unwrap();
     stranger.image = "docker.io/lab/paint:1".into();
-    stranger.mounts = vec![crate::podman::Mount::Volume { name: "weights".into(), target: "/x".into() }];
+    stranger.mounts =
+        vec![crate::podman::Mount::Volume { name: "weights".into(), target: "/x".into(), read_only: false }];
     stranger.networking = crate::podman::Networking::Pod("alone".into());
     let podman = Simulated::new(NEW, world);
     let plan = clean(ALL, false, &holdings(&podman).await);

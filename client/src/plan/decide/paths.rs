@@ -14,11 +14,10 @@ impl Builder<'_> {
         let launches = || self.launches.iter().filter(|launch| !self.runs_as_wanted(launch));
         launches().try_for_each(|launch| self.find_conflicts_of_mounts(launch))?;
         launches().try_for_each(|launch| {
-            let devices = launch.container.devices.iter().filter(|device| device.starts_with('/'));
-            let missing = |device: &&String| !is_there(self.kind(Path::new(device)));
-            match devices.into_iter().find(missing) {
+            match launch.container.device_paths().find(|device| !is_there(self.kind(device))) {
                 Some(device) => {
-                    Err(Conflict::DeviceMissing { service: launch.service.clone(), device: device.clone() })
+                    let device = device.display().to_string();
+                    Err(Conflict::DeviceMissing { service: launch.service.clone(), device })
                 }
                 None => Ok(()),
             }

@@ -185,7 +185,7 @@ fn only_a_limit_whose_controller_rootless_podman_lacks_is_excused() {
 #[test]
 fn a_name_of_cdi_is_met_by_any_device_and_what_cannot_be_read_is_no_difference() {
     let (mut expected, mut detail, mut kernel) = right();
-    expected.spec.devices = vec!["nvidia.com/gpu=all".into()];
+    expected.spec.gpu = vec!["nvidia.com/gpu=all".into()];
     let device =
         |detail: &ContainerDetail, kernel: &View, expected: &Expected| read_back(expected, detail, kernel).len();
     assert_eq!(device(&detail, &kernel, &expected), 0);
@@ -193,7 +193,7 @@ fn a_name_of_cdi_is_met_by_any_device_and_what_cannot_be_read_is_no_difference()
     assert_eq!(device(&detail, &kernel, &expected), 1);
     // The books alone tell as long as there is something in them, which with rootless podman there is not.
     kernel.devices = None;
-    expected.spec.devices = vec!["/dev/kvm".into()];
+    expected.spec.gpu = vec!["/dev/kvm".into()];
     assert_eq!(device(&detail, &kernel, &expected), 1);
     detail.devices.clear();
     assert_eq!(device(&detail, &kernel, &expected), 0);

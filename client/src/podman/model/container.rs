@@ -57,6 +57,12 @@ impl ContainerSpec {
         })
     }
 
+    /// The paths of the host's devices that it is given.
+    pub fn device_paths(&self) -> impl Iterator<Item = &Path> {
+        let paths = self.gpu.iter().chain(&self.devices).filter(|device| device.starts_with('/'));
+        paths.filter_map(|device| device.split(':').next()).map(Path::new)
+    }
+
     /// Sets a variable that is secret, if it is one of this container's.
     pub fn give_secret(&mut self, variable: &str, value: &str) {
         if self.secret_env.contains(variable) {

@@ -108,6 +108,7 @@ fn a_container_on_the_hosts_network_has_nothing_of_ours() {
 fn a_network_is_encoded_with_what_is_configured_only() {
     let mut spec = NetworkSpec {
         name: "n".into(),
+        external: false,
         driver: "bridge".into(),
         subnet: None,
         gateway: None,

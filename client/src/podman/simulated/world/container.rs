@@ -1,6 +1,7 @@
 //! A container has a name of its own, is made of what is there, and has its host ports for itself while it runs.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use super::World;
 use crate::config::Reference;
@@ -57,7 +58,7 @@ impl World {
                 .collect(),
             env: spec.env.clone(),
             mounts: spec.mounts.iter().map(mounted).collect(),
-            devices: spec.gpu.iter().chain(&spec.devices).map(Into::into).collect(),
+            devices: spec.gpu.iter().chain(&spec.devices).map(|device| on_host(device)).collect(),
             options: told(&spec.options),
             labels: spec.labels.clone(),
             hosts: spec.hosts.iter().chain(endpoint.iter().flat_map(|endpoint| &endpoint.hosts)).cloned().collect(),
@@ -178,6 +179,11 @@ fn mounted(mount: &Mount) -> MountDetail {
             MountDetail { volume: None, source: source.clone(), target: target.clone(), read_only: *read_only }
         }
     }
+}
+
+/// The path of a device on the host, `HOST[:CONTAINER[:rwm]]`.
+fn on_host(device: &str) -> PathBuf {
+    device.split(':').next().unwrap_or_default().into()
 }
 
 /// The capabilities of a container that asked for nothing, as far as it matters.
