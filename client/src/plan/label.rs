@@ -145,6 +145,6 @@ mod tests {
         );
     }
 
-    const GOLDEN: [&str; 3] = ["1:3f49cf43d596a7ee", "1:ed1c855930b9f57b", "1:33fe913c0490bbde"];
+    const GOLDEN: [&str; 3] = ["1:9595467f3daced8b", "1:5dc1700bbea7a48b", "1:33fe913c0490bbde"];
     const GOLDEN_NETWORK: &str = "1:3e4e688d3ed6684e";
 }

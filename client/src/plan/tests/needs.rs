@@ -18,8 +18,8 @@ const NEEDS: [Need; 21] = [
     ("no port at all", "ports = []", &["on the network `airpods_network`, as model, at most"]),
     (
         "a device",
-        "devices = [\"/dev/fuse\", \"/dev/null:/dev/kfd:rw\"]",
-        &["device /dev/fuse", "device /dev/null:/dev/kfd:rw"],
+        "devices = [\"/dev/zero\", \"/dev/null:/dev/kfd:rw\"]",
+        &["device /dev/zero", "device /dev/null:/dev/kfd:rw"],
     ),
     ("a certain GPU", "gpu.device = \"nvidia.com/gpu=1\"", &["device nvidia.com/gpu=1"]),
     ("groups", "group_add = [\"video\", \"render\"]", &["group_add video render"]),
