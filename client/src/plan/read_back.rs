@@ -346,10 +346,8 @@ fn has_option(option: ContainerOption, wanted: &[String], spec: &ContainerSpec, 
             .iter()
             .filter(|option| !option.starts_with("mask=") && !option.starts_with("unmask="))
             .all(|option| found.contains(option)),
-        ContainerOption::Ipc => {
-            let own = |mode: &str| if mode == "private" { "shareable".to_owned() } else { mode.to_owned() };
-            own(&word(wanted)) == own(&word(found))
-        }
+        // podman 4.3 calls every container's `shareable`, that of one on the host's too: the word tells nothing.
+        ContainerOption::Ipc => word(found) == "shareable" || word(found) == word(wanted),
         ContainerOption::Userns => (word(wanted) == "host") == matches!(word(found).as_str(), "" | "host"),
         ContainerOption::CapAdd => wanted
             .iter()
