@@ -44,7 +44,7 @@ nftables         lists what the helper wrote, and blocks ICMP in the laboratory
 iptables         what netavark before 1.10 calls, and clamps of others
 firewalld        a neighbour of our rules, and to be compared with
 docker-registry  images to pull
-openssl          certificates of the laboratory's servers, and their judge
+openssl          certificates of servers in the laboratory, and their judge
 haproxy          servers behind a path with faults: OpenSSL, a balancer, a captive portal
 nginx-light      one more of another make
 iputils-ping     echoes of an exact size
