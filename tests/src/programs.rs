@@ -122,11 +122,11 @@ pub fn packages_folder() -> Result<PathBuf> {
 /// [`Error::NotBuilt`] with the command that builds it.
 pub fn package(name: &str) -> Result<PathBuf> {
     let folder = packages_folder()?;
-    let built = std::fs::read_dir(&folder).into_iter().flatten().flatten();
-    let of_that_name = |file: &str| file.starts_with(&format!("{name}_")) && file.ends_with(".deb");
-    let mut packages = built.filter(|entry| entry.file_name().to_str().is_some_and(of_that_name));
+    let built = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_package = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "deb");
+    let is_of_that_name = |path: &PathBuf| path.to_string_lossy().contains(&format!("/{name}_"));
     let missing = || Error::NotBuilt { path: folder.join(format!("{name}_*.deb")), hint: "make deb" };
-    packages.next().map(|entry| entry.path()).ok_or_else(missing)
+    built.filter(is_package).find(is_of_that_name).ok_or_else(missing)
 }
 
 /// The repository's root, where the bus, polkit and unit files lie.
