@@ -20,20 +20,54 @@ pub(super) fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// The variables of a text, in their order; what is wrong with a line that is none.
+/// The variables of a text, in their order; what is wrong with a line that is none. The grammar is compose's ("Env file
+/// syntax"): a value has quotes or goes to the end of its line. The line itself may hold a password, and is not told.
 pub(super) fn variables(text: &str) -> Result<Vec<(String, String)>, String> {
-    let read = dotenvy::from_read_iter(text.as_bytes());
-    read.map(|variable| {
-        variable.map_err(|error| match error {
-            // The line itself may hold a password.
-            dotenvy::Error::LineParse(line, at) => {
-                let number = text.lines().position(|other| other == line).map_or(0, |index| index + 1);
-                format!("line {number} is not `NAME=value` (at its character {at})")
+    let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
+    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|(number, line)| variable(line).map_err(|why| format!("line {number} {why}"))).collect()
+}
+
+fn variable(line: &str) -> Result<(String, String), &'static str> {
+    let line = line.strip_prefix("export ").map_or(line, str::trim_start);
+    let (name, value) = line.split_once('=').ok_or("is not `NAME=value`")?;
+    let name = name.trim_end();
+    if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c == '\0') {
+        return Err("has no name before its `=`");
+    }
+    let value = value.trim_start();
+    let value = match value.chars().next() {
+        Some(quote @ ('"' | '\'')) => quoted(&value[1..], quote)?,
+        // A `#` within a word belongs to it.
+        _ if value.starts_with('#') => String::new(),
+        _ => value.split(" #").next().unwrap_or_default().trim_end().to_owned(),
+    };
+    Ok((name.to_owned(), value))
+}
+
+/// What stands before the closing quote; a backslash means something between double quotes alone.
+fn quoted(text: &str, quote: char) -> Result<String, &'static str> {
+    let mut value = String::new();
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            c if c == quote => {
+                let after = rest.as_str().trim_start();
+                let ends = after.is_empty() || after.starts_with('#');
+                return if ends { Ok(value) } else { Err("goes on behind its closing quote") };
             }
-            other => other.to_string(),
-        })
-    })
-    .collect()
+            '\\' if quote == '"' => match rest.next() {
+                Some('n') => value.push('\n'),
+                Some('t') => value.push('\t'),
+                Some('r') => value.push('\r'),
+                Some(c @ ('"' | '\\' | '$')) => value.push(c),
+                Some(c) => value.extend(['\\', c]),
+                None => return Err("has a quote without an end"),
+            },
+            c => value.push(c),
+        }
+    }
+    Err("has a quote without an end")
 }
 
 #[cfg(test)]
@@ -41,17 +75,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_variables_with_or_without_quotes_and_comments_are_not() {
-        let text = "# a comment\nA=1\nexport B='two words'\n\nC=\"x\" # more\nD=\n";
-        let read =
-            variables(text).map(|all| all.iter().map(|(name, value)| format!("{name}|{value}")).collect::<Vec<_>>());
-        assert_eq!(read, Ok(["A|1", "B|two words", "C|x", "D|"].map(str::to_owned).to_vec()));
+    fn lines_are_variables_as_compose_reads_them() {
+        for (line, read_as) in [
+            ("A=1", "A|1"),
+            ("export A='two words'", "A|two words"),
+            ("A=two words # more", "A|two words"),
+            ("A=x#y", "A|x#y"),
+            ("A=  \"x # y\" # more", "A|x # y"),
+            ("A=\"a\\nb \\\"c\\\" \\d\"", "A|a\nb \"c\" \\d"),
+            ("A='a\\n'", "A|a\\n"),
+            ("A=", "A|"),
+            ("A= # none", "A|"),
+            ("A=b=c", "A|b=c"),
+            ("A=$HOME", "A|$HOME"),
+        ] {
+            let read = variables(&format!("# a comment\n\n{line}\r\n"));
+            let read = read.map(|all| all.iter().map(|(name, value)| format!("{name}|{value}")).collect::<Vec<_>>());
+            assert_eq!(read, Ok(vec![read_as.to_owned()]), "{line}");
+        }
     }
 
     #[test]
     fn a_line_that_is_no_variable_is_named_and_not_shown() {
-        let why = variables("A=1\nsecret words\n");
-        assert!(why.as_ref().is_err_and(|why| why.starts_with("line 2 ") && !why.contains("secret")), "{why:?}");
+        for line in ["secret words", "=secret", "secret word=1", "A=\"secret", "A='secret' more"] {
+            let why = variables(&format!("A=1\n{line}\n"));
+            assert!(why.as_ref().is_err_and(|why| why.starts_with("line 2 ") && !why.contains("secret")), "{why:?}");
+        }
     }
 
     #[test]
