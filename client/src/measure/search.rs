@@ -258,10 +258,18 @@ impl<T: Transport> Search<'_, T> {
 
     /// The first train may have ended without a word about sizes.
     fn train_again(&mut self, first: UpEnding) {
-        let (mut ending, mut top, mut cuts) = (first, self.subject.top, 0);
-        for _ in 0..3 {
+        let (mut ending, mut top, mut cuts, mut tried_tied) = (first, self.subject.top, 0, false);
+        for _ in 0..4 {
             match ending {
+                // All that this train could carry is what our SYN announced: the kernel had the answer before it took the second value,
+                // as it has on a path without delay. What is announced then has to be as large as what is sent.
+                UpEnding::All | UpEnding::Hole if self.tied && !tried_tied => {
+                    tried_tied = true;
+                    self.findings.up.limit = None;
+                }
                 UpEnding::All | UpEnding::Hole => return,
+                // The answer may have been too large for the way down; this record needs none.
+                UpEnding::Unclear if tried_tied => self.record = Record::Hello,
                 UpEnding::Cut if cuts > 0 => return,
                 UpEnding::Cut => cuts += 1,
                 UpEnding::Early => self.record = Record::Hello,

@@ -256,7 +256,8 @@ impl Up {
         if let Some(chunk) = train.next(&info, seen.now) {
             return Action::Send(chunk);
         }
-        let unsent = train.sent < train.chunks.len();
+        // One small packet behind is enough: where round trips are short, the kernel may hold the other back for a long time.
+        let unsent = train.sent <= train.sizes.len();
         let stuck = Duration::from_secs(4).max(self.exchange.rtt() * 12) + seen.slack;
         if seen.now.saturating_sub(train.sent_at) > stuck {
             return self.give_up(train, unsent || info.sacked == 0, arrived);

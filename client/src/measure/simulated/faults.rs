@@ -23,6 +23,8 @@ pub(in crate::measure) struct Faults {
     /// The MSS that a clamp lets pass, up and down.
     pub(in crate::measure) clamp_syn: Option<u16>,
     pub(in crate::measure) clamp_syn_ack: Option<u16>,
+    /// Our kernel sends no more than it announces.
+    pub(in crate::measure) tied: bool,
     /// The MTU of our link, and the path MTU that our kernel has learnt.
     pub(in crate::measure) link: u16,
     pub(in crate::measure) learnt: Option<u16>,
@@ -53,6 +55,7 @@ impl Default for Faults {
             policer: None,
             clamp_syn: None,
             clamp_syn_ack: None,
+            tied: false,
             link: 1500,
             learnt: None,
             server_mss: 1460,

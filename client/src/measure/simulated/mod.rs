@@ -308,7 +308,8 @@ impl Transport for World {
         let heard = self.faults.clamp_syn.map_or(announced, |clamp| clamp.min(announced));
         let offered =
             self.faults.clamp_syn_ack.map_or(self.faults.server_mss, |clamp| clamp.min(self.faults.server_mss));
-        let ours = offered.min(opening.sent.unwrap_or(u16::MAX) - fixed).min(pmtu - fixed) - options;
+        let sent = if self.faults.tied { opening.announced } else { opening.sent };
+        let ours = offered.min(sent.unwrap_or(u16::MAX) - fixed).min(pmtu - fixed) - options;
         let theirs = heard.min(self.faults.server_mss) - options;
         let rtt = self.faults.rtt;
         self.connections.push(Connection {
@@ -344,7 +345,9 @@ impl Transport for World {
         self.sync(*socket, true);
         let now = self.now;
         let one = &mut self.connections[*socket];
-        if one.taken == 0 {
+        // A record that is not whole is waited for.
+        let whole = bytes.len() == 5 + usize::from(u16::from_be_bytes([bytes[3], bytes[4]]));
+        if one.taken == 0 && whole {
             one.taken = bytes.len() as u64;
         }
         let segments = one.ours.write(bytes.len(), now);

@@ -69,6 +69,7 @@ fn any_path(random: &mut fastrand::Rng) -> Faults {
         policer: chance(random, 10).then(|| (random.u32(30_000..200_000), random.u32(6_000..20_000))),
         clamp_syn: clamp(random),
         clamp_syn_ack: clamp(random),
+        tied: chance(random, 5),
         link,
         learnt: chance(random, 10).then(|| random.u16(650..=link)),
         server_mss: if chance(random, 10) { random.u16(600..=1440) } else { 1460 },
@@ -125,6 +126,7 @@ fn without_loss_the_value_is_exact() {
             rtt: Duration::from_millis(random.u64(2..=100)),
             server_probes: chance(random, 20),
             timestamps: chance(random, 80),
+            tied: chance(random, 20),
             ..Faults::default()
         };
         let Run { findings, code, .. } = run(&faults, seed);
@@ -173,6 +175,8 @@ fn each_path_has_its_verdict() {
         (Faults { flight: 700, ..Faults::default() }, Code::DownNotMeasured),
         (Faults { learnt: Some(1300), ..Faults::default() }, Code::PmtuLearnt),
         (Faults { ipv6: true, up: 1200, down: 1200, ..Faults::default() }, Code::V6BelowMinimum),
+        (Faults { tied: true, ..Faults::default() }, Code::Fine),
+        (Faults { tied: true, up: 1300, down: 1200, ..Faults::default() }, Code::PathNarrow),
         (Faults { sack: false, ..narrow.clone() }, Code::PathNarrow),
         (Faults { server_probes: true, ..narrow }, Code::PathNarrow),
     ];
