@@ -8,7 +8,7 @@ use crate::cdi;
 /// The classes by which vendors describe theirs (CDI), in the order in which they are preferred.
 const CLASSES: [&str; 3] = ["nvidia.com/gpu", "amd.com/gpu", "intel.com/gpu"];
 
-/// What AMD's ROCm needs beside the render nodes ("Running ROCm Docker containers", AMD).
+/// What AMD's `ROCm` needs beside the render nodes ("Running `ROCm` Docker containers", AMD).
 const KFD: &str = "/dev/kfd";
 
 /// Where the render nodes are (drm(7)).

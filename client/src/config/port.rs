@@ -133,7 +133,7 @@ mod tests {
             (r#"["127.0.0.1::80"]"#, "leaves the port of the host to chance"),
             (r#"["localhost:3000:80"]"#, "`localhost` is not an address of the host"),
             (r#"["53:53/sctp"]"#, "is neither TCP nor UDP"),
-            (r#"[true]"#, "a table is needed here"),
+            (r"[true]", "a table is needed here"),
             (r#"{ host = "1-2", container = 80 }"#, "ranges of different lengths"),
         ] {
             let problem = read(written).unwrap_err();

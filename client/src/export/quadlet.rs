@@ -118,7 +118,9 @@ fn connection(unit: &mut Unit, endpoint: &Endpoint, external: bool) {
     let network = if external { &endpoint.network } else { NETWORK };
     unit.set("Network", format_args!("{network}{options}"));
     endpoint.further.iter().for_each(|network| unit.set("Network", network));
-    port_ranges(&endpoint.ports).iter().for_each(|ports| unit.set("PublishPort", ports));
+    for ports in port_ranges(&endpoint.ports) {
+        unit.set("PublishPort", ports);
+    }
     endpoint.host_name.iter().for_each(|name| unit.word("PodmanArgs", &format!("--add-host={name}:host-gateway")));
 }
 

@@ -17,12 +17,11 @@ pub(super) fn conclude(places: Vec<PlaceReport>, begun: Instant) -> Report {
     // `max_by_key` would take the last of equals.
     let worst = all.rev().max_by_key(|(_, path)| path.verdict.weight());
     let connections = places.iter().flat_map(|place| &place.paths).map(|path| path.connections).sum();
-    let (verdict, (sentence, not_to_blame, cure), confidence) = match worst {
-        Some((place, path)) => (path.verdict, words(path.verdict, &about(place, path)), confidence(path)),
-        None => {
-            let said = words(Code::NotMeasured, &Words::default());
-            (Code::NotMeasured, said, Confidence::NotMeasured)
-        }
+    let (verdict, (sentence, not_to_blame, cure), confidence) = if let Some((place, path)) = worst {
+        (path.verdict, words(path.verdict, &about(place, path)), confidence(path))
+    } else {
+        let said = words(Code::NotMeasured, &Words::default());
+        (Code::NotMeasured, said, Confidence::NotMeasured)
     };
     Report {
         verdict,

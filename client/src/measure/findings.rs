@@ -28,6 +28,7 @@ pub(super) struct Subject {
 }
 
 /// What is known.
+#[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own, and all combinations occur")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Findings {
     /// From us to the server.

@@ -1,4 +1,4 @@
-//! A TLS ClientHello (RFC 8446, section 4.1.2), made by hand. It asks a server for its certificates and needs no cryptography:
+//! A TLS `ClientHello` (RFC 8446, section 4.1.2), made by hand. It asks a server for its certificates and needs no cryptography:
 //! nothing that comes back is decrypted, trusted or kept.
 
 /// `x25519` and `secp256r1`, and no hybrid group: those would make every hello larger than a packet.

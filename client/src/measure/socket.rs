@@ -92,7 +92,7 @@ impl Transport for Sockets<'_> {
         std::thread::sleep(INTERVAL);
         let late = self.due.elapsed();
         // A machine that is slow once is slow again: this decays by half in some 50 looks.
-        self.late = late.max(self.late - self.late / 64);
+        self.late = late.max(self.late.saturating_sub(self.late / 64));
     }
 
     fn open(&mut self, opening: Opening) -> Result<Socket, Errno> {

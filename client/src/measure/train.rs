@@ -9,7 +9,7 @@ use super::tcp_info::TcpInfo;
 pub(super) enum Record {
     /// Encrypted data after a hello, 16,640 bytes of it: the most that a record may have (RFC 8446, section 5.2).
     Data,
-    /// A ClientHello of 16,384 bytes, for servers that do not take the other.
+    /// A `ClientHello` of 16,384 bytes, for servers that do not take the other.
     Hello,
 }
 

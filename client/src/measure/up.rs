@@ -59,6 +59,7 @@ pub(super) struct UpOutcome {
 }
 
 /// One connection with a train.
+#[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own, and all combinations occur")]
 #[derive(Clone, Debug)]
 pub(super) struct Up {
     pub(super) exchange: Exchange,
@@ -165,7 +166,7 @@ impl Up {
             }
             let rtt = self.exchange.rtt();
             match self.exchange.answer() {
-                Answer::None if self.exchange.closed => return Some(self.end(UpEnding::Early)),
+                Answer::None | Answer::Tls if self.exchange.closed => return Some(self.end(UpEnding::Early)),
                 Answer::None => {
                     let patience = Duration::from_millis(1500).max(rtt * 6) + self.answers_after * 3 + seen.slack;
                     let late = self.exchange.quiet_for() > patience;
@@ -173,7 +174,6 @@ impl Up {
                 }
                 Answer::Alert => return Some(self.end(UpEnding::Early)),
                 Answer::NotTls => return Some(self.end(UpEnding::Unclear)),
-                Answer::Tls if self.exchange.closed => return Some(self.end(UpEnding::Early)),
                 Answer::Tls => {}
             }
             if self.exchange.quiet_for() < Duration::from_millis(12).max(rtt / 5) {

@@ -15,7 +15,9 @@ fn call(interface: &str, member: &str) -> RawMessage {
 
 fn texts(texts: &[&str]) -> Vec<u8> {
     let mut body = Body::default();
-    texts.iter().for_each(|text| body.text(text));
+    for text in texts {
+        body.text(text);
+    }
     body.0
 }
 

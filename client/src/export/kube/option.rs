@@ -6,7 +6,7 @@ use super::name::label;
 use crate::plan::Launch;
 use crate::podman::{ContainerOption, Options};
 
-/// Where shared memory is (shm_overview(7)).
+/// Where shared memory is (`shm_overview(7)`).
 const SHM: &str = "/dev/shm";
 
 /// What of a pod's specification is said for one of its containers; what cannot be said, a sentence each.
@@ -41,7 +41,7 @@ pub(super) fn of_pod(launch: &Launch, spec: &mut Value) -> Vec<String> {
                 unexpressed.push(cannot("Kubernetes has numbers of users, and no names"));
             }
             ContainerOption::Userns => {
-                unexpressed.push(cannot("is an annotation of podman's, which a cluster ignores"))
+                unexpressed.push(cannot("is an annotation of podman's, which a cluster ignores"));
             }
             ContainerOption::Init => unexpressed.push(cannot("is an annotation of podman's, which a cluster ignores")),
             ContainerOption::SecurityOpt => {
@@ -120,7 +120,7 @@ fn shm(launch: &Launch) -> String {
 /// `1g` as `1Gi`.
 fn kubes(size: &str) -> String {
     let (number, unit) = size.split_at(size.trim_end_matches(|c: char| !c.is_ascii_digit()).len());
-    if unit.is_empty() { number.to_owned() } else { format!("{number}{}i", unit.to_uppercase().replace('K', "K")) }
+    if unit.is_empty() { number.to_owned() } else { format!("{number}{}i", unit.to_uppercase()) }
 }
 
 /// The number of a user, and of a group where there is one.

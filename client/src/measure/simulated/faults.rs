@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 /// A path and its ends. Sizes are those of whole IP packets.
+#[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own, and all combinations occur")]
 #[derive(Clone, Debug)]
 pub(in crate::measure) struct Faults {
     pub(in crate::measure) ipv6: bool,

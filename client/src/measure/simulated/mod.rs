@@ -107,7 +107,8 @@ impl World {
     fn is_policed(&mut self, up: bool, size: u16) -> bool {
         let Some((rate, burst)) = self.faults.policer else { return false };
         let (tokens, since) = &mut self.buckets[usize::from(up)];
-        *tokens = (*tokens + (self.now - *since).as_secs_f64() * f64::from(rate)).min(f64::from(burst));
+        *tokens =
+            (*tokens + self.now.checked_sub(*since).unwrap().as_secs_f64() * f64::from(rate)).min(f64::from(burst));
         *since = self.now;
         let passes = *tokens >= f64::from(size);
         *tokens -= if passes { f64::from(size) } else { 0.0 };
@@ -288,7 +289,7 @@ impl Transport for World {
     fn pause(&mut self) {
         let stalls = self.faults.stalls > 0 && self.random.u32(..1000) < self.faults.stalls;
         let late = if stalls { self.faults.stall } else { Duration::ZERO };
-        self.late = late.max(self.late - self.late / 64);
+        self.late = late.max(self.late.checked_sub(self.late / 64).unwrap());
         // Where nothing happens, looks may be further apart.
         let next = self.events.keys().next().map_or(Duration::MAX, |(at, _)| *at);
         let until = next.clamp(self.now + INTERVAL, self.now + INTERVAL * 6) + late;

@@ -38,7 +38,7 @@ pub(super) struct Sender {
     pub(super) timer: Option<Duration>,
     /// RACK's timer.
     pub(super) race: Option<Duration>,
-    /// After three timeouts it tries small segments (tcp_mtu_probing=1).
+    /// After three timeouts it tries small segments (`tcp_mtu_probing=1`).
     probes: bool,
 }
 
@@ -60,7 +60,7 @@ impl Sender {
         }
     }
 
-    /// A first round trip makes three of them the timeout, and 200 ms at least beside one (RFC 6298, tcp_rto_min).
+    /// A first round trip makes three of them the timeout, and 200 ms at least beside one (RFC 6298, `tcp_rto_min`).
     fn timeout(&self) -> Duration {
         (self.rtt + Duration::from_millis(200).max(self.rtt * 2)) * (1 << self.retransmits.min(6))
     }

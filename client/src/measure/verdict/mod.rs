@@ -22,6 +22,7 @@ use super::report::{Confidence, Direction, LimitedBy};
 use super::search::{STANDS_DOWN, STANDS_UP};
 
 /// What is known about a path beside what its connections have shown.
+#[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own, and all combinations occur")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Circumstances {
     /// The family is IPv6.

@@ -115,14 +115,13 @@ fn sentence(code: Code, about: &Words) -> String {
 
 fn not_to_blame(code: Code) -> Option<&'static str> {
     Some(match code {
-        Code::NoRoute | Code::OwnFirewall => "the MTU, the server",
+        Code::NoRoute | Code::OwnFirewall | Code::NameFiltered => "the MTU, the server",
         Code::ContainerCut => "the VPN, the server",
         Code::RefusedOnTheWay => "the server",
         Code::DnsRefused | Code::DnsSilent | Code::Ipv6Dead | Code::NotTls | Code::TlsBlocked => "the MTU",
         // A SYN has 60 bytes.
         Code::PortFiltered => "the MTU: the packets that vanish are small",
         Code::ServerDown | Code::ServerSilent => "the link, the MTU",
-        Code::NameFiltered => "the MTU, the server",
         Code::BigHello => "the MTU: a clamp does not help",
         Code::Stalls => "the MTU: small packets vanish as well",
         Code::LinkLoses | Code::LinkSlow => "the MTU: all sizes pass alike",

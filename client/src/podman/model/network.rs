@@ -55,6 +55,7 @@ pub struct Network {
 }
 
 /// How a container is connected.
+#[expect(clippy::large_enum_variant, reason = "nearly all are the large one, and there is one for each container")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Networking {
     /// By its own endpoint.

@@ -44,7 +44,9 @@ pub(super) fn encode(options: &Options, label_disable: bool) -> Map<String, Valu
             }
             ContainerOption::GroupAdd => ("groups", json!(values)),
             ContainerOption::SecurityOpt => {
-                values.iter().for_each(|value| security.add(value, &mut body));
+                for value in values {
+                    security.add(value, &mut body);
+                }
                 continue;
             }
         };
