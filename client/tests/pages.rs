@@ -96,6 +96,8 @@ fn a_number(_: &str) -> String {
 fn plausible(name: &str) -> String {
     let value = match name {
         "name" | "service" => "ollama",
+        "place" => "services.ollama.container",
+        "other" => "ollama-other",
         "key" => "services.ollama.ports.0.host",
         // A port of the host.
         "free" => "7002",

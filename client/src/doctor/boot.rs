@@ -31,11 +31,12 @@ pub(super) fn judge(boot: &Boot, needs: Needs) -> Option<Finding> {
     // `always` alone up to podman 5.3; others have been started since (podman-restart.service of podman#20418).
     let starts_all = ["unless-stopped", "should-start-on-boot"].iter().any(|word| unit.contains(word));
     if needs.unless_stopped && !starts_all {
-        let also = if boot.enabled { String::new() } else { format!(" && {enable}") };
-        return note(
-            "this podman's `podman-restart.service` starts only what has the policy `always`",
-            format!("airpods config set runtime.restart_policy always && airpods start --yes{also}"),
-        );
+        let mut cure = "airpods config set runtime.restart_policy always && airpods start --yes".to_owned();
+        if !boot.enabled {
+            cure += " && ";
+            cure += enable;
+        }
+        return note("this podman's `podman-restart.service` starts only what has the policy `always`", cure);
     }
     if boot.enabled { None } else { note("`podman-restart.service` is not enabled", enable.to_owned()) }
 }

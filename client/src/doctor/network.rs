@@ -73,7 +73,8 @@ fn conflict(conflict: &Conflict) -> Finding {
     match conflict {
         // What others made is theirs to remove.
         Conflict::NotOurs { place, name, .. } => {
-            Finding::broken(Code::NameTaken, cause, format!("airpods config set {place} {}", another(name)))
+            let other = another(name);
+            Finding::broken(Code::NameTaken, cause, format!("airpods config set {place} {other}"))
         }
         Conflict::Missing { kind: Kind::Image, name, .. } => {
             Finding::broken(Code::NameTaken, cause, format!("podman pull {name}"))
@@ -83,7 +84,8 @@ fn conflict(conflict: &Conflict) -> Finding {
         }
         Conflict::NetworkDiffers { .. } => Finding::note(Code::NetworkDiffers, cause, "airpods start --reset-network"),
         Conflict::NetworkHeld { name, .. } => {
-            let cure = format!("airpods config set runtime.network_name {}", another(name));
+            let other = another(name);
+            let cure = format!("airpods config set runtime.network_name {other}");
             Finding::note(Code::NetworkDiffers, cause, cure)
         }
         Conflict::PathMissing { .. } | Conflict::NoFolder { .. } | Conflict::DeviceMissing { .. } => {

@@ -129,7 +129,7 @@ fn a_wrong_value_or_key_is_refused_and_nothing_is_written() {
         ("cli.log_lines.x", "1", 2, "`cli.log_lines` has a value and nothing below it"),
         ("services.ollama.network_aliases.7", "x", 2, "it has items 0 to 0; 1 adds one"),
         ("services.ollama.health.expected_status.0", "404", 10, "two status codes are needed, the smaller one first"),
-        ("services.ollama.ports.1", "5", 10, "`services.ollama.ports.1`: a table is needed here, not a whole number"),
+        ("services.ollama.ports.1", "true", 10, "`services.ollama.ports.1`: a table is needed here, not true or false"),
         ("services.ollama.ports.1", "{ host = 5 }", 10, "`services.ollama.ports.1.container` is missing"),
         ("services.new.ports.0", "{ host = 5, container = 5 }", 10, "`services.new.image` is missing"),
         ("services.ollama.command_args.1", "x", 2, "set `services.ollama.command_args` itself"),
@@ -150,9 +150,9 @@ fn what_is_no_table_is_refused_as_an_item_of_an_array_of_tables() {
     let text = "[[services.ollama.ports]]\nhost = 1\ncontainer = 2\n";
     let home = Home::with(text);
     for item in ["0", "1"] {
-        let output = airpods(home.path(), &format!("config set services.ollama.ports.{item} 5")).output().unwrap();
+        let output = airpods(home.path(), &format!("config set services.ollama.ports.{item} true")).output().unwrap();
         let told = String::from_utf8(output.stderr).unwrap();
-        let message = format!("error: `services.ollama.ports.{item}`: a table is needed here, not a whole number\n");
+        let message = format!("error: `services.ollama.ports.{item}`: a table is needed here, not true or false\n");
         assert!(output.status.code() == Some(10) && told.starts_with(&message), "{told}");
     }
     assert_eq!(home.text(), text);

@@ -5,6 +5,7 @@ use airpods_lab::Place;
 
 use crate::machine::Machine;
 use crate::private_bus::kind;
+use crate::unit::until;
 
 const KEPT: ClampOptions = ClampOptions { persist: true, mtu: None, any_link: false };
 
@@ -22,7 +23,8 @@ fn a_file_that_is_somebody_elses_is_said_and_ignored_and_replaced_by_the_next_ch
         machine.unit.kill();
         machine.sandbox.sh(&format!("cd /run/airpods-helper; {spoil}")).unwrap();
         machine.unit.start(&machine.sandbox);
-        assert!(machine.log().contains("event=state-ignored"), "{what}: {}", machine.log());
+        // Log lines are written beside what they are about.
+        until(what, || machine.log().contains("event=state-ignored").then_some(()));
         assert_eq!(machine.held(), None, "{what}: it starts with nothing");
         assert_eq!(machine.client().on_link("wg0"), Ok(true), "{what}");
         machine.unit.kill();

@@ -146,8 +146,11 @@ fn not_to_blame(code: Code) -> Option<&'static str> {
 fn cure(code: Code, about: &Words) -> Option<String> {
     let to = |mtu: u16| {
         let link = about.link.as_deref()?;
-        let any = if about.vpn { "" } else { " --any-link" };
-        Some(format!("airpods net clamp on {link} --mtu {mtu}{any}"))
+        Some(if about.vpn {
+            format!("airpods net clamp on {link} --mtu {mtu}")
+        } else {
+            format!("airpods net clamp on {link} --mtu {mtu} --any-link")
+        })
     };
     match code {
         Code::MtuBlackHole | Code::ClampOneWay if about.vpn => Some("airpods net clamp on".to_owned()),
