@@ -118,11 +118,16 @@ fn the_status_has_the_keys_and_types_that_the_page_lists_and_no_others() {
     let page = page(API);
     let sandbox = host();
     let helper = "org.airpods.Helper1 /org/airpods/Helper1 org.airpods.Helper1";
-    sandbox.sh(&format!("busctl call {helper} ClampOn 'sa{{sv}}' wg0 1 mtu u 1300")).unwrap();
+    for link in ["wg0", "''"] {
+        sandbox.sh(&format!("busctl call {helper} ClampOn 'sa{{sv}}' {link} 1 mtu u 1300")).unwrap();
+    }
     let json = sandbox.sh(&format!("busctl --json=short call {helper} GetStatus")).unwrap();
     let answer: Value = serde_json::from_str(&json).unwrap();
     let status = &answer["data"][0];
-    assert_eq!(served(status), documented(&page, "| key | type | meaning |"));
+    let mut keys = documented(&page, "| key | type | meaning |");
+    // This kernel refuses nothing.
+    assert_eq!(keys.remove("refusal").as_deref(), Some("s"));
+    assert_eq!(served(status), keys);
     assert_eq!(served(&status["clamps"]["data"][0]), documented(&page, "| key of a clamp | type | meaning |"));
 }
 

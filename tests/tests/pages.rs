@@ -31,9 +31,11 @@ fn tests() -> BTreeSet<String> {
             let name = after.split("fn ").nth(1).and_then(|rest| rest.split('(').next());
             names.insert(name.unwrap_or_else(|| panic!("{}: a test without a name", source.display())).to_owned());
         }
-        // A claim about whole machines is a test on each Debian.
-        let claims = text.split("(suite: Suite) {\n").filter_map(|before| before.rsplit("fn ").next());
-        names.extend(claims.map(str::to_owned));
+        // A claim about whole machines is a test on each Debian, and one about a bus a test on each bus daemon.
+        for argument in ["(suite: Suite) {\n", "(bus: BusDaemon) {\n"] {
+            let claims = text.split(argument).filter_map(|before| before.rsplit("fn ").next());
+            names.extend(claims.map(str::to_owned));
+        }
     }
     names
 }

@@ -68,23 +68,6 @@ fn where_nobody_can_be_asked_a_start_tells_what_to_do_and_changes_no_rule() {
 }
 
 #[test]
-fn a_clamp_of_somebody_elses_is_named_and_nothing_is_asked() {
-    let host = Host::new();
-    host.configure("");
-    let rule = "iptables -t mangle -A FORWARD -o wg0 -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu";
-    host.world.sandbox().sh(rule).unwrap();
-    let said = at_the_question(&host, "y\n");
-    assert!(
-        said.contains(
-            "`wg0` is clamped by a rule of another program (iptables-nft, table ip mangle), but only what leaves"
-        ),
-        "{said}"
-    );
-    assert!(said.contains("code=0") && !said.contains(QUESTION), "{said}");
-    assert!(!host.clamped());
-}
-
-#[test]
 fn without_the_helper_require_starts_nothing_and_auto_names_the_cure_that_needs_none() {
     let host = Host::without_helper("root");
     let before = host.holdings();

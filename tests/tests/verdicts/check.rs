@@ -24,6 +24,9 @@ pub(crate) fn exactly(name: &str, fault: fn() -> Fault) {
         if missing.is_empty() {
             return;
         }
+        if fault.may_stay_open && UNMEASURED.contains(&answer.verdict()) {
+            return;
+        }
         let is_wrong = answer.verdict() != fault.verdict && answer.is_sure();
         assert!(!is_wrong && attempt < ATTEMPTS, "{name}: {}\n{:#}", missing.join("; "), answer.0);
     }
@@ -37,7 +40,8 @@ pub(crate) fn with_loss(name: &str, fault: fn() -> Fault) {
     let verdict = answer.verdict();
     // That packets are lost whatever their size is true here as well.
     let is_right = verdict == fault.verdict || (fault.verdict == "fine" && verdict == "link-loses");
-    assert!(is_right || UNMEASURED.contains(&verdict), "{name}: expected {}\n{:#}", fault.verdict, answer.0);
+    let is_open = UNMEASURED.contains(&verdict) || answer.0["confidence"] == "not-measured";
+    assert!(is_right || is_open, "{name}: expected {}\n{:#}", fault.verdict, answer.0);
 }
 
 /// The document that `airpods net check --json` printed.

@@ -14,6 +14,8 @@ pub(crate) struct Fault {
     pub(crate) prepare: Option<fn(&PathWorld)>,
     /// The verdict's code.
     pub(crate) verdict: &'static str,
+    /// Whether a busy machine may find that it cannot tell.
+    pub(crate) may_stay_open: bool,
     /// What is known of each direction.
     pub(crate) up: Size,
     pub(crate) down: Size,
@@ -41,6 +43,7 @@ impl Fault {
             family: Some(Family::V4),
             prepare: None,
             verdict: "",
+            may_stay_open: false,
             up: Size::Exact,
             down: Size::Exact,
         }
@@ -70,6 +73,11 @@ impl Fault {
     /// The sizes, where they are not both exact.
     pub(crate) fn knowing(self, up: Size, down: Size) -> Self {
         Self { up, down, ..self }
+    }
+
+    /// A limit of the rate eats what a busy machine sends in a burst, so that it may find that it cannot tell.
+    pub(crate) fn or_open(self) -> Self {
+        Self { may_stay_open: true, ..self }
     }
 
     /// The verdict on what lets no size be measured.

@@ -30,7 +30,7 @@ faults! {
     a_good_path_to_a_tcp_that_is_not_linux_is_fine: Fault::on(good()).at(Server::UserTcp).is("fine");
     a_good_path_of_150_ms_is_fine: Fault::on(good().with_round_trip(150)).is("fine");
     a_good_path_that_reorders_is_fine: Fault::on(reordering()).is("fine");
-    a_policer_is_not_taken_for_a_narrow_path: Fault::on(policed()).is("fine");
+    a_policer_is_not_taken_for_a_narrow_path: Fault::on(policed()).is("fine").or_open();
     a_megabit_is_not_taken_for_a_narrow_path: Fault::on(slow(1_000_000)).is("fine");
     a_path_without_icmp_is_fine: Fault::on(Rules { blocks_icmp: true, ..good() }).is("fine");
 
@@ -70,7 +70,7 @@ faults! {
     narrow_and_300_ms_long: Fault::on(Rules::narrow(1300, 1300).with_round_trip(300)).is("path-narrow").knowing(AtMost, AtMost);
     narrow_and_reordering: Fault::on(reordering().with_limits(Some(1300), Some(1300))).is("path-narrow");
     narrow_and_policed:
-        Fault::on(policed().with_limits(Some(1300), Some(1300))).is("path-narrow").knowing(AtMost, AtMost);
+        Fault::on(policed().with_limits(Some(1300), Some(1300))).is("path-narrow").knowing(AtMost, AtMost).or_open();
     narrow_and_256_kbit_slow:
         Fault::on(slow(256_000).with_limits(Some(1300), Some(1300))).is("path-narrow").knowing(AtMost, AtMost);
 
