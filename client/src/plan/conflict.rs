@@ -147,7 +147,8 @@ impl Report for Conflict {
     fn hint(&self) -> Option<Cow<'static, str>> {
         let hint = match self {
             Self::NotOurs { place, name, .. } => {
-                format!("take another name: `airpods config set {place} {}`", another(name))
+                let other = another(name);
+                format!("take another name: `airpods config set {place} {other}`")
             }
             Self::Missing { kind: Kind::Image, name, .. } => {
                 format!("its `pull` is `never`: bring it with `podman pull {name}`, or leave `pull` out")
@@ -158,7 +159,8 @@ impl Report for Conflict {
                 )
             }
             Self::NetworkHeld { name, .. } => {
-                format!("take another network: `airpods config set runtime.network_name {}`", another(name))
+                let other = another(name);
+                format!("take another network: `airpods config set runtime.network_name {other}`")
             }
             Self::NetworkDiffers { .. } => {
                 return Some("`airpods start --reset-network` makes it anew, with the containers on it; so does a yes, or `--yes`".into());
