@@ -194,8 +194,12 @@ fn the_ways_in_which_the_helper_is_no_help_are_told_apart() {
 fn whoever_has_a_port_or_a_name_is_named_and_the_cure_cures_it() {
     let (host, _dns) = well("root");
     host.podman(&format!("run -d --name squatter -p 7001:80 {}", crate::host::IMAGE));
-    let cure = finds(&host, "broken", "port-in-use", &["services.one.ports", "7001", "squatter"]);
-    take(&host, &cure);
+    // What others run is theirs to stop.
+    assert_eq!(
+        finds(&host, "broken", "port-in-use", &["services.one.ports", "7001", "squatter"]),
+        "airpods config edit"
+    );
+    host.podman("rm -f squatter");
     is_well(&host);
     host.podman(&format!("create --name one-0 {}", crate::host::IMAGE));
     let cure = finds(&host, "broken", "name-taken", &["services.one.container", "one-0"]);
