@@ -25,7 +25,7 @@ AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -E)
 NO_ROOT := $(if $(filter 0,$(shell id -u)),setpriv --bounding-set=-all --inh-caps=-all --ambient-caps=-all)
 RUNNER  := CARGO_TARGET_$(shell echo $(TRIPLE) | tr a-z- A-Z_)_RUNNER
 
-.PHONY: help check test test-full build programs lab demo bench fuzz mutants lint audit install install-client install-helper deb clean probe writable
+.PHONY: help check test test-full build programs lab demo picture bench fuzz mutants lint audit install install-client install-helper deb clean probe writable
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -91,6 +91,9 @@ lab: setup-build
 
 demo: setup-lab build lab probe ## shows the main job: a container behind a VPN, without and with the clamp
 	@$(AS_ROOT) target/debug/airpods-lab demo
+
+picture: setup-lab build lab probe ## draws the terminal run at the head of README.md, from a real one
+	@$(AS_ROOT) target/debug/airpods-lab picture docs/pictures
 
 bench: PROFILE = release
 bench: setup-bench build lab probe ## measures the clamp against nft, iptables and firewalld, and launches against podman

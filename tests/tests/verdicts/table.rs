@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use airpods_lab::path::{Bottleneck, LINK, NameFilter, Padding, Policer, Refusal, Rules, Server};
+use airpods_lab::path::{
+    Bottleneck, Direction, Fall, LINK, NameFilter, Padding, Policer, Refusal, Report, Rules, Server, Way,
+};
 use airpods_lab::{Family, PathWorld, Place};
 
 use crate::fault::Fault;
@@ -43,6 +45,7 @@ faults! {
     narrow_by_eight_bytes: Fault::on(Rules::narrow(1412, 1412)).is("path-narrow");
     narrow_by_one_byte: Fault::on(Rules::narrow(1419, 1419)).is("path-narrow");
     narrow_to_1000: Fault::on(Rules::narrow(1000, 1000)).is("path-narrow");
+    narrow_to_600: Fault::on(Rules::narrow(600, 600)).is("path-narrow");
     narrow_without_icmp: Fault::on(Rules { blocks_icmp: true, ..Rules::narrow(1300, 1300) }).is("path-narrow");
     narrow_over_both_families: Fault::on(Rules::narrow(1300, 1300)).over_both().is("path-narrow");
     narrow_over_ipv6: Fault::on(Rules::narrow(1300, 1300)).over(Family::V6).is("path-narrow");
@@ -51,6 +54,8 @@ faults! {
     narrow_below_what_ipv6_may_be: Fault::on(Rules::narrow(1200, 1200)).over(Family::V6).is("v6-below-minimum");
     wireguard_in_a_path_of_1400: Fault::on(wireguard(Some(1400), Some(1400))).is("path-narrow");
     wireguard_in_a_path_of_1360_up: Fault::on(wireguard(Some(1360), None)).is("path-narrow");
+    narrow_from_the_sixth_packet_on: Fault::on(falling()).is("path-narrow").knowing(AtMost, AtMost);
+    narrow_down_and_only_up_is_reported: Fault::on(reporting_up_only()).is("path-narrow").knowing(AtMost, AtMost);
 
     // The same with other servers.
     narrow_to_an_ecdsa_chain: Fault::on(Rules::narrow(1300, 1300)).at(Server::Ecdsa).is("path-narrow");
@@ -78,6 +83,8 @@ faults! {
     a_path_that_reports_its_size_works: Fault::on(Rules::narrow(1300, 1300).reporting()).is("pmtud-works").knowing(Exact, AtMost);
     an_ipv6_path_that_reports_its_size_works: Fault::on(Rules::narrow(1300, 1300).reporting())
         .over(Family::V6).is("pmtud-works").knowing(Exact, AtMost);
+    a_path_mtu_that_the_kernel_has_learnt_hides_the_path:
+        Fault::on(Rules::narrow(1300, 1300)).with(learn).is("pmtu-learnt").knowing(AtMost, AtMost);
 
     // Clamps.
     a_server_that_caps_its_mss_is_clamped:
@@ -91,6 +98,9 @@ faults! {
     a_box_that_drops_large_hellos: Fault::on(Rules { hello_limit: Some(1000), ..good() }).is("big-hello");
     a_name_is_filtered_in_silence: Fault::on(filtered(Some("rsa.registry"), false)).only_is("name-filtered");
     a_name_is_filtered_with_resets: Fault::on(filtered(Some("rsa.registry"), true)).only_is("name-filtered");
+    tls_is_blocked_in_silence: Fault::on(filtered(None, false)).only_is("tls-blocked");
+    tls_is_blocked_with_resets: Fault::on(filtered(None, true)).only_is("tls-blocked");
+    connections_stall_after_3_kb: Fault::on(Rules { cut_after: Some(3000), ..good() }).only_is("stalls");
     a_network_wants_a_login: Fault::on(good()).at(Server::Http).only_is("not-tls");
     a_server_is_silent: Fault::on(good()).at(Server::Silent).is("server-silent").knowing(AtMost, Any);
     a_server_sends_little: Fault::on(good()).at(Server::Tiny).is("down-not-measured").knowing(Exact, AtMost);
@@ -132,6 +142,17 @@ fn wireguard(up: Option<usize>, down: Option<usize>) -> Rules {
     Rules { padding: Some(Padding { mtu: 1420 }), ..good() }.with_limits(up, down)
 }
 
+/// The route changes while the first large packets are on their way up.
+fn falling() -> Rules {
+    let fall = Fall { after: 6, payload: 900, to: 1300 };
+    Rules { up: Way { fall: Some(fall), ..Way::default() }, ..good() }
+}
+
+fn reporting_up_only() -> Rules {
+    let narrow = Rules::narrow(1300, 1300);
+    Rules { up: Way { report: Report::Limit, ..narrow.up.clone() }, ..narrow }
+}
+
 fn clamped(up: bool, down: bool) -> Rules {
     let mut rules = Rules::narrow(1300, 1300);
     rules.up.mss = up.then_some(1260);
@@ -149,6 +170,19 @@ fn refused(how: Refusal) -> Rules {
 
 fn host(world: &PathWorld, line: &str) {
     world.sandbox().sh(line).unwrap();
+}
+
+/// A router has reported the size once and is silent from then on.
+fn learn(world: &PathWorld) {
+    let report = |report| move |rules: &mut Rules| rules.up.report = report;
+    world.path().change(report(Report::Limit));
+    let address = Server::Rsa.address(Family::V4);
+    host(
+        world,
+        &format!("ping -c 1 -W 1 -M do -s 1392 {address} || true; ip route get {address} | grep -q 'mtu 1300'"),
+    );
+    world.path().change(report(Report::Silent));
+    assert_ne!(world.path().count(Direction::Up, airpods_lab::path::Event::TooBig), 0);
 }
 
 fn no_way_back_over_ipv6(world: &PathWorld) {

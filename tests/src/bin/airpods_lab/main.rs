@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod picture;
 mod resolved;
 mod story;
 
@@ -31,6 +32,11 @@ enum Command {
     Bench {
         /// One question only
         question: Option<bench::Question>,
+    },
+    /// Draws the terminal run at the head of README.md from a real one, in light and in dark
+    Picture {
+        /// Where the pictures go
+        folder: PathBuf,
     },
     /// The bench's stopwatch for changes, inside its sandbox
     #[command(hide = true)]
@@ -132,6 +138,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Demo => return Ok(story::tell()?),
         Command::Bench { question } => bench::bench(question)?,
+        Command::Picture { folder } => picture::draw(&folder)?,
         Command::Race => bench::race()?,
         Command::Life => bench::life()?,
         Command::Launch => bench::launch()?,
