@@ -88,7 +88,13 @@ pub(super) fn judge(findings: &Findings, around: &Circumstances) -> Code {
     if !answered {
         // A hello of 256 bytes that never arrives, or that is reset with the name and without, is dropped on the way.
         let blocked = !findings.hello_arrived || findings.resets >= 2 || (around.others_tried && !around.others_answer);
-        return if blocked { Code::TlsBlocked } else { Code::ServerSilent };
+        // Fewer failures than a verdict needs: they do not accuse the path, and do not acquit it either.
+        let doubtful = findings.up.failed().is_some() && !findings.up_is_whole(around.top);
+        return match (blocked, doubtful) {
+            (true, _) => Code::TlsBlocked,
+            (false, true) => Code::NotMeasured,
+            (false, false) => Code::ServerSilent,
+        };
     }
     if findings.big_hello == Some(false) && findings.big_hellos >= 4 && findings.tls {
         return Code::BigHello;

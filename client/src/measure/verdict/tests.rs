@@ -71,6 +71,19 @@ fn measured(up: u16, down: u16, top: u16) -> Findings {
 }
 
 #[test]
+fn a_silent_server_acquits_no_path_on_which_a_size_has_failed() {
+    let around = Circumstances { top: 1420, ..Circumstances::default() };
+    let silent = |up| Findings { tls: false, hello_arrived: true, ..measured(up, 1420, 1420) };
+    assert_eq!(judge(&silent(1420), &around), Code::ServerSilent);
+    assert_eq!(judge(&silent(1300), &around), Code::PathNarrow);
+    let mut doubtful = silent(1420);
+    doubtful.up = Evidence::default();
+    doubtful.up.prove(1300);
+    doubtful.up.miss(1301, true);
+    assert_eq!(judge(&doubtful, &around), Code::NotMeasured);
+}
+
+#[test]
 fn sizes_are_judged_by_where_the_path_ends_and_who_else_gets_through() {
     let around = Circumstances { top: 1500, ..Circumstances::default() };
     let host = FromHost { connects: true, link: 1380, whole: true, quic: false };
