@@ -155,7 +155,8 @@ writable:
 	done
 
 # The programs and their documents go where PREFIX says. The rest goes where D-Bus, polkit and systemd look, which no other prefix is for all
-# three, and names the programs where they are. Nobody enables the unit that restores: its condition is enough.
+# three, and names the programs where they are. The unit that restores is enabled by its preset, at once where systemd runs this system; a
+# package leaves that to its own scripts.
 install: writable install-client install-helper ## installs a release build (DESTDIR=, PREFIX=/usr for the programs and their documents, ZSHDIR=)
 
 install-client: ## installs the command `airpods` alone: everything but the clamp works without the helper
@@ -178,8 +179,8 @@ install-helper: ## installs the helper alone, for busctl and whoever else calls 
 	install -Dm644 -t $(DESTDIR)/usr/lib/systemd/system dbus/airpods-*.service
 	sed -i 's|/usr/libexec/|$(PREFIX)/libexec/|' $(DESTDIR)/usr/share/dbus-1/system-services/org.airpods.Helper1.service \
 		$(DESTDIR)/usr/lib/systemd/system/airpods-helper.service
-	install -d $(DESTDIR)/usr/lib/systemd/system/multi-user.target.wants
-	ln -sf ../airpods-restore.service $(DESTDIR)/usr/lib/systemd/system/multi-user.target.wants/
+	install -Dm644 dbus/airpods.preset $(DESTDIR)/usr/lib/systemd/system-preset/80-airpods.preset
+	$(if $(DESTDIR),,[ ! -d /run/systemd/system ] || systemctl preset airpods-restore.service)
 	install -Dm644 dbus/airpods.sysusers $(DESTDIR)/usr/lib/sysusers.d/airpods.conf
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man8 helper/airpods-helper.8
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods-helper target/licences/airpods-helper/crates.txt \

@@ -228,7 +228,13 @@ fn what_is_installed_names_programs_that_are_there_and_is_restored_at_boot() {
             assert_eq!(program, format!("{prefix}/libexec/airpods-helper"), "{}", file.display());
             assert!(to.join(&program[1..]).is_file(), "{program}");
         }
-        assert!(units.join("multi-user.target.wants/airpods-restore.service").is_file(), "nothing starts it at boot");
+        // What systemd makes of the preset, and of the unit's [Install].
+        let mut enabled = Command::new("systemctl");
+        enabled.arg("--root").arg(&to).args(["preset", "airpods-restore.service"]);
+        assert!(enabled.stderr(std::process::Stdio::null()).status().unwrap().success());
+        let link = to.join("etc/systemd/system/multi-user.target.wants/airpods-restore.service");
+        assert!(link.is_symlink(), "nothing starts it at boot");
+        assert!(!units.join("multi-user.target.wants").exists(), "an administrator can disable it");
         // Nothing but /usr is searched for these by all of D-Bus, polkit and sysusers.
         for file in [
             "share/dbus-1/system.d/org.airpods.Helper1.conf",
