@@ -5,8 +5,7 @@
 //! ([`Status`]), what can go wrong ([`Error`]), and the [`HelperProxy`] that speaks it. The same contract
 //! in the bus's own language is `dbus/org.airpods.Helper1.xml`; a test holds the two together.
 //!
-//! What both look at with their own eyes is here as well, so that they cannot see it differently: what a VPN link is ([`LinkKind`]),
-//! and how the kernel is asked about links and routes ([`rtnetlink`]).
+//! What a VPN link is ([`LinkKind`]) is here as well: the helper clamps by it and the client advises by it.
 
 #![forbid(unsafe_code)]
 
@@ -16,7 +15,6 @@ mod link_name;
 pub mod names;
 mod options;
 mod proxy;
-pub mod rtnetlink;
 mod status;
 
 pub use error::{Error, ErrorKind};

@@ -1,10 +1,6 @@
 //! What is a VPN link, by the kernel's word and never by its name. The helper clamps by it and the client advises by it, so
 //! there is one rule.
 
-use neli::attr::Attribute;
-use neli::consts::rtnl::{Ifla, IflaInfo};
-use neli::rtnl::Ifinfomsg;
-
 /// Link kinds (`IFLA_INFO_KIND`, the `.kind` of each `struct rtnl_link_ops`) that carry IP packets in other packets:
 /// what enters has more room than what leaves. Kinds that carry Ethernet frames (`gretap`, `vxlan`, `geneve`, `macsec`)
 /// are missing on purpose: they bridge networks, and what they do to a path's MTU is their owner's plan.
@@ -23,9 +19,6 @@ const TUNNEL_KINDS: [&str; 13] = [
     "sit",
     "amneziawg",
 ];
-
-/// `IFLA_TUN_TYPE` of `linux/if_link.h`, which neli does not name.
-const IFLA_TUN_TYPE: u16 = 3;
 
 /// `IFF_TUN` of `linux/if_tun.h`: the device carries IP packets. `IFF_TAP` (2) carries Ethernet frames.
 const IFF_TUN: u8 = 1;
@@ -49,14 +42,6 @@ pub struct LinkKind {
 }
 
 impl LinkKind {
-    /// What rtnetlink's message about a link says; hardware has no `IFLA_LINKINFO`.
-    #[must_use]
-    pub fn of(link: &Ifinfomsg) -> Self {
-        let hardware = (*link.ifi_type()).into();
-        let (info_kind, tun_type) = info(link).unwrap_or_default();
-        Self { info_kind, tun_type, hardware }
-    }
-
     /// Whether a link of this kind is a VPN link.
     #[must_use]
     pub fn is_vpn(&self) -> bool {
@@ -67,17 +52,6 @@ impl LinkKind {
             other => TUNNEL_KINDS.contains(&other),
         }
     }
-}
-
-/// The kind and, for tun, its type.
-fn info(link: &Ifinfomsg) -> Option<(String, Option<u8>)> {
-    let attributes = link.rtattrs().get_attr_handle();
-    let info = attributes.get_nested_attributes::<IflaInfo>(Ifla::Linkinfo).ok()?;
-    let bytes = info.get_attribute(IflaInfo::Kind)?.payload().as_ref();
-    let kind = std::str::from_utf8(bytes.strip_suffix(&[0]).unwrap_or(bytes)).ok()?;
-    let data = (kind == "tun").then(|| info.get_nested_attributes::<u16>(IflaInfo::Data).ok()).flatten();
-    let tun_type = data.and_then(|data| data.get_attribute(IFLA_TUN_TYPE)?.payload().as_ref().first().copied());
-    Some((kind.to_owned(), tun_type))
 }
 
 #[cfg(test)]

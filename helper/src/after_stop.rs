@@ -123,7 +123,7 @@ mod tests {
 
     use super::*;
     use crate::clamp::Desired;
-    use crate::kernel::simulated::Simulated;
+    use crate::doubles::{LinesKept, Simulated};
 
     #[test]
     fn the_unit_s_job_decides_and_where_there_is_none_the_result() {
@@ -163,11 +163,11 @@ mod tests {
         let places = Places { runtime: folder.path().to_owned(), persistent: folder.path().join("not there") };
         let mut kernel = Simulated::with_links(Vec::new());
         kernel.set_foreign_table();
-        remove(&mut kernel, &places, &Log::in_memory(), "stopped").unwrap();
+        remove(&mut kernel, &places, &LinesKept::log().0, "stopped").unwrap();
         assert!(kernel.has_foreign_table());
         let named = [(LinkName::parse("wg0").unwrap(), ClampOptions::default())].into();
         places.remember(&Desired { auto: None, named }, &std::collections::BTreeSet::new()).unwrap();
-        remove(&mut kernel, &places, &Log::in_memory(), "stopped").unwrap();
+        remove(&mut kernel, &places, &LinesKept::log().0, "stopped").unwrap();
         assert!(!kernel.has_foreign_table());
     }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, SyncSender};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -61,15 +61,20 @@ impl Line {
         self.event
     }
 
-    /// The fields as the journal gets them, of which `event` is one.
+    /// The fields as the journal gets them, of which `event` is one. Each stands alone, and quotes have nothing to break out of.
     pub(crate) fn journal_fields(&self) -> Vec<(&'static str, String)> {
-        let fields = self.fields.iter().map(|(field, value)| (*field, Printable(value).to_string()));
+        let fields = self.fields.iter().map(|(field, value)| (*field, escaped(value, &['\'', '"'])));
         std::iter::once(("event", self.event.to_owned())).chain(fields).collect()
     }
 
-    fn write_fields(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "event={}", self.event)?;
-        self.fields.iter().try_for_each(|(field, value)| write!(f, " {field}={}", Escaped(value)))
+    /// The event and its fields as text. No value can break out of its field: it is bare if it is one plain word, else quoted.
+    fn text(&self) -> String {
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'=');
+        let fields = self.fields.iter().map(|(field, value)| match value.as_str() {
+            plain if !plain.is_empty() && plain.bytes().all(is_plain) => format!("{field}={plain}"),
+            other => format!("{field}=\"{}\"", escaped(other, &['\''])),
+        });
+        std::iter::once(format!("event={}", self.event)).chain(fields).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -80,49 +85,30 @@ impl fmt::Display for Line {
             Level::Warn => "warning",
             Level::Info | Level::Debug | Level::Trace => "info",
         };
-        write!(f, "level={level} ")?;
-        self.write_fields(f)
+        write!(f, "level={level} {}", self.text())
     }
 }
 
-/// A value that cannot break out of its field: bare if it is one plain word, else quoted with escapes.
-struct Escaped<'a>(&'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'=');
-        if !self.0.is_empty() && self.0.bytes().all(is_plain) {
-            return f.write_str(self.0);
-        }
-        f.write_str("\"")?;
-        write_escaped(f, self.0, &['\''])?;
-        f.write_str("\"")
-    }
-}
-
-/// A value that stands alone: quotes have nothing to break out of there.
-struct Printable<'a>(&'a str);
-
-impl fmt::Display for Printable<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_escaped(f, self.0, &['\'', '"'])
-    }
-}
-
-/// Writes printable ASCII, with escapes for everything else, for the backslash and for quotes that are not `harmless`: sentences
-/// have some of those.
-fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str, harmless: &[char]) -> fmt::Result {
-    text.chars().try_for_each(|character| {
+/// Printable ASCII, with escapes for everything else, for the backslash and for quotes that are not `harmless`: sentences have
+/// some of those.
+fn escaped(text: &str, harmless: &[char]) -> String {
+    let mut escaped = String::new();
+    for character in text.chars() {
         if harmless.contains(&character) {
-            return write!(f, "{character}");
+            escaped.push(character);
+        } else {
+            escaped.extend(character.escape_default());
         }
-        write!(f, "{}", character.escape_default())
-    })
+    }
+    escaped
 }
 
 /// Where lines go. Clones share it.
 #[derive(Clone)]
 pub struct Log(Arc<Inner>);
+
+/// Writes a line, and waits as long as that takes.
+type Sink = Box<dyn Fn(&Line) + Send + Sync>;
 
 struct Inner {
     sink: Sink,
@@ -130,12 +116,6 @@ struct Inner {
     queue: OnceLock<SyncSender<Message>>,
     /// Lines that found the queue full since that was last told.
     dropped: AtomicU64,
-}
-
-enum Sink {
-    Stderr,
-    Journal(JournalLog),
-    Memory(Mutex<Vec<Line>>),
 }
 
 enum Message {
@@ -151,20 +131,14 @@ impl Log {
     /// The journal if the service manager has connected stderr to it, else stderr.
     #[must_use]
     pub fn open() -> Self {
-        let journal = systemd_journal_logger::connected_to_journal().then(JournalLog::new);
-        Self::over(match journal {
-            Some(Ok(journal)) => Sink::Journal(journal),
-            Some(Err(_)) | None => Sink::Stderr,
-        })
+        match systemd_journal_logger::connected_to_journal().then(JournalLog::new) {
+            Some(Ok(journal)) => Self::to(Box::new(move |line| drop(send(&journal, line)))),
+            // One write for the line: stderr has no buffer, and other programs may write to the same file.
+            _ => Self::to(Box::new(|line| drop(std::io::stderr().write_all(format!("{line}\n").as_bytes())))),
+        }
     }
 
-    /// A log that keeps its lines, for tests.
-    #[must_use]
-    pub fn in_memory() -> Self {
-        Self::over(Sink::Memory(Mutex::default()))
-    }
-
-    fn over(sink: Sink) -> Self {
+    pub(crate) fn to(sink: Sink) -> Self {
         Self(Arc::new(Inner { sink, queue: OnceLock::new(), dropped: AtomicU64::new(0) }))
     }
 
@@ -179,13 +153,13 @@ impl Log {
         thread::Builder::new().name("log".to_owned()).spawn(move || {
             for message in lines {
                 match message {
-                    Message::Line(line) => inner.put(line),
+                    Message::Line(line) => (inner.sink)(&line),
                     // Nobody waits for it any more if it took too long.
                     Message::Flush(done) => drop(done.send(())),
                 }
                 let dropped = inner.dropped.swap(0, Ordering::Relaxed);
                 if dropped > 0 {
-                    inner.put(Line::warning("log-lines-dropped").with("count", dropped));
+                    (inner.sink)(&Line::warning("log-lines-dropped").with("count", dropped));
                 }
             }
         })?;
@@ -203,19 +177,10 @@ impl Log {
         }
     }
 
-    /// The lines kept by a log in memory; none for the others.
-    #[must_use]
-    pub fn lines(&self) -> Vec<Line> {
-        match &self.0.sink {
-            Sink::Memory(lines) => lines.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            Sink::Stderr | Sink::Journal(_) => Vec::new(),
-        }
-    }
-
     /// Writes a line. A log that cannot be written to stops nothing.
     pub fn write(&self, line: Line) {
         match self.0.queue.get() {
-            None => self.0.put(line),
+            None => (self.0.sink)(&line),
             Some(queue) => {
                 if queue.try_send(Message::Line(line)).is_err() {
                     self.0.dropped.fetch_add(1, Ordering::Relaxed);
@@ -225,47 +190,25 @@ impl Log {
     }
 }
 
-impl Inner {
-    fn put(&self, line: Line) {
-        match &self.sink {
-            // One write for the line: stderr has no buffer, and other programs may write to the same file.
-            Sink::Stderr => drop(std::io::stderr().write_all(format!("{line}\n").as_bytes())),
-            Sink::Journal(journal) => drop(send(journal, &line)),
-            Sink::Memory(lines) => lines.lock().unwrap_or_else(PoisonError::into_inner).push(line),
-        }
-    }
-}
-
 /// Sends a line with its fields kept apart: `event` becomes `EVENT`, and the message is the line's text.
 fn send(journal: &JournalLog, line: &Line) -> std::io::Result<()> {
-    struct Message<'a>(&'a Line);
-    impl fmt::Display for Message<'_> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            self.0.write_fields(f)
-        }
-    }
-    let fields = line.journal_fields();
-    journal.journal_send(
-        &Record::builder()
-            .level(line.level)
-            .target("airpods-helper")
-            .key_values(&fields)
-            .args(format_args!("{}", Message(line)))
-            .build(),
-    )
+    let (fields, text) = (line.journal_fields(), line.text());
+    let mut record = Record::builder();
+    record.level(line.level).target("airpods-helper").key_values(&fields);
+    journal.journal_send(&record.args(format_args!("{text}")).build())
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::doubles::LinesKept;
 
     #[test]
     fn a_sink_that_stands_still_holds_nobody_up_and_what_is_dropped_is_counted() {
-        let log = Log::in_memory();
+        let (log, lines) = LinesKept::log();
         log.write_in_the_background().unwrap();
-        let Sink::Memory(lines) = &log.0.sink else { panic!("it is in memory") };
-        let stopped = lines.lock().unwrap();
+        let stopped = lines.hold();
         // One is in the writer's hands; the queue takes its bound.
         for number in 0..QUEUE + 100 {
             log.write(Line::info("x").with("number", number));
@@ -278,14 +221,14 @@ mod tests {
             thread::yield_now();
         }
         log.flush(Duration::from_secs(60));
-        let told: u64 = log
-            .lines()
+        let told: u64 = lines
+            .all()
             .iter()
             .filter(|line| line.event() == "log-lines-dropped")
             .map(|line| line.field("count").unwrap().parse::<u64>().unwrap())
             .sum();
         assert_eq!(told, dropped);
-        let written = log.lines().iter().filter(|line| line.event() == "x").count();
+        let written = lines.all().iter().filter(|line| line.event() == "x").count();
         assert_eq!(u64::try_from(written).unwrap() + dropped, u64::try_from(QUEUE + 100).unwrap());
     }
 

@@ -64,6 +64,12 @@ pub enum StateError {
     },
 }
 
+impl StateError {
+    fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { doing, path: path.to_owned(), source }
+    }
+}
+
 /// What a helper that starts finds.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Memory {
@@ -90,13 +96,8 @@ impl Places {
     /// # Errors
     /// [`StateError::Io`], also if a folder is there and belongs to somebody else.
     pub fn make_for(&self, uid: u32, gid: u32) -> Result<(), StateError> {
-        [&self.runtime, &self.persistent].into_iter().try_for_each(|folder| {
-            make_folder(folder, uid, gid).map_err(|source| StateError::Io {
-                doing: "make",
-                path: folder.clone(),
-                source,
-            })
-        })
+        let mut folders = [&self.runtime, &self.persistent].into_iter();
+        folders.try_for_each(|folder| make_folder(folder, uid, gid).map_err(StateError::io("make", folder)))
     }
 
     /// What is remembered: the runtime file's content, or else the persistent file's. What was wrong with a file
@@ -187,16 +188,15 @@ fn read(path: &Path) -> Result<Option<Memory>, StateError> {
 }
 
 fn read_text(path: &Path) -> Result<Option<String>, StateError> {
-    let failed = |doing| move |source| StateError::Io { doing, path: path.to_owned(), source };
     let malformed = |why: String| StateError::Malformed { path: path.to_owned(), why };
     // O_NONBLOCK: opening a fifo must not wait for its other end.
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed("open")(error)),
+        Err(error) => return Err(StateError::io("open", path)(error)),
     };
-    let about = file.metadata().map_err(failed("read"))?;
+    let about = file.metadata().map_err(StateError::io("read", path))?;
     if !about.is_file() || about.len() > MAX_SIZE {
         return Err(malformed(format!("it is no regular file of at most {MAX_SIZE} bytes")));
     }
@@ -204,7 +204,7 @@ fn read_text(path: &Path) -> Result<Option<String>, StateError> {
         return Err(malformed("others may write to it".to_owned()));
     }
     let mut text = String::new();
-    file.take(MAX_SIZE).read_to_string(&mut text).map_err(failed("read"))?;
+    file.take(MAX_SIZE).read_to_string(&mut text).map_err(StateError::io("read", path))?;
     Ok(Some(text))
 }
 
@@ -229,19 +229,19 @@ pub(crate) fn render(desired: &Desired, known: &BTreeSet<LinkName>) -> serde_jso
 
 fn write_or_remove(folder: &Path, desired: &Desired, known: &BTreeSet<LinkName>) -> Result<(), StateError> {
     let path = folder.join(FILE);
-    let failed = |doing, source| StateError::Io { doing, path: path.clone(), source };
     let wanted = (!desired.is_empty()).then(|| render(desired, known));
-    let wanted = wanted.transpose().map_err(|error| failed("encode", error.into()))?;
+    let wanted = wanted.transpose().map_err(|error| StateError::io("encode", &path)(error.into()))?;
     let before = read_text(&path);
     if before.as_ref().is_ok_and(|before| *before == wanted) {
         return Ok(());
     }
     replace(folder, wanted.as_deref())?;
-    synchronise(folder).map_err(|source| {
+    // A rename or a removal is on the disk only when its folder is.
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| {
         // Whoever is told of an error relies on nothing being different. That the former text is on the disk cannot be said
         // either; an unreadable one counts for nothing.
         drop(replace(folder, before.ok().flatten().as_deref()));
-        failed("replace", source)
+        StateError::io("replace", &path)(source)
     })
 }
 
@@ -249,10 +249,7 @@ fn write_or_remove(folder: &Path, desired: &Desired, known: &BTreeSet<LinkName>)
 fn replace(folder: &Path, text: Option<&str>) -> Result<(), StateError> {
     let path = folder.join(FILE);
     let Some(text) = text else { return remove(&path) };
-    let failed = |doing| {
-        let path = path.clone();
-        move |source| StateError::Io { doing, path, source }
-    };
+    let failed = |doing| StateError::io(doing, &path);
     let beside = folder.join(format!(".{FILE}.new"));
     remove(&beside)?;
     // `create_new` does not follow symbolic links: whatever is there is an error (O_EXCL, open(2)).
@@ -269,16 +266,9 @@ fn replace(folder: &Path, text: Option<&str>) -> Result<(), StateError> {
 
 fn remove(path: &Path) -> Result<(), StateError> {
     match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(StateError::Io { doing: "remove", path: path.to_owned(), source })
-        }
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StateError::io("remove", path)(source)),
         _ => Ok(()),
     }
-}
-
-/// A rename or a removal is on the disk only when its folder is.
-fn synchronise(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use airpods_dbus::{ErrorKind, LinkName, names};
 use airpods_helper::authority::Answer;
-use airpods_helper::authority::recording::Recording;
 use airpods_helper::daemon::Ending;
-use airpods_helper::kernel::simulated::{Refusal, Simulated};
-use airpods_helper::kernel::unsupported::Unsupported;
+use airpods_helper::doubles::Recording;
+use airpods_helper::doubles::Unsupported;
+use airpods_helper::doubles::{Refusal, Simulated};
 use airpods_helper::kernel::{Applied, Events, Held, Kernel, KernelError, Link, Links, Ruleset};
 use private_bus::*;
 use sd_notify::NotifyState;

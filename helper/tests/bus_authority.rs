@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use airpods_dbus::{ClampOptions, ErrorKind, PathMtu, names};
-use airpods_helper::authority::recording::{Asked, Recording};
 use airpods_helper::authority::{Answer, NoAnswer};
+use airpods_helper::doubles::{Asked, Recording};
 use private_bus::*;
 use zbus::Message;
 use zbus::message::Flags;

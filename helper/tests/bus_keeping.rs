@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use airpods_dbus::{ClampOptions, ClampState, ErrorKind, names};
 use airpods_helper::bus::BusError;
 use airpods_helper::daemon::{DaemonError, Ending};
-use airpods_helper::kernel::simulated::Refusal;
+use airpods_helper::doubles::Refusal;
 use airpods_helper::kernel::{Event, Link, Routes};
 use airpods_helper::state::FILE;
 use private_bus::*;

@@ -6,8 +6,8 @@ mod private_bus;
 use std::collections::HashMap;
 
 use airpods_dbus::names;
-use airpods_helper::authority::recording::Recording;
 use airpods_helper::authority::{Answer, NoAnswer};
+use airpods_helper::doubles::Recording;
 use private_bus::*;
 use zbus::Message;
 use zbus::message::Flags;
@@ -112,9 +112,9 @@ fn a_flood_of_calls_that_polkit_fails_to_judge_leaves_room_in_the_log_as_well() 
     let helper = Helper::asking(Recording::saying(Err(NoAnswer::Failed("the action is not registered".to_owned()))));
     helper.authority.next(Ok(Answer { is_authorized: true, ..Answer::default() }));
     helper.client().on_link("wg0").unwrap();
-    let before = helper.log.lines().len();
+    let before = helper.lines.all().len();
     flood(&helper, 60);
-    let told: Vec<_> = helper.log.lines().split_off(before);
+    let told: Vec<_> = helper.lines.all().split_off(before);
     assert_eq!(told.len(), 100, "{}", helper.log_text());
     assert_eq!(told.iter().filter(|line| line.event() == "no-answer-from-polkit").count(), 50);
 }

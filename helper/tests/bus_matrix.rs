@@ -6,8 +6,8 @@ mod private_bus;
 use std::fs;
 
 use airpods_dbus::{ClampOptions, ErrorKind, PathMtu, names};
-use airpods_helper::authority::recording::{Asked, Recording};
 use airpods_helper::authority::{Action, Answer, NoAnswer};
+use airpods_helper::doubles::{Asked, Recording};
 use airpods_lab::{BusDaemon, on_both_buses};
 use futures_lite::StreamExt;
 use private_bus::*;

@@ -10,6 +10,7 @@ mod decide;
 mod facts;
 mod netlink;
 mod outlet;
+mod question;
 mod standing;
 #[cfg(test)]
 mod tests;

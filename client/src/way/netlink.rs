@@ -6,7 +6,6 @@ use std::fmt::Debug;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use airpods_dbus::rtnetlink::{Link, link_question, route_question, routes_question};
 use ipnet::IpNet;
 use neli::attr::Attribute;
 use neli::consts::nl::NlmF;
@@ -20,6 +19,7 @@ use neli::{FromBytesWithInput, Size, ToBytes};
 use nix::errno::Errno;
 
 use super::Egress;
+use super::question::{Link, link_question, route_question, routes_question};
 
 /// Two addresses of the public internet, of IPv4 and IPv6, to ask the kernel's way to; nothing is ever sent there. They are those of
 /// a.root-servers.net (IANA, "Root Servers"), which have been the same for many years. An address of a public name server
@@ -126,7 +126,7 @@ impl Rtnetlink {
 
     /// Every route of every table, with its link's index, but the default ones and those to the host itself.
     fn networks(&mut self) -> io::Result<Vec<(IpNet, i32)>> {
-        self.send(Rtm::Getroute, NlmF::REQUEST | NlmF::DUMP, routes_question(Rtn::Unspec, None)?)?;
+        self.send(Rtm::Getroute, NlmF::REQUEST | NlmF::DUMP, routes_question()?)?;
         let mut networks = Vec::new();
         loop {
             let (answers, _) = self.socket.recv::<Rtm, Rtmsg>().map_err(io::Error::other)?;

@@ -5,7 +5,6 @@
 //! judgement that outlives its call.
 
 mod polkit;
-pub mod recording;
 
 use async_trait::async_trait;
 use zbus::Message;
@@ -67,15 +66,10 @@ impl Action {
         }
     }
 
-    /// The word for it in details and in the log.
+    /// The word for it in details and in the log: the last part of its identifier.
     #[must_use]
     pub fn operation(self) -> &'static str {
-        match self {
-            Self::ClampOn => "clamp-on",
-            Self::ClampAnyLink => "clamp-any-link",
-            Self::ClampOff => "clamp-off",
-            Self::Reset => "reset",
-        }
+        self.id().rsplit('.').next().unwrap_or_default()
     }
 }
 

@@ -92,7 +92,7 @@ fn what_is_asked_for_is_in_the_details_and_a_link_that_is_no_vpn_is_an_action_of
 
 #[test]
 fn only_a_challenge_to_somebody_who_may_be_asked_is_left_to_a_password() {
-    use super::recording::Recording;
+    use crate::doubles::Recording;
     for (answered, interaction, is_left) in [
         (answer(false, true, false), true, true),
         (answer(false, true, false), false, false),

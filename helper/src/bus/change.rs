@@ -9,6 +9,7 @@ use airpods_dbus::{Error, ErrorKind};
 use futures_lite::future::or;
 use zbus::Connection;
 use zbus::names::OwnedUniqueName;
+use zruntime::unblock;
 
 use super::call::Wanted;
 use super::caller as bus_says;
@@ -19,8 +20,7 @@ use super::reply::ReplyTo;
 use super::service::Service;
 use crate::authority::{Action, Caller, Permit, Question, authorise, authorise_at_prompt};
 use crate::log::Line;
-use crate::offload::offload;
-use crate::reconcile::{LEAVING, Outcome, not_kept};
+use crate::reconcile::{LEAVING, Outcome};
 
 /// How long a call waits for another prompt to be over before it is refused.
 const TURN: Duration = Duration::from_secs(1);
@@ -66,7 +66,7 @@ impl Service {
         let unkept = self.reconciler().unkept(permit.request())?;
         let is_written = unkept.is_some();
         if let Some(unkept) = unkept {
-            offload(move || unkept.write()).await.map_err(not_kept)??;
+            unblock(move || unkept.write()).await?;
         }
         // After the disk, which may have taken its time.
         if let Err(gone) = bus_says::check(&self.runtime, connection, &caller.name).await {

@@ -10,7 +10,8 @@ mod call;
 mod caller;
 mod change;
 mod dispatch;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
+#[path = "../../fuzzing/bus.rs"]
 pub(crate) mod fuzzing;
 mod header;
 mod log_limit;

@@ -30,18 +30,15 @@ pub struct Desired {
 pub enum Change {
     /// Nothing: it was so already.
     Nothing,
-    /// Auto was switched on.
-    AutoOn(ClampOptions),
-    /// Auto was on, and has other options now.
-    AutoOther(ClampOptions, ClampOptions),
-    /// Auto was switched off.
-    AutoOff,
-    /// A link was named.
-    On(LinkName, ClampOptions),
-    /// A link that had been named before has other options now.
-    Other(LinkName, ClampOptions, ClampOptions),
-    /// A link is no longer named.
-    Off(LinkName),
+    /// The options of auto, or of a named link, before and after; without any it is off.
+    Clamp {
+        /// What is clamped.
+        target: Target,
+        /// What was desired.
+        before: Option<ClampOptions>,
+        /// What is desired.
+        after: Option<ClampOptions>,
+    },
     /// Everything was dropped: so many clamps, and auto or not.
     Dropped(usize, bool),
 }
@@ -70,43 +67,30 @@ impl Desired {
     /// `any-link`, which only a named link can have.
     pub fn after(&self, request: &Request) -> Result<(Self, Change), Error> {
         let mut next = self.clone();
-        let change = match request {
-            Request::ClampOn(Target::Auto, options) => next.auto_on(*options)?,
-            Request::ClampOn(Target::Link(link), options) => next.link_on(link, *options)?,
-            Request::ClampOff(Target::Auto) => next.auto.take().map_or(Change::Nothing, |_| Change::AutoOff),
-            Request::ClampOff(Target::Link(link)) => {
-                next.named.remove(link).map_or(Change::Nothing, |_| Change::Off(link.clone()))
-            }
-            Request::Reset if self.is_empty() => Change::Nothing,
-            Request::Reset => {
-                next = Self::default();
-                Change::Dropped(self.named.len(), self.auto.is_some())
-            }
+        let (target, options) = match request {
+            Request::ClampOn(target, options) => (target, Some(*options)),
+            Request::ClampOff(target) => (target, None),
+            Request::Reset if self.is_empty() => return Ok((next, Change::Nothing)),
+            Request::Reset => return Ok((Self::default(), Change::Dropped(self.named.len(), self.auto.is_some()))),
         };
-        Ok((next, change))
-    }
-
-    fn auto_on(&mut self, options: ClampOptions) -> Result<Change, Error> {
-        if options.any_link {
-            return Err(ErrorKind::InvalidOption
-                .because("option `any-link` needs a link: it cannot be given for every VPN link at once"));
-        }
-        Ok(match self.auto.replace(options) {
-            None => Change::AutoOn(options),
-            Some(before) if before != options => Change::AutoOther(options, before),
-            Some(_) => Change::Nothing,
-        })
-    }
-
-    fn link_on(&mut self, link: &LinkName, options: ClampOptions) -> Result<Change, Error> {
-        if !self.named.contains_key(link) && self.named.len() >= MAX_CLAMPS {
+        let before = match (target, options) {
+            (Target::Auto, Some(ClampOptions { any_link: true, .. })) => {
+                return Err(ErrorKind::InvalidOption
+                    .because("option `any-link` needs a link: it cannot be given for every VPN link at once"));
+            }
+            (Target::Auto, options) => std::mem::replace(&mut next.auto, options),
+            (Target::Link(link), Some(options)) => next.named.insert(link.clone(), options),
+            (Target::Link(link), None) => next.named.remove(link),
+        };
+        if next.named.len() > MAX_CLAMPS.max(self.named.len()) {
             return Err(ErrorKind::TooManyClamps.because(format!("there are {MAX_CLAMPS} clamps already")));
         }
-        Ok(match self.named.insert(link.clone(), options) {
-            None => Change::On(link.clone(), options),
-            Some(before) if before != options => Change::Other(link.clone(), before, options),
-            Some(_) => Change::Nothing,
-        })
+        let change = if before == options {
+            Change::Nothing
+        } else {
+            Change::Clamp { target: target.clone(), before, after: options }
+        };
+        Ok((next, change))
     }
 }
 
@@ -134,16 +118,15 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => f.write_str("it was so already"),
-            Self::AutoOn(options) => write!(f, "every VPN link is clamped to {}", Worded(*options)),
-            Self::AutoOther(after, before) => {
-                write!(f, "every VPN link is clamped to {} instead of {}", Worded(*after), Worded(*before))
+            Self::Clamp { target, before, after: Some(after) } => {
+                let what = if *target == Target::Auto { "" } else { "link " };
+                write!(f, "{what}{target} is clamped to {}", Worded(*after))?;
+                before.map_or(Ok(()), |before| write!(f, " instead of {}", Worded(before)))
             }
-            Self::AutoOff => f.write_str("auto is off: only links that were named stay clamped"),
-            Self::On(link, options) => write!(f, "link {link} is clamped to {}", Worded(*options)),
-            Self::Other(link, before, after) => {
-                write!(f, "link {link} is clamped to {} instead of {}", Worded(*after), Worded(*before))
+            Self::Clamp { target: Target::Auto, .. } => {
+                f.write_str("auto is off: only links that were named stay clamped")
             }
-            Self::Off(link) => write!(f, "link {link} is no longer clamped by name"),
+            Self::Clamp { target, .. } => write!(f, "link {target} is no longer clamped by name"),
             Self::Dropped(named, auto) => {
                 write!(f, "dropped everything: {named} named clamps{}", if *auto { " and auto" } else { "" })
             }

@@ -2,36 +2,30 @@
 
 pub mod systemd;
 
-mod watchdog;
-
-mod events;
-
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::pending;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_lite::future::or;
 use sd_notify::NotifyState;
 use zbus::{Address, Connection};
-use zruntime::{Event, SharedRuntime};
+use zruntime::lock::OnceCell;
+use zruntime::{AsyncIo, Event, Shared, SharedRuntime};
 
 use airpods_dbus::names;
 
 use crate::authority::Authority;
 use crate::backoff::{self, Backoff};
 use crate::bus::{self, BusError, Service};
-use crate::kernel::{Events, Kernel, KernelError};
+use crate::kernel::{self, Events, Kernel, KernelError};
 use crate::log::{Line, Log};
 use crate::reconcile::{Reconciler, VERSION};
 use crate::state::Places;
-use systemd::ServiceManager;
-
-use watchdog::{Readiness, Ready, Watchdog};
-
-use events::KernelEvents;
+use systemd::{Readiness, Ready, ServiceManager, Watchdog};
 
 /// How long calls that are being answered may take to be over when the helper leaves.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
@@ -101,10 +95,10 @@ impl Daemon {
     ) -> Result<Ending, DaemonError> {
         let Self { runtime, kernel, places, log, patience, manager } = self;
         let mut reconciler = Reconciler::new(kernel, places, log.clone());
-        let watched = KernelEvents::new(watch(&mut reconciler, &log)?, &runtime)?;
+        let watched = KernelEvents::of(&mut reconciler, &runtime, &log)?;
         let service = Service::new(reconciler, log.clone(), runtime.clone());
-        let (connection, named, looked) = (OnceLock::new(), Event::new(), Event::new());
-        let present = Present { service, connection, named, looked, runtime, log, manager };
+        let (connection, looked) = (OnceCell::new(), Event::new());
+        let present = Present { service, connection, looked, runtime, log, manager };
         // In this order: the rules are made before the bus is looked for.
         let followed = async { present.follow(watched).await.map(|never| match never {}) };
         let ending = or(followed, present.live(bus, authority, patience, stop)).await?;
@@ -117,9 +111,7 @@ impl Daemon {
 struct Present {
     service: Arc<Service>,
     /// Set once it has the name.
-    connection: OnceLock<Connection>,
-    /// Notified then.
-    named: Event,
+    connection: OnceCell<Connection>,
     /// Notified when the kernel has been looked at, and there may be news to announce.
     looked: Event,
     runtime: SharedRuntime,
@@ -137,12 +129,11 @@ impl Present {
         stop: impl Future<Output = ()>,
     ) -> Result<Ending, DaemonError> {
         let mut stop = pin!(stop);
-        let joined = join(bus, &self.service, self.manager.is_there(), &self.runtime, &self.log);
         let stopped = async {
             stop.as_mut().await;
             Ok(None)
         };
-        let Some(connection) = or(stopped, async { joined.await.map(Some) }).await? else {
+        let Some(connection) = or(stopped, async { self.join(bus).await.map(Some) }).await? else {
             return Ok(Ending::Stopped);
         };
         // Whoever has called once the bus has given the name is answered: nothing stops the helper halfway.
@@ -151,20 +142,9 @@ impl Present {
             // Here, so that nobody is answered before. What may be left to do is seen by the loop, which begins now.
             self.service.reconciler().tend(&[], Instant::now());
         }
-        let connection = self.connection.get_or_init(|| connection);
-        self.named.notify(usize::MAX);
+        let connection = self.connection.get_or_init(|| async { connection }).await;
         self.service.announce(connection).await;
         self.log.write(Line::info("started").with("version", VERSION).with("name", names::BUS_NAME));
-        self.stay(connection, patience, stop).await
-    }
-
-    /// Serves until there is a reason to leave.
-    async fn stay(
-        &self,
-        connection: &Connection,
-        patience: Duration,
-        stop: impl Future<Output = ()>,
-    ) -> Result<Ending, DaemonError> {
         let stopped = async {
             stop.await;
             Ok(Ending::Stopped)
@@ -187,6 +167,30 @@ impl Present {
         or(stopped, or(lost, or(announced, unused))).await
     }
 
+    /// Reaches the bus. Under a service manager it may take its time to come up.
+    async fn join(&self, bus: &Address) -> Result<Connection, BusError> {
+        let begun = Instant::now();
+        let deadline = if self.manager.is_there() { begun + BUS_PATIENCE } else { begun };
+        let mut has_waited = false;
+        loop {
+            // What listens there may be the service manager, until it has started the bus.
+            let reached = or(bus::reach(bus, &self.service), async {
+                self.runtime.sleep_until(begun + BUS_PATIENCE).await;
+                Err(BusError::Unreachable(io::Error::from(io::ErrorKind::TimedOut).into()))
+            });
+            match reached.await {
+                Err(error) if Instant::now() + BUS_LOOKS < deadline => {
+                    if !has_waited {
+                        self.log.write(Line::info("waiting-for-bus").with("cause", error));
+                    }
+                    has_waited = true;
+                }
+                reached => return reached,
+            }
+            self.runtime.sleep(BUS_LOOKS).await;
+        }
+    }
+
     /// Makes the kernel hold what it ought to, at once and whenever something happens there. Completes only if that is
     /// impossible.
     ///
@@ -197,7 +201,7 @@ impl Present {
     /// that does not run and a signal that cannot be sent end it, while a call that waits for a password does not.
     async fn follow(&self, mut watched: KernelEvents) -> Result<Infallible, DaemonError> {
         if !self.manager.is_there() {
-            self.named().await;
+            self.connection.wait().await;
         }
         let now = Instant::now();
         let (mut readiness, mut watchdog) = (Readiness::new(now), Watchdog::new(self.manager.watchdog(), now));
@@ -216,14 +220,6 @@ impl Present {
             let now = Instant::now();
             let waits = [look_again, watchdog.wait(now), readiness.wait(now)];
             events = watched.next(waits.into_iter().flatten().min()).await?;
-        }
-    }
-
-    /// Completes once it has the name.
-    async fn named(&self) {
-        let named = self.named.listen();
-        if self.connection.get().is_none() {
-            named.await;
         }
     }
 
@@ -265,46 +261,54 @@ impl Present {
     }
 }
 
-/// Reaches the bus. With `patience` it may take its time to come up.
-async fn join(
-    bus: &Address,
-    service: &Arc<Service>,
-    patience: bool,
-    runtime: &SharedRuntime,
-    log: &Log,
-) -> Result<Connection, BusError> {
-    if !patience {
-        return bus::reach(bus, service).await;
-    }
-    let deadline = Instant::now() + BUS_PATIENCE;
-    let mut has_waited = false;
-    loop {
-        // What listens there may be the service manager, until it has started the bus.
-        let reached = runtime.timeout_at(deadline, bus::reach(bus, service)).await;
-        match reached
-            .unwrap_or_else(|_| Err(BusError::Unreachable(zbus::Error::from(io::Error::from(io::ErrorKind::TimedOut)))))
-        {
-            Ok(connection) => return Ok(connection),
-            Err(error) if Instant::now() + BUS_LOOKS >= deadline => return Err(error),
-            Err(error) if !has_waited => {
-                log.write(Line::info("waiting-for-bus").with("cause", error));
-                has_waited = true;
-            }
-            Err(_) => {}
-        }
-        runtime.sleep(BUS_LOOKS).await;
-    }
+/// What tells of events; nothing does of a kernel that cannot be watched.
+struct KernelEvents {
+    watch: Option<(Box<dyn Events>, AsyncIo<OwnedFd, Shared>)>,
+    runtime: SharedRuntime,
 }
 
-/// A kernel without `nf_tables` can be served without being watched: every call says what is missing.
-fn watch(reconciler: &mut Reconciler, log: &Log) -> Result<Option<Box<dyn Events>>, DaemonError> {
-    match reconciler.events() {
-        Ok(watch) => Ok(Some(watch)),
-        Err(cause @ KernelError::Unsupported { .. }) => {
-            log.write(Line::error("kernel-unsupported").with("cause", cause));
-            Ok(None)
+impl KernelEvents {
+    /// Begins to watch. A kernel without `nf_tables` can be served without being watched: every call says what is missing.
+    fn of(reconciler: &mut Reconciler, runtime: &SharedRuntime, log: &Log) -> Result<Self, DaemonError> {
+        let watch = match reconciler.events() {
+            Ok(watch) => {
+                let descriptor = watch.as_fd().try_clone_to_owned();
+                let descriptor = descriptor.and_then(|descriptor| AsyncIo::new(runtime, descriptor));
+                Some((watch, descriptor.map_err(DaemonError::Wait)?))
+            }
+            Err(cause @ KernelError::Unsupported { .. }) => {
+                log.write(Line::error("kernel-unsupported").with("cause", cause));
+                None
+            }
+            Err(cause) => return Err(DaemonError::Events(cause)),
+        };
+        Ok(Self { watch, runtime: runtime.clone() })
+    }
+
+    /// The next events. There may be none once it has taken `wait`.
+    async fn next(&mut self, wait: Option<Duration>) -> Result<Vec<kernel::Event>, DaemonError> {
+        let until = wait.and_then(|wait| Instant::now().checked_add(wait));
+        loop {
+            let readable = async {
+                match &self.watch {
+                    Some((_, descriptor)) => descriptor.readable().await.map(|()| false),
+                    None => pending().await,
+                }
+            };
+            let due = async {
+                match until {
+                    Some(until) => self.runtime.sleep_until(until).await,
+                    None => pending().await,
+                }
+                Ok(true)
+            };
+            let is_due = or(readable, due).await.map_err(DaemonError::Wait)?;
+            let drained = self.watch.as_mut().map(|(watch, _)| watch.drain());
+            let events = drained.transpose().map_err(DaemonError::Events)?.unwrap_or_default();
+            if is_due || !events.is_empty() {
+                return Ok(events);
+            }
         }
-        Err(cause) => Err(DaemonError::Events(cause)),
     }
 }
 

@@ -3,6 +3,9 @@
 use std::io;
 
 use airpods_dbus::{Error, ErrorKind};
+use nix::errno::Errno;
+
+use super::table::encode::Step;
 
 /// Why the kernel did not do, or not tell, what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +44,37 @@ pub enum KernelError {
 }
 
 impl KernelError {
+    /// A batch was refused at a step, or as a whole.
+    pub(super) fn of_batch(step: Option<&Step>, errno: Errno) -> Self {
+        match (errno, step) {
+            (Errno::EPERM | Errno::EACCES, _) => Self::NotPermitted,
+            // There is no `nf_tables` (`nfnetlink_rcv_batch`).
+            (Errno::EOPNOTSUPP | Errno::EPROTONOSUPPORT, None) => Self::no_nf_tables(),
+            // One thing that is to be made: the kernel does not know its type (`nft_expr_type_get` and the like).
+            (Errno::EOPNOTSUPP | Errno::EPROTONOSUPPORT | Errno::ENOENT, Some(step)) if step.makes => {
+                Self::Unsupported { piece: format!("nf_tables support for the {}", step.what) }
+            }
+            _ => Self::Refused {
+                step: step.map_or_else(|| "the whole batch".to_owned(), |step| step.what.clone()),
+                source: errno.into(),
+            },
+        }
+    }
+
+    /// A question about the table was refused, and not because there is none.
+    pub(super) fn of_question(errno: Errno) -> Self {
+        match errno {
+            Errno::EPERM | Errno::EACCES => Self::NotPermitted,
+            // `nfnetlink_rcv_msg` knows no subsystem of that number.
+            Errno::EINVAL | Errno::EOPNOTSUPP => Self::no_nf_tables(),
+            other => Self::Netlink { doing: "reading the table", source: other.into() },
+        }
+    }
+
+    fn no_nf_tables() -> Self {
+        Self::Unsupported { piece: "nf_tables (CONFIG_NF_TABLES)".to_owned() }
+    }
+
     /// Whether the kernel has said no to a table, for a cause that does not pass by asking again at once.
     #[must_use]
     pub fn is_refusal(&self) -> bool {

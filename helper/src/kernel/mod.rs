@@ -1,21 +1,19 @@
 //! The kernel, behind one narrow trait: what links there are, when they change, and one nftables table.
 //!
-//! `clamp` decides; what is here reads and does. The real kernel is `netlink::Netlink`, its twin for
-//! tests is `simulated::Simulated`.
+//! `clamp` decides; what is here reads and does, in three layers: `wire` is netlink's bytes, `table` is the table as values and
+//! as messages, and `netlink` talks to the kernel. Nothing looks upwards. A twin for tests is in the folder `doubles`.
 
 mod error;
 pub mod netlink;
-pub mod simulated;
 pub mod table;
-pub mod unsupported;
-pub(crate) mod wire;
+mod wire;
 
 use std::os::fd::AsFd;
 
 use airpods_dbus::{LinkKind, LinkName, Unclampable};
 
 pub use error::KernelError;
-pub use table::ruleset::{Held, Ruleset};
+pub use table::{Held, Ruleset};
 
 /// One network link as the kernel reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -51,10 +51,7 @@ fn root_goes_down_from_the_bounding_set_to_no_new_privs() {
 fn what_the_service_manager_hands_over_only_loses_the_ambient_set() {
     let handed = Rights { inheritable: NET_ADMIN, ambient: NET_ADMIN, ..confined() };
     assert!(verify(&handed, HELPER).is_err());
-    assert_eq!(
-        steps(&handed, HELPER).unwrap(),
-        [Step::Ambient, Step::InheritableUnlessFiltered, Step::NoNewPrivileges]
-    );
+    assert_eq!(steps(&handed, HELPER).unwrap(), [Step::Ambient, Step::Inheritable, Step::NoNewPrivileges]);
 }
 
 #[test]
@@ -130,4 +127,15 @@ fn the_kernels_report_is_read() {
 #[test]
 fn this_thread_has_rights_that_can_be_read() {
     assert_eq!(Rights::observe().unwrap().uids[1], nix::unistd::geteuid().as_raw());
+}
+
+#[test]
+fn the_users_numbers_are_those_of_its_own_line() {
+    let passwd = "root:x:0:0:root:/root:/bin/sh\nairpods-helper2:x:1:2::/:\nairpods-helper:x:990:980::/:/bin/false\nbad:x:x:1::\n";
+    assert_eq!(Ids::in_passwd(passwd, "airpods-helper"), Some(HELPER));
+    for nobody in ["airpods", "bad", "", "x"] {
+        assert_eq!(Ids::in_passwd(passwd, nobody), None, "{nobody}");
+    }
+    assert!(matches!(Ids::of("root"), Err(PrivilegeError::UserIsRoot(_))));
+    assert!(matches!(Ids::of("nobody knows"), Err(PrivilegeError::NoUser(_))));
 }

@@ -88,7 +88,7 @@ impl Unkept {
     }
 }
 
-pub(crate) fn not_kept(error: impl std::fmt::Display) -> Error {
+fn not_kept(error: impl std::fmt::Display) -> Error {
     ErrorKind::ApplyFailed.because(format!("cannot change what is kept across reboots: {error}"))
 }
 
@@ -415,7 +415,7 @@ impl Reconciler {
 
     /// The links there are, with the routes of those for which they matter: to auto, and to a clamp to the route MTU.
     fn links(&mut self, desired: &Desired) -> Result<Vec<Link>, KernelError> {
-        let for_auto = |link: &Link| desired.auto.is_some() && clamp::vpn::may_be_in_use(link);
+        let for_auto = |link: &Link| desired.auto.is_some() && clamp::may_be_in_use(link);
         let routes_of = |link: &Link| for_auto(link) || (link.up && desired.named.contains_key(&link.name));
         let Links { named: links, unclampable } = self.kernel.links(&routes_of)?;
         self.routes = links.iter().map(|link| (link.name.clone(), link.routes)).collect();

@@ -5,9 +5,8 @@ use airpods_dbus::{ClampOptions, ClampState, LinkKind, PathMtu};
 use tempfile::TempDir;
 
 use super::*;
-use crate::authority::recording::Recording;
 use crate::authority::{Caller, Question, authorise};
-use crate::kernel::simulated::{Refusal, Simulated};
+use crate::doubles::{LinesKept, Recording, Refusal, Simulated};
 use crate::state::FILE;
 
 mod files;
@@ -15,6 +14,7 @@ mod files;
 struct Scene {
     reconciler: Reconciler,
     kernel: Simulated,
+    lines: LinesKept,
     _folder: TempDir,
 }
 
@@ -25,9 +25,10 @@ fn scene() -> Scene {
     let kind = LinkKind { info_kind: "wireguard".to_owned(), tun_type: None, hardware: 65534 };
     let link = Link { name: name("wg0"), kind, mtu: 1420, up: true, routes: Routes { any: true, mtu: None } };
     let kernel = Simulated::with_links(vec![link]);
-    let mut reconciler = Reconciler::new(Box::new(kernel.clone()), places, Log::in_memory());
+    let (log, lines) = LinesKept::log();
+    let mut reconciler = Reconciler::new(Box::new(kernel.clone()), places, log);
     reconciler.tend(&[], Instant::now());
-    Scene { reconciler, kernel, _folder: folder }
+    Scene { reconciler, kernel, lines, _folder: folder }
 }
 
 fn name(text: &str) -> LinkName {
@@ -86,7 +87,7 @@ fn a_refused_change_is_not_undone_as_nothing_was_done() {
     scene.commit(&on("wg1")).unwrap();
     scene.kernel.refuse(Some(Refusal::Conflict));
     assert_eq!(scene.commit(&on("wg0")).unwrap_err().kind(), ErrorKind::TableConflict);
-    assert!(scene.reconciler.log.lines().iter().all(|line| line.event() != "undo-failed"));
+    assert!(scene.lines.all().iter().all(|line| line.event() != "undo-failed"));
 }
 
 #[test]
@@ -131,7 +132,7 @@ fn rules_that_the_kernel_refuses_are_told_with_the_cause_and_tried_again_and_nob
     for _ in 0..10 {
         scene.reconciler.tend(&[], now);
     }
-    let refusals = scene.reconciler.log.lines().iter().filter(|line| line.event() == "rules-refused").count();
+    let refusals = scene.lines.all().iter().filter(|line| line.event() == "rules-refused").count();
     assert_eq!(refusals, 1, "it is not tried again before its time, nor logged");
     scene.kernel.refuse(None);
     assert_eq!(scene.reconciler.tend(&[], now + wait), None, "no fight is on");
@@ -174,7 +175,7 @@ fn a_read_that_fails_changes_no_state_and_announces_nothing_and_is_tried_again()
     assert_eq!(scene.reconciler.news(now), None);
     assert_eq!(scene.reconciler.properties(now).clamps, ["wg0"], "the last known state stands");
     assert!(scene.reconciler.status(now).is_err(), "what is not known is not told as off");
-    assert_eq!(scene.reconciler.log.lines().iter().filter(|line| line.event() == "kernel-not-read").count(), 1);
+    assert_eq!(scene.lines.all().iter().filter(|line| line.event() == "kernel-not-read").count(), 1);
     scene.kernel.set_unreadable(false);
     scene.reconciler.tend(&[], now);
     assert_eq!(scene.kernel.table().unwrap().route, BTreeSet::from([name("wg0")]), "no back-off has begun");
@@ -193,7 +194,7 @@ fn a_foreign_table_of_our_name_is_left_while_nothing_is_to_be_clamped_and_told()
     assert!(!scene.commit(&Request::Reset).unwrap().changed);
     assert!(scene.kernel.has_foreign_table());
     assert!(scene.reconciler.status(now).unwrap().foreign_table);
-    let left = scene.reconciler.log.lines().iter().filter(|line| line.event() == "foreign-table-left").count();
+    let left = scene.lines.all().iter().filter(|line| line.event() == "foreign-table-left").count();
     assert_eq!(left, 1);
     scene.commit(&on("wg0")).unwrap();
     assert!(scene.kernel.table().is_some(), "a clamp replaces it");
@@ -285,7 +286,7 @@ fn links_that_cannot_be_clamped_are_told_and_logged_once() {
         scene.reconciler.tend(&[Event::Network], Instant::now());
     }
     assert_eq!(scene.reconciler.status(Instant::now()).unwrap().unclampable, [link]);
-    let logged = scene.reconciler.log.lines().iter().filter(|line| line.event() == "link-not-clampable").count();
+    let logged = scene.lines.all().iter().filter(|line| line.event() == "link-not-clampable").count();
     assert_eq!(logged, 1);
 }
 
@@ -300,7 +301,7 @@ fn who_removed_the_rules_is_told_by_the_process_that_the_kernel_names_or_as_unkn
     ] {
         scene.kernel.remove_table();
         scene.reconciler.tend(events, Instant::now());
-        let lines = scene.reconciler.log.lines();
+        let lines = scene.lines.all();
         let line = lines.iter().rfind(|line| line.event() == "rules-removed").unwrap();
         assert_eq!(line.field("pid"), Some(told), "{events:?}");
     }
@@ -333,7 +334,7 @@ fn rules_that_are_put_back_are_told_with_the_number_of_their_links() {
     }
     scene.kernel.remove_table();
     scene.reconciler.tend(&[], Instant::now());
-    let lines = scene.reconciler.log.lines();
+    let lines = scene.lines.all();
     let line = lines.iter().rfind(|line| line.event() == "rules-applied").unwrap();
     assert_eq!((line.field("links"), line.field("restored")), (Some("3"), Some("true")));
 }

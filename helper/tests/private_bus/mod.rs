@@ -13,10 +13,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use airpods_dbus::{Error, ErrorKind, HelperProxy, LinkKind, LinkName};
-use airpods_helper::authority::recording::Recording;
 use airpods_helper::authority::{Authority, Polkit};
 use airpods_helper::daemon::{Daemon, DaemonError, Ending};
-use airpods_helper::kernel::simulated::Simulated;
+use airpods_helper::doubles::{LinesKept, Recording, Simulated};
 use airpods_helper::kernel::{Kernel, Link, Routes};
 use airpods_helper::log::{Line, Log};
 use airpods_helper::state::Places;
@@ -46,7 +45,8 @@ pub struct Helper {
     pub bus: PrivateBus,
     pub kernel: Simulated,
     pub authority: Recording,
-    pub log: Log,
+    pub lines: LinesKept,
+    log: Log,
     pub places: Places,
     pub manager: Manager,
     stop: Arc<Event>,
@@ -104,7 +104,7 @@ impl Helper {
         if let Some(text) = choice.state {
             fs::write(places.runtime.join(airpods_helper::state::FILE), text).unwrap();
         }
-        let (kernel, log) = (Simulated::with_links(choice.links), Log::in_memory());
+        let (kernel, (log, lines)) = (Simulated::with_links(choice.links), LinesKept::log());
         let recording = (!choice.asks_polkit).then(|| choice.authority.clone());
         let manager = choice.manager;
         let daemon =
@@ -112,9 +112,9 @@ impl Helper {
         let (stop, thread) = run(&bus, (choice.view)(kernel.clone()), recording, daemon);
         let thread = Some(thread);
         let authority = choice.authority;
-        let helper = Self { bus, kernel, authority, log, places, manager, stop, thread, _folder: folder };
+        let helper = Self { bus, kernel, authority, lines, log, places, manager, stop, thread, _folder: folder };
         helper
-            .wait_until("the helper has its name", || helper.log.lines().iter().any(|line| line.event() == "started"));
+            .wait_until("the helper has its name", || helper.lines.all().iter().any(|line| line.event() == "started"));
         helper
     }
 
@@ -150,15 +150,15 @@ impl Helper {
 
     /// The lines of mutating calls.
     pub fn audit(&self) -> Vec<Line> {
-        self.log
-            .lines()
+        self.lines
+            .all()
             .into_iter()
             .filter(|line| line.field("action").is_some() && line.field("result").is_some())
             .collect()
     }
 
     pub fn log_text(&self) -> String {
-        self.log.lines().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        self.lines.all().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     }
 
     pub fn is_running(&self) -> bool {
@@ -195,7 +195,7 @@ impl Helper {
 
     /// Starts it again on the same kernel and state.
     pub fn start_again(&mut self) {
-        let count = || self.log.lines().iter().filter(|line| line.event() == "started").count();
+        let count = || self.lines.all().iter().filter(|line| line.event() == "started").count();
         let before = count();
         let kernel = Box::new(self.kernel.clone());
         let (stop, thread) = run(&self.bus, kernel, Some(self.authority.clone()), self.parts());

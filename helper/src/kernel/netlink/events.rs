@@ -1,16 +1,16 @@
 //! Monitor: links, addresses, routes, routing rules, and other people's changes to our table.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::libc;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::socket::SockProtocol;
 
-use super::socket::{Received, Socket};
+use super::socket::Socket;
 use crate::kernel::table::NAME;
-use crate::kernel::wire::attribute::Attributes;
-use crate::kernel::wire::message::Message;
+use crate::kernel::wire::{Attributes, Message};
 use crate::kernel::{Event, Events, KernelError};
 
 /// Groups of `linux/rtnetlink.h`, one bit each.
@@ -54,29 +54,19 @@ impl Monitor {
     }
 
     fn drain_both(&mut self) -> io::Result<Vec<Event>> {
-        let mut events = Vec::new();
-        let mut network = false;
-        loop {
-            match self.network.receive()? {
-                // Whatever it was about: everything is looked at again, so one event says it all.
-                Received::Datagram(_) => network = true,
-                Received::Overrun => events.push(Event::Overrun),
-                Received::Nothing => break,
-            }
-        }
-        events.extend(network.then_some(Event::Network));
-        loop {
-            match self.rules.receive()? {
-                Received::Datagram(length) => {
-                    for message in self.rules.received(length) {
-                        events.extend(self.filter.event(&message?));
-                    }
-                }
-                Received::Overrun => events.push(Event::Overrun),
-                Received::Nothing => break,
-            }
-        }
+        let (mut has_changed, mut events) = (false, Vec::new());
+        // Whatever it was about: everything is looked at again, so one event says it all.
+        let mut was_lost = self.network.take(&mut |_| {
+            has_changed = true;
+            ControlFlow::Continue(())
+        })?;
+        was_lost |= self.rules.take(&mut |message| {
+            events.extend(self.filter.event(&message));
+            ControlFlow::Continue(())
+        })?;
         events.dedup();
+        events.extend(was_lost.then_some(Event::Overrun));
+        events.extend(has_changed.then_some(Event::Network));
         Ok(events)
     }
 }

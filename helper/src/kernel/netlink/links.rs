@@ -1,83 +1,87 @@
-//! Links, as rtnetlink tells them. neli reads and writes the messages.
+//! Links, as rtnetlink tells them.
 
-pub(super) mod routes;
+use std::io;
 
-use std::io::{self, Cursor};
-
-use airpods_dbus::{InvalidLinkName, LinkName, Unclampable, rtnetlink};
-use neli::consts::rtnl::Rtm;
-use neli::rtnl::Ifinfomsg;
-use neli::{FromBytesWithInput, Size, ToBytes};
+use airpods_dbus::{InvalidLinkName, LinkKind, LinkName, Unclampable};
 use nix::errno::Errno;
+use nix::libc;
 
+use super::routes;
 use super::socket::{Request, Socket};
+use crate::kernel::wire::{Attributes, attribute};
 use crate::kernel::{Link, Links, Routes};
+
+/// `RTEXT_FILTER_SKIP_STATS` of `linux/rtnetlink.h`: statistics are most of a link's message, and unread here.
+const SKIP_STATS: u32 = 1 << 3;
+
+/// `IFLA_TUN_TYPE` of `linux/if_link.h`.
+const IFLA_TUN_TYPE: u16 = 3;
+
+/// Bytes of `struct ifinfomsg`.
+const IFINFOMSG: usize = 16;
 
 /// Asks for every link, and for the routes through those that `routes_of` picks.
 pub(super) fn links(socket: &mut Socket, routes_of: &dyn Fn(&Link) -> bool) -> io::Result<Links> {
-    let answer = socket.dump(&request(Rtm::Getlink, &rtnetlink::link_question(0, None)?)?)??;
+    let answer = socket.dump(&question(None))??;
     let (mut named, mut unclampable) = (Vec::new(), Vec::new());
-    for read in answer.iter().filter_map(|body| link(body)) {
-        match read {
-            Read::Named(index, link) => named.push((index, link)),
-            Read::Unclampable(vpn) => unclampable.push(vpn),
-            Read::Other => {}
+    for (index, link) in answer.iter().filter_map(|body| link(body)) {
+        match link {
+            Ok(link) => named.push((index, link)),
+            Err(vpn) => unclampable.push(vpn),
         }
     }
     let asked = named.iter().filter(|(_, link)| routes_of(link)).map(|(index, _)| *index).collect();
-    let routes = routes::through(socket, &asked)?;
-    for (index, link) in &mut named {
-        link.routes = routes.get(index).copied().unwrap_or_default();
-    }
+    let mut routes = routes::through(socket, &asked)?;
     unclampable.sort_by(|one, other| one.link.cmp(&other.link));
-    Ok(Links { named: named.into_iter().map(|(_, link)| link).collect(), unclampable })
+    let told = |(index, link): (i32, Link)| Link { routes: routes.remove(&index).unwrap_or_default(), ..link };
+    Ok(Links { named: named.into_iter().map(told).collect(), unclampable })
 }
 
 /// Asks for the one link of this name.
 pub(super) fn by_name(socket: &mut Socket, name: &LinkName) -> io::Result<Option<Link>> {
-    let question = request(Rtm::Getlink, &rtnetlink::link_question(0, Some(name.as_str()))?)?;
-    match socket.ask(&[question])?.pop() {
-        Some(Ok(body)) => Ok(match link(&body) {
-            // The kernel finds a link by its other names (IFLA_ALT_IFNAME), too; those are nothing that rules see.
-            Some(Read::Named(_, link)) if link.name == *name => Some(link),
-            _ => None,
-        }),
+    match socket.ask(&[question(Some(name))])?.pop() {
+        // The kernel finds a link by its other names (IFLA_ALT_IFNAME), too; those are nothing that rules see.
+        Some(Ok(body)) => Ok(link(&body).and_then(|(_, link)| link.ok()).filter(|link| link.name == *name)),
         Some(Err(Errno::ENODEV)) | None => Ok(None),
         Some(Err(errno)) => Err(errno.into()),
     }
 }
 
-fn request(kind: Rtm, message: &(impl Size + ToBytes)) -> io::Result<Request> {
-    let mut bytes = Cursor::new(vec![0; message.padded_size()]);
-    message.to_bytes(&mut bytes).map_err(io::Error::other)?;
-    Ok(Request { kind: kind.into(), body: bytes.into_inner() })
+fn question(name: Option<&LinkName>) -> Request {
+    let filter = attribute(libc::IFLA_EXT_MASK, &SKIP_STATS.to_ne_bytes());
+    let name = name.map(|name| attribute(libc::IFLA_IFNAME, format!("{name}\0").as_bytes()));
+    Request { kind: libc::RTM_GETLINK, body: [vec![0; IFINFOMSG], filter, name.unwrap_or_default()].concat() }
 }
 
-/// What a message about a link comes to.
-#[derive(Debug)]
-pub(super) enum Read {
-    /// A link that a rule can name, with its index and without its routes.
-    Named(i32, Link),
-    /// A VPN link that no rule can name.
-    Unclampable(Unclampable),
-    /// Neither, such as the loopback.
-    Other,
+/// Reads the message about a link: its index, and the link without its routes, or why no rule can name a VPN link. `None` if
+/// the message is malformed, or about a link that is neither, such as the loopback.
+pub(super) fn link(body: &[u8]) -> Option<(i32, Result<Link, Unclampable>)> {
+    let (header, attributes) = body.split_first_chunk::<IFINFOMSG>()?;
+    let [_, _, a, b, index @ .., f0, f1, f2, f3, _, _, _, _] = *header;
+    let attributes = Attributes::new(attributes);
+    let name = attributes.get(libc::IFLA_IFNAME)?;
+    let name = name.strip_suffix(&[0]).unwrap_or(name);
+    let kind = kind(u16::from_ne_bytes([a, b]), attributes.nested(libc::IFLA_LINKINFO));
+    let up = u32::from_ne_bytes([f0, f1, f2, f3]) & libc::IFF_UP.cast_unsigned() != 0;
+    let mtu = attributes.ne32(libc::IFLA_MTU)?;
+    let link = match LinkName::of_kernel(name) {
+        Ok(name) => Ok(Link { name, kind, mtu, up, routes: Routes::default() }),
+        Err(reason) if kind.is_vpn() => Err(unclampable(name, reason)),
+        Err(_) => return None,
+    };
+    Some((i32::from_ne_bytes(index), link))
 }
 
-/// Reads a link; `None` if the message is malformed.
-pub(super) fn link(body: &[u8]) -> Option<Read> {
-    let message = Ifinfomsg::from_bytes_with_input(&mut Cursor::new(body), body.len()).ok()?;
-    let rtnetlink::Link { name, index, kind, mtu, up } = rtnetlink::Link::of(&message)?;
-    // What is no UTF-8 has been replaced by this.
-    let parsed =
-        if name.contains('\u{fffd}') { Err(InvalidLinkName::Encoding) } else { LinkName::of_kernel(name.as_bytes()) };
-    Some(match parsed {
-        Ok(name) => Read::Named(index, Link { name, kind, mtu, up, routes: Routes::default() }),
-        Err(reason) if kind.is_vpn() => {
-            Read::Unclampable(Unclampable { link: name.escape_default().to_string(), reason: reason.to_string() })
-        }
-        Err(_) => Read::Other,
-    })
+fn unclampable(name: &[u8], reason: InvalidLinkName) -> Unclampable {
+    Unclampable { link: String::from_utf8_lossy(name).escape_default().to_string(), reason: reason.to_string() }
+}
+
+/// What a link is; hardware has no `IFLA_LINKINFO`.
+fn kind(hardware: u16, info: Option<Attributes<'_>>) -> LinkKind {
+    let info_kind = info.and_then(|info| info.text(libc::IFLA_INFO_KIND)).unwrap_or_default().to_owned();
+    let data = info.and_then(|info| info.nested(libc::IFLA_INFO_DATA)).filter(|_| info_kind == "tun");
+    let tun_type = data.and_then(|data| data.get(IFLA_TUN_TYPE)?.first().copied());
+    LinkKind { info_kind, tun_type, hardware }
 }
 
 #[cfg(test)]

@@ -1,71 +1,80 @@
 //! The real kernel: `nf_tables` and rtnetlink over two sockets that live as long as the helper.
 
 mod events;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
+#[path = "../../../fuzzing/netlink.rs"]
 pub(crate) mod fuzzing;
 mod links;
-mod refusal;
+mod routes;
 mod socket;
 
 use std::io;
+use std::ops::ControlFlow;
 
 use airpods_dbus::LinkName;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::SockProtocol;
 
-use super::table::NAME;
 use super::table::encode::{Batch, encode};
 use super::table::layout::WITH_FIXED;
-use super::table::plan::change;
 use super::table::readback::{Answers, Found, found};
+use super::table::{NAME, change};
+use super::wire::attribute;
 use super::{Applied, Events, Held, Kernel, KernelError, Link, Links, Ruleset};
 use events::Monitor;
-use socket::{Received, Request, Socket};
+use socket::{Request, Socket};
 
 /// The kernel of the network namespace in which it was opened.
 #[derive(Debug)]
 pub struct Netlink {
-    /// The socket for the table. It stays open: closing one after a change waits for the kernel.
-    rules: Socket,
+    /// The socket for the table, or what the kernel lacks for one. It stays open: closing one after a change waits for the kernel.
+    rules: Result<Socket, String>,
     /// The socket for links and routes.
     network: Socket,
 }
 
 impl Netlink {
-    /// Opens the sockets; nothing is asked or changed yet.
+    /// Opens the sockets; nothing is asked or changed yet. A kernel without netfilter netlink is served all the same, so that
+    /// callers learn what is missing instead of seeing a helper that does not start.
     ///
     /// # Errors
-    /// [`KernelError::Unsupported`] if the kernel has no netfilter netlink, or [`KernelError::Netlink`].
+    /// [`KernelError::Netlink`].
     pub fn open() -> Result<Self, KernelError> {
-        let rules = Socket::open(SockProtocol::NetlinkNetFilter, 0).map_err(opening)?;
-        let network = Socket::open(SockProtocol::NetlinkRoute, 0).map_err(opening)?;
-        Ok(Self { rules, network })
+        let opening = |source| KernelError::Netlink { doing: "opening a socket", source };
+        let rules = match Socket::open(SockProtocol::NetlinkNetFilter, 0) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT)) => {
+                Err("netfilter netlink (CONFIG_NETFILTER_NETLINK)".to_owned())
+            }
+            socket => Ok(socket.map_err(opening)?),
+        };
+        Ok(Self { rules, network: Socket::open(SockProtocol::NetlinkRoute, 0).map_err(opening)? })
+    }
+
+    fn rules(&mut self) -> Result<&mut Socket, KernelError> {
+        self.rules.as_mut().map_err(|piece| KernelError::Unsupported { piece: piece.clone() })
     }
 
     /// Sends a batch and gathers the first refusal, by sequence number. Acknowledgements that got lost are not
     /// missed: whether the batch did what it should is read back.
     fn transact(&mut self, batch: &[u8]) -> Result<Option<(u32, Errno)>, KernelError> {
         let netlink = |source| KernelError::Netlink { doing: "changing the rules", source };
-        self.rules.drain().map_err(netlink)?;
-        self.rules.send([batch]).map_err(netlink)?;
+        let rules = self.rules()?;
+        rules.drain().map_err(netlink)?;
+        rules.send(batch).map_err(netlink)?;
         let mut refused: Option<(u32, Errno)> = None;
-        loop {
-            match self.rules.receive().map_err(netlink)? {
-                Received::Datagram(length) => {
-                    for message in self.rules.received(length) {
-                        let message = message.map_err(netlink)?;
-                        let Some(errno) = message.errno().filter(|errno| *errno != 0) else { continue };
-                        // One message may make those behind it fail: the first one is the cause.
-                        if refused.is_none_or(|(sequence, _)| message.sequence < sequence) {
-                            refused = Some((message.sequence, Errno::from_raw(errno)));
-                        }
+        rules
+            .take(&mut |message| {
+                if let Some(errno) = message.errno().filter(|errno| *errno != 0) {
+                    // One message may make those behind it fail: the first one is the cause.
+                    if refused.is_none_or(|(sequence, _)| message.sequence < sequence) {
+                        refused = Some((message.sequence, Errno::from_raw(errno)));
                     }
                 }
-                Received::Overrun => log::debug!("some of the kernel's acknowledgements got lost"),
-                Received::Nothing => return Ok(refused),
-            }
-        }
+                ControlFlow::Continue(())
+            })
+            .map_err(netlink)?;
+        Ok(refused)
     }
 
     /// Makes a change in one transaction.
@@ -74,7 +83,7 @@ impl Netlink {
         if errno == Errno::EPERM && self.found()?.is_some_and(|found| found.owner.is_some()) {
             return Err(KernelError::Conflict);
         }
-        Err(refusal::of_batch(batch, sequence, errno))
+        Err(KernelError::of_batch(batch.step(sequence), errno))
     }
 
     /// The table of our name, if there is one.
@@ -82,14 +91,14 @@ impl Netlink {
         let chains = WITH_FIXED.chains.iter().map(|chain| question(libc::NFT_MSG_GETCHAIN, &[NAME, chain.name]));
         let sets = WITH_FIXED.sets.iter().map(|set| question(libc::NFT_MSG_GETSET, &[NAME, set.name()]));
         let table = std::iter::once(question(libc::NFT_MSG_GETTABLE, &[NAME]));
-        let mut replies =
-            self.rules.ask(&table.chain(chains).chain(sets).collect::<Vec<_>>()).map_err(reading)?.into_iter();
+        let questions: Vec<_> = table.chain(chains).chain(sets).collect();
+        let mut replies = self.rules()?.ask(&questions).map_err(reading)?.into_iter();
 
         let mut answers = Answers::default();
         match replies.next() {
             Some(Ok(table)) => answers.table = table,
             Some(Err(Errno::ENOENT)) | None => return Ok(None),
-            Some(Err(errno)) => return Err(refusal::of_question(errno)),
+            Some(Err(errno)) => return Err(KernelError::of_question(errno)),
         }
         answers.chains = replies.by_ref().take(WITH_FIXED.chains.len()).flatten().collect();
         answers.sets = replies.flatten().collect();
@@ -102,10 +111,10 @@ impl Netlink {
 
     /// Everything of a kind; nothing if what is asked about is gone.
     fn all(&mut self, kind: i32, names: &[&str]) -> Result<Vec<Vec<u8>>, KernelError> {
-        match self.rules.dump(&question(kind, names)).map_err(reading)? {
+        match self.rules()?.dump(&question(kind, names)).map_err(reading)? {
             Ok(answer) => Ok(answer),
             Err(Errno::ENOENT) => Ok(Vec::new()),
-            Err(errno) => Err(refusal::of_question(errno)),
+            Err(errno) => Err(KernelError::of_question(errno)),
         }
     }
 }
@@ -124,25 +133,20 @@ impl Kernel for Netlink {
     fn apply(&mut self, wanted: &Ruleset) -> Result<Applied, KernelError> {
         let mut found = self.found()?;
         let before = found.as_ref().map(Found::held);
-        for _ in 0..APPLY_ATTEMPTS {
-            let Some(batch) = encode(&change(found.as_ref(), wanted)) else {
-                return Ok(Applied { before, after: found.map(|found| found.held()) });
-            };
+        let mut attempts = 0..APPLY_ATTEMPTS;
+        while let Some(batch) = encode(&change(found.as_ref(), wanted)) {
+            attempts.next().ok_or(KernelError::ReadBack)?;
             let done = self.commit(&batch);
             let now = self.found()?;
-            match done {
-                // Somebody came in between: what was to be done is not what has to be done.
-                Err(_) if !same_table(found.as_ref(), now.as_ref()) => {}
-                Err(refused) => return Err(refused),
-                Ok(()) => {}
+            // Where another program came in between, what was to be done is not what has to be done.
+            if let Err(refused) = done
+                && is_same_table(found.as_ref(), now.as_ref())
+            {
+                return Err(refused);
             }
             found = now;
         }
-        // The last attempt may have been the one that did it.
-        match encode(&change(found.as_ref(), wanted)) {
-            None => Ok(Applied { before, after: found.map(|found| found.held()) }),
-            Some(_) => Err(KernelError::ReadBack),
-        }
+        Ok(Applied { before, after: found.map(|found| found.held()) })
     }
 
     fn held(&mut self) -> Result<Option<Held>, KernelError> {
@@ -150,7 +154,7 @@ impl Kernel for Netlink {
     }
 
     fn events(&mut self) -> Result<Box<dyn Events>, KernelError> {
-        match Monitor::open(self.rules.port()) {
+        match Monitor::open(self.rules()?.port()) {
             Ok(events) => Ok(Box::new(events)),
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => Err(KernelError::NotPermitted),
             Err(source) => Err(KernelError::Netlink { doing: "starting to watch for changes", source }),
@@ -162,14 +166,9 @@ impl Kernel for Netlink {
 const APPLY_ATTEMPTS: u32 = 3;
 
 /// Whether a table is as it was, counters aside.
-fn same_table(before: Option<&Found>, after: Option<&Found>) -> bool {
+fn is_same_table(before: Option<&Found>, after: Option<&Found>) -> bool {
     let shape = |found: &Found| (found.flags, found.owner, found.ours.as_ref().map(|ours| ours.ruleset.clone()));
     before.map(shape) == after.map(shape)
-}
-
-/// A message type of `nf_tables`.
-fn subsystem(kind: i32) -> u16 {
-    u16::try_from(libc::NFNL_SUBSYS_NFTABLES << 8 | kind).unwrap_or_default()
 }
 
 /// A question about things in the family inet, by their names as attributes 1, 2 …
@@ -177,28 +176,15 @@ fn subsystem(kind: i32) -> u16 {
 /// Chains alone have their name in attribute 3 (`NFTA_CHAIN_NAME`).
 fn question(kind: i32, names: &[&str]) -> Request {
     let mut body = vec![u8::try_from(libc::NFPROTO_INET).unwrap_or_default(), 0, 0, 0];
-    let attributes: &[u16] = if kind == libc::NFT_MSG_GETCHAIN { &[1, 3] } else { &[1, 2] };
-    for (attribute, name) in attributes.iter().zip(names) {
-        let length = u16::try_from(4 + name.len() + 1).unwrap_or_default();
-        body.extend(length.to_ne_bytes());
-        body.extend(attribute.to_ne_bytes());
-        body.extend(name.as_bytes());
-        body.resize((body.len() + 1).next_multiple_of(4), 0);
+    let attributes: [u16; 2] = if kind == libc::NFT_MSG_GETCHAIN { [1, 3] } else { [1, 2] };
+    for (number, name) in attributes.into_iter().zip(names) {
+        body.extend(attribute(number, format!("{name}\0").as_bytes()));
     }
-    Request { kind: subsystem(kind), body }
+    Request { kind: u16::try_from(libc::NFNL_SUBSYS_NFTABLES << 8 | kind).unwrap_or_default(), body }
 }
 
 fn reading(source: io::Error) -> KernelError {
     KernelError::Netlink { doing: "reading the table", source }
-}
-
-fn opening(source: io::Error) -> KernelError {
-    match source.raw_os_error() {
-        Some(libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT) => {
-            KernelError::Unsupported { piece: "netfilter netlink (CONFIG_NETFILTER_NETLINK)".to_owned() }
-        }
-        _ => KernelError::Netlink { doing: "opening a socket", source },
-    }
 }
 
 #[cfg(test)]

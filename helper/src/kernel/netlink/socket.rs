@@ -3,25 +3,25 @@
 //! The kernel handles a request, and queues every answer to it, within `sendmsg`, and continues a dump within `recv`.
 //! So this never waits: where an answer is due and there is none, it got lost.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSliceMut};
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname, getsockopt, recvmsg,
-    sendmsg, setsockopt, socket,
+    send, setsockopt, socket,
 };
 use nix::{getsockopt_impl, libc, setsockopt_impl, sockopt_impl};
 
-use crate::kernel::wire::message::{HEADER, Message, messages};
+use crate::kernel::wire::{HEADER, Message, messages};
 
 /// Room for one datagram: the kernel's dumps come in pieces of up to 32 KiB (`netlink_recvmsg` in
 /// `net/netlink/af_netlink.c`), and a refused message, at most 64 KiB of elements, is echoed with its error.
 const DATAGRAM: usize = 128 * 1024;
 
 /// How often a dump is started again because the kernel's tables changed while it ran.
-pub(super) const DUMP_ATTEMPTS: u32 = 16;
+const DUMP_ATTEMPTS: u32 = 16;
 
 /// The kernel's own port: the sender of everything that it says.
 const KERNEL: u32 = 0;
@@ -59,7 +59,7 @@ pub(super) struct Socket {
 
 /// What can be had from a socket without waiting.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Received {
+enum Received {
     /// So many bytes of a datagram.
     Datagram(usize),
     /// Nothing more now.
@@ -77,16 +77,11 @@ pub(super) struct Request {
     pub(super) body: Vec<u8>,
 }
 
-/// The kernel's answer to a dump: the body of each message of it.
-pub(super) type Answer = Vec<Vec<u8>>;
-
 /// How a dump that was read message by message ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Read {
     /// Everything was read.
     Whole,
-    /// Everything was read, and the kernel says that it changed meanwhile: something may be missing or twice.
-    Torn,
     /// The reader had enough. The socket takes no other dump before this one's rest has been read or the socket is closed.
     Left,
 }
@@ -115,34 +110,27 @@ impl Socket {
 
     /// From now on the kernel takes a question's details as a filter, if it can.
     pub(super) fn ask_strictly(&self) {
-        if let Err(errno) = setsockopt(self, StrictCheck, &true) {
-            log::debug!("this kernel does not filter what it is asked: {errno}");
-        }
+        // One before Linux 4.20 answers more than it was asked.
+        let _ = setsockopt(self, StrictCheck, &true);
     }
 
-    /// Sends all parts as one datagram: a batch is one transaction only if it arrives in one piece.
-    pub(super) fn send<'a>(&self, parts: impl IntoIterator<Item = &'a [u8]>) -> io::Result<()> {
-        let parts: Vec<IoSlice<'_>> = parts.into_iter().map(IoSlice::new).collect();
-        let length: usize = parts.iter().map(|part| part.len()).sum();
-        let sent = sendmsg::<()>(self.fd.as_raw_fd(), &parts, &[], MsgFlags::empty(), None)?;
-        if sent == length {
-            Ok(())
-        } else {
-            Err(io::Error::new(io::ErrorKind::WriteZero, "netlink took half a datagram"))
+    /// Sends a datagram: a batch is one transaction only if it arrives in one piece.
+    pub(super) fn send(&self, datagram: &[u8]) -> io::Result<()> {
+        match send(self.fd.as_raw_fd(), datagram, MsgFlags::empty())? {
+            sent if sent == datagram.len() => Ok(()),
+            _ => Err(io::Error::new(io::ErrorKind::WriteZero, "netlink took half a datagram")),
         }
     }
 
     /// Takes one datagram of the kernel's, if there is one. What another process sent to this port is thrown away: who has
     /// `CAP_NET_ADMIN` can send there, and only the kernel's word counts.
-    pub(super) fn receive(&mut self) -> io::Result<Received> {
+    fn receive(&mut self) -> io::Result<Received> {
         loop {
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
             let mut room = [IoSliceMut::new(&mut self.buffer)];
             let taken = recvmsg::<NetlinkAddr>(self.fd.as_raw_fd(), &mut room, None, flags);
             match taken.map(|taken| (taken.bytes, taken.address.map(|sender| sender.pid()))) {
-                Ok((_, sender)) if sender != Some(KERNEL) => {
-                    log::debug!("a netlink datagram from port {sender:?} is ignored: it is not the kernel's");
-                }
+                Ok((_, sender)) if sender != Some(KERNEL) => {}
                 Ok((length, _)) if length > self.buffer.len() => {
                     let long = "a netlink datagram is longer than any should be";
                     return Err(io::Error::new(io::ErrorKind::InvalidData, long));
@@ -160,9 +148,23 @@ impl Socket {
         }
     }
 
-    /// The messages of the datagram that [`Self::receive`] has just taken.
-    pub(super) fn received(&self, length: usize) -> impl Iterator<Item = io::Result<Message<'_>>> {
-        messages(self.buffer.get(..length).unwrap_or_default())
+    /// Hands over every message that is there, until the reader has enough. Returns whether the kernel had to drop something
+    /// for want of room (ENOBUFS).
+    pub(super) fn take(&mut self, each: &mut dyn FnMut(Message<'_>) -> ControlFlow<()>) -> io::Result<bool> {
+        let mut was_lost = false;
+        loop {
+            match self.receive()? {
+                Received::Datagram(length) => {
+                    for message in messages(self.buffer.get(..length).unwrap_or_default()) {
+                        if each(message?).is_break() {
+                            return Ok(was_lost);
+                        }
+                    }
+                }
+                Received::Overrun => was_lost = true,
+                Received::Nothing => return Ok(was_lost),
+            }
+        }
     }
 
     /// Throws away whatever is still queued, such as answers that an error made nobody wait for.
@@ -177,82 +179,79 @@ impl Socket {
         self.drain()?;
         let first = self.sequence.wrapping_add(1);
         let datagram: Vec<u8> = requests.iter().flat_map(|request| self.frame(request, libc::NLM_F_REQUEST)).collect();
-        self.send([datagram.as_slice()])?;
-
+        self.send(&datagram)?;
         let mut answers: Vec<Option<Result<Vec<u8>, Errno>>> = vec![None; requests.len()];
-        loop {
-            match self.receive()? {
-                Received::Datagram(length) => {
-                    for message in self.received(length) {
-                        let message = message?;
-                        let Some(answer) = answers.get_mut(message.sequence.wrapping_sub(first) as usize) else {
-                            continue;
-                        };
-                        *answer = Some(match message.errno() {
-                            Some(errno) => Err(Errno::from_raw(errno)),
-                            None => Ok(message.body.to_vec()),
-                        });
-                    }
-                }
-                Received::Nothing => break,
-                Received::Overrun => return Err(Errno::ENOBUFS.into()),
+        let was_lost = self.take(&mut |message| {
+            if let Some(answer) = answers.get_mut(message.sequence.wrapping_sub(first) as usize) {
+                *answer =
+                    Some(message.errno().map_or_else(|| Ok(message.body.to_vec()), |no| Err(Errno::from_raw(no))));
             }
+            ControlFlow::Continue(())
+        })?;
+        if was_lost {
+            return Err(Errno::ENOBUFS.into());
         }
         // Who may not ask at all gets one refusal for the whole datagram, on the first question.
         let refusal = answers.first().cloned().flatten().filter(Result::is_err);
         answers.into_iter().map(|answer| answer.or_else(|| refusal.clone()).ok_or_else(unanswered)).collect()
     }
 
-    /// Asks for everything of a kind. Starts again if the kernel says that it changed meanwhile.
-    pub(super) fn dump(&mut self, request: &Request) -> io::Result<Result<Answer, Errno>> {
-        for _ in 0..DUMP_ATTEMPTS {
-            let mut answer = Answer::new();
-            let mut keep = |body: &[u8]| {
-                answer.push(body.to_vec());
-                ControlFlow::Continue(())
-            };
-            match self.read(request, &mut keep)? {
-                Ok(Read::Torn) => {}
-                Ok(_) => return Ok(Ok(answer)),
-                Err(errno) => return Ok(Err(errno)),
+    /// Asks for everything of a kind.
+    pub(super) fn dump(&mut self, request: &Request) -> io::Result<Result<Vec<Vec<u8>>, Errno>> {
+        let mut answer = Vec::new();
+        let read = self.read(request, &mut |read| {
+            match read {
+                Some(body) => answer.push(body.to_vec()),
+                None => answer.clear(),
             }
-        }
-        Err(kept_changing())
+            ControlFlow::Continue(())
+        })?;
+        Ok(read.map(|_| answer))
     }
 
     /// Asks for everything of a kind and hands it over message by message, so that nothing has to be kept, until the
-    /// reader has enough.
+    /// reader has enough. Starts again, which `None` says, if the kernel says that it changed meanwhile.
     pub(super) fn read(
         &mut self,
         request: &Request,
-        each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+        each: &mut dyn FnMut(Option<&[u8]>) -> ControlFlow<()>,
     ) -> io::Result<Result<Read, Errno>> {
-        self.drain()?;
-        let datagram: Vec<u8> = self.frame(request, libc::NLM_F_REQUEST | libc::NLM_F_DUMP).collect();
-        self.send([datagram.as_slice()])?;
-        let mut torn = false;
-        loop {
-            match self.receive()? {
-                Received::Datagram(length) => {
-                    for message in self.received(length) {
-                        let message = message?;
-                        if message.sequence != self.sequence {
-                            continue;
-                        }
-                        torn |= message.was_interrupted();
-                        match message.errno() {
-                            None if each(message.body).is_break() => return Ok(Ok(Read::Left)),
-                            Some(errno) if errno != 0 => return Ok(Err(Errno::from_raw(errno))),
-                            Some(_) if message.is_done() => return Ok(Ok(if torn { Read::Torn } else { Read::Whole })),
-                            _ => {}
-                        }
-                    }
-                }
-                Received::Nothing => return Err(unanswered()),
-                // Dumps wait for room; only an unrelated message can have been dropped.
-                Received::Overrun => {}
+        for _ in 0..DUMP_ATTEMPTS {
+            match self.read_once(request, each)? {
+                Ok(None) => {}
+                Ok(Some(read)) => return Ok(Ok(read)),
+                Err(errno) => return Ok(Err(errno)),
             }
+            let _ = each(None);
         }
+        Err(io::Error::new(io::ErrorKind::Interrupted, "the kernel's tables kept changing while they were read"))
+    }
+
+    /// The same once; `None` if something may be missing, or there twice.
+    fn read_once(
+        &mut self,
+        request: &Request,
+        each: &mut dyn FnMut(Option<&[u8]>) -> ControlFlow<()>,
+    ) -> io::Result<Result<Option<Read>, Errno>> {
+        self.drain()?;
+        let datagram = self.frame(request, libc::NLM_F_REQUEST | libc::NLM_F_DUMP);
+        self.send(&datagram)?;
+        let (sequence, mut is_torn, mut outcome) = (self.sequence, false, None);
+        // Dumps wait for room: only an unrelated message can get lost.
+        self.take(&mut |message| {
+            if message.sequence != sequence {
+                return ControlFlow::Continue(());
+            }
+            is_torn |= message.was_interrupted();
+            outcome = match message.errno() {
+                None if each(Some(message.body)).is_break() => Some(Ok(Some(Read::Left))),
+                Some(errno) if errno != 0 => Some(Err(Errno::from_raw(errno))),
+                Some(_) if message.is_done() => Some(Ok((!is_torn).then_some(Read::Whole))),
+                _ => return ControlFlow::Continue(()),
+            };
+            ControlFlow::Break(())
+        })?;
+        outcome.ok_or_else(unanswered)
     }
 
     /// Opens the socket anew, which ends a dump that was left. Where that is not possible in the same network namespace,
@@ -269,16 +268,13 @@ impl Socket {
     }
 
     /// A request's bytes, with the next sequence number.
-    fn frame<'r>(&mut self, request: &'r Request, flags: i32) -> impl Iterator<Item = u8> + use<'r> {
+    fn frame(&mut self, request: &Request, flags: i32) -> Vec<u8> {
         self.sequence = self.sequence.wrapping_add(1);
-        let length = u32::try_from(HEADER + request.body.len()).unwrap_or(u32::MAX);
-        let flags = u16::try_from(flags).unwrap_or_default();
-        let mut header = [0; HEADER];
-        header[..4].copy_from_slice(&length.to_ne_bytes());
-        header[4..6].copy_from_slice(&request.kind.to_ne_bytes());
-        header[6..8].copy_from_slice(&flags.to_ne_bytes());
-        header[8..12].copy_from_slice(&self.sequence.to_ne_bytes());
-        header.into_iter().chain(request.body.iter().copied())
+        let length = u32::try_from(HEADER + request.body.len()).unwrap_or(u32::MAX).to_ne_bytes();
+        let flags = u16::try_from(flags).unwrap_or_default().to_ne_bytes();
+        let (kind, sequence) = (request.kind.to_ne_bytes(), self.sequence.to_ne_bytes());
+        // `struct nlmsghdr`; the port of whoever asks is the kernel's to know.
+        [&length[..], &kind, &flags, &sequence, &[0; 4], &request.body].concat()
     }
 }
 
@@ -286,11 +282,6 @@ impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
-}
-
-/// What a dump that is torn again and again comes to.
-pub(super) fn kept_changing() -> io::Error {
-    io::Error::new(io::ErrorKind::Interrupted, "the kernel's tables kept changing while they were read")
 }
 
 fn unanswered() -> io::Error {

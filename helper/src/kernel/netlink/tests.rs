@@ -5,10 +5,11 @@ use airpods_dbus::{ClampState, ErrorKind, LinkName, PathMtu};
 use airpods_lab::{Netns, Place};
 
 use super::*;
+use crate::doubles::LinesKept;
 use crate::kernel::Event;
-use crate::kernel::table::encode::{encode_with_a_refused_end, table_with_flags};
-use crate::kernel::table::plan::Change;
-use crate::log::Log;
+use crate::kernel::table::Change;
+use crate::kernel::table::encode::tests::{encode_with_a_refused_end, table_with_flags};
+
 use crate::reconcile::Reconciler;
 use crate::state::Places;
 
@@ -51,13 +52,13 @@ fn what_the_kernel_lacks_is_named() {
     let batch = encode(&Change::Replace(ruleset(&["wg0"], &[]))).unwrap();
     let (rule, elements) = (batch.step(8).unwrap(), batch.step(6).unwrap());
     assert!(rule.what.contains("rt mtu") && elements.what.contains("elements"), "{batch:?}");
-    let lacking = refusal::of_batch(&batch, rule.sequence, Errno::ENOENT);
+    let lacking = KernelError::of_batch(Some(rule), Errno::ENOENT);
     assert_eq!(lacking.to_string(), format!("this kernel has no nf_tables support for the {}", rule.what));
-    assert!(matches!(refusal::of_batch(&batch, elements.sequence, Errno::ENOENT), KernelError::Refused { .. }));
+    assert!(matches!(KernelError::of_batch(Some(elements), Errno::ENOENT), KernelError::Refused { .. }));
     assert!(
-        matches!(refusal::of_batch(&batch, 0, Errno::EOPNOTSUPP), KernelError::Unsupported { piece } if piece.starts_with("nf_tables"))
+        matches!(KernelError::of_batch(batch.step(0), Errno::EOPNOTSUPP), KernelError::Unsupported { piece } if piece.starts_with("nf_tables"))
     );
-    assert!(matches!(refusal::of_question(Errno::EINVAL), KernelError::Unsupported { .. }));
+    assert!(matches!(KernelError::of_question(Errno::EINVAL), KernelError::Unsupported { .. }));
 }
 
 #[test]
@@ -68,7 +69,7 @@ fn answers_that_nobody_waited_for_do_not_confuse_the_next_question() {
     for _ in 0..50 {
         // Sent, and every answer left in the queue.
         let stale = encode(&Change::Replace(wanted.clone())).unwrap();
-        netlink.rules.send([stale.bytes()]).unwrap();
+        netlink.rules().unwrap().send(stale.bytes()).unwrap();
     }
     assert_eq!(netlink.held().unwrap().unwrap().ruleset, wanted);
     assert_eq!(netlink.apply(&other).unwrap().after.unwrap().ruleset, other);
@@ -78,20 +79,13 @@ fn answers_that_nobody_waited_for_do_not_confuse_the_next_question() {
 fn acknowledgements_that_got_lost_are_no_failure() {
     let (_net, mut netlink) = namespace();
     // Room for two or three answers only; the kernel rounds up to its smallest buffer.
-    nix::sys::socket::setsockopt(&netlink.rules, nix::sys::socket::sockopt::RcvBuf, &1).unwrap();
+    nix::sys::socket::setsockopt(netlink.rules().unwrap(), nix::sys::socket::sockopt::RcvBuf, &1).unwrap();
     let batch = encode(&Change::Replace(ruleset(&["wg0"], &["wg1"]))).unwrap();
-    netlink.rules.send([batch.bytes()]).unwrap();
-    let mut lost = false;
-    loop {
-        match netlink.rules.receive().unwrap() {
-            Received::Overrun => lost = true,
-            Received::Datagram(_) => {}
-            Received::Nothing => break,
-        }
-    }
-    assert!(lost, "the premise: answers get lost");
+    netlink.rules().unwrap().send(batch.bytes()).unwrap();
+    let was_lost = netlink.rules().unwrap().take(&mut |_| ControlFlow::Continue(())).unwrap();
+    assert!(was_lost, "the premise: answers get lost");
     netlink.commit(&encode(&Change::Replace(ruleset(&["wg2"], &["wg3"]))).unwrap()).unwrap();
-    nix::sys::socket::setsockopt(&netlink.rules, nix::sys::socket::sockopt::RcvBuf, &(1 << 17)).unwrap();
+    nix::sys::socket::setsockopt(netlink.rules().unwrap(), nix::sys::socket::sockopt::RcvBuf, &(1 << 17)).unwrap();
     assert_eq!(netlink.held().unwrap().unwrap().ruleset, ruleset(&["wg2"], &["wg3"]));
 }
 
@@ -131,14 +125,11 @@ fn a_flushed_table_is_put_back_and_a_fight_is_told_and_slowed_down() {
     let clamp =
         r#"{"version":2,"auto":null,"clamps":{"wg0":{"mtu":null,"persist":false,"any-link":false}},"known":[]}"#;
     std::fs::write(folder.path().join(crate::state::FILE), clamp).unwrap();
-    let log = Log::in_memory();
-    let (mut reconciler, mut watch) = net.run({
-        let log = log.clone();
-        move || {
-            let mut reconciler = Reconciler::new(Box::new(netlink), places, log);
-            let watch = reconciler.events().unwrap();
-            (reconciler, watch)
-        }
+    let (log, lines) = LinesKept::log();
+    let (mut reconciler, mut watch) = net.run(move || {
+        let mut reconciler = Reconciler::new(Box::new(netlink), places, log);
+        let watch = reconciler.events().unwrap();
+        (reconciler, watch)
     });
     let is_back = || net.sh("nft list table inet airpods").is_ok();
     let now = Instant::now();
@@ -166,5 +157,5 @@ fn a_flushed_table_is_put_back_and_a_fight_is_told_and_slowed_down() {
         assert!(is_back());
     }
     assert_eq!(waits, [250, 500, 1000]);
-    assert!(log.lines().iter().any(|line| line.field("contested") == Some("true")), "{:?}", log.lines());
+    assert!(lines.all().iter().any(|line| line.field("contested") == Some("true")), "{:?}", lines.all());
 }

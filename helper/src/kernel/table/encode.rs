@@ -3,23 +3,17 @@
 use std::ffi::CString;
 
 use airpods_dbus::LinkName;
-use nftnl::expr::{Bitwise, CmpOp, Meta, Verdict};
+use nftnl::expr::{Bitwise, Cmp, CmpOp, Counter, Meta, Payload, TransportHeaderField, Verdict};
 use nftnl::nftnl_sys as sys;
 use nftnl::set::{Set as NftSet, SetKey};
-use nftnl::{ChainType, Hook as NftHook, MsgType, Policy, ProtoFamily, Rule as NftRule, Table, nft_expr};
+use nftnl::{ChainType, Hook as NftHook, MsgType, Policy, ProtoFamily, Rule as NftRule, Table};
 use nix::libc;
 
-use super::NAME;
 use super::expression::{Raw, SetExt, TableMessage, Value};
-use super::layout::{Chain, Direction, Expression, Family, Hook, Layout, PRIORITY_MANGLE, Rule, Set};
-use super::plan::Change;
-use super::ruleset::Ruleset;
-use super::userdata::userdata;
-use crate::kernel::wire::message::messages;
-use crate::kernel::wire::{
-    BYTEORDER_HTON, EXTHDR_TCPOPT, IFNAME, INTEGER, MSS_LEN, MSS_OFFSET, NAME_LEN, RT_TCPMSS, TCP_FLAGS_OFFSET,
-    TCPOPT_MSS,
-};
+use super::layout::{Chain, Direction, Family, Hook, Layout, PRIORITY_MANGLE, Rule, Set};
+use super::readback::Answers;
+use super::{Change, NAME, Ruleset};
+use crate::kernel::wire::{Message, messages};
 
 /// One message of a batch, for whoever reports that the kernel refused it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,8 +35,14 @@ pub struct Batch {
 
 impl Batch {
     /// The whole transaction.
-    pub(in crate::kernel) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// What the kernel would have if it took the messages as they are.
+    pub(crate) fn contents(&self) -> Answers {
+        let messages = messages(&self.bytes).flatten().filter(Message::is_of_table);
+        Answers::of(messages.map(|message| (i32::from(message.kind & 0xff), message.body.to_vec())))
     }
 
     /// The step that a sequence number belongs to; `None` for the messages that open and close the batch.
@@ -56,6 +56,13 @@ impl Batch {
 #[must_use]
 pub fn encode(change: &Change) -> Option<Batch> {
     written(change).map(Writer::finish)
+}
+
+/// The messages that make a layout, to compare with what the kernel has.
+pub(super) fn structure(layout: &Layout) -> Batch {
+    let mut writer = Writer::new(NAME);
+    writer.content(layout, &Ruleset::default());
+    writer.finish()
 }
 
 fn written(change: &Change) -> Option<Writer> {
@@ -72,28 +79,10 @@ fn written(change: &Change) -> Option<Writer> {
             writer.table("table", MsgType::Add);
             writer.table("old table", MsgType::Del);
             writer.table("table", MsgType::Add);
-            writer.content(ruleset);
+            writer.content(Layout::of(ruleset), ruleset);
         }
     }
     Some(writer)
-}
-
-/// Like [`encode`], with a last message that no kernel accepts: a chain is deleted that is not there.
-#[cfg(test)]
-pub(in crate::kernel) fn encode_with_a_refused_end(change: &Change) -> Option<Batch> {
-    let mut writer = written(change)?;
-    writer.batch.add(&nftnl::Chain::new(c"nowhere", &writer.table), MsgType::Del);
-    writer.steps.push(("deleting a chain that is not there".to_owned(), false));
-    Some(writer.finish())
-}
-
-/// The batch that makes an empty table with flags of the test's choice.
-#[cfg(test)]
-pub(in crate::kernel) fn table_with_flags(flags: u32) -> Batch {
-    let mut writer = Writer::new(NAME);
-    writer.batch.add(&TableMessage { name: &writer.name, flags: Some(flags) }, MsgType::Add);
-    writer.steps.push(("table".to_owned(), true));
-    writer.finish()
 }
 
 /// A batch under way.
@@ -117,8 +106,7 @@ impl Writer {
         self.steps.push((what.to_owned(), kind == MsgType::Add));
     }
 
-    fn content(&mut self, ruleset: &Ruleset) {
-        let layout = Layout::of(ruleset);
+    fn content(&mut self, layout: &Layout, ruleset: &Ruleset) {
         for &set in layout.sets {
             self.batch.add(&nft_set(&self.table, set), MsgType::Add);
             self.steps.push((format!("{} `{}`", if set.is_map() { "map" } else { "set" }, set.name()), true));
@@ -140,15 +128,11 @@ impl Writer {
             let mut nft_set = nft_set(&self.table, set);
             match set {
                 Set::Links => ruleset.route.iter().for_each(|link| nft_set.add(&IfName(link))),
-                Set::Mss(_) if kind == MsgType::Del => {
-                    ruleset.fixed.keys().for_each(|link| nft_set.add(&IfName(link)));
-                }
-                Set::Mss(family) => {
-                    for (link, mtu) in &ruleset.fixed {
-                        let mss = if family == Family::Ipv4 { mtu.mss_v4() } else { mtu.mss_v6() };
-                        nft_set.add_pair(&link.padded(), &mss.to_be_bytes());
-                    }
-                }
+                // An element that goes is found by its key; the kernel does not look at its value.
+                Set::Mss(family) => ruleset.fixed.iter().for_each(|(link, mtu)| {
+                    let mss = if family == Family::Ipv4 { mtu.mss_v4() } else { mtu.mss_v6() };
+                    nft_set.add_pair(&link.padded(), &mss.to_be_bytes());
+                }),
             }
             let doing = if kind == MsgType::Add { "new" } else { "old" };
             for message in nft_set.elems_iter() {
@@ -161,15 +145,21 @@ impl Writer {
     fn finish(self) -> Batch {
         let bytes: Vec<u8> = self.batch.finalize().iter().flatten().copied().collect();
         let mut names = self.steps.into_iter();
-        let inside = messages(&bytes).filter_map(Result::ok).filter(|message| {
-            !matches!(i32::from(message.kind), libc::NFNL_MSG_BATCH_BEGIN | libc::NFNL_MSG_BATCH_END)
-        });
+        let inside = messages(&bytes).flatten().filter(Message::is_of_table);
         let steps = inside
             .filter_map(|message| names.next().map(|(what, makes)| Step { sequence: message.sequence, what, makes }))
             .collect();
         Batch { bytes, steps }
     }
 }
+
+/// nft's numbers for the types `ifname` and `integer` (`TYPE_IFNAME` and `TYPE_INTEGER` in nftables' `include/datatype.h`).
+const IFNAME: u32 = 41;
+const INTEGER: u32 = 4;
+/// Bytes of a link name with its padding, `IFNAMSIZ`.
+const NAME_LEN: u32 = 16;
+/// Bytes of an MSS.
+const MSS_LEN: u32 = 2;
 
 /// A link's name as a set's key.
 struct IfName<'a>(&'a LinkName);
@@ -212,68 +202,165 @@ fn nft_chain<'t>(table: &'t Table, chain: &Chain) -> nftnl::Chain<'t> {
     nft_chain
 }
 
+/// Numbers of `linux/netfilter/nf_tables.h`: `NFT_RT_TCPMSS`, `NFT_BYTEORDER_HTON`, `NFT_EXTHDR_OP_TCPOPT`.
+const RT_TCPMSS: u32 = 3;
+const BYTEORDER_HTON: u32 = 1;
+const EXTHDR_TCPOPT: u32 = 1;
+
+/// `IPPROTO_TCP`.
+const TCP: u8 = 6;
+/// Where the byte of flags is in the TCP header, and two of them (RFC 9293, section 3.1). nftnl hands on as bytes what it calls bits.
+const TCP_FLAGS: TransportHeaderField = TransportHeaderField::Raw { offset_bits: 13, length_bits: 1 };
+const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
+/// The option maximum segment size (RFC 9293, section 3.2), and where the value is in it, behind kind and length.
+const TCPOPT_MSS: u8 = 2;
+const MSS_OFFSET: u32 = 2;
+
+/// `NFT_REG_1`, the only register in use.
+const REGISTER: Value<'static> = Value::U32(1);
+
+/// The rule as the kernel runs it: the same expressions that nft makes of the rule's text.
 fn nft_rule<'c>(chain: &'c nftnl::Chain<'_>, rule: Rule) -> NftRule<'c> {
     let mut nft_rule = NftRule::new(chain);
-    for expression in rule.expressions() {
-        add_expression(&mut nft_rule, expression);
+    match rule {
+        Rule::Handshakes(target) => {
+            nft_rule.add_expr(&Meta::L4Proto);
+            nft_rule.add_expr(&Cmp::new(CmpOp::Eq, TCP));
+            nft_rule.add_expr(&Payload::Transport(TCP_FLAGS));
+            nft_rule.add_expr(&Bitwise::new(SYN | RST, 0_u8));
+            nft_rule.add_expr(&Cmp::new(CmpOp::Eq, SYN));
+            nft_rule.add_expr(&Verdict::Jump { chain: c_string(target) });
+        }
+        Rule::RouteMtu(family, direction) => {
+            load_link(&mut nft_rule, family, direction);
+            look_up(&mut nft_rule, Set::Links);
+            nft_rule.add_expr(&Counter);
+            load_route_mss(&mut nft_rule);
+            lower_mss(&mut nft_rule);
+        }
+        // A link that is not in the map ends the rule, so what comes behind it counts only packets of the links.
+        Rule::FixedMss(family, direction) => {
+            load_link(&mut nft_rule, family, direction);
+            look_up(&mut nft_rule, Set::Mss(family));
+            lower_mss(&mut nft_rule);
+            nft_rule.add_expr(&Counter);
+        }
     }
     nft_rule
 }
 
-/// `NFT_REG_1`.
-const REGISTER: Value<'static> = Value::U32(1);
+/// Goes on for packets of the family, with the link's name loaded (16 bytes, NUL-padded).
+fn load_link(rule: &mut NftRule<'_>, family: Family, direction: Direction) {
+    let protocol = match family {
+        Family::Ipv4 => libc::NFPROTO_IPV4,
+        Family::Ipv6 => libc::NFPROTO_IPV6,
+    };
+    rule.add_expr(&Meta::NfProto);
+    rule.add_expr(&Cmp::new(CmpOp::Eq, u8::try_from(protocol).unwrap_or_default()));
+    rule.add_expr(match direction {
+        Direction::Out => &Meta::OifName,
+        Direction::In => &Meta::IifName,
+    });
+}
 
-fn add_expression(rule: &mut NftRule<'_>, expression: Expression) {
-    match expression {
-        Expression::LoadProtocol => rule.add_expr(&Meta::L4Proto),
-        Expression::LoadFamily => rule.add_expr(&Meta::NfProto),
-        Expression::LoadLink(Direction::Out) => rule.add_expr(&Meta::OifName),
-        Expression::LoadLink(Direction::In) => rule.add_expr(&Meta::IifName),
-        Expression::LoadTcpFlags => rule.add_expr(&nft_expr!(payload_raw th TCP_FLAGS_OFFSET, 1)),
-        Expression::Mask(mask) => rule.add_expr(&Bitwise::new(mask, 0_u8)),
-        Expression::Equals(byte) => rule.add_expr(&nftnl::expr::Cmp::new(CmpOp::Eq, byte)),
-        Expression::Count => rule.add_expr(&nft_expr!(counter)),
-        Expression::Jump(chain) => rule.add_expr(&Verdict::Jump { chain: c_string(chain) }),
-        Expression::IsIn(set) => rule.add_expr(&Raw {
-            name: c"lookup",
-            attributes: &[
-                (sys::NFTNL_EXPR_LOOKUP_SREG, REGISTER),
-                (sys::NFTNL_EXPR_LOOKUP_SET, Value::Text(&c_string(set.name()))),
-            ],
-        }),
-        Expression::MapBy(map) => rule.add_expr(&Raw {
-            name: c"lookup",
-            attributes: &[
-                (sys::NFTNL_EXPR_LOOKUP_SREG, REGISTER),
-                (sys::NFTNL_EXPR_LOOKUP_DREG, REGISTER),
-                (sys::NFTNL_EXPR_LOOKUP_SET, Value::Text(&c_string(map.name()))),
-            ],
-        }),
-        Expression::LoadRouteMss => rule.add_expr(&Raw {
-            name: c"rt",
-            attributes: &[(sys::NFTNL_EXPR_RT_KEY, Value::U32(RT_TCPMSS)), (sys::NFTNL_EXPR_RT_DREG, REGISTER)],
-        }),
-        Expression::ToNetworkOrder => rule.add_expr(&Raw {
-            name: c"byteorder",
-            attributes: &[
-                (sys::NFTNL_EXPR_BYTEORDER_DREG, REGISTER),
-                (sys::NFTNL_EXPR_BYTEORDER_SREG, REGISTER),
-                (sys::NFTNL_EXPR_BYTEORDER_OP, Value::U32(BYTEORDER_HTON)),
-                (sys::NFTNL_EXPR_BYTEORDER_LEN, Value::U32(MSS_LEN)),
-                (sys::NFTNL_EXPR_BYTEORDER_SIZE, Value::U32(MSS_LEN)),
-            ],
-        }),
-        Expression::LowerMss => rule.add_expr(&Raw {
-            name: c"exthdr",
-            attributes: &[
-                (sys::NFTNL_EXPR_EXTHDR_SREG, REGISTER),
-                (sys::NFTNL_EXPR_EXTHDR_TYPE, Value::U8(TCPOPT_MSS)),
-                (sys::NFTNL_EXPR_EXTHDR_OFFSET, Value::U32(MSS_OFFSET)),
-                (sys::NFTNL_EXPR_EXTHDR_LEN, Value::U32(MSS_LEN)),
-                (sys::NFTNL_EXPR_EXTHDR_OP, Value::U32(EXTHDR_TCPOPT)),
-            ],
-        }),
+/// Goes on for links in the set. A map's value takes the link's place.
+fn look_up(rule: &mut NftRule<'_>, set: Set) {
+    let name = c_string(set.name());
+    let key = [(sys::NFTNL_EXPR_LOOKUP_SREG, REGISTER), (sys::NFTNL_EXPR_LOOKUP_SET, Value::Text(&name))];
+    let result = set.is_map().then_some((sys::NFTNL_EXPR_LOOKUP_DREG, REGISTER));
+    rule.add_expr(&Raw { name: c"lookup", attributes: &key.into_iter().chain(result).collect::<Vec<_>>() });
+}
+
+/// Loads the MSS for the route's MTU, in network byte order.
+fn load_route_mss(rule: &mut NftRule<'_>) {
+    rule.add_expr(&Raw {
+        name: c"rt",
+        attributes: &[(sys::NFTNL_EXPR_RT_KEY, Value::U32(RT_TCPMSS)), (sys::NFTNL_EXPR_RT_DREG, REGISTER)],
+    });
+    rule.add_expr(&Raw {
+        name: c"byteorder",
+        attributes: &[
+            (sys::NFTNL_EXPR_BYTEORDER_DREG, REGISTER),
+            (sys::NFTNL_EXPR_BYTEORDER_SREG, REGISTER),
+            (sys::NFTNL_EXPR_BYTEORDER_OP, Value::U32(BYTEORDER_HTON)),
+            (sys::NFTNL_EXPR_BYTEORDER_LEN, Value::U32(MSS_LEN)),
+            (sys::NFTNL_EXPR_BYTEORDER_SIZE, Value::U32(MSS_LEN)),
+        ],
+    });
+}
+
+/// Writes the MSS into the option, if the packet has one and if it is less.
+fn lower_mss(rule: &mut NftRule<'_>) {
+    rule.add_expr(&Raw {
+        name: c"exthdr",
+        attributes: &[
+            (sys::NFTNL_EXPR_EXTHDR_SREG, REGISTER),
+            (sys::NFTNL_EXPR_EXTHDR_TYPE, Value::U8(TCPOPT_MSS)),
+            (sys::NFTNL_EXPR_EXTHDR_OFFSET, Value::U32(MSS_OFFSET)),
+            (sys::NFTNL_EXPR_EXTHDR_LEN, Value::U32(MSS_LEN)),
+            (sys::NFTNL_EXPR_EXTHDR_OP, Value::U32(EXTHDR_TCPOPT)),
+        ],
+    });
+}
+
+/// `NFTNL_UDATA_SET_KEYBYTEORDER` and the like, of libnftnl's `udata.h`.
+mod set {
+    pub(super) const KEY_BYTE_ORDER: u8 = 0;
+    pub(super) const DATA_BYTE_ORDER: u8 = 1;
+    pub(super) const KEY_TYPEOF: u8 = 3;
+    pub(super) const DATA_TYPEOF: u8 = 4;
+    pub(super) const DATA_INTERVAL: u8 = 6;
+}
+
+/// `enum byteorder` of nftables' `include/datatype.h`.
+const HOST_ENDIAN: u32 = 1;
+const BIG_ENDIAN: u32 = 2;
+
+/// The bytes by which nft remembers how to print a set: what it attaches itself when it loads the same table. The kernel keeps
+/// them unread. Without them nft prints every name as `""`, and a map in words that it cannot load again.
+///
+/// Entries are type, length, value, and may nest (`struct nftnl_udata` of libnftnl).
+fn userdata(of: Set) -> Vec<u8> {
+    let key_order = number(set::KEY_BYTE_ORDER, HOST_ENDIAN);
+    if !of.is_map() {
+        return key_order;
     }
+    [
+        key_order,
+        number(set::DATA_BYTE_ORDER, BIG_ENDIAN),
+        nest(set::KEY_TYPEOF, &typeof_oifname()),
+        nest(set::DATA_TYPEOF, &typeof_maxseg_size()),
+        number(set::DATA_INTERVAL, 0),
+    ]
+    .concat()
+}
+
+/// `oifname`: an expression of type `EXPR_META` (9) with the key `NFT_META_OIFNAME` (7).
+fn typeof_oifname() -> Vec<u8> {
+    expression(9, &number(0, 7))
+}
+
+/// `tcp option maxseg size`: an expression of type `EXPR_EXTHDR` (8) with type maxseg (2), field size (1) and
+/// description TCP option (2), in the order of `exthdr_expr_build_udata`.
+fn typeof_maxseg_size() -> Vec<u8> {
+    expression(8, &[number(1, 2), number(2, 1), number(0, 2)].concat())
+}
+
+/// `NFTNL_UDATA_SET_TYPEOF_EXPR` (0) and `NFTNL_UDATA_SET_TYPEOF_DATA` (1).
+fn expression(kind: u32, data: &[u8]) -> Vec<u8> {
+    [number(0, kind), nest(1, data)].concat()
+}
+
+fn number(kind: u8, value: u32) -> Vec<u8> {
+    nest(kind, &value.to_ne_bytes())
+}
+
+fn nest(kind: u8, content: &[u8]) -> Vec<u8> {
+    // Nothing here comes near the 255 bytes of an entry.
+    let mut bytes = vec![kind, u8::try_from(content.len()).unwrap_or_default()];
+    bytes.extend(content);
+    bytes
 }
 
 /// A text without NUL, as all names here are.
@@ -282,4 +369,4 @@ fn c_string(text: &str) -> CString {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::kernel) mod tests;

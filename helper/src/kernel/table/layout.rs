@@ -15,7 +15,7 @@
 //!
 //! No name is a keyword of nft, so that what `nft list ruleset` prints can be loaded again.
 
-use super::ruleset::Ruleset;
+use super::Ruleset;
 
 /// An IP version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -159,94 +159,6 @@ impl Layout {
     #[must_use]
     pub fn of(ruleset: &Ruleset) -> &'static Self {
         if ruleset.fixed.is_empty() { &ROUTE_ONLY } else { &WITH_FIXED }
-    }
-}
-
-/// One expression of a rule, as the kernel runs it. There is one register, the first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expression {
-    /// Load the transport protocol's number (1 byte).
-    LoadProtocol,
-    /// Load the IP version as `NFPROTO_*` (1 byte).
-    LoadFamily,
-    /// Load the link's name (16 bytes, NUL-padded).
-    LoadLink(Direction),
-    /// Load the byte of TCP flags.
-    LoadTcpFlags,
-    /// Keep these bits.
-    Mask(u8),
-    /// Go on if the register holds this byte.
-    Equals(u8),
-    /// Go on if the register is in the set.
-    IsIn(Set),
-    /// Replace the register by what the map says, or stop.
-    MapBy(Set),
-    /// Count the packet.
-    Count,
-    /// Load the MSS for the route's MTU, in host byte order.
-    LoadRouteMss,
-    /// Put 2 bytes into network byte order.
-    ToNetworkOrder,
-    /// Write 2 bytes into the MSS option, if there is one and if they are less.
-    LowerMss,
-    /// Go on in the chain, and come back.
-    Jump(&'static str),
-}
-
-/// `IPPROTO_TCP`.
-const TCP: u8 = 6;
-/// The SYN bit of the TCP flags (RFC 9293, section 3.1).
-const SYN: u8 = 0x02;
-/// The RST bit.
-const RST: u8 = 0x04;
-
-impl Family {
-    /// `NFPROTO_IPV4` or `NFPROTO_IPV6` of `linux/netfilter.h`.
-    #[must_use]
-    pub fn nfproto(self) -> u8 {
-        match self {
-            Self::Ipv4 => 2,
-            Self::Ipv6 => 10,
-        }
-    }
-}
-
-impl Rule {
-    /// The rule as the kernel runs it: the same expressions that nft makes of the rule's text.
-    #[must_use]
-    pub fn expressions(self) -> Vec<Expression> {
-        use Expression as E;
-        match self {
-            Self::Handshakes(chain) => {
-                vec![
-                    E::LoadProtocol,
-                    E::Equals(TCP),
-                    E::LoadTcpFlags,
-                    E::Mask(SYN | RST),
-                    E::Equals(SYN),
-                    E::Jump(chain),
-                ]
-            }
-            Self::RouteMtu(family, direction) => vec![
-                E::LoadFamily,
-                E::Equals(family.nfproto()),
-                E::LoadLink(direction),
-                E::IsIn(Set::Links),
-                E::Count,
-                E::LoadRouteMss,
-                E::ToNetworkOrder,
-                E::LowerMss,
-            ],
-            // A link that is not in the map ends the rule, so what comes behind it counts only packets of the links.
-            Self::FixedMss(family, direction) => vec![
-                E::LoadFamily,
-                E::Equals(family.nfproto()),
-                E::LoadLink(direction),
-                E::MapBy(Set::Mss(family)),
-                E::LowerMss,
-                E::Count,
-            ],
-        }
     }
 }
 

@@ -1,19 +1,17 @@
 //! From the kernel's answers to what the table holds.
 //!
-//! nftnl has no parser. This is a walk over attributes that recognises the two layouts of [`super::layout`] and
-//! nothing else: a table that differs in anything the rules depend on is not ours.
+//! nftnl has no parser. What the kernel says is held against the messages that make each of the two layouts of
+//! [`super::layout`]: a table that differs in anything the rules depend on is not ours.
 
 use std::collections::BTreeMap;
 
 use airpods_dbus::{Counters, LinkName, PathMtu};
 use nix::libc;
 
-use super::layout::{
-    Chain, Direction, Expression, Family, Hook, Layout, PRIORITY_MANGLE, ROUTE_ONLY, Rule, Set, WITH_FIXED,
-};
-use super::ruleset::{Held, Ruleset};
-use crate::kernel::wire::attribute::Attributes;
-use crate::kernel::wire::{self, NFGENMSG, nfta};
+use super::encode::structure;
+use super::layout::{Direction, Family, Layout, ROUTE_ONLY, Rule, Set, WITH_FIXED};
+use super::{Held, Ruleset};
+use crate::kernel::wire::{Attributes, NESTED, NFGENMSG, TYPE_MASK, nfta};
 
 /// The bodies of the messages that the kernel answered with.
 #[derive(Clone, Debug, Default)]
@@ -70,6 +68,24 @@ impl Found {
     }
 }
 
+impl Answers {
+    /// Takes messages apart by what they are about.
+    pub(crate) fn of(messages: impl Iterator<Item = (i32, Vec<u8>)>) -> Self {
+        let mut answers = Self::default();
+        for (kind, body) in messages {
+            match kind {
+                libc::NFT_MSG_NEWTABLE => answers.table = body,
+                libc::NFT_MSG_NEWCHAIN => answers.chains.push(body),
+                libc::NFT_MSG_NEWSET => answers.sets.push(body),
+                libc::NFT_MSG_NEWRULE => answers.rules.push(body),
+                libc::NFT_MSG_NEWSETELEM => answers.elements.push(body),
+                _ => {}
+            }
+        }
+        answers
+    }
+}
+
 /// Reads a table.
 #[must_use]
 pub fn found(answers: &Answers) -> Found {
@@ -89,157 +105,79 @@ fn ours(answers: &Answers, objects: Option<u32>) -> Option<Ours> {
     let objects = usize::try_from(objects?).ok()?;
     // The kernel counts chains, sets and whatever else a table may hold: an object too many is none of ours.
     let layout = [&ROUTE_ONLY, &WITH_FIXED].into_iter().find(|it| it.sets.len() + it.chains.len() == objects)?;
-    let chains = layout.chains.iter().all(|chain| answers.chains.iter().any(|answer| is_chain(body(answer), chain)));
-    let sets = layout.sets.iter().all(|set| answers.sets.iter().any(|answer| is_set(body(answer), *set)));
-    if !(chains && sets) {
+    let sent = structure(layout).contents();
+    let all = |sent: &[Vec<u8>], found: &[Vec<u8>], is_same: fn(Attributes<'_>, Attributes<'_>) -> bool| {
+        sent.iter().all(|sent| found.iter().any(|found| is_same(body(sent), body(found))))
+    };
+    if !all(&sent.chains, &answers.chains, is_same_chain) || !all(&sent.sets, &answers.sets, is_same_set) {
         return None;
     }
-    let counts = counts(answers, layout)?;
+    let counts = counts(answers, layout, &sent.rules)?;
     let ruleset = elements(answers)?;
     std::ptr::eq(Layout::of(&ruleset), layout).then_some(Ours { ruleset, counts })
 }
 
-fn is_chain(answer: Attributes<'_>, chain: &Chain) -> bool {
-    let hook = answer.nested(nfta::CHAIN_HOOK);
-    let hooked = match chain.hook {
-        None => hook.is_none(),
-        Some(expected) => {
-            let number = match expected {
-                Hook::Prerouting => libc::NF_INET_PRE_ROUTING,
-                Hook::Postrouting => libc::NF_INET_POST_ROUTING,
-            };
-            hook.and_then(|hook| hook.be32(nfta::HOOK_HOOKNUM)) == u32::try_from(number).ok()
-                && hook.and_then(|hook| hook.be32(nfta::HOOK_PRIORITY)) == Some(PRIORITY_MANGLE.cast_unsigned())
-                && answer.be32(nfta::CHAIN_POLICY) == u32::try_from(libc::NF_ACCEPT).ok()
-                && answer.text(nfta::CHAIN_TYPE) == Some("filter")
-        }
+fn is_same_chain(sent: Attributes<'_>, found: Attributes<'_>) -> bool {
+    let is_same_hook = match (sent.nested(nfta::CHAIN_HOOK), found.nested(nfta::CHAIN_HOOK)) {
+        (Some(sent), Some(found)) => is_as_sent(sent, found),
+        (sent, found) => sent.is_none() && found.is_none(),
     };
-    hooked && answer.text(nfta::CHAIN_NAME) == Some(chain.name)
+    let same = [nfta::CHAIN_NAME, nfta::CHAIN_POLICY, nfta::CHAIN_TYPE];
+    is_same_hook && same.into_iter().all(|kind| sent.get(kind) == found.get(kind))
 }
 
-fn is_set(answer: Attributes<'_>, set: Set) -> bool {
-    let (flags, data) = if set.is_map() { (libc::NFT_SET_MAP, Some(wire::MSS_LEN)) } else { (0, None) };
-    answer.text(nfta::SET_NAME) == Some(set.name())
-        && answer.be32(nfta::SET_FLAGS).unwrap_or_default() == u32::try_from(flags).unwrap_or_default()
-        && answer.be32(nfta::SET_KEY_TYPE) == Some(wire::IFNAME)
-        && answer.be32(nfta::SET_KEY_LEN) == Some(wire::NAME_LEN)
-        && answer.be32(nfta::SET_DATA_LEN) == data
+fn is_same_set(sent: Attributes<'_>, found: Attributes<'_>) -> bool {
+    let flags = |set: Attributes<'_>| set.be32(nfta::SET_FLAGS).unwrap_or_default();
+    let same = [nfta::SET_NAME, nfta::SET_KEY_TYPE, nfta::SET_KEY_LEN, nfta::SET_DATA_LEN];
+    flags(sent) == flags(found) && same.into_iter().all(|kind| sent.get(kind) == found.get(kind))
 }
 
 /// The counters, if the rules of each chain are those of the layout, in its order.
-fn counts(answers: &Answers, layout: &Layout) -> Option<BTreeMap<Rule, u64>> {
+fn counts(answers: &Answers, layout: &Layout, sent: &[Vec<u8>]) -> Option<BTreeMap<Rule, u64>> {
     let mut counts = BTreeMap::new();
-    let mut read = 0;
+    let mut sent_rules = sent.iter();
     for chain in layout.chains {
         let in_chain = |answer: &&Vec<u8>| body(answer).text(nfta::RULE_CHAIN) == Some(chain.name);
         let mut rules = answers.rules.iter().filter(in_chain);
         for rule in chain.rules {
-            let (expressions, count) = rule_parts(body(rules.next()?))?;
-            if expressions != rule.expressions() {
-                return None;
-            }
-            counts.extend(count.map(|count| (*rule, count)));
-            read += 1;
+            let counted = counts_of_same(body(sent_rules.next()?), body(rules.next()?))?;
+            counts.extend(counted.into_iter().map(|count| (*rule, count)));
         }
     }
-    (read == answers.rules.len()).then_some(counts)
+    (sent.len() == answers.rules.len()).then_some(counts)
 }
 
-/// A rule's expressions and its counter; `None` if one is none that we use.
-fn rule_parts(rule: Attributes<'_>) -> Option<(Vec<Expression>, Option<u64>)> {
-    let mut expressions = Vec::new();
-    let mut count = None;
-    for (_, element) in rule.nested(nfta::RULE_EXPRESSIONS)? {
-        let element = Attributes::new(element);
-        let data = element.nested(nfta::EXPR_DATA)?;
-        let expression = expression(element.text(nfta::EXPR_NAME)?, data)?;
-        if expression == Expression::Count {
-            // NFTA_COUNTER_PACKETS
-            count = Some(data.be64(2)?);
+/// The counts of a rule's counters, of which it has one or none; `None` if its expressions are not those that were sent.
+fn counts_of_same(sent: Attributes<'_>, found: Attributes<'_>) -> Option<Vec<u64>> {
+    let mut sent = sent.nested(nfta::RULE_EXPRESSIONS)?.walk();
+    let mut found = found.nested(nfta::RULE_EXPRESSIONS)?.walk();
+    let mut counts = Vec::new();
+    loop {
+        let ((_, sent), (_, found)) = match (sent.next(), found.next()) {
+            (Some(sent), Some(found)) => (sent, found),
+            (None, None) => return Some(counts),
+            _ => return None,
+        };
+        let (sent, found) = (Attributes::new(sent), Attributes::new(found));
+        let name = sent.text(nfta::EXPR_NAME).filter(|name| found.text(nfta::EXPR_NAME) == Some(*name))?;
+        let data = found.nested(nfta::EXPR_DATA)?;
+        if name == "counter" {
+            counts.push(data.be64(nfta::COUNTER_PACKETS)?);
+        } else if !is_as_sent(sent.nested(nfta::EXPR_DATA)?, data) {
+            return None;
         }
-        expressions.push(expression);
-    }
-    Some((expressions, count))
-}
-
-/// `NFT_REG_1`, the only register we use.
-const REGISTER: Option<u32> = Some(1);
-
-/// One expression. The numbers are the attribute types of each expression, in the order of its enum in `nf_tables.h`.
-fn expression(name: &str, data: Attributes<'_>) -> Option<Expression> {
-    let is = |condition: bool, expression| condition.then_some(expression);
-    match name {
-        // DREG, KEY
-        "meta" => is(data.be32(1) == REGISTER, load(i32::try_from(data.be32(2)?).ok()?)?),
-        // DREG, BASE, OFFSET, LEN
-        "payload" => {
-            let place = [data.be32(1), data.be32(2), data.be32(3), data.be32(4)];
-            let transport = u32::try_from(libc::NFT_PAYLOAD_TRANSPORT_HEADER).ok();
-            is(place == [REGISTER, transport, Some(wire::TCP_FLAGS_OFFSET), Some(1)], Expression::LoadTcpFlags)
-        }
-        // SREG, DREG, LEN, MASK, XOR
-        "bitwise" => {
-            let mask = byte(data.nested(4)?)?;
-            let plain = [data.be32(1), data.be32(2), data.be32(3)] == [REGISTER, REGISTER, Some(1)];
-            is(plain && byte(data.nested(5)?)? == 0, Expression::Mask(mask))
-        }
-        // SREG, OP, DATA
-        "cmp" => {
-            let equals = data.be32(1) == REGISTER && data.be32(2) == u32::try_from(libc::NFT_CMP_EQ).ok();
-            is(equals, Expression::Equals(byte(data.nested(3)?)?))
-        }
-        // SET, SREG, DREG, SET_ID, FLAGS
-        "lookup" => {
-            let named = data.text(1)?;
-            let set = WITH_FIXED.sets.iter().copied().find(|set| set.name() == named)?;
-            let (result, expression) =
-                if set.is_map() { (REGISTER, Expression::MapBy(set)) } else { (None, Expression::IsIn(set)) };
-            is(data.be32(2) == REGISTER && data.be32(3) == result && data.be32(5).unwrap_or(0) == 0, expression)
-        }
-        "counter" => Some(Expression::Count),
-        // DREG, KEY
-        "rt" => is([data.be32(1), data.be32(2)] == [REGISTER, Some(wire::RT_TCPMSS)], Expression::LoadRouteMss),
-        // SREG, DREG, OP, LEN, SIZE
-        "byteorder" => {
-            let swap = [data.be32(1), data.be32(2), data.be32(3), data.be32(4), data.be32(5)];
-            let (operation, length) = (Some(wire::BYTEORDER_HTON), Some(wire::MSS_LEN));
-            is(swap == [REGISTER, REGISTER, operation, length, length], Expression::ToNetworkOrder)
-        }
-        // DREG, TYPE, OFFSET, LEN, FLAGS, OP, SREG
-        "exthdr" => {
-            let place = [data.be32(3), data.be32(4), data.be32(6), data.be32(7)];
-            let option = [Some(wire::MSS_OFFSET), Some(wire::MSS_LEN), Some(wire::EXTHDR_TCPOPT), REGISTER];
-            is(place == option && data.get(2) == Some(&[wire::TCPOPT_MSS]), Expression::LowerMss)
-        }
-        // DREG, DATA { VERDICT { CODE, CHAIN } }
-        "immediate" => {
-            let verdict = data.nested(2)?.nested(nfta::DATA_VERDICT)?;
-            let target = verdict.text(2)?;
-            let chain = WITH_FIXED.chains.iter().find(|chain| chain.name == target)?;
-            let is_verdict = data.be32(1) == u32::try_from(libc::NFT_REG_VERDICT).ok();
-            is(is_verdict && verdict.be32(1)? == libc::NFT_JUMP.cast_unsigned(), Expression::Jump(chain.name))
-        }
-        _ => None,
     }
 }
 
-/// What a meta expression with this key loads.
-fn load(key: i32) -> Option<Expression> {
-    match key {
-        libc::NFT_META_L4PROTO => Some(Expression::LoadProtocol),
-        libc::NFT_META_NFPROTO => Some(Expression::LoadFamily),
-        libc::NFT_META_OIFNAME => Some(Expression::LoadLink(Direction::Out)),
-        libc::NFT_META_IIFNAME => Some(Expression::LoadLink(Direction::In)),
-        _ => None,
-    }
-}
-
-/// A value of one byte.
-fn byte(data: Attributes<'_>) -> Option<u8> {
-    match data.get(nfta::DATA_VALUE)? {
-        [byte] => Some(*byte),
-        _ => None,
-    }
+/// Whether all is as it was sent, and whatever the kernel says besides is zero, such as the flags of a lookup that is not inverted.
+fn is_as_sent(sent: Attributes<'_>, found: Attributes<'_>) -> bool {
+    let is_same = |(kind, value): (u16, &[u8])| match found.get(kind & TYPE_MASK) {
+        Some(other) if kind & NESTED != 0 => is_as_sent(Attributes::new(value), Attributes::new(other)),
+        other => other == Some(value),
+    };
+    let is_nothing =
+        |(kind, value): (u16, &[u8])| sent.get(kind & TYPE_MASK).is_some() || value.iter().all(|byte| *byte == 0);
+    sent.walk().all(is_same) && found.walk().all(is_nothing)
 }
 
 /// The elements of all sets; `None` if one is no link's name, or the maps do not say the same path MTU.
@@ -250,7 +188,7 @@ fn elements(answers: &Answers) -> Option<Ruleset> {
         let answer = body(answer);
         let set = answer.text(nfta::SET_ELEM_LIST_SET)?;
         let Some(list) = answer.nested(nfta::SET_ELEM_LIST_ELEMENTS) else { continue };
-        for (_, element) in list {
+        for (_, element) in list.walk() {
             let element = Attributes::new(element);
             let link = link(element.nested(nfta::SET_ELEM_KEY)?.get(nfta::DATA_VALUE)?)?;
             match WITH_FIXED.sets.iter().find(|known| known.name() == set)? {

@@ -152,7 +152,7 @@ fn what_cannot_be_remembered_leaves_no_older_wishes_behind_to_win_over_what_is_k
     scene.let_nothing_be_remembered();
     scene.commit(&Request::ClampOff(Target::Link(name("wg0")))).unwrap();
     assert_eq!(after_a_crash(&scene), [name("wg1")], "what is kept is true at least");
-    assert!(scene.reconciler.log.lines().iter().any(|line| line.event() == "state-not-saved"));
+    assert!(scene.lines.all().iter().any(|line| line.event() == "state-not-saved"));
     scene.let_everything_be_remembered();
     scene.reconciler.tend(&[], Instant::now());
     assert_eq!(after_a_crash(&scene), [name("wg1"), name("wg2")], "and the rest is made up for at the next look");
@@ -168,7 +168,7 @@ fn a_name_that_cannot_be_written_down_leaves_the_wishes_remembered_and_is_told_o
         scene.reconciler.tend(&[Event::Network], Instant::now());
     }
     assert_eq!(scene.after_a_crash().desired.auto.map(|auto| auto.persist), Some(false));
-    assert_eq!(scene.reconciler.log.lines().iter().filter(|line| line.event() == "state-not-saved").count(), 1);
+    assert_eq!(scene.lines.all().iter().filter(|line| line.event() == "state-not-saved").count(), 1);
     scene.let_everything_be_remembered();
     scene.reconciler.tend(&[], Instant::now());
     assert!(scene.after_a_crash().known.contains(&name("wg1")));

@@ -3,6 +3,22 @@ use airpods_dbus::PathMtu;
 
 use super::*;
 
+/// Like [`encode`], with a last message that no kernel accepts: a chain is deleted that is not there.
+pub(in crate::kernel) fn encode_with_a_refused_end(change: &Change) -> Option<Batch> {
+    let mut writer = written(change)?;
+    writer.batch.add(&nftnl::Chain::new(c"nowhere", &writer.table), MsgType::Del);
+    writer.steps.push(("deleting a chain that is not there".to_owned(), false));
+    Some(writer.finish())
+}
+
+/// The batch that makes an empty table with flags of the test's choice.
+pub(in crate::kernel) fn table_with_flags(flags: u32) -> Batch {
+    let mut writer = Writer::new(NAME);
+    writer.batch.add(&TableMessage { name: &writer.name, flags: Some(flags) }, MsgType::Add);
+    writer.steps.push(("table".to_owned(), true));
+    writer.finish()
+}
+
 fn ruleset(route: &[&str], fixed: &[&str]) -> Ruleset {
     let name = |name: &&str| LinkName::parse(name).unwrap();
     let mtu = PathMtu::new(1280).unwrap();

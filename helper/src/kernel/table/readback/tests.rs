@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 use super::*;
-use crate::kernel::netlink::fuzzing::{NESTED, as_dumped, attribute};
+use crate::kernel::netlink::fuzzing::as_dumped;
+use crate::kernel::wire::attribute;
 
 /// A small generator (xorshift64) that makes the same numbers in each run.
 struct Numbers(u64);
@@ -79,21 +80,36 @@ fn maps_that_disagree_and_keys_that_are_no_links_are_not_ours() {
 }
 
 #[test]
-fn the_expressions_of_a_rule_are_told_from_their_neighbours() {
-    let register = attribute(1, &be(1));
-    let data = |parts: &[Vec<u8>]| parts.concat();
-    let rt = |key| data(&[register.clone(), attribute(2, &be(key))]);
-    assert_eq!(expression("rt", Attributes::new(&rt(3))), Some(Expression::LoadRouteMss));
-    assert_eq!(expression("rt", Attributes::new(&rt(0))), None);
-    let jump = |code: i32, chain: &[u8]| {
-        let verdict = [attribute(1, &code.to_be_bytes()), attribute(2, chain)].concat();
-        [attribute(1, &be(0)), attribute(2, &attribute(nfta::DATA_VERDICT, &verdict))].concat()
+fn what_was_sent_has_to_be_there_and_anything_else_to_be_zero() {
+    // A lookup: NFTA_LOOKUP_SET, SREG, and the flags, which the kernel adds and of which the first inverts it.
+    let (links, register) = (attribute(1, b"links\0"), attribute(2, &be(1)));
+    let sent = [&links[..], &register].concat();
+    let is_same = |found: &[&[u8]]| is_as_sent(Attributes::new(&sent), Attributes::new(&found.concat()));
+    assert!(is_same(&[&links, &register]) && is_same(&[&register, &links]));
+    assert!(is_same(&[&links, &register, &attribute(5, &be(0))]));
+    assert!(!is_same(&[&links, &register, &attribute(5, &be(1))]), "an inverted one");
+    assert!(!is_same(&[&links]) && !is_same(&[&attribute(1, b"links2\0"), &register]));
+    // The kernel does not mark what is nested.
+    let [marked, plain, other] =
+        [(2 | NESTED, 6), (2, 6), (2, 17)].map(|(kind, protocol)| attribute(kind, &attribute(1, &[protocol])));
+    assert!(is_as_sent(Attributes::new(&marked), Attributes::new(&plain)));
+    assert!(!is_as_sent(Attributes::new(&marked), Attributes::new(&other)));
+}
+
+#[test]
+fn a_rule_with_an_expression_more_or_less_or_of_another_kind_is_not_ours() {
+    let expression =
+        |name: &[u8]| attribute(1, &[attribute(nfta::EXPR_NAME, name), attribute(nfta::EXPR_DATA, &[])].concat());
+    let rule = |names: &[&[u8]]| {
+        let list: Vec<u8> = names.iter().flat_map(|name| expression(name)).collect();
+        attribute(nfta::RULE_EXPRESSIONS, &list)
     };
-    let read = |bytes: &[u8]| expression("immediate", Attributes::new(bytes));
-    assert_eq!(read(&jump(libc::NFT_JUMP, b"clamp\0")), Some(Expression::Jump("clamp")));
-    assert_eq!(read(&jump(libc::NFT_GOTO, b"clamp\0")), None);
-    assert_eq!(read(&jump(libc::NFT_JUMP, b"clam\0")), None);
-    assert_eq!(expression("log", Attributes::new(&register)), None);
+    let sent = rule(&[b"rt\0", b"exthdr\0"]);
+    let count = |found: &[&[u8]]| counts_of_same(Attributes::new(&sent), Attributes::new(&rule(found)));
+    assert_eq!(count(&[b"rt\0", b"exthdr\0"]), Some(Vec::new()));
+    for other in [&[&b"rt\0"[..]][..], &[b"rt\0", b"exthdr\0", b"log\0"], &[b"exthdr\0", b"rt\0"], &[]] {
+        assert_eq!(count(other), None, "{other:?}");
+    }
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //! where something does not hold.
 //!
 //! `make fuzz` feeds them bytes that are made to reach as much code as possible (`tests/fuzz`), and the tests below the
-//! inputs that were found worth keeping (`tests/fuzz/seeds`). This module is in no released program.
+//! inputs that were found worth keeping (`tests/fuzz/seeds`). The feature `fuzzing` brings this module,
+//! which no released program has.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a finding is told")]
 
 use std::collections::HashMap;

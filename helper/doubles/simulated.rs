@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use airpods_dbus::{Counters, LinkName, Unclampable};
 
-use super::{Applied, Event, Events, Held, Kernel, KernelError, Link, Links, Routes, Ruleset};
+use crate::kernel::{Applied, Event, Events, Held, Kernel, KernelError, Link, Links, Routes, Ruleset};
 
 /// A kernel in memory. Clones share one world, so that a test keeps one in its hand.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ use zbus::OwnedVariant;
 use zbus::wire::{LE, serialized::Context, to_bytes};
 use zruntime::{Event, SharedRuntime};
 
-use super::{Answer, Authority, Manner, NoAnswer, Question};
+use crate::authority::{Answer, Authority, Manner, NoAnswer, Question};
 
 /// What was asked, in the words that go to polkit.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -26,6 +26,13 @@ fn links_of(routes: &[&[u8]]) -> BTreeSet<i32> {
 }
 
 #[test]
+fn routes_are_asked_for_by_type_and_link() {
+    let expected = [&[0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0][..], &[8, 0, 4, 0], &7_i32.to_ne_bytes()].concat();
+    assert_eq!(question(libc::RTN_UNICAST, Some(7)).body, expected);
+    assert_eq!(question(libc::RTN_LOCAL, None).body, [0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0]);
+}
+
+#[test]
 fn a_route_is_read_with_its_link() {
     assert_eq!(links_of(&[&default_route()]), BTreeSet::from([7]));
     // rtm_type: RTN_BLACKHOLE. rtm_table: RT_TABLE_LOCAL. rtm_flags: RTM_F_CLONED.
@@ -89,7 +96,7 @@ fn many_routes(links: usize) -> (Netns, Socket) {
 /// The links that carry a route by their names, and how many datagrams it took to know it of those that begin with `asked`.
 fn look(socket: &mut Socket, asked: &'static str) -> (Vec<String>, usize) {
     let before = socket.taken;
-    let links = super::super::links(socket, &|link| link.name.as_str().starts_with(asked)).unwrap();
+    let links = super::super::links::links(socket, &|link| link.name.as_str().starts_with(asked)).unwrap();
     let carrying = links.named.into_iter().filter(|link| link.routes.any).map(|link| link.name.to_string());
     (carrying.collect(), socket.taken - before)
 }
@@ -140,7 +147,7 @@ fn the_smallest_mtu_that_a_route_through_the_link_sets_is_told() {
         .unwrap();
     net.sh("ip route add 10.2.0.0/16 dev tun1").unwrap();
     let mut socket = net.run(|| Socket::open(SockProtocol::NetlinkRoute, 0).unwrap());
-    let links = super::super::links(&mut socket, &|_| true).unwrap().named;
+    let links = super::super::links::links(&mut socket, &|_| true).unwrap().named;
     let of = |name: &str| links.iter().find(|link| link.name.as_str() == name).unwrap().routes;
     assert_eq!(of("tun0"), Routes { any: true, mtu: Some(1300) });
     assert_eq!(of("tun1"), Routes { any: true, mtu: None });

@@ -2,10 +2,9 @@
 
 use airpods_dbus::LinkName;
 
-use super::{Applied, Events, Held, Kernel, KernelError, Link, Links, Ruleset};
+use crate::kernel::{Applied, Events, Held, Kernel, KernelError, Link, Links, Ruleset};
 
-/// The kernel without the piece named. The helper serves it all the same, so that callers are told what is missing
-/// instead of seeing a helper that does not start.
+/// The kernel without the piece named.
 #[derive(Clone, Debug)]
 pub struct Unsupported {
     /// The missing piece, such as `nf_tables`.

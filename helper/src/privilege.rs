@@ -5,15 +5,11 @@
 //! the [`Rights`] observed how to get there, or that it must not be tried; [`confine`] takes the steps, observes again and
 //! believes only what it sees then.
 
-mod rights;
-
 use std::collections::HashSet;
 
 use caps::{CapSet, Capability};
 use nix::sys::prctl;
-use nix::unistd::{Gid, Uid, User, setgroups, setresgid, setresuid};
-
-pub use rights::{NET_ADMIN, Rights};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
 /// The helper's user and group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +18,69 @@ pub struct Ids {
     pub uid: u32,
     /// The number of the user's own group; never 0.
     pub gid: u32,
+}
+
+/// The bit of `CAP_NET_ADMIN` (12 in `linux/capability.h`).
+pub const NET_ADMIN: u64 = 1 << 12;
+
+/// What a process may do: the lines of `/proc/PID/status` that say so, see `proc_pid_status(5)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// Real, effective, saved and file system user.
+    pub uids: [u32; 4],
+    /// Real, effective, saved and file system group.
+    pub gids: [u32; 4],
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// Capabilities kept when a program is executed, as bits.
+    pub inheritable: u64,
+    /// Capabilities that may be made effective, as bits.
+    pub permitted: u64,
+    /// Capabilities in force, as bits.
+    pub effective: u64,
+    /// Capabilities that a program executed could gain at most, as bits.
+    pub bounding: u64,
+    /// Capabilities that a program executed gains without being privileged, as bits.
+    pub ambient: u64,
+    /// Whether no program executed can gain anything.
+    pub no_new_privs: bool,
+    /// How many threads there are; rights belong to each of them.
+    pub threads: u32,
+}
+
+impl Rights {
+    /// The rights of this thread.
+    ///
+    /// # Errors
+    /// [`PrivilegeError::Unreadable`].
+    pub fn observe() -> Result<Self, PrivilegeError> {
+        let status = std::fs::read_to_string("/proc/thread-self/status")
+            .map_err(|error| PrivilegeError::Unreadable(error.to_string()))?;
+        Self::parse(&status).ok_or_else(|| PrivilegeError::Unreadable("a line is missing or malformed".to_owned()))
+    }
+
+    /// Reads the text of `/proc/PID/status`; `None` if a line is missing or is not what it should be.
+    #[must_use]
+    pub fn parse(status: &str) -> Option<Self> {
+        let line =
+            |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+        let numbers = |name: &str| -> Option<Vec<u32>> {
+            line(name)?.split_ascii_whitespace().map(|number| number.parse().ok()).collect()
+        };
+        let set = |name: &str| u64::from_str_radix(line(name)?, 16).ok();
+        Some(Self {
+            uids: numbers("Uid")?.try_into().ok()?,
+            gids: numbers("Gid")?.try_into().ok()?,
+            groups: numbers("Groups")?,
+            inheritable: set("CapInh")?,
+            permitted: set("CapPrm")?,
+            effective: set("CapEff")?,
+            bounding: set("CapBnd")?,
+            ambient: set("CapAmb")?,
+            no_new_privs: line("NoNewPrivs")? == "1",
+            threads: line("Threads")?.parse().ok()?,
+        })
+    }
 }
 
 /// Why the helper does not run.
@@ -73,11 +132,9 @@ pub enum Step {
     User,
     /// Clear the ambient set.
     Ambient,
-    /// Clear the inheritable set.
+    /// Clear the inheritable set, if system calls are not filtered. The unit's filter refuses `capset`; with `no_new_privs` the
+    /// set gives nothing to a program executed, whatever the program's file says (capabilities(7)).
     Inheritable,
-    /// Clear the inheritable set if system calls are not filtered. The unit's filter refuses `capset`; with
-    /// `no_new_privs` the set gives nothing to a program executed, whatever the program's file says (capabilities(7)).
-    InheritableUnlessFiltered,
     /// Make `CAP_NET_ADMIN` all that is effective.
     Effective,
     /// Make `CAP_NET_ADMIN` all that is permitted.
@@ -89,15 +146,24 @@ pub enum Step {
 impl Ids {
     /// Looks the helper's user up.
     ///
+    /// The file is read here, and no name service is asked: that would be code of others in a process that may be root.
+    ///
     /// # Errors
     /// [`PrivilegeError::NoUser`], or [`PrivilegeError::UserIsRoot`] if its number or its group's is 0.
     pub fn of(name: &str) -> Result<Self, PrivilegeError> {
-        let user = User::from_name(name).ok().flatten().ok_or_else(|| PrivilegeError::NoUser(name.to_owned()))?;
-        let ids = Self { uid: user.uid.as_raw(), gid: user.gid.as_raw() };
-        if ids.uid == 0 || ids.gid == 0 {
-            return Err(PrivilegeError::UserIsRoot(name.to_owned()));
+        let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
+        match Self::in_passwd(&String::from_utf8_lossy(&passwd), name) {
+            None => Err(PrivilegeError::NoUser(name.to_owned())),
+            Some(Self { uid: 0, .. } | Self { gid: 0, .. }) => Err(PrivilegeError::UserIsRoot(name.to_owned())),
+            Some(ids) => Ok(ids),
         }
-        Ok(ids)
+    }
+
+    /// The user of that name in the text of `/etc/passwd`, see passwd(5).
+    pub(crate) fn in_passwd(passwd: &str, name: &str) -> Option<Self> {
+        let mut entries = passwd.lines().map(|line| line.split(':'));
+        let mut entry = entries.find_map(|mut fields| (fields.next() == Some(name)).then_some(fields))?;
+        Some(Self { uid: entry.nth(1)?.parse().ok()?, gid: entry.next()?.parse().ok()? })
     }
 }
 
@@ -135,7 +201,7 @@ pub fn steps(rights: &Rights, helper: Ids) -> Result<Vec<Step>, PrivilegeError> 
         return Err(PrivilegeError::TooMany("the real user is root"));
     }
     // The service manager hands CAP_NET_ADMIN over in the ambient set, and the inheritable one with it.
-    Ok(vec![Step::Ambient, Step::InheritableUnlessFiltered, Step::NoNewPrivileges])
+    Ok(vec![Step::Ambient, Step::Inheritable, Step::NoNewPrivileges])
 }
 
 /// Checks that these are the helper's rights, no more and no less.
@@ -185,14 +251,8 @@ fn take(step: Step, helper: Ids) -> Result<(), PrivilegeError> {
         Step::Group => setresgid(gid, gid, gid).map_err(|e| refused("become the helper's group", &e)),
         Step::User => setresuid(uid, uid, uid).map_err(|e| refused("become the helper's user", &e)),
         Step::Ambient => caps::clear(None, CapSet::Ambient).map_err(|e| refused("clear the ambient set", &e)),
-        Step::Inheritable => {
-            caps::clear(None, CapSet::Inheritable).map_err(|e| refused("clear the inheritable set", &e))
-        }
-        Step::InheritableUnlessFiltered => {
-            // What is left in it is for `verify` to judge.
-            let _ = caps::clear(None, CapSet::Inheritable);
-            Ok(())
-        }
+        // What is left in it is for `verify` to judge.
+        Step::Inheritable => caps::clear(None, CapSet::Inheritable).or(Ok(())),
         Step::Effective => caps::set(None, CapSet::Effective, &only).map_err(|e| refused("set the effective set", &e)),
         Step::Permitted => caps::set(None, CapSet::Permitted, &only).map_err(|e| refused("set the permitted set", &e)),
         Step::NoNewPrivileges => prctl::set_no_new_privs().map_err(|e| refused("set no_new_privs", &e)),

@@ -1,55 +1,72 @@
-//! What the helper and the client ask rtnetlink about links and routes, and how a link is read: there is one way of either.
-//! neli reads and writes the messages.
+//! What rtnetlink is asked about links and routes, and how a link is read. neli reads and writes the messages.
 
 use std::io;
 use std::net::IpAddr;
 
+use airpods_dbus::LinkKind;
 use neli::attr::Attribute;
-use neli::consts::rtnl::{Iff, Ifla, RtAddrFamily, RtScope, RtTable, Rta, Rtn, Rtprot};
+use neli::consts::rtnl::{Iff, Ifla, IflaInfo, RtAddrFamily, RtScope, RtTable, Rta, Rtn, Rtprot};
 use neli::rtnl::{Ifinfomsg, IfinfomsgBuilder, RtattrBuilder, Rtmsg, RtmsgBuilder};
 use neli::types::{Buffer, RtBuffer};
-
-use crate::LinkKind;
 
 /// `RTEXT_FILTER_SKIP_STATS` of `linux/rtnetlink.h`: statistics are most of a link's message, and unread here.
 const SKIP_STATS: u32 = 1 << 3;
 
 /// A link.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
+pub(super) struct Link {
     /// Its name; what is no UTF-8 in it is replaced, and then it is nobody's name.
-    pub name: String,
+    pub(super) name: String,
     /// Its index.
-    pub index: i32,
+    pub(super) index: i32,
     /// What it is.
-    pub kind: LinkKind,
+    pub(super) kind: LinkKind,
     /// Its MTU in bytes.
-    pub mtu: u32,
+    pub(super) mtu: u32,
     /// Somebody switched it on.
-    pub up: bool,
+    pub(super) up: bool,
 }
 
 impl Link {
     /// Reads the message about a link; `None` if it is malformed.
-    #[must_use]
-    pub fn of(message: &Ifinfomsg) -> Option<Self> {
+    pub(super) fn of(message: &Ifinfomsg) -> Option<Self> {
         let attributes = message.rtattrs().get_attr_handle();
         let name = attributes.get_attribute(Ifla::Ifname)?.payload().as_ref();
         Some(Self {
             name: String::from_utf8_lossy(name.strip_suffix(&[0]).unwrap_or(name)).into_owned(),
             index: *message.ifi_index(),
-            kind: LinkKind::of(message),
+            kind: kind(message),
             mtu: attributes.get_attr_payload_as(Ifla::Mtu).ok()?,
             up: message.ifi_flags().contains(Iff::UP),
         })
     }
 }
 
+/// `IFLA_TUN_TYPE` of `linux/if_link.h`, which neli does not name.
+const IFLA_TUN_TYPE: u16 = 3;
+
+/// What rtnetlink's message about a link says it is; hardware has no `IFLA_LINKINFO`.
+fn kind(link: &Ifinfomsg) -> LinkKind {
+    let (info_kind, tun_type) = info(link).unwrap_or_default();
+    LinkKind { info_kind, tun_type, hardware: (*link.ifi_type()).into() }
+}
+
+/// The kind and, for tun, its type.
+fn info(link: &Ifinfomsg) -> Option<(String, Option<u8>)> {
+    let attributes = link.rtattrs().get_attr_handle();
+    let info = attributes.get_nested_attributes::<IflaInfo>(Ifla::Linkinfo).ok()?;
+    let bytes = info.get_attribute(IflaInfo::Kind)?.payload().as_ref();
+    let kind = std::str::from_utf8(bytes.strip_suffix(&[0]).unwrap_or(bytes)).ok()?;
+    let data = (kind == "tun").then(|| info.get_nested_attributes::<u16>(IflaInfo::Data).ok()).flatten();
+    let tun_type = data.and_then(|data| data.get_attribute(IFLA_TUN_TYPE)?.payload().as_ref().first().copied());
+    Some((kind.to_owned(), tun_type))
+}
+
 /// The question about the link with this index, or of this name where that is 0; with neither, to be asked for every link.
 ///
 /// # Errors
 /// When the message cannot be built.
-pub fn link_question(index: i32, name: Option<&str>) -> io::Result<Ifinfomsg> {
+pub(super) fn link_question(index: i32, name: Option<&str>) -> io::Result<Ifinfomsg> {
     let filter = RtattrBuilder::default().rta_type(Ifla::ExtMask).rta_payload(SKIP_STATS).build();
     let name = name.map(|name| RtattrBuilder::default().rta_type(Ifla::Ifname).rta_payload(name.to_owned()).build());
     let attributes: Result<RtBuffer<Ifla, Buffer>, _> = [Some(filter), name].into_iter().flatten().collect();
@@ -66,30 +83,28 @@ pub fn link_question(index: i32, name: Option<&str>) -> io::Result<Ifinfomsg> {
 ///
 /// # Errors
 /// When the message cannot be built.
-pub fn route_question(to: IpAddr, from: Option<(IpAddr, i32)>) -> io::Result<Rtmsg> {
+pub(super) fn route_question(to: IpAddr, from: Option<(IpAddr, i32)>) -> io::Result<Rtmsg> {
     let mut attributes = vec![(Rta::Dst, octets(to))];
     if let Some((source, link)) = from {
         attributes.extend([(Rta::Src, octets(source)), (Rta::Iif, link.to_ne_bytes().to_vec())]);
     }
     let bits = |address: IpAddr| if address.is_ipv4() { 32 } else { 128 };
     let family = if to.is_ipv4() { RtAddrFamily::Inet } else { RtAddrFamily::Inet6 };
-    about_routes(family, (bits(to), from.map_or(0, |(source, _)| bits(source))), Rtn::Unspec, attributes)
+    about_routes(family, (bits(to), from.map_or(0, |(source, _)| bits(source))), attributes)
 }
 
-/// The question, to be asked for every route, about those of a type, through this link or any.
+/// The question to be asked for every route.
 ///
 /// # Errors
 /// When the message cannot be built.
-pub fn routes_question(kind: Rtn, through: Option<i32>) -> io::Result<Rtmsg> {
-    let through = through.map(|link| (Rta::Oif, link.to_ne_bytes().to_vec()));
-    about_routes(RtAddrFamily::Unspecified, (0, 0), kind, through)
+pub(super) fn routes_question() -> io::Result<Rtmsg> {
+    about_routes(RtAddrFamily::Unspecified, (0, 0), [])
 }
 
 /// `bits` are those of the destination and of the source that count.
 fn about_routes(
     family: RtAddrFamily,
     bits: (u8, u8),
-    kind: Rtn,
     attributes: impl IntoIterator<Item = (Rta, Vec<u8>)>,
 ) -> io::Result<Rtmsg> {
     let attribute = |(kind, value)| RtattrBuilder::default().rta_type(kind).rta_payload(Buffer::from(value)).build();
@@ -102,7 +117,7 @@ fn about_routes(
         .rtm_table(RtTable::Unspec)
         .rtm_protocol(Rtprot::Unspec)
         .rtm_scope(RtScope::Universe)
-        .rtm_type(kind)
+        .rtm_type(Rtn::Unspec)
         .rtattrs(attributes.map_err(io::Error::other)?)
         .build()
         .map_err(io::Error::other)
@@ -171,9 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn routes_are_asked_for_by_type_and_link() {
-        let expected = [&[0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0][..], &attribute(4, &7_i32.to_ne_bytes())].concat();
-        assert_eq!(bytes(&routes_question(Rtn::Unicast, Some(7)).unwrap()), expected);
-        assert_eq!(bytes(&routes_question(Rtn::Unspec, None).unwrap()), [0; 12]);
+    fn every_route_is_asked_for() {
+        assert_eq!(bytes(&routes_question().unwrap()), [0; 12]);
     }
 }

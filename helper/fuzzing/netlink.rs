@@ -2,18 +2,15 @@
 #![allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a finding is told")]
 
 use airpods_dbus::{LinkName, PathMtu, names::MAX_CLAMPS};
-use nix::libc;
 
 use super::events::RuleFilter;
-use super::links::routes::Route;
-use super::links::{self, Read};
-use crate::clamp::{accept, vpn};
+use super::links;
+use super::routes::Route;
+use crate::clamp::{accept, in_use};
 use crate::kernel::table::encode::encode;
-use crate::kernel::table::plan::{Change, change};
 use crate::kernel::table::readback::{Answers, Found, found};
-use crate::kernel::wire::attribute::Attributes;
-use crate::kernel::wire::message::{HEADER, messages};
-use crate::kernel::wire::{NFGENMSG, nfta};
+use crate::kernel::table::{Change, change};
+use crate::kernel::wire::{Attributes, HEADER, Message, NESTED, NFGENMSG, attribute, messages, nfta};
 use crate::kernel::{Event, Routes, Ruleset};
 
 /// A datagram is cut into whole messages and nothing else, and each is judged by the filter of events.
@@ -40,15 +37,15 @@ pub fn datagram(bytes: &[u8]) {
 /// A link that is read has a name that nft reads back, and what is said about its name or kind is harmless.
 pub fn link(body: &[u8]) {
     let link = match links::link(body) {
-        Some(Read::Named(_, link)) => link,
-        Some(Read::Unclampable(told)) => {
+        Some((_, Ok(link))) => link,
+        Some((_, Err(told))) => {
             return assert!(is_harmless(&told.link) && is_harmless(&told.reason), "{told:?}");
         }
-        Some(Read::Other) | None => return,
+        None => return,
     };
     assert_eq!(LinkName::of_kernel(link.name.as_str().as_bytes()).as_ref(), Ok(&link.name));
     assert_eq!(link.routes, Routes::default(), "that is not in the message");
-    assert!(!vpn::in_use(&link));
+    assert!(!in_use(&link));
     if let Err(refusal) = accept(&link.name, airpods_dbus::ClampOptions::default(), Some(&link)) {
         assert!(!link.kind.is_vpn());
         assert!(is_harmless(refusal.message()), "{refusal:?}");
@@ -117,21 +114,12 @@ fn written_is_read(wanted: &Ruleset) {
 /// in the table and what the counters count.
 pub(in crate::kernel) fn as_dumped(wanted: &Ruleset) -> Answers {
     let batch = encode(&Change::Replace(wanted.clone())).unwrap();
-    let mut answers = Answers::default();
-    for message in messages(batch.bytes()) {
-        let message = message.unwrap();
-        let body = message.body.to_vec();
-        match i32::from(message.kind) - (libc::NFNL_SUBSYS_NFTABLES << 8) {
-            libc::NFT_MSG_NEWTABLE => answers.table = body,
-            libc::NFT_MSG_NEWCHAIN => answers.chains.push(body),
-            libc::NFT_MSG_NEWSET => answers.sets.push(body),
-            libc::NFT_MSG_NEWRULE => answers.rules.push(counted(&body)),
-            libc::NFT_MSG_NEWSETELEM => answers.elements.push(body),
-            // The messages around a batch.
-            _ => continue,
-        }
+    let inside = messages(batch.bytes()).map(Result::unwrap).filter(Message::is_of_table);
+    for message in inside {
         assert!(batch.step(message.sequence).is_some(), "every message has a name for whoever reports its refusal");
     }
+    let mut answers = batch.contents();
+    answers.rules = answers.rules.iter().map(|rule| counted(rule)).collect();
     let objects = u32::try_from(answers.chains.len() + answers.sets.len()).unwrap();
     answers.table.extend(attribute(nfta::TABLE_USE, &objects.to_be_bytes()));
     answers
@@ -149,27 +137,14 @@ fn counted(rule: &[u8]) -> Vec<u8> {
             _ => element.to_vec(),
         }
     };
-    let rebuilt = Attributes::new(body).into_iter().flat_map(|(kind, value)| match kind {
-        nfta::RULE_EXPRESSIONS => {
-            let list = Attributes::new(value).into_iter();
-            let list = list.flat_map(|(kind, element)| attribute(kind | NESTED, &expression(element)));
-            attribute(kind | NESTED, &list.collect::<Vec<_>>())
+    let rebuilt = Attributes::new(body).walk().flat_map(|(kind, value)| {
+        if kind & !NESTED != nfta::RULE_EXPRESSIONS {
+            return attribute(kind, value);
         }
-        _ => attribute(kind, value),
+        let list = Attributes::new(value).walk();
+        attribute(kind, &list.flat_map(|(kind, element)| attribute(kind, &expression(element))).collect::<Vec<_>>())
     });
     header.iter().copied().chain(rebuilt).collect()
-}
-
-/// `NLA_F_NESTED` of `linux/netlink.h`: the value is attributes.
-pub(in crate::kernel) const NESTED: u16 = 0x8000;
-
-/// An attribute, padded.
-pub(in crate::kernel) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::from(u16::try_from(value.len() + 4).unwrap().to_ne_bytes());
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(value);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
 }
 
 /// Cuts bytes into pieces with a number each: one byte, the length in two, and so many bytes or what is left.

@@ -7,16 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::ControlFlow;
 
-use airpods_dbus::rtnetlink::routes_question;
-use neli::consts::rtnl::{Rtm, Rtn};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::SockProtocol;
 
-use super::super::socket::{DUMP_ATTEMPTS, Read, Socket, kept_changing};
-use super::request;
+use super::socket::{Read, Request, Socket};
 use crate::kernel::Routes;
-use crate::kernel::wire::attribute::Attributes;
+use crate::kernel::wire::{Attributes, attribute};
 
 /// `RTNH_F_DEAD` of `linux/rtnetlink.h`: the next hop's link is down.
 const RTNH_F_DEAD: u8 = 1;
@@ -46,20 +43,20 @@ pub(super) fn through(socket: &mut Socket, asked: &BTreeSet<i32>) -> io::Result<
     if asked.is_empty() {
         return Ok(search.found);
     }
-    read(socket, Rtn::Local, None, &mut |route| search.take_own(route))?;
+    read(socket, libc::RTN_LOCAL, None, &mut |route| search.take_own(route))?;
     if asked.len() > ONE_BY_ONE {
-        read(socket, Rtn::Unicast, None, &mut |route| search.take(route, asked))?;
+        read(socket, libc::RTN_UNICAST, None, &mut |route| search.take(route, asked))?;
     } else {
         for link in asked {
             search.read = 0;
             let only = BTreeSet::from([*link]);
-            read(socket, Rtn::Unicast, Some(*link), &mut |route| search.take(route, &only))?;
+            read(socket, libc::RTN_UNICAST, Some(*link), &mut |route| search.take(route, &only))?;
         }
     }
     Ok(search.found)
 }
 
-/// What has been learnt so far. Everything in it stays true when a dump is read once more.
+/// What has been learnt so far.
 struct Search<'a> {
     asked: &'a BTreeSet<i32>,
     /// Destinations that are the host itself.
@@ -96,26 +93,33 @@ impl Search<'_> {
 /// Reads routes of a type, through a link or any, until the reader has enough.
 fn read(
     socket: &mut Socket,
-    kind: Rtn,
+    kind: u8,
     link: Option<i32>,
     each: &mut dyn FnMut(&Route<'_>) -> ControlFlow<()>,
 ) -> io::Result<()> {
-    let request = request(Rtm::Getroute, &routes_question(kind, link)?)?;
+    let request = question(kind, link);
     // The kernel heeds the question's details. One before Linux 4.20 does not and tells every route: what is read from
     // them is the same.
     socket.ask_strictly();
-    for _ in 0..DUMP_ATTEMPTS {
-        let mut each = |body: &[u8]| Route::read(body).map_or(ControlFlow::Continue(()), |route| each(&route));
-        match socket.read(&request, &mut each)? {
-            Ok(Read::Whole) => return Ok(()),
-            Ok(Read::Left) => return socket.leave(SockProtocol::NetlinkRoute),
-            Ok(Read::Torn) => {}
-            // The link has gone meanwhile.
-            Err(Errno::ENODEV) if link.is_some() => return Ok(()),
-            Err(errno) => return Err(errno.into()),
-        }
+    let read = socket.read(&request, &mut |body| match body.and_then(Route::read) {
+        Some(route) => each(&route),
+        // Everything that has been learnt stays true when it is read once more.
+        None => ControlFlow::Continue(()),
+    });
+    match read? {
+        Ok(Read::Whole) => Ok(()),
+        Ok(Read::Left) => socket.leave(SockProtocol::NetlinkRoute),
+        // The link has gone meanwhile.
+        Err(Errno::ENODEV) if link.is_some() => Ok(()),
+        Err(errno) => Err(errno.into()),
     }
-    Err(kept_changing())
+}
+
+/// The question about routes of a type (`RTN_*`), through this link or any: `struct rtmsg` and its attributes.
+fn question(kind: u8, link: Option<i32>) -> Request {
+    let through = link.map(|link| attribute(libc::RTA_OIF, &link.to_ne_bytes()));
+    let body = [&[0, 0, 0, 0, 0, 0, 0, kind, 0, 0, 0, 0], through.unwrap_or_default().as_slice()].concat();
+    Request { kind: libc::RTM_GETROUTE, body }
 }
 
 /// What matters of a route: `struct rtmsg` and its attributes.
@@ -151,14 +155,12 @@ impl<'a> Route<'a> {
 
     /// The MTU in bytes that it sets.
     pub(in crate::kernel) fn mtu(&self) -> Option<u32> {
-        let mtu = self.attributes.nested(libc::RTA_METRICS)?.get(RTAX_MTU)?;
-        mtu.try_into().ok().map(u32::from_ne_bytes).filter(|mtu| *mtu > 0)
+        self.attributes.nested(libc::RTA_METRICS)?.ne32(RTAX_MTU).filter(|mtu| *mtu > 0)
     }
 
     /// The links that it leaves through.
     pub(in crate::kernel) fn links(&self) -> Vec<i32> {
-        let single =
-            self.attributes.get(libc::RTA_OIF).and_then(|link| Some(i32::from_ne_bytes(link.try_into().ok()?)));
+        let single = self.attributes.ne32(libc::RTA_OIF).map(u32::cast_signed);
         let several = self.attributes.get(libc::RTA_MULTIPATH).map(next_hops);
         single.into_iter().chain(several.unwrap_or_default()).collect()
     }

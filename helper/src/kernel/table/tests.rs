@@ -1,0 +1,67 @@
+//! What has to change, as values.
+#![allow(clippy::unwrap_used)]
+use super::readback::Ours;
+use super::*;
+
+fn ruleset(route: &[&str], fixed: &[(&str, u32)]) -> Ruleset {
+    Ruleset {
+        route: route.iter().map(|name| LinkName::parse(name).unwrap()).collect(),
+        fixed: fixed.iter().map(|(name, mtu)| (LinkName::parse(name).unwrap(), PathMtu::new(*mtu).unwrap())).collect(),
+    }
+}
+
+fn ours(ruleset: Ruleset) -> Found {
+    Found { owner: None, flags: 0, ours: Some(Ours { ruleset, counts: std::collections::BTreeMap::new() }) }
+}
+
+#[test]
+fn nothing_is_done_for_what_is_already_so() {
+    assert_eq!(change(None, &Ruleset::default()), Change::Nothing);
+    let held = ruleset(&["wg0"], &[("wg1", 1300)]);
+    assert_eq!(change(Some(&ours(held.clone())), &held), Change::Nothing);
+}
+
+#[test]
+fn links_come_and_go_as_elements() {
+    let found = ours(ruleset(&["wg0", "wg1"], &[]));
+    assert_eq!(
+        change(Some(&found), &ruleset(&["wg1", "wg2"], &[])),
+        Change::Elements { remove: ruleset(&["wg0"], &[]), add: ruleset(&["wg2"], &[]) }
+    );
+}
+
+#[test]
+fn another_fixed_value_takes_the_old_element_out() {
+    let found = ours(ruleset(&[], &[("wg0", 1300), ("wg1", 1400)]));
+    assert_eq!(
+        change(Some(&found), &ruleset(&["wg1"], &[("wg0", 1280)])),
+        Change::Elements {
+            remove: ruleset(&[], &[("wg0", 1300), ("wg1", 1400)]),
+            add: ruleset(&["wg1"], &[("wg0", 1280)])
+        }
+    );
+}
+
+#[test]
+fn a_table_of_another_structure_or_of_somebody_else_is_replaced() {
+    let wanted = ruleset(&["wg0"], &[("wg1", 1300)]);
+    for found in [ours(ruleset(&["wg0"], &[])), Found { owner: None, flags: 0, ours: None }] {
+        assert_eq!(change(Some(&found), &wanted), Change::Replace(wanted.clone()));
+    }
+    assert_eq!(change(None, &wanted), Change::Replace(wanted.clone()));
+}
+
+#[test]
+fn our_own_structure_is_replaced_too_if_it_has_any_flag() {
+    let wanted = ruleset(&["wg0"], &[]);
+    for flags in [1, 2, 3, 4] {
+        let found = Found { flags, ..ours(wanted.clone()) };
+        assert_eq!(change(Some(&found), &wanted), Change::Replace(wanted.clone()), "{flags}");
+    }
+    assert_eq!(change(Some(&ours(wanted.clone())), &wanted), Change::Nothing);
+}
+
+#[test]
+fn with_nothing_wanted_any_table_goes() {
+    assert_eq!(change(Some(&Found { owner: None, flags: 0, ours: None }), &Ruleset::default()), Change::Delete);
+}
