@@ -17,7 +17,7 @@ TOOLS    := $(CURDIR)/target/tools
 export PATH := $(PATH):$(TOOLS)/bin
 # Not optimised: each is built once and runs for seconds.
 tool = command -v $(1) >/dev/null || { echo 'installing $(1) $(2) below target/tools' >&2; CARGO_PROFILE_DEV_DEBUG=false \
-	$(CARGO) install --locked --debug --root $(TOOLS) --target-dir $(TOOLS)/build $(3) $(1)@$(2) && rm -rf $(TOOLS)/build; }
+	$(CARGO) install --locked --debug --root '$(TOOLS)' --target-dir '$(TOOLS)/build' $(3) $(1)@$(2) && rm -rf '$(TOOLS)/build'; }
 
 # Throw-away hosts need root: the built programs run as root, cargo itself as whoever called make.
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -E)
@@ -168,6 +168,7 @@ install-client: ## installs the command `airpods` alone: everything but the clam
 	install -Dm644 -t $(DESTDIR)$(ZSHDIR) target/manual/_airpods
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods README.md target/licences/airpods/crates.txt
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods/docs docs/*.md
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods/docs/pictures docs/pictures/*.svg
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/licenses/airpods LICENSE-*
 
 install-helper: ## installs the helper alone, for busctl and whoever else calls it

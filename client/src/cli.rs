@@ -24,8 +24,9 @@ pub struct Cli {
     /// Read this file instead of searching for one
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, global = true)]
     config: Option<PathBuf>,
+    /// An overview if there is none.
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -41,6 +42,8 @@ enum Command {
     /// Show what services are doing
     #[command(visible_aliases = ["ps", "info"])]
     Status(command::status::Args),
+    /// Show a service's page in the browser
+    Open(command::open::Args),
     /// Show what services write
     Logs(command::logs::Args),
     /// Find out why something does not work, and what cures it
@@ -73,11 +76,13 @@ impl Cli {
     /// Whatever went wrong, ready to be shown.
     pub async fn run(self) -> Result<Exit, Failure> {
         let context = Context { environment: Environment::of_process(), config: self.config, verbose: self.verbose };
-        match self.command {
+        let Some(command) = self.command else { return command::overview::run(&context).await };
+        match command {
             Command::Start(args) => command::start::run(args, &context).await,
             Command::Stop(args) => command::stop::run(args, &context).await,
             Command::Restart(args) => command::restart::run(args, &context).await,
             Command::Status(args) => command::status::run(args, &context).await,
+            Command::Open(args) => command::open::run(args, &context).await,
             Command::Logs(args) => command::logs::run(args, &context).await,
             Command::Doctor(args) => command::doctor::run(&args, &context).await,
             Command::Clean(args) => command::clean::run(args, &context).await,

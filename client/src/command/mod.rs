@@ -10,6 +10,8 @@ pub mod export;
 pub mod logs;
 pub mod measure_inside;
 pub mod net;
+pub mod open;
+pub mod overview;
 pub mod restart;
 pub mod start;
 pub mod status;

@@ -1,0 +1,216 @@
+//! `airpods` without a command: what there is, and what to do next, in five lines.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Context, open};
+use crate::config::{self, Config, PodmanUrl, Service};
+use crate::error::Failure;
+use crate::execute;
+use crate::exit::Exit;
+use crate::plan::container_made_for;
+use crate::podman::{self, Container, ContainerState, Podman};
+use crate::terminal::EscapedLine;
+
+/// How long podman may take to be listed. A first screen that waits longer is no first screen.
+const PODMAN: Duration = Duration::from_secs(10);
+
+/// What there is.
+#[derive(Debug)]
+struct Overview {
+    /// The configuration's file; none where the built-in defaults hold.
+    file: Option<PathBuf>,
+    /// The services that are to run, or why the configuration cannot be read.
+    services: Result<Vec<Seen>, NoConfig>,
+    /// Why podman cannot be asked.
+    no_podman: Option<String>,
+}
+
+/// The configuration is wrong; `config validate` says how.
+#[derive(Debug)]
+struct NoConfig;
+
+impl Default for Overview {
+    fn default() -> Self {
+        Self { file: None, services: Ok(Vec::new()), no_podman: None }
+    }
+}
+
+/// One service.
+#[derive(Debug)]
+struct Seen {
+    name: String,
+    /// None where it has no container.
+    state: Option<ContainerState>,
+    oneshot: bool,
+    has_page: bool,
+}
+
+/// Runs `airpods`. What cannot be found out is no failure: it is what is shown.
+///
+/// # Errors
+/// Those of standard output, and Ctrl-C.
+pub async fn run(context: &Context) -> Result<Exit, Failure> {
+    let mut interrupt = std::pin::pin!(execute::interrupted());
+    let overview = execute::unless(interrupt.as_mut(), look(context)).await?;
+    let mut out = anstream::stdout();
+    lines(&overview).iter().try_for_each(|line| writeln!(out, "{}", EscapedLine(line)))?;
+    Ok(Exit::Done)
+}
+
+async fn look(context: &Context) -> Overview {
+    let Ok(loaded) = config::load(&context.environment, context.config.as_deref()) else {
+        return Overview { services: Err(NoConfig), ..Overview::default() };
+    };
+    let config = loaded.config;
+    let listed = tokio::time::timeout(PODMAN, containers(&config)).await;
+    let (containers, no_podman) = match listed {
+        Ok(Ok(containers)) => (containers, None),
+        Ok(Err(error)) => (Vec::new(), Some(error)),
+        Err(_) => (Vec::new(), Some(format!("podman has not answered within {} s", PODMAN.as_secs()))),
+    };
+    let enabled = config.services.iter().filter(|(_, service)| service.enabled);
+    let services = enabled.map(|(name, service)| seen(&config, name.as_str(), service, &containers)).collect();
+    Overview { file: loaded.file, services: Ok(services), no_podman }
+}
+
+async fn containers(config: &Config) -> Result<Vec<Container>, String> {
+    let socket = config.runtime.podman_url.as_ref().map(PodmanUrl::socket);
+    let connection = podman::connect(socket).await.map_err(|error| error.to_string())?;
+    connection.podman.containers().await.map_err(|error| error.to_string())
+}
+
+fn seen(config: &Config, name: &str, service: &Service, containers: &[Container]) -> Seen {
+    let container = container_made_for(name, Some(service.container.as_str()), containers);
+    Seen {
+        name: name.to_owned(),
+        state: container.map(|container| container.state),
+        oneshot: service.oneshot,
+        has_page: open::page(config, service).is_some(),
+    }
+}
+
+impl Seen {
+    fn runs(&self) -> bool {
+        self.state == Some(ContainerState::Running)
+    }
+
+    /// It is as a start leaves it.
+    fn is_as_wanted(&self) -> bool {
+        self.runs() || (self.oneshot && self.state == Some(ContainerState::Exited(0)))
+    }
+
+    /// It ended by itself, and not well.
+    fn has_failed(&self) -> bool {
+        matches!(self.state, Some(ContainerState::Exited(code)) if code != 0)
+    }
+}
+
+/// The whole screen.
+fn lines(overview: &Overview) -> [String; 5] {
+    let (services, next) = judge(overview);
+    let configuration = match (&overview.services, &overview.file) {
+        (Err(NoConfig), _) => "has errors".to_owned(),
+        (_, Some(file)) => file.display().to_string(),
+        (_, None) => "built-in defaults; `airpods config init` writes a file to change".to_owned(),
+    };
+    [
+        "airpods runs local AI services in podman containers that work behind a VPN".to_owned(),
+        format!("configuration: {configuration}"),
+        format!("services:      {services}"),
+        format!("next:          {next}"),
+        "all commands:  airpods --help".to_owned(),
+    ]
+}
+
+/// What the services do, and the one next command.
+fn judge(overview: &Overview) -> (String, String) {
+    let Ok(services) = &overview.services else {
+        return ("not known".to_owned(), "airpods config validate".to_owned());
+    };
+    if let Some(why) = &overview.no_podman {
+        return (format!("not known: {why}"), "airpods doctor".to_owned());
+    }
+    let names = |which: fn(&Seen) -> bool| {
+        let names: Vec<&str> = services.iter().filter(|one| which(one)).map(|one| one.name.as_str()).collect();
+        names.join(", ")
+    };
+    let parts = [
+        ("running", names(Seen::runs)),
+        ("failed", names(Seen::has_failed)),
+        ("not running", names(|one| !one.is_as_wanted() && !one.has_failed())),
+    ];
+    let told: Vec<String> =
+        parts.iter().filter(|(_, names)| !names.is_empty()).map(|(what, names)| format!("{what}: {names}")).collect();
+    let told = if told.is_empty() { "none is switched on".to_owned() } else { told.join("; ") };
+    let page = services.iter().rev().find(|one| one.runs() && one.has_page);
+    let next = match page {
+        _ if services.is_empty() => "airpods config edit".to_owned(),
+        _ if services.iter().any(Seen::has_failed) => "airpods doctor".to_owned(),
+        _ if !services.iter().all(Seen::is_as_wanted) => "airpods start".to_owned(),
+        Some(one) => format!("airpods open {}", one.name),
+        None => "airpods status".to_owned(),
+    };
+    (told, next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(name: &str, state: Option<ContainerState>) -> Seen {
+        Seen { name: name.to_owned(), state, oneshot: name == "job", has_page: name == "web" }
+    }
+
+    fn with(services: Vec<Seen>) -> Overview {
+        Overview { services: Ok(services), ..Overview::default() }
+    }
+
+    #[test]
+    fn the_next_command_fits_what_there_is() {
+        use ContainerState::{Exited, Running};
+        let cases = [
+            (Overview { services: Err(NoConfig), ..Overview::default() }, "not known", "airpods config validate"),
+            (
+                Overview { no_podman: Some("podman is not installed".to_owned()), ..with(vec![service("web", None)]) },
+                "not known: podman is not installed",
+                "airpods doctor",
+            ),
+            (with(vec![]), "none is switched on", "airpods config edit"),
+            (with(vec![service("model", None), service("web", None)]), "not running: model, web", "airpods start"),
+            (
+                with(vec![service("model", Some(Running)), service("web", Some(Exited(0)))]),
+                "running: model; not running: web",
+                "airpods start",
+            ),
+            (
+                with(vec![service("model", Some(Running)), service("web", Some(Exited(3)))]),
+                "running: model; failed: web",
+                "airpods doctor",
+            ),
+            (
+                with(vec![service("web", Some(Running)), service("model", Some(Running))]),
+                "running: web, model",
+                "airpods open web",
+            ),
+            (
+                with(vec![service("model", Some(Running)), service("job", Some(Exited(0)))]),
+                "running: model",
+                "airpods status",
+            ),
+        ];
+        for (overview, services, next) in cases {
+            assert_eq!(judge(&overview), (services.to_owned(), next.to_owned()), "{overview:?}");
+        }
+    }
+
+    #[test]
+    fn five_lines_name_the_configuration_and_fit_a_terminal() {
+        let file = Some(PathBuf::from("/home/a/.config/airpods/config.toml"));
+        let shown = lines(&Overview { file, ..with(vec![service("web", None)]) });
+        assert_eq!(shown[1], "configuration: /home/a/.config/airpods/config.toml");
+        assert!(lines(&with(vec![service("web", None)])).iter().all(|line| line.len() <= 80));
+        assert!(lines(&Overview { services: Err(NoConfig), ..Overview::default() })[1].contains("has errors"));
+    }
+}
