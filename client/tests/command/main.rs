@@ -58,3 +58,21 @@ fn the_version_is_told_on_stdout() {
         );
     }
 }
+
+#[test]
+fn without_a_command_five_lines_say_what_to_do_next_even_without_podman() {
+    let home = tempfile::tempdir().unwrap();
+    let shown = |config: &str| {
+        std::fs::write(home.path().join("config.toml"), config).unwrap();
+        let file = home.path().join("config.toml");
+        let mut command = airpods(home.path(), "--config");
+        // No podman is in there.
+        let output = command.arg(&file).env("PATH", home.path()).output().unwrap();
+        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let lines = shown("");
+    assert_eq!(lines.lines().count(), 5, "{lines}");
+    assert!(lines.contains("config.toml\n") && lines.contains("\nnext:          airpods doctor\n"), "{lines}");
+    assert!(shown("services = 1").contains("\nnext:          airpods config validate\n"));
+}
