@@ -55,6 +55,8 @@ enum Command {
     Config(command::config::Args),
     /// Write the services as systemd units or as Kubernetes YAML
     Export(command::export::Args),
+    /// Make a config.toml from a compose file or from Quadlet units
+    Import(command::import::Args),
     /// Make TCP through a VPN link work
     Net(command::net::Args),
     /// Print the versions of airpods, its helper, podman and the kernel
@@ -88,6 +90,7 @@ impl Cli {
             Command::Clean(args) => command::clean::run(args, &context).await,
             Command::Config(args) => command::config::run(args, &context).await,
             Command::Export(args) => command::export::run(&args, &context),
+            Command::Import(args) => command::import::run(&args, &context),
             Command::Net(args) => command::net::run(args, &context).await,
             Command::Version(args) => command::version::run(args, &context).await,
             Command::Completions(args) => command::completions::run(&args),

@@ -22,6 +22,7 @@ pub mod file;
 pub mod fuzzing;
 pub mod gpu;
 pub mod helper_link;
+pub mod import;
 pub mod kernel;
 pub mod measure;
 pub mod plan;

@@ -7,6 +7,7 @@ pub mod config;
 pub mod doctor;
 mod ending;
 pub mod export;
+pub mod import;
 pub mod logs;
 pub mod measure_inside;
 pub mod net;

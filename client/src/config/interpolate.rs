@@ -42,7 +42,8 @@ struct Unset {
     hint: String,
 }
 
-/// `$$` is `$`, `${NAME}` the variable; `${NAME:-else}` where it is unset or empty, `${NAME-else}` where it is unset.
+/// `$$` is `$`, `${NAME}` the variable. `${NAME:-else}` stands for `else` where it is unset or empty, `${NAME-else}` where
+/// it is unset; `:?` and `?` refuse it there, and `:+` and `+` stand for their text where it is set. They can be nested.
 fn replaced(text: &str, variables: &BTreeMap<String, String>) -> Result<String, Unset> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -52,7 +53,7 @@ fn replaced(text: &str, variables: &BTreeMap<String, String>) -> Result<String, 
             out.push('$');
             rest = after;
         } else if let Some(inner) = after.strip_prefix('{') {
-            let (inside, after) = inner.split_once('}').ok_or_else(|| Unset {
+            let (inside, after) = split_braces(inner).ok_or_else(|| Unset {
                 message: "a variable begins with `${` and does not end with `}`".to_owned(),
                 hint: "a `$` that is meant as such is written `$$`".to_owned(),
             })?;
@@ -67,31 +68,66 @@ fn replaced(text: &str, variables: &BTreeMap<String, String>) -> Result<String, 
     Ok(out)
 }
 
-fn value(inside: &str, variables: &BTreeMap<String, String>) -> Result<String, Unset> {
+/// What stands within the braces of a variable whose `${` was read, and what follows them.
+pub(crate) fn split_braces(inner: &str) -> Option<(&str, &str)> {
+    let mut open = 0_u32;
+    let mut before = ' ';
+    for (at, c) in inner.char_indices() {
+        match c {
+            '{' if before == '$' => open += 1,
+            '}' if open == 0 => return Some((&inner[..at], &inner[at + 1..])),
+            '}' => open -= 1,
+            _ => {}
+        }
+        before = c;
+    }
+    None
+}
+
+/// The name of a variable, and what stands behind it within the braces.
+pub(crate) fn split_name(inside: &str) -> (&str, &str) {
     let end = inside.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(inside.len());
-    let (name, how) = inside.split_at(end);
-    let found = variables.get(name);
-    let or_if_empty = how.strip_prefix(":-");
-    let instead = or_if_empty.or_else(|| how.strip_prefix('-'));
-    match (found, instead) {
-        _ if name.is_empty() || (instead.is_none() && !how.is_empty()) => Err(Unset {
-            message: format!("`${{{inside}}}` is not the name of a variable"),
-            hint: "it is `${NAME}` or `${NAME:-default}`; a `$` that is meant as such is written `$$`".to_owned(),
-        }),
-        (Some(found), _) if !(found.is_empty() && or_if_empty.is_some()) => Ok(found.clone()),
-        (_, Some(instead)) => Ok(instead.to_owned()),
-        (_, None) => Err(Unset {
-            message: format!("the variable `{name}` is not set"),
-            hint: format!(
-                "set it in the environment or in `.env` beside the configuration, or write `${{{name}:-default}}`; for the text \
-                 itself write `$${{{name}}}`"
-            ),
-        }),
+    inside.split_at(end)
+}
+
+fn value(inside: &str, variables: &BTreeMap<String, String>) -> Result<String, Unset> {
+    let (name, how) = split_name(inside);
+    let or_empty = how.starts_with(':');
+    let found = variables.get(name).filter(|found| !(or_empty && found.is_empty()));
+    let how = how.strip_prefix(':').unwrap_or(how);
+    let operator = how.chars().next();
+    let text = how.get(1..).unwrap_or_default();
+    let unset = |message: String| Unset {
+        message,
+        hint: format!(
+            "set it in the environment or in `.env` beside the configuration, or write `${{{name}:-default}}`; for the text \
+             itself write `$${{{name}}}`"
+        ),
+    };
+    match (operator, found) {
+        (None, _) if or_empty || name.is_empty() => Err(no_name(inside)),
+        (None | Some('-' | '?'), Some(found)) if !name.is_empty() => Ok(found.clone()),
+        (None, None) => Err(unset(format!("the variable `{name}` is not set"))),
+        (Some('-'), None) if !name.is_empty() => replaced(text, variables),
+        (Some('?'), None) if !name.is_empty() => {
+            let why = if text.is_empty() { String::new() } else { format!(": {text}") };
+            Err(unset(format!("the variable `{name}` is not set{why}")))
+        }
+        (Some('+'), Some(_)) => replaced(text, variables),
+        (Some('+'), None) if !name.is_empty() => Ok(String::new()),
+        _ => Err(no_name(inside)),
+    }
+}
+
+fn no_name(inside: &str) -> Unset {
+    Unset {
+        message: format!("`${{{inside}}}` is not the name of a variable"),
+        hint: "it is `${NAME}` or `${NAME:-default}`; a `$` that is meant as such is written `$$`".to_owned(),
     }
 }
 
 /// A text that [`interpolate`] leaves as this one.
-pub(super) fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
@@ -124,6 +160,10 @@ mod tests {
             ("${EMPTY-x}", ""),
             ("${NONE-x}", "x"),
             ("${EMPTY}", ""),
+            ("${NONE:-${EMPTY:-${NAME}}/x}", "value/x"),
+            ("${NAME:?why}", "value"),
+            ("${EMPTY?why}", ""),
+            ("${NAME:+set}${EMPTY:+not}${EMPTY+but}${NONE+not}", "setbut"),
             ("$$", "$"),
             ("$${NAME}", "${NAME}"),
             ("$NAME $(x) 5$", "$NAME $(x) 5$"),
@@ -138,7 +178,12 @@ mod tests {
             ("${NONE}", "the variable `NONE` is not set"),
             ("${NONE", "does not end with `}`"),
             ("${}", "is not the name of a variable"),
-            ("${NAME:?why}", "is not the name of a variable"),
+            ("${NAME!x}", "is not the name of a variable"),
+            ("${NAME:}", "is not the name of a variable"),
+            ("${:-x}", "is not the name of a variable"),
+            ("${NONE:?say which}", "the variable `NONE` is not set: say which"),
+            ("${EMPTY:?}", "the variable `EMPTY` is not set"),
+            ("${NONE:-${OTHER}}", "the variable `OTHER` is not set"),
         ] {
             assert!(read(text).is_err_and(|why| why.contains(told)), "{text}: {:?}", read(text));
         }

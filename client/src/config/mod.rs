@@ -30,6 +30,8 @@ mod vocabulary;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use interpolate::{literal, split_braces, split_name};
+
 pub use image::{ImageName, InvalidImage, Reference};
 pub use model::{
     Cli, Condition, Config, Dependencies, DnsServers, Engine, EnvFile, Gpu, GpuDevice, Health, HostGateway,
@@ -60,6 +62,9 @@ use tree::Table;
 
 /// The built-in defaults, which are also what `config init` writes.
 pub const DEFAULTS: &str = include_str!("default.toml");
+
+/// The key of `[meta]` that leaves the built-in services out.
+const BUILT_IN_SERVICES: &str = "built_in_services";
 
 /// A configuration, and how it came about.
 #[derive(Debug)]
@@ -188,7 +193,11 @@ pub fn parse_in(file: Option<Arc<Source>>, places: &Places) -> Result<Loaded, Co
     let wrong = |problem| ConfigError::Wrong(vec![problem]);
     let mut tree = Table::parse(&Source::built_in(DEFAULTS)).map_err(wrong)?;
     if let Some(source) = &file {
-        tree.overlay(Table::parse(source).map_err(wrong)?);
+        let own = Table::parse(source).map_err(wrong)?;
+        if own.says("meta", BUILT_IN_SERVICES, false) {
+            tree.clear("services");
+        }
+        tree.overlay(own);
     }
     let problems = Problems::default();
     unset::take_away(&mut tree, &problems);

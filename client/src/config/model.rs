@@ -79,6 +79,8 @@ fn each_text(value: &mut toml::Value, change: fn(&str) -> String) {
 pub struct Meta {
     /// The version of the file's format; any text, today.
     pub version: String,
+    /// Whether the built-in services are there, for the file to change or to leave as they are.
+    pub built_in_services: bool,
 }
 
 /// The programs that `airpods doctor` looks for, beside what airpods itself needs.

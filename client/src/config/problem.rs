@@ -41,6 +41,12 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// The key that it is about, such as `services.web.ports.0`: a message about a key begins with it.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.message.strip_prefix('`')?.split_once('`').map(|(key, _)| key)
+    }
+
     pub(super) fn error(message: impl Into<String>) -> Self {
         Self { severity: Severity::Error, message: message.into(), at: None, hint: None }
     }

@@ -17,8 +17,9 @@ use super::tree::{Node, Value};
 pub(super) fn meta(root: &Section<'_>) -> Option<Meta> {
     let section = root.section("meta")?;
     let version = section.required("version", owned_text);
+    let built_in_services = section.required("built_in_services", boolean);
     section.finish();
-    Some(Meta { version: version? })
+    Some(Meta { version: version?, built_in_services: built_in_services? })
 }
 
 /// Reads `[dependencies]`.

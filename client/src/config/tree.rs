@@ -83,6 +83,22 @@ impl Table {
         self.0.iter().map(|(key, entry)| (key.as_str(), entry))
     }
 
+    /// Whether `[table]` has a key with this truth value.
+    pub(super) fn says(&self, table: &str, key: &str, truth: bool) -> bool {
+        let value = match self.get(table).map(|node| &node.value) {
+            Some(Value::Table(table)) => table.get(key).map(|node| &node.value),
+            _ => None,
+        };
+        matches!(value, Some(Value::Boolean(found)) if *found == truth)
+    }
+
+    /// Empties the table of a key.
+    pub(super) fn clear(&mut self, key: &str) {
+        if let Some(Entry { node: Node { value: Value::Table(table), .. }, .. }) = self.0.get_mut(key) {
+            *table = Self::default();
+        }
+    }
+
     /// Lays another table over this one: tables merge, everything else replaces.
     pub(super) fn overlay(&mut self, over: Self) {
         for (key, entry) in over.0 {

@@ -7,6 +7,7 @@ mod completions;
 mod config;
 mod export;
 mod home;
+mod import;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -1,0 +1,209 @@
+//! `airpods import`: a `config.toml` from a compose file or from Quadlet units.
+
+use std::borrow::Cow;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::ValueHint;
+use serde::Serialize;
+
+use super::Context;
+use crate::config::{self, Loaded, Source, VolumeSource};
+use crate::error::{Failure, OutputFailed, Report};
+use crate::exit::Exit;
+use crate::file::{self, Links, Owner};
+use crate::import::{self, Ground, ImportError, Imported, Note};
+use crate::terminal::{EscapedLine, print_json};
+
+/// The kinds of units that Quadlet reads (podman-systemd.unit(5)).
+const UNIT_KINDS: [&str; 7] = ["container", "volume", "network", "pod", "image", "kube", "build"];
+
+/// The arguments of `airpods import`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  airpods import compose.yaml
+  airpods import ~/.config/containers/systemd -o -
+  airpods import docker-compose.yml -o ~/.config/airpods/config.toml")]
+pub struct Args {
+    /// A compose file, a Quadlet unit, or a folder of units
+    #[arg(value_name = "FILE", value_hint = ValueHint::AnyPath)]
+    file: PathBuf,
+    /// Write this file instead of `config.toml` beside FILE; `-` prints it and writes nothing
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    output: Option<PathBuf>,
+    /// Replace a file that is there
+    #[arg(short, long)]
+    force: bool,
+    /// Print JSON: the file written, its services, and what was not carried over
+    #[arg(long)]
+    json: bool,
+}
+
+/// Why nothing was imported.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("cannot read `{}`", path.display())]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("`{}` exists", .0.display())]
+    Exists(PathBuf),
+    #[error("cannot write `{}`", path.display())]
+    Unwritable {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+}
+
+impl Report for Error {
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::Unreadable { .. } => Some("name a compose file, a Quadlet unit or a folder of units".into()),
+            Self::Exists(_) => Some("`--force` replaces it, `-o FILE` writes another; nothing was written".into()),
+            Self::Unwritable { .. } => None,
+        }
+    }
+}
+
+impl Report for ImportError {
+    fn exit(&self) -> Exit {
+        Exit::Configuration
+    }
+
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        Some("a compose file has them under `services:`, Quadlet in `.container` files".into())
+    }
+}
+
+#[derive(Serialize)]
+struct Outcome<'a> {
+    /// The file that was written; `null` with `-o -`.
+    file: Option<&'a Path>,
+    /// What stands in it.
+    text: &'a str,
+    services: &'a [String],
+    not_carried_over: &'a [Note],
+    /// Folders and files of the host that the services need, and that are not there.
+    missing: &'a [PathBuf],
+}
+
+/// Runs `airpods import`.
+///
+/// # Errors
+/// The file cannot be read or has no services, or there is a configuration already.
+pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    let unreadable = |cause| Error::Unreadable { path: args.file.clone(), cause };
+    let path = std::path::absolute(&args.file).map_err(unreadable)?;
+    let folder = if path.is_dir() { path.as_path() } else { path.parent().unwrap_or(&path) };
+    let prints = args.output.as_ref().is_some_and(|output| output.as_os_str() == "-");
+    let output = match &args.output {
+        Some(output) if !prints => std::path::absolute(output).map_err(unreadable)?,
+        _ => folder.join("config.toml"),
+    };
+    let places = context.environment.places(Some(&output))?;
+    let ground = Ground { path: &path, folder, output: &output, places: &places };
+    let imported = read(&ground)?;
+    let source = Source::of_file(output.clone(), imported.text.clone());
+    let loaded = config::parse_in(Some(source), &places);
+    let missing = loaded.as_ref().map(missing).unwrap_or_default();
+    let written = (!prints).then_some(output.as_path());
+    if let Some(path) = written {
+        write(path, &imported.text, args.force)?;
+    } else if !args.json {
+        io::stdout().write_all(imported.text.as_bytes()).map_err(OutputFailed::from)?;
+    }
+    if args.json {
+        let (text, services, not_carried_over) = (&*imported.text, &*imported.services, &*imported.notes);
+        let outcome = Outcome { file: written, text, services, not_carried_over, missing: &missing };
+        print_json(&outcome).map_err(OutputFailed::from)?;
+    } else {
+        tell(&imported, &ground, &missing, written);
+    }
+    match loaded {
+        Ok(_) => Ok(Exit::Done),
+        // It is for a person to mend: what is left names a file that is not there yet.
+        Err(error) => {
+            let failure = Failure::from(error);
+            let _ = failure.write(&mut anstream::stderr());
+            Ok(failure.exit())
+        }
+    }
+}
+
+/// What a start would refuse to make: folders and files of the host.
+fn missing(loaded: &Loaded) -> Vec<PathBuf> {
+    let volumes = loaded.config.enabled().flat_map(|(_, service)| service.volumes.values());
+    let of_host = volumes.filter_map(|volume| match &volume.source {
+        VolumeSource::Host(path) if !path.exists() => Some(path.clone()),
+        _ => None,
+    });
+    let mut paths: Vec<_> = of_host.collect();
+    paths.sort();
+    paths.dedup();
+    paths
+}
+
+fn read(ground: &Ground<'_>) -> Result<Imported, Failure> {
+    let path = ground.path;
+    if path.is_dir() {
+        return Ok(import::quadlet(ground, units(path)?, None)?);
+    }
+    let text = text(path)?;
+    if is_unit(path) {
+        return Ok(import::quadlet(ground, units(ground.folder)?, Some(&name(path)))?);
+    }
+    Ok(import::compose(ground, &text)?)
+}
+
+/// The units of a folder, by name.
+fn units(folder: &Path) -> Result<Vec<(String, String)>, Error> {
+    let unreadable = |cause| Error::Unreadable { path: folder.to_owned(), cause };
+    let entries = fs::read_dir(folder).map_err(unreadable)?.collect::<io::Result<Vec<_>>>().map_err(unreadable)?;
+    let mut paths: Vec<_> = entries.into_iter().map(|entry| entry.path()).filter(|path| is_unit(path)).collect();
+    paths.sort();
+    paths.into_iter().map(|path| Ok((name(&path), text(&path)?))).collect()
+}
+
+fn is_unit(path: &Path) -> bool {
+    path.extension().and_then(|extension| extension.to_str()).is_some_and(|kind| UNIT_KINDS.contains(&kind))
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn text(path: &Path) -> Result<String, Error> {
+    file::read(path, Links::Followed, Owner::Any).map_err(|cause| Error::Unreadable { path: path.to_owned(), cause })
+}
+
+fn write(path: &Path, text: &str, force: bool) -> Result<(), Error> {
+    let written = if force { file::put(path, text, true) } else { file::create(path, text) };
+    written.map_err(|cause| match cause.kind() {
+        io::ErrorKind::AlreadyExists => Error::Exists(path.to_owned()),
+        _ => Error::Unwritable { path: path.to_owned(), cause },
+    })
+}
+
+/// Says what was written and what is left to do; nobody reading is no failure.
+fn tell(imported: &Imported, ground: &Ground<'_>, missing: &[PathBuf], written: Option<&Path>) {
+    let mut to = anstream::stderr();
+    let mut say = |text: String| drop(writeln!(to, "{}", EscapedLine(&text)));
+    for note in &imported.notes {
+        say(format!("warning: {note}"));
+    }
+    let variables = ground.folder.join(".env");
+    if ground.output.parent() != Some(ground.folder) && variables.exists() {
+        let (variables, folder) = (variables.display(), ground.output.parent().unwrap_or(ground.output).display());
+        say(format!("warning: `{variables}` is not read from there: copy it to `{folder}`"));
+    }
+    for path in missing {
+        say(format!("warning: `{}` is not there: make it before the start", path.display()));
+    }
+    let Some(path) = written else { return };
+    say(format!("wrote {} with {}", path.display(), imported.services.join(", ")));
+    say(format!("next: airpods --config {} start --dry-run", path.display()));
+}

@@ -1,0 +1,87 @@
+//! One volume of a service: the short form `SOURCE:TARGET:OPTIONS`, or the long one.
+
+use super::super::draft::Service;
+use super::super::yaml::{Node, Value};
+use super::service::Place;
+
+/// Carries a volume over, or notes why it is not.
+pub(super) fn carry(place: &mut Place<'_>, draft: &mut Service, item: &Node) {
+    place.at(draft, item.line);
+    match item.scalar() {
+        Some(text) => short(place, draft, item, &text),
+        None => long(place, draft, item),
+    }
+}
+
+fn short(place: &mut Place<'_>, draft: &mut Service, item: &Node, text: &str) {
+    let Some((source, rest)) = split_source(text) else {
+        return anonymous(place, draft, item, text);
+    };
+    let (target, options) = split_source(rest).unwrap_or((rest, ""));
+    let source = named(place, source);
+    for option in draft.volume(&source, target, options) {
+        place.note_at(item.line, "", &format!("option `{option}` is not carried over"));
+    }
+}
+
+/// A volume without a name is a new one for every container: what it holds would not be found again.
+fn anonymous(place: &mut Place<'_>, draft: &mut Service, item: &Node, target: &str) {
+    let name = format!("{}{}", place.service, target.replace('/', "_"));
+    let why = format!("a volume without a name is carried over as `{name}`");
+    place.note_at(item.line, "", &why);
+    draft.volume(&name, target, "");
+}
+
+fn long(place: &mut Place<'_>, draft: &mut Service, item: &Node) {
+    let part = |key: &str| item.get(key).and_then(Node::scalar);
+    let is_on = |node: Option<&Node>| matches!(node.map(|node| &node.value), Some(Value::Boolean(true)));
+    let kind = part("type").unwrap_or_else(|| "volume".to_owned());
+    let (source, target) = match (part("source"), part("target")) {
+        (source, Some(target)) if matches!(kind.as_str(), "bind" | "volume") => (source, target),
+        _ => return place.note_at(item.line, "", &format!("a mount of type `{kind}` is not carried over")),
+    };
+    let relabel = item.get("bind").and_then(|bind| bind.get("selinux")).and_then(Node::scalar);
+    let read_only = is_on(item.get("read_only")).then(|| "ro".to_owned());
+    let options: Vec<String> = read_only.into_iter().chain(relabel).collect();
+    match source {
+        Some(source) => {
+            let source = named(place, &source);
+            let options = options.join(",");
+            for option in draft.volume(&source, &target, &options) {
+                place.note_at(item.line, "", &format!("option `{option}` is not carried over"));
+            }
+        }
+        None => anonymous(place, draft, item, &target),
+    }
+    for entry in item.entries() {
+        let is_known = match entry.key.as_str() {
+            "type" | "source" | "target" | "read_only" => true,
+            "bind" => {
+                entry.node.entries().iter().all(|option| matches!(option.key.as_str(), "selinux" | "create_host_path"))
+            }
+            _ => false,
+        };
+        if !is_known {
+            place.note_at(entry.line, &format!(".{}", entry.key), "not carried over");
+        }
+    }
+}
+
+/// Podman's name of a volume of the file; anything else is a path and stays as it is.
+fn named(place: &Place<'_>, source: &str) -> String {
+    place.reader.volumes.get(source).cloned().unwrap_or_else(|| source.to_owned())
+}
+
+/// The part before the first colon that is not within `${…}`.
+fn split_source(text: &str) -> Option<(&str, &str)> {
+    let mut depth = 0_u32;
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            ':' if depth == 0 => return Some((&text[..at], &text[at + 1..])),
+            _ => {}
+        }
+    }
+    None
+}

@@ -1,0 +1,188 @@
+//! Reads what people launch their services with today, and writes a `config.toml` that says the same.
+//!
+//! `compose` reads a compose file, `quadlet` reads podman's Quadlet units. What cannot be carried over is named
+//! with its line, never dropped in silence. The text that comes out is read as a configuration before anybody sees it: a value
+//! that is refused there is taken away and noted, too.
+
+mod compose;
+mod draft;
+mod quadlet;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use toml_edit::{DocumentMut, Item, Table, value};
+
+use crate::config::{self, ConfigError, Places, Problem, Severity, Source};
+
+use draft::Draft;
+pub use draft::Note;
+use quadlet::UnitFile;
+
+/// A configuration that was made from other files.
+#[derive(Debug)]
+pub struct Imported {
+    /// The text of the `config.toml`.
+    pub text: String,
+    /// The names of its services, in their order.
+    pub services: Vec<String>,
+    /// What it does not say, or says otherwise, in the order of the lines.
+    pub notes: Vec<Note>,
+}
+
+/// Where the imported file is, and where the configuration will be.
+#[derive(Clone, Copy, Debug)]
+pub struct Ground<'a> {
+    /// The file or folder that is imported: an absolute path.
+    pub path: &'a Path,
+    /// The folder that its relative paths begin at.
+    pub folder: &'a Path,
+    /// The configuration that is to be written: an absolute path.
+    pub output: &'a Path,
+    /// What the configuration's paths and variables refer to.
+    pub places: &'a Places,
+}
+
+/// Why nothing can be imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file is no YAML.
+    #[error("`{}` is not valid YAML: {cause}", path.display())]
+    Yaml {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with its place.
+        cause: yaml::InvalidYaml,
+    },
+    /// There is no service in it.
+    #[error("`{}` has no services", path.display())]
+    Empty {
+        /// The file or folder.
+        path: PathBuf,
+    },
+}
+
+/// Reads a compose file.
+///
+/// # Errors
+/// [`ImportError`]: it is no YAML, or has no services.
+pub fn compose(ground: &Ground<'_>, text: &str) -> Result<Imported, ImportError> {
+    let folder = ground.folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let draft = compose::read(text, &folder, &ground.places.variables)
+        .map_err(|cause| ImportError::Yaml { path: ground.path.to_owned(), cause })?;
+    finish(draft, ground)
+}
+
+/// Reads Quadlet units: pairs of a file's name and its text. `only` is the one `.container` among them that is imported; the others
+/// are there for the names in it.
+///
+/// # Errors
+/// [`ImportError::Empty`] if none of them is a `.container`.
+pub fn quadlet(ground: &Ground<'_>, files: Vec<(String, String)>, only: Option<&str>) -> Result<Imported, ImportError> {
+    let files: Vec<UnitFile> = files.into_iter().map(|(name, text)| UnitFile { name, text }).collect();
+    finish(quadlet::read(&files, only), ground)
+}
+
+fn finish(mut draft: Draft, ground: &Ground<'_>) -> Result<Imported, ImportError> {
+    if draft.services.is_empty() {
+        return Err(ImportError::Empty { path: ground.path.to_owned() });
+    }
+    if ground.output.parent() != Some(ground.folder) {
+        draft.services.iter_mut().for_each(|service| service.rebase(ground.folder));
+    }
+    mend_dependencies(&mut draft);
+    while let Some(problem) = first_refused(&draft, ground) {
+        if !take_away(&mut draft, &problem) {
+            break;
+        }
+    }
+    draft.notes.sort_by_key(|note| note.line);
+    let services = draft.services.iter().map(|service| service.name.clone()).collect();
+    Ok(Imported { text: text(&draft, ground), services, notes: draft.notes })
+}
+
+/// A dependency that cannot be met as it is said is met as far as it can be.
+fn mend_dependencies(draft: &mut Draft) {
+    let off: Vec<String> = draft.services.iter().filter(|service| service.is_off()).map(|s| s.name.clone()).collect();
+    let asked: Vec<String> =
+        draft.services.iter().filter(|service| service.has("health")).map(|s| s.name.clone()).collect();
+    for service in &mut draft.services {
+        for (other, how) in service.dependencies() {
+            if off.contains(&other) && !service.is_off() {
+                let why = format!("`{other}` is switched off, so that it is not waited for");
+                let origin = service.take(&format!("depends_on.{other}"));
+                draft.notes.extend(origin.map(|origin| origin.note(why)));
+            } else if how == "healthy" && !asked.contains(&other) {
+                let origin = service.take(&format!("depends_on.{other}"));
+                service.set_in("depends_on", &other, "started");
+                let why = format!("`{other}` has no health check here: it is waited for until it was started");
+                draft.notes.extend(origin.map(|origin| origin.note(why)));
+            }
+        }
+    }
+    // Whoever ends is not started again, whatever the policy was.
+    for service in &mut draft.services {
+        let again = ["always", "unless-stopped"].iter().any(|policy| service.says("restart_policy", policy));
+        if again && service.has("oneshot") {
+            let origin = service.unset("restart_policy");
+            draft.notes.extend(
+                origin.map(|origin| origin.note("not carried over: the service ends, and others wait for that")),
+            );
+        }
+    }
+}
+
+/// The first error about a value that the imported file could do without.
+fn first_refused(draft: &Draft, ground: &Ground<'_>) -> Option<Problem> {
+    let source = Source::of_file(ground.output.to_owned(), text(draft, ground));
+    let Err(ConfigError::Wrong(problems)) = config::parse_in(Some(source), ground.places) else { return None };
+    // A file of variables that is not there yet is for its user to write.
+    problems.into_iter().filter(|problem| problem.severity == Severity::Error).find(|problem| {
+        let key = problem.key().and_then(|key| place(draft, key));
+        key.is_some_and(|(_, key)| !matches!(key.split('.').next(), Some("image" | "env_file")))
+    })
+}
+
+/// The service that a key is of, and the key within it.
+fn place<'a>(draft: &Draft, key: &'a str) -> Option<(usize, &'a str)> {
+    let below = key.strip_prefix("services.")?;
+    draft.services.iter().enumerate().find_map(|(index, service)| {
+        let rest = below.strip_prefix(service.name.as_str())?.strip_prefix('.')?;
+        Some((index, rest))
+    })
+}
+
+/// Takes a refused value away and notes it; whether there was one.
+fn take_away(draft: &mut Draft, problem: &Problem) -> bool {
+    let Some((index, key)) = problem.key().and_then(|key| place(draft, key)) else { return false };
+    let why = problem.message.split_once("`: ").map_or(problem.message.as_str(), |(_, why)| why);
+    let Some(origin) = draft.services[index].take(key) else { return false };
+    draft.notes.push(origin.note(format!("not carried over: {why}")));
+    true
+}
+
+fn text(draft: &Draft, ground: &Ground<'_>) -> String {
+    let mut document = DocumentMut::new();
+    let mut meta = Table::new();
+    // The services of the file are all there are.
+    meta.insert("built_in_services", value(false));
+    document.insert("meta", Item::Table(meta));
+    let mut runtime = Table::new();
+    // Without a word about it neither compose nor systemd starts a service again.
+    runtime.insert("restart_policy", value("no"));
+    if !draft.network.is_empty() {
+        runtime.insert("network", Item::Table(draft.network.clone()));
+    }
+    document.insert("runtime", Item::Table(runtime));
+    let mut tables = Table::new();
+    tables.set_implicit(true);
+    for service in &draft.services {
+        tables.insert(&service.name, Item::Table(service.to_table()));
+    }
+    document.insert("services", Item::Table(tables));
+    let source = ground.path.file_name().unwrap_or(ground.path.as_os_str()).to_string_lossy();
+    format!("# Written by `airpods import` from {}.\n\n{document}", source.replace(char::is_control, "?"))
+}

@@ -1,0 +1,207 @@
+//! The section `[Container]` of a Quadlet unit, key by key.
+
+use toml_edit::Array;
+
+use super::super::draft::Service;
+use super::{Line, Reader, extension, value};
+
+/// One key of one unit.
+pub(super) struct Place<'a> {
+    pub(super) reader: &'a mut Reader,
+    pub(super) file: &'a str,
+    pub(super) line: &'a Line,
+}
+
+/// Texts that are carried over as they stand, by the name they have here.
+const TEXTS: [(&str, &str); 5] = [
+    ("ContainerName", "container"),
+    ("HostName", "hostname"),
+    ("ShmSize", "shm_size"),
+    ("UserNS", "userns"),
+    ("User", "user"),
+];
+
+/// Lists, by the name they have here.
+const LISTS: [(&str, &str); 7] = [
+    ("PublishPort", "ports"),
+    ("AddCapability", "cap_add"),
+    ("DropCapability", "cap_drop"),
+    ("EnvironmentFile", "env_file"),
+    ("GroupAdd", "group_add"),
+    ("AddHost", "extra_hosts"),
+    ("NetworkAlias", "network_aliases"),
+];
+
+const SWITCHES: [(&str, &str); 2] = [("ReadOnly", "read_only"), ("RunInit", "init")];
+
+impl Place<'_> {
+    /// Carries the key over, or notes why it is not.
+    pub(super) fn carry(&mut self, draft: &mut Service) {
+        let key = self.line.key.as_str();
+        let Some(text) = value::text(&self.line.value) else { return self.note_specifier() };
+        let ours =
+            |table: &[(&str, &'static str)]| table.iter().find(|(theirs, _)| *theirs == key).map(|(_, ours)| *ours);
+        if let Some(ours) = ours(&TEXTS) {
+            return draft.set(ours, text);
+        }
+        if let Some(ours) = ours(&SWITCHES) {
+            return draft.set(ours, value::is_yes(&text));
+        }
+        if let Some(ours) = ours(&LISTS) {
+            return list(draft, ours, &text);
+        }
+        match key {
+            "Image" => draft.image(&self.object(&text)),
+            "Entrypoint" => entrypoint(draft, &text),
+            "Exec" => self.words(draft, "command"),
+            "Environment" => self.pairs(draft, "env"),
+            "Label" => self.pairs(draft, "labels"),
+            "Volume" => self.volume(draft, &text),
+            "AddDevice" => device(draft, text.trim_start_matches('-')),
+            "Network" => self.network(draft, &text),
+            "Pod" => draft.set("pod", self.object(&text)),
+            "PidsLimit" => self.count(draft, &text),
+            "Memory" => draft.set_in("resources", "memory", text),
+            "SecurityLabelDisable" => self.security(draft, "label=disable"),
+            "NoNewPrivileges" => self.security(draft, "no-new-privileges"),
+            "SeccompProfile" => draft.push("security_opt", format!("seccomp={text}")),
+            "AutoUpdate" => draft.set_in("labels", "io.containers.autoupdate", text),
+            "HealthCmd" => health(draft, &text),
+            "HealthInterval" | "HealthTimeout" | "HealthRetries" | "HealthStartPeriod" => {
+                self.note(
+                    "not carried over: `cli.startup_timeout` and `cli.startup_check_interval` are for all services",
+                );
+            }
+            "Pull" => match text.as_str() {
+                "always" | "missing" | "never" => draft.set("pull", text),
+                _ => self.note("not carried over: `always`, `missing` and `never` are"),
+            },
+            "PodmanArgs" => self.podman_args(draft),
+            "Secret" => self.note("not carried over: use `env_file`"),
+            _ => self.note("airpods has no such key"),
+        }
+    }
+
+    pub(super) fn note(&mut self, why: &str) {
+        self.reader.note(self.file, self.line, why);
+    }
+
+    pub(super) fn note_specifier(&mut self) {
+        self.note(
+            "not carried over: of systemd's specifiers `%h`, `%u`, `%t` and `%%` are known here, and no variables",
+        );
+    }
+
+    /// What podman calls the object of another unit; anything else is a name already.
+    fn object(&self, name: &str) -> String {
+        self.reader.objects.get(name).cloned().unwrap_or_else(|| match extension(name) {
+            // Its unit is elsewhere.
+            "volume" | "network" | "pod" => format!("systemd-{}", super::stem(name)),
+            _ => name.to_owned(),
+        })
+    }
+
+    fn words(&mut self, draft: &mut Service, ours: &'static str) {
+        match value::texts(&self.line.value) {
+            Some(words) => draft.set(ours, words.into_iter().collect::<Array>()),
+            None => self.note_specifier(),
+        }
+    }
+
+    fn pairs(&mut self, draft: &mut Service, ours: &'static str) {
+        if self.line.value.is_empty() {
+            draft.unset(ours);
+        }
+        for word in value::texts(&self.line.value).unwrap_or_default() {
+            match word.split_once('=') {
+                Some((name, value)) if ours == "env" => draft.variable(name, value),
+                Some((name, value)) => draft.set_in(ours, name, value),
+                None => self.note("has no `=`, and is not carried over"),
+            }
+        }
+    }
+
+    fn volume(&mut self, draft: &mut Service, text: &str) {
+        let mut parts = text.splitn(3, ':');
+        let (Some(source), Some(target)) = (parts.next(), parts.next()) else {
+            return self.note("a volume without a name is not carried over: give it one");
+        };
+        let options = parts.next().unwrap_or_default();
+        let source = match source.strip_prefix("${HOME}") {
+            Some(rest) => format!("~{rest}"),
+            None => self.object(source),
+        };
+        for option in draft.volume(&source, target, options) {
+            self.note(&format!("option `{option}` is not carried over"));
+        }
+    }
+
+    fn network(&mut self, draft: &mut Service, text: &str) {
+        let (name, options) = text.split_once(':').unwrap_or((text, ""));
+        match name {
+            "host" => draft.set("network_mode", "host"),
+            "bridge" | "pasta" | "slirp4netns" | "private" => {}
+            "none" => {
+                draft.set("enabled", false);
+                self.note("the service is switched off: airpods has no service without a network");
+            }
+            _ if self.reader.is_own_network(name) => {}
+            _ if extension(name) == "container" || matches!(name, "container" | "ns") => self.note("not carried over"),
+            _ => draft.push("networks", self.object(name)),
+        }
+        for option in options.split(',').filter(|option| !option.is_empty()) {
+            match option.strip_prefix("alias=") {
+                Some(alias) => draft.push("network_aliases", alias),
+                None => self.note(&format!("option `{option}` is not carried over")),
+            }
+        }
+    }
+
+    fn security(&mut self, draft: &mut Service, option: &str) {
+        if value::is_yes(&self.line.value) {
+            draft.push("security_opt", option);
+        }
+    }
+
+    pub(super) fn count(&mut self, draft: &mut Service, text: &str) {
+        match text.parse::<i64>() {
+            Ok(count) => draft.set("pids_limit", count),
+            Err(_) => self.note("not a number, and not carried over"),
+        }
+    }
+}
+
+/// An empty value takes back what stands above it (podman-systemd.unit(5)).
+fn list(draft: &mut Service, ours: &'static str, text: &str) {
+    if text.is_empty() {
+        draft.unset(ours);
+        return;
+    }
+    let items = if matches!(ours, "cap_add" | "cap_drop") { value::words(text) } else { vec![text.to_owned()] };
+    for item in items {
+        draft.push(ours, item);
+    }
+}
+
+/// A GPU by its CDI name, or a device.
+pub(super) fn device(draft: &mut Service, device: &str) {
+    if device.contains("/gpu=") { draft.gpu([device.to_owned()]) } else { draft.push("devices", device) }
+}
+
+/// One word, or JSON, as `podman run` takes it.
+pub(super) fn entrypoint(draft: &mut Service, text: &str) {
+    let words = serde_json::from_str::<Vec<String>>(text).unwrap_or_else(|_| vec![text.to_owned()]);
+    draft.set("entrypoint_override", words.into_iter().collect::<Array>());
+}
+
+/// A line for a shell, or JSON with a program and its arguments, as `podman run` takes it.
+fn health(draft: &mut Service, text: &str) {
+    // Quotes around the whole value are systemd's.
+    let word = if text.starts_with('"') { value::words(text) } else { Vec::new() };
+    let text = word.first().filter(|_| word.len() == 1).map_or(text, String::as_str);
+    match serde_json::from_str::<Vec<String>>(text) {
+        _ if text == "none" => {}
+        Ok(words) => draft.set_in("health", "command", words.into_iter().collect::<Array>()),
+        Err(_) => draft.set_in("health", "command", text),
+    }
+}
