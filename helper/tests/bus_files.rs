@@ -247,6 +247,20 @@ fn what_is_installed_names_programs_that_are_there_and_is_restored_at_boot() {
 }
 
 #[test]
+fn the_program_that_ships_is_built_without_doubles_and_fuzz_entries() {
+    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+    let built = airpods_lab::build_record(profile, "airpods-helper").unwrap();
+    let records = built.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let ours: Vec<_> = records
+        .filter(|record| record["target"]["name"].as_str().is_some_and(|name| name.starts_with("airpods")))
+        .collect();
+    assert!(ours.len() >= 3, "the contract, the library and the program: {ours:?}");
+    for part in ours {
+        assert_eq!(part["features"], serde_json::json!([]), "{part}");
+    }
+}
+
+#[test]
 fn the_binary_answers_without_a_bus_and_has_nothing_to_weaken() {
     let run = |argument: &str| {
         let mut command = Command::new(Program::Helper.path().unwrap());
