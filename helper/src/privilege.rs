@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 
+use caps::errors::CapsError;
 use caps::{CapSet, Capability};
 use nix::sys::prctl;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
@@ -117,31 +118,49 @@ pub enum PrivilegeError {
     },
 }
 
-/// One step on the way down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Drop everything but `CAP_NET_ADMIN` from the bounding set; needs `CAP_SETPCAP`, so it comes first.
-    Bounding,
-    /// Keep the permitted set when the user changes.
-    KeepCapabilities,
-    /// Leave every supplementary group.
-    Groups,
-    /// Become the helper's group: real, effective and saved.
-    Group,
-    /// Become the helper's user: real, effective and saved.
-    User,
-    /// Clear the ambient set.
-    Ambient,
-    /// Clear the inheritable set, if system calls are not filtered. The unit's filter refuses `capset`; with `no_new_privs` the
-    /// set gives nothing to a program executed, whatever the program's file says (capabilities(7)).
-    Inheritable,
-    /// Make `CAP_NET_ADMIN` all that is effective.
-    Effective,
-    /// Make `CAP_NET_ADMIN` all that is permitted.
-    Permitted,
-    /// Let no program that is ever executed gain rights.
-    NoNewPrivileges,
+/// One step on the way down: what it does, for whoever reads that it was refused, and how.
+#[derive(Clone, Copy)]
+pub struct Step {
+    doing: &'static str,
+    take: fn(Ids) -> Result<(), String>,
 }
+
+/// Nothing is handed on to programs executed.
+const AMBIENT: Step = Step { doing: "clear the ambient set", take: |_| said(caps::clear(None, CapSet::Ambient)) };
+
+/// If system calls are not filtered: the unit's filter refuses `capset`, and what is left in the set is for [`verify`] to judge. With
+/// `no_new_privs` it gives nothing to a program executed, whatever the program's file says (capabilities(7)).
+const INHERITABLE: Step =
+    Step { doing: "clear the inheritable set", take: |_| caps::clear(None, CapSet::Inheritable).or(Ok(())) };
+
+/// No program that is ever executed gains rights.
+const NO_NEW_PRIVILEGES: Step = Step { doing: "set no_new_privs", take: |_| said(prctl::set_no_new_privs()) };
+
+/// The way down from root.
+const FROM_ROOT: &[Step] = &[
+    // Needs CAP_SETPCAP, so it comes first.
+    Step { doing: "drop capabilities from the bounding set", take: |_| said(drop_bounding()) },
+    // The permitted set stays when the user changes.
+    Step { doing: "keep capabilities", take: |_| said(caps::securebits::set_keepcaps(true)) },
+    Step { doing: "leave the supplementary groups", take: |_| said(setgroups(&[])) },
+    // Real, effective and saved.
+    Step {
+        doing: "become the helper's group",
+        take: |helper| said(setresgid(helper.group(), helper.group(), helper.group())),
+    },
+    Step {
+        doing: "become the helper's user",
+        take: |helper| said(setresuid(helper.user(), helper.user(), helper.user())),
+    },
+    AMBIENT,
+    INHERITABLE,
+    Step { doing: "set the effective set", take: |_| said(caps::set(None, CapSet::Effective, &only())) },
+    Step { doing: "set the permitted set", take: |_| said(caps::set(None, CapSet::Permitted, &only())) },
+    NO_NEW_PRIVILEGES,
+];
+
+/// The way from what the service manager hands over: `CAP_NET_ADMIN` in the ambient set, and the inheritable one with it.
+const HANDED_OVER: &[Step] = &[AMBIENT, INHERITABLE, NO_NEW_PRIVILEGES];
 
 impl Ids {
     /// Looks the helper's user up.
@@ -159,6 +178,14 @@ impl Ids {
         }
     }
 
+    fn user(self) -> Uid {
+        Uid::from_raw(self.uid)
+    }
+
+    fn group(self) -> Gid {
+        Gid::from_raw(self.gid)
+    }
+
     /// The user of that name in the text of `/etc/passwd`, see passwd(5).
     pub(crate) fn in_passwd(passwd: &str, name: &str) -> Option<Self> {
         let mut entries = passwd.lines().map(|line| line.split(':'));
@@ -172,7 +199,7 @@ impl Ids {
 /// # Errors
 /// [`PrivilegeError`] if there is no way down: the process is somebody else, is not root and has more than it could
 /// lay down, or has too little.
-pub fn steps(rights: &Rights, helper: Ids) -> Result<Vec<Step>, PrivilegeError> {
+pub fn steps(rights: &Rights, helper: Ids) -> Result<&'static [Step], PrivilegeError> {
     if rights.threads != 1 {
         return Err(PrivilegeError::Threads(rights.threads));
     }
@@ -181,18 +208,7 @@ pub fn steps(rights: &Rights, helper: Ids) -> Result<Vec<Step>, PrivilegeError> 
         if rights.permitted & NET_ADMIN == 0 {
             return Err(PrivilegeError::TooFew("permitted"));
         }
-        return Ok(vec![
-            Step::Bounding,
-            Step::KeepCapabilities,
-            Step::Groups,
-            Step::Group,
-            Step::User,
-            Step::Ambient,
-            Step::Inheritable,
-            Step::Effective,
-            Step::Permitted,
-            Step::NoNewPrivileges,
-        ]);
+        return Ok(FROM_ROOT);
     }
     if effective != helper.uid {
         return Err(PrivilegeError::WrongUser(effective));
@@ -200,8 +216,7 @@ pub fn steps(rights: &Rights, helper: Ids) -> Result<Vec<Step>, PrivilegeError> 
     if real == 0 {
         return Err(PrivilegeError::TooMany("the real user is root"));
     }
-    // The service manager hands CAP_NET_ADMIN over in the ambient set, and the inheritable one with it.
-    Ok(vec![Step::Ambient, Step::Inheritable, Step::NoNewPrivileges])
+    Ok(HANDED_OVER)
 }
 
 /// Checks that these are the helper's rights, no more and no less.
@@ -236,40 +251,22 @@ pub fn verify(rights: &Rights, helper: Ids) -> Result<(), PrivilegeError> {
 /// [`PrivilegeError`]; the process is then not fit to go on.
 pub fn confine(helper: Ids) -> Result<(), PrivilegeError> {
     for step in steps(&Rights::observe()?, helper)? {
-        take(step, helper)?;
+        (step.take)(helper).map_err(|cause| PrivilegeError::Refused { doing: step.doing, cause })?;
     }
     verify(&Rights::observe()?, helper)
 }
 
-fn take(step: Step, helper: Ids) -> Result<(), PrivilegeError> {
-    let (uid, gid) = (Uid::from_raw(helper.uid), Gid::from_raw(helper.gid));
-    let only = HashSet::from([Capability::CAP_NET_ADMIN]);
-    match step {
-        Step::Bounding => drop_bounding(),
-        Step::KeepCapabilities => caps::securebits::set_keepcaps(true).map_err(|e| refused("keep capabilities", &e)),
-        Step::Groups => setgroups(&[]).map_err(|e| refused("leave the supplementary groups", &e)),
-        Step::Group => setresgid(gid, gid, gid).map_err(|e| refused("become the helper's group", &e)),
-        Step::User => setresuid(uid, uid, uid).map_err(|e| refused("become the helper's user", &e)),
-        Step::Ambient => caps::clear(None, CapSet::Ambient).map_err(|e| refused("clear the ambient set", &e)),
-        // What is left in it is for `verify` to judge.
-        Step::Inheritable => caps::clear(None, CapSet::Inheritable).or(Ok(())),
-        Step::Effective => caps::set(None, CapSet::Effective, &only).map_err(|e| refused("set the effective set", &e)),
-        Step::Permitted => caps::set(None, CapSet::Permitted, &only).map_err(|e| refused("set the permitted set", &e)),
-        Step::NoNewPrivileges => prctl::set_no_new_privs().map_err(|e| refused("set no_new_privs", &e)),
-    }
+fn only() -> HashSet<Capability> {
+    HashSet::from([Capability::CAP_NET_ADMIN])
 }
 
-fn drop_bounding() -> Result<(), PrivilegeError> {
-    let doing = "drop capabilities from the bounding set";
-    let held = caps::read(None, CapSet::Bounding).map_err(|e| refused(doing, &e))?;
-    for capability in held.into_iter().filter(|capability| *capability != Capability::CAP_NET_ADMIN) {
-        caps::drop(None, CapSet::Bounding, capability).map_err(|e| refused(doing, &e))?;
-    }
-    Ok(())
+fn drop_bounding() -> Result<(), CapsError> {
+    let held = caps::read(None, CapSet::Bounding)?;
+    held.difference(&only()).try_for_each(|capability| caps::drop(None, CapSet::Bounding, *capability))
 }
 
-fn refused(doing: &'static str, cause: &dyn std::error::Error) -> PrivilegeError {
-    PrivilegeError::Refused { doing, cause: cause.to_string() }
+fn said(taken: Result<(), impl std::error::Error>) -> Result<(), String> {
+    taken.map_err(|cause| cause.to_string())
 }
 
 #[cfg(test)]

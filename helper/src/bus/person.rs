@@ -11,6 +11,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use crate::privilege::Ids;
+
 /// The most bytes of a file that are looked at.
 const LONGEST_FILE: u64 = 1024 * 1024;
 /// The most ranges that are known.
@@ -101,18 +103,12 @@ fn ranges(subuid: &str, passwd: &str) -> Vec<Subordinates> {
         let (first, count) = rest.split_once(':')?;
         let (first, count): (u32, u32) = (first.trim().parse().ok()?, count.trim().parse().ok()?);
         let last = first.saturating_add(count.checked_sub(1)?);
-        let uid = owner.parse().ok().or_else(|| uid_of(owner, passwd));
+        let uid = owner.parse().ok().or_else(|| Ids::in_passwd(passwd, owner).map(|ids| ids.uid));
         // Whom nobody knows, and root, are represented by the first uid of their range.
         let person = uid.map(Person).filter(|person| *person != Person::ROOT).unwrap_or(Person(first));
         Some(Subordinates { first, last, person })
     };
     subuid.lines().filter_map(range).take(MOST_RANGES).collect()
-}
-
-fn uid_of(name: &str, passwd: &str) -> Option<u32> {
-    let mut entries = passwd.lines().map(|line| line.split(':'));
-    let mut entry = entries.find_map(|mut fields| (fields.next() == Some(name)).then_some(fields))?;
-    entry.nth(1)?.parse().ok()
 }
 
 #[cfg(test)]

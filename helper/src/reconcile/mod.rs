@@ -213,7 +213,9 @@ impl Reconciler {
         let links = self.links(&next)?;
         let is_kept = self.is_kept(request, &next);
         let plan = clamp::plan(&next, &links, &self.plan.known);
-        self.keep(request, &next, &self.plan.known)?;
+        if !is_kept {
+            self.places.persist(&next, &self.plan.known).map_err(not_kept)?;
+        }
         let applied = match self.make(&plan.ruleset) {
             Ok(applied) => applied,
             Err(error) => {
@@ -429,18 +431,10 @@ impl Reconciler {
         Ok(links)
     }
 
-    /// Whether the file of what is kept across reboots needs no change for a request.
+    /// Whether the file of what is kept across reboots needs no change for a request. The file may say something else than was
+    /// remembered, so it is that which is looked at and not what was desired before.
     fn is_kept(&self, request: &Request, next: &Desired) -> bool {
         !request.is_about_what_is_kept(&self.desired, next) || self.places.keeps(next)
-    }
-
-    /// Writes what is kept across reboots, if the request was about that. The file may say something else than was remembered, so it
-    /// is that which is looked at and not what was desired before.
-    fn keep(&self, request: &Request, next: &Desired, known: &BTreeSet<LinkName>) -> Result<(), Error> {
-        if !request.is_about_what_is_kept(&self.desired, next) {
-            return Ok(());
-        }
-        self.places.persist(next, known).map_err(not_kept)
     }
 
     /// Writes down what is desired and known; for a kept auto in both files, since it is known in both lives. The rules are in

@@ -100,9 +100,8 @@ impl Writer {
         Self { name, table, batch: nftnl::Batch::new(), steps: Vec::new() }
     }
 
-    /// Without a word about flags: a table that is there keeps its own until it is deleted.
     fn table(&mut self, what: &str, kind: MsgType) {
-        self.batch.add(&TableMessage { name: &self.name, flags: None }, kind);
+        self.batch.add(&TableMessage(&self.name), kind);
         self.steps.push((what.to_owned(), kind == MsgType::Add));
     }
 

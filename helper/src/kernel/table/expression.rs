@@ -1,7 +1,7 @@
 //! What nftnl 0.9 has no safe words for, said through nftnl-sys. The only module of the workspace with `unsafe`.
 //!
 //! * [`Raw`]: expressions by name and attributes, for `rt`, `byteorder`, `exthdr` and a `lookup` in a map;
-//! * [`TableMessage`]: a table with flags of our choice, or none;
+//! * [`TableMessage`]: a table without a word about flags;
 //! * [`SetExt`]: a set's value type, user data and key-value elements.
 #![allow(unsafe_code)]
 
@@ -64,16 +64,12 @@ impl nftnl::expr::Expression for Raw<'_> {
     }
 }
 
-/// The message that makes or deletes a table of the family inet.
+/// The message that makes or deletes the table of the family inet with this name. It says nothing of flags, as nftnl's own does: a
+/// table that is there keeps its own until it is deleted.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct TableMessage<'a> {
-    /// The table's name.
-    pub(super) name: &'a CStr,
-    /// Its flags, if the message is to say any.
-    pub(super) flags: Option<u32>,
-}
+pub(super) struct TableMessage<'a>(pub(super) &'a CStr);
 
-// SAFETY: the message is a header, a name of at most a few bytes and one number: far less than the largest.
+// SAFETY: the message is a header and a name of at most a few bytes: far less than the largest.
 unsafe impl NlMsg for TableMessage<'_> {
     unsafe fn write(&self, buffer: *mut c_void, sequence: u32, kind: MsgType) {
         let kind = match kind {
@@ -85,11 +81,7 @@ unsafe impl NlMsg for TableMessage<'_> {
         // SAFETY: no preconditions.
         let table = allocated(unsafe { sys::nftnl_table_alloc() }).as_ptr();
         // SAFETY: the table is alive, and libnftnl copies the NUL-terminated name.
-        unsafe { sys::nftnl_table_set_str(table, attribute(sys::NFTNL_TABLE_NAME), self.name.as_ptr()) };
-        if let Some(flags) = self.flags {
-            // SAFETY: the table is alive; the value is passed by copy.
-            unsafe { sys::nftnl_table_set_u32(table, attribute(sys::NFTNL_TABLE_FLAGS), flags) };
-        }
+        unsafe { sys::nftnl_table_set_str(table, attribute(sys::NFTNL_TABLE_NAME), self.0.as_ptr()) };
         // SAFETY: the caller vouches for a buffer that has room for the largest message.
         let header = unsafe {
             sys::nftnl_nlmsg_build_hdr(buffer.cast::<c_char>(), kind, ProtoFamily::Inet as u16, flags, sequence)

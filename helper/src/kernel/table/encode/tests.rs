@@ -2,6 +2,7 @@
 use airpods_dbus::PathMtu;
 
 use super::*;
+use crate::kernel::wire::{attribute, nfta};
 
 /// Like [`encode`], with a last message that no kernel accepts: a chain is deleted that is not there.
 pub(in crate::kernel) fn encode_with_a_refused_end(change: &Change) -> Option<Batch> {
@@ -14,9 +15,19 @@ pub(in crate::kernel) fn encode_with_a_refused_end(change: &Change) -> Option<Ba
 /// The batch that makes an empty table with flags of the test's choice.
 pub(in crate::kernel) fn table_with_flags(flags: u32) -> Batch {
     let mut writer = Writer::new(NAME);
-    writer.batch.add(&TableMessage { name: &writer.name, flags: Some(flags) }, MsgType::Add);
-    writer.steps.push(("table".to_owned(), true));
-    writer.finish()
+    writer.table("table", MsgType::Add);
+    let mut batch = writer.finish();
+    let (mut bytes, mut rest) = (Vec::new(), &batch.bytes[..]);
+    while let Some(length) = rest.first_chunk().map(|length| u32::from_ne_bytes(*length)) {
+        let (message, behind) = rest.split_at(usize::try_from(length).unwrap());
+        let is_table = i32::from(message[5]) == libc::NFNL_SUBSYS_NFTABLES;
+        let flags = if is_table { attribute(nfta::TABLE_FLAGS, &flags.to_be_bytes()) } else { Vec::new() };
+        let length = length + u32::try_from(flags.len()).unwrap();
+        bytes.extend([&length.to_ne_bytes()[..], &message[4..], &flags].concat());
+        rest = behind;
+    }
+    batch.bytes = bytes;
+    batch
 }
 
 fn ruleset(route: &[&str], fixed: &[&str]) -> Ruleset {
