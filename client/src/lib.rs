@@ -11,6 +11,7 @@ mod cdi;
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod cure;
 pub mod dns;
 pub mod doctor;
 pub mod error;

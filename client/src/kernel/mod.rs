@@ -8,9 +8,11 @@ mod limits;
 mod links;
 mod paths;
 mod ports;
+mod underlay;
 
 pub use paths::PathKind;
 pub use ports::is_taken;
+pub use underlay::{Gateway, gateways};
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -13,8 +13,10 @@ mod down;
 mod evidence;
 mod exchange;
 mod findings;
+mod from_network;
 mod hello;
 pub mod inside;
+pub mod memory;
 mod path;
 pub mod picture;
 pub mod places;
@@ -26,10 +28,12 @@ mod second;
 #[cfg(test)]
 mod simulated;
 mod socket;
+mod stage;
 pub mod targets;
 mod tcp_info;
 mod train;
 mod transfer;
+mod trials;
 mod up;
 pub mod verdict;
 
@@ -41,16 +45,17 @@ use std::time::{Duration, Instant};
 
 pub use places::{Place, Places};
 pub use report::Report;
-pub use search::Stage;
+pub use stage::Stage;
 pub use targets::Target;
+pub use trials::transfers;
 pub use verdict::Code;
 
 use crate::helper_link::status_if_running;
-use crate::way::{Egress, Outlet, Passage, Verdict, egress};
+use crate::way::{Egress, egress};
 use conclusion::{conclude, nameless};
+use from_network::from_network;
 use path::{Job, Server, measure, unresolved};
-use report::{Confidence, Direction, Family, Link, PathReport, PlaceReport};
-use verdict::FromHost;
+use report::{Family, Link, PathReport, PlaceReport};
 
 /// How long a whole check may take.
 pub const LIMIT: Duration = Duration::from_secs(12);
@@ -64,6 +69,8 @@ pub struct Plan {
     pub places: Places,
     /// Make plain transfers as well.
     pub proof: bool,
+    /// Why the way to these servers cannot be measured, though they could be asked.
+    pub unmeasurable: Option<String>,
 }
 
 /// Who hears how far a check is: the family and what is being tried.
@@ -81,6 +88,9 @@ impl Drop for Stop {
 /// Checks every place.
 pub async fn check(plan: &Plan, tell: Tell) -> Report {
     let begun = Instant::now();
+    if let Some(why) = &plan.unmeasurable {
+        return nameless(None, Code::NotMeasured, why, begun);
+    }
     let servers = match resolve(&plan.targets).await {
         Ok(servers) => servers,
         Err((target, code, why)) => return nameless(target, code, &why, begun),
@@ -242,93 +252,4 @@ async fn run_jobs(jobs: Vec<Job>, tell: &Tell) -> Vec<PathReport> {
         paths.push(thread.await.unwrap_or(fallback));
     }
     paths
-}
-
-/// What the host's measurement tells a container's.
-fn told(paths: &[PathReport], family: Family) -> Option<FromHost> {
-    let path = paths.iter().rfind(|path| path.family == family)?;
-    Some(FromHost {
-        connects: path.up.proven.is_some() || path.down.proven.is_some(),
-        link: path.top,
-        whole: path.up.proven == Some(path.top) && path.down.proven == Some(path.top),
-        quic: path.udp.is_some_and(|udp| udp.answered),
-    })
-}
-
-async fn from_network(
-    plan: &Plan,
-    place: &Place,
-    servers: &Servers,
-    host: &PlaceReport,
-    begun: Instant,
-) -> PlaceReport {
-    let mut report = PlaceReport {
-        place: place.name.clone(),
-        services: place.services.clone(),
-        link: place.way.egress.as_ref().map(link),
-        own_mtu: place.way.network_mtu,
-        ..PlaceReport::default()
-    };
-    let outlet = match place.way.passage {
-        Passage::Rootless(outlet) => Some(outlet),
-        _ => None,
-    };
-    let prepare = |job: Job| {
-        let mut hints: Vec<u16> = place.way.egress.iter().filter_map(|egress| u16::try_from(egress.mtu).ok()).collect();
-        let known = host.paths.iter().rfind(|path| path.family == job.family);
-        hints.extend(known.and_then(|path| path.narrow_to));
-        Job { hints, transfers_only: outlet.is_some(), from_host: told(&host.paths, job.family), ..job }
-    };
-    let jobs: Vec<Job> = jobs(plan, servers, begun).into_iter().map(prepare).collect();
-    match inside::measure_inside(place.pid, &jobs).await {
-        Ok(paths) => report.paths = paths,
-        Err(why) => {
-            report.judged_from_host = Some(format!("this user may not enter the network: {why}"));
-            return judged_from_host(report, place, host);
-        }
-    }
-    if let Some(outlet) = outlet {
-        report.judged_from_host = Some(opens_for_it(outlet));
-        borrow(&mut report, host);
-    }
-    report
-}
-
-fn opens_for_it(outlet: Outlet) -> String {
-    format!("{} opens the connections on the host, so the host's measurement is theirs", outlet.as_str())
-}
-
-/// The sizes of the host's measurement, for a place whose connections the host makes.
-fn borrow(report: &mut PlaceReport, host: &PlaceReport) {
-    for path in &mut report.paths {
-        let Some(known) = host.paths.iter().rfind(|known| known.family == path.family) else { continue };
-        let verdict = if path.verdict == Code::ContainerCut { path.verdict } else { known.verdict };
-        *path = PathReport {
-            verdict,
-            transfers: path.transfers.take(),
-            seconds: path.seconds,
-            connections: path.connections,
-            bytes_up: path.bytes_up,
-            ..known.clone()
-        };
-    }
-}
-
-/// What follows from the host's measurement for a network that could not be entered. That is inferred, and says so.
-fn judged_from_host(mut report: PlaceReport, place: &Place, host: &PlaceReport) -> PlaceReport {
-    let helped = matches!(place.way.verdict, Verdict::ClampHelps | Verdict::NarrowLink);
-    report.paths.clone_from(&host.paths);
-    for path in &mut report.paths {
-        (path.seconds, path.connections, path.bytes_up) = (0.0, 0, 0);
-        let inferred = |direction: &mut Direction| {
-            direction.confidence = direction.confidence.min(Confidence::AtLeast);
-            direction.reason = Some("judged from the host".to_owned());
-        };
-        inferred(&mut path.up);
-        inferred(&mut path.down);
-        if helped && path.verdict == Code::Fine {
-            path.verdict = Code::MtuBlackHole;
-        }
-    }
-    report
 }

@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::findings::{Findings, Subject};
 use super::quic;
-use super::report::{Confidence, Direction, Family, LimitedBy, PathReport, TransferReport, Udp};
-use super::search::{Budget, STANDS_DOWN, STANDS_UP, Stage, search};
+use super::report::{Confidence, Family, LimitedBy, PathReport, TransferReport, Udp};
+use super::search::{Budget, STANDS_DOWN, STANDS_UP, search};
 use super::second::{answers, confirm};
 use super::socket::Sockets;
+use super::stage::Stage;
 use super::transfer::{LIMIT, PADDING, transfer};
 use super::verdict::{Circumstances, Code, FromHost, direction, judge, narrow, value};
 use crate::way::egress;
@@ -89,6 +90,7 @@ pub(super) fn measure(job: &Job, stop: &AtomicBool, tell: &(dyn Fn(Stage) + Sync
         Budget { end: whole, last_begin: whole.saturating_sub(Duration::from_millis(2500)), ..Budget::default() };
     let mut sockets = Sockets::new(choice.to, begun, stop);
     if job.transfers_only {
+        tell(Stage::Transfers);
         return only_transfers(job, &subject, &mut sockets, begun);
     }
     let mut findings =
@@ -105,8 +107,10 @@ pub(super) fn measure(job: &Job, stop: &AtomicBool, tell: &(dyn Fn(Stage) + Sync
     };
     let transfers = (job.proof && findings.connected && left > LIMIT).then(|| {
         // A filter that drops large hellos would say nothing about sizes.
+        tell(Stage::Transfers);
         let padding = if findings.big_hello == Some(false) { 0 } else { PADDING };
-        transfer(&mut sockets, subject.ipv6, subject.name.as_deref(), padding, &mut findings.spent)
+        let made = transfer(&mut sockets, subject.ipv6, subject.name.as_deref(), padding, &mut findings.spent);
+        TransferReport { answers: made.answers || findings.tls, ..made }
     });
     findings.took = begun.elapsed();
     report(job, &findings, &around, udp, transfers)
@@ -164,29 +168,18 @@ fn with_udp(code: Code, udp: Option<Udp>, from_host: Option<FromHost>) -> Code {
 
 /// A report without a measurement.
 pub(super) fn unresolved(job: &Job, code: Code) -> PathReport {
-    PathReport {
-        family: job.family,
-        server: job.server.host.clone(),
-        port: job.server.addresses.first().map_or(0, SocketAddr::port),
-        top: 0,
-        learnt: None,
-        up: Direction::default(),
-        down: Direction::default(),
-        udp: None,
-        narrow_to: None,
-        verdict: code,
-        error: None,
-        rtt_ms: None,
-        transfers: None,
-        seconds: 0.0,
-        connections: 0,
-        bytes_up: 0,
-    }
+    let port = job.server.addresses.first().map_or(0, SocketAddr::port);
+    PathReport::without(job.family, &job.server.host, port, code)
 }
 
 fn only_transfers(job: &Job, subject: &Subject, sockets: &mut Sockets<'_>, begun: Instant) -> PathReport {
     let mut findings = Findings::default();
-    let made = transfer(sockets, subject.ipv6, subject.name.as_deref(), PADDING, &mut findings.spent);
+    let mut made = transfer(sockets, subject.ipv6, subject.name.as_deref(), PADDING, &mut findings.spent);
+    if made.completed < made.of {
+        let (answered, spent) = answers(sockets, subject);
+        made.answers |= answered;
+        findings.spent.connections += spent.connections;
+    }
     let host = job.from_host.unwrap_or_default();
     let code = match made.completed {
         0 if host.whole => Code::ContainerCut,

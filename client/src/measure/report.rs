@@ -117,6 +117,31 @@ pub struct PathReport {
     pub bytes_up: u64,
 }
 
+impl PathReport {
+    /// A report without a measurement.
+    #[must_use]
+    pub fn without(family: Family, server: &str, port: u16, verdict: Code) -> Self {
+        Self {
+            family,
+            server: server.to_owned(),
+            port,
+            top: 0,
+            learnt: None,
+            up: Direction::default(),
+            down: Direction::default(),
+            udp: None,
+            narrow_to: None,
+            verdict,
+            error: None,
+            rtt_ms: None,
+            transfers: None,
+            seconds: 0.0,
+            connections: 0,
+            bytes_up: 0,
+        }
+    }
+}
+
 /// One direction of a path.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -198,4 +223,6 @@ pub struct TransferReport {
     pub of: u32,
     /// Seconds that the slowest of those that completed took.
     pub slowest: Option<f64>,
+    /// The server answers small packets, whatever became of the transfers.
+    pub answers: bool,
 }

@@ -3,7 +3,6 @@
 //! Quick rounds narrow down where the path ends. What they miss is a hint only, for loss looks the same at first. Then the search stands
 //! at the boundary: the next larger size fails only after three transmissions, on three connections up and two down.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::down::{Down, base};
@@ -11,6 +10,7 @@ use super::evidence::{Evidence, down_sizes, ladder, spread};
 use super::findings::{Findings, Subject};
 use super::hello::Answer;
 use super::run::{Outcome, Patience, Probe, Progress, Transport, run};
+use super::stage::Stage;
 use super::train::Record;
 use super::up::{Up, UpEnding};
 
@@ -46,38 +46,6 @@ const BIG: u16 = 1500;
 /// On how many connections a size has to fail before it is too large.
 pub(super) const STANDS_UP: u32 = 3;
 pub(super) const STANDS_DOWN: u32 = 2;
-
-/// What is being tried, for people who wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// The first connections.
-    First(u16),
-    /// Closing in on where the path ends.
-    Between(Option<(u16, u16)>, Option<(u16, u16)>),
-    /// Trying the size above again and again.
-    Standing(Option<u16>, Option<u16>),
-    /// Trying the same on another server.
-    Confirming,
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let gap = |gap: &Option<(u16, u16)>| gap.map(|(low, high)| format!("{low} to {high}"));
-        let size = |size: &Option<u16>| size.map(|size| size.to_string());
-        let (up, down) = match self {
-            Self::First(top) => return write!(f, "packets of up to {top} bytes"),
-            Self::Confirming => return f.write_str("the same with another server"),
-            Self::Between(up, down) => (gap(up), gap(down)),
-            Self::Standing(up, down) => (size(up), size(down)),
-        };
-        match (up, down) {
-            (Some(up), Some(down)) => write!(f, "{up} bytes up, {down} down"),
-            (Some(up), None) => write!(f, "{up} bytes up"),
-            (None, Some(down)) => write!(f, "{down} bytes down"),
-            (None, None) => f.write_str("a large hello"),
-        }
-    }
-}
 
 /// Searches one path.
 pub(super) fn search<T: Transport>(

@@ -7,7 +7,8 @@ use super::evidence::Evidence;
 use super::findings::{Findings, Second, Subject};
 use super::hello::Answer;
 use super::run::{Patience, Probe, Spent, Transport, run};
-use super::search::{STANDS_DOWN, STANDS_UP, SYN_PATIENCE, Stage};
+use super::search::{STANDS_DOWN, STANDS_UP, SYN_PATIENCE};
+use super::stage::Stage;
 use super::up::Up;
 
 /// Tries on another server the sizes where the first one's path ends.

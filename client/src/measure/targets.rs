@@ -117,6 +117,31 @@ pub fn of_images<'a>(images: impl Iterator<Item = &'a ImageName>) -> Vec<Target>
     targets
 }
 
+/// The proxy that programs reach a server through, by the variables that Go's `net/http/httpproxy` and curl(1) go by. `variable` reads one.
+#[must_use]
+pub fn proxy(target: &Target, variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let first = |names: [&str; 2]| names.into_iter().find_map(|name| variable(name).filter(|value| !value.is_empty()));
+    let proxy = first(["https_proxy", "HTTPS_PROXY"])?;
+    let exempt = first(["no_proxy", "NO_PROXY"]).unwrap_or_default();
+    let spared = |rule: &str| {
+        let rule = rule.split_once(':').map_or(rule, |(host, _)| host).trim_start_matches('.');
+        rule == "*" || !rule.is_empty() && (target.host == rule || target.host.ends_with(&format!(".{rule}")))
+    };
+    (!exempt.split(',').map(str::trim).any(spared)).then_some(proxy)
+}
+
+/// Why servers that are reached through a proxy are not measured; `None` while one of them is reached directly.
+#[must_use]
+pub fn only_by_proxy(targets: &[Target], variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let proxies = targets.iter().map(|target| proxy(target, &variable)).collect::<Option<Vec<_>>>()?;
+    // The value may hold a password.
+    let proxy =
+        proxies.first()?.rsplit('@').next()?.trim_start_matches("https://").trim_start_matches("http://").to_owned();
+    Some(format!(
+        "`https_proxy` is set, so programs reach the registries through `{proxy}`: the direct way, which could be measured, is not theirs"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -177,5 +202,37 @@ mod tests {
         assert_eq!(of_images(images.iter()), expected);
         assert_eq!(target("10.0.0.7", 443).name(), None);
         assert_eq!(target("ghcr.io", 443).name(), Some("ghcr.io"));
+    }
+
+    /// The environment of these variables.
+    fn of<'a>(variables: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<String> + 'a {
+        |name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+    }
+
+    #[test]
+    fn servers_that_programs_reach_through_a_proxy_are_not_measured_and_the_reason_holds_no_password() {
+        let docker = target("registry-1.docker.io", 443);
+        for variable in ["https_proxy", "HTTPS_PROXY"] {
+            let why =
+                only_by_proxy(std::slice::from_ref(&docker), of(&[(variable, "http://me:secret@proxy.example:3128")]))
+                    .unwrap();
+            assert!(why.contains("`proxy.example:3128`") && !why.contains("secret"), "{why}");
+        }
+        for (exempt, is_reached_directly) in [
+            ("docker.io", true),
+            (".docker.io:443", true),
+            ("ghcr.io, docker.io", true),
+            ("*", true),
+            ("cker.io", false),
+            ("", false),
+        ] {
+            let variables = [("https_proxy", "http://proxy.example"), ("NO_PROXY", exempt)];
+            assert_eq!(
+                only_by_proxy(std::slice::from_ref(&docker), of(&variables)).is_none(),
+                is_reached_directly,
+                "{exempt}"
+            );
+        }
+        assert_eq!(only_by_proxy(&[docker], of(&[("https_proxy", "")])), None);
     }
 }

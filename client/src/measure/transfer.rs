@@ -84,5 +84,6 @@ pub(super) fn transfer<T: Transport>(
         completed: u32::try_from(times.len()).unwrap_or(u32::MAX),
         of: COUNT,
         slowest: times.iter().max().map(Duration::as_secs_f64),
+        answers: !times.is_empty(),
     }
 }

@@ -1,17 +1,22 @@
 //! `airpods net`: what is done to the host's packets, through the helper.
 
+mod auto;
 mod change;
 mod check;
 pub(super) mod describe;
+mod on;
+mod proving;
 mod status;
+pub(super) mod subject;
 
-use airpods_dbus::{LinkName, PathMtu};
+use airpods_dbus::{LinkName, PathMtu, Target};
 use clap::Subcommand;
 
 use super::Context;
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::helper_link::Asking;
+use crate::measure;
 
 /// The arguments of `airpods net`.
 #[derive(Debug, clap::Args)]
@@ -35,7 +40,12 @@ enum Area {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Clamp a VPN link; without a name every one, now and whenever one appears
-    #[command(after_help = "Examples:\n  airpods net clamp on\n  airpods net clamp on wg0 --mtu 1280 --persist")]
+    ///
+    /// It ends with the proof: plain transfers with the services' registries, before and after. Where they still hang, what was before is put
+    /// back. `--mtu auto` measures the path first, as `net check` does.
+    #[command(
+        after_help = "Examples:\n  airpods net clamp on\n  airpods net clamp on wg0 --mtu auto\n  airpods net clamp on wg0 --mtu 1280 --persist --no-proof"
+    )]
     On(OnArgs),
     /// Stop clamping a link; without a name stop clamping every VPN link
     #[command(after_help = "Example: airpods net clamp off wg0")]
@@ -66,17 +76,38 @@ struct OnArgs {
     /// The link, such as wg0; it need not exist yet
     #[arg(value_name = "LINK", value_parser = link)]
     link: Option<LinkName>,
-    /// Clamp to a path MTU that was measured, instead of the route's: 576 to 9000 bytes
-    #[arg(long, value_name = "BYTES", value_parser = path_mtu)]
-    mtu: Option<PathMtu>,
+    /// Clamp to this path MTU instead of the route's: 576 to 9000 bytes, or `auto` to measure it now
+    #[arg(long, value_name = "BYTES|auto", value_parser = mtu)]
+    mtu: Option<Mtu>,
     /// Keep the clamp across reboots
     #[arg(long)]
     persist: bool,
     /// Clamp the link even if it is no VPN
     #[arg(long, requires = "link")]
     any_link: bool,
+    /// Measure and prove with this server instead of the registries that the services' images come from
+    #[arg(long, value_name = "URL", value_parser = subject::url, conflicts_with = "no_proof")]
+    url: Option<measure::Target>,
+    /// Make no transfers to prove that the clamp helps
+    #[arg(long)]
+    no_proof: bool,
     #[command(flatten)]
     how: How,
+}
+
+impl OnArgs {
+    fn target(&self) -> Target {
+        self.link.clone().map_or(Target::Auto, Target::Link)
+    }
+}
+
+/// The value of `--mtu`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mtu {
+    /// It is measured.
+    Auto,
+    /// This one.
+    Bytes(PathMtu),
 }
 
 /// How a change is asked for and reported.
@@ -100,9 +131,13 @@ fn link(text: &str) -> Result<LinkName, airpods_dbus::InvalidLinkName> {
     LinkName::parse(text)
 }
 
-fn path_mtu(text: &str) -> Result<PathMtu, String> {
-    let bytes = text.parse::<u32>().map_err(|_| "a number of bytes is needed".to_owned())?;
-    PathMtu::new(bytes).map_err(|_| format!("{bytes} is not within {} to {}", PathMtu::MIN, PathMtu::MAX))
+fn mtu(text: &str) -> Result<Mtu, String> {
+    if text == "auto" {
+        return Ok(Mtu::Auto);
+    }
+    let bytes = text.parse::<u32>().map_err(|_| "a number of bytes is needed, or `auto`".to_owned())?;
+    let mtu = PathMtu::new(bytes).map_err(|_| format!("{bytes} is not within {} to {}", PathMtu::MIN, PathMtu::MAX));
+    mtu.map(Mtu::Bytes)
 }
 
 /// Runs `airpods net`.
@@ -115,7 +150,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
         Area::Check(args) => return check::run(args, context).await,
     };
     match action {
-        Action::On(args) => change::on(args).await,
+        Action::On(args) => on::on(args, context).await,
         Action::Off { link, how } => change::off(link, how).await,
         Action::Reset { how } => change::reset(how).await,
         Action::Status { json } => status::run(json).await,

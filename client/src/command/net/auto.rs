@@ -1,0 +1,237 @@
+//! `net clamp on --mtu auto`: measures, sets the value, and proves that it helps. What is not proven is put back.
+
+use std::borrow::Cow;
+use std::pin::{Pin, pin};
+
+use airpods_dbus::{ClampOptions, LinkName, Origin, PathMtu, Status, Target};
+use serde_json::{Value, json};
+
+use super::on::{NotProven, restore};
+use super::proving::{Before, out_of_reach, sentence};
+use super::subject::{Progress, Subject, lock};
+use super::{How, OnArgs, change, describe};
+use crate::command::Context;
+use crate::cure::{Proof, Remedy, Trial, is_fixed, put_back, remedy};
+use crate::error::Failure;
+use crate::execute;
+use crate::exit::Exit;
+use crate::helper_link::{Change, HelperLink};
+use crate::measure::{self, Plan, Report, memory};
+use crate::terminal::print_json;
+use crate::way::Leaving;
+
+/// There is no value to set.
+#[derive(Debug, thiserror::Error)]
+enum NoValue {
+    /// Something else is wrong.
+    #[error("no clamp cures this: {sentence}")]
+    Elsewhere { sentence: String, cure: Option<String> },
+    /// It could not be measured.
+    #[error("the path could not be measured: {why}")]
+    NotMeasured { why: String },
+    /// `--no-proof`
+    #[error("`--mtu auto` ends with the proof that the value helps: `--no-proof` does not go with it")]
+    Unproven,
+}
+
+impl crate::error::Report for NoValue {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Elsewhere { .. } => Exit::Failed,
+            Self::NotMeasured { .. } => Exit::Unsupported,
+            Self::Unproven => Exit::Usage,
+        }
+    }
+
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::Elsewhere { cure, .. } => cure.as_ref().map(|cure| format!("`{cure}`").into()),
+            Self::NotMeasured { .. } => Some("`airpods net check` shows what can be measured here".into()),
+            Self::Unproven => None,
+        }
+    }
+}
+
+/// The clamp that is to get a value.
+struct Subjected {
+    target: Target,
+    any_link: bool,
+    /// What puts back how it is now.
+    previous: Change,
+    /// It is kept across reboots.
+    persist: bool,
+}
+
+impl Subjected {
+    /// The link that was named, else every VPN link; but a link that has a clamp of its own gets the value by its name.
+    fn of(args: &OnArgs, status: &Status, link: Option<&str>) -> Self {
+        let by_name =
+            |clamp: &&airpods_dbus::ClampStatus| Some(clamp.link.as_str()) == link && clamp.origin == Origin::Named;
+        let own = || status.clamps.iter().find(by_name).and_then(|clamp| LinkName::parse(&clamp.link).ok());
+        let target = match args.target() {
+            Target::Auto => own().map_or(Target::Auto, Target::Link),
+            named @ Target::Link(_) => named,
+        };
+        let previous = put_back(status, &target, args.any_link);
+        let kept = matches!(&previous, Change::On(_, options) if options.persist);
+        Self { target, any_link: args.any_link, previous, persist: args.persist || kept }
+    }
+
+    fn to(&self, mtu: Option<PathMtu>) -> Change {
+        Change::On(self.target.clone(), ClampOptions { mtu, persist: self.persist, any_link: self.any_link })
+    }
+}
+
+/// What came of it.
+struct Outcome {
+    changed: bool,
+    report: Report,
+    remedy: Remedy,
+    proof: Option<Proof>,
+}
+
+pub(super) async fn run(args: OnArgs, context: &Context) -> Result<Exit, Failure> {
+    if args.no_proof {
+        return Err(NoValue::Unproven.into());
+    }
+    let helper = HelperLink::connect().await?;
+    let status = helper.status().await?;
+    let subject = Subject::of(context, &[], args.url.clone())?;
+    if let Some(why) = out_of_reach(&args.target(), &subject, args.url.is_some()) {
+        return Err(NoValue::NotMeasured { why }.into());
+    }
+    let _lock = lock(context)?;
+    let link = leaves_by(&args.target());
+    let clamp = Subjected::of(&args, &status, link.as_deref());
+    let fixed = link.as_deref().and_then(|link| is_fixed(&status, link));
+    if let Some(mtu) = fixed {
+        // Behind it nothing larger can be seen.
+        helper.change(&clamp.to(None), args.how.asking()).await?;
+        change::say(&[format!("the fixed value of {mtu} is lifted while the path is measured")])?;
+    }
+    let mut interrupt = pin!(execute::interrupted());
+    let came = attempt(&helper, &clamp, &subject, fixed.is_some(), args.how, interrupt.as_mut()).await;
+    let failed = match &came {
+        Err(_) => true,
+        Ok(outcome) => matches!(outcome.proof, Some(Proof::NotProven { .. })),
+    };
+    let left = if failed { take_back(&helper, &clamp, args.how).await? } else { None };
+    let outcome = came?;
+    tell(&helper, &outcome, args.how).await?;
+    if let Some(Proof::NotProven { why }) = outcome.proof {
+        let left = left.unwrap_or_else(|| "nothing was changed".to_owned());
+        let next = "`airpods net check` names what else may be wrong".to_owned();
+        return Err(NotProven { why, left, next }.into());
+    }
+    memory::remember(context.environment.state_folder().as_deref(), &outcome.report);
+    finish(outcome)
+}
+
+/// The link that is measured: the one that was named, else the VPN by which this host's packets leave.
+fn leaves_by(target: &Target) -> Option<String> {
+    match target {
+        Target::Link(link) => Some(link.to_string()),
+        Target::Auto => {
+            let leaving = Leaving::of_host()?;
+            leaving.links().find(|egress| egress.kind.is_vpn()).map(|egress| egress.link.clone())
+        }
+    }
+}
+
+/// Measures, sets what follows, and makes the transfers again. `lifted` says that a fixed value was taken away before.
+///
+/// `interrupt` ends everything but the change itself: an agent that asks for a password is ended first.
+async fn attempt(
+    helper: &HelperLink,
+    clamp: &Subjected,
+    subject: &Subject,
+    lifted: bool,
+    how: How,
+    mut interrupt: Pin<&mut impl Future<Output = ()>>,
+) -> Result<Outcome, Failure> {
+    let progress = Progress::new("looking where the services are");
+    let measuring = async {
+        let plan = subject.plan(true).await;
+        let report = measure::check(&plan, progress.tell()).await;
+        (plan, report)
+    };
+    let measured_now = execute::unless(interrupt.as_mut(), measuring).await;
+    progress.end();
+    let (plan, report) = measured_now?;
+    let link = measured(&report, &clamp.target)?;
+    let found = remedy(&report, &link);
+    let mtu = match found {
+        Remedy::Fixed { mtu, .. } => Some(mtu),
+        Remedy::Route => None,
+        // A fixed value that is not needed any more is gone already.
+        _ => return Ok(Outcome { changed: lifted && found == Remedy::Nothing, report, remedy: found, proof: None }),
+    };
+    change::say(&[format!("measured: {}", report.sentence)])?;
+    let wanted = clamp.to(mtu);
+    let changed = helper.change(&wanted, how.asking()).await?;
+    change::say(&describe::outcome(&wanted, changed, &helper.status().await?))?;
+    let before = Before { plan: Plan { proof: false, ..plan }, trials: Trial::all(&report.places) };
+    let progress = Progress::new("making the same transfers again");
+    let proof = execute::unless(interrupt, before.again(helper, &progress.tell())).await;
+    progress.end();
+    Ok(Outcome { changed: changed || lifted, report, remedy: found, proof: Some(proof??) })
+}
+
+/// The link that was measured, if that is the one to clamp.
+fn measured(report: &Report, target: &Target) -> Result<String, NoValue> {
+    let not_measured = |why: String| NoValue::NotMeasured { why };
+    let Some(link) = memory::link_of(report) else { return Err(not_measured(report.sentence.clone())) };
+    match target {
+        Target::Link(named) if named.as_str() != link.name => {
+            Err(not_measured(format!("packets to the server leave by `{}`, not by `{named}`", link.name)))
+        }
+        Target::Auto if !link.vpn => Err(not_measured(format!(
+            "packets to the server leave by `{0}`, which is no VPN; `airpods net clamp on {0} --any-link --mtu auto` clamps it all the same",
+            link.name
+        ))),
+        _ => Ok(link.name.clone()),
+    }
+}
+
+/// Puts back what was before, if anything is different now.
+async fn take_back(helper: &HelperLink, clamp: &Subjected, how: How) -> Result<Option<String>, Failure> {
+    let now = put_back(&helper.status().await?, &clamp.target, clamp.any_link);
+    if now == clamp.previous {
+        return Ok(None);
+    }
+    let left = restore(helper, clamp.previous.clone(), how.asking()).await;
+    change::say(std::slice::from_ref(&left))?;
+    Ok(Some(left))
+}
+
+async fn tell(helper: &HelperLink, outcome: &Outcome, how: How) -> Result<(), Failure> {
+    if let Some(proof) = outcome.proof.as_ref().filter(|proof| !matches!(proof, Proof::NotProven { .. })) {
+        change::say(&[sentence(proof)])?;
+    }
+    if how.json {
+        let status = helper.status().await.ok().as_ref().map(describe::json);
+        print_json(&document(outcome, status.as_ref()))?;
+    }
+    Ok(())
+}
+
+fn document(outcome: &Outcome, status: Option<&Value>) -> Value {
+    let Outcome { changed, report, remedy, proof } = outcome;
+    let kept = !matches!(proof, Some(Proof::NotProven { .. }));
+    json!({ "changed": *changed && kept, "status": status, "measured": report, "remedy": remedy, "proof": proof })
+}
+
+/// How the command ends where nothing has to be put back.
+fn finish(outcome: Outcome) -> Result<Exit, Failure> {
+    let Report { sentence, cure, .. } = outcome.report;
+    match outcome.remedy {
+        Remedy::Fixed { .. } | Remedy::Route => Ok(Exit::Done),
+        Remedy::Nothing => {
+            let left = if outcome.changed { "the route's MTU is enough" } else { "nothing was changed" };
+            change::say(&[format!("nothing hangs: {sentence}; {left}")])?;
+            Ok(Exit::Done)
+        }
+        Remedy::Elsewhere => Err(NoValue::Elsewhere { sentence, cure }.into()),
+        Remedy::NotMeasured => Err(NoValue::NotMeasured { why: sentence }.into()),
+    }
+}

@@ -1,0 +1,162 @@
+//! Whether a clamp cured what hung: plain transfers before and after it, and what its rules have counted.
+
+use airpods_dbus::Counters;
+use serde::Serialize;
+
+use crate::measure::report::{Family, PlaceReport};
+
+/// Plain transfers from one place over one family.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Trial {
+    /// `host`, or the name of a network.
+    pub place: String,
+    /// The family.
+    pub family: Family,
+    /// How many completed.
+    pub completed: u32,
+    /// Of how many.
+    pub of: u32,
+    /// The server answers small packets. Where it does not, transfers fail for another reason than their size.
+    pub answers: bool,
+}
+
+impl Trial {
+    /// The transfers that a report speaks of. Places that were judged from the host made none of their own.
+    #[must_use]
+    pub fn all(places: &[PlaceReport]) -> Vec<Self> {
+        let each = |place: &PlaceReport| {
+            let trials = place.paths.iter().filter_map(|path| {
+                let made = path.transfers.as_ref()?;
+                Some(Self {
+                    place: place.place.clone(),
+                    family: path.family,
+                    completed: made.completed,
+                    of: made.of,
+                    answers: made.completed > 0 || made.answers,
+                })
+            });
+            trials.collect::<Vec<_>>()
+        };
+        places.iter().flat_map(each).collect()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.completed == self.of
+    }
+}
+
+/// What transfers show about a clamp.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "outcome")]
+pub enum Proof {
+    /// What hung completes, and the rules saw it.
+    Proven {
+        /// Transfers that completed before.
+        before: u32,
+        /// Of how many.
+        of: u32,
+        /// Handshake packets that the rules have counted.
+        packets: u64,
+    },
+    /// Transfers completed before and complete after: nothing hung from where they were made.
+    WorkedBefore {
+        /// How many complete.
+        of: u32,
+    },
+    /// Transfers do not complete, or something else made them complete.
+    NotProven {
+        /// Why.
+        why: String,
+    },
+    /// There was nothing to prove it with.
+    NotMeasured {
+        /// Why.
+        why: String,
+    },
+}
+
+/// Judges transfers from the same places, before and after a change. `counted` is what the rules have counted during the second ones.
+#[must_use]
+pub fn prove(before: &[Trial], after: &[Trial], counted: u64) -> Proof {
+    let known: Vec<(&Trial, &Trial)> = after
+        .iter()
+        .filter(|trial| trial.answers)
+        .filter_map(|trial| {
+            let same = |earlier: &&Trial| earlier.place == trial.place && earlier.family == trial.family;
+            Some((before.iter().find(same)?, trial))
+        })
+        .collect();
+    let of = known.iter().map(|(_, after)| after.of).sum();
+    if let Some((_, hangs)) = known.iter().find(|(_, after)| !after.is_whole()) {
+        let Trial { place, family, completed, of, .. } = hangs;
+        let from = if place == "host" { "the host".to_owned() } else { format!("the network `{place}`") };
+        return Proof::NotProven {
+            why: format!("{completed} of {of} transfers over {family} from {from} complete with it"),
+        };
+    }
+    if of == 0 {
+        return Proof::NotMeasured { why: "the server does not answer, not even small packets".to_owned() };
+    }
+    if known.iter().all(|(before, _)| before.is_whole()) {
+        return Proof::WorkedBefore { of };
+    }
+    // Each connection has at least its SYN.
+    if counted < u64::from(of) {
+        let why = format!(
+            "transfers complete now, but its rules saw {counted} handshake packets of {of} connections: something else made the difference"
+        );
+        return Proof::NotProven { why };
+    }
+    Proof::Proven { before: known.iter().map(|(before, _)| before.completed).sum(), of, packets: counted }
+}
+
+/// All that the rules have counted.
+#[must_use]
+pub fn total(counters: Counters) -> u64 {
+    let Counters { ipv4_out, ipv4_in, ipv6_out, ipv6_in } = counters;
+    [ipv4_out, ipv4_in, ipv6_out, ipv6_in].into_iter().fold(0, u64::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trial(place: &str, completed: u32, answers: bool) -> Trial {
+        Trial { place: place.to_owned(), family: Family::Ipv4, completed, of: 3, answers }
+    }
+
+    #[test]
+    fn what_hung_and_completes_is_proven_if_the_rules_saw_it() {
+        let (hung, whole) = (trial("host", 0, true), trial("host", 3, true));
+        assert_eq!(
+            prove(std::slice::from_ref(&hung), std::slice::from_ref(&whole), 6),
+            Proof::Proven { before: 0, of: 3, packets: 6 }
+        );
+        assert!(matches!(prove(&[hung], &[whole], 0), Proof::NotProven { why } if why.contains("something else")));
+    }
+
+    #[test]
+    fn one_place_that_still_hangs_is_enough_for_no_proof() {
+        let before = [trial("host", 0, true), trial("airpods", 0, true)];
+        let after = [trial("host", 3, true), trial("airpods", 1, true)];
+        let Proof::NotProven { why } = prove(&before, &after, 100) else { unreachable!("it hangs") };
+        assert_eq!(why, "1 of 3 transfers over IPv4 from the network `airpods` complete with it");
+    }
+
+    #[test]
+    fn where_nothing_hung_nothing_is_proven_and_nothing_is_wrong() {
+        let whole = [trial("host", 3, true)];
+        assert_eq!(prove(&whole, &whole, 6), Proof::WorkedBefore { of: 3 });
+    }
+
+    #[test]
+    fn a_server_that_answers_nobody_says_nothing_about_a_clamp() {
+        let dead = [trial("host", 0, false)];
+        assert!(matches!(prove(&dead, &dead, 0), Proof::NotMeasured { .. }));
+        assert!(matches!(prove(&[], &[], 0), Proof::NotMeasured { .. }));
+        let ipv6 = Trial { family: Family::Ipv6, ..trial("host", 0, false) };
+        let (before, after) = ([trial("host", 0, true), ipv6.clone()], [trial("host", 3, true), ipv6]);
+        assert_eq!(prove(&before, &after, 3), Proof::Proven { before: 0, of: 3, packets: 3 });
+    }
+}

@@ -1,0 +1,334 @@
+//! What was measured in which network: `paths.json` in the state folder.
+//!
+//! A network is kept as hashes with a salt of the file's own, of the link, the router and the router's network card: whoever reads the file
+//! can tell two networks apart, and name neither. Names of servers, addresses and links are not kept.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::report::{Link, Report};
+use super::verdict::Code;
+use crate::cure::{Remedy, remedy};
+use crate::file::{self, Links, Lock, Owner};
+use crate::kernel::{Gateway, gateways};
+
+const FILE: &str = "paths.json";
+
+/// How long a measurement counts: paths change.
+const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many are kept.
+const MOST: usize = 64;
+
+/// Everything that is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    salt: String,
+    paths: Vec<Remembered>,
+}
+
+/// One measurement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Remembered {
+    network: Fingerprint,
+    /// Seconds since 1970.
+    at: u64,
+    /// The verdict.
+    pub verdict: Code,
+    /// What it calls for.
+    pub remedy: Remedy,
+    /// It was measured from within the services' network as well.
+    pub from_network: bool,
+}
+
+/// A network, as hashes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fingerprint {
+    link: String,
+    gateways: String,
+    /// None while the kernel does not know the routers' network cards.
+    hardware: Option<String>,
+}
+
+impl Fingerprint {
+    /// Whether both are of one network. The router's network card decides; without it, its address.
+    fn is_of(&self, other: &Self) -> bool {
+        let same_router = match (&self.hardware, &other.hardware) {
+            (Some(one), Some(other)) => one == other,
+            _ => self.gateways == other.gateways,
+        };
+        self.link == other.link && same_router
+    }
+}
+
+/// What is remembered of the link in the network that it is in now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The verdict.
+    pub verdict: Code,
+    /// What it calls for.
+    pub remedy: Remedy,
+    /// It was measured from within the services' network as well.
+    pub from_network: bool,
+    /// How long ago it was measured.
+    pub age: Duration,
+}
+
+impl Memory {
+    /// What is remembered in a folder; nothing where there is no file, or one that is not trusted.
+    #[must_use]
+    pub fn load(folder: Option<&Path>) -> Self {
+        let text = folder.and_then(|folder| file::read(&folder.join(FILE), Links::Refused, Owner::Alone).ok());
+        text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+    }
+
+    /// What a link and the routers around it look like here.
+    fn fingerprint(&self, link: &str, gateways: &[Gateway]) -> Fingerprint {
+        let hash = |parts: &[String]| {
+            let digest = Sha256::digest(format!("{}\0{}", self.salt, parts.join("\0")));
+            format!("{:032x}", digest.first_chunk().copied().map_or(0, u128::from_be_bytes))
+        };
+        let addresses: Vec<String> = gateways.iter().map(|way| format!("{} {}", way.link, way.address)).collect();
+        let cards: Vec<String> = gateways.iter().filter_map(|way| way.hardware.clone()).collect();
+        Fingerprint {
+            link: hash(&["link".to_owned(), link.to_owned()]),
+            gateways: hash(&addresses),
+            hardware: (!cards.is_empty()).then(|| hash(&cards)),
+        }
+    }
+
+    /// What was measured of a link in the network of these routers, unless that is too long ago.
+    #[must_use]
+    pub fn known(&self, link: &str, gateways: &[Gateway], now: SystemTime) -> Option<Known> {
+        let here = self.fingerprint(link, gateways);
+        let found = self.paths.iter().rfind(|path| path.network.is_of(&here))?;
+        let age = age(found.at, now).filter(|age| *age < FRESH)?;
+        let Remembered { verdict, remedy, from_network, .. } = found.clone();
+        Some(Known { verdict, remedy, from_network, age })
+    }
+
+    /// How long ago the value that a link is clamped to was measured, if that was on other networks only.
+    #[must_use]
+    pub fn elsewhere(&self, link: &str, clamped_to: u32, gateways: &[Gateway], now: SystemTime) -> Option<Duration> {
+        let here = self.fingerprint(link, gateways);
+        let is_value = |path: &&Remembered| {
+            let fixed = match path.remedy {
+                Remedy::Fixed { mtu, .. } => Some(u32::from(mtu)),
+                _ => None,
+            };
+            path.network.link == here.link && fixed == Some(clamped_to)
+        };
+        if self.paths.iter().any(|path| path.network.is_of(&here)) {
+            return None;
+        }
+        age(self.paths.iter().rfind(is_value)?.at, now)
+    }
+
+    /// Takes in a measurement, in place of an older one of the same network.
+    fn take(&mut self, link: &str, gateways: &[Gateway], report: &Report, now: SystemTime) {
+        let network = self.fingerprint(link, gateways);
+        let earlier = self.paths.iter().rfind(|path| path.network.is_of(&network)).cloned();
+        let (verdict, remedy) = judged(report, link, earlier);
+        self.paths.retain(|path| !path.network.is_of(&network));
+        let from_network = report.places.iter().any(|place| place.place != "host" && place.judged_from_host.is_none());
+        let at = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.paths.push(Remembered { network, at, verdict, remedy, from_network });
+        let surplus = self.paths.len().saturating_sub(MOST);
+        self.paths.drain(..surplus);
+    }
+}
+
+/// The verdict and the remedy to keep. Behind a clamp every path looks as wide as the clamp: what was measured without it stands.
+fn judged(report: &Report, link: &str, earlier: Option<Remembered>) -> (Code, Remedy) {
+    let is_clamped = report.places.iter().flat_map(|place| &place.paths).any(|path| path.verdict == Code::Clamped);
+    match (remedy(report, link), earlier) {
+        (
+            Remedy::Nothing,
+            Some(Remembered { verdict, remedy: remedy @ (Remedy::Fixed { .. } | Remedy::Route), .. }),
+        ) if is_clamped => (verdict, remedy),
+        (remedy, _) => (report.verdict, remedy),
+    }
+}
+
+fn age(at: u64, now: SystemTime) -> Option<Duration> {
+    now.duration_since(UNIX_EPOCH + Duration::from_secs(at)).ok()
+}
+
+/// Keeps what a check has found, if it has measured anything. Where that cannot be kept, it is measured again another time.
+pub fn remember(folder: Option<&Path>, report: &Report) {
+    let Some((folder, link)) = folder.zip(link_of(report)) else { return };
+    if remedy(report, &link.name) == Remedy::NotMeasured {
+        return;
+    }
+    let path: PathBuf = folder.join(FILE);
+    let Ok(_lock) = Lock::of(&path) else { return };
+    let mut memory = Memory::load(Some(folder));
+    if memory.salt.is_empty() {
+        memory.salt = salt();
+        memory.paths.clear();
+    }
+    memory.take(&link.name, &gateways(&link.name), report, SystemTime::now());
+    if let Ok(text) = serde_json::to_string_pretty(&memory) {
+        // Without it, the next command measures again.
+        let _ = file::put(&path, &text, true);
+    }
+}
+
+/// The link by which the host's packets leave.
+#[must_use]
+pub fn link_of(report: &Report) -> Option<&Link> {
+    report.places.first()?.link.as_ref()
+}
+
+/// What keeps the hashes of one file from being compared with those of another: it need not be secret from its owner.
+fn salt() -> String {
+    format!("{:032x}{:032x}", fastrand::u128(..), fastrand::u128(..))
+}
+
+/// A span of time as people say it: minutes, hours or days.
+#[must_use]
+pub fn ago(age: Duration) -> String {
+    let minutes = age.as_secs() / 60;
+    let (count, unit) = match minutes {
+        0 => return "just now".to_owned(),
+        1..60 => (minutes, "minute"),
+        60..1440 => (minutes / 60, "hour"),
+        _ => (minutes / 1440, "day"),
+    };
+    format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::cure::remedy::tests::{path, place, report};
+    use crate::measure::report::Confidence;
+
+    fn router(address: &str, card: Option<&str>) -> Vec<Gateway> {
+        let hardware = card.map(str::to_owned);
+        vec![Gateway { link: "eth0".to_owned(), address: address.parse().unwrap(), hardware }]
+    }
+
+    fn narrow(size: u16) -> Report {
+        report(vec![place("host", "wg0", vec![path(Code::PathNarrow, Some(size), Confidence::Sure)])])
+    }
+
+    const NOW: Duration = Duration::from_secs(1_800_000_000);
+
+    fn at(later: u64) -> SystemTime {
+        UNIX_EPOCH + NOW + Duration::from_secs(later)
+    }
+
+    /// 1300, measured in the network of this router.
+    fn measured(gateways: &[Gateway]) -> Memory {
+        let mut memory = Memory { salt: "salt".to_owned(), paths: Vec::new() };
+        memory.take("wg0", gateways, &narrow(1300), at(0));
+        memory
+    }
+
+    #[test]
+    fn what_was_measured_is_known_in_the_same_network_for_a_day() {
+        let home = router("192.0.2.1", Some("52:54:00:00:00:01"));
+        let memory = measured(&home);
+        let known = memory.known("wg0", &home, at(300)).unwrap();
+        assert_eq!((known.verdict, known.age), (Code::PathNarrow, Duration::from_secs(300)));
+        assert_eq!(memory.known("wg0", &home, at(90_000)), None, "too long ago");
+        assert_eq!(memory.known("wg1", &home, at(300)), None, "another link");
+        assert_eq!(memory.elsewhere("wg0", 1300, &home, at(300)), None);
+    }
+
+    #[test]
+    fn another_router_is_another_network_and_its_value_is_of_elsewhere() {
+        let memory = measured(&router("192.0.2.1", Some("52:54:00:00:00:01")));
+        // The usual address of routers, and another router.
+        for other in [router("192.0.2.1", Some("52:54:00:00:00:02")), router("192.0.2.254", None)] {
+            assert_eq!(memory.known("wg0", &other, at(300)), None);
+            assert_eq!(memory.elsewhere("wg0", 1300, &other, at(300)), Some(Duration::from_secs(300)));
+            assert_eq!(memory.elsewhere("wg0", 1280, &other, at(300)), None, "nobody measured that");
+        }
+    }
+
+    #[test]
+    fn a_router_whose_card_the_kernel_has_forgotten_is_known_by_its_address() {
+        let memory = measured(&router("192.0.2.1", Some("52:54:00:00:00:01")));
+        assert!(memory.known("wg0", &router("192.0.2.1", None), at(1)).is_some());
+    }
+
+    #[test]
+    fn what_is_seen_behind_the_clamp_does_not_take_the_place_of_what_was_measured_without() {
+        let home = router("192.0.2.1", None);
+        let mut memory = measured(&home);
+        let clamped = report(vec![place("host", "wg0", vec![path(Code::Clamped, None, Confidence::AtLeast)])]);
+        memory.take("wg0", &home, &clamped, at(50));
+        let known = memory.known("wg0", &home, at(60)).unwrap();
+        assert_eq!((known.verdict, known.age), (Code::PathNarrow, Duration::from_secs(10)));
+        let fine = report(vec![place("host", "wg0", vec![path(Code::Fine, None, Confidence::Sure)])]);
+        memory.take("wg0", &home, &fine, at(60));
+        assert_eq!(memory.known("wg0", &home, at(60)).unwrap().remedy, Remedy::Nothing);
+    }
+
+    #[test]
+    fn one_measurement_for_each_network_is_kept_and_not_more_than_so_many() {
+        let home = router("192.0.2.1", None);
+        let mut memory = measured(&home);
+        memory.take("wg0", &home, &narrow(1280), at(10));
+        assert_eq!(memory.paths.len(), 1);
+        for last in 0..=255u8 {
+            memory.take("wg0", &router(&format!("198.51.100.{last}"), None), &narrow(1300), at(20));
+        }
+        assert_eq!(memory.paths.len(), MOST);
+    }
+
+    #[test]
+    fn no_name_and_no_address_is_in_the_file() {
+        let text = serde_json::to_string(&measured(&router("192.0.2.1", Some("52:54:00:00:00:01")))).unwrap();
+        for name in ["wg0", "eth0", "192.0.2.1", "52:54", "registry"] {
+            assert!(!text.contains(name), "{name}: {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_read_again_and_what_others_could_have_written_is_not() {
+        use std::os::unix::fs::PermissionsExt;
+        let home = tempfile::tempdir().unwrap();
+        remember(Some(home.path()), &narrow(1300));
+        let memory = Memory::load(Some(home.path()));
+        assert_eq!(memory.paths.len(), 1);
+        let file = home.path().join(FILE);
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(Memory::load(Some(home.path())), Memory::default());
+        std::fs::write(&file, "{}").unwrap();
+        assert_eq!(Memory::load(Some(home.path())), Memory::default());
+    }
+
+    #[test]
+    fn a_check_that_measured_nothing_is_forgotten() {
+        let home = tempfile::tempdir().unwrap();
+        remember(
+            Some(home.path()),
+            &report(vec![place("host", "wg0", vec![path(Code::NotMeasured, None, Confidence::NotMeasured)])]),
+        );
+        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn spans_of_time_are_told_as_people_say_them() {
+        for (seconds, told) in [
+            (5, "just now"),
+            (60, "1 minute ago"),
+            (7_200, "2 hours ago"),
+            (90_000, "1 day ago"),
+            (260_000, "3 days ago"),
+        ] {
+            assert_eq!(ago(Duration::from_secs(seconds)), told);
+        }
+    }
+}
