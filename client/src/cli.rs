@@ -80,7 +80,7 @@ impl Cli {
         let context = Context { environment: Environment::of_process(), config: self.config, verbose: self.verbose };
         let Some(command) = self.command else { return command::overview::run(&context).await };
         match command {
-            Command::Start(args) => command::start::run(args, &context).await,
+            Command::Start(args) => Box::pin(command::start::run(args, &context)).await,
             Command::Stop(args) => command::stop::run(args, &context).await,
             Command::Restart(args) => command::restart::run(args, &context).await,
             Command::Status(args) => command::status::run(args, &context).await,

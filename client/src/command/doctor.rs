@@ -42,6 +42,7 @@ pub async fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         file,
         wrong,
         warnings: warnings.into_iter().map(|warning| warning.message).collect(),
+        state_folder: context.environment.state_folder(),
         remote: std::env::var_os("SSH_CONNECTION").is_some(),
     };
     let mut interrupt = pin!(execute::interrupted());

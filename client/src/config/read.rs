@@ -156,6 +156,7 @@ fn network(runtime: &Section<'_>) -> Option<Network> {
     let internal = section.required("internal", boolean);
     let mtu = section.optional("mtu", whole);
     let mss_clamp = section.required("mss_clamp", word(MSS_CLAMPS));
+    let measure = section.required("measure", boolean);
     section.finish();
     Some(Network {
         external,
@@ -167,6 +168,7 @@ fn network(runtime: &Section<'_>) -> Option<Network> {
         internal: internal?,
         mtu,
         mss_clamp: mss_clamp?,
+        measure: measure?,
     })
 }
 

@@ -55,7 +55,7 @@ fn the_defaults_alone_are_a_configuration() {
     assert_eq!(webui.pids_limit.get(), 2048);
     assert!(webui.needs_webui_secret && !webui.gpu.wanted());
     assert_eq!(config.runtime.network.dns_servers, DnsServers::List(Vec::new()));
-    assert_eq!(config.runtime.network.mss_clamp, MssClamp::Auto);
+    assert_eq!((config.runtime.network.mss_clamp, config.runtime.network.measure), (MssClamp::Auto, true));
 }
 
 #[test]
@@ -97,6 +97,7 @@ fn what_is_shown_loads_to_the_same_configuration() {
         mtu = 1380
         dns_servers = "auto"
         mss_clamp = "require"
+        measure = false
         [services.mine]
         image = "localhost/mine"
         pod = "shared"
@@ -113,6 +114,7 @@ fn what_is_shown_loads_to_the_same_configuration() {
     assert_eq!(config.services["mine"].env["URL"], "http://192.0.2.1:8000");
     let network = &config.runtime.network;
     assert_eq!((&network.dns_servers, network.mss_clamp), (&DnsServers::Auto, MssClamp::Require));
+    assert!(!network.measure);
     let shown = toml::to_string(&config.written().unwrap()).unwrap();
     assert_eq!(valid(&shown).config, config, "{shown}");
 }

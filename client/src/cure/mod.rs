@@ -7,6 +7,6 @@ pub mod previous;
 pub mod proof;
 pub mod remedy;
 
-pub use previous::{is_fixed, put_back};
+pub use previous::{is_clamped_to, is_fixed, put_back};
 pub use proof::{Proof, Trial, prove};
 pub use remedy::{Remedy, remedy};

@@ -3,6 +3,7 @@
 use airpods_dbus::{ClampOptions, Mode, Origin, PathMtu, Status, Target};
 
 use crate::helper_link::Change;
+use crate::way::{Standing, standing};
 
 /// The change that puts a target back to how it is now. `any_link` is the option with which the caller may name a link that is no VPN's.
 #[must_use]
@@ -30,6 +31,17 @@ pub fn put_back(status: &Status, target: &Target, any_link: bool) -> Change {
 pub fn is_fixed(status: &Status, link: &str) -> Option<u32> {
     let clamp = status.clamps.iter().find(|clamp| clamp.link == link)?;
     clamp.mtu.filter(|_| clamp.mode == Mode::Fixed)
+}
+
+/// Whether a link is clamped to this many bytes or fewer, by rules that are in force.
+#[must_use]
+pub fn is_clamped_to(status: &Status, link: &str, bytes: u32) -> bool {
+    let to = |clamp: &airpods_dbus::ClampStatus| match clamp.mode {
+        Mode::Fixed => clamp.mtu,
+        Mode::Route => clamp.effective_mtu(),
+    };
+    let found = status.clamps.iter().find(|clamp| clamp.link == link);
+    found.and_then(to).is_some_and(|to| to <= bytes) && standing(status, link) == Standing::Clamped
 }
 
 #[cfg(test)]
@@ -79,6 +91,16 @@ pub(crate) mod tests {
         assert_eq!(put_back(&auto, &Target::Auto, false), on(Target::Auto, Some(1400), false));
         assert_eq!(put_back(&auto, &wg0(), false), Change::Off(wg0()), "its name alone was new");
         assert_eq!(put_back(&Status::default(), &wg0(), false), Change::Off(wg0()));
+    }
+
+    #[test]
+    fn a_clamp_is_small_enough_by_its_value_and_else_by_the_routes() {
+        for (mtu, bytes, expected) in
+            [(Some(1300), 1300, true), (Some(1301), 1300, false), (None, 1420, true), (None, 1300, false)]
+        {
+            assert_eq!(is_clamped_to(&clamped(Origin::Auto, mtu), "wg0", bytes), expected, "{mtu:?} {bytes}");
+        }
+        assert!(!is_clamped_to(&clamped(Origin::Auto, Some(1300)), "wg1", 1300));
     }
 
     #[test]

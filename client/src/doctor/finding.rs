@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::measure::verdict;
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -32,16 +34,23 @@ macro_rules! codes {
     ($($(#[$doc:meta])* $code:ident = $word:literal,)*) => {
         /// The kinds of finding. Their words are for scripts, and each has a section in `docs/troubleshooting.md`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Code { $($(#[$doc])* $code,)* }
+        pub enum Code {
+            $($(#[$doc])* $code,)*
+            /// What a measurement of the path found: `airpods net check` has the same words.
+            Measured(verdict::Code),
+        }
 
         impl Code {
-            /// Every kind there is.
+            /// Every kind there is, but those of measurements.
             pub const ALL: &[Self] = &[$(Self::$code),*];
 
             /// The word that stands for it.
             #[must_use]
             pub fn as_str(self) -> &'static str {
-                match self { $(Self::$code => $word,)* }
+                match self {
+                    $(Self::$code => $word,)*
+                    Self::Measured(code) => code.as_str(),
+                }
             }
         }
     };

@@ -29,7 +29,7 @@ pub use helper::{Helper, Permission, Use};
 pub use names::{Names, Origin};
 pub use network::{Holder, Network, TakenPort};
 pub use parts::{Parts, Program};
-pub use path::Path;
+pub use path::{Measured, Path};
 pub use read::{Subject, after_reboot, read};
 pub use rootless::{Cgroups, Mapper, Needs, Rootless, Tun, UserNamespaces};
 pub use services::{Pids, Service};
@@ -53,6 +53,8 @@ pub struct Facts {
     pub parts: Option<Parts>,
     /// The ways of the services' packets.
     pub paths: Vec<Path>,
+    /// What was measured of the VPN that they leave by.
+    pub measured: Measured,
     /// The name servers; `None` where nobody could ask them, or need.
     pub names: Option<Names>,
     /// The helper.
@@ -88,7 +90,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
         Err(why) => findings.push(Finding::not_known("the network and the ports can be had", why)),
     }
     findings.extend(helper::judge(&facts.helper, facts.usage));
-    findings.extend(path::judge(&facts.paths, facts.helper.status(), facts.usage));
+    findings.extend(path::judge(&facts.paths, facts.helper.status(), facts.usage, &facts.measured));
     findings.extend(facts.names.iter().flat_map(names::judge));
     findings.extend(gpu::judge(&facts.gpu));
     findings.extend(facts.services.iter().flat_map(services::judge));

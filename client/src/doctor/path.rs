@@ -1,9 +1,12 @@
-//! Whether what a service sends gets through: the MTU that its packets meet, and who clamps.
+//! Whether what a service sends gets through: the MTU that its packets meet, what was measured of the path, and who clamps.
 
 use airpods_dbus::Status;
 
 use super::helper::Use;
 use super::{Code, Finding};
+use crate::cure::{Remedy, is_clamped_to};
+use crate::measure::memory::{Elsewhere, Known, ago};
+use crate::measure::verdict;
 use crate::way::{Egress, SMALLEST_MTU, Standing, Verdict, Way, standing};
 
 /// The way of a service's packets.
@@ -15,8 +18,19 @@ pub struct Path {
     pub way: Way,
 }
 
+/// What measurements say about the VPN by which this host's packets leave. The doctor itself sends nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// What was measured in this network lately.
+    pub known: Option<Known>,
+    /// The link is clamped to a value of another network.
+    pub elsewhere: Option<Elsewhere>,
+    /// There is a server to measure with, and the configuration does not forbid it.
+    pub possible: bool,
+}
+
 /// Judges the ways; services that share one are told together. `status` is what the helper keeps, if it answers.
-pub(super) fn judge(paths: &[Path], status: Option<&Status>, usage: Use) -> Vec<Finding> {
+pub(super) fn judge(paths: &[Path], status: Option<&Status>, usage: Use, measured: &Measured) -> Vec<Finding> {
     let mut ways: Vec<(&Way, Vec<String>)> = Vec::new();
     for Path { service, way } in paths {
         let service = format!("`{service}`");
@@ -25,12 +39,20 @@ pub(super) fn judge(paths: &[Path], status: Option<&Status>, usage: Use) -> Vec<
             None => ways.push((way, vec![service])),
         }
     }
-    ways.into_iter().map(|(way, services)| one(way, &services.join(", "), status, usage)).collect()
+    let judged = ways.into_iter().map(|(way, services)| one(way, &services.join(", "), status, usage, measured));
+    judged.chain(measured.elsewhere.as_ref().map(of_elsewhere)).collect()
 }
 
-fn one(way: &Way, services: &str, status: Option<&Status>, usage: Use) -> Finding {
+fn one(way: &Way, services: &str, status: Option<&Status>, usage: Use, measured: &Measured) -> Finding {
+    let known =
+        way.egress.as_ref().and_then(|egress| measured.known.as_ref().filter(|known| known.link == egress.link));
+    if let Some(finding) = known.and_then(|known| narrow_path(way, services, status, known)) {
+        return finding;
+    }
     match (way.verdict, &way.egress) {
-        (Verdict::ClampHelps | Verdict::NarrowLink, Some(egress)) => narrow(way, egress, services, status, usage),
+        (Verdict::ClampHelps | Verdict::NarrowLink, Some(egress)) => {
+            narrow(way, egress, services, status, usage, known)
+        }
         (Verdict::NoRoute, _) => Finding::note(
             Code::NoRoute,
             format!("no route leads from {services} to the internet"),
@@ -39,17 +61,76 @@ fn one(way: &Way, services: &str, status: Option<&Status>, usage: Use) -> Findin
         (Verdict::Unknown, _) => {
             Finding::not_known(&format!("the packets of {services} get through"), "the kernel does not tell its routes")
         }
-        _ => Finding::fine(format!("packets of {services}: {way}")),
+        _ => passes(way, services, known, measured),
     }
 }
 
+/// The packets fit the link. Whether the path behind a VPN takes them is another question.
+fn passes(way: &Way, services: &str, known: Option<&Known>, measured: &Measured) -> Finding {
+    let says = format!("packets of {services}: {way}");
+    match known {
+        Some(known) => Finding::fine(format!("{says}, measured {} ({})", ago(known.age), known.verdict)),
+        None if way.through_vpn() && measured.possible => {
+            let cause = format!(
+                "{says}; that follows from MTUs, and whether the path behind the VPN is narrower was not measured"
+            );
+            Finding::note(Code::Measured(verdict::Code::NotMeasured), cause, "airpods net check")
+        }
+        None => Finding::fine(says),
+    }
+}
+
+/// The path behind the link takes less than the link, or something else was found to be wrong with it.
+fn narrow_path(way: &Way, services: &str, status: Option<&Status>, known: &Known) -> Option<Finding> {
+    let Known { link, verdict, remedy, age, .. } = known;
+    match remedy {
+        Remedy::Fixed { mtu, .. } if status.is_some_and(|status| is_clamped_to(status, link, (*mtu).into())) => {
+            Some(Finding::fine(format!(
+                "packets of {services}: {way}, clamped to the {mtu} bytes that were measured {}",
+                ago(*age)
+            )))
+        }
+        Remedy::Fixed { mtu, .. } => {
+            let cause = format!(
+                "the path behind `{link}` takes {mtu} bytes, less than the link (measured {}): large transfers of {services} hang",
+                ago(*age)
+            );
+            Some(Finding::broken(Code::Measured(*verdict), cause, format!("airpods net clamp on {link} --mtu auto")))
+        }
+        Remedy::Elsewhere => {
+            let cause =
+                format!("something is wrong with the path behind `{link}` of {services} (measured {})", ago(*age));
+            Some(Finding::broken(Code::Measured(*verdict), cause, "airpods net check"))
+        }
+        Remedy::Nothing | Remedy::Route | Remedy::NotMeasured => None,
+    }
+}
+
+fn of_elsewhere(elsewhere: &Elsewhere) -> Finding {
+    Finding::note(Code::Measured(verdict::Code::NotMeasured), elsewhere.to_string(), elsewhere.cure())
+}
+
 /// Packets of the network are bigger than what fits, and the host forwards them.
-fn narrow(way: &Way, egress: &Egress, services: &str, status: Option<&Status>, usage: Use) -> Finding {
+fn narrow(
+    way: &Way,
+    egress: &Egress,
+    services: &str,
+    status: Option<&Status>,
+    usage: Use,
+    known: Option<&Known>,
+) -> Finding {
     let Egress { link, mtu, .. } = egress;
     let network_mtu = way.network_mtu.unwrap_or_default();
     let cure = cure(way, egress, status.is_some());
+    let known = known.filter(|known| known.from_network);
     match status.map_or(Standing::Open, |status| standing(status, link)) {
         Standing::Clamped => Finding::fine(format!("packets of {services}: {way}, clamped")),
+        Standing::Open if known.is_some_and(|known| known.remedy == Remedy::Nothing) => {
+            let how = known.map(|known| format!("{} ({})", ago(known.age), known.verdict)).unwrap_or_default();
+            Finding::fine(format!(
+                "packets of {services}: {way}, and nothing hangs, as was measured from their network {how}"
+            ))
+        }
         // Most of them, in clouds, have somebody who sees to it.
         Standing::Open if way.verdict == Verdict::NarrowLink => {
             let cause = format!(
@@ -59,8 +140,10 @@ fn narrow(way: &Way, egress: &Egress, services: &str, status: Option<&Status>, u
             Finding::note(Code::MtuBlackHole, cause, cure)
         }
         Standing::Open => {
+            let how = known
+                .map_or_else(|| "inferred, not measured".to_owned(), |known| format!("measured {}", ago(known.age)));
             let cause = format!(
-                "big transfers of {services} hang behind `{link}`: {mtu} bytes fit, and their network sends {network_mtu}"
+                "big transfers of {services} hang behind `{link}`: {mtu} bytes fit, and their network sends {network_mtu} ({how})"
             );
             let find = if usage == Use::None { Finding::note } else { Finding::broken };
             find(Code::MtuBlackHole, cause, cure)

@@ -3,15 +3,17 @@
 //! A network is kept as hashes with a salt of the file's own, of the link, the router and the router's network card: whoever reads the file
 //! can tell two networks apart, and name neither. Names of servers, addresses and links are not kept.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use airpods_dbus::Status;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::report::{Link, Report};
 use super::verdict::Code;
-use crate::cure::{Remedy, remedy};
+use crate::cure::{Remedy, is_fixed, remedy};
 use crate::file::{self, Links, Lock, Owner};
 use crate::kernel::{Gateway, gateways};
 
@@ -70,6 +72,8 @@ impl Fingerprint {
 /// What is remembered of the link in the network that it is in now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
+    /// The link's name.
+    pub link: String,
     /// The verdict.
     pub verdict: Code,
     /// What it calls for.
@@ -78,6 +82,32 @@ pub struct Known {
     pub from_network: bool,
     /// How long ago it was measured.
     pub age: Duration,
+}
+
+/// A fixed clamp whose value was measured on another network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The link's name.
+    pub link: String,
+    /// What it is clamped to, in bytes.
+    pub mtu: u32,
+    /// How long ago it was measured.
+    pub age: Duration,
+}
+
+impl Elsewhere {
+    /// The command that measures it here.
+    #[must_use]
+    pub fn cure(&self) -> String {
+        format!("airpods net clamp on {} --mtu auto", self.link)
+    }
+}
+
+impl fmt::Display for Elsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { link, mtu, age } = self;
+        write!(f, "`{link}` is clamped to {mtu} bytes, which was measured on another network ({})", ago(*age))
+    }
 }
 
 impl Memory {
@@ -110,7 +140,7 @@ impl Memory {
         let found = self.paths.iter().rfind(|path| path.network.is_of(&here))?;
         let age = age(found.at, now).filter(|age| *age < FRESH)?;
         let Remembered { verdict, remedy, from_network, .. } = found.clone();
-        Some(Known { verdict, remedy, from_network, age })
+        Some(Known { link: link.to_owned(), verdict, remedy, from_network, age })
     }
 
     /// How long ago the value that a link is clamped to was measured, if that was on other networks only.
@@ -124,10 +154,25 @@ impl Memory {
             };
             path.network.link == here.link && fixed == Some(clamped_to)
         };
-        if self.paths.iter().any(|path| path.network.is_of(&here)) {
+        // Behind the clamp nothing can be measured that it would not allow.
+        if self.paths.iter().any(|path| path.network.is_of(&here) && path.verdict != Code::Clamped) {
             return None;
         }
         age(self.paths.iter().rfind(is_value)?.at, now)
+    }
+
+    /// The value of a fixed clamp on a link, and how long ago it was measured, if that was on other networks only.
+    #[must_use]
+    pub fn of_elsewhere(
+        &self,
+        status: &Status,
+        link: &str,
+        gateways: &[Gateway],
+        now: SystemTime,
+    ) -> Option<Elsewhere> {
+        let mtu = is_fixed(status, link)?;
+        let age = self.elsewhere(link, mtu, gateways, now)?;
+        Some(Elsewhere { link: link.to_owned(), mtu, age })
     }
 
     /// Takes in a measurement, in place of an older one of the same network.

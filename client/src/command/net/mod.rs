@@ -11,6 +11,7 @@ pub(super) mod subject;
 
 use airpods_dbus::{LinkName, PathMtu, Target};
 use clap::Subcommand;
+pub(super) use subject::lock;
 
 use super::Context;
 use crate::error::Failure;

@@ -16,7 +16,7 @@ use crate::way::{Egress, Leaving};
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// How often transfers are made after the change before they are said to hang: a busy machine or a lossy link may spoil some.
-const ROUNDS: u32 = 3;
+const ROUNDS: u32 = 2;
 
 /// Transfers that were made before a change, to be made again after it.
 pub(super) struct Before {

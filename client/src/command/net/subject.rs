@@ -76,7 +76,7 @@ fn measurable(mut targets: Vec<Target>) -> (Vec<Target>, Option<String>) {
 /// Another check of this user runs.
 #[derive(Debug, thiserror::Error)]
 #[error("another check is running; two at once would disturb each other")]
-pub(super) struct Busy;
+pub(in crate::command) struct Busy;
 
 impl crate::error::Report for Busy {
     fn exit(&self) -> Exit {
@@ -118,7 +118,7 @@ fn configuration(context: &Context) -> Result<Config, Failure> {
 }
 
 /// One check at a time for each user: the lock ends with the process.
-pub(super) fn lock(context: &Context) -> Result<Option<Flock<File>>, Busy> {
+pub(in crate::command) fn lock(context: &Context) -> Result<Option<Flock<File>>, Busy> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute());
     let Some(folder) = runtime.or_else(|| context.environment.state_folder()) else { return Ok(None) };
     let open = std::fs::create_dir_all(&folder).and_then(|()| {

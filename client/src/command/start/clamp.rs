@@ -8,7 +8,7 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::pin::Pin;
 
-use airpods_dbus::{ClampOptions, Status, Target};
+use airpods_dbus::Status;
 
 use advice::{Advice, Narrow};
 
@@ -17,11 +17,12 @@ use crate::config::MssClamp;
 use crate::error::{Failure, Report};
 use crate::execute;
 use crate::exit::Exit;
-use crate::helper_link::{Asking, Change, HelperError, HelperLink};
+use crate::helper_link::{Asking, HelperError, HelperLink};
+use crate::measure::memory::{Elsewhere, Known};
 use crate::plan::Launch;
 use crate::question::{Answer, Consent, ask};
 use crate::terminal::{Escaped, is_interactive};
-use crate::way::{Facts, Standing, standing};
+use crate::way::Facts;
 
 /// `mss_clamp = "require"` cannot be kept, and nothing was started.
 #[derive(Debug, thiserror::Error)]
@@ -69,13 +70,15 @@ pub(super) struct Clamp<'a> {
     pub(super) facts: &'a Facts,
     pub(super) launches: &'a [Launch],
     pub(super) consent: Consent,
+    /// What was measured in this network.
+    pub(super) known: Option<Known>,
 }
 
 impl Clamp<'_> {
     fn advice(&self) -> Advice {
         match self.policy {
             MssClamp::Off => Advice::Nothing,
-            MssClamp::Auto | MssClamp::Require => Advice::of(self.facts, self.launches),
+            MssClamp::Auto | MssClamp::Require => Advice::of(self.facts, self.launches, self.known.as_ref()),
         }
     }
 
@@ -120,24 +123,24 @@ impl Clamp<'_> {
             Ok(found) => found,
             Err(error) => {
                 let absent = format!("it cannot be clamped: {error}");
-                return told(&[narrow.problem(), absent, narrow.cure_without_root()]);
+                return told(&with_cure(vec![narrow.problem(), absent], narrow));
             }
         };
-        if standing(&status, &narrow.link) == Standing::Clamped {
+        if narrow.is_cured(&status) {
             return Ok(Settled::AsItWas);
         }
         match execute::unless(interrupt.as_mut(), ask(&narrow.question(), self.consent)).await?? {
             Answer::Yes => {}
-            Answer::No => return told(&[narrow.cure_by_clamp(), narrow.cure_without_root()]),
+            Answer::No => return told(&with_cure(vec![narrow.cure_by_clamp()], narrow)),
             Answer::Nobody => {
-                return told(&[narrow.problem(), narrow.cure_by_clamp(), narrow.cure_without_root()]);
+                return told(&with_cure(vec![narrow.problem(), narrow.cure_by_clamp()], narrow));
             }
         }
-        match turn_on(&helper).await {
+        match turn_on(&helper, narrow).await {
             Ok(settled) => {
                 // What it is like now is only to be told.
                 if let Ok(status) = settled.unless(interrupt, helper.status()).await? {
-                    settled.tell(&status)?;
+                    settled.tell(narrow, &status)?;
                 }
                 Ok(settled)
             }
@@ -146,8 +149,7 @@ impl Clamp<'_> {
                 let hint = error.hint().map(|hint| format!("hint: {hint}"));
                 let mut lines = vec![format!("warning: `{}` was not clamped: {error}", narrow.link)];
                 lines.extend(hint);
-                lines.push(narrow.cure_without_root());
-                told(&lines)
+                told(&with_cure(lines, narrow))
             }
         }
     }
@@ -180,8 +182,8 @@ impl Settled {
         execute::unless(interrupt, work).await.or_else(|interrupted| self.before(interrupted.into()))
     }
 
-    fn tell(self, status: &Status) -> io::Result<()> {
-        say(&describe::outcome(&every_vpn(), self == Self::TurnedOn, status))
+    fn tell(self, narrow: &Narrow, status: &Status) -> io::Result<()> {
+        say(&describe::outcome(&narrow.change(), self == Self::TurnedOn, status))
     }
 }
 
@@ -189,16 +191,13 @@ impl Settled {
 async fn require(narrow: &Narrow, mut interrupt: Pin<&mut impl Future<Output = ()>>) -> Result<Settled, Failure> {
     let refused = |cause| Unmet::Refused { link: narrow.link.clone(), cause };
     let (helper, status) = execute::unless(interrupt.as_mut(), look()).await?.map_err(refused)?;
-    if matches!(standing(&status, &narrow.link), Standing::Clamped) {
+    if narrow.is_cured(&status) {
         return Ok(Settled::AsItWas);
     }
-    let settled = turn_on(&helper).await.map_err(refused)?;
+    let settled = turn_on(&helper, narrow).await.map_err(refused)?;
     let status = settled.unless(interrupt, helper.status()).await?.map_err(refused)?;
-    settled.tell(&status)?;
-    match standing(&status, &narrow.link) {
-        Standing::Clamped => Ok(settled),
-        Standing::Open => Err(Unmet::NotInForce { link: narrow.link.clone() }.into()),
-    }
+    settled.tell(narrow, &status)?;
+    if narrow.is_cured(&status) { Ok(settled) } else { Err(Unmet::NotInForce { link: narrow.link.clone() }.into()) }
 }
 
 async fn look() -> Result<(HelperLink, Status), HelperError> {
@@ -208,14 +207,22 @@ async fn look() -> Result<(HelperLink, Status), HelperError> {
 }
 
 /// The same as `airpods net clamp on`. Nobody is asked for a password where nobody is there to type one.
-async fn turn_on(helper: &HelperLink) -> Result<Settled, HelperError> {
+async fn turn_on(helper: &HelperLink, narrow: &Narrow) -> Result<Settled, HelperError> {
     let asking = if is_interactive() { Asking::Allowed } else { Asking::Never };
-    let changed = helper.change(&every_vpn(), asking).await?;
+    let changed = helper.change(&narrow.change(), asking).await?;
     Ok(if changed { Settled::TurnedOn } else { Settled::AsItWas })
 }
 
-fn every_vpn() -> Change {
-    Change::On(Target::Auto, ClampOptions::default())
+/// These lines, and the cure that needs no right where there is one.
+fn with_cure(mut lines: Vec<String>, narrow: &Narrow) -> Vec<String> {
+    lines.extend(narrow.cure_without_root());
+    lines
+}
+
+/// Says that a value was measured on another network.
+pub(super) fn tell_elsewhere(elsewhere: Option<&Elsewhere>) -> io::Result<()> {
+    let line = |elsewhere: &Elsewhere| format!("note: {elsewhere}: `{}` measures it here", elsewhere.cure());
+    say(&elsewhere.map(line).into_iter().collect::<Vec<_>>())
 }
 
 /// Says it, and leaves the clamp as it was.

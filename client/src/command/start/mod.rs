@@ -7,6 +7,7 @@
 mod clamp;
 mod consent;
 mod fetch;
+mod measuring;
 mod names;
 mod prepare;
 mod tell;
@@ -20,13 +21,14 @@ use crate::config::Cli;
 use crate::error::Failure;
 use crate::execute::{self, Outcome, Pace};
 use crate::exit::Exit;
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 use crate::podman::Podman;
 use crate::question::Consent;
 use crate::webui_secret;
 
 use clamp::Clamp;
 use consent::agree;
+use measuring::Measuring;
 pub(super) use prepare::surroundings;
 use prepare::{Prepared, prepare};
 pub(super) use tell::{plan as show_plan, troubles as tell_troubles};
@@ -78,13 +80,22 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     if args.pre_fetch {
         return fetch::run(&args, context, &loaded.config, interrupt).await;
     }
+    let services = plan::chosen(&loaded.config, &args.services, false)?;
+    let measuring = if args.dry_run {
+        Measuring::remembered(context)
+    } else {
+        Measuring::begin(context, &loaded.config, &services)
+    };
     let prepared = execute::unless(interrupt.as_mut(), prepare(&args, context, &loaded.config)).await??;
     let Prepared { connection, mut plan, launches, facts, dns_servers, conflict } = prepared;
     let cli = &loaded.config.cli;
     let consent = Consent::from_switches(args.yes, cli.auto_confirm);
     let policy = loaded.config.runtime.network.mss_clamp;
-    let clamp = Clamp { policy, facts: &facts, launches: &launches, consent };
+    let elsewhere = execute::unless(interrupt.as_mut(), measuring.of_elsewhere()).await?;
+    clamp::tell_elsewhere(elsewhere.as_ref())?;
+    let mut clamp = Clamp { policy, facts: &facts, launches: &launches, consent, known: None };
     if args.dry_run {
+        clamp.known = measuring.end(interrupt.as_mut()).await?;
         clamp.preview()?;
         tell::plan(&plan, args.json)?;
         return Ok(Exit::Done);
@@ -92,6 +103,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     if !execute::unless(interrupt.as_mut(), agree(&plan, consent, conflict)).await?? {
         return Ok(Exit::Done);
     }
+    clamp.known = measuring.end(interrupt.as_mut()).await?;
     let settled = clamp.settle(!plan.is_empty(), interrupt.as_mut()).await?;
     let podman = &connection.podman;
     let outcome = carry_out(&args, context, cli, podman, &mut plan, interrupt.as_mut()).await;

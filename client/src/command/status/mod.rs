@@ -8,6 +8,7 @@ mod table;
 mod watch;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::{join_all, try_join};
@@ -19,9 +20,10 @@ use crate::error::Failure;
 use crate::execute::{self, ask_health};
 use crate::exit::Exit;
 use crate::helper_link::status_if_running;
+use crate::measure::memory::Memory;
 use crate::plan::{self, HealthCheck, Present, UnknownService};
 use crate::podman::{self, Connection, Container, ContainerState, Podman};
-use crate::terminal::print_json;
+use crate::terminal::{EscapedLine, print_json};
 use crate::way::{self, Way};
 
 use row::Row;
@@ -58,12 +60,13 @@ fn interval(text: &str) -> Result<Duration, String> {
 pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let loaded = context.load_config()?;
     let mut interrupt = std::pin::pin!(execute::interrupted());
-    execute::unless(interrupt.as_mut(), status(&args, &loaded.config)).await?
+    let folder = context.environment.state_folder();
+    execute::unless(interrupt.as_mut(), status(&args, &loaded.config, folder.as_deref())).await?
 }
 
-async fn status(args: &Args, config: &Config) -> Result<Exit, Failure> {
+async fn status(args: &Args, config: &Config, folder: Option<&Path>) -> Result<Exit, Failure> {
     let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
-    let look = async || look(&connection, config, &args.services).await;
+    let look = async || look(&connection, config, &args.services, folder).await;
     if let Some(interval) = args.watch {
         watch::watch(interval, args.json, look).await?;
     } else {
@@ -77,7 +80,15 @@ fn print(rows: &[Row], json: bool) -> io::Result<()> {
         return print_json(&document(rows));
     }
     let mut out = anstream::stdout();
-    table::lines(rows).iter().try_for_each(|line| writeln!(out, "{line}"))
+    table::lines(rows).iter().try_for_each(|line| writeln!(out, "{line}"))?;
+    // Services that share a link share the note.
+    match rows.iter().find_map(|row| row.elsewhere.as_ref()) {
+        Some(elsewhere) => {
+            let line = format!("note: {elsewhere}: `{}` measures it here", elsewhere.cure());
+            writeln!(anstream::stderr(), "{}", EscapedLine(&line))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The whole answer as JSON.
@@ -86,7 +97,12 @@ fn document(rows: &[Row]) -> Value {
 }
 
 /// Looks once at the services named, at all if none is.
-async fn look(connection: &Connection, config: &Config, names: &[String]) -> Result<Vec<Row>, Failure> {
+async fn look(
+    connection: &Connection,
+    config: &Config,
+    names: &[String],
+    folder: Option<&Path>,
+) -> Result<Vec<Row>, Failure> {
     let (containers, networks) = try_join(connection.podman.containers(), connection.podman.networks()).await?;
     let network = networks.iter().find(|network| network.name == config.runtime.network_name.as_str());
     let facts = way::survey(&connection.podman, network, &config.runtime);
@@ -97,11 +113,13 @@ async fn look(connection: &Connection, config: &Config, names: &[String]) -> Res
         look_at(&connection.podman, config, subject, way, ping)
     });
     let mut rows = join_all(rows).await;
-    if rows.iter().any(Row::is_helped_by_a_clamp) {
+    if rows.iter().any(Row::leaves_by_vpn) {
         // A helper that does not run clamps nothing.
         let helper = status_if_running().await.unwrap_or_default();
+        let memory = Memory::load(folder);
         for row in &mut rows {
             row.judge_clamp(&helper);
+            row.judge_value(&helper, &memory);
         }
     }
     Ok(rows)
@@ -165,6 +183,7 @@ async fn look_at(podman: &impl Podman, config: &Config, subject: Subject<'_>, wa
         health,
         way,
         clamped: None,
+        elsewhere: None,
     }
 }
 

@@ -1,9 +1,14 @@
 //! What there is to say about a service.
 
+use std::time::SystemTime;
+
 use airpods_dbus::Status;
 use serde_json::{Value, json};
 
+use crate::cure::is_fixed;
 use crate::execute::Answer;
+use crate::kernel::gateways;
+use crate::measure::memory::{Elsewhere, Memory};
 use crate::plan::HealthCheck;
 use crate::podman::ContainerState;
 use crate::uptime::Uptime;
@@ -27,6 +32,8 @@ pub(super) struct Row {
     pub(super) way: Option<Way>,
     /// Whether somebody clamps that way; only where that helps.
     pub(super) clamped: Option<bool>,
+    /// Its way is clamped to a value of another network.
+    pub(super) elsewhere: Option<Elsewhere>,
 }
 
 impl Row {
@@ -46,9 +53,19 @@ impl Row {
         self.started_at.filter(|_| self.state == Some(ContainerState::Running)).map(Uptime::since)
     }
 
-    /// Whether its way is one where a clamp makes a difference.
-    pub(super) fn is_helped_by_a_clamp(&self) -> bool {
-        self.way.as_ref().is_some_and(|way| way.verdict == Verdict::ClampHelps)
+    /// Whether its packets leave through a VPN, or would be helped by a clamp where they do.
+    pub(super) fn leaves_by_vpn(&self) -> bool {
+        self.way.as_ref().is_some_and(|way| way.verdict == Verdict::ClampHelps || way.through_vpn())
+    }
+
+    /// Learns whether its way is clamped to a value that was measured on another network.
+    pub(super) fn judge_value(&mut self, helper: &Status, memory: &Memory) {
+        let egress = self.way.as_ref().and_then(|way| way.egress.as_ref());
+        self.elsewhere = egress.and_then(|egress| {
+            let link = egress.link.as_str();
+            is_fixed(helper, link)?;
+            memory.of_elsewhere(helper, link, &gateways(link), SystemTime::now())
+        });
     }
 
     /// Learns from the helper's status whether its way is clamped.
@@ -102,6 +119,7 @@ impl Row {
         let way = self.way.as_ref().map(|way| {
             let mut way = way.to_json();
             way["clamped"] = json!(self.clamped);
+            way["measured_elsewhere"] = json!(self.elsewhere.is_some());
             way
         });
         json!({

@@ -30,8 +30,8 @@ mod tests {
 
     fn row(service: &str) -> Row {
         let (service, container) = (service.to_owned(), format!("{service}-0"));
-        let (state, started_at, health, way, clamped) = (None, None, None, None, None);
-        Row { service, configured: true, oneshot: false, container, state, started_at, health, way, clamped }
+        let (state, started_at, health, way, clamped, elsewhere) = (None, None, None, None, None, None);
+        Row { service, configured: true, oneshot: false, container, state, started_at, health, way, clamped, elsewhere }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::config::quantity::NetworkMtu;
 
 /// The network of the services. `gateway` lies in `subnet`, and an IPv6 subnet implies `ipv6`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the file")]
 pub struct Network {
     /// It is there already, made by somebody else: it is used, and never made, changed or removed.
     #[serde(skip_serializing_if = "is_false")]
@@ -33,6 +34,8 @@ pub struct Network {
     pub mtu: Option<NetworkMtu>,
     /// What `start` does about a VPN whose MTU is below this network's.
     pub mss_clamp: MssClamp,
+    /// Whether `start` measures the path behind a VPN, once for each network.
+    pub measure: bool,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]

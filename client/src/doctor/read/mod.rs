@@ -6,6 +6,7 @@ pub(crate) mod fuzzing;
 mod gpu;
 mod helper;
 mod host;
+mod measured;
 mod names;
 mod podman;
 mod ports;
@@ -34,6 +35,8 @@ pub struct Subject<'a> {
     pub warnings: Vec<String>,
     /// Whether the user came over the network.
     pub remote: bool,
+    /// Where measurements are remembered.
+    pub state_folder: Option<PathBuf>,
 }
 
 /// Gathers everything. It takes as long as the slowest part, and no part takes more than some seconds.
@@ -56,6 +59,7 @@ pub async fn read(subject: &Subject<'_>) -> Facts {
         boot: boot::read(rootless),
         needs: needs(config),
         parts,
+        measured: measured::read(config, subject.state_folder.as_deref(), &paths, helper.status()),
         paths,
         names,
         helper,

@@ -48,6 +48,7 @@ fn healthy() -> Facts {
             modules_gone: false,
         }),
         paths: vec![path::rootless("ollama"), path::rootless("open-webui")],
+        measured: Measured::default(),
         names: Some(Names {
             servers: Ok(vec!["10.64.0.1".parse().unwrap()]),
             origin: Origin::Listed,

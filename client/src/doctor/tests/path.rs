@@ -1,9 +1,16 @@
 //! The ways of the packets, and who clamps.
 
-use airpods_dbus::{ClampState, ClampStatus, LinkKind, Mode, Origin, Status};
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use airpods_dbus::{ClampState, ClampStatus, LinkKind, Mode, Origin, PathMtu, Status};
 
 use super::{Case, bad, healthy};
+use crate::cure::Remedy;
 use crate::doctor::{Code, Facts, Helper, Level, Path, Permission, Use, judge};
+use crate::measure::memory::{Elsewhere, Known};
+use crate::measure::verdict;
 use crate::way::{Egress, Outlet, Passage, Verdict, Way};
 
 fn egress() -> Egress {
@@ -50,6 +57,16 @@ fn clamp(state: ClampState) -> ClampStatus {
     }
 }
 
+/// What was measured of `wg0` five minutes ago, from the host.
+fn known(remedy: Remedy, verdict: verdict::Code) -> Known {
+    let age = Duration::from_secs(300);
+    Known { link: "wg0".to_owned(), verdict, remedy, from_network: false, age }
+}
+
+fn fixed(mtu: u32) -> Remedy {
+    Remedy::Fixed { mtu: PathMtu::new(mtu).unwrap(), at_least: false }
+}
+
 const SMALL_NETWORK: &str = "airpods config set runtime.network.mtu 1380 && airpods start --reset-network";
 
 pub(super) const CASES: &[Case] = &[
@@ -57,7 +74,7 @@ pub(super) const CASES: &[Case] = &[
         |facts| rootful(facts, Verdict::ClampHelps),
         Code::MtuBlackHole,
         Level::Broken,
-        "big transfers of `ollama`, `open-webui` hang behind `wg0`: 1380 bytes fit, and their network sends 1500",
+        "big transfers of `ollama`, `open-webui` hang behind `wg0`: 1380 bytes fit, and their network sends 1500 (inferred, not measured)",
         "airpods net clamp on",
     ),
     (
@@ -87,6 +104,47 @@ pub(super) const CASES: &[Case] = &[
         Level::Note,
         "hang behind `wg0`",
         SMALL_NETWORK,
+    ),
+    (
+        |facts| facts.measured.possible = true,
+        Code::Measured(verdict::Code::NotMeasured),
+        Level::Note,
+        "follows from MTUs, and whether the path behind the VPN is narrower was not measured",
+        "airpods net check",
+    ),
+    (
+        |facts| facts.measured.known = Some(known(fixed(1300), verdict::Code::PathNarrow)),
+        Code::Measured(verdict::Code::PathNarrow),
+        Level::Broken,
+        "the path behind `wg0` takes 1300 bytes, less than the link (measured 5 minutes ago): large transfers of `ollama`, `open-webui` hang",
+        "airpods net clamp on wg0 --mtu auto",
+    ),
+    (
+        |facts| {
+            facts.measured.known = Some(known(fixed(1300), verdict::Code::PathNarrow));
+            keeps(facts, vec![clamp(ClampState::Active)]);
+        },
+        Code::Measured(verdict::Code::PathNarrow),
+        Level::Broken,
+        "takes 1300 bytes",
+        "airpods net clamp on wg0 --mtu auto",
+    ),
+    (
+        |facts| facts.measured.known = Some(known(Remedy::Elsewhere, verdict::Code::BigHello)),
+        Code::Measured(verdict::Code::BigHello),
+        Level::Broken,
+        "something is wrong with the path behind `wg0`",
+        "airpods net check",
+    ),
+    (
+        |facts| {
+            let age = Duration::from_secs(300);
+            facts.measured.elsewhere = Some(Elsewhere { link: "wg0".to_owned(), mtu: 1300, age });
+        },
+        Code::Measured(verdict::Code::NotMeasured),
+        Level::Note,
+        "`wg0` is clamped to 1300 bytes, which was measured on another network (5 minutes ago)",
+        "airpods net clamp on wg0 --mtu auto",
     ),
     (
         |facts| {
@@ -119,6 +177,28 @@ fn a_clamp_of_the_helpers_is_enough() {
     keeps(&mut facts, vec![clamp(ClampState::Active)]);
     assert_eq!(bad(&facts), []);
     assert!(judge(&facts).iter().any(|finding| finding.cause.contains("bridge -> wg0 (1380), clamped")));
+}
+
+#[test]
+fn what_was_measured_and_cured_is_well() {
+    for (remedy, mtu) in [(fixed(1300), Some(1300)), (fixed(1300), Some(1280)), (Remedy::Nothing, None)] {
+        let mut facts = healthy();
+        facts.measured.known = Some(known(remedy, verdict::Code::PathNarrow));
+        let mode = if mtu.is_some() { Mode::Fixed } else { Mode::Route };
+        keeps(&mut facts, vec![ClampStatus { mode, mtu, ..clamp(ClampState::Active) }]);
+        assert_eq!(bad(&facts), []);
+    }
+}
+
+#[test]
+fn what_was_measured_from_the_network_outweighs_what_mtus_say() {
+    let mut facts = healthy();
+    rootful(&mut facts, Verdict::ClampHelps);
+    let from_network = |remedy, verdict| Some(Known { from_network: true, ..known(remedy, verdict) });
+    facts.measured.known = from_network(Remedy::Nothing, verdict::Code::Clamped);
+    assert_eq!(bad(&facts), [], "another program clamps");
+    facts.measured.known = from_network(Remedy::Route, verdict::Code::MtuBlackHole);
+    assert!(bad(&facts)[0].cause.ends_with("(measured 5 minutes ago)"), "{:?}", bad(&facts));
 }
 
 #[test]

@@ -1,9 +1,14 @@
 //! What to say about the ways of the services. Pure.
 
+use airpods_dbus::{ClampOptions, LinkName, PathMtu, Status, Target};
+
 use crate::config::NetworkMode;
+use crate::cure::{Remedy, is_clamped_to};
+use crate::helper_link::Change;
+use crate::measure::memory::{Known, ago};
 use crate::plan::Launch;
 use crate::podman::Networking;
-use crate::way::{Facts, SMALLEST_MTU, Verdict, Way};
+use crate::way::{Egress, Facts, Passage, SMALLEST_MTU, Standing, Verdict, Way, standing};
 
 /// What the ways of the services come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,62 +16,119 @@ pub(super) enum Advice {
     /// There is nothing to say.
     Nothing,
     /// They leave through a VPN that is narrower than the network, by sockets of the host.
-    HostSockets(Way),
+    HostSockets(Way, Option<Known>),
+    /// It was measured from their network that nothing hangs.
+    Works(Narrow, Known),
     /// A clamp helps.
     Clamp(Narrow),
     /// Which way they go is not known.
     Unknown,
 }
 
-/// A VPN that the network's packets are too big for.
+/// A VPN that the services' packets are too big for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Narrow {
     pub(super) link: String,
     mtu: u32,
-    network: String,
-    network_mtu: u32,
     services: Vec<String>,
+    cause: Cause,
+}
+
+/// What is too big for what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Cause {
+    /// The network's packets for the link.
+    Network { name: String, mtu: u32, measured: bool },
+    /// The link's packets for the path behind it, which takes this much. Whether the services are on a network that may be made smaller.
+    Path { takes: PathMtu, on_network: bool },
 }
 
 impl Advice {
-    pub(super) fn of(facts: &Facts, launches: &[Launch]) -> Self {
+    /// `known` is what was measured in this network, on the link by which the host's packets leave.
+    pub(super) fn of(facts: &Facts, launches: &[Launch], known: Option<&Known>) -> Self {
         let ways: Vec<(&Launch, Way)> = launches.iter().map(|launch| (launch, facts.way(mode(launch)))).collect();
+        if let Some(narrow) = known.and_then(|known| narrow_path(&ways, known)) {
+            return Self::Clamp(narrow);
+        }
         let with = |verdict: Verdict| ways.iter().filter(move |(_, way)| way.verdict == verdict);
         if let Some((_, Way { egress: Some(egress), network_mtu: Some(network_mtu), .. })) =
             with(Verdict::ClampHelps).next()
         {
-            return Self::Clamp(Narrow {
+            let known = known.filter(|known| known.from_network);
+            let narrow = Narrow {
                 link: egress.link.clone(),
                 mtu: egress.mtu,
-                network: facts.network.name.clone(),
-                network_mtu: *network_mtu,
                 services: with(Verdict::ClampHelps).map(|(launch, _)| launch.service.clone()).collect(),
-            });
+                cause: Cause::Network {
+                    name: facts.network.name.clone(),
+                    mtu: *network_mtu,
+                    measured: known.is_some_and(|known| known.remedy == Remedy::Route),
+                },
+            };
+            return match known {
+                Some(known) if known.remedy == Remedy::Nothing => Self::Works(narrow, known.clone()),
+                _ => Self::Clamp(narrow),
+            };
         }
         if with(Verdict::Unknown).next().is_some() {
             return Self::Unknown;
         }
         let narrower = |way: &Way| way.egress.as_ref().is_some_and(|egress| egress.mtu < facts.network.mtu);
         let through_vpn = with(Verdict::HostSockets).find(|(_, way)| way.through_vpn() && narrower(way));
-        through_vpn.map_or(Self::Nothing, |(_, way)| Self::HostSockets(way.clone()))
+        through_vpn.map_or(Self::Nothing, |(_, way)| Self::HostSockets(way.clone(), known.cloned()))
     }
 
     /// What to say where nothing is asked.
     pub(super) fn note(&self) -> Option<String> {
         match self {
-            Self::HostSockets(way) => {
+            Self::HostSockets(way, known) => {
                 let egress = way.egress.as_ref()?;
                 Some(format!(
-                    "note: traffic leaves through the VPN `{}` (MTU {}) by sockets of the host ({}), which know that MTU: no clamp is \
-                     needed",
+                    "note: traffic leaves through the VPN `{}` (MTU {}) by sockets of the host ({}), which know that MTU: {}",
                     egress.link,
                     egress.mtu,
-                    way.passage.as_str()
+                    way.passage.as_str(),
+                    needed(known.as_ref())
                 ))
             }
+            Self::Works(narrow, known) => Some(format!(
+                "note: nothing hangs behind `{}`, as was measured from the network of {} ({}, {})",
+                narrow.link,
+                narrow.services.join(", "),
+                known.verdict,
+                ago(known.age)
+            )),
             Self::Nothing | Self::Clamp(_) | Self::Unknown => None,
         }
     }
+}
+
+/// Whether sockets of the host need a clamp.
+fn needed(known: Option<&Known>) -> String {
+    match known {
+        Some(Known { remedy: Remedy::Nothing, verdict, age, .. }) => {
+            format!("no clamp is needed (measured {}: {verdict})", ago(*age))
+        }
+        Some(Known { verdict, .. }) => {
+            format!("no clamp helps, but something is wrong ({verdict}): `airpods net check` tells what")
+        }
+        None => "no clamp is needed unless the path is narrower than that: `airpods net check` measures it".to_owned(),
+    }
+}
+
+/// The path behind the link carries less than the link.
+fn narrow_path(ways: &[(&Launch, Way)], known: &Known) -> Option<Narrow> {
+    let Remedy::Fixed { mtu: takes, .. } = known.remedy else { return None };
+    let leaves = |way: &Way| way.egress.clone().filter(|egress| egress.link == known.link && egress.kind.is_vpn());
+    let concerned: Vec<(&str, Egress, Passage)> =
+        ways.iter().filter_map(|(launch, way)| Some((launch.service.as_str(), leaves(way)?, way.passage))).collect();
+    let (_, Egress { link, mtu, .. }, _) = concerned.first()?;
+    Some(Narrow {
+        link: link.clone(),
+        mtu: *mtu,
+        services: concerned.iter().map(|(service, ..)| (*service).to_owned()).collect(),
+        cause: Cause::Path { takes, on_network: concerned.iter().all(|(.., passage)| *passage == Passage::Bridge) },
+    })
 }
 
 fn mode(launch: &Launch) -> NetworkMode {
@@ -80,11 +142,20 @@ impl Narrow {
     }
 
     fn sentence(&self) -> String {
-        let Self { link, mtu, network, network_mtu, services } = self;
-        format!(
-            "the VPN `{link}` has MTU {mtu} and the network `{network}` {network_mtu}, so large transfers of {} may hang",
-            services.join(", ")
-        )
+        let Self { link, mtu, services, cause } = self;
+        let services = services.join(", ");
+        match cause {
+            Cause::Network { name, mtu: network_mtu, measured } => {
+                let hang =
+                    if *measured { "hang (measured)" } else { "may hang (inferred: nothing was measured from there)" };
+                format!(
+                    "the VPN `{link}` has MTU {mtu} and the network `{name}` {network_mtu}, so large transfers of {services} {hang}"
+                )
+            }
+            Cause::Path { takes, .. } => format!(
+                "the path behind the VPN `{link}` takes {takes} bytes, not the {mtu} of the link (measured), so large transfers of {services} hang"
+            ),
+        }
     }
 
     /// The one question.
@@ -92,19 +163,54 @@ impl Narrow {
         let sentence = self.sentence();
         let mut letters = sentence.chars();
         let capital: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
-        format!("{capital}. Clamp VPN links now, as `airpods net clamp on` does?")
+        match self.cause {
+            Cause::Network { .. } => format!("{capital}. Clamp VPN links now, as `airpods net clamp on` does?"),
+            Cause::Path { takes, .. } => {
+                format!("{capital}. Clamp it now, as `airpods net clamp on {} --mtu {takes}` does?", self.link)
+            }
+        }
     }
 
     pub(super) fn cure_by_clamp(&self) -> String {
-        format!("hint: `airpods net clamp on` clamps `{}` and every other VPN link", self.link)
+        match self.cause {
+            Cause::Network { .. } => {
+                format!("hint: `airpods net clamp on` clamps `{}` and every other VPN link", self.link)
+            }
+            Cause::Path { takes, .. } => format!("hint: `airpods net clamp on {} --mtu {takes}` cures that", self.link),
+        }
     }
 
-    /// The network's own MTU, which takes no right and helps UDP as well.
-    pub(super) fn cure_without_root(&self) -> String {
-        let mtu = self.mtu.max(SMALLEST_MTU);
-        format!(
+    /// The network's own MTU, which takes no right and helps UDP as well. Where sockets of the host send, nothing does without a right.
+    pub(super) fn cure_without_root(&self) -> Option<String> {
+        let mtu = match self.cause {
+            Cause::Network { .. } => self.mtu.max(SMALLEST_MTU),
+            Cause::Path { takes, on_network: true } => u32::from(takes).max(SMALLEST_MTU),
+            Cause::Path { on_network: false, .. } => return None,
+        };
+        Some(format!(
             "hint: without the helper: `airpods config set runtime.network.mtu {mtu}`, then `airpods start --reset-network`"
-        )
+        ))
+    }
+
+    /// The change that cures it.
+    pub(super) fn change(&self) -> Change {
+        match (&self.cause, LinkName::parse(&self.link)) {
+            (Cause::Path { takes, .. }, Ok(link)) => {
+                Change::On(Target::Link(link), ClampOptions { mtu: Some(*takes), ..ClampOptions::default() })
+            }
+            (Cause::Path { takes, .. }, Err(_)) => {
+                Change::On(Target::Auto, ClampOptions { mtu: Some(*takes), ..ClampOptions::default() })
+            }
+            (Cause::Network { .. }, _) => Change::On(Target::Auto, ClampOptions::default()),
+        }
+    }
+
+    /// Whether it is cured already.
+    pub(super) fn is_cured(&self, status: &Status) -> bool {
+        match self.cause {
+            Cause::Network { .. } => standing(status, &self.link) == Standing::Clamped,
+            Cause::Path { takes, .. } => is_clamped_to(status, &self.link, takes.into()),
+        }
     }
 }
 

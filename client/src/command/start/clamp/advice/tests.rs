@@ -3,6 +3,7 @@
 use airpods_dbus::LinkKind;
 
 use super::*;
+use crate::measure::Code;
 use crate::plan::tests::{NEW, THREE, desired};
 use crate::way::{Egress, Leaving, NetworkFacts, Outlet};
 
@@ -22,7 +23,7 @@ fn launches(services: &[&str]) -> Vec<Launch> {
 }
 
 fn narrow(mtu: u32) -> Narrow {
-    match Advice::of(&behind_wg0(mtu), &launches(&[])) {
+    match Advice::of(&behind_wg0(mtu), &launches(&[]), None) {
         Advice::Clamp(narrow) => narrow,
         other => panic!("{other:?}"),
     }
@@ -33,7 +34,8 @@ fn services_on_the_network_are_named_in_one_question_and_those_on_the_hosts_are_
     let question = narrow(1380).question();
     assert_eq!(
         question,
-        "The VPN `wg0` has MTU 1380 and the network `airpods_network` 1500, so large transfers of model, web may hang. \
+        "The VPN `wg0` has MTU 1380 and the network `airpods_network` 1500, so large transfers of model, web may hang \
+         (inferred: nothing was measured from there). \
          Clamp VPN links now, as `airpods net clamp on` does?"
     );
 }
@@ -41,7 +43,7 @@ fn services_on_the_network_are_named_in_one_question_and_those_on_the_hosts_are_
 #[test]
 fn the_cure_without_the_helper_is_the_vpns_mtu_and_never_less_than_ipv6_needs() {
     for (mtu, advised) in [(1380, "mtu 1380`"), (1280, "mtu 1280`"), (1200, "mtu 1280`")] {
-        let cure = narrow(mtu).cure_without_root();
+        let cure = narrow(mtu).cure_without_root().unwrap();
         assert!(cure.contains(advised) && cure.contains("--reset-network"), "{mtu}: {cure}");
     }
 }
@@ -50,19 +52,88 @@ fn the_cure_without_the_helper_is_the_vpns_mtu_and_never_less_than_ipv6_needs() 
 fn where_traffic_leaves_by_sockets_of_the_host_it_is_said_that_no_clamp_is_needed() {
     let rootless = Facts { rootless: Some(Outlet::Slirp4netns), ..behind_wg0(1380) };
     for (facts, services, by) in [(rootless, &[][..], "slirp4netns"), (behind_wg0(1380), &["paint"][..], "host")] {
-        let advice = Advice::of(&facts, &launches(services));
+        let advice = Advice::of(&facts, &launches(services), None);
         let note = advice.note().unwrap();
-        assert!(note.contains(&format!("({by})")) && note.ends_with("no clamp is needed"), "{note}");
+        assert!(
+            note.contains(&format!("({by})")) && note.contains("no clamp is needed unless the path is narrower"),
+            "{note}"
+        );
     }
 }
 
 #[test]
 fn without_a_vpn_there_is_nothing_to_say() {
     let mut facts = behind_wg0(1500);
-    assert_eq!(Advice::of(&facts, &launches(&[])), Advice::Nothing, "the packets fit");
+    assert_eq!(Advice::of(&facts, &launches(&[]), None), Advice::Nothing, "the packets fit");
     facts.from_host = Some(Leaving::default());
     facts.from_network = Some(Leaving::default());
-    assert_eq!(Advice::of(&facts, &launches(&[])), Advice::Nothing, "nothing leads out");
+    assert_eq!(Advice::of(&facts, &launches(&[]), None), Advice::Nothing, "nothing leads out");
     facts.from_network = None;
-    assert_eq!(Advice::of(&facts, &launches(&[])), Advice::Unknown);
+    assert_eq!(Advice::of(&facts, &launches(&[]), None), Advice::Unknown);
+}
+
+fn known(remedy: Remedy, verdict: Code, from_network: bool) -> Known {
+    let age = std::time::Duration::from_secs(120);
+    Known { link: "wg0".to_owned(), verdict, remedy, from_network, age }
+}
+
+fn to(mtu: u32) -> Remedy {
+    Remedy::Fixed { mtu: PathMtu::new(mtu).unwrap(), at_least: false }
+}
+
+/// What is offered behind a link of 1420 bytes.
+fn offered(facts: &Facts, services: &[&str], known: &Known) -> Narrow {
+    match Advice::of(facts, &launches(services), Some(known)) {
+        Advice::Clamp(narrow) => narrow,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn behind_a_narrow_path_the_measured_number_is_offered_to_bridges_and_to_sockets_of_the_host_alike() {
+    let narrow_path = known(to(1300), Code::PathNarrow, false);
+    let rootless = Facts { rootless: Some(Outlet::Pasta), ..behind_wg0(1420) };
+    for (facts, services) in [(&rootless, &[][..]), (&behind_wg0(1420), &["paint"][..]), (&behind_wg0(1420), &[][..])] {
+        let narrow = offered(facts, services, &narrow_path);
+        let question = narrow.question();
+        assert!(question.contains("takes 1300 bytes, not the 1420 of the link (measured)"), "{question}");
+        assert!(question.ends_with("Clamp it now, as `airpods net clamp on wg0 --mtu 1300` does?"), "{question}");
+        let Change::On(Target::Link(link), options) = narrow.change() else { panic!("{narrow:?}") };
+        assert_eq!((link.as_str(), options.mtu), ("wg0", PathMtu::new(1300).ok()));
+    }
+    assert_eq!(offered(&rootless, &[], &narrow_path).cure_without_root(), None, "the host's sockets need a right");
+}
+
+#[test]
+fn a_clamp_that_is_on_cures_a_narrow_path_only_if_it_is_small_enough() {
+    use crate::cure::previous::tests::clamped;
+    let narrow = offered(&behind_wg0(1420), &[], &known(to(1300), Code::PathNarrow, false));
+    for (mtu, is_cured) in [(Some(1300), true), (Some(1280), true), (Some(1301), false), (None, false)] {
+        assert_eq!(narrow.is_cured(&clamped(airpods_dbus::Origin::Auto, mtu)), is_cured, "{mtu:?}");
+    }
+}
+
+#[test]
+fn what_was_measured_from_the_network_is_believed_and_what_only_the_host_saw_is_inferred_from() {
+    let clamped = known(Remedy::Nothing, Code::Clamped, true);
+    let advice = Advice::of(&behind_wg0(1380), &launches(&[]), Some(&clamped));
+    let note = advice.note().unwrap();
+    assert!(matches!(advice, Advice::Works(..)) && note.contains("nothing hangs behind `wg0`"), "{note}");
+    assert!(note.contains("(clamped, 2 minutes ago)"), "{note}");
+    let of_host = offered(&behind_wg0(1380), &[], &known(Remedy::Nothing, Code::Fine, false));
+    assert!(of_host.problem().contains("may hang (inferred"), "{}", of_host.problem());
+    let seen = offered(&behind_wg0(1380), &[], &known(Remedy::Route, Code::MtuBlackHole, true));
+    assert!(seen.problem().ends_with("model, web hang (measured)"), "{}", seen.problem());
+}
+
+#[test]
+fn sockets_of_the_host_are_told_what_was_measured() {
+    let rootless = Facts { rootless: Some(Outlet::Pasta), ..behind_wg0(1380) };
+    for (remedy, verdict, words) in [
+        (Remedy::Nothing, Code::Fine, "no clamp is needed (measured 2 minutes ago: fine)"),
+        (Remedy::Elsewhere, Code::BigHello, "something is wrong (big-hello): `airpods net check`"),
+    ] {
+        let note = Advice::of(&rootless, &launches(&[]), Some(&known(remedy, verdict, false))).note().unwrap();
+        assert!(note.contains(words), "{note}");
+    }
 }

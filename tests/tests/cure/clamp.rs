@@ -1,0 +1,157 @@
+//! `net clamp on`, with and without `--mtu auto`.
+
+use airpods_lab::{Place, Rules, terminal};
+
+use crate::host::Host;
+
+#[test]
+fn auto_sets_what_the_path_takes_and_what_hung_completes() {
+    let host = Host::behind(Rules::narrow(1300, 1300));
+    assert!(!host.download().completed(), "the premise: it hangs");
+    let said = host.succeed("net clamp on wg0 --mtu auto --json");
+    let document = said.json();
+    assert_eq!(host.clamped_to(), Some(1300), "{said:?}");
+    assert!(host.download().completed());
+    assert_eq!((&document["changed"], &document["remedy"]["mtu"]), (&true.into(), &1300.into()), "{document:#}");
+    let proof = &document["proof"];
+    assert_eq!((&proof["outcome"], &proof["before"], &proof["of"]), (&"proven".into(), &0.into(), &3.into()));
+    assert!(proof["packets"].as_u64().unwrap() >= 3, "{proof}");
+    assert_eq!(document["measured"]["verdict"], "path-narrow");
+    assert!(said.err.contains("proven: 0 of 3 transfers completed before, 3 of 3 complete now"), "{}", said.err);
+}
+
+#[test]
+fn auto_without_a_link_sets_the_value_for_every_vpn_link() {
+    let host = Host::behind(Rules::narrow(1350, 1300));
+    let said = host.succeed("net clamp on --mtu auto");
+    assert!(said.err.contains("every VPN link is clamped"), "{}", said.err);
+    assert_eq!(host.clamped_to(), Some(1300));
+    assert!(host.download().completed());
+}
+
+#[test]
+fn where_nothing_hangs_auto_says_so_and_changes_nothing() {
+    let host = Host::behind(Rules::default());
+    let said = host.succeed("net clamp on wg0 --mtu auto");
+    assert!(said.err.contains("nothing hangs: ") && said.err.contains("nothing was changed"), "{}", said.err);
+    assert_eq!(host.clamped_to(), None);
+}
+
+/// A filter that reads only hellos of one packet: sizes can be measured, and no transfer completes with whatever clamp.
+fn never_proven() -> Rules {
+    Rules { hello_limit: Some(2000), ..Rules::narrow(1300, 1300) }
+}
+
+#[test]
+fn what_is_not_proven_is_put_back_as_it_was() {
+    let host = Host::behind(never_proven());
+    let fails = |arguments: &str| {
+        let said = host.airpods(arguments);
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(said.err.contains("error: the clamp is not proven to help: 0 of 3 transfers"), "{}", said.err);
+        assert!(said.err.contains("what was before is there again") && said.err.contains("hint: "), "{}", said.err);
+        said
+    };
+    fails("net clamp on wg0 --mtu auto");
+    assert_eq!(host.clamped_to(), None, "there was none before");
+    host.succeed("net clamp on wg0 --no-proof");
+    let said = fails("net clamp on wg0 --mtu auto --json");
+    assert_eq!(host.clamped_to(), Some(0), "it was the route's MTU before");
+    let document = said.json();
+    assert_eq!((&document["changed"], &document["proof"]["outcome"]), (&false.into(), &"not-proven".into()));
+    host.succeed("net clamp on wg0 --mtu 1400 --no-proof");
+    fails("net clamp on wg0 --mtu auto");
+    assert_eq!(host.clamped_to(), Some(1400), "it was that before");
+}
+
+#[test]
+fn the_routes_mtu_does_not_cure_a_narrower_path_and_is_not_left_there() {
+    let host = Host::behind(Rules::narrow(1300, 1300));
+    let said = host.airpods("net clamp on wg0");
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains("`airpods net clamp on wg0 --mtu auto` measures what the path takes"), "{}", said.err);
+    assert_eq!(host.clamped_to(), None);
+    host.succeed("net clamp on wg0 --no-proof");
+    assert_eq!(host.clamped_to(), Some(0), "with --no-proof it is what was asked for");
+}
+
+#[test]
+fn a_number_that_fits_is_proven_and_a_link_that_never_hung_is_told() {
+    let host = Host::behind(Rules::narrow(1300, 1300));
+    let said = host.succeed("net clamp on wg0 --mtu 1280 --json");
+    assert_eq!(said.json()["proof"]["outcome"], "proven", "{said:?}");
+    host.world.path().change(|rules| *rules = Rules::default());
+    host.succeed("net clamp off wg0");
+    let said = host.succeed("net clamp on wg0");
+    assert!(said.err.contains("3 of 3 transfers complete, as they did before"), "{}", said.err);
+    assert_eq!(host.clamped_to(), Some(0));
+}
+
+#[test]
+fn where_nothing_answers_it_was_not_measured_and_the_clamp_is_kept() {
+    let host = Host::behind(Rules::default());
+    host.world.internet().sh("ip link set inet0 down").unwrap();
+    let said = host.succeed("net clamp on wg0 --json");
+    assert_eq!(said.json()["proof"]["outcome"], "not-measured", "{said:?}");
+    assert!(said.err.contains("whether it helps was not measured: "), "{}", said.err);
+    assert_eq!(host.clamped_to(), Some(0));
+    let auto = host.airpods("net clamp on wg0 --mtu auto");
+    assert!(auto.code == 1 || auto.code == 9, "{auto:?}");
+    assert_eq!(host.clamped_to(), Some(0), "{auto:?}");
+}
+
+#[test]
+fn under_a_fixed_clamp_the_path_is_measured_without_it() {
+    let host = Host::behind(Rules::narrow(1300, 1300));
+    host.succeed("net clamp on wg0 --mtu 1200 --no-proof --persist");
+    let said = host.succeed("net clamp on wg0 --mtu auto --json");
+    assert!(said.err.contains("the fixed value of 1200 is lifted while the path is measured"), "{}", said.err);
+    assert_eq!(host.clamped_to(), Some(1300));
+    let clamp = &said.json()["status"]["clamps"][0];
+    assert_eq!((&clamp["mtu"], &clamp["persist"]), (&1300.into(), &true.into()), "it was to be kept: {clamp}");
+    assert!(host.download().completed());
+    // The path has become as wide as the link.
+    host.world.path().change(|rules| *rules = Rules::default());
+    let said = host.succeed("net clamp on wg0 --mtu auto");
+    assert!(said.err.contains("the route's MTU is enough"), "{}", said.err);
+    assert_eq!(host.clamped_to(), Some(0));
+}
+
+/// As on a desktop: an administrator's password, which polkit remembers for the action.
+const KEEPS: &str = r#"polkit.addRule(function(action, subject) {
+    if (action.id.indexOf("org.airpods.") == 0) return polkit.Result.AUTH_ADMIN_KEEP;
+});"#;
+
+#[test]
+fn one_password_is_enough_to_lift_a_fixed_clamp_measure_and_set_another() {
+    let host = Host::with_rule(Rules::narrow(1300, 1300), KEEPS);
+    host.world.sandbox().sh("airpods net clamp on wg0 --mtu 1200 --no-proof").unwrap();
+    let screen = terminal::in_a_terminal(&host.seat, &Host::line("net clamp on wg0 --mtu auto"), "password\n").unwrap();
+    assert!(screen.contains("code=0"), "{screen}");
+    assert_eq!(screen.matches("Password:").count(), 1, "{screen}");
+    assert!(screen.contains("proven: "), "{screen}");
+    assert_eq!(host.clamped_to(), Some(1300));
+}
+
+#[test]
+fn a_value_that_makes_no_sense_is_refused_before_a_password_is_asked_for() {
+    let host = Host::with_rule(Rules::narrow(1300, 1300), KEEPS);
+    for wrong in ["--mtu 100", "--mtu automatic", "wg0 --mtu auto --no-proof", "wg0 --url http://registry.example"] {
+        let screen = terminal::in_a_terminal(&host.seat, &Host::line(&format!("net clamp on {wrong}")), "").unwrap();
+        assert!(screen.contains("code=2") && !screen.contains("Password"), "{wrong}: {screen}");
+    }
+}
+
+#[test]
+fn a_link_that_packets_do_not_leave_by_is_not_measured_by_another() {
+    let host = Host::behind(Rules::narrow(1300, 1300));
+    host.world
+        .sandbox()
+        .sh("ip tuntap add wg9 mode tun && ip addr add 198.51.100.129/30 dev wg9 && ip link set wg9 up")
+        .unwrap();
+    let said = host.airpods("net clamp on wg9 --mtu auto");
+    assert_eq!(said.code, 9, "{said:?}");
+    assert!(said.err.contains("leave by `wg0`, not by `wg9`"), "{}", said.err);
+    let kept = host.succeed("net clamp on wg9");
+    assert!(kept.err.contains("whether it helps was not measured: packets to the internet leave by `wg0`"), "{kept:?}");
+}

@@ -1,0 +1,126 @@
+//! A host behind a path, with the helper, and a server with a megabyte to download.
+
+use std::process::{Command, Stdio};
+
+use airpods_lab::path::Server;
+use airpods_lab::{PathWorld, Place, Rules, Seat, Transfer};
+use serde_json::Value;
+
+const CONFIG: &str = "/etc/airpods-test.toml";
+
+/// Where the image comes from, which is the server to measure with, and where the megabyte is.
+pub(crate) const REGISTRY: &str = "registry.example";
+
+/// The built-in services off, and one whose image comes from the server.
+const SERVICE: &str = r#"
+services.ollama.enabled = false
+services.open-webui.enabled = false
+services.comfyui.enabled = false
+[services.model]
+image = "registry.example/lab/model:1"
+ports = [{ host = 7001, container = 7001 }]
+command_args = ["serve-http", "7001"]
+health = { path = "/" }
+"#;
+
+/// Alice may clamp without a password.
+const ALLOWED: &str = r#"polkit.addRule(function(action, subject) {
+    if (action.id.indexOf("org.airpods.") == 0 && subject.user == "alice") return polkit.Result.YES;
+});"#;
+
+pub(crate) struct Host {
+    pub(crate) world: PathWorld,
+    pub(crate) seat: Seat,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Host {
+    /// Behind these rules, with a server that serves; alice may clamp.
+    pub(crate) fn behind(rules: Rules) -> Self {
+        let host = Self::with_rule(rules, ALLOWED);
+        host.world.sandbox().sh("mkdir -p /etc/lab && cp /tmp/ca.pem /etc/lab/ca.pem").unwrap();
+        host
+    }
+
+    /// The same with another rule of polkit.
+    pub(crate) fn with_rule(rules: Rules, rule: &str) -> Self {
+        let mut world = PathWorld::new(rules, 1).unwrap();
+        world.serve(Server::Rustls).unwrap();
+        let sandbox = world.sandbox();
+        let address = Server::Rustls.address(airpods_lab::Family::V4);
+        sandbox.sh(&format!("echo '{address} {REGISTRY}' >> /etc/hosts")).unwrap();
+        sandbox.write_file(CONFIG, SERVICE).unwrap();
+        sandbox.install_helper().unwrap();
+        sandbox.add_polkit_rule("50-lab", rule).unwrap();
+        sandbox.start_bus().unwrap();
+        sandbox.start_polkit().unwrap();
+        let seat = world.sandbox().as_user("alice");
+        Self { world, seat }
+    }
+
+    /// Configures the service with these lines of `[runtime.network]`.
+    pub(crate) fn configure(&self, network: &str) {
+        self.world.sandbox().write_file(CONFIG, format!("{SERVICE}[runtime.network]\n{network}\n")).unwrap();
+    }
+
+    /// The command as alice gives it.
+    pub(crate) fn command(&self, arguments: &str) -> Command {
+        let mut command = self.seat.command("airpods");
+        command.env("AIRPODS_CONFIG", CONFIG).args(arguments.split_whitespace());
+        command
+    }
+
+    pub(crate) fn airpods(&self, arguments: &str) -> Said {
+        Said::of(&mut self.command(arguments))
+    }
+
+    #[track_caller]
+    pub(crate) fn succeed(&self, arguments: &str) -> Said {
+        let said = self.airpods(arguments);
+        assert_eq!(said.code, 0, "airpods {arguments}: {said:?}");
+        said
+    }
+
+    /// The line that a person types in a terminal.
+    pub(crate) fn line(arguments: &str) -> String {
+        format!("AIRPODS_CONFIG={CONFIG} airpods {arguments}; echo code=$?")
+    }
+
+    /// A megabyte over HTTPS, judged by its checksum.
+    pub(crate) fn download(&self) -> Transfer {
+        let mut get = self.seat.command("/usr/local/bin/lab-probe");
+        Transfer::of(get.args(["get", &format!("https://{REGISTRY}/download"), "--timeout", "5"])).unwrap()
+    }
+
+    /// What `wg0` is clamped to: nothing, the route's MTU as 0, or a number.
+    pub(crate) fn clamped_to(&self) -> Option<u64> {
+        let status: Value = serde_json::from_str(&self.succeed("net clamp status --json").out).unwrap();
+        let clamp = status["clamps"].as_array().unwrap().iter().find(|clamp| clamp["link"] == "wg0")?.clone();
+        assert_eq!(clamp["state"], "active");
+        Some(clamp["mtu"].as_u64().unwrap_or(0))
+    }
+}
+
+impl Said {
+    /// What a command says that nobody can answer.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}

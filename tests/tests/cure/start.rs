@@ -1,0 +1,128 @@
+//! What `start`, `status` and `doctor` make of a path that is narrower than its link, for a user of rootless podman.
+
+use std::process::Stdio;
+
+use airpods_lab::path::{Direction, Event};
+use airpods_lab::{Image, Place, Rules};
+use serde_json::Value;
+
+use crate::host::Host;
+
+/// With the service's image in alice's storage.
+fn stocked(rules: Rules) -> Host {
+    let host = Host::behind(rules);
+    Image::serving("registry.example/lab/model:1", 7001).import(&host.seat).unwrap();
+    // The router of the network that the VPN's own packets leave by.
+    host.world
+        .sandbox()
+        .sh("ip link add eth0 type veth peer name router0 && ip link set router0 up && ip addr add 203.0.113.2/24 dev eth0 && ip link set eth0 up")
+        .unwrap();
+    enter_network(&host, "02:00:00:00:00:01");
+    host
+}
+
+/// The host is in the network of a router with this network card; every router has the same address.
+fn enter_network(host: &Host, card: &str) {
+    let route = "ip route replace default via 203.0.113.1 dev eth0 metric 500";
+    host.world
+        .sandbox()
+        .sh(&format!("ip neigh replace 203.0.113.1 lladdr {card} nud permanent dev eth0; {route}"))
+        .unwrap();
+}
+
+/// Packets that the path has seen of alice's, as a number that rises with each.
+fn sent(host: &Host) -> u64 {
+    host.world.path().count(Direction::Up, Event::Passed) + host.world.path().count(Direction::Up, Event::TooBig)
+}
+
+/// Level, code, cause and cure of what the doctor finds about the path.
+fn finding(host: &Host, code: &str) -> Option<[String; 4]> {
+    let report: Value = host.airpods("doctor --json").json();
+    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+    let findings = report["findings"].as_array().unwrap().iter();
+    findings
+        .filter(|finding| finding["code"] == code)
+        .map(|f| ["level", "code", "cause", "cure"].map(|key| text(f, key)))
+        .next()
+}
+
+#[test]
+fn start_measures_once_in_a_network_offers_the_number_and_require_sets_it() {
+    let host = stocked(Rules::narrow(1300, 1300));
+    let [level, _, cause, cure] = finding(&host, "not-measured").expect("nothing was measured yet");
+    assert_eq!((level.as_str(), cure.as_str()), ("note", "airpods net check"), "{cause}");
+    let first = host.succeed("start");
+    for part in [
+        "note: the path behind the VPN `wg0` takes 1300 bytes, not the 1420 of the link (measured)",
+        "large transfers of model hang",
+        "hint: `airpods net clamp on wg0 --mtu 1300` cures that",
+    ] {
+        assert!(first.err.contains(part), "{part}: {}", first.err);
+    }
+    assert_eq!(host.clamped_to(), None, "nobody was asked");
+    let before = sent(&host);
+    let second = host.succeed("start");
+    assert!(second.err.contains("takes 1300 bytes"), "it is remembered: {}", second.err);
+    assert!(sent(&host) - before < 20, "it was measured again");
+    let [level, _, cause, cure] = finding(&host, "path-narrow").expect("it was measured");
+    assert!(level == "broken" && cause.contains("takes 1300 bytes"), "{cause}");
+    assert_eq!(cure, "airpods net clamp on wg0 --mtu auto");
+    host.configure("mss_clamp = \"require\"");
+    let third = host.succeed("start");
+    assert!(third.err.contains("`wg0` is clamped to a path MTU of 1300"), "{}", third.err);
+    assert_eq!(host.clamped_to(), Some(1300));
+    assert!(host.download().completed());
+    assert_eq!(finding(&host, "path-narrow"), None);
+}
+
+#[test]
+fn with_measure_false_a_start_sends_nothing_and_says_that_it_does_not_know() {
+    let host = stocked(Rules::narrow(1300, 1300));
+    host.configure("measure = false");
+    let before = sent(&host);
+    let said = host.succeed("start");
+    assert!(sent(&host) - before < 20, "something was measured");
+    assert!(!said.err.contains("takes 1300"), "{}", said.err);
+    assert!(said.err.contains("unless the path is narrower"), "{}", said.err);
+}
+
+#[test]
+fn on_a_good_path_a_start_says_what_was_measured_and_offers_nothing() {
+    let host = stocked(Rules::default());
+    let said = host.succeed("start");
+    assert!(said.err.contains("no clamp is needed (measured just now: fine)"), "{}", said.err);
+    assert_eq!(finding(&host, "not-measured"), None);
+}
+
+#[test]
+fn on_another_network_start_status_and_doctor_say_that_the_value_was_measured_elsewhere() {
+    let host = stocked(Rules::narrow(1300, 1300));
+    host.succeed("start --no-wait");
+    host.succeed("net clamp on wg0 --mtu auto");
+    let elsewhere = "`wg0` is clamped to 1300 bytes, which was measured on another network";
+    let told = |words: &str| host.airpods(words).err.contains(elsewhere);
+    assert!(!told("start") && !told("status") && finding(&host, "not-measured").is_none());
+    enter_network(&host, "02:00:00:00:00:02");
+    assert!(told("status") && told("start"));
+    assert_eq!(host.succeed("status --json").json()["services"][0]["way"]["measured_elsewhere"], true);
+    let [.., cause, cure] = finding(&host, "not-measured").unwrap();
+    assert!(cause.contains(elsewhere), "{cause}");
+    host.succeed(cure.strip_prefix("airpods ").unwrap());
+    assert!(!told("status") && finding(&host, "not-measured").is_none());
+    enter_network(&host, "02:00:00:00:00:01");
+    assert!(!told("status"), "back home, it is the value of this network");
+}
+
+#[test]
+fn ctrl_c_while_a_start_measures_ends_it_and_starts_nothing() {
+    let host = stocked(Rules::narrow(1300, 1300));
+    // Nobody answers any more, and the check goes on for seconds.
+    host.world.internet().sh("ip link set inet0 down").unwrap();
+    let mut start = host.command("start").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert!(start.try_wait().unwrap().is_none(), "the premise: it still measures");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(start.id().cast_signed()), nix::sys::signal::Signal::SIGINT)
+        .unwrap();
+    assert_eq!(start.wait().unwrap().code(), Some(130));
+    assert_eq!(host.seat.sh("podman ps -aq").unwrap(), "");
+}
