@@ -64,11 +64,15 @@ enum Command {
     /// Print what a shell needs to complete the command line
     Completions(command::completions::Args),
     /// Ask the name servers of a container from within its network
-    #[command(hide = true, name = crate::dns::inside::COMMAND)]
-    AskInside(command::ask_inside::Args),
+    #[command(hide = true, name = crate::dns::inside::COMMAND, after_help = "Example: airpods ask-inside 4711")]
+    AskInside(command::inside::Args),
     /// Measure from within the network of a container
-    #[command(hide = true, name = crate::measure::inside::COMMAND)]
-    MeasureInside(command::measure_inside::Args),
+    #[command(
+        hide = true,
+        name = crate::measure::inside::COMMAND,
+        after_help = "Example: airpods measure-inside 4711"
+    )]
+    MeasureInside(command::inside::Args),
 }
 
 impl Cli {
@@ -94,8 +98,8 @@ impl Cli {
             Command::Net(args) => command::net::run(args, &context).await,
             Command::Version(args) => command::version::run(args, &context).await,
             Command::Completions(args) => command::completions::run(&args),
-            Command::AskInside(args) => command::ask_inside::run(&args),
-            Command::MeasureInside(args) => command::measure_inside::run(&args),
+            Command::AskInside(args) => command::inside::ask(&args),
+            Command::MeasureInside(args) => command::inside::measure(&args),
         }
     }
 }

@@ -24,6 +24,7 @@ pub mod fuzzing;
 pub mod gpu;
 pub mod helper_link;
 pub mod import;
+mod inside;
 pub mod kernel;
 pub mod measure;
 pub mod plan;

@@ -1,6 +1,5 @@
 //! The commands: one file each, which owns its arguments.
 
-pub mod ask_inside;
 pub mod clean;
 pub mod completions;
 pub mod config;
@@ -8,8 +7,8 @@ pub mod doctor;
 mod ending;
 pub mod export;
 pub mod import;
+pub mod inside;
 pub mod logs;
-pub mod measure_inside;
 pub mod net;
 pub mod open;
 pub mod overview;

@@ -1,16 +1,12 @@
-//! Measuring from within a container's network, by a process of our own that enters it, as [`crate::dns::inside`] does for
-//! questions to name servers.
+//! Measuring from within a container's network, see [`crate::inside`].
 
 use std::io;
-use std::process::Stdio;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
-
 use super::path::{Job, measure};
 use super::report::PathReport;
-use crate::dns::inside::enter;
+use crate::inside::{self, enter};
 
 /// The name of the hidden command that does it.
 pub const COMMAND: &str = "measure-inside";
@@ -26,24 +22,8 @@ const JOBS: u64 = 64 << 10;
 /// # Errors
 /// Where that may not be entered.
 pub(super) async fn measure_inside(pid: u32, jobs: &[Job]) -> io::Result<Vec<PathReport>> {
-    let mut child = tokio::process::Command::new("/proc/self/exe")
-        .args([COMMAND, &pid.to_string()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(&serde_json::to_vec(jobs)?).await?;
-    }
-    let output =
-        tokio::time::timeout(PATIENCE, child.wait_with_output()).await.map_err(|_| io::ErrorKind::TimedOut)??;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        return Err(io::Error::other(said.to_owned()));
-    }
-    serde_json::from_slice(&output.stdout).map_err(io::Error::other)
+    let answer = inside::run(COMMAND, pid, &serde_json::to_vec(jobs)?, PATIENCE).await?;
+    serde_json::from_slice(&answer).map_err(io::Error::other)
 }
 
 /// Enters the network of the process `pid` for good, reads jobs from standard input and measures them side by side.

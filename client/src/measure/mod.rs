@@ -17,6 +17,7 @@ mod from_network;
 mod hello;
 pub mod inside;
 pub mod memory;
+mod own_firewall;
 mod path;
 pub mod picture;
 pub mod places;

@@ -10,7 +10,6 @@ use rustix::net::sockopt::{ip_mtu, ipv6_mtu};
 use serde::{Deserialize, Serialize};
 
 use super::findings::{Findings, Subject};
-use super::quic;
 use super::report::{Confidence, Family, LimitedBy, PathReport, TransferReport, Udp};
 use super::search::{Budget, STANDS_DOWN, STANDS_UP, search};
 use super::second::{answers, confirm};
@@ -18,6 +17,7 @@ use super::socket::Sockets;
 use super::stage::Stage;
 use super::transfer::{LIMIT, PADDING, transfer};
 use super::verdict::{Circumstances, Code, FromHost, direction, judge, narrow, value};
+use super::{own_firewall, quic};
 use crate::way::egress;
 
 /// What is to be measured. It is handed to the process that enters a container's network.
@@ -205,7 +205,10 @@ fn ask_others(
     tell: &dyn Fn(Stage),
 ) {
     if !findings.connected {
-        around.udp_refused = is_refused_by_this_host(choice.to);
+        let link = egress(choice.to.ip()).ok().flatten().map(|egress| egress.link);
+        let rejects = |link: String| own_firewall::rejects(choice.to, &link);
+        let is_refused = findings.refusals.iter().any(|(errno, _)| errno.is_some());
+        around.own_firewall = own_firewall::drops(choice.to) || is_refused && link.is_some_and(rejects);
     }
     let Some((second, to)) = job.second.as_ref().and_then(|second| Some((second, choose(second)?.to))) else { return };
     let (up, down) = narrow(findings);
@@ -246,7 +249,7 @@ fn choose(server: &Server) -> Option<Choice> {
 }
 
 /// A UDP socket on its way to an address. Nothing is sent.
-fn towards(to: SocketAddr) -> io::Result<UdpSocket> {
+pub(super) fn towards(to: SocketAddr) -> io::Result<UdpSocket> {
     let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0))?;
     socket.connect(to)?;
@@ -259,12 +262,6 @@ fn known_mtu(to: SocketAddr) -> Result<u32, Errno> {
     let socket = towards(to).map_err(errno)?;
     let mtu = if to.is_ipv4() { ip_mtu(&socket) } else { ipv6_mtu(&socket) };
     mtu.map_err(|error| errno(error.into()))
-}
-
-/// Whether a rule of this host drops what is sent: the kernel tells the sender of a UDP packet, and not TCP.
-fn is_refused_by_this_host(to: SocketAddr) -> bool {
-    let refused = |error: io::Error| matches!(error.kind(), io::ErrorKind::PermissionDenied);
-    towards(to).is_ok_and(|socket| socket.send(&[0; 12]).is_err_and(refused))
 }
 
 fn is_probing() -> bool {

@@ -115,6 +115,8 @@ faults! {
     the_host_prohibits_the_way: Fault::on(good()).with(prohibiting_route).only_is("no-route");
     the_hosts_firewall_drops: Fault::on(good()).with(dropping_firewall).only_is("own-firewall");
     the_hosts_firewall_rejects: Fault::on(good()).with(rejecting_firewall).only_is("own-firewall");
+    a_server_nearby_that_refuses_is_no_firewall_of_this_host:
+        Fault::on(good().with_round_trip(0)).at(Server::Nobody).only_is("refused-on-the-way");
     the_host_sends_small_packets_first:
         Fault::on(good()).with(probing).is("up-not-measured").knowing(AtMost, Exact);
     no_name_server_answers: Fault::on(good()).with(silent_resolver).only_is("dns-silent");

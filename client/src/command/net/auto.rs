@@ -18,7 +18,7 @@ use crate::exit::Exit;
 use crate::helper_link::{Change, HelperLink};
 use crate::measure::{self, Plan, Report, memory};
 use crate::terminal::print_json;
-use crate::way::Leaving;
+use crate::way::{Leaving, SMALLEST_MTU};
 
 /// There is no value to set.
 #[derive(Debug, thiserror::Error)]
@@ -207,12 +207,24 @@ async fn take_back(helper: &HelperLink, clamp: &Subjected, how: How) -> Result<O
 async fn tell(helper: &HelperLink, outcome: &Outcome, how: How) -> Result<(), Failure> {
     if let Some(proof) = outcome.proof.as_ref().filter(|proof| !matches!(proof, Proof::NotProven { .. })) {
         change::say(&[sentence(proof)])?;
+        change::say(&udp(&outcome.report).into_iter().collect::<Vec<_>>())?;
     }
     if how.json {
         let status = helper.status().await.ok().as_ref().map(describe::json);
         print_json(&document(outcome, status.as_ref()))?;
     }
     Ok(())
+}
+
+/// What no clamp does for UDP, where the measured path is too narrow for that as well.
+fn udp(report: &Report) -> Option<String> {
+    let paths = report.places.iter().flat_map(|place| &place.paths);
+    let passes = paths.filter_map(|path| path.udp.filter(|udp| udp.failed.is_some())?.proven).min()?;
+    let mtu = u32::from(passes).max(SMALLEST_MTU);
+    Some(format!(
+        "note: UDP packets of more than {passes} bytes vanish as well, which no clamp changes: \
+         `airpods config set runtime.network.mtu {mtu}`, then `airpods start --reset-network`"
+    ))
 }
 
 fn document(outcome: &Outcome, status: Option<&Value>) -> Value {
@@ -233,5 +245,30 @@ fn finish(outcome: Outcome) -> Result<Exit, Failure> {
         }
         Remedy::Elsewhere => Err(NoValue::Elsewhere { sentence, cure }.into()),
         Remedy::NotMeasured => Err(NoValue::NotMeasured { why: sentence }.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cure::remedy::tests::{path, place, report};
+    use crate::measure::Code;
+    use crate::measure::report::{Confidence, PathReport, Udp};
+
+    fn with_udp(proven: u16, failed: Option<u16>) -> Report {
+        let udp = Some(Udp { answered: true, proven: Some(proven), failed });
+        let path = PathReport { udp, ..path(Code::PathNarrow, Some(1300), Confidence::Sure) };
+        report(vec![place("host", "wg0", vec![path])])
+    }
+
+    #[test]
+    fn where_udp_hangs_the_networks_mtu_is_offered_with_the_number_and_never_below_what_ipv6_needs() {
+        for (proven, failed, offered) in
+            [(1300, Some(1328), Some("mtu 1300`")), (1228, Some(1300), Some("mtu 1280`")), (1420, None, None)]
+        {
+            let said = udp(&with_udp(proven, failed));
+            assert_eq!(said.is_some(), offered.is_some(), "{said:?}");
+            assert!(said.zip(offered).is_none_or(|(said, offered)| said.contains(offered)), "{proven}");
+        }
     }
 }

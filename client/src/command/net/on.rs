@@ -104,12 +104,11 @@ async fn end(
         let status = helper.status().await.ok().as_ref().map(describe::json);
         print_json(&json!({ "changed": false, "status": status, "proof": proof }))?;
     }
-    let link = match target {
-        Target::Auto => String::new(),
-        Target::Link(link) => format!(" {link}"),
+    let next = match target {
+        Target::Auto => "`airpods net clamp on --mtu auto` measures what the path takes".to_owned(),
+        Target::Link(link) => format!("`airpods net clamp on {link} --mtu auto` measures what the path takes"),
     };
-    let next =
-        format!("`airpods net clamp on{link} --mtu auto` measures what the path takes; `--no-proof` keeps the clamp");
+    let next = format!("{next}; `--no-proof` keeps the clamp");
     Err(NotProven { why: why.clone(), left, next }.into())
 }
 

@@ -149,6 +149,8 @@ fn a_cure_that_is_a_command_of_ours_can_be_typed() {
 fn every_kind_of_finding_is_the_answer_to_a_cause() {
     let mut answered: BTreeSet<Code> = cases().iter().map(|(_, code, ..)| *code).collect();
     answered.insert(Code::Fine);
+    // Those of measurements are answered by the verdicts' own tests.
+    answered.retain(|code| !matches!(code, Code::Measured(_)));
     assert_eq!(answered, Code::ALL.iter().copied().collect());
 }
 

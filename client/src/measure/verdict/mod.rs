@@ -33,8 +33,8 @@ pub(super) struct Circumstances {
     pub(super) learnt: Option<u16>,
     /// The kernel refused a UDP socket the way to the server: no route leads there.
     pub(super) no_route: Option<Errno>,
-    /// A UDP packet to the server was refused by this host.
-    pub(super) udp_refused: bool,
+    /// A rule of this host refuses connections or drops what is sent.
+    pub(super) own_firewall: bool,
     /// Another server answers from the same place.
     pub(super) others_answer: bool,
     /// Another server was tried at all.
@@ -57,9 +57,6 @@ pub(super) struct FromHost {
     /// The server answers the host by QUIC.
     pub(super) quic: bool,
 }
-
-/// An error this soon comes from this machine.
-const AT_ONCE: Duration = Duration::from_millis(2);
 
 /// The verdict on one path.
 #[must_use]
@@ -116,15 +113,14 @@ fn not_connected(findings: &Findings, around: &Circumstances) -> Code {
         return Code::NoRoute;
     }
     let refused = |errno: Errno| matches!(errno, Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ENETUNREACH);
-    let errors = || findings.refusals.iter().filter_map(|(errno, after)| errno.map(|errno| (errno, *after)));
-    let at_once = errors().any(|(errno, after)| (refused(errno) || errno == Errno::EPERM) && after < AT_ONCE);
-    if at_once || around.udp_refused {
+    let errors = || findings.refusals.iter().filter_map(|(errno, _)| *errno);
+    if around.own_firewall || errors().any(|errno| errno == Errno::EPERM) {
         return Code::OwnFirewall;
     }
     if around.others_answer {
         return Code::ServerDown;
     }
-    if errors().any(|(errno, _)| refused(errno) || errno == Errno::ECONNRESET) {
+    if errors().any(|errno| refused(errno) || errno == Errno::ECONNRESET) {
         return Code::RefusedOnTheWay;
     }
     Code::PortFiltered

@@ -43,11 +43,13 @@ fn refused(errno: Option<Errno>, after: Duration) -> Findings {
 fn why_nothing_connects_is_told_by_errors_times_and_others() {
     let (now, later) = (Duration::ZERO, Duration::from_millis(30));
     let plain = Circumstances::default();
+    let own_firewall = Circumstances { own_firewall: true, ..plain.clone() };
     let container = FromHost { connects: true, ..FromHost::default() };
     let cases = [
         (refused(None, later), Circumstances { no_route: Some(Errno::ENETUNREACH), ..plain.clone() }, Code::NoRoute),
-        (refused(Some(Errno::EHOSTUNREACH), now), plain.clone(), Code::OwnFirewall),
-        (refused(None, later), Circumstances { udp_refused: true, ..plain.clone() }, Code::OwnFirewall),
+        (refused(Some(Errno::EHOSTUNREACH), now), own_firewall.clone(), Code::OwnFirewall),
+        (refused(Some(Errno::ECONNREFUSED), now), plain.clone(), Code::RefusedOnTheWay),
+        (refused(None, later), own_firewall, Code::OwnFirewall),
         (refused(None, later), Circumstances { from_host: Some(container), ..plain.clone() }, Code::ContainerCut),
         (refused(Some(Errno::ECONNREFUSED), later), plain.clone(), Code::RefusedOnTheWay),
         (refused(None, later), Circumstances { others_answer: true, ..plain.clone() }, Code::ServerDown),

@@ -1,0 +1,75 @@
+//! Work from within a container's network.
+//!
+//! An image need not have a program that can do it, and need not be able to run ours. So a process of this program enters the container's network
+//! namespace instead. A user may do that with containers of their own podman, whose namespaces are theirs; root with all. With root's containers
+//! an ordinary user may not.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sched::{CloneFlags, setns};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+
+/// The longest answer that is read, in bytes: that of a measurement has some 10 kB.
+const LONGEST: u64 = 1 << 18;
+
+/// Has a process of this program do the hidden `command` in the network of the process `pid`. It is given `input`, and answers in JSON.
+///
+/// # Errors
+/// Where that network may not be entered, or there is no answer in time.
+pub(crate) async fn run(command: &str, pid: u32, input: &[u8], patience: Duration) -> io::Result<Vec<u8>> {
+    let mut child = tokio::process::Command::new("/proc/self/exe")
+        .args([command, &pid.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let (stdin, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let give = async {
+        match stdin {
+            // One that needs no input may have ended already.
+            Some(mut stdin) => stdin.write_all(input).await.or_else(|error| match error.kind() {
+                ErrorKind::BrokenPipe => Ok(()),
+                _ => Err(error),
+            }),
+            None => Ok(()),
+        }
+    };
+    let answer = async { tokio::try_join!(give, said(out), said(err), child.wait()) };
+    let ((), out, err, status) = tokio::time::timeout(patience, answer).await.map_err(|_| ErrorKind::TimedOut)??;
+    if status.success() {
+        return Ok(out);
+    }
+    let said = String::from_utf8_lossy(&err);
+    let said = said.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    Err(io::Error::other(said.to_owned()))
+}
+
+/// What a process says, up to [`LONGEST`].
+async fn said(stream: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+    let mut said = Vec::new();
+    if let Some(stream) = stream {
+        stream.take(LONGEST).read_to_end(&mut said).await?;
+    }
+    Ok(said)
+}
+
+/// Enters the network of the process `pid` for good. To be called before any other thread is started: only the calling one enters.
+///
+/// # Errors
+/// The kernel's, mostly that this user may not.
+pub(crate) fn enter(pid: u32) -> io::Result<()> {
+    let process = format!("/proc/{pid}");
+    let users = File::open(format!("{process}/ns/user"))?;
+    let network = File::open(format!("{process}/ns/net"))?;
+    // Whoever made a user namespace has every right in it, and with that one in the namespaces that belong to it.
+    if users.metadata()?.ino() != fs::metadata("/proc/self/ns/user")?.ino() {
+        setns(users, CloneFlags::CLONE_NEWUSER)?;
+    }
+    setns(network, CloneFlags::CLONE_NEWNET)?;
+    Ok(())
+}
