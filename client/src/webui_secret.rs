@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::Report;
@@ -81,27 +81,53 @@ pub fn path(folder: &Path) -> PathBuf {
     folder.join(FILE)
 }
 
-/// The secret kept in `folder` (see [`crate::config::Environment::state_folder`]), made if there is none.
+/// The secret kept in `folder` (see [`crate::config::Environment::state_folder`]). If there is none, that of the Python airpods in
+/// the file `earlier` is taken over, so that nobody is logged out; if there is none either, one is made.
 ///
 /// # Errors
 /// [`SecretError`]; a file that others could have read or written is refused, not repaired.
-pub fn load_or_create(folder: Option<&Path>) -> Result<Secret, SecretError> {
+pub fn load_or_create(folder: Option<&Path>, earlier: Option<&Path>) -> Result<Secret, SecretError> {
     let folder = folder.ok_or(SecretError::NoFolder)?;
     let path = path(folder);
     if let Some(secret) = load(&path)? {
         return Ok(secret);
     }
-    create(folder, &path).map_err(|cause| SecretError::Io { path: path.clone(), done: "made", cause })?;
+    let text = earlier.map_or(Ok(None), load_earlier)?.map(|secret| secret.0);
+    create(folder, &path, text).map_err(|cause| SecretError::Io { path: path.clone(), done: "made", cause })?;
     // Whoever was first with creating it, everybody uses what is there now.
     load(&path)?.ok_or(SecretError::Untrusted { path, why: "it vanished".to_owned() })
 }
 
-/// The secret kept in `folder`, if there is one.
+/// The secret kept in `folder`, or that of the Python airpods, if there is one.
 ///
 /// # Errors
 /// As [`load_or_create`].
-pub fn existing(folder: Option<&Path>) -> Result<Option<Secret>, SecretError> {
-    folder.map_or(Ok(None), |folder| load(&folder.join(FILE)))
+pub fn existing(folder: Option<&Path>, earlier: Option<&Path>) -> Result<Option<Secret>, SecretError> {
+    match folder.map_or(Ok(None), |folder| load(&folder.join(FILE)))? {
+        None => earlier.map_or(Ok(None), load_earlier),
+        found => Ok(found),
+    }
+}
+
+/// The secret of the Python airpods. Others may read its file, as that tool made it; nobody else may have written it.
+fn load_earlier(path: &Path) -> Result<Option<Secret>, SecretError> {
+    let untrusted = |why: &str| SecretError::Untrusted { path: path.to_owned(), why: why.to_owned() };
+    let unreadable = |cause| SecretError::Io { path: path.to_owned(), done: "read", cause };
+    let found = match path.symlink_metadata() {
+        Err(cause) if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        found => found.map_err(unreadable)?,
+    };
+    if found.uid() != nix::unistd::geteuid().as_raw() || found.mode() & 0o022 != 0 {
+        return Err(untrusted("another user owns it or may write it"));
+    }
+    let text = file::read(path, Links::Refused, Owner::Any).map_err(unreadable)?;
+    secret(&text).map(Some).ok_or_else(|| untrusted("it holds no secret"))
+}
+
+fn secret(text: &str) -> Option<Secret> {
+    let secret = text.trim();
+    let fits = secret.len() >= BYTES && secret.bytes().all(|byte| byte.is_ascii_graphic());
+    fits.then(|| Secret(secret.to_owned()))
 }
 
 fn load(path: &Path) -> Result<Option<Secret>, SecretError> {
@@ -113,19 +139,12 @@ fn load(path: &Path) -> Result<Option<Secret>, SecretError> {
         Err(cause) if cause.raw_os_error().is_none() => return Err(untrusted(cause.to_string())),
         Err(cause) => return Err(SecretError::Io { path: path.to_owned(), done: "read", cause }),
     };
-    match text.trim() {
-        secret if secret.len() >= BYTES && secret.bytes().all(|byte| byte.is_ascii_graphic()) => {
-            Ok(Some(Secret(secret.to_owned())))
-        }
-        _ => Err(untrusted("it holds no secret".to_owned())),
-    }
+    secret(&text).map(Some).ok_or_else(|| untrusted("it holds no secret".to_owned()))
 }
 
 /// Makes the file in one step, complete or not at all; leaves one that appeared meanwhile.
-fn create(folder: &Path, path: &Path) -> io::Result<()> {
-    let mut random = [0; BYTES];
-    File::open("/dev/urandom")?.read_exact(&mut random)?;
-    let secret = random.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+fn create(folder: &Path, path: &Path, given: Option<String>) -> io::Result<()> {
+    let secret = given.map_or_else(random, Ok)?;
     file::make_folder(folder)?;
     file::refuse_other_users(folder)?;
     let mut file = tempfile::Builder::new()
@@ -141,21 +160,26 @@ fn create(folder: &Path, path: &Path) -> io::Result<()> {
     }
 }
 
+fn random() -> io::Result<String> {
+    let mut random = [0; BYTES];
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
+    Ok(random.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use std::fs;
-    use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn a_secret_is_made_once_kept_private_and_reused() {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join("state/airpods");
-        let first = load_or_create(Some(&folder)).unwrap();
+        let first = load_or_create(Some(&folder), None).unwrap();
         assert_eq!(first.expose().len(), 2 * BYTES);
         assert_eq!(fs::metadata(folder.join(FILE)).unwrap().mode() & 0o7777, 0o600);
-        assert_eq!(load_or_create(Some(&folder)).unwrap(), first);
+        assert_eq!(load_or_create(Some(&folder), None).unwrap(), first);
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
         assert!(!format!("{first:?}").contains(first.expose()));
     }
@@ -166,7 +190,7 @@ mod tests {
         let path = home.path().join(FILE);
         fs::write(&path, "0123456789abcdef0123456789abcdef").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(load_or_create(Some(home.path())), Err(SecretError::Untrusted { .. })));
+        assert!(matches!(load_or_create(Some(home.path()), None), Err(SecretError::Untrusted { .. })));
         assert_eq!(fs::read(&path).unwrap(), b"0123456789abcdef0123456789abcdef");
     }
 
@@ -174,7 +198,7 @@ mod tests {
     fn a_symbolic_link_is_not_followed() {
         let home = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/etc/hostname", home.path().join(FILE)).unwrap();
-        let refused = load_or_create(Some(home.path())).unwrap_err();
+        let refused = load_or_create(Some(home.path()), None).unwrap_err();
         assert!(refused.to_string().contains("symbolic link"), "{refused}");
     }
 
@@ -183,19 +207,52 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join(FILE);
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR).unwrap();
-        assert!(matches!(load_or_create(Some(home.path())), Err(SecretError::Untrusted { .. })));
+        assert!(matches!(load_or_create(Some(home.path()), None), Err(SecretError::Untrusted { .. })));
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
-        assert!(matches!(load_or_create(Some(home.path())), Err(SecretError::Untrusted { .. })));
+        assert!(matches!(load_or_create(Some(home.path()), None), Err(SecretError::Untrusted { .. })));
     }
 
     #[test]
     fn many_at_once_agree_on_one_secret() {
         let home = tempfile::tempdir().unwrap();
         let secrets: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| load_or_create(Some(home.path())).unwrap())).collect();
+            let threads: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| load_or_create(Some(home.path()), None).unwrap())).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         assert!(secrets.iter().all(|secret| *secret == secrets[0]));
+    }
+
+    #[test]
+    fn the_secret_of_the_python_airpods_is_taken_over_and_its_file_stays() {
+        let home = tempfile::tempdir().unwrap();
+        let (folder, earlier) = (home.path().join("state"), home.path().join("webui_secret"));
+        let text = "Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFy_-1";
+        fs::write(&earlier, text).unwrap();
+        fs::set_permissions(&earlier, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(existing(Some(&folder), Some(&earlier)).unwrap().unwrap().expose(), text);
+        assert!(!folder.exists(), "looking made something");
+        assert_eq!(load_or_create(Some(&folder), Some(&earlier)).unwrap().expose(), text);
+        assert_eq!(fs::metadata(folder.join(FILE)).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(fs::read_to_string(&earlier).unwrap(), text);
+        // From now on ours is the one.
+        fs::write(&earlier, text.replace('Z', "Y")).unwrap();
+        assert_eq!(existing(Some(&folder), Some(&earlier)).unwrap().unwrap().expose(), text);
+    }
+
+    #[test]
+    fn a_secret_that_others_may_write_or_that_is_none_is_not_taken_over() {
+        let home = tempfile::tempdir().unwrap();
+        let (folder, earlier) = (home.path().join("state"), home.path().join("webui_secret"));
+        for (text, mode) in [("Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFy", 0o666), ("short", 0o600)] {
+            fs::write(&earlier, text).unwrap();
+            fs::set_permissions(&earlier, fs::Permissions::from_mode(mode)).unwrap();
+            assert!(
+                matches!(load_or_create(Some(&folder), Some(&earlier)), Err(SecretError::Untrusted { .. })),
+                "{text}"
+            );
+            assert!(!folder.exists());
+        }
     }
 }

@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use crate::config::{Cli, ConfigError, Environment, Loaded};
 use crate::error::Report;
 use crate::terminal::EscapedLine;
+use crate::webui_secret::{self, Secret, SecretError};
 
 /// What every command is given.
 #[derive(Debug)]
@@ -54,6 +55,24 @@ impl Context {
     pub fn load_config_to_launch(&self) -> Result<Loaded, ConfigError> {
         let loaded = crate::config::load(&self.environment, self.config.as_deref())?;
         Ok(self.tell(loaded.refuse_unknown_restrictions()?))
+    }
+
+    /// The web UI's secret that there is: ours, or that of the Python airpods.
+    ///
+    /// # Errors
+    /// [`SecretError`]
+    pub fn webui_secret(&self, loaded: &Loaded) -> Result<Option<Secret>, SecretError> {
+        let earlier = self.environment.earlier_secret(loaded.file.as_deref());
+        webui_secret::existing(self.environment.state_folder().as_deref(), earlier.as_deref())
+    }
+
+    /// The same, kept from now on and made if there is none.
+    ///
+    /// # Errors
+    /// [`SecretError`]
+    pub fn kept_webui_secret(&self, loaded: &Loaded) -> Result<Secret, SecretError> {
+        let earlier = self.environment.earlier_secret(loaded.file.as_deref());
+        webui_secret::load_or_create(self.environment.state_folder().as_deref(), earlier.as_deref())
     }
 
     fn tell(&self, loaded: Loaded) -> Loaded {

@@ -5,6 +5,8 @@
 //! all that are wrong together.
 
 mod check;
+mod command;
+mod earlier;
 pub mod edit;
 mod env_file;
 mod image;
@@ -13,6 +15,7 @@ mod list;
 mod model;
 mod name;
 mod option;
+mod own_port;
 mod places;
 mod port;
 mod problem;
@@ -26,6 +29,7 @@ mod template;
 mod tree;
 mod unset;
 mod vocabulary;
+mod volume;
 
 #[cfg(test)]
 mod tests;
@@ -201,10 +205,12 @@ pub fn parse_in(file: Option<Arc<Source>>, places: &Places) -> Result<Loaded, Co
     }
     let problems = Problems::default();
     unset::take_away(&mut tree, &problems);
+    volume::leave_out_covered(&mut tree, &problems);
     interpolate::interpolate(&mut tree, &places.variables, &problems);
     let mut config = read_config(&tree, places, &problems);
     // Values that are wrong by themselves would only make for more problems when they are put together.
     if let Some(config) = config.as_mut().filter(|_| !problems.any_error()) {
+        own_port::mend(config, &tree, &problems);
         template::expand(config, &tree, &problems);
         check::check(config, &tree, &problems);
     }

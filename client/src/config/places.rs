@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 pub struct Places {
     /// Where `bind://` volumes lie.
     pub data_folder: Option<PathBuf>,
+    /// Where those of the Python airpods lie, if it was used here.
+    pub earlier_folder: Option<PathBuf>,
     /// The folder of the configuration's file, where `./` begins.
     pub file_folder: Option<PathBuf>,
     /// The user's own, for `~`.
@@ -17,6 +19,8 @@ pub struct Places {
     pub variables: BTreeMap<String, String>,
     /// Reads a file that is named.
     pub read: fn(&Path) -> io::Result<String>,
+    /// Whether something is there.
+    pub exists: fn(&Path) -> bool,
 }
 
 impl Default for Places {
@@ -24,10 +28,12 @@ impl Default for Places {
     fn default() -> Self {
         Self {
             data_folder: None,
+            earlier_folder: None,
             file_folder: None,
             home: None,
             variables: BTreeMap::new(),
             read: |_| Err(io::Error::from(io::ErrorKind::NotFound)),
+            exists: |_| false,
         }
     }
 }
@@ -40,6 +46,12 @@ impl From<Option<&Path>> for Places {
 }
 
 impl Places {
+    /// The folder that the Python airpods has for a `bind://` volume, if it is there.
+    pub(super) fn earlier(&self, relative: &Path) -> Option<PathBuf> {
+        let path = self.earlier_folder.as_ref()?.join(relative);
+        (self.exists)(&path).then_some(path)
+    }
+
     /// The path of something on the host: absolute, below the home folder (`~/`, `$HOME/`), or beside the configuration (`./`,
     /// `../`). Nothing where the text is no such path; an error where the folder is not known.
     pub(super) fn host_path(&self, text: &str) -> Option<Result<PathBuf, &'static str>> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::earlier;
 use super::model::{
     Cli, Dependencies, DnsServers, Engine, GpuDevice, HostGateway, Meta, MssClamp, Network, NetworkDriver, PodmanUrl,
     RestartPolicy, Runtime,
@@ -30,6 +31,7 @@ pub(super) fn dependencies(root: &Section<'_>) -> Dependencies {
         optional: section.list_or("optional", Vec::new(), list(owned_text)),
         skip_checks: section.or("skip_checks", false, boolean),
     };
+    earlier::dependencies(&section);
     section.finish();
     dependencies
 }
@@ -46,6 +48,7 @@ pub(super) fn cli(root: &Section<'_>) -> Option<Cli> {
     let auto_confirm = section.required("auto_confirm", boolean);
     let verbose = section.required("verbose", boolean);
     let debug = section.required("debug", boolean);
+    earlier::cli(&section);
     section.finish();
     Some(Cli {
         stop_timeout: stop_timeout?,
@@ -74,6 +77,7 @@ pub(super) fn runtime(root: &Section<'_>) -> Option<Runtime> {
     let network = network(&section);
     let gpu_device_flag = section.required("gpu_device_flag", gpu_device);
     let restart_policy = section.required("restart_policy", word(RESTART_POLICIES));
+    earlier::runtime(&section);
     let cuda_version = section.required("cuda_version", owned_text);
     if cuda_version.as_ref().is_some_and(|version| version != "auto") {
         let ineffective = Problem::warning("`runtime.cuda_version` has no effect: name the image you want");

@@ -119,7 +119,27 @@ impl Environment {
         }
         variables.extend(self.variables.clone());
         let (data_folder, home) = (self.data_folder(), self.home.clone());
-        Ok(Places { data_folder, file_folder, home, variables, read: env_file::read })
+        let earlier_folder = self.earlier_home(file).map(|home| home.join("volumes")).filter(|folder| folder.is_dir());
+        let earlier_folder = earlier_folder.filter(|folder| Some(folder) != data_folder.as_ref());
+        let (read, exists) = (env_file::read as fn(&Path) -> _, Path::exists as fn(&Path) -> _);
+        Ok(Places { data_folder, earlier_folder, file_folder, home, variables, read, exists })
+    }
+
+    /// The folder where the Python airpods keeps everything: that of its file, or the one above where that folder is `configs`.
+    #[must_use]
+    pub fn earlier_home(&self, file: Option<&Path>) -> Option<PathBuf> {
+        let own = self.airpods_home.as_ref().and_then(|home| std::path::absolute(home).ok());
+        let of_file = || {
+            let folder = std::path::absolute(file?).ok()?.parent()?.to_owned();
+            if folder.ends_with("configs") { folder.parent().map(Path::to_owned) } else { Some(folder) }
+        };
+        own.or_else(of_file).or_else(|| self.config_folders().into_iter().next())
+    }
+
+    /// The file with the web UI's secret that the Python airpods made.
+    #[must_use]
+    pub fn earlier_secret(&self, file: Option<&Path>) -> Option<PathBuf> {
+        self.earlier_home(file).map(|home| home.join("configs/webui_secret"))
     }
 
     /// The folder where what the command makes up itself is kept, such as the web UI's secret.

@@ -33,7 +33,7 @@ impl Mismatch {
     }
 
     /// Says that the mismatch is in a part of the value.
-    fn within(mut self, part: impl Display, at: &Location) -> Self {
+    pub(super) fn within(mut self, part: impl Display, at: &Location) -> Self {
         self.below = format!(".{part}{}", self.below);
         self.at.get_or_insert_with(|| at.clone());
         self

@@ -1,15 +1,13 @@
 //! Reading one `[services.NAME]`.
 
 use std::net::IpAddr;
-use std::path::{Component, Path, PathBuf};
 
 use indexmap::IndexMap;
 
+use super::command::{command, health_command, optional_words};
+use super::earlier;
 use super::env_file;
-use super::model::{
-    Condition, EnvFile, Gpu, GpuDevice, Health, NetworkMode, PortMapping, Pull, Resources, Service, Volume,
-    VolumeSource,
-};
+use super::model::{Condition, EnvFile, Gpu, GpuDevice, Health, NetworkMode, PortMapping, Pull, Resources, Service};
 use super::name::{NetworkAlias, ServiceName};
 use super::option::options;
 use super::places::Places;
@@ -19,7 +17,7 @@ use super::quantity::{Cpus, PidsLimit, StatusCode, StatusRange};
 use super::read::{RESTART_POLICIES, gpu_device};
 use super::section::{Mismatch, Read, Section, boolean, entries, list, number, owned_text, parsed, text, whole, word};
 use super::tree::{Node, Value};
-use crate::podman::Relabel;
+use super::volume::volumes;
 
 const PULLS: &[(&str, Pull)] = &[("missing", Pull::Missing), ("always", Pull::Always), ("never", Pull::Never)];
 
@@ -32,8 +30,6 @@ const CONDITIONS: &[(&str, Condition)] = &[
     ("service_healthy", Condition::Healthy),
     ("service_completed_successfully", Condition::Completed),
 ];
-
-const RELABELS: &[(&str, Relabel)] = &[("no", Relabel::No), ("shared", Relabel::Shared), ("private", Relabel::Private)];
 
 const NETWORK_MODES: &[(&str, NetworkMode)] = &[("pod", NetworkMode::Pod), ("host", NetworkMode::Host)];
 
@@ -71,6 +67,8 @@ pub(super) fn service(name: &ServiceName, section: Section<'_>, places: &Places)
     let needs_webui_secret = section.or("needs_webui_secret", false, boolean);
     let command_args = command(&section);
     let entrypoint_override = optional_words(&section, "entrypoint_override");
+    let default_model = section.optional("default_model", owned_text);
+    earlier::service(&section);
     let unset = section.list_or("unset", Vec::new(), list(owned_text));
     section.finish();
     Some(Service {
@@ -96,6 +94,7 @@ pub(super) fn service(name: &ServiceName, section: Section<'_>, places: &Places)
         restart_policy,
         oneshot,
         pull,
+        default_model,
         unset,
         resources,
         needs_webui_secret,
@@ -201,34 +200,6 @@ fn cpus(node: &Node) -> Read<Cpus> {
     Cpus::new(count).ok_or_else(|| Mismatch::new(format_args!("{count} is no number of CPUs, such as 1.5")))
 }
 
-/// A line for a shell, or a program with its arguments; also as podman has them, after `CMD-SHELL` or `CMD`.
-fn health_command(node: &Node) -> Read<Vec<String>> {
-    let words = words(node)?;
-    let is_podmans = |words: &[String]| matches!(words.first().map(String::as_str), Some("CMD" | "CMD-SHELL"));
-    match (&node.value, words.len()) {
-        (_, 0) => Err(Mismatch::new("a command is needed here")),
-        (Value::String(_), _) => Ok([&["CMD-SHELL".to_owned()], &words[..]].concat()),
-        (_, 2..) if is_podmans(&words) => Ok(words),
-        _ => Ok([&["CMD".to_owned()], &words[..]].concat()),
-    }
-}
-
-/// `command` is taken apart as a shell does it; `command_args` is not.
-fn command(section: &Section<'_>) -> Option<Vec<String>> {
-    let args = optional_words(section, "command_args");
-    section.may_be_list_or_one("command");
-    let line = section.optional("command", |node| match &node.value {
-        Value::String(line) => shlex::split(line).ok_or_else(|| {
-            Mismatch::new("a quote in this command has no end").hint("an array of words needs no quotes")
-        }),
-        _ => list(owned_text)(node),
-    });
-    if line.is_some() && args.is_some() {
-        section.refuse("`command` and `command_args` are the same setting: leave out one of the two");
-    }
-    line.or(args)
-}
-
 /// One value, or an array of them.
 fn one_or_list<T>(one: impl Fn(&Node) -> Read<T>) -> impl Fn(&Node) -> Read<Vec<T>> {
     move |node| match &node.value {
@@ -317,26 +288,18 @@ fn depends_on(node: &Node) -> Read<Vec<(ServiceName, Condition)>> {
             named(name)?;
             let condition = |node: &Node| word(CONDITIONS)(node);
             match &node.value {
-                Value::Table(table) => table.get("condition").map_or(Ok(Condition::Started), condition),
+                Value::Table(table) => match table.iter().find(|(key, _)| *key != "condition") {
+                    Some((key, entry)) => {
+                        Err(Mismatch::new("`condition` is all that can be said here").within(key, &entry.key_at))
+                    }
+                    None => table.get("condition").map_or(Ok(Condition::Started), condition),
+                },
                 _ => condition(node),
             }
         })?
         .into_iter()
         .map(|(name, condition)| Ok((named(&name)?, condition)))
         .collect(),
-    }
-}
-
-fn optional_words(section: &Section<'_>, key: &'static str) -> Option<Vec<String>> {
-    section.may_be_list_or_one(key);
-    section.optional(key, words)
-}
-
-/// Words of a command line; a single text is one word, never taken apart.
-fn words(node: &Node) -> Read<Vec<String>> {
-    match &node.value {
-        Value::String(word) => Ok(vec![word.clone()]),
-        _ => list(owned_text)(node),
     }
 }
 
@@ -351,87 +314,5 @@ fn env_value(name: &str, node: &Node) -> Read<String> {
         Value::Float(number) => Ok(number.to_string()),
         Value::Boolean(truth) => Ok(truth.to_string()),
         other => Err(Mismatch::new(format_args!("a text is needed here, not {}", other.kind()))),
-    }
-}
-
-fn volumes(section: &Section<'_>, places: &Places) -> IndexMap<String, Volume> {
-    let Some(section) = section.section("volumes") else { return IndexMap::new() };
-    let one = |(name, node): (&str, &Node)| {
-        let volume = match &node.value {
-            Value::String(_) => section.read_at(name, node, |node| short_volume(node, places)),
-            _ => section.below(name, node).and_then(|table| volume(table, places)),
-        };
-        Some((name.to_owned(), volume?))
-    };
-    section.nodes().filter_map(one).collect()
-}
-
-fn volume(table: Section<'_>, places: &Places) -> Option<Volume> {
-    let source = table.required("source", |node| volume_source(text(node)?, places));
-    let target = table.required("target", |node| volume_target(text(node)?));
-    let read_only = table.or("read_only", false, boolean);
-    let relabel = table.optional("relabel", word(RELABELS));
-    table.finish();
-    Some(Volume { source: source?, target: target?, read_only, relabel })
-}
-
-/// `SOURCE:TARGET[:OPTIONS]` (compose-spec, "Short syntax" of `volumes`).
-fn short_volume(node: &Node, places: &Places) -> Read<Volume> {
-    let text = text(node)?;
-    let wrong = |why: &str| Mismatch::new(format_args!("`{text}` {why}")).hint("it is such as `./data:/data:ro`");
-    // `bind://` has a colon of its own.
-    let scheme = if text.starts_with("bind://") { "bind://".len() } else { 0 };
-    let (source, rest) =
-        text[scheme..].split_once(':').ok_or_else(|| wrong("does not say where it is in the container"))?;
-    let source = volume_source(&text[..scheme + source.len()], places)?;
-    let (target, options) = rest.split_once(':').unwrap_or((rest, ""));
-    let mut volume = Volume { source, target: volume_target(target)?, read_only: false, relabel: None };
-    for option in options.split(',').filter(|option| !option.is_empty()) {
-        match option {
-            "ro" => volume.read_only = true,
-            "rw" => volume.read_only = false,
-            "z" => volume.relabel = Some(Relabel::Shared),
-            "Z" => volume.relabel = Some(Relabel::Private),
-            _ => return Err(wrong("has an option that is none of `ro`, `rw`, `z` and `Z`")),
-        }
-    }
-    Ok(volume)
-}
-
-fn volume_source(text: &str, places: &Places) -> Read<VolumeSource> {
-    if let Some(relative) = text.strip_prefix("bind://") {
-        let relative = below(relative).ok_or_else(|| {
-            Mismatch::new(format_args!("`{text}` does not lie under the data folder"))
-                .hint("after `bind://` comes a relative path without `..`; for another folder write its absolute path")
-        })?;
-        let folder = places.data_folder.as_ref().ok_or_else(|| {
-            Mismatch::new("there is no data folder for `bind://`").hint("set `HOME`, `XDG_DATA_HOME` or `AIRPODS_HOME`")
-        })?;
-        return Ok(VolumeSource::Data { path: folder.join(&relative), relative });
-    }
-    match places.host_path(text) {
-        Some(Ok(path)) => return Ok(VolumeSource::Host(path)),
-        Some(Err(why)) => return Err(Mismatch::new(format_args!("`{text}` has no place: {why}"))),
-        None => {}
-    }
-    text.parse().map(VolumeSource::Named).map_err(|_| {
-        Mismatch::new(format_args!("`{text}` is neither the name of a volume nor a path of the host"))
-            .hint("a path begins with `/`, `~/` or `./`, which is beside the configuration; `bind://FOLDER` is a folder of ours")
-    })
-}
-
-/// A relative path that only goes down, `.` and double slashes removed.
-fn below(text: &str) -> Option<PathBuf> {
-    let parts = Path::new(text).components().filter(|part| *part != Component::CurDir);
-    let path = parts.map(|part| matches!(part, Component::Normal(_)).then_some(part)).collect::<Option<PathBuf>>()?;
-    (!path.as_os_str().is_empty() && !text.contains('\0')).then_some(path)
-}
-
-fn volume_target(text: &str) -> Read<PathBuf> {
-    let parts_fit = Path::new(text).components().all(|part| part != Component::ParentDir);
-    if text.starts_with('/') && text != "/" && parts_fit && !text.contains(['\0', ':']) {
-        Ok(PathBuf::from(text))
-    } else {
-        Err(Mismatch::new(format_args!("`{text}` is not an absolute path in a container")))
     }
 }

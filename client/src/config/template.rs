@@ -1,4 +1,4 @@
-//! Templates in `env`: `{{services.ollama.ports.0.container}}` and the like.
+//! Templates in `env`, and in `command_args` that are a table: `{{services.ollama.ports.0.container}}` and the like.
 
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -10,7 +10,7 @@ use super::problem::{Problem, Problems};
 use super::tree::Table;
 use crate::spelling::nearest;
 
-/// Replaces every template in the services' `env`. Problems name the key and its place in `tree`.
+/// Replaces every template in the services' `env` and tables of `command_args`. Problems name the key and its place in `tree`.
 pub(super) fn expand(config: &mut Config, tree: &Table, problems: &Problems) {
     let scope = Scope::of(&config.runtime, &config.services);
     let mut expanded = Vec::new();
@@ -27,11 +27,35 @@ pub(super) fn expand(config: &mut Config, tree: &Table, problems: &Problems) {
             }
         }
     }
+    let commands = commands(&scope, tree, problems);
+    for (service, words) in commands {
+        if let Some(service) = config.services.get_mut(&service) {
+            service.command_args = Some(words);
+        }
+    }
     for (service, key, text) in expanded {
         if let Some(service) = config.services.get_mut(&service) {
             service.env.insert(key, text);
         }
     }
+}
+
+/// The commands with their templates replaced. Only a table has them: braces in an array are the program's own.
+fn commands(scope: &Scope<'_>, tree: &Table, problems: &Problems) -> Vec<(ServiceName, Vec<String>)> {
+    let mut replaced = Vec::new();
+    for (name, service) in scope.services {
+        let place = format!("services.{name}.command_args");
+        let Some(words) = service.command_args.as_ref().filter(|_| tree.is_table(&place)) else { continue };
+        match words.iter().map(|word| scope.replace(word, &mut Vec::new())).collect() {
+            Ok(words) => replaced.push((name.clone(), words)),
+            Err(why) => {
+                let Unresolved { message, hint, .. } = why;
+                let problem = Problem::error(format!("`{place}`: {message}")).at(tree.locate(&place).cloned());
+                problems.push(Problem { hint, ..problem });
+            }
+        }
+    }
+    replaced
 }
 
 /// Why a template has no value.
@@ -64,7 +88,7 @@ struct Scope<'a> {
 }
 
 /// The keys of a service that a template may name, beside its `env`.
-const SERVICE_KEYS: [&str; 5] = ["ports", "image", "pod", "container", "env"];
+const SERVICE_KEYS: [&str; 6] = ["ports", "image", "pod", "container", "env", "default_model"];
 
 impl<'a> Scope<'a> {
     fn of(runtime: &Runtime, services: &'a IndexMap<ServiceName, Service>) -> Self {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod earlier;
 mod needs;
 mod wrong;
 
@@ -117,25 +118,6 @@ fn what_is_shown_loads_to_the_same_configuration() {
     assert!(!network.measure);
     let shown = toml::to_string(&config.written().unwrap()).unwrap();
     assert_eq!(valid(&shown).config, config, "{shown}");
-}
-
-#[test]
-fn every_key_of_the_earlier_tool_is_known_and_only_those_without_effect_give_a_warning() {
-    let loaded = valid(include_str!("../../tests/data/earlier.toml"));
-    assert_eq!(loaded.unknown_keys().count(), 0);
-    let ineffective: Vec<_> =
-        loaded.warnings.iter().map(|warning| warning.message.split(['`', ' ']).nth(1).unwrap_or_default()).collect();
-    assert_eq!(ineffective, ["runtime.prefer", "runtime.cuda_version"]);
-    let Config { runtime, cli, services, .. } = &loaded.config;
-    assert_eq!(runtime.network.gateway, Some("10.89.0.1".parse().unwrap()));
-    assert_eq!((cli.stop_timeout.get(), cli.max_concurrent_pulls.get(), cli.auto_confirm), (20, 5, true));
-    let mine = &services["mine"];
-    assert_eq!((mine.ports[0].host.first().get(), mine.pids_limit.get(), mine.gpu.wanted()), (8000, 4096, false));
-    assert_eq!(mine.resources.memory.map(Memory::bytes), Some(4 << 30));
-    assert_eq!(mine.volumes["own"].source, VolumeSource::Data { path: "/data/a/b".into(), relative: "a/b".into() });
-    assert_eq!(mine.volumes["shared"].source, VolumeSource::Host("/srv/models".into()));
-    assert!(matches!(&mine.volumes["kept"].source, VolumeSource::Named(name) if name.as_str() == "kept"));
-    assert!(matches!(&mine.health, Some(Health::Http { expected_status, .. }) if expected_status.contains(399)));
 }
 
 #[test]

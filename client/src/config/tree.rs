@@ -119,6 +119,16 @@ impl Table {
         }
     }
 
+    /// Whether there is a table at a dotted path.
+    pub(super) fn is_table(&self, path: &str) -> bool {
+        let (key, rest) = path.split_once('.').map_or((path, None), |(key, rest)| (key, Some(rest)));
+        match (self.get(key).map(|node| &node.value), rest) {
+            (Some(Value::Table(_)), None) => true,
+            (Some(Value::Table(table)), Some(rest)) => table.is_table(rest),
+            _ => false,
+        }
+    }
+
     /// The place of a dotted path such as `services.ollama.ports.0.host`, or of as much of it as there is.
     pub(super) fn locate(&self, path: &str) -> Option<&Location> {
         let (key, rest) = path.split_once('.').map_or((path, None), |(key, rest)| (key, Some(rest)));

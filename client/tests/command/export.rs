@@ -56,3 +56,21 @@ fn a_service_that_there_is_not_is_a_usage_error() {
     let output = airpods(home.path(), "export kube olama").output().unwrap();
     told(&output, 2, "", "error: there is no service `olama` in the configuration\nhint: did you mean `ollama`?\n");
 }
+
+#[test]
+fn units_are_given_the_secret_and_the_data_of_the_python_airpods() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join(".config/airpods");
+    fs::create_dir_all(folder.join("configs")).unwrap();
+    fs::create_dir_all(folder.join("volumes/airpods_webui_data")).unwrap();
+    fs::write(folder.join("configs/config.toml"), include_str!("../data/newest.toml")).unwrap();
+    let secret = "Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFy";
+    fs::write(folder.join("configs/webui_secret"), secret).unwrap();
+    let output = airpods(home.path(), "export quadlet --dir units").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let unit = |name: &str| fs::read_to_string(home.path().join("units").join(name)).unwrap();
+    assert_eq!(unit("airpods-open-webui.env"), format!("WEBUI_SECRET_KEY={secret}\n"));
+    let (container, data) = (unit("airpods-open-webui.container"), folder.join("volumes/airpods_webui_data"));
+    assert!(container.contains(&format!("Volume={}:/app/backend/data:z", data.display())), "{container}");
+    assert_eq!(fs::read_to_string(folder.join("configs/webui_secret")).unwrap(), secret);
+}

@@ -17,7 +17,7 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use super::{Context, completions};
-use crate::config::Cli;
+use crate::config::Loaded;
 use crate::error::Failure;
 use crate::execute::{self, Outcome, Pace};
 use crate::exit::Exit;
@@ -86,7 +86,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     } else {
         Measuring::begin(context, &loaded.config, &services)
     };
-    let prepared = execute::unless(interrupt.as_mut(), prepare(&args, context, &loaded.config)).await??;
+    let prepared = execute::unless(interrupt.as_mut(), prepare(&args, context, &loaded)).await??;
     let Prepared { connection, mut plan, launches, facts, dns_servers, conflict } = prepared;
     let cli = &loaded.config.cli;
     let consent = Consent::from_switches(args.yes, cli.auto_confirm);
@@ -104,9 +104,12 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     clamp.known = measuring.end(interrupt.as_mut()).await?;
+    if !plan.is_empty() {
+        tell::earlier_data(&launches, &loaded, context)?;
+    }
     let settled = clamp.settle(!plan.is_empty(), interrupt.as_mut()).await?;
     let podman = &connection.podman;
-    let outcome = carry_out(&args, context, cli, podman, &mut plan, interrupt.as_mut()).await;
+    let outcome = carry_out(&args, context, &loaded, podman, &mut plan, interrupt.as_mut()).await;
     let mut outcome = outcome.or_else(|error| settled.before(error))?;
     let network = &loaded.config.runtime.network;
     let names = names::check(podman, &plan, &launches, &dns_servers, &network.dns_servers, &facts);
@@ -122,13 +125,14 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
 async fn carry_out(
     args: &Args,
     context: &Context,
-    cli: &Cli,
+    loaded: &Loaded,
     podman: &impl Podman,
     plan: &mut Plan,
     interrupt: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<Outcome, Failure> {
+    let cli = &loaded.config.cli;
     if plan.needs_secret(webui_secret::VARIABLE) {
-        let secret = webui_secret::load_or_create(context.environment.state_folder().as_deref())?;
+        let secret = context.kept_webui_secret(loaded)?;
         plan.give_secret(webui_secret::VARIABLE, secret.expose());
     }
     let mut pace = Pace { sequential: args.sequential, ..Pace::from_config(cli) };

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Args, Context};
-use crate::config::{Config, DnsServers, NetworkMode, PodmanUrl, Service, ServiceName};
+use crate::config::{Config, DnsServers, Loaded, NetworkMode, PodmanUrl, Service, ServiceName};
 use crate::dns::{self, NoServers};
 use crate::doctor;
 use crate::error::Failure;
@@ -27,14 +27,15 @@ pub(super) struct Prepared {
 }
 
 /// Reads what podman holds and plans; changes nothing.
-pub(super) async fn prepare(args: &Args, context: &Context, config: &Config) -> Result<Prepared, Failure> {
+pub(super) async fn prepare(args: &Args, context: &Context, loaded: &Loaded) -> Result<Prepared, Failure> {
+    let config = &loaded.config;
     let services = plan::chosen(config, &args.services, false)?;
     let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
     let podman = &connection.podman;
     let surroundings = surroundings(config, &services, args.cpu, podman.is_rootless()).await?;
     let mut desired = Desired::from_config(config, &services, podman.version(), &surroundings);
     // A secret that cannot be read is an error only for a container that is made with it.
-    if let Ok(Some(secret)) = webui_secret::existing(context.environment.state_folder().as_deref()) {
+    if let Ok(Some(secret)) = context.webui_secret(loaded) {
         desired.give_secret(webui_secret::VARIABLE, secret.expose());
     }
     let reset = if args.reset_network { NetworkReset::AskedFor } else { NetworkReset::Never };

@@ -1,9 +1,12 @@
 //! What `start` says: the plan, and what came of it.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use serde_json::json;
 
+use super::Context;
+use crate::config::Loaded;
 use crate::execute::Outcome;
 use crate::plan::{Kept, Launch, Plan};
 use crate::terminal::{Escaped, EscapedLine, print_json};
@@ -28,6 +31,30 @@ pub(in crate::command) fn plan(plan: &Plan, json: bool) -> io::Result<()> {
 fn text(plan: &Plan) -> String {
     let nothing = if plan.is_empty() { "nothing to do\n" } else { "" };
     format!("{}{nothing}", Escaped(&plan.to_string()))
+}
+
+/// Says where data of the Python airpods is, for it is used where it is; and what of it nothing uses.
+pub(super) fn earlier_data(launches: &[Launch], loaded: &Loaded, context: &Context) -> io::Result<()> {
+    let mut err = anstream::stderr();
+    let Some(folder) = context.environment.places(loaded.file.as_deref()).ok().and_then(|places| places.earlier_folder)
+    else {
+        return Ok(());
+    };
+    for launch in launches {
+        for path in launch.folders.iter().filter(|path| path.starts_with(&folder)) {
+            let (service, path) = (EscapedLine(&launch.service), path.display().to_string());
+            writeln!(err, "`{service}` uses the data of the Python airpods in {}", EscapedLine(&path))?;
+        }
+    }
+    // Where a file names the volumes, whatever it does not name was left out on purpose.
+    if loaded.file.is_none() {
+        let used = |path: &Path| launches.iter().flat_map(|launch| &launch.folders).any(|used| used.starts_with(path));
+        for entry in std::fs::read_dir(&folder)?.flatten().filter(|entry| !used(&entry.path())) {
+            let path = entry.path().display().to_string();
+            writeln!(err, "warning: no service uses {}: name it in `volumes` if it is needed", EscapedLine(&path))?;
+        }
+    }
+    Ok(())
 }
 
 /// What came of it: where the services answer, and what a user should know.

@@ -74,6 +74,9 @@ pub struct Service {
     /// It does something once and ends.
     #[serde(skip_serializing_if = "is_false")]
     pub oneshot: bool,
+    /// The model that it is given, for templates to name; it does nothing by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_model: Option<String>,
     /// Keys of the built-in defaults that it is without.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unset: Vec<String>,

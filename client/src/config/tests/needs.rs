@@ -13,6 +13,7 @@ fn with(file: &str, variables: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
             Some("/home/alice/.config/airpods/keys.env") => Ok("KEY=abc\nURL=http://x\n".to_owned()),
             _ => Err(std::io::Error::from(std::io::ErrorKind::NotFound)),
         },
+        ..Places::default()
     };
     parse_in(Some(source), &places)
 }
@@ -116,6 +117,10 @@ fn what_does_not_fit_together_is_refused() {
         ("depends_on = [\"none\"]", "`none`: there is no such service"),
         ("depends_on = { ollama = \"completed\" }", "that service never ends by itself"),
         ("depends_on = [\"mine\"]", "a service cannot depend on itself"),
+        (
+            "depends_on = { ollama = { conditon = \"healthy\" } }",
+            "`services.mine.depends_on.ollama.conditon`: `condition` is all",
+        ),
         ("oneshot = true\nrestart_policy = \"always\"", "would be started again for ever"),
         ("pod = \"p\"\nhostname = \"x\"", "the services of a pod have this in common"),
         ("group_add = [\"keep-groups\", \"video\"]", "podman takes no other beside it"),

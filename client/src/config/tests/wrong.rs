@@ -100,8 +100,8 @@ pub(super) const WRONG: &[(&str, &str)] = &[
         "1:39 `services.ollama.volumes.data.source`: `x/y` is neither the name of a volume nor a path of the host [a path begins with `/`, `~/` or `./`, which is beside the configuration; `bind://FOLDER` is a folder of ours]",
     ),
     (
-        "services.ollama.volumes.b = { source = 'b', target = '/root/.ollama' }",
-        "1:54 `services.ollama.volumes.b.target`: `/root/.ollama` is the target of volume `data` already",
+        "services.comfyui.volumes = { b = { source = 'b', target = '/x' }, c = { source = 'c', target = '/x' } }",
+        "1:96 `services.comfyui.volumes.c.target`: `/x` is the target of volume `b` already",
     ),
     (
         "services.ollama.health.expected_status = [300, 200]",

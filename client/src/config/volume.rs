@@ -1,0 +1,172 @@
+//! Reading `services.NAME.volumes`.
+
+use std::path::{Component, Path, PathBuf};
+
+use indexmap::IndexMap;
+
+use super::model::{Volume, VolumeSource};
+use super::places::Places;
+use super::problem::{Problem, Problems};
+use super::section::{Mismatch, Read, Section, boolean, text, word};
+use super::tree::{Node, Table, Value};
+use crate::podman::Relabel;
+
+const RELABELS: &[(&str, Relabel)] = &[("no", Relabel::No), ("shared", Relabel::Shared), ("private", Relabel::Private)];
+
+/// Volumes of the built-in defaults for which the earlier tool has folders of the same name and content.
+const WITH_FOLDERS: [&str; 2] = ["airpods_ollama_data", "airpods_webui_data"];
+
+/// Reads `volumes`; `places` is where their paths begin.
+pub(super) fn volumes(section: &Section<'_>, places: &Places) -> IndexMap<String, Volume> {
+    let Some(section) = section.section("volumes") else { return IndexMap::new() };
+    let one = |(name, node): (&str, &Node)| {
+        let volume = match &node.value {
+            Value::String(_) => section.read_at(name, node, |node| short_volume(node, places)),
+            _ => section.below(name, node).and_then(|table| volume(table, places)),
+        };
+        let volume = volume?;
+        warn_of_two_folders(&section, name, &volume, places);
+        Some((name.to_owned(), volume))
+    };
+    section.nodes().filter_map(one).collect()
+}
+
+/// Data of the same name in both folders: which one is used has to be said.
+fn warn_of_two_folders(section: &Section<'_>, name: &str, volume: &Volume, places: &Places) {
+    let VolumeSource::Data { path, relative } = &volume.source else { return };
+    let Some(other) = places.earlier(relative).filter(|other| other != path) else { return };
+    let warning = Problem::warning(format!("`{}` is `{}`", section.place(name), path.display()));
+    let hint = format!("the earlier airpods has `{}`, which is not used: move one of the two away", other.display());
+    section.push(warning.at(section.at(name).cloned()).hint(hint));
+}
+
+fn volume(table: Section<'_>, places: &Places) -> Option<Volume> {
+    let source = table.required("source", |node| {
+        let source = volume_source(text(node)?, places)?;
+        // The earlier tool keeps in a folder what the defaults keep in a volume of this name.
+        match &source {
+            VolumeSource::Named(name) if !node.at.is_users() && WITH_FOLDERS.contains(&name.as_str()) => {
+                let relative = PathBuf::from(name.as_str());
+                let path = places.earlier(&relative);
+                Ok(path.map_or(source, |path| VolumeSource::Data { path, relative }))
+            }
+            _ => Ok(source),
+        }
+    });
+    let target = table.required("target", |node| volume_target(text(node)?));
+    let read_only = table.or("read_only", false, boolean);
+    let relabel = table.optional("relabel", word(RELABELS));
+    table.finish();
+    Some(Volume { source: source?, target: target?, read_only, relabel })
+}
+
+/// `SOURCE:TARGET[:OPTIONS]` (compose-spec, "Short syntax" of `volumes`).
+fn short_volume(node: &Node, places: &Places) -> Read<Volume> {
+    let text = text(node)?;
+    let wrong = |why: &str| Mismatch::new(format_args!("`{text}` {why}")).hint("it is such as `./data:/data:ro`");
+    // `bind://` has a colon of its own.
+    let scheme = if text.starts_with("bind://") { "bind://".len() } else { 0 };
+    let (source, rest) =
+        text[scheme..].split_once(':').ok_or_else(|| wrong("does not say where it is in the container"))?;
+    let source = volume_source(&text[..scheme + source.len()], places)?;
+    let (target, options) = rest.split_once(':').unwrap_or((rest, ""));
+    let mut volume = Volume { source, target: volume_target(target)?, read_only: false, relabel: None };
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option {
+            "ro" => volume.read_only = true,
+            "rw" => volume.read_only = false,
+            "z" => volume.relabel = Some(Relabel::Shared),
+            "Z" => volume.relabel = Some(Relabel::Private),
+            _ => return Err(wrong("has an option that is none of `ro`, `rw`, `z` and `Z`")),
+        }
+    }
+    Ok(volume)
+}
+
+fn volume_source(text: &str, places: &Places) -> Read<VolumeSource> {
+    if let Some(relative) = text.strip_prefix("bind://") {
+        let relative = below(relative).ok_or_else(|| {
+            Mismatch::new(format_args!("`{text}` does not lie under the data folder"))
+                .hint("after `bind://` comes a relative path without `..`; for another folder write its absolute path")
+        })?;
+        let own = places.data_folder.as_ref().map(|folder| folder.join(&relative));
+        let path = match (own, places.earlier(&relative)) {
+            (Some(own), Some(_)) if (places.exists)(&own) => own,
+            (_, Some(earlier)) => earlier,
+            (Some(own), None) => own,
+            (None, None) => {
+                return Err(Mismatch::new("there is no data folder for `bind://`")
+                    .hint("set `HOME`, `XDG_DATA_HOME` or `AIRPODS_HOME`"));
+            }
+        };
+        return Ok(VolumeSource::Data { path, relative });
+    }
+    match places.host_path(text) {
+        Some(Ok(path)) => return Ok(VolumeSource::Host(path)),
+        Some(Err(why)) => return Err(Mismatch::new(format_args!("`{text}` has no place: {why}"))),
+        None => {}
+    }
+    text.parse().map(VolumeSource::Named).map_err(|_| {
+        Mismatch::new(format_args!("`{text}` is neither the name of a volume nor a path of the host"))
+            .hint("a path begins with `/`, `~/` or `./`, which is beside the configuration; `bind://FOLDER` is a folder of ours")
+    })
+}
+
+/// A relative path that only goes down, `.` and double slashes removed.
+fn below(text: &str) -> Option<PathBuf> {
+    let parts = Path::new(text).components().filter(|part| *part != Component::CurDir);
+    let path = parts.map(|part| matches!(part, Component::Normal(_)).then_some(part)).collect::<Option<PathBuf>>()?;
+    (!path.as_os_str().is_empty() && !text.contains('\0')).then_some(path)
+}
+
+fn volume_target(text: &str) -> Read<PathBuf> {
+    let parts_fit = Path::new(text).components().all(|part| part != Component::ParentDir);
+    if text.starts_with('/') && text != "/" && parts_fit && !text.contains(['\0', ':']) {
+        Ok(PathBuf::from(text))
+    } else {
+        Err(Mismatch::new(format_args!("`{text}` is not an absolute path in a container")))
+    }
+}
+
+/// Leaves out each built-in volume in whose place, or within which, a person's file has a volume of its own.
+pub(super) fn leave_out_covered(tree: &mut Table, problems: &Problems) {
+    let Some(Value::Table(services)) = tree.get_mut("services").map(|node| &mut node.value) else { return };
+    for (service, node) in services.iter_mut() {
+        let Value::Table(table) = &mut node.value else { continue };
+        let Some(Value::Table(volumes)) = table.get_mut("volumes").map(|node| &mut node.value) else { continue };
+        let all: Vec<(String, bool, PathBuf)> = volumes
+            .iter()
+            .filter_map(|(name, entry)| Some((name.to_owned(), is_users(&entry.node), target(&entry.node)?)))
+            .collect();
+        for (built_in, _, place) in all.iter().filter(|(_, users, _)| !users) {
+            let covers = |(_, users, target): &&(String, bool, PathBuf)| *users && target.starts_with(place);
+            let Some((own, _, _)) = all.iter().find(covers) else { continue };
+            let at = volumes.get(own).map(|node| node.at.clone());
+            let key = format!("services.{service}.volumes");
+            let left = format!("`{key}.{built_in}` is left out: `{own}` has its place, `{}`", place.display());
+            let hint = format!("to keep both, write `{key}.{built_in}` in the file as well");
+            problems.push(Problem::warning(left).at(at).hint(hint));
+            volumes.remove(built_in);
+        }
+    }
+}
+
+/// Whether a person wrote anything of a volume.
+fn is_users(node: &Node) -> bool {
+    match &node.value {
+        Value::Table(table) => table.iter().any(|(_, entry)| entry.node.at.is_users()),
+        _ => node.at.is_users(),
+    }
+}
+
+fn target(node: &Node) -> Option<PathBuf> {
+    let text = match &node.value {
+        Value::Table(table) => match &table.get("target")?.value {
+            Value::String(target) => target.as_str(),
+            _ => return None,
+        },
+        Value::String(short) => short.trim_start_matches("bind://").split(':').nth(1)?,
+        _ => return None,
+    };
+    Some(PathBuf::from(text))
+}
