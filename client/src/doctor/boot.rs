@@ -26,17 +26,22 @@ pub(super) fn judge(boot: &Boot, needs: Needs) -> Option<Finding> {
         Some(Finding::note(Code::Boot, cause, cure))
     };
     let Some(unit) = &boot.unit else {
-        return note("this podman has no `podman-restart.service`", "airpods export quadlet".to_owned());
+        return note("this podman has no `podman-restart.service`", "airpods export quadlet --install".to_owned());
     };
     // `always` alone up to podman 5.3; others have been started since (podman-restart.service of podman#20418).
     let starts_all = ["unless-stopped", "should-start-on-boot"].iter().any(|word| unit.contains(word));
     if needs.unless_stopped && !starts_all {
+        let why = "this podman's `podman-restart.service` starts only what has the policy `always`";
+        if needs.own_unless_stopped {
+            // A policy that a service has for itself stands whatever that of all is.
+            return note(why, "airpods export quadlet --install".to_owned());
+        }
         let mut cure = "airpods config set runtime.restart_policy always && airpods start --yes".to_owned();
         if !boot.enabled {
             cure += " && ";
             cure += enable;
         }
-        return note("this podman's `podman-restart.service` starts only what has the policy `always`", cure);
+        return note(why, cure);
     }
     if boot.enabled { None } else { note("`podman-restart.service` is not enabled", enable.to_owned()) }
 }

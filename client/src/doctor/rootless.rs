@@ -84,6 +84,8 @@ pub struct Needs {
     pub restart: bool,
     /// Unless somebody stopped them.
     pub unless_stopped: bool,
+    /// The same, where a service says so for itself.
+    pub own_unless_stopped: bool,
 }
 
 /// Judges what a rootless podman needs.

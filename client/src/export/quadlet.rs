@@ -47,6 +47,15 @@ impl Export {
     }
 }
 
+/// Whether a text is that of a unit which an export wrote.
+#[must_use]
+pub fn is_own(text: &str) -> bool {
+    text.lines().any(|line| line == NETWORK_DESCRIPTION || line.starts_with("Description=airpods "))
+}
+
+/// How the unit of the network describes itself.
+const NETWORK_DESCRIPTION: &str = "Description=The network of the airpods services";
+
 /// The name of a service's unit. A native unit of the same service may be there, such as ollama's own.
 fn unit_name(service: &str) -> String {
     format!("airpods-{service}")
@@ -84,7 +93,7 @@ fn secrets(subject: &Subject<'_>, launch: &Launch, export: &mut Export) {
 fn network(spec: &NetworkSpec) -> Unit {
     let mut unit = Unit::default();
     unit.section("Unit");
-    unit.set("Description", "The network of the airpods services");
+    unit.set("Description", NETWORK_DESCRIPTION.trim_start_matches("Description="));
     unit.section("Network");
     unit.set("NetworkName", &spec.name);
     unit.set("Driver", &spec.driver);
@@ -157,7 +166,9 @@ fn container(subject: &Subject<'_>, launch: &Launch) -> Unit {
     // podman kills the container when its time is over; systemd would kill podman.
     unit.set("TimeoutStopSec", stop + 30);
     launch.folders.iter().for_each(|folder| {
-        unit.words("ExecStartPre", ["/usr/bin/mkdir", "-p", &folder.to_string_lossy()]);
+        // A file that is there is what the service is given.
+        let make = "[ -e \"$1\" ] || exec mkdir -p -- \"$1\"";
+        unit.words("ExecStartPre", ["/bin/sh", "-c", make, "sh", &folder.to_string_lossy()]);
     });
     match &launch.health {
         Some(HealthCheck::Http(check)) => wait_for_health(&mut unit, subject, check),

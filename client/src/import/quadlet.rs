@@ -123,7 +123,7 @@ impl Reader {
                     self.note(
                         &file.name,
                         &line,
-                        "not carried over: `airpods export quadlet` writes units that start at boot",
+                        "not carried over: `airpods export quadlet --install` starts services at boot",
                     );
                 }
                 _ => self.note(&file.name, &line, "airpods has no such key"),

@@ -1,5 +1,6 @@
 //! `airpods export`: the services for systemd or for Kubernetes.
 
+mod install;
 mod kube;
 mod quadlet;
 mod write;
@@ -31,6 +32,8 @@ pub struct Args {
 enum Action {
     /// Write units for podman's Quadlet, by which systemd runs the services
     #[command(after_help = "Examples:
+  airpods export quadlet --install
+  airpods export quadlet --remove
   airpods export quadlet --dir ~/.config/containers/systemd
   airpods export quadlet ollama")]
     Quadlet {
@@ -38,10 +41,16 @@ enum Action {
         #[arg(value_name = "SERVICE", add = completions::services())]
         services: Vec<String>,
         /// Write the files into this folder instead of printing them
-        #[arg(short, long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+        #[arg(short, long, value_name = "FOLDER", value_hint = ValueHint::DirPath, group = "target")]
         dir: Option<PathBuf>,
+        /// Write them where systemd reads them for this user, or for the system as root, and have it read them
+        #[arg(long, group = "target")]
+        install: bool,
+        /// Stop the units that are installed there and remove their files
+        #[arg(long, conflicts_with_all = ["target", "services", "force"])]
+        remove: bool,
         /// Replace files that are there
-        #[arg(short, long, requires = "dir")]
+        #[arg(short, long, requires = "target")]
         force: bool,
     },
     /// Write YAML for Kubernetes, or for `podman kube play`
@@ -69,9 +78,17 @@ enum Action {
 /// # Errors
 /// Those of the configuration, a service that there is not, or files that cannot be written.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    if let Action::Quadlet { remove: true, .. } = &args.action {
+        install::remove(&context.environment)?;
+        return Ok(Exit::Done);
+    }
     let loaded = context.load_config_to_launch()?;
     match &args.action {
-        Action::Quadlet { services, dir, force } => {
+        Action::Quadlet { services, install: true, force, .. } => {
+            let subject = subject(context, &loaded, services, true)?;
+            install::install(&subject, &context.environment, *force)?;
+        }
+        Action::Quadlet { services, dir, force, .. } => {
             let subject = subject(context, &loaded, services, dir.is_some())?;
             quadlet::run(&subject, dir.as_deref(), *force)?;
         }
@@ -94,7 +111,7 @@ fn subject<'a>(
     let surroundings = Surroundings { gpu: gpu::Found::here(), ..Surroundings::default() };
     let mut subject = Subject::of(&loaded.config, services, &surroundings)?;
     if with_secrets && subject.secret_variables().any(|variable| variable == webui_secret::VARIABLE) {
-        let secret = webui_secret::load_or_create(context.environment.state_folder().as_deref())?;
+        let secret = context.kept_webui_secret(loaded)?;
         subject.secrets.insert(webui_secret::VARIABLE.to_owned(), secret.expose().to_owned());
     }
     Ok(subject)

@@ -105,11 +105,22 @@ fn settings(subject: &Subject<'_>) -> Settings {
     }
 }
 
+/// The policies of the enabled services; with `own` those that a service has for itself alone.
+fn policies(config: &Config, own: bool) -> impl Iterator<Item = RestartPolicy> + '_ {
+    config.enabled().filter_map(move |(_, service)| match service.restart_policy {
+        None if own || service.oneshot => None,
+        None => Some(config.runtime.restart_policy),
+        given => given,
+    })
+}
+
 fn needs(config: &Config) -> Needs {
     Needs {
         memory: config.enabled().any(|(_, service)| service.resources.memory.is_some()),
         cpus: config.enabled().any(|(_, service)| service.resources.cpus.is_some()),
-        unless_stopped: config.runtime.restart_policy == RestartPolicy::UnlessStopped,
-        restart: matches!(config.runtime.restart_policy, RestartPolicy::Always | RestartPolicy::UnlessStopped),
+        unless_stopped: policies(config, false).any(|policy| policy == RestartPolicy::UnlessStopped),
+        own_unless_stopped: policies(config, true).any(|policy| policy == RestartPolicy::UnlessStopped),
+        restart: policies(config, false)
+            .any(|policy| matches!(policy, RestartPolicy::Always | RestartPolicy::UnlessStopped)),
     }
 }

@@ -68,6 +68,16 @@ pub(super) const CASES: &[Case] = &[
         "sudo systemctl enable podman-restart",
     ),
     (
+        |facts| {
+            boot(facts).unit = Some(ALWAYS.to_owned());
+            facts.needs.own_unless_stopped = true;
+        },
+        Code::Boot,
+        Level::Note,
+        "starts only what has the policy `always`",
+        "airpods export quadlet --install",
+    ),
+    (
         |facts| boot(facts).unit = Some(ALWAYS.to_owned()),
         Code::Boot,
         Level::Note,
@@ -86,7 +96,7 @@ pub(super) const CASES: &[Case] = &[
         Code::Boot,
         Level::Note,
         "this podman has no `podman-restart.service`",
-        "airpods export quadlet",
+        "airpods export quadlet --install",
     ),
     (
         |facts| rootless(facts).subordinates = (0, 65536),

@@ -36,7 +36,7 @@ fn healthy() -> Facts {
             }),
         },
         rootless: Some(host::alice()),
-        needs: Needs { memory: true, cpus: true, restart: true, unless_stopped: true },
+        needs: Needs { memory: true, cpus: true, restart: true, unless_stopped: true, own_unless_stopped: false },
         boot: Some(Boot { rootless: true, unit: Some("--filter should-start-on-boot=true".to_owned()), enabled: true }),
         parts: Some(Parts {
             netavark: Some(Some(Version { major: 1, minor: 14 })),

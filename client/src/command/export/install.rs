@@ -1,0 +1,257 @@
+//! `airpods export quadlet --install` and `--remove`: the units where systemd reads them.
+
+use std::borrow::Cow;
+use std::fs;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::{warn, write};
+use crate::config::Environment;
+use crate::error::{Failure, Report};
+use crate::export::{self, Subject};
+use crate::file::{self, Links, Owner};
+use crate::terminal::EscapedLine;
+
+/// Where Quadlet looks for the units of root (podman-systemd.unit(5)), and below a user's folder for configuration.
+const OF_ROOT: &str = "/etc/containers/systemd";
+const OF_USER: &str = "containers/systemd";
+
+/// What `systemctl` ends with where a unit is not known (systemctl(1), "Exit status"): it is stopped then.
+const NOT_LOADED: i32 = 5;
+
+/// Why nothing, or not everything, was done.
+#[derive(Debug, thiserror::Error)]
+enum InstallError {
+    #[error("there is no folder for units of this user")]
+    NoFolder,
+    #[error("`{}` cannot be read", .0.display())]
+    Unreadable(PathBuf, #[source] io::Error),
+    #[error("`{}` cannot be removed", .0.display())]
+    Kept(PathBuf, #[source] io::Error),
+    #[error("`{0}` failed: {1}")]
+    Systemctl(String, String),
+}
+
+impl Report for InstallError {
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::NoFolder => Some("set `HOME` or `XDG_CONFIG_HOME`".into()),
+            Self::Systemctl(..) => {
+                Some("the files are there: run it again, or `airpods export quadlet --remove`".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Runs `systemctl` with these arguments, and returns its exit code with what it wrote to stderr.
+type Systemctl<'a> = &'a mut dyn FnMut(&[&str]) -> io::Result<(Option<i32>, String)>;
+
+/// Writes the units and has systemd read them.
+pub(super) fn install(subject: &Subject<'_>, environment: &Environment, force: bool) -> Result<(), Failure> {
+    let (root, folder) = place(environment)?;
+    let services = install_into(subject, &folder, root, force, &mut |words| systemctl(root, words))?;
+    let services = services.join(" ");
+    let user = if root { "" } else { "--user " };
+    say(if root {
+        "they start at boot"
+    } else {
+        "they start when you log in, and at boot with `loginctl enable-linger`"
+    });
+    say(&format!("start them now: airpods stop --remove && systemctl {user}start {services}"));
+    say("undo this: airpods export quadlet --remove");
+    Ok(())
+}
+
+/// Stops the units and removes their files.
+pub(super) fn remove(environment: &Environment) -> Result<(), Failure> {
+    let (root, folder) = place(environment)?;
+    let removed = remove_from(&folder, root, &mut |words| systemctl(root, words))?;
+    if removed.is_empty() {
+        say(&format!("there are no units of airpods in {}", folder.display()));
+    }
+    for path in &removed {
+        say(&format!("removed {}", path.display()));
+    }
+    Ok(())
+}
+
+/// Whether this is root, and where its units are.
+fn place(environment: &Environment) -> Result<(bool, PathBuf), InstallError> {
+    let root = nix::unistd::geteuid().is_root();
+    let of_user = || {
+        let home = environment.home.as_ref().map(|home| home.join(".config"));
+        environment.config_home.clone().or(home).map(|folder| folder.join(OF_USER))
+    };
+    let folder = if root { Some(PathBuf::from(OF_ROOT)) } else { of_user() };
+    Ok((root, folder.ok_or(InstallError::NoFolder)?))
+}
+
+fn install_into(
+    subject: &Subject<'_>,
+    folder: &Path,
+    root: bool,
+    force: bool,
+    systemctl: Systemctl<'_>,
+) -> Result<Vec<String>, Failure> {
+    let export = export::quadlet::export(subject);
+    let files: Vec<_> = export.files.iter().map(|file| (folder.join(&file.name), file)).collect();
+    write::all(&files, force)?;
+    warn(&export.warnings);
+    run(root, &["daemon-reload"], systemctl)?;
+    let names = export.files.iter().filter_map(|file| file.name.strip_suffix(".container"));
+    Ok(names.map(ToOwned::to_owned).collect())
+}
+
+fn remove_from(folder: &Path, root: bool, systemctl: Systemctl<'_>) -> Result<Vec<PathBuf>, InstallError> {
+    let files = installed(folder)?;
+    if files.is_empty() {
+        return Ok(files);
+    }
+    // Containers before the pods and the network that they are in.
+    for kind in ["container", "pod", "network"] {
+        let units: Vec<String> = files.iter().filter_map(|file| unit(file, kind)).collect();
+        let words: Vec<&str> = ["stop"].into_iter().chain(units.iter().map(String::as_str)).collect();
+        if !units.is_empty() {
+            run(root, &words, systemctl)?;
+        }
+    }
+    for file in &files {
+        fs::remove_file(file).map_err(|cause| InstallError::Kept(file.clone(), cause))?;
+    }
+    run(root, &["daemon-reload"], systemctl)?;
+    Ok(files)
+}
+
+/// The files of an export in a folder: units that say so, and files of secrets beside them.
+fn installed(folder: &Path) -> Result<Vec<PathBuf>, InstallError> {
+    let unreadable = |cause| InstallError::Unreadable(folder.to_owned(), cause);
+    let entries = match fs::read_dir(folder) {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(unreadable)?.collect::<io::Result<Vec<_>>>().map_err(unreadable)?,
+    };
+    let own = |path: &PathBuf| {
+        let unit = if path.extension().is_some_and(|kind| kind == "env") {
+            path.with_extension("container")
+        } else {
+            path.clone()
+        };
+        let named = unit.file_name().is_some_and(|name| name.to_string_lossy().starts_with("airpods"));
+        named && file::read(&unit, Links::Refused, Owner::Any).is_ok_and(|text| export::quadlet::is_own(&text))
+    };
+    let mut files: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(own).collect();
+    files.sort();
+    Ok(files)
+}
+
+/// The service that Quadlet makes of a unit's file, if the file is of this kind.
+fn unit(file: &Path, kind: &str) -> Option<String> {
+    let stem = file.file_stem()?.to_str().filter(|_| file.extension().is_some_and(|found| found == kind))?;
+    let suffix = if kind == "container" { String::new() } else { format!("-{kind}") };
+    Some(format!("{stem}{suffix}.service"))
+}
+
+fn run(root: bool, words: &[&str], systemctl: Systemctl<'_>) -> Result<(), InstallError> {
+    let user = if root { "" } else { "--user " };
+    let called = format!("systemctl {user}{}", words.join(" "));
+    match systemctl(words) {
+        Ok((Some(0 | NOT_LOADED), _)) => Ok(()),
+        Ok((_, why)) => Err(InstallError::Systemctl(called, why.trim().to_owned())),
+        Err(cause) => Err(InstallError::Systemctl(called, cause.to_string())),
+    }
+}
+
+fn systemctl(root: bool, words: &[&str]) -> io::Result<(Option<i32>, String)> {
+    let user: &[&str] = if root { &[] } else { &["--user"] };
+    let output = Command::new("systemctl").args(user).args(words).stdin(Stdio::null()).output()?;
+    Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
+}
+
+/// For a person; nobody reading is no failure.
+fn say(text: &str) {
+    let _ = writeln!(anstream::stderr(), "{}", EscapedLine(text));
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::plan::Surroundings;
+    use crate::plan::tests::{THREE, config};
+
+    /// What `systemctl` was called with, one call a line.
+    fn install_three(folder: &Path, force: bool) -> (Result<Vec<String>, Failure>, Vec<String>) {
+        let config = config(THREE);
+        let subject = Subject::of(&config, &[], &Surroundings::default()).unwrap();
+        let mut calls = Vec::new();
+        let done = install_into(&subject, folder, false, force, &mut |words| {
+            calls.push(words.join(" "));
+            Ok((Some(0), String::new()))
+        });
+        (done, calls)
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_is_installed_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let foreign = [("airpods-mine.container", "[Container]\nImage=x\n"), ("other.network", "[Network]\n")];
+        for (name, text) in foreign {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let (done, calls) = install_three(folder.path(), false);
+        let services = done.unwrap();
+        assert!(!services.is_empty() && services.iter().all(|name| name.starts_with("airpods-")), "{services:?}");
+        assert_eq!(calls, ["daemon-reload"]);
+        let mut calls = Vec::new();
+        let removed = remove_from(folder.path(), false, &mut |words| {
+            calls.push(words.join(" "));
+            Ok((Some(0), String::new()))
+        });
+        assert!(removed.unwrap().len() > services.len());
+        let stop: Vec<_> = services.iter().map(|name| format!("{name}.service")).collect();
+        assert!(stop.iter().all(|unit| calls[0].starts_with("stop ") && calls[0].contains(unit.as_str())), "{calls:?}");
+        assert_eq!(calls.last().map(String::as_str), Some("daemon-reload"));
+        assert!(calls.iter().any(|call| call == "stop airpods_network-network.service"), "{calls:?}");
+        assert_eq!(names(folder.path()), ["airpods-mine.container", "other.network"]);
+    }
+
+    #[test]
+    fn files_that_are_there_stay_and_systemd_is_not_told() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(install_three(folder.path(), false).0.is_ok());
+        let before = names(folder.path());
+        let (refused, calls) = install_three(folder.path(), false);
+        assert!(refused.is_err() && calls.is_empty());
+        assert_eq!(names(folder.path()), before);
+        assert!(install_three(folder.path(), true).0.is_ok());
+    }
+
+    #[test]
+    fn a_unit_that_cannot_be_stopped_keeps_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        install_three(folder.path(), false).0.unwrap();
+        let before = names(folder.path());
+        let refused = remove_from(folder.path(), false, &mut |_| Ok((Some(1), "Failed to stop".to_owned())));
+        let told = refused.unwrap_err().to_string();
+        assert!(told.contains("systemctl --user stop airpods-") && told.contains("Failed to stop"), "{told}");
+        assert_eq!(names(folder.path()), before);
+        // A unit that systemd does not know does not run.
+        assert!(remove_from(folder.path(), false, &mut |_| Ok((Some(NOT_LOADED), String::new()))).is_ok());
+        assert_eq!(names(folder.path()), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn where_nothing_is_installed_nothing_is_called() {
+        let folder = tempfile::tempdir().unwrap();
+        let none = remove_from(&folder.path().join("none"), false, &mut |_| unreachable!());
+        assert_eq!(none.unwrap(), [] as [PathBuf; 0]);
+    }
+}
