@@ -169,7 +169,7 @@ async fn attempt(
     change::say(&[format!("measured: {}", report.sentence)])?;
     let wanted = clamp.to(mtu);
     let changed = helper.change(&wanted, how.asking()).await?;
-    change::say(&describe::outcome(&wanted, changed, &helper.status().await?))?;
+    change::say_outcome(&wanted, changed, &helper.status().await)?;
     let before = Before { plan: Plan { proof: false, ..plan }, trials: Trial::all(&report.places) };
     let progress = Progress::new("making the same transfers again");
     let proof = execute::unless(interrupt, before.again(helper, &progress.tell())).await;

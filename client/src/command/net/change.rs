@@ -2,12 +2,12 @@
 
 use std::io::{self, Write};
 
-use airpods_dbus::{LinkName, Target};
+use airpods_dbus::{LinkName, Status, Target};
 
 use super::{How, describe};
 use crate::error::Failure;
 use crate::exit::Exit;
-use crate::helper_link::{Change, HelperLink};
+use crate::helper_link::{Change, HelperError, HelperLink};
 use crate::terminal::{Escaped, print_json};
 
 pub(super) async fn off(link: Option<LinkName>, how: How) -> Result<Exit, Failure> {
@@ -22,17 +22,21 @@ pub(super) async fn reset(how: How) -> Result<Exit, Failure> {
 /// Makes a change and says what came of it.
 pub(super) async fn make(helper: &HelperLink, change: Change, how: How) -> Result<Exit, Failure> {
     let changed = helper.change(&change, how.asking()).await?;
-    // The change is made whatever becomes of this second call, so its failure is no failure of the command.
     let status = helper.status().await;
-    say(&match &status {
-        Ok(status) => describe::outcome(&change, changed, status),
-        Err(error) => vec![format!("{}; the status afterwards cannot be read: {error}", describe::bare(changed))],
-    })?;
+    say_outcome(&change, changed, &status)?;
     if how.json {
         let status = status.ok().as_ref().map(describe::json);
         print_json(&serde_json::json!({ "changed": changed, "status": status }))?;
     }
     Ok(Exit::Done)
+}
+
+/// Says what is different now. The change is made whatever becomes of reading the status, so that is no failure of the command.
+pub(super) fn say_outcome(change: &Change, changed: bool, status: &Result<Status, HelperError>) -> io::Result<()> {
+    say(&match status {
+        Ok(status) => describe::outcome(change, changed, status),
+        Err(error) => vec![format!("{}; the status afterwards cannot be read: {error}", describe::bare(changed))],
+    })
 }
 
 /// Says it on standard error.

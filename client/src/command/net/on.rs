@@ -64,8 +64,7 @@ pub(super) async fn on(args: OnArgs, context: &Context) -> Result<Exit, Failure>
     progress.end();
     let before = before?;
     let changed = helper.change(&wanted, how.asking()).await?;
-    let after = helper.status().await?;
-    change::say(&describe::outcome(&wanted, changed, &after))?;
+    change::say_outcome(&wanted, changed, &helper.status().await)?;
     let proof = match &before {
         Ok((before, _lock)) => {
             let progress = Progress::new("making the same transfers again");
@@ -118,7 +117,7 @@ pub(super) async fn restore(helper: &HelperLink, change: Change, asking: Asking)
         Ok(_) => "what was before is there again".to_owned(),
         Err(error) => {
             format!(
-                "what was before could not be put back ({error}), so the clamp stays; `airpods net clamp off` ends it"
+                "what was before could not be put back ({error}), so the clamp stays; `airpods net clamp reset` ends every clamp"
             )
         }
     }
