@@ -15,7 +15,7 @@ pub fn envelope(bytes: &[u8]) {
     }
     let message = bytes[..fixed.total()].to_vec();
     for (rebuilt, body) in
-        [(fixed.beheaded(&message, &fields), 0), (fixed.cleaned(message.clone(), &fields), fixed.body())]
+        [(fixed.beheaded(&message), 0), (fixed.cleaned(&message, &fields), fixed.body())]
     {
         let again = Fixed::read(&rebuilt).unwrap();
         assert_eq!((again.total(), again.body()), (rebuilt.len(), body));

@@ -2,22 +2,25 @@
 //!
 //! zbus closes a connection on any message that it cannot read, holds whatever it can read, and makes a task for each call. So this
 //! stands between the bus and zbus: of what arrives, zbus gets replies to the helper's own calls and the bus's own signals.
-//! Calls go to the [`Inbox`], which has a bounded number of places; while it is full, nothing is read.
+//! Calls go to the [`Inbox`], which has a bounded number of places. Reading never waits for one, nor for an answer to be sent:
+//! what has no place is refused by its header alone.
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
+use futures_lite::future::{or, yield_now};
 use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
 use zbus::address::transport::{Transport, UnixSocket};
 use zbus::connection::socket::{ReadHalf, Socket, Split, WriteHalf};
 use zbus::names::OwnedUniqueName;
 use zbus::{Address, Message};
-use zruntime::{AsyncIo, Event, Shared, SharedRuntime};
+use zruntime::{AsyncIo, Shared, SharedRuntime};
 
 use super::header::{Fields, Fixed, Kind};
+use super::inbox::{Admission, Arrival, Content, Inbox, Note};
 use super::reply::ReplyTo;
 
 /// The longest message that is taken in, in bytes. An honest call has less than 500, and so has what polkit and the bus
@@ -30,11 +33,8 @@ const LONGEST_HEADER: usize = 4096;
 /// The longest body of a call, in bytes. An honest one has less than 200. A longer one is cut off.
 pub(super) const LONGEST_BODY: usize = 4096;
 
-/// How many bytes are read at once.
-const CHUNK: usize = 16 * 1024;
-
-/// How many calls wait in the inbox until they are looked at.
-const PLACES: usize = 64;
+/// How many bytes are read at once: about 300 calls. Between two reads everybody else has their turn.
+const CHUNK: usize = 64 * 1024;
 
 /// The bus itself, as a sender.
 const BUS: &str = "org.freedesktop.DBus";
@@ -97,8 +97,9 @@ impl Socket for Bounded {
     type WriteHalf = Writer;
 
     fn split(self) -> Split<Reader, Writer> {
-        let writer = Writer { stream: self.stream.clone(), unsent: Vec::new() };
-        Split::new(Reader { stream: self.stream, inbox: self.inbox, received: Vec::new() }, writer)
+        self.inbox.outbox.reset();
+        let writer = Writer { stream: self.stream.clone(), inbox: Arc::clone(&self.inbox) };
+        Split::new(Reader { stream: self.stream, inbox: self.inbox, received: Received::new() }, writer)
     }
 }
 
@@ -107,8 +108,42 @@ impl Socket for Bounded {
 pub(super) struct Reader {
     stream: Stream,
     inbox: Arc<Inbox>,
-    /// What has arrived and is not looked at yet.
-    received: Vec<u8>,
+    received: Received,
+}
+
+/// What has arrived and is not looked at yet: `bytes[start..end]`.
+#[derive(Debug)]
+struct Received {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Received {
+    fn new() -> Self {
+        Self { bytes: vec![0; LONGEST_MESSAGE + CHUNK], start: 0, end: 0 }
+    }
+
+    fn waiting(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// Room for some more bytes.
+    fn room(&mut self) -> &mut [u8] {
+        self.bytes.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+        let until = (self.end + CHUNK).min(self.bytes.len());
+        &mut self.bytes[self.end..until]
+    }
+
+    /// Takes what came with the end of the handshake.
+    fn append(&mut self, more: &mut Vec<u8>) -> io::Result<()> {
+        let room = self.room().get_mut(..more.len()).ok_or(io::ErrorKind::InvalidData)?;
+        room.copy_from_slice(more);
+        self.end += more.len();
+        more.clear();
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -120,22 +155,27 @@ impl ReadHalf for Reader {
         received: &mut Vec<u8>,
         _none: &mut Vec<OwnedFd>,
     ) -> zbus::Result<Message> {
-        // What came with the end of the handshake.
-        self.received.append(received);
+        if !received.is_empty() {
+            self.received.append(received)?;
+        }
         loop {
             self.fill(Fixed::LENGTH).await?;
             // The bus has framed it: after one that is no message there is no way to find the next.
-            let Some(fixed) = Fixed::read(&self.received) else {
+            let Some(fixed) = Fixed::read(self.received.waiting()) else {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "the bus sent what is no message").into());
             };
             if fixed.total() > LONGEST_MESSAGE || (fixed.kind == Kind::Call && fixed.header() > LONGEST_HEADER) {
-                self.refuse(&fixed).await?;
+                self.pass_over(&fixed).await?;
                 continue;
             }
             self.fill(fixed.total()).await?;
-            let message: Vec<u8> = self.received.drain(..fixed.total()).collect();
-            if let Some(message) = self.sort(sequence, &fixed, message).await {
-                return Ok(message);
+            let for_zbus = self.sort(&fixed, &self.received.waiting()[..fixed.total()]);
+            self.received.start += fixed.total();
+            if let Some(bytes) = for_zbus {
+                match decoded(sequence, bytes).await {
+                    Ok(message) => return Ok(message),
+                    Err(_) => self.drop_it(None, "it is malformed"),
+                }
             }
         }
     }
@@ -147,92 +187,95 @@ impl ReadHalf for Reader {
 }
 
 impl Reader {
-    /// Receives until there are so many bytes.
+    /// Receives until there are so many bytes. Meanwhile what waits for the bus goes out.
     async fn fill(&mut self, wanted: usize) -> io::Result<()> {
-        while self.received.len() < wanted {
-            let before = self.received.len();
-            self.received.resize(before.max(wanted - CHUNK.min(wanted)) + CHUNK, 0);
-            let count = self.stream.receive(&mut self.received[before..]).await;
-            self.received.truncate(before + count.as_ref().map_or(0, |count| *count));
-            count?;
+        while self.received.waiting().len() < wanted {
+            // A socket that always has something would leave nobody else a turn.
+            yield_now().await;
+            let (stream, outbox) = (&self.stream, &self.inbox.outbox);
+            let flushed = async { Err(outbox.keep_flushing(&stream.0).await.map_or_else(|error| error, |never| match never {})) };
+            self.received.end += or(stream.receive(self.received.room()), flushed).await?;
         }
         Ok(())
     }
 
-    /// Returns a message that is for zbus, and deals with any other.
-    async fn sort(&self, sequence: u64, fixed: &Fixed, message: Vec<u8>) -> Option<Message> {
-        let Some(fields) = fixed.fields(&message) else {
-            self.inbox.note(Dropped { sender: None, cause: "its header is malformed" });
+    /// Returns the bytes of a message that is for zbus, and deals with any other.
+    fn sort(&self, fixed: &Fixed, message: &[u8]) -> Option<Vec<u8>> {
+        let Some(fields) = fixed.fields(message) else {
+            self.drop_it(None, "its header is malformed");
             return None;
         };
-        let sender = fields.sender.clone();
-        match fixed.kind {
+        let cause = match fixed.kind {
             Kind::Call => {
-                self.take_in(fixed, &fields, message).await;
-                None
+                self.take_in(fixed, &fields, message);
+                return None;
             }
-            Kind::Reply if !fields.has_reply_serial => self.drop_it(sender, "it is a reply to nothing"),
+            Kind::Reply if !fields.has_reply_serial => "it is a reply to nothing",
             // Nobody else can have the bus's name.
-            Kind::Signal if sender.as_ref().is_none_or(|sender| sender.as_str() != BUS) => {
-                self.drop_it(sender, "nobody asked for the signal")
-            }
-            Kind::Unknown => self.drop_it(sender, "its type is unknown"),
-            Kind::Reply | Kind::Signal => match decoded(sequence, fixed.cleaned(message, &fields)).await {
-                Ok(message) => Some(message),
-                Err(_) => self.drop_it(sender, "it is malformed"),
-            },
-        }
-    }
-
-    fn drop_it(&self, sender: Option<OwnedUniqueName>, cause: &'static str) -> Option<Message> {
-        self.inbox.note(Dropped { sender, cause });
+            Kind::Signal if fields.sender.is_none_or(|sender| sender != BUS) => "nobody asked for the signal",
+            Kind::Unknown => "its type is unknown",
+            Kind::Reply | Kind::Signal => return Some(fixed.cleaned(message, &fields)),
+        };
+        self.drop_it(fields.sender, cause);
         None
     }
 
+    fn drop_it(&self, sender: Option<&str>, cause: &'static str) {
+        let sender = sender.and_then(|sender| OwnedUniqueName::try_from(sender).ok());
+        self.inbox.note(Note { event: "message-dropped", sender, cause });
+    }
+
     /// Puts a call into the inbox, without its body if that is too long.
-    async fn take_in(&self, fixed: &Fixed, fields: &Fields, message: Vec<u8>) {
-        let Some(sender) = fields.sender.clone() else {
-            self.inbox.note(Dropped { sender: None, cause: "the call has no sender" });
-            return;
-        };
-        let cut = Some(fixed.body()).filter(|length| *length > LONGEST_BODY);
-        let bytes = match cut {
-            Some(_) => fixed.beheaded(&message, fields),
-            None => fixed.cleaned(message, fields),
-        };
-        let arrival = match decoded(0, bytes).await {
-            Ok(message) => Arrival::Call { message, cut },
-            Err(_) => Arrival::Unreadable(ReplyTo::new(sender, fixed.awaited())),
-        };
-        self.inbox.push(arrival).await;
+    fn take_in(&self, fixed: &Fixed, fields: &Fields<'_>, message: &[u8]) {
+        self.admit(fields.sender, fixed, || {
+            let cut = Some(fixed.body()).filter(|length| *length > LONGEST_BODY);
+            let bytes = match cut {
+                Some(_) => fixed.beheaded(message),
+                None => fixed.cleaned(message, fields),
+            };
+            Content::Call { bytes, cut }
+        });
+    }
+
+    /// Gives a call a place, keeps it until it is known whose it is, or refuses it.
+    fn admit(&self, sender: Option<&str>, fixed: &Fixed, content: impl FnOnce() -> Content) {
+        let Some(sender) = sender else { return self.drop_it(None, "the call has no sender") };
+        let admission = self.inbox.admission(sender, Instant::now());
+        if matches!(admission, Admission::Refused) {
+            return self.inbox.refuse(sender, fixed.awaited());
+        }
+        let Ok(name) = OwnedUniqueName::try_from(sender) else { return self.drop_it(None, "its sender is no name") };
+        let arrival = Arrival { to: ReplyTo::new(name, fixed.awaited()), content: content() };
+        match admission {
+            Admission::Place(identity, slot) => self.inbox.push(identity, arrival, slot),
+            _ => self.inbox.hold(arrival),
+        }
     }
 
     /// Reads past a message that is too long, of which the beginning has been received.
-    async fn refuse(&mut self, fixed: &Fixed) -> io::Result<()> {
+    async fn pass_over(&mut self, fixed: &Fixed) -> io::Result<()> {
         self.fill(fixed.header().min(LONGEST_MESSAGE)).await?;
-        let sender = fixed.fields(&self.received).and_then(|fields| fields.sender);
-        let here = self.received.len().min(fixed.total());
-        self.received.drain(..here);
-        let mut left = fixed.total() - here;
-        while left > 0 {
-            self.fill(left.min(CHUNK)).await?;
-            let here = self.received.len().min(left);
-            self.received.drain(..here);
+        let sender = fixed.fields(self.received.waiting()).and_then(|fields| fields.sender);
+        if fixed.kind == Kind::Call {
+            self.admit(sender, fixed, || Content::TooLong(fixed.total()));
+        } else {
+            self.drop_it(sender, "it is too long");
+        }
+        let mut left = fixed.total();
+        loop {
+            let here = self.received.waiting().len().min(left);
+            self.received.start += here;
             left -= here;
-        }
-        match sender {
-            Some(sender) if fixed.kind == Kind::Call => {
-                let (to, length) = (ReplyTo::new(sender, fixed.awaited()), fixed.total());
-                self.inbox.push(Arrival::TooLong { to, length }).await;
+            if left == 0 {
+                return Ok(());
             }
-            sender => self.inbox.note(Dropped { sender, cause: "it is too long" }),
+            self.fill(1).await?;
         }
-        Ok(())
     }
 }
 
 /// Makes zbus's message of bytes. What zbus cannot read is an error here, and of no consequence to the connection.
-async fn decoded(sequence: u64, mut bytes: Vec<u8>) -> zbus::Result<Message> {
+pub(super) async fn decoded(sequence: u64, mut bytes: Vec<u8>) -> zbus::Result<Message> {
     /// The bytes are all there, so none are received.
     #[derive(Debug)]
     struct Nothing;
@@ -251,24 +294,7 @@ async fn decoded(sequence: u64, mut bytes: Vec<u8>) -> zbus::Result<Message> {
 #[derive(Debug)]
 pub(super) struct Writer {
     stream: Stream,
-    /// The rest of what has been sent in part. Whoever was sending may have been given up; the bus must still get all of it.
-    unsent: Vec<u8>,
-}
-
-impl Writer {
-    async fn flush_unsent(&mut self) -> io::Result<()> {
-        while !self.unsent.is_empty() {
-            let count = self.stream.send(&self.unsent).await?;
-            self.unsent.drain(..count);
-        }
-        Ok(())
-    }
-}
-
-impl Stream {
-    async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write_with(|socket| Ok(rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)?)).await
-    }
+    inbox: Arc<Inbox>,
 }
 
 #[async_trait]
@@ -278,99 +304,17 @@ impl WriteHalf for Writer {
     }
 
     async fn send_messages(&mut self, messages: &[Message]) -> zbus::Result<()> {
-        self.flush_unsent().await?;
-        for message in messages {
-            self.unsent.extend_from_slice(message.data().bytes());
-        }
-        Ok(self.flush_unsent().await?)
+        let outbox = &self.inbox.outbox;
+        let end = outbox.add(messages.iter().map(|message| message.data().bytes()));
+        Ok(outbox.flush(&self.stream.0, end).await?)
     }
 
     /// For the handshake.
     async fn sendmsg(&mut self, bytes: &[u8], _none: &[BorrowedFd<'_>]) -> io::Result<usize> {
-        self.stream.send(bytes).await
+        self.stream.0.write_with(|socket| Ok(rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)?)).await
     }
 
     async fn close(&mut self) -> io::Result<()> {
         Ok(rustix::net::shutdown(self.stream.0.get_ref(), Shutdown::Both)?)
-    }
-}
-
-/// What is to be answered.
-#[derive(Clone, Debug)]
-pub(super) enum Arrival {
-    /// A call. If its body was cut off, `cut` says how many bytes it had.
-    Call { message: Message, cut: Option<usize> },
-    /// A call that zbus cannot read.
-    Unreadable(ReplyTo),
-    /// A call that was not taken in, for its length in bytes.
-    TooLong { to: ReplyTo, length: usize },
-}
-
-/// A message that nobody waits for an answer to, and that was dropped.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Dropped {
-    pub(super) sender: Option<OwnedUniqueName>,
-    pub(super) cause: &'static str,
-}
-
-/// Calls that have arrived and have not been looked at.
-#[derive(Debug, Default)]
-pub(super) struct Inbox {
-    waiting: Mutex<Waiting>,
-    more: Event,
-    room: Event,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    arrivals: VecDeque<Arrival>,
-    dropped: VecDeque<Dropped>,
-}
-
-impl Inbox {
-    /// Waits for a place.
-    async fn push(&self, arrival: Arrival) {
-        loop {
-            let room = self.room.listen();
-            {
-                let mut waiting = self.waiting();
-                if waiting.arrivals.len() < PLACES {
-                    waiting.arrivals.push_back(arrival);
-                    self.more.notify(1);
-                    return;
-                }
-            }
-            room.await;
-        }
-    }
-
-    /// Leaves a note for the log. Beyond a bound it is forgotten: nobody waits for it.
-    fn note(&self, dropped: Dropped) {
-        let mut waiting = self.waiting();
-        if waiting.dropped.len() < PLACES {
-            waiting.dropped.push_back(dropped);
-            self.more.notify(1);
-        }
-    }
-
-    /// Everything that waits, once there is something.
-    pub(super) async fn take(&self) -> (VecDeque<Arrival>, VecDeque<Dropped>) {
-        loop {
-            let more = self.more.listen();
-            {
-                let mut waiting = self.waiting();
-                if !waiting.arrivals.is_empty() || !waiting.dropped.is_empty() {
-                    let Waiting { arrivals, dropped } = std::mem::take(&mut *waiting);
-                    self.room.notify(1);
-                    return (arrivals, dropped);
-                }
-            }
-            more.await;
-        }
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // Nothing here panics half-way.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

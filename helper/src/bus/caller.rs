@@ -14,6 +14,8 @@ use zbus::names::{BusName, OwnedUniqueName};
 use zbus::proxy::CacheProperties;
 use zruntime::SharedRuntime;
 
+use super::person::Person;
+
 /// How long a check is expected to take when nobody is prompted: only after that is it worth watching the caller.
 const GRACE: Duration = Duration::from_millis(50);
 
@@ -27,38 +29,46 @@ const REMEMBERED: usize = 1024;
 
 /// How many calls of one unidentified caller wait until the bus has said who it is.
 const PER_NAME: usize = 32;
-/// How many such calls wait in all. Beyond that, only callers without a waiting call find a place, up to [`MOST_NAMES`].
-const MOST_CALLS: usize = 4096;
+/// How many unidentified callers there may be, each with one call. A bus lets one user have 256 connections.
 const MOST_NAMES: usize = 4096;
-/// How many callers the bus is asked about at the same time.
-const LOOKUPS: usize = 16;
+/// How many bytes the calls of unidentified callers may have, so that there is room for one more call of each, and how many those
+/// calls may have.
+const MOST_BYTES: usize = 1024 * 1024;
+const MOST_BYTES_OF_FIRST: usize = 4 * 1024 * 1024;
 
-/// Callers whose uid is known.
+/// Callers who are known.
 #[derive(Debug, Default)]
 pub(super) struct Callers(Mutex<Remembered>);
 
+/// Who calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) uid: u32,
+    pub(super) person: Person,
+}
+
 #[derive(Debug, Default)]
 struct Remembered {
-    uids: HashMap<OwnedUniqueName, u32>,
+    identities: HashMap<OwnedUniqueName, Identity>,
     /// The same names, the oldest first.
     order: VecDeque<OwnedUniqueName>,
 }
 
 impl Callers {
-    pub(super) fn uid(&self, name: &OwnedUniqueName) -> Option<u32> {
-        self.remembered().uids.get(name).copied()
+    pub(super) fn identity(&self, name: &str) -> Option<Identity> {
+        self.remembered().identities.get(name).copied()
     }
 
-    pub(super) fn remember(&self, name: &OwnedUniqueName, uid: u32) {
+    pub(super) fn remember(&self, name: &OwnedUniqueName, identity: Identity) {
         let mut remembered = self.remembered();
-        if remembered.uids.insert(name.clone(), uid).is_some() {
+        if remembered.identities.insert(name.clone(), identity).is_some() {
             return;
         }
         remembered.order.push_back(name.clone());
         if remembered.order.len() > REMEMBERED
             && let Some(oldest) = remembered.order.pop_front()
         {
-            remembered.uids.remove(&oldest);
+            remembered.identities.remove(&oldest);
         }
     }
 
@@ -73,56 +83,34 @@ pub(super) struct Unidentified<C>(Mutex<Queue<C>>);
 
 #[derive(Debug)]
 struct Queue<C> {
-    calls: HashMap<OwnedUniqueName, Vec<C>>,
-    /// The names that the bus has not been asked about.
-    unasked: VecDeque<OwnedUniqueName>,
+    calls: HashMap<OwnedUniqueName, Vec<(C, usize)>>,
     count: usize,
-    lookups: usize,
+    bytes: usize,
 }
 
 impl<C> Default for Unidentified<C> {
     fn default() -> Self {
-        let (calls, unasked) = (HashMap::new(), VecDeque::new());
-        Self(Mutex::new(Queue { calls, unasked, count: 0, lookups: 0 }))
+        Self(Mutex::new(Queue { calls: HashMap::new(), count: 0, bytes: 0 }))
     }
 }
 
 impl<C> Unidentified<C> {
-    /// Lets a call wait. Answers whether somebody must begin to [ask](Self::next) the bus; or gives the call back if there is no
-    /// place for it.
-    pub(super) fn enter(&self, name: &OwnedUniqueName, call: C) -> Result<bool, C> {
+    /// Lets a call of so many bytes wait. Answers whom somebody must ask the bus about, if that is new; or gives the call back if
+    /// there is no place for it.
+    pub(super) fn enter(&self, name: &OwnedUniqueName, call: C, bytes: usize) -> Result<Option<OwnedUniqueName>, C> {
         let mut queue = self.queue();
         let of_name = queue.calls.get(name).map_or(0, Vec::len);
         let has_place = match of_name {
-            0 => queue.calls.len() < MOST_NAMES,
-            _ => of_name < PER_NAME && queue.count < MOST_CALLS,
+            0 => queue.calls.len() < MOST_NAMES && queue.bytes + bytes <= MOST_BYTES_OF_FIRST,
+            _ => of_name < PER_NAME && queue.bytes + bytes <= MOST_BYTES,
         };
         if !has_place {
             return Err(call);
         }
         queue.count += 1;
-        queue.calls.entry(name.clone()).or_default().push(call);
-        if of_name > 0 {
-            return Ok(false);
-        }
-        queue.unasked.push_back(name.clone());
-        let is_needed = queue.lookups < LOOKUPS;
-        queue.lookups += usize::from(is_needed);
-        Ok(is_needed)
-    }
-
-    /// The next caller that the bus is to be asked about; with `None` the asking is over.
-    pub(super) fn next(&self) -> Option<OwnedUniqueName> {
-        let mut queue = self.queue();
-        let next = queue.unasked.pop_front();
-        if next.is_none() {
-            queue.lookups -= 1;
-            queue.unasked.shrink_to_fit();
-            if queue.calls.is_empty() {
-                queue.calls.shrink_to_fit();
-            }
-        }
-        next
+        queue.bytes += bytes;
+        queue.calls.entry(name.clone()).or_default().push((call, bytes));
+        Ok((of_name == 0).then(|| name.clone()))
     }
 
     /// The calls of a caller that the bus has been asked about.
@@ -130,7 +118,11 @@ impl<C> Unidentified<C> {
         let mut queue = self.queue();
         let calls = queue.calls.remove(name).unwrap_or_default();
         queue.count -= calls.len();
-        calls
+        queue.bytes -= calls.iter().map(|(_, bytes)| bytes).sum::<usize>();
+        if queue.calls.is_empty() {
+            queue.calls.shrink_to_fit();
+        }
+        calls.into_iter().map(|(call, _)| call).collect()
     }
 
     /// How many calls wait.
@@ -225,43 +217,40 @@ mod tests {
         format!(":1.{number}").try_into().unwrap()
     }
 
+    fn identity(uid: u32) -> Identity {
+        Identity { uid, person: Person(uid) }
+    }
+
     #[test]
     fn only_so_many_callers_are_remembered_and_the_newest_are() {
         let callers = Callers::default();
         for number in 0..=REMEMBERED {
-            callers.remember(&name(number), 1000);
-            callers.remember(&name(number), 1000);
+            callers.remember(&name(number), identity(1000));
+            callers.remember(&name(number), identity(1000));
         }
-        assert_eq!((callers.uid(&name(0)), callers.uid(&name(1))), (None, Some(1000)));
-        assert_eq!(callers.remembered().uids.len(), REMEMBERED);
+        assert_eq!((callers.identity(&name(0)), callers.identity(&name(1))), (None, Some(identity(1000))));
+        assert_eq!(callers.remembered().identities.len(), REMEMBERED);
     }
 
     #[test]
     fn calls_of_one_caller_wait_for_one_question() {
         let unidentified = Unidentified::default();
-        assert_eq!(unidentified.enter(&name(1), 'a'), Ok(true));
-        assert_eq!(unidentified.enter(&name(1), 'b'), Ok(false));
-        assert_eq!(unidentified.next(), Some(name(1)));
+        assert_eq!(unidentified.enter(&name(1), 'a', 200), Ok(Some(name(1))));
+        assert_eq!(unidentified.enter(&name(1), 'b', 200), Ok(None));
         assert_eq!((unidentified.leave(&name(1)), unidentified.count()), (vec!['a', 'b'], 0));
-        assert_eq!(unidentified.next(), None);
-        assert_eq!(unidentified.enter(&name(2), 'c'), Ok(true), "the asking begins again");
-    }
-
-    #[test]
-    fn the_bus_is_asked_about_so_many_callers_at_a_time() {
-        let unidentified = Unidentified::default();
-        let begun = (0..100).filter(|number| unidentified.enter(&name(*number), ()) == Ok(true)).count();
-        assert_eq!(begun, LOOKUPS);
+        assert_eq!(unidentified.enter(&name(1), 'c', 200), Ok(Some(name(1))), "the asking begins again");
     }
 
     #[test]
     fn a_flood_of_unidentified_calls_leaves_a_place_to_somebody_new() {
-        let unidentified = Unidentified::default();
-        let mut refused = 0;
-        for number in 0..250 {
-            refused += (0..128).filter(|_| unidentified.enter(&name(number), ()).is_err()).count();
+        for size in [200, 8 * 1024] {
+            let unidentified = Unidentified::default();
+            let mut refused = 0;
+            for number in 0..256 {
+                refused += (0..128).filter(|_| unidentified.enter(&name(number), (), size).is_err()).count();
+            }
+            assert!(refused > 0 && unidentified.queue().bytes <= MOST_BYTES_OF_FIRST);
+            assert!(unidentified.enter(&name(9999), (), size).is_ok(), "{size}");
         }
-        assert!(refused > 0 && unidentified.count() <= MOST_CALLS + MOST_NAMES);
-        assert!(unidentified.enter(&name(9999), ()).is_ok());
     }
 }

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use airpods_dbus::{Error, ErrorKind};
+use zbus::names::OwnedUniqueName;
 use zbus::{Connection, Message, Variant};
 
-use super::bounded_socket::{Arrival, Dropped, LONGEST_MESSAGE};
+use super::bounded_socket::{LONGEST_MESSAGE, decoded};
 use super::call::{self, Answer, Meaning, Property};
-use super::caller;
-use super::quota::{self, Slot};
+use super::caller::{self, Identity};
+use super::inbox::{Admitted, Arrival, Content, Note, Waiting};
+use super::quota::Slot;
 use super::reply::{ReplyTo, Standard};
 use super::service::Service;
 use crate::authority::Caller;
@@ -24,54 +26,43 @@ use crate::reconcile::VERSION;
 const MACHINE_ID: &str = "/etc/machine-id";
 
 /// A call that has no answer yet.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) to: ReplyTo,
-    pub(super) meaning: Meaning,
+struct Call {
+    to: ReplyTo,
+    meaning: Meaning,
 }
 
 impl Service {
-    /// Answers what arrives, for as long as there is a bus. While the bus takes no answers, nothing more is looked at.
+    /// Answers what arrives, for as long as there is a bus. While the bus takes no answers, nothing more is looked at: what
+    /// arrives then is refused.
     pub(super) async fn dispatch(self: Arc<Self>, connection: Connection) -> Infallible {
         loop {
-            let (arrivals, dropped) = self.inbox.take().await;
-            for message in dropped {
-                self.note_dropped(&message);
+            let Waiting { arrivals, strangers, notes } = self.inbox.take().await;
+            for note in notes {
+                self.note_message(note);
             }
-            let answers: Vec<_> = arrivals.into_iter().filter_map(|call| self.take_in(&connection, call)).collect();
+            for stranger in strangers {
+                let identify = Arc::clone(&self).identify(connection.clone(), stranger);
+                self.runtime.spawn("find out who calls", identify).detach();
+            }
+            let (mut answers, mut slots) = (Vec::new(), Vec::new());
+            for Admitted { from, arrival, slot } in arrivals {
+                let call = call_of(arrival).await;
+                answers.extend(self.begin(&connection, from, call));
+                slots.push(slot);
+            }
             // Without a bus there is nobody to answer; the daemon sees that by itself.
             drop(connection.send_all(&answers).await);
+            drop(slots);
+            self.call_over();
         }
     }
 
-    fn note_dropped(&self, dropped: &Dropped) {
-        let uid = dropped.sender.as_ref().and_then(|sender| self.callers.uid(sender));
-        self.note(uid.map(|uid| self.people.behind(uid)), || {
-            let line = Line::warning("message-dropped").with("uid", or_unknown(uid));
-            line.with("sender", or_unknown(dropped.sender.as_ref())).with("cause", dropped.cause)
+    fn note_message(&self, note: Note) {
+        let identity = note.sender.as_ref().and_then(|sender| self.inbox.callers.identity(sender));
+        self.note(identity.map(|identity| identity.person), || {
+            let line = Line::warning(note.event).with("uid", or_unknown(identity.map(|identity| identity.uid)));
+            line.with("sender", or_unknown(note.sender.as_ref())).with("cause", note.cause)
         });
-    }
-
-    /// What a call is answered at once, if it is.
-    fn take_in(self: &Arc<Self>, connection: &Connection, arrival: Arrival) -> Option<Message> {
-        let (to, meaning) = match arrival {
-            Arrival::Call { message, cut } => (ReplyTo::of(&message.header())?, call::meaning(&message, cut)),
-            Arrival::Unreadable(to) => {
-                let error = ErrorKind::InvalidArgs.because("the message is malformed");
-                (to, Meaning::Refused(Line::warning("message-malformed"), error))
-            }
-            Arrival::TooLong { to, length } => {
-                let error = format!("the message has {length} bytes, and more than {LONGEST_MESSAGE} are not read");
-                let line = Line::warning("message-too-long").with("bytes", length);
-                (to, Meaning::Refused(line, ErrorKind::LimitsExceeded.because(error)))
-            }
-        };
-        match meaning {
-            Meaning::Answer(answer) => self.answer(&to, answer),
-            // It has no effect, and nobody is to hear of it.
-            Meaning::Status if !to.is_awaited() => None,
-            meaning => self.admit(connection, Waiting { to, meaning }),
-        }
     }
 
     /// Answers from what is constant, or in memory.
@@ -110,74 +101,51 @@ impl Service {
         }
     }
 
-    /// Finds out who calls, and goes on from there.
-    fn admit(self: &Arc<Self>, connection: &Connection, call: Waiting) -> Option<Message> {
-        let name = call.to.caller.clone();
-        if let Some(uid) = self.callers.uid(&name) {
-            return self.begin(connection, Caller { name, uid }, call);
-        }
-        match self.unidentified.enter(&name, call) {
-            Ok(false) => None,
-            Ok(true) => {
-                let (service, connection) = (Arc::clone(self), connection.clone());
-                self.runtime.spawn("find out who calls", service.identify(connection)).detach();
-                None
+    /// Asks the bus who calls, and goes on with what they called meanwhile.
+    async fn identify(self: Arc<Self>, connection: Connection, name: OwnedUniqueName) {
+        match caller::uid(&self.runtime, &connection, &name).await {
+            Ok(uid) => self.inbox.identify(&name, uid),
+            Err(error) => {
+                for arrival in self.inbox.give_up(&name) {
+                    let answer = self.refuse(None, call_of(arrival).await, &error);
+                    drop(connection.send_all(&answer.into_iter().collect::<Vec<_>>()).await);
+                }
             }
-            Err(call) => self.refuse(None, call, &quota::too_many()),
         }
+        self.touch();
     }
 
-    /// Asks the bus about callers until none waits to be asked about.
-    async fn identify(self: Arc<Self>, connection: Connection) {
-        while let Some(name) = self.unidentified.next() {
-            let uid = caller::uid(&self.runtime, &connection, &name).await;
-            if let Ok(uid) = uid {
-                self.callers.remember(&name, uid);
-            }
-            let calls = self.unidentified.leave(&name);
-            let answers: Vec<_> = calls
-                .into_iter()
-                .filter_map(|call| match &uid {
-                    Ok(uid) => self.begin(&connection, Caller { name: name.clone(), uid: *uid }, call),
-                    Err(error) => self.refuse(None, call, error),
-                })
-                .collect();
-            drop(connection.send_all(&answers).await);
-            self.touch();
-        }
-    }
-
-    /// Gives a call a place and a task, or an answer at once.
-    fn begin(self: &Arc<Self>, connection: &Connection, caller: Caller, call: Waiting) -> Option<Message> {
-        let person = self.people.behind(caller.uid);
+    /// Answers a call at once, or gives it a place among those that take longer, and a task.
+    fn begin(self: &Arc<Self>, connection: &Connection, from: Identity, call: Call) -> Option<Message> {
         let quota = match call.meaning {
-            Meaning::Status | Meaning::Answer(_) => &self.reads,
-            Meaning::Change(_) | Meaning::Refused(..) => &self.changes,
+            Meaning::Answer(answer) => return self.answer(&call.to, answer),
+            // It has no effect, and nobody is to hear of it.
+            Meaning::Status if call.to.serial().is_none() => return None,
+            Meaning::Refused(_, ref error) => {
+                let error = error.clone();
+                return self.refuse(Some(from), call, &error);
+            }
+            Meaning::Status => &self.reads,
+            Meaning::Change(_) => &self.changes,
         };
-        let slot = match quota.enter(person) {
+        let slot = match quota.enter(from.person) {
             Ok(slot) => slot,
-            Err(error) => return self.refuse(Some(caller.uid), call, &error),
+            Err(error) => return self.refuse(Some(from), call, &error),
         };
         let (service, connection) = (Arc::clone(self), connection.clone());
-        match call.meaning {
-            Meaning::Answer(answer) => return self.answer(&call.to, answer),
-            Meaning::Refused(line, error) => {
-                let call = Waiting { to: call.to, meaning: Meaning::Refused(line, error.clone()) };
-                return self.refuse(Some(caller.uid), call, &error);
-            }
-            Meaning::Status => {
-                self.runtime.spawn("GetStatus", service.status(connection, call.to, slot)).detach();
-            }
-            Meaning::Change(wanted) => {
-                let change = service.change(connection, person, caller, call.to, wanted, slot);
-                self.runtime.spawn("change", change).detach();
-            }
+        if let Meaning::Change(wanted) = call.meaning {
+            let caller = Caller { name: call.to.caller.clone(), uid: from.uid };
+            let change = service.change(connection, from.person, caller, call.to, wanted, slot);
+            self.runtime.spawn("change", change).detach();
+        } else {
+            self.runtime.spawn("GetStatus", service.status(connection, call.to, slot)).detach();
         }
         None
     }
 
     /// Answers a call that is refused before anything is looked at. Reads have no line in the log.
-    fn refuse(&self, uid: Option<u32>, call: Waiting, error: &Error) -> Option<Message> {
+    fn refuse(&self, from: Option<Identity>, call: Call, error: &Error) -> Option<Message> {
+        let uid = from.map(|from| from.uid);
         let line = match call.meaning {
             Meaning::Answer(_) | Meaning::Status => None,
             Meaning::Change(wanted) => Some(wanted.line(uid, &call.to.caller, &Err(error.clone()))),
@@ -187,7 +155,7 @@ impl Service {
             }
         };
         if let Some(line) = line {
-            self.note(uid.map(|uid| self.people.behind(uid)), || line);
+            self.note(from.map(|from| from.person), || line);
         }
         call.to.error(error)
     }
@@ -221,6 +189,25 @@ impl Service {
             let _ = self.runtime.timeout_at(until, leaving).await;
         }
     }
+}
+
+/// Reads a call.
+async fn call_of(Arrival { to, content }: Arrival) -> Call {
+    let meaning = match content {
+        Content::Call { bytes, cut } => match decoded(0, bytes).await {
+            Ok(message) => call::meaning(&message, cut),
+            Err(_) => {
+                let error = ErrorKind::InvalidArgs.because("the message is malformed");
+                Meaning::Refused(Line::warning("message-malformed"), error)
+            }
+        },
+        Content::TooLong(length) => {
+            let error = format!("the message has {length} bytes, and more than {LONGEST_MESSAGE} are not read");
+            let line = Line::warning("message-too-long").with("bytes", length);
+            Meaning::Refused(line, ErrorKind::LimitsExceeded.because(error))
+        }
+    };
+    Call { to, meaning }
 }
 
 /// What is known, or that it is not.

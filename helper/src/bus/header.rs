@@ -7,7 +7,6 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 
 use zbus::message::{EndianSig, Flags};
-use zbus::names::OwnedUniqueName;
 use zbus::wire::Endian;
 
 /// Codes of the header fields that are used here.
@@ -86,61 +85,50 @@ impl Fixed {
     }
 
     /// Reads the fields from the beginning of a message that has the whole header; `None` if they are malformed.
-    pub(super) fn fields(&self, message: &[u8]) -> Option<Fields> {
+    pub(super) fn fields<'m>(&self, message: &'m [u8]) -> Option<Fields<'m>> {
+        let mut fields = Fields::default();
         let header = message.get(..Self::LENGTH + self.fields as usize)?;
         let walk = Walk { endian: self.endian, bytes: header };
-        let mut fields = Fields::default();
-        let mut at = Self::LENGTH;
-        while at < header.len() {
-            at = at.next_multiple_of(8);
-            let (begin, code) = (at, *header.get(at)?);
-            let (signature, value) = walk.signature(at + 1)?;
-            let (rest, end) = walk.skip(signature, value, 0)?;
-            if !rest.is_empty() {
+        let mut field = walk.next_field(Self::LENGTH)?;
+        while let Some(Field { code, signature, value, range }) = field {
+            // Two senders are none: which one the bus vouches for cannot be told.
+            if code == SENDER && signature == b"s" && fields.sender.replace(walk.text(value)?).is_some() {
                 return None;
             }
-            if code == SENDER && signature == b"s" {
-                let name = walk.text(value)?;
-                let name = OwnedUniqueName::try_from(name).ok()?;
-                // Two senders are none: which one the bus vouches for cannot be told.
-                if fields.sender.replace(name).is_some() {
-                    return None;
-                }
-            }
-            if code == REPLY_SERIAL && signature == b"u" {
-                fields.has_reply_serial = true;
-            }
-            if KNOWN.contains(&code) {
-                fields.known.push((code, begin..end));
-            } else {
-                fields.has_unknown = true;
-            }
-            at = end;
+            fields.has_reply_serial |= code == REPLY_SERIAL && signature == b"u";
+            fields.has_unknown |= !KNOWN.contains(&code);
+            field = walk.next_field(range.end)?;
         }
         Some(fields)
     }
 
     /// A message without its unknown fields.
-    pub(super) fn cleaned(&self, message: Vec<u8>, fields: &Fields) -> Vec<u8> {
+    pub(super) fn cleaned(&self, message: &[u8], fields: &Fields<'_>) -> Vec<u8> {
         if !fields.has_unknown {
-            return message;
+            return message.to_vec();
         }
         let body = message.get(self.header()..).unwrap_or_default();
-        self.rebuilt(&message, fields, |_| true, body)
+        self.rebuilt(message, |code| KNOWN.contains(&code), body)
     }
 
     /// The header of a message alone, as that of a message without a body.
-    pub(super) fn beheaded(&self, message: &[u8], fields: &Fields) -> Vec<u8> {
-        self.rebuilt(message, fields, |code| code != SIGNATURE, &[])
+    pub(super) fn beheaded(&self, message: &[u8]) -> Vec<u8> {
+        self.rebuilt(message, |code| KNOWN.contains(&code) && code != SIGNATURE, &[])
     }
 
-    /// Copies the known fields. Each begins on a multiple of eight, so that what is in it stays aligned.
-    fn rebuilt(&self, message: &[u8], fields: &Fields, keep: impl Fn(u8) -> bool, body: &[u8]) -> Vec<u8> {
+    /// Copies some fields. Each begins on a multiple of eight, so that what is in it stays aligned.
+    fn rebuilt(&self, message: &[u8], keep: impl Fn(u8) -> bool, body: &[u8]) -> Vec<u8> {
         let mut rebuilt = Vec::with_capacity(message.len());
         rebuilt.extend_from_slice(message.get(..Self::LENGTH).unwrap_or_default());
-        for (_, range) in fields.known.iter().filter(|(code, _)| keep(*code)) {
-            rebuilt.resize(rebuilt.len().next_multiple_of(8), 0);
-            rebuilt.extend_from_slice(message.get(range.clone()).unwrap_or_default());
+        let header = message.get(..Self::LENGTH + self.fields as usize).unwrap_or_default();
+        let walk = Walk { endian: self.endian, bytes: header };
+        let mut at = Self::LENGTH;
+        while let Some(Some(field)) = walk.next_field(at) {
+            at = field.range.end;
+            if keep(field.code) {
+                rebuilt.resize(rebuilt.len().next_multiple_of(8), 0);
+                rebuilt.extend_from_slice(header.get(field.range).unwrap_or_default());
+            }
         }
         // Both are shorter than the message was, whose lengths fitted.
         let lengths = [(4, body.len()), (Self::FIELDS, rebuilt.len() - Self::LENGTH)];
@@ -160,13 +148,19 @@ impl Fixed {
 
 /// The fields of a header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fields {
+pub(super) struct Fields<'m> {
     /// Who sent the message, by the bus's word.
-    pub(super) sender: Option<OwnedUniqueName>,
+    pub(super) sender: Option<&'m str>,
     pub(super) has_reply_serial: bool,
     has_unknown: bool,
-    /// Where the known fields are in the message.
-    known: Vec<(u8, Range<usize>)>,
+}
+
+/// One field of a header: where its value begins, and where all of it is.
+struct Field<'m> {
+    code: u8,
+    signature: &'m [u8],
+    value: usize,
+    range: Range<usize>,
 }
 
 /// A walk over values by their signature.
@@ -176,6 +170,19 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
+    /// The field that begins at a place, before it is aligned; `Some(None)` at the end, `None` if it is malformed.
+    #[allow(clippy::option_option, reason = "`?` makes the walks short")]
+    fn next_field(&self, at: usize) -> Option<Option<Field<'a>>> {
+        if at >= self.bytes.len() {
+            return Some(None);
+        }
+        let at = at.next_multiple_of(8);
+        let code = *self.bytes.get(at)?;
+        let (signature, value) = self.signature(at + 1)?;
+        let (rest, end) = self.skip(signature, value, 0)?;
+        rest.is_empty().then_some(Some(Field { code, signature, value, range: at..end }))
+    }
+
     /// The signature at a place, and where it ends.
     fn signature(&self, at: usize) -> Option<(&'a [u8], usize)> {
         let length = usize::from(*self.bytes.get(at)?);

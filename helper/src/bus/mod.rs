@@ -1,7 +1,7 @@
 //! The helper on the bus: one object with one interface, and the life of each call to it.
 //!
-//! Read it along the way of a call: `bounded_socket` lets it in, `call` says what it means, `dispatch` finds out who calls and
-//! answers what can be answered at once, and `change` takes a mutating call through its life, in this order: quota, validate,
+//! Read it along the way of a call: `bounded_socket` lets it in, `inbox` has a place for it or refuses it, `dispatch` finds out who
+//! calls and answers what can be answered at once, `call` says what it means, and `change` takes a mutating call through its life, in this order: quota, validate,
 //! nothing to do?, authorise, re-check, commit, read back, update memory, persist, audit log line, signal, reply.
 
 mod announce;
@@ -14,7 +14,9 @@ mod dispatch;
 #[path = "../../fuzzing/bus.rs"]
 pub(crate) mod fuzzing;
 mod header;
+mod inbox;
 mod log_limit;
+mod outbox;
 mod person;
 pub mod quota;
 mod reply;

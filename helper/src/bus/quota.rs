@@ -19,16 +19,16 @@ pub const IN_ALL: usize = 128;
 pub const PROMPTS: usize = 8;
 
 /// Counts the calls in flight. Clones share the counts.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Quota(Arc<Shared>);
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Shared {
     counts: Mutex<Counts>,
     prompt_over: Event,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Counts {
     by_person: HashMap<Person, usize>,
     prompts: HashSet<Person>,
@@ -84,6 +84,7 @@ impl Quota {
 }
 
 /// One call in flight, until it is dropped.
+#[derive(Debug)]
 #[must_use]
 pub struct Slot {
     quota: Quota,

@@ -8,11 +8,9 @@ use zruntime::lock::Mutex as Turn;
 use zruntime::{Event, SharedRuntime};
 
 use super::announce;
-use super::bounded_socket::Inbox;
-use super::caller::{Callers, Unidentified};
-use super::dispatch::Waiting;
+use super::inbox::Inbox;
 use super::log_limit::{Entry, LogLimit};
-use super::person::{People, Person};
+use super::person::Person;
 use super::quota::Quota;
 use super::snapshot::Snapshots;
 use crate::authority::Authority;
@@ -27,9 +25,6 @@ pub struct Service {
     /// Changes and reads are limited separately, so neither can starve the other.
     pub(super) changes: Quota,
     pub(super) reads: Quota,
-    pub(super) callers: Callers,
-    pub(super) people: People,
-    pub(super) unidentified: Unidentified<Waiting>,
     pub(super) snapshots: Snapshots,
     pub(super) inbox: Arc<Inbox>,
     pub(super) log: Log,
@@ -53,9 +48,6 @@ impl Service {
             authority: OnceLock::new(),
             changes: Quota::default(),
             reads: Quota::default(),
-            callers: Callers::default(),
-            people: People::default(),
-            unidentified: Unidentified::default(),
             snapshots: Snapshots::default(),
             inbox: Arc::default(),
             log,
@@ -103,6 +95,11 @@ impl Service {
     /// Notes that somebody has use for the helper.
     pub(super) fn touch(&self) {
         *self.last_call.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.call_over();
+    }
+
+    /// Notes that calls have been answered.
+    pub(super) fn call_over(&self) {
         self.call_over.notify(usize::MAX);
     }
 
@@ -114,7 +111,7 @@ impl Service {
 
     /// How many calls are in flight.
     fn in_flight(&self) -> usize {
-        self.unidentified.count() + self.changes.in_flight() + self.reads.in_flight()
+        self.inbox.in_flight() + self.changes.in_flight() + self.reads.in_flight()
     }
 
     /// Completes when nothing has been asked for and nobody has called for this long, and leaves no way back: no call

@@ -5,19 +5,21 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use airpods_dbus::names::{BUS_NAME, INTERFACE, OBJECT_PATH};
-use airpods_lab::raw_bus::{Body, RawConnection, RawMessage, Received, kind};
+use airpods_lab::raw_bus::{Body, RawConnection, RawMessage, Received, bus_call, kind};
 use airpods_lab::{Background, BusDaemon, Place, Sandbox, eventually_within};
 
 pub(crate) const ROOT: u32 = 0;
 pub(crate) const ALICE: u32 = 1000;
+pub(crate) const BOB: u32 = 1001;
 
 /// In KiB: what the helper may grow by at the worst moment, and what it may keep. A release build begins with 4 MiB, and so has at most
 /// 32 MiB and 8 MiB in the end; the code of a debug build alone is larger.
 const PEAK: u64 = 28 * 1024;
 const AFTERWARDS: u64 = 4 * 1024;
 
-/// How long the helper may take to clamp a new link on a machine that itself takes no time. What the machine takes is measured beside it,
-/// and counts [`MACHINE`] times.
+/// How long the helper may take to answer root, and to clamp a new link, on a machine that itself takes no time. What the machine
+/// takes is measured beside it, and counts [`MACHINE`] times: an answer is several ways through the bus, each behind the others' messages.
+const ANSWER: Duration = Duration::from_millis(250);
 const CLAMP: Duration = Duration::from_millis(100);
 const MACHINE: u32 = 4;
 
@@ -125,6 +127,24 @@ impl Host {
         }
     }
 
+    /// How long root waits for its status, and beside each how long the bus itself takes to answer root.
+    pub(crate) fn answer_delays(&mut self, count: usize) -> Delays {
+        let (mut helper, mut bus) = (Vec::new(), Vec::new());
+        let start = Instant::now();
+        while helper.len() < count && start.elapsed() < PATIENCE {
+            bus.push(self.delay(&bus_call("GetId")));
+            helper.push(self.delay(&helper_call("GetStatus")));
+        }
+        Delays { helper, bus }
+    }
+
+    fn delay(&mut self, call: &RawMessage) -> Duration {
+        let start = Instant::now();
+        let answer = self.as_root(call);
+        assert_eq!(answer.kind, kind::RETURN, "root is refused: {answer:?}");
+        start.elapsed()
+    }
+
     /// Checks that a VPN link that comes is clamped about as soon as a command can write its name into a set.
     #[track_caller]
     pub(crate) fn assert_new_link_is_clamped(&mut self, during: &str) {
@@ -155,10 +175,53 @@ impl Host {
             }
         }
     }
+
+    /// Every rule but the helper's.
+    pub(crate) fn foreign_rules(&self) -> String {
+        airpods_lab::neighbours::others(&self.sandbox).unwrap()
+    }
 }
 
 fn socket(sandbox: &Sandbox) -> PathBuf {
     sandbox.path("/run/dbus/system_bus_socket")
+}
+
+/// Waiting times in one situation: for the helper, and for the bus.
+pub(crate) struct Delays {
+    helper: Vec<Duration>,
+    bus: Vec<Duration>,
+}
+
+impl Delays {
+    /// Checks that there were answers at all, and prints how long they took: a bus hands messages on in the order in which they came, so
+    /// a call waits behind all that others have sent before it, and for how long depends on the machine.
+    #[track_caller]
+    pub(crate) fn assert_answered(&self, during: &str) {
+        assert!(!self.helper.is_empty(), "{during}: root has no answer");
+        println!(
+            "{during}: root's status p50 {:?} p99 {:?}, the bus's own answer p50 {:?} p99 {:?}, of {}",
+            percentile(&self.helper, 50),
+            percentile(&self.helper, 99),
+            percentile(&self.bus, 50),
+            percentile(&self.bus, 99),
+            self.helper.len()
+        );
+    }
+
+    /// Checks the 99th percentile against what it was when nobody else called.
+    #[track_caller]
+    pub(crate) fn assert_served_as(&self, alone: &Self, during: &str) {
+        self.assert_answered(during);
+        let (helper, bus) = (percentile(&self.helper, 99), percentile(&self.bus, 99));
+        let limit = ANSWER + bus.max(percentile(&alone.helper, 99)) * MACHINE;
+        assert!(helper <= limit, "{during}: root's status takes {helper:?} (p99) of {limit:?}");
+    }
+}
+
+fn percentile(delays: &[Duration], percent: usize) -> Duration {
+    let mut sorted = delays.to_vec();
+    sorted.sort();
+    sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
 }
 
 /// A call of the helper's own interface without arguments.

@@ -1,8 +1,14 @@
-//! A neighbour who means harm: an ordinary user who sends what no library writes, and a bus that stands still. The real helper goes on,
-//! stays small, serves root, and clamps links; on `dbus-daemon` and on `dbus-broker`.
+//! A neighbour who means harm: one ordinary user at the limits that the bus itself sets, with every kind of message there is. The real
+//! helper goes on, stays small, serves root, and clamps links; on `dbus-daemon` and on `dbus-broker`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod flood;
 mod host;
+mod limits;
+mod live_fuzz;
 mod messages;
 mod nonsense;
+mod persons;
+mod polkit;
+mod routes;
 mod standstill;

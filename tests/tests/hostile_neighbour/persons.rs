@@ -1,0 +1,123 @@
+//! A person is a user together with the subordinate users that `/etc/subuid` gives them.
+
+use std::time::{Duration, Instant};
+
+use airpods_lab::raw_bus::{RawConnection, flags, kind};
+use airpods_lab::{BusDaemon, Sandbox, eventually_within, on_both_buses};
+
+use crate::host::{ALICE, BOB, Host, clamp_off, clamp_on};
+use crate::polkit::Polkit;
+
+/// Where alice's subordinate uids begin in a sandbox, and how many of them take part.
+const FIRST: u32 = 100_000;
+const USERS: u32 = 130;
+
+/// System users that every Debian has; each is somebody of their own.
+const OTHERS: [u32; 12] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 33];
+/// Prompts that may be open at once, of everybody together.
+const PROMPTS: usize = 8;
+
+/// Refusals of each of those users, and lines that the log has for one person in half a minute (bus/log_limit).
+const REFUSALS: usize = 20;
+const LINES: usize = 100;
+const PERIOD: Duration = Duration::from_secs(30);
+
+const WAIT: Duration = Duration::from_secs(60);
+
+/// dbus-daemon serves nobody without an account. A container's users may have one, as those of systemd-nspawn do.
+fn give_accounts(sandbox: &Sandbox) {
+    let mut accounts = sandbox.read_file("/etc/passwd").unwrap();
+    for uid in FIRST..FIRST + USERS {
+        accounts += &format!("sub{uid}:x:{uid}:65534::/:/usr/sbin/nologin\n");
+    }
+    sandbox.write_file("/etc/passwd", accounts).unwrap();
+}
+
+fn host(bus: BusDaemon) -> (Host, Polkit) {
+    let mut host = Host::prepared(bus, |sandbox| {
+        if bus == BusDaemon::DbusDaemon {
+            give_accounts(sandbox);
+        }
+    });
+    // The helper stays while there is a clamp.
+    host.change(&clamp_on("wg9"));
+    let polkit = Polkit::start(&host.sandbox);
+    (host, polkit)
+}
+
+/// Asks for something that needs a password, and may ask for it.
+fn ask(host: &Host, user: u32) -> RawConnection {
+    let mut connection = host.enter(user);
+    connection.send(&clamp_on("wg0").with_flags(flags::ALLOW_INTERACTIVE_AUTHORIZATION)).unwrap();
+    connection
+}
+
+/// How many of them have been refused by now, by name. Those at a prompt have no answer.
+fn refusals(askers: &mut [RawConnection]) -> Vec<String> {
+    let mut refused = Vec::new();
+    for asker in askers {
+        asker.stream().set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        while let Ok(received) = asker.receive() {
+            refused.extend(received.error);
+        }
+    }
+    refused
+}
+
+on_both_buses! {
+    fn the_users_of_one_person_have_one_prompt_among_them(bus: BusDaemon) {
+        let (mut host, polkit) = host(bus);
+        let mut askers: Vec<_> = (FIRST..FIRST + USERS).map(|user| ask(&host, user)).collect();
+        let mut refused = Vec::new();
+        eventually_within(WAIT, "all but one are refused", || {
+            refused.extend(refusals(&mut askers));
+            refused.len() == USERS as usize - 1
+        });
+        let known = ["org.airpods.Helper1.Error.Busy", "org.freedesktop.DBus.Error.LimitsExceeded"];
+        assert!(refused.iter().all(|name| known.contains(&name.as_str())), "{refused:?}");
+        assert_eq!((polkit.most(), polkit.open()), (1, 1));
+        let _alice = ask(&host, ALICE);
+        let _bob = ask(&host, BOB);
+        eventually_within(WAIT, "bob's prompt", || polkit.open() == 2);
+        host.change(&clamp_on("wg0"));
+        drop(askers);
+        host.assert_same_helper_serves("the users of one person");
+    }
+
+    fn no_more_than_eight_prompts_are_open_at_once(bus: BusDaemon) {
+        let (mut host, polkit) = host(bus);
+        let mut askers: Vec<_> = OTHERS.iter().map(|user| ask(&host, *user)).collect();
+        let mut refused = Vec::new();
+        eventually_within(WAIT, "those beyond the eighth are refused", || {
+            refused.extend(refusals(&mut askers));
+            refused.len() == OTHERS.len() - PROMPTS
+        });
+        assert_eq!((polkit.most(), polkit.open()), (PROMPTS, PROMPTS), "{refused:?}");
+        assert!(refused.iter().all(|name| name == "org.airpods.Helper1.Error.Busy"), "{refused:?}");
+        host.change(&clamp_on("wg0"));
+        drop(askers);
+        eventually_within(WAIT, "the prompts of those who left are closed", || polkit.open() == 0);
+        let _alice = ask(&host, ALICE);
+        eventually_within(WAIT, "alice's prompt", || polkit.open() == 1);
+        host.assert_same_helper_serves("many prompts");
+    }
+
+    fn the_users_of_one_person_share_one_share_of_the_log(bus: BusDaemon) {
+        let (mut host, _polkit) = host(bus);
+        let start = Instant::now();
+        for user in FIRST..FIRST + USERS {
+            let mut connection = host.enter(user);
+            for _ in 0..REFUSALS {
+                let answer = connection.call(&clamp_off("no such name!")).unwrap();
+                assert_eq!(answer.kind, kind::ERROR, "{answer:?}");
+            }
+        }
+        assert!(host.enter(BOB).call(&clamp_off("bobs name!")).unwrap().error.is_some());
+        host.assert_same_helper_serves("the refusals");
+        let periods = usize::try_from(start.elapsed().as_secs() / PERIOD.as_secs() + 1).unwrap();
+        eventually_within(WAIT, "bob's line", || host.sandbox.logs().contains("bobs name!"));
+        let lines = host.sandbox.logs().lines().filter(|line| line.contains("no such name!")).count();
+        println!("{lines} lines of {}", USERS as usize * REFUSALS);
+        assert!((1..=LINES * periods).contains(&lines), "{lines} lines in {:?}", start.elapsed());
+    }
+}
