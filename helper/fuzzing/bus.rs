@@ -14,9 +14,7 @@ pub fn envelope(bytes: &[u8]) {
         return;
     }
     let message = bytes[..fixed.total()].to_vec();
-    for (rebuilt, body) in
-        [(fixed.beheaded(&message), 0), (fixed.cleaned(&message, &fields), fixed.body())]
-    {
+    for (rebuilt, body) in [(fixed.beheaded(&message), 0), (fixed.cleaned(&message, &fields), fixed.body())] {
         let again = Fixed::read(&rebuilt).unwrap();
         assert_eq!((again.total(), again.body()), (rebuilt.len(), body));
         assert!(rebuilt.len() <= message.len());

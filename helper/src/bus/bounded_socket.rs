@@ -193,7 +193,8 @@ impl Reader {
             // A socket that always has something would leave nobody else a turn.
             yield_now().await;
             let (stream, outbox) = (&self.stream, &self.inbox.outbox);
-            let flushed = async { Err(outbox.keep_flushing(&stream.0).await.map_or_else(|error| error, |never| match never {})) };
+            let flushed =
+                async { Err(outbox.keep_flushing(&stream.0).await.map_or_else(|error| error, |never| match never {})) };
             self.received.end += or(stream.receive(self.received.room()), flushed).await?;
         }
         Ok(())

@@ -202,7 +202,6 @@ impl Inbox {
     }
 }
 
-
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing here panics half-way.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

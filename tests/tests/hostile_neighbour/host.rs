@@ -127,6 +127,13 @@ impl Host {
         }
     }
 
+    /// How long the helper has been on a processor.
+    pub(crate) fn helper_time(&self) -> Duration {
+        // "time spent on the cpu (in nanoseconds)": Documentation/scheduler/sched-stats.rst, for the main thread.
+        let spent = self.sandbox.read_file(&format!("/proc/{}/schedstat", self.pid)).expect("the helper has ended");
+        Duration::from_nanos(spent.split_whitespace().next().unwrap().parse().unwrap())
+    }
+
     /// How long root waits for its status, and beside each how long the bus itself takes to answer root.
     pub(crate) fn answer_delays(&mut self, count: usize) -> Delays {
         let (mut helper, mut bus) = (Vec::new(), Vec::new());

@@ -94,7 +94,7 @@ on_both_buses! {
         });
         assert_eq!((polkit.most(), polkit.open()), (PROMPTS, PROMPTS), "{refused:?}");
         assert!(refused.iter().all(|name| name == "org.airpods.Helper1.Error.Busy"), "{refused:?}");
-        host.change(&clamp_on("wg0"));
+        host.change(&clamp_on("wg8"));
         drop(askers);
         eventually_within(WAIT, "the prompts of those who left are closed", || polkit.open() == 0);
         let _alice = ask(&host, ALICE);
