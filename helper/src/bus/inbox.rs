@@ -206,3 +206,46 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing here panics half-way.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::quota::PER_PERSON;
+    use super::*;
+
+    /// An inbox that knows these callers.
+    fn inbox(callers: &[(&str, u32)]) -> Inbox {
+        let inbox = Inbox::default();
+        for (name, uid) in callers {
+            inbox.callers.remember(&(*name).try_into().unwrap(), Identity { uid: *uid, person: Person(*uid) });
+        }
+        inbox
+    }
+
+    fn place(inbox: &Inbox, sender: &str, now: Instant) -> Option<Slot> {
+        match inbox.admission(sender, now) {
+            Admission::Place(_, slot) => Some(slot),
+            Admission::Refused | Admission::Unknown => None,
+        }
+    }
+
+    #[test]
+    fn who_exceeds_their_places_is_refused_for_a_moment_and_nobody_else_is() {
+        let (inbox, now) = (inbox(&[(":1.1", 1000), (":1.2", 1000), (":1.3", 1001)]), Instant::now());
+        let slots: Vec<_> = (0..=PER_PERSON).filter_map(|_| place(&inbox, ":1.1", now)).collect();
+        assert_eq!(slots.len(), PER_PERSON);
+        drop(slots);
+        assert!(place(&inbox, ":1.2", now + REST / 2).is_none(), "another connection of the same person");
+        assert!(place(&inbox, ":1.3", now + REST / 2).is_some());
+        assert!(place(&inbox, ":1.2", now + REST).is_some());
+    }
+
+    #[test]
+    fn root_is_bounded_and_not_made_to_rest() {
+        let (inbox, now) = (inbox(&[(":1.1", 0)]), Instant::now());
+        let mut slots: Vec<_> = (0..=PER_PERSON).filter_map(|_| place(&inbox, ":1.1", now)).collect();
+        assert_eq!(slots.len(), PER_PERSON);
+        drop(slots.pop());
+        assert!(place(&inbox, ":1.1", now).is_some());
+    }
+}
