@@ -38,7 +38,7 @@ impl Service {
         loop {
             let Waiting { arrivals, strangers, notes } = self.inbox.take().await;
             for note in notes {
-                self.note_message(note);
+                self.note_message(&note);
             }
             for stranger in strangers {
                 let identify = Arc::clone(&self).identify(connection.clone(), stranger);
@@ -57,7 +57,7 @@ impl Service {
         }
     }
 
-    fn note_message(&self, note: Note) {
+    fn note_message(&self, note: &Note) {
         let identity = note.sender.as_ref().and_then(|sender| self.inbox.callers.identity(sender));
         self.note(identity.map(|identity| identity.person), || {
             let line = Line::warning(note.event).with("uid", or_unknown(identity.map(|identity| identity.uid)));
@@ -194,13 +194,14 @@ impl Service {
 /// Reads a call.
 async fn call_of(Arrival { to, content }: Arrival) -> Call {
     let meaning = match content {
-        Content::Call { bytes, cut } => match decoded(0, bytes).await {
-            Ok(message) => call::meaning(&message, cut),
-            Err(_) => {
+        Content::Call { bytes, cut } => {
+            if let Ok(message) = decoded(0, bytes).await {
+                call::meaning(&message, cut)
+            } else {
                 let error = ErrorKind::InvalidArgs.because("the message is malformed");
                 Meaning::Refused(Line::warning("message-malformed"), error)
             }
-        },
+        }
         Content::TooLong(length) => {
             let error = format!("the message has {length} bytes, and more than {LONGEST_MESSAGE} are not read");
             let line = Line::warning("message-too-long").with("bytes", length);

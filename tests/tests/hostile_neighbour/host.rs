@@ -182,11 +182,6 @@ impl Host {
             }
         }
     }
-
-    /// Every rule but the helper's.
-    pub(crate) fn foreign_rules(&self) -> String {
-        airpods_lab::neighbours::others(&self.sandbox).unwrap()
-    }
 }
 
 fn socket(sandbox: &Sandbox) -> PathBuf {

@@ -5,7 +5,6 @@
 mod flood;
 mod host;
 mod limits;
-mod live_fuzz;
 mod messages;
 mod nonsense;
 mod persons;
