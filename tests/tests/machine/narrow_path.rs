@@ -4,6 +4,7 @@
 use airpods_lab::{Machine, Place, Suite};
 use serde_json::Value;
 
+use crate::launch::{ALONE, Launcher, service};
 use crate::launch_behind_vpn::VPN;
 use crate::on_both;
 
@@ -12,6 +13,7 @@ const SITE: &str = "
     systemd-run --quiet --unit lab-https \\
         ip netns exec internet lab-probe serve-https 443 --ca-out /run/site.pem --name download.example
     echo '203.0.113.80 download.example' >> /etc/hosts
+    until ip netns exec internet ss -Hlnt 'sport = 443' | grep -q 443; do sleep 1; done
 ";
 
 /// A machine behind a bridge of MTU 1500, as a container is, without podman.
@@ -29,23 +31,30 @@ const BRIDGE: &str = "
 
 /// The host's own reports are dropped as well as the VPN server's: hole AB.
 const SILENT_HOST: &str = "nft 'table inet lab { chain silence { type filter hook output priority filter
-    icmp type destination-unreachable icmp code frag-needed drop } }'";
+    icmp type destination-unreachable icmp code frag-needed drop
+    }
+    }'";
 
 /// The path below the tunnel drops what is longer than 1360 bytes. WireGuard's packets are single ones where they arrive, which is why
 /// each rule stands at the far side.
 const UP_1360: &str =
     "ip netns exec neighbour nft 'table inet narrow { chain arriving { type filter hook prerouting priority raw
-    udp dport 51820 meta length > 1360 drop } }'";
+    udp dport 51820 meta length > 1360 drop
+    }
+    }'";
 const DOWN_1360: &str = "nft 'table inet narrow { chain arriving { type filter hook prerouting priority raw
-    udp sport 51820 meta length > 1360 drop } }'";
+    udp sport 51820 meta length > 1360 drop
+    }
+    }'";
 /// What fits: 60 bytes are WireGuard's, and it fills up to a multiple of 16.
 const IN_1360: u64 = 1296;
 
-/// The VPN server says what is too big, and the way beyond it takes 1300.
+/// The VPN server says what is too big: it forwards 1300 bytes both ways. The links of the internet keep their MTU, or they would be
+/// in its server's MSS.
 const REPORTED_1300: &str = "
     ip netns exec neighbour nft delete table inet lab
-    ip -n neighbour link set far mtu 1300
-    ip -n internet link set eth0 mtu 1300
+    ip -n neighbour route replace 203.0.113.0/24 dev far src 203.0.113.1 mtu 1300
+    ip -n neighbour link set peer0 mtu 1300
 ";
 
 /// Where the check runs.
@@ -53,6 +62,8 @@ const REPORTED_1300: &str = "
 enum From {
     Host,
     Bridge,
+    /// A service of alice's own podman, whose packets leave through sockets of the host.
+    Rootless,
 }
 
 fn machine(suite: Suite, faults: &[&str]) -> Machine {
@@ -64,10 +75,20 @@ fn machine(suite: Suite, faults: &[&str]) -> Machine {
 }
 
 fn check(machine: &Machine, from: From) -> Value {
-    let enter = if from == From::Bridge { "ip netns exec box " } else { "" };
+    let check = "airpods net check --json --no-proof --url https://download.example/";
     let as_alice = "setpriv --reuid alice --regid alice --init-groups env HOME=/home/alice";
-    let line = format!("{enter}{as_alice} airpods net check --json --no-proof --url https://download.example/ || true");
-    serde_json::from_str(&machine.sh(&line).unwrap()).unwrap()
+    let said = match from {
+        From::Host => machine.sh(&format!("{as_alice} {check} || true")),
+        From::Bridge => machine.sh(&format!("ip netns exec box {as_alice} {check} || true")),
+        From::Rootless => machine.as_lingering("alice").sh(&format!("{check} web || true")),
+    };
+    serde_json::from_str(&said.unwrap()).unwrap()
+}
+
+/// Alice's service `web` runs on a network of her own.
+fn rootless(machine: &Machine) {
+    let launcher = Launcher::new(machine, &(ALONE.to_owned() + &service("web", 7001, "")));
+    launcher.sh("airpods start web --yes");
 }
 
 /// `truth` is what passes up and down.
@@ -75,6 +96,9 @@ fn says(machine: &Machine, from: From, verdict: &str, truth: (u64, u64)) {
     const UNMEASURED: [&str; 3] = ["not-measured", "up-not-measured", "down-not-measured"];
     for _ in 0..3 {
         let document = check(machine, from);
+        if from == From::Rootless {
+            assert!(document["places"].to_string().contains("\"web\""), "the service is spoken of: {document:#}");
+        }
         let path = &document["places"][0]["paths"][0];
         for (way, truth) in [("up", truth.0), ("down", truth.1)] {
             let proven = path[way]["proven"].as_u64();
@@ -115,14 +139,25 @@ on_both! {
         says(&machine(suite, &[DOWN_1360]), From::Host, "path-narrow", (1380, IN_1360));
     }
 
+    fn a_rootless_service_is_fine_behind_hole_a_and_narrow_on_a_narrow_path(suite: Suite) {
+        let machine = machine(suite, &[]);
+        rootless(&machine);
+        says(&machine, From::Rootless, "fine", (1380, 1380));
+        for narrow in [UP_1360, DOWN_1360] {
+            machine.sh(narrow).unwrap();
+        }
+        says(&machine, From::Rootless, "path-narrow", (IN_1360, IN_1360));
+    }
+
     fn a_path_that_reports_its_size_works(suite: Suite) {
         says(&machine(suite, &[REPORTED_1300]), From::Host, "pmtud-works", (1300, 1300));
     }
 
     fn a_path_mtu_that_the_kernel_has_learnt_is_named(suite: Suite) {
         let machine = machine(suite, &[REPORTED_1300]);
-        let teach = "ping -c 1 -W 5 -M do -s 1340 203.0.113.80 || true; ip route get 203.0.113.80 | grep 'mtu 1300'";
-        machine.sh(teach).unwrap();
+        // What leaves the host is too big once, and is reported.
+        let teach = "lab-probe put --timeout 60 --ca /run/site.pem https://download.example/upload";
+        machine.sh(&format!("{teach}; ip route get 203.0.113.80 | grep 'mtu 1300'")).unwrap();
         says(&machine, From::Host, "pmtu-learnt", (1300, 1300));
     }
 }
