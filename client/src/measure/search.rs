@@ -236,8 +236,8 @@ impl<T: Transport> Search<'_, T> {
                     self.findings.up.limit = None;
                 }
                 UpEnding::All | UpEnding::Hole => return,
-                // The answer may have been too large for the way down; this record needs none.
-                UpEnding::Unclear if tried_tied => self.record = Record::Hello,
+                // The answer may have been too large for the way down, or have come late and in pieces; this record needs none.
+                UpEnding::Unclear | UpEnding::Split if tried_tied => self.record = Record::Hello,
                 UpEnding::Cut if cuts > 0 => return,
                 UpEnding::Cut => cuts += 1,
                 UpEnding::Early => self.record = Record::Hello,

@@ -132,8 +132,12 @@ fn without_loss_the_value_is_exact() {
         let Run { findings, code, .. } = run(&faults, seed);
         let found = (findings.up.proven, findings.down.proven);
         assert_eq!(found, (Some(up), Some(down)), "seed {seed}: {code}: {faults:#?}\n{findings:#?}");
-        assert_eq!(narrow(&findings), (up < 1500, down < 1500), "seed {seed}: {faults:#?}\n{findings:#?}");
-        assert!(findings.took <= Duration::from_secs(8), "seed {seed} took {:?}", findings.took);
+        let (up_is_narrow, down_is_narrow) = narrow(&findings);
+        assert_eq!(up_is_narrow, up < 1500, "seed {seed}: {faults:#?}\n{findings:#?}");
+        // A server that probes by itself may heal its way before it has failed often enough.
+        let healed = faults.server_probes && findings.healed;
+        assert!(down_is_narrow == (down < 1500) || healed, "seed {seed}: {faults:#?}\n{findings:#?}");
+        assert!(findings.took <= Duration::from_secs(12), "seed {seed} took {:?}", findings.took);
     }
 }
 

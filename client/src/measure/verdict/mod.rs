@@ -166,7 +166,8 @@ fn passes(findings: &Findings, around: &Circumstances) -> Code {
         (Some(up), Some(down)) if up.abs_diff(down) <= 12 => return Code::Clamped,
         _ => {}
     }
-    if findings.up.reported.is_some() || findings.healed {
+    // A server that heals its own way says nothing about ours.
+    if findings.up.reported.is_some() || (findings.healed && up) {
         return Code::PmtudWorks;
     }
     if around.learnt.is_some()

@@ -86,6 +86,17 @@ fn a_silent_server_acquits_no_path_on_which_a_size_has_failed() {
 }
 
 #[test]
+fn a_server_that_heals_the_way_down_says_nothing_about_the_way_up() {
+    let around = Circumstances { top: 1500, ..Circumstances::default() };
+    let healed = Findings { healed: true, ..measured(1500, 1500, 1500) };
+    assert_eq!(judge(&healed, &around), Code::PmtudWorks);
+    let mut unseen = healed;
+    unseen.up = Evidence::default();
+    unseen.up.prove(576);
+    assert_eq!(judge(&unseen, &around), Code::UpNotMeasured);
+}
+
+#[test]
 fn sizes_are_judged_by_where_the_path_ends_and_who_else_gets_through() {
     let around = Circumstances { top: 1500, ..Circumstances::default() };
     let host = FromHost { connects: true, link: 1380, whole: true, quic: false };
