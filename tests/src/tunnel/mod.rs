@@ -30,7 +30,7 @@ use crate::image::Image;
 use crate::place::Place;
 use crate::programs::Program;
 use crate::sandbox::{Sandbox, Seat};
-use wiring::{default_routes, dig, route, tunnel_routes, wire};
+use wiring::{default_routes, dig, narrow, route, tunnel_routes, wire};
 
 /// A sandbox behind a VPN. Its servers are up when [`World::new`] returns.
 #[derive(Debug)]
@@ -129,6 +129,15 @@ impl World {
     /// When the certificate cannot be read.
     pub fn image(&self, tag: &str, port: u16) -> Result<Image> {
         Ok(Image::serving(tag, port).with_file(CA, self.sandbox.read_file(CA)?))
+    }
+
+    /// Makes the path beyond the tunnel carry no more than this many bytes, in both directions and unreported unless the hole of the
+    /// plan is none.
+    ///
+    /// # Errors
+    /// What `ip` said.
+    pub fn narrow(&self, mtu: u16) -> Result<()> {
+        narrow(&self.gateway, mtu)
     }
 
     /// Takes the tunnel link down or up, as a VPN client does on a reconnect without forgetting the link.

@@ -37,16 +37,18 @@ pub(super) fn route(host: &Sandbox, gateway: &Seat, internet: &Seat, plan: &Worl
         "ip route add 192.0.2.128/25 via {SITE_V4}
          ip -6 route add 2001:db8:81::/64 via {SITE_V6}"
     ))?;
-    if let BlackHole::NarrowPath { mtu } = plan.hole {
-        gateway.sh(&format!("ip link set far mtu {mtu}"))?;
-    }
-    tunnel_routes(host, gateway, plan)
+    tunnel_routes(host, gateway, plan)?;
+    if let BlackHole::NarrowPath { mtu } = plan.hole { narrow(gateway, mtu) } else { Ok(()) }
+}
+
+/// A narrow path is made of the MTU of what leaves the VPN server to both sides: that is exact for aggregated packets
+/// too, which a rule on packet sizes would count as one.
+pub(super) fn narrow(gateway: &Seat, mtu: u16) -> Result<()> {
+    gateway.sh(&format!("ip link set far mtu {mtu}; ip link set peer0 mtu {mtu}")).map(drop)
 }
 
 pub(super) fn tunnel_routes(host: &Sandbox, gateway: &Seat, plan: &WorldPlan) -> Result<()> {
     let WorldPlan { link, mtu, hole } = plan;
-    // A narrow path is made of the MTU of what leaves the VPN server to both sides: that is exact for aggregated packets
-    // too, which a rule on packet sizes would count as one.
     let far_mtu = if let BlackHole::NarrowPath { mtu } = hole { mtu } else { mtu };
     host.sh(&format!(
         "ip link set {link} mtu {mtu} up

@@ -1,6 +1,7 @@
 //! `airpods-lab demo`: the main job as a short story, each sentence of which is checked.
 //!
-//! A container behind a VPN whose black hole swallows what is big; `airpods net clamp on`; the same container without the hang.
+//! A container behind a VPN whose black hole swallows what is big; `airpods net clamp on`; the same container without the hang. Then the
+//! same on a path that is narrower than the tunnel's MTU says: measured, set and proven.
 
 mod cast;
 mod teller;
@@ -55,6 +56,10 @@ const DOWNLOADER: &str = "comfyui-0";
 /// What a container's own MTU of 1500 makes of the MSS, and what the tunnel's of 1380 takes: 40 bytes are headers.
 const UNCLAMPED: u16 = 1460;
 const CLAMPED: u16 = 1340;
+/// What the path carries on the second network, in bytes: less than the tunnel's MTU.
+const NARROW: u16 = 1300;
+/// The server that alice measures with, instead of her images' registries.
+const MEASURED: &str = "https://download.example/";
 
 /// Tells the story. Everything is removed when it ends, also when it ends early.
 ///
@@ -98,9 +103,16 @@ fn play(teller: &Teller, cast: &Cast) -> Result<()> {
     let bridge =
         cast.world().sandbox().sh("podman network inspect airpods_network --format '{{.NetworkInterface}}'")?;
     let wires = Wires { bridge: &bridge };
-    wires.hang(teller, cast)?;
+    scene("From a container, what is small comes through, and what is big hangs");
+    small(teller, cast)?;
+    wires.hang(teller, cast, UNCLAMPED)?;
+    aside(&format!(
+        "{UNCLAMPED} bytes and 40 of headers are 1500: what the bridge takes, and {} too many for the tunnel.",
+        1500 - 1380
+    ));
     clamp_on(teller, cast)?;
-    wires.flow(teller, cast)?;
+    wires.flow(teller, cast, CLAMPED)?;
+    move_to_a_narrow_network(teller, cast, &wires)?;
     status(teller, cast)?;
     take_down(teller, cast)
 }
@@ -139,6 +151,22 @@ fn clamp_on(teller: &Teller, cast: &Cast) -> Result<()> {
     Ok(())
 }
 
+fn move_to_a_narrow_network(teller: &Teller, cast: &Cast, wires: &Wires) -> Result<()> {
+    scene("Another network: the path is narrower than the tunnel's MTU says");
+    aside(&format!("Here {NARROW} bytes pass, and nothing says so: no route knows a better MTU than the tunnel's.\n "));
+    cast.world().narrow(NARROW)?;
+    wires.hang(teller, cast, CLAMPED)?;
+    scene("What does the path carry? Measured without root, by what TCP acknowledges");
+    let check = format!("airpods net check --url {MEASURED}");
+    let said = teller.show(&check, &mut cast.alice(&check))?;
+    ensure(!said.success && said.text.contains(&NARROW.to_string()), || {
+        format!("`{check}` should have found {NARROW}")
+    })?;
+    scene("The cure with the measured number, and the proof");
+    succeed(teller, cast, &format!("airpods net clamp on --mtu auto --url {MEASURED}"))?;
+    wires.flow(teller, cast, NARROW - 40)
+}
+
 fn status(teller: &Teller, cast: &Cast) -> Result<()> {
     scene("What the helper counted");
     let said = succeed(teller, cast, "airpods net clamp status")?;
@@ -171,29 +199,23 @@ struct Wires<'a> {
 }
 
 impl Wires<'_> {
-    fn hang(&self, teller: &Teller, cast: &Cast) -> Result<()> {
-        scene("From a container, what is small comes through, and what is big hangs");
-        small(teller, cast)?;
+    fn hang(&self, teller: &Teller, cast: &Cast, mss: u16) -> Result<()> {
         let seen = self.transfer(teller, cast, |said, line| {
             ensure(!said.success && said.text.contains("timed out"), || format!("`{line}` should have hung"))
         })?;
-        seen.ensure_mss(UNCLAMPED)?;
+        seen.ensure_mss(mss)?;
         seen.tell();
-        aside(&format!(
-            "{UNCLAMPED} bytes and 40 of headers are 1500: what the bridge takes, and {} too many for the tunnel.",
-            1500 - 1380
-        ));
         Ok(())
     }
 
-    fn flow(&self, teller: &Teller, cast: &Cast) -> Result<()> {
+    fn flow(&self, teller: &Teller, cast: &Cast, mss: u16) -> Result<()> {
         scene("The same container, the same transfers");
         let seen = self.transfer(teller, cast, |said, line| {
             ensure(said.success && said.text.contains("1048576 bytes"), || format!("`{line}` should have completed"))
         })?;
-        seen.ensure_mss(CLAMPED)?;
+        seen.ensure_mss(mss)?;
         seen.tell();
-        aside(&format!("{CLAMPED} bytes and 40 of headers are 1380: they fit."));
+        aside(&format!("{mss} bytes and 40 of headers are {}: they fit.", mss + 40));
         verdict("download and upload complete, with the right checksums");
         Ok(())
     }
