@@ -77,3 +77,14 @@ fn without_a_command_five_lines_say_what_to_do_next_even_without_podman() {
     assert!(lines.contains("config.toml\n") && lines.contains("\nnext:          airpods doctor\n"), "{lines}");
     assert!(shown("services = 1").contains("\nnext:          airpods config validate\n"));
 }
+
+#[test]
+fn a_check_without_podman_says_that_only_the_host_is_measured() {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = airpods(home.path(), "net check --json --no-proof --url https://127.0.0.1:1/");
+    // No podman is in there.
+    let output = command.env("PATH", home.path()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("note: only the host is measured: ") && said.contains("podman"), "{said}");
+    assert!(String::from_utf8(output.stdout).unwrap().contains("\"place\": \"host\""));
+}

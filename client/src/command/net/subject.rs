@@ -60,7 +60,11 @@ impl Subject {
     pub(in crate::command) async fn plan(&self, proof: bool) -> Plan {
         let services: Vec<_> =
             self.services.iter().filter_map(|name| self.config.services.get_key_value(name)).collect();
-        let places = find_places(&self.config, &services).await;
+        let places = find_places(&self.config, &services).await.unwrap_or_else(|why| {
+            // Nobody reading is no failure.
+            let _ = writeln!(anstream::stderr(), "note: only the host is measured: {}", EscapedLine(&why));
+            Places::default()
+        });
         Plan { targets: self.targets.clone(), places, proof, unmeasurable: self.unmeasurable.clone() }
     }
 }
@@ -133,16 +137,18 @@ pub(in crate::command) fn lock(context: &Context) -> Result<Option<Flock<File>>,
     }
 }
 
-/// How long podman may take: without it the host is checked all the same.
-const PODMAN: Duration = Duration::from_secs(10);
+/// How long podman may take. It is slow to start on a slow machine; one that hangs must not keep the host from being measured.
+const PODMAN: Duration = Duration::from_secs(30);
 
-async fn find_places(config: &Config, services: &[(&ServiceName, &Service)]) -> Places {
+/// Where the services are, or why podman cannot say so.
+async fn find_places(config: &Config, services: &[(&ServiceName, &Service)]) -> Result<Places, String> {
     let named = config.runtime.podman_url.as_ref().map(PodmanUrl::socket);
     let find = async {
-        let connection = podman::connect(named).await.ok()?;
-        places(&connection.podman, config, services).await.ok()
+        let connection = podman::connect(named).await.map_err(|error| error.to_string())?;
+        places(&connection.podman, config, services).await.map_err(|error| error.to_string())
     };
-    tokio::time::timeout(PODMAN, find).await.ok().flatten().unwrap_or_default()
+    let late = |_| Err(format!("podman has not answered within {} s", PODMAN.as_secs()));
+    tokio::time::timeout(PODMAN, find).await.unwrap_or_else(late)
 }
 
 /// What is being tried, on a terminal; elsewhere nothing, for it is over in seconds.
