@@ -119,19 +119,16 @@ impl Line {
 
     /// Takes what has come and sends what the bus takes. Returns how many bursts were begun.
     fn go_on(&mut self, burst: &Burst) -> u64 {
-        match self.exchange(burst) {
-            Ok(begun) => begun,
+        self.exchange(burst).unwrap_or_else(|_| {
             // The bus has had enough of this one.
-            Err(_) => {
-                *self = Self::open(self.user, self.socket.clone(), self.hears);
-                0
-            }
-        }
+            *self = Self::open(self.user, self.socket.clone(), self.hears);
+            0
+        })
     }
 
     fn exchange(&mut self, burst: &Burst) -> std::io::Result<u64> {
         let mut stream = self.connection.stream();
-        let mut scratch = [0; 64 * 1024];
+        let mut scratch = vec![0; 64 * 1024];
         while self.hears {
             match stream.read(&mut scratch) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),

@@ -65,7 +65,7 @@ on_both_buses! {
         host.answer_delays(10).assert_answered("in the flood");
         host.assert_new_link_is_clamped("later in the flood");
         host.assert_same_helper_serves("the flood");
-        let (sent, spent) = (flood.end(), host.helper_time() - before);
+        let (sent, spent) = (flood.end(), host.helper_time().saturating_sub(before));
         println!("{sent} messages, {spent:?} of the helper");
         let each = spent / u32::try_from(sent).unwrap();
         assert!(each <= EACH_MESSAGE, "{each:?} for each of {sent} messages, more than {EACH_MESSAGE:?}");

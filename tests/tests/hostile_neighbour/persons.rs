@@ -1,5 +1,6 @@
 //! A person is a user together with the subordinate users that `/etc/subuid` gives them.
 
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use airpods_lab::raw_bus::{RawConnection, flags, kind};
@@ -17,7 +18,7 @@ const OTHERS: [u32; 12] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 33];
 /// Prompts that may be open at once, of everybody together.
 const PROMPTS: usize = 8;
 
-/// Refusals of each of those users, and lines that the log has for one person in half a minute (bus/log_limit).
+/// Refusals of each of those users, and lines that the log has for one person in half a minute (`helper/src/bus/log_limit.rs`).
 const REFUSALS: usize = 20;
 const LINES: usize = 100;
 const PERIOD: Duration = Duration::from_secs(30);
@@ -28,7 +29,7 @@ const WAIT: Duration = Duration::from_secs(60);
 fn give_accounts(sandbox: &Sandbox) {
     let mut accounts = sandbox.read_file("/etc/passwd").unwrap();
     for uid in FIRST..FIRST + USERS {
-        accounts += &format!("sub{uid}:x:{uid}:65534::/:/usr/sbin/nologin\n");
+        writeln!(accounts, "sub{uid}:x:{uid}:65534::/:/usr/sbin/nologin").unwrap();
     }
     sandbox.write_file("/etc/passwd", accounts).unwrap();
 }
