@@ -22,13 +22,9 @@ const KEY: &str = "runtime.podman_url";
 /// The variable by which podman's own remote client is told its socket.
 const VARIABLE: &str = "CONTAINER_HOST";
 
-/// How long a socket may take to answer. podman answers in 1 ms; a socket that systemd listens on
-/// first has to start it.
-const ANSWER: Duration = Duration::from_secs(10);
-
-/// How long our own service may take to listen; it takes 40 ms, and seconds on a loaded machine
-/// whose storage podman sets up for the first time.
-const STARTUP: Duration = Duration::from_secs(30);
+/// How long podman may take to start: our own service until it listens, and a socket that systemd listens on until it answers. It takes
+/// 40 ms, and many seconds on a loaded or emulated machine whose storage podman sets up for the first time.
+pub const STARTUP: Duration = Duration::from_secs(30);
 
 /// How long our own service may take to end before it is killed.
 const END: Duration = Duration::from_secs(5);
@@ -109,8 +105,8 @@ fn is_socket(path: &Path) -> bool {
 
 /// A podman that answers on a socket in time.
 async fn answer(socket: &Path) -> Result<Rest> {
-    let late = || PodmanError::Silent { what: "/_ping".into(), seconds: ANSWER.as_secs() };
-    tokio::time::timeout(ANSWER, Rest::open(socket)).await.unwrap_or_else(|_| Err(late()))
+    let late = || PodmanError::Silent { what: "/_ping".into(), seconds: STARTUP.as_secs() };
+    tokio::time::timeout(STARTUP, Rest::open(socket)).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// What connecting said.

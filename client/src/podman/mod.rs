@@ -10,7 +10,7 @@ mod model;
 mod rest;
 mod simulated;
 
-pub use connect::{Connection, Place, connect};
+pub use connect::{Connection, Place, STARTUP, connect};
 pub use error::PodmanError;
 pub use model::{
     Container, ContainerDetail, ContainerOption, ContainerSpec, ContainerState, DiskUsage, Endpoint, Fixed, HostFacts,

@@ -15,13 +15,13 @@ use crate::execute::ask_health;
 use crate::gpu;
 use crate::kernel::{Bound, Processes, View};
 use crate::plan::{self, Conflict, Desired, HealthCheck, NetworkReset, Observed, Surroundings};
-use crate::podman::{self, Container, ContainerDetail, ContainerState, Podman as _, PodmanError, Rest};
+use crate::podman::{self, Container, ContainerDetail, ContainerState, Podman as _, PodmanError, Rest, STARTUP};
 use crate::port::HostPort;
 use crate::uptime::Uptime;
 use crate::way;
 
-/// How long reaching podman may take: it takes 50 ms, and seconds where it sets its storage up for the first time.
-const REACHING: Duration = Duration::from_secs(15);
+/// How long reaching podman may take: a socket that does not answer, and then a service of our own.
+const REACHING: Duration = STARTUP.saturating_mul(2);
 
 /// How long one answer may take; the slowest takes 0.4 s, and some seconds on a machine that is busy or emulated.
 const ANSWER: Duration = Duration::from_secs(15);
@@ -47,10 +47,12 @@ pub(super) async fn read(config: &Config) -> Podman {
     }
 }
 
-/// Without podman it is the configuration's word that counts for the network and the ports.
+/// Without podman it is the configuration's word that counts for the network and the ports. A podman that is there and cannot be asked may
+/// be the one that holds the ports, for these services.
 fn without(engine: Engine, config: &Config) -> Podman {
     let wanted: Vec<(String, HostPort)> = config
         .enabled()
+        .filter(|_| matches!(engine, Engine::Missing))
         .flat_map(|(name, service)| service.host_ports().map(move |port| (name.to_string(), port)))
         .collect();
     let network = Network {
@@ -209,5 +211,23 @@ fn sorted(error: &PodmanError) -> Engine {
         },
         PodmanError::ServiceFailed { reason } => Engine::NotStarted(reason.clone()),
         other => Engine::Failed(other.message()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_port_is_blamed_only_where_no_podman_can_hold_it_for_the_service() {
+        let held = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = held.local_addr().unwrap().port();
+        let text = format!("[services.one]\nimage = \"localhost/one:1\"\nports = [\"{port}:80\"]\n");
+        let config = crate::plan::tests::config(&text);
+        let taken = |engine| without(engine, &config).network.unwrap().taken;
+        assert!(taken(Engine::Missing).iter().any(|taken| taken.port == port));
+        let late = Engine::Failed("podman does not answer".to_owned());
+        assert!(taken(late).is_empty());
     }
 }
