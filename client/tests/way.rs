@@ -151,6 +151,21 @@ fn a_kill_switch_and_a_host_without_a_route_lead_nowhere() {
 }
 
 #[test]
+fn a_host_that_forwards_nothing_for_the_network_is_not_one_without_a_route() {
+    for switch in [
+        "sysctl -qw net.ipv4.ip_forward=0",
+        "sysctl -qw net.ipv4.conf.podman1.forwarding=0",
+        "ip rule add iif podman1 prohibit",
+    ] {
+        let (host, _router) = host();
+        host.sh(BRIDGE).unwrap();
+        host.sh(switch).unwrap();
+        let way = way(&host);
+        assert_eq!((way.egress, way.verdict), (None, Verdict::NotForwarded), "{switch}");
+    }
+}
+
+#[test]
 fn a_bridge_that_is_there_without_a_container_is_judged_by_the_hosts_own_way() {
     let (host, _router) = host();
     host.sh("ip link add podman1 type bridge").unwrap();

@@ -139,6 +139,8 @@ codes! {
     MtuBlackHole = "mtu-black-hole",
     /// No route leads to the internet.
     NoRoute = "no-route",
+    /// The host forwards nothing for the services' network.
+    NotForwarded = "not-forwarded",
     /// `dns_servers = "auto"` finds no server that containers can ask.
     DnsNone = "dns-none",
     /// The name servers that containers are given, or something on the way, refuse to answer.

@@ -58,6 +58,13 @@ fn one(way: &Way, services: &str, status: Option<&Status>, usage: Use, measured:
             format!("no route leads from {services} to the internet"),
             "ip route get 198.41.0.4",
         ),
+        (Verdict::NotForwarded, _) => Finding::broken(
+            Code::NotForwarded,
+            format!(
+                "this host reaches the internet and forwards nothing for {services}: forwarding is off, or a rule forbids it"
+            ),
+            "sudo sysctl -w net.ipv4.ip_forward=1",
+        ),
         (Verdict::Unknown, _) => {
             Finding::not_known(&format!("the packets of {services} get through"), "the kernel does not tell its routes")
         }

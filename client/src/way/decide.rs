@@ -20,6 +20,11 @@ impl Facts {
         let egress = leaving.as_ref().and_then(|leaving| leaving.tightest(with_ipv6)).cloned();
         let verdict = match (&egress, passage) {
             (None, _) if leaving.is_none() => Verdict::Unknown,
+            (None, Passage::Bridge)
+                if self.from_host.as_ref().is_some_and(|host| host.tightest(with_ipv6).is_some()) =>
+            {
+                Verdict::NotForwarded
+            }
             (None, _) => Verdict::NoRoute,
             (Some(_), Passage::Host | Passage::Rootless(_)) => Verdict::HostSockets,
             (Some(egress), _) if self.network.mtu <= egress.mtu => Verdict::Fits,

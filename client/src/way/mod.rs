@@ -86,6 +86,8 @@ pub enum Verdict {
     Elsewhere,
     /// No route leads to the internet.
     NoRoute,
+    /// The host reaches the internet, and the kernel forwards nothing there for the network.
+    NotForwarded,
     /// The kernel could not be asked.
     Unknown,
 }
@@ -101,6 +103,7 @@ impl Verdict {
             Self::Fits => "fits",
             Self::Elsewhere => "elsewhere",
             Self::NoRoute => "no-route",
+            Self::NotForwarded => "not-forwarded",
             Self::Unknown => "unknown",
         }
     }
@@ -148,6 +151,7 @@ impl fmt::Display for Way {
         match (&self.egress, self.verdict) {
             (Some(egress), _) => write!(f, " -> {} ({})", egress.link, egress.mtu),
             (None, Verdict::NoRoute) => f.write_str(" -> no route"),
+            (None, Verdict::NotForwarded) => f.write_str(" -> not forwarded"),
             (None, Verdict::Unknown) => f.write_str(" -> unknown"),
             (None, _) => Ok(()),
         }

@@ -53,6 +53,9 @@ fn a_clamp_helps_what_the_host_forwards_into_a_narrower_vpn_and_nothing_else() {
     let cloud = Leaving { ipv4: Some(egress("eth0", "", 1450)), ipv6: None };
     assert_eq!(bridge(cloud, 1500), "narrow-link");
     assert_eq!(bridge(Leaving::default(), 1500), "no-route");
+    let cut = |rootless| verdict(&Facts { from_network: Some(Leaving::default()), rootless, ..behind(wg0()) });
+    assert_eq!(cut(None), "not-forwarded");
+    assert_eq!(cut(Some(Outlet::Pasta)), "host-sockets", "nothing is forwarded for these");
 }
 
 #[test]

@@ -160,6 +160,17 @@ pub(super) const CASES: &[Case] = &[
     (
         |facts| {
             for path in &mut facts.paths {
+                (path.way.verdict, path.way.egress) = (Verdict::NotForwarded, None);
+            }
+        },
+        Code::NotForwarded,
+        Level::Broken,
+        "this host reaches the internet and forwards nothing for `ollama`, `open-webui`",
+        "sudo sysctl -w net.ipv4.ip_forward=1",
+    ),
+    (
+        |facts| {
+            for path in &mut facts.paths {
                 (path.way.verdict, path.way.egress) = (Verdict::Unknown, None);
             }
         },
