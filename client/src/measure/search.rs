@@ -235,6 +235,9 @@ impl<T: Transport> Search<'_, T> {
                     tried_tied = true;
                     self.findings.up.limit = None;
                 }
+                UpEnding::All if !self.findings.up_is_whole(self.subject.top) => {
+                    // Some of it arrived only when sent again, out of order or late, and that proves no size.
+                }
                 UpEnding::All | UpEnding::Hole => return,
                 // The answer may have been too large for the way down, or have come late and in pieces; this record needs none.
                 UpEnding::Unclear | UpEnding::Split if tried_tied => self.record = Record::Hello,

@@ -98,6 +98,12 @@ impl PodmanError {
         matches!(self, Self::Refused { status: 404, .. })
     }
 
+    /// Whether a process ended while podman looked at it.
+    #[must_use]
+    pub fn lost_a_process(&self) -> bool {
+        matches!(self, Self::Refused { status: 500, message } if message.contains("no such process"))
+    }
+
     /// Whether what was asked for may have been done all the same: podman did not say no, and its answer did not come or is not
     /// understood.
     #[must_use]

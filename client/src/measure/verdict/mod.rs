@@ -166,6 +166,11 @@ fn passes(findings: &Findings, around: &Circumstances) -> Code {
         (Some(up), Some(down)) if up.abs_diff(down) <= 12 => return Code::Clamped,
         _ => {}
     }
+    // Our kernel has learnt from the way up to ask for no more on the way down: what larger packets meet there is not known any more.
+    let unasked = !findings.healed && limited(&findings.down, LimitedBy::Learnt).is_some();
+    if findings.up.reported.is_some() && unasked {
+        return Code::DownNotMeasured;
+    }
     // A server that heals its own way says nothing about ours.
     if findings.up.reported.is_some() || (findings.healed && up) {
         return Code::PmtudWorks;

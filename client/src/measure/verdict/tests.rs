@@ -86,6 +86,19 @@ fn a_silent_server_acquits_no_path_on_which_a_size_has_failed() {
 }
 
 #[test]
+fn a_report_about_the_way_up_says_nothing_about_a_way_down_that_was_not_asked() {
+    let around = Circumstances { top: 1420, ..Circumstances::default() };
+    let mut findings = measured(1300, 1300, 1300);
+    (findings.up.reported, findings.down.limit) = (Some(1300), Some((1300, LimitedBy::Learnt)));
+    assert_eq!(judge(&findings, &around), Code::DownNotMeasured);
+    findings.healed = true;
+    assert_eq!(judge(&findings, &around), Code::PmtudWorks);
+    (findings.healed, findings.down) = (false, Evidence::default());
+    findings.down.prove(1420);
+    assert_eq!(judge(&findings, &around), Code::PmtudWorks);
+}
+
+#[test]
 fn a_server_that_heals_the_way_down_says_nothing_about_the_way_up() {
     let around = Circumstances { top: 1500, ..Circumstances::default() };
     let healed = Findings { healed: true, ..measured(1500, 1500, 1500) };

@@ -279,8 +279,17 @@ impl Rest {
         }
     }
 
+    /// A process that ends while podman reads its /proc is podman's failure; the next look finds the container as it is by then.
     async fn inspect(&self, name: &str) -> Result<decode::DetailAnswer> {
-        self.http.get(&format!("/containers/{}/json", escape(name))).await
+        const LOOKS: u32 = 3;
+        let path = format!("/containers/{}/json", escape(name));
+        for _ in 1..LOOKS {
+            match self.http.get(&path).await {
+                Err(error) if error.lost_a_process() => tokio::time::sleep(Duration::from_millis(50)).await,
+                answer => return answer,
+            }
+        }
+        self.http.get(&path).await
     }
 }
 

@@ -243,14 +243,19 @@ fn a_line_that_never_ends_is_handed_out_in_pieces() {
 
 /// A podman that sends this head to each request, and then this piece for ever if there is one.
 fn serve(head: &str, piece: Option<Vec<u8>>) -> (tempfile::TempDir, Rest) {
+    serve_in_turn(&[head], piece)
+}
+
+/// The same with a head for each request, the last one for all that follow.
+fn serve_in_turn(heads: &[&str], piece: Option<Vec<u8>>) -> (tempfile::TempDir, Rest) {
     use std::io::{Read, Write};
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("podman.sock");
     let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-    let head = head.to_owned();
+    let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
     std::thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let (head, piece) = (head.clone(), piece.clone());
+        for (number, mut stream) in listener.incoming().flatten().enumerate() {
+            let (head, piece) = (heads[number.min(heads.len() - 1)].clone(), piece.clone());
             std::thread::spawn(move || {
                 // It is over when the other end is.
                 let _ = stream.read(&mut [0; 4096]).and_then(|_| stream.write_all(head.as_bytes()));
@@ -278,6 +283,22 @@ async fn an_answer_that_never_ends_is_an_error_and_not_all_of_the_memory() {
     let refused = ENDLESS.replace("200 OK", "500 No");
     let (_folder, podman) = serve(&refused, Some(vec![b' '; 1 << 20]));
     assert!(matches!(podman.networks().await, Err(PodmanError::Endless { .. })));
+}
+
+#[tokio::test]
+async fn a_process_that_ends_while_podman_looks_at_it_is_looked_at_again() {
+    let says = |status: &str, message: &str| {
+        let body = json!({ "cause": message, "message": message, "response": 500 }).to_string();
+        format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    };
+    let lost = says("500 Internal Server Error", "read /proc/353/cgroup: no such process");
+    let gone = says("404 Not Found", "no such container");
+    let (_folder, podman) = serve_in_turn(&[&lost, &gone], None);
+    assert!(podman.inspect_container("web").await.unwrap_err().is_not_found());
+    let (_folder, podman) = serve_in_turn(&[&lost], None);
+    assert!(podman.inspect_container("web").await.unwrap_err().lost_a_process());
+    let (_folder, podman) = serve_in_turn(&[&says("500 Internal Server Error", "no space"), &gone], None);
+    assert!(!podman.inspect_container("web").await.unwrap_err().is_not_found());
 }
 
 #[tokio::test]
