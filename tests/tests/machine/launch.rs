@@ -99,7 +99,10 @@ on_both! {
         let machine = Machine::stocked(suite).unwrap();
         let alice = Launcher::new(&machine, &three());
         let said = alice.sh("airpods start");
-        assert!(!said.contains("warning"), "a limit is not enforced, or something else is wrong: {said}");
+        // podman's own unit for boot starts other policies than the default one, which is said.
+        let after_boot = |line: &str| line.contains("do not come back after a reboot");
+        let wrong = said.lines().any(|line| line.contains("warning") && !after_boot(line));
+        assert!(!wrong, "a limit is not enforced, or something else is wrong: {said}");
         for service in ["one", "two", "three"] {
             assert!(alice.is_healthy(service), "{service}: {}", alice.status());
         }
