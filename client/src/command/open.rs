@@ -100,11 +100,10 @@ async fn runs(config: &Config, name: &str, service: &Service) -> Result<bool, Fa
 /// The address of a service's page on this host: that of its first TCP port, if it publishes one.
 #[must_use]
 pub(super) fn page(config: &Config, service: &Service) -> Option<String> {
-    let port = service.host_ports().find(|port| port.protocol.is_tcp())?;
-    let at = port.reached_at();
+    let at = config.reached_at(service)?;
     // Browsers trust `localhost` with what they withhold from other unencrypted pages, such as the microphone.
     let host = if at.ip().is_loopback() { format!("localhost:{}", at.port()) } else { at.to_string() };
-    config.is_published(service).then(|| format!("http://{host}/"))
+    Some(format!("http://{host}/"))
 }
 
 /// Whether there is a screen for a browser: on one of ssh's terminals there is none.

@@ -10,6 +10,8 @@ pub use port::{InvalidPort, PortMapping, PortRange};
 pub use runtime::{Engine, GpuDevice, HostGateway, PodmanUrl, RestartPolicy, Runtime};
 pub use service::{Condition, EnvFile, Gpu, Health, NetworkMode, Pull, Resources, Service, Volume, VolumeSource};
 
+use std::net::SocketAddr;
+
 use indexmap::IndexMap;
 use serde::Serialize;
 
@@ -61,6 +63,13 @@ impl Config {
     #[must_use]
     pub fn is_published(&self, service: &Service) -> bool {
         service.network_mode == NetworkMode::Host || self.runtime.network.driver == NetworkDriver::Bridge
+    }
+
+    /// Where the host reaches a service: by its first TCP port, if it answers on one.
+    #[must_use]
+    pub fn reached_at(&self, service: &Service) -> Option<SocketAddr> {
+        let port = service.host_ports().find(|port| port.protocol.is_tcp())?;
+        self.is_published(service).then(|| port.reached_at())
     }
 }
 

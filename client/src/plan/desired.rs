@@ -37,8 +37,7 @@ impl HealthCheck {
         match service.health.as_ref()? {
             Health::Command { command } => Some(Self::Command(command.clone())),
             Health::Http { path, expected_status } => {
-                let port = service.host_ports().find(|port| port.protocol.is_tcp());
-                let at = port.filter(|_| config.is_published(service))?.reached_at();
+                let at = config.reached_at(service)?;
                 Some(Self::Http(HttpCheck { at, path: path.clone(), expected: *expected_status }))
             }
         }
