@@ -130,6 +130,7 @@ impl Judge {
         direction: Direction,
         now: Duration,
     ) -> Result<Duration, (Event, Option<Vec<u8>>)> {
+        self.forget_earlier(packet, direction);
         self.filter(packet, direction)?;
         let size = self.rules.padding.map_or(packet.bytes.len(), |padding| padding.outer(packet.bytes.len()));
         if let Some(limit) = self.limit(packet, direction).filter(|limit| size > *limit) {
@@ -146,6 +147,14 @@ impl Judge {
         let sent = self.through_bottleneck(packet.bytes.len(), direction, now)?;
         self.remember(packet, direction);
         Ok(sent + self.delay(direction))
+    }
+
+    /// A port that is used again is another connection.
+    fn forget_earlier(&mut self, packet: &Packet, direction: Direction) {
+        let begins = matches!(&packet.content, Content::Tcp(tcp) if tcp.syn() && !tcp.ack());
+        if let Some(connection) = connection(packet, direction).filter(|_| begins) {
+            self.connections.remove(&connection);
+        }
     }
 
     /// What is dropped for what it is, whatever its size.

@@ -192,6 +192,18 @@ fn a_hello_that_is_too_long_ends_its_connection_and_no_other() {
 }
 
 #[test]
+fn a_port_that_is_used_again_is_judged_as_a_connection_of_its_own() {
+    let mut path = judge(Rules { hello_limit: Some(1000), cut_after: Some(3000), ..Rules::default() });
+    for _ in 0..3 {
+        assert!(goes_up(&mut path, &syn(1460)));
+        assert!(goes_up(&mut path, &segment(40_000, &hello(1000, ""))), "what came before does not count");
+        assert!(goes_up(&mut path, &segment(40_000, &[0; 1000])));
+        assert!(goes_up(&mut path, &syn(1460)));
+        assert!(!goes_up(&mut path, &segment(40_000, &hello(1001, ""))), "an earlier small hello excuses nothing");
+    }
+}
+
+#[test]
 fn a_name_is_filtered_in_silence_or_with_a_reset_and_other_names_pass() {
     let rules = |name: Option<&str>, resets| Rules {
         name: Some(NameFilter { name: name.map(ToOwned::to_owned), resets }),
