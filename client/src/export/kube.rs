@@ -1,21 +1,22 @@
 //! Kubernetes YAML, which `podman kube play` runs as well (podman-kube-play(1)).
 
+mod container;
 mod name;
 mod option;
+mod service;
 mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{Export, File, Subject, endpoint, is_success, ports};
-use crate::config::{Condition, Pull};
-use crate::plan::{HealthCheck, Launch, is_own_label};
-use crate::podman::{Endpoint, Mount, NetworkSpec, Networking, Relabel, Restart};
-use crate::port::Protocol;
+use super::{Export, File, Subject, endpoint};
+use crate::config::Condition;
+use crate::plan::{Launch, is_own_label};
+use crate::podman::{Endpoint, Mount, NetworkSpec, Networking, Restart};
 
 use name::label;
-use value::{env, has_reference, memory, mounted, port, say_protocol, volume, whole, words};
+use value::volume;
 
 /// The file's name where none is said.
 pub const FILE: &str = "airpods.yaml";
@@ -271,134 +272,6 @@ impl Writer<'_> {
         }
     }
 
-    fn container(&mut self, launch: &Launch, endpoint: Option<&Endpoint>) -> Value {
-        let spec = &launch.container;
-        let ports = ports(launch, endpoint);
-        let mut container = json!({
-            "name": label(&launch.service), "image": spec.image,
-            // What podman has already is not pulled again.
-            "imagePullPolicy": match launch.pull {
-                Pull::Missing => "IfNotPresent",
-                Pull::Always => "Always",
-                Pull::Never => "Never",
-            },
-        });
-        let mut set = |key: &str, value: Value| {
-            if value.as_array().is_none_or(|items| !items.is_empty()) {
-                container[key] = value;
-            }
-        };
-        set("command", words(spec.entrypoint.as_deref(), spec));
-        set("args", words(spec.command.as_deref(), spec));
-        set("env", env(spec));
-        set("ports", ports.iter().map(port).collect());
-        set("volumeMounts", spec.mounts.iter().map(mounted).collect());
-        let context = option::security_context(&spec.options);
-        if !context.is_empty() {
-            container["securityContext"] = context.into();
-        }
-        option::mount_shared_memory(launch, &mut container);
-        if spec.env.values().any(|value| has_reference(value, spec)) {
-            self.warnings.push(format!(
-                "`services.{}.env`: every `$` of a value that would refer to a variable is doubled, which `podman kube play` does not undo",
-                launch.service
-            ));
-        }
-        let limits = self.limits(launch);
-        if !limits.is_empty() {
-            container["resources"] = json!({ "limits": limits });
-        }
-        if let Some((health, port)) =
-            launch.health.as_ref().zip(Some(ports.iter().find(|port| port.host.protocol.is_tcp())))
-        {
-            container["readinessProbe"] = self.probe(launch, health, port.map_or(0, |port| port.container));
-        }
-        if spec
-            .mounts
-            .iter()
-            .any(|mount| matches!(mount, Mount::Bind { relabel: Relabel::Shared | Relabel::Private, .. }))
-        {
-            self.warnings.push(format!(
-                "`{}` mounts folders of this machine, which are not labelled for SELinux: `chcon -Rt container_file_t FOLDER` does it",
-                launch.service
-            ));
-        }
-        container
-    }
-
-    fn limits(&mut self, launch: &Launch) -> Map<String, Value> {
-        let limits = &launch.container.limits;
-        let mut all = Map::new();
-        all.extend(limits.memory.map(|bytes| ("memory".to_owned(), memory(bytes).into())));
-        all.extend(limits.cpus.map(|cpus| ("cpu".to_owned(), cpus.to_string().into())));
-        for device in launch.container.gpu.iter().chain(&launch.container.devices) {
-            if let Some((class, _)) = device.split_once('=').filter(|(class, _)| !class.starts_with('/')) {
-                all.insert(class.to_owned(), "1".into());
-                self.warnings.push(format!(
-                    "`{}` gets one `{class}` from a cluster's device plugin; `podman kube play` gives it none",
-                    launch.service
-                ));
-            } else {
-                self.warnings.push(format!("`{}` does not get the device `{device}`", launch.service));
-            }
-        }
-        all
-    }
-
-    fn probe(&mut self, launch: &Launch, health: &HealthCheck, port: u16) -> Value {
-        let habits = self.subject.habits;
-        let times = |mut probe: Value| {
-            probe["periodSeconds"] = whole(habits.startup_check_interval).into();
-            probe
-        };
-        let health = match health {
-            HealthCheck::Http(check) => check,
-            HealthCheck::Command(words) => {
-                let (how, rest) = words.split_first().map_or(("", &[][..]), |(how, rest)| (how.as_str(), rest));
-                let shell = ["/bin/sh", "-c"].map(str::to_owned);
-                let command = if how == "CMD-SHELL" { [&shell[..], &[rest.join(" ")]].concat() } else { rest.to_vec() };
-                return times(json!({ "exec": { "command": command }, "timeoutSeconds": 30 }));
-            }
-        };
-        if !is_success(health.expected) {
-            self.warnings.push(format!(
-                "`services.{}.health.expected_status`: Kubernetes takes 200 to 399 for an answer and not {}",
-                launch.service, health.expected
-            ));
-        }
-        let timeout = whole(habits.ping_timeout);
-        times(json!({ "httpGet": { "path": health.path, "port": port }, "timeoutSeconds": timeout }))
-    }
-
-    /// A Service for every name that others find a container by. podman leaves them out: pods have their names there.
-    fn services(&mut self, groups: &[Group<'_>]) {
-        let mut taken = BTreeSet::new();
-        for group in groups {
-            let Some(endpoint) = group.endpoint else { continue };
-            self.warn_of_names(group, endpoint);
-            for alias in endpoint.aliases.iter().filter(|alias| taken.insert(alias.as_str())) {
-                if label(alias) != *alias {
-                    self.warnings.push(format!("`network_aliases`: `{alias}` cannot be the name of a Service"));
-                    continue;
-                }
-                self.documents.push(service(alias, group, endpoint));
-            }
-        }
-    }
-
-    /// podman calls a pod by its name, and one of a Deployment by another.
-    fn warn_of_names(&mut self, group: &Group<'_>, endpoint: &Endpoint) {
-        let is_known = |alias: &&String| self.workload == Workload::Pod && **alias == group.name;
-        let unknown: Vec<_> = endpoint.aliases.iter().filter(|alias| !is_known(alias)).cloned().collect();
-        if !unknown.is_empty() {
-            let names = unknown.join("`, `");
-            self.warnings.push(format!(
-                "`network_aliases`: `{names}` are Services of a cluster; with `podman kube play` nobody finds `{}` by them",
-                group.name
-            ));
-        }
-    }
-
     fn warn_of_pids(&mut self) {
         self.warnings.push(
             "`pids_limit` is an annotation that podman 5.4 and before does not heed; in a cluster the kubelet's `podPidsLimit` is the only one"
@@ -431,19 +304,4 @@ fn podman_options(network: &NetworkSpec) -> Vec<String> {
     let switches = [("--ipv6", network.ipv6), ("--internal", network.internal)];
     let switches = switches.into_iter().filter(|(_, on)| *on).map(|(switch, _)| switch.to_owned());
     [driver, subnet, gateway, mtu].into_iter().flatten().chain(switches).collect()
-}
-
-/// Without ports it has no address of its own, and its name leads to the pod.
-fn service(alias: &str, group: &Group<'_>, endpoint: &Endpoint) -> Value {
-    let inner: BTreeSet<_> = endpoint.ports.iter().map(|port| (port.container, port.host.protocol)).collect();
-    let port = |(port, protocol): (u16, Protocol)| {
-        let mut value = json!({ "name": format!("{}-{port}", protocol.as_str()), "port": port, "targetPort": port });
-        say_protocol(&mut value, protocol);
-        value
-    };
-    let ports: Vec<_> = inner.into_iter().map(port).collect();
-    let mut spec = json!({ "selector": { "app.kubernetes.io/name": group.name } });
-    let (key, value) = if ports.is_empty() { ("clusterIP", "None".into()) } else { ("ports", ports.into()) };
-    spec[key] = value;
-    json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": alias }, "spec": spec })
 }

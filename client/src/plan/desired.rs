@@ -1,17 +1,18 @@
 //! What there should be, from the configuration: names, limits and ways onto the network, in podman's terms.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::Expected;
 use super::address;
+use super::health_check::HealthCheck;
 use super::holder::Holder;
 use super::label;
 use super::order;
 use crate::config::{
-    Condition, Config, DnsServers, GpuDevice, Health, HostGateway, NetworkAlias, NetworkMode, Pull, RestartPolicy,
-    Service, ServiceName, StatusRange, Volume, VolumeSource,
+    Condition, Config, DnsServers, GpuDevice, HostGateway, NetworkAlias, NetworkMode, Pull, RestartPolicy, Service,
+    ServiceName, Volume, VolumeSource,
 };
 use crate::gpu;
 use crate::podman::{
@@ -20,66 +21,6 @@ use crate::podman::{
 };
 use crate::port::HostPort;
 use crate::webui_secret;
-
-/// How a service is asked for its health.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HealthCheck {
-    /// Over HTTP.
-    Http(HttpCheck),
-    /// By a command within its container, as podman has it: after `CMD-SHELL` or `CMD`.
-    Command(Vec<String>),
-}
-
-impl HealthCheck {
-    /// The check of a service that has one and, where it takes one, a port to ask on.
-    #[must_use]
-    pub fn of(config: &Config, service: &Service) -> Option<Self> {
-        match service.health.as_ref()? {
-            Health::Command { command } => Some(Self::Command(command.clone())),
-            Health::Http { path, expected_status } => {
-                let at = config.reached_at(service)?;
-                Some(Self::Http(HttpCheck { at, path: path.clone(), expected: *expected_status }))
-            }
-        }
-    }
-
-    /// What is asked: a URL, or the words of the command.
-    #[must_use]
-    pub fn question(&self) -> String {
-        match self {
-            Self::Http(check) => check.url(),
-            Self::Command(words) => words.get(1..).unwrap_or_default().join(" "),
-        }
-    }
-
-    /// The same for a sentence about an answer.
-    #[must_use]
-    pub fn place(&self) -> String {
-        match self {
-            Self::Http(check) => format!("at {}", check.url()),
-            Self::Command(_) => format!("to `{}`", self.question()),
-        }
-    }
-}
-
-/// A question over HTTP.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpCheck {
-    /// Where the host reaches it.
-    pub at: SocketAddr,
-    /// Path, beginning with `/`.
-    pub path: String,
-    /// The codes that mean healthy.
-    pub expected: StatusRange,
-}
-
-impl HttpCheck {
-    /// Where it asks.
-    #[must_use]
-    pub fn url(&self) -> String {
-        format!("http://{}{}", self.at, self.path)
-    }
-}
 
 /// One service to be launched.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,122 +1,23 @@
 //! Compares what runs with what was asked for, setting by setting.
 
+mod mount;
+mod option;
+
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::{Component, Path, PathBuf};
 
+use super::difference::{Difference, Witness};
+use super::expected::Expected;
 use super::label::is_own;
 use super::setting::Setting;
 use crate::config::Reference;
 use crate::kernel::{Bound, View};
-use crate::podman::{
-    ContainerDetail, ContainerOption, ContainerSpec, Endpoint, HostFacts, Limits, Mount, MountDetail, Networking,
-    port_ranges,
-};
-use crate::port::HostPort;
+use crate::podman::{ContainerDetail, ContainerOption, ContainerSpec, Limits, port_ranges};
+use mount::{is_mount, plain, shown, wanted_mount};
+use option::has_option;
 
 /// The kernel counts memory in pages, of up to 64 KiB.
 const LARGEST_PAGE: u64 = 1 << 16;
-
-/// What a container must have once it runs.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Expected {
-    /// The container.
-    pub spec: ContainerSpec,
-    /// Its way onto the network, its own or its pod's; none on the host's network.
-    pub endpoint: Option<Endpoint>,
-    /// The MTU of its links, where it is configured.
-    pub mtu: Option<u32>,
-    /// It does something once and may have ended.
-    pub oneshot: bool,
-}
-
-impl Expected {
-    /// What a container with these settings must have, by its own endpoint or its pod's, on a network of this MTU.
-    #[must_use]
-    pub fn of(spec: &ContainerSpec, endpoint: Option<Endpoint>, mtu: Option<u32>) -> Self {
-        let endpoint = endpoint.filter(|_| spec.networking != Networking::Host);
-        let mtu = mtu.filter(|_| endpoint.is_some());
-        Self { spec: spec.clone(), endpoint, mtu, oneshot: false }
-    }
-
-    /// The paths of the host that it mounts.
-    pub fn sources(&self) -> impl Iterator<Item = &Path> {
-        self.spec.sources()
-    }
-
-    /// The ports of the host on which somebody must listen.
-    #[must_use]
-    pub fn host_ports(&self) -> Vec<HostPort> {
-        self.endpoint.iter().flat_map(|endpoint| &endpoint.ports).map(|port| port.host).collect()
-    }
-}
-
-/// Who says what there is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Witness {
-    /// podman's books.
-    Podman,
-    /// The kernel, which enforces it.
-    Kernel,
-    /// systemd, which limits the unit around the container.
-    Systemd,
-}
-
-/// A setting that is not what was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
-    /// Which.
-    pub setting: Setting,
-    /// Who says so.
-    pub witness: Witness,
-    /// What was asked for.
-    pub wanted: String,
-    /// What there is.
-    pub found: String,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { wanted, found, .. } = self;
-        let who = match self.witness {
-            Witness::Podman => "podman",
-            Witness::Kernel => "the kernel",
-            Witness::Systemd => "systemd's unit",
-        };
-        match self.setting {
-            // A variable may hold a password: its value is compared and never shown.
-            Setting::Env => write!(f, "`{wanted}` was given a value and {who} has {found}"),
-            Setting::Listening => write!(f, "port `{wanted}` was asked for and nobody listens on it"),
-            _ => write!(f, "`{wanted}` was asked for and {who} has `{found}`"),
-        }
-    }
-}
-
-impl Difference {
-    /// Why podman cannot have done better on this host; none when it should have.
-    #[must_use]
-    pub fn excuse(&self, facts: &HostFacts) -> Option<String> {
-        if self.witness == Witness::Systemd {
-            return Some("raise `DefaultTasksMax=` of systemd".to_owned());
-        }
-        let controller = self.setting.controller().filter(|_| facts.rootless)?;
-        if !facts.cgroups_v2 {
-            return Some("cgroups v1".to_owned());
-        }
-        let delegated = facts.cgroup_controllers.iter().any(|name| name == controller);
-        (!delegated).then(|| format!("the {controller} controller is not delegated to this user"))
-    }
-
-    /// What a user should know about a limit that this host's rootless podman cannot keep.
-    #[must_use]
-    pub fn warning(&self, service: &str, why: &str) -> String {
-        let place = self.setting.place(service);
-        if self.witness == Witness::Systemd {
-            return format!("`{place}` is not reached: {self}; {why}");
-        }
-        format!("`{place}` is not enforced: {self}; rootless podman cannot limit it here ({why})")
-    }
-}
 
 /// Compares with podman's books and with what the kernel says, as far as it is known.
 #[must_use]
@@ -326,86 +227,6 @@ fn ends(device: &str) -> [&str; 2] {
     let mut paths = device.split(':').filter(|part| part.starts_with('/'));
     let on_host = paths.next().unwrap_or_default();
     [on_host, paths.next().unwrap_or(on_host)]
-}
-
-/// Whether a container has what was asked for. Of capabilities podman tells those that there are; of a namespace of the
-/// container's own it tells that it is.
-fn has_option(option: ContainerOption, wanted: &[String], spec: &ContainerSpec, detail: &ContainerDetail) -> bool {
-    let found = detail.options.get(option);
-    let capabilities = detail.options.get(ContainerOption::CapAdd);
-    let word = |values: &[String]| values.first().cloned().unwrap_or_default();
-    match option {
-        ContainerOption::User
-        | ContainerOption::Hostname
-        | ContainerOption::Init
-        | ContainerOption::ReadOnly
-        | ContainerOption::ShmSize => found == wanted,
-        ContainerOption::GroupAdd => wanted.iter().all(|group| found.contains(group)),
-        // An inspected container does not tell which paths are hidden.
-        ContainerOption::SecurityOpt => wanted
-            .iter()
-            .filter(|option| !option.starts_with("mask=") && !option.starts_with("unmask="))
-            .all(|option| found.contains(option)),
-        // podman 4.3 calls every container's `shareable`, that of one on the host's too: the word tells nothing.
-        ContainerOption::Ipc => word(found) == "shareable" || word(found) == word(wanted),
-        ContainerOption::Userns => (word(wanted) == "host") == matches!(word(found).as_str(), "" | "host"),
-        ContainerOption::CapAdd => wanted
-            .iter()
-            .all(|name| if name == "ALL" { capabilities.len() > USUAL } else { capabilities.contains(name) }),
-        ContainerOption::CapDrop => {
-            let added = spec.options.get(ContainerOption::CapAdd);
-            let dropped = |name: &String| wanted.iter().any(|wanted| wanted == "ALL" || wanted == name);
-            !capabilities.iter().any(|name| dropped(name) && !added.contains(name))
-        }
-    }
-}
-
-/// As many capabilities as podman gives where nobody asks for any (containers.conf(5), `default_capabilities`).
-const USUAL: usize = 14;
-
-fn is_mount(wanted: &Mount, found: &MountDetail, kernel: &View) -> bool {
-    if wanted.is_read_only() != found.read_only {
-        return false;
-    }
-    match wanted {
-        Mount::Volume { name, .. } => found.volume.as_ref() == Some(name),
-        Mount::Bind { source, .. } => found.volume.is_none() && is_same_path(source, &found.source, kernel),
-    }
-}
-
-/// Whether two paths of the host lead to the same place: by the links on the way, or by their letters where the kernel
-/// does not know them. The kernel comes first: `link/..` is not what its letters say.
-fn is_same_path(one: &Path, other: &Path, kernel: &View) -> bool {
-    match (kernel.leads_to.get(one), kernel.leads_to.get(other)) {
-        (Some(one), Some(other)) => one == other,
-        _ => plain(one) == plain(other),
-    }
-}
-
-/// A path without `.`, doubled slashes and `..`, as Go's `filepath.Clean` writes it, by which podman keeps paths.
-fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => drop(plain.pop()),
-            Component::CurDir => {}
-            part => plain.push(part),
-        }
-    }
-    plain
-}
-
-fn wanted_mount(mount: &Mount) -> String {
-    let how = if mount.is_read_only() { " (read-only)" } else { "" };
-    match mount {
-        Mount::Volume { name, target, .. } => format!("{name} at {}{how}", target.display()),
-        Mount::Bind { source, target, .. } => format!("{} at {}{how}", source.display(), target.display()),
-    }
-}
-
-fn shown(volume: Option<&String>, found: &MountDetail) -> String {
-    let how = if found.read_only { " (read-only)" } else { "" };
-    volume.cloned().unwrap_or_else(|| found.source.display().to_string()) + how
 }
 
 /// CPUs as podman and the kernel keep them, see [`Limits::cpu_quota`].
