@@ -4,24 +4,37 @@
 //! over its REST API; [`Simulated`] is its twin in memory, by which everything above is tested.
 
 mod connect;
+mod container;
+mod endpoint;
 mod error;
 mod folder;
-mod model;
+mod host;
+mod log;
+mod network;
+mod option;
+mod pod;
 mod rest;
 mod simulated;
+mod storage;
+mod version;
 
 pub use connect::{Connection, Place, STARTUP, connect};
-pub use error::PodmanError;
-pub use model::{
-    Container, ContainerDetail, ContainerOption, ContainerSpec, ContainerState, DiskUsage, Endpoint, Fixed, HostFacts,
-    Limits, LogLine, LogOptions, LogSource, Mount, MountDetail, Network, NetworkBackend, NetworkSpec, Networking,
-    OPTION_ROWS, OptionRow, OptionShape, Options, Pin, Pod, PodSpec, PortRanges, PublishedPort, PullProgress, Relabel,
-    Restart, StorageFacts, Version, port_ranges,
+pub use container::{
+    Container, ContainerDetail, ContainerSpec, ContainerState, Limits, Mount, MountDetail, Relabel, Restart,
 };
+pub use endpoint::{Endpoint, Fixed, Pin, PortRanges, PublishedPort, port_ranges};
+pub use error::PodmanError;
+pub use host::{HostFacts, NetworkBackend, StorageFacts};
+pub use log::{LogLine, LogOptions, LogSource};
+pub use network::{Network, NetworkSpec, Networking};
+pub use option::{ContainerOption, Options, ROWS as OPTION_ROWS, Row as OptionRow, Shape as OptionShape};
+pub use pod::{Pod, PodSpec};
 pub use rest::Rest;
 #[cfg(any(test, fuzzing))]
 pub(crate) use rest::fuzzing;
 pub use simulated::{Call, Look, Simulated, World};
+pub use storage::{DiskUsage, PullProgress};
+pub use version::Version;
 
 /// What went wrong in a call, or what it yielded.
 pub type Result<T> = std::result::Result<T, PodmanError>;

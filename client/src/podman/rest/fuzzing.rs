@@ -3,40 +3,36 @@
 
 use serde::de::DeserializeOwned;
 
-use super::decode;
-use super::frames::{Frames, Lines};
-use super::report;
+use super::{ContainerAnswer, DetailAnswer, Frames, InfoAnswer, Lines, NetworkAnswer, PodAnswer, VolumeAnswer, report};
 use crate::podman::{Container, HostFacts, LogLine, Network, Pod};
 
 /// Any answer is read or refused, and what is read makes sense.
 pub fn podman_answer(bytes: &[u8]) {
     let Some((kind, body)) = bytes.split_first() else { return };
     match kind % 7 {
-        0 => drop(read::<decode::InfoAnswer>(body).map(HostFacts::from)),
-        1 => drop(
-            read::<Vec<decode::NetworkAnswer>>(body).map(|all| all.into_iter().map(Network::from).collect::<Vec<_>>()),
-        ),
+        0 => drop(read::<InfoAnswer>(body).map(HostFacts::from)),
+        1 => drop(read::<Vec<NetworkAnswer>>(body).map(|all| all.into_iter().map(Network::from).collect::<Vec<_>>())),
         2 => {
-            for pod in read::<Vec<decode::PodAnswer>>(body).unwrap_or_default().into_iter().map(Pod::from) {
+            for pod in read::<Vec<PodAnswer>>(body).unwrap_or_default().into_iter().map(Pod::from) {
                 assert!(pod.containers.len() <= body.len());
             }
         }
         3 => {
-            for answer in read::<Vec<decode::ContainerAnswer>>(body).unwrap_or_default() {
+            for answer in read::<Vec<ContainerAnswer>>(body).unwrap_or_default() {
                 let container = Container::from(answer);
                 assert_ne!(container.pod.as_deref(), Some(""));
                 assert!(container.started_at.is_none_or(|moment| moment > 0));
             }
         }
         4 => {
-            let Some(answer) = read::<decode::DetailAnswer>(body) else { return };
+            let Some(answer) = read::<DetailAnswer>(body) else { return };
             let names = answer.names();
             let servers = names.dns_servers.clone();
             let detail = answer.into_detail(names);
             assert_eq!(detail.dns_servers, servers);
             assert!(detail.ports.is_sorted() && detail.pid != Some(0) && !detail.restart.is_empty());
         }
-        5 => drop(read::<Vec<decode::VolumeAnswer>>(body)),
+        5 => drop(read::<Vec<VolumeAnswer>>(body)),
         _ => drop(report(body, &mut |_| {})),
     }
 }

@@ -1,12 +1,8 @@
 //! The real podman, through its REST API (libpod, the same in 4.x and 5.x).
 
-mod decode;
-mod encode;
-mod frames;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod http;
-mod option;
 #[cfg(test)]
 mod tests;
 
@@ -18,13 +14,19 @@ use std::time::Duration;
 
 use hyper::Method;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
+use super::container::{ContainerAnswer, ContainerBody, DetailAnswer, HealthAnswer, Names};
+use super::host::InfoAnswer;
+use super::log::{Frames, Lines};
+use super::network::{NetworkAnswer, NetworkBody};
+use super::pod::{PodAnswer, PodBody, PodDetailAnswer};
+use super::storage::{PullAnswer, UsageAnswer, VolumeAnswer, VolumeBody};
 use super::{
     Container, ContainerDetail, ContainerSpec, DiskUsage, HostFacts, LogLine, LogOptions, Network, NetworkSpec, Pod,
     PodSpec, Podman, PodmanError, PullProgress, Result, Version,
 };
 use crate::terminal::EscapedLine;
-use frames::{Frames, Lines};
 use http::{Http, escape};
 
 /// The most that podman may report about a pull, in bytes: the longest pull of the largest image takes some megabytes.
@@ -79,7 +81,7 @@ impl Podman for Rest {
     }
 
     async fn host_facts(&self) -> Result<HostFacts> {
-        Ok(self.http.get::<decode::InfoAnswer>("/info").await?.into())
+        Ok(self.http.get::<InfoAnswer>("/info").await?.into())
     }
 
     async fn image_exists(&self, image: &str) -> Result<bool> {
@@ -114,13 +116,13 @@ impl Podman for Rest {
     }
 
     async fn networks(&self) -> Result<Vec<Network>> {
-        let answer: Vec<decode::NetworkAnswer> = self.list("network", "/networks/json").await?;
+        let answer: Vec<NetworkAnswer> = self.list("network", "/networks/json").await?;
         Ok(answer.into_iter().map(Into::into).collect())
     }
 
     async fn create_network(&self, spec: &NetworkSpec) -> Result<Network> {
-        let body = self.http.post("/networks/create", Some(&encode::network(spec))).await?;
-        serde_json::from_slice::<decode::NetworkAnswer>(&body)
+        let body = self.http.post("/networks/create", Some(&NetworkBody::from(spec))).await?;
+        serde_json::from_slice::<NetworkAnswer>(&body)
             .map(Into::into)
             .map_err(|source| PodmanError::Answer { what: "/networks/create".into(), source })
     }
@@ -130,12 +132,12 @@ impl Podman for Rest {
     }
 
     async fn volumes(&self) -> Result<Vec<String>> {
-        let answer: Vec<decode::VolumeAnswer> = self.list("volume", "/volumes/json").await?;
+        let answer: Vec<VolumeAnswer> = self.list("volume", "/volumes/json").await?;
         Ok(answer.into_iter().map(|volume| volume.name).collect())
     }
 
     async fn create_volume(&self, name: &str) -> Result<()> {
-        let body = encode::VolumeBody { name, labels: BTreeMap::new() };
+        let body = VolumeBody { name, labels: BTreeMap::new() };
         self.http.post("/volumes/create", Some(&body)).await.map(drop)
     }
 
@@ -146,21 +148,21 @@ impl Podman for Rest {
     async fn volume_users(&self, name: &str) -> Result<Vec<String>> {
         let filter = serde_json::json!({ "volume": [name] }).to_string();
         let path = format!("/containers/json?all=true&filters={}", escape(&filter));
-        let answer: Vec<decode::ContainerAnswer> = self.list("container", &path).await?;
+        let answer: Vec<ContainerAnswer> = self.list("container", &path).await?;
         Ok(answer.into_iter().map(|container| Container::from(container).name).collect())
     }
 
     async fn disk_usage(&self) -> Result<DiskUsage> {
-        Ok(self.http.get::<decode::UsageAnswer>("/system/df").await?.into())
+        Ok(self.http.get::<UsageAnswer>("/system/df").await?.into())
     }
 
     async fn pods(&self) -> Result<Vec<Pod>> {
-        let answer: Vec<decode::PodAnswer> = self.list("pod", "/pods/json").await?;
+        let answer: Vec<PodAnswer> = self.list("pod", "/pods/json").await?;
         Ok(answer.into_iter().map(Into::into).collect())
     }
 
     async fn create_pod(&self, spec: &PodSpec) -> Result<()> {
-        self.http.post("/pods/create", Some(&encode::pod(spec))).await.map(drop)
+        self.http.post("/pods/create", Some(&PodBody::from(spec))).await.map(drop)
     }
 
     async fn stop_pod(&self, name: &str, timeout_seconds: u32) -> Result<()> {
@@ -168,7 +170,7 @@ impl Podman for Rest {
         self.http.post::<()>(&path, None).await?;
         // podman 4.3 does nothing when one of the pod's containers has ended by itself, and the container that
         // holds the network, with the ports of the host, goes on.
-        let pod: Result<decode::PodDetailAnswer> = self.http.get(&format!("/pods/{}/json", escape(name))).await;
+        let pod: Result<PodDetailAnswer> = self.http.get(&format!("/pods/{}/json", escape(name))).await;
         let pod = match pod {
             // It went with its last container.
             Err(error) if error.is_not_found() => return Ok(()),
@@ -182,16 +184,16 @@ impl Podman for Rest {
     }
 
     async fn containers(&self) -> Result<Vec<Container>> {
-        let answer: Vec<decode::ContainerAnswer> = self.list("container", "/containers/json?all=true&pod=true").await?;
+        let answer: Vec<ContainerAnswer> = self.list("container", "/containers/json?all=true&pod=true").await?;
         Ok(answer.into_iter().filter(|container| !container.is_infra).map(Into::into).collect())
     }
 
     async fn inspect_container(&self, name: &str) -> Result<ContainerDetail> {
-        let detail: decode::DetailAnswer = self.inspect(name).await?;
+        let detail: DetailAnswer = self.inspect(name).await?;
         let names = match detail.network_owner() {
             Some(owner) => match self.inspect(owner).await {
                 // The pod went meanwhile, and its containers go with it.
-                Err(error) if error.is_not_found() => decode::Names::default(),
+                Err(error) if error.is_not_found() => Names::default(),
                 owner => owner?.names(),
             },
             None => detail.names(),
@@ -200,7 +202,7 @@ impl Podman for Rest {
     }
 
     async fn create_container(&self, spec: &ContainerSpec) -> Result<()> {
-        self.http.post("/containers/create", Some(&encode::container(spec))).await.map(drop)
+        self.http.post("/containers/create", Some(&ContainerBody::from(spec))).await.map(drop)
     }
 
     async fn start_container(&self, name: &str) -> Result<()> {
@@ -223,7 +225,7 @@ impl Podman for Rest {
     }
 
     async fn check_health(&self, name: &str) -> Result<bool> {
-        let answer: decode::HealthAnswer = self.http.get(&format!("/containers/{}/healthcheck", escape(name))).await?;
+        let answer: HealthAnswer = self.http.get(&format!("/containers/{}/healthcheck", escape(name))).await?;
         Ok(answer.is_healthy())
     }
 
@@ -266,7 +268,7 @@ impl Rest {
         for entry in entries.into_iter().flatten() {
             match T::deserialize(&entry) {
                 Ok(one) => understood.push(one),
-                Err(why) => self.leave_out(decode::left_out(kind, &entry, &why)),
+                Err(why) => self.leave_out(left_out(kind, &entry, &why)),
             }
         }
         Ok(understood)
@@ -280,7 +282,7 @@ impl Rest {
     }
 
     /// A process that ends while podman reads its /proc is podman's failure; the next look finds the container as it is by then.
-    async fn inspect(&self, name: &str) -> Result<decode::DetailAnswer> {
+    async fn inspect(&self, name: &str) -> Result<DetailAnswer> {
         const LOOKS: u32 = 3;
         let path = format!("/containers/{}/json", escape(name));
         for _ in 1..LOOKS {
@@ -298,7 +300,7 @@ fn report(line: &[u8], progress: &mut dyn FnMut(PullProgress)) -> Result<()> {
     if line.iter().all(u8::is_ascii_whitespace) {
         return Ok(());
     }
-    let answer: decode::PullAnswer =
+    let answer: PullAnswer =
         serde_json::from_slice(line).map_err(|source| PodmanError::Answer { what: "/images/create".into(), source })?;
     if !answer.error.is_empty() {
         return Err(PodmanError::Refused { status: 200, message: answer.error });
@@ -318,4 +320,20 @@ fn log_path(name: &str, options: &LogOptions) -> String {
     let since = options.since.as_deref().map(|since| format!("&since={}", escape(since)));
     let chosen: String = [follow, tail, since].into_iter().flatten().collect();
     format!("/containers/{}/logs?stdout=true&stderr=true&timestamps=true{chosen}", escape(name))
+}
+
+/// What to say about an entry of a listing that is not understood. The name is an object's own, in whichever way the kind has it.
+fn left_out(kind: &str, entry: &serde_json::Value, why: &serde_json::Error) -> String {
+    let names = [entry.get("Name"), entry.get("name"), entry.pointer("/Names/0"), entry.get("Id"), entry.get("id")];
+    let name = names.into_iter().flatten().find_map(serde_json::Value::as_str).unwrap_or("without a name");
+    format!("the {kind} `{name}` was left out: podman describes it in an unknown form ({why})")
+}
+
+/// `null` and absence both mean the default: podman writes empty lists as `null`.
+pub(super) fn or_default<'de, D, T>(deserializer: D) -> std::result::Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

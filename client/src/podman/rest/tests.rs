@@ -58,7 +58,7 @@ fn body(value: impl serde::Serialize) -> Value {
 fn a_container_is_encoded_as_libpod_reads_it() {
     let network = json!({ "airpods_network": { "aliases": ["ollama"], "static_ips": ["10.89.0.254"] } });
     assert_eq!(
-        body(encode::container(&container(Networking::Own(endpoint())))),
+        body(ContainerBody::from(&container(Networking::Own(endpoint())))),
         json!({
             "name": "ollama-0",
             "image": "docker.io/ollama/ollama:latest",
@@ -88,19 +88,19 @@ fn a_container_is_encoded_as_libpod_reads_it() {
 
 #[test]
 fn a_container_in_a_pod_leaves_the_network_to_the_pod() {
-    let inside = body(encode::container(&container(Networking::Pod("ai".into()))));
+    let inside = body(ContainerBody::from(&container(Networking::Pod("ai".into()))));
     assert_eq!(inside["pod"], "ai");
     for key in ["netns", "Networks", "portmappings", "dns_server", "hostadd"] {
         assert_eq!(inside.get(key), None, "{key}");
     }
-    let pod = body(encode::pod(&PodSpec { name: "ai".into(), endpoint: endpoint(), labels: [].into() }));
+    let pod = body(PodBody::from(&PodSpec { name: "ai".into(), endpoint: endpoint(), labels: [].into() }));
     assert_eq!(pod["dns_server"], json!(["192.0.2.53"]));
     assert_eq!(pod["Networks"]["airpods_network"]["aliases"], json!(["ollama"]));
 }
 
 #[test]
 fn a_container_on_the_hosts_network_has_nothing_of_ours() {
-    let host = body(encode::container(&container(Networking::Host)));
+    let host = body(ContainerBody::from(&container(Networking::Host)));
     assert_eq!((&host["netns"], host.get("portmappings")), (&json!({ "nsmode": "host" }), None));
 }
 
@@ -120,11 +120,11 @@ fn a_network_is_encoded_with_what_is_configured_only() {
     let plain = json!({
         "name": "n", "driver": "bridge", "ipv6_enabled": false, "internal": false, "dns_enabled": true, "labels": {},
     });
-    assert_eq!(body(encode::network(&spec)), plain);
+    assert_eq!(body(NetworkBody::from(&spec)), plain);
     spec.subnet = Some("10.89.3.4/16".parse().unwrap());
     spec.gateway = Some("10.89.0.1".parse().unwrap());
     spec.mtu = Some(1380);
-    let full = body(encode::network(&spec));
+    let full = body(NetworkBody::from(&spec));
     assert_eq!(full["subnets"], json!([{ "subnet": "10.89.0.0/16", "gateway": "10.89.0.1" }]));
     assert_eq!(full["options"], json!({ "mtu": "1380" }));
 }
@@ -138,7 +138,7 @@ fn a_listed_container_is_read_from_podman_4_and_5() {
         "Ports": [{ "host_ip": "", "container_port": 80, "host_port": 8000, "range": 2, "protocol": "tcp" }],
         "StartedAt": 1_795_462_979_i64, "State": "running", "Status": "",
     });
-    let container: Container = serde_json::from_value::<decode::ContainerAnswer>(answer).unwrap().into();
+    let container: Container = serde_json::from_value::<ContainerAnswer>(answer).unwrap().into();
     assert_eq!(container.state, ContainerState::Running);
     assert_eq!(
         (container.pod.as_deref(), container.host_ports.as_slice()),
@@ -160,10 +160,9 @@ fn an_inspected_container_is_read_with_the_name_servers_of_its_pod() {
             "Networks": { "n": { "Aliases": ["a"] } },
         },
     });
-    let answer: decode::DetailAnswer = serde_json::from_value(answer).unwrap();
+    let answer: DetailAnswer = serde_json::from_value(answer).unwrap();
     assert_eq!(answer.network_owner(), Some("b89a"));
-    let detail =
-        answer.into_detail(decode::Names { dns_servers: vec!["192.0.2.53".parse().unwrap()], hosts: Vec::new() });
+    let detail = answer.into_detail(Names { dns_servers: vec!["192.0.2.53".parse().unwrap()], hosts: Vec::new() });
     assert_eq!(detail.state, ContainerState::Exited(3));
     assert_eq!((detail.pids_limit, detail.restart.as_str(), detail.pid), (777, "no", None));
     assert_eq!(detail.ports, [PublishedPort { host: HostPort::tcp(8000), container: 80 }]);

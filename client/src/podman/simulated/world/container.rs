@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use super::World;
 use crate::config::Reference;
 use crate::podman::Result;
-use crate::podman::model::{
+use crate::podman::simulated::refusal::{missing, refused, taken};
+use crate::podman::{
     Container, ContainerDetail, ContainerOption, ContainerSpec, ContainerState, Endpoint, Mount, MountDetail,
     Networking, Options,
 };
-use crate::podman::simulated::refusal::{missing, refused, taken};
 use crate::port::{HostPort, any_overlaps};
 
 impl World {

@@ -7,7 +7,7 @@ mod storage;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::podman::model::{ContainerSpec, ContainerState, Network, PodSpec};
+use crate::podman::{ContainerSpec, ContainerState, Network, PodSpec};
 
 /// Everything the simulated podman holds; two equal worlds are in the same state.
 #[derive(Debug, Clone, Default, PartialEq)]

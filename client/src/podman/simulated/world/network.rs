@@ -2,8 +2,8 @@
 
 use super::World;
 use crate::podman::Result;
-use crate::podman::model::{Endpoint, Network, NetworkSpec, Networking};
 use crate::podman::simulated::refusal::{missing, refused, taken};
+use crate::podman::{Endpoint, Network, NetworkSpec, Networking};
 
 impl World {
     pub(in crate::podman::simulated) fn create_network(&mut self, spec: &NetworkSpec) -> Result<Network> {

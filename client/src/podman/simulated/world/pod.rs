@@ -2,8 +2,8 @@
 
 use super::World;
 use crate::podman::Result;
-use crate::podman::model::{ContainerSpec, ContainerState, Networking, Pod, PodSpec};
 use crate::podman::simulated::refusal::{missing, taken};
+use crate::podman::{ContainerSpec, ContainerState, Networking, Pod, PodSpec};
 
 impl World {
     pub(in crate::podman::simulated) fn list_pods(&self) -> Vec<Pod> {

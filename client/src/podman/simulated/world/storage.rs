@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::World;
 use crate::podman::Result;
-use crate::podman::model::{ContainerSpec, DiskUsage, Mount};
 use crate::podman::simulated::refusal::{missing, refused, taken};
+use crate::podman::{ContainerSpec, DiskUsage, Mount};
 
 impl World {
     /// Takes an image from the registry into storage.

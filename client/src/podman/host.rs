@@ -1,14 +1,46 @@
-//! podman's word about its host.
+//! podman's host: facts that explain a refusal, and how podman reports them.
 
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::or_default;
-use crate::podman::model::{HostFacts, NetworkBackend, StorageFacts};
+use super::rest::or_default;
+
+/// Facts that explain why a limit does not hold, or a network or an image cannot be had.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostFacts {
+    /// podman runs as an ordinary user.
+    pub rootless: bool,
+    /// The host has cgroups of version 2.
+    pub cgroups_v2: bool,
+    /// The controllers that podman may use.
+    pub cgroup_controllers: Vec<String>,
+    /// How networks are made.
+    pub network: NetworkBackend,
+    /// Where images lie.
+    pub storage: StorageFacts,
+}
+
+/// How podman makes networks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NetworkBackend {
+    /// `netavark` or `cni`.
+    pub name: String,
+    /// The program through which rootless containers reach the network, where podman tells (5.0 and later).
+    pub rootless_program: Option<String>,
+}
+
+/// Where podman keeps images.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StorageFacts {
+    /// `overlay`, `vfs` or another driver.
+    pub driver: String,
+    /// The folder.
+    pub root: PathBuf,
+}
 
 #[derive(Deserialize)]
-pub(in crate::podman::rest) struct InfoAnswer {
+pub(in crate::podman) struct InfoAnswer {
     host: HostAnswer,
     #[serde(default)]
     store: StoreAnswer,

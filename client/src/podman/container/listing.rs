@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::or_default;
-use crate::podman::model::{Container, ContainerState};
+use crate::podman::rest::or_default;
+use crate::podman::{Container, ContainerState};
 use crate::port::{HostPort, Protocol};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(in crate::podman::rest) struct ContainerAnswer {
+pub(in crate::podman) struct ContainerAnswer {
     #[serde(default, deserialize_with = "or_default")]
     names: Vec<String>,
     image: String,
@@ -22,7 +22,7 @@ pub(in crate::podman::rest) struct ContainerAnswer {
     #[serde(default)]
     exited_at: i64,
     #[serde(default)]
-    pub(in crate::podman::rest) is_infra: bool,
+    pub(in crate::podman) is_infra: bool,
     #[serde(default, deserialize_with = "or_default")]
     labels: BTreeMap<String, String>,
     #[serde(default)]

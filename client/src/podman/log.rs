@@ -1,6 +1,37 @@
-//! Cuts the two streams that podman sends into lines: a pull's JSON lines, and a log's frames.
+//! Logs, and how the streams that podman sends are cut into lines: a pull's JSON lines, and a log's frames.
 
-use crate::podman::model::{LogLine, LogSource};
+/// Which part of a log to read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogOptions {
+    /// Wait for more.
+    pub follow: bool,
+    /// Only the last so many lines.
+    pub tail: Option<u32>,
+    /// Only since then: RFC 3339, seconds since 1970, or an age such as `10m`.
+    pub since: Option<String>,
+}
+
+/// Where a line of a log came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogSource {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// A line of a log, without its newline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// Where it came from.
+    pub source: LogSource,
+    /// When it was written, in podman's words (RFC 3339).
+    pub time: String,
+    /// Its bytes; a program may write anything.
+    pub text: Vec<u8>,
+    /// The line goes on in the next: a program draws it again and again, as progress bars are.
+    pub open: bool,
+}
 
 /// The longest line that is kept together, in bytes.
 const LONGEST: usize = 1 << 20;

@@ -9,6 +9,14 @@ use serde::Serialize;
 use super::{Networking, Options, PublishedPort};
 use crate::port::HostPort;
 
+mod create;
+mod detail;
+mod listing;
+
+pub(super) use create::ContainerBody;
+pub(super) use detail::{DetailAnswer, HealthAnswer, Names};
+pub(super) use listing::ContainerAnswer;
+
 /// A container to be.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ContainerSpec {

@@ -1,5 +1,6 @@
 //! The way onto a network: names, ports, name servers, and fixed places where they are needed.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -146,6 +147,85 @@ fn from_end(subnet: IpNet, place: u32) -> Option<IpAddr> {
             let address = last.checked_sub(u128::from(place))?;
             (address > first + (last - first) / 4).then(|| IpAddr::V6(address.into()))
         }
+    }
+}
+
+/// The fields that say how a pod or a container is connected; the same names in both.
+#[derive(Serialize)]
+pub(super) struct NetworkPart<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    netns: Option<Namespace>,
+    #[serde(rename = "Networks", skip_serializing_if = "BTreeMap::is_empty")]
+    networks: BTreeMap<&'a str, Attachment<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    portmappings: Vec<PortBody>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    dns_server: &'a [IpAddr],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hostadd: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Namespace {
+    nsmode: &'static str,
+}
+
+#[derive(Serialize)]
+struct Attachment<'a> {
+    aliases: &'a [String],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    static_ips: Vec<IpAddr>,
+}
+
+#[derive(Serialize)]
+struct PortBody {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host_ip: Option<IpAddr>,
+    host_port: u16,
+    container_port: u16,
+    protocol: &'static str,
+}
+
+impl<'a> NetworkPart<'a> {
+    /// Its own endpoint, with more names for /etc/hosts.
+    pub(super) fn own(endpoint: &'a Endpoint, more_hosts: &[String]) -> Self {
+        let (address, hosts) = match &endpoint.fixed {
+            Some(fixed) => (Some(fixed.address), fixed.hosts.as_slice()),
+            None => (None, [].as_slice()),
+        };
+        let on_ours = Attachment { aliases: &endpoint.aliases, static_ips: address.into_iter().collect() };
+        let elsewhere = |network: &'a String| (network.as_str(), Attachment { aliases: &[], static_ips: Vec::new() });
+        let further = endpoint.further.iter().map(elsewhere);
+        Self {
+            netns: Some(Namespace { nsmode: "bridge" }),
+            networks: further.chain([(endpoint.network.as_str(), on_ours)]).collect(),
+            portmappings: endpoint.ports.iter().copied().map(PortBody::from).collect(),
+            dns_server: &endpoint.dns_servers,
+            hostadd: hosts
+                .iter()
+                .map(|(name, address)| format!("{name}:{address}"))
+                .chain(endpoint.host_name.iter().map(|name| format!("{name}:host-gateway")))
+                .chain(more_hosts.iter().cloned())
+                .collect(),
+        }
+    }
+
+    /// No endpoint of its own: the network of a pod or, by `nsmode`, the host's.
+    pub(super) fn unconnected(nsmode: Option<&'static str>, hosts: &[String]) -> Self {
+        Self {
+            netns: nsmode.map(|nsmode| Namespace { nsmode }),
+            networks: BTreeMap::new(),
+            portmappings: Vec::new(),
+            dns_server: &[],
+            hostadd: hosts.to_vec(),
+        }
+    }
+}
+
+impl From<PublishedPort> for PortBody {
+    fn from(port: PublishedPort) -> Self {
+        let HostPort { address, port: host_port, protocol } = port.host;
+        Self { host_ip: address, host_port, container_port: port.container, protocol: protocol.as_str() }
     }
 }
 

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::container::{host_ports, state};
-use super::or_default;
-use crate::podman::model::{ContainerDetail, MountDetail, PublishedPort};
-use crate::podman::rest::option::{self, Told};
+use super::listing::{host_ports, state};
+use crate::podman::option::{self, Told};
+use crate::podman::rest::or_default;
+use crate::podman::{ContainerDetail, MountDetail, PublishedPort};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(in crate::podman::rest) struct DetailAnswer {
+pub(in crate::podman) struct DetailAnswer {
     id: String,
     state: StateAnswer,
     #[serde(default)]
@@ -89,23 +89,23 @@ struct HealthcheckAnswer {
 /// What came of asking a container for its health.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(in crate::podman::rest) struct HealthAnswer {
+pub(in crate::podman) struct HealthAnswer {
     status: String,
 }
 
 impl HealthAnswer {
     /// podman's word for it (`define.HealthCheckHealthy`).
-    pub(in crate::podman::rest) fn is_healthy(&self) -> bool {
+    pub(in crate::podman) fn is_healthy(&self) -> bool {
         self.status == "healthy"
     }
 }
 
 /// By what a container finds names.
 #[derive(Default)]
-pub(in crate::podman::rest) struct Names {
-    pub(in crate::podman::rest) dns_servers: Vec<IpAddr>,
+pub(in crate::podman) struct Names {
+    pub(in crate::podman) dns_servers: Vec<IpAddr>,
     /// Names in `/etc/hosts`, as `NAME:ADDRESS`.
-    pub(in crate::podman::rest) hosts: Vec<String>,
+    pub(in crate::podman) hosts: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -181,12 +181,12 @@ struct AttachmentAnswer {
 
 impl DetailAnswer {
     /// The id of the container whose network this one shares: the pod's.
-    pub(in crate::podman::rest) fn network_owner(&self) -> Option<&str> {
+    pub(in crate::podman) fn network_owner(&self) -> Option<&str> {
         self.host_config.network_mode.strip_prefix("container:")
     }
 
     /// What was given to this very container to find names by.
-    pub(in crate::podman::rest) fn names(&self) -> Names {
+    pub(in crate::podman) fn names(&self) -> Names {
         Names { dns_servers: self.host_config.dns.clone(), hosts: self.host_config.extra_hosts.clone() }
     }
 
@@ -219,7 +219,7 @@ impl DetailAnswer {
     }
 
     /// The whole, with names that may be those of the pod.
-    pub(in crate::podman::rest) fn into_detail(self, names: Names) -> ContainerDetail {
+    pub(in crate::podman) fn into_detail(self, names: Names) -> ContainerDetail {
         let (options, command) = (option::decode(self.told()), self.command());
         let settings = self.network_settings;
         ContainerDetail {

@@ -1,0 +1,94 @@
+//! Pods: to create, and as podman reports them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Endpoint;
+use super::endpoint::NetworkPart;
+use super::rest::or_default;
+
+/// A pod to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PodSpec {
+    /// Its name.
+    pub name: String,
+    /// The way onto the network for all its containers.
+    pub endpoint: Endpoint,
+    /// Labels, ours among them.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A pod as podman reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The names of its containers but the one that holds the network.
+    pub containers: Vec<String>,
+    /// Whether its network, with the ports of the host, is up.
+    pub up: bool,
+}
+
+/// A pod as libpod creates it.
+#[derive(Serialize)]
+pub(super) struct PodBody<'a> {
+    name: &'a str,
+    labels: &'a BTreeMap<String, String>,
+    #[serde(flatten)]
+    network: NetworkPart<'a>,
+}
+
+impl<'a> From<&'a PodSpec> for PodBody<'a> {
+    fn from(spec: &'a PodSpec) -> Self {
+        let network = NetworkPart::own(&spec.endpoint, &spec.endpoint.hosts);
+        Self { name: &spec.name, labels: &spec.labels, network }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(in crate::podman) struct PodAnswer {
+    name: String,
+    #[serde(default)]
+    infra_id: String,
+    #[serde(default, deserialize_with = "or_default")]
+    labels: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "or_default")]
+    containers: Vec<PodMember>,
+}
+
+#[derive(Deserialize)]
+pub(in crate::podman) struct PodDetailAnswer {
+    #[serde(rename = "InfraContainerID")]
+    pub(in crate::podman) infra_container_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PodMember {
+    id: String,
+    #[serde(default)]
+    names: String,
+    #[serde(default)]
+    status: String,
+}
+
+impl From<PodAnswer> for Pod {
+    fn from(answer: PodAnswer) -> Self {
+        let infra = answer.infra_id;
+        Self {
+            name: answer.name,
+            labels: answer.labels,
+            up: answer.containers.iter().any(|member| member.id == infra && member.status == "running"),
+            containers: answer
+                .containers
+                .into_iter()
+                .filter(|member| member.id != infra)
+                .map(|member| member.names)
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Images and volumes: what there is, how much space it takes, and how a pull gets on.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::rest::or_default;
+
+/// One report from a pull.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullProgress {
+    /// The layer, a short digest.
+    pub layer: String,
+    /// What happens to it, in podman's words.
+    pub status: String,
+    /// Bytes done and bytes in all, while they are known.
+    pub bytes: Option<(u64, u64)>,
+}
+
+/// How many bytes things take, by their names; what podman does not say is not there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DiskUsage {
+    /// Images, by name and tag.
+    pub images: BTreeMap<String, u64>,
+    /// Volumes.
+    pub volumes: BTreeMap<String, u64>,
+}
+
+/// A volume as libpod creates it.
+#[derive(Serialize)]
+pub(super) struct VolumeBody<'a> {
+    #[serde(rename = "Name")]
+    pub(super) name: &'a str,
+    #[serde(rename = "Labels")]
+    pub(super) labels: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+pub(in crate::podman) struct VolumeAnswer {
+    #[serde(rename = "Name")]
+    pub(in crate::podman) name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(in crate::podman) struct UsageAnswer {
+    #[serde(default, deserialize_with = "or_default")]
+    images: Vec<ImageUsage>,
+    #[serde(default, deserialize_with = "or_default")]
+    volumes: Vec<VolumeUsage>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ImageUsage {
+    repository: String,
+    tag: String,
+    size: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct VolumeUsage {
+    volume_name: String,
+    size: u64,
+}
+
+impl From<UsageAnswer> for DiskUsage {
+    fn from(answer: UsageAnswer) -> Self {
+        let image = |image: ImageUsage| (format!("{}:{}", image.repository, image.tag), image.size);
+        Self {
+            images: answer.images.into_iter().map(image).collect(),
+            volumes: answer.volumes.into_iter().map(|volume| (volume.volume_name, volume.size)).collect(),
+        }
+    }
+}
+
+/// One line of the stream that a pull sends (the form of Docker's API).
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::podman) struct PullAnswer {
+    #[serde(default)]
+    pub(in crate::podman) id: String,
+    #[serde(default)]
+    pub(in crate::podman) status: String,
+    #[serde(default)]
+    pub(in crate::podman) error: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(in crate::podman) progress_detail: PullBytes,
+}
+
+#[derive(Default, Deserialize)]
+pub(in crate::podman) struct PullBytes {
+    #[serde(default)]
+    pub(in crate::podman) current: u64,
+    #[serde(default)]
+    pub(in crate::podman) total: u64,
+}
