@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
 
-use super::cancel::Cancel;
+use super::interrupt::Cancel;
 use super::progress::{Event, Progress};
 use super::{Late, Outcome, Pace, StepError, ask_health};
 use crate::file;

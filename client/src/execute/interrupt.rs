@@ -1,5 +1,6 @@
-//! Ctrl-C and its like.
+//! Ctrl-C and its like, and how they reach the steps under way.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io::{self, Write};
 use std::pin::{Pin, pin};
@@ -54,5 +55,29 @@ pub async fn unless<T>(
     match select(interrupt, pin!(work)).await {
         Either::Left(_) => Err(Interrupted),
         Either::Right((done, _)) => Ok(done),
+    }
+}
+
+/// Tells steps that can be cut off safely to end.
+#[derive(Default)]
+pub(super) struct Cancel {
+    set: Cell<bool>,
+    notify: tokio::sync::Notify,
+}
+
+impl Cancel {
+    /// Cancels, now and for whoever asks later.
+    pub(super) fn set(&self) {
+        self.set.set(true);
+        self.notify.notify_waiters();
+    }
+
+    /// Completes once cancelled.
+    pub(super) async fn cancelled(&self) {
+        // Nothing runs between the look and the registration: the client has one thread, and `notified` registers
+        // on its first poll, which follows at once.
+        while !self.set.get() {
+            self.notify.notified().await;
+        }
     }
 }

@@ -4,8 +4,6 @@
 //! did. What it may not undo it names.
 
 mod act;
-mod cancel;
-mod discard;
 mod end;
 mod error;
 mod health;
@@ -131,7 +129,7 @@ async fn execute_until(
     match ran.failure {
         None => {
             let mut outcome = ran.outcome;
-            outcome.warnings.extend(discard::discard(podman, plan).await);
+            outcome.warnings.extend(undo::discard(podman, plan).await);
             Ok(outcome)
         }
         Some(cause) => {

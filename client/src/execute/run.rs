@@ -11,7 +11,7 @@ use futures_util::future::{Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::act::{Actor, Done};
-use super::cancel::Cancel;
+use super::interrupt::Cancel;
 use super::progress::{Event, Progress};
 use super::{Outcome, Pace, StepError};
 use crate::plan::{Action, Plan};

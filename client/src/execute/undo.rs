@@ -1,9 +1,9 @@
-//! Takes back what a run did.
+//! How a run ends: what it did is undone, or what it set aside is removed.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
 
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, join_all, select};
 
 use super::Pace;
 use super::act::Done;
@@ -138,4 +138,19 @@ async fn undo_action(
 fn remove_folders(folders: &[std::path::PathBuf]) -> Option<String> {
     let left = folders.iter().rev().find(|folder| std::fs::remove_dir(folder).is_err() && folder.exists())?;
     Some(format!("the folder `{}`, which is not empty", left.display()))
+}
+
+/// Removes the containers that were set aside. Each that stays is a sentence: the launch itself is done.
+pub(super) async fn discard(podman: &impl Podman, plan: &Plan) -> Vec<String> {
+    let names = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Discard { name } => Some(name),
+        _ => None,
+    });
+    let removals = join_all(names.map(|name| async move { (name, podman.remove_container(name).await) })).await;
+    let stays = |(name, outcome): (&String, Result<(), PodmanError>)| match outcome {
+        Ok(()) => None,
+        Err(error) if error.is_not_found() => None,
+        Err(error) => Some(format!("the former container `{name}` was not removed: {}", error.message())),
+    };
+    removals.into_iter().filter_map(stays).collect()
 }

@@ -1,17 +1,14 @@
 //! What the kernel holds for a running container, read without rights from `/proc` and `/sys`. Whatever cannot be read,
 //! as for a podman of another user's, is not known and no answer is made up.
 
-mod devices;
+mod container;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod host;
 mod limits;
-mod links;
-mod paths;
-mod ports;
 mod underlay;
 
-pub use paths::PathKind;
-pub use ports::is_taken;
+pub use host::{PathKind, is_taken};
 pub use underlay::{Gateway, gateways};
 
 use std::collections::BTreeMap;
@@ -87,9 +84,9 @@ impl View {
             processes: limits.processes(),
             memory: limits.memory(),
             cpus: limits.cpus(),
-            links: links::of(pid),
-            devices: devices::of(pid),
-            silent_ports: ports.iter().copied().filter(|port| ports::is_silent(*port)).collect(),
+            links: container::links(pid),
+            devices: container::devices(pid),
+            silent_ports: ports.iter().copied().filter(|port| host::is_silent(*port)).collect(),
             leads_to: BTreeMap::new(),
         }
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use toml::Value;
 
-use super::show;
+use super::file;
 use crate::command::Context;
 use crate::config::edit::KeyPath;
 use crate::error::{Failure, Report};
@@ -18,7 +18,7 @@ pub(super) fn run(context: &Context, key: &KeyPath, json: bool) -> Result<Exit, 
     let value = find(&config, key.parts())?;
     match value {
         value if json => print_json(value)?,
-        Value::Table(table) => show::print_toml(table)?,
+        Value::Table(table) => file::print_toml(table)?,
         Value::String(text) => print_text(&format!("{text}\n"))?,
         value => print_text(&format!("{value}\n"))?,
     }

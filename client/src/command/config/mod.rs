@@ -2,12 +2,9 @@
 
 mod edit;
 mod error;
+mod file;
 mod get;
-mod init;
-mod path;
-mod reset;
 mod set;
-mod show;
 mod validate;
 
 use std::io::Write;
@@ -40,8 +37,8 @@ enum Action {
     #[command(after_help = "Example: airpods config show -f json")]
     Show {
         /// The format to print in
-        #[arg(short, long, value_enum, default_value_t = show::Format::Toml, value_name = "FORMAT")]
-        format: show::Format,
+        #[arg(short, long, value_enum, default_value_t = file::Format::Toml, value_name = "FORMAT")]
+        format: file::Format,
         /// Print JSON, the same as `--format json`
         #[arg(long, conflicts_with = "format")]
         json: bool,
@@ -104,14 +101,14 @@ enum Action {
 /// The configuration's own, or those of writing it.
 pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     match args.action {
-        Action::Path { json } => path::run(context, json),
-        Action::Show { format, json } => show::run(context, if json { show::Format::Json } else { format }),
+        Action::Path { json } => file::path(context, json),
+        Action::Show { format, json } => file::show(context, if json { file::Format::Json } else { format }),
         Action::Get { key, json } => get::run(context, &key, json),
         Action::Set { key, value, kind } => set::run(context, &key, &value, kind),
         Action::Edit => edit::run(context).await,
         Action::Validate { json } => validate::run(context, json),
-        Action::Init { force } => init::run(context, force),
-        Action::Reset { force } => reset::run(context, force).await,
+        Action::Init { force } => file::init(context, force),
+        Action::Reset { force } => file::reset(context, force).await,
     }
 }
 

@@ -1,8 +1,6 @@
 //! `airpods export`: the services for systemd or for Kubernetes.
 
 mod install;
-mod kube;
-mod quadlet;
 mod write;
 
 use std::io::Write;
@@ -90,11 +88,11 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         }
         Action::Quadlet { services, dir, force, .. } => {
             let subject = subject(context, &loaded, services, dir.is_some())?;
-            quadlet::run(&subject, dir.as_deref(), *force)?;
+            write::quadlet(&subject, dir.as_deref(), *force)?;
         }
         Action::Kube { services, output, workload, force } => {
             let subject = subject(context, &loaded, services, output.is_some())?;
-            kube::run(&subject, *workload, output.as_deref(), *force)?;
+            write::kube(&subject, *workload, output.as_deref(), *force)?;
         }
     }
     warn(&export::warnings(&loaded.config));

@@ -1,9 +1,38 @@
-//! Whether somebody listens on a port of this host.
+//! Paths and ports of the host.
 
+use std::fs;
 use std::io::{Error, ErrorKind};
 use std::net::{TcpListener, UdpSocket};
+use std::path::Path;
 
 use crate::port::{HostPort, Protocol};
+
+/// What there is under a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathKind {
+    /// A folder.
+    Folder,
+    /// A file, or anything else that is no folder.
+    File,
+    /// Nothing.
+    Missing,
+    /// Nothing, and nothing can be made there: a part of the path is a file.
+    Blocked,
+}
+
+impl PathKind {
+    /// Looks; none where this user may not.
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Self> {
+        match fs::metadata(path) {
+            Ok(found) if found.is_dir() => Some(Self::Folder),
+            Ok(_) => Some(Self::File),
+            Err(error) if error.kind() == ErrorKind::NotFound => Some(Self::Missing),
+            Err(error) if error.kind() == ErrorKind::NotADirectory => Some(Self::Blocked),
+            Err(_) => None,
+        }
+    }
+}
 
 /// Whether a port cannot be had because a program has it, on its address or on every one. A port that this user may not
 /// listen on is not known to be taken.
