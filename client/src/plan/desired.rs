@@ -5,9 +5,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::Expected;
-use super::address;
+use super::endpoint_owner::{EndpointOwner, pin};
 use super::health_check::HealthCheck;
-use super::holder::Holder;
 use super::label;
 use super::order;
 use crate::config::{
@@ -95,13 +94,13 @@ impl Desired {
         let dns_servers = surroundings.dns_servers(config);
         let mut endpoints = endpoints(config, dns_servers);
         if !version.forwards_dns_per_container() && !dns_servers.is_empty() {
-            address::pin(&mut endpoints);
+            pin(&mut endpoints);
         }
         let launch = |name: &ServiceName, service: &Service| launch(config, &endpoints, surroundings, name, service);
         let chosen: BTreeSet<&str> = services.iter().map(|(name, _)| name.as_str()).collect();
-        let pods = endpoints.iter().filter_map(|(holder, endpoint)| match holder {
-            Holder::Pod(name) => Some((name.clone(), pod(name, endpoint))),
-            Holder::Container(_) => None,
+        let pods = endpoints.iter().filter_map(|(owner, endpoint)| match owner {
+            EndpointOwner::Pod(name) => Some((name.clone(), pod(name, endpoint))),
+            EndpointOwner::Container(_) => None,
         });
         Self {
             network: network(config),
@@ -148,10 +147,11 @@ impl Desired {
 
 /// The ways onto the network of all enabled services: whoever shares a pod shares its endpoint, which cannot be
 /// changed once the pod exists, so it is the same whichever service is launched first.
-fn endpoints(config: &Config, dns_servers: &[IpAddr]) -> BTreeMap<Holder, Endpoint> {
+fn endpoints(config: &Config, dns_servers: &[IpAddr]) -> BTreeMap<EndpointOwner, Endpoint> {
     let mut endpoints = BTreeMap::new();
     for (name, service) in config.enabled().filter(|(_, service)| service.network_mode == NetworkMode::Pod) {
-        let endpoint = endpoints.entry(Holder::of(service)).or_insert_with(|| bare_endpoint(config, dns_servers));
+        let endpoint =
+            endpoints.entry(EndpointOwner::of(service)).or_insert_with(|| bare_endpoint(config, dns_servers));
         add(&mut endpoint.aliases, names(name, service));
         // Those of a container without a pod are among its own settings.
         let hosts = service.extra_hosts.iter().filter(|_| service.pod.is_some());
@@ -224,15 +224,15 @@ fn pod(name: &str, endpoint: &Endpoint) -> PodSpec {
 
 fn launch(
     config: &Config,
-    endpoints: &BTreeMap<Holder, Endpoint>,
+    endpoints: &BTreeMap<EndpointOwner, Endpoint>,
     surroundings: &Surroundings,
     name: &ServiceName,
     service: &Service,
 ) -> Launch {
     let in_pod = service.pod.is_some() && service.network_mode == NetworkMode::Pod;
-    let networking = match (service.network_mode, Holder::of(service)) {
+    let networking = match (service.network_mode, EndpointOwner::of(service)) {
         (NetworkMode::Host, _) => Networking::Host,
-        (NetworkMode::Pod, Holder::Pod(pod)) => Networking::Pod(pod),
+        (NetworkMode::Pod, EndpointOwner::Pod(pod)) => Networking::Pod(pod),
         // Only enabled services have an endpoint; whatever else comes here is not let onto the host's network for it.
         (NetworkMode::Pod, own) => {
             let bare = || bare_endpoint(config, surroundings.dns_servers(config));

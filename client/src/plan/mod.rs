@@ -5,7 +5,6 @@
 //! [`decide`] which steps lead from one to the other, or which [`Conflict`] forbids it. [`crate::execute`] takes
 //! the steps, and [`read_back`] compares what came of them with what was asked for.
 
-mod address;
 mod chosen;
 mod clean;
 mod conflict;
@@ -13,9 +12,9 @@ mod decide;
 mod desired;
 mod difference;
 mod ending;
+mod endpoint_owner;
 mod expected;
 mod health_check;
-mod holder;
 mod label;
 mod network;
 mod observed;

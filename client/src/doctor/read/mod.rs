@@ -1,16 +1,12 @@
 //! Reading what is judged: each part thinly, all side by side, and none for longer than its limit.
 
-mod boot;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
-mod gpu;
-mod helper;
 mod host;
 mod measured;
-mod names;
 mod podman;
 mod ports;
-mod program;
+pub(super) mod program;
 mod trial;
 
 use std::collections::BTreeSet;
@@ -18,7 +14,7 @@ use std::path::PathBuf;
 
 use nix::unistd::Uid;
 
-use super::{Engine, Facts, Finding, Needs, Settings, Use};
+use super::{Engine, Facts, Finding, Needs, Settings, Use, boot, gpu, helper};
 use crate::config::{Config, MssClamp, RestartPolicy};
 use crate::way::Outlet;
 
@@ -80,7 +76,7 @@ pub async fn read(subject: &Subject<'_>) -> Facts {
 #[must_use]
 pub fn after_reboot(config: &Config, rootless: bool) -> Vec<Finding> {
     let needs = needs(config);
-    let boot = boot::read(rootless).and_then(|boot| super::boot::judge(&boot, needs));
+    let boot = boot::read(rootless).and_then(|boot| boot::judge(&boot, needs));
     let linger = rootless.then(host::rootless).and_then(|user| super::rootless::linger(&user, needs));
     linger.into_iter().chain(boot).collect()
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use super::names::Resident;
-use super::{names, ports};
+use super::ports;
 use crate::config::{self, Config, NetworkMode, PodmanUrl, ServiceName};
+use crate::doctor::names::{self, Resident};
 use crate::doctor::{Engine, Names, Network, Path, Pids, Service};
 use crate::execute::ask_health;
 use crate::gpu;

@@ -21,7 +21,7 @@ const TRIAL: &[&str] =
     &["--config-net", "--quiet", "--no-map-gw", "-t", "none", "-u", "none", "-T", "none", "-U", "none", "--", "true"];
 
 /// A program by the search path, or by its own if it has one.
-pub(super) fn find(program: &str) -> Option<PathBuf> {
+pub(in crate::doctor) fn find(program: &str) -> Option<PathBuf> {
     if program.contains('/') {
         return Some(PathBuf::from(program)).filter(|file| file.is_file());
     }

@@ -1,4 +1,6 @@
-//! The calls that the simulated podman writes down.
+//! The calls that the simulated podman records, and how it refuses one, in the real podman's words.
+
+use crate::podman::PodmanError;
 
 /// A call that changes something.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,4 +34,16 @@ pub enum Look {
     Inspect(String),
     Health(String),
     HostFacts,
+}
+
+pub(super) fn refused(status: u16, message: impl Into<String>) -> PodmanError {
+    PodmanError::Refused { status, message: message.into() }
+}
+
+pub(super) fn missing(kind: &str, name: &str) -> PodmanError {
+    refused(404, format!("no such {kind}: {name}"))
+}
+
+pub(super) fn taken(kind: &str, name: &str) -> PodmanError {
+    refused(409, format!("{kind} name {name} is already in use"))
 }

@@ -2,7 +2,6 @@
 //! has one holder, a network in use stays); what is here records every call, and fails where it is told to.
 
 mod call;
-mod refusal;
 mod spelling;
 mod world;
 
@@ -13,7 +12,7 @@ use super::{
     Container, ContainerDetail, ContainerSpec, ContainerState, DiskUsage, HostFacts, LogLine, LogOptions, LogSource,
     Network, NetworkSpec, Pod, PodSpec, Podman, PodmanError, PullProgress, Result, Version,
 };
-use refusal::{missing, refused};
+use call::{missing, refused};
 
 pub use call::{Call, Look};
 pub use world::World;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::World;
 use crate::config::Reference;
 use crate::podman::Result;
-use crate::podman::simulated::refusal::{missing, refused, taken};
+use crate::podman::simulated::call::{missing, refused, taken};
 use crate::podman::{
     Container, ContainerDetail, ContainerOption, ContainerSpec, ContainerState, Endpoint, Mount, MountDetail,
     Networking, Options,

@@ -2,7 +2,7 @@
 
 use super::World;
 use crate::podman::Result;
-use crate::podman::simulated::refusal::{missing, refused, taken};
+use crate::podman::simulated::call::{missing, refused, taken};
 use crate::podman::{Endpoint, Network, NetworkSpec, Networking};
 
 impl World {

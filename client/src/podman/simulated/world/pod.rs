@@ -2,7 +2,7 @@
 
 use super::World;
 use crate::podman::Result;
-use crate::podman::simulated::refusal::{missing, taken};
+use crate::podman::simulated::call::{missing, taken};
 use crate::podman::{ContainerSpec, ContainerState, Networking, Pod, PodSpec};
 
 impl World {

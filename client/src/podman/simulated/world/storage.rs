@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::World;
 use crate::podman::Result;
-use crate::podman::simulated::refusal::{missing, refused, taken};
+use crate::podman::simulated::call::{missing, refused, taken};
 use crate::podman::{ContainerSpec, DiskUsage, Mount};
 
 impl World {
