@@ -14,6 +14,7 @@ pub mod config;
 pub mod cure;
 pub mod dns;
 pub mod doctor;
+pub mod egress;
 pub mod error;
 pub mod execute;
 mod exit;
@@ -35,7 +36,6 @@ mod search_path;
 mod spelling;
 pub mod terminal;
 mod uptime;
-pub mod way;
 pub mod webui_secret;
 
 pub use exit::Exit;

@@ -9,13 +9,13 @@ use futures_util::future::try_join_all;
 use serde_json::json;
 
 use super::Context;
-use super::ending::{self, Unfinished, goes_on};
+use super::teardown::{self, Unfinished, goes_on};
 use crate::config::{Config, Loaded, PodmanUrl, VolumeSource};
 use crate::error::{Failure, Report};
 use crate::execute;
 use crate::exit::Exit;
 use crate::file;
-use crate::plan::{self, Clean, Ending, Holdings, Observed, Scope, Spared};
+use crate::plan::{self, Clean, Inventory, Observed, Scope, Skipped, Teardown};
 use crate::podman::{self, Connection, DiskUsage, Podman, PodmanError};
 use crate::question::{Consent, ask};
 use crate::terminal::{EscapedLine, print_json};
@@ -172,7 +172,7 @@ async fn look(
     scope: Scope,
     config: &Config,
     files: Vec<PathBuf>,
-) -> Result<Holdings, PodmanError> {
+) -> Result<Inventory, PodmanError> {
     let images = config.services.values().filter(|_| scope.images).map(|service| service.image.to_string());
     let observed = Observed::of(podman, images.collect()).await?;
     let named: BTreeSet<String> = config
@@ -193,7 +193,7 @@ async fn look(
     // How much space it takes is good to know, and no reason not to go on.
     let wanted = scope.volumes || scope.images;
     let usage = if wanted { podman.disk_usage().await.unwrap_or_default() } else { DiskUsage::default() };
-    Ok(Holdings { observed, volumes, usage, files })
+    Ok(Inventory { observed, volumes, usage, files })
 }
 
 async fn clean(
@@ -203,8 +203,8 @@ async fn clean(
     plan: &Clean,
     interrupt: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<Exit, Failure> {
-    let files = plan.stages.iter().flatten().filter_map(|ending| match ending {
-        Ending::Discard(file) => Some(file),
+    let files = plan.stages.iter().flatten().filter_map(|teardown| match teardown {
+        Teardown::Discard(file) => Some(file),
         _ => None,
     });
     let mut copies = Vec::new();
@@ -214,10 +214,10 @@ async fn clean(
         writeln!(anstream::stderr(), "{}", EscapedLine(&told))?;
         copies.push(copy);
     }
-    let ended = ending::carry_out(&connection.podman, &plan.stages, config.cli.stop_timeout.get(), interrupt).await;
+    let ended = teardown::carry_out(&connection.podman, &plan.stages, config.cli.stop_timeout.get(), interrupt).await;
     if args.json {
-        let mut outcome = ending::outcome(&ended);
-        outcome["kept"] = plan.spared.iter().map(Spared::to_json).collect();
+        let mut outcome = teardown::outcome(&ended);
+        outcome["kept"] = plan.spared.iter().map(Skipped::to_json).collect();
         outcome["backups"] = json!(copies);
         print_json(&outcome)?;
     }

@@ -10,7 +10,7 @@ use clap::{Command, ValueEnum};
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use clap_complete::env::{self, CompleteEnv, EnvCompleter, Shells};
 
-use crate::config::{Environment, Vocabulary, vocabulary};
+use crate::config::{CompletionWords, Environment, completion_words};
 use crate::error::Failure;
 use crate::exit::Exit;
 
@@ -118,9 +118,9 @@ fn candidates(words: Vec<String>) -> Vec<CompletionCandidate> {
 }
 
 /// Those of the file that the line names so far, which stands behind `--`.
-fn words_of_configuration() -> Vocabulary {
+fn words_of_configuration() -> CompletionWords {
     let line = std::env::args_os().skip_while(|word| word != "--").skip(1);
-    vocabulary(&Environment::of_process(), config_option(line).as_deref())
+    completion_words(&Environment::of_process(), config_option(line).as_deref())
 }
 
 /// The file that an unfinished line gives in `--config`.

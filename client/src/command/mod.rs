@@ -4,7 +4,6 @@ pub mod clean;
 pub mod completions;
 pub mod config;
 pub mod doctor;
-mod ending;
 pub mod export;
 pub mod import;
 pub mod inside;
@@ -16,6 +15,7 @@ pub mod restart;
 pub mod start;
 pub mod status;
 pub mod stop;
+mod teardown;
 pub mod version;
 
 use std::borrow::Cow;

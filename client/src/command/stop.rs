@@ -6,13 +6,13 @@ use std::pin::{Pin, pin};
 
 use serde_json::json;
 
-use super::ending::{self, Unfinished, goes_on};
+use super::teardown::{self, Unfinished, goes_on};
 use super::{Context, completions};
 use crate::config::{Config, PodmanUrl};
 use crate::error::Failure;
 use crate::execute;
 use crate::exit::Exit;
-use crate::plan::{self, Ending, Observed, Present, Stop};
+use crate::plan::{self, Observed, Present, Stop, Teardown};
 use crate::podman::{self, Connection};
 use crate::question::{Consent, ask};
 use crate::terminal::{EscapedLine, print_json};
@@ -82,7 +82,7 @@ async fn prepare(args: &Args, config: &Config) -> Result<Option<Prepared>, Failu
         show(args, &plan, &left)?;
         return Ok(None);
     }
-    let containers = plan.removed().filter_map(Ending::container).map(|name| format!("`{name}`"));
+    let containers = plan.removed().filter_map(Teardown::container).map(|name| format!("`{name}`"));
     let containers = containers.collect::<Vec<_>>().join(", ");
     if !containers.is_empty() {
         let consent = Consent::from_switches(args.yes, config.cli.auto_confirm);
@@ -95,10 +95,10 @@ async fn prepare(args: &Args, config: &Config) -> Result<Option<Prepared>, Failu
 
 fn show(args: &Args, plan: &Stop, left: &[String]) -> io::Result<()> {
     if args.json {
-        let steps = ending::list(plan.stages.iter().flatten());
+        let steps = teardown::list(plan.stages.iter().flatten());
         print_json(&json!({ "steps": steps, "idle": plan.idle, "warnings": left }))
     } else {
-        ending::show(&plan.stages, &mut anstream::stdout())
+        teardown::show(&plan.stages, &mut anstream::stdout())
     }
 }
 
@@ -109,9 +109,9 @@ async fn stop(
     interrupt: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<Exit, Failure> {
     let Prepared { connection, plan, left } = prepared;
-    let ended = ending::carry_out(&connection.podman, &plan.stages, timeout, interrupt).await;
+    let ended = teardown::carry_out(&connection.podman, &plan.stages, timeout, interrupt).await;
     if args.json {
-        let mut outcome = ending::outcome(&ended);
+        let mut outcome = teardown::outcome(&ended);
         outcome["idle"] = json!(plan.idle);
         outcome["warnings"] = json!(left);
         print_json(&outcome)?;

@@ -82,8 +82,8 @@ impl Report for EditError {
 pub fn set(text: &str, defaults: &str, key: &KeyPath, value: Value) -> Result<String, EditError> {
     let parse = |text: &str| text.parse::<DocumentMut>().map_err(|_| EditError::NotToml);
     let (mut document, defaults) = (parse(text)?, parse(defaults)?);
-    let mut way = Way { parts: &key.parts, done: 0, list: List::above(&key.parts) };
-    set_in_table(document.as_table_mut(), Some(defaults.as_item()), &mut way, Style::Headers, value)?;
+    let mut cursor = Cursor { parts: &key.parts, done: 0, list: List::above(&key.parts) };
+    set_in_table(document.as_table_mut(), Some(defaults.as_item()), &mut cursor, Style::Headers, value)?;
     Ok(document.to_string())
 }
 
@@ -99,14 +99,14 @@ enum Style {
 }
 
 /// The key, and how far into it the walk has come.
-struct Way<'a> {
+struct Cursor<'a> {
     parts: &'a [String],
     done: usize,
     /// The list that it leads into, and where.
     list: Option<(usize, List)>,
 }
 
-impl<'a> Way<'a> {
+impl<'a> Cursor<'a> {
     fn step(&mut self) -> Option<&'a str> {
         let part = self.parts.get(self.done)?;
         self.done += 1;
@@ -134,24 +134,24 @@ impl<'a> Way<'a> {
 fn set_in_table(
     table: &mut dyn TableLike,
     default: Option<&Item>,
-    way: &mut Way<'_>,
+    cursor: &mut Cursor<'_>,
     style: Style,
     value: Value,
 ) -> Result<(), EditError> {
-    let Some(key) = way.step() else { return Ok(()) };
-    if way.is_at_end() {
+    let Some(key) = cursor.step() else { return Ok(()) };
+    if cursor.is_at_end() {
         put(table, key, style, value);
         return Ok(());
     }
     let default = default.and_then(|table| table.get(key));
     if !table.contains_key(key) {
-        match missing(default, way, style) {
+        match missing(default, cursor, style) {
             Item::Value(value) => put(table, key, style, value),
             missing => drop(table.insert(key, missing)),
         }
     }
     match table.get_mut(key) {
-        Some(item) => set_in_item(item, default, way, style, value),
+        Some(item) => set_in_item(item, default, cursor, style, value),
         None => Ok(()),
     }
 }
@@ -159,38 +159,38 @@ fn set_in_table(
 fn set_in_item(
     item: &mut Item,
     default: Option<&Item>,
-    way: &mut Way<'_>,
+    cursor: &mut Cursor<'_>,
     style: Style,
     value: Value,
 ) -> Result<(), EditError> {
-    stand_for_an_array(item, way);
+    stand_for_an_array(item, cursor);
     match item {
-        Item::Value(Value::Array(array)) => set_in_array(array, way, value),
+        Item::Value(Value::Array(array)) => set_in_array(array, cursor, value),
         Item::ArrayOfTables(tables) => {
-            if let Some(array) = set_in_tables(tables, way, value)? {
+            if let Some(array) = set_in_tables(tables, cursor, value)? {
                 *item = Item::Value(Value::Array(array));
             }
             Ok(())
         }
-        Item::Value(Value::InlineTable(table)) => set_in_table(table, default, way, Style::Inline, value),
+        Item::Value(Value::InlineTable(table)) => set_in_table(table, default, cursor, Style::Inline, value),
         Item::Table(table) => {
             // Services and the network have a header of their own; what is below has none unless it was given one.
-            let style = if table.is_dotted() || way.done >= 2 { Style::Dotted } else { style };
-            set_in_table(table, default, way, style, value)
+            let style = if table.is_dotted() || cursor.done >= 2 { Style::Dotted } else { style };
+            set_in_table(table, default, cursor, style, value)
         }
-        Item::Value(_) | Item::None => Err(EditError::NothingBelow(way.so_far())),
+        Item::Value(_) | Item::None => Err(EditError::NothingBelow(cursor.so_far())),
     }
 }
 
 /// A single value, such as a table of `ports`, may stand for an array of one. A key may go through its item 0; where that
 /// is replaced, or another added, it becomes the array.
-fn stand_for_an_array(item: &mut Item, way: &mut Way<'_>) {
-    let number = way.next().and_then(|part| part.parse::<usize>().ok());
-    if !way.list().is_some_and(List::takes_one) || item.is_array() || item.is_array_of_tables() {
+fn stand_for_an_array(item: &mut Item, cursor: &mut Cursor<'_>) {
+    let number = cursor.next().and_then(|part| part.parse::<usize>().ok());
+    if !cursor.list().is_some_and(List::takes_one) || item.is_array() || item.is_array_of_tables() {
         return;
     }
     match number {
-        Some(0) if way.done + 1 < way.parts.len() => drop(way.step()),
+        Some(0) if cursor.done + 1 < cursor.parts.len() => drop(cursor.step()),
         Some(_) => *item = array_of_one(mem::take(item)),
         None => {}
     }
@@ -214,11 +214,15 @@ fn array_of_one(item: Item) -> Item {
 }
 
 /// Sets one of several tables, or in one; what is no table makes an array of them all, which is refused for that when it is read.
-fn set_in_tables(tables: &mut ArrayOfTables, way: &mut Way<'_>, value: Value) -> Result<Option<Array>, EditError> {
-    let found = way.done;
-    let index = index(way, tables.len())?;
+fn set_in_tables(
+    tables: &mut ArrayOfTables,
+    cursor: &mut Cursor<'_>,
+    value: Value,
+) -> Result<Option<Array>, EditError> {
+    let found = cursor.done;
+    let index = index(cursor, tables.len())?;
     match (tables.get_mut(index), value) {
-        (Some(table), value) if !way.is_at_end() => set_in_table(table, None, way, Style::Dotted, value)?,
+        (Some(table), value) if !cursor.is_at_end() => set_in_table(table, None, cursor, Style::Dotted, value)?,
         (Some(old), Value::InlineTable(new)) => {
             let mut new = new.into_table();
             *new.decor_mut() = old.decor().clone();
@@ -228,31 +232,31 @@ fn set_in_tables(tables: &mut ArrayOfTables, way: &mut Way<'_>, value: Value) ->
         (None, Value::InlineTable(new)) => tables.push(new.into_table()),
         (_, value) => {
             let mut array = mem::take(tables).into_array();
-            way.done = found;
-            set_in_array(&mut array, way, value)?;
+            cursor.done = found;
+            set_in_array(&mut array, cursor, value)?;
             return Ok(Some(array));
         }
     }
     Ok(None)
 }
 
-fn set_in_array(array: &mut Array, way: &mut Way<'_>, value: Value) -> Result<(), EditError> {
-    let index = index(way, array.len())?;
-    match (array.get_mut(index), way.is_at_end()) {
+fn set_in_array(array: &mut Array, cursor: &mut Cursor<'_>, value: Value) -> Result<(), EditError> {
+    let index = index(cursor, array.len())?;
+    match (array.get_mut(index), cursor.is_at_end()) {
         (None, _) => array.push(value),
         (Some(item), true) => replace(item, value),
-        (Some(Value::InlineTable(table)), false) => return set_in_table(table, None, way, Style::Inline, value),
-        (Some(Value::Array(inner)), false) => return set_in_array(inner, way, value),
-        (Some(_), false) => return Err(EditError::NothingBelow(way.so_far())),
+        (Some(Value::InlineTable(table)), false) => return set_in_table(table, None, cursor, Style::Inline, value),
+        (Some(Value::Array(inner)), false) => return set_in_array(inner, cursor, value),
+        (Some(_), false) => return Err(EditError::NothingBelow(cursor.so_far())),
     }
     Ok(())
 }
 
 /// The number that comes next in the key: of an item, or of the one after the last, if nothing follows.
-fn index(way: &mut Way<'_>, count: usize) -> Result<usize, EditError> {
-    let array = way.so_far();
-    let part = way.step().unwrap_or_default();
-    let number = part.parse::<usize>().ok().filter(|&number| number < count + usize::from(way.is_at_end()));
+fn index(cursor: &mut Cursor<'_>, count: usize) -> Result<usize, EditError> {
+    let array = cursor.so_far();
+    let part = cursor.step().unwrap_or_default();
+    let number = part.parse::<usize>().ok().filter(|&number| number < count + usize::from(cursor.is_at_end()));
     number.ok_or_else(|| EditError::NoItem { array, part: part.to_owned(), count })
 }
 
@@ -276,11 +280,11 @@ fn replace(old: &mut Value, mut value: Value) {
 }
 
 /// What is put where the key leads on and there is nothing.
-fn missing(default: Option<&Item>, way: &Way<'_>, style: Style) -> Item {
-    let array = match (default, way.list()) {
+fn missing(default: Option<&Item>, cursor: &Cursor<'_>, style: Style) -> Item {
+    let array = match (default, cursor.list()) {
         (Some(Item::Value(Value::Array(array))), _) => array.clone(),
         (_, Some(list)) => list.unset(),
-        _ => return new_table(style, way.done),
+        _ => return new_table(style, cursor.done),
     };
     // The comment behind a default says what it means, and not what it is changed to.
     Item::Value(Value::Array(array).decorated(" ", ""))

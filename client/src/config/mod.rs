@@ -6,6 +6,7 @@
 
 mod check;
 mod command;
+mod completion_words;
 mod earlier;
 pub mod edit;
 mod env_file;
@@ -28,7 +29,6 @@ mod source;
 mod template;
 mod tree;
 mod unset;
-mod vocabulary;
 mod volume;
 
 #[cfg(test)]
@@ -36,6 +36,7 @@ mod tests;
 
 pub(crate) use interpolate::{literal, split_braces, split_name};
 
+pub use completion_words::{CompletionWords, completion_words};
 pub use image::{ImageName, InvalidImage, Reference};
 pub use model::{
     Cli, Condition, Config, Dependencies, DnsServers, Engine, EnvFile, Gpu, GpuDevice, Health, HostGateway,
@@ -51,7 +52,6 @@ pub use quantity::{
 };
 pub use search::{Environment, FOLDER, Search};
 pub use source::{Location, Source};
-pub use vocabulary::{Vocabulary, vocabulary};
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};

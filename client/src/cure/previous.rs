@@ -2,8 +2,8 @@
 
 use airpods_dbus::{ClampOptions, Mode, Origin, PathMtu, Status, Target};
 
+use crate::egress::{ClampCoverage, clamp_coverage};
 use crate::helper_link::Change;
-use crate::way::{Standing, standing};
 
 /// The change that puts a target back to how it is now. `any_link` is the option with which the caller may name a link that is no VPN's.
 #[must_use]
@@ -41,7 +41,7 @@ pub fn is_clamped_to(status: &Status, link: &str, bytes: u32) -> bool {
         Mode::Route => clamp.effective_mtu(),
     };
     let found = status.clamps.iter().find(|clamp| clamp.link == link);
-    found.and_then(to).is_some_and(|to| to <= bytes) && standing(status, link) == Standing::Clamped
+    found.and_then(to).is_some_and(|to| to <= bytes) && clamp_coverage(status, link) == ClampCoverage::Clamped
 }
 
 #[cfg(test)]

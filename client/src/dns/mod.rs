@@ -23,8 +23,8 @@ pub use ask::{Reply, ask};
 pub use inside::Asked;
 pub use verify::{ask_all, verify};
 
+use crate::egress::Leaving;
 use crate::error::Report;
-use crate::way::Leaving;
 
 /// Auto found no server that a container can ask.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

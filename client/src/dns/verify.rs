@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 use super::inside::{Asked, ask_inside};
 use super::{Reply, ask};
 use crate::config::DnsServers;
+use crate::egress::Egress;
 use crate::podman::Podman;
-use crate::way::Egress;
 
 /// What was learnt.
 #[derive(Clone, Debug, Default)]

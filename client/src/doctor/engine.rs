@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{Code, Finding};
+use crate::egress::RootlessBackend;
 use crate::podman::{HostFacts, Version};
-use crate::way::Outlet;
 
 /// What reaching podman came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,13 +53,13 @@ impl Engine {
     }
 
     /// The program through which its rootless containers reach the network, by its own word or by its version, if it answers.
-    pub(super) fn outlet(&self) -> Option<Outlet> {
+    pub(super) fn rootless_backend(&self) -> Option<RootlessBackend> {
         let configured = self.host().and_then(|host| host.network.rootless_program.as_deref());
-        let default = Outlet::of_version(self.version()?);
+        let default = RootlessBackend::of_version(self.version()?);
         Some(match configured {
             None => default,
-            Some("pasta") => Outlet::Pasta,
-            Some(_) => Outlet::Slirp4netns,
+            Some("pasta") => RootlessBackend::Pasta,
+            Some(_) => RootlessBackend::Slirp4netns,
         })
     }
 }

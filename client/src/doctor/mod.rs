@@ -80,8 +80,8 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     findings.extend(engine::judge(&facts.engine, explained));
     findings.extend(needed);
     findings.extend(facts.parts.iter().flat_map(|parts| {
-        let outlet = facts.engine.outlet().filter(|_| facts.rootless.is_some());
-        parts::judge(parts, facts.engine.host().map(|host| &host.network), outlet, explained)
+        let rootless = facts.engine.rootless_backend().filter(|_| facts.rootless.is_some());
+        parts::judge(parts, facts.engine.host().map(|host| &host.network), rootless, explained)
     }));
     findings.extend(facts.boot.as_ref().and_then(|boot| boot::judge(boot, facts.needs)));
     findings.extend(facts.storage.iter().flat_map(storage::judge));

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{Code, Finding};
 use crate::config::{Config, DnsServers, NetworkMode};
 use crate::dns::{self, Asked, Reply};
-use crate::way::{Facts, Leaving};
+use crate::egress::{Facts, Leaving};
 
 /// The name servers, and what they answered.
 #[derive(Clone, Debug, PartialEq, Eq)]

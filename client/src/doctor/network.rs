@@ -3,8 +3,8 @@
 use ipnet::IpNet;
 
 use super::{Code, Finding};
+use crate::egress::Route;
 use crate::plan::{Conflict, Kind, another};
-use crate::way::Route;
 
 /// What is wanted, and what is in its way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

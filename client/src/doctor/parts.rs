@@ -1,8 +1,8 @@
 //! The programs beside podman that make a container's network.
 
 use super::{Code, Finding};
+use crate::egress::RootlessBackend;
 use crate::podman::{NetworkBackend, Version};
-use crate::way::Outlet;
 
 /// What there is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,19 +44,19 @@ pub enum Program {
 /// Source: netavark's release notes, 1.10.0: "Added a new nftables firewall driver".
 const NETAVARK_WITH_NFT: Version = Version { major: 1, minor: 10 };
 
-/// Judges the programs. `backend` is what podman says about its networks, `outlet` what its rootless containers reach the network
+/// Judges the programs. `backend` is what podman says about its networks, `rootless` what its rootless containers reach the network
 /// through, if they are; `explained` is true if something else that was found keeps users from making networks.
 pub(super) fn judge(
     parts: &Parts,
     backend: Option<&NetworkBackend>,
-    outlet: Option<Outlet>,
+    rootless: Option<RootlessBackend>,
     explained: bool,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(netavark(parts, backend));
     findings.extend(firewall(parts));
     findings.extend(modules(parts));
-    findings.extend(outlet.and_then(|outlet| rootless_network(parts, outlet, explained)));
+    findings.extend(rootless.and_then(|rootless| rootless_network(parts, rootless, explained)));
     findings
 }
 
@@ -106,11 +106,11 @@ fn modules(parts: &Parts) -> Option<Finding> {
     })
 }
 
-fn rootless_network(parts: &Parts, outlet: Outlet, explained: bool) -> Option<Finding> {
-    let name = outlet.as_str();
-    let (program, package) = match outlet {
-        Outlet::Pasta => (&parts.pasta, "passt"),
-        Outlet::Slirp4netns => (&parts.slirp4netns, "slirp4netns"),
+fn rootless_network(parts: &Parts, rootless: RootlessBackend, explained: bool) -> Option<Finding> {
+    let name = rootless.as_str();
+    let (program, package) = match rootless {
+        RootlessBackend::Pasta => (&parts.pasta, "passt"),
+        RootlessBackend::Slirp4netns => (&parts.slirp4netns, "slirp4netns"),
     };
     let purpose = "through which rootless containers reach the network";
     match program {

@@ -5,9 +5,9 @@ use airpods_dbus::Status;
 use super::helper::Use;
 use super::{Code, Finding};
 use crate::cure::{Remedy, is_clamped_to};
+use crate::egress::{ClampCoverage, Egress, EgressPath, SMALLEST_MTU, Verdict, clamp_coverage};
 use crate::measure::memory::{Elsewhere, Known, ago};
 use crate::measure::verdict;
-use crate::way::{Egress, SMALLEST_MTU, Standing, Verdict, Way, standing};
 
 /// The way of a service's packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Path {
     /// The service.
     pub service: String,
     /// Its way.
-    pub way: Way,
+    pub way: EgressPath,
 }
 
 /// What measurements say about the VPN by which this host's packets leave. The doctor itself sends nothing.
@@ -31,7 +31,7 @@ pub struct Measured {
 
 /// Judges the ways; services that share one are told together. `status` is what the helper keeps, if it answers.
 pub(super) fn judge(paths: &[Path], status: Option<&Status>, usage: Use, measured: &Measured) -> Vec<Finding> {
-    let mut ways: Vec<(&Way, Vec<String>)> = Vec::new();
+    let mut ways: Vec<(&EgressPath, Vec<String>)> = Vec::new();
     for Path { service, way } in paths {
         let service = format!("`{service}`");
         match ways.iter_mut().find(|(known, _)| *known == way) {
@@ -43,7 +43,7 @@ pub(super) fn judge(paths: &[Path], status: Option<&Status>, usage: Use, measure
     judged.chain(measured.elsewhere.as_ref().map(of_elsewhere)).collect()
 }
 
-fn one(way: &Way, services: &str, status: Option<&Status>, usage: Use, measured: &Measured) -> Finding {
+fn one(way: &EgressPath, services: &str, status: Option<&Status>, usage: Use, measured: &Measured) -> Finding {
     let known =
         way.egress.as_ref().and_then(|egress| measured.known.as_ref().filter(|known| known.link == egress.link));
     if let Some(finding) = known.and_then(|known| narrow_path(way, services, status, known)) {
@@ -73,7 +73,7 @@ fn one(way: &Way, services: &str, status: Option<&Status>, usage: Use, measured:
 }
 
 /// The packets fit the link. Whether the path behind a VPN takes them is another question.
-fn passes(way: &Way, services: &str, known: Option<&Known>, measured: &Measured) -> Finding {
+fn passes(way: &EgressPath, services: &str, known: Option<&Known>, measured: &Measured) -> Finding {
     let says = format!("packets of {services}: {way}");
     match known {
         Some(known) => Finding::fine(format!("{says}, measured {} ({})", ago(known.age), known.verdict)),
@@ -88,7 +88,7 @@ fn passes(way: &Way, services: &str, known: Option<&Known>, measured: &Measured)
 }
 
 /// The path behind the link takes less than the link, or something else was found to be wrong with it.
-fn narrow_path(way: &Way, services: &str, status: Option<&Status>, known: &Known) -> Option<Finding> {
+fn narrow_path(way: &EgressPath, services: &str, status: Option<&Status>, known: &Known) -> Option<Finding> {
     let Known { link, verdict, remedy, age, .. } = known;
     match remedy {
         Remedy::Fixed { mtu, .. } if status.is_some_and(|status| is_clamped_to(status, link, (*mtu).into())) => {
@@ -119,7 +119,7 @@ fn of_elsewhere(elsewhere: &Elsewhere) -> Finding {
 
 /// Packets of the network are bigger than what fits, and the host forwards them.
 fn narrow(
-    way: &Way,
+    way: &EgressPath,
     egress: &Egress,
     services: &str,
     status: Option<&Status>,
@@ -130,23 +130,23 @@ fn narrow(
     let network_mtu = way.network_mtu.unwrap_or_default();
     let cure = cure(way, egress, status.is_some());
     let known = known.filter(|known| known.from_network);
-    match status.map_or(Standing::Open, |status| standing(status, link)) {
-        Standing::Clamped => Finding::fine(format!("packets of {services}: {way}, clamped")),
-        Standing::Open if known.is_some_and(|known| known.remedy == Remedy::Nothing) => {
+    match status.map_or(ClampCoverage::Open, |status| clamp_coverage(status, link)) {
+        ClampCoverage::Clamped => Finding::fine(format!("packets of {services}: {way}, clamped")),
+        ClampCoverage::Open if known.is_some_and(|known| known.remedy == Remedy::Nothing) => {
             let how = known.map(|known| format!("{} ({})", ago(known.age), known.verdict)).unwrap_or_default();
             Finding::fine(format!(
                 "packets of {services}: {way}, and nothing hangs, as was measured from their network {how}"
             ))
         }
         // Most of them, in clouds, have somebody who sees to it.
-        Standing::Open if way.verdict == Verdict::NarrowLink => {
+        ClampCoverage::Open if way.verdict == Verdict::NarrowLink => {
             let cause = format!(
                 "`{link}` is no VPN but takes {mtu} bytes, and the network of {services} sends {network_mtu}: big transfers hang \
                  where ICMP is blocked"
             );
             Finding::note(Code::MtuBlackHole, cause, cure)
         }
-        Standing::Open => {
+        ClampCoverage::Open => {
             let how = known
                 .map_or_else(|| "inferred, not measured".to_owned(), |known| format!("measured {}", ago(known.age)));
             let cause = format!(
@@ -158,7 +158,7 @@ fn narrow(
     }
 }
 
-fn cure(way: &Way, egress: &Egress, helper: bool) -> String {
+fn cure(way: &EgressPath, egress: &Egress, helper: bool) -> String {
     let Egress { link, mtu, .. } = egress;
     match way.verdict {
         _ if !helper && *mtu >= SMALLEST_MTU => {

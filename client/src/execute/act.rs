@@ -14,7 +14,7 @@ use super::progress::{Event, Progress};
 use super::{Late, Outcome, Pace, StepError, ask_health};
 use crate::file;
 use crate::kernel;
-use crate::plan::{Action, Closely, Expected, HealthCheck, Step, Witness, read_back};
+use crate::plan::{Action, Expected, HealthCheck, Inspection, Source, Step, read_back};
 use crate::podman::{ContainerDetail, ContainerState, Endpoint, LogOptions, Network, Networking, Podman, PodmanError};
 use crate::port::{HostPort, Protocol};
 
@@ -173,7 +173,7 @@ impl<P: Podman> Actor<'_, P> {
     }
 
     async fn read_back(&self, service: &str, expected: &Expected) -> Result<(), Trouble> {
-        let closely = Closely::at(self.podman, expected).await?;
+        let closely = Inspection::at(self.podman, expected).await?;
         // One that does something once may have done it by now.
         let may_end = |state: ContainerState| expected.oneshot && state == ContainerState::Exited(0);
         if !may_end(closely.detail.state) {
@@ -199,7 +199,7 @@ impl<P: Podman> Actor<'_, P> {
         let now = self.podman.inspect_container(&expected.spec.name).await?;
         if may_end(now.state) {
             // Nothing but what podman's books say is left of it, and nobody listens any more.
-            differences.retain(|one| one.witness == Witness::Podman);
+            differences.retain(|one| one.source == Source::Podman);
             if differences.is_empty() {
                 return Ok(());
             }

@@ -9,20 +9,20 @@ use std::pin::pin;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::config::FOLDER;
-use crate::plan::{Ending, Kind};
+use crate::plan::{Kind, Teardown};
 use crate::podman::{Podman, PodmanError};
 
 /// What came of ending things.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ended {
     /// What was done.
-    pub done: Vec<Ending>,
+    pub done: Vec<Teardown>,
     /// What could not be done, and why.
-    pub refused: Vec<(Ending, String)>,
+    pub refused: Vec<(Teardown, String)>,
     /// What was under way when nobody wanted to wait for it any more: it may still happen.
-    pub under_way: Vec<Ending>,
+    pub under_way: Vec<Teardown>,
     /// What was not begun because of Ctrl-C.
-    pub left: Vec<Ending>,
+    pub left: Vec<Teardown>,
 }
 
 impl Ended {
@@ -37,7 +37,7 @@ impl Ended {
 #[derive(Debug)]
 pub enum Notice<'a> {
     /// This is done.
-    Done(&'a Ending),
+    Done(&'a Teardown),
     /// Ctrl-C came, and so many are waited for.
     Waiting(usize),
 }
@@ -46,7 +46,7 @@ pub enum Notice<'a> {
 /// is cut off may still be carried out; `again` ends the waiting, too.
 pub async fn end(
     podman: &impl Podman,
-    stages: &[Vec<Ending>],
+    stages: &[Vec<Teardown>],
     timeout_seconds: u32,
     mut tell: impl FnMut(Notice<'_>),
     interrupt: impl Future<Output = ()>,
@@ -61,7 +61,7 @@ pub async fn end(
             continue;
         }
         let mut running: FuturesUnordered<_> = stage.iter().map(|one| act(podman, one, timeout_seconds)).collect();
-        let mut open: Vec<&Ending> = stage.iter().collect();
+        let mut open: Vec<&Teardown> = stage.iter().collect();
         loop {
             tokio::select! {
                 biased;
@@ -93,23 +93,27 @@ pub async fn end(
 }
 
 /// Does one thing; false if it was not there any more.
-async fn act<'a>(podman: &impl Podman, ending: &'a Ending, timeout_seconds: u32) -> (&'a Ending, Result<bool, String>) {
-    let outcome = match ending {
-        Ending::Stop { container, .. } => podman.stop_container(container, timeout_seconds).await,
-        Ending::StopPod(name) => podman.stop_pod(name, timeout_seconds).await,
-        Ending::Remove(Kind::Container, name) => podman.remove_container(name).await,
-        Ending::Remove(Kind::Pod, name) => podman.remove_pod(name).await,
-        Ending::Remove(Kind::Network, name) => podman.remove_network(name).await,
-        Ending::Remove(Kind::Volume, name) => podman.remove_volume(name).await,
-        Ending::Remove(Kind::Image, name) => podman.remove_image(name).await,
-        Ending::Discard(file) => return (ending, discard(file)),
+async fn act<'a>(
+    podman: &impl Podman,
+    teardown: &'a Teardown,
+    timeout_seconds: u32,
+) -> (&'a Teardown, Result<bool, String>) {
+    let outcome = match teardown {
+        Teardown::Stop { container, .. } => podman.stop_container(container, timeout_seconds).await,
+        Teardown::StopPod(name) => podman.stop_pod(name, timeout_seconds).await,
+        Teardown::Remove(Kind::Container, name) => podman.remove_container(name).await,
+        Teardown::Remove(Kind::Pod, name) => podman.remove_pod(name).await,
+        Teardown::Remove(Kind::Network, name) => podman.remove_network(name).await,
+        Teardown::Remove(Kind::Volume, name) => podman.remove_volume(name).await,
+        Teardown::Remove(Kind::Image, name) => podman.remove_image(name).await,
+        Teardown::Discard(file) => return (teardown, discard(file)),
     };
     let outcome = match outcome {
         Ok(()) => Ok(true),
         Err(error) if PodmanError::is_not_found(&error) => Ok(false),
         Err(error) => Err(error.message()),
     };
-    (ending, outcome)
+    (teardown, outcome)
 }
 
 /// Removes a file, and the folder of ours that it leaves empty; false if it was not there any more.
@@ -136,15 +140,15 @@ mod tests {
     use crate::plan::tests::{NEW, THREE, podman, start};
     use crate::podman::{Call, ContainerState, Simulated};
 
-    fn stop(service: &str) -> Ending {
-        Ending::Stop { service: service.to_owned(), container: format!("{service}-0"), started_at: None }
+    fn stop(service: &str) -> Teardown {
+        Teardown::Stop { service: service.to_owned(), container: format!("{service}-0"), started_at: None }
     }
 
-    fn remove(service: &str) -> Ending {
-        Ending::Remove(Kind::Container, format!("{service}-0"))
+    fn remove(service: &str) -> Teardown {
+        Teardown::Remove(Kind::Container, format!("{service}-0"))
     }
 
-    fn stages() -> Vec<Vec<Ending>> {
+    fn stages() -> Vec<Vec<Teardown>> {
         vec![vec![stop("model"), stop("web")], vec![remove("model"), remove("web")]]
     }
 
@@ -213,7 +217,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_gone_already_is_neither_done_nor_refused() {
         let podman = running().await;
-        let gone = Ending::Remove(Kind::Network, "nothing".into());
+        let gone = Teardown::Remove(Kind::Network, "nothing".into());
         let ended = end(&podman, &[vec![gone]], 1, |_| {}, pending(), pending()).await;
         assert_eq!(ended, Ended::default());
     }

@@ -12,7 +12,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use crate::config::{Cli, Config, DnsServers, NetworkMode, StatusRange};
-use crate::plan::{Desired, Launch, Surroundings, UnknownService, chosen};
+use crate::plan::{Desired, HostContext, Launch, UnknownService, chosen};
 use crate::podman::{Endpoint, Networking, PublishedPort, Version};
 use crate::port::HostPort;
 
@@ -56,7 +56,7 @@ impl<'a> Subject<'a> {
     ///
     /// # Errors
     /// A service that there is not, or that is switched off.
-    pub fn of(config: &'a Config, names: &[String], surroundings: &Surroundings) -> Result<Self, UnknownService> {
+    pub fn of(config: &'a Config, names: &[String], surroundings: &HostContext) -> Result<Self, UnknownService> {
         let asked: Vec<_> = chosen(config, names, false)?.into_iter().map(|(name, _)| name.clone()).collect();
         let mut alone = config.clone();
         alone.services.retain(|name, _| asked.contains(name));

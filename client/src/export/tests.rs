@@ -68,7 +68,7 @@ health.path = "/"
 fn exported(names: &[&str], with_secret: bool, export: impl Fn(&Subject<'_>) -> Export) -> Export {
     let config = config(EVERYTHING);
     let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-    let mut subject = Subject::of(&config, &names, &Surroundings::default()).unwrap();
+    let mut subject = Subject::of(&config, &names, &HostContext::default()).unwrap();
     if with_secret {
         subject.secrets.insert(crate::webui_secret::VARIABLE.to_owned(), "5ec4e7".to_owned());
     }
@@ -123,7 +123,7 @@ fn a_unit_is_started_with_and_after_those_of_the_services_that_it_uses() {
 fn of_two_units_that_use_each_other_only_one_is_started_after_the_other() {
     let config = config("services.ollama.env.WEB = 'http://open-webui:8080'");
     let names = ["ollama", "open-webui"].map(str::to_owned);
-    let export = quadlet::export(&Subject::of(&config, &names, &Surroundings::default()).unwrap());
+    let export = quadlet::export(&Subject::of(&config, &names, &HostContext::default()).unwrap());
     let (first, second) = (order(&export, "open-webui"), order(&export, "ollama"));
     assert_eq!(first, ["Wants=airpods-ollama.service"]);
     assert_eq!(second, ["Wants=airpods-open-webui.service", "After=airpods-open-webui.service"]);
@@ -143,7 +143,7 @@ fn deployments_carry_the_same() {
 #[test]
 fn the_built_in_services_look_as_the_documentation_shows_them() {
     let config = crate::config::parse(None, None).unwrap().config;
-    let subject = Subject::of(&config, &["ollama".to_owned()], &Surroundings::default()).unwrap();
+    let subject = Subject::of(&config, &["ollama".to_owned()], &HostContext::default()).unwrap();
     let documentation = include_str!("../../../docs/export.md");
     for file in quadlet::export(&subject).files {
         assert!(documentation.contains(&format!("```ini\n# {}\n\n{}```", file.name, file.text)), "{}", file.text);

@@ -7,7 +7,7 @@ use super::path::Job;
 use super::report::{Confidence, Direction, Family, PathReport, PlaceReport};
 use super::verdict::{Code, FromHost};
 use super::{Place, Plan, Servers, jobs, link};
-use crate::way::{Outlet, Passage, Verdict};
+use crate::egress::{NetworkPath, RootlessBackend, Verdict};
 
 /// What the host's measurement tells a container's.
 fn told(paths: &[PathReport], family: Family) -> Option<FromHost> {
@@ -35,15 +35,15 @@ pub(super) async fn from_network(
         own_mtu: place.way.network_mtu,
         ..PlaceReport::default()
     };
-    let outlet = match place.way.passage {
-        Passage::Rootless(outlet) => Some(outlet),
+    let backend = match place.way.passage {
+        NetworkPath::Rootless(backend) => Some(backend),
         _ => None,
     };
     let prepare = |job: Job| {
         let mut hints: Vec<u16> = place.way.egress.iter().filter_map(|egress| u16::try_from(egress.mtu).ok()).collect();
         let known = host.paths.iter().rfind(|path| path.family == job.family);
         hints.extend(known.and_then(|path| path.narrow_to));
-        Job { hints, transfers_only: outlet.is_some(), from_host: told(&host.paths, job.family), ..job }
+        Job { hints, transfers_only: backend.is_some(), from_host: told(&host.paths, job.family), ..job }
     };
     let jobs: Vec<Job> = jobs(plan, servers, begun).into_iter().map(prepare).collect();
     match measure_inside(place.pid, &jobs).await {
@@ -53,15 +53,15 @@ pub(super) async fn from_network(
             return judged_from_host(report, place, host);
         }
     }
-    if let Some(outlet) = outlet {
-        report.judged_from_host = Some(opens_for_it(outlet));
+    if let Some(backend) = backend {
+        report.judged_from_host = Some(opens_for_it(backend));
         borrow(&mut report, host);
     }
     report
 }
 
-fn opens_for_it(outlet: Outlet) -> String {
-    format!("{} opens the connections on the host, so the host's measurement is theirs", outlet.as_str())
+fn opens_for_it(backend: RootlessBackend) -> String {
+    format!("{} opens the connections on the host, so the host's measurement is theirs", backend.as_str())
 }
 
 /// The sizes of the host's measurement, for a place whose connections the host makes.

@@ -51,8 +51,8 @@ pub use targets::Target;
 pub use trials::transfers;
 pub use verdict::Code;
 
+use crate::egress::{Egress, egress};
 use crate::helper_link::status_if_running;
-use crate::way::{Egress, egress};
 use conclusion::{conclude, nameless};
 use from_network::from_network;
 use path::{Job, Server, measure, unresolved};

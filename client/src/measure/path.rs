@@ -18,7 +18,7 @@ use super::stage::Stage;
 use super::transfer::{LIMIT, PADDING, transfer};
 use super::verdict::{Circumstances, Code, FromHost, direction, judge, narrow, value};
 use super::{own_firewall, quic};
-use crate::way::egress;
+use crate::egress::egress;
 
 /// What is to be measured. It is handed to the process that enters a container's network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

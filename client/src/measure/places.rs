@@ -3,9 +3,9 @@
 use std::os::unix::fs::MetadataExt;
 
 use crate::config::{Config, NetworkMode, Service, ServiceName};
+use crate::egress::{EgressPath, NetworkPath, survey};
 use crate::plan::container_made_for;
 use crate::podman::{Container, ContainerState, Podman};
-use crate::way::{Passage, Way, survey};
 
 /// A place that packets are sent from, beside the host itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Place {
     /// The services on it.
     pub services: Vec<String>,
     /// How their packets get to the host's routing.
-    pub way: Way,
+    pub way: EgressPath,
     /// A process in the network.
     pub pid: u32,
 }
@@ -62,7 +62,7 @@ pub async fn places(
         }
     }
     // Nothing leads out of these, or past the host's routing.
-    places.networks.retain(|place| !matches!(place.way.passage, Passage::None));
+    places.networks.retain(|place| !matches!(place.way.passage, NetworkPath::None));
     Ok(places)
 }
 

@@ -302,13 +302,13 @@ impl<T: Transport> Search<'_, T> {
     /// At the boundary, strictly. Whatever passes reopens the search.
     fn stand(&mut self) {
         for again in 0..4 {
-            let batch = self.standing();
+            let batch = self.clamp_coverage();
             if batch.is_empty() || !self.may_begin(u32::try_from(batch.len()).unwrap_or(u32::MAX)) {
                 return;
             }
             let before = (self.findings.up.proven, self.findings.down.proven);
             let tls = self.findings.tls;
-            (self.tell)(Stage::Standing(self.findings.up.failed(), self.findings.down.failed().filter(|_| tls)));
+            (self.tell)(Stage::ClampCoverage(self.findings.up.failed(), self.findings.down.failed().filter(|_| tls)));
             let limit = self.round_trips(Duration::from_secs(5), 16);
             self.run(batch, limit, None, |_, _| false);
             if before != (self.findings.up.proven, self.findings.down.proven) && again < 2 {
@@ -318,7 +318,7 @@ impl<T: Transport> Search<'_, T> {
     }
 
     /// What is missing for a verdict.
-    fn standing(&self) -> Vec<Probe> {
+    fn clamp_coverage(&self) -> Vec<Probe> {
         let (findings, top) = (&self.findings, self.subject.top);
         let mut batch = Vec::new();
         if let Some(high) = findings.up.open_end() {

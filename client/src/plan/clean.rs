@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::label::{SERVICE, is_ours};
-use super::{Ending, Kind, Observed, Stages};
+use super::{Kind, Observed, Stages, Teardown};
 use crate::execute::bytes;
 use crate::podman::{Container, ContainerState, DiskUsage, Pod};
 
@@ -29,7 +29,7 @@ pub struct Scope {
 
 /// What is there, as far as the scope goes.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Holdings {
+pub struct Inventory {
     /// podman's objects; its images are those of the configuration that are in storage.
     pub observed: Observed,
     /// The volumes of the configuration that are there, with the containers that use them.
@@ -46,13 +46,13 @@ pub struct Clean {
     /// What is done: containers are stopped, then removed with their pods, then what they used.
     pub stages: Stages,
     /// What would belong to it and stays.
-    pub spared: Vec<Spared>,
+    pub spared: Vec<Skipped>,
     usage: DiskUsage,
 }
 
 /// Something that stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spared {
+pub struct Skipped {
     /// What it is.
     pub kind: Kind,
     /// Its name.
@@ -61,13 +61,13 @@ pub struct Spared {
     pub why: String,
 }
 
-impl fmt::Display for Spared {
+impl fmt::Display for Skipped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the {} `{}` stays: {}", self.kind, self.name, self.why)
     }
 }
 
-impl Spared {
+impl Skipped {
     /// As JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -78,31 +78,31 @@ impl Spared {
 impl Clean {
     /// What is done, a line each, with the space that podman says it takes.
     pub fn lines(&self) -> impl Iterator<Item = String> {
-        self.stages.iter().flatten().map(|ending| match self.size(ending) {
-            Some(size) => format!("{ending} ({})", bytes(size)),
-            None => ending.to_string(),
+        self.stages.iter().flatten().map(|teardown| match self.size(teardown) {
+            Some(size) => format!("{teardown} ({})", bytes(size)),
+            None => teardown.to_string(),
         })
     }
 
     /// The same as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let steps = self.stages.iter().flatten().map(|ending| {
-            let mut step = ending.to_json();
-            step["size_bytes"] = json!(self.size(ending));
+        let steps = self.stages.iter().flatten().map(|teardown| {
+            let mut step = teardown.to_json();
+            step["size_bytes"] = json!(self.size(teardown));
             step
         });
         json!({
             "steps": steps.collect::<Vec<_>>(),
-            "kept": self.spared.iter().map(Spared::to_json).collect::<Vec<_>>(),
+            "kept": self.spared.iter().map(Skipped::to_json).collect::<Vec<_>>(),
         })
     }
 
     /// The question before it is done. Volumes hold what people have downloaded and made, so each is named.
     #[must_use]
     pub fn question(&self) -> String {
-        let volumes = self.stages.iter().flatten().filter_map(|ending| match ending {
-            Ending::Remove(Kind::Volume, name) => Some(match self.size(ending) {
+        let volumes = self.stages.iter().flatten().filter_map(|teardown| match teardown {
+            Teardown::Remove(Kind::Volume, name) => Some(match self.size(teardown) {
                 Some(size) => format!("`{name}` ({})", bytes(size)),
                 None => format!("`{name}`"),
             }),
@@ -115,10 +115,10 @@ impl Clean {
         }
     }
 
-    fn size(&self, ending: &Ending) -> Option<u64> {
-        match ending {
-            Ending::Remove(Kind::Volume, name) => self.usage.volumes.get(name).copied(),
-            Ending::Remove(Kind::Image, name) => self.usage.images.get(name).copied(),
+    fn size(&self, teardown: &Teardown) -> Option<u64> {
+        match teardown {
+            Teardown::Remove(Kind::Volume, name) => self.usage.volumes.get(name).copied(),
+            Teardown::Remove(Kind::Image, name) => self.usage.images.get(name).copied(),
             _ => None,
         }
     }
@@ -128,32 +128,32 @@ impl Clean {
 ///
 /// `spare_volumes` keeps them whatever the scope says: nobody will be asked about them by name.
 #[must_use]
-pub fn clean(scope: Scope, spare_volumes: bool, holdings: &Holdings) -> Clean {
+pub fn clean(scope: Scope, spare_volumes: bool, holdings: &Inventory) -> Clean {
     let cleaner = Cleaner { scope, holdings };
     let mut spared = Vec::new();
     let observed = &holdings.observed;
     let stops = observed.containers.iter().filter(|container| cleaner.goes(container)).filter_map(|container| {
         let service = container.labels.get(SERVICE).cloned().unwrap_or_default();
-        let stop = Ending::Stop { service, container: container.name.clone(), started_at: container.started_at };
+        let stop = Teardown::Stop { service, container: container.name.clone(), started_at: container.started_at };
         (container.state == ContainerState::Running).then_some(stop)
     });
     let containers = observed.containers.iter().filter(|container| cleaner.goes(container));
-    let remove = |kind: Kind| move |name: String| Ending::Remove(kind, name);
+    let remove = |kind: Kind| move |name: String| Teardown::Remove(kind, name);
     let mut stages: Stages =
         vec![stops.collect(), containers.map(|container| remove(Kind::Container)(container.name.clone())).collect()];
     stages.push(cleaner.pods(&mut spared).into_iter().map(remove(Kind::Pod)).collect());
-    let mut used: Vec<Ending> = cleaner.networks(&mut spared).into_iter().map(remove(Kind::Network)).collect();
+    let mut used: Vec<Teardown> = cleaner.networks(&mut spared).into_iter().map(remove(Kind::Network)).collect();
     used.extend(cleaner.volumes(spare_volumes, &mut spared).into_iter().map(remove(Kind::Volume)));
     used.extend(cleaner.images(&mut spared).into_iter().map(remove(Kind::Image)));
     stages.push(used);
-    stages.push(holdings.files.iter().filter(|_| scope.configs).cloned().map(Ending::Discard).collect());
+    stages.push(holdings.files.iter().filter(|_| scope.configs).cloned().map(Teardown::Discard).collect());
     stages.retain(|stage| !stage.is_empty());
     Clean { stages, spared, usage: holdings.usage.clone() }
 }
 
 struct Cleaner<'a> {
     scope: Scope,
-    holdings: &'a Holdings,
+    holdings: &'a Inventory,
 }
 
 impl Cleaner<'_> {
@@ -174,13 +174,13 @@ impl Cleaner<'_> {
     }
 
     /// Pods of ours, but one with a container that somebody else put into it.
-    fn pods(&self, spared: &mut Vec<Spared>) -> Vec<String> {
+    fn pods(&self, spared: &mut Vec<Skipped>) -> Vec<String> {
         let mut gone = Vec::new();
         for pod in self.holdings.observed.pods.iter().filter(|pod| self.scope.pods && is_ours(&pod.labels)) {
             match self.stranger_in(pod) {
                 Some(stranger) => {
                     let why = format!("the container `{stranger}` in it was not made by airpods");
-                    spared.push(Spared { kind: Kind::Pod, name: pod.name.clone(), why });
+                    spared.push(Skipped { kind: Kind::Pod, name: pod.name.clone(), why });
                 }
                 None => gone.push(pod.name.clone()),
             }
@@ -193,7 +193,7 @@ impl Cleaner<'_> {
     }
 
     /// Networks of ours on which nothing is left.
-    fn networks(&self, spared: &mut Vec<Spared>) -> Vec<String> {
+    fn networks(&self, spared: &mut Vec<Skipped>) -> Vec<String> {
         if !self.scope.network {
             return Vec::new();
         }
@@ -208,11 +208,11 @@ impl Cleaner<'_> {
                 .find(|pod| is_ours(&pod.labels) && (!self.scope.pods || self.stranger_in(pod).is_some()));
             if let Some(container) = observed.containers.iter().find(on_it) {
                 let why = self.holder(&container.name, "is on");
-                spared.push(Spared { kind: Kind::Network, name: network.name.clone(), why });
+                spared.push(Skipped { kind: Kind::Network, name: network.name.clone(), why });
             } else if let Some(pod) = pod {
                 let hint = if self.scope.pods { "" } else { "; `--pods` removes that" };
                 let why = format!("the pod `{}` may be on it{hint}", pod.name);
-                spared.push(Spared { kind: Kind::Network, name: network.name.clone(), why });
+                spared.push(Skipped { kind: Kind::Network, name: network.name.clone(), why });
             } else {
                 gone.push(network.name.clone());
             }
@@ -220,7 +220,7 @@ impl Cleaner<'_> {
         gone
     }
 
-    fn volumes(&self, spare: bool, spared: &mut Vec<Spared>) -> Vec<String> {
+    fn volumes(&self, spare: bool, spared: &mut Vec<Skipped>) -> Vec<String> {
         if !self.scope.volumes {
             return Vec::new();
         }
@@ -228,10 +228,10 @@ impl Cleaner<'_> {
         for (volume, users) in &self.holdings.volumes {
             if let Some(user) = users.iter().find(|user| !self.is_gone(user)) {
                 let why = self.holder(user, "uses");
-                spared.push(Spared { kind: Kind::Volume, name: volume.clone(), why });
+                spared.push(Skipped { kind: Kind::Volume, name: volume.clone(), why });
             } else if spare {
                 let why = "nobody is asked about it by name; `--volumes` removes it".to_owned();
-                spared.push(Spared { kind: Kind::Volume, name: volume.clone(), why });
+                spared.push(Skipped { kind: Kind::Volume, name: volume.clone(), why });
             } else {
                 gone.push(volume.clone());
             }
@@ -239,7 +239,7 @@ impl Cleaner<'_> {
         gone
     }
 
-    fn images(&self, spared: &mut Vec<Spared>) -> Vec<String> {
+    fn images(&self, spared: &mut Vec<Skipped>) -> Vec<String> {
         if !self.scope.images {
             return Vec::new();
         }
@@ -250,7 +250,7 @@ impl Cleaner<'_> {
             match user {
                 Some(user) => {
                     let why = self.holder(&user.name, "uses");
-                    spared.push(Spared { kind: Kind::Image, name: image.clone(), why });
+                    spared.push(Skipped { kind: Kind::Image, name: image.clone(), why });
                 }
                 None => drop(gone.insert(image.clone())),
             }

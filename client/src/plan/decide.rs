@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::label::{is_ours, same_settings};
 use super::network::differences;
 use super::order::ordered;
-use super::standing::Standing;
+use super::state::State;
 use super::{Action, Conflict, Desired, Kept, Kind, Launch, Observed, Plan, Replaced, Step};
 use crate::config::{Condition, Pull};
 use crate::podman::{Container, ContainerState, Mount, Networking, PodSpec};
@@ -218,7 +218,7 @@ impl<'a> Builder<'a> {
     /// Whether the container is there with the settings that are wanted, and needs only to be started.
     fn is_made(&self, launch: &Launch) -> bool {
         let goes = self.observed.container(&launch.container.name).is_some_and(|found| self.goes_along(launch, found));
-        !goes && matches!(self.observed.standing(self.desired, launch), Standing::AsWanted { .. })
+        !goes && matches!(self.observed.state(self.desired, launch), State::AsWanted { .. })
     }
 
     fn mounts(&mut self, launch: &Launch) {
@@ -288,7 +288,7 @@ impl<'a> Builder<'a> {
     }
 
     fn runs_as_wanted(&self, launch: &Launch) -> bool {
-        self.observed.standing(self.desired, launch) == Standing::AsWanted { running: true }
+        self.observed.state(self.desired, launch) == State::AsWanted { running: true }
             && !self.observed.container(&launch.container.name).is_some_and(|found| self.goes_along(launch, found))
     }
 
@@ -308,7 +308,7 @@ impl<'a> Builder<'a> {
         let spec = &launch.container;
         let found = self.observed.container_of(self.desired, launch);
         let goes_along = found.is_some_and(|found| self.goes_along(launch, found));
-        let same = matches!(self.observed.standing(self.desired, launch), Standing::AsWanted { .. });
+        let same = matches!(self.observed.state(self.desired, launch), State::AsWanted { .. });
         let mut before_start: Vec<usize> = Vec::new();
         if !same || goes_along {
             let mut needed = self.needed(launch);

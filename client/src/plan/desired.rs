@@ -61,7 +61,7 @@ pub struct Desired {
 
 /// What a launch depends on besides the configuration.
 #[derive(Debug, Clone, Default)]
-pub struct Surroundings {
+pub struct HostContext {
     /// The machine's GPUs.
     pub gpu: gpu::Found,
     /// podman runs as an ordinary user.
@@ -72,7 +72,7 @@ pub struct Surroundings {
     pub dns_servers: Vec<IpAddr>,
 }
 
-impl Surroundings {
+impl HostContext {
     /// The name servers of the network's containers; none are the host's own.
     fn dns_servers<'a>(&'a self, config: &'a Config) -> &'a [IpAddr] {
         match &config.runtime.network.dns_servers {
@@ -89,7 +89,7 @@ impl Desired {
         config: &Config,
         services: &[(&ServiceName, &Service)],
         version: Version,
-        surroundings: &Surroundings,
+        surroundings: &HostContext,
     ) -> Self {
         let dns_servers = surroundings.dns_servers(config);
         let mut endpoints = endpoints(config, dns_servers);
@@ -225,7 +225,7 @@ fn pod(name: &str, endpoint: &Endpoint) -> PodSpec {
 fn launch(
     config: &Config,
     endpoints: &BTreeMap<EndpointOwner, Endpoint>,
-    surroundings: &Surroundings,
+    surroundings: &HostContext,
     name: &ServiceName,
     service: &Service,
 ) -> Launch {
@@ -285,7 +285,7 @@ fn launch(
 }
 
 /// The devices of the GPU that a service is given: its own choice, or that of all.
-fn gpu(config: &Config, service: &Service, surroundings: &Surroundings) -> Vec<String> {
+fn gpu(config: &Config, service: &Service, surroundings: &HostContext) -> Vec<String> {
     if !service.gpu.wanted() || surroundings.force_cpu {
         return Vec::new();
     }
@@ -308,7 +308,7 @@ fn gpu(config: &Config, service: &Service, surroundings: &Surroundings) -> Vec<S
 
 /// What goes to podman as it is written. An ordinary user's container that was found a GPU keeps the user's groups: only by
 /// these (`video`, `render`) it may open the devices.
-fn options(service: &Service, gpu: &[String], surroundings: &Surroundings) -> Options {
+fn options(service: &Service, gpu: &[String], surroundings: &HostContext) -> Options {
     let mut options = service.options.clone();
     let by_groups = surroundings.rootless && surroundings.gpu.are_nodes() && !gpu.is_empty();
     if by_groups && options.get(ContainerOption::GroupAdd).is_empty() {

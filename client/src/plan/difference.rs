@@ -7,7 +7,7 @@ use crate::podman::HostFacts;
 
 /// Who says what there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Witness {
+pub enum Source {
     /// podman's books.
     Podman,
     /// The kernel, which enforces it.
@@ -22,7 +22,7 @@ pub struct Difference {
     /// Which.
     pub setting: Setting,
     /// Who says so.
-    pub witness: Witness,
+    pub source: Source,
     /// What was asked for.
     pub wanted: String,
     /// What there is.
@@ -32,10 +32,10 @@ pub struct Difference {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { wanted, found, .. } = self;
-        let who = match self.witness {
-            Witness::Podman => "podman",
-            Witness::Kernel => "the kernel",
-            Witness::Systemd => "systemd's unit",
+        let who = match self.source {
+            Source::Podman => "podman",
+            Source::Kernel => "the kernel",
+            Source::Systemd => "systemd's unit",
         };
         match self.setting {
             // A variable may hold a password: its value is compared and never shown.
@@ -50,7 +50,7 @@ impl Difference {
     /// Why podman cannot have done better on this host; none when it should have.
     #[must_use]
     pub fn excuse(&self, facts: &HostFacts) -> Option<String> {
-        if self.witness == Witness::Systemd {
+        if self.source == Source::Systemd {
             return Some("raise `DefaultTasksMax=` of systemd".to_owned());
         }
         let controller = self.setting.controller().filter(|_| facts.rootless)?;
@@ -65,7 +65,7 @@ impl Difference {
     #[must_use]
     pub fn warning(&self, service: &str, why: &str) -> String {
         let place = self.setting.place(service);
-        if self.witness == Witness::Systemd {
+        if self.source == Source::Systemd {
             return format!("`{place}` is not reached: {self}; {why}");
         }
         format!("`{place}` is not enforced: {self}; rootless podman cannot limit it here ({why})")

@@ -11,7 +11,6 @@ mod conflict;
 mod decide;
 mod desired;
 mod difference;
-mod ending;
 mod endpoint_owner;
 mod expected;
 mod health_check;
@@ -24,32 +23,33 @@ mod replaced;
 mod restart;
 mod setting;
 mod show;
-mod standing;
+mod state;
 mod stop;
+mod teardown;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::path::PathBuf;
 
 pub use chosen::{Present, UnknownService, chosen, left_running};
-pub use clean::{Clean, Holdings, Scope, Spared, clean};
+pub use clean::{Clean, Inventory, Scope, Skipped, clean};
 pub(crate) use conflict::another;
 pub use conflict::{Conflict, Kind, NetworkDifference};
 pub use decide::{NetworkReset, decide};
-pub use desired::{Desired, Launch, Surroundings};
-pub use difference::{Difference, Witness};
-pub use ending::{Ending, Stages};
+pub use desired::{Desired, HostContext, Launch};
+pub use difference::{Difference, Source};
 pub use expected::Expected;
 pub use health_check::{HealthCheck, HttpCheck};
 pub use label::{is_own as is_own_label, service_of};
-pub use observed::{Closely, Observed};
+pub use observed::{Inspection, Observed};
 pub(crate) use order::ordered;
 pub use read_back::read_back;
 pub use replaced::Replaced;
 pub use restart::{Restart, Restarted, restart};
 pub use setting::Setting;
-pub use standing::container_made_for;
+pub use state::container_made_for;
 pub use stop::{Stop, stop};
+pub use teardown::{Stages, Teardown};
 
 use crate::podman::{ContainerSpec, NetworkSpec, PodSpec};
 use crate::port::HostPort;

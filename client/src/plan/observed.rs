@@ -24,7 +24,7 @@ pub struct Observed {
     /// Which of the images asked about are there.
     pub images: BTreeSet<String>,
     /// The containers that were looked at closely, by name.
-    pub details: BTreeMap<String, Closely>,
+    pub details: BTreeMap<String, Inspection>,
     /// What there is under the paths of the host that containers are to have; none of a path that this user may not look at.
     pub paths: BTreeMap<PathBuf, PathKind>,
     /// Facts that may explain a limit that does not hold; asked for only where there is one.
@@ -33,7 +33,7 @@ pub struct Observed {
 
 /// All that can be read of one container.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Closely {
+pub struct Inspection {
     /// What podman says.
     pub detail: ContainerDetail,
     /// What the kernel says.
@@ -97,7 +97,7 @@ impl Observed {
         let look = |launch| async move {
             let expected = desired.expected(launch);
             let name = launch.container.name.clone();
-            let closely = match Closely::at(podman, &expected).await {
+            let closely = match Inspection::at(podman, &expected).await {
                 // It went between the listing and this look.
                 Err(error) if error.is_not_found() => return Ok((name, None, false)),
                 closely => closely?,
@@ -133,7 +133,7 @@ impl Observed {
     }
 }
 
-impl Closely {
+impl Inspection {
     /// Looks at a container that is to have these settings, at the ports of the host that lead to it, and at the paths of
     /// the host that it mounts.
     pub async fn at(podman: &impl Podman, expected: &Expected) -> Result<Self> {

@@ -6,7 +6,7 @@ mod option;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::difference::{Difference, Witness};
+use super::difference::{Difference, Source};
 use super::expected::Expected;
 use super::label::is_own;
 use super::setting::Setting;
@@ -39,8 +39,8 @@ pub fn read_back(expected: &Expected, detail: &ContainerDetail, kernel: &View) -
 struct Findings(Vec<Difference>);
 
 impl Findings {
-    fn note(&mut self, setting: Setting, witness: Witness, wanted: impl fmt::Display, found: impl fmt::Display) {
-        self.0.push(Difference { setting, witness, wanted: wanted.to_string(), found: found.to_string() });
+    fn note(&mut self, setting: Setting, source: Source, wanted: impl fmt::Display, found: impl fmt::Display) {
+        self.0.push(Difference { setting, source, wanted: wanted.to_string(), found: found.to_string() });
     }
 
     /// Compares values; only a difference is put into words.
@@ -52,7 +52,7 @@ impl Findings {
         show: impl Fn(&'a T) -> String,
     ) {
         if wanted != found {
-            self.note(setting, Witness::Podman, show(wanted), show(found));
+            self.note(setting, Source::Podman, show(wanted), show(found));
         }
     }
 
@@ -63,7 +63,7 @@ impl Findings {
         let Some(endpoint) = &expected.endpoint else { return };
         // Somebody may have connected it to further networks.
         if !detail.networks.contains_key(&endpoint.network) {
-            self.note(Setting::Network, Witness::Podman, &endpoint.network, list(detail.networks.keys()));
+            self.note(Setting::Network, Source::Podman, &endpoint.network, list(detail.networks.keys()));
         }
         let found = detail.networks.get(&endpoint.network).cloned().unwrap_or_default();
         // podman adds names of its own: ids, and names of pods and containers.
@@ -86,7 +86,7 @@ impl Findings {
             #[allow(clippy::cast_precision_loss, reason = "a number of CPUs is far below 2^52 billionths")]
             let found = detail.nano_cpus as f64 / 1e9;
             if quota(cpus) != quota(found) {
-                self.note(Setting::Cpus, Witness::Podman, cpus, found);
+                self.note(Setting::Cpus, Source::Podman, cpus, found);
             }
         }
         let restart = expected.spec.restart.as_str();
@@ -96,7 +96,7 @@ impl Findings {
 
     fn process(&mut self, spec: &ContainerSpec, detail: &ContainerDetail) {
         if !Reference::of(&spec.image).is_met_by(&Reference::of(&detail.image)) {
-            self.note(Setting::Image, Witness::Podman, &spec.image, &detail.image);
+            self.note(Setting::Image, Source::Podman, &spec.image, &detail.image);
         }
         let arguments = spec.command.as_deref().unwrap_or_default();
         match spec.entrypoint.as_deref().filter(|words| !words.is_empty()) {
@@ -107,13 +107,13 @@ impl Findings {
                 self.compare(Setting::Entrypoint, &words, &found, list);
             }
             None if detail.command.ends_with(arguments) => {}
-            None => self.note(Setting::Command, Witness::Podman, list(arguments), list(&detail.command)),
+            None => self.note(Setting::Command, Source::Podman, list(arguments), list(&detail.command)),
         }
         for (variable, wanted) in &spec.env {
             match detail.env.get(variable) {
                 Some(found) if found == wanted => {}
-                Some(_) => self.note(Setting::Env, Witness::Podman, variable, "another"),
-                None => self.note(Setting::Env, Witness::Podman, variable, "none"),
+                Some(_) => self.note(Setting::Env, Source::Podman, variable, "another"),
+                None => self.note(Setting::Env, Source::Podman, variable, "none"),
             }
         }
     }
@@ -126,7 +126,7 @@ impl Findings {
                     ContainerOption::CapDrop => detail.options.get(ContainerOption::CapAdd),
                     option => detail.options.get(option),
                 };
-                self.note(Setting::Option(row.option), Witness::Podman, list(wanted), list(found));
+                self.note(Setting::Option(row.option), Source::Podman, list(wanted), list(found));
             }
         }
     }
@@ -138,19 +138,19 @@ impl Findings {
             let found = detail.labels.get(label);
             if found != Some(wanted) {
                 let found = found.map_or("none", String::as_str);
-                self.note(Setting::Labels, Witness::Podman, format_args!("{label}={wanted}"), found);
+                self.note(Setting::Labels, Source::Podman, format_args!("{label}={wanted}"), found);
             }
         }
         let of_pod = expected.endpoint.iter().flat_map(|endpoint| &endpoint.hosts);
         for host in spec.hosts.iter().chain(of_pod).filter(|host| !detail.hosts.contains(host)) {
-            self.note(Setting::Hosts, Witness::Podman, host, list(&detail.hosts));
+            self.note(Setting::Hosts, Source::Podman, host, list(&detail.hosts));
         }
         let further = expected.endpoint.iter().flat_map(|endpoint| &endpoint.further);
         for network in further.filter(|network| !detail.networks.contains_key(*network)) {
-            self.note(Setting::Networks, Witness::Podman, network, list(detail.networks.keys()));
+            self.note(Setting::Networks, Source::Podman, network, list(detail.networks.keys()));
         }
         if let Some(wanted) = spec.health.as_ref().filter(|wanted| **wanted != detail.health) {
-            self.note(Setting::Health, Witness::Podman, wanted.join(" "), detail.health.join(" "));
+            self.note(Setting::Health, Source::Podman, wanted.join(" "), detail.health.join(" "));
         }
     }
 
@@ -159,17 +159,17 @@ impl Findings {
             let found = detail.mounts.iter().find(|found| plain(&found.target) == plain(mount.target()));
             if !found.is_some_and(|found| is_mount(mount, found, kernel)) {
                 let found = found.map_or_else(|| "nothing".to_owned(), |found| shown(found.volume.as_ref(), found));
-                self.note(Setting::Volumes, Witness::Podman, wanted_mount(mount), found);
+                self.note(Setting::Volumes, Source::Podman, wanted_mount(mount), found);
             }
         }
     }
 
     fn devices(&mut self, spec: &ContainerSpec, detail: &ContainerDetail, kernel: &View) {
         // The books of rootless podman hold no devices.
-        let (witness, found) = match &kernel.devices {
-            Some(found) => (Witness::Kernel, found),
+        let (source, found) = match &kernel.devices {
+            Some(found) => (Source::Kernel, found),
             None if detail.devices.is_empty() => return,
-            None => (Witness::Podman, &detail.devices),
+            None => (Source::Podman, &detail.devices),
         };
         let gpu = spec.gpu.iter().map(|device| (Setting::Gpu, device));
         let further = spec.devices.iter().map(|device| (Setting::Device, device));
@@ -177,13 +177,13 @@ impl Findings {
             // A name of CDI stands for whatever its description holds, and a folder such as `/dev/dri` for what is in it.
             let there = if device.starts_with('/') {
                 let [on_host, in_container] = ends(device);
-                let place = if witness == Witness::Kernel { in_container } else { on_host };
+                let place = if source == Source::Kernel { in_container } else { on_host };
                 found.iter().any(|found| found.starts_with(place))
             } else {
                 !found.is_empty()
             };
             if !there {
-                self.note(setting, witness, device, list(found.iter().map(|path| path.display())));
+                self.note(setting, source, device, list(found.iter().map(|path| path.display())));
             }
         }
     }
@@ -192,32 +192,32 @@ impl Findings {
         let limits = &expected.spec.limits;
         let pids = kernel.pids.filter(|found| *found != Bound::At(u64::from(limits.pids)));
         if let Some(found) = pids {
-            self.note(Setting::PidsLimit, Witness::Kernel, limits.pids, found);
+            self.note(Setting::PidsLimit, Source::Kernel, limits.pids, found);
         }
         if let Some(allowed) = kernel.unit_pids.filter(|allowed| *allowed < u64::from(limits.pids)) {
-            self.note(Setting::PidsLimit, Witness::Systemd, limits.pids, allowed);
+            self.note(Setting::PidsLimit, Source::Systemd, limits.pids, allowed);
         }
         if let (Some(wanted), Some(found)) = (limits.memory, kernel.memory) {
             let same = matches!(found, Bound::At(found) if found <= wanted && wanted - found < LARGEST_PAGE);
             if !same {
-                self.note(Setting::Memory, Witness::Kernel, wanted, found);
+                self.note(Setting::Memory, Source::Kernel, wanted, found);
             }
         }
         if let (Some(wanted), Some(found)) = (limits.cpus, kernel.cpus) {
             let same = matches!(found, Bound::At(found) if quota(found) == quota(wanted));
             if !same {
-                self.note(Setting::Cpus, Witness::Kernel, wanted, found);
+                self.note(Setting::Cpus, Source::Kernel, wanted, found);
             }
         }
         if let (Some(wanted), Some(links)) = (expected.mtu, &kernel.links) {
             let there = links.iter().any(|(_, mtu)| *mtu == wanted);
             if !there {
                 let found = list(links.iter().map(|(link, mtu)| format!("{mtu} on {link}")));
-                self.note(Setting::NetworkMtu, Witness::Kernel, wanted, found);
+                self.note(Setting::NetworkMtu, Source::Kernel, wanted, found);
             }
         }
         for port in &kernel.silent_ports {
-            self.note(Setting::Listening, Witness::Kernel, port, "none");
+            self.note(Setting::Listening, Source::Kernel, port, "none");
         }
     }
 }

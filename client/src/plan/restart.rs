@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::label::same_settings;
 use super::network::differences;
 use super::order::hosts;
-use super::standing::container_made_for;
+use super::state::container_made_for;
 use super::{Action, Desired, Launch, Observed, Plan, Step};
 use crate::podman::{Container, ContainerState, Networking};
 
@@ -193,7 +193,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::plan::tests::{NEW, THREE, config, desired, podman, start};
-    use crate::plan::{Surroundings, chosen};
+    use crate::plan::{HostContext, chosen};
 
     /// Two that need each other's names in turn, the third in a pod.
     fn chained() -> String {
@@ -211,7 +211,7 @@ mod tests {
         let (config, names) = (config(wanted), services.iter().map(ToString::to_string).collect::<Vec<_>>());
         // Also what is switched off can be restarted.
         let chosen = chosen(&config, &names, true).unwrap();
-        let desired = Desired::from_config(&config, &chosen, NEW, &Surroundings::default());
+        let desired = Desired::from_config(&config, &chosen, NEW, &HostContext::default());
         restart(&desired, &observed, stopped_too)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::label::{is_ours, service_of};
-use super::{Ending, Kind, Observed, Present, Stages};
+use super::{Kind, Observed, Present, Stages, Teardown};
 use crate::podman::{Container, ContainerState, Pod};
 
 /// What a stop does.
@@ -17,8 +17,8 @@ pub struct Stop {
 
 impl Stop {
     /// What is removed, for a question.
-    pub fn removed(&self) -> impl Iterator<Item = &Ending> {
-        self.stages.iter().flatten().filter(|ending| matches!(ending, Ending::Remove(..)))
+    pub fn removed(&self) -> impl Iterator<Item = &Teardown> {
+        self.stages.iter().flatten().filter(|teardown| matches!(teardown, Teardown::Remove(..)))
     }
 }
 
@@ -40,7 +40,7 @@ pub fn stop(present: &Present<'_>, observed: &Observed, remove: bool, network: &
             container.state == ContainerState::Running && service_of(&container.labels) == Some(service)
         });
         let before = stops.len();
-        stops.extend(running.map(|container| Ending::Stop {
+        stops.extend(running.map(|container| Teardown::Stop {
             service: (*service).to_owned(),
             container: container.name.clone(),
             started_at: container.started_at,
@@ -50,17 +50,17 @@ pub fn stop(present: &Present<'_>, observed: &Observed, remove: bool, network: &
         }
     }
     let (stopped_pods, removed_pods) = pods(&chosen, observed, remove);
-    let mut stages = vec![stops, stopped_pods.into_iter().map(Ending::StopPod).collect()];
+    let mut stages = vec![stops, stopped_pods.into_iter().map(Teardown::StopPod).collect()];
     if remove {
         let gone: BTreeSet<&str> = chosen.iter().map(|container| container.name.as_str()).collect();
         let removal =
-            |kind: Kind, names: Vec<String>| names.into_iter().map(|name| Ending::Remove(kind, name)).collect();
+            |kind: Kind, names: Vec<String>| names.into_iter().map(|name| Teardown::Remove(kind, name)).collect();
         let network = free_network(network, &gone, &removed_pods, observed);
         stages.push(removal(Kind::Container, gone.into_iter().map(str::to_owned).collect()));
         stages.push(removal(Kind::Pod, removed_pods));
         stages.push(removal(Kind::Network, network.into_iter().collect()));
     }
-    stages.retain(|stage: &Vec<Ending>| !stage.is_empty());
+    stages.retain(|stage: &Vec<Teardown>| !stage.is_empty());
     Stop { stages, idle }
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn config(toml: &str) -> Config {
 pub(crate) fn desired(toml: &str, services: &[&str], version: Version) -> Desired {
     let config = config(toml);
     let names: Vec<String> = services.iter().map(|name| (*name).to_owned()).collect();
-    Desired::from_config(&config, &chosen(&config, &names, false).unwrap(), version, &Surroundings::default())
+    Desired::from_config(&config, &chosen(&config, &names, false).unwrap(), version, &HostContext::default())
 }
 
 /// A podman in which every image is there.
@@ -189,7 +189,7 @@ async fn only_an_old_podman_with_dns_servers_needs_fixed_addresses() {
 
 #[test]
 fn servers_that_were_found_are_given_only_where_the_configuration_says_auto() {
-    let surroundings = Surroundings { dns_servers: vec!["192.0.2.53".parse().unwrap()], ..Surroundings::default() };
+    let surroundings = HostContext { dns_servers: vec!["192.0.2.53".parse().unwrap()], ..HostContext::default() };
     for (servers, expected) in [("'auto'", "192.0.2.53"), ("['192.0.2.1']", "192.0.2.1"), ("[]", "")] {
         let config = config(&format!("runtime.network.dns_servers = {servers}\n{THREE}"));
         let services = chosen(&config, &["web".to_owned()], false).unwrap();
@@ -313,8 +313,8 @@ async fn stopping_ends_what_runs_and_removal_ends_with_the_network() {
         stop(&present, &observed, remove, "airpods_network")
     };
     let plan = stopping(&["web", "paint"], false);
-    let stopped = Ending::Stop { service: "web".into(), container: "web-0".into(), started_at: Some(1_000_000_000) };
-    assert_eq!(plan.stages, [vec![stopped], vec![Ending::StopPod("alone".into())]]);
+    let stopped = Teardown::Stop { service: "web".into(), container: "web-0".into(), started_at: Some(1_000_000_000) };
+    assert_eq!(plan.stages, [vec![stopped], vec![Teardown::StopPod("alone".into())]]);
     assert_eq!(plan.idle, services(&["paint"]));
     let part = shown(&stopping(&["web"], true));
     assert_eq!(part[1..], ["remove the container `web-0`", "remove the pod `alone`"]);

@@ -177,13 +177,13 @@ fn say(text: &str) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::plan::Surroundings;
+    use crate::plan::HostContext;
     use crate::plan::tests::{THREE, config};
 
     /// What `systemctl` was called with, one call a line.
     fn install_three(folder: &Path, force: bool) -> (Result<Vec<String>, Failure>, Vec<String>) {
         let config = config(THREE);
-        let subject = Subject::of(&config, &[], &Surroundings::default()).unwrap();
+        let subject = Subject::of(&config, &[], &HostContext::default()).unwrap();
         let mut calls = Vec::new();
         let done = install_into(&subject, folder, false, force, &mut |words| {
             calls.push(words.join(" "));

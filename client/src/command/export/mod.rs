@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::export::kube::Workload;
 use crate::export::{self, Subject};
 use crate::gpu;
-use crate::plan::Surroundings;
+use crate::plan::HostContext;
 use crate::terminal::EscapedLine;
 use crate::webui_secret;
 
@@ -106,7 +106,7 @@ fn subject<'a>(
     services: &[String],
     with_secrets: bool,
 ) -> Result<Subject<'a>, Failure> {
-    let surroundings = Surroundings { gpu: gpu::Found::here(), ..Surroundings::default() };
+    let surroundings = HostContext { gpu: gpu::Found::here(), ..HostContext::default() };
     let mut subject = Subject::of(&loaded.config, services, &surroundings)?;
     if with_secrets && subject.secret_variables().any(|variable| variable == webui_secret::VARIABLE) {
         let secret = context.kept_webui_secret(loaded)?;

@@ -16,8 +16,8 @@ const COLOURS: [u8; 10] = [36, 33, 32, 35, 34, 96, 93, 92, 95, 94];
 /// What takes the lines.
 pub(super) struct Output {
     json: bool,
-    stdout: Manner,
-    stderr: Manner,
+    stdout: Mode,
+    stderr: Mode,
     /// The width of the names in front of lines; none when there is one service only.
     width: Option<usize>,
     /// Lines that are drawn over and go on, each of the service at a place.
@@ -26,7 +26,7 @@ pub(super) struct Output {
 
 /// How a stream takes lines.
 #[derive(Debug, Clone, Copy)]
-struct Manner {
+struct Mode {
     /// It is a terminal, which a log must not steer.
     escape: bool,
     /// Names are coloured.
@@ -39,11 +39,11 @@ impl Output {
         let colour = |choice: anstream::ColorChoice| choice != anstream::ColorChoice::Never;
         Self {
             json,
-            stdout: Manner {
+            stdout: Mode {
                 escape: io::stdout().is_terminal(),
                 colour: colour(anstream::AutoStream::choice(&io::stdout())),
             },
-            stderr: Manner {
+            stderr: Mode {
                 escape: io::stderr().is_terminal(),
                 colour: colour(anstream::AutoStream::choice(&io::stderr())),
             },
@@ -64,7 +64,7 @@ impl Output {
                 "line": String::from_utf8_lossy(&text),
             }));
         }
-        let prefix = |manner: Manner| self.width.map(|width| prefix(service, width, place, manner.colour));
+        let prefix = |manner: Mode| self.width.map(|width| prefix(service, width, place, manner.colour));
         match line.source {
             LogSource::Stdout => write(&mut io::stdout().lock(), prefix(self.stdout), &text, self.stdout, line.open),
             LogSource::Stderr => write(&mut io::stderr().lock(), prefix(self.stderr), &text, self.stderr, line.open),
@@ -98,7 +98,7 @@ fn prefix(service: &str, width: usize, place: usize, colour: bool) -> String {
 }
 
 /// In one piece, so that lines stay whole whoever else writes there.
-fn write(to: &mut dyn Write, prefix: Option<String>, text: &[u8], manner: Manner, open: bool) -> io::Result<()> {
+fn write(to: &mut dyn Write, prefix: Option<String>, text: &[u8], manner: Mode, open: bool) -> io::Result<()> {
     let mut line = prefix.unwrap_or_default().into_bytes();
     if manner.escape {
         let text = String::from_utf8_lossy(text);
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn names_are_coloured_only_where_colours_are_wanted() {
         let mut written = Vec::new();
-        let (file, terminal) = (Manner { escape: false, colour: false }, Manner { escape: true, colour: true });
+        let (file, terminal) = (Mode { escape: false, colour: false }, Mode { escape: true, colour: true });
         write(&mut written, Some(prefix("web", 5, 1, false)), b"\x1b[2J", file, false).unwrap();
         write(&mut written, Some(prefix("web", 5, 1, true)), b"x", terminal, false).unwrap();
         assert_eq!(String::from_utf8(written).unwrap(), "web   | \u{1b}[2J\n\u{1b}[33mweb   | \u{1b}[0mx\n");
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(drawn(&["web", "model"], false), ["100%", "next"]);
         assert_eq!(drawn(&["web"], true), ["100%", "next"]);
         let mut written = Vec::new();
-        let terminal = Manner { escape: true, colour: true };
+        let terminal = Mode { escape: true, colour: true };
         write(&mut written, None, b"\r30%\x1b[2J", terminal, true).unwrap();
         assert_eq!(String::from_utf8(written).unwrap(), "\r30%\\u{1b}[2J");
     }

@@ -12,13 +12,13 @@ use super::subject::{Progress, Subject, lock};
 use super::{How, OnArgs, change, describe};
 use crate::command::Context;
 use crate::cure::{Proof, Remedy, Trial, is_fixed, put_back, remedy};
+use crate::egress::{Leaving, SMALLEST_MTU};
 use crate::error::Failure;
 use crate::execute;
 use crate::exit::Exit;
 use crate::helper_link::{Change, HelperLink};
 use crate::measure::{self, Plan, Report, memory};
 use crate::terminal::print_json;
-use crate::way::{Leaving, SMALLEST_MTU};
 
 /// There is no value to set.
 #[derive(Debug, thiserror::Error)]

@@ -7,10 +7,10 @@ use airpods_dbus::Target;
 use super::subject::Subject;
 use crate::cure::proof::total;
 use crate::cure::{Proof, Trial, prove};
+use crate::egress::{Egress, Leaving};
 use crate::error::Failure;
 use crate::helper_link::HelperLink;
 use crate::measure::{Plan, Tell, transfers};
-use crate::way::{Egress, Leaving};
 
 /// How long the transfers before may take with all that they need: names, podman, three seconds for each place.
 const LIMIT: Duration = Duration::from_secs(30);

@@ -14,6 +14,7 @@ use advice::{Advice, Narrow};
 
 use crate::command::net::describe;
 use crate::config::MssClamp;
+use crate::egress::Facts;
 use crate::error::{Failure, Report};
 use crate::execute;
 use crate::exit::Exit;
@@ -22,7 +23,6 @@ use crate::measure::memory::{Elsewhere, Known};
 use crate::plan::Launch;
 use crate::question::{Answer, Consent, ask};
 use crate::terminal::{Escaped, is_interactive};
-use crate::way::Facts;
 
 /// `mss_clamp = "require"` cannot be kept, and nothing was started.
 #[derive(Debug, thiserror::Error)]

@@ -12,12 +12,12 @@ use tokio::time::{Instant, timeout_at};
 use crate::command::Context;
 use crate::command::net::{lock, subject::Subject};
 use crate::config::{Config, MssClamp, Service, ServiceName};
+use crate::egress::Leaving;
 use crate::execute::{self, Interrupted};
 use crate::helper_link::status_if_running;
 use crate::kernel::gateways;
 use crate::measure::memory::{self, Elsewhere, Known, Memory};
 use crate::measure::{self, Places, Plan, Report};
-use crate::way::Leaving;
 
 /// How long a start may take longer for it. A good path takes 0.2 s, a hole 3 s.
 const LIMIT: Duration = Duration::from_secs(10);

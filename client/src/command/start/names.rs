@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use crate::config::DnsServers;
 use crate::dns;
+use crate::egress::Facts;
 use crate::plan::{Action, Launch, Plan};
 use crate::podman::{Networking, Podman};
-use crate::way::Facts;
 
 /// What is wrong with the name servers that containers were given, if any were given. They share the network, so one of those that were started
 /// stands for all.

@@ -6,11 +6,11 @@ use super::{Args, Context};
 use crate::config::{Config, DnsServers, Loaded, NetworkMode, PodmanUrl, Service, ServiceName};
 use crate::dns::{self, NoServers};
 use crate::doctor;
+use crate::egress::{self, Leaving};
 use crate::error::Failure;
 use crate::gpu;
-use crate::plan::{self, Conflict, Desired, Launch, NetworkReset, Observed, Plan, Surroundings};
+use crate::plan::{self, Conflict, Desired, HostContext, Launch, NetworkReset, Observed, Plan};
 use crate::podman::{self, Connection, Podman};
-use crate::way::{self, Leaving};
 use crate::webui_secret;
 
 /// All that is known before anything is done.
@@ -19,7 +19,7 @@ pub(super) struct Prepared {
     pub(super) plan: Plan,
     pub(super) launches: Vec<Launch>,
     /// Which way the packets go.
-    pub(super) facts: way::Facts,
+    pub(super) facts: egress::Facts,
     /// The name servers that containers are given.
     pub(super) dns_servers: Vec<IpAddr>,
     /// The plan makes the network anew; this is the error if nobody agrees to that.
@@ -56,7 +56,7 @@ pub(super) async fn prepare(args: &Args, context: &Context, loaded: &Loaded) -> 
         }));
     }
     // A network that is made anew will have the settings that are configured.
-    let facts = way::survey(podman, plan.network.as_ref(), &config.runtime);
+    let facts = egress::survey(podman, plan.network.as_ref(), &config.runtime);
     let dns_servers = surroundings.dns_servers;
     Ok(Prepared { connection, plan, launches: desired.launches, facts, dns_servers, conflict })
 }
@@ -67,8 +67,8 @@ pub(in crate::command) async fn surroundings(
     services: &[(&ServiceName, &Service)],
     force_cpu: bool,
     rootless: bool,
-) -> Result<Surroundings, NoServers> {
-    Ok(Surroundings { gpu: gpu::Found::here(), rootless, force_cpu, dns_servers: dns_servers(config, services).await? })
+) -> Result<HostContext, NoServers> {
+    Ok(HostContext { gpu: gpu::Found::here(), rootless, force_cpu, dns_servers: dns_servers(config, services).await? })
 }
 
 /// The servers that are configured, or that `"auto"` stands for.

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::{Context, completions};
 use crate::config::{Config, NetworkMode, PodmanUrl, Service};
+use crate::egress::{self, EgressPath};
 use crate::error::Failure;
 use crate::execute::{self, ask_health};
 use crate::exit::Exit;
@@ -24,7 +25,6 @@ use crate::measure::memory::Memory;
 use crate::plan::{self, HealthCheck, Present, UnknownService};
 use crate::podman::{self, Connection, Container, ContainerState, Podman};
 use crate::terminal::{EscapedLine, print_json};
-use crate::way::{self, Way};
 
 use row::Row;
 
@@ -105,7 +105,7 @@ async fn look(
 ) -> Result<Vec<Row>, Failure> {
     let (containers, networks) = try_join(connection.podman.containers(), connection.podman.networks()).await?;
     let network = networks.iter().find(|network| network.name == config.runtime.network_name.as_str());
-    let facts = way::survey(&connection.podman, network, &config.runtime);
+    let facts = egress::survey(&connection.podman, network, &config.runtime);
     let ping = Duration::from_secs_f64(config.cli.ping_timeout);
     let rows = subjects(config, names, &containers)?.into_iter().map(|subject| {
         let running = subject.container.filter(|container| container.state == ContainerState::Running);
@@ -159,7 +159,13 @@ fn mode(container: &Container) -> NetworkMode {
     if container.pod.is_some() || !container.networks.is_empty() { NetworkMode::Pod } else { NetworkMode::Host }
 }
 
-async fn look_at(podman: &impl Podman, config: &Config, subject: Subject<'_>, way: Option<Way>, ping: Duration) -> Row {
+async fn look_at(
+    podman: &impl Podman,
+    config: &Config,
+    subject: Subject<'_>,
+    way: Option<EgressPath>,
+    ping: Duration,
+) -> Row {
     let Subject { name, service, container } = subject;
     let state = container.map(|container| container.state);
     let called = container.map(|container| container.name.as_str());

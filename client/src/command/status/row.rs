@@ -6,13 +6,13 @@ use airpods_dbus::Status;
 use serde_json::{Value, json};
 
 use crate::cure::is_fixed;
+use crate::egress::{ClampCoverage, EgressPath, Verdict, clamp_coverage};
 use crate::execute::Answer;
 use crate::kernel::gateways;
 use crate::measure::memory::{Elsewhere, Memory};
 use crate::plan::HealthCheck;
 use crate::podman::ContainerState;
 use crate::uptime::Uptime;
-use crate::way::{Standing, Verdict, Way, standing};
 
 /// What was seen of a service.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(super) struct Row {
     pub(super) started_at: Option<i64>,
     pub(super) health: Option<(HealthCheck, Result<Answer, String>)>,
     /// Which way its packets go; none while it does not run.
-    pub(super) way: Option<Way>,
+    pub(super) way: Option<EgressPath>,
     /// Whether somebody clamps that way; only where that helps.
     pub(super) clamped: Option<bool>,
     /// Its way is clamped to a value of another network.
@@ -72,7 +72,7 @@ impl Row {
     pub(super) fn judge_clamp(&mut self, helper: &Status) {
         let way = self.way.as_ref().filter(|way| way.verdict == Verdict::ClampHelps);
         let egress = way.and_then(|way| way.egress.as_ref());
-        self.clamped = egress.map(|egress| standing(helper, &egress.link) != Standing::Open);
+        self.clamped = egress.map(|egress| clamp_coverage(helper, &egress.link) != ClampCoverage::Open);
     }
 
     pub(super) fn way(&self) -> String {

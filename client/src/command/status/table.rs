@@ -5,7 +5,7 @@ use crate::terminal::EscapedLine;
 
 /// The heading and a line for each row, each harmless to a terminal.
 pub(super) fn lines(rows: &[Row]) -> Vec<String> {
-    let mut cells = vec![["Service", "Status", "Uptime", "Way", "Info"].map(str::to_owned)];
+    let mut cells = vec![["Service", "Status", "Uptime", "EgressPath", "Info"].map(str::to_owned)];
     cells.extend(rows.iter().map(|row| {
         let uptime = row.uptime().map_or_else(|| "-".to_owned(), |uptime| uptime.to_string());
         [row.service.clone(), row.status().to_owned(), uptime, row.way(), row.info()]
@@ -24,9 +24,9 @@ pub(super) fn lines(rows: &[Row]) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::config::StatusRange;
+    use crate::egress::{Egress, EgressPath, NetworkPath, Verdict};
     use crate::plan::{HealthCheck, HttpCheck};
     use crate::podman::ContainerState;
-    use crate::way::{Egress, Passage, Verdict, Way};
 
     fn row(service: &str) -> Row {
         let (service, container) = (service.to_owned(), format!("{service}-0"));
@@ -51,7 +51,7 @@ mod tests {
         let exited = Row { state: Some(ContainerState::Exited(137)), ..row("model") };
         let stopped = Row { state: Some(ContainerState::Exited(0)), ..row("web") };
         let expected = [
-            "Service  Status         Uptime  Way  Info",
+            "Service  Status         Uptime  EgressPath  Info",
             "model    exited         -       -    exit code 137",
             "web      stopped        -       -    exit code 0",
             "paint    never started  -       -",
@@ -65,7 +65,7 @@ mod tests {
         let runs = Row { state: Some(ContainerState::Running), configured: false, ..row("older") };
         assert_eq!(runs.to_json()["configured"], false);
         let expected = [
-            "Service  Status   Uptime  Way  Info",
+            "Service  Status   Uptime  EgressPath  Info",
             "old      exited   -       -    exit code 3, not in the configuration",
             "older    running  -       -    not in the configuration",
         ];
@@ -74,11 +74,11 @@ mod tests {
 
     #[test]
     fn the_way_of_the_packets_is_shown_and_whether_it_is_clamped_where_that_matters() {
-        let mut bridged = running("model", Passage::Bridge, Verdict::ClampHelps);
-        let hosted = running("paint", Passage::Host, Verdict::HostSockets);
+        let mut bridged = running("model", NetworkPath::Bridge, Verdict::ClampHelps);
+        let hosted = running("paint", NetworkPath::Host, Verdict::HostSockets);
         bridged.judge_clamp(&airpods_dbus::Status::default());
         let expected = [
-            "Service  Status   Uptime  Way",
+            "Service  Status   Uptime  EgressPath",
             "model    running  -       bridge -> wg0 (1380), not clamped",
             "paint    running  -       host -> wg0 (1380)",
         ];
@@ -90,10 +90,10 @@ mod tests {
     }
 
     /// A service whose packets leave through a VPN.
-    fn running(service: &str, passage: Passage, verdict: Verdict) -> Row {
+    fn running(service: &str, passage: NetworkPath, verdict: Verdict) -> Row {
         let kind = airpods_dbus::LinkKind { info_kind: "wireguard".to_owned(), tun_type: None, hardware: 65534 };
         let egress = Some(Egress { link: "wg0".to_owned(), index: 9, kind, mtu: 1380 });
-        let way = Some(Way { passage, egress, network_mtu: None, verdict });
+        let way = Some(EgressPath { passage, egress, network_mtu: None, verdict });
         Row { state: Some(ContainerState::Running), way, ..row(service) }
     }
 }

@@ -16,7 +16,7 @@ use nix::unistd::Uid;
 
 use super::{Engine, Facts, Finding, Needs, Settings, Use, boot, gpu, helper};
 use crate::config::{Config, MssClamp, RestartPolicy};
-use crate::way::Outlet;
+use crate::egress::RootlessBackend;
 
 /// What is looked at.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub async fn read(subject: &Subject<'_>) -> Facts {
     let own = config.runtime.podman_url.is_none() && !Uid::effective().is_root();
     let rootless = engine.host().map_or(own, |host| host.rootless);
     // Root's would be another trial than what podman does as a user.
-    let trial = rootless && !Uid::effective().is_root() && engine.outlet() == Some(Outlet::Pasta);
+    let trial = rootless && !Uid::effective().is_root() && engine.rootless_backend() == Some(RootlessBackend::Pasta);
     let parts = match engine {
         Engine::Missing => None,
         _ => Some(program::parts(trial).await),

@@ -11,14 +11,14 @@ use super::ports;
 use crate::config::{self, Config, NetworkMode, PodmanUrl, ServiceName};
 use crate::doctor::names::{self, Resident};
 use crate::doctor::{Engine, Names, Network, Path, Pids, Service};
+use crate::egress;
 use crate::execute::ask_health;
 use crate::gpu;
 use crate::kernel::{Bound, Processes, View};
-use crate::plan::{self, Conflict, Desired, HealthCheck, NetworkReset, Observed, Surroundings};
+use crate::plan::{self, Conflict, Desired, HealthCheck, HostContext, NetworkReset, Observed};
 use crate::podman::{self, Container, ContainerDetail, ContainerState, Podman as _, PodmanError, Rest, STARTUP};
 use crate::port::HostPort;
 use crate::uptime::Uptime;
-use crate::way;
 
 /// How long reaching podman may take: a socket that does not answer, and then a service of our own.
 const REACHING: Duration = STARTUP.saturating_mul(2);
@@ -88,7 +88,7 @@ struct Look {
     network: Network,
     services: Vec<Service>,
     resident: Option<Resident>,
-    survey: way::Facts,
+    survey: egress::Facts,
 }
 
 async fn within<T>(call: impl Future<Output = podman::Result<T>>) -> Result<T, String> {
@@ -100,7 +100,7 @@ async fn within<T>(call: impl Future<Output = podman::Result<T>>) -> Result<T, S
 
 async fn look(podman: &Rest, config: &Config, dns_servers: Vec<IpAddr>) -> podman::Result<Look> {
     let (gpu, rootless) = (gpu::Found::here(), podman.is_rootless());
-    let surroundings = Surroundings { gpu, rootless, dns_servers, ..Surroundings::default() };
+    let surroundings = HostContext { gpu, rootless, dns_servers, ..HostContext::default() };
     let enabled: Vec<_> = config.enabled().collect();
     let desired = Desired::from_config(config, &enabled, podman.version(), &surroundings);
     // Whether images are there does not matter to what is in the way.
@@ -116,7 +116,7 @@ async fn look(podman: &Rest, config: &Config, dns_servers: Vec<IpAddr>) -> podma
         network.privileged = ports::privileged(config);
     }
     let there = observed.networks.iter().find(|network| network.name == desired.network.name);
-    let survey = way::survey(podman, there, &config.runtime);
+    let survey = egress::survey(podman, there, &config.runtime);
     let (services, residents): (Vec<Service>, Vec<Option<Resident>>) = services.await.into_iter().unzip();
     Ok(Look { network, services, resident: residents.into_iter().flatten().next(), survey })
 }
@@ -136,7 +136,7 @@ fn network(config: &Config, desired: &Desired, observed: &Observed) -> Network {
         subnets: if needed { subnets } else { Vec::new() },
         bridge: there.and_then(|there| there.interface.clone()),
         // Without them nothing clashes that could be told.
-        routes: way::routes().unwrap_or_default(),
+        routes: egress::routes().unwrap_or_default(),
         // A configuration that was changed since is what `start` is for.
         conflict: conflict.filter(|conflict| !matches!(conflict, Conflict::NetworkHeld { .. })),
         taken: ports::taken(config, &wanted),

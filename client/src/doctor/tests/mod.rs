@@ -16,8 +16,8 @@ use clap::Parser;
 
 use super::*;
 use crate::cli::Cli;
+use crate::egress::Route;
 use crate::podman::{HostFacts, NetworkBackend, Version};
-use crate::way::Route;
 
 /// Something to spoil, and the finding that must come of it: code, level, a part of the line, and the whole cure.
 type Case = (fn(&mut Facts), Code, Level, &'static str, &'static str);

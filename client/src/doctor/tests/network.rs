@@ -4,9 +4,9 @@ use airpods_dbus::{ClampState, ClampStatus, Mode, Origin, Status, Unclampable};
 
 use super::{Case, bad, healthy};
 use crate::doctor::{Code, Facts, Helper, Holder, Level, Network, Permission, TakenPort, Use};
+use crate::egress::Route;
 use crate::plan::{Conflict, Kind};
 use crate::port::HostPort;
-use crate::way::Route;
 
 fn network(facts: &mut Facts) -> &mut Network {
     facts.network.as_mut().unwrap()

@@ -9,9 +9,9 @@ use airpods_dbus::{ClampState, ClampStatus, LinkKind, Mode, Origin, PathMtu, Sta
 use super::{Case, bad, healthy};
 use crate::cure::Remedy;
 use crate::doctor::{Code, Facts, Helper, Level, Path, Permission, Use, judge};
+use crate::egress::{Egress, EgressPath, NetworkPath, RootlessBackend, Verdict};
 use crate::measure::memory::{Elsewhere, Known};
 use crate::measure::verdict;
-use crate::way::{Egress, Outlet, Passage, Verdict, Way};
 
 fn egress() -> Egress {
     let kind = LinkKind { info_kind: "wireguard".to_owned(), tun_type: None, hardware: 65534 };
@@ -20,8 +20,8 @@ fn egress() -> Egress {
 
 /// A service behind pasta and a VPN, which is well.
 pub(super) fn rootless(service: &str) -> Path {
-    let way = Way {
-        passage: Passage::Rootless(Outlet::Pasta),
+    let way = EgressPath {
+        passage: NetworkPath::Rootless(RootlessBackend::Pasta),
         egress: Some(egress()),
         network_mtu: Some(1500),
         verdict: Verdict::HostSockets,
@@ -33,7 +33,7 @@ pub(super) fn rootless(service: &str) -> Path {
 fn rootful(facts: &mut Facts, verdict: Verdict) {
     facts.rootless = None;
     for path in &mut facts.paths {
-        path.way.passage = Passage::Bridge;
+        path.way.passage = NetworkPath::Bridge;
         path.way.verdict = verdict;
     }
 }

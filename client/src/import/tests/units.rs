@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::export::{self, Subject};
-use crate::plan::Surroundings;
+use crate::plan::HostContext;
 
 #[test]
 fn units_are_carried_over_with_their_names_and_order() {
@@ -161,7 +161,7 @@ const EXPORTED: &str = "meta.built_in_services = false\nruntime.restart_policy =
 #[test]
 fn what_was_exported_comes_back_as_it_was() {
     let before = loaded(EXPORTED);
-    let subject = Subject::of(&before, &[], &Surroundings::default()).unwrap();
+    let subject = Subject::of(&before, &[], &HostContext::default()).unwrap();
     let files: Vec<_> =
         export::quadlet::export(&subject).files.into_iter().map(|file| (file.name, file.text)).collect();
     let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();

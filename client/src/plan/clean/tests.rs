@@ -8,9 +8,9 @@ use std::future::pending;
 
 const ALL: Scope = Scope { pods: true, volumes: true, images: true, network: true, configs: true };
 
-async fn holdings(podman: &Simulated) -> Holdings {
+async fn holdings(podman: &Simulated) -> Inventory {
     let images = ["model", "web", "paint"].map(|name| format!("docker.io/lab/{name}:1"));
-    Holdings {
+    Inventory {
         observed: Observed::of(podman, images.into()).await.unwrap(),
         volumes: [("weights".to_owned(), podman.volume_users("weights").await.unwrap())].into(),
         usage: podman.disk_usage().await.unwrap(),
@@ -47,8 +47,8 @@ fn names(clean: &Clean) -> Vec<String> {
 async fn everything_of_ours_goes_and_nothing_of_others() {
     let podman = among_others().await;
     let plan = clean(ALL, false, &holdings(&podman).await);
-    let podmans: Vec<Vec<Ending>> = plan.stages[..plan.stages.len() - 1].to_vec();
-    assert_eq!(plan.stages.last().unwrap(), &[Ending::Discard("/home/x/config.toml".into())]);
+    let podmans: Vec<Vec<Teardown>> = plan.stages[..plan.stages.len() - 1].to_vec();
+    assert_eq!(plan.stages.last().unwrap(), &[Teardown::Discard("/home/x/config.toml".into())]);
     assert_eq!(plan.spared, []);
     let ended = end(&podman, &podmans, 1, |_| {}, pending(), pending()).await;
     assert_eq!(ended.refused, []);
@@ -120,5 +120,5 @@ async fn volumes_are_named_in_the_question_or_stay() {
 async fn nothing_at_all_is_nothing_to_clean() {
     let podman = Simulated::new(NEW, World::default());
     let observed = Observed::of(&podman, [].into()).await.unwrap();
-    assert_eq!(clean(ALL, false, &Holdings { observed, ..Holdings::default() }), Clean::default());
+    assert_eq!(clean(ALL, false, &Inventory { observed, ..Inventory::default() }), Clean::default());
 }

@@ -7,7 +7,7 @@ use crate::config::Pull;
 use crate::plan::conflict::Kind;
 use crate::plan::label::is_ours;
 use crate::plan::replaced::former_name;
-use crate::plan::standing::Standing;
+use crate::plan::state::State;
 use crate::plan::{Conflict, Launch};
 use crate::podman::{ContainerState, Networking};
 use crate::port::{HostPort, any_overlaps};
@@ -112,7 +112,7 @@ impl Builder<'_> {
             let goes = stale
                 || found.pod.is_none()
                     && (self.goes_along(launch, found)
-                        || matches!(self.observed.standing(self.desired, launch), Standing::Differs(_)));
+                        || matches!(self.observed.state(self.desired, launch), State::Differs(_)));
             (goes && found.state == ContainerState::Running).then_some(&found.host_ports)
         });
         replaced.flatten().copied().collect()

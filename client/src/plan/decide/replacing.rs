@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Builder;
 use crate::plan::label::{SERVICE, is_ours};
 use crate::plan::replaced::{former_name, is_set_aside};
-use crate::plan::standing::Standing;
+use crate::plan::state::State;
 use crate::plan::{Action, Kind, Launch, Replaced};
 use crate::podman::{Container, ContainerState};
 
@@ -61,7 +61,7 @@ impl Builder<'_> {
     pub(super) fn set_aside(&mut self) {
         for launch in self.launches.clone() {
             let Some(found) = self.observed.container_of(self.desired, launch) else { continue };
-            let Standing::Differs(why) = self.observed.standing(self.desired, launch) else { continue };
+            let State::Differs(why) = self.observed.state(self.desired, launch) else { continue };
             if self.goes_along(launch, found) {
                 continue;
             }

@@ -21,9 +21,9 @@ async fn stopping(podman: &Simulated, toml: &str, services: &[&str], remove: boo
 }
 
 fn stopped(plan: &Stop) -> Vec<&str> {
-    fn container(ending: &Ending) -> Option<&str> {
+    fn container(ending: &Teardown) -> Option<&str> {
         match ending {
-            Ending::Stop { container, .. } => Some(container.as_str()),
+            Teardown::Stop { container, .. } => Some(container.as_str()),
             _ => None,
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::kernel::{Bound, View};
+use crate::plan::Source;
 use crate::podman::{ContainerDetail, HostFacts, MountDetail, Networking, Options};
 use crate::port::HostPort;
 
@@ -63,8 +64,8 @@ fn right() -> (Expected, ContainerDetail, View) {
     (expected, detail, kernel)
 }
 
-fn settings(differences: &[Difference]) -> Vec<(Setting, Witness)> {
-    differences.iter().map(|one| (one.setting, one.witness)).collect()
+fn settings(differences: &[Difference]) -> Vec<(Setting, Source)> {
+    differences.iter().map(|one| (one.setting, one.source)).collect()
 }
 
 #[test]
@@ -99,12 +100,12 @@ fn each_setting_that_podman_has_otherwise_is_told_alone() {
         spoil(&mut detail);
         let found = settings(&read_back(&expected, &detail, &kernel));
         // An alias is on a network: without the one, the other is gone as well.
-        assert_eq!(found[0], (setting, Witness::Podman), "{setting:?}");
+        assert_eq!(found[0], (setting, Source::Podman), "{setting:?}");
         assert!(found.len() == 1 || setting == Setting::Network, "{found:?}");
     }
     let (expected, mut detail, kernel) = right();
     detail.host_network = true;
-    assert_eq!(settings(&read_back(&expected, &detail, &kernel)), [(Setting::NetworkMode, Witness::Podman)]);
+    assert_eq!(settings(&read_back(&expected, &detail, &kernel)), [(Setting::NetworkMode, Source::Podman)]);
 }
 
 #[test]
@@ -122,7 +123,7 @@ fn each_setting_that_the_kernel_has_otherwise_is_told_alone() {
         let (expected, detail, mut kernel) = right();
         spoil(&mut kernel);
         let differences = read_back(&expected, &detail, &kernel);
-        assert_eq!(settings(&differences), [(setting, Witness::Kernel)]);
+        assert_eq!(settings(&differences), [(setting, Source::Kernel)]);
         assert_eq!(differences[0].found, found);
     }
 }
@@ -141,7 +142,7 @@ fn arguments_alone_stand_behind_the_program_of_the_image() {
     detail.command = vec!["/image".into(), "--fast".into()];
     assert_eq!(read_back(&expected, &detail, &kernel), []);
     detail.command.push("--more".into());
-    assert_eq!(settings(&read_back(&expected, &detail, &kernel)), [(Setting::Command, Witness::Podman)]);
+    assert_eq!(settings(&read_back(&expected, &detail, &kernel)), [(Setting::Command, Source::Podman)]);
 }
 
 #[test]
@@ -158,7 +159,7 @@ fn a_stricter_limit_of_systemds_is_told_and_is_no_refusal() {
     let (expected, detail, mut kernel) = right();
     kernel.unit_pids = Some(1741);
     let differences = read_back(&expected, &detail, &kernel);
-    assert_eq!(settings(&differences), [(Setting::PidsLimit, Witness::Systemd)]);
+    assert_eq!(settings(&differences), [(Setting::PidsLimit, Source::Systemd)]);
     let why = differences[0].excuse(&HostFacts::default()).unwrap();
     let told = differences[0].warning("model", &why);
     assert!(told.contains("`2048` was asked for and systemd's unit has `1741`"), "{told}");

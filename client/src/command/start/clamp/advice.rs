@@ -4,11 +4,11 @@ use airpods_dbus::{ClampOptions, LinkName, PathMtu, Status, Target};
 
 use crate::config::NetworkMode;
 use crate::cure::{Remedy, is_clamped_to};
+use crate::egress::{ClampCoverage, Egress, EgressPath, Facts, NetworkPath, SMALLEST_MTU, Verdict, clamp_coverage};
 use crate::helper_link::Change;
 use crate::measure::memory::{Known, ago};
 use crate::plan::Launch;
 use crate::podman::Networking;
-use crate::way::{Egress, Facts, Passage, SMALLEST_MTU, Standing, Verdict, Way, standing};
 
 /// What the ways of the services come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(super) enum Advice {
     /// There is nothing to say.
     Nothing,
     /// They leave through a VPN that is narrower than the network, by sockets of the host.
-    HostSockets(Way, Option<Known>),
+    HostSockets(EgressPath, Option<Known>),
     /// It was measured from their network that nothing hangs.
     Works(Narrow, Known),
     /// A clamp helps.
@@ -46,12 +46,13 @@ enum Cause {
 impl Advice {
     /// `known` is what was measured in this network, on the link by which the host's packets leave.
     pub(super) fn of(facts: &Facts, launches: &[Launch], known: Option<&Known>) -> Self {
-        let ways: Vec<(&Launch, Way)> = launches.iter().map(|launch| (launch, facts.way(mode(launch)))).collect();
+        let ways: Vec<(&Launch, EgressPath)> =
+            launches.iter().map(|launch| (launch, facts.way(mode(launch)))).collect();
         if let Some(narrow) = known.and_then(|known| narrow_path(&ways, known)) {
             return Self::Clamp(narrow);
         }
         let with = |verdict: Verdict| ways.iter().filter(move |(_, way)| way.verdict == verdict);
-        if let Some((_, Way { egress: Some(egress), network_mtu: Some(network_mtu), .. })) =
+        if let Some((_, EgressPath { egress: Some(egress), network_mtu: Some(network_mtu), .. })) =
             with(Verdict::ClampHelps).next()
         {
             let known = known.filter(|known| known.from_network);
@@ -73,7 +74,7 @@ impl Advice {
         if with(Verdict::Unknown).next().is_some() {
             return Self::Unknown;
         }
-        let narrower = |way: &Way| way.egress.as_ref().is_some_and(|egress| egress.mtu < facts.network.mtu);
+        let narrower = |way: &EgressPath| way.egress.as_ref().is_some_and(|egress| egress.mtu < facts.network.mtu);
         let through_vpn = with(Verdict::HostSockets).find(|(_, way)| way.through_vpn() && narrower(way));
         through_vpn.map_or(Self::Nothing, |(_, way)| Self::HostSockets(way.clone(), known.cloned()))
     }
@@ -117,17 +118,18 @@ fn needed(known: Option<&Known>) -> String {
 }
 
 /// The path behind the link carries less than the link.
-fn narrow_path(ways: &[(&Launch, Way)], known: &Known) -> Option<Narrow> {
+fn narrow_path(ways: &[(&Launch, EgressPath)], known: &Known) -> Option<Narrow> {
     let Remedy::Fixed { mtu: takes, .. } = known.remedy else { return None };
-    let leaves = |way: &Way| way.egress.clone().filter(|egress| egress.link == known.link && egress.kind.is_vpn());
-    let concerned: Vec<(&str, Egress, Passage)> =
+    let leaves =
+        |way: &EgressPath| way.egress.clone().filter(|egress| egress.link == known.link && egress.kind.is_vpn());
+    let concerned: Vec<(&str, Egress, NetworkPath)> =
         ways.iter().filter_map(|(launch, way)| Some((launch.service.as_str(), leaves(way)?, way.passage))).collect();
     let (_, Egress { link, mtu, .. }, _) = concerned.first()?;
     Some(Narrow {
         link: link.clone(),
         mtu: *mtu,
         services: concerned.iter().map(|(service, ..)| (*service).to_owned()).collect(),
-        cause: Cause::Path { takes, on_network: concerned.iter().all(|(.., passage)| *passage == Passage::Bridge) },
+        cause: Cause::Path { takes, on_network: concerned.iter().all(|(.., passage)| *passage == NetworkPath::Bridge) },
     })
 }
 
@@ -208,7 +210,7 @@ impl Narrow {
     /// Whether it is cured already.
     pub(super) fn is_cured(&self, status: &Status) -> bool {
         match self.cause {
-            Cause::Network { .. } => standing(status, &self.link) == Standing::Clamped,
+            Cause::Network { .. } => clamp_coverage(status, &self.link) == ClampCoverage::Clamped,
             Cause::Path { takes, .. } => is_clamped_to(status, &self.link, takes.into()),
         }
     }

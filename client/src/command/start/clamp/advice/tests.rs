@@ -3,9 +3,9 @@
 use airpods_dbus::LinkKind;
 
 use super::*;
+use crate::egress::{Egress, Leaving, NetworkFacts, RootlessBackend};
 use crate::measure::Code;
 use crate::plan::tests::{NEW, THREE, desired};
-use crate::way::{Egress, Leaving, NetworkFacts, Outlet};
 
 /// A bridge of MTU 1500 behind `wg0` of this MTU.
 fn behind_wg0(mtu: u32) -> Facts {
@@ -50,7 +50,7 @@ fn the_cure_without_the_helper_is_the_vpns_mtu_and_never_less_than_ipv6_needs() 
 
 #[test]
 fn where_traffic_leaves_by_sockets_of_the_host_it_is_said_that_no_clamp_is_needed() {
-    let rootless = Facts { rootless: Some(Outlet::Slirp4netns), ..behind_wg0(1380) };
+    let rootless = Facts { rootless: Some(RootlessBackend::Slirp4netns), ..behind_wg0(1380) };
     for (facts, services, by) in [(rootless, &[][..], "slirp4netns"), (behind_wg0(1380), &["paint"][..], "host")] {
         let advice = Advice::of(&facts, &launches(services), None);
         let note = advice.note().unwrap();
@@ -92,7 +92,7 @@ fn offered(facts: &Facts, services: &[&str], known: &Known) -> Narrow {
 #[test]
 fn behind_a_narrow_path_the_measured_number_is_offered_to_bridges_and_to_sockets_of_the_host_alike() {
     let narrow_path = known(to(1300), Code::PathNarrow, false);
-    let rootless = Facts { rootless: Some(Outlet::Pasta), ..behind_wg0(1420) };
+    let rootless = Facts { rootless: Some(RootlessBackend::Pasta), ..behind_wg0(1420) };
     for (facts, services) in [(&rootless, &[][..]), (&behind_wg0(1420), &["paint"][..]), (&behind_wg0(1420), &[][..])] {
         let narrow = offered(facts, services, &narrow_path);
         let question = narrow.question();
@@ -128,7 +128,7 @@ fn what_was_measured_from_the_network_is_believed_and_what_only_the_host_saw_is_
 
 #[test]
 fn sockets_of_the_host_are_told_what_was_measured() {
-    let rootless = Facts { rootless: Some(Outlet::Pasta), ..behind_wg0(1380) };
+    let rootless = Facts { rootless: Some(RootlessBackend::Pasta), ..behind_wg0(1380) };
     for (remedy, verdict, words) in [
         (Remedy::Nothing, Code::Fine, "no clamp is needed (measured 2 minutes ago: fine)"),
         (Remedy::Elsewhere, Code::BigHello, "something is wrong (big-hello): `airpods net check`"),

@@ -55,19 +55,19 @@ fn a_clamp_helps_what_the_host_forwards_into_a_narrower_vpn_and_nothing_else() {
     assert_eq!(bridge(Leaving::default(), 1500), "no-route");
     let cut = |rootless| verdict(&Facts { from_network: Some(Leaving::default()), rootless, ..behind(wg0()) });
     assert_eq!(cut(None), "not-forwarded");
-    assert_eq!(cut(Some(Outlet::Pasta)), "host-sockets", "nothing is forwarded for these");
+    assert_eq!(cut(Some(RootlessBackend::Pasta)), "host-sockets", "nothing is forwarded for these");
 }
 
 #[test]
 fn what_leaves_by_sockets_of_the_host_needs_no_clamp() {
-    for outlet in [Outlet::Pasta, Outlet::Slirp4netns] {
-        let facts = Facts { rootless: Some(outlet), ..behind(wg0()) };
+    for backend in [RootlessBackend::Pasta, RootlessBackend::Slirp4netns] {
+        let facts = Facts { rootless: Some(backend), ..behind(wg0()) };
         let way = facts.way(NetworkMode::Pod);
-        assert_eq!((way.passage, way.verdict), (Passage::Rootless(outlet), Verdict::HostSockets));
+        assert_eq!((way.passage, way.verdict), (NetworkPath::Rootless(backend), Verdict::HostSockets));
         assert!(way.through_vpn());
     }
     let way = behind(wg0()).way(NetworkMode::Host);
-    assert_eq!((way.passage, way.verdict, way.network_mtu), (Passage::Host, Verdict::HostSockets, None));
+    assert_eq!((way.passage, way.verdict, way.network_mtu), (NetworkPath::Host, Verdict::HostSockets, None));
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_network_without_a_way_out_or_past_the_host_meets_no_vpn() {
     assert_eq!(verdict(&facts), "elsewhere");
     (facts.network.internal, facts.network.direct) = (false, true);
     let way = facts.way(NetworkMode::Pod);
-    assert_eq!((way.passage, way.egress, way.verdict), (Passage::Direct, None, Verdict::Elsewhere));
+    assert_eq!((way.passage, way.egress, way.verdict), (NetworkPath::Direct, None, Verdict::Elsewhere));
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn forwarded_packets_are_judged_by_their_own_way_and_the_hosts_by_theirs() {
     let facts = Facts { from_network: Some(wg0()), ..behind(eth0()) };
     assert_eq!(facts.way(NetworkMode::Pod).egress.unwrap().link, "wg0");
     assert_eq!(facts.way(NetworkMode::Host).egress.unwrap().link, "eth0");
-    let rootless = Facts { rootless: Some(Outlet::Pasta), ..facts };
+    let rootless = Facts { rootless: Some(RootlessBackend::Pasta), ..facts };
     assert_eq!(rootless.way(NetworkMode::Pod).egress.unwrap().link, "eth0", "sockets of the host go the host's way");
 }
 

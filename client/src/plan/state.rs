@@ -8,7 +8,7 @@ use crate::podman::{Container, ContainerState, Networking};
 
 /// How the container of a service stands to its settings.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Standing {
+pub(super) enum State {
     /// There is none.
     Absent,
     /// It has them.
@@ -36,21 +36,21 @@ pub fn container_made_for<'a>(
 }
 
 impl Observed {
-    pub(super) fn standing(&self, desired: &Desired, launch: &Launch) -> Standing {
-        let Some(found) = self.container_of(desired, launch) else { return Standing::Absent };
+    pub(super) fn state(&self, desired: &Desired, launch: &Launch) -> State {
+        let Some(found) = self.container_of(desired, launch) else { return State::Absent };
         if found.name != launch.container.name {
             let (service, wanted) = (&launch.service, &launch.container.name);
             let renamed =
                 format!("`services.{service}.container`: `{wanted}` was asked for and podman has `{}`", found.name);
-            return Standing::Differs(vec![renamed]);
+            return State::Differs(vec![renamed]);
         }
         let differences = self.differences(desired, launch);
         if differences.is_empty() && same_settings(&launch.container.labels, &found.labels) {
             let done = launch.oneshot && found.state == ContainerState::Exited(0);
-            return Standing::AsWanted { running: done || found.state == ContainerState::Running };
+            return State::AsWanted { running: done || found.state == ContainerState::Running };
         }
         let told = |one: &Difference| format!("`{}`: {one}", one.setting.place(&launch.service));
-        Standing::Differs(differences.iter().map(told).collect())
+        State::Differs(differences.iter().map(told).collect())
     }
 
     /// The container of a service: the one of its name, or the one that was made for it when it had another.
@@ -101,7 +101,7 @@ impl Observed {
                         .is_some_and(|(wanted, found)| same_settings(&wanted.labels, &found.labels)),
                     Networking::Own(_) | Networking::Host => true,
                 };
-                pod_stands && self.standing(desired, launch) == Standing::AsWanted { running: true }
+                pod_stands && self.state(desired, launch) == State::AsWanted { running: true }
             })
     }
 }

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use airpods::config::{self, NetworkMode};
+use airpods::egress::{EgressPath, Facts, NetworkPath, Verdict, survey};
 use airpods::podman::{Network, Simulated};
-use airpods::way::{Facts, Passage, Verdict, Way, survey};
 use airpods_lab::{Netns, Place};
 
 /// A host with a card of MTU 1500 as its main default route, and a tunnel of MTU 1380 that nothing leads through yet.
@@ -55,7 +55,7 @@ fn defaults() -> config::Runtime {
     config::parse(None, Some("/data".as_ref())).unwrap().config.runtime
 }
 
-fn way(host: &Netns) -> Way {
+fn way(host: &Netns) -> EgressPath {
     look(host).way(NetworkMode::Pod)
 }
 
@@ -110,7 +110,7 @@ fn a_rule_for_what_the_bridge_sends_counts_for_the_bridge_and_not_for_the_host()
     host.sh("ip route add default dev wg0 table 7; ip rule add iif podman1 table 7").unwrap();
     assert_way(&host, "wg0", 1380, Verdict::ClampHelps);
     let own = look(&host).way(NetworkMode::Host);
-    assert_eq!((own.passage, own.egress.unwrap().link), (Passage::Host, "eth0".to_owned()));
+    assert_eq!((own.passage, own.egress.unwrap().link), (NetworkPath::Host, "eth0".to_owned()));
     host.sh("ip rule del iif podman1 table 7; ip rule add from 10.89.0.0/24 table 7").unwrap();
     assert_way(&host, "wg0", 1380, Verdict::ClampHelps);
 }

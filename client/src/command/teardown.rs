@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::error::Report;
 use crate::execute::{self, Ended, Notice};
 use crate::exit::Exit;
-use crate::plan::Ending;
+use crate::plan::Teardown;
 use crate::podman::Podman;
 use crate::question::Answer;
 use crate::terminal::EscapedLine;
@@ -18,13 +18,13 @@ use crate::terminal::EscapedLine;
 /// Ends everything, a line on stderr for each thing.
 pub(super) async fn carry_out(
     podman: &impl Podman,
-    stages: &[Vec<Ending>],
+    stages: &[Vec<Teardown>],
     timeout_seconds: u32,
     interrupt: impl Future<Output = ()>,
 ) -> Ended {
     let tell = |notice: Notice<'_>| {
         let line = match notice {
-            Notice::Done(ending) => ending.done(),
+            Notice::Done(teardown) => teardown.done(),
             Notice::Waiting(1) => "waiting for what is under way; Ctrl-C again leaves it alone".to_owned(),
             Notice::Waiting(count) => format!("waiting for {count} calls under way; Ctrl-C again leaves them alone"),
         };
@@ -35,23 +35,23 @@ pub(super) async fn carry_out(
 }
 
 /// What would be done, a line each.
-pub(super) fn show(stages: &[Vec<Ending>], out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn show(stages: &[Vec<Teardown>], out: &mut dyn Write) -> io::Result<()> {
     let mut endings = stages.iter().flatten().peekable();
     if endings.peek().is_none() {
         return writeln!(out, "nothing to do");
     }
-    endings.try_for_each(|ending| writeln!(out, "{}", EscapedLine(&ending.to_string())))
+    endings.try_for_each(|teardown| writeln!(out, "{}", EscapedLine(&teardown.to_string())))
 }
 
 /// Things that end, or ended, as JSON.
-pub(super) fn list<'a>(endings: impl IntoIterator<Item = &'a Ending>) -> Vec<Value> {
-    endings.into_iter().map(Ending::to_json).collect()
+pub(super) fn list<'a>(endings: impl IntoIterator<Item = &'a Teardown>) -> Vec<Value> {
+    endings.into_iter().map(Teardown::to_json).collect()
 }
 
 /// What came of it, as the members of a JSON object.
 pub(super) fn outcome(ended: &Ended) -> Value {
-    let refused = ended.refused.iter().map(|(ending, why)| {
-        let mut refused = ending.to_json();
+    let refused = ended.refused.iter().map(|(teardown, why)| {
+        let mut refused = teardown.to_json();
         refused["why"] = json!(why);
         refused
     });
@@ -77,7 +77,7 @@ impl Unfinished {
 impl fmt::Display for Unfinished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let interrupted = self.0.is_cut_short().then(|| "interrupted".to_owned());
-        let refused = self.0.refused.iter().map(|(ending, why)| format!("{}: {why}", ending.not_done()));
+        let refused = self.0.refused.iter().map(|(teardown, why)| format!("{}: {why}", teardown.not_done()));
         f.write_str(&interrupted.into_iter().chain(refused).collect::<Vec<_>>().join("; "))
     }
 }
@@ -93,8 +93,8 @@ impl Report for Unfinished {
         if !self.0.is_cut_short() {
             return Some("see what is left with `airpods status`".into());
         }
-        let left = self.0.left.iter().map(|ending| format!("left: {}", ending.not_done()));
-        let unknown = self.0.under_way.iter().map(|ending| format!("may still happen: {ending}"));
+        let left = self.0.left.iter().map(|teardown| format!("left: {}", teardown.not_done()));
+        let unknown = self.0.under_way.iter().map(|teardown| format!("may still happen: {teardown}"));
         Some(left.chain(unknown).collect::<Vec<_>>().join("\nhint: ").into())
     }
 }
@@ -134,8 +134,8 @@ mod tests {
 
     #[test]
     fn an_interrupted_end_says_exactly_what_is_left_and_what_may_still_happen() {
-        let stop = Ending::Stop { service: "web".into(), container: "web-0".into(), started_at: None };
-        let remove = Ending::Remove(Kind::Container, "web-0".into());
+        let stop = Teardown::Stop { service: "web".into(), container: "web-0".into(), started_at: None };
+        let remove = Teardown::Remove(Kind::Container, "web-0".into());
         let ended = Ended { under_way: vec![stop], left: vec![remove], ..Ended::default() };
         let unfinished = Unfinished::check(ended).err();
         assert_eq!(unfinished.as_ref().map(Report::exit), Some(Exit::Interrupted));
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn everything_that_was_refused_is_in_the_error() {
-        let refused = ["a", "b"].map(|name| (Ending::Remove(Kind::Pod, name.into()), "it is in use".to_owned()));
+        let refused = ["a", "b"].map(|name| (Teardown::Remove(Kind::Pod, name.into()), "it is in use".to_owned()));
         let unfinished = Unfinished::check(Ended { refused: refused.into(), ..Ended::default() }).err();
         let said = unfinished.map(|error| error.to_string());
         let expected = "the pod `a` was not removed: it is in use; the pod `b` was not removed: it is in use";

@@ -4,7 +4,7 @@ use airpods_dbus::{ClampState, Status};
 
 /// Whether a link is clamped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum ClampCoverage {
     /// By the helper.
     Clamped,
     /// Not by the helper.
@@ -14,10 +14,10 @@ pub enum Standing {
 /// Reads it off what the helper reports. A clamp that another program keeps removing counts: to set it again changes nothing.
 /// One that the kernel refuses does not.
 #[must_use]
-pub fn standing(status: &Status, link: &str) -> Standing {
+pub fn clamp_coverage(status: &Status, link: &str) -> ClampCoverage {
     let counts = |state| matches!(state, ClampState::Active | ClampState::Contested);
     let is_clamped = status.clamps.iter().any(|clamp| clamp.link == link && counts(clamp.state));
-    if is_clamped { Standing::Clamped } else { Standing::Open }
+    if is_clamped { ClampCoverage::Clamped } else { ClampCoverage::Open }
 }
 
 #[cfg(test)]
@@ -43,11 +43,11 @@ mod tests {
 
     #[test]
     fn a_clamp_of_the_helpers_counts_for_its_link_while_that_is_there() {
-        assert_eq!(standing(&clamped(ClampState::Active), "wg0"), Standing::Clamped);
-        assert_eq!(standing(&clamped(ClampState::Contested), "wg0"), Standing::Clamped);
-        assert_eq!(standing(&clamped(ClampState::Active), "wg1"), Standing::Open);
-        assert_eq!(standing(&clamped(ClampState::Waiting), "wg0"), Standing::Open);
-        assert_eq!(standing(&clamped(ClampState::Refused), "wg0"), Standing::Open);
-        assert_eq!(standing(&Status::default(), "wg0"), Standing::Open);
+        assert_eq!(clamp_coverage(&clamped(ClampState::Active), "wg0"), ClampCoverage::Clamped);
+        assert_eq!(clamp_coverage(&clamped(ClampState::Contested), "wg0"), ClampCoverage::Clamped);
+        assert_eq!(clamp_coverage(&clamped(ClampState::Active), "wg1"), ClampCoverage::Open);
+        assert_eq!(clamp_coverage(&clamped(ClampState::Waiting), "wg0"), ClampCoverage::Open);
+        assert_eq!(clamp_coverage(&clamped(ClampState::Refused), "wg0"), ClampCoverage::Open);
+        assert_eq!(clamp_coverage(&Status::default(), "wg0"), ClampCoverage::Open);
     }
 }

@@ -9,11 +9,11 @@ use super::Kind;
 use crate::uptime::Uptime;
 
 /// Stages one after the other; what is in one stage can be done side by side.
-pub type Stages = Vec<Vec<Ending>>;
+pub type Stages = Vec<Vec<Teardown>>;
 
 /// One thing that is ended. It shows itself as a command would be worded: "stop the …", "remove the …".
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
+pub enum Teardown {
     /// A container that runs is stopped.
     Stop {
         /// Its service.
@@ -31,7 +31,7 @@ pub enum Ending {
     Discard(PathBuf),
 }
 
-impl Ending {
+impl Teardown {
     /// The container that is removed, if it is one.
     #[must_use]
     pub fn container(&self) -> Option<&str> {
@@ -83,7 +83,7 @@ impl Ending {
     }
 }
 
-impl fmt::Display for Ending {
+impl fmt::Display for Teardown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stop { service, container, started_at } => {

@@ -9,7 +9,7 @@ use super::{DEFAULTS, Environment, ServiceName, Source, find, read_config};
 
 /// Which names and keys there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Vocabulary {
+pub struct CompletionWords {
     /// The services, in the order of the configuration.
     pub services: Vec<String>,
     /// The keys of single values, also of those that nobody has set.
@@ -19,12 +19,12 @@ pub struct Vocabulary {
 /// Reads the file that [`super::load`] would read, as far as that is possible; `option` is `--config`. Where there is none, or it
 /// is not TOML, the words are those of the defaults.
 #[must_use]
-pub fn vocabulary(environment: &Environment, option: Option<&Path>) -> Vocabulary {
+pub fn completion_words(environment: &Environment, option: Option<&Path>) -> CompletionWords {
     let file = find(environment, option).ok().flatten();
-    Vocabulary::of(file.map(|(_, text)| text).as_deref())
+    CompletionWords::of(file.map(|(_, text)| text).as_deref())
 }
 
-impl Vocabulary {
+impl CompletionWords {
     fn of(text: Option<&str>) -> Self {
         let Ok(mut tree) = Table::parse(&Source::built_in(DEFAULTS)) else { return Self::default() };
         if let Some(Ok(over)) = text.map(|text| Table::parse(&Source::built_in(text))) {
@@ -59,28 +59,29 @@ mod tests {
 
     #[test]
     fn services_are_those_of_the_file_and_the_built_in_ones() {
-        let named = Vocabulary::of(Some("[services.whisper]\nimage = 'x'\n[services.ollama]\nenabled = false\n"));
+        let named = CompletionWords::of(Some("[services.whisper]\nimage = 'x'\n[services.ollama]\nenabled = false\n"));
         assert_eq!(named.services, [&BUILT_IN[..], &["whisper"]].concat());
     }
 
     #[test]
     fn a_wrong_file_still_has_words_and_one_that_is_not_toml_leaves_the_built_in_ones() {
-        let wrong = Vocabulary::of(Some("cli.log_lines = 'many'\n[services.whisper]\n[services.'a b']\n"));
+        let wrong = CompletionWords::of(Some("cli.log_lines = 'many'\n[services.whisper]\n[services.'a b']\n"));
         assert_eq!(wrong.services.last().map(String::as_str), Some("whisper"));
         assert!(wrong.keys.contains(&"services.whisper.image".to_owned()), "{:?}", wrong.keys);
-        assert_eq!(Vocabulary::of(Some("[services.whisper")), Vocabulary::of(None));
-        assert_eq!(Vocabulary::of(Some("services = 3")).services, [""; 0]);
-        assert_eq!(Vocabulary::of(None).services, BUILT_IN);
+        assert_eq!(CompletionWords::of(Some("[services.whisper")), CompletionWords::of(None));
+        assert_eq!(CompletionWords::of(Some("services = 3")).services, [""; 0]);
+        assert_eq!(CompletionWords::of(None).services, BUILT_IN);
     }
 
     #[test]
     fn keys_are_those_of_single_values_set_or_not() {
-        let keys = Vocabulary::of(None).keys;
+        let keys = CompletionWords::of(None).keys;
         let has = |key: &str| keys.iter().any(|found| found == key);
         for key in ["cli.log_lines", "runtime.network.mtu", "services.ollama.ports.0.host", "services.ollama.pod"] {
             assert!(has(key), "{key}: {keys:?}");
         }
-        let hostile = Vocabulary::of(Some("services.ollama.volumes.\"\\u001b[31m\" = { source = 'a', target = '/b' }"));
+        let hostile =
+            CompletionWords::of(Some("services.ollama.volumes.\"\\u001b[31m\" = { source = 'a', target = '/b' }"));
         assert!(!hostile.keys.iter().any(|key| key.contains('\u{1b}')), "{hostile:?}");
         assert!(!has("runtime.network") && !has("services") && !has("services.ollama.ports"), "{keys:?}");
     }

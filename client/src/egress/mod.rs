@@ -6,12 +6,12 @@
 //! everything rootless: pasta and slirp4netns end a container's connections and make their own) already knows the
 //! MTU of the link, and there nothing but a path narrower than that MTU is left to go wrong.
 
+mod clamp_coverage;
 mod decide;
 mod facts;
 mod netlink;
-mod outlet;
 mod question;
-mod standing;
+mod rootless_backend;
 #[cfg(test)]
 mod tests;
 
@@ -20,21 +20,21 @@ use std::fmt;
 use airpods_dbus::LinkKind;
 use serde_json::{Value, json};
 
+pub use clamp_coverage::{ClampCoverage, clamp_coverage};
 pub use facts::{Facts, Leaving, NetworkFacts, survey};
 pub use netlink::{INTERNET, Route, egress, routes};
-pub use outlet::Outlet;
-pub use standing::{Standing, standing};
+pub use rootless_backend::RootlessBackend;
 
 /// The smallest MTU that may be advised: with less, a link has no IPv6 any more (RFC 8200, section 5).
 pub const SMALLEST_MTU: u32 = 1280;
 
 /// How a service's packets get to the routing of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Passage {
+pub enum NetworkPath {
     /// It has the host's own network.
     Host,
     /// A bridge in a user's own network namespace, and from there by sockets of the host that a program opens for it.
-    Rootless(Outlet),
+    Rootless(RootlessBackend),
     /// A bridge of the host's, which forwards.
     Bridge,
     /// A link of its own on a link of the host's (macvlan, ipvlan), past the host's routing.
@@ -43,13 +43,13 @@ pub enum Passage {
     None,
 }
 
-impl Passage {
+impl NetworkPath {
     /// The word for it, in JSON and in tables.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Host => "host",
-            Self::Rootless(outlet) => outlet.as_str(),
+            Self::Rootless(backend) => backend.as_str(),
             Self::Bridge => "bridge",
             Self::Direct => "direct",
             Self::None => "internal",
@@ -111,9 +111,9 @@ impl Verdict {
 
 /// The way of a service's packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Way {
+pub struct EgressPath {
     /// How they get to the host's routing.
-    pub passage: Passage,
+    pub passage: NetworkPath,
     /// Where they leave the host; of IPv4 and IPv6 the one where less fits. `None` if no route leads out, or it is not known.
     pub egress: Option<Egress>,
     /// The MTU of the container's own link; `None` on the host's network.
@@ -122,7 +122,7 @@ pub struct Way {
     pub verdict: Verdict,
 }
 
-impl Way {
+impl EgressPath {
     /// Whether the packets leave through a VPN.
     #[must_use]
     pub fn through_vpn(&self) -> bool {
@@ -145,7 +145,7 @@ impl Way {
 }
 
 /// For a table: `bridge -> wg0 (1380)`.
-impl fmt::Display for Way {
+impl fmt::Display for EgressPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.passage.as_str())?;
         match (&self.egress, self.verdict) {

@@ -7,14 +7,14 @@ use crate::podman::Version;
 
 /// A program that opens sockets of the host for what comes out of a user's own network namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outlet {
+pub enum RootlessBackend {
     /// pasta (passt), podman's choice since 5.0.
     Pasta,
     /// slirp4netns, podman's choice before.
     Slirp4netns,
 }
 
-impl Outlet {
+impl RootlessBackend {
     /// Its name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -68,17 +68,18 @@ mod tests {
     #[test]
     fn the_program_that_runs_is_told_by_its_process_and_not_by_the_version() {
         let (runtime, proc) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let running = || Outlet::running(runtime.path(), proc.path());
+        let running = || RootlessBackend::running(runtime.path(), proc.path());
         assert_eq!(running(), None);
-        for (file, program, outlet) in
-            [(PID_FILES[1], "slirp4netns\n", Outlet::Slirp4netns), (PID_FILES[0], "pasta.avx2\n", Outlet::Pasta)]
-        {
+        for (file, program, backend) in [
+            (PID_FILES[1], "slirp4netns\n", RootlessBackend::Slirp4netns),
+            (PID_FILES[0], "pasta.avx2\n", RootlessBackend::Pasta),
+        ] {
             let file = runtime.path().join(file);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(file, "4711\n").unwrap();
             fs::create_dir_all(proc.path().join("4711")).unwrap();
             fs::write(proc.path().join("4711/comm"), program).unwrap();
-            assert_eq!(running(), Some(outlet));
+            assert_eq!(running(), Some(backend));
         }
         fs::write(proc.path().join("4711/comm"), "bash\n").unwrap();
         assert_eq!(running(), None, "the number belongs to somebody else now");
@@ -86,7 +87,7 @@ mod tests {
 
     #[test]
     fn where_none_runs_the_versions_default_counts() {
-        assert_eq!(Outlet::of_version(Version { major: 4, minor: 9 }), Outlet::Slirp4netns);
-        assert_eq!(Outlet::of_version(Version { major: 5, minor: 0 }), Outlet::Pasta);
+        assert_eq!(RootlessBackend::of_version(Version { major: 4, minor: 9 }), RootlessBackend::Slirp4netns);
+        assert_eq!(RootlessBackend::of_version(Version { major: 5, minor: 0 }), RootlessBackend::Pasta);
     }
 }

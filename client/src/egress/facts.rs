@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::netlink::{INTERNET, Rtnetlink};
-use super::{Egress, Outlet};
+use super::{Egress, RootlessBackend};
 use crate::config::{self, NetworkDriver};
 use crate::podman::{Network, Podman};
 
@@ -59,7 +59,7 @@ pub struct NetworkFacts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// The program behind which a user's own podman has its networks; `None` for root's podman.
-    pub rootless: Option<Outlet>,
+    pub rootless: Option<RootlessBackend>,
     /// The network of the services.
     pub network: NetworkFacts,
     /// Where the host's own packets leave; `None` if the kernel could not be asked.
@@ -73,7 +73,7 @@ pub struct Facts {
 /// Nothing is sent anywhere and no right is needed; it takes a fraction of a millisecond.
 #[must_use]
 pub fn survey(podman: &impl Podman, network: Option<&Network>, configured: &config::Runtime) -> Facts {
-    let rootless = podman.is_rootless().then(|| Outlet::find(podman.version()));
+    let rootless = podman.is_rootless().then(|| RootlessBackend::find(podman.version()));
     let mut facts =
         Facts { rootless, network: as_configured(network, configured), from_host: None, from_network: None };
     // What is not learnt because the kernel does not answer is reported as unknown.
