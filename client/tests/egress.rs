@@ -55,15 +55,15 @@ fn defaults() -> config::Runtime {
     config::parse(None, Some("/data".as_ref())).unwrap().config.runtime
 }
 
-fn way(host: &Netns) -> EgressPath {
-    look(host).way(NetworkMode::Pod)
+fn path(host: &Netns) -> EgressPath {
+    look(host).path(NetworkMode::Pod)
 }
 
 #[track_caller]
 fn assert_way(host: &Netns, link: &str, mtu: u32, verdict: Verdict) {
-    let way = way(host);
-    let egress = way.egress.as_ref().unwrap_or_else(|| panic!("{way:?}"));
-    assert_eq!((egress.link.as_str(), egress.mtu, way.verdict), (link, mtu, verdict));
+    let path = path(host);
+    let egress = path.egress.as_ref().unwrap_or_else(|| panic!("{path:?}"));
+    assert_eq!((egress.link.as_str(), egress.mtu, path.verdict), (link, mtu, verdict));
 }
 
 /// What wg-quick(8) does for `AllowedIPs = 0.0.0.0/0`.
@@ -109,7 +109,7 @@ fn a_rule_for_what_the_bridge_sends_counts_for_the_bridge_and_not_for_the_host()
     host.sh(BRIDGE).unwrap();
     host.sh("ip route add default dev wg0 table 7; ip rule add iif podman1 table 7").unwrap();
     assert_way(&host, "wg0", 1380, Verdict::ClampHelps);
-    let own = look(&host).way(NetworkMode::Host);
+    let own = look(&host).path(NetworkMode::Host);
     assert_eq!((own.passage, own.egress.unwrap().link), (NetworkPath::Host, "eth0".to_owned()));
     host.sh("ip rule del iif podman1 table 7; ip rule add from 10.89.0.0/24 table 7").unwrap();
     assert_way(&host, "wg0", 1380, Verdict::ClampHelps);
@@ -132,8 +132,8 @@ fn ipv6_in_a_tunnel_of_its_own_is_found_on_a_network_that_has_ipv6() {
     host.sh("ip -6 route add 2000::/3 dev wg0").unwrap();
     assert_way(&host, "eth0", 1500, Verdict::Fits);
     let facts = host.run(|| survey(&Simulated::default(), Some(&Network { ipv6: true, ..network() }), &defaults()));
-    let way = facts.way(NetworkMode::Pod);
-    assert_eq!((way.egress.unwrap().link.as_str(), way.verdict), ("wg0", Verdict::ClampHelps));
+    let path = facts.path(NetworkMode::Pod);
+    assert_eq!((path.egress.unwrap().link.as_str(), path.verdict), ("wg0", Verdict::ClampHelps));
 }
 
 #[test]
@@ -145,8 +145,8 @@ fn a_kill_switch_and_a_host_without_a_route_lead_nowhere() {
     ] {
         let (host, _router) = host();
         host.sh(routes).unwrap();
-        let way = way(&host);
-        assert_eq!((way.egress, way.verdict), (None, Verdict::NoRoute), "{routes}");
+        let path = path(&host);
+        assert_eq!((path.egress, path.verdict), (None, Verdict::NoRoute), "{routes}");
     }
 }
 
@@ -160,8 +160,8 @@ fn a_host_that_forwards_nothing_for_the_network_is_not_one_without_a_route() {
         let (host, _router) = host();
         host.sh(BRIDGE).unwrap();
         host.sh(switch).unwrap();
-        let way = way(&host);
-        assert_eq!((way.egress, way.verdict), (None, Verdict::NotForwarded), "{switch}");
+        let path = path(&host);
+        assert_eq!((path.egress, path.verdict), (None, Verdict::NotForwarded), "{switch}");
     }
 }
 

@@ -6,7 +6,7 @@ use crate::config::NetworkMode;
 impl Facts {
     /// The way of a service on this network.
     #[must_use]
-    pub fn way(&self, mode: NetworkMode) -> EgressPath {
+    pub fn path(&self, mode: NetworkMode) -> EgressPath {
         let passage = self.passage(mode);
         let network_mtu = (mode == NetworkMode::Pod).then_some(self.network.mtu);
         let leaving = match passage {

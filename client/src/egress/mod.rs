@@ -1,7 +1,7 @@
 //! The way of the packets: how a service's traffic gets from its container to the host, which link it leaves the host
 //! by, and whether a clamp on that link does anything for it.
 //!
-//! [`survey`] reads the facts; [`Facts::way`] decides from them. Only traffic that the host forwards for a
+//! [`survey`] reads the facts; [`Facts::path`] decides from them. Only traffic that the host forwards for a
 //! container passes the clamp with the container's own MSS. What leaves by sockets of the host (`network_mode = "host"`, and
 //! everything rootless: pasta and slirp4netns end a container's connections and make their own) already knows the
 //! MTU of the link, and there nothing but a path narrower than that MTU is left to go wrong.

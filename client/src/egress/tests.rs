@@ -36,7 +36,7 @@ fn behind(leaving: Leaving) -> Facts {
 }
 
 fn verdict(facts: &Facts) -> &'static str {
-    facts.way(NetworkMode::Pod).verdict.as_str()
+    facts.path(NetworkMode::Pod).verdict.as_str()
 }
 
 #[test]
@@ -62,12 +62,12 @@ fn a_clamp_helps_what_the_host_forwards_into_a_narrower_vpn_and_nothing_else() {
 fn what_leaves_by_sockets_of_the_host_needs_no_clamp() {
     for backend in [RootlessBackend::Pasta, RootlessBackend::Slirp4netns] {
         let facts = Facts { rootless: Some(backend), ..behind(wg0()) };
-        let way = facts.way(NetworkMode::Pod);
-        assert_eq!((way.passage, way.verdict), (NetworkPath::Rootless(backend), Verdict::HostSockets));
-        assert!(way.through_vpn());
+        let path = facts.path(NetworkMode::Pod);
+        assert_eq!((path.passage, path.verdict), (NetworkPath::Rootless(backend), Verdict::HostSockets));
+        assert!(path.through_vpn());
     }
-    let way = behind(wg0()).way(NetworkMode::Host);
-    assert_eq!((way.passage, way.verdict, way.network_mtu), (NetworkPath::Host, Verdict::HostSockets, None));
+    let path = behind(wg0()).path(NetworkMode::Host);
+    assert_eq!((path.passage, path.verdict, path.network_mtu), (NetworkPath::Host, Verdict::HostSockets, None));
 }
 
 #[test]
@@ -76,18 +76,18 @@ fn a_network_without_a_way_out_or_past_the_host_meets_no_vpn() {
     facts.network.internal = true;
     assert_eq!(verdict(&facts), "elsewhere");
     (facts.network.internal, facts.network.direct) = (false, true);
-    let way = facts.way(NetworkMode::Pod);
-    assert_eq!((way.passage, way.egress, way.verdict), (NetworkPath::Direct, None, Verdict::Elsewhere));
+    let path = facts.path(NetworkMode::Pod);
+    assert_eq!((path.passage, path.egress, path.verdict), (NetworkPath::Direct, None, Verdict::Elsewhere));
 }
 
 #[test]
 fn forwarded_packets_are_judged_by_their_own_way_and_the_hosts_by_theirs() {
     // A VPN that takes only what containers send, as by `ip rule iif podman1`.
     let facts = Facts { from_network: Some(wg0()), ..behind(eth0()) };
-    assert_eq!(facts.way(NetworkMode::Pod).egress.unwrap().link, "wg0");
-    assert_eq!(facts.way(NetworkMode::Host).egress.unwrap().link, "eth0");
+    assert_eq!(facts.path(NetworkMode::Pod).egress.unwrap().link, "wg0");
+    assert_eq!(facts.path(NetworkMode::Host).egress.unwrap().link, "eth0");
     let rootless = Facts { rootless: Some(RootlessBackend::Pasta), ..facts };
-    assert_eq!(rootless.way(NetworkMode::Pod).egress.unwrap().link, "eth0", "sockets of the host go the host's way");
+    assert_eq!(rootless.path(NetworkMode::Pod).egress.unwrap().link, "eth0", "sockets of the host go the host's path");
 }
 
 #[test]
@@ -96,27 +96,27 @@ fn of_two_families_the_one_where_less_fits_decides_if_the_network_has_both() {
     let mut facts = behind(both);
     assert_eq!(verdict(&facts), "fits", "the network has no IPv6");
     facts.network.ipv6 = true;
-    assert_eq!(facts.way(NetworkMode::Pod).egress.unwrap().link, "tun0");
+    assert_eq!(facts.path(NetworkMode::Pod).egress.unwrap().link, "tun0");
     assert_eq!(verdict(&facts), "clamp-helps");
-    assert_eq!(facts.way(NetworkMode::Host).egress.unwrap().link, "tun0");
+    assert_eq!(facts.path(NetworkMode::Host).egress.unwrap().link, "tun0");
 }
 
 #[test]
 fn what_the_kernel_does_not_tell_is_unknown_and_not_harmless() {
     let facts = Facts { from_host: None, from_network: None, ..behind(eth0()) };
     assert_eq!(verdict(&facts), "unknown");
-    assert_eq!(facts.way(NetworkMode::Host).to_string(), "host -> unknown");
+    assert_eq!(facts.path(NetworkMode::Host).to_string(), "host -> unknown");
 }
 
 #[test]
 fn a_way_is_shown_in_a_table_and_in_json() {
-    let way = behind(wg0()).way(NetworkMode::Pod);
-    assert_eq!(way.to_string(), "bridge -> wg0 (1380)");
+    let path = behind(wg0()).path(NetworkMode::Pod);
+    assert_eq!(path.to_string(), "bridge -> wg0 (1380)");
     let expected = json!({
         "kind": "bridge", "link": "wg0", "link_kind": "wireguard", "mtu": 1380, "network_mtu": 1500, "verdict": "clamp-helps",
     });
-    assert_eq!(way.to_json(), expected);
-    let way = behind(eth0()).way(NetworkMode::Host);
-    assert_eq!(way.to_string(), "host -> eth0 (1500)");
-    assert_eq!(way.to_json()["link_kind"], Value::Null, "hardware has no kind");
+    assert_eq!(path.to_json(), expected);
+    let path = behind(eth0()).path(NetworkMode::Host);
+    assert_eq!(path.to_string(), "host -> eth0 (1500)");
+    assert_eq!(path.to_json()["link_kind"], Value::Null, "hardware has no kind");
 }

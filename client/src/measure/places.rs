@@ -56,7 +56,7 @@ pub async fn places(
             None => places.networks.push(Place {
                 name: config.runtime.network_name.to_string(),
                 services: vec![name.to_string()],
-                way: facts.way(service.network_mode),
+                way: facts.path(service.network_mode),
                 pid,
             }),
         }

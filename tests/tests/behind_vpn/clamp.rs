@@ -31,8 +31,8 @@ fn with_require_a_start_is_all_it_takes_for_large_transfers_and_with_off_they_ha
     assert!(said.contains("`model` is running already") && said.contains("`wg0` is clamped"), "{said}");
     assert!(host.clamped());
     assert!(host.transfers().all_completed());
-    let way = &host.status()["services"][0]["way"];
-    let told = ["kind", "link", "mtu", "network_mtu", "verdict", "clamped"].map(|key| way[key].clone());
+    let path = &host.status()["services"][0]["path"];
+    let told = ["kind", "link", "mtu", "network_mtu", "verdict", "clamped"].map(|key| path[key].clone());
     assert_eq!(serde_json::json!(told), serde_json::json!(["bridge", "wg0", 1380, 1500, "clamp-helps", true]));
 }
 
@@ -117,8 +117,12 @@ fn rootless_traffic_and_the_hosts_own_need_no_clamp_and_it_is_said() {
     let said = host.succeed("start").err;
     assert!(said.contains("by sockets of the host (slirp4netns), which know that MTU: no clamp is needed"), "{said}");
     assert!(host.transfers().all_completed());
-    let way = &host.status()["services"][0]["way"];
-    assert_eq!((way["kind"].as_str(), way["verdict"].as_str()), (Some("slirp4netns"), Some("host-sockets")), "{way}");
+    let path = &host.status()["services"][0]["path"];
+    assert_eq!(
+        (path["kind"].as_str(), path["verdict"].as_str()),
+        (Some("slirp4netns"), Some("host-sockets")),
+        "{path}"
+    );
 }
 
 #[test]

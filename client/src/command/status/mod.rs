@@ -109,8 +109,8 @@ async fn look(
     let ping = Duration::from_secs_f64(config.cli.ping_timeout);
     let rows = subjects(config, names, &containers)?.into_iter().map(|subject| {
         let running = subject.container.filter(|container| container.state == ContainerState::Running);
-        let way = running.map(|container| facts.way(mode(container)));
-        look_at(&connection.podman, config, subject, way, ping)
+        let path = running.map(|container| facts.path(mode(container)));
+        look_at(&connection.podman, config, subject, path, ping)
     });
     let mut rows = join_all(rows).await;
     if rows.iter().any(Row::leaves_by_vpn) {
@@ -163,7 +163,7 @@ async fn look_at(
     podman: &impl Podman,
     config: &Config,
     subject: Subject<'_>,
-    way: Option<EgressPath>,
+    path: Option<EgressPath>,
     ping: Duration,
 ) -> Row {
     let Subject { name, service, container } = subject;
@@ -187,7 +187,7 @@ async fn look_at(
         state,
         started_at: container.and_then(|container| container.started_at),
         health,
-        way,
+        path,
         clamped: None,
         elsewhere: None,
     }

@@ -29,7 +29,7 @@ pub(super) struct Row {
     pub(super) started_at: Option<i64>,
     pub(super) health: Option<(HealthCheck, Result<Answer, String>)>,
     /// Which way its packets go; none while it does not run.
-    pub(super) way: Option<EgressPath>,
+    pub(super) path: Option<EgressPath>,
     /// Whether somebody clamps that way; only where that helps.
     pub(super) clamped: Option<bool>,
     /// Its way is clamped to a value of another network.
@@ -55,12 +55,12 @@ impl Row {
 
     /// Whether its packets leave through a VPN, or would be helped by a clamp where they do.
     pub(super) fn leaves_by_vpn(&self) -> bool {
-        self.way.as_ref().is_some_and(|way| way.verdict == Verdict::ClampHelps || way.through_vpn())
+        self.path.as_ref().is_some_and(|path| path.verdict == Verdict::ClampHelps || path.through_vpn())
     }
 
     /// Learns whether its way is clamped to a value that was measured on another network.
     pub(super) fn judge_value(&mut self, helper: &Status, memory: &Memory) {
-        let egress = self.way.as_ref().and_then(|way| way.egress.as_ref());
+        let egress = self.path.as_ref().and_then(|path| path.egress.as_ref());
         self.elsewhere = egress.and_then(|egress| {
             let link = egress.link.as_str();
             is_fixed(helper, link)?;
@@ -70,18 +70,18 @@ impl Row {
 
     /// Learns from the helper's status whether its way is clamped.
     pub(super) fn judge_clamp(&mut self, helper: &Status) {
-        let way = self.way.as_ref().filter(|way| way.verdict == Verdict::ClampHelps);
-        let egress = way.and_then(|way| way.egress.as_ref());
+        let path = self.path.as_ref().filter(|path| path.verdict == Verdict::ClampHelps);
+        let egress = path.and_then(|path| path.egress.as_ref());
         self.clamped = egress.map(|egress| clamp_coverage(helper, &egress.link) != ClampCoverage::Open);
     }
 
-    pub(super) fn way(&self) -> String {
+    pub(super) fn path(&self) -> String {
         let clamp = match self.clamped {
             Some(true) => ", clamped",
             Some(false) => ", not clamped",
             None => "",
         };
-        self.way.as_ref().map_or_else(|| "-".to_owned(), |way| format!("{way}{clamp}"))
+        self.path.as_ref().map_or_else(|| "-".to_owned(), |path| format!("{path}{clamp}"))
     }
 
     pub(super) fn info(&self) -> String {
@@ -116,14 +116,14 @@ impl Row {
                 json!({ "url": url(check), "command": command(check), "healthy": false, "error": reason })
             }
         });
-        let way = self.way.as_ref().map(|way| {
-            let mut way = way.to_json();
-            way["clamped"] = json!(self.clamped);
-            way["measured_elsewhere"] = json!(self.elsewhere.is_some());
-            way
+        let path = self.path.as_ref().map(|path| {
+            let mut path = path.to_json();
+            path["clamped"] = json!(self.clamped);
+            path["measured_elsewhere"] = json!(self.elsewhere.is_some());
+            path
         });
         json!({
-            "way": way,
+            "path": path,
             "service": self.service,
             "configured": self.configured,
             "container": self.container,

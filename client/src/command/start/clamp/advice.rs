@@ -47,7 +47,7 @@ impl Advice {
     /// `known` is what was measured in this network, on the link by which the host's packets leave.
     pub(super) fn of(facts: &Facts, launches: &[Launch], known: Option<&Known>) -> Self {
         let ways: Vec<(&Launch, EgressPath)> =
-            launches.iter().map(|launch| (launch, facts.way(mode(launch)))).collect();
+            launches.iter().map(|launch| (launch, facts.path(mode(launch)))).collect();
         if let Some(narrow) = known.and_then(|known| narrow_path(&ways, known)) {
             return Self::Clamp(narrow);
         }
