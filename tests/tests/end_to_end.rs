@@ -1,4 +1,4 @@
-//! The main job from end to end, as `make demo` tells it: every sentence of the story is a check of its own, so what is left to
+//! The main job from end to end, as `make demo` tells it: every sentence of the demo is a check of its own, so what is left to
 //! hold here is that it is told to its end, and that it cleans up when it is not.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -36,19 +36,19 @@ fn inhabitants(namespaces: &[PathBuf]) -> Vec<PathBuf> {
     processes.filter(|process| fs::read_link(process.join("ns/pid")).is_ok_and(|ns| namespaces.contains(&ns))).collect()
 }
 
-/// Reads the story until a line that contains `cue`.
+/// Reads the demo until a line that contains `cue`.
 fn read_until(demo: &mut Child, cue: &str) {
     let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
-    assert!(lines.by_ref().any(|line| line.unwrap().contains(cue)), "the story never came to `{cue}`");
+    assert!(lines.by_ref().any(|line| line.unwrap().contains(cue)), "the demo never came to `{cue}`");
     // Its further lines must find a reader.
     std::thread::spawn(move || lines.count());
 }
 
 #[test]
-fn the_story_is_told_to_its_end() {
+fn the_demo_runs_to_its_end() {
     let told = demo().output().unwrap();
-    let (story, complaints) = (String::from_utf8(told.stdout).unwrap(), String::from_utf8(told.stderr).unwrap());
-    assert!(told.status.success(), "{story}\n{complaints}");
+    let (demo, complaints) = (String::from_utf8(told.stdout).unwrap(), String::from_utf8(told.stderr).unwrap());
+    assert!(told.status.success(), "{demo}\n{complaints}");
     assert_eq!(complaints, "");
     let beats = [
         "$ airpods start",
@@ -61,15 +61,15 @@ fn the_story_is_told_to_its_end() {
         "$ airpods net clamp off",
         "$ airpods stop",
     ];
-    let mut rest = story.as_str();
+    let mut rest = demo.as_str();
     for beat in beats {
-        rest = rest.split_once(beat).unwrap_or_else(|| panic!("`{beat}` is missing or out of order in\n{story}")).1;
+        rest = rest.split_once(beat).unwrap_or_else(|| panic!("`{beat}` is missing or out of order in\n{demo}")).1;
     }
-    assert!(!story.contains('\u{1b}'), "colour where there is no terminal:\n{story}");
+    assert!(!demo.contains('\u{1b}'), "colour where there is no terminal:\n{demo}");
 }
 
 #[test]
-fn an_interrupted_story_leaves_nothing_behind() {
+fn an_interrupted_demo_leaves_nothing_behind() {
     for (signal, cue) in [(Signal::SIGINT, "$ airpods start"), (Signal::SIGTERM, "/download")] {
         let mut demo = demo().spawn().unwrap();
         read_until(&mut demo, cue);

@@ -2,9 +2,9 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod demo;
 mod picture;
 mod resolved;
-mod story;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -136,7 +136,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Demo => return Ok(story::tell()?),
+        Command::Demo => return Ok(demo::run()?),
         Command::Bench { question } => bench::bench(question)?,
         Command::Picture { folder } => picture::draw(&folder)?,
         Command::Race => bench::race()?,

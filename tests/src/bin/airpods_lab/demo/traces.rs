@@ -1,4 +1,4 @@
-//! What the story could leave behind on the machine, and that it does not.
+//! What the demo could leave behind on the machine, and that it does not.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use airpods_lab::{Sandbox, run};
 
-use super::{Result, StoryError, ensure};
+use super::{DemoError, Result, ensure};
 
 /// The machine's firewall tables and links, or a sandbox's namespaces.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ impl Traces {
         let listed = run(Command::new("nft").args(["list", "tables"]))?;
         let tables = String::from_utf8_lossy(&listed.stdout).lines().map(ToOwned::to_owned).collect();
         let links = fs::read_dir("/sys/class/net")
-            .map_err(|source| StoryError::Io { doing: "list the links", source })?
+            .map_err(|source| DemoError::Io { doing: "list the links", source })?
             .flatten()
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
             .collect();
@@ -38,7 +38,7 @@ impl Traces {
     pub(super) fn of_sandbox(sandbox: &Sandbox) -> Result<Self> {
         let namespaces = ["pid", "net", "mnt"].iter().map(|kind| {
             fs::read_link(format!("/proc/{}/ns/{kind}", sandbox.init()))
-                .map_err(|source| StoryError::Io { doing: "look at the sandbox's namespaces", source })
+                .map_err(|source| DemoError::Io { doing: "look at the sandbox's namespaces", source })
         });
         Ok(Self { namespaces: namespaces.collect::<Result<_>>()?, ..Self::default() })
     }
@@ -46,7 +46,7 @@ impl Traces {
     /// No process is in one of the namespaces any more, and so the kernel has let go of them.
     pub(super) fn ensure_gone(&self) -> Result<()> {
         let processes =
-            fs::read_dir("/proc").map_err(|source| StoryError::Io { doing: "list the processes", source })?;
+            fs::read_dir("/proc").map_err(|source| DemoError::Io { doing: "list the processes", source })?;
         for process in processes.flatten() {
             let lives_on = ["pid", "net", "mnt"].iter().any(|kind| {
                 fs::read_link(process.path().join("ns").join(kind)).is_ok_and(|found| self.namespaces.contains(&found))

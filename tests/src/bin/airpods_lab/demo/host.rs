@@ -1,4 +1,4 @@
-//! Who plays: a host behind a VPN, with the programs of this checkout installed, and its user.
+//! The host behind a VPN, with the programs of this checkout installed, and its user.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Command;
@@ -8,7 +8,7 @@ use airpods_lab::sandbox::people;
 use airpods_lab::tunnel::Carrier;
 use airpods_lab::{Background, Place, Sandbox, Seat, World, WorldPlan};
 
-use super::{Result, StoryError};
+use super::{DemoError, Result};
 
 /// The images of the built-in services, with the ports they serve on: what `airpods start` launches.
 const IMAGES: [(&str, u16); 3] = [
@@ -41,16 +41,16 @@ const RULE: &str = r#"polkit.addRule(function (action, subject) {
 
 const SOCKET: &str = "/run/podman/podman.sock";
 
-/// The world and its people.
+/// The world, and the user in it.
 #[derive(Debug)]
-pub(super) struct Cast {
+pub(super) struct Host {
     alice: Seat,
     // Before the world it runs in.
     _podman: Background,
     world: World,
 }
 
-impl Cast {
+impl Host {
     /// Builds the world, installs the programs, starts bus, polkit and podman, and makes the images.
     pub(super) fn assemble() -> Result<Self> {
         let world = World::new(WorldPlan::default())?;
@@ -100,6 +100,6 @@ fn serve_podman(sandbox: &Sandbox) -> Result<Background> {
     let alice = people::PEOPLE[0].uid;
     chown(&socket, None, Some(alice))
         .and_then(|()| std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o660)))
-        .map_err(|source| StoryError::Io { doing: "hand podman's socket to alice", source })?;
+        .map_err(|source| DemoError::Io { doing: "hand podman's socket to alice", source })?;
     Ok(podman)
 }

@@ -1,4 +1,4 @@
-//! How the story is told: commands as they are typed, with what they really print.
+//! How the demo shows itself: commands as they are typed, with what they really print.
 
 use std::io::{BufRead, BufReader, Write, pipe};
 use std::process::{Command, Stdio};
@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag::{register, register_conditional_shutdown};
 
-use super::{INTERRUPTED, Result, StoryError};
+use super::{DemoError, INTERRUPTED, Result};
 
-/// Prints a line. A reader who leaves early (`| head`) misses the rest; the story still goes on to its end and cleans up.
+/// Prints a line. A reader who leaves early (`| head`) misses the rest; the demo still goes on to its end and cleans up.
 fn say(line: &str) {
     let _ = writeln!(anstream::stdout(), "{line}");
 }
@@ -32,7 +32,7 @@ pub(super) fn verdict(text: &str) {
 
 /// Runs commands and shows them, on standard output, until somebody presses Ctrl-C.
 #[derive(Debug)]
-pub(super) struct Teller {
+pub(super) struct Terminal {
     interrupted: Arc<AtomicBool>,
 }
 
@@ -45,11 +45,11 @@ pub(super) struct Said {
     pub(super) text: String,
 }
 
-impl Teller {
-    /// From here on SIGINT, SIGTERM and SIGHUP end the story after the running command, so that it can clean up; a second one
+impl Terminal {
+    /// From here on SIGINT, SIGTERM and SIGHUP end the demo after the running command, so that it can clean up; a second one
     /// ends it at once, and the guardian of the sandbox cleans up.
     pub(super) fn new() -> Result<Self> {
-        let failed = |source| StoryError::Io { doing: "listen to Ctrl-C", source };
+        let failed = |source| DemoError::Io { doing: "listen to Ctrl-C", source };
         let interrupted = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             // In this order: the first signal finds the flag unset.
@@ -63,7 +63,7 @@ impl Teller {
     pub(super) fn show(&self, line: &str, command: &mut Command) -> Result<Said> {
         self.check()?;
         say(&format!("  \x1b[1;36m$\x1b[0m \x1b[1m{line}\x1b[0m"));
-        let failed = |source| StoryError::Io { doing: "run a command", source };
+        let failed = |source| DemoError::Io { doing: "run a command", source };
         let (output, input) = pipe().map_err(failed)?;
         let errors = input.try_clone().map_err(failed)?;
         let mut child = command.stdin(Stdio::null()).stdout(input).stderr(errors).spawn().map_err(failed)?;
@@ -87,6 +87,6 @@ impl Teller {
     }
 
     fn check(&self) -> Result<()> {
-        if self.is_interrupted() { Err(StoryError::Interrupted) } else { Ok(()) }
+        if self.is_interrupted() { Err(DemoError::Interrupted) } else { Ok(()) }
     }
 }
