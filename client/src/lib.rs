@@ -33,6 +33,7 @@ pub mod podman;
 pub mod port;
 pub mod question;
 mod search_path;
+pub mod secret;
 mod spelling;
 pub mod terminal;
 mod uptime;

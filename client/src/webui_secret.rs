@@ -2,7 +2,6 @@
 //! nobody is logged out by a restart.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -10,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Report;
 use crate::file::{self, Links, Owner};
+use crate::secret::Secret;
 
 /// The environment variable that carries the secret into a container.
 pub const VARIABLE: &str = "WEBUI_SECRET_KEY";
@@ -19,24 +19,6 @@ const FILE: &str = "webui-secret";
 
 /// Random bytes in a secret: 256 bits, as the web UI signs its tokens with HMAC-SHA-256.
 const BYTES: usize = 32;
-
-/// A secret. It shows itself only when asked to.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text that goes into [`VARIABLE`].
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
 
 /// Why there is no secret.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +74,7 @@ pub fn load_or_create(folder: Option<&Path>, earlier: Option<&Path>) -> Result<S
     if let Some(secret) = load(&path)? {
         return Ok(secret);
     }
-    let text = earlier.map_or(Ok(None), load_earlier)?.map(|secret| secret.0);
+    let text = earlier.map_or(Ok(None), load_earlier)?.map(|secret| secret.expose().to_owned());
     create(folder, &path, text).map_err(|cause| SecretError::Io { path: path.clone(), done: "made", cause })?;
     // Whoever was first with creating it, everybody uses what is there now.
     load(&path)?.ok_or(SecretError::Untrusted { path, why: "it vanished".to_owned() })
@@ -127,7 +109,7 @@ fn load_earlier(path: &Path) -> Result<Option<Secret>, SecretError> {
 fn secret(text: &str) -> Option<Secret> {
     let secret = text.trim();
     let fits = secret.len() >= BYTES && secret.bytes().all(|byte| byte.is_ascii_graphic());
-    fits.then(|| Secret(secret.to_owned()))
+    fits.then(|| Secret::new(secret.to_owned()))
 }
 
 fn load(path: &Path) -> Result<Option<Secret>, SecretError> {

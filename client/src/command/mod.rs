@@ -19,13 +19,16 @@ mod teardown;
 pub mod version;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 
 use crate::config::{Cli, ConfigError, Environment, Loaded};
-use crate::error::Report;
+use crate::error::{Failure, Report};
+use crate::podman::SecretSource;
+use crate::secret::{self, Secret, SecretValues};
 use crate::terminal::EscapedLine;
-use crate::webui_secret::{self, Secret, SecretError};
+use crate::webui_secret::{self, SecretError};
 
 /// What every command is given.
 #[derive(Debug)]
@@ -73,6 +76,34 @@ impl Context {
     pub fn kept_webui_secret(&self, loaded: &Loaded) -> Result<Secret, SecretError> {
         let earlier = self.environment.earlier_secret(loaded.file.as_deref());
         webui_secret::load_or_create(self.environment.state_folder().as_deref(), earlier.as_deref())
+    }
+
+    /// The values of these secrets, as far as they are known; nothing is made.
+    #[must_use]
+    pub fn known_secrets(&self, loaded: &Loaded, sources: BTreeSet<SecretSource>) -> SecretValues {
+        let value = |source: &SecretSource| match source {
+            SecretSource::WebUi => self.webui_secret(loaded).ok().flatten(),
+            SecretSource::File(path) => secret::read(path).ok(),
+            SecretSource::Podman(_) => None,
+        };
+        sources.into_iter().filter_map(|source| Some((value(&source)?, source))).collect()
+    }
+
+    /// The values of these secrets; that of the web UI is made if there is none.
+    ///
+    /// # Errors
+    /// [`SecretError`], or a file whose value cannot be used.
+    pub fn kept_secrets(&self, loaded: &Loaded, sources: BTreeSet<SecretSource>) -> Result<SecretValues, Failure> {
+        let value = |source: SecretSource| {
+            let value = match &source {
+                SecretSource::WebUi => self.kept_webui_secret(loaded)?,
+                SecretSource::File(path) => secret::read(path)?,
+                // podman gives it to the container.
+                SecretSource::Podman(_) => return Ok(None),
+            };
+            Ok(Some((value, source)))
+        };
+        sources.into_iter().map(value).filter_map(Result::transpose).collect()
     }
 
     fn tell(&self, loaded: Loaded) -> Loaded {

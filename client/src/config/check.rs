@@ -1,10 +1,11 @@
 //! What is right on its own and wrong together.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::model::{Condition, Config, Health, NetworkMode, RestartPolicy, Service};
+use super::model::{Condition, Config, Health, HealthTest, NetworkMode, RestartPolicy, Service};
 use super::name::ServiceName;
 use super::problem::{Problem, Problems};
 use super::tree::Table;
@@ -26,6 +27,7 @@ pub(super) fn check(config: &Config, tree: &Table, problems: &Problems) {
         check.pod(name, service);
         check.dependencies(name, service);
         check.options(name, service);
+        check.secrets(name, service);
     }
 }
 
@@ -146,6 +148,13 @@ impl Check<'_> {
                 self.error(&place, message, None);
             }
         }
+        let tmpfs = service.options.get(ContainerOption::Tmpfs).iter();
+        for (index, path) in tmpfs.map(|one| one.split(':').next().unwrap_or_default()).enumerate() {
+            if let Some(other) = seen.get(&PathBuf::from(path)) {
+                let message = format_args!("`{path}` is the target of volume `{other}` already");
+                self.error(&format!("services.{name}.tmpfs.{index}"), message, None);
+            }
+        }
     }
 
     /// The containers of a pod share some namespaces: podman refuses what one of them would have otherwise.
@@ -206,8 +215,16 @@ impl Check<'_> {
         }
     }
 
+    fn secrets(&self, name: &ServiceName, service: &Service) {
+        for variable in service.secret_env.keys().filter(|variable| service.env.contains_key(*variable)) {
+            let message = format_args!("`{variable}` is set in `env` as well");
+            let place = format!("services.{name}.secret_env.{variable}");
+            self.error(&place, message, Some(format!("leave out `services.{name}.env.{variable}`")));
+        }
+    }
+
     fn health(&self, name: &ServiceName, service: &Service) {
-        let by_port = matches!(service.health, Some(Health::Http { .. }));
+        let by_port = matches!(service.health, Some(Health { test: HealthTest::Http { .. }, .. }));
         if by_port && !service.ports.iter().any(|port| port.protocol.is_tcp()) {
             let message = format!("`services.{name}.health`: a service without ports cannot be asked");
             // The ports are missing or were taken away, so that is the place, where there is one.

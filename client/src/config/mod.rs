@@ -23,6 +23,7 @@ mod problem;
 mod quantity;
 mod read;
 mod search;
+mod secret_env;
 mod section;
 mod service;
 mod source;
@@ -39,7 +40,7 @@ pub(crate) use interpolate::{literal, split_braces, split_name};
 pub use completion_words::{CompletionWords, completion_words};
 pub use image::{ImageName, InvalidImage, Reference};
 pub use model::{
-    Cli, Condition, Config, Dependencies, DnsServers, Engine, EnvFile, Gpu, GpuDevice, Health, HostGateway,
+    Cli, Condition, Config, Dependencies, DnsServers, Engine, EnvFile, Gpu, GpuDevice, Health, HealthTest, HostGateway,
     InvalidPort, Meta, MssClamp, Network, NetworkDriver, NetworkMode, PodmanUrl, PortMapping, PortRange, Pull,
     Resources, RestartPolicy, Runtime, Service, Volume, VolumeSource,
 };
@@ -47,8 +48,8 @@ pub use name::{InvalidName, NetworkAlias, ObjectName, ServiceName};
 pub use places::Places;
 pub use problem::{ConfigError, Problem, Severity};
 pub use quantity::{
-    ConcurrentPulls, Cpus, InvalidMemory, LogLines, Memory, NetworkMtu, OutOfRange, PidsLimit, PortNumber,
-    StartupTimeout, StatusCode, StatusRange, StopTimeout,
+    ConcurrentPulls, Cpus, InvalidMemory, InvalidPeriod, LogLines, Memory, NetworkMtu, OutOfRange, Period, PidsLimit,
+    PortNumber, StartupTimeout, StatusCode, StatusRange, StopTimeout,
 };
 pub use search::{Environment, FOLDER, Search};
 pub use source::{Location, Source};

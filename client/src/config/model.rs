@@ -8,7 +8,9 @@ mod service;
 pub use network::{DnsServers, MssClamp, Network, NetworkDriver};
 pub use port::{InvalidPort, PortMapping, PortRange};
 pub use runtime::{Engine, GpuDevice, HostGateway, PodmanUrl, RestartPolicy, Runtime};
-pub use service::{Condition, EnvFile, Gpu, Health, NetworkMode, Pull, Resources, Service, Volume, VolumeSource};
+pub use service::{
+    Condition, EnvFile, Gpu, Health, HealthTest, NetworkMode, Pull, Resources, Service, Volume, VolumeSource,
+};
 
 use std::net::SocketAddr;
 

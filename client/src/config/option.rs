@@ -2,8 +2,8 @@
 
 use super::name::NetworkAlias;
 use super::quantity::Memory;
-use super::section::{Mismatch, Read, Section, boolean, list, text};
-use super::tree::Node;
+use super::section::{Mismatch, Read, Section, boolean, entries, list, text};
+use super::tree::{Node, Value};
 use crate::podman::{ContainerOption, OPTION_ROWS, OptionShape, Options};
 
 /// Reads all of a service.
@@ -17,6 +17,10 @@ pub(super) fn options(section: &Section<'_>) -> Options {
                 on.then(|| "true".to_owned()).into_iter().collect()
             }
             OptionShape::Text => section.optional(row.key, one).into_iter().collect(),
+            OptionShape::List if row.option == ContainerOption::Ulimits => {
+                section.may_be_list(row.key);
+                section.or(row.key, Vec::new(), ulimits)
+            }
             OptionShape::List => section.list_or(row.key, Vec::new(), list(one)),
         };
         options.set(row.option, values);
@@ -40,8 +44,11 @@ fn normal(option: ContainerOption, text: &str) -> Read<String> {
         ContainerOption::ShmSize => text.parse::<Memory>().map(|size| size.to_string()).map_err(Mismatch::new),
         ContainerOption::CapAdd | ContainerOption::CapDrop => capability(text),
         ContainerOption::SecurityOpt => security_option(text),
+        ContainerOption::WorkingDir => working_dir(text),
+        ContainerOption::Tmpfs => tmpfs(text),
+        ContainerOption::Ulimits => ulimit(text),
         // They are on or not there.
-        ContainerOption::Init | ContainerOption::ReadOnly => Ok(text.to_owned()),
+        ContainerOption::Init | ContainerOption::ReadOnly | ContainerOption::Privileged => Ok(text.to_owned()),
     }
 }
 
@@ -110,6 +117,101 @@ fn security_option(text: &str) -> Read<String> {
     }
 }
 
+/// An absolute path in a container, without a slash at its end.
+fn container_path(text: &str) -> Option<&str> {
+    let path = text.trim_end_matches('/');
+    let goes_up = path.split('/').any(|part| part == "..");
+    (path.starts_with('/') && !goes_up && !path.contains(['\0', ':', ','])).then_some(path)
+}
+
+fn working_dir(text: &str) -> Read<String> {
+    let path = if text == "/" { Some(text) } else { container_path(text) };
+    path.map(ToOwned::to_owned).ok_or_else(|| wrong(text, "an absolute path in a container"))
+}
+
+/// `PATH[:OPTION,…]` (podman-run(1), `--tmpfs`).
+fn tmpfs(text: &str) -> Read<String> {
+    let (path, options) = text.split_once(':').unwrap_or((text, ""));
+    let Some(path) = container_path(path) else {
+        return Err(
+            wrong(text, "an absolute path in a container, with options or without").hint("such as `/cache:size=1g`")
+        );
+    };
+    let fits = |option: &str| match option.split_once('=') {
+        Some(("size", size)) => size.parse::<Memory>().is_ok(),
+        Some(("mode", mode)) => u32::from_str_radix(mode, 8).is_ok_and(|mode| mode <= 0o7777),
+        Some(_) => false,
+        None => matches!(option, "ro" | "rw" | "exec" | "noexec" | "suid" | "nosuid" | "dev" | "nodev" | "notmpcopyup"),
+    };
+    let options: Vec<&str> = options.split(',').filter(|option| !option.is_empty()).collect();
+    match options.iter().find(|option| !fits(option)) {
+        Some(option) => {
+            Err(wrong(option, "an option of a tmpfs").hint("such as `size=1g`, `mode=1777`, `noexec` or `ro`"))
+        }
+        None if options.is_empty() => Ok(path.to_owned()),
+        None => Ok(format!("{path}:{}", options.join(","))),
+    }
+}
+
+/// The limits that podman has names for (podman-run(1), `--ulimit`; getrlimit(2)).
+const LIMITS: [&str; 15] = [
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+
+/// `NAME=SOFT[:HARD]`; -1 or `unlimited` is no limit.
+fn ulimit(text: &str) -> Read<String> {
+    let wrong = || wrong(text, "a limit").hint("such as `nofile=65536`, `nofile=1024:65536` or `memlock=-1`");
+    let number = |text: &str| match text {
+        "-1" | "unlimited" => Some(u64::MAX),
+        _ => text.parse::<u64>().ok(),
+    };
+    let (name, bounds) = text.split_once('=').ok_or_else(wrong)?;
+    let (soft, hard) = bounds.split_once(':').unwrap_or((bounds, bounds));
+    let (soft, hard) = number(soft).zip(number(hard)).filter(|(soft, hard)| soft <= hard).ok_or_else(wrong)?;
+    if !LIMITS.contains(&name) {
+        return Err(Mismatch::new(format_args!("`{name}` is no name of a limit"))
+            .hint(format!("there are `{}`", LIMITS.join("`, `"))));
+    }
+    let shown = |bound: u64| if bound == u64::MAX { "-1".to_owned() } else { bound.to_string() };
+    Ok(format!("{name}={}:{}", shown(soft), shown(hard)))
+}
+
+/// Texts such as `nofile=1024:65536`, or a table as compose has it: `{ nofile = 65536, memlock = { soft = -1, hard = -1 } }`.
+fn ulimits(node: &Node) -> Read<Vec<String>> {
+    if matches!(node.value, Value::Array(_)) {
+        return list(|node| ulimit(text(node)?))(node);
+    }
+    let bound = |node: &Node| match &node.value {
+        Value::Integer(number) => Ok(number.to_string()),
+        _ => Ok(text(node)?.to_owned()),
+    };
+    let limits = entries(node, |name, node| {
+        let Value::Table(table) = &node.value else { return ulimit(&format!("{name}={}", bound(node)?)) };
+        if let Some((key, entry)) = table.iter().find(|(key, _)| !matches!(*key, "soft" | "hard")) {
+            return Err(Mismatch::new("`soft` and `hard` are all that can be said here").within(key, &entry.key_at));
+        }
+        match (table.get("soft"), table.get("hard")) {
+            (Some(soft), Some(hard)) => ulimit(&format!("{name}={}:{}", bound(soft)?, bound(hard)?)),
+            _ => Err(Mismatch::new("both `soft` and `hard` are needed here").hint("one number stands for both")),
+        }
+    })?;
+    Ok(limits.into_iter().map(|(_, limit)| limit).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +233,11 @@ mod tests {
             (O::Userns, &["keep-id:uid=1000,gid=1000"], "keep-id:uid=1000,gid=1000"),
             (O::GroupAdd, &["keep-groups"], "keep-groups"),
             (O::User, &["1000:1000"], "1000:1000"),
+            (O::WorkingDir, &["/app", "/app/"], "/app"),
+            (O::Tmpfs, &["/cache", "/cache/", "/cache:"], "/cache"),
+            (O::Tmpfs, &["/cache:size=64m,mode=1777,noexec"], "/cache:size=64m,mode=1777,noexec"),
+            (O::Ulimits, &["nofile=65536", "nofile=65536:65536"], "nofile=65536:65536"),
+            (O::Ulimits, &["memlock=-1", "memlock=unlimited", "memlock=-1:-1"], "memlock=-1:-1"),
         ] {
             for spelling in spellings {
                 assert_eq!(normal(option, spelling).ok().as_deref(), Some(form), "{spelling}");
@@ -155,6 +262,16 @@ mod tests {
             (O::SecurityOpt, "writable-cgroups=true"),
             (O::Hostname, "two words"),
             (O::GroupAdd, "-x"),
+            (O::WorkingDir, "app"),
+            (O::WorkingDir, "/app/../x"),
+            (O::Tmpfs, "cache"),
+            (O::Tmpfs, "/"),
+            (O::Tmpfs, "/cache:size=much"),
+            (O::Tmpfs, "/cache:uid=1000"),
+            (O::Ulimits, "nofile"),
+            (O::Ulimits, "nofile=2:1"),
+            (O::Ulimits, "nofile=-1:1"),
+            (O::Ulimits, "files=1"),
         ] {
             assert!(normal(option, text).is_err(), "{option:?}: {text}");
         }

@@ -52,6 +52,14 @@ impl Places {
         (self.exists)(&path).then_some(path)
     }
 
+    /// The same for a file that is named, which without `./` is beside the configuration as well, as compose has it.
+    pub(super) fn beside_file(&self, text: &str) -> Option<Result<PathBuf, &'static str>> {
+        if text.is_empty() || text.starts_with(['/', '~', '$', '.']) {
+            return self.host_path(text);
+        }
+        self.host_path(&format!("./{text}"))
+    }
+
     /// The path of something on the host: absolute, below the home folder (`~/`, `$HOME/`), or beside the configuration (`./`,
     /// `../`). Nothing where the text is no such path; an error where the folder is not known.
     pub(super) fn host_path(&self, text: &str) -> Option<Result<PathBuf, &'static str>> {

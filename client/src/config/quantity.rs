@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
@@ -197,6 +198,73 @@ impl Serialize for Memory {
     }
 }
 
+/// A length of time, 1 ms to 24 h.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period(Duration);
+
+impl Period {
+    /// The longest.
+    const MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// The time, if it is in the range.
+    #[must_use]
+    pub fn new(time: Duration) -> Option<Self> {
+        (Duration::from_millis(1)..=Self::MAX).contains(&time).then_some(Self(time))
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn get(self) -> Duration {
+        self.0
+    }
+}
+
+/// Why a text is not a length of time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a length of time such as `30s` or `1m30s`")]
+pub struct InvalidPeriod(String);
+
+impl FromStr for Period {
+    type Err = InvalidPeriod;
+
+    /// As compose and podman write it (Go, `time.ParseDuration`), with the units that are of use here.
+    fn from_str(text: &str) -> Result<Self, InvalidPeriod> {
+        let invalid = || InvalidPeriod(text.to_owned());
+        let (mut rest, mut seconds) = (text, 0.0);
+        while !rest.is_empty() {
+            let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(invalid)?;
+            let (number, tail) = rest.split_at(digits);
+            let unit = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+            let factor = match &tail[..unit] {
+                "h" => 3600.0,
+                "m" => 60.0,
+                "s" => 1.0,
+                "ms" => 0.001,
+                _ => return Err(invalid()),
+            };
+            seconds += number.parse::<f64>().map_err(|_| invalid())? * factor;
+            rest = &tail[unit..];
+        }
+        let time = Duration::try_from_secs_f64(seconds).ok().and_then(Self::new);
+        time.ok_or_else(invalid)
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.subsec_millis() {
+            0 => write!(f, "{}s", self.0.as_secs()),
+            _ => write!(f, "{}ms", self.0.as_millis()),
+        }
+    }
+}
+
+impl Serialize for Period {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// A number of CPUs, 1.5 being one and a half.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
@@ -242,6 +310,24 @@ mod tests {
     fn what_is_no_amount_of_memory_is_refused() {
         for text in ["", "g", "0", "-1g", "1.5g", "4 g", "4x", "99999999999999999999", "18446744073709551615t", "é"] {
             assert!(text.parse::<Memory>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_length_of_time_is_read_as_compose_has_it_and_written_so_that_it_is_read_again() {
+        for (text, millis, shown) in [
+            ("30s", 30_000, "30s"),
+            ("1m30s", 90_000, "90s"),
+            ("1h", 3_600_000, "3600s"),
+            ("1.5s", 1500, "1500ms"),
+            ("500ms", 500, "500ms"),
+        ] {
+            let period: Period = text.parse().unwrap();
+            assert_eq!((period.get(), period.to_string().as_str()), (Duration::from_millis(millis), shown));
+            assert_eq!(shown.parse::<Period>(), Ok(period));
+        }
+        for text in ["", "30", "s", "0s", "-1s", "1d", "25h", "1 s", "1.2.3s", "1s1", "é", "1é"] {
+            assert!(text.parse::<Period>().is_err(), "{text}");
         }
     }
 

@@ -1,23 +1,28 @@
 //! Reading one `[services.NAME]`.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use indexmap::IndexMap;
 
 use super::command::{command, health_command, optional_words};
 use super::earlier;
 use super::env_file;
-use super::model::{Condition, EnvFile, Gpu, GpuDevice, Health, NetworkMode, PortMapping, Pull, Resources, Service};
+use super::model::{
+    Condition, EnvFile, Gpu, GpuDevice, Health, HealthTest, NetworkMode, PortMapping, Pull, Resources, Service,
+};
 use super::name::{NetworkAlias, ServiceName};
 use super::option::options;
 use super::places::Places;
 use super::port::ports;
 use super::problem::Problem;
-use super::quantity::{Cpus, PidsLimit, StatusCode, StatusRange};
+use super::quantity::{Cpus, Period, PidsLimit, StatusCode, StatusRange};
 use super::read::{RESTART_POLICIES, gpu_device};
+use super::secret_env::secret_env;
 use super::section::{Mismatch, Read, Section, boolean, entries, list, number, owned_text, parsed, text, whole, word};
 use super::tree::{Node, Value};
 use super::volume::volumes;
+use crate::podman::HealthTimes;
 
 const PULLS: &[(&str, Pull)] = &[("missing", Pull::Missing), ("always", Pull::Always), ("never", Pull::Never)];
 
@@ -53,6 +58,7 @@ pub(super) fn service(name: &ServiceName, section: Section<'_>, places: &Places)
     let env = section.or("env", Vec::new(), |node| entries(node, env_value));
     section.may_be_list_or_one("env_file");
     let env_file = section.or("env_file", Vec::new(), one_or_list(|node| env_file(node, places)));
+    let secret_env = secret_env(&section, places);
     let resources = resources(&section);
     let labels = section.or("labels", Vec::new(), |node| entries(node, label));
     let devices = section.list_or("devices", Vec::new(), list(device));
@@ -85,6 +91,7 @@ pub(super) fn service(name: &ServiceName, section: Section<'_>, places: &Places)
         health,
         env: IndexMap::from_iter(env),
         env_file,
+        secret_env,
         options,
         labels: IndexMap::from_iter(labels),
         devices,
@@ -157,18 +164,36 @@ fn health(service: &Section<'_>, ports: &[PortMapping]) -> Option<Health> {
         let warning = Problem::warning(format!("`{place}` has no effect without `{path}`"));
         section.push(warning.at(at.clone()).hint("where no path is set, nothing is asked for"));
     }
+    let times = HealthTimes {
+        interval: section.optional("interval", period),
+        timeout: section.optional("timeout", period),
+        retries: section.optional("retries", whole),
+        start_period: section.optional("start_period", period),
+    };
     // A person's command takes the place of a built-in path, and a service without ports is not asked on one.
     if built_in_path && (command.is_some() || !has_port) {
         section.finish();
-        return command.map(|command| Health::Command { command });
+        return command.map(|command| Health { test: HealthTest::Command { command }, times });
     }
     if path.is_some() && command.is_some() {
         section.refuse("a service is asked by `path` or by `command`, not both");
     }
     section.finish();
-    match command {
-        Some(command) => Some(Health::Command { command }),
-        None => Some(Health::Http { path: path?, expected_status }),
+    let test = match command {
+        Some(command) => HealthTest::Command { command },
+        None => HealthTest::Http { path: path?, expected_status },
+    };
+    Some(Health { test, times })
+}
+
+/// A text such as `30s`, or a number of seconds.
+fn period(node: &Node) -> Read<Period> {
+    match &node.value {
+        Value::String(_) => parsed(node),
+        _ => {
+            let seconds = number(0.001, 86_400.0)(node)?;
+            Period::new(Duration::from_secs_f64(seconds)).ok_or_else(|| Mismatch::new("this is no length of time"))
+        }
     }
 }
 
@@ -210,9 +235,7 @@ fn one_or_list<T>(one: impl Fn(&Node) -> Read<T>) -> impl Fn(&Node) -> Read<Vec<
 
 fn env_file(node: &Node, places: &Places) -> Read<EnvFile> {
     let text = text(node)?;
-    // Without `./` it is beside the configuration as well, as compose has it.
-    let beside = if text.starts_with(['/', '~', '$', '.']) { text.to_owned() } else { format!("./{text}") };
-    let path = match places.host_path(&beside) {
+    let path = match places.beside_file(text) {
         Some(Ok(path)) => path,
         Some(Err(why)) => return Err(Mismatch::new(format_args!("`{text}` has no place: {why}"))),
         None => return Err(Mismatch::new(format_args!("`{text}` is not a path"))),

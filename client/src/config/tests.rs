@@ -126,7 +126,7 @@ fn tables_merge_and_arrays_replace() {
     let ollama = &config.services["ollama"];
     assert_eq!(ollama.ports.len(), 1);
     assert_eq!(ollama.ports[0].host.first().get(), 1);
-    assert!(matches!(&ollama.health, Some(Health::Http { path, .. }) if path == "/x"));
+    assert!(matches!(&ollama.health, Some(Health { test: HealthTest::Http { path, .. }, .. }) if path == "/x"));
     assert_eq!(ollama.image.as_str(), "docker.io/ollama/ollama:latest");
     assert_eq!(config.services["open-webui"].env["OLLAMA_BASE_URL"], "http://ollama:2");
 }

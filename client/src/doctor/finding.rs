@@ -93,6 +93,8 @@ codes! {
     Linger = "linger",
     /// A path or a device of the host that a service needs is not there, or a file where a folder is meant.
     PathMissing = "path-missing",
+    /// A secret that a service is given is not there.
+    SecretMissing = "secret-missing",
     /// Services do not come back after a reboot.
     Boot = "boot",
     /// `/dev/net/tun` is not there, or not for this user.

@@ -82,6 +82,9 @@ fn conflict(conflict: &Conflict) -> Finding {
         Conflict::Missing { name, .. } => {
             Finding::broken(Code::NameTaken, cause, format!("podman network create {name}"))
         }
+        Conflict::SecretMissing { name, .. } => {
+            Finding::broken(Code::SecretMissing, cause, format!("podman secret create {name} FILE"))
+        }
         Conflict::NetworkDiffers { .. } => Finding::note(Code::NetworkDiffers, cause, "airpods start --reset-network"),
         Conflict::NetworkHeld { name, .. } => {
             let other = another(name);

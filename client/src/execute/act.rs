@@ -15,7 +15,9 @@ use super::{Late, Outcome, Pace, StepError, ask_health};
 use crate::file;
 use crate::kernel;
 use crate::plan::{Action, Expected, HealthCheck, Inspection, Source, Step, read_back};
-use crate::podman::{ContainerDetail, ContainerState, Endpoint, LogOptions, Network, Networking, Podman, PodmanError};
+use crate::podman::{
+    ContainerDetail, ContainerState, Endpoint, HealthTimes, LogOptions, Network, Networking, Podman, PodmanError,
+};
 use crate::port::{HostPort, Protocol};
 
 /// How many lines of a dead container's log are told.
@@ -105,8 +107,8 @@ impl<P: Podman> Actor<'_, P> {
                 self.read_back(service, expected).await.map_err(|error| error.into_step(step))?;
                 return Ok(Done::Nothing);
             }
-            Action::AwaitHealth { container, check, kept, required } => {
-                let healthy = self.await_health(service, container, check, *kept).await;
+            Action::AwaitHealth { container, check, times, kept, required } => {
+                let healthy = self.await_health(service, container, (check, times), *kept).await;
                 let late = healthy.map_err(|error| error.into_step(step))?;
                 if let Some(late) = late {
                     if *required {
@@ -239,18 +241,20 @@ impl<P: Podman> Actor<'_, P> {
         &self,
         service: &str,
         container: &str,
-        check: &HealthCheck,
+        (check, times): (&HealthCheck, &HealthTimes),
         kept: bool,
     ) -> Result<Option<Late>, Trouble> {
         if self.pace.startup.is_zero() {
             return Ok(None);
         }
+        let (timeout, interval) = (times.timeout_or(self.pace.ping), times.interval_or(self.pace.interval));
+        let patience = times.patience(self.pace.startup, self.pace.interval);
         let start = Instant::now();
         let mut process = None;
         // However often podman had to restart what has been running for long is not for this start to judge.
         let mut restarts = (!kept).then_some(0);
         loop {
-            let asked = ask_health(self.podman, container, check, self.pace.ping);
+            let asked = ask_health(self.podman, container, check, timeout);
             let last = match self.unless_cancelled(asked).await? {
                 Ok(answer) if answer.healthy => {
                     self.outcome.borrow_mut().healthy.insert(service.to_owned());
@@ -270,12 +274,12 @@ impl<P: Podman> Actor<'_, P> {
                 self.must_run(service, container, &detail, *restarts.get_or_insert(detail.restarts)).await?;
                 process = detail.pid;
             }
-            if start.elapsed() >= self.pace.startup {
+            if start.elapsed() >= patience {
                 let (service, asked, waited) = (service.to_owned(), check.place(), start.elapsed());
                 return Ok(Some(Late { service, asked, last, waited }));
             }
             // Most services answer within the first second: look often at first.
-            let pause = self.pace.interval.min(start.elapsed().max(std::time::Duration::from_millis(20)));
+            let pause = interval.min(start.elapsed().max(std::time::Duration::from_millis(20)));
             self.unless_cancelled(tokio::time::sleep(pause)).await?;
         }
     }

@@ -6,7 +6,7 @@ mod option;
 mod service;
 mod value;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
@@ -14,9 +14,10 @@ use super::{Export, File, Subject, endpoint};
 use crate::config::Condition;
 use crate::plan::{Launch, is_own_label};
 use crate::podman::{Endpoint, Mount, NetworkSpec, Networking, Restart};
+use crate::secret::Secret;
 
 use name::label;
-use value::volume;
+use value::{secret_key, volume};
 
 /// The file's name where none is said.
 pub const FILE: &str = "airpods.yaml";
@@ -93,18 +94,35 @@ struct Writer<'a> {
 impl Writer<'_> {
     /// Answers whether there is a secret in the file now.
     fn secrets(&mut self) -> bool {
-        let wanted: BTreeSet<&str> = self.subject.secret_variables().collect();
+        let launches = &self.subject.desired.launches;
+        for (launch, (variable, name)) in
+            launches.iter().flat_map(|launch| launch.container.podman_secrets().map(move |secret| (launch, secret)))
+        {
+            self.warnings.push(format!(
+                "`services.{}.secret_env.{variable}`: podman's secret `{name}` is not in the file; the Secret `{}` with the key \
+                 `{variable}` has to be there (`kubectl create secret generic`)",
+                launch.service,
+                label(name)
+            ));
+        }
+        let of_launch = |launch: &Launch| {
+            let ours = launch.container.secrets_of_ours();
+            let secret =
+                |(variable, source)| (secret_key(&launch.service, variable, source), self.subject.secrets.get(source));
+            ours.map(secret).collect::<Vec<_>>()
+        };
+        let wanted: BTreeMap<String, Option<&Secret>> = launches.iter().flat_map(of_launch).collect();
         if wanted.is_empty() {
             return false;
         }
-        let known = &self.subject.secrets;
-        if wanted.iter().all(|variable| known.contains_key(*variable)) {
+        let known = wanted.iter().map(|(key, value)| value.map(|value| (key.as_str(), value.expose())));
+        if let Some(known) = known.collect::<Option<BTreeMap<_, _>>>() {
             self.documents.push(json!({
                 "apiVersion": "v1", "kind": "Secret", "metadata": { "name": SECRET }, "stringData": known,
             }));
             return true;
         }
-        let keys = wanted.into_iter().collect::<Vec<_>>().join("`, `");
+        let keys = wanted.into_keys().collect::<Vec<_>>().join("`, `");
         self.warnings.push(format!(
             "the Secret `{SECRET}` with `{keys}` is not printed: `-o FILE` writes it too, for its owner alone"
         ));

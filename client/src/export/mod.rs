@@ -9,12 +9,11 @@ pub mod quadlet;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use crate::config::{Cli, Config, DnsServers, NetworkMode, StatusRange};
 use crate::plan::{Desired, HostContext, Launch, UnknownService, chosen};
 use crate::podman::{Endpoint, Networking, PublishedPort, Version};
 use crate::port::HostPort;
+use crate::secret::SecretValues;
 
 /// The podman that is written for: what it can do decides how a launch is put.
 const PODMAN: Version = Version { major: 5, minor: 0 };
@@ -46,8 +45,8 @@ pub struct Subject<'a> {
     pub desired: Desired,
     /// How the command treats them: how long they have to start and to stop.
     pub habits: &'a Cli,
-    /// The values of secret variables that are known, by variable.
-    pub secrets: BTreeMap<String, String>,
+    /// The values of secrets that are known.
+    pub secrets: SecretValues,
 }
 
 impl<'a> Subject<'a> {
@@ -62,12 +61,7 @@ impl<'a> Subject<'a> {
         alone.services.retain(|name, _| asked.contains(name));
         let services = alone.services.iter().collect::<Vec<_>>();
         let desired = Desired::from_config(&alone, &services, PODMAN, surroundings);
-        Ok(Self { desired, habits: &config.cli, secrets: BTreeMap::new() })
-    }
-
-    /// The secret variables that the services are given.
-    pub fn secret_variables(&self) -> impl Iterator<Item = &str> {
-        self.desired.launches.iter().flat_map(|launch| &launch.container.secret_env).map(String::as_str)
+        Ok(Self { desired, habits: &config.cli, secrets: SecretValues::default() })
     }
 }
 

@@ -5,17 +5,21 @@
 
 mod unit;
 
+use std::time::Duration;
+
 use super::{Export, File, Subject, is_success};
 use crate::config::Pull;
 use crate::plan::{HealthCheck, HttpCheck, Launch, is_own_label, ordered};
 use crate::podman::{
-    ContainerSpec, Endpoint, Mount, NetworkSpec, Networking, OptionShape, PodSpec, Relabel, Restart, port_ranges,
+    ContainerSpec, Endpoint, HealthTimes, Mount, NetworkSpec, Networking, OptionShape, PodSpec, Relabel, Restart,
+    port_ranges,
 };
 
+use crate::secret::Secret;
 use unit::{Unit, is_plain};
 
 /// How long systemd lets a service start, in seconds: its image may have to be pulled first.
-const PULL_SECONDS: u32 = 900;
+const PULL_SECONDS: u64 = 900;
 
 /// The unit of the network.
 const NETWORK: &str = "airpods_network.network";
@@ -72,12 +76,20 @@ fn secret_file(launch: &Launch) -> String {
 }
 
 fn secrets(subject: &Subject<'_>, launch: &Launch, export: &mut Export) {
-    let variables = &launch.container.secret_env;
-    let known: Option<String> = variables
-        .iter()
-        .map(|variable| subject.secrets.get(variable).map(|secret| format!("{variable}={secret}\n")))
-        .collect();
-    match known {
+    let variables = || launch.container.secrets_of_ours();
+    let value = |source| subject.secrets.get(source).map(Secret::expose);
+    for (variable, _) in variables().filter(|(_, source)| value(source).is_some_and(|value| value.contains('\n'))) {
+        export.warnings.push(format!(
+            "`services.{}.secret_env.{variable}`: a file of variables has no value with several lines; make a secret of podman's, and \
+             name it `podman:NAME`",
+            launch.service
+        ));
+    }
+    let lines = variables().map(|(variable, source)| {
+        let value = value(source)?;
+        Some(if value.contains('\n') { String::new() } else { format!("{variable}={value}\n") })
+    });
+    match lines.collect::<Option<String>>() {
         Some(text) if !text.is_empty() => {
             export.files.push(File { name: secret_file(launch), text, private: true });
         }
@@ -161,7 +173,7 @@ fn container(subject: &Subject<'_>, launch: &Launch) -> Unit {
     if launch.oneshot {
         unit.set("TimeoutStartSec", "infinity");
     } else {
-        unit.set("TimeoutStartSec", PULL_SECONDS + subject.habits.startup_timeout.get());
+        unit.set("TimeoutStartSec", PULL_SECONDS + patience(subject, &launch.health_times).as_secs());
     }
     // podman kills the container when its time is over; systemd would kill podman.
     unit.set("TimeoutStopSec", stop + 30);
@@ -171,8 +183,8 @@ fn container(subject: &Subject<'_>, launch: &Launch) -> Unit {
         unit.words("ExecStartPre", ["/bin/sh", "-c", make, "sh", &folder.to_string_lossy()]);
     });
     match &launch.health {
-        Some(HealthCheck::Http(check)) => wait_for_health(&mut unit, subject, check),
-        Some(HealthCheck::Command(_)) => wait_for_command(&mut unit, subject, spec),
+        Some(HealthCheck::Http(check)) => wait_for_health(&mut unit, subject, check, &launch.health_times),
+        Some(HealthCheck::Command(_)) => wait_for_command(&mut unit, subject, launch),
         None => {}
     }
     if launch.oneshot {
@@ -204,9 +216,12 @@ fn used(unit: &mut Unit, subject: &Subject<'_>, launch: &Launch) {
 fn settings(unit: &mut Unit, subject: &Subject<'_>, launch: &Launch) {
     let spec = &launch.container;
     spec.env.iter().for_each(|(name, value)| unit.word("Environment", &format!("{name}={value}")));
-    if !spec.secret_env.is_empty() {
+    if spec.secrets_of_ours().next().is_some() {
         unit.word("EnvironmentFile", &secret_file(launch));
     }
+    spec.podman_secrets().for_each(|(variable, name)| {
+        unit.set("Secret", format_args!("{name},type=env,target={variable}"));
+    });
     spec.mounts.iter().for_each(|mount| volume(unit, mount));
     unit.set("PidsLimit", spec.limits.pids);
     spec.limits.memory.iter().for_each(|bytes| unit.word("PodmanArgs", &format!("--memory={bytes}b")));
@@ -220,7 +235,7 @@ fn settings(unit: &mut Unit, subject: &Subject<'_>, launch: &Launch) {
         unit.set("SecurityLabelDisable", true);
     }
     if let Some(command) = &spec.health {
-        health_command(unit, command, subject);
+        health_command(unit, command, subject, &launch.health_times);
     }
     if let Some(entrypoint) = &spec.entrypoint {
         // podman takes a single word or JSON.
@@ -263,11 +278,11 @@ fn bind(unit: &mut Unit, source: &str, mount: &Mount, relabel: Relabel) {
 
 /// Whoever depends on the service waits until it answers, from the host: the image may have no program that asks. One
 /// that never answers is left running, as `airpods start` leaves it.
-fn wait_for_health(unit: &mut Unit, subject: &Subject<'_>, health: &HttpCheck) {
-    let habits = subject.habits;
-    let interval = habits.startup_check_interval.ceil().to_string();
-    let attempts = (f64::from(habits.startup_timeout.get()) / habits.startup_check_interval.ceil()).ceil().to_string();
-    let patience = habits.ping_timeout.to_string();
+fn wait_for_health(unit: &mut Unit, subject: &Subject<'_>, health: &HttpCheck, times: &HealthTimes) {
+    let interval = interval(subject, times);
+    let attempts = (patience(subject, times).as_secs_f64() / interval).ceil().to_string();
+    let interval = interval.to_string();
+    let patience = times.timeout_or(Duration::from_secs_f64(subject.habits.ping_timeout)).as_secs_f64().to_string();
     let url = health.url();
     unit.words(
         "ExecStartPost",
@@ -291,20 +306,41 @@ fn wait_for_health(unit: &mut Unit, subject: &Subject<'_>, health: &HttpCheck) {
 }
 
 /// podman asks by itself here, and a start waits for the first good answer.
-fn health_command(unit: &mut Unit, command: &[String], subject: &Subject<'_>) {
+fn health_command(unit: &mut Unit, command: &[String], subject: &Subject<'_>, times: &HealthTimes) {
     let text = match command.split_first() {
         Some((how, rest)) if how == "CMD-SHELL" => rest.join(" "),
         _ => serde_json::json!(command.get(1..).unwrap_or_default()).to_string(),
     };
     unit.word("HealthCmd", &text);
-    unit.set("HealthInterval", format_args!("{}s", subject.habits.startup_check_interval.ceil()));
-    unit.set("HealthStartPeriod", format_args!("{}s", subject.habits.startup_timeout));
+    match times.interval {
+        Some(interval) => unit.set("HealthInterval", interval),
+        None => unit.set("HealthInterval", format_args!("{}s", interval(subject, times))),
+    }
+    times.timeout.iter().for_each(|timeout| unit.set("HealthTimeout", timeout));
+    times.retries.iter().for_each(|retries| unit.set("HealthRetries", retries));
+    match times.start_period {
+        Some(period) => unit.set("HealthStartPeriod", period),
+        None => unit.set("HealthStartPeriod", format_args!("{}s", subject.habits.startup_timeout)),
+    }
+}
+
+/// Whole seconds between two looks.
+fn interval(subject: &Subject<'_>, times: &HealthTimes) -> f64 {
+    times.interval_or(Duration::from_secs_f64(subject.habits.startup_check_interval)).as_secs_f64().ceil()
+}
+
+/// How long the service has to become healthy.
+fn patience(subject: &Subject<'_>, times: &HealthTimes) -> Duration {
+    let habits = subject.habits;
+    let of_all = Duration::from_secs(habits.startup_timeout.get().into());
+    times.patience(of_all, Duration::from_secs_f64(habits.startup_check_interval))
 }
 
 /// Whoever depends on the service waits until its command succeeds.
-fn wait_for_command(unit: &mut Unit, subject: &Subject<'_>, spec: &ContainerSpec) {
-    let seconds = subject.habits.startup_timeout.to_string();
-    let wait = ["-/usr/bin/timeout", &seconds, "/usr/bin/podman", "wait", "--condition=healthy", &spec.name];
+fn wait_for_command(unit: &mut Unit, subject: &Subject<'_>, launch: &Launch) {
+    let seconds = patience(subject, &launch.health_times).as_secs().to_string();
+    let name = &launch.container.name;
+    let wait = ["-/usr/bin/timeout", &seconds, "/usr/bin/podman", "wait", "--condition=healthy", name];
     unit.words("ExecStartPost", wait);
 }
 

@@ -5,6 +5,7 @@
 use super::kube::Workload;
 use super::*;
 use crate::plan::tests::config;
+use crate::secret::Secret;
 
 /// Every setting that there is.
 const EVERYTHING: &str = r#"
@@ -51,6 +52,11 @@ network_aliases = ["web"]
 ports = { host = 7003, container = 80 }
 gpu.enabled = false
 needs_webui_secret = true
+secret_env = { OPENAI_API_KEY = "file:/keys/openai", HF_TOKEN = "podman:hf" }
+working_dir = "/app"
+tmpfs = ["/cache:size=64m", "/scratch"]
+ulimits = { nofile = 65536 }
+privileged = true
 [services.side]
 image = "docker.io/lab/side:1"
 pod = "front"
@@ -62,7 +68,7 @@ image = "docker.io/lab/paint:1"
 network_mode = "host"
 ports = { host = 7005, container = 7005 }
 gpu.enabled = false
-health.path = "/"
+health = { path = "/", interval = "10s", timeout = "3s", retries = 5, start_period = "5m" }
 "#;
 
 fn exported(names: &[&str], with_secret: bool, export: impl Fn(&Subject<'_>) -> Export) -> Export {
@@ -70,7 +76,8 @@ fn exported(names: &[&str], with_secret: bool, export: impl Fn(&Subject<'_>) -> 
     let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut subject = Subject::of(&config, &names, &HostContext::default()).unwrap();
     if with_secret {
-        subject.secrets.insert(crate::webui_secret::VARIABLE.to_owned(), "5ec4e7".to_owned());
+        let value = |source| (Secret::new("5ec4e7".to_owned()), source);
+        subject.secrets = subject.desired.secret_sources().into_iter().map(value).collect();
     }
     export(&subject)
 }

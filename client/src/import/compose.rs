@@ -3,6 +3,7 @@
 mod deploy;
 mod health;
 mod network;
+mod secret;
 mod service;
 mod variables;
 mod volume;
@@ -37,7 +38,7 @@ pub(super) fn read(text: &str, folder: &str, values: &BTreeMap<String, String>) 
 }
 
 /// Keys at the top whose content is read elsewhere, or says nothing.
-const TOP_READ: [&str; 5] = ["version", "name", "services", "volumes", "networks"];
+const TOP_READ: [&str; 6] = ["version", "name", "services", "volumes", "networks", "secrets"];
 
 #[derive(Default)]
 struct Reader {
@@ -47,6 +48,8 @@ struct Reader {
     volumes: BTreeMap<String, String>,
     /// What podman calls each network that exists already.
     networks: BTreeMap<String, String>,
+    /// The file of each secret.
+    secrets: BTreeMap<String, String>,
     /// Services whose end others wait for.
     ends: BTreeSet<String>,
     /// Services whose network namespace others share.
@@ -59,7 +62,6 @@ impl Reader {
             let key = entry.key.as_str();
             if !TOP_READ.contains(&key) && !key.starts_with("x-") {
                 let why = match key {
-                    "secrets" => "not carried over: use `env_file`, or mount the file as a volume",
                     "configs" => "not carried over: mount the file as a volume",
                     "include" => "not carried over: import the included file by itself",
                     _ => "airpods has no such key",
@@ -69,6 +71,9 @@ impl Reader {
         }
         for entry in root.get("volumes").map(Node::entries).unwrap_or_default() {
             self.volume(entry);
+        }
+        for entry in root.get("secrets").map(Node::entries).unwrap_or_default() {
+            self.secret(entry);
         }
     }
 

@@ -141,14 +141,13 @@ fn only_a_service_that_asks_for_a_gpu_gets_one() {
 
 #[test]
 fn what_is_not_carried_over_is_named_with_its_line() {
-    let text =
-        "services:\n  a:\n    image: docker.io/a/b:1\n    privileged: true\n    frobnicate: 1\nsecrets:\n  s: {}\n";
+    let text = "services:\n  a:\n    image: docker.io/a/b:1\n    sysctls: {a: b}\n    frobnicate: 1\nsecrets:\n  s: {external: true}\n";
     let (_, notes) = of_compose(text);
     let begins = |note: &str, begin: &str| assert!(note.starts_with(begin), "{notes:?}");
     assert_eq!(notes.len(), 3, "{notes:?}");
-    begins(&notes[0], "line 4: `services.a.privileged`: ");
+    begins(&notes[0], "line 4: `services.a.sysctls`: ");
     begins(&notes[1], "line 5: `services.a.frobnicate`: ");
-    begins(&notes[2], "line 6: `secrets`: ");
+    begins(&notes[2], "line 7: `secrets.s`: ");
 }
 
 #[test]

@@ -32,6 +32,17 @@ pub enum Conflict {
         name: String,
     },
 
+    /// podman keeps no secret of this name.
+    #[error("`services.{service}.secret_env.{variable}`: podman has no secret named `{name}`")]
+    SecretMissing {
+        /// The service that is to be given it.
+        service: String,
+        /// In which variable.
+        variable: String,
+        /// The secret.
+        name: String,
+    },
+
     /// The network exists with other settings, and those of a network cannot be changed.
     #[error("the network `{name}` exists with other settings: {}", list(differences))]
     NetworkDiffers {
@@ -152,6 +163,9 @@ impl Report for Conflict {
             }
             Self::Missing { kind: Kind::Image, name, .. } => {
                 format!("its `pull` is `never`: bring it with `podman pull {name}`, or leave `pull` out")
+            }
+            Self::SecretMissing { name, .. } => {
+                format!("make it: `podman secret create {name} FILE`, where FILE holds the value and no line break")
             }
             Self::Missing { name, .. } => {
                 format!(

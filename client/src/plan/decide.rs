@@ -317,7 +317,11 @@ impl<'a> Builder<'a> {
                 // Its name is free once its former pod is gone, which need not be its pod to be.
                 needed.extend(self.steps_removing());
             }
-            before_start.push(self.add(Action::CreateContainer(Box::new(spec.clone())), Some(service), needed));
+            before_start.push(self.add(
+                Action::CreateContainer(Box::new(self.observed.with_secrets(spec))),
+                Some(service),
+                needed,
+            ));
         }
         let pod = match &spec.networking {
             Networking::Pod(pod) => Some(pod.as_str()),
@@ -365,7 +369,13 @@ impl<'a> Builder<'a> {
         if let Some(check) = &launch.health {
             let (container, check) = (launch.container.name.clone(), check.clone());
             let required = self.is_awaited(&launch.service, Condition::Healthy);
-            let action = Action::AwaitHealth { container, check, kept: read_back.is_none(), required };
+            let action = Action::AwaitHealth {
+                container,
+                check,
+                times: launch.health_times,
+                kept: read_back.is_none(),
+                required,
+            };
             let step = self.add(action, Some(&launch.service), read_back);
             self.ready.insert(&launch.service, step);
         }

@@ -15,10 +15,11 @@ use crate::config::{
 };
 use crate::gpu;
 use crate::podman::{
-    ContainerOption, ContainerSpec, Endpoint, Limits, Mount, NetworkSpec, Networking, Options, PodSpec, PublishedPort,
-    Relabel, Restart, Version,
+    ContainerOption, ContainerSpec, Endpoint, HealthTimes, Limits, Mount, NetworkSpec, Networking, Options, PodSpec,
+    PublishedPort, Relabel, Restart, SecretSource, Version,
 };
 use crate::port::HostPort;
+use crate::secret::SecretValues;
 use crate::webui_secret;
 
 /// One service to be launched.
@@ -38,6 +39,8 @@ pub struct Launch {
     pub folders: Vec<PathBuf>,
     /// How its health is asked for.
     pub health: Option<HealthCheck>,
+    /// How patiently.
+    pub health_times: HealthTimes,
     /// It does something once and ends.
     pub oneshot: bool,
     /// When its image is pulled.
@@ -131,11 +134,24 @@ impl Desired {
         Expected { oneshot: launch.oneshot, ..Expected::of(spec, endpoint, self.network.mtu) }
     }
 
-    /// Gives the value of a secret variable to every service that needs it, so that what runs can be compared with it.
-    pub fn give_secret(&mut self, variable: &str, value: &str) {
+    /// Gives every service the secret values that are known, so that what runs can be compared with them.
+    pub fn give_secrets(&mut self, values: &SecretValues) {
         for launch in self.launches.iter_mut().chain(&mut self.others) {
-            launch.container.give_secret(variable, value);
+            launch.container.give_secrets(values);
         }
+    }
+
+    /// Where the secret values of everything that may be launched come from.
+    #[must_use]
+    pub fn secret_sources(&self) -> BTreeSet<SecretSource> {
+        let all = self.launches.iter().chain(&self.others);
+        all.flat_map(|launch| launch.container.secret_env.values().cloned()).collect()
+    }
+
+    /// Whether a service is given a secret of podman's.
+    pub(super) fn needs_podman_secrets(&self) -> bool {
+        let mut all = self.launches.iter().chain(&self.others);
+        all.any(|launch| launch.container.podman_secrets().next().is_some())
     }
 
     /// The images of everything that may be launched.
@@ -247,7 +263,7 @@ fn launch(
         image: service.image.to_string(),
         networking,
         env: env_file.chain(service.env.clone()).collect(),
-        secret_env: service.needs_webui_secret.then(|| webui_secret::VARIABLE.to_owned()).into_iter().collect(),
+        secret_env: secret_env(service),
         command: service.command_args.clone(),
         entrypoint: service.entrypoint_override.clone(),
         mounts: service.volumes.values().map(mount).collect(),
@@ -266,6 +282,10 @@ fn launch(
             Some(HealthCheck::Command(command)) => Some(command.clone()),
             _ => None,
         },
+        health_timeout: match &health {
+            Some(HealthCheck::Command(_)) => HealthTimes::of(service).timeout,
+            _ => None,
+        },
         labels: service.labels.clone().into_iter().collect(),
     };
     let own = label::of_container(&container, name.as_str(), config.runtime.network_name.as_str());
@@ -278,10 +298,17 @@ fn launch(
         is_published: config.is_published(service),
         folders: service.volumes.values().filter_map(|volume| folder(&volume.source)).collect(),
         health,
+        health_times: HealthTimes::of(service),
         oneshot: service.oneshot,
         pull: service.pull,
         uses: order::uses(config, name, service),
     }
+}
+
+/// The secret variables. One that the service names itself goes before the web UI's own.
+fn secret_env(service: &Service) -> BTreeMap<String, SecretSource> {
+    let of_webui = service.needs_webui_secret.then(|| (webui_secret::VARIABLE.to_owned(), SecretSource::WebUi));
+    of_webui.into_iter().chain(service.secret_env.clone()).collect()
 }
 
 /// The devices of the GPU that a service is given: its own choice, or that of all.

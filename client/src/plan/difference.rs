@@ -39,7 +39,7 @@ impl fmt::Display for Difference {
         };
         match self.setting {
             // A variable may hold a password: its value is compared and never shown.
-            Setting::Env => write!(f, "`{wanted}` was given a value and {who} has {found}"),
+            Setting::Env | Setting::SecretEnv => write!(f, "`{wanted}` was given a value and {who} has {found}"),
             Setting::Listening => write!(f, "port `{wanted}` was asked for and nobody listens on it"),
             _ => write!(f, "`{wanted}` was asked for and {who} has `{found}`"),
         }

@@ -1,8 +1,10 @@
 //! How a service is asked for its health.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use crate::config::{Config, Health, Service, StatusRange};
+use crate::config::{Config, HealthTest, Period, Service, StatusRange};
+use crate::podman::HealthTimes;
 
 /// How a service is asked for its health.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,9 +19,9 @@ impl HealthCheck {
     /// The check of a service that has one and, where it takes one, a port to ask on.
     #[must_use]
     pub fn of(config: &Config, service: &Service) -> Option<Self> {
-        match service.health.as_ref()? {
-            Health::Command { command } => Some(Self::Command(command.clone())),
-            Health::Http { path, expected_status } => {
+        match &service.health.as_ref()?.test {
+            HealthTest::Command { command } => Some(Self::Command(command.clone())),
+            HealthTest::Http { path, expected_status } => {
                 let at = config.reached_at(service)?;
                 Some(Self::Http(HttpCheck { at, path: path.clone(), expected: *expected_status }))
             }
@@ -61,5 +63,56 @@ impl HttpCheck {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}{}", self.at, self.path)
+    }
+}
+
+/// Looks in a row that may fail after the start where nothing else is said, as compose and podman have it.
+const RETRIES: u32 = 3;
+
+impl HealthTimes {
+    /// Those of a service.
+    #[must_use]
+    pub fn of(service: &Service) -> Self {
+        service.health.as_ref().map(|health| health.times).unwrap_or_default()
+    }
+
+    /// How long one look may take, where `of_all` is the time for all services.
+    #[must_use]
+    pub fn timeout_or(&self, of_all: Duration) -> Duration {
+        self.timeout.map_or(of_all, Period::get)
+    }
+
+    /// Time between two looks.
+    #[must_use]
+    pub fn interval_or(&self, of_all: Duration) -> Duration {
+        self.interval.map_or(of_all, Period::get)
+    }
+
+    /// How long a service has to become healthy: `of_all`, or as long as its start may take and its looks may fail, where that is
+    /// longer.
+    #[must_use]
+    pub fn patience(&self, of_all: Duration, interval_of_all: Duration) -> Duration {
+        if self.start_period.is_none() && self.retries.is_none() {
+            return of_all;
+        }
+        let start = self.start_period.map_or(Duration::ZERO, Period::get);
+        of_all.max(start + self.interval_or(interval_of_all) * self.retries.unwrap_or(RETRIES))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_service_has_the_time_of_all_or_the_longer_one_that_it_says_it_needs() {
+        let seconds = Duration::from_secs;
+        let patience = |times: HealthTimes| times.patience(seconds(60), seconds(2)).as_secs();
+        let period = |text: &str| Some(text.parse().unwrap());
+        assert_eq!(patience(HealthTimes { interval: period("30s"), ..HealthTimes::default() }), 60);
+        assert_eq!(patience(HealthTimes { start_period: period("5m"), ..HealthTimes::default() }), 306);
+        assert_eq!(patience(HealthTimes { retries: Some(5), interval: period("30s"), ..HealthTimes::default() }), 150);
+        assert_eq!(patience(HealthTimes { retries: Some(1), ..HealthTimes::default() }), 60);
     }
 }

@@ -15,6 +15,9 @@ pub(super) const SERVICE: &str = "io.airpods.service";
 /// several configurations are told apart.
 pub(super) const NETWORK: &str = "io.airpods.network";
 
+/// The ids of the podman secrets that a container was made with, as `VARIABLE=ID` with spaces between.
+pub(super) const SECRETS: &str = "io.airpods.secrets";
+
 /// A digest of the settings that an object was made with: the version of the canonical form, a colon, and 64 bits in hexadecimal.
 pub(super) const SETTINGS: &str = "io.airpods.settings";
 

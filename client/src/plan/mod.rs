@@ -21,6 +21,7 @@ mod order;
 mod read_back;
 mod replaced;
 mod restart;
+mod secret;
 mod setting;
 mod show;
 mod state;
@@ -29,6 +30,7 @@ mod teardown;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 pub use chosen::{Present, UnknownService, chosen, left_running};
@@ -51,8 +53,9 @@ pub use state::container_made_for;
 pub use stop::{Stop, stop};
 pub use teardown::{Stages, Teardown};
 
-use crate::podman::{ContainerSpec, NetworkSpec, PodSpec};
+use crate::podman::{ContainerSpec, HealthTimes, NetworkSpec, PodSpec, SecretSource};
 use crate::port::HostPort;
+use crate::secret::SecretValues;
 
 /// The steps of a launch. A step's place in the list is its identity; the steps it waits for stand before it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -153,6 +156,8 @@ pub enum Action {
         container: String,
         /// What to ask.
         check: HealthCheck,
+        /// How patiently.
+        times: HealthTimes,
         /// It runs already, and is only asked.
         kept: bool,
         /// Another service is not started before it is well.
@@ -181,20 +186,22 @@ pub enum Kept {
 }
 
 impl Plan {
-    /// Whether a container that is made needs the value of a secret variable.
+    /// Where the secret values of the containers that are made come from.
     #[must_use]
-    pub fn needs_secret(&self, variable: &str) -> bool {
-        self.steps
-            .iter()
-            .any(|step| matches!(&step.action, Action::CreateContainer(spec) if spec.secret_env.contains(variable)))
+    pub fn secret_sources(&self) -> BTreeSet<SecretSource> {
+        let made = self.steps.iter().filter_map(|step| match &step.action {
+            Action::CreateContainer(spec) => Some(spec),
+            _ => None,
+        });
+        made.flat_map(|spec| spec.secret_env.values().cloned()).collect()
     }
 
-    /// Gives the value of a secret variable to every container that needs it, and to those who compare.
-    pub fn give_secret(&mut self, variable: &str, value: &str) {
+    /// Gives the secret values to every container that needs them, and to those who compare.
+    pub fn give_secrets(&mut self, values: &SecretValues) {
         for step in &mut self.steps {
             match &mut step.action {
-                Action::CreateContainer(spec) => spec.give_secret(variable, value),
-                Action::ReadBack(expected) => expected.spec.give_secret(variable, value),
+                Action::CreateContainer(spec) => spec.give_secrets(values),
+                Action::ReadBack(expected) => expected.spec.give_secrets(values),
                 _ => {}
             }
         }

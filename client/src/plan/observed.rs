@@ -27,6 +27,8 @@ pub struct Observed {
     pub details: BTreeMap<String, Inspection>,
     /// What there is under the paths of the host that containers are to have; none of a path that this user may not look at.
     pub paths: BTreeMap<PathBuf, PathKind>,
+    /// The ids of podman's secrets by name; asked for only where a service is given one.
+    pub secrets: BTreeMap<String, String>,
     /// Facts that may explain a limit that does not hold; asked for only where there is one.
     pub facts: Option<HostFacts>,
 }
@@ -65,6 +67,9 @@ impl Observed {
     pub async fn for_launch(podman: &impl Podman, desired: &Desired, reset: NetworkReset) -> Result<Self> {
         let (networks, pods, containers) = try_join3(podman.networks(), podman.pods(), podman.containers()).await?;
         let mut observed = Self { networks, pods, containers, ..Self::default() };
+        if desired.needs_podman_secrets() {
+            observed.secrets = podman.secrets().await?;
+        }
         observed.look_closely(podman, desired).await?;
         if reset != NetworkReset::AskedFor && observed.is_as_wanted(desired) {
             return Ok(observed);

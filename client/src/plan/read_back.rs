@@ -12,9 +12,14 @@ use super::label::is_own;
 use super::setting::Setting;
 use crate::config::Reference;
 use crate::kernel::{Bound, View};
-use crate::podman::{ContainerDetail, ContainerOption, ContainerSpec, Limits, port_ranges};
+use crate::podman::{
+    ContainerDetail, ContainerOption, ContainerSpec, ContainerState, Limits, SecretSource, port_ranges,
+};
 use mount::{is_mount, plain, shown, wanted_mount};
 use option::has_option;
+
+/// What podman shows in place of a secret's value (`libpod/container_inspect.go`).
+const MASKED: &str = "*******";
 
 /// The kernel counts memory in pages, of up to 64 KiB.
 const LARGEST_PAGE: u64 = 1 << 16;
@@ -110,10 +115,20 @@ impl Findings {
             None => self.note(Setting::Command, Source::Podman, list(arguments), list(&detail.command)),
         }
         for (variable, wanted) in &spec.env {
+            let in_file = matches!(spec.secret_env.get(variable), Some(SecretSource::File(_)));
+            let setting = if in_file { Setting::SecretEnv } else { Setting::Env };
             match detail.env.get(variable) {
                 Some(found) if found == wanted => {}
-                Some(_) => self.note(Setting::Env, Source::Podman, variable, "another"),
-                None => self.note(Setting::Env, Source::Podman, variable, "none"),
+                Some(_) => self.note(setting, Source::Podman, variable, "another"),
+                None => self.note(setting, Source::Podman, variable, "none"),
+            }
+        }
+        // A container that does not run has none of them yet.
+        let running = detail.state == ContainerState::Running;
+        for (variable, name) in spec.podman_secrets().filter(|_| running) {
+            // A newer podman shows the secret's name in place of the variable's, and no value.
+            if !detail.env.contains_key(variable) && detail.env.get(name).is_none_or(|value| value != MASKED) {
+                self.note(Setting::SecretEnv, Source::Podman, variable, "none");
             }
         }
     }
@@ -151,6 +166,11 @@ impl Findings {
         }
         if let Some(wanted) = spec.health.as_ref().filter(|wanted| **wanted != detail.health) {
             self.note(Setting::Health, Source::Podman, wanted.join(" "), detail.health.join(" "));
+        }
+        let timeout = spec.health_timeout.filter(|wanted| Some(wanted.get()) != detail.health_timeout);
+        if let Some(wanted) = timeout {
+            let found = detail.health_timeout.map_or_else(|| "none".to_owned(), |found| format!("{found:?}"));
+            self.note(Setting::HealthTimeout, Source::Podman, wanted, found);
         }
     }
 

@@ -171,6 +171,7 @@ fn steps(units: &[Unit<'_>]) -> Plan {
             checks.entry(place).or_default().push(check);
             if let Some(health) = &member.launch.health {
                 let action = Action::AwaitHealth {
+                    times: member.launch.health_times,
                     container: name.clone(),
                     check: health.clone(),
                     kept: false,

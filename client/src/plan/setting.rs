@@ -35,6 +35,8 @@ pub enum Setting {
     Command,
     /// `env`.
     Env,
+    /// `secret_env`.
+    SecretEnv,
     /// `volumes`.
     Volumes,
     /// `gpu`: the devices that a service is given for it.
@@ -51,6 +53,8 @@ pub enum Setting {
     Networks,
     /// `health.command`.
     Health,
+    /// `health.timeout`, of a command.
+    HealthTimeout,
 }
 
 impl Setting {
@@ -82,6 +86,7 @@ impl Setting {
             Self::Entrypoint => "entrypoint_override",
             Self::Command => "command_args",
             Self::Env => "env",
+            Self::SecretEnv => "secret_env",
             Self::Volumes => "volumes",
             Self::Restart => "restart_policy",
             Self::Gpu => "gpu",
@@ -91,6 +96,7 @@ impl Setting {
             Self::Hosts => "extra_hosts",
             Self::Networks => "networks",
             Self::Health => "health.command",
+            Self::HealthTimeout => "health.timeout",
         };
         format!("services.{service}.{key}")
     }

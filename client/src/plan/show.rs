@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::label::is_own;
 use super::{Action, HealthCheck, Kept, Plan, Replaced, Step};
-use crate::podman::{ContainerSpec, Endpoint, Mount, NetworkSpec, Networking, OptionShape, port_ranges};
+use crate::podman::{ContainerSpec, Endpoint, Mount, NetworkSpec, Networking, OptionShape, SecretSource, port_ranges};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -113,6 +113,8 @@ fn container(spec: &ContainerSpec) -> String {
         OptionShape::Switch => row.key.to_owned(),
         _ => format!("{} {}", row.key, values.join(" ")),
     }));
+    let secrets = spec.secret_env.iter().filter(|(_, source)| **source != SecretSource::WebUi);
+    parts.extend(secrets.map(|(variable, source)| format!("secret {variable} from {source}")));
     parts.extend(spec.hosts.iter().map(|host| format!("host {host}")));
     parts.extend(spec.health.iter().map(|check| format!("health by {}", words(check.get(1..).unwrap_or_default()))));
     let labels = spec.labels.iter().filter(|(label, _)| !is_own(label));

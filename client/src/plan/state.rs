@@ -3,6 +3,7 @@
 use super::label::{same_settings, service_of};
 use super::network::differences;
 use super::replaced::is_set_aside;
+use super::setting::Setting;
 use super::{Desired, Difference, Launch, Observed, read_back};
 use crate::podman::{Container, ContainerState, Networking};
 
@@ -45,6 +46,10 @@ impl Observed {
             return State::Differs(vec![renamed]);
         }
         let differences = self.differences(desired, launch);
+        if !self.has_secrets(launch, found) {
+            let place = Setting::SecretEnv.place(&launch.service);
+            return Standing::Differs(vec![format!("`{place}`: a secret of podman's has another value since")]);
+        }
         if differences.is_empty() && same_settings(&launch.container.labels, &found.labels) {
             let done = launch.oneshot && found.state == ContainerState::Exited(0);
             return State::AsWanted { running: done || found.state == ContainerState::Running };

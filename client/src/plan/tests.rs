@@ -5,12 +5,14 @@ mod needs;
 mod paths;
 mod reading;
 mod replacing;
+mod secrets;
 mod spellings;
 
 use super::*;
 use crate::config::{Config, Source};
 use crate::execute::{Pace, Silent, execute};
-use crate::podman::{Call, ContainerState, Simulated, Version, World};
+use crate::podman::{Call, ContainerState, SecretSource, Simulated, Version, World};
+use crate::secret::{Secret, SecretValues};
 
 pub(crate) const OLD: Version = Version { major: 4, minor: 3 };
 pub(crate) const NEW: Version = Version { major: 5, minor: 4 };
@@ -328,9 +330,9 @@ fn a_secret_is_in_no_plan_until_it_is_given() {
     let desired = desired(&toml, &["web"], NEW);
     let mut plan = decide(&desired, &Observed::default(), NetworkReset::Never).unwrap();
     let variable = crate::webui_secret::VARIABLE;
-    assert!(plan.needs_secret(variable));
+    assert_eq!(plan.secret_sources(), [SecretSource::WebUi].into());
     let labels = desired.launches[0].container.labels.clone();
-    plan.give_secret(variable, "s3cret");
+    plan.give_secrets(&SecretValues::from_iter([(Secret::new("s3cret".to_owned()), SecretSource::WebUi)]));
     assert!(!plan.to_string().contains("s3cret") && !plan.to_json().to_string().contains("s3cret"));
     let made = plan.steps.iter().find_map(|step| match &step.action {
         Action::CreateContainer(spec) => Some(spec),

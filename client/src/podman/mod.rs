@@ -8,15 +8,19 @@ mod container;
 mod endpoint;
 mod error;
 mod folder;
+mod health;
 mod host;
 mod log;
 mod network;
 mod option;
 mod pod;
 mod rest;
+mod secret;
 mod simulated;
 mod storage;
 mod version;
+
+use std::collections::BTreeMap;
 
 pub use connect::{Connection, Place, STARTUP, connect};
 pub use container::{
@@ -24,6 +28,7 @@ pub use container::{
 };
 pub use endpoint::{Endpoint, Fixed, Pin, PortRanges, PublishedPort, port_ranges};
 pub use error::PodmanError;
+pub use health::HealthTimes;
 pub use host::{HostFacts, NetworkBackend, StorageFacts};
 pub use log::{LogLine, LogOptions, LogSource};
 pub use network::{Network, NetworkSpec, Networking};
@@ -32,6 +37,7 @@ pub use pod::{Pod, PodSpec};
 pub use rest::Rest;
 #[cfg(any(test, fuzzing))]
 pub(crate) use rest::fuzzing;
+pub use secret::SecretSource;
 pub use simulated::{Call, Look, Simulated, World};
 pub use storage::{DiskUsage, PullProgress};
 pub use version::Version;
@@ -83,6 +89,9 @@ pub trait Podman {
 
     /// The names of the containers, running or not, that mount a volume.
     async fn volume_users(&self, name: &str) -> Result<Vec<String>>;
+
+    /// The secrets that podman keeps: the id of each by its name. A secret with another value has another id.
+    async fn secrets(&self) -> Result<BTreeMap<String, String>>;
 
     /// How much space images and volumes take. It reads all of storage, and takes its time.
     async fn disk_usage(&self) -> Result<DiskUsage>;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::config::Memory;
@@ -26,6 +26,10 @@ pub enum ContainerOption {
     CapAdd,
     CapDrop,
     SecurityOpt,
+    WorkingDir,
+    Tmpfs,
+    Ulimits,
+    Privileged,
 }
 
 /// What a setting holds.
@@ -57,7 +61,7 @@ pub struct Row {
 }
 
 /// Every setting of this kind.
-pub const ROWS: [Row; 11] = {
+pub const ROWS: [Row; 15] = {
     use ContainerOption as O;
     use Shape::{List, Switch, Text};
     [
@@ -104,6 +108,24 @@ pub const ROWS: [Row; 11] = {
             key: "security_opt",
             shape: List,
             flag: "--security-opt",
+            unit: None,
+            of_pod: false,
+        },
+        Row {
+            option: O::WorkingDir,
+            key: "working_dir",
+            shape: Text,
+            flag: "--workdir",
+            unit: Some("WorkingDir"),
+            of_pod: false,
+        },
+        Row { option: O::Tmpfs, key: "tmpfs", shape: List, flag: "--tmpfs", unit: Some("Tmpfs"), of_pod: false },
+        Row { option: O::Ulimits, key: "ulimits", shape: List, flag: "--ulimit", unit: Some("Ulimit"), of_pod: false },
+        Row {
+            option: O::Privileged,
+            key: "privileged",
+            shape: Switch,
+            flag: "--privileged",
             unit: None,
             of_pod: false,
         },
@@ -196,6 +218,11 @@ pub(super) fn encode(options: &Options, label_disable: bool) -> Map<String, Valu
                 continue;
             }
             ContainerOption::GroupAdd => ("groups", json!(values)),
+            ContainerOption::WorkingDir => ("work_dir", json!(first)),
+            ContainerOption::Privileged => ("privileged", json!(true)),
+            ContainerOption::Ulimits => ("r_limits", values.iter().map(|limit| resource_limit(limit)).collect()),
+            // It is a mount.
+            ContainerOption::Tmpfs => continue,
             ContainerOption::SecurityOpt => {
                 for value in values {
                     security.add(value, &mut body);
@@ -207,6 +234,14 @@ pub(super) fn encode(options: &Options, label_disable: bool) -> Map<String, Valu
     }
     security.finish(&mut body);
     body
+}
+
+/// `nofile=512:1024` as the kernel's limit of the runtime specification (`specs.POSIXRlimit`); -1 is no limit.
+fn resource_limit(limit: &str) -> Value {
+    let (name, bounds) = limit.split_once('=').unwrap_or((limit, ""));
+    let (soft, hard) = bounds.split_once(':').unwrap_or((bounds, bounds));
+    let [soft, hard] = [soft, hard].map(|bound| bound.parse::<u64>().unwrap_or(u64::MAX));
+    json!({ "type": format!("RLIMIT_{}", name.to_ascii_uppercase()), "soft": soft, "hard": hard })
 }
 
 /// `keep-id:uid=1000` as a namespace with a mode and a value.
@@ -280,6 +315,27 @@ pub(super) struct Told {
     pub(super) shm_size: u64,
     pub(super) bounding: Vec<String>,
     pub(super) security: Vec<String>,
+    pub(super) working_dir: String,
+    /// Options by path.
+    pub(super) tmpfs: BTreeMap<String, String>,
+    pub(super) ulimits: Vec<UlimitAnswer>,
+    pub(super) privileged: bool,
+}
+
+/// A limit as an inspected container tells it; -1 is none.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct UlimitAnswer {
+    name: String,
+    soft: i64,
+    hard: i64,
+}
+
+impl UlimitAnswer {
+    fn told(&self) -> String {
+        let name = self.name.to_ascii_lowercase();
+        format!("{}={}:{}", name.trim_start_matches("rlimit_"), self.soft, self.hard)
+    }
 }
 
 /// The settings that an inspected container has. Those with a value of podman's own where nothing was asked for have that.
@@ -304,6 +360,11 @@ pub(super) fn decode(told: Told) -> Options {
         first.into_iter().chain(labels.map(|label| format!("label={label}"))).collect::<Vec<_>>()
     });
     options.set(ContainerOption::SecurityOpt, security.collect());
+    options.set(ContainerOption::WorkingDir, text(told.working_dir));
+    let tmpfs = told.tmpfs.into_iter().map(|(path, options)| format!("{path}:{options}"));
+    options.set(ContainerOption::Tmpfs, tmpfs.collect());
+    options.set(ContainerOption::Ulimits, told.ulimits.iter().map(UlimitAnswer::told).collect());
+    options.set(ContainerOption::Privileged, switch(told.privileged));
     options
 }
 

@@ -17,7 +17,6 @@ use crate::export::{self, Subject};
 use crate::gpu;
 use crate::plan::HostContext;
 use crate::terminal::EscapedLine;
-use crate::webui_secret;
 
 /// The arguments of `airpods export`.
 #[derive(Debug, clap::Args)]
@@ -108,9 +107,8 @@ fn subject<'a>(
 ) -> Result<Subject<'a>, Failure> {
     let surroundings = HostContext { gpu: gpu::Found::here(), ..HostContext::default() };
     let mut subject = Subject::of(&loaded.config, services, &surroundings)?;
-    if with_secrets && subject.secret_variables().any(|variable| variable == webui_secret::VARIABLE) {
-        let secret = context.kept_webui_secret(loaded)?;
-        subject.secrets.insert(webui_secret::VARIABLE.to_owned(), secret.expose().to_owned());
+    if with_secrets {
+        subject.secrets = context.kept_secrets(loaded, subject.desired.secret_sources())?;
     }
     Ok(subject)
 }

@@ -24,7 +24,6 @@ use crate::exit::Exit;
 use crate::plan::{self, Plan};
 use crate::podman::Podman;
 use crate::question::Consent;
-use crate::webui_secret;
 
 use clamp::Clamp;
 use consent::agree;
@@ -131,10 +130,7 @@ async fn carry_out(
     interrupt: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<Outcome, Failure> {
     let cli = &loaded.config.cli;
-    if plan.needs_secret(webui_secret::VARIABLE) {
-        let secret = context.kept_webui_secret(loaded)?;
-        plan.give_secret(webui_secret::VARIABLE, secret.expose());
-    }
+    plan.give_secrets(&context.kept_secrets(loaded, plan.secret_sources())?);
     let mut pace = Pace { sequential: args.sequential, ..Pace::from_config(cli) };
     if args.no_wait {
         pace.startup = Duration::ZERO;

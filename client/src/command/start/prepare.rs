@@ -11,7 +11,6 @@ use crate::error::Failure;
 use crate::gpu;
 use crate::plan::{self, Conflict, Desired, HostContext, Launch, NetworkReset, Observed, Plan};
 use crate::podman::{self, Connection, Podman};
-use crate::webui_secret;
 
 /// All that is known before anything is done.
 pub(super) struct Prepared {
@@ -35,9 +34,7 @@ pub(super) async fn prepare(args: &Args, context: &Context, loaded: &Loaded) -> 
     let surroundings = surroundings(config, &services, args.cpu, podman.is_rootless()).await?;
     let mut desired = Desired::from_config(config, &services, podman.version(), &surroundings);
     // A secret that cannot be read is an error only for a container that is made with it.
-    if let Ok(Some(secret)) = context.webui_secret(loaded) {
-        desired.give_secret(webui_secret::VARIABLE, secret.expose());
-    }
+    desired.give_secrets(&context.known_secrets(loaded, desired.secret_sources()));
     let reset = if args.reset_network { NetworkReset::AskedFor } else { NetworkReset::Never };
     let observed = Observed::for_launch(podman, &desired, reset).await?;
     let (mut plan, conflict) = match plan::decide(&desired, &observed, reset) {

@@ -23,7 +23,7 @@ use crate::exit::Exit;
 use crate::helper_link::status_if_running;
 use crate::measure::memory::Memory;
 use crate::plan::{self, HealthCheck, Present, UnknownService};
-use crate::podman::{self, Connection, Container, ContainerState, Podman};
+use crate::podman::{self, Connection, Container, ContainerState, HealthTimes, Podman};
 use crate::terminal::{EscapedLine, print_json};
 
 use row::Row;
@@ -174,7 +174,8 @@ async fn look_at(
     let check = check.filter(|_| state == Some(ContainerState::Running));
     let health = match check {
         Some(check) => {
-            let outcome = ask_health(podman, called.unwrap_or_default(), &check, ping).await;
+            let times = service.map(HealthTimes::of).unwrap_or_default();
+            let outcome = ask_health(podman, called.unwrap_or_default(), &check, times.timeout_or(ping)).await;
             Some((check, outcome))
         }
         None => None,

@@ -9,7 +9,7 @@ use super::{GpuDevice, PortMapping, RestartPolicy};
 use crate::config::image::ImageName;
 use crate::config::name::{NetworkAlias, ObjectName, ServiceName};
 use crate::config::quantity::{Cpus, Memory, PidsLimit, StatusRange};
-use crate::podman::{Options, Relabel};
+use crate::podman::{HealthTimes, Options, Relabel, SecretSource};
 use crate::port::HostPort;
 
 /// One container that is launched.
@@ -47,6 +47,9 @@ pub struct Service {
     /// Files with further variables, which those of `env` go before.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env_file: Vec<EnvFile>,
+    /// Variables whose values are secret, and where each is kept. They go before those of `env_file`.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub secret_env: IndexMap<String, SecretSource>,
     /// What it may use at most.
     #[serde(skip_serializing_if = "Resources::is_unlimited")]
     pub resources: Resources,
@@ -236,10 +239,21 @@ impl Gpu {
     }
 }
 
-/// How a service's health is asked for.
+/// How a service's health is asked for, and how patiently.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// How.
+    #[serde(flatten)]
+    pub test: HealthTest,
+    /// How patiently.
+    #[serde(flatten)]
+    pub times: HealthTimes,
+}
+
+/// What is asked of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-pub enum Health {
+pub enum HealthTest {
     /// `GET http://127.0.0.1:PORT` + `path`, on its first TCP port.
     Http {
         /// Begins with `/`.

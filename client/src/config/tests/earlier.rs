@@ -18,7 +18,9 @@ fn every_key_of_the_earlier_tool_is_known_and_only_those_without_effect_give_a_w
     assert_eq!(mine.volumes["own"].source, VolumeSource::Data { path: "/data/a/b".into(), relative: "a/b".into() });
     assert_eq!(mine.volumes["shared"].source, VolumeSource::Host("/srv/models".into()));
     assert!(matches!(&mine.volumes["kept"].source, VolumeSource::Named(name) if name.as_str() == "kept"));
-    assert!(matches!(&mine.health, Some(Health::Http { expected_status, .. }) if expected_status.contains(399)));
+    assert!(
+        matches!(&mine.health, Some(Health { test: HealthTest::Http { expected_status, .. }, .. }) if expected_status.contains(399))
+    );
 }
 
 const NEWEST: &str = include_str!("../../../tests/data/newest.toml");

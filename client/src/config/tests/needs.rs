@@ -81,7 +81,8 @@ fn what_is_written_out_reads_as_the_same_with_every_key() {
          env_file = [\"keys.env\"]\nuser = \"1000:1000\"\nshm_size = \"2g\"\ncap_drop = [\"all\"]\ninit = true\nlabels.a = \"b\"\n\
          devices = [\"/dev/kfd\"]\ngpu.device = [0, \"nvidia.com/gpu=1\"]\nextra_hosts = [\"db=192.0.2.1\"]\nnetworks = [\"proxy\"]\n\
          depends_on = [\"ollama\"]\nrestart_policy = \"on-failure\"\noneshot = true\npull = \"always\"\ncommand = \"a 'b c'\"\n\
-         health.command = \"true\"\nvolumes.v = \"v:/v:ro,z\"\n[services.open-webui]\nunset = [\"health\", \"env.OLLAMA_BASE_URL\"]\n"
+         health = {{ command = \"true\", interval = \"1m\", retries = 3 }}\nsecret_env = {{ A1 = \"file:~/keys/a\", B1 = \"podman:b\" }}\n\
+         working_dir = \"/app\"\ntmpfs = [\"/cache:size=1g\"]\nulimits.nofile = 1024\nprivileged = true\nvolumes.v = \"v:/v:ro,z\"\n[services.open-webui]\nunset = [\"health\", \"env.OLLAMA_BASE_URL\"]\n"
     );
     let config = with(&text, &[]).unwrap().config;
     let written = toml::to_string(&config.written().unwrap()).unwrap();
@@ -108,7 +109,7 @@ fn a_built_in_service_can_be_without_ports_and_is_still_found_by_the_others() {
     assert_eq!((config.services["ollama"].ports.len(), config.services["ollama"].health.as_ref()), (0, None));
     assert_eq!(config.services["open-webui"].env["OLLAMA_BASE_URL"], "http://ollama:11434");
     let asked = with("[services.ollama]\nports = []\nhealth.command = \"ollama list\"\n", &[]).unwrap().config;
-    assert!(matches!(&asked.services["ollama"].health, Some(Health::Command { .. })));
+    assert!(matches!(&asked.services["ollama"].health, Some(Health { test: HealthTest::Command { .. }, .. })));
 }
 
 #[test]
@@ -131,8 +132,31 @@ fn what_does_not_fit_together_is_refused() {
         ("extra_hosts = [\"db\"]", "`db` is not a name and its address"),
         ("volumes.v = \"v:/v:rx\"", "none of `ro`, `rw`, `z` and `Z`"),
         ("labels.\"io.airpods.x\" = \"y\"", "are our own"),
+        ("tmpfs = [\"/v\"]\nvolumes.v = \"v:/v\"", "`/v` is the target of volume `v` already"),
+        ("ulimits = { nofile = { soft = 1 } }", "both `soft` and `hard` are needed"),
+        ("health = { command = \"true\", interval = \"soon\" }", "`soon` is not a length of time"),
+        ("secret_env.KEY = \"sk-1234\"", "`services.mine.secret_env.KEY`: this does not say where the secret is kept"),
+        ("secret_env.\"A B\" = \"podman:a\"", "this cannot be the name of a secret variable"),
+        ("secret_env.KEY = \"podman:a b\"", "`a b` is no name of a secret"),
+        ("secret_env.KEY = \"file:\"", "this does not say where the secret is kept"),
+        ("env.KEY = \"x\"\nsecret_env.KEY = \"podman:a\"", "`KEY` is set in `env` as well"),
         ("network_mode = \"host\"\nnetworks = [\"proxy\"]", "is on no other"),
     ] {
         refused(&format!("{MINE}{keys}\n"), told);
     }
+}
+
+#[test]
+fn a_secret_is_named_by_where_it_is_kept_and_never_repeated() {
+    let text = format!(
+        "{MINE}secret_env = {{ A = \"file:~/keys/a\", B = \"file:keys/b\", C = \"file:/run/secrets/c\", D = \"podman:d\" }}\n"
+    );
+    let config = with(&text, &[]).unwrap().config;
+    let sources: Vec<_> = config.services["mine"].secret_env.values().map(ToString::to_string).collect();
+    assert_eq!(
+        sources,
+        ["file:/home/alice/keys/a", "file:/home/alice/.config/airpods/keys/b", "file:/run/secrets/c", "podman:d"]
+    );
+    let wrong = with(&format!("{MINE}secret_env.KEY = \"sk-1234\"\n"), &[]).unwrap_err();
+    assert!(!wrong.to_string().contains("sk-1234"), "{wrong}");
 }

@@ -16,7 +16,9 @@ use crate::execute::ask_health;
 use crate::gpu;
 use crate::kernel::{Bound, Processes, View};
 use crate::plan::{self, Conflict, Desired, HealthCheck, HostContext, NetworkReset, Observed};
-use crate::podman::{self, Container, ContainerDetail, ContainerState, Podman as _, PodmanError, Rest, STARTUP};
+use crate::podman::{
+    self, Container, ContainerDetail, ContainerState, HealthTimes, Podman as _, PodmanError, Rest, STARTUP,
+};
 use crate::port::HostPort;
 use crate::uptime::Uptime;
 
@@ -109,6 +111,7 @@ async fn look(podman: &Rest, config: &Config, dns_servers: Vec<IpAddr>) -> podma
         let (name, configured) = (name.as_str(), service.container.as_str());
         let container = plan::container_made_for(name, Some(configured), &observed.containers)?;
         let check = HealthCheck::of(config, service);
+        let check = check.map(|check| (check, HealthTimes::of(service)));
         Some(look_at(podman, config, name, container, check, service.pids_limit.get().into()))
     }));
     let mut network = network(config, &desired, &observed);
@@ -150,14 +153,18 @@ async fn look_at(
     config: &Config,
     name: &str,
     container: &Container,
-    check: Option<HealthCheck>,
+    check: Option<(HealthCheck, HealthTimes)>,
     pids_limit: u64,
 ) -> (Service, Option<Resident>) {
     let running = container.state == ContainerState::Running;
     // A container that has gone meanwhile has nothing more to tell.
     let detail = if running { podman.inspect_container(&container.name).await.ok() } else { None };
-    let silent = match check.filter(|_| running && has_had_its_time(config, container)) {
-        Some(check) => silence(podman, &container.name, &check, config).await,
+    let due = |(_, times): &(HealthCheck, HealthTimes)| running && has_had_its_time(config, times, container);
+    let silent = match check.filter(due) {
+        Some((check, times)) => {
+            let timeout = times.timeout_or(Duration::from_secs_f64(config.cli.ping_timeout));
+            silence(podman, &container.name, &check, timeout).await
+        }
         None => None,
     };
     let service = Service {
@@ -184,13 +191,14 @@ fn pids(detail: &ContainerDetail) -> Option<Pids> {
 }
 
 /// Whether a service runs so long that it should answer.
-fn has_had_its_time(config: &Config, container: &Container) -> bool {
-    let ready = u64::from(config.cli.startup_timeout.get());
+fn has_had_its_time(config: &Config, times: &HealthTimes, container: &Container) -> bool {
+    let of_all = Duration::from_secs(config.cli.startup_timeout.get().into());
+    let ready = times.patience(of_all, Duration::from_secs_f64(config.cli.startup_check_interval)).as_secs();
     container.started_at.is_some_and(|started| Uptime::since(started).seconds >= ready)
 }
 
-async fn silence(podman: &Rest, container: &str, check: &HealthCheck, config: &Config) -> Option<String> {
-    match ask_health(podman, container, check, Duration::from_secs_f64(config.cli.ping_timeout)).await {
+async fn silence(podman: &Rest, container: &str, check: &HealthCheck, timeout: Duration) -> Option<String> {
+    match ask_health(podman, container, check, timeout).await {
         Ok(answer) if answer.healthy => None,
         Ok(answer) => Some(format!("{} {}", answer.told(), check.place())),
         Err(why) => Some(format!("{why}, {}", check.place())),

@@ -1,5 +1,7 @@
 //! A container of a pod: its settings, its limits and how its health is asked.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use super::name::label;
@@ -8,7 +10,10 @@ use super::{Writer, option};
 use crate::config::Pull;
 use crate::export::{is_success, ports};
 use crate::plan::{HealthCheck, Launch};
-use crate::podman::{Endpoint, Mount, Relabel};
+use crate::podman::{ContainerOption, Endpoint, Mount, Relabel};
+
+/// How long a health command may take where nothing is said: podman's own default.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Writer<'_> {
     pub(super) fn container(&mut self, launch: &Launch, endpoint: Option<&Endpoint>) -> Value {
@@ -30,14 +35,17 @@ impl Writer<'_> {
         };
         set("command", words(spec.entrypoint.as_deref(), spec));
         set("args", words(spec.command.as_deref(), spec));
-        set("env", env(spec));
+        set("env", env(spec, &launch.service));
         set("ports", ports.iter().map(port).collect());
         set("volumeMounts", spec.mounts.iter().map(mounted).collect());
         let context = option::security_context(&spec.options);
         if !context.is_empty() {
             container["securityContext"] = context.into();
         }
-        option::mount_shared_memory(launch, &mut container);
+        option::mount_memory(launch, &mut container);
+        if let Some(folder) = spec.options.get(ContainerOption::WorkingDir).first() {
+            container["workingDir"] = folder.as_str().into();
+        }
         if spec.env.values().any(|value| has_reference(value, spec)) {
             self.warnings.push(format!(
                 "`services.{}.env`: every `$` of a value that would refer to a variable is doubled, which `podman kube play` does not undo",
@@ -86,18 +94,23 @@ impl Writer<'_> {
     }
 
     fn probe(&mut self, launch: &Launch, health: &HealthCheck, port: u16) -> Value {
-        let habits = self.subject.habits;
+        let (habits, own) = (self.subject.habits, launch.health_times);
         let times = |mut probe: Value| {
-            probe["periodSeconds"] = whole(habits.startup_check_interval).into();
+            let of_all = Duration::from_secs_f64(habits.startup_check_interval);
+            probe["periodSeconds"] = whole(own.interval_or(of_all).as_secs_f64()).into();
+            if let Some(retries) = own.retries {
+                probe["failureThreshold"] = retries.max(1).into();
+            }
             probe
         };
+        let timeout = |of_all: Duration| whole(own.timeout_or(of_all).as_secs_f64());
         let health = match health {
             HealthCheck::Http(check) => check,
             HealthCheck::Command(words) => {
                 let (how, rest) = words.split_first().map_or(("", &[][..]), |(how, rest)| (how.as_str(), rest));
                 let shell = ["/bin/sh", "-c"].map(str::to_owned);
                 let command = if how == "CMD-SHELL" { [&shell[..], &[rest.join(" ")]].concat() } else { rest.to_vec() };
-                return times(json!({ "exec": { "command": command }, "timeoutSeconds": 30 }));
+                return times(json!({ "exec": { "command": command }, "timeoutSeconds": timeout(COMMAND_TIMEOUT) }));
             }
         };
         if !is_success(health.expected) {
@@ -106,7 +119,7 @@ impl Writer<'_> {
                 launch.service, health.expected
             ));
         }
-        let timeout = whole(habits.ping_timeout);
+        let timeout = timeout(Duration::from_secs_f64(habits.ping_timeout));
         times(json!({ "httpGet": { "path": health.path, "port": port }, "timeoutSeconds": timeout }))
     }
 }

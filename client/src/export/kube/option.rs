@@ -1,8 +1,10 @@
 //! The settings that go to podman as they are, in the words that Kubernetes has for them.
 
+use std::path::Path;
+
 use serde_json::{Map, Value, json};
 
-use super::name::label;
+use super::name::{label, of_path};
 use crate::plan::Launch;
 use crate::podman::{ContainerOption, Options};
 
@@ -28,6 +30,24 @@ pub(super) fn of_pod(launch: &Launch, spec: &mut Value) -> Vec<String> {
                     None => spec["volumes"] = json!([volume]),
                 }
             }
+            ContainerOption::Tmpfs => {
+                let volumes = values.iter().map(|one| {
+                    let mut folder = json!({ "medium": "Memory" });
+                    if let Some(size) = tmpfs_options(one).find_map(|option| option.strip_prefix("size=")) {
+                        folder["sizeLimit"] = kubes(size).into();
+                    }
+                    json!({ "name": tmpfs_name(launch, one), "emptyDir": folder })
+                });
+                let volumes: Vec<Value> = volumes.collect();
+                match spec["volumes"].as_array_mut() {
+                    Some(all) => all.extend(volumes),
+                    None => spec["volumes"] = volumes.into(),
+                }
+                let other = |option: &&str| !option.starts_with("size=") && !matches!(*option, "rw" | "ro");
+                let unknown = values.iter().flat_map(|one| tmpfs_options(one)).filter(other);
+                unexpressed.extend(unknown.map(|option| cannot(&format!("Kubernetes has no word for `{option}`"))));
+            }
+            ContainerOption::Ulimits => unexpressed.push(cannot("Kubernetes has no such limits")),
             ContainerOption::GroupAdd => {
                 let numbers: Vec<u32> = values.iter().filter_map(|group| group.parse().ok()).collect();
                 if numbers.len() < values.len() {
@@ -74,6 +94,9 @@ pub(super) fn security_context(options: &Options) -> Map<String, Value> {
         context.insert("runAsUser".to_owned(), user.into());
         context.extend(group.map(|group| ("runAsGroup".to_owned(), group.into())));
     }
+    if !options.get(ContainerOption::Privileged).is_empty() {
+        context.insert("privileged".to_owned(), true.into());
+    }
     if !options.get(ContainerOption::ReadOnly).is_empty() {
         context.insert("readOnlyRootFilesystem".to_owned(), true.into());
     }
@@ -101,16 +124,38 @@ pub(super) fn security_context(options: &Options) -> Map<String, Value> {
     context
 }
 
-/// Shared memory of a size is a volume in memory.
-pub(super) fn mount_shared_memory(launch: &Launch, container: &mut Value) {
-    if launch.container.options.get(ContainerOption::ShmSize).is_empty() {
-        return;
-    }
-    let mount = json!({ "name": shm(launch), "mountPath": SHM });
+/// Folders in memory: shared memory of a size, and those of `tmpfs`.
+pub(super) fn mount_memory(launch: &Launch, container: &mut Value) {
+    let options = &launch.container.options;
+    let shared = options.get(ContainerOption::ShmSize).first();
+    let shared = shared.map(|_| json!({ "name": shm(launch), "mountPath": SHM }));
+    let folders = options.get(ContainerOption::Tmpfs).iter().map(|one| {
+        let mut mount = json!({ "name": tmpfs_name(launch, one), "mountPath": tmpfs_path(one) });
+        if tmpfs_options(one).any(|option| option == "ro") {
+            mount["readOnly"] = true.into();
+        }
+        mount
+    });
+    let more: Vec<Value> = shared.into_iter().chain(folders).collect();
     match container["volumeMounts"].as_array_mut() {
-        Some(mounts) => mounts.push(mount),
-        None => container["volumeMounts"] = json!([mount]),
+        Some(mounts) => mounts.extend(more),
+        None if !more.is_empty() => container["volumeMounts"] = more.into(),
+        None => {}
     }
+}
+
+fn tmpfs_path(tmpfs: &str) -> &str {
+    tmpfs.split(':').next().unwrap_or_default()
+}
+
+fn tmpfs_options(tmpfs: &str) -> impl Iterator<Item = &str> {
+    let options = tmpfs.split_once(':').map_or("", |(_, options)| options);
+    options.split(',').filter(|option| !option.is_empty())
+}
+
+/// A name that no other folder in memory of the pod has.
+fn tmpfs_name(launch: &Launch, tmpfs: &str) -> String {
+    format!("tmp-{}", of_path(Path::new(&format!("{}{}", launch.service, tmpfs_path(tmpfs)))))
 }
 
 fn shm(launch: &Launch) -> String {

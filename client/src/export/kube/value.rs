@@ -4,16 +4,27 @@ use serde_json::{Value, json};
 
 use super::SECRET;
 use super::name::{label, of_path};
-use crate::podman::{ContainerSpec, Mount, PublishedPort, Relabel};
+use crate::podman::{ContainerSpec, Mount, PublishedPort, Relabel, SecretSource};
 use crate::port::Protocol;
 
-pub(super) fn env(spec: &ContainerSpec) -> Value {
+pub(super) fn env(spec: &ContainerSpec, service: &str) -> Value {
     let plain = spec.env.iter().map(|(name, value)| json!({ "name": name, "value": literal(value, spec) }));
-    let secret = spec
-        .secret_env
-        .iter()
-        .map(|name| json!({ "name": name, "valueFrom": { "secretKeyRef": { "name": SECRET, "key": name } } }));
+    let secret = spec.secret_env.iter().map(|(name, source)| {
+        let kept = match source {
+            SecretSource::Podman(secret) => json!({ "name": label(secret), "key": name }),
+            ours => json!({ "name": SECRET, "key": secret_key(service, name, ours) }),
+        };
+        json!({ "name": name, "valueFrom": { "secretKeyRef": kept } })
+    });
     plain.chain(secret).collect()
+}
+
+/// The key of a value in the Secret of all services: two services may have different values of one variable, but not of the web UI's.
+pub(super) fn secret_key(service: &str, variable: &str, source: &SecretSource) -> String {
+    match source {
+        SecretSource::WebUi => variable.to_owned(),
+        SecretSource::File(_) | SecretSource::Podman(_) => format!("{}.{variable}", label(service)),
+    }
 }
 
 pub(super) fn words(words: Option<&[String]>, spec: &ContainerSpec) -> Value {
@@ -22,7 +33,7 @@ pub(super) fn words(words: Option<&[String]>, spec: &ContainerSpec) -> Value {
 
 /// Whether Kubernetes would replace something in a text: `$(NAME)` of a variable that the container has, `$$` by `$`.
 pub(super) fn has_reference(text: &str, spec: &ContainerSpec) -> bool {
-    let mut names = spec.env.keys().chain(&spec.secret_env);
+    let mut names = spec.env.keys().chain(spec.secret_env.keys());
     text.contains("$$") || names.any(|name| text.contains(&format!("$({name})")))
 }
 

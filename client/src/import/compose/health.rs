@@ -3,7 +3,7 @@
 use toml_edit::Array;
 
 use super::super::draft::Service;
-use super::super::yaml::{Node, Value};
+use super::super::yaml::{Entry, Node, Value};
 use super::names;
 use super::service::Place;
 
@@ -41,15 +41,30 @@ impl Place<'_> {
             match entry.key.as_str() {
                 "test" => self.test(draft, &entry.node),
                 "disable" => {}
-                key => {
-                    let why =
-                        "not carried over: `cli.startup_timeout` and `cli.startup_check_interval` are for all services";
-                    self.note_at(entry.line, &format!(".{key}"), why);
+                "interval" | "timeout" | "start_period" => self.time(draft, entry),
+                "retries" => match entry.node.scalar().and_then(|text| text.parse::<i64>().ok()) {
+                    Some(retries) => {
+                        self.at(draft, entry.line);
+                        draft.set_in("health", "retries", retries);
+                    }
+                    None => self.note_at(entry.line, ".retries", "not a number, and not carried over"),
+                },
+                "start_interval" => {
+                    self.note_at(entry.line, ".start_interval", "not carried over: a start looks often by itself");
                 }
+                key => self.note_at(entry.line, &format!(".{key}"), "airpods has no such key"),
             }
         }
         if node.get("test").is_none() {
             self.note("", "the image's own check is not known here: give the service `health.command`");
+        }
+    }
+
+    fn time(&mut self, draft: &mut Service, entry: &Entry) {
+        self.at(draft, entry.line);
+        match entry.node.scalar() {
+            Some(time) => draft.set_in("health", &entry.key, time),
+            None => self.note_at(entry.line, &format!(".{}", entry.key), "not a time, and not carried over"),
         }
     }
 

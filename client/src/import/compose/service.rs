@@ -4,7 +4,7 @@ use toml_edit::Array;
 
 use super::super::draft::Service;
 use super::super::yaml::{Entry, Node, Value};
-use super::{Reader, names, volume};
+use super::{Reader, names, secret, volume};
 
 /// One key of one service.
 pub(super) struct Place<'a> {
@@ -14,38 +14,40 @@ pub(super) struct Place<'a> {
 }
 
 /// Keys that are carried over as they stand, by the name they have here.
-const AS_THEY_STAND: [(&str, &str); 8] = [
+const AS_THEY_STAND: [(&str, &str); 10] = [
     ("container_name", "container"),
     ("hostname", "hostname"),
     ("ipc", "ipc"),
     ("init", "init"),
+    ("privileged", "privileged"),
     ("read_only", "read_only"),
     ("shm_size", "shm_size"),
     ("user", "user"),
     ("userns_mode", "userns"),
+    ("working_dir", "working_dir"),
 ];
 
 /// Lists of texts, by the name they have here.
-const LISTS: [(&str, &str); 4] =
-    [("cap_add", "cap_add"), ("cap_drop", "cap_drop"), ("group_add", "group_add"), ("security_opt", "security_opt")];
+const LISTS: [(&str, &str); 5] = [
+    ("cap_add", "cap_add"),
+    ("cap_drop", "cap_drop"),
+    ("group_add", "group_add"),
+    ("security_opt", "security_opt"),
+    ("tmpfs", "tmpfs"),
+];
 
 /// Keys that change nothing here: other services reach every port, logs are podman's, and there is no terminal.
 const WITHOUT_EFFECT: [&str; 5] = ["expose", "stdin_open", "tty", "version", "attach"];
 
 /// What to do about keys that cannot be carried over.
-const ADVICE: [(&str, &str); 12] = [
-    ("privileged", "not carried over: name the devices and `cap_add` that the service needs"),
+const ADVICE: [(&str, &str); 7] = [
     ("extends", "not carried over: import the file with the values written out (`docker compose config`)"),
     ("links", "not carried over: services reach each other by their names"),
     ("logging", "not carried over: podman's own log driver is used"),
     ("sysctls", "not carried over"),
-    ("ulimits", "not carried over: set `default_ulimits` in containers.conf(5)"),
-    ("tmpfs", "not carried over"),
-    ("secrets", "not carried over: use `env_file`, or mount the file as a volume"),
     ("configs", "not carried over: mount the file as a volume"),
     ("dns", "not carried over: set `runtime.network.dns_servers` for all services"),
     ("stop_grace_period", "not carried over: set `cli.stop_timeout` for all services"),
-    ("working_dir", "not carried over: name the program by its whole path, or start it by a shell"),
 ];
 
 impl Place<'_> {
@@ -71,6 +73,8 @@ impl Place<'_> {
             "ports" => node.items().iter().for_each(|item| self.port(draft, item)),
             "volumes" => node.items().iter().for_each(|item| volume::carry(self, draft, item)),
             "devices" => node.items().iter().for_each(|item| self.device(draft, item)),
+            "ulimits" => self.ulimits(draft),
+            "secrets" => node.items().iter().for_each(|item| secret::carry(self, draft, item)),
             "depends_on" => self.depends_on(draft),
             "healthcheck" => self.health(draft),
             "extra_hosts" => self.extra_hosts(draft),
@@ -233,6 +237,19 @@ impl Place<'_> {
         match item.scalar().or_else(|| part("source").map(long)) {
             Some(device) => draft.push("devices", device),
             None => self.note_at(item.line, "", "not a device, and not carried over"),
+        }
+    }
+
+    /// One number for both bounds, or a table with them.
+    fn ulimits(&mut self, draft: &mut Service) {
+        for entry in self.entry.node.entries() {
+            self.at(draft, entry.line);
+            let bound = |key: &str| entry.node.get(key).and_then(Node::scalar);
+            let bounds = entry.node.scalar().or_else(|| Some(format!("{}:{}", bound("soft")?, bound("hard")?)));
+            match bounds {
+                Some(bounds) => draft.push("ulimits", format!("{}={bounds}", entry.key)),
+                None => self.note_at(entry.line, &format!(".{}", entry.key), "not a limit, and not carried over"),
+            }
         }
     }
 

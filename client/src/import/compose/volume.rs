@@ -36,6 +36,9 @@ fn long(place: &mut Place<'_>, draft: &mut Service, item: &Node) {
     let part = |key: &str| item.get(key).and_then(Node::scalar);
     let is_on = |node: Option<&Node>| matches!(node.map(|node| &node.value), Some(Value::Boolean(true)));
     let kind = part("type").unwrap_or_else(|| "volume".to_owned());
+    if kind == "tmpfs" {
+        return tmpfs(place, draft, item);
+    }
     let (source, target) = match (part("source"), part("target")) {
         (source, Some(target)) if matches!(kind.as_str(), "bind" | "volume") => (source, target),
         _ => return place.note_at(item.line, "", &format!("a mount of type `{kind}` is not carried over")),
@@ -65,6 +68,20 @@ fn long(place: &mut Place<'_>, draft: &mut Service, item: &Node) {
             place.note_at(entry.line, &format!(".{}", entry.key), "not carried over");
         }
     }
+}
+
+fn tmpfs(place: &mut Place<'_>, draft: &mut Service, item: &Node) {
+    let Some(target) = item.get("target").and_then(Node::scalar) else {
+        return place.note_at(item.line, "", "has no `target`, and is not carried over");
+    };
+    let table = item.get("tmpfs").map(Node::entries).unwrap_or_default();
+    let option = |key: &str| {
+        let entry = table.iter().find(|entry| entry.key == key)?;
+        Some(format!("{key}={}", entry.node.scalar()?))
+    };
+    let options: Vec<String> = ["size", "mode"].into_iter().filter_map(option).collect();
+    let options = if options.is_empty() { String::new() } else { format!(":{}", options.join(",")) };
+    draft.push("tmpfs", format!("{target}{options}"));
 }
 
 /// Podman's name of a volume of the file; anything else is a path and stays as it is.

@@ -13,16 +13,17 @@ pub(super) struct Place<'a> {
 }
 
 /// Texts that are carried over as they stand, by the name they have here.
-const TEXTS: [(&str, &str); 5] = [
+const TEXTS: [(&str, &str); 6] = [
     ("ContainerName", "container"),
     ("HostName", "hostname"),
     ("ShmSize", "shm_size"),
     ("UserNS", "userns"),
     ("User", "user"),
+    ("WorkingDir", "working_dir"),
 ];
 
 /// Lists, by the name they have here.
-const LISTS: [(&str, &str); 7] = [
+const LISTS: [(&str, &str); 9] = [
     ("PublishPort", "ports"),
     ("AddCapability", "cap_add"),
     ("DropCapability", "cap_drop"),
@@ -30,6 +31,8 @@ const LISTS: [(&str, &str); 7] = [
     ("GroupAdd", "group_add"),
     ("AddHost", "extra_hosts"),
     ("NetworkAlias", "network_aliases"),
+    ("Tmpfs", "tmpfs"),
+    ("Ulimit", "ulimits"),
 ];
 
 const SWITCHES: [(&str, &str); 2] = [("ReadOnly", "read_only"), ("RunInit", "init")];
@@ -67,17 +70,19 @@ impl Place<'_> {
             "SeccompProfile" => draft.push("security_opt", format!("seccomp={text}")),
             "AutoUpdate" => draft.set_in("labels", "io.containers.autoupdate", text),
             "HealthCmd" => health(draft, &text),
-            "HealthInterval" | "HealthTimeout" | "HealthRetries" | "HealthStartPeriod" => {
-                self.note(
-                    "not carried over: `cli.startup_timeout` and `cli.startup_check_interval` are for all services",
-                );
-            }
+            "HealthInterval" => draft.set_in("health", "interval", text),
+            "HealthTimeout" => draft.set_in("health", "timeout", text),
+            "HealthStartPeriod" => draft.set_in("health", "start_period", text),
+            "HealthRetries" => match text.parse::<i64>() {
+                Ok(retries) => draft.set_in("health", "retries", retries),
+                Err(_) => self.note("not a number, and not carried over"),
+            },
             "Pull" => match text.as_str() {
                 "always" | "missing" | "never" => draft.set("pull", text),
                 _ => self.note("not carried over: `always`, `missing` and `never` are"),
             },
             "PodmanArgs" => self.podman_args(draft),
-            "Secret" => self.note("not carried over: use `env_file`"),
+            "Secret" => self.secret(draft, &text),
             _ => self.note("airpods has no such key"),
         }
     }
@@ -155,6 +160,18 @@ impl Place<'_> {
                 None => self.note(&format!("option `{option}` is not carried over")),
             }
         }
+    }
+
+    /// `NAME[,type=env][,target=VARIABLE]` (podman-run(1), `--secret`).
+    fn secret(&mut self, draft: &mut Service, text: &str) {
+        let mut parts = text.split(',');
+        let name = parts.next().unwrap_or_default();
+        let options: Vec<(&str, &str)> = parts.filter_map(|part| part.split_once('=')).collect();
+        let option = |key: &str| options.iter().find(|(other, _)| *other == key).map(|(_, value)| *value);
+        if option("type") != Some("env") {
+            return self.note("not carried over: a secret becomes a variable here (`type=env`), not a file");
+        }
+        draft.set_in("secret_env", option("target").unwrap_or(name), format!("podman:{name}"));
     }
 
     fn security(&mut self, draft: &mut Service, option: &str) {

@@ -67,6 +67,24 @@ const NEEDS: &[(&str, &str, &str)] = &[
     ("health by a line", "healthcheck: {test: 'ollama list || exit 1'}", "health.command = 'ollama list || exit 1'"),
     ("health by a program", "healthcheck: {test: [CMD, ollama, list]}", "health.command = ['ollama', 'list']"),
     ("health by a shell", "healthcheck: {test: [CMD-SHELL, pg_isready -U x]}", "health.command = 'pg_isready -U x'"),
+    (
+        "times of a health check",
+        "healthcheck: {test: x, interval: 10s, timeout: 1m30s, retries: 5, start_period: 5m}",
+        "health = { command = 'x', interval = '10s', timeout = '90s', retries = 5, start_period = '300s' }",
+    ),
+    ("a folder in memory", "tmpfs: /cache", "tmpfs = ['/cache']"),
+    (
+        "folders in memory with options",
+        "tmpfs: ['/cache:size=64m,mode=1777']\nvolumes: [{type: tmpfs, target: /x, tmpfs: {size: 1048576}}]",
+        "tmpfs = ['/cache:size=64m,mode=1777', '/x:size=1048576']",
+    ),
+    ("a folder to work in", "working_dir: /app", "working_dir = '/app'"),
+    (
+        "limits of a process",
+        "ulimits: {nproc: 65535, memlock: -1, nofile: {soft: 20000, hard: 40000}}",
+        "ulimits = { nproc = 65535, memlock = -1, nofile = { soft = 20000, hard = 40000 } }",
+    ),
+    ("every right", "privileged: true", "privileged = true"),
     ("shared memory", "shm_size: 8gb", "shm_size = '8g'"),
     ("the host's memory", "ipc: host", "ipc = 'host'"),
     (
@@ -184,4 +202,16 @@ fn a_network_namespace_in_common_is_a_pod() {
     let config = loaded(&of_compose(text).0);
     let pods: Vec<_> = config.services.values().map(|service| service.pod.as_ref().map(ToString::to_string)).collect();
     assert_eq!(pods, [Some("vpn".to_owned()), Some("vpn".to_owned())]);
+}
+
+#[test]
+fn a_secret_is_a_file_that_the_service_may_read() {
+    let text = "services:\n  a:\n    image: docker.io/x/a:1\n    secrets:\n      - key\n      - {source: cert, target: /etc/cert.pem}\n\
+                secrets:\n  key: {file: ./key.txt}\n  cert: {file: cert.pem}\n";
+    let (toml, notes) = of_compose(text);
+    assert_eq!(notes, Vec::<String>::new());
+    let ours = "meta.built_in_services = false\nruntime.restart_policy = 'no'\n[services.a]\nimage = 'docker.io/x/a:1'\n\
+                container = 'stack-a-1'\ngpu.enabled = false\nvolumes.key = './key.txt:/run/secrets/key:ro'\n\
+                volumes.cert_pem = './cert.pem:/etc/cert.pem:ro'\n";
+    assert_eq!(loaded(&toml).services["a"].volumes, loaded(ours).services["a"].volumes, "{toml}");
 }

@@ -78,6 +78,18 @@ const KEYS: &[(&str, &str)] = &[
     ),
     ("Network=net.network:alias=b\nNetwork=proxy", "network_aliases = ['b']\nnetworks = ['proxy']"),
     ("Network=elsewhere.network", "networks = ['systemd-elsewhere']"),
+    (
+        "HealthCmd=true\nHealthInterval=10s\nHealthTimeout=1m30s\nHealthRetries=5\nHealthStartPeriod=5m",
+        "health = { command = 'true', interval = '10s', timeout = '90s', retries = 5, start_period = '300s' }",
+    ),
+    (
+        "WorkingDir=/app\nTmpfs=/cache:size=64m\nTmpfs=/run/x\nUlimit=nofile=1024:2048\nPodmanArgs=--privileged --ulimit core=-1",
+        "working_dir = '/app'\ntmpfs = ['/cache:size=64m', '/run/x']\nulimits = ['nofile=1024:2048', 'core=-1']\nprivileged = true",
+    ),
+    (
+        "Secret=openai,type=env,target=OPENAI_API_KEY\nSecret=TOKEN,type=env",
+        "secret_env = { OPENAI_API_KEY = 'podman:openai', TOKEN = 'podman:TOKEN' }",
+    ),
     ("Network=host", "network_mode = 'host'"),
     ("Pull=always\nPidsLimit=99\nHostName=box", "pull = 'always'\npids_limit = 99\nhostname = 'box'"),
     ("[Service]\nRestart=on-failure", "restart_policy = 'on-failure'"),
@@ -102,7 +114,7 @@ fn what_is_imported_means_what_the_unit_says() {
 
 #[test]
 fn every_key_that_is_not_carried_over_is_named_with_its_line() {
-    let unit = "[Unit]\nConditionPathExists=/x\nAfter=nfs.mount\n[Container]\nImage=docker.io/x/a:1\nWorkingDir=/x\nEnvironment=A=%i\n\
+    let unit = "[Unit]\nConditionPathExists=/x\nAfter=nfs.mount\n[Container]\nImage=docker.io/x/a:1\nSysctl=a=b\nEnvironment=A=%i\n\
                 Secret=s\n[Service]\nExecStartPre=/bin/true\nEnvironment=B=1\n[X-Other]\nA=b\n";
     let (_, notes) = of_units(&[("a.container", unit), ("b.kube", "[Kube]\nYaml=x\n")]);
     let begins: Vec<_> = notes.iter().map(|note| note.split("`: ").next().unwrap()).collect();
@@ -112,7 +124,7 @@ fn every_key_that_is_not_carried_over_is_named_with_its_line() {
             "line 1: `b.kube",
             "line 2: `a.container: ConditionPathExists",
             "line 3: `a.container: After",
-            "line 6: `a.container: WorkingDir",
+            "line 6: `a.container: Sysctl",
             "line 7: `a.container: Environment",
             "line 8: `a.container: Secret",
             "line 10: `a.container: ExecStartPre",
@@ -154,7 +166,9 @@ const EXPORTED: &str = "meta.built_in_services = false\nruntime.restart_policy =
     security_opt = ['no-new-privileges', 'seccomp=unconfined']\nshm_size = '2g'\nhostname = 'box'\ninit = true\nread_only = true\n\
     group_add = ['video']\ndevices = ['/dev/kfd']\nextra_hosts = ['db:192.0.2.1']\nnetworks = ['proxy']\npull = 'always'\n\
     restart_policy = 'on-failure'\npids_limit = 99\nresources = { memory = '4g', cpus = 1.5 }\ngpu.enabled = false\n\
-    entrypoint_override = ['/bin/sh', '-c']\ncommand_args = ['echo \"$HOME\" 100%', 'two words']\nhealth.command = ['a b', 'c']\n\
+    entrypoint_override = ['/bin/sh', '-c']\ncommand_args = ['echo \"$HOME\" 100%', 'two words']\nhealth = { command = ['a b', 'c'], interval = '5s', timeout = '9s', retries = 4, start_period = '2m' }\n\
+    working_dir = '/app'\ntmpfs = ['/cache:size=64m,noexec']\nulimits = ['nofile=1024:2048']\nprivileged = true\n\
+    secret_env = { KEY = 'podman:kept' }\n\
     env = { A = '1', B = 'two words', C = '50% of $$x {{\"{{\"}} y }}' }\nlabels.'a.b' = 'c d'\nnetwork_aliases = ['a', 'other']\n\
     volumes.kept = 'kept:/kept:ro'\nvolumes.host = '/srv/x:/host:Z'\n";
 

@@ -61,6 +61,10 @@ impl Builder<'_> {
             if let Some(name) = further.into_iter().find(|name| self.observed.network(name).is_none()) {
                 return missing(format!("services.{}.networks", launch.service), Kind::Network, name);
             }
+            if let Some((variable, name)) = self.observed.missing_secret(launch) {
+                let (service, variable, name) = (launch.service.clone(), variable.to_owned(), name.to_owned());
+                return Err(Conflict::SecretMissing { service, variable, name });
+            }
             let image = &launch.container.image;
             let needs_image = launch.pull == Pull::Never && !self.is_made(launch);
             if needs_image && !self.observed.images.contains(image) {

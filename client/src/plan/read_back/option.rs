@@ -18,8 +18,11 @@ pub(super) fn has_option(
         | ContainerOption::Hostname
         | ContainerOption::Init
         | ContainerOption::ReadOnly
+        | ContainerOption::Privileged
+        | ContainerOption::WorkingDir
         | ContainerOption::ShmSize => found == wanted,
-        ContainerOption::GroupAdd => wanted.iter().all(|group| found.contains(group)),
+        ContainerOption::GroupAdd | ContainerOption::Ulimits => wanted.iter().all(|one| found.contains(one)),
+        ContainerOption::Tmpfs => wanted.iter().all(|wanted| found.iter().any(|found| is_tmpfs(wanted, found))),
         // An inspected container does not tell which paths are hidden.
         ContainerOption::SecurityOpt => wanted
             .iter()
@@ -41,3 +44,11 @@ pub(super) fn has_option(
 
 /// As many capabilities as podman gives where nobody asks for any (containers.conf(5), `default_capabilities`).
 const USUAL: usize = 14;
+
+/// Whether a tmpfs is where it was asked for and has the options that were asked for: podman adds some of its own.
+fn is_tmpfs(wanted: &str, found: &str) -> bool {
+    let [(path, options), (found_path, found_options)] =
+        [wanted, found].map(|text| text.split_once(':').unwrap_or((text, "")));
+    let has = |option: &str| found_options.split(',').any(|found| found == option);
+    path == found_path.trim_end_matches('/') && options.split(',').filter(|option| !option.is_empty()).all(has)
+}

@@ -12,7 +12,7 @@ type Need = (&'static str, &'static str, &'static [&'static str]);
 
 const MODEL: &str = "[services.model]\nimage = \"docker.io/lab/model:1\"\n";
 
-const NEEDS: [Need; 21] = [
+const NEEDS: [Need; 26] = [
     ("an address of the host", "ports = [\"127.0.0.1:7001:80\"]", &["ports 127.0.0.1:7001:80"]),
     ("udp, and a range", "ports = [\"53:53/udp\", \"7001-7003:81-83\"]", &["7001-7003:81-83, 53:53/udp"]),
     ("no port at all", "ports = []", &["on the network `airpods_network`, as model, at most"]),
@@ -51,6 +51,19 @@ const NEEDS: [Need; 21] = [
     ),
     ("a command in one line", "command = \"serve --host '0.0.0.0 x' -v\"", &["arguments serve --host '0.0.0.0 x' -v"]),
     ("health by a command", "health.command = \"ollama list\"", &["`ollama list` succeeds in the container `model-0`"]),
+    ("a folder to work in", "working_dir = \"/app/\"", &["working_dir /app"]),
+    ("folders in memory", "tmpfs = [\"/cache:size=64m\", \"/x\"]", &["tmpfs /cache:size=64m /x"]),
+    (
+        "limits of a process",
+        "ulimits = { nofile = 65536, memlock = { soft = -1, hard = -1 } }",
+        &["ulimits nofile=65536:65536 memlock=-1:-1"],
+    ),
+    ("every right", "privileged = true", &["privileged"]),
+    (
+        "a patient health check",
+        "health = { command = \"true\", interval = \"5s\", timeout = \"1m30s\", retries = 4, start_period = 120 }",
+        &["`true` succeeds"],
+    ),
     ("a restart policy of its own", "restart_policy = \"on-failure\"", &["restart on-failure"]),
     ("an image that is there", "pull = \"never\"", &["create the container `model-0`"]),
     ("an image that is new", "pull = \"always\"", &["pull the image `docker.io/lab/model:1`"]),
@@ -87,6 +100,7 @@ async fn what_podman_does_not_keep_of_them_is_told_with_its_key() {
         detail.labels.retain(|label, _| label.starts_with("io.airpods."));
         detail.hosts.clear();
         detail.health.clear();
+        detail.health_timeout = None;
         detail.mounts.iter_mut().for_each(|mount| mount.read_only = false);
     };
     for (need, keys, key) in [
@@ -100,6 +114,11 @@ async fn what_podman_does_not_keep_of_them_is_told_with_its_key() {
         ("init", "init = true", "init"),
         ("a host name", "hostname = \"box\"", "hostname"),
         ("a read-only root", "read_only = true", "read_only"),
+        ("a folder to work in", "working_dir = \"/app\"", "working_dir"),
+        ("a folder in memory", "tmpfs = [\"/x\"]", "tmpfs"),
+        ("a limit of a process", "ulimits = [\"core=0\"]", "ulimits"),
+        ("every right", "privileged = true", "privileged"),
+        ("the time of a health command", "health = { command = \"true\", timeout = 5 }", "health.timeout"),
         ("a read-only volume", "volumes.w = \"weights:/weights:ro\"", "volumes"),
         ("a label", "labels.a = \"b\"", "labels"),
         ("a name", "extra_hosts = [\"db:192.0.2.1\"]", "extra_hosts"),

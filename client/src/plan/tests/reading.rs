@@ -41,6 +41,7 @@ fn right() -> (Expected, ContainerDetail, View) {
         labels: [].into(),
         hosts: Vec::new(),
         health: Vec::new(),
+        health_timeout: None,
         host_network: false,
         networks: [("airpods_network".into(), vec!["llm".into(), "4635".into(), "model".into()])].into(),
         ports: endpoint.ports,

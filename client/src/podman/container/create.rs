@@ -7,10 +7,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::podman::endpoint::NetworkPart;
-use crate::podman::{ContainerSpec, Limits, Mount, Networking, option};
+use crate::podman::{ContainerOption, ContainerSpec, Limits, Mount, Networking, option};
 
 /// How long a health command may take, in nanoseconds; podman's own default.
-const HEALTH_TIMEOUT: u64 = 30_000_000_000;
+const HEALTH_TIMEOUT: u128 = 30_000_000_000;
 
 /// The request.
 #[derive(Serialize)]
@@ -24,6 +24,9 @@ pub(in crate::podman) struct ContainerBody<'a> {
     network: NetworkPart<'a>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     env: &'a BTreeMap<String, String>,
+    /// Names of podman's own secrets, by variable.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    secret_env: BTreeMap<&'a str, &'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,7 +51,7 @@ pub(in crate::podman) struct ContainerBody<'a> {
 struct HealthBody<'a> {
     test: &'a [String],
     /// Nanoseconds.
-    timeout: u64,
+    timeout: u128,
     retries: u32,
 }
 
@@ -58,7 +61,7 @@ struct MountBody<'a> {
     kind: &'static str,
     source: &'a Path,
     destination: &'a Path,
-    options: Vec<&'static str>,
+    options: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -105,6 +108,12 @@ impl<'a> From<&'a ContainerSpec> for ContainerBody<'a> {
         };
         let mut mounts = Vec::new();
         let mut volumes = Vec::new();
+        for tmpfs in spec.options.get(ContainerOption::Tmpfs) {
+            let (path, options) = tmpfs.split_once(':').unwrap_or((tmpfs, ""));
+            let options = options.split(',').filter(|option| !option.is_empty()).collect();
+            let (source, destination) = (Path::new("tmpfs"), Path::new(path));
+            mounts.push(MountBody { kind: "tmpfs", source, destination, options });
+        }
         for mount in &spec.mounts {
             match mount {
                 Mount::Volume { name, target, read_only } => {
@@ -125,6 +134,7 @@ impl<'a> From<&'a ContainerSpec> for ContainerBody<'a> {
             pod,
             network,
             env: &spec.env,
+            secret_env: spec.podman_secrets().collect(),
             command: spec.command.as_deref(),
             entrypoint: spec.entrypoint.as_deref(),
             mounts,
@@ -132,9 +142,16 @@ impl<'a> From<&'a ContainerSpec> for ContainerBody<'a> {
             resource_limits: LimitsBody::from(&spec.limits),
             restart_policy: spec.restart.as_str(),
             devices: spec.gpu.iter().chain(&spec.devices).map(|path| DeviceBody { path }).collect(),
-            healthconfig: spec.health.as_deref().map(|test| HealthBody { test, timeout: HEALTH_TIMEOUT, retries: 1 }),
+            healthconfig: spec.health.as_deref().map(|test| HealthBody::of(test, spec)),
             options: option::encode(&spec.options, spec.label_disable),
         }
+    }
+}
+
+impl<'a> HealthBody<'a> {
+    fn of(test: &'a [String], spec: &ContainerSpec) -> Self {
+        let timeout = spec.health_timeout.map_or(HEALTH_TIMEOUT, |timeout| timeout.get().as_nanos());
+        Self { test, timeout, retries: 1 }
     }
 }
 

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::listing::{host_ports, state};
-use crate::podman::option::{self, Told};
+use crate::podman::option::{self, Told, UlimitAnswer};
 use crate::podman::rest::or_default;
 use crate::podman::{ContainerDetail, MountDetail, PublishedPort};
 
@@ -71,6 +72,8 @@ struct ConfigAnswer {
     user: String,
     #[serde(default)]
     hostname: String,
+    #[serde(default)]
+    working_dir: String,
     #[serde(default, deserialize_with = "or_default")]
     annotations: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "or_default")]
@@ -84,6 +87,9 @@ struct ConfigAnswer {
 struct HealthcheckAnswer {
     #[serde(default, deserialize_with = "or_default")]
     test: Vec<String>,
+    /// Nanoseconds.
+    #[serde(default)]
+    timeout: u64,
 }
 
 /// What came of asking a container for its health.
@@ -145,6 +151,12 @@ struct HostConfigAnswer {
     shm_size: u64,
     #[serde(default, deserialize_with = "or_default")]
     security_opt: Vec<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    tmpfs: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "or_default")]
+    ulimits: Vec<UlimitAnswer>,
+    #[serde(default)]
+    privileged: bool,
     restart_policy: RestartAnswer,
 }
 
@@ -204,6 +216,10 @@ impl DetailAnswer {
             shm_size: host.shm_size,
             bounding: self.bounding_caps.clone(),
             security: host.security_opt.clone(),
+            working_dir: config.working_dir.clone(),
+            tmpfs: host.tmpfs.clone(),
+            ulimits: host.ulimits.clone(),
+            privileged: host.privileged,
         }
     }
 
@@ -239,6 +255,7 @@ impl DetailAnswer {
             hosts: names.hosts,
             options,
             labels: self.config.labels,
+            health_timeout: self.config.healthcheck.as_ref().map(|check| Duration::from_nanos(check.timeout)),
             health: self.config.healthcheck.map(|check| check.test).unwrap_or_default(),
             pids_limit: self.host_config.pids_limit,
             memory: self.host_config.memory,

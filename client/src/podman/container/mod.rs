@@ -1,13 +1,17 @@
 //! Containers: what is asked for, as a listing tells it, and as it is read back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Networking, Options, PublishedPort};
+use super::secret::without_paths;
+use super::{Networking, Options, PublishedPort, SecretSource};
+use crate::config::Period;
 use crate::port::HostPort;
+use crate::secret::SecretValues;
 
 mod create;
 mod detail;
@@ -28,8 +32,10 @@ pub struct ContainerSpec {
     pub networking: Networking,
     /// Environment.
     pub env: BTreeMap<String, String>,
-    /// Variables that are secret: their values come into `env` last of all, so that this value can be shown.
-    pub secret_env: BTreeSet<String>,
+    /// Variables that are secret: their values come into `env` last of all, so that this value can be shown. Those of podman's
+    /// own secrets never do.
+    #[serde(serialize_with = "without_paths")]
+    pub secret_env: BTreeMap<String, SecretSource>,
     /// Arguments in place of the image's.
     pub command: Option<Vec<String>>,
     /// Program in place of the image's.
@@ -50,6 +56,8 @@ pub struct ContainerSpec {
     pub hosts: Vec<String>,
     /// The command by which its health is asked, beginning with `CMD` or `CMD-SHELL`.
     pub health: Option<Vec<String>>,
+    /// How long that command may take; none is podman's default.
+    pub health_timeout: Option<Period>,
     /// Whether `SELinux` leaves it alone, as GPU devices need.
     pub label_disable: bool,
     /// Labels, ours among them.
@@ -71,11 +79,24 @@ impl ContainerSpec {
         paths.filter_map(|device| device.split(':').next()).map(Path::new)
     }
 
-    /// Sets a variable that is secret, if it is one of this container's.
-    pub fn give_secret(&mut self, variable: &str, value: &str) {
-        if self.secret_env.contains(variable) {
-            self.env.insert(variable.to_owned(), value.to_owned());
-        }
+    /// Sets the secret variables whose values are known.
+    pub fn give_secrets(&mut self, values: &SecretValues) {
+        let known = self.secret_env.iter().filter_map(|(name, source)| Some((name, values.get(source)?)));
+        self.env.extend(known.map(|(name, value)| (name.clone(), value.expose().to_owned())));
+    }
+
+    /// The variables whose secret values airpods reads itself, with where each is kept.
+    pub fn secrets_of_ours(&self) -> impl Iterator<Item = (&str, &SecretSource)> {
+        let ours = self.secret_env.iter().filter(|(_, source)| !matches!(source, SecretSource::Podman(_)));
+        ours.map(|(variable, source)| (variable.as_str(), source))
+    }
+
+    /// The variables that are given a secret of podman's, with the secret's name.
+    pub fn podman_secrets(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.secret_env.iter().filter_map(|(variable, source)| match source {
+            SecretSource::Podman(name) => Some((variable.as_str(), name.as_str())),
+            SecretSource::WebUi | SecretSource::File(_) => None,
+        })
     }
 }
 
@@ -264,6 +285,8 @@ pub struct ContainerDetail {
     pub hosts: Vec<String>,
     /// The command by which its health is asked.
     pub health: Vec<String>,
+    /// How long that command may take.
+    pub health_timeout: Option<Duration>,
     /// It shares the host's network.
     pub host_network: bool,
     /// Each network it is on with its aliases, through its pod too.

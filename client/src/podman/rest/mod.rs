@@ -21,6 +21,7 @@ use super::host::InfoAnswer;
 use super::log::{Frames, Lines};
 use super::network::{NetworkAnswer, NetworkBody};
 use super::pod::{PodAnswer, PodBody, PodDetailAnswer};
+use super::secret::SecretAnswer;
 use super::storage::{PullAnswer, UsageAnswer, VolumeAnswer, VolumeBody};
 use super::{
     Container, ContainerDetail, ContainerSpec, DiskUsage, HostFacts, LogLine, LogOptions, Network, NetworkSpec, Pod,
@@ -150,6 +151,11 @@ impl Podman for Rest {
         let path = format!("/containers/json?all=true&filters={}", escape(&filter));
         let answer: Vec<ContainerAnswer> = self.list("container", &path).await?;
         Ok(answer.into_iter().map(|container| Container::from(container).name).collect())
+    }
+
+    async fn secrets(&self) -> Result<BTreeMap<String, String>> {
+        let answer: Vec<SecretAnswer> = self.list("secret", "/secrets/json").await?;
+        Ok(answer.into_iter().map(Into::into).collect())
     }
 
     async fn disk_usage(&self) -> Result<DiskUsage> {

@@ -31,7 +31,11 @@ fn container(networking: Networking) -> ContainerSpec {
         image: "docker.io/ollama/ollama:latest".into(),
         networking,
         env: [("A".into(), "b".into())].into(),
-        secret_env: [].into(),
+        secret_env: [
+            ("WEBUI_SECRET_KEY".into(), crate::podman::SecretSource::WebUi),
+            ("OPENAI_API_KEY".into(), crate::podman::SecretSource::Podman("openai".into())),
+        ]
+        .into(),
         command: Some(vec!["serve".into()]),
         entrypoint: None,
         mounts: vec![
@@ -45,6 +49,7 @@ fn container(networking: Networking) -> ContainerSpec {
         options: Options::default(),
         hosts: vec!["db:192.0.2.7".into()],
         health: Some(vec!["CMD-SHELL".into(), "true".into()]),
+        health_timeout: None,
         label_disable: true,
         labels: [("io.airpods.service".into(), "ollama".into())].into(),
     }
@@ -69,6 +74,7 @@ fn a_container_is_encoded_as_libpod_reads_it() {
             "dns_server": ["192.0.2.53"],
             "hostadd": ["webui:10.89.0.253", "outside:host-gateway", "db:192.0.2.7"],
             "env": { "A": "b" },
+            "secret_env": { "OPENAI_API_KEY": "openai" },
             "command": ["serve"],
             "mounts": [{ "type": "bind", "source": "/src", "destination": "/dst", "options": ["rbind", "ro", "z"] }],
             "volumes": [{ "Name": "kept", "Dest": "/kept" }],

@@ -28,6 +28,7 @@ pub enum Call {
 pub enum Look {
     Networks,
     Volumes,
+    Secrets,
     Pods,
     Containers,
     Image(String),

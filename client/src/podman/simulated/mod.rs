@@ -116,6 +116,11 @@ impl Simulated {
         Ok(())
     }
 
+    /// Gives a secret a value, by an id that stands for it.
+    pub fn keep_secret(&self, name: &str, id: &str) {
+        self.world.borrow_mut().secrets.insert(name.to_owned(), id.to_owned());
+    }
+
     /// Makes the health command of a container fail.
     pub fn sicken(&self, name: &str) {
         self.sick.borrow_mut().insert(name.to_owned());
@@ -212,6 +217,11 @@ impl Podman for Simulated {
 
     async fn volume_users(&self, name: &str) -> Result<Vec<String>> {
         Ok(self.world.borrow().volume_users(name))
+    }
+
+    async fn secrets(&self) -> Result<BTreeMap<String, String>> {
+        self.look(Look::Secrets);
+        Ok(self.world.borrow().secrets.clone())
     }
 
     async fn disk_usage(&self) -> Result<DiskUsage> {

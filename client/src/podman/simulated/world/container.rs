@@ -56,13 +56,14 @@ impl World {
                 .chain(spec.command.iter().flatten())
                 .cloned()
                 .collect(),
-            env: spec.env.clone(),
+            env: spec.env.clone().into_iter().chain(self.given_secrets(spec, *state)).collect(),
             mounts: spec.mounts.iter().map(mounted).collect(),
             devices: spec.gpu.iter().chain(&spec.devices).map(|device| on_host(device)).collect(),
             options: told(&spec.options),
             labels: spec.labels.clone(),
             hosts: spec.hosts.iter().chain(endpoint.iter().flat_map(|endpoint| &endpoint.hosts)).cloned().collect(),
             health: spec.health.clone().unwrap_or_default(),
+            health_timeout: spec.health_timeout.map(crate::config::Period::get),
             host_network: spec.networking == Networking::Host,
             networks: endpoint
                 .map(|endpoint| (endpoint.network.clone(), endpoint.aliases.clone()))
@@ -76,6 +77,15 @@ impl World {
             nano_cpus: 0,
             restart: spec.restart.as_str().into(),
         })
+    }
+
+    /// The variables with secrets that a running container has; an older podman shows their values, which stand for themselves.
+    fn given_secrets(&self, spec: &ContainerSpec, state: ContainerState) -> Vec<(String, String)> {
+        let running = state == ContainerState::Running;
+        let given = spec.podman_secrets().filter(|_| running);
+        given
+            .map(|(variable, name)| (variable.to_owned(), self.secrets.get(name).cloned().unwrap_or_default()))
+            .collect()
     }
 
     pub(in crate::podman::simulated) fn create_container(&mut self, spec: &ContainerSpec) -> Result<()> {
@@ -93,6 +103,9 @@ impl World {
         };
         if !known {
             return Err(missing("network or pod of container", &spec.name));
+        }
+        if let Some((_, secret)) = spec.podman_secrets().find(|(_, name)| !self.secrets.contains_key(*name)) {
+            return Err(missing("secret", secret));
         }
         self.containers.insert(spec.name.clone(), (spec.clone(), ContainerState::Created));
         Ok(())
@@ -198,6 +211,9 @@ fn told(wanted: &Options) -> Options {
     let kept = USUAL.into_iter().filter(|name| !drops(name)).map(str::to_owned);
     told.set(ContainerOption::CapAdd, kept.chain(added.iter().cloned()).collect());
     told.set(ContainerOption::CapDrop, Vec::new());
+    let tmpfs =
+        |one: &String| format!("{one}{}rw,rprivate,nosuid,nodev,tmpcopyup", if one.contains(':') { ',' } else { ':' });
+    told.set(ContainerOption::Tmpfs, wanted.get(ContainerOption::Tmpfs).iter().map(tmpfs).collect());
     if !matches!(wanted.get(ContainerOption::Userns).first().map(String::as_str), None | Some("host")) {
         told.set(ContainerOption::Userns, vec!["private".to_owned()]);
     }

@@ -20,6 +20,8 @@ pub struct World {
     pub networks: BTreeMap<String, Network>,
     /// Volumes.
     pub volumes: BTreeSet<String>,
+    /// Ids of secrets by name.
+    pub secrets: BTreeMap<String, String>,
     /// Pods by name.
     pub pods: BTreeMap<String, PodSpec>,
     /// The pods whose network is up.
