@@ -86,6 +86,15 @@ impl HostPort {
         SocketAddr::new(address, self.port)
     }
 
+    /// The address of a page there, for a browser on the host.
+    #[must_use]
+    pub fn url(self) -> String {
+        let at = self.reached_at();
+        // Browsers trust `localhost` with what they withhold from other unencrypted pages, such as the microphone.
+        let host = if at.ip().is_loopback() { format!("localhost:{}", at.port()) } else { at.to_string() };
+        format!("http://{host}/")
+    }
+
     /// Where a program listens to have it.
     #[must_use]
     pub fn listens_at(self) -> SocketAddr {

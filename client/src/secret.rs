@@ -66,6 +66,20 @@ pub struct UnusableFile {
     cause: io::Error,
 }
 
+impl UnusableFile {
+    /// Why, without the path.
+    #[must_use]
+    pub fn why(&self) -> String {
+        self.cause.to_string()
+    }
+
+    /// Whether it is there and not this user's alone.
+    #[must_use]
+    pub fn is_open_to_others(&self) -> bool {
+        self.cause.kind() == io::ErrorKind::PermissionDenied
+    }
+}
+
 impl Report for UnusableFile {
     fn hint(&self) -> Option<Cow<'static, str>> {
         let path = self.path.display();

@@ -13,6 +13,7 @@ use crate::execute;
 use crate::exit::Exit;
 use crate::plan::{self, container_made_for};
 use crate::podman::{self, ContainerState, Podman};
+use crate::port::HostPort;
 use crate::terminal::{EscapedLine, print_json};
 
 /// The arguments of `airpods open`.
@@ -100,10 +101,7 @@ async fn runs(config: &Config, name: &str, service: &Service) -> Result<bool, Fa
 /// The address of a service's page on this host: that of its first TCP port, if it publishes one.
 #[must_use]
 pub(super) fn page(config: &Config, service: &Service) -> Option<String> {
-    let at = config.reached_at(service)?;
-    // Browsers trust `localhost` with what they withhold from other unencrypted pages, such as the microphone.
-    let host = if at.ip().is_loopback() { format!("localhost:{}", at.port()) } else { at.to_string() };
-    Some(format!("http://{host}/"))
+    config.reached_by(service).map(HostPort::url)
 }
 
 /// Whether there is a screen for a browser: on one of ssh's terminals there is none.

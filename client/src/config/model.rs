@@ -12,14 +12,13 @@ pub use service::{
     Condition, EnvFile, Gpu, Health, HealthTest, NetworkMode, Pull, Resources, Service, Volume, VolumeSource,
 };
 
-use std::net::SocketAddr;
-
 use indexmap::IndexMap;
 use serde::Serialize;
 
 use super::name::ServiceName;
 use super::quantity::{ConcurrentPulls, LogLines, StartupTimeout, StopTimeout};
 use super::{interpolate, template};
+use crate::port::HostPort;
 
 /// Everything that can be configured. Serialized, it is a `config.toml` that loads to the same value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -67,11 +66,10 @@ impl Config {
         service.network_mode == NetworkMode::Host || self.runtime.network.driver == NetworkDriver::Bridge
     }
 
-    /// Where the host reaches a service: by its first TCP port, if it answers on one.
+    /// The port by which the host reaches a service: its first TCP port, if it answers on one.
     #[must_use]
-    pub fn reached_at(&self, service: &Service) -> Option<SocketAddr> {
-        let port = service.host_ports().find(|port| port.protocol.is_tcp())?;
-        self.is_published(service).then(|| port.reached_at())
+    pub fn reached_by(&self, service: &Service) -> Option<HostPort> {
+        service.host_ports().find(|port| port.protocol.is_tcp()).filter(|_| self.is_published(service))
     }
 }
 

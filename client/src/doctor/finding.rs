@@ -93,6 +93,8 @@ codes! {
     Linger = "linger",
     /// A path or a device of the host that a service needs is not there, or a file where a folder is meant.
     PathMissing = "path-missing",
+    /// podman starts a container no more in the state that it was left in, or a pod.
+    StateImproper = "state-improper",
     /// A secret that a service is given is not there.
     SecretMissing = "secret-missing",
     /// Services do not come back after a reboot.

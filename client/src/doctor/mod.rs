@@ -27,7 +27,7 @@ pub use finding::{Code, Finding, Level};
 pub use gpu::{Description, Gpu};
 pub use helper::{Helper, Permission, Use};
 pub use names::{Names, Origin};
-pub use network::{Holder, Network, TakenPort};
+pub use network::{Holder, Network, TakenPort, UnusableSecret};
 pub use parts::{Parts, Program};
 pub use path::{Measured, Path};
 pub use read::{Subject, after_reboot, read};

@@ -1,10 +1,25 @@
 //! Whether the network, the names and the ports that are wanted can be had.
 
+use std::path::PathBuf;
+
 use ipnet::IpNet;
 
 use super::{Code, Finding};
 use crate::egress::Route;
 use crate::plan::{Conflict, Kind, another};
+
+/// A file of `secret_env` whose value cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnusableSecret {
+    /// The key that names it.
+    pub key: String,
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub why: String,
+    /// It is there, and others may read or change it.
+    pub open: bool,
+}
 
 /// What is wanted, and what is in its way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +36,10 @@ pub struct Network {
     pub taken: Vec<TakenPort>,
     /// Ports that are wanted and that only root may listen on, with their services.
     pub privileged: Vec<(String, u16)>,
+    /// Pods of ours in which podman can start nothing, with the reason.
+    pub pods: Vec<(String, String)>,
+    /// Files of `secret_env` whose value cannot be used.
+    pub secrets: Vec<UnusableSecret>,
 }
 
 /// A port of the host that a service wants and somebody has.
@@ -57,6 +76,17 @@ pub(super) fn judge(network: &Network) -> Vec<Finding> {
     let mut findings: Vec<Finding> = network.conflict.iter().map(conflict).collect();
     findings.extend(clash(network));
     findings.extend(network.taken.iter().map(taken));
+    findings.extend(network.pods.iter().map(|(pod, why)| {
+        let cause = format!("podman starts nothing in the pod `{pod}`: {why}");
+        Finding::broken(Code::StateImproper, cause, "airpods start --yes")
+    }));
+    findings.extend(network.secrets.iter().map(|secret| {
+        let UnusableSecret { key, path, why, open } = secret;
+        let path = path.display();
+        let cause = format!("`{key}`: `{path}` cannot be used: {why}");
+        let cure = if *open { format!("chmod 600 {path}") } else { "airpods config edit".to_owned() };
+        Finding::broken(Code::SecretMissing, cause, cure)
+    }));
     findings.extend(network.privileged.first().map(|(service, port)| {
         let cause = format!("`services.{service}.ports`: only root may listen on port {port}");
         Finding::broken(

@@ -60,7 +60,11 @@ pub(super) fn judge(service: &Service) -> Vec<Finding> {
                 Finding::broken(Code::ServiceSilent, format!("`{name}` runs and does not answer: {why}"), &*logs)
             }));
         }
-        _ => {}
+        state => findings.extend(state.improper().map(|word| {
+            let cause =
+                format!("the container of `{name}` is in the state `{word}`, in which podman does not start it");
+            Finding::broken(Code::StateImproper, cause, format!("airpods start {name} --yes"))
+        })),
     }
     findings.extend(service.pids.and_then(|pids| processes(service, pids)));
     findings

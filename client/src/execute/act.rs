@@ -75,7 +75,7 @@ impl<P: Podman> Actor<'_, P> {
                 self.or_put_back(removed, running.then_some(name)).await.map_err(refused)?;
             }
             Action::RemovePod { name, running, .. } => {
-                let removed = self.remove_pod(name).await;
+                let removed = self.remove_pod(name, running).await;
                 self.or_put_back(removed, running).await.map_err(refused)?;
             }
             Action::SetAside { name, former, running } => {
@@ -126,8 +126,11 @@ impl<P: Podman> Actor<'_, P> {
         Ok(Done::AsPlanned)
     }
 
-    async fn remove_pod(&self, name: &str) -> Result<(), PodmanError> {
-        self.podman.stop_pod(name, self.pace.stop_seconds).await?;
+    async fn remove_pod(&self, name: &str, running: &[String]) -> Result<(), PodmanError> {
+        // podman refuses to stop a pod without its infra container, in which nothing can run.
+        if !running.is_empty() {
+            self.podman.stop_pod(name, self.pace.stop_seconds).await?;
+        }
         self.podman.remove_pod(name).await
     }
 

@@ -22,7 +22,7 @@ impl HealthCheck {
         match &service.health.as_ref()?.test {
             HealthTest::Command { command } => Some(Self::Command(command.clone())),
             HealthTest::Http { path, expected_status } => {
-                let at = config.reached_at(service)?;
+                let at = config.reached_by(service)?.reached_at();
                 Some(Self::Http(HttpCheck { at, path: path.clone(), expected: *expected_status }))
             }
         }

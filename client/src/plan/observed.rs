@@ -67,9 +67,7 @@ impl Observed {
     pub async fn for_launch(podman: &impl Podman, desired: &Desired, reset: NetworkReset) -> Result<Self> {
         let (networks, pods, containers) = try_join3(podman.networks(), podman.pods(), podman.containers()).await?;
         let mut observed = Self { networks, pods, containers, ..Self::default() };
-        if desired.needs_podman_secrets() {
-            observed.secrets = podman.secrets().await?;
-        }
+        observed.look_at_secrets(podman, desired).await?;
         observed.look_closely(podman, desired).await?;
         if reset != NetworkReset::AskedFor && observed.is_as_wanted(desired) {
             return Ok(observed);
@@ -84,6 +82,14 @@ impl Observed {
         observed.volumes = volumes.into_iter().collect();
         observed.images = images.into_iter().flatten().collect();
         Ok(observed)
+    }
+
+    /// Looks at podman's secrets, where a service is given one.
+    pub async fn look_at_secrets(&mut self, podman: &impl Podman, desired: &Desired) -> Result<()> {
+        if desired.needs_podman_secrets() {
+            self.secrets = podman.secrets().await?;
+        }
+        Ok(())
     }
 
     fn look_at_paths(&mut self, desired: &Desired) {
@@ -123,6 +129,13 @@ impl Observed {
             }
         }
         Ok(())
+    }
+
+    /// The pods of ours in which podman can start nothing, with the reason.
+    #[must_use]
+    pub fn broken_pods(&self, desired: &Desired) -> Vec<(String, String)> {
+        let ours = self.pods.iter().filter(|pod| desired.pods.contains_key(&pod.name) && is_ours(&pod.labels));
+        ours.filter_map(|pod| Some((pod.name.clone(), pod.broken.clone()?))).collect()
     }
 
     pub(super) fn network(&self, name: &str) -> Option<&Network> {

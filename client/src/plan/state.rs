@@ -45,10 +45,17 @@ impl Observed {
                 format!("`services.{service}.container`: `{wanted}` was asked for and podman has `{}`", found.name);
             return State::Differs(vec![renamed]);
         }
+        // podman would only refuse to start it; one that is being stopped can be stopped again first.
+        if let Some(word) = found.state.improper().filter(|_| found.state != ContainerState::Stopping) {
+            let name = &found.name;
+            return State::Differs(vec![format!(
+                "`{name}` is in the state `{word}`, in which podman does not start it"
+            )]);
+        }
         let differences = self.differences(desired, launch);
         if !self.has_secrets(launch, found) {
             let place = Setting::SecretEnv.place(&launch.service);
-            return Standing::Differs(vec![format!("`{place}`: a secret of podman's has another value since")]);
+            return State::Differs(vec![format!("`{place}`: a secret of podman's has another value since")]);
         }
         if differences.is_empty() && same_settings(&launch.container.labels, &found.labels) {
             let done = launch.oneshot && found.state == ContainerState::Exited(0);
@@ -99,11 +106,9 @@ impl Observed {
         network_stands
             && desired.launches.iter().all(|launch| {
                 let pod_stands = match &launch.container.networking {
-                    Networking::Pod(pod) => desired
-                        .pods
-                        .get(pod)
-                        .zip(self.pod(pod))
-                        .is_some_and(|(wanted, found)| same_settings(&wanted.labels, &found.labels)),
+                    Networking::Pod(pod) => desired.pods.get(pod).zip(self.pod(pod)).is_some_and(|(wanted, found)| {
+                        found.broken.is_none() && same_settings(&wanted.labels, &found.labels)
+                    }),
                     Networking::Own(_) | Networking::Host => true,
                 };
                 pod_stands && self.state(desired, launch) == State::AsWanted { running: true }

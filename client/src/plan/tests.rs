@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod half_left;
 mod leftover;
 mod needs;
 mod paths;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Endpoint;
+use super::container::state;
 use super::endpoint::NetworkPart;
 use super::rest::or_default;
 
@@ -30,6 +31,8 @@ pub struct Pod {
     pub containers: Vec<String>,
     /// Whether its network, with the ports of the host, is up.
     pub up: bool,
+    /// Why podman cannot start any of its containers; the pod has to be recreated then.
+    pub broken: Option<String>,
 }
 
 /// A pod as libpod creates it.
@@ -79,7 +82,15 @@ struct PodMember {
 impl From<PodAnswer> for Pod {
     fn from(answer: PodAnswer) -> Self {
         let infra = answer.infra_id;
+        let holder = answer.containers.iter().find(|member| member.id == infra);
+        let broken = match holder.map(|holder| state(&holder.status, 0).improper()) {
+            // A pod may be made without one, but not by us.
+            None if infra.is_empty() => None,
+            None => Some("its infra container is gone".to_owned()),
+            Some(improper) => improper.map(|word| format!("its infra container is in the state `{word}`")),
+        };
         Self {
+            broken,
             name: answer.name,
             labels: answer.labels,
             up: answer.containers.iter().any(|member| member.id == infra && member.status == "running"),

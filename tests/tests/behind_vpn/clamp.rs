@@ -3,18 +3,18 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use airpods_lab::{Place, terminal};
+use airpods_lab::{Place, Said, client, terminal};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::host::{Host, Said};
+use crate::host::Host;
 
 /// The end of every question.
 const QUESTION: &str = "[y/N]";
 
 /// Types `airpods start` in a terminal, and these keys once something is asked.
 fn at_the_question(host: &Host, keys: &str) -> String {
-    terminal::once_shown(&host.seat, &Host::line("start"), QUESTION, || keys.to_owned()).unwrap()
+    terminal::once_shown(&host.seat, &client::line("start"), QUESTION, || keys.to_owned()).unwrap()
 }
 
 #[test]
@@ -104,8 +104,8 @@ fn without_the_right_to_clamp_require_fails_as_denied_and_starts_nothing() {
     service.until("podman's socket", airpods_lab::PATIENCE, || socket.exists()).unwrap();
     sandbox.sh("chmod 666 /run/podman/podman.sock").unwrap();
     let before = host.holdings();
-    let mut start = Host::command_of(&sandbox.as_user("alice"), "start");
-    let said = Said::of(start.env("CONTAINER_HOST", "unix:///run/podman/podman.sock"));
+    let mut start = client::command(&sandbox.as_user("alice"), "start");
+    let said = Said::of(start.env("CONTAINER_HOST", "unix:///run/podman/podman.sock")).unwrap();
     assert!(said.code == 4 && said.err.contains("`wg0` cannot be clamped, so nothing was started"), "{said:?}");
     assert_eq!(host.holdings(), before, "something was started");
 }
@@ -152,7 +152,7 @@ fn ctrl_c_is_heard_while_the_helper_does_not_answer() {
         "busctl call org.freedesktop.DBus / org.freedesktop.DBus GetConnectionUnixProcessID s org.airpods.Helper1";
     sandbox.sh(&format!("kill -STOP $({owner} | cut -d' ' -f2)")).unwrap();
     let before = host.holdings();
-    let mut start = Host::command_of(&host.seat, "start").stderr(Stdio::null()).spawn().unwrap();
+    let mut start = client::command(&host.seat, "start").stderr(Stdio::null()).spawn().unwrap();
     std::thread::sleep(Duration::from_secs(2));
     assert!(start.try_wait().unwrap().is_none(), "the premise: it waits for the helper");
     kill(Pid::from_raw(start.id().cast_signed()), Signal::SIGINT).unwrap();

@@ -1,15 +1,12 @@
 //! A host behind the VPN `wg0` (MTU 1380) with a black hole in both directions, and one service.
 
 use std::fmt::Write;
-use std::process::{Command, Stdio};
 
 use airpods_lab::tunnel::Trials;
-use airpods_lab::{BlackHole, FAMILIES, Place, Program, Seat, World, WorldPlan};
+use airpods_lab::{BlackHole, FAMILIES, Place, Program, Said, Seat, World, WorldPlan, client};
 
 /// The image that stands for any service.
 const IMAGE: &str = "localhost/lab:1";
-
-const CONFIG: &str = "/etc/airpods-test.toml";
 
 /// The built-in services off, and one of the lab's on a network with both families.
 const SERVICE: &str = r#"
@@ -26,14 +23,6 @@ health = { path = "/" }
 pub(crate) struct Host {
     pub(crate) world: World,
     pub(crate) seat: Seat,
-}
-
-/// What a command said.
-#[derive(Debug)]
-pub(crate) struct Said {
-    pub(crate) code: i32,
-    pub(crate) out: String,
-    pub(crate) err: String,
 }
 
 impl Host {
@@ -57,18 +46,11 @@ impl Host {
 
     /// Configures the service with these lines of `[runtime.network]`.
     pub(crate) fn configure(&self, network: &str) {
-        self.world.sandbox().write_file(CONFIG, format!("{SERVICE}[runtime.network]\n{network}\n")).unwrap();
-    }
-
-    /// The command as this user gives it.
-    pub(crate) fn command_of(seat: &Seat, arguments: &str) -> Command {
-        let mut command = seat.command("airpods");
-        command.env("AIRPODS_CONFIG", CONFIG).args(arguments.split_whitespace());
-        command
+        client::configure(self.world.sandbox(), &format!("{SERVICE}[runtime.network]\n{network}\n")).unwrap();
     }
 
     pub(crate) fn airpods(&self, arguments: &str) -> Said {
-        Said::of(&mut Self::command_of(&self.seat, arguments))
+        client::said(&self.seat, arguments).unwrap()
     }
 
     #[track_caller]
@@ -82,11 +64,6 @@ impl Host {
         serde_json::from_str(&self.succeed("status --json").out).unwrap()
     }
 
-    /// The line that a person types in a terminal.
-    pub(crate) fn line(arguments: &str) -> String {
-        format!("AIRPODS_CONFIG={CONFIG} airpods {arguments}; echo code=$?")
-    }
-
     /// Everything of podman's.
     pub(crate) fn holdings(&self) -> String {
         self.seat
@@ -97,7 +74,7 @@ impl Host {
     pub(crate) fn inside(&self, words: &str) -> Said {
         let mut podman = self.seat.command("podman");
         podman.args(["exec", "model-0", "/lab-probe"]).args(words.split_whitespace());
-        Said::of(&mut podman)
+        Said::of(&mut podman).unwrap()
     }
 
     /// 1 MB down and up, at once.
@@ -114,18 +91,6 @@ impl Host {
     pub(crate) fn clamped(&self) -> bool {
         let rules = self.world.sandbox().sh("nft list ruleset").unwrap();
         rules.contains("table inet airpods") && rules.contains("\"wg0\"")
-    }
-}
-
-impl Said {
-    /// What a command says that nobody can answer.
-    pub(crate) fn of(command: &mut Command) -> Self {
-        let output = command.stdin(Stdio::null()).output().unwrap();
-        Self {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
     }
 }
 

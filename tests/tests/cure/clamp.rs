@@ -1,6 +1,6 @@
 //! `net clamp on`, with and without `--mtu auto`.
 
-use airpods_lab::{Place, Rules, terminal};
+use airpods_lab::{Place, Rules, client, terminal};
 
 use crate::host::Host;
 
@@ -9,7 +9,7 @@ fn auto_sets_what_the_path_takes_and_what_hung_completes() {
     let host = Host::behind(Rules::narrow(1300, 1300));
     assert!(!host.download().completed(), "the premise: it hangs");
     let said = host.succeed("net clamp on wg0 --mtu auto --json");
-    let document = said.json();
+    let document = said.json().unwrap();
     assert_eq!(host.clamped_to(), Some(1300), "{said:?}");
     assert!(host.download().completed());
     assert_eq!((&document["changed"], &document["remedy"]["mtu"]), (&true.into(), &1300.into()), "{document:#}");
@@ -57,7 +57,7 @@ fn what_is_not_proven_is_put_back_as_it_was() {
     host.succeed("net clamp on wg0 --no-proof");
     let said = fails("net clamp on wg0 --mtu auto --json");
     assert_eq!(host.clamped_to(), Some(0), "it was the route's MTU before");
-    let document = said.json();
+    let document = said.json().unwrap();
     assert_eq!((&document["changed"], &document["proof"]["outcome"]), (&false.into(), &"not-proven".into()));
     host.succeed("net clamp on wg0 --mtu 1400 --no-proof");
     fails("net clamp on wg0 --mtu auto");
@@ -79,7 +79,7 @@ fn the_routes_mtu_does_not_cure_a_narrower_path_and_is_not_left_there() {
 fn a_number_that_fits_is_proven_and_a_link_that_never_hung_is_told() {
     let host = Host::behind(Rules::narrow(1300, 1300));
     let said = host.succeed("net clamp on wg0 --mtu 1280 --json");
-    assert_eq!(said.json()["proof"]["outcome"], "proven", "{said:?}");
+    assert_eq!(said.json().unwrap()["proof"]["outcome"], "proven", "{said:?}");
     host.world.path().change(|rules| *rules = Rules::default());
     host.succeed("net clamp off wg0");
     let said = host.succeed("net clamp on wg0");
@@ -92,7 +92,7 @@ fn where_nothing_answers_it_was_not_measured_and_the_clamp_is_kept() {
     let host = Host::behind(Rules::default());
     host.world.internet().sh("ip link set inet0 down").unwrap();
     let said = host.succeed("net clamp on wg0 --json");
-    assert_eq!(said.json()["proof"]["outcome"], "not-measured", "{said:?}");
+    assert_eq!(said.json().unwrap()["proof"]["outcome"], "not-measured", "{said:?}");
     assert!(said.err.contains("whether it helps was not measured: "), "{}", said.err);
     assert_eq!(host.clamped_to(), Some(0));
     let auto = host.airpods("net clamp on wg0 --mtu auto");
@@ -107,7 +107,7 @@ fn under_a_fixed_clamp_the_path_is_measured_without_it() {
     let said = host.succeed("net clamp on wg0 --mtu auto --json");
     assert!(said.err.contains("the fixed value of 1200 is lifted while the path is measured"), "{}", said.err);
     assert_eq!(host.clamped_to(), Some(1300));
-    let clamp = &said.json()["status"]["clamps"][0];
+    let clamp = &said.json().unwrap()["status"]["clamps"][0];
     assert_eq!((&clamp["mtu"], &clamp["persist"]), (&1300.into(), &true.into()), "it was to be kept: {clamp}");
     assert!(host.download().completed());
     // The path has become as wide as the link.
@@ -126,7 +126,8 @@ const KEEPS: &str = r#"polkit.addRule(function(action, subject) {
 fn one_password_is_enough_to_lift_a_fixed_clamp_measure_and_set_another() {
     let host = Host::with_rule(Rules::narrow(1300, 1300), KEEPS);
     host.world.sandbox().sh("airpods net clamp on wg0 --mtu 1200 --no-proof").unwrap();
-    let screen = terminal::in_a_terminal(&host.seat, &Host::line("net clamp on wg0 --mtu auto"), "password\n").unwrap();
+    let screen =
+        terminal::in_a_terminal(&host.seat, &client::line("net clamp on wg0 --mtu auto"), "password\n").unwrap();
     assert!(screen.contains("code=0"), "{screen}");
     assert_eq!(screen.matches("Password:").count(), 1, "{screen}");
     assert!(screen.contains("proven: "), "{screen}");
@@ -137,7 +138,7 @@ fn one_password_is_enough_to_lift_a_fixed_clamp_measure_and_set_another() {
 fn a_value_that_makes_no_sense_is_refused_before_a_password_is_asked_for() {
     let host = Host::with_rule(Rules::narrow(1300, 1300), KEEPS);
     for wrong in ["--mtu 100", "--mtu automatic", "wg0 --mtu auto --no-proof", "wg0 --url http://registry.example"] {
-        let screen = terminal::in_a_terminal(&host.seat, &Host::line(&format!("net clamp on {wrong}")), "").unwrap();
+        let screen = terminal::in_a_terminal(&host.seat, &client::line(&format!("net clamp on {wrong}")), "").unwrap();
         assert!(screen.contains("code=2") && !screen.contains("Password"), "{wrong}: {screen}");
     }
 }

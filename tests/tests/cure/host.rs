@@ -1,12 +1,10 @@
 //! A host behind a path, with the helper, and a server with a megabyte to download.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use airpods_lab::path::Server;
-use airpods_lab::{PathWorld, Place, Rules, Seat, Transfer};
+use airpods_lab::{PathWorld, Place, Rules, Said, Seat, Transfer, client};
 use serde_json::Value;
-
-const CONFIG: &str = "/etc/airpods-test.toml";
 
 /// Where the image comes from, which is the server to measure with, and where the megabyte is.
 pub(crate) const REGISTRY: &str = "registry.example";
@@ -33,14 +31,6 @@ pub(crate) struct Host {
     pub(crate) seat: Seat,
 }
 
-/// What a command said.
-#[derive(Debug)]
-pub(crate) struct Said {
-    pub(crate) code: i32,
-    pub(crate) out: String,
-    pub(crate) err: String,
-}
-
 impl Host {
     /// Behind these rules, with a server that serves; alice may clamp.
     pub(crate) fn behind(rules: Rules) -> Self {
@@ -56,7 +46,7 @@ impl Host {
         let sandbox = world.sandbox();
         let address = Server::Rustls.address(airpods_lab::Family::V4);
         sandbox.sh(&format!("echo '{address} {REGISTRY}' >> /etc/hosts")).unwrap();
-        sandbox.write_file(CONFIG, SERVICE).unwrap();
+        client::configure(sandbox, SERVICE).unwrap();
         sandbox.install_helper().unwrap();
         sandbox.add_polkit_rule("50-lab", rule).unwrap();
         sandbox.start_bus().unwrap();
@@ -67,18 +57,16 @@ impl Host {
 
     /// Configures the service with these lines of `[runtime.network]`.
     pub(crate) fn configure(&self, network: &str) {
-        self.world.sandbox().write_file(CONFIG, format!("{SERVICE}[runtime.network]\n{network}\n")).unwrap();
+        client::configure(self.world.sandbox(), &format!("{SERVICE}[runtime.network]\n{network}\n")).unwrap();
     }
 
     /// The command as alice gives it.
     pub(crate) fn command(&self, arguments: &str) -> Command {
-        let mut command = self.seat.command("airpods");
-        command.env("AIRPODS_CONFIG", CONFIG).args(arguments.split_whitespace());
-        command
+        client::command(&self.seat, arguments)
     }
 
     pub(crate) fn airpods(&self, arguments: &str) -> Said {
-        Said::of(&mut self.command(arguments))
+        client::said(&self.seat, arguments).unwrap()
     }
 
     #[track_caller]
@@ -86,11 +74,6 @@ impl Host {
         let said = self.airpods(arguments);
         assert_eq!(said.code, 0, "airpods {arguments}: {said:?}");
         said
-    }
-
-    /// The line that a person types in a terminal.
-    pub(crate) fn line(arguments: &str) -> String {
-        format!("AIRPODS_CONFIG={CONFIG} airpods {arguments}; echo code=$?")
     }
 
     /// A megabyte over HTTPS, judged by its checksum.
@@ -105,22 +88,5 @@ impl Host {
         let clamp = status["clamps"].as_array().unwrap().iter().find(|clamp| clamp["link"] == "wg0")?.clone();
         assert_eq!(clamp["state"], "active");
         Some(clamp["mtu"].as_u64().unwrap_or(0))
-    }
-}
-
-impl Said {
-    /// What a command says that nobody can answer.
-    pub(crate) fn of(command: &mut Command) -> Self {
-        let output = command.stdin(Stdio::null()).output().unwrap();
-        Self {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-
-    #[track_caller]
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }

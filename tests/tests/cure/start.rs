@@ -37,7 +37,7 @@ fn sent(host: &Host) -> u64 {
 
 /// Level, code, cause and cure of what the doctor finds about the path.
 fn finding(host: &Host, code: &str) -> Option<[String; 4]> {
-    let report: Value = host.airpods("doctor --json").json();
+    let report: Value = host.airpods("doctor --json").json().unwrap();
     let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
     let findings = report["findings"].as_array().unwrap().iter();
     findings
@@ -104,7 +104,7 @@ fn on_another_network_start_status_and_doctor_say_that_the_value_was_measured_el
     assert!(!told("start") && !told("status") && finding(&host, "not-measured").is_none());
     enter_network(&host, "02:00:00:00:00:02");
     assert!(told("status") && told("start"));
-    assert_eq!(host.succeed("status --json").json()["services"][0]["path"]["measured_elsewhere"], true);
+    assert_eq!(host.succeed("status --json").json().unwrap()["services"][0]["path"]["measured_elsewhere"], true);
     let [.., cause, cure] = finding(&host, "not-measured").unwrap();
     assert!(cause.contains(elsewhere), "{cause}");
     host.succeed(cure.strip_prefix("airpods ").unwrap());

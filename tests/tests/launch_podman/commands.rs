@@ -2,10 +2,10 @@
 
 use std::io::BufRead;
 
-use airpods_lab::{Place, terminal};
+use airpods_lab::{Place, Said, terminal};
 use serde_json::Value;
 
-use crate::host::{ALONE, Host, Said, service, signal};
+use crate::host::{ALONE, Host, service, signal};
 
 fn two() -> String {
     let second = "env.BACKEND = \"http://one-0:7001/\"";

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use airpods_lab::{Background, Place};
+use airpods_lab::{Background, Place, Said};
 use serde_json::Value;
 
-use crate::host::{ALONE, DNS, Host, Said, service};
+use crate::host::{ALONE, DNS, Host, service};
 
 /// What a sandbox lacks for an ordinary user whatever a test does: control groups that are theirs, and a storage driver that
 /// is more than copies.

@@ -1,8 +1,8 @@
 //! A throw-away host with the client installed and images in podman's storage.
 
-use std::process::{Command, Output};
+use std::process::Command;
 
-use airpods_lab::{Background, Image, Place, Program, Sandbox, Seat, eventually, run};
+use airpods_lab::{Background, Image, Place, Program, Said, Sandbox, Seat, client, eventually, run};
 use serde_json::Value;
 
 /// The image that stands for any service.
@@ -18,14 +18,6 @@ pub(crate) struct Host {
     /// What the host is linked with: its router, which is the name server too. It is another machine, because rootless
     /// containers behind pasta have the host's own address for themselves.
     neighbour: Seat,
-}
-
-/// What a command said.
-#[derive(Debug)]
-pub(crate) struct Said {
-    pub(crate) code: i32,
-    pub(crate) out: String,
-    pub(crate) err: String,
 }
 
 impl Host {
@@ -57,17 +49,15 @@ impl Host {
 
     /// Writes the user's configuration.
     pub(crate) fn configure(&self, toml: &str) {
-        self.sandbox.write_file("/etc/airpods-test.toml", toml).unwrap();
+        client::configure(&self.sandbox, toml).unwrap();
     }
 
     pub(crate) fn command(&self, arguments: &str) -> Command {
-        let mut command = self.seat.command("airpods");
-        command.env("AIRPODS_CONFIG", "/etc/airpods-test.toml").args(arguments.split_whitespace());
-        command
+        client::command(&self.seat, arguments)
     }
 
     pub(crate) fn airpods(&self, arguments: &str) -> Said {
-        said(&self.command(arguments).output().unwrap())
+        client::said(&self.seat, arguments).unwrap()
     }
 
     /// The command, which must succeed.
@@ -106,7 +96,7 @@ impl Host {
     pub(crate) fn inside(&self, container: &str, words: &str) -> Said {
         let mut podman = self.seat.command("podman");
         podman.args(["exec", container, "/lab-probe"]).args(words.split_whitespace());
-        said(&podman.output().unwrap())
+        Said::of(&mut podman).unwrap()
     }
 
     /// Everything of podman's that a start could leave behind.
@@ -128,14 +118,6 @@ impl Host {
         server.args(["serve-dns", &format!("{DNS}:53"), "--record", "far.example=203.0.113.7"]);
         let (server, _) = Background::start_ready(&mut server, &log).unwrap();
         (server, move || std::fs::read_to_string(&log).unwrap())
-    }
-}
-
-fn said(output: &Output) -> Said {
-    Said {
-        code: output.status.code().unwrap_or(-1),
-        out: String::from_utf8_lossy(&output.stdout).into_owned(),
-        err: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn does_what_it_says(host: &Host) {
     }
     host.configure(EXAMPLE);
     let said = host.succeed("start");
-    for url in ["http://127.0.0.1:11434", "http://127.0.0.1:3000", "http://127.0.0.1:8188"] {
+    for url in ["http://localhost:11434/", "http://localhost:3000/", "http://localhost:8188/"] {
         assert!(said.err.contains(url), "{}", said.err);
     }
 

@@ -106,7 +106,7 @@ pub(in crate::command) fn troubles(came: &Outcome, err: &mut dyn Write) -> io::R
 
 fn urls(launch: &Launch) -> Vec<String> {
     let ports = launch.host_ports.iter().filter(|port| launch.is_published && port.protocol.is_tcp());
-    ports.map(|port| format!("http://{}", port.reached_at())).collect()
+    ports.map(|port| port.url()).collect()
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ impl Row {
             Some(ContainerState::Exited(0)) if self.oneshot => "done",
             Some(ContainerState::Exited(0)) => "stopped",
             Some(ContainerState::Exited(_)) => "exited",
-            Some(ContainerState::Other) => "changing",
+            Some(state) => state.improper().unwrap_or("unknown"),
         }
     }
 

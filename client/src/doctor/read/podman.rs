@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -10,7 +11,7 @@ use tokio::time::timeout;
 use super::ports;
 use crate::config::{self, Config, NetworkMode, PodmanUrl, ServiceName};
 use crate::doctor::names::{self, Resident};
-use crate::doctor::{Engine, Names, Network, Path, Pids, Service};
+use crate::doctor::{Engine, Names, Network, Path, Pids, Service, UnusableSecret};
 use crate::egress;
 use crate::execute::ask_health;
 use crate::gpu;
@@ -18,8 +19,10 @@ use crate::kernel::{Bound, Processes, View};
 use crate::plan::{self, Conflict, Desired, HealthCheck, HostContext, NetworkReset, Observed};
 use crate::podman::{
     self, Container, ContainerDetail, ContainerState, HealthTimes, Podman as _, PodmanError, Rest, STARTUP,
+    SecretSource,
 };
 use crate::port::HostPort;
+use crate::secret;
 use crate::uptime::Uptime;
 
 /// How long reaching podman may take: a socket that does not answer, and then a service of our own.
@@ -106,7 +109,8 @@ async fn look(podman: &Rest, config: &Config, dns_servers: Vec<IpAddr>) -> podma
     let enabled: Vec<_> = config.enabled().collect();
     let desired = Desired::from_config(config, &enabled, podman.version(), &surroundings);
     // Whether images are there does not matter to what is in the way.
-    let observed = Observed::of(podman, BTreeSet::new()).await?;
+    let mut observed = Observed::of(podman, BTreeSet::new()).await?;
+    observed.look_at_secrets(podman, &desired).await?;
     let services = join_all(config.services.iter().filter_map(|(name, service)| {
         let (name, configured) = (name.as_str(), service.container.as_str());
         let container = plan::container_made_for(name, Some(configured), &observed.containers)?;
@@ -118,6 +122,7 @@ async fn look(podman: &Rest, config: &Config, dns_servers: Vec<IpAddr>) -> podma
     if podman.is_rootless() {
         network.privileged = ports::privileged(config);
     }
+    network.secrets = unusable_secrets(config);
     let there = observed.networks.iter().find(|network| network.name == desired.network.name);
     let survey = egress::survey(podman, there, &config.runtime);
     let (services, residents): (Vec<Service>, Vec<Option<Resident>>) = services.await.into_iter().unzip();
@@ -144,6 +149,8 @@ fn network(config: &Config, desired: &Desired, observed: &Observed) -> Network {
         conflict: conflict.filter(|conflict| !matches!(conflict, Conflict::NetworkHeld { .. })),
         taken: ports::taken(config, &wanted),
         privileged: Vec::new(),
+        secrets: Vec::new(),
+        pods: observed.broken_pods(desired),
     }
 }
 
@@ -188,6 +195,22 @@ fn pids(detail: &ContainerDetail) -> Option<Pids> {
         Bound::None => None,
     };
     Some(Pids { limit, unit: view.unit_pids, current, refused })
+}
+
+/// The files of `secret_env` whose values cannot be used.
+fn unusable_secrets(config: &Config) -> Vec<UnusableSecret> {
+    let of_service = |(name, service): (&ServiceName, &config::Service)| {
+        let files = service.secret_env.iter().filter_map(|(variable, source)| match source {
+            SecretSource::File(path) => Some((format!("services.{name}.secret_env.{variable}"), path.clone())),
+            SecretSource::WebUi | SecretSource::Podman(_) => None,
+        });
+        files.collect::<Vec<_>>()
+    };
+    let unusable = |(key, path): (String, PathBuf)| {
+        let unusable = secret::read(&path).err()?;
+        Some(UnusableSecret { key, why: unusable.why(), open: unusable.is_open_to_others(), path })
+    };
+    config.enabled().flat_map(of_service).filter_map(unusable).collect()
 }
 
 /// Whether a service runs so long that it should answer.

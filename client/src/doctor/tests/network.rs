@@ -3,7 +3,7 @@
 use airpods_dbus::{ClampState, ClampStatus, Mode, Origin, Status, Unclampable};
 
 use super::{Case, bad, healthy};
-use crate::doctor::{Code, Facts, Helper, Holder, Level, Network, Permission, TakenPort, Use};
+use crate::doctor::{Code, Facts, Helper, Holder, Level, Network, Permission, TakenPort, UnusableSecret, Use};
 use crate::egress::Route;
 use crate::plan::{Conflict, Kind};
 use crate::port::HostPort;
@@ -186,6 +186,37 @@ pub(super) const CASES: &[Case] = &[
         Level::Broken,
         "there is no `/srv/models` on this host",
         "airpods config edit",
+    ),
+    (
+        |facts| network(facts).pods.push(("ai".to_owned(), "its infra container is gone".to_owned())),
+        Code::StateImproper,
+        Level::Broken,
+        "podman starts nothing in the pod `ai`: its infra container is gone",
+        "airpods start --yes",
+    ),
+    (
+        |facts| {
+            let (service, variable, name) = ("web".to_owned(), "KEY".to_owned(), "openai".to_owned());
+            network(facts).conflict = Some(Conflict::SecretMissing { service, variable, name });
+        },
+        Code::SecretMissing,
+        Level::Broken,
+        "`services.web.secret_env.KEY`: podman has no secret named `openai`",
+        "podman secret create openai FILE",
+    ),
+    (
+        |facts| {
+            network(facts).secrets.push(UnusableSecret {
+                key: "services.web.secret_env.KEY".to_owned(),
+                path: "/home/alice/keys/openai".into(),
+                why: "others may read or change it".to_owned(),
+                open: true,
+            });
+        },
+        Code::SecretMissing,
+        Level::Broken,
+        "`services.web.secret_env.KEY`: `/home/alice/keys/openai` cannot be used: others may read or change it",
+        "chmod 600 /home/alice/keys/openai",
     ),
     (
         |facts| network(facts).privileged.push(("web".to_owned(), 80)),

@@ -30,6 +30,13 @@ pub(super) const CASES: &[Case] = &[
         "airpods logs ollama",
     ),
     (
+        |facts| service(facts).state = ContainerState::Removing,
+        Code::StateImproper,
+        Level::Broken,
+        "the container of `ollama` is in the state `removing`, in which podman does not start it",
+        "airpods start ollama --yes",
+    ),
+    (
         |facts| service(facts).restarts = 5,
         Code::ServiceRestarting,
         Level::Broken,

@@ -41,7 +41,9 @@ impl Builder<'_> {
             self.released.insert(*port, step);
         }
         if !self.reset {
-            let (kind, name, why) = (Kind::Pod, name.to_owned(), Vec::new());
+            let broken = self.observed.pod(name).and_then(|pod| pod.broken.clone());
+            let why = broken.map(|why| format!("the pod `{name}`: {why}")).into_iter().collect();
+            let (kind, name) = (Kind::Pod, name.to_owned());
             self.plan.replaced.push(Replaced { kind, name, why, stops, asked_for: false });
         }
         step
@@ -71,12 +73,22 @@ impl Builder<'_> {
             });
             let step = if let Some(pod) = former_pod {
                 self.remove_pod(&pod.name, needed)
+            } else if found.state.improper().is_some_and(|_| found.state != ContainerState::Stopping) {
+                // It can be neither stopped nor renamed.
+                let stops = if found.state == ContainerState::Paused { vec![found.name.clone()] } else { Vec::new() };
+                let (kind, name) = (Kind::Container, found.name.clone());
+                self.plan.replaced.push(Replaced { kind, name, why, stops, asked_for: false });
+                let step = self.remove_container(found, needed);
+                if let Some(step) = self.plan.steps.get_mut(step) {
+                    step.service = Some(launch.service.clone());
+                }
+                step
             } else {
                 let former = former_name(&found.name);
                 if let Some(left) = self.observed.container(&former) {
                     needed.push(self.remove_container(left, Vec::new()));
                 }
-                let running = found.state == ContainerState::Running;
+                let running = matches!(found.state, ContainerState::Running | ContainerState::Stopping);
                 let stops = if running { vec![found.name.clone()] } else { Vec::new() };
                 let (kind, name) = (Kind::Container, found.name.clone());
                 self.plan.replaced.push(Replaced { kind, name, why, stops, asked_for: false });

@@ -83,11 +83,14 @@ impl From<ContainerAnswer> for Container {
 }
 
 /// podman's word for a state (`libpod/define/containerstate.go`).
-pub(super) fn state(word: &str, exit_code: i32) -> ContainerState {
+pub(in crate::podman) fn state(word: &str, exit_code: i32) -> ContainerState {
     match word {
         "running" => ContainerState::Running,
         "created" | "configured" | "initialized" => ContainerState::Created,
         "exited" | "stopped" => ContainerState::Exited(exit_code),
-        _ => ContainerState::Other,
+        "paused" => ContainerState::Paused,
+        "stopping" => ContainerState::Stopping,
+        "removing" => ContainerState::Removing,
+        _ => ContainerState::Unknown,
     }
 }

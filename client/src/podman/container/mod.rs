@@ -19,7 +19,7 @@ mod listing;
 
 pub(super) use create::ContainerBody;
 pub(super) use detail::{DetailAnswer, HealthAnswer, Names};
-pub(super) use listing::ContainerAnswer;
+pub(super) use listing::{ContainerAnswer, state};
 
 /// A container to be.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -229,8 +229,29 @@ pub enum ContainerState {
     Running,
     /// Ended, with this code.
     Exited(i32),
-    /// Anything else podman knows (paused, stopping, removing).
-    Other,
+    /// Its processes are frozen.
+    Paused,
+    /// Being stopped, or left like that by a podman that ended meanwhile.
+    Stopping,
+    /// Being removed, or left like that by a podman that ended meanwhile.
+    Removing,
+    /// podman itself does not know.
+    Unknown,
+}
+
+impl ContainerState {
+    /// podman's word for a state in which it starts no container ("container state improper"), though it may stop one that is
+    /// `stopping`.
+    #[must_use]
+    pub fn improper(self) -> Option<&'static str> {
+        match self {
+            Self::Created | Self::Running | Self::Exited(_) => None,
+            Self::Paused => Some("paused"),
+            Self::Stopping => Some("stopping"),
+            Self::Removing => Some("removing"),
+            Self::Unknown => Some("unknown"),
+        }
+    }
 }
 
 /// A container as a listing reports it.

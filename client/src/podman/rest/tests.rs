@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::*;
@@ -331,5 +332,48 @@ async fn an_object_in_an_unknown_form_is_left_out_and_named_and_the_others_are_t
     assert_eq!(told.len(), 3);
     for name in ["`odd`", "`odder`", "without a name"] {
         assert!(told.iter().any(|told| told.contains(name)), "{name}: {told:?}");
+    }
+}
+
+#[test]
+fn a_pod_is_broken_where_its_infra_container_is_gone_or_cannot_be_started() {
+    let pod = |members: Value| {
+        let answer =
+            json!({ "Name": "ai", "InfraId": "1f", "Status": "Degraded", "Labels": {}, "Containers": members });
+        Pod::from(PodAnswer::deserialize(answer).unwrap())
+    };
+    let member = |id: &str, status: &str| json!({ "Id": id, "Names": format!("n{id}"), "Status": status });
+    for (infra, up, broken) in [
+        (Some("running"), true, None),
+        (Some("exited"), false, None),
+        (Some("created"), false, None),
+        (Some("configured"), false, None),
+        (Some("removing"), false, Some("its infra container is in the state `removing`")),
+        (Some("unknown"), false, Some("its infra container is in the state `unknown`")),
+        (None, false, Some("its infra container is gone")),
+    ] {
+        let infra = infra.map(|status| member("1f", status));
+        let found = pod(infra.into_iter().chain([member("2a", "exited")]).collect());
+        assert_eq!((found.up, found.broken.as_deref(), found.containers), (up, broken, vec!["n2a".to_owned()]));
+    }
+}
+
+#[test]
+fn every_state_of_a_container_is_known_by_podmans_word() {
+    use crate::podman::ContainerState as S;
+    for (word, known) in [
+        ("created", S::Created),
+        ("configured", S::Created),
+        ("initialized", S::Created),
+        ("running", S::Running),
+        ("exited", S::Exited(3)),
+        ("stopped", S::Exited(3)),
+        ("paused", S::Paused),
+        ("stopping", S::Stopping),
+        ("removing", S::Removing),
+        ("unknown", S::Unknown),
+        ("bad state", S::Unknown),
+    ] {
+        assert_eq!(crate::podman::container::state(word, 3), known, "{word}");
     }
 }

@@ -104,6 +104,18 @@ impl Simulated {
         drop(self.world.borrow_mut().set_state(name, ContainerState::Exited(code)));
     }
 
+    /// Leaves a container in a state, as a podman would that was killed in the middle of something.
+    pub fn leave(&self, name: &str, state: ContainerState) {
+        drop(self.world.borrow_mut().set_state(name, state));
+    }
+
+    /// Takes the infra container of a pod away, as a hard reset can.
+    pub fn break_pod(&self, name: &str) {
+        let mut world = self.world.borrow_mut();
+        world.pods_up.remove(name);
+        world.pods_broken.insert(name.to_owned());
+    }
+
     /// Makes the answer to a call get lost, though it is carried out.
     pub fn lose_answer_to(&self, call: Call) {
         self.losing.borrow_mut().push(call);
@@ -280,7 +292,7 @@ impl Podman for Simulated {
 
     async fn stop_container(&self, name: &str, _timeout_seconds: u32) -> Result<()> {
         self.enter(Call::StopContainer(name.into())).await?;
-        self.world.borrow_mut().set_state(name, ContainerState::Exited(0))
+        self.world.borrow_mut().stop_container(name)
     }
 
     async fn rename_container(&self, name: &str, new_name: &str) -> Result<()> {

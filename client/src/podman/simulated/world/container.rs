@@ -112,7 +112,18 @@ impl World {
     }
 
     pub(in crate::podman::simulated) fn start_container(&mut self, name: &str) -> Result<()> {
-        let (spec, _) = self.containers.get(name).ok_or_else(|| missing("container", name))?;
+        let (spec, state) = self.containers.get(name).ok_or_else(|| missing("container", name))?;
+        if let Some(word) = state.improper() {
+            return Err(refused(
+                500,
+                format!("unable to start container {name} in state {word}: container state improper"),
+            ));
+        }
+        if let Networking::Pod(pod) = &spec.networking
+            && self.pods_broken.contains(pod)
+        {
+            return Err(refused(500, format!("starting infra container of pod {pod}: no such container")));
+        }
         let others = self.ports_of_others(spec);
         let clash = self
             .endpoint(spec)
@@ -136,7 +147,19 @@ impl World {
         Ok(())
     }
 
+    /// Stops a container, if it is in a state in which podman does that.
+    pub(in crate::podman::simulated) fn stop_container(&mut self, name: &str) -> Result<()> {
+        let (_, state) = self.containers.get(name).ok_or_else(|| missing("container", name))?;
+        if let Some(word) = state.improper().filter(|_| *state != ContainerState::Stopping) {
+            return Err(refused(500, format!("can only stop created or running containers, not in state {word}")));
+        }
+        self.set_state(name, ContainerState::Exited(0))
+    }
+
     pub(in crate::podman::simulated) fn rename_container(&mut self, name: &str, new_name: &str) -> Result<()> {
+        if let Some(word) = self.containers.get(name).and_then(|(_, state)| state.improper()) {
+            return Err(refused(500, format!("cannot rename container {name} in state {word}")));
+        }
         if self.containers.contains_key(new_name) {
             return Err(taken("container", new_name));
         }

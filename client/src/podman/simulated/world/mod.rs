@@ -26,6 +26,8 @@ pub struct World {
     pub pods: BTreeMap<String, PodSpec>,
     /// The pods whose network is up.
     pub pods_up: BTreeSet<String>,
+    /// The pods whose infra container is gone.
+    pub pods_broken: BTreeSet<String>,
     /// Containers by name, with what they are doing.
     pub containers: BTreeMap<String, (ContainerSpec, ContainerState)>,
 }

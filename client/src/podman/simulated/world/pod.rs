@@ -2,7 +2,7 @@
 
 use super::World;
 use crate::podman::Result;
-use crate::podman::simulated::call::{missing, taken};
+use crate::podman::simulated::call::{missing, refused, taken};
 use crate::podman::{ContainerSpec, ContainerState, Networking, Pod, PodSpec};
 
 impl World {
@@ -15,6 +15,7 @@ impl World {
             name: pod.name.clone(),
             labels: pod.labels.clone(),
             up: self.pods_up.contains(&pod.name),
+            broken: self.pods_broken.contains(&pod.name).then(|| "its infra container is gone".to_owned()),
             containers: members(&pod.name),
         });
         pods.collect()
@@ -35,6 +36,9 @@ impl World {
         if !self.pods.contains_key(name) {
             return Err(missing("pod", name));
         }
+        if self.pods_broken.contains(name) {
+            return Err(refused(500, format!("pod {name}: no such container")));
+        }
         self.pods_up.remove(name);
         for (spec, state) in self.containers.values_mut() {
             if *state == ContainerState::Running && is_in(spec, name) {
@@ -47,6 +51,7 @@ impl World {
     pub(in crate::podman::simulated) fn remove_pod(&mut self, name: &str) -> Result<()> {
         self.containers.retain(|_, (spec, _)| !is_in(spec, name));
         self.pods_up.remove(name);
+        self.pods_broken.remove(name);
         self.pods.remove(name).map(drop).ok_or_else(|| missing("pod", name))
     }
 }

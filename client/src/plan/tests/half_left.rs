@@ -1,0 +1,87 @@
+//! What a hard reset, or a podman that was killed, leaves half: a start gets over it.
+
+use super::*;
+
+/// A service alone, and two in a pod.
+const PODS: &str = r#"
+services.ollama.enabled = false
+services.open-webui.enabled = false
+services.comfyui.enabled = false
+[services.model]
+image = "docker.io/lab/model:1"
+[services.web]
+image = "docker.io/lab/web:1"
+pod = "front"
+[services.paint]
+image = "docker.io/lab/paint:1"
+pod = "front"
+"#;
+
+fn state(podman: &Simulated, name: &str) -> ContainerState {
+    podman.world().containers[name].1
+}
+
+#[tokio::test]
+async fn a_container_in_any_state_runs_after_a_start_and_the_next_has_nothing_to_do() {
+    for left in [
+        ContainerState::Created,
+        ContainerState::Exited(0),
+        ContainerState::Exited(137),
+        ContainerState::Paused,
+        ContainerState::Stopping,
+        ContainerState::Removing,
+        ContainerState::Unknown,
+    ] {
+        for name in ["model-0", "web-0"] {
+            let podman = podman(NEW);
+            start(&podman, PODS, &[]).await;
+            podman.leave(name, left);
+            assert!(!plan(&podman, PODS, &[]).await.unwrap().is_empty(), "{left:?}");
+            let taken = start(&podman, PODS, &[]).await;
+            assert_eq!(state(&podman, name), ContainerState::Running, "{left:?} {name}: {taken}");
+            let again = plan(&podman, PODS, &[]).await.unwrap();
+            assert!(again.is_empty(), "{left:?} {name}: {again}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_can_be_started_is_not_recreated_and_what_is_recreated_says_why() {
+    let podman = podman(NEW);
+    start(&podman, PODS, &[]).await;
+    for (left, recreated) in [
+        (ContainerState::Created, false),
+        (ContainerState::Exited(255), false),
+        (ContainerState::Stopping, false),
+        (ContainerState::Paused, true),
+        (ContainerState::Removing, true),
+        (ContainerState::Unknown, true),
+    ] {
+        podman.leave("model-0", left);
+        let plan = plan(&podman, PODS, &[]).await.unwrap();
+        assert_eq!(plan.to_string().contains("create the container `model-0`"), recreated, "{left:?}: {plan}");
+        let why: Vec<&String> = plan.replaced.iter().flat_map(|replaced| &replaced.why).collect();
+        assert_eq!(why.iter().any(|why| why.contains("in which podman does not start it")), recreated, "{why:?}");
+        // A paused container lives: taking it down needs a yes.
+        assert_eq!(plan.needs_consent().len(), usize::from(left == ContainerState::Paused), "{left:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_pod_without_its_infra_container_is_recreated_with_what_was_in_it() {
+    let podman = podman(NEW);
+    start(&podman, PODS, &[]).await;
+    for name in ["model-0", "web-0", "paint-0"] {
+        podman.leave(name, ContainerState::Exited(137));
+    }
+    podman.break_pod("front");
+    let taken = start(&podman, PODS, &[]).await;
+    assert!(taken.to_string().contains("remove the pod `front`"), "{taken}");
+    assert!(!taken.to_string().contains("create the container `model-0`"), "{taken}");
+    let why: Vec<&String> = taken.replaced.iter().flat_map(|replaced| &replaced.why).collect();
+    assert_eq!(why, ["the pod `front`: its infra container is gone"]);
+    for name in ["model-0", "web-0", "paint-0"] {
+        assert_eq!(state(&podman, name), ContainerState::Running);
+    }
+    assert!(plan(&podman, PODS, &[]).await.unwrap().is_empty());
+}

@@ -1,0 +1,73 @@
+//! The command `airpods` of a user, with a configuration that the test writes.
+
+use std::io;
+use std::process::{Command, Stdio};
+
+use crate::{Place, Sandbox, Seat};
+
+/// Where that configuration is.
+const CONFIG: &str = "/etc/airpods-test.toml";
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Said {
+    /// Its exit code; -1 where a signal ended it.
+    pub code: i32,
+    /// What it wrote to stdout.
+    pub out: String,
+    /// What it wrote to stderr.
+    pub err: String,
+}
+
+impl Said {
+    /// Runs a command that nobody answers.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn of(command: &mut Command) -> io::Result<Self> {
+        let output = command.stdin(Stdio::null()).output()?;
+        Ok(Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// What it wrote to stdout, as JSON.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn json(&self) -> serde_json::Result<serde_json::Value> {
+        serde_json::from_str(&self.out)
+    }
+}
+
+/// Writes the configuration.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn configure(sandbox: &Sandbox, toml: &str) -> crate::Result<()> {
+    sandbox.write_file(CONFIG, toml)
+}
+
+/// The command as a user gives it.
+#[must_use]
+pub fn command(seat: &Seat, arguments: &str) -> Command {
+    let mut command = seat.command("airpods");
+    command.env("AIRPODS_CONFIG", CONFIG).args(arguments.split_whitespace());
+    command
+}
+
+/// What it says.
+///
+/// # Errors
+/// It cannot be started.
+pub fn said(seat: &Seat, arguments: &str) -> io::Result<Said> {
+    Said::of(&mut command(seat, arguments))
+}
+
+/// The line that a person types in a terminal.
+#[must_use]
+pub fn line(arguments: &str) -> String {
+    format!("AIRPODS_CONFIG={CONFIG} airpods {arguments}; echo code=$?")
+}
