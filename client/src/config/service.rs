@@ -188,13 +188,11 @@ fn health(service: &Section<'_>, ports: &[PortMapping]) -> Option<Health> {
 
 /// A text such as `30s`, or a number of seconds.
 fn period(node: &Node) -> Read<Period> {
-    match &node.value {
-        Value::String(_) => parsed(node),
-        _ => {
-            let seconds = number(0.001, 86_400.0)(node)?;
-            Period::new(Duration::from_secs_f64(seconds)).ok_or_else(|| Mismatch::new("this is no length of time"))
-        }
+    if matches!(node.value, Value::String(_)) {
+        return parsed(node);
     }
+    let seconds = number(0.001, 86_400.0)(node)?;
+    Period::new(Duration::from_secs_f64(seconds)).ok_or_else(|| Mismatch::new("this is no length of time"))
 }
 
 fn status_range(node: &Node) -> Read<StatusRange> {

@@ -15,6 +15,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
 use crate::port::HostPort;
 
 /// What is known of one container.
@@ -70,7 +74,9 @@ impl<T: fmt::Display> fmt::Display for Bound<T> {
 /// Whether a process of this number is there.
 #[must_use]
 pub fn lives(pid: u32) -> bool {
-    Path::new("/proc").join(pid.to_string()).exists()
+    // One that is not this user's is there as well, whether /proc shows it or not (kill(2)).
+    let Ok(pid) = i32::try_from(pid) else { return false };
+    !matches!(kill(Pid::from_raw(pid), None), Err(Errno::ESRCH))
 }
 
 impl View {

@@ -46,7 +46,7 @@ impl Observed {
             return State::Differs(vec![renamed]);
         }
         // podman would only refuse to start it; one that is being stopped can be stopped again first.
-        if let Some(word) = found.state.improper().filter(|_| found.state != ContainerState::Stopping) {
+        if let Some(word) = found.state.improper().filter(|_| !found.state.stops_first()) {
             let name = &found.name;
             return State::Differs(vec![format!(
                 "`{name}` is in the state `{word}`, in which podman does not start it"

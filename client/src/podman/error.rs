@@ -104,6 +104,13 @@ impl PodmanError {
         matches!(self, Self::Refused { status: 500, message } if message.contains("no such process"))
     }
 
+    /// Whether podman was told to end a container that had ended without its knowledge: it waits 5 s for a file with the exit code,
+    /// which nobody writes any more, and takes the container for stopped from then on (`libpod`, `waitForExitFileAndSync`).
+    #[must_use]
+    pub fn missed_an_end(&self) -> bool {
+        matches!(self, Self::Refused { status: 500, message } if message.contains("timed out waiting for file"))
+    }
+
     /// Whether what was asked for may have been done all the same: podman did not say no, and its answer did not come or is not
     /// understood.
     #[must_use]

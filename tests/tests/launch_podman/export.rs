@@ -79,6 +79,29 @@ fn podman_5_plays_the_yaml_and_its_generator_takes_the_units() {
     runs_as_generated(&host, &generated);
 }
 
+/// What stands in systemd's place: it writes down what it is told, and knows the units.
+const SYSTEMCTL: &str = "#!/bin/sh\necho \"$*\" >> /tmp/systemctl\n";
+
+#[test]
+fn installed_units_are_where_the_generator_finds_them_and_go_again() {
+    let (host, _inside) = podman_5::host("root");
+    host.sandbox.write_file("/usr/local/bin/systemctl", SYSTEMCTL).unwrap();
+    host.sandbox.sh("chmod 755 /usr/local/bin/systemctl").unwrap();
+    host.configure(&configuration());
+    export(&host, "export quadlet --install");
+    assert!(host.sandbox.read_file("/tmp/systemctl").unwrap().contains("daemon-reload"));
+    let generate = "nsenter --mount --target $(cat /run/debian-13.pid) /usr/libexec/podman/quadlet -dryrun 2>&1";
+    let generated = host.sandbox.sh(generate).unwrap();
+    for unit in ["airpods_network-network", "airpods-first", "airpods-second"] {
+        assert!(generated.contains(&format!("---{unit}.service---")), "{unit}: {generated}");
+    }
+    let mode =
+        std::fs::metadata(host.sandbox.path("/etc/containers/systemd/airpods-first.env")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "it holds a secret");
+    export(&host, "export quadlet --remove");
+    assert_eq!(host.sandbox.sh("ls -A /etc/containers/systemd").unwrap(), "");
+}
+
 /// Does what the units say in the order in which systemd would: whether podman takes its command lines is seen here,
 /// whether systemd does on a whole machine.
 fn runs_as_generated(host: &Host, made: &str) {

@@ -11,18 +11,14 @@ const FOLDER: &str = "/run/secrets";
 impl Reader {
     /// Learns the file of a secret at the top of the file.
     pub(super) fn secret(&mut self, entry: &Entry) {
-        match entry.node.get("file").and_then(Node::scalar) {
-            Some(file) => {
-                let is_path = file.starts_with(['/', '~', '$', '.']);
-                let file = if is_path { file } else { format!("./{file}") };
-                self.secrets.insert(entry.key.clone(), file);
-            }
-            None => {
-                let why =
-                    "not carried over: write the value into a file, and name it as `file`, or give it in `secret_env`";
-                self.note(entry.line, &format!("secrets.{}", entry.key), why);
-            }
-        }
+        let Some(file) = entry.node.get("file").and_then(Node::scalar) else {
+            let why =
+                "not carried over: write the value into a file, and name it as `file`, or give it in `secret_env`";
+            return self.note(entry.line, &format!("secrets.{}", entry.key), why);
+        };
+        let is_path = file.starts_with(['/', '~', '$', '.']);
+        let file = if is_path { file } else { format!("./{file}") };
+        self.secrets.insert(entry.key.clone(), file);
     }
 }
 

@@ -53,7 +53,7 @@ impl<'a> Builder<'a> {
             let ready = self.ready.get(used.as_str()).filter(|_| *condition != Condition::Started);
             before_start.extend(ready.or(started));
         }
-        if found.is_some_and(|found| found.state == ContainerState::Stopping) && same && !goes_along {
+        if found.is_some_and(|found| found.state.stops_first()) && same && !goes_along {
             let stop = self.add(Action::Stop { name: spec.name.clone() }, Some(service), []);
             before_start.push(stop);
         }

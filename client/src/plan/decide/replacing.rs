@@ -73,7 +73,7 @@ impl Builder<'_> {
             });
             let step = if let Some(pod) = former_pod {
                 self.remove_pod(&pod.name, needed)
-            } else if found.state.improper().is_some_and(|_| found.state != ContainerState::Stopping) {
+            } else if found.state.improper().is_some() && !found.state.stops_first() {
                 // It can be neither stopped nor renamed.
                 let stops = if found.state == ContainerState::Paused { vec![found.name.clone()] } else { Vec::new() };
                 let (kind, name) = (Kind::Container, found.name.clone());
@@ -88,7 +88,7 @@ impl Builder<'_> {
                 if let Some(left) = self.observed.container(&former) {
                     needed.push(self.remove_container(left, Vec::new()));
                 }
-                let running = matches!(found.state, ContainerState::Running | ContainerState::Stopping);
+                let running = found.state == ContainerState::Running || found.state.stops_first();
                 let stops = if running { vec![found.name.clone()] } else { Vec::new() };
                 let (kind, name) = (Kind::Container, found.name.clone());
                 self.plan.replaced.push(Replaced { kind, name, why, stops, asked_for: false });

@@ -30,6 +30,7 @@ async fn a_container_in_any_state_runs_after_a_start_and_the_next_has_nothing_to
         ContainerState::Paused,
         ContainerState::Stopping,
         ContainerState::Removing,
+        ContainerState::Lost,
         ContainerState::Unknown,
     ] {
         for name in ["model-0", "web-0"] {
@@ -53,6 +54,7 @@ async fn what_can_be_started_is_not_recreated_and_what_is_recreated_says_why() {
         (ContainerState::Created, false),
         (ContainerState::Exited(255), false),
         (ContainerState::Stopping, false),
+        (ContainerState::Lost, false),
         (ContainerState::Paused, true),
         (ContainerState::Removing, true),
         (ContainerState::Unknown, true),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::listing::{host_ports, state};
+use crate::kernel::lives;
 use crate::podman::option::{self, Told, UlimitAnswer};
 use crate::podman::rest::or_default;
 use crate::podman::{ContainerDetail, MountDetail, PublishedPort};
@@ -41,6 +42,9 @@ struct StateAnswer {
     status: String,
     #[serde(default)]
     pid: u32,
+    /// The process that watches it.
+    #[serde(default)]
+    conmon_pid: u32,
     #[serde(default)]
     exit_code: i32,
 }
@@ -195,6 +199,13 @@ impl DetailAnswer {
     /// The id of the container whose network this one shares: the pod's.
     pub(in crate::podman) fn network_owner(&self) -> Option<&str> {
         self.host_config.network_mode.strip_prefix("container:")
+    }
+
+    /// Whether it runs in podman's books, and neither its first process nor the one that watches it is there. While the latter is, it
+    /// is about to tell podman.
+    pub(in crate::podman) fn is_lost(&self) -> bool {
+        let gone = |pid: u32| pid != 0 && !lives(pid);
+        self.state.status == "running" && gone(self.state.pid) && gone(self.state.conmon_pid)
     }
 
     /// What was given to this very container to find names by.

@@ -15,6 +15,9 @@ pub(in crate::podman) struct ContainerAnswer {
     names: Vec<String>,
     image: String,
     state: String,
+    /// Its first process; 0 or less is none.
+    #[serde(default)]
+    pub(in crate::podman) pid: i64,
     #[serde(default)]
     exit_code: i32,
     #[serde(default)]
@@ -26,7 +29,7 @@ pub(in crate::podman) struct ContainerAnswer {
     #[serde(default, deserialize_with = "or_default")]
     labels: BTreeMap<String, String>,
     #[serde(default)]
-    pod_name: String,
+    pub(in crate::podman) pod_name: String,
     #[serde(default, deserialize_with = "or_default")]
     ports: Vec<PortAnswer>,
     #[serde(default, deserialize_with = "or_default")]
@@ -62,6 +65,13 @@ pub(super) fn host_ports(address: &str, protocols: &str, first: u16, count: u16)
     protocols
         .flat_map(|protocol| (first..=last).map(move |port| HostPort { protocol, ..HostPort::tcp(port) }.on(address)))
         .collect()
+}
+
+impl ContainerAnswer {
+    /// Its name.
+    pub(in crate::podman) fn name(&self) -> Option<&str> {
+        self.names.first().map(String::as_str)
+    }
 }
 
 impl From<ContainerAnswer> for Container {

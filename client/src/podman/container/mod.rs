@@ -235,6 +235,8 @@ pub enum ContainerState {
     Stopping,
     /// Being removed, or left like that by a podman that ended meanwhile.
     Removing,
+    /// Running in podman's books, while its processes and the one that watches them are gone: a reset, or somebody's `kill -9`.
+    Lost,
     /// podman itself does not know.
     Unknown,
 }
@@ -249,8 +251,15 @@ impl ContainerState {
             Self::Paused => Some("paused"),
             Self::Stopping => Some("stopping"),
             Self::Removing => Some("removing"),
+            Self::Lost => Some("lost"),
             Self::Unknown => Some("unknown"),
         }
+    }
+
+    /// Whether podman starts it once it was told to stop it.
+    #[must_use]
+    pub fn stops_first(self) -> bool {
+        matches!(self, Self::Stopping | Self::Lost)
     }
 }
 

@@ -54,11 +54,12 @@ pub(super) const SILENCE: Duration = Duration::from_secs(30 * 60);
 
 /// Connects, and answers who listens: podman or the systemd that starts it, as this user or as root. Anybody else would be
 /// handed what a launch has, the web UI's secret among it.
-async fn connect(socket: &Path) -> Result<(UnixStream, u32)> {
+async fn connect(socket: &Path) -> Result<(UnixStream, Listener)> {
     let stream = UnixStream::connect(socket).await.map_err(broken)?;
-    let uid = stream.peer_cred().map_err(broken)?.uid();
+    let peer = stream.peer_cred().map_err(broken)?;
+    let (uid, shares_pids) = (peer.uid(), peer.pid().is_some_and(|pid| pid > 0));
     if is_trusted(uid, Uid::effective().as_raw()) {
-        Ok((stream, uid))
+        Ok((stream, Listener { uid, shares_pids }))
     } else {
         Err(PodmanError::Foreign { socket: socket.to_owned(), uid })
     }
@@ -69,9 +70,17 @@ fn is_trusted(listener: u32, own: u32) -> bool {
     listener == own || listener == 0
 }
 
-/// The user who listens on a socket.
-pub(super) async fn listener(socket: &Path) -> Result<u32> {
-    connect(socket).await.map(|(_, uid)| uid)
+/// Who listens on a socket.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Listener {
+    pub(super) uid: u32,
+    /// Its processes have the same numbers there as here: the kernel has no number for one of another namespace (unix(7)).
+    pub(super) shares_pids: bool,
+}
+
+/// Looks who listens on a socket.
+pub(super) async fn listener(socket: &Path) -> Result<Listener> {
+    connect(socket).await.map(|(_, listener)| listener)
 }
 
 /// The outcome of waiting for podman, unless it takes longer than that.

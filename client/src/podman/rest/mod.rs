@@ -24,9 +24,10 @@ use super::pod::{PodAnswer, PodBody, PodDetailAnswer};
 use super::secret::SecretAnswer;
 use super::storage::{PullAnswer, UsageAnswer, VolumeAnswer, VolumeBody};
 use super::{
-    Container, ContainerDetail, ContainerSpec, DiskUsage, HostFacts, LogLine, LogOptions, Network, NetworkSpec, Pod,
-    PodSpec, Podman, PodmanError, PullProgress, Result, Version,
+    Container, ContainerDetail, ContainerSpec, ContainerState, DiskUsage, HostFacts, LogLine, LogOptions, Network,
+    NetworkSpec, Pod, PodSpec, Podman, PodmanError, PullProgress, Result, Version,
 };
+use crate::kernel::lives;
 use crate::terminal::EscapedLine;
 use http::{Http, escape};
 
@@ -40,6 +41,8 @@ pub struct Rest {
     version: Version,
     version_text: String,
     rootless: bool,
+    /// podman's processes have the same numbers as here.
+    shares_pids: bool,
     /// What was left out of listings, a sentence each.
     left_out: Mutex<BTreeSet<String>>,
 }
@@ -56,8 +59,9 @@ impl Rest {
                 status: response.status().as_u16(),
                 message: format!("{} is not the socket of a podman", socket.display()),
             })?;
-        let rootless = http::listener(socket).await? != 0;
-        Ok(Self { http, version, version_text, rootless, left_out: Mutex::default() })
+        let listener = http::listener(socket).await?;
+        let (rootless, shares_pids) = (listener.uid != 0, listener.shares_pids);
+        Ok(Self { http, version, version_text, rootless, shares_pids, left_out: Mutex::default() })
     }
 }
 
@@ -164,7 +168,18 @@ impl Podman for Rest {
 
     async fn pods(&self) -> Result<Vec<Pod>> {
         let answer: Vec<PodAnswer> = self.list("pod", "/pods/json").await?;
-        Ok(answer.into_iter().map(Into::into).collect())
+        let mut pods: Vec<Pod> = answer.into_iter().map(Into::into).collect();
+        if pods.iter().any(|pod| pod.up) {
+            for infra in self.list_containers().await?.iter().filter(|container| container.is_infra) {
+                if let Some(pod) = pods.iter_mut().find(|pod| pod.up && pod.name == infra.pod_name)
+                    && self.is_lost(infra).await?
+                {
+                    pod.up = false;
+                    pod.broken = Some("the process of its infra container is gone".to_owned());
+                }
+            }
+        }
+        Ok(pods)
     }
 
     async fn create_pod(&self, spec: &PodSpec) -> Result<()> {
@@ -186,16 +201,21 @@ impl Podman for Rest {
     }
 
     async fn remove_pod(&self, name: &str) -> Result<()> {
-        self.http.delete(&format!("/pods/{}?force=true", escape(name))).await.map(drop)
+        self.remove(&format!("/pods/{}?force=true", escape(name))).await
     }
 
     async fn containers(&self) -> Result<Vec<Container>> {
-        let answer: Vec<ContainerAnswer> = self.list("container", "/containers/json?all=true&pod=true").await?;
-        Ok(answer.into_iter().filter(|container| !container.is_infra).map(Into::into).collect())
+        let mut containers = Vec::new();
+        for answer in self.list_containers().await?.into_iter().filter(|container| !container.is_infra) {
+            let lost = self.is_lost(&answer).await?;
+            let container = Container::from(answer);
+            containers.push(if lost { Container { state: ContainerState::Lost, ..container } } else { container });
+        }
+        Ok(containers)
     }
 
     async fn inspect_container(&self, name: &str) -> Result<ContainerDetail> {
-        let detail: DetailAnswer = self.inspect(name).await?;
+        let detail = self.inspect(name).await?;
         let names = match detail.network_owner() {
             Some(owner) => match self.inspect(owner).await {
                 // The pod went meanwhile, and its containers go with it.
@@ -204,7 +224,9 @@ impl Podman for Rest {
             },
             None => detail.names(),
         };
-        Ok(detail.into_detail(names))
+        let lost = self.shares_pids && detail.is_lost();
+        let detail = detail.into_detail(names);
+        Ok(if lost { ContainerDetail { state: ContainerState::Lost, pid: None, ..detail } } else { detail })
     }
 
     async fn create_container(&self, spec: &ContainerSpec) -> Result<()> {
@@ -217,7 +239,11 @@ impl Podman for Rest {
 
     async fn stop_container(&self, name: &str, timeout_seconds: u32) -> Result<()> {
         let path = format!("/containers/{}/stop?timeout={timeout_seconds}", escape(name));
-        self.http.post::<()>(&path, None).await.map(drop)
+        match self.http.post::<()>(&path, None).await {
+            // podman has noticed now that it is gone, and has written that down.
+            Err(error) if error.missed_an_end() => Ok(()),
+            stopped => stopped.map(drop),
+        }
     }
 
     async fn rename_container(&self, name: &str, new_name: &str) -> Result<()> {
@@ -227,7 +253,7 @@ impl Podman for Rest {
 
     async fn remove_container(&self, name: &str) -> Result<()> {
         let path = format!("/containers/{}?force=true&v=true&timeout=0", escape(name));
-        self.http.delete(&path).await.map(drop)
+        self.remove(&path).await
     }
 
     async fn check_health(&self, name: &str) -> Result<bool> {
@@ -264,6 +290,32 @@ impl Rest {
     #[must_use]
     pub fn version_text(&self) -> &str {
         &self.version_text
+    }
+
+    async fn list_containers(&self) -> Result<Vec<ContainerAnswer>> {
+        self.list("container", "/containers/json?all=true&pod=true").await
+    }
+
+    /// Whether a container that runs in podman's books is gone. It is asked for closely only where its process is.
+    async fn is_lost(&self, container: &ContainerAnswer) -> Result<bool> {
+        let gone = u32::try_from(container.pid).is_ok_and(|pid| pid > 0 && !lives(pid));
+        let Some(name) = container.name().filter(|_| self.shares_pids && gone) else { return Ok(false) };
+        match self.inspect(name).await {
+            Err(error) if error.is_not_found() => Ok(false),
+            detail => Ok(detail?.is_lost()),
+        }
+    }
+
+    /// Removes something. Of containers whose end podman has missed it notices one with each try, and fails.
+    async fn remove(&self, path: &str) -> Result<()> {
+        const TRIES: u32 = 16;
+        for _ in 1..TRIES {
+            match self.http.delete(path).await {
+                Err(error) if error.missed_an_end() => {}
+                removed => return removed.map(drop),
+            }
+        }
+        self.http.delete(path).await.map(drop)
     }
 
     /// Reads a listing. An entry that this program does not understand is another program's object of a kind that it does not

@@ -275,6 +275,7 @@ fn serve_in_turn(heads: &[&str], piece: Option<Vec<u8>>) -> (tempfile::TempDir, 
         version,
         version_text: "4.3.1".into(),
         rootless: true,
+        shares_pids: true,
         left_out: Mutex::default(),
     };
     (folder, rest)

@@ -150,7 +150,7 @@ impl World {
     /// Stops a container, if it is in a state in which podman does that.
     pub(in crate::podman::simulated) fn stop_container(&mut self, name: &str) -> Result<()> {
         let (_, state) = self.containers.get(name).ok_or_else(|| missing("container", name))?;
-        if let Some(word) = state.improper().filter(|_| *state != ContainerState::Stopping) {
+        if let Some(word) = state.improper().filter(|_| !state.stops_first()) {
             return Err(refused(500, format!("can only stop created or running containers, not in state {word}")));
         }
         self.set_state(name, ContainerState::Exited(0))

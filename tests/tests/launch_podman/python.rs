@@ -1,0 +1,55 @@
+//! The newest default file of the Python airpods, started as it is.
+
+use airpods_lab::{Image, Place, Said};
+
+use crate::host::Host;
+
+const NEWEST: &str = include_str!("../../../client/tests/data/newest.toml");
+
+/// Where that tool keeps everything.
+const HOME: &str = "/root/.config/airpods";
+
+const SECRET: &str = "Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFy_-1";
+
+/// The command, which finds the file by itself.
+#[track_caller]
+fn succeed(host: &Host, arguments: &str) -> Said {
+    let mut command = host.seat.command("airpods");
+    let said = Said::of(command.env("HOME", "/root").args(arguments.split_whitespace())).unwrap();
+    assert_eq!(said.code, 0, "airpods {arguments}: {said:?}");
+    said
+}
+
+#[test]
+fn the_newest_file_starts_with_its_data_and_its_secret_and_start_says_once_where_data_is() {
+    let host = Host::bare("root");
+    let images = [
+        ("docker.io/ollama/ollama:latest", 11434),
+        ("ghcr.io/open-webui/open-webui:latest", 8080),
+        ("docker.io/yanwk/comfyui-boot:cu128-slim", 8188),
+    ];
+    for (image, port) in images {
+        Image::serving(image, port).import(&host.seat).unwrap();
+    }
+    host.sandbox.write_file(&format!("{HOME}/config.toml"), NEWEST).unwrap();
+    host.sandbox.write_file(&format!("{HOME}/volumes/airpods_ollama_data/models/a"), "a model").unwrap();
+    host.sandbox.write_file(&format!("{HOME}/configs/webui_secret"), SECRET).unwrap();
+    host.sandbox.sh(&format!("chmod 644 {HOME}/configs/webui_secret")).unwrap();
+
+    // The laboratory's image takes no such arguments, so this one is planned and not started.
+    let planned = succeed(&host, "start --dry-run llamacpp").out;
+    assert!(planned.contains("--model /models/a-model.gguf --ctx-size 4096"), "{planned}");
+
+    let first = succeed(&host, "start --cpu ollama open-webui comfyui");
+    let told = format!("`ollama` uses the data of the Python airpods in {HOME}/volumes/airpods_ollama_data\n");
+    assert_eq!(first.err.matches(&told).count(), 1, "{}", first.err);
+    let mounts = host.field("ollama-0", ".Mounts");
+    assert!(mounts.contains(&format!("{HOME}/volumes/airpods_ollama_data")), "{mounts}");
+    let env = host.inside("open-webui-0", "env").out;
+    assert!(env.contains(&format!("WEBUI_SECRET_KEY={SECRET}\n")), "everybody would be logged out: {env}");
+    let reached = host.inside("open-webui-0", "get http://ollama:11434/");
+    assert_eq!(reached.code, 0, "{}", reached.err);
+
+    let again = succeed(&host, "start --cpu ollama open-webui comfyui");
+    assert!(!again.err.contains("uses the data of the Python airpods"), "{}", again.err);
+}
