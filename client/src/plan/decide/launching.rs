@@ -4,7 +4,7 @@ use super::{Builder, Thing};
 use crate::config::Condition;
 use crate::plan::state::State;
 use crate::plan::{Action, Kept, Launch, Step};
-use crate::podman::{ContainerState, Mount, Networking};
+use crate::podman::{Mount, Networking};
 use crate::port::HostPort;
 
 impl<'a> Builder<'a> {

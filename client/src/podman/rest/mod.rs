@@ -170,9 +170,9 @@ impl Podman for Rest {
         let answer: Vec<PodAnswer> = self.list("pod", "/pods/json").await?;
         let mut pods: Vec<Pod> = answer.into_iter().map(Into::into).collect();
         if pods.iter().any(|pod| pod.up) {
-            for infra in self.list_containers().await?.iter().filter(|container| container.is_infra) {
+            for infra in Box::pin(self.list_containers()).await?.iter().filter(|container| container.is_infra) {
                 if let Some(pod) = pods.iter_mut().find(|pod| pod.up && pod.name == infra.pod_name)
-                    && self.is_lost(infra).await?
+                    && Box::pin(self.is_lost(infra)).await?
                 {
                     pod.up = false;
                     pod.broken = Some("the process of its infra container is gone".to_owned());
@@ -207,7 +207,8 @@ impl Podman for Rest {
     async fn containers(&self) -> Result<Vec<Container>> {
         let mut containers = Vec::new();
         for answer in self.list_containers().await?.into_iter().filter(|container| !container.is_infra) {
-            let lost = self.is_lost(&answer).await?;
+            // It is rarely asked, and would make every listing larger.
+            let lost = Box::pin(self.is_lost(&answer)).await?;
             let container = Container::from(answer);
             containers.push(if lost { Container { state: ContainerState::Lost, ..container } } else { container });
         }
