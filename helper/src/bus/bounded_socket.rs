@@ -5,19 +5,21 @@
 //! Calls go to the [`Inbox`], which has a bounded number of places. Reading never waits for one, nor for an answer to be sent:
 //! what has no place is refused by its header alone.
 
-use std::io;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
 use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
 use futures_lite::future::{or, yield_now};
-use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
 use zbus::address::transport::{Transport, UnixSocket};
 use zbus::connection::socket::{ReadHalf, Socket, Split, WriteHalf};
 use zbus::names::OwnedUniqueName;
 use zbus::{Address, Message};
-use zruntime::{AsyncIo, Shared, SharedRuntime};
+use zruntime::{AsyncIo, Shared, SharedRuntime, net};
 
 use super::header::{Fields, Fixed, Kind};
 use super::inbox::{Admission, Arrival, Content, Inbox, Note};
@@ -43,42 +45,29 @@ const BUS: &str = "org.freedesktop.DBus";
 ///
 /// # Errors
 /// The system's, or [`io::ErrorKind::Unsupported`] for an address that is no socket of this machine.
-pub(super) fn connect(
-    bus: &Address,
-    runtime: &SharedRuntime,
-    inbox: &Arc<Inbox>,
-) -> io::Result<impl Socket<ReadHalf = Reader, WriteHalf = Writer> + use<>> {
-    // A full queue is an error to be tried again, instead of a wait that nothing else can be done in.
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    rustix::net::connect(&socket, &place(bus)?)?;
-    Ok(Bounded { stream: Stream(Arc::new(AsyncIo::new_nonblocking(runtime, socket)?)), inbox: Arc::clone(inbox) })
-}
-
-fn place(bus: &Address) -> io::Result<SocketAddrUnix> {
-    let path = match bus.transport() {
-        Transport::Unix(unix) => unix.path(),
-        _ => return Err(unsupported()),
+pub(super) async fn connect(bus: &Address, runtime: &SharedRuntime, inbox: &Arc<Inbox>) -> io::Result<Bounded> {
+    let address = match bus.transport() {
+        Transport::Unix(unix) => match unix.path() {
+            UnixSocket::File(path) => Some(SocketAddr::from_pathname(path)?),
+            UnixSocket::Abstract(name) => Some(SocketAddr::from_abstract_name(name.as_encoded_bytes())?),
+            _ => None,
+        },
+        _ => None,
     };
-    match path {
-        UnixSocket::File(path) => Ok(SocketAddrUnix::new(path)?),
-        UnixSocket::Abstract(name) => Ok(SocketAddrUnix::new_abstract_name(name.as_encoded_bytes())?),
-        _ => Err(unsupported()),
-    }
-}
-
-fn unsupported() -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, "the bus's address must be `unix:path=` or `unix:abstract=`")
+    let unsupported = "the bus's address must be `unix:path=` or `unix:abstract=`";
+    let address = address.ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, unsupported))?;
+    let socket = net::unix::UnixStream::connect_addr(runtime, &address).await?.into_std();
+    Ok(Bounded { stream: Stream(Arc::new(AsyncIo::new_nonblocking(runtime, socket)?)), inbox: Arc::clone(inbox) })
 }
 
 /// A connected socket. It passes no descriptors, so the bus hands none of a caller's on.
 #[derive(Clone, Debug)]
-struct Stream(Arc<AsyncIo<OwnedFd, Shared>>);
+struct Stream(Arc<AsyncIo<UnixStream, Shared>>);
 
 impl Stream {
     /// Receives some bytes, at least one.
     async fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.0.read_with(|socket| Ok(rustix::io::read(socket, &mut *buffer)?)).await? {
+        match self.0.read_with(|mut socket| socket.read(buffer)).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             count => Ok(count),
         }
@@ -87,7 +76,7 @@ impl Stream {
 
 /// See the module.
 #[derive(Debug)]
-struct Bounded {
+pub(super) struct Bounded {
     stream: Stream,
     inbox: Arc<Inbox>,
 }
@@ -312,10 +301,10 @@ impl WriteHalf for Writer {
 
     /// For the handshake.
     async fn sendmsg(&mut self, bytes: &[u8], _none: &[BorrowedFd<'_>]) -> io::Result<usize> {
-        self.stream.0.write_with(|socket| Ok(rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)?)).await
+        self.stream.0.write_with(|mut socket| socket.write(bytes)).await
     }
 
     async fn close(&mut self) -> io::Result<()> {
-        Ok(rustix::net::shutdown(self.stream.0.get_ref(), Shutdown::Both)?)
+        self.stream.0.get_ref().shutdown(Shutdown::Both)
     }
 }

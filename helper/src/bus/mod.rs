@@ -4,7 +4,6 @@
 //! calls and answers what can be answered at once, `call` says what it means, and `change` takes a mutating call through its life, in this order: quota, validate,
 //! nothing to do?, authorise, re-check, commit, read back, update memory, persist, audit log line, signal, reply.
 
-mod announce;
 pub mod bounded_socket;
 mod call;
 mod caller;
@@ -54,7 +53,7 @@ pub enum BusError {
 /// # Errors
 /// [`BusError::Unreachable`].
 pub async fn reach(bus: &Address, service: &Arc<Service>) -> Result<Connection, BusError> {
-    let socket = bounded_socket::connect(bus, &service.runtime, &service.inbox);
+    let socket = bounded_socket::connect(bus, &service.runtime, &service.inbox).await;
     let socket = socket.map_err(|error| BusError::Unreachable(error.into()))?;
     let connection = Builder::socket(socket).build().await.map_err(BusError::Unreachable)?;
     service.runtime.spawn("answer calls", Arc::clone(service).dispatch(connection.clone())).detach();

@@ -4,12 +4,11 @@
 //! goes out while there is room, and left out where there is none.
 
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, Write};
 use std::num::NonZeroU32;
-use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::net::SendFlags;
 use zruntime::{AsyncIo, Event, Shared};
 
 use super::reply;
@@ -54,7 +53,7 @@ impl Outbox {
     }
 
     /// Completes when everything up to `end` is sent. Whoever gives up waiting leaves it to the next one.
-    pub(super) async fn flush(&self, stream: &AsyncIo<OwnedFd, Shared>, end: u64) -> io::Result<()> {
+    pub(super) async fn flush(&self, stream: &AsyncIo<UnixStream, Shared>, end: u64) -> io::Result<()> {
         while self.unsent().sent < end {
             stream.write_with(|socket| self.send_some(socket)).await?;
         }
@@ -62,7 +61,7 @@ impl Outbox {
     }
 
     /// Sends whatever there is, and whatever is added.
-    pub(super) async fn keep_flushing(&self, stream: &AsyncIo<OwnedFd, Shared>) -> io::Result<Infallible> {
+    pub(super) async fn keep_flushing(&self, stream: &AsyncIo<UnixStream, Shared>) -> io::Result<Infallible> {
         loop {
             let more = self.more.listen();
             let end = self.unsent().end();
@@ -71,10 +70,10 @@ impl Outbox {
         }
     }
 
-    fn send_some(&self, socket: &OwnedFd) -> io::Result<()> {
+    fn send_some(&self, mut socket: &UnixStream) -> io::Result<()> {
         let mut unsent = self.unsent();
         if !unsent.bytes.is_empty() {
-            let count = rustix::net::send(socket, &unsent.bytes, SendFlags::NOSIGNAL)?;
+            let count = socket.write(&unsent.bytes)?;
             unsent.bytes.drain(..count);
             unsent.sent += count as u64;
             if unsent.bytes.is_empty() {

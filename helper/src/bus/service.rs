@@ -1,13 +1,15 @@
 //! What every call shares, and when the helper may leave.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use zbus::Connection;
+use airpods_dbus::names;
+use zbus::names::BusName;
+use zbus::{Connection, Variant};
 use zruntime::lock::Mutex as Turn;
 use zruntime::{Event, SharedRuntime};
 
-use super::announce;
 use super::inbox::Inbox;
 use super::log_limit::{Entry, LogLimit};
 use super::person::Person;
@@ -15,7 +17,7 @@ use super::quota::Quota;
 use super::snapshot::Snapshots;
 use crate::authority::Authority;
 use crate::log::{Line, Log};
-use crate::reconcile::Reconciler;
+use crate::reconcile::{Announcement, Reconciler};
 
 /// What every call shares.
 pub struct Service {
@@ -86,7 +88,7 @@ impl Service {
         let _turn = self.announcing.lock().await;
         let news = self.reconciler().news(Instant::now());
         if let Some((before, now)) = news
-            && let Err(error) = announce::changed(connection, &before, &now).await
+            && let Err(error) = changed(connection, &before, &now).await
         {
             self.log.write(Line::warning("signal-not-sent").with("cause", error));
         }
@@ -143,4 +145,15 @@ impl Service {
             call_over.await;
         }
     }
+}
+
+/// Sends `PropertiesChanged` with what differs.
+async fn changed(connection: &Connection, before: &Announcement, now: &Announcement) -> zbus::Result<()> {
+    let clamps = (before.clamps != now.clamps).then(|| ("Clamps", Variant::from(now.clamps.clone())));
+    let auto = (before.auto != now.auto).then(|| ("Auto", Variant::from(now.auto)));
+    let values: HashMap<&str, Variant<'_>> = clamps.into_iter().chain(auto).collect();
+    let (everybody, none) = (None::<BusName<'_>>, &[] as &[&str]);
+    let body = (names::INTERFACE, values, none);
+    let interface = "org.freedesktop.DBus.Properties";
+    connection.emit_signal(everybody, names::OBJECT_PATH, interface, "PropertiesChanged", &body).await
 }
