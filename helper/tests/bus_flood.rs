@@ -4,6 +4,7 @@
 
 mod private_bus;
 
+use std::collections::HashSet;
 use std::thread;
 
 use airpods_dbus::{ErrorKind, names};
@@ -98,6 +99,22 @@ fn a_flood_of_each_kind_of_call_leaves_the_helper_small_and_others_served() {
         assert!(after < before + 8 * 1024, "{what}: {before} KiB before, {after} KiB after");
     }
     assert_eq!(kind(helper.client().on_link("a b")), ErrorKind::InvalidLinkName);
+}
+
+#[test]
+fn every_call_of_a_burst_is_answered() {
+    let helper = Helper::start();
+    let mut client = connect(&helper, NOBODY);
+    let sent: Vec<u32> = (0..128).map(|_| client.send(&call("GetStatus")).unwrap()).collect();
+    let mut unanswered: HashSet<u32> = sent.into_iter().collect();
+    while !unanswered.is_empty() {
+        let received = client.receive().unwrap();
+        if received.reply_serial.is_some_and(|serial| unanswered.remove(&serial)) {
+            let refused = "org.freedesktop.DBus.Error.LimitsExceeded";
+            assert!(received.error.is_none_or(|error| error == refused));
+        }
+    }
+    assert_eq!(client.call(&call("GetStatus")).unwrap().error, None);
 }
 
 /// The resident memory of this process, in KiB; the helper is in it.

@@ -33,7 +33,7 @@ const PER_NAME: usize = 32;
 const MOST_NAMES: usize = 4096;
 /// How many bytes the calls of unidentified callers may have, so that there is room for one more call of each, and how many those
 /// calls may have.
-const MOST_BYTES: usize = 1024 * 1024;
+const MOST_BYTES: usize = 256 * 1024;
 const MOST_BYTES_OF_FIRST: usize = 4 * 1024 * 1024;
 
 /// Callers who are known.

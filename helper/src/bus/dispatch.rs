@@ -16,6 +16,7 @@ use super::call::{self, Answer, Meaning, Property};
 use super::caller::{self, Identity};
 use super::inbox::{Admitted, Arrival, Content, Note, Waiting};
 use super::quota::Slot;
+use super::refusals;
 use super::reply::{ReplyTo, Standard};
 use super::service::Service;
 use crate::authority::Caller;
@@ -54,6 +55,15 @@ impl Service {
             drop(connection.send_all(&answers).await);
             drop(slots);
             self.call_over();
+        }
+    }
+
+    /// Refuses calls that have no place, at a bounded rate, for as long as there is a bus.
+    pub(super) async fn refuse_in_turn(self: Arc<Self>) -> Infallible {
+        loop {
+            self.inbox.has_refusals().await;
+            self.runtime.sleep(refusals::TURN).await;
+            self.inbox.take_turn();
         }
     }
 

@@ -1,9 +1,9 @@
 //! What has arrived and is not looked at yet, bounded for each person and in all.
 //!
 //! A call has a place from its arrival until it is answered, or until it has one of the places in [`Quota`] for what takes longer.
-//! A call without a place is refused before it is even read: a person at the bus's own limits has 32,768 calls on their way, and
-//! everybody else's are behind them. Whoever asks for more than their places is refused everything for a moment, so that such a
-//! backlog is gone in the time that it takes to look at its headers.
+//! A call without a place is not even read: a person at the bus's own limits has 32,768 calls on their way, and everybody else's are
+//! behind them. Whoever asks for more than their places is refused everything for a moment, so that such a backlog is gone in the
+//! time that it takes to look at its headers; and hears of it at a bounded rate, so that it does not come back at once.
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU32;
@@ -17,6 +17,7 @@ use super::caller::{Callers, Identity, Unidentified};
 use super::outbox::Outbox;
 use super::person::{People, Person};
 use super::quota::{Quota, Slot};
+use super::refusals::{self, Refusals};
 use super::reply::ReplyTo;
 
 /// How long a person is refused who has asked for more than their places.
@@ -90,6 +91,9 @@ pub(super) struct Inbox {
     places: Quota,
     /// Until when a person is refused.
     resting: Mutex<HashMap<Person, Instant>>,
+    refusals: Mutex<Refusals>,
+    /// Notified when there is a refusal to send.
+    refused: Event,
     unidentified: Unidentified<Arrival>,
     waiting: Mutex<Waiting>,
     more: Event,
@@ -98,7 +102,7 @@ pub(super) struct Inbox {
 /// Whether a call is taken in.
 pub(super) enum Admission {
     Place(Identity, Slot),
-    Refused,
+    Refused(Person),
     /// The bus has not said yet who the sender is.
     Unknown,
 }
@@ -107,7 +111,8 @@ impl Inbox {
     /// Whether a call of this sender is taken in now. It costs microseconds.
     pub(super) fn admission(&self, sender: &str, now: Instant) -> Admission {
         let Some(identity) = self.callers.identity(sender) else { return Admission::Unknown };
-        self.place(sender, identity, now).map_or(Admission::Refused, |slot| Admission::Place(identity, slot))
+        let place = self.place(sender, identity, now);
+        place.map_or(Admission::Refused(identity.person), |slot| Admission::Place(identity, slot))
     }
 
     fn place(&self, sender: &str, identity: Identity, now: Instant) -> Option<Slot> {
@@ -144,7 +149,7 @@ impl Inbox {
                 locked(&self.waiting).strangers.push(stranger);
                 self.more.notify(1);
             }
-            Err(arrival) => self.refuse(arrival.to.caller.as_str(), arrival.to.serial()),
+            Err(arrival) => self.refuse(arrival.to.caller.as_str(), None, arrival.to.serial()),
         }
     }
 
@@ -155,7 +160,7 @@ impl Inbox {
         for arrival in self.unidentified.leave(name) {
             match self.place(name, identity, Instant::now()) {
                 Some(slot) => self.push(identity, arrival, slot),
-                None => self.refuse(name.as_str(), arrival.to.serial()),
+                None => self.refuse(name.as_str(), Some(identity.person), arrival.to.serial()),
             }
         }
     }
@@ -165,11 +170,40 @@ impl Inbox {
         self.unidentified.leave(name)
     }
 
-    /// Answers a call that there is no place for, if an answer is wanted. Of a backlog that the bus cannot take as many answers
-    /// to, some calls stay without: it is for whoever sent them to wait.
-    pub(super) fn refuse(&self, sender: &str, serial: Option<NonZeroU32>) {
-        if let Some(serial) = serial {
-            self.outbox.refuse(sender, serial);
+    /// Answers a call that there is no place for, when it is its turn, if an answer is wanted.
+    pub(super) fn refuse(&self, caller: &str, person: Option<Person>, serial: Option<NonZeroU32>) {
+        let Some(serial) = serial else { return };
+        if person == Some(Person::ROOT) {
+            self.outbox.refuse(caller, serial);
+            return;
+        }
+        let mut refusals = locked(&self.refusals);
+        if refusals.is_empty() {
+            self.refused.notify(1);
+        }
+        refusals.add(caller, person, serial);
+    }
+
+    /// Completes when there are refusals to send.
+    pub(super) async fn has_refusals(&self) {
+        loop {
+            let refused = self.refused.listen();
+            if !locked(&self.refusals).is_empty() {
+                return;
+            }
+            refused.await;
+        }
+    }
+
+    /// Sends the refusals of one turn, as far as the bus takes them.
+    pub(super) fn take_turn(&self) {
+        let mut refusals = locked(&self.refusals);
+        for _ in 0..refusals::IN_ONE_TURN {
+            if !self.outbox.has_room() {
+                return;
+            }
+            let Some((caller, serial)) = refusals.next() else { return };
+            self.outbox.refuse(caller.as_str(), serial);
         }
     }
 
@@ -205,4 +239,129 @@ impl Inbox {
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing here panics half-way.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use zruntime::block_on;
+
+    use super::super::quota::PER_PERSON;
+    use super::*;
+
+    const ALICE: u32 = 1000;
+    const BOB: u32 = 1001;
+
+    /// An inbox that knows these callers.
+    fn inbox(callers: &[(&str, u32)]) -> Inbox {
+        let inbox = Inbox::default();
+        for (name, uid) in callers {
+            inbox.callers.remember(&(*name).try_into().unwrap(), Identity { uid: *uid, person: Person(*uid) });
+        }
+        inbox
+    }
+
+    fn place(inbox: &Inbox, sender: &str, now: Instant) -> Option<Slot> {
+        match inbox.admission(sender, now) {
+            Admission::Place(_, slot) => Some(slot),
+            Admission::Refused(_) | Admission::Unknown => None,
+        }
+    }
+
+    fn serial(number: u32) -> Option<NonZeroU32> {
+        NonZeroU32::new(number)
+    }
+
+    fn arrival(sender: &str, number: u32) -> Arrival {
+        let content = Content::Call { bytes: vec![0; 100], cut: None };
+        Arrival { to: ReplyTo::new(sender.try_into().unwrap(), serial(number)), content }
+    }
+
+    #[test]
+    fn who_exceeds_their_places_is_refused_for_a_moment_and_nobody_else_is() {
+        let (inbox, now) = (inbox(&[(":1.1", ALICE), (":1.2", ALICE), (":1.3", BOB)]), Instant::now());
+        let slots: Vec<_> = (0..=PER_PERSON).filter_map(|_| place(&inbox, ":1.1", now)).collect();
+        assert_eq!(slots.len(), PER_PERSON);
+        drop(slots);
+        assert!(place(&inbox, ":1.2", now + REST / 2).is_none(), "another connection of the same person");
+        assert!(place(&inbox, ":1.3", now + REST / 2).is_some());
+        assert!(place(&inbox, ":1.2", now + REST).is_some());
+        assert_eq!(block_on(inbox.take()).notes.len(), 1, "one line for all of them");
+    }
+
+    #[test]
+    fn root_is_bounded_and_not_made_to_rest() {
+        let (inbox, now) = (inbox(&[(":1.1", 0)]), Instant::now());
+        let mut slots: Vec<_> = (0..=PER_PERSON).filter_map(|_| place(&inbox, ":1.1", now)).collect();
+        assert_eq!(slots.len(), PER_PERSON);
+        drop(slots.pop());
+        assert!(place(&inbox, ":1.1", now).is_some());
+    }
+
+    #[test]
+    fn refusals_go_out_turn_by_turn_and_roots_at_once() {
+        let inbox = inbox(&[]);
+        for number in 1..=25 {
+            inbox.refuse(":1.1", Some(Person(ALICE)), serial(number));
+        }
+        inbox.refuse(":1.1", Some(Person(ALICE)), None);
+        assert_eq!(inbox.outbox.waiting(), 0, "nothing goes out before a turn");
+        inbox.refuse(":1.2", Some(Person::ROOT), serial(1));
+        let of_one = inbox.outbox.waiting();
+        assert!(of_one > 0);
+        block_on(inbox.has_refusals());
+        let sent = [(); 4].map(|()| {
+            let before = inbox.outbox.waiting();
+            inbox.take_turn();
+            (inbox.outbox.waiting() - before) / of_one
+        });
+        assert_eq!(sent, [10, 10, 5, 0]);
+    }
+
+    #[test]
+    fn a_turn_sends_nothing_to_a_bus_that_takes_nothing() {
+        let inbox = inbox(&[]);
+        inbox.outbox.add(std::iter::once(vec![0; 64 * 1024].as_slice()));
+        inbox.refuse(":1.1", Some(Person(ALICE)), serial(1));
+        inbox.take_turn();
+        assert_eq!(inbox.outbox.waiting(), 64 * 1024);
+        block_on(inbox.has_refusals());
+    }
+
+    #[test]
+    fn calls_of_somebody_unknown_wait_until_the_bus_has_said_who_it_is() {
+        let inbox = inbox(&[]);
+        assert!(matches!(inbox.admission(":1.1", Instant::now()), Admission::Unknown));
+        for number in 1..=3 {
+            inbox.hold(arrival(":1.1", number));
+        }
+        let name = OwnedUniqueName::try_from(":1.1").unwrap();
+        assert_eq!(block_on(inbox.take()).strangers, std::slice::from_ref(&name), "one question for all of them");
+        assert_eq!(inbox.in_flight(), 3);
+        inbox.identify(&name, ALICE);
+        let admitted = block_on(inbox.take()).arrivals;
+        let serials: Vec<_> = admitted.iter().map(|admitted| admitted.arrival.to.serial()).collect();
+        assert_eq!(serials, [serial(1), serial(2), serial(3)]);
+        assert!(admitted.iter().all(|admitted| admitted.from.uid == ALICE));
+        drop(admitted);
+        assert_eq!(inbox.in_flight(), 0);
+    }
+
+    #[test]
+    fn calls_of_somebody_whom_the_bus_does_not_know_are_given_up() {
+        let inbox = inbox(&[]);
+        inbox.hold(arrival(":1.1", 1));
+        let name = OwnedUniqueName::try_from(":1.1").unwrap();
+        assert_eq!(inbox.give_up(&name).len(), 1);
+        assert_eq!((inbox.in_flight(), inbox.give_up(&name).len()), (0, 0));
+    }
+
+    #[test]
+    fn only_so_many_notes_wait() {
+        let inbox = inbox(&[]);
+        for _ in 0..=NOTES {
+            inbox.note(Note { event: "message-dropped", sender: None, cause: "it is a test" });
+        }
+        assert_eq!(block_on(inbox.take()).notes.len(), NOTES);
+    }
 }

@@ -18,6 +18,7 @@ mod log_limit;
 mod outbox;
 mod person;
 pub mod quota;
+mod refusals;
 mod reply;
 mod service;
 mod snapshot;
@@ -57,6 +58,7 @@ pub async fn reach(bus: &Address, service: &Arc<Service>) -> Result<Connection, 
     let socket = socket.map_err(|error| BusError::Unreachable(error.into()))?;
     let connection = Builder::socket(socket).build().await.map_err(BusError::Unreachable)?;
     service.runtime.spawn("answer calls", Arc::clone(service).dispatch(connection.clone())).detach();
+    service.runtime.spawn("refuse calls", Arc::clone(service).refuse_in_turn()).detach();
     Ok(connection)
 }
 

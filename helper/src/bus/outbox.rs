@@ -43,6 +43,16 @@ impl Outbox {
         unsent.end()
     }
 
+    /// How many bytes wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.unsent().bytes.len()
+    }
+
+    /// Whether a refusal may be added.
+    pub(super) fn has_room(&self) -> bool {
+        self.waiting() < ROOM
+    }
+
     /// Adds a refusal of a call, if there is room.
     pub(super) fn refuse(&self, caller: &str, serial: NonZeroU32) {
         let mut unsent = self.unsent();
@@ -92,5 +102,84 @@ impl Outbox {
 impl Unsent {
     fn end(&self) -> u64 {
         self.sent + self.bytes.len() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::io::Read;
+
+    use futures_lite::future::{or, poll_once, zip};
+    use zruntime::{SharedRuntime, block_on};
+
+    use super::*;
+
+    /// A connection, and the bus's end of it.
+    fn connection() -> (AsyncIo<UnixStream, Shared>, UnixStream) {
+        let (ours, bus) = UnixStream::pair().unwrap();
+        let runtime = SharedRuntime::current().unwrap();
+        (AsyncIo::new(&runtime, ours).unwrap(), bus)
+    }
+
+    /// What the bus reads next, of so many bytes.
+    fn read(mut bus: &UnixStream, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        bus.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn messages_go_out_whole_and_in_their_order_to_a_bus_that_reads_late() {
+        block_on(async {
+            let ((stream, bus), outbox) = (connection(), Outbox::default());
+            let messages: Vec<Vec<u8>> = (0..100).map(|number| vec![number; 10_000]).collect();
+            let end = outbox.add(messages.iter().map(Vec::as_slice));
+            let mut flush = Box::pin(outbox.flush(&stream, end));
+            assert!(poll_once(&mut flush).await.is_none(), "more than a socket holds");
+            let late = zruntime::unblock(move || read(&bus, 1_000_000));
+            let (flushed, arrived) = zip(flush, late).await;
+            flushed.unwrap();
+            assert_eq!(arrived, messages.concat());
+            assert_eq!(outbox.waiting(), 0);
+        });
+    }
+
+    #[test]
+    fn a_refusal_has_room_or_is_left_out_and_a_message_is_never() {
+        let (outbox, serial) = (Outbox::default(), NonZeroU32::MIN);
+        while outbox.has_room() {
+            outbox.refuse(":1.1", serial);
+        }
+        let full = outbox.waiting();
+        outbox.refuse(":1.1", serial);
+        assert_eq!(outbox.waiting(), full);
+        outbox.add([&b"answer"[..]].into_iter());
+        assert_eq!(outbox.waiting(), full + 6);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_goes_out_too() {
+        block_on(async {
+            let ((stream, bus), outbox) = (connection(), Outbox::default());
+            let refuse = async {
+                // The flushing has begun, and found nothing.
+                futures_lite::future::yield_now().await;
+                outbox.refuse(":1.1", NonZeroU32::MIN);
+                let length = outbox.waiting();
+                zruntime::unblock(move || read(&bus, length)).await
+            };
+            let flush = async { Err(outbox.keep_flushing(&stream).await.map(|never| match never {})) };
+            let arrived = or(flush, async { Ok(refuse.await) }).await.unwrap();
+            assert!(String::from_utf8_lossy(&arrived).contains("LimitsExceeded"));
+        });
+    }
+
+    #[test]
+    fn a_new_connection_begins_with_nothing() {
+        let outbox = Outbox::default();
+        outbox.add([&b"half"[..]].into_iter());
+        outbox.reset();
+        assert_eq!((outbox.waiting(), outbox.add(std::iter::empty())), (0, 0));
     }
 }

@@ -13,7 +13,7 @@ use crate::caller::connect_as;
 use crate::error::{Doing, Result};
 
 /// How long the bus may take for an answer. A flooded bus on a busy machine is slow.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The longest message that the specification allows.
 const LONGEST: usize = 128 * 1024 * 1024;
@@ -94,7 +94,7 @@ impl RawConnection {
     /// Sends a call and waits for its answer; whatever else arrives meanwhile is dropped.
     ///
     /// # Errors
-    /// If the bus closes the connection, or nothing comes for a minute.
+    /// If the bus closes the connection, or nothing comes for five minutes.
     pub fn call(&mut self, message: &RawMessage) -> io::Result<Received> {
         let serial = self.send(message)?;
         loop {
@@ -116,21 +116,34 @@ impl RawConnection {
     /// The next message.
     ///
     /// # Errors
-    /// If the bus closes the connection, or nothing comes for a minute.
+    /// If the bus closes the connection, or nothing comes for five minutes.
     pub fn receive(&mut self) -> io::Result<Received> {
-        let mut start = [0; 16];
-        self.stream.read_exact(&mut start)?;
-        let number = |at: usize| u32::from_le_bytes([start[at], start[at + 1], start[at + 2], start[at + 3]]) as usize;
-        let (body, fields) = (number(4), number(12));
-        if start[0] != b'l' || body > LONGEST || fields > LONGEST {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("no message of this machine: {start:?}")));
-        }
-        let mut rest = vec![0; fields.next_multiple_of(8) + body];
-        self.stream.read_exact(&mut rest)?;
-        let body = rest.split_off(fields.next_multiple_of(8));
-        rest.truncate(fields);
-        let mut received = Received { kind: start[1], reply_serial: None, error: None, body };
-        let mut fields = Fields { bytes: &rest, at: 0 };
+        let mut bytes = vec![0; FIXED];
+        self.stream.read_exact(&mut bytes)?;
+        let length = length(&bytes).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("no message of this machine: {bytes:?}"))
+        })?;
+        bytes.resize(length, 0);
+        self.stream.read_exact(&mut bytes[FIXED..])?;
+        Ok(Received::of(&bytes))
+    }
+}
+
+impl Received {
+    /// Takes the first message from what has come from the bus, if all of it is there.
+    pub fn take(heard: &mut Vec<u8>) -> Option<Self> {
+        let length = length(heard).filter(|length| *length <= heard.len())?;
+        let received = Self::of(&heard[..length]);
+        heard.drain(..length);
+        Some(received)
+    }
+
+    /// Reads a whole message.
+    fn of(message: &[u8]) -> Self {
+        let fields_end = FIXED + number(message, FIELDS_LENGTH);
+        let body = message[fields_end.next_multiple_of(8)..].to_vec();
+        let mut received = Self { kind: message[1], reply_serial: None, error: None, body };
+        let mut fields = Fields { bytes: &message[FIXED..fields_end], at: 0 };
         while let Some((code, value)) = fields.next_field() {
             match (code, value) {
                 (field::REPLY_SERIAL, Value::Number(serial)) => received.reply_serial = Some(serial),
@@ -138,8 +151,27 @@ impl RawConnection {
                 _ => {}
             }
         }
-        Ok(received)
+        received
     }
+}
+
+/// Bytes of the fixed part of a header, and where in it the lengths of the body and of the fields are.
+const FIXED: usize = 16;
+const BODY_LENGTH: usize = 4;
+const FIELDS_LENGTH: usize = 12;
+
+/// The length of the little-endian message that these bytes begin with; `None` if it is none, or not enough is there to tell.
+fn length(bytes: &[u8]) -> Option<usize> {
+    if bytes.len() < FIXED {
+        return None;
+    }
+    let (body, fields) = (number(bytes, BODY_LENGTH), number(bytes, FIELDS_LENGTH));
+    let is_message = bytes[0] == b'l' && body <= LONGEST && fields <= LONGEST;
+    is_message.then(|| FIXED + fields.next_multiple_of(8) + body)
+}
+
+fn number(bytes: &[u8], at: usize) -> usize {
+    bytes[at..at + 4].iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte))
 }
 
 /// A call of the bus itself.

@@ -1,13 +1,14 @@
 //! One user with as many connections and unanswered calls as the bus grants.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use airpods_lab::raw_bus::{RawConnection, RawMessage, bus_call, flags, kind};
+use airpods_lab::raw_bus::{RawConnection, RawMessage, Received, bus_call, flags, kind};
 
 /// `max_connections_per_user` and `max_replies_per_connection` of a system bus (dbus-daemon(1)); dbus-broker counts bytes instead, of which
 /// this is far from too many.
@@ -16,54 +17,59 @@ const CALLS: usize = 128;
 /// One connection of so many takes no answer out of its socket.
 const DEAF: usize = 16;
 
-/// A flood that goes on until it is dropped.
+/// A flood that goes on until it is dropped: each connection has as many calls open as it may, and sends the next one for each answer.
 pub(crate) struct Flood {
     ends: Arc<AtomicBool>,
-    sent: Arc<AtomicU64>,
+    taken: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Flood {
     /// Sends these messages in turn, over and over.
     pub(crate) fn start(user: u32, socket: &Path, messages: &[RawMessage]) -> Self {
-        let (ends, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let burst = Burst::of(messages);
+        let (ends, taken) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let messages = Messages::of(messages);
         let mut lines: Vec<_> =
             (0..CONNECTIONS).map(|number| Line::open(user, socket.to_owned(), number % DEAF != 0)).collect();
-        let (asked, count) = (Arc::clone(&ends), Arc::clone(&sent));
+        let (asked, count) = (Arc::clone(&ends), Arc::clone(&taken));
         let thread = thread::spawn(move || {
             while !asked.load(Ordering::Relaxed) {
-                let moved: u64 = lines.iter_mut().map(|line| line.go_on(&burst)).sum();
-                count.fetch_add(moved, Ordering::Relaxed);
-                if moved == 0 {
+                let (mut has_moved, mut taken) = (false, 0);
+                for line in &mut lines {
+                    let before = line.taken;
+                    has_moved |= line.go_on(&messages);
+                    taken += line.taken.saturating_sub(before);
+                }
+                count.fetch_add(taken, Ordering::Relaxed);
+                if !has_moved {
                     thread::sleep(Duration::from_millis(1));
                 }
             }
         });
-        Self { ends, sent, thread: Some(thread) }
+        Self { ends, taken, thread: Some(thread) }
     }
 
-    /// Waits until the bus has taken this many bursts of every connection, or for this long.
-    pub(crate) fn wait_for(&self, bursts: u64, limit: Duration) {
-        let start = std::time::Instant::now();
-        let wanted = bursts * (CONNECTIONS - CONNECTIONS / DEAF) as u64;
-        while self.sent.load(Ordering::Relaxed) < wanted && start.elapsed() < limit {
+    /// Waits until the bus has taken this many times what may be open of all connections that listen, or for this long. Returns how many
+    /// messages it has taken of them.
+    pub(crate) fn wait_for(&self, bursts: u64, limit: Duration) -> u64 {
+        let start = Instant::now();
+        let wanted = bursts * ((CONNECTIONS - CONNECTIONS / DEAF) * CALLS) as u64;
+        let taken = || self.taken.load(Ordering::Relaxed);
+        while taken() < wanted && start.elapsed() < limit {
             assert!(self.thread.as_ref().is_some_and(|thread| !thread.is_finished()), "the flood has ended");
             thread::sleep(Duration::from_millis(5));
         }
+        println!("the bus has taken {} messages in {:?}", taken(), start.elapsed());
+        taken()
     }
 
-    /// Ends it, and returns how many messages went out.
+    /// Ends it, and returns how many messages the bus has taken of connections that listen.
     pub(crate) fn end(mut self) -> u64 {
-        self.stop();
-        self.sent.load(Ordering::Relaxed) * CALLS as u64
-    }
-
-    fn stop(&mut self) {
         self.ends.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
         }
+        self.taken.load(Ordering::Relaxed)
     }
 }
 
@@ -75,24 +81,21 @@ impl Drop for Flood {
     }
 }
 
-/// As many messages as may go unanswered, and where their serials are.
-struct Burst {
-    bytes: Vec<u8>,
-    serials: Vec<usize>,
-    /// How many answers come to it.
-    answers: usize,
+/// What is sent in turn, as bytes, and whether an answer comes to it.
+struct Messages {
+    encoded: Vec<(Vec<u8>, bool)>,
+    /// The bus's own answer shows that it has taken what was sent before.
+    mark: Vec<u8>,
 }
 
-impl Burst {
+impl Messages {
     fn of(messages: &[RawMessage]) -> Self {
-        let (mut bytes, mut serials, mut answers) = (Vec::new(), Vec::new(), 0);
-        // The bus's own answer shows that it has taken the others.
-        for message in messages.iter().cycle().take(CALLS - 1).chain([&bus_call("GetId")]) {
-            serials.push(bytes.len() + 8);
-            bytes.extend(message.encode(1));
-            answers += usize::from(message.kind == kind::CALL && message.flags & flags::NO_REPLY_EXPECTED == 0);
+        let is_answered =
+            |message: &RawMessage| message.kind == kind::CALL && message.flags & flags::NO_REPLY_EXPECTED == 0;
+        Self {
+            encoded: messages.iter().map(|message| (message.encode(1), is_answered(message))).collect(),
+            mark: bus_call("GetId").encode(1),
         }
-        Self { bytes, serials, answers }
     }
 }
 
@@ -102,34 +105,53 @@ struct Line {
     socket: PathBuf,
     connection: RawConnection,
     hears: bool,
-    /// Bytes that are still to be sent, from `written` on.
-    burst: Vec<u8>,
-    written: usize,
-    /// What has come and is no whole message yet, and how many answers are still to come.
+    /// Bytes that are still to be sent.
+    unsent: Vec<u8>,
+    /// What has come and is no whole message yet.
     heard: Vec<u8>,
-    awaited: usize,
+    /// How many calls have no answer yet.
+    open: usize,
+    /// How many messages were sent, and how many of them the bus has taken.
+    sent: u64,
+    taken: u64,
+    /// The serials of the bus's own calls, and how many messages were sent before each.
+    marks: VecDeque<(u32, u64)>,
 }
 
 impl Line {
     fn open(user: u32, socket: PathBuf, hears: bool) -> Self {
         let connection = RawConnection::open(user, &socket).unwrap();
         connection.stream().set_nonblocking(true).unwrap();
-        Self { user, socket, connection, hears, burst: Vec::new(), written: 0, heard: Vec::new(), awaited: 0 }
+        let (unsent, marks) = (Vec::new(), VecDeque::new());
+        Self { user, socket, connection, hears, unsent, heard: Vec::new(), open: 0, sent: 0, taken: 0, marks }
     }
 
-    /// Takes what has come and sends what the bus takes. Returns how many bursts were begun.
-    fn go_on(&mut self, burst: &Burst) -> u64 {
-        self.exchange(burst).unwrap_or_else(|_| {
+    /// Takes what has come and sends what the bus takes. Returns whether anything has moved.
+    fn go_on(&mut self, messages: &Messages) -> bool {
+        self.exchange(messages).unwrap_or_else(|_| {
             // The bus has had enough of this one.
             *self = Self::open(self.user, self.socket.clone(), self.hears);
-            0
+            true
         })
     }
 
-    fn exchange(&mut self, burst: &Burst) -> std::io::Result<u64> {
+    fn exchange(&mut self, messages: &Messages) -> std::io::Result<bool> {
+        let has_heard = self.hears && self.hear()?;
+        if self.unsent.is_empty() {
+            self.write_more(messages);
+        }
+        let has_sent = match self.connection.stream().write(&self.unsent) {
+            Ok(count) => self.unsent.drain(..count).count() > 0,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+            Err(error) => return Err(error),
+        };
+        Ok(has_heard || has_sent)
+    }
+
+    fn hear(&mut self) -> std::io::Result<bool> {
         let mut stream = self.connection.stream();
         let mut scratch = vec![0; 64 * 1024];
-        while self.hears {
+        loop {
             match stream.read(&mut scratch) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(count) => self.heard.extend_from_slice(&scratch[..count]),
@@ -137,36 +159,42 @@ impl Line {
                 Err(error) => return Err(error),
             }
         }
-        while let Some(length) = message_length(&self.heard) {
-            self.heard.drain(..length);
-            self.awaited = self.awaited.saturating_sub(1);
-        }
-        if self.written < self.burst.len() {
-            match stream.write(&self.burst[self.written..]) {
-                Ok(count) => self.written += count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+        let mut has_heard = false;
+        while let Some(received) = Received::take(&mut self.heard) {
+            has_heard = true;
+            let Some(serial) = received.reply_serial else { continue };
+            self.open = self.open.saturating_sub(1);
+            let is_mark = self.marks.front().is_some_and(|(mark, _)| *mark == serial);
+            if let Some((_, sent)) = is_mark.then(|| self.marks.pop_front()).flatten() {
+                self.taken = sent;
             }
-            return Ok(0);
         }
-        // A deaf connection has its calls waiting for ever.
-        if self.burst.is_empty() || (self.hears && self.awaited == 0) {
-            self.burst.clone_from(&burst.bytes);
-            for at in &burst.serials {
-                let serial = self.connection.next_serial();
-                self.burst[*at..*at + 4].copy_from_slice(&serial.to_le_bytes());
-            }
-            self.written = 0;
-            self.awaited = burst.answers;
-            return Ok(1);
-        }
-        Ok(0)
+        Ok(has_heard)
     }
-}
 
-/// The length of the message that these bytes begin with, if all of it is there.
-fn message_length(bytes: &[u8]) -> Option<usize> {
-    let number = |at: usize| bytes.get(at..at + 4).and_then(|field| field.try_into().ok()).map(u32::from_le_bytes);
-    let length = 16 + (number(12)? as usize).next_multiple_of(8) + number(4)? as usize;
-    (bytes.len() >= length).then_some(length)
+    /// As many messages as may go unanswered, or once that many if none is answered.
+    fn write_more(&mut self, messages: &Messages) {
+        for _ in 0..CALLS {
+            if self.open >= CALLS {
+                return;
+            }
+            let is_mark = self.sent % CALLS as u64 == CALLS as u64 - 1;
+            let turn = usize::try_from(self.sent).unwrap() % messages.encoded.len();
+            let (bytes, is_answered) = if is_mark {
+                (&messages.mark, true)
+            } else {
+                let (bytes, is_answered) = &messages.encoded[turn];
+                (bytes, *is_answered)
+            };
+            let serial = self.connection.next_serial();
+            let at = self.unsent.len() + 8;
+            self.unsent.extend_from_slice(bytes);
+            self.unsent[at..at + 4].copy_from_slice(&serial.to_le_bytes());
+            self.open += usize::from(is_answered);
+            if is_mark {
+                self.marks.push_back((serial, self.sent));
+            }
+            self.sent += 1;
+        }
+    }
 }

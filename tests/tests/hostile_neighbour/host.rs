@@ -119,10 +119,19 @@ impl Host {
         loop {
             let held = self.kibibytes("VmRSS");
             if held <= self.small + AFTERWARDS {
-                println!("in the end: {held} KiB, {} in the beginning", self.small);
+                let own = self.kibibytes("RssAnon");
+                println!(
+                    "in the end: {held} KiB, {own} of them not the program's text, {} in the beginning",
+                    self.small
+                );
                 return;
             }
-            assert!(start.elapsed() < GIVEN_BACK, "the helper grew from {} KiB and keeps {held}", self.small);
+            let own = self.kibibytes("RssAnon");
+            assert!(
+                start.elapsed() < GIVEN_BACK,
+                "the helper grew from {} KiB and keeps {held} ({own} own)",
+                self.small
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }
