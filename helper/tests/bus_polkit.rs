@@ -4,107 +4,12 @@
 
 mod private_bus;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use airpods_dbus::{ErrorKind, names};
+use airpods_lab::polkit::{Heard, Mood, POLKIT, Recorded};
 use private_bus::*;
-use zbus::names::ErrorName;
-use zbus::{Connection, OwnedVariant, interface};
-
-type Subject = (String, HashMap<String, OwnedVariant>);
-
-/// What the stand-in does with a question.
-#[derive(Clone, Copy)]
-enum Mood {
-    Says(bool, bool, bool),
-    /// Yes to somebody who has been asked for a password.
-    NeedsPassword,
-    Fails,
-    MissesTheCaller,
-    Sleeps,
-    /// It needs a password, and never hears it.
-    SleepsAtPrompt,
-}
-
-/// A question as it came over the wire.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Heard {
-    subject: String,
-    action: String,
-    details: Vec<(String, String)>,
-    flags: u32,
-}
-
-struct StandIn {
-    mood: Mood,
-    heard: Arc<Mutex<Vec<Heard>>>,
-    cancelled: Arc<Mutex<Vec<String>>>,
-}
-
-#[interface(name = "org.freedesktop.PolicyKit1.Authority")]
-impl StandIn {
-    async fn check_authorization(
-        &self,
-        subject: Subject,
-        action: String,
-        details: HashMap<String, String>,
-        flags: u32,
-        cancellation: String,
-    ) -> Result<(bool, bool, HashMap<String, String>), Failure> {
-        let named: Vec<_> = subject.1.iter().map(|(key, value)| format!("{key}={}", **value)).collect();
-        let mut details: Vec<_> = details.into_iter().collect();
-        details.sort();
-        assert!(!cancellation.is_empty());
-        let subject = format!("{} {}", subject.0, named.join(" "));
-        self.heard.lock().unwrap().push(Heard { subject, action, details, flags });
-        match self.mood {
-            Mood::Says(is_authorized, is_challenge, is_dismissed) => {
-                let details = is_dismissed.then(|| ("polkit.dismissed".to_owned(), "true".to_owned()));
-                Ok((is_authorized, is_challenge, details.into_iter().collect()))
-            }
-            Mood::NeedsPassword => Ok((flags == 1, flags == 0, HashMap::new())),
-            Mood::Fails => Err(Failure::NotRegistered),
-            Mood::MissesTheCaller => Err(Failure::NameHasNoOwner),
-            Mood::SleepsAtPrompt if flags == 0 => Ok((false, true, HashMap::new())),
-            Mood::Sleeps | Mood::SleepsAtPrompt => std::future::pending().await,
-        }
-    }
-
-    fn cancel_check_authorization(&self, cancellation: String) {
-        self.cancelled.lock().unwrap().push(cancellation);
-    }
-}
-
-/// polkit's errors.
-#[derive(Clone, Copy, Debug)]
-enum Failure {
-    /// For an action that is not installed.
-    NotRegistered,
-    /// For a caller who has left the bus: the bus's own error, handed on.
-    NameHasNoOwner,
-}
-
-impl zbus::DBusError for Failure {
-    fn create_reply(&self, call: &zbus::message::Header<'_>) -> zbus::Result<zbus::Message> {
-        zbus::Message::error(call, self.name()).build(&match self {
-            Self::NotRegistered => "Action org.airpods.helper1.clamp-on is not registered",
-            Self::NameHasNoOwner => "GDBus.Error:org.freedesktop.DBus.Error.NameHasNoOwner: no such name",
-        })
-    }
-
-    fn name(&self) -> ErrorName<'_> {
-        ErrorName::from_static_str_unchecked(match self {
-            Self::NotRegistered => "org.freedesktop.PolicyKit1.Error.Failed",
-            Self::NameHasNoOwner => "org.freedesktop.DBus.Error.NameHasNoOwner",
-        })
-    }
-
-    fn description(&self) -> Option<&str> {
-        None
-    }
-}
+use zbus::Connection;
 
 fn sorted(details: Vec<(&'static str, String)>) -> Vec<(String, String)> {
     let mut sorted: Vec<_> = details.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
@@ -114,36 +19,22 @@ fn sorted(details: Vec<(&'static str, String)>) -> Vec<(String, String)> {
 
 struct Scene {
     helper: Helper,
-    heard: Shared<Heard>,
-    cancelled: Shared<String>,
+    recorded: Recorded,
     polkit: Option<Connection>,
 }
 
 fn with_polkit(mood: Mood) -> Scene {
     let bus = PrivateBus::start();
-    let (stand_in, heard, cancelled) = stand_in(mood);
-    let polkit = Some(serve(&bus, stand_in));
+    let (polkit, recorded) = serve(&bus, mood);
     let helper = Helper::on(bus, Choice { asks_polkit: true, ..Choice::default() });
-    Scene { helper, heard, cancelled, polkit }
+    Scene { helper, recorded, polkit: Some(polkit) }
 }
 
-type Shared<T> = Arc<Mutex<Vec<T>>>;
-
-fn stand_in(mood: Mood) -> (StandIn, Shared<Heard>, Shared<String>) {
-    let (heard, cancelled) = (Shared::default(), Shared::default());
-    (StandIn { mood, heard: Arc::clone(&heard), cancelled: Arc::clone(&cancelled) }, heard, cancelled)
-}
-
-fn serve(bus: &PrivateBus, stand_in: StandIn) -> Connection {
+fn serve(bus: &PrivateBus, mood: Mood) -> (Connection, Recorded) {
     let connection = bus.connect();
-    zruntime::block_on(async {
-        connection.object_server().at("/org/freedesktop/PolicyKit1/Authority", stand_in).await.unwrap();
-        connection.request_name(POLKIT).await.unwrap();
-    });
-    connection
+    let recorded = zruntime::block_on(Recorded::serve(&connection, mood)).unwrap();
+    (connection, recorded)
 }
-
-const POLKIT: &str = "org.freedesktop.PolicyKit1";
 
 /// A helper on a bus that starts this program for polkit's name.
 fn where_polkit_is_started_by(program: &str) -> Helper {
@@ -160,7 +51,7 @@ fn polkit_that_is_started_slowly_is_waited_for() {
         let asked = scope.spawn(|| client.on_link("wg0"));
         std::thread::sleep(Duration::from_secs(4));
         assert!(!asked.is_finished(), "{}", helper.log_text());
-        let _polkit = serve(&helper.bus, stand_in(Mood::Says(true, false, false)).0);
+        let _polkit = serve(&helper.bus, Mood::Says(true, false, false));
         asked.join().unwrap()
     });
     assert_eq!(served, Ok(true));
@@ -185,20 +76,19 @@ fn polkit_that_ends_while_it_is_asked_is_asked_again_and_one_that_ends_at_a_prom
     let client = scene.helper.client_of(NOBODY);
     let served = std::thread::scope(|scope| {
         let asked = scope.spawn(|| client.on_link("wg0"));
-        scene.helper.wait_until("polkit is asked", || scene.heard.lock().unwrap().len() == 1);
-        let again = stand_in(Mood::SleepsAtPrompt);
+        scene.helper.wait_until("polkit is asked", || scene.recorded.so_far().heard.len() == 1);
         zruntime::block_on(scene.polkit.take().unwrap().close()).unwrap();
-        scene.polkit = Some(serve(&scene.helper.bus, again.0));
-        scene.heard = again.1;
+        let (polkit, recorded) = serve(&scene.helper.bus, Mood::SleepsAtPrompt);
+        (scene.polkit, scene.recorded) = (Some(polkit), recorded);
         asked.join().unwrap()
     });
     // Either the second one was asked, or it came too late.
     let kinds = [ErrorKind::InteractiveAuthorizationRequired, ErrorKind::AuthUnavailable];
     assert!(kinds.contains(&kind(served)), "{}", scene.helper.log_text());
     let ended = std::thread::scope(|scope| {
-        let before = scene.heard.lock().unwrap().len();
+        let before = scene.recorded.so_far().heard.len();
         let asked = scope.spawn(|| client.on_asking("wg0"));
-        scene.helper.wait_until("the prompt", || scene.heard.lock().unwrap().len() == before + 2);
+        scene.helper.wait_until("the prompt", || scene.recorded.so_far().heard.len() == before + 2);
         zruntime::block_on(scene.polkit.take().unwrap().close()).unwrap();
         asked.join().unwrap()
     });
@@ -208,7 +98,7 @@ fn polkit_that_ends_while_it_is_asked_is_asked_again_and_one_that_ends_at_a_prom
         (ErrorKind::AuthUnavailable, true),
         "{error}"
     );
-    let _polkit = serve(&scene.helper.bus, stand_in(Mood::NeedsPassword).0);
+    let _polkit = serve(&scene.helper.bus, Mood::NeedsPassword);
     assert_eq!(client.on_asking("wg0"), Ok(true), "the prompt is free");
 }
 
@@ -218,7 +108,7 @@ fn a_prompt_ends_when_polkit_loses_its_name() {
     let client = scene.helper.client_of(NOBODY);
     let ended = std::thread::scope(|scope| {
         let asked = scope.spawn(|| client.on_asking("wg0"));
-        scene.helper.wait_until("the prompt", || scene.heard.lock().unwrap().len() == 2);
+        scene.helper.wait_until("the prompt", || scene.recorded.so_far().heard.len() == 2);
         // It is seen to have the name before it loses it.
         std::thread::sleep(Duration::from_secs(3));
         zruntime::block_on(scene.polkit.as_ref().unwrap().release_name(POLKIT)).unwrap();
@@ -241,25 +131,25 @@ fn the_question_on_the_wire_is_about_the_sender_and_nobody_else() {
     // Whoever needs no password costs one question, whether they may be asked for one or not.
     assert!(zruntime::block_on(client.helper.reset_asking()).unwrap());
     assert_eq!(
-        *scene.heard.lock().unwrap(),
+        scene.recorded.so_far().heard,
         [
             question(names::ACTION_CLAMP_ON, "wg0", "clamp-on", 0),
             question(names::ACTION_RESET, "every link", "reset", 0),
         ]
     );
-    assert!(scene.cancelled.lock().unwrap().is_empty(), "what is answered needs no taking back");
+    assert!(scene.recorded.so_far().cancelled.is_empty(), "what is answered needs no taking back");
 }
 
 #[test]
 fn a_password_is_asked_for_only_where_polkit_has_said_that_it_needs_one() {
-    let flags = |scene: &Scene| scene.heard.lock().unwrap().iter().map(|heard| heard.flags).collect::<Vec<_>>();
+    let flags = |scene: &Scene| scene.recorded.so_far().heard.iter().map(|heard| heard.flags).collect::<Vec<_>>();
     let scene = with_polkit(Mood::Says(true, false, false));
     assert_eq!(scene.helper.client_of(NOBODY).on_asking("wg0"), Ok(true));
     assert_eq!(flags(&scene), [0]);
     let scene = with_polkit(Mood::NeedsPassword);
     assert_eq!(scene.helper.client_of(NOBODY).on_asking("wg0"), Ok(true));
     assert_eq!(flags(&scene), [0, 1]);
-    let heard = scene.heard.lock().unwrap();
+    let heard = scene.recorded.so_far().heard.clone();
     assert_eq!(heard[0], Heard { flags: 0, ..heard[1].clone() }, "the same question");
     assert_eq!(scene.helper.audit().len(), 1, "and one line for the call");
 }
@@ -311,7 +201,7 @@ fn polkit_that_does_not_answer_is_given_up_long_before_the_bus_would_give_up() {
     let (is_served, text) = scene.helper.bus.program_as(65534, "dbus-send", &call);
     assert!(!is_served && text.contains("org.airpods.Helper1.Error.AuthUnavailable"), "{text}");
     assert!(before.elapsed() < IN_TIME);
-    scene.helper.wait_until("both questions are taken back", || scene.cancelled.lock().unwrap().len() == 2);
+    scene.helper.wait_until("both questions are taken back", || scene.recorded.so_far().cancelled.len() == 2);
 }
 
 #[test]
@@ -328,8 +218,8 @@ fn polkit_that_does_not_answer_holds_nobody_who_may_be_asked_for_a_password() {
         );
     }
     assert!(before.elapsed() < IN_TIME * 2);
-    assert!(scene.heard.lock().unwrap().iter().all(|heard| heard.flags == 0));
-    scene.helper.wait_until("every question is taken back", || scene.cancelled.lock().unwrap().len() == 3);
+    assert!(scene.recorded.so_far().heard.iter().all(|heard| heard.flags == 0));
+    scene.helper.wait_until("every question is taken back", || scene.recorded.so_far().cancelled.len() == 3);
     assert_eq!(scene.helper.audit().len(), 3);
 }
 
@@ -340,8 +230,7 @@ fn polkit_may_go_and_come_back_between_calls() {
     assert_eq!(client.on_link("wg0"), Ok(true));
     zruntime::block_on(scene.polkit.take().unwrap().close()).unwrap();
     assert_eq!(client.off("wg0"), Ok(true), "root is served meanwhile");
-    let (again, heard, _) = stand_in(Mood::Says(false, false, false));
-    let _again = serve(&scene.helper.bus, again);
+    let (_again, recorded) = serve(&scene.helper.bus, Mood::Says(false, false, false));
     assert_eq!(kind(client.on_link("wg0")), ErrorKind::AccessDenied, "and is asked about again");
-    assert_eq!(heard.lock().unwrap().len(), 1);
+    assert_eq!(recorded.so_far().heard.len(), 1);
 }

@@ -10,6 +10,7 @@
 //! * [`Machine`]: a whole emulated machine with a kernel and a systemd of its own, in which the package is installed;
 //! * [`Capture`]: the SYNs that really were on a wire;
 //! * [`Announced`]: every change of the rules that the kernel announced;
+//! * [`polkit`]: a stand-in for polkitd;
 //! * [`raw_bus`]: messages to a bus that no honest library writes;
 //! * [`Image`]: the container image that needs no registry.
 //!
@@ -31,6 +32,7 @@ mod netns;
 pub mod path;
 mod patience;
 mod place;
+pub mod polkit;
 mod programs;
 pub mod raw_bus;
 pub mod sandbox;

@@ -8,6 +8,5 @@ mod limits;
 mod messages;
 mod nonsense;
 mod persons;
-mod polkit;
 mod routes;
 mod standstill;

@@ -3,11 +3,13 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use airpods_lab::polkit::{Mood, Recorded};
 use airpods_lab::raw_bus::{RawConnection, flags, kind};
-use airpods_lab::{BusDaemon, Sandbox, eventually_within, on_both_buses};
+use airpods_lab::{BusDaemon, Place, Sandbox, connect_as, eventually_within, on_both_buses};
+use zbus::Connection;
+use zbus::connection::Builder;
 
 use crate::host::{ALICE, BOB, Host, clamp_off, clamp_on};
-use crate::polkit::Polkit;
 
 /// Where alice's subordinate uids begin in a sandbox, and how many of them take part.
 const FIRST: u32 = 100_000;
@@ -32,6 +34,33 @@ fn give_accounts(sandbox: &Sandbox) {
         writeln!(accounts, "sub{uid}:x:{uid}:65534::/:/usr/sbin/nologin").unwrap();
     }
     sandbox.write_file("/etc/passwd", accounts).unwrap();
+}
+
+/// A polkit that needs a password of everybody but root, and never hears one.
+struct Polkit {
+    recorded: Recorded,
+    _connection: Connection,
+}
+
+impl Polkit {
+    fn start(sandbox: &Sandbox) -> Self {
+        // The bus gives the name to polkitd's own user only.
+        let user = sandbox.sh("id -u polkitd").unwrap().parse().unwrap();
+        let stream = connect_as(user, &sandbox.path("/run/dbus/system_bus_socket")).unwrap();
+        zruntime::block_on(async {
+            let connection = Builder::unix_stream(stream).user_id(user).build().await.unwrap();
+            let recorded = Recorded::serve(&connection, Mood::SleepsAtPrompt).await.unwrap();
+            Self { recorded, _connection: connection }
+        })
+    }
+
+    fn open(&self) -> usize {
+        self.recorded.so_far().prompts.len()
+    }
+
+    fn most(&self) -> usize {
+        self.recorded.so_far().most_prompts
+    }
 }
 
 fn host(bus: BusDaemon) -> (Host, Polkit) {

@@ -1,0 +1,172 @@
+//! A stand-in for polkitd: it answers as a test wants it to, and tells what it has been asked.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use zbus::fdo::DBusProxy;
+use zbus::names::{BusName, ErrorName};
+use zbus::{Connection, OwnedVariant, interface};
+
+/// Its name on the bus.
+pub const POLKIT: &str = "org.freedesktop.PolicyKit1";
+
+type Subject = (String, HashMap<String, OwnedVariant>);
+
+/// What the stand-in does with a question.
+#[derive(Clone, Copy, Debug)]
+pub enum Mood {
+    /// It answers with `is_authorized`, `is_challenge`, and whether the person at the prompt has dismissed it.
+    Says(bool, bool, bool),
+    /// Yes to somebody who has been asked for a password.
+    NeedsPassword,
+    /// It has no such action.
+    Fails,
+    /// The caller has left the bus.
+    MissesTheCaller,
+    /// It does not answer.
+    Sleeps,
+    /// It needs a password of everybody but root, and never hears it.
+    SleepsAtPrompt,
+}
+
+/// A question as it came over the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// Kind and details of the subject.
+    pub subject: String,
+    /// The identifier of the action.
+    pub action: String,
+    /// The details, sorted.
+    pub details: Vec<(String, String)>,
+    /// 1 if somebody may be asked for a password.
+    pub flags: u32,
+}
+
+/// What has happened so far.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// The questions.
+    pub heard: Vec<Heard>,
+    /// The names of questions that were taken back.
+    pub cancelled: Vec<String>,
+    /// The names of questions that wait for a password.
+    pub prompts: Vec<String>,
+    /// The most of those that there were at once.
+    pub most_prompts: usize,
+}
+
+/// What a stand-in has recorded; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Recorded(Arc<Mutex<Record>>);
+
+impl Recorded {
+    /// Takes polkit's name on this connection, and answers from then on.
+    ///
+    /// # Errors
+    /// The bus's, if it does not give the name to this user.
+    pub async fn serve(connection: &Connection, mood: Mood) -> zbus::Result<Self> {
+        let recorded = Self::default();
+        let stand_in = StandIn { mood, recorded: recorded.clone() };
+        connection.object_server().at("/org/freedesktop/PolicyKit1/Authority", stand_in).await?;
+        connection.request_name(POLKIT).await?;
+        Ok(recorded)
+    }
+
+    /// What has happened so far.
+    pub fn so_far(&self) -> MutexGuard<'_, Record> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct StandIn {
+    mood: Mood,
+    recorded: Recorded,
+}
+
+type Answer = (bool, bool, HashMap<String, String>);
+
+#[interface(name = "org.freedesktop.PolicyKit1.Authority")]
+impl StandIn {
+    async fn check_authorization(
+        &self,
+        subject: Subject,
+        action: String,
+        details: HashMap<String, String>,
+        flags: u32,
+        cancellation: String,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Answer, Failure> {
+        let named: Vec<_> = subject.1.iter().map(|(key, value)| format!("{key}={}", **value)).collect();
+        let mut details: Vec<_> = details.into_iter().collect();
+        details.sort();
+        let heard = Heard { subject: format!("{} {}", subject.0, named.join(" ")), action, details, flags };
+        self.recorded.so_far().heard.push(heard);
+        let says = |is_authorized, is_challenge| Ok((is_authorized, is_challenge, HashMap::new()));
+        match self.mood {
+            Mood::Says(is_authorized, is_challenge, is_dismissed) => {
+                let details = is_dismissed.then(|| ("polkit.dismissed".to_owned(), "true".to_owned()));
+                Ok((is_authorized, is_challenge, details.into_iter().collect()))
+            }
+            Mood::NeedsPassword => says(flags == 1, flags == 0),
+            Mood::Fails => Err(Failure::NotRegistered),
+            Mood::MissesTheCaller => Err(Failure::NameHasNoOwner),
+            Mood::Sleeps => std::future::pending().await,
+            Mood::SleepsAtPrompt if is_root(connection, &subject).await => says(true, false),
+            Mood::SleepsAtPrompt if flags == 0 => says(false, true),
+            Mood::SleepsAtPrompt => {
+                self.recorded.so_far().prompt(cancellation);
+                std::future::pending().await
+            }
+        }
+    }
+
+    fn cancel_check_authorization(&self, cancellation: String) {
+        let mut record = self.recorded.so_far();
+        record.prompts.retain(|open| *open != cancellation);
+        record.cancelled.push(cancellation);
+    }
+}
+
+impl Record {
+    fn prompt(&mut self, name: String) {
+        self.prompts.push(name);
+        self.most_prompts = self.most_prompts.max(self.prompts.len());
+    }
+}
+
+/// Whether the bus says that a `system-bus-name` is root's.
+async fn is_root(connection: &Connection, (_, details): &Subject) -> bool {
+    let name = details.get("name").and_then(|name| name.downcast_ref::<&str>().ok()).unwrap_or_default();
+    let (Ok(bus), Ok(name)) = (DBusProxy::new(connection).await, BusName::try_from(name)) else { return false };
+    // Whoever has left is nobody.
+    bus.get_connection_unix_user(name).await.is_ok_and(|uid| uid == 0)
+}
+
+/// polkit's errors.
+#[derive(Clone, Copy, Debug)]
+enum Failure {
+    /// For an action that is not installed.
+    NotRegistered,
+    /// For a caller who has left the bus: the bus's own error, handed on.
+    NameHasNoOwner,
+}
+
+impl zbus::DBusError for Failure {
+    fn create_reply(&self, call: &zbus::message::Header<'_>) -> zbus::Result<zbus::Message> {
+        zbus::Message::error(call, self.name()).build(&match self {
+            Self::NotRegistered => "Action org.airpods.helper1.clamp-on is not registered",
+            Self::NameHasNoOwner => "GDBus.Error:org.freedesktop.DBus.Error.NameHasNoOwner: no such name",
+        })
+    }
+
+    fn name(&self) -> ErrorName<'_> {
+        ErrorName::from_static_str_unchecked(match self {
+            Self::NotRegistered => "org.freedesktop.PolicyKit1.Error.Failed",
+            Self::NameHasNoOwner => "org.freedesktop.DBus.Error.NameHasNoOwner",
+        })
+    }
+
+    fn description(&self) -> Option<&str> {
+        None
+    }
+}
