@@ -8,19 +8,20 @@
 //! rules are tried again ever more rarely, other rules at once. It cannot be read: the last known state stands, and it is read
 //! again.
 
+mod repair;
 mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
 
 use airpods_dbus::{Error, ErrorKind, LinkName, Target, Unclampable};
 
 use crate::authority::Permit;
 use crate::backoff::{self, Backoff};
 use crate::clamp::{self, Change, Desired, Plan, Request};
-use crate::kernel::{Applied, Event, Events, Held, Kernel, KernelError, Link, Links, Routes, Ruleset};
+use crate::kernel::{Events, Kernel, KernelError, Link, Links, Routes, Ruleset};
 use crate::log::{Line, Log};
 use crate::state::{Memory, Places};
+use repair::{Refused, Table};
 
 pub use report::{Announcement, VERSION};
 
@@ -48,26 +49,6 @@ pub struct Reconciler {
     refused: Option<Refused>,
     announced: Announcement,
     is_leaving: bool,
-}
-
-/// The table of our name, as far as is known.
-#[derive(Default)]
-struct Table {
-    /// What it holds.
-    in_force: Ruleset,
-    /// It holds what the plan wants.
-    is_settled: bool,
-    /// It was made here.
-    is_made_here: bool,
-    /// The helper did not make it, and leaves it alone.
-    is_foreign: bool,
-}
-
-/// Rules that the kernel refuses.
-struct Refused {
-    ruleset: Ruleset,
-    cause: String,
-    retries: Backoff,
 }
 
 /// What has to be written so that a request is kept across reboots.
@@ -230,161 +211,6 @@ impl Reconciler {
         self.note(applied.after.as_ref());
         self.save(true);
         Ok(Outcome { changed: change.is_something() || !is_kept || !was_right, change })
-    }
-
-    /// Looks at the kernel after events, and makes it hold again what it ought to. Returns after how long to look
-    /// again even without an event; `None` if only an event can bring news.
-    pub fn tend(&mut self, events: &[Event], now: Instant) -> Option<Duration> {
-        let desired = self.desired.clone();
-        let looked = self.links(&desired).and_then(|links| Ok((links, self.kernel.held()?)));
-        let (links, held) = match looked {
-            Ok(looked) => looked,
-            Err(error) => return self.could_not_read(&error, now),
-        };
-        let plan = clamp::plan(&self.desired, &links, &self.plan.known);
-        let was_lost = self.table.is_settled
-            && !self.plan.ruleset.is_empty()
-            && !Held::is_exactly(held.as_ref(), &self.plan.ruleset);
-        if was_lost {
-            self.lost(events, now);
-        }
-        let has_new_names = plan.known != self.plan.known;
-        self.plan = plan;
-        let wait = self.hold(held.as_ref(), was_lost, now);
-        // Names are learnt once: also from a plan that has to wait, or that the kernel refuses.
-        if has_new_names || !self.is_saved {
-            self.save(has_new_names);
-        }
-        wait
-    }
-
-    /// The last known state stands; whatever it was, it is looked at again.
-    fn could_not_read(&mut self, error: &KernelError, now: Instant) -> Option<Duration> {
-        if error.is_refusal() {
-            return self.was_refused(&self.plan.ruleset.clone(), error, now);
-        }
-        if !self.reads.is_on(now) {
-            self.log.write(Line::error("kernel-not-read").with("cause", error).with("hint", "it is tried again"));
-        }
-        self.reads.hit(now);
-        Some(self.reads.wait(now))
-    }
-
-    /// Another program has changed or removed the table.
-    fn lost(&mut self, events: &[Event], now: Instant) {
-        self.repairs.hit(now);
-        self.table.is_settled = false;
-        let culprit = events.iter().find_map(|event| match event {
-            Event::Rules { pid } if *pid != 0 => Some(*pid),
-            _ => None,
-        });
-        let pid = culprit.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
-        self.log.write(Line::warning("rules-removed").with("pid", pid).with("contested", self.repairs.is_on(now)));
-    }
-
-    /// Makes the table hold what is planned, unless that has to wait.
-    fn hold(&mut self, held: Option<&Held>, was_lost: bool, now: Instant) -> Option<Duration> {
-        let wanted = self.plan.ruleset.clone();
-        self.note(held);
-        if self.table.is_settled {
-            return self.repairs.until_calm(now);
-        }
-        let retries = self.refused.as_ref().filter(|refused| refused.ruleset == wanted).map(|refused| refused.retries);
-        let wait = self.repairs.wait(now).max(retries.map_or(Duration::ZERO, |retries| retries.wait(now)));
-        if !wait.is_zero() {
-            return Some(wait);
-        }
-        match self.make(&wanted) {
-            Ok(applied) => {
-                self.note(applied.after.as_ref());
-                let line = Line::info("rules-applied").with("links", wanted.route.len() + wanted.fixed.len());
-                self.log.write(line.with("restored", was_lost));
-                self.repairs.until_calm(now)
-            }
-            Err(error) if error.is_refusal() => self.was_refused(&wanted, &error, now),
-            Err(error) => {
-                if matches!(error, KernelError::ReadBack) {
-                    self.repairs.hit(now);
-                }
-                self.could_not_read(&error, now)
-            }
-        }
-    }
-
-    /// The kernel says no. The same rules are tried again ever more rarely; links that come later make other rules.
-    fn was_refused(&mut self, wanted: &Ruleset, error: &KernelError, now: Instant) -> Option<Duration> {
-        self.table.is_settled = false;
-        let cause = error.to_string();
-        let before = self.refused.take().filter(|refused| refused.ruleset == *wanted);
-        if before.as_ref().is_none_or(|refused| refused.cause != cause) {
-            self.log.write(Line::error("rules-refused").with("cause", &cause));
-        }
-        let mut retries = before.map_or_else(|| Backoff::new(backoff::REFUSALS), |refused| refused.retries);
-        retries.hit(now);
-        self.refused = Some(Refused { ruleset: wanted.clone(), cause, retries });
-        (!self.is_idle()).then(|| retries.wait(now))
-    }
-
-    /// Takes in what the table holds.
-    fn note(&mut self, held: Option<&Held>) {
-        self.table.is_settled = self.is_right(held, &self.plan.ruleset);
-        self.table.in_force = held.map(|held| held.ruleset.clone()).unwrap_or_default();
-        if self.table.is_settled {
-            self.refused = None;
-        }
-        self.table.is_made_here =
-            held.is_some_and(|held| self.table.is_made_here || (self.table.is_settled && held.is_ours));
-        let is_foreign = self.table.is_settled && held.is_some_and(|held| !held.is_ours);
-        if is_foreign && !self.table.is_foreign {
-            let line = Line::warning("foreign-table-left").with("table", "inet airpods");
-            self.log.write(line.with("hint", "the helper did not make it; a clamp replaces it"));
-        }
-        self.table.is_foreign = is_foreign;
-    }
-
-    /// Whether a table, or none, is as it ought to be. A foreign table of our name is, while nothing is to be clamped: one that
-    /// was not made here, and that is nothing that the helper makes.
-    fn is_right(&self, held: Option<&Held>, wanted: &Ruleset) -> bool {
-        Held::is_exactly(held, wanted) || (wanted.is_empty() && self.is_somebody_elses(held))
-    }
-
-    fn is_somebody_elses(&self, held: Option<&Held>) -> bool {
-        !self.table.is_made_here && held.is_some_and(|held| !held.is_ours)
-    }
-
-    /// Makes the table hold this, and believes only what is read back.
-    fn make(&mut self, wanted: &Ruleset) -> Result<Applied, KernelError> {
-        if wanted.is_empty() {
-            let held = self.kernel.held()?;
-            if self.is_right(held.as_ref(), wanted) {
-                return Ok(Applied { before: held.clone(), after: held });
-            }
-        }
-        let applied = self.kernel.apply(wanted)?;
-        let is_so = Held::is_exactly(applied.after.as_ref(), wanted);
-        if is_so { Ok(applied) } else { Err(KernelError::ReadBack) }
-    }
-
-    /// Makes the table hold what it held before a change that was not to be. A refused change has left it so already; one
-    /// that could not be read back may have been made. A table that the helper did not make is never removed here.
-    fn undo(&mut self, error: &KernelError) {
-        if error.is_refusal() {
-            return;
-        }
-        let wanted = self.plan.ruleset.clone();
-        let held = self.kernel.held();
-        let undone = held.and_then(|held| {
-            let is_foreign = wanted.is_empty() && held.as_ref().is_some_and(|held| !held.is_ours);
-            if is_foreign || Held::is_exactly(held.as_ref(), &wanted) {
-                Ok(())
-            } else {
-                self.kernel.apply(&wanted).map(drop)
-            }
-        });
-        if let Err(error) = undone {
-            self.table.is_settled = false;
-            self.log.write(Line::error("undo-failed").with("cause", error));
-        }
     }
 
     /// Takes the rules out of the kernel, and forgets what was only to last until the next boot, where no service manager

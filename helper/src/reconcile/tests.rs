@@ -1,12 +1,15 @@
 //! The reconciler over a simulated kernel.
 #![allow(clippy::unwrap_used)]
 
+use std::time::{Duration, Instant};
+
 use airpods_dbus::{ClampOptions, ClampState, LinkKind, PathMtu};
 use tempfile::TempDir;
 
 use super::*;
 use crate::authority::{Caller, Question, authorise};
 use crate::doubles::{LinesKept, Recording, Refusal, Simulated};
+use crate::kernel::Event;
 use crate::state::FILE;
 
 mod files;
