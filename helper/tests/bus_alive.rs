@@ -95,6 +95,27 @@ fn a_helper_that_cannot_watch_its_kernel_gives_signs_of_life() {
     helper.wait_until("signs of life", || signs(&helper) >= 3);
 }
 
+#[test]
+fn a_journal_that_takes_no_line_keeps_neither_links_nor_calls_nor_signs_of_life_waiting() {
+    let helper = Helper::with(Choice { manager: watched(), links: vec![], ..Choice::default() });
+    let client = helper.client();
+    client.on_link("").unwrap();
+    let journal = helper.stop_journal();
+    // Each has a line, and they are more than may wait.
+    for _ in 0..600 {
+        assert_eq!(kind(client.off("no such name")), ErrorKind::InvalidLinkName);
+    }
+    let before = signs(&helper);
+    helper.kernel.set_links(vec![wireguard("wg0")]);
+    helper.wait_until("wg0 is clamped", || helper.clamped() == ["wg0"]);
+    helper.wait_until("signs of life", || signs(&helper) >= before + 2);
+    assert_eq!(client.status().clamps.len(), 1);
+    drop(journal);
+    helper.wait_until("the lines that were dropped are counted", || {
+        helper.lines.all().iter().any(|line| line.event() == "log-lines-dropped")
+    });
+}
+
 const KEPT: &str =
     r#"{"version":2,"auto":null,"clamps":{"wg0":{"mtu":null,"persist":true,"any-link":false}},"known":[]}"#;
 

@@ -8,7 +8,7 @@ mod systemd;
 use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -116,6 +116,21 @@ impl Helper {
         helper
             .wait_until("the helper has its name", || helper.lines.all().iter().any(|line| line.event() == "started"));
         helper
+    }
+
+    /// From now on log lines are written on a thread of their own, as the program has it, and the journal takes none until what is
+    /// returned is dropped, or a minute has passed: a test that fails reads them.
+    pub fn stop_journal(&self) -> mpsc::Sender<()> {
+        self.log.write_in_the_background().unwrap();
+        let (release, released) = mpsc::channel();
+        let (lines, (holds, held)) = (self.lines.clone(), mpsc::channel());
+        thread::spawn(move || {
+            let _lines = lines.hold();
+            holds.send(()).unwrap();
+            let _ = released.recv_timeout(Duration::from_secs(60));
+        });
+        held.recv().unwrap();
+        release
     }
 
     /// Calls as this process' user, without allowing interaction.
