@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod flood;
+mod fuzz;
 mod host;
 mod limits;
 mod messages;

@@ -13,6 +13,11 @@ fn call(interface: &str, member: &str) -> RawMessage {
     RawMessage::call(BUS_NAME, OBJECT_PATH, interface, member)
 }
 
+/// What costs the helper least.
+pub(crate) fn ping() -> RawMessage {
+    call(PEER, "Ping")
+}
+
 fn texts(texts: &[&str]) -> Vec<u8> {
     let mut body = Body::default();
     for text in texts {
@@ -67,7 +72,7 @@ pub(crate) fn sound() -> Vec<(&'static str, RawMessage)> {
         ("Get", call(PROPERTIES, "Get").with_body("ss", texts(&[INTERFACE, "Clamps"]))),
         ("Get of no such property", call(PROPERTIES, "Get").with_body("ss", texts(&[INTERFACE, "Nothing"]))),
         ("Set", call(PROPERTIES, "Set").with_body("ssv", [texts(&[INTERFACE, "Version"]), nested(1)].concat())),
-        ("Ping", call(PEER, "Ping")),
+        ("Ping", ping()),
         ("GetMachineId", call(PEER, "GetMachineId")),
         ("GetStatus", helper_call("GetStatus")),
         ("GetStatus and no reply wanted", helper_call("GetStatus").with_flags(flags::NO_REPLY_EXPECTED)),
