@@ -1,8 +1,8 @@
 //! `airpods-lab bench`: what a clamp costs, side by side with the other ways to the same rule.
 //!
-//! Six questions, most in a sandbox with the system bus, polkitd and the helper: how long a change takes ([`race`](race())), how
+//! Seven questions, most in a sandbox with the system bus, polkitd and the helper: how long a change takes ([`race`](race())), how
 //! soon the helper is there and reacts ([`life`](life())), what the rules cost the packets ([`path`]), how long a launch takes
-//! ([`launch`]), how well a path is measured ([`measure`]), and how large the helper is ([`size`]). The stopwatch runs inside, so that
+//! ([`launch`]), how well a path is measured ([`measure`]), what that costs a start ([`start`]), and how large the helper is ([`size`]). The stopwatch runs inside, so that
 //! the way into the sandbox is not measured.
 
 mod contenders;
@@ -15,6 +15,9 @@ mod memory;
 mod path;
 mod race;
 mod size;
+mod start;
+
+use clap::ValueEnum;
 
 use airpods_lab::{Place, Program, Sandbox};
 
@@ -86,6 +89,8 @@ pub(crate) enum Question {
     Launch,
     /// How long does it take to measure a path, and how often is the answer right?
     Measure,
+    /// What does measuring cost a start?
+    Start,
     /// How much is there to the helper?
     Size,
 }
@@ -96,9 +101,7 @@ pub(crate) enum Question {
 /// [`BenchError`], when a contender does not run or does not do its work.
 pub(crate) fn bench(only: Option<Question>) -> Result<()> {
     println!("Everything runs in throw-away hosts with their own bus and polkitd, and takes some minutes.");
-    let questions =
-        [Question::Change, Question::Life, Question::Path, Question::Launch, Question::Measure, Question::Size];
-    for question in questions.into_iter().filter(|question| only.is_none_or(|one| one == *question)) {
+    for &question in Question::value_variants().iter().filter(|question| only.is_none_or(|one| one == **question)) {
         match question {
             Question::Change => {
                 println!("\nA change, {} rounds:\n", race::ROUNDS);
@@ -119,6 +122,10 @@ pub(crate) fn bench(only: Option<Question>) -> Result<()> {
             Question::Measure => {
                 println!("\nMeasuring a path whose link has an MTU of 1420, beside other ways:\n");
                 measure::measure()?;
+            }
+            Question::Start => {
+                println!("\nWhat measuring costs a start behind a VPN whose path is good:\n");
+                start::start()?;
             }
             Question::Size => {
                 println!("\nThe helper's size:\n");
