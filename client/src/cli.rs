@@ -18,7 +18,7 @@ pub struct Cli {
     /// Print the version
     #[arg(short = 'v', long = "version", action = ArgAction::Version)]
     version: Option<bool>,
-    /// Say more about what is done
+    /// Print more details
     #[arg(short = 'V', long, global = true)]
     verbose: bool,
     /// Read this file instead of searching for one
@@ -37,16 +37,16 @@ enum Command {
     /// Stop services
     #[command(visible_alias = "down")]
     Stop(command::stop::Args),
-    /// Stop services and start them again, with the settings they have
+    /// Stop services and start them again with their present settings
     Restart(command::restart::Args),
-    /// Show what services are doing
+    /// Show the state of services
     #[command(visible_aliases = ["ps", "info"])]
     Status(command::status::Args),
     /// Show a service's page in the browser
     Open(command::open::Args),
-    /// Show what services write
+    /// Show the output of services
     Logs(command::logs::Args),
-    /// Find out why something does not work, and what cures it
+    /// Find the causes of problems, and the command that repairs each
     #[command(visible_alias = "health")]
     Doctor(command::doctor::Args),
     /// Remove what airpods made: containers, volumes, images, network, files
@@ -61,7 +61,7 @@ enum Command {
     Net(command::net::Args),
     /// Print the versions of airpods, its helper, podman and the kernel
     Version(command::version::Args),
-    /// Print what a shell needs to complete the command line
+    /// Print the completion script for a shell
     Completions(command::completions::Args),
     /// Ask the name servers of a container from within its network
     #[command(hide = true, name = crate::dns::inside::COMMAND, after_help = "Example: airpods ask-inside 4711")]

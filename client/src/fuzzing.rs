@@ -3,7 +3,7 @@
 //!
 //! `make fuzz` feeds them bytes that are made to reach as much code as possible (`tests/fuzz`), and the tests below the
 //! inputs that were found worth keeping (`tests/fuzz/seeds`). This module is in no released program.
-#![allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a finding is told")]
+#![allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic reports a finding")]
 
 use std::path::{Path, PathBuf};
 

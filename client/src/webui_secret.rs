@@ -52,7 +52,7 @@ impl Report for SecretError {
         Some(match self {
             Self::NoFolder => "set `HOME`, `XDG_STATE_HOME` or `AIRPODS_HOME`".into(),
             Self::Io { .. } => "check who owns the folder and its permissions".into(),
-            Self::Untrusted { .. } => "remove it, and a new one is made; everybody has to log in again then".into(),
+            Self::Untrusted { .. } => "remove it to get a new one; all users have to log in again then".into(),
         })
     }
 }

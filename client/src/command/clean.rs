@@ -26,13 +26,13 @@ use crate::webui_secret;
 #[command(after_help = "Examples:\n  airpods clean --pods --network\n  airpods clean --all --dry-run")]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Args {
-    /// Everything below; with `--force`, volumes only if `--volumes` is said as well
+    /// Everything below; with `--force`, volumes only with `--volumes`
     #[arg(short, long)]
     all: bool,
     /// The services' containers and pods
     #[arg(short, long)]
     pods: bool,
-    /// The services' volumes, with what is in them
+    /// The services' volumes, with their content
     #[arg(short, long)]
     volumes: bool,
     /// The services' images, unless another container uses them
@@ -44,10 +44,10 @@ pub struct Args {
     /// config.toml and the web UI's secret
     #[arg(short, long)]
     configs: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long, visible_short_alias = 'y', visible_alias = "yes")]
     force: bool,
-    /// Print what would be removed, and remove nothing
+    /// Print the plan, and remove nothing
     #[arg(long)]
     dry_run: bool,
     /// Leave a copy of each file of `--configs` beside it, which is the default
@@ -77,7 +77,7 @@ impl Args {
 #[derive(Debug, thiserror::Error)]
 enum CleanError {
     /// Nothing was chosen.
-    #[error("nothing is said to be cleaned")]
+    #[error("nothing selected to clean")]
     NoScope,
     /// A copy of a file could not be made.
     #[error("`{}` cannot be copied, so nothing was removed", path.display())]
@@ -100,9 +100,7 @@ impl Report for CleanError {
 
     fn hint(&self) -> Option<std::borrow::Cow<'static, str>> {
         Some(match self {
-            Self::NoScope => {
-                "choose with `--pods`, `--volumes`, `--images`, `--network`, `--configs`, or `--all`".into()
-            }
+            Self::NoScope => "pass `--pods`, `--volumes`, `--images`, `--network`, `--configs`, or `--all`".into(),
             Self::NoBackup { .. } => "`--no-backup-config` makes no copy".into(),
         })
     }

@@ -32,10 +32,10 @@ pub struct Args {
     /// Write this file instead of `config.toml` beside FILE; `-` prints it and writes nothing
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     output: Option<PathBuf>,
-    /// Replace a file that is there
+    /// Replace an existing file
     #[arg(short, long)]
     force: bool,
-    /// Print JSON: the file written, its services, and what was not carried over
+    /// Print JSON: the written file, its services, and the keys not carried over
     #[arg(long)]
     json: bool,
 }
@@ -201,7 +201,7 @@ fn tell(imported: &Imported, ground: &Ground<'_>, missing: &[PathBuf], written: 
         say(format!("warning: `{variables}` is not read from there: copy it to `{folder}`"));
     }
     for path in missing {
-        say(format!("warning: `{}` is not there: make it before the start", path.display()));
+        say(format!("warning: `{}` is missing: create it before the start", path.display()));
     }
     let Some(path) = written else { return };
     say(format!("wrote {} with {}", path.display(), imported.services.join(", ")));

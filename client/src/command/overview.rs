@@ -143,7 +143,7 @@ fn judge(overview: &Overview) -> (String, String) {
     ];
     let told: Vec<String> =
         parts.iter().filter(|(_, names)| !names.is_empty()).map(|(what, names)| format!("{what}: {names}")).collect();
-    let told = if told.is_empty() { "none is switched on".to_owned() } else { told.join("; ") };
+    let told = if told.is_empty() { "none is enabled".to_owned() } else { told.join("; ") };
     let page = services.iter().rev().find(|one| one.runs() && one.has_page);
     let next = match page {
         _ if services.is_empty() => "airpods config edit".to_owned(),
@@ -177,7 +177,7 @@ mod tests {
                 "not known: podman is not installed",
                 "airpods doctor",
             ),
-            (with(vec![]), "none is switched on", "airpods config edit"),
+            (with(vec![]), "none is enabled", "airpods config edit"),
             (with(vec![service("model", None), service("web", None)]), "not running: model, web", "airpods start"),
             (
                 with(vec![service("model", Some(Running)), service("web", Some(Exited(0)))]),

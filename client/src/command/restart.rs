@@ -24,13 +24,13 @@ pub struct Args {
     /// The services to restart; every one that runs if none is named
     #[arg(value_name = "SERVICE", add = completions::services())]
     services: Vec<String>,
-    /// How long a container has to stop by itself, in seconds (default: `cli.stop_timeout`)
+    /// Seconds until a container that does not stop is killed (default: `cli.stop_timeout`)
     #[arg(short, long, value_name = "SECONDS")]
     timeout: Option<u32>,
     /// Do not wait until the services answer
     #[arg(long)]
     no_wait: bool,
-    /// Print what would be done, and do nothing
+    /// Print the plan, and change nothing
     #[arg(long)]
     dry_run: bool,
     /// Print JSON
@@ -107,17 +107,14 @@ fn tell(restart: &Restart, outcome: &Outcome, json: bool) -> io::Result<()> {
 fn note(one: &Restarted, to: &mut dyn Write) -> io::Result<()> {
     let service = EscapedLine(&one.service);
     if one.switched_off {
+        writeln!(to, "note: restarted `{service}`, although `services.{service}.enabled` is `false`")?;
         writeln!(
             to,
-            "note: `services.{service}.enabled` is `false`, and `{service}` was restarted because it was there"
-        )?;
-        writeln!(
-            to,
-            "hint: `airpods stop {service}` ends it, `airpods config set services.{service}.enabled true` switches it on"
+            "hint: `airpods stop {service}` stops it, `airpods config set services.{service}.enabled true` enables it"
         )?;
     }
     if one.differs {
-        writeln!(to, "note: `{service}` keeps the settings it was made with, and the configuration has others")?;
+        writeln!(to, "note: `{service}` keeps its old settings, which differ from the configuration")?;
         writeln!(to, "hint: `airpods start {service}` applies them")?;
     }
     Ok(())
@@ -148,7 +145,7 @@ mod tests {
     #[test]
     fn start_which_would_refuse_it_is_not_advised_for_a_service_that_is_switched_off() {
         let told = noted(false, true);
-        assert!(told.starts_with("note: `services.web.enabled` is `false`"), "{told}");
+        assert!(told.starts_with("note: restarted `web`, although `services.web.enabled` is `false`"), "{told}");
         assert!(!told.contains("airpods start"), "{told}");
     }
 }

@@ -22,19 +22,19 @@ use crate::terminal::{EscapedLine, print_json};
 #[command(after_help = "Example: airpods stop comfyui --remove --yes")]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Args {
-    /// The services to stop, also one that was taken out of the configuration; all that are in it if none is named
+    /// The services to stop, even if removed from the configuration; all configured ones if none is named
     #[arg(value_name = "SERVICE", add = completions::services())]
     services: Vec<String>,
     /// Remove the containers and their pods as well; named volumes stay
     #[arg(short, long)]
     remove: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
-    /// How long a container has to stop by itself, in seconds (default: `cli.stop_timeout`)
+    /// Seconds until a container that does not stop is killed (default: `cli.stop_timeout`)
     #[arg(short, long, value_name = "SECONDS")]
     timeout: Option<u32>,
-    /// Print what would be done, and do nothing
+    /// Print the plan, and change nothing
     #[arg(long)]
     dry_run: bool,
     /// Print JSON

@@ -25,13 +25,29 @@ pub(super) async fn carry_out(
     let tell = |notice: Notice<'_>| {
         let line = match notice {
             Notice::Done(teardown) => teardown.done(),
-            Notice::Waiting(1) => "waiting for what is under way; Ctrl-C again leaves it alone".to_owned(),
-            Notice::Waiting(count) => format!("waiting for {count} calls under way; Ctrl-C again leaves them alone"),
+            Notice::Slow(open) => match stopping(open, timeout_seconds) {
+                Some(line) => line,
+                None => return,
+            },
+            Notice::Waiting(1) => "waiting for the calls under way; Ctrl-C again stops waiting".to_owned(),
+            Notice::Waiting(count) => format!("waiting for {count} calls under way; Ctrl-C again stops waiting"),
         };
         // A closed stderr must not keep anything from being ended.
         let _ = writeln!(anstream::stderr(), "{}", EscapedLine(&line));
     };
     execute::end(podman, stages, timeout_seconds, tell, interrupt, execute::interrupted()).await
+}
+
+/// What is waited for, and until when. None if it is no container that stops.
+fn stopping(open: &[&Teardown], timeout_seconds: u32) -> Option<String> {
+    let services = open.iter().filter_map(|teardown| match teardown {
+        Teardown::Stop { service, .. } => Some(format!("`{service}`")),
+        _ => None,
+    });
+    let services: Vec<String> = services.collect();
+    let what = if services.len() == 1 { "it" } else { "the running ones" };
+    let line = format!("waiting for {} to stop; podman kills {what} after {timeout_seconds} s", services.join(", "));
+    (!services.is_empty()).then_some(line)
 }
 
 /// What would be done, a line each.
@@ -91,7 +107,7 @@ impl Report for Unfinished {
 
     fn hint(&self) -> Option<Cow<'static, str>> {
         if !self.0.is_cut_short() {
-            return Some("see what is left with `airpods status`".into());
+            return Some("`airpods status` shows what is left".into());
         }
         let left = self.0.left.iter().map(|teardown| format!("left: {}", teardown.not_done()));
         let unknown = self.0.under_way.iter().map(|teardown| format!("may still happen: {teardown}"));
@@ -101,7 +117,7 @@ impl Report for Unfinished {
 
 /// There is nobody to ask whether something may be removed.
 #[derive(Debug, thiserror::Error)]
-#[error("removing has to be confirmed, and there is no terminal to ask on")]
+#[error("removing needs confirmation, and there is no terminal")]
 pub(super) struct Unconfirmed;
 
 impl Report for Unconfirmed {
@@ -110,7 +126,7 @@ impl Report for Unconfirmed {
     }
 
     fn hint(&self) -> Option<Cow<'static, str>> {
-        Some("say `--yes`".into())
+        Some("pass `--yes`".into())
     }
 }
 
@@ -147,6 +163,18 @@ mod tests {
                  hint: may still happen: stop the container `web-0` of `web`"
             )
         );
+    }
+
+    #[test]
+    fn a_slow_stop_is_reported_with_the_services_and_the_time_until_they_are_killed() {
+        let stop = |service: &str| Teardown::Stop { service: service.into(), container: "c".into(), started_at: None };
+        let (web, model, remove) = (stop("web"), stop("model"), Teardown::Remove(Kind::Container, "c".into()));
+        let line = stopping(&[&web, &remove], 10);
+        assert_eq!(line.as_deref(), Some("waiting for `web` to stop; podman kills it after 10 s"));
+        let line = stopping(&[&web, &model], 10);
+        let both = "waiting for `web`, `model` to stop; podman kills the running ones after 10 s";
+        assert_eq!(line.as_deref(), Some(both));
+        assert_eq!(stopping(&[&remove], 10), None);
     }
 
     #[test]

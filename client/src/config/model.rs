@@ -126,7 +126,7 @@ pub struct Cli {
     pub max_concurrent_pulls: ConcurrentPulls,
     /// Take every question as answered with yes.
     pub auto_confirm: bool,
-    /// Say more about what is done, as `--verbose` does.
+    /// Print more details, as `--verbose` does.
     pub verbose: bool,
     /// The same.
     pub debug: bool,

@@ -222,7 +222,7 @@ impl Finding {
 
     /// Something could not be found out; `why` says so.
     pub(super) fn not_known(what: &str, why: &str) -> Self {
-        let cause = format!("whether {what} is not known: {why}");
+        let cause = format!("could not determine whether {what}: {why}");
         Self { level: Level::Note, code: Code::NotKnown, cause, cure: None }
     }
 }

@@ -149,7 +149,7 @@ fn permission_of(permission: &Permission) -> Result<&'static str, (Code, String,
         }
         Permission::NoAuthority => Err((
             Code::PolkitMissing,
-            "polkit is not there to be asked, so only root can clamp".to_owned(),
+            "polkit does not run, so only root can clamp".to_owned(),
             "sudo apt install polkitd && sudo systemctl restart polkit",
         )),
         Permission::NoPolicy => Err((
@@ -157,9 +157,11 @@ fn permission_of(permission: &Permission) -> Result<&'static str, (Code, String,
             "polkit does not know the helper's actions: its policy is not installed".to_owned(),
             REINSTALL,
         )),
-        Permission::NotKnown(why) => {
-            Err((Code::NotKnown, format!("whether you may clamp is not known: {why}"), "sudo systemctl restart polkit"))
-        }
+        Permission::NotKnown(why) => Err((
+            Code::NotKnown,
+            format!("could not determine whether you may clamp: {why}"),
+            "sudo systemctl restart polkit",
+        )),
     }
 }
 

@@ -134,7 +134,7 @@ fn unanswered_by_auto(code: Code, what: &str, names: &Names) -> Finding {
         let cause = format!("{what}, and {} answers, which the host's own programs ask", own.server);
         return Finding::broken(code, cause, HOSTS);
     }
-    let vpn = names.vpn.as_ref().map(|link| format!(": the VPN behind `{link}` may have to be connected anew"));
+    let vpn = names.vpn.as_ref().map(|link| format!(": the VPN behind `{link}` may need to reconnect"));
     let cause = format!("{what}, and the host itself resolves no names{}", vpn.unwrap_or_default());
     Finding::broken(code, cause, "cat /etc/resolv.conf")
 }

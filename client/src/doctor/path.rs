@@ -65,9 +65,10 @@ fn one(way: &EgressPath, services: &str, status: Option<&Status>, usage: Use, me
             ),
             "sudo sysctl -w net.ipv4.ip_forward=1",
         ),
-        (Verdict::Unknown, _) => {
-            Finding::not_known(&format!("the packets of {services} get through"), "the kernel does not tell its routes")
-        }
+        (Verdict::Unknown, _) => Finding::not_known(
+            &format!("the packets of {services} get through"),
+            "the kernel does not report its routes",
+        ),
         _ => passes(way, services, known, measured),
     }
 }
@@ -141,7 +142,7 @@ fn narrow(
         // Most of them, in clouds, have somebody who sees to it.
         ClampCoverage::Open if way.verdict == Verdict::NarrowLink => {
             let cause = format!(
-                "`{link}` is no VPN but takes {mtu} bytes, and the network of {services} sends {network_mtu}: big transfers hang \
+                "`{link}` is no VPN but takes {mtu} bytes, and the network of {services} sends {network_mtu}: large transfers hang \
                  where ICMP is blocked"
             );
             Finding::note(Code::MtuBlackHole, cause, cure)
@@ -150,7 +151,7 @@ fn narrow(
             let how = known
                 .map_or_else(|| "inferred, not measured".to_owned(), |known| format!("measured {}", ago(known.age)));
             let cause = format!(
-                "big transfers of {services} hang behind `{link}`: {mtu} bytes fit, and their network sends {network_mtu} ({how})"
+                "packets of {services} have up to {network_mtu} bytes, and `{link}` takes {mtu}: large transfers hang ({how})"
             );
             let find = if usage == Use::None { Finding::note } else { Finding::broken };
             find(Code::MtuBlackHole, cause, cure)

@@ -16,6 +16,8 @@ pub struct Service {
     pub name: String,
     /// What its container is doing.
     pub state: ContainerState,
+    /// The user stopped it, whatever its exit code.
+    pub stopped: bool,
     /// How often podman has started it again.
     pub restarts: u32,
     /// Why it does not answer where it should, though it had the time to get ready.
@@ -45,10 +47,12 @@ pub(super) fn judge(service: &Service) -> Vec<Finding> {
     let logs = format!("airpods logs {name}");
     let mut findings = Vec::new();
     match service.state {
-        ContainerState::Exited(code) if code != 0 => {
-            let how =
-                if code == 137 { "killed, as for want of memory".to_owned() } else { format!("exit code {code}") };
-            findings.push(Finding::broken(Code::ServiceDead, format!("`{name}` has ended: {how}"), logs));
+        ContainerState::Exited(code) if code != 0 && !service.stopped => {
+            let how = match code {
+                137 => "was killed (SIGKILL), by a program or because memory ran out".to_owned(),
+                _ => format!("has ended: exit code {code}"),
+            };
+            findings.push(Finding::broken(Code::ServiceDead, format!("`{name}` {how}"), logs));
         }
         ContainerState::Running if service.restarts >= RESTARTS => {
             let cause = format!("`{name}` does not stay up: it was started again {} times", service.restarts);

@@ -45,7 +45,7 @@ pub(super) fn judge(storage: &Storage) -> Vec<Finding> {
     if storage.driver == "vfs" {
         findings.push(Finding::note(
             Code::StorageCopies,
-            "podman's storage driver is `vfs`, which copies each layer of an image, and is kept until the storage is made anew",
+            "podman's storage driver is `vfs`, which copies each layer of an image, and is kept until the storage is recreated",
             "sudo apt install fuse-overlayfs",
         ));
     }

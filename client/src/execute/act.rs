@@ -306,7 +306,7 @@ impl<P: Podman> Actor<'_, P> {
             if !required && start.elapsed() >= self.pace.startup {
                 let seconds = start.elapsed().as_secs();
                 let at_work =
-                    format!("`{service}` is still at work after {seconds} s; `airpods status` tells when it is done");
+                    format!("`{service}` is still running after {seconds} s; `airpods status` shows when it is done");
                 self.outcome.borrow_mut().warnings.push(at_work);
                 return Ok(());
             }

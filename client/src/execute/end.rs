@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::pin::pin;
+use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
@@ -38,9 +39,14 @@ impl Ended {
 pub enum Notice<'a> {
     /// This is done.
     Done(&'a Teardown),
+    /// These have not ended at once.
+    Slow(&'a [&'a Teardown]),
     /// Ctrl-C came, and so many are waited for.
     Waiting(usize),
 }
+
+/// A stop that takes longer than this is reported while it lasts.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// Ends everything in `stages`. After `interrupt` nothing new begins, and what is under way is waited for, since a call that
 /// is cut off may still be carried out; `again` ends the waiting, too.
@@ -62,6 +68,7 @@ pub async fn end(
         }
         let mut running: FuturesUnordered<_> = stage.iter().map(|one| act(podman, one, timeout_seconds)).collect();
         let mut open: Vec<&Teardown> = stage.iter().collect();
+        let (mut slow, mut is_slow) = (pin!(tokio::time::sleep(SLOW)), false);
         loop {
             tokio::select! {
                 biased;
@@ -72,6 +79,10 @@ pub async fn end(
                 () = &mut again, if interrupted => {
                     ended.under_way.extend(open.into_iter().cloned());
                     break;
+                }
+                () = &mut slow, if !is_slow => {
+                    is_slow = true;
+                    tell(Notice::Slow(&open));
                 }
                 next = running.next() => {
                     let Some((one, outcome)) = next else { break };

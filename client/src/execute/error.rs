@@ -143,9 +143,7 @@ impl StepError {
             Self::Refused { source, .. } => refusal_hint(source).or_else(|| owned(source.hint())),
             Self::Ended { log, .. } if log.is_empty() => Some("it wrote nothing into its log".to_owned()),
             Self::Ended { log, .. } => Some(format!("its last words were:\n{}", log.join("\n"))),
-            Self::Differs { .. } => {
-                Some("this podman does not honour the setting; nothing was left running with it".to_owned())
-            }
+            Self::Differs { .. } => Some("podman did not apply the setting; the container was removed".to_owned()),
             Self::Interrupted | Self::Folder { .. } => None,
         }
     }
@@ -161,7 +159,7 @@ fn pull_hint(image: &str, source: &PodmanError) -> String {
     // A name without a registry has been completed by podman, and names it in what it says.
     let registry = image.split_once('/').map(|(first, _)| first).filter(|first| first.contains(['.', ':']));
     let login = registry.map_or_else(|| "podman login".to_owned(), |registry| format!("podman login {registry}"));
-    format!("check the name; if the image is not for everybody, log in with `{login}`")
+    format!("check the name; if the image is not public, log in with `{login}`")
 }
 
 fn network_hint(source: &PodmanError) -> Option<String> {

@@ -80,7 +80,7 @@ impl Lines {
             }
             Event::Healthy { service, asked, took } => Some(healthy(service, asked, *took)),
             Event::Waiting { count } => Some(waiting(*count)),
-            Event::Undoing => Some("undoing what was done".to_owned()),
+            Event::Undoing => Some("undoing the changes".to_owned()),
             Event::Began { .. } | Event::Failed { .. } => None,
         }
     }
@@ -168,7 +168,7 @@ impl Progress for Terminal {
             }
             Event::Healthy { service, asked, took } => self.print(&healthy(service, asked, *took)),
             Event::Waiting { count } => self.print(&waiting(*count)),
-            Event::Undoing => self.print("undoing what was done"),
+            Event::Undoing => self.print("undoing the changes"),
         }
     }
 }
@@ -206,9 +206,9 @@ fn said(step: &Step, took: Duration, bytes: u64) -> Option<String> {
         Action::RemoveNetwork(name) => format!("removed the network `{name}`"),
         Action::CreateVolume(name) => format!("created the volume `{name}`"),
         Action::CreatePod(spec) => format!("created the pod `{}`", spec.name),
-        Action::SetAside { name, running: true, .. } => format!("stopped `{name}`, to be made anew"),
-        Action::RemoveContainer { name, .. } => format!("removed the container `{name}`, to be made anew"),
-        Action::RemovePod { name, .. } => format!("removed the pod `{name}`, to be made anew"),
+        Action::SetAside { name, running: true, .. } => format!("stopped `{name}` to replace it"),
+        Action::RemoveContainer { name, .. } => format!("removed the container `{name}` to replace it"),
+        Action::RemovePod { name, .. } => format!("removed the pod `{name}` to replace it"),
         Action::Pull(image) if bytes == 0 => format!("pulled `{image}` in {seconds:.1} s"),
         Action::Pull(image) => format!("pulled `{image}`, {}, in {seconds:.1} s", self::bytes(bytes)),
         Action::Start { name } => format!("started `{service}` in the container `{name}`"),

@@ -31,7 +31,7 @@ const CLAIM: &str = "20Gi";
 /// Name servers that a pod may have (Kubernetes, "DNS for Services and Pods").
 const MAX_NAME_SERVERS: usize = 3;
 
-/// What runs the services.
+/// The kind of object that runs the services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Workload {
     /// Pods, which podman calls by the names that services reach each other by
@@ -233,7 +233,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Names with an address; that of the host itself is not known beforehand.
+    /// Names with an address; that of the host itself is not known in advance.
     fn hosts(&mut self, group: &Group<'_>, spec: &mut Value) {
         let of_pod = group.endpoint.iter().flat_map(|endpoint| &endpoint.hosts);
         let own = group.launches.iter().flat_map(|launch| &launch.container.hosts);
@@ -241,7 +241,7 @@ impl Writer<'_> {
         for (name, address) in of_pod.chain(own).filter_map(|host| host.split_once(':')) {
             if address == "host-gateway" {
                 self.warnings.push(format!(
-                    "`extra_hosts`: `{}` does not know the host by the name `{name}`, as its address is not known beforehand",
+                    "`extra_hosts`: `{}` does not know the host by the name `{name}`, as its address is not known in advance",
                     group.name
                 ));
             } else {
@@ -284,7 +284,7 @@ impl Writer<'_> {
         }
         if let Some(name) = &endpoint.host_name {
             self.warnings.push(format!(
-                "`runtime.host_gateway`: `{}` does not know the host by the name `{name}`, as its address is not known beforehand",
+                "`runtime.host_gateway`: `{}` does not know the host by the name `{name}`, as its address is not known in advance",
                 group.name
             ));
         }

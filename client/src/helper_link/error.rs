@@ -101,7 +101,7 @@ impl Report for HelperError {
             Self::NotStarted(_) | Self::WentAway => {
                 "its log says why: `journalctl -u airpods-helper`, or the log of the bus where there is no systemd"
             }
-            Self::WrongOwner(_) => "nothing was asked of it; is this the system bus (`DBUS_SYSTEM_BUS_ADDRESS`)?",
+            Self::WrongOwner(_) => "no call was made to it; is this the system bus (`DBUS_SYSTEM_BUS_ADDRESS`)?",
             Self::Silent(_) => "see whether it hangs: `systemctl status airpods-helper`",
             Self::Refused(refusal) => hint_for(refusal.kind()),
             Self::Interrupted => "`airpods net clamp status` shows what is in force",
@@ -129,16 +129,16 @@ fn hint_for(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidLinkName => "`ip link` shows the names of the links",
         ErrorKind::InvalidOption | ErrorKind::InvalidArgs => {
-            "client and helper may be of different versions: `airpods --version`"
+            "`airpods net clamp on --help` has the options and their ranges"
         }
-        ErrorKind::NotVpnLink => "to clamp it all the same, add `--any-link`",
+        ErrorKind::NotVpnLink => "to clamp it anyway, add `--any-link`",
         ErrorKind::AccessDenied => {
             "ask an administrator, or have one install a polkit rule: docs/dbus-api.md says where one for a group is"
         }
         ErrorKind::InteractiveAuthorizationRequired => {
-            "a password is needed and nobody can be asked: run this in a terminal, without `--no-ask`"
+            "a password is needed, and there is no way to ask for it: run this in a terminal, without `--no-ask`"
         }
-        ErrorKind::AuthDismissed => "nothing was changed; run it again to be asked again",
+        ErrorKind::AuthDismissed => "nothing was changed; run it again for another prompt",
         ErrorKind::AuthUnavailable => "start polkit (`systemctl start polkit`), or run this as root",
         ErrorKind::TooManyClamps => "`airpods net clamp status` shows them; turn one off first",
         ErrorKind::Busy | ErrorKind::LimitsExceeded => "wait until the call, or the prompt, that is open has ended",

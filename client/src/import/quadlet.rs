@@ -37,7 +37,7 @@ pub(super) fn read(files: &[UnitFile], only: Option<&str>) -> Draft {
         [file] => reader.network(file),
         ref several => {
             for file in several {
-                let why = "airpods has one network for all services: what this one kept apart is together now";
+                let why = "airpods has one network for all services: this one's services share it now";
                 reader.notes.push(Note { line: 1, key: file.name.clone(), why: why.to_owned() });
             }
             Table::new()

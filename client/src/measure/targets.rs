@@ -138,7 +138,7 @@ pub fn only_by_proxy(targets: &[Target], variable: impl Fn(&str) -> Option<Strin
     let proxy =
         proxies.first()?.rsplit('@').next()?.trim_start_matches("https://").trim_start_matches("http://").to_owned();
     Some(format!(
-        "`https_proxy` is set, so programs reach the registries through `{proxy}`: the direct way, which could be measured, is not theirs"
+        "`https_proxy` is set, so programs reach the registries through `{proxy}`: they do not use the direct path, which could be measured"
     ))
 }
 

@@ -230,7 +230,7 @@ impl Cleaner<'_> {
                 let why = self.holder(user, "uses");
                 spared.push(Skipped { kind: Kind::Volume, name: volume.clone(), why });
             } else if spare {
-                let why = "nobody is asked about it by name; `--volumes` removes it".to_owned();
+                let why = "no question names it; `--volumes` removes it".to_owned();
                 spared.push(Skipped { kind: Kind::Volume, name: volume.clone(), why });
             } else {
                 gone.push(volume.clone());

@@ -53,7 +53,7 @@ pub enum Conflict {
     },
 
     /// The network is to be made anew, and somebody else's container would be left on it.
-    #[error("the network `{name}` cannot be made anew: the container `{holder}` is on it")]
+    #[error("the network `{name}` cannot be recreated: the container `{holder}` is on it")]
     NetworkHeld {
         /// The network.
         name: String,
@@ -177,7 +177,9 @@ impl Report for Conflict {
                 format!("take another network: `airpods config set runtime.network_name {other}`")
             }
             Self::NetworkDiffers { .. } => {
-                return Some("`airpods start --reset-network` makes it anew, with the containers on it; so does a yes, or `--yes`".into());
+                return Some(
+                    "`airpods start --reset-network` recreates it, with the containers on it; so does `--yes`".into(),
+                );
             }
             Self::PathMissing { service, path } => {
                 let path = path.display();

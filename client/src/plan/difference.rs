@@ -40,7 +40,7 @@ impl fmt::Display for Difference {
         match self.setting {
             // A variable may hold a password: its value is compared and never shown.
             Setting::Env | Setting::SecretEnv => write!(f, "`{wanted}` was given a value and {who} has {found}"),
-            Setting::Listening => write!(f, "port `{wanted}` was asked for and nobody listens on it"),
+            Setting::Listening => write!(f, "port `{wanted}` was asked for and nothing listens on it"),
             _ => write!(f, "`{wanted}` was asked for and {who} has `{found}`"),
         }
     }

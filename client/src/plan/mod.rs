@@ -38,7 +38,7 @@ pub use clean::{Clean, Inventory, Scope, Skipped, clean};
 pub(crate) use conflict::another;
 pub use conflict::{Conflict, Kind, NetworkDifference};
 pub use decide::{NetworkReset, decide};
-pub use desired::{Desired, HostContext, Launch};
+pub use desired::{Desired, HostContext, Launch, was_stopped};
 pub use difference::{Difference, Source};
 pub use expected::Expected;
 pub use health_check::{HealthCheck, HttpCheck};

@@ -40,14 +40,14 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CreateNetwork(spec) => write!(f, "create the network `{}`{}", spec.name, network(spec)),
-            Self::RemoveNetwork(name) => write!(f, "remove the network `{name}`, which is made anew"),
+            Self::RemoveNetwork(name) => write!(f, "remove the network `{name}` to recreate it"),
             Self::CreateVolume(name) => write!(f, "create the volume `{name}`"),
             Self::CreateFolder(path) => write!(f, "make the folder `{}` unless it is there", path.display()),
             Self::Pull(image) => write!(f, "pull the image `{image}`"),
             Self::SetAside { name, .. } => write!(f, "set aside the container `{name}`, whose settings differ"),
             Self::Discard { name } => write!(f, "remove the container `{name}`, which was set aside"),
-            Self::RemoveContainer { name, .. } => write!(f, "remove the container `{name}`, which is made anew"),
-            Self::RemovePod { name, .. } => write!(f, "remove the pod `{name}`, which is made anew"),
+            Self::RemoveContainer { name, .. } => write!(f, "remove the container `{name}` to replace it"),
+            Self::RemovePod { name, .. } => write!(f, "remove the pod `{name}` to recreate it"),
             Self::CreatePod(spec) => write!(f, "create the pod `{}`{}", spec.name, endpoint(&spec.endpoint)),
             Self::CreateContainer(spec) => write!(f, "create the container `{}`{}", spec.name, container(spec)),
             Self::Start { name } => write!(f, "start the container `{name}`"),

@@ -45,7 +45,7 @@ impl Teardown {
     #[must_use]
     pub fn done(&self) -> String {
         match self {
-            Self::Stop { service, started_at, .. } => format!("stopped `{service}`{}", uptime(*started_at, " after ")),
+            Self::Stop { service, started_at, .. } => format!("stopped `{service}`{}", uptime(*started_at)),
             Self::StopPod(name) => format!("stopped the pod `{name}`"),
             Self::Remove(kind, name) => format!("removed the {kind} `{name}`"),
             Self::Discard(file) => format!("removed the file `{}`", file.display()),
@@ -87,7 +87,7 @@ impl fmt::Display for Teardown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stop { service, container, started_at } => {
-                write!(f, "stop the container `{container}` of `{service}`{}", uptime(*started_at, ", running for "))
+                write!(f, "stop the container `{container}` of `{service}`{}", running_for(*started_at))
             }
             Self::StopPod(name) => write!(f, "stop the pod `{name}`"),
             Self::Remove(kind, name) => write!(f, "remove the {kind} `{name}`"),
@@ -96,6 +96,11 @@ impl fmt::Display for Teardown {
     }
 }
 
-fn uptime(started_at: Option<i64>, before: &str) -> String {
-    started_at.map(|moment| format!("{before}{}", Uptime::since(moment))).unwrap_or_default()
+/// For how long the container had run, in words that cannot mean the time the stop took.
+fn uptime(started_at: Option<i64>) -> String {
+    started_at.map(|moment| format!(" (was up {})", Uptime::since(moment))).unwrap_or_default()
+}
+
+fn running_for(started_at: Option<i64>) -> String {
+    started_at.map(|moment| format!(", up {}", Uptime::since(moment))).unwrap_or_default()
 }

@@ -290,7 +290,7 @@ async fn a_network_that_somebody_else_uses_is_not_made_anew() {
     let conflict = decide(&desired, &observed(&podman, &desired).await, NetworkReset::Proposed).unwrap_err();
     assert_eq!(
         conflict.to_string(),
-        "the network `airpods_network` cannot be made anew: the container `strangers` is on it"
+        "the network `airpods_network` cannot be recreated: the container `strangers` is on it"
     );
 }
 

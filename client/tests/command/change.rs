@@ -207,7 +207,7 @@ fn a_wrong_draft_is_kept_and_the_file_stays_as_it_was() {
         assert_eq!(home.text(), MINE);
         let [draft] = &home.others()[..] else { panic!("{:?}", home.others()) };
         assert_ne!(fs::read_to_string(draft).unwrap(), MINE);
-        assert!(told.ends_with(&format!("hint: what you wrote is in `{}`\n", draft.display())), "{told}");
+        assert!(told.ends_with(&format!("hint: your text is in `{}`\n", draft.display())), "{told}");
     }
 }
 
@@ -227,7 +227,7 @@ fn where_nothing_was_written_no_draft_is_left_and_none_is_named() {
     assert_eq!(home.others(), [] as [PathBuf; 0]);
     for script in ["exit 3", "rm \"$2\"; exit 3"] {
         let told = String::from_utf8(home.edit(script).stderr).unwrap();
-        assert!(told.contains("ended with exit status: 3") && !told.contains("what you wrote"), "{script}: {told}");
+        assert!(told.contains("ended with exit status: 3") && !told.contains("your text is in"), "{script}: {told}");
         assert_eq!(home.others(), [] as [PathBuf; 0], "{script}");
     }
     fs::remove_file(home.file()).unwrap();
@@ -262,7 +262,7 @@ fn who_does_not_go_on_finds_what_was_written_in_a_draft() {
         let [draft] = &home.others()[..] else { panic!("{:?}", home.others()) };
         assert!(fs::read_to_string(draft).unwrap().contains("log_lnes"));
         let told = format!(
-            "\r\nerror: `{}` was not changed\r\nhint: what you wrote is in `{}`",
+            "\r\nerror: `{}` was not changed\r\nhint: your text is in `{}`",
             home.file().display(),
             draft.display()
         );
@@ -287,7 +287,7 @@ fn reset_keeps_a_copy_and_needs_consent() {
     assert_eq!(home.text(), "wrong");
     let output = airpods(home.path(), "config reset -f").output().unwrap();
     let [copy] = &home.others()[..] else { panic!("{:?}", home.others()) };
-    let expected = format!("{} has the defaults now, and {} what it had\n", home.file().display(), copy.display());
+    let expected = format!("restored the defaults in {}; the old file is {}\n", home.file().display(), copy.display());
     told(&output, 0, "", &expected);
     assert_eq!(fs::read_to_string(copy).unwrap(), "wrong");
     assert_eq!(home.text(), airpods::config::DEFAULTS);

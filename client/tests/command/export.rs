@@ -20,7 +20,7 @@ fn units_are_written_into_a_folder_and_those_that_are_there_stay() {
     fs::remove_file(home.path().join("units/airpods-open-webui.container")).unwrap();
     let output = run("export quadlet --dir units open-webui");
     let expected = "error: `units/airpods_network.network`, `units/airpods-open-webui.env` exists\n\
-                    hint: `--force` replaces what is there; nothing was written\n";
+                    hint: nothing was written; `--force` replaces existing files\n";
     told(&output, 1, "", expected);
     assert!(!home.path().join("units/airpods-open-webui.container").exists());
     assert_eq!(run("export quadlet --dir units open-webui --force").status.code(), Some(0));

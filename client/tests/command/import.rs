@@ -17,7 +17,7 @@ fn a_compose_file_becomes_a_configuration_beside_it_that_loads() {
     let (folder, path) = (home.path().join("stack"), file.display());
     let expected = format!(
         "warning: line 6: `services.web.privileged`: not carried over: name the devices and `cap_add` that the service needs\n\
-         warning: `{}` is not there: make it before the start\nwrote {path} with web\nnext: airpods --config {path} start --dry-run\n",
+         warning: `{}` is missing: create it before the start\nwrote {path} with web\nnext: airpods --config {path} start --dry-run\n",
         folder.join("data").display()
     );
     told(&run("import stack/compose.yaml"), 0, "", &expected);

@@ -28,7 +28,7 @@ pub struct Desired {
 /// What a request changed. Its `Display` is the sentence for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Nothing: it was so already.
+    /// Nothing is different from before.
     Nothing,
     /// The options of auto, or of a named link, before and after; without any it is off.
     Clamp {
@@ -117,7 +117,7 @@ impl Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Nothing => f.write_str("it was so already"),
+            Self::Nothing => f.write_str("nothing changed"),
             Self::Clamp { target, before, after: Some(after) } => {
                 let what = if *target == Target::Auto { "" } else { "link " };
                 write!(f, "{what}{target} is clamped to {}", Worded(*after))?;

@@ -59,7 +59,7 @@ fn where_nobody_can_be_asked_a_start_tells_what_to_do_and_changes_no_rule() {
     let host = Host::new();
     host.configure("");
     let planned = host.succeed("start --dry-run").err;
-    assert!(planned.contains("would be offered to be clamped"), "{planned}");
+    assert!(planned.contains("would offer to clamp"), "{planned}");
     let said = host.succeed("start").err;
     for part in ["note: the VPN `wg0`", "hint: `airpods net clamp on`", "runtime.network.mtu 1380"] {
         assert!(said.contains(part), "{part}: {said}");

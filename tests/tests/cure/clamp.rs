@@ -49,7 +49,7 @@ fn what_is_not_proven_is_put_back_as_it_was() {
         let said = host.airpods(arguments);
         assert_eq!(said.code, 1, "{said:?}");
         assert!(said.err.contains("error: the clamp is not proven to help: 0 of 3 transfers"), "{}", said.err);
-        assert!(said.err.contains("what was before is there again") && said.err.contains("hint: "), "{}", said.err);
+        assert!(said.err.contains("the former state is restored") && said.err.contains("hint: "), "{}", said.err);
         said
     };
     fails("net clamp on wg0 --mtu auto");
@@ -93,7 +93,7 @@ fn where_nothing_answers_it_was_not_measured_and_the_clamp_is_kept() {
     host.world.internet().sh("ip link set inet0 down").unwrap();
     let said = host.succeed("net clamp on wg0 --json");
     assert_eq!(said.json().unwrap()["proof"]["outcome"], "not-measured", "{said:?}");
-    assert!(said.err.contains("whether it helps was not measured: "), "{}", said.err);
+    assert!(said.err.contains("its effect was not measured: "), "{}", said.err);
     assert_eq!(host.clamped_to(), Some(0));
     let auto = host.airpods("net clamp on wg0 --mtu auto");
     assert!(auto.code == 1 || auto.code == 9, "{auto:?}");
@@ -154,5 +154,5 @@ fn a_link_that_packets_do_not_leave_by_is_not_measured_by_another() {
     assert_eq!(said.code, 9, "{said:?}");
     assert!(said.err.contains("leave by `wg0`, not by `wg9`"), "{}", said.err);
     let kept = host.succeed("net clamp on wg9");
-    assert!(kept.err.contains("whether it helps was not measured: packets to the internet leave by `wg0`"), "{kept:?}");
+    assert!(kept.err.contains("its effect was not measured: packets to the internet leave by `wg0`"), "{kept:?}");
 }

@@ -80,7 +80,7 @@ fn volumes_go_only_when_they_were_named() {
 #[test]
 fn what_is_in_use_stays_and_without_a_choice_or_a_terminal_nothing_goes() {
     let host = among_others();
-    host.refuse("clean", 2, &["nothing is said to be cleaned", "--pods", "--all"]);
+    host.refuse("clean", 2, &["nothing selected to clean", "--pods", "--all"]);
     host.refuse("clean --pods", 2, &["has to be confirmed", "--yes"]);
     let said = host.succeed("clean --volumes --images --network --yes");
     for spared in

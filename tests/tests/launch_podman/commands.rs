@@ -53,7 +53,7 @@ fn ctrl_c_while_a_container_takes_its_time_to_stop_says_what_is_left() {
     let output = stopping.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(said.contains("Ctrl-C again leaves"), "{said}");
+    assert!(said.contains("Ctrl-C again stops waiting"), "{said}");
     assert!(said.contains("left: the container `one-0` was not removed"), "{said}");
     assert!(said.contains("may still happen: stop the container `one-0`"), "{said}");
     assert!(host.podman("ps -a --format '{{.Names}}'").contains("one-0"));

@@ -83,7 +83,7 @@ fn stopping_claims_only_what_ran_and_a_failed_end_is_told_by_its_code() {
     host.configure(&format!("runtime.restart_policy = \"no\"\n{}{}", one(""), service("two", 7002, "")));
     host.succeed("start one");
     let said = host.succeed("stop one two").err;
-    assert!(said.contains("stopped `one` after") && said.contains("`two` was not running"), "{said}");
+    assert!(said.contains("stopped `one` (was up ") && said.contains("`two` was not running"), "{said}");
     assert!(!said.contains("stopped `two`"), "{said}");
     assert!(host.succeed("stop").err.contains("no service was running"));
     let table = host.succeed("status").out;

@@ -26,7 +26,7 @@ fn the_prompt_tells_an_administrator_what_is_asked_for() {
         (
             &["airpods", "net", "clamp", "on", "other0", "--any-link", "--mtu=1300", "--persist"],
             "clamp-any-link",
-            "clamp the TCP segment size on other0, whether it is a VPN link or not \
+            "clamp the TCP segment size on other0, even if it is no VPN link \
              (clamp-any-link; path MTU: 1300; kept across reboots: yes)",
         ),
         (

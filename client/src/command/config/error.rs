@@ -67,7 +67,7 @@ pub(super) enum NotWritten {
         draft: Option<PathBuf>,
     },
     /// Somebody else changed the file meanwhile.
-    #[error("`{}` was not changed: somebody else has changed it meanwhile", path.display())]
+    #[error("`{}` was not changed: another program has changed it meanwhile", path.display())]
     Meanwhile {
         /// The file.
         path: PathBuf,
@@ -75,7 +75,7 @@ pub(super) enum NotWritten {
         draft: PathBuf,
     },
     /// A yes is needed, and nobody is there to say it.
-    #[error("putting the defaults in place of `{}` has to be confirmed, and there is no terminal to ask on", _0.display())]
+    #[error("replacing `{}` with the defaults needs confirmation, and there is no terminal", _0.display())]
     Unconfirmed(PathBuf),
 }
 
@@ -105,7 +105,7 @@ impl Report for NotWritten {
             Self::Editor { draft: None, .. } => Some("`$VISUAL` or `$EDITOR` names the editor".into()),
             Self::WrongDraft { draft, .. }
             | Self::Editor { draft: Some(draft), .. }
-            | Self::Meanwhile { draft, .. } => Some(format!("what you wrote is in `{}`", draft.display()).into()),
+            | Self::Meanwhile { draft, .. } => Some(format!("your text is in `{}`", draft.display()).into()),
             Self::Unreadable { .. } | Self::Unwritable { .. } | Self::Wrong { .. } => None,
         }
     }

@@ -29,7 +29,7 @@ pub(super) fn path(context: &Context, json: bool) -> Result<Exit, Failure> {
 /// What it is printed as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// As a `config.toml` that loads to the same.
+    /// A `config.toml` that loads to the same configuration.
     Toml,
     /// For programs.
     Json,
@@ -75,7 +75,7 @@ pub(super) async fn reset(context: &Context, force: bool) -> Result<Exit, Failur
         tell("there is no configuration file, the built-in defaults are used");
         return Ok(Exit::Done);
     };
-    let question = format!("Put the defaults in place of `{}`, and keep a copy of it?", path.display());
+    let question = format!("Replace `{}` with the defaults, and keep a copy of it?", path.display());
     match ask(&question, Consent::from_switches(force, false)).await? {
         Answer::Yes => {}
         Answer::No => return Ok(Exit::Done),
@@ -85,6 +85,6 @@ pub(super) async fn reset(context: &Context, force: bool) -> Result<Exit, Failur
     let _lock = file::Lock::of(&path).map_err(&unwritable)?;
     let backup = file::back_up(&path).map_err(&unwritable)?;
     file::replace(&path, DEFAULTS).map_err(&unwritable)?;
-    tell(&format!("{} has the defaults now, and {} what it had", path.display(), backup.display()));
+    tell(&format!("restored the defaults in {}; the old file is {}", path.display(), backup.display()));
     Ok(Exit::Done)
 }

@@ -53,7 +53,7 @@ impl Report for NoValue {
     fn hint(&self) -> Option<Cow<'static, str>> {
         Some(match &self.meant {
             Some(key) => format!("did you mean `{key}`?").into(),
-            None => "`airpods config show` prints every value there is".into(),
+            None => "`airpods config show` prints every value".into(),
         })
     }
 }

@@ -26,7 +26,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Print which file is read
+    /// Print the path of the file in use
     #[command(after_help = "Example: airpods config path")]
     Path {
         /// Print JSON
@@ -43,7 +43,7 @@ enum Action {
         #[arg(long, conflicts_with = "format")]
         json: bool,
     },
-    /// Print one value, the default where nothing else was set
+    /// Print the value in effect, even if it is a default
     #[command(after_help = "Example: airpods config get services.ollama.ports.0.host")]
     Get {
         /// The key, with dots between its parts and numbers for the items of arrays
@@ -65,31 +65,31 @@ enum Action {
         /// The value
         #[arg(value_name = "VALUE", allow_hyphen_values = true)]
         value: String,
-        /// What the value is; `auto` takes it for what it looks like, or for a text where the key needs one
+        /// The type of the value; `auto` decides by its form, or takes a text if the key needs one
         #[arg(short = 't', long = "type", value_enum, default_value_t = set::Type::Auto, value_name = "TYPE")]
         kind: set::Type,
     },
-    /// Change the file in an editor; a wrong one does not take the place of the file
+    /// Change the file in an editor; a draft with errors is not accepted
     #[command(after_help = "Example: airpods config edit")]
     Edit,
-    /// Check the configuration and say what is wrong where
+    /// Check the configuration and print its errors, each with its line
     #[command(after_help = "Example: airpods config validate")]
     Validate {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Write a config.toml with every default and what it means
+    /// Write a config.toml with every default and its meaning
     #[command(after_help = "Example: airpods config init")]
     Init {
-        /// Replace a file that is there
+        /// Replace an existing file
         #[arg(short, long)]
         force: bool,
     },
-    /// Put the defaults in place of the file, and keep a copy of it
+    /// Replace the file with the defaults, and keep a copy of it
     #[command(after_help = "Example: airpods config reset")]
     Reset {
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(short, long, visible_short_alias = 'y', visible_alias = "yes")]
         force: bool,
     },

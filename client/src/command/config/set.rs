@@ -18,7 +18,7 @@ use crate::file::{self, Links, Owner};
 /// What a value on the command line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Type {
-    /// What it looks like, or a text where the key needs one.
+    /// Decided by the value's form; a text if the key needs one.
     Auto,
     /// A text.
     Str,
@@ -46,7 +46,7 @@ impl Report for NotOfType {
     }
 
     fn hint(&self) -> Option<Cow<'static, str>> {
-        Some("without `--type` it is taken for what it looks like".into())
+        Some("without `--type` its form decides the type".into())
     }
 }
 
@@ -93,7 +93,7 @@ fn read(text: &str, kind: Type) -> Result<Vec<Value>, NotOfType> {
         Type::Int => Value::from(text.parse::<i64>().map_err(|_| not("a whole number"))?),
         Type::Float => Value::from(text.parse::<f64>().map_err(|_| not("a number"))?),
         Type::Bool => Value::from(text.parse::<bool>().map_err(|_| not("`true` or `false`"))?),
-        Type::Json => json(text).ok_or_else(|| not("JSON that TOML has a value for"))?,
+        Type::Json => json(text).ok_or_else(|| not("JSON with an equivalent in TOML"))?,
     };
     Ok(vec![value])
 }

@@ -40,13 +40,13 @@ enum Action {
         /// Write the files into this folder instead of printing them
         #[arg(short, long, value_name = "FOLDER", value_hint = ValueHint::DirPath, group = "target")]
         dir: Option<PathBuf>,
-        /// Write them where systemd reads them for this user, or for the system as root, and have it read them
+        /// Install them for systemd (for this user, or for the system as root), and reload it
         #[arg(long, group = "target")]
         install: bool,
         /// Stop the units that are installed there and remove their files
         #[arg(long, conflicts_with_all = ["target", "services", "force"])]
         remove: bool,
-        /// Replace files that are there
+        /// Replace existing files
         #[arg(short, long, requires = "target")]
         force: bool,
     },
@@ -61,10 +61,10 @@ enum Action {
         /// Write this file instead of printing
         #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         output: Option<PathBuf>,
-        /// What runs the services
+        /// The kind of object that runs the services
         #[arg(long = "type", value_enum, default_value_t = Workload::Pod, value_name = "TYPE")]
         workload: Workload,
-        /// Replace a file that is there
+        /// Replace an existing file
         #[arg(short, long, requires = "output")]
         force: bool,
     },

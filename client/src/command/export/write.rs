@@ -64,7 +64,7 @@ enum WriteError {
 
 impl Report for WriteError {
     fn hint(&self) -> Option<Cow<'static, str>> {
-        matches!(self, Self::Exists(_)).then(|| "`--force` replaces what is there; nothing was written".into())
+        matches!(self, Self::Exists(_)).then(|| "nothing was written; `--force` replaces existing files".into())
     }
 }
 

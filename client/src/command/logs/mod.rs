@@ -26,13 +26,13 @@ pub struct Args {
     /// The services whose logs to show; every enabled one that was started if none is named
     #[arg(value_name = "SERVICE", add = completions::services())]
     services: Vec<String>,
-    /// Go on showing what is written, over restarts too, until Ctrl-C
+    /// Follow the output, over restarts too, until Ctrl-C
     #[arg(short, long)]
     follow: bool,
     /// How many of the last lines to show (default: `cli.log_lines`)
     #[arg(short = 'n', long, value_name = "LINES")]
     lines: Option<u32>,
-    /// Show only what was written since: a time as in RFC 3339, seconds since 1970, or an age such as 10m
+    /// Show only lines since this moment: a time as in RFC 3339, seconds since 1970, or an age such as 10m
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<String>,
     /// Print JSON, one object a line

@@ -30,7 +30,7 @@ enum NoValue {
     #[error("the path could not be measured: {why}")]
     NotMeasured { why: String },
     /// `--no-proof`
-    #[error("`--mtu auto` ends with the proof that the value helps: `--no-proof` does not go with it")]
+    #[error("`--mtu auto` always proves its value, so `--no-proof` cannot be combined with it")]
     Unproven,
 }
 
@@ -149,7 +149,7 @@ async fn attempt(
     how: How,
     mut interrupt: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<Outcome, Failure> {
-    let progress = Progress::new("looking where the services are");
+    let progress = Progress::new("finding the services' networks");
     let measuring = async {
         let plan = subject.plan(true).await;
         let report = measure::check(&plan, progress.tell()).await;
@@ -186,7 +186,7 @@ fn measured(report: &Report, target: &Target) -> Result<String, NoValue> {
             Err(not_measured(format!("packets to the server leave by `{}`, not by `{named}`", link.name)))
         }
         Target::Auto if !link.vpn => Err(not_measured(format!(
-            "packets to the server leave by `{0}`, which is no VPN; `airpods net clamp on {0} --any-link --mtu auto` clamps it all the same",
+            "packets to the server leave by `{0}`, which is no VPN; `airpods net clamp on {0} --any-link --mtu auto` clamps it anyway",
             link.name
         ))),
         _ => Ok(link.name.clone()),

@@ -18,7 +18,7 @@ use crate::terminal::{EscapedLine, print_json};
 /// The arguments of `airpods net check`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The services whose way is checked; every enabled one if none is named
+    /// The services whose path is checked; every enabled one if none is named
     #[arg(value_name = "SERVICE", add = completions::services())]
     services: Vec<String>,
     /// Measure with this server instead of the registries that the services' images come from
@@ -39,7 +39,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     }
     let _lock = lock(context)?;
     let mut interrupt = pin!(execute::interrupted());
-    let progress = Progress::new("looking where the services are");
+    let progress = Progress::new("finding the services' networks");
     let checking = async { measure::check(&subject.plan(!args.no_proof).await, progress.tell()).await };
     let report = execute::unless(interrupt.as_mut(), checking).await;
     progress.end();

@@ -31,7 +31,7 @@ enum Area {
     /// Clamp the TCP segment size to what fits through a VPN link
     #[command(subcommand)]
     Clamp(Action),
-    /// Measure what the path carries in both directions, name what is wrong and what cures it
+    /// Measure the packet sizes that the path carries in both directions; name the fault and the cure
     #[command(
         after_help = "Examples:\n  airpods net check\n  airpods net check ollama --json\n  airpods net check --url https://registry.example.org"
     )]
@@ -42,8 +42,8 @@ enum Area {
 enum Action {
     /// Clamp a VPN link; without a name every one, now and whenever one appears
     ///
-    /// It ends with the proof: plain transfers with the services' registries, before and after. Where they still hang, what was before is put
-    /// back. `--mtu auto` measures the path first, as `net check` does.
+    /// It ends with a proof: plain transfers with the services' registries, before and after. If they still hang, the
+    /// former state is restored. `--mtu auto` measures the path first, as `net check` does.
     #[command(
         after_help = "Examples:\n  airpods net clamp on\n  airpods net clamp on wg0 --mtu auto\n  airpods net clamp on wg0 --mtu 1280 --persist --no-proof"
     )]
@@ -51,7 +51,7 @@ enum Action {
     /// Stop clamping a link; without a name stop clamping every VPN link
     #[command(after_help = "Example: airpods net clamp off wg0")]
     Off {
-        /// The link; `airpods net clamp status` shows which are clamped
+        /// The link; `airpods net clamp status` lists the clamped ones
         #[arg(value_name = "LINK", value_parser = link)]
         link: Option<LinkName>,
         #[command(flatten)]
@@ -63,7 +63,7 @@ enum Action {
         #[command(flatten)]
         how: How,
     },
-    /// Show what is clamped and how often it helped
+    /// Show the clamps and the number of handshakes they changed
     #[command(after_help = "Example: airpods net clamp status --json")]
     Status {
         /// Print JSON
@@ -117,7 +117,7 @@ struct How {
     /// Never ask for a password: fail if one is needed
     #[arg(long)]
     no_ask: bool,
-    /// Print JSON: whether anything changed, and the status afterwards
+    /// Print JSON: `changed`, and the status afterwards
     #[arg(long)]
     json: bool,
 }

@@ -52,8 +52,8 @@ pub(super) async fn on(args: OnArgs, context: &Context) -> Result<Exit, Failure>
     let mut interrupt = pin!(execute::interrupted());
     let progress = Progress::new("making transfers before the change");
     let preparing = async {
-        let subject = Subject::of(context, &[], args.url.clone())
-            .map_err(|_| "which services there are is not known".to_owned())?;
+        let subject =
+            Subject::of(context, &[], args.url.clone()).map_err(|_| "the services are not known".to_owned())?;
         if let Some(why) = out_of_reach(&target, &subject, args.url.is_some()) {
             return Err(why);
         }
@@ -114,19 +114,17 @@ async fn end(
 /// Puts back what was before, and says how that ended.
 pub(super) async fn restore(helper: &HelperLink, change: Change, asking: Asking) -> String {
     match helper.change(&change, asking).await {
-        Ok(_) => "what was before is there again".to_owned(),
+        Ok(_) => "the former state is restored".to_owned(),
         Err(error) => {
             format!(
-                "what was before could not be put back ({error}), so the clamp stays; `airpods net clamp reset` ends every clamp"
+                "the former state could not be restored ({error}), so the clamp stays; `airpods net clamp reset` ends every clamp"
             )
         }
     }
 }
 
 fn stays(interrupted: Interrupted) -> Result<Exit, Failure> {
-    change::say(&[
-        "note: the clamp is on; whether it helps was not measured: the transfers were interrupted".to_owned()
-    ])?;
+    change::say(&["note: the clamp is on; its effect was not measured: the transfers were interrupted".to_owned()])?;
     Err(interrupted.into())
 }
 

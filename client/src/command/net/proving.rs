@@ -94,10 +94,10 @@ pub(super) fn sentence(proof: &Proof) -> String {
             "proven: {before} of {of} transfers completed before, {of} of {of} complete now; the rules saw {packets} handshake packets"
         ),
         Proof::WorkedBefore { of } => {
-            format!("{of} of {of} transfers complete, as they did before: nothing hung from where they could be made")
+            format!("{of} of {of} transfers complete, as before: nothing hung")
         }
         Proof::NotProven { why } => format!("not proven: {why}"),
-        Proof::NotMeasured { why } => format!("whether it helps was not measured: {why}"),
+        Proof::NotMeasured { why } => format!("its effect was not measured: {why}"),
     }
 }
 
@@ -138,9 +138,6 @@ mod tests {
             "proven: 0 of 3 transfers completed before, 3 of 3 complete now; the rules saw 6 handshake packets"
         );
         let why = "the server does not answer".to_owned();
-        assert_eq!(
-            sentence(&Proof::NotMeasured { why }),
-            "whether it helps was not measured: the server does not answer"
-        );
+        assert_eq!(sentence(&Proof::NotMeasured { why }), "its effect was not measured: the server does not answer");
     }
 }

@@ -41,7 +41,7 @@ enum Unmet {
     NotInForce { link: String },
     /// Nobody knows whether one is needed.
     #[error(
-        "`runtime.network.mss_clamp` is \"require\" and the kernel does not tell which way the packets go, so nothing was started"
+        "`runtime.network.mss_clamp` is \"require\" and the kernel does not report the network path, so nothing was started"
     )]
     Unknown,
 }
@@ -59,7 +59,7 @@ impl Report for Unmet {
         match self {
             Self::Refused { cause, .. } => cause.hint(),
             Self::NotInForce { .. } => Some("`airpods net clamp status` shows what is in force".into()),
-            Self::Unknown => Some("`mss_clamp = \"auto\"` starts all the same".into()),
+            Self::Unknown => Some("`mss_clamp = \"auto\"` starts the services anyway".into()),
         }
     }
 }
@@ -87,10 +87,10 @@ impl Clamp<'_> {
         match self.advice() {
             Advice::Clamp(narrow) => {
                 let would = match self.policy {
-                    MssClamp::Require => "would be clamped unless it is",
-                    MssClamp::Auto | MssClamp::Off => "would be offered to be clamped unless it is",
+                    MssClamp::Require => "clamp",
+                    MssClamp::Auto | MssClamp::Off => "offer to clamp",
                 };
-                say(&[narrow.problem(), format!("`{}` {would}", narrow.link)])
+                say(&[narrow.problem(), format!("would {would} `{}` if it is not clamped yet", narrow.link)])
             }
             other => say(&other.note().into_iter().collect::<Vec<_>>()),
         }

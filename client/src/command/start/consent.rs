@@ -11,7 +11,7 @@ use crate::terminal::EscapedLine;
 
 /// Something that runs would have to be made anew, and nobody is there to agree.
 #[derive(Debug, thiserror::Error)]
-#[error("{what} would be stopped and made anew, which has to be confirmed, and there is no terminal to ask on")]
+#[error("replacing {what} needs confirmation, and there is no terminal")]
 struct Unconfirmed {
     what: String,
 }
@@ -22,7 +22,7 @@ impl Report for Unconfirmed {
     }
 
     fn hint(&self) -> Option<Cow<'static, str>> {
-        Some("say `--yes`, or set `cli.auto_confirm = true`".into())
+        Some("pass `--yes`, or set `cli.auto_confirm = true`".into())
     }
 }
 
@@ -44,7 +44,7 @@ pub(super) async fn agree(plan: &Plan, consent: Consent, conflict: Option<Confli
         return Err(Unconfirmed { what }.into());
     }
     tell(plan)?;
-    let answer = ask(&format!("Stop {what} and make it anew? Volumes stay."), consent).await?;
+    let answer = ask(&format!("Stop and replace {what}? Volumes stay."), consent).await?;
     if answer != Answer::Yes {
         writeln!(anstream::stderr(), "nothing was changed")?;
     }
@@ -61,7 +61,7 @@ fn tell(plan: &Plan) -> io::Result<()> {
             [] => "its settings have changed".to_owned(),
             why => why.join(", "),
         };
-        writeln!(err, "the {kind} `{name}` is to be made anew: {}", EscapedLine(&why))?;
+        writeln!(err, "the {kind} `{name}` needs replacing: {}", EscapedLine(&why))?;
     }
     Ok(())
 }

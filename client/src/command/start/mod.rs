@@ -40,7 +40,7 @@ pub struct Args {
     /// The services to start; every enabled one if none is named
     #[arg(value_name = "SERVICE", add = completions::services())]
     services: Vec<String>,
-    /// Print what would be done, and do nothing
+    /// Print the plan, and change nothing
     #[arg(long)]
     dry_run: bool,
     /// Print JSON
@@ -61,10 +61,10 @@ pub struct Args {
     /// Do not wait until the services answer
     #[arg(long, conflicts_with = "wait")]
     no_wait: bool,
-    /// Make the network anew, with every container on it
+    /// Recreate the network, with every container on it
     #[arg(long)]
     reset_network: bool,
-    /// Answer every question with yes: that something that runs may be made anew, that a VPN link is clamped
+    /// Confirm every question: replacing running services, clamping a VPN link
     #[arg(short, long)]
     yes: bool,
 }

@@ -18,11 +18,7 @@ pub(in crate::command) fn plan(plan: &Plan, json: bool) -> io::Result<()> {
     }
     write!(anstream::stdout(), "{}", text(plan))?;
     for replaced in plan.needs_consent() {
-        writeln!(
-            anstream::stderr(),
-            "this takes a yes: to stop {} and make it anew",
-            EscapedLine(&replaced.to_string())
-        )?;
+        writeln!(anstream::stderr(), "needs confirmation: stop and replace {}", EscapedLine(&replaced.to_string()))?;
     }
     Ok(())
 }
@@ -62,8 +58,7 @@ pub(super) fn outcome(plan: &Plan, launches: &[Launch], came: &Outcome, json: bo
     let kept = |launch: &Launch| plan.kept.contains(&Kept::Service(launch.service.clone()));
     let mut err = anstream::stderr();
     for launch in launches.iter().filter(|launch| kept(launch)) {
-        let how =
-            if launch.oneshot { "was started before, and nothing of it has changed" } else { "is running already" };
+        let how = if launch.oneshot { "has run before with the same settings" } else { "is running already" };
         writeln!(err, "`{}` {how}", EscapedLine(&launch.service))?;
     }
     troubles(came, &mut err)?;

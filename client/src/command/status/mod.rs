@@ -32,10 +32,10 @@ use row::Row;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  airpods status --json\n  airpods status ollama --watch 2")]
 pub struct Args {
-    /// The services to look at, also what is left of one that was taken out of the configuration; all if none is named
+    /// The services to show, even if removed from the configuration; all if none is named
     #[arg(value_name = "SERVICE", add = completions::services())]
     services: Vec<String>,
-    /// Look again and again, with so many seconds in between, until Ctrl-C
+    /// Repeat every SECONDS until Ctrl-C
     #[arg(short, long, value_name = "SECONDS", value_parser = interval)]
     watch: Option<Duration>,
     /// Print JSON; with `--watch` one document a line
@@ -184,6 +184,7 @@ async fn look_at(
         service: name.to_owned(),
         configured: service.is_some(),
         oneshot: service.is_some_and(|service| service.oneshot),
+        stopped: service.zip(state).is_some_and(|(service, state)| plan::was_stopped(config, service, state)),
         container: called.unwrap_or_default().to_owned(),
         state,
         started_at: container.and_then(|container| container.started_at),

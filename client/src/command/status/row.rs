@@ -20,6 +20,8 @@ pub(super) struct Row {
     pub(super) service: String,
     /// It does something once and ends.
     pub(super) oneshot: bool,
+    /// The user stopped it, whatever its exit code.
+    pub(super) stopped: bool,
     /// The configuration has it.
     pub(super) configured: bool,
     /// The name of its container; where there is none, the one it is to have.
@@ -43,7 +45,7 @@ impl Row {
             Some(ContainerState::Created) => "created",
             Some(ContainerState::Running) => "running",
             Some(ContainerState::Exited(0)) if self.oneshot => "done",
-            Some(ContainerState::Exited(0)) => "stopped",
+            Some(ContainerState::Exited(code)) if code == 0 || self.stopped => "stopped",
             Some(ContainerState::Exited(_)) => "exited",
             Some(state) => state.improper().unwrap_or("unknown"),
         }
@@ -98,6 +100,8 @@ impl Row {
                 format!("{} in {} ms {}{verdict}", answer.told(), answer.latency.as_millis(), check.place())
             }
             (Some((check, Err(reason))), _) => format!("no answer {}: {reason}", check.place()),
+            (None, Some(ContainerState::Exited(_))) if self.stopped => String::new(),
+            (None, Some(ContainerState::Exited(137))) => "killed (SIGKILL)".to_owned(),
             (None, Some(ContainerState::Exited(code))) => format!("exit code {code}"),
             (None, _) => String::new(),
         }

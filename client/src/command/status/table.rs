@@ -35,6 +35,7 @@ mod tests {
             service,
             configured: true,
             oneshot: false,
+            stopped: false,
             container,
             state,
             started_at,
@@ -61,13 +62,15 @@ mod tests {
     fn each_state_is_told_apart() {
         let exited = Row { state: Some(ContainerState::Exited(137)), ..row("model") };
         let stopped = Row { state: Some(ContainerState::Exited(0)), ..row("web") };
+        let killed = Row { state: Some(ContainerState::Exited(137)), stopped: true, ..row("slow") };
         let expected = [
             "Service  Status         Uptime  Path  Info",
-            "model    exited         -       -     exit code 137",
+            "model    exited         -       -     killed (SIGKILL)",
             "web      stopped        -       -     exit code 0",
+            "slow     stopped        -       -",
             "paint    never started  -       -",
         ];
-        assert_eq!(lines(&[exited, stopped, row("paint")]), expected);
+        assert_eq!(lines(&[exited, stopped, killed, row("paint")]), expected);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! What holds for any bytes in the place of a file of the host's that doctor reads. See [`crate::fuzzing`].
-#![allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a finding is told")]
+#![allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic reports a finding")]
 
 use super::host::{FIRST_ID, free_id, ids};
 use super::ports::listeners;

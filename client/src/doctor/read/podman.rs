@@ -116,7 +116,7 @@ async fn look(podman: &Rest, config: &Config, dns_servers: Vec<IpAddr>) -> podma
         let container = plan::container_made_for(name, Some(configured), &observed.containers)?;
         let check = HealthCheck::of(config, service);
         let check = check.map(|check| (check, HealthTimes::of(service)));
-        Some(look_at(podman, config, name, container, check, service.pids_limit.get().into()))
+        Some(look_at(podman, config, name, container, check, service))
     }));
     let mut network = network(config, &desired, &observed);
     if podman.is_rootless() {
@@ -161,7 +161,7 @@ async fn look_at(
     name: &str,
     container: &Container,
     check: Option<(HealthCheck, HealthTimes)>,
-    pids_limit: u64,
+    configured: &config::Service,
 ) -> (Service, Option<Resident>) {
     let running = container.state == ContainerState::Running;
     // A container that has gone meanwhile has nothing more to tell.
@@ -177,9 +177,10 @@ async fn look_at(
     let service = Service {
         name: name.to_owned(),
         state: container.state,
+        stopped: plan::was_stopped(config, configured, container.state),
         restarts: detail.as_ref().map_or(0, |detail| detail.restarts),
         silent,
-        pids_limit,
+        pids_limit: configured.pids_limit.get().into(),
         pids: detail.as_ref().and_then(pids),
     };
     let on_network = detail.filter(|detail| !detail.host_network);

@@ -82,6 +82,7 @@ fn healthy() -> Facts {
         services: vec![Service {
             name: "ollama".to_owned(),
             state: crate::podman::ContainerState::Running,
+            stopped: false,
             restarts: 0,
             silent: None,
             pids_limit: 2048,

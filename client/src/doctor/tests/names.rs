@@ -79,7 +79,7 @@ pub(super) const CASES: &[Case] = &[
         },
         Code::DnsSilent,
         Level::Broken,
-        "10.64.0.1 does not answer, and the host itself resolves no names: the VPN behind `wg0` may have to be connected anew",
+        "10.64.0.1 does not answer, and the host itself resolves no names: the VPN behind `wg0` may need to reconnect",
         "cat /etc/resolv.conf",
     ),
     (

@@ -259,7 +259,7 @@ pub(super) const CASES: &[Case] = &[
         |facts| facts.network = Err("podman does not answer within 5 s".to_owned()),
         Code::NotKnown,
         Level::Note,
-        "is not known: podman does not answer within 5 s",
+        "podman does not answer within 5 s",
         "",
     ),
 ];

@@ -74,7 +74,7 @@ pub(super) const CASES: &[Case] = &[
         |facts| rootful(facts, Verdict::ClampHelps),
         Code::MtuBlackHole,
         Level::Broken,
-        "big transfers of `ollama`, `open-webui` hang behind `wg0`: 1380 bytes fit, and their network sends 1500 (inferred, not measured)",
+        "packets of `ollama`, `open-webui` have up to 1500 bytes, and `wg0` takes 1380: large transfers hang (inferred, not measured)",
         "airpods net clamp on",
     ),
     (
@@ -84,14 +84,14 @@ pub(super) const CASES: &[Case] = &[
         },
         Code::MtuBlackHole,
         Level::Broken,
-        "hang behind `wg0`",
+        "and `wg0` takes 1380: large transfers hang",
         "airpods net clamp on",
     ),
     (
         |facts| rootful(facts, Verdict::NarrowLink),
         Code::MtuBlackHole,
         Level::Note,
-        "`wg0` is no VPN but takes 1380 bytes, and the network of `ollama`, `open-webui` sends 1500: big transfers hang where",
+        "`wg0` is no VPN but takes 1380 bytes, and the network of `ollama`, `open-webui` sends 1500: large transfers hang where",
         "airpods net clamp on wg0 --any-link",
     ),
     (
@@ -102,7 +102,7 @@ pub(super) const CASES: &[Case] = &[
         },
         Code::MtuBlackHole,
         Level::Note,
-        "hang behind `wg0`",
+        "and `wg0` takes 1380: large transfers hang",
         SMALL_NETWORK,
     ),
     (
@@ -176,7 +176,7 @@ pub(super) const CASES: &[Case] = &[
         },
         Code::NotKnown,
         Level::Note,
-        "the packets of `ollama`, `open-webui` get through is not known",
+        "could not determine whether the packets of `ollama`, `open-webui` get through",
         "",
     ),
 ];

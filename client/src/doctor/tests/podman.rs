@@ -140,7 +140,7 @@ pub(super) const CASES: &[Case] = &[
         },
         Code::NotKnown,
         Level::Note,
-        "is not known: podman does not answer within 5 s",
+        "podman does not answer within 5 s",
         "",
     ),
     (
@@ -219,7 +219,7 @@ pub(super) const CASES: &[Case] = &[
         |facts| parts(facts).pasta = Program::Late(2),
         Code::NotKnown,
         Level::Note,
-        "whether `pasta` starts is not known: it had not ended after 2 s",
+        "could not determine whether `pasta` starts: it had not ended after 2 s",
         "",
     ),
     (

@@ -26,7 +26,7 @@ pub(super) const CASES: &[Case] = &[
         |facts| service(facts).state = ContainerState::Exited(137),
         Code::ServiceDead,
         Level::Broken,
-        "killed, as for want of memory",
+        "`ollama` was killed (SIGKILL), by a program or because memory ran out",
         "airpods logs ollama",
     ),
     (
@@ -91,9 +91,12 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 #[test]
-fn a_service_that_was_stopped_is_well() {
-    let mut facts = healthy();
-    service(&mut facts).state = ContainerState::Exited(0);
-    service(&mut facts).pids = None;
-    assert_eq!(bad(&facts), []);
+fn a_service_that_was_stopped_is_well_even_if_it_had_to_be_killed() {
+    for (code, stopped) in [(0, false), (137, true)] {
+        let mut facts = healthy();
+        service(&mut facts).state = ContainerState::Exited(code);
+        service(&mut facts).stopped = stopped;
+        service(&mut facts).pids = None;
+        assert_eq!(bad(&facts), []);
+    }
 }

@@ -34,7 +34,7 @@ impl Writer<'_> {
         if !unknown.is_empty() {
             let names = unknown.join("`, `");
             self.warnings.push(format!(
-                "`network_aliases`: `{names}` are Services of a cluster; with `podman kube play` nobody finds `{}` by them",
+                "`network_aliases`: `{names}` are Services of a cluster; with `podman kube play` they do not lead to `{}`",
                 group.name
             ));
         }

@@ -26,7 +26,7 @@ pub(super) fn read(reader: &mut Reader, root: &Node) -> Table {
         return network;
     }
     for entry in own {
-        let why = "airpods has one network for all services: what this one kept apart is together now";
+        let why = "airpods has one network for all services: this one's services share it now";
         reader.note(entry.line, &format!("networks.{}", entry.key), why);
     }
     network

@@ -68,7 +68,7 @@ fn sentence(code: Code, about: &Words) -> String {
         Code::ServerDown => format!("{server} does not answer, other servers do"),
         Code::Ipv6Dead => format!("IPv6 leads nowhere from {place}, IPv4 works"),
         Code::NotTls => {
-            format!("what answers for {server} does not speak TLS: a login page of the network answers in its place")
+            format!("the answer for {server} is not TLS: a login page of the network answers in its place")
         }
         Code::NameFiltered => {
             format!("connections that name {server} are filtered; the same server answers without the name")
@@ -78,7 +78,7 @@ fn sentence(code: Code, about: &Words) -> String {
         Code::BigHello => format!(
             "a large TLS hello to {server} is dropped, in packets of a size that passes: a filter on the way reads only the first packet"
         ),
-        Code::Stalls => format!("connections to {server} stall after some bytes, whatever the size of the packets"),
+        Code::Stalls => format!("connections to {server} stall after some bytes, at any packet size"),
         Code::MixedPaths => format!("the paths to {server} differ: some take no more than {passes} bytes"),
         Code::MtuBlackHole => format!(
             "{place} sends packets of up to {own} bytes into {link}, which takes {link_mtu}, and nothing reports it: large transfers hang"
@@ -101,13 +101,15 @@ fn sentence(code: Code, about: &Words) -> String {
         Code::LinkLoses => "packets of every size pass, and many are lost on the way".to_owned(),
         Code::LinkSlow => "packets of every size pass, slowly".to_owned(),
         Code::ProxyBetween => format!(
-            "packets of up to {passes} bytes pass to something nearby that answers for {server}; what lies behind it was not measured"
+            "packets of up to {passes} bytes pass to a nearby proxy that answers for {server}; the path behind it was not measured"
         ),
         Code::UdpNarrow => format!("TCP passes, and UDP packets of more than {passes} bytes vanish behind {link}"),
         Code::QuicBlocked => {
             format!("TCP passes, and UDP does not reach port 443 of {server}: programs use TCP instead of QUIC")
         }
-        Code::DownNotMeasured => format!("{server} sends too little to measure the way down beyond {passes} bytes"),
+        Code::DownNotMeasured => {
+            format!("{server} sends too little to measure the direction down beyond {passes} bytes")
+        }
         Code::UpNotMeasured => format!("packets of more than {passes} bytes could not be tried up"),
         Code::NotMeasured => format!("packets of at least {passes} bytes pass; there was no time to find out more"),
     }

@@ -111,7 +111,7 @@ async fn volumes_are_named_in_the_question_or_stay() {
     assert_eq!(forced.question(), "Do all of this?");
     assert_eq!(
         forced.spared[0].to_string(),
-        "the volume `weights` stays: nobody is asked about it by name; `--volumes` removes it"
+        "the volume `weights` stays: no question names it; `--volumes` removes it"
     );
     assert!(forced.lines().all(|line| !line.contains("volume")));
 }

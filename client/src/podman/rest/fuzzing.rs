@@ -1,5 +1,5 @@
 //! What holds for any bytes that claim to come from podman. See [`crate::fuzzing`].
-#![allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a finding is told")]
+#![allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic reports a finding")]
 
 use serde::de::DeserializeOwned;
 

@@ -1,0 +1,158 @@
+//! The words of pages, help texts and messages keep the rules of docs/development.md, as far as a program can judge them.
+//! Links between pages lead somewhere.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod page;
+mod prose;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use airpods::cli::Cli;
+use clap::CommandFactory;
+
+use page::Page;
+
+fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// Every file below a folder of the repository with this extension.
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let below = |path: PathBuf| if path.is_dir() { files(&path, extension) } else { vec![path] };
+    entries.flat_map(below).filter(|path| path.extension().is_some_and(|found| found == extension)).collect()
+}
+
+/// All pages by their paths.
+fn pages() -> BTreeMap<PathBuf, Page> {
+    let single = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "tests/README.md"];
+    let all = files(&top().join("docs"), "md").into_iter().chain(single.map(|page| top().join(page)));
+    all.map(|path| (path.clone(), Page::read(&fs::read_to_string(path).unwrap()))).collect()
+}
+
+#[track_caller]
+fn none(faults: &[String]) {
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+fn name(path: &Path) -> std::path::Display<'_> {
+    path.strip_prefix(top()).unwrap_or(path).display()
+}
+
+#[test]
+fn pages_are_plain_wrapped_and_have_their_contents() {
+    let pages = pages();
+    let read: usize = pages.values().map(|page| page.prose.len()).sum();
+    assert!(pages.len() > 20 && read > 500, "the pages are not read: {}, {read}", pages.len());
+    // A change is one line in the changelog, however long.
+    let judged = pages.iter().filter(|(path, _)| !path.ends_with("CHANGELOG.md"));
+    let faults =
+        judged.flat_map(|(path, page)| page.faults().into_iter().map(move |fault| format!("{}:{fault}", name(path))));
+    none(&faults.collect::<Vec<_>>());
+}
+
+#[test]
+fn links_between_pages_lead_to_files_and_headings() {
+    let pages = pages();
+    let links = pages.iter().flat_map(|(path, page)| page.links.iter().map(move |(line, link)| (path, line, link)));
+    let own: Vec<_> = links.filter(|(_, _, link)| !link.contains("://") && !link.contains('@')).collect();
+    assert!(own.len() > 150, "the links are not read: {}", own.len());
+    let faults = own.into_iter().filter(|(path, _, link)| leads_nowhere(path, link, &pages));
+    none(&faults.map(|(path, line, link)| format!("{}:{line}: {link} leads nowhere", name(path))).collect::<Vec<_>>());
+}
+
+fn leads_nowhere(from: &Path, link: &str, pages: &BTreeMap<PathBuf, Page>) -> bool {
+    let (file, anchor) = link.split_once('#').map_or((link, None), |(file, anchor)| (file, Some(anchor)));
+    let target = if file.is_empty() { from.to_owned() } else { from.parent().unwrap().join(file) };
+    let Ok(target) = target.canonicalize() else { return true };
+    anchor
+        .is_some_and(|anchor| pages.get(&target).is_none_or(|page| page.anchors().iter().all(|found| found != anchor)))
+}
+
+#[test]
+fn a_link_to_nowhere_is_noticed() {
+    let pages = pages();
+    let from = top().join("docs/faq.md");
+    for bad in ["nowhere.md", "black-hole.md#nowhere", "#nowhere", "../polkit/examples#nowhere"] {
+        assert!(leads_nowhere(&from, bad, &pages), "{bad}");
+    }
+    for good in ["black-hole.md", "configuration.md#behind-a-vpn", "#does-it-work-without-root", "../polkit/examples"] {
+        assert!(!leads_nowhere(&from, good, &pages), "{good}");
+    }
+}
+
+/// The texts of a command's help and of the commands below it, each with the name of its command.
+fn help(command: &clap::Command, texts: &mut Vec<(String, String)>) {
+    let options = command.get_arguments().flat_map(|option| {
+        let values = option.get_possible_values().into_iter().filter_map(|value| value.get_help().cloned());
+        option.get_help().cloned().into_iter().chain(option.get_long_help().cloned()).chain(values).collect::<Vec<_>>()
+    });
+    let own = [command.get_about(), command.get_long_about()].into_iter().flatten().cloned();
+    let all = own.chain(options).map(|text| (command.get_name().to_owned(), text.to_string()));
+    texts.extend(all.collect::<Vec<_>>());
+    command.get_subcommands().for_each(|command| help(command, texts));
+}
+
+#[test]
+fn help_texts_are_plain() {
+    let mut texts = Vec::new();
+    help(&Cli::command(), &mut texts);
+    assert!(texts.len() > 100, "the help is not read: {}", texts.len());
+    let faults = texts.iter().flat_map(|(command, text)| {
+        let paragraphs = text.split("\n\n").flat_map(|text| prose::faults(&text.replace('\n', " ")));
+        paragraphs.map(move |fault| format!("{command}: {fault}")).collect::<Vec<_>>()
+    });
+    none(&faults.collect::<Vec<_>>());
+}
+
+/// The texts in the literals of a source file, with their lines. Texts of one word are names.
+fn literals(source: &str) -> Vec<(usize, String)> {
+    let code = source.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
+    let texts = code.flat_map(|(index, line)| {
+        let line = line.replace("\\\"", "'");
+        line.split('"').skip(1).step_by(2).map(|text| (index + 1, text.to_owned())).collect::<Vec<_>>()
+    });
+    texts.filter(|(_, text)| text.contains(' ')).collect()
+}
+
+#[test]
+fn messages_have_no_riddle() {
+    let sources = ["client/src", "helper/src", "dbus/src"].into_iter().flat_map(|part| files(&top().join(part), "rs"));
+    let is_test = |path: &Path| path.components().any(|part| part.as_os_str().to_string_lossy().starts_with("tests"));
+    let mut seen = 0;
+    let mut faults = Vec::new();
+    for path in sources.filter(|path| !is_test(path)) {
+        let source = fs::read_to_string(&path).unwrap();
+        // Tests beside the code are its end.
+        let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        for (line, text) in literals(code) {
+            seen += 1;
+            let riddles = prose::sentences(&text).into_iter().filter_map(prose::riddle);
+            faults.extend(riddles.map(|fault| format!("{}:{line}: {fault}", name(&path))));
+        }
+    }
+    assert!(seen > 1000, "the sources are not read: {seen}");
+    none(&faults);
+}
+
+#[test]
+fn a_riddle_in_a_message_is_noticed() {
+    let source = "// \"it is told\"\nlet a = format!(\"{x} is told, and \\\"y\\\" made anew\");\nb(\"name\");\n";
+    assert_eq!(literals(source), [(2, "{x} is told, and 'y' made anew".to_owned())]);
+}
+
+#[test]
+fn prompts_of_polkit_and_the_helpers_manual_have_no_riddle() {
+    for file in [
+        "polkit/org.airpods.helper1.policy",
+        "helper/help.txt",
+        "helper/airpods-helper.8",
+        "dbus/org.airpods.Helper1.xml",
+    ] {
+        let text = fs::read_to_string(top().join(file)).unwrap();
+        let faults = text.lines().flat_map(|line| prose::sentences(line).into_iter().filter_map(prose::riddle));
+        none(&faults.map(|fault| format!("{file}: {fault}")).collect::<Vec<_>>());
+    }
+}
