@@ -25,7 +25,7 @@ AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -E)
 NO_ROOT := $(if $(filter 0,$(shell id -u)),setpriv --bounding-set=-all --inh-caps=-all --ambient-caps=-all)
 RUNNER  := CARGO_TARGET_$(shell echo $(TRIPLE) | tr a-z- A-Z_)_RUNNER
 
-.PHONY: help check test test-full build programs lab demo picture bench fuzz mutants lint audit install install-client install-helper deb clean probe writable
+.PHONY: help check test test-full build programs lab demo picture bench fuzz mutants lint audit install install-client install-helper deb clean probe writable docs
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -59,6 +59,7 @@ NEXTEST_FEATURES := --no-default-features --features default-no-update
 AUDITABLE        := 0.7.7
 AUDITABLE2CDX    := 0.1.0
 DENY             := 0.20.2
+MDBOOK           := 0.4.52
 
 # A release has no path of the machine it was built on, so that it is the same wherever it is built, and knows its crates.
 SYSROOT  := $(shell rustc --print sysroot)
@@ -94,6 +95,10 @@ demo: setup-lab build lab probe ## shows the main job: a container behind a VPN,
 
 picture: setup-lab build lab probe ## draws the terminal run at the head of README.md, from a real one
 	@$(AS_ROOT) target/debug/airpods-lab picture docs/pictures
+
+docs: ## builds the pages of docs/ as a book, target/book/index.html
+	@$(call tool,mdbook,$(MDBOOK),--no-default-features)
+	mdbook build
 
 bench: PROFILE = release
 bench: setup-bench build lab probe ## measures the clamp against nft, iptables and firewalld, and launches against podman

@@ -72,6 +72,18 @@ fn leads_nowhere(from: &Path, link: &str, pages: &BTreeMap<PathBuf, Page>) -> bo
 }
 
 #[test]
+fn the_book_has_every_page_of_its_folder() {
+    let pages = pages();
+    let summary = &pages[&top().join("docs/SUMMARY.md")];
+    let listed: Vec<&str> = summary.links.iter().map(|(_, link)| link.as_str()).collect();
+    let missing = files(&top().join("docs"), "md").into_iter().filter(|path| {
+        let file = path.file_name().unwrap().to_str().unwrap();
+        file != "SUMMARY.md" && !listed.contains(&file)
+    });
+    none(&missing.map(|path| format!("{} is not in docs/SUMMARY.md", name(&path))).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_link_to_nowhere_is_noticed() {
     let pages = pages();
     let from = top().join("docs/faq.md");
