@@ -79,7 +79,7 @@ impl Cli {
     /// Runs the command.
     ///
     /// # Errors
-    /// Whatever went wrong, ready to be shown.
+    /// Any failure, ready to be printed.
     pub async fn run(self) -> Result<Exit, Failure> {
         let context = Context { environment: Environment::of_process(), config: self.config, verbose: self.verbose };
         let Some(command) = self.command else { return command::overview::run(&context).await };

@@ -16,7 +16,7 @@ pub trait Report: Error + 'static {
         Exit::Failed
     }
 
-    /// What to do next, as a sentence without a full stop.
+    /// The next action, as a sentence without a full stop.
     fn hint(&self) -> Option<Cow<'static, str>> {
         None
     }
@@ -106,7 +106,7 @@ impl<E: Report> ErasedReport for E {
 pub struct OutputFailed(#[from] io::Error);
 
 impl Report for OutputFailed {
-    /// Whoever closed the pipe has seen enough, as in `airpods logs | head`.
+    /// A reader that closes the pipe has seen enough, as in `airpods logs | head`.
     fn exit(&self) -> Exit {
         if self.0.kind() == io::ErrorKind::BrokenPipe { Exit::Done } else { Exit::Failed }
     }

@@ -90,7 +90,7 @@ pub fn create(path: &Path, text: &str) -> io::Result<()> {
 /// Writes a file in one step in place of whatever is there. A private one is its owner's alone, whatever was there.
 ///
 /// # Errors
-/// Whatever keeps it from being written; what was there is as it was then.
+/// An error of writing; the former content is unchanged then.
 pub fn put(path: &Path, text: &str, private: bool) -> io::Result<()> {
     refuse_other_users(folder(path))?;
     // Where somebody exports to is theirs to share.
@@ -103,7 +103,7 @@ pub fn put(path: &Path, text: &str, private: bool) -> io::Result<()> {
 /// may give files away, its owner; where the path is a symbolic link, the file it leads to is written.
 ///
 /// # Errors
-/// Whatever keeps it from being written; the old file is as it was then.
+/// An error of writing; the old file is unchanged then.
 pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     let target = match fs::canonicalize(path) {
         Ok(target) => target,
@@ -127,7 +127,7 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
 /// Copies a file to one beside it whose name has the time (UTC), and says which.
 ///
 /// # Errors
-/// Whatever keeps it from being written.
+/// An error of writing the file.
 pub fn back_up(path: &Path) -> io::Result<PathBuf> {
     let text = read(path, Links::Followed, Owner::Any)?;
     let found = fs::metadata(path)?;
@@ -162,7 +162,7 @@ fn backup_name(path: &Path, now: OffsetDateTime, attempt: u32) -> PathBuf {
 /// A file beside another for a person to edit, which only this user can read. It goes when its value is dropped.
 ///
 /// # Errors
-/// Whatever keeps it from being written.
+/// An error of writing the file.
 pub fn draft(path: &Path, text: &str) -> io::Result<TempPath> {
     make_folder(folder(path))?;
     let mut file = tempfile::Builder::new().prefix("draft-").suffix(".toml").tempfile_in(folder(path))?;

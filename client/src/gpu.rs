@@ -17,7 +17,7 @@ const DRI: &str = "/dev/dri";
 /// The numbers of AMD and Intel at the PCI-SIG. Others, such as virtual cards, compute nothing for a model.
 const VENDORS: [&str; 2] = ["0x1002", "0x8086"];
 
-/// What there is.
+/// The present state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// The class of the devices that are described to containers.

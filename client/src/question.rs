@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Write};
 
 use crate::terminal::{EscapedLine, is_interactive};
 
-/// What there is to say yes with.
+/// The switches that confirm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consent {
     /// It was given beforehand: `--yes`, or `cli.auto_confirm`.

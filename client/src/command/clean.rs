@@ -84,7 +84,7 @@ enum CleanError {
     NoBackup {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },

@@ -83,7 +83,7 @@ impl Report for ImportError {
 struct Outcome<'a> {
     /// The file that was written; `null` with `-o -`.
     file: Option<&'a Path>,
-    /// What stands in it.
+    /// Its content.
     text: &'a str,
     services: &'a [String],
     not_carried_over: &'a [Note],

@@ -33,7 +33,7 @@ use crate::webui_secret::{self, SecretError};
 /// What every command is given.
 #[derive(Debug)]
 pub struct Context {
-    /// What the environment says about where things are.
+    /// The places that the environment names.
     pub environment: Environment,
     /// `--config`.
     pub config: Option<PathBuf>,

@@ -16,7 +16,7 @@ use crate::terminal::EscapedLine;
 /// How long podman may take to be listed. A first screen that waits longer is no first screen.
 const PODMAN: Duration = Duration::from_secs(10);
 
-/// What there is.
+/// The present state.
 #[derive(Debug)]
 struct Overview {
     /// The configuration's file; none where the built-in defaults hold.
@@ -124,7 +124,7 @@ fn lines(overview: &Overview) -> [String; 5] {
     ]
 }
 
-/// What the services do, and the one next command.
+/// The services' states, and the one next command.
 fn judge(overview: &Overview) -> (String, String) {
     let Ok(services) = &overview.services else {
         return ("not known".to_owned(), "airpods config validate".to_owned());

@@ -59,7 +59,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
 struct Prepared {
     connection: Connection,
     plan: Stop,
-    /// What runs on though it is not in the configuration, a sentence each.
+    /// Services that run and are not in the configuration, a sentence each.
     left: Vec<String>,
 }
 

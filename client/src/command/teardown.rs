@@ -50,7 +50,7 @@ fn stopping(open: &[&Teardown], timeout_seconds: u32) -> Option<String> {
     (!services.is_empty()).then_some(line)
 }
 
-/// What would be done, a line each.
+/// The planned steps, a line each.
 pub(super) fn show(stages: &[Vec<Teardown>], out: &mut dyn Write) -> io::Result<()> {
     let mut endings = stages.iter().flatten().peekable();
     if endings.peek().is_none() {

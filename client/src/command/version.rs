@@ -22,7 +22,7 @@ pub struct Args {
     json: bool,
 }
 
-/// Who is there, in which version.
+/// The programs present and their versions.
 #[derive(Debug)]
 struct Versions {
     helper: Presence,

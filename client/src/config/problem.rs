@@ -36,7 +36,7 @@ pub struct Problem {
     pub message: String,
     /// Where it is in a file; `None` where something is missing altogether.
     pub at: Option<Location>,
-    /// What to do next.
+    /// The next action.
     pub hint: Option<String>,
 }
 

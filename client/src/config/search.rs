@@ -10,7 +10,7 @@ use super::{ConfigError, env_file};
 /// What our folders below those of all programs (`~/.config`, `~/.local/state`) are called.
 pub const FOLDER: &str = "airpods";
 
-/// What the environment says about where things are.
+/// The places that the environment names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     /// `$AIRPODS_CONFIG`: the one file to read.

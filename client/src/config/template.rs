@@ -81,7 +81,7 @@ pub(super) fn literal(text: &str) -> String {
     text.replace("{{", "{{\"{{\"}}")
 }
 
-/// What templates can name.
+/// The values that templates can name.
 struct Scope<'a> {
     runtime: Value,
     services: &'a IndexMap<ServiceName, Service>,

@@ -46,7 +46,7 @@ impl Trial {
     }
 }
 
-/// What transfers show about a clamp.
+/// The evidence of transfers about a clamp.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "outcome")]
 pub enum Proof {

@@ -9,7 +9,7 @@ use crate::measure::verdict::{Code, Weight};
 /// Below this a value that is not sure is not set: the measuring was cut short, and the path takes more.
 const PLAUSIBLE: u16 = 1000;
 
-/// What to do about a link.
+/// The advice about a link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Remedy {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::resolv_conf::{self, ResolvConf};
 use super::{NoServers, OfHost};
 
-/// What the host knows.
+/// The host's knowledge.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sources {
     /// The links that traffic to the internet leaves by, by index, IPv4's first.
@@ -18,7 +18,7 @@ pub(super) struct Sources {
     pub(super) resolved: Option<Resolved>,
 }
 
-/// What systemd-resolved says.
+/// The answer of systemd-resolved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Resolved {
     /// The links that have servers.

@@ -19,7 +19,7 @@ pub(super) const UPLINKS: &str = "/run/systemd/resolve/resolv.conf";
 const STUBS: [IpAddr; 2] =
     [IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 53)), IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 54))];
 
-/// What the file says.
+/// The file's content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ResolvConf {
     /// Its servers, in order.

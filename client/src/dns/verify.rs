@@ -10,7 +10,7 @@ use crate::config::DnsServers;
 use crate::egress::Egress;
 use crate::podman::Podman;
 
-/// What was learnt.
+/// The facts learnt.
 #[derive(Clone, Debug, Default)]
 struct Facts<'a> {
     /// The answers within a container's network; `None` where it may not be entered.

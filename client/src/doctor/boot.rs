@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{Code, Finding, Needs};
 use crate::file::{self, Links, Owner};
 
-/// What starts containers at boot.
+/// The unit that starts containers at boot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Boot {
     /// It is podman's of this user, and the unit is one of `systemctl --user`.
@@ -51,7 +51,7 @@ pub(super) fn judge(boot: &Boot, needs: Needs) -> Option<Finding> {
 
 const UNIT: &str = "podman-restart.service";
 
-/// What starts containers of this kind of podman at boot; none where there is no systemd.
+/// The unit that starts containers of this kind of podman at boot; none without systemd.
 pub(super) fn read(rootless: bool) -> Option<Boot> {
     let home = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
     let home = home.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".config")));

@@ -6,7 +6,7 @@ use super::{Code, Finding};
 use crate::egress::RootlessBackend;
 use crate::podman::{HostFacts, Version};
 
-/// What reaching podman came to.
+/// The result of connecting to podman.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Engine {
     /// It answers.

@@ -8,7 +8,7 @@ use super::{Code, Finding};
 use crate::cdi;
 use crate::config::{Config, GpuDevice};
 
-/// What there is for the services that want a GPU.
+/// The GPUs for the services that want one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a thing that is there or not")]
 pub struct Gpu {

@@ -26,7 +26,7 @@ pub enum Helper {
 }
 
 impl Helper {
-    /// What the helper keeps, if it answers.
+    /// The helper's clamps, if it answers.
     pub(super) fn status(&self) -> Option<&Status> {
         match self {
             Self::Answers { status, .. } => Some(status),
@@ -55,7 +55,7 @@ pub enum Permission {
     NotKnown(String),
 }
 
-/// What the helper is good for here.
+/// The helper's usefulness here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
     /// The configuration demands a clamp: `runtime.network.mss_clamp = "require"`.

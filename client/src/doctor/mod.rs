@@ -47,19 +47,19 @@ pub struct Facts {
     pub rootless: Option<Rootless>,
     /// What the services need of it.
     pub needs: Needs,
-    /// What starts containers at boot; `None` where there is no systemd.
+    /// The unit that starts containers at boot; `None` without systemd.
     pub boot: Option<Boot>,
     /// The programs beside podman; `None` where there is no podman yet that would bring them.
     pub parts: Option<Parts>,
     /// The ways of the services' packets.
     pub paths: Vec<Path>,
-    /// What was measured of the VPN that they leave by.
+    /// The measurement of the VPN that they leave by.
     pub measured: Measured,
     /// The name servers; `None` where nobody could ask them, or need.
     pub names: Option<Names>,
     /// The helper.
     pub helper: Helper,
-    /// What the helper is good for here.
+    /// The helper's usefulness here.
     pub usage: Use,
     /// The network, names and ports; the error if they could not be read.
     pub network: Result<Network, String>,

@@ -51,13 +51,13 @@ pub struct TakenPort {
     pub key: String,
     /// The port.
     pub port: u16,
-    /// Who has it.
+    /// Its holder.
     pub holder: Holder,
     /// A port near it that nobody has.
     pub free: u16,
 }
 
-/// Who has a port.
+/// The holder of a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Holder {
     /// A process of this user's.

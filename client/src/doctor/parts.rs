@@ -4,7 +4,7 @@ use super::{Code, Finding};
 use crate::egress::RootlessBackend;
 use crate::podman::{NetworkBackend, Version};
 
-/// What there is.
+/// The present state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a program")]
 pub struct Parts {

@@ -21,7 +21,7 @@ pub struct Path {
 /// What measurements say about the VPN by which this host's packets leave. The doctor itself sends nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Measured {
-    /// What was measured in this network lately.
+    /// The recent measurement in this network.
     pub known: Option<Known>,
     /// The link is clamped to a value of another network.
     pub elsewhere: Option<Elsewhere>,

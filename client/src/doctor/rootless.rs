@@ -18,7 +18,7 @@ pub struct Rootless {
     pub free_id: u64,
     /// `newuidmap` and `newgidmap`.
     pub mappers: (Mapper, Mapper),
-    /// What the kernel says about user namespaces.
+    /// The kernel's settings for user namespaces.
     pub namespaces: UserNamespaces,
     /// Control groups, as far as they are the user's.
     pub cgroups: Cgroups,

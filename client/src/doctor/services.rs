@@ -24,16 +24,16 @@ pub struct Service {
     pub silent: Option<String>,
     /// The limit that is configured.
     pub pids_limit: u64,
-    /// What the kernel says about its processes, where that can be read.
+    /// The kernel's numbers of its processes, if they can be read.
     pub pids: Option<Pids>,
 }
 
 /// The processes of a container, by its control group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pids {
-    /// What the container was given; `None` is no limit.
+    /// The container's limit; `None` is no limit.
     pub limit: Option<u64>,
-    /// What systemd allows the unit around it, where that is less.
+    /// The limit of the unit around it, if that is lower.
     pub unit: Option<u64>,
     /// How many there are.
     pub current: u64,

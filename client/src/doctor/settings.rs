@@ -9,7 +9,7 @@ pub struct Settings {
     pub source: String,
     /// Why it is not used.
     pub wrong: Option<String>,
-    /// What has no effect in it.
+    /// Its keys without effect.
     pub warnings: Vec<String>,
     /// Programs of `dependencies.required` that are missing.
     pub missing: Vec<String>,

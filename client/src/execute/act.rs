@@ -31,7 +31,7 @@ const LAST_WORDS_WITHIN: Duration = Duration::from_secs(10);
 pub(super) enum Done {
     /// Nothing that would have to be undone.
     Nothing,
-    /// What the plan says.
+    /// The plan's text.
     AsPlanned,
     /// These folders were made, the outermost first.
     Folders(Vec<PathBuf>),
@@ -45,7 +45,7 @@ pub(super) struct Actor<'a, P> {
     pub(super) cancel: Rc<Cancel>,
     pub(super) network: RefCell<Option<Network>>,
     pub(super) outcome: RefCell<Outcome>,
-    /// What steps that failed half-way could not put back.
+    /// The changes that failed steps could not undo.
     pub(super) left: RefCell<Vec<String>>,
 }
 

@@ -16,13 +16,13 @@ use crate::podman::{Podman, PodmanError};
 /// What came of ending things.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ended {
-    /// What was done.
+    /// The steps done.
     pub done: Vec<Teardown>,
     /// What could not be done, and why.
     pub refused: Vec<(Teardown, String)>,
-    /// What was under way when nobody wanted to wait for it any more: it may still happen.
+    /// The steps under way when the waiting ended: they may still happen.
     pub under_way: Vec<Teardown>,
-    /// What was not begun because of Ctrl-C.
+    /// The steps not begun because of Ctrl-C.
     pub left: Vec<Teardown>,
 }
 

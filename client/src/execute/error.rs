@@ -35,7 +35,7 @@ pub enum StepError {
         service: String,
         /// The image.
         image: String,
-        /// What podman said.
+        /// Podman's answer.
         source: PodmanError,
     },
 
@@ -44,7 +44,7 @@ pub enum StepError {
     Network {
         /// The network.
         name: String,
-        /// What podman said.
+        /// Podman's answer.
         source: PodmanError,
     },
 
@@ -59,7 +59,7 @@ pub enum StepError {
         place: String,
         /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -71,7 +71,7 @@ pub enum StepError {
         place: String,
         /// The step, as the plan shows it.
         what: String,
-        /// What podman said.
+        /// Podman's answer.
         source: PodmanError,
     },
 

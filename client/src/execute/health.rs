@@ -23,7 +23,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// What the service answered, for a sentence.
+    /// The service's answer, for a sentence.
     #[must_use]
     pub fn told(&self) -> String {
         match self.code {

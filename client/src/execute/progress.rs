@@ -27,11 +27,11 @@ pub enum Event<'a> {
     Failed { index: usize, step: &'a Step },
     /// It was interrupted, and so many steps under way are waited for.
     Waiting { count: usize },
-    /// What was done is being undone.
+    /// The changes are being undone.
     Undoing,
 }
 
-/// Whoever wants to know.
+/// The observer.
 pub trait Progress {
     /// Takes notice.
     fn event(&self, event: &Event<'_>);

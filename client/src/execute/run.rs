@@ -21,7 +21,7 @@ use crate::podman::Podman;
 pub(super) struct Ran {
     /// What each finished step did, in the order they finished.
     pub(super) done: Vec<(usize, Done)>,
-    /// What there is to tell.
+    /// The facts to print.
     pub(super) outcome: Outcome,
     /// The first failure. Steps that were under way when it came were ended or waited for.
     pub(super) failure: Option<StepError>,

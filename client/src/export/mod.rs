@@ -23,7 +23,7 @@ const PODMAN: Version = Version { major: 5, minor: 0 };
 pub struct Export {
     /// The files.
     pub files: Vec<File>,
-    /// What they cannot express, a sentence each.
+    /// Settings that they cannot express, a sentence each.
     pub warnings: Vec<String>,
 }
 

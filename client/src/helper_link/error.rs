@@ -124,7 +124,7 @@ fn exit_for(kind: ErrorKind) -> Exit {
     }
 }
 
-/// What to do next for each of the helper's errors.
+/// The next action for each of the helper's errors.
 fn hint_for(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidLinkName => "`ip link` shows the names of the links",

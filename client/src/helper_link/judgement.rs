@@ -17,7 +17,7 @@ const INTERFACE: &str = "org.freedesktop.PolicyKit1.Authority";
 /// How long polkit may think: nobody is asked. The bus may have to start it.
 const THINKING: Duration = Duration::from_secs(5);
 
-/// What polkit would say.
+/// Polkit's probable answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judgement {
     /// Yes.

@@ -42,7 +42,7 @@ pub struct Ground<'a> {
     pub folder: &'a Path,
     /// The configuration that is to be written: an absolute path.
     pub output: &'a Path,
-    /// What the configuration's paths and variables refer to.
+    /// The targets of the configuration's paths and variables.
     pub places: &'a Places,
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::port::{HostPort, Protocol};
 
-/// What there is under a path.
+/// The object under a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathKind {
     /// A folder.

@@ -29,7 +29,7 @@ pub(super) enum DownEnding {
     Unclear,
 }
 
-/// What came of one.
+/// The outcome of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct DownOutcome {
     /// The size that was announced.
@@ -120,7 +120,7 @@ impl Down {
         Opening { announced: Some(self.size), sent: Some(base(self.exchange.ipv6)) }
     }
 
-    /// What to do after a look.
+    /// The action after a look.
     pub(super) fn step(&mut self, seen: &Seen, new: &[u8]) -> Action {
         if !self.exchange.take(seen, new) {
             return if self.exchange.error.is_some() { self.end(DownEnding::Unclear) } else { Action::Wait };
@@ -197,7 +197,7 @@ impl Down {
         })
     }
 
-    /// What came of it. One that was not ended by its own judgement had no time.
+    /// The outcome. A search that did not end by its own judgement ran out of time.
     pub(super) fn outcome(self) -> DownOutcome {
         let unfinished = if self.suspect { DownEnding::Hole } else { DownEnding::Unclear };
         DownOutcome {

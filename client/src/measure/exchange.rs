@@ -24,7 +24,7 @@ pub(super) struct Opening {
 pub(super) struct Seen {
     /// When it was.
     pub(super) now: Moment,
-    /// What the kernel says; the last that it said where the connection is gone.
+    /// The kernel's numbers; the last known ones if the connection is gone.
     pub(super) info: TcpInfo,
     /// The error that the connection met.
     pub(super) error: Option<Errno>,
@@ -34,7 +34,7 @@ pub(super) struct Seen {
     pub(super) slack: Duration,
 }
 
-/// What to do next with a connection.
+/// The next action with a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     /// Nothing yet.

@@ -12,7 +12,7 @@ use super::report::LimitedBy;
 use super::run::{Outcome, Spent};
 use super::up::{UpEnding, UpOutcome};
 
-/// What is looked at.
+/// The objects to look at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Subject {
     /// The family.

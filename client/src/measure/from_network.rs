@@ -9,7 +9,7 @@ use super::verdict::{Code, FromHost};
 use super::{Place, Plan, Servers, jobs, link};
 use crate::egress::{NetworkPath, RootlessBackend, Verdict};
 
-/// What the host's measurement tells a container's.
+/// The part of the host's measurement that a container's needs.
 fn told(paths: &[PathReport], family: Family) -> Option<FromHost> {
     let path = paths.iter().rfind(|path| path.family == family)?;
     Some(FromHost {

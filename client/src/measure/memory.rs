@@ -42,7 +42,7 @@ pub struct Remembered {
     at: u64,
     /// The verdict.
     pub verdict: Code,
-    /// What it calls for.
+    /// The cure that it needs.
     pub remedy: Remedy,
     /// It was measured from within the services' network as well.
     pub from_network: bool,
@@ -76,7 +76,7 @@ pub struct Known {
     pub link: String,
     /// The verdict.
     pub verdict: Code,
-    /// What it calls for.
+    /// The cure that it needs.
     pub remedy: Remedy,
     /// It was measured from within the services' network as well.
     pub from_network: bool,

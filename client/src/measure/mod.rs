@@ -74,7 +74,7 @@ pub struct Plan {
     pub unmeasurable: Option<String>,
 }
 
-/// Who hears how far a check is: the family and what is being tried.
+/// The observer of a check's progress: the family and the stage.
 pub type Tell = Arc<dyn Fn(Family, Stage) + Send + Sync>;
 
 /// Ends the threads that measure, when whoever waits for them does so no longer.

@@ -40,7 +40,7 @@ pub(super) struct Job {
     pub(super) clamped: Option<u16>,
     /// The time that there is.
     pub(super) milliseconds: u64,
-    /// What the host's own measurement says, for a container's network.
+    /// The host's own measurement, for a container's network.
     pub(super) from_host: Option<FromHost>,
 }
 

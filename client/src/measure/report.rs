@@ -28,7 +28,7 @@ pub struct Report {
     pub connections: u32,
 }
 
-/// What was measured from one place.
+/// The measurement from one place.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PlaceReport {
@@ -152,7 +152,7 @@ pub struct Direction {
     pub failed: Option<u16>,
     /// The largest packet that could be tried, where that is less than `top`.
     pub limit: Option<u16>,
-    /// What set the limit.
+    /// The source of the limit.
     pub limited_by: Option<LimitedBy>,
     /// The path MTU that a router on the way reported.
     pub reported: Option<u16>,

@@ -49,7 +49,7 @@ pub(super) enum Probe {
     Transfer(Box<Transfer>),
 }
 
-/// What came of one.
+/// The outcome of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// Of a train.
@@ -134,7 +134,7 @@ struct Running<S> {
     socket: Option<S>,
 }
 
-/// What was used up.
+/// The used amount.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Spent {
     /// Connections that were opened.

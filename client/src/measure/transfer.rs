@@ -18,7 +18,7 @@ pub(super) const COUNT: u32 = 3;
 /// How long they have.
 pub(super) const LIMIT: Duration = Duration::from_secs(3);
 
-/// What came of one.
+/// The outcome of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TransferOutcome {
     /// Both ways were taken to the end, in this time.

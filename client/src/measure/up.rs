@@ -30,7 +30,7 @@ pub(super) enum UpEnding {
     Unclear,
 }
 
-/// What came of one.
+/// The outcome of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UpOutcome {
     /// How it ended.
@@ -129,7 +129,7 @@ impl Up {
         self.reported.is_some()
     }
 
-    /// What to do after a look.
+    /// The action after a look.
     pub(super) fn step(&mut self, seen: &Seen, new: &[u8]) -> Action {
         if !self.exchange.take(seen, new) {
             return if self.exchange.error.is_some() { self.end_with_error() } else { Action::Wait };
@@ -314,7 +314,7 @@ impl Up {
         }
     }
 
-    /// What came of it. One that was not ended by its own judgement had no time.
+    /// The outcome. A search that did not end by its own judgement ran out of time.
     pub(super) fn outcome(self) -> UpOutcome {
         let ending = self.ending.unwrap_or(UpEnding::Unclear);
         let info = self.exchange.info;

@@ -34,7 +34,7 @@ pub struct Inventory {
     pub observed: Observed,
     /// The volumes of the configuration that are there, with the containers that use them.
     pub volumes: BTreeMap<String, Vec<String>>,
-    /// What takes how much space; empty where podman does not say.
+    /// The space of each object; empty if podman does not report it.
     pub usage: DiskUsage,
     /// Files of airpods' own that exist.
     pub files: Vec<PathBuf>,
@@ -45,7 +45,7 @@ pub struct Inventory {
 pub struct Clean {
     /// What is done: containers are stopped, then removed with their pods, then what they used.
     pub stages: Stages,
-    /// What would belong to it and stays.
+    /// The objects that would belong to it and stay.
     pub spared: Vec<Skipped>,
     usage: DiskUsage,
 }

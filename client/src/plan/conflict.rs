@@ -134,7 +134,7 @@ pub struct NetworkDifference {
     pub key: &'static str,
     /// What is configured.
     pub wanted: String,
-    /// What the network has.
+    /// The network's settings.
     pub found: String,
 }
 

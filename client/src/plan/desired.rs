@@ -86,7 +86,7 @@ impl HostContext {
 }
 
 impl Desired {
-    /// What there should be for these services, of all that are in the configuration.
+    /// The desired state for these services, of all in the configuration.
     #[must_use]
     pub fn from_config(
         config: &Config,

@@ -5,7 +5,7 @@ use std::fmt;
 use super::setting::Setting;
 use crate::podman::HostFacts;
 
-/// Who says what there is.
+/// The source of the observed value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// podman's books.
@@ -21,11 +21,11 @@ pub enum Source {
 pub struct Difference {
     /// Which.
     pub setting: Setting,
-    /// Who says so.
+    /// The source.
     pub source: Source,
-    /// What was asked for.
+    /// The request.
     pub wanted: String,
-    /// What there is.
+    /// The present state.
     pub found: String,
 }
 

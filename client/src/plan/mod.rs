@@ -154,7 +154,7 @@ pub enum Action {
     AwaitHealth {
         /// The container, which must not end meanwhile.
         container: String,
-        /// What to ask.
+        /// The question.
         check: HealthCheck,
         /// How patiently.
         times: HealthTimes,

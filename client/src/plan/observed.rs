@@ -38,7 +38,7 @@ pub struct Observed {
 pub struct Inspection {
     /// What podman says.
     pub detail: ContainerDetail,
-    /// What the kernel says.
+    /// The kernel's view.
     pub kernel: View,
 }
 

@@ -65,7 +65,7 @@ struct Member<'a> {
     found: &'a Container,
 }
 
-/// What stops and starts as one: the containers of a pod, or one without.
+/// A unit of stopping and starting: the containers of a pod, or one without.
 #[derive(Debug, Default)]
 struct Unit<'a> {
     members: Vec<Member<'a>>,

@@ -41,7 +41,7 @@ impl Teardown {
         }
     }
 
-    /// What was done, for people.
+    /// The step that was done, for people.
     #[must_use]
     pub fn done(&self) -> String {
         match self {
@@ -52,7 +52,7 @@ impl Teardown {
         }
     }
 
-    /// What was not done, for people.
+    /// The step that was not done, for people.
     #[must_use]
     pub fn not_done(&self) -> String {
         match self {

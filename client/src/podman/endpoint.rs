@@ -91,7 +91,7 @@ pub struct Endpoint {
     pub network: String,
     /// The names by which others on the network find it.
     pub aliases: Vec<String>,
-    /// What leads in from the host.
+    /// The ports published on the host.
     pub ports: Vec<PublishedPort>,
     /// The DNS servers asked for names that are not aliases; none means the host's.
     pub dns_servers: Vec<IpAddr>,

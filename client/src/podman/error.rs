@@ -17,7 +17,7 @@ pub enum PodmanError {
     /// `CONTAINER_HOST` names something this program cannot speak to.
     #[error("`{url}` from `{origin}` is not the address of a podman socket")]
     UnsupportedUrl {
-        /// What was given.
+        /// The given value.
         url: String,
         /// The variable that it came from.
         origin: &'static str,
@@ -60,7 +60,7 @@ pub enum PodmanError {
     Foreign {
         /// The socket.
         socket: PathBuf,
-        /// Who listens.
+        /// The listener.
         uid: u32,
     },
 
@@ -85,7 +85,7 @@ pub enum PodmanError {
     Answer {
         /// The call.
         what: String,
-        /// What reading it said.
+        /// The result of reading it.
         #[source]
         source: serde_json::Error,
     },

@@ -42,7 +42,7 @@ pub use simulated::{Call, Look, Simulated, World};
 pub use storage::{DiskUsage, PullProgress};
 pub use version::Version;
 
-/// What went wrong in a call, or what it yielded.
+/// The result of a call.
 pub type Result<T> = std::result::Result<T, PodmanError>;
 
 /// A podman: containers, pods, networks, volumes and images by name.

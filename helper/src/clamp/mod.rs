@@ -29,7 +29,7 @@ pub struct Plan {
 pub struct PlannedClamp {
     /// Who asked for it.
     pub origin: Origin,
-    /// What was asked for.
+    /// The request.
     pub options: ClampOptions,
     /// The link, if it is there.
     pub link: Option<Link>,

@@ -36,7 +36,7 @@ pub(super) enum NotWritten {
         #[source]
         cause: io::Error,
     },
-    /// What would have been written is no configuration.
+    /// The new text is no valid configuration.
     #[error("`{}` was not changed", path.display())]
     Wrong {
         /// The file.

@@ -13,7 +13,7 @@ use crate::terminal::{self, Escaped};
 /// ones. Red is for errors.
 const COLOURS: [u8; 10] = [36, 33, 32, 35, 34, 96, 93, 92, 95, 94];
 
-/// What takes the lines.
+/// The receiver of the lines.
 pub(super) struct Output {
     json: bool,
     stdout: Mode,

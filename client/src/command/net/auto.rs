@@ -56,7 +56,7 @@ impl crate::error::Report for NoValue {
 struct Subjected {
     target: Target,
     any_link: bool,
-    /// What puts back how it is now.
+    /// The call that restores the present state.
     previous: Change,
     /// It is kept across reboots.
     persist: bool,
@@ -82,7 +82,7 @@ impl Subjected {
     }
 }
 
-/// What came of it.
+/// The outcome.
 struct Outcome {
     changed: bool,
     report: Report,

@@ -87,7 +87,7 @@ fn elsewhere(target: &Target, links: &[&Egress]) -> Option<String> {
     })
 }
 
-/// What transfers have shown, for people.
+/// The evidence of transfers, for people.
 pub(super) fn sentence(proof: &Proof) -> String {
     match proof {
         Proof::Proven { before, of, packets } => format!(

@@ -70,7 +70,7 @@ pub(super) struct Clamp<'a> {
     pub(super) facts: &'a Facts,
     pub(super) launches: &'a [Launch],
     pub(super) consent: Consent,
-    /// What was measured in this network.
+    /// The measurement in this network.
     pub(super) known: Option<Known>,
 }
 

@@ -58,7 +58,7 @@ pub(super) async fn prepare(args: &Args, context: &Context, loaded: &Loaded) -> 
     Ok(Prepared { connection, plan, launches: desired.launches, facts, dns_servers, conflict })
 }
 
-/// What the machine has that a launch depends on.
+/// The machine's properties that a launch depends on.
 pub(in crate::command) async fn surroundings(
     config: &Config,
     services: &[(&ServiceName, &Service)],

@@ -14,7 +14,7 @@ use crate::plan::HealthCheck;
 use crate::podman::ContainerState;
 use crate::uptime::Uptime;
 
-/// What was seen of a service.
+/// The observed state of a service.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) service: String,

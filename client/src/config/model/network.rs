@@ -14,7 +14,7 @@ pub struct Network {
     /// It is there already, made by somebody else: it is used, and never made, changed or removed.
     #[serde(skip_serializing_if = "is_false")]
     pub external: bool,
-    /// Who makes the links.
+    /// The maker of the links.
     pub driver: NetworkDriver,
     /// Its addresses; `None` leaves the choice to podman.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -53,7 +53,7 @@ pub struct Service {
     /// What it may use at most.
     #[serde(skip_serializing_if = "Resources::is_unlimited")]
     pub resources: Resources,
-    /// What goes to podman as it is written.
+    /// The value, passed to podman as written.
     #[serde(flatten)]
     pub options: Options,
     /// Labels of its container.

@@ -18,7 +18,7 @@ use super::{Engine, Facts, Finding, Needs, Settings, Use, boot, gpu, helper};
 use crate::config::{Config, MssClamp, RestartPolicy};
 use crate::egress::RootlessBackend;
 
-/// What is looked at.
+/// The objects to look at.
 #[derive(Debug)]
 pub struct Subject<'a> {
     /// The configuration, or the defaults where that is wrong.
@@ -27,7 +27,7 @@ pub struct Subject<'a> {
     pub file: Option<PathBuf>,
     /// Why the configuration is not used.
     pub wrong: Option<String>,
-    /// What has no effect in it.
+    /// Its keys without effect.
     pub warnings: Vec<String>,
     /// Whether the user came over the network.
     pub remote: bool,

@@ -31,7 +31,7 @@ const REACHING: Duration = STARTUP.saturating_mul(2);
 /// How long one answer may take; the slowest takes 0.4 s, and some seconds on a machine that is busy or emulated.
 const ANSWER: Duration = Duration::from_secs(15);
 
-/// What was learnt.
+/// The facts learnt.
 pub(super) struct Podman {
     pub(super) engine: Engine,
     pub(super) network: Result<Network, String>,
@@ -187,7 +187,7 @@ async fn look_at(
     (service, on_network.and_then(|detail| Some(Resident { pid: detail.pid?, servers: detail.dns_servers })))
 }
 
-/// What the kernel says about its processes.
+/// The kernel's numbers of its processes.
 fn pids(detail: &ContainerDetail) -> Option<Pids> {
     let view = View::of(detail.pid?, &detail.id, &[]);
     let Processes { current, refused } = view.processes?;

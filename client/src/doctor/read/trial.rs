@@ -18,7 +18,7 @@ pub(super) const LIMIT: Duration = Duration::from_secs(2);
 /// How much of what it says is read; what counts comes last, and a program that cannot start says little.
 const SAID: u64 = 16 << 10;
 
-/// What came of it.
+/// The outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// It ended well.

@@ -39,7 +39,7 @@ const LISTS: [(&str, &str); 5] = [
 /// Keys that change nothing here: other services reach every port, logs are podman's, and there is no terminal.
 const WITHOUT_EFFECT: [&str; 5] = ["expose", "stdin_open", "tty", "version", "attach"];
 
-/// What to do about keys that cannot be carried over.
+/// Advice for keys that cannot be carried over.
 const ADVICE: [(&str, &str); 7] = [
     ("extends", "not carried over: import the file with the values written out (`docker compose config`)"),
     ("links", "not carried over: services reach each other by their names"),

@@ -41,11 +41,11 @@ pub(super) struct Circumstances {
     pub(super) others_tried: bool,
     /// The value that the helper clamps the link to, if it is a fixed one.
     pub(super) clamped: Option<u16>,
-    /// What was proven from the host on the same family, up and down, where this place is a container's network.
+    /// The sizes proven from the host on the same family, up and down, if this place is a container's network.
     pub(super) from_host: Option<FromHost>,
 }
 
-/// What the host's own measurement says, for judging a container's.
+/// The host's own measurement, for judging a container's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FromHost {
     /// The host connects to the server.

@@ -50,7 +50,7 @@ pub struct ContainerSpec {
     pub gpu: Vec<String>,
     /// Further devices: CDI names, or paths as `HOST[:CONTAINER[:rwm]]`.
     pub devices: Vec<String>,
-    /// What goes to podman as it is written.
+    /// The value, passed to podman as written.
     pub options: Options,
     /// Further names in `/etc/hosts`, as `NAME:ADDRESS`; in a pod they are the pod's.
     pub hosts: Vec<String>,
@@ -270,7 +270,7 @@ pub struct Container {
     pub name: String,
     /// Its image.
     pub image: String,
-    /// What it is doing.
+    /// Its state.
     pub state: ContainerState,
     /// When it last started, in seconds since 1970; none if never.
     pub started_at: Option<i64>,
@@ -289,7 +289,7 @@ pub struct Container {
 /// A container with everything that is read back.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ContainerDetail {
-    /// What it is doing.
+    /// Its state.
     pub state: ContainerState,
     /// How often podman has restarted it.
     pub restarts: u32,
@@ -321,7 +321,7 @@ pub struct ContainerDetail {
     pub host_network: bool,
     /// Each network it is on with its aliases, through its pod too.
     pub networks: BTreeMap<String, Vec<String>>,
-    /// What leads in from the host.
+    /// The ports published on the host.
     pub ports: Vec<PublishedPort>,
     /// The DNS servers it was given, through its pod too.
     pub dns_servers: Vec<IpAddr>,

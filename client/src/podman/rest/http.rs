@@ -70,7 +70,7 @@ fn is_trusted(listener: u32, own: u32) -> bool {
     listener == own || listener == 0
 }
 
-/// Who listens on a socket.
+/// The listener on a socket.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Listener {
     pub(super) uid: u32,

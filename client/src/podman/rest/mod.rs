@@ -43,7 +43,7 @@ pub struct Rest {
     rootless: bool,
     /// podman's processes have the same numbers as here.
     shares_pids: bool,
-    /// What was left out of listings, a sentence each.
+    /// Entries left out of listings, a sentence each.
     left_out: Mutex<BTreeSet<String>>,
 }
 

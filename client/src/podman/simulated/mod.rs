@@ -30,7 +30,7 @@ pub struct Simulated {
     version: Version,
     sick: RefCell<BTreeSet<String>>,
     short_lived: RefCell<BTreeMap<String, i32>>,
-    /// What the containers write into their logs.
+    /// The containers' log lines.
     pub log: Vec<String>,
     /// Changes what is read back, as a podman would that ignores a setting.
     pub distort: Option<fn(&mut ContainerDetail)>,

@@ -10,7 +10,7 @@ use crate::measure::memory::{Known, ago};
 use crate::plan::Launch;
 use crate::podman::Networking;
 
-/// What the ways of the services come to.
+/// The judgement of the services' network paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Advice {
     /// There is nothing to say.
@@ -79,7 +79,7 @@ impl Advice {
         through_vpn.map_or(Self::Nothing, |(_, way)| Self::HostSockets(way.clone(), known.cloned()))
     }
 
-    /// What to say where nothing is asked.
+    /// The note if no question is asked.
     pub(super) fn note(&self) -> Option<String> {
         match self {
             Self::HostSockets(way, known) => {
