@@ -392,7 +392,7 @@ mod tests {
                 assert_eq!(places.len(), PER_PERSON);
                 arrive(&reader, &call);
                 assert_eq!(reader.inbox.in_flight(), PER_PERSON, "{what}");
-                reader.inbox.take_turn();
+                reader.inbox.outbox.take_turn();
                 let mut refusal = Vec::new();
                 let serial: NonZeroU32 = call.primary_header().serial_num();
                 super::super::reply::write_refusal(&mut refusal, CALLER, serial);

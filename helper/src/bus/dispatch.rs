@@ -15,8 +15,8 @@ use super::bounded_socket::{LONGEST_MESSAGE, decoded};
 use super::call::{self, Answer, Meaning, Property};
 use super::caller::{self, Identity};
 use super::inbox::{Admitted, Arrival, Content, Note, Waiting};
+use super::outbox::TURN;
 use super::quota::Slot;
-use super::refusals;
 use super::reply::{ReplyTo, Standard};
 use super::service::Service;
 use crate::authority::Caller;
@@ -61,9 +61,9 @@ impl Service {
     /// Refuses calls that have no place, at a bounded rate, for as long as there is a bus.
     pub(super) async fn refuse_in_turn(self: Arc<Self>) -> Infallible {
         loop {
-            self.inbox.has_refusals().await;
-            self.runtime.sleep(refusals::TURN).await;
-            self.inbox.take_turn();
+            self.inbox.outbox.has_refusals().await;
+            self.runtime.sleep(TURN).await;
+            self.inbox.outbox.take_turn();
         }
     }
 

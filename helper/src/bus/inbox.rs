@@ -17,7 +17,6 @@ use super::caller::{Callers, Identity, Unidentified};
 use super::outbox::Outbox;
 use super::person::{People, Person};
 use super::quota::{Quota, Slot};
-use super::refusals::{self, Refusals};
 use super::reply::ReplyTo;
 
 /// How long a person is refused who has asked for more than their places.
@@ -91,9 +90,6 @@ pub(super) struct Inbox {
     places: Quota,
     /// Until when a person is refused.
     resting: Mutex<HashMap<Person, Instant>>,
-    refusals: Mutex<Refusals>,
-    /// Notified when there is a refusal to send.
-    refused: Event,
     unidentified: Unidentified<Arrival>,
     waiting: Mutex<Waiting>,
     more: Event,
@@ -170,40 +166,10 @@ impl Inbox {
         self.unidentified.leave(name)
     }
 
-    /// Answers a call that there is no place for, when it is its turn, if an answer is wanted.
+    /// Answers a call that there is no place for, if an answer is wanted.
     pub(super) fn refuse(&self, caller: &str, person: Option<Person>, serial: Option<NonZeroU32>) {
-        let Some(serial) = serial else { return };
-        if person == Some(Person::ROOT) {
-            self.outbox.refuse(caller, serial);
-            return;
-        }
-        let mut refusals = locked(&self.refusals);
-        if refusals.is_empty() {
-            self.refused.notify(1);
-        }
-        refusals.add(caller, person, serial);
-    }
-
-    /// Completes when there are refusals to send.
-    pub(super) async fn has_refusals(&self) {
-        loop {
-            let refused = self.refused.listen();
-            if !locked(&self.refusals).is_empty() {
-                return;
-            }
-            refused.await;
-        }
-    }
-
-    /// Sends the refusals of one turn, as far as the bus takes them.
-    pub(super) fn take_turn(&self) {
-        let mut refusals = locked(&self.refusals);
-        for _ in 0..refusals::IN_ONE_TURN {
-            if !self.outbox.has_room() {
-                return;
-            }
-            let Some((caller, serial)) = refusals.next() else { return };
-            self.outbox.refuse(caller.as_str(), serial);
+        if let Some(serial) = serial {
+            self.outbox.refuse(caller, person, serial);
         }
     }
 
@@ -296,36 +262,6 @@ mod tests {
         assert_eq!(slots.len(), PER_PERSON);
         drop(slots.pop());
         assert!(place(&inbox, ":1.1", now).is_some());
-    }
-
-    #[test]
-    fn refusals_go_out_turn_by_turn_and_roots_at_once() {
-        let inbox = inbox(&[]);
-        for number in 1..=25 {
-            inbox.refuse(":1.1", Some(Person(ALICE)), serial(number));
-        }
-        inbox.refuse(":1.1", Some(Person(ALICE)), None);
-        assert_eq!(inbox.outbox.waiting(), 0, "nothing goes out before a turn");
-        inbox.refuse(":1.2", Some(Person::ROOT), serial(1));
-        let of_one = inbox.outbox.waiting();
-        assert!(of_one > 0);
-        block_on(inbox.has_refusals());
-        let sent = [(); 4].map(|()| {
-            let before = inbox.outbox.waiting();
-            inbox.take_turn();
-            (inbox.outbox.waiting() - before) / of_one
-        });
-        assert_eq!(sent, [10, 10, 5, 0]);
-    }
-
-    #[test]
-    fn a_turn_sends_nothing_to_a_bus_that_takes_nothing() {
-        let inbox = inbox(&[]);
-        inbox.outbox.add(std::iter::once(vec![0; 64 * 1024].as_slice()));
-        inbox.refuse(":1.1", Some(Person(ALICE)), serial(1));
-        inbox.take_turn();
-        assert_eq!(inbox.outbox.waiting(), 64 * 1024);
-        block_on(inbox.has_refusals());
     }
 
     #[test]

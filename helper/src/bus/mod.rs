@@ -18,7 +18,6 @@ mod log_limit;
 mod outbox;
 mod person;
 pub mod quota;
-mod refusals;
 mod reply;
 mod service;
 mod snapshot;

@@ -1,17 +1,37 @@
 //! What is on its way to the bus.
 //!
 //! zbus waits until the bus has taken its messages, and so holds up whoever sends. Refusals wait for nobody: they are added to what
-//! goes out while there is room, and left out where there is none.
+//! goes out while there is room, and at a bounded rate. Whoever is refused at once sends the next call at once, and everybody else's
+//! calls stand behind it in the one socket from the bus. Until the refusal the call is unanswered, and the bus lets each connection
+//! have only so many of those: a flood slows itself down.
+//!
+//! What is held of a refused call is its serial. Callers take turns, so that one connection's backlog keeps nobody else from an
+//! answer. Beyond a bound a call stays without one, as it does when the helper ends: then the bus answers (`NoReply`).
 
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::io::{self, Write};
 use std::num::NonZeroU32;
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use zbus::names::OwnedUniqueName;
 use zruntime::{AsyncIo, Event, Shared};
 
+use super::person::Person;
 use super::reply;
+
+/// How often refusals go out, and how many each time: 100 in a second.
+pub(super) const TURN: Duration = Duration::from_millis(100);
+const IN_ONE_TURN: usize = 10;
+
+/// How many refusals of one person wait at most: as many calls as dbus-daemon lets a user have open, 128 on each of 256 connections
+/// (`max_replies_per_connection` and `max_connections_per_user`, dbus-daemon(1)).
+const PER_PERSON: usize = 256 * 128;
+/// How many refusals of all persons wait at most, and of how many callers.
+const IN_ALL: usize = 4 * PER_PERSON;
+const CALLERS: usize = 4096;
 
 /// Refusals are added while no more than so many bytes wait for the bus.
 const ROOM: usize = 64 * 1024;
@@ -21,6 +41,9 @@ const ROOM: usize = 64 * 1024;
 pub(super) struct Outbox {
     unsent: Mutex<Unsent>,
     more: Event,
+    refusals: Mutex<Refusals>,
+    /// Notified when there is a refusal to send.
+    refused: Event,
 }
 
 #[derive(Debug, Default)]
@@ -48,13 +71,44 @@ impl Outbox {
         self.unsent().bytes.len()
     }
 
-    /// Whether a refusal may be added.
-    pub(super) fn has_room(&self) -> bool {
-        self.waiting() < ROOM
+    /// Answers a call that there is no place for, when it is its turn; root's immediately.
+    pub(super) fn refuse(&self, caller: &str, person: Option<Person>, serial: NonZeroU32) {
+        if person == Some(Person::ROOT) {
+            self.add_refusal(caller, serial);
+            return;
+        }
+        let mut refusals = self.refusals();
+        if refusals.is_empty() {
+            self.refused.notify(1);
+        }
+        refusals.add(caller, person, serial);
     }
 
-    /// Adds a refusal of a call, if there is room.
-    pub(super) fn refuse(&self, caller: &str, serial: NonZeroU32) {
+    /// Completes when there are refusals to send.
+    pub(super) async fn has_refusals(&self) {
+        loop {
+            let refused = self.refused.listen();
+            if !self.refusals().is_empty() {
+                return;
+            }
+            refused.await;
+        }
+    }
+
+    /// Sends the refusals of one turn, as far as the bus takes them.
+    pub(super) fn take_turn(&self) {
+        let mut refusals = self.refusals();
+        for _ in 0..IN_ONE_TURN {
+            if self.waiting() >= ROOM {
+                return;
+            }
+            let Some((caller, serial)) = refusals.next() else { return };
+            self.add_refusal(caller.as_str(), serial);
+        }
+    }
+
+    /// Adds a refusal, if there is room.
+    fn add_refusal(&self, caller: &str, serial: NonZeroU32) {
         let mut unsent = self.unsent();
         if unsent.bytes.len() < ROOM {
             reply::write_refusal(&mut unsent.bytes, caller, serial);
@@ -93,9 +147,14 @@ impl Outbox {
         Ok(())
     }
 
+    // Nothing here panics half-way.
+
     fn unsent(&self) -> MutexGuard<'_, Unsent> {
-        // Nothing here panics half-way.
         self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -105,81 +164,70 @@ impl Unsent {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use std::io::Read;
+/// Refusals that wait for their turn.
+#[derive(Debug, Default)]
+struct Refusals {
+    callers: HashMap<OwnedUniqueName, Refused>,
+    /// The same callers, the next one first.
+    turns: VecDeque<OwnedUniqueName>,
+    /// How many refusals of each person wait.
+    counts: HashMap<Option<Person>, usize>,
+    count: usize,
+}
 
-    use futures_lite::future::{or, poll_once, zip};
-    use zruntime::{SharedRuntime, block_on};
+#[derive(Debug)]
+struct Refused {
+    person: Option<Person>,
+    serials: VecDeque<NonZeroU32>,
+}
 
-    use super::*;
-
-    /// A connection, and the bus's end of it.
-    fn connection() -> (AsyncIo<UnixStream, Shared>, UnixStream) {
-        let (ours, bus) = UnixStream::pair().unwrap();
-        let runtime = SharedRuntime::current().unwrap();
-        (AsyncIo::new(&runtime, ours).unwrap(), bus)
-    }
-
-    /// What the bus reads next, of so many bytes.
-    fn read(mut bus: &UnixStream, count: usize) -> Vec<u8> {
-        let mut bytes = vec![0; count];
-        bus.read_exact(&mut bytes).unwrap();
-        bytes
-    }
-
-    #[test]
-    fn messages_go_out_whole_and_in_their_order_to_a_bus_that_reads_late() {
-        block_on(async {
-            let ((stream, bus), outbox) = (connection(), Outbox::default());
-            let messages: Vec<Vec<u8>> = (0..100).map(|number| vec![number; 10_000]).collect();
-            let end = outbox.add(messages.iter().map(Vec::as_slice));
-            let mut flush = Box::pin(outbox.flush(&stream, end));
-            assert!(poll_once(&mut flush).await.is_none(), "more than a socket holds");
-            let late = zruntime::unblock(move || read(&bus, 1_000_000));
-            let (flushed, arrived) = zip(flush, late).await;
-            flushed.unwrap();
-            assert_eq!(arrived, messages.concat());
-            assert_eq!(outbox.waiting(), 0);
-        });
-    }
-
-    #[test]
-    fn a_refusal_has_room_or_is_left_out_and_a_message_is_never() {
-        let (outbox, serial) = (Outbox::default(), NonZeroU32::MIN);
-        while outbox.has_room() {
-            outbox.refuse(":1.1", serial);
+impl Refusals {
+    /// Takes in a call that is refused, if there is room. A person is `None` while the bus has not identified the caller.
+    fn add(&mut self, caller: &str, person: Option<Person>, serial: NonZeroU32) {
+        let person = self.callers.get(caller).map_or(person, |refused| refused.person);
+        let count = self.counts.get(&person).copied().unwrap_or_default();
+        if count >= PER_PERSON || self.count >= IN_ALL {
+            return;
         }
-        let full = outbox.waiting();
-        outbox.refuse(":1.1", serial);
-        assert_eq!(outbox.waiting(), full);
-        outbox.add([&b"answer"[..]].into_iter());
-        assert_eq!(outbox.waiting(), full + 6);
+        if let Some(refused) = self.callers.get_mut(caller) {
+            refused.serials.push_back(serial);
+        } else {
+            let Ok(name) = OwnedUniqueName::try_from(caller) else { return };
+            if self.turns.len() >= CALLERS {
+                return;
+            }
+            self.turns.push_back(name.clone());
+            self.callers.insert(name, Refused { person, serials: VecDeque::from([serial]) });
+        }
+        self.counts.insert(person, count + 1);
+        self.count += 1;
     }
 
-    #[test]
-    fn what_nobody_waits_for_goes_out_too() {
-        block_on(async {
-            let ((stream, bus), outbox) = (connection(), Outbox::default());
-            let refuse = async {
-                // The flushing has begun, and found nothing.
-                futures_lite::future::yield_now().await;
-                outbox.refuse(":1.1", NonZeroU32::MIN);
-                let length = outbox.waiting();
-                zruntime::unblock(move || read(&bus, length)).await
-            };
-            let flush = async { Err(outbox.keep_flushing(&stream).await.map(|never| match never {})) };
-            let arrived = or(flush, async { Ok(refuse.await) }).await.unwrap();
-            assert!(String::from_utf8_lossy(&arrived).contains("LimitsExceeded"));
-        });
+    /// Takes out the next one to send.
+    fn next(&mut self) -> Option<(OwnedUniqueName, NonZeroU32)> {
+        let caller = self.turns.pop_front()?;
+        let refused = self.callers.get_mut(&caller)?;
+        let serial = refused.serials.pop_front()?;
+        self.count -= 1;
+        if let Some(count) = self.counts.get_mut(&refused.person) {
+            *count -= 1;
+        }
+        if refused.serials.is_empty() {
+            self.callers.remove(&caller);
+        } else {
+            self.turns.push_back(caller.clone());
+        }
+        if self.is_empty() {
+            // What a flood made it grow to is given back.
+            *self = Self::default();
+        }
+        Some((caller, serial))
     }
 
-    #[test]
-    fn a_new_connection_begins_with_nothing() {
-        let outbox = Outbox::default();
-        outbox.add([&b"half"[..]].into_iter());
-        outbox.reset();
-        assert_eq!((outbox.waiting(), outbox.add(std::iter::empty())), (0, 0));
+    fn is_empty(&self) -> bool {
+        self.count == 0
     }
 }
+
+#[cfg(test)]
+mod tests;
