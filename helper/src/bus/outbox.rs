@@ -5,8 +5,8 @@
 //! calls stand behind it in the one socket from the bus. Until the refusal the call is unanswered, and the bus lets each connection
 //! have only so many of those: a flood slows itself down.
 //!
-//! What is held of a refused call is its serial. Callers take turns, so that one connection's backlog keeps nobody else from an
-//! answer. Beyond a bound a call stays without one, as it does when the helper ends: then the bus answers (`NoReply`).
+//! What is held of a refused call is its serial. Persons take turns, and the callers of each, so that one's backlog keeps nobody else
+//! from an answer. Beyond a bound a call stays without one, as it does when the helper ends: then the bus answers (`NoReply`).
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -29,9 +29,10 @@ const IN_ONE_TURN: usize = 10;
 /// How many refusals of one person wait at most: as many calls as dbus-daemon lets a user have open, 128 on each of 256 connections
 /// (`max_replies_per_connection` and `max_connections_per_user`, dbus-daemon(1)).
 const PER_PERSON: usize = 256 * 128;
-/// How many refusals of all persons wait at most, and of how many callers.
+/// How many callers of one person they may be of: some have left the bus by now.
+const CALLERS: usize = 1024;
+/// How many refusals of all persons wait at most.
 const IN_ALL: usize = 4 * PER_PERSON;
-const CALLERS: usize = 4096;
 
 /// Refusals are added while no more than so many bytes wait for the bus.
 const ROOM: usize = 64 * 1024;
@@ -164,68 +165,89 @@ impl Unsent {
     }
 }
 
-/// Refusals that wait for their turn.
+/// Refusals that wait for their turn: the persons take turns, and the callers of each.
 #[derive(Debug, Default)]
 struct Refusals {
-    callers: HashMap<OwnedUniqueName, Refused>,
-    /// The same callers, the next one first.
-    turns: VecDeque<OwnedUniqueName>,
-    /// How many refusals of each person wait.
-    counts: HashMap<Option<Person>, usize>,
+    /// A person is `None` while the bus has not identified the caller.
+    backlogs: HashMap<Option<Person>, Backlog>,
+    /// The same persons, the next one first.
+    turns: VecDeque<Option<Person>>,
     count: usize,
 }
 
-#[derive(Debug)]
-struct Refused {
-    person: Option<Person>,
-    serials: VecDeque<NonZeroU32>,
+/// The refusals of one person.
+#[derive(Debug, Default)]
+struct Backlog {
+    callers: HashMap<OwnedUniqueName, VecDeque<NonZeroU32>>,
+    /// The same callers, the next one first.
+    turns: VecDeque<OwnedUniqueName>,
+    count: usize,
 }
 
 impl Refusals {
-    /// Takes in a call that is refused, if there is room. A person is `None` while the bus has not identified the caller.
+    /// Takes in a call that is refused, if there is room.
     fn add(&mut self, caller: &str, person: Option<Person>, serial: NonZeroU32) {
-        let person = self.callers.get(caller).map_or(person, |refused| refused.person);
-        let count = self.counts.get(&person).copied().unwrap_or_default();
-        if count >= PER_PERSON || self.count >= IN_ALL {
+        if self.count >= IN_ALL {
             return;
         }
-        if let Some(refused) = self.callers.get_mut(caller) {
-            refused.serials.push_back(serial);
-        } else {
-            let Ok(name) = OwnedUniqueName::try_from(caller) else { return };
-            if self.turns.len() >= CALLERS {
-                return;
-            }
-            self.turns.push_back(name.clone());
-            self.callers.insert(name, Refused { person, serials: VecDeque::from([serial]) });
-        }
-        self.counts.insert(person, count + 1);
-        self.count += 1;
+        let backlog = self.backlogs.entry(person).or_insert_with(|| {
+            self.turns.push_back(person);
+            Backlog::default()
+        });
+        self.count += usize::from(backlog.add(caller, serial));
     }
 
     /// Takes out the next one to send.
     fn next(&mut self) -> Option<(OwnedUniqueName, NonZeroU32)> {
-        let caller = self.turns.pop_front()?;
-        let refused = self.callers.get_mut(&caller)?;
-        let serial = refused.serials.pop_front()?;
-        self.count -= 1;
-        if let Some(count) = self.counts.get_mut(&refused.person) {
-            *count -= 1;
-        }
-        if refused.serials.is_empty() {
-            self.callers.remove(&caller);
-        } else {
-            self.turns.push_back(caller.clone());
-        }
-        if self.is_empty() {
+        let person = self.turns.pop_front()?;
+        let backlog = self.backlogs.get_mut(&person)?;
+        let next = backlog.next();
+        if backlog.count == 0 {
             // What a flood made it grow to is given back.
-            *self = Self::default();
+            self.backlogs.remove(&person);
+        } else {
+            self.turns.push_back(person);
         }
-        Some((caller, serial))
+        self.count -= usize::from(next.is_some());
+        next
     }
 
     fn is_empty(&self) -> bool {
         self.count == 0
+    }
+}
+
+impl Backlog {
+    /// Takes in a refused call. Returns whether there was room.
+    fn add(&mut self, caller: &str, serial: NonZeroU32) -> bool {
+        if self.count >= PER_PERSON {
+            return false;
+        }
+        if let Some(serials) = self.callers.get_mut(caller) {
+            serials.push_back(serial);
+        } else if self.turns.len() < CALLERS
+            && let Ok(name) = OwnedUniqueName::try_from(caller)
+        {
+            self.turns.push_back(name.clone());
+            self.callers.insert(name, VecDeque::from([serial]));
+        } else {
+            return false;
+        }
+        self.count += 1;
+        true
+    }
+
+    fn next(&mut self) -> Option<(OwnedUniqueName, NonZeroU32)> {
+        let caller = self.turns.pop_front()?;
+        let serials = self.callers.get_mut(&caller)?;
+        let serial = serials.pop_front()?;
+        self.count -= 1;
+        if serials.is_empty() {
+            self.callers.remove(&caller);
+        } else {
+            self.turns.push_back(caller.clone());
+        }
+        Some((caller, serial))
     }
 }
 

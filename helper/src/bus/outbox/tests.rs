@@ -126,51 +126,46 @@ fn all(refusals: &mut Refusals) -> Vec<(String, u32)> {
 #[test]
 fn callers_take_turns_and_each_is_answered_in_the_order_of_its_calls() {
     let mut refusals = Refusals::default();
-    flood(&mut refusals, ALICE, 1..2, 3);
-    flood(&mut refusals, BOB, 2..3, 2);
+    flood(&mut refusals, ALICE, 1..3, 2);
+    refusals.add(":1.1", ALICE, serial(2));
     let expected = [(":1.1", 1), (":1.2", 1), (":1.1", 2), (":1.2", 2), (":1.1", 3)];
     assert_eq!(all(&mut refusals), expected.map(|(caller, serial)| (caller.to_owned(), serial)));
 }
 
 #[test]
-fn a_newcomer_waits_for_one_turn_of_each_caller_and_not_for_a_backlog() {
+fn a_newcomer_waits_for_one_turn_of_each_person_and_not_for_a_backlog() {
     let mut refusals = Refusals::default();
     flood(&mut refusals, ALICE, 0..256, 128);
+    flood(&mut refusals, None, 256..300, 128);
     refusals.add(":1.999", BOB, serial(0));
     let before = std::iter::from_fn(|| refusals.next()).position(|(caller, _)| caller == ":1.999");
-    assert_eq!(before, Some(256));
+    assert_eq!(before, Some(2));
+    refusals.add(":1.998", ALICE, serial(0));
+    let before = std::iter::from_fn(|| refusals.next()).position(|(caller, _)| caller == ":1.998");
+    assert!(before.is_some_and(|before| before <= 2 * 256), "one turn of each of her connections: {before:?}");
 }
 
 #[test]
 fn one_person_takes_no_room_from_another_and_all_have_so_much() {
     let mut refusals = Refusals::default();
-    flood(&mut refusals, ALICE, 0..512, 128);
+    flood(&mut refusals, ALICE, 0..CALLERS + 10, 128);
     assert_eq!(refusals.count, PER_PERSON);
-    flood(&mut refusals, BOB, 512..513, 1);
+    refusals.add(":1.9999", BOB, serial(0));
     assert_eq!(refusals.count, PER_PERSON + 1);
     for person in 0..8 {
         flood(&mut refusals, Some(Person(2000 + person)), 0..CALLERS + 10, 128);
     }
-    assert!(refusals.count <= IN_ALL && refusals.callers.len() <= CALLERS, "{}", refusals.count);
-    let held = refusals.count;
-    assert_eq!(all(&mut refusals).len(), held);
-}
-
-#[test]
-fn a_caller_who_is_identified_meanwhile_stays_counted_where_it_was() {
-    let mut refusals = Refusals::default();
-    for person in [None, ALICE, None, ALICE] {
-        refusals.add(":1.1", person, serial(0));
-    }
-    assert_eq!(refusals.counts, HashMap::from([(None, 4)]));
-    assert_eq!(all(&mut refusals).len(), 4);
+    assert_eq!(refusals.count, IN_ALL);
+    assert!(refusals.backlogs.values().all(|backlog| backlog.count <= PER_PERSON && backlog.callers.len() <= CALLERS));
+    assert_eq!(all(&mut refusals).len(), IN_ALL);
 }
 
 #[test]
 fn nothing_is_kept_when_all_have_their_answer() {
     let mut refusals = Refusals::default();
     flood(&mut refusals, ALICE, 0..256, 128);
-    refusals.add("no name", BOB, serial(0));
     assert_eq!(all(&mut refusals).len(), PER_PERSON);
-    assert!(refusals.is_empty() && refusals.callers.capacity() == 0 && refusals.turns.capacity() == 0);
+    assert!(refusals.is_empty() && refusals.backlogs.is_empty() && refusals.turns.is_empty());
+    refusals.add("no name", BOB, serial(0));
+    assert!(refusals.is_empty() && refusals.next().is_none() && refusals.backlogs.is_empty());
 }
