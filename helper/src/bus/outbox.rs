@@ -148,9 +148,8 @@ impl Outbox {
         Ok(())
     }
 
-    // Nothing here panics half-way.
-
     fn unsent(&self) -> MutexGuard<'_, Unsent> {
+        // Nothing here panics half-way, nor with the refusals in hand.
         self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
