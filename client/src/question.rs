@@ -21,7 +21,7 @@ impl Consent {
     }
 }
 
-/// What came of asking.
+/// The outcome of asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// Do it.

@@ -29,7 +29,7 @@ const ARPHRD_ETHER: u16 = 1;
 /// `ARPHRD_PPP` of `linux/if_arp.h`. pppd makes its links without netlink, so they may show no kind.
 const ARPHRD_PPP: u16 = 512;
 
-/// What a link is, by the kernel's word.
+/// The kind of a link, by the kernel's word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkKind {
     /// `IFLA_INFO_KIND`; empty for hardware.

@@ -139,7 +139,7 @@ impl fmt::Display for LinkName {
     }
 }
 
-/// What a clamp is for: one link, or every VPN link there is and will be.
+/// The target of a clamp: one link, or every VPN link, present and future.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Target {
     /// `""` on the bus: every VPN link, now and whenever one appears.

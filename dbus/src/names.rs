@@ -8,7 +8,7 @@ pub const OBJECT_PATH: &str = "/org/airpods/Helper1";
 pub const INTERFACE: &str = "org.airpods.Helper1";
 /// The object in the bus's own language, as the helper serves it.
 pub const INTROSPECTION: &str = include_str!("../org.airpods.Helper1.xml");
-/// What stands before an error's own name, see [`crate::ErrorKind`].
+/// The prefix of an error's own name, see [`crate::ErrorKind`].
 pub const ERROR_PREFIX: &str = "org.airpods.Helper1.Error";
 /// The system user (and group) the helper runs as; made by `airpods.sysusers`.
 pub const HELPER_USER: &str = "airpods-helper";

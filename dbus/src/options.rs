@@ -74,7 +74,7 @@ impl fmt::Display for PathMtu {
     }
 }
 
-/// What `ClampOn` may be told beside the link.
+/// The options of `ClampOn`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ClampOptions {

@@ -43,7 +43,7 @@ wire_words! {
 }
 
 wire_words! {
-    /// What the MSS is taken from.
+    /// The source of the MSS.
     Mode {
         /// The route's MTU, packet by packet (`rt mtu`).
         Route = "route",
@@ -53,7 +53,7 @@ wire_words! {
 }
 
 wire_words! {
-    /// Who asked for a clamp.
+    /// The caller who asked for a clamp.
     Origin {
         /// It is a VPN link and auto is on.
         Auto = "auto",
@@ -70,9 +70,9 @@ pub struct ClampStatus {
     pub link: String,
     /// Whether it does anything now.
     pub state: ClampState,
-    /// What the MSS is taken from.
+    /// The source of the MSS.
     pub mode: Mode,
-    /// Who asked for it.
+    /// The caller who asked for it.
     pub origin: Origin,
     /// Whether it is kept across reboots.
     pub persist: bool,

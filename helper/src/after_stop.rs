@@ -32,7 +32,7 @@ const RESTART_DELAY: Duration = Duration::from_millis(500);
 /// Exit codes that `RestartPreventExitStatus=` of the unit names, but for 14: then another helper keeps the table.
 const GIVEN_UP: [&str; 4] = ["2", "10", "11", "12"];
 
-/// What systemd is about to do with the unit.
+/// The job that systemd has for the unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Job {
     /// A job of this type (`JobType`, org.freedesktop.systemd1(5)).
@@ -43,7 +43,7 @@ pub enum Job {
     Unknown,
 }
 
-/// What becomes of the table, with the reason for the log.
+/// The decision about the table, with the reason for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It stays.

@@ -55,7 +55,7 @@ impl Line {
         self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value.as_str())
     }
 
-    /// What happened.
+    /// The event.
     #[must_use]
     pub fn event(&self) -> &'static str {
         self.event

@@ -35,7 +35,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 const HELP: &str = include_str!("../help.txt");
 const VERSION: &str = concat!("airpods-helper ", env!("CARGO_PKG_VERSION"), "\n");
 
-/// What the process is to do.
+/// The task of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Invocation {
     Serve,

@@ -111,7 +111,7 @@ pub enum PrivilegeError {
     /// The system refused a step.
     #[error("cannot {doing}: {cause}")]
     Refused {
-        /// What was being done.
+        /// The failed operation.
         doing: &'static str,
         /// The system's error.
         cause: String,

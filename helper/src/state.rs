@@ -47,7 +47,7 @@ pub enum StateError {
     /// The file system refused.
     #[error("cannot {doing} `{}`: {source}", path.display())]
     Io {
-        /// What was being done.
+        /// The failed operation.
         doing: &'static str,
         /// With which file.
         path: PathBuf,
@@ -59,7 +59,7 @@ pub enum StateError {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         why: String,
     },
 }
@@ -70,10 +70,10 @@ impl StateError {
     }
 }
 
-/// What a helper that starts finds.
+/// The state that a starting helper finds.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// What was desired.
+    /// The former desired state.
     pub desired: Desired,
     /// The names that auto had taken as VPN links.
     pub known: BTreeSet<LinkName>,
@@ -208,7 +208,7 @@ fn read_text(path: &Path) -> Result<Option<String>, StateError> {
     Ok(Some(text))
 }
 
-/// What a file's text remembers.
+/// The state in a file's text.
 pub(crate) fn parse(text: &str) -> Result<Memory, String> {
     let file: StateFile<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
     if file.version != VERSION {

@@ -134,7 +134,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     }
 }
 
-/// What a start would refuse to make: folders and files of the host.
+/// Folders and files of the host that a start would refuse to make.
 fn missing(loaded: &Loaded) -> Vec<PathBuf> {
     let volumes = loaded.config.enabled().flat_map(|(_, service)| service.volumes.values());
     let of_host = volumes.filter_map(|volume| match &volume.source {

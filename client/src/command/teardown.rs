@@ -64,7 +64,7 @@ pub(super) fn list<'a>(endings: impl IntoIterator<Item = &'a Teardown>) -> Vec<V
     endings.into_iter().map(Teardown::to_json).collect()
 }
 
-/// What came of it, as the members of a JSON object.
+/// The outcome, as the members of a JSON object.
 pub(super) fn outcome(ended: &Ended) -> Value {
     let refused = ended.refused.iter().map(|(teardown, why)| {
         let mut refused = teardown.to_json();

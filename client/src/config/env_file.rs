@@ -45,7 +45,7 @@ fn variable(line: &str) -> Result<(String, String), &'static str> {
     Ok((name.to_owned(), value))
 }
 
-/// What stands before the closing quote; a backslash means something between double quotes alone.
+/// The text before the closing quote; a backslash is special between double quotes alone.
 fn quoted(text: &str, quote: char) -> Result<String, &'static str> {
     let mut value = String::new();
     let mut rest = text.chars();

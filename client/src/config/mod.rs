@@ -78,7 +78,7 @@ pub struct Loaded {
     pub config: Config,
     /// The file it comes from; `None`: built-in defaults alone.
     pub file: Option<PathBuf>,
-    /// What has no effect, unknown keys among it.
+    /// Keys without effect, unknown ones included.
     pub warnings: Vec<Problem>,
     tree: Table,
 }

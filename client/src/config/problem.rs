@@ -167,7 +167,7 @@ pub enum ConfigError {
     Variables {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and in which line.
+        /// The fault, and its line.
         why: String,
     },
     /// The file is there and wrong. At least one of the problems is an error.

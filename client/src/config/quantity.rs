@@ -112,7 +112,7 @@ pub struct StatusRange {
 }
 
 impl StatusRange {
-    /// What counts as healthy unless a service says otherwise.
+    /// The healthy status codes unless a service sets others.
     pub const SUCCESS: Self = Self { first: StatusCode(200), last: StatusCode(299) };
 
     /// The range, if the codes are in order.

@@ -29,7 +29,7 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// What it is, for a sentence.
+    /// Its name, for a sentence.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::String(_) => "a text",

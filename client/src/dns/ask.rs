@@ -20,7 +20,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// The largest answer without EDNS (RFC 1035, section 2.3.4), and then some.
 const ANSWER: usize = 4096;
 
-/// What came of a question.
+/// The outcome of a question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "reply", content = "why")]
 pub enum Reply {

@@ -16,7 +16,7 @@ use crate::inside::{self, enter};
 pub struct Asked {
     /// The server.
     pub server: IpAddr,
-    /// What it said.
+    /// Its output.
     #[serde(flatten)]
     pub reply: Reply,
 }

@@ -36,7 +36,7 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// What podman says about the host, if it says.
+    /// Podman's report about the host, if there is one.
     pub(super) fn host(&self) -> Option<&HostFacts> {
         match self {
             Self::Answers { host: Ok(host), .. } => Some(host),

@@ -36,7 +36,7 @@ macro_rules! codes {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code {
             $($(#[$doc])* $code,)*
-            /// What a measurement of the path found: `airpods net check` has the same words.
+            /// The verdict of a path measurement, in the words of `airpods net check`.
             Measured(verdict::Code),
         }
 
@@ -196,7 +196,7 @@ impl Serialize for Code {
 pub struct Finding {
     /// How bad it is.
     pub level: Level,
-    /// What kind it is of.
+    /// Its kind.
     pub code: Code,
     /// One line, which names the cause.
     pub cause: String,

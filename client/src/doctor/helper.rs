@@ -7,7 +7,7 @@ use airpods_dbus::{ClampState, Status, names};
 use super::{Code, Finding};
 use crate::helper_link::{HelperError, HelperLink, Judgement};
 
-/// What looking for the helper came to.
+/// The result of looking for the helper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Helper {
     /// There is no system bus, or it does not answer; a sentence.
@@ -18,7 +18,7 @@ pub enum Helper {
     Failed(String),
     /// It answers.
     Answers {
-        /// What it keeps.
+        /// Its content.
         status: Status,
         /// Whether this user may change it.
         permission: Permission,

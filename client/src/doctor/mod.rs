@@ -43,9 +43,9 @@ pub struct Facts {
     pub settings: Settings,
     /// podman.
     pub engine: Engine,
-    /// What a rootless podman needs; `None` where podman is rootful.
+    /// The needs of a rootless podman; `None` if podman is rootful.
     pub rootless: Option<Rootless>,
-    /// What the services need of it.
+    /// The services' needs of it.
     pub needs: Needs,
     /// The unit that starts containers at boot; `None` without systemd.
     pub boot: Option<Boot>,

@@ -64,7 +64,7 @@ pub enum Holder {
     Process {
         /// Its id.
         pid: u32,
-        /// What it is called.
+        /// Its name.
         name: String,
     },
     /// Somebody whom this user cannot see.

@@ -72,7 +72,7 @@ pub enum Tun {
     Denied,
 }
 
-/// What the services that are to run need.
+/// The needs of the services to run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a need of its own")]
 pub struct Needs {

@@ -14,7 +14,7 @@ const RESTARTS: u32 = 3;
 pub struct Service {
     /// Its name.
     pub name: String,
-    /// What its container is doing.
+    /// The state of its container.
     pub state: ContainerState,
     /// The user stopped it, whatever its exit code.
     pub stopped: bool,

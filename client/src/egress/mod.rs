@@ -66,11 +66,11 @@ pub struct Egress {
     pub index: i32,
     /// What it is.
     pub kind: LinkKind,
-    /// What fits, in bytes: the link's MTU, or the route's where that is smaller.
+    /// The largest packet in bytes: the link's MTU, or the route's if that is smaller.
     pub mtu: u32,
 }
 
-/// What a clamp would do for a service.
+/// The effect of a clamp on a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The network's packets are too big for the VPN, and forwarded: a clamp cures that.
@@ -118,7 +118,7 @@ pub struct EgressPath {
     pub egress: Option<Egress>,
     /// The MTU of the container's own link; `None` on the host's network.
     pub network_mtu: Option<u32>,
-    /// What a clamp would do.
+    /// The effect of a clamp.
     pub verdict: Verdict,
 }
 

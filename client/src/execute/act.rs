@@ -26,7 +26,7 @@ const LAST_WORDS: u32 = 10;
 /// How long they may take to come.
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(10);
 
-/// What a step changed, by which it is undone.
+/// The change of a step, by which it is undone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Done {
     /// Nothing that would have to be undone.

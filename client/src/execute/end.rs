@@ -13,12 +13,12 @@ use crate::config::FOLDER;
 use crate::plan::{Kind, Teardown};
 use crate::podman::{Podman, PodmanError};
 
-/// What came of ending things.
+/// The outcome of a teardown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ended {
     /// The steps done.
     pub done: Vec<Teardown>,
-    /// What could not be done, and why.
+    /// The failed steps, and the reasons.
     pub refused: Vec<(Teardown, String)>,
     /// The steps under way when the waiting ended: they may still happen.
     pub under_way: Vec<Teardown>,

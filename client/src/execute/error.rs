@@ -179,7 +179,7 @@ fn refusal_hint(source: &PodmanError) -> Option<String> {
 pub struct Aborted {
     /// Why.
     pub cause: StepError,
-    /// What could not be undone, a sentence each; empty when everything is as it was.
+    /// The changes that could not be undone, a sentence each; empty if the former state is restored.
     pub left: Vec<String>,
 }
 

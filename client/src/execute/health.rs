@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use crate::plan::{HealthCheck, HttpCheck};
 use crate::podman::Podman;
 
-/// What a service answered.
+/// A service's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status; none of a command.

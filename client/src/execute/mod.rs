@@ -62,10 +62,10 @@ impl Pace {
     }
 }
 
-/// What came of an executed plan.
+/// The outcome of an executed plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// What a user should know, though the services run.
+    /// Warnings although the services run.
     pub warnings: Vec<String>,
     /// Services that answered as they should.
     pub healthy: BTreeSet<String>,
@@ -89,7 +89,7 @@ pub struct Late {
     pub service: String,
     /// How it was asked, as in `at http://…`.
     pub asked: String,
-    /// What it last answered.
+    /// Its last answer.
     pub last: String,
     /// How long it was waited for.
     pub waited: Duration,

@@ -17,15 +17,15 @@ use super::{Outcome, Pace, StepError};
 use crate::plan::{Action, Plan};
 use crate::podman::Podman;
 
-/// What came of running a plan's steps.
+/// The outcome of a plan's steps.
 pub(super) struct Ran {
-    /// What each finished step did, in the order they finished.
+    /// The changes of the finished steps, in the order they finished.
     pub(super) done: Vec<(usize, Done)>,
     /// The facts to print.
     pub(super) outcome: Outcome,
     /// The first failure. Steps that were under way when it came were ended or waited for.
     pub(super) failure: Option<StepError>,
-    /// What a failed step could not put back.
+    /// The changes that a failed step could not undo.
     pub(super) left: Vec<String>,
     /// It was interrupted.
     pub(super) interrupted: bool,

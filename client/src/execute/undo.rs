@@ -54,7 +54,7 @@ impl<P: Podman> Undoing<'_, P> {
     }
 }
 
-/// What a step leaves that is not undone.
+/// The changes of a step that are not undone.
 fn remains(action: &Action) -> Option<String> {
     Some(match action {
         Action::CreateNetwork(spec) => format!("the network `{}`", spec.name),

@@ -18,7 +18,7 @@ use crate::secret::SecretValues;
 /// The podman that is written for: what it can do decides how a launch is put.
 const PODMAN: Version = Version { major: 5, minor: 0 };
 
-/// What an export comes to.
+/// The result of an export.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Export {
     /// The files.
@@ -38,7 +38,7 @@ pub struct File {
     pub private: bool,
 }
 
-/// What is to be exported.
+/// The services to export.
 #[derive(Debug)]
 pub struct Subject<'a> {
     /// The services.

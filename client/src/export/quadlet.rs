@@ -344,7 +344,7 @@ fn wait_for_command(unit: &mut Unit, subject: &Subject<'_>, launch: &Launch) {
     unit.words("ExecStartPost", wait);
 }
 
-/// What podman is given as it is written.
+/// The value, passed to podman as written.
 fn options(unit: &mut Unit, spec: &ContainerSpec) {
     for (row, values) in spec.options.iter() {
         match (row.shape, row.unit) {

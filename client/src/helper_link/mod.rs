@@ -43,7 +43,7 @@ pub enum Asking {
     Never,
 }
 
-/// What is asked of the helper.
+/// The request to the helper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// `ClampOn`

@@ -9,7 +9,7 @@ use zbus::proxy::CacheProperties;
 
 use super::HelperError;
 
-/// Who may do everything anyway.
+/// Callers who may do everything anyway.
 const ROOT: u32 = 0;
 
 /// Has the bus start the helper if it does not run, and checks that the name belongs to the helper's user.

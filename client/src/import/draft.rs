@@ -62,7 +62,7 @@ pub(super) struct Service {
     table: Table,
     inner: IndexMap<&'static str, InlineTable>,
     volume_names: BTreeSet<String>,
-    /// What is being read.
+    /// The input.
     here: Origin,
     /// Where each value was read, by its key within the service: one for each item of a list.
     origins: BTreeMap<String, Vec<Origin>>,

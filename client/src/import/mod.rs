@@ -54,7 +54,7 @@ pub enum ImportError {
     Yaml {
         /// The file.
         path: PathBuf,
-        /// What is wrong, with its place.
+        /// The fault, with its place.
         cause: yaml::InvalidYaml,
     },
     /// There is no service in it.

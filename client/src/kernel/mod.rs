@@ -21,7 +21,7 @@ use nix::unistd::Pid;
 
 use crate::port::HostPort;
 
-/// What is known of one container.
+/// The known facts of one container.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct View {
     /// The most processes and threads.

@@ -35,7 +35,7 @@ pub(super) fn conclude(places: Vec<PlaceReport>, begun: Instant) -> Report {
     }
 }
 
-/// What the sentence about a path says.
+/// The sentence about a path.
 fn about(place: &PlaceReport, path: &PathReport) -> Words {
     let least = [path.up.proven, path.down.proven].into_iter().flatten().min();
     let narrow = |direction: &Direction| direction.failed.is_some();

@@ -19,7 +19,7 @@ pub(super) struct Opening {
     pub(super) sent: Option<u16>,
 }
 
-/// What a look at a connection shows.
+/// The result of a look at a connection.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     /// When it was.
@@ -138,7 +138,7 @@ impl Exchange {
         self.seen_at.saturating_sub(since)
     }
 
-    /// What the rest of the check needs to know of it.
+    /// The facts for the rest of the check.
     pub(super) fn contact(&self) -> Contact {
         let connected = self.connected_at.is_some();
         Contact {
@@ -164,7 +164,7 @@ pub(super) struct Contact {
     pub(super) error: Option<Errno>,
     /// How long it lived.
     pub(super) ended_after: Duration,
-    /// What came back.
+    /// The answer.
     pub(super) answer: Answer,
     /// The hello was acknowledged.
     pub(super) hello_arrived: bool,

@@ -27,7 +27,7 @@ pub(super) struct Subject {
     pub(super) probing: bool,
 }
 
-/// What is known.
+/// The known facts.
 #[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own, and all combinations occur")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Findings {

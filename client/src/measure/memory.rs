@@ -89,7 +89,7 @@ pub struct Known {
 pub struct Elsewhere {
     /// The link's name.
     pub link: String,
-    /// What it is clamped to, in bytes.
+    /// Its clamp, in bytes.
     pub mtu: u32,
     /// How long ago it was measured.
     pub age: Duration,

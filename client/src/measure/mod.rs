@@ -61,7 +61,7 @@ use report::{Family, Link, PathReport, PlaceReport};
 /// How long a whole check may take.
 pub const LIMIT: Duration = Duration::from_secs(12);
 
-/// What is to be checked.
+/// The subject of the check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The servers to measure with: the first one measures, the second one confirms.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::report::{Confidence, Direction, PathReport, PlaceReport, Report};
 use super::verdict::Weight;
 
-/// What a line is about, for its colour.
+/// The kind of a line, for its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
     /// Nothing special.

@@ -10,11 +10,11 @@ use super::verdict::Code;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Report {
-    /// What is wrong, if anything: the worst of all places.
+    /// The worst verdict of all places, if any.
     pub verdict: Code,
     /// The same in one sentence, with its numbers.
     pub sentence: String,
-    /// What must not be blamed.
+    /// Causes that are ruled out.
     pub not_to_blame: Option<String>,
     /// One command, or one thing to do.
     pub cure: Option<String>,

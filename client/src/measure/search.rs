@@ -317,7 +317,7 @@ impl<T: Transport> Search<'_, T> {
         }
     }
 
-    /// What is missing for a verdict.
+    /// The missing evidence for a verdict.
     fn clamp_coverage(&self) -> Vec<Probe> {
         let (findings, top) = (&self.findings, self.subject.top);
         let mut batch = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What is being tried, for people who wait.
+/// The present trial, for people who wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// The first connections.

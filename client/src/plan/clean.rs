@@ -11,7 +11,7 @@ use super::{Kind, Observed, Stages, Teardown};
 use crate::execute::bytes;
 use crate::podman::{Container, ContainerState, DiskUsage, Pod};
 
-/// What is to be cleaned.
+/// The scope of the cleaning.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Scope {
@@ -40,7 +40,7 @@ pub struct Inventory {
     pub files: Vec<PathBuf>,
 }
 
-/// What is removed, and what stays.
+/// The removed objects, and the kept ones.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Clean {
     /// What is done: containers are stopped, then removed with their pods, then what they used.

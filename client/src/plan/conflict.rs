@@ -132,7 +132,7 @@ impl fmt::Display for Kind {
 pub struct NetworkDifference {
     /// Its key in the configuration.
     pub key: &'static str,
-    /// What is configured.
+    /// The configured value.
     pub wanted: String,
     /// The network's settings.
     pub found: String,

@@ -62,7 +62,7 @@ pub struct Desired {
     pub others: Vec<Launch>,
 }
 
-/// What a launch depends on besides the configuration.
+/// The inputs of a launch besides the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct HostContext {
     /// The machine's GPUs.

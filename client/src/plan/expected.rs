@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::podman::{ContainerSpec, Endpoint, Networking};
 use crate::port::HostPort;
 
-/// What a container must have once it runs.
+/// The expected properties of a running container.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expected {
     /// The container.

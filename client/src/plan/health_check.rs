@@ -28,7 +28,7 @@ impl HealthCheck {
         }
     }
 
-    /// What is asked: a URL, or the words of the command.
+    /// The target of the check: a URL, or the words of the command.
     #[must_use]
     pub fn question(&self) -> String {
         match self {

@@ -77,7 +77,7 @@ pub struct Plan {
 /// One step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// What is done.
+    /// The steps.
     pub action: Action,
     /// The service it is done for; none when several share it.
     pub service: Option<String>,
@@ -85,7 +85,7 @@ pub struct Step {
     pub after: Vec<usize>,
 }
 
-/// What a step does.
+/// The action of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Makes the network.

@@ -36,7 +36,7 @@ pub struct Observed {
 /// All that can be read of one container.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inspection {
-    /// What podman says.
+    /// Podman's report.
     pub detail: ContainerDetail,
     /// The kernel's view.
     pub kernel: View,

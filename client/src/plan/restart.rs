@@ -9,7 +9,7 @@ use super::state::container_made_for;
 use super::{Action, Desired, Launch, Observed, Plan, Step};
 use crate::podman::{Container, ContainerState, Networking};
 
-/// What a restart does.
+/// The plan of a restart.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Restart {
     /// The steps.

@@ -6,7 +6,7 @@ use super::label::{is_ours, service_of};
 use super::{Kind, Observed, Present, Stages, Teardown};
 use crate::podman::{Container, ContainerState, Pod};
 
-/// What a stop does.
+/// The plan of a stop.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stop {
     /// What is done: containers are stopped, then pods of which nothing runs any more, then removed what is to be.
@@ -16,7 +16,7 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// What is removed, for a question.
+    /// The removed objects, for a question.
     pub fn removed(&self) -> impl Iterator<Item = &Teardown> {
         self.stages.iter().flatten().filter(|teardown| matches!(teardown, Teardown::Remove(..)))
     }

@@ -109,7 +109,7 @@ async fn answer(socket: &Path) -> Result<Rest> {
     tokio::time::timeout(STARTUP, Rest::open(socket)).await.unwrap_or_else(|_| Err(late()))
 }
 
-/// What connecting said.
+/// The error of connecting.
 fn cause(error: PodmanError) -> io::Error {
     match error {
         PodmanError::Connection(error) => match error.downcast::<io::Error>() {

@@ -30,7 +30,7 @@ pub enum PodmanError {
         socket: PathBuf,
         /// The key or variable that it came from.
         origin: &'static str,
-        /// What connecting to it said.
+        /// The error of connecting to it.
         #[source]
         source: io::Error,
     },

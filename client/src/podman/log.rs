@@ -74,7 +74,7 @@ impl Lines {
         self.unfinished.contains(&b'\r').then(|| std::mem::take(&mut self.unfinished))
     }
 
-    /// What came after the last newline.
+    /// The text behind the last newline.
     pub(super) fn rest(&mut self) -> Option<Vec<u8>> {
         (!self.unfinished.is_empty()).then(|| std::mem::take(&mut self.unfinished))
     }

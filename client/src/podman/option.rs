@@ -32,7 +32,7 @@ pub enum ContainerOption {
     Privileged,
 }
 
-/// What a setting holds.
+/// The value of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// On, or not there.
@@ -50,7 +50,7 @@ pub struct Row {
     pub option: ContainerOption,
     /// Its key in a service's table, as compose has it.
     pub key: &'static str,
-    /// What it holds.
+    /// Its content.
     pub shape: Shape,
     /// The option of `podman run` (podman-run(1)).
     pub flag: &'static str,

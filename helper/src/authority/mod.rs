@@ -21,7 +21,7 @@ pub use polkit::Polkit;
 /// Whom polkit always allows everything, without a password.
 const ROOT: u32 = 0;
 
-/// What polkit is asked about: one action for each mutating method, and one for a link that is no VPN link.
+/// The polkit actions: one for each mutating method, and one for a link that is no VPN link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// `ClampOn`.
@@ -73,7 +73,7 @@ impl Action {
     }
 }
 
-/// Who calls, as the bus daemon vouches for it.
+/// The caller, as the bus daemon vouches for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The connection's unique name, which is never given to another one.
@@ -82,14 +82,14 @@ pub struct Caller {
     pub uid: u32,
 }
 
-/// What an authority is asked.
+/// The question to an authority.
 #[derive(Debug)]
 pub struct Question {
     /// Whom it is about: always the caller's unique bus name. A process id could be another process' by now.
     pub subject: Subject,
-    /// Who calls.
+    /// The caller.
     pub caller: Caller,
-    /// What is to be done.
+    /// The requested action.
     pub request: Request,
     /// Whether the person at the caller's end may be asked for a password: the message allows it. Root never is.
     pub interaction: bool,
@@ -118,7 +118,7 @@ impl Question {
         Ok(Self { subject: subject.ok_or_else(no_subject)?, caller, request, interaction })
     }
 
-    /// What is to be done, in polkit's terms.
+    /// The requested action, in polkit's terms.
     #[must_use]
     pub fn action(&self) -> Action {
         Action::of(&self.request)
@@ -183,7 +183,7 @@ impl NoAnswer {
     }
 }
 
-/// Who answers whether a caller may do something.
+/// The authority that judges callers.
 #[async_trait]
 pub trait Authority: Send + Sync {
     /// Asks. An authority that is being started is waited for. Dropping the future takes the question back.
@@ -199,7 +199,7 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// What is permitted.
+    /// The permitted change.
     #[must_use]
     pub fn request(&self) -> &Request {
         &self.request
@@ -268,7 +268,7 @@ fn permit(question: &Question, answer: &Result<Answer, NoAnswer>) -> Result<Perm
     judge(question, answer).map(|()| Permit { request: question.request.clone() })
 }
 
-/// What an answer means.
+/// The meaning of an answer.
 ///
 /// Without polkit root is served, by the uid that the bus daemon vouches for: polkit itself always says yes to root.
 fn judge(question: &Question, answer: &Result<Answer, NoAnswer>) -> Result<(), Error> {

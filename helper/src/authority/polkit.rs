@@ -104,7 +104,7 @@ impl Polkit {
         NoAnswer::Absent(format!("it was not started within {} s", START.as_secs()))
     }
 
-    /// Who owns polkit's name.
+    /// The owner of polkit's name.
     async fn owner(&self) -> zbus::Result<Option<OwnedUniqueName>> {
         let bus = DBusProxy::builder(&self.connection).cache_properties(CacheProperties::No).build().await?;
         match bus.get_name_owner(NAME.try_into()?).await {

@@ -31,7 +31,7 @@ pub(super) struct Wanted {
     pub(super) request: Result<Request, Error>,
 }
 
-/// What a call means.
+/// The meaning of a call.
 #[derive(Debug)]
 pub(super) enum Meaning {
     /// The answer is there already, or in memory: it costs less than finding out who calls.
@@ -80,7 +80,7 @@ impl Property {
     }
 }
 
-/// What a call means, of which `cut` bytes were too long a body.
+/// The meaning of a call whose body was `cut` bytes too long.
 pub(super) fn meaning(message: &Message, cut: Option<usize>) -> Meaning {
     let header = message.header();
     let member = header.member().map(MemberName::as_str).unwrap_or_default();
@@ -148,7 +148,7 @@ fn invalid(member: &str) -> Error {
     ErrorKind::InvalidArgs.because(arguments(member))
 }
 
-/// What the arguments of a method must be.
+/// The types of a method's arguments.
 fn arguments(member: &str) -> String {
     let types = match member {
         "ClampOn" => "`s` and `a{sv}`",

@@ -40,7 +40,7 @@ const MOST_BYTES_OF_FIRST: usize = 4 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Callers(Mutex<Remembered>);
 
-/// Who calls.
+/// The caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) uid: u32,
@@ -163,7 +163,7 @@ pub(super) async fn check(
     if is_there { Ok(()) } else { Err(gone()) }
 }
 
-/// What the bus answers.
+/// The bus's answer.
 async fn answered<T, A: Future<Output = fdo::Result<T>>>(
     runtime: &SharedRuntime,
     ask: impl Fn() -> A,

@@ -221,7 +221,7 @@ async fn call_of(Arrival { to, content }: Arrival) -> Call {
     Call { to, meaning }
 }
 
-/// What is known, or that it is not.
+/// The known state, or that it is unknown.
 pub(super) fn or_unknown(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "unknown".to_owned(), |value| value.to_string())
 }

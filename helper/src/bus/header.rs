@@ -19,7 +19,7 @@ const KNOWN: Range<u8> = 1..10;
 /// The deepest nesting of containers that the specification allows.
 const DEEPEST: u8 = 64;
 
-/// What a message is.
+/// The kind of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Call,
@@ -149,7 +149,7 @@ impl Fixed {
 /// The fields of a header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fields<'m> {
-    /// Who sent the message, by the bus's word.
+    /// The sender of the message, by the bus's word.
     pub(super) sender: Option<&'m str>,
     pub(super) has_reply_serial: bool,
     has_unknown: bool,
@@ -239,7 +239,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// What follows the first complete type of a signature.
+/// The rest of a signature behind its first complete type.
 fn after_type(signature: &[u8], depth: u8) -> Option<&[u8]> {
     if depth > DEEPEST {
         return None;
@@ -258,7 +258,7 @@ fn after_type(signature: &[u8], depth: u8) -> Option<&[u8]> {
     }
 }
 
-/// What a value of the type begins on a multiple of.
+/// The alignment of a value of the type.
 fn alignment(code: u8) -> Option<usize> {
     match code {
         b'y' | b'g' | b'v' => Some(1),

@@ -58,7 +58,7 @@ pub(super) struct Admitted {
     pub(super) slot: Slot,
 }
 
-/// What the log is to say about a message that nobody looks at.
+/// The log line for a message that is ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Note {
     pub(super) event: &'static str,

@@ -27,7 +27,7 @@ struct Page {
     withheld: u64,
 }
 
-/// What to do with a line.
+/// The decision about a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
     /// Write it.

@@ -35,7 +35,7 @@ pub(super) struct People {
     known: Mutex<Known>,
 }
 
-/// What was read, and of which files.
+/// The state that was read, and its files.
 #[derive(Debug, Default)]
 struct Known {
     stamps: Option<[Stamp; 2]>,

@@ -34,7 +34,7 @@ impl Standard {
     }
 }
 
-/// Who called, and where a reply goes.
+/// The caller, and the destination of a reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ReplyTo {
     pub(super) caller: OwnedUniqueName,
@@ -80,7 +80,7 @@ impl ReplyTo {
 ///
 /// See the D-Bus specification, "Message Format". Its own serial is 1: nobody answers an error.
 pub(super) fn write_refusal(into: &mut Vec<u8>, caller: &str, serial: NonZeroU32) {
-    /// What is the same for everybody: the error's name, the signature, and the body.
+    /// The part that is the same for every call: the error's name, the signature, and the body.
     struct Constant {
         bytes: Vec<u8>,
         fields: usize,

@@ -19,7 +19,7 @@ use crate::authority::Authority;
 use crate::log::{Line, Log};
 use crate::reconcile::{Announcement, Reconciler};
 
-/// What every call shares.
+/// The state that all calls share.
 pub struct Service {
     reconciler: Mutex<Reconciler>,
     /// Set once the bus is reached, and before the name is taken.

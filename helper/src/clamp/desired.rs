@@ -32,11 +32,11 @@ pub enum Change {
     Nothing,
     /// The options of auto, or of a named link, before and after; without any it is off.
     Clamp {
-        /// What is clamped.
+        /// The target.
         target: Target,
-        /// What was desired.
+        /// The former desired state.
         before: Option<ClampOptions>,
-        /// What is desired.
+        /// The desired state.
         after: Option<ClampOptions>,
     },
     /// Everything was dropped: so many clamps, and auto or not.
@@ -60,7 +60,7 @@ impl Desired {
         }
     }
 
-    /// What will be desired after `request`, and what that changes.
+    /// The desired state after `request`, and the difference.
     ///
     /// # Errors
     /// [`ErrorKind::TooManyClamps`] if a link too many is named, [`ErrorKind::InvalidOption`] if auto is given

@@ -13,10 +13,10 @@ use crate::kernel::{Link, Ruleset};
 
 pub use desired::{Change, Desired, Request};
 
-/// What ought to hold now.
+/// The desired state now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// What the table is to hold.
+    /// The desired content of the table.
     pub ruleset: Ruleset,
     /// The clamps to report, in the order of their links.
     pub clamps: BTreeMap<LinkName, PlannedClamp>,
@@ -27,7 +27,7 @@ pub struct Plan {
 /// One clamp of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedClamp {
-    /// Who asked for it.
+    /// The caller who asked for it.
     pub origin: Origin,
     /// The request.
     pub options: ClampOptions,

@@ -37,7 +37,7 @@ const BUS_PATIENCE: Duration = Duration::from_secs(60);
 /// How often it looks for the bus meanwhile.
 const BUS_LOOKS: Duration = Duration::from_millis(100);
 
-/// What the daemon is made of.
+/// The parts of the daemon.
 pub struct Daemon {
     /// The runtime that runs it.
     pub runtime: SharedRuntime,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
-/// What the daemon asks of a service manager.
+/// The calls of the daemon to a service manager.
 pub trait ServiceManager: Send + Sync {
     /// Whether there is one: it removes the runtime folder when the helper is stopped for good, sees to the table then
     /// (see [`crate::after_stop`]), and starts the next helper only when this one is gone.
@@ -99,7 +99,7 @@ impl Readiness {
         self.until.map(|until| until.saturating_duration_since(now))
     }
 
-    /// What there is to say after a look at the kernel.
+    /// The report after a look at the kernel.
     pub(super) fn news(&mut self, is_in_force: bool, now: Instant) -> Option<Ready> {
         let until = self.until?;
         let ready = match (is_in_force, until <= now) {

@@ -28,7 +28,7 @@ pub struct Link {
     pub mtu: u32,
     /// Whether `IFF_UP` is set.
     pub up: bool,
-    /// What its routes say.
+    /// The data of its routes.
     pub routes: Routes,
 }
 
@@ -51,12 +51,12 @@ pub struct Links {
     pub unclampable: Vec<Unclampable>,
 }
 
-/// What a change of the table came to.
+/// The outcome of a change of the table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// What the table held before; `None` if there was none.
+    /// The table's former content; `None` if there was none.
     pub before: Option<Held>,
-    /// What it holds now.
+    /// Its present content.
     pub after: Option<Held>,
 }
 
@@ -108,7 +108,7 @@ pub trait Kernel: Send {
     /// lost are no error if the read-back shows what was wanted.
     fn apply(&mut self, wanted: &Ruleset) -> Result<Applied, KernelError>;
 
-    /// What the table holds; `None` if there is none.
+    /// The table's content; `None` if there is none.
     ///
     /// # Errors
     /// [`KernelError`] if the kernel cannot be asked.
@@ -150,7 +150,7 @@ pub enum KernelError {
     /// The netlink conversation failed while `doing`.
     #[error("netlink failed while {doing}: {source}")]
     Netlink {
-        /// What was being done, such as `listing links`.
+        /// The operation, such as `listing links`.
         doing: &'static str,
         /// The system's error.
         source: io::Error,

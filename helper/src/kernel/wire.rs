@@ -20,7 +20,7 @@ pub(super) struct Message<'a> {
     pub(super) sequence: u32,
     /// `nlmsg_pid`: the port of the socket on whose behalf the kernel speaks.
     pub(super) port: u32,
-    /// What follows the header.
+    /// The bytes behind the header.
     pub(super) body: &'a [u8],
 }
 

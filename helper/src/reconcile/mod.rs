@@ -25,7 +25,7 @@ use repair::{Refused, Table};
 
 pub use report::{Announcement, VERSION};
 
-/// What callers are told by a helper that leaves.
+/// The answer to callers of a helper that is stopping.
 pub(crate) const LEAVING: &str = "the helper is stopping; call again in a moment";
 
 /// See the module.
@@ -35,7 +35,7 @@ pub struct Reconciler {
     log: Log,
     desired: Desired,
     plan: Plan,
-    /// What the routes said when they were last read.
+    /// The data of the routes when they were last read.
     routes: BTreeMap<LinkName, Routes>,
     /// VPN links that no rule can name, as far as that has been logged.
     unclampable: Vec<Unclampable>,
@@ -51,7 +51,7 @@ pub struct Reconciler {
     is_leaving: bool,
 }
 
-/// What has to be written so that a request is kept across reboots.
+/// The text to write so that a request is kept across reboots.
 #[derive(Debug)]
 pub struct Unkept {
     places: Places,
@@ -73,10 +73,10 @@ fn not_kept(error: impl std::fmt::Display) -> Error {
     ErrorKind::ApplyFailed.because(format!("cannot change what is kept across reboots: {error}"))
 }
 
-/// What a request came to.
+/// The outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// What it changed in what is desired.
+    /// The change of the desired state.
     pub change: Change,
     /// Whether anything is different, be it only that rules that had been lost are back.
     pub changed: bool,
@@ -183,7 +183,7 @@ impl Reconciler {
 
     /// Makes a request true: in the files, in the kernel and in memory.
     ///
-    /// What is kept across reboots is written first: a disk that fails then changes no rule.
+    /// Persistent clamps are written first: a disk that fails then changes no rule.
     ///
     /// # Errors
     /// [`Error`]; the table, the memory and the files are then as they were.

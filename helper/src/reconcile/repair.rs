@@ -11,7 +11,7 @@ use crate::log::Line;
 /// The table of our name, as far as is known.
 #[derive(Default)]
 pub(super) struct Table {
-    /// What it holds.
+    /// Its content.
     pub(super) in_force: Ruleset,
     /// It holds what the plan wants.
     pub(super) is_settled: bool,

@@ -47,7 +47,7 @@ fn read(path: &Path) -> io::Result<String> {
     file::read(path, Links::Followed, Owner::Any)
 }
 
-/// What a draft begins with.
+/// The prefix of a draft's name.
 fn begun(old: Option<&str>) -> &str {
     old.unwrap_or(DEFAULTS)
 }

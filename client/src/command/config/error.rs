@@ -61,7 +61,7 @@ pub(super) enum NotWritten {
         path: PathBuf,
         /// The editor's command line.
         editor: String,
-        /// What became of it.
+        /// The outcome.
         how: String,
         /// Where what was written in it is kept, if anything was.
         draft: Option<PathBuf>,

@@ -26,7 +26,7 @@ pub(super) fn path(context: &Context, json: bool) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// What it is printed as.
+/// Its printed form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// A `config.toml` that loads to the same configuration.

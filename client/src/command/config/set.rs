@@ -15,7 +15,7 @@ use crate::error::{Failure, Report};
 use crate::exit::Exit;
 use crate::file::{self, Links, Owner};
 
-/// What a value on the command line is.
+/// The type of a value on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Type {
     /// Decided by the value's form; a text if the key needs one.
@@ -81,7 +81,7 @@ fn read_file(path: &Path) -> Result<String, NotWritten> {
         .map_err(|cause| NotWritten::Unreadable { path: path.to_owned(), cause })
 }
 
-/// What a text may mean, the likeliest first.
+/// The possible meanings of a text, the likeliest first.
 fn read(text: &str, kind: Type) -> Result<Vec<Value>, NotOfType> {
     let not = |what| NotOfType { value: text.to_owned(), what };
     let value = match kind {

@@ -13,7 +13,7 @@ mod tests;
 /// Auto is on, and there is nothing for it to do yet.
 const NO_VPN: &str = "no VPN link is up now; one that appears will be clamped at once";
 
-/// What to say about a change, when that is all that is known.
+/// The sentence about a change if nothing else is known.
 pub(super) fn bare(changed: bool) -> &'static str {
     if changed { "done" } else { "nothing to do" }
 }
@@ -121,7 +121,7 @@ fn unclampable(status: &Status) -> impl Iterator<Item = String> {
     status.unclampable.iter().map(|link| format!("warning: `{}` cannot be clamped: {}", link.link, link.reason))
 }
 
-/// What the segments fit into.
+/// The link that the segments have to fit into.
 fn size(clamp: &ClampStatus) -> String {
     match (clamp.mode, clamp.mtu, clamp.effective_mtu()) {
         (Mode::Fixed, Some(mtu), _) => format!("a path MTU of {mtu}"),

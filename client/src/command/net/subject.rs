@@ -25,7 +25,7 @@ pub(super) fn url(text: &str) -> Result<Target, InvalidUrl> {
     text.parse()
 }
 
-/// What is to be measured.
+/// The subject of the measurement.
 pub(in crate::command) struct Subject {
     config: Config,
     services: Vec<ServiceName>,

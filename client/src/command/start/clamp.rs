@@ -64,7 +64,7 @@ impl Report for Unmet {
     }
 }
 
-/// What a start does about the clamp.
+/// The decision of a start about the clamp.
 pub(super) struct Clamp<'a> {
     pub(super) policy: MssClamp,
     pub(super) facts: &'a Facts,
@@ -155,7 +155,7 @@ impl Clamp<'_> {
     }
 }
 
-/// What a start has made of the clamp.
+/// The outcome of a start for the clamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Settled {
     /// Nothing.

@@ -53,7 +53,7 @@ pub(super) fn earlier_data(launches: &[Launch], loaded: &Loaded, context: &Conte
     Ok(())
 }
 
-/// What came of it: where the services answer, and what a user should know.
+/// The outcome: the services' addresses, and warnings.
 pub(super) fn outcome(plan: &Plan, launches: &[Launch], came: &Outcome, json: bool) -> io::Result<()> {
     let kept = |launch: &Launch| plan.kept.contains(&Kept::Service(launch.service.clone()));
     let mut err = anstream::stderr();
@@ -84,7 +84,7 @@ pub(super) fn outcome(plan: &Plan, launches: &[Launch], came: &Outcome, json: bo
     Ok(())
 }
 
-/// What a user should know though the services run.
+/// Warnings although the services run.
 pub(in crate::command) fn troubles(came: &Outcome, err: &mut dyn Write) -> io::Result<()> {
     for warning in &came.warnings {
         writeln!(err, "warning: {}", EscapedLine(warning))?;

@@ -92,7 +92,7 @@ impl Row {
         said.into_iter().filter(|one| !one.is_empty()).collect::<Vec<_>>().join(", ")
     }
 
-    /// What its health is, or how it ended.
+    /// Its health, or its exit.
     fn came_of_it(&self) -> String {
         match (&self.health, self.state) {
             (Some((check, Ok(answer))), _) => {

@@ -50,7 +50,7 @@ pub struct Service {
     /// Variables whose values are secret, and where each is kept. They go before those of `env_file`.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub secret_env: IndexMap<String, SecretSource>,
-    /// What it may use at most.
+    /// Its limits.
     #[serde(skip_serializing_if = "Resources::is_unlimited")]
     pub resources: Resources,
     /// The value, passed to podman as written.
@@ -250,7 +250,7 @@ pub struct Health {
     pub times: HealthTimes,
 }
 
-/// What is asked of a service.
+/// The health check of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum HealthTest {
@@ -268,7 +268,7 @@ pub enum HealthTest {
     },
 }
 
-/// What a service may use at most.
+/// The limits of a service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Resources {
     /// Memory; `None` is no limit.

@@ -57,7 +57,7 @@ fn clamp(state: ClampState) -> ClampStatus {
     }
 }
 
-/// What was measured of `wg0` five minutes ago, from the host.
+/// A measurement of `wg0` five minutes ago, from the host.
 fn known(remedy: Remedy, verdict: verdict::Code) -> Known {
     let age = Duration::from_secs(300);
     Known { link: "wg0".to_owned(), verdict, remedy, from_network: false, age }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a verdict means for the exit code.
+/// The exit code of a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Weight {
     /// Nothing has to be cured.
@@ -31,7 +31,7 @@ macro_rules! codes {
                 match self { $(Self::$code => $word,)* }
             }
 
-            /// What it means for the exit code.
+            /// The exit code for it.
             #[must_use]
             pub fn weight(self) -> Weight {
                 match self { $(Self::$code => Weight::$weight,)* }

@@ -215,7 +215,7 @@ pub(super) fn value(findings: &Findings) -> Option<u16> {
     findings.mixed.or(least)
 }
 
-/// What is reported of one direction.
+/// The report of one direction.
 #[must_use]
 pub(super) fn direction(evidence: &Evidence, around: &Circumstances, stands: u32, cut_short: bool) -> Direction {
     let limit = evidence.limit.filter(|(limit, _)| *limit < around.top);

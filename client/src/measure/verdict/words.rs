@@ -2,7 +2,7 @@
 
 use super::{Code, Weight};
 
-/// What a sentence needs to know.
+/// The facts for a sentence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Words {
     /// The place: `the host`, or a network's name.

@@ -13,7 +13,7 @@ use crate::podman::{ContainerState, Networking};
 use crate::port::{HostPort, any_overlaps};
 
 impl Builder<'_> {
-    /// Whatever has one of our names must be ours.
+    /// Every object with one of our names must be ours.
     pub(super) fn find_conflicts_of_names(&self) -> Result<(), Conflict> {
         let network = &self.desired.network.name;
         if self.needs_network()

@@ -96,7 +96,7 @@ struct HealthcheckAnswer {
     timeout: u64,
 }
 
-/// What came of asking a container for its health.
+/// The outcome of a health check in a container.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(in crate::podman) struct HealthAnswer {
@@ -208,7 +208,7 @@ impl DetailAnswer {
         self.state.status == "running" && gone(self.state.pid) && gone(self.state.conmon_pid)
     }
 
-    /// What was given to this very container to find names by.
+    /// The name servers given to this container.
     pub(in crate::podman) fn names(&self) -> Names {
         Names { dns_servers: self.host_config.dns.clone(), hosts: self.host_config.extra_hosts.clone() }
     }

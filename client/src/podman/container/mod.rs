@@ -220,7 +220,7 @@ impl Restart {
     }
 }
 
-/// What a container is doing.
+/// The state of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContainerState {
     /// Made and never started.
@@ -303,11 +303,11 @@ pub struct ContainerDetail {
     pub command: Vec<String>,
     /// Its environment, the image's and podman's own among it.
     pub env: BTreeMap<String, String>,
-    /// What of the host's is within it.
+    /// The host's part within it.
     pub mounts: Vec<MountDetail>,
     /// The host's devices that it has.
     pub devices: Vec<PathBuf>,
-    /// What went to podman as it was written.
+    /// The value, passed to podman as written.
     pub options: Options,
     /// Its labels.
     pub labels: BTreeMap<String, String>,

@@ -86,7 +86,7 @@ impl Simulated {
         self.looks.borrow_mut().push(look);
     }
 
-    /// What it holds now.
+    /// Its present content.
     #[must_use]
     pub fn world(&self) -> World {
         self.world.borrow().clone()

@@ -76,7 +76,7 @@ fn unclampable(name: &[u8], reason: InvalidLinkName) -> Unclampable {
     Unclampable { link: String::from_utf8_lossy(name).escape_default().to_string(), reason: reason.to_string() }
 }
 
-/// What a link is; hardware has no `IFLA_LINKINFO`.
+/// The kind of a link; hardware has no `IFLA_LINKINFO`.
 fn kind(hardware: u16, info: Option<Attributes<'_>>) -> LinkKind {
     let info_kind = info.and_then(|info| info.text(libc::IFLA_INFO_KIND)).unwrap_or_default().to_owned();
     let data = info.and_then(|info| info.nested(libc::IFLA_INFO_DATA)).filter(|_| info_kind == "tun");

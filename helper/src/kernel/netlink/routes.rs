@@ -56,7 +56,7 @@ pub(super) fn through(socket: &mut Socket, asked: &BTreeSet<i32>) -> io::Result<
     Ok(search.found)
 }
 
-/// What has been learnt so far.
+/// The facts learnt so far.
 struct Search<'a> {
     asked: &'a BTreeSet<i32>,
     /// Destinations that are the host itself.
@@ -122,7 +122,7 @@ fn question(kind: u8, link: Option<i32>) -> Request {
     Request { kind: libc::RTM_GETROUTE, body }
 }
 
-/// What matters of a route: `struct rtmsg` and its attributes.
+/// The relevant parts of a route: `struct rtmsg` and its attributes.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::kernel) struct Route<'a> {
     family: i32,

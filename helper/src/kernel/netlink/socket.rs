@@ -57,7 +57,7 @@ pub(super) struct Socket {
     pub(super) taken: usize,
 }
 
-/// What can be had from a socket without waiting.
+/// The data that a socket has without waiting.
 #[derive(Debug, PartialEq, Eq)]
 enum Received {
     /// So many bytes of a datagram.
@@ -73,7 +73,7 @@ enum Received {
 pub(super) struct Request {
     /// `nlmsg_type`.
     pub(super) kind: u16,
-    /// What follows the header, padded to 4 bytes.
+    /// The bytes behind the header, padded to 4 bytes.
     pub(super) body: Vec<u8>,
 }
 

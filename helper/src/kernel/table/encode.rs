@@ -20,7 +20,7 @@ use crate::kernel::wire::{Message, messages};
 pub struct Step {
     /// The message's sequence number.
     pub sequence: u32,
-    /// What it does, such as ``chain `clamp` ``.
+    /// Its purpose, such as ``chain `clamp` ``.
     pub what: String,
     /// Whether it makes a table, chain, set or rule, so that a refusal may mean that the kernel lacks a piece.
     pub makes: bool,
@@ -39,7 +39,7 @@ impl Batch {
         &self.bytes
     }
 
-    /// What the kernel would have if it took the messages as they are.
+    /// The table that the kernel would have after these messages.
     pub(crate) fn contents(&self) -> Answers {
         let messages = messages(&self.bytes).flatten().filter(Message::is_of_table);
         Answers::of(messages.map(|message| (i32::from(message.kind & 0xff), message.body.to_vec())))

@@ -93,7 +93,7 @@ unsafe impl NlMsg for TableMessage<'_> {
     }
 }
 
-/// What nftnl's sets lack.
+/// Attributes that nftnl's sets lack.
 pub(super) trait SetExt {
     /// Makes the set a map to values of an nft type and a length in bytes.
     fn map_to(&mut self, kind: u32, length: u32);

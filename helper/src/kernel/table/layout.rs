@@ -76,9 +76,9 @@ pub enum Rule {
 /// Where the kernel calls a base chain, always with priority mangle (-150) and policy accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
-    /// What arrives, before it is routed.
+    /// Incoming packets, before routing.
     Prerouting,
-    /// What leaves, after it was routed.
+    /// Outgoing packets, after routing.
     Postrouting,
 }
 

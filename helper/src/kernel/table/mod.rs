@@ -90,7 +90,7 @@ pub fn change(found: Option<&Found>, wanted: &Ruleset) -> Change {
     }
 }
 
-/// What is in `one` and not, or with another value, in `other`.
+/// The entries of `one` that `other` lacks, or has with another value.
 fn difference(one: &Ruleset, other: &Ruleset) -> Ruleset {
     Ruleset {
         route: one.route.difference(&other.route).cloned().collect(),

@@ -9,13 +9,13 @@ const KEPT: &str =
     r#"{"version":2,"auto":null,"clamps":{"wg0":{"mtu":null,"persist":true,"any-link":false}},"known":[]}"#;
 
 impl Scene {
-    /// What a helper that starts after a reboot would remember.
+    /// The state that a helper would restore after a reboot.
     fn after_a_reboot(&self) -> Memory {
         let runtime = self.reconciler.places.runtime.join("not there");
         Places { runtime, ..self.reconciler.places.clone() }.recall().0
     }
 
-    /// What a helper that starts after this one was killed would remember.
+    /// The state that the next helper would restore if this one were killed.
     fn after_a_crash(&self) -> Memory {
         self.reconciler.places.recall().0
     }

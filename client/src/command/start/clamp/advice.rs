@@ -138,7 +138,7 @@ fn mode(launch: &Launch) -> NetworkMode {
 }
 
 impl Narrow {
-    /// What is wrong.
+    /// The fault.
     pub(super) fn problem(&self) -> String {
         format!("note: {}", self.sentence())
     }
