@@ -95,7 +95,10 @@ fn keys_of_the_configuration_are_offered() {
     let home = Home::with(WHISPER);
     for command in ["get", "set"] {
         let offered = home.offered(&["airpods", "config", command, "services.whisper.p"]);
-        assert_eq!(offered, ["pids_limit", "pod", "ports", "pull"].map(|key| format!("services.whisper.{key}")));
+        assert_eq!(
+            offered,
+            ["pids_limit", "pod", "ports", "privileged", "pull"].map(|key| format!("services.whisper.{key}"))
+        );
     }
 }
 

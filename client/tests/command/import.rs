@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::{airpods, told};
 
-const COMPOSE: &str = "services:\n  web:\n    image: docker.io/x/web:1\n    ports: ['8080:80']\n    volumes: ['./data:/data']\n    privileged: true\n";
+const COMPOSE: &str = "services:\n  web:\n    image: docker.io/x/web:1\n    ports: ['8080:80']\n    volumes: ['./data:/data']\n    logging: { driver: json-file }\n";
 
 #[test]
 fn a_compose_file_becomes_a_configuration_beside_it_that_loads() {
@@ -16,7 +16,7 @@ fn a_compose_file_becomes_a_configuration_beside_it_that_loads() {
     let file = home.path().join("stack/config.toml");
     let (folder, path) = (home.path().join("stack"), file.display());
     let expected = format!(
-        "warning: line 6: `services.web.privileged`: not carried over: name the devices and `cap_add` that the service needs\n\
+        "warning: line 6: `services.web.logging`: not carried over: podman's own log driver is used\n\
          warning: `{}` is missing: create it before the start\nwrote {path} with web\nnext: airpods --config {path} start --dry-run\n",
         folder.join("data").display()
     );
