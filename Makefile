@@ -25,7 +25,7 @@ AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -E)
 NO_ROOT := $(if $(filter 0,$(shell id -u)),setpriv --bounding-set=-all --inh-caps=-all --ambient-caps=-all)
 RUNNER  := CARGO_TARGET_$(shell echo $(TRIPLE) | tr a-z- A-Z_)_RUNNER
 
-.PHONY: help check test test-full build programs lab demo picture bench fuzz mutants lint audit install install-client install-helper deb clean probe writable docs
+.PHONY: help check test test-full build programs lab demo picture bench fuzz mutants lint audit install install-client install-helper deb clean probe writable docs rpm
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -67,8 +67,9 @@ COMMIT   := $(shell rustc -vV | sed -n 's/^commit-hash: //p')
 ESCAPE   := $(shell printf '\037')
 REMAP     = --remap-path-prefix=$(CURDIR)=/airpods$(ESCAPE)--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo$(ESCAPE)--remap-path-prefix=$(SYSROOT)/lib/rustlib/src/rust=/rustc/$(COMMIT)
 # As `cargo auditable build` does it, but with the tool by its bare name: cargo mixes its path into the names of symbols.
+# `AUDITABLE=` leaves the list out, for a build without network where cargo-auditable is not installed.
 AUDIT     = RUSTC_WORKSPACE_WRAPPER=cargo-auditable CARGO_AUDITABLE_ORIG_ARGS='{"offline":false,"locked":true,"frozen":false,"config":[]}'
-RELEASE   = CARGO_ENCODED_RUSTFLAGS='$(REMAP)' $(AUDIT) $(CARGO) build --locked
+RELEASE   = CARGO_ENCODED_RUSTFLAGS='$(REMAP)' $(if $(AUDITABLE),$(AUDIT)) $(CARGO) build --locked
 COMPILE   = $(if $(filter release,$(PROFILE)),$(RELEASE),$(CARGO) build)
 
 # Each program is built by itself, and a copy taken before a test's build puts one with other features in its place. Sandboxes, the demo, the
@@ -77,7 +78,7 @@ program = mkdir -p $(PROGRAMS) && $(COMPILE) --package $(1) --bin $(1) --profile
 	>$(PROGRAMS)/$(1).json && cp --preserve=timestamps --remove-destination $(BUILT)/$(1) $(PROGRAMS)/
 
 programs: setup-build ## builds the client and the helper as they ship (PROFILE=dev)
-	@$(if $(filter release,$(PROFILE)),$(call tool,cargo-auditable,$(AUDITABLE)))
+	@$(if $(and $(filter release,$(PROFILE)),$(AUDITABLE)),$(call tool,cargo-auditable,$(AUDITABLE)))
 	@$(call program,airpods-helper)
 	@$(call program,airpods)
 
@@ -174,6 +175,7 @@ install-client: ## installs the command `airpods` alone: everything but the clam
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods README.md target/licences/airpods/crates.txt
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods/docs docs/*.md
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods/docs/pictures docs/pictures/*.svg
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/airpods/schemas docs/schemas/*.json
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/licenses/airpods LICENSE-*
 
 install-helper: ## installs the helper alone, for busctl and whoever else calls it
@@ -206,6 +208,10 @@ deb: setup-deb ## builds the Debian packages, target/deb/*.deb, each with its SB
 	cd target/deb && auditable2cdx airpods/debian/airpods/usr/bin/airpods >airpods.cdx.json
 	cd target/deb && auditable2cdx airpods/debian/airpods-helper/usr/libexec/airpods-helper >airpods-helper.cdx.json
 	lintian --fail-on error --tag-display-limit 0 target/deb/*.changes
+
+rpm: setup-pack ## builds the RPMs, target/rpm/*.rpm, and holds them against rpmlint
+	$(MAKE) build PROFILE=release
+	packaging/rpm/build.sh
 
 clean: ## removes what was built
 	$(CARGO) clean

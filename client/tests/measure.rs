@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Output;
 
-use airpods_lab::{Netns, Place};
+use airpods_lab::{Netns, Place, documents};
 use serde_json::Value;
 
 /// A host and a server on a wire of MTU 1500. The server leaves segmenting to nobody, so that rules see packets as they would be on a wire.
@@ -73,7 +73,9 @@ impl Wire {
         command.env("HOME", self.home.path()).env("XDG_RUNTIME_DIR", self.home.path());
         // There is no podman to ask for services.
         command.env("CONTAINER_HOST", "unix:///nonexistent/podman.sock");
-        command.output().unwrap()
+        let output = command.output().unwrap();
+        documents::judge_output(&command, &output).unwrap();
+        output
     }
 
     fn json(&self, url: &str) -> (i32, Value) {

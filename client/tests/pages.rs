@@ -2,11 +2,13 @@
 //! had been typed, and those that set a value are run.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use airpods::cli::Cli;
+use airpods_lab::documents;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 
@@ -187,4 +189,42 @@ fn a_command_that_there_is_not_is_noticed() {
     assert_eq!(commands(page), ["airpods stop", "airpods halt", "airpods up --sideways"]);
     let wrong: Vec<&str> = commands(page).into_iter().filter(|typed| complaint(typed).is_some()).collect();
     assert_eq!(wrong, ["airpods halt", "airpods up --sideways"]);
+}
+
+/// The commands that have a switch of this name, as they are typed.
+fn with_switch(name: &str) -> BTreeSet<String> {
+    fn add(command: &clap::Command, before: &str, name: &str, all: &mut BTreeSet<String>) {
+        let typed = format!("{before}{}", command.get_name());
+        command.get_subcommands().for_each(|inner| add(inner, &format!("{typed} "), name, all));
+        if command.get_arguments().any(|argument| argument.get_long() == Some(name)) {
+            all.insert(typed);
+        }
+    }
+    let mut all = BTreeSet::new();
+    add(&Cli::command(), "", name, &mut all);
+    all
+}
+
+#[test]
+fn every_command_with_json_has_a_schema_which_the_page_lists_and_no_schema_is_for_another() {
+    let schemas = documents::schemas().unwrap();
+    let described: BTreeSet<String> = schemas.values().flat_map(documents::commands).map(ToOwned::to_owned).collect();
+    let printed: BTreeSet<String> = with_switch("json").iter().map(|typed| format!("{typed} --json")).collect();
+    let without_variants: BTreeSet<String> =
+        described.iter().map(|typed| typed.replace(" --dry-run", "").replace(" --pre-fetch", "")).collect();
+    assert_eq!(without_variants, printed);
+    let planned: BTreeSet<String> = with_switch("dry-run").intersection(&with_switch("json")).cloned().collect();
+    for typed in planned {
+        assert!(described.contains(&format!("{typed} --dry-run --json")), "no schema for the plan of `{typed}`");
+    }
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/json.md")).unwrap();
+    let row = |cells: &str| cells.starts_with("| `").then(|| cells.split('`').skip(1).step_by(2).collect::<Vec<_>>());
+    let mut listed = BTreeSet::new();
+    for row in page.lines().filter_map(row) {
+        let (file, commands) = row.split_last().unwrap();
+        let schema = schemas.get(*file).unwrap_or_else(|| panic!("there is no {file}"));
+        assert_eq!(*commands, documents::commands(schema), "{file}");
+        listed.insert((*file).to_owned());
+    }
+    assert_eq!(listed, schemas.keys().cloned().collect());
 }

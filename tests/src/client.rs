@@ -3,7 +3,7 @@
 use std::io;
 use std::process::{Command, Stdio};
 
-use crate::{Place, Sandbox, Seat};
+use crate::{Place, Sandbox, Seat, documents};
 
 /// Where that configuration is.
 const CONFIG: &str = "/etc/airpods-test.toml";
@@ -20,12 +20,13 @@ pub struct Said {
 }
 
 impl Said {
-    /// Runs a command that nobody answers.
+    /// Runs a command that nobody answers. A document that it prints is judged by its schema.
     ///
     /// # Errors
-    /// It cannot be started.
+    /// It cannot be started, or prints a document that its schema does not describe.
     pub fn of(command: &mut Command) -> io::Result<Self> {
         let output = command.stdin(Stdio::null()).output()?;
+        documents::judge_output(command, &output).map_err(io::Error::other)?;
         Ok(Self {
             code: output.status.code().unwrap_or(-1),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -61,7 +62,7 @@ pub fn command(seat: &Seat, arguments: &str) -> Command {
 /// What it says.
 ///
 /// # Errors
-/// It cannot be started.
+/// Those of [`Said::of`].
 pub fn said(seat: &Seat, arguments: &str) -> io::Result<Said> {
     Said::of(&mut command(seat, arguments))
 }

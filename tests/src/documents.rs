@@ -4,15 +4,23 @@
 //! to a document describes it.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs;
+use std::process::{Command, Output};
 
 use boon::{Compiler, Schemas};
 use serde_json::Value;
 
+use crate::error::Doing;
 use crate::{Error, Result, repository};
 
 /// The switches of which one selects another document.
 const VARIANTS: [&str; 2] = ["--pre-fetch", "--dry-run"];
+
+/// An error about a schema or a document.
+fn wrong(what: &dyn Display, why: &dyn Display) -> Error {
+    Error::Parse { what: what.to_string(), why: why.to_string() }
+}
 
 /// Every schema, by the name of its file.
 ///
@@ -21,11 +29,11 @@ const VARIANTS: [&str; 2] = ["--pre-fetch", "--dry-run"];
 pub fn schemas() -> Result<BTreeMap<String, Value>> {
     let folder = repository().join("docs/schemas");
     let mut schemas = BTreeMap::new();
-    let wrong = |what: &dyn std::fmt::Display| Error::new(format!("{}: {what}", folder.display()));
-    for entry in fs::read_dir(&folder).map_err(|error| wrong(&error))? {
-        let path = entry.map_err(|error| wrong(&error))?.path();
-        let text = fs::read(&path).map_err(|error| wrong(&error))?;
-        let schema = serde_json::from_slice(&text).map_err(|error| Error::new(format!("{}: {error}", path.display())))?;
+    let reading = || format!("read {}", folder.display());
+    for entry in fs::read_dir(&folder).doing(reading)? {
+        let path = entry.doing(reading)?.path();
+        let text = fs::read(&path).doing(reading)?;
+        let schema = serde_json::from_slice(&text).map_err(|error| wrong(&path.display(), &error))?;
         schemas.insert(path.file_name().unwrap_or_default().to_string_lossy().into_owned(), schema);
     }
     Ok(schemas)
@@ -47,24 +55,31 @@ pub fn judge(arguments: &[&str], printed: &str) -> Result<()> {
         return Ok(());
     }
     let schemas = schemas()?;
-    let called = arguments.join(" ");
-    let name = schema_for(arguments, &schemas).ok_or_else(|| Error::new(format!("no schema is for `airpods {called}`")))?;
+    let called = format!("the output of `airpods {}`", arguments.join(" "));
+    let name = schema_for(arguments, &schemas).ok_or_else(|| wrong(&called, &"no schema is for it"))?;
     for document in serde_json::Deserializer::from_str(printed).into_iter::<Value>() {
-        let document = document.map_err(|error| Error::new(format!("airpods {called}: {error}: {printed}")))?;
-        judge_document(name, &schemas, &document)
-            .map_err(|error| Error::new(format!("airpods {called}: {error}\n{document:#}")))?;
+        let document = document.map_err(|error| wrong(&called, &format!("{error}: {printed}")))?;
+        judge_document(name, &schemas, &document).map_err(|error| wrong(&called, &format!("{error}\n{document:#}")))?;
     }
     Ok(())
+}
+
+/// Judges what a command of the laboratory printed: `airpods` may stand behind what enters a world.
+///
+/// # Errors
+/// Those of [`judge`].
+pub fn judge_output(command: &Command, output: &Output) -> Result<()> {
+    let arguments: Vec<_> = command.get_args().filter_map(|argument| argument.to_str()).collect();
+    judge(&arguments, &String::from_utf8_lossy(&output.stdout))
 }
 
 /// The schema whose command has its words in the arguments, in their order and with the same variants.
 fn schema_for<'a>(arguments: &[&str], schemas: &'a BTreeMap<String, Value>) -> Option<&'a str> {
     let matches = |command: &str| {
         let words: Vec<_> = command.split_whitespace().skip(1).filter(|word| !word.starts_with('-')).collect();
-        let given = |variant: &&&str| arguments.contains(**variant);
-        let asked = |variant: &&&str| command.split_whitespace().any(|word| word == **variant);
-        let begins = arguments.windows(words.len()).any(|window| window == words);
-        begins && VARIANTS.iter().filter(given).eq(VARIANTS.iter().filter(asked))
+        let same =
+            |variant: &str| arguments.contains(&variant) == command.split_whitespace().any(|word| word == variant);
+        VARIANTS.into_iter().all(same) && arguments.windows(words.len()).any(|window| window == words)
     };
     schemas.iter().find(|(_, schema)| commands(schema).into_iter().any(matches)).map(|(name, _)| name.as_str())
 }
@@ -79,10 +94,10 @@ pub fn judge_document(name: &str, schemas: &BTreeMap<String, Value>, document: &
     for (name, schema) in schemas {
         let mut schema = schema.clone();
         close(&mut schema);
-        compiler.add_resource(&place(name), schema).map_err(|error| Error::new(error.to_string()))?;
+        compiler.add_resource(&place(name), schema).map_err(|error| wrong(name, &error))?;
     }
-    let index = compiler.compile(&place(name), &mut compiled).map_err(|error| Error::new(format!("{error:#}")))?;
-    compiled.validate(document, index).map_err(|error| Error::new(format!("{name}: {error:#}")))
+    let index = compiler.compile(&place(name), &mut compiled).map_err(|error| wrong(&name, &error))?;
+    compiled.validate(document, index).map_err(|error| wrong(&name, &error))
 }
 
 /// Refuses every key that is not named, wherever keys are.

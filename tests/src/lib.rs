@@ -11,6 +11,7 @@
 //! * [`Capture`]: the SYNs that really were on a wire;
 //! * [`Announced`]: every change of the rules that the kernel announced;
 //! * [`polkit`]: a stand-in for polkitd;
+//! * [`documents`]: the schemas of what `airpods` prints with `--json`;
 //! * [`raw_bus`]: messages to a bus that no honest library writes;
 //! * [`Image`]: the container image that needs no registry.
 //!
@@ -23,6 +24,7 @@ mod bus_daemon;
 mod caller;
 mod capture;
 pub mod client;
+pub mod documents;
 mod error;
 pub mod fuzz;
 mod image;

@@ -9,14 +9,43 @@ mod export;
 mod home;
 mod import;
 
+use std::io;
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use airpods_lab::documents;
+
+/// A command whose output is judged by the schema of its document, if it is one.
+struct Airpods(Command);
+
+impl Airpods {
+    fn output(&mut self) -> io::Result<Output> {
+        let output = self.0.output()?;
+        documents::judge_output(&self.0, &output).unwrap();
+        Ok(output)
+    }
+}
+
+impl Deref for Airpods {
+    type Target = Command;
+
+    fn deref(&self) -> &Command {
+        &self.0
+    }
+}
+
+impl DerefMut for Airpods {
+    fn deref_mut(&mut self) -> &mut Command {
+        &mut self.0
+    }
+}
+
 /// Runs the command with `home` as everything the environment says.
-fn airpods(home: &Path, arguments: &str) -> Command {
+fn airpods(home: &Path, arguments: &str) -> Airpods {
     let mut command = Command::new(env!("CARGO_BIN_EXE_airpods"));
     command.args(arguments.split_whitespace()).env_clear().env("HOME", home).current_dir(home).stdin(Stdio::null());
-    command
+    Airpods(command)
 }
 
 #[track_caller]
@@ -83,7 +112,8 @@ fn a_check_without_podman_says_that_only_the_host_is_measured() {
     let home = tempfile::tempdir().unwrap();
     let mut command = airpods(home.path(), "net check --json --no-proof --url https://127.0.0.1:1/");
     // No podman is in there.
-    let output = command.env("PATH", home.path()).output().unwrap();
+    command.env("PATH", home.path());
+    let output = command.output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("note: only the host is measured: ") && said.contains("podman"), "{said}");
     assert!(String::from_utf8(output.stdout).unwrap().contains("\"place\": \"host\""));

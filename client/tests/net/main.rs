@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use airpods_dbus::{ClampState, ClampStatus, ErrorKind, Mode, Origin, Status, Unclampable};
+use airpods_lab::documents;
 use bus::{Bus, Call, StandIn};
 use tokio::process::Command;
 
@@ -31,6 +32,7 @@ async fn finish(command: &mut Command) -> Ran {
     let begin = Instant::now();
     let output = command.stdin(std::process::Stdio::null()).kill_on_drop(true).output();
     let output = tokio::time::timeout(Duration::from_secs(60), output).await.unwrap().unwrap();
+    documents::judge_output(command.as_std(), &output).unwrap();
     Ran {
         code: output.status.code().unwrap(),
         stdout: String::from_utf8(output.stdout).unwrap(),

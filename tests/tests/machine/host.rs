@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use airpods_lab::{Machine, Place, eventually_within};
+use airpods_lab::{Machine, Place, documents, eventually_within};
 use serde_json::Value;
 
 /// Waits for what happens by itself. An emulated machine on a busy host takes its time.
@@ -18,7 +18,9 @@ pub(crate) fn wireguard(machine: &Machine, name: &str, mtu: u32) {
 }
 
 pub(crate) fn status(machine: &Machine) -> Value {
-    serde_json::from_str(&machine.sh("airpods net clamp status --json").unwrap()).unwrap()
+    let printed = machine.sh("airpods net clamp status --json").unwrap();
+    documents::judge(&["net", "clamp", "status", "--json"], &printed).unwrap();
+    serde_json::from_str(&printed).unwrap()
 }
 
 /// The state, origin and MTU of a link's clamp, if it has one.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use airpods_lab::path::Direction;
-use airpods_lab::{PathWorld, Place};
+use airpods_lab::{PathWorld, Place, documents};
 use serde_json::Value;
 
 use crate::fault::{Fault, Size};
@@ -83,6 +83,7 @@ fn ask(name: &str, fault: &Fault, seed: u64) -> Answer {
     let start = Instant::now();
     let mut command = world.sandbox().as_user("alice").command("airpods");
     let output = command.args(["net", "check", "--json", "--no-proof", "--url", &fault.url()]).output().unwrap();
+    documents::judge_output(&command, &output).unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     let document = serde_json::from_slice(&output.stdout);
     let answer = Answer(document.unwrap_or_else(|error| panic!("{name}: {error}: {}: {said}", output.status)));
