@@ -2,6 +2,9 @@
 
 PREFIX  ?= /usr
 ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
+# Where the helper is, and where D-Bus, polkit and systemd look for its files.
+LIBEXECDIR ?= $(PREFIX)/libexec
+SYSTEM  ?= /usr
 DESTDIR ?=
 CARGO   ?= cargo
 PROFILE ?= dev
@@ -150,7 +153,7 @@ probe: setup-build ## builds the static program of the laboratory's images
 
 # On an image-based system /usr is read-only. D-Bus and polkit read some files nowhere else, so nothing is installed there at all.
 writable:
-	@for folder in $(PREFIX) $(ZSHDIR) /usr/share /usr/lib; do \
+	@for folder in $(PREFIX) $(ZSHDIR) $(SYSTEM)/share $(SYSTEM)/lib; do \
 		there="$(DESTDIR)$$folder"; \
 		until [ -e "$$there" ]; do there=$$(dirname "$$there"); done; \
 		[ -w "$$there" ] || { \
@@ -179,17 +182,17 @@ install-client: ## installs the command `airpods` alone: everything but the clam
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/licenses/airpods LICENSE-*
 
 install-helper: ## installs the helper alone, for busctl and whoever else calls it
-	install -Dm755 -t $(DESTDIR)$(PREFIX)/libexec target/release/programs/airpods-helper
-	install -Dm644 -t $(DESTDIR)/usr/share/dbus-1/system.d dbus/org.airpods.Helper1.conf
-	install -Dm644 -t $(DESTDIR)/usr/share/dbus-1/system-services dbus/org.airpods.Helper1.service
-	install -Dm644 -t $(DESTDIR)/usr/share/dbus-1/interfaces dbus/org.airpods.Helper1.xml
-	install -Dm644 -t $(DESTDIR)/usr/share/polkit-1/actions polkit/*.policy
-	install -Dm644 -t $(DESTDIR)/usr/lib/systemd/system dbus/airpods-*.service
-	sed -i 's|/usr/libexec/|$(PREFIX)/libexec/|' $(DESTDIR)/usr/share/dbus-1/system-services/org.airpods.Helper1.service \
-		$(DESTDIR)/usr/lib/systemd/system/airpods-helper.service
-	install -Dm644 dbus/airpods.preset $(DESTDIR)/usr/lib/systemd/system-preset/80-airpods.preset
+	install -Dm755 -t $(DESTDIR)$(LIBEXECDIR) target/release/programs/airpods-helper
+	install -Dm644 -t $(DESTDIR)$(SYSTEM)/share/dbus-1/system.d dbus/org.airpods.Helper1.conf
+	install -Dm644 -t $(DESTDIR)$(SYSTEM)/share/dbus-1/system-services dbus/org.airpods.Helper1.service
+	install -Dm644 -t $(DESTDIR)$(SYSTEM)/share/dbus-1/interfaces dbus/org.airpods.Helper1.xml
+	install -Dm644 -t $(DESTDIR)$(SYSTEM)/share/polkit-1/actions polkit/*.policy
+	install -Dm644 -t $(DESTDIR)$(SYSTEM)/lib/systemd/system dbus/airpods-*.service
+	sed -i 's|/usr/libexec/|$(LIBEXECDIR)/|' $(DESTDIR)$(SYSTEM)/share/dbus-1/system-services/org.airpods.Helper1.service \
+		$(DESTDIR)$(SYSTEM)/lib/systemd/system/airpods-helper.service
+	install -Dm644 dbus/airpods.preset $(DESTDIR)$(SYSTEM)/lib/systemd/system-preset/80-airpods.preset
 	$(if $(DESTDIR),,[ ! -d /run/systemd/system ] || systemctl preset airpods-restore.service)
-	install -Dm644 dbus/airpods.sysusers $(DESTDIR)/usr/lib/sysusers.d/airpods.conf
+	install -Dm644 dbus/airpods.sysusers $(DESTDIR)$(SYSTEM)/lib/sysusers.d/airpods.conf
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man8 helper/airpods-helper.8
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods-helper target/licences/airpods-helper/crates.txt \
 		docs/dbus-api.md docs/security.md docs/threat-model.md

@@ -7,6 +7,7 @@
 #   tests/setup.sh lab      that, and what the other tests on one machine run, and the demo (the default)
 #   tests/setup.sh full     that, what makes a Debian package and judges it, and whole machines
 #   tests/setup.sh deb      what `build` has, and what makes a Debian package and judges it
+#   tests/setup.sh pack     what `deb` has, and what makes and judges packages of other systems
 #   tests/setup.sh bench    what `lab` has, and what the benchmarks compare with
 set -eu
 
@@ -63,6 +64,14 @@ e2fsprogs        makes the disks of whole machines, which mmdebstrap fills
 qemu-utils       keeps what is written to them apart
 qemu-system-x86  runs them'
 
+pack='
+rpm              makes RPMs
+rpmlint          judges them
+makepkg          reads the PKGBUILD
+nix-bin          reads the Nix expression
+shellcheck       judges shell scripts
+gpg              signs a release'
+
 bench='
 podman-compose   to be compared with
 iputils-tracepath to be compared with
@@ -76,14 +85,18 @@ case ${1-lab} in
 build) wanted=$build unpacked= ;;
 check) wanted=$build$check unpacked= ;;
 lab) wanted=$build$check$lab ;;
-full) wanted=$build$check$lab$deb$machines ;;
+full) wanted=$build$check$lab$deb$pack$machines ;;
 deb) wanted=$build$deb unpacked= ;;
+pack) wanted=$build$deb$pack unpacked= ;;
 bench) wanted=$build$check$lab$bench ;;
 *)
-    echo "usage: $0 [build|check|lab|full|deb|bench]" >&2
+    echo "usage: $0 [build|check|lab|full|deb|pack|bench]" >&2
     exit 2
     ;;
 esac
+
+# Other systems have other names for them, and packagers there name what a build needs.
+command -v dpkg-query >/dev/null || { echo 'note: this is no Debian; nothing is installed' >&2; exit; }
 
 # One line each: a package that is missing, and why it is needed.
 missing() {
