@@ -17,7 +17,7 @@ fn field(of: &str, name: &str) -> String {
 }
 
 /// The files and links below a folder, by their path in it.
-fn files(folder: &Path) -> BTreeMap<String, PathBuf> {
+pub(crate) fn files(folder: &Path) -> BTreeMap<String, PathBuf> {
     let mut found = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {

@@ -7,6 +7,7 @@ use std::{env, fs};
 
 mod contents;
 mod life;
+mod other_systems;
 mod release;
 
 /// A folder of its own, gone with its value.
