@@ -218,10 +218,10 @@ fn every_command_with_json_has_a_schema_which_the_page_lists_and_no_schema_is_fo
         assert!(described.contains(&format!("{typed} --dry-run --json")), "no schema for the plan of `{typed}`");
     }
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/json.md")).unwrap();
-    let row = |cells: &str| cells.starts_with("| `").then(|| cells.split('`').skip(1).step_by(2).collect::<Vec<_>>());
     let mut listed = BTreeSet::new();
-    for row in page.lines().filter_map(row) {
-        let (file, commands) = row.split_last().unwrap();
+    for line in page.lines().filter(|line| line.starts_with("| `")) {
+        let named: Vec<_> = line.split('`').skip(1).step_by(2).collect();
+        let (file, commands) = named.split_last().unwrap();
         let schema = schemas.get(*file).unwrap_or_else(|| panic!("there is no {file}"));
         assert_eq!(*commands, documents::commands(schema), "{file}");
         listed.insert((*file).to_owned());
