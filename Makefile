@@ -28,7 +28,7 @@ AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -E)
 NO_ROOT := $(if $(filter 0,$(shell id -u)),setpriv --bounding-set=-all --inh-caps=-all --ambient-caps=-all)
 RUNNER  := CARGO_TARGET_$(shell echo $(TRIPLE) | tr a-z- A-Z_)_RUNNER
 
-.PHONY: help check test test-full build programs lab demo picture bench fuzz mutants lint audit install install-client install-helper deb clean probe writable docs rpm
+.PHONY: help check test test-full build programs lab demo picture bench fuzz mutants lint audit install install-client install-helper deb clean probe writable docs rpm deb-src release
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -207,14 +207,28 @@ deb: setup-deb ## builds the Debian packages, target/deb/*.deb, each with its SB
 	rm -rf target/deb
 	mkdir -p target/deb/airpods
 	cp -r helper/debian target/deb/airpods/debian
-	cd target/deb/airpods && CHECKOUT='$(CURDIR)' dpkg-buildpackage --build=binary --no-sign
+	cd target/deb/airpods && CHECKOUT='$(CURDIR)' dpkg-buildpackage --build=binary --no-sign --build-profiles=pkg.airpods.prebuilt
 	cd target/deb && auditable2cdx airpods/debian/airpods/usr/bin/airpods >airpods.cdx.json
 	cd target/deb && auditable2cdx airpods/debian/airpods-helper/usr/libexec/airpods-helper >airpods-helper.cdx.json
-	lintian --fail-on error --tag-display-limit 0 target/deb/*.changes
+	$(LINTIAN) target/deb/*.changes
+
+# A tag that no override explains fails.
+LINTIAN := lintian --pedantic --display-info --tag-display-limit 0 --fail-on error,warning,info,pedantic
+
+deb-src: setup-deb ## makes the Debian source package below target/deb-src, which compiles without network
+	packaging/source.sh
+	packaging/deb-src.sh
+	$(LINTIAN) target/deb-src/*_source.changes
 
 rpm: setup-pack ## builds the RPMs, target/rpm/*.rpm, and holds them against rpmlint
 	$(MAKE) build PROFILE=release
 	packaging/rpm/build.sh
+
+VERSION ?=
+KEY     ?=
+TAG     ?=
+release: setup-pack ## makes a release below target/release-VERSION (VERSION=x.y.z, KEY=gpg-key, TAG=yes commits and tags)
+	@VERSION='$(VERSION)' KEY='$(KEY)' TAG='$(TAG)' packaging/release.sh
 
 clean: ## removes what was built
 	$(CARGO) clean

@@ -70,7 +70,8 @@ fn everything_is_roots_and_nothing_gains_or_gives_away_a_right() {
 fn what_needs_a_privilege_or_is_read_by_the_bus_polkit_or_systemd_is_in_the_helpers_package_alone() {
     let client = unpacked("airpods");
     let public = ["usr/bin/", "usr/share/man/", "usr/share/doc/", "usr/share/lintian/", "usr/share/bash-completion/"];
-    let public = public.into_iter().chain(["usr/share/fish/", "usr/share/zsh/", "usr/share/airpods/"]).collect::<Vec<_>>();
+    let public =
+        public.into_iter().chain(["usr/share/fish/", "usr/share/zsh/", "usr/share/airpods/"]).collect::<Vec<_>>();
     for name in files(&client.0).into_keys() {
         assert!(public.iter().any(|folder| name.starts_with(folder)), "{name}");
     }

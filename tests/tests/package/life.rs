@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use airpods_lab::{PACKAGES, Place, Sandbox, package};
+use airpods_lab::{PACKAGES, Place, Sandbox, package, repository};
 
 const USER: &str = "airpods-helper";
 
@@ -61,6 +61,17 @@ fn removing_ends_the_helper_and_its_rules_and_purging_leaves_nothing() {
     assert_eq!(sandbox.sh(&format!("grep --no-filename {USER} /etc/passwd /etc/group || true")).unwrap(), "");
     let left: Vec<_> = paths(&sandbox).difference(&before).filter(|path| path.contains("airpods")).cloned().collect();
     assert_eq!(left, Vec::<String>::new());
+}
+
+#[test]
+fn what_autopkgtest_runs_succeeds_with_the_packages_installed() {
+    let sandbox = bare_host();
+    sandbox.start_bus().unwrap();
+    sandbox.start_polkit().unwrap();
+    sandbox.sh(INSTALL).unwrap();
+    let script = fs::read_to_string(repository().join("helper/debian/tests/bus")).unwrap();
+    let printed = sandbox.sh(&script).unwrap();
+    assert!(printed.contains(concat!("airpods ", env!("CARGO_PKG_VERSION"))), "{printed}");
 }
 
 #[test]

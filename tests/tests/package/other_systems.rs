@@ -86,7 +86,8 @@ fn makepkg_reads_the_pkgbuild_and_finds_both_packages_in_this_version() {
     let copy = "cp \"$0\"/packaging/arch/* \"$1\" && chown -R nobody \"$1\" && cd \"$1\" && bash -n PKGBUILD && sh -n *.install && \
                 exec setpriv --reuid nobody --regid nogroup --clear-groups env HOME=\"$1\" PACMAN=true makepkg --printsrcinfo";
     let read = printed(Command::new("sh").args(["-euc", copy]).arg(repository()).arg(&folder.0));
-    for line in ["pkgbase = airpods", &format!("\tpkgver = {}", env!("CARGO_PKG_VERSION")), "pkgname = airpods-helper"] {
+    for line in ["pkgbase = airpods", &format!("\tpkgver = {}", env!("CARGO_PKG_VERSION")), "pkgname = airpods-helper"]
+    {
         assert!(read.lines().any(|has| has == line), "{line}: {read}");
     }
 }
