@@ -15,7 +15,7 @@ git archive "${changed:-HEAD}" | tar -x -C "$tree"
     cd "$tree"
     cargo vendor --locked --quiet --versioned-dirs vendor >.cargo/config.toml
     # cargo wants to see the crates for Windows and never builds them here: empty ones do, and are no 100 MB of import libraries.
-    for crate in vendor/windows* vendor/winapi*; do
+    for crate in vendor/windows*; do
         sum=$(sed -n 's/.*"package":\("[0-9a-f]*"\).*/\1/p' "$crate/.cargo-checksum.json")
         find "$crate" -mindepth 1 -maxdepth 1 ! -name Cargo.toml -exec rm -r {} +
         mkdir "$crate/src"
@@ -23,5 +23,5 @@ git archive "${changed:-HEAD}" | tar -x -C "$tree"
         printf '{"files":{},"package":%s}' "$sum" >"$crate/.cargo-checksum.json"
     done
 )
-XZ_OPT=-T0 tar -C "$out" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$(git log -1 --format=%ct)" \
+XZ_OPT="-T0 -3" tar -C "$out" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$(git log -1 --format=%ct)" \
     -cJf "$out/airpods-$version.tar.xz" "airpods-$version"

@@ -89,15 +89,15 @@ fn schema_for<'a>(arguments: &[&str], schemas: &'a BTreeMap<String, Value>) -> O
 /// # Errors
 /// The document has a key that the schema does not name, lacks one, or has a value of another kind.
 pub fn judge_document(name: &str, schemas: &BTreeMap<String, Value>, document: &Value) -> Result<()> {
-    let (mut compiler, mut compiled) = (Compiler::new(), Schemas::new());
+    let (mut compiler, mut loaded) = (Compiler::new(), Schemas::new());
     let place = |name: &str| format!("file:///schemas/{name}");
     for (name, schema) in schemas {
         let mut schema = schema.clone();
         close(&mut schema);
         compiler.add_resource(&place(name), schema).map_err(|error| wrong(name, &error))?;
     }
-    let index = compiler.compile(&place(name), &mut compiled).map_err(|error| wrong(&name, &error))?;
-    compiled.validate(document, index).map_err(|error| wrong(&name, &error))
+    let index = compiler.compile(&place(name), &mut loaded).map_err(|error| wrong(&name, &error))?;
+    loaded.validate(document, index).map_err(|error| wrong(&name, &error))
 }
 
 /// Refuses every key that is not named, wherever keys are.
