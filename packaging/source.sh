@@ -13,7 +13,8 @@ changed=$(git stash create)
 git archive "${changed:-HEAD}" | tar -x -C "$tree"
 (
     cd "$tree"
-    cargo vendor --locked --quiet --versioned-dirs vendor >.cargo/config.toml
+    cargo vendor --locked --quiet --versioned-dirs vendor
+    printf '[source.crates-io]\nreplace-with = "vendored"\n\n[source.vendored]\ndirectory = "vendor"\n' >.cargo/config.toml
     # cargo wants to see the crates for Windows and never builds them here: empty ones do, and are no 100 MB of import libraries.
     for crate in vendor/windows*; do
         sum=$(sed -n 's/.*"package":\("[0-9a-f]*"\).*/\1/p' "$crate/.cargo-checksum.json")
@@ -22,6 +23,8 @@ git archive "${changed:-HEAD}" | tar -x -C "$tree"
         : >"$crate/src/lib.rs"
         printf '{"files":{},"package":%s}' "$sum" >"$crate/.cargo-checksum.json"
     done
+    # Everything that Cargo.lock names is there.
+    CARGO_HOME=$(pwd)/../cargo-home cargo metadata --offline --locked --format-version 1 >/dev/null
 )
 XZ_OPT="-T0 -3" tar -C "$out" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$(git log -1 --format=%ct)" \
     -cJf "$out/airpods-$version.tar.xz" "airpods-$version"
