@@ -95,6 +95,8 @@ codes! {
     PathMissing = "path-missing",
     /// podman starts a container no more in the state that it was left in, or a pod.
     StateImproper = "state-improper",
+    /// A service asks a program of the host that listens for the host alone.
+    HostLoopback = "host-loopback",
     /// A secret that a service is given is not there.
     SecretMissing = "secret-missing",
     /// Services do not come back after a reboot.

@@ -5,10 +5,12 @@
 //! has a [`Code`] and a section in `docs/troubleshooting.md`.
 
 mod boot;
+mod branch;
 mod engine;
 mod finding;
 mod gpu;
 mod helper;
+mod loopback;
 mod names;
 mod network;
 mod parts;
@@ -26,6 +28,7 @@ pub use engine::Engine;
 pub use finding::{Code, Finding, Level};
 pub use gpu::{Description, Gpu};
 pub use helper::{Helper, Permission, Use};
+pub use loopback::HostOnly;
 pub use names::{Names, Origin};
 pub use network::{Holder, Network, TakenPort, UnusableSecret};
 pub use parts::{Parts, Program};
@@ -91,6 +94,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     }
     findings.extend(helper::judge(&facts.helper, facts.usage));
     findings.extend(path::judge(&facts.paths, facts.helper.status(), facts.usage, &facts.measured));
+    findings.extend(branch::judge(&facts.paths, facts.helper.status(), &facts.measured));
     findings.extend(facts.names.iter().flat_map(names::judge));
     findings.extend(gpu::judge(&facts.gpu));
     findings.extend(facts.services.iter().flat_map(services::judge));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::{Code, Finding};
+use super::{Code, Finding, HostOnly, loopback};
 use crate::egress::Route;
 use crate::plan::{Conflict, Kind, another};
 
@@ -36,6 +36,8 @@ pub struct Network {
     pub taken: Vec<TakenPort>,
     /// Ports that are wanted and that only root may listen on, with their services.
     pub privileged: Vec<(String, u16)>,
+    /// Variables that lead to programs of the host which no container reaches.
+    pub host_only: Vec<HostOnly>,
     /// Pods of ours in which podman can start nothing, with the reason.
     pub pods: Vec<(String, String)>,
     /// Files of `secret_env` whose value cannot be used.
@@ -76,6 +78,7 @@ pub(super) fn judge(network: &Network) -> Vec<Finding> {
     let mut findings: Vec<Finding> = network.conflict.iter().map(conflict).collect();
     findings.extend(clash(network));
     findings.extend(network.taken.iter().map(taken));
+    findings.extend(network.host_only.iter().map(loopback::judge));
     findings.extend(network.pods.iter().map(|(pod, why)| {
         let cause = format!("podman starts nothing in the pod `{pod}`: {why}");
         Finding::broken(Code::StateImproper, cause, "airpods start --yes")

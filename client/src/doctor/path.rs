@@ -5,6 +5,7 @@ use airpods_dbus::Status;
 use super::helper::Use;
 use super::{Code, Finding};
 use crate::cure::{Remedy, is_clamped_to};
+use crate::egress::Branch;
 use crate::egress::{ClampCoverage, Egress, EgressPath, SMALLEST_MTU, Verdict, clamp_coverage};
 use crate::measure::memory::{Elsewhere, Known, ago};
 use crate::measure::verdict;
@@ -21,10 +22,12 @@ pub struct Path {
 /// What measurements say about the VPN by which this host's packets leave. The doctor itself sends nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Measured {
-    /// The recent measurement in this network.
-    pub known: Option<Known>,
-    /// The link is clamped to a value of another network.
-    pub elsewhere: Option<Elsewhere>,
+    /// The recent measurement of each VPN link, in the network that it is on.
+    pub known: Vec<Known>,
+    /// The links that are clamped to a value of another network.
+    pub elsewhere: Vec<Elsewhere>,
+    /// VPN links that lead to a part of the world only.
+    pub branches: Vec<Branch>,
     /// There is a server to measure with, and the configuration does not forbid it.
     pub possible: bool,
 }
@@ -40,12 +43,11 @@ pub(super) fn judge(paths: &[Path], status: Option<&Status>, usage: Use, measure
         }
     }
     let judged = ways.into_iter().map(|(way, services)| one(way, &services.join(", "), status, usage, measured));
-    judged.chain(measured.elsewhere.as_ref().map(of_elsewhere)).collect()
+    judged.chain(measured.elsewhere.iter().map(of_elsewhere)).collect()
 }
 
 fn one(way: &EgressPath, services: &str, status: Option<&Status>, usage: Use, measured: &Measured) -> Finding {
-    let known =
-        way.egress.as_ref().and_then(|egress| measured.known.as_ref().filter(|known| known.link == egress.link));
+    let known = way.egress.as_ref().and_then(|egress| measured.known.iter().find(|known| known.link == egress.link));
     if let Some(finding) = known.and_then(|known| narrow_path(way, services, status, known)) {
         return finding;
     }

@@ -6,6 +6,7 @@
 //! everything rootless: pasta and slirp4netns end a container's connections and make their own) already knows the
 //! MTU of the link, and there nothing but a path narrower than that MTU is left to go wrong.
 
+mod branch;
 mod clamp_coverage;
 mod decide;
 mod facts;
@@ -20,6 +21,7 @@ use std::fmt;
 use airpods_dbus::LinkKind;
 use serde_json::{Value, json};
 
+pub use branch::{Branch, branches};
 pub use clamp_coverage::{ClampCoverage, clamp_coverage};
 pub use facts::{Facts, Leaving, NetworkFacts, survey};
 pub use netlink::{INTERNET, Route, egress, routes};

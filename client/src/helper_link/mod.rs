@@ -142,8 +142,16 @@ impl HelperLink {
 
 /// Whether the helper says that somebody must be asked and could not be.
 fn needs_agent(answer: &Result<bool, HelperError>) -> bool {
-    let required = ErrorKind::InteractiveAuthorizationRequired;
-    matches!(answer, Err(HelperError::Refused(refusal)) if refusal.kind() == required)
+    answer.as_ref().is_err_and(HelperError::needs_password)
+}
+
+impl HelperError {
+    /// Whether somebody has to be asked for a password.
+    #[must_use]
+    pub fn needs_password(&self) -> bool {
+        let required = ErrorKind::InteractiveAuthorizationRequired;
+        matches!(self, Self::Refused(refusal) if refusal.kind() == required)
+    }
 }
 
 /// Calls once more after what may be over in a moment: the helper was about to leave, as it does when there is nothing to do

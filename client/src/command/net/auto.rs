@@ -168,7 +168,7 @@ async fn attempt(
     };
     change::say(&[format!("measured: {}", report.sentence)])?;
     let wanted = clamp.to(mtu);
-    let changed = helper.change(&wanted, how.asking()).await?;
+    let changed = change::make_on_trial(helper, &wanted, &clamp.previous, how.asking()).await?;
     change::say_outcome(&wanted, changed, &helper.status().await)?;
     let before = Before { plan: Plan { proof: false, ..plan }, trials: Trial::all(&report.places) };
     let progress = Progress::new("making the same transfers again");

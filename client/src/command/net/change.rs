@@ -7,7 +7,7 @@ use airpods_dbus::{LinkName, Status, Target};
 use super::{How, describe};
 use crate::error::Failure;
 use crate::exit::Exit;
-use crate::helper_link::{Change, HelperError, HelperLink};
+use crate::helper_link::{Asking, Change, HelperError, HelperLink};
 use crate::terminal::{Escaped, print_json};
 
 pub(super) async fn off(link: Option<LinkName>, how: How) -> Result<Exit, Failure> {
@@ -29,6 +29,28 @@ pub(super) async fn make(helper: &HelperLink, change: Change, how: How) -> Resul
         print_json(&serde_json::json!({ "changed": changed, "status": status }))?;
     }
     Ok(Exit::Done)
+}
+
+/// Makes a change that is taken back with `back` if it does not help. polkit keeps an authorisation for the same action: to take
+/// a clamp off is another one, for which it may ask again. That is said before the first prompt.
+pub(super) async fn make_on_trial(
+    helper: &HelperLink,
+    change: &Change,
+    back: &Change,
+    asking: Asking,
+) -> Result<bool, Failure> {
+    match helper.change(change, Asking::Never).await {
+        Err(error) if asking == Asking::Allowed && error.needs_password() => {
+            if matches!(back, Change::Off(_)) {
+                say(&[
+                    "note: if the clamp does not help it is taken off again, which may need the password a second time"
+                        .to_owned(),
+                ])?;
+            }
+            Ok(helper.change(change, asking).await?)
+        }
+        answer => Ok(answer?),
+    }
 }
 
 /// Says what is different now. The change is made whatever becomes of reading the status, so that is no failure of the command.

@@ -63,7 +63,8 @@ pub(super) async fn on(args: OnArgs, context: &Context) -> Result<Exit, Failure>
     let before = execute::unless(interrupt.as_mut(), preparing).await;
     progress.end();
     let before = before?;
-    let changed = helper.change(&wanted, how.asking()).await?;
+    let back = put_back(&status, &target, args.any_link);
+    let changed = change::make_on_trial(&helper, &wanted, &back, how.asking()).await?;
     change::say_outcome(&wanted, changed, &helper.status().await)?;
     let proof = match &before {
         Ok((before, _lock)) => {

@@ -1,5 +1,6 @@
-//! What was measured of the VPN that the services' packets leave by: from a file, without sending anything.
+//! What was measured of the VPNs that the services' packets leave by: from a file, without sending anything.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -7,6 +8,7 @@ use airpods_dbus::Status;
 
 use crate::config::Config;
 use crate::doctor::{Measured, path};
+use crate::egress::{self, Leaving};
 use crate::kernel::gateways;
 use crate::measure::memory::Memory;
 use crate::measure::targets;
@@ -16,12 +18,14 @@ pub(super) fn read(config: &Config, folder: Option<&Path>, paths: &[path::Path],
     let variable = |name: &str| std::env::var(name).ok();
     let reachable = targets.iter().any(|target| targets::proxy(target, variable).is_none());
     let possible = reachable && config.runtime.network.measure;
-    let leaves = paths.iter().find(|path| path.way.through_vpn()).and_then(|path| path.way.egress.as_ref());
-    let Some(egress) = leaves else { return Measured { possible, ..Measured::default() } };
-    let (memory, around, now) = (Memory::load(folder), gateways(&egress.link), SystemTime::now());
-    Measured {
-        known: memory.known(&egress.link, &around, now),
-        elsewhere: status.and_then(|status| memory.of_elsewhere(status, &egress.link, &around, now)),
-        possible,
-    }
+    let branches = Leaving::of_host().and_then(|leaving| egress::branches(&leaving).ok()).unwrap_or_default();
+    let of_services = paths.iter().filter(|path| path.way.through_vpn()).filter_map(|path| path.way.egress.as_ref());
+    let all = of_services.chain(branches.iter().map(|branch| &branch.egress));
+    let links: BTreeSet<&str> = all.map(|egress| egress.link.as_str()).collect();
+    let (memory, now) = (Memory::load(folder), SystemTime::now());
+    let around: Vec<_> = links.into_iter().map(|link| (link, gateways(link))).collect();
+    let known = around.iter().filter_map(|(link, around)| memory.known(link, around, now)).collect();
+    let elsewhere =
+        around.iter().filter_map(|(link, around)| memory.of_elsewhere(status?, link, around, now)).collect();
+    Measured { known, elsewhere, branches, possible }
 }

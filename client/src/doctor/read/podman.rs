@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use super::ports;
+use super::{loopback, ports};
 use crate::config::{self, Config, NetworkMode, PodmanUrl, ServiceName};
 use crate::doctor::names::{self, Resident};
 use crate::doctor::{Engine, Names, Network, Path, Pids, Service, UnusableSecret};
@@ -123,6 +123,7 @@ async fn look(podman: &Rest, config: &Config, dns_servers: Vec<IpAddr>) -> podma
         network.privileged = ports::privileged(config);
     }
     network.secrets = unusable_secrets(config);
+    network.host_only = loopback::read(config);
     let there = observed.networks.iter().find(|network| network.name == desired.network.name);
     let survey = egress::survey(podman, there, &config.runtime);
     let (services, residents): (Vec<Service>, Vec<Option<Resident>>) = services.await.into_iter().unzip();
@@ -150,6 +151,7 @@ fn network(config: &Config, desired: &Desired, observed: &Observed) -> Network {
         taken: ports::taken(config, &wanted),
         privileged: Vec::new(),
         secrets: Vec::new(),
+        host_only: Vec::new(),
         pods: observed.broken_pods(desired),
     }
 }

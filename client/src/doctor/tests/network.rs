@@ -3,7 +3,9 @@
 use airpods_dbus::{ClampState, ClampStatus, Mode, Origin, Status, Unclampable};
 
 use super::{Case, bad, healthy};
-use crate::doctor::{Code, Facts, Helper, Holder, Level, Network, Permission, TakenPort, UnusableSecret, Use};
+use crate::doctor::{
+    Code, Facts, Helper, Holder, HostOnly, Level, Network, Permission, TakenPort, UnusableSecret, Use,
+};
 use crate::egress::Route;
 use crate::plan::{Conflict, Kind};
 use crate::port::HostPort;
@@ -186,6 +188,16 @@ pub(super) const CASES: &[Case] = &[
         Level::Broken,
         "there is no `/srv/models` on this host",
         "airpods config edit",
+    ),
+    (
+        |facts| {
+            let key = "services.open-webui.env.OLLAMA_BASE_URL".to_owned();
+            network(facts).host_only.push(HostOnly { key, port: 11434 });
+        },
+        Code::HostLoopback,
+        Level::Broken,
+        "`services.open-webui.env.OLLAMA_BASE_URL` leads to port 11434 of this host, where a program listens on 127.0.0.1 only",
+        "sudo systemctl edit ollama",
     ),
     (
         |facts| network(facts).pods.push(("ai".to_owned(), "its infra container is gone".to_owned())),

@@ -9,7 +9,7 @@ use airpods_dbus::{ClampState, ClampStatus, LinkKind, Mode, Origin, PathMtu, Sta
 use super::{Case, bad, healthy};
 use crate::cure::Remedy;
 use crate::doctor::{Code, Facts, Helper, Level, Path, Permission, Use, judge};
-use crate::egress::{Egress, EgressPath, NetworkPath, RootlessBackend, Verdict};
+use crate::egress::{Branch, Egress, EgressPath, NetworkPath, RootlessBackend, Verdict};
 use crate::measure::memory::{Elsewhere, Known};
 use crate::measure::verdict;
 
@@ -63,6 +63,16 @@ fn known(remedy: Remedy, verdict: verdict::Code) -> Known {
     Known { link: "wg0".to_owned(), verdict, remedy, from_network: false, age }
 }
 
+/// A second VPN, by which 10/8 is reached, and both services on a bridge.
+fn split(facts: &mut Facts) {
+    rootful(facts, Verdict::Fits);
+    for path in &mut facts.paths {
+        path.way.egress = None;
+    }
+    let egress = Egress { link: "tun0".to_owned(), index: 8, mtu: 1300, ..egress() };
+    facts.measured.branches = vec![Branch { to: "10.0.0.0/8".parse().unwrap(), egress }];
+}
+
 fn fixed(mtu: u32) -> Remedy {
     Remedy::Fixed { mtu: PathMtu::new(mtu).unwrap(), at_least: false }
 }
@@ -113,7 +123,7 @@ pub(super) const CASES: &[Case] = &[
         "airpods net check",
     ),
     (
-        |facts| facts.measured.known = Some(known(fixed(1300), verdict::Code::PathNarrow)),
+        |facts| facts.measured.known = vec![known(fixed(1300), verdict::Code::PathNarrow)],
         Code::Measured(verdict::Code::PathNarrow),
         Level::Broken,
         "the path behind `wg0` takes 1300 bytes, less than the link (measured 5 minutes ago): large transfers of `ollama`, `open-webui` hang",
@@ -121,7 +131,7 @@ pub(super) const CASES: &[Case] = &[
     ),
     (
         |facts| {
-            facts.measured.known = Some(known(fixed(1300), verdict::Code::PathNarrow));
+            facts.measured.known = vec![known(fixed(1300), verdict::Code::PathNarrow)];
             keeps(facts, vec![clamp(ClampState::Active)]);
         },
         Code::Measured(verdict::Code::PathNarrow),
@@ -130,7 +140,7 @@ pub(super) const CASES: &[Case] = &[
         "airpods net clamp on wg0 --mtu auto",
     ),
     (
-        |facts| facts.measured.known = Some(known(Remedy::Elsewhere, verdict::Code::BigHello)),
+        |facts| facts.measured.known = vec![known(Remedy::Elsewhere, verdict::Code::BigHello)],
         Code::Measured(verdict::Code::BigHello),
         Level::Broken,
         "something is wrong with the path behind `wg0`",
@@ -139,12 +149,30 @@ pub(super) const CASES: &[Case] = &[
     (
         |facts| {
             let age = Duration::from_secs(300);
-            facts.measured.elsewhere = Some(Elsewhere { link: "wg0".to_owned(), mtu: 1300, age });
+            facts.measured.elsewhere = vec![Elsewhere { link: "wg0".to_owned(), mtu: 1300, age }];
         },
         Code::Measured(verdict::Code::NotMeasured),
         Level::Note,
         "`wg0` is clamped to 1300 bytes, which was measured on another network (5 minutes ago)",
         "airpods net clamp on wg0 --mtu auto",
+    ),
+    (
+        split,
+        Code::MtuBlackHole,
+        Level::Note,
+        "`tun0` leads to 10.0.0.0/8 and takes 1300 bytes, less than the network of `ollama`, `open-webui` sends",
+        "airpods net clamp on",
+    ),
+    (
+        |facts| {
+            split(facts);
+            let measured = known(fixed(1200), verdict::Code::PathNarrow);
+            facts.measured.known = vec![Known { link: "tun0".to_owned(), ..measured }];
+        },
+        Code::Measured(verdict::Code::PathNarrow),
+        Level::Broken,
+        "the path behind `tun0`, which leads to 10.0.0.0/8, takes 1200 bytes, less than the link (measured 5 minutes ago)",
+        "airpods net clamp on tun0 --mtu auto",
     ),
     (
         |facts| {
@@ -191,10 +219,30 @@ fn a_clamp_of_the_helpers_is_enough() {
 }
 
 #[test]
+fn a_split_tunnel_that_is_clamped_or_that_only_sockets_of_the_host_use_is_well() {
+    let mut facts = healthy();
+    split(&mut facts);
+    keeps(&mut facts, vec![ClampStatus { link: "tun0".to_owned(), ..clamp(ClampState::Active) }]);
+    assert_eq!(bad(&facts), []);
+    let mut facts = healthy();
+    let branches = std::mem::take(
+        &mut {
+            let mut split_facts = healthy();
+            split(&mut split_facts);
+            split_facts
+        }
+        .measured
+        .branches,
+    );
+    facts.measured.branches = branches;
+    assert_eq!(bad(&facts), [], "rootless");
+}
+
+#[test]
 fn what_was_measured_and_cured_is_well() {
     for (remedy, mtu) in [(fixed(1300), Some(1300)), (fixed(1300), Some(1280)), (Remedy::Nothing, None)] {
         let mut facts = healthy();
-        facts.measured.known = Some(known(remedy, verdict::Code::PathNarrow));
+        facts.measured.known = vec![known(remedy, verdict::Code::PathNarrow)];
         let mode = if mtu.is_some() { Mode::Fixed } else { Mode::Route };
         keeps(&mut facts, vec![ClampStatus { mode, mtu, ..clamp(ClampState::Active) }]);
         assert_eq!(bad(&facts), []);
@@ -205,7 +253,7 @@ fn what_was_measured_and_cured_is_well() {
 fn what_was_measured_from_the_network_outweighs_what_mtus_say() {
     let mut facts = healthy();
     rootful(&mut facts, Verdict::ClampHelps);
-    let from_network = |remedy, verdict| Some(Known { from_network: true, ..known(remedy, verdict) });
+    let from_network = |remedy, verdict| vec![Known { from_network: true, ..known(remedy, verdict) }];
     facts.measured.known = from_network(Remedy::Nothing, verdict::Code::Clamped);
     assert_eq!(bad(&facts), [], "another program clamps");
     facts.measured.known = from_network(Remedy::Route, verdict::Code::MtuBlackHole);
