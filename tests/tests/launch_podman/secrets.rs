@@ -12,7 +12,7 @@ fn configuration() -> String {
 fn keep(host: &Host, file: &str, podman: &str) {
     let keep = format!(
         "mkdir -p /etc/keys && printf '{file}\\n' > /etc/keys/openai && chmod 600 /etc/keys/openai; \
-         podman secret rm hf > /dev/null 2>&1; printf {podman} | podman secret create hf - > /dev/null"
+         (podman secret rm hf || true) > /dev/null 2>&1; printf {podman} | podman secret create hf - > /dev/null"
     );
     host.seat.sh(&keep).unwrap();
 }

@@ -64,13 +64,13 @@ fn what_stacks_need_of_a_container_is_there_and_a_second_start_has_nothing_to_do
         ),
         alone(
             "folders in memory, limits, and a patient health check",
-            "working_dir = \"/kept\"\ntmpfs = [\"/cache:size=16m,mode=1777\", \"/scratch\"]\nulimits = { nofile = { soft = 512, hard = 1024 } }\n\
+            "working_dir = \"/kept\"\ntmpfs = [\"/cache:size=16m,mode=1777\", \"/scratch\"]\nulimits = { nofile = { soft = 128, hard = 256 } }\n\
              volumes.kept = \"kept:/kept\"\nports = [\"127.0.0.1:7001:80\"]\n\
              health = { command = [\"/lab-probe\", \"env\"], interval = \"1s\", timeout = \"9s\", retries = 3, start_period = \"5s\" }",
             &[
                 ("one-0", ".Config.WorkingDir", "/kept"),
                 ("one-0", ".HostConfig.Tmpfs", "size=16m"),
-                ("one-0", ".HostConfig.Ulimits", "{RLIMIT_NOFILE 512 1024}"),
+                ("one-0", ".HostConfig.Ulimits", "{RLIMIT_NOFILE 128 256}"),
                 ("one-0", ".Config.Healthcheck.Timeout", "9"),
             ],
         ),

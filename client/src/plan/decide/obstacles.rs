@@ -117,7 +117,7 @@ impl Builder<'_> {
                 || found.pod.is_none()
                     && (self.goes_along(launch, found)
                         || matches!(self.observed.state(self.desired, launch), State::Differs(_)));
-            (goes && found.state == ContainerState::Running).then_some(&found.host_ports)
+            (goes && found.state.is_alive()).then_some(&found.host_ports)
         });
         replaced.flatten().copied().collect()
     }
@@ -125,7 +125,7 @@ impl Builder<'_> {
     /// The ports that the service already holds: by its running container, or by its pod.
     fn own_ports(&self, launch: &Launch) -> BTreeSet<HostPort> {
         let container = self.observed.container_of(self.desired, launch);
-        let running = container.is_some_and(|found| found.state == ContainerState::Running);
+        let running = container.is_some_and(|found| found.state.is_alive());
         let pod = match &launch.container.networking {
             Networking::Pod(pod) => self.observed.pod(pod).filter(|found| found.up),
             _ => None,

@@ -256,6 +256,12 @@ impl ContainerState {
         }
     }
 
+    /// Whether it has processes, and with them its ports.
+    #[must_use]
+    pub fn is_alive(self) -> bool {
+        matches!(self, Self::Running | Self::Paused | Self::Stopping)
+    }
+
     /// Whether podman starts it once it was told to stop it.
     #[must_use]
     pub fn stops_first(self) -> bool {

@@ -241,8 +241,8 @@ impl Podman for Rest {
     async fn stop_container(&self, name: &str, timeout_seconds: u32) -> Result<()> {
         let path = format!("/containers/{}/stop?timeout={timeout_seconds}", escape(name));
         match self.http.post::<()>(&path, None).await {
-            // podman has noticed now that it is gone, and has written that down.
-            Err(error) if error.missed_an_end() => Ok(()),
+            // podman has noticed now that it is gone. It writes that down when it is looked at.
+            Err(error) if error.missed_an_end() => self.inspect(name).await.map(drop),
             stopped => stopped.map(drop),
         }
     }
