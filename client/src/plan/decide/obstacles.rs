@@ -9,7 +9,7 @@ use crate::plan::label::is_ours;
 use crate::plan::replaced::former_name;
 use crate::plan::state::State;
 use crate::plan::{Conflict, Launch};
-use crate::podman::{ContainerState, Networking};
+use crate::podman::Networking;
 use crate::port::{HostPort, any_overlaps};
 
 impl Builder<'_> {
@@ -96,7 +96,7 @@ impl Builder<'_> {
             for port in launch.host_ports.iter().filter(|port| !had(port)) {
                 let holder = self.observed.containers.iter().find(|container| {
                     let has = |other: &HostPort| other.overlaps(*port);
-                    container.state == ContainerState::Running && container.host_ports.iter().any(has)
+                    container.state.is_alive() && container.host_ports.iter().any(has)
                 });
                 if let Some(holder) = holder {
                     let (service, holder) = (launch.service.clone(), holder.name.clone());

@@ -87,3 +87,14 @@ async fn a_pod_without_its_infra_container_is_recreated_with_what_was_in_it() {
     }
     assert!(plan(&podman, PODS, &[]).await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_container_that_is_frozen_or_being_stopped_holds_its_own_ports() {
+    for left in [ContainerState::Paused, ContainerState::Stopping] {
+        let podman = podman(NEW);
+        start(&podman, THREE, &["model"]).await;
+        podman.leave("model-0", left);
+        let plan = plan(&podman, THREE, &["model"]).await.unwrap();
+        assert_eq!(plan.ports, [], "{left:?}: nobody else has to give them up");
+    }
+}
