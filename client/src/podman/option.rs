@@ -236,12 +236,12 @@ pub(super) fn encode(options: &Options, label_disable: bool) -> Map<String, Valu
     body
 }
 
-/// `nofile=512:1024` as the kernel's limit of the runtime specification (`specs.POSIXRlimit`); -1 is no limit.
+/// `nofile=512:1024` as podman's command sends it: podman itself puts `RLIMIT_` before the name. -1 is no limit.
 fn resource_limit(limit: &str) -> Value {
     let (name, bounds) = limit.split_once('=').unwrap_or((limit, ""));
     let (soft, hard) = bounds.split_once(':').unwrap_or((bounds, bounds));
     let [soft, hard] = [soft, hard].map(|bound| bound.parse::<u64>().unwrap_or(u64::MAX));
-    json!({ "type": format!("RLIMIT_{}", name.to_ascii_uppercase()), "soft": soft, "hard": hard })
+    json!({ "type": name, "soft": soft, "hard": hard })
 }
 
 /// `keep-id:uid=1000` as a namespace with a mode and a value.

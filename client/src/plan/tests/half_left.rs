@@ -54,9 +54,9 @@ async fn what_can_be_started_is_not_recreated_and_what_is_recreated_says_why() {
         (ContainerState::Created, false),
         (ContainerState::Exited(255), false),
         (ContainerState::Stopping, false),
-        (ContainerState::Lost, false),
         (ContainerState::Paused, true),
         (ContainerState::Removing, true),
+        (ContainerState::Lost, true),
         (ContainerState::Unknown, true),
     ] {
         podman.leave("model-0", left);

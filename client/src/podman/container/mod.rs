@@ -262,10 +262,10 @@ impl ContainerState {
         matches!(self, Self::Running | Self::Paused | Self::Stopping)
     }
 
-    /// Whether podman starts it once it was told to stop it.
+    /// Whether podman starts it once it was told to stop it. One that is lost it stops on paper, and may refuse to start all the same.
     #[must_use]
     pub fn stops_first(self) -> bool {
-        matches!(self, Self::Stopping | Self::Lost)
+        self == Self::Stopping
     }
 }
 

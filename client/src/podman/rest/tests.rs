@@ -378,3 +378,31 @@ fn every_state_of_a_container_is_known_by_podmans_word() {
         assert_eq!(crate::podman::container::state(word, 3), known, "{word}");
     }
 }
+
+#[test]
+fn what_goes_to_podman_as_it_is_has_libpods_names() {
+    use crate::podman::ContainerOption as O;
+    let mut spec = container(Networking::Host);
+    spec.options.set(O::WorkingDir, vec!["/app".into()]);
+    spec.options.set(O::Tmpfs, vec!["/cache:size=64m,mode=1777".into(), "/x".into()]);
+    spec.options.set(O::Ulimits, vec!["nofile=512:1024".into(), "core=-1:-1".into()]);
+    spec.options.set(O::Privileged, vec!["true".into()]);
+    let body = body(ContainerBody::from(&spec));
+    assert_eq!((&body["work_dir"], &body["privileged"]), (&json!("/app"), &json!(true)));
+    assert_eq!(
+        body["r_limits"],
+        json!([
+            { "type": "nofile", "soft": 512, "hard": 1024 },
+            { "type": "core", "soft": u64::MAX, "hard": u64::MAX },
+        ])
+    );
+    let tmpfs: Vec<&Value> =
+        body["mounts"].as_array().unwrap().iter().filter(|mount| mount["type"] == "tmpfs").collect();
+    assert_eq!(
+        tmpfs,
+        [
+            &json!({ "type": "tmpfs", "source": "tmpfs", "destination": "/cache", "options": ["size=64m", "mode=1777"] }),
+            &json!({ "type": "tmpfs", "source": "tmpfs", "destination": "/x", "options": [] }),
+        ]
+    );
+}
