@@ -34,6 +34,7 @@ const ON: &str = "trap : INT; airpods net clamp on wg0; echo code=$?; stty -a";
 fn a_user_types_an_administrators_password_and_the_link_is_clamped() {
     let sandbox = host();
     let screen = in_a_terminal(&sandbox.as_user("alice"), ON, "password\n");
+    assert!(screen.contains("note: this host has no link `wg0`; it has no VPN link"), "{screen}");
     assert!(screen.contains("`wg0` is not up: nothing is clamped now, and it will be"), "{screen}");
     assert!(screen.contains("code=0"), "{screen}");
     assert_eq!(clamped(&sandbox), "wg0");

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 pub use branch::{Branch, branches};
 pub use clamp_coverage::{ClampCoverage, clamp_coverage};
 pub use facts::{Facts, Leaving, NetworkFacts, survey};
-pub use netlink::{INTERNET, Route, egress, routes};
+pub use netlink::{INTERNET, Route, egress, links, routes};
 pub use rootless_backend::RootlessBackend;
 
 /// The smallest MTU that may be advised: with less, a link has no IPv6 any more (RFC 8200, section 5).

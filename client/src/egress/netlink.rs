@@ -179,6 +179,17 @@ pub fn routes() -> io::Result<Vec<Route>> {
     Ok(routes)
 }
 
+/// The name of each link of the host, and whether it is a VPN's. It is asked in the network of the calling thread.
+///
+/// # Errors
+/// When the kernel cannot be asked.
+pub fn links() -> io::Result<Vec<(String, bool)>> {
+    let mut kernel = Rtnetlink::open()?;
+    let names = nix::net::if_::if_nameindex()?;
+    let links = names.iter().filter_map(|found| kernel.link_by_name(&found.name().to_string_lossy()).transpose());
+    links.map(|link| link.map(|link| (link.name, link.kind.is_vpn()))).collect()
+}
+
 /// The network that a route leads to, and the index of its link.
 fn network(message: &Rtmsg) -> Option<(IpNet, i32)> {
     // What says something about links only: IPv6's link-local and multicast networks.

@@ -41,6 +41,17 @@ pub(in crate::command) fn outcome(change: &Change, changed: bool, status: &Statu
     }
 }
 
+/// A note on a link that the host does not have. `links` are those that it has, each with whether it is a VPN's.
+pub(super) fn absent(link: &str, links: &[(String, bool)]) -> Option<String> {
+    if links.iter().any(|(name, _)| name == link) {
+        return None;
+    }
+    let vpn: Vec<_> = links.iter().filter(|(_, is_vpn)| *is_vpn).map(|(name, _)| format!("`{name}`")).collect();
+    let there =
+        if vpn.is_empty() { "it has no VPN link".to_owned() } else { format!("VPN links now: {}", vpn.join(", ")) };
+    Some(format!("note: this host has no link `{link}`; {there}"))
+}
+
 fn find<'a>(status: &'a Status, link: &str) -> Option<&'a ClampStatus> {
     status.clamps.iter().find(|clamp| clamp.link == link)
 }

@@ -11,6 +11,7 @@ use super::subject::{Progress, Subject, lock};
 use super::{How, Mtu, OnArgs, auto, change, describe};
 use crate::command::Context;
 use crate::cure::{Proof, put_back};
+use crate::egress;
 use crate::error::{Failure, Report};
 use crate::execute::{self, Interrupted};
 use crate::exit::Exit;
@@ -33,6 +34,10 @@ impl Report for NotProven {
 }
 
 pub(super) async fn on(args: OnArgs, context: &Context) -> Result<Exit, Failure> {
+    // Before a password is asked for: a mistyped name would be clamped whenever such a link appears, that is never.
+    if let (Target::Link(link), Ok(links)) = (args.target(), egress::links()) {
+        change::say(&Vec::from_iter(describe::absent(link.as_str(), &links)))?;
+    }
     let mtu = match args.mtu {
         Some(Mtu::Auto) => return auto::run(args, context).await,
         Some(Mtu::Bytes(mtu)) => Some(mtu),

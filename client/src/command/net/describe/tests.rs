@@ -32,6 +32,15 @@ fn on(target: Target) -> Change {
 }
 
 #[test]
+fn a_link_that_is_not_there_is_named_with_the_vpn_links_that_are() {
+    let links = [("lo", false), ("wg0", true), ("tun0", true)].map(|(name, vpn)| (name.to_owned(), vpn));
+    assert_eq!(absent("wgo", &links).unwrap(), "note: this host has no link `wgo`; VPN links now: `wg0`, `tun0`");
+    assert_eq!(absent("wg0", &links), None);
+    assert_eq!(absent("lo", &links), None, "the helper says what is wrong with that");
+    assert_eq!(absent("wg0", &links[..1]).unwrap(), "note: this host has no link `wg0`; it has no VPN link");
+}
+
+#[test]
 fn turning_a_link_on_says_what_it_is_clamped_to() {
     let status = with(false, vec![clamp("wg0", ClampState::Active, Origin::Named)]);
     assert_eq!(outcome(&on(link("wg0")), true, &status), ["`wg0` is clamped to the route MTU (currently 1380)"]);
