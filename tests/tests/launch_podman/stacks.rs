@@ -64,7 +64,7 @@ fn what_stacks_need_of_a_container_is_there_and_a_second_start_has_nothing_to_do
         ),
         alone(
             "folders in memory, limits, and a patient health check",
-            "working_dir = \"/kept\"\ntmpfs = [\"/cache:size=16m,mode=1777\", \"/scratch\"]\nulimits = { nofile = { soft = 128, hard = 256 } }\n\
+            "working_dir = \"/kept\"\ntmpfs = [\"/cache:size=16m,mode=1777\", \"/scratch\"]\nulimits = { nofile = { soft = 128, hard = 256 }, nproc = 512 }\n\
              volumes.kept = \"kept:/kept\"\nports = [\"127.0.0.1:7001:80\"]\n\
              health = { command = [\"/lab-probe\", \"env\"], interval = \"1s\", timeout = \"9s\", retries = 3, start_period = \"5s\" }",
             &[
