@@ -85,6 +85,12 @@ impl Evidence {
         self.refuted.range(self.above()..).map(|(_, count)| count).sum()
     }
 
+    /// A size did not arrive on one connection and did on another, as where packets are lost.
+    pub(super) fn loses(&self) -> bool {
+        let below = |sizes: &BTreeMap<u16, u32>| sizes.range(..self.above()).next().is_some();
+        below(&self.suspected) || below(&self.refuted)
+    }
+
     /// The size that arrives on some connections and fails on others.
     pub(super) fn contradicted(&self) -> Option<u16> {
         self.retracted.filter(|_| self.wavers)

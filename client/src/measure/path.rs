@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::findings::{Findings, Subject};
 use super::report::{Confidence, Family, LimitedBy, PathReport, TransferReport, Udp};
-use super::search::{Budget, STANDS_DOWN, STANDS_UP, search};
+use super::search::{Budget, STANDS_UP, search, stands_down};
 use super::second::{answers, confirm};
 use super::socket::Sockets;
 use super::stage::Stage;
@@ -126,7 +126,7 @@ fn report(
     let code = with_udp(judge(findings, around), udp, job.from_host);
     let errors = findings.refusals.iter().find_map(|(errno, _)| *errno).filter(|_| !findings.connected);
     let mut up = direction(&findings.up, around, STANDS_UP, findings.cut_short);
-    let mut down = direction(&findings.down, around, STANDS_DOWN, findings.cut_short);
+    let mut down = direction(&findings.down, around, stands_down(&findings.down), findings.cut_short);
     if findings.mixed.is_some() {
         for direction in [&mut up, &mut down] {
             direction.confidence = direction.confidence.min(Confidence::AtLeast);

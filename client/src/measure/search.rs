@@ -47,6 +47,12 @@ const BIG: u16 = 1500;
 pub(super) const STANDS_UP: u32 = 3;
 pub(super) const STANDS_DOWN: u32 = 2;
 
+/// The same down where packets are known to be lost: two that were lost on each of two connections look like a size that does not fit.
+#[must_use]
+pub(super) fn stands_down(down: &Evidence) -> u32 {
+    STANDS_DOWN + u32::from(down.loses())
+}
+
 /// Searches one path.
 pub(super) fn search<T: Transport>(
     transport: &mut T,
@@ -302,13 +308,13 @@ impl<T: Transport> Search<'_, T> {
     /// At the boundary, strictly. Whatever passes reopens the search.
     fn stand(&mut self) {
         for again in 0..4 {
-            let batch = self.clamp_coverage();
+            let batch = self.at_the_boundary();
             if batch.is_empty() || !self.may_begin(u32::try_from(batch.len()).unwrap_or(u32::MAX)) {
                 return;
             }
             let before = (self.findings.up.proven, self.findings.down.proven);
             let tls = self.findings.tls;
-            (self.tell)(Stage::ClampCoverage(self.findings.up.failed(), self.findings.down.failed().filter(|_| tls)));
+            (self.tell)(Stage::Boundary(self.findings.up.failed(), self.findings.down.failed().filter(|_| tls)));
             let limit = self.round_trips(Duration::from_secs(5), 16);
             self.run(batch, limit, None, |_, _| false);
             if before != (self.findings.up.proven, self.findings.down.proven) && again < 2 {
@@ -318,7 +324,7 @@ impl<T: Transport> Search<'_, T> {
     }
 
     /// The missing evidence for a verdict.
-    fn clamp_coverage(&self) -> Vec<Probe> {
+    fn at_the_boundary(&self) -> Vec<Probe> {
         let (findings, top) = (&self.findings, self.subject.top);
         let mut batch = Vec::new();
         if let Some(high) = findings.up.open_end() {
@@ -330,9 +336,10 @@ impl<T: Transport> Search<'_, T> {
             }
         }
         if let Some(high) = findings.down.open_end().filter(|_| findings.tls) {
-            let missing = STANDS_DOWN.saturating_sub(findings.down.refutations());
+            let stands = stands_down(&findings.down);
+            let missing = stands.saturating_sub(findings.down.refutations());
             batch.extend((0..missing).map(|_| self.down(high, true)));
-            if missing == STANDS_DOWN && high < top {
+            if missing == stands && high < top {
                 batch.push(self.down(top, true));
             }
         }

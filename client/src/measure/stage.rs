@@ -10,7 +10,7 @@ pub enum Stage {
     /// Closing in on where the path ends.
     Between(Option<(u16, u16)>, Option<(u16, u16)>),
     /// Trying the size above again and again.
-    ClampCoverage(Option<u16>, Option<u16>),
+    Boundary(Option<u16>, Option<u16>),
     /// Trying the same on another server.
     Confirming,
     /// Making plain transfers.
@@ -26,7 +26,7 @@ impl fmt::Display for Stage {
             Self::Confirming => return f.write_str("the same with another server"),
             Self::Transfers => return f.write_str("plain transfers"),
             Self::Between(up, down) => (gap(up), gap(down)),
-            Self::ClampCoverage(up, down) => (size(up), size(down)),
+            Self::Boundary(up, down) => (size(up), size(down)),
         };
         match (up, down) {
             (Some(up), Some(down)) => write!(f, "{up} bytes up, {down} down"),

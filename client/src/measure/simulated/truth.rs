@@ -105,7 +105,9 @@ fn what_is_reported_was_carried_and_never_exceeds_the_true_path() {
 
 #[test]
 fn nothing_narrow_is_seen_on_a_good_path_whatever_it_loses() {
-    for seed in 0..paths() {
+    // A path that loses 9 % had looked narrow.
+    const SEEN: [u64; 1] = [88_976];
+    for seed in (0..paths()).chain(SEEN) {
         let random = &mut fastrand::Rng::with_seed(seed);
         let faults = Faults { up: 1500, down: 1500, falls: None, ..any_path(random) };
         let Run { findings, code, .. } = run(&faults, seed);

@@ -1,6 +1,6 @@
 //! From what was seen on a path to a verdict: a pure table, in the order of decision.
 //!
-//! "Too narrow" needs [`STANDS_UP`] connections that agree up, or [`STANDS_DOWN`] down, each of which gave the size every chance. What
+//! "Too narrow" needs [`STANDS_UP`] connections that agree up, or [`stands_down`] down, each of which gave the size every chance. What
 //! ended for want of time is never a verdict about the network.
 
 mod code;
@@ -19,7 +19,7 @@ pub use words::{Words, words};
 use super::evidence::Evidence;
 use super::findings::Findings;
 use super::report::{Confidence, Direction, LimitedBy};
-use super::search::{STANDS_DOWN, STANDS_UP};
+use super::search::{STANDS_UP, stands_down};
 
 /// What is known about a path beside what its connections have shown.
 #[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own, and all combinations occur")]
@@ -102,7 +102,7 @@ pub(super) fn judge(findings: &Findings, around: &Circumstances) -> Code {
 /// Whether the path is too narrow, up and down.
 pub(super) fn narrow(findings: &Findings) -> (bool, bool) {
     let up = findings.up.refutations() >= STANDS_UP && findings.up.proven.is_some();
-    (up, findings.tls && findings.down.refutations() >= STANDS_DOWN)
+    (up, findings.tls && findings.down.refutations() >= stands_down(&findings.down))
 }
 
 fn not_connected(findings: &Findings, around: &Circumstances) -> Code {

@@ -4,6 +4,7 @@ use clap::Parser;
 
 use super::*;
 use crate::cli::Cli;
+use crate::measure::search::STANDS_DOWN;
 
 #[test]
 fn every_verdict_has_a_section_in_the_troubleshooting_page() {
