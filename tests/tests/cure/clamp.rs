@@ -83,7 +83,7 @@ fn a_number_that_fits_is_proven_and_a_link_that_never_hung_is_told() {
     host.world.path().change(|rules| *rules = Rules::default());
     host.succeed("net clamp off wg0");
     let said = host.succeed("net clamp on wg0");
-    assert!(said.err.contains("3 of 3 transfers complete, as they did before"), "{}", said.err);
+    assert!(said.err.contains("3 of 3 transfers complete, as before"), "{}", said.err);
     assert_eq!(host.clamped_to(), Some(0));
 }
 

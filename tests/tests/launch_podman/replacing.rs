@@ -120,7 +120,7 @@ fn a_service_that_was_not_named_comes_back_on_a_network_made_anew_after_the_one_
     host.configure(&format!("{toml}[runtime.network]\nsubnet = \"10.78.0.0/24\"\n"));
     host.refuse("start two", 1, &["runtime.network.subnet", "--reset-network"]);
     let planned = host.succeed("start two --dry-run");
-    assert!(planned.err.contains("this takes a yes") && planned.err.contains("`one-0`"), "{}", planned.err);
+    assert!(planned.err.contains("needs confirmation") && planned.err.contains("`one-0`"), "{}", planned.err);
     host.succeed("start two --yes");
     for container in ["one-0", "two-0"] {
         let address = host.field(container, ".NetworkSettings.Networks.airpods_network.IPAddress");

@@ -122,7 +122,7 @@ fn a_chain_of_a_job_and_services_starts_in_order_by_the_services_own_names() {
     let status = host.succeed("status").out;
     assert!(status.contains("done") && status.contains("healthy in"), "{status}");
     let said = host.succeed("start").err;
-    assert!(said.contains("`job` was started before") && said.contains("`web` is running already"), "{said}");
+    assert!(said.contains("`job` has run before") && said.contains("`web` is running already"), "{said}");
     host.configure(&format!(
         "{ALONE}[services.job]\nimage = \"localhost/lab:1\"\ncommand = \"no-such-word\"\noneshot = true\n"
     ));
