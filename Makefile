@@ -51,7 +51,8 @@ test: setup-lab build lab probe ## every test that runs on one machine, in throw
 	@$(call tool,cargo-nextest,$(NEXTEST),$(NEXTEST_FEATURES))
 	$(call ring,default,$(AS_ROOT))
 
-# The first run makes the machines, which takes minutes; they are kept in target/machines.
+# The first run makes the machines, which takes minutes; they are kept in target/machines. The truth of measuring is tried on many paths.
+test-full: export AIRPODS_PATHS = 100000
 test-full: setup-full build lab probe deb ## all tests: also whole machines, the package, a thousand kills (TESTS=part-of-a-name)
 	@$(call tool,cargo-nextest,$(NEXTEST),$(NEXTEST_FEATURES))
 	$(call ring,full,$(AS_ROOT))

@@ -81,7 +81,7 @@ fn volumes_go_only_when_they_were_named() {
 fn what_is_in_use_stays_and_without_a_choice_or_a_terminal_nothing_goes() {
     let host = among_others();
     host.refuse("clean", 2, &["nothing selected to clean", "--pods", "--all"]);
-    host.refuse("clean --pods", 2, &["has to be confirmed", "--yes"]);
+    host.refuse("clean --pods", 2, &["needs confirmation", "--yes"]);
     let said = host.succeed("clean --volumes --images --network --yes");
     for spared in
         ["the volume `kept` stays: the container `one-0` uses it", "the network `airpods_network` stays", "the image"]

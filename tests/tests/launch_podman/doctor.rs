@@ -260,7 +260,7 @@ fn a_service_that_ended_by_itself_is_dead_and_one_that_was_stopped_is_not() {
     host.succeed("start");
     host.podman("kill --signal KILL one-0");
     airpods_lab::eventually("the end of the service", || host.field("one-0", ".State.Status") == "exited");
-    assert_eq!(finds(&host, "broken", "service-dead", &["`one` has ended"]), "airpods logs one");
+    assert_eq!(finds(&host, "broken", "service-dead", &["`one` was killed (SIGKILL)"]), "airpods logs one");
 }
 
 #[test]
