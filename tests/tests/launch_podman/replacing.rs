@@ -179,7 +179,7 @@ fn on_a_terminal_a_start_asks_and_only_a_yes_makes_anything_anew() {
     host.succeed("start");
     let id = host.field("one-0", ".Id");
     host.configure(&two("pids_limit = 9", ""));
-    let question = "Stop the container `one-0` and make it anew? Volumes stay. [y/N]";
+    let question = "Stop and replace the container `one-0`? Volumes stay. [y/N]";
     let answered = |keys: &str| {
         let line = "AIRPODS_CONFIG=/etc/airpods-test.toml airpods start";
         terminal::once_shown(&host.seat, line, question, || keys.to_owned()).unwrap()
