@@ -170,35 +170,35 @@ writable:
 install: writable install-client install-helper ## installs a release build (DESTDIR=, PREFIX=/usr for the programs and their documents, ZSHDIR=)
 
 install-client: ## installs the command `airpods` alone: everything but the clamp works without the helper
-	install -Dm755 -t $(DESTDIR)$(PREFIX)/bin target/release/programs/airpods
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man1 target/manual/*.1
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man5 target/manual/*.5
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/bash-completion/completions target/manual/airpods
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d target/manual/airpods.fish
-	install -Dm644 -t $(DESTDIR)$(ZSHDIR) target/manual/_airpods
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods README.md target/licences/airpods/crates.txt
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods/docs docs/*.md
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods/docs/pictures docs/pictures/*.svg
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/airpods/schemas docs/schemas/*.json
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/licenses/airpods LICENSE-*
+	install -Dm755 -t '$(DESTDIR)$(PREFIX)/bin' target/release/programs/airpods
+	install -Dm644 -t '$(DESTDIR)$(PREFIX)/share/man/man1' target/manual/*.1
+	install -Dm644 -t '$(DESTDIR)$(PREFIX)/share/man/man5' target/manual/*.5
+	install -Dm644 -t '$(DESTDIR)$(PREFIX)/share/bash-completion/completions' target/manual/airpods
+	install -Dm644 -t '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d' target/manual/airpods.fish
+	install -Dm644 -t '$(DESTDIR)$(ZSHDIR)' target/manual/_airpods
+	install -Dm644 -t '$(DESTDIR)$(PREFIX)/share/doc/airpods' README.md target/licences/airpods/crates.txt
+	install -Dm644 -t '$(DESTDIR)$(PREFIX)/share/doc/airpods/docs' docs/*.md
+	install -Dm644 -t '$(DESTDIR)$(PREFIX)/share/doc/airpods/docs/pictures' docs/pictures/*.svg
+	install -Dm644 -t '$(DESTDIR)$(PREFIX)/share/airpods/schemas' docs/schemas/*.json
+	install -Dm644 -t '$(DESTDIR)$(PREFIX)/share/licenses/airpods' LICENSE-*
 
 install-helper: ## installs the helper alone, for busctl and whoever else calls it
-	install -Dm755 -t $(DESTDIR)$(LIBEXECDIR) target/release/programs/airpods-helper
-	install -Dm644 -t $(DESTDIR)$(SYSTEM)/share/dbus-1/system.d dbus/org.airpods.Helper1.conf
-	install -Dm644 -t $(DESTDIR)$(SYSTEM)/share/dbus-1/system-services dbus/org.airpods.Helper1.service
-	install -Dm644 -t $(DESTDIR)$(SYSTEM)/share/dbus-1/interfaces dbus/org.airpods.Helper1.xml
-	install -Dm644 -t $(DESTDIR)$(SYSTEM)/share/polkit-1/actions polkit/*.policy
-	install -Dm644 -t $(DESTDIR)$(SYSTEM)/lib/systemd/system dbus/airpods-*.service
-	sed -i 's|/usr/libexec/|$(LIBEXECDIR)/|' $(DESTDIR)$(SYSTEM)/share/dbus-1/system-services/org.airpods.Helper1.service \
-		$(DESTDIR)$(SYSTEM)/lib/systemd/system/airpods-helper.service
-	install -Dm644 dbus/airpods.preset $(DESTDIR)$(SYSTEM)/lib/systemd/system-preset/80-airpods.preset
+	install -Dm755 -t '$(DESTDIR)$(LIBEXECDIR)' target/release/programs/airpods-helper
+	install -Dm644 -t '$(DESTDIR)$(SYSTEM)/share/dbus-1/system.d' dbus/org.airpods.Helper1.conf
+	install -Dm644 -t '$(DESTDIR)$(SYSTEM)/share/dbus-1/system-services' dbus/org.airpods.Helper1.service
+	install -Dm644 -t '$(DESTDIR)$(SYSTEM)/share/dbus-1/interfaces' dbus/org.airpods.Helper1.xml
+	install -Dm644 -t '$(DESTDIR)$(SYSTEM)/share/polkit-1/actions' polkit/*.policy
+	install -Dm644 -t '$(DESTDIR)$(SYSTEM)/lib/systemd/system' dbus/airpods-*.service
+	sed -i 's|/usr/libexec/|$(LIBEXECDIR)/|' '$(DESTDIR)$(SYSTEM)/share/dbus-1/system-services/org.airpods.Helper1.service' \
+		'$(DESTDIR)$(SYSTEM)/lib/systemd/system/airpods-helper.service'
+	install -Dm644 dbus/airpods.preset '$(DESTDIR)$(SYSTEM)/lib/systemd/system-preset/80-airpods.preset'
 	$(if $(DESTDIR),,[ ! -d /run/systemd/system ] || systemctl preset airpods-restore.service)
-	install -Dm644 dbus/airpods.sysusers $(DESTDIR)$(SYSTEM)/lib/sysusers.d/airpods.conf
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man8 helper/airpods-helper.8
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods-helper target/licences/airpods-helper/crates.txt \
+	install -Dm644 dbus/airpods.sysusers '$(DESTDIR)$(SYSTEM)/lib/sysusers.d/airpods.conf'
+	install -Dm644 -t '$(DESTDIR)$(PREFIX)/share/man/man8' helper/airpods-helper.8
+	install -Dm644 -t '$(DESTDIR)$(PREFIX)/share/doc/airpods-helper' target/licences/airpods-helper/crates.txt \
 		docs/dbus-api.md docs/security.md docs/threat-model.md
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/airpods-helper/polkit/examples polkit/examples/*
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/licenses/airpods-helper LICENSE-*
+	install -Dm644 -t '$(DESTDIR)$(PREFIX)/share/doc/airpods-helper/polkit/examples' polkit/examples/*
+	install -Dm644 -t '$(DESTDIR)$(PREFIX)/share/licenses/airpods-helper' LICENSE-*
 
 # debhelper packs what `make install` makes, in a copy of helper/debian: the two cannot differ. What a program says of the crates in it becomes
 # an SBOM (CycloneDX) beside the packages.
