@@ -81,12 +81,9 @@ impl Context {
     /// The values of these secrets, as far as they are known; nothing is made.
     #[must_use]
     pub fn known_secrets(&self, loaded: &Loaded, sources: BTreeSet<SecretSource>) -> SecretValues {
-        let value = |source: &SecretSource| match source {
-            SecretSource::WebUi => self.webui_secret(loaded).ok().flatten(),
-            SecretSource::File(path) => secret::read(path).ok(),
-            SecretSource::Podman(_) => None,
-        };
-        sources.into_iter().filter_map(|source| Some((value(&source)?, source))).collect()
+        let value =
+            |source: SecretSource| Some((secret_from(&source, || self.webui_secret(loaded)).ok().flatten()?, source));
+        sources.into_iter().filter_map(value).collect()
     }
 
     /// The values of these secrets; that of the web UI is made if there is none.
@@ -95,13 +92,8 @@ impl Context {
     /// [`SecretError`], or a file whose value cannot be used.
     pub fn kept_secrets(&self, loaded: &Loaded, sources: BTreeSet<SecretSource>) -> Result<SecretValues, Failure> {
         let value = |source: SecretSource| {
-            let value = match &source {
-                SecretSource::WebUi => self.kept_webui_secret(loaded)?,
-                SecretSource::File(path) => secret::read(path)?,
-                // podman gives it to the container.
-                SecretSource::Podman(_) => return Ok(None),
-            };
-            Ok(Some((value, source)))
+            let value = secret_from(&source, || self.kept_webui_secret(loaded).map(Some))?;
+            Ok(value.map(|value| (value, source)))
         };
         sources.into_iter().map(value).filter_map(Result::transpose).collect()
     }
@@ -128,6 +120,18 @@ impl Context {
         let loaded = || crate::config::load(&self.environment, self.config.as_deref());
         self.verbose || loaded().is_ok_and(|loaded| self.says_more(&loaded.config.cli))
     }
+}
+
+/// The value from a source, unless podman alone has it. `web_ui` reads that of the web UI.
+fn secret_from(
+    source: &SecretSource,
+    web_ui: impl FnOnce() -> Result<Option<Secret>, SecretError>,
+) -> Result<Option<Secret>, Failure> {
+    Ok(match source {
+        SecretSource::WebUi => web_ui()?,
+        SecretSource::File(path) => Some(secret::read(path)?),
+        SecretSource::Podman(_) => None,
+    })
 }
 
 /// A service that is named has no container.
