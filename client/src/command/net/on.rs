@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::pin::pin;
 
 use airpods_dbus::{ClampOptions, Status, Target};
+use nix::net::if_::if_nametoindex;
 use serde_json::json;
 
 use super::proving::{Before, out_of_reach, sentence};
@@ -35,7 +36,10 @@ impl Report for NotProven {
 
 pub(super) async fn on(args: OnArgs, context: &Context) -> Result<Exit, Failure> {
     // Before a password is asked for: a mistyped name would be clamped whenever such a link appears, that is never.
-    if let (Target::Link(link), Ok(links)) = (args.target(), egress::links()) {
+    if let Target::Link(link) = args.target()
+        && if_nametoindex(link.as_str()).is_err()
+        && let Ok(links) = egress::links()
+    {
         change::say(&Vec::from_iter(describe::absent(link.as_str(), &links)))?;
     }
     let mtu = match args.mtu {
