@@ -2,10 +2,10 @@
 
 use airpods_dbus::Status;
 
-use super::path::{Measured, Path};
+use super::path::{CLAMP, Measured, Path, fitting_network};
 use super::{Code, Finding};
 use crate::cure::{Remedy, is_clamped_to};
-use crate::egress::{Branch, ClampCoverage, NetworkPath, SMALLEST_MTU, clamp_coverage};
+use crate::egress::{Branch, ClampCoverage, NetworkPath, clamp_coverage};
 use crate::measure::memory::ago;
 
 /// Judges each branch for the services whose packets it can get.
@@ -46,11 +46,6 @@ fn narrow(branch: &Branch, paths: &[Path], status: Option<&Status>, measured: &M
          not measured)",
         services.join(", ")
     );
-    let cure = match status {
-        None if mtu >= SMALLEST_MTU => {
-            format!("airpods config set runtime.network.mtu {mtu} && airpods start --reset-network")
-        }
-        _ => "airpods net clamp on".to_owned(),
-    };
+    let cure = fitting_network(mtu, status.is_some()).unwrap_or_else(|| CLAMP.to_owned());
     Some(Finding::note(Code::MtuBlackHole, cause, cure))
 }

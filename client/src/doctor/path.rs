@@ -5,8 +5,7 @@ use airpods_dbus::Status;
 use super::helper::Use;
 use super::{Code, Finding};
 use crate::cure::{Remedy, is_clamped_to};
-use crate::egress::Branch;
-use crate::egress::{ClampCoverage, Egress, EgressPath, SMALLEST_MTU, Verdict, clamp_coverage};
+use crate::egress::{Branch, ClampCoverage, Egress, EgressPath, SMALLEST_MTU, Verdict, clamp_coverage};
 use crate::measure::memory::{Elsewhere, Known, ago};
 use crate::measure::verdict;
 
@@ -162,12 +161,16 @@ fn narrow(
 }
 
 fn cure(way: &EgressPath, egress: &Egress, helper: bool) -> String {
-    let Egress { link, mtu, .. } = egress;
-    match way.verdict {
-        _ if !helper && *mtu >= SMALLEST_MTU => {
-            format!("airpods config set runtime.network.mtu {mtu} && airpods start --reset-network")
-        }
-        Verdict::ClampHelps => "airpods net clamp on".to_owned(),
-        _ => format!("airpods net clamp on {link} --any-link"),
-    }
+    let any_link = || format!("airpods net clamp on {} --any-link", egress.link);
+    let clamp = if way.verdict == Verdict::ClampHelps { CLAMP.to_owned() } else { any_link() };
+    fitting_network(egress.mtu, helper).unwrap_or(clamp)
+}
+
+/// Clamps every VPN link.
+pub(super) const CLAMP: &str = "airpods net clamp on";
+
+/// Without a helper: a network that fits a link of this MTU, unless that is too small for IPv6.
+pub(super) fn fitting_network(mtu: u32, helper: bool) -> Option<String> {
+    (!helper && mtu >= SMALLEST_MTU)
+        .then(|| format!("airpods config set runtime.network.mtu {mtu} && airpods start --reset-network"))
 }

@@ -24,11 +24,18 @@ pub(super) fn uses(config: &Config, name: &ServiceName, service: &Service) -> BT
 
 /// The hosts that a variable's value may name: those of its URLs, and the whole if it reads like a host, with or without a port.
 pub(super) fn hosts(value: &str) -> impl Iterator<Item = &str> {
-    let in_urls = value.split("://").skip(1).map(|rest| {
-        let authority = rest.split(['/', '?', '#', ' ', ',', ';']).next().unwrap_or_default();
-        authority.rsplit('@').next().unwrap_or_default()
-    });
+    let in_urls = urls(value).map(|(_, authority)| authority);
     in_urls.chain([value]).map(|authority| authority.split(':').next().unwrap_or_default())
+}
+
+/// The scheme of each URL in a variable's value, and its authority without a user (RFC 3986, section 3).
+pub(crate) fn urls(value: &str) -> impl Iterator<Item = (&str, &str)> {
+    let no_scheme = |c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c));
+    value.split("://").zip(value.split("://").skip(1)).map(move |(before, rest)| {
+        let scheme = before.rsplit(no_scheme).next().unwrap_or_default();
+        let authority = rest.split(['/', '?', '#', ' ', ',', ';']).next().unwrap_or_default();
+        (scheme, authority.rsplit('@').next().unwrap_or_default())
+    })
 }
 
 /// The launches, each behind those that it uses; where they use each other in a circle, as they come.

@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::config::{Config, HostGateway, NetworkMode, Service};
 use crate::doctor::HostOnly;
+use crate::plan;
 
 /// Names by which podman and Docker let a container reach its host.
 const NAMES: [&str; 2] = ["host.containers.internal", "host.docker.internal"];
@@ -28,7 +29,7 @@ fn asked_of_host(config: &Config) -> Vec<HostOnly> {
     let mut found = Vec::new();
     for (name, service) in config.enabled().filter(|(_, service)| service.network_mode == NetworkMode::Pod) {
         for (variable, value) in &service.env {
-            let port = value.split([';', ',', ' ']).filter_map(endpoint).find(|(host, _)| is_host(service, host));
+            let port = plan::urls(value).filter_map(endpoint).find(|(host, _)| is_host(service, host));
             found.extend(port.map(|(_, port)| HostOnly { key: format!("services.{name}.env.{variable}"), port }));
         }
     }
@@ -36,10 +37,7 @@ fn asked_of_host(config: &Config) -> Vec<HostOnly> {
 }
 
 /// The host and the port of a URL.
-fn endpoint(url: &str) -> Option<(&str, u16)> {
-    let (scheme, rest) = url.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+fn endpoint<'a>((scheme, authority): (&str, &'a str)) -> Option<(&'a str, u16)> {
     match authority.rsplit_once(':') {
         Some((host, port)) => Some((host, port.parse().ok()?)),
         None => Some((authority, if scheme == "https" { 443 } else { 80 })),
