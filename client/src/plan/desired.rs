@@ -15,8 +15,8 @@ use crate::config::{
 };
 use crate::gpu;
 use crate::podman::{
-    ContainerOption, ContainerSpec, ContainerState, Endpoint, HealthTimes, Limits, Mount, NetworkSpec, Networking,
-    Options, PodSpec, PublishedPort, Relabel, Restart, SecretSource, Version,
+    ContainerOption, ContainerSpec, Endpoint, HealthTimes, Limits, Mount, NetworkSpec, Networking, Options, PodSpec,
+    PublishedPort, Relabel, Restart, SecretSource, Version,
 };
 use crate::port::HostPort;
 use crate::secret::SecretValues;
@@ -364,39 +364,13 @@ fn folder(source: &VolumeSource) -> Option<PathBuf> {
     }
 }
 
-/// Whether the user stopped the container: podman restarts every other one that a signal ended.
-///
-/// SIGKILL and SIGTERM give 137 and 143, 128 more than their numbers in signal(7).
-#[must_use]
-pub fn was_stopped(config: &Config, service: &Service, state: ContainerState) -> bool {
-    let restarted = matches!(restart(config, service), Restart::Always | Restart::UnlessStopped);
-    restarted && matches!(state, ContainerState::Exited(137 | 143))
-}
-
 /// The policy of a service: its own, or that of all. A one-shot service is not restarted.
-fn restart(config: &Config, service: &Service) -> Restart {
+pub(super) fn restart(config: &Config, service: &Service) -> Restart {
     let of_all = if service.oneshot { RestartPolicy::No } else { config.runtime.restart_policy };
     match service.restart_policy.unwrap_or(of_all) {
         RestartPolicy::No => Restart::No,
         RestartPolicy::OnFailure => Restart::OnFailure,
         RestartPolicy::Always => Restart::Always,
         RestartPolicy::UnlessStopped => Restart::UnlessStopped,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::tests::{THREE, config};
-
-    #[test]
-    fn a_killed_container_that_podman_would_have_restarted_was_stopped_by_the_user() {
-        let stopped = |policy: &str, code| {
-            let config = config(&format!("runtime.restart_policy = \"{policy}\"\n{THREE}"));
-            let service = config.services.values().next().map(|service| (&config, service.clone()));
-            service.is_some_and(|(config, service)| was_stopped(config, &service, ContainerState::Exited(code)))
-        };
-        assert!(stopped("unless-stopped", 137) && stopped("always", 143));
-        assert!(!stopped("no", 137) && !stopped("on-failure", 137) && !stopped("always", 1));
     }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use super::desired::restart;
 use super::label::{is_ours, service_of};
 use super::{Kind, Observed, Present, Stages, Teardown};
-use crate::podman::{Container, ContainerState, Pod};
+use crate::config::{Config, Service};
+use crate::podman::{Container, ContainerState, Pod, Restart};
 
 /// The plan of a stop.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -89,4 +91,30 @@ fn free_network(network: &str, containers: &BTreeSet<&str>, pods: &[String], obs
     };
     let there = observed.network(network).is_some_and(|found| is_ours(&found.labels));
     (there && !pod_stays && !observed.containers.iter().any(on_network)).then(|| network.to_owned())
+}
+
+/// Whether the user stopped the container: podman restarts every other one that a signal ended.
+///
+/// SIGKILL and SIGTERM give 137 and 143, 128 more than their numbers in signal(7).
+#[must_use]
+pub fn was_stopped(config: &Config, service: &Service, state: ContainerState) -> bool {
+    let restarted = matches!(restart(config, service), Restart::Always | Restart::UnlessStopped);
+    restarted && matches!(state, ContainerState::Exited(137 | 143))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::tests::{THREE, config};
+
+    #[test]
+    fn a_killed_container_that_podman_would_have_restarted_was_stopped_by_the_user() {
+        let stopped = |policy: &str, code| {
+            let config = config(&format!("runtime.restart_policy = \"{policy}\"\n{THREE}"));
+            let service = config.services.values().next().map(|service| (&config, service.clone()));
+            service.is_some_and(|(config, service)| was_stopped(config, &service, ContainerState::Exited(code)))
+        };
+        assert!(stopped("unless-stopped", 137) && stopped("always", 143));
+        assert!(!stopped("no", 137) && !stopped("on-failure", 137) && !stopped("always", 1));
+    }
 }

@@ -161,3 +161,63 @@ impl Stream {
         lines
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_log_is_cut_into_lines_wherever_its_frames_are_cut() {
+        let frame = |stream: u8, text: &str| {
+            let length = u8::try_from(text.len()).unwrap();
+            [&[stream, 0, 0, 0, 0, 0, 0, length], text.as_bytes()].concat()
+        };
+        // The second line is too long for one frame, and another comes in between.
+        let stream = [
+            frame(1, "01Z one\n"),
+            frame(1, "02Z tw"),
+            frame(2, "03Z err x\n"),
+            frame(1, "04Z o\n"),
+            frame(1, "05Z \n"),
+        ];
+        let whole = stream.concat();
+        for size in [1, 3, 7, whole.len()] {
+            let mut frames = Frames::default();
+            let lines: Vec<LogLine> = whole.chunks(size).flat_map(|piece| frames.push(piece)).collect();
+            let expected = [("01Z", "one"), ("03Z", "err x"), ("02Z", "two"), ("05Z", "")];
+            let source = |time: &str| if time == "03Z" { LogSource::Stderr } else { LogSource::Stdout };
+            let line = |(time, text): (&str, &str)| LogLine {
+                source: source(time),
+                time: time.into(),
+                text: text.into(),
+                open: false,
+            };
+            let expected = expected.map(line);
+            assert_eq!(lines, expected, "in pieces of {size}");
+            assert_eq!(frames.rest(), []);
+        }
+    }
+
+    #[test]
+    fn what_a_program_draws_over_is_handed_out_as_it_is_drawn() {
+        let frame = |text: &str| [&[1, 0, 0, 0, 0, 0, 0, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+        let mut frames = Frames::default();
+        let mut shown = |piece: &str| -> Vec<(String, bool)> {
+            let lines = frames.push(&frame(piece));
+            lines.into_iter().map(|line| (String::from_utf8(line.text).unwrap(), line.open)).collect()
+        };
+        assert_eq!(shown("01Z 10%"), [], "it may be the beginning of a line");
+        assert_eq!(shown("01Z \r20%"), [("10%\r20%".to_owned(), true)]);
+        assert_eq!(shown("02Z \r30%"), [("\r30%".to_owned(), true)]);
+        assert_eq!(shown("03Z done\n"), [("done".to_owned(), false)]);
+    }
+
+    #[test]
+    fn a_line_that_never_ends_is_handed_out_in_pieces() {
+        let mut lines = Lines::default();
+        let piece = vec![b'x'; 1 << 16];
+        let cut: usize = (0..64).flat_map(|_| lines.push(&piece)).map(|line| line.len()).sum();
+        assert!(cut >= 3 << 20, "{cut} bytes of 4 MiB");
+    }
+}

@@ -89,17 +89,49 @@ impl From<PodAnswer> for Pod {
             None => Some("its infra container is gone".to_owned()),
             Some(improper) => improper.map(|word| format!("its infra container is in the state `{word}`")),
         };
+        let up = holder.is_some_and(|holder| holder.status == "running");
         Self {
             broken,
+            up,
             name: answer.name,
             labels: answer.labels,
-            up: answer.containers.iter().any(|member| member.id == infra && member.status == "running"),
             containers: answer
                 .containers
                 .into_iter()
                 .filter(|member| member.id != infra)
                 .map(|member| member.names)
                 .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_pod_is_broken_where_its_infra_container_is_gone_or_cannot_be_started() {
+        let pod = |members: Value| {
+            let answer =
+                json!({ "Name": "ai", "InfraId": "1f", "Status": "Degraded", "Labels": {}, "Containers": members });
+            Pod::from(PodAnswer::deserialize(answer).unwrap())
+        };
+        let member = |id: &str, status: &str| json!({ "Id": id, "Names": format!("n{id}"), "Status": status });
+        for (infra, up, broken) in [
+            (Some("running"), true, None),
+            (Some("exited"), false, None),
+            (Some("created"), false, None),
+            (Some("configured"), false, None),
+            (Some("removing"), false, Some("its infra container is in the state `removing`")),
+            (Some("unknown"), false, Some("its infra container is in the state `unknown`")),
+            (None, false, Some("its infra container is gone")),
+        ] {
+            let infra = infra.map(|status| member("1f", status));
+            let found = pod(infra.into_iter().chain([member("2a", "exited")]).collect());
+            assert_eq!((found.up, found.broken.as_deref(), found.containers), (up, broken, vec!["n2a".to_owned()]));
         }
     }
 }

@@ -1,11 +1,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::podman::{
-    ContainerState, Endpoint, Fixed, Limits, LogSource, Mount, Networking, Options, PublishedPort, Relabel, Restart,
+    ContainerState, Endpoint, Fixed, Limits, Mount, Networking, Options, PublishedPort, Relabel, Restart,
 };
 use crate::port::HostPort;
 
@@ -190,61 +189,12 @@ fn a_pulls_report_is_progress_or_its_failure() {
 }
 
 #[test]
-fn a_log_is_cut_into_lines_wherever_its_frames_are_cut() {
-    let frame = |stream: u8, text: &str| {
-        let length = u8::try_from(text.len()).unwrap();
-        [&[stream, 0, 0, 0, 0, 0, 0, length], text.as_bytes()].concat()
-    };
-    // The second line is too long for one frame, and another comes in between.
-    let stream =
-        [frame(1, "01Z one\n"), frame(1, "02Z tw"), frame(2, "03Z err x\n"), frame(1, "04Z o\n"), frame(1, "05Z \n")];
-    let whole = stream.concat();
-    for size in [1, 3, 7, whole.len()] {
-        let mut frames = Frames::default();
-        let lines: Vec<LogLine> = whole.chunks(size).flat_map(|piece| frames.push(piece)).collect();
-        let expected = [("01Z", "one"), ("03Z", "err x"), ("02Z", "two"), ("05Z", "")];
-        let source = |time: &str| if time == "03Z" { LogSource::Stderr } else { LogSource::Stdout };
-        let line = |(time, text): (&str, &str)| LogLine {
-            source: source(time),
-            time: time.into(),
-            text: text.into(),
-            open: false,
-        };
-        let expected = expected.map(line);
-        assert_eq!(lines, expected, "in pieces of {size}");
-        assert_eq!(frames.rest(), []);
-    }
-}
-
-#[test]
 fn names_are_escaped_in_paths() {
     let options = LogOptions { follow: true, tail: Some(3), since: Some("2026-01-01T00:00:00+01:00".into()) };
     assert_eq!(
         log_path("a?b#c d", &options),
         "/containers/a%3Fb%23c%20d/logs?stdout=true&stderr=true&timestamps=true&follow=true&tail=3&since=2026-01-01T00:00:00%2B01:00"
     );
-}
-
-#[test]
-fn what_a_program_draws_over_is_handed_out_as_it_is_drawn() {
-    let frame = |text: &str| [&[1, 0, 0, 0, 0, 0, 0, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
-    let mut frames = Frames::default();
-    let mut shown = |piece: &str| -> Vec<(String, bool)> {
-        let lines = frames.push(&frame(piece));
-        lines.into_iter().map(|line| (String::from_utf8(line.text).unwrap(), line.open)).collect()
-    };
-    assert_eq!(shown("01Z 10%"), [], "it may be the beginning of a line");
-    assert_eq!(shown("01Z \r20%"), [("10%\r20%".to_owned(), true)]);
-    assert_eq!(shown("02Z \r30%"), [("\r30%".to_owned(), true)]);
-    assert_eq!(shown("03Z done\n"), [("done".to_owned(), false)]);
-}
-
-#[test]
-fn a_line_that_never_ends_is_handed_out_in_pieces() {
-    let mut lines = Lines::default();
-    let piece = vec![b'x'; 1 << 16];
-    let cut: usize = (0..64).flat_map(|_| lines.push(&piece)).map(|line| line.len()).sum();
-    assert!(cut >= 3 << 20, "{cut} bytes of 4 MiB");
 }
 
 /// A podman that sends this head to each request, and then this piece for ever if there is one.
@@ -333,29 +283,6 @@ async fn an_object_in_an_unknown_form_is_left_out_and_named_and_the_others_are_t
     assert_eq!(told.len(), 3);
     for name in ["`odd`", "`odder`", "without a name"] {
         assert!(told.iter().any(|told| told.contains(name)), "{name}: {told:?}");
-    }
-}
-
-#[test]
-fn a_pod_is_broken_where_its_infra_container_is_gone_or_cannot_be_started() {
-    let pod = |members: Value| {
-        let answer =
-            json!({ "Name": "ai", "InfraId": "1f", "Status": "Degraded", "Labels": {}, "Containers": members });
-        Pod::from(PodAnswer::deserialize(answer).unwrap())
-    };
-    let member = |id: &str, status: &str| json!({ "Id": id, "Names": format!("n{id}"), "Status": status });
-    for (infra, up, broken) in [
-        (Some("running"), true, None),
-        (Some("exited"), false, None),
-        (Some("created"), false, None),
-        (Some("configured"), false, None),
-        (Some("removing"), false, Some("its infra container is in the state `removing`")),
-        (Some("unknown"), false, Some("its infra container is in the state `unknown`")),
-        (None, false, Some("its infra container is gone")),
-    ] {
-        let infra = infra.map(|status| member("1f", status));
-        let found = pod(infra.into_iter().chain([member("2a", "exited")]).collect());
-        assert_eq!((found.up, found.broken.as_deref(), found.containers), (up, broken, vec!["n2a".to_owned()]));
     }
 }
 
