@@ -8,14 +8,18 @@ use crate::{Place, Sandbox, Seat, documents};
 /// Where that configuration is.
 const CONFIG: &str = "/etc/airpods-test.toml";
 
-/// What a command said.
+/// The built-in services switched off, so that a test has only its own.
+pub const ALONE: &str =
+    "services.ollama.enabled = false\nservices.open-webui.enabled = false\nservices.comfyui.enabled = false\n";
+
+/// The outcome of a command.
 #[derive(Debug)]
 pub struct Said {
     /// Its exit code; -1 where a signal ended it.
     pub code: i32,
-    /// What it wrote to stdout.
+    /// Its stdout.
     pub out: String,
-    /// What it wrote to stderr.
+    /// Its stderr.
     pub err: String,
 }
 
@@ -34,7 +38,7 @@ impl Said {
         })
     }
 
-    /// What it wrote to stdout, as JSON.
+    /// Its stdout as JSON.
     ///
     /// # Errors
     /// It is none.
@@ -59,7 +63,7 @@ pub fn command(seat: &Seat, arguments: &str) -> Command {
     command
 }
 
-/// What it says.
+/// Runs it.
 ///
 /// # Errors
 /// Those of [`Said::of`].

@@ -1,4 +1,4 @@
-//! What `make release` does to the tree: the version in every file, and nothing where it fails.
+//! `make release` changes the tree: the version in every file, and nothing where it fails.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fs;

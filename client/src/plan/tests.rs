@@ -18,6 +18,10 @@ use crate::secret::{Secret, SecretValues};
 pub(crate) const OLD: Version = Version { major: 4, minor: 3 };
 pub(crate) const NEW: Version = Version { major: 5, minor: 4 };
 
+/// The built-in services switched off, so that a test has only its own.
+pub(crate) const ALONE: &str =
+    "services.ollama.enabled = false\nservices.open-webui.enabled = false\nservices.comfyui.enabled = false\n";
+
 /// Two services that can find each other, and one on the host's network.
 pub(crate) const THREE: &str = r#"
 services.ollama.enabled = false

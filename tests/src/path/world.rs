@@ -12,6 +12,7 @@ use super::servers::{CERTIFICATES, certificates, haproxy, hosts, nginx};
 use super::user_tcp::UserTcp;
 use super::{End, Path, Rules, Server};
 use crate::background::Background;
+use crate::capture::Family;
 use crate::error::{Doing, Result};
 use crate::place::Place;
 use crate::programs::Program;
@@ -73,6 +74,15 @@ impl PathWorld {
         sandbox.write_file("/etc/hosts", hosts())?;
         sandbox.install(Program::Client, "/usr/bin/airpods")?;
         Ok(Self { user_tcp: None, servers: Vec::new(), path, internet, sandbox })
+    }
+
+    /// Starts a server, which the host knows by this name.
+    ///
+    /// # Errors
+    /// Those of [`Self::serve`].
+    pub fn serve_as(&mut self, server: Server, name: &str) -> Result<()> {
+        self.serve(server)?;
+        self.sandbox.sh(&format!("echo '{} {name}' >> /etc/hosts", server.address(Family::V4))).map(drop)
     }
 
     /// Starts a server. Those that share a program are started together.

@@ -2,17 +2,15 @@
 
 use std::fmt::Write;
 
+use airpods_lab::client::ALONE;
 use airpods_lab::tunnel::Trials;
 use airpods_lab::{BlackHole, FAMILIES, Place, Program, Said, Seat, World, WorldPlan, client};
 
 /// The image that stands for any service.
 const IMAGE: &str = "localhost/lab:1";
 
-/// The built-in services off, and one of the lab's on a network with both families.
+/// A service of the lab's on a network with both families.
 const SERVICE: &str = r#"
-services.ollama.enabled = false
-services.open-webui.enabled = false
-services.comfyui.enabled = false
 [services.model]
 image = "localhost/lab:1"
 ports = [{ host = 7001, container = 7001 }]
@@ -46,7 +44,7 @@ impl Host {
 
     /// Configures the service with these lines of `[runtime.network]`.
     pub(crate) fn configure(&self, network: &str) {
-        client::configure(self.world.sandbox(), &format!("{SERVICE}[runtime.network]\n{network}\n")).unwrap();
+        client::configure(self.world.sandbox(), &format!("{ALONE}{SERVICE}[runtime.network]\n{network}\n")).unwrap();
     }
 
     pub(crate) fn airpods(&self, arguments: &str) -> Said {

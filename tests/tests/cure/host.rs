@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use airpods_lab::client::ALONE;
 use airpods_lab::path::Server;
 use airpods_lab::{PathWorld, Place, Rules, Said, Seat, Transfer, client};
 use serde_json::Value;
@@ -9,11 +10,8 @@ use serde_json::Value;
 /// Where the image comes from, which is the server to measure with, and where the megabyte is.
 pub(crate) const REGISTRY: &str = "registry.example";
 
-/// The built-in services off, and one whose image comes from the server.
+/// A service whose image comes from the server.
 const SERVICE: &str = r#"
-services.ollama.enabled = false
-services.open-webui.enabled = false
-services.comfyui.enabled = false
 [services.model]
 image = "registry.example/lab/model:1"
 ports = [{ host = 7001, container = 7001 }]
@@ -42,11 +40,9 @@ impl Host {
     /// The same with another rule of polkit.
     pub(crate) fn with_rule(rules: Rules, rule: &str) -> Self {
         let mut world = PathWorld::new(rules, 1).unwrap();
-        world.serve(Server::Rustls).unwrap();
+        world.serve_as(Server::Rustls, REGISTRY).unwrap();
         let sandbox = world.sandbox();
-        let address = Server::Rustls.address(airpods_lab::Family::V4);
-        sandbox.sh(&format!("echo '{address} {REGISTRY}' >> /etc/hosts")).unwrap();
-        client::configure(sandbox, SERVICE).unwrap();
+        client::configure(sandbox, &format!("{ALONE}{SERVICE}")).unwrap();
         sandbox.install_helper().unwrap();
         sandbox.add_polkit_rule("50-lab", rule).unwrap();
         sandbox.start_bus().unwrap();
@@ -57,7 +53,7 @@ impl Host {
 
     /// Configures the service with these lines of `[runtime.network]`.
     pub(crate) fn configure(&self, network: &str) {
-        client::configure(self.world.sandbox(), &format!("{SERVICE}[runtime.network]\n{network}\n")).unwrap();
+        client::configure(self.world.sandbox(), &format!("{ALONE}{SERVICE}[runtime.network]\n{network}\n")).unwrap();
     }
 
     /// The command as alice gives it.

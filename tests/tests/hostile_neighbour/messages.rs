@@ -13,7 +13,7 @@ fn call(interface: &str, member: &str) -> RawMessage {
     RawMessage::call(BUS_NAME, OBJECT_PATH, interface, member)
 }
 
-/// What costs the helper least.
+/// The kinds that cost the helper least.
 pub(crate) fn ping() -> RawMessage {
     call(PEER, "Ping")
 }

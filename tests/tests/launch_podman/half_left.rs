@@ -1,4 +1,4 @@
-//! What a hard reset leaves: podman's books say that a container runs, and its processes are gone.
+//! After a hard reset podman's books say that a container runs, and its processes are gone.
 
 use airpods_lab::Place;
 use serde_json::Value;

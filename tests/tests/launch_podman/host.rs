@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+pub(crate) use airpods_lab::client::ALONE;
 use airpods_lab::{Background, Image, Place, Program, Said, Sandbox, Seat, client, eventually, run};
 use serde_json::Value;
 
@@ -128,10 +129,6 @@ pub(crate) fn service(name: &str, port: u16, more: &str) -> String {
          command_args = [\"serve-http\", \"{port}\"]\nhealth = {{ path = \"/\" }}\n{more}\n"
     )
 }
-
-/// The built-in services switched off, so that a test has only its own.
-pub(crate) const ALONE: &str = "services.ollama.enabled = false\nservices.open-webui.enabled = false\n\
-                                services.comfyui.enabled = false\n";
 
 /// The process is gone, wherever in the sandbox it was.
 #[track_caller]

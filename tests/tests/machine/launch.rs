@@ -1,6 +1,7 @@
 //! Launching as an ordinary user does it: rootless podman under systemd, cgroups version 2 delegated to the user, and the
 //! socket that systemd keeps for them. What is claimed of limits is the kernel's word.
 
+pub(crate) use airpods_lab::client::ALONE;
 use airpods_lab::machine::{IMAGE, Seat};
 use airpods_lab::{Machine, Place};
 use serde_json::Value;
@@ -18,10 +19,6 @@ pub(crate) fn service(name: &str, port: u16, more: &str) -> String {
          command_args = [\"serve-http\", \"{port}\"]\nhealth = {{ path = \"/\" }}\n{more}\n"
     )
 }
-
-/// The built-in services switched off, so that a test has only its own.
-pub(crate) const ALONE: &str =
-    "services.ollama.enabled = false\nservices.open-webui.enabled = false\nservices.comfyui.enabled = false\n";
 
 /// Two services on a network and one on the host's.
 pub(crate) fn three() -> String {

@@ -11,7 +11,7 @@ use airpods_lab::{PACKAGES, repository};
 use crate::contents::files;
 use crate::{Folder, unpacked};
 
-/// What a command prints; it must succeed.
+/// The output of a command, which must succeed.
 #[track_caller]
 fn printed(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().unwrap();

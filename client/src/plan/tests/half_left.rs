@@ -1,12 +1,9 @@
-//! What a hard reset, or a podman that was killed, leaves half: a start gets over it.
+//! Containers and pods that a hard reset, or a killed podman, leaves half: a start gets over them.
 
 use super::*;
 
 /// A service alone, and two in a pod.
 const PODS: &str = r#"
-services.ollama.enabled = false
-services.open-webui.enabled = false
-services.comfyui.enabled = false
 [services.model]
 image = "docker.io/lab/model:1"
 [services.web]
@@ -16,6 +13,10 @@ pod = "front"
 image = "docker.io/lab/paint:1"
 pod = "front"
 "#;
+
+fn pods() -> String {
+    format!("{ALONE}{PODS}")
+}
 
 fn state(podman: &Simulated, name: &str) -> ContainerState {
     podman.world().containers[name].1
@@ -35,12 +36,12 @@ async fn a_container_in_any_state_runs_after_a_start_and_the_next_has_nothing_to
     ] {
         for name in ["model-0", "web-0"] {
             let podman = podman(NEW);
-            start(&podman, PODS, &[]).await;
+            start(&podman, &pods(), &[]).await;
             podman.leave(name, left);
-            assert!(!plan(&podman, PODS, &[]).await.unwrap().is_empty(), "{left:?}");
-            let taken = start(&podman, PODS, &[]).await;
+            assert!(!plan(&podman, &pods(), &[]).await.unwrap().is_empty(), "{left:?}");
+            let taken = start(&podman, &pods(), &[]).await;
             assert_eq!(state(&podman, name), ContainerState::Running, "{left:?} {name}: {taken}");
-            let again = plan(&podman, PODS, &[]).await.unwrap();
+            let again = plan(&podman, &pods(), &[]).await.unwrap();
             assert!(again.is_empty(), "{left:?} {name}: {again}");
         }
     }
@@ -49,7 +50,7 @@ async fn a_container_in_any_state_runs_after_a_start_and_the_next_has_nothing_to
 #[tokio::test]
 async fn what_can_be_started_is_not_recreated_and_what_is_recreated_says_why() {
     let podman = podman(NEW);
-    start(&podman, PODS, &[]).await;
+    start(&podman, &pods(), &[]).await;
     for (left, recreated) in [
         (ContainerState::Created, false),
         (ContainerState::Exited(255), false),
@@ -60,7 +61,7 @@ async fn what_can_be_started_is_not_recreated_and_what_is_recreated_says_why() {
         (ContainerState::Unknown, true),
     ] {
         podman.leave("model-0", left);
-        let plan = plan(&podman, PODS, &[]).await.unwrap();
+        let plan = plan(&podman, &pods(), &[]).await.unwrap();
         assert_eq!(plan.to_string().contains("create the container `model-0`"), recreated, "{left:?}: {plan}");
         let why: Vec<&String> = plan.replaced.iter().flat_map(|replaced| &replaced.why).collect();
         assert_eq!(why.iter().any(|why| why.contains("in which podman does not start it")), recreated, "{why:?}");
@@ -72,12 +73,12 @@ async fn what_can_be_started_is_not_recreated_and_what_is_recreated_says_why() {
 #[tokio::test]
 async fn a_pod_without_its_infra_container_is_recreated_with_what_was_in_it() {
     let podman = podman(NEW);
-    start(&podman, PODS, &[]).await;
+    start(&podman, &pods(), &[]).await;
     for name in ["model-0", "web-0", "paint-0"] {
         podman.leave(name, ContainerState::Exited(137));
     }
     podman.break_pod("front");
-    let taken = start(&podman, PODS, &[]).await;
+    let taken = start(&podman, &pods(), &[]).await;
     assert!(taken.to_string().contains("remove the pod `front`"), "{taken}");
     assert!(!taken.to_string().contains("create the container `model-0`"), "{taken}");
     let why: Vec<&String> = taken.replaced.iter().flat_map(|replaced| &replaced.why).collect();
@@ -85,7 +86,7 @@ async fn a_pod_without_its_infra_container_is_recreated_with_what_was_in_it() {
     for name in ["model-0", "web-0", "paint-0"] {
         assert_eq!(state(&podman, name), ContainerState::Running);
     }
-    assert!(plan(&podman, PODS, &[]).await.unwrap().is_empty());
+    assert!(plan(&podman, &pods(), &[]).await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -3,10 +3,6 @@
 use super::*;
 use crate::podman::Networking;
 
-/// The start of a configuration in which only services of its own are enabled.
-const ALONE: &str =
-    "services.ollama.enabled = false\nservices.open-webui.enabled = false\nservices.comfyui.enabled = false\n";
-
 /// A need, the services' tables, and words of the plan's text that show it.
 type Need = (&'static str, &'static str, &'static [&'static str]);
 

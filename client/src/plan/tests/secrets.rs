@@ -2,9 +2,10 @@
 
 use super::*;
 
-const KEYS: &str = "services.ollama.enabled = false\nservices.open-webui.enabled = false\nservices.comfyui.enabled = false\n\
-    [services.model]\nimage = \"docker.io/lab/model:1\"\n\
-    secret_env = { OPENAI_API_KEY = \"file:/keys/openai\", HF_TOKEN = \"podman:hf\" }\n";
+fn keys() -> String {
+    let keys = "secret_env = { OPENAI_API_KEY = \"file:/keys/openai\", HF_TOKEN = \"podman:hf\" }\n";
+    format!("{ALONE}[services.model]\nimage = \"docker.io/lab/model:1\"\n{keys}")
+}
 
 fn openai(value: &str) -> SecretValues {
     [(Secret::new(value.to_owned()), SecretSource::File("/keys/openai".into()))].into_iter().collect()
@@ -12,7 +13,7 @@ fn openai(value: &str) -> SecretValues {
 
 /// The plan of a start where the file has this value.
 async fn plan_with(podman: &Simulated, value: &str) -> Result<Plan, Conflict> {
-    let mut desired = desired(KEYS, &[], NEW);
+    let mut desired = desired(&keys(), &[], NEW);
     desired.give_secrets(&openai(value));
     decide(&desired, &observed(podman, &desired).await, NetworkReset::Never)
 }
@@ -44,7 +45,7 @@ async fn a_secret_is_given_and_neither_shown_nor_digested_and_a_second_start_has
     assert_eq!(spec.env["OPENAI_API_KEY"], "sk-1");
     assert!(!spec.env.contains_key("HF_TOKEN") && spec.labels.values().all(|label| !label.contains("sk-1")));
     assert!(plan_with(&podman, "sk-1").await.unwrap().is_empty());
-    let elsewhere = KEYS.replace("/keys/openai", "/other/openai");
+    let elsewhere = keys().replace("/keys/openai", "/other/openai");
     let mut desired = desired(&elsewhere, &[], NEW);
     let value = (Secret::new("sk-1".to_owned()), SecretSource::File("/other/openai".into()));
     desired.give_secrets(&SecretValues::from_iter([value]));
@@ -72,7 +73,7 @@ async fn another_value_makes_a_new_container_and_says_which_variable() {
 #[tokio::test]
 async fn a_secret_that_podman_does_not_give_to_what_runs_is_a_difference() {
     for (shown, told) in [(&[("HF_TOKEN", "x")][..], 0), (&[("hf", "*******")][..], 0), (&[][..], 1)] {
-        let desired = desired(KEYS, &[], NEW);
+        let desired = desired(&keys(), &[], NEW);
         let podman = podman(NEW);
         podman.keep_secret("hf", "1d");
         start_with(&podman, "sk-1").await;

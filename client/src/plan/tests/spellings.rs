@@ -52,8 +52,7 @@ fn configurations() -> impl Strategy<Value = String> {
     (one_of(IMAGES), select(policies), select(places), lines(NETWORK), lines(SERVICE)).prop_map(
         |(image, policy, place, network, service)| {
             format!(
-                "services.ollama.enabled = false\nservices.open-webui.enabled = false\nservices.comfyui.enabled = false\n\
-                 runtime.restart_policy = \"{policy}\"\n[runtime.network]\n{}\n\
+                "{ALONE}runtime.restart_policy = \"{policy}\"\n[runtime.network]\n{}\n\
                  [services.web]\nimage = \"{image}\"\n{place}{}\n",
                 network.join("\n"),
                 service.join("\n"),

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use airpods_lab::Place;
 use airpods_lab::path::{PathWorld, Rules, Server};
-use airpods_lab::{Family, Place};
 use anstyle::{Color, RgbColor};
 use anstyle_svg::{Palette, Term};
 
@@ -23,8 +23,7 @@ const COLUMNS: usize = 100;
 /// When the world cannot be made, the command finds something else, or a file cannot be written.
 pub(crate) fn draw(folder: &Path) -> Result<()> {
     let mut world = PathWorld::new(Rules::narrow(NARROW, NARROW), 1)?;
-    world.serve(Server::Rsa)?;
-    world.sandbox().sh(&format!("echo '{} {NAME}' >> /etc/hosts", Server::Rsa.address(Family::V4)))?;
+    world.serve_as(Server::Rsa, NAME)?;
     let typed = format!("airpods net check --url https://{NAME}/");
     let alice = world.sandbox().as_user("alice");
     // A finding is exit code 1, which is what the picture is about.

@@ -1,4 +1,4 @@
-//! What the demo could leave behind on the machine, and that it does not.
+//! Things that the demo could leave behind on the machine, and does not.
 
 use std::collections::BTreeSet;
 use std::fs;
