@@ -12,7 +12,7 @@ pub const POLKIT: &str = "org.freedesktop.PolicyKit1";
 
 type Subject = (String, HashMap<String, OwnedVariant>);
 
-/// What the stand-in does with a question.
+/// The stand-in's way with a question.
 #[derive(Clone, Copy, Debug)]
 pub enum Mood {
     /// It answers with `is_authorized`, `is_challenge`, and whether the person at the prompt has dismissed it.
@@ -42,7 +42,7 @@ pub struct Heard {
     pub flags: u32,
 }
 
-/// What has happened so far.
+/// The events so far.
 #[derive(Debug, Default)]
 pub struct Record {
     /// The questions.
@@ -55,7 +55,7 @@ pub struct Record {
     pub most_prompts: usize,
 }
 
-/// What a stand-in has recorded; clones share it.
+/// The record of a stand-in; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Recorded(Arc<Mutex<Record>>);
 
@@ -72,7 +72,7 @@ impl Recorded {
         Ok(recorded)
     }
 
-    /// What has happened so far.
+    /// The events so far.
     pub fn so_far(&self) -> MutexGuard<'_, Record> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

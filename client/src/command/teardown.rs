@@ -38,7 +38,7 @@ pub(super) async fn carry_out(
     execute::end(podman, stages, timeout_seconds, tell, interrupt, execute::interrupted()).await
 }
 
-/// What is waited for, and until when. None if it is no container that stops.
+/// The container that is waited for, and the time until it is killed. None for anything but a container that stops.
 fn stopping(open: &[&Teardown], timeout_seconds: u32) -> Option<String> {
     let services = open.iter().filter_map(|teardown| match teardown {
         Teardown::Stop { service, .. } => Some(format!("`{service}`")),

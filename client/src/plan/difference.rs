@@ -61,7 +61,7 @@ impl Difference {
         (!delegated).then(|| format!("the {controller} controller is not delegated to this user"))
     }
 
-    /// What a user should know about a limit that this host's rootless podman cannot keep.
+    /// The warning about a limit that this host's rootless podman cannot keep.
     #[must_use]
     pub fn warning(&self, service: &str, why: &str) -> String {
         let place = self.setting.place(service);

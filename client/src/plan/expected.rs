@@ -1,4 +1,4 @@
-//! What a container must have once it runs.
+//! The expected properties of a container that runs.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// What a container with these settings must have, by its own endpoint or its pod's, on a network of this MTU.
+    /// The expectation for these settings, by its own endpoint or its pod's, on a network of this MTU.
     #[must_use]
     pub fn of(spec: &ContainerSpec, endpoint: Option<Endpoint>, mtu: Option<u32>) -> Self {
         let endpoint = endpoint.filter(|_| spec.networking != Networking::Host);

@@ -18,7 +18,7 @@ use crate::podman::{
 use mount::{is_mount, plain, shown, wanted_mount};
 use option::has_option;
 
-/// What podman shows in place of a secret's value (`libpod/container_inspect.go`).
+/// The text that podman shows in place of a secret's value (`libpod/container_inspect.go`).
 const MASKED: &str = "*******";
 
 /// The kernel counts memory in pages, of up to 64 KiB.

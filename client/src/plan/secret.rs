@@ -5,7 +5,7 @@ use super::{Launch, Observed};
 use crate::podman::{Container, ContainerSpec};
 
 impl Observed {
-    /// What the label about secrets is on a container that is made now; none where it is given none.
+    /// The label about secrets for a container that is created now; none if it gets no secret.
     fn secrets_label(&self, spec: &ContainerSpec) -> Option<String> {
         let ids = spec.podman_secrets().filter_map(|(variable, name)| {
             let id = self.secrets.get(name)?;

@@ -186,7 +186,7 @@ impl Serialize for Options {
 /// The annotation by which crun keeps the groups of whoever started podman; `--group-add keep-groups` sets it.
 const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
-/// What stands between several of `SELinux`'s labels where podman tells them as one.
+/// The separator of several `SELinux` labels that podman reports as one text.
 const LABELS: &str = ",label=";
 
 /// The group that stands for it.
@@ -250,7 +250,7 @@ fn namespace(text: &str) -> Value {
     if value.is_empty() { json!({ "nsmode": mode }) } else { json!({ "nsmode": mode, "value": value }) }
 }
 
-/// What `--security-opt` is taken apart into. podman's command notes what it was given in annotations, by which an inspected
+/// The parts of `--security-opt`. podman's command notes what it was given in annotations, by which an inspected
 /// container tells of it (`define.InspectAnnotation…`); the API leaves that to whoever calls it.
 #[derive(Default)]
 struct Security {
@@ -301,7 +301,7 @@ impl Security {
     }
 }
 
-/// What an inspected container tells, as far as the settings go.
+/// The settings as an inspected container reports them.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Told {
     pub(super) user: String,

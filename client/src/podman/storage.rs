@@ -11,7 +11,7 @@ use super::rest::or_default;
 pub struct PullProgress {
     /// The layer, a short digest.
     pub layer: String,
-    /// What happens to it, in podman's words.
+    /// Its state, in podman's words.
     pub status: String,
     /// Bytes done and bytes in all, while they are known.
     pub bytes: Option<(u64, u64)>,

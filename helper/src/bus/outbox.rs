@@ -5,7 +5,7 @@
 //! calls stand behind it in the one socket from the bus. Until the refusal the call is unanswered, and the bus lets each connection
 //! have only so many of those: a flood slows itself down.
 //!
-//! What is held of a refused call is its serial. Persons take turns, and the callers of each, so that one's backlog keeps nobody else
+//! Of a refused call only its serial is held. Persons take turns, and the callers of each, so that one's backlog keeps nobody else
 //! from an answer. Beyond a bound a call stays without one, as it does when the helper ends: then the bus answers (`NoReply`).
 
 use std::collections::{HashMap, VecDeque};

@@ -1,4 +1,4 @@
-//! What was measured of the VPNs that the services' packets leave by: from a file, without sending anything.
+//! The recent measurements of the VPNs that the services' packets leave by: from a file, without sending anything.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -381,7 +381,7 @@ fn log_path(name: &str, options: &LogOptions) -> String {
     format!("/containers/{}/logs?stdout=true&stderr=true&timestamps=true{chosen}", escape(name))
 }
 
-/// What to say about an entry of a listing that is not understood. The name is an object's own, in whichever way the kind has it.
+/// The warning about an entry of a listing that is not understood. The name is the object's own, in whichever way its kind has it.
 fn left_out(kind: &str, entry: &serde_json::Value, why: &serde_json::Error) -> String {
     let names = [entry.get("Name"), entry.get("name"), entry.pointer("/Names/0"), entry.get("Id"), entry.get("id")];
     let name = names.into_iter().flatten().find_map(serde_json::Value::as_str).unwrap_or("without a name");

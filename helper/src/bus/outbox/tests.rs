@@ -1,4 +1,4 @@
-//! What goes out, in which order, and when.
+//! Messages go out in their order, and refusals in their turn.
 #![allow(clippy::unwrap_used)]
 use std::io::Read;
 
@@ -14,7 +14,7 @@ fn connection() -> (AsyncIo<UnixStream, Shared>, UnixStream) {
     (AsyncIo::new(&runtime, ours).unwrap(), bus)
 }
 
-/// What the bus reads next, of so many bytes.
+/// The next bytes that the bus reads.
 fn read(mut bus: &UnixStream, count: usize) -> Vec<u8> {
     let mut bytes = vec![0; count];
     bus.read_exact(&mut bytes).unwrap();
