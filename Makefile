@@ -35,8 +35,11 @@ help: ## lists the targets
 
 # Each package is tested by itself: together they would get the features that the others want of their libraries.
 # $(1) is the profile in .config/nextest.toml, $(2) the program that runs the tests. An ignored test is an error.
+# A test that is killed cannot remove its temporary folder; the ring removes the folder of all of them.
 PACKAGES := 'airpods-dbus --package airpods-helper' 'airpods' 'airpods-lab'
-ring = @$(if $(2),export $(RUNNER)='$(2)';) failed=; for package in $(PACKAGES); do \
+ring = @folder=$$(mktemp --directory --tmpdir airpods-tests.XXXXXX) && chmod 755 "$$folder"; export TMPDIR="$$folder"; \
+	trap '$(2) rm -rf "$$folder"' EXIT; trap 'exit 130' HUP INT TERM; \
+	$(if $(2),export $(RUNNER)='$(2)';) failed=; for package in $(PACKAGES); do \
 	echo "the tests of $$package:"; \
 	$(CARGO) nextest run --package $$package --profile $(1) $(if $(TESTS),--no-tests pass $(TESTS)) || failed=1; \
 	ignored=$$($(CARGO) nextest list --package $$package --ignore-default-filter --run-ignored only --message-format oneline) || failed=1; \
