@@ -73,6 +73,13 @@ enum Command {
         after_help = "Example: airpods measure-inside 4711"
     )]
     MeasureInside(command::inside::Args),
+    /// Read kernel parameters from within the namespaces of a container
+    #[command(
+        hide = true,
+        name = crate::kernel::sysctl::COMMAND,
+        after_help = "Example: echo '[\"net.core.somaxconn\"]' | airpods sysctl-inside 4711"
+    )]
+    SysctlInside(command::inside::Args),
 }
 
 impl Cli {
@@ -100,6 +107,7 @@ impl Cli {
             Command::Completions(args) => command::completions::run(&args),
             Command::AskInside(args) => command::inside::ask(&args),
             Command::MeasureInside(args) => command::inside::measure(&args),
+            Command::SysctlInside(args) => command::inside::sysctl(&args),
         }
     }
 }

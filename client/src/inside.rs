@@ -63,13 +63,26 @@ async fn said(stream: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
 /// # Errors
 /// The kernel's, mostly that this user may not.
 pub(crate) fn enter(pid: u32) -> io::Result<()> {
+    enter_all(pid, &[("net", CloneFlags::CLONE_NEWNET)])
+}
+
+/// The same with its IPC namespace.
+///
+/// # Errors
+/// The kernel's, mostly that this user may not.
+pub(crate) fn enter_with_ipc(pid: u32) -> io::Result<()> {
+    enter_all(pid, &[("net", CloneFlags::CLONE_NEWNET), ("ipc", CloneFlags::CLONE_NEWIPC)])
+}
+
+fn enter_all(pid: u32, kinds: &[(&str, CloneFlags)]) -> io::Result<()> {
     let process = format!("/proc/{pid}");
     let users = File::open(format!("{process}/ns/user"))?;
-    let network = File::open(format!("{process}/ns/net"))?;
+    let open = |(name, flag): &(&str, CloneFlags)| Ok((File::open(format!("{process}/ns/{name}"))?, *flag));
+    let namespaces: Vec<(File, CloneFlags)> = kinds.iter().map(open).collect::<io::Result<_>>()?;
     // Whoever made a user namespace has every right in it, and with that one in the namespaces that belong to it.
     if users.metadata()?.ino() != fs::metadata("/proc/self/ns/user")?.ino() {
         setns(users, CloneFlags::CLONE_NEWUSER)?;
     }
-    setns(network, CloneFlags::CLONE_NEWNET)?;
+    namespaces.into_iter().try_for_each(|(namespace, flag)| setns(namespace, flag))?;
     Ok(())
 }

@@ -7,10 +7,11 @@ use serde::Serialize;
 use crate::dns::inside::enter_and_ask;
 use crate::error::{Failure, Report};
 use crate::exit::Exit;
+use crate::kernel::sysctl::enter_and_read;
 use crate::measure::inside::enter_and_measure;
 use crate::terminal::print_json;
 
-/// The arguments of `airpods ask-inside` and `airpods measure-inside`.
+/// The arguments of `airpods ask-inside`, `airpods measure-inside` and `airpods sysctl-inside`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A process in the network
@@ -43,6 +44,14 @@ pub fn ask(args: &Args) -> Result<Exit, Failure> {
 /// The kernel's, where the network may not be entered.
 pub fn measure(args: &Args) -> Result<Exit, Failure> {
     answer(args.pid, enter_and_measure)
+}
+
+/// Runs `airpods sysctl-inside`.
+///
+/// # Errors
+/// The kernel's, where the namespaces may not be entered.
+pub fn sysctl(args: &Args) -> Result<Exit, Failure> {
+    answer(args.pid, enter_and_read)
 }
 
 fn answer<T: Serialize>(pid: u32, work: impl FnOnce(u32) -> io::Result<T>) -> Result<Exit, Failure> {

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::model::{Condition, Config, Health, HealthTest, NetworkMode, RestartPolicy, Service};
 use super::name::ServiceName;
 use super::problem::{Problem, Problems};
+use super::sysctl::{Namespace, namespace};
 use super::tree::Table;
 use crate::podman::ContainerOption;
 use crate::port::HostPort;
@@ -209,7 +210,23 @@ impl Check<'_> {
             let message = "`keep-groups` keeps all groups of yours, and podman takes no other beside it";
             self.error(&format!("services.{name}.group_add"), message, None);
         }
-        if service.network_mode == NetworkMode::Host && !service.networks.is_empty() {
+        let on_host = service.network_mode == NetworkMode::Host;
+        let shares_ipc = service.options.get(ContainerOption::Ipc).iter().any(|mode| mode == "host");
+        for one in service.options.get(ContainerOption::Sysctls) {
+            let parameter = one.split('=').next().unwrap_or_default();
+            let (message, hint) = match namespace(parameter) {
+                Some(Namespace::Network) if on_host => {
+                    ("belongs to the host's network, which this service is on", "leave out `network_mode = \"host\"`")
+                }
+                Some(Namespace::Ipc) if shares_ipc => {
+                    ("belongs to the host's IPC namespace, which this service is in", "leave out `ipc = \"host\"`")
+                }
+                _ => continue,
+            };
+            let hint = format!("{hint}, or set it on the host with `sysctl -w`");
+            self.error(&format!("services.{name}.sysctls"), format_args!("`{parameter}` {message}"), Some(hint));
+        }
+        if on_host && !service.networks.is_empty() {
             let message = "a service on the host's network is on no other";
             self.error(&format!("services.{name}.networks"), message, None);
         }

@@ -27,6 +27,7 @@ mod secret_env;
 mod section;
 mod service;
 mod source;
+mod sysctl;
 mod template;
 mod tree;
 mod unset;

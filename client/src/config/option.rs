@@ -3,6 +3,7 @@
 use super::name::NetworkAlias;
 use super::quantity::Memory;
 use super::section::{Mismatch, Read, Section, boolean, entries, list, text};
+use super::sysctl::{sysctl, sysctls};
 use super::tree::{Node, Value};
 use crate::podman::{ContainerOption, OPTION_ROWS, OptionShape, Options};
 
@@ -20,6 +21,10 @@ pub(super) fn options(section: &Section<'_>) -> Options {
             OptionShape::List if row.option == ContainerOption::Ulimits => {
                 section.may_be_list(row.key);
                 section.or(row.key, Vec::new(), ulimits)
+            }
+            OptionShape::List if row.option == ContainerOption::Sysctls => {
+                section.may_be_list(row.key);
+                section.or(row.key, Vec::new(), sysctls)
             }
             OptionShape::List => section.list_or(row.key, Vec::new(), list(one)),
         };
@@ -47,6 +52,7 @@ fn normal(option: ContainerOption, text: &str) -> Read<String> {
         ContainerOption::WorkingDir => working_dir(text),
         ContainerOption::Tmpfs => tmpfs(text),
         ContainerOption::Ulimits => ulimit(text),
+        ContainerOption::Sysctls => sysctl(text),
         // They are on or not there.
         ContainerOption::Init | ContainerOption::ReadOnly | ContainerOption::Privileged => Ok(text.to_owned()),
     }
@@ -238,6 +244,7 @@ mod tests {
             (O::Tmpfs, &["/cache:size=64m,mode=1777,noexec"], "/cache:size=64m,mode=1777,noexec"),
             (O::Ulimits, &["nofile=65536", "nofile=65536:65536"], "nofile=65536:65536"),
             (O::Ulimits, &["memlock=-1", "memlock=unlimited", "memlock=-1:-1"], "memlock=-1:-1"),
+            (O::Sysctls, &["net.core.somaxconn=1024", " net.core.somaxconn = 1024 "], "net.core.somaxconn=1024"),
         ] {
             for spelling in spellings {
                 assert_eq!(normal(option, spelling).ok().as_deref(), Some(form), "{spelling}");
@@ -272,6 +279,8 @@ mod tests {
             (O::Ulimits, "nofile=2:1"),
             (O::Ulimits, "nofile=-1:1"),
             (O::Ulimits, "files=1"),
+            (O::Sysctls, "net.core.somaxconn"),
+            (O::Sysctls, "vm.overcommit_memory=1"),
         ] {
             assert!(normal(option, text).is_err(), "{option:?}: {text}");
         }

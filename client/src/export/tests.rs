@@ -44,6 +44,7 @@ resources = { memory = "1536m", cpus = 1.5 }
 health = { path = "/up", expected_status = [200, 204] }
 entrypoint_override = ["/bin/model", "--in place"]
 command_args = ["serve", "$(URL) 50%"]
+sysctls = { "net.core.somaxconn" = 1024, "net.ipv4.ip_local_port_range" = "1024 65000" }
 env = { QUOTED = "\"$HOME\" 50%", URL = "http://{{runtime.host_gateway}}:{{services.model.ports.0.host}}" }
 [services.web]
 image = "docker.io/lab/web:1"

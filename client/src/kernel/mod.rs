@@ -6,6 +6,7 @@ mod container;
 pub(crate) mod fuzzing;
 mod host;
 mod limits;
+pub(crate) mod sysctl;
 mod underlay;
 
 pub use host::{PathKind, is_taken};
@@ -40,6 +41,8 @@ pub struct View {
     pub devices: Option<Vec<PathBuf>>,
     /// Those of the asked ports of the host on which nobody listens.
     pub silent_ports: Vec<HostPort>,
+    /// The kernel parameters that were asked about, as they are in its namespaces.
+    pub sysctls: Option<BTreeMap<String, String>>,
     /// Where paths of the host lead, the links on the way followed; only those that lead somewhere.
     pub leads_to: BTreeMap<PathBuf, PathBuf>,
 }
@@ -93,7 +96,15 @@ impl View {
             links: container::links(pid),
             devices: container::devices(pid),
             silent_ports: ports.iter().copied().filter(|port| host::is_silent(*port)).collect(),
+            sysctls: None,
             leads_to: BTreeMap::new(),
+        }
+    }
+
+    /// Reads these kernel parameters of the container whose first process is `pid`.
+    pub async fn read_sysctls(&mut self, pid: u32, names: &[&str]) {
+        if !names.is_empty() {
+            self.sysctls = sysctl::read_inside(pid, names).await;
         }
     }
 

@@ -11,6 +11,7 @@ use super::expected::Expected;
 use super::label::is_own;
 use super::setting::Setting;
 use crate::config::Reference;
+use crate::kernel::sysctl::is_same;
 use crate::kernel::{Bound, View};
 use crate::podman::{
     ContainerDetail, ContainerOption, ContainerSpec, ContainerState, Limits, SecretSource, port_ranges,
@@ -234,6 +235,14 @@ impl Findings {
             if !there {
                 let found = list(links.iter().map(|(link, mtu)| format!("{mtu} on {link}")));
                 self.note(Setting::NetworkMtu, Source::Kernel, wanted, found);
+            }
+        }
+        for (name, wanted) in expected.sysctls() {
+            let Some(read) = &kernel.sysctls else { break };
+            let found = read.get(name).map_or("none", String::as_str);
+            if !is_same(wanted, found) {
+                let setting = Setting::Option(ContainerOption::Sysctls);
+                self.note(setting, Source::Kernel, format_args!("{name}={wanted}"), found);
             }
         }
         for port in &kernel.silent_ports {

@@ -111,7 +111,10 @@ fn container(spec: &ContainerSpec) -> String {
     parts.extend(spec.command.as_deref().map(|arguments| format!("arguments {}", words(arguments))));
     parts.extend(spec.options.iter().map(|(row, values)| match row.shape {
         OptionShape::Switch => row.key.to_owned(),
-        _ => format!("{} {}", row.key, values.join(" ")),
+        _ => {
+            let whole = |value: &String| if value.contains(' ') { quoted(value) } else { value.clone() };
+            format!("{} {}", row.key, values.iter().map(whole).collect::<Vec<_>>().join(" "))
+        }
     }));
     let secrets = spec.secret_env.iter().filter(|(_, source)| **source != SecretSource::WebUi);
     parts.extend(secrets.map(|(variable, source)| format!("secret {variable} from {source}")));

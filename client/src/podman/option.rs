@@ -3,12 +3,15 @@
 //! One row of [`ROWS`] carries a setting through reading, showing, `podman run` and Quadlet; how libpod's API
 //! writes it is in `encode` and `decode` below, and what Kubernetes has for it in `export/kube/option.rs`.
 
+mod security;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::config::Memory;
+use security::{LABELS, Security};
 
 /// One of these settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -29,6 +32,7 @@ pub enum ContainerOption {
     WorkingDir,
     Tmpfs,
     Ulimits,
+    Sysctls,
     Privileged,
 }
 
@@ -61,7 +65,7 @@ pub struct Row {
 }
 
 /// Every setting of this kind.
-pub const ROWS: [Row; 15] = {
+pub const ROWS: [Row; 16] = {
     use ContainerOption as O;
     use Shape::{List, Switch, Text};
     [
@@ -121,6 +125,7 @@ pub const ROWS: [Row; 15] = {
         },
         Row { option: O::Tmpfs, key: "tmpfs", shape: List, flag: "--tmpfs", unit: Some("Tmpfs"), of_pod: false },
         Row { option: O::Ulimits, key: "ulimits", shape: List, flag: "--ulimit", unit: Some("Ulimit"), of_pod: false },
+        Row { option: O::Sysctls, key: "sysctls", shape: List, flag: "--sysctl", unit: Some("Sysctl"), of_pod: true },
         Row {
             option: O::Privileged,
             key: "privileged",
@@ -186,9 +191,6 @@ impl Serialize for Options {
 /// The annotation by which crun keeps the groups of whoever started podman; `--group-add keep-groups` sets it.
 const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
-/// The separator of several `SELinux` labels that podman reports as one text.
-const LABELS: &str = ",label=";
-
 /// The group that stands for it.
 const KEPT: &str = "keep-groups";
 
@@ -221,6 +223,10 @@ pub(super) fn encode(options: &Options, label_disable: bool) -> Map<String, Valu
             ContainerOption::WorkingDir => ("work_dir", json!(first)),
             ContainerOption::Privileged => ("privileged", json!(true)),
             ContainerOption::Ulimits => ("r_limits", values.iter().map(|limit| resource_limit(limit)).collect()),
+            ContainerOption::Sysctls => {
+                let pairs = values.iter().filter_map(|value| value.split_once('='));
+                ("sysctl", pairs.map(|(name, value)| (name.to_owned(), json!(value))).collect())
+            }
             // It is a mount.
             ContainerOption::Tmpfs => continue,
             ContainerOption::SecurityOpt => {
@@ -248,57 +254,6 @@ fn resource_limit(limit: &str) -> Value {
 fn namespace(text: &str) -> Value {
     let (mode, value) = text.split_once(':').unwrap_or((text, ""));
     if value.is_empty() { json!({ "nsmode": mode }) } else { json!({ "nsmode": mode, "value": value }) }
-}
-
-/// The parts of `--security-opt`. podman's command notes what it was given in annotations, by which an inspected
-/// container tells of it (`define.InspectAnnotation…`); the API leaves that to whoever calls it.
-#[derive(Default)]
-struct Security {
-    labels: Vec<String>,
-    masks: Vec<String>,
-    unmasks: Vec<String>,
-    annotations: BTreeMap<String, String>,
-}
-
-impl Security {
-    fn add(&mut self, option: &str, body: &mut Map<String, Value>) {
-        let (key, value) = option.split_once('=').unwrap_or((option, ""));
-        let mut note = |about: &str| {
-            self.annotations.insert(format!("io.podman.annotations.{about}"), value.to_owned());
-        };
-        match key {
-            "no-new-privileges" => drop(body.insert("no_new_privileges".to_owned(), json!(true))),
-            "seccomp" => {
-                note("seccomp");
-                body.insert("seccomp_profile_path".to_owned(), json!(value));
-            }
-            "apparmor" => {
-                note("apparmor");
-                body.insert("apparmor_profile".to_owned(), json!(value));
-            }
-            "label" => {
-                if !self.labels.iter().any(|label| label == value) {
-                    self.labels.push(value.to_owned());
-                }
-            }
-            "mask" => self.masks.extend(value.split(':').map(str::to_owned)),
-            _ => self.unmasks.extend(value.split(':').map(str::to_owned)),
-        }
-    }
-
-    fn finish(mut self, body: &mut Map<String, Value>) {
-        if !self.labels.is_empty() {
-            self.annotations.insert("io.podman.annotations.label".to_owned(), self.labels.join(LABELS));
-        }
-        for (key, values) in [("selinux_opts", self.labels), ("mask", self.masks), ("unmask", self.unmasks)] {
-            if !values.is_empty() {
-                body.insert(key.to_owned(), json!(values));
-            }
-        }
-        if !self.annotations.is_empty() {
-            body.insert("annotations".to_owned(), json!(self.annotations));
-        }
-    }
 }
 
 /// The settings as an inspected container reports them.

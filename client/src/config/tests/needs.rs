@@ -82,7 +82,7 @@ fn what_is_written_out_reads_as_the_same_with_every_key() {
          devices = [\"/dev/kfd\"]\ngpu.device = [0, \"nvidia.com/gpu=1\"]\nextra_hosts = [\"db=192.0.2.1\"]\nnetworks = [\"proxy\"]\n\
          depends_on = [\"ollama\"]\nrestart_policy = \"on-failure\"\noneshot = true\npull = \"always\"\ncommand = \"a 'b c'\"\n\
          health = {{ command = \"true\", interval = \"1m\", retries = 3 }}\nsecret_env = {{ A1 = \"file:~/keys/a\", B1 = \"podman:b\" }}\n\
-         working_dir = \"/app\"\ntmpfs = [\"/cache:size=1g\"]\nulimits.nofile = 1024\nprivileged = true\nvolumes.v = \"v:/v:ro,z\"\n[services.open-webui]\nunset = [\"health\", \"env.OLLAMA_BASE_URL\"]\n"
+         working_dir = \"/app\"\ntmpfs = [\"/cache:size=1g\"]\nulimits.nofile = 1024\nsysctls.net.core.somaxconn = 1024\nprivileged = true\nvolumes.v = \"v:/v:ro,z\"\n[services.open-webui]\nunset = [\"health\", \"env.OLLAMA_BASE_URL\"]\n"
     );
     let config = with(&text, &[]).unwrap().config;
     let written = toml::to_string(&config.written().unwrap()).unwrap();
@@ -134,6 +134,19 @@ fn what_does_not_fit_together_is_refused() {
         ("labels.\"io.airpods.x\" = \"y\"", "are our own"),
         ("tmpfs = [\"/v\"]\nvolumes.v = \"v:/v\"", "`/v` is the target of volume `v` already"),
         ("ulimits = { nofile = { soft = 1 } }", "both `soft` and `hard` are needed"),
+        (
+            "sysctls.vm.max_map_count = 1",
+            "`services.mine.sysctls.vm.max_map_count`: the whole host has `vm.max_map_count` in common",
+        ),
+        ("sysctls.net.core.somaxconn = true", "`services.mine.sysctls.net.core.somaxconn`: "),
+        ("sysctls = [\"net.core.somaxconn\"]", "is not a kernel parameter with its value"),
+        ("sysctls = [\"net.a=1\", \"net.a=2\"]", "`net.a` is set twice"),
+        (
+            "network_mode = \"host\"\nsysctls.net.core.somaxconn = 1",
+            "`net.core.somaxconn` belongs to the host's network",
+        ),
+        ("ipc = \"host\"\nsysctls.kernel.shmmax = 1", "`kernel.shmmax` belongs to the host's IPC namespace"),
+        ("pod = \"p\"\nsysctls.net.core.somaxconn = 1", "the services of a pod have this in common"),
         ("health = { command = \"true\", interval = \"soon\" }", "`soon` is not a length of time"),
         ("secret_env.KEY = \"sk-1234\"", "`services.mine.secret_env.KEY`: this does not say where the secret is kept"),
         ("secret_env.\"A B\" = \"podman:a\"", "this cannot be the name of a secret variable"),

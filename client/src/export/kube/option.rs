@@ -48,6 +48,11 @@ pub(super) fn of_pod(launch: &Launch, spec: &mut Value) -> Vec<String> {
                 unexpressed.extend(unknown.map(|option| cannot(&format!("Kubernetes has no word for `{option}`"))));
             }
             ContainerOption::Ulimits => unexpressed.push(cannot("Kubernetes has no such limits")),
+            ContainerOption::Sysctls => {
+                let pairs = values.iter().filter_map(|one| one.split_once('='));
+                let all: Vec<Value> = pairs.map(|(name, value)| json!({ "name": name, "value": value })).collect();
+                spec["securityContext"]["sysctls"] = all.into();
+            }
             ContainerOption::GroupAdd => {
                 let numbers: Vec<u32> = values.iter().filter_map(|group| group.parse().ok()).collect();
                 if numbers.len() < values.len() {

@@ -40,11 +40,10 @@ const LISTS: [(&str, &str); 5] = [
 const WITHOUT_EFFECT: [&str; 5] = ["expose", "stdin_open", "tty", "version", "attach"];
 
 /// Advice for keys that cannot be carried over.
-const ADVICE: [(&str, &str); 7] = [
+const ADVICE: [(&str, &str); 6] = [
     ("extends", "not carried over: import the file with the values written out (`docker compose config`)"),
     ("links", "not carried over: services reach each other by their names"),
     ("logging", "not carried over: podman's own log driver is used"),
-    ("sysctls", "not carried over"),
     ("configs", "not carried over: mount the file as a volume"),
     ("dns", "not carried over: set `runtime.network.dns_servers` for all services"),
     ("stop_grace_period", "not carried over: set `cli.stop_timeout` for all services"),
@@ -74,6 +73,7 @@ impl Place<'_> {
             "volumes" => node.items().iter().for_each(|item| volume::carry(self, draft, item)),
             "devices" => node.items().iter().for_each(|item| self.device(draft, item)),
             "ulimits" => self.ulimits(draft),
+            "sysctls" => self.pairs(draft, "sysctls"),
             "secrets" => node.items().iter().for_each(|item| secret::carry(self, draft, item)),
             "depends_on" => self.depends_on(draft),
             "healthcheck" => self.health(draft),

@@ -23,7 +23,7 @@ const TEXTS: [(&str, &str); 6] = [
 ];
 
 /// Lists, by the name they have here.
-const LISTS: [(&str, &str); 9] = [
+const LISTS: [(&str, &str); 10] = [
     ("PublishPort", "ports"),
     ("AddCapability", "cap_add"),
     ("DropCapability", "cap_drop"),
@@ -33,6 +33,7 @@ const LISTS: [(&str, &str); 9] = [
     ("NetworkAlias", "network_aliases"),
     ("Tmpfs", "tmpfs"),
     ("Ulimit", "ulimits"),
+    ("Sysctl", "sysctls"),
 ];
 
 const SWITCHES: [(&str, &str); 2] = [("ReadOnly", "read_only"), ("RunInit", "init")];
@@ -194,7 +195,8 @@ fn list(draft: &mut Service, ours: &'static str, text: &str) {
         draft.unset(ours);
         return;
     }
-    let items = if matches!(ours, "cap_add" | "cap_drop") { value::words(text) } else { vec![text.to_owned()] };
+    let items =
+        if matches!(ours, "cap_add" | "cap_drop" | "sysctls") { value::words(text) } else { vec![text.to_owned()] };
     for item in items {
         draft.push(ours, item);
     }

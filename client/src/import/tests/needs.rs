@@ -84,6 +84,16 @@ const NEEDS: &[(&str, &str, &str)] = &[
         "ulimits: {nproc: 65535, memlock: -1, nofile: {soft: 20000, hard: 40000}}",
         "ulimits = { nproc = 65535, memlock = -1, nofile = { soft = 20000, hard = 40000 } }",
     ),
+    (
+        "kernel parameters",
+        "sysctls: {net.core.somaxconn: 1024, net.ipv4.ip_local_port_range: '1024 65000'}",
+        "sysctls = { 'net.core.somaxconn' = 1024, 'net.ipv4.ip_local_port_range' = '1024 65000' }",
+    ),
+    (
+        "a list of kernel parameters",
+        "sysctls: [net.core.somaxconn=1024, 'kernel.sem=250 32000 32 128']",
+        "sysctls = ['net.core.somaxconn=1024', 'kernel.sem=250 32000 32 128']",
+    ),
     ("every right", "privileged: true", "privileged = true"),
     ("shared memory", "shm_size: 8gb", "shm_size = '8g'"),
     ("the host's memory", "ipc: host", "ipc = 'host'"),

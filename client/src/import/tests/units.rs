@@ -87,6 +87,10 @@ const KEYS: &[(&str, &str)] = &[
         "working_dir = '/app'\ntmpfs = ['/cache:size=64m', '/run/x']\nulimits = ['nofile=1024:2048', 'core=-1']\nprivileged = true",
     ),
     (
+        "Sysctl=net.core.somaxconn=1024 \"kernel.sem=250 32000 32 128\"\nSysctl=net.ipv4.tcp_syncookies=0\nPodmanArgs=--sysctl=fs.mqueue.msg_max=64",
+        "sysctls = ['net.core.somaxconn=1024', 'kernel.sem=250 32000 32 128', 'net.ipv4.tcp_syncookies=0', 'fs.mqueue.msg_max=64']",
+    ),
+    (
         "Secret=openai,type=env,target=OPENAI_API_KEY\nSecret=TOKEN,type=env",
         "secret_env = { OPENAI_API_KEY = 'podman:openai', TOKEN = 'podman:TOKEN' }",
     ),
@@ -114,7 +118,7 @@ fn what_is_imported_means_what_the_unit_says() {
 
 #[test]
 fn every_key_that_is_not_carried_over_is_named_with_its_line() {
-    let unit = "[Unit]\nConditionPathExists=/x\nAfter=nfs.mount\n[Container]\nImage=docker.io/x/a:1\nSysctl=a=b\nEnvironment=A=%i\n\
+    let unit = "[Unit]\nConditionPathExists=/x\nAfter=nfs.mount\n[Container]\nImage=docker.io/x/a:1\nMask=a=b\nEnvironment=A=%i\n\
                 Secret=s\n[Service]\nExecStartPre=/bin/true\nEnvironment=B=1\n[X-Other]\nA=b\n";
     let (_, notes) = of_units(&[("a.container", unit), ("b.kube", "[Kube]\nYaml=x\n")]);
     let begins: Vec<_> = notes.iter().map(|note| note.split("`: ").next().unwrap()).collect();
@@ -124,7 +128,7 @@ fn every_key_that_is_not_carried_over_is_named_with_its_line() {
             "line 1: `b.kube",
             "line 2: `a.container: ConditionPathExists",
             "line 3: `a.container: After",
-            "line 6: `a.container: Sysctl",
+            "line 6: `a.container: Mask",
             "line 7: `a.container: Environment",
             "line 8: `a.container: Secret",
             "line 10: `a.container: ExecStartPre",
@@ -167,7 +171,7 @@ const EXPORTED: &str = "meta.built_in_services = false\nruntime.restart_policy =
     group_add = ['video']\ndevices = ['/dev/kfd']\nextra_hosts = ['db:192.0.2.1']\nnetworks = ['proxy']\npull = 'always'\n\
     restart_policy = 'on-failure'\npids_limit = 99\nresources = { memory = '4g', cpus = 1.5 }\ngpu.enabled = false\n\
     entrypoint_override = ['/bin/sh', '-c']\ncommand_args = ['echo \"$HOME\" 100%', 'two words']\nhealth = { command = ['a b', 'c'], interval = '5s', timeout = '9s', retries = 4, start_period = '2m' }\n\
-    working_dir = '/app'\ntmpfs = ['/cache:size=64m,noexec']\nulimits = ['nofile=1024:2048']\nprivileged = true\n\
+    working_dir = '/app'\ntmpfs = ['/cache:size=64m,noexec']\nulimits = ['nofile=1024:2048']\nprivileged = true\nsysctls = ['net.core.somaxconn=1024', 'kernel.sem=250 32000 32 128']\n\
     secret_env = { KEY = 'podman:kept' }\n\
     env = { A = '1', B = 'two words', C = '50% of $$x {{\"{{\"}} y }}' }\nlabels.'a.b' = 'c d'\nnetwork_aliases = ['a', 'other']\n\
     volumes.kept = 'kept:/kept:ro'\nvolumes.host = '/srv/x:/host:Z'\n";

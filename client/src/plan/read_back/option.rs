@@ -22,6 +22,8 @@ pub(super) fn has_option(
         | ContainerOption::WorkingDir
         | ContainerOption::ShmSize => found == wanted,
         ContainerOption::GroupAdd | ContainerOption::Ulimits => wanted.iter().all(|one| found.contains(one)),
+        // podman tells nothing of them: the kernel does.
+        ContainerOption::Sysctls => true,
         ContainerOption::Tmpfs => wanted.iter().all(|wanted| found.iter().any(|found| is_tmpfs(wanted, found))),
         // An inspected container does not tell which paths are hidden.
         ContainerOption::SecurityOpt => wanted

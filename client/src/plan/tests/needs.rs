@@ -8,7 +8,7 @@ type Need = (&'static str, &'static str, &'static [&'static str]);
 
 const MODEL: &str = "[services.model]\nimage = \"docker.io/lab/model:1\"\n";
 
-const NEEDS: [Need; 26] = [
+const NEEDS: [Need; 27] = [
     ("an address of the host", "ports = [\"127.0.0.1:7001:80\"]", &["ports 127.0.0.1:7001:80"]),
     ("udp, and a range", "ports = [\"53:53/udp\", \"7001-7003:81-83\"]", &["7001-7003:81-83, 53:53/udp"]),
     ("no port at all", "ports = []", &["on the network `airpods_network`, as model, at most"]),
@@ -53,6 +53,11 @@ const NEEDS: [Need; 26] = [
         "limits of a process",
         "ulimits = { nofile = 65536, memlock = { soft = -1, hard = -1 } }",
         &["ulimits nofile=65536:65536 memlock=-1:-1"],
+    ),
+    (
+        "kernel parameters",
+        "sysctls = { \"net.core.somaxconn\" = 1024, net.ipv4.ip_local_port_range = \"1024 65000\" }",
+        &["sysctls net.core.somaxconn=1024 'net.ipv4.ip_local_port_range=1024 65000'"],
     ),
     ("every right", "privileged = true", &["privileged"]),
     (

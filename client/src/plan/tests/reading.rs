@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::kernel::{Bound, View};
 use crate::plan::Source;
-use crate::podman::{ContainerDetail, HostFacts, MountDetail, Networking, Options};
+use crate::podman::{ContainerDetail, ContainerOption, HostFacts, MountDetail, Networking, Options};
 use crate::port::HostPort;
 
 /// A service with everything that can be set, and a container of it that is right in every way.
@@ -13,7 +13,7 @@ fn right() -> (Expected, ContainerDetail, View) {
     let toml = THREE.replace(
         "[services.model]",
         "[services.model]\nresources = { memory = \"64m\", cpus = 0.5 }\nenv = { KEY = \"s3cret\" }\n\
-         entrypoint_override = [\"/serve\"]\ncommand_args = [\"--fast\"]\nvolumes.host = { source = \"/srv\", target = \"/srv\" }",
+         entrypoint_override = [\"/serve\"]\nsysctls.net.ipv4.ip_local_port_range = \"1024 65000\"\ncommand_args = [\"--fast\"]\nvolumes.host = { source = \"/srv\", target = \"/srv\" }",
     );
     let toml = format!("runtime.gpu_device_flag = \"/dev/fuse\"\nruntime.network.mtu = 1380\n{toml}");
     let desired = desired(&toml, &["model"], NEW);
@@ -60,6 +60,7 @@ fn right() -> (Expected, ContainerDetail, View) {
         links: Some(vec![("eth0".into(), 1380)]),
         devices: Some(vec!["/dev/fuse".into()]),
         silent_ports: Vec::new(),
+        sysctls: Some([("net.ipv4.ip_local_port_range".to_owned(), "1024\t65000".to_owned())].into()),
         leads_to: BTreeMap::new(),
     };
     (expected, detail, kernel)
@@ -75,6 +76,17 @@ fn a_container_that_is_right_in_every_way_has_no_difference() {
     assert_eq!(read_back(&expected, &detail, &kernel), []);
     // What cannot be read is not known, and no difference.
     assert_eq!(read_back(&expected, &detail, &View::default()), []);
+}
+
+#[test]
+fn a_kernel_parameter_that_the_kernel_has_otherwise_is_told() {
+    for found in [Some("1024\t60999"), Some("1024"), None] {
+        let (expected, detail, mut kernel) = right();
+        let found = found.map(|found| ("net.ipv4.ip_local_port_range".to_owned(), found.to_owned()));
+        kernel.sysctls = Some(found.into_iter().collect());
+        let setting = Setting::Option(ContainerOption::Sysctls);
+        assert_eq!(settings(&read_back(&expected, &detail, &kernel)), [(setting, Source::Kernel)]);
+    }
 }
 
 #[test]

@@ -43,6 +43,8 @@ const SERVICE: &[&str] = &[
     "command_args = [\"\", \"--fast\"]",
     "entrypoint_override = [\"/serve\", \"\"]",
     "pids_limit = 1",
+    "ulimits = { nofile = \"-1\" }",
+    "tmpfs = [\"/cache/:size=1024k\"]",
 ];
 
 fn configurations() -> impl Strategy<Value = String> {

@@ -313,6 +313,7 @@ fn what_goes_to_podman_as_it_is_has_libpods_names() {
     spec.options.set(O::WorkingDir, vec!["/app".into()]);
     spec.options.set(O::Tmpfs, vec!["/cache:size=64m,mode=1777".into(), "/x".into()]);
     spec.options.set(O::Ulimits, vec!["nofile=512:1024".into(), "core=-1:-1".into()]);
+    spec.options.set(O::Sysctls, vec!["net.core.somaxconn=1024".into(), "kernel.sem=250 32000 32 128".into()]);
     spec.options.set(O::Privileged, vec!["true".into()]);
     let body = body(ContainerBody::from(&spec));
     assert_eq!((&body["work_dir"], &body["privileged"]), (&json!("/app"), &json!(true)));
@@ -323,6 +324,7 @@ fn what_goes_to_podman_as_it_is_has_libpods_names() {
             { "type": "core", "soft": u64::MAX, "hard": u64::MAX },
         ])
     );
+    assert_eq!(body["sysctl"], json!({ "net.core.somaxconn": "1024", "kernel.sem": "250 32000 32 128" }));
     let tmpfs: Vec<&Value> =
         body["mounts"].as_array().unwrap().iter().filter(|mount| mount["type"] == "tmpfs").collect();
     assert_eq!(
