@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use airpods_lab::{Background, Image, Place, run};
 
 use crate::host::{DNS, Host, IMAGE};
-use crate::{interruptions, names, replacing, seed, users};
+use crate::{interruptions, names, replacing, seed, stacks, users};
 
 /// What the tree has beyond Debian's essential packages.
 const PACKAGES: &str = "podman,crun,netavark,aardvark-dns,nftables,catatonit,conmon,mount,passt,uidmap";
@@ -105,6 +105,29 @@ fn podman_5_honours_every_setting_and_finds_one_that_was_changed() {
     Image::serving(IMAGE, 80).import(&host.seat).unwrap();
     // The client is outside the tree and would make a folder there.
     replacing::reads_everything_back(&host, "");
+}
+
+#[test]
+fn podman_5_has_what_stacks_need_and_a_second_start_has_nothing_to_do() {
+    let (host, _inside) = host("root");
+    Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+    stacks::have_what_they_need(&host);
+}
+
+#[test]
+fn podman_5_starts_a_chain_in_order_on_networks_that_it_leaves_there() {
+    let (host, _inside) = host("root");
+    Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+    stacks::leave_a_network_of_others(&host);
+    stacks::start_in_order(&host);
+}
+
+#[test]
+fn podman_5_gives_an_ordinary_users_container_what_it_needs() {
+    let (host, _inside) = host("alice");
+    Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+    stacks::keep_the_user_and_the_groups(&host);
+    stacks::find_a_changed_kernel_parameter(&host);
 }
 
 #[test]

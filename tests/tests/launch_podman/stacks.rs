@@ -1,6 +1,8 @@
 //! What public stacks of local AI need, started by real podman: each configuration is started, is what it says in the container
 //! itself, has nothing to do the second time, and is removed.
 
+use airpods_lab::Place;
+
 use crate::host::{ALONE, Host, service};
 
 /// A stack: what it needs, its tables, and what must be seen of it.
@@ -32,7 +34,11 @@ fn starts(host: &Host, stack: &Stack) {
 
 #[test]
 fn what_stacks_need_of_a_container_is_there_and_a_second_start_has_nothing_to_do() {
-    let host = Host::new();
+    have_what_they_need(&Host::new());
+}
+
+/// Each stack of one container that root's podman can run here.
+pub(crate) fn have_what_they_need(host: &Host) {
     for stack in [
         alone(
             "confinement",
@@ -65,6 +71,7 @@ fn what_stacks_need_of_a_container_is_there_and_a_second_start_has_nothing_to_do
         alone(
             "folders in memory, limits, and a patient health check",
             "working_dir = \"/kept\"\ntmpfs = [\"/cache:size=16m,mode=1777\", \"/scratch\"]\nulimits = { nofile = { soft = 128, hard = 256 }, nproc = 512 }\n\
+             sysctls = { net.core.somaxconn = 77, \"net.ipv4.ip_local_port_range\" = \"2048 61000\", kernel.msgmax = 16384 }\n\
              volumes.kept = \"kept:/kept\"\nports = [\"127.0.0.1:7001:80\"]\n\
              health = { command = [\"/lab-probe\", \"env\"], interval = \"1s\", timeout = \"9s\", retries = 3, start_period = \"5s\" }",
             &[
@@ -86,8 +93,13 @@ fn what_stacks_need_of_a_container_is_there_and_a_second_start_has_nothing_to_do
             &[("one-0", ".HostConfig.ExtraHosts", "db:192.0.2.7")],
         )
         .with("serve-http 80", "serve-http 7005"),
+        alone(
+            "every right",
+            "privileged = true\nports = [\"127.0.0.1:7001:80\"]",
+            &[("one-0", ".HostConfig.Privileged", "true")],
+        ),
     ] {
-        starts(&host, &stack);
+        starts(host, &stack);
     }
 }
 
@@ -99,16 +111,53 @@ impl Stack {
 }
 
 #[test]
+fn a_kernel_parameter_is_the_containers_own_and_one_that_was_changed_is_found() {
+    find_a_changed_kernel_parameter(&Host::new());
+}
+
+#[test]
+fn an_ordinary_users_container_has_kernel_parameters_of_its_own() {
+    find_a_changed_kernel_parameter(&Host::of("alice"));
+}
+
+pub(crate) fn find_a_changed_kernel_parameter(host: &Host) {
+    host.configure(&format!(
+        "{ALONE}{}",
+        service("one", 7001, "sysctls = { net.core.somaxconn = 77, kernel.msgmax = 16384 }")
+    ));
+    host.succeed("start");
+    let pid = host.field("one-0", ".State.Pid");
+    let of_one = |command: &str| {
+        let line = format!("nsenter --target {} --net --ipc {command}", pid.trim());
+        host.sandbox.sh(&line).unwrap().trim().to_owned()
+    };
+    let value = |name: &str| of_one(&format!("cat /proc/sys/{name}"));
+    assert_eq!((value("net/core/somaxconn").as_str(), value("kernel/msgmax").as_str()), ("77", "16384"));
+    assert!(host.succeed("start --dry-run").out.contains("nothing to do"));
+    of_one("sh -c 'echo 78 > /proc/sys/net/core/somaxconn'");
+    host.refuse("start", 2, &["services.one.sysctls", "`net.core.somaxconn=77`", "the kernel has `78`", "--yes"]);
+    host.succeed("start --yes");
+    assert!(host.succeed("start --dry-run").out.contains("nothing to do"));
+    host.succeed("stop --remove --yes");
+}
+
+#[test]
 fn an_ordinary_users_container_keeps_the_user_and_the_groups() {
-    let host = Host::of("alice");
+    keep_the_user_and_the_groups(&Host::of("alice"));
+}
+
+pub(crate) fn keep_the_user_and_the_groups(host: &Host) {
     let kept = "userns = \"keep-id\"\ngroup_add = [\"keep-groups\"]\nports = [\"7001:8080\"]";
     let seen: &[_] = &[("one-0", ".Config.Annotations", "run.oci.keep_original_groups:1")];
-    starts(&host, &alone("keep-id", kept, seen).with("serve-http 80", "serve-http 8080"));
+    starts(host, &alone("keep-id", kept, seen).with("serve-http 80", "serve-http 8080"));
 }
 
 #[test]
 fn a_chain_of_a_job_and_services_starts_in_order_by_the_services_own_names() {
-    let host = Host::new();
+    start_in_order(&Host::new());
+}
+
+pub(crate) fn start_in_order(host: &Host) {
     let model =
         service("model", 7001, "health.command = [\"/lab-probe\", \"env\"]").replace("health = { path = \"/\" }\n", "");
     host.configure(&format!(
@@ -131,7 +180,10 @@ fn a_chain_of_a_job_and_services_starts_in_order_by_the_services_own_names() {
 
 #[test]
 fn a_network_that_is_there_already_is_used_and_left_there() {
-    let host = Host::new();
+    leave_a_network_of_others(&Host::new());
+}
+
+pub(crate) fn leave_a_network_of_others(host: &Host) {
     let toml = format!(
         "runtime.network_name = \"proxy\"\nruntime.network.external = true\n{ALONE}{}",
         service("one", 7001, "networks = [\"db\"]")
