@@ -109,12 +109,10 @@ fn container(spec: &ContainerSpec) -> String {
     let words = |words: &[String]| words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
     parts.extend(spec.entrypoint.as_deref().map(|program| format!("program {}", words(program))));
     parts.extend(spec.command.as_deref().map(|arguments| format!("arguments {}", words(arguments))));
+    let whole = |value: &String| if value.contains(' ') { quoted(value) } else { value.clone() };
     parts.extend(spec.options.iter().map(|(row, values)| match row.shape {
         OptionShape::Switch => row.key.to_owned(),
-        _ => {
-            let whole = |value: &String| if value.contains(' ') { quoted(value) } else { value.clone() };
-            format!("{} {}", row.key, values.iter().map(whole).collect::<Vec<_>>().join(" "))
-        }
+        _ => format!("{} {}", row.key, values.iter().map(whole).collect::<Vec<_>>().join(" ")),
     }));
     let secrets = spec.secret_env.iter().filter(|(_, source)| **source != SecretSource::WebUi);
     parts.extend(secrets.map(|(variable, source)| format!("secret {variable} from {source}")));
