@@ -115,3 +115,34 @@ fn built_again_in_another_folder_the_programs_are_the_same_to_the_byte() {
         assert!(first == second, "{program}: {} and {} bytes", first.len(), second.len());
     }
 }
+
+/// Lintian has something to say of a first version that it does not say of later ones.
+#[test]
+fn lintian_judges_the_next_version_as_it_judges_this_one() {
+    let next = Folder::new();
+    let packed = Command::new("sh")
+        .args(["-euc", PACK_NEXT_VERSION])
+        .arg(&next.0)
+        .env("CHECKOUT", repository())
+        .env_remove("MAKEFLAGS")
+        .output()
+        .unwrap();
+    assert!(packed.status.success(), "{}", String::from_utf8_lossy(&packed.stderr));
+    // With the options of `make deb`.
+    let judged = Command::new("make")
+        .current_dir(repository())
+        .args(["--silent", "--eval", "judged: ; @$(LINTIAN) '$(FOLDER)'/*.changes", "judged"])
+        .arg(format!("FOLDER={}", next.0.display()))
+        .env_remove("MAKEFLAGS")
+        .output()
+        .unwrap();
+    assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stdout));
+}
+
+/// What `make deb` does with the programs that it built, with one more entry in the changelog.
+const PACK_NEXT_VERSION: &str = r#"
+mkdir "$0/airpods" && cp -r "$CHECKOUT/helper/debian" "$0/airpods/debian" && cd "$0/airpods"
+{ sed "s/^airpods (.*-1)/airpods (999.0.0-1)/; s/>  .*/>  $(date --rfc-email)/" debian/changelog
+  echo; cat "$CHECKOUT/helper/debian/changelog"; } >next
+mv next debian/changelog
+dpkg-buildpackage --build=binary --no-sign --build-profiles=pkg.airpods.prebuilt"#;
