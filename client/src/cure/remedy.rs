@@ -57,7 +57,10 @@ pub fn remedy(report: &Report, link: &str) -> Remedy {
 /// The least of the sizes that the paths end at.
 fn fixed(paths: &[&PathReport]) -> Option<Remedy> {
     let narrow = |path: &&&PathReport| {
-        matches!(path.verdict, Code::PathNarrow | Code::V6BelowMinimum | Code::ClampTooHigh | Code::MixedPaths)
+        matches!(
+            path.verdict,
+            Code::PathNarrow | Code::ForwardNarrow | Code::V6BelowMinimum | Code::ClampTooHigh | Code::MixedPaths
+        )
     };
     let (size, path) =
         paths.iter().filter(narrow).filter_map(|path| Some((path.narrow_to?, path))).min_by_key(|(size, _)| *size)?;

@@ -16,6 +16,8 @@ fn told(paths: &[PathReport], family: Family) -> Option<FromHost> {
         connects: path.up.proven.is_some() || path.down.proven.is_some(),
         link: path.top,
         whole: path.up.proven == Some(path.top) && path.down.proven == Some(path.top),
+        up: path.up.proven.unwrap_or_default(),
+        down: path.down.proven.unwrap_or_default(),
         quic: path.udp.is_some_and(|udp| udp.answered),
     })
 }

@@ -37,8 +37,11 @@ const AT_ONCE: usize = 10;
 /// Three SYNs, with the linear timeouts of Linux 6.5 and later or the doubling ones before: nobody answers who has not by then.
 pub(super) const SYN_PATIENCE: Duration = Duration::from_millis(3600);
 
-/// From this round trip on, eight bytes are exact enough: each round takes three of them.
+/// From this round trip on, eight bytes are exact enough where time is short: each round takes some of them.
 const LONG_RTT: Duration = Duration::from_millis(120);
+
+/// What one more round and the proof at the boundary take: round trips, and the time beside them.
+const LAST_ROUNDS: (u32, Duration) = (16, Duration::from_millis(1500));
 
 /// What makes a hello of 256 bytes one of 1,760, as those with post-quantum groups are.
 const BIG: u16 = 1500;
@@ -268,8 +271,11 @@ impl<T: Transport> Search<'_, T> {
         }
     }
 
+    /// How many bytes may stay unknown. A value that is too small costs little, one that nobody could prove costs the verdict.
     fn precision(&self) -> u16 {
-        if self.findings.min_rtt.is_some_and(|rtt| rtt > LONG_RTT) { 8 } else { 1 }
+        let (trips, beside) = LAST_ROUNDS;
+        let is_late = |rtt: Duration| rtt > LONG_RTT && self.lasted() + rtt * trips + beside > self.budget.last_begin;
+        if self.findings.min_rtt.is_some_and(is_late) { 8 } else { 1 }
     }
 
     /// Where a direction's end is still to be found.

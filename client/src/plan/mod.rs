@@ -213,6 +213,12 @@ impl Plan {
         self.replaced.iter().filter(|replaced| replaced.needs_consent()).collect()
     }
 
+    /// Whether images are pulled.
+    #[must_use]
+    pub fn pulls(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.action, Action::Pull(_)))
+    }
+
     /// Whether there is nothing to do but to ask what runs already how it is.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -3,4 +3,5 @@
 
 mod check;
 mod fault;
+mod forwarded;
 mod table;

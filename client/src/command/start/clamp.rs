@@ -1,5 +1,6 @@
 //! Behind a VPN whose MTU is below the network's: offers the clamp where it helps, says so where it does not, and names the cure
-//! that needs no helper. All of it comes before the first step of the plan, so that nothing is half started when it fails.
+//! that needs no helper. All of it comes before the first step of the plan, so that nothing is half started when it fails; only a
+//! measurement that is still under way and that no step needs is heard after the last one.
 
 mod advice;
 
@@ -80,6 +81,12 @@ impl Clamp<'_> {
             MssClamp::Off => Advice::Nothing,
             MssClamp::Auto | MssClamp::Require => Advice::of(self.facts, self.launches, self.known.as_ref()),
         }
+    }
+
+    /// Whether it would offer what is inferred only: nothing was measured from the services' network, and no clamp of ours is on.
+    pub(super) async fn is_doubtful(&self) -> bool {
+        let Advice::Clamp(narrow) = self.advice() else { return false };
+        narrow.is_inferred() && !look().await.is_ok_and(|(_, status)| narrow.is_cured(&status))
     }
 
     /// For `--dry-run`: what would be asked, told or demanded, without asking the helper.

@@ -83,6 +83,11 @@ impl Measuring {
         memory.of_elsewhere(&status_if_running().await?, link, &gateways(link), SystemTime::now())
     }
 
+    /// Whether a measurement has begun.
+    pub(super) fn is_under_way(&self) -> bool {
+        !self.running.is_empty()
+    }
+
     /// What is known by now; a measurement that is under way is waited for.
     pub(super) async fn end(
         mut self,

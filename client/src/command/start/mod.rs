@@ -17,7 +17,7 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use super::{Context, completions};
-use crate::config::Loaded;
+use crate::config::{Loaded, MssClamp};
 use crate::error::Failure;
 use crate::execute::{self, Outcome, Pace};
 use crate::exit::Exit;
@@ -25,7 +25,7 @@ use crate::plan::{self, Plan};
 use crate::podman::Podman;
 use crate::question::Consent;
 
-use clamp::Clamp;
+use clamp::{Clamp, Settled};
 use consent::agree;
 use measuring::Measuring;
 pub(super) use prepare::surroundings;
@@ -102,14 +102,29 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     if !execute::unless(interrupt.as_mut(), agree(&plan, consent, conflict)).await?? {
         return Ok(Exit::Done);
     }
-    clamp.known = measuring.end(interrupt.as_mut()).await?;
     if !plan.is_empty() {
         tell::earlier_data(&launches, &loaded, context)?;
     }
-    let settled = clamp.settle(!plan.is_empty(), interrupt.as_mut()).await?;
+    // A pull through a hole hangs, and `require` starts nothing without a clamp. Nothing else waits for a measurement.
+    let is_needed_first = !measuring.is_under_way() || policy == MssClamp::Require || plan.pulls();
+    let (first, later) = if is_needed_first { (Some(measuring), None) } else { (None, Some(measuring)) };
+    let mut settled = Settled::AsItWas;
+    if let Some(measuring) = first {
+        clamp.known = measuring.end(interrupt.as_mut()).await?;
+        settled = clamp.settle(!plan.is_empty(), interrupt.as_mut()).await?;
+    }
     let podman = &connection.podman;
     let outcome = carry_out(&args, context, &loaded, podman, &mut plan, interrupt.as_mut()).await;
     let mut outcome = outcome.or_else(|error| settled.before(error))?;
+    if let Some(measuring) = later {
+        clamp.known = measuring.end(interrupt.as_mut()).await?;
+        if execute::unless(interrupt.as_mut(), clamp.is_doubtful()).await? {
+            // The services run now, so that it can be measured from their network.
+            let there = Measuring::begin(context, &loaded.config, &services);
+            clamp.known = there.end(interrupt.as_mut()).await?;
+        }
+        clamp.settle(!plan.is_empty(), interrupt.as_mut()).await?;
+    }
     let network = &loaded.config.runtime.network;
     let names = names::check(podman, &plan, &launches, &dns_servers, &network.dns_servers, &facts);
     let names = execute::unless(interrupt, names).await;

@@ -89,6 +89,8 @@ codes! {
     ClampTooHigh = "clamp-too-high", Broken;
     /// The path takes less than the link's MTU, and nothing reports it.
     PathNarrow = "path-narrow", Broken;
+    /// The host gets larger packets through than it forwards for the container, and nothing reports it.
+    ForwardNarrow = "forward-narrow", Broken;
     /// The same towards one server only.
     FarEndNarrow = "far-end-narrow", Broken;
     /// IPv6 passes in packets below 1280 bytes only.

@@ -54,6 +54,9 @@ pub(super) struct FromHost {
     pub(super) link: u16,
     /// The host's packets of the link's size pass both ways.
     pub(super) whole: bool,
+    /// The largest packets that the host got through; 0 where none is known.
+    pub(super) up: u16,
+    pub(super) down: u16,
     /// The server answers the host by QUIC.
     pub(super) quic: bool,
 }
@@ -61,6 +64,14 @@ pub(super) struct FromHost {
 /// The verdict on one path.
 #[must_use]
 pub(super) fn judge(findings: &Findings, around: &Circumstances) -> Code {
+    match judge_alone(findings, around) {
+        // The host has had answers in packets of every size: what forwards this place's packets drops some of them.
+        Code::TlsBlocked | Code::Stalls if around.from_host.is_some_and(|host| host.whole) => Code::ContainerCut,
+        code => code,
+    }
+}
+
+fn judge_alone(findings: &Findings, around: &Circumstances) -> Code {
     if !findings.connected {
         return not_connected(findings, around);
     }
@@ -136,6 +147,15 @@ fn too_narrow(findings: &Findings, around: &Circumstances, up: bool, down: bool)
         // The link itself takes its MTU, and what this place sends is larger: nobody says so.
         let held = findings.down.limit.is_some_and(|(limit, _)| limit <= host.link);
         return if up && !down && held { Code::ClampOneWay } else { Code::MtuBlackHole };
+    }
+    let carried = |host: &FromHost| {
+        let ends = [(up, findings.up.refuted(), host.up), (down, findings.down.refuted(), host.down)];
+        ends.into_iter()
+            .filter(|(narrow, ..)| *narrow)
+            .all(|(_, refuted, from_host)| refuted.is_some_and(|size| size <= from_host))
+    };
+    if around.from_host.as_ref().is_some_and(carried) {
+        return Code::ForwardNarrow;
     }
     let least = value(findings);
     if around.clamped.zip(least).is_some_and(|(clamped, least)| least < clamped) {

@@ -87,6 +87,19 @@ fn a_silent_server_acquits_no_path_on_which_a_size_has_failed() {
 }
 
 #[test]
+fn what_passes_whole_from_the_host_is_cut_by_what_forwards_it() {
+    let whole = FromHost { connects: true, link: 1420, whole: true, up: 1420, down: 1420, quic: false };
+    let mute = Findings { connected: true, ..Findings::default() };
+    let stalled = Findings { tls: true, cuts: 2, ..mute.clone() };
+    for (findings, alone) in [(mute, Code::TlsBlocked), (stalled, Code::Stalls)] {
+        let judged = |from_host| judge(&findings, &Circumstances { top: 1420, from_host, ..Circumstances::default() });
+        assert_eq!(judged(None), alone);
+        assert_eq!(judged(Some(whole)), Code::ContainerCut);
+        assert_eq!(judged(Some(FromHost { whole: false, ..whole })), alone);
+    }
+}
+
+#[test]
 fn a_report_about_the_way_up_says_nothing_about_a_way_down_that_was_not_asked() {
     let around = Circumstances { top: 1420, ..Circumstances::default() };
     let mut findings = measured(1300, 1300, 1300);
@@ -113,7 +126,9 @@ fn a_server_that_heals_the_way_down_says_nothing_about_the_way_up() {
 #[test]
 fn sizes_are_judged_by_where_the_path_ends_and_who_else_gets_through() {
     let around = Circumstances { top: 1500, ..Circumstances::default() };
-    let host = FromHost { connects: true, link: 1380, whole: true, quic: false };
+    let host = FromHost { connects: true, link: 1380, whole: true, up: 1380, down: 1380, quic: false };
+    let narrow_host = FromHost { whole: false, up: 1300, down: 1300, ..host };
+    let behind_narrow = Circumstances { from_host: Some(narrow_host), ..around.clone() };
     let inside = Circumstances { from_host: Some(host), ..around.clone() };
     let second = |more| Findings {
         second: Some(super::super::findings::Second { more, same: !more }),
@@ -129,7 +144,13 @@ fn sizes_are_judged_by_where_the_path_ends_and_who_else_gets_through() {
         (second(false), around.clone(), Code::PathNarrow),
         (second(true), around.clone(), Code::FarEndNarrow),
         (measured(1380, 1380, 1500), inside.clone(), Code::MtuBlackHole),
-        (measured(1300, 1300, 1500), inside.clone(), Code::PathNarrow),
+        // The host's own packets are larger, or end at the same size.
+        (measured(1300, 1300, 1500), inside.clone(), Code::ForwardNarrow),
+        (measured(1300, 1500, 1500), inside.clone(), Code::ForwardNarrow),
+        (measured(1500, 1300, 1500), inside.clone(), Code::ForwardNarrow),
+        (measured(1300, 1300, 1500), behind_narrow.clone(), Code::PathNarrow),
+        (measured(1200, 1300, 1500), behind_narrow.clone(), Code::PathNarrow),
+        (measured(1200, 1280, 1500), behind_narrow, Code::ForwardNarrow),
         (one_way, inside, Code::ClampOneWay),
         (measured(1300, 1300, 1500), Circumstances { clamped: Some(1380), ..around.clone() }, Code::ClampTooHigh),
         (measured(1300, 1300, 1500), Circumstances { clamped: Some(1300), ..around.clone() }, Code::PathNarrow),

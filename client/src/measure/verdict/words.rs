@@ -92,6 +92,9 @@ fn sentence(code: Code, about: &Words) -> String {
         Code::PathNarrow => format!(
             "the path behind {link} takes {passes} bytes {direction}, not the {link_mtu} of the link, and nothing reports it: large transfers hang"
         ),
+        Code::ForwardNarrow => format!(
+            "the host forwards packets of {place} of up to {passes} bytes {direction}, and its own pass in larger ones: a rule of this host drops the rest, and large transfers hang"
+        ),
         Code::FarEndNarrow => {
             format!("packets of more than {passes} bytes vanish near {server} only; other servers are reached")
         }
@@ -118,7 +121,7 @@ fn sentence(code: Code, about: &Words) -> String {
 fn not_to_blame(code: Code) -> Option<&'static str> {
     Some(match code {
         Code::NoRoute | Code::OwnFirewall | Code::NameFiltered => "the MTU, the server",
-        Code::ContainerCut => "the VPN, the server",
+        Code::ContainerCut | Code::ForwardNarrow => "the VPN, the server",
         Code::RefusedOnTheWay => "the server",
         Code::DnsRefused | Code::DnsSilent | Code::Ipv6Dead | Code::NotTls | Code::TlsBlocked => "the MTU",
         // A SYN has 60 bytes.
@@ -159,7 +162,9 @@ fn cure(code: Code, about: &Words) -> Option<String> {
         Code::MtuBlackHole | Code::ClampOneWay => {
             about.link.as_ref().map(|link| format!("airpods net clamp on {link} --any-link"))
         }
-        Code::PathNarrow | Code::V6BelowMinimum | Code::ClampTooHigh | Code::MixedPaths => about.passes.and_then(to),
+        Code::PathNarrow | Code::ForwardNarrow | Code::V6BelowMinimum | Code::ClampTooHigh | Code::MixedPaths => {
+            about.passes.and_then(to)
+        }
         Code::UdpNarrow => {
             let mtu = about.passes?;
             Some(format!("airpods config set runtime.network.mtu {mtu} && airpods start --reset-network"))

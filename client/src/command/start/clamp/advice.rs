@@ -138,6 +138,11 @@ fn mode(launch: &Launch) -> NetworkMode {
 }
 
 impl Narrow {
+    /// Whether nobody has measured it.
+    pub(super) fn is_inferred(&self) -> bool {
+        matches!(self.cause, Cause::Network { measured: false, .. })
+    }
+
     /// The fault.
     pub(super) fn problem(&self) -> String {
         format!("note: {}", self.sentence())
