@@ -83,13 +83,15 @@ fn what_the_hosts_forwarding_drops_is_blamed_on_the_host_and_on_nobody_else() {
 const CLAMP: &str = "table inet lab { chain forwarded {
     type filter hook forward priority mangle
     tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu
-} }";
+}
+}";
 
 /// Forwarded packets that are too large vanish without a report.
 const SILENT: &str = "table inet silent { chain output {
     type filter hook output priority filter
     icmp type destination-unreachable icmp code 4 drop
-} }";
+}
+}";
 
 #[test]
 fn a_first_start_sees_the_clamp_of_another_program_and_offers_none() {
