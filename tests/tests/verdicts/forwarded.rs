@@ -29,7 +29,7 @@ fn verdicts(root: &Seat) -> (String, String) {
     let document = said.json().unwrap_or_else(|error| panic!("{error}: {said:?}"));
     let of = |place: &Value| {
         let path = place["paths"].as_array().unwrap().iter().find(|path| path["family"] == "ipv4");
-        path.map(|path| path["verdict"].as_str().unwrap().to_owned()).unwrap_or_else(|| panic!("{document:#}"))
+        path.unwrap_or_else(|| panic!("{document:#}"))["verdict"].as_str().unwrap().to_owned()
     };
     let places = document["places"].as_array().unwrap();
     let [host, inside] = [true, false].map(|is_host| places.iter().find(|place| (place["place"] == "host") == is_host));
@@ -100,7 +100,9 @@ fn a_first_start_sees_the_clamp_of_another_program_and_offers_none() {
         (vec![SILENT], "hang (measured)", "inferred"),
     ] {
         let (world, root) = started("");
-        rules.iter().for_each(|rule| drop(world.sandbox().sh(&format!("nft '{rule}'")).unwrap()));
+        for rule in rules {
+            world.sandbox().sh(&format!("nft '{rule}'")).unwrap();
+        }
         let said = client::said(&root, "start --no-wait").unwrap();
         assert_eq!(said.code, 0, "{}", said.err);
         assert!(said.err.contains(told) && !said.err.contains(untold), "{}", said.err);
