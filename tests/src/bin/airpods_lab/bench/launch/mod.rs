@@ -18,7 +18,7 @@ use super::{BenchError, Result, STOPWATCH, in_a_sandbox, stopwatch};
 
 use rest::Service;
 pub(crate) use rest::minimum;
-use way::{AGAIN, COLD, SOCKET, Way, lay_out};
+use way::{AGAIN, COLD, OWN, SOCKET, STOPPED, Way, lay_out};
 
 /// Timed rounds.
 const ROUNDS: usize = 15;
@@ -61,9 +61,29 @@ pub(crate) fn measure() -> Result<()> {
         println!("{}: not installed here; `tests/setup.sh bench` installs it\n", absent.name);
     }
 
-    println!("With all of it running:\n");
-    time(COLD[0].line)?;
     let _service = Service::start(SOCKET)?;
+    println!("With podman's socket and without, and of ten services:\n");
+    let mut own = vec![Vec::new(); OWN.len()];
+    for _ in 0..ROUNDS {
+        for (way, times) in OWN.iter().zip(&mut own) {
+            times.push(time(way.line)?);
+            take_down()?;
+        }
+    }
+    print(&OWN, &own);
+
+    println!("After a stop:\n");
+    time(COLD[0].line)?;
+    let mut stopped = vec![Vec::new(); STOPPED.len()];
+    for _ in 0..ROUNDS {
+        for (way, times) in STOPPED.iter().zip(&mut stopped) {
+            time(STOP)?;
+            times.push(time(way.line)?);
+        }
+    }
+    print(&STOPPED, &stopped);
+
+    println!("With all of it running:\n");
     let mut again = vec![Vec::new(); AGAIN.len()];
     for _ in 0..ROUNDS {
         for (way, times) in AGAIN.iter().zip(&mut again) {
@@ -72,8 +92,22 @@ pub(crate) fn measure() -> Result<()> {
     }
     let series = AGAIN.iter().zip(&again).filter_map(|(way, times)| Series::new(way.name, times));
     println!("{}", table("ms", &series.collect::<Vec<_>>(), "podman ps"));
+    // A start with nothing to do lists what there is and reads back three containers: reading back alone takes no longer.
+    let median = |times: &Vec<Duration>| Series::new("", times).map(|series| series.median());
+    let nothing = AGAIN.iter().position(|way| way.line == STOPPED[1].line).and_then(|at| median(&again[at]));
+    if let Some((nothing, whole)) = nothing.zip(median(&own[1])) {
+        println!("Reading back is at most {:.1} % of a start by podman's socket.\n", 100.0 * nothing / whole);
+    }
     take_down()
 }
+
+fn print(ways: &[Way], times: &[Vec<Duration>]) {
+    let series = ways.iter().zip(times).filter_map(|(way, times)| Series::new(way.name, times));
+    println!("{}", table("ms", &series.collect::<Vec<_>>(), ways[0].name));
+}
+
+/// It keeps the containers.
+const STOP: &str = "airpods stop";
 
 /// One untimed turn, after which three containers run.
 fn prove(way: &Way) -> Result<()> {

@@ -30,7 +30,7 @@ impl Way {
 }
 
 /// From nothing but the image. The first is what the others are divided by.
-pub(super) const COLD: [Way; 7] = [
+pub(super) const COLD: [Way; 6] = [
     Way::new("airpods start", "airpods start --no-wait"),
     Way::new("the REST minimum", "/usr/local/libexec/airpods-lab rest-minimum"),
     Way::new("podman network create, podman run: side by side", "sh /tmp/parallel"),
@@ -41,7 +41,22 @@ pub(super) const COLD: [Way; 7] = [
         line: "podman-compose -f /tmp/compose.yaml up -d",
         program: Some("/usr/bin/podman-compose"),
     },
-    Way::new("airpods start, in one pod", "airpods --config /tmp/pod.toml start --no-wait"),
+];
+
+/// From nothing but the image as well, by what answers and by how many services; the first is what the others are divided by.
+/// Everything is taken down after each.
+pub(super) const OWN: [Way; 5] = [
+    Way::new("airpods start, three services", "airpods start --no-wait"),
+    Way::new("the same by podman's socket", "airpods --config /tmp/socket.toml start --no-wait"),
+    Way::new("in one pod", "airpods --config /tmp/pod.toml start --no-wait"),
+    Way::new("ten services", "airpods --config /tmp/ten.toml start --no-wait"),
+    Way::new("ten services, by podman's socket", "airpods --config /tmp/ten-socket.toml start --no-wait"),
+];
+
+/// After `airpods stop`, which keeps containers, network and volumes.
+pub(super) const STOPPED: [Way; 2] = [
+    Way::new("airpods start, after a stop", "airpods start --no-wait"),
+    Way::new("the same by podman's socket", "airpods --config /tmp/socket.toml start --no-wait"),
 ];
 
 /// While they run, and podman answers on [`SOCKET`], as it does where systemd keeps one for a user.
@@ -71,6 +86,8 @@ pub(super) fn lay_out() -> Result<()> {
         (CONFIG, airpods("")),
         ("/tmp/socket.toml", format!("runtime.podman_url = \"unix://{SOCKET}\"\n{}", airpods(""))),
         ("/tmp/pod.toml", airpods("pod = \"bench\"\n")),
+        ("/tmp/ten.toml", ten()),
+        ("/tmp/ten-socket.toml", format!("runtime.podman_url = \"unix://{SOCKET}\"\n{}", ten())),
         ("/tmp/sequential", script("")),
         ("/tmp/parallel", script(" &")),
         ("/tmp/kube", KUBE.to_owned()),
@@ -82,9 +99,18 @@ pub(super) fn lay_out() -> Result<()> {
     })
 }
 
+fn ten() -> String {
+    let names: Vec<String> = (1..=10).map(|number| format!("s{number}")).collect();
+    services(names.iter().map(String::as_str).zip(7001..), "")
+}
+
 fn airpods(more: &str) -> String {
+    services(SERVICES.into_iter(), more)
+}
+
+fn services<'a>(all: impl Iterator<Item = (&'a str, u16)>, more: &str) -> String {
     let built_in = ["ollama", "open-webui", "comfyui"].map(|name| format!("services.{name}.enabled = false\n"));
-    SERVICES.iter().fold(built_in.concat(), |mut text, (name, port)| {
+    all.fold(built_in.concat(), |mut text, (name, port)| {
         // Writing to a String cannot fail.
         let _ = write!(
             text,
