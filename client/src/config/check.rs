@@ -210,6 +210,12 @@ impl Check<'_> {
             let message = "`keep-groups` keeps all groups of yours, and podman takes no other beside it";
             self.error(&format!("services.{name}.group_add"), message, None);
         }
+        let is_given = |option| !service.options.get(option).is_empty();
+        if is_given(ContainerOption::Privileged) && is_given(ContainerOption::CapDrop) {
+            let message = "a privileged service has every capability, and podman drops none";
+            let hint = "leave out `privileged`, and give it what it needs by `devices` and `cap_add`".to_owned();
+            self.error(&format!("services.{name}.cap_drop"), message, Some(hint));
+        }
         let on_host = service.network_mode == NetworkMode::Host;
         let shares_ipc = service.options.get(ContainerOption::Ipc).iter().any(|mode| mode == "host");
         for one in service.options.get(ContainerOption::Sysctls) {

@@ -6,6 +6,7 @@ mod commands;
 mod conflicts;
 mod doctor;
 mod export;
+mod generated;
 mod half_left;
 mod host;
 mod interruptions;

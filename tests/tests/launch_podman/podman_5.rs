@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use airpods_lab::{Background, Image, Place, run};
 
 use crate::host::{DNS, Host, IMAGE};
-use crate::{interruptions, names, replacing, seed, stacks, users};
+use crate::{generated, interruptions, names, replacing, seed, stacks, users};
 
 /// What the tree has beyond Debian's essential packages.
 const PACKAGES: &str = "podman,crun,netavark,aardvark-dns,nftables,catatonit,conmon,mount,passt,uidmap";
@@ -112,6 +112,13 @@ fn podman_5_has_what_stacks_need_and_a_second_start_has_nothing_to_do() {
     let (host, _inside) = host("root");
     Image::serving(IMAGE, 80).import(&host.seat).unwrap();
     stacks::have_what_they_need(&host);
+}
+
+#[test]
+fn podman_5_has_nothing_to_do_at_a_second_start_of_whatever_is_configured() {
+    let (host, _inside) = host("root");
+    Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+    generated::have_nothing_to_do_again(&host);
 }
 
 #[test]

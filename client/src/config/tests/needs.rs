@@ -82,7 +82,7 @@ fn what_is_written_out_reads_as_the_same_with_every_key() {
          devices = [\"/dev/kfd\"]\ngpu.device = [0, \"nvidia.com/gpu=1\"]\nextra_hosts = [\"db=192.0.2.1\"]\nnetworks = [\"proxy\"]\n\
          depends_on = [\"ollama\"]\nrestart_policy = \"on-failure\"\noneshot = true\npull = \"always\"\ncommand = \"a 'b c'\"\n\
          health = {{ command = \"true\", interval = \"1m\", retries = 3 }}\nsecret_env = {{ A1 = \"file:~/keys/a\", B1 = \"podman:b\" }}\n\
-         working_dir = \"/app\"\ntmpfs = [\"/cache:size=1g\"]\nulimits.nofile = 1024\nsysctls.net.core.somaxconn = 1024\nprivileged = true\nvolumes.v = \"v:/v:ro,z\"\n[services.open-webui]\nunset = [\"health\", \"env.OLLAMA_BASE_URL\"]\n"
+         working_dir = \"/app\"\ntmpfs = [\"/cache:size=1g\"]\nulimits.nofile = 1024\nsysctls.net.core.somaxconn = 1024\nvolumes.v = \"v:/v:ro,z\"\n[services.open-webui]\nprivileged = true\nunset = [\"health\", \"env.OLLAMA_BASE_URL\"]\n"
     );
     let config = with(&text, &[]).unwrap().config;
     let written = toml::to_string(&config.written().unwrap()).unwrap();
@@ -133,6 +133,7 @@ fn what_does_not_fit_together_is_refused() {
         ("volumes.v = \"v:/v:rx\"", "none of `ro`, `rw`, `z` and `Z`"),
         ("labels.\"io.airpods.x\" = \"y\"", "are our own"),
         ("tmpfs = [\"/v\"]\nvolumes.v = \"v:/v\"", "`/v` is the target of volume `v` already"),
+        ("privileged = true\ncap_drop = [\"ALL\"]", "a privileged service has every capability, and podman drops none"),
         ("ulimits = { nofile = { soft = 1 } }", "both `soft` and `hard` are needed"),
         (
             "sysctls.vm.max_map_count = 1",

@@ -171,7 +171,7 @@ const EXPORTED: &str = "meta.built_in_services = false\nruntime.restart_policy =
     group_add = ['video']\ndevices = ['/dev/kfd']\nextra_hosts = ['db:192.0.2.1']\nnetworks = ['proxy']\npull = 'always'\n\
     restart_policy = 'on-failure'\npids_limit = 99\nresources = { memory = '4g', cpus = 1.5 }\ngpu.enabled = false\n\
     entrypoint_override = ['/bin/sh', '-c']\ncommand_args = ['echo \"$HOME\" 100%', 'two words']\nhealth = { command = ['a b', 'c'], interval = '5s', timeout = '9s', retries = 4, start_period = '2m' }\n\
-    working_dir = '/app'\ntmpfs = ['/cache:size=64m,noexec']\nulimits = ['nofile=1024:2048']\nprivileged = true\nsysctls = ['net.core.somaxconn=1024', 'kernel.sem=250 32000 32 128']\n\
+    working_dir = '/app'\ntmpfs = ['/cache:size=64m,noexec']\nulimits = ['nofile=1024:2048']\nsysctls = ['net.core.somaxconn=1024', 'kernel.sem=250 32000 32 128']\n\
     secret_env = { KEY = 'podman:kept' }\n\
     env = { A = '1', B = 'two words', C = '50% of $$x {{\"{{\"}} y }}' }\nlabels.'a.b' = 'c d'\nnetwork_aliases = ['a', 'other']\n\
     volumes.kept = 'kept:/kept:ro'\nvolumes.host = '/srv/x:/host:Z'\n";
