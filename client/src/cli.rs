@@ -77,7 +77,7 @@ enum Command {
     #[command(
         hide = true,
         name = crate::kernel::sysctl::COMMAND,
-        after_help = "Example: echo '[\"net.core.somaxconn\"]' | airpods sysctl-inside 4711"
+        after_help = "Example: airpods sysctl-inside 4711"
     )]
     SysctlInside(command::inside::Args),
 }
