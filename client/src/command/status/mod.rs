@@ -1,8 +1,9 @@
 //! `airpods status`: what each service is doing, from one listing of podman's containers and of
 //! its networks, one look at each health path, and the kernel's word on which way the packets go.
 //!
-//! [`row`] is what is known of a service, [`table`] draws rows, and [`watch`] does so again and again.
+//! [`row`] is what is known of a service, [`table`] draws rows, [`next`] names the next command, and [`watch`] does so again and again.
 
+mod next;
 mod row;
 mod table;
 mod watch;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, try_join};
 use serde_json::{Value, json};
+use terminal_size::{Width, terminal_size_of};
 
 use super::{Context, completions};
 use crate::config::{Config, NetworkMode, PodmanUrl, Service};
@@ -68,27 +70,31 @@ async fn status(args: &Args, config: &Config, folder: Option<&Path>) -> Result<E
     let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
     let look = async || look(&connection, config, &args.services, folder).await;
     if let Some(interval) = args.watch {
-        watch::watch(interval, args.json, look).await?;
+        watch::watch(interval, args, look).await?;
     } else {
-        print(&look().await?, args.json)?;
+        print(&look().await?, args)?;
     }
     Ok(Exit::Done)
 }
 
-fn print(rows: &[Row], json: bool) -> io::Result<()> {
-    if json {
+/// The table is data and goes to stdout; what a person is to know about it goes to stderr.
+fn print(rows: &[Row], args: &Args) -> io::Result<()> {
+    if args.json {
         return print_json(&document(rows));
     }
     let mut out = anstream::stdout();
-    table::lines(rows).iter().try_for_each(|line| writeln!(out, "{line}"))?;
+    let width = terminal_size_of(io::stdout()).map_or(table::WIDTH, |(Width(width), _)| width.into());
+    table::lines(rows, width).iter().try_for_each(|line| writeln!(out, "{line}"))?;
+    let mut err = anstream::stderr();
+    remarks(rows, &args.services).iter().try_for_each(|line| writeln!(err, "{}", EscapedLine(line)))
+}
+
+/// The lines below the table: a note about the clamp, and the next command.
+fn remarks(rows: &[Row], named: &[String]) -> Vec<String> {
     // Services that share a link share the note.
-    match rows.iter().find_map(|row| row.elsewhere.as_ref()) {
-        Some(elsewhere) => {
-            let line = format!("note: {elsewhere}: `{}` measures it here", elsewhere.cure());
-            writeln!(anstream::stderr(), "{}", EscapedLine(&line))
-        }
-        None => Ok(()),
-    }
+    let elsewhere = rows.iter().find_map(|row| row.elsewhere.as_ref()).map(|elsewhere| format!("note: {elsewhere}"));
+    let next = next::next(rows, named).map(|command| format!("next: {command}"));
+    elsewhere.into_iter().chain(next).collect()
 }
 
 /// The whole answer as JSON.

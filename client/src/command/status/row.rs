@@ -51,6 +51,26 @@ impl Row {
         }
     }
 
+    /// It ended by itself, and not well, or podman cannot use its container.
+    pub(super) fn has_failed(&self) -> bool {
+        match self.state {
+            Some(ContainerState::Exited(code)) => code != 0 && !self.stopped,
+            // Both pass by themselves.
+            None | Some(ContainerState::Stopping | ContainerState::Removing) => false,
+            Some(state) => state.improper().is_some(),
+        }
+    }
+
+    /// It runs and does not answer as it should.
+    pub(super) fn is_unwell(&self) -> bool {
+        self.health.as_ref().is_some_and(|(_, outcome)| !outcome.as_ref().is_ok_and(|answer| answer.healthy))
+    }
+
+    /// Large transfers of it may hang: nobody clamps its path, or the clamp is of another network.
+    pub(super) fn may_hang(&self) -> bool {
+        self.clamped == Some(false) || self.elsewhere.is_some()
+    }
+
     pub(super) fn uptime(&self) -> Option<Uptime> {
         self.started_at.filter(|_| self.state == Some(ContainerState::Running)).map(Uptime::since)
     }

@@ -1,32 +1,216 @@
-//! Draws rows as a table.
+//! Draws rows as a table that fits a width.
+//!
+//! All five columns are beside each other if they fit. Otherwise the last ones go below their row, indented and wrapped at
+//! words. A service's name is shortened in its middle, and only if the first three columns do not fit. `--json` has whole values.
+
+use std::fmt;
+
+use clap::builder::styling::{AnsiColor, Style};
 
 use super::row::Row;
 use crate::terminal::EscapedLine;
 
-/// The heading and a line for each row, each harmless to a terminal.
-pub(super) fn lines(rows: &[Row]) -> Vec<String> {
-    let mut cells = vec![["Service", "Status", "Uptime", "Path", "Info"].map(str::to_owned)];
-    cells.extend(rows.iter().map(|row| {
-        let uptime = row.uptime().map_or_else(|| "-".to_owned(), |uptime| uptime.to_string());
-        [row.service.clone(), row.status().to_owned(), uptime, row.path(), row.info()]
-    }));
-    let width = |column: usize| cells.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
-    let widths = [width(0), width(1), width(2), width(3)];
-    let line = |[service, status, uptime, path, info]: &[String; 5]| {
-        let [of_service, of_status, of_uptime, of_way] = widths;
-        let line = format!("{service:of_service$}  {status:of_status$}  {uptime:of_uptime$}  {path:of_way$}  {info}");
-        EscapedLine(line.trim_end()).to_string()
-    };
-    cells.iter().map(line).collect()
+/// The table's width where standard output is no terminal.
+pub(super) const WIDTH: usize = 80;
+
+/// The space between two columns.
+const GAP: usize = 2;
+
+/// What goes below a row begins here.
+const INDENT: usize = 4;
+
+/// The shortest form of a service's name.
+const SHORTEST: usize = 8;
+
+/// The headings, one for each column.
+const HEADINGS: [&str; 5] = ["Service", "Status", "Uptime", "Path", "Info"];
+
+/// The columns that are never below their row.
+const FIRST: usize = 3;
+
+/// How a text stands out on a terminal that shows colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tone {
+    /// It does not.
+    Plain,
+    /// Something does not work.
+    Broken,
+    /// Something may not work.
+    Doubtful,
+}
+
+impl Tone {
+    fn style(self) -> Style {
+        match self {
+            Self::Plain => Style::new(),
+            Self::Broken => AnsiColor::Red.on_default(),
+            Self::Doubtful => AnsiColor::Yellow.on_default(),
+        }
+    }
+}
+
+/// A text of one column, harmless to a terminal.
+#[derive(Debug, Clone)]
+struct Cell {
+    text: String,
+    tone: Tone,
+}
+
+impl Cell {
+    fn new(text: &str, tone: Tone) -> Self {
+        Self { text: EscapedLine(text).to_string(), tone }
+    }
+
+    fn width(&self) -> usize {
+        self.text.chars().count()
+    }
+}
+
+/// A line on the screen: its `Display` has the colours, which a stream that shows none takes out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Line(Vec<(String, Tone)>);
+
+impl Line {
+    /// A line without colours, harmless to a terminal.
+    pub(super) fn plain(text: &str) -> Self {
+        Self(vec![(EscapedLine(text).to_string(), Tone::Plain)])
+    }
+
+    /// The same line, cut to a width.
+    pub(super) fn cut(&self, width: usize) -> Self {
+        let mut left = width;
+        let pieces = self.0.iter().map(|(text, tone)| {
+            let text: String = text.chars().take(left).collect();
+            left -= text.chars().count();
+            (text, *tone)
+        });
+        Self(pieces.collect())
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().filter(|(text, _)| !text.is_empty()).try_for_each(|(text, tone)| {
+            let style = tone.style();
+            write!(f, "{style}{text}{style:#}")
+        })
+    }
+}
+
+/// The heading and the lines of each row, none of which is longer than `width`.
+pub(super) fn lines(rows: &[Row], width: usize) -> Vec<Line> {
+    let heading = HEADINGS.map(|text| Cell::new(text, Tone::Plain));
+    let mut table: Vec<[Cell; 5]> = std::iter::once(heading).chain(rows.iter().map(cells)).collect();
+    let beside = (FIRST..=HEADINGS.len()).rev().find(|count| extent(&table, *count) <= width).unwrap_or(FIRST);
+    shorten_names(&mut table, beside, width);
+    let widths = widths(&table);
+    let mut lines = Vec::new();
+    for (number, row) in table.iter().enumerate() {
+        let (first, below) = row.split_at(beside);
+        lines.push(beside_each_other(first, &widths).cut(width));
+        // The heading of a column that is not there helps nobody.
+        for cell in below.iter().filter(|cell| number > 0 && !["", "-"].contains(&cell.text.as_str())) {
+            let indent = (" ".repeat(INDENT), Tone::Plain);
+            let wrapped = wrap(&cell.text, width.saturating_sub(INDENT)).into_iter();
+            lines.extend(wrapped.map(|text| Line(vec![indent.clone(), (text, cell.tone)]).cut(width)));
+        }
+    }
+    lines
+}
+
+fn cells(row: &Row) -> [Cell; 5] {
+    let uptime = row.uptime().map_or_else(|| "-".to_owned(), |uptime| uptime.to_string());
+    let broken = |is: bool| if is { Tone::Broken } else { Tone::Plain };
+    [
+        Cell::new(&row.service, Tone::Plain),
+        Cell::new(row.status(), broken(row.has_failed())),
+        Cell::new(&uptime, Tone::Plain),
+        Cell::new(&row.path(), if row.may_hang() { Tone::Doubtful } else { Tone::Plain }),
+        Cell::new(&row.info(), broken(row.has_failed() || row.is_unwell())),
+    ]
+}
+
+fn widths(table: &[[Cell; 5]]) -> [usize; 5] {
+    std::array::from_fn(|column| table.iter().map(|row| row[column].width()).max().unwrap_or_default())
+}
+
+/// The width of the first `count` columns.
+fn extent(table: &[[Cell; 5]], count: usize) -> usize {
+    widths(table).iter().take(count).sum::<usize>() + GAP * (count - 1)
+}
+
+/// Shortens names until the first `count` columns fit, as far as a name can be shortened.
+fn shorten_names(table: &mut [[Cell; 5]], count: usize, width: usize) {
+    let longest = widths(table)[0];
+    let excess = extent(table, count).saturating_sub(width);
+    let most = longest.saturating_sub(excess).max(SHORTEST);
+    for [name, ..] in table {
+        name.text = shortened(&name.text, most);
+    }
+}
+
+/// At most `most` characters of a name. Its end stays, since names often differ only there.
+fn shortened(name: &str, most: usize) -> String {
+    let count = name.chars().count();
+    if count <= most {
+        return name.to_owned();
+    }
+    let end = (most - 1) / 2;
+    let (start, rest) = (name.chars().take(most - 1 - end), name.chars().skip(count - end));
+    start.chain(['…']).chain(rest).collect()
+}
+
+fn beside_each_other(cells: &[Cell], widths: &[usize; 5]) -> Line {
+    let last = cells.iter().rposition(|cell| cell.width() > 0).unwrap_or_default();
+    let mut pieces = Vec::new();
+    for (index, (cell, width)) in cells.iter().zip(widths).enumerate().take(last + 1) {
+        pieces.push((cell.text.clone(), cell.tone));
+        if index < last {
+            pieces.push((" ".repeat(width - cell.width() + GAP), Tone::Plain));
+        }
+    }
+    Line(pieces)
+}
+
+/// The text in lines of at most `width` characters; only a word that is longer is broken.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(1);
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if used > 0 && used + 1 + length > width {
+            lines.push(String::new());
+            used = 0;
+        }
+        for (index, c) in word.chars().enumerate() {
+            if index == 0 && used > 0 {
+                lines.last_mut().map(|line| line.push(' '));
+                used += 1;
+            }
+            if used == width {
+                lines.push(String::new());
+                used = 0;
+            }
+            lines.last_mut().map(|line| line.push(c));
+            used += 1;
+        }
+    }
+    lines
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::StatusRange;
-    use crate::egress::{Egress, EgressPath, NetworkPath, Verdict};
+    use crate::egress::{Egress, EgressPath, NetworkPath, RootlessBackend, Verdict};
     use crate::plan::{HealthCheck, HttpCheck};
     use crate::podman::ContainerState;
+
+    /// The table without its colours.
+    fn shown(rows: &[Row], width: usize) -> Vec<String> {
+        lines(rows, width).iter().map(|line| anstream::adapter::strip_str(&line.to_string()).to_string()).collect()
+    }
 
     fn row(service: &str) -> Row {
         let (service, container) = (service.to_owned(), format!("{service}-0"));
@@ -53,7 +237,7 @@ mod tests {
         let health = Some((check, Err("\u{1b}[2J\u{9b}".to_owned())));
         let row = Row { state: Some(ContainerState::Running), health, ..row("web") };
         assert_eq!(
-            lines(&[row])[1],
+            shown(&[row], 100)[1],
             "web      running  -       -     no answer at http://127.0.0.1:80/: \\u{1b}[2J\\u{9b}"
         );
     }
@@ -70,7 +254,7 @@ mod tests {
             "slow     stopped        -       -",
             "paint    never started  -       -",
         ];
-        assert_eq!(lines(&[exited, stopped, killed, row("paint")]), expected);
+        assert_eq!(shown(&[exited, stopped, killed, row("paint")], WIDTH), expected);
     }
 
     #[test]
@@ -83,7 +267,7 @@ mod tests {
             "old      exited   -       -     exit code 3, not in the configuration",
             "older    running  -       -     not in the configuration",
         ];
-        assert_eq!(lines(&[ended, runs]), expected);
+        assert_eq!(shown(&[ended, runs], WIDTH), expected);
     }
 
     #[test]
@@ -99,8 +283,109 @@ mod tests {
         assert_eq!(bridged.to_json()["path"]["clamped"], false);
         assert_eq!(hosted.to_json()["path"]["clamped"], serde_json::Value::Null);
         assert_eq!(bridged.to_json()["path"]["verdict"], "clamp-helps");
-        let shown: Vec<String> = lines(&[bridged, hosted]).iter().map(|line| line.replace("  Info", "")).collect();
+        let shown: Vec<String> =
+            shown(&[bridged, hosted], WIDTH).iter().map(|line| line.replace("  Info", "")).collect();
         assert_eq!(shown.iter().map(|line| line.trim_end()).collect::<Vec<_>>(), expected);
+    }
+
+    /// A service that does not answer at an IPv6 address.
+    fn silent(service: &str, passage: NetworkPath) -> Row {
+        let path = "/api/".to_owned() + &"v".repeat(90);
+        let at =
+            (std::net::Ipv6Addr::new(0xfd00, 0x1234, 0x5678, 0x9abc, 0xdef0, 0x1234, 0x5678, 0x9abc), 65_535).into();
+        let check = HealthCheck::Http(HttpCheck { at, path, expected: StatusRange::SUCCESS });
+        let health = Some((check, Err("connection refused (os error 111)".to_owned())));
+        let started_at = Some(0);
+        Row { health, started_at, ..running(service, passage, Verdict::ClampHelps) }
+    }
+
+    #[test]
+    fn a_table_fits_its_width_whatever_is_in_it_and_loses_nothing_but_the_middle_of_names() {
+        let long = "a-service-with-a-name-that-is-as-long-as-names-may-be-in-a-file-1";
+        for width in [40, 60, 80, 100, 200] {
+            let rows = || {
+                [
+                    silent(long, NetworkPath::Rootless(RootlessBackend::Pasta)),
+                    silent("web", NetworkPath::Bridge),
+                    row("paint"),
+                ]
+            };
+            let shown = shown(&rows(), width);
+            assert!(shown.iter().all(|line| line.chars().count() <= width), "{width}: {shown:#?}");
+            let text = shown.join("").replace(' ', "");
+            for row in rows() {
+                assert!(text.contains(&row.info().replace(' ', "")), "{width}: {shown:#?}");
+                assert!(text.contains(&row.path().replace(' ', "")), "{width}: {shown:#?}");
+                assert!(text.contains(&row.service[row.service.len() - 3..]), "{width}: {shown:#?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_beside_goes_below_its_row() {
+        let check = HealthCheck::Http(HttpCheck {
+            at: ([127, 0, 0, 1], 8080).into(),
+            path: "/".into(),
+            expected: StatusRange::SUCCESS,
+        });
+        let health = Some((check, Err("connection refused (os error 111)".to_owned())));
+        let row = Row { health, ..running("model", NetworkPath::Bridge, Verdict::ClampHelps) };
+        let expected = [
+            "Service  Status   Uptime  Path",
+            "model    running  -       bridge -> wg0 (1380)",
+            "    no answer at http://127.0.0.1:8080/: connection refused (os error 111)",
+        ];
+        assert_eq!(shown(&[row], WIDTH), expected);
+    }
+
+    #[test]
+    fn only_what_is_wrong_is_coloured() {
+        let failed = Row { state: Some(ContainerState::Exited(1)), ..row("model") };
+        let stopped = Row { state: Some(ContainerState::Exited(137)), stopped: true, ..row("slow") };
+        let mut open = running("web", NetworkPath::Bridge, Verdict::ClampHelps);
+        open.judge_clamp(&airpods_dbus::Status::default());
+        let well = running("job", NetworkPath::Host, Verdict::HostSockets);
+        let rows = [failed, open, stopped, row("paint"), well];
+        let table = lines(&rows, WIDTH).into_iter().map(|line| line.to_string()).collect::<Vec<_>>();
+        assert!(
+            table[1].contains("\u{1b}[31mexited\u{1b}[0m") && table[1].contains("\u{1b}[31mexit code 1"),
+            "{table:?}"
+        );
+        assert!(table[2].contains("\u{1b}[33mbridge -> wg0 (1380), not clamped"), "{table:?}");
+        assert!(
+            table.iter().enumerate().all(|(line, text)| [1, 2].contains(&line) || !text.contains('\u{1b}')),
+            "{table:?}"
+        );
+    }
+
+    #[test]
+    fn names_are_shortened_in_the_middle() {
+        assert_eq!((shortened("web", 8), shortened("open-webui-2", 8)), ("web".to_owned(), "open…i-2".to_owned()));
+    }
+
+    #[test]
+    fn the_next_command_fits_the_worst_there_is() {
+        use crate::command::status::next::next;
+        let failed = || Row { state: Some(ContainerState::Exited(1)), ..row("model") };
+        let done = || Row { state: Some(ContainerState::Exited(0)), oneshot: true, ..row("job") };
+        let left = || Row { state: Some(ContainerState::Exited(0)), configured: false, ..row("old") };
+        let well = || running("web", NetworkPath::Host, Verdict::HostSockets);
+        let open = || Row { clamped: Some(false), ..well() };
+        let cases = [
+            (vec![], Some("airpods config edit")),
+            (vec![failed(), silent("web", NetworkPath::Bridge), open()], Some("airpods doctor")),
+            (vec![open(), silent("model", NetworkPath::Bridge)], Some("airpods logs model")),
+            (vec![open(), row("paint")], Some("airpods net clamp on")),
+            (vec![well(), row("paint")], None),
+            (vec![well()], None),
+            (vec![row("paint"), done()], Some("airpods start")),
+            (vec![done()], None),
+            (vec![left()], None),
+        ];
+        for (rows, expected) in cases {
+            assert_eq!(next(&rows, &[]).as_deref(), expected, "{rows:?}");
+        }
+        assert_eq!(next(&[row("paint")], &["paint".to_owned()]).as_deref(), Some("airpods start paint"));
     }
 
     /// A service whose packets leave through a VPN.

@@ -7,24 +7,25 @@ use terminal_size::{Height, Width, terminal_size_of};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::row::Row;
-use super::{document, print, table};
+use super::table::{self, Line};
+use super::{Args, document, print, remarks};
 use crate::error::Failure;
 use crate::terminal::print_json_line;
 
 /// Looks for ever, `interval` apart; ends with the first look that fails, or when nobody reads any more.
 pub(super) async fn watch(
     interval: Duration,
-    json: bool,
+    args: &Args,
     look: impl AsyncFn() -> Result<Vec<Row>, Failure>,
 ) -> Result<(), Failure> {
     let dumb = std::env::var_os("TERM").is_none_or(|name| name.is_empty() || name == "dumb");
-    if json || dumb || !io::stdout().is_terminal() {
-        return watch_in_a_row(interval, json, look).await;
+    if args.json || dumb || !io::stdout().is_terminal() {
+        return watch_in_a_row(interval, args, look).await;
     }
     let mut resized = signal(SignalKind::window_change())?;
-    let mut screen = Screen::open(format!("every {} s, Ctrl-C ends", interval.as_secs_f64()))?;
+    let mut screen = Screen::open(format!("every {} s, Ctrl-C ends", interval.as_secs_f64()), &args.services)?;
     loop {
-        screen.show(table::lines(&look().await?))?;
+        screen.show(look().await?)?;
         let pause = tokio::time::sleep(interval);
         tokio::pin!(pause);
         loop {
@@ -38,19 +39,19 @@ pub(super) async fn watch(
 
 async fn watch_in_a_row(
     interval: Duration,
-    json: bool,
+    args: &Args,
     look: impl AsyncFn() -> Result<Vec<Row>, Failure>,
 ) -> Result<(), Failure> {
     let mut first = true;
     loop {
         let rows = look().await?;
-        if json {
+        if args.json {
             print_json_line(&document(&rows))?;
         } else {
             if !first {
                 writeln!(anstream::stdout())?;
             }
-            print(&rows, false)?;
+            print(&rows, args)?;
         }
         first = false;
         tokio::time::sleep(interval).await;
@@ -65,34 +66,59 @@ const OPEN: &str = "\u{1b}[?1049h\u{1b}[?25l";
 const CLOSE: &str = "\u{1b}[?25h\u{1b}[?1049l";
 
 /// A terminal that shows one table. Dropping it gives the terminal back, with the last table left on it.
-struct Screen {
+struct Screen<'a> {
     title: String,
-    lines: Vec<String>,
+    /// The services that were asked for.
+    named: &'a [String],
+    rows: Vec<Row>,
 }
 
-impl Screen {
-    fn open(title: String) -> io::Result<Self> {
+impl<'a> Screen<'a> {
+    fn open(title: String, named: &'a [String]) -> io::Result<Self> {
         write_at_once(OPEN)?;
-        Ok(Self { title, lines: Vec::new() })
+        Ok(Self { title, named, rows: Vec::new() })
     }
 
-    fn show(&mut self, lines: Vec<String>) -> io::Result<()> {
-        self.lines = lines;
+    fn show(&mut self, rows: Vec<Row>) -> io::Result<()> {
+        self.rows = rows;
         self.draw()
     }
 
     fn draw(&self) -> io::Result<()> {
-        let (Width(width), Height(height)) = terminal_size_of(io::stdout()).unwrap_or((Width(80), Height(24)));
-        let lines = [self.title.as_str(), ""].into_iter().map(str::to_owned).chain(self.lines.iter().cloned());
-        write_at_once(&frame(&lines.collect::<Vec<_>>(), width.into(), height.into()))
+        let (width, height) = size();
+        let title = [Line::plain(&self.title), Line::default()].into_iter();
+        let lines: Vec<Line> = title.chain(self.lines(width)).collect();
+        write_at_once(&frame(&lines, width, height))
+    }
+
+    fn lines(&self, width: usize) -> Vec<Line> {
+        if self.rows.is_empty() {
+            return Vec::new();
+        }
+        let remarks = remarks(&self.rows, self.named);
+        table::lines(&self.rows, width).into_iter().chain(remarks.iter().map(|line| Line::plain(line))).collect()
     }
 }
 
-impl Drop for Screen {
+fn size() -> (usize, usize) {
+    let (Width(width), Height(height)) = terminal_size_of(io::stdout()).unwrap_or((Width(80), Height(24)));
+    (width.into(), height.into())
+}
+
+impl Drop for Screen<'_> {
     fn drop(&mut self) {
-        let last = self.lines.iter().fold(String::new(), |text, line| text + line + "\n");
+        let last = self.lines(size().0).iter().fold(String::new(), |text, line| text + &painted(line) + "\n");
         // A terminal that is gone needs nothing back.
         let _ = write_at_once(&format!("{CLOSE}{last}"));
+    }
+}
+
+/// A line with its colours, unless the user wants none (`NO_COLOR`, `CLICOLOR`).
+fn painted(line: &Line) -> String {
+    let text = line.to_string();
+    match anstream::AutoStream::choice(&io::stdout()) {
+        anstream::ColorChoice::Never => anstream::adapter::strip_str(&text).to_string(),
+        _ => text,
     }
 }
 
@@ -103,13 +129,13 @@ fn write_at_once(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// What paints lines over whatever a screen of this size shows, so that nothing wraps or scrolls.
-fn frame(lines: &[String], width: usize, height: usize) -> String {
-    let fits = |line: &String| line.chars().take(width).collect::<String>();
+/// The text that paints lines over whatever a screen of this size shows, so that nothing wraps or scrolls.
+fn frame(lines: &[Line], width: usize, height: usize) -> String {
+    let fits = |line: &Line| painted(&line.cut(width));
     let shown: Vec<String> = if lines.len() > height {
         let more = lines.len() - height.saturating_sub(1);
         let kept = lines.iter().take(height.saturating_sub(1)).map(fits);
-        kept.chain([fits(&format!("… and {more} more"))]).collect()
+        kept.chain([fits(&Line::plain(&format!("… and {more} more")))]).collect()
     } else {
         lines.iter().map(fits).collect()
     };
@@ -122,7 +148,7 @@ mod tests {
     use super::*;
 
     fn painted(lines: &[&str], width: usize, height: usize) -> Vec<String> {
-        let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        let lines: Vec<Line> = lines.iter().map(|line| Line::plain(line)).collect();
         let frame = frame(&lines, width, height);
         let inner = frame.strip_prefix("\u{1b}[H").and_then(|rest| rest.strip_suffix("\u{1b}[K\u{1b}[J"));
         inner.unwrap_or_default().split("\u{1b}[K\r\n").map(str::to_owned).collect()
