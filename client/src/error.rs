@@ -6,6 +6,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use crate::exit::Exit;
+use crate::home::HomeFault;
 use crate::terminal::Escaped;
 
 /// An error that a user sees: a sentence (its `Display`), its causes (`source`), what to do next, and how the
@@ -21,6 +22,11 @@ pub trait Report: Error + 'static {
         None
     }
 
+    /// A folder that the environment names and that cannot be used, if that is the cause.
+    fn home_fault(&self) -> Option<HomeFault> {
+        None
+    }
+
     /// Writes the whole error, the word `error:` in front. The default is a sentence and its hint.
     ///
     /// # Errors
@@ -29,8 +35,17 @@ pub trait Report: Error + 'static {
     where
         Self: Sized,
     {
-        render(self, self.hint().as_deref(), to)
+        match self.home_fault() {
+            Some(fault) => render_fault(self, &fault, to),
+            None => render(self, self.hint().as_deref(), to),
+        }
     }
+}
+
+/// Writes `error: SENTENCE: FAULT` and the hint of the fault, which says more than the system's error.
+pub(crate) fn render_fault(error: &dyn Error, fault: &HomeFault, to: &mut dyn Write) -> io::Result<()> {
+    writeln!(to, "error: {}", Escaped(&format!("{error}: {fault}")))?;
+    writeln!(to, "hint: {}", Escaped(&fault.hint()))
 }
 
 /// Writes `error: SENTENCE: CAUSE: CAUSE` and `hint: HINT`, every value escaped.

@@ -24,6 +24,7 @@ pub mod file;
 pub mod fuzzing;
 pub mod gpu;
 pub mod helper_link;
+mod home;
 pub mod import;
 mod inside;
 pub mod kernel;

@@ -47,13 +47,6 @@ impl SecretValues {
     pub fn get(&self, source: &SecretSource) -> Option<&Secret> {
         self.0.get(source)
     }
-
-    /// Adds values; those that are known already stay.
-    pub fn complete_with(&mut self, others: Self) {
-        for (source, value) in others.0 {
-            self.0.entry(source).or_insert(value);
-        }
-    }
 }
 
 impl FromIterator<(Secret, SecretSource)> for SecretValues {

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 use std::io::{self, IsTerminal};
 
+use clap::builder::styling::{AnsiColor, Style};
 use serde::Serialize;
 
 /// A text from elsewhere (the bus, a file, podman) that cannot steer the terminal: line breaks stay, every other
@@ -98,6 +99,35 @@ fn write_text(text: &str, to_terminal: bool, out: &mut dyn io::Write) -> io::Res
 /// Standard Annex #9) and the byte order mark.
 fn is_format(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// The kind of a text, for its colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// Nothing special.
+    Plain,
+    /// A heading.
+    Heading,
+    /// It is as it should be.
+    Good,
+    /// Something is not known, or may not work.
+    Doubtful,
+    /// Something is broken.
+    Bad,
+}
+
+impl Tone {
+    /// The style, which a stream that shows no colours takes out.
+    #[must_use]
+    pub fn style(self) -> Style {
+        match self {
+            Self::Plain => Style::new(),
+            Self::Heading => Style::new().bold(),
+            Self::Good => AnsiColor::Green.on_default(),
+            Self::Doubtful => AnsiColor::Yellow.on_default(),
+            Self::Bad => AnsiColor::Red.on_default().bold(),
+        }
+    }
 }
 
 /// Whether a person is there to read and answer: both standard input and standard error are terminals.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Report;
 use crate::file::{self, Links, Owner};
+use crate::home::HomeFault;
 use crate::secret::Secret;
 
 /// The environment variable that carries the secret into a container.
@@ -48,6 +49,13 @@ pub enum SecretError {
 }
 
 impl Report for SecretError {
+    fn home_fault(&self) -> Option<HomeFault> {
+        match self {
+            Self::Io { path, .. } => HomeFault::of(path),
+            Self::NoFolder | Self::Untrusted { .. } => None,
+        }
+    }
+
     fn hint(&self) -> Option<Cow<'static, str>> {
         Some(match self {
             Self::NoFolder => "set `HOME`, `XDG_STATE_HOME` or `AIRPODS_HOME`".into(),

@@ -13,6 +13,7 @@ use crate::config::{self, Loaded, Source, VolumeSource};
 use crate::error::{Failure, OutputFailed, Report};
 use crate::exit::Exit;
 use crate::file::{self, Links, Owner};
+use crate::home::HomeFault;
 use crate::import::{self, Ground, ImportError, Imported, Note};
 use crate::terminal::{EscapedLine, print_json};
 
@@ -60,6 +61,20 @@ enum Error {
 }
 
 impl Report for Error {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Unreadable { cause, .. } if cause.kind() == io::ErrorKind::NotFound => Exit::Usage,
+            _ => Exit::Failed,
+        }
+    }
+
+    fn home_fault(&self) -> Option<HomeFault> {
+        match self {
+            Self::Unwritable { path, .. } => HomeFault::of(path),
+            Self::Unreadable { .. } | Self::Exists(_) => None,
+        }
+    }
+
     fn hint(&self) -> Option<Cow<'static, str>> {
         match self {
             Self::Unreadable { .. } => Some("name a compose file, a Quadlet unit or a folder of units".into()),

@@ -86,13 +86,27 @@ impl Context {
         sources.into_iter().filter_map(value).collect()
     }
 
-    /// The values of these secrets; that of the web UI is made if there is none.
+    /// The values of these secrets; that of the web UI is made if there is none. A value that is `known` is not read again, so
+    /// that what was compared and shown is what is used.
     ///
     /// # Errors
     /// [`SecretError`], or a file whose value cannot be used.
-    pub fn kept_secrets(&self, loaded: &Loaded, sources: BTreeSet<SecretSource>) -> Result<SecretValues, Failure> {
+    pub fn kept_secrets(
+        &self,
+        loaded: &Loaded,
+        sources: BTreeSet<SecretSource>,
+        known: &SecretValues,
+    ) -> Result<SecretValues, Failure> {
         let value = |source: SecretSource| {
-            let value = secret_from(&source, || self.kept_webui_secret(loaded).map(Some))?;
+            // The web UI's is kept from now on even if it is known: it may be that of the Python airpods.
+            let kept = match source {
+                SecretSource::WebUi => Some(self.kept_webui_secret(loaded)?),
+                _ => None,
+            };
+            let value = match known.get(&source).cloned().or(kept) {
+                None => secret_from(&source, || Ok(None))?,
+                value => value,
+            };
             Ok(value.map(|value| (value, source)))
         };
         sources.into_iter().map(value).filter_map(Result::transpose).collect()
@@ -142,5 +156,34 @@ struct NeverStarted(String);
 impl Report for NeverStarted {
     fn hint(&self) -> Option<Cow<'static, str>> {
         Some(format!("start it with `airpods start {}`", self.0).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_secret_that_was_compared_is_given_though_its_file_has_changed_since() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let write = |value: &str| {
+            std::fs::write(&path, value).unwrap();
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        };
+        let environment = Environment { home: Some(folder.path().to_owned()), ..Environment::default() };
+        let context = Context { environment, config: None, verbose: false };
+        let loaded = context.load_config().unwrap();
+        let sources: BTreeSet<SecretSource> = [SecretSource::File(path.clone())].into();
+        write("sk-1");
+        let known = context.known_secrets(&loaded, sources.clone());
+        write("sk-2");
+        let given = |known: &SecretValues| {
+            let kept = context.kept_secrets(&loaded, sources.clone(), known).unwrap();
+            kept.get(&SecretSource::File(path.clone())).unwrap().expose().to_owned()
+        };
+        assert_eq!(given(&known), "sk-1");
+        assert_eq!(given(&SecretValues::default()), "sk-2");
     }
 }

@@ -56,8 +56,10 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     if args.no_wait {
         pace.startup = Duration::ZERO;
     }
-    let progress = execute::progress_on_stderr(context.says_more(&loaded.config.cli));
-    let outcome = execute::execute(&connection.podman, &restart.plan, &pace, &*progress, interrupt).await?;
+    let verbose = context.says_more(&loaded.config.cli);
+    let progress = execute::progress_on_stderr(verbose);
+    let outcome = execute::execute(&connection.podman, &restart.plan, &pace, &*progress, interrupt).await;
+    let outcome = outcome.map_err(|aborted| aborted.in_detail(verbose))?;
     drop(progress);
     tell(&restart, &outcome, args.json)?;
     Ok(if outcome.late.is_empty() { Exit::Done } else { Exit::Failed })

@@ -58,7 +58,10 @@ pub enum EditError {
 
 impl Report for EditError {
     fn exit(&self) -> Exit {
-        Exit::Usage
+        match self {
+            Self::NotToml => Exit::Configuration,
+            _ => Exit::Usage,
+        }
     }
 
     fn hint(&self) -> Option<Cow<'static, str>> {

@@ -2,14 +2,16 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
-use crate::error::Report;
+use crate::error::{Report, render};
 use crate::exit::Exit;
+use crate::home::HomeFault;
 use crate::plan::Difference;
 use crate::podman::PodmanError;
 use crate::port::HostPort;
+use crate::terminal::{Escaped, EscapedLine};
 
 /// A step that failed.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +31,7 @@ pub enum StepError {
     },
 
     /// An image did not come.
-    #[error("`services.{service}.image`: the image `{image}` cannot be pulled: {}", source.message())]
+    #[error("`services.{service}.image`: the image `{image}` cannot be pulled{}", because(source, CAUSES_OF_PULLS))]
     Pull {
         /// The service.
         service: String,
@@ -40,7 +42,7 @@ pub enum StepError {
     },
 
     /// podman refused to make the network.
-    #[error("`runtime.network`: the network `{name}` cannot be created: {}", source.message())]
+    #[error("`runtime.network`: the network `{name}` cannot be created{}", because(source, CAUSES))]
     Network {
         /// The network.
         name: String,
@@ -65,7 +67,7 @@ pub enum StepError {
     },
 
     /// podman refused any other step.
-    #[error("`{place}`: podman could not {what}: {}", source.message())]
+    #[error("`{place}`: podman could not {what}{}", because(source, CAUSES))]
     Refused {
         /// The service's or the runtime's table.
         place: String,
@@ -126,6 +128,24 @@ impl StepError {
         }
     }
 
+    /// podman's own words, if it said why.
+    fn said_by_podman(&self) -> Option<String> {
+        match self {
+            Self::Pull { source, .. } | Self::Network { source, .. } | Self::Refused { source, .. } => {
+                Some(source.message())
+            }
+            _ => None,
+        }
+    }
+
+    /// The end of the log of a container that ended.
+    fn last_words(&self) -> &[String] {
+        match self {
+            Self::Ended { log, .. } => log,
+            _ => &[],
+        }
+    }
+
     fn hint(&self) -> Option<String> {
         let owned = |hint: Option<Cow<'static, str>>| hint.map(Cow::into_owned);
         match self {
@@ -141,8 +161,9 @@ impl StepError {
             )),
             Self::SubnetTooSmall => Some("choose a larger subnet, such as a /24".to_owned()),
             Self::Refused { source, .. } => refusal_hint(source).or_else(|| owned(source.hint())),
-            Self::Ended { log, .. } if log.is_empty() => Some("it wrote nothing into its log".to_owned()),
-            Self::Ended { log, .. } => Some(format!("its last words were:\n{}", log.join("\n"))),
+            Self::Ended { service, .. } => {
+                Some(format!("see how it is run with `airpods config get services.{service}`"))
+            }
             Self::Differs { .. } => Some("podman did not apply the setting; the container was removed".to_owned()),
             Self::Interrupted | Self::Folder { .. } => None,
         }
@@ -174,6 +195,50 @@ fn refusal_hint(source: &PodmanError) -> Option<String> {
     })
 }
 
+/// Known causes in what podman says, and the words for the first line. What podman says begins with what it was doing, and may
+/// end with what it makes of the cause.
+type Causes = [(&'static [&'static str], &'static str)];
+
+const CAUSES: &Causes = &[
+    (&["no space left on device"], "no space is left on the disk"),
+    (&["executable file"], "the image does not have the program"),
+    (&["unresolvable cdi devices"], "a device is not described"),
+];
+
+const CAUSES_OF_PULLS: &Causes = &[
+    (&["no space left on device"], "no space is left on the disk"),
+    (&["x509:"], "the registry's certificate is not trusted"),
+    (&["no such host", "server misbehaving"], "the registry's name does not resolve"),
+    (&["connection refused"], "the registry refuses the connection"),
+    (&["i/o timeout", "network is unreachable", "no route to host"], "the registry cannot be reached"),
+    (&["manifest unknown", "name unknown"], "the registry does not have it"),
+    (
+        &["unauthorized", "authentication required", "requested access to the resource is denied"],
+        "the registry denies access",
+    ),
+];
+
+/// The cause for the first line, if it is a known one.
+fn because(source: &PodmanError, causes: &Causes) -> String {
+    let said = source.message().to_ascii_lowercase();
+    let known = causes.iter().find(|(words, _)| words.iter().any(|word| said.contains(word)));
+    known.map_or_else(String::new, |(_, cause)| format!(": {cause}"))
+}
+
+/// The longest line of podman's words, in characters. What is longer loses its middle: its ends say what was done and why not.
+const LONGEST: usize = 240;
+
+fn shortened(text: &str) -> String {
+    let count = text.chars().count();
+    if count <= LONGEST {
+        return text.to_owned();
+    }
+    let (start, end) = (LONGEST / 3, LONGEST - LONGEST / 3);
+    let beginning: String = text.chars().take(start).collect();
+    let rest: String = text.chars().skip(count - end).collect();
+    format!("{beginning} … {rest}")
+}
+
 /// A plan whose execution ended early.
 #[derive(Debug)]
 pub struct Aborted {
@@ -181,6 +246,20 @@ pub struct Aborted {
     pub cause: StepError,
     /// The changes that could not be undone, a sentence each; empty if the former state is restored.
     pub left: Vec<String>,
+    /// Show podman's words in full.
+    detail: bool,
+}
+
+impl Aborted {
+    pub(super) fn new(cause: StepError, left: Vec<String>) -> Self {
+        Self { cause, left, detail: false }
+    }
+
+    /// The same, with podman's words in full if `detail`.
+    #[must_use]
+    pub fn in_detail(self, detail: bool) -> Self {
+        Self { detail, ..self }
+    }
 }
 
 impl fmt::Display for Aborted {
@@ -200,15 +279,58 @@ impl Report for Aborted {
         if matches!(self.cause, StepError::Interrupted) { Exit::Interrupted } else { Exit::Failed }
     }
 
+    fn home_fault(&self) -> Option<HomeFault> {
+        match &self.cause {
+            StepError::Folder { path, .. } => HomeFault::of(path),
+            _ => None,
+        }
+    }
+
     fn hint(&self) -> Option<Cow<'static, str>> {
-        let mut lines: Vec<String> = self.left.iter().map(|left| format!("left behind: {left}")).collect();
-        lines.extend(self.cause.hint());
-        (!lines.is_empty()).then(|| Cow::Owned(lines.join("\nhint: ")))
+        if let Some(fault) = self.home_fault() {
+            return Some(fault.hint());
+        }
+        self.cause.hint().map(Cow::Owned)
+    }
+
+    /// The cause, podman's words about it or the container's last ones, what is left, and the next command.
+    fn render(&self, to: &mut dyn Write) -> io::Result<()> {
+        let said = self.cause.said_by_podman();
+        match (&said, self.home_fault()) {
+            (None, Some(fault)) => writeln!(to, "error: {}", Escaped(&format!("{self}: {fault}")))?,
+            (None, None) => render(self, None, to)?,
+            // Its words have a line of their own.
+            (Some(_), _) => writeln!(to, "error: {}", Escaped(&self.to_string()))?,
+        }
+        if let Some(said) = said {
+            let shown = if self.detail { said.clone() } else { shortened(&said) };
+            writeln!(to, "podman: {}", EscapedLine(&shown))?;
+            if shown != said {
+                writeln!(to, "note: `--verbose` shows podman's answer in full")?;
+            }
+        }
+        for line in self.cause.last_words() {
+            writeln!(to, "log: {}", EscapedLine(line))?;
+        }
+        if matches!(&self.cause, StepError::Ended { log, .. } if log.is_empty()) {
+            writeln!(to, "log: nothing was written")?;
+        }
+        for left in &self.left {
+            writeln!(to, "left: {}", EscapedLine(left))?;
+        }
+        if self.left.is_empty() {
+            writeln!(to, "left: nothing; services are as before")?;
+        }
+        match self.hint() {
+            Some(hint) => writeln!(to, "hint: {}", Escaped(&hint)),
+            None => Ok(()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -223,5 +345,34 @@ mod tests {
         for said in ["mkdir /var/lib/containers: permission denied", "manifest unknown"] {
             assert!(!hint("ghcr.io/lab:1", said).contains("login"), "{said}");
         }
+    }
+
+    fn shown(message: &str, left: &[&str], detail: bool) -> Vec<String> {
+        let source = PodmanError::Refused { status: 500, message: message.to_owned() };
+        let cause = StepError::Pull { service: "web".into(), image: "ghcr.io/lab/web:1".into(), source };
+        let left = left.iter().map(|left| (*left).to_owned()).collect();
+        let mut text = Vec::new();
+        Aborted::new(cause, left).in_detail(detail).render(&mut text).unwrap();
+        String::from_utf8(text).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_failed_start_tells_the_cause_then_podmans_words_then_what_is_left_then_what_to_do() {
+        let said = "pinging container registry ghcr.io: Get \"https://ghcr.io/v2/\": dial tcp: connection refused";
+        let lines = shown(said, &["the volume `weights`: it is in use"], false);
+        let cause = "error: `services.web.image`: the image `ghcr.io/lab/web:1` cannot be pulled: the registry refuses the connection";
+        assert_eq!(lines[..3], [cause, &format!("podman: {said}"), "left: the volume `weights`: it is in use"]);
+        assert!(lines[3].starts_with("hint: ") && lines.len() == 4, "{lines:?}");
+        assert_eq!(shown(said, &[], false)[2], "left: nothing; services are as before");
+    }
+
+    #[test]
+    fn podmans_words_are_shortened_and_whole_in_detail() {
+        let said = format!("copying system image: {}\nmanifest unknown", "layer ".repeat(100));
+        let short = &shown(&said, &[], false)[1];
+        assert!(short.starts_with("podman: copying system image: ") && short.ends_with("manifest unknown"), "{short}");
+        assert!(short.chars().count() < LONGEST + 20, "{short}");
+        let whole = &shown(&said, &[], true)[1];
+        assert_eq!(*whole, format!("podman: {}", said.replace('\n', "\\n")));
     }
 }

@@ -121,7 +121,7 @@ async fn execute_until(
     for (service, port) in &plan.ports {
         if kernel::is_taken(*port) {
             let cause = StepError::PortInUse { service: service.clone(), port: *port };
-            return Err(Aborted { cause, left: Vec::new() });
+            return Err(Aborted::new(cause, Vec::new()));
         }
     }
     let (mut interrupt, mut again) = (pin!(interrupt), pin!(again));
@@ -141,7 +141,7 @@ async fn execute_until(
             let stop: Pin<&mut dyn Future<Output = ()>> = if ran.interrupted { again } else { interrupt };
             let undoing = undo::Undoing { podman, plan, pace, stop, given_up };
             left.extend(undoing.undo(&ran.done, progress).await);
-            Err(Aborted { cause, left })
+            Err(Aborted::new(cause, left))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Tells a person how far a plan is: a line per step done, and what is going on where there is a terminal.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::time::Duration;
 
@@ -95,82 +95,151 @@ impl Progress for Lines {
     }
 }
 
-/// A line per step done, and below them one that moves for each step that takes time.
+/// A line for each service that says in place what is done for it, and above them lines for what concerns all.
 #[derive(Debug, Default)]
 pub(super) struct Terminal {
     verbose: bool,
     screen: MultiProgress,
-    bars: RefCell<BTreeMap<usize, (ProgressBar, Layers)>>,
+    services: RefCell<BTreeMap<String, ServiceLine>>,
+}
+
+/// The line of one service.
+#[derive(Debug)]
+struct ServiceLine {
+    bar: ProgressBar,
+    /// The bytes of each pull under way, by its step.
+    pulls: BTreeMap<usize, Layers>,
+    /// The steps under way that take time.
+    open: BTreeSet<usize>,
+}
+
+impl ServiceLine {
+    fn begin(&mut self, index: usize, step: &Step) {
+        let Some(text) = under_way(step) else { return };
+        if matches!(step.action, Action::Pull(_)) {
+            self.pulls.insert(index, Layers::default());
+        }
+        self.open.insert(index);
+        self.bar.set_message(EscapedLine(&text).to_string());
+        self.bar.enable_steady_tick(Duration::from_millis(100));
+    }
+
+    fn pulling(&mut self, index: usize, report: &PullProgress) {
+        let Some(layers) = self.pulls.get_mut(&index) else { return };
+        layers.take(report);
+        let (done, all) = layers.sum();
+        if let (true, Ok(style)) = (all > 0, ProgressStyle::with_template(PULL_BAR)) {
+            self.bar.set_style(style);
+            self.bar.set_length(all);
+            self.bar.set_position(done);
+        }
+    }
+
+    /// Ends a step; answers how many bytes it pulled.
+    fn end(&mut self, index: usize) -> u64 {
+        let bytes = self.pulls.remove(&index).map_or(0, |layers| layers.sum().1);
+        if bytes > 0 {
+            self.bar.set_style(ProgressStyle::default_spinner());
+        }
+        if self.open.remove(&index) && self.open.is_empty() {
+            self.bar.disable_steady_tick();
+        }
+        bytes
+    }
+
+    fn say(&self, text: &str) {
+        self.bar.set_message(EscapedLine(text).to_string());
+    }
 }
 
 impl Terminal {
     /// Tells of every step, also of those that nobody asks about, if `verbose`.
     fn new(verbose: bool) -> Self {
-        Self { verbose, ..Self::default() }
+        Self { verbose, screen: MultiProgress::new(), services: RefCell::default() }
     }
 
-    fn begin(&self, index: usize, step: &Step) {
-        let text = match &step.action {
-            Action::Pull(image) => format!("pulling {image}"),
-            Action::AwaitHealth { check, .. } => format!("waiting for {}", check.question()),
-            Action::AwaitEnd { container, .. } => format!("waiting until `{container}` is done"),
-            Action::Stop { name }
-            | Action::RemoveContainer { name, running: true }
-            | Action::SetAside { name, running: true, .. }
-            | Action::RemovePod { name, .. } => {
-                format!("stopping {name}")
-            }
-            _ => return,
-        };
-        let bar = self.screen.add(ProgressBar::new_spinner().with_message(EscapedLine(&text).to_string()));
-        bar.enable_steady_tick(Duration::from_millis(100));
-        self.bars.borrow_mut().insert(index, (bar, Layers::default()));
-    }
-
-    fn end(&self, index: usize) -> u64 {
-        let ended = self.bars.borrow_mut().remove(&index);
-        ended.map_or(0, |(bar, layers)| {
-            bar.finish_and_clear();
-            layers.sum().1
-        })
+    /// Does something with the line of a step's service; none if the step concerns all.
+    fn with_line<T>(&self, service: Option<&str>, work: impl FnOnce(&mut ServiceLine) -> T) -> Option<T> {
+        let mut services = self.services.borrow_mut();
+        let line = services.entry(service?.to_owned()).or_insert_with(|| ServiceLine {
+            bar: self.screen.add(ProgressBar::new_spinner()),
+            pulls: BTreeMap::new(),
+            open: BTreeSet::new(),
+        });
+        Some(work(line))
     }
 
     fn print(&self, line: &str) {
         // Progress is a courtesy: a closed stderr must not stop a launch.
         let _ = self.screen.println(EscapedLine(line).to_string());
     }
+
+    fn finished(&self, index: usize, step: &Step, took: Duration) {
+        let service = step.service.as_deref();
+        let bytes = self.with_line(service, |line| line.end(index)).unwrap_or_default();
+        let text = said(step, took, bytes);
+        match (&text, service) {
+            (Some(text), Some(_)) => {
+                self.with_line(service, |line| line.say(text));
+            }
+            (Some(text), None) => self.print(text),
+            (None, _) => {}
+        }
+        if self.verbose && (text.is_none() || service.is_some()) {
+            self.print(&in_detail(step, took));
+        }
+    }
 }
 
 impl Progress for Terminal {
     fn event(&self, event: &Event<'_>) {
         match event {
-            Event::Began { index, step } => self.begin(*index, step),
+            Event::Began { index, step } => {
+                self.with_line(step.service.as_deref(), |line| line.begin(*index, step));
+            }
             Event::Pulling { index, report, .. } => {
-                let mut bars = self.bars.borrow_mut();
-                let Some((bar, layers)) = bars.get_mut(index) else { return };
-                layers.take(report);
-                let (done, all) = layers.sum();
-                if let (true, Ok(style)) = (all > 0, ProgressStyle::with_template(PULL_BAR)) {
-                    bar.set_style(style);
-                    bar.set_length(all);
-                    bar.set_position(done);
+                for line in self.services.borrow_mut().values_mut() {
+                    line.pulling(*index, report);
                 }
             }
-            Event::Finished { index, step, took, .. } => {
-                let bytes = self.end(*index);
-                let line = said(step, *took, bytes).or_else(|| self.verbose.then(|| in_detail(step, *took)));
-                if let Some(line) = line {
-                    self.print(&line);
-                }
+            Event::Finished { index, step, took, .. } => self.finished(*index, step, *took),
+            Event::Failed { index, step } => {
+                self.with_line(step.service.as_deref(), |line| {
+                    line.end(*index);
+                    line.say(&format!("`{}` failed", step.service.as_deref().unwrap_or_default()));
+                });
             }
-            Event::Failed { index, .. } => {
-                self.end(*index);
+            Event::Healthy { service, asked, took } => {
+                self.with_line(Some(service), |line| line.say(&healthy(service, asked, *took)));
             }
-            Event::Healthy { service, asked, took } => self.print(&healthy(service, asked, *took)),
             Event::Waiting { count } => self.print(&waiting(*count)),
             Event::Undoing => self.print("undoing the changes"),
         }
     }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // What was said last of each service stays on the screen.
+        self.services.borrow().values().for_each(|line| line.bar.abandon());
+    }
+}
+
+/// What is going on while a step is under way; nothing about those that take no time.
+fn under_way(step: &Step) -> Option<String> {
+    let service = step.service.as_deref().unwrap_or_default();
+    Some(match &step.action {
+        Action::Pull(image) => format!("`{service}`: pulling {image}"),
+        Action::CreateContainer(_) => format!("`{service}`: creating the container"),
+        Action::Start { .. } => format!("`{service}`: starting"),
+        Action::AwaitHealth { check, .. } => format!("`{service}`: waiting for {}", check.question()),
+        Action::AwaitEnd { .. } => format!("`{service}`: waiting until it is done"),
+        Action::Stop { .. }
+        | Action::RemoveContainer { running: true, .. }
+        | Action::SetAside { running: true, .. }
+        | Action::RemovePod { .. } => format!("`{service}`: stopping"),
+        _ => return None,
+    })
 }
 
 fn waiting(count: usize) -> String {
@@ -275,10 +344,31 @@ mod tests {
         progress.event(&Event::Began { index: 0, step: &step });
         progress.event(&pull(&report("a", 512, 1024)));
         progress.event(&pull(&report("b", 512, 1024)));
-        let bars = progress.bars.borrow();
-        let shown = bars.get(&0).map(|(bar, _)| (bar.position(), bar.length()));
+        let services = progress.services.borrow();
+        let shown = services.get("web").map(|line| (line.bar.position(), line.bar.length()));
         assert_eq!(shown, Some((1024, Some(2048))));
         assert!(PULL_BAR.contains("{binary_bytes_per_sec}"));
+    }
+
+    #[test]
+    fn a_service_keeps_one_line_on_a_terminal_that_says_what_came_last() {
+        let progress = Terminal::default();
+        let pull = step(Action::Pull("lab/web:1".into()));
+        let start = step(Action::Start { name: "web-0".into() });
+        let message = || progress.services.borrow().values().map(|line| line.bar.message()).collect::<Vec<_>>();
+        for (index, step, under_way, done) in [
+            (0, &pull, "`web`: pulling lab/web:1", "pulled `lab/web:1` in 1.0 s"),
+            (1, &start, "`web`: starting", "started `web` in the container `web-0`"),
+        ] {
+            progress.event(&Event::Began { index, step });
+            assert_eq!(message(), [under_way]);
+            progress.event(&Event::Finished { index, step, did: true, took: Duration::from_secs(1) });
+            assert_eq!(message(), [done]);
+        }
+        progress.event(&Event::Healthy { service: "web", asked: "at http://[::1]:80/", took: Duration::from_secs(2) });
+        assert_eq!(message(), ["`web` answers at http://[::1]:80/ after 2.0 s"]);
+        progress.event(&Event::Failed { index: 2, step: &start });
+        assert_eq!(message(), ["`web` failed"]);
     }
 
     #[test]

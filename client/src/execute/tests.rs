@@ -97,7 +97,7 @@ async fn what_cannot_be_undone_is_named() {
     let aborted = run_plan(&podman, &plan).await.unwrap_err();
     assert!(aborted.left.iter().any(|left| left.contains("the container `web-0`")), "{aborted:?}");
     assert!(aborted.left.iter().any(|left| left.contains("the network `airpods_network`")), "{aborted:?}");
-    assert!(aborted.to_string().starts_with("`services.web`: podman could not start the container `web-0`: "));
+    assert!(aborted.to_string().starts_with("`services.web`: podman could not start the container `web-0`"));
 }
 
 #[tokio::test]
@@ -114,7 +114,8 @@ async fn an_image_that_does_not_come_is_named_with_its_place() {
     let podman = podman(NEW);
     let plan = prepared(&podman, &THREE.replace("lab/web:1", "lab/missing:1")).await;
     let aborted = run_plan(&podman, &plan).await.unwrap_err();
-    let said = "`services.web.image`: the image `docker.io/lab/missing:1` cannot be pulled: manifest unknown";
+    let said =
+        "`services.web.image`: the image `docker.io/lab/missing:1` cannot be pulled: the registry does not have it";
     assert_eq!(aborted.to_string(), said);
 }
 
@@ -148,7 +149,9 @@ async fn a_container_that_ends_at_once_is_told_with_its_last_words() {
     let plan = prepared(&podman, THREE).await;
     let aborted = run_plan(&podman, &plan).await.unwrap_err();
     assert!(aborted.to_string().contains("ended with exit code 3"), "{aborted}");
-    assert!(crate::error::Report::hint(&aborted).unwrap().contains("no such model"));
+    let mut shown = Vec::new();
+    crate::error::Report::render(&aborted, &mut shown).unwrap();
+    assert!(String::from_utf8(shown).unwrap().contains("\nlog: no such model\n"));
 }
 
 #[tokio::test]

@@ -4,21 +4,7 @@ use std::fmt::Write;
 
 use super::report::{Confidence, Direction, PathReport, PlaceReport, Report};
 use super::verdict::Weight;
-
-/// The kind of a line, for its colour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tone {
-    /// Nothing special.
-    Plain,
-    /// A place.
-    Heading,
-    /// It is as it should be.
-    Good,
-    /// Something could not be measured.
-    Doubtful,
-    /// Something is broken.
-    Bad,
-}
+use crate::terminal::Tone;
 
 /// A line of the picture.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -192,17 +192,20 @@ impl<'a> Builder<'a> {
         for launch in &launches {
             self.image(launch);
         }
-        let removals = self.removals();
+        // A pull that fails leaves nothing to undo if nothing is made before it.
+        let pulls: Vec<usize> = self.made.values().copied().collect();
+        let mut before_network = self.removals();
+        before_network.extend(pulls.iter().copied());
         if launches.iter().any(|launch| launch.container.networking != Networking::Host) && self.plan.network.is_none()
         {
-            self.network = Some(self.add(Action::CreateNetwork(self.desired.network.clone()), None, removals));
+            self.network = Some(self.add(Action::CreateNetwork(self.desired.network.clone()), None, before_network));
         }
         for launch in &launches {
-            self.mounts(launch);
+            self.mounts(launch, &pulls);
             if let Networking::Pod(pod) = &launch.container.networking
                 && let Some(spec) = self.desired.pods.get(pod)
             {
-                self.pod(spec);
+                self.pod(spec, &pulls);
             }
         }
     }
@@ -223,7 +226,7 @@ impl<'a> Builder<'a> {
         !goes && matches!(self.observed.state(self.desired, launch), State::AsWanted { .. })
     }
 
-    fn mounts(&mut self, launch: &Launch) {
+    fn mounts(&mut self, launch: &Launch, pulls: &[usize]) {
         for mount in &launch.container.mounts {
             let Mount::Volume { name, .. } = mount else { continue };
             let kept = Kept::Volume(name.clone());
@@ -232,20 +235,20 @@ impl<'a> Builder<'a> {
                     self.plan.kept.push(kept);
                 }
             } else if !self.made.contains_key(&Thing::Volume(name.clone())) {
-                let step = self.add(Action::CreateVolume(name.clone()), Some(&launch.service), []);
+                let step = self.add(Action::CreateVolume(name.clone()), Some(&launch.service), pulls.iter().copied());
                 self.made.insert(Thing::Volume(name.clone()), step);
             }
         }
         for folder in &launch.folders {
             let thing = Thing::Folder(folder.clone());
             if !self.is_file(folder) && !self.made.contains_key(&thing) {
-                let step = self.add(Action::CreateFolder(folder.clone()), Some(&launch.service), []);
+                let step = self.add(Action::CreateFolder(folder.clone()), Some(&launch.service), pulls.iter().copied());
                 self.made.insert(thing, step);
             }
         }
     }
 
-    fn pod(&mut self, spec: &'a PodSpec) {
+    fn pod(&mut self, spec: &'a PodSpec, pulls: &[usize]) {
         let thing = Thing::Pod(spec.name.clone());
         if self.made.contains_key(&thing) {
             return;
@@ -259,7 +262,7 @@ impl<'a> Builder<'a> {
             }
             return;
         }
-        let mut after: Vec<usize> = self.network.into_iter().collect();
+        let mut after: Vec<usize> = self.network.into_iter().chain(pulls.iter().copied()).collect();
         if found && !self.reset {
             // Nothing is removed before everything that can be pulled has been.
             let images: Vec<usize> = self.images_of_pod(&spec.name);

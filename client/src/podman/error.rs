@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::error::Report;
+use crate::home::HomeFault;
 
 /// A failed call to podman, or a podman that cannot be reached.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +130,13 @@ impl PodmanError {
 }
 
 impl Report for PodmanError {
+    fn home_fault(&self) -> Option<HomeFault> {
+        match self {
+            Self::ServiceFailed { reason } => HomeFault::of_podman(reason),
+            _ => None,
+        }
+    }
+
     fn hint(&self) -> Option<Cow<'static, str>> {
         let hint = match self {
             Self::Missing => "install it: `sudo apt install podman`",

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod causes;
 mod change;
 mod completions;
 mod config;
 mod export;
 mod home;
 mod import;
+mod no_home;
 
 use std::io;
 use std::ops::{Deref, DerefMut};

@@ -56,9 +56,9 @@ fn a_container_that_ends_at_once_is_told_with_its_last_words() {
     let both = format!("{}{broken}", service("one", 7001, ""));
     // A container that podman starts again has no exit code to tell any more.
     host.configure(&format!("{ALONE}{both}"));
-    host.refuse("start", 1, &["services.two", "two-0", "ended", "last words"]);
+    host.refuse("start", 1, &["services.two", "two-0", "ended", "log: "]);
     host.configure(&format!("runtime.restart_policy = \"no\"\n{ALONE}{both}"));
-    host.refuse("start", 1, &["services.two", "two-0", "ended with exit code 1", "last words"]);
+    host.refuse("start", 1, &["services.two", "two-0", "ended with exit code 1", "log: "]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::config::ConfigError;
 use crate::error::{Report, render};
 use crate::exit::Exit;
+use crate::home::HomeFault;
 use crate::terminal::EscapedLine;
 
 /// Why a configuration file is as it was.
@@ -94,6 +95,13 @@ impl Report for NotWritten {
             Self::Wrong { .. } | Self::WrongDraft { .. } => Exit::Configuration,
             Self::Unconfirmed(_) => Exit::Usage,
             _ => Exit::Failed,
+        }
+    }
+
+    fn home_fault(&self) -> Option<HomeFault> {
+        match self {
+            Self::Unreadable { path, .. } | Self::Unwritable { path, .. } => HomeFault::of(path),
+            _ => None,
         }
     }
 

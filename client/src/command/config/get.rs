@@ -50,6 +50,10 @@ struct NoValue {
 }
 
 impl Report for NoValue {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
     fn hint(&self) -> Option<Cow<'static, str>> {
         Some(match &self.meant {
             Some(key) => format!("did you mean `{key}`?").into(),

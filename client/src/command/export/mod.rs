@@ -16,6 +16,7 @@ use crate::export::kube::Workload;
 use crate::export::{self, Subject};
 use crate::gpu;
 use crate::plan::HostContext;
+use crate::secret::SecretValues;
 use crate::terminal::EscapedLine;
 
 /// The arguments of `airpods export`.
@@ -108,7 +109,7 @@ fn subject<'a>(
     let surroundings = HostContext { gpu: gpu::Found::here(), ..HostContext::default() };
     let mut subject = Subject::of(&loaded.config, services, &surroundings)?;
     if with_secrets {
-        subject.secrets = context.kept_secrets(loaded, subject.desired.secret_sources())?;
+        subject.secrets = context.kept_secrets(loaded, subject.desired.secret_sources(), &SecretValues::default())?;
     }
     Ok(subject)
 }

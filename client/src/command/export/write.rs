@@ -9,6 +9,7 @@ use crate::error::{Failure, Report};
 use crate::export::kube::Workload;
 use crate::export::{self, File, Subject};
 use crate::file;
+use crate::home::HomeFault;
 use crate::terminal::{EscapedLine, print_text};
 
 /// Writes the units into a folder, or prints those that are nobody's secret, each after its name.
@@ -63,6 +64,13 @@ enum WriteError {
 }
 
 impl Report for WriteError {
+    fn home_fault(&self) -> Option<HomeFault> {
+        match self {
+            Self::Unwritable { path, .. } => HomeFault::of(path),
+            Self::Exists(_) => None,
+        }
+    }
+
     fn hint(&self) -> Option<Cow<'static, str>> {
         matches!(self, Self::Exists(_)).then(|| "nothing was written; `--force` replaces existing files".into())
     }

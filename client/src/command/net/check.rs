@@ -3,14 +3,12 @@
 use std::io::{self, Write};
 use std::pin::pin;
 
-use clap::builder::styling::{AnsiColor, Style};
-
 use super::subject::{NoServer, Progress, Subject, lock, url};
 use crate::command::{Context, completions};
 use crate::error::Failure;
 use crate::execute;
 use crate::exit::Exit;
-use crate::measure::picture::{self, Tone};
+use crate::measure::picture;
 use crate::measure::verdict::Weight;
 use crate::measure::{self, Report, Target, memory};
 use crate::terminal::{EscapedLine, print_json};
@@ -59,19 +57,9 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
 
 fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     for line in picture::lines(report) {
-        let style = style(line.tone);
+        // anstream leaves colours out where standard output is no terminal.
+        let style = line.tone.style();
         writeln!(out, "{style}{}{style:#}", EscapedLine(&line.text))?;
     }
     Ok(())
-}
-
-/// anstream leaves colours out where standard output is no terminal.
-fn style(tone: Tone) -> Style {
-    match tone {
-        Tone::Plain => Style::new(),
-        Tone::Heading => Style::new().bold(),
-        Tone::Good => AnsiColor::Green.on_default(),
-        Tone::Doubtful => AnsiColor::Yellow.on_default(),
-        Tone::Bad => AnsiColor::Red.on_default().bold(),
-    }
 }

@@ -38,8 +38,11 @@ pub(super) async fn run(
         return Ok(Exit::Done);
     }
     let pace = Pace { sequential: args.sequential, ..Pace::from_config(&config.cli) };
-    let progress = execute::progress_on_stderr(context.says_more(&config.cli));
-    execute::execute(&connection.podman, &plan, &pace, &*progress, interrupt).await?;
+    tell::size(&plan)?;
+    let verbose = context.says_more(&config.cli);
+    let progress = execute::progress_on_stderr(verbose);
+    let pulled = execute::execute(&connection.podman, &plan, &pace, &*progress, interrupt).await;
+    pulled.map_err(|aborted| aborted.in_detail(verbose))?;
     drop(progress);
     done(&images, &plan, args.json)?;
     Ok(Exit::Done)

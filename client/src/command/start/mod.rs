@@ -14,16 +14,17 @@ mod tell;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Context, completions};
-use crate::config::{Loaded, MssClamp};
+use crate::config::{Cli, Loaded, MssClamp};
 use crate::error::Failure;
 use crate::execute::{self, Outcome, Pace};
 use crate::exit::Exit;
 use crate::plan::{self, Plan};
 use crate::podman::Podman;
 use crate::question::Consent;
+use crate::secret::SecretValues;
 
 use clamp::{Clamp, Settled};
 use consent::agree;
@@ -86,7 +87,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
         Measuring::begin(context, &loaded.config, &services)
     };
     let prepared = execute::unless(interrupt.as_mut(), prepare(&args, context, &loaded)).await??;
-    let Prepared { connection, mut plan, launches, facts, dns_servers, conflict } = prepared;
+    let Prepared { connection, mut plan, launches, secrets, facts, dns_servers, conflict } = prepared;
     let cli = &loaded.config.cli;
     let consent = Consent::from_switches(args.yes, cli.auto_confirm);
     let policy = loaded.config.runtime.network.mss_clamp;
@@ -114,8 +115,14 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
         settled = clamp.settle(!plan.is_empty(), interrupt.as_mut()).await?;
     }
     let podman = &connection.podman;
-    let outcome = carry_out(&args, context, &loaded, podman, &mut plan, interrupt.as_mut()).await;
+    let begin = Instant::now();
+    let given = give_secrets(context, &loaded, &mut plan, &secrets);
+    let outcome = match given {
+        Ok(()) => carry_out(&args, context, cli, podman, &plan, interrupt.as_mut()).await,
+        Err(error) => Err(error),
+    };
     let mut outcome = outcome.or_else(|error| settled.before(error))?;
+    let took = begin.elapsed();
     if let Some(measuring) = later {
         clamp.known = measuring.end(interrupt.as_mut()).await?;
         if execute::unless(interrupt.as_mut(), clamp.is_doubtful()).await? {
@@ -129,27 +136,34 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let names = names::check(podman, &plan, &launches, &dns_servers, &network.dns_servers, &facts);
     let names = execute::unless(interrupt, names).await;
     outcome.warnings.extend(names.as_ref().ok().cloned().flatten());
-    tell::outcome(&plan, &launches, &outcome, args.json)?;
+    tell::outcome(&plan, &launches, &outcome, took, args.json)?;
     // All of it is done: who does not want to wait for what is only looked at need not.
     names?;
     Ok(if outcome.late.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+/// Gives the plan the secrets that it was made with, and makes the web UI's if there is none.
+fn give_secrets(context: &Context, loaded: &Loaded, plan: &mut Plan, known: &SecretValues) -> Result<(), Failure> {
+    plan.give_secrets(&context.kept_secrets(loaded, plan.secret_sources(), known)?);
+    Ok(())
 }
 
 /// Executes the plan as the arguments want it.
 async fn carry_out(
     args: &Args,
     context: &Context,
-    loaded: &Loaded,
+    cli: &Cli,
     podman: &impl Podman,
-    plan: &mut Plan,
+    plan: &Plan,
     interrupt: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<Outcome, Failure> {
-    let cli = &loaded.config.cli;
-    plan.give_secrets(&context.kept_secrets(loaded, plan.secret_sources())?);
     let mut pace = Pace { sequential: args.sequential, ..Pace::from_config(cli) };
     if args.no_wait {
         pace.startup = Duration::ZERO;
     }
-    let progress = execute::progress_on_stderr(context.says_more(cli));
-    Ok(execute::execute(podman, plan, &pace, &*progress, interrupt).await?)
+    tell::size(plan)?;
+    let verbose = context.says_more(cli);
+    let progress = execute::progress_on_stderr(verbose);
+    let outcome = execute::execute(podman, plan, &pace, &*progress, interrupt).await;
+    Ok(outcome.map_err(|aborted| aborted.in_detail(verbose))?)
 }

@@ -11,12 +11,15 @@ use crate::error::Failure;
 use crate::gpu;
 use crate::plan::{self, Conflict, Desired, HostContext, Launch, NetworkReset, Observed, Plan};
 use crate::podman::{self, Connection, Podman};
+use crate::secret::SecretValues;
 
 /// All that is known before anything is done.
 pub(super) struct Prepared {
     pub(super) connection: Connection,
     pub(super) plan: Plan,
     pub(super) launches: Vec<Launch>,
+    /// The secrets that the plan compares with: the containers are made with these.
+    pub(super) secrets: SecretValues,
     /// Which way the packets go.
     pub(super) facts: egress::Facts,
     /// The name servers that containers are given.
@@ -34,7 +37,8 @@ pub(super) async fn prepare(args: &Args, context: &Context, loaded: &Loaded) -> 
     let surroundings = surroundings(config, &services, args.cpu, podman.is_rootless()).await?;
     let mut desired = Desired::from_config(config, &services, podman.version(), &surroundings);
     // A secret that cannot be read is an error only for a container that is made with it.
-    desired.give_secrets(&context.known_secrets(loaded, desired.secret_sources()));
+    let secrets = context.known_secrets(loaded, desired.secret_sources());
+    desired.give_secrets(&secrets);
     let reset = if args.reset_network { NetworkReset::AskedFor } else { NetworkReset::Never };
     let observed = Observed::for_launch(podman, &desired, reset).await?;
     let (mut plan, conflict) = match plan::decide(&desired, &observed, reset) {
@@ -55,7 +59,7 @@ pub(super) async fn prepare(args: &Args, context: &Context, loaded: &Loaded) -> 
     // A network that is made anew will have the settings that are configured.
     let facts = egress::survey(podman, plan.network.as_ref(), &config.runtime);
     let dns_servers = surroundings.dns_servers;
-    Ok(Prepared { connection, plan, launches: desired.launches, facts, dns_servers, conflict })
+    Ok(Prepared { connection, plan, launches: desired.launches, secrets, facts, dns_servers, conflict })
 }
 
 /// The machine's properties that a launch depends on.

@@ -2,13 +2,14 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::Context;
 use crate::config::Loaded;
 use crate::execute::Outcome;
-use crate::plan::{Kept, Launch, Plan};
+use crate::plan::{Action, Kept, Launch, Plan};
 use crate::terminal::{Escaped, EscapedLine, print_json};
 
 /// The plan, for `--dry-run`. It is data: it goes to stdout.
@@ -17,10 +18,33 @@ pub(in crate::command) fn plan(plan: &Plan, json: bool) -> io::Result<()> {
         return print_json(&plan.to_json());
     }
     write!(anstream::stdout(), "{}", text(plan))?;
+    size(plan)?;
     for replaced in plan.needs_consent() {
         writeln!(anstream::stderr(), "needs confirmation: stop and replace {}", EscapedLine(&replaced.to_string()))?;
     }
     Ok(())
+}
+
+/// Says how much is to be pulled, if anything is.
+pub(super) fn size(plan: &Plan) -> io::Result<()> {
+    sized(plan).map_or(Ok(()), |line| writeln!(anstream::stderr(), "{line}"))
+}
+
+/// podman asks a registry for the size of an image only while it pulls the image.
+fn sized(plan: &Plan) -> Option<String> {
+    let count = plan.steps.iter().filter(|step| matches!(step.action, Action::Pull(_))).count();
+    match count {
+        0 => None,
+        1 => Some("1 image to pull; podman learns its size only while it pulls".to_owned()),
+        _ => Some(format!("{count} images to pull; podman learns their sizes only while it pulls")),
+    }
+}
+
+/// The services that were started, and how long it took; nothing if none was.
+fn total(plan: &Plan, took: Duration) -> Option<String> {
+    let count = plan.steps.iter().filter(|step| matches!(step.action, Action::Start { .. })).count();
+    let services = if count == 1 { "service" } else { "services" };
+    (count > 0).then(|| format!("started {count} {services} in {:.1} s", took.as_secs_f64()))
 }
 
 /// Paths and devices in it are whatever the configuration says.
@@ -53,8 +77,8 @@ pub(super) fn earlier_data(launches: &[Launch], loaded: &Loaded, context: &Conte
     Ok(())
 }
 
-/// The outcome: the services' addresses, and warnings.
-pub(super) fn outcome(plan: &Plan, launches: &[Launch], came: &Outcome, json: bool) -> io::Result<()> {
+/// The outcome: warnings, the total, and the services' addresses.
+pub(super) fn outcome(plan: &Plan, launches: &[Launch], came: &Outcome, took: Duration, json: bool) -> io::Result<()> {
     let kept = |launch: &Launch| plan.kept.contains(&Kept::Service(launch.service.clone()));
     let mut err = anstream::stderr();
     for launch in launches.iter().filter(|launch| kept(launch)) {
@@ -62,6 +86,9 @@ pub(super) fn outcome(plan: &Plan, launches: &[Launch], came: &Outcome, json: bo
         writeln!(err, "`{}` {how}", EscapedLine(&launch.service))?;
     }
     troubles(came, &mut err)?;
+    if let Some(total) = total(plan, took) {
+        writeln!(err, "{total}")?;
+    }
     if json {
         let service = |launch: &Launch| {
             json!({
@@ -108,6 +135,7 @@ fn urls(launch: &Launch) -> Vec<String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::plan::Step;
 
     #[tokio::test]
     async fn a_plan_cannot_steer_the_terminal() {
@@ -115,5 +143,22 @@ mod tests {
         let hostile = THREE.replace("source = \"weights\"", "source = \"/a\\u001b[2J\"");
         let plan = plan(&podman(NEW), &hostile, &[]).await.unwrap();
         assert!(text(&plan).contains("/a\\u{1b}[2J at /weights"), "{:?}", text(&plan));
+    }
+
+    #[tokio::test]
+    async fn a_plan_tells_its_size_before_and_its_total_after() {
+        use crate::plan::tests::{NEW, THREE, plan, podman};
+        let pulls = |count: usize| Plan {
+            steps: (0..count)
+                .map(|_| Step { action: Action::Pull("lab/x:1".into()), service: None, after: vec![] })
+                .collect(),
+            ..Plan::default()
+        };
+        assert_eq!(sized(&pulls(0)), None);
+        assert!(sized(&pulls(1)).unwrap().starts_with("1 image to pull"));
+        assert!(sized(&pulls(2)).unwrap().starts_with("2 images to pull"));
+        let start = plan(&podman(NEW), THREE, &[]).await.unwrap();
+        assert_eq!(total(&start, Duration::from_millis(12_340)).unwrap(), "started 3 services in 12.3 s");
+        assert_eq!(total(&pulls(1), Duration::ZERO), None);
     }
 }

@@ -5,10 +5,8 @@
 
 use std::fmt;
 
-use clap::builder::styling::{AnsiColor, Style};
-
 use super::row::Row;
-use crate::terminal::EscapedLine;
+use crate::terminal::{EscapedLine, Tone};
 
 /// The table's width where standard output is no terminal.
 pub(super) const WIDTH: usize = 80;
@@ -27,27 +25,6 @@ const HEADINGS: [&str; 5] = ["Service", "Status", "Uptime", "Path", "Info"];
 
 /// The columns that are never below their row.
 const FIRST: usize = 3;
-
-/// How a text stands out on a terminal that shows colours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tone {
-    /// It does not.
-    Plain,
-    /// Something does not work.
-    Broken,
-    /// Something may not work.
-    Doubtful,
-}
-
-impl Tone {
-    fn style(self) -> Style {
-        match self {
-            Self::Plain => Style::new(),
-            Self::Broken => AnsiColor::Red.on_default(),
-            Self::Doubtful => AnsiColor::Yellow.on_default(),
-        }
-    }
-}
 
 /// A text of one column, harmless to a terminal.
 #[derive(Debug, Clone)]
@@ -120,7 +97,7 @@ pub(super) fn lines(rows: &[Row], width: usize) -> Vec<Line> {
 
 fn cells(row: &Row) -> [Cell; 5] {
     let uptime = row.uptime().map_or_else(|| "-".to_owned(), |uptime| uptime.to_string());
-    let broken = |is: bool| if is { Tone::Broken } else { Tone::Plain };
+    let broken = |is: bool| if is { Tone::Bad } else { Tone::Plain };
     [
         Cell::new(&row.service, Tone::Plain),
         Cell::new(row.status(), broken(row.has_failed())),
@@ -175,27 +152,26 @@ fn beside_each_other(cells: &[Cell], widths: &[usize; 5]) -> Line {
 /// The text in lines of at most `width` characters; only a word that is longer is broken.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
-    let mut lines = vec![String::new()];
-    let mut used = 0;
+    let (mut lines, mut line, mut used) = (Vec::new(), String::new(), 0);
     for word in text.split(' ') {
-        let length = word.chars().count();
-        if used > 0 && used + 1 + length > width {
-            lines.push(String::new());
+        if used > 0 && used + 1 + word.chars().count() > width {
+            lines.push(std::mem::take(&mut line));
             used = 0;
         }
-        for (index, c) in word.chars().enumerate() {
-            if index == 0 && used > 0 {
-                lines.last_mut().map(|line| line.push(' '));
-                used += 1;
-            }
+        if used > 0 {
+            line.push(' ');
+            used += 1;
+        }
+        for c in word.chars() {
             if used == width {
-                lines.push(String::new());
+                lines.push(std::mem::take(&mut line));
                 used = 0;
             }
-            lines.last_mut().map(|line| line.push(c));
+            line.push(c);
             used += 1;
         }
     }
+    lines.push(line);
     lines
 }
 
@@ -296,7 +272,7 @@ mod tests {
         let check = HealthCheck::Http(HttpCheck { at, path, expected: StatusRange::SUCCESS });
         let health = Some((check, Err("connection refused (os error 111)".to_owned())));
         let started_at = Some(0);
-        Row { health, started_at, ..running(service, passage, Verdict::ClampHelps) }
+        Row { started_at, health, ..running(service, passage, Verdict::ClampHelps) }
     }
 
     #[test]

@@ -1,0 +1,185 @@
+//! The folders that the environment names for the user's files: which of them cannot be used, and why.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, User, access, geteuid};
+
+/// The variables that name a folder for airpods (XDG Base Directory Specification; `AIRPODS_HOME` is our own).
+const OURS: [&str; 5] = ["AIRPODS_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "HOME"];
+
+/// Those that podman needs (containers-storage.conf(5), containers.conf(5)).
+const PODMANS: [&str; 3] = ["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"];
+
+/// A folder that is needed and cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HomeFault {
+    folder: PathBuf,
+    /// What names the folder; none for one below it.
+    named_by: Option<Name>,
+    why: Why,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Variable(&'static str),
+    /// The user's entry in passwd(5), since `HOME` is not set.
+    Passwd,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Missing,
+    NoFolder,
+    ReadOnly,
+    NotPermitted,
+    Relative,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "does not exist",
+            Self::NoFolder => "is not a folder",
+            Self::ReadOnly => "is on a read-only file system",
+            Self::NotPermitted => "this user may not write",
+            Self::Relative => "is not an absolute path",
+        })
+    }
+}
+
+impl fmt::Display for HomeFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (folder, why) = (self.folder.display(), self.why);
+        match self.named_by {
+            Some(Name::Variable(variable)) => write!(f, "`{variable}` names `{folder}`, which {why}"),
+            Some(Name::Passwd) => write!(f, "`HOME` is not set, and this user's home is `{folder}`, which {why}"),
+            None if why == Why::NotPermitted => write!(f, "`{folder}` is a folder that {why}"),
+            None => write!(f, "`{folder}` {why}"),
+        }
+    }
+}
+
+impl HomeFault {
+    /// The fault of the folder in which a path of ours lies, if that is why it cannot be used.
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Self> {
+        Self::among(path, |name| std::env::var_os(name).map(PathBuf::from))
+    }
+
+    fn among(path: &Path, lookup: impl Fn(&str) -> Option<PathBuf>) -> Option<Self> {
+        let values = OURS.into_iter().filter_map(|name| Some((name, lookup(name)?)));
+        // The innermost: `XDG_CONFIG_HOME` may well lie below `HOME`.
+        let holding = values.filter(|(_, folder)| folder.is_absolute() && path.starts_with(folder));
+        let (name, folder) = holding.max_by_key(|(_, folder)| folder.components().count())?;
+        Self::of_folder(Name::Variable(name), folder.clone()).or_else(|| Self::below(path, &folder))
+    }
+
+    /// The fault of a folder that podman needs, if podman names it in its complaint.
+    #[must_use]
+    pub fn of_podman(said: &str) -> Option<Self> {
+        Self::named_in(said, |name| std::env::var_os(name).map(PathBuf::from))
+    }
+
+    fn named_in(said: &str, lookup: impl Fn(&str) -> Option<PathBuf>) -> Option<Self> {
+        let set = PODMANS.into_iter().filter_map(|name| Some((Name::Variable(name), lookup(name)?)));
+        let unset = lookup("HOME").is_none();
+        let passwd = unset.then(|| Some((Name::Passwd, User::from_uid(geteuid()).ok()??.dir))).flatten();
+        let named = |folder: &Path| folder.parent().is_some() && said.contains(&*folder.to_string_lossy());
+        let mut folders = set.chain(passwd).filter(|(_, folder)| named(folder));
+        folders.find_map(|(name, folder)| Self::of_folder(name, folder))
+    }
+
+    /// The fault of a folder that something names.
+    fn of_folder(name: Name, folder: PathBuf) -> Option<Self> {
+        let why = if folder.is_relative() { Some(Why::Relative) } else { judge(&folder) };
+        why.map(|why| Self { folder, named_by: Some(name), why })
+    }
+
+    /// The fault of the first thing on the way from a folder to a path that is there.
+    fn below(path: &Path, folder: &Path) -> Option<Self> {
+        let way = path.ancestors().skip(1).take_while(|above| *above != folder);
+        let found = way.into_iter().find(|above| above.symlink_metadata().is_ok())?;
+        Some(Self { folder: found.to_owned(), named_by: None, why: judge(found)? })
+    }
+
+    /// The next action.
+    #[must_use]
+    pub fn hint(&self) -> Cow<'static, str> {
+        match self.named_by {
+            Some(Name::Variable(variable)) => format!("set `{variable}` to a folder that you can write").into(),
+            Some(Name::Passwd) => "set `HOME` to a folder that you can write".into(),
+            None => format!("make `{}` a folder that you can write", self.folder.display()).into(),
+        }
+    }
+}
+
+/// Why nothing can be made in a folder. One that is not there counts as long as it can be made.
+fn judge(folder: &Path) -> Option<Why> {
+    match folder.metadata() {
+        Ok(found) if !found.is_dir() => Some(Why::NoFolder),
+        Ok(_) => match access(folder, AccessFlags::W_OK | AccessFlags::X_OK) {
+            Err(Errno::EROFS) => Some(Why::ReadOnly),
+            Err(_) => Some(Why::NotPermitted),
+            Ok(()) => None,
+        },
+        // Something above it is no folder, or may not be entered.
+        Err(cause) if cause.raw_os_error() == Some(Errno::EACCES as i32) => Some(Why::NotPermitted),
+        Err(_) => Some(Why::Missing),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn told(path: &str, variables: &[(&str, &str)]) -> Option<String> {
+        let lookup = |name: &str| variables.iter().find(|(one, _)| *one == name).map(|(_, value)| PathBuf::from(value));
+        HomeFault::among(Path::new(path), lookup).map(|fault| fault.to_string())
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_used_is_named_with_what_names_it() {
+        let own = tempfile::tempdir().unwrap();
+        let home = own.path().to_str().unwrap();
+        std::fs::write(own.path().join("file"), "").unwrap();
+        let file = format!("{home}/file");
+        let nope = "`HOME` names `/nope`, which does not exist";
+        assert_eq!(told("/nope/.config/x", &[("HOME", "/nope")]).as_deref(), Some(nope));
+        let no_folder = format!("`HOME` names `{file}`, which is not a folder");
+        assert_eq!(told(&format!("{file}/.config/x"), &[("HOME", &file)]), Some(no_folder));
+        let inner = format!("`XDG_STATE_HOME` names `{file}`, which is not a folder");
+        let both = [("HOME", home), ("XDG_STATE_HOME", &file)];
+        assert_eq!(told(&format!("{file}/airpods/x"), &both), Some(inner));
+        let below = format!("`{file}` is not a folder");
+        assert_eq!(told(&format!("{file}/airpods/x"), &[("HOME", home)]), Some(below));
+    }
+
+    #[test]
+    fn a_folder_that_is_well_or_that_nothing_names_is_not_to_blame() {
+        let own = tempfile::tempdir().unwrap();
+        let home = own.path().to_str().unwrap();
+        assert_eq!(told(&format!("{home}/.config/x"), &[("HOME", home)]), None);
+        assert_eq!(told("/nope/x", &[("HOME", home)]), None);
+        assert_eq!(told("rel/x", &[("HOME", home), ("XDG_CONFIG_HOME", "rel")]), None);
+        assert_eq!(told("/nope/x", &[]), None);
+    }
+
+    #[test]
+    fn podmans_folder_is_to_blame_only_if_podman_names_it() {
+        let blamed = |said: &str, variable: &str, value: &str| {
+            let lookup =
+                |name: &str| (name == variable).then(|| PathBuf::from(value)).or((name == "HOME").then(|| "/".into()));
+            HomeFault::named_in(said, lookup).map(|fault| (fault.to_string(), fault.hint().into_owned()))
+        };
+        let (told, hint) = blamed("cannot resolve /nope: lstat /nope", "HOME", "/nope").unwrap();
+        assert_eq!(told, "`HOME` names `/nope`, which does not exist");
+        assert_eq!(hint, "set `HOME` to a folder that you can write");
+        let (told, _) = blamed("instead got \"rel/containers\"", "XDG_DATA_HOME", "rel").unwrap();
+        assert_eq!(told, "`XDG_DATA_HOME` names `rel`, which is not an absolute path");
+        assert_eq!(blamed("no space left on device", "HOME", "/nope"), None);
+    }
+}
