@@ -188,7 +188,7 @@ async fn look(
         Ok::<_, PodmanError>((name, users))
     });
     let volumes = try_join_all(users).await?.into_iter().collect();
-    // How much space it takes is good to know, and no reason not to go on.
+    // The sizes only inform: without them the command goes on.
     let wanted = scope.volumes || scope.images;
     let usage = if wanted { podman.disk_usage().await.unwrap_or_default() } else { DiskUsage::default() };
     Ok(Inventory { observed, volumes, usage, files })

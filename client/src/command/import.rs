@@ -140,7 +140,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     }
     match loaded {
         Ok(_) => Ok(Exit::Done),
-        // It is for a person to mend: what is left names a file that is not there yet.
+        // The user has to correct it: a path in it names a file that does not exist yet.
         Err(error) => {
             let failure = Failure::from(error);
             let _ = failure.write(&mut anstream::stderr());

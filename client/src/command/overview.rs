@@ -9,7 +9,7 @@ use crate::config::{self, Config, PodmanUrl, Service};
 use crate::error::Failure;
 use crate::execute;
 use crate::exit::Exit;
-use crate::plan::container_made_for;
+use crate::plan::{container_made_for, was_stopped};
 use crate::podman::{self, Container, ContainerState, Podman};
 use crate::terminal::EscapedLine;
 
@@ -43,6 +43,8 @@ struct Seen {
     name: String,
     /// None where it has no container.
     state: Option<ContainerState>,
+    /// The user stopped it, whatever its exit code.
+    stopped: bool,
     oneshot: bool,
     has_page: bool,
 }
@@ -86,6 +88,7 @@ fn seen(config: &Config, name: &str, service: &Service, containers: &[Container]
     Seen {
         name: name.to_owned(),
         state: container.map(|container| container.state),
+        stopped: container.is_some_and(|container| was_stopped(config, service, container.state)),
         oneshot: service.oneshot,
         has_page: open::page(config, service).is_some(),
     }
@@ -103,7 +106,7 @@ impl Seen {
 
     /// It ended by itself, and not well.
     fn has_failed(&self) -> bool {
-        matches!(self.state, Some(ContainerState::Exited(code)) if code != 0)
+        !self.stopped && matches!(self.state, Some(ContainerState::Exited(code)) if code != 0)
     }
 }
 
@@ -160,7 +163,7 @@ mod tests {
     use super::*;
 
     fn service(name: &str, state: Option<ContainerState>) -> Seen {
-        Seen { name: name.to_owned(), state, oneshot: name == "job", has_page: name == "web" }
+        Seen { name: name.to_owned(), state, stopped: name == "slow", oneshot: name == "job", has_page: name == "web" }
     }
 
     fn with(services: Vec<Seen>) -> Overview {
@@ -189,6 +192,7 @@ mod tests {
                 "running: model; failed: web",
                 "airpods doctor",
             ),
+            (with(vec![service("slow", Some(Exited(137)))]), "not running: slow", "airpods start"),
             (
                 with(vec![service("web", Some(Running)), service("model", Some(Running))]),
                 "running: web, model",

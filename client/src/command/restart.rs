@@ -68,7 +68,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
 async fn prepare(args: &Args, config: &Config) -> Result<(Connection, Restart), Failure> {
     let services = plan::chosen(config, &args.services, true)?;
     let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
-    // Where it cannot be known what `start` would ask for, there is nothing to compare with; a restart does not depend on it.
+    // A restart works without knowing what `start` would ask for: only the comparison is left out then.
     let known = surroundings(config, &services, false, connection.podman.is_rootless()).await.ok();
     let surroundings = known.clone().unwrap_or_default();
     let desired = Desired::from_config(config, &services, connection.podman.version(), &surroundings);

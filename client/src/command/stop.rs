@@ -70,7 +70,7 @@ async fn prepare(args: &Args, config: &Config) -> Result<Option<Prepared>, Failu
     let mut present = Present::of(config, &args.services, &observed.containers)?;
     let mut left = Vec::new();
     if args.services.is_empty() {
-        // Whoever named none may not have thought of it, and it may be another configuration's with the same network.
+        // Without names it is not stopped: it may belong to another configuration with the same network.
         present = present.configured();
         left = plan::left_running(config, &observed, &[]);
     }

@@ -135,7 +135,7 @@ pub(super) fn goes_on(answer: Answer) -> Result<bool, Unconfirmed> {
     match answer {
         Answer::Yes => Ok(true),
         Answer::No => {
-            // Whether anybody reads it does not change how it ends.
+            // A closed stderr does not change the exit code.
             let _ = writeln!(anstream::stderr(), "nothing was changed");
             Ok(false)
         }

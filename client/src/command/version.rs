@@ -47,7 +47,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
 }
 
 async fn look(context: &Context) -> Versions {
-    // A configuration that is wrong is told by every other command.
+    // Every other command reports a wrong configuration.
     let socket = config::load(&context.environment, context.config.as_deref())
         .ok()
         .and_then(|loaded| loaded.config.runtime.podman_url.as_ref().map(PodmanUrl::socket).map(ToOwned::to_owned));

@@ -82,7 +82,7 @@ impl<P: Podman> Actor<'_, P> {
                 let set_aside = self.set_aside(name, former, *running).await;
                 self.or_put_back(set_aside, running.then_some(name)).await.map_err(refused)?;
             }
-            // Not before everything else is done and nothing can be undone any more.
+            // It would be needed to undo the others, so it is removed after all of them.
             Action::Discard { .. } => return Ok(Done::Nothing),
             Action::CreatePod(spec) => {
                 let mut spec = spec.clone();
@@ -179,7 +179,7 @@ impl<P: Podman> Actor<'_, P> {
 
     async fn read_back(&self, service: &str, expected: &Expected) -> Result<(), Trouble> {
         let closely = Inspection::at(self.podman, expected).await?;
-        // One that does something once may have done it by now.
+        // A one-shot service may have ended by now.
         let may_end = |state: ContainerState| expected.oneshot && state == ContainerState::Exited(0);
         if !may_end(closely.detail.state) {
             self.must_run(service, &expected.spec.name, &closely.detail, 0).await?;
@@ -200,10 +200,10 @@ impl<P: Podman> Actor<'_, P> {
         if differences.is_empty() {
             return Ok(());
         }
-        // One that has ended meanwhile has no port and no process left, and that is what is to be told.
+        // If the container has ended meanwhile, that is the cause, and not its missing ports and process.
         let now = self.podman.inspect_container(&expected.spec.name).await?;
         if may_end(now.state) {
-            // Nothing but what podman's books say is left of it, and nobody listens any more.
+            // An ended container has only podman's record; its process and ports cannot be compared.
             differences.retain(|one| one.source == Source::Podman);
             if differences.is_empty() {
                 return Ok(());
@@ -254,7 +254,7 @@ impl<P: Podman> Actor<'_, P> {
         let patience = times.patience(self.pace.startup, self.pace.interval);
         let start = Instant::now();
         let mut process = None;
-        // However often podman had to restart what has been running for long is not for this start to judge.
+        // Earlier restarts of a service that ran before are not this start's failures.
         let mut restarts = (!kept).then_some(0);
         loop {
             let asked = ask_health(self.podman, container, check, timeout);
@@ -262,7 +262,7 @@ impl<P: Podman> Actor<'_, P> {
                 Ok(answer) if answer.healthy => {
                     self.outcome.borrow_mut().healthy.insert(service.to_owned());
                     let (asked, took) = (check.place(), start.elapsed());
-                    // That what ran before is well needs no word, unless it had to be waited for.
+                    // A service that ran before is reported only if it had to be waited for.
                     if restarts.is_some() {
                         self.progress.event(&Event::Healthy { service, asked: &asked, took });
                     }
@@ -271,7 +271,7 @@ impl<P: Podman> Actor<'_, P> {
                 Ok(answer) => answer.told(),
                 Err(reason) => reason,
             };
-            // While its first process is there nothing can have happened to it that podman would have to be asked about.
+            // While its first process lives the container has not ended: podman need not be asked.
             if !process.is_some_and(kernel::lives) {
                 let detail = self.podman.inspect_container(container).await?;
                 self.must_run(service, container, &detail, *restarts.get_or_insert(detail.restarts)).await?;
@@ -379,7 +379,7 @@ pub(super) fn make_folders(path: &Path, service: &str) -> Result<Done, StepError
     made.reverse();
     let place = format!("services.{service}.volumes");
     file::refuse_other_users(path).and_then(|()| std::fs::create_dir_all(path)).map_err(|source| {
-        // Those above the one that could not be made may have been: they are new and so empty.
+        // The folders above the failed one may have been made: they are new, and so empty.
         made.iter().rev().for_each(|folder| drop(std::fs::remove_dir(folder)));
         StepError::Folder { place, path: path.to_owned(), source }
     })?;

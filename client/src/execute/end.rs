@@ -132,7 +132,7 @@ fn discard(file: &Path) -> Result<bool, String> {
     match std::fs::remove_file(file) {
         Ok(()) => {
             let folder = file.parent().filter(|folder| folder.file_name().is_some_and(|name| name == FOLDER));
-            // Where anything else is in it, the kernel refuses, and is right.
+            // The kernel refuses to remove a folder that is not empty, as it should.
             drop(folder.map(std::fs::remove_dir));
             Ok(true)
         }

@@ -172,7 +172,7 @@ impl StepError {
 
 /// Registries say of an image that is not there that it may not be seen, lest anybody find out what others have.
 fn pull_hint(image: &str, source: &PodmanError) -> String {
-    // It is this machine that says the latter, about its own files.
+    // "permission denied" is about this machine's files, not about the registry.
     let said = source.message().to_ascii_lowercase().replace("permission denied", "");
     if !["unauthorized", "authentication required", "denied"].iter().any(|word| said.contains(word)) {
         return "check the name, and that the registry can be reached".to_owned();

@@ -137,7 +137,7 @@ async fn execute_until(
             let under_way = ran.under_way.iter().filter_map(|index| plan.steps.get(*index));
             left.extend(under_way.map(|step| format!("it may still happen: {}", step.action)));
             let given_up = !ran.under_way.is_empty();
-            // Where a step failed by itself, the first Ctrl-C is still to come.
+            // If a step failed without an interrupt, the first Ctrl-C ends the undo.
             let stop: Pin<&mut dyn Future<Output = ()>> = if ran.interrupted { again } else { interrupt };
             let undoing = undo::Undoing { podman, plan, pace, stop, given_up };
             left.extend(undoing.undo(&ran.done, progress).await);

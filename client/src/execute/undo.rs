@@ -124,7 +124,7 @@ async fn undo_action(
             };
             return back.map_err(|error| format!("{remains} or does not run again: {}", error.message()));
         }
-        // Nothing of it can be brought back.
+        // What was removed cannot be restored.
         _ => return Err(remains),
     };
     match result {

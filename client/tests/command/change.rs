@@ -180,7 +180,7 @@ fn a_key_without_a_value_fails_with_the_nearest_that_has_one() {
     let home = Home::with(MINE);
     let output = airpods(home.path(), "config get services.olama.image").output().unwrap();
     told(&output, 2, "", "error: `services.olama.image` has no value\nhint: did you mean `services.ollama.image`?\n");
-    assert_eq!(airpods(home.path(), "config get runtime.podman_url").output().unwrap().status.code(), Some(1));
+    assert_eq!(airpods(home.path(), "config get runtime.podman_url").output().unwrap().status.code(), Some(2));
 }
 
 #[test]

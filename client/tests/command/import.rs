@@ -80,7 +80,7 @@ fn what_is_neither_is_an_error_and_writes_nothing() {
         let output = airpods(home.path(), "import compose.yaml").output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{output:?}");
     }
-    assert_eq!(airpods(home.path(), "import none.yaml").output().unwrap().status.code(), Some(1));
+    assert_eq!(airpods(home.path(), "import none.yaml").output().unwrap().status.code(), Some(2));
     assert!(!home.path().join("config.toml").exists());
 }
 

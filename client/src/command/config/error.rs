@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::config::ConfigError;
-use crate::error::{Report, render};
+use crate::error::{Report, render, render_fault};
 use crate::exit::Exit;
 use crate::home::HomeFault;
 use crate::terminal::EscapedLine;
@@ -123,6 +123,9 @@ impl Report for NotWritten {
         if let Self::WrongDraft { interrupted: true, .. } = self {
             // The line of the question is still open.
             writeln!(to)?;
+        }
+        if let Some(fault) = self.home_fault() {
+            return render_fault(self, &fault, to);
         }
         let Self::Wrong { problems, .. } = self else { return render(self, self.hint().as_deref(), to) };
         problems.render(to)?;

@@ -70,7 +70,7 @@ pub(super) fn init(context: &Context, force: bool) -> Result<Exit, Failure> {
 
 /// Replaces the file with the defaults, and keeps a copy of it.
 pub(super) async fn reset(context: &Context, force: bool) -> Result<Exit, Failure> {
-    // A wrong file can be reset as well, so nothing is asked of it but where it is.
+    // A wrong file can be reset too, so the file is located and not read.
     let Some(path) = crate::config::locate(&context.environment, context.config.as_deref())? else {
         tell("there is no configuration file, the built-in defaults are used");
         return Ok(Exit::Done);

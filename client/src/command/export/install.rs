@@ -109,7 +109,7 @@ fn remove_from(folder: &Path, root: bool, systemctl: Systemctl<'_>) -> Result<Ve
     if files.is_empty() {
         return Ok(files);
     }
-    // Containers before the pods and the network that they are in.
+    // A pod or a network in use cannot be stopped: containers go first.
     for kind in ["container", "pod", "network"] {
         let units: Vec<String> = files.iter().filter_map(|file| unit(file, kind)).collect();
         let words: Vec<&str> = ["stop"].into_iter().chain(units.iter().map(String::as_str)).collect();

@@ -32,13 +32,13 @@ pub(super) async fn read(
     let mut position = Position::default();
     let mut first = true;
     loop {
-        // Looked for each time: it may have been made anew, and under another name.
+        // Looked for each time: the container may have been replaced, under another name.
         let containers = podman.containers().await?;
         let there = match plan::container_made_for(source.service, Some(source.configured), &containers) {
             Some(found) => read_on(podman, found, options, &mut position, &mut write).await?,
             None => false,
         };
-        // Without names, those that were never started are simply not among them.
+        // Without names, services that were never started are left out.
         if first && !there && source.named {
             return Err(NeverStarted(source.service.to_owned()).into());
         }

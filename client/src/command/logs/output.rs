@@ -81,7 +81,7 @@ impl Output {
         let text = open.entry((place, line.source == LogSource::Stderr)).or_default();
         text.extend(&line.text);
         if line.open {
-            // Whatever is drawn over is of no use any more.
+            // A carriage return draws over what precedes it.
             let drawn = text.iter().rposition(|byte| *byte == b'\r').unwrap_or_default();
             text.drain(..drawn);
             return None;

@@ -105,7 +105,7 @@ pub(super) async fn run(args: OnArgs, context: &Context) -> Result<Exit, Failure
     let clamp = Subjected::of(&args, &status, link.as_deref());
     let fixed = link.as_deref().and_then(|link| is_fixed(&status, link));
     if let Some(mtu) = fixed {
-        // Behind it nothing larger can be seen.
+        // The clamp hides everything larger from the measurement.
         helper.change(&clamp.to(None), args.how.asking()).await?;
         change::say(&[format!("the fixed value of {mtu} is lifted while the path is measured")])?;
     }

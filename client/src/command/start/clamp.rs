@@ -145,7 +145,7 @@ impl Clamp<'_> {
         }
         match turn_on(&helper, narrow).await {
             Ok(settled) => {
-                // What it is like now is only to be told.
+                // The clamp is on; its status is only for the message.
                 if let Ok(status) = settled.unless(interrupt, helper.status()).await? {
                     settled.tell(narrow, &status)?;
                 }

@@ -137,7 +137,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let names = execute::unless(interrupt, names).await;
     outcome.warnings.extend(names.as_ref().ok().cloned().flatten());
     tell::outcome(&plan, &launches, &outcome, took, args.json)?;
-    // All of it is done: who does not want to wait for what is only looked at need not.
+    // The services run: Ctrl-C here ends only the check of the names.
     names?;
     Ok(if outcome.late.is_empty() { Exit::Done } else { Exit::Failed })
 }

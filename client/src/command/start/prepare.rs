@@ -56,7 +56,7 @@ pub(super) async fn prepare(args: &Args, context: &Context, loaded: &Loaded) -> 
             None => finding.cause,
         }));
     }
-    // A network that is made anew will have the settings that are configured.
+    // A network that is recreated gets the configured settings.
     let facts = egress::survey(podman, plan.network.as_ref(), &config.runtime);
     let dns_servers = surroundings.dns_servers;
     Ok(Prepared { connection, plan, launches: desired.launches, secrets, facts, dns_servers, conflict })

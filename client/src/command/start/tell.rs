@@ -66,7 +66,7 @@ pub(super) fn earlier_data(launches: &[Launch], loaded: &Loaded, context: &Conte
             writeln!(err, "`{service}` uses the data of the Python airpods in {}", EscapedLine(&path))?;
         }
     }
-    // Where a file names the volumes, whatever it does not name was left out on purpose.
+    // If a file names the volumes, what it does not name was left out on purpose.
     if loaded.file.is_none() {
         let used = |path: &Path| launches.iter().flat_map(|launch| &launch.folders).any(|used| used.starts_with(path));
         for entry in std::fs::read_dir(&folder)?.flatten().filter(|entry| !used(&entry.path())) {
