@@ -16,7 +16,7 @@ const WRITERS: [(&str, &str); 3] = [
 /// The commands that need no file.
 const READERS: [&str; 4] = ["config path", "config show", "config validate", "version"];
 
-/// What a command says where these variables are set.
+/// A command's exit code and words with these variables set.
 fn said(command: &str, variables: &[(&str, &Path)]) -> (Option<i32>, String) {
     let home = tempfile::tempdir().unwrap();
     let mut command = airpods(home.path(), command);
@@ -68,7 +68,7 @@ fn a_home_that_is_a_file_or_has_a_file_in_the_way_is_named() {
 fn a_home_that_cannot_be_written_is_named() {
     let own = tempfile::tempdir().unwrap();
     // Root may write everywhere but where the kernel takes no files.
-    let (closed, fault) = if nix_is_root() {
+    let (closed, fault) = if nix::unistd::geteuid().is_root() {
         (Path::new("/proc/nonexistent").to_owned(), "which does not exist")
     } else {
         fs::set_permissions(own.path(), Permissions::from_mode(0o500)).unwrap();
@@ -79,10 +79,6 @@ fn a_home_that_cannot_be_written_is_named() {
         names(command, &[("HOME", &closed)], &fault, "set `HOME` to a folder that you can write");
     }
     fs::set_permissions(own.path(), Permissions::from_mode(0o700)).unwrap();
-}
-
-fn nix_is_root() -> bool {
-    std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").unwrap()) == 0
 }
 
 #[test]

@@ -81,6 +81,13 @@ pub(crate) fn host(user: &str) -> (Host, Background) {
     (host, inside)
 }
 
+/// The same, and podman has the image.
+fn supplied(user: &str) -> (Host, Background) {
+    let (host, inside) = host(user);
+    Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+    (host, inside)
+}
+
 fn file() -> Stdio {
     File::open(tree()).unwrap().into()
 }
@@ -93,46 +100,40 @@ fn podman_5_does_what_the_guide_says() {
 
 #[test]
 fn podman_5_resolves_aliases_and_asks_the_dns_servers() {
-    let (host, _inside) = host("root");
-    Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+    let (host, _inside) = supplied("root");
     names::resolves(&host, &names::config(&format!("dns_servers = [\"{DNS}\"]"), "pod = \"left\"", ""));
     names::share_a_pod(&host);
 }
 
 #[test]
 fn podman_5_honours_every_setting_and_finds_one_that_was_changed() {
-    let (host, _inside) = host("root");
-    Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+    let (host, _inside) = supplied("root");
     // The client is outside the tree and would make a folder there.
     replacing::reads_everything_back(&host, "");
 }
 
 #[test]
 fn podman_5_has_what_stacks_need_and_a_second_start_has_nothing_to_do() {
-    let (host, _inside) = host("root");
-    Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+    let (host, _inside) = supplied("root");
     stacks::have_what_they_need(&host);
 }
 
 #[test]
 fn podman_5_has_nothing_to_do_at_a_second_start_of_whatever_is_configured() {
-    let (host, _inside) = host("root");
-    Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+    let (host, _inside) = supplied("root");
     generated::have_nothing_to_do_again(&host);
 }
 
 #[test]
 fn podman_5_starts_a_chain_in_order_on_networks_that_it_leaves_there() {
-    let (host, _inside) = host("root");
-    Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+    let (host, _inside) = supplied("root");
     stacks::leave_a_network_of_others(&host);
     stacks::start_in_order(&host);
 }
 
 #[test]
 fn podman_5_gives_an_ordinary_users_container_what_it_needs() {
-    let (host, _inside) = host("alice");
-    Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+    let (host, _inside) = supplied("alice");
     stacks::keep_the_user_and_the_groups(&host);
     stacks::find_a_changed_kernel_parameter(&host);
 }
@@ -146,16 +147,14 @@ fn podman_5_names_an_image_that_cannot_be_pulled() {
 
 #[test]
 fn podman_5_resolves_aliases_and_asks_the_dns_servers_rootless() {
-    let (host, _inside) = host("alice");
-    Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+    let (host, _inside) = supplied("alice");
     names::resolves(&host, &names::config(&format!("dns_servers = [\"{DNS}\"]"), "pod = \"left\"", ""));
     users::starts_services_of_their_own(&host);
 }
 
 #[test]
 fn podman_5_leaves_all_as_it_was_when_a_start_is_ended_at_any_moment_rootless() {
-    let (host, _inside) = host("alice");
-    Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+    let (host, _inside) = supplied("alice");
     interruptions::leave_all_as_it_was(&host, 3);
 }
 

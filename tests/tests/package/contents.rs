@@ -8,7 +8,7 @@ use std::process::Command;
 
 use airpods_lab::{PACKAGES, package, repository};
 
-use crate::{Folder, PROGRAMS, cargo, unpacked};
+use crate::{Folder, PROGRAMS, cargo, make, unpacked};
 
 /// What stands in a package's control file for a field.
 fn field(of: &str, name: &str) -> String {
@@ -91,11 +91,9 @@ fn what_needs_a_privilege_or_is_read_by_the_bus_polkit_or_systemd_is_in_the_help
 #[test]
 fn what_is_packed_is_what_make_install_installs() {
     let installed = Folder::new();
-    let make = Command::new("make")
-        .current_dir(repository())
-        .args(["--silent", "install", "PREFIX=/usr", "ZSHDIR=/usr/share/zsh/vendor-completions"])
+    let make = make(&repository())
+        .args(["install", "PREFIX=/usr", "ZSHDIR=/usr/share/zsh/vendor-completions"])
         .arg(format!("DESTDIR={}", installed.0.display()))
-        .env_remove("MAKEFLAGS")
         .output()
         .unwrap();
     assert!(make.status.success(), "{}", String::from_utf8_lossy(&make.stderr));

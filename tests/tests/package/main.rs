@@ -1,8 +1,8 @@
 //! The Debian packages that `make deb` built: what is in them, how they were built, and what installing and removing them does.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::{env, fs};
 
 mod contents;
@@ -38,6 +38,13 @@ pub(crate) fn unpacked(package: &str) -> Folder {
 /// The two programs in their packages: the package, and the program's path in it.
 pub(crate) const PROGRAMS: [(&str, &str); 2] =
     [("airpods", "usr/bin/airpods"), ("airpods-helper", "usr/libexec/airpods-helper")];
+
+/// `make` in a checkout, as if nobody else had called it.
+pub(crate) fn make(checkout: &Path) -> Command {
+    let mut make = Command::new("make");
+    make.current_dir(checkout).arg("--silent").env_remove("MAKEFLAGS").stdin(Stdio::null());
+    make
+}
 
 /// What cargo prints, run in the folder of a package of the workspace.
 pub(crate) fn cargo(folder: &str, arguments: &[&str]) -> String {

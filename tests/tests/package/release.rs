@@ -1,13 +1,13 @@
 //! How the programs of a release are built: from what was tested, the same wherever that is done, and telling of which crates.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::{env, fs};
 
 use airpods_lab::{build_record, packages_folder, repository};
 use serde_json::Value;
 
-use crate::{Folder, PROGRAMS, cargo, unpacked};
+use crate::{Folder, PROGRAMS, cargo, make, unpacked};
 
 /// Each crate that cargo compiled for a program, with the features it was compiled with.
 fn compiled(profile: &str, program: &str) -> BTreeMap<String, BTreeSet<String>> {
@@ -100,12 +100,9 @@ fn built_again_in_another_folder_the_programs_are_the_same_to_the_byte() {
     let tools = elsewhere.0.join("tools");
     let copy = "mkdir \"$0\" && ! tool=$(command -v cargo-auditable) || cp \"$tool\" \"$0\"";
     assert!(Command::new("sh").args(["-euc", copy]).arg(&tools).status().unwrap().success());
-    let make = Command::new("make")
-        .current_dir(&folder)
-        .args(["--silent", "programs", "PROFILE=release"])
+    let make = make(&folder)
+        .args(["programs", "PROFILE=release"])
         .env("PATH", format!("{}:{}", tools.display(), env::var("PATH").unwrap()))
-        .env_remove("MAKEFLAGS")
-        .stdin(Stdio::null())
         .output()
         .unwrap();
     assert!(make.status.success(), "{}", String::from_utf8_lossy(&make.stderr));
@@ -129,11 +126,9 @@ fn lintian_judges_the_next_version_as_it_judges_this_one() {
         .unwrap();
     assert!(packed.status.success(), "{}", String::from_utf8_lossy(&packed.stderr));
     // With the options of `make deb`.
-    let judged = Command::new("make")
-        .current_dir(repository())
-        .args(["--silent", "--eval", "judged: ; @$(LINTIAN) '$(FOLDER)'/*.changes", "judged"])
+    let judged = make(&repository())
+        .args(["--eval", "judged: ; @$(LINTIAN) '$(FOLDER)'/*.changes", "judged"])
         .arg(format!("FOLDER={}", next.0.display()))
-        .env_remove("MAKEFLAGS")
         .output()
         .unwrap();
     assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stdout));

@@ -1,4 +1,4 @@
-//! What rules of this host do to the packets that it forwards: judged from within a service's network, beside the host's own.
+//! Rules of this host on the packets that it forwards: judged from within a service's network, beside the host's own packets.
 
 use airpods_lab::client::{self, ALONE};
 use airpods_lab::path::{LINK, LINK_MTU, Rules, Server};
