@@ -17,7 +17,7 @@ const PODMANS: [&str; 3] = ["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HomeFault {
     folder: PathBuf,
-    /// What names the folder; none for one below it.
+    /// The variable or the entry that names the folder; none for one below it.
     named_by: Option<Name>,
     why: Why,
 }

@@ -40,7 +40,7 @@ pub(super) const SYN_PATIENCE: Duration = Duration::from_millis(3600);
 /// From this round trip on, eight bytes are exact enough where time is short: each round takes some of them.
 const LONG_RTT: Duration = Duration::from_millis(120);
 
-/// What one more round and the proof at the boundary take: round trips, and the time beside them.
+/// The duration of one more round and of the proof at the boundary: round trips, and the time beside them.
 const LAST_ROUNDS: (u32, Duration) = (16, Duration::from_millis(1500));
 
 /// What makes a hello of 256 bytes one of 1,760, as those with post-quantum groups are.

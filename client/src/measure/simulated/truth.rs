@@ -147,7 +147,7 @@ fn without_loss_the_value_is_exact() {
 }
 
 #[test]
-fn over_a_long_way_the_value_is_at_most_eight_bytes_low() {
+fn at_a_long_round_trip_the_value_is_at_most_eight_bytes_low() {
     for seed in 0..paths() / 10 {
         let mtu = fastrand::Rng::with_seed(seed).u16(1000..=1450);
         let faults = Faults { up: mtu, down: mtu, rtt: Duration::from_millis(300), ..Faults::default() };
