@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal};
 
 use clap::builder::styling::{AnsiColor, Style};
 use serde::Serialize;
+use terminal_size::{Height, Width, terminal_size_of};
 
 /// A text from elsewhere (the bus, a file, podman) that cannot steer the terminal: line breaks stay, every other
 /// control character and every character that reorders or hides text is shown as its escape.
@@ -128,6 +129,13 @@ impl Tone {
             Self::Bad => AnsiColor::Red.on_default().bold(),
         }
     }
+}
+
+/// The columns and rows of standard output; 80 and 24 where it is no terminal.
+#[must_use]
+pub fn size() -> (usize, usize) {
+    let (Width(columns), Height(rows)) = terminal_size_of(io::stdout()).unwrap_or((Width(80), Height(24)));
+    (columns.into(), rows.into())
 }
 
 /// Whether a person is there to read and answer: both standard input and standard error are terminals.

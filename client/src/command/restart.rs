@@ -57,10 +57,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
         pace.startup = Duration::ZERO;
     }
     let verbose = context.says_more(&loaded.config.cli);
-    let progress = execute::progress_on_stderr(verbose);
-    let outcome = execute::execute(&connection.podman, &restart.plan, &pace, &*progress, interrupt).await;
-    let outcome = outcome.map_err(|aborted| aborted.in_detail(verbose))?;
-    drop(progress);
+    let outcome = execute::execute_in_sight(&connection.podman, &restart.plan, &pace, verbose, interrupt).await?;
     tell(&restart, &outcome, args.json)?;
     Ok(if outcome.late.is_empty() { Exit::Done } else { Exit::Failed })
 }

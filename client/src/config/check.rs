@@ -218,8 +218,7 @@ impl Check<'_> {
         }
         let on_host = service.network_mode == NetworkMode::Host;
         let shares_ipc = service.options.get(ContainerOption::Ipc).iter().any(|mode| mode == "host");
-        for one in service.options.get(ContainerOption::Sysctls) {
-            let parameter = one.split('=').next().unwrap_or_default();
+        for (parameter, _) in service.options.sysctls() {
             let (message, hint) = match namespace(parameter) {
                 Some(Namespace::Network) if on_host => {
                     ("belongs to the host's network, which this service is on", "leave out `network_mode = \"host\"`")

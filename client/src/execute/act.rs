@@ -172,7 +172,7 @@ impl<P: Podman> Actor<'_, P> {
     }
 
     async fn pull(&self, index: usize, service: &str, image: &str) -> Result<(), StepError> {
-        let mut report = |report| self.progress.event(&Event::Pulling { index, image, report: &report });
+        let mut report = |report| self.progress.event(&Event::Pulling { index, service, report: &report });
         let pulled = self.unless_cancelled(self.podman.pull(image, &mut report)).await?;
         pulled.map_err(|source| StepError::Pull { service: service.to_owned(), image: image.to_owned(), source })
     }

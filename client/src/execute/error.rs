@@ -257,7 +257,7 @@ impl Aborted {
 
     /// The same, with podman's words in full if `detail`.
     #[must_use]
-    pub fn in_detail(self, detail: bool) -> Self {
+    pub(super) fn in_detail(self, detail: bool) -> Self {
         Self { detail, ..self }
     }
 }

@@ -23,7 +23,7 @@ pub use end::{Ended, Notice, end};
 pub use error::{Aborted, StepError};
 pub use health::{Answer, ask_health};
 pub use interrupt::{Interrupted, interrupted, unless};
-pub use progress::{Event, Progress, Silent, bytes, progress_on_stderr};
+pub use progress::{Event, Progress, Silent, bytes};
 
 use crate::config::Cli;
 use crate::kernel;
@@ -93,6 +93,20 @@ pub struct Late {
     pub last: String,
     /// How long it was waited for.
     pub waited: Duration,
+}
+
+/// Executes a plan as [`execute`] does, and tells of it on standard error: of every step, and with podman's words in full, if
+/// `verbose`.
+pub async fn execute_in_sight(
+    podman: &impl Podman,
+    plan: &Plan,
+    pace: &Pace,
+    verbose: bool,
+    interrupt: impl Future<Output = ()>,
+) -> Result<Outcome, Aborted> {
+    let progress = progress::progress_on_stderr(verbose);
+    let outcome = execute(podman, plan, pace, &*progress, interrupt).await;
+    outcome.map_err(|aborted| aborted.in_detail(verbose))
 }
 
 /// Executes a plan, or leaves things as they were.

@@ -18,7 +18,7 @@ pub enum Event<'a> {
     /// A step begins.
     Began { index: usize, step: &'a Step },
     /// Part of a layer has come.
-    Pulling { index: usize, image: &'a str, report: &'a PullProgress },
+    Pulling { index: usize, service: &'a str, report: &'a PullProgress },
     /// A step is done; `did` tells whether it changed something.
     Finished { index: usize, step: &'a Step, did: bool, took: Duration },
     /// A service answers as it should.
@@ -40,7 +40,7 @@ pub trait Progress {
 /// What suits standard error: lines that move where a person looks, and plain ones elsewhere. A terminal that cannot move them
 /// (`TERM=dumb` or none) is elsewhere, too: indicatif would show nothing at all there.
 #[must_use]
-pub fn progress_on_stderr(verbose: bool) -> Box<dyn Progress> {
+pub(super) fn progress_on_stderr(verbose: bool) -> Box<dyn Progress> {
     let moves = !MultiProgress::new().is_hidden();
     if moves { Box::new(Terminal::new(verbose)) } else { Box::new(Lines::new(verbose)) }
 }
@@ -197,10 +197,8 @@ impl Progress for Terminal {
             Event::Began { index, step } => {
                 self.with_line(step.service.as_deref(), |line| line.begin(*index, step));
             }
-            Event::Pulling { index, report, .. } => {
-                for line in self.services.borrow_mut().values_mut() {
-                    line.pulling(*index, report);
-                }
+            Event::Pulling { index, service, report } => {
+                self.with_line(Some(service), |line| line.pulling(*index, report));
             }
             Event::Finished { index, step, took, .. } => self.finished(*index, step, *took),
             Event::Failed { index, step } => {
@@ -225,7 +223,7 @@ impl Drop for Terminal {
     }
 }
 
-/// What is going on while a step is under way; nothing about those that take no time.
+/// The line while a step is under way; none for a step that takes no time.
 fn under_way(step: &Step) -> Option<String> {
     let service = step.service.as_deref().unwrap_or_default();
     Some(match &step.action {
@@ -313,7 +311,7 @@ mod tests {
     use super::*;
 
     fn pull(report: &PullProgress) -> Event<'_> {
-        Event::Pulling { index: 0, image: "lab/web:1", report }
+        Event::Pulling { index: 0, service: "web", report }
     }
 
     fn report(layer: &str, done: u64, all: u64) -> PullProgress {

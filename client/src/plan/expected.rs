@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::podman::{ContainerOption, ContainerSpec, Endpoint, Networking};
+use crate::podman::{ContainerSpec, Endpoint, Networking};
 use crate::port::HostPort;
 
 /// The expected properties of a running container.
@@ -30,11 +30,6 @@ impl Expected {
     /// The paths of the host that it mounts.
     pub fn sources(&self) -> impl Iterator<Item = &Path> {
         self.spec.sources()
-    }
-
-    /// Its kernel parameters, with their values.
-    pub fn sysctls(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.spec.options.get(ContainerOption::Sysctls).iter().filter_map(|one| one.split_once('='))
     }
 
     /// The ports of the host on which somebody must listen.

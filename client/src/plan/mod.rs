@@ -213,10 +213,10 @@ impl Plan {
         self.replaced.iter().filter(|replaced| replaced.needs_consent()).collect()
     }
 
-    /// Whether images are pulled.
+    /// The number of images to pull.
     #[must_use]
-    pub fn pulls(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step.action, Action::Pull(_)))
+    pub fn pulls(&self) -> usize {
+        self.steps.iter().filter(|step| matches!(step.action, Action::Pull(_))).count()
     }
 
     /// Whether there is nothing to do but to ask what runs already how it is.

@@ -160,7 +160,7 @@ impl Inspection {
         let view = |pid| View::of(pid, &detail.id, &expected.host_ports());
         let mut kernel = running.map(view).unwrap_or_default();
         if let Some(pid) = running {
-            kernel.read_sysctls(pid, &expected.sysctls().map(|(name, _)| name).collect::<Vec<_>>()).await;
+            kernel.read_sysctls(pid, &expected.spec.options.sysctls().map(|(name, _)| name).collect::<Vec<_>>()).await;
         }
         let found = detail.mounts.iter().filter(|mount| mount.volume.is_none()).map(|mount| mount.source.as_path());
         kernel.follow(expected.sources().chain(found));

@@ -237,12 +237,13 @@ impl Findings {
                 self.note(Setting::NetworkMtu, Source::Kernel, wanted, found);
             }
         }
-        for (name, wanted) in expected.sysctls() {
-            let Some(read) = &kernel.sysctls else { break };
-            let found = read.get(name).map_or("none", String::as_str);
-            if !is_same(wanted, found) {
-                let setting = Setting::Option(ContainerOption::Sysctls);
-                self.note(setting, Source::Kernel, format_args!("{name}={wanted}"), found);
+        if let Some(read) = &kernel.sysctls {
+            for (name, wanted) in expected.spec.options.sysctls() {
+                let found = read.get(name).map_or("none", String::as_str);
+                if !is_same(wanted, found) {
+                    let setting = Setting::Option(ContainerOption::Sysctls);
+                    self.note(setting, Source::Kernel, format_args!("{name}={wanted}"), found);
+                }
             }
         }
         for port in &kernel.silent_ports {

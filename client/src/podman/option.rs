@@ -166,6 +166,11 @@ impl Options {
         self.0.get(&option).map_or(&[], Vec::as_slice)
     }
 
+    /// The kernel parameters, each with its value.
+    pub fn sysctls(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.get(ContainerOption::Sysctls).iter().filter_map(|one| one.split_once('='))
+    }
+
     /// The settings that are given, with their values.
     pub fn iter(&self) -> impl Iterator<Item = (&'static Row, &[String])> {
         self.0.iter().map(|(option, values)| (option.row(), values.as_slice()))
@@ -224,8 +229,7 @@ pub(super) fn encode(options: &Options, label_disable: bool) -> Map<String, Valu
             ContainerOption::Privileged => ("privileged", json!(true)),
             ContainerOption::Ulimits => ("r_limits", values.iter().map(|limit| resource_limit(limit)).collect()),
             ContainerOption::Sysctls => {
-                let pairs = values.iter().filter_map(|value| value.split_once('='));
-                ("sysctl", pairs.map(|(name, value)| (name.to_owned(), json!(value))).collect())
+                ("sysctl", options.sysctls().map(|(name, value)| (name.to_owned(), json!(value))).collect())
             }
             // It is a mount.
             ContainerOption::Tmpfs => continue,

@@ -39,11 +39,7 @@ pub(super) async fn run(
     }
     let pace = Pace { sequential: args.sequential, ..Pace::from_config(&config.cli) };
     tell::size(&plan)?;
-    let verbose = context.says_more(&config.cli);
-    let progress = execute::progress_on_stderr(verbose);
-    let pulled = execute::execute(&connection.podman, &plan, &pace, &*progress, interrupt).await;
-    pulled.map_err(|aborted| aborted.in_detail(verbose))?;
-    drop(progress);
+    execute::execute_in_sight(&connection.podman, &plan, &pace, context.says_more(&config.cli), interrupt).await?;
     done(&images, &plan, args.json)?;
     Ok(Exit::Done)
 }

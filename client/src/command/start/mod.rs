@@ -17,7 +17,7 @@ use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
 use super::{Context, completions};
-use crate::config::{Cli, Loaded, MssClamp};
+use crate::config::{Loaded, MssClamp};
 use crate::error::Failure;
 use crate::execute::{self, Outcome, Pace};
 use crate::exit::Exit;
@@ -107,23 +107,19 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
         tell::earlier_data(&launches, &loaded, context)?;
     }
     // A pull through a hole hangs, and `require` starts nothing without a clamp. Nothing else waits for a measurement.
-    let is_needed_first = !measuring.is_under_way() || policy == MssClamp::Require || plan.pulls();
-    let (first, later) = if is_needed_first { (Some(measuring), None) } else { (None, Some(measuring)) };
+    let is_needed_first = !measuring.is_under_way() || policy == MssClamp::Require || plan.pulls() > 0;
     let mut settled = Settled::AsItWas;
-    if let Some(measuring) = first {
+    let mut measuring = Some(measuring);
+    if let Some(measuring) = measuring.take_if(|_| is_needed_first) {
         clamp.known = measuring.end(interrupt.as_mut()).await?;
         settled = clamp.settle(!plan.is_empty(), interrupt.as_mut()).await?;
     }
     let podman = &connection.podman;
     let begin = Instant::now();
-    let given = give_secrets(context, &loaded, &mut plan, &secrets);
-    let outcome = match given {
-        Ok(()) => carry_out(&args, context, cli, podman, &plan, interrupt.as_mut()).await,
-        Err(error) => Err(error),
-    };
+    let outcome = carry_out(&args, context, &loaded, podman, &mut plan, &secrets, interrupt.as_mut()).await;
     let mut outcome = outcome.or_else(|error| settled.before(error))?;
     let took = begin.elapsed();
-    if let Some(measuring) = later {
+    if let Some(measuring) = measuring {
         clamp.known = measuring.end(interrupt.as_mut()).await?;
         if execute::unless(interrupt.as_mut(), clamp.is_doubtful()).await? {
             // The services run now, so that it can be measured from their network.
@@ -142,28 +138,22 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     Ok(if outcome.late.is_empty() { Exit::Done } else { Exit::Failed })
 }
 
-/// Gives the plan the secrets that it was made with, and makes the web UI's if there is none.
-fn give_secrets(context: &Context, loaded: &Loaded, plan: &mut Plan, known: &SecretValues) -> Result<(), Failure> {
-    plan.give_secrets(&context.kept_secrets(loaded, plan.secret_sources(), known)?);
-    Ok(())
-}
-
-/// Executes the plan as the arguments want it.
+/// Executes the plan as the arguments want it, with the secrets that it was made with.
 async fn carry_out(
     args: &Args,
     context: &Context,
-    cli: &Cli,
+    loaded: &Loaded,
     podman: &impl Podman,
-    plan: &Plan,
+    plan: &mut Plan,
+    known: &SecretValues,
     interrupt: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<Outcome, Failure> {
+    plan.give_secrets(&context.kept_secrets(loaded, plan.secret_sources(), known)?);
+    let cli = &loaded.config.cli;
     let mut pace = Pace { sequential: args.sequential, ..Pace::from_config(cli) };
     if args.no_wait {
         pace.startup = Duration::ZERO;
     }
     tell::size(plan)?;
-    let verbose = context.says_more(cli);
-    let progress = execute::progress_on_stderr(verbose);
-    let outcome = execute::execute(podman, plan, &pace, &*progress, interrupt).await;
-    Ok(outcome.map_err(|aborted| aborted.in_detail(verbose))?)
+    Ok(execute::execute_in_sight(podman, plan, &pace, context.says_more(cli), interrupt).await?)
 }

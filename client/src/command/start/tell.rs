@@ -32,11 +32,10 @@ pub(super) fn size(plan: &Plan) -> io::Result<()> {
 
 /// podman asks a registry for the size of an image only while it pulls the image.
 fn sized(plan: &Plan) -> Option<String> {
-    let count = plan.steps.iter().filter(|step| matches!(step.action, Action::Pull(_))).count();
-    match count {
+    match plan.pulls() {
         0 => None,
         1 => Some("1 image to pull; podman learns its size only while it pulls".to_owned()),
-        _ => Some(format!("{count} images to pull; podman learns their sizes only while it pulls")),
+        count => Some(format!("{count} images to pull; podman learns their sizes only while it pulls")),
     }
 }
 

@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, try_join};
 use serde_json::{Value, json};
-use terminal_size::{Width, terminal_size_of};
 
 use super::{Context, completions};
 use crate::config::{Config, NetworkMode, PodmanUrl, Service};
@@ -26,7 +25,7 @@ use crate::helper_link::status_if_running;
 use crate::measure::memory::Memory;
 use crate::plan::{self, HealthCheck, Present, UnknownService};
 use crate::podman::{self, Connection, Container, ContainerState, HealthTimes, Podman};
-use crate::terminal::{EscapedLine, print_json};
+use crate::terminal::{self, EscapedLine, print_json};
 
 use row::Row;
 
@@ -83,8 +82,7 @@ fn print(rows: &[Row], args: &Args) -> io::Result<()> {
         return print_json(&document(rows));
     }
     let mut out = anstream::stdout();
-    let width = terminal_size_of(io::stdout()).map_or(table::WIDTH, |(Width(width), _)| width.into());
-    table::lines(rows, width).iter().try_for_each(|line| writeln!(out, "{line}"))?;
+    table::lines(rows, terminal::size().0).iter().try_for_each(|line| writeln!(out, "{line}"))?;
     let mut err = anstream::stderr();
     remarks(rows, &args.services).iter().try_for_each(|line| writeln!(err, "{}", EscapedLine(line)))
 }

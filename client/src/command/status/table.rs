@@ -8,13 +8,10 @@ use std::fmt;
 use super::row::Row;
 use crate::terminal::{EscapedLine, Tone};
 
-/// The table's width where standard output is no terminal.
-pub(super) const WIDTH: usize = 80;
-
 /// The space between two columns.
 const GAP: usize = 2;
 
-/// What goes below a row begins here.
+/// The column in which a text below its row begins.
 const INDENT: usize = 4;
 
 /// The shortest form of a service's name.
@@ -182,6 +179,9 @@ mod tests {
     use crate::egress::{Egress, EgressPath, NetworkPath, RootlessBackend, Verdict};
     use crate::plan::{HealthCheck, HttpCheck};
     use crate::podman::ContainerState;
+
+    /// A usual terminal's.
+    const WIDTH: usize = 80;
 
     /// The table without its colours.
     fn shown(rows: &[Row], width: usize) -> Vec<String> {

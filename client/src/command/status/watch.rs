@@ -3,14 +3,13 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use terminal_size::{Height, Width, terminal_size_of};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::row::Row;
 use super::table::{self, Line};
 use super::{Args, document, print, remarks};
 use crate::error::Failure;
-use crate::terminal::print_json_line;
+use crate::terminal::{self, print_json_line};
 
 /// Looks for ever, `interval` apart; ends with the first look that fails, or when nobody reads any more.
 pub(super) async fn watch(
@@ -85,7 +84,7 @@ impl<'a> Screen<'a> {
     }
 
     fn draw(&self) -> io::Result<()> {
-        let (width, height) = size();
+        let (width, height) = terminal::size();
         let title = [Line::plain(&self.title), Line::default()].into_iter();
         let lines: Vec<Line> = title.chain(self.lines(width)).collect();
         write_at_once(&frame(&lines, width, height))
@@ -100,14 +99,9 @@ impl<'a> Screen<'a> {
     }
 }
 
-fn size() -> (usize, usize) {
-    let (Width(width), Height(height)) = terminal_size_of(io::stdout()).unwrap_or((Width(80), Height(24)));
-    (width.into(), height.into())
-}
-
 impl Drop for Screen<'_> {
     fn drop(&mut self) {
-        let last = self.lines(size().0).iter().fold(String::new(), |text, line| text + &painted(line) + "\n");
+        let last = self.lines(terminal::size().0).iter().fold(String::new(), |text, line| text + &painted(line) + "\n");
         // A terminal that is gone needs nothing back.
         let _ = write_at_once(&format!("{CLOSE}{last}"));
     }

@@ -49,9 +49,8 @@ pub(super) fn of_pod(launch: &Launch, spec: &mut Value) -> Vec<String> {
             }
             ContainerOption::Ulimits => unexpressed.push(cannot("Kubernetes has no such limits")),
             ContainerOption::Sysctls => {
-                let pairs = values.iter().filter_map(|one| one.split_once('='));
-                let all: Vec<Value> = pairs.map(|(name, value)| json!({ "name": name, "value": value })).collect();
-                spec["securityContext"]["sysctls"] = all.into();
+                let named = |(name, value)| json!({ "name": name, "value": value });
+                spec["securityContext"]["sysctls"] = options.sysctls().map(named).collect();
             }
             ContainerOption::GroupAdd => {
                 let numbers: Vec<u32> = values.iter().filter_map(|group| group.parse().ok()).collect();
