@@ -346,3 +346,36 @@ fn a_secret_is_in_no_plan_until_it_is_given() {
     assert_eq!(made.unwrap().env[variable], "s3cret");
     assert_eq!(made.unwrap().labels, labels, "its digest must not depend on the secret");
 }
+
+#[tokio::test]
+async fn every_image_is_pulled_before_anything_is_made() {
+    let podman = Simulated::new(NEW, World { images: ["docker.io/lab/web:1".to_owned()].into(), ..World::default() });
+    let toml =
+        THREE.replace("network_aliases = [\"web\"]", "volumes.kept = \"kept:/kept\"\nvolumes.host = \"/srv/x:/host\"");
+    let job = "[services.job]\nimage = \"docker.io/lab/job:1\"\npod = \"p\"\n";
+    let plan = plan(&podman, &format!("{toml}{job}"), &[]).await.unwrap();
+    assert_eq!(plan.pulls(), 3, "{plan}");
+    let mut made = 0;
+    for (index, step) in plan.steps.iter().enumerate() {
+        if let Action::CreateNetwork(_) | Action::CreateVolume(_) | Action::CreateFolder(_) | Action::CreatePod(_) =
+            step.action
+        {
+            made += 1;
+            let pulls = before(&plan, index).into_iter().filter(|&at| matches!(plan.steps[at].action, Action::Pull(_)));
+            assert_eq!(pulls.count(), 3, "{}: {plan}", step.action);
+        }
+    }
+    assert_eq!(made, 4, "{plan}");
+}
+
+/// The steps that a step waits for, by others too.
+fn before(plan: &Plan, index: usize) -> BTreeSet<usize> {
+    let mut all = BTreeSet::new();
+    let mut open = plan.steps[index].after.clone();
+    while let Some(next) = open.pop() {
+        if all.insert(next) {
+            open.extend(&plan.steps[next].after);
+        }
+    }
+    all
+}
