@@ -1,5 +1,6 @@
 //! What `start`, `status` and `doctor` make of a path that is narrower than its link, for a user of rootless podman.
 
+use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 
 use airpods_lab::path::{Direction, Event};
@@ -116,6 +117,8 @@ fn on_another_network_start_status_and_doctor_say_that_the_value_was_measured_el
 #[test]
 fn ctrl_c_while_a_start_measures_ends_it_and_starts_nothing() {
     let host = stocked(Rules::narrow(1300, 1300));
+    // It starts nothing before the measurement has ended.
+    host.configure("mss_clamp = \"require\"");
     // Nobody answers any more, and the check goes on for seconds.
     host.world.internet().sh("ip link set inet0 down").unwrap();
     let mut start = host.command("start").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -125,4 +128,26 @@ fn ctrl_c_while_a_start_measures_ends_it_and_starts_nothing() {
         .unwrap();
     assert_eq!(start.wait().unwrap().code(), Some(130));
     assert_eq!(host.seat.sh("podman ps -aq").unwrap(), "");
+}
+
+/// Without `require` the services do not wait for the measurement: they run when it is ended, and that is said.
+#[test]
+fn ctrl_c_while_a_start_waits_for_its_measurement_says_that_the_services_run() {
+    let host = stocked(Rules::narrow(1300, 1300));
+    host.world.internet().sh("ip link set inet0 down").unwrap();
+    let mut start = host.command("start").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // The last step of the plan.
+    let mut said = BufReader::new(start.stderr.take().unwrap());
+    let mut text = String::new();
+    while !text.contains("`model` answers") {
+        assert_ne!(said.read_line(&mut text).unwrap(), 0, "{text}");
+    }
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert!(start.try_wait().unwrap().is_none(), "the premise: it still measures: {text}");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(start.id().cast_signed()), nix::sys::signal::Signal::SIGINT)
+        .unwrap();
+    said.read_to_string(&mut text).unwrap();
+    assert_eq!(start.wait().unwrap().code(), Some(130), "{text}");
+    assert!(text.contains("started 1 service"), "{text}");
+    assert_eq!(host.seat.sh("podman ps --format {{.Names}}").unwrap(), "model-0");
 }

@@ -120,13 +120,13 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let mut outcome = outcome.or_else(|error| settled.before(error))?;
     let took = begin.elapsed();
     if let Some(measuring) = measuring {
-        clamp.known = measuring.end(interrupt.as_mut()).await?;
-        if execute::unless(interrupt.as_mut(), clamp.is_doubtful()).await? {
-            // The services run now, so that it can be measured from their network.
-            let there = Measuring::begin(context, &loaded.config, &services);
-            clamp.known = there.end(interrupt.as_mut()).await?;
+        let anew = || Measuring::begin(context, &loaded.config, &services);
+        let settled = settle_late(&mut clamp, measuring, anew, !plan.is_empty(), interrupt.as_mut()).await;
+        if let Err(error) = settled {
+            // The services run, whatever ends this: the user is told where.
+            tell::outcome(&plan, &launches, &outcome, took, args.json)?;
+            return Err(error);
         }
-        clamp.settle(!plan.is_empty(), interrupt.as_mut()).await?;
     }
     let network = &loaded.config.runtime.network;
     let names = names::check(podman, &plan, &launches, &dns_servers, &network.dns_servers, &facts);
@@ -136,6 +136,23 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     // The services run: Ctrl-C here ends only the check of the names.
     names?;
     Ok(if outcome.late.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+/// Settles the clamp after the last step, by a measurement that no step waited for. Where that leaves it in doubt, it is measured
+/// anew: the services run now, so that this can be done from their network.
+async fn settle_late(
+    clamp: &mut Clamp<'_>,
+    measuring: Measuring,
+    anew: impl FnOnce() -> Measuring,
+    work: bool,
+    mut interrupt: Pin<&mut impl Future<Output = ()>>,
+) -> Result<(), Failure> {
+    clamp.known = measuring.end(interrupt.as_mut()).await?;
+    if execute::unless(interrupt.as_mut(), clamp.is_doubtful()).await? {
+        clamp.known = anew().end(interrupt.as_mut()).await?;
+    }
+    clamp.settle(work, interrupt).await?;
+    Ok(())
 }
 
 /// Executes the plan as the arguments want it, with the secrets that it was made with.
