@@ -64,7 +64,7 @@ enum Command {
     /// Print the completion script for a shell
     Completions(command::completions::Args),
     /// Ask the name servers of a container from within its network
-    #[command(hide = true, name = crate::dns::inside::COMMAND, after_help = "Example: airpods ask-inside 4711")]
+    #[command(hide = true, name = crate::dns::ask::COMMAND, after_help = "Example: airpods ask-inside 4711")]
     AskInside(command::inside::Args),
     /// Measure from within the network of a container
     #[command(

@@ -5,20 +5,18 @@
 //! for others, and [`make_folder`] the one way to make folders. Root never makes anything in a folder of another user: it would
 //! lock that user out, and that user could put something else in its place.
 
-mod lock;
-mod open;
-
-use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::{self, ErrorKind, Write};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::unistd::{Gid, Uid, fchown, geteuid};
 use tempfile::TempPath;
 use time::OffsetDateTime;
-
-pub use lock::Lock;
-pub use open::{Links, Owner, open, open_in_root, read, text};
 
 /// The mode of a file that was not there before. A configuration may hold keys of other services in its `env`.
 const NEW_FILE: u32 = 0o600;
@@ -184,6 +182,155 @@ fn beside(path: &Path, text: &str, mode: u32) -> io::Result<tempfile::NamedTempF
 /// The folder of a file; a bare name lies in the current one.
 fn folder(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The largest file that is read, in bytes: a configuration of some thousand services is smaller.
+const LARGEST: u64 = 4 << 20;
+
+/// Whether the path may end in a symbolic link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// It may: people keep their configuration elsewhere and link to it.
+    Followed,
+    /// It may not: nobody makes such a link but to trick.
+    Refused,
+}
+
+/// Whose the file has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// Anybody's whose files this user may read.
+    Any,
+    /// This user's, and nobody else may read or change it.
+    Alone,
+}
+
+/// Opens a plain file for reading. What it is, is known before it is opened: opening a pipe can wait for ever, and opening a
+/// device can do something.
+///
+/// # Errors
+/// Those of the system; [`ErrorKind::InvalidData`] for what is no plain file or too large, [`ErrorKind::PermissionDenied`] for a
+/// file that should be this user's alone and is not.
+pub fn open(path: &Path, links: Links, owner: Owner) -> io::Result<File> {
+    let flags = if links == Links::Refused { OFlag::O_NOFOLLOW } else { OFlag::empty() };
+    checked(&OpenOptions::new().read(true).custom_flags((OFlag::O_PATH | flags).bits()).open(path)?, owner)
+}
+
+/// The same for a path below a folder that stands for the root of a file system, such as a container's: absolute links and `..`
+/// stay within it.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_in_root(root: &Path, path: &Path) -> io::Result<File> {
+    let root = OpenOptions::new().read(true).custom_flags((OFlag::O_PATH | OFlag::O_DIRECTORY).bits()).open(root)?;
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    checked(&File::from(openat2(&root, path, how)?), Owner::Any)
+}
+
+/// Reads a text.
+///
+/// # Errors
+/// As [`open`]; [`ErrorKind::InvalidData`] also for what is not UTF-8.
+pub fn read(path: &Path, links: Links, owner: Owner) -> io::Result<String> {
+    text(open(path, links, owner)?)
+}
+
+/// The text of an open file.
+///
+/// # Errors
+/// As [`read`].
+pub fn text(file: File) -> io::Result<String> {
+    let mut text = String::new();
+    // It may have grown since.
+    file.take(LARGEST).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Opens what a descriptor stands for, if it is what it should be.
+fn checked(found: &File, owner: Owner) -> io::Result<File> {
+    let metadata = found.metadata()?;
+    if metadata.is_symlink() {
+        return Err(io::Error::new(ErrorKind::InvalidData, "it is a symbolic link"));
+    }
+    if !metadata.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidData, "it is no plain file"));
+    }
+    if metadata.len() > LARGEST {
+        return Err(io::Error::new(ErrorKind::InvalidData, format!("it is larger than {LARGEST} bytes")));
+    }
+    if owner == Owner::Alone && metadata.uid() != geteuid().as_raw() {
+        return Err(io::Error::new(ErrorKind::PermissionDenied, "it belongs to another user"));
+    }
+    if owner == Owner::Alone && metadata.mode() & 0o077 != 0 {
+        return Err(io::Error::new(ErrorKind::PermissionDenied, "others may read or change it"));
+    }
+    // The very file that was looked at, whatever is under its name by now (proc(5), `/proc/pid/fd`).
+    let again = format!("/proc/self/fd/{}", found.as_raw_fd());
+    OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(again)
+}
+
+/// How long another command may take. One that changes a file takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Keeps other commands of ours from changing a file, until it is dropped.
+///
+/// What is locked is a file of its own beside it, which only its owner can open: whoever may read the folder could lock that, and
+/// keep it locked for ever.
+#[derive(Debug)]
+pub struct Lock {
+    path: PathBuf,
+    _held: Flock<File>,
+}
+
+impl Lock {
+    /// Waits for the turn to change `file`. Its folder is made if there is none.
+    ///
+    /// # Errors
+    /// The folder cannot be made or the lock not be opened; [`ErrorKind::TimedOut`] when another command does not end.
+    pub fn of(file: &Path) -> io::Result<Self> {
+        make_folder(folder(file))?;
+        if !file.exists() {
+            refuse_other_users(folder(file))?;
+        }
+        let mut name = std::ffi::OsString::from(".");
+        name.push(file.file_name().unwrap_or_default());
+        name.push(".lock");
+        let path = folder(file).join(name);
+        let begun = Instant::now();
+        loop {
+            let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+            match Flock::lock(options.open(&path)?, FlockArg::LockExclusiveNonblock) {
+                // Whoever held it before has removed it: the next to come would make another.
+                Ok(held) if !is_at(&held, &path) => {}
+                Ok(held) => return Ok(Self { path, _held: held }),
+                Err((_, Errno::EWOULDBLOCK)) if begun.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Err((_, Errno::EWOULDBLOCK)) => {
+                    let told = format!("another command holds `{}`", path.display());
+                    return Err(io::Error::new(ErrorKind::TimedOut, told));
+                }
+                Err((_, errno)) => return Err(errno.into()),
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // While it is held. If it stays, it is an empty file that the next one takes.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Whether an open file is still under its name.
+fn is_at(file: &File, path: &Path) -> bool {
+    let place = |found: fs::Metadata| (found.dev(), found.ino());
+    file.metadata().ok().map(place) == path.symlink_metadata().ok().map(place)
 }
 
 #[cfg(test)]

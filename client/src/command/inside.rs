@@ -4,7 +4,7 @@ use std::io;
 
 use serde::Serialize;
 
-use crate::dns::inside::enter_and_ask;
+use crate::dns::ask::enter_and_ask;
 use crate::error::{Failure, Report};
 use crate::exit::Exit;
 use crate::kernel::sysctl::enter_and_read;

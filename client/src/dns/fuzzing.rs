@@ -3,19 +3,19 @@
 
 use std::net::IpAddr;
 
-use super::{resolv_conf, resolved};
+use super::servers;
 
 /// The servers of a resolv.conf(5) are in it, in their order, and nothing between them matters; an address of systemd-resolved's is
 /// one exactly if it has four bytes or sixteen.
 pub fn name_servers(bytes: &[u8]) {
-    let octets = resolved::address(bytes).map(|address| match address {
+    let octets = servers::address(bytes).map(|address| match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
     });
     assert_eq!(octets.as_deref(), matches!(bytes.len(), 4 | 16).then_some(bytes));
 
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let servers = resolv_conf::parse(text);
+    let servers = servers::parse_resolv_conf(text);
     let rest = servers.iter().try_fold(text, |rest, server| {
         let mut words = rest.split_whitespace();
         let word = words.find(|word| word.parse() == Ok(*server))?;
@@ -23,5 +23,5 @@ pub fn name_servers(bytes: &[u8]) {
     });
     assert!(rest.is_some(), "{servers:?}");
     let plain: Vec<String> = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
-    assert_eq!(resolv_conf::parse(&plain.concat()), servers);
+    assert_eq!(servers::parse_resolv_conf(&plain.concat()), servers);
 }

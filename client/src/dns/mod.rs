@@ -1,26 +1,22 @@
 //! The name servers that `runtime.network.dns_servers = "auto"` stands for, and whether those that containers were given answer.
 //!
 //! Auto takes the servers of the link that the host's traffic leaves by: behind a VPN its own, which know the names in there and are
-//! often the only ones that it lets be asked. [`resolved`] and [`resolv_conf`] read what the host knows, [`choose`] decides.
+//! often the only ones that it lets be asked. [`servers`](mod@servers) reads what the host knows, and decides.
 //! Where nothing is found nothing is invented: no public server is ever put in the place of the host's.
 //!
-//! Afterwards [`verify`] asks from within a container's network ([`inside`]), and where that fails also from the host, to tell the
+//! Afterwards [`verify`] asks from within a container's network ([`ask`](mod@ask)), and where that fails also from the host, to tell the
 //! server's fault from the network's.
 
-mod ask;
-mod choose;
+pub mod ask;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
-pub mod inside;
-mod resolv_conf;
-mod resolved;
+mod servers;
 mod verify;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-pub use ask::{Reply, ask};
-pub use inside::Asked;
+pub use ask::{Asked, Reply, ask};
 pub use verify::{ask_all, verify};
 
 use crate::egress::Leaving;
@@ -61,12 +57,12 @@ pub struct OfHost {
 /// Reads which servers are the host's own.
 #[must_use]
 pub fn of_host() -> OfHost {
-    choose::of_host(resolv_conf::read(), resolv_conf::read_uplinks())
+    servers::of_host(servers::read_resolv_conf(), servers::read_uplinks())
 }
 
 /// Asks the servers that the host's own programs ask, systemd-resolved's stub among them.
 pub async fn ask_as_host() -> Vec<Asked> {
-    ask_all(&resolv_conf::read().servers).await
+    ask_all(&servers::read_resolv_conf().servers).await
 }
 
 /// The servers that auto stands for now. `leaving` are the links that the host's traffic leaves by; with `ipv6`, containers
@@ -76,7 +72,7 @@ pub async fn ask_as_host() -> Vec<Asked> {
 /// [`NoServers`]
 pub async fn servers(leaving: Option<&Leaving>, ipv6: bool) -> Result<Vec<IpAddr>, NoServers> {
     let egress = leaving.into_iter().flat_map(Leaving::links).map(|egress| egress.index).collect();
-    let conf = resolv_conf::read();
-    let resolved = if conf.is_for_resolved() { resolved::read().await } else { None };
-    choose::choose(&choose::Sources { egress, conf, uplinks: resolv_conf::read_uplinks(), resolved }, ipv6)
+    let conf = servers::read_resolv_conf();
+    let resolved = if conf.is_for_resolved() { servers::read_resolved().await } else { None };
+    servers::choose(&servers::Sources { egress, conf, uplinks: servers::read_uplinks(), resolved }, ipv6)
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use futures_util::future::join_all;
 
-use super::inside::{Asked, ask_inside};
+use super::ask::{Asked, ask_inside};
 use super::{Reply, ask};
 use crate::config::DnsServers;
 use crate::egress::Egress;

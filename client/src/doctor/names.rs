@@ -203,7 +203,7 @@ pub(super) async fn read(
     };
     let inside = async {
         match pid {
-            Some(pid) => dns::inside::ask_inside(pid).await.ok(),
+            Some(pid) => dns::ask::ask_inside(pid).await.ok(),
             None => None,
         }
     };

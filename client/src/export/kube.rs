@@ -1,23 +1,20 @@
-//! Kubernetes YAML, which `podman kube play` runs as well (podman-kube-play(1)).
+//! Kubernetes YAML, which `podman kube play` runs as well (podman-kube-play(1)): pods, the Services by which others find
+//! them, and the names that Kubernetes accepts.
 
 mod container;
-mod name;
-mod option;
-mod service;
-mod value;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
+use container::{say_protocol, secret_key, volume};
 use serde_json::{Value, json};
 
 use super::{Export, File, Subject, endpoint};
 use crate::config::Condition;
 use crate::plan::{Launch, is_own_label};
 use crate::podman::{Endpoint, Mount, NetworkSpec, Networking, Restart};
+use crate::port::Protocol;
 use crate::secret::Secret;
-
-use name::label;
-use value::{secret_key, volume};
 
 /// The file's name where none is said.
 pub const FILE: &str = "airpods.yaml";
@@ -164,7 +161,7 @@ impl Writer<'_> {
             (key, launch.container.limits.pids.to_string())
         });
         let mut annotations: BTreeMap<String, String> = pids.collect();
-        annotations.extend(group.launches.iter().flat_map(|launch| option::annotations(launch)));
+        annotations.extend(group.launches.iter().flat_map(|launch| container::annotations(launch)));
         // Kubernetes takes no value of a label that has a space or a slash in it; an annotation may hold anything.
         let own = group.launches.iter().flat_map(|launch| &launch.container.labels);
         let own = own.filter(|(label, _)| !is_own_label(label));
@@ -206,7 +203,7 @@ impl Writer<'_> {
             Some(endpoint) => self.dns(group, endpoint, &mut spec),
         }
         for launch in &group.launches {
-            let unexpressed = option::of_pod(launch, &mut spec);
+            let unexpressed = container::of_pod(launch, &mut spec);
             self.warnings.extend(unexpressed);
         }
         self.hosts(group, &mut spec);
@@ -322,4 +319,95 @@ fn podman_options(network: &NetworkSpec) -> Vec<String> {
     let switches = [("--ipv6", network.ipv6), ("--internal", network.internal)];
     let switches = switches.into_iter().filter(|(_, on)| *on).map(|(switch, _)| switch.to_owned());
     [driver, subnet, gateway, mtu].into_iter().flatten().chain(switches).collect()
+}
+
+impl Writer<'_> {
+    /// A Service for every name that others find a container by. podman leaves them out: pods have their names there.
+    fn services(&mut self, groups: &[Group<'_>]) {
+        let mut taken = BTreeSet::new();
+        for group in groups {
+            let Some(endpoint) = group.endpoint else { continue };
+            self.warn_of_names(group, endpoint);
+            for alias in endpoint.aliases.iter().filter(|alias| taken.insert(alias.as_str())) {
+                if label(alias) != *alias {
+                    self.warnings.push(format!("`network_aliases`: `{alias}` cannot be the name of a Service"));
+                    continue;
+                }
+                self.documents.push(service(alias, group, endpoint));
+            }
+        }
+    }
+
+    /// podman calls a pod by its name, and one of a Deployment by another.
+    fn warn_of_names(&mut self, group: &Group<'_>, endpoint: &Endpoint) {
+        let is_known = |alias: &&String| self.workload == Workload::Pod && **alias == group.name;
+        let unknown: Vec<_> = endpoint.aliases.iter().filter(|alias| !is_known(alias)).cloned().collect();
+        if !unknown.is_empty() {
+            let names = unknown.join("`, `");
+            self.warnings.push(format!(
+                "`network_aliases`: `{names}` are Services of a cluster; with `podman kube play` they do not lead to `{}`",
+                group.name
+            ));
+        }
+    }
+}
+
+/// Without ports it has no address of its own, and its name leads to the pod.
+fn service(alias: &str, group: &Group<'_>, endpoint: &Endpoint) -> Value {
+    let inner: BTreeSet<_> = endpoint.ports.iter().map(|port| (port.container, port.host.protocol)).collect();
+    let port = |(port, protocol): (u16, Protocol)| {
+        let mut value = json!({ "name": format!("{}-{port}", protocol.as_str()), "port": port, "targetPort": port });
+        say_protocol(&mut value, protocol);
+        value
+    };
+    let ports: Vec<_> = inner.into_iter().map(port).collect();
+    let mut spec = json!({ "selector": { "app.kubernetes.io/name": group.name } });
+    let (key, value) = if ports.is_empty() { ("clusterIP", "None".into()) } else { ("ports", ports.into()) };
+    spec[key] = value;
+    json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": alias }, "spec": spec })
+}
+
+/// Longest label.
+const MAX: usize = 63;
+
+/// The name of a service, a pod or a volume as a label; the same where it is one already.
+fn label(name: &str) -> String {
+    let allowed = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let text: String = name.chars().map(allowed).take(MAX).collect();
+    let text = text.trim_matches('-');
+    if text.is_empty() { "x".to_owned() } else { text.to_owned() }
+}
+
+/// A label for a path, which no other path of the pod has: the end of a long one tells more than its beginning.
+fn of_path(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let digest = text.bytes().fold(0xcbf2_9ce4_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let start = text.char_indices().rev().nth(39).map_or(0, |(at, _)| at);
+    format!("{}-{digest:08x}", label(&text[start..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_what_kubernetes_takes() {
+        for (name, expected) in [
+            ("open-webui", "open-webui"),
+            ("airpods_ollama_data", "airpods-ollama-data"),
+            ("My.Service_", "my-service"),
+            ("___", "x"),
+        ] {
+            assert_eq!(label(name), expected);
+        }
+        assert_eq!(label(&"a".repeat(80)).len(), 63);
+    }
+
+    #[test]
+    fn paths_that_look_alike_have_labels_of_their_own() {
+        let [one, other] = ["/srv/models/a", "/srv/models_a"].map(|path| of_path(Path::new(path)));
+        assert_ne!(one, other);
+        assert!(one.starts_with("srv-models-a-"), "{one}");
+        assert!(of_path(Path::new(&format!("/{}", "ä".repeat(100)))).len() <= MAX);
+    }
 }

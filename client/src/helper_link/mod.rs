@@ -1,14 +1,12 @@
 //! The way to the helper: over the system bus, with an agent for the password where one is needed.
 
-mod agent;
 mod error;
-mod judgement;
 mod owner;
-mod presence;
+mod polkit;
 
 pub use error::HelperError;
-pub use judgement::Judgement;
-pub use presence::{Presence, presence, status_if_running};
+pub use owner::{Presence, presence, status_if_running};
+pub use polkit::Judgement;
 
 use std::future::Future;
 use std::time::Duration;
@@ -19,7 +17,7 @@ use zbus::connection;
 use zbus::proxy::CacheProperties;
 
 use crate::terminal;
-use agent::{Agent, Rank};
+use polkit::{Agent, Rank};
 
 /// How long reaching the bus may take. It takes 1 ms; a bus that is not there says so at once.
 const CONNECT: Duration = Duration::from_secs(2);

@@ -1,17 +1,18 @@
-//! Reads a compose file ([Compose Specification](https://github.com/compose-spec/compose-spec)).
+//! Reads a compose file ([Compose Specification](https://github.com/compose-spec/compose-spec)), with its networks: airpods
+//! has one for all services, beside those that exist already.
 
 mod deploy;
-mod health;
-mod network;
-mod secret;
 mod service;
 mod variables;
 mod volume;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use toml_edit::{Table, value};
+
 use super::draft::{Draft, Note, Service};
 use super::yaml::{self, Entry, InvalidYaml, Node, Value};
+use crate::config::NetworkMtu;
 
 /// Reads the text of a compose file; `folder` is the name of the folder it lies in, which is its project's name unless
 /// the file has one.
@@ -22,7 +23,7 @@ pub(super) fn read(text: &str, folder: &str, values: &BTreeMap<String, String>) 
     let project = named.unwrap_or_else(|| project_name(folder));
     let mut reader = Reader { project, notes, ..Reader::default() };
     reader.read_top(&root);
-    let network = network::read(&mut reader, &root);
+    let network = read_networks(&mut reader, &root);
     let services = root.get("services").map(Node::entries).unwrap_or_default();
     let mut drafts: Vec<Service> = services.iter().map(|entry| reader.service(&entry.key, &entry.node)).collect();
     // A service whose end others wait for is one that ends.
@@ -138,4 +139,55 @@ fn project_name(folder: &str) -> String {
     let lower = folder.to_lowercase();
     let name: String = lower.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')).collect();
     name.trim_start_matches(['_', '-']).to_owned()
+}
+
+/// The option of docker and podman for the MTU of a bridge, under both of its names.
+const MTU: [&str; 2] = ["com.docker.network.driver.mtu", "mtu"];
+
+/// Learns which networks exist already, and returns what the file says of the one that it makes itself.
+fn read_networks(reader: &mut Reader, root: &Node) -> Table {
+    let mut network = Table::new();
+    let all = root.get("networks").map(Node::entries).unwrap_or_default();
+    let (existing, own): (Vec<&Entry>, Vec<&Entry>) = all.iter().partition(|entry| is_external(&entry.node));
+    for entry in existing {
+        let name = entry.node.get("name").or_else(|| entry.node.get("external").and_then(|node| node.get("name")));
+        let name = name.and_then(Node::scalar).unwrap_or_else(|| entry.key.clone());
+        reader.networks.insert(entry.key.clone(), name);
+    }
+    if let [entry] = own[..] {
+        for option in entry.node.entries() {
+            carry_network_option(reader, &mut network, &entry.key, option);
+        }
+        return network;
+    }
+    for entry in own {
+        let why = "airpods has one network for all services: this one's services share it now";
+        reader.note(entry.line, &format!("networks.{}", entry.key), why);
+    }
+    network
+}
+
+fn carry_network_option(reader: &mut Reader, network: &mut Table, name: &str, option: &Entry) {
+    let is_on = matches!(option.node.value, Value::Boolean(true));
+    let key = format!("networks.{name}.{}", option.key);
+    match option.key.as_str() {
+        "internal" => drop(network.insert("internal", value(is_on))),
+        "enable_ipv6" => drop(network.insert("ipv6", value(is_on))),
+        "driver" if matches!(option.node.scalar().as_deref(), Some("bridge" | "default")) => {}
+        "external" | "labels" | "attachable" => {}
+        "name" => reader.note(option.line, &key, "not carried over: the network is called `runtime.network_name`"),
+        "driver_opts" => {
+            for entry in option.node.entries() {
+                let mtu = entry.node.scalar().and_then(|text| text.parse::<u16>().ok()).and_then(NetworkMtu::new);
+                match mtu {
+                    Some(mtu) if MTU.contains(&entry.key.as_str()) => {
+                        drop(network.insert("mtu", value(i64::from(mtu.get()))));
+                    }
+                    _ => reader.note(entry.line, &format!("{key}.{}", entry.key), "airpods has no such key"),
+                }
+            }
+        }
+        "ipam" => reader.note(option.line, &key, "not carried over: see `runtime.network.subnet`"),
+        _ => reader.note(option.line, &key, "airpods has no such key"),
+    }
 }

@@ -1,8 +1,7 @@
-//! Reads podman's Quadlet units (podman-systemd.unit(5)).
+//! Reads podman's Quadlet units (podman-systemd.unit(5)). Their values are words, specifiers and variables
+//! (systemd.syntax(7), systemd.unit(5) "Specifiers").
 
 mod container;
-mod options;
-mod value;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +10,7 @@ use systemd_unit_edit::{Section, SystemdUnit};
 use toml_edit::{Table, value as toml};
 
 use super::draft::{Draft, Note, Service};
-use crate::config::NetworkMtu;
+use crate::config::{NetworkMtu, literal};
 
 /// One unit file: its name, such as `ollama.container`, and its text.
 #[derive(Debug)]
@@ -169,7 +168,7 @@ impl Reader {
         let pod = self.objects.get(&file.name).cloned().unwrap_or_default();
         for line in lines(file).iter().filter(|line| line.section == "Pod" && line.key != "PodName") {
             let first = services.iter_mut().find(|service| service.says("pod", &pod));
-            match (line.key.as_str(), first, value::text(&line.value)) {
+            match (line.key.as_str(), first, text(&line.value)) {
                 ("PublishPort", Some(service), Some(port)) => {
                     service.at(line.number, format!("{}: {}", file.name, line.key));
                     service.push("ports", port);
@@ -186,8 +185,8 @@ impl Reader {
             let mtu = line.value.strip_prefix("mtu=").and_then(|mtu| mtu.parse().ok()).and_then(NetworkMtu::new);
             match (line.key.as_str(), mtu) {
                 ("NetworkName", _) => {}
-                ("Internal", _) => drop(network.insert("internal", toml(value::is_yes(&line.value)))),
-                ("IPv6", _) => drop(network.insert("ipv6", toml(value::is_yes(&line.value)))),
+                ("Internal", _) => drop(network.insert("internal", toml(is_yes(&line.value)))),
+                ("IPv6", _) => drop(network.insert("ipv6", toml(is_yes(&line.value)))),
                 ("Options", Some(mtu)) => drop(network.insert("mtu", toml(i64::from(mtu.get())))),
                 ("Driver", _) if line.value == "bridge" => {}
                 ("Subnet" | "Gateway", _) => {
@@ -230,4 +229,71 @@ fn lines(file: &UnitFile) -> Vec<Line> {
             Some(Line { section, number, key: entry.key()?, value })
         })
         .collect()
+}
+
+/// The text of a value as `config.toml` has it; nothing where a specifier or a variable of systemd in it has no meaning here.
+fn text(value: &str) -> Option<String> {
+    let mut out = String::with_capacity(value.len());
+    let mut plain = String::new();
+    let mut rest = value.chars().peekable();
+    while let Some(c) = rest.next() {
+        match (c, rest.peek()) {
+            ('%', Some('%')) | ('$', Some('$')) => {
+                plain.push(c);
+                rest.next();
+            }
+            ('%', Some(specifier)) => {
+                out.push_str(&literal(&std::mem::take(&mut plain)));
+                out.push_str(match specifier {
+                    'h' => "${HOME}",
+                    'u' => "${USER}",
+                    't' => "${XDG_RUNTIME_DIR}",
+                    _ => return None,
+                });
+                rest.next();
+            }
+            ('%', None) => return None,
+            ('$', Some(next)) if next.is_ascii_alphabetic() || matches!(next, '{' | '_') => return None,
+            (c, _) => plain.push(c),
+        }
+    }
+    out.push_str(&literal(&plain));
+    Some(out)
+}
+
+/// The same for each word of a value, quotes taken off as systemd does it.
+fn texts(value: &str) -> Option<Vec<String>> {
+    words(value).iter().map(|word| text(word)).collect()
+}
+
+/// The words of a value.
+fn words(value: &str) -> Vec<String> {
+    shlex::split(value).unwrap_or_else(|| value.split_whitespace().map(ToOwned::to_owned).collect())
+}
+
+/// systemd's words for yes (systemd.syntax(7)).
+fn is_yes(value: &str) -> bool {
+    matches!(value, "1" | "yes" | "true" | "on")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn specifiers_and_signs_mean_the_same_afterwards() {
+        for (unit, toml) in [
+            ("%h/models", Some("${HOME}/models")),
+            ("100%%", Some("100%")),
+            ("a$$b $${C} 5$", Some("a$b $${C} 5$")),
+            ("$$$$", Some("$$$")),
+            ("$b", None),
+            ("${C}", None),
+            ("%i", None),
+            ("50%", None),
+        ] {
+            assert_eq!(text(unit).as_deref(), toml, "{unit}");
+        }
+        assert_eq!(texts("a 'b c' \"d\""), Some(vec!["a".to_owned(), "b c".to_owned(), "d".to_owned()]));
+    }
 }

@@ -1,8 +1,11 @@
-//! The devices and links of a container, as its own `/dev` and `/sys` show them.
+//! A container as the kernel has it: the devices and links of its own `/dev` and `/sys`, and the limits that its own cgroup
+//! enforces.
 
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+
+use super::{Bound, Processes};
 
 /// What every container has (OCI runtime specification, "Default Devices", and a terminal of its own).
 const USUAL: [&str; 8] = ["console", "full", "null", "ptmx", "random", "tty", "urandom", "zero"];
@@ -52,9 +55,157 @@ fn read(folder: &Path) -> Option<Vec<(String, u32)>> {
     Some(links)
 }
 
+/// Where cgroups are mounted (cgroups(7)).
+const MOUNT: &str = "/sys/fs/cgroup";
+
+/// A limit of memory beyond which version 1 means none: it writes the largest number of whole pages.
+const ENDLESS: u64 = i64::MAX as u64 - (1 << 20);
+
+/// The limits of one container's control groups.
+pub(super) struct Limits {
+    /// `/proc/PID/cgroup`; none where it cannot be read.
+    membership: Option<String>,
+    container_id: String,
+    /// Version 2 has all controllers in one tree.
+    unified: bool,
+}
+
+impl Limits {
+    pub(super) fn of(pid: u32, container_id: &str) -> Self {
+        Self {
+            membership: fs::read_to_string(format!("/proc/{pid}/cgroup")).ok(),
+            container_id: container_id.to_owned(),
+            unified: Path::new(MOUNT).join("cgroup.controllers").exists(),
+        }
+    }
+
+    /// What the container was given: the innermost limit, which may be of a group of the runtime's own within systemd's unit.
+    pub(super) fn pids(&self) -> Option<Bound<u64>> {
+        Some(self.each_pids()?.first().map_or(Bound::None, |limit| Bound::At(*limit)))
+    }
+
+    /// A stricter limit around that one, which is systemd's.
+    pub(super) fn unit_pids(&self) -> Option<u64> {
+        let limits = self.each_pids()?;
+        let (innermost, outer) = limits.split_first()?;
+        outer.iter().min().copied().filter(|limit| limit < innermost)
+    }
+
+    /// Each limit of processes from the process's control group up to the container's.
+    fn each_pids(&self) -> Option<Vec<u64>> {
+        let groups = self.groups("pids")?.unwrap_or_default();
+        Some(groups.iter().filter_map(|folder| number(folder, "pids.max")).collect())
+    }
+
+    pub(super) fn memory(&self) -> Option<Bound<u64>> {
+        let file = if self.unified { "memory.max" } else { "memory.limit_in_bytes" };
+        self.strictest("memory", |folder| number(folder, file).filter(|limit| *limit < ENDLESS))
+    }
+
+    pub(super) fn cpus(&self) -> Option<Bound<f64>> {
+        self.strictest("cpu", |folder| {
+            if self.unified {
+                share(&fs::read_to_string(folder.join("cpu.max")).ok()?)
+            } else {
+                let read = |file| fs::read_to_string(folder.join(file)).ok();
+                share(&format!("{} {}", read("cpu.cfs_quota_us")?.trim(), read("cpu.cfs_period_us")?.trim()))
+            }
+        })
+    }
+
+    /// The smallest limit from the process's control group up to the container's: the runtime may have made one within,
+    /// and the limit is on either.
+    fn strictest<T: PartialOrd + Copy>(
+        &self,
+        controller: &str,
+        limit: impl Fn(&Path) -> Option<T>,
+    ) -> Option<Bound<T>> {
+        // Without one of its own it shares its parent's cgroup: nothing limits it by itself.
+        let Some(groups) = self.groups(controller)? else { return Some(Bound::None) };
+        // A controller that is not on in a group has no file there, and limits nothing.
+        let limits = groups.iter().filter_map(|folder| limit(folder));
+        let strictest = limits.reduce(|one, other| if other < one { other } else { one });
+        Some(strictest.map_or(Bound::None, Bound::At))
+    }
+
+    /// How many processes there are, and how often one more was refused.
+    pub(super) fn processes(&self) -> Option<Processes> {
+        let groups = self.groups("pids")??;
+        let current = number(groups.last()?, "pids.current")?;
+        // Of a refusal, one kernel tells the group whose limit it was, and another the group that wanted to fork.
+        let refused =
+            groups.iter().filter_map(|folder| refusals(&fs::read_to_string(folder.join("pids.events")).ok()?));
+        Some(Processes { current, refused: refused.max().unwrap_or_default() })
+    }
+
+    /// The folders of the control groups from the process's up to the container's; `Some(None)` if the container has none of
+    /// its own, and none if that cannot be known.
+    #[allow(clippy::option_option, reason = "not knowing and there being none are two answers")]
+    fn groups(&self, controller: &str) -> Option<Option<Vec<PathBuf>>> {
+        let place = place(self.membership.as_deref()?, &self.container_id, self.unified, controller)?;
+        let Place::Own(path) = place else { return Some(None) };
+        let mut folder = Path::new(MOUNT).join(path);
+        if !folder.is_dir() {
+            return None;
+        }
+        let mut groups = Vec::new();
+        loop {
+            groups.push(folder.clone());
+            let own = folder.file_name().is_some_and(|name| name.to_string_lossy().contains(&self.container_id));
+            if own || !folder.pop() {
+                return Some(Some(groups));
+            }
+        }
+    }
+}
+
+/// The count of `pids.events`, whose line is `max 3`.
+pub(super) fn refusals(events: &str) -> Option<u64> {
+    events.lines().find_map(|line| line.strip_prefix("max "))?.trim().parse().ok()
+}
+
+/// A number that a file holds; none for `max` and the like.
+fn number(folder: &Path, file: &str) -> Option<u64> {
+    fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok()
+}
+
+/// `50000 100000`, a quota within a period, as CPUs; none for `max` and `-1`.
+pub(super) fn share(text: &str) -> Option<f64> {
+    let (quota, period) = text.trim().split_once(' ')?;
+    let (quota, period): (u32, u32) = (quota.parse().ok()?, period.parse().ok()?);
+    (period > 0).then(|| f64::from(quota) / f64::from(period))
+}
+
+/// Where a process is in the tree of cgroups of one controller.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the container's own cgroup, or one within; the path is relative to the mount.
+    Own(PathBuf),
+    /// In one that it shares with others.
+    NotItsOwn,
+}
+
+/// Reads `/proc/PID/cgroup`: `ID:CONTROLLERS:/PATH` per line; version 2 is the line with id 0.
+pub(super) fn place(membership: &str, container_id: &str, unified: bool, controller: &str) -> Option<Place> {
+    membership.lines().find_map(|line| {
+        let mut parts = line.splitn(3, ':');
+        let (id, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+        let ours = if unified { id == "0" } else { controllers.split(',').any(|name| name == controller) };
+        // One with `..` lies outside the cgroup namespace, where nothing of it can be seen.
+        let is_below = |path: &&str| Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+        let relative = path.strip_prefix('/').filter(|_| ours).filter(is_below)?;
+        Some(if relative.contains(container_id) {
+            Place::Own(if unified { PathBuf::from(relative) } else { Path::new(controller).join(relative) })
+        } else {
+            Place::NotItsOwn
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
@@ -74,5 +225,38 @@ mod tests {
     #[test]
     fn a_process_that_is_not_there_has_no_answer_and_not_no_links() {
         assert_eq!(links(u32::MAX), None);
+    }
+
+    const ID: &str = "4635f4ca9a13";
+
+    #[test]
+    fn version_2_is_read_from_the_line_with_id_0() {
+        let text = format!("0::/user.slice/libpod-{ID}.scope/container\n");
+        let own = PathBuf::from(format!("user.slice/libpod-{ID}.scope/container"));
+        assert_eq!(place(&text, ID, true, "pids"), Some(Place::Own(own)));
+    }
+
+    #[test]
+    fn version_1_is_read_from_the_line_of_the_pids_controller() {
+        let text = format!("9:memory:/else\n8:pids:/libpod_parent/libpod-{ID}\n0::/\n");
+        let own = PathBuf::from(format!("pids/libpod_parent/libpod-{ID}"));
+        assert_eq!(place(&text, ID, false, "pids"), Some(Place::Own(own)));
+    }
+
+    #[test]
+    fn a_container_without_a_cgroup_of_its_own_is_known_as_such() {
+        assert_eq!(place("8:pids:/user.slice\n", ID, false, "pids"), Some(Place::NotItsOwn));
+        assert_eq!(place("1:name=systemd:/\n", ID, false, "pids"), None);
+    }
+
+    #[test]
+    fn refusals_are_counted_by_the_kernel() {
+        assert_eq!((refusals("max 3\n"), refusals("max 0\n"), refusals("")), (Some(3), Some(0), None));
+    }
+
+    #[test]
+    fn a_share_of_the_cpus_is_a_quota_within_a_period() {
+        assert_eq!(share("50000 100000\n"), Some(0.5));
+        assert_eq!((share("max 100000\n"), share("-1 100000"), share("1 0")), (None, None, None));
     }
 }

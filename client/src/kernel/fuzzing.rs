@@ -3,7 +3,7 @@
 
 use std::path::{Component, Path};
 
-use super::limits::{Place, place, refusals, share};
+use super::container::{Place, place, refusals, share};
 
 /// A container's cgroup is one that names it, within the mount; a share of the CPUs is a number; a count is what was counted.
 pub fn cgroup_files(bytes: &[u8]) {

@@ -1,8 +1,9 @@
-//! Paths and ports of the host.
+//! The host: its paths and ports, and the network that it is in, as far as its kernel tells without a right. That is the
+//! routes out beside the VPN's, and the address of the router's network card.
 
 use std::fs;
 use std::io::{Error, ErrorKind};
-use std::net::{TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 use std::path::Path;
 
 use crate::port::{HostPort, Protocol};
@@ -53,9 +54,70 @@ fn listen(port: HostPort) -> Result<(), Error> {
     }
 }
 
+/// A way out of this host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Gateway {
+    /// The link.
+    pub link: String,
+    /// The router's address; unspecified on links that have none.
+    pub address: IpAddr,
+    /// The address of its network card, while the kernel knows it.
+    pub hardware: Option<String>,
+}
+
+/// The default routes of the main table that do not leave by `vpn`: what the VPN's own packets take.
+#[must_use]
+pub fn gateways(vpn: &str) -> Vec<Gateway> {
+    let read = |file: &str| fs::read_to_string(format!("/proc/self/net/{file}")).unwrap_or_default();
+    parse(vpn, &read("route"), &read("ipv6_route"), &read("arp"))
+}
+
+/// `route`, `ipv6_route` and `arp` have the format of those files in proc(5).
+fn parse(vpn: &str, route: &str, ipv6_route: &str, arp: &str) -> Vec<Gateway> {
+    let hardware = |address: IpAddr| arp.lines().skip(1).find_map(|line| neighbour(line, address));
+    let ways = route.lines().skip(1).filter_map(ipv4_default).chain(ipv6_route.lines().filter_map(ipv6_default));
+    let mut gateways: Vec<Gateway> = ways
+        .filter(|(link, _)| link != vpn && link != "lo")
+        .map(|(link, address)| Gateway { link, address, hardware: hardware(address) })
+        .collect();
+    gateways.sort();
+    gateways.dedup();
+    gateways
+}
+
+/// Link, destination, gateway, flags, three counters, mask: numbers are in the byte order of the network, read as this machine's.
+fn ipv4_default(text: &str) -> Option<(String, IpAddr)> {
+    let columns: Vec<&str> = text.split_ascii_whitespace().collect();
+    let [link, destination, gateway, _, _, _, _, mask, ..] = columns.as_slice() else { return None };
+    let number = |text: &str| u32::from_str_radix(text, 16).ok();
+    (number(destination)? == 0 && number(mask)? == 0)
+        .then(|| Some(((*link).to_owned(), Ipv4Addr::from(number(gateway)?.to_ne_bytes()).into())))?
+}
+
+/// Destination, its length, source, its length, next hop, four numbers, link.
+fn ipv6_default(text: &str) -> Option<(String, IpAddr)> {
+    let columns: Vec<&str> = text.split_ascii_whitespace().collect();
+    let [_, length, _, _, next, _, _, _, flags, link] = columns.as_slice() else { return None };
+    let rejects = u32::from_str_radix(flags, 16).ok()? & RTF_REJECT != 0;
+    let next = Ipv6Addr::from(u128::from_str_radix(next, 16).ok()?);
+    (*length == "00" && !rejects).then(|| ((*link).to_owned(), next.into()))
+}
+
+/// A route that leads nowhere (`linux/route.h`).
+const RTF_REJECT: u32 = 0x0200;
+
+/// Address, type, flags, hardware address, mask, link.
+fn neighbour(text: &str, address: IpAddr) -> Option<String> {
+    let columns: Vec<&str> = text.split_ascii_whitespace().collect();
+    let [ip, _, _, hardware, ..] = columns.as_slice() else { return None };
+    let is_known = *hardware != "00:00:00:00:00:00";
+    (ip.parse() == Ok(address) && is_known).then(|| (*hardware).to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
@@ -68,5 +130,41 @@ mod tests {
         assert!(!is_taken(HostPort { address: "127.0.0.2".parse().ok(), ..here }));
         drop(socket);
         assert!(is_silent(here));
+    }
+
+    const ARP: &str = "IP address       HW type     Flags       HW address            Mask     Device
+192.0.2.1        0x1         0x2         52:54:00:12:34:56     *        eth0
+192.0.2.9        0x1         0x0         00:00:00:00:00:00     *        eth0
+";
+    const IPV6: &str = "00000000000000000000000000000000 00 00000000000000000000000000000000 00 \
+fe800000000000000000000000000001 00000400 00000001 00000000 00000003 eth0
+00000000000000000000000000000000 00 00000000000000000000000000000000 00 \
+00000000000000000000000000000000 ffffffff 00000001 00000000 00200200 lo
+";
+
+    /// As a little-endian machine prints it.
+    const ROUTE: &str = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+wg0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0
+eth0\t00000000\t010200C0\t0003\t0\t0\t100\t00000000\t0\t0\t0
+eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+";
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn the_ways_out_beside_the_vpns_are_told_with_their_routers() {
+        let gateway = |address: &str, hardware: Option<&str>| Gateway {
+            link: "eth0".to_owned(),
+            address: address.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            hardware: hardware.map(str::to_owned),
+        };
+        let expected = [gateway("192.0.2.1", Some("52:54:00:12:34:56")), gateway("fe80::1", None)];
+        assert_eq!(parse("wg0", ROUTE, IPV6, ARP), expected);
+    }
+
+    #[test]
+    fn what_is_no_table_of_routes_names_no_way_out() {
+        for text in ["", "x", "a b c d e f g h", "Iface\nwg0 zz zz zz 0 0 0 zz 0 0 0\n"] {
+            assert_eq!(parse("wg0", text, text, text), []);
+        }
     }
 }

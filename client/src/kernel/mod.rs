@@ -5,12 +5,9 @@ mod container;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod host;
-mod limits;
 pub(crate) mod sysctl;
-mod underlay;
 
-pub use host::{PathKind, is_taken};
-pub use underlay::{Gateway, gateways};
+pub use host::{Gateway, PathKind, gateways, is_taken};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -86,7 +83,7 @@ impl View {
     /// Looks at the container of this id whose first process is `pid`, and at ports of the host.
     #[must_use]
     pub fn of(pid: u32, container_id: &str, ports: &[HostPort]) -> Self {
-        let limits = limits::Limits::of(pid, container_id);
+        let limits = container::Limits::of(pid, container_id);
         Self {
             pids: limits.pids(),
             unit_pids: limits.unit_pids(),

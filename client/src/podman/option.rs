@@ -1,7 +1,7 @@
 //! Settings of a container that go to podman under one name, in one written form, and are read back as such.
 //!
 //! One row of [`ROWS`] carries a setting through reading, showing, `podman run` and Quadlet; how libpod's API
-//! writes it is in `encode` and `decode` below, and what Kubernetes has for it in `export/kube/option.rs`.
+//! writes it is in `encode` and `decode` below, and what Kubernetes has for it in `export/kube/container.rs`.
 
 mod security;
 

@@ -1,9 +1,10 @@
-//! The section `[Container]` of a Quadlet unit, key by key.
+//! The section `[Container]` of a Quadlet unit, key by key, and the options of `podman run` in `PodmanArgs=`.
 
 use toml_edit::Array;
 
-use super::super::draft::Service;
-use super::{Line, Reader, extension, value};
+use super::{Line, Reader, extension};
+use crate::import::draft::Service;
+use crate::podman::{OPTION_ROWS, OptionShape};
 
 /// One key of one unit.
 pub(super) struct Place<'a> {
@@ -42,14 +43,14 @@ impl Place<'_> {
     /// Carries the key over, or notes why it is not.
     pub(super) fn carry(&mut self, draft: &mut Service) {
         let key = self.line.key.as_str();
-        let Some(text) = value::text(&self.line.value) else { return self.note_specifier() };
+        let Some(text) = super::text(&self.line.value) else { return self.note_specifier() };
         let ours =
             |table: &[(&str, &'static str)]| table.iter().find(|(theirs, _)| *theirs == key).map(|(_, ours)| *ours);
         if let Some(ours) = ours(&TEXTS) {
             return draft.set(ours, text);
         }
         if let Some(ours) = ours(&SWITCHES) {
-            return draft.set(ours, value::is_yes(&text));
+            return draft.set(ours, super::is_yes(&text));
         }
         if let Some(ours) = ours(&LISTS) {
             return list(draft, ours, &text);
@@ -108,7 +109,7 @@ impl Place<'_> {
     }
 
     fn words(&mut self, draft: &mut Service, ours: &'static str) {
-        match value::texts(&self.line.value) {
+        match super::texts(&self.line.value) {
             Some(words) => draft.set(ours, words.into_iter().collect::<Array>()),
             None => self.note_specifier(),
         }
@@ -118,7 +119,7 @@ impl Place<'_> {
         if self.line.value.is_empty() {
             draft.unset(ours);
         }
-        for word in value::texts(&self.line.value).unwrap_or_default() {
+        for word in super::texts(&self.line.value).unwrap_or_default() {
             match word.split_once('=') {
                 Some((name, value)) if ours == "env" => draft.variable(name, value),
                 Some((name, value)) => draft.set_in(ours, name, value),
@@ -176,7 +177,7 @@ impl Place<'_> {
     }
 
     fn security(&mut self, draft: &mut Service, option: &str) {
-        if value::is_yes(&self.line.value) {
+        if super::is_yes(&self.line.value) {
             draft.push("security_opt", option);
         }
     }
@@ -196,7 +197,7 @@ fn list(draft: &mut Service, ours: &'static str, text: &str) {
         return;
     }
     let items =
-        if matches!(ours, "cap_add" | "cap_drop" | "sysctls") { value::words(text) } else { vec![text.to_owned()] };
+        if matches!(ours, "cap_add" | "cap_drop" | "sysctls") { super::words(text) } else { vec![text.to_owned()] };
     for item in items {
         draft.push(ours, item);
     }
@@ -216,11 +217,49 @@ pub(super) fn entrypoint(draft: &mut Service, text: &str) {
 /// A line for a shell, or JSON with a program and its arguments, as `podman run` takes it.
 fn health(draft: &mut Service, text: &str) {
     // Quotes around the whole value are systemd's.
-    let word = if text.starts_with('"') { value::words(text) } else { Vec::new() };
+    let word = if text.starts_with('"') { super::words(text) } else { Vec::new() };
     let text = word.first().filter(|_| word.len() == 1).map_or(text, String::as_str);
     match serde_json::from_str::<Vec<String>>(text) {
         _ if text == "none" => {}
         Ok(words) => draft.set_in("health", "command", words.into_iter().collect::<Array>()),
         Err(_) => draft.set_in("health", "command", text),
+    }
+}
+
+impl Place<'_> {
+    /// Carries over what has a key of ours; the rest is noted, each option by its name.
+    pub(super) fn podman_args(&mut self, draft: &mut Service) {
+        let Some(words) = super::texts(&self.line.value) else { return self.note_specifier() };
+        let mut words = words.into_iter().peekable();
+        while let Some(word) = words.next() {
+            let (flag, inline) = word.split_once('=').map_or((word.as_str(), None), |(flag, text)| (flag, Some(text)));
+            let row = OPTION_ROWS.iter().find(|row| row.flag == flag);
+            if let Some(row) = row.filter(|row| row.shape == OptionShape::Switch) {
+                draft.set(row.key, inline.is_none_or(super::is_yes));
+                continue;
+            }
+            let mut text = || {
+                let next = || words.next_if(|word| !word.starts_with('-'));
+                inline.map(ToOwned::to_owned).or_else(next).unwrap_or_default()
+            };
+            match (row, flag) {
+                (Some(row), _) if row.shape == OptionShape::List => draft.push(row.key, text()),
+                (Some(row), _) => draft.set(row.key, text()),
+                (None, "--memory" | "-m") => draft.set_in("resources", "memory", text()),
+                (None, "--cpus") => draft.set_in("resources", "cpus", text()),
+                (None, "--device") => device(draft, &text()),
+                (None, "--gpus") => match text().as_str() {
+                    "all" => draft.gpu([]),
+                    other => self.note(&format!("`--gpus {other}` is not carried over: see `gpu.device`")),
+                },
+                (None, "--add-host") => draft.push("extra_hosts", text()),
+                (None, "--entrypoint") => entrypoint(draft, &text()),
+                (None, "--pids-limit") => self.count(draft, &text()),
+                (None, "--network-alias") => draft.push("network_aliases", text()),
+                (None, flag) if flag.starts_with('-') => self.note(&format!("`{flag}` is not carried over")),
+                // The value of an option that was noted.
+                _ => {}
+            }
+        }
     }
 }

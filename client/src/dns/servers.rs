@@ -1,9 +1,22 @@
-//! The choice: what the host knows about name servers in, the servers for containers out.
+//! The name servers of the host, and which of them containers are given.
+//!
+//! The choice is pure: what the host knows goes in, the servers for containers come out. Below it stand the two readers:
+//! of resolv.conf(5), which says what programs of the host ask, and of systemd-resolved over the system bus
+//! (org.freedesktop.resolve1(5)), which is not started for this.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
 
-use super::resolv_conf::{self, ResolvConf};
+use futures_util::future::join_all;
+use zbus::Connection;
+use zbus::proxy::CacheProperties;
+use zbus::wire::OwnedObjectPath;
+
 use super::{NoServers, OfHost};
+use crate::file::{self, Links, Owner};
 
 /// The host's knowledge.
 #[derive(Clone, Debug, Default)]
@@ -57,9 +70,9 @@ pub(super) fn choose(sources: &Sources, ipv6: bool) -> Result<Vec<IpAddr>, NoSer
 /// itself reads the other file then (`libnetwork/resolvconf` of containers/common).
 pub(super) fn of_host(conf: ResolvConf, uplinks: Vec<IpAddr>) -> OfHost {
     if conf.is_stub_alone() && !uplinks.is_empty() {
-        OfHost { servers: uplinks, file: resolv_conf::UPLINKS }
+        OfHost { servers: uplinks, file: UPLINKS }
     } else {
-        OfHost { servers: conf.servers, file: resolv_conf::FILE }
+        OfHost { servers: conf.servers, file: RESOLV_CONF }
     }
 }
 
@@ -99,10 +112,146 @@ fn usable(servers: &[IpAddr], ipv6: bool) -> Vec<IpAddr> {
     usable
 }
 
+/// The file that every program reads.
+pub(super) const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// Where systemd-resolved keeps its variants of it (systemd-resolved.service(8)).
+const RESOLVED_FOLDER: &str = "/run/systemd/resolve";
+
+/// Of these, the one with the servers themselves, of all links together.
+pub(super) const UPLINKS: &str = "/run/systemd/resolve/resolv.conf";
+
+/// Where systemd-resolved listens on the loopback.
+const STUBS: [IpAddr; 2] =
+    [IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 53)), IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 54))];
+
+/// The file's content.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct ResolvConf {
+    /// Its servers, in order.
+    pub(super) servers: Vec<IpAddr>,
+    /// It is a link to one of systemd-resolved's.
+    pub(super) by_resolved: bool,
+}
+
+impl ResolvConf {
+    /// Whether it makes programs ask systemd-resolved, or lists what that lists.
+    pub(super) fn is_for_resolved(&self) -> bool {
+        self.by_resolved || self.servers.iter().any(|server| STUBS.contains(server))
+    }
+
+    /// Whether it names systemd-resolved itself and nobody else.
+    pub(super) fn is_stub_alone(&self) -> bool {
+        !self.servers.is_empty() && self.servers.iter().all(|server| STUBS.contains(server))
+    }
+}
+
+pub(super) fn read_resolv_conf() -> ResolvConf {
+    let by_resolved = fs::canonicalize(RESOLV_CONF).is_ok_and(|file| file.starts_with(Path::new(RESOLVED_FOLDER)));
+    // A file that is not there names no server.
+    ResolvConf { servers: parse_resolv_conf(&text(RESOLV_CONF)), by_resolved }
+}
+
+/// The servers that systemd-resolved asks for all links together, for where it cannot be asked about each.
+pub(super) fn read_uplinks() -> Vec<IpAddr> {
+    parse_resolv_conf(&text(UPLINKS))
+}
+
+/// Nothing of what is not there, or no file.
+fn text(path: &str) -> String {
+    file::read(Path::new(path), Links::Followed, Owner::Any).unwrap_or_default()
+}
+
+/// The servers in the text of such a file. What is no address is passed over, as resolvers do. So is an address with a link
+/// (`fe80::1%eth0`): it means nothing in a container.
+pub(super) fn parse_resolv_conf(text: &str) -> Vec<IpAddr> {
+    let server = |line: &str| {
+        let mut words = line.split_whitespace();
+        (words.next() == Some("nameserver")).then(|| words.next()?.parse().ok()).flatten()
+    };
+    text.lines().filter_map(server).collect()
+}
+
+/// Its name on the bus.
+const RESOLVED: &str = "org.freedesktop.resolve1";
+
+/// How long it may take; it takes 2 ms.
+const RESOLVED_LIMIT: Duration = Duration::from_secs(2);
+
+/// The routing domain of a link that wants every name.
+const EVERY_NAME: &str = ".";
+
+#[zbus::proxy(
+    interface = "org.freedesktop.resolve1.Manager",
+    default_service = "org.freedesktop.resolve1",
+    default_path = "/org/freedesktop/resolve1"
+)]
+trait Manager {
+    /// The object of a link, by index.
+    fn get_link(&self, link: i32) -> zbus::Result<OwnedObjectPath>;
+
+    /// Every server: link (0 for none), address family, address.
+    #[zbus(property, name = "DNS")]
+    fn dns(&self) -> zbus::Result<Vec<(i32, i32, Vec<u8>)>>;
+
+    /// Every domain: link (0 for none), name, whether it only routes.
+    #[zbus(property)]
+    fn domains(&self) -> zbus::Result<Vec<(i32, String, bool)>>;
+}
+
+#[zbus::proxy(interface = "org.freedesktop.resolve1.Link", default_service = "org.freedesktop.resolve1")]
+trait Link {
+    /// Whether it is asked for names that no link wants.
+    #[zbus(property)]
+    fn default_route(&self) -> zbus::Result<bool>;
+}
+
+/// Asks; `None` if it is not there or does not answer.
+pub(super) async fn read_resolved() -> Option<Resolved> {
+    tokio::time::timeout(RESOLVED_LIMIT, ask_resolved()).await.ok()?.ok().flatten()
+}
+
+async fn ask_resolved() -> zbus::Result<Option<Resolved>> {
+    let bus = Connection::system().await?;
+    let names = zbus::fdo::DBusProxy::builder(&bus).cache_properties(CacheProperties::No).build().await?;
+    if !names.name_has_owner(RESOLVED.try_into()?).await? {
+        return Ok(None);
+    }
+    let manager = ManagerProxy::builder(&bus).cache_properties(CacheProperties::No).build().await?;
+    let (servers, domains) = futures_util::future::try_join(manager.dns(), manager.domains()).await?;
+    let mut by_link: BTreeMap<i32, Vec<IpAddr>> = BTreeMap::new();
+    for (link, _, bytes) in servers {
+        by_link.entry(link).or_default().extend(address(&bytes));
+    }
+    let global = by_link.remove(&0).unwrap_or_default();
+    let takes_all = |index: i32| domains.iter().any(|(link, name, _)| *link == index && name == EVERY_NAME);
+    let links = by_link.into_iter().map(|(link, servers)| {
+        let (bus, manager) = (&bus, &manager);
+        async move {
+            // A link that has gone meanwhile is asked by nobody.
+            let default_route = default_route(bus, manager, link).await.unwrap_or(false);
+            LinkServers { link, servers, takes_all: takes_all(link), default_route }
+        }
+    });
+    Ok(Some(Resolved { links: join_all(links).await, global }))
+}
+
+async fn default_route(bus: &Connection, manager: &ManagerProxy<'_>, link: i32) -> zbus::Result<bool> {
+    let path = manager.get_link(link).await?;
+    LinkProxy::builder(bus).path(path).cache_properties(CacheProperties::No).build().await?.default_route().await
+}
+
+/// Four bytes or sixteen.
+pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
+        _ => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::dns::resolv_conf::parse;
+    use super::{parse_resolv_conf, *};
 
     const ETH0: i32 = 2;
     const WG0: i32 = 9;
@@ -119,7 +268,7 @@ mod tests {
     fn with_resolved(links: Vec<LinkServers>, egress: &[i32]) -> Sources {
         Sources {
             egress: egress.to_vec(),
-            conf: ResolvConf { servers: parse("nameserver 127.0.0.53"), by_resolved: true },
+            conf: ResolvConf { servers: parse_resolv_conf("nameserver 127.0.0.53"), by_resolved: true },
             uplinks: addresses("192.168.1.1"),
             resolved: Some(Resolved { links, global: Vec::new() }),
         }
@@ -184,12 +333,28 @@ mod tests {
         let of_host =
             |conf: &str| of_host(ResolvConf { servers: addresses(conf), by_resolved: true }, addresses("192.168.1.1"));
         for (conf, servers, file) in [
-            ("10.8.0.1 127.0.0.53", "10.8.0.1 127.0.0.53", resolv_conf::FILE),
-            ("127.0.0.1", "127.0.0.1", resolv_conf::FILE),
-            ("127.0.0.53", "192.168.1.1", resolv_conf::UPLINKS),
-            ("", "", resolv_conf::FILE),
+            ("10.8.0.1 127.0.0.53", "10.8.0.1 127.0.0.53", RESOLV_CONF),
+            ("127.0.0.1", "127.0.0.1", RESOLV_CONF),
+            ("127.0.0.53", "192.168.1.1", UPLINKS),
+            ("", "", RESOLV_CONF),
         ] {
             assert_eq!(of_host(conf), OfHost { servers: addresses(servers), file }, "{conf}");
+        }
+    }
+
+    #[test]
+    fn servers_are_read_in_order_and_everything_else_is_passed_over() {
+        let text = "# nameserver 1.2.3.4\nnameserver 10.64.0.1\n nameserver\tfd00::1 \nsearch example\n\
+                nameserver fe80::1%eth0\nnameserver nonsense\nnameservers 9.9.9.9\noptions edns0";
+        let servers: Vec<String> = parse_resolv_conf(text).iter().map(ToString::to_string).collect();
+        assert_eq!(servers, ["10.64.0.1", "fd00::1"]);
+    }
+
+    #[test]
+    fn a_file_that_names_the_stub_is_systemd_resolveds_whoever_wrote_it() {
+        for (text, expected) in [("nameserver 127.0.0.53", true), ("nameserver 10.64.0.1", false), ("", false)] {
+            let conf = ResolvConf { servers: parse_resolv_conf(text), by_resolved: false };
+            assert_eq!(conf.is_for_resolved(), expected, "{text}");
         }
     }
 }
