@@ -12,7 +12,7 @@ use crate::error::Report;
 use crate::terminal::{Escaped, EscapedLine, to_json};
 
 pub use crate::dns::fuzzing::name_servers;
-pub use crate::doctor::read::fuzzing::host_files;
+pub use crate::doctor::fuzzing::host_files;
 pub use crate::kernel::fuzzing::cgroup_files;
 pub use crate::podman::fuzzing::{log_frames, podman_answer};
 

@@ -1,10 +1,12 @@
-//! Whether podman can be had, and is new enough.
+//! Whether podman can be had, is new enough, and has a good place for images.
 
 use std::path::{Path, PathBuf};
 
+use nix::sys::statfs::{FsType, NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, statfs};
+
 use super::{Code, Finding};
 use crate::egress::RootlessBackend;
-use crate::podman::{HostFacts, Version};
+use crate::podman::{HostFacts, StorageFacts, Version};
 
 /// The result of connecting to podman.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,5 +110,74 @@ fn socket_cure(socket: Option<&Path>, origin: &str, denied: bool) -> String {
         "systemctl --user enable --now podman.socket".to_owned()
     } else {
         edit
+    }
+}
+
+/// Less than this, and the next image will not fit.
+const LITTLE: u64 = 1 << 30;
+
+/// Less than this, and an image with a model runtime may not fit: they take some GB.
+const ENOUGH: u64 = 3 << 30;
+
+/// CIFS over version 2 and later, `linux/magic.h`; nix names the older one.
+const SMB2_SUPER_MAGIC: FsType = FsType(0xfe53_4d42);
+
+/// Where podman keeps images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Storage {
+    /// The folder.
+    pub root: PathBuf,
+    /// Bytes that are free there for this user.
+    pub free: Option<u64>,
+    /// It is on a file system of another machine.
+    pub over_network: bool,
+    /// podman's storage driver.
+    pub driver: String,
+}
+
+/// Judges the place.
+pub(super) fn judge_storage(storage: &Storage) -> Vec<Finding> {
+    let root = storage.root.display();
+    let mut findings = Vec::new();
+    if let Some(free) = storage.free.filter(|free| *free < ENOUGH) {
+        let cause = format!("{} are free for images in {root}", crate::execute::bytes(free));
+        let find = if free < LITTLE { Finding::broken } else { Finding::note };
+        findings.push(find(Code::StorageFull, cause, "podman image prune".to_owned()));
+    }
+    if storage.over_network {
+        findings.push(Finding::note(
+            Code::StorageNetwork,
+            format!("images lie in {root} on another machine's file system, where containers cannot own files"),
+            // A second `[storage]` table makes podman fail: a file that is there is left alone (`set -C`).
+            "sudo install -d -o \"$USER\" /var/lib/containers-of-\"$USER\" && mkdir -p ~/.config/containers && (set -C && \
+             printf '[storage]\\ndriver = \"overlay\"\\ngraphroot = \"/var/lib/containers-of-%s\"\\n' \"$USER\" > \
+             ~/.config/containers/storage.conf)",
+        ));
+    }
+    if storage.driver == "vfs" {
+        findings.push(Finding::note(
+            Code::StorageCopies,
+            "podman's storage driver is `vfs`, which copies each layer of an image, and is kept until the storage is recreated",
+            "sudo apt install fuse-overlayfs",
+        ));
+    }
+    findings
+}
+
+/// Reads where podman keeps images.
+pub(super) fn read_storage(facts: &StorageFacts) -> Storage {
+    let there = statfs(&facts.root).ok();
+    let over_network = there.as_ref().is_some_and(|system| {
+        let kind = system.filesystem_type();
+        kind == NFS_SUPER_MAGIC || kind == SMB_SUPER_MAGIC || kind == SMB2_SUPER_MAGIC
+    });
+    let bytes = |system: &nix::sys::statfs::Statfs| {
+        Some(system.blocks_available().saturating_mul(system.block_size().try_into().ok()?))
+    };
+    Storage {
+        root: facts.root.clone(),
+        free: there.as_ref().and_then(bytes),
+        over_network,
+        driver: facts.driver.clone(),
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::read::program;
+use super::programs;
 use super::{Code, Finding};
 use crate::cdi;
 use crate::config::{Config, GpuDevice};
@@ -106,7 +106,7 @@ pub(super) fn read(config: &Config) -> Gpu {
         device,
         nvidia_card: has_card(Path::new("/sys/bus/pci/devices")),
         nvidia_driver: Path::new("/proc/driver/nvidia/version").exists() || Path::new("/dev/nvidiactl").exists(),
-        toolkit: program::find("nvidia-ctk").is_some(),
+        toolkit: programs::find("nvidia-ctk").is_some(),
         descriptions: descriptions.collect(),
     }
 }

@@ -5,39 +5,38 @@
 //! has a [`Code`] and a section in `docs/troubleshooting.md`.
 
 mod boot;
-mod branch;
 mod engine;
 mod finding;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gpu;
 mod helper;
 mod loopback;
 mod names;
 mod network;
-mod parts;
 mod path;
+mod programs;
 pub(crate) mod read;
 mod rootless;
 mod services;
 mod settings;
-mod storage;
 #[cfg(test)]
 mod tests;
 
 pub use boot::Boot;
-pub use engine::Engine;
+pub use engine::{Engine, Storage};
 pub use finding::{Code, Finding, Level};
 pub use gpu::{Description, Gpu};
 pub use helper::{Helper, Permission, Use};
 pub use loopback::HostOnly;
 pub use names::{Names, Origin};
 pub use network::{Holder, Network, TakenPort, UnusableSecret};
-pub use parts::{Parts, Program};
 pub use path::{Measured, Path};
+pub use programs::{Parts, Program};
 pub use read::{Subject, after_reboot, read};
 pub use rootless::{Cgroups, Mapper, Needs, Rootless, Tun, UserNamespaces};
 pub use services::{Pids, Service};
 pub use settings::Settings;
-pub use storage::Storage;
 
 /// Everything that is judged.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,17 +83,17 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     findings.extend(needed);
     findings.extend(facts.parts.iter().flat_map(|parts| {
         let rootless = facts.engine.rootless_backend().filter(|_| facts.rootless.is_some());
-        parts::judge(parts, facts.engine.host().map(|host| &host.network), rootless, explained)
+        programs::judge(parts, facts.engine.host().map(|host| &host.network), rootless, explained)
     }));
     findings.extend(facts.boot.as_ref().and_then(|boot| boot::judge(boot, facts.needs)));
-    findings.extend(facts.storage.iter().flat_map(storage::judge));
+    findings.extend(facts.storage.iter().flat_map(engine::judge_storage));
     match &facts.network {
         Ok(network) => findings.extend(network::judge(network)),
         Err(why) => findings.push(Finding::not_known("the network and the ports can be had", why)),
     }
     findings.extend(helper::judge(&facts.helper, facts.usage));
     findings.extend(path::judge(&facts.paths, facts.helper.status(), facts.usage, &facts.measured));
-    findings.extend(branch::judge(&facts.paths, facts.helper.status(), &facts.measured));
+    findings.extend(path::judge_branches(&facts.paths, facts.helper.status(), &facts.measured));
     findings.extend(facts.names.iter().flat_map(names::judge));
     findings.extend(gpu::judge(&facts.gpu));
     findings.extend(facts.services.iter().flat_map(services::judge));

@@ -1,13 +1,22 @@
 //! Whether what a service sends gets through: the MTU that its packets meet, what was measured of the path, and who clamps.
+//! The same for a part of the world that is reached by a VPN of its own (split tunnel). Measurements come from a file;
+//! nothing is sent.
+
+use std::collections::BTreeSet;
+use std::time::SystemTime;
 
 use airpods_dbus::Status;
 
 use super::helper::Use;
 use super::{Code, Finding};
+use crate::config::Config;
 use crate::cure::{Remedy, is_clamped_to};
-use crate::egress::{Branch, ClampCoverage, Egress, EgressPath, SMALLEST_MTU, Verdict, clamp_coverage};
-use crate::measure::memory::{Elsewhere, Known, ago};
-use crate::measure::verdict;
+use crate::egress::{
+    self, Branch, ClampCoverage, Egress, EgressPath, Leaving, NetworkPath, SMALLEST_MTU, Verdict, clamp_coverage,
+};
+use crate::kernel::gateways;
+use crate::measure::memory::{Elsewhere, Known, Memory, ago};
+use crate::measure::{targets, verdict};
 
 /// The way of a service's packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,4 +182,68 @@ pub(super) const CLAMP: &str = "airpods net clamp on";
 pub(super) fn fitting_network(mtu: u32, helper: bool) -> Option<String> {
     (!helper && mtu >= SMALLEST_MTU)
         .then(|| format!("airpods config set runtime.network.mtu {mtu} && airpods start --reset-network"))
+}
+
+/// Judges each branch for the services whose packets it can get.
+pub(super) fn judge_branches(paths: &[Path], status: Option<&Status>, measured: &Measured) -> Vec<Finding> {
+    measured.branches.iter().filter_map(|branch| narrow_branch(branch, paths, status, measured)).collect()
+}
+
+fn narrow_branch(branch: &Branch, paths: &[Path], status: Option<&Status>, measured: &Measured) -> Option<Finding> {
+    let Branch { to, egress } = branch;
+    let (link, mtu) = (&egress.link, egress.mtu);
+    let passes = |path: &&Path| !matches!(path.way.passage, NetworkPath::Direct | NetworkPath::None);
+    paths.iter().find(passes)?;
+    if let Some(known) = measured.known.iter().find(|known| known.link == *link)
+        && let Remedy::Fixed { mtu, .. } = known.remedy
+    {
+        if status.is_some_and(|status| is_clamped_to(status, link, mtu.into())) {
+            return None;
+        }
+        let cause = format!(
+            "the path behind `{link}`, which leads to {to}, takes {mtu} bytes, less than the link (measured {}): large transfers \
+             there hang",
+            ago(known.age)
+        );
+        let cure = format!("airpods net clamp on {link} --mtu auto");
+        return Some(Finding::broken(Code::Measured(known.verdict), cause, cure));
+    }
+    // What leaves by sockets of the host knows the MTU of the link.
+    let sends_more = |path: &&Path| {
+        path.way.passage == NetworkPath::Bridge && path.way.network_mtu.is_some_and(|network| network > mtu)
+    };
+    let services: Vec<String> = paths.iter().filter(sends_more).map(|path| format!("`{}`", path.service)).collect();
+    let is_clamped = status.is_some_and(|status| clamp_coverage(status, link) == ClampCoverage::Clamped);
+    if services.is_empty() || is_clamped {
+        return None;
+    }
+    let cause = format!(
+        "`{link}` leads to {to} and takes {mtu} bytes, less than the network of {} sends: large transfers there can hang (inferred, \
+         not measured)",
+        services.join(", ")
+    );
+    let cure = fitting_network(mtu, status.is_some()).unwrap_or_else(|| CLAMP.to_owned());
+    Some(Finding::note(Code::MtuBlackHole, cause, cure))
+}
+
+pub(super) fn read_measured(
+    config: &Config,
+    folder: Option<&std::path::Path>,
+    paths: &[Path],
+    status: Option<&Status>,
+) -> Measured {
+    let targets = targets::of_images(config.enabled().map(|(_, service)| &service.image));
+    let variable = |name: &str| std::env::var(name).ok();
+    let reachable = targets.iter().any(|target| targets::proxy(target, variable).is_none());
+    let possible = reachable && config.runtime.network.measure;
+    let branches = Leaving::of_host().and_then(|leaving| egress::branches(&leaving).ok()).unwrap_or_default();
+    let of_services = paths.iter().filter(|path| path.way.through_vpn()).filter_map(|path| path.way.egress.as_ref());
+    let all = of_services.chain(branches.iter().map(|branch| &branch.egress));
+    let links: BTreeSet<&str> = all.map(|egress| egress.link.as_str()).collect();
+    let (memory, now) = (Memory::load(folder), SystemTime::now());
+    let around: Vec<_> = links.into_iter().map(|link| (link, gateways(link))).collect();
+    let known = around.iter().filter_map(|(link, around)| memory.known(link, around, now)).collect();
+    let elsewhere =
+        around.iter().filter_map(|(link, around)| memory.of_elsewhere(status?, link, around, now)).collect();
+    Measured { known, elsewhere, branches, possible }
 }

@@ -1,6 +1,8 @@
 //! What the configuration itself has to say.
 
-use super::{Code, Finding};
+use std::collections::BTreeSet;
+
+use super::{Code, Finding, Subject, programs};
 
 /// The configuration, and the programs that it asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,4 +42,25 @@ pub(super) fn judge(settings: &Settings) -> Vec<Finding> {
         Finding::note(Code::DependencyWanted, cause, install(program))
     }));
     findings
+}
+
+/// Reads what there is to say.
+pub(super) fn read(subject: &Subject<'_>) -> Settings {
+    let dependencies = &subject.config.dependencies;
+    let missing = |programs: &[String]| {
+        // Each is told once, however often it is asked for.
+        let asked: BTreeSet<&String> = programs.iter().filter(|_| !dependencies.skip_checks).collect();
+        let missing = asked.into_iter().filter(|name| programs::find(name).is_none());
+        missing.cloned().collect()
+    };
+    Settings {
+        source: subject
+            .file
+            .as_ref()
+            .map_or_else(|| "the built-in defaults".to_owned(), |file| file.display().to_string()),
+        wrong: subject.wrong.clone(),
+        warnings: subject.warnings.clone(),
+        missing: missing(&dependencies.required),
+        wanted: missing(&dependencies.optional),
+    }
 }

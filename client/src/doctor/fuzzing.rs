@@ -1,8 +1,8 @@
 //! What holds for any bytes in the place of a file of the host's that doctor reads. See [`crate::fuzzing`].
 #![allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic reports a finding")]
 
-use super::host::{FIRST_ID, free_id, ids};
-use super::ports::listeners;
+use super::network::listeners;
+use super::rootless::{FIRST_ID, free_id, ids};
 use crate::cdi;
 
 /// Any text is read for what is in it: no more sockets than lines, only paths that are written there, and numbers that do not

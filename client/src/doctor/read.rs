@@ -1,4 +1,5 @@
-//! What podman holds, and what stands in the way of what is to be.
+//! Reading what is judged: each part thinly, all side by side, and none for longer than its limit. Podman tells what it
+//! holds and what stands in the way of what is to be; every other part is read in the file of its area.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -6,15 +7,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use nix::unistd::Uid;
 use tokio::time::timeout;
 
-use super::{loopback, ports};
-use crate::config::{self, Config, NetworkMode, PodmanUrl, ServiceName};
-use crate::doctor::names::{self, Resident};
-use crate::doctor::{Engine, Names, Network, Path, Pids, Service, UnusableSecret};
-use crate::egress;
+use super::names::{self, Resident};
+use super::{
+    Engine, Facts, Finding, Names, Needs, Network, Path, Pids, Service, UnusableSecret, Use, boot, engine, gpu, helper,
+    loopback, network, path, programs, rootless, settings,
+};
+use crate::config::{self, Config, MssClamp, NetworkMode, PodmanUrl, RestartPolicy, ServiceName};
+use crate::egress::{self, RootlessBackend};
 use crate::execute::ask_health;
-use crate::gpu;
 use crate::kernel::{Bound, Processes, View};
 use crate::plan::{self, Conflict, Desired, HealthCheck, HostContext, NetworkReset, Observed};
 use crate::podman::{
@@ -25,6 +28,89 @@ use crate::port::HostPort;
 use crate::secret;
 use crate::uptime::Uptime;
 
+/// The objects to look at.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    /// The configuration, or the defaults where that is wrong.
+    pub config: &'a Config,
+    /// The file that it comes from.
+    pub file: Option<PathBuf>,
+    /// Why the configuration is not used.
+    pub wrong: Option<String>,
+    /// Its keys without effect.
+    pub warnings: Vec<String>,
+    /// Whether the user came over the network.
+    pub remote: bool,
+    /// Where measurements are remembered.
+    pub state_folder: Option<PathBuf>,
+}
+
+/// Gathers everything. It takes as long as the slowest part, and no part takes more than some seconds.
+pub async fn read(subject: &Subject<'_>) -> Facts {
+    let config = subject.config;
+    let (podman, helper) = tokio::join!(read_podman(config), helper::read(subject.remote));
+    let Podman { engine, network, services, paths, names } = podman;
+    // As long as it does not say, podman is taken for what an ordinary user's is.
+    let own = config.runtime.podman_url.is_none() && !Uid::effective().is_root();
+    let rootless = engine.host().map_or(own, |host| host.rootless);
+    // Root's would be another trial than what podman does as a user.
+    let trial = rootless && !Uid::effective().is_root() && engine.rootless_backend() == Some(RootlessBackend::Pasta);
+    let parts = match engine {
+        Engine::Missing => None,
+        _ => Some(programs::read(trial).await),
+    };
+    Facts {
+        settings: settings::read(subject),
+        rootless: rootless.then(rootless::read),
+        boot: boot::read(rootless),
+        needs: needs(config),
+        parts,
+        measured: path::read_measured(config, subject.state_folder.as_deref(), &paths, helper.status()),
+        paths,
+        names,
+        helper,
+        usage: match config.runtime.network.mss_clamp {
+            MssClamp::Require => Use::Required,
+            MssClamp::Auto => Use::Helpful,
+            MssClamp::Off => Use::None,
+        },
+        network,
+        gpu: gpu::read(config),
+        storage: engine.host().map(|host| engine::read_storage(&host.storage)),
+        engine,
+        services,
+    }
+}
+
+/// What of `restart_policy` does not hold after a reboot.
+#[must_use]
+pub fn after_reboot(config: &Config, rootless: bool) -> Vec<Finding> {
+    let needs = needs(config);
+    let boot = boot::read(rootless).and_then(|boot| boot::judge(&boot, needs));
+    let linger = rootless.then(rootless::read).and_then(|user| rootless::linger(&user, needs));
+    linger.into_iter().chain(boot).collect()
+}
+
+/// The policies of the enabled services; with `own` those that a service has for itself alone.
+fn policies(config: &Config, own: bool) -> impl Iterator<Item = RestartPolicy> + '_ {
+    config.enabled().filter_map(move |(_, service)| match service.restart_policy {
+        None if own || service.oneshot => None,
+        None => Some(config.runtime.restart_policy),
+        given => given,
+    })
+}
+
+fn needs(config: &Config) -> Needs {
+    Needs {
+        memory: config.enabled().any(|(_, service)| service.resources.memory.is_some()),
+        cpus: config.enabled().any(|(_, service)| service.resources.cpus.is_some()),
+        unless_stopped: policies(config, false).any(|policy| policy == RestartPolicy::UnlessStopped),
+        own_unless_stopped: policies(config, true).any(|policy| policy == RestartPolicy::UnlessStopped),
+        restart: policies(config, false)
+            .any(|policy| matches!(policy, RestartPolicy::Always | RestartPolicy::UnlessStopped)),
+    }
+}
+
 /// How long reaching podman may take: a socket that does not answer, and then a service of our own.
 const REACHING: Duration = STARTUP.saturating_mul(2);
 
@@ -32,15 +118,15 @@ const REACHING: Duration = STARTUP.saturating_mul(2);
 const ANSWER: Duration = Duration::from_secs(15);
 
 /// The facts learnt.
-pub(super) struct Podman {
-    pub(super) engine: Engine,
-    pub(super) network: Result<Network, String>,
-    pub(super) services: Vec<Service>,
-    pub(super) paths: Vec<Path>,
-    pub(super) names: Option<Names>,
+struct Podman {
+    engine: Engine,
+    network: Result<Network, String>,
+    services: Vec<Service>,
+    paths: Vec<Path>,
+    names: Option<Names>,
 }
 
-pub(super) async fn read(config: &Config) -> Podman {
+async fn read_podman(config: &Config) -> Podman {
     let named = config.runtime.podman_url.as_ref().map(PodmanUrl::socket);
     match timeout(REACHING, podman::connect(named)).await {
         Ok(Ok(connection)) => Box::pin(with(&connection.podman, config)).await,
@@ -62,7 +148,7 @@ fn without(engine: Engine, config: &Config) -> Podman {
         .collect();
     let network = Network {
         subnets: config.runtime.network.subnet.into_iter().collect(),
-        taken: ports::taken(config, &wanted),
+        taken: network::taken_ports(config, &wanted),
         ..Network::default()
     };
     Podman { engine, network: Ok(network), services: Vec::new(), paths: Vec::new(), names: None }
@@ -104,7 +190,7 @@ async fn within<T>(call: impl Future<Output = podman::Result<T>>) -> Result<T, S
 }
 
 async fn look(podman: &Rest, config: &Config, dns_servers: Vec<IpAddr>) -> podman::Result<Look> {
-    let (gpu, rootless) = (gpu::Found::here(), podman.is_rootless());
+    let (gpu, rootless) = (crate::gpu::Found::here(), podman.is_rootless());
     let surroundings = HostContext { gpu, rootless, dns_servers, ..HostContext::default() };
     let enabled: Vec<_> = config.enabled().collect();
     let desired = Desired::from_config(config, &enabled, podman.version(), &surroundings);
@@ -120,7 +206,7 @@ async fn look(podman: &Rest, config: &Config, dns_servers: Vec<IpAddr>) -> podma
     }));
     let mut network = network(config, &desired, &observed);
     if podman.is_rootless() {
-        network.privileged = ports::privileged(config);
+        network.privileged = network::privileged_ports(config);
     }
     network.secrets = unusable_secrets(config);
     network.host_only = loopback::read(config);
@@ -148,7 +234,7 @@ fn network(config: &Config, desired: &Desired, observed: &Observed) -> Network {
         routes: egress::routes().unwrap_or_default(),
         // A configuration that was changed since is what `start` is for.
         conflict: conflict.filter(|conflict| !matches!(conflict, Conflict::NetworkHeld { .. })),
-        taken: ports::taken(config, &wanted),
+        taken: network::taken_ports(config, &wanted),
         privileged: Vec::new(),
         secrets: Vec::new(),
         host_only: Vec::new(),
@@ -251,6 +337,7 @@ fn sorted(error: &PodmanError) -> Engine {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

@@ -1,0 +1,399 @@
+//! The programs beside podman that make a container's network: whether they are installed, and what they say about
+//! themselves. One is started for a moment, to see whether it starts, and so that nothing of it stays.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::io::AsyncReadExt;
+use tokio::process::{ChildStderr, Command};
+use tokio::time::timeout;
+
+use super::{Code, Finding};
+use crate::egress::RootlessBackend;
+use crate::podman::{NetworkBackend, Version};
+use crate::search_path;
+
+/// The present state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a program")]
+pub struct Parts {
+    /// `netavark`, in podman's own folders, with its version where it tells it.
+    pub netavark: Option<Option<Version>>,
+    /// `aardvark-dns`, there as well.
+    pub aardvark: bool,
+    /// `pasta`.
+    pub pasta: Program,
+    /// `slirp4netns`.
+    pub slirp4netns: Program,
+    /// `iptables`.
+    pub iptables: bool,
+    /// `nft`.
+    pub nft: bool,
+    /// The kernel loads modules, and has none for the version that runs.
+    pub modules_gone: bool,
+}
+
+/// A program, and what came of starting it once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// It is not there.
+    Missing,
+    /// It is there and starts.
+    Able,
+    /// It is there and cannot be started, not even to say its version; its last words.
+    Broken(String),
+    /// It starts, and could not make a network for a command of its own; its last words.
+    Powerless(String),
+    /// It is there and had not ended after this many seconds.
+    Late(u64),
+}
+
+/// The first version of netavark that can do without iptables.
+///
+/// Source: netavark's release notes, 1.10.0: "Added a new nftables firewall driver".
+const NETAVARK_WITH_NFT: Version = Version { major: 1, minor: 10 };
+
+/// Judges the programs. `backend` is what podman says about its networks, `rootless` what its rootless containers reach the network
+/// through, if they are; `explained` is true if something else that was found keeps users from making networks.
+pub(super) fn judge(
+    parts: &Parts,
+    backend: Option<&NetworkBackend>,
+    rootless: Option<RootlessBackend>,
+    explained: bool,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(netavark(parts, backend));
+    findings.extend(firewall(parts));
+    findings.extend(modules(parts));
+    findings.extend(rootless.and_then(|rootless| rootless_network(parts, rootless, explained)));
+    findings
+}
+
+fn netavark(parts: &Parts, backend: Option<&NetworkBackend>) -> Option<Finding> {
+    if backend.is_some_and(|backend| backend.name == "cni") {
+        return Some(Finding::broken(
+            Code::Netavark,
+            "podman makes its networks with CNI, where services do not find each other by name",
+            "sudo apt install netavark aardvark-dns && sudo install -d /etc/containers/containers.conf.d && \
+             printf '[network]\\nnetwork_backend = \"netavark\"\\n' | \
+             sudo tee /etc/containers/containers.conf.d/netavark.conf",
+        ));
+    }
+    if parts.netavark.is_none() {
+        let cause = "netavark is not installed, which makes the containers' network";
+        return Some(Finding::broken(Code::Netavark, cause, "sudo apt install netavark"));
+    }
+    (!parts.aardvark).then(|| {
+        Finding::broken(
+            Code::Aardvark,
+            "aardvark-dns is not installed, without which services do not find each other by name",
+            "sudo apt install aardvark-dns",
+        )
+    })
+}
+
+fn firewall(parts: &Parts) -> Option<Finding> {
+    let version = parts.netavark.flatten()?;
+    let (needs, has) = if version < NETAVARK_WITH_NFT {
+        ("iptables", parts.iptables)
+    } else {
+        ("nftables", parts.nft || parts.iptables)
+    };
+    (!has).then(|| {
+        let cause = format!("netavark {version} needs `{needs}` to publish ports, and it is not installed");
+        Finding::broken(Code::FirewallProgram, cause, format!("sudo apt install {needs}"))
+    })
+}
+
+fn modules(parts: &Parts) -> Option<Finding> {
+    parts.modules_gone.then(|| {
+        Finding::broken(
+            Code::KernelModules,
+            "the modules of the running kernel are gone, as after an upgrade: it can load none for containers",
+            "sudo reboot",
+        )
+    })
+}
+
+fn rootless_network(parts: &Parts, rootless: RootlessBackend, explained: bool) -> Option<Finding> {
+    let name = rootless.as_str();
+    let (program, package) = match rootless {
+        RootlessBackend::Pasta => (&parts.pasta, "passt"),
+        RootlessBackend::Slirp4netns => (&parts.slirp4netns, "slirp4netns"),
+    };
+    let purpose = "through which rootless containers reach the network";
+    match program {
+        Program::Able => None,
+        Program::Missing => {
+            let cause = format!("`{name}` is not installed, {purpose}");
+            Some(Finding::broken(Code::RootlessNetwork, cause, format!("sudo apt install {package}")))
+        }
+        Program::Broken(why) => {
+            let cause = format!("`{name}` does not start, {purpose}: {why}");
+            Some(Finding::broken(Code::RootlessNetwork, cause, cure(name, package, why)))
+        }
+        Program::Powerless(_) if explained => None,
+        // podman's own network is made for it beforehand, so that there may be less that it is not let.
+        Program::Powerless(why) => {
+            let cause = format!("`{name}` makes no network when it is tried, {purpose}: {why}");
+            Some(Finding::note(Code::RootlessNetwork, cause, cure(name, package, why)))
+        }
+        Program::Late(seconds) => {
+            Some(Finding::not_known(&format!("`{name}` starts"), &format!("it had not ended after {seconds} s")))
+        }
+    }
+}
+
+/// A file that is damaged is written anew; who forbids something has it in the kernel's log.
+fn cure(name: &str, package: &str, why: &str) -> String {
+    if ["Permission denied", "Operation not permitted"].iter().any(|refusal| why.contains(refusal)) {
+        format!("sudo journalctl --dmesg --grep 'denied.*{name}'")
+    } else {
+        format!("sudo apt install --reinstall {package}")
+    }
+}
+
+/// Where podman looks for its own programs (`helper_binaries_dir`, containers.conf(5)).
+const FOLDERS: [&str; 4] =
+    ["/usr/local/libexec/podman", "/usr/local/lib/podman", "/usr/libexec/podman", "/usr/lib/podman"];
+
+/// Where programs for root are, which many users have not in their path; podman looks there.
+const ROOTS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+/// pasta(1) as podman starts it, but for a command of its own, in namespaces that end with it, instead of in podman's: nothing
+/// of the host's leads in, and nothing is changed outside.
+const TRIAL: &[&str] =
+    &["--config-net", "--quiet", "--no-map-gw", "-t", "none", "-u", "none", "-T", "none", "-U", "none", "--", "true"];
+
+/// A program by the search path, or by its own if it has one.
+pub(in crate::doctor) fn find(program: &str) -> Option<PathBuf> {
+    if program.contains('/') {
+        return Some(PathBuf::from(program)).filter(|file| file.is_file());
+    }
+    search_path::find(program).or_else(|| search_path::find_in(program, ROOTS))
+}
+
+/// The programs beside podman. With `trial`, pasta is also let make a network.
+pub(super) async fn read(trial: bool) -> Parts {
+    let own = |program: &str| search_path::find_in(program, FOLDERS);
+    // These are looked for in the search path as well (containers.conf(5)).
+    let either = |program: &str| own(program).or_else(|| find(program));
+    let (pasta, slirp4netns) = (either("pasta"), either("slirp4netns"));
+    let trial = if trial { TRIAL } else { &[] };
+    let (pasta, slirp4netns) = tokio::join!(started(pasta.as_deref(), trial), started(slirp4netns.as_deref(), &[]));
+    Parts {
+        netavark: own("netavark").map(|file| version(&file)),
+        aardvark: own("aardvark-dns").is_some(),
+        pasta,
+        slirp4netns,
+        iptables: find("iptables").is_some(),
+        nft: find("nft").is_some(),
+        modules_gone: modules_gone(),
+    }
+}
+
+/// Starts a program to say its version, and then to do what these arguments say, if there are any.
+async fn started(file: Option<&Path>, trial: &[&str]) -> Program {
+    let Some(file) = file else { return Program::Missing };
+    match run(file, &["--version"]).await {
+        End::Badly(why) => return Program::Broken(why),
+        End::Late => return Program::Late(LIMIT.as_secs()),
+        End::Well if trial.is_empty() => return Program::Able,
+        End::Well => {}
+    }
+    match run(file, trial).await {
+        End::Well => Program::Able,
+        End::Badly(why) => Program::Powerless(why),
+        End::Late => Program::Late(LIMIT.as_secs()),
+    }
+}
+
+/// `netavark version` answers JSON with `"version": "1.4.0"`.
+fn version(netavark: &Path) -> Option<Version> {
+    let output =
+        std::process::Command::new(netavark).arg("version").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+    Version::parse(answer.get("version")?.as_str()?)
+}
+
+/// A kernel that loads modules lists those that are; with another kernel's package its own folder went.
+fn modules_gone() -> bool {
+    let Ok(system) = nix::sys::utsname::uname() else { return false };
+    let folder = Path::new("/lib/modules");
+    Path::new("/proc/modules").exists() && folder.exists() && !folder.join(system.release()).exists()
+}
+
+/// How long a program may take to say its version, or to make a network: both take some milliseconds.
+pub(super) const LIMIT: Duration = Duration::from_secs(2);
+
+/// How much of what it says is read; what counts comes last, and a program that cannot start says little.
+const SAID: u64 = 16 << 10;
+
+/// The outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It ended well.
+    Well,
+    /// It could not be started, or ended otherwise; its last words.
+    Badly(String),
+    /// It had not ended in time.
+    Late,
+}
+
+/// Runs a program to its end, or kills it. Whatever it has started itself is killed in any case: pasta, for one, leaves the command
+/// waiting for which it could make no network.
+pub(super) async fn run(program: &Path, arguments: &[impl AsRef<OsStr>]) -> End {
+    let spawned = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn();
+    let mut child = match spawned {
+        Ok(child) => child,
+        Err(error) => return End::Badly(error.to_string()),
+    };
+    let group = Group::of(child.id());
+    let stderr = child.stderr.take();
+    // More than the pipe holds is not waited for either.
+    let Ok(ended) = timeout(LIMIT, child.wait()).await else { return End::Late };
+    drop(group);
+    match ended {
+        Ok(status) if status.success() => End::Well,
+        Ok(status) => End::Badly(last_words(stderr, status).await),
+        Err(error) => End::Badly(error.to_string()),
+    }
+}
+
+/// The last line of what was said, or how it ended. Somebody who has left the group may hold the other end still.
+async fn last_words(stderr: Option<ChildStderr>, status: ExitStatus) -> String {
+    let mut said = Vec::new();
+    if let Some(stderr) = stderr {
+        let _: Result<io::Result<usize>, _> = timeout(LIMIT, stderr.take(SAID).read_to_end(&mut said)).await;
+    }
+    let said = String::from_utf8_lossy(&said);
+    let last = said.lines().rev().map(str::trim).find(|line| !line.is_empty());
+    last.map_or_else(|| format!("it ended with {status}"), str::to_owned)
+}
+
+/// A process group. Dropping it kills whoever is in it, also when Ctrl-C ends the command meanwhile.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(leader: Option<u32>) -> Self {
+        Self(leader.and_then(|leader| i32::try_from(leader).ok()).map(Pid::from_raw))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // It fails where nobody is left, which is how it should be.
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Instant;
+
+    use super::*;
+
+    /// A program of a shell's. It is another process that writes it: a file that is being written here, by whichever thread, might
+    /// be inherited by a process that another test starts, and would be too busy to run.
+    fn program(folder: &Path, script: &str) -> PathBuf {
+        let file = folder.join("program");
+        let write = "printf '#!/bin/sh\n%s\n' \"$2\" > \"$1\"; chmod 755 \"$1\"";
+        let status =
+            std::process::Command::new("sh").args(["-c", write, "sh"]).arg(&file).arg(script).status().unwrap();
+        assert!(status.success());
+        file
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_there_and_cannot_do_its_work_is_not_able() {
+        let folder = tempfile::tempdir().unwrap();
+        let fails = "echo 'error while loading shared libraries: libc.so.9' >&2; exit 127";
+        let no_tun = "[ \"$1\" = --version ] || { echo 'Failed to open tun socket in namespace' >&2; exit 1; }";
+        for (script, trial, expected) in [
+            ("exit 0", TRIAL, Program::Able),
+            ("exit 0", &[], Program::Able),
+            (fails, TRIAL, Program::Broken("error while loading shared libraries: libc.so.9".to_owned())),
+            (no_tun, TRIAL, Program::Powerless("Failed to open tun socket in namespace".to_owned())),
+            (no_tun, &[], Program::Able),
+            ("sleep 600", &[], Program::Late(2)),
+        ] {
+            let file = program(folder.path(), script);
+            assert_eq!(started(Some(&file), trial).await, expected, "{script}");
+        }
+        std::fs::set_permissions(folder.path().join("program"), std::fs::Permissions::from_mode(0o644)).unwrap();
+        let denied = Program::Broken("Permission denied (os error 13)".to_owned());
+        assert_eq!(started(Some(&folder.path().join("program")), TRIAL).await, denied);
+        assert_eq!(started(None, TRIAL).await, Program::Missing);
+    }
+
+    async fn sh(script: &str) -> End {
+        run(Path::new("/bin/sh"), &["-c", script]).await
+    }
+
+    /// Whether a process runs; one that has ended may not have been reaped yet.
+    fn runs(pid: &str) -> bool {
+        let line = fs::read(format!("/proc/{}/cmdline", pid.trim())).unwrap_or_default();
+        !line.is_empty()
+    }
+
+    #[tokio::test]
+    async fn the_last_words_of_a_program_that_cannot_start_are_told() {
+        let library = "error while loading shared libraries: libslirp.so.0: cannot open shared object file";
+        assert_eq!(
+            sh(&format!("echo first >&2; echo '{library}' >&2; echo >&2; exit 127")).await,
+            End::Badly(library.into())
+        );
+        assert_eq!(sh("exit 3").await, End::Badly("it ended with exit status: 3".into()));
+        assert_eq!(sh("kill -ABRT $$").await, End::Badly("it ended with signal: 6 (SIGABRT)".into()));
+        assert_eq!(sh("echo said >&2").await, End::Well);
+        let none = run(Path::new("/no/such/program"), &["--version"]).await;
+        assert_eq!(none, End::Badly("No such file or directory (os error 2)".into()));
+    }
+
+    #[tokio::test]
+    async fn a_program_that_hangs_is_killed_with_what_it_has_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pid");
+        let begun = Instant::now();
+        let end = sh(&format!("sleep 600 & echo $! > {}; wait", file.display())).await;
+        assert_eq!(end, End::Late);
+        assert!(begun.elapsed() < LIMIT * 5, "{:?}", begun.elapsed());
+        let pid = fs::read_to_string(&file).unwrap();
+        airpods_lab::eventually("the end of what it started", || !runs(&pid));
+    }
+
+    #[tokio::test]
+    async fn what_a_program_leaves_behind_is_killed_and_its_words_are_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pid");
+        let begun = Instant::now();
+        let end = sh(&format!("sleep 600 & echo $! > {}; echo 'no tun' >&2; exit 1", file.display())).await;
+        assert_eq!(end, End::Badly("no tun".into()));
+        assert!(begun.elapsed() < LIMIT, "{:?}", begun.elapsed());
+        let pid = fs::read_to_string(&file).unwrap();
+        airpods_lab::eventually("the end of what it left", || !runs(&pid));
+    }
+
+    #[tokio::test]
+    async fn a_program_that_never_stops_talking_fills_no_memory() {
+        assert_eq!(sh("while :; do echo more >&2; done").await, End::Late);
+    }
+}
