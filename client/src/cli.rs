@@ -69,7 +69,7 @@ enum Command {
     /// Measure from within the network of a container
     #[command(
         hide = true,
-        name = crate::measure::inside::COMMAND,
+        name = crate::measure::places::COMMAND,
         after_help = "Example: airpods measure-inside 4711"
     )]
     MeasureInside(command::inside::Args),

@@ -8,7 +8,7 @@ use crate::dns::ask::enter_and_ask;
 use crate::error::{Failure, Report};
 use crate::exit::Exit;
 use crate::kernel::sysctl::enter_and_read;
-use crate::measure::inside::enter_and_measure;
+use crate::measure::places::enter_and_measure;
 use crate::terminal::print_json;
 
 /// The arguments of `airpods ask-inside`, `airpods measure-inside` and `airpods sysctl-inside`.

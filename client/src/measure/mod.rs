@@ -8,16 +8,12 @@
 //! **The truth rule**: what is reported as proven was carried. It was sent once, as one packet, while the kernel's path MTU allowed its
 //! size, and it was acknowledged.
 
-mod conclusion;
 mod down;
 mod evidence;
 mod exchange;
 mod findings;
-mod from_network;
 mod hello;
-pub mod inside;
 pub mod memory;
-mod own_firewall;
 mod path;
 pub mod picture;
 pub mod places;
@@ -25,38 +21,34 @@ mod quic;
 pub mod report;
 mod run;
 mod search;
-mod second;
 #[cfg(test)]
 mod simulated;
 mod socket;
-mod stage;
 pub mod targets;
 mod tcp_info;
 mod train;
 mod transfer;
-mod trials;
 mod up;
 pub mod verdict;
 
+pub use places::{Place, Places};
+pub use report::Report;
+pub use targets::Target;
+pub use transfer::transfers;
+pub use verdict::Code;
+
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-pub use places::{Place, Places};
-pub use report::Report;
-pub use stage::Stage;
-pub use targets::Target;
-pub use trials::transfers;
-pub use verdict::Code;
-
 use crate::egress::{Egress, egress};
 use crate::helper_link::status_if_running;
-use conclusion::{conclude, nameless};
-use from_network::from_network;
 use path::{Job, Server, measure, unresolved};
-use report::{Family, Link, PathReport, PlaceReport};
+use places::from_network;
+use report::{Family, Link, PathReport, PlaceReport, conclude, nameless};
 
 /// How long a whole check may take.
 pub const LIMIT: Duration = Duration::from_secs(12);
@@ -253,4 +245,39 @@ async fn run_jobs(jobs: Vec<Job>, tell: &Tell) -> Vec<PathReport> {
         paths.push(thread.await.unwrap_or(fallback));
     }
     paths
+}
+
+/// The present trial, for people who wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The first connections.
+    First(u16),
+    /// Closing in on where the path ends.
+    Between(Option<(u16, u16)>, Option<(u16, u16)>),
+    /// Trying the size above again and again.
+    Boundary(Option<u16>, Option<u16>),
+    /// Trying the same on another server.
+    Confirming,
+    /// Making plain transfers.
+    Transfers,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gap = |gap: &Option<(u16, u16)>| gap.map(|(low, high)| format!("{low} to {high}"));
+        let size = |size: &Option<u16>| size.map(|size| size.to_string());
+        let (up, down) = match self {
+            Self::First(top) => return write!(f, "packets of up to {top} bytes"),
+            Self::Confirming => return f.write_str("the same with another server"),
+            Self::Transfers => return f.write_str("plain transfers"),
+            Self::Between(up, down) => (gap(up), gap(down)),
+            Self::Boundary(up, down) => (size(up), size(down)),
+        };
+        match (up, down) {
+            (Some(up), Some(down)) => write!(f, "{up} bytes up, {down} down"),
+            (Some(up), None) => write!(f, "{up} bytes up"),
+            (None, Some(down)) => write!(f, "{down} bytes down"),
+            (None, None) => f.write_str("a large hello"),
+        }
+    }
 }

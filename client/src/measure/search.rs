@@ -5,12 +5,12 @@
 
 use std::time::Duration;
 
+use super::Stage;
 use super::down::{Down, base};
 use super::evidence::{Evidence, down_sizes, ladder, spread};
 use super::findings::{Findings, Subject};
 use super::hello::Answer;
 use super::run::{Outcome, Patience, Probe, Progress, Transport, run};
-use super::stage::Stage;
 use super::train::Record;
 use super::up::{Up, UpEnding};
 

@@ -1,13 +1,17 @@
 //! A transfer as a service makes one: default socket options, more than two full packets up, the server's certificates down. It
 //! needs an answer from the server's application, so it tells the truth behind pasta and slirp4netns as well, which end a
-//! container's connections and make their own.
+//! container's connections and make their own. Made from every place, transfers show whether what hung before a change
+//! completes after it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::exchange::{Action, Contact, Exchange, Seen};
 use super::hello::{Answer, hello};
-use super::report::TransferReport;
+use super::path::Job;
+use super::places::measure_inside;
+use super::report::{PlaceReport, TransferReport};
 use super::run::{Outcome, Patience, Probe, Spent, Transport, run};
+use super::{Plan, Tell, jobs, link_to, resolve, run_jobs};
 
 /// Makes a hello of 2.9 kB. Every TLS stack that was tried takes one of 14 kB.
 pub(super) const PADDING: u16 = 2600;
@@ -86,4 +90,29 @@ pub(super) fn transfer<T: Transport>(
         slowest: times.iter().max().map(Duration::as_secs_f64),
         answers: !times.is_empty(),
     }
+}
+
+/// Makes plain transfers from the host, and from each network that this user may enter.
+///
+/// # Errors
+/// A sentence, where no server has an address.
+pub async fn transfers(plan: &Plan, tell: Tell) -> Result<Vec<PlaceReport>, String> {
+    if let Some(why) = &plan.unmeasurable {
+        return Err(why.clone());
+    }
+    let servers = resolve(&plan.targets).await.map_err(|(target, _, why)| match target {
+        Some(target) => format!("`{}` cannot be asked: {why}", target.host),
+        None => why,
+    })?;
+    let only_transfers = |job: Job| Job { transfers_only: true, ..job };
+    let jobs: Vec<Job> = jobs(plan, &servers, Instant::now()).into_iter().map(only_transfers).collect();
+    let host = PlaceReport { place: "host".to_owned(), link: link_to(&servers), ..PlaceReport::default() };
+    let mut places = vec![PlaceReport { paths: run_jobs(jobs.clone(), &tell).await, ..host }];
+    for place in &plan.places.networks {
+        // A network that may not be entered was judged from the host before, too.
+        let Ok(paths) = measure_inside(place.pid, &jobs).await else { continue };
+        let link = place.way.egress.as_ref().map(super::link);
+        places.push(PlaceReport { place: place.name.clone(), link, paths, ..PlaceReport::default() });
+    }
+    Ok(places)
 }

@@ -6,15 +6,13 @@
 mod code;
 #[cfg(test)]
 mod tests;
-mod words;
 
 use std::time::Duration;
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-pub use code::{Code, Weight};
-pub use words::{Words, words};
+pub use code::{Code, Weight, Words, words};
 
 use super::evidence::Evidence;
 use super::findings::Findings;
