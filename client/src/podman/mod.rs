@@ -5,10 +5,7 @@
 
 mod connect;
 mod container;
-mod endpoint;
 mod error;
-mod folder;
-mod health;
 mod host;
 mod log;
 mod network;
@@ -18,20 +15,17 @@ mod rest;
 mod secret;
 mod simulated;
 mod storage;
-mod version;
 
 use std::collections::BTreeMap;
 
 pub use connect::{Connection, Place, STARTUP, connect};
 pub use container::{
-    Container, ContainerDetail, ContainerSpec, ContainerState, Limits, Mount, MountDetail, Relabel, Restart,
+    Container, ContainerDetail, ContainerSpec, ContainerState, HealthTimes, Limits, Mount, MountDetail, Relabel, Restart,
 };
-pub use endpoint::{Endpoint, Fixed, Pin, PortRanges, PublishedPort, port_ranges};
 pub use error::PodmanError;
-pub use health::HealthTimes;
-pub use host::{HostFacts, NetworkBackend, StorageFacts};
+pub use host::{HostFacts, NetworkBackend, StorageFacts, Version};
 pub use log::{LogLine, LogOptions, LogSource};
-pub use network::{Network, NetworkSpec, Networking};
+pub use network::{Endpoint, Fixed, Network, NetworkSpec, Networking, Pin, PortRanges, PublishedPort, port_ranges};
 pub use option::{ContainerOption, Options, ROWS as OPTION_ROWS, Row as OptionRow, Shape as OptionShape};
 pub use pod::{Pod, PodSpec};
 pub use rest::Rest;
@@ -40,7 +34,6 @@ pub(crate) use rest::fuzzing;
 pub use secret::SecretSource;
 pub use simulated::{Call, Look, Simulated, World};
 pub use storage::{DiskUsage, PullProgress};
-pub use version::Version;
 
 /// The result of a call.
 pub type Result<T> = std::result::Result<T, PodmanError>;

@@ -1,13 +1,15 @@
-//! Networks: to create, as podman reports them, and how a container is connected.
+//! Networks: to create, as podman reports them, and how a container is connected: names, ports, name servers, and fixed
+//! places where they are needed.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::Endpoint;
 use super::rest::or_default;
+use crate::port::HostPort;
 
 /// A network to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -147,5 +149,253 @@ impl From<NetworkAnswer> for Network {
             mtu: answer.options.get("mtu").and_then(|mtu| mtu.parse().ok()),
             labels: answer.labels,
         }
+    }
+}
+
+/// A port of the host that leads to one of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct PublishedPort {
+    /// The port of the host.
+    pub host: HostPort,
+    /// The port in the container, of the same protocol.
+    pub container: u16,
+}
+
+/// Published ports in a row, with the same address and protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortRanges {
+    /// The first of them.
+    pub first: PublishedPort,
+    /// How many there are.
+    pub count: u16,
+}
+
+/// The ports in order, those in a row together. An address that is podman's word for every one is left out.
+#[must_use]
+pub fn port_ranges(ports: &[PublishedPort]) -> Vec<PortRanges> {
+    let mut sorted: Vec<_> =
+        ports.iter().map(|port| PublishedPort { host: port.host.on(port.host.address), ..*port }).collect();
+    sorted.sort_unstable_by_key(|port| (port.host.protocol, port.host.address, port.host.port, port.container));
+    sorted.dedup();
+    let mut ranges: Vec<PortRanges> = Vec::new();
+    for port in sorted {
+        match ranges.last_mut().filter(|range| range.next() == Some(port)) {
+            Some(range) => range.count += 1,
+            None => ranges.push(PortRanges { first: port, count: 1 }),
+        }
+    }
+    ranges
+}
+
+impl PortRanges {
+    fn next(&self) -> Option<PublishedPort> {
+        let port = self.first.host.port.checked_add(self.count)?;
+        let container = self.first.container.checked_add(self.count)?;
+        Some(PublishedPort { host: HostPort { port, ..self.first.host }, container })
+    }
+
+    fn range(&self, first: u16) -> String {
+        if self.count == 1 { first.to_string() } else { format!("{first}-{}", first + (self.count - 1)) }
+    }
+}
+
+impl fmt::Display for PortRanges {
+    /// `127.0.0.1:3000-3005:8000-8005/udp`, as `podman run --publish` takes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.first.host.address {
+            Some(IpAddr::V6(address)) => write!(f, "[{address}]:")?,
+            Some(address) => write!(f, "{address}:")?,
+            None => {}
+        }
+        write!(f, "{}:{}", self.range(self.first.host.port), self.range(self.first.container))?;
+        let protocol = self.first.host.protocol;
+        if protocol.is_tcp() { Ok(()) } else { write!(f, "/{}", protocol.as_str()) }
+    }
+}
+
+/// A fixed place on a network, and the fixed places of its neighbours, counted from the end of
+/// the subnet so that podman, which counts from its start, never hands them out.
+///
+/// Only needed where podman cannot resolve aliases and use given DNS servers at the same time
+/// ([`super::Version::forwards_dns_per_container`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pin {
+    /// Our own place; 1 is the last usable address.
+    pub own: u32,
+    /// The names of the neighbours and their places.
+    pub neighbours: Vec<(String, u32)>,
+}
+
+/// The way onto a bridge network, which a container has by itself or through its pod.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Endpoint {
+    /// The network's name.
+    pub network: String,
+    /// The names by which others on the network find it.
+    pub aliases: Vec<String>,
+    /// The ports published on the host.
+    pub ports: Vec<PublishedPort>,
+    /// The DNS servers asked for names that are not aliases; none means the host's.
+    pub dns_servers: Vec<IpAddr>,
+    /// Further names in `/etc/hosts`, as `NAME:ADDRESS`.
+    pub hosts: Vec<String>,
+    /// Further networks, which are there already and have no name of ours on them.
+    pub further: Vec<String>,
+    /// A name of our own for the host, beside podman's `host.containers.internal`.
+    pub host_name: Option<String>,
+    /// Fixed places, where they are needed.
+    pub pin: Option<Pin>,
+    /// The addresses of those places, known once the network is ([`Endpoint::settle`]).
+    #[serde(skip)]
+    pub fixed: Option<Fixed>,
+}
+
+/// A fixed address, and those of the neighbours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fixed {
+    /// Our own.
+    pub address: IpAddr,
+    /// Names for /etc/hosts.
+    pub hosts: Vec<(String, IpAddr)>,
+}
+
+impl Endpoint {
+    /// Turns places into addresses of the network's first IPv4 subnet, or its first. Answers
+    /// `false` when the subnet is too small for them.
+    #[must_use]
+    pub fn settle(&mut self, network: &Network) -> bool {
+        let Some(pin) = &self.pin else { return true };
+        let subnets = || network.subnets.iter().map(|(subnet, _)| *subnet);
+        let subnet = subnets().find(|subnet| subnet.addr().is_ipv4()).or_else(|| subnets().next());
+        let address = |place: u32| subnet.and_then(|subnet| from_end(subnet, place));
+        let hosts: Option<Vec<_>> =
+            pin.neighbours.iter().map(|(name, place)| Some((name.clone(), address(*place)?))).collect();
+        self.fixed = address(pin.own).zip(hosts).map(|(address, hosts)| Fixed { address, hosts });
+        self.fixed.is_some()
+    }
+}
+
+/// The address `place` before the end of a subnet, whose very last one is the IPv4 broadcast
+/// address; none when that would reach into the first quarter, where podman hands out.
+fn from_end(subnet: IpNet, place: u32) -> Option<IpAddr> {
+    match subnet {
+        IpNet::V4(net) => {
+            let (first, last) = (u32::from(net.network()), u32::from(net.broadcast()));
+            let address = last.checked_sub(place)?;
+            (address > first + (last - first) / 4).then(|| IpAddr::V4(address.into()))
+        }
+        IpNet::V6(net) => {
+            let (first, last) = (u128::from(net.network()), u128::from(net.broadcast()));
+            let address = last.checked_sub(u128::from(place))?;
+            (address > first + (last - first) / 4).then(|| IpAddr::V6(address.into()))
+        }
+    }
+}
+
+/// The fields that say how a pod or a container is connected; the same names in both.
+#[derive(Serialize)]
+pub(super) struct NetworkPart<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    netns: Option<Namespace>,
+    #[serde(rename = "Networks", skip_serializing_if = "BTreeMap::is_empty")]
+    networks: BTreeMap<&'a str, Attachment<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    portmappings: Vec<PortBody>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    dns_server: &'a [IpAddr],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hostadd: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Namespace {
+    nsmode: &'static str,
+}
+
+#[derive(Serialize)]
+struct Attachment<'a> {
+    aliases: &'a [String],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    static_ips: Vec<IpAddr>,
+}
+
+#[derive(Serialize)]
+struct PortBody {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host_ip: Option<IpAddr>,
+    host_port: u16,
+    container_port: u16,
+    protocol: &'static str,
+}
+
+impl<'a> NetworkPart<'a> {
+    /// Its own endpoint, with more names for /etc/hosts.
+    pub(super) fn own(endpoint: &'a Endpoint, more_hosts: &[String]) -> Self {
+        let (address, hosts) = match &endpoint.fixed {
+            Some(fixed) => (Some(fixed.address), fixed.hosts.as_slice()),
+            None => (None, [].as_slice()),
+        };
+        let on_ours = Attachment { aliases: &endpoint.aliases, static_ips: address.into_iter().collect() };
+        let elsewhere = |network: &'a String| (network.as_str(), Attachment { aliases: &[], static_ips: Vec::new() });
+        let further = endpoint.further.iter().map(elsewhere);
+        Self {
+            netns: Some(Namespace { nsmode: "bridge" }),
+            networks: further.chain([(endpoint.network.as_str(), on_ours)]).collect(),
+            portmappings: endpoint.ports.iter().copied().map(PortBody::from).collect(),
+            dns_server: &endpoint.dns_servers,
+            hostadd: hosts
+                .iter()
+                .map(|(name, address)| format!("{name}:{address}"))
+                .chain(endpoint.host_name.iter().map(|name| format!("{name}:host-gateway")))
+                .chain(more_hosts.iter().cloned())
+                .collect(),
+        }
+    }
+
+    /// No endpoint of its own: the network of a pod or, by `nsmode`, the host's.
+    pub(super) fn unconnected(nsmode: Option<&'static str>, hosts: &[String]) -> Self {
+        Self {
+            netns: nsmode.map(|nsmode| Namespace { nsmode }),
+            networks: BTreeMap::new(),
+            portmappings: Vec::new(),
+            dns_server: &[],
+            hostadd: hosts.to_vec(),
+        }
+    }
+}
+
+impl From<PublishedPort> for PortBody {
+    fn from(port: PublishedPort) -> Self {
+        let HostPort { address, port: host_port, protocol } = port.host;
+        Self { host_ip: address, host_port, container_port: port.container, protocol: protocol.as_str() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_in_a_row_are_one_range_and_nothing_else_is() {
+        let port = |host: HostPort, container| PublishedPort { host, container };
+        let shown =
+            |ports: &[PublishedPort]| port_ranges(ports).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let tcp = HostPort::tcp;
+        assert_eq!(shown(&[port(tcp(3001), 81), port(tcp(3000), 80), port(tcp(3000), 80)]), "3000-3001:80-81");
+        assert_eq!(shown(&[port(tcp(3000), 80), port(tcp(3001), 80)]), "3000:80 3001:80");
+        let local = tcp(3001).on("127.0.0.1".parse().ok());
+        assert_eq!(shown(&[port(tcp(3000), 80), port(local, 81)]), "3000:80 127.0.0.1:3001:81");
+        assert_eq!(shown(&[port(tcp(65535).on("0.0.0.0".parse().ok()), 65535)]), "65535:65535");
+    }
+
+    #[test]
+    fn places_are_counted_from_the_end_and_never_reach_where_podman_hands_out() {
+        let subnet = |text: &str| text.parse::<IpNet>().unwrap_or_default();
+        let place = |text: &str, place| from_end(subnet(text), place).map(|address| address.to_string());
+        assert_eq!(place("10.89.0.0/24", 1).as_deref(), Some("10.89.0.254"));
+        assert_eq!(place("10.89.0.0/24", 191).as_deref(), Some("10.89.0.64"));
+        assert_eq!(place("10.89.0.0/24", 192), None);
+        assert_eq!(place("10.89.0.0/24", u32::MAX), None);
+        assert_eq!(place("fd00::/64", 1).as_deref(), Some("fd00::ffff:ffff:ffff:fffe"));
     }
 }

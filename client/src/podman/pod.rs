@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Endpoint;
 use super::container::state;
-use super::endpoint::NetworkPart;
+use super::network::NetworkPart;
 use super::rest::or_default;
 
 /// A pod to be.

@@ -1,17 +1,97 @@
-//! One container with everything that is read back.
+//! One container with everything that is read back, and how podman reports it.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::listing::{host_ports, state};
+use super::{host_ports, state};
+use crate::config::Period;
 use crate::kernel::lives;
 use crate::podman::option::{self, Told, UlimitAnswer};
 use crate::podman::rest::or_default;
-use crate::podman::{ContainerDetail, MountDetail, PublishedPort};
+use crate::podman::{ContainerState, Options, PublishedPort};
+
+/// A container with everything that is read back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ContainerDetail {
+    /// Its state.
+    pub state: ContainerState,
+    /// How often podman has restarted it.
+    pub restarts: u32,
+    /// Its first process on the host; none when it does not run.
+    pub pid: Option<u32>,
+    /// Its id, 64 hexadecimal digits.
+    pub id: String,
+    /// Its image, as it was named.
+    pub image: String,
+    /// The program and its arguments, the image's own among them.
+    pub command: Vec<String>,
+    /// Its environment, the image's and podman's own among it.
+    pub env: BTreeMap<String, String>,
+    /// The host's part within it.
+    pub mounts: Vec<MountDetail>,
+    /// The host's devices that it has.
+    pub devices: Vec<PathBuf>,
+    /// The value, passed to podman as written.
+    pub options: Options,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The names added to `/etc/hosts`, as `NAME:ADDRESS`, those of its pod too.
+    pub hosts: Vec<String>,
+    /// The command by which its health is asked.
+    pub health: Vec<String>,
+    /// How long that command may take.
+    pub health_timeout: Option<Duration>,
+    /// It shares the host's network.
+    pub host_network: bool,
+    /// Each network it is on with its aliases, through its pod too.
+    pub networks: BTreeMap<String, Vec<String>>,
+    /// The ports published on the host.
+    pub ports: Vec<PublishedPort>,
+    /// The DNS servers it was given, through its pod too.
+    pub dns_servers: Vec<IpAddr>,
+    /// Its limits in podman's books; zero or less is none.
+    pub pids_limit: i64,
+    /// Bytes; zero is none.
+    pub memory: u64,
+    /// Billionths of a CPU; zero is none.
+    pub nano_cpus: u64,
+    /// The restart policy's name.
+    pub restart: String,
+}
+
+/// Something of the host's within a container, as podman reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountDetail {
+    /// The volume's name, if it is one.
+    pub volume: Option<String>,
+    /// Path on the host.
+    pub source: PathBuf,
+    /// Path in the container.
+    pub target: PathBuf,
+    /// The container cannot write there.
+    pub read_only: bool,
+}
+
+/// The times of a health check; what is not set is that of all services.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct HealthTimes {
+    /// Time between two looks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Period>,
+    /// How long one look may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Period>,
+    /// Looks in a row that may fail after the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
+    /// How long the start may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_period: Option<Period>,
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -1,9 +1,10 @@
 //! The twin of podman in memory. Its [`World`] keeps the rules that plans rely on (names are unique, a port
 //! has one holder, a network in use stays); what is here records every call, and fails where it is told to.
 
-mod call;
 mod spelling;
 mod world;
+
+pub use world::World;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,10 +13,6 @@ use super::{
     Container, ContainerDetail, ContainerSpec, ContainerState, DiskUsage, HostFacts, LogLine, LogOptions, LogSource,
     Network, NetworkSpec, Pod, PodSpec, Podman, PodmanError, PullProgress, Result, Version,
 };
-use call::{missing, refused};
-
-pub use call::{Call, Look};
-pub use world::World;
 
 /// A podman in memory.
 #[derive(Debug)]
@@ -330,4 +327,51 @@ impl Podman for Simulated {
         }
         Ok(())
     }
+}
+
+/// A call that changes something.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "each is the method of the trait with the name it was given")]
+pub enum Call {
+    Pull(String),
+    RemoveImage(String),
+    CreateNetwork(String),
+    RemoveNetwork(String),
+    CreateVolume(String),
+    RemoveVolume(String),
+    CreatePod(String),
+    StopPod(String),
+    RemovePod(String),
+    CreateContainer(String),
+    StartContainer(String),
+    StopContainer(String),
+    RenameContainer(String, String),
+    RemoveContainer(String),
+}
+
+/// A call that only reads.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "each is the method of the trait with the name it was given")]
+pub enum Look {
+    Networks,
+    Volumes,
+    Secrets,
+    Pods,
+    Containers,
+    Image(String),
+    Inspect(String),
+    Health(String),
+    HostFacts,
+}
+
+fn refused(status: u16, message: impl Into<String>) -> PodmanError {
+    PodmanError::Refused { status, message: message.into() }
+}
+
+fn missing(kind: &str, name: &str) -> PodmanError {
+    refused(404, format!("no such {kind}: {name}"))
+}
+
+fn taken(kind: &str, name: &str) -> PodmanError {
+    refused(409, format!("{kind} name {name} is already in use"))
 }

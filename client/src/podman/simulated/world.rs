@@ -1,17 +1,40 @@
-//! A container has a name of its own, is made of what is there, and has its host ports for itself while it runs.
+//! What the simulated podman holds, and the rules within it. A container has a name of its own, is made of what is there, and
+//! has its host ports for itself while it runs. A network stays while something uses it. A pod takes its containers along
+//! when it stops or goes. Images and volumes stay while a container has them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::World;
+use super::{missing, refused, taken};
 use crate::config::Reference;
-use crate::podman::Result;
-use crate::podman::simulated::call::{missing, refused, taken};
 use crate::podman::{
-    Container, ContainerDetail, ContainerOption, ContainerSpec, ContainerState, Endpoint, Mount, MountDetail,
-    Networking, Options,
+    Container, ContainerDetail, ContainerOption, ContainerSpec, ContainerState, DiskUsage, Endpoint, Mount,
+    MountDetail, Network, NetworkSpec, Networking, Options, Pod, PodSpec, Result,
 };
 use crate::port::{HostPort, any_overlaps};
+
+/// Everything the simulated podman holds; two equal worlds are in the same state.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct World {
+    /// Images in storage.
+    pub images: BTreeSet<String>,
+    /// Images that a registry would deliver.
+    pub registry: BTreeSet<String>,
+    /// Networks by name.
+    pub networks: BTreeMap<String, Network>,
+    /// Volumes.
+    pub volumes: BTreeSet<String>,
+    /// Ids of secrets by name.
+    pub secrets: BTreeMap<String, String>,
+    /// Pods by name.
+    pub pods: BTreeMap<String, PodSpec>,
+    /// The pods whose network is up.
+    pub pods_up: BTreeSet<String>,
+    /// The pods whose infra container is gone.
+    pub pods_broken: BTreeSet<String>,
+    /// Containers by name, with what they are doing.
+    pub containers: BTreeMap<String, (ContainerSpec, ContainerState)>,
+}
 
 impl World {
     pub(in crate::podman::simulated) fn list_containers(&self) -> Vec<Container> {
@@ -241,4 +264,142 @@ fn told(wanted: &Options) -> Options {
         told.set(ContainerOption::Userns, vec!["private".to_owned()]);
     }
     told
+}
+
+impl World {
+    pub(in crate::podman::simulated) fn create_network(&mut self, spec: &NetworkSpec) -> Result<Network> {
+        if self.networks.contains_key(&spec.name) {
+            return Err(taken("network", &spec.name));
+        }
+        let subnet = spec.subnet.or_else(|| "10.89.0.0/24".parse().ok());
+        let network = Network {
+            name: spec.name.clone(),
+            driver: spec.driver.clone(),
+            subnets: subnet.into_iter().map(|subnet| (subnet, spec.gateway)).collect(),
+            ipv6: spec.ipv6,
+            internal: spec.internal,
+            dns: true,
+            interface: None,
+            mtu: spec.mtu,
+            labels: spec.labels.clone(),
+        };
+        self.networks.insert(spec.name.clone(), network.clone());
+        Ok(network)
+    }
+
+    pub(in crate::podman::simulated) fn remove_network(&mut self, name: &str) -> Result<()> {
+        if self.in_use(name) {
+            return Err(refused(500, format!("network {name} is being used")));
+        }
+        self.networks.remove(name).map(drop).ok_or_else(|| missing("network", name))
+    }
+
+    fn in_use(&self, network: &str) -> bool {
+        let on = |endpoint: &Endpoint| endpoint.network == network;
+        self.pods.values().any(|pod| on(&pod.endpoint))
+            || self
+                .containers
+                .values()
+                .any(|(spec, _)| matches!(&spec.networking, Networking::Own(endpoint) if on(endpoint)))
+    }
+}
+
+impl World {
+    pub(in crate::podman::simulated) fn list_pods(&self) -> Vec<Pod> {
+        let members = |pod: &str| {
+            let inside = self.containers.values().filter(|(spec, _)| is_in(spec, pod));
+            inside.map(|(spec, _)| spec.name.clone()).collect()
+        };
+        let pods = self.pods.values().map(|pod| Pod {
+            name: pod.name.clone(),
+            labels: pod.labels.clone(),
+            up: self.pods_up.contains(&pod.name),
+            broken: self.pods_broken.contains(&pod.name).then(|| "its infra container is gone".to_owned()),
+            containers: members(&pod.name),
+        });
+        pods.collect()
+    }
+
+    pub(in crate::podman::simulated) fn create_pod(&mut self, spec: &PodSpec) -> Result<()> {
+        if !self.networks.contains_key(&spec.endpoint.network) {
+            return Err(missing("network", &spec.endpoint.network));
+        }
+        if self.pods.contains_key(&spec.name) {
+            return Err(taken("pod", &spec.name));
+        }
+        self.pods.insert(spec.name.clone(), spec.clone());
+        Ok(())
+    }
+
+    pub(in crate::podman::simulated) fn stop_pod(&mut self, name: &str) -> Result<()> {
+        if !self.pods.contains_key(name) {
+            return Err(missing("pod", name));
+        }
+        if self.pods_broken.contains(name) {
+            return Err(refused(500, format!("pod {name}: no such container")));
+        }
+        self.pods_up.remove(name);
+        for (spec, state) in self.containers.values_mut() {
+            if *state == ContainerState::Running && is_in(spec, name) {
+                *state = ContainerState::Exited(0);
+            }
+        }
+        Ok(())
+    }
+
+    pub(in crate::podman::simulated) fn remove_pod(&mut self, name: &str) -> Result<()> {
+        self.containers.retain(|_, (spec, _)| !is_in(spec, name));
+        self.pods_up.remove(name);
+        self.pods_broken.remove(name);
+        self.pods.remove(name).map(drop).ok_or_else(|| missing("pod", name))
+    }
+}
+
+fn is_in(spec: &ContainerSpec, pod: &str) -> bool {
+    matches!(&spec.networking, Networking::Pod(name) if name == pod)
+}
+
+impl World {
+    /// Takes an image from the registry into storage.
+    pub(in crate::podman::simulated) fn deliver(&mut self, image: &str) -> Result<()> {
+        if !self.registry.contains(image) {
+            return Err(refused(500, "manifest unknown"));
+        }
+        self.images.insert(image.into());
+        Ok(())
+    }
+
+    pub(in crate::podman::simulated) fn remove_image(&mut self, image: &str) -> Result<()> {
+        if self.containers.values().any(|(spec, _)| spec.image == image) {
+            return Err(refused(409, format!("image {image} is in use by a container")));
+        }
+        if self.images.remove(image) { Ok(()) } else { Err(missing("image", image)) }
+    }
+
+    pub(in crate::podman::simulated) fn create_volume(&mut self, name: &str) -> Result<()> {
+        if self.volumes.insert(name.into()) { Ok(()) } else { Err(taken("volume", name)) }
+    }
+
+    pub(in crate::podman::simulated) fn remove_volume(&mut self, name: &str) -> Result<()> {
+        if !self.volume_users(name).is_empty() {
+            return Err(refused(409, format!("volume {name} is being used by a container")));
+        }
+        if self.volumes.remove(name) { Ok(()) } else { Err(missing("volume", name)) }
+    }
+
+    pub(in crate::podman::simulated) fn volume_users(&self, name: &str) -> Vec<String> {
+        let users = self.containers.values().filter(|(spec, _)| mounts(spec, name));
+        users.map(|(spec, _)| spec.name.clone()).collect()
+    }
+
+    /// Everything takes a kibibyte.
+    pub(in crate::podman::simulated) fn disk_usage(&self) -> DiskUsage {
+        let each = |names: &BTreeSet<String>| names.iter().map(|name| (name.clone(), 1024)).collect();
+        DiskUsage { images: each(&self.images), volumes: each(&self.volumes) }
+    }
+}
+
+/// Whether a container mounts a volume.
+fn mounts(spec: &ContainerSpec, volume: &str) -> bool {
+    spec.mounts.iter().any(|mount| matches!(mount, Mount::Volume { name, .. } if name == volume))
 }
