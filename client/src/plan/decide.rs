@@ -2,15 +2,13 @@
 
 mod launching;
 mod obstacles;
-mod paths;
 mod replacing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::label::{is_ours, same_settings};
-use super::network::differences;
 use super::order::ordered;
-use super::state::State;
+use super::state::{State, differences};
 use super::{Action, Conflict, Desired, Kept, Kind, Launch, Observed, Plan, Replaced, Step};
 use crate::config::Pull;
 use crate::podman::{Container, ContainerState, Mount, Networking, PodSpec};

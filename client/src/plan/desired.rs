@@ -4,23 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::Expected;
-use super::endpoint_owner::{EndpointOwner, pin};
 use super::health_check::HealthCheck;
-use super::label;
-use super::order;
+use super::{Expected, label, order};
 use crate::config::{
     Condition, Config, DnsServers, GpuDevice, HostGateway, NetworkAlias, NetworkMode, Pull, RestartPolicy, Service,
     ServiceName, Volume, VolumeSource,
 };
-use crate::gpu;
 use crate::podman::{
-    ContainerOption, ContainerSpec, Endpoint, HealthTimes, Limits, Mount, NetworkSpec, Networking, Options, PodSpec,
-    PublishedPort, Relabel, Restart, SecretSource, Version,
+    ContainerOption, ContainerSpec, Endpoint, HealthTimes, Limits, Mount, NetworkSpec, Networking, Options, Pin,
+    PodSpec, PublishedPort, Relabel, Restart, SecretSource, Version,
 };
 use crate::port::HostPort;
 use crate::secret::SecretValues;
-use crate::webui_secret;
+use crate::{gpu, webui_secret};
 
 /// One service to be launched.
 #[derive(Debug, Clone, PartialEq)]
@@ -372,5 +368,50 @@ pub(super) fn restart(config: &Config, service: &Service) -> Restart {
         RestartPolicy::OnFailure => Restart::OnFailure,
         RestartPolicy::Always => Restart::Always,
         RestartPolicy::UnlessStopped => Restart::UnlessStopped,
+    }
+}
+
+/// A pod or a container with an endpoint of its own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum EndpointOwner {
+    /// A pod, for all its containers.
+    Pod(String),
+    /// A container without a pod.
+    Container(String),
+}
+
+impl EndpointOwner {
+    /// The owner of the endpoint that a service uses, unless it is on the host's network.
+    pub(super) fn of(service: &Service) -> Self {
+        match &service.pod {
+            Some(pod) => Self::Pod(pod.to_string()),
+            None => Self::Container(service.container.to_string()),
+        }
+    }
+}
+
+/// Gives every endpoint a place, counted from the end of the subnet in the order of their names, and tells every
+/// one about all.
+///
+/// Before 4.4, podman writes the DNS servers of a container into its resolv.conf in place of the network's name
+/// service: aliases then resolve nowhere. There, every endpoint gets a fixed address and every container the
+/// names of all others in /etc/hosts, which is asked before any DNS server.
+pub(super) fn pin(endpoints: &mut BTreeMap<EndpointOwner, Endpoint>) {
+    let places = || 1u32..;
+    let neighbours: Vec<(String, u32)> = endpoints
+        .iter()
+        .zip(places())
+        .flat_map(|((owner, endpoint), place)| {
+            let (EndpointOwner::Pod(name) | EndpointOwner::Container(name)) = owner;
+            // podman itself lets a container or pod be found by its own name.
+            let mut names: Vec<String> = endpoint.aliases.clone();
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+            names.into_iter().map(move |name| (name, place))
+        })
+        .collect();
+    for (endpoint, own) in endpoints.values_mut().zip(places()) {
+        endpoint.pin = Some(Pin { own, neighbours: neighbours.clone() });
     }
 }

@@ -10,28 +10,16 @@ mod clean;
 mod conflict;
 mod decide;
 mod desired;
-mod difference;
-mod endpoint_owner;
-mod expected;
 mod health_check;
 mod label;
-mod network;
 mod observed;
 mod order;
 mod read_back;
-mod replaced;
 mod restart;
-mod secret;
 mod setting;
 mod show;
 mod state;
-mod stop;
 mod teardown;
-#[cfg(test)]
-pub(crate) mod tests;
-
-use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 pub use chosen::{Present, UnknownService, chosen, left_running};
 pub use clean::{Clean, Inventory, Scope, Skipped, clean};
@@ -39,19 +27,19 @@ pub(crate) use conflict::another;
 pub use conflict::{Conflict, Kind, NetworkDifference};
 pub use decide::{NetworkReset, decide};
 pub use desired::{Desired, HostContext, Launch};
-pub use difference::{Difference, Source};
-pub use expected::Expected;
 pub use health_check::{HealthCheck, HttpCheck};
 pub use label::{is_own as is_own_label, service_of};
 pub use observed::{Inspection, Observed};
 pub(crate) use order::{ordered, urls};
 pub use read_back::read_back;
-pub use replaced::Replaced;
 pub use restart::{Restart, Restarted, restart};
-pub use setting::Setting;
+pub use setting::{Difference, Expected, Setting, Source};
 pub use state::container_made_for;
-pub use stop::{Stop, stop, was_stopped};
-pub use teardown::{Stages, Teardown};
+pub use teardown::{Stages, Stop, Teardown, stop, was_stopped};
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
 
 use crate::podman::{ContainerSpec, HealthTimes, NetworkSpec, PodSpec, SecretSource};
 use crate::port::HostPort;
@@ -225,3 +213,51 @@ impl Plan {
         self.steps.iter().all(|step| matches!(step.action, Action::AwaitHealth { kept: true, .. }))
     }
 }
+
+/// Something of ours that goes and is made anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replaced {
+    /// What it is.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// Why, a sentence each; empty when nothing can be told but that its settings have changed.
+    pub why: Vec<String>,
+    /// The containers that run and are stopped by it.
+    pub stops: Vec<String>,
+    /// The user said beforehand that it should be.
+    pub asked_for: bool,
+}
+
+impl Replaced {
+    /// Whether it takes a yes: something runs, and nobody has said that it may be stopped.
+    #[must_use]
+    pub fn needs_consent(&self) -> bool {
+        !self.asked_for && !self.stops.is_empty()
+    }
+}
+
+impl fmt::Display for Replaced {
+    /// As in: the pod `p` with `a`, `b`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the {} `{}`", self.kind, self.name)?;
+        let with: Vec<String> =
+            self.stops.iter().filter(|name| **name != self.name).map(|name| format!("`{name}`")).collect();
+        if with.is_empty() { Ok(()) } else { write!(f, " with {}", with.join(", ")) }
+    }
+}
+
+const FORMER: &str = "-former";
+
+/// The name of a container that was set aside.
+fn former_name(name: &str) -> String {
+    format!("{name}{FORMER}")
+}
+
+/// Whether a container was set aside, by its name.
+fn is_set_aside(name: &str) -> bool {
+    name.ends_with(FORMER)
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

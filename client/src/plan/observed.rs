@@ -1,14 +1,16 @@
-//! What there is before a launch.
+//! What there is before a launch, podman's own secrets among it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use futures_util::future::{try_join, try_join_all, try_join3, try_join4};
 
-use super::label::is_ours;
-use super::{Desired, Expected, NetworkReset, read_back};
+use super::label::{SECRETS, is_ours};
+use super::{Desired, Expected, Launch, NetworkReset, read_back};
 use crate::kernel::{PathKind, View};
-use crate::podman::{Container, ContainerDetail, ContainerState, HostFacts, Network, Pod, Podman, Result};
+use crate::podman::{
+    Container, ContainerDetail, ContainerSpec, ContainerState, HostFacts, Network, Pod, Podman, Result,
+};
 
 /// What podman holds: one listing per kind, and one look per image.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -165,5 +167,36 @@ impl Inspection {
         let found = detail.mounts.iter().filter(|mount| mount.volume.is_none()).map(|mount| mount.source.as_path());
         kernel.follow(expected.sources().chain(found));
         Ok(Self { detail, kernel })
+    }
+}
+
+impl Observed {
+    /// The label about secrets for a container that is created now; none if it gets no secret.
+    fn secrets_label(&self, spec: &ContainerSpec) -> Option<String> {
+        let ids = spec.podman_secrets().filter_map(|(variable, name)| {
+            let id = self.secrets.get(name)?;
+            Some(format!("{variable}={id}"))
+        });
+        let ids: Vec<String> = ids.collect();
+        (!ids.is_empty()).then(|| ids.join(" "))
+    }
+
+    /// The container as it is made now: labelled with the secrets that it is given.
+    pub(super) fn with_secrets(&self, spec: &ContainerSpec) -> ContainerSpec {
+        let mut spec = spec.clone();
+        let label = self.secrets_label(&spec);
+        spec.labels.extend(label.map(|label| (SECRETS.to_owned(), label)));
+        spec
+    }
+
+    /// Whether a container has the secrets that there are now. podman reads them when it makes and starts a container, and tells
+    /// nobody their values; one with another value has another id.
+    pub(super) fn has_secrets(&self, launch: &Launch, found: &Container) -> bool {
+        found.labels.get(SECRETS) == self.secrets_label(&launch.container).as_ref()
+    }
+
+    /// A secret that a service is to be given and that is not there.
+    pub(super) fn missing_secret<'a>(&self, launch: &'a Launch) -> Option<(&'a str, &'a str)> {
+        launch.container.podman_secrets().find(|(_, name)| !self.secrets.contains_key(*name))
     }
 }

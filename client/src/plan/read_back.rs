@@ -1,23 +1,18 @@
 //! Compares what runs with what was asked for, setting by setting.
 
-mod mount;
-mod option;
-
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::{Component, Path, PathBuf};
 
-use super::difference::{Difference, Source};
-use super::expected::Expected;
 use super::label::is_own;
-use super::setting::Setting;
+use super::setting::{Difference, Expected, Setting, Source};
 use crate::config::Reference;
 use crate::kernel::sysctl::is_same;
 use crate::kernel::{Bound, View};
 use crate::podman::{
-    ContainerDetail, ContainerOption, ContainerSpec, ContainerState, Limits, SecretSource, port_ranges,
+    ContainerDetail, ContainerOption, ContainerSpec, ContainerState, Limits, Mount, MountDetail, SecretSource,
+    port_ranges,
 };
-use mount::{is_mount, plain, shown, wanted_mount};
-use option::has_option;
 
 /// The text that podman shows in place of a secret's value (`libpod/container_inspect.go`).
 const MASKED: &str = "*******";
@@ -267,4 +262,97 @@ fn quota(cpus: f64) -> i64 {
 fn list<T: fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
     let values: Vec<String> = values.into_iter().map(|value| value.to_string()).collect();
     if values.is_empty() { "none".to_owned() } else { values.join(", ") }
+}
+
+fn is_mount(wanted: &Mount, found: &MountDetail, kernel: &View) -> bool {
+    if wanted.is_read_only() != found.read_only {
+        return false;
+    }
+    match wanted {
+        Mount::Volume { name, .. } => found.volume.as_ref() == Some(name),
+        Mount::Bind { source, .. } => found.volume.is_none() && is_same_path(source, &found.source, kernel),
+    }
+}
+
+/// Whether two paths of the host lead to the same place: by the links on the way, or by their letters where the kernel
+/// does not know them. The kernel comes first: `link/..` is not what its letters say.
+fn is_same_path(one: &Path, other: &Path, kernel: &View) -> bool {
+    match (kernel.leads_to.get(one), kernel.leads_to.get(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => plain(one) == plain(other),
+    }
+}
+
+/// A path without `.`, doubled slashes and `..`, as Go's `filepath.Clean` writes it, by which podman keeps paths.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            Component::CurDir => {}
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
+fn wanted_mount(mount: &Mount) -> String {
+    let how = if mount.is_read_only() { " (read-only)" } else { "" };
+    match mount {
+        Mount::Volume { name, target, .. } => format!("{name} at {}{how}", target.display()),
+        Mount::Bind { source, target, .. } => format!("{} at {}{how}", source.display(), target.display()),
+    }
+}
+
+fn shown(volume: Option<&String>, found: &MountDetail) -> String {
+    let how = if found.read_only { " (read-only)" } else { "" };
+    volume.cloned().unwrap_or_else(|| found.source.display().to_string()) + how
+}
+
+/// Whether a container has what was asked for. Of capabilities podman tells those that there are; of a namespace of the
+/// container's own it tells that it is.
+fn has_option(option: ContainerOption, wanted: &[String], spec: &ContainerSpec, detail: &ContainerDetail) -> bool {
+    let found = detail.options.get(option);
+    let capabilities = detail.options.get(ContainerOption::CapAdd);
+    let word = |values: &[String]| values.first().cloned().unwrap_or_default();
+    match option {
+        ContainerOption::User
+        | ContainerOption::Hostname
+        | ContainerOption::Init
+        | ContainerOption::ReadOnly
+        | ContainerOption::Privileged
+        | ContainerOption::WorkingDir
+        | ContainerOption::ShmSize => found == wanted,
+        ContainerOption::GroupAdd | ContainerOption::Ulimits => wanted.iter().all(|one| found.contains(one)),
+        // podman tells nothing of them: the kernel does.
+        ContainerOption::Sysctls => true,
+        ContainerOption::Tmpfs => wanted.iter().all(|wanted| found.iter().any(|found| is_tmpfs(wanted, found))),
+        // An inspected container does not tell which paths are hidden.
+        ContainerOption::SecurityOpt => wanted
+            .iter()
+            .filter(|option| !option.starts_with("mask=") && !option.starts_with("unmask="))
+            .all(|option| found.contains(option)),
+        // podman 4.3 calls every container's `shareable`, that of one on the host's too: the word tells nothing.
+        ContainerOption::Ipc => word(found) == "shareable" || word(found) == word(wanted),
+        ContainerOption::Userns => (word(wanted) == "host") == matches!(word(found).as_str(), "" | "host"),
+        ContainerOption::CapAdd => wanted
+            .iter()
+            .all(|name| if name == "ALL" { capabilities.len() > USUAL } else { capabilities.contains(name) }),
+        ContainerOption::CapDrop => {
+            let added = spec.options.get(ContainerOption::CapAdd);
+            let dropped = |name: &String| wanted.iter().any(|wanted| wanted == "ALL" || wanted == name);
+            !capabilities.iter().any(|name| dropped(name) && !added.contains(name))
+        }
+    }
+}
+
+/// As many capabilities as podman gives where nobody asks for any (containers.conf(5), `default_capabilities`).
+const USUAL: usize = 14;
+
+/// Whether a tmpfs is where it was asked for and has the options that were asked for: podman adds some of its own.
+fn is_tmpfs(wanted: &str, found: &str) -> bool {
+    let [(path, options), (found_path, found_options)] =
+        [wanted, found].map(|text| text.split_once(':').unwrap_or((text, "")));
+    let has = |option: &str| found_options.split(',').any(|found| found == option);
+    path == found_path.trim_end_matches('/') && options.split(',').filter(|option| !option.is_empty()).all(has)
 }

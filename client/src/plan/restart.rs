@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::label::same_settings;
-use super::network::differences;
 use super::order::hosts;
-use super::state::container_made_for;
+use super::state::{container_made_for, differences};
 use super::{Action, Desired, Launch, Observed, Plan, Step};
 use crate::podman::{Container, ContainerState, Networking};
 

@@ -1,6 +1,11 @@
-//! The settings that are read back, and where each stands in the configuration.
+//! The settings that are read back: where each stands in the configuration, what is expected of a container that runs, and
+//! a setting that is not what was asked for, as people are told.
 
-use crate::podman::ContainerOption;
+use std::fmt;
+use std::path::Path;
+
+use crate::podman::{ContainerOption, ContainerSpec, Endpoint, HostFacts, Networking};
+use crate::port::HostPort;
 
 /// A setting that is read back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,5 +104,106 @@ impl Setting {
             Self::HealthTimeout => "health.timeout",
         };
         format!("services.{service}.{key}")
+    }
+}
+
+/// The source of the observed value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// podman's books.
+    Podman,
+    /// The kernel, which enforces it.
+    Kernel,
+    /// systemd, which limits the unit around the container.
+    Systemd,
+}
+
+/// A setting that is not what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Which.
+    pub setting: Setting,
+    /// The source.
+    pub source: Source,
+    /// The request.
+    pub wanted: String,
+    /// The present state.
+    pub found: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { wanted, found, .. } = self;
+        let who = match self.source {
+            Source::Podman => "podman",
+            Source::Kernel => "the kernel",
+            Source::Systemd => "systemd's unit",
+        };
+        match self.setting {
+            // A variable may hold a password: its value is compared and never shown.
+            Setting::Env | Setting::SecretEnv => write!(f, "`{wanted}` was given a value and {who} has {found}"),
+            Setting::Listening => write!(f, "port `{wanted}` was asked for and nothing listens on it"),
+            _ => write!(f, "`{wanted}` was asked for and {who} has `{found}`"),
+        }
+    }
+}
+
+impl Difference {
+    /// Why podman cannot have done better on this host; none when it should have.
+    #[must_use]
+    pub fn excuse(&self, facts: &HostFacts) -> Option<String> {
+        if self.source == Source::Systemd {
+            return Some("raise `DefaultTasksMax=` of systemd".to_owned());
+        }
+        let controller = self.setting.controller().filter(|_| facts.rootless)?;
+        if !facts.cgroups_v2 {
+            return Some("cgroups v1".to_owned());
+        }
+        let delegated = facts.cgroup_controllers.iter().any(|name| name == controller);
+        (!delegated).then(|| format!("the {controller} controller is not delegated to this user"))
+    }
+
+    /// The warning about a limit that this host's rootless podman cannot keep.
+    #[must_use]
+    pub fn warning(&self, service: &str, why: &str) -> String {
+        let place = self.setting.place(service);
+        if self.source == Source::Systemd {
+            return format!("`{place}` is not reached: {self}; {why}");
+        }
+        format!("`{place}` is not enforced: {self}; rootless podman cannot limit it here ({why})")
+    }
+}
+
+/// The expected properties of a running container.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expected {
+    /// The container.
+    pub spec: ContainerSpec,
+    /// Its way onto the network, its own or its pod's; none on the host's network.
+    pub endpoint: Option<Endpoint>,
+    /// The MTU of its links, where it is configured.
+    pub mtu: Option<u32>,
+    /// It does something once and may have ended.
+    pub oneshot: bool,
+}
+
+impl Expected {
+    /// The expectation for these settings, by its own endpoint or its pod's, on a network of this MTU.
+    #[must_use]
+    pub fn of(spec: &ContainerSpec, endpoint: Option<Endpoint>, mtu: Option<u32>) -> Self {
+        let endpoint = endpoint.filter(|_| spec.networking != Networking::Host);
+        let mtu = mtu.filter(|_| endpoint.is_some());
+        Self { spec: spec.clone(), endpoint, mtu, oneshot: false }
+    }
+
+    /// The paths of the host that it mounts.
+    pub fn sources(&self) -> impl Iterator<Item = &Path> {
+        self.spec.sources()
+    }
+
+    /// The ports of the host on which somebody must listen.
+    #[must_use]
+    pub fn host_ports(&self) -> Vec<HostPort> {
+        self.endpoint.iter().flat_map(|endpoint| &endpoint.ports).map(|port| port.host).collect()
     }
 }

@@ -1,11 +1,10 @@
-//! How what there is stands to what is wanted, service by service.
+//! How what there is stands to what is wanted, service by service, and for the network.
 
+use super::conflict::NetworkDifference;
 use super::label::{same_settings, service_of};
-use super::network::differences;
-use super::replaced::is_set_aside;
 use super::setting::Setting;
-use super::{Desired, Difference, Launch, Observed, read_back};
-use crate::podman::{Container, ContainerState, Networking};
+use super::{Desired, Difference, Launch, Observed, is_set_aside, read_back};
+use crate::podman::{Container, ContainerState, Network, NetworkSpec, Networking};
 
 /// How the container of a service stands to its settings.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,4 +113,34 @@ impl Observed {
                 pod_stands && self.state(desired, launch) == State::AsWanted { running: true }
             })
     }
+}
+
+/// The settings of a network that are configured and not met. What is left to podman is met by anything.
+pub(super) fn differences(wanted: &NetworkSpec, found: &Network) -> Vec<NetworkDifference> {
+    let mut differences = Vec::new();
+    if wanted.external {
+        return differences;
+    }
+    let mut compare = |key, wanted: String, found: String| {
+        if wanted != found {
+            differences.push(NetworkDifference { key, wanted, found });
+        }
+    };
+    compare("runtime.network.driver", wanted.driver.clone(), found.driver.clone());
+    compare("runtime.network.ipv6", wanted.ipv6.to_string(), found.ipv6.to_string());
+    compare("runtime.network.internal", wanted.internal.to_string(), found.internal.to_string());
+    if let Some(subnet) = wanted.subnet {
+        let same = found.subnets.iter().find(|(other, _)| *other == subnet.trunc()).or_else(|| found.subnets.first());
+        let shown = |subnet: Option<String>| subnet.unwrap_or_else(|| "none".to_owned());
+        compare("runtime.network.subnet", subnet.trunc().to_string(), shown(same.map(|(other, _)| other.to_string())));
+        if let Some(gateway) = wanted.gateway {
+            let found = same.and_then(|(_, gateway)| gateway.map(|gateway| gateway.to_string()));
+            compare("runtime.network.gateway", gateway.to_string(), shown(found));
+        }
+    }
+    if let Some(mtu) = wanted.mtu {
+        let found = found.mtu.map_or_else(|| "podman's own".to_owned(), |mtu| mtu.to_string());
+        compare("runtime.network.mtu", mtu.to_string(), found);
+    }
+    differences
 }

@@ -1,11 +1,16 @@
-//! The end of things as values: what is stopped and what is removed, in stages.
+//! The end of things as values: what is stopped and what is removed, in stages, and planning the end of services.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::Kind;
+use super::desired::restart;
+use super::label::{is_ours, service_of};
+use super::{Kind, Observed, Present};
+use crate::config::{Config, Service};
+use crate::podman::{Container, ContainerState, Pod, Restart};
 use crate::uptime::Uptime;
 
 /// Stages one after the other; what is in one stage can be done side by side.
@@ -103,4 +108,115 @@ fn uptime(started_at: Option<i64>) -> String {
 
 fn running_for(started_at: Option<i64>) -> String {
     started_at.map(|moment| format!(", up {}", Uptime::since(moment))).unwrap_or_default()
+}
+
+/// The plan of a stop.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stop {
+    /// What is done: containers are stopped, then pods of which nothing runs any more, then removed what is to be.
+    pub stages: Stages,
+    /// The services that have nothing running.
+    pub idle: Vec<String>,
+}
+
+impl Stop {
+    /// The removed objects, for a question.
+    pub fn removed(&self) -> impl Iterator<Item = &Teardown> {
+        self.stages.iter().flatten().filter(|teardown| matches!(teardown, Teardown::Remove(..)))
+    }
+}
+
+/// Plans the end of these services' containers, and their removal.
+///
+/// `network` is the name of ours; it goes when nothing of ours or anybody's is left on it.
+#[must_use]
+pub fn stop(present: &Present<'_>, observed: &Observed, remove: bool, network: &str) -> Stop {
+    let configured: Vec<&str> = present.services.iter().map(|(name, _)| name.as_str()).collect();
+    let leftover = present.leftover_services();
+    let named = |container: &&Container| {
+        let service = service_of(&container.labels);
+        service.is_some_and(|service| configured.contains(&service)) || present.leftover.contains(container)
+    };
+    let chosen: Vec<&Container> = observed.containers.iter().filter(named).collect();
+    let (mut stops, mut idle) = (Vec::new(), Vec::new());
+    for service in configured.iter().chain(&leftover) {
+        let running = chosen.iter().filter(|container| {
+            container.state == ContainerState::Running && service_of(&container.labels) == Some(service)
+        });
+        let before = stops.len();
+        stops.extend(running.map(|container| Teardown::Stop {
+            service: (*service).to_owned(),
+            container: container.name.clone(),
+            started_at: container.started_at,
+        }));
+        if stops.len() == before {
+            idle.push((*service).to_owned());
+        }
+    }
+    let (stopped_pods, removed_pods) = pods(&chosen, observed, remove);
+    let mut stages = vec![stops, stopped_pods.into_iter().map(Teardown::StopPod).collect()];
+    if remove {
+        let gone: BTreeSet<&str> = chosen.iter().map(|container| container.name.as_str()).collect();
+        let removal =
+            |kind: Kind, names: Vec<String>| names.into_iter().map(|name| Teardown::Remove(kind, name)).collect();
+        let network = free_network(network, &gone, &removed_pods, observed);
+        stages.push(removal(Kind::Container, gone.into_iter().map(str::to_owned).collect()));
+        stages.push(removal(Kind::Pod, removed_pods));
+        stages.push(removal(Kind::Network, network.into_iter().collect()));
+    }
+    stages.retain(|stage: &Vec<Teardown>| !stage.is_empty());
+    Stop { stages, idle }
+}
+
+/// The pods to be stopped, and those to be removed, when these containers end.
+fn pods(chosen: &[&Container], observed: &Observed, remove: bool) -> (Vec<String>, Vec<String>) {
+    let runs =
+        |name: &str| observed.container(name).is_some_and(|container| container.state == ContainerState::Running);
+    let touched = |pod: &&Pod| chosen.iter().any(|container| container.pod.as_deref() == Some(pod.name.as_str()));
+    let (mut stopped, mut removed) = (Vec::new(), Vec::new());
+    for pod in observed.pods.iter().filter(|pod| is_ours(&pod.labels)).filter(touched) {
+        let stays = |name: &String| !chosen.iter().any(|container| container.name == *name);
+        if remove && !pod.containers.iter().any(stays) {
+            removed.push(pod.name.clone());
+        } else if pod.up && !pod.containers.iter().any(|name| stays(name) && runs(name)) {
+            stopped.push(pod.name.clone());
+        }
+    }
+    (stopped, removed)
+}
+
+/// The network, if it is ours and nothing is left on it once these containers and pods are gone.
+fn free_network(network: &str, containers: &BTreeSet<&str>, pods: &[String], observed: &Observed) -> Option<String> {
+    let pod_stays = observed.pods.iter().any(|pod| is_ours(&pod.labels) && !pods.contains(&pod.name));
+    let on_network = |container: &Container| {
+        container.networks.iter().any(|name| name == network) && !containers.contains(container.name.as_str())
+    };
+    let there = observed.network(network).is_some_and(|found| is_ours(&found.labels));
+    (there && !pod_stays && !observed.containers.iter().any(on_network)).then(|| network.to_owned())
+}
+
+/// Whether the user stopped the container: podman restarts every other one that a signal ended.
+///
+/// SIGKILL and SIGTERM give 137 and 143, 128 more than their numbers in signal(7).
+#[must_use]
+pub fn was_stopped(config: &Config, service: &Service, state: ContainerState) -> bool {
+    let restarted = matches!(restart(config, service), Restart::Always | Restart::UnlessStopped);
+    restarted && matches!(state, ContainerState::Exited(137 | 143))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::tests::{THREE, config};
+
+    #[test]
+    fn a_killed_container_that_podman_would_have_restarted_was_stopped_by_the_user() {
+        let stopped = |policy: &str, code| {
+            let config = config(&format!("runtime.restart_policy = \"{policy}\"\n{THREE}"));
+            let service = config.services.values().next().map(|service| (&config, service.clone()));
+            service.is_some_and(|(config, service)| was_stopped(config, &service, ContainerState::Exited(code)))
+        };
+        assert!(stopped("unless-stopped", 137) && stopped("always", 143));
+        assert!(!stopped("no", 137) && !stopped("on-failure", 137) && !stopped("always", 1));
+    }
 }

@@ -20,7 +20,8 @@ use std::collections::BTreeMap;
 
 pub use connect::{Connection, Place, STARTUP, connect};
 pub use container::{
-    Container, ContainerDetail, ContainerSpec, ContainerState, HealthTimes, Limits, Mount, MountDetail, Relabel, Restart,
+    Container, ContainerDetail, ContainerSpec, ContainerState, HealthTimes, Limits, Mount, MountDetail, Relabel,
+    Restart,
 };
 pub use error::PodmanError;
 pub use host::{HostFacts, NetworkBackend, StorageFacts, Version};

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use super::Builder;
 use crate::plan::label::{SERVICE, is_ours};
-use crate::plan::replaced::{former_name, is_set_aside};
 use crate::plan::state::State;
-use crate::plan::{Action, Kind, Launch, Replaced};
+use crate::plan::{Action, Kind, Launch, Replaced, former_name, is_set_aside};
 use crate::podman::{Container, ContainerState};
 
 impl Builder<'_> {
