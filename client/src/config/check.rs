@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::model::{Condition, Config, Health, HealthTest, NetworkMode, RestartPolicy, Service};
+use super::model::{Condition, Config, Health, HealthTest, NetworkMode, Service};
 use super::name::ServiceName;
 use super::problem::{Problem, Problems};
+use super::runtime::RestartPolicy;
 use super::sysctl::{Namespace, namespace};
 use super::tree::Table;
 use crate::podman::ContainerOption;

@@ -5,8 +5,7 @@ use toml_edit::{Array, Key};
 
 use super::places::Places;
 use super::problem::Problems;
-use super::source::Source;
-use super::tree::Table;
+use super::tree::{Source, Table};
 
 /// A key that holds an array.
 #[derive(Clone, Debug)]

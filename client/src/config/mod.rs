@@ -9,28 +9,23 @@ mod command;
 mod completion_words;
 mod earlier;
 pub mod edit;
-mod env_file;
+mod env;
 mod image;
 mod interpolate;
 mod list;
 mod model;
 mod name;
 mod option;
-mod own_port;
 mod places;
 mod port;
 mod problem;
 mod quantity;
-mod read;
-mod search;
-mod secret_env;
+mod runtime;
 mod section;
 mod service;
-mod source;
 mod sysctl;
 mod template;
 mod tree;
-mod unset;
 mod volume;
 
 #[cfg(test)]
@@ -41,19 +36,21 @@ pub(crate) use interpolate::{literal, split_braces, split_name};
 pub use completion_words::{CompletionWords, completion_words};
 pub use image::{ImageName, InvalidImage, Reference};
 pub use model::{
-    Cli, Condition, Config, Dependencies, DnsServers, Engine, EnvFile, Gpu, GpuDevice, Health, HealthTest, HostGateway,
-    InvalidPort, Meta, MssClamp, Network, NetworkDriver, NetworkMode, PodmanUrl, PortMapping, PortRange, Pull,
-    Resources, RestartPolicy, Runtime, Service, Volume, VolumeSource,
+    Cli, Condition, Config, Dependencies, EnvFile, Gpu, Health, HealthTest, Meta, NetworkMode, Pull, Resources,
+    Service, Volume, VolumeSource,
 };
 pub use name::{InvalidName, NetworkAlias, ObjectName, ServiceName};
-pub use places::Places;
+pub use places::{Environment, FOLDER, Places, Search};
+pub use port::{InvalidPort, PortMapping, PortRange};
 pub use problem::{ConfigError, Problem, Severity};
 pub use quantity::{
     ConcurrentPulls, Cpus, InvalidMemory, InvalidPeriod, LogLines, Memory, NetworkMtu, OutOfRange, Period, PidsLimit,
     PortNumber, StartupTimeout, StatusCode, StatusRange, StopTimeout,
 };
-pub use search::{Environment, FOLDER, Search};
-pub use source::{Location, Source};
+pub use runtime::{
+    DnsServers, Engine, GpuDevice, HostGateway, MssClamp, Network, NetworkDriver, PodmanUrl, RestartPolicy, Runtime,
+};
+pub use tree::{Location, Source};
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -206,13 +203,13 @@ pub fn parse_in(file: Option<Arc<Source>>, places: &Places) -> Result<Loaded, Co
         tree.overlay(own);
     }
     let problems = Problems::default();
-    unset::take_away(&mut tree, &problems);
+    tree::take_away(&mut tree, &problems);
     volume::leave_out_covered(&mut tree, &problems);
     interpolate::interpolate(&mut tree, &places.variables, &problems);
     let mut config = read_config(&tree, places, &problems);
     // Values that are wrong by themselves would only make for more problems when they are put together.
     if let Some(config) = config.as_mut().filter(|_| !problems.any_error()) {
-        own_port::mend(config, &tree, &problems);
+        earlier::take_container_port(config, &tree, &problems);
         template::expand(config, &tree, &problems);
         check::check(config, &tree, &problems);
     }
@@ -228,10 +225,10 @@ pub fn parse_in(file: Option<Arc<Source>>, places: &Places) -> Result<Loaded, Co
 /// Reads the whole tree; `None` if a part is missing, which is among the problems then.
 fn read_config(tree: &Table, places: &Places, problems: &Problems) -> Option<Config> {
     let root = Section::root(tree, problems);
-    let meta = read::meta(&root);
-    let runtime = read::runtime(&root);
-    let cli = read::cli(&root);
-    let dependencies = read::dependencies(&root);
+    let meta = model::meta(&root);
+    let runtime = runtime::runtime(&root);
+    let cli = model::cli(&root);
+    let dependencies = model::dependencies(&root);
     let services = services(&root, places);
     root.finish();
     Some(Config { meta: meta?, runtime: runtime?, cli: cli?, dependencies, services: services? })

@@ -1,13 +1,8 @@
-//! The configuration as values: whatever is here has been checked, on its own and against the rest.
+//! The configuration as values: whatever is here has been checked, on its own and against the rest. Below, reading the
+//! tables that are no service's and not `[runtime]`.
 
-mod network;
-mod port;
-mod runtime;
 mod service;
 
-pub use network::{DnsServers, MssClamp, Network, NetworkDriver};
-pub use port::{InvalidPort, PortMapping, PortRange};
-pub use runtime::{Engine, GpuDevice, HostGateway, PodmanUrl, RestartPolicy, Runtime};
 pub use service::{
     Condition, EnvFile, Gpu, Health, HealthTest, NetworkMode, Pull, Resources, Service, Volume, VolumeSource,
 };
@@ -17,7 +12,9 @@ use serde::Serialize;
 
 use super::name::ServiceName;
 use super::quantity::{ConcurrentPulls, LogLines, StartupTimeout, StopTimeout};
-use super::{interpolate, template};
+use super::runtime::{NetworkDriver, Runtime};
+use super::section::{Section, boolean, list, number, owned_text, whole};
+use super::{earlier, interpolate, template};
 use crate::port::HostPort;
 
 /// Everything that can be configured. Serialized, it is a `config.toml` that loads to the same value.
@@ -130,4 +127,53 @@ pub struct Cli {
     pub verbose: bool,
     /// The same.
     pub debug: bool,
+}
+
+/// Reads `[meta]`.
+pub(super) fn meta(root: &Section<'_>) -> Option<Meta> {
+    let section = root.section("meta")?;
+    let version = section.required("version", owned_text);
+    let built_in_services = section.required("built_in_services", boolean);
+    section.finish();
+    Some(Meta { version: version?, built_in_services: built_in_services? })
+}
+
+/// Reads `[dependencies]`.
+pub(super) fn dependencies(root: &Section<'_>) -> Dependencies {
+    let Some(section) = root.section("dependencies") else { return Dependencies::default() };
+    let dependencies = Dependencies {
+        required: section.list_or("required", Vec::new(), list(owned_text)),
+        optional: section.list_or("optional", Vec::new(), list(owned_text)),
+        skip_checks: section.or("skip_checks", false, boolean),
+    };
+    earlier::dependencies(&section);
+    section.finish();
+    dependencies
+}
+
+/// Reads `[cli]`.
+pub(super) fn cli(root: &Section<'_>) -> Option<Cli> {
+    let section = root.section("cli")?;
+    let stop_timeout = section.required("stop_timeout", whole);
+    let log_lines = section.required("log_lines", whole);
+    let ping_timeout = section.required("ping_timeout", number(0.1, 60.0));
+    let startup_timeout = section.required("startup_timeout", whole);
+    let startup_check_interval = section.required("startup_check_interval", number(0.5, 10.0));
+    let max_concurrent_pulls = section.required("max_concurrent_pulls", whole);
+    let auto_confirm = section.required("auto_confirm", boolean);
+    let verbose = section.required("verbose", boolean);
+    let debug = section.required("debug", boolean);
+    earlier::cli(&section);
+    section.finish();
+    Some(Cli {
+        stop_timeout: stop_timeout?,
+        log_lines: log_lines?,
+        ping_timeout: ping_timeout?,
+        startup_timeout: startup_timeout?,
+        startup_check_interval: startup_check_interval?,
+        max_concurrent_pulls: max_concurrent_pulls?,
+        auto_confirm: auto_confirm?,
+        verbose: verbose?,
+        debug: debug?,
+    })
 }

@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::terminal::Escaped;
 
 use super::list::List;
-use super::source::{Excerpt, Location};
+use super::tree::{Excerpt, Location};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,8 +8,7 @@ use serde::Serialize;
 
 use super::list::List;
 use super::problem::{Problem, Problems};
-use super::source::Location;
-use super::tree::{Node, Table, Value};
+use super::tree::{Location, Node, Table, Value};
 use crate::spelling::nearest;
 
 /// Why a value is not what its key needs.

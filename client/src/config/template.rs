@@ -4,9 +4,10 @@ use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::model::{Config, Runtime, Service};
+use super::model::{Config, Service};
 use super::name::ServiceName;
 use super::problem::{Problem, Problems};
+use super::runtime::Runtime;
 use super::tree::Table;
 use crate::spelling::nearest;
 

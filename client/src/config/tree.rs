@@ -1,14 +1,127 @@
-//! TOML as a tree in which every value knows where it was written, so that merged files can still be blamed.
+//! TOML as a tree in which every value knows where it was written: the text it comes from, and the place in it. So merged files
+//! can still be blamed. `services.NAME.unset` takes keys of the built-in defaults away from the tree.
 
+use std::fmt;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::problem::Problem;
-use super::source::{Location, Source};
+use super::problem::{Problem, Problems};
+use crate::spelling::nearest;
+
+/// One TOML text.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Source {
+    path: Option<PathBuf>,
+    text: String,
+}
+
+impl Source {
+    /// The text of a file.
+    #[must_use]
+    pub fn of_file(path: PathBuf, text: String) -> Arc<Self> {
+        Arc::new(Self { path: Some(path), text })
+    }
+
+    /// The text that the program brings along.
+    #[must_use]
+    pub fn built_in(text: &str) -> Arc<Self> {
+        Arc::new(Self { path: None, text: text.to_owned() })
+    }
+
+    /// The file; `None` for the built-in defaults.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// The text itself.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.path {
+            Some(path) => path.display().fmt(f),
+            None => f.write_str("built-in defaults"),
+        }
+    }
+}
+
+/// A stretch of a [`Source`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    source: Arc<Source>,
+    span: Range<usize>,
+}
+
+impl Location {
+    pub(super) fn new(source: &Arc<Source>, span: Range<usize>) -> Self {
+        Self { source: Arc::clone(source), span }
+    }
+
+    /// The text it lies in.
+    #[must_use]
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Whether a person wrote it, in contrast to the built-in defaults.
+    #[must_use]
+    pub fn is_users(&self) -> bool {
+        self.source.path.is_some()
+    }
+
+    /// Line and column of its beginning, both from 1; the column counts characters.
+    #[must_use]
+    pub fn line_and_column(&self) -> (usize, usize) {
+        let before = self.source.text.get(..self.span.start).unwrap_or(&self.source.text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    }
+
+    /// The whole line of its beginning, and how many characters of that line it covers, one at least.
+    fn line_and_width(&self) -> (&str, usize) {
+        let text = self.source.text.as_str();
+        let start = self.span.start.min(text.len());
+        let line_start = text.get(..start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
+        let line_end = text.get(start..).and_then(|after| after.find('\n')).map_or(text.len(), |at| start + at);
+        let covered = text.get(start..self.span.end.min(line_end)).unwrap_or_default();
+        (text.get(line_start..line_end).unwrap_or_default().trim_end(), covered.chars().count().max(1))
+    }
+}
+
+impl fmt::Display for Location {
+    /// `FILE:LINE:COLUMN`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (line, column) = self.line_and_column();
+        write!(f, "{}:{line}:{column}", self.source)
+    }
+}
+
+/// A [`Location`] with the line it is in, the place underlined.
+pub(super) struct Excerpt<'a>(pub(super) &'a Location);
+
+impl fmt::Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (number, column) = self.0.line_and_column();
+        let (line, width) = self.0.line_and_width();
+        let margin = " ".repeat(number.to_string().len());
+        // A tab would make the underline miss its place, as its width is the terminal's choice.
+        let line = line.replace('\t', " ");
+        writeln!(f, " {margin}--> {}", self.0)?;
+        writeln!(f, " {margin} |")?;
+        writeln!(f, " {number} | {line}")?;
+        write!(f, " {margin} | {}{}", " ".repeat(column - 1), "^".repeat(width))
+    }
+}
 
 /// A value and its place.
 #[derive(Clone, Debug)]
@@ -184,4 +297,52 @@ fn convert(value: &Spanned<DeValue<'_>>, source: &Arc<Source>) -> Result<Node, P
         DeValue::Table(table) => Value::Table(convert_table(table, source)?),
     };
     Ok(Node { value, at })
+}
+
+/// Takes away what `unset` of each service names. What a person has set is not taken away: that is two wishes at once.
+pub(super) fn take_away(tree: &mut Table, problems: &Problems) {
+    let Some(Value::Table(services)) = tree.get_mut("services").map(|node| &mut node.value) else { return };
+    for (name, service) in services.iter_mut() {
+        let Value::Table(service) = &mut service.value else { continue };
+        let Some(unset) = service.get("unset").cloned() else { continue };
+        // Whether it is an array of texts at all is for whoever reads the service to say.
+        let Value::Array(keys) = unset.value else { continue };
+        for (index, key) in keys.iter().enumerate() {
+            let Value::String(path) = &key.value else { continue };
+            if let Err(why) = remove(service, path) {
+                let place = format!("services.{name}.unset.{index}");
+                problems.push(Problem { message: format!("`{place}`: {}", why.message), ..why }.at(key.at.clone()));
+            }
+        }
+    }
+}
+
+fn remove(table: &mut Table, path: &str) -> Result<(), Problem> {
+    let (key, rest) = path.split_once('.').map_or((path, None), |(key, rest)| (key, Some(rest)));
+    let Some(node) = table.get_mut(key) else {
+        let problem = Problem::error(format!("there is no `{key}` to be without"));
+        let near = nearest(key, table.iter().map(|(key, _)| key));
+        return Err(Problem { hint: near.map(|near| format!("did you mean `{near}`?")), ..problem });
+    };
+    if let Some(rest) = rest {
+        return match &mut node.value {
+            Value::Table(below) => remove(below, rest),
+            _ => Err(Problem::error(format!("`{key}` has nothing below it"))),
+        };
+    }
+    if sets(node) {
+        return Err(
+            Problem::error(format!("`{path}` is set in the same configuration")).hint("leave out one of the two")
+        );
+    }
+    table.remove(key);
+    Ok(())
+}
+
+/// Whether a person wrote anything of a value.
+fn sets(node: &Node) -> bool {
+    match &node.value {
+        Value::Table(table) => table.iter().any(|(_, entry)| sets(&entry.node)),
+        _ => node.at.is_users(),
+    }
 }

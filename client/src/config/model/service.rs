@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use indexmap::IndexMap;
 use serde::{Serialize, Serializer};
 
-use super::{GpuDevice, PortMapping, RestartPolicy};
 use crate::config::image::ImageName;
 use crate::config::name::{NetworkAlias, ObjectName, ServiceName};
+use crate::config::port::PortMapping;
 use crate::config::quantity::{Cpus, Memory, PidsLimit, StatusRange};
+use crate::config::runtime::{GpuDevice, RestartPolicy};
 use crate::podman::{HealthTimes, Options, Relabel, SecretSource};
 use crate::port::HostPort;
 
