@@ -93,8 +93,8 @@ fn answering(version: Version, host: &Result<HostFacts, String>) -> Vec<Finding>
     }
     match host {
         Ok(host) => {
-            let way = if host.rootless { "rootless" } else { "rootful" };
-            vec![Finding::fine(format!("podman {version} answers, {way}"))]
+            let kind = if host.rootless { "rootless" } else { "rootful" };
+            vec![Finding::fine(format!("podman {version} answers, {kind}"))]
         }
         Err(why) => vec![Finding::not_known("podman's surroundings are complete", why)],
     }

@@ -18,13 +18,13 @@ use crate::kernel::gateways;
 use crate::measure::memory::{Elsewhere, Known, Memory, ago};
 use crate::measure::{targets, verdict};
 
-/// The way of a service's packets.
+/// The route of a service's packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path {
     /// The service.
     pub service: String,
-    /// Its way.
-    pub way: EgressPath,
+    /// Its route.
+    pub route: EgressPath,
 }
 
 /// What measurements say about the VPN by which this host's packets leave. The doctor itself sends nothing.
@@ -40,28 +40,28 @@ pub struct Measured {
     pub possible: bool,
 }
 
-/// Judges the ways; services that share one are told together. `status` is what the helper keeps, if it answers.
+/// Judges the routes; services that share one are told together. `status` is what the helper keeps, if it answers.
 pub(super) fn judge(paths: &[Path], status: Option<&Status>, usage: Use, measured: &Measured) -> Vec<Finding> {
-    let mut ways: Vec<(&EgressPath, Vec<String>)> = Vec::new();
-    for Path { service, way } in paths {
+    let mut routes: Vec<(&EgressPath, Vec<String>)> = Vec::new();
+    for Path { service, route } in paths {
         let service = format!("`{service}`");
-        match ways.iter_mut().find(|(known, _)| *known == way) {
+        match routes.iter_mut().find(|(known, _)| *known == route) {
             Some((_, services)) => services.push(service),
-            None => ways.push((way, vec![service])),
+            None => routes.push((route, vec![service])),
         }
     }
-    let judged = ways.into_iter().map(|(way, services)| one(way, &services.join(", "), status, usage, measured));
+    let judged = routes.into_iter().map(|(route, services)| one(route, &services.join(", "), status, usage, measured));
     judged.chain(measured.elsewhere.iter().map(of_elsewhere)).collect()
 }
 
-fn one(way: &EgressPath, services: &str, status: Option<&Status>, usage: Use, measured: &Measured) -> Finding {
-    let known = way.egress.as_ref().and_then(|egress| measured.known.iter().find(|known| known.link == egress.link));
-    if let Some(finding) = known.and_then(|known| narrow_path(way, services, status, known)) {
+fn one(route: &EgressPath, services: &str, status: Option<&Status>, usage: Use, measured: &Measured) -> Finding {
+    let known = route.egress.as_ref().and_then(|egress| measured.known.iter().find(|known| known.link == egress.link));
+    if let Some(finding) = known.and_then(|known| narrow_path(route, services, status, known)) {
         return finding;
     }
-    match (way.verdict, &way.egress) {
+    match (route.verdict, &route.egress) {
         (Verdict::ClampHelps | Verdict::NarrowLink, Some(egress)) => {
-            narrow(way, egress, services, status, usage, known)
+            narrow(route, egress, services, status, usage, known)
         }
         (Verdict::NoRoute, _) => Finding::note(
             Code::NoRoute,
@@ -79,16 +79,16 @@ fn one(way: &EgressPath, services: &str, status: Option<&Status>, usage: Use, me
             &format!("the packets of {services} get through"),
             "the kernel does not report its routes",
         ),
-        _ => passes(way, services, known, measured),
+        _ => passes(route, services, known, measured),
     }
 }
 
 /// The packets fit the link. Whether the path behind a VPN takes them is another question.
-fn passes(way: &EgressPath, services: &str, known: Option<&Known>, measured: &Measured) -> Finding {
-    let says = format!("packets of {services}: {way}");
+fn passes(route: &EgressPath, services: &str, known: Option<&Known>, measured: &Measured) -> Finding {
+    let says = format!("packets of {services}: {route}");
     match known {
         Some(known) => Finding::fine(format!("{says}, measured {} ({})", ago(known.age), known.verdict)),
-        None if way.through_vpn() && measured.possible => {
+        None if route.through_vpn() && measured.possible => {
             let cause = format!(
                 "{says}; that follows from MTUs, and whether the path behind the VPN is narrower was not measured"
             );
@@ -99,12 +99,12 @@ fn passes(way: &EgressPath, services: &str, known: Option<&Known>, measured: &Me
 }
 
 /// The path behind the link takes less than the link, or something else was found to be wrong with it.
-fn narrow_path(way: &EgressPath, services: &str, status: Option<&Status>, known: &Known) -> Option<Finding> {
+fn narrow_path(route: &EgressPath, services: &str, status: Option<&Status>, known: &Known) -> Option<Finding> {
     let Known { link, verdict, remedy, age, .. } = known;
     match remedy {
         Remedy::Fixed { mtu, .. } if status.is_some_and(|status| is_clamped_to(status, link, (*mtu).into())) => {
             Some(Finding::fine(format!(
-                "packets of {services}: {way}, clamped to the {mtu} bytes that were measured {}",
+                "packets of {services}: {route}, clamped to the {mtu} bytes that were measured {}",
                 ago(*age)
             )))
         }
@@ -130,7 +130,7 @@ fn of_elsewhere(elsewhere: &Elsewhere) -> Finding {
 
 /// Packets of the network are bigger than what fits, and the host forwards them.
 fn narrow(
-    way: &EgressPath,
+    route: &EgressPath,
     egress: &Egress,
     services: &str,
     status: Option<&Status>,
@@ -138,19 +138,19 @@ fn narrow(
     known: Option<&Known>,
 ) -> Finding {
     let Egress { link, mtu, .. } = egress;
-    let network_mtu = way.network_mtu.unwrap_or_default();
-    let cure = cure(way, egress, status.is_some());
+    let network_mtu = route.network_mtu.unwrap_or_default();
+    let cure = cure(route, egress, status.is_some());
     let known = known.filter(|known| known.from_network);
     match status.map_or(ClampCoverage::Open, |status| clamp_coverage(status, link)) {
-        ClampCoverage::Clamped => Finding::fine(format!("packets of {services}: {way}, clamped")),
+        ClampCoverage::Clamped => Finding::fine(format!("packets of {services}: {route}, clamped")),
         ClampCoverage::Open if known.is_some_and(|known| known.remedy == Remedy::Nothing) => {
             let how = known.map(|known| format!("{} ({})", ago(known.age), known.verdict)).unwrap_or_default();
             Finding::fine(format!(
-                "packets of {services}: {way}, and nothing hangs, as was measured from their network {how}"
+                "packets of {services}: {route}, and nothing hangs, as was measured from their network {how}"
             ))
         }
         // Most of them, in clouds, have somebody who sees to it.
-        ClampCoverage::Open if way.verdict == Verdict::NarrowLink => {
+        ClampCoverage::Open if route.verdict == Verdict::NarrowLink => {
             let cause = format!(
                 "`{link}` is no VPN but takes {mtu} bytes, and the network of {services} sends {network_mtu}: large transfers hang \
                  where ICMP is blocked"
@@ -169,9 +169,9 @@ fn narrow(
     }
 }
 
-fn cure(way: &EgressPath, egress: &Egress, helper: bool) -> String {
+fn cure(route: &EgressPath, egress: &Egress, helper: bool) -> String {
     let any_link = || format!("airpods net clamp on {} --any-link", egress.link);
-    let clamp = if way.verdict == Verdict::ClampHelps { CLAMP.to_owned() } else { any_link() };
+    let clamp = if route.verdict == Verdict::ClampHelps { CLAMP.to_owned() } else { any_link() };
     fitting_network(egress.mtu, helper).unwrap_or(clamp)
 }
 
@@ -192,7 +192,7 @@ pub(super) fn judge_branches(paths: &[Path], status: Option<&Status>, measured: 
 fn narrow_branch(branch: &Branch, paths: &[Path], status: Option<&Status>, measured: &Measured) -> Option<Finding> {
     let Branch { to, egress } = branch;
     let (link, mtu) = (&egress.link, egress.mtu);
-    let passes = |path: &&Path| !matches!(path.way.passage, NetworkPath::Direct | NetworkPath::None);
+    let passes = |path: &&Path| !matches!(path.route.passage, NetworkPath::Direct | NetworkPath::None);
     paths.iter().find(passes)?;
     if let Some(known) = measured.known.iter().find(|known| known.link == *link)
         && let Remedy::Fixed { mtu, .. } = known.remedy
@@ -210,7 +210,7 @@ fn narrow_branch(branch: &Branch, paths: &[Path], status: Option<&Status>, measu
     }
     // What leaves by sockets of the host knows the MTU of the link.
     let sends_more = |path: &&Path| {
-        path.way.passage == NetworkPath::Bridge && path.way.network_mtu.is_some_and(|network| network > mtu)
+        path.route.passage == NetworkPath::Bridge && path.route.network_mtu.is_some_and(|network| network > mtu)
     };
     let services: Vec<String> = paths.iter().filter(sends_more).map(|path| format!("`{}`", path.service)).collect();
     let is_clamped = status.is_some_and(|status| clamp_coverage(status, link) == ClampCoverage::Clamped);
@@ -237,7 +237,8 @@ pub(super) fn read_measured(
     let reachable = targets.iter().any(|target| targets::proxy(target, variable).is_none());
     let possible = reachable && config.runtime.network.measure;
     let branches = Leaving::of_host().and_then(|leaving| egress::branches(&leaving).ok()).unwrap_or_default();
-    let of_services = paths.iter().filter(|path| path.way.through_vpn()).filter_map(|path| path.way.egress.as_ref());
+    let of_services =
+        paths.iter().filter(|path| path.route.through_vpn()).filter_map(|path| path.route.egress.as_ref());
     let all = of_services.chain(branches.iter().map(|branch| &branch.egress));
     let links: BTreeSet<&str> = all.map(|egress| egress.link.as_str()).collect();
     let (memory, now) = (Memory::load(folder), SystemTime::now());

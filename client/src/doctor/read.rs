@@ -167,7 +167,7 @@ async fn with(podman: &Rest, config: &Config) -> Podman {
     };
     let path = |(name, service): (&ServiceName, &config::Service)| Path {
         service: name.to_string(),
-        way: survey.path(service.network_mode),
+        route: survey.path(service.network_mode),
     };
     let paths = config.enabled().map(path).collect();
     let names = names::read(config, servers, resident, &survey).await;

@@ -54,7 +54,7 @@ fn listen(port: HostPort) -> Result<(), Error> {
     }
 }
 
-/// A way out of this host.
+/// A route out of this host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Gateway {
     /// The link.
@@ -75,8 +75,8 @@ pub fn gateways(vpn: &str) -> Vec<Gateway> {
 /// `route`, `ipv6_route` and `arp` have the format of those files in proc(5).
 fn parse(vpn: &str, route: &str, ipv6_route: &str, arp: &str) -> Vec<Gateway> {
     let hardware = |address: IpAddr| arp.lines().skip(1).find_map(|line| neighbour(line, address));
-    let ways = route.lines().skip(1).filter_map(ipv4_default).chain(ipv6_route.lines().filter_map(ipv6_default));
-    let mut gateways: Vec<Gateway> = ways
+    let routes = route.lines().skip(1).filter_map(ipv4_default).chain(ipv6_route.lines().filter_map(ipv6_default));
+    let mut gateways: Vec<Gateway> = routes
         .filter(|(link, _)| link != vpn && link != "lo")
         .map(|(link, address)| Gateway { link, address, hardware: hardware(address) })
         .collect();

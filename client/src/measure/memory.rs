@@ -124,8 +124,9 @@ impl Memory {
             let digest = Sha256::digest(format!("{}\0{}", self.salt, parts.join("\0")));
             format!("{:032x}", digest.first_chunk().copied().map_or(0, u128::from_be_bytes))
         };
-        let addresses: Vec<String> = gateways.iter().map(|way| format!("{} {}", way.link, way.address)).collect();
-        let cards: Vec<String> = gateways.iter().filter_map(|way| way.hardware.clone()).collect();
+        let addresses: Vec<String> =
+            gateways.iter().map(|gateway| format!("{} {}", gateway.link, gateway.address)).collect();
+        let cards: Vec<String> = gateways.iter().filter_map(|gateway| gateway.hardware.clone()).collect();
         Fingerprint {
             link: hash(&["link".to_owned(), link.to_owned()]),
             gateways: hash(&addresses),

@@ -24,7 +24,7 @@ pub struct Place {
     /// The services on it.
     pub services: Vec<String>,
     /// How their packets get to the host's routing.
-    pub way: EgressPath,
+    pub route: EgressPath,
     /// A process in the network.
     pub pid: u32,
 }
@@ -65,13 +65,13 @@ pub async fn places(
             None => places.networks.push(Place {
                 name: config.runtime.network_name.to_string(),
                 services: vec![name.to_string()],
-                way: facts.path(service.network_mode),
+                route: facts.path(service.network_mode),
                 pid,
             }),
         }
     }
     // Nothing leads out of these, or past the host's routing.
-    places.networks.retain(|place| !matches!(place.way.passage, NetworkPath::None));
+    places.networks.retain(|place| !matches!(place.route.passage, NetworkPath::None));
     Ok(places)
 }
 
@@ -109,16 +109,17 @@ pub(super) async fn from_network(
     let mut report = PlaceReport {
         place: place.name.clone(),
         services: place.services.clone(),
-        link: place.way.egress.as_ref().map(link),
-        own_mtu: place.way.network_mtu,
+        link: place.route.egress.as_ref().map(link),
+        own_mtu: place.route.network_mtu,
         ..PlaceReport::default()
     };
-    let backend = match place.way.passage {
+    let backend = match place.route.passage {
         NetworkPath::Rootless(backend) => Some(backend),
         _ => None,
     };
     let prepare = |job: Job| {
-        let mut hints: Vec<u16> = place.way.egress.iter().filter_map(|egress| u16::try_from(egress.mtu).ok()).collect();
+        let mut hints: Vec<u16> =
+            place.route.egress.iter().filter_map(|egress| u16::try_from(egress.mtu).ok()).collect();
         let known = host.paths.iter().rfind(|path| path.family == job.family);
         hints.extend(known.and_then(|path| path.narrow_to));
         Job { hints, transfers_only: backend.is_some(), from_host: told(&host.paths, job.family), ..job }
@@ -160,7 +161,7 @@ fn borrow(report: &mut PlaceReport, host: &PlaceReport) {
 
 /// What follows from the host's measurement for a network that could not be entered. That is inferred, and says so.
 fn judged_from_host(mut report: PlaceReport, place: &Place, host: &PlaceReport) -> PlaceReport {
-    let helped = matches!(place.way.verdict, Verdict::ClampHelps | Verdict::NarrowLink);
+    let helped = matches!(place.route.verdict, Verdict::ClampHelps | Verdict::NarrowLink);
     report.paths.clone_from(&host.paths);
     for path in &mut report.paths {
         (path.seconds, path.connections, path.bytes_up) = (0.0, 0, 0);

@@ -111,7 +111,7 @@ pub async fn transfers(plan: &Plan, tell: Tell) -> Result<Vec<PlaceReport>, Stri
     for place in &plan.places.networks {
         // A network that may not be entered was judged from the host before, too.
         let Ok(paths) = measure_inside(place.pid, &jobs).await else { continue };
-        let link = place.way.egress.as_ref().map(super::link);
+        let link = place.route.egress.as_ref().map(super::link);
         places.push(PlaceReport { place: place.name.clone(), link, paths, ..PlaceReport::default() });
     }
     Ok(places)

@@ -1,4 +1,4 @@
-//! The ways of the packets, and who clamps.
+//! The routes of the packets, and who clamps.
 
 #![allow(clippy::unwrap_used)]
 
@@ -20,21 +20,21 @@ fn egress() -> Egress {
 
 /// A service behind pasta and a VPN, which is well.
 pub(super) fn rootless(service: &str) -> Path {
-    let way = EgressPath {
+    let route = EgressPath {
         passage: NetworkPath::Rootless(RootlessBackend::Pasta),
         egress: Some(egress()),
         network_mtu: Some(1500),
         verdict: Verdict::HostSockets,
     };
-    Path { service: service.to_owned(), way }
+    Path { service: service.to_owned(), route }
 }
 
 /// Both services on a bridge of root's podman.
 fn rootful(facts: &mut Facts, verdict: Verdict) {
     facts.rootless = None;
     for path in &mut facts.paths {
-        path.way.passage = NetworkPath::Bridge;
-        path.way.verdict = verdict;
+        path.route.passage = NetworkPath::Bridge;
+        path.route.verdict = verdict;
     }
 }
 
@@ -67,7 +67,7 @@ fn known(remedy: Remedy, verdict: verdict::Code) -> Known {
 fn split(facts: &mut Facts) {
     rootful(facts, Verdict::Fits);
     for path in &mut facts.paths {
-        path.way.egress = None;
+        path.route.egress = None;
     }
     let egress = Egress { link: "tun0".to_owned(), index: 8, mtu: 1300, ..egress() };
     facts.measured.branches = vec![Branch { to: "10.0.0.0/8".parse().unwrap(), egress }];
@@ -177,7 +177,7 @@ pub(super) const CASES: &[Case] = &[
     (
         |facts| {
             for path in &mut facts.paths {
-                (path.way.verdict, path.way.egress) = (Verdict::NoRoute, None);
+                (path.route.verdict, path.route.egress) = (Verdict::NoRoute, None);
             }
         },
         Code::NoRoute,
@@ -188,7 +188,7 @@ pub(super) const CASES: &[Case] = &[
     (
         |facts| {
             for path in &mut facts.paths {
-                (path.way.verdict, path.way.egress) = (Verdict::NotForwarded, None);
+                (path.route.verdict, path.route.egress) = (Verdict::NotForwarded, None);
             }
         },
         Code::NotForwarded,
@@ -199,7 +199,7 @@ pub(super) const CASES: &[Case] = &[
     (
         |facts| {
             for path in &mut facts.paths {
-                (path.way.verdict, path.way.egress) = (Verdict::Unknown, None);
+                (path.route.verdict, path.route.egress) = (Verdict::Unknown, None);
             }
         },
         Code::NotKnown,
