@@ -176,10 +176,10 @@ fn cure(route: &EgressPath, egress: &Egress, helper: bool) -> String {
 }
 
 /// Clamps every VPN link.
-pub(super) const CLAMP: &str = "airpods net clamp on";
+const CLAMP: &str = "airpods net clamp on";
 
 /// Without a helper: a network that fits a link of this MTU, unless that is too small for IPv6.
-pub(super) fn fitting_network(mtu: u32, helper: bool) -> Option<String> {
+fn fitting_network(mtu: u32, helper: bool) -> Option<String> {
     (!helper && mtu >= SMALLEST_MTU)
         .then(|| format!("airpods config set runtime.network.mtu {mtu} && airpods start --reset-network"))
 }

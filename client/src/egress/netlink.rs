@@ -286,7 +286,7 @@ fn info(link: &Ifinfomsg) -> Option<(String, Option<u8>)> {
 ///
 /// # Errors
 /// When the message cannot be built.
-pub(super) fn link_question(index: i32, name: Option<&str>) -> io::Result<Ifinfomsg> {
+fn link_question(index: i32, name: Option<&str>) -> io::Result<Ifinfomsg> {
     let filter = RtattrBuilder::default().rta_type(Ifla::ExtMask).rta_payload(SKIP_STATS).build();
     let name = name.map(|name| RtattrBuilder::default().rta_type(Ifla::Ifname).rta_payload(name.to_owned()).build());
     let attributes: Result<RtBuffer<Ifla, Buffer>, _> = [Some(filter), name].into_iter().flatten().collect();
@@ -303,7 +303,7 @@ pub(super) fn link_question(index: i32, name: Option<&str>) -> io::Result<Ifinfo
 ///
 /// # Errors
 /// When the message cannot be built.
-pub(super) fn route_question(to: IpAddr, from: Option<(IpAddr, i32)>) -> io::Result<Rtmsg> {
+fn route_question(to: IpAddr, from: Option<(IpAddr, i32)>) -> io::Result<Rtmsg> {
     let mut attributes = vec![(Rta::Dst, octets(to))];
     if let Some((source, link)) = from {
         attributes.extend([(Rta::Src, octets(source)), (Rta::Iif, link.to_ne_bytes().to_vec())]);
@@ -317,7 +317,7 @@ pub(super) fn route_question(to: IpAddr, from: Option<(IpAddr, i32)>) -> io::Res
 ///
 /// # Errors
 /// When the message cannot be built.
-pub(super) fn routes_question() -> io::Result<Rtmsg> {
+fn routes_question() -> io::Result<Rtmsg> {
     about_routes(RtAddrFamily::Unspecified, (0, 0), [])
 }
 

@@ -373,7 +373,7 @@ pub(super) fn restart(config: &Config, service: &Service) -> Restart {
 
 /// A pod or a container with an endpoint of its own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum EndpointOwner {
+enum EndpointOwner {
     /// A pod, for all its containers.
     Pod(String),
     /// A container without a pod.
@@ -382,7 +382,7 @@ pub(super) enum EndpointOwner {
 
 impl EndpointOwner {
     /// The owner of the endpoint that a service uses, unless it is on the host's network.
-    pub(super) fn of(service: &Service) -> Self {
+    fn of(service: &Service) -> Self {
         match &service.pod {
             Some(pod) => Self::Pod(pod.to_string()),
             None => Self::Container(service.container.to_string()),
@@ -396,7 +396,7 @@ impl EndpointOwner {
 /// Before 4.4, podman writes the DNS servers of a container into its resolv.conf in place of the network's name
 /// service: aliases then resolve nowhere. There, every endpoint gets a fixed address and every container the
 /// names of all others in /etc/hosts, which is asked before any DNS server.
-pub(super) fn pin(endpoints: &mut BTreeMap<EndpointOwner, Endpoint>) {
+fn pin(endpoints: &mut BTreeMap<EndpointOwner, Endpoint>) {
     let places = || 1u32..;
     let neighbours: Vec<(String, u32)> = endpoints
         .iter()

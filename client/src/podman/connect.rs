@@ -218,10 +218,10 @@ fn spawn(folder: &Path, log: File) -> io::Result<Child> {
 const PREFIX: &str = "airpods-podman-";
 
 /// The socket in it.
-pub(super) const SOCKET: &str = "podman.sock";
+const SOCKET: &str = "podman.sock";
 
 /// A new folder that only this user can enter. What commands that were killed have left is removed first.
-pub(super) fn private(runtime_dir: Option<&Path>) -> io::Result<PathBuf> {
+fn private(runtime_dir: Option<&Path>) -> io::Result<PathBuf> {
     // In a folder of another user, such as `XDG_RUNTIME_DIR` after `su` or `sudo -E`, that user could put another socket in the
     // place of ours.
     let temporary = std::env::temp_dir();

@@ -209,7 +209,7 @@ pub(super) fn annotations(launch: &Launch) -> Vec<(String, String)> {
 }
 
 /// A container's `securityContext`; empty where nothing is to be said.
-pub(super) fn security_context(options: &Options) -> Map<String, Value> {
+fn security_context(options: &Options) -> Map<String, Value> {
     let mut context = Map::new();
     if let Some((user, group)) = options.get(ContainerOption::User).first().and_then(|user| numbers(user)) {
         context.insert("runAsUser".to_owned(), user.into());
@@ -246,7 +246,7 @@ pub(super) fn security_context(options: &Options) -> Map<String, Value> {
 }
 
 /// Folders in memory: shared memory of a size, and those of `tmpfs`.
-pub(super) fn mount_memory(launch: &Launch, container: &mut Value) {
+fn mount_memory(launch: &Launch, container: &mut Value) {
     let options = &launch.container.options;
     let shared = options.get(ContainerOption::ShmSize).first();
     let shared = shared.map(|_| json!({ "name": shm(launch), "mountPath": SHM }));
@@ -322,7 +322,7 @@ pub(super) fn words(words: Option<&[String]>, spec: &ContainerSpec) -> Value {
 }
 
 /// Whether Kubernetes would replace something in a text: `$(NAME)` of a variable that the container has, `$$` by `$`.
-pub(super) fn has_reference(text: &str, spec: &ContainerSpec) -> bool {
+fn has_reference(text: &str, spec: &ContainerSpec) -> bool {
     let mut names = spec.env.keys().chain(spec.secret_env.keys());
     text.contains("$$") || names.any(|name| text.contains(&format!("$({name})")))
 }
