@@ -10,10 +10,8 @@ use airpods_dbus::Status;
 use super::helper::Use;
 use super::{Code, Finding};
 use crate::config::Config;
-use crate::cure::{Remedy, is_clamped_to};
-use crate::egress::{
-    self, Branch, ClampCoverage, Egress, EgressPath, Leaving, NetworkPath, SMALLEST_MTU, Verdict, clamp_coverage,
-};
+use crate::cure::{ClampCoverage, Remedy, clamp_coverage, is_clamped_to};
+use crate::egress::{self, Branch, Egress, EgressPath, Leaving, NetworkPath, SMALLEST_MTU, Verdict};
 use crate::kernel::gateways;
 use crate::measure::memory::{Elsewhere, Known, Memory, ago};
 use crate::measure::{targets, verdict};

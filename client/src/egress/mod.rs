@@ -7,12 +7,10 @@
 //! MTU of the link, and there nothing but a path narrower than that MTU is left to go wrong.
 
 mod branch;
-mod clamp_coverage;
 mod netlink;
 mod rootless_backend;
 
 pub use branch::{Branch, branches};
-pub use clamp_coverage::{ClampCoverage, clamp_coverage};
 pub use netlink::{INTERNET, Route, egress, links, routes};
 pub use rootless_backend::RootlessBackend;
 

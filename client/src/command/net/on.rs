@@ -149,7 +149,7 @@ mod tests {
     use airpods_dbus::{LinkName, Origin, PathMtu};
 
     use super::*;
-    use crate::cure::previous::tests::clamped;
+    use crate::cure::clamp::tests::clamped;
 
     #[test]
     fn what_is_in_force_already_is_told_from_what_is_not() {

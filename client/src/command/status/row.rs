@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use airpods_dbus::Status;
 use serde_json::{Value, json};
 
-use crate::cure::is_fixed;
-use crate::egress::{ClampCoverage, EgressPath, Verdict, clamp_coverage};
+use crate::cure::{ClampCoverage, clamp_coverage, is_fixed};
+use crate::egress::{EgressPath, Verdict};
 use crate::execute::Answer;
 use crate::kernel::gateways;
 use crate::measure::memory::{Elsewhere, Memory};

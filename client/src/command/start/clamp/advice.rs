@@ -3,8 +3,8 @@
 use airpods_dbus::{ClampOptions, LinkName, PathMtu, Status, Target};
 
 use crate::config::NetworkMode;
-use crate::cure::{Remedy, is_clamped_to};
-use crate::egress::{ClampCoverage, Egress, EgressPath, Facts, NetworkPath, SMALLEST_MTU, Verdict, clamp_coverage};
+use crate::cure::{ClampCoverage, Remedy, clamp_coverage, is_clamped_to};
+use crate::egress::{Egress, EgressPath, Facts, NetworkPath, SMALLEST_MTU, Verdict};
 use crate::helper_link::Change;
 use crate::measure::memory::{Known, ago};
 use crate::plan::Launch;

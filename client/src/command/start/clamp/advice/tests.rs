@@ -106,7 +106,7 @@ fn behind_a_narrow_path_the_measured_number_is_offered_to_bridges_and_to_sockets
 
 #[test]
 fn a_clamp_that_is_on_cures_a_narrow_path_only_if_it_is_small_enough() {
-    use crate::cure::previous::tests::clamped;
+    use crate::cure::clamp::tests::clamped;
     let narrow = offered(&behind_wg0(1420), &[], &known(to(1300), Code::PathNarrow, false));
     for (mtu, is_cured) in [(Some(1300), true), (Some(1280), true), (Some(1301), false), (None, false)] {
         assert_eq!(narrow.is_cured(&clamped(airpods_dbus::Origin::Auto, mtu)), is_cured, "{mtu:?}");

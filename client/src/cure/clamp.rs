@@ -1,9 +1,27 @@
-//! What a clamp was before it is changed, and the call that puts it back.
+//! A clamp as the helper reports it: whether it covers a link, what it was before it is changed, and the call that puts it
+//! back. Pure; start, status and doctor judge by it.
 
-use airpods_dbus::{ClampOptions, Mode, Origin, PathMtu, Status, Target};
+use airpods_dbus::{ClampOptions, ClampState, Mode, Origin, PathMtu, Status, Target};
 
-use crate::egress::{ClampCoverage, clamp_coverage};
 use crate::helper_link::Change;
+
+/// Whether a link is clamped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClampCoverage {
+    /// By the helper.
+    Clamped,
+    /// Not by the helper.
+    Open,
+}
+
+/// Reads it off what the helper reports. A clamp that another program keeps removing counts: to set it again changes nothing.
+/// One that the kernel refuses does not.
+#[must_use]
+pub fn clamp_coverage(status: &Status, link: &str) -> ClampCoverage {
+    let counts = |state| matches!(state, ClampState::Active | ClampState::Contested);
+    let is_clamped = status.clamps.iter().any(|clamp| clamp.link == link && counts(clamp.state));
+    if is_clamped { ClampCoverage::Clamped } else { ClampCoverage::Open }
+}
 
 /// The change that puts a target back to how it is now. `any_link` is the option with which the caller may name a link that is no VPN's.
 #[must_use]
@@ -47,7 +65,7 @@ pub fn is_clamped_to(status: &Status, link: &str, bytes: u32) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
-    use airpods_dbus::{ClampState, ClampStatus, LinkName};
+    use airpods_dbus::{ClampStatus, LinkName};
 
     use super::*;
 
@@ -108,5 +126,30 @@ pub(crate) mod tests {
         assert_eq!(is_fixed(&clamped(Origin::Auto, Some(1400)), "wg0"), Some(1400));
         assert_eq!(is_fixed(&clamped(Origin::Auto, None), "wg0"), None);
         assert_eq!(is_fixed(&clamped(Origin::Auto, Some(1400)), "wg1"), None);
+    }
+
+    fn in_state(state: ClampState) -> Status {
+        let clamp = ClampStatus {
+            link: "wg0".to_owned(),
+            state,
+            mode: Mode::Route,
+            origin: Origin::Auto,
+            persist: false,
+            mtu: None,
+            link_mtu: None,
+            route_mtu: None,
+            link_kind: None,
+        };
+        Status { clamps: vec![clamp], ..Status::default() }
+    }
+
+    #[test]
+    fn a_clamp_of_the_helpers_counts_for_its_link_while_that_is_there() {
+        assert_eq!(clamp_coverage(&in_state(ClampState::Active), "wg0"), ClampCoverage::Clamped);
+        assert_eq!(clamp_coverage(&in_state(ClampState::Contested), "wg0"), ClampCoverage::Clamped);
+        assert_eq!(clamp_coverage(&in_state(ClampState::Active), "wg1"), ClampCoverage::Open);
+        assert_eq!(clamp_coverage(&in_state(ClampState::Waiting), "wg0"), ClampCoverage::Open);
+        assert_eq!(clamp_coverage(&in_state(ClampState::Refused), "wg0"), ClampCoverage::Open);
+        assert_eq!(clamp_coverage(&Status::default(), "wg0"), ClampCoverage::Open);
     }
 }
