@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use airpods_dbus::{Error, ErrorKind};
-use futures_lite::StreamExt;
+use futures_lite::{Stream, StreamExt};
 use zbus::Connection;
 use zbus::fdo::{self, DBusProxy};
 use zbus::names::{BusName, OwnedUniqueName};
@@ -194,6 +194,18 @@ pub(super) async fn gone_later(runtime: &SharedRuntime, connection: &Connection,
         _ => drop(leaving.next().await),
     }
     gone()
+}
+
+/// The unique names that leave the bus from now on.
+///
+/// # Errors
+/// The bus's.
+pub(super) async fn leaving(connection: &Connection) -> zbus::Result<impl Stream<Item = OwnedUniqueName> + use<>> {
+    let lost = bus(connection).await?.receive_name_owner_changed_with_args(&[(2, "")]).await?;
+    Ok(lost.filter_map(|signal| match signal.args().ok()?.name {
+        BusName::Unique(name) => Some(name.to_owned().into()),
+        BusName::WellKnown(_) => None,
+    }))
 }
 
 async fn bus(connection: &Connection) -> zbus::Result<DBusProxy<'static>> {

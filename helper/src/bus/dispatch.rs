@@ -4,10 +4,12 @@
 //! a task of its own only while it has one.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use airpods_dbus::{Error, ErrorKind};
+use futures_lite::StreamExt;
 use zbus::names::OwnedUniqueName;
 use zbus::{Connection, Message, Variant};
 
@@ -64,6 +66,16 @@ impl Service {
             self.inbox.outbox.has_refusals().await;
             self.runtime.sleep(TURN).await;
             self.inbox.outbox.take_turn();
+        }
+    }
+
+    /// Drops what waits for callers who leave, for as long as there is a bus.
+    pub(super) async fn forget_who_leaves(self: Arc<Self>, connection: Connection) {
+        // Without a bus there are no callers; the daemon sees that by itself.
+        let Ok(leaving) = caller::leaving(&connection).await else { return };
+        let mut leaving = pin!(leaving);
+        while let Some(caller) = leaving.next().await {
+            self.inbox.outbox.forget(&caller);
         }
     }
 

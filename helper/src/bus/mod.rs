@@ -57,6 +57,7 @@ pub async fn reach(bus: &Address, service: &Arc<Service>) -> Result<Connection, 
     let socket = socket.map_err(|error| BusError::Unreachable(error.into()))?;
     let connection = Builder::socket(socket).build().await.map_err(BusError::Unreachable)?;
     service.runtime.spawn("answer calls", Arc::clone(service).dispatch(connection.clone())).detach();
+    service.runtime.spawn("forget who leaves", Arc::clone(service).forget_who_leaves(connection.clone())).detach();
     service.runtime.spawn("refuse calls", Arc::clone(service).refuse_in_turn()).detach();
     Ok(connection)
 }

@@ -85,6 +85,12 @@ impl Outbox {
         refusals.add(caller, person, serial);
     }
 
+    /// Drops the refusals of a caller who has left the bus: nobody is there to read them, and the other callers of this person
+    /// need not wait for them. The bus announces the end of a connection behind its last call, so none is added afterwards.
+    pub(super) fn forget(&self, caller: &str) {
+        self.refusals().forget(caller);
+    }
+
     /// Completes when there are refusals to send.
     pub(super) async fn has_refusals(&self) {
         loop {
@@ -211,6 +217,12 @@ impl Refusals {
         next
     }
 
+    fn forget(&mut self, caller: &str) {
+        self.count -= self.backlogs.values_mut().map(|backlog| backlog.forget(caller)).sum::<usize>();
+        self.backlogs.retain(|_, backlog| backlog.count > 0);
+        self.turns.retain(|person| self.backlogs.contains_key(person));
+    }
+
     fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -247,6 +259,14 @@ impl Backlog {
             self.turns.push_back(caller.clone());
         }
         Some((caller, serial))
+    }
+
+    /// Returns how many refusals of the caller were dropped.
+    fn forget(&mut self, caller: &str) -> usize {
+        let Some(serials) = self.callers.remove(caller) else { return 0 };
+        self.turns.retain(|other| *other != caller);
+        self.count -= serials.len();
+        serials.len()
     }
 }
 

@@ -169,3 +169,31 @@ fn nothing_is_kept_when_all_have_their_answer() {
     refusals.add("no name", BOB, serial(0));
     assert!(refusals.is_empty() && refusals.next().is_none() && refusals.backlogs.is_empty());
 }
+
+#[test]
+fn who_leaves_is_answered_no_more_and_nobody_waits_for_their_turns() {
+    let mut refusals = Refusals::default();
+    flood(&mut refusals, ALICE, 0..256, 100);
+    // Calls of hers that came before the bus had identified the caller.
+    refusals.add(":1.7", None, serial(0));
+    flood(&mut refusals, BOB, 300..301, 2);
+    (1..256).for_each(|connection| refusals.forget(&format!(":1.{connection}")));
+    refusals.forget(":1.9999");
+    assert_eq!(refusals.count, 102);
+    let order: Vec<_> = all(&mut refusals).into_iter().map(|(caller, _)| caller).collect();
+    assert_eq!(order[..4], [":1.0", ":1.300", ":1.0", ":1.300"]);
+    assert!(order.len() == 102 && refusals.is_empty());
+}
+
+#[test]
+fn nothing_is_kept_when_all_have_left() {
+    let outbox = Outbox::default();
+    outbox.refuse(":1.1", ALICE, serial(1));
+    outbox.forget(":1.1");
+    outbox.take_turn();
+    assert_eq!(outbox.waiting(), 0);
+    assert!(outbox.refusals().backlogs.is_empty() && outbox.refusals().turns.is_empty());
+    outbox.refuse(":1.2", ALICE, serial(1));
+    outbox.take_turn();
+    assert!(outbox.waiting() > 0, "somebody else is answered");
+}
