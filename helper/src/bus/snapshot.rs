@@ -1,15 +1,15 @@
 //! One snapshot of the kernel for everybody who waits for one.
 //!
-//! A status costs a look at links, routes, the table and everybody's rules, during which nothing else is done, and anybody may
-//! ask for one, as often as they like. So those who wait at the same time are answered from one snapshot, which was begun
-//! after the last of them had called: nobody is told what was so before their call. And between two snapshots there is a
-//! rest, in which calls are answered and events reacted to.
+//! A status costs a look at links and the table, during which nothing else is done, and anybody may ask for one, as often as they
+//! like. So those who wait at the same time are answered from one snapshot, which was begun after the last of them had called:
+//! nobody is told what was so before their call. And between two snapshots there is a rest, in which calls are answered and
+//! events reacted to.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use airpods_dbus::{Error, Status};
-use zruntime::lock::Mutex as Turn;
+use zruntime::lock::Mutex;
 
 /// The longest rest, however long a snapshot took.
 const LONGEST_REST: Duration = Duration::from_secs(1);
@@ -17,24 +17,14 @@ const LONGEST_REST: Duration = Duration::from_secs(1);
 /// What a snapshot came to. It is shared by those who are answered from it.
 pub(super) type Read = Result<Arc<Status>, Error>;
 
-/// Snapshots of the kernel.
+/// The last snapshot; whoever has the lock takes the next one, or finds that it was taken meanwhile.
 #[derive(Default)]
-pub(super) struct Snapshots {
-    /// Whoever has it reads, or finds that it was read meanwhile.
-    turn: Turn<()>,
-    past: Mutex<Past>,
-}
+pub(super) struct Snapshots(Mutex<Option<Snapshot>>);
 
-/// The snapshots so far.
-#[derive(Default)]
-struct Past {
-    /// How many have been begun.
-    begun: u64,
-    /// The last one that is over, with its number.
-    last: Option<(u64, Read)>,
-    /// How many callers wait for one.
-    waiting: usize,
-    rest_until: Option<Instant>,
+struct Snapshot {
+    begun: Instant,
+    took: Duration,
+    read: Read,
 }
 
 impl Snapshots {
@@ -44,67 +34,25 @@ impl Snapshots {
         read: impl FnOnce() -> Result<Status, Error>,
         rest: impl FnOnce(Instant) -> R,
     ) -> Read {
-        let waiting = Waiting::begin(self);
-        let _turn = self.turn.lock().await;
-        if let Some(read) = self.past().since(waiting.seen) {
-            return read;
+        let called = Instant::now();
+        let mut last = self.0.lock().await;
+        if let Some(last) = &*last {
+            if last.begun > called {
+                return last.read.clone();
+            }
+            rest(last.rest_until()).await;
         }
-        let rest_until = self.past().rest_until;
-        if let Some(until) = rest_until {
-            rest(until).await;
-        }
-        let (number, begun) = (self.past().begin(), Instant::now());
+        let begun = Instant::now();
         let read = read().map(Arc::new);
-        self.past().end((number, read.clone()), begun.elapsed(), Instant::now());
+        *last = Some(Snapshot { begun, took: begun.elapsed(), read: read.clone() });
         read
     }
-
-    fn past(&self) -> MutexGuard<'_, Past> {
-        // Nothing here panics half-way.
-        self.past.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-impl Past {
-    fn begin(&mut self) -> u64 {
-        self.begun += 1;
-        self.begun
-    }
-
-    fn end(&mut self, last: (u64, Read), took: Duration, now: Instant) {
-        self.last = Some(last);
-        // As long as the snapshot took: snapshots have half of the time, at most.
-        self.rest_until = now.checked_add(took.min(LONGEST_REST));
-    }
-
-    /// The last snapshot, if it was begun when so many others had been begun already.
-    fn since(&self, seen: u64) -> Option<Read> {
-        self.last.as_ref().filter(|(number, _)| *number > seen).map(|(_, read)| read.clone())
-    }
-}
-
-/// Somebody who waits for a snapshot.
-struct Waiting<'a> {
-    snapshots: &'a Snapshots,
-    seen: u64,
-}
-
-impl<'a> Waiting<'a> {
-    fn begin(snapshots: &'a Snapshots) -> Self {
-        let mut past = snapshots.past();
-        past.waiting += 1;
-        Self { snapshots, seen: past.begun }
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        let mut past = self.snapshots.past();
-        past.waiting -= 1;
-        if past.waiting == 0 {
-            // Nobody can be answered from it any more.
-            past.last = None;
-        }
+impl Snapshot {
+    /// After it there is a rest as long as it took: snapshots have half of the time, at most.
+    fn rest_until(&self) -> Instant {
+        self.begun + self.took + self.took.min(LONGEST_REST)
     }
 }
 
@@ -149,20 +97,12 @@ mod tests {
 
     #[test]
     fn after_a_snapshot_there_is_a_rest_of_the_same_length_up_to_a_bound() {
-        let (mut past, now) = (Past::default(), Instant::now());
+        let begun = Instant::now();
         for (took, rest) in [(3, 3), (700, 700), (5_000, 1_000)]
             .map(|pair: (u64, u64)| (Duration::from_millis(pair.0), Duration::from_millis(pair.1)))
         {
-            let number = past.begin();
-            past.end((number, status(0).map(Arc::new)), took, now);
-            assert_eq!(past.rest_until, Some(now + rest));
+            let snapshot = Snapshot { begun, took, read: status(0).map(Arc::new) };
+            assert_eq!(snapshot.rest_until(), begun + took + rest);
         }
-    }
-
-    #[test]
-    fn what_nobody_waits_for_is_not_kept() {
-        let snapshots = Snapshots::default();
-        block_on(snapshots.next(|| status(1), |_| async {})).unwrap();
-        assert!(snapshots.past().last.is_none());
     }
 }
