@@ -30,7 +30,7 @@ use super::reply::ReplyTo;
 pub const LONGEST_MESSAGE: usize = 64 * 1024;
 
 /// The longest header of a call, in bytes. An honest one has less than 300.
-const LONGEST_HEADER: usize = 4096;
+pub(super) const LONGEST_HEADER: usize = 4096;
 
 /// The longest body of a call, in bytes. An honest one has less than 200. A longer one is cut off.
 pub(super) const LONGEST_BODY: usize = 4096;

@@ -5,10 +5,9 @@ use std::collections::HashMap;
 use airpods_dbus::{ClampOptions, Error, ErrorKind, Target, names};
 use zbus::message::Header;
 use zbus::names::{InterfaceName, MemberName};
-use zbus::{Message, ObjectPath, OwnedVariant, Variant};
+use zbus::{Message, ObjectPath, OwnedVariant, Variant, fdo};
 
 use super::bounded_socket::LONGEST_BODY;
-use super::reply::Standard;
 use crate::authority::Action;
 use crate::clamp::Request;
 use crate::log::Line;
@@ -45,7 +44,7 @@ pub(super) enum Meaning {
 }
 
 /// An answer that needs no look at the kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Answer {
     /// A constant text.
     Introspection(String),
@@ -56,8 +55,7 @@ pub(super) enum Answer {
     Properties,
     /// An interface without properties.
     NoProperties,
-    Error(Standard, &'static str),
-    InvalidArgs(String),
+    Error(fdo::Error),
 }
 
 /// The properties of the interface.
@@ -90,14 +88,14 @@ pub(super) fn meaning(message: &Message, cut: Option<usize>) -> Meaning {
         // A call may leave its interface out.
         None | Some(names::INTERFACE) if path == names::OBJECT_PATH => match method(member, message, cut) {
             Some(meaning) => return meaning,
-            None => Answer::Error(Standard::UnknownMethod, "there is no such method"),
+            None => unknown_method(),
         },
         // A standard method has no long arguments, so a body that was cut off does not fit any more.
         Some(PEER) => peer(member),
         Some(INTROSPECTABLE) => introspect(path, member),
-        _ if path != names::OBJECT_PATH => Answer::Error(Standard::UnknownObject, "there is no such object"),
+        _ if path != names::OBJECT_PATH => unknown_object(),
         Some(PROPERTIES) => properties(member, message),
-        _ => Answer::Error(Standard::UnknownInterface, "there is no such interface"),
+        _ => unknown_interface(),
     };
     Meaning::Answer(answer)
 }
@@ -109,7 +107,7 @@ fn method(member: &str, message: &Message, cut: Option<usize>) -> Option<Meaning
         return Some(if cut.is_none() && message.body().is_empty() {
             Meaning::Status
         } else {
-            Meaning::Answer(Answer::InvalidArgs(arguments(member)))
+            Meaning::Answer(invalid_args(member))
         });
     };
     let interaction = interaction(&message.header());
@@ -154,6 +152,7 @@ fn arguments(member: &str) -> String {
         "ClampOn" => "`s` and `a{sv}`",
         "ClampOff" | "GetAll" => "`s`",
         "Get" => "`s` and `s`",
+        "Set" => "`s`, `s` and `v`",
         _ => "none",
     };
     format!("the arguments of {member} must be of these D-Bus types: {types}")
@@ -168,7 +167,7 @@ fn peer(member: &str) -> Answer {
     match member {
         "Ping" => Answer::Nothing,
         "GetMachineId" => Answer::MachineId,
-        _ => Answer::Error(Standard::UnknownMethod, "there is no such method"),
+        _ => unknown_method(),
     }
 }
 
@@ -177,8 +176,8 @@ fn introspect(path: &str, member: &str) -> Answer {
     match (member, child) {
         ("Introspect", _) if path == names::OBJECT_PATH => Answer::Introspection(names::INTROSPECTION.to_owned()),
         ("Introspect", Some(child)) => Answer::Introspection(format!("<node><node name=\"{child}\"/></node>")),
-        (_, None) if path != names::OBJECT_PATH => Answer::Error(Standard::UnknownObject, "there is no such object"),
-        _ => Answer::Error(Standard::UnknownMethod, "there is no such method"),
+        (_, None) if path != names::OBJECT_PATH => unknown_object(),
+        _ => unknown_method(),
     }
 }
 
@@ -188,29 +187,43 @@ fn properties(member: &str, message: &Message) -> Answer {
         names::INTERFACE => Property::ALL.into_iter().find(|known| known.name() == property),
         _ => None,
     };
-    let unknown = Answer::Error(Standard::UnknownProperty, "there is no such property");
+    let unknown = Answer::Error(fdo::Error::UnknownProperty("there is no such property".to_owned()));
     match member {
         "Get" => match body.deserialize::<(&str, &str)>() {
             Ok((interface, property)) => of(interface, property).map_or(unknown, Answer::Property),
-            Err(_) => Answer::InvalidArgs(arguments(member)),
+            Err(_) => invalid_args(member),
         },
         "GetAll" => match body.deserialize::<&str>() {
             Ok(names::INTERFACE) => Answer::Properties,
             Ok(INTROSPECTABLE | PROPERTIES | PEER) => Answer::NoProperties,
-            Ok(_) => Answer::Error(Standard::UnknownInterface, "there is no such interface"),
-            Err(_) => Answer::InvalidArgs(arguments(member)),
+            Ok(_) => unknown_interface(),
+            Err(_) => invalid_args(member),
         },
         "Set" => match body.deserialize::<(&str, &str, Variant<'_>)>() {
             Ok((interface, property, _)) if of(interface, property).is_some() => {
-                Answer::Error(Standard::PropertyReadOnly, "the property can only be read")
+                Answer::Error(fdo::Error::PropertyReadOnly("the property can only be read".to_owned()))
             }
             Ok(_) => unknown,
-            Err(_) => {
-                Answer::InvalidArgs("the arguments of Set must be of these D-Bus types: `s`, `s` and `v`".to_owned())
-            }
+            Err(_) => invalid_args(member),
         },
-        _ => Answer::Error(Standard::UnknownMethod, "there is no such method"),
+        _ => unknown_method(),
     }
+}
+
+fn unknown_method() -> Answer {
+    Answer::Error(fdo::Error::UnknownMethod("there is no such method".to_owned()))
+}
+
+fn unknown_object() -> Answer {
+    Answer::Error(fdo::Error::UnknownObject("there is no such object".to_owned()))
+}
+
+fn unknown_interface() -> Answer {
+    Answer::Error(fdo::Error::UnknownInterface("there is no such interface".to_owned()))
+}
+
+fn invalid_args(member: &str) -> Answer {
+    Answer::Error(fdo::Error::InvalidArgs(arguments(member)))
 }
 
 /// A caller's text, cut to what a log line needs; the line itself escapes it.

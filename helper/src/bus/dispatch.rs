@@ -11,15 +11,15 @@ use std::time::Instant;
 use airpods_dbus::{Error, ErrorKind};
 use futures_lite::StreamExt;
 use zbus::names::OwnedUniqueName;
-use zbus::{Connection, Message, Variant};
+use zbus::{Connection, Message, Variant, fdo};
 
-use super::bounded_socket::{LONGEST_MESSAGE, decoded};
+use super::bounded_socket::{LONGEST_HEADER, LONGEST_MESSAGE, decoded};
 use super::call::{self, Answer, Meaning, Property};
 use super::caller::{self, Identity};
 use super::inbox::{Admitted, Arrival, Content, Note, Waiting};
 use super::outbox::TURN;
 use super::quota::Slot;
-use super::reply::{ReplyTo, Standard};
+use super::reply::ReplyTo;
 use super::service::Service;
 use crate::authority::Caller;
 use crate::log::Line;
@@ -94,7 +94,7 @@ impl Service {
             Answer::Nothing => to.with(&()),
             Answer::MachineId => match std::fs::read_to_string(MACHINE_ID) {
                 Ok(id) => to.with(&id.trim()),
-                Err(_) => to.standard(Standard::Failed, "the machine has no id"),
+                Err(_) => to.standard(&fdo::Error::Failed("the machine has no id".to_owned())),
             },
             Answer::Property(property) => {
                 self.touch();
@@ -110,8 +110,7 @@ impl Service {
                 )
             }
             Answer::NoProperties => to.with(&std::collections::HashMap::<&str, Variant<'_>>::new()),
-            Answer::Error(error, message) => to.standard(error, message),
-            Answer::InvalidArgs(message) => to.error(&ErrorKind::InvalidArgs.because(message)),
+            Answer::Error(error) => to.standard(&error),
         }
     }
 
@@ -225,7 +224,9 @@ async fn call_of(Arrival { to, content }: Arrival) -> Call {
             }
         }
         Content::TooLong(length) => {
-            let error = format!("the message has {length} bytes, and more than {LONGEST_MESSAGE} are not read");
+            let error = format!(
+                "the message has {length} bytes; at most {LONGEST_MESSAGE} are read, and {LONGEST_HEADER} of a header"
+            );
             let line = Line::warning("message-too-long").with("bytes", length);
             Meaning::Refused(line, ErrorKind::LimitsExceeded.because(error))
         }

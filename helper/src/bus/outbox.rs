@@ -20,7 +20,8 @@ use zbus::names::OwnedUniqueName;
 use zruntime::{AsyncIo, Event, Shared};
 
 use super::person::Person;
-use super::reply;
+use super::quota;
+use super::reply::ReplyTo;
 
 /// How often refusals go out, and how many each time: 100 in a second.
 pub(super) const TURN: Duration = Duration::from_millis(100);
@@ -75,7 +76,9 @@ impl Outbox {
     /// Answers a call that there is no place for, when it is its turn; root's immediately.
     pub(super) fn refuse(&self, caller: &str, person: Option<Person>, serial: NonZeroU32) {
         if person == Some(Person::ROOT) {
-            self.add_refusal(caller, serial);
+            if let Ok(caller) = OwnedUniqueName::try_from(caller) {
+                self.add_refusal(caller, serial);
+            }
             return;
         }
         let mut refusals = self.refusals();
@@ -110,15 +113,16 @@ impl Outbox {
                 return;
             }
             let Some((caller, serial)) = refusals.next() else { return };
-            self.add_refusal(caller.as_str(), serial);
+            self.add_refusal(caller, serial);
         }
     }
 
     /// Adds a refusal, if there is room.
-    fn add_refusal(&self, caller: &str, serial: NonZeroU32) {
-        let mut unsent = self.unsent();
-        if unsent.bytes.len() < ROOM {
-            reply::write_refusal(&mut unsent.bytes, caller, serial);
+    fn add_refusal(&self, caller: OwnedUniqueName, serial: NonZeroU32) {
+        if self.waiting() < ROOM
+            && let Some(refusal) = ReplyTo::new(caller, Some(serial)).error(&quota::too_many())
+        {
+            self.add(std::iter::once(refusal.data().bytes()));
             self.more.notify(1);
         }
     }

@@ -1,19 +1,19 @@
 //! Each kind of call, as the reader sorts it.
 #![allow(clippy::unwrap_used)]
-use std::num::NonZeroU32;
 
 use airpods_dbus::names;
+use zbus::message::{Builder, Flags};
 use zruntime::block_on;
 
 use super::super::caller::Identity;
 use super::super::person::Person;
-use super::super::quota::PER_PERSON;
+use super::super::quota::{self, PER_PERSON};
 use super::*;
 
 const CALLER: &str = ":1.1";
 const ALICE: Identity = Identity { uid: 1000, person: Person(1000) };
 
-/// A call of each kind, of one serial.
+/// A call of each kind.
 fn each_kind() -> Vec<(String, Message)> {
     let properties = "org.freedesktop.DBus.Properties";
     let kinds = [
@@ -31,10 +31,21 @@ fn each_kind() -> Vec<(String, Message)> {
         ("no.such.Interface", "NoSuchMethod"),
     ];
     let call = |interface, member| {
-        let call = Message::method_call(names::OBJECT_PATH, member).sender(OwnedUniqueName::try_from(CALLER).unwrap());
-        call.destination(names::BUS_NAME).interface(interface).build(&("wg0",)).unwrap()
+        sent(Message::method_call(names::OBJECT_PATH, member)).interface(interface).build(&("wg0",)).unwrap()
     };
-    kinds.map(|(interface, member)| (format!("{interface}.{member}"), call(interface, member))).into()
+    let mut calls: Vec<_> =
+        kinds.map(|(interface, member)| (format!("{interface}.{member}"), call(interface, member))).into();
+    let elsewhere = sent(Message::method_call("/not/here", "GetStatus")).interface(names::INTERFACE);
+    calls.push(("an unknown path".to_owned(), elsewhere.build(&()).unwrap()));
+    let nowhere = sent(Message::method_call(names::OBJECT_PATH, "GetStatus"));
+    calls.push(("no interface".to_owned(), nowhere.build(&()).unwrap()));
+    let long = sent(Message::method_call(names::OBJECT_PATH, "ClampOn"));
+    calls.push(("a long body".to_owned(), long.build(&vec![0_u8; LONGEST_BODY + 1]).unwrap()));
+    calls
+}
+
+fn sent(message: Builder<'_>) -> Builder<'_> {
+    message.sender(OwnedUniqueName::try_from(CALLER).unwrap()).destination(names::BUS_NAME)
 }
 
 /// A reader for an inbox that knows the caller.
@@ -80,10 +91,52 @@ fn without_a_place_a_call_of_each_kind_is_refused_unread() {
             arrive(&reader, &call);
             assert_eq!(reader.inbox.in_flight(), PER_PERSON, "{what}");
             reader.inbox.outbox.take_turn();
-            let mut refusal = Vec::new();
-            let serial: NonZeroU32 = call.primary_header().serial_num();
-            super::super::reply::write_refusal(&mut refusal, CALLER, serial);
-            assert_eq!(reader.inbox.outbox.waiting(), refusal.len(), "{what}");
+            let to = ReplyTo::new(CALLER.try_into().unwrap(), Some(call.primary_header().serial_num()));
+            let refusal = to.error(&quota::too_many()).unwrap();
+            assert_eq!(reader.inbox.outbox.waiting(), refusal.data().bytes().len(), "{what}");
+        }
+    });
+}
+
+#[test]
+fn a_call_of_each_kind_that_wants_no_reply_takes_a_place_or_leaves_nothing() {
+    block_on(async {
+        for (what, call) in each_kind() {
+            let mut bytes = call.data().bytes().to_vec();
+            bytes[2] |= Flags::NO_REPLY_EXPECTED.bits();
+            let reader = reader();
+            for count in 1..=PER_PERSON + 10 {
+                assert_eq!(reader.sort(&Fixed::read(&bytes).unwrap(), &bytes), None);
+                assert_eq!(reader.inbox.in_flight(), count.min(PER_PERSON), "{what}");
+            }
+            reader.inbox.outbox.take_turn();
+            assert_eq!(reader.inbox.outbox.waiting(), 0, "{what}: nobody waits for a refusal");
+            assert_eq!(reader.inbox.take().await.notes.len(), 1, "{what}: one line for all of them");
+        }
+    });
+}
+
+#[test]
+fn what_is_no_call_and_what_nobody_asked_for_takes_no_place_and_is_noted_up_to_a_bound() {
+    let call = sent(Message::method_call("/a", "B")).build(&()).unwrap();
+    let signal = sent(Message::signal("/a", "a.b", "C")).build(&()).unwrap();
+    let unanswerable = |kind: u8| {
+        let mut bytes = call.data().bytes().to_vec();
+        bytes[1] = kind;
+        bytes
+    };
+    let (answer, error, unknown) = (unanswerable(2), unanswerable(3), unanswerable(77));
+    block_on(async {
+        for bytes in [signal.data().bytes().to_vec(), answer, error, unknown] {
+            let reader = reader();
+            for _ in 0..1000 {
+                assert_eq!(reader.sort(&Fixed::read(&bytes).unwrap(), &bytes), None);
+            }
+            assert_eq!((reader.inbox.in_flight(), reader.inbox.outbox.waiting()), (0, 0));
+            let notes = reader.inbox.take().await.notes;
+            assert!(
+                notes.len() < 100 && notes.iter().all(|note| note.sender.as_ref().is_some_and(|name| *name == CALLER))
+            );
         }
     });
 }

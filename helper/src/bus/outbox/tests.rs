@@ -40,11 +40,12 @@ fn messages_go_out_whole_and_in_their_order_to_a_bus_that_reads_late() {
 #[test]
 fn a_refusal_has_room_or_is_left_out_and_a_message_is_never() {
     let (outbox, serial) = (Outbox::default(), NonZeroU32::MIN);
+    let caller = OwnedUniqueName::try_from(":1.1").unwrap();
     while outbox.waiting() < ROOM {
-        outbox.add_refusal(":1.1", serial);
+        outbox.add_refusal(caller.clone(), serial);
     }
     let full = outbox.waiting();
-    outbox.add_refusal(":1.1", serial);
+    outbox.add_refusal(caller, serial);
     assert_eq!(outbox.waiting(), full);
     outbox.add([&b"answer"[..]].into_iter());
     assert_eq!(outbox.waiting(), full + 6);
