@@ -9,8 +9,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use airpods_dbus::{ErrorKind, names};
-use airpods_lab::raw_bus::{RawConnection, RawMessage, Value, kind as kinds};
+use airpods_lab::raw_bus::{Body, RawConnection, RawMessage, Value, field, flags, kind as kinds};
 use private_bus::*;
+
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 fn connect(helper: &Helper, uid: u32) -> RawConnection {
     RawConnection::open(uid, &helper.bus.socket()).unwrap()
@@ -22,6 +24,12 @@ fn call(member: &str) -> RawMessage {
 
 fn call_of(interface: &str, member: &str) -> RawMessage {
     RawMessage::call(names::BUS_NAME, names::OBJECT_PATH, interface, member)
+}
+
+fn text(text: &str) -> Vec<u8> {
+    let mut body = Body::default();
+    body.text(text);
+    body.0
 }
 
 #[test]
@@ -89,10 +97,17 @@ fn a_flood_of_each_kind_of_call_leaves_the_helper_small_and_others_served() {
     for (what, message) in [
         ("introspection", call_of("org.freedesktop.DBus.Introspectable", "Introspect")),
         ("a ping", call_of("org.freedesktop.DBus.Peer", "Ping")),
+        ("all properties", call_of(PROPERTIES, "GetAll").with_body("s", text(names::INTERFACE))),
         ("an unknown method", call("NoSuchMethod")),
+        ("an unknown interface", call_of("no.such.Interface", "NoSuchMethod")),
+        ("an unknown path", RawMessage::call(names::BUS_NAME, "/not/here", names::INTERFACE, "GetStatus")),
+        ("no reply wanted", call("GetStatus").with_flags(flags::NO_REPLY_EXPECTED)),
+        ("a signal", call("Changed").with_kind(kinds::SIGNAL)),
+        ("an answer", call("Answer").with_kind(kinds::RETURN).with_field(field::REPLY_SERIAL, Value::Number(1))),
+        ("a long body", call("ClampOff").with_body("s", text(&"x".repeat(5000)))),
         ("bad arguments", call("ClampOn").with_body("y", vec![1])),
         ("a status", call("GetStatus")),
-        ("a change", call("ClampOff").with_body("s", b"\x03\0\0\0wg0\0".to_vec())),
+        ("a change", call("ClampOff").with_body("s", text("wg0"))),
     ] {
         let before = resident();
         flood(&helper, 40, &message);
