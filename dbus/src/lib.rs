@@ -9,6 +9,9 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(any(test, feature = "doubles"))]
+#[path = "../doubles/mod.rs"]
+pub mod doubles;
 mod error;
 mod link_kind;
 mod link_name;

@@ -148,6 +148,7 @@ pub struct Status {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::doubles::clamp_status;
     use zbus::wire::{LE, serialized::Context, to_bytes};
 
     #[test]
@@ -183,17 +184,8 @@ mod tests {
 
     #[test]
     fn the_effective_mtu_is_the_smaller_one_of_link_and_routes() {
-        let clamp = |link_mtu, route_mtu| ClampStatus {
-            link: "wg0".to_owned(),
-            state: ClampState::Active,
-            mode: Mode::Route,
-            origin: Origin::Auto,
-            persist: false,
-            mtu: None,
-            link_mtu,
-            route_mtu,
-            link_kind: None,
-        };
+        let active = || clamp_status("wg0", ClampState::Active);
+        let clamp = |link_mtu, route_mtu| ClampStatus { link_mtu, route_mtu, ..active() };
         assert_eq!(clamp(Some(1500), Some(1400)).effective_mtu(), Some(1400));
         assert_eq!(clamp(Some(1380), None).effective_mtu(), Some(1380));
         assert_eq!(clamp(None, None).effective_mtu(), None);

@@ -65,23 +65,15 @@ pub fn is_clamped_to(status: &Status, link: &str, bytes: u32) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
+    use airpods_dbus::doubles::clamp_status;
     use airpods_dbus::{ClampStatus, LinkName};
 
     use super::*;
 
     /// `wg0`, clamped by name or by auto, to a fixed value or the route's.
     pub(crate) fn clamped(origin: Origin, mtu: Option<u32>) -> Status {
-        let clamp = ClampStatus {
-            link: "wg0".to_owned(),
-            state: ClampState::Active,
-            mode: if mtu.is_some() { Mode::Fixed } else { Mode::Route },
-            origin,
-            persist: true,
-            mtu,
-            link_mtu: Some(1420),
-            route_mtu: None,
-            link_kind: None,
-        };
+        let mode = if mtu.is_some() { Mode::Fixed } else { Mode::Route };
+        let clamp = ClampStatus { mode, origin, persist: true, mtu, ..clamp_status("wg0", ClampState::Active) };
         Status {
             auto: origin == Origin::Auto,
             auto_mtu: mtu.filter(|_| origin == Origin::Auto),
@@ -129,18 +121,7 @@ pub(crate) mod tests {
     }
 
     fn in_state(state: ClampState) -> Status {
-        let clamp = ClampStatus {
-            link: "wg0".to_owned(),
-            state,
-            mode: Mode::Route,
-            origin: Origin::Auto,
-            persist: false,
-            mtu: None,
-            link_mtu: None,
-            route_mtu: None,
-            link_kind: None,
-        };
-        Status { clamps: vec![clamp], ..Status::default() }
+        Status { clamps: vec![clamp_status("wg0", state)], ..Status::default() }
     }
 
     #[test]

@@ -137,10 +137,7 @@ pub async fn ask_inside(pid: u32) -> io::Result<Vec<Asked>> {
 /// # Errors
 /// The kernel's, mostly that this user may not.
 pub fn enter_and_ask(pid: u32) -> io::Result<Vec<Asked>> {
-    // What is in there, the container wrote.
-    let conf = file::open_in_root(&Path::new(&format!("/proc/{pid}")).join("root"), Path::new("etc/resolv.conf"))?;
-    let mut servers = servers::parse_resolv_conf(&file::text(conf)?);
-    servers.truncate(MOST);
+    let servers = servers_of(&Path::new(&format!("/proc/{pid}")).join("root"))?;
     enter(pid)?;
     // Threads that are started now are in there as well.
     Ok(std::thread::scope(|scope| {
@@ -153,11 +150,22 @@ pub fn enter_and_ask(pid: u32) -> io::Result<Vec<Asked>> {
     }))
 }
 
+/// The servers that are asked of those below the root of a container, which wrote what is there.
+fn servers_of(root: &Path) -> io::Result<Vec<IpAddr>> {
+    let conf = file::open_in_root(root, Path::new("etc/resolv.conf"))?;
+    let mut servers = servers::parse_resolv_conf(&file::text(conf)?);
+    servers.truncate(MOST);
+    Ok(servers)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+    use std::os::unix::fs::symlink;
 
     use nix::libc;
+    use nix::sys::stat::Mode;
 
     use super::*;
 
@@ -189,5 +197,24 @@ mod tests {
         let error = try_ask(free).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ECONNREFUSED), "{error}");
         assert!(begun.elapsed() < AGAIN);
+    }
+
+    #[test]
+    fn what_a_container_has_in_place_of_its_resolv_conf_is_bounded_or_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let conf = root.path().join("etc/resolv.conf");
+        fs::create_dir(root.path().join("etc")).unwrap();
+        fs::write(&conf, "nameserver 10.8.0.1\n".repeat(20_000)).unwrap();
+        assert_eq!(servers_of(root.path()).unwrap(), [IpAddr::from([10, 8, 0, 1]); MOST]);
+        fs::remove_file(&conf).unwrap();
+        nix::unistd::mkfifo(&conf, Mode::S_IRWXU).unwrap();
+        assert_eq!(servers_of(root.path()).unwrap_err().kind(), ErrorKind::InvalidData, "a pipe is not waited for");
+        fs::remove_file(&conf).unwrap();
+        // Within the root, so that neither the host's file nor a device of the host is what it leads to.
+        for target in ["/etc/hostname", "../../../../../dev/zero", "/proc/self/root/etc/hostname"] {
+            symlink(target, &conf).unwrap();
+            assert_eq!(servers_of(root.path()).unwrap_err().kind(), ErrorKind::NotFound, "{target}");
+            fs::remove_file(&conf).unwrap();
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The helper, the network, names and ports.
 
-use airpods_dbus::{ClampState, ClampStatus, Mode, Origin, Status, Unclampable};
+use airpods_dbus::doubles::clamp_status;
+use airpods_dbus::{ClampState, Status, Unclampable};
 
 use super::{Case, bad, healthy};
 use crate::doctor::{
@@ -89,17 +90,7 @@ pub(super) const CASES: &[Case] = &[
     ),
     (
         |facts| {
-            let clamp = ClampStatus {
-                link: "wg0".to_owned(),
-                state: ClampState::Contested,
-                mode: Mode::Route,
-                origin: Origin::Auto,
-                persist: false,
-                mtu: None,
-                link_mtu: Some(1380),
-                route_mtu: None,
-                link_kind: None,
-            };
+            let clamp = clamp_status("wg0", ClampState::Contested);
             let status = Status { clamps: vec![clamp], ..Status::default() };
             facts.helper = Helper::Answers { status, permission: Permission::Granted };
         },
@@ -110,17 +101,7 @@ pub(super) const CASES: &[Case] = &[
     ),
     (
         |facts| {
-            let clamp = ClampStatus {
-                link: "wg0".to_owned(),
-                state: ClampState::Refused,
-                mode: Mode::Route,
-                origin: Origin::Auto,
-                persist: false,
-                mtu: None,
-                link_mtu: Some(1380),
-                route_mtu: None,
-                link_kind: None,
-            };
+            let clamp = clamp_status("wg0", ClampState::Refused);
             let refusal = Some("this kernel has no nf_tables".to_owned());
             let status = Status { clamps: vec![clamp], refusal, ..Status::default() };
             facts.helper = Helper::Answers { status, permission: Permission::Granted };

@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use airpods_dbus::{ClampState, ClampStatus, LinkKind, Mode, Origin, PathMtu, Status};
+use airpods_dbus::doubles::clamp_status;
+use airpods_dbus::{ClampState, ClampStatus, LinkKind, Mode, PathMtu, Status};
 
 use super::{Case, bad, healthy};
 use crate::cure::Remedy;
@@ -43,20 +44,6 @@ fn keeps(facts: &mut Facts, clamps: Vec<ClampStatus>) {
     facts.helper = Helper::Answers { status, permission: Permission::Granted };
 }
 
-fn clamp(state: ClampState) -> ClampStatus {
-    ClampStatus {
-        link: "wg0".to_owned(),
-        state,
-        mode: Mode::Route,
-        origin: Origin::Auto,
-        persist: false,
-        mtu: None,
-        link_mtu: Some(1380),
-        route_mtu: None,
-        link_kind: None,
-    }
-}
-
 /// A measurement of `wg0` five minutes ago, from the host.
 fn known(remedy: Remedy, verdict: verdict::Code) -> Known {
     let age = Duration::from_secs(300);
@@ -90,7 +77,7 @@ pub(super) const CASES: &[Case] = &[
     (
         |facts| {
             rootful(facts, Verdict::ClampHelps);
-            keeps(facts, vec![clamp(ClampState::Waiting)]);
+            keeps(facts, vec![clamp_status("wg0", ClampState::Waiting)]);
         },
         Code::MtuBlackHole,
         Level::Broken,
@@ -132,7 +119,7 @@ pub(super) const CASES: &[Case] = &[
     (
         |facts| {
             facts.measured.known = vec![known(fixed(1300), verdict::Code::PathNarrow)];
-            keeps(facts, vec![clamp(ClampState::Active)]);
+            keeps(facts, vec![clamp_status("wg0", ClampState::Active)]);
         },
         Code::Measured(verdict::Code::PathNarrow),
         Level::Broken,
@@ -213,7 +200,7 @@ pub(super) const CASES: &[Case] = &[
 fn a_clamp_of_the_helpers_is_enough() {
     let mut facts = healthy();
     rootful(&mut facts, Verdict::ClampHelps);
-    keeps(&mut facts, vec![clamp(ClampState::Active)]);
+    keeps(&mut facts, vec![clamp_status("wg0", ClampState::Active)]);
     assert_eq!(bad(&facts), []);
     assert!(judge(&facts).iter().any(|finding| finding.cause.contains("bridge -> wg0 (1380), clamped")));
 }
@@ -222,7 +209,7 @@ fn a_clamp_of_the_helpers_is_enough() {
 fn a_split_tunnel_that_is_clamped_or_that_only_sockets_of_the_host_use_is_well() {
     let mut facts = healthy();
     split(&mut facts);
-    keeps(&mut facts, vec![ClampStatus { link: "tun0".to_owned(), ..clamp(ClampState::Active) }]);
+    keeps(&mut facts, vec![clamp_status("tun0", ClampState::Active)]);
     assert_eq!(bad(&facts), []);
     let mut facts = healthy();
     let branches = std::mem::take(
@@ -244,7 +231,7 @@ fn what_was_measured_and_cured_is_well() {
         let mut facts = healthy();
         facts.measured.known = vec![known(remedy, verdict::Code::PathNarrow)];
         let mode = if mtu.is_some() { Mode::Fixed } else { Mode::Route };
-        keeps(&mut facts, vec![ClampStatus { mode, mtu, ..clamp(ClampState::Active) }]);
+        keeps(&mut facts, vec![ClampStatus { mode, mtu, ..clamp_status("wg0", ClampState::Active) }]);
         assert_eq!(bad(&facts), []);
     }
 }

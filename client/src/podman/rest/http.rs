@@ -198,6 +198,12 @@ fn broken(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> PodmanE
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn a_podman_that_does_not_answer_is_given_up_and_named_as_silent() {
+        let waited = within(Duration::from_millis(1), "/info", std::future::pending::<Result<()>>()).await;
+        assert!(matches!(waited, Err(PodmanError::Silent { .. })), "{waited:?}");
+    }
+
     #[test]
     fn only_this_user_and_root_may_listen_where_podman_is_expected() {
         for (listener, own, trusted) in [(1000, 1000, true), (0, 1000, true), (1001, 1000, false), (1000, 0, false)] {

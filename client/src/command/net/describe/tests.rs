@@ -1,22 +1,14 @@
 #![allow(clippy::unwrap_used)]
 
+use airpods_dbus::doubles::clamp_status;
 use airpods_dbus::{ClampOptions, LinkName, PathMtu, Unclampable};
 
 use super::*;
 
 fn clamp(link: &str, state: ClampState, origin: Origin) -> ClampStatus {
     let up = state != ClampState::Waiting;
-    ClampStatus {
-        link: link.to_owned(),
-        state,
-        mode: Mode::Route,
-        origin,
-        persist: false,
-        mtu: None,
-        link_mtu: up.then_some(1380),
-        route_mtu: None,
-        link_kind: up.then(|| "wireguard".to_owned()),
-    }
+    let clamp = ClampStatus { origin, ..clamp_status(link, state) };
+    if up { clamp } else { ClampStatus { link_mtu: None, link_kind: None, ..clamp } }
 }
 
 fn with(auto: bool, clamps: Vec<ClampStatus>) -> Status {
