@@ -111,6 +111,8 @@ on_both_buses! {
         let spent = host.helper_time().saturating_sub(before);
         println!("{:?} of the helper for each of them", spent / u32::try_from(taken.max(1)).unwrap());
         host.assert_stayed_small("the flood");
+        // The bus reads what was still in the closed sockets, and hands it on.
+        host.answer_delays(100).assert_answered("behind what was still on its way");
         host.answer_delays(100).assert_served_as(&alone, "afterwards");
         host.assert_small_again();
     }
