@@ -209,9 +209,7 @@ deb: setup-deb ## builds the Debian packages, target/deb/*.deb, each with its SB
 	$(MAKE) build PROFILE=release
 	@$(call tool,auditable2cdx,$(AUDITABLE2CDX))
 	rm -rf target/deb
-	mkdir -p target/deb/airpods
-	cp -r helper/debian target/deb/airpods/debian
-	cd target/deb/airpods && CHECKOUT='$(CURDIR)' dpkg-buildpackage --build=binary --no-sign --build-profiles=pkg.airpods.prebuilt
+	packaging/deb.sh target/deb
 	cd target/deb && auditable2cdx airpods/debian/airpods/usr/bin/airpods >airpods.cdx.json
 	cd target/deb && auditable2cdx airpods/debian/airpods-helper/usr/libexec/airpods-helper >airpods-helper.cdx.json
 	$(LINTIAN) target/deb/*.changes

@@ -117,10 +117,18 @@ fn built_again_in_another_folder_the_programs_are_the_same_to_the_byte() {
 #[test]
 fn lintian_judges_the_next_version_as_it_judges_this_one() {
     let next = Folder::new();
-    let packed = Command::new("sh")
-        .args(["-euc", PACK_NEXT_VERSION])
-        .arg(&next.0)
-        .env("CHECKOUT", repository())
+    let now = fs::read_to_string(repository().join("helper/debian/changelog")).unwrap();
+    let (version, rest) = now.split_once('\n').unwrap();
+    let (_, distribution) = version.split_once(") ").unwrap();
+    let signed = rest.lines().find_map(|line| line.strip_prefix(" -- ")).unwrap();
+    let (maintainer, _) = signed.split_once("  ").unwrap();
+    let date = Command::new("date").arg("--rfc-email").output().unwrap().stdout;
+    let date = String::from_utf8(date).unwrap();
+    let entry = format!("airpods (999.0.0-1) {distribution}\n\n  * The next one.\n\n -- {maintainer}  {date}\n");
+    let changelog = next.0.join("changelog");
+    fs::write(&changelog, entry + &now).unwrap();
+    let packed = Command::new(repository().join("packaging/deb.sh"))
+        .args([&next.0, &changelog])
         .env_remove("MAKEFLAGS")
         .output()
         .unwrap();
@@ -133,11 +141,3 @@ fn lintian_judges_the_next_version_as_it_judges_this_one() {
         .unwrap();
     assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stdout));
 }
-
-/// What `make deb` does with the programs that it built, with one more entry in the changelog.
-const PACK_NEXT_VERSION: &str = r#"
-mkdir "$0/airpods" && cp -r "$CHECKOUT/helper/debian" "$0/airpods/debian" && cd "$0/airpods"
-{ sed "s/^airpods (.*-1)/airpods (999.0.0-1)/; s/>  .*/>  $(date --rfc-email)/" debian/changelog
-  echo; cat "$CHECKOUT/helper/debian/changelog"; } >next
-mv next debian/changelog
-dpkg-buildpackage --build=binary --no-sign --build-profiles=pkg.airpods.prebuilt"#;
