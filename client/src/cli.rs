@@ -6,8 +6,8 @@ use clap::{ArgAction, Parser, Subcommand, ValueHint};
 
 use crate::command::{self, Context};
 use crate::config::Environment;
-use crate::error::Failure;
-use crate::exit::Exit;
+use crate::error::{Exit, Failure};
+use crate::inside;
 
 /// Local AI services in podman containers that work behind a VPN
 #[derive(Debug, Parser)]
@@ -65,21 +65,21 @@ enum Command {
     Completions(command::completions::Args),
     /// Ask the name servers of a container from within its network
     #[command(hide = true, name = crate::dns::ask::COMMAND, after_help = "Example: airpods ask-inside 4711")]
-    AskInside(command::inside::Args),
+    AskInside(inside::Args),
     /// Measure from within the network of a container
     #[command(
         hide = true,
         name = crate::measure::places::COMMAND,
         after_help = "Example: airpods measure-inside 4711"
     )]
-    MeasureInside(command::inside::Args),
+    MeasureInside(inside::Args),
     /// Read kernel parameters from within the namespaces of a container
     #[command(
         hide = true,
-        name = crate::kernel::sysctl::COMMAND,
+        name = crate::kernel::container::COMMAND,
         after_help = "Example: airpods sysctl-inside 4711"
     )]
-    SysctlInside(command::inside::Args),
+    SysctlInside(inside::Args),
 }
 
 impl Cli {
@@ -105,9 +105,9 @@ impl Cli {
             Command::Net(args) => command::net::run(args, &context).await,
             Command::Version(args) => command::version::run(args, &context).await,
             Command::Completions(args) => command::completions::run(&args),
-            Command::AskInside(args) => command::inside::ask(&args),
-            Command::MeasureInside(args) => command::inside::measure(&args),
-            Command::SysctlInside(args) => command::inside::sysctl(&args),
+            Command::AskInside(args) => inside::ask(&args),
+            Command::MeasureInside(args) => inside::measure(&args),
+            Command::SysctlInside(args) => inside::sysctl(&args),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The folders that the environment names for the user's files: which of them cannot be used, and why.
+//! The folders that the environment names: those for the user's files, with why one of them cannot be used, and those of
+//! programs.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -129,6 +130,17 @@ fn judge(folder: &Path) -> Option<Why> {
         Err(cause) if cause.raw_os_error() == Some(Errno::EACCES as i32) => Some(Why::NotPermitted),
         Err(_) => Some(Why::Missing),
     }
+}
+
+/// A program by `$PATH`.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    find_in(program, std::env::split_paths(&path))
+}
+
+/// A program in the first of these folders that has it.
+pub(crate) fn find_in(program: &str, folders: impl IntoIterator<Item = impl AsRef<Path>>) -> Option<PathBuf> {
+    folders.into_iter().map(|folder| folder.as_ref().join(program)).find(|file| file.is_file())
 }
 
 #[cfg(test)]

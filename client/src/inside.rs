@@ -1,8 +1,8 @@
 //! Work from within a container's network.
 //!
-//! An image need not have a program that can do it, and need not be able to run ours. So a process of this program enters the container's network
-//! namespace instead. A user may do that with containers of their own podman, whose namespaces are theirs; root with all. With root's containers
-//! an ordinary user may not.
+//! An image need not have a program that can do it, and need not be able to run ours. So a process of this program enters the
+//! container's network namespace instead. A user may do that with containers of their own podman, whose namespaces are theirs; root
+//! with all. With root's containers an ordinary user may not. The process runs a hidden command, which is here too.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -11,7 +11,14 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
+use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+
+use crate::dns::ask::enter_and_ask;
+use crate::error::{Exit, Failure, Report};
+use crate::kernel::container::enter_and_read;
+use crate::measure::places::enter_and_measure;
+use crate::terminal::print_json;
 
 /// The longest answer that is read, in bytes: that of a measurement has some 10 kB.
 const LONGEST: u64 = 1 << 18;
@@ -85,4 +92,52 @@ fn enter_all(pid: u32, kinds: &[(&str, CloneFlags)]) -> io::Result<()> {
     }
     namespaces.into_iter().try_for_each(|(namespace, flag)| setns(namespace, flag))?;
     Ok(())
+}
+
+/// The arguments of `airpods ask-inside`, `airpods measure-inside` and `airpods sysctl-inside`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A process in the network
+    #[arg(value_name = "PID")]
+    pid: u32,
+}
+
+/// The network cannot be entered.
+#[derive(Debug, thiserror::Error)]
+#[error("the network of the process {pid} cannot be entered")]
+struct Closed {
+    pid: u32,
+    #[source]
+    cause: io::Error,
+}
+
+impl Report for Closed {}
+
+/// Runs `airpods ask-inside`.
+///
+/// # Errors
+/// The kernel's, where the network may not be entered.
+pub(crate) fn ask(args: &Args) -> Result<Exit, Failure> {
+    answer(args.pid, enter_and_ask)
+}
+
+/// Runs `airpods measure-inside`.
+///
+/// # Errors
+/// The kernel's, where the network may not be entered.
+pub(crate) fn measure(args: &Args) -> Result<Exit, Failure> {
+    answer(args.pid, enter_and_measure)
+}
+
+/// Runs `airpods sysctl-inside`.
+///
+/// # Errors
+/// The kernel's, where the namespaces may not be entered.
+pub(crate) fn sysctl(args: &Args) -> Result<Exit, Failure> {
+    answer(args.pid, enter_and_read)
+}
+
+fn answer<T: Serialize>(pid: u32, work: impl FnOnce(u32) -> io::Result<T>) -> Result<Exit, Failure> {
+    print_json(&work(pid).map_err(|cause| Closed { pid, cause })?)?;
+    Ok(Exit::Done)
 }

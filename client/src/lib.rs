@@ -7,7 +7,6 @@
 
 #![forbid(unsafe_code)]
 
-mod cdi;
 pub mod cli;
 pub mod command;
 pub mod config;
@@ -17,12 +16,12 @@ pub mod doctor;
 pub mod egress;
 pub mod error;
 pub mod execute;
-mod exit;
 pub mod export;
 pub mod file;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod gpu;
+pub mod health;
 pub mod helper_link;
 mod home;
 pub mod import;
@@ -32,15 +31,11 @@ pub mod measure;
 pub mod plan;
 pub mod podman;
 pub mod port;
-pub mod question;
-mod search_path;
 pub mod secret;
-mod spelling;
 pub mod terminal;
-mod uptime;
 pub mod webui_secret;
 
-pub use exit::Exit;
+pub use error::Exit;
 
 use std::io::{self, Write};
 

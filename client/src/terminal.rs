@@ -1,7 +1,9 @@
-//! What a person sees: escaping, and whether there is a person at all.
+//! What a person sees and is asked: escaping, tones, times, and questions that take a yes before something that cannot be
+//! taken back. Nothing waits for an answer if nobody is there.
 
 use std::fmt::{self, Write};
-use std::io::{self, IsTerminal};
+use std::io::{self, BufRead, IsTerminal};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::builder::styling::{AnsiColor, Style};
 use serde::Serialize;
@@ -144,8 +146,103 @@ pub fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
+/// The switches that confirm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consent {
+    /// It was given beforehand: `--yes`, or `cli.auto_confirm`.
+    Given,
+    /// It has to be asked for.
+    Asked,
+}
+
+impl Consent {
+    /// Given if any of these says so: the command's `--yes`, the configuration's `cli.auto_confirm`.
+    #[must_use]
+    pub fn from_switches(yes: bool, auto_confirm: bool) -> Self {
+        if yes || auto_confirm { Self::Given } else { Self::Asked }
+    }
+}
+
+/// The outcome of asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Do it.
+    Yes,
+    /// Leave it: a no, or anything that is not a yes.
+    No,
+    /// There is no terminal to ask on, and consent was not given beforehand.
+    Nobody,
+}
+
+/// Asks a question such as ``Remove `web-0`?``, unless consent is given or nobody is there. No is the default.
+///
+/// # Errors
+/// Those of the terminal.
+pub async fn ask(question: &str, consent: Consent) -> io::Result<Answer> {
+    if consent == Consent::Given {
+        return Ok(Answer::Yes);
+    }
+    if !is_interactive() {
+        return Ok(Answer::Nobody);
+    }
+    ask_on(question, io::BufReader::new(io::stdin())).await
+}
+
+/// Waiting does not block, so that Ctrl-C is heard meanwhile.
+async fn ask_on(question: &str, mut answers: impl BufRead + Send + 'static) -> io::Result<Answer> {
+    use io::Write;
+    let mut err = anstream::stderr();
+    write!(err, "{} [y/N] ", EscapedLine(question))?;
+    err.flush()?;
+    let (tell, told) = tokio::sync::oneshot::channel();
+    // A thread of its own and none of the runtime's, which would wait for it when Ctrl-C ends the command.
+    std::thread::spawn(move || {
+        let mut answer = String::new();
+        let read = answers.read_line(&mut answer).map(|_| answer);
+        // Nobody waits for the answer any more after Ctrl-C.
+        let _ = tell.send(read);
+    });
+    let answer = told.await.map_err(io::Error::other)??;
+    if !answer.ends_with('\n') {
+        // Ctrl-D leaves the line open.
+        writeln!(err)?;
+    }
+    let yes = matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
+    Ok(if yes { Answer::Yes } else { Answer::No })
+}
+
+/// A time span, shown with its two largest units: `3 d 4 h`, `12 min 5 s`, `0 s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Uptime {
+    /// Whole seconds.
+    pub(crate) seconds: u64,
+}
+
+impl Uptime {
+    /// The time since a moment in seconds since 1970; zero for one that is yet to come.
+    #[must_use]
+    pub(crate) fn since(moment: i64) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_secs());
+        Self { seconds: now.saturating_sub(u64::try_from(moment).unwrap_or(0)) }
+    }
+}
+
+impl fmt::Display for Uptime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (minutes, seconds) = (self.seconds / 60, self.seconds % 60);
+        let (hours, days) = (minutes / 60, minutes / 60 / 24);
+        match (days, hours, minutes) {
+            (0, 0, 0) => write!(f, "{seconds} s"),
+            (0, 0, _) => write!(f, "{minutes} min {seconds} s"),
+            (0, _, _) => write!(f, "{hours} h {} min", minutes % 60),
+            _ => write!(f, "{days} d {} h", hours % 24),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -181,5 +278,41 @@ mod tests {
         let mut pieces = Pieces(0);
         let written = write!(pieces, "{}", Escaped("`wg0` is clamped\nto 1380"));
         assert_eq!((written, pieces.0), (Ok(()), 1));
+    }
+
+    #[tokio::test]
+    async fn only_a_yes_is_a_yes() {
+        for (typed, yes) in [("y\n", true), ("Yes\n", true), ("n\n", false), ("\n", false), ("", false)] {
+            let expected = if yes { Answer::Yes } else { Answer::No };
+            assert_eq!(ask_on("Remove `web-0`?", typed.as_bytes()).await.unwrap(), expected, "{typed:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn consent_given_beforehand_is_not_asked_for() {
+        let consent = Consent::from_switches(false, true);
+        assert_eq!(ask("Remove `web-0`?", consent).await.unwrap(), Answer::Yes);
+    }
+
+    #[tokio::test]
+    async fn a_question_that_nobody_answers_can_be_interrupted() {
+        let (silent, _open) = std::os::unix::net::UnixStream::pair().unwrap();
+        let interrupt = std::pin::pin!(tokio::time::sleep(std::time::Duration::from_millis(10)));
+        let asked = crate::execute::unless(interrupt, ask_on("Remove it?", io::BufReader::new(silent))).await;
+        assert!(asked.is_err(), "{asked:?}");
+    }
+
+    #[test]
+    fn an_uptime_is_shown_with_its_two_largest_units() {
+        for (seconds, shown) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min 0 s"),
+            (3_725, "1 h 2 min"),
+            (90_000, "1 d 1 h"),
+            (86_400 * 400, "400 d 0 h"),
+        ] {
+            assert_eq!(Uptime { seconds }.to_string(), shown);
+        }
     }
 }

@@ -11,14 +11,12 @@ use serde_json::json;
 use super::Context;
 use super::teardown::{self, Unfinished, goes_on};
 use crate::config::{Config, Loaded, PodmanUrl, VolumeSource};
-use crate::error::{Failure, Report};
+use crate::error::{Exit, Failure, Report};
 use crate::execute;
-use crate::exit::Exit;
 use crate::file;
 use crate::plan::{self, Clean, Inventory, Observed, Scope, Skipped, Teardown};
 use crate::podman::{self, Connection, DiskUsage, Podman, PodmanError};
-use crate::question::{Consent, ask};
-use crate::terminal::{EscapedLine, print_json};
+use crate::terminal::{Consent, EscapedLine, ask, print_json};
 use crate::webui_secret;
 
 /// The arguments of `airpods clean`.
@@ -159,7 +157,7 @@ async fn prepare(args: &Args, config: &Config, files: Vec<PathBuf>) -> Result<Op
 }
 
 /// Nobody is asked about nothing.
-async fn ask_unless_empty(plan: &Clean, consent: Consent) -> io::Result<crate::question::Answer> {
+async fn ask_unless_empty(plan: &Clean, consent: Consent) -> io::Result<crate::terminal::Answer> {
     let consent = if plan.stages.is_empty() { Consent::Given } else { consent };
     ask(&plan.question(), consent).await
 }

@@ -11,8 +11,7 @@ use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use clap_complete::env::{self, CompleteEnv, EnvCompleter, Shells};
 
 use crate::config::{CompletionWords, Environment, completion_words};
-use crate::error::Failure;
-use crate::exit::Exit;
+use crate::error::{Exit, Failure};
 
 /// The arguments of `airpods completions`.
 #[derive(Debug, clap::Args)]

@@ -11,9 +11,8 @@ use serde_json::json;
 use super::Context;
 use crate::config::{self, Config, ConfigError, Loaded, Severity};
 use crate::doctor::{self, Finding, Level, Subject};
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
 use crate::execute;
-use crate::exit::Exit;
 use crate::terminal::{EscapedLine, print_json};
 
 /// The arguments of `airpods doctor`.

@@ -10,8 +10,7 @@ use serde::Serialize;
 
 use super::Context;
 use crate::config::{self, Loaded, Source, VolumeSource};
-use crate::error::{Failure, OutputFailed, Report};
-use crate::exit::Exit;
+use crate::error::{Exit, Failure, OutputFailed, Report};
 use crate::file::{self, Links, Owner};
 use crate::home::HomeFault;
 use crate::import::{self, Ground, ImportError, Imported, Note};

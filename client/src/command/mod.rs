@@ -6,7 +6,6 @@ pub mod config;
 pub mod doctor;
 pub mod export;
 pub mod import;
-pub mod inside;
 pub mod logs;
 pub mod net;
 pub mod open;

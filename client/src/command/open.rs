@@ -8,9 +8,8 @@ use serde_json::json;
 
 use super::{Context, completions};
 use crate::config::{Config, PodmanUrl, Service};
-use crate::error::{Failure, Report};
+use crate::error::{Exit, Failure, Report};
 use crate::execute;
-use crate::exit::Exit;
 use crate::plan::{self, container_made_for};
 use crate::podman::{self, ContainerState, Podman};
 use crate::port::HostPort;

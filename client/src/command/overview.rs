@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use super::{Context, open};
 use crate::config::{self, Config, PodmanUrl, Service};
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
 use crate::execute;
-use crate::exit::Exit;
 use crate::plan::{container_made_for, was_stopped};
 use crate::podman::{self, Container, ContainerState, Podman};
 use crate::terminal::EscapedLine;

@@ -9,13 +9,11 @@ use serde_json::json;
 use super::teardown::{self, Unfinished, goes_on};
 use super::{Context, completions};
 use crate::config::{Config, PodmanUrl};
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
 use crate::execute;
-use crate::exit::Exit;
 use crate::plan::{self, Observed, Present, Stop, Teardown};
 use crate::podman::{self, Connection};
-use crate::question::{Consent, ask};
-use crate::terminal::{EscapedLine, print_json};
+use crate::terminal::{Consent, EscapedLine, ask, print_json};
 
 /// The arguments of `airpods stop`.
 #[derive(Debug, clap::Args)]

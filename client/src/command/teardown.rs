@@ -7,13 +7,11 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use crate::error::Report;
+use crate::error::{Exit, Report};
 use crate::execute::{self, Ended, Notice};
-use crate::exit::Exit;
 use crate::plan::Teardown;
 use crate::podman::Podman;
-use crate::question::Answer;
-use crate::terminal::EscapedLine;
+use crate::terminal::{Answer, EscapedLine};
 
 /// Ends everything, a line on stderr for each thing.
 pub(super) async fn carry_out(

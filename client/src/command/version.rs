@@ -6,9 +6,8 @@ use serde_json::{Value, json};
 
 use super::Context;
 use crate::config::{self, PodmanUrl};
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
 use crate::execute;
-use crate::exit::Exit;
 use crate::helper_link::{Presence, presence};
 use crate::podman::{self, Podman};
 use crate::terminal::{EscapedLine, print_json};

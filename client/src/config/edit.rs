@@ -5,9 +5,8 @@ use std::mem;
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Key, Table, TableLike, Value};
 
-use super::list::List;
-use crate::error::Report;
-use crate::exit::Exit;
+use super::section::List;
+use crate::error::{Exit, Report};
 
 /// A dotted key such as `services.ollama.ports.0.host`; a part that is no plain word is quoted, as in TOML.
 #[derive(Clone, Debug, PartialEq, Eq)]

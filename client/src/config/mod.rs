@@ -5,20 +5,16 @@
 //! all that are wrong together.
 
 mod check;
-mod command;
 mod completion_words;
 mod earlier;
 pub mod edit;
-mod env;
-mod image;
-mod interpolate;
-mod list;
 mod model;
 mod name;
 mod option;
 mod places;
 mod port;
 mod problem;
+mod process;
 mod quantity;
 mod runtime;
 mod section;
@@ -31,14 +27,15 @@ mod volume;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use interpolate::{literal, split_braces, split_name};
+pub(crate) use problem::nearest;
+pub(crate) use template::{literal_dollars, split_braces, split_name};
 
 pub use completion_words::{CompletionWords, completion_words};
-pub use image::{ImageName, InvalidImage, Reference};
 pub use model::{
     Cli, Condition, Config, Dependencies, EnvFile, Gpu, Health, HealthTest, Meta, NetworkMode, Pull, Resources,
     Service, Volume, VolumeSource,
 };
+pub use name::{ImageName, InvalidImage, Reference};
 pub use name::{InvalidName, NetworkAlias, ObjectName, ServiceName};
 pub use places::{Environment, FOLDER, Places, Search};
 pub use port::{InvalidPort, PortMapping, PortRange};
@@ -205,7 +202,7 @@ pub fn parse_in(file: Option<Arc<Source>>, places: &Places) -> Result<Loaded, Co
     let problems = Problems::default();
     tree::take_away(&mut tree, &problems);
     volume::leave_out_covered(&mut tree, &problems);
-    interpolate::interpolate(&mut tree, &places.variables, &problems);
+    template::interpolate(&mut tree, &places.variables, &problems);
     let mut config = read_config(&tree, places, &problems);
     // Values that are wrong by themselves would only make for more problems when they are put together.
     if let Some(config) = config.as_mut().filter(|_| !problems.any_error()) {

@@ -14,7 +14,7 @@ use super::name::ServiceName;
 use super::quantity::{ConcurrentPulls, LogLines, StartupTimeout, StopTimeout};
 use super::runtime::{NetworkDriver, Runtime};
 use super::section::{Section, boolean, list, number, owned_text, whole};
-use super::{earlier, interpolate, template};
+use super::{earlier, template};
 use crate::port::HostPort;
 
 /// Everything that can be configured. Serialized, it is a `config.toml` that loads to the same value.
@@ -51,7 +51,7 @@ impl Config {
             for (_, text) in env.into_iter().flatten() {
                 each_text(text, template::literal);
             }
-            each_text(service, interpolate::literal);
+            each_text(service, template::literal_dollars);
         }
         Ok(value)
     }

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{ConfigError, env};
+use super::{ConfigError, process};
 
 /// What our folders below those of all programs (`~/.config`, `~/.local/state`) are called.
 pub const FOLDER: &str = "airpods";
@@ -115,14 +115,14 @@ impl Environment {
         let file_folder = file.and_then(|file| std::path::absolute(file).ok()?.parent().map(Path::to_owned));
         let mut variables = BTreeMap::new();
         if let Some(path) = file_folder.as_ref().map(|folder| folder.join(".env")).filter(|path| path.exists()) {
-            let text = env::read(&path).map_err(|cause| ConfigError::Unreadable { path: path.clone(), cause })?;
-            variables.extend(env::variables(&text).map_err(|why| ConfigError::Variables { path, why })?);
+            let text = process::read(&path).map_err(|cause| ConfigError::Unreadable { path: path.clone(), cause })?;
+            variables.extend(process::variables(&text).map_err(|why| ConfigError::Variables { path, why })?);
         }
         variables.extend(self.variables.clone());
         let (data_folder, home) = (self.data_folder(), self.home.clone());
         let earlier_folder = self.earlier_home(file).map(|home| home.join("volumes")).filter(|folder| folder.is_dir());
         let earlier_folder = earlier_folder.filter(|folder| Some(folder) != data_folder.as_ref());
-        let (read, exists) = (env::read as fn(&Path) -> _, Path::exists as fn(&Path) -> _);
+        let (read, exists) = (process::read as fn(&Path) -> _, Path::exists as fn(&Path) -> _);
         Ok(Places { data_folder, earlier_folder, file_folder, home, variables, read, exists })
     }
 

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, where, and what to do about it.
+//! What is wrong with a configuration, where, and what to do about it: also what a mistyped word was meant to be.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -6,12 +6,10 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use crate::error::{Report, render};
-use crate::exit::Exit;
-use crate::terminal::Escaped;
-
-use super::list::List;
+use super::section::List;
 use super::tree::{Excerpt, Location};
+use crate::error::{Exit, Report, render};
+use crate::terminal::Escaped;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,4 +223,34 @@ impl Report for ConfigError {
 /// Writes problems one after the other, each ended by a line break.
 pub(super) fn write_all(problems: &[Problem], to: &mut dyn Write) -> io::Result<()> {
     problems.iter().try_for_each(|problem| writeln!(to, "{problem}"))
+}
+
+/// The candidate that a word most resembles, if any comes close: an abbreviation, or one slip in four letters.
+pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let distance = |candidate: &str| strsim::damerau_levenshtein(word, candidate);
+    let close = |candidate: &&str| {
+        (word.len() > 2 && candidate.starts_with(word))
+            || distance(candidate) <= 1 + word.len().max(candidate.len()) / 4
+    };
+    candidates.into_iter().filter(close).min_by_key(|candidate| distance(candidate))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn slips_and_abbreviations_are_understood_and_other_words_are_not() {
+        let keys = ["pids_limit", "ports", "pod", "network_mode"];
+        for (word, meant) in [
+            ("pid_limit", Some("pids_limit")),
+            ("port", Some("ports")),
+            ("netwrok_mode", Some("network_mode")),
+            ("network", Some("network_mode")),
+            ("colour", None),
+            ("x", None),
+        ] {
+            assert_eq!(nearest(word, keys), meant, "{word}");
+        }
+    }
 }

@@ -5,20 +5,19 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use super::command::{command, health_command, optional_words};
-use super::env::secret_env;
+use super::earlier;
 use super::model::{Condition, EnvFile, Gpu, Health, HealthTest, NetworkMode, Pull, Resources, Service};
 use super::name::{NetworkAlias, ServiceName};
 use super::option::options;
 use super::places::Places;
 use super::port::{PortMapping, ports};
 use super::problem::Problem;
+use super::process::{self, command, health_command, optional_words, secret_env};
 use super::quantity::{Cpus, Period, PidsLimit, StatusCode, StatusRange};
 use super::runtime::{GpuDevice, RESTART_POLICIES, gpu_device};
 use super::section::{Mismatch, Read, Section, boolean, entries, list, number, owned_text, parsed, text, whole, word};
 use super::tree::{Node, Value};
 use super::volume::volumes;
-use super::{earlier, env};
 use crate::podman::HealthTimes;
 
 const PULLS: &[(&str, Pull)] = &[("missing", Pull::Missing), ("always", Pull::Always), ("never", Pull::Never)];
@@ -237,7 +236,7 @@ fn env_file(node: &Node, places: &Places) -> Read<EnvFile> {
     };
     let content = (places.read)(&path)
         .map_err(|cause| Mismatch::new(format_args!("`{}` cannot be read: {cause}", path.display())))?;
-    let variables = env::variables(&content)
+    let variables = process::variables(&content)
         .map_err(|why| Mismatch::new(format_args!("`{}` is no file of variables: {why}", path.display())))?;
     Ok(EnvFile { path, variables })
 }

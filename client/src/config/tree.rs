@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Problem, Problems};
-use crate::spelling::nearest;
+use crate::config::problem::nearest;
 
 /// One TOML text.
 #[derive(Debug, PartialEq, Eq)]

@@ -11,13 +11,11 @@ pub mod ask;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod servers;
-mod verify;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-pub use ask::{Asked, Reply, ask};
-pub use verify::{ask_all, verify};
+pub use ask::{Asked, Reply, ask, ask_all, verify};
 
 use crate::egress::Leaving;
 use crate::error::Report;

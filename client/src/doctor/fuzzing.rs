@@ -3,7 +3,7 @@
 
 use super::network::listeners;
 use super::rootless::{FIRST_ID, free_id, ids};
-use crate::cdi;
+use crate::gpu;
 
 /// Any text is read for what is in it: no more sockets than lines, only paths that are written there, and numbers that do not
 /// overflow.
@@ -11,7 +11,7 @@ pub fn host_files(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let lines = text.lines().count();
     assert!([0, 22, 8080, u16::MAX].iter().all(|port| listeners(text, *port).len() <= lines));
-    for path in cdi::needs(text) {
+    for path in gpu::needs(text) {
         assert!(path.is_absolute() && text.contains(path.to_str().unwrap()), "{}", path.display());
     }
     let once = ids(text, "alice", 1000);

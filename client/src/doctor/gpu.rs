@@ -3,10 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::programs;
-use super::{Code, Finding};
-use crate::cdi;
+use super::{Code, Finding, programs};
 use crate::config::{Config, GpuDevice};
+use crate::gpu;
 
 /// The GPUs for the services that want one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +96,7 @@ const NVIDIA: &str = "0x10de";
 pub(super) fn read(config: &Config) -> Gpu {
     let wanted_by = config.enabled().filter(|(_, service)| service.gpu.wanted()).map(|(name, _)| name.to_string());
     let device = config.runtime.gpu_device_flag.clone();
-    let descriptions = cdi::describing("nvidia.com/gpu", &cdi::FOLDERS.map(Path::new))
+    let descriptions = gpu::describing("nvidia.com/gpu", &gpu::FOLDERS.map(Path::new))
         .into_iter()
         .map(|(file, text)| description(file, &text));
     Gpu {
@@ -112,7 +111,7 @@ pub(super) fn read(config: &Config) -> Gpu {
 }
 
 fn description(file: PathBuf, text: &str) -> Description {
-    Description { file, missing: cdi::needs(text).into_iter().find(|path| !path.exists()) }
+    Description { file, missing: gpu::needs(text).into_iter().find(|path| !path.exists()) }
 }
 
 /// Whether one of the PCI devices is a display controller (class 03) of NVIDIA's.

@@ -4,7 +4,6 @@
 //! a function from values to values, with one file for each area, which is where to add a cause. Each kind of finding
 //! has a [`Code`] and a section in `docs/troubleshooting.md`.
 
-mod boot;
 mod engine;
 mod finding;
 #[cfg(any(test, fuzzing))]
@@ -23,7 +22,6 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use boot::Boot;
 pub use engine::{Engine, Storage};
 pub use finding::{Code, Finding, Level};
 pub use gpu::{Description, Gpu};
@@ -35,6 +33,7 @@ pub use path::{Measured, Path};
 pub use programs::{Parts, Program};
 pub use read::{Subject, after_reboot, read};
 pub use rootless::{Cgroups, Mapper, Needs, Rootless, Tun, UserNamespaces};
+pub use services::Boot;
 pub use services::{Pids, Service};
 pub use settings::Settings;
 
@@ -85,7 +84,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
         let rootless = facts.engine.rootless_backend().filter(|_| facts.rootless.is_some());
         programs::judge(parts, facts.engine.host().map(|host| &host.network), rootless, explained)
     }));
-    findings.extend(facts.boot.as_ref().and_then(|boot| boot::judge(boot, facts.needs)));
+    findings.extend(facts.boot.as_ref().and_then(|boot| services::judge_boot(boot, facts.needs)));
     findings.extend(facts.storage.iter().flat_map(engine::judge_storage));
     match &facts.network {
         Ok(network) => findings.extend(network::judge(network)),

@@ -15,8 +15,8 @@ use tokio::time::timeout;
 
 use super::{Code, Finding};
 use crate::egress::RootlessBackend;
+use crate::home;
 use crate::podman::{NetworkBackend, Version};
-use crate::search_path;
 
 /// The present state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,12 +175,12 @@ pub(in crate::doctor) fn find(program: &str) -> Option<PathBuf> {
     if program.contains('/') {
         return Some(PathBuf::from(program)).filter(|file| file.is_file());
     }
-    search_path::find(program).or_else(|| search_path::find_in(program, ROOTS))
+    home::find(program).or_else(|| home::find_in(program, ROOTS))
 }
 
 /// The programs beside podman. With `trial`, pasta is also let make a network.
 pub(super) async fn read(trial: bool) -> Parts {
-    let own = |program: &str| search_path::find_in(program, FOLDERS);
+    let own = |program: &str| home::find_in(program, FOLDERS);
     // These are looked for in the search path as well (containers.conf(5)).
     let either = |program: &str| own(program).or_else(|| find(program));
     let (pasta, slirp4netns) = (either("pasta"), either("slirp4netns"));

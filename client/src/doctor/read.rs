@@ -12,21 +12,21 @@ use tokio::time::timeout;
 
 use super::names::{self, Resident};
 use super::{
-    Engine, Facts, Finding, Names, Needs, Network, Path, Pids, Service, UnusableSecret, Use, boot, engine, gpu, helper,
-    loopback, network, path, programs, rootless, settings,
+    Engine, Facts, Finding, Names, Needs, Network, Path, Pids, Service, UnusableSecret, Use, engine, gpu, helper,
+    loopback, network, path, programs, rootless, services, settings,
 };
 use crate::config::{self, Config, MssClamp, NetworkMode, PodmanUrl, RestartPolicy, ServiceName};
 use crate::egress::{self, RootlessBackend};
-use crate::execute::ask_health;
+use crate::health::{HealthCheck, ask_health};
 use crate::kernel::{Bound, Processes, View};
-use crate::plan::{self, Conflict, Desired, HealthCheck, HostContext, NetworkReset, Observed};
+use crate::plan::{self, Conflict, Desired, HostContext, NetworkReset, Observed};
 use crate::podman::{
     self, Container, ContainerDetail, ContainerState, HealthTimes, Podman as _, PodmanError, Rest, STARTUP,
     SecretSource,
 };
 use crate::port::HostPort;
 use crate::secret;
-use crate::uptime::Uptime;
+use crate::terminal::Uptime;
 
 /// The objects to look at.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ pub async fn read(subject: &Subject<'_>) -> Facts {
     Facts {
         settings: settings::read(subject),
         rootless: rootless.then(rootless::read),
-        boot: boot::read(rootless),
+        boot: services::read_boot(rootless),
         needs: needs(config),
         parts,
         measured: path::read_measured(config, subject.state_folder.as_deref(), &paths, helper.status()),
@@ -86,7 +86,7 @@ pub async fn read(subject: &Subject<'_>) -> Facts {
 #[must_use]
 pub fn after_reboot(config: &Config, rootless: bool) -> Vec<Finding> {
     let needs = needs(config);
-    let boot = boot::read(rootless).and_then(|boot| boot::judge(&boot, needs));
+    let boot = services::read_boot(rootless).and_then(|boot| services::judge_boot(&boot, needs));
     let linger = rootless.then(rootless::read).and_then(|user| rootless::linger(&user, needs));
     linger.into_iter().chain(boot).collect()
 }

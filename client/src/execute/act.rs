@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
 
-use super::interrupt::Cancel;
 use super::progress::{Event, Progress};
-use super::{Late, Outcome, Pace, StepError, ask_health};
+use super::{Cancel, Late, Outcome, Pace, StepError};
 use crate::file;
+use crate::health::{HealthCheck, ask_health};
 use crate::kernel;
-use crate::plan::{Action, Expected, HealthCheck, Inspection, Source, Step, read_back};
+use crate::plan::{Action, Expected, Inspection, Source, Step, read_back};
 use crate::podman::{
     ContainerDetail, ContainerState, Endpoint, HealthTimes, LogOptions, Network, Networking, Podman, PodmanError,
 };

@@ -5,8 +5,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use crate::error::{Report, render};
-use crate::exit::Exit;
+use crate::error::{Exit, Report, render};
 use crate::home::HomeFault;
 use crate::plan::Difference;
 use crate::podman::PodmanError;

@@ -11,9 +11,8 @@ use futures_util::future::{Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::act::{Actor, Done};
-use super::interrupt::Cancel;
 use super::progress::{Event, Progress};
-use super::{Outcome, Pace, StepError};
+use super::{Cancel, Outcome, Pace, StepError};
 use crate::plan::{Action, Plan};
 use crate::podman::Podman;
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use super::{Export, File, Subject, is_success};
 use crate::config::Pull;
-use crate::plan::{HealthCheck, HttpCheck, Launch, is_own_label, ordered};
+use crate::health::{HealthCheck, HttpCheck};
+use crate::plan::{Launch, is_own_label, ordered};
 use crate::podman::{
     ContainerSpec, Endpoint, HealthTimes, Mount, NetworkSpec, Networking, OptionShape, PodSpec, Relabel, Restart,
     port_ranges,

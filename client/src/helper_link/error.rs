@@ -6,8 +6,7 @@ use std::time::Duration;
 use airpods_dbus::{Error, ErrorKind};
 use zbus::DBusError;
 
-use crate::error::Report;
-use crate::exit::Exit;
+use crate::error::{Exit, Report};
 
 /// Why the helper did not do what was asked.
 #[derive(Debug, thiserror::Error)]

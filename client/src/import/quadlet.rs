@@ -10,7 +10,7 @@ use systemd_unit_edit::{Section, SystemdUnit};
 use toml_edit::{Table, value as toml};
 
 use super::draft::{Draft, Note, Service};
-use crate::config::{NetworkMtu, literal};
+use crate::config::{NetworkMtu, literal_dollars};
 
 /// One unit file: its name, such as `ollama.container`, and its text.
 #[derive(Debug)]
@@ -243,7 +243,7 @@ fn text(value: &str) -> Option<String> {
                 rest.next();
             }
             ('%', Some(specifier)) => {
-                out.push_str(&literal(&std::mem::take(&mut plain)));
+                out.push_str(&literal_dollars(&std::mem::take(&mut plain)));
                 out.push_str(match specifier {
                     'h' => "${HOME}",
                     'u' => "${USER}",
@@ -257,7 +257,7 @@ fn text(value: &str) -> Option<String> {
             (c, _) => plain.push(c),
         }
     }
-    out.push_str(&literal(&plain));
+    out.push_str(&literal_dollars(&plain));
     Some(out)
 }
 

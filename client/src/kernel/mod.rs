@@ -1,11 +1,10 @@
 //! What the kernel holds for a running container, read without rights from `/proc` and `/sys`. Whatever cannot be read,
 //! as for a podman of another user's, is not known and no answer is made up.
 
-mod container;
+pub(crate) mod container;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod host;
-pub(crate) mod sysctl;
 
 pub use host::{Gateway, PathKind, gateways, is_taken};
 
@@ -101,7 +100,7 @@ impl View {
     /// Reads these kernel parameters of the container whose first process is `pid`.
     pub async fn read_sysctls(&mut self, pid: u32, names: &[&str]) {
         if !names.is_empty() {
-            self.sysctls = sysctl::read_inside(pid, names).await;
+            self.sysctls = container::read_inside(pid, names).await;
         }
     }
 

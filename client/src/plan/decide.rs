@@ -1,14 +1,13 @@
 //! From what there should be and what there is to the steps between, or to the conflict that forbids them.
 
-mod launching;
 mod obstacles;
-mod replacing;
+mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::label::{is_ours, same_settings};
-use super::order::ordered;
-use super::state::{State, differences};
+use super::observed::{State, differences};
+use super::services::ordered;
 use super::{Action, Conflict, Desired, Kept, Kind, Launch, Observed, Plan, Replaced, Step};
 use crate::config::Pull;
 use crate::podman::{Container, ContainerState, Mount, Networking, PodSpec};

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::health_check::HealthCheck;
-use super::{Expected, label, order};
+use super::{Expected, label, services};
 use crate::config::{
     Condition, Config, DnsServers, GpuDevice, HostGateway, NetworkAlias, NetworkMode, Pull, RestartPolicy, Service,
     ServiceName, Volume, VolumeSource,
 };
+use crate::health::HealthCheck;
 use crate::podman::{
     ContainerOption, ContainerSpec, Endpoint, HealthTimes, Limits, Mount, NetworkSpec, Networking, Options, Pin,
     PodSpec, PublishedPort, Relabel, Restart, SecretSource, Version,
@@ -297,7 +297,7 @@ fn launch(
         health_times: HealthTimes::of(service),
         oneshot: service.oneshot,
         pull: service.pull,
-        uses: order::uses(config, name, service),
+        uses: services::uses(config, name, service),
     }
 }
 

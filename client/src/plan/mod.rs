@@ -5,42 +5,39 @@
 //! [`decide`] which steps lead from one to the other, or which [`Conflict`] forbids it. [`crate::execute`] takes
 //! the steps, and [`read_back`] compares what came of them with what was asked for.
 
-mod chosen;
 mod clean;
 mod conflict;
 mod decide;
 mod desired;
-mod health_check;
 mod label;
 mod observed;
-mod order;
 mod read_back;
 mod restart;
+mod services;
 mod setting;
 mod show;
-mod state;
 mod teardown;
 
-pub use chosen::{Present, UnknownService, chosen, left_running};
 pub use clean::{Clean, Inventory, Scope, Skipped, clean};
 pub(crate) use conflict::another;
 pub use conflict::{Conflict, Kind, NetworkDifference};
 pub use decide::{NetworkReset, decide};
 pub use desired::{Desired, HostContext, Launch};
-pub use health_check::{HealthCheck, HttpCheck};
 pub use label::{is_own as is_own_label, service_of};
+pub use observed::container_made_for;
 pub use observed::{Inspection, Observed};
-pub(crate) use order::{ordered, urls};
 pub use read_back::read_back;
 pub use restart::{Restart, Restarted, restart};
+pub use services::{Present, UnknownService, chosen, left_running};
+pub(crate) use services::{ordered, urls};
 pub use setting::{Difference, Expected, Setting, Source};
-pub use state::container_made_for;
 pub use teardown::{Stages, Stop, Teardown, stop, was_stopped};
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::health::HealthCheck;
 use crate::podman::{ContainerSpec, HealthTimes, NetworkSpec, PodSpec, SecretSource};
 use crate::port::HostPort;
 use crate::secret::SecretValues;

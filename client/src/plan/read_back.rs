@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use super::label::is_own;
 use super::setting::{Difference, Expected, Setting, Source};
 use crate::config::Reference;
-use crate::kernel::sysctl::is_same;
+use crate::kernel::container::is_same;
 use crate::kernel::{Bound, View};
 use crate::podman::{
     ContainerDetail, ContainerOption, ContainerSpec, ContainerState, Limits, Mount, MountDetail, SecretSource,

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::label::same_settings;
-use super::order::hosts;
-use super::state::{container_made_for, differences};
+use super::observed::{container_made_for, differences};
+use super::services::hosts;
 use super::{Action, Desired, Launch, Observed, Plan, Step};
 use crate::podman::{Container, ContainerState, Networking};
 

@@ -5,7 +5,8 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::label::is_own;
-use super::{Action, HealthCheck, Kept, Plan, Replaced, Step};
+use super::{Action, Kept, Plan, Replaced, Step};
+use crate::health::HealthCheck;
 use crate::podman::{ContainerSpec, Endpoint, Mount, NetworkSpec, Networking, OptionShape, SecretSource, port_ranges};
 
 impl fmt::Display for Plan {

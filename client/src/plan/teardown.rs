@@ -11,7 +11,7 @@ use super::label::{is_ours, service_of};
 use super::{Kind, Observed, Present};
 use crate::config::{Config, Service};
 use crate::podman::{Container, ContainerState, Pod, Restart};
-use crate::uptime::Uptime;
+use crate::terminal::Uptime;
 
 /// Stages one after the other; what is in one stage can be done side by side.
 pub type Stages = Vec<Vec<Teardown>>;

@@ -15,7 +15,7 @@ use nix::unistd::{Pid, Uid};
 
 use super::{PodmanError, Rest, Result};
 use crate::file::{self, Links, Owner};
-use crate::search_path::find;
+use crate::home::find;
 
 /// The key by which a user names a socket.
 const KEY: &str = "runtime.podman_url";

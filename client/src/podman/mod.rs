@@ -12,7 +12,6 @@ mod network;
 mod option;
 mod pod;
 mod rest;
-mod secret;
 mod simulated;
 mod storage;
 
@@ -32,8 +31,8 @@ pub use pod::{Pod, PodSpec};
 pub use rest::Rest;
 #[cfg(any(test, fuzzing))]
 pub(crate) use rest::fuzzing;
-pub use secret::SecretSource;
 pub use simulated::{Call, Look, Simulated, World};
+pub use storage::SecretSource;
 pub use storage::{DiskUsage, PullProgress};
 
 /// The result of a call.

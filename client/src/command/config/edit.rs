@@ -11,15 +11,14 @@ use tempfile::TempPath;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::error::NotWritten;
 use super::tell;
+use super::write::NotWritten;
 use crate::command::Context;
 use crate::config::{DEFAULTS, Loaded, Source};
-use crate::error::{Failure, Report};
+use crate::error::{Exit, Failure, Report};
 use crate::execute::{interrupted, unless};
-use crate::exit::Exit;
 use crate::file::{self, Links, Owner};
-use crate::question::{Answer, Consent, ask};
+use crate::terminal::{Answer, Consent, ask};
 
 pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     let found = crate::config::locate(&context.environment, context.config.as_deref())?;

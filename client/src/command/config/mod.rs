@@ -1,11 +1,8 @@
 //! `airpods config`: where the configuration is, what it says, whether it is right, and how to change it.
 
 mod edit;
-mod error;
-mod file;
-mod get;
-mod set;
-mod validate;
+mod read;
+mod write;
 
 use std::io::Write;
 
@@ -13,8 +10,7 @@ use clap::Subcommand;
 
 use super::{Context, completions};
 use crate::config::edit::KeyPath;
-use crate::error::Failure;
-use crate::exit::Exit;
+use crate::error::{Exit, Failure};
 use crate::terminal::EscapedLine;
 
 /// The arguments of `airpods config`.
@@ -37,8 +33,8 @@ enum Action {
     #[command(after_help = "Example: airpods config show -f json")]
     Show {
         /// The format to print in
-        #[arg(short, long, value_enum, default_value_t = file::Format::Toml, value_name = "FORMAT")]
-        format: file::Format,
+        #[arg(short, long, value_enum, default_value_t = read::Format::Toml, value_name = "FORMAT")]
+        format: read::Format,
         /// Print JSON, the same as `--format json`
         #[arg(long, conflicts_with = "format")]
         json: bool,
@@ -66,8 +62,8 @@ enum Action {
         #[arg(value_name = "VALUE", allow_hyphen_values = true)]
         value: String,
         /// The type of the value; `auto` decides by its form, or takes a text if the key needs one
-        #[arg(short = 't', long = "type", value_enum, default_value_t = set::Type::Auto, value_name = "TYPE")]
-        kind: set::Type,
+        #[arg(short = 't', long = "type", value_enum, default_value_t = write::Type::Auto, value_name = "TYPE")]
+        kind: write::Type,
     },
     /// Change the file in an editor; a draft with errors is not accepted
     #[command(after_help = "Example: airpods config edit")]
@@ -101,14 +97,14 @@ enum Action {
 /// The configuration's own, or those of writing it.
 pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     match args.action {
-        Action::Path { json } => file::path(context, json),
-        Action::Show { format, json } => file::show(context, if json { file::Format::Json } else { format }),
-        Action::Get { key, json } => get::run(context, &key, json),
-        Action::Set { key, value, kind } => set::run(context, &key, &value, kind),
+        Action::Path { json } => read::path(context, json),
+        Action::Show { format, json } => read::show(context, if json { read::Format::Json } else { format }),
+        Action::Get { key, json } => read::get(context, &key, json),
+        Action::Set { key, value, kind } => write::set(context, &key, &value, kind),
         Action::Edit => edit::run(context).await,
-        Action::Validate { json } => validate::run(context, json),
-        Action::Init { force } => file::init(context, force),
-        Action::Reset { force } => file::reset(context, force).await,
+        Action::Validate { json } => read::validate(context, json),
+        Action::Init { force } => write::init(context, force),
+        Action::Reset { force } => write::reset(context, force).await,
     }
 }
 

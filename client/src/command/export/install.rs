@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{warn, write};
+use super::warn;
 use crate::config::Environment;
 use crate::error::{Failure, Report};
 use crate::export::{self, Subject};
@@ -97,7 +97,7 @@ fn install_into(
 ) -> Result<Vec<String>, Failure> {
     let export = export::quadlet::export(subject);
     let files: Vec<_> = export.files.iter().map(|file| (folder.join(&file.name), file)).collect();
-    write::all(&files, force)?;
+    super::all(&files, force)?;
     warn(&export.warnings);
     run(root, &["daemon-reload"], systemctl)?;
     let names = export.files.iter().filter_map(|file| file.name.strip_suffix(".container"));

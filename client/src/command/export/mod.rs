@@ -1,23 +1,25 @@
-//! `airpods export`: the services for systemd or for Kubernetes.
+//! `airpods export`: the services for systemd or for Kubernetes, onto the terminal or into files: all of them or, if one is in the
+//! way, none.
 
 mod install;
-mod write;
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueHint};
 
 use super::{Context, completions};
 use crate::config::Loaded;
-use crate::error::Failure;
-use crate::exit::Exit;
+use crate::error::{Exit, Failure, Report};
 use crate::export::kube::Workload;
-use crate::export::{self, Subject};
+use crate::export::{self, File, Subject};
+use crate::file;
 use crate::gpu;
+use crate::home::HomeFault;
 use crate::plan::HostContext;
 use crate::secret::SecretValues;
-use crate::terminal::EscapedLine;
+use crate::terminal::{EscapedLine, print_text};
 
 /// The arguments of `airpods export`.
 #[derive(Debug, clap::Args)]
@@ -88,11 +90,11 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         }
         Action::Quadlet { services, dir, force, .. } => {
             let subject = subject(context, &loaded, services, dir.is_some())?;
-            write::quadlet(&subject, dir.as_deref(), *force)?;
+            quadlet(&subject, dir.as_deref(), *force)?;
         }
         Action::Kube { services, output, workload, force } => {
             let subject = subject(context, &loaded, services, output.is_some())?;
-            write::kube(&subject, *workload, output.as_deref(), *force)?;
+            kube(&subject, *workload, output.as_deref(), *force)?;
         }
     }
     warn(&export::warnings(&loaded.config));
@@ -119,4 +121,78 @@ fn warn(warnings: &[String]) {
     for warning in warnings {
         let _ = writeln!(anstream::stderr(), "warning: {}", EscapedLine(warning));
     }
+}
+
+/// Writes the units into a folder, or prints those that are nobody's secret, each after its name.
+fn quadlet(subject: &Subject<'_>, folder: Option<&Path>, force: bool) -> Result<(), Failure> {
+    let export = export::quadlet::export(subject);
+    if let Some(folder) = folder {
+        let files = export.files.iter().map(|file| (folder.join(&file.name), file));
+        all(&files.collect::<Vec<_>>(), force)?;
+    } else {
+        let shown = export.files.iter().filter(|file| !file.private);
+        let texts = shown.map(|file| format!("# {}\n\n{}", file.name, file.text));
+        print_text(&texts.collect::<Vec<_>>().join("\n"))?;
+    }
+    warn(&export.warnings);
+    if folder.is_some() {
+        // Nobody reading is no failure.
+        let _ = writeln!(anstream::stderr(), "systemd reads them after `systemctl --user daemon-reload`");
+    }
+    Ok(())
+}
+
+/// Writes the file, or prints it without its secrets.
+fn kube(subject: &Subject<'_>, workload: Workload, output: Option<&Path>, force: bool) -> Result<(), Failure> {
+    let export = export::kube::export(subject, workload);
+    match output {
+        Some(path) => {
+            let files = export.files.iter().map(|file| (path.to_owned(), file));
+            all(&files.collect::<Vec<_>>(), force)?;
+        }
+        None => export.files.iter().try_for_each(|file| print_text(&file.text))?,
+    }
+    warn(&export.warnings);
+    Ok(())
+}
+
+/// Why nothing, or not everything, was written.
+#[derive(Debug, thiserror::Error)]
+enum WriteError {
+    #[error("`{}` exists", .0.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join("`, `"))]
+    Exists(Vec<PathBuf>),
+    #[error("`{}` cannot be written", path.display())]
+    Unwritable {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+}
+
+impl Report for WriteError {
+    fn home_fault(&self) -> Option<HomeFault> {
+        match self {
+            Self::Unwritable { path, .. } => HomeFault::of(path),
+            Self::Exists(_) => None,
+        }
+    }
+
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        matches!(self, Self::Exists(_)).then(|| "nothing was written; `--force` replaces existing files".into())
+    }
+}
+
+/// Writes files, and says which.
+fn all(files: &[(PathBuf, &File)], force: bool) -> Result<(), Failure> {
+    let there: Vec<_> = files.iter().map(|(path, _)| path).filter(|path| path.symlink_metadata().is_ok()).collect();
+    if !force && !there.is_empty() {
+        return Err(WriteError::Exists(there.into_iter().cloned().collect()).into());
+    }
+    for (path, file) in files {
+        file::put(path, &file.text, file.private)
+            .map_err(|cause| WriteError::Unwritable { path: path.clone(), cause })?;
+        // Nobody reading is no failure.
+        let _ = writeln!(anstream::stderr(), "wrote {}", EscapedLine(&path.display().to_string()));
+    }
+    Ok(())
 }

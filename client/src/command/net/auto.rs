@@ -6,16 +6,14 @@ use std::pin::{Pin, pin};
 use airpods_dbus::{ClampOptions, LinkName, Origin, PathMtu, Status, Target};
 use serde_json::{Value, json};
 
-use super::on::{NotProven, restore};
-use super::proving::{Before, out_of_reach, sentence};
-use super::subject::{Progress, Subject, lock};
-use super::{How, OnArgs, change, describe};
+use super::check::{Progress, Subject, lock};
+use super::on::{Before, NotProven, out_of_reach, restore, sentence};
+use super::{How, OnArgs, describe};
 use crate::command::Context;
 use crate::cure::{Proof, Remedy, Trial, is_fixed, put_back, remedy};
 use crate::egress::{Leaving, SMALLEST_MTU};
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
 use crate::execute;
-use crate::exit::Exit;
 use crate::helper_link::{Change, HelperLink};
 use crate::measure::{self, Plan, Report, memory};
 use crate::terminal::print_json;
@@ -107,7 +105,7 @@ pub(super) async fn run(args: OnArgs, context: &Context) -> Result<Exit, Failure
     if let Some(mtu) = fixed {
         // The clamp hides everything larger from the measurement.
         helper.change(&clamp.to(None), args.how.asking()).await?;
-        change::say(&[format!("the fixed value of {mtu} is lifted while the path is measured")])?;
+        super::say(&[format!("the fixed value of {mtu} is lifted while the path is measured")])?;
     }
     let mut interrupt = pin!(execute::interrupted());
     let came = attempt(&helper, &clamp, &subject, fixed.is_some(), args.how, interrupt.as_mut()).await;
@@ -166,10 +164,10 @@ async fn attempt(
         // A fixed value that is not needed any more is gone already.
         _ => return Ok(Outcome { changed: lifted && found == Remedy::Nothing, report, remedy: found, proof: None }),
     };
-    change::say(&[format!("measured: {}", report.sentence)])?;
+    super::say(&[format!("measured: {}", report.sentence)])?;
     let wanted = clamp.to(mtu);
-    let changed = change::make_on_trial(helper, &wanted, &clamp.previous, how.asking()).await?;
-    change::say_outcome(&wanted, changed, &helper.status().await)?;
+    let changed = super::make_on_trial(helper, &wanted, &clamp.previous, how.asking()).await?;
+    super::say_outcome(&wanted, changed, &helper.status().await)?;
     let before = Before { plan: Plan { proof: false, ..plan }, trials: Trial::all(&report.places) };
     let progress = Progress::new("making the same transfers again");
     let proof = execute::unless(interrupt, before.again(helper, &progress.tell())).await;
@@ -200,14 +198,14 @@ async fn take_back(helper: &HelperLink, clamp: &Subjected, how: How) -> Result<O
         return Ok(None);
     }
     let left = restore(helper, clamp.previous.clone(), how.asking()).await;
-    change::say(std::slice::from_ref(&left))?;
+    super::say(std::slice::from_ref(&left))?;
     Ok(Some(left))
 }
 
 async fn tell(helper: &HelperLink, outcome: &Outcome, how: How) -> Result<(), Failure> {
     if let Some(proof) = outcome.proof.as_ref().filter(|proof| !matches!(proof, Proof::NotProven { .. })) {
-        change::say(&[sentence(proof)])?;
-        change::say(&udp(&outcome.report).into_iter().collect::<Vec<_>>())?;
+        super::say(&[sentence(proof)])?;
+        super::say(&udp(&outcome.report).into_iter().collect::<Vec<_>>())?;
     }
     if how.json {
         let status = helper.status().await.ok().as_ref().map(describe::json);
@@ -240,7 +238,7 @@ fn finish(outcome: Outcome) -> Result<Exit, Failure> {
         Remedy::Fixed { .. } | Remedy::Route => Ok(Exit::Done),
         Remedy::Nothing => {
             let left = if outcome.changed { "the route's MTU is enough" } else { "nothing was changed" };
-            change::say(&[format!("nothing hangs: {sentence}; {left}")])?;
+            super::say(&[format!("nothing hangs: {sentence}; {left}")])?;
             Ok(Exit::Done)
         }
         Remedy::Elsewhere => Err(NoValue::Elsewhere { sentence, cure }.into()),

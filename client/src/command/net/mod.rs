@@ -1,23 +1,24 @@
 //! `airpods net`: what is done to the host's packets, through the helper.
+//!
+//! Every change is asked for, and then what is different is told. `on` and `auto` prove that theirs helps.
 
 mod auto;
-mod change;
-mod check;
+pub(super) mod check;
 pub(super) mod describe;
 mod on;
-mod proving;
-mod status;
-pub(super) mod subject;
 
-use airpods_dbus::{LinkName, PathMtu, Target};
+use std::io::{self, Write};
+
+use airpods_dbus::{LinkName, PathMtu, Status, Target};
 use clap::Subcommand;
-pub(super) use subject::lock;
 
 use super::Context;
-use crate::error::Failure;
-use crate::exit::Exit;
-use crate::helper_link::Asking;
+use crate::error::{Exit, Failure};
+use crate::helper_link::{Asking, Change, HelperError, HelperLink};
 use crate::measure;
+use crate::terminal::{Escaped, print_json};
+
+pub(super) use check::lock;
 
 /// The arguments of `airpods net`.
 #[derive(Debug, clap::Args)]
@@ -87,7 +88,7 @@ struct OnArgs {
     #[arg(long, requires = "link")]
     any_link: bool,
     /// Measure and prove with this server instead of the registries that the services' images come from
-    #[arg(long, value_name = "URL", value_parser = subject::url, conflicts_with = "no_proof")]
+    #[arg(long, value_name = "URL", value_parser = check::url, conflicts_with = "no_proof")]
     url: Option<measure::Target>,
     /// Make no transfers to prove that the clamp helps
     #[arg(long)]
@@ -152,8 +153,73 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     };
     match action {
         Action::On(args) => on::on(args, context).await,
-        Action::Off { link, how } => change::off(link, how).await,
-        Action::Reset { how } => change::reset(how).await,
-        Action::Status { json } => status::run(json).await,
+        Action::Off { link, how } => off(link, how).await,
+        Action::Reset { how } => reset(how).await,
+        Action::Status { json } => show_status(json).await,
     }
+}
+
+async fn off(link: Option<LinkName>, how: How) -> Result<Exit, Failure> {
+    let target = link.map_or(Target::Auto, Target::Link);
+    make(&HelperLink::connect().await?, Change::Off(target), how).await
+}
+
+async fn reset(how: How) -> Result<Exit, Failure> {
+    make(&HelperLink::connect().await?, Change::Reset, how).await
+}
+
+/// Makes a change and says what came of it.
+async fn make(helper: &HelperLink, change: Change, how: How) -> Result<Exit, Failure> {
+    let changed = helper.change(&change, how.asking()).await?;
+    let status = helper.status().await;
+    say_outcome(&change, changed, &status)?;
+    if how.json {
+        let status = status.ok().as_ref().map(describe::json);
+        print_json(&serde_json::json!({ "changed": changed, "status": status }))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Makes a change that is taken back with `back` if it does not help. polkit keeps an authorisation for the same action: to take
+/// a clamp off is another one, for which it may ask again. That is said before the first prompt.
+async fn make_on_trial(helper: &HelperLink, change: &Change, back: &Change, asking: Asking) -> Result<bool, Failure> {
+    match helper.change(change, Asking::Never).await {
+        Err(error) if asking == Asking::Allowed && error.needs_password() => {
+            if matches!(back, Change::Off(_)) {
+                say(&[
+                    "note: if the clamp does not help it is taken off again, which may need the password a second time"
+                        .to_owned(),
+                ])?;
+            }
+            Ok(helper.change(change, asking).await?)
+        }
+        answer => Ok(answer?),
+    }
+}
+
+/// Says what is different now. The change is made whatever becomes of reading the status, so that is no failure of the command.
+fn say_outcome(change: &Change, changed: bool, status: &Result<Status, HelperError>) -> io::Result<()> {
+    say(&match status {
+        Ok(status) => describe::outcome(change, changed, status),
+        Err(error) => vec![format!("{}; the status afterwards cannot be read: {error}", describe::bare(changed))],
+    })
+}
+
+/// Says it on standard error.
+fn say(lines: &[String]) -> io::Result<()> {
+    let mut err = anstream::stderr();
+    lines.iter().try_for_each(|line| writeln!(err, "{}", Escaped(line)))
+}
+
+async fn show_status(json: bool) -> Result<Exit, Failure> {
+    let status = HelperLink::connect().await?.status().await?;
+    let mut out = anstream::stdout();
+    if json {
+        print_json(&describe::json(&status))?;
+        return Ok(Exit::Done);
+    }
+    for line in describe::status(&status) {
+        writeln!(out, "{}", Escaped(&line))?;
+    }
+    Ok(Exit::Done)
 }

@@ -1,22 +1,23 @@
-//! `net clamp on` with the route's MTU or a number: sets it, then proves that it helps.
+//! `net clamp on` with the route's MTU or a number: makes transfers, sets it, and makes them again to prove that it helps.
 
 use std::borrow::Cow;
 use std::pin::pin;
+use std::time::Duration;
 
 use airpods_dbus::{ClampOptions, Status, Target};
 use nix::net::if_::if_nametoindex;
 use serde_json::json;
 
-use super::proving::{Before, out_of_reach, sentence};
-use super::subject::{Progress, Subject, lock};
-use super::{How, Mtu, OnArgs, auto, change, describe};
+use super::check::{Progress, Subject, lock};
+use super::{How, Mtu, OnArgs, auto, describe};
 use crate::command::Context;
-use crate::cure::{Proof, put_back};
-use crate::egress;
-use crate::error::{Failure, Report};
+use crate::cure::proof::total;
+use crate::cure::{Proof, Trial, prove, put_back};
+use crate::egress::{self, Egress, Leaving};
+use crate::error::{Exit, Failure, Report};
 use crate::execute::{self, Interrupted};
-use crate::exit::Exit;
 use crate::helper_link::{Asking, Change, HelperLink};
+use crate::measure::{Plan, Tell, transfers};
 use crate::terminal::print_json;
 
 /// Transfers still hang, or something else cured them. What was before is there again.
@@ -40,7 +41,7 @@ pub(super) async fn on(args: OnArgs, context: &Context) -> Result<Exit, Failure>
         && if_nametoindex(link.as_str()).is_err()
         && let Ok(links) = egress::links()
     {
-        change::say(&Vec::from_iter(describe::absent(link.as_str(), &links)))?;
+        super::say(&Vec::from_iter(describe::absent(link.as_str(), &links)))?;
     }
     let mtu = match args.mtu {
         Some(Mtu::Auto) => return auto::run(args, context).await,
@@ -52,11 +53,11 @@ pub(super) async fn on(args: OnArgs, context: &Context) -> Result<Exit, Failure>
     let wanted = Change::On(target.clone(), options);
     let helper = HelperLink::connect().await?;
     if args.no_proof {
-        return change::make(&helper, wanted, how).await;
+        return super::make(&helper, wanted, how).await;
     }
     let status = helper.status().await?;
     if is_in_force(&status, &target, options) {
-        return change::make(&helper, wanted, how).await;
+        return super::make(&helper, wanted, how).await;
     }
     let mut interrupt = pin!(execute::interrupted());
     let progress = Progress::new("making transfers before the change");
@@ -73,8 +74,8 @@ pub(super) async fn on(args: OnArgs, context: &Context) -> Result<Exit, Failure>
     progress.end();
     let before = before?;
     let back = put_back(&status, &target, args.any_link);
-    let changed = change::make_on_trial(&helper, &wanted, &back, how.asking()).await?;
-    change::say_outcome(&wanted, changed, &helper.status().await)?;
+    let changed = super::make_on_trial(&helper, &wanted, &back, how.asking()).await?;
+    super::say_outcome(&wanted, changed, &helper.status().await)?;
     let proof = match &before {
         Ok((before, _lock)) => {
             let progress = Progress::new("making the same transfers again");
@@ -101,7 +102,7 @@ async fn end(
     proof: &Proof,
 ) -> Result<Exit, Failure> {
     let Proof::NotProven { why } = proof else {
-        change::say(&[sentence(proof)])?;
+        super::say(&[sentence(proof)])?;
         if how.json {
             let status = helper.status().await.ok().as_ref().map(describe::json);
             print_json(&json!({ "changed": changed, "status": status, "proof": proof }))?;
@@ -134,7 +135,7 @@ pub(super) async fn restore(helper: &HelperLink, change: Change, asking: Asking)
 }
 
 fn stays(interrupted: Interrupted) -> Result<Exit, Failure> {
-    change::say(&["note: the clamp is on; its effect was not measured: the transfers were interrupted".to_owned()])?;
+    super::say(&["note: the clamp is on; its effect was not measured: the transfers were interrupted".to_owned()])?;
     Err(interrupted.into())
 }
 
@@ -143,10 +144,99 @@ fn is_in_force(status: &Status, target: &Target, options: ClampOptions) -> bool 
     put_back(status, target, options.any_link) == Change::On(target.clone(), options)
 }
 
+/// How long the transfers before may take with all that they need: names, podman, three seconds for each place.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// How often transfers are made after the change before they are said to hang: a busy machine or a lossy link may spoil some.
+const ROUNDS: u32 = 2;
+
+/// Transfers that were made before a change, to be made again after it.
+pub(super) struct Before {
+    pub(super) plan: Plan,
+    pub(super) trials: Vec<Trial>,
+}
+
+impl Before {
+    /// Makes the transfers.
+    ///
+    /// # Errors
+    /// A sentence, where there is nothing to make them with.
+    pub(super) async fn make(subject: &Subject, tell: Tell) -> Result<Self, String> {
+        let making = async {
+            let plan = subject.plan(false).await;
+            let places = transfers(&plan, tell).await?;
+            Ok(Self { plan, trials: Trial::all(&places) })
+        };
+        tokio::time::timeout(LIMIT, making).await.unwrap_or_else(|_| Err("the transfers took too long".to_owned()))
+    }
+
+    /// Makes them again, and judges.
+    pub(super) async fn again(&self, helper: &HelperLink, tell: &Tell) -> Result<Proof, Failure> {
+        let mut proof = Proof::NotMeasured { why: "no transfer was made".to_owned() };
+        for _ in 0..ROUNDS {
+            let counted = total(helper.status().await?.counters);
+            let places = match transfers(&self.plan, tell.clone()).await {
+                Ok(places) => places,
+                Err(why) => return Ok(Proof::NotMeasured { why }),
+            };
+            let counted = total(helper.status().await?.counters).saturating_sub(counted);
+            proof = prove(&self.trials, &Trial::all(&places), counted);
+            if !matches!(proof, Proof::NotProven { .. }) {
+                break;
+            }
+        }
+        Ok(proof)
+    }
+}
+
+/// Why transfers say nothing about a clamp of this target, as far as that is known without sending anything. With a server of the user's own
+/// choice it is not.
+pub(super) fn out_of_reach(target: &Target, subject: &Subject, named_server: bool) -> Option<String> {
+    if let Some(why) = &subject.unmeasurable {
+        return Some(why.clone());
+    }
+    if subject.targets.is_empty() {
+        return Some("no image of the services comes from a registry; `--url https://HOST` names a server".to_owned());
+    }
+    let leaving = Leaving::of_host().filter(|_| !named_server)?;
+    let links: Vec<&Egress> = leaving.links().collect();
+    elsewhere(target, &links)
+}
+
+/// Why packets to the internet do not meet a clamp of this target.
+fn elsewhere(target: &Target, links: &[&Egress]) -> Option<String> {
+    let Some(first) = links.first() else { return Some("no route leads to the internet".to_owned()) };
+    let meets = match target {
+        Target::Auto => links.iter().any(|egress| egress.kind.is_vpn()),
+        Target::Link(link) => links.iter().any(|egress| egress.link == link.as_str()),
+    };
+    (!meets).then(|| match target {
+        Target::Auto => format!("packets to the internet leave by `{}`, which is no VPN", first.link),
+        Target::Link(link) => format!(
+            "packets to the internet leave by `{}`, not by `{link}`; `--url https://HOST` names a server behind it",
+            first.link
+        ),
+    })
+}
+
+/// The evidence of transfers, for people.
+pub(super) fn sentence(proof: &Proof) -> String {
+    match proof {
+        Proof::Proven { before, of, packets } => format!(
+            "proven: {before} of {of} transfers completed before, {of} of {of} complete now; the rules saw {packets} handshake packets"
+        ),
+        Proof::WorkedBefore { of } => {
+            format!("{of} of {of} transfers complete, as before: nothing hung")
+        }
+        Proof::NotProven { why } => format!("not proven: {why}"),
+        Proof::NotMeasured { why } => format!("its effect was not measured: {why}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use airpods_dbus::{LinkName, Origin, PathMtu};
+    use airpods_dbus::{LinkKind, LinkName, Origin, PathMtu};
 
     use super::*;
     use crate::cure::clamp::tests::clamped;
@@ -160,5 +250,38 @@ mod tests {
         assert!(!is_in_force(&status, &wg0, options(1280, true)));
         assert!(!is_in_force(&status, &wg0, options(1300, false)), "it is not to be kept any more");
         assert!(!is_in_force(&status, &Target::Auto, options(1300, true)));
+    }
+
+    fn egress(link: &str, info_kind: &str) -> Egress {
+        let hardware = if info_kind.is_empty() { 1 } else { 65534 };
+        let kind = LinkKind { info_kind: info_kind.to_owned(), tun_type: None, hardware };
+        Egress { link: link.to_owned(), index: 7, kind, mtu: 1420 }
+    }
+
+    #[test]
+    fn transfers_prove_a_clamp_only_of_the_link_that_they_leave_by() {
+        let (vpn, card) = (egress("wg0", "wireguard"), egress("eth0", ""));
+        let named = |link: &str| Target::Link(LinkName::parse(link).unwrap());
+        assert_eq!(elsewhere(&Target::Auto, &[&vpn]), None);
+        assert_eq!(elsewhere(&named("wg0"), &[&card, &vpn]), None, "one family leaves by it");
+        assert_eq!(elsewhere(&named("eth0"), &[&card]), None);
+        for (target, links, why) in [
+            (Target::Auto, vec![&card], "leave by `eth0`, which is no VPN"),
+            (named("wg1"), vec![&vpn], "leave by `wg0`, not by `wg1`"),
+            (Target::Auto, vec![], "no route leads to the internet"),
+        ] {
+            assert!(elsewhere(&target, &links).unwrap().contains(why), "{why}");
+        }
+    }
+
+    #[test]
+    fn what_transfers_have_shown_is_one_sentence() {
+        let proven = sentence(&Proof::Proven { before: 0, of: 3, packets: 6 });
+        assert_eq!(
+            proven,
+            "proven: 0 of 3 transfers completed before, 3 of 3 complete now; the rules saw 6 handshake packets"
+        );
+        let why = "the server does not answer".to_owned();
+        assert_eq!(sentence(&Proof::NotMeasured { why }), "its effect was not measured: the server does not answer");
     }
 }

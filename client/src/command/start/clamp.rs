@@ -16,14 +16,12 @@ use advice::{Advice, Narrow};
 use crate::command::net::describe;
 use crate::config::MssClamp;
 use crate::egress::Facts;
-use crate::error::{Failure, Report};
+use crate::error::{Exit, Failure, Report};
 use crate::execute;
-use crate::exit::Exit;
 use crate::helper_link::{Asking, HelperError, HelperLink};
 use crate::measure::memory::{Elsewhere, Known};
 use crate::plan::Launch;
-use crate::question::{Answer, Consent, ask};
-use crate::terminal::{Escaped, is_interactive};
+use crate::terminal::{Answer, Consent, Escaped, ask, is_interactive};
 
 /// `mss_clamp = "require"` cannot be kept, and nothing was started.
 #[derive(Debug, thiserror::Error)]

@@ -3,11 +3,9 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use crate::error::{Failure, Report};
-use crate::exit::Exit;
+use crate::error::{Exit, Failure, Report};
 use crate::plan::{Conflict, Plan, Replaced};
-use crate::question::{Answer, Consent, ask};
-use crate::terminal::EscapedLine;
+use crate::terminal::{Answer, Consent, EscapedLine, ask};
 
 /// Something that runs would have to be made anew, and nobody is there to agree.
 #[derive(Debug, thiserror::Error)]

@@ -9,9 +9,8 @@ use serde_json::json;
 
 use super::{Args, Context, tell};
 use crate::config::{Config, PodmanUrl};
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
 use crate::execute::{self, Pace};
-use crate::exit::Exit;
 use crate::plan::{self, Action, Observed, Plan, Step};
 use crate::podman;
 use crate::terminal::print_json;

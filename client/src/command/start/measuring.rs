@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::command::Context;
-use crate::command::net::{lock, subject::Subject};
+use crate::command::net::check::Subject;
+use crate::command::net::lock;
 use crate::config::{Config, MssClamp, Service, ServiceName};
 use crate::egress::Leaving;
 use crate::execute::{self, Interrupted};

@@ -18,13 +18,12 @@ use std::time::{Duration, Instant};
 
 use super::{Context, completions};
 use crate::config::{Loaded, MssClamp};
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
 use crate::execute::{self, Outcome, Pace};
-use crate::exit::Exit;
 use crate::plan::{self, Plan};
 use crate::podman::Podman;
-use crate::question::Consent;
 use crate::secret::SecretValues;
+use crate::terminal::Consent;
 
 use clamp::{Clamp, Settled};
 use consent::agree;

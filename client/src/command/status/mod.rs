@@ -3,7 +3,6 @@
 //!
 //! [`row`] is what is known of a service, [`table`] draws rows, [`next`] names the next command, and [`watch`] does so again and again.
 
-mod next;
 mod row;
 mod table;
 mod watch;
@@ -18,12 +17,12 @@ use serde_json::{Value, json};
 use super::{Context, completions};
 use crate::config::{Config, NetworkMode, PodmanUrl, Service};
 use crate::egress::{self, EgressPath};
-use crate::error::Failure;
-use crate::execute::{self, ask_health};
-use crate::exit::Exit;
+use crate::error::{Exit, Failure};
+use crate::execute;
+use crate::health::{HealthCheck, ask_health};
 use crate::helper_link::status_if_running;
 use crate::measure::memory::Memory;
-use crate::plan::{self, HealthCheck, Present, UnknownService};
+use crate::plan::{self, Present, UnknownService};
 use crate::podman::{self, Connection, Container, ContainerState, HealthTimes, Podman};
 use crate::terminal::{self, EscapedLine, print_json};
 
@@ -91,7 +90,7 @@ fn print(rows: &[Row], args: &Args) -> io::Result<()> {
 fn remarks(rows: &[Row], named: &[String]) -> Vec<String> {
     // Services that share a link share the note.
     let elsewhere = rows.iter().find_map(|row| row.elsewhere.as_ref()).map(|elsewhere| format!("note: {elsewhere}"));
-    let next = next::next(rows, named).map(|command| format!("next: {command}"));
+    let next = row::next(rows, named).map(|command| format!("next: {command}"));
     elsewhere.into_iter().chain(next).collect()
 }
 

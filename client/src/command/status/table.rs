@@ -177,7 +177,7 @@ mod tests {
     use super::*;
     use crate::config::StatusRange;
     use crate::egress::{Egress, EgressPath, NetworkPath, RootlessBackend, Verdict};
-    use crate::plan::{HealthCheck, HttpCheck};
+    use crate::health::{HealthCheck, HttpCheck};
     use crate::podman::ContainerState;
 
     /// A usual terminal's.
@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn the_next_command_fits_the_worst_there_is() {
-        use crate::command::status::next::next;
+        use crate::command::status::row::next;
         let failed = || Row { state: Some(ContainerState::Exited(1)), ..row("model") };
         let done = || Row { state: Some(ContainerState::Exited(0)), oneshot: true, ..row("job") };
         let left = || Row { state: Some(ContainerState::Exited(0)), configured: false, ..row("old") };

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use indexmap::IndexMap;
 use serde::{Serialize, Serializer};
 
-use crate::config::image::ImageName;
-use crate::config::name::{NetworkAlias, ObjectName, ServiceName};
+use crate::config::name::{ImageName, NetworkAlias, ObjectName, ServiceName};
 use crate::config::port::PortMapping;
 use crate::config::quantity::{Cpus, Memory, PidsLimit, StatusRange};
 use crate::config::runtime::{GpuDevice, RestartPolicy};

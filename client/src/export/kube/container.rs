@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 use super::{SECRET, Writer, label, of_path};
 use crate::config::Pull;
 use crate::export::{is_success, ports};
-use crate::plan::{HealthCheck, Launch};
+use crate::health::HealthCheck;
+use crate::plan::Launch;
 use crate::podman::{ContainerOption, ContainerSpec, Endpoint, Mount, Options, PublishedPort, Relabel, SecretSource};
 use crate::port::Protocol;
 

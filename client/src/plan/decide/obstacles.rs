@@ -10,7 +10,7 @@ use crate::config::Pull;
 use crate::kernel::PathKind;
 use crate::plan::conflict::Kind;
 use crate::plan::label::is_ours;
-use crate::plan::state::State;
+use crate::plan::observed::State;
 use crate::plan::{Conflict, Launch, former_name};
 use crate::podman::{Mount, Networking};
 use crate::port::{HostPort, any_overlaps};

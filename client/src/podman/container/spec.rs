@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::config::Period;
 use crate::podman::network::NetworkPart;
-use crate::podman::secret::without_paths;
+use crate::podman::storage::without_paths;
 use crate::podman::{ContainerOption, Networking, Options, SecretSource, option};
 use crate::secret::SecretValues;
 

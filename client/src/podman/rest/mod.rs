@@ -21,8 +21,7 @@ use super::host::InfoAnswer;
 use super::log::{Frames, Lines};
 use super::network::{NetworkAnswer, NetworkBody};
 use super::pod::{PodAnswer, PodBody, PodDetailAnswer};
-use super::secret::SecretAnswer;
-use super::storage::{PullAnswer, UsageAnswer, VolumeAnswer, VolumeBody};
+use super::storage::{PullAnswer, SecretAnswer, UsageAnswer, VolumeAnswer, VolumeBody};
 use super::{
     Container, ContainerDetail, ContainerSpec, ContainerState, DiskUsage, HostFacts, LogLine, LogOptions, Network,
     NetworkSpec, Pod, PodSpec, Podman, PodmanError, PullProgress, Result, Version,
