@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use futures_lite::future::{or, yield_now};
+use futures_lite::future::yield_now;
 use zbus::address::transport::{Transport, UnixSocket};
 use zbus::connection::socket::{ReadHalf, Socket, Split, WriteHalf};
 use zbus::names::OwnedUniqueName;
@@ -86,8 +86,7 @@ impl Socket for Bounded {
     type WriteHalf = Writer;
 
     fn split(self) -> Split<Reader, Writer> {
-        self.inbox.outbox.reset();
-        let writer = Writer { stream: self.stream.clone(), inbox: Arc::clone(&self.inbox) };
+        let writer = Writer { stream: self.stream.clone(), unsent: Vec::new() };
         Split::new(Reader { stream: self.stream, inbox: self.inbox, received: Received::new() }, writer)
     }
 }
@@ -176,15 +175,12 @@ impl ReadHalf for Reader {
 }
 
 impl Reader {
-    /// Receives until there are so many bytes. Meanwhile what waits for the bus goes out.
+    /// Receives until there are so many bytes.
     async fn fill(&mut self, wanted: usize) -> io::Result<()> {
         while self.received.waiting().len() < wanted {
             // A socket that always has something would leave nobody else a turn.
             yield_now().await;
-            let (stream, outbox) = (&self.stream, &self.inbox.outbox);
-            let flushed =
-                async { Err(outbox.keep_flushing(&stream.0).await.map_or_else(|error| error, |never| match never {})) };
-            self.received.end += or(stream.receive(self.received.room()), flushed).await?;
+            self.received.end += self.stream.receive(self.received.room()).await?;
         }
         Ok(())
     }
@@ -284,7 +280,8 @@ pub(super) async fn decoded(sequence: u64, mut bytes: Vec<u8>) -> zbus::Result<M
 #[derive(Debug)]
 pub(super) struct Writer {
     stream: Stream,
-    inbox: Arc<Inbox>,
+    /// What is on its way. Whoever gives up waiting leaves the rest to the next one, so that the bus gets no half of a message.
+    unsent: Vec<u8>,
 }
 
 #[async_trait]
@@ -294,9 +291,16 @@ impl WriteHalf for Writer {
     }
 
     async fn send_messages(&mut self, messages: &[Message]) -> zbus::Result<()> {
-        let outbox = &self.inbox.outbox;
-        let end = outbox.add(messages.iter().map(|message| message.data().bytes()));
-        Ok(outbox.flush(&self.stream.0, end).await?)
+        for message in messages {
+            self.unsent.extend_from_slice(message.data().bytes());
+        }
+        while !self.unsent.is_empty() {
+            let count = self.stream.0.write_with(|mut socket| socket.write(&self.unsent)).await?;
+            self.unsent.drain(..count);
+        }
+        // What many answers made it grow to is given back.
+        self.unsent.shrink_to(CHUNK);
+        Ok(())
     }
 
     /// For the handshake.

@@ -17,8 +17,8 @@ use super::bounded_socket::{LONGEST_HEADER, LONGEST_MESSAGE, decoded};
 use super::call::{self, Answer, Meaning, Property};
 use super::caller::{self, Identity};
 use super::inbox::{Admitted, Arrival, Content, Note, Waiting};
-use super::outbox::TURN;
 use super::quota::Slot;
+use super::refusals::TURN;
 use super::reply::ReplyTo;
 use super::service::Service;
 use crate::authority::Caller;
@@ -61,11 +61,12 @@ impl Service {
     }
 
     /// Refuses calls that have no place, at a bounded rate, for as long as there is a bus.
-    pub(super) async fn refuse_in_turn(self: Arc<Self>) -> Infallible {
+    pub(super) async fn refuse_in_turn(self: Arc<Self>, connection: Connection) -> Infallible {
         loop {
-            self.inbox.outbox.has_refusals().await;
+            self.inbox.refusals.some().await;
             self.runtime.sleep(TURN).await;
-            self.inbox.outbox.take_turn();
+            // Without a bus there is nobody to refuse; the daemon sees that by itself.
+            drop(connection.send_all(&self.inbox.refusals.turn()).await);
         }
     }
 
@@ -75,7 +76,7 @@ impl Service {
         let Ok(leaving) = caller::leaving(&connection).await else { return };
         let mut leaving = pin!(leaving);
         while let Some(caller) = leaving.next().await {
-            self.inbox.outbox.forget(&caller);
+            self.inbox.refusals.forget(&caller);
         }
     }
 

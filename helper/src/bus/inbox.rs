@@ -14,9 +14,9 @@ use zbus::names::OwnedUniqueName;
 use zruntime::Event;
 
 use super::caller::{Callers, Identity, Unidentified};
-use super::outbox::Outbox;
 use super::person::{People, Person};
 use super::quota::{Quota, Slot};
+use super::refusals::Refusals;
 use super::reply::ReplyTo;
 
 /// How long a person is refused who has asked for more than their places.
@@ -85,7 +85,7 @@ impl Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     pub(super) callers: Callers,
-    pub(super) outbox: Outbox,
+    pub(super) refusals: Refusals,
     people: People,
     places: Quota,
     /// Until when a person is refused.
@@ -169,7 +169,7 @@ impl Inbox {
     /// Answers a call that there is no place for, if an answer is wanted.
     pub(super) fn refuse(&self, caller: &str, person: Option<Person>, serial: Option<NonZeroU32>) {
         if let Some(serial) = serial {
-            self.outbox.refuse(caller, person, serial);
+            self.refusals.add(caller, person, serial);
         }
     }
 

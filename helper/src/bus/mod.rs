@@ -15,9 +15,9 @@ pub(crate) mod fuzzing;
 mod header;
 mod inbox;
 mod log_limit;
-mod outbox;
 mod person;
 pub mod quota;
+mod refusals;
 mod reply;
 mod service;
 mod snapshot;
@@ -58,7 +58,7 @@ pub async fn reach(bus: &Address, service: &Arc<Service>) -> Result<Connection, 
     let connection = Builder::socket(socket).build().await.map_err(BusError::Unreachable)?;
     service.runtime.spawn("answer calls", Arc::clone(service).dispatch(connection.clone())).detach();
     service.runtime.spawn("forget who leaves", Arc::clone(service).forget_who_leaves(connection.clone())).detach();
-    service.runtime.spawn("refuse calls", Arc::clone(service).refuse_in_turn()).detach();
+    service.runtime.spawn("refuse calls", Arc::clone(service).refuse_in_turn(connection.clone())).detach();
     Ok(connection)
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use airpods_dbus::names;
+use futures_lite::future::{poll_once, zip};
 use zbus::message::{Builder, Flags};
 use zruntime::block_on;
 
@@ -90,10 +91,10 @@ fn without_a_place_a_call_of_each_kind_is_refused_unread() {
             assert_eq!(places.len(), PER_PERSON);
             arrive(&reader, &call);
             assert_eq!(reader.inbox.in_flight(), PER_PERSON, "{what}");
-            reader.inbox.outbox.take_turn();
             let to = ReplyTo::new(CALLER.try_into().unwrap(), Some(call.primary_header().serial_num()));
             let refusal = to.error(&quota::too_many()).unwrap();
-            assert_eq!(reader.inbox.outbox.waiting(), refusal.data().bytes().len(), "{what}");
+            let sent: Vec<_> = reader.inbox.refusals.turn().iter().map(|sent| sent.data().bytes().len()).collect();
+            assert_eq!(sent, [refusal.data().bytes().len()], "{what}");
         }
     });
 }
@@ -109,8 +110,7 @@ fn a_call_of_each_kind_that_wants_no_reply_takes_a_place_or_leaves_nothing() {
                 assert_eq!(reader.sort(&Fixed::read(&bytes).unwrap(), &bytes), None);
                 assert_eq!(reader.inbox.in_flight(), count.min(PER_PERSON), "{what}");
             }
-            reader.inbox.outbox.take_turn();
-            assert_eq!(reader.inbox.outbox.waiting(), 0, "{what}: nobody waits for a refusal");
+            assert!(reader.inbox.refusals.turn().is_empty(), "{what}: nobody waits for a refusal");
             assert_eq!(reader.inbox.take().await.notes.len(), 1, "{what}: one line for all of them");
         }
     });
@@ -132,11 +132,60 @@ fn what_is_no_call_and_what_nobody_asked_for_takes_no_place_and_is_noted_up_to_a
             for _ in 0..1000 {
                 assert_eq!(reader.sort(&Fixed::read(&bytes).unwrap(), &bytes), None);
             }
-            assert_eq!((reader.inbox.in_flight(), reader.inbox.outbox.waiting()), (0, 0));
+            assert_eq!((reader.inbox.in_flight(), reader.inbox.refusals.turn().len()), (0, 0));
             let notes = reader.inbox.take().await.notes;
             assert!(
                 notes.len() < 100 && notes.iter().all(|note| note.sender.as_ref().is_some_and(|name| *name == CALLER))
             );
         }
+    });
+}
+
+/// A writer, and the bus's end of its socket.
+fn writer() -> (Writer, UnixStream) {
+    let runtime = SharedRuntime::current().unwrap();
+    let (ours, bus) = UnixStream::pair().unwrap();
+    (Writer { stream: Stream(Arc::new(AsyncIo::new(&runtime, ours).unwrap())), unsent: Vec::new() }, bus)
+}
+
+/// Messages of more bytes than a socket holds, and those bytes.
+fn many() -> (Vec<Message>, Vec<u8>) {
+    let message = |number: u8| Message::signal("/a", "a.b", "C").build(&vec![number; 10_000]).unwrap();
+    let messages: Vec<_> = (0..100).map(message).collect();
+    let bytes = messages.iter().flat_map(|message| message.data().bytes().to_vec()).collect();
+    (messages, bytes)
+}
+
+/// The next bytes that the bus reads, on a thread of its own.
+async fn read(mut bus: UnixStream, count: usize) -> Vec<u8> {
+    let read = move || {
+        let mut bytes = vec![0; count];
+        bus.read_exact(&mut bytes).map(|()| bytes)
+    };
+    zruntime::unblock(read).await.unwrap()
+}
+
+#[test]
+fn messages_go_out_whole_and_in_their_order_to_a_bus_that_reads_late() {
+    block_on(async {
+        let ((mut writer, bus), (messages, bytes)) = (writer(), many());
+        let mut sent = Box::pin(writer.send_messages(&messages));
+        assert!(poll_once(&mut sent).await.is_none(), "more than a socket holds");
+        let (sent, arrived) = zip(sent, read(bus, bytes.len())).await;
+        sent.unwrap();
+        assert!(arrived == bytes);
+        assert!(writer.unsent.is_empty() && writer.unsent.capacity() <= CHUNK);
+    });
+}
+
+#[test]
+fn whoever_gives_up_sending_leaves_no_half_of_a_message() {
+    block_on(async {
+        let ((mut writer, bus), (messages, bytes)) = (writer(), many());
+        assert!(poll_once(writer.send_messages(&messages)).await.is_none());
+        let (next, expected) = (&messages[7], [bytes, messages[7].data().bytes().to_vec()].concat());
+        let (sent, arrived) = zip(writer.send_message(next), read(bus, expected.len())).await;
+        sent.unwrap();
+        assert!(arrived == expected);
     });
 }

@@ -1,23 +1,20 @@
-//! What is on its way to the bus.
+//! Refusals of calls that there is no place for.
 //!
-//! zbus waits until the bus has taken its messages, and so holds up whoever sends. Refusals wait for nobody: they are added to what
-//! goes out while there is room, and at a bounded rate. Whoever is refused at once sends the next call at once, and everybody else's
-//! calls stand behind it in the one socket from the bus. Until the refusal the call is unanswered, and the bus lets each connection
-//! have only so many of those: a flood slows itself down.
+//! They wait for nobody who reads, and go out at a bounded rate. Whoever is refused at once sends the next call at once, and
+//! everybody else's calls stand behind it in the one socket from the bus. Until the refusal the call is unanswered, and the bus lets
+//! each connection have only so many of those: a flood slows itself down.
 //!
 //! Of a refused call only its serial is held. Persons take turns, and the callers of each, so that one's backlog keeps nobody else
 //! from an answer. Beyond a bound a call stays without one, as it does when the helper ends: then the bus answers (`NoReply`).
 
 use std::collections::{HashMap, VecDeque};
-use std::convert::Infallible;
-use std::io::{self, Write};
 use std::num::NonZeroU32;
-use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use zbus::Message;
 use zbus::names::OwnedUniqueName;
-use zruntime::{AsyncIo, Event, Shared};
+use zruntime::Event;
 
 use super::person::Person;
 use super::quota;
@@ -35,148 +32,57 @@ const CALLERS: usize = 1024;
 /// How many refusals of all persons wait at most.
 const IN_ALL: usize = 4 * PER_PERSON;
 
-/// Refusals are added while no more than so many bytes wait for the bus.
-const ROOM: usize = 64 * 1024;
-
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
-    unsent: Mutex<Unsent>,
+pub(super) struct Refusals {
+    waiting: Mutex<Waiting>,
+    /// Notified when there is one to send.
     more: Event,
-    refusals: Mutex<Refusals>,
-    /// Notified when there is a refusal to send.
-    refused: Event,
 }
 
-#[derive(Debug, Default)]
-struct Unsent {
-    bytes: Vec<u8>,
-    /// How many bytes have been sent in all.
-    sent: u64,
-}
-
-impl Outbox {
-    /// Begins with a new connection.
-    pub(super) fn reset(&self) {
-        *self.unsent() = Unsent::default();
-    }
-
-    /// Adds messages. Returns the end of them, to [wait](Self::flush) for.
-    pub(super) fn add<'a>(&self, messages: impl Iterator<Item = &'a [u8]>) -> u64 {
-        let mut unsent = self.unsent();
-        messages.for_each(|message| unsent.bytes.extend_from_slice(message));
-        unsent.end()
-    }
-
-    /// How many bytes wait.
-    pub(super) fn waiting(&self) -> usize {
-        self.unsent().bytes.len()
-    }
-
-    /// Answers a call that there is no place for, when it is its turn; root's immediately.
-    pub(super) fn refuse(&self, caller: &str, person: Option<Person>, serial: NonZeroU32) {
-        if person == Some(Person::ROOT) {
-            if let Ok(caller) = OwnedUniqueName::try_from(caller) {
-                self.add_refusal(caller, serial);
-            }
-            return;
+impl Refusals {
+    /// Answers a call when it is its turn.
+    pub(super) fn add(&self, caller: &str, person: Option<Person>, serial: NonZeroU32) {
+        let mut waiting = self.waiting();
+        if waiting.is_empty() {
+            self.more.notify(1);
         }
-        let mut refusals = self.refusals();
-        if refusals.is_empty() {
-            self.refused.notify(1);
-        }
-        refusals.add(caller, person, serial);
+        waiting.add(caller, person, serial);
     }
 
     /// Drops the refusals of a caller who has left the bus: nobody is there to read them, and the other callers of this person
     /// need not wait for them. The bus announces the end of a connection behind its last call, so none is added afterwards.
     pub(super) fn forget(&self, caller: &str) {
-        self.refusals().forget(caller);
+        self.waiting().forget(caller);
     }
 
     /// Completes when there are refusals to send.
-    pub(super) async fn has_refusals(&self) {
-        loop {
-            let refused = self.refused.listen();
-            if !self.refusals().is_empty() {
-                return;
-            }
-            refused.await;
-        }
-    }
-
-    /// Sends the refusals of one turn, as far as the bus takes them.
-    pub(super) fn take_turn(&self) {
-        let mut refusals = self.refusals();
-        for _ in 0..IN_ONE_TURN {
-            if self.waiting() >= ROOM {
-                return;
-            }
-            let Some((caller, serial)) = refusals.next() else { return };
-            self.add_refusal(caller, serial);
-        }
-    }
-
-    /// Adds a refusal, if there is room.
-    fn add_refusal(&self, caller: OwnedUniqueName, serial: NonZeroU32) {
-        if self.waiting() < ROOM
-            && let Some(refusal) = ReplyTo::new(caller, Some(serial)).error(&quota::too_many())
-        {
-            self.add(std::iter::once(refusal.data().bytes()));
-            self.more.notify(1);
-        }
-    }
-
-    /// Completes when everything up to `end` is sent. Whoever gives up waiting leaves it to the next one.
-    pub(super) async fn flush(&self, stream: &AsyncIo<UnixStream, Shared>, end: u64) -> io::Result<()> {
-        while self.unsent().sent < end {
-            stream.write_with(|socket| self.send_some(socket)).await?;
-        }
-        Ok(())
-    }
-
-    /// Sends whatever there is, and whatever is added.
-    pub(super) async fn keep_flushing(&self, stream: &AsyncIo<UnixStream, Shared>) -> io::Result<Infallible> {
+    pub(super) async fn some(&self) {
         loop {
             let more = self.more.listen();
-            let end = self.unsent().end();
-            self.flush(stream, end).await?;
+            if !self.waiting().is_empty() {
+                return;
+            }
             more.await;
         }
     }
 
-    fn send_some(&self, mut socket: &UnixStream) -> io::Result<()> {
-        let mut unsent = self.unsent();
-        if !unsent.bytes.is_empty() {
-            let count = socket.write(&unsent.bytes)?;
-            unsent.bytes.drain(..count);
-            unsent.sent += count as u64;
-            if unsent.bytes.is_empty() {
-                unsent.bytes.shrink_to(ROOM);
-            }
-        }
-        Ok(())
+    /// Takes out the refusals of one turn.
+    pub(super) fn turn(&self) -> Vec<Message> {
+        let mut waiting = self.waiting();
+        let next = std::iter::from_fn(|| waiting.next()).take(IN_ONE_TURN);
+        next.filter_map(|(caller, serial)| ReplyTo::new(caller, Some(serial)).error(&quota::too_many())).collect()
     }
 
-    fn unsent(&self) -> MutexGuard<'_, Unsent> {
-        // Nothing here panics half-way, nor with the refusals in hand.
-        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn refusals(&self) -> MutexGuard<'_, Refusals> {
-        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Unsent {
-    fn end(&self) -> u64 {
-        self.sent + self.bytes.len() as u64
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing here panics half-way.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Refusals that wait for their turn: the persons take turns, and the callers of each.
 #[derive(Debug, Default)]
-struct Refusals {
+struct Waiting {
     /// A person is `None` while the bus has not identified the caller.
     backlogs: HashMap<Option<Person>, Backlog>,
     /// The same persons, the next one first.
@@ -193,7 +99,7 @@ struct Backlog {
     count: usize,
 }
 
-impl Refusals {
+impl Waiting {
     /// Takes in a call that is refused, if there is room.
     fn add(&mut self, caller: &str, person: Option<Person>, serial: NonZeroU32) {
         if self.count >= IN_ALL {
