@@ -21,19 +21,15 @@ use zbus::names::OwnedUniqueName;
 use zbus::{Address, Message};
 use zruntime::{AsyncIo, Shared, SharedRuntime, net};
 
-use super::header::{Fields, Fixed, Kind};
+use super::header::{Fixed, Kind};
 use super::inbox::{Admission, Arrival, Content, Inbox, Note};
 use super::reply::ReplyTo;
 
-/// The longest message that is taken in, in bytes. An honest call has less than 500, and so has what polkit and the bus
-/// answer.
+/// The longest message that is taken in, in bytes. What polkit and the bus answer has less than 500.
 pub const LONGEST_MESSAGE: usize = 64 * 1024;
 
-/// The longest header of a call, in bytes. An honest one has less than 300.
-pub(super) const LONGEST_HEADER: usize = 4096;
-
-/// The longest body of a call, in bytes. An honest one has less than 200. A longer one is cut off.
-pub(super) const LONGEST_BODY: usize = 4096;
+/// The longest call that is read, in bytes. An honest one has less than 500.
+pub(super) const LONGEST_CALL: usize = 4096;
 
 /// How many bytes are read at once: about 300 calls. Between two reads everybody else has their turn.
 const CHUNK: usize = 64 * 1024;
@@ -152,7 +148,7 @@ impl ReadHalf for Reader {
             let Some(fixed) = Fixed::read(self.received.waiting()) else {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "the bus sent what is no message").into());
             };
-            if fixed.total() > LONGEST_MESSAGE || (fixed.kind == Kind::Call && fixed.header() > LONGEST_HEADER) {
+            if fixed.total() > if fixed.kind == Kind::Call { LONGEST_CALL } else { LONGEST_MESSAGE } {
                 self.pass_over(&fixed).await?;
                 continue;
             }
@@ -193,7 +189,7 @@ impl Reader {
         };
         let cause = match fixed.kind {
             Kind::Call => {
-                self.take_in(fixed, &fields, message);
+                self.admit(fields.sender, fixed, || Content::Call(fixed.cleaned(message, &fields)));
                 return None;
             }
             Kind::Reply if !fields.has_reply_serial => "it is a reply to nothing",
@@ -209,18 +205,6 @@ impl Reader {
     fn drop_it(&self, sender: Option<&str>, cause: &'static str) {
         let sender = sender.and_then(|sender| OwnedUniqueName::try_from(sender).ok());
         self.inbox.note(Note { event: "message-dropped", sender, cause });
-    }
-
-    /// Puts a call into the inbox, without its body if that is too long.
-    fn take_in(&self, fixed: &Fixed, fields: &Fields<'_>, message: &[u8]) {
-        self.admit(fields.sender, fixed, || {
-            let cut = Some(fixed.body()).filter(|length| *length > LONGEST_BODY);
-            let bytes = match cut {
-                Some(_) => fixed.beheaded(message),
-                None => fixed.cleaned(message, fields),
-            };
-            Content::Call { bytes, cut }
-        });
     }
 
     /// Gives a call a place, keeps it until it is known whose it is, or refuses it.

@@ -7,7 +7,6 @@ use zbus::message::Header;
 use zbus::names::{InterfaceName, MemberName};
 use zbus::{Message, ObjectPath, OwnedVariant, Variant, fdo};
 
-use super::bounded_socket::LONGEST_BODY;
 use crate::authority::Action;
 use crate::clamp::Request;
 use crate::log::Line;
@@ -78,19 +77,18 @@ impl Property {
     }
 }
 
-/// The meaning of a call whose body was `cut` bytes too long.
-pub(super) fn meaning(message: &Message, cut: Option<usize>) -> Meaning {
+/// The meaning of a call.
+pub(super) fn meaning(message: &Message) -> Meaning {
     let header = message.header();
     let member = header.member().map(MemberName::as_str).unwrap_or_default();
     let interface = header.interface().map(InterfaceName::as_str);
     let path = header.path().map(ObjectPath::as_str).unwrap_or_default();
     let answer = match interface {
         // A call may leave its interface out.
-        None | Some(names::INTERFACE) if path == names::OBJECT_PATH => match method(member, message, cut) {
+        None | Some(names::INTERFACE) if path == names::OBJECT_PATH => match method(member, message) {
             Some(meaning) => return meaning,
             None => unknown_method(),
         },
-        // A standard method has no long arguments, so a body that was cut off does not fit any more.
         Some(PEER) => peer(member),
         Some(INTROSPECTABLE) => introspect(path, member),
         _ if path != names::OBJECT_PATH => unknown_object(),
@@ -101,27 +99,24 @@ pub(super) fn meaning(message: &Message, cut: Option<usize>) -> Meaning {
 }
 
 /// The meaning of one of our methods.
-fn method(member: &str, message: &Message, cut: Option<usize>) -> Option<Meaning> {
+fn method(member: &str, message: &Message) -> Option<Meaning> {
     let (_, action) = Action::OF_METHODS.into_iter().find(|(name, _)| *name == member)?;
     let Some(action) = action else {
-        return Some(if cut.is_none() && message.body().is_empty() {
-            Meaning::Status
-        } else {
-            Meaning::Answer(invalid_args(member))
-        });
+        return Some(if message.body().is_empty() { Meaning::Status } else { Meaning::Answer(invalid_args(member)) });
     };
     let interaction = interaction(&message.header());
-    let (link, request) = match (cut, action) {
-        (Some(_), _) => (String::new(), Err(too_long())),
-        (None, Action::Reset) => (String::new(), empty(message, member).map(|()| Request::Reset)),
-        (None, Action::ClampOff) => match message.body().deserialize::<String>() {
+    let (link, request) = match action {
+        Action::Reset => (String::new(), empty(message, member).map(|()| Request::Reset)),
+        Action::ClampOff => match message.body().deserialize::<String>() {
             Ok(link) => (shortened(&link), target(&link).map(Request::ClampOff)),
             Err(_) => (String::new(), Err(invalid(member))),
         },
-        (None, _) => match message.body().deserialize::<(String, HashMap<String, OwnedVariant>)>() {
-            Ok((link, options)) => (shortened(&link), clamp_on(&link, &options)),
-            Err(_) => (String::new(), Err(invalid(member))),
-        },
+        Action::ClampOn | Action::ClampAnyLink => {
+            match message.body().deserialize::<(String, HashMap<String, OwnedVariant>)>() {
+                Ok((link, options)) => (shortened(&link), clamp_on(&link, &options)),
+                Err(_) => (String::new(), Err(invalid(member))),
+            }
+        }
     };
     Some(Meaning::Change(Wanted { action, link, interaction, request }))
 }
@@ -156,10 +151,6 @@ fn arguments(member: &str) -> String {
         _ => "none",
     };
     format!("the arguments of {member} must be of these D-Bus types: {types}")
-}
-
-fn too_long() -> Error {
-    ErrorKind::LimitsExceeded.because(format!("the call has more than {LONGEST_BODY} bytes"))
 }
 
 /// Any object answers these, whatever its path.

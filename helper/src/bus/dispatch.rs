@@ -13,7 +13,7 @@ use futures_lite::StreamExt;
 use zbus::names::OwnedUniqueName;
 use zbus::{Connection, Message, Variant, fdo};
 
-use super::bounded_socket::{LONGEST_HEADER, LONGEST_MESSAGE, decoded};
+use super::bounded_socket::{LONGEST_CALL, decoded};
 use super::call::{self, Answer, Meaning, Property};
 use super::caller::{self, Identity};
 use super::inbox::{Admitted, Arrival, Content, Note, Waiting};
@@ -216,18 +216,16 @@ impl Service {
 /// Reads a call.
 async fn call_of(Arrival { to, content }: Arrival) -> Call {
     let meaning = match content {
-        Content::Call { bytes, cut } => {
+        Content::Call(bytes) => {
             if let Ok(message) = decoded(0, bytes).await {
-                call::meaning(&message, cut)
+                call::meaning(&message)
             } else {
                 let error = ErrorKind::InvalidArgs.because("the message is malformed");
                 Meaning::Refused(Line::warning("message-malformed"), error)
             }
         }
         Content::TooLong(length) => {
-            let error = format!(
-                "the message has {length} bytes; at most {LONGEST_MESSAGE} are read, and {LONGEST_HEADER} of a header"
-            );
+            let error = format!("the call has {length} bytes; at most {LONGEST_CALL} are read");
             let line = Line::warning("message-too-long").with("bytes", length);
             Meaning::Refused(line, ErrorKind::LimitsExceeded.because(error))
         }

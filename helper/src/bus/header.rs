@@ -7,13 +7,13 @@
 use std::num::NonZeroU32;
 use std::ops::Range;
 
+use zbus::Signature;
 use zbus::message::{EndianSig, Flags};
 use zbus::wire::Endian;
 
 /// Codes of the header fields that are used here.
 const REPLY_SERIAL: u8 = 5;
 const SENDER: u8 = 7;
-const SIGNATURE: u8 = 8;
 /// The known codes. 0 is not one: the specification calls it an error.
 const KNOWN: Range<u8> = 1..10;
 
@@ -69,14 +69,9 @@ impl Fixed {
         (Self::LENGTH + self.fields as usize).next_multiple_of(8)
     }
 
-    /// How many bytes the body has.
-    pub(super) fn body(&self) -> usize {
-        self.body as usize
-    }
-
     /// How many bytes the whole message has.
     pub(super) fn total(&self) -> usize {
-        self.header() + self.body()
+        self.header() + self.body as usize
     }
 
     /// The serial of a call to which a reply is wanted.
@@ -103,47 +98,31 @@ impl Fixed {
         Some(fields)
     }
 
-    /// A message without its unknown fields.
+    /// A message without its unknown fields. Each field begins on a multiple of eight, so that what is in it stays aligned.
     pub(super) fn cleaned(&self, message: &[u8], fields: &Fields<'_>) -> Vec<u8> {
         if !fields.has_unknown {
             return message.to_vec();
         }
-        let body = message.get(self.header()..).unwrap_or_default();
-        self.rebuilt(message, |code| KNOWN.contains(&code), body)
-    }
-
-    /// The header of a message alone, as that of a message without a body.
-    pub(super) fn beheaded(&self, message: &[u8]) -> Vec<u8> {
-        self.rebuilt(message, |code| KNOWN.contains(&code) && code != SIGNATURE, &[])
-    }
-
-    /// Copies some fields. Each begins on a multiple of eight, so that what is in it stays aligned.
-    fn rebuilt(&self, message: &[u8], keep: impl Fn(u8) -> bool, body: &[u8]) -> Vec<u8> {
-        let mut rebuilt = Vec::with_capacity(message.len());
-        rebuilt.extend_from_slice(message.get(..Self::LENGTH).unwrap_or_default());
+        let mut cleaned = message.get(..Self::LENGTH).unwrap_or_default().to_vec();
         let header = message.get(..Self::LENGTH + self.fields as usize).unwrap_or_default();
         let walk = Walk { endian: self.endian, bytes: header };
         let mut at = Self::LENGTH;
         while let Some(Some(field)) = walk.next_field(at) {
             at = field.range.end;
-            if keep(field.code) {
-                rebuilt.resize(rebuilt.len().next_multiple_of(8), 0);
-                rebuilt.extend_from_slice(header.get(field.range).unwrap_or_default());
+            if KNOWN.contains(&field.code) {
+                cleaned.resize(cleaned.len().next_multiple_of(8), 0);
+                cleaned.extend_from_slice(header.get(field.range).unwrap_or_default());
             }
         }
-        // Both are shorter than the message was, whose lengths fitted.
-        let lengths = [(4, body.len()), (Self::FIELDS, rebuilt.len() - Self::LENGTH)];
-        for (at, length) in lengths {
-            let length = u32::try_from(length).unwrap_or_default();
-            let bytes = match self.endian {
-                Endian::Little => length.to_le_bytes(),
-                Endian::Big => length.to_be_bytes(),
-            };
-            rebuilt[at..at + 4].copy_from_slice(&bytes);
-        }
-        rebuilt.resize(rebuilt.len().next_multiple_of(8), 0);
-        rebuilt.extend_from_slice(body);
-        rebuilt
+        // It is shorter than it was, and that fitted.
+        let length = u32::try_from(cleaned.len() - Self::LENGTH).unwrap_or_default();
+        cleaned[Self::FIELDS..Self::LENGTH].copy_from_slice(&match self.endian {
+            Endian::Little => length.to_le_bytes(),
+            Endian::Big => length.to_be_bytes(),
+        });
+        cleaned.resize(cleaned.len().next_multiple_of(8), 0);
+        cleaned.extend_from_slice(message.get(self.header()..).unwrap_or_default());
+        cleaned
     }
 }
 
@@ -180,8 +159,8 @@ impl<'a> Walk<'a> {
         let at = at.next_multiple_of(8);
         let code = *self.bytes.get(at)?;
         let (signature, value) = self.signature(at + 1)?;
-        let (rest, end) = self.skip(signature, value, 0)?;
-        rest.is_empty().then_some(Some(Field { code, signature, value, range: at..end }))
+        let end = self.skip(&Signature::from_bytes(signature).ok()?, value, 0)?;
+        Some(Some(Field { code, signature, value, range: at..end }))
     }
 
     /// The signature at a place, and where it ends.
@@ -198,75 +177,40 @@ impl<'a> Walk<'a> {
         std::str::from_utf8(self.bytes.get(at + 4..(at + 4).checked_add(length)?)?).ok()
     }
 
-    /// Where the value of the first complete type of a signature ends, and the rest of the signature.
-    fn skip<'s>(&self, signature: &'s [u8], at: usize, depth: u8) -> Option<(&'s [u8], usize)> {
+    /// Where a value of the type ends, which begins at a place, before it is aligned.
+    fn skip(&self, of: &Signature, at: usize, depth: u8) -> Option<usize> {
         if depth > DEEPEST {
             return None;
         }
-        let (code, rest) = signature.split_first()?;
-        let sized = |size: usize| at.next_multiple_of(size).checked_add(size);
-        let (rest, end) = match code {
-            b'y' => (rest, sized(1)?),
-            b'n' | b'q' => (rest, sized(2)?),
-            b'b' | b'i' | b'u' | b'h' => (rest, sized(4)?),
-            b'x' | b't' | b'd' => (rest, sized(8)?),
-            b's' | b'o' => {
-                let at = at.next_multiple_of(4);
-                let length = usize::try_from(number(self.endian, self.bytes, at)?).ok()?;
-                (rest, at.checked_add(5)?.checked_add(length)?)
-            }
-            b'g' => (rest, self.signature(at)?.1),
-            b'v' => {
+        let at = at.next_multiple_of(of.alignment_dbus());
+        let length = || usize::try_from(number(self.endian, self.bytes, at)?).ok();
+        // The padding before the first element does not count, and is there even if there is none.
+        let array = |element: usize| (at + 4).next_multiple_of(element).checked_add(length()?);
+        let end = match of {
+            Signature::U8
+            | Signature::I16
+            | Signature::U16
+            | Signature::Bool
+            | Signature::I32
+            | Signature::U32
+            | Signature::Fd
+            | Signature::I64
+            | Signature::U64
+            | Signature::F64 => at + of.alignment_dbus(),
+            Signature::Str | Signature::ObjectPath => at.checked_add(5)?.checked_add(length()?)?,
+            Signature::Signature => self.signature(at)?.1,
+            Signature::Variant => {
                 let (inner, value) = self.signature(at)?;
-                let (left, end) = self.skip(inner, value, depth + 1)?;
-                (left.is_empty().then_some(rest)?, end)
+                self.skip(&Signature::from_bytes(inner).ok()?, value, depth + 1)?
             }
-            b'a' => {
-                let at = at.next_multiple_of(4);
-                let length = usize::try_from(number(self.endian, self.bytes, at)?).ok()?;
-                let elements = (at + 4).next_multiple_of(alignment(*rest.first()?)?);
-                (after_type(rest, depth + 1)?, elements.checked_add(length)?)
+            Signature::Array(element) => array(element.alignment_dbus())?,
+            Signature::Dict { .. } => array(8)?,
+            Signature::Structure(members) => {
+                members.iter().try_fold(at, |at, member| self.skip(member, at, depth + 1))?
             }
-            b'(' => {
-                let (mut rest, mut at) = (rest, at.next_multiple_of(8));
-                while *rest.first()? != b')' {
-                    (rest, at) = self.skip(rest, at, depth + 1)?;
-                }
-                (&rest[1..], at)
-            }
-            _ => return None,
+            Signature::Unit => return None,
         };
-        (end <= self.bytes.len()).then_some((rest, end))
-    }
-}
-
-/// The rest of a signature behind its first complete type.
-fn after_type(signature: &[u8], depth: u8) -> Option<&[u8]> {
-    if depth > DEEPEST {
-        return None;
-    }
-    let (code, mut rest) = signature.split_first()?;
-    match code {
-        b'a' => after_type(rest, depth + 1),
-        b'(' | b'{' => {
-            let end = if *code == b'(' { b')' } else { b'}' };
-            while *rest.first()? != end {
-                rest = after_type(rest, depth + 1)?;
-            }
-            Some(&rest[1..])
-        }
-        _ => alignment(*code).map(|_| rest),
-    }
-}
-
-/// The alignment of a value of the type.
-fn alignment(code: u8) -> Option<usize> {
-    match code {
-        b'y' | b'g' | b'v' => Some(1),
-        b'n' | b'q' => Some(2),
-        b'b' | b'i' | b'u' | b'h' | b's' | b'o' | b'a' => Some(4),
-        b'x' | b't' | b'd' | b'(' | b'{' => Some(8),
-        _ => None,
+        (end <= self.bytes.len()).then_some(end)
     }
 }
 

@@ -34,8 +34,8 @@ pub(super) struct Arrival {
 
 #[derive(Clone, Debug)]
 pub(super) enum Content {
-    /// The message. If its body was cut off, `cut` says how many bytes it had.
-    Call { bytes: Vec<u8>, cut: Option<usize> },
+    /// The message.
+    Call(Vec<u8>),
     /// It was not taken in, for its length in bytes.
     TooLong(usize),
 }
@@ -44,7 +44,7 @@ impl Arrival {
     /// How many bytes it holds.
     fn size(&self) -> usize {
         match &self.content {
-            Content::Call { bytes, .. } => bytes.len(),
+            Content::Call(bytes) => bytes.len(),
             Content::TooLong(_) => 0,
         }
     }
@@ -239,7 +239,7 @@ mod tests {
     }
 
     fn arrival(sender: &str, number: u32) -> Arrival {
-        let content = Content::Call { bytes: vec![0; 100], cut: None };
+        let content = Content::Call(vec![0; 100]);
         Arrival { to: ReplyTo::new(sender.try_into().unwrap(), serial(number)), content }
     }
 

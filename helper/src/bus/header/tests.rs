@@ -71,16 +71,6 @@ fn unknown_fields_of_every_type_are_passed_over_and_taken_out() {
 }
 
 #[test]
-fn a_message_without_its_body_is_one_that_zbus_reads() {
-    let message = call(Endian::Little, Flags::empty());
-    let fixed = Fixed::read(&message).unwrap();
-    let beheaded = fixed.beheaded(&message);
-    let again = Fixed::read(&beheaded).unwrap();
-    assert_eq!((again.body(), again.total()), (0, beheaded.len()));
-    assert_eq!(sender(&beheaded).as_deref(), Some(":1.42"));
-}
-
-#[test]
 fn two_senders_are_none() {
     let twice =
         with_field(&call(Endian::Little, Flags::empty()), SENDER, b"s", &[4, 0, 0, 0, b':', b'1', b'.', b'1', 0]);
