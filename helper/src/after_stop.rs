@@ -32,17 +32,6 @@ const RESTART_DELAY: Duration = Duration::from_millis(500);
 /// Exit codes that `RestartPreventExitStatus=` of the unit names, but for 14: then another helper keeps the table.
 const GIVEN_UP: [&str; 4] = ["2", "10", "11", "12"];
 
-/// The job that systemd has for the unit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Job {
-    /// A job of this type (`JobType`, org.freedesktop.systemd1(5)).
-    Of(String),
-    /// Nothing.
-    None,
-    /// It did not say.
-    Unknown,
-}
-
 /// The decision about the table, with the reason for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -52,10 +41,11 @@ pub enum Fate {
     Remove(&'static str),
 }
 
-/// Decides.
+/// Decides. The `job` is the type of the one that systemd has for the unit (`JobType`, org.freedesktop.systemd1(5)); `None` if it
+/// has none, or does not say.
 #[must_use]
-pub fn decide(job: &Job, result: Option<&str>, exit_status: Option<&str>) -> Fate {
-    if let Job::Of(kind) = job {
+pub fn decide(job: Option<&str>, result: Option<&str>, exit_status: Option<&str>) -> Fate {
+    if let Some(kind) = job {
         return if kind == "stop" { Fate::Remove("stopped") } else { Fate::Keep("restarted") };
     }
     match (result, exit_status) {
@@ -71,14 +61,14 @@ pub fn decide(job: &Job, result: Option<&str>, exit_status: Option<&str>) -> Fat
 /// [`KernelError`] if the table is to go and stays.
 pub fn run(runtime: &SharedRuntime, kernel: &mut dyn Kernel, places: &Places, log: &Log) -> Result<(), KernelError> {
     let (result, exit_status) = (env::var("SERVICE_RESULT").ok(), env::var("EXIT_STATUS").ok());
-    if matches!(decide(&Job::None, result.as_deref(), exit_status.as_deref()), Fate::Keep(_)) {
+    if matches!(decide(None, result.as_deref(), exit_status.as_deref()), Fate::Keep(_)) {
         thread::sleep(RESTART_DELAY);
     }
     let job = zruntime::block_on(async {
         let deadline = Instant::now() + ANSWER_WITHIN;
-        runtime.timeout_at(deadline, job()).await.map_or(Job::Unknown, |job| job.unwrap_or(Job::Unknown))
+        runtime.timeout_at(deadline, job()).await.ok()?.ok()?
     });
-    match decide(&job, result.as_deref(), exit_status.as_deref()) {
+    match decide(job.as_deref(), result.as_deref(), exit_status.as_deref()) {
         Fate::Keep(cause) => log.write(Line::info("table-kept").with("cause", cause)),
         Fate::Remove(cause) => remove(kernel, places, log, cause)?,
     }
@@ -99,15 +89,15 @@ fn remove(kernel: &mut dyn Kernel, places: &Places, log: &Log, cause: &str) -> R
 }
 
 /// Asks systemd over the system bus; everybody may read there.
-async fn job() -> zbus::Result<Job> {
+async fn job() -> zbus::Result<Option<String>> {
     let bus = Connection::system().await?;
     let unit = object(&bus, UNIT.try_into()?, "org.freedesktop.systemd1.Unit").await?;
     let (number, path): (u32, OwnedObjectPath) = unit.get_property("Job").await?;
     if number == 0 {
-        return Ok(Job::None);
+        return Ok(None);
     }
     let job = object(&bus, path, "org.freedesktop.systemd1.Job").await?;
-    Ok(Job::Of(job.get_property("JobType").await?))
+    Ok(Some(job.get_property("JobType").await?))
 }
 
 async fn object(bus: &Connection, path: OwnedObjectPath, interface: &'static str) -> zbus::Result<Proxy<'static>> {
@@ -127,24 +117,21 @@ mod tests {
 
     #[test]
     fn the_unit_s_job_decides_and_where_there_is_none_the_result() {
-        let of = |kind: &str| Job::Of(kind.to_owned());
-        let is_kept = |job: &Job, result, status| matches!(decide(job, result, status), Fate::Keep(_));
+        let is_kept = |job: Option<&str>, result, status| matches!(decide(job, result, status), Fate::Keep(_));
         for result in [Some("success"), Some("exit-code"), Some("signal"), None] {
             for kind in ["restart", "try-restart", "start", "reload-or-start"] {
-                assert!(is_kept(&of(kind), result, None), "{kind} {result:?}");
+                assert!(is_kept(Some(kind), result, None), "{kind} {result:?}");
             }
-            assert!(!is_kept(&of("stop"), result, None), "{result:?}");
+            assert!(!is_kept(Some("stop"), result, None), "{result:?}");
         }
-        for job in [Job::None, Job::Unknown] {
-            assert!(!is_kept(&job, Some("success"), Some("0")), "stopped by a signal, or left by itself");
-            assert!(!is_kept(&job, None, None), "run by hand");
-            for result in ["exit-code", "signal", "core-dump", "watchdog", "timeout", "oom-kill", "resources"] {
-                assert!(is_kept(&job, Some(result), Some("15")), "{result}: it is restarted");
-            }
-            assert!(is_kept(&job, Some("exit-code"), Some("14")), "another helper runs");
-            for status in GIVEN_UP {
-                assert!(!is_kept(&job, Some("exit-code"), Some(status)), "{status}: it is not restarted");
-            }
+        assert!(!is_kept(None, Some("success"), Some("0")), "stopped by a signal, or left by itself");
+        assert!(!is_kept(None, None, None), "run by hand");
+        for result in ["exit-code", "signal", "core-dump", "watchdog", "timeout", "oom-kill", "resources"] {
+            assert!(is_kept(None, Some(result), Some("15")), "{result}: it is restarted");
+        }
+        assert!(is_kept(None, Some("exit-code"), Some("14")), "another helper runs");
+        for status in GIVEN_UP {
+            assert!(!is_kept(None, Some("exit-code"), Some(status)), "{status}: it is not restarted");
         }
     }
 
