@@ -5,12 +5,13 @@ mod private_bus;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use airpods_dbus::{ClampOptions, ClampState, ErrorKind, names};
 use airpods_helper::bus::BusError;
 use airpods_helper::daemon::{DaemonError, Ending};
-use airpods_helper::doubles::Refusal;
+use airpods_helper::doubles::{Recording, Refusal};
 use airpods_helper::kernel::{Event, Link, Routes};
 use airpods_helper::state::FILE;
 use private_bus::*;
@@ -66,6 +67,20 @@ fn a_clamp_that_cannot_be_kept_is_not_made() {
 }
 
 #[test]
+fn a_change_that_is_refused_after_it_was_written_down_is_not_kept() {
+    let helper = Helper::asking(Recording::thinking());
+    let client = helper.client();
+    thread::scope(|scope| {
+        let call = scope.spawn(|| client.on_with("wg0", kept()));
+        helper.wait_until("polkit is asked", || helper.authority.asked().len() == 1);
+        helper.kernel.set_links(vec![link("wg0", "bridge")]);
+        helper.authority.speak();
+        assert_eq!(kind(call.join().unwrap()), ErrorKind::NotVpnLink);
+    });
+    assert!(!helper.places.persistent.join(FILE).exists());
+}
+
+#[test]
 fn a_runtime_folder_that_cannot_be_written_stops_nobody() {
     let helper = Helper::start();
     fs::remove_dir(&helper.places.runtime).unwrap();
@@ -95,6 +110,17 @@ fn a_named_link_that_comes_as_no_vpn_leaves_the_rules() {
     helper.kernel.set_links(vec![link("wg0", "bridge")]);
     helper.wait_until("the rules let go of it", || helper.kernel.table().is_none());
     assert_eq!(state_of(&client, "wg0"), ClampState::Waiting);
+}
+
+#[test]
+fn a_kept_auto_writes_down_the_names_that_come_for_after_a_reboot() {
+    let helper = Helper::with(Choice { links: vec![], ..Choice::default() });
+    helper.client().on_with("", kept()).unwrap();
+    helper.kernel.set_links(vec![wireguard("wg0")]);
+    let text = || fs::read_to_string(helper.places.persistent.join(FILE)).unwrap_or_default();
+    helper.wait_until("its name is written", || text().contains("wg0"));
+    assert_eq!(helper.client().reset(), Ok(true));
+    assert_eq!(text(), "", "and nothing that was on its way comes after a change");
 }
 
 #[test]
@@ -142,7 +168,7 @@ fn a_fight_over_the_rules_is_reported_and_slows_down() {
     assert_eq!(state_of(&client, "wg0"), ClampState::Contested);
     let times = helper.kernel.times_applied();
     helper.kernel.remove_table();
-    std::thread::sleep(Duration::from_millis(300));
+    thread::sleep(Duration::from_millis(300));
     assert_eq!(helper.kernel.times_applied(), times, "the next time is later");
 }
 
@@ -237,7 +263,7 @@ fn a_helper_that_nobody_needs_leaves_and_one_that_clamps_stays() {
     let mut helper = Helper::with(Choice { patience, ..Choice::default() });
     let client = helper.client();
     client.on_link("wg0").unwrap();
-    std::thread::sleep(patience * 3);
+    thread::sleep(patience * 3);
     assert!(helper.is_running());
     client.off("wg0").unwrap();
     assert_eq!(helper.wait_for_end().unwrap(), Ending::Unused);
@@ -251,7 +277,7 @@ fn a_call_that_arrives_while_it_leaves_is_answered() {
         let client = helper.client();
         // On a slow machine it may have left already.
         drop(zruntime::block_on(client.helper.get_status()));
-        std::thread::sleep(Duration::from_millis(after));
+        thread::sleep(Duration::from_millis(after));
         match zruntime::block_on(client.helper.clamp_on("wg0", std::collections::HashMap::new())) {
             Ok(changed) => assert!(changed && helper.is_running() && helper.clamped() == ["wg0"]),
             // There is no activation on this bus: the name being gone is what starts a new helper elsewhere.

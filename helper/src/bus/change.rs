@@ -40,6 +40,7 @@ impl Service {
     ) {
         let outcome = self.decide(&connection, person, &caller, &mut wanted).await;
         self.account_for(person, &wanted, &caller, &outcome);
+        self.keep_names();
         self.announce(&connection).await;
         let answer = match &outcome {
             Ok(outcome) => to.with(&outcome.as_ref().is_some_and(|outcome| outcome.changed)),
@@ -63,19 +64,23 @@ impl Service {
         }
         let question = Question::about(caller.clone(), request, wanted.interaction)?;
         let permit = or(self.permit(connection, person, &question), self.left()).await?;
-        let unkept = self.reconciler().unkept(permit.request())?;
-        let is_written = unkept.is_some();
-        if let Some(unkept) = unkept {
+        let is_for_the_disk = self.reconciler().unkept(permit.request())?.is_some();
+        let _disk = if is_for_the_disk { Some(self.disk.lock().await) } else { None };
+        let unkept = self.reconciler().unkept(permit.request())?.map(Arc::new);
+        if let Some(unkept) = unkept.clone() {
             unblock(move || unkept.write()).await?;
         }
         // After the disk, which may have taken its time.
-        if let Err(gone) = bus_says::check(&self.runtime, connection, &caller.name).await {
-            if is_written {
-                self.reconciler().keep_as_before(permit.request());
-            }
-            return Err(gone);
+        let is_there = bus_says::check(&self.runtime, connection, &caller.name).await;
+        let committed = is_there.and_then(|()| self.reconciler().commit(permit));
+        let is_written = unkept.is_some();
+        if committed.is_err()
+            && let Some(unkept) = unkept
+            && let Err(error) = unblock(move || unkept.take_back()).await
+        {
+            self.log.write(Line::error("undo-failed").with("cause", error));
         }
-        let outcome = self.reconciler().commit(permit)?;
+        let outcome = committed?;
         Ok(Some(Outcome { changed: outcome.changed || is_written, ..outcome }))
     }
 

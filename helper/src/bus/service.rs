@@ -8,7 +8,7 @@ use airpods_dbus::names;
 use zbus::names::BusName;
 use zbus::{Connection, Variant};
 use zruntime::lock::Mutex as Turn;
-use zruntime::{Event, SharedRuntime};
+use zruntime::{Event, SharedRuntime, unblock};
 
 use super::inbox::Inbox;
 use super::log_limit::{Entry, LogLimit};
@@ -34,6 +34,8 @@ pub struct Service {
     log_limit: LogLimit,
     /// Signals are sent in turn, so that the last one sent is the last one true.
     announcing: Turn<()>,
+    /// Held by whoever writes what is kept across reboots, until the memory says the same: no older text replaces a newer one.
+    pub(super) disk: Turn<()>,
     last_call: Mutex<Instant>,
     /// Notified when a call is over.
     call_over: Event,
@@ -56,6 +58,7 @@ impl Service {
             runtime,
             log_limit: LogLimit::default(),
             announcing: Turn::new(()),
+            disk: Turn::new(()),
             last_call: Mutex::new(Instant::now()),
             call_over: Event::new(),
             leaving: Event::new(),
@@ -92,6 +95,23 @@ impl Service {
         {
             self.log.write(Line::warning("signal-not-sent").with("cause", error));
         }
+    }
+
+    /// Writes down the names that a kept auto has learnt, where a slow disk holds nobody up.
+    pub fn keep_names(self: &Arc<Self>) {
+        if !self.reconciler().are_names_due() {
+            return;
+        }
+        let service = Arc::clone(self);
+        let keep = async move {
+            let _disk = service.disk.lock().await;
+            let unkept = service.reconciler().unkept_names();
+            if let Some(unkept) = unkept {
+                let written = unblock(move || unkept.write()).await;
+                service.reconciler().names_written(written);
+            }
+        };
+        self.runtime.spawn("keep names", keep).detach();
     }
 
     /// Notes that somebody has use for the helper.

@@ -209,6 +209,7 @@ impl Present {
         let mut events = Vec::new();
         loop {
             let look_again = self.service.reconciler().tend(&events, Instant::now());
+            self.service.keep_names();
             self.tell_ready(&mut readiness);
             // A bus that does not read holds nobody up here.
             self.looked.notify(usize::MAX);

@@ -42,6 +42,7 @@ pub struct Reconciler {
     table: Table,
     /// The files say what the memory does, as far as is known.
     is_saved: bool,
+    names: Names,
     /// Losses to other programs.
     repairs: Backoff,
     /// Reads that failed.
@@ -51,10 +52,20 @@ pub struct Reconciler {
     is_leaving: bool,
 }
 
-/// The text to write so that a request is kept across reboots.
+/// The names that a kept auto has learnt, and its file.
+#[derive(Default)]
+struct Names {
+    /// The file may not have them.
+    are_due: bool,
+    /// It has been logged that they could not be written.
+    is_loss_logged: bool,
+}
+
+/// What is to be written so that something is kept across reboots.
 #[derive(Debug)]
 pub struct Unkept {
     places: Places,
+    before: Desired,
     desired: Desired,
     known: BTreeSet<LinkName>,
 }
@@ -64,8 +75,16 @@ impl Unkept {
     ///
     /// # Errors
     /// [`ErrorKind::ApplyFailed`]; the file is then as it was.
-    pub fn write(self) -> Result<(), Error> {
+    pub fn write(&self) -> Result<(), Error> {
         self.places.persist(&self.desired, &self.known).map_err(not_kept)
+    }
+
+    /// Writes what was kept before, and waits for the disk.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ApplyFailed`].
+    pub fn take_back(&self) -> Result<(), Error> {
+        self.places.persist(&self.before, &self.known).map_err(not_kept)
     }
 }
 
@@ -106,6 +125,7 @@ impl Reconciler {
             // Whatever the kernel holds now was left by another process: nothing is settled before it has been looked at.
             table: Table::default(),
             is_saved: true,
+            names: Names::default(),
             repairs: Backoff::new(backoff::REPAIRS),
             reads: Backoff::new(backoff::READS),
             refused: None,
@@ -161,19 +181,48 @@ impl Reconciler {
     }
 
     /// What a request needs written so that it is kept across reboots, for a caller who waits for the disk where that holds
-    /// nobody up. [`Self::commit`] then finds it written.
+    /// nobody up. [`Self::commit`] then finds it written; if that fails, the caller [takes it back](Unkept::take_back).
     ///
     /// # Errors
     /// As for [`Self::consider`].
     pub fn unkept(&self, request: &Request) -> Result<Option<Unkept>, Error> {
         let (next, _) = self.desired.after(request)?;
         let is_kept = self.is_kept(request, &next);
-        let unkept = || Unkept { places: self.places.clone(), desired: next, known: self.plan.known.clone() };
-        Ok((!is_kept).then(unkept))
+        Ok((!is_kept).then(|| self.to_be_kept(next)))
     }
 
-    /// Puts back what is kept after a request that was written and not committed.
-    pub fn keep_as_before(&self, request: &Request) {
+    fn to_be_kept(&self, desired: Desired) -> Unkept {
+        let (places, known) = (self.places.clone(), self.plan.known.clone());
+        Unkept { places, before: self.desired.clone(), desired, known }
+    }
+
+    /// Whether a kept auto has learnt names that are to be written, and nobody has been told so yet.
+    pub fn are_names_due(&mut self) -> bool {
+        std::mem::take(&mut self.names.are_due)
+    }
+
+    /// What is to be written then; `None` if there is no kept auto any more.
+    #[must_use]
+    pub fn unkept_names(&self) -> Option<Unkept> {
+        self.keeps_auto().then(|| self.to_be_kept(self.desired.clone()))
+    }
+
+    fn keeps_auto(&self) -> bool {
+        self.desired.auto.is_some_and(|auto| auto.persist)
+    }
+
+    /// Takes in whether they were written. If not, that is logged once, and it is tried again after the next look.
+    pub fn names_written(&mut self, written: Result<(), Error>) {
+        let error = written.err();
+        self.names.are_due |= error.is_some();
+        let is_logged = std::mem::replace(&mut self.names.is_loss_logged, error.is_some());
+        if let Some(error) = error.filter(|_| !is_logged) {
+            self.log.write(Line::warning("state-not-saved").with("cause", error));
+        }
+    }
+
+    /// Puts back what is kept after a request that the kernel refused.
+    fn keep_as_before(&self, request: &Request) {
         let is_about =
             self.desired.after(request).is_ok_and(|(next, _)| request.is_about_what_is_kept(&self.desired, &next));
         if is_about && let Err(error) = self.places.persist(&self.desired, &self.plan.known) {
@@ -263,8 +312,9 @@ impl Reconciler {
         !request.is_about_what_is_kept(&self.desired, next) || self.places.keeps(next)
     }
 
-    /// Writes down what is desired and known; for a kept auto in both files, since it is known in both lives. The rules are in
-    /// force whether that succeeds or not. What fails is tried again at the next look, and told if it is `news`.
+    /// Writes down what is desired and known until the next boot, in a folder that is no disk. The rules are in force whether that
+    /// succeeds or not. What fails is tried again at the next look, and told if it is `news`. A kept auto knows its names in both
+    /// lives; those for after a reboot are on a disk, and written by whoever learns that [they are due](Self::are_names_due).
     fn save(&mut self, news: bool) {
         let known: &BTreeSet<LinkName> = &self.plan.known;
         let mut errors = Vec::new();
@@ -272,9 +322,7 @@ impl Reconciler {
             errors.push(error);
             errors.extend(self.places.forget_other_than(&self.desired).err());
         }
-        if self.desired.auto.is_some_and(|auto| auto.persist) {
-            errors.extend(self.places.persist(&self.desired, known).err());
-        }
+        self.names.are_due |= news && self.keeps_auto();
         self.is_saved = errors.is_empty();
         for error in errors.into_iter().filter(|_| news) {
             self.log.write(Line::warning("state-not-saved").with("cause", error));

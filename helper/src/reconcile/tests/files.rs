@@ -20,6 +20,16 @@ impl Scene {
         self.reconciler.places.recall().0
     }
 
+    /// What is done away from the kernel's loop.
+    fn keep_names(&mut self) -> bool {
+        let are_due = self.reconciler.are_names_due();
+        if are_due {
+            let written = self.reconciler.unkept_names().unwrap().write();
+            self.reconciler.names_written(written);
+        }
+        are_due
+    }
+
     fn kept_file(&self) -> PathBuf {
         self.reconciler.places.persistent.join(FILE)
     }
@@ -52,20 +62,56 @@ fn kept_auto() -> Request {
 fn a_kept_auto_knows_its_links_after_a_reboot_whenever_they_came() {
     let mut scene = scene();
     scene.commit(&kept_auto()).unwrap();
+    assert!(scene.keep_names());
     assert_eq!(scene.after_a_reboot().known, [name("wg0")].into());
     let wireguard = scene.wireguard();
     scene.kernel.set_links(vec![Link { name: name("wg1"), ..wireguard.clone() }]);
     scene.reconciler.tend(&[Event::Network], Instant::now());
+    assert_eq!(scene.after_a_reboot().known, [name("wg0")].into(), "the kernel's loop waits for no disk");
+    assert!(scene.keep_names());
     assert_eq!(scene.after_a_reboot().known, [name("wg0"), name("wg1")].into());
+    assert!(!scene.keep_names(), "nothing is left to write");
     scene.kernel.set_links(vec![Link { name: name("wg2"), ..wireguard }]);
     scene.commit(&on("wg7")).unwrap();
+    assert!(scene.keep_names());
     assert_eq!(scene.after_a_reboot().known, [name("wg0"), name("wg1"), name("wg2")].into(), "be it in a call");
+}
+
+#[test]
+fn names_that_a_kept_auto_cannot_write_are_tried_again_and_told_once() {
+    let mut scene = scene();
+    scene.commit(&kept_auto()).unwrap();
+    let beside = scene.reconciler.places.persistent.join(format!(".{FILE}.new"));
+    std::fs::create_dir(&beside).unwrap();
+    for _ in 0..3 {
+        assert!(scene.keep_names());
+    }
+    assert_eq!(scene.lines.all().iter().filter(|line| line.event() == "state-not-saved").count(), 1);
+    std::fs::remove_dir(beside).unwrap();
+    assert!(scene.keep_names() && !scene.keep_names());
+    assert_eq!(scene.after_a_reboot().known, [name("wg0")].into());
+}
+
+#[test]
+fn names_that_were_due_when_a_kept_auto_ended_are_not_written() {
+    for end in [Request::Reset, Request::ClampOff(Target::Auto)] {
+        let mut scene = scene();
+        scene.commit(&kept_auto()).unwrap();
+        assert!(scene.reconciler.are_names_due());
+        scene.commit(&end).unwrap();
+        assert!(scene.reconciler.unkept_names().is_none());
+    }
+    let mut scene = scene();
+    scene.commit(&kept_auto()).unwrap();
+    scene.reconciler.withdraw();
+    assert!(scene.reconciler.unkept_names().is_none(), "what is kept outlives the helper");
 }
 
 #[test]
 fn an_auto_that_is_not_kept_leaves_nothing_for_after_a_reboot() {
     let mut scene = scene();
     scene.commit(&on("")).unwrap();
+    assert!(!scene.keep_names());
     assert_eq!(scene.after_a_reboot(), Memory::default());
 }
 
@@ -194,6 +240,7 @@ fn names_that_auto_has_learnt_are_written_down_when_they_are_new_and_not_at_ever
 fn what_is_kept_is_as_before_after_a_change_that_the_kernel_refuses() {
     let mut scene = scene();
     scene.commit(&kept_auto()).unwrap();
+    scene.keep_names();
     let before = std::fs::read_to_string(scene.kept_file()).unwrap();
     scene.kernel.refuse(Some(Refusal::Refused));
     let options = ClampOptions { persist: true, ..ClampOptions::default() };
