@@ -1,9 +1,13 @@
 //! Changing one value of a TOML text; comments, order and everything else stay as a person wrote them.
 
+mod unset;
+
 use std::borrow::Cow;
 use std::mem;
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Key, Table, TableLike, Value};
+
+pub use unset::unset;
 
 use super::section::List;
 use crate::error::{Exit, Report};
@@ -37,6 +41,9 @@ pub enum EditError {
     /// The key is not one.
     #[error("`{0}` is not a key")]
     NoKey(String),
+    /// Nothing is to be removed.
+    #[error("`{0}` is not set in the file")]
+    NotSet(String),
     /// The text is not TOML.
     #[error("this is not TOML")]
     NotToml,
@@ -66,6 +73,7 @@ impl Report for EditError {
     fn hint(&self) -> Option<Cow<'static, str>> {
         Some(match self {
             Self::NoKey(_) => "a key is such as `cli.log_lines` or `services.ollama.ports.0.host`".into(),
+            Self::NotSet(key) => format!("`airpods config get {key}` prints the value in effect").into(),
             Self::NotToml => return None,
             Self::NothingBelow(_) => "set the value itself".into(),
             Self::NoItem { array, count: 0, .. } => {
@@ -283,7 +291,8 @@ fn replace(old: &mut Value, mut value: Value) {
 
 /// What is put where the key leads on and there is nothing.
 fn missing(default: Option<&Item>, cursor: &Cursor<'_>, style: Style) -> Item {
-    let array = match (default, cursor.list()) {
+    let is_table = |list: &&List| cursor.next().is_some_and(|part| list.takes_table_for(part));
+    let array = match (default, cursor.list().filter(|list| !is_table(list))) {
         (Some(Item::Value(Value::Array(array))), _) => array.clone(),
         (_, Some(list)) => list.unset(),
         _ => return new_table(style, cursor.done),

@@ -199,7 +199,7 @@ impl<'a> Section<'a> {
 
     /// Says of a key that it holds an array, or something else that is no array of one.
     pub(super) fn may_be_list(&self, key: &str) {
-        self.problems.note_list(List::new(self.place(key), &NOTHING));
+        self.problems.note_list(List::new(self.place(key), &NOTHING).or_table());
     }
 
     /// Says of a key that it holds an array, or one value in the place of an array of one.
@@ -302,18 +302,25 @@ pub(super) struct List {
     unset: String,
     /// Whether a value that is no array stands for an array of one.
     takes_one: bool,
+    /// Whether a table will do as well, whose keys are no numbers.
+    takes_table: bool,
 }
 
 impl List {
     pub(super) fn new(key: String, unset: &impl Serialize) -> Self {
         // Every list of the model serializes to an array.
         let unset = toml::Value::try_from(unset).map_or_else(|_| "[]".to_owned(), |unset| unset.to_string());
-        Self { key, unset, takes_one: false }
+        Self { key, unset, takes_one: false, takes_table: false }
     }
 
     /// The same, where one value that is no array will do.
     pub(super) fn or_one(self) -> Self {
         Self { takes_one: true, ..self }
+    }
+
+    /// The same, where a table will do.
+    pub(super) fn or_table(self) -> Self {
+        Self { takes_table: true, ..self }
     }
 
     /// The list into which a key leads, and how many parts its own key has: `services.new.ports` and 3 for
@@ -334,6 +341,11 @@ impl List {
     pub(super) fn unset(&self) -> Array {
         let unset = self.unset.parse::<toml_edit::Value>().ok();
         unset.and_then(|unset| unset.as_array().cloned()).unwrap_or_default()
+    }
+
+    /// Whether this part of a key leads into a table that stands in its place.
+    pub(super) fn takes_table_for(&self, part: &str) -> bool {
+        self.takes_table && part.parse::<usize>().is_err()
     }
 
     pub(super) fn takes_one(&self) -> bool {

@@ -11,14 +11,27 @@ use super::{airpods, told};
 
 impl Home {
     #[track_caller]
-    fn set(&self, key: &str, value: &str) {
+    pub(crate) fn set(&self, key: &str, value: &str) {
         let output = airpods(self.path(), "config set").args([key, value]).output().unwrap();
+        told(&output, 0, "", &format!("changed {}\n", self.file().display()));
+    }
+
+    #[track_caller]
+    pub(crate) fn unset(&self, key: &str) {
+        let output = airpods(self.path(), "config set").args([key, "--unset"]).output().unwrap();
         told(&output, 0, "", &format!("changed {}\n", self.file().display()));
     }
 
     #[track_caller]
     fn gets(&self, key: &str, expected: &str) {
         told(&airpods(self.path(), &format!("config get {key}")).output().unwrap(), 0, expected, "");
+    }
+
+    #[track_caller]
+    pub(crate) fn gets_json(&self, key: &str, expected: &str) {
+        let output = airpods(self.path(), &format!("config get {key} --json")).output().unwrap();
+        let got: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(got, serde_json::from_str::<serde_json::Value>(expected).unwrap(), "{key}");
     }
 
     /// Edits with a line of shell that has the draft as `$1`.
@@ -93,6 +106,24 @@ fn the_first_item_of_a_list_can_be_set_and_the_number_after_the_last_adds_one() 
     home.gets("services.ollama.health.expected_status", "[100, 299]\n");
     home.gets("services.ollama.ports.0.host", "12000\n");
     home.gets("services.ollama.ports.1.host", "5\n");
+}
+
+#[test]
+fn what_the_file_does_not_have_cannot_be_unset_and_what_is_needed_stays() {
+    let text = "[services.mine]\nimage = \"docker.io/lab/mine:1\"\n";
+    let home = Home::with(text);
+    for (arguments, code, message) in [
+        (&["cli.log_lines", "--unset"][..], 2, "`cli.log_lines` is not set in the file"),
+        (&["services.mine.image", "--unset"], 10, "`services.mine.image` is missing"),
+        (&["services.mine.image", "x", "--unset"], 2, "cannot be used with"),
+        (&["services.mine.image"], 2, "required"),
+    ] {
+        let output = airpods(home.path(), "config set").args(arguments).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {told}");
+        assert!(told.contains(message), "{arguments:?}: {told}");
+    }
+    assert_eq!(home.text(), text);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod export;
 mod home;
 mod import;
 mod no_home;
+mod options;
 
 use std::io;
 use std::ops::{Deref, DerefMut};

@@ -49,18 +49,22 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Change one value in the file; its comments and its order stay
+    /// Change or remove one value in the file; its comments and its order stay
     #[command(after_help = "Examples:
   airpods config set runtime.network.mtu 1380
   airpods config set services.ollama.network_aliases '[\"ollama\", \"llm\"]'
-  airpods config set -t str services.ollama.env.LEVEL 3")]
+  airpods config set -t str services.ollama.env.LEVEL 3
+  airpods config set services.ollama.env.LEVEL --unset")]
     Set {
         /// The key, with dots between its parts and numbers for the items of arrays
         #[arg(value_name = "KEY", add = completions::keys())]
         key: KeyPath,
         /// The value
-        #[arg(value_name = "VALUE", allow_hyphen_values = true)]
-        value: String,
+        #[arg(value_name = "VALUE", allow_hyphen_values = true, required_unless_present = "unset")]
+        value: Option<String>,
+        /// Remove the key from the file, so that its default is in effect
+        #[arg(long, conflicts_with_all = ["value", "kind"])]
+        unset: bool,
         /// The type of the value; `auto` decides by its form, or takes a text if the key needs one
         #[arg(short = 't', long = "type", value_enum, default_value_t = write::Type::Auto, value_name = "TYPE")]
         kind: write::Type,
@@ -100,7 +104,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
         Action::Path { json } => read::path(context, json),
         Action::Show { format, json } => read::show(context, if json { read::Format::Json } else { format }),
         Action::Get { key, json } => read::get(context, &key, json),
-        Action::Set { key, value, kind } => write::set(context, &key, &value, kind),
+        Action::Set { key, value, kind, .. } => write::set(context, &key, value.as_deref(), kind),
         Action::Edit => edit::run(context).await,
         Action::Validate { json } => read::validate(context, json),
         Action::Init { force } => write::init(context, force),

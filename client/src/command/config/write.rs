@@ -1,4 +1,4 @@
-//! Writing the file: `airpods config set`, one value changed if what comes out is a configuration; `init` and `reset`, the
+//! Writing the file: `airpods config set`, one value changed or removed if what comes out is a configuration; `init` and `reset`, the
 //! built-in defaults; and why a file was not changed.
 
 use std::borrow::Cow;
@@ -52,8 +52,12 @@ impl Report for NotOfType {
     }
 }
 
-pub(super) fn set(context: &Context, key: &KeyPath, value: &str, kind: Type) -> Result<Exit, Failure> {
-    let values = read(value, kind)?;
+/// Sets the key, or removes it if there is no value.
+pub(super) fn set(context: &Context, key: &KeyPath, value: Option<&str>, kind: Type) -> Result<Exit, Failure> {
+    let values = match value {
+        Some(value) => read(value, kind)?.into_iter().map(Some).collect(),
+        None => vec![None],
+    };
     let found = crate::config::locate(&context.environment, context.config.as_deref())?;
     let is_new = found.is_none();
     let path = match found {
@@ -65,7 +69,11 @@ pub(super) fn set(context: &Context, key: &KeyPath, value: &str, kind: Type) -> 
     let old = if is_new { String::new() } else { read_file(&path)? };
     let places = context.environment.places(Some(&path))?;
     let check = |text: &str| check(&path, &old, text, &places);
-    match choose(values, |value| edit::set(&old, DEFAULTS, key, value), check) {
+    let edited = |value| match value {
+        Some(value) => edit::set(&old, DEFAULTS, key, value),
+        None => edit::unset(&old, key),
+    };
+    match choose(values, edited, check) {
         Ok((text, loaded)) => {
             loaded.tell_warnings(&mut anstream::stderr());
             let written = if is_new { file::create(&path, &text) } else { file::replace(&path, &text) };
@@ -130,9 +138,9 @@ enum Refused {
 }
 
 /// The first value that makes a configuration, with the text that it makes; else why the likeliest one makes none.
-fn choose<T>(
-    values: Vec<Value>,
-    edited: impl Fn(Value) -> Result<String, EditError>,
+fn choose<V, T>(
+    values: Vec<V>,
+    edited: impl Fn(V) -> Result<String, EditError>,
     check: impl Fn(&str) -> Result<T, ConfigError>,
 ) -> Result<(String, T), Refused> {
     let mut refused = None;

@@ -57,6 +57,23 @@ fn items_of_arrays_have_numbers_and_one_more_is_added() {
 }
 
 #[test]
+fn a_key_that_is_no_number_makes_a_table_where_that_may_stand_for_a_list() {
+    let text = "[services.a]\nimage = 'b/c:1'\n";
+    for (key, value) in [
+        ("sysctls.net.core.somaxconn", "1024"),
+        ("sysctls.'net.core.somaxconn'", "1024"),
+        ("ulimits.nofile", "512"),
+        ("depends_on.ollama", "'healthy'"),
+    ] {
+        let written = key.replace('\'', "\"");
+        becomes(text, &format!("services.a.{key}"), value, &format!("{text}{written} = {value}\n"));
+    }
+    becomes(text, "services.a.sysctls.0", "'net.a=1'", &format!("{text}sysctls = ['net.a=1']\n"));
+    let listed = format!("{text}sysctls = ['net.a=1']\n");
+    assert!(edited(&listed, "services.a.sysctls.net.b", "1").is_err());
+}
+
+#[test]
 fn an_array_of_the_defaults_comes_along_with_the_item_that_changes() {
     let expected = "[services.ollama]\nports = [{ host = 12000, container = 11434 }]\n";
     becomes("", "services.ollama.ports.0.host", "12000", expected);
