@@ -11,7 +11,7 @@ use super::start::{surroundings, tell_troubles};
 use super::{Context, NeverStarted, completions};
 use crate::config::{Config, PodmanUrl};
 use crate::error::{Exit, Failure};
-use crate::execute::{self, Outcome, Pace};
+use crate::execute::{self, Open, Outcome, Pace};
 use crate::plan::{self, Desired, Observed, Restart, Restarted};
 use crate::podman::{self, Connection, Podman};
 use crate::terminal::{EscapedLine, print_json};
@@ -56,7 +56,8 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
         pace.startup = Duration::ZERO;
     }
     let verbose = context.says_more(&loaded.config.cli);
-    let outcome = execute::execute_in_sight(&connection.podman, &restart.plan, &pace, verbose, interrupt).await?;
+    let outcome =
+        execute::execute_in_sight(&connection.podman, &restart.plan, &pace, verbose, &Open, interrupt).await?;
     tell(&restart, &outcome, args.json)?;
     Ok(if outcome.late.is_empty() { Exit::Done } else { Exit::Failed })
 }

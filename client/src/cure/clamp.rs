@@ -3,6 +3,7 @@
 
 use airpods_dbus::{ClampOptions, ClampState, Mode, Origin, PathMtu, Status, Target};
 
+use crate::egress::Egress;
 use crate::helper_link::Change;
 
 /// Whether a link is clamped.
@@ -21,6 +22,20 @@ pub fn clamp_coverage(status: &Status, link: &str) -> ClampCoverage {
     let counts = |state| matches!(state, ClampState::Active | ClampState::Contested);
     let is_clamped = status.clamps.iter().any(|clamp| clamp.link == link && counts(clamp.state));
     if is_clamped { ClampCoverage::Clamped } else { ClampCoverage::Open }
+}
+
+/// The command that clamps a link to its route's MTU. One that clamps every VPN link does for a VPN's.
+#[must_use]
+pub fn clamp_command(egress: &Egress) -> String {
+    let Egress { link, kind, .. } = egress;
+    if kind.is_vpn() { "airpods net clamp on".to_owned() } else { format!("airpods net clamp on {link} --any-link") }
+}
+
+/// The command that measures what the path behind a link takes, and clamps the link to that.
+#[must_use]
+pub fn measuring_command(egress: &Egress) -> String {
+    let any_link = if egress.kind.is_vpn() { "" } else { " --any-link" };
+    format!("airpods net clamp on {} --mtu auto{any_link}", egress.link)
 }
 
 /// The change that puts a target back to how it is now. `any_link` is the option with which the caller may name a link that is no VPN's.
@@ -66,7 +81,7 @@ pub fn is_clamped_to(status: &Status, link: &str, bytes: u32) -> bool {
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use airpods_dbus::doubles::clamp_status;
-    use airpods_dbus::{ClampStatus, LinkName};
+    use airpods_dbus::{ClampStatus, LinkKind, LinkName};
 
     use super::*;
 
@@ -111,6 +126,22 @@ pub(crate) mod tests {
             assert_eq!(is_clamped_to(&clamped(Origin::Auto, mtu), "wg0", bytes), expected, "{mtu:?} {bytes}");
         }
         assert!(!is_clamped_to(&clamped(Origin::Auto, Some(1300)), "wg1", 1300));
+    }
+
+    #[test]
+    fn a_link_that_is_no_vpn_is_clamped_by_its_name_and_with_the_switch_for_that() {
+        let egress = |info_kind: &str, tun_type| Egress {
+            link: "tun9".to_owned(),
+            index: 9,
+            kind: LinkKind { info_kind: info_kind.to_owned(), tun_type, hardware: 1 },
+            mtu: 1420,
+        };
+        let both = |egress: &Egress| [clamp_command(egress), measuring_command(egress)];
+        assert_eq!(both(&egress("wireguard", None)), ["airpods net clamp on", "airpods net clamp on tun9 --mtu auto"]);
+        for no_vpn in [egress("tun", Some(2)), egress("", None)] {
+            let expected = ["airpods net clamp on tun9 --any-link", "airpods net clamp on tun9 --mtu auto --any-link"];
+            assert_eq!(both(&no_vpn), expected);
+        }
     }
 
     #[test]

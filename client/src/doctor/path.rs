@@ -2,7 +2,7 @@
 //! The same for a part of the world that is reached by a VPN of its own (split tunnel). Measurements come from a file;
 //! nothing is sent.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use airpods_dbus::Status;
@@ -10,7 +10,7 @@ use airpods_dbus::Status;
 use super::helper::Use;
 use super::{Code, Finding};
 use crate::config::Config;
-use crate::cure::{ClampCoverage, Remedy, clamp_coverage, is_clamped_to};
+use crate::cure::{ClampCoverage, Remedy, clamp_command, clamp_coverage, is_clamped_to, measuring_command};
 use crate::egress::{self, Branch, Egress, EgressPath, Leaving, NetworkPath, SMALLEST_MTU, Verdict};
 use crate::kernel::gateways;
 use crate::measure::memory::{Elsewhere, Known, Memory, ago};
@@ -28,7 +28,7 @@ pub struct Path {
 /// What measurements say about the VPN by which this host's packets leave. The doctor itself sends nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Measured {
-    /// The recent measurement of each VPN link, in the network that it is on.
+    /// The recent measurement of each tunnel's link, in the network that it is on.
     pub known: Vec<Known>,
     /// The links that are clamped to a value of another network.
     pub elsewhere: Vec<Elsewhere>,
@@ -81,14 +81,15 @@ fn one(route: &EgressPath, services: &str, status: Option<&Status>, usage: Use, 
     }
 }
 
-/// The packets fit the link. Whether the path behind a VPN takes them is another question.
+/// The packets fit the link. Whether the path behind a tunnel takes them is another question.
 fn passes(route: &EgressPath, services: &str, known: Option<&Known>, measured: &Measured) -> Finding {
     let says = format!("packets of {services}: {route}");
     match known {
         Some(known) => Finding::fine(format!("{says}, measured {} ({})", ago(known.age), known.verdict)),
-        None if route.through_vpn() && measured.possible => {
+        None if route.through_tunnel() && measured.possible => {
+            let noun = route.egress.as_ref().map_or("VPN", Egress::noun);
             let cause = format!(
-                "{says}; that follows from MTUs, and whether the path behind the VPN is narrower was not measured"
+                "{says}; that follows from MTUs, and whether the path behind the {noun} is narrower was not measured"
             );
             Finding::note(Code::Measured(verdict::Code::NotMeasured), cause, "airpods net check")
         }
@@ -111,7 +112,8 @@ fn narrow_path(route: &EgressPath, services: &str, status: Option<&Status>, know
                 "the path behind `{link}` takes {mtu} bytes, less than the link (measured {}): large transfers of {services} hang",
                 ago(*age)
             );
-            Some(Finding::broken(Code::Measured(*verdict), cause, format!("airpods net clamp on {link} --mtu auto")))
+            let cure = measuring_command(route.egress.as_ref()?);
+            Some(Finding::broken(Code::Measured(*verdict), cause, cure))
         }
         Remedy::Elsewhere => {
             let cause =
@@ -123,7 +125,7 @@ fn narrow_path(route: &EgressPath, services: &str, status: Option<&Status>, know
 }
 
 fn of_elsewhere(elsewhere: &Elsewhere) -> Finding {
-    Finding::note(Code::Measured(verdict::Code::NotMeasured), elsewhere.to_string(), elsewhere.cure())
+    Finding::note(Code::Measured(verdict::Code::NotMeasured), elsewhere.to_string(), elsewhere.cure.as_str())
 }
 
 /// Packets of the network are bigger than what fits, and the host forwards them.
@@ -137,7 +139,7 @@ fn narrow(
 ) -> Finding {
     let Egress { link, mtu, .. } = egress;
     let network_mtu = route.network_mtu.unwrap_or_default();
-    let cure = cure(route, egress, status.is_some());
+    let cure = cure(egress, status.is_some());
     let known = known.filter(|known| known.from_network);
     match status.map_or(ClampCoverage::Open, |status| clamp_coverage(status, link)) {
         ClampCoverage::Clamped => Finding::fine(format!("packets of {services}: {route}, clamped")),
@@ -148,7 +150,7 @@ fn narrow(
             ))
         }
         // Most of them, in clouds, have somebody who sees to it.
-        ClampCoverage::Open if route.verdict == Verdict::NarrowLink => {
+        ClampCoverage::Open if !route.through_tunnel() => {
             let cause = format!(
                 "`{link}` is no VPN but takes {mtu} bytes, and the network of {services} sends {network_mtu}: large transfers hang \
                  where ICMP is blocked"
@@ -167,14 +169,9 @@ fn narrow(
     }
 }
 
-fn cure(route: &EgressPath, egress: &Egress, helper: bool) -> String {
-    let any_link = || format!("airpods net clamp on {} --any-link", egress.link);
-    let clamp = if route.verdict == Verdict::ClampHelps { CLAMP.to_owned() } else { any_link() };
-    fitting_network(egress.mtu, helper).unwrap_or(clamp)
+fn cure(egress: &Egress, helper: bool) -> String {
+    fitting_network(egress.mtu, helper).unwrap_or_else(|| clamp_command(egress))
 }
-
-/// Clamps every VPN link.
-const CLAMP: &str = "airpods net clamp on";
 
 /// Without a helper: a network that fits a link of this MTU, unless that is too small for IPv6.
 fn fitting_network(mtu: u32, helper: bool) -> Option<String> {
@@ -203,7 +200,7 @@ fn narrow_branch(branch: &Branch, paths: &[Path], status: Option<&Status>, measu
              there hang",
             ago(known.age)
         );
-        let cure = format!("airpods net clamp on {link} --mtu auto");
+        let cure = measuring_command(egress);
         return Some(Finding::broken(Code::Measured(known.verdict), cause, cure));
     }
     // What leaves by sockets of the host knows the MTU of the link.
@@ -220,7 +217,7 @@ fn narrow_branch(branch: &Branch, paths: &[Path], status: Option<&Status>, measu
          not measured)",
         services.join(", ")
     );
-    let cure = fitting_network(mtu, status.is_some()).unwrap_or_else(|| CLAMP.to_owned());
+    let cure = cure(egress, status.is_some());
     Some(Finding::note(Code::MtuBlackHole, cause, cure))
 }
 
@@ -236,13 +233,13 @@ pub(super) fn read_measured(
     let possible = reachable && config.runtime.network.measure;
     let branches = Leaving::of_host().and_then(|leaving| egress::branches(&leaving).ok()).unwrap_or_default();
     let of_services =
-        paths.iter().filter(|path| path.route.through_vpn()).filter_map(|path| path.route.egress.as_ref());
+        paths.iter().filter(|path| path.route.through_tunnel()).filter_map(|path| path.route.egress.as_ref());
     let all = of_services.chain(branches.iter().map(|branch| &branch.egress));
-    let links: BTreeSet<&str> = all.map(|egress| egress.link.as_str()).collect();
+    let links: BTreeMap<&str, &Egress> = all.map(|egress| (egress.link.as_str(), egress)).collect();
     let (memory, now) = (Memory::load(folder), SystemTime::now());
-    let around: Vec<_> = links.into_iter().map(|link| (link, gateways(link))).collect();
-    let known = around.iter().filter_map(|(link, around)| memory.known(link, around, now)).collect();
+    let around: Vec<_> = links.into_values().map(|egress| (egress, gateways(&egress.link))).collect();
+    let known = around.iter().filter_map(|(egress, around)| memory.known(&egress.link, around, now)).collect();
     let elsewhere =
-        around.iter().filter_map(|(link, around)| memory.of_elsewhere(status?, link, around, now)).collect();
+        around.iter().filter_map(|(egress, around)| memory.of_elsewhere(status?, egress, around, now)).collect();
     Measured { known, elsewhere, branches, possible }
 }

@@ -17,7 +17,7 @@ pub use rootless_backend::RootlessBackend;
 use std::fmt;
 use std::net::IpAddr;
 
-use airpods_dbus::LinkKind;
+use airpods_dbus::{LinkKind, LinkName};
 use ipnet::IpNet;
 use netlink::Rtnetlink;
 use serde_json::{Value, json};
@@ -68,6 +68,27 @@ pub struct Egress {
     pub kind: LinkKind,
     /// The largest packet in bytes: the link's MTU, or the route's if that is smaller.
     pub mtu: u32,
+}
+
+impl Egress {
+    /// Whether it is a tap link, which carries Ethernet frames (tun(4)), as OpenVPN's with `dev tap`. The kernel does not say whose it is:
+    /// a virtual machine's tap link is no VPN, so the helper clamps one only with `any-link`, by its name.
+    #[must_use]
+    pub fn is_tap(&self) -> bool {
+        self.kind.info_kind == "tun" && !self.kind.is_vpn() && LinkName::parse(&self.link).is_ok()
+    }
+
+    /// Whether somebody's tunnel begins here. A tap link by which packets leave for the internet does not end in a virtual machine.
+    #[must_use]
+    pub fn is_tunnel(&self) -> bool {
+        self.kind.is_vpn() || self.is_tap()
+    }
+
+    /// The word for it in messages.
+    #[must_use]
+    pub fn noun(&self) -> &'static str {
+        if self.is_tap() { "tap link" } else { "VPN" }
+    }
 }
 
 /// The effect of a clamp on a service.
@@ -123,10 +144,16 @@ pub struct EgressPath {
 }
 
 impl EgressPath {
-    /// Whether the packets leave through a VPN.
+    /// Whether the packets leave through a tunnel.
     #[must_use]
-    pub fn through_vpn(&self) -> bool {
-        self.egress.as_ref().is_some_and(|egress| egress.kind.is_vpn())
+    pub fn through_tunnel(&self) -> bool {
+        self.egress.as_ref().is_some_and(Egress::is_tunnel)
+    }
+
+    /// Whether the network's packets are too big for the tunnel that they leave through.
+    #[must_use]
+    pub fn exceeds_tunnel(&self) -> bool {
+        matches!(self.verdict, Verdict::ClampHelps | Verdict::NarrowLink) && self.through_tunnel()
     }
 
     /// As JSON: `{"kind", "link", "link_kind", "mtu", "network_mtu", "verdict"}`.

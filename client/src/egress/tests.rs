@@ -59,12 +59,36 @@ fn a_clamp_helps_what_the_host_forwards_into_a_narrower_vpn_and_nothing_else() {
 }
 
 #[test]
+fn a_tap_link_by_which_packets_leave_is_a_tunnel_and_no_vpn_to_the_helper() {
+    let of_kind = |info_kind: &str, tun_type, hardware| Egress {
+        kind: LinkKind { info_kind: info_kind.to_owned(), tun_type, hardware },
+        ..egress("tap0", "", 1380)
+    };
+    for (egress, expected) in [
+        (of_kind("tun", Some(2), 1), [true, true]),
+        // A kernel that does not tell the type tells the hardware (ARPHRD_ETHER).
+        (of_kind("tun", None, 1), [true, true]),
+        (of_kind("tun", Some(1), 65534), [false, true]),
+        (of_kind("wireguard", None, 65534), [false, true]),
+        (of_kind("veth", None, 1), [false, false]),
+        (of_kind("", None, 1), [false, false]),
+        (Egress { link: "tap:0".to_owned(), ..of_kind("tun", Some(2), 1) }, [false, false]),
+    ] {
+        assert_eq!([egress.is_tap(), egress.is_tunnel()], expected, "{egress:?}");
+    }
+    let path = behind(Leaving { ipv4: Some(of_kind("tun", Some(2), 1)), ipv6: None }).path(NetworkMode::Pod);
+    assert_eq!((path.verdict, path.exceeds_tunnel()), (Verdict::NarrowLink, true));
+    let cloud = behind(Leaving { ipv4: Some(egress("eth0", "", 1450)), ipv6: None }).path(NetworkMode::Pod);
+    assert_eq!((cloud.verdict, cloud.exceeds_tunnel()), (Verdict::NarrowLink, false));
+}
+
+#[test]
 fn what_leaves_by_sockets_of_the_host_needs_no_clamp() {
     for backend in [RootlessBackend::Pasta, RootlessBackend::Slirp4netns] {
         let facts = Facts { rootless: Some(backend), ..behind(wg0()) };
         let path = facts.path(NetworkMode::Pod);
         assert_eq!((path.passage, path.verdict), (NetworkPath::Rootless(backend), Verdict::HostSockets));
-        assert!(path.through_vpn());
+        assert!(path.through_tunnel());
     }
     let path = behind(wg0()).path(NetworkMode::Host);
     assert_eq!((path.passage, path.verdict, path.network_mtu), (NetworkPath::Host, Verdict::HostSockets, None));

@@ -8,7 +8,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
+use tokio::sync::OnceCell;
 
+use super::gate::Gate;
 use super::progress::{Event, Progress};
 use super::{Cancel, Late, Outcome, Pace, StepError};
 use crate::file;
@@ -33,23 +35,28 @@ pub(super) enum Done {
     Nothing,
     /// The plan's text.
     AsPlanned,
+    /// The plan's text, or nothing, or part of it: podman's answer did not come.
+    Unknown,
     /// These folders were made, the outermost first.
     Folders(Vec<PathBuf>),
 }
 
 /// Does steps, and keeps what later ones need.
-pub(super) struct Actor<'a, P> {
+pub(super) struct Actor<'a, P, G> {
     pub(super) podman: &'a P,
     pub(super) pace: &'a Pace,
     pub(super) progress: &'a dyn Progress,
     pub(super) cancel: Rc<Cancel>,
+    pub(super) gate: &'a G,
+    /// Set once containers may start.
+    pub(super) passed: OnceCell<()>,
     pub(super) network: RefCell<Option<Network>>,
     pub(super) outcome: RefCell<Outcome>,
     /// The changes that failed steps could not undo.
     pub(super) left: RefCell<Vec<String>>,
 }
 
-impl<P: Podman> Actor<'_, P> {
+impl<P: Podman, G: Gate> Actor<'_, P, G> {
     pub(super) async fn act(&self, index: usize, step: &Step) -> Result<Done, StepError> {
         let podman = self.podman;
         let service = step.service.as_deref().unwrap_or_default();
@@ -96,7 +103,10 @@ impl<P: Podman> Actor<'_, P> {
                 }
                 podman.create_container(&spec).await.map_err(refused)?;
             }
-            Action::Start { name } => podman.start_container(name).await.map_err(refused)?,
+            Action::Start { name } => {
+                self.pass_gate().await?;
+                podman.start_container(name).await.map_err(refused)?;
+            }
             Action::Stop { name } => podman.stop_container(name, self.pace.stop_seconds).await.map_err(refused)?,
             Action::CheckRuns { name } => {
                 let detail = podman.inspect_container(name).await.map_err(refused)?;
@@ -141,13 +151,14 @@ impl<P: Podman> Actor<'_, P> {
         self.podman.rename_container(name, former).await
     }
 
-    /// Starts containers again that were stopped for this, if it failed.
+    /// Starts containers again that were stopped for this, if it failed. Where nobody knows, that is for the undo to find out.
     async fn or_put_back(
         &self,
         result: Result<(), PodmanError>,
         stopped: impl IntoIterator<Item = &String>,
     ) -> Result<(), PodmanError> {
-        for name in stopped.into_iter().filter(|_| result.is_err()) {
+        let failed = result.as_ref().is_err_and(|error| !error.leaves_open());
+        for name in stopped.into_iter().filter(|_| failed) {
             if let Err(error) = self.podman.start_container(name).await {
                 let left = format!("the container `{name}`, which ran and is stopped: {}", error.message());
                 self.left.borrow_mut().push(left);
@@ -164,7 +175,7 @@ impl<P: Podman> Actor<'_, P> {
     }
 
     /// Either the outcome, or the end by cancellation.
-    async fn unless_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T, StepError> {
+    pub(super) async fn unless_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T, StepError> {
         match select(pin!(work), pin!(self.cancel.cancelled())).await {
             Either::Left((done, _)) => Ok(done),
             Either::Right(_) => Err(StepError::Interrupted),
@@ -288,7 +299,7 @@ impl<P: Podman> Actor<'_, P> {
     }
 }
 
-impl<P: Podman> Actor<'_, P> {
+impl<P: Podman, G: Gate> Actor<'_, P, G> {
     /// Waits until a container has ended, and well: for as long as it takes where that is required, else no longer than for a service
     /// to become healthy.
     async fn await_end(&self, service: &str, container: &str, required: bool) -> Result<(), Trouble> {

@@ -6,6 +6,7 @@
 mod act;
 mod end;
 mod error;
+mod gate;
 mod progress;
 mod run;
 mod undo;
@@ -28,6 +29,7 @@ use crate::podman::Podman;
 
 pub use end::{Ended, Notice, end};
 pub use error::{Aborted, StepError};
+pub use gate::{Gate, Open};
 pub use progress::{Event, Progress, Silent, bytes};
 
 /// The times and numbers by which a plan is executed.
@@ -96,16 +98,17 @@ pub struct Late {
 }
 
 /// Executes a plan as [`execute`] does, and tells of it on standard error: of every step, and with podman's words in full, if
-/// `verbose`.
+/// `verbose`. No container starts before `gate` is settled.
 pub async fn execute_in_sight(
     podman: &impl Podman,
     plan: &Plan,
     pace: &Pace,
     verbose: bool,
+    gate: &impl Gate,
     interrupt: impl Future<Output = ()>,
 ) -> Result<Outcome, Aborted> {
     let progress = progress::progress_on_stderr(verbose);
-    let outcome = execute(podman, plan, pace, &*progress, interrupt).await;
+    let outcome = execute_until(podman, plan, pace, &*progress, gate, interrupt, interrupted()).await;
     outcome.map_err(|aborted| aborted.in_detail(verbose))
 }
 
@@ -120,15 +123,16 @@ pub async fn execute(
     progress: &dyn Progress,
     interrupt: impl Future<Output = ()>,
 ) -> Result<Outcome, Aborted> {
-    execute_until(podman, plan, pace, progress, interrupt, interrupted()).await
+    execute_until(podman, plan, pace, progress, &Open, interrupt, interrupted()).await
 }
 
-/// The same; `again` is the second Ctrl-C.
+/// The same with a gate; `again` is the second Ctrl-C.
 async fn execute_until(
     podman: &impl Podman,
     plan: &Plan,
     pace: &Pace,
     progress: &dyn Progress,
+    gate: &impl Gate,
     interrupt: impl Future<Output = ()>,
     again: impl Future<Output = ()>,
 ) -> Result<Outcome, Aborted> {
@@ -139,7 +143,7 @@ async fn execute_until(
         }
     }
     let (mut interrupt, mut again) = (pin!(interrupt), pin!(again));
-    let ran = run::run(podman, plan, pace, progress, interrupt.as_mut(), again.as_mut()).await;
+    let ran = run::run(podman, plan, pace, progress, gate, interrupt.as_mut(), again.as_mut()).await;
     match ran.failure {
         None => {
             let mut outcome = ran.outcome;
@@ -219,6 +223,10 @@ impl Cancel {
     pub(super) fn set(&self) {
         self.set.set(true);
         self.notify.notify_waiters();
+    }
+
+    fn is_set(&self) -> bool {
+        self.set.get()
     }
 
     /// Completes once cancelled.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::plan::{Action, Step};
 use crate::podman::PullProgress;
@@ -29,6 +29,10 @@ pub enum Event<'a> {
     Waiting { count: usize },
     /// The changes are being undone.
     Undoing,
+    /// Something else is shown or asked from here on.
+    Paused,
+    /// Nothing else is shown any more.
+    Resumed,
 }
 
 /// The observer.
@@ -81,7 +85,7 @@ impl Lines {
             Event::Healthy { service, asked, took } => Some(healthy(service, asked, *took)),
             Event::Waiting { count } => Some(waiting(*count)),
             Event::Undoing => Some("undoing the changes".to_owned()),
-            Event::Began { .. } | Event::Failed { .. } => None,
+            Event::Began { .. } | Event::Failed { .. } | Event::Paused | Event::Resumed => None,
         }
     }
 }
@@ -212,6 +216,12 @@ impl Progress for Terminal {
             }
             Event::Waiting { count } => self.print(&waiting(*count)),
             Event::Undoing => self.print("undoing the changes"),
+            Event::Paused => {
+                // Where the lines cannot be cleared they stay above.
+                let _ = self.screen.clear();
+                self.screen.set_draw_target(ProgressDrawTarget::hidden());
+            }
+            Event::Resumed => self.screen.set_draw_target(ProgressDrawTarget::stderr()),
         }
     }
 }

@@ -9,8 +9,10 @@ use std::time::Instant;
 
 use futures_util::future::{Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::OnceCell;
 
 use super::act::{Actor, Done};
+use super::gate::Gate;
 use super::progress::{Event, Progress};
 use super::{Cancel, Outcome, Pace, StepError};
 use crate::plan::{Action, Plan};
@@ -94,6 +96,7 @@ pub(super) async fn run(
     plan: &Plan,
     pace: &Pace,
     progress: &dyn Progress,
+    gate: &impl Gate,
     mut interrupt: Pin<&mut impl Future<Output = ()>>,
     mut again: Pin<&mut impl Future<Output = ()>>,
 ) -> Ran {
@@ -103,6 +106,8 @@ pub(super) async fn run(
         pace,
         progress,
         cancel: Rc::clone(&cancel),
+        gate,
+        passed: OnceCell::new(),
         network: RefCell::new(plan.network.clone()),
         outcome: RefCell::new(Outcome { warnings: plan.warnings.clone(), ..Outcome::default() }),
         left: RefCell::default(),
@@ -149,8 +154,7 @@ pub(super) async fn run(
             Ok(what) => done.push((index, what)),
             Err(error) => {
                 if error.leaves_open() {
-                    // Undoing what was not done does no harm.
-                    done.push((index, Done::AsPlanned));
+                    done.push((index, Done::Unknown));
                 }
                 // What was cut off because of the first failure is no failure of its own.
                 if failure.is_none() {
@@ -166,7 +170,7 @@ pub(super) async fn run(
 }
 
 async fn one(
-    actor: &Actor<'_, impl Podman>,
+    actor: &Actor<'_, impl Podman, impl Gate>,
     plan: &Plan,
     index: usize,
     progress: &dyn Progress,

@@ -4,12 +4,14 @@ use std::cell::RefCell;
 use std::future::pending;
 use std::net::{Ipv4Addr, TcpListener};
 
+mod gate;
 mod health;
 mod replacing;
+mod undoing;
 
 use super::*;
 use crate::plan::tests::{NEW, PACE, THREE, plan, podman};
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Plan, Step};
 use crate::podman::{Call, ContainerDetail, ContainerState, HostFacts, Simulated, World};
 
 async fn prepared(podman: &Simulated, toml: &str) -> Plan {
@@ -287,7 +289,7 @@ async fn a_second_interrupt_ends_everything_and_names_all_that_is_left() {
         let mut plan = plan(&podman, THREE, &["model", "web"]).await.unwrap();
         plan.ports.clear();
         let (interrupt, again) = (after_polls(first + 1), after_polls(second + 1));
-        let ended = execute_until(&podman, &plan, &PACE, &Silent, interrupt, again).await;
+        let ended = execute_until(&podman, &plan, &PACE, &Silent, &Open, interrupt, again).await;
         let Err(aborted) = ended else { continue };
         let (world, left) = (podman.world(), aborted.left.join("\n"));
         let there = world.containers.keys().chain(world.networks.keys()).chain(&world.volumes);
@@ -297,13 +299,4 @@ async fn a_second_interrupt_ends_everything_and_names_all_that_is_left() {
         }
     }
     assert!(cut_short > 0, "no second interrupt came in time");
-}
-
-#[tokio::test]
-async fn a_step_that_was_done_though_its_answer_got_lost_is_undone() {
-    let podman = podman(NEW);
-    podman.lose_answer_to(Call::CreateVolume("weights".into()));
-    let aborted = run_plan(&podman, &prepared(&podman, THREE).await).await.unwrap_err();
-    assert_eq!(aborted.left, [""; 0], "{aborted:?}");
-    assert!(podman.world().volumes.is_empty(), "the volume is left");
 }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use futures_util::future::{Either, join_all, select};
 
@@ -10,6 +11,10 @@ use super::act::Done;
 use super::progress::{Event, Progress};
 use crate::plan::{Action, Plan};
 use crate::podman::{Podman, PodmanError};
+
+/// How often podman is asked again for what it refuses to undo, and after how long each time: it may be in the middle of
+/// restarting a container that has ended, or wait for one that a busy machine has not ended yet.
+const AGAIN: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
 
 /// Undoes finished steps.
 pub(super) struct Undoing<'a, P> {
@@ -25,33 +30,111 @@ pub(super) struct Undoing<'a, P> {
 impl<P: Podman> Undoing<'_, P> {
     /// The last step first. Names what could not be undone. Images stay: they cost time to get, and are no more than a cache.
     pub(super) async fn undo(mut self, done: &[(usize, Done)], progress: &dyn Progress) -> Vec<String> {
-        let mut left = Vec::new();
         if !self.given_up && !done.iter().all(|(_, done)| *done == Done::Nothing) {
             progress.event(&Event::Undoing);
         }
-        for (index, done) in done.iter().rev() {
-            let Some(step) = self.plan.steps.get(*index) else { continue };
-            match done {
-                Done::Nothing => {}
-                Done::Folders(folders) => left.extend(remove_folders(folders)),
-                Done::AsPlanned => left.extend(self.one(&step.action).await),
+        let plan = self.plan;
+        let steps = done.iter().rev().filter_map(|(index, done)| Some((&plan.steps.get(*index)?.action, done)));
+        let mut left = self.each(steps.collect()).await;
+        for pause in AGAIN {
+            if !left.iter().any(|left| left.refused) || !self.waited(pause).await {
+                break;
             }
+            // What is in the way of another goes before it, as in the first round.
+            let (again, stays): (Vec<_>, Vec<_>) = left.into_iter().partition(|left| left.refused);
+            left = stays;
+            left.extend(self.each(again.into_iter().map(|left| (left.action, left.done)).collect()).await);
+        }
+        left.into_iter().map(|left| left.what).collect()
+    }
+
+    /// Undoes these steps. Answers what is left of them.
+    async fn each<'d>(&mut self, steps: Vec<(&'d Action, &'d Done)>) -> Vec<Left<'d>> {
+        let mut left = Vec::new();
+        for (action, done) in steps {
+            let (what, refused) = match done {
+                Done::Nothing => continue,
+                Done::Folders(folders) => (remove_folders(folders), false),
+                Done::AsPlanned | Done::Unknown => match self.one(action, *done == Done::Unknown).await {
+                    Ok(()) => continue,
+                    Err(Stays::Refused(what)) => (Some(what), true),
+                    Err(Stays::For(what)) => (what, false),
+                },
+            };
+            left.extend(what.map(|what| Left { action, done, what, refused }));
         }
         left
     }
 
-    /// Undoes one step, or says what is left of it.
-    async fn one(&mut self, action: &Action) -> Option<String> {
+    /// Undoes one step, which `is_unknown` whether it was done.
+    async fn one(&mut self, action: &Action, is_unknown: bool) -> Result<(), Stays> {
         let elsewhere = settled_elsewhere(self.plan, action);
         if !self.given_up {
-            let undone = undo_action(self.podman, action, elsewhere, self.pace);
+            let (podman, pace) = (self.podman, self.pace);
+            let undone = async {
+                if is_unknown && is_restored(podman, action).await {
+                    return Ok(());
+                }
+                undo_action(podman, action, elsewhere, pace).await
+            };
             match select(pin!(undone), self.stop.as_mut()).await {
-                Either::Left((undone, _)) => return undone.err(),
+                Either::Left((undone, _)) => return undone,
                 Either::Right(_) => self.given_up = true,
             }
         }
-        if elsewhere { None } else { remains(action) }
+        Err(Stays::For(if elsewhere { None } else { remains(action) }))
     }
+
+    /// Whether it may go on after so long.
+    async fn waited(&mut self, pause: Duration) -> bool {
+        if !self.given_up {
+            let sleep = pin!(tokio::time::sleep(pause));
+            self.given_up = matches!(select(sleep, self.stop.as_mut()).await, Either::Right(_));
+        }
+        !self.given_up
+    }
+}
+
+/// A step that is not undone.
+struct Left<'a> {
+    action: &'a Action,
+    done: &'a Done,
+    /// The change that remains.
+    what: String,
+    /// podman may not refuse it another time.
+    refused: bool,
+}
+
+/// Why a step is not undone, and the change that remains.
+enum Stays {
+    /// podman says no.
+    Refused(String),
+    /// It cannot be undone, or there is nothing to say.
+    For(Option<String>),
+}
+
+/// Whether something that was to be removed is there, doing what it did. podman's answer to the removal did not come.
+async fn is_restored(podman: &impl Podman, action: &Action) -> bool {
+    let (is_there, ran): (bool, &[String]) = match action {
+        Action::RemoveContainer { name, running } => {
+            let ran = if *running { std::slice::from_ref(name) } else { &[] };
+            (podman.inspect_container(name).await.is_ok(), ran)
+        }
+        Action::RemovePod { name, running, .. } => {
+            let pods = podman.pods().await.unwrap_or_default();
+            (pods.iter().any(|pod| pod.name == *name), running)
+        }
+        Action::RemoveNetwork(name) => {
+            let networks = podman.networks().await.unwrap_or_default();
+            (networks.iter().any(|network| network.name == *name), &[])
+        }
+        _ => return false,
+    };
+    let mut restored = is_there;
+    for name in ran.iter().filter(|_| is_there) {
+        restored &= podman.start_container(name).await.is_ok();
+    }
+    restored
 }
 
 /// The changes of a step that are not undone.
@@ -97,12 +180,7 @@ fn settled_elsewhere(plan: &Plan, action: &Action) -> bool {
     })
 }
 
-async fn undo_action(
-    podman: &impl Podman,
-    action: &Action,
-    settled_elsewhere: bool,
-    pace: &Pace,
-) -> Result<(), String> {
+async fn undo_action(podman: &impl Podman, action: &Action, settled_elsewhere: bool, pace: &Pace) -> Result<(), Stays> {
     let Some(remains) = remains(action) else { return Ok(()) };
     let result = match action {
         Action::CreateNetwork(spec) => podman.remove_network(&spec.name).await,
@@ -122,15 +200,16 @@ async fn undo_action(
                 Ok(()) if *running => podman.start_container(name).await,
                 renamed => renamed,
             };
-            return back.map_err(|error| format!("{remains} or does not run again: {}", error.message()));
+            let left = |error: PodmanError| format!("{remains} or does not run again: {}", error.message());
+            return back.map_err(|error| Stays::Refused(left(error)));
         }
         // What was removed cannot be restored.
-        _ => return Err(remains),
+        _ => return Err(Stays::For(Some(remains))),
     };
     match result {
         Ok(()) => Ok(()),
         Err(error) if PodmanError::is_not_found(&error) => Ok(()),
-        Err(error) => Err(format!("{remains}: {}", error.message())),
+        Err(error) => Err(Stays::Refused(format!("{remains}: {}", error.message()))),
     }
 }
 

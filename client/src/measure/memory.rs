@@ -13,7 +13,8 @@ use sha2::{Digest, Sha256};
 
 use super::report::{Link, Report};
 use super::verdict::Code;
-use crate::cure::{Remedy, is_fixed, remedy};
+use crate::cure::{Remedy, is_fixed, measuring_command, remedy};
+use crate::egress::Egress;
 use crate::file::{self, Links, Lock, Owner};
 use crate::kernel::{Gateway, gateways};
 
@@ -93,19 +94,13 @@ pub struct Elsewhere {
     pub mtu: u32,
     /// How long ago it was measured.
     pub age: Duration,
-}
-
-impl Elsewhere {
     /// The command that measures it here.
-    #[must_use]
-    pub fn cure(&self) -> String {
-        format!("airpods net clamp on {} --mtu auto", self.link)
-    }
+    pub cure: String,
 }
 
 impl fmt::Display for Elsewhere {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { link, mtu, age } = self;
+        let Self { link, mtu, age, .. } = self;
         write!(f, "`{link}` is clamped to {mtu} bytes, which was measured on another network ({})", ago(*age))
     }
 }
@@ -167,13 +162,14 @@ impl Memory {
     pub fn of_elsewhere(
         &self,
         status: &Status,
-        link: &str,
+        egress: &Egress,
         gateways: &[Gateway],
         now: SystemTime,
     ) -> Option<Elsewhere> {
+        let link = egress.link.as_str();
         let mtu = is_fixed(status, link)?;
         let age = self.elsewhere(link, mtu, gateways, now)?;
-        Some(Elsewhere { link: link.to_owned(), mtu, age })
+        Some(Elsewhere { link: link.to_owned(), mtu, age, cure: measuring_command(egress) })
     }
 
     /// Takes in a measurement, in place of an older one of the same network.

@@ -262,6 +262,18 @@ pub enum Stage {
     Transfers,
 }
 
+impl Stage {
+    /// Whether packets were missed by now.
+    #[must_use]
+    pub fn is_after_a_miss(self) -> bool {
+        match self {
+            Self::Between(..) | Self::Confirming => true,
+            Self::Boundary(up, down) => up.is_some() || down.is_some(),
+            Self::First(_) | Self::Transfers => false,
+        }
+    }
+}
+
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let gap = |gap: &Option<(u16, u16)>| gap.map(|(low, high)| format!("{low} to {high}"));

@@ -3,6 +3,7 @@
 //! Quick rounds narrow down where the path ends. What they miss is a hint only, for loss looks the same at first. Then the search stands
 //! at the boundary: the next larger size fails only after three transmissions, on three connections up and two down.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use super::Stage;
@@ -175,6 +176,7 @@ impl<T: Transport> Search<'_, T> {
     fn first(&mut self) -> UpEnding {
         let top = self.subject.top;
         (self.tell)(Stage::First(top));
+        let (tell, base, told) = (self.tell, self.base(), Cell::new(false));
         let sizes = ladder(top, self.base(), &self.subject.hints);
         let batch = vec![
             self.down(top, true),
@@ -194,6 +196,9 @@ impl<T: Transport> Search<'_, T> {
             // Once our kernel has learnt a path MTU, it announces no more than that: these two are the last that can show a hole.
             let taught = under_way.iter().any(|one| matches!(one.probe, Probe::Up(up) if up.is_reported()));
             let suspect = |one: &Progress<'_>| matches!(one.probe, Probe::Down(down) if down.is_suspect());
+            if tops.iter().any(|one| suspect(one)) && !full && !told.replace(true) {
+                tell(Stage::Between(None, Some((base, top))));
+            }
             let down = full || tops.iter().all(|one| one.ended || (!taught && suspect(one)));
             let others = under_way.iter().all(|one| one.ended) || lasted > Duration::from_millis(1200);
             let answered = under_way.iter().any(|one| one.probe.exchange().first_at.is_some());

@@ -1,9 +1,10 @@
 //! A path between two network namespaces, in user space: netem for kernels without it.
 //!
-//! Each end is a TUN link. The kernel gives a TUN whole packets as they would be on a wire, never the aggregates of segmentation
+//! Each end is a TUN link, or the client's a TAP link. The kernel gives a TUN whole packets as they would be on a wire, never the aggregates of segmentation
 //! offload, so that a limit on sizes is exact. Between the ends [`judge`] decides, which is pure; the loop only reads and writes.
 
 mod judge;
+mod link;
 mod packet;
 mod rules;
 mod servers;
@@ -23,7 +24,6 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::time::TimeSpec;
-use tun_rs::{DeviceBuilder, SyncDevice};
 
 pub use judge::{Counts, Event};
 pub use rules::{Bottleneck, Direction, Fall, NameFilter, Padding, Policer, Refusal, Report, Router, Rules, Way};
@@ -33,6 +33,7 @@ pub use world::{LINK, LINK_MTU, PathWorld};
 use crate::error::{Doing, Result};
 use crate::place::Network;
 use judge::{Delivery, Fate, Judge};
+use link::Link;
 
 /// A running path. Its links and whatever is still under way vanish with the value, and with the process however that ends.
 #[derive(Debug)]
@@ -60,7 +61,18 @@ impl Path {
     /// # Errors
     /// When a namespace is gone, a name is taken, or /dev/net/tun is missing.
     pub fn between(client: &End, server: &End, rules: Rules, seed: u64) -> Result<Self> {
-        let ends = [tun(client)?, tun(server)?];
+        Self::carrying([Link::tun(client)?, Link::tun(server)?], rules, seed)
+    }
+
+    /// The same where the client's link is a TAP link, which takes part in no ARP.
+    ///
+    /// # Errors
+    /// Those of [`Self::between`].
+    pub fn behind_tap(client: &End, server: &End, rules: Rules, seed: u64) -> Result<Self> {
+        Self::carrying([Link::tap(client)?, Link::tun(server)?], rules, seed)
+    }
+
+    fn carrying(ends: [Link; 2], rules: Rules, seed: u64) -> Result<Self> {
         let judge = Arc::new(Mutex::new(Judge::new(rules, seed)));
         let (stopped, running) = nix::unistd::pipe2(OFlag::O_CLOEXEC).doing(|| "make a pipe".into())?;
         let shared = Arc::clone(&judge);
@@ -99,17 +111,6 @@ impl Drop for Path {
 
 fn lock(judge: &Mutex<Judge>) -> MutexGuard<'_, Judge> {
     judge.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A TUN link in a namespace, whose reads do not wait. It is no persistent one: it goes with its descriptor.
-fn tun(end: &End) -> Result<SyncDevice> {
-    let (link, mtu) = (end.link.to_owned(), end.mtu);
-    in_network(end.network, move || {
-        let builder = DeviceBuilder::new().name(&link).mtu(mtu).enable(false);
-        let device = builder.build_sync().doing(|| format!("make the TUN link `{link}`"))?;
-        device.set_nonblocking(true).doing(|| format!("prepare the TUN link `{link}`"))?;
-        Ok(device)
-    })
 }
 
 /// Runs something on a thread that has entered a network namespace: sockets that it opens are in there.
@@ -165,7 +166,7 @@ impl UnderWay {
 }
 
 /// Carries packets between two ends, the client's and the server's, until the pipe is closed.
-fn carry(ends: &[SyncDevice; 2], judge: &Mutex<Judge>, stopped: &OwnedFd) {
+fn carry(ends: &[Link; 2], judge: &Mutex<Judge>, stopped: &OwnedFd) {
     let start = Instant::now();
     let mut under_way = UnderWay::default();
     let mut buffer = vec![0; usize::from(u16::MAX)];
@@ -195,11 +196,11 @@ fn carry(ends: &[SyncDevice; 2], judge: &Mutex<Judge>, stopped: &OwnedFd) {
 }
 
 /// Reads what has come, some packets at most, so that the other direction has its turn.
-fn read(end: &SyncDevice, buffer: &mut [u8], mut take: impl FnMut(&[u8])) {
+fn read(end: &Link, buffer: &mut [u8], mut take: impl FnMut(&[u8])) {
     const TURN: usize = 64;
     for _ in 0..TURN {
         match end.recv(buffer) {
-            Ok(size) => take(&buffer[..size]),
+            Ok(packet) => take(packet),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => return,
         }

@@ -13,9 +13,9 @@ use smoltcp::phy::{self, DeviceCapabilities, Medium};
 use smoltcp::socket::tcp;
 use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpCidr};
-use tun_rs::SyncDevice;
 
-use super::{End, tun};
+use super::End;
+use super::link::Link;
 use crate::error::{Doing, Result};
 
 /// The running stack. Its link vanishes with it.
@@ -33,7 +33,7 @@ const BUFFER: usize = 16 << 10;
 impl UserTcp {
     /// Makes the link and serves on port 443 of both addresses, which the caller routes into the link.
     pub(super) fn serve(end: &End, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<Self> {
-        let device = Device { tun: tun(end)?, mtu: usize::from(end.mtu) };
+        let device = Device { tun: Link::tun(end)?, mtu: usize::from(end.mtu) };
         let (stopped, running) = nix::unistd::pipe2(OFlag::O_CLOEXEC).doing(|| "make a pipe".into())?;
         let thread = std::thread::Builder::new().name("user-tcp".into());
         let thread =
@@ -112,7 +112,7 @@ fn flight() -> Vec<u8> {
 
 /// A TUN link as smoltcp wants it.
 struct Device {
-    tun: SyncDevice,
+    tun: Link,
     mtu: usize,
 }
 
@@ -122,7 +122,7 @@ impl phy::Device for Device {
 
     fn receive(&mut self, _now: Instant) -> Option<(Received, Sender<'_>)> {
         let mut bytes = vec![0; self.mtu];
-        let size = self.tun.recv(&mut bytes).ok()?;
+        let size = self.tun.recv(&mut bytes).ok()?.len();
         bytes.truncate(size);
         Some((Received(bytes), Sender(&self.tun)))
     }
@@ -147,7 +147,7 @@ impl phy::RxToken for Received {
     }
 }
 
-struct Sender<'a>(&'a SyncDevice);
+struct Sender<'a>(&'a Link);
 
 impl phy::TxToken for Sender<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, fill: F) -> R {

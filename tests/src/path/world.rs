@@ -47,15 +47,27 @@ impl PathWorld {
     /// # Errors
     /// When a program is not built, or a command fails; the command is in the message.
     pub fn new(rules: Rules, seed: u64) -> Result<Self> {
+        Self::with_path(rules, seed, Path::between)
+    }
+
+    /// The same where `wg0` is a TAP link, as OpenVPN's with `dev tap`.
+    ///
+    /// # Errors
+    /// Those of [`Self::new`].
+    pub fn behind_tap(rules: Rules, seed: u64) -> Result<Self> {
+        Self::with_path(rules, seed, Path::behind_tap)
+    }
+
+    fn with_path(rules: Rules, seed: u64, path: fn(&End<'_>, &End<'_>, Rules, u64) -> Result<Path>) -> Result<Self> {
         let sandbox = Sandbox::new()?;
         let internet = sandbox.add_netns("internet")?;
         let near = End { network: &sandbox, link: LINK, mtu: LINK_MTU };
         let far = End { network: &internet, link: FAR, mtu: FAR_MTU };
-        let path = Path::between(&near, &far, rules, seed)?;
+        let path = path(&near, &far, rules, seed)?;
         sandbox.sh(&format!(
             "ip addr add 198.51.100.2/24 dev {LINK}
              ip addr add 2001:db8:7::2/64 dev {LINK} nodad
-             ip link set {LINK} up
+             ip link set {LINK} arp off up
              ip route add default dev {LINK}
              ip -6 route add default dev {LINK}"
         ))?;

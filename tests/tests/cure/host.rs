@@ -32,16 +32,23 @@ pub(crate) struct Host {
 impl Host {
     /// Behind these rules, with a server that serves; alice may clamp.
     pub(crate) fn behind(rules: Rules) -> Self {
-        let host = Self::with_rule(rules, ALLOWED);
-        host.world.sandbox().sh("mkdir -p /etc/lab && cp /tmp/ca.pem /etc/lab/ca.pem").unwrap();
-        host
+        Self::with_rule(rules, ALLOWED)
+    }
+
+    /// The same where the link is a tap link.
+    pub(crate) fn behind_tap(rules: Rules) -> Self {
+        Self::in_world(PathWorld::behind_tap(rules, 1).unwrap(), ALLOWED)
     }
 
     /// The same with another rule of polkit.
     pub(crate) fn with_rule(rules: Rules, rule: &str) -> Self {
-        let mut world = PathWorld::new(rules, 1).unwrap();
+        Self::in_world(PathWorld::new(rules, 1).unwrap(), rule)
+    }
+
+    fn in_world(mut world: PathWorld, rule: &str) -> Self {
         world.serve_as(Server::Rustls, REGISTRY).unwrap();
         let sandbox = world.sandbox();
+        sandbox.sh("mkdir -p /etc/lab && cp /tmp/ca.pem /etc/lab/ca.pem").unwrap();
         client::configure(sandbox, &format!("{ALONE}{SERVICE}")).unwrap();
         sandbox.install_helper().unwrap();
         sandbox.add_polkit_rule("50-lab", rule).unwrap();

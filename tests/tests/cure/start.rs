@@ -4,14 +4,17 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 
 use airpods_lab::path::{Direction, Event};
-use airpods_lab::{Image, Place, Rules};
+use airpods_lab::{Image, Place, Rules, client, terminal};
 use serde_json::Value;
 
 use crate::host::Host;
 
 /// With the service's image in alice's storage.
 fn stocked(rules: Rules) -> Host {
-    let host = Host::behind(rules);
+    stock(Host::behind(rules))
+}
+
+fn stock(host: Host) -> Host {
     Image::serving("registry.example/lab/model:1", 7001).import(&host.seat).unwrap();
     // The router of the network that the VPN's own packets leave by.
     host.world
@@ -60,6 +63,7 @@ fn start_measures_once_in_a_network_offers_the_number_and_require_sets_it() {
     ] {
         assert!(first.err.contains(part), "{part}: {}", first.err);
     }
+    assert!(first.err.find("takes 1300 bytes") < first.err.find("started `model`"), "it came late: {}", first.err);
     assert_eq!(host.clamped_to(), None, "nobody was asked");
     let before = sent(&host);
     let second = host.succeed("start");
@@ -75,6 +79,33 @@ fn start_measures_once_in_a_network_offers_the_number_and_require_sets_it() {
     assert!(host.download().completed());
     assert_eq!(finding(&host, "path-narrow"), None);
 }
+
+#[test]
+fn a_tap_link_that_packets_leave_by_is_measured_and_clamped_by_its_name() {
+    let host = stock(Host::behind_tap(Rules::narrow(1300, 1300)));
+    let [level, _, cause, cure] = finding(&host, "not-measured").expect("nothing was measured yet");
+    assert_eq!((level.as_str(), cure.as_str()), ("note", "airpods net check"), "{cause}");
+    let check = host.airpods("net check --no-proof --json").json().unwrap();
+    assert_eq!((&check["verdict"], &check["cure"]), (&"path-narrow".into(), &CLAMP_TAP.into()), "{check:#}");
+    host.seat.sh("rm -r ~/.local/state/airpods").unwrap();
+    let said = host.succeed("start").err;
+    for part in [
+        "note: the path behind the tap link `wg0` takes 1300 bytes, not the 1420 of the link (measured)",
+        &format!("hint: `{CLAMP_TAP}` cures that"),
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let [level, .., cure] = finding(&host, "path-narrow").expect("it was measured");
+    assert_eq!((level.as_str(), cure.as_str()), ("broken", "airpods net clamp on wg0 --mtu auto --any-link"));
+    assert_eq!(host.clamped_to(), None);
+    let said = host.succeed("start --yes").err;
+    assert!(said.contains("`wg0` is clamped to a path MTU of 1300"), "{said}");
+    assert_eq!(host.clamped_to(), Some(1300));
+    assert!(host.download().completed());
+    assert_eq!(finding(&host, "path-narrow"), None);
+}
+
+const CLAMP_TAP: &str = "airpods net clamp on wg0 --mtu 1300 --any-link";
 
 #[test]
 fn with_measure_false_a_start_sends_nothing_and_says_that_it_does_not_know() {
@@ -130,11 +161,42 @@ fn ctrl_c_while_a_start_measures_ends_it_and_starts_nothing() {
     assert_eq!(host.seat.sh("podman ps -aq").unwrap(), "");
 }
 
-/// Without `require` the services do not wait for the measurement: they run when it is ended, and that is said.
+#[test]
+fn on_a_narrow_path_the_offer_comes_before_a_service_runs_and_ctrl_c_there_leaves_nothing() {
+    let host = stocked(Rules::narrow(1300, 1300));
+    let before = holdings(&host);
+    let at_the_offer = |keys: &str| {
+        let mut running = String::new();
+        let answer = || {
+            running = host.seat.sh("podman ps -q").unwrap();
+            keys.to_owned()
+        };
+        let line = format!("trap : INT; {}", client::line("start"));
+        let screen = terminal::once_shown(&host.seat, &line, "[y/N]", answer).unwrap();
+        assert_eq!(running, "", "a service runs already: {screen}");
+        screen
+    };
+    let interrupted = at_the_offer("\u{3}");
+    assert!(interrupted.contains("code=130"), "{interrupted}");
+    assert_eq!(holdings(&host), before, "{interrupted}");
+    let confirmed = at_the_offer("y\n");
+    assert!(confirmed.contains("code=0") && confirmed.contains("`model` answers"), "{confirmed}");
+    assert_eq!(confirmed.matches("[y/N]").count(), 1, "{confirmed}");
+    assert_eq!(host.clamped_to(), Some(1300));
+}
+
+/// Everything of podman's.
+fn holdings(host: &Host) -> String {
+    let list = "podman ps -a --format '{{.Names}}'; podman network ls --format '{{.Name}}'; podman volume ls -q";
+    host.seat.sh(list).unwrap()
+}
+
+/// While nothing is missed the services do not wait for the measurement: they run when it is ended, and that is said.
 #[test]
 fn ctrl_c_while_a_start_waits_for_its_measurement_says_that_the_services_run() {
     let host = stocked(Rules::narrow(1300, 1300));
-    host.world.internet().sh("ip link set inet0 down").unwrap();
+    // The kernel takes connections for the server, which says nothing, so the check goes on for seconds.
+    host.world.sandbox().sh("pkill -STOP -x lab-probe").unwrap();
     let mut start = host.command("start").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // The last step of the plan.
     let mut said = BufReader::new(start.stderr.take().unwrap());

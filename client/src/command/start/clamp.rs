@@ -1,6 +1,5 @@
 //! Behind a VPN whose MTU is below the network's: offers the clamp where it helps, says so where it does not, and names the cure
-//! that needs no helper. All of it comes before the first step of the plan, so that nothing is half started when it fails; only a
-//! measurement that is still under way and that no step needs is heard after the last one.
+//! that needs no helper. [`super::offer`] says when.
 
 mod advice;
 
@@ -64,6 +63,7 @@ impl Report for Unmet {
 }
 
 /// The decision of a start about the clamp.
+#[derive(Clone)]
 pub(super) struct Clamp<'a> {
     pub(super) policy: MssClamp,
     pub(super) facts: &'a Facts,
@@ -81,6 +81,16 @@ impl Clamp<'_> {
         }
     }
 
+    /// The same with what is known now.
+    pub(super) fn knowing(&self, known: Option<Known>) -> Self {
+        Self { known, ..self.clone() }
+    }
+
+    /// Whether it would offer what was measured.
+    pub(super) fn is_measured(&self) -> bool {
+        matches!(self.advice(), Advice::Clamp(narrow) if !narrow.is_inferred())
+    }
+
     /// Whether it would offer what is inferred only: nothing was measured from the services' network, and no clamp of ours is on.
     pub(super) async fn is_doubtful(&self) -> bool {
         let Advice::Clamp(narrow) = self.advice() else { return false };
@@ -95,7 +105,7 @@ impl Clamp<'_> {
                     MssClamp::Require => "clamp",
                     MssClamp::Auto | MssClamp::Off => "offer to clamp",
                 };
-                say(&[narrow.problem(), format!("would {would} `{}` if it is not clamped yet", narrow.link)])
+                say(&[narrow.problem(), format!("would {would} `{}` if it is not clamped yet", narrow.egress.link)])
             }
             other => say(&other.note().into_iter().collect::<Vec<_>>()),
         }
@@ -152,7 +162,7 @@ impl Clamp<'_> {
             Err(HelperError::Interrupted) => Err(HelperError::Interrupted.into()),
             Err(error) => {
                 let hint = error.hint().map(|hint| format!("hint: {hint}"));
-                let mut lines = vec![format!("warning: `{}` was not clamped: {error}", narrow.link)];
+                let mut lines = vec![format!("warning: `{}` was not clamped: {error}", narrow.egress.link)];
                 lines.extend(hint);
                 told(&with_cure(lines, narrow))
             }
@@ -194,7 +204,7 @@ impl Settled {
 
 /// Sets the clamp, or answers why it cannot be had.
 async fn require(narrow: &Narrow, mut interrupt: Pin<&mut impl Future<Output = ()>>) -> Result<Settled, Failure> {
-    let refused = |cause| Unmet::Refused { link: narrow.link.clone(), cause };
+    let refused = |cause| Unmet::Refused { link: narrow.egress.link.clone(), cause };
     let (helper, status) = execute::unless(interrupt.as_mut(), look()).await?.map_err(refused)?;
     if narrow.is_cured(&status) {
         return Ok(Settled::AsItWas);
@@ -202,7 +212,11 @@ async fn require(narrow: &Narrow, mut interrupt: Pin<&mut impl Future<Output = (
     let settled = turn_on(&helper, narrow).await.map_err(refused)?;
     let status = settled.unless(interrupt, helper.status()).await?.map_err(refused)?;
     settled.tell(narrow, &status)?;
-    if narrow.is_cured(&status) { Ok(settled) } else { Err(Unmet::NotInForce { link: narrow.link.clone() }.into()) }
+    if narrow.is_cured(&status) {
+        Ok(settled)
+    } else {
+        Err(Unmet::NotInForce { link: narrow.egress.link.clone() }.into())
+    }
 }
 
 async fn look() -> Result<(HelperLink, Status), HelperError> {
@@ -226,7 +240,7 @@ fn with_cure(mut lines: Vec<String>, narrow: &Narrow) -> Vec<String> {
 
 /// Says that a value was measured on another network.
 pub(super) fn tell_elsewhere(elsewhere: Option<&Elsewhere>) -> io::Result<()> {
-    let line = |elsewhere: &Elsewhere| format!("note: {elsewhere}: `{}` measures it here", elsewhere.cure());
+    let line = |elsewhere: &Elsewhere| format!("note: {elsewhere}: `{}` measures it here", elsewhere.cure);
     say(&elsewhere.map(line).into_iter().collect::<Vec<_>>())
 }
 

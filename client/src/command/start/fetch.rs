@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{Args, Context, tell};
 use crate::config::{Config, PodmanUrl};
 use crate::error::{Exit, Failure};
-use crate::execute::{self, Pace};
+use crate::execute::{self, Open, Pace};
 use crate::plan::{self, Action, Observed, Plan, Step};
 use crate::podman;
 use crate::terminal::print_json;
@@ -38,7 +38,8 @@ pub(super) async fn run(
     }
     let pace = Pace { sequential: args.sequential, ..Pace::from_config(&config.cli) };
     tell::size(&plan)?;
-    execute::execute_in_sight(&connection.podman, &plan, &pace, context.says_more(&config.cli), interrupt).await?;
+    execute::execute_in_sight(&connection.podman, &plan, &pace, context.says_more(&config.cli), &Open, interrupt)
+        .await?;
     done(&images, &plan, args.json)?;
     Ok(Exit::Done)
 }

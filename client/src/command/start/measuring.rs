@@ -6,40 +6,48 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::Notify;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::command::Context;
 use crate::command::net::check::Subject;
 use crate::command::net::lock;
 use crate::config::{Config, MssClamp, Service, ServiceName};
-use crate::egress::Leaving;
+use crate::cure::Remedy;
+use crate::egress::{Egress, Leaving};
 use crate::execute::{self, Interrupted};
 use crate::helper_link::status_if_running;
 use crate::kernel::gateways;
 use crate::measure::memory::{self, Elsewhere, Known, Memory};
-use crate::measure::{self, Places, Plan, Report};
+use crate::measure::{self, Places, Plan, Report, Stage};
 
 /// How long a start may take longer for it. A good path takes 0.2 s, a hole 3 s.
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// How long the services wait for a measurement that has missed nothing yet. A good path is measured before podman has created the
+/// first container; nothing answers on most of the others, and no clamp helps there.
+const UNDISTURBED: Duration = Duration::from_secs(2);
+
 /// A measurement that is under way, or what is remembered of an earlier one.
 pub(super) struct Measuring {
     folder: Option<PathBuf>,
-    /// The VPN's link by which the host's packets leave.
-    link: Option<String>,
+    /// The tunnel by which the host's packets leave.
+    tunnel: Option<Egress>,
     known: Option<Known>,
     /// Dropping it ends the measuring.
     running: JoinSet<Report>,
+    /// Told once packets are missed.
+    missed: Arc<Notify>,
     until: Instant,
 }
 
 impl Measuring {
-    /// Begins, if there is a VPN and nothing is known of it in this network yet.
+    /// Begins, if there is a tunnel and nothing is known of it in this network yet.
     pub(super) fn begin(context: &Context, config: &Config, services: &[(&ServiceName, &Service)]) -> Self {
         let mut measuring = Self::remembered(context);
         let network = &config.runtime.network;
-        let wanted = network.measure && network.mss_clamp != MssClamp::Off && measuring.link.is_some();
+        let wanted = network.measure && network.mss_clamp != MssClamp::Off && measuring.tunnel.is_some();
         let known = measuring.known.as_ref();
         if !wanted || known.is_some_and(|known| known.from_network || !is_forwarding(config)) {
             return measuring;
@@ -51,6 +59,7 @@ impl Measuring {
         // Another check of this user would disturb this one, and is remembered as well.
         let Ok(lock) = lock(context) else { return measuring };
         let forwarding = is_forwarding(config);
+        let missed = Arc::clone(&measuring.missed);
         measuring.running.spawn(async move {
             let _lock = lock;
             let plan = if forwarding {
@@ -59,7 +68,12 @@ impl Measuring {
                 // Sockets of the host carry what services send.
                 Plan { targets: subject.targets, places: Places::default(), proof: false, unmeasurable: None }
             };
-            measure::check(&plan, Arc::new(|_, _| ())).await
+            let tell = move |_, stage: Stage| {
+                if stage.is_after_a_miss() {
+                    missed.notify_one();
+                }
+            };
+            measure::check(&plan, Arc::new(tell)).await
         });
         measuring
     }
@@ -68,20 +82,20 @@ impl Measuring {
     pub(super) fn remembered(context: &Context) -> Self {
         let folder = context.environment.state_folder();
         let leaving = Leaving::of_host();
-        let vpn = leaving.iter().flat_map(Leaving::links).find(|egress| egress.kind.is_vpn());
-        let link = vpn.map(|egress| egress.link.clone());
-        let known = link.as_deref().and_then(|link| recall(folder.as_deref(), link));
-        Self { folder, link, known, running: JoinSet::new(), until: Instant::now() + LIMIT }
+        let tunnel = leaving.iter().flat_map(Leaving::links).find(|egress| egress.is_tunnel()).cloned();
+        let known = tunnel.as_ref().and_then(|tunnel| recall(folder.as_deref(), &tunnel.link));
+        let (running, missed) = (JoinSet::new(), Arc::default());
+        Self { folder, tunnel, known, running, missed, until: Instant::now() + LIMIT }
     }
 
-    /// A fixed clamp on the VPN whose value is of another network.
+    /// A fixed clamp on the tunnel whose value is of another network.
     pub(super) async fn of_elsewhere(&self) -> Option<Elsewhere> {
-        let link = self.link.as_deref()?;
+        let tunnel = self.tunnel.as_ref()?;
         let memory = Memory::load(self.folder.as_deref());
         if memory == Memory::default() {
             return None;
         }
-        memory.of_elsewhere(&status_if_running().await?, link, &gateways(link), SystemTime::now())
+        memory.of_elsewhere(&status_if_running().await?, tunnel, &gateways(&tunnel.link), SystemTime::now())
     }
 
     /// Whether a measurement has begun.
@@ -89,17 +103,46 @@ impl Measuring {
         !self.running.is_empty()
     }
 
+    /// What is known when the first service could start. A measurement is waited for to its end if it has missed packets, and for a
+    /// moment otherwise.
+    pub(super) async fn before_services(&mut self) -> Option<Known> {
+        let suspected = self.known.as_ref().is_some_and(|known| matches!(known.remedy, Remedy::Fixed { .. }));
+        let missed = Arc::clone(&self.missed);
+        let is_missed = timeout(UNDISTURBED, missed.notified());
+        let wait = suspected
+            || tokio::select! {
+                biased;
+                ended = self.running.join_next() => {
+                    self.take(ended);
+                    false
+                }
+                missed = is_missed => missed.is_ok(),
+            };
+        if wait {
+            self.finish().await;
+        }
+        self.known.clone()
+    }
+
     /// What is known by now; a measurement that is under way is waited for.
     pub(super) async fn end(
         mut self,
         interrupt: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Option<Known>, Interrupted> {
-        let ended = execute::unless(interrupt, timeout_at(self.until, self.running.join_next())).await?;
-        if let Ok(Some(Ok(report))) = ended {
-            memory::remember(self.folder.as_deref(), &report);
-            self.known = self.link.as_deref().and_then(|link| recall(self.folder.as_deref(), link)).or(self.known);
-        }
+        execute::unless(interrupt, self.finish()).await?;
         Ok(self.known)
+    }
+
+    async fn finish(&mut self) {
+        let ended = timeout_at(self.until, self.running.join_next()).await;
+        self.take(ended.ok().flatten());
+    }
+
+    fn take(&mut self, ended: Option<Result<Report, JoinError>>) {
+        let Some(Ok(report)) = ended else { return };
+        memory::remember(self.folder.as_deref(), &report);
+        let recalled = self.tunnel.as_ref().and_then(|tunnel| recall(self.folder.as_deref(), &tunnel.link));
+        self.known = recalled.or(self.known.take());
     }
 }
 
@@ -112,4 +155,75 @@ fn is_forwarding(config: &Config) -> bool {
     nix::unistd::geteuid().is_root()
         || config.runtime.podman_url.is_some()
         || std::env::var_os("CONTAINER_HOST").is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::future::pending;
+
+    use airpods_dbus::PathMtu;
+
+    use super::*;
+    use crate::cure::remedy::tests::report;
+    use crate::measure::Code;
+
+    /// Under way, in a network of which nothing is remembered.
+    fn under_way(work: impl Future<Output = Report> + Send + 'static) -> Measuring {
+        let mut running = JoinSet::new();
+        running.spawn(work);
+        let until = Instant::now() + LIMIT;
+        Measuring { folder: None, tunnel: None, known: None, running, missed: Arc::default(), until }
+    }
+
+    /// Ends later than services wait for a measurement that has missed nothing.
+    async fn late() -> Report {
+        tokio::time::sleep(UNDISTURBED + UNDISTURBED / 2).await;
+        report(Vec::new())
+    }
+
+    /// Whether the services waited for its end.
+    async fn waits_for(mut measuring: Measuring) -> bool {
+        measuring.before_services().await;
+        !measuring.is_under_way()
+    }
+
+    fn known(remedy: Remedy) -> Known {
+        let (link, verdict, age) = ("wg0".to_owned(), Code::Fine, Duration::ZERO);
+        Known { link, verdict, remedy, from_network: false, age }
+    }
+
+    #[tokio::test]
+    async fn services_wait_to_the_end_only_for_a_measurement_that_has_missed_packets() {
+        assert!(waits_for(under_way(async { report(Vec::new()) })).await, "it ended at once");
+        assert!(!waits_for(under_way(pending())).await);
+        let missing = under_way(late());
+        missing.missed.notify_one();
+        assert!(waits_for(missing).await);
+    }
+
+    #[tokio::test]
+    async fn a_miss_that_comes_while_they_wait_counts() {
+        let missed = Arc::new(Notify::new());
+        let tell = Arc::clone(&missed);
+        let measuring = under_way(async move {
+            tell.notify_one();
+            late().await
+        });
+        assert!(waits_for(Measuring { missed, ..measuring }).await);
+    }
+
+    #[tokio::test]
+    async fn where_the_path_was_narrow_before_services_wait_for_the_new_measurement() {
+        let fixed = Remedy::Fixed { mtu: PathMtu::new(1300).unwrap(), at_least: false };
+        assert!(waits_for(Measuring { known: Some(known(fixed)), ..under_way(late()) }).await);
+        assert!(!waits_for(Measuring { known: Some(known(Remedy::Nothing)), ..under_way(pending()) }).await);
+    }
+
+    #[tokio::test]
+    async fn however_much_it_has_missed_there_is_a_limit() {
+        let measuring = Measuring { until: Instant::now() + UNDISTURBED, ..under_way(pending()) };
+        measuring.missed.notify_one();
+        assert!(!waits_for(measuring).await);
+    }
 }

@@ -9,25 +9,24 @@ mod consent;
 mod fetch;
 mod measuring;
 mod names;
+mod offer;
 mod prepare;
 mod tell;
 
-use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use super::{Context, completions};
-use crate::config::{Loaded, MssClamp};
+use crate::config::{Cli, MssClamp};
 use crate::error::{Exit, Failure};
-use crate::execute::{self, Outcome, Pace};
-use crate::plan::{self, Plan};
-use crate::podman::Podman;
-use crate::secret::SecretValues;
+use crate::execute::{self, Pace};
+use crate::plan;
 use crate::terminal::Consent;
 
-use clamp::{Clamp, Settled};
+use clamp::Clamp;
 use consent::agree;
 use measuring::Measuring;
+use offer::Offer;
 pub(super) use prepare::surroundings;
 use prepare::{Prepared, prepare};
 pub(super) use tell::{plan as show_plan, troubles as tell_troubles};
@@ -92,10 +91,9 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let policy = loaded.config.runtime.network.mss_clamp;
     let elsewhere = execute::unless(interrupt.as_mut(), measuring.of_elsewhere()).await?;
     clamp::tell_elsewhere(elsewhere.as_ref())?;
-    let mut clamp = Clamp { policy, facts: &facts, launches: &launches, consent, known: None };
+    let clamp = Clamp { policy, facts: &facts, launches: &launches, consent, known: None };
     if args.dry_run {
-        clamp.known = measuring.end(interrupt.as_mut()).await?;
-        clamp.preview()?;
+        clamp.knowing(measuring.end(interrupt.as_mut()).await?).preview()?;
         tell::plan(&plan, args.json)?;
         return Ok(Exit::Done);
     }
@@ -107,25 +105,24 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     }
     // A pull through a hole hangs, and `require` starts nothing without a clamp. Nothing else waits for a measurement.
     let is_needed_first = !measuring.is_under_way() || policy == MssClamp::Require || plan.pulls() > 0;
-    let mut settled = Settled::AsItWas;
-    let mut measuring = Some(measuring);
-    if let Some(measuring) = measuring.take_if(|_| is_needed_first) {
-        clamp.known = measuring.end(interrupt.as_mut()).await?;
-        settled = clamp.settle(!plan.is_empty(), interrupt.as_mut()).await?;
+    let offer = Offer::new(clamp, measuring, !plan.is_empty());
+    if is_needed_first {
+        offer.settle_first(interrupt.as_mut()).await?;
     }
     let podman = &connection.podman;
     let begin = Instant::now();
-    let outcome = carry_out(&args, context, &loaded, podman, &mut plan, &secrets, interrupt.as_mut()).await;
-    let mut outcome = outcome.or_else(|error| settled.before(error))?;
+    let kept = context.kept_secrets(&loaded, plan.secret_sources(), &secrets);
+    plan.give_secrets(&kept.or_else(|error| offer.settled().before(error))?);
+    tell::size(&plan)?;
+    let (pace, verbose) = (pace(&args, cli), context.says_more(cli));
+    let outcome = execute::execute_in_sight(podman, &plan, &pace, verbose, &offer, interrupt.as_mut()).await;
+    let mut outcome = outcome.or_else(|aborted| offer.settled().before(aborted.into()))?;
     let took = begin.elapsed();
-    if let Some(measuring) = measuring {
-        let anew = || Measuring::begin(context, &loaded.config, &services);
-        let settled = settle_late(&mut clamp, measuring, anew, !plan.is_empty(), interrupt.as_mut()).await;
-        if let Err(error) = settled {
-            // The services run, whatever ends this: the user is told where.
-            tell::outcome(&plan, &launches, &outcome, took, args.json)?;
-            return Err(error);
-        }
+    let again = || Measuring::begin(context, &loaded.config, &services);
+    if let Err(error) = offer.settle_last(again, interrupt.as_mut()).await {
+        // The services run, whatever ends this: the user is told where.
+        tell::outcome(&plan, &launches, &outcome, took, args.json)?;
+        return Err(error);
     }
     let network = &loaded.config.runtime.network;
     let names = names::check(podman, &plan, &launches, &dns_servers, &network.dns_servers, &facts);
@@ -137,39 +134,11 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     Ok(if outcome.late.is_empty() { Exit::Done } else { Exit::Failed })
 }
 
-/// Settles the clamp after the last step, by a measurement that no step waited for. Where that leaves it in doubt, it is measured
-/// anew: the services run now, so that this can be done from their network.
-async fn settle_late(
-    clamp: &mut Clamp<'_>,
-    measuring: Measuring,
-    anew: impl FnOnce() -> Measuring,
-    work: bool,
-    mut interrupt: Pin<&mut impl Future<Output = ()>>,
-) -> Result<(), Failure> {
-    clamp.known = measuring.end(interrupt.as_mut()).await?;
-    if execute::unless(interrupt.as_mut(), clamp.is_doubtful()).await? {
-        clamp.known = anew().end(interrupt.as_mut()).await?;
-    }
-    clamp.settle(work, interrupt).await?;
-    Ok(())
-}
-
-/// Executes the plan as the arguments want it, with the secrets that it was made with.
-async fn carry_out(
-    args: &Args,
-    context: &Context,
-    loaded: &Loaded,
-    podman: &impl Podman,
-    plan: &mut Plan,
-    known: &SecretValues,
-    interrupt: Pin<&mut impl Future<Output = ()>>,
-) -> Result<Outcome, Failure> {
-    plan.give_secrets(&context.kept_secrets(loaded, plan.secret_sources(), known)?);
-    let cli = &loaded.config.cli;
+/// The times and numbers, as the arguments want them.
+fn pace(args: &Args, cli: &Cli) -> Pace {
     let mut pace = Pace { sequential: args.sequential, ..Pace::from_config(cli) };
     if args.no_wait {
         pace.startup = Duration::ZERO;
     }
-    tell::size(plan)?;
-    Ok(execute::execute_in_sight(podman, plan, &pace, context.says_more(cli), interrupt).await?)
+    pace
 }

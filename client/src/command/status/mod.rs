@@ -116,7 +116,7 @@ async fn look(
         look_at(&connection.podman, config, subject, path, ping)
     });
     let mut rows = join_all(rows).await;
-    if rows.iter().any(Row::leaves_by_vpn) {
+    if rows.iter().any(Row::leaves_by_tunnel) {
         // A helper that does not run clamps nothing.
         let helper = status_if_running().await.unwrap_or_default();
         let memory = Memory::load(folder);

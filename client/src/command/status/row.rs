@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use airpods_dbus::Status;
 use serde_json::{Value, json};
 
-use crate::cure::{ClampCoverage, clamp_coverage, is_fixed};
-use crate::egress::{EgressPath, Verdict};
+use crate::cure::{ClampCoverage, clamp_command, clamp_coverage, is_fixed};
+use crate::egress::{Egress, EgressPath};
 use crate::health::{Answer, HealthCheck};
 use crate::kernel::gateways;
 use crate::measure::memory::{Elsewhere, Memory};
@@ -74,24 +74,27 @@ impl Row {
         self.started_at.filter(|_| self.state == Some(ContainerState::Running)).map(Uptime::since)
     }
 
-    /// Whether its packets leave through a VPN, or would be helped by a clamp where they do.
-    pub(super) fn leaves_by_vpn(&self) -> bool {
-        self.path.as_ref().is_some_and(|path| path.verdict == Verdict::ClampHelps || path.through_vpn())
+    /// Whether its packets leave through a tunnel.
+    pub(super) fn leaves_by_tunnel(&self) -> bool {
+        self.path.as_ref().is_some_and(EgressPath::through_tunnel)
+    }
+
+    /// The link by which its packets leave.
+    pub(super) fn egress(&self) -> Option<&Egress> {
+        self.path.as_ref()?.egress.as_ref()
     }
 
     /// Learns whether its way is clamped to a value that was measured on another network.
     pub(super) fn judge_value(&mut self, helper: &Status, memory: &Memory) {
-        let egress = self.path.as_ref().and_then(|path| path.egress.as_ref());
-        self.elsewhere = egress.and_then(|egress| {
-            let link = egress.link.as_str();
-            is_fixed(helper, link)?;
-            memory.of_elsewhere(helper, link, &gateways(link), SystemTime::now())
+        self.elsewhere = self.egress().and_then(|egress| {
+            is_fixed(helper, &egress.link)?;
+            memory.of_elsewhere(helper, egress, &gateways(&egress.link), SystemTime::now())
         });
     }
 
     /// Learns from the helper's status whether its way is clamped.
     pub(super) fn judge_clamp(&mut self, helper: &Status) {
-        let path = self.path.as_ref().filter(|path| path.verdict == Verdict::ClampHelps);
+        let path = self.path.as_ref().filter(|path| path.exceeds_tunnel());
         let egress = path.and_then(|path| path.egress.as_ref());
         self.clamped = egress.map(|egress| clamp_coverage(helper, &egress.link) != ClampCoverage::Open);
     }
@@ -184,10 +187,10 @@ pub(super) fn next(rows: &[Row], named: &[String]) -> Option<String> {
         return Some(format!("airpods logs {}", row.service));
     }
     if let Some(elsewhere) = rows.iter().find_map(|row| row.elsewhere.as_ref()) {
-        return Some(elsewhere.cure());
+        return Some(elsewhere.cure.clone());
     }
-    if first(Row::may_hang).is_some() {
-        return Some("airpods net clamp on".to_owned());
+    if let Some(row) = first(Row::may_hang) {
+        return row.egress().map(clamp_command);
     }
     if rows.iter().any(|row| row.state == Some(ContainerState::Running)) {
         return None;

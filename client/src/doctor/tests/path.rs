@@ -39,6 +39,18 @@ fn rootful(facts: &mut Facts, verdict: Verdict) {
     }
 }
 
+/// The same link, of another kind.
+fn of_kind(facts: &mut Facts, info_kind: &str, tun_type: Option<u8>) {
+    for egress in facts.paths.iter_mut().filter_map(|path| path.route.egress.as_mut()) {
+        egress.kind = LinkKind { info_kind: info_kind.to_owned(), tun_type, hardware: 1 };
+    }
+}
+
+/// A tap link, as OpenVPN's with `dev tap`.
+fn behind_tap(facts: &mut Facts) {
+    of_kind(facts, "tun", Some(2));
+}
+
 fn keeps(facts: &mut Facts, clamps: Vec<ClampStatus>) {
     let status = Status { clamps, ..Status::default() };
     facts.helper = Helper::Answers { status, permission: Permission::Granted };
@@ -85,7 +97,10 @@ pub(super) const CASES: &[Case] = &[
         "airpods net clamp on",
     ),
     (
-        |facts| rootful(facts, Verdict::NarrowLink),
+        |facts| {
+            rootful(facts, Verdict::NarrowLink);
+            of_kind(facts, "", None);
+        },
         Code::MtuBlackHole,
         Level::Note,
         "`wg0` is no VPN but takes 1380 bytes, and the network of `ollama`, `open-webui` sends 1500: large transfers hang where",
@@ -101,6 +116,36 @@ pub(super) const CASES: &[Case] = &[
         Level::Note,
         "and `wg0` takes 1380: large transfers hang",
         SMALL_NETWORK,
+    ),
+    (
+        |facts| {
+            rootful(facts, Verdict::NarrowLink);
+            behind_tap(facts);
+        },
+        Code::MtuBlackHole,
+        Level::Broken,
+        "packets of `ollama`, `open-webui` have up to 1500 bytes, and `wg0` takes 1380: large transfers hang (inferred, not measured)",
+        "airpods net clamp on wg0 --any-link",
+    ),
+    (
+        |facts| {
+            behind_tap(facts);
+            facts.measured.possible = true;
+        },
+        Code::Measured(verdict::Code::NotMeasured),
+        Level::Note,
+        "whether the path behind the tap link is narrower was not measured",
+        "airpods net check",
+    ),
+    (
+        |facts| {
+            behind_tap(facts);
+            facts.measured.known = vec![known(fixed(1300), verdict::Code::PathNarrow)];
+        },
+        Code::Measured(verdict::Code::PathNarrow),
+        Level::Broken,
+        "the path behind `wg0` takes 1300 bytes, less than the link (measured 5 minutes ago)",
+        "airpods net clamp on wg0 --mtu auto --any-link",
     ),
     (
         |facts| facts.measured.possible = true,
@@ -136,12 +181,13 @@ pub(super) const CASES: &[Case] = &[
     (
         |facts| {
             let age = Duration::from_secs(300);
-            facts.measured.elsewhere = vec![Elsewhere { link: "wg0".to_owned(), mtu: 1300, age }];
+            let (link, cure) = ("wg0".to_owned(), "the cure".to_owned());
+            facts.measured.elsewhere = vec![Elsewhere { link, mtu: 1300, age, cure }];
         },
         Code::Measured(verdict::Code::NotMeasured),
         Level::Note,
         "`wg0` is clamped to 1300 bytes, which was measured on another network (5 minutes ago)",
-        "airpods net clamp on wg0 --mtu auto",
+        "the cure",
     ),
     (
         split,

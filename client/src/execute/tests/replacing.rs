@@ -9,17 +9,17 @@ use crate::podman::ContainerState;
 const CHANGED: [(&str, &str); 2] =
     [("[services.model]", "[services.model]\npids_limit = 8"), ("[services.web]", "[services.web]\npids_limit = 9")];
 
-fn changed(toml: &str) -> String {
+pub(super) fn changed(toml: &str) -> String {
     CHANGED.iter().fold(toml.to_owned(), |toml, (from, to)| toml.replace(from, to))
 }
 
-async fn running(toml: &str) -> Simulated {
+pub(super) async fn running(toml: &str) -> Simulated {
     let podman = podman(NEW);
     start(&podman, toml, &[]).await;
     podman
 }
 
-async fn proposed(podman: &Simulated, toml: &str) -> Plan {
+pub(super) async fn proposed(podman: &Simulated, toml: &str) -> Plan {
     let desired = desired(toml, &[], NEW);
     let mut plan = decide(&desired, &observed(podman, &desired).await, NetworkReset::Proposed).unwrap();
     plan.ports.clear();
@@ -28,7 +28,7 @@ async fn proposed(podman: &Simulated, toml: &str) -> Plan {
 
 /// Everything that was there is there, doing what it did, or is named; and nothing else is.
 #[track_caller]
-fn is_as_before_or_named(before: &World, after: &World, left: &[String]) {
+pub(super) fn is_as_before_or_named(before: &World, after: &World, left: &[String]) {
     let named = |name: &str| left.iter().any(|left| left.contains(&format!("`{name}`")));
     let changed = |name: &String, (spec, state): &(crate::podman::ContainerSpec, ContainerState)| {
         after.containers.get(name).is_none_or(|(other, now)| (other, now) != (spec, state))

@@ -21,6 +21,7 @@ pub struct Simulated {
     calls: RefCell<Vec<Call>>,
     looks: RefCell<Vec<Look>>,
     failing: RefCell<Vec<Call>>,
+    failing_once: RefCell<Vec<Call>>,
     losing: RefCell<Vec<Call>>,
     pulling: Cell<usize>,
     most_pulling: Cell<usize>,
@@ -50,6 +51,7 @@ impl Simulated {
             calls: RefCell::default(),
             looks: RefCell::default(),
             failing: RefCell::default(),
+            failing_once: RefCell::default(),
             losing: RefCell::default(),
             pulling: Cell::new(0),
             most_pulling: Cell::new(0),
@@ -65,6 +67,11 @@ impl Simulated {
     /// Makes a call fail whenever it comes.
     pub fn fail_at(&self, call: Call) {
         self.failing.borrow_mut().push(call);
+    }
+
+    /// Makes a call fail when it comes first, as one that came at a bad moment.
+    pub fn fail_once(&self, call: Call) {
+        self.failing_once.borrow_mut().push(call);
     }
 
     /// The calls that changed something, or tried to, in their order.
@@ -118,13 +125,6 @@ impl Simulated {
         self.losing.borrow_mut().push(call);
     }
 
-    fn answer(&self, call: &Call) -> Result<()> {
-        if self.losing.borrow().contains(call) {
-            return Err(PodmanError::Connection("the answer got lost".into()));
-        }
-        Ok(())
-    }
-
     /// Gives a secret a value, by an id that stands for it.
     pub fn keep_secret(&self, name: &str, id: &str) {
         self.world.borrow_mut().secrets.insert(name.to_owned(), id.to_owned());
@@ -144,10 +144,22 @@ impl Simulated {
     async fn enter(&self, call: Call) -> Result<()> {
         self.calls.borrow_mut().push(call.clone());
         tokio::task::yield_now().await;
-        if self.failing.borrow().contains(&call) {
+        let mut once = self.failing_once.borrow_mut();
+        let first = once.iter().position(|failing| *failing == call).map(|at| once.remove(at));
+        if first.is_some() || self.failing.borrow().contains(&call) {
             return Err(refused(500, format!("simulated failure of {call:?}")));
         }
         Ok(())
+    }
+
+    /// Carries out a call, and loses the answer where told to.
+    async fn change<T>(&self, call: Call, work: impl FnOnce(&mut World) -> Result<T>) -> Result<T> {
+        self.enter(call.clone()).await?;
+        let done = work(&mut self.world.borrow_mut())?;
+        if self.losing.borrow().contains(&call) {
+            return Err(PodmanError::Connection("the answer got lost".into()));
+        }
+        Ok(done)
     }
 }
 
@@ -189,8 +201,7 @@ impl Podman for Simulated {
     }
 
     async fn remove_image(&self, image: &str) -> Result<()> {
-        self.enter(Call::RemoveImage(image.into())).await?;
-        self.world.borrow_mut().remove_image(image)
+        self.change(Call::RemoveImage(image.into()), |world| world.remove_image(image)).await
     }
 
     async fn networks(&self) -> Result<Vec<Network>> {
@@ -199,13 +210,11 @@ impl Podman for Simulated {
     }
 
     async fn create_network(&self, spec: &NetworkSpec) -> Result<Network> {
-        self.enter(Call::CreateNetwork(spec.name.clone())).await?;
-        self.world.borrow_mut().create_network(spec)
+        self.change(Call::CreateNetwork(spec.name.clone()), |world| world.create_network(spec)).await
     }
 
     async fn remove_network(&self, name: &str) -> Result<()> {
-        self.enter(Call::RemoveNetwork(name.into())).await?;
-        self.world.borrow_mut().remove_network(name)
+        self.change(Call::RemoveNetwork(name.into()), |world| world.remove_network(name)).await
     }
 
     async fn volumes(&self) -> Result<Vec<String>> {
@@ -214,14 +223,11 @@ impl Podman for Simulated {
     }
 
     async fn create_volume(&self, name: &str) -> Result<()> {
-        self.enter(Call::CreateVolume(name.into())).await?;
-        self.world.borrow_mut().create_volume(name)?;
-        self.answer(&Call::CreateVolume(name.into()))
+        self.change(Call::CreateVolume(name.into()), |world| world.create_volume(name)).await
     }
 
     async fn remove_volume(&self, name: &str) -> Result<()> {
-        self.enter(Call::RemoveVolume(name.into())).await?;
-        self.world.borrow_mut().remove_volume(name)
+        self.change(Call::RemoveVolume(name.into()), |world| world.remove_volume(name)).await
     }
 
     async fn volume_users(&self, name: &str) -> Result<Vec<String>> {
@@ -243,18 +249,15 @@ impl Podman for Simulated {
     }
 
     async fn create_pod(&self, spec: &PodSpec) -> Result<()> {
-        self.enter(Call::CreatePod(spec.name.clone())).await?;
-        self.world.borrow_mut().create_pod(spec)
+        self.change(Call::CreatePod(spec.name.clone()), |world| world.create_pod(spec)).await
     }
 
     async fn stop_pod(&self, name: &str, _timeout_seconds: u32) -> Result<()> {
-        self.enter(Call::StopPod(name.into())).await?;
-        self.world.borrow_mut().stop_pod(name)
+        self.change(Call::StopPod(name.into()), |world| world.stop_pod(name)).await
     }
 
     async fn remove_pod(&self, name: &str) -> Result<()> {
-        self.enter(Call::RemovePod(name.into())).await?;
-        self.world.borrow_mut().remove_pod(name)
+        self.change(Call::RemovePod(name.into()), |world| world.remove_pod(name)).await
     }
 
     async fn containers(&self) -> Result<Vec<Container>> {
@@ -274,32 +277,28 @@ impl Podman for Simulated {
     }
 
     async fn create_container(&self, spec: &ContainerSpec) -> Result<()> {
-        self.enter(Call::CreateContainer(spec.name.clone())).await?;
-        self.world.borrow_mut().create_container(spec)
+        self.change(Call::CreateContainer(spec.name.clone()), |world| world.create_container(spec)).await
     }
 
     async fn start_container(&self, name: &str) -> Result<()> {
-        self.enter(Call::StartContainer(name.into())).await?;
-        self.world.borrow_mut().start_container(name)?;
+        let started = self.change(Call::StartContainer(name.into()), |world| world.start_container(name)).await;
         if let Some(code) = self.short_lived.borrow().get(name) {
             self.end(name, *code);
         }
-        Ok(())
+        started
     }
 
     async fn stop_container(&self, name: &str, _timeout_seconds: u32) -> Result<()> {
-        self.enter(Call::StopContainer(name.into())).await?;
-        self.world.borrow_mut().stop_container(name)
+        self.change(Call::StopContainer(name.into()), |world| world.stop_container(name)).await
     }
 
     async fn rename_container(&self, name: &str, new_name: &str) -> Result<()> {
-        self.enter(Call::RenameContainer(name.into(), new_name.into())).await?;
-        self.world.borrow_mut().rename_container(name, new_name)
+        self.change(Call::RenameContainer(name.into(), new_name.into()), |world| world.rename_container(name, new_name))
+            .await
     }
 
     async fn remove_container(&self, name: &str) -> Result<()> {
-        self.enter(Call::RemoveContainer(name.into())).await?;
-        self.world.borrow_mut().remove_container(name)
+        self.change(Call::RemoveContainer(name.into()), |world| world.remove_container(name)).await
     }
 
     async fn check_health(&self, name: &str) -> Result<bool> {

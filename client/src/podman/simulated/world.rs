@@ -183,10 +183,11 @@ impl World {
         if let Some(word) = self.containers.get(name).and_then(|(_, state)| state.improper()) {
             return Err(refused(500, format!("cannot rename container {name} in state {word}")));
         }
+        let (mut spec, state) = self.containers.get(name).cloned().ok_or_else(|| missing("container", name))?;
         if self.containers.contains_key(new_name) {
             return Err(taken("container", new_name));
         }
-        let (mut spec, state) = self.containers.remove(name).ok_or_else(|| missing("container", name))?;
+        self.containers.remove(name);
         spec.name = new_name.into();
         self.containers.insert(new_name.into(), (spec, state));
         Ok(())

@@ -3,7 +3,7 @@
 use airpods_dbus::{ClampOptions, LinkName, PathMtu, Status, Target};
 
 use crate::config::NetworkMode;
-use crate::cure::{ClampCoverage, Remedy, clamp_coverage, is_clamped_to};
+use crate::cure::{ClampCoverage, Remedy, clamp_command, clamp_coverage, is_clamped_to};
 use crate::egress::{Egress, EgressPath, Facts, NetworkPath, SMALLEST_MTU, Verdict};
 use crate::helper_link::Change;
 use crate::measure::memory::{Known, ago};
@@ -15,7 +15,7 @@ use crate::podman::Networking;
 pub(super) enum Advice {
     /// There is nothing to say.
     Nothing,
-    /// They leave through a VPN that is narrower than the network, by sockets of the host.
+    /// They leave through a tunnel that is narrower than the network, by sockets of the host.
     HostSockets(EgressPath, Option<Known>),
     /// It was measured from their network that nothing hangs.
     Works(Narrow, Known),
@@ -25,11 +25,10 @@ pub(super) enum Advice {
     Unknown,
 }
 
-/// A VPN that the services' packets are too big for.
+/// A tunnel that the services' packets are too big for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Narrow {
-    pub(super) link: String,
-    mtu: u32,
+    pub(super) egress: Egress,
     services: Vec<String>,
     cause: Cause,
 }
@@ -52,14 +51,12 @@ impl Advice {
             return Self::Clamp(narrow);
         }
         let with = |verdict: Verdict| ways.iter().filter(move |(_, way)| way.verdict == verdict);
-        if let Some((_, EgressPath { egress: Some(egress), network_mtu: Some(network_mtu), .. })) =
-            with(Verdict::ClampHelps).next()
-        {
+        let exceeding = || ways.iter().filter(|(_, way)| way.exceeds_tunnel());
+        if let Some((_, EgressPath { egress: Some(egress), network_mtu: Some(network_mtu), .. })) = exceeding().next() {
             let known = known.filter(|known| known.from_network);
             let narrow = Narrow {
-                link: egress.link.clone(),
-                mtu: egress.mtu,
-                services: with(Verdict::ClampHelps).map(|(launch, _)| launch.service.clone()).collect(),
+                egress: egress.clone(),
+                services: exceeding().map(|(launch, _)| launch.service.clone()).collect(),
                 cause: Cause::Network {
                     name: facts.network.name.clone(),
                     mtu: *network_mtu,
@@ -75,8 +72,8 @@ impl Advice {
             return Self::Unknown;
         }
         let narrower = |way: &EgressPath| way.egress.as_ref().is_some_and(|egress| egress.mtu < facts.network.mtu);
-        let through_vpn = with(Verdict::HostSockets).find(|(_, way)| way.through_vpn() && narrower(way));
-        through_vpn.map_or(Self::Nothing, |(_, way)| Self::HostSockets(way.clone(), known.cloned()))
+        let by_sockets = with(Verdict::HostSockets).find(|(_, way)| way.through_tunnel() && narrower(way));
+        by_sockets.map_or(Self::Nothing, |(_, way)| Self::HostSockets(way.clone(), known.cloned()))
     }
 
     /// The note if no question is asked.
@@ -85,7 +82,8 @@ impl Advice {
             Self::HostSockets(way, known) => {
                 let egress = way.egress.as_ref()?;
                 Some(format!(
-                    "note: traffic leaves through the VPN `{}` (MTU {}) by sockets of the host ({}), which know that MTU: {}",
+                    "note: traffic leaves through the {} `{}` (MTU {}) by sockets of the host ({}), which know that MTU: {}",
+                    egress.noun(),
                     egress.link,
                     egress.mtu,
                     way.passage.as_str(),
@@ -94,7 +92,7 @@ impl Advice {
             }
             Self::Works(narrow, known) => Some(format!(
                 "note: nothing hangs behind `{}`, as was measured from the network of {} ({}, {})",
-                narrow.link,
+                narrow.egress.link,
                 narrow.services.join(", "),
                 known.verdict,
                 ago(known.age)
@@ -120,14 +118,12 @@ fn needed(known: Option<&Known>) -> String {
 /// The path behind the link carries less than the link.
 fn narrow_path(ways: &[(&Launch, EgressPath)], known: &Known) -> Option<Narrow> {
     let Remedy::Fixed { mtu: takes, .. } = known.remedy else { return None };
-    let leaves =
-        |way: &EgressPath| way.egress.clone().filter(|egress| egress.link == known.link && egress.kind.is_vpn());
+    let leaves = |way: &EgressPath| way.egress.clone().filter(|egress| egress.link == known.link && egress.is_tunnel());
     let concerned: Vec<(&str, Egress, NetworkPath)> =
         ways.iter().filter_map(|(launch, way)| Some((launch.service.as_str(), leaves(way)?, way.passage))).collect();
-    let (_, Egress { link, mtu, .. }, _) = concerned.first()?;
+    let (_, egress, _) = concerned.first()?;
     Some(Narrow {
-        link: link.clone(),
-        mtu: *mtu,
+        egress: egress.clone(),
         services: concerned.iter().map(|(service, ..)| (*service).to_owned()).collect(),
         cause: Cause::Path { takes, on_network: concerned.iter().all(|(.., passage)| *passage == NetworkPath::Bridge) },
     })
@@ -149,18 +145,18 @@ impl Narrow {
     }
 
     fn sentence(&self) -> String {
-        let Self { link, mtu, services, cause } = self;
-        let services = services.join(", ");
+        let Self { egress: egress @ Egress { link, mtu, .. }, services, cause } = self;
+        let (noun, services) = (egress.noun(), services.join(", "));
         match cause {
             Cause::Network { name, mtu: network_mtu, measured } => {
                 let hang =
                     if *measured { "hang (measured)" } else { "may hang (inferred: nothing was measured from there)" };
                 format!(
-                    "the VPN `{link}` has MTU {mtu} and the network `{name}` {network_mtu}, so large transfers of {services} {hang}"
+                    "the {noun} `{link}` has MTU {mtu} and the network `{name}` {network_mtu}, so large transfers of {services} {hang}"
                 )
             }
             Cause::Path { takes, .. } => format!(
-                "the path behind the VPN `{link}` takes {takes} bytes, not the {mtu} of the link (measured), so large transfers of {services} hang"
+                "the path behind the {noun} `{link}` takes {takes} bytes, not the {mtu} of the link (measured), so large transfers of {services} hang"
             ),
         }
     }
@@ -170,27 +166,35 @@ impl Narrow {
         let sentence = self.sentence();
         let mut letters = sentence.chars();
         let capital: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
-        match self.cause {
-            Cause::Network { .. } => format!("{capital}. Clamp VPN links now, as `airpods net clamp on` does?"),
-            Cause::Path { takes, .. } => {
-                format!("{capital}. Clamp it now, as `airpods net clamp on {} --mtu {takes}` does?", self.link)
-            }
-        }
+        let what = if self.is_for_all() { "VPN links" } else { "it" };
+        format!("{capital}. Clamp {what} now, as `{}` does?", self.command())
     }
 
     pub(super) fn cure_by_clamp(&self) -> String {
+        if self.is_for_all() {
+            format!("hint: `{}` clamps `{}` and every other VPN link", self.command(), self.egress.link)
+        } else {
+            format!("hint: `{}` cures that", self.command())
+        }
+    }
+
+    /// Whether the cure is a clamp on every VPN link.
+    fn is_for_all(&self) -> bool {
+        matches!(self.cause, Cause::Network { .. }) && self.egress.kind.is_vpn()
+    }
+
+    fn command(&self) -> String {
+        let any_link = if self.egress.kind.is_vpn() { "" } else { " --any-link" };
         match self.cause {
-            Cause::Network { .. } => {
-                format!("hint: `airpods net clamp on` clamps `{}` and every other VPN link", self.link)
-            }
-            Cause::Path { takes, .. } => format!("hint: `airpods net clamp on {} --mtu {takes}` cures that", self.link),
+            Cause::Network { .. } => clamp_command(&self.egress),
+            Cause::Path { takes, .. } => format!("airpods net clamp on {} --mtu {takes}{any_link}", self.egress.link),
         }
     }
 
     /// The network's own MTU, which takes no right and helps UDP as well. Where sockets of the host send, nothing does without a right.
     pub(super) fn cure_without_root(&self) -> Option<String> {
         let mtu = match self.cause {
-            Cause::Network { .. } => self.mtu.max(SMALLEST_MTU),
+            Cause::Network { .. } => self.egress.mtu.max(SMALLEST_MTU),
             Cause::Path { takes, on_network: true } => u32::from(takes).max(SMALLEST_MTU),
             Cause::Path { on_network: false, .. } => return None,
         };
@@ -201,22 +205,24 @@ impl Narrow {
 
     /// The change that cures it.
     pub(super) fn change(&self) -> Change {
-        match (&self.cause, LinkName::parse(&self.link)) {
-            (Cause::Path { takes, .. }, Ok(link)) => {
-                Change::On(Target::Link(link), ClampOptions { mtu: Some(*takes), ..ClampOptions::default() })
+        let mtu = match self.cause {
+            Cause::Path { takes, .. } => Some(takes),
+            Cause::Network { .. } => None,
+        };
+        match LinkName::parse(&self.egress.link) {
+            Ok(link) if !self.is_for_all() => {
+                let any_link = !self.egress.kind.is_vpn();
+                Change::On(Target::Link(link), ClampOptions { mtu, any_link, ..ClampOptions::default() })
             }
-            (Cause::Path { takes, .. }, Err(_)) => {
-                Change::On(Target::Auto, ClampOptions { mtu: Some(*takes), ..ClampOptions::default() })
-            }
-            (Cause::Network { .. }, _) => Change::On(Target::Auto, ClampOptions::default()),
+            _ => Change::On(Target::Auto, ClampOptions { mtu, ..ClampOptions::default() }),
         }
     }
 
     /// Whether it is cured already.
     pub(super) fn is_cured(&self, status: &Status) -> bool {
         match self.cause {
-            Cause::Network { .. } => clamp_coverage(status, &self.link) == ClampCoverage::Clamped,
-            Cause::Path { takes, .. } => is_clamped_to(status, &self.link, takes.into()),
+            Cause::Network { .. } => clamp_coverage(status, &self.egress.link) == ClampCoverage::Clamped,
+            Cause::Path { takes, .. } => is_clamped_to(status, &self.egress.link, takes.into()),
         }
     }
 }

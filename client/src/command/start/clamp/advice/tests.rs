@@ -72,6 +72,36 @@ fn without_a_vpn_there_is_nothing_to_say() {
     assert_eq!(Advice::of(&facts, &launches(&[]), None), Advice::Unknown);
 }
 
+/// The same behind a tap link of that name.
+fn behind_tap(mtu: u32) -> Facts {
+    let kind = LinkKind { info_kind: "tun".to_owned(), tun_type: Some(2), hardware: 1 };
+    let tap = Egress { link: "wg0".to_owned(), index: 9, kind, mtu };
+    let leaving = Leaving { ipv4: Some(tap), ipv6: None };
+    Facts { from_host: Some(leaving.clone()), from_network: Some(leaving), ..behind_wg0(mtu) }
+}
+
+#[test]
+fn behind_a_tap_link_the_clamp_is_offered_for_that_link_alone() {
+    let narrow_path = known(to(1300), Code::PathNarrow, false);
+    let rootless = Facts { rootless: Some(RootlessBackend::Pasta), ..behind_tap(1420) };
+    for (facts, known, mtu, command) in [
+        (behind_tap(1380), None, None, "airpods net clamp on wg0 --any-link"),
+        (behind_tap(1420), Some(&narrow_path), Some(1300), "airpods net clamp on wg0 --mtu 1300 --any-link"),
+        (rootless, Some(&narrow_path), Some(1300), "airpods net clamp on wg0 --mtu 1300 --any-link"),
+    ] {
+        let Advice::Clamp(narrow) = Advice::of(&facts, &launches(&[]), known) else { panic!("{facts:?}") };
+        let question = narrow.question();
+        assert!(question.contains("the tap link `wg0`") || question.starts_with("The tap link `wg0`"), "{question}");
+        assert!(question.ends_with(&format!("Clamp it now, as `{command}` does?")), "{question}");
+        assert_eq!(narrow.cure_by_clamp(), format!("hint: `{command}` cures that"));
+        let Change::On(Target::Link(link), options) = narrow.change() else { panic!("{narrow:?}") };
+        assert_eq!((link.as_str(), options.any_link, options.mtu.map(u32::from)), ("wg0", true, mtu));
+    }
+    let rootless = Facts { rootless: Some(RootlessBackend::Pasta), ..behind_tap(1380) };
+    let note = Advice::of(&rootless, &launches(&[]), None).note().unwrap();
+    assert!(note.contains("leaves through the tap link `wg0`"), "{note}");
+}
+
 fn known(remedy: Remedy, verdict: Code, from_network: bool) -> Known {
     let age = std::time::Duration::from_secs(120);
     Known { link: "wg0".to_owned(), verdict, remedy, from_network, age }

@@ -1,0 +1,55 @@
+//! What has to be settled before the first container starts, while the steps that come before it go on.
+
+use std::future::Future;
+
+use super::act::Actor;
+use super::{Event, Interrupted, StepError};
+use crate::podman::Podman;
+
+/// Holds back every start of a container until it is settled. It is asked once, when the first container could start.
+#[allow(async_fn_in_trait, reason = "futures stay on the one thread of the client")]
+pub trait Gate {
+    /// Waits until it is known whether there is something to settle.
+    async fn is_needed(&self) -> bool;
+
+    /// Settles it. No progress is shown meanwhile, so that a question stays readable.
+    ///
+    /// # Errors
+    /// [`Interrupted`], after which no container starts.
+    async fn settle(&self, interrupt: impl Future<Output = ()>) -> Result<(), Interrupted>;
+}
+
+/// A gate with nothing to settle.
+#[derive(Debug, Clone, Copy)]
+pub struct Open;
+
+impl Gate for Open {
+    async fn is_needed(&self) -> bool {
+        false
+    }
+
+    async fn settle(&self, _: impl Future<Output = ()>) -> Result<(), Interrupted> {
+        Ok(())
+    }
+}
+
+impl<P: Podman, G: Gate> Actor<'_, P, G> {
+    /// Lets the first start through the gate, and every other one behind it.
+    pub(super) async fn pass_gate(&self) -> Result<(), StepError> {
+        self.passed.get_or_try_init(|| self.open_gate()).await.copied()
+    }
+
+    async fn open_gate(&self) -> Result<(), StepError> {
+        // Another start came before this one, and was cut off.
+        if self.cancel.is_set() {
+            return Err(StepError::Interrupted);
+        }
+        if self.unless_cancelled(self.gate.is_needed()).await? {
+            self.progress.event(&Event::Paused);
+            let settled = self.gate.settle(self.cancel.cancelled()).await;
+            self.progress.event(&Event::Resumed);
+            settled.map_err(|Interrupted| StepError::Interrupted)?;
+        }
+        Ok(())
+    }
+}
