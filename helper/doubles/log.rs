@@ -4,6 +4,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::log::{Line, Log};
 
+impl Line {
+    /// The value of a field.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The event.
+    #[must_use]
+    pub fn event(&self) -> &'static str {
+        self.event
+    }
+}
+
 /// The lines that a log has written. Clones share them.
 #[derive(Clone, Default)]
 pub struct LinesKept(Arc<Mutex<Vec<Line>>>);

@@ -19,8 +19,8 @@ use systemd_journal_logger::JournalLog;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     level: Level,
-    event: &'static str,
-    fields: Vec<(&'static str, String)>,
+    pub(crate) event: &'static str,
+    pub(crate) fields: Vec<(&'static str, String)>,
 }
 
 impl Line {
@@ -47,18 +47,6 @@ impl Line {
     pub fn with(mut self, field: &'static str, value: impl fmt::Display) -> Self {
         self.fields.push((field, value.to_string()));
         self
-    }
-
-    /// The value of a field.
-    #[must_use]
-    pub fn field(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value.as_str())
-    }
-
-    /// The event.
-    #[must_use]
-    pub fn event(&self) -> &'static str {
-        self.event
     }
 
     /// The fields as the journal gets them, of which `event` is one. Each stands alone, and quotes have nothing to break out of.

@@ -51,9 +51,8 @@ pub(super) enum Answer {
     Nothing,
     MachineId,
     Property(Property),
-    Properties,
-    /// An interface without properties.
-    NoProperties,
+    /// All properties of an interface.
+    Properties(&'static [Property]),
     Error(fdo::Error),
 }
 
@@ -185,8 +184,8 @@ fn properties(member: &str, message: &Message) -> Answer {
             Err(_) => invalid_args(member),
         },
         "GetAll" => match body.deserialize::<&str>() {
-            Ok(names::INTERFACE) => Answer::Properties,
-            Ok(INTROSPECTABLE | PROPERTIES | PEER) => Answer::NoProperties,
+            Ok(names::INTERFACE) => Answer::Properties(&Property::ALL),
+            Ok(INTROSPECTABLE | PROPERTIES | PEER) => Answer::Properties(&[]),
             Ok(_) => unknown_interface(),
             Err(_) => invalid_args(member),
         },

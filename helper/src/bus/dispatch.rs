@@ -3,6 +3,7 @@
 //! What can be answered at once is answered before the next calls are looked at. Everything else has a place in a quota, and
 //! a task of its own only while it has one.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
@@ -101,16 +102,11 @@ impl Service {
                 self.touch();
                 to.with(&self.property(property))
             }
-            Answer::Properties => {
+            Answer::Properties(properties) => {
                 self.touch();
-                to.with(
-                    &Property::ALL
-                        .map(|property| (property.name(), self.property(property)))
-                        .into_iter()
-                        .collect::<std::collections::HashMap<_, _>>(),
-                )
+                let values = properties.iter().map(|property| (property.name(), self.property(*property)));
+                to.with(&values.collect::<HashMap<_, _>>())
             }
-            Answer::NoProperties => to.with(&std::collections::HashMap::<&str, Variant<'_>>::new()),
             Answer::Error(error) => to.standard(&error),
         }
     }
