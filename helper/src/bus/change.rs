@@ -64,7 +64,7 @@ impl Service {
         }
         let question = Question::about(caller.clone(), request, wanted.interaction)?;
         let permit = or(self.permit(connection, person, &question), self.left()).await?;
-        let is_for_the_disk = self.reconciler().unkept(permit.request())?.is_some();
+        let is_for_the_disk = self.reconciler().is_about_what_is_kept(permit.request())?;
         let _disk = if is_for_the_disk { Some(self.disk.lock().await) } else { None };
         let unkept = self.reconciler().unkept(permit.request())?.map(Arc::new);
         if let Some(unkept) = unkept.clone() {

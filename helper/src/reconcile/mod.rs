@@ -180,6 +180,15 @@ impl Reconciler {
         Ok(!self.is_right(held.as_ref(), &self.plan.ruleset))
     }
 
+    /// Whether a request is about what is kept across reboots.
+    ///
+    /// # Errors
+    /// As for [`Self::consider`].
+    pub fn is_about_what_is_kept(&self, request: &Request) -> Result<bool, Error> {
+        let (next, _) = self.desired.after(request)?;
+        Ok(request.is_about_what_is_kept(&self.desired, &next))
+    }
+
     /// What a request needs written so that it is kept across reboots, for a caller who waits for the disk where that holds
     /// nobody up. [`Self::commit`] then finds it written; if that fails, the caller [takes it back](Unkept::take_back).
     ///
@@ -221,15 +230,6 @@ impl Reconciler {
         }
     }
 
-    /// Puts back what is kept after a request that the kernel refused.
-    fn keep_as_before(&self, request: &Request) {
-        let is_about =
-            self.desired.after(request).is_ok_and(|(next, _)| request.is_about_what_is_kept(&self.desired, &next));
-        if is_about && let Err(error) = self.places.persist(&self.desired, &self.plan.known) {
-            self.log.write(Line::error("undo-failed").with("cause", error));
-        }
-    }
-
     /// Makes a request true: in the files, in the kernel and in memory.
     ///
     /// Persistent clamps are written first: a disk that fails then changes no rule.
@@ -250,7 +250,9 @@ impl Reconciler {
             Ok(applied) => applied,
             Err(error) => {
                 self.undo(&error);
-                self.keep_as_before(request);
+                if !is_kept && let Err(error) = self.places.persist(&self.desired, &self.plan.known) {
+                    self.log.write(Line::error("undo-failed").with("cause", error));
+                }
                 return Err(error.into());
             }
         };

@@ -250,6 +250,9 @@ fn what_is_kept_is_as_before_after_a_change_that_the_kernel_refuses() {
         unkept.write().unwrap();
         assert_ne!(std::fs::read_to_string(scene.kept_file()).ok().as_ref(), Some(&before), "the premise: {request:?}");
         assert!(scene.commit(&request).is_err());
+        unkept.take_back().unwrap();
         assert_eq!(std::fs::read_to_string(scene.kept_file()).unwrap(), before, "{request:?}");
+        assert!(scene.commit(&request).is_err());
+        assert_eq!(std::fs::read_to_string(scene.kept_file()).unwrap(), before, "{request:?}: written by the commit");
     }
 }
