@@ -1,4 +1,4 @@
-//! The way in from the bus: everything that arrives passes here, is cut to size, and nothing ends the connection.
+//! The way in from the bus: everything that arrives passes here, what is too long is read past, and nothing ends the connection.
 //!
 //! zbus closes a connection on any message that it cannot read, holds whatever it can read, and makes a task for each call. So this
 //! stands between the bus and zbus: of what arrives, zbus gets replies to the helper's own calls and the bus's own signals.
