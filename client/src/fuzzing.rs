@@ -11,10 +11,10 @@ use crate::config::{self, ConfigError, Severity, Source};
 use crate::error::Report;
 use crate::terminal::{Escaped, EscapedLine, to_json};
 
-pub use crate::dns::fuzzing::name_servers;
-pub use crate::doctor::fuzzing::host_files;
-pub use crate::kernel::fuzzing::cgroup_files;
-pub use crate::podman::fuzzing::{log_frames, podman_answer};
+pub use crate::dns::name_servers;
+pub use crate::doctor::host_files;
+pub use crate::kernel::cgroup_files;
+pub use crate::podman::{log_frames, podman_answer};
 
 /// Any text is a configuration or has problems that can be told, without anything in them that steers a terminal, and the
 /// same text is always the same.

@@ -1,4 +1,4 @@
-//! Ports of the host: which protocol, and on which of its addresses.
+//! Ports of the host: which protocol, on which of its addresses, and the port of a container that one leads to.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -124,6 +124,67 @@ pub fn any_overlaps(ports: &BTreeSet<HostPort>, port: HostPort) -> bool {
     ports.iter().any(|other| other.overlaps(port))
 }
 
+/// A port of the host that leads to one of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct PublishedPort {
+    /// The port of the host.
+    pub host: HostPort,
+    /// The port in the container, of the same protocol.
+    pub container: u16,
+}
+
+/// Published ports in a row, with the same address and protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortRanges {
+    /// The first of them.
+    pub first: PublishedPort,
+    /// How many there are.
+    pub count: u16,
+}
+
+/// The ports in order, those in a row together. An address that is podman's word for every one is left out.
+#[must_use]
+pub fn port_ranges(ports: &[PublishedPort]) -> Vec<PortRanges> {
+    let mut sorted: Vec<_> =
+        ports.iter().map(|port| PublishedPort { host: port.host.on(port.host.address), ..*port }).collect();
+    sorted.sort_unstable_by_key(|port| (port.host.protocol, port.host.address, port.host.port, port.container));
+    sorted.dedup();
+    let mut ranges: Vec<PortRanges> = Vec::new();
+    for port in sorted {
+        match ranges.last_mut().filter(|range| range.next() == Some(port)) {
+            Some(range) => range.count += 1,
+            None => ranges.push(PortRanges { first: port, count: 1 }),
+        }
+    }
+    ranges
+}
+
+impl PortRanges {
+    fn next(&self) -> Option<PublishedPort> {
+        let port = self.first.host.port.checked_add(self.count)?;
+        let container = self.first.container.checked_add(self.count)?;
+        Some(PublishedPort { host: HostPort { port, ..self.first.host }, container })
+    }
+
+    fn range(&self, first: u16) -> String {
+        if self.count == 1 { first.to_string() } else { format!("{first}-{}", first + (self.count - 1)) }
+    }
+}
+
+impl fmt::Display for PortRanges {
+    /// `127.0.0.1:3000-3005:8000-8005/udp`, as `podman run --publish` takes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.first.host.address {
+            Some(IpAddr::V6(address)) => write!(f, "[{address}]:")?,
+            Some(address) => write!(f, "{address}:")?,
+            None => {}
+        }
+        write!(f, "{}:{}", self.range(self.first.host.port), self.range(self.first.container))?;
+        let protocol = self.first.host.protocol;
+        if protocol.is_tcp() { Ok(()) } else { write!(f, "/{}", protocol.as_str()) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -166,5 +227,18 @@ mod tests {
             let port = port(text);
             assert_eq!((port.to_string(), port.reached_at().to_string()), (shown.to_owned(), reached.to_owned()));
         }
+    }
+
+    #[test]
+    fn ports_in_a_row_are_one_range_and_nothing_else_is() {
+        let port = |host: HostPort, container| PublishedPort { host, container };
+        let shown =
+            |ports: &[PublishedPort]| port_ranges(ports).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let tcp = HostPort::tcp;
+        assert_eq!(shown(&[port(tcp(3001), 81), port(tcp(3000), 80), port(tcp(3000), 80)]), "3000-3001:80-81");
+        assert_eq!(shown(&[port(tcp(3000), 80), port(tcp(3001), 80)]), "3000:80 3001:80");
+        let local = tcp(3001).on("127.0.0.1".parse().ok());
+        assert_eq!(shown(&[port(tcp(3000), 80), port(local, 81)]), "3000:80 127.0.0.1:3001:81");
+        assert_eq!(shown(&[port(tcp(65535).on("0.0.0.0".parse().ok()), 65535)]), "65535:65535");
     }
 }

@@ -8,14 +8,14 @@
 //! server's fault from the network's.
 
 pub mod ask;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzzing;
 mod servers;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 
 pub use ask::{Asked, Reply, ask, ask_all, verify};
+#[cfg(any(test, fuzzing))]
+pub use servers::name_servers;
 
 use crate::egress::Leaving;
 use crate::error::Report;

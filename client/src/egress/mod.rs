@@ -6,13 +6,13 @@
 //! everything rootless: pasta and slirp4netns end a container's connections and make their own) already knows the
 //! MTU of the link, and there nothing but a path narrower than that MTU is left to go wrong.
 
-mod branch;
 mod netlink;
 mod rootless_backend;
+mod route;
 
-pub use branch::{Branch, branches};
-pub use netlink::{INTERNET, Route, egress, links, routes};
+pub use netlink::{INTERNET, egress, links};
 pub use rootless_backend::RootlessBackend;
+pub use route::{Branch, Route, branches, routes};
 
 use std::fmt;
 use std::net::IpAddr;

@@ -1,7 +1,5 @@
 //! Links and routes, asked of the kernel over rtnetlink as any user may. neli reads and writes the messages.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fmt::Debug;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -63,7 +61,7 @@ impl Rtnetlink {
         }))
     }
 
-    fn link(&mut self, index: i32, name: Option<&str>) -> io::Result<Option<Link>> {
+    pub(super) fn link(&mut self, index: i32, name: Option<&str>) -> io::Result<Option<Link>> {
         match self.ask(Rtm::Getlink, link_question(index, name)?, Link::of)? {
             Ok(link) => Ok(link),
             Err(Errno::ENODEV) => Ok(None),
@@ -126,7 +124,7 @@ impl Rtnetlink {
     }
 
     /// Every route of every table, with its link's index, but the default ones and those to the host itself.
-    fn networks(&mut self) -> io::Result<Vec<(IpNet, i32)>> {
+    pub(super) fn networks(&mut self) -> io::Result<Vec<(IpNet, i32)>> {
         self.send(Rtm::Getroute, NlmF::REQUEST | NlmF::DUMP, routes_question()?)?;
         let mut networks = Vec::new();
         loop {
@@ -150,34 +148,6 @@ impl Rtnetlink {
 /// When the kernel cannot be asked.
 pub fn egress(to: IpAddr) -> io::Result<Option<Egress>> {
     Rtnetlink::open()?.egress(to, None)
-}
-
-/// A route to a network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// The network.
-    pub to: IpNet,
-    /// The name of the link that leads there.
-    pub link: String,
-}
-
-/// The routes to networks that the host has, of all its tables: VPNs keep theirs apart from the main one. Default routes are not among
-/// them, nor is what leads to the host itself.
-///
-/// # Errors
-/// When the kernel cannot be asked.
-pub fn routes() -> io::Result<Vec<Route>> {
-    let mut kernel = Rtnetlink::open()?;
-    let mut names = BTreeMap::new();
-    let mut routes = Vec::new();
-    for (to, index) in kernel.networks()? {
-        let link = match names.entry(index) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => unknown.insert(kernel.link(index, None)?),
-        };
-        routes.extend(link.as_ref().map(|link| Route { to, link: link.name.clone() }));
-    }
-    Ok(routes)
 }
 
 /// The name of each link of the host, and whether it is a VPN's. It is asked in the network of the calling thread.

@@ -11,8 +11,8 @@ mod tests;
 
 use crate::config::{Cli, Config, DnsServers, NetworkMode, StatusRange};
 use crate::plan::{Desired, HostContext, Launch, UnknownService, chosen};
-use crate::podman::{Endpoint, Networking, PublishedPort, Version};
-use crate::port::HostPort;
+use crate::podman::{Endpoint, Networking, Version};
+use crate::port::{HostPort, PublishedPort};
 use crate::secret::SecretValues;
 
 /// The podman that is written for: what it can do decides how a launch is put.

@@ -13,8 +13,8 @@ use crate::health::{HealthCheck, HttpCheck};
 use crate::plan::{Launch, is_own_label, ordered};
 use crate::podman::{
     ContainerSpec, Endpoint, HealthTimes, Mount, NetworkSpec, Networking, OptionShape, PodSpec, Relabel, Restart,
-    port_ranges,
 };
+use crate::port::port_ranges;
 
 use crate::secret::Secret;
 use unit::{Unit, is_plain};

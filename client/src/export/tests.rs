@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::path::Path;
+
 use super::kube::Workload;
 use super::*;
 use crate::plan::tests::config;
@@ -219,4 +221,25 @@ fn what_looks_like_something_else_is_quoted_in_yaml() {
         let written = serde_saphyr::to_string(&serde_json::json!({ "key": text })).unwrap();
         assert!(written.contains(['"', '\'']), "{written}");
     }
+}
+
+#[test]
+fn a_label_is_what_kubernetes_takes() {
+    for (name, expected) in [
+        ("open-webui", "open-webui"),
+        ("airpods_ollama_data", "airpods-ollama-data"),
+        ("My.Service_", "my-service"),
+        ("___", "x"),
+    ] {
+        assert_eq!(kube::label(name), expected);
+    }
+    assert_eq!(kube::label(&"a".repeat(80)).len(), 63);
+}
+
+#[test]
+fn paths_that_look_alike_have_labels_of_their_own() {
+    let [one, other] = ["/srv/models/a", "/srv/models_a"].map(|path| kube::of_path(Path::new(path)));
+    assert_ne!(one, other);
+    assert!(one.starts_with("srv-models-a-"), "{one}");
+    assert!(kube::of_path(Path::new(&format!("/{}", "ä".repeat(100)))).len() <= kube::MAX);
 }

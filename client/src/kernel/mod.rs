@@ -2,10 +2,10 @@
 //! as for a podman of another user's, is not known and no answer is made up.
 
 pub(crate) mod container;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzzing;
 mod host;
 
+#[cfg(any(test, fuzzing))]
+pub use container::cgroup_files;
 pub use host::{Gateway, PathKind, gateways, is_taken};
 
 use std::collections::BTreeMap;

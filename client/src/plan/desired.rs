@@ -4,19 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::{Expected, label, services};
+use super::{Expected, HostContext, label, services};
 use crate::config::{
-    Condition, Config, DnsServers, GpuDevice, HostGateway, NetworkAlias, NetworkMode, Pull, RestartPolicy, Service,
-    ServiceName, Volume, VolumeSource,
+    Condition, Config, GpuDevice, HostGateway, NetworkAlias, NetworkMode, Pull, RestartPolicy, Service, ServiceName,
+    Volume, VolumeSource,
 };
 use crate::health::HealthCheck;
 use crate::podman::{
     ContainerOption, ContainerSpec, Endpoint, HealthTimes, Limits, Mount, NetworkSpec, Networking, Options, Pin,
-    PodSpec, PublishedPort, Relabel, Restart, SecretSource, Version,
+    PodSpec, Relabel, Restart, SecretSource, Version,
 };
-use crate::port::HostPort;
+use crate::port::{HostPort, PublishedPort};
 use crate::secret::SecretValues;
-use crate::{gpu, webui_secret};
+use crate::webui_secret;
 
 /// One service to be launched.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,29 +56,6 @@ pub struct Desired {
     pub launches: Vec<Launch>,
     /// Every other enabled service: one may have to be made again when it shares a pod that is.
     pub others: Vec<Launch>,
-}
-
-/// The inputs of a launch besides the configuration.
-#[derive(Debug, Clone, Default)]
-pub struct HostContext {
-    /// The machine's GPUs.
-    pub gpu: gpu::Found,
-    /// podman runs as an ordinary user.
-    pub rootless: bool,
-    /// Use no GPU, whatever the configuration says.
-    pub force_cpu: bool,
-    /// The servers found for `dns_servers = "auto"`; none are the host's own.
-    pub dns_servers: Vec<IpAddr>,
-}
-
-impl HostContext {
-    /// The name servers of the network's containers; none are the host's own.
-    fn dns_servers<'a>(&'a self, config: &'a Config) -> &'a [IpAddr] {
-        match &config.runtime.network.dns_servers {
-            DnsServers::Auto => &self.dns_servers,
-            DnsServers::List(servers) => servers,
-        }
-    }
 }
 
 impl Desired {

@@ -22,7 +22,7 @@ pub use clean::{Clean, Inventory, Scope, Skipped, clean};
 pub(crate) use conflict::another;
 pub use conflict::{Conflict, Kind, NetworkDifference};
 pub use decide::{NetworkReset, decide};
-pub use desired::{Desired, HostContext, Launch};
+pub use desired::{Desired, Launch};
 pub use label::{is_own as is_own_label, service_of};
 pub use observed::container_made_for;
 pub use observed::{Inspection, Observed};
@@ -35,12 +35,38 @@ pub use teardown::{Stages, Stop, Teardown, stop, was_stopped};
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::config::{Config, DnsServers};
+use crate::gpu;
 use crate::health::HealthCheck;
 use crate::podman::{ContainerSpec, HealthTimes, NetworkSpec, PodSpec, SecretSource};
 use crate::port::HostPort;
 use crate::secret::SecretValues;
+
+/// The inputs of a launch besides the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct HostContext {
+    /// The machine's GPUs.
+    pub gpu: gpu::Found,
+    /// podman runs as an ordinary user.
+    pub rootless: bool,
+    /// Use no GPU, whatever the configuration says.
+    pub force_cpu: bool,
+    /// The servers found for `dns_servers = "auto"`; none are the host's own.
+    pub dns_servers: Vec<IpAddr>,
+}
+
+impl HostContext {
+    /// The name servers of the network's containers; none are the host's own.
+    fn dns_servers<'a>(&'a self, config: &'a Config) -> &'a [IpAddr] {
+        match &config.runtime.network.dns_servers {
+            DnsServers::Auto => &self.dns_servers,
+            DnsServers::List(servers) => servers,
+        }
+    }
+}
 
 /// The steps of a launch. A step's place in the list is its identity; the steps it waits for stand before it.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -11,8 +11,8 @@ use crate::kernel::container::is_same;
 use crate::kernel::{Bound, View};
 use crate::podman::{
     ContainerDetail, ContainerOption, ContainerSpec, ContainerState, Limits, Mount, MountDetail, SecretSource,
-    port_ranges,
 };
+use crate::port::port_ranges;
 
 /// The text that podman shows in place of a secret's value (`libpod/container_inspect.go`).
 const MASKED: &str = "*******";

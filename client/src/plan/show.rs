@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::label::is_own;
 use super::{Action, Kept, Plan, Replaced, Step};
 use crate::health::HealthCheck;
-use crate::podman::{ContainerSpec, Endpoint, Mount, NetworkSpec, Networking, OptionShape, SecretSource, port_ranges};
+use crate::podman::{ContainerSpec, Endpoint, Mount, NetworkSpec, Networking, OptionShape, SecretSource};
+use crate::port::port_ranges;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -162,6 +162,30 @@ impl Stream {
     }
 }
 
+/// A log comes to the same lines however it is cut into pieces, and no byte of its text is lost.
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic reports a finding")]
+pub fn log_frames(bytes: &[u8]) {
+    let Some((size, stream)) = bytes.split_first() else { return };
+    let size = usize::from(*size).max(1);
+    let mut whole = Frames::default();
+    let lines = [whole.push(stream), whole.rest()].concat();
+    let mut cut = Frames::default();
+    let in_pieces: Vec<LogLine> = stream.chunks(size).flat_map(|piece| cut.push(piece)).collect();
+    assert_eq!([in_pieces, cut.rest()].concat(), lines);
+    assert!(lines.iter().all(|line| !line.text.contains(&b'\n')));
+    assert!(lines.iter().map(|line| line.text.len()).sum::<usize>() <= stream.len());
+
+    let mut cut = Lines::default();
+    let mut joined: Vec<u8> = Vec::new();
+    for line in stream.chunks(size).flat_map(|piece| cut.push(piece)) {
+        joined.extend(line);
+        joined.push(b'\n');
+    }
+    joined.extend(cut.rest().unwrap_or_default());
+    assert_eq!(joined, stream);
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -11,8 +11,8 @@ use crate::config::Pull;
 use crate::export::{is_success, ports};
 use crate::health::HealthCheck;
 use crate::plan::Launch;
-use crate::podman::{ContainerOption, ContainerSpec, Endpoint, Mount, Options, PublishedPort, Relabel, SecretSource};
-use crate::port::Protocol;
+use crate::podman::{ContainerOption, ContainerSpec, Endpoint, Mount, Options, Relabel, SecretSource};
+use crate::port::{Protocol, PublishedPort};
 
 /// How long a health command may take where nothing is said: podman's own default.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,4 +1,4 @@
-//! What a service may use: limits, GPUs, and the rest of `deploy`.
+//! What a service may use: limits, devices, GPUs, and the rest of `deploy`.
 
 use super::super::draft::Service;
 use super::super::yaml::{Entry, Node};
@@ -17,6 +17,32 @@ impl Place<'_> {
         match node.scalar().and_then(|text| text.parse::<i64>().ok()) {
             Some(count) => draft.set("pids_limit", count),
             None => self.note("", "not a number, and not carried over"),
+        }
+    }
+
+    pub(super) fn device(&mut self, draft: &mut Service, item: &Node) {
+        self.at(draft, item.line);
+        let part = |key: &str| item.get(key).and_then(Node::scalar);
+        let long = |source: String| {
+            let parts = [Some(source), part("target"), part("permissions")];
+            parts.into_iter().flatten().collect::<Vec<_>>().join(":")
+        };
+        match item.scalar().or_else(|| part("source").map(long)) {
+            Some(device) => draft.push("devices", device),
+            None => self.note_at(item.line, "", "not a device, and not carried over"),
+        }
+    }
+
+    /// One number for both bounds, or a table with them.
+    pub(super) fn ulimits(&mut self, draft: &mut Service) {
+        for entry in self.entry.node.entries() {
+            self.at(draft, entry.line);
+            let bound = |key: &str| entry.node.get(key).and_then(Node::scalar);
+            let bounds = entry.node.scalar().or_else(|| Some(format!("{}:{}", bound("soft")?, bound("hard")?)));
+            match bounds {
+                Some(bounds) => draft.push("ulimits", format!("{}={bounds}", entry.key)),
+                None => self.note_at(entry.line, &format!(".{}", entry.key), "not a limit, and not carried over"),
+            }
         }
     }
 

@@ -12,7 +12,8 @@ use crate::config::Period;
 use crate::kernel::lives;
 use crate::podman::option::{self, Told, UlimitAnswer};
 use crate::podman::rest::or_default;
-use crate::podman::{ContainerState, Options, PublishedPort};
+use crate::podman::{ContainerState, Options};
+use crate::port::PublishedPort;
 
 /// A container with everything that is read back.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,7 +1,5 @@
 //! The real podman, through its REST API (libpod, the same in 4.x and 5.x).
 
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzzing;
 mod http;
 #[cfg(test)]
 mod tests;
@@ -354,7 +352,7 @@ impl Rest {
 }
 
 /// One line of a pull's report; an error in it is the pull's failure.
-fn report(line: &[u8], progress: &mut dyn FnMut(PullProgress)) -> Result<()> {
+pub(super) fn report(line: &[u8], progress: &mut dyn FnMut(PullProgress)) -> Result<()> {
     if line.iter().all(u8::is_ascii_whitespace) {
         return Ok(());
     }

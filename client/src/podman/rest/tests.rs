@@ -3,10 +3,8 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::podman::{
-    ContainerState, Endpoint, Fixed, Limits, Mount, Networking, Options, PublishedPort, Relabel, Restart,
-};
-use crate::port::HostPort;
+use crate::podman::{ContainerState, Endpoint, Fixed, Limits, Mount, Networking, Options, Relabel, Restart};
+use crate::port::{HostPort, PublishedPort};
 
 fn endpoint() -> Endpoint {
     Endpoint {

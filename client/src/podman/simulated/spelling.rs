@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use crate::config::Reference;
-use crate::podman::{ContainerDetail, Limits, Version};
+use crate::podman::{ContainerDetail, ContainerOption, Limits, Options, Version};
 
 /// The first version of the model that keeps a tag beside a digest.
 const KEEPS_TAGS: Version = Version { major: 5, minor: 0 };
@@ -41,6 +41,27 @@ pub(super) fn respell(detail: &mut ContainerDetail, cpus: Option<f64>, version: 
     #[allow(clippy::cast_sign_loss, reason = "a quota is positive")]
     let nanos = cpus.map_or(0, |cpus| Limits::cpu_quota(cpus) as u64 * (1_000_000_000 / Limits::CPU_PERIOD));
     detail.nano_cpus = nanos;
+}
+
+/// The capabilities of a container that asked for nothing, as far as it matters.
+const USUAL: [&str; 3] = ["CAP_CHOWN", "CAP_KILL", "CAP_SETUID"];
+
+/// What podman tells of the settings: the capabilities that there are in the place of those that were added or dropped, and for
+/// every user namespace of a container's own the same word.
+pub(super) fn told(wanted: &Options) -> Options {
+    let mut told = wanted.clone();
+    let (added, dropped) = (wanted.get(ContainerOption::CapAdd), wanted.get(ContainerOption::CapDrop));
+    let drops = |name: &str| dropped.iter().any(|dropped| dropped == "ALL" || dropped == name);
+    let kept = USUAL.into_iter().filter(|name| !drops(name)).map(str::to_owned);
+    told.set(ContainerOption::CapAdd, kept.chain(added.iter().cloned()).collect());
+    told.set(ContainerOption::CapDrop, Vec::new());
+    let tmpfs =
+        |one: &String| format!("{one}{}rw,rprivate,nosuid,nodev,tmpcopyup", if one.contains(':') { ',' } else { ':' });
+    told.set(ContainerOption::Tmpfs, wanted.get(ContainerOption::Tmpfs).iter().map(tmpfs).collect());
+    if !matches!(wanted.get(ContainerOption::Userns).first().map(String::as_str), None | Some("host")) {
+        told.set(ContainerOption::Userns, vec!["private".to_owned()]);
+    }
+    told
 }
 
 /// Go's `filepath.Clean`.

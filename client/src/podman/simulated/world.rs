@@ -5,11 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use super::spelling::told;
 use super::{missing, refused, taken};
 use crate::config::Reference;
 use crate::podman::{
-    Container, ContainerDetail, ContainerOption, ContainerSpec, ContainerState, DiskUsage, Endpoint, Mount,
-    MountDetail, Network, NetworkSpec, Networking, Options, Pod, PodSpec, Result,
+    Container, ContainerDetail, ContainerSpec, ContainerState, DiskUsage, Endpoint, Mount, MountDetail, Network,
+    NetworkSpec, Networking, Pod, PodSpec, Result,
 };
 use crate::port::{HostPort, any_overlaps};
 
@@ -244,27 +245,6 @@ fn mounted(mount: &Mount) -> MountDetail {
 /// The path of a device on the host, `HOST[:CONTAINER[:rwm]]`.
 fn on_host(device: &str) -> PathBuf {
     device.split(':').next().unwrap_or_default().into()
-}
-
-/// The capabilities of a container that asked for nothing, as far as it matters.
-const USUAL: [&str; 3] = ["CAP_CHOWN", "CAP_KILL", "CAP_SETUID"];
-
-/// What podman tells of the settings: the capabilities that there are in the place of those that were added or dropped, and for
-/// every user namespace of a container's own the same word.
-fn told(wanted: &Options) -> Options {
-    let mut told = wanted.clone();
-    let (added, dropped) = (wanted.get(ContainerOption::CapAdd), wanted.get(ContainerOption::CapDrop));
-    let drops = |name: &str| dropped.iter().any(|dropped| dropped == "ALL" || dropped == name);
-    let kept = USUAL.into_iter().filter(|name| !drops(name)).map(str::to_owned);
-    told.set(ContainerOption::CapAdd, kept.chain(added.iter().cloned()).collect());
-    told.set(ContainerOption::CapDrop, Vec::new());
-    let tmpfs =
-        |one: &String| format!("{one}{}rw,rprivate,nosuid,nodev,tmpcopyup", if one.contains(':') { ',' } else { ':' });
-    told.set(ContainerOption::Tmpfs, wanted.get(ContainerOption::Tmpfs).iter().map(tmpfs).collect());
-    if !matches!(wanted.get(ContainerOption::Userns).first().map(String::as_str), None | Some("host")) {
-        told.set(ContainerOption::Userns, vec!["private".to_owned()]);
-    }
-    told
 }
 
 impl World {

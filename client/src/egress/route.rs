@@ -1,12 +1,42 @@
-//! VPN links that lead to a part of the world only: a split tunnel.
+//! Routes to networks, and the VPN links that lead to a part of the world only: a split tunnel.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::netlink::{Route, Rtnetlink, routes};
+use super::netlink::Rtnetlink;
 use super::{Egress, Leaving};
+
+/// A route to a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The network.
+    pub to: IpNet,
+    /// The name of the link that leads there.
+    pub link: String,
+}
+
+/// The routes to networks that the host has, of all its tables: VPNs keep theirs apart from the main one. Default routes are not among
+/// them, nor is what leads to the host itself.
+///
+/// # Errors
+/// When the kernel cannot be asked.
+pub fn routes() -> io::Result<Vec<Route>> {
+    let mut kernel = Rtnetlink::open()?;
+    let mut names = BTreeMap::new();
+    let mut routes = Vec::new();
+    for (to, index) in kernel.networks()? {
+        let link = match names.entry(index) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(kernel.link(index, None)?),
+        };
+        routes.extend(link.as_ref().map(|link| Route { to, link: link.name.clone() }));
+    }
+    Ok(routes)
+}
 
 /// A network that is reached through a VPN by which packets to the internet do not leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +78,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use airpods_dbus::LinkKind;
 
-    use super::*;
+    use crate::egress::route::*;
 
     fn route(to: &str, link: &str) -> Route {
         Route { to: to.parse().unwrap(), link: link.to_owned() }
