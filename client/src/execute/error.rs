@@ -285,17 +285,11 @@ impl Report for Aborted {
         }
     }
 
-    fn hint(&self) -> Option<Cow<'static, str>> {
-        if let Some(fault) = self.home_fault() {
-            return Some(fault.hint());
-        }
-        self.cause.hint().map(Cow::Owned)
-    }
-
     /// The cause, podman's words about it or the container's last ones, what is left, and the next command.
     fn render(&self, to: &mut dyn Write) -> io::Result<()> {
         let said = self.cause.said_by_podman();
-        match (&said, self.home_fault()) {
+        let fault = self.home_fault();
+        match (&said, &fault) {
             (None, Some(fault)) => writeln!(to, "error: {}", Escaped(&format!("{self}: {fault}")))?,
             (None, None) => render(self, None, to)?,
             // Its words have a line of their own.
@@ -320,7 +314,7 @@ impl Report for Aborted {
         if self.left.is_empty() {
             writeln!(to, "left: nothing; services are as before")?;
         }
-        match self.hint() {
+        match fault.map(|fault| fault.hint()).or_else(|| self.cause.hint().map(Cow::Owned)) {
             Some(hint) => writeln!(to, "hint: {}", Escaped(&hint)),
             None => Ok(()),
         }
