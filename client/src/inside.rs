@@ -65,27 +65,26 @@ async fn said(stream: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
     Ok(said)
 }
 
-/// Enters the network of the process `pid` for good. To be called before any other thread is started: only the calling one enters.
+/// The kinds of namespace that can be entered, by their names in `/proc/PID/ns`.
+const KINDS: [(&str, CloneFlags); 2] = [("net", NETWORK), ("ipc", CloneFlags::CLONE_NEWIPC)];
+
+/// The network alone.
+pub(crate) const NETWORK: CloneFlags = CloneFlags::CLONE_NEWNET;
+
+/// The network, and the namespace of System V IPC and POSIX message queues.
+pub(crate) const NETWORK_AND_IPC: CloneFlags = NETWORK.union(CloneFlags::CLONE_NEWIPC);
+
+/// Enters these namespaces of the process `pid` for good. To be called before any other thread is started: only the calling one
+/// enters.
 ///
 /// # Errors
 /// The kernel's, mostly that this user may not.
-pub(crate) fn enter(pid: u32) -> io::Result<()> {
-    enter_all(pid, &[("net", CloneFlags::CLONE_NEWNET)])
-}
-
-/// The same with its IPC namespace.
-///
-/// # Errors
-/// The kernel's, mostly that this user may not.
-pub(crate) fn enter_with_ipc(pid: u32) -> io::Result<()> {
-    enter_all(pid, &[("net", CloneFlags::CLONE_NEWNET), ("ipc", CloneFlags::CLONE_NEWIPC)])
-}
-
-fn enter_all(pid: u32, kinds: &[(&str, CloneFlags)]) -> io::Result<()> {
+pub(crate) fn enter(pid: u32, wanted: CloneFlags) -> io::Result<()> {
     let process = format!("/proc/{pid}");
     let users = File::open(format!("{process}/ns/user"))?;
-    let open = |(name, flag): &(&str, CloneFlags)| Ok((File::open(format!("{process}/ns/{name}"))?, *flag));
-    let namespaces: Vec<(File, CloneFlags)> = kinds.iter().map(open).collect::<io::Result<_>>()?;
+    let open = |(name, flag): (&str, CloneFlags)| Ok((File::open(format!("{process}/ns/{name}"))?, flag));
+    let kinds = KINDS.into_iter().filter(|(_, flag)| wanted.contains(*flag));
+    let namespaces: Vec<(File, CloneFlags)> = kinds.map(open).collect::<io::Result<_>>()?;
     // Whoever made a user namespace has every right in it, and with that one in the namespaces that belong to it.
     if users.metadata()?.ino() != fs::metadata("/proc/self/ns/user")?.ino() {
         setns(users, CloneFlags::CLONE_NEWUSER)?;

@@ -14,7 +14,7 @@ use super::servers;
 use crate::config::DnsServers;
 use crate::egress::Egress;
 use crate::file;
-use crate::inside::{self, enter};
+use crate::inside;
 use crate::podman::Podman;
 
 /// The name asked for: one that exists as long as the internet's names do, tells nobody anything, and has dots, without
@@ -142,7 +142,7 @@ pub async fn ask_inside(pid: u32) -> io::Result<Vec<Asked>> {
 /// The kernel's, mostly that this user may not.
 pub fn enter_and_ask(pid: u32) -> io::Result<Vec<Asked>> {
     let servers = servers_of(&Path::new(&format!("/proc/{pid}")).join("root"))?;
-    enter(pid)?;
+    inside::enter(pid, inside::NETWORK)?;
     // Threads that are started now are in there as well.
     Ok(std::thread::scope(|scope| {
         let started: Vec<_> = servers.iter().map(|server| (*server, scope.spawn(move || ask(*server)))).collect();

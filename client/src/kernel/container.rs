@@ -229,7 +229,7 @@ pub(super) async fn read_inside(pid: u32, names: &[&str]) -> Option<BTreeMap<Str
 pub(crate) fn enter_and_read(pid: u32) -> io::Result<BTreeMap<String, String>> {
     let names: Vec<String> =
         serde_json::from_reader(io::Read::take(io::stdin().lock(), NAMES)).map_err(io::Error::other)?;
-    inside::enter_with_ipc(pid)?;
+    inside::enter(pid, inside::NETWORK_AND_IPC)?;
     Ok(read_parameters(&names))
 }
 

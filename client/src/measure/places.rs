@@ -12,7 +12,7 @@ use super::verdict::{Code, FromHost};
 use super::{Plan, Servers, jobs, link};
 use crate::config::{Config, NetworkMode, Service, ServiceName};
 use crate::egress::{EgressPath, NetworkPath, RootlessBackend, Verdict, survey};
-use crate::inside::{self, enter};
+use crate::inside;
 use crate::plan::container_made_for;
 use crate::podman::{Container, ContainerState, Podman};
 
@@ -202,7 +202,7 @@ pub(super) async fn measure_inside(pid: u32, jobs: &[Job]) -> io::Result<Vec<Pat
 /// The kernel's, mostly that this user may not.
 pub fn enter_and_measure(pid: u32) -> io::Result<Vec<PathReport>> {
     let jobs: Vec<Job> = serde_json::from_reader(io::Read::take(io::stdin().lock(), JOBS)).map_err(io::Error::other)?;
-    enter(pid)?;
+    inside::enter(pid, inside::NETWORK)?;
     Ok(measure_all(&jobs))
 }
 
