@@ -135,7 +135,7 @@ fn a_start_that_fails_once_it_has_clamped_says_that_the_clamp_stays() {
         let said = host.airpods("start");
         assert!(said.code == 1 && said.err.contains("while it was starting"), "{said:?}");
         assert_eq!(host.holdings(), before, "something was left");
-        said.err.contains("VPN links are clamped now, and stay so; `airpods net clamp off` ends that")
+        said.err.contains("every VPN link is clamped now, and stays so; `airpods net clamp off` ends that")
     };
     assert!(failed());
     assert!(host.clamped());

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::pin::Pin;
 
-use airpods_dbus::Status;
+use airpods_dbus::{Status, Target};
 
 use advice::{Advice, Narrow};
 
@@ -171,34 +171,41 @@ impl Clamp<'_> {
 }
 
 /// The outcome of a start for the clamp.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Settled {
     /// Nothing.
     AsItWas,
-    /// It was off, and is on now.
-    TurnedOn,
+    /// It was off, and is on now for these links.
+    TurnedOn(Target),
 }
 
 impl Settled {
     /// An error that comes after it, which leaves the clamp as it is: with a yes, or as configured, it is on for what is next, too.
-    pub(super) fn before<T>(self, error: Failure) -> Result<T, Failure> {
-        if self == Self::TurnedOn {
-            say(&["note: VPN links are clamped now, and stay so; `airpods net clamp off` ends that".to_owned()])?;
-        }
+    pub(super) fn before<T>(&self, error: Failure) -> Result<T, Failure> {
+        say(self.note().as_slice())?;
         Err(error)
+    }
+
+    fn note(&self) -> Option<String> {
+        let (clamped, off) = match self {
+            Self::AsItWas => return None,
+            Self::TurnedOn(Target::Auto) => ("every VPN link".to_owned(), "airpods net clamp off".to_owned()),
+            Self::TurnedOn(Target::Link(link)) => (format!("`{link}`"), format!("airpods net clamp off {link}")),
+        };
+        Some(format!("note: {clamped} is clamped now, and stays so; `{off}` ends that"))
     }
 
     /// The outcome of `work`, unless the start is to end here.
     async fn unless<T>(
-        self,
+        &self,
         interrupt: Pin<&mut impl Future<Output = ()>>,
         work: impl Future<Output = T>,
     ) -> Result<T, Failure> {
         execute::unless(interrupt, work).await.or_else(|interrupted| self.before(interrupted.into()))
     }
 
-    fn tell(self, narrow: &Narrow, status: &Status) -> io::Result<()> {
-        say(&describe::outcome(&narrow.change(), self == Self::TurnedOn, status))
+    fn tell(&self, narrow: &Narrow, status: &Status) -> io::Result<()> {
+        say(&describe::outcome(&narrow.change(), *self != Self::AsItWas, status))
     }
 }
 
@@ -229,7 +236,7 @@ async fn look() -> Result<(HelperLink, Status), HelperError> {
 async fn turn_on(helper: &HelperLink, narrow: &Narrow) -> Result<Settled, HelperError> {
     let asking = if is_interactive() { Asking::Allowed } else { Asking::Never };
     let changed = helper.change(&narrow.change(), asking).await?;
-    Ok(if changed { Settled::TurnedOn } else { Settled::AsItWas })
+    Ok(if changed { Settled::TurnedOn(narrow.target()) } else { Settled::AsItWas })
 }
 
 /// These lines, and the cure that needs no right where there is one.
@@ -253,4 +260,23 @@ fn told(lines: &[String]) -> Result<Settled, Failure> {
 fn say(lines: &[String]) -> io::Result<()> {
     let mut err = anstream::stderr();
     lines.iter().try_for_each(|line| writeln!(err, "{}", Escaped(line)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use airpods_dbus::LinkName;
+
+    use super::*;
+
+    #[test]
+    fn a_start_that_fails_names_the_command_that_ends_its_clamp() {
+        let note = |settled: Settled| settled.note();
+        assert_eq!(note(Settled::AsItWas), None);
+        let every = "note: every VPN link is clamped now, and stays so; `airpods net clamp off` ends that";
+        assert_eq!(note(Settled::TurnedOn(Target::Auto)).as_deref(), Some(every));
+        let tap = "note: `tap0` is clamped now, and stays so; `airpods net clamp off tap0` ends that";
+        let link = Target::Link(LinkName::parse("tap0").unwrap());
+        assert_eq!(note(Settled::TurnedOn(link)).as_deref(), Some(tap));
+    }
 }

@@ -1,7 +1,7 @@
 //! When a start settles the clamp: before its first step if a step needs that, before the first service starts if the path turns out to
 //! be narrow, and after the last step otherwise.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Ref, RefCell};
 use std::future::Future;
 use std::pin::{Pin, pin};
 
@@ -18,27 +18,27 @@ pub(super) struct Offer<'a> {
     measuring: RefCell<Option<Measuring>>,
     /// What was measured before the first service started.
     known: RefCell<Option<Known>>,
-    settled: Cell<Settled>,
+    settled: RefCell<Settled>,
     /// The start has something to do.
     work: bool,
 }
 
 impl<'a> Offer<'a> {
     pub(super) fn new(clamp: Clamp<'a>, measuring: Measuring, work: bool) -> Self {
-        let settled = Cell::new(Settled::AsItWas);
+        let settled = RefCell::new(Settled::AsItWas);
         Self { clamp, measuring: RefCell::new(Some(measuring)), known: RefCell::default(), settled, work }
     }
 
     /// Whether the clamp was turned on by now.
-    pub(super) fn settled(&self) -> Settled {
-        self.settled.get()
+    pub(super) fn settled(&self) -> Ref<'_, Settled> {
+        self.settled.borrow()
     }
 
     /// Settles it before the first step.
     pub(super) async fn settle_first(&self, mut interrupt: Pin<&mut impl Future<Output = ()>>) -> Result<(), Failure> {
         let Some(measuring) = self.measuring.take() else { return Ok(()) };
         let clamp = self.clamp.knowing(measuring.end(interrupt.as_mut()).await?);
-        self.settled.set(clamp.settle(self.work, interrupt).await?);
+        self.settled.replace(clamp.settle(self.work, interrupt).await?);
         Ok(())
     }
 
@@ -54,7 +54,7 @@ impl<'a> Offer<'a> {
         if execute::unless(interrupt.as_mut(), clamp.is_doubtful()).await? {
             clamp = clamp.knowing(again().end(interrupt.as_mut()).await?);
         }
-        self.settled.set(clamp.settle(self.work, interrupt).await?);
+        self.settled.replace(clamp.settle(self.work, interrupt).await?);
         Ok(())
     }
 }
@@ -74,7 +74,7 @@ impl Gate for Offer<'_> {
         let known = self.known.take();
         match self.clamp.knowing(known).settle(self.work, pin!(interrupt)).await {
             Ok(settled) => {
-                self.settled.set(settled);
+                self.settled.replace(settled);
                 self.measuring.take();
                 Ok(())
             }

@@ -209,12 +209,16 @@ impl Narrow {
             Cause::Path { takes, .. } => Some(takes),
             Cause::Network { .. } => None,
         };
+        let target = self.target();
+        let any_link = target != Target::Auto && !self.egress.kind.is_vpn();
+        Change::On(target, ClampOptions { mtu, any_link, ..ClampOptions::default() })
+    }
+
+    /// The links that it clamps.
+    pub(super) fn target(&self) -> Target {
         match LinkName::parse(&self.egress.link) {
-            Ok(link) if !self.is_for_all() => {
-                let any_link = !self.egress.kind.is_vpn();
-                Change::On(Target::Link(link), ClampOptions { mtu, any_link, ..ClampOptions::default() })
-            }
-            _ => Change::On(Target::Auto, ClampOptions { mtu, ..ClampOptions::default() }),
+            Ok(link) if !self.is_for_all() => Target::Link(link),
+            _ => Target::Auto,
         }
     }
 
