@@ -9,7 +9,7 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Key, Table
 
 pub use unset::unset;
 
-use super::section::List;
+use super::list::List;
 use crate::error::{Exit, Report};
 
 /// A dotted key such as `services.ollama.ports.0.host`; a part that is no plain word is quoted, as in TOML.

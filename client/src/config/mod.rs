@@ -8,6 +8,7 @@ mod check;
 mod completion_words;
 mod earlier;
 pub mod edit;
+mod list;
 mod model;
 mod name;
 mod option;

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use super::section::List;
+use super::list::List;
 use super::tree::{Excerpt, Location};
 use crate::error::{Exit, Report, render};
 use crate::terminal::Escaped;
