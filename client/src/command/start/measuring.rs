@@ -103,9 +103,13 @@ impl Measuring {
         !self.running.is_empty()
     }
 
-    /// What is known when the first service could start. A measurement is waited for to its end if it has missed packets, and for a
-    /// moment otherwise.
-    pub(super) async fn before_services(&mut self) -> Option<Known> {
+    /// The outcome so far.
+    pub(super) fn known(&self) -> Option<Known> {
+        self.known.clone()
+    }
+
+    /// Waits when the first service could start: to the end for a measurement that has missed packets, and for a moment for another.
+    pub(super) async fn before_services(&mut self) {
         let suspected = self.known.as_ref().is_some_and(|known| matches!(known.remedy, Remedy::Fixed { .. }));
         let missed = Arc::clone(&self.missed);
         let is_missed = timeout(UNDISTURBED, missed.notified());
@@ -121,7 +125,6 @@ impl Measuring {
         if wait {
             self.finish().await;
         }
-        self.known.clone()
     }
 
     /// What is known by now; a measurement that is under way is waited for.

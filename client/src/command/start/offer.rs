@@ -9,15 +9,12 @@ use super::clamp::{Clamp, Settled};
 use super::measuring::Measuring;
 use crate::error::{Exit, Failure};
 use crate::execute::{self, Gate, Interrupted};
-use crate::measure::memory::Known;
 
 /// The clamp, and the measurement by which it is offered.
 pub(super) struct Offer<'a> {
     clamp: Clamp<'a>,
     /// None once it is settled.
     measuring: RefCell<Option<Measuring>>,
-    /// What was measured before the first service started.
-    known: RefCell<Option<Known>>,
     settled: RefCell<Settled>,
     /// The start has something to do.
     work: bool,
@@ -26,7 +23,7 @@ pub(super) struct Offer<'a> {
 impl<'a> Offer<'a> {
     pub(super) fn new(clamp: Clamp<'a>, measuring: Measuring, work: bool) -> Self {
         let settled = RefCell::new(Settled::AsItWas);
-        Self { clamp, measuring: RefCell::new(Some(measuring)), known: RefCell::default(), settled, work }
+        Self { clamp, measuring: RefCell::new(Some(measuring)), settled, work }
     }
 
     /// Whether the clamp was turned on by now.
@@ -64,14 +61,14 @@ impl Gate for Offer<'_> {
     /// settled here: it can be measured from there once they run.
     async fn is_needed(&self) -> bool {
         let Some(mut measuring) = self.measuring.take() else { return false };
-        let known = measuring.before_services().await;
+        measuring.before_services().await;
+        let clamp = self.clamp.knowing(measuring.known());
         self.measuring.replace(Some(measuring));
-        self.known.replace(known.clone());
-        self.clamp.knowing(known).is_measured()
+        clamp.is_measured()
     }
 
     async fn settle(&self, interrupt: impl Future<Output = ()>) -> Result<(), Interrupted> {
-        let known = self.known.take();
+        let known = self.measuring.borrow().as_ref().and_then(Measuring::known);
         match self.clamp.knowing(known).settle(self.work, pin!(interrupt)).await {
             Ok(settled) => {
                 self.settled.replace(settled);
