@@ -1,6 +1,8 @@
 //! A clamp as the helper reports it: whether it covers a link, what it was before it is changed, and the call that puts it
 //! back. Pure; start, status and doctor judge by it.
 
+use std::fmt;
+
 use airpods_dbus::{ClampOptions, ClampState, Mode, Origin, PathMtu, Status, Target};
 
 use crate::egress::Egress;
@@ -27,15 +29,17 @@ pub fn clamp_coverage(status: &Status, link: &str) -> ClampCoverage {
 /// The command that clamps a link to its route's MTU. One that clamps every VPN link does for a VPN's.
 #[must_use]
 pub fn clamp_command(egress: &Egress) -> String {
-    let Egress { link, kind, .. } = egress;
-    if kind.is_vpn() { "airpods net clamp on".to_owned() } else { format!("airpods net clamp on {link} --any-link") }
+    if egress.kind.is_vpn() { "airpods net clamp on".to_owned() } else { by_name(egress, "") }
 }
 
-/// The command that measures what the path behind a link takes, and clamps the link to that.
+/// The command that clamps a link to so many bytes, or with `auto` to the number that it measures.
 #[must_use]
-pub fn measuring_command(egress: &Egress) -> String {
-    let any_link = if egress.kind.is_vpn() { "" } else { " --any-link" };
-    format!("airpods net clamp on {} --mtu auto{any_link}", egress.link)
+pub fn fixed_clamp_command(egress: &Egress, mtu: impl fmt::Display) -> String {
+    by_name(egress, &format!(" --mtu {mtu}"))
+}
+
+fn by_name(Egress { link, kind, .. }: &Egress, mtu: &str) -> String {
+    format!("airpods net clamp on {link}{mtu}{}", if kind.is_vpn() { "" } else { " --any-link" })
 }
 
 /// The change that puts a target back to how it is now. `any_link` is the option with which the caller may name a link that is no VPN's.
@@ -136,7 +140,7 @@ pub(crate) mod tests {
             kind: LinkKind { info_kind: info_kind.to_owned(), tun_type, hardware: 1 },
             mtu: 1420,
         };
-        let both = |egress: &Egress| [clamp_command(egress), measuring_command(egress)];
+        let both = |egress: &Egress| [clamp_command(egress), fixed_clamp_command(egress, "auto")];
         assert_eq!(both(&egress("wireguard", None)), ["airpods net clamp on", "airpods net clamp on tun9 --mtu auto"]);
         for no_vpn in [egress("tun", Some(2)), egress("", None)] {
             let expected = ["airpods net clamp on tun9 --any-link", "airpods net clamp on tun9 --mtu auto --any-link"];

@@ -8,6 +8,6 @@ pub mod clamp;
 pub mod proof;
 pub mod remedy;
 
-pub use clamp::{ClampCoverage, clamp_command, clamp_coverage, is_clamped_to, is_fixed, measuring_command, put_back};
+pub use clamp::{ClampCoverage, clamp_command, clamp_coverage, fixed_clamp_command, is_clamped_to, is_fixed, put_back};
 pub use proof::{Proof, Trial, prove};
 pub use remedy::{Remedy, remedy};

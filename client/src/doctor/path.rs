@@ -10,7 +10,7 @@ use airpods_dbus::Status;
 use super::helper::Use;
 use super::{Code, Finding};
 use crate::config::Config;
-use crate::cure::{ClampCoverage, Remedy, clamp_command, clamp_coverage, is_clamped_to, measuring_command};
+use crate::cure::{ClampCoverage, Remedy, clamp_command, clamp_coverage, fixed_clamp_command, is_clamped_to};
 use crate::egress::{self, Branch, Egress, EgressPath, Leaving, NetworkPath, SMALLEST_MTU, Verdict};
 use crate::kernel::gateways;
 use crate::measure::memory::{Elsewhere, Known, Memory, ago};
@@ -112,7 +112,7 @@ fn narrow_path(route: &EgressPath, services: &str, status: Option<&Status>, know
                 "the path behind `{link}` takes {mtu} bytes, less than the link (measured {}): large transfers of {services} hang",
                 ago(*age)
             );
-            let cure = measuring_command(route.egress.as_ref()?);
+            let cure = fixed_clamp_command(route.egress.as_ref()?, "auto");
             Some(Finding::broken(Code::Measured(*verdict), cause, cure))
         }
         Remedy::Elsewhere => {
@@ -200,7 +200,7 @@ fn narrow_branch(branch: &Branch, paths: &[Path], status: Option<&Status>, measu
              there hang",
             ago(known.age)
         );
-        let cure = measuring_command(egress);
+        let cure = fixed_clamp_command(egress, "auto");
         return Some(Finding::broken(Code::Measured(known.verdict), cause, cure));
     }
     // What leaves by sockets of the host knows the MTU of the link.

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::report::{Link, Report};
 use super::verdict::Code;
-use crate::cure::{Remedy, is_fixed, measuring_command, remedy};
+use crate::cure::{Remedy, fixed_clamp_command, is_fixed, remedy};
 use crate::egress::Egress;
 use crate::file::{self, Links, Lock, Owner};
 use crate::kernel::{Gateway, gateways};
@@ -169,7 +169,7 @@ impl Memory {
         let link = egress.link.as_str();
         let mtu = is_fixed(status, link)?;
         let age = self.elsewhere(link, mtu, gateways, now)?;
-        Some(Elsewhere { link: link.to_owned(), mtu, age, cure: measuring_command(egress) })
+        Some(Elsewhere { link: link.to_owned(), mtu, age, cure: fixed_clamp_command(egress, "auto") })
     }
 
     /// Takes in a measurement, in place of an older one of the same network.

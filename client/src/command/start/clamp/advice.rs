@@ -3,7 +3,7 @@
 use airpods_dbus::{ClampOptions, LinkName, PathMtu, Status, Target};
 
 use crate::config::NetworkMode;
-use crate::cure::{ClampCoverage, Remedy, clamp_command, clamp_coverage, is_clamped_to};
+use crate::cure::{ClampCoverage, Remedy, clamp_command, clamp_coverage, fixed_clamp_command, is_clamped_to};
 use crate::egress::{Egress, EgressPath, Facts, NetworkPath, SMALLEST_MTU, Verdict};
 use crate::helper_link::Change;
 use crate::measure::memory::{Known, ago};
@@ -184,10 +184,9 @@ impl Narrow {
     }
 
     fn command(&self) -> String {
-        let any_link = if self.egress.kind.is_vpn() { "" } else { " --any-link" };
         match self.cause {
             Cause::Network { .. } => clamp_command(&self.egress),
-            Cause::Path { takes, .. } => format!("airpods net clamp on {} --mtu {takes}{any_link}", self.egress.link),
+            Cause::Path { takes, .. } => fixed_clamp_command(&self.egress, takes),
         }
     }
 
