@@ -1,4 +1,4 @@
-//! What a command can end with: an exit code, documented in `docs/exit-codes.md`, and an error, with how it is shown.
+//! How a command ends: an exit code, documented in `docs/exit-codes.md`, and an error, with how it is shown.
 
 use std::borrow::Cow;
 use std::error::Error;

@@ -276,7 +276,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Keeps other commands of ours from changing a file, until it is dropped.
 ///
-/// What is locked is a file of its own beside it, which only its owner can open: whoever may read the folder could lock that, and
+/// The lock is a file of its own beside it, which only its owner can open: anybody who may read the folder could lock that, and
 /// keep it locked for ever.
 #[derive(Debug)]
 pub struct Lock {

@@ -1,4 +1,4 @@
-//! What a person sees and is asked: escaping, tones, times, and questions that take a yes before something that cannot be
+//! The terminal: escaping, tones, times, and questions that ask for confirmation before something that cannot be
 //! taken back. Nothing waits for an answer if nobody is there.
 
 use std::fmt::{self, Write};

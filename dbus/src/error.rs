@@ -1,4 +1,4 @@
-//! What the helper answers when it does not do what was asked.
+//! The helper's errors.
 
 use zbus::message::{Header, Message};
 use zbus::names::ErrorName;

@@ -1,4 +1,4 @@
-//! What `GetStatus` answers: `a{sv}` on the bus, with the keys being the fields' names in kebab case.
+//! The answer of `GetStatus`: `a{sv}` on the bus, with the keys being the fields' names in kebab case.
 
 use std::fmt;
 

@@ -112,7 +112,7 @@ enum Message {
     Flush(SyncSender<()>),
 }
 
-/// So many lines wait to be written at most.
+/// Upper bound on the lines that wait to be written.
 const QUEUE: usize = 512;
 
 impl Log {

@@ -24,7 +24,7 @@ pub struct Ids {
 /// The bit of `CAP_NET_ADMIN` (12 in `linux/capability.h`).
 pub const NET_ADMIN: u64 = 1 << 12;
 
-/// What a process may do: the lines of `/proc/PID/status` that say so, see `proc_pid_status(5)`.
+/// The rights of a process: their lines of `/proc/PID/status`, see `proc_pid_status(5)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rights {
     /// Real, effective, saved and file system user.

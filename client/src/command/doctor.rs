@@ -57,7 +57,7 @@ pub async fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     Ok(if is_broken(&findings) { Exit::Failed } else { Exit::Done })
 }
 
-/// What is looked at where the configuration is no use.
+/// The configuration to look at where the user's is no use.
 fn defaults(context: &Context) -> Result<Config, ConfigError> {
     config::parse(None, context.environment.data_folder().as_deref()).map(|loaded| loaded.config)
 }

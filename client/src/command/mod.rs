@@ -29,7 +29,7 @@ use crate::secret::{self, Secret, SecretValues};
 use crate::terminal::EscapedLine;
 use crate::webui_secret::{self, SecretError};
 
-/// What every command is given.
+/// The context that every command is given.
 #[derive(Debug)]
 pub struct Context {
     /// The places that the environment names.

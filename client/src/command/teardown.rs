@@ -1,4 +1,4 @@
-//! What `stop` and `clean` have in common: they show what ends, end it, and tell what came of it.
+//! The common part of `stop` and `clean`: show what ends, end it, and report the outcome.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What is right on its own and wrong together.
+//! Values that are right on their own and wrong together.
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -289,7 +289,7 @@ fn replace(old: &mut Value, mut value: Value) {
     *old = value;
 }
 
-/// What is put where the key leads on and there is nothing.
+/// The item to put where the key leads on and there is nothing.
 fn missing(default: Option<&Item>, cursor: &Cursor<'_>, style: Style) -> Item {
     let is_table = |list: &&List| cursor.next().is_some_and(|part| list.takes_table_for(part));
     let array = match (default, cursor.list().filter(|list| !is_table(list))) {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::{ConfigError, process};
 
-/// What our folders below those of all programs (`~/.config`, `~/.local/state`) are called.
+/// The name of our folders below those of all programs (`~/.config`, `~/.local/state`).
 pub const FOLDER: &str = "airpods";
 
 /// The places that the environment names.
@@ -106,7 +106,7 @@ impl Environment {
         self.folder(self.data_home.as_ref(), ".local/share").map(|folder| folder.join("volumes"))
     }
 
-    /// What the paths and variables of a configuration refer to, that in `.env` beside its file among it.
+    /// The folders and variables that a configuration refers to, those of `.env` beside its file included.
     ///
     /// # Errors
     /// [`ConfigError::Unreadable`] or [`ConfigError::Variables`]: a `.env` that is there and cannot be read, or is none.

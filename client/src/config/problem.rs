@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, where, and what to do about it: also what a mistyped word was meant to be.
+//! Problems of a configuration: where they are, what to do about them, and the word that a mistyped one was meant to be.
 
 use std::borrow::Cow;
 use std::cell::RefCell;

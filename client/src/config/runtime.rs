@@ -91,7 +91,7 @@ pub enum HostGateway {
 }
 
 impl HostGateway {
-    /// What a template `{{runtime.host_gateway}}` becomes.
+    /// The text for the template `{{runtime.host_gateway}}`.
     #[must_use]
     pub fn resolved(&self) -> String {
         match self {
@@ -173,7 +173,7 @@ pub struct Network {
     /// without root, for TCP and UDP, on networks made afterwards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtu: Option<NetworkMtu>,
-    /// What `start` does about a VPN whose MTU is below this network's.
+    /// How `start` treats a VPN whose MTU is below this network's.
     pub mss_clamp: MssClamp,
     /// Whether `start` measures the path behind a VPN, once for each network.
     pub measure: bool,
@@ -226,7 +226,7 @@ impl Serialize for DnsServers {
     }
 }
 
-/// What `start` does where a VPN's MTU is below the network's, so that large packets may vanish.
+/// How `start` treats a VPN whose MTU is below the network's, so that large packets may vanish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MssClamp {

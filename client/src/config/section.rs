@@ -135,7 +135,7 @@ pub(super) fn entries<T>(node: &Node, entry: impl Fn(&str, &Node) -> Read<T>) ->
     }
 }
 
-/// What is in a list without a default.
+/// The content of a list without a default.
 const NOTHING: [bool; 0] = [];
 
 /// One table that is being read. Its keys are asked for one by one; [`Section::finish`] notes the rest.

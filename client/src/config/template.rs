@@ -1,4 +1,4 @@
-//! What a text of a service stands for: `${NAME}`, as compose has it (compose-spec, "Interpolation"), and templates in `env`, and
+//! Variables and templates in a service's texts: `${NAME}`, as compose has it (compose-spec, "Interpolation"), and templates in `env`, and
 //! in `command_args` that are a table, such as `{{services.ollama.ports.0.container}}`.
 
 use std::collections::BTreeMap;
@@ -76,7 +76,7 @@ fn replaced(text: &str, variables: &BTreeMap<String, String>) -> Result<String, 
     Ok(out)
 }
 
-/// What stands within the braces of a variable whose `${` was read, and what follows them.
+/// The text within the braces of a variable whose `${` was read, and the text after them.
 pub(crate) fn split_braces(inner: &str) -> Option<(&str, &str)> {
     let mut open = 0_u32;
     let mut before = ' ';

@@ -1,4 +1,4 @@
-//! What a measurement calls for on one link.
+//! The cure for one link by a measurement.
 
 use airpods_dbus::PathMtu;
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,7 @@ pub enum Remedy {
     NotMeasured,
 }
 
-/// What a report calls for on the link of this name.
+/// The cure for the link of this name by a report.
 #[must_use]
 pub fn remedy(report: &Report, link: &str) -> Remedy {
     let paths: Vec<&PathReport> =

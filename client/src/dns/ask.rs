@@ -108,7 +108,7 @@ fn judge(answer: &[u8], id: u16) -> Option<Reply> {
     })
 }
 
-/// What a server said that was asked from within.
+/// The reply of a server that was asked from within.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
     /// The server.

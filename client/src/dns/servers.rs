@@ -27,7 +27,7 @@ pub(super) struct Sources {
     pub(super) conf: ResolvConf,
     /// The servers that systemd-resolved lists for all links together.
     pub(super) uplinks: Vec<IpAddr>,
-    /// What systemd-resolved says about each link; `None` if it is not there, or not what programs ask.
+    /// systemd-resolved's servers for each link; `None` if it is not there, or programs do not ask it.
     pub(super) resolved: Option<Resolved>,
 }
 

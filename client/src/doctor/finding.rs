@@ -1,4 +1,4 @@
-//! What `airpods doctor` finds: a cause in one line, and one command that cures it.
+//! A finding of `airpods doctor`: a cause in one line, and one command that cures it.
 
 use std::fmt;
 

@@ -26,7 +26,7 @@ pub struct Names {
     pub vpn: Option<String>,
 }
 
-/// What makes some name servers those that containers' names are asked of.
+/// The origin of the name servers that containers ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// `runtime.network.dns_servers` lists them.

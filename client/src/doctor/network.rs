@@ -25,7 +25,7 @@ pub struct UnusableSecret {
     pub open: bool,
 }
 
-/// What is wanted, and what is in its way.
+/// The desired network, and the obstacles to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Network {
     /// The services' network, as podman has it, else as it is configured.
@@ -34,7 +34,7 @@ pub struct Network {
     pub bridge: Option<String>,
     /// The host's routes but the default ones, of every table.
     pub routes: Vec<Route>,
-    /// What podman holds that forbids a start.
+    /// The podman object that forbids a start.
     pub conflict: Option<Conflict>,
     /// Ports that are wanted and taken.
     pub taken: Vec<TakenPort>,

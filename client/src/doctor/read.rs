@@ -82,7 +82,7 @@ pub async fn read(subject: &Subject<'_>) -> Facts {
     }
 }
 
-/// What of `restart_policy` does not hold after a reboot.
+/// The restart policies that do not hold after a reboot.
 #[must_use]
 pub fn after_reboot(config: &Config, rootless: bool) -> Vec<Finding> {
     let needs = needs(config);
@@ -174,7 +174,7 @@ async fn with(podman: &Rest, config: &Config) -> Podman {
     Podman { engine, network: Ok(network), services, paths, names }
 }
 
-/// What podman holds, as far as it matters here.
+/// podman's objects, as far as they matter here.
 struct Look {
     network: Network,
     services: Vec<Service>,

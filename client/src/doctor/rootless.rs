@@ -1,4 +1,4 @@
-//! What podman needs of the host to run as an ordinary user, and what the host gives.
+//! The needs of a podman that runs as an ordinary user, and whether the host meets them.
 
 use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
@@ -215,7 +215,7 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 /// The first id that `useradd` gives away (`SUB_UID_MIN` of login.defs(5)).
 pub(super) const FIRST_ID: u64 = 100_000;
 
-/// What a rootless podman of this user's finds.
+/// The host as this user's rootless podman finds it.
 pub(super) fn read() -> Rootless {
     let uid = Uid::effective();
     let user = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);

@@ -10,7 +10,7 @@ use crate::podman::ContainerState;
 /// A limit so low that a service cannot work: what some composed setups hand on is 1.
 const TOO_LOW: u64 = 8;
 
-/// So many restarts of a service that runs are no accident.
+/// The number of restarts of a running service that is no accident.
 const RESTARTS: u32 = 3;
 
 /// A service with a container.

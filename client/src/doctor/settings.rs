@@ -1,4 +1,4 @@
-//! What the configuration itself has to say.
+//! Findings about the configuration itself.
 
 use std::collections::BTreeSet;
 

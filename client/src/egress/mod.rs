@@ -258,7 +258,7 @@ impl Leaving {
     }
 }
 
-/// What matters of the network of the services.
+/// The network of the services, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkFacts {
     /// Its name.

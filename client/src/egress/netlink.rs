@@ -235,7 +235,7 @@ impl Link {
 /// `IFLA_TUN_TYPE` of `linux/if_link.h`, which neli does not name.
 const IFLA_TUN_TYPE: u16 = 3;
 
-/// What rtnetlink's message about a link says it is; hardware has no `IFLA_LINKINFO`.
+/// The kind of link by rtnetlink's message; hardware has no `IFLA_LINKINFO`.
 fn kind(link: &Ifinfomsg) -> LinkKind {
     let (info_kind, tun_type) = info(link).unwrap_or_default();
     LinkKind { info_kind, tun_type, hardware: (*link.ifi_type()).into() }
@@ -344,7 +344,7 @@ mod tests {
         bytes.into_inner()
     }
 
-    /// What the kernel says about `tun0`: `struct ifinfomsg` with index 7 and `IFF_UP`, and these attributes.
+    /// The kernel's message about `tun0`: `struct ifinfomsg` with index 7 and `IFF_UP`, and these attributes.
     fn tun0(attributes: &[Vec<u8>]) -> Option<Link> {
         let mut bytes = [&[0, 0][..], &0xfffe_u16.to_ne_bytes(), &7_i32.to_ne_bytes()].concat();
         bytes.extend([1_u32.to_ne_bytes(), 0_u32.to_ne_bytes()].concat());

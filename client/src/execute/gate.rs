@@ -1,4 +1,4 @@
-//! What has to be settled before the first container starts, while the steps that come before it go on.
+//! A gate before the first container starts, while the steps that come before it go on.
 
 use std::future::Future;
 

@@ -194,7 +194,7 @@ impl Report for Interrupted {
         Exit::Interrupted
     }
 
-    /// Whoever pressed Ctrl-C need not be told.
+    /// The person who pressed Ctrl-C need not be told.
     fn render(&self, _: &mut dyn Write) -> io::Result<()> {
         Ok(())
     }

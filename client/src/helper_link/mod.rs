@@ -175,7 +175,7 @@ async fn within<T>(limit: Duration, call: impl Future<Output = zbus::Result<T>>)
     timeout(limit, call).await.map_err(|_| HelperError::Silent(limit))?.map_err(HelperError::from_call)
 }
 
-/// What can be known of a helper that nobody disturbs.
+/// The facts about a helper that can be read without starting it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Presence {
     /// It runs, in this version.

@@ -84,7 +84,7 @@ impl Limits {
         }
     }
 
-    /// What the container was given: the innermost limit, which may be of a group of the runtime's own within systemd's unit.
+    /// The container's own limit: the innermost one, which may be of a group of the runtime's own within systemd's unit.
     pub(super) fn pids(&self) -> Option<Bound<u64>> {
         Some(self.each_pids()?.first().map_or(Bound::None, |limit| Bound::At(*limit)))
     }

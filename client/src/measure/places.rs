@@ -159,7 +159,7 @@ fn borrow(report: &mut PlaceReport, host: &PlaceReport) {
     }
 }
 
-/// What follows from the host's measurement for a network that could not be entered. That is inferred, and says so.
+/// The outcome for a network that could not be entered, inferred from the host's measurement and marked as that.
 fn judged_from_host(mut report: PlaceReport, place: &Place, host: &PlaceReport) -> PlaceReport {
     let helped = matches!(place.route.verdict, Verdict::ClampHelps | Verdict::NarrowLink);
     report.paths.clone_from(&host.paths);

@@ -1,4 +1,4 @@
-//! What there is before a launch, podman's own secrets among it, and how it stands to what is wanted: service by service, and for
+//! The state before a launch, podman's own secrets included, and how it differs from the desired one: service by service, and for
 //! the network.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -276,7 +276,7 @@ impl Observed {
         self.container(&launch.container.name).or_else(renamed)
     }
 
-    /// What of a container is not as wanted; nothing of one that was not looked at closely.
+    /// The differences of a container from the desired one; none for one that was not inspected.
     fn differences(&self, desired: &Desired, launch: &Launch) -> Vec<Difference> {
         let Some(closely) = self.details.get(&launch.container.name) else { return Vec::new() };
         let mut differences = read_back(&desired.expected(launch), &closely.detail, &closely.kernel);

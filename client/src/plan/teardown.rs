@@ -113,7 +113,7 @@ fn running_for(started_at: Option<i64>) -> String {
 /// The plan of a stop.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stop {
-    /// What is done: containers are stopped, then pods of which nothing runs any more, then removed what is to be.
+    /// The stages in order: containers are stopped, then pods of which nothing runs any more, then everything is removed that is to be.
     pub stages: Stages,
     /// The services that have nothing running.
     pub idle: Vec<String>,

@@ -214,7 +214,7 @@ fn spawn(folder: &Path, log: File) -> io::Result<Child> {
         .spawn()
 }
 
-/// What every such folder's name begins with. The process id of the command follows.
+/// The beginning of every such folder's name. The process id of the command follows.
 const PREFIX: &str = "airpods-podman-";
 
 /// The socket in it.

@@ -1,4 +1,4 @@
-//! What podman stores: images and volumes, how much space they take, and how a pull gets on; and secrets, with where the value of
+//! Storage of podman: images and volumes, how much space they take, and how a pull gets on; and secrets, with where the value of
 //! a variable comes from.
 
 use std::collections::BTreeMap;

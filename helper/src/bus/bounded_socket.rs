@@ -95,7 +95,7 @@ pub(super) struct Reader {
     received: Received,
 }
 
-/// What has arrived and is not looked at yet: `bytes[start..end]`.
+/// Bytes that have arrived and are not looked at yet: `bytes[start..end]`.
 #[derive(Debug)]
 struct Received {
     bytes: Vec<u8>,
@@ -264,7 +264,7 @@ pub(super) async fn decoded(sequence: u64, mut bytes: Vec<u8>) -> zbus::Result<M
 #[derive(Debug)]
 pub(super) struct Writer {
     stream: Stream,
-    /// What is on its way. Whoever gives up waiting leaves the rest to the next one, so that the bus gets no half of a message.
+    /// Bytes on their way. A sender that gives up waiting leaves the rest to the next one, so that the bus gets no half of a message.
     unsent: Vec<u8>,
 }
 

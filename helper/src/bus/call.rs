@@ -1,4 +1,4 @@
-//! What a call means: four methods, three properties, and the standard interfaces. Nothing is decided or done here.
+//! The meaning of a call: four methods, three properties, and the standard interfaces. Nothing is decided or done here.
 
 use std::collections::HashMap;
 

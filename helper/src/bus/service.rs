@@ -1,4 +1,4 @@
-//! What every call shares, and when the helper may leave.
+//! The state that every call shares, and when the helper may leave.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

@@ -14,7 +14,7 @@ use zruntime::lock::Mutex;
 /// The longest rest, however long a snapshot took.
 const LONGEST_REST: Duration = Duration::from_secs(1);
 
-/// What a snapshot came to. It is shared by those who are answered from it.
+/// The outcome of a snapshot, shared by the callers who are answered from it.
 pub(super) type Read = Result<Arc<Status>, Error>;
 
 /// The last snapshot; whoever has the lock takes the next one, or finds that it was taken meanwhile.

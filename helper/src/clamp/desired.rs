@@ -1,4 +1,4 @@
-//! What callers asked for, and how a request changes it.
+//! The clamps that callers asked for, and how a request changes them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,7 +25,7 @@ pub struct Desired {
     pub named: BTreeMap<LinkName, ClampOptions>,
 }
 
-/// What a request changed. Its `Display` is the sentence for the log.
+/// The change that a request made. Its `Display` is the sentence for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Nothing is different from before.

@@ -69,7 +69,7 @@ impl Watchdog {
     }
 }
 
-/// So long the rules are tried to be brought in force before it is said in any case: a boot waits for it.
+/// The time to bring the rules in force before readiness is reported in any case: a boot waits for it.
 const READY_WITHIN: Duration = Duration::from_secs(2);
 
 /// Ready is said once.

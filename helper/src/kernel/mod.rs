@@ -32,7 +32,7 @@ pub struct Link {
     pub routes: Routes,
 }
 
-/// What the routes through a link say. At its default where they were not read.
+/// The routes through a link. At its default where they were not read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Routes {
     /// Whether a route of any table leads elsewhere through it: unicast, and not to the host itself, to link-local or to

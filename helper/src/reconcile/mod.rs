@@ -61,7 +61,7 @@ struct Names {
     is_loss_logged: bool,
 }
 
-/// What is to be written so that something is kept across reboots.
+/// The content of the persistent file, before a change and after it.
 #[derive(Debug)]
 pub struct Unkept {
     places: Places,
@@ -210,7 +210,7 @@ impl Reconciler {
         std::mem::take(&mut self.names.are_due)
     }
 
-    /// What is to be written then; `None` if there is no kept auto any more.
+    /// The file to write then; `None` if there is no kept auto any more.
     #[must_use]
     pub fn unkept_names(&self) -> Option<Unkept> {
         self.keeps_auto().then(|| self.to_be_kept(self.desired.clone()))

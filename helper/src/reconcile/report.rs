@@ -1,4 +1,4 @@
-//! What the reconciler tells: status, properties, and what of them has changed since it was last announced.
+//! The reconciler's report: status, properties, and the changes since they were last announced.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! What the configuration says: `airpods config path`, `show`, `get` and `validate`.
+//! Reading the configuration: `airpods config path`, `show`, `get` and `validate`.
 
 use std::borrow::Cow;
 use std::io::Write;

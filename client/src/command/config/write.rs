@@ -233,10 +233,10 @@ pub(super) enum NotWritten {
     Wrong {
         /// The file.
         path: PathBuf,
-        /// What is wrong with the text that would have been in it.
+        /// The problems of the text that would have been in it.
         problems: ConfigError,
     },
-    /// What was written in the editor is no configuration, as was told already.
+    /// The text from the editor is no configuration, as was reported already.
     #[error("`{}` was not changed", path.display())]
     WrongDraft {
         /// The file.

@@ -17,7 +17,7 @@ use crate::terminal::EscapedLine;
 const OF_ROOT: &str = "/etc/containers/systemd";
 const OF_USER: &str = "containers/systemd";
 
-/// What `systemctl` ends with where a unit is not known (systemctl(1), "Exit status"): it is stopped then.
+/// The exit code of `systemctl` for a unit that is not known (systemctl(1), "Exit status"): it is stopped then.
 const NOT_LOADED: i32 = 5;
 
 /// Why nothing, or not everything, was done.
@@ -180,7 +180,7 @@ mod tests {
     use crate::plan::HostContext;
     use crate::plan::tests::{THREE, config};
 
-    /// What `systemctl` was called with, one call a line.
+    /// The calls of `systemctl`, one a line.
     fn install_three(folder: &Path, force: bool) -> (Result<Vec<String>, Failure>, Vec<String>) {
         let config = config(THREE);
         let subject = Subject::of(&config, &[], &HostContext::default()).unwrap();

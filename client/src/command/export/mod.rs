@@ -101,7 +101,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// What is exported, with its secrets only where they go into files of their owner's.
+/// The services to export, with secrets only where they go into files of their owner's.
 fn subject<'a>(
     context: &Context,
     loaded: &'a Loaded,

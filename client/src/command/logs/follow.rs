@@ -159,7 +159,7 @@ mod tests {
         LogOptions { follow: true, tail: Some(10), since: None }
     }
 
-    /// What is shown of a log that podman hands out from the second of `options` on.
+    /// The lines that are shown of a log that podman hands out from the second of `options` on.
     fn shown<'a>(position: &mut Position, options: &LogOptions, log: &[(&str, &'a str)]) -> Vec<&'a str> {
         let since = options.since.as_deref().unwrap_or_default();
         let given = log.iter().filter(|(time, _)| *time >= since);

@@ -158,7 +158,7 @@ impl Output {
         }
     }
 
-    /// What there is to write of a line. Where one service is shown, what a program draws goes through as it comes; among several
+    /// The bytes to write for a line. Where one service is shown, a program's drawing goes through as it comes; among several
     /// and in JSON it is a line once it has ended, as it was drawn last.
     fn drawn(&self, place: usize, line: &LogLine) -> Option<Vec<u8>> {
         if self.width.is_none() && !self.json {
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(String::from_utf8(written).unwrap(), "web   | \u{1b}[2J\n\u{1b}[33mweb   | \u{1b}[0mx\n");
     }
 
-    /// What becomes of a progress bar, and of what comes after it.
+    /// The output for a progress bar and the line after it.
     fn drawn(services: &[&str], json: bool) -> Vec<String> {
         let output = Output::new(services, json);
         let pieces = [("10%\r20%", true), ("\r30%", true), ("\r100%", false), ("next", false)];

@@ -161,7 +161,7 @@ impl crate::error::Report for NoServer {
     }
 }
 
-/// What is configured. A check needs none of it, so where it is wrong the built-in defaults do, and that is said.
+/// The configuration. A check needs none of it, so the built-in defaults replace one that is wrong, and that is reported.
 fn configuration(context: &Context) -> Result<Config, Failure> {
     match context.load_config() {
         Ok(loaded) => Ok(loaded.config),
@@ -205,7 +205,7 @@ async fn find_places(config: &Config, services: &[(&ServiceName, &Service)]) -> 
     tokio::time::timeout(PODMAN, find).await.unwrap_or_else(late)
 }
 
-/// What is being tried, on a terminal; elsewhere nothing, for it is over in seconds.
+/// The stage of the check, on a terminal; elsewhere nothing, for it is over in seconds.
 pub(super) struct Progress(ProgressBar);
 
 impl Progress {

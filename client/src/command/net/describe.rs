@@ -1,4 +1,4 @@
-//! What the helper reports, in words and in JSON. Pure: a status in, lines out.
+//! The helper's report, in words and in JSON. Pure: a status in, lines out.
 
 use std::fmt::Write;
 

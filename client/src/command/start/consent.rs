@@ -1,4 +1,4 @@
-//! What takes a yes: nothing that runs is stopped to be made anew before somebody has agreed.
+//! Confirmation: nothing that runs is stopped to be replaced before somebody has agreed.
 
 use std::borrow::Cow;
 use std::io::{self, Write};

@@ -78,7 +78,7 @@ impl Measuring {
         measuring
     }
 
-    /// What is remembered, without measuring.
+    /// The remembered measurement, without a new one.
     pub(super) fn remembered(context: &Context) -> Self {
         let folder = context.environment.state_folder();
         let leaving = Leaving::of_host();
@@ -127,7 +127,7 @@ impl Measuring {
         }
     }
 
-    /// What is known by now; a measurement that is under way is waited for.
+    /// The outcome; a measurement that is under way is waited for.
     pub(super) async fn end(
         mut self,
         interrupt: Pin<&mut impl Future<Output = ()>>,

@@ -57,7 +57,7 @@ impl<'a> Offer<'a> {
 }
 
 impl Gate for Offer<'_> {
-    /// What was measured from the host is as true before the services run as afterwards. What is inferred for their network is not
+    /// A measurement from the host is as true before the services run as afterwards. An inference for their network is not
     /// settled here: it can be measured from there once they run.
     async fn is_needed(&self) -> bool {
         let Some(mut measuring) = self.measuring.take() else { return false };

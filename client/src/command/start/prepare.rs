@@ -1,4 +1,4 @@
-//! What is learnt before anything is done: podman, what it holds, the machine, and the plan from it.
+//! Reading before anything is done: podman, its objects, the machine, and the plan from them.
 
 use std::net::IpAddr;
 

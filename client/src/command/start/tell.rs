@@ -1,4 +1,4 @@
-//! What `start` says: the plan, and what came of it.
+//! The output of `start`: the plan, and its outcome.
 
 use std::io::{self, Write};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What there is to say about a service, and the one command that is worth running next.
+//! The status of a service, and the one command that is worth running next.
 
 use std::time::SystemTime;
 

@@ -1,4 +1,4 @@
-//! What has to be settled before the first container starts.
+//! The gate before the first container starts.
 
 use std::cell::Cell;
 use std::rc::Rc;

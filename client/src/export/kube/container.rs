@@ -129,7 +129,7 @@ impl Writer<'_> {
 /// Where shared memory is (`shm_overview(7)`).
 const SHM: &str = "/dev/shm";
 
-/// What of a pod's specification is said for one of its containers; what cannot be said, a sentence each.
+/// Writes one container's part of its pod's specification. Returns a sentence for each setting that Kubernetes has no word for.
 pub(super) fn of_pod(launch: &Launch, spec: &mut Value) -> Vec<String> {
     let mut unexpressed = Vec::new();
     let options = &launch.container.options;

@@ -1,4 +1,4 @@
-//! What a service may use: limits, devices, GPUs, and the rest of `deploy`.
+//! Resources of a service: limits, devices, GPUs, and the rest of `deploy`.
 
 use super::super::draft::Service;
 use super::super::yaml::{Entry, Node};

@@ -1,4 +1,4 @@
-//! What is mounted into a service: a volume, in the short form `SOURCE:TARGET:OPTIONS` or the long one, and a secret, a file
+//! Mounts of a service: a volume, in the short form `SOURCE:TARGET:OPTIONS` or the long one, and a secret, a file
 //! of the host's below `/run/secrets`.
 
 use super::Reader;

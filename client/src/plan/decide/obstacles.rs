@@ -1,4 +1,4 @@
-//! What stands in the way of a launch, found before anything is pulled, made or touched: also missing paths and devices of
+//! Obstacles to a launch, found before anything is pulled, made or touched: also missing paths and devices of
 //! the host.
 
 use std::collections::BTreeSet;
@@ -154,7 +154,7 @@ fn not_ours(place: &str, kind: Kind, name: &str) -> Conflict {
 }
 
 impl Builder<'_> {
-    /// What containers that are made or started are to have of the host must be there, and be what it is meant to be.
+    /// Paths and devices of the host that containers are to have must be there, and be of the right kind.
     pub(super) fn find_conflicts_of_paths(&self) -> Result<(), Conflict> {
         let launches = || self.launches.iter().filter(|launch| !self.runs_as_wanted(launch));
         launches().try_for_each(|launch| self.find_conflicts_of_mounts(launch))?;
@@ -201,7 +201,7 @@ impl Builder<'_> {
     }
 }
 
-/// What this user may not look at is left to podman.
+/// Paths that this user may not look at are left to podman.
 fn is_there(kind: Option<PathKind>) -> bool {
     !matches!(kind, Some(PathKind::Missing | PathKind::Blocked))
 }

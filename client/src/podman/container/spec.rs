@@ -111,7 +111,7 @@ pub enum Mount {
         target: PathBuf,
         /// Whether the container must not write there.
         read_only: bool,
-        /// What becomes of its `SELinux` label.
+        /// The treatment of its `SELinux` label.
         relabel: Relabel,
     },
 }
@@ -132,7 +132,7 @@ impl Mount {
     }
 }
 
-/// What becomes of the `SELinux` label of a folder that is mounted.
+/// The treatment of the `SELinux` label of a folder that is mounted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Relabel {

@@ -46,7 +46,7 @@ pub(super) fn respell(detail: &mut ContainerDetail, cpus: Option<f64>, version: 
 /// The capabilities of a container that asked for nothing, as far as it matters.
 const USUAL: [&str; 3] = ["CAP_CHOWN", "CAP_KILL", "CAP_SETUID"];
 
-/// What podman tells of the settings: the capabilities that there are in the place of those that were added or dropped, and for
+/// The settings as podman reports them: the capabilities that there are in the place of those that were added or dropped, and for
 /// every user namespace of a container's own the same word.
 pub(super) fn told(wanted: &Options) -> Options {
     let mut told = wanted.clone();

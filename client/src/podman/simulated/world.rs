@@ -1,4 +1,4 @@
-//! What the simulated podman holds, and the rules within it. A container has a name of its own, is made of what is there, and
+//! The objects of the simulated podman, and the rules within it. A container has a name of its own, is made of what is there, and
 //! has its host ports for itself while it runs. A network stays while something uses it. A pod takes its containers along
 //! when it stops or goes. Images and volumes stay while a container has them.
 

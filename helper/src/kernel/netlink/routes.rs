@@ -30,7 +30,7 @@ const RTMSG: usize = 12;
 /// For so many links the kernel is asked about each on its own: that takes it one walk over its routes each.
 const ONE_BY_ONE: usize = 8;
 
-/// So many routes are read at most for each link once it is known to have one: an MTU on a later one goes unseen.
+/// Upper bound on the routes read for each link once it is known to have one: an MTU on a later one goes unseen.
 const ENOUGH: usize = 1024;
 
 /// What the routes through each of the links `asked`, by index, say.

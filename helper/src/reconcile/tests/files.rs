@@ -20,7 +20,7 @@ impl Scene {
         self.reconciler.places.recall().0
     }
 
-    /// What is done away from the kernel's loop.
+    /// The work that is done away from the kernel's loop.
     fn keep_names(&mut self) -> bool {
         let are_due = self.reconciler.are_names_due();
         if are_due {

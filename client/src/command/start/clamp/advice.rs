@@ -1,4 +1,4 @@
-//! What to say about the ways of the services. Pure.
+//! The advice about the egress of the services. Pure.
 
 use airpods_dbus::{ClampOptions, LinkName, PathMtu, Status, Target};
 
@@ -33,7 +33,7 @@ pub(super) struct Narrow {
     cause: Cause,
 }
 
-/// What is too big for what.
+/// The reason why packets are too big.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Cause {
     /// The network's packets for the link.

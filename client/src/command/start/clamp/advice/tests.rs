@@ -111,7 +111,7 @@ fn to(mtu: u32) -> Remedy {
     Remedy::Fixed { mtu: PathMtu::new(mtu).unwrap(), at_least: false }
 }
 
-/// What is offered behind a link of 1420 bytes.
+/// The offer behind a link of 1420 bytes.
 fn offered(facts: &Facts, services: &[&str], known: &Known) -> Narrow {
     match Advice::of(facts, &launches(services), Some(known)) {
         Advice::Clamp(narrow) => narrow,
