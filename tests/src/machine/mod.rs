@@ -37,7 +37,7 @@ use inside::Deadline;
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A running machine. Dropping it ends it and forgets what was written to it; so does the end of the test's process. While
-/// panicking, the drop prints the console and the journal.
+/// panicking, the drop prints the console, what the kernel says, and the journal.
 #[derive(Debug)]
 pub struct Machine {
     emulator: Emulator,
@@ -182,6 +182,12 @@ impl Machine {
         Err(Error::Command { line: format!("cat > {inside}"), status: output.status, stderr })
     }
 
+    /// What waits within the kernel, which is where a machine that answers nobody has stopped, and what the kernel said.
+    fn kernel(&self) -> String {
+        let tell = "echo w > /proc/sysrq-trigger; dmesg | tail --lines 120";
+        self.seat.patient(Duration::from_secs(20)).sh(tell).unwrap_or_else(|error| error.to_string())
+    }
+
     /// What the journal has since the machine was started, or why that cannot be read.
     #[must_use]
     pub fn journal(&self) -> String {
@@ -203,7 +209,8 @@ impl Place for Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("{}--- journal\n{}", self.emulator.said(), self.journal());
+            eprintln!("{}--- kernel\n{}", self.emulator.said(), self.kernel());
+            eprintln!("--- journal\n{}", self.journal());
         }
     }
 }
