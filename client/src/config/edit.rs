@@ -92,8 +92,7 @@ impl Report for EditError {
 pub fn set(text: &str, defaults: &str, key: &KeyPath, value: Value) -> Result<String, EditError> {
     let parse = |text: &str| text.parse::<DocumentMut>().map_err(|_| EditError::NotToml);
     let (mut document, defaults) = (parse(text)?, parse(defaults)?);
-    let mut cursor = Cursor { parts: &key.parts, done: 0, list: List::above(&key.parts) };
-    set_in_table(document.as_table_mut(), Some(defaults.as_item()), &mut cursor, Style::Headers, value)?;
+    set_in_table(document.as_table_mut(), Some(defaults.as_item()), &mut Cursor::new(key), Style::Headers, value)?;
     Ok(document.to_string())
 }
 
@@ -117,6 +116,10 @@ struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
+    fn new(key: &'a KeyPath) -> Self {
+        Self { parts: &key.parts, done: 0, list: List::above(&key.parts) }
+    }
+
     fn step(&mut self) -> Option<&'a str> {
         let part = self.parts.get(self.done)?;
         self.done += 1;

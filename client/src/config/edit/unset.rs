@@ -2,7 +2,7 @@
 
 use toml_edit::{DocumentMut, Item, TableLike, Value};
 
-use super::{EditError, KeyPath};
+use super::{Cursor, EditError, KeyPath, stand_for_an_array};
 
 /// The text without a key, and without the comment above it.
 ///
@@ -10,7 +10,7 @@ use super::{EditError, KeyPath};
 /// [`EditError::NotSet`] if the text does not have the key, and [`EditError::NotToml`].
 pub fn unset(text: &str, key: &KeyPath) -> Result<String, EditError> {
     let mut document = text.parse::<DocumentMut>().map_err(|_| EditError::NotToml)?;
-    if from_table(document.as_table_mut(), &key.parts) {
+    if from_table(document.as_table_mut(), &mut Cursor::new(key)) {
         Ok(document.to_string())
     } else {
         Err(EditError::NotSet(key.parts.join(".")))
@@ -18,69 +18,57 @@ pub fn unset(text: &str, key: &KeyPath) -> Result<String, EditError> {
 }
 
 /// Whether there was something to remove.
-fn from_table(table: &mut dyn TableLike, parts: &[String]) -> bool {
-    match parts {
-        [] => false,
-        [last] => table.remove(last).is_some(),
-        [key, rest @ ..] => table.get_mut(key).is_some_and(|item| from_item(item, rest)),
+fn from_table(table: &mut dyn TableLike, cursor: &mut Cursor<'_>) -> bool {
+    let Some(key) = cursor.step() else { return false };
+    if cursor.is_at_end() {
+        return table.remove(key).is_some();
     }
+    table.get_mut(key).is_some_and(|item| from_item(item, cursor))
 }
 
-fn from_item(item: &mut Item, parts: &[String]) -> bool {
+fn from_item(item: &mut Item, cursor: &mut Cursor<'_>) -> bool {
+    stand_for_an_array(item, cursor);
     match item {
-        Item::Table(table) => {
-            let parts = within_one(table.contains_key("0"), parts);
-            from_table(table, parts)
-        }
+        Item::Table(table) => from_table(table, cursor),
         Item::ArrayOfTables(tables) => {
-            let Some((index, rest)) = index(parts, tables.len()) else { return false };
-            if rest.is_empty() {
+            let Some(index) = index(cursor, tables.len()) else { return false };
+            if cursor.is_at_end() {
                 tables.remove(index);
                 return true;
             }
-            tables.get_mut(index).is_some_and(|table| from_table(table, rest))
+            tables.get_mut(index).is_some_and(|table| from_table(table, cursor))
         }
-        Item::Value(value) => from_value(value, parts),
+        Item::Value(value) => from_value(value, cursor),
         Item::None => false,
     }
 }
 
-fn from_value(value: &mut Value, parts: &[String]) -> bool {
+fn from_value(value: &mut Value, cursor: &mut Cursor<'_>) -> bool {
     match value {
         Value::InlineTable(table) => {
-            let parts = within_one(table.contains_key("0"), parts);
             // The space before a closing brace is behind the last value.
             let space = table.iter().last().and_then(|(_, last)| last.decor().suffix().cloned());
-            let is_removed = from_table(table, parts);
+            let is_removed = from_table(table, cursor);
             if let Some((_, last)) = table.iter_mut().last() {
                 last.decor_mut().set_suffix(space.unwrap_or_default());
             }
             is_removed
         }
         Value::Array(array) => {
-            let Some((index, rest)) = index(parts, array.len()) else { return false };
-            if rest.is_empty() {
+            let Some(index) = index(cursor, array.len()) else { return false };
+            if cursor.is_at_end() {
                 array.remove(index);
                 return true;
             }
-            array.get_mut(index).is_some_and(|item| from_value(item, rest))
+            array.get_mut(index).is_some_and(|item| from_value(item, cursor))
         }
         _ => false,
     }
 }
 
-/// A single table may stand for an array of one, whose item 0 it is.
-fn within_one(has_zero: bool, parts: &[String]) -> &[String] {
-    match parts {
-        [zero, rest @ ..] if zero == "0" && !has_zero && !rest.is_empty() => rest,
-        parts => parts,
-    }
-}
-
-/// The number of an item, and the parts behind it.
-fn index(parts: &[String], count: usize) -> Option<(usize, &[String])> {
-    let (first, rest) = parts.split_first()?;
-    first.parse::<usize>().ok().filter(|index| *index < count).map(|index| (index, rest))
+/// The number of one of this many items, which comes next in the key.
+fn index(cursor: &mut Cursor<'_>, count: usize) -> Option<usize> {
+    cursor.step()?.parse::<usize>().ok().filter(|index| *index < count)
 }
 
 #[cfg(test)]
@@ -108,16 +96,27 @@ mod tests {
         becomes("a = [{ b = 1, c = 2 }]\n", "a.0.b", "a = [{ c = 2 }]\n");
         becomes("[[a]]\nb = 1\n[[a]]\nb = 2\n", "a.0", "[[a]]\nb = 2\n");
         becomes("[[a]]\nb = 1\nc = 1\n", "a.0.c", "[[a]]\nb = 1\n");
-        becomes("a = { b = 1, c = 2 }\n", "a.0.c", "a = { b = 1 }\n");
-        becomes("[a]\nb = 1\nc = 2\n", "a.0.c", "[a]\nb = 1\n");
+    }
+
+    #[test]
+    fn one_value_in_the_place_of_an_array_is_its_item_0() {
+        let short = "services.a.ports.0.protocol";
+        becomes(
+            "[services.a]\nports = { host = 1, protocol = 'udp' }\n",
+            short,
+            "[services.a]\nports = { host = 1 }\n",
+        );
+        becomes("[services.a.ports]\nhost = 1\nprotocol = 'udp'\n", short, "[services.a.ports]\nhost = 1\n");
+        becomes("[services.a]\nports = '80' # web\n", "services.a.ports.0", "[services.a]\nports = [] # web\n");
+        becomes("services = { a = { ports = '80' } }\n", "services.a.ports.0", "services = { a = { ports = [] } }\n");
     }
 
     #[test]
     fn what_is_not_in_the_text_cannot_go() {
-        let text = "[cli]\nlog_lines = 10\na = ['x']\n[[b]]\nc = 1\n";
-        for key in
-            ["cli.debug", "runtime", "cli.log_lines.x", "cli.a.1", "cli.a.x", "cli.a.0.y", "b.1", "b.1.c", "cli.0"]
-        {
+        let text = "[cli]\nlog_lines = 10\na = ['x']\n[[b]]\nc = 1\n[services.a]\nenv = { B = '1' }\nports = '80'\n";
+        let no_items = ["cli.debug", "runtime", "cli.log_lines.x", "cli.a.1", "cli.a.x", "cli.a.0.y", "b.1", "b.1.c"];
+        let no_lists = ["cli.0", "cli.0.log_lines", "services.0.a", "services.a.env.0.B", "services.a.ports.1"];
+        for key in [&no_items[..], &no_lists].concat() {
             assert_eq!(unset(text, &key.parse().unwrap()), Err(EditError::NotSet(key.to_owned())), "{key}");
         }
     }
