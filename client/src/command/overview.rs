@@ -4,12 +4,13 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::status::ServiceState;
 use super::{Context, open};
 use crate::config::{self, Config, PodmanUrl, Service};
 use crate::error::{Exit, Failure};
 use crate::execute;
-use crate::plan::{container_made_for, was_stopped};
-use crate::podman::{self, Container, ContainerState, Podman};
+use crate::plan::container_made_for;
+use crate::podman::{self, Container, Podman};
 use crate::terminal::EscapedLine;
 
 /// How long podman may take to be listed. A first screen that waits longer is no first screen.
@@ -40,11 +41,7 @@ impl Default for Overview {
 #[derive(Debug)]
 struct Seen {
     name: String,
-    /// None where it has no container.
-    state: Option<ContainerState>,
-    /// The user stopped it, whatever its exit code.
-    stopped: bool,
-    oneshot: bool,
+    state: ServiceState,
     has_page: bool,
 }
 
@@ -86,26 +83,8 @@ fn seen(config: &Config, name: &str, service: &Service, containers: &[Container]
     let container = container_made_for(name, Some(service.container.as_str()), containers);
     Seen {
         name: name.to_owned(),
-        state: container.map(|container| container.state),
-        stopped: container.is_some_and(|container| was_stopped(config, service, container.state)),
-        oneshot: service.oneshot,
+        state: ServiceState::of(config, Some(service), container),
         has_page: open::page(config, service).is_some(),
-    }
-}
-
-impl Seen {
-    fn runs(&self) -> bool {
-        self.state == Some(ContainerState::Running)
-    }
-
-    /// It is as a start leaves it.
-    fn is_as_wanted(&self) -> bool {
-        self.runs() || (self.oneshot && self.state == Some(ContainerState::Exited(0)))
-    }
-
-    /// It ended by itself, and not well.
-    fn has_failed(&self) -> bool {
-        !self.stopped && matches!(self.state, Some(ContainerState::Exited(code)) if code != 0)
     }
 }
 
@@ -134,23 +113,23 @@ fn judge(overview: &Overview) -> (String, String) {
     if let Some(why) = &overview.no_podman {
         return (format!("not known: {why}"), "airpods doctor".to_owned());
     }
-    let names = |which: fn(&Seen) -> bool| {
-        let names: Vec<&str> = services.iter().filter(|one| which(one)).map(|one| one.name.as_str()).collect();
+    let names = |which: fn(ServiceState) -> bool| {
+        let names: Vec<&str> = services.iter().filter(|one| which(one.state)).map(|one| one.name.as_str()).collect();
         names.join(", ")
     };
     let parts = [
-        ("running", names(Seen::runs)),
-        ("failed", names(Seen::has_failed)),
-        ("not running", names(|one| !one.is_as_wanted() && !one.has_failed())),
+        ("running", names(ServiceState::runs)),
+        ("failed", names(ServiceState::has_failed)),
+        ("not running", names(|state| !state.is_as_wanted() && !state.has_failed())),
     ];
     let told: Vec<String> =
         parts.iter().filter(|(_, names)| !names.is_empty()).map(|(what, names)| format!("{what}: {names}")).collect();
     let told = if told.is_empty() { "none is enabled".to_owned() } else { told.join("; ") };
-    let page = services.iter().rev().find(|one| one.runs() && one.has_page);
+    let page = services.iter().rev().find(|one| one.state.runs() && one.has_page);
     let next = match page {
         _ if services.is_empty() => "airpods config edit".to_owned(),
-        _ if services.iter().any(Seen::has_failed) => "airpods doctor".to_owned(),
-        _ if !services.iter().all(Seen::is_as_wanted) => "airpods start".to_owned(),
+        _ if services.iter().any(|one| one.state.has_failed()) => "airpods doctor".to_owned(),
+        _ if !services.iter().all(|one| one.state.is_as_wanted()) => "airpods start".to_owned(),
         Some(one) => format!("airpods open {}", one.name),
         None => "airpods status".to_owned(),
     };
@@ -160,9 +139,11 @@ fn judge(overview: &Overview) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::podman::ContainerState;
 
-    fn service(name: &str, state: Option<ContainerState>) -> Seen {
-        Seen { name: name.to_owned(), state, stopped: name == "slow", oneshot: name == "job", has_page: name == "web" }
+    fn service(name: &str, container: Option<ContainerState>) -> Seen {
+        let state = ServiceState { container, stopped: name == "slow", oneshot: name == "job" };
+        Seen { name: name.to_owned(), state, has_page: name == "web" }
     }
 
     fn with(services: Vec<Seen>) -> Overview {
@@ -171,7 +152,7 @@ mod tests {
 
     #[test]
     fn the_next_command_fits_what_there_is() {
-        use ContainerState::{Exited, Running};
+        use ContainerState::{Exited, Paused, Running};
         let cases = [
             (Overview { services: Err(NoConfig), ..Overview::default() }, "not known", "airpods config validate"),
             (
@@ -192,6 +173,7 @@ mod tests {
                 "airpods doctor",
             ),
             (with(vec![service("slow", Some(Exited(137)))]), "not running: slow", "airpods start"),
+            (with(vec![service("web", Some(Paused))]), "failed: web", "airpods doctor"),
             (
                 with(vec![service("web", Some(Running)), service("model", Some(Running))]),
                 "running: web, model",

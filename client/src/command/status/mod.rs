@@ -1,9 +1,11 @@
 //! `airpods status`: what each service is doing, from one listing of podman's containers and of
 //! its networks, one look at each health path, and the kernel's word on which way the packets go.
 //!
-//! [`row`] is what is known of a service, [`table`] draws rows, [`next`] names the next command, and [`watch`] does so again and again.
+//! [`state`] judges a service's container, [`row`] adds its health and its path and names the next command, [`table`] draws
+//! rows, and [`watch`] does so again and again.
 
 mod row;
+mod state;
 mod table;
 mod watch;
 
@@ -27,6 +29,7 @@ use crate::podman::{self, Connection, Container, ContainerState, HealthTimes, Po
 use crate::terminal::{self, EscapedLine, print_json};
 
 use row::Row;
+pub(super) use state::ServiceState;
 
 /// The arguments of `airpods status`.
 #[derive(Debug, clap::Args)]
@@ -170,11 +173,11 @@ async fn look_at(
     ping: Duration,
 ) -> Row {
     let Subject { name, service, container } = subject;
-    let state = container.map(|container| container.state);
+    let state = ServiceState::of(config, service, container);
     let called = container.map(|container| container.name.as_str());
     let called = called.or(service.map(|service| service.container.as_str()));
     let check = service.and_then(|service| HealthCheck::of(config, service));
-    let check = check.filter(|_| state == Some(ContainerState::Running));
+    let check = check.filter(|_| state.runs());
     let health = match check {
         Some(check) => {
             let times = service.map(HealthTimes::of).unwrap_or_default();
@@ -186,8 +189,6 @@ async fn look_at(
     Row {
         service: name.to_owned(),
         configured: service.is_some(),
-        oneshot: service.is_some_and(|service| service.oneshot),
-        stopped: service.zip(state).is_some_and(|(service, state)| plan::was_stopped(config, service, state)),
         container: called.unwrap_or_default().to_owned(),
         state,
         started_at: container.and_then(|container| container.started_at),
@@ -233,7 +234,7 @@ mod tests {
         shown(&["wob"]).unwrap_err();
         let left = subjects(&taken_out, &["web".into()], &containers).unwrap()[0];
         let row = look_at(&podman, &taken_out, left, None, Duration::ZERO).await;
-        assert_eq!((row.status(), row.container.as_str(), row.configured), ("running", "web-0", false));
+        assert_eq!((row.state.word(), row.container.as_str(), row.configured), ("running", "web-0", false));
     }
 
     #[test]

@@ -5,28 +5,23 @@ use std::time::SystemTime;
 use airpods_dbus::Status;
 use serde_json::{Value, json};
 
+use super::state::ServiceState;
 use crate::cure::{ClampCoverage, clamp_command, clamp_coverage, is_fixed};
 use crate::egress::{Egress, EgressPath};
 use crate::health::{Answer, HealthCheck};
 use crate::kernel::gateways;
 use crate::measure::memory::{Elsewhere, Memory};
-use crate::podman::ContainerState;
 use crate::terminal::Uptime;
 
 /// The observed state of a service.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) service: String,
-    /// It does something once and ends.
-    pub(super) oneshot: bool,
-    /// The user stopped it, whatever its exit code.
-    pub(super) stopped: bool,
     /// The configuration has it.
     pub(super) configured: bool,
     /// The name of its container; where there is none, the one it is to have.
     pub(super) container: String,
-    /// None if there is no container: it was never started, or was removed.
-    pub(super) state: Option<ContainerState>,
+    pub(super) state: ServiceState,
     pub(super) started_at: Option<i64>,
     pub(super) health: Option<(HealthCheck, Result<Answer, String>)>,
     /// Which way its packets go; none while it does not run.
@@ -38,28 +33,6 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn status(&self) -> &'static str {
-        match self.state {
-            None => "never started",
-            Some(ContainerState::Created) => "created",
-            Some(ContainerState::Running) => "running",
-            Some(ContainerState::Exited(0)) if self.oneshot => "done",
-            Some(ContainerState::Exited(code)) if code == 0 || self.stopped => "stopped",
-            Some(ContainerState::Exited(_)) => "exited",
-            Some(state) => state.improper().unwrap_or("unknown"),
-        }
-    }
-
-    /// It ended by itself, and not well, or podman cannot use its container.
-    pub(super) fn has_failed(&self) -> bool {
-        match self.state {
-            Some(ContainerState::Exited(code)) => code != 0 && !self.stopped,
-            // Both pass by themselves.
-            None | Some(ContainerState::Stopping | ContainerState::Removing) => false,
-            Some(state) => state.improper().is_some(),
-        }
-    }
-
     /// It runs and does not answer as it should.
     pub(super) fn is_unwell(&self) -> bool {
         self.health.as_ref().is_some_and(|(_, outcome)| !outcome.as_ref().is_ok_and(|answer| answer.healthy))
@@ -71,7 +44,7 @@ impl Row {
     }
 
     pub(super) fn uptime(&self) -> Option<Uptime> {
-        self.started_at.filter(|_| self.state == Some(ContainerState::Running)).map(Uptime::since)
+        self.started_at.filter(|_| self.state.runs()).map(Uptime::since)
     }
 
     /// Whether its packets leave through a tunnel.
@@ -116,16 +89,16 @@ impl Row {
 
     /// Its health, or its exit.
     fn came_of_it(&self) -> String {
-        match (&self.health, self.state) {
+        match (&self.health, self.state.exit_code()) {
             (Some((check, Ok(answer))), _) => {
                 let verdict = if answer.healthy || answer.code.is_none() { "" } else { ", which is not healthy" };
                 format!("{} in {} ms {}{verdict}", answer.told(), answer.latency.as_millis(), check.place())
             }
             (Some((check, Err(reason))), _) => format!("no answer {}: {reason}", check.place()),
-            (None, Some(ContainerState::Exited(_))) if self.stopped => String::new(),
-            (None, Some(ContainerState::Exited(137))) => "killed (SIGKILL)".to_owned(),
-            (None, Some(ContainerState::Exited(code))) => format!("exit code {code}"),
-            (None, _) => String::new(),
+            (None, Some(_)) if self.state.stopped => String::new(),
+            (None, Some(137)) => "killed (SIGKILL)".to_owned(),
+            (None, Some(code)) => format!("exit code {code}"),
+            (None, None) => String::new(),
         }
     }
 
@@ -153,12 +126,9 @@ impl Row {
             "service": self.service,
             "configured": self.configured,
             "container": self.container,
-            "status": self.status(),
+            "status": self.state.word(),
             "uptime_seconds": self.uptime().map(|uptime| uptime.seconds),
-            "exit_code": match self.state {
-                Some(ContainerState::Exited(code)) => Some(code),
-                _ => None,
-            },
+            "exit_code": self.state.exit_code(),
             "health": health,
         })
     }
@@ -180,7 +150,7 @@ pub(super) fn next(rows: &[Row], named: &[String]) -> Option<String> {
     if rows.is_empty() {
         return Some("airpods config edit".to_owned());
     }
-    if first(Row::has_failed).is_some() {
+    if first(|row| row.state.has_failed()).is_some() {
         return Some("airpods doctor".to_owned());
     }
     if let Some(row) = first(Row::is_unwell) {
@@ -192,11 +162,78 @@ pub(super) fn next(rows: &[Row], named: &[String]) -> Option<String> {
     if let Some(row) = first(Row::may_hang) {
         return row.egress().map(clamp_command);
     }
-    if rows.iter().any(|row| row.state == Some(ContainerState::Running)) {
+    if rows.iter().any(|row| row.state.runs()) {
         return None;
     }
-    // What is no longer configured cannot be started.
-    let rests = |row: &Row| row.configured && row.status() != "done";
+    // A service that is no longer configured cannot be started.
+    let rests = |row: &Row| row.configured && !row.state.is_as_wanted();
     let start = ["airpods start"].into_iter().chain(named.iter().map(String::as_str));
     rows.iter().any(rests).then(|| start.collect::<Vec<_>>().join(" "))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::config::StatusRange;
+    use crate::egress::{NetworkPath, Verdict};
+    use crate::health::HttpCheck;
+    use crate::podman::ContainerState;
+
+    pub(in super::super) const RUNNING: ServiceState =
+        ServiceState { container: Some(ContainerState::Running), stopped: false, oneshot: false };
+
+    pub(in super::super) fn ended_with(code: i32) -> ServiceState {
+        ServiceState { container: Some(ContainerState::Exited(code)), ..ServiceState::default() }
+    }
+
+    /// A service without a container.
+    pub(in super::super) fn row(service: &str) -> Row {
+        let (service, container) = (service.to_owned(), format!("{service}-0"));
+        let (started_at, health, path, clamped, elsewhere) = (None, None, None, None, None);
+        let state = ServiceState::default();
+        Row { service, configured: true, container, state, started_at, health, path, clamped, elsewhere }
+    }
+
+    /// A service whose packets leave through a VPN.
+    pub(in super::super) fn running(service: &str, passage: NetworkPath, verdict: Verdict) -> Row {
+        let kind = airpods_dbus::LinkKind { info_kind: "wireguard".to_owned(), tun_type: None, hardware: 65534 };
+        let egress = Some(Egress { link: "wg0".to_owned(), index: 9, kind, mtu: 1380 });
+        let path = Some(EgressPath { passage, egress, network_mtu: None, verdict });
+        Row { state: RUNNING, path, ..row(service) }
+    }
+
+    /// A service that does not answer at an IPv6 address.
+    pub(in super::super) fn silent(service: &str, passage: NetworkPath) -> Row {
+        let path = "/api/".to_owned() + &"v".repeat(90);
+        let at =
+            (std::net::Ipv6Addr::new(0xfd00, 0x1234, 0x5678, 0x9abc, 0xdef0, 0x1234, 0x5678, 0x9abc), 65_535).into();
+        let check = HealthCheck::Http(HttpCheck { at, path, expected: StatusRange::SUCCESS });
+        let health = Some((check, Err("connection refused (os error 111)".to_owned())));
+        let started_at = Some(0);
+        Row { started_at, health, ..running(service, passage, Verdict::ClampHelps) }
+    }
+
+    #[test]
+    fn the_next_command_fits_the_worst_there_is() {
+        let failed = || Row { state: ended_with(1), ..row("model") };
+        let done = || Row { state: ServiceState { oneshot: true, ..ended_with(0) }, ..row("job") };
+        let left = || Row { state: ended_with(0), configured: false, ..row("old") };
+        let well = || running("web", NetworkPath::Host, Verdict::HostSockets);
+        let open = || Row { clamped: Some(false), ..well() };
+        let cases = [
+            (vec![], Some("airpods config edit")),
+            (vec![failed(), silent("web", NetworkPath::Bridge), open()], Some("airpods doctor")),
+            (vec![open(), silent("model", NetworkPath::Bridge)], Some("airpods logs model")),
+            (vec![open(), row("paint")], Some("airpods net clamp on")),
+            (vec![well(), row("paint")], None),
+            (vec![well()], None),
+            (vec![row("paint"), done()], Some("airpods start")),
+            (vec![done()], None),
+            (vec![left()], None),
+        ];
+        for (rows, expected) in cases {
+            assert_eq!(next(&rows, &[]).as_deref(), expected, "{rows:?}");
+        }
+        assert_eq!(next(&[row("paint")], &["paint".to_owned()]).as_deref(), Some("airpods start paint"));
+    }
 }

@@ -97,10 +97,10 @@ fn cells(row: &Row) -> [Cell; 5] {
     let broken = |is: bool| if is { Tone::Bad } else { Tone::Plain };
     [
         Cell::new(&row.service, Tone::Plain),
-        Cell::new(row.status(), broken(row.has_failed())),
+        Cell::new(row.state.word(), broken(row.state.has_failed())),
         Cell::new(&uptime, Tone::Plain),
         Cell::new(&row.path(), if row.may_hang() { Tone::Doubtful } else { Tone::Plain }),
-        Cell::new(&row.info(), broken(row.has_failed() || row.is_unwell())),
+        Cell::new(&row.info(), broken(row.state.has_failed() || row.is_unwell())),
     ]
 }
 
@@ -174,11 +174,12 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::row::tests::{RUNNING, ended_with, row, running, silent};
+    use super::super::state::ServiceState;
     use super::*;
     use crate::config::StatusRange;
-    use crate::egress::{Egress, EgressPath, NetworkPath, RootlessBackend, Verdict};
+    use crate::egress::{NetworkPath, RootlessBackend, Verdict};
     use crate::health::{HealthCheck, HttpCheck};
-    use crate::podman::ContainerState;
 
     /// A usual terminal's.
     const WIDTH: usize = 80;
@@ -188,30 +189,12 @@ mod tests {
         lines(rows, width).iter().map(|line| anstream::adapter::strip_str(&line.to_string()).to_string()).collect()
     }
 
-    fn row(service: &str) -> Row {
-        let (service, container) = (service.to_owned(), format!("{service}-0"));
-        let (state, started_at, health, path, clamped, elsewhere) = (None, None, None, None, None, None);
-        Row {
-            service,
-            configured: true,
-            oneshot: false,
-            stopped: false,
-            container,
-            state,
-            started_at,
-            health,
-            path,
-            clamped,
-            elsewhere,
-        }
-    }
-
     #[test]
     fn an_answer_from_elsewhere_cannot_steer_the_terminal() {
         let (at, path, expected) = (([127, 0, 0, 1], 80).into(), "/".to_owned(), StatusRange::SUCCESS);
         let check = HealthCheck::Http(HttpCheck { at, path, expected });
         let health = Some((check, Err("\u{1b}[2J\u{9b}".to_owned())));
-        let row = Row { state: Some(ContainerState::Running), health, ..row("web") };
+        let row = Row { state: RUNNING, health, ..row("web") };
         assert_eq!(
             shown(&[row], 100)[1],
             "web      running  -       -     no answer at http://127.0.0.1:80/: \\u{1b}[2J\\u{9b}"
@@ -220,9 +203,9 @@ mod tests {
 
     #[test]
     fn each_state_is_told_apart() {
-        let exited = Row { state: Some(ContainerState::Exited(137)), ..row("model") };
-        let stopped = Row { state: Some(ContainerState::Exited(0)), ..row("web") };
-        let killed = Row { state: Some(ContainerState::Exited(137)), stopped: true, ..row("slow") };
+        let exited = Row { state: ended_with(137), ..row("model") };
+        let stopped = Row { state: ended_with(0), ..row("web") };
+        let killed = Row { state: ServiceState { stopped: true, ..ended_with(137) }, ..row("slow") };
         let expected = [
             "Service  Status         Uptime  Path  Info",
             "model    exited         -       -     killed (SIGKILL)",
@@ -235,8 +218,8 @@ mod tests {
 
     #[test]
     fn what_is_not_in_the_configuration_is_marked() {
-        let ended = Row { state: Some(ContainerState::Exited(3)), configured: false, ..row("old") };
-        let runs = Row { state: Some(ContainerState::Running), configured: false, ..row("older") };
+        let ended = Row { state: ended_with(3), configured: false, ..row("old") };
+        let runs = Row { state: RUNNING, configured: false, ..row("older") };
         assert_eq!(runs.to_json()["configured"], false);
         let expected = [
             "Service  Status   Uptime  Path  Info",
@@ -262,17 +245,6 @@ mod tests {
         let shown: Vec<String> =
             shown(&[bridged, hosted], WIDTH).iter().map(|line| line.replace("  Info", "")).collect();
         assert_eq!(shown.iter().map(|line| line.trim_end()).collect::<Vec<_>>(), expected);
-    }
-
-    /// A service that does not answer at an IPv6 address.
-    fn silent(service: &str, passage: NetworkPath) -> Row {
-        let path = "/api/".to_owned() + &"v".repeat(90);
-        let at =
-            (std::net::Ipv6Addr::new(0xfd00, 0x1234, 0x5678, 0x9abc, 0xdef0, 0x1234, 0x5678, 0x9abc), 65_535).into();
-        let check = HealthCheck::Http(HttpCheck { at, path, expected: StatusRange::SUCCESS });
-        let health = Some((check, Err("connection refused (os error 111)".to_owned())));
-        let started_at = Some(0);
-        Row { started_at, health, ..running(service, passage, Verdict::ClampHelps) }
     }
 
     #[test]
@@ -316,8 +288,8 @@ mod tests {
 
     #[test]
     fn only_what_is_wrong_is_coloured() {
-        let failed = Row { state: Some(ContainerState::Exited(1)), ..row("model") };
-        let stopped = Row { state: Some(ContainerState::Exited(137)), stopped: true, ..row("slow") };
+        let failed = Row { state: ended_with(1), ..row("model") };
+        let stopped = Row { state: ServiceState { stopped: true, ..ended_with(137) }, ..row("slow") };
         let mut open = running("web", NetworkPath::Bridge, Verdict::ClampHelps);
         open.judge_clamp(&airpods_dbus::Status::default());
         let well = running("job", NetworkPath::Host, Verdict::HostSockets);
@@ -337,38 +309,5 @@ mod tests {
     #[test]
     fn names_are_shortened_in_the_middle() {
         assert_eq!((shortened("web", 8), shortened("open-webui-2", 8)), ("web".to_owned(), "open…i-2".to_owned()));
-    }
-
-    #[test]
-    fn the_next_command_fits_the_worst_there_is() {
-        use crate::command::status::row::next;
-        let failed = || Row { state: Some(ContainerState::Exited(1)), ..row("model") };
-        let done = || Row { state: Some(ContainerState::Exited(0)), oneshot: true, ..row("job") };
-        let left = || Row { state: Some(ContainerState::Exited(0)), configured: false, ..row("old") };
-        let well = || running("web", NetworkPath::Host, Verdict::HostSockets);
-        let open = || Row { clamped: Some(false), ..well() };
-        let cases = [
-            (vec![], Some("airpods config edit")),
-            (vec![failed(), silent("web", NetworkPath::Bridge), open()], Some("airpods doctor")),
-            (vec![open(), silent("model", NetworkPath::Bridge)], Some("airpods logs model")),
-            (vec![open(), row("paint")], Some("airpods net clamp on")),
-            (vec![well(), row("paint")], None),
-            (vec![well()], None),
-            (vec![row("paint"), done()], Some("airpods start")),
-            (vec![done()], None),
-            (vec![left()], None),
-        ];
-        for (rows, expected) in cases {
-            assert_eq!(next(&rows, &[]).as_deref(), expected, "{rows:?}");
-        }
-        assert_eq!(next(&[row("paint")], &["paint".to_owned()]).as_deref(), Some("airpods start paint"));
-    }
-
-    /// A service whose packets leave through a VPN.
-    fn running(service: &str, passage: NetworkPath, verdict: Verdict) -> Row {
-        let kind = airpods_dbus::LinkKind { info_kind: "wireguard".to_owned(), tun_type: None, hardware: 65534 };
-        let egress = Some(Egress { link: "wg0".to_owned(), index: 9, kind, mtu: 1380 });
-        let path = Some(EgressPath { passage, egress, network_mtu: None, verdict });
-        Row { state: Some(ContainerState::Running), path, ..row(service) }
     }
 }
