@@ -5,7 +5,7 @@
 //! ([`Status`]), what can go wrong ([`Error`]), and the [`HelperProxy`] that speaks it. The same contract
 //! in the bus's own language is `dbus/org.airpods.Helper1.xml`; a test holds the two together.
 //!
-//! What a VPN link is ([`LinkKind`]) is here as well: the helper clamps by it and the client advises by it.
+//! The definition of a VPN link ([`LinkKind`]) is here as well: the helper clamps by it and the client advises by it.
 
 #![forbid(unsafe_code)]
 

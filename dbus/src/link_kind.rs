@@ -1,5 +1,5 @@
-//! What is a VPN link, by the kernel's word and never by its name. The helper clamps by it and the client advises by it, so
-//! there is one rule.
+//! The definition of a VPN link, by the kernel's word and never by its name. The helper clamps by it and the client
+//! advises by it, so there is one rule.
 
 /// Link kinds (`IFLA_INFO_KIND`, the `.kind` of each `struct rtnl_link_ops`) that carry IP packets in other packets:
 /// what enters has more room than what leaves. Kinds that carry Ethernet frames (`gretap`, `vxlan`, `geneve`, `macsec`)

@@ -1,4 +1,4 @@
-//! What becomes of the table when the service's process has ended: `ExecStopPost=` of the unit.
+//! Removes or keeps the table after the service's process has ended: `ExecStopPost=` of the unit.
 //!
 //! A plain table outlives its maker, which is what is wanted over a crash, a restart and an upgrade. When the service has been
 //! stopped it has to go. systemd runs this after every end of the process, however it came, and the decision is made here

@@ -1,5 +1,5 @@
-//! What outlives the process: the desired clamps in a file of the runtime folder, and those that are kept across
-//! reboots in a file of the state folder.
+//! The state that outlives the process: the desired clamps in a file of the runtime folder, and those that are kept
+//! across reboots in a file of the state folder.
 //!
 //! A file is replaced as a whole (written beside, synchronised, renamed), or is what it was before; and read with suspicion: a
 //! symbolic link, a fifo, a huge or a broken file is an error to be logged and ignored, never a reason not to start.
@@ -100,8 +100,8 @@ impl Places {
         folders.try_for_each(|folder| make_folder(folder, uid, gid).map_err(StateError::io("make", folder)))
     }
 
-    /// What is remembered: the runtime file's content, or else the persistent file's. What was wrong with a file
-    /// that is there is returned beside it.
+    /// The remembered clamps: the runtime file's content, or else the persistent file's. Errors with a file that exists
+    /// are returned beside them.
     #[must_use]
     pub fn recall(&self) -> (Memory, Vec<StateError>) {
         let mut errors = Vec::new();
@@ -238,8 +238,8 @@ fn write_or_remove(folder: &Path, desired: &Desired, known: &BTreeSet<LinkName>)
     replace(folder, wanted.as_deref())?;
     // A rename or a removal is on the disk only when its folder is.
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| {
-        // Whoever is told of an error relies on nothing being different. That the former text is on the disk cannot be said
-        // either; an unreadable one counts for nothing.
+        // An error promises the caller that nothing has changed, so the former text is put back. It may not reach the
+        // disk either; an unreadable former file counts as absent.
         drop(replace(folder, before.ok().flatten().as_deref()));
         StateError::io("replace", &path)(source)
     })

@@ -95,7 +95,7 @@ impl Polkit {
                     }
                 }
                 (Ok(Ok(Some(owner))), None) => seen = Some((owner, Instant::now())),
-                // Whoever was asked is not there any more.
+                // The polkitd that was asked has left the bus.
                 (Ok(Ok(_)), Some(_)) => return NoAnswer::Ended,
                 // Not there yet; or the bus is slow, which says nothing of polkit.
                 (Ok(Ok(None)), None) | (Ok(Err(_)) | Err(_), _) => {}
@@ -172,7 +172,7 @@ fn sorted(error: &zbus::Error) -> NoAnswer {
         Some("NoReply" | "Disconnected") => NoAnswer::Ended,
         Some("ServiceUnknown" | "Timeout" | "TimedOut" | "NoServer") => NoAnswer::Absent(text),
         Some(own) if own.starts_with("Spawn.") => NoAnswer::Absent(text),
-        // What systemd says of a unit that is masked or does not load.
+        // The errors of systemd for a unit that is masked or does not load.
         None if name.starts_with("org.freedesktop.systemd1.") => NoAnswer::Absent(text),
         _ => NoAnswer::Failed(text),
     }

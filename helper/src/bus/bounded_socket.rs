@@ -25,7 +25,7 @@ use super::header::{Fixed, Kind};
 use super::inbox::{Admission, Arrival, Content, Inbox, Note};
 use super::reply::ReplyTo;
 
-/// The longest message that is taken in, in bytes. What polkit and the bus answer has less than 500.
+/// Upper bound on the size of an incoming message, in bytes. Answers from polkit and the bus have less than 500.
 pub const LONGEST_MESSAGE: usize = 64 * 1024;
 
 /// The longest call that is read, in bytes. An honest one has less than 500.
@@ -37,7 +37,7 @@ const CHUNK: usize = 64 * 1024;
 /// The bus itself, as a sender.
 const BUS: &str = "org.freedesktop.DBus";
 
-/// Connects to the bus. What is called there goes to `inbox`.
+/// Connects to the bus. Calls that arrive there go to `inbox`.
 ///
 /// # Errors
 /// The system's, or [`io::ErrorKind::Unsupported`] for an address that is no socket of this machine.
@@ -244,7 +244,7 @@ impl Reader {
     }
 }
 
-/// Makes zbus's message of bytes. What zbus cannot read is an error here, and of no consequence to the connection.
+/// Decodes bytes into zbus's message. Bytes that zbus cannot read are an error here, and the connection stays open.
 pub(super) async fn decoded(sequence: u64, mut bytes: Vec<u8>) -> zbus::Result<Message> {
     /// The bytes are all there, so none are received.
     #[derive(Debug)]
@@ -282,7 +282,7 @@ impl WriteHalf for Writer {
             let count = self.stream.0.write_with(|mut socket| socket.write(&self.unsent)).await?;
             self.unsent.drain(..count);
         }
-        // What many answers made it grow to is given back.
+        // The buffer gives back the memory that a burst of answers took.
         self.unsent.shrink_to(CHUNK);
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What the bus says about callers: who they are, and whether they are still there.
+//! Callers as the bus reports them: their identity, and whether they are still connected.
 //!
 //! A bus that is slow is waited for. Only its word that a name has no owner means that the caller has left.
 
@@ -187,7 +187,7 @@ pub(super) async fn gone_later(runtime: &SharedRuntime, connection: &Connection,
         Ok(bus) => bus.receive_name_owner_changed_with_args(&[(0, name.as_str()), (2, "")]).await,
         Err(error) => Err(error),
     };
-    // Whoever cannot be watched is looked at again before anything is changed.
+    // A caller who cannot be watched is checked again before anything is changed.
     let Ok(mut leaving) = leaving else { return std::future::pending().await };
     match check(runtime, connection, name).await {
         Err(error) if error.kind() == ErrorKind::AccessDenied => {}

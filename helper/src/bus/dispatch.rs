@@ -1,7 +1,7 @@
 //! The way of a call from the inbox to its answer.
 //!
-//! What can be answered at once is answered before the next calls are looked at. Everything else has a place in a quota, and
-//! a task of its own only while it has one.
+//! A call that needs no waiting is answered before the next calls are looked at. Any other call needs a place in a
+//! quota, and has a task of its own only while it holds one.
 
 use std::collections::HashMap;
 use std::convert::Infallible;

@@ -32,7 +32,7 @@ struct Page {
 pub(super) enum Entry {
     /// Write it.
     Whole,
-    /// Write it, and that so many before it were not.
+    /// Write it, and how many before it were not.
     After(u64),
     /// Write it as the last one for some time, and say that.
     Last,
@@ -48,7 +48,7 @@ impl LogLimit {
             return Entry::Whole;
         }
         let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // What is over and has nothing left to tell is forgotten.
+        // Forget pages whose period is over, unless they have withheld lines to report.
         pages.retain(|_, page| page.withheld > 0 || !page.is_over(now));
         let page = pages.entry(person).or_insert(Page { begun: now, written: 0, withheld: 0 });
         let withheld = page.withheld;

@@ -1,7 +1,7 @@
-//! Who is behind a uid: a person is a uid together with the subordinate uids that `/etc/subuid` gives it.
+//! The person behind a uid: a uid together with the subordinate uids that `/etc/subuid` gives it.
 //!
 //! A user can open a connection to the bus as any of their subordinate uids, of which there are 65,536 by default
-//! (subuid(5)). What bounds a person would bound nothing if each of those counted as one.
+//! (subuid(5)). A limit per person would limit nothing if each of those counted as a person.
 //!
 //! The files are read here, and nobody else is asked: a name service would be code of others in this process.
 
@@ -23,7 +23,7 @@ const MOST_RANGES: usize = 4096;
 pub struct Person(pub(super) u32);
 
 impl Person {
-    /// root. What is subordinate to root is not root: it is what a container runs as.
+    /// root. The subordinate uids of root are not root: containers run as them.
     pub const ROOT: Self = Self(0);
 }
 

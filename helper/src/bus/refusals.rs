@@ -1,8 +1,8 @@
 //! Refusals of calls that there is no place for.
 //!
-//! They wait for nobody who reads, and go out at a bounded rate. Whoever is refused at once sends the next call at once, and
-//! everybody else's calls stand behind it in the one socket from the bus. Until the refusal the call is unanswered, and the bus lets
-//! each connection have only so many of those: a flood slows itself down.
+//! They wait for nobody who reads, and go out at a bounded rate. A caller who is refused immediately sends the next
+//! call immediately, and everybody else's calls queue behind it in the one socket from the bus. Until its refusal a
+//! call is unanswered, and the bus limits the unanswered calls of each connection: a flood slows itself down.
 //!
 //! Of a refused call only its serial is held. Persons take turns, and the callers of each, so that one's backlog keeps nobody else
 //! from an answer. Beyond a bound a call stays without one, as it does when the helper ends: then the bus answers (`NoReply`).
@@ -118,7 +118,7 @@ impl Waiting {
         let backlog = self.backlogs.get_mut(&person)?;
         let next = backlog.next();
         if backlog.count == 0 {
-            // What a flood made it grow to is given back.
+            // This frees the memory that a flood took.
             self.backlogs.remove(&person);
         } else {
             self.turns.push_back(person);

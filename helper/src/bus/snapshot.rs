@@ -28,7 +28,8 @@ struct Snapshot {
 }
 
 impl Snapshots {
-    /// What is read by `read` from now on. `rest` waits until an instant before that; it may be shorter.
+    /// A snapshot that was begun after this call. Before taking one, `rest` waits until the given instant; it may
+    /// return earlier.
     pub(super) async fn next<R: Future<Output = ()>>(
         &self,
         read: impl FnOnce() -> Result<Status, Error>,

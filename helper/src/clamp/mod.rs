@@ -1,4 +1,4 @@
-//! What ought to be clamped: pure decisions over values.
+//! The clamps that ought to exist: pure decisions over values.
 //!
 //! [`Desired`] is what callers asked for, [`plan`] turns it and the links there are into the [`Ruleset`] the kernel ought to hold
 //! and the status to report. Nothing here reads or changes anything, so every rule about what is clamped is tested as a value.

@@ -1,4 +1,4 @@
-//! What is clamped, as values.
+//! The choice of links to clamp, tested on values.
 #![allow(clippy::unwrap_used)]
 
 use airpods_dbus::{LinkKind, PathMtu};

@@ -136,10 +136,10 @@ impl Present {
         let Some(connection) = or(stopped, async { self.join(bus).await.map(Some) }).await? else {
             return Ok(Ending::Stopped);
         };
-        // Whoever has called once the bus has given the name is answered: nothing stops the helper halfway.
+        // Calls that arrive once the bus has given the name are answered: nothing stops the helper halfway.
         bus::take_name(&connection, &self.service, authority).await?;
         if !self.manager.is_there() {
-            // Here, so that nobody is answered before. What may be left to do is seen by the loop, which begins now.
+            // This precedes the first answer to anybody. The loop, which begins now, sees any work that is left.
             self.service.reconciler().tend(&[], Instant::now());
         }
         let connection = self.connection.get_or_init(|| async { connection }).await;
@@ -173,7 +173,7 @@ impl Present {
         let deadline = if self.manager.is_there() { begun + BUS_PATIENCE } else { begun };
         let mut has_waited = false;
         loop {
-            // What listens there may be the service manager, until it has started the bus.
+            // The listener may be systemd itself, until it has started the bus.
             let reached = or(bus::reach(bus, &self.service), async {
                 self.runtime.sleep_until(begun + BUS_PATIENCE).await;
                 Err(BusError::Unreachable(io::Error::from(io::ErrorKind::TimedOut).into()))
@@ -262,7 +262,7 @@ impl Present {
     }
 }
 
-/// What tells of events; nothing does of a kernel that cannot be watched.
+/// The source of kernel events. There is none if the kernel cannot be watched.
 struct KernelEvents {
     watch: Option<(Box<dyn Events>, AsyncIo<OwnedFd, Shared>)>,
     runtime: SharedRuntime,

@@ -33,7 +33,7 @@ impl<'a> Message<'a> {
         Some(Self { kind: u16_at(4)?, flags: u16_at(6)?, sequence: u32_at(8)?, port: u32_at(12)?, body })
     }
 
-    /// What an acknowledgement or the end of a dump reports: 0 for success, else an errno. `None` for other messages.
+    /// The errno of an acknowledgement or of the end of a dump, 0 for success. `None` for other messages.
     pub(super) fn errno(&self) -> Option<i32> {
         if !matches!(i32::from(self.kind), libc::NLMSG_ERROR | libc::NLMSG_DONE) {
             return None;

@@ -189,8 +189,9 @@ impl Reconciler {
         Ok(request.is_about_what_is_kept(&self.desired, &next))
     }
 
-    /// What a request needs written so that it is kept across reboots, for a caller who waits for the disk where that holds
-    /// nobody up. [`Self::commit`] then finds it written; if that fails, the caller [takes it back](Unkept::take_back).
+    /// The state to write before a request is kept across reboots. The caller writes it on a thread where waiting for
+    /// the disk holds nobody up. [`Self::commit`] then finds it written; if that fails, the caller
+    /// [takes it back](Unkept::take_back).
     ///
     /// # Errors
     /// As for [`Self::consider`].
@@ -276,7 +277,7 @@ impl Reconciler {
         if let Err(cause) = self.places.forget() {
             self.log.write(Line::warning("state-left-behind").with("cause", cause));
         }
-        // Who still asks is told what is so.
+        // Status calls that still arrive report the empty table.
         self.desired = Desired::default();
         self.plan = Plan::default();
         self.table.in_force = Ruleset::default();
@@ -315,8 +316,9 @@ impl Reconciler {
     }
 
     /// Writes down what is desired and known until the next boot, in a folder that is no disk. The rules are in force whether that
-    /// succeeds or not. What fails is tried again at the next look, and told if it is `news`. A kept auto knows its names in both
-    /// lives; those for after a reboot are on a disk, and written by whoever learns that [they are due](Self::are_names_due).
+    /// succeeds or not. A failed write is tried again at the next look, and logged if it is `news`. A kept auto knows
+    /// its names in both lives; those for after a reboot are on a disk, and written by whoever learns that
+    /// [they are due](Self::are_names_due).
     fn save(&mut self, news: bool) {
         let known: &BTreeSet<LinkName> = &self.plan.known;
         let mut errors = Vec::new();

@@ -1,4 +1,4 @@
-//! What the routes through a link say, as rtnetlink tells it.
+//! The routes through a link and their MTU, read from rtnetlink.
 //!
 //! There may be tens of thousands of routes. So they are read only for links that somebody asks about, the kernel picks
 //! out those that can matter, nothing is kept of one that has been read, and reading ends as soon as all is known.
@@ -33,11 +33,11 @@ const ONE_BY_ONE: usize = 8;
 /// Upper bound on the routes read for each link once it is known to have one: an MTU on a later one goes unseen.
 const ENOUGH: usize = 1024;
 
-/// What the routes through each of the links `asked`, by index, say.
+/// The routes through each of the links in `asked`, by index.
 ///
 /// Routes that carry traffic to elsewhere count, also the one that an address brings for its own network (all there is
-/// on many a VPN). What only says something about the link or the host itself does not: the table `local`, other types
-/// than unicast, routes to the host's own addresses, IPv6's link-local and all multicast networks, and cached copies.
+/// on many a VPN). Routes that only describe the link or the host itself do not: the table `local`, other types than
+/// unicast, routes to the host's own addresses, IPv6's link-local and all multicast networks, and cached copies.
 pub(super) fn through(socket: &mut Socket, asked: &BTreeSet<i32>) -> io::Result<BTreeMap<i32, Routes>> {
     let mut search = Search { asked, own: BTreeSet::new(), found: BTreeMap::new(), read: 0 };
     if asked.is_empty() {

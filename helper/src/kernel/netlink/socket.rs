@@ -60,7 +60,7 @@ pub(super) struct Socket {
 /// The data that a socket has without waiting.
 #[derive(Debug, PartialEq, Eq)]
 enum Received {
-    /// So many bytes of a datagram.
+    /// A datagram of this length in bytes.
     Datagram(usize),
     /// Nothing more now.
     Nothing,
@@ -122,8 +122,8 @@ impl Socket {
         }
     }
 
-    /// Takes one datagram of the kernel's, if there is one. What another process sent to this port is thrown away: who has
-    /// `CAP_NET_ADMIN` can send there, and only the kernel's word counts.
+    /// Takes one datagram of the kernel's, if there is one. Datagrams from other processes are thrown away: any process
+    /// with `CAP_NET_ADMIN` can send to this port, and only the kernel's word counts.
     fn receive(&mut self) -> io::Result<Received> {
         loop {
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
@@ -191,7 +191,7 @@ impl Socket {
         if was_lost {
             return Err(Errno::ENOBUFS.into());
         }
-        // Who may not ask at all gets one refusal for the whole datagram, on the first question.
+        // A process without the right to ask gets one refusal for the whole datagram, on the first question.
         let refusal = answers.first().cloned().flatten().filter(Result::is_err);
         answers.into_iter().map(|answer| answer.or_else(|| refusal.clone()).ok_or_else(unanswered)).collect()
     }

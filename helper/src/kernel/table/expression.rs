@@ -1,4 +1,5 @@
-//! What nftnl 0.9 has no safe words for, said through nftnl-sys. The only module of the workspace with `unsafe`.
+//! Expressions, messages and set elements that nftnl 0.9 has no safe API for, made through nftnl-sys. The only module
+//! of the workspace with `unsafe`.
 //!
 //! * [`Raw`]: expressions by name and attributes, for `rt`, `byteorder`, `exthdr` and a `lookup` in a map;
 //! * [`TableMessage`]: a table without a word about flags;

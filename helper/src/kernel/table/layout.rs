@@ -1,4 +1,4 @@
-//! What the table is made of, as values: sets, chains, rules, and the expressions that a rule is for the kernel.
+//! The parts of the table as values: sets, chains, rules, and the expressions that a rule is for the kernel.
 //!
 //! There are two layouts. With links on the route's MTU only, one base chain suffices:
 //!

@@ -18,7 +18,7 @@ use readback::Found;
 /// The table's name. Its family is `inet`, so that one table sees IPv4 and IPv6.
 pub use airpods_dbus::names::TABLE as NAME;
 
-/// What the table `inet airpods` is to hold. Two equal rulesets make the same rules.
+/// The desired content of the table `inet airpods`. Two equal rulesets make the same rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ruleset {
     /// Links clamped to the route MTU (`rt mtu`): the elements of the set `links`.

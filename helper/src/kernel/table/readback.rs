@@ -1,6 +1,6 @@
 //! From the kernel's answers to what the table holds.
 //!
-//! nftnl has no parser. What the kernel says is held against the messages that make each of the two layouts of
+//! nftnl has no parser. The kernel's answers are compared with the messages that make each of the two layouts of
 //! [`super::layout`]: a table that differs in anything the rules depend on is not ours.
 
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ pub struct Found {
     pub flags: u32,
     /// The netlink port of the socket that owns it.
     pub owner: Option<u32>,
-    /// What it holds, if it is as we would have made it, flags aside.
+    /// Its content, if it is as we would have made it, flags aside.
     pub ours: Option<Ours>,
 }
 

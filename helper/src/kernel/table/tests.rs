@@ -1,4 +1,4 @@
-//! What has to change, as values.
+//! The changes that a table needs, tested on values.
 #![allow(clippy::unwrap_used)]
 use super::readback::Ours;
 use super::*;

@@ -1,4 +1,4 @@
-//! What the reconciler writes down, and what a helper that starts later makes of it.
+//! The files that the reconciler writes, and their effect on a helper that starts later.
 
 use std::path::PathBuf;
 
