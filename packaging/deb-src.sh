@@ -10,5 +10,5 @@ cd target/deb-src
 tar -xf "airpods_$version.orig.tar.xz"
 cp -r "airpods-$version/helper/debian" "airpods-$version/debian"
 cd "airpods-$version"
-# What a build depends on is not needed to pack the source.
+# Packing the source does not need the build dependencies.
 dpkg-buildpackage --build=source --no-sign --no-check-builddeps --no-pre-clean

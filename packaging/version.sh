@@ -22,7 +22,7 @@ echo "$new" | grep -qxE '(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}' || fail "\`$new\
 [ "$(printf '%s\n' "$old" "$new" | sort --version-sort | tail -n 1)" = "$new" ] || fail "$new is older than $old"
 at=$(date --utc --date "$day" +%s 2>/dev/null) || fail "\`$day\` is no day such as 2026-11-23"
 day=$(date --utc --date "@$at" +%F)
-# What is released stands between this heading and the next one.
+# The text of the release stands between this heading and the next one.
 sed -n '/^## Unreleased$/,/^## [^U]/p' CHANGELOG.md | grep -q '^- ' || fail "CHANGELOG.md has nothing below \`## Unreleased\`"
 who='The airpods developers <maintainers@users.noreply.r-seed-888e474c.example>'
 

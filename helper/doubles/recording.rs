@@ -11,7 +11,7 @@ use zruntime::{Event, SharedRuntime};
 
 use crate::authority::{Answer, Authority, Manner, NoAnswer, Question};
 
-/// What was asked, in the words that go to polkit.
+/// A question, in the words that go to polkit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// The subject's kind.
@@ -95,7 +95,7 @@ impl Recording {
         self.script().answers.push_back((Duration::ZERO, answer));
     }
 
-    /// What was asked so far.
+    /// The questions asked so far.
     #[must_use]
     pub fn asked(&self) -> Vec<Asked> {
         self.script().asked.clone()

@@ -128,7 +128,7 @@ impl Simulated {
         self.world().refusal = refusal;
     }
 
-    /// What a table of ours holds.
+    /// The content of the table, if it is ours.
     #[must_use]
     pub fn table(&self) -> Option<Ruleset> {
         match &self.world().table {

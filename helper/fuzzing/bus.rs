@@ -1,4 +1,4 @@
-//! What holds for any bytes that arrive as a message. See [`crate::fuzzing`].
+//! Properties that hold for any bytes that arrive as a message. See [`crate::fuzzing`].
 #![allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a finding is told")]
 
 use super::header::Fixed;

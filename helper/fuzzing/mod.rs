@@ -1,5 +1,5 @@
-//! What holds for any bytes, for everything that reads bytes from outside: one function for each reader, which panics
-//! where something does not hold.
+//! Properties that hold for any bytes: one function for each reader of bytes from outside, which panics if a property
+//! does not hold.
 //!
 //! `make fuzz` feeds them bytes that are made to reach as much code as possible (`tests/fuzz`), and the tests below the
 //! inputs that were found worth keeping (`tests/fuzz/seeds`). The feature `fuzzing` brings this module,
@@ -42,8 +42,8 @@ pub fn link_name(bytes: &[u8]) {
     assert_eq!(Line::info("x").with("link", &name).to_string(), format!("level=info event=x link={shown}"));
 }
 
-/// The body of a call as the bus delivers it: a link and options. What is accepted means the same when it is sent again,
-/// what is refused is told in few harmless words.
+/// The body of a call as the bus delivers it: a link and options. Accepted options mean the same when they are sent
+/// again. A refusal is reported in few harmless words.
 pub fn options(bytes: &[u8]) {
     let Some((first, body)) = bytes.split_first() else { return };
     let context = Context::new(if first & 1 == 0 { LE } else { BE }, 0);
@@ -71,7 +71,7 @@ pub fn state_file(bytes: &[u8]) {
     let read = state::parse(&written).unwrap();
     assert_eq!(read, memory);
     assert_eq!(state::render(&read.desired, &read.known).unwrap(), written);
-    // What is kept across reboots is part of it, and once kept stays.
+    // The clamps kept across reboots are a subset, and taking that subset twice changes nothing.
     let kept = memory.desired.persisted();
     assert_eq!(kept.persisted(), kept);
     assert!(kept.named.keys().all(|link| memory.desired.named.contains_key(link)));

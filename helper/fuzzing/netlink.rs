@@ -1,4 +1,4 @@
-//! What holds for any bytes that claim to come from the kernel. See [`crate::fuzzing`].
+//! Properties that hold for any bytes that claim to come from the kernel. See [`crate::fuzzing`].
 #![allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a finding is told")]
 
 use airpods_dbus::{LinkName, PathMtu, names::MAX_CLAMPS};
@@ -110,8 +110,8 @@ fn written_is_read(wanted: &Ruleset) {
     assert_eq!(found(&as_dumped(wanted)).ours.map(|ours| ours.ruleset).as_ref(), Some(wanted));
 }
 
-/// What the kernel would dump of a table: the messages that make it, and what only the kernel knows, which is how much is
-/// in the table and what the counters count.
+/// The kernel's dump of a table, simulated: the messages that make it, and the numbers that only the kernel knows.
+/// Those are the count of objects in the table and the values of the counters.
 pub(in crate::kernel) fn as_dumped(wanted: &Ruleset) -> Answers {
     let batch = encode(&Change::Replace(wanted.clone())).unwrap();
     let inside = messages(batch.bytes()).map(Result::unwrap).filter(Message::is_of_table);

@@ -1,4 +1,4 @@
-//! Who may do what, and how that is asked.
+//! Authorisation: the rights of each caller, and the questions to polkit.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod private_bus;

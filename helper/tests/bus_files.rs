@@ -144,8 +144,8 @@ fn the_units_are_ones_that_systemd_understands() {
     }
 }
 
-/// What systemd would give up of a boot in which the network comes up before sysinit.target, as on Debian with cloud-init and
-/// ifupdown, and `restore` brings the clamps back.
+/// The ordering cycles that systemd would break by dropping jobs. The network comes up before sysinit.target, as on
+/// Debian with cloud-init and ifupdown, and `restore` brings the clamps back.
 fn given_up_in_a_boot(restore: &str) -> String {
     let folder = tempfile::TempDir::new().unwrap();
     let write = |file: &str, text: &str| {
@@ -228,7 +228,7 @@ fn what_is_installed_names_programs_that_are_there_and_is_restored_at_boot() {
             assert_eq!(program, format!("{prefix}/libexec/airpods-helper"), "{}", file.display());
             assert!(to.join(&program[1..]).is_file(), "{program}");
         }
-        // What systemd makes of the preset, and of the unit's [Install].
+        // Apply the preset and the unit's [Install] as systemd does.
         let mut enabled = Command::new("systemctl");
         enabled.arg("--root").arg(&to).args(["preset", "airpods-restore.service"]);
         assert!(enabled.stderr(std::process::Stdio::null()).status().unwrap().success());

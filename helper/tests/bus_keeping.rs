@@ -1,4 +1,4 @@
-//! What is kept, through events, faults, restarts and ends.
+//! Clamps kept through events, faults, restarts and exits of the helper.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod private_bus;

@@ -1,4 +1,4 @@
-//! What the log says about calls.
+//! The log lines about calls.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod private_bus;

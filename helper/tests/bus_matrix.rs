@@ -21,7 +21,7 @@ const ROOT: u32 = 0;
 /// An ordinary user that every Debian has: the bus daemon turns away a user whom the system does not know.
 const NOBODY: u32 = 65534;
 
-/// What a call that would change something comes to.
+/// The outcome of a call that would change something.
 enum Outcome {
     Served,
     Refused(&'static str),
@@ -110,7 +110,7 @@ impl Method {
         call.build(&body.build().unwrap()).unwrap()
     }
 
-    /// What polkit is told that it is about.
+    /// The subject of the question to polkit.
     fn subject(&self) -> &'static str {
         if self.takes.iter().any(|kind| kind == "s") { "wg0" } else { "every link" }
     }
@@ -168,7 +168,7 @@ fn action_of(method: &str) -> Option<Action> {
     action
 }
 
-/// What a call must leave as it was: the table and what is remembered.
+/// The state that a call without effect leaves as it was: the table and the remembered clamps.
 fn state(helper: &Helper) -> String {
     let (memory, errors) = helper.places.recall();
     assert!(errors.is_empty(), "{errors:?}");

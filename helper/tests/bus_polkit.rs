@@ -1,5 +1,5 @@
-//! What goes to polkit over the wire, and what becomes of its answers: a stand-in for polkitd on a private bus. The
-//! real one is asked in the ring that has whole systems.
+//! The messages to polkit on the wire, and the handling of its answers, with a stand-in for polkitd on a private bus.
+//! The ring with whole systems asks the real one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod private_bus;
@@ -128,7 +128,7 @@ fn the_question_on_the_wire_is_about_the_sender_and_nobody_else() {
         details: sorted(details(interface, operation)),
         flags,
     };
-    // Whoever needs no password costs one question, whether they may be asked for one or not.
+    // A caller who needs no password costs one question, whether they may be asked for one or not.
     assert!(zruntime::block_on(client.helper.reset_asking()).unwrap());
     assert_eq!(
         scene.recorded.so_far().heard,

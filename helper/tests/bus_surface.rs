@@ -1,4 +1,4 @@
-//! What the helper is like on the bus.
+//! The interface of the helper on the bus: methods, properties, signals and errors.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod private_bus;

@@ -1,5 +1,5 @@
-//! What the program may do by the time it speaks to the bus, by the kernel's word. It runs in mounts and a network of its own, where a
-//! user is what the test says.
+//! The rights of the program by the time it speaks to the bus, as the kernel reports them. It runs in mounts and a
+//! network of its own, where the test defines the users.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs::{self, Permissions};
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 /// Its user, as in passwd(5).
 const USER: &str = "airpods-helper:x:990:980::/nonexistent:/usr/sbin/nologin";
 
-/// What the unit gives, in the words of setpriv(1).
+/// The unit's user and capabilities, in the words of setpriv(1).
 const AS_THE_UNIT: &str = "setpriv --reuid 990 --regid 980 --clear-groups --no-new-privs \
     --inh-caps -all,+net_admin --ambient-caps -all,+net_admin --bounding-set -all,+net_admin";
 
@@ -53,7 +53,7 @@ impl Started {
         Self { program: command.spawn().unwrap(), bus, _folder: folder }
     }
 
-    /// What each of its threads may do once it has reached the bus: the lines of `/proc/PID/status` that say so.
+    /// The rights of each of its threads once it has reached the bus: the lines of `/proc/PID/status` that list them.
     fn rights_on_the_bus(&mut self) -> Vec<Vec<String>> {
         let begun = Instant::now();
         let stream = loop {

@@ -53,7 +53,7 @@ impl Reader {
 /// The rules changed during a look.
 struct Disturbed;
 
-/// What the rules are while nobody changes them.
+/// The rules, if nobody changed them during the look.
 ///
 /// A table is read in many questions, and the generation's number is raised in the middle of a transaction. Before that,
 /// the table's count of its objects is lowered already. After it, the kernel goes on listing what the transaction removes

@@ -1,4 +1,4 @@
-//! What is reported, and what is not.
+//! The changes that are reported as events, and those that are not.
 
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};

@@ -44,7 +44,7 @@ impl Host {
         self.net.sh("nft list table inet airpods").unwrap()
     }
 
-    /// What nft lists of all tables but ours, with handles and counters.
+    /// The tables other than ours, as nft lists them with handles and counters.
     pub(crate) fn others(&self) -> String {
         let tables = self.net.sh("nft list tables").unwrap();
         let others = tables.lines().filter(|line| *line != "table inet airpods");

@@ -1,4 +1,4 @@
-//! What the rules do to packets.
+//! The effect of the rules on packets.
 
 use airpods_helper::kernel::Kernel;
 use airpods_lab::{FAMILIES, Family, Place};
@@ -9,7 +9,7 @@ use crate::host::ruleset;
 use crate::router::Router;
 use crate::wire::{ACK, RST, SYN, Segment, through};
 
-/// What 1500, 1280 and 1200 bytes of MTU take.
+/// The MSS that fits an MTU: 40 bytes of headers less for IPv4 and TCP, 60 for IPv6 and TCP.
 fn mss(mtu: u16, family: Family) -> u16 {
     mtu - if family == Family::V4 { 40 } else { 60 }
 }
@@ -43,7 +43,7 @@ fn the_hosts_own_connections_take_a_fixed_value_too() {
     router.host.apply(&ruleset(&[], &[("wg1", 1000)]));
     for family in FAMILIES {
         let stream = Router::connect(&router.host.net, Router::address(0, family));
-        // What the host may send is what the SYN-ACK announced, less 12 bytes of time stamps.
+        // The host may send the MSS that the SYN-ACK announced, less 12 bytes of time stamps.
         assert_eq!(getsockopt(&stream, TcpMaxSeg).unwrap(), u32::from(mss(1000, family)) - 12);
     }
     let counters = router.host.kernel.held().unwrap().unwrap().counters;

@@ -1,4 +1,4 @@
-//! What is kept, in a boot: the network comes up before the bus.
+//! Kept clamps in a boot where the network comes up before the bus.
 
 use airpods_lab::Place;
 use nix::sys::signal::Signal;

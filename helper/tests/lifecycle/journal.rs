@@ -1,4 +1,4 @@
-//! What reaches journald, which keeps the bytes that it is given: a socket of the test's own stands where journald's is.
+//! The bytes that reach journald, which stores them unchanged. A socket of the test stands where journald's is.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -12,7 +12,7 @@ use airpods_helper::kernel::{Held, Kernel};
 use airpods_lab::{Announced, Sandbox};
 use nix::sched::{CloneFlags, setns};
 
-/// What was seen.
+/// The observations of a reader.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     /// How often it was looked.

@@ -1,4 +1,4 @@
-//! What a reader sees of crashes, restarts and stops.
+//! Crashes, restarts and stops, as a reader of the rules sees them.
 
 use airpods_helper::kernel::Kernel;
 use airpods_lab::Place;

@@ -1,4 +1,4 @@
-//! What systemd does with a unit of `Type=notify` and its `ExecStopPost=`, as far as the helper can tell.
+//! A unit of `Type=notify` with `ExecStopPost=`, run as systemd does, as far as the helper can tell.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
@@ -21,7 +21,7 @@ pub(crate) struct Unit {
     notices: UnixDatagram,
     /// The job that systemd has for it.
     pub(crate) job: Job,
-    /// What was said since the last start, one line for each assignment.
+    /// The notices since the last start, one line for each assignment.
     pub(crate) said: Vec<String>,
     process: Option<Process>,
 }

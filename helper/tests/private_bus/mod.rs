@@ -54,7 +54,7 @@ pub struct Helper {
     _folder: TempDir,
 }
 
-/// What a test may choose about its helper.
+/// The settings that a test may choose for its helper.
 pub struct Choice {
     pub bus: BusDaemon,
     pub authority: Recording,
@@ -64,7 +64,7 @@ pub struct Choice {
     pub patience: Duration,
     pub state: Option<&'static str>,
     pub manager: Manager,
-    /// What the helper sees of the simulated kernel.
+    /// Makes the helper's view of the simulated kernel.
     pub view: Box<dyn FnOnce(Simulated) -> Box<dyn Kernel>>,
 }
 
@@ -230,7 +230,7 @@ impl Drop for Helper {
     }
 }
 
-/// What a daemon is made of, beside its kernel and its runtime.
+/// The parts of a daemon, except its kernel and its runtime.
 struct Parts {
     log: Log,
     places: Places,
