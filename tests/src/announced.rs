@@ -1,5 +1,5 @@
-//! What the kernel announces of nftables (`NFNLGRP_NFTABLES`), by `nft monitor`. Somebody who looks from time to time may miss a
-//! moment without the rules; whoever is told of every change does not, however slow the machine is.
+//! The kernel's announcements of nftables changes (`NFNLGRP_NFTABLES`), by `nft monitor`. A reader who polls may miss a
+//! moment without the rules. A listener that hears every change does not, however slow the machine is.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
@@ -57,8 +57,8 @@ impl Announced {
         Ok(said.iter().filter(is_of_it).map(|line| line.trim_end().to_owned()).collect())
     }
 
-    /// What was heard up to a table that is made and deleted now. The first such tables may go unheard, as nft reads all there is
-    /// before it listens.
+    /// The lines heard up to a table that is made and deleted now. The first such tables may go unheard, as nft reads
+    /// all there is before it listens.
     fn up_to(&self, place: &impl Place, mark: &str) -> Result<Vec<String>> {
         let (mut heard, begun) = (Vec::new(), Instant::now());
         while begun.elapsed() < PATIENCE {

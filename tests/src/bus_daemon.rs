@@ -113,7 +113,8 @@ impl RunningBus {
     }
 }
 
-/// A stand-in for journald's socket, which dbus-broker does not start without. What is sent there is written to a log.
+/// A stand-in for journald's socket, which dbus-broker does not start without. It writes the datagrams that it receives
+/// to a log.
 #[derive(Debug)]
 struct Journal {
     socket: UnixDatagram,

@@ -78,7 +78,7 @@ impl Capture {
         Ok(capture)
     }
 
-    /// What was seen so far.
+    /// The SYNs seen so far.
     #[must_use]
     pub fn syns(&self) -> Vec<Syn> {
         self.seen.lock().map(|seen| seen.clone()).unwrap_or_default()

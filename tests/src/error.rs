@@ -1,4 +1,4 @@
-//! What can go wrong in the laboratory.
+//! The errors of the laboratory.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ pub enum Error {
     /// A system call or file operation failed.
     #[error("cannot {doing}")]
     Io {
-        /// What was being done, as a phrase after "cannot".
+        /// The attempted action, as a phrase after "cannot".
         doing: String,
         /// The kernel's answer.
         #[source]
@@ -32,9 +32,9 @@ pub enum Error {
     /// A command or a world did not get ready.
     #[error("{what} was not ready: {said}")]
     NotReady {
-        /// Who.
+        /// The command or the world that was waited for.
         what: String,
-        /// What it said instead, or what was seen.
+        /// Its output instead, or the last observation.
         said: String,
     },
     /// A program of this workspace has not been built.
@@ -58,7 +58,7 @@ pub enum Error {
     /// Something that a tool printed could not be understood.
     #[error("cannot understand {what}: {why}")]
     Parse {
-        /// What was parsed.
+        /// The text that was parsed.
         what: String,
         /// The parser's reason.
         why: String,

@@ -5,7 +5,7 @@ use std::fs;
 use crate::error::{Doing, Result};
 use crate::programs::repository;
 
-/// What is fuzzed: it panics where something does not hold.
+/// The function to fuzz: it panics if a property does not hold.
 pub type Target = fn(&[u8]);
 
 /// Gives every input that is kept for a target to what it fuzzes, and tells how many there are. The last one named on

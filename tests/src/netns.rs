@@ -101,7 +101,7 @@ impl Netns {
     /// Loads an nftables ruleset.
     ///
     /// # Errors
-    /// What nft said.
+    /// nft's error text.
     pub fn nft(&self, ruleset: &str) -> Result<()> {
         run(self.command("nft").arg(ruleset)).map(drop)
     }

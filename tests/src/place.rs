@@ -11,7 +11,7 @@ pub trait Place {
     /// fixed (`PATH`, `HOME`, `LANG`…), and `env` adds to it. It is killed when the thread that spawned it ends.
     fn command(&self, program: &str) -> Command;
 
-    /// What `ip link set LINK netns …` calls this place when run in the place that owns it.
+    /// The name of this place in `ip link set LINK netns …`, run in the place that owns this one.
     fn link_target(&self) -> String;
 
     /// Runs a shell line there and returns its standard output, trimmed.

@@ -138,7 +138,7 @@ impl Record {
 async fn is_root(connection: &Connection, (_, details): &Subject) -> bool {
     let name = details.get("name").and_then(|name| name.downcast_ref::<&str>().ok()).unwrap_or_default();
     let (Ok(bus), Ok(name)) = (DBusProxy::new(connection).await, BusName::try_from(name)) else { return false };
-    // Whoever has left is nobody.
+    // A caller who has left has no uid, and so is not root.
     bus.get_connection_unix_user(name).await.is_ok_and(|uid| uid == 0)
 }
 

@@ -43,7 +43,7 @@ const SHIPPED: &str = "make programs";
 /// [`Error::OutOfDate`] if one of its sources is newer. A test would judge code that is no more.
 fn shipped(name: &str) -> Result<PathBuf> {
     let folder = profile_folder()?;
-    // What cargo-mutants changes is in no program but the one of the tests' own build.
+    // The changes of cargo-mutants are only in the program of the tests' own build.
     if folder.ends_with("mutants") {
         return Ok(folder.join(name));
     }
@@ -66,7 +66,7 @@ fn sources(rule: &str) -> Vec<PathBuf> {
     files.split(' ').map(|file| PathBuf::from(file.replace('\0', " "))).collect()
 }
 
-/// What cargo said that a program which is shipped was built of: one JSON object a line, see `--message-format` of cargo-build(1).
+/// Cargo's record of the build of a shipped program: one JSON object a line, see `--message-format` of cargo-build(1).
 ///
 /// # Errors
 /// [`Error::NotBuilt`] with the command that builds it.

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use crate::error::{Doing, Result};
 use crate::place::Place;
 
-/// What the terminal shows once it no longer shows what is typed.
+/// The line that the terminal shows once it no longer shows typed keys.
 const HIDDEN: &str = "[typed keys are hidden]";
 
 /// A shell line in a terminal that says when somebody hides the keys to ask for a password. Keys that come between the prompt and
@@ -16,7 +16,8 @@ fn watched(line: &str) -> String {
     format!("({watch}; echo '{HIDDEN}' >/dev/tty) 2>/dev/null & watch=$!\n{line}\nkill $watch 2>/dev/null")
 }
 
-/// After so many seconds whatever hangs there is ended, and the test sees how far it came. An emulated machine takes its time.
+/// The time limit in seconds: a command that hangs is ended then, and the test sees how far it came. An emulated
+/// machine takes its time.
 const LIMIT: &str = "300";
 
 /// Runs a shell line in a terminal of its own, by script(1), to its end, and returns what was on the screen. `keys` are pressed

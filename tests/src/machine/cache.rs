@@ -1,4 +1,4 @@
-//! What machines are started from: made once and kept in `target/machines`.
+//! The disks and memories that machines start from: made once and kept in `target/machines`.
 //!
 //! Four steps, each in a folder whose name ends in a key of all that it was made from: the **image** (a disk, a kernel), the
 //! machine that has **booted** from it (what the disk has more, the memory), the one in which the package is **installed**, and
@@ -27,11 +27,11 @@ pub(super) enum Step {
     Stocked,
 }
 
-/// What a machine at this step is started from. Made if need be: the first time that takes minutes.
+/// The files from which a machine at this step starts. They are made if need be: the first time takes minutes.
 pub(super) fn at(step: Step, suite: Suite) -> Result<Start> {
     let cache = target_folder()?.join("machines");
     fs::create_dir_all(&cache).doing(|| format!("make `{}`", cache.display()))?;
-    // Whoever comes second finds it made.
+    // A second process waits for the lock and then finds the machine made.
     let lock = cache.join(format!("{suite}.lock"));
     let lock = File::create(&lock).doing(|| format!("make `{}`", lock.display()))?;
     lock.lock().doing(|| "wait for whoever is making the machine".into())?;
@@ -152,7 +152,7 @@ fn on_from(image: &Path, below: &Path, folder: &Path, work: impl FnOnce(&Machine
     machine.save(&folder.join("memory"))
 }
 
-/// What a machine is started from whose disk and memory are in a folder.
+/// The files from which a machine starts whose disk and memory are in a folder.
 fn start(image: &Path, folder: &Path) -> Start {
     Start {
         kernel: image.join("kernel"),

@@ -15,7 +15,7 @@ use crate::error::{Doing, Error, Result};
 use crate::place::tail;
 use crate::programs::Program;
 
-/// What a machine is started from.
+/// The files that a machine starts from, and the use of its disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Start {
     pub(super) kernel: PathBuf,
@@ -40,7 +40,7 @@ const KERNEL: &str =
     "root=/dev/vda rw console=ttyS0 quiet systemd.show_status=0 audit=0 mitigations=off panic=1 net.ifnames=0";
 
 impl Start {
-    /// What is the same for every machine, and what a saved memory depends on.
+    /// The settings that are the same for every machine, and on which a saved memory depends.
     pub(super) fn fixed() -> impl std::hash::Hash {
         (MACHINE, KERNEL, PORTS)
     }
@@ -134,7 +134,7 @@ impl Emulator {
         !self.folder.is_dir() || self.folder.join(ENDED).exists()
     }
 
-    /// What the machine wrote to its console, and the emulator to its standard error.
+    /// The machine's output on its console, and the emulator's on its standard error.
     pub(super) fn said(&self) -> String {
         let read = |name: &str| {
             let bytes = fs::read(self.folder.join(name)).unwrap_or_default();
@@ -201,7 +201,7 @@ fn accompany(folder: &Path, arguments: &[String]) -> Result<()> {
         .args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64"])
         .args(arguments)
         .current_dir(folder)
-        // What is written to a machine that is thrown away is too large for a /tmp in memory: qemu's own choice is /var/tmp.
+        // The disk writes of a throw-away machine are too large for a /tmp in memory: qemu's own choice is /var/tmp.
         .env_remove("TMPDIR")
         .stdin(Stdio::null())
         .stdout(Stdio::null())

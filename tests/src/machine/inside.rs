@@ -15,7 +15,7 @@ use nix::sys::signal::{SigSet, Signal};
 use super::wire::{self, Frame, PORTS, Request};
 use crate::error::{Doing, Error, Result};
 
-/// What timeout(1) answers, too.
+/// The exit code for a command that ran too long, as timeout(1) has it.
 const TOO_LATE: u8 = 124;
 
 /// A command for a machine.

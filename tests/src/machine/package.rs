@@ -25,7 +25,7 @@ impl Machine {
     /// Installs the packages with dpkg, which fails if the machine has not what they depend on.
     ///
     /// # Errors
-    /// What dpkg said.
+    /// dpkg's error text.
     pub fn install_packages(&self) -> Result<()> {
         self.bring_packages()?;
         let install = format!("DEBIAN_FRONTEND=noninteractive dpkg --install {PACKAGE_FILES}");

@@ -24,7 +24,7 @@ pub struct Session {
 }
 
 impl Machine {
-    /// A user of the machine who logs in: PAM and logind open a session. Who is called by [`Machine::as_user`] has none.
+    /// A user of the machine who logs in: PAM and logind open a session. A user from [`Machine::as_user`] has none.
     #[must_use]
     pub fn login(&self, name: &str, login: Login) -> Session {
         Session { seat: self.seat().clone(), name: name.to_owned(), login }

@@ -1,4 +1,5 @@
-//! What launching takes: a user with a service manager, an image in their podman, and a network around the machine.
+//! The prerequisites of launching: a user with a service manager, an image in their podman, and a network around the
+//! machine.
 
 use super::Machine;
 use crate::error::Result;

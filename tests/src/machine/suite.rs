@@ -14,7 +14,7 @@ pub enum Suite {
 }
 
 impl Suite {
-    /// What the archive calls it.
+    /// Its name in the archive.
     #[must_use]
     pub fn codename(self) -> &'static str {
         match self {
@@ -52,13 +52,13 @@ const PACKAGES: &str = "
     podman crun catatonit netavark aardvark-dns passt slirp4netns uidmap
 ";
 
-/// What a machine never needs.
+/// Paths that a machine never needs.
 pub(super) const LEFT_OUT: [&str; 3] = ["/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/man/*"];
 
 /// The size of its disk, which takes no more room than what is on it.
 pub(super) const DISK: &str = "4G";
 
-/// What is done to the tree.
+/// The script that customises the tree.
 pub(super) const CUSTOMIZE: &str = include_str!("customize.sh");
 
 /// Everything that the image depends on. Another text is another image.

@@ -1,4 +1,5 @@
-//! What goes over a port between a machine and the laboratory: one request, then frames both ways until the command ends.
+//! The protocol of a port between a machine and the laboratory: one request, then frames both ways until the command
+//! ends.
 //!
 //! A port carries one command at a time. The request is a line of JSON. The answer begins with a line that repeats the
 //! request's word, so that nothing left over from an earlier command is taken for it.
@@ -17,13 +18,13 @@ pub const PORTS: usize = 16;
 /// A command to run in the machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
-    /// What the answer begins with; nobody has used it before.
+    /// The word that begins the answer; no earlier request has used it.
     pub word: String,
     /// The program and its arguments.
     pub words: Vec<String>,
     /// Its whole environment.
     pub environment: BTreeMap<String, String>,
-    /// Who runs it; root when `None`.
+    /// The user who runs it; root when `None`.
     pub user: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What becomes of a packet. Pure: rules, packets and a clock in; packets with the time of their arrival out.
+//! The decision about each packet. Pure: rules, packets and a clock in; packets with the time of their arrival out.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::packet::{Content, Packet};
 use super::rules::{Direction, Fall, Policer, Report, Rules, Way};
 
-/// What a path did with a packet.
+/// The fate of a packet on the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Event {
     /// It was passed on.
@@ -40,7 +40,7 @@ pub type Counts = BTreeMap<(Direction, Event), u64>;
 /// A packet and the time at which it is delivered, counted from the path's beginning.
 pub(super) type Delivery = (Duration, Vec<u8>);
 
-/// What becomes of one packet.
+/// The deliveries that result from one packet.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Fate {
     /// It, or what was made of it, at the other end.
@@ -66,7 +66,7 @@ type Connection = (IpAddr, u16, IpAddr, u16);
 struct Memory {
     /// The client has said something.
     has_begun: bool,
-    /// What its first packet means for the connection.
+    /// The reason to drop the rest of the connection, found in its first packet.
     doom: Option<Event>,
     payload_up: usize,
     payload_down: usize,
@@ -157,7 +157,7 @@ impl Judge {
         }
     }
 
-    /// What is dropped for what it is, whatever its size.
+    /// Drops packets for their content, whatever their size.
     fn filter(&mut self, packet: &Packet, direction: Direction) -> Result<(), (Event, Option<Vec<u8>>)> {
         match &packet.content {
             Content::Icmp if self.rules.blocks_icmp => Err((Event::ProtocolBlocked, None)),
@@ -301,7 +301,7 @@ impl Rules {
     }
 }
 
-/// What the beginning of a connection means for it.
+/// The reason to drop a connection, if its first payload gives one.
 fn judge_hello(payload: &[u8], rules: &Rules) -> Option<Event> {
     /// A TLS record of the handshake (RFC 8446, section 5.1); its length follows two bytes of version.
     const HANDSHAKE: u8 = 22;

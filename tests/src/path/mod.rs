@@ -87,7 +87,7 @@ impl Path {
         lock(&self.judge).change(change);
     }
 
-    /// What the path has done so far.
+    /// The path's counts so far, by direction and event.
     #[must_use]
     pub fn counts(&self) -> Counts {
         lock(&self.judge).counts().clone()

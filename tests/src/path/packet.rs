@@ -16,7 +16,7 @@ pub(super) struct Packet<'a> {
     pub(super) content: Content<'a>,
 }
 
-/// What is in it.
+/// The content of a packet, by protocol.
 #[derive(Debug)]
 pub(super) enum Content<'a> {
     Tcp(TcpSlice<'a>),

@@ -1,4 +1,5 @@
-//! What a path does to packets, as values. "Size" is the length of a whole IP packet in bytes, as `ip link` counts an MTU.
+//! The rules of a path for packets, as values. "Size" is the length of a whole IP packet in bytes, as `ip link` counts
+//! an MTU.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -26,15 +27,16 @@ impl Direction {
 /// Everything that a path does. The default is a good path: 15 ms each way, no limit, no loss.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rules {
-    /// What happens to packets from the client.
+    /// The treatment of packets from the client.
     pub up: Way,
-    /// What happens to packets from the server.
+    /// The treatment of packets from the server.
     pub down: Way,
     /// The router whose word a "too big" or an "unreachable" is.
     pub router: Router,
     /// The fate of every SYN to port 443.
     pub syn: Option<Refusal>,
-    /// A `ClientHello` whose first record is longer than so many bytes, and all that follows it on that connection, is dropped.
+    /// A `ClientHello` whose first record is longer than this many bytes, and all that follows it on that connection,
+    /// is dropped.
     pub hello_limit: Option<usize>,
     /// Connections whose `ClientHello` names a certain host.
     pub name: Option<NameFilter>,
@@ -48,7 +50,7 @@ pub struct Rules {
     pub padding: Option<Padding>,
     /// Datagrams to port 443 are dropped: QUIC is blocked.
     pub blocks_quic: bool,
-    /// All ICMP of both families is dropped, echoes included. What this path reports by itself is not.
+    /// All ICMP of both families is dropped, echoes included. The path's own reports still pass.
     pub blocks_icmp: bool,
 }
 

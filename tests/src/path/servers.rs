@@ -11,7 +11,7 @@ use crate::error::{Doing, Result};
 use crate::place::run;
 use crate::programs::target_folder;
 
-/// What answers on port 443 of the internet. Each has an address of its own in both families.
+/// The servers on port 443 of the internet. Each has an address of its own in both families.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server {
     /// OpenSSL with a chain of RSA certificates: its first flight has about 3 kB.

@@ -147,7 +147,7 @@ impl PathWorld {
         &self.internet
     }
 
-    /// What lies between.
+    /// The path between the host and the internet.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path

@@ -25,7 +25,7 @@ pub struct RawConnection {
     serial: u32,
 }
 
-/// What came from the bus.
+/// A message from the bus.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
     /// One of [`kind`].

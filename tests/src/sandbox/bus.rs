@@ -154,7 +154,7 @@ impl Sandbox {
         self.write_file(&format!("/etc/polkit-1/rules.d/{name}.rules"), rule)
     }
 
-    /// What `busctl --system ARGS` printed, run as root.
+    /// The output of `busctl --system ARGS`, run as root.
     ///
     /// # Errors
     /// busctl's own error text.

@@ -33,7 +33,7 @@ impl Hierarchy {
         }
     }
 
-    /// What `mount -o` takes for a v1 hierarchy.
+    /// The argument of `mount -o` for a v1 hierarchy.
     fn mount_option(controllers: &str) -> String {
         if controllers.starts_with("name=") { format!("none,{controllers}") } else { controllers.to_owned() }
     }

@@ -8,7 +8,7 @@ use super::Sandbox;
 use crate::error::{Doing, Result};
 use crate::programs::{Program, repository};
 
-/// What [`Sandbox::install_helper`] installs, from the repository's folders.
+/// The files that [`Sandbox::install_helper`] installs, from the repository's folders.
 #[derive(Debug, PartialEq, Eq)]
 pub struct HelperFiles(Vec<(PathBuf, &'static str)>);
 

@@ -1,4 +1,4 @@
-//! What carries the tunnel: WireGuard in the kernel where there is one, the same protocol in a process elsewhere.
+//! The tunnel's implementation: WireGuard in the kernel if it has one, otherwise the same protocol in a process.
 
 use crate::background::Background;
 use crate::error::Result;

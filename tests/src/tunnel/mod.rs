@@ -95,7 +95,7 @@ impl World {
         &self.internet
     }
 
-    /// What the tunnel is made of on this machine.
+    /// The tunnel's implementation on this machine.
     #[must_use]
     pub fn carrier(&self) -> Carrier {
         self.carrier
@@ -135,7 +135,7 @@ impl World {
     /// plan is none.
     ///
     /// # Errors
-    /// What `ip` said.
+    /// The error text of `ip`.
     pub fn narrow(&self, mtu: u16) -> Result<()> {
         narrow(&self.gateway, mtu)
     }
@@ -143,7 +143,7 @@ impl World {
     /// Takes the tunnel link down or up, as a VPN client does on a reconnect without forgetting the link.
     ///
     /// # Errors
-    /// What `ip` said.
+    /// The error text of `ip`.
     pub fn set_tunnel_up(&self, up: bool) -> Result<()> {
         let link = &self.plan.link;
         self.sandbox.sh(&format!("ip link set {link} {}", if up { "up" } else { "down" }))?;
@@ -153,7 +153,7 @@ impl World {
     /// Kills the program behind the tunnel (wireguard-go) or deletes the link (kernel WireGuard): the link vanishes.
     ///
     /// # Errors
-    /// What `ip` said.
+    /// The error text of `ip`.
     pub fn destroy_tunnel(&mut self) -> Result<()> {
         self.tunnel.clear();
         let link = &self.plan.link;
@@ -197,7 +197,7 @@ impl World {
         Ok(machine)
     }
 
-    /// What the internet's name server was asked, one line each: `TYPE NAME from ADDRESS`.
+    /// The queries to the internet's name server, one line each: `TYPE NAME from ADDRESS`.
     ///
     /// # Errors
     /// When the log cannot be read.

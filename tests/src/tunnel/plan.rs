@@ -1,11 +1,12 @@
-//! What world to build.
+//! The plan of a world to build.
 
-/// What becomes of packets that are too big.
+/// The fate of packets that are too big.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BlackHole {
     /// Nothing unusual: "fragmentation needed" and "packet too big" arrive.
     None,
-    /// The VPN server's reports are dropped: the common case. What the server sends is lost when it is bigger than the tunnel.
+    /// The VPN server's reports are dropped: the common case. Packets from the server are lost if they are bigger than
+    /// the tunnel's MTU.
     #[default]
     A,
     /// As `A`, and the host's reports to its containers are dropped too: both directions are lost.
@@ -17,7 +18,7 @@ pub enum BlackHole {
     },
 }
 
-/// What world to build.
+/// The plan of a world to build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorldPlan {
     /// The tunnel link's name on the host.
