@@ -1,5 +1,5 @@
-//! The rules of a path for packets, as values. "Size" is the length of a whole IP packet in bytes, as `ip link` counts
-//! an MTU.
+//! The rules by which a path treats packets, as values. "Size" is the length of a whole IP packet in bytes, as
+//! `ip link` counts an MTU.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;

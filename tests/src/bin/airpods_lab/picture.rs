@@ -10,7 +10,7 @@ use anstyle_svg::{Palette, Term};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// What the path of this world carries both ways, in bytes; the link's MTU is 1420.
+/// The largest packet that the path of this world carries both ways, in bytes; the link's MTU is 1420.
 const NARROW: usize = 1300;
 /// The server's name on the user's command line.
 const NAME: &str = "models.example";

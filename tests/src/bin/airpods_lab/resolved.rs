@@ -1,5 +1,5 @@
-//! What stands in for systemd-resolved on a sandbox's system bus, which has no systemd: the two objects that are asked for the
-//! servers of each link. Nothing listens on port 53.
+//! A stand-in for systemd-resolved on a sandbox's system bus, which has no systemd: the two objects that are asked for
+//! the servers of each link. Nothing listens on port 53.
 
 use std::net::IpAddr;
 

@@ -93,7 +93,7 @@ impl Port {
         fds[0].revents().unwrap_or(PollFlags::empty())
     }
 
-    /// Waits until the port can be used for `wanted`. What is being written is written to its end.
+    /// Waits until the port can be used for `wanted`. A write that has begun is finished.
     fn wait(&self, wanted: PollFlags) -> io::Result<()> {
         let mut last_held = Instant::now();
         loop {
@@ -153,7 +153,7 @@ impl Write for Port {
 /// One command, from the request to its end.
 fn session(end: &Port) -> io::Result<()> {
     let mut port = end.fresh();
-    // What comes first may be left over from a command that ended before it had read everything.
+    // The first lines may be left over from a command that ended before it had read everything.
     let request = loop {
         if let Some(request) = Request::parse(&line(&port)?) {
             break request;

@@ -77,7 +77,7 @@ fn report(request: &Request, answer: &Answer, bytes: usize, sha256: &str, start:
     println!("{}", serde_json::json!({ "status": status, "bytes": bytes, "sha256": sha256, "seconds": seconds }));
 }
 
-/// What the kernel may hold back of an upload, in bytes: little, so that the program sees it move.
+/// The kernel's send buffer for an upload, in bytes: small, so that the program sees it move.
 const SEND_BUFFER: usize = 64 << 10;
 
 fn connect(address: &SocketAddr, patience: Duration) -> io::Result<Impatient> {

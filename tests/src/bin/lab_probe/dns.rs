@@ -35,7 +35,7 @@ pub(crate) fn serve(listen: SocketAddr, records: &[(String, IpAddr)]) -> Result<
     }
 }
 
-/// What was asked, as `TYPE NAME`, and the reply. Names that the zone does not have do not exist.
+/// The question, as `TYPE NAME`, and the reply. Names that the zone does not have do not exist.
 fn answer(query: &[u8], records: &[(String, IpAddr)]) -> Result<(String, Vec<u8>)> {
     let query = Packet::parse(query)?;
     let question = query.questions.first().ok_or("a query without a question")?;

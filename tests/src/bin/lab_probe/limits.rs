@@ -1,4 +1,4 @@
-//! What a container may do, seen from inside.
+//! The limits of a container, seen from inside.
 
 use std::path::Path;
 use std::process::Command;

@@ -93,7 +93,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     if matches!(command, Command::ServeCommands) {
-        // What it starts would inherit the blocked signals.
+        // Commands that the agent starts would inherit the blocked signals.
         return agent::serve();
     }
     end_on_sigterm()?;

@@ -1,7 +1,7 @@
-//! Somebody who reads the table a thousand times a second, and sees every moment without it.
+//! A reader that dumps the table a thousand times a second, and so sees every moment without it.
 //!
-//! nft(8) would be too slow for that. What is asked is `nfnetlink` (`linux/netfilter/nf_tables.h`), and of the answers only
-//! what a gap needs: whether the set has the link, and how many rules there are.
+//! nft(8) would be too slow for that. The questions go to `nfnetlink` (`linux/netfilter/nf_tables.h`). Only two facts
+//! of the answers matter for a gap: whether the set has the link, and how many rules there are.
 
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -20,7 +20,7 @@ pub(crate) struct Authority {
     key: KeyPair,
 }
 
-/// So many names beside the real ones make a certificate of about 3 kB, like a content network's.
+/// The number of names beside the real ones: they make a certificate of about 3 kB, like a content network's.
 const PADDING_NAMES: usize = 40;
 
 impl Authority {

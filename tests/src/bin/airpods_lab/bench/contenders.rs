@@ -9,7 +9,7 @@ use super::{BenchError, Result};
 pub(super) struct Contender {
     /// How the table calls its commands: on, off.
     pub(super) names: [&'static str; 2],
-    /// Who runs it.
+    /// The user who runs it.
     pub(super) user: &'static str,
     /// The commands: on, off.
     pub(super) commands: [&'static [&'static str]; 2],
@@ -17,13 +17,13 @@ pub(super) struct Contender {
     pub(super) proof: &'static str,
 }
 
-/// What starting any process costs: nothing here can be faster. Its user is [`ALICE`].
+/// The cost of starting any process: nothing here can be faster. Its user is [`ALICE`].
 pub(super) const FLOOR: &[&str] = &["true"];
 
 pub(super) const ALICE: &str = "alice";
 const ROOT: &str = "root";
 
-/// What everybody else is divided by.
+/// The contender whose times all others are divided by.
 pub(super) const REFERENCE: &str = CONTENDERS[0].names[0];
 
 /// In the order in which they take turns.

@@ -58,7 +58,7 @@ pub(crate) fn life() -> Result<()> {
     let first = Memory::of(helper)?;
     let [alone, many] = LINKS;
     let (by_itself, in_a_storm) = (reactions(alone, BY_ITSELF)?, reactions(many, STORM)?);
-    // What the last link brought about is over.
+    // Wait until the helper has finished its work for the last link.
     sleep(Duration::from_secs(2));
     let wakes = wakes(helper)?;
     zruntime::block_on(calls())?;
@@ -115,7 +115,7 @@ fn reactions(links: Range<usize>, calm: Duration) -> Result<Vec<Duration>> {
     for number in links {
         run(Command::new("sh")
             .args(["-c", &format!("ip tuntap add mode tun name b{number} && ip link set b{number} up")]))?;
-        // What the link itself brought about is over.
+        // Wait until the events of the link itself have passed.
         sleep(calm);
         drain(&rules)?;
         drain(&addresses)?;
@@ -154,7 +154,7 @@ fn wait(socket: &OwnedFd) -> Result<()> {
 }
 
 fn drain(socket: &OwnedFd) -> Result<()> {
-    // What is cut off was not wanted anyway.
+    // The contents do not matter, so a datagram may be cut off.
     let mut buffer = [0; 4096];
     loop {
         match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {

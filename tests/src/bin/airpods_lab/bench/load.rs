@@ -14,7 +14,7 @@ use super::{BenchError, Result};
 /// Bytes of one write: as many as a socket's buffer takes at once.
 const CHUNK: usize = 1 << 17;
 
-/// What the far end says once it has accepted a connection.
+/// The far end's first byte once it has accepted a connection.
 const GREETING: [u8; 1] = *b"!";
 
 /// One end of the load.
@@ -69,7 +69,7 @@ fn serve(at: SocketAddr) -> Result<()> {
     for stream in listener.incoming() {
         let mut stream = stream.map_err(io("accept"))?;
         let mut first = [0];
-        // Who only connects resets the connection; who sends is read in a thread of its own.
+        // A client that only connects resets the connection. A client that sends is read in a thread of its own.
         let greeted = stream.write_all(&GREETING);
         if greeted.and_then(|()| stream.read(&mut first)).is_ok_and(|length| length == 1) {
             thread::spawn(move || drain(stream));

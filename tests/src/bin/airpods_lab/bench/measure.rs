@@ -27,7 +27,7 @@ fn paths() -> [(&'static str, Rules); 5] {
     ]
 }
 
-/// What is compared.
+/// The methods that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Method {
     NetCheck,
@@ -50,7 +50,7 @@ impl Method {
     }
 }
 
-/// What a method says of a path.
+/// The answer of a method about a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Said {
     /// The largest packet, in bytes.
@@ -147,7 +147,7 @@ fn net_check(world: &PathWorld) -> Result<(Said, Option<(u64, u64)>)> {
     Ok(read_document(&document))
 }
 
-/// What the document says of the host's first path, and what it cost.
+/// The document's answer about the host's first path, and its cost in connections and bytes sent.
 fn read_document(document: &Value) -> (Said, Option<(u64, u64)>) {
     let path = &document["places"][0]["paths"][0];
     let proven = |direction: &str| path[direction]["proven"].as_u64().and_then(|size| u16::try_from(size).ok());

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::{BenchError, Result};
 
-/// What a process has in memory.
+/// The memory of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Memory {
     /// All pages that are in memory, KiB.

@@ -54,7 +54,7 @@ pub(crate) enum BenchError {
     Unproven {
         /// The command.
         line: String,
-        /// What was looked at.
+        /// The check that says otherwise.
         proof: &'static str,
     },
     /// Somebody called the stopwatch by hand.
@@ -158,7 +158,7 @@ fn stopwatch(sandbox: &Sandbox, what: &str) -> Result<()> {
     if status.success() { Ok(()) } else { Err(BenchError::Failed { line: format!("{STOPWATCH} {what}") }) }
 }
 
-/// Who measures changes what is around them: only where process 1 is this program, which it is in a sandbox.
+/// A measurement changes its surroundings: it runs only where process 1 is this program, as in a sandbox.
 fn in_a_sandbox() -> Result<()> {
     let first = std::fs::read_to_string("/proc/1/comm");
     if first.is_ok_and(|name| name.trim() == env!("CARGO_PKG_NAME")) { Ok(()) } else { Err(BenchError::NoSandbox) }

@@ -1,4 +1,5 @@
-//! What the rules cost the packets that pass: a router with none, with ours, and with the script's, for one link and for 256.
+//! The cost of the rules for the packets that pass: a router with none, with ours, and with the script's, for one link
+//! and for 256.
 
 use std::fmt::Write;
 
@@ -15,7 +16,7 @@ const TIME: &str = "1000";
 const MANY: usize = 256;
 /// Where the far end listens.
 const FAR: &str = "10.9.0.2:7000";
-/// What everybody else is divided by.
+/// The kind of rules that all others are divided by.
 const REFERENCE: &str = "no rules";
 
 /// Near end, router, far end. The link to the far end has the name of a VPN's; that it is none is allowed with `any-link`.

@@ -31,7 +31,7 @@ env.OLLAMA_BASE_URL = "http://ollama:11434"
 pids_limit = 4096
 "#;
 
-/// What polkit's administrator wrote: an ordinary user may switch clamps, without a password.
+/// The administrator's polkit rule: an ordinary user may switch clamps, without a password.
 const RULE: &str = r#"polkit.addRule(function (action, subject) {
     if (action.id.indexOf("org.airpods.helper1.clamp-") == 0 && subject.user == "alice") {
         return polkit.Result.YES;
@@ -80,7 +80,7 @@ impl Host {
         command
     }
 
-    /// What the tunnel is made of, in words.
+    /// The tunnel's implementation, in words.
     pub(super) fn tunnel(&self) -> &'static str {
         match self.world.carrier() {
             Carrier::Kernel => "kernel WireGuard",

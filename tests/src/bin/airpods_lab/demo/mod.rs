@@ -27,7 +27,7 @@ pub(crate) enum DemoError {
     /// A step did not do what the demo claims.
     #[error("the demo did not go as expected: {expected}")]
     Otherwise {
-        /// What should have happened, and what did.
+        /// The expected outcome, and the actual one.
         expected: String,
     },
     /// Ctrl-C.
@@ -53,10 +53,10 @@ fn ensure(held: bool, expected: impl FnOnce() -> String) -> Result<()> {
 
 /// The container that downloads, of the built-in service `comfyui`.
 const DOWNLOADER: &str = "comfyui-0";
-/// What a container's own MTU of 1500 makes of the MSS, and what the tunnel's of 1380 takes: 40 bytes are headers.
+/// The MSS for a container's own MTU of 1500, and for the tunnel's of 1380: 40 bytes are headers.
 const UNCLAMPED: u16 = 1460;
 const CLAMPED: u16 = 1340;
-/// What the path carries on the second network, in bytes: less than the tunnel's MTU.
+/// The largest packet that the path carries on the second network, in bytes: less than the tunnel's MTU.
 const NARROW: u16 = 1300;
 /// The server that alice measures with, instead of her images' registries.
 const MEASURED: &str = "https://download.example/";
@@ -185,7 +185,7 @@ fn take_down(terminal: &Terminal, host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// What fits into one packet of any size comes through: a name look-up, and a short page.
+/// Exchanges of small packets come through: a name look-up, and a short page.
 fn small(terminal: &Terminal, host: &Host) -> Result<()> {
     aside("/lab-probe is the one program in these images: it serves, downloads and uploads.\n");
     let said =

@@ -36,7 +36,7 @@ pub(super) struct Terminal {
     interrupted: Arc<AtomicBool>,
 }
 
-/// What a command said and how it ended.
+/// The output of a command, and how it ended.
 #[derive(Debug)]
 pub(super) struct Said {
     /// Whether it exited with 0.

@@ -22,7 +22,7 @@ const TABLES: [&str; 2] = ["table inet airpods", "table inet lab"];
 const LINKS: [&str; 4] = ["wg0", "wire", "peer0", "far"];
 
 impl Traces {
-    /// What is on the machine now.
+    /// The traces that are on the machine now.
     pub(super) fn on_host() -> Result<Self> {
         let listed = run(Command::new("nft").args(["list", "tables"]))?;
         let tables = String::from_utf8_lossy(&listed.stdout).lines().map(ToOwned::to_owned).collect();

@@ -1,4 +1,4 @@
-//! What a launch costs: `airpods` beside podman's commands, podman's API, and the tools that do the same.
+//! The cost of a launch: `airpods` beside podman's commands, podman's API, and the tools that do the same.
 //!
 //! Everybody brings the same three services up on a network of their own, from an image that is there, and everybody's are taken
 //! down in the same way, off the clock. [`way`] has the ways, [`rest`] the one without any tool.
@@ -147,7 +147,7 @@ fn time(line: &str) -> Result<Duration> {
     }
 }
 
-/// What a contender says on stderr, for the case that it fails.
+/// The file with a contender's stderr, for the case that it fails.
 const LOG: &str = "/tmp/contender.log";
 
 fn log() -> Result<fs::File> {
