@@ -1,4 +1,4 @@
-//! What docs/dbus-api.md and the README say about the bus, done word for word on a throw-away host.
+//! The bus commands of docs/dbus-api.md and the README, run word for word on a throw-away host.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use serde_json::Value;
 const API: &str = "docs/dbus-api.md";
 const README: &str = "README.md";
 
-/// What the pages presume: the helper installed, and a VPN link `wg0`.
+/// The host that the pages presume: the helper installed, and a VPN link `wg0`.
 fn host() -> Sandbox {
     let sandbox = Sandbox::new().unwrap();
     sandbox.install_helper().unwrap();

@@ -86,8 +86,8 @@ const ROUTES: usize = 20_000;
 const READS: usize = 20_000;
 const READERS: usize = 6;
 
-/// What anything of somebody else's may take meanwhile, on however busy a machine. It takes 0.3 s, and took half a minute while
-/// there was a reading for each of those calls.
+/// The time limit for anybody else's call meanwhile, on however busy a machine. It takes 0.3 s, and took half a minute
+/// while there was a snapshot for each of those calls.
 const MEANWHILE: Duration = Duration::from_secs(10);
 
 fn connect_user(sandbox: &Sandbox, user: u32) -> Connection {
@@ -162,7 +162,7 @@ const LARGEST_CALLS: usize = 12;
 /// In KiB: what calls of that length may make the helper grow by, however many there are.
 const GROWTH_BY_LENGTH: u64 = 2 * 1024;
 
-/// What comes of a call with so large a body.
+/// The error of a call with so large a body.
 fn refusal(connection: &Connection, body: &str) -> String {
     let call = connection.call_method(Some(NAME), OBJECT, Some(NAME), "ClampOff", &body);
     zruntime::block_on(call).unwrap_err().to_string()

@@ -153,7 +153,7 @@ fn a_tunnel_that_is_made_again_has_another_index_and_carries() {
     assert!(world.download(world.sandbox(), Family::V4).unwrap().completed());
 }
 
-/// What a sandbox could leave on its host: its rules, links, mounts, namespaces and control groups.
+/// The state that a sandbox could leave on its host: rules, links, mounts, namespaces, cgroups.
 fn host_state(namespaces: &BTreeSet<String>) -> (String, String, String, usize, BTreeSet<String>) {
     let said = |line: &str| String::from_utf8(run(Command::new("sh").args(["-ec", line])).unwrap().stdout).unwrap();
     let alive = fs::read_dir("/proc").unwrap().flatten().flat_map(|process| {

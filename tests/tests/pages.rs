@@ -1,4 +1,4 @@
-//! What the pages claim about the repository itself: the tests that they name are there, and their links lead somewhere.
+//! The claims of the pages about the repository itself: the tests that they name exist, and their links lead somewhere.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;

@@ -89,7 +89,7 @@ fn a_tcp_of_user_space_sends_its_flight_through_the_path() {
     }
 }
 
-/// What `openssl s_client` says of a handshake.
+/// The output of `openssl s_client` about a handshake.
 fn handshake(world: &PathWorld, server: Server, family: Family) -> String {
     let host = match server.address(family) {
         std::net::IpAddr::V4(v4) => v4.to_string(),
@@ -102,7 +102,7 @@ fn handshake(world: &PathWorld, server: Server, family: Family) -> String {
 
 #[test]
 fn each_server_is_what_its_name_says() {
-    // What it sends first, in bytes, is what a measurement of the way down lives on.
+    // The ranges are the first flights in bytes: measuring the way down depends on them.
     let expected = [
         (Server::Rsa, "TLSv1.3", 2900..3300),
         (Server::Ecdsa, "TLSv1.3", 1900..2300),

@@ -1,4 +1,4 @@
-//! What `runtime.network.mss_clamp` makes of a VPN that is narrower than the network.
+//! The effect of `runtime.network.mss_clamp` behind a VPN that is narrower than the network.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};

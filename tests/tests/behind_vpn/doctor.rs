@@ -1,4 +1,4 @@
-//! What `airpods doctor` says behind a VPN, and that its cures are cures.
+//! The findings of `airpods doctor` behind a VPN, and a test that its cures work.
 
 use airpods_lab::Place;
 use serde_json::Value;
@@ -11,7 +11,7 @@ const VPN_DNS: &str = "192.0.2.54";
 /// A public one.
 const PUBLIC_DNS: &str = "192.0.2.53";
 
-/// What is not as it should be: level, code, cause and cure.
+/// The findings other than `ok`: level, code, cause and cure.
 fn findings(host: &Host) -> Vec<[String; 4]> {
     let said = host.airpods("doctor --json");
     let report: Value = serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"));

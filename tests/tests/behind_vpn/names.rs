@@ -1,4 +1,4 @@
-//! What `runtime.network.dns_servers` makes of the name servers behind a VPN.
+//! The effect of `runtime.network.dns_servers` on the name servers behind a VPN.
 
 use airpods_lab::{Background, Place, Program};
 
@@ -122,7 +122,7 @@ fn a_server_that_is_silent_is_told_apart_and_one_that_answers_is_not_doubted() {
     let said = host.succeed("start").err;
     assert!(!said.contains("name server"), "{said}");
     assert!(host.world.dns_queries().unwrap().iter().any(|line| line.contains("a.root-servers.net")));
-    // What leaves is lost beyond the tunnel.
+    // Questions for names are lost beyond the tunnel.
     host.world.gateway().sh(&dropping("forward")).unwrap();
     host.configure(&format!("mss_clamp = \"off\"\ndns_servers = [\"{VPN_DNS}\"]"));
     let said = host.succeed("start --yes").err;
@@ -132,7 +132,7 @@ fn a_server_that_is_silent_is_told_apart_and_one_that_answers_is_not_doubted() {
 #[test]
 fn it_is_asked_from_within_the_containers_network_and_not_only_from_the_host() {
     let host = host_of("root");
-    // What the host forwards is dropped, what it sends itself is not.
+    // Questions that the host forwards are dropped, its own are not.
     host.world.sandbox().sh(&dropping("forward")).unwrap();
     host.configure(&format!("mss_clamp = \"off\"\ndns_servers = [\"{VPN_DNS}\"]"));
     let said = host.succeed("start").err;

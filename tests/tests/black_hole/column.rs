@@ -81,7 +81,7 @@ pub(crate) struct Spot {
     around: Around,
 }
 
-/// What stands around each command.
+/// The container or user-mode network around each command.
 #[derive(Clone, Copy, Debug)]
 enum Around {
     Nothing,

@@ -2,16 +2,16 @@
 
 use airpods_lab::{Place, World};
 
-/// What is done about it.
+/// The cure that is applied against the black hole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cure {
     /// Nothing.
     Nothing,
-    /// What guides recommend: the route's MTU, on what leaves through the tunnel.
+    /// The recommendation of guides: the route's MTU, on packets that leave through the tunnel.
     EgressOnly,
     /// The route's MTU in both directions, in every hook where the kernel takes it.
     RouteMtuEverywhere,
-    /// A fixed value, on what leaves through the tunnel.
+    /// A fixed value, on packets that leave through the tunnel.
     FixedEgressOnly {
         /// The path's MTU in bytes.
         mtu: u16,
@@ -41,7 +41,7 @@ impl Cure {
                     .map(|hook| {
                         format!(
                             "chain at_{hook} {{ type filter hook {hook} priority mangle; oifname {link} {SYN} rt mtu; {} }}",
-                            // What is sent has not arrived anywhere.
+                            // Packets in `output` have no incoming link.
                             if hook == "output" { String::new() } else { format!("iifname {link} {SYN} rt mtu;") }
                         )
                     })

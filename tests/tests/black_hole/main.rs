@@ -13,7 +13,7 @@ use airpods_lab::{BlackHole, Family, Place, Transfer, World, WorldPlan};
 use column::Column;
 use cure::Cure;
 
-/// What one cell of the table says.
+/// The content of one cell of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     /// All transfers complete.

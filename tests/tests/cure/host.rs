@@ -85,7 +85,7 @@ impl Host {
         Transfer::of(get.args(["get", &format!("https://{REGISTRY}/download"), "--timeout", "5"])).unwrap()
     }
 
-    /// What `wg0` is clamped to: nothing, the route's MTU as 0, or a number.
+    /// The MTU of the clamp on `wg0`: `None` without one, 0 for the route's MTU, or a number.
     pub(crate) fn clamped_to(&self) -> Option<u64> {
         let status: Value = serde_json::from_str(&self.succeed("net clamp status --json").out).unwrap();
         let clamp = status["clamps"].as_array().unwrap().iter().find(|clamp| clamp["link"] == "wg0")?.clone();

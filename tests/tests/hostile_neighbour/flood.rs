@@ -81,7 +81,7 @@ impl Drop for Flood {
     }
 }
 
-/// What is sent in turn, as bytes, and whether an answer comes to it.
+/// The messages to send in turn, as bytes, and whether each has an answer.
 struct Messages {
     encoded: Vec<(Vec<u8>, bool)>,
     /// The bus's own answer shows that it has taken what was sent before.
@@ -107,7 +107,7 @@ struct Line {
     hears: bool,
     /// Bytes that are still to be sent.
     unsent: Vec<u8>,
-    /// What has come and is no whole message yet.
+    /// Received bytes that are no whole message yet.
     heard: Vec<u8>,
     /// How many calls have no answer yet.
     open: usize,

@@ -8,20 +8,21 @@ use crate::host::{ALICE, Host, clamp_on};
 use crate::messages::{ping, sound, unsound};
 
 const MESSAGES: usize = 100_000;
-/// Fewer at once than a person has places: what has none is not read.
+/// Fewer at once than a person has places: a message without a place is not read.
 const AT_ONCE: usize = 25;
-/// What the bus throws a connection out for costs all that it has sent: there is a new one now and then in any case.
+/// The number of messages on one connection. If the bus ends a connection, all that it has sent is lost, so a new one
+/// begins after this many in any case.
 const OF_ONE_CONNECTION: usize = 500;
 /// The longest message that is changed. Longer ones cost the bus's time and have tests of their own.
 const LONGEST: usize = 4096;
 
-/// The types of D-Bus, and what is none.
+/// The type codes of D-Bus, and bytes that are none.
 const TYPES: &[u8] = b"ybnqiuxtdsogavh(){}z\0";
 
 /// How many messages there are to one that a bus may answer by ending the connection, with all that comes behind it.
 const WILD: usize = 50;
 
-/// What a text may be. Some are names of links, or nearly so.
+/// The texts to choose from. Some are names of links, or nearly so.
 const TEXTS: &[&str] = &[
     "",
     "wg0",
@@ -130,7 +131,7 @@ fn send(alice: &mut RawConnection, messages: &[RawMessage], answered: &mut usize
     let last = alice.send(&ping())?;
     loop {
         let received = alice.receive()?;
-        // What the bus refuses by itself has this name, and of the helper's answers to these calls none has.
+        // The bus's own refusals have this name, and no answer of the helper to these calls has it.
         let is_of_helper = received.error.is_none_or(|name| name != "org.freedesktop.DBus.Error.AccessDenied");
         *answered += usize::from(received.reply_serial.is_some() && is_of_helper);
         if received.reply_serial == Some(last) {

@@ -17,8 +17,9 @@ pub(crate) const BOB: u32 = 1001;
 const PEAK: u64 = 28 * 1024;
 const AFTERWARDS: u64 = 4 * 1024;
 
-/// How long the helper may take to answer root, and to clamp a new link, on a machine that itself takes no time. What the machine
-/// takes is measured beside it, and counts [`MACHINE`] times: an answer is several ways through the bus, each behind the others' messages.
+/// How long the helper may take to answer root, and to clamp a new link, on a machine that itself takes no time. The
+/// machine's own time is measured beside it, and counts [`MACHINE`] times: an answer is several ways through the bus,
+/// each behind the others' messages.
 const ANSWER: Duration = Duration::from_millis(250);
 const CLAMP: Duration = Duration::from_millis(100);
 const MACHINE: u32 = 4;
@@ -33,7 +34,7 @@ pub(crate) struct Host {
     pub(crate) sandbox: Sandbox,
     root: RawConnection,
     pid: String,
-    /// What the helper holds when it has answered once, in KiB.
+    /// The helper's resident memory after one answer, in KiB.
     small: u64,
     links: u32,
     _helper: Background,
@@ -74,7 +75,7 @@ impl Host {
         RawConnection::open(user, &self.socket()).unwrap()
     }
 
-    /// What root is answered.
+    /// The answer to root.
     pub(crate) fn as_root(&mut self, call: &RawMessage) -> Received {
         self.root.call(call).unwrap_or_else(|error| panic!("root has no answer to {call:?}: {error}"))
     }

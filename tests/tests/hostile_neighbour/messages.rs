@@ -1,4 +1,4 @@
-//! What a neighbour may send to the helper.
+//! The messages that a neighbour may send to the helper.
 
 use airpods_dbus::names::{BUS_NAME, INTERFACE, OBJECT_PATH};
 use airpods_lab::raw_bus::{Body, RawMessage, Value, field, flags, kind};

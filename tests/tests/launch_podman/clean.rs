@@ -23,7 +23,7 @@ fn among_others() -> Host {
     host
 }
 
-/// What is somebody else's.
+/// The containers, pods, networks, volumes and images of other programs.
 fn strangers(host: &Host) -> String {
     let everything = host.holdings();
     let images = host.podman("images --format '{{.Repository}}'");

@@ -37,7 +37,7 @@ fn ctrl_c_while_a_container_takes_its_time_to_stop_says_what_is_left() {
     let host = Host::new();
     host.configure(&format!("{ALONE}{}", service("one", 7001, "")));
     host.succeed("start");
-    // What is suspended does not hear SIGTERM.
+    // A suspended process does not react to SIGTERM.
     host.sandbox.sh(&format!("kill -STOP {}", host.field("one-0", ".State.Pid"))).unwrap();
     let mut stopping =
         host.command("stop --remove --yes --timeout 20").stderr(std::process::Stdio::piped()).spawn().unwrap();

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::host::{ALONE, DNS, Host, service};
 
-/// What a sandbox lacks for an ordinary user whatever a test does: control groups that are theirs, and a storage driver that
-/// is more than copies.
+/// Findings that a sandbox always has for an ordinary user: no control groups of their own, and a storage driver that
+/// only copies.
 const OF_A_SANDBOX: [&str; 3] = ["cgroup-version", "user-session", "storage-copies"];
 
 /// A host on which all works, with the helper, polkit, a name server and one service in the configuration.
@@ -27,7 +27,7 @@ fn one(more: &str) -> String {
     format!("{ALONE}{more}\n{}", service("one", 7001, "pids_limit = 40"))
 }
 
-/// What the doctor finds that is not fine, and a sandbox does not always have.
+/// The doctor's findings other than `ok`, without those that a sandbox always has.
 fn examine(host: &Host) -> (Said, Vec<Value>) {
     let said = host.airpods("doctor --json");
     let report: Value = serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"));
@@ -194,7 +194,7 @@ fn the_ways_in_which_the_helper_is_no_help_are_told_apart() {
 fn whoever_has_a_port_or_a_name_is_named_and_the_cure_cures_it() {
     let (host, _dns) = well("root");
     host.podman(&format!("run -d --name squatter -p 7001:80 {}", crate::host::IMAGE));
-    // What others run is theirs to stop.
+    // Containers that others run are theirs to stop.
     assert_eq!(
         finds(&host, "broken", "port-in-use", &["services.one.ports", "7001", "squatter"]),
         "airpods config edit"

@@ -1,4 +1,4 @@
-//! What `airpods export` writes, run: by podman's player of Kubernetes YAML, and by Quadlet's generator.
+//! The output of `airpods export`, run by podman's player of Kubernetes YAML, and by Quadlet's generator.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -79,7 +79,7 @@ fn podman_5_plays_the_yaml_and_its_generator_takes_the_units() {
     runs_as_generated(&host, &generated);
 }
 
-/// What stands in systemd's place: it writes down what it is told, and knows the units.
+/// A stand-in for systemctl: it logs its arguments and succeeds.
 const SYSTEMCTL: &str = "#!/bin/sh\necho \"$*\" >> /tmp/systemctl\n";
 
 #[test]
@@ -113,7 +113,7 @@ fn runs_as_generated(host: &Host, made: &str) {
     ] {
         let text = made.split(&format!("---{unit}.service---")).nth(1).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(key)).unwrap();
-        // What systemd replaces: specifiers and variables. Its quotes are the shell's, but for these.
+        // Replace specifiers and variables as systemd does. Apart from these, its quoting is the shell's.
         let line = line.replace("%t", "/run").replace("%N", unit).replace("%%", "%").replace("$$", "\\$");
         let line = line.replace("--cgroups=split ", "").replace("--sdnotify=conmon ", "");
         host.podman(line.strip_prefix("/usr/bin/podman ").unwrap());

@@ -51,7 +51,7 @@ fn a_container_that_is_frozen_needs_a_yes_and_runs_again() {
     host.podman("pause one-0");
     assert_eq!(state(&host, "one"), "paused");
     let (refused, started) = (host.airpods("start"), host.airpods("start --yes"));
-    // What is frozen cannot be killed, and the sandbox would never end.
+    // A frozen process cannot be killed, and the sandbox would never end.
     host.seat.sh("podman unpause --all").unwrap();
     assert_eq!(refused.code, 2, "{refused:?}");
     assert!(refused.err.contains("paused"), "{refused:?}");

@@ -16,7 +16,7 @@ pub(crate) const DNS: &str = "192.0.2.53";
 pub(crate) struct Host {
     pub(crate) sandbox: Sandbox,
     pub(crate) seat: Seat,
-    /// What the host is linked with: its router, which is the name server too. It is another machine, because rootless
+    /// The host's neighbour: its router, which is the name server too. It is another machine, because rootless
     /// containers behind pasta have the host's own address for themselves.
     neighbour: Seat,
 }

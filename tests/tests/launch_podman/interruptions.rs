@@ -50,8 +50,8 @@ fn interrupt(host: &Host, delay: Duration, name: &str, deaf: bool) -> (Option<i3
     (starting.wait().unwrap().code(), said)
 }
 
-/// The claim, for any podman and any user of it. So many tries for each signal; where the moment falls is spread evenly over a
-/// start and a little more.
+/// Checks the claim for any podman and any user of it, with `tries` for each signal. The moments of the signal are
+/// spread evenly over a start and a little more.
 pub(crate) fn leave_all_as_it_was(host: &Host, tries: u32) {
     host.configure(&three());
     let before = traces(host);

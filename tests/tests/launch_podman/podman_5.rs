@@ -10,7 +10,7 @@ use airpods_lab::{Background, Image, Place, run};
 use crate::host::{DNS, Host, IMAGE};
 use crate::{generated, interruptions, names, replacing, seed, stacks, users};
 
-/// What the tree has beyond Debian's essential packages.
+/// The packages of the tree beyond Debian's essential ones.
 const PACKAGES: &str = "podman,crun,netavark,aardvark-dns,nftables,catatonit,conmon,mount,passt,uidmap";
 
 /// Debian 13 in a tar, built once (50 s) and kept in the target folder.
@@ -56,7 +56,8 @@ echo ready
 exec sleep infinity
 ";
 
-/// What stands in podman's place. A user who is not root enters by a program that is set-uid root and that gives the user back.
+/// The script in podman's place. A user who is not root enters by a program that is set-uid root, and setpriv restores
+/// the user.
 const PODMAN: &str = "#!/bin/sh
 export PODMAN_IGNORE_CGROUPSV1_WARNING=1
 id=$(id -u)

@@ -16,7 +16,7 @@ const REGISTRY: &str = "127.0.0.1:5000";
 /// Where another one does, which lets nobody in.
 const CLOSED: &str = "127.0.0.1:5001";
 
-/// What the registry has.
+/// The image that the registry has.
 const LARGE: &str = "127.0.0.1:5000/lab/large:1";
 
 /// How much a pull of it brings, at least.

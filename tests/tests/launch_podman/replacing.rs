@@ -1,4 +1,5 @@
-//! What runs is read back, and made anew only with a yes; what is cut short leaves what was there.
+//! Running containers are read back, and replaced only after confirmation. An interrupted replacement leaves the old
+//! container.
 
 use std::time::{Duration, Instant};
 
@@ -60,7 +61,7 @@ fn a_limit_that_somebody_changed_while_it_ran_is_found_in_the_kernel() {
     // podman 4.3 changes the limits of a running container in the kernel and not in its books.
     host.podman("update --cpus 1.5 one-0");
     host.refuse("start", 2, &["services.one.resources.cpus", "`0.5`", "the kernel has `1.5`", "--yes"]);
-    // Whoever is not named is not looked at.
+    // Services that are not named are not looked at.
     host.succeed("start two");
     host.succeed("start --yes");
     host.succeed("start");

@@ -151,7 +151,8 @@ fn a_killed_start_takes_its_podman_service_along() {
     host.sandbox.sh(&format!("kill -KILL {pid}")).unwrap();
     starting.wait().unwrap();
     assert_no_process(&host, "podman system service");
-    // What it had done stays, is known as ours, and is used by the next, which removes what nobody needs any more.
+    // The work of the killed start stays and counts as ours. The next start uses it, and removes files that nobody
+    // needs any more.
     host.configure(&one(""));
     host.succeed("start");
     assert_eq!(host.sandbox.sh("ls -d /tmp/airpods-podman-* /run/airpods-podman-* 2>/dev/null || true").unwrap(), "");

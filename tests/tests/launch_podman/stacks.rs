@@ -1,5 +1,5 @@
-//! What public stacks of local AI need, started by real podman: each configuration is started, is what it says in the container
-//! itself, has nothing to do the second time, and is removed.
+//! The needs of public stacks of local AI, started by real podman. Each configuration is started, checked inside the
+//! container, started a second time without changes, and removed.
 
 use airpods_lab::Place;
 
@@ -84,7 +84,7 @@ pub(crate) fn have_what_they_need(host: &Host) {
         alone(
             "the host's memory, and no ports",
             "ports = []\nipc = \"host\"\nrestart_policy = \"on-failure\"",
-            // What podman 4.3 tells of the IPC namespace is the same for every container.
+            // The IPC namespace is not checked: podman 4.3 reports the same for every container.
             &[("one-0", ".HostConfig.RestartPolicy.Name", "on-failure")],
         ),
         alone(

@@ -5,8 +5,8 @@ use airpods_lab::{Machine, Place, Suite};
 use crate::host::{clamp, eventually};
 use crate::on_both;
 
-/// What counts the handshakes that leave through the VPN, by the size of segment they announce: as clamped to an MTU of 1380, and
-/// any other. It comes after the clamp.
+/// A table that counts the handshakes that leave through the VPN, by the MSS they announce: as clamped to an MTU of
+/// 1380, and any other. It comes after the clamp.
 const COUNTER: &str = "table inet watch {
     chain after {
         type filter hook postrouting priority 300;
@@ -55,7 +55,7 @@ fn counted(machine: &Machine, what: &str) -> u64 {
     words[at + 1].parse().unwrap()
 }
 
-/// What a machine says last before it goes down may not arrive.
+/// The last output of a machine before it goes down may not arrive.
 #[test]
 fn the_laboratory_waits_for_the_machine_that_comes_back_and_not_for_an_answer_to_the_order_to_reboot() {
     let machine = Machine::installed(Suite::Debian12).unwrap();

@@ -1,5 +1,5 @@
-//! What `airpods export` writes, run by others than airpods for an ordinary user: by systemd, which Quadlet made units for, and
-//! by podman's player of Kubernetes YAML.
+//! The output of `airpods export`, run without airpods for an ordinary user: by systemd, with the units that Quadlet
+//! makes, and by podman's player of Kubernetes YAML.
 
 use airpods_lab::{Machine, Place, Suite};
 

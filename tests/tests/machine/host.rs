@@ -1,4 +1,4 @@
-//! What the scenarios have in common: a VPN link, the status, and waiting.
+//! The common parts of the scenarios: a VPN link, the status, and waiting.
 
 use std::time::Duration;
 

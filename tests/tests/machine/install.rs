@@ -74,7 +74,7 @@ on_both! {
         machine.sh("dpkg --remove airpods-helper").unwrap();
         machine.sh("systemctl stop 'ask-*'").unwrap();
         assert_eq!(machine.sh("nft list ruleset; pgrep airpods || true; ls /run/airpods-helper 2>/dev/null || true").unwrap(), "");
-        // What kept it from being started is gone with it.
+        // The mask that kept the helper from starting is gone with the package.
         machine.install_packages().unwrap();
         assert!(machine.sh("airpods net clamp status").unwrap().contains("wg0"));
     }

@@ -1,5 +1,5 @@
 //! Launching as an ordinary user does it: rootless podman under systemd, cgroups version 2 delegated to the user, and the
-//! socket that systemd keeps for them. What is claimed of limits is the kernel's word.
+//! socket that systemd keeps for them. All claims about limits are checked in the kernel.
 
 pub(crate) use airpods_lab::client::ALONE;
 use airpods_lab::machine::{IMAGE, Seat};
@@ -46,7 +46,7 @@ impl<'a> Launcher<'a> {
         Self::newcomer(machine)
     }
 
-    /// Who has never heard of airpods.
+    /// Alice without a configuration: she has never heard of airpods.
     pub(crate) fn newcomer(machine: &'a Machine) -> Self {
         let alice = machine.as_lingering("alice");
         Self { machine, alice }

@@ -1,5 +1,5 @@
-//! What all of it is for, as a newcomer meets it, with everything real: the kernel's WireGuard, a podman that belongs to root, a
-//! user who does not, and the administrator's password.
+//! The purpose of airpods as a newcomer meets it, with everything real: the kernel's WireGuard, root's podman, an
+//! ordinary user, and the administrator's password.
 
 use airpods_lab::machine::{IMAGE, Login};
 use airpods_lab::{Image, Machine, Place, terminal};
@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::launch::Launcher;
 use crate::on_both;
 
-/// What a newcomer changes in the file that `config init` writes: other images, which are there, and a podman for all services.
+/// The changes of a newcomer to the file that `config init` writes: other images, which are there, and a podman for all
+/// services.
 const CHANGES: &str = r#"
     airpods config set runtime.podman_url unix:///run/podman/podman.sock
     airpods config set services.ollama.image localhost/lab:1
@@ -75,7 +76,7 @@ fn download(machine: &Machine, bytes: u32) -> String {
     machine.sh(&get).unwrap()
 }
 
-/// What doctor takes for broken, and the cure of each.
+/// The findings that doctor reports as broken, and the cure of each.
 pub(crate) fn broken(alice: &Launcher) -> Vec<(String, String)> {
     let output = alice.alice.command("airpods").args(["doctor", "--json"]).output().unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -46,7 +46,7 @@ const DOWN_1360: &str = "nft 'table inet narrow { chain arriving { type filter h
     udp sport 51820 meta length > 1360 drop
     }
     }'";
-/// What fits: 60 bytes are WireGuard's, and it fills up to a multiple of 16.
+/// The largest packet in the tunnel that fits: 60 bytes are WireGuard's, and it fills up to a multiple of 16.
 const IN_1360: u64 = 1296;
 
 /// The VPN server says what is too big: it forwards 1300 bytes both ways. The links of the internet keep their MTU, or they would be
@@ -155,7 +155,7 @@ on_both! {
 
     fn a_path_mtu_that_the_kernel_has_learnt_is_named(suite: Suite) {
         let machine = machine(suite, &[REPORTED_1300]);
-        // What leaves the host is too big once, and is reported.
+        // The upload sends a packet that is too big, and the router reports it.
         let teach = "lab-probe put --timeout 60 --ca /run/site.pem https://download.example/upload";
         machine.sh(&format!("{teach}; ip route get 203.0.113.80 | grep 'mtu 1300'")).unwrap();
         says(&machine, From::Host, "pmtu-learnt", (1300, 1300));

@@ -8,10 +8,10 @@ use airpods_lab::{Machine, Place, Suite, terminal};
 use crate::host::{eventually, is_in_force, wireguard};
 use crate::on_both;
 
-/// What somebody is told who would be asked for a password if anybody were there to ask.
+/// The error for a user who needs a password while there is no agent to ask for it.
 const NOBODY_TO_ASK: &str = "this needs an administrator's password, and there is no authentication agent";
 
-/// A machine on which polkit runs, as where people log in. What a slow start of it looks like is told elsewhere.
+/// A machine on which polkit runs, as where people log in. Other tests cover a slow start of polkit.
 fn inhabited(suite: Suite) -> Machine {
     let machine = Machine::installed(suite).unwrap();
     let bob = machine.as_user("bob");
@@ -19,7 +19,7 @@ fn inhabited(suite: Suite) -> Machine {
     machine
 }
 
-/// What is on the screen of somebody who clamps a link and presses these keys when asked for a password.
+/// The screen of a user who clamps a link and presses these keys when asked for a password.
 fn clamp_in_a_terminal(session: &Session, link: &str, keys: &str) -> String {
     terminal::in_a_terminal(session, &clamp_on(link), keys).unwrap()
 }
@@ -28,13 +28,13 @@ fn clamp_on(link: &str) -> String {
     format!("airpods net clamp on {link}; echo code=$?")
 }
 
-/// What logind knows about the session of a command.
+/// The properties that logind has for the session of a command.
 fn described(session: &Session) -> String {
     let show = "loginctl show-session -p Seat -p Active -p Name \"$XDG_SESSION_ID\" | sort | tr '\\n' ' '";
     session.sh(show).unwrap()
 }
 
-/// What comes of two calls over one connection of which only the first may ask, in the place of `session`.
+/// The output of two calls over one connection of which only the first may ask, in the place of `session`.
 fn two_calls(session: &Session) -> String {
     terminal::in_a_terminal(session, "python3 /usr/local/lib/twice.py", "password\n").unwrap()
 }

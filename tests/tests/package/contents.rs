@@ -1,4 +1,4 @@
-//! What is in the packages.
+//! The packages' contents.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,7 @@ use airpods_lab::{PACKAGES, package, repository};
 
 use crate::{Folder, PROGRAMS, cargo, make, unpacked};
 
-/// What stands in a package's control file for a field.
+/// The value of a field in a package's control file.
 fn field(of: &str, name: &str) -> String {
     let output = Command::new("dpkg-deb").arg("--field").arg(package(of).unwrap()).arg(name).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()

@@ -26,7 +26,7 @@ impl Drop for Folder {
     }
 }
 
-/// What a package would put where, as dpkg would unpack it.
+/// The files of a package, as dpkg would unpack them.
 pub(crate) fn unpacked(package: &str) -> Folder {
     let folder = Folder::new();
     let status =
@@ -46,7 +46,7 @@ pub(crate) fn make(checkout: &Path) -> Command {
     make
 }
 
-/// What cargo prints, run in the folder of a package of the workspace.
+/// The output of cargo, run in the folder of a package of the workspace.
 pub(crate) fn cargo(folder: &str, arguments: &[&str]) -> String {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output =

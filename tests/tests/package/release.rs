@@ -86,7 +86,7 @@ fn no_released_program_has_a_path_of_the_machine_that_built_it() {
     }
 }
 
-/// What a checkout has that building needs.
+/// The parts of a checkout that building needs.
 const SOURCES: &str = "Cargo.toml Cargo.lock Makefile clippy.toml client dbus docs helper polkit tests";
 
 #[test]
@@ -96,7 +96,7 @@ fn built_again_in_another_folder_the_programs_are_the_same_to_the_byte() {
     let folder = elsewhere.0.join("with a longer name").join("airpods");
     let copied = Command::new("sh").current_dir(&checkout).args(["-euc", &copy]).arg(&folder).status().unwrap();
     assert!(copied.success());
-    // What writes the list of crates is somewhere else, too.
+    // The tool that writes the list of crates is in another folder, too.
     let tools = elsewhere.0.join("tools");
     let copy = "mkdir \"$0\" && ! tool=$(command -v cargo-auditable) || cp \"$tool\" \"$0\"";
     assert!(Command::new("sh").args(["-euc", copy]).arg(&tools).status().unwrap().success());

@@ -22,7 +22,7 @@ const PATH: &str = "/agent";
 /// Longer than anything here takes, on however slow a machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the person does when asked.
+/// The person's reaction to a prompt.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Person {
     /// Closes the prompt.
@@ -33,7 +33,7 @@ pub(crate) enum Person {
     Agrees,
 }
 
-/// What a prompt shows.
+/// The content of a prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Prompt {
     pub(crate) action: String,
@@ -93,7 +93,7 @@ impl Agent {
             Person::Dismisses => Err(Dismissed),
             Person::Hesitates => std::future::pending().await,
             Person::Agrees => {
-                // What polkit's setuid helper says once PAM is content; polkitd takes it from root alone.
+                // This is the message of polkit's setuid helper once PAM is content; polkitd takes it from root alone.
                 let (kind, id) = &identities[0];
                 for owner in self.owners {
                     let proof = (owner, cookie.as_str(), (kind.as_str(), id));

@@ -1,4 +1,4 @@
-//! What a user is told, by the bus and by the command.
+//! The errors that a user sees, from the bus and from the command.
 
 use std::time::{Duration, Instant};
 

@@ -47,7 +47,7 @@ impl Host {
         Self { sandbox }
     }
 
-    /// What busctl is told when this user calls a method of the helper.
+    /// The answer to busctl when this user calls a method of the helper.
     pub(crate) fn call(&self, user: &str, words: &[&str]) -> Answer {
         let mut busctl = self.sandbox.as_user(user).command("busctl");
         Answer::of(busctl.args(SCRIPT).arg("call").args(Self::HELPER).args(words))
@@ -70,7 +70,7 @@ impl Host {
         self.sandbox.sh("nft list ruleset").unwrap()
     }
 
-    /// What the helper, whose standard error is the bus's, said so far.
+    /// The log so far of the helper, whose standard error is the bus's.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.sandbox.log_path("bus")).unwrap()
     }
@@ -88,7 +88,7 @@ impl Host {
     }
 }
 
-/// What a call was answered: busctl's output, or the error's name on the bus.
+/// The answer to a call: busctl's output, or the error's name on the bus.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer(pub(crate) Result<String, String>);
 

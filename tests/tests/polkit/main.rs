@@ -1,6 +1,6 @@
 //! The real polkitd, the real bus and the helper that the bus's launcher starts: who may change anything.
 //!
-//! What a person sees in a terminal, with polkit's own text agent and a password, is in `client/tests/net_password.rs`.
+//! The prompt in a terminal, with polkit's own text agent and a password, is tested in `client/tests/net_password.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod absence;

@@ -1,4 +1,4 @@
-//! What the helper's process may do, by the kernel's word.
+//! The rights of the helper's process, as the kernel reports them.
 
 use airpods_lab::sandbox::people::HELPER_USER;
 use airpods_lab::{Background, Place, eventually};
@@ -56,7 +56,7 @@ fn started_by_hand(host: &Host, rights: &str) -> Background {
     Background::start(&mut setpriv, &host.sandbox.log_path("helper")).unwrap()
 }
 
-/// What the unit says, in setpriv's words.
+/// The unit's user and capabilities, in setpriv's words.
 const AS_THE_UNIT: &str = "--reuid airpods-helper --regid airpods-helper --clear-groups --no-new-privs \
     --inh-caps -all,+net_admin --ambient-caps -all,+net_admin --bounding-set -all,+net_admin";
 

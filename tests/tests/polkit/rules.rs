@@ -1,4 +1,4 @@
-//! What polkit's rules grant and deny.
+//! The grants and denials of polkit's rules.
 
 use airpods_lab::{Place, repository};
 

@@ -129,7 +129,7 @@ fn never_above_the_truth(fault: &Fault, answer: &Answer) {
     }
 }
 
-/// What a row expects and the answer does not have.
+/// The expectations of a row that the answer does not meet.
 fn missing(fault: &Fault, answer: &Answer) -> Vec<String> {
     let mut missing = Vec::new();
     if answer.verdict() != fault.verdict {

@@ -16,15 +16,15 @@ pub(crate) struct Fault {
     pub(crate) verdict: &'static str,
     /// Whether a busy machine may find that it cannot tell.
     pub(crate) may_stay_open: bool,
-    /// What is known of each direction.
+    /// The required knowledge of each direction.
     pub(crate) up: Size,
     pub(crate) down: Size,
 }
 
-/// What has to be known of one direction.
+/// The required knowledge of one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Size {
-    /// What the path carries, to the byte, and for sure.
+    /// The largest packet that the path carries, to the byte, and for sure.
     Exact,
     /// This, which is all that can be tried, by a limit that is not the path's.
     Limited(u16),
