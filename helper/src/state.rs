@@ -1,5 +1,5 @@
-//! The state that outlives the process: the desired clamps in a file of the runtime folder, and those that are kept
-//! across reboots in a file of the state folder.
+//! The state that outlives the process. The desired clamps are in a file of the runtime folder, and those kept across
+//! reboots are in a file of the state folder.
 //!
 //! A file is replaced as a whole (written beside, synchronised, renamed), or is what it was before; and read with suspicion: a
 //! symbolic link, a fifo, a huge or a broken file is an error to be logged and ignored, never a reason not to start.

@@ -1,10 +1,10 @@
 //! Calls that have arrived and are not looked at yet, bounded for each person and in all.
 //!
-//! A call has a place from its arrival until it is answered, or until it has one of the places in [`Quota`] for calls
-//! that take longer. A call without a place is not even read: a person at the bus's own limits has 32,768 calls on
-//! their way, and everybody else's are behind them. A person who exceeds their places has every call refused for a
-//! moment, so such a backlog costs only a look at its headers. The refusals go out at a bounded rate, so that the
-//! backlog does not come back at once.
+//! A call has a place from its arrival until it is answered or has one of the places in [`Quota`] for calls that take
+//! longer. A call without a place is not even read. A person at the bus's own limits has 32,768 calls on their way, and
+//! everybody else's are behind them. A person who exceeds their places has every call refused for a moment, so such a
+//! backlog costs only a look at its headers. The refusals go out at a bounded rate, so that the backlog does not come
+//! back at once.
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU32;

@@ -317,7 +317,7 @@ impl Reconciler {
 
     /// Writes down what is desired and known until the next boot, in a folder that is no disk. The rules are in force whether that
     /// succeeds or not. A failed write is tried again at the next look, and logged if it is `news`. A kept auto knows
-    /// its names in both lives; those for after a reboot are on a disk, and written by whoever learns that
+    /// its names in both lives. Those for after a reboot are on a disk, and written by whoever learns that
     /// [they are due](Self::are_names_due).
     fn save(&mut self, news: bool) {
         let known: &BTreeSet<LinkName> = &self.plan.known;

@@ -131,7 +131,7 @@ fn make_inside(groups: &[PathBuf]) -> Result<()> {
     crate::place::run(Command::new("sh").args(["-euc", NETWORK_SETUP])).map(drop)
 }
 
-/// The first commands in every network namespace of a sandbox. They turn off duplicate address detection (RFC 4862): it
+/// The first commands in every network namespace of a sandbox. They turn off duplicate address detection (RFC 4862). It
 /// keeps an IPv6 link silent for a second, and there are no other hosts on the links.
 pub(super) const NETWORK_SETUP: &str =
     "ip link set lo up; sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0";

@@ -5,8 +5,8 @@ use airpods_lab::{Machine, Place, Suite};
 use crate::host::{clamp, eventually};
 use crate::on_both;
 
-/// A table that counts the handshakes that leave through the VPN, by the MSS they announce: as clamped to an MTU of
-/// 1380, and any other. It comes after the clamp.
+/// A table that counts the handshakes leaving through the VPN by the MSS they announce: as clamped to an MTU of 1380,
+/// or another. It comes after the clamp.
 const COUNTER: &str = "table inet watch {
     chain after {
         type filter hook postrouting priority 300;

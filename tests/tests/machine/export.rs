@@ -1,5 +1,5 @@
-//! The output of `airpods export`, run without airpods for an ordinary user: by systemd, with the units that Quadlet
-//! makes, and by podman's player of Kubernetes YAML.
+//! The output of `airpods export`, run without airpods for an ordinary user: by systemd with Quadlet's units, and by
+//! podman's player of Kubernetes YAML.
 
 use airpods_lab::{Machine, Place, Suite};
 

@@ -36,8 +36,9 @@ const ENOUGH: usize = 1024;
 /// The routes through each of the links in `asked`, by index.
 ///
 /// Routes that carry traffic to elsewhere count, also the one that an address brings for its own network (all there is
-/// on many a VPN). Routes that only describe the link or the host itself do not: the table `local`, other types than
-/// unicast, routes to the host's own addresses, IPv6's link-local and all multicast networks, and cached copies.
+/// on many a VPN). Routes that only describe the link or the host itself do not. Those are the table `local`, other
+/// types than unicast, routes to the host's own addresses, IPv6's link-local and all multicast networks, and cached
+/// copies.
 pub(super) fn through(socket: &mut Socket, asked: &BTreeSet<i32>) -> io::Result<BTreeMap<i32, Routes>> {
     let mut search = Search { asked, own: BTreeSet::new(), found: BTreeMap::new(), read: 0 };
     if asked.is_empty() {

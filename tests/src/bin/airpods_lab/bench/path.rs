@@ -1,5 +1,5 @@
-//! The cost of the rules for the packets that pass: a router with none, with ours, and with the script's, for one link
-//! and for 256.
+//! The cost of the rules for passing packets: a router with none, with ours, and with the script's, for one link and
+//! for 256.
 
 use std::fmt::Write;
 
