@@ -33,7 +33,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// What a run of cargo writes to its standard output.
+/// The standard output of a run of cargo.
 fn cargo(arguments: &[&str]) -> io::Result<String> {
     let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).args(arguments).output()?;
     if !output.status.success() {

@@ -16,7 +16,7 @@ pub(crate) struct Page {
 }
 
 const MANUAL: &str = "airpods";
-/// What says when each version was released, the newest one first.
+/// The changelog with the date of every release, the newest one first.
 const RELEASES: &str = include_str!("../../../helper/debian/changelog");
 
 /// The day of the newest release, which is the same wherever and whenever the pages are built.
@@ -79,7 +79,7 @@ fn text_of(command: &Command, man: &Man) -> String {
     format!("{}{}", String::from_utf8_lossy(&text).replace(".br\n\n.br\n", ".br\n"), rest.to_roff())
 }
 
-/// What the help shows after `Example:`, of the command itself or of all below it.
+/// The examples that the help shows after `Example:`, of the command itself or of all below it.
 fn examples(command: &Command) -> Vec<String> {
     if command.has_subcommands() {
         return command.get_subcommands().flat_map(examples).collect();
@@ -91,7 +91,7 @@ fn examples(command: &Command) -> Vec<String> {
     examples.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-/// What the help of `airpods` says about them.
+/// The exit codes, as the help of `airpods` describes them.
 fn exit_codes() -> String {
     let help = Cli::command().get_after_help().map(ToString::to_string).unwrap_or_default();
     let codes = help.split_once("Exit codes: ").map(|(_, codes)| codes.replace('\n', " ")).unwrap_or_default();

@@ -30,7 +30,7 @@ pub struct Args {
 /// Ctrl-C, and those of standard output.
 pub async fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let loaded = config::load(&context.environment, context.config.as_deref());
-    // What `start` refuses is wrong here, too.
+    // A configuration that `start` refuses is a fault here as well.
     let loaded = loaded.and_then(Loaded::refuse_unknown_restrictions);
     let (config, file, warnings, wrong) = match loaded {
         Ok(loaded) => (loaded.config, loaded.file, loaded.warnings, None),

@@ -45,7 +45,7 @@ struct Seen {
     has_page: bool,
 }
 
-/// Runs `airpods`. What cannot be found out is no failure: it is what is shown.
+/// Runs `airpods`. A fact that cannot be read is shown as unknown, and is no failure.
 ///
 /// # Errors
 /// Those of standard output, and Ctrl-C.

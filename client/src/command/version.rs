@@ -30,7 +30,7 @@ struct Versions {
     kernel: Option<String>,
 }
 
-/// Runs `airpods version`. What cannot be found out is no failure: it is what is told.
+/// Runs `airpods version`. A version that cannot be found out is reported as such, and is no failure.
 ///
 /// # Errors
 /// Those of standard output.

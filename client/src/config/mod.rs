@@ -158,7 +158,7 @@ fn find(environment: &Environment, option: Option<&Path>) -> Result<Option<(Path
                 if let Some(found) = read(path.clone())? {
                     return Ok(Some(found));
                 }
-                // Whoever made the link has a configuration; the defaults in its place would go unnoticed.
+                // A user who made the link has a configuration; the defaults in its place would go unnoticed.
                 if let Some((link, target)) = dangling(&path) {
                     return Err(ConfigError::Dangling { link, target });
                 }

@@ -157,7 +157,7 @@ pub enum ConfigError {
     Dangling {
         /// The file, or a folder on the way to it.
         link: PathBuf,
-        /// What it leads to, as it says.
+        /// The link's target, as the link has it.
         target: PathBuf,
     },
     /// The file with variables beside the configuration is none.

@@ -86,7 +86,7 @@ fn words(node: &Node) -> Read<Vec<String>> {
 /// Upper bound on the size of such a file, in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// Reads a file of this kind. What is no file is refused before it is read: a FIFO would never end.
+/// Reads a file of this kind. Anything but a regular file is refused before it is read: a FIFO would never end.
 pub(super) fn read(path: &Path) -> io::Result<String> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));

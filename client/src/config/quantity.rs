@@ -145,7 +145,7 @@ impl Serialize for StatusRange {
 pub struct Memory(u64);
 
 impl Memory {
-    /// So many bytes.
+    /// The amount of this many bytes.
     #[must_use]
     pub fn of(bytes: u64) -> Self {
         Self(bytes)

@@ -13,7 +13,7 @@ use super::runtime::Runtime;
 use super::tree::{Node, Table, Value};
 use crate::config::problem::nearest;
 
-/// Replaces every `${NAME}` in texts below `services`. What the built-in defaults have is left as it is.
+/// Replaces every `${NAME}` in texts below `services`. Texts of the built-in defaults stay as they are.
 pub(super) fn interpolate(tree: &mut Table, variables: &BTreeMap<String, String>, problems: &Problems) {
     if let Some(services) = tree.get_mut("services") {
         interpolate_in(services, "services", variables, problems);

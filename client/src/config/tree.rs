@@ -299,7 +299,8 @@ fn convert(value: &Spanned<DeValue<'_>>, source: &Arc<Source>) -> Result<Node, P
     Ok(Node { value, at })
 }
 
-/// Takes away what `unset` of each service names. What a person has set is not taken away: that is two wishes at once.
+/// Removes the keys that `unset` of each service names. A key that the user has set as well is a problem: the two
+/// contradict each other.
 pub(super) fn take_away(tree: &mut Table, problems: &Problems) {
     let Some(Value::Table(services)) = tree.get_mut("services").map(|node| &mut node.value) else { return };
     for (name, service) in services.iter_mut() {

@@ -50,7 +50,7 @@ impl Trial {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "outcome")]
 pub enum Proof {
-    /// What hung completes, and the rules saw it.
+    /// Transfers that hung complete now, and the rules counted packets of them.
     Proven {
         /// Transfers that completed before.
         before: u32,

@@ -175,8 +175,8 @@ struct Facts<'a> {
     auto: bool,
 }
 
-/// Asks from within the network of a container that runs, and where no answer comes also from the host. What is wrong
-/// is answered as one sentence with its cure.
+/// Asks from within the network of a running container and, if no answer comes, from the host as well. Returns the
+/// problem as one sentence with its cure.
 pub async fn verify(
     podman: &impl Podman,
     container: &str,

@@ -162,8 +162,8 @@ fn text(path: &str) -> String {
     file::read(Path::new(path), Links::Followed, Owner::Any).unwrap_or_default()
 }
 
-/// The servers in the text of such a file. What is no address is passed over, as resolvers do. So is an address with a link
-/// (`fe80::1%eth0`): it means nothing in a container.
+/// The servers in the text of such a file. A value that is no address is skipped, as resolvers do. So is an address
+/// with a link (`fe80::1%eth0`): it means nothing in a container.
 pub(super) fn parse_resolv_conf(text: &str) -> Vec<IpAddr> {
     let server = |line: &str| {
         let mut words = line.split_whitespace();

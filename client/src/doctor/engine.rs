@@ -15,7 +15,7 @@ pub enum Engine {
     Answers {
         /// Its version.
         version: Version,
-        /// What it says about the host; the error if it does not say.
+        /// Its report about the host; the error if there is none.
         host: Result<HostFacts, String>,
     },
     /// There is none.
@@ -77,7 +77,7 @@ pub(super) fn judge(engine: &Engine, explained: bool) -> Vec<Finding> {
             vec![Finding::broken(Code::PodmanSocket, why.as_str(), socket_cure(socket.as_deref(), origin, *denied))]
         }
         Engine::NotStarted(_) if explained => Vec::new(),
-        // What another `podman` left behind, such as namespaces made with other ids, is what it most often is.
+        // The most frequent cause is a leftover of another `podman`, such as namespaces made with other ids.
         Engine::NotStarted(reason) => {
             let cause = format!("podman does not start: {reason}");
             vec![Finding::broken(Code::PodmanService, cause, "podman system migrate && podman info")]

@@ -70,7 +70,7 @@ pub struct Facts {
     pub services: Vec<Service>,
 }
 
-/// What is wrong, what could be better, and what was looked at and is fine, in the order in which to read it.
+/// The findings, in the order in which to read them: what is wrong, what could be better, and what is fine.
 #[must_use]
 pub fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = settings::judge(&facts.settings);

@@ -12,13 +12,13 @@ use crate::egress::{Facts, Leaving};
 pub struct Names {
     /// The servers that containers' names are asked of. The error if `auto` finds none.
     pub servers: Result<Vec<IpAddr>, String>,
-    /// What makes it these.
+    /// The origin of these servers.
     pub origin: Origin,
     /// The servers that a container which runs was made with, none for the host's own; `None` where none runs.
     pub given: Option<Vec<IpAddr>>,
-    /// What was answered within a container's network; `None` where there is none to enter.
+    /// The answers within a container's network; `None` where there is none to enter.
     pub inside: Option<Vec<Asked>>,
-    /// What these servers answered the host; the host's own are not asked.
+    /// The answers of these servers to the host; the host's own servers are not asked.
     pub outside: Vec<Asked>,
     /// Where `auto` is set, what those answered the host that its own programs ask.
     pub own: Vec<Asked>,
@@ -127,8 +127,8 @@ fn unanswered(asked: &Asked, names: &Names) -> Finding {
     Finding::broken(code, cause, AUTO)
 }
 
-/// `auto` is no cure where it is set, and making the containers anew is none: they would be given the same servers. What is left is
-/// what the host does otherwise, if that is any better.
+/// The finding where `auto` is set already. Neither setting it nor replacing the containers is a cure: they would be
+/// given the same servers. The host's own name servers are the only other choice, if one of them answers.
 fn unanswered_by_auto(code: Code, what: &str, names: &Names) -> Finding {
     if let Some(own) = names.own.iter().find(|own| own.reply == Reply::Answered) {
         let cause = format!("{what}, and {} answers, which the host's own programs ask", own.server);

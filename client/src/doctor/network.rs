@@ -108,7 +108,7 @@ pub(super) fn judge(network: &Network) -> Vec<Finding> {
 fn conflict(conflict: &Conflict) -> Finding {
     let cause = conflict.to_string();
     match conflict {
-        // What others made is theirs to remove.
+        // Objects that others made are theirs to remove.
         Conflict::NotOurs { place, name, .. } => {
             let other = another(name);
             Finding::broken(Code::NameTaken, cause, format!("airpods config set {place} {other}"))

@@ -25,7 +25,7 @@ pub struct Path {
     pub route: EgressPath,
 }
 
-/// What measurements say about the VPN by which this host's packets leave. The doctor itself sends nothing.
+/// The measurements of the VPN by which this host's packets leave. The doctor itself sends nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Measured {
     /// The recent measurement of each tunnel's link, in the network that it is on.
@@ -203,7 +203,7 @@ fn narrow_branch(branch: &Branch, paths: &[Path], status: Option<&Status>, measu
         let cure = fixed_clamp_command(egress, "auto");
         return Some(Finding::broken(Code::Measured(known.verdict), cause, cure));
     }
-    // What leaves by sockets of the host knows the MTU of the link.
+    // Connections from sockets of the host know the MTU of the link.
     let sends_more = |path: &&Path| {
         path.route.passage == NetworkPath::Bridge && path.route.network_mtu.is_some_and(|network| network > mtu)
     };

@@ -89,7 +89,7 @@ async fn edited(
     }
 }
 
-/// What the user edits texts with: `$VISUAL`, `$EDITOR`, or what POSIX promises.
+/// The user's text editor: `$VISUAL`, `$EDITOR`, or `vi`, which POSIX promises.
 fn editor(lookup: impl Fn(&str) -> Option<OsString>) -> OsString {
     let named = |name: &&str| lookup(name).filter(|editor| !editor.is_empty());
     ["VISUAL", "EDITOR"].iter().find_map(named).unwrap_or_else(|| "vi".into())

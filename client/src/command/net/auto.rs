@@ -1,4 +1,5 @@
-//! `net clamp on --mtu auto`: measures, sets the value, and proves that it helps. What is not proven is put back.
+//! `net clamp on --mtu auto`: measures, sets the value, and proves that it helps. Without proof, the previous
+//! state is restored.
 
 use std::borrow::Cow;
 use std::pin::{Pin, pin};
@@ -214,7 +215,7 @@ async fn tell(helper: &HelperLink, outcome: &Outcome, how: How) -> Result<(), Fa
     Ok(())
 }
 
-/// What no clamp does for UDP, where the measured path is too narrow for that as well.
+/// A note that no clamp helps UDP, if the measured path is too narrow for UDP as well.
 fn udp(report: &Report) -> Option<String> {
     let paths = report.places.iter().flat_map(|place| &place.paths);
     let passes = paths.filter_map(|path| path.udp.filter(|udp| udp.failed.is_some())?.proven).min()?;

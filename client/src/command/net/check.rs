@@ -1,5 +1,6 @@
-//! `airpods net check`: measures what the path really carries, names the cause and the cure. What is measured is here too: the
-//! services, the servers of their images, and where the services are. One check at a time for each user.
+//! `airpods net check`: measures what the path really carries, names the cause and the cure. This file also chooses
+//! the subject: the services, the servers of their images, and where the services are. One check runs at a time for
+//! each user.
 
 use std::borrow::Cow;
 use std::fs::File;

@@ -18,7 +18,7 @@ pub(super) fn bare(changed: bool) -> &'static str {
     if changed { "done" } else { "nothing to do" }
 }
 
-/// What is different after a change, and what a person might not expect.
+/// The lines to print after a change: what is different, and what a user might not expect.
 pub(in crate::command) fn outcome(change: &Change, changed: bool, status: &Status) -> Vec<String> {
     match change {
         Change::On(Target::Auto, options) => {

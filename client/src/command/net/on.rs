@@ -20,7 +20,7 @@ use crate::helper_link::{Asking, Change, HelperLink};
 use crate::measure::{Plan, Tell, transfers};
 use crate::terminal::print_json;
 
-/// Transfers still hang, or something else cured them. What was before is there again.
+/// Transfers still hang, or something else cured them. The previous state is restored.
 #[derive(Debug, thiserror::Error)]
 #[error("the clamp is not proven to help: {why}; {left}")]
 pub(super) struct NotProven {

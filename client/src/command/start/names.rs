@@ -8,8 +8,8 @@ use crate::egress::Facts;
 use crate::plan::{Action, Launch, Plan};
 use crate::podman::{Networking, Podman};
 
-/// What is wrong with the name servers that containers were given, if any were given. They share the network, so one of those that were started
-/// stands for all.
+/// The problem with the name servers that containers were given, if any were given. The containers share the
+/// network, so one of those that were started stands for all.
 pub(super) async fn check(
     podman: &impl Podman,
     plan: &Plan,

@@ -135,12 +135,12 @@ async fn look(
 #[derive(Debug, Clone, Copy)]
 struct Subject<'a> {
     name: &'a str,
-    /// What is configured; nothing for what is left of one that was taken out of the configuration.
+    /// Its configuration; `None` for a leftover container whose service was removed from the configuration.
     service: Option<&'a Service>,
     container: Option<&'a Container>,
 }
 
-/// What is shown. A service that is switched off and was never started is only if it is named.
+/// The services to show. One that is switched off and was never started is shown only if it is named.
 fn subjects<'a>(
     config: &'a Config,
     names: &[String],

@@ -88,7 +88,7 @@ fn the_first_item_of_a_list_that_nobody_has_set_makes_the_list() {
     becomes("", "services.new.network_aliases.0", "'a'", "[services.new]\nnetwork_aliases = ['a']\n");
     becomes("", "services.new.ports.0", "{host=5,container=6}", "[services.new]\nports = [{host=5,container=6}]\n");
     becomes("", "services.\"a.b\".ports.0", "{}", "[services.\"a.b\"]\nports = [{}]\n");
-    // What counts where nobody has set anything stays in the other items.
+    // The other items keep their default values.
     becomes("", "services.ollama.health.expected_status.1", "399", &of_ollama("health.expected_status = [200, 399]"));
     let inline = "services.ollama = { pids_limit = 9 }\n";
     becomes(inline, "services.ollama.command_args.0", "'x'", &inline.replace("9 }", "9, command_args = ['x'] }"));

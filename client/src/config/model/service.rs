@@ -33,7 +33,7 @@ pub struct Service {
     /// The ports that lead into it. With [`NetworkMode::Host`] nothing leads: it listens on the host itself, on
     /// `container`; see [`Service::reachable_port`].
     pub ports: Vec<PortMapping>,
-    /// What it keeps, by the name it has in the file.
+    /// Its volumes, by their names in the file.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub volumes: IndexMap<String, Volume>,
     /// Whether it gets the GPU.

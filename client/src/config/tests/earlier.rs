@@ -93,7 +93,7 @@ fn a_built_in_volume_gives_way_to_one_in_its_place_and_stays_beside_others() {
     assert_eq!(volumes(both), ["data", "models"]);
 }
 
-/// What is in the folder of the earlier tool, and in ours.
+/// The configuration, loaded with a data folder of ours and the folder of the earlier tool.
 fn with_folders(text: Option<&str>, exists: fn(&Path) -> bool) -> Loaded {
     let places = Places {
         data_folder: Some("/own".into()),
@@ -135,7 +135,7 @@ fn without_a_file_the_folders_of_the_earlier_tool_are_found_too() {
     let loaded = with_folders(None, |path| path.starts_with("/earlier"));
     assert_eq!(path(&loaded, "ollama", "data"), "/earlier/airpods_ollama_data");
     assert_eq!(path(&loaded, "open-webui", "data"), "/earlier/airpods_webui_data");
-    // What it kept there was not the whole of what is kept here.
+    // The earlier tool kept only part of this volume there.
     assert!(path(&loaded, "comfyui", "data").starts_with("Named"));
     assert!(path(&with_folders(None, |_| false), "ollama", "data").starts_with("Named"));
 }

@@ -1,4 +1,4 @@
-//! What an ordinary user's containers need of the host, the GPU and the storage.
+//! Findings about the host's support for an ordinary user's containers, about the GPU and about the storage.
 
 use super::{Case, bad, healthy};
 use crate::config::GpuDevice;
