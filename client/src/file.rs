@@ -115,7 +115,7 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     let old = fs::metadata(&target).ok();
     let file = beside(&target, text, old.as_ref().map_or(NEW_FILE, |old| old.mode() & 0o777))?;
     if let Some(old) = old {
-        // Whoever may not give it away made it for themselves, and would have to own it to change it at all.
+        // A user who may not give files away owns the new one, and had to own the old one to change it at all.
         let _ = fchown(file.as_file(), Some(Uid::from_raw(old.uid())), Some(Gid::from_raw(old.gid())));
         file.as_file().set_permissions(Permissions::from_mode(old.mode() & 0o777))?;
     }
@@ -205,8 +205,8 @@ pub enum Owner {
     Alone,
 }
 
-/// Opens a plain file for reading. What it is, is known before it is opened: opening a pipe can wait for ever, and opening a
-/// device can do something.
+/// Opens a plain file for reading. The kind of file is checked before it is opened: opening a pipe can wait for ever,
+/// and opening a device can have side effects.
 ///
 /// # Errors
 /// Those of the system; [`ErrorKind::InvalidData`] for what is no plain file or too large, [`ErrorKind::PermissionDenied`] for a
@@ -304,7 +304,7 @@ impl Lock {
             let mut options = OpenOptions::new();
             options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
             match Flock::lock(options.open(&path)?, FlockArg::LockExclusiveNonblock) {
-                // Whoever held it before has removed it: the next to come would make another.
+                // The previous holder has removed this lock file: the next command would make another one.
                 Ok(held) if !is_at(&held, &path) => {}
                 Ok(held) => return Ok(Self { path, _held: held }),
                 Err((_, Errno::EWOULDBLOCK)) if begun.elapsed() < PATIENCE => {

@@ -1,5 +1,5 @@
-//! What holds for any bytes, for everything that reads bytes from outside: one function for each reader, which panics
-//! where something does not hold.
+//! Properties that hold for any bytes, for everything that reads bytes from outside: one function for each reader,
+//! which panics where a property does not hold.
 //!
 //! `make fuzz` feeds them bytes that are made to reach as much code as possible (`tests/fuzz`), and the tests below the
 //! inputs that were found worth keeping (`tests/fuzz/seeds`). This module is in no released program.
@@ -39,7 +39,7 @@ pub fn config(bytes: &[u8]) {
     assert!(told.chars().all(|shown| shown == '\n' || !shown.is_control()), "{told:?}");
 }
 
-/// What is shown cannot steer a terminal, is what it was where that is harmless, and JSON says the same all the same.
+/// Text that is shown cannot steer a terminal, and harmless text is shown unchanged. JSON keeps every text as it was.
 pub fn shown(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let steers = |shown: char| {

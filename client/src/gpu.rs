@@ -33,7 +33,7 @@ pub(crate) fn needs(text: &str) -> Vec<PathBuf> {
 /// The classes by which vendors describe theirs (CDI), in the order in which they are preferred.
 const CLASSES: [&str; 3] = ["nvidia.com/gpu", "amd.com/gpu", "intel.com/gpu"];
 
-/// What AMD's `ROCm` needs beside the render nodes ("Running `ROCm` Docker containers", AMD).
+/// The device that AMD's `ROCm` needs beside the render nodes ("Running `ROCm` Docker containers", AMD).
 const KFD: &str = "/dev/kfd";
 
 /// Where the render nodes are (drm(7)).

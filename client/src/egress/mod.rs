@@ -1,10 +1,10 @@
-//! The way of the packets: how a service's traffic gets from its container to the host, which link it leaves the host
-//! by, and whether a clamp on that link does anything for it.
+//! Egress: how a service's traffic gets from its container to the host, which link it leaves the host by, and whether
+//! a clamp on that link does anything for it.
 //!
 //! [`survey`] reads the facts; [`Facts::path`] decides from them. Only traffic that the host forwards for a
-//! container passes the clamp with the container's own MSS. What leaves by sockets of the host (`network_mode = "host"`, and
-//! everything rootless: pasta and slirp4netns end a container's connections and make their own) already knows the
-//! MTU of the link, and there nothing but a path narrower than that MTU is left to go wrong.
+//! container passes the clamp with the container's own MSS. Other traffic leaves by sockets of the host, which know
+//! the MTU of the link. That is so with `network_mode = "host"`, and with everything rootless: pasta and slirp4netns
+//! end a container's connections and make their own. There only a path narrower than that MTU can go wrong.
 
 mod netlink;
 mod rootless_backend;
@@ -64,7 +64,7 @@ pub struct Egress {
     pub link: String,
     /// Its index.
     pub index: i32,
-    /// What it is.
+    /// The kind of link.
     pub kind: LinkKind,
     /// The largest packet in bytes: the link's MTU, or the route's if that is smaller.
     pub mtu: u32,
@@ -294,7 +294,7 @@ pub fn survey(podman: &impl Podman, network: Option<&Network>, configured: &conf
     let rootless = podman.is_rootless().then(|| RootlessBackend::find(podman.version()));
     let mut facts =
         Facts { rootless, network: as_configured(network, configured), from_host: None, from_network: None };
-    // What is not learnt because the kernel does not answer is reported as unknown.
+    // Facts are reported as unknown if the kernel does not answer.
     if let Ok(mut kernel) = Rtnetlink::open() {
         facts.from_host = leaving(&mut kernel, |_| None).ok();
         facts.from_network.clone_from(&facts.from_host);

@@ -163,7 +163,7 @@ pub fn links() -> io::Result<Vec<(String, bool)>> {
 
 /// The network that a route leads to, and the index of its link.
 fn network(message: &Rtmsg) -> Option<(IpNet, i32)> {
-    // What says something about links only: IPv6's link-local and multicast networks.
+    // Networks whose routes concern a link only: multicast networks, and IPv6's link-local ones.
     let of_links = |to: &IpNet| match to.addr() {
         IpAddr::V4(address) => address.is_multicast(),
         IpAddr::V6(address) => address.is_multicast() || address.is_unicast_link_local(),
@@ -209,7 +209,7 @@ pub(super) struct Link {
     pub(super) name: String,
     /// Its index.
     pub(super) index: i32,
-    /// What it is.
+    /// The kind of link.
     pub(super) kind: LinkKind,
     /// Its MTU in bytes.
     pub(super) mtu: u32,

@@ -99,7 +99,7 @@ pub enum StepError {
         late: super::Late,
     },
 
-    /// What runs is not what was asked for.
+    /// The running container is not as asked for.
     #[error("{}", list(service, differences))]
     Differs {
         /// The service.
@@ -194,8 +194,8 @@ fn refusal_hint(source: &PodmanError) -> Option<String> {
     })
 }
 
-/// Known causes in what podman says, and the words for the first line. What podman says begins with what it was doing, and may
-/// end with what it makes of the cause.
+/// Known causes in podman's messages, and the words for the first line. A message begins with the action that failed,
+/// and may end with podman's own reading of the cause.
 type Causes = [(&'static [&'static str], &'static str)];
 
 const CAUSES: &Causes = &[
@@ -224,7 +224,8 @@ fn because(source: &PodmanError, causes: &Causes) -> String {
     known.map_or_else(String::new, |(_, cause)| format!(": {cause}"))
 }
 
-/// The longest line of podman's words, in characters. What is longer loses its middle: its ends say what was done and why not.
+/// The longest line of podman's words, in characters. A longer line loses its middle: its ends tell the action and why
+/// it failed.
 const LONGEST: usize = 240;
 
 fn shortened(text: &str) -> String {

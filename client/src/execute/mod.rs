@@ -1,7 +1,7 @@
 //! Executing a plan: its steps side by side where nothing forbids it, and back again when one fails.
 //!
 //! [`execute`] asks the kernel about ports, runs the steps ([`run`]), and undoes on failure or Ctrl-C what this run
-//! did. What it may not undo it names.
+//! did. It names the changes that it does not undo.
 
 mod act;
 mod end;

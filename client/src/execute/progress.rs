@@ -41,8 +41,8 @@ pub trait Progress {
     fn event(&self, event: &Event<'_>);
 }
 
-/// What suits standard error: lines that move where a person looks, and plain ones elsewhere. A terminal that cannot move them
-/// (`TERM=dumb` or none) is elsewhere, too: indicatif would show nothing at all there.
+/// The observer for standard error: moving lines on a terminal, and plain ones elsewhere. A terminal that cannot move
+/// lines (`TERM=dumb` or none) gets plain ones, too: indicatif would show nothing at all there.
 #[must_use]
 pub(super) fn progress_on_stderr(verbose: bool) -> Box<dyn Progress> {
     let moves = !MultiProgress::new().is_hidden();
@@ -228,7 +228,7 @@ impl Progress for Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // What was said last of each service stays on the screen.
+        // The last line about each service stays on the screen.
         self.services.borrow().values().for_each(|line| line.bar.abandon());
     }
 }
@@ -274,7 +274,7 @@ impl Layers {
     }
 }
 
-/// What there is to say about a step that is done; nothing about those that nobody asks about.
+/// The message about a step that is done; none about those that nobody asks about.
 fn said(step: &Step, took: Duration, bytes: u64) -> Option<String> {
     let service = step.service.as_deref().unwrap_or_default();
     let seconds = took.as_secs_f64();
@@ -301,7 +301,7 @@ fn said(step: &Step, took: Duration, bytes: u64) -> Option<String> {
     })
 }
 
-/// What there is to say about any step to somebody who wants to know all.
+/// The message about any step, for verbose output.
 fn in_detail(step: &Step, took: Duration) -> String {
     format!("done in {:.2} s: {}", took.as_secs_f64(), step.action)
 }

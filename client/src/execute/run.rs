@@ -156,7 +156,7 @@ pub(super) async fn run(
                 if error.leaves_open() {
                     done.push((index, Done::Unknown));
                 }
-                // What was cut off because of the first failure is no failure of its own.
+                // A step that was cut off because of the first failure is no failure of its own.
                 if failure.is_none() {
                     failure = Some(error);
                 }

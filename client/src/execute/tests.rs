@@ -165,7 +165,7 @@ async fn a_container_that_podman_had_to_restart_is_not_said_to_have_ended_well()
     assert!(aborted.to_string().ends_with("ended and was restarted by podman while it was starting"), "{aborted}");
 }
 
-/// What a restart of everything that runs would be.
+/// The plan that restarts everything that runs.
 async fn restarting(podman: &Simulated, toml: &str) -> Plan {
     use crate::plan::{Observed, restart, tests::desired};
     restart(&desired(toml, &[], NEW), &Observed::of(podman, [].into()).await.unwrap(), false).plan

@@ -40,7 +40,7 @@ impl<P: Podman> Undoing<'_, P> {
             if !left.iter().any(|left| left.refused) || !self.waited(pause).await {
                 break;
             }
-            // What is in the way of another goes before it, as in the first round.
+            // A change that is in the way of another is undone before it, as in the first round.
             let (again, stays): (Vec<_>, Vec<_>) = left.into_iter().partition(|left| left.refused);
             left = stays;
             left.extend(self.each(again.into_iter().map(|left| (left.action, left.done)).collect()).await);
@@ -203,7 +203,7 @@ async fn undo_action(podman: &impl Podman, action: &Action, settled_elsewhere: b
             let left = |error: PodmanError| format!("{remains} or does not run again: {}", error.message());
             return back.map_err(|error| Stays::Refused(left(error)));
         }
-        // What was removed cannot be restored.
+        // A removed container, pod or network cannot be restored.
         _ => return Err(Stays::For(Some(remains))),
     };
     match result {

@@ -22,7 +22,7 @@ pub const FILE: &str = "airpods.yaml";
 /// The Secret with the values of the secret variables.
 const SECRET: &str = "airpods-secrets";
 
-/// What a claim asks for; nobody knows how much a service keeps.
+/// The storage that each claim requests: a guess, as nobody knows how much a service keeps.
 const CLAIM: &str = "20Gi";
 
 /// Name servers that a pod may have (Kubernetes, "DNS for Services and Pods").
@@ -310,7 +310,7 @@ impl Writer<'_> {
     }
 }
 
-/// What makes this network another one than podman makes by itself.
+/// The options of `podman network create` that make this network differ from podman's default.
 fn podman_options(network: &NetworkSpec) -> Vec<String> {
     let driver = (network.driver != "bridge").then(|| format!("--driver {}", network.driver));
     let subnet = network.subnet.map(|subnet| format!("--subnet {subnet}"));

@@ -1,7 +1,7 @@
 //! The same services and settings for what a user may grow into: systemd, by podman's Quadlet, or a Kubernetes cluster.
 //!
-//! Each format is a function of [`Desired`](crate::plan::Desired), which is what `start` launches from as well. What a
-//! format cannot express is among the warnings.
+//! Each format is a function of [`Desired`](crate::plan::Desired), which `start` launches from as well. Settings that a
+//! format cannot express are among the warnings.
 
 pub mod kube;
 pub mod quadlet;
@@ -65,7 +65,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// What no format can express, because it is found out anew at every start.
+/// Warnings about settings that no format can express, because every start finds out their values again.
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
     let on_network = config.enabled().any(|(_, service)| service.network_mode == NetworkMode::Pod);

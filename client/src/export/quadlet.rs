@@ -189,7 +189,7 @@ fn container(subject: &Subject<'_>, launch: &Launch) -> Unit {
         None => {}
     }
     if launch.oneshot {
-        // Whoever is ordered after it waits until it has ended, and once it has it is not started again.
+        // Units that are ordered after it wait until it has ended. Once it has, it is not started again.
         unit.set("Type", "oneshot");
         unit.set("RemainAfterExit", "yes");
     }
@@ -197,10 +197,10 @@ fn container(subject: &Subject<'_>, launch: &Launch) -> Unit {
     unit
 }
 
-/// What the service uses is started with it and before it, in the order of `start`: a name that does not resolve yet is no
-/// name to a program that asks once. Where services use each other in a circle, one of them has to be first: units that are
-/// all to be after each other are no order, and systemd leaves one out. Quadlet itself adds no more than the network and the pod,
-/// of which a service that is used has its own.
+/// The services that this one uses are started with it and before it, in the order of `start`: a program may resolve
+/// their names only once. Where services use each other in a circle, one of them has to be first: in an ordering cycle
+/// of units, systemd leaves one out. Quadlet itself adds only the network and the pod, and a service that is used has
+/// its own.
 fn used(unit: &mut Unit, subject: &Subject<'_>, launch: &Launch) {
     let launches: Vec<_> = subject.desired.launches.iter().collect();
     let order = ordered(&launches);
@@ -277,8 +277,8 @@ fn bind(unit: &mut Unit, source: &str, mount: &Mount, relabel: Relabel) {
     }
 }
 
-/// Whoever depends on the service waits until it answers, from the host: the image may have no program that asks. One
-/// that never answers is left running, as `airpods start` leaves it.
+/// Units that depend on the service wait until it answers. The host asks, as the image may have no program for that.
+/// A service that never answers is left running, as `airpods start` leaves it.
 fn wait_for_health(unit: &mut Unit, subject: &Subject<'_>, health: &HttpCheck, times: &HealthTimes) {
     let interval = interval(subject, times);
     let attempts = (patience(subject, times).as_secs_f64() / interval).ceil().to_string();
@@ -337,7 +337,7 @@ fn patience(subject: &Subject<'_>, times: &HealthTimes) -> Duration {
     times.patience(of_all, Duration::from_secs_f64(habits.startup_check_interval))
 }
 
-/// Whoever depends on the service waits until its command succeeds.
+/// Units that depend on the service wait until its command succeeds.
 fn wait_for_command(unit: &mut Unit, subject: &Subject<'_>, launch: &Launch) {
     let seconds = patience(subject, &launch.health_times).as_secs().to_string();
     let name = &launch.container.name;
@@ -369,7 +369,7 @@ fn restart(policy: Restart) -> &'static str {
     match policy {
         Restart::No => "no",
         Restart::OnFailure => "on-failure",
-        // What somebody stopped stays stopped with systemd anyhow.
+        // A unit that somebody stopped stays stopped with systemd anyhow.
         Restart::Always | Restart::UnlessStopped => "always",
     }
 }

@@ -1,4 +1,4 @@
-//! What is written, and what is never read.
+//! Writing and locking files, and the files that are never read.
 #![allow(clippy::unwrap_used)]
 
 use super::*;

@@ -1,4 +1,4 @@
-//! What can go wrong between the client and the helper: one sentence, one hint and one exit code for each.
+//! Errors between the client and the helper: one sentence, one hint and one exit code for each.
 
 use std::borrow::Cow;
 use std::time::Duration;

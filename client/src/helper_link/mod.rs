@@ -33,7 +33,7 @@ const ANSWER: Duration = Duration::from_secs(25);
 /// How long a person may take over the password; polkit's own agents give up sooner.
 const PROMPT: Duration = Duration::from_secs(300);
 
-/// What a helper that is about to leave is given to leave.
+/// The time that a helper which is shutting down gets to leave, before the call is repeated.
 const MOMENT: Duration = Duration::from_millis(200);
 
 /// Whether a person may be asked for a password.
@@ -88,9 +88,9 @@ impl HelperLink {
 
     /// Asks for a change; answers whether anything is different now.
     ///
-    /// Whoever may do it without a password is served without an agent being started, which takes longer than the
-    /// change itself. Only when the helper says that somebody must be asked, it is called again with the flag that
-    /// allows asking.
+    /// If polkit needs no password for this user, the first call already does the work. That saves starting an agent,
+    /// which takes longer than the change itself. Only when the helper says that somebody must be asked, it is called
+    /// again with the flag that allows asking.
     ///
     /// # Errors
     /// [`HelperError`]

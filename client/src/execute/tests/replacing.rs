@@ -1,4 +1,4 @@
-//! What was there before a start that fails or is cut short is there afterwards, or is named.
+//! A start that fails or is interrupted restores everything that was there before, or names it.
 
 use super::*;
 use crate::plan::tests::{desired, observed, start};

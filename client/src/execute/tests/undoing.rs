@@ -24,7 +24,7 @@ async fn with_lost_answers(
         podman.lose_answer_to(call.clone());
         match run_plan(&podman, &plan).await {
             Err(aborted) => check(&call, &before, &podman.world(), &aborted.left),
-            // What was set aside is removed at the very end, when everything runs.
+            // Containers that were set aside are removed at the very end, when everything runs.
             Ok(outcome) => assert!(!outcome.warnings.is_empty(), "{call:?}"),
         }
     }

@@ -23,7 +23,7 @@ impl Writer<'_> {
         let ports = ports(launch, endpoint);
         let mut container = json!({
             "name": label(&launch.service), "image": spec.image,
-            // What podman has already is not pulled again.
+            // An image that podman has already is not pulled again.
             "imagePullPolicy": match launch.pull {
                 Pull::Missing => "IfNotPresent",
                 Pull::Always => "Always",
