@@ -56,7 +56,7 @@ pub(crate) async fn run(command: &str, pid: u32, input: &[u8], patience: Duratio
     Err(io::Error::other(said.to_owned()))
 }
 
-/// What a process says, up to [`LONGEST`].
+/// The output of a process, up to [`LONGEST`].
 async fn said(stream: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
     let mut said = Vec::new();
     if let Some(stream) = stream {
@@ -85,7 +85,7 @@ pub(crate) fn enter(pid: u32, wanted: CloneFlags) -> io::Result<()> {
     let open = |(name, flag): (&str, CloneFlags)| Ok((File::open(format!("{process}/ns/{name}"))?, flag));
     let kinds = KINDS.into_iter().filter(|(_, flag)| wanted.contains(*flag));
     let namespaces: Vec<(File, CloneFlags)> = kinds.map(open).collect::<io::Result<_>>()?;
-    // Whoever made a user namespace has every right in it, and with that one in the namespaces that belong to it.
+    // The creator of a user namespace has every capability in it, and thereby in the namespaces that belong to it.
     if users.metadata()?.ino() != fs::metadata("/proc/self/ns/user")?.ino() {
         setns(users, CloneFlags::CLONE_NEWUSER)?;
     }

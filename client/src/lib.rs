@@ -2,7 +2,7 @@
 //! that makes them work behind a VPN.
 //!
 //! It runs as the user and never needs more. [`cli`] reads the command line, [`config`] the configuration; each
-//! command is one file in [`command`]. What can go wrong is an error that implements [`error::Report`], shown in
+//! command is one file in [`command`]. Every failure is an error that implements [`error::Report`], shown in
 //! one place ([`run`]) and turned into one of the documented exit codes ([`Exit`]).
 
 #![forbid(unsafe_code)]

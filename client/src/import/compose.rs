@@ -46,9 +46,9 @@ const TOP_READ: [&str; 6] = ["version", "name", "services", "volumes", "networks
 struct Reader {
     project: String,
     notes: Vec<Note>,
-    /// What podman calls each named volume of the file.
+    /// podman's name for each named volume of the file.
     volumes: BTreeMap<String, String>,
-    /// What podman calls each network that exists already.
+    /// podman's name for each network that exists already.
     networks: BTreeMap<String, String>,
     /// The file of each secret.
     secrets: BTreeMap<String, String>,

@@ -1,4 +1,4 @@
-//! What an import has gathered: one TOML table a service, and notes on everything that it could not carry over.
+//! The draft that an import fills: one TOML table a service, and notes on everything that it could not carry over.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -251,8 +251,8 @@ impl Service {
     }
 }
 
-/// A reference with its registry and tag. What a variable in it stands for is not known here: where the repository has one, it
-/// stays as it is, and the configuration completes it when it is loaded.
+/// A reference with its registry and tag. The value of a variable is not known here: a reference with a variable stays as
+/// it is, and the configuration completes it when it is loaded.
 fn full_reference(reference: &str) -> String {
     if reference.contains('$') {
         return reference.to_owned();

@@ -1,8 +1,8 @@
 //! Reads what people launch their services with today, and writes a `config.toml` that says the same.
 //!
-//! `compose` reads a compose file, `quadlet` reads podman's Quadlet units. What cannot be carried over is named
-//! with its line, never dropped in silence. The text that comes out is read as a configuration before anybody sees it: a value
-//! that is refused there is taken away and noted, too.
+//! `compose` reads a compose file, `quadlet` reads podman's Quadlet units. Settings that cannot be carried over are
+//! noted with their line, never dropped in silence. The resulting text is read as a configuration before anybody sees
+//! it: a value that is refused there is removed and noted, too.
 
 mod compose;
 mod draft;
@@ -29,7 +29,7 @@ pub struct Imported {
     pub text: String,
     /// The names of its services, in their order.
     pub services: Vec<String>,
-    /// What it does not say, or says otherwise, in the order of the lines.
+    /// The settings of the other files that it leaves out or changes, in the order of the lines.
     pub notes: Vec<Note>,
 }
 
@@ -123,7 +123,7 @@ fn mend_dependencies(draft: &mut Draft) {
             }
         }
     }
-    // Whoever ends is not started again, whatever the policy was.
+    // A oneshot service that has ended is not started again, whatever the policy was.
     for service in &mut draft.services {
         let again = ["always", "unless-stopped"].iter().any(|policy| service.says("restart_policy", policy));
         if again && service.has("oneshot") {

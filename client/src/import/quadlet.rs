@@ -65,7 +65,7 @@ struct Line {
 #[derive(Default)]
 struct Reader {
     notes: Vec<Note>,
-    /// What podman calls the object of each `.volume`, `.network`, `.pod` and `.image` unit.
+    /// podman's name for the object of each `.volume`, `.network`, `.pod` and `.image` unit.
     objects: BTreeMap<String, String>,
     /// The services, by their units' names.
     services: Vec<String>,

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::*;
 use crate::config::Config;
 
-/// What a configuration in `/srv/stack` refers to.
+/// The folders, variables and files that a configuration in `/srv/stack` refers to.
 fn places() -> Places {
     Places {
         data_folder: Some("/data".into()),

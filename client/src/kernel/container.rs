@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::{Bound, Processes};
 use crate::inside;
 
-/// What every container has (OCI runtime specification, "Default Devices", and a terminal of its own).
+/// The devices that every container has (OCI runtime specification, "Default Devices", and a terminal of its own).
 const USUAL: [&str; 8] = ["console", "full", "null", "ptmx", "random", "tty", "urandom", "zero"];
 
 /// The devices that were given to it, or none when that cannot be read: it takes the right to trace the process.

@@ -1,5 +1,5 @@
-//! What the kernel holds for a running container, read without rights from `/proc` and `/sys`. Whatever cannot be read,
-//! as for a podman of another user's, is not known and no answer is made up.
+//! The kernel's view of a running container, read without rights from `/proc` and `/sys`. A value that cannot be read,
+//! as for another user's podman, is unknown, and no answer is made up.
 
 pub(crate) mod container;
 mod host;

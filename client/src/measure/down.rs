@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::exchange::{Action, Contact, Exchange, Opening, Seen, fixed_headers};
 use super::hello::hello;
 
-/// What comes down is judged in packets of this size and more: every IPv4 host takes 576 bytes (RFC 1122, section 3.3.2).
+/// The smallest packet by which the way down is judged, in bytes: every IPv4 host takes 576 (RFC 1122, section 3.3.2).
 pub(super) const BASE: u16 = 576;
 
 /// The packet that an MSS of 536 makes, the smallest that is announced.
@@ -215,5 +215,5 @@ impl Down {
 /// `TCP_MSS_DEFAULT` of `net/tcp.h`: the kernel guesses no more before a segment has arrived (`tcp_initialize_rcv_mss`).
 const GUESS: u32 = 536;
 
-/// What is allowed for the server to answer, beside the round trips.
+/// The time that the server is allowed for its answer, beside the round trips.
 const QUICK: Duration = Duration::from_millis(60);

@@ -1,10 +1,10 @@
-//! What is known of one direction, and which sizes are worth trying next. Pure.
+//! The evidence about one direction, and the sizes that are worth trying next. Pure.
 
 use std::collections::BTreeMap;
 
 use super::report::LimitedBy;
 
-/// What connections have shown about one direction. Sizes are those of whole IP packets.
+/// The evidence that connections have given about one direction. Sizes are those of whole IP packets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Evidence {
     /// The largest packet that arrived.
@@ -105,7 +105,7 @@ impl Evidence {
         self.open_end().is_some_and(|failed| failed.saturating_sub(self.floor(base)) > precision)
     }
 
-    /// What is proven, or `base` where nothing above that is.
+    /// The largest proven size, or `base` where nothing above that is proven.
     pub(super) fn floor(&self, base: u16) -> u16 {
         self.proven.unwrap_or(base).max(base)
     }

@@ -1,4 +1,4 @@
-//! What every connection of a check has in common: it connects, says hello, and reads what comes.
+//! The common part of all connections of a check: each connects, says hello, and reads the answer.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ pub(super) struct Exchange {
     /// When the first and the latest bytes came.
     pub(super) first_at: Option<Moment>,
     pub(super) latest_at: Option<Moment>,
-    /// What came.
+    /// The bytes that came.
     pub(super) received: Vec<u8>,
     /// The error that ended it.
     pub(super) error: Option<Errno>,

@@ -1,5 +1,5 @@
-//! What a search has learnt about one path. Pure: outcomes of connections in, evidence out. Another server confirms what the
-//! first one has shown, or answers in its place.
+//! The findings of a search about one path. Pure: outcomes of connections in, evidence out. Another server confirms
+//! those of the first one, or answers in its place.
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ pub(super) struct Findings {
     pub(super) sent: u32,
     /// The least size that some connections end at while others carry more.
     pub(super) mixed: Option<u16>,
-    /// What another server has shown.
+    /// The result of another server.
     pub(super) second: Option<Second>,
     /// The shortest and the longest round trip, and the longest wait for an answer.
     pub(super) min_rtt: Option<Duration>,
@@ -76,13 +76,13 @@ pub(super) struct Findings {
     pub(super) answers_within: Option<Duration>,
     /// The search ended for want of time, or of connections.
     pub(super) cut_short: bool,
-    /// What it took.
+    /// The connections and bytes that it took.
     pub(super) spent: Spent,
     /// How long it took.
     pub(super) took: Duration,
 }
 
-/// What another server has shown at the sizes where the first one's path ends.
+/// The result of another server at the sizes where the first one's path ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Second {
     /// It carried more, up or down.

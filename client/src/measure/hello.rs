@@ -68,7 +68,7 @@ fn random(count: usize) -> Vec<u8> {
     bytes
 }
 
-/// What a server has answered so far, as far as that can be told without a key.
+/// The answer of a server so far, as far as it can be told without a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Answer {
     /// Nothing yet.

@@ -1,4 +1,4 @@
-//! What was measured in which network: `paths.json` in the state folder.
+//! The memory of measurements, by network: `paths.json` in the state folder.
 //!
 //! A network is kept as hashes with a salt of the file's own, of the link, the router and the router's network card: whoever reads the file
 //! can tell two networks apart, and name neither. Names of servers, addresses and links are not kept.
@@ -70,7 +70,7 @@ impl Fingerprint {
     }
 }
 
-/// What is remembered of the link in the network that it is in now.
+/// The remembered measurement of the link, in the network that it is in now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
     /// The link's name.
@@ -106,14 +106,14 @@ impl fmt::Display for Elsewhere {
 }
 
 impl Memory {
-    /// What is remembered in a folder; nothing where there is no file, or one that is not trusted.
+    /// The memory in a folder; empty where there is no file, or one that is not trusted.
     #[must_use]
     pub fn load(folder: Option<&Path>) -> Self {
         let text = folder.and_then(|folder| file::read(&folder.join(FILE), Links::Refused, Owner::Alone).ok());
         text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
     }
 
-    /// What a link and the routers around it look like here.
+    /// The fingerprint of a link and the routers around it.
     fn fingerprint(&self, link: &str, gateways: &[Gateway]) -> Fingerprint {
         let hash = |parts: &[String]| {
             let digest = Sha256::digest(format!("{}\0{}", self.salt, parts.join("\0")));
@@ -129,7 +129,7 @@ impl Memory {
         }
     }
 
-    /// What was measured of a link in the network of these routers, unless that is too long ago.
+    /// The latest measurement of a link in the network of these routers, unless that is too long ago.
     #[must_use]
     pub fn known(&self, link: &str, gateways: &[Gateway], now: SystemTime) -> Option<Known> {
         let here = self.fingerprint(link, gateways);
@@ -228,7 +228,8 @@ pub fn link_of(report: &Report) -> Option<&Link> {
     report.places.first()?.link.as_ref()
 }
 
-/// What keeps the hashes of one file from being compared with those of another: it need not be secret from its owner.
+/// A salt that keeps the hashes of one file from being compared with those of another. It need not be secret from its
+/// owner.
 fn salt() -> String {
     format!("{:032x}{:032x}", fastrand::u128(..), fastrand::u128(..))
 }

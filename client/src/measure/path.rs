@@ -19,7 +19,7 @@ use super::verdict::{Circumstances, Code, FromHost, direction, judge, narrow, va
 use super::{Stage, quic};
 use crate::egress::egress;
 
-/// What is to be measured. It is handed to the process that enters a container's network.
+/// The measurement to make. It is handed to the process that enters a container's network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Job {
     pub(super) family: Family,

@@ -1,6 +1,7 @@
-//! What UDP lets through to a server that speaks QUIC: packets with a version that no server knows, each answered with the versions that
-//! it does (RFC 9000, section 6). That needs no cryptography and leaves no state behind. A server that does not speak QUIC says nothing, which is
-//! then not known to be the network's fault.
+//! The packet sizes that UDP lets through to a server that speaks QUIC. Each packet has a version that no server knows,
+//! and is answered with the versions that the server does know (RFC 9000, section 6). That needs no cryptography and
+//! leaves no state behind. A server that does not speak QUIC is silent, so silence is not known to be the network's
+//! fault.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -100,7 +100,7 @@ pub struct PathReport {
     pub up: Direction,
     /// From the server to here.
     pub down: Direction,
-    /// What UDP port 443 lets through, where the server speaks QUIC.
+    /// The packet sizes that UDP lets through to port 443, where the server speaks QUIC.
     pub udp: Option<Udp>,
     /// The size to clamp to, where a direction is too narrow: a packet of this size passed.
     pub narrow_to: Option<u16>,
@@ -165,7 +165,7 @@ pub struct Direction {
     pub reason: Option<String>,
 }
 
-/// What keeps packets of a direction below the largest size.
+/// The cause that keeps packets of a direction below the largest size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LimitedBy {
@@ -204,7 +204,7 @@ impl Confidence {
     }
 }
 
-/// What UDP lets through to the server's port.
+/// The packet sizes that UDP lets through to the server's port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Udp {

@@ -9,7 +9,7 @@ use super::exchange::{Action, Contact, Exchange, Moment, Opening, Seen};
 use super::transfer::{Transfer, TransferOutcome};
 use super::up::{Up, UpOutcome};
 
-/// What connections are made of.
+/// The transport of connections.
 pub(super) trait Transport {
     /// A connection.
     type Socket;

@@ -1,7 +1,8 @@
 //! The search: which connections to open next, until the largest packet of each direction is known or time is up.
 //!
-//! Quick rounds narrow down where the path ends. What they miss is a hint only, for loss looks the same at first. Then the search stands
-//! at the boundary: the next larger size fails only after three transmissions, on three connections up and two down.
+//! Quick rounds narrow down where the path ends. A size that fails in them is a hint only, for loss looks the same at
+//! first. Then the search stands at the boundary: the next larger size fails only after three transmissions, on three
+//! connections up and two down.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::run::{Outcome, Patience, Probe, Progress, Transport, run};
 use super::train::Record;
 use super::up::{Up, UpEnding};
 
-/// What a check may take on one path.
+/// The time and the connections that a check may take on one path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Budget {
     /// After this long it ends, whatever is known by then.
@@ -44,7 +45,7 @@ const LONG_RTT: Duration = Duration::from_millis(120);
 /// The duration of one more round and of the proof at the boundary: round trips, and the time beside them.
 const LAST_ROUNDS: (u32, Duration) = (16, Duration::from_millis(1500));
 
-/// What makes a hello of 256 bytes one of 1,760, as those with post-quantum groups are.
+/// The padding that makes a hello of 256 bytes one of 1,760, as those with post-quantum groups are.
 const BIG: u16 = 1500;
 
 /// On how many connections a size has to fail before it is too large.
@@ -228,7 +229,7 @@ impl<T: Transport> Search<'_, T> {
             let answered =
                 outcomes.iter().any(|outcome| matches!(outcome.contact().answer, Answer::Tls | Answer::Alert));
             self.findings.answers_without_name = Some(answered);
-            // What came back came to another question.
+            // These answers are to a hello without the name, so they do not count.
             (self.findings.tls, self.findings.alert) = (false, false);
             if answered {
                 return false;
@@ -243,8 +244,8 @@ impl<T: Transport> Search<'_, T> {
         let (mut ending, mut top, mut cuts, mut tried_tied) = (first, self.subject.top, 0, false);
         for _ in 0..4 {
             match ending {
-                // All that this train could carry is what our SYN announced: the kernel had the answer before it took the second value,
-                // as it has on a path without delay. What is announced then has to be as large as what is sent.
+                // This train could carry no more than our SYN announced: the kernel had the answer before it took the second
+                // value, as it has on a path without delay. The SYN then has to announce as much as the train sends.
                 UpEnding::All | UpEnding::Hole if self.tied && !tried_tied => {
                     tried_tied = true;
                     self.findings.up.limit = None;

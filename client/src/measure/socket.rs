@@ -101,7 +101,7 @@ impl Transport for Sockets<'_> {
     }
 
     fn look(&mut self, socket: &mut Socket, received: &mut Vec<u8>) -> Seen {
-        // What has come is read first: the kernel's word about it is then no older.
+        // Data that has come is read first, so that `TCP_INFO` is no older than the data.
         let mut closed = false;
         let connected = socket.info.state >= ESTABLISHED && socket.info.state != super::tcp_info::SYN_SENT;
         if connected && socket.error.is_none() {

@@ -23,7 +23,7 @@ pub struct Target {
 /// The port of HTTPS (RFC 9110, section 4.2.2).
 const HTTPS: u16 = 443;
 
-/// What `docker.io` stands for (`distribution/reference`).
+/// The registry that `docker.io` stands for (`distribution/reference`).
 const DOCKER: (&str, &str) = ("docker.io", "registry-1.docker.io");
 
 /// A text is no [`Target`].

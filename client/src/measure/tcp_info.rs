@@ -1,4 +1,4 @@
-//! What the kernel says about a connection: `TCP_INFO`.
+//! The kernel's report about a connection: `TCP_INFO`.
 
 use std::os::fd::AsFd;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::tcp_info::TcpInfo;
 
-/// What the train looks like to the server: the beginning of a record that is never completed.
+/// The record that the server sees in the train: only its beginning, as it is never completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Record {
     /// Encrypted data after a hello, 16,640 bytes of it: the most that a record may have (RFC 8446, section 5.2).
@@ -48,7 +48,7 @@ pub(super) struct Train {
     pub(super) head: Head,
 }
 
-/// What is known of the packet at the head of the queue.
+/// The facts about the packet at the head of the queue.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Head {
     pub(super) acked: u64,

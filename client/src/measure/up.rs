@@ -180,7 +180,7 @@ impl Up {
                 return Some(Action::Wait);
             }
         }
-        // What is still on its way would be counted as part of the train.
+        // Data that is still on its way would be counted as part of the train.
         if self.exchange.info.unacked > 0 {
             return Some(Action::Wait);
         }
@@ -224,11 +224,11 @@ impl Up {
         train.count(info.data_segs_out, info.total_retrans, info.notsent);
         let ceiling = self.ceiling();
         if ceiling < train.ceiling {
-            // What is acknowledged from here on may have been cut into smaller packets.
+            // Data that is acknowledged from here on may have been cut into smaller packets.
             train.ceiling = ceiling;
             self.reported = u16::try_from(info.pmtu).ok().filter(|pmtu| *pmtu <= ceiling);
         }
-        // What came out of order since then may have put SACK blocks into ours.
+        // Packets that came out of order since then may have put SACK blocks into ours.
         train.clouded |= info.rcv_ooopack > train.early_before;
         let acked = info.bytes_acked.saturating_sub(train.acked_before);
         let arrived = train.ends.iter().take_while(|end| **end <= acked).count();
@@ -291,7 +291,8 @@ impl Up {
             since.is_some_and(|since| seen.now.saturating_sub(since) > wait + Duration::from_millis(30) + seen.slack)
         };
         let strictly = passed(head.twice_by_timer_at, rtt * 13 / 10);
-        // Without SACK nothing tells that the small packets behind arrived. What passed before on this connection has to do.
+        // Without SACK nothing tells that the small packets behind arrived. Earlier packets of this connection that arrived
+        // have to do.
         let behind = if info.has_sack() { info.sacked > 0 } else { arrived > 0 && info.retransmits >= 2 };
         let quickly = !self.strict && info.has_sack() && passed(head.sent_again_at, rtt * 3 / 2);
         if behind && (strictly || quickly) {

@@ -99,7 +99,7 @@ impl Place<'_> {
         );
     }
 
-    /// What podman calls the object of another unit; anything else is a name already.
+    /// podman's name for the object of another unit; anything else is a name already.
     fn object(&self, name: &str) -> String {
         self.reader.objects.get(name).cloned().unwrap_or_else(|| match extension(name) {
             // Its unit is elsewhere.

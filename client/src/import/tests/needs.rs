@@ -1,4 +1,5 @@
-//! What public stacks need (counted over 57 of them), in compose's words and in ours: both must come to the same configuration.
+//! The needs of public stacks (counted over 57 of them), in compose's words and in ours: both must yield the same
+//! configuration.
 
 use super::*;
 use crate::config::NetworkMtu;

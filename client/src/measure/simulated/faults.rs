@@ -1,4 +1,4 @@
-//! What a simulated path and the machines at its ends do.
+//! The behaviour of a simulated path and of the machines at its ends.
 
 use std::time::Duration;
 

@@ -29,7 +29,7 @@ pub(super) struct Sender {
     next: u64,
     pub(super) acked: u64,
     pub(super) mss: u16,
-    /// What SACK blocks take of it now.
+    /// The bytes of the MSS that SACK blocks take now.
     pub(super) blocks: u16,
     pub(super) retransmits: u8,
     pub(super) sent_again: u32,

@@ -14,7 +14,7 @@ fn paths() -> u64 {
     std::env::var("AIRPODS_PATHS").ok().and_then(|text| text.parse().ok()).unwrap_or(PATHS)
 }
 
-/// What a search says about a path, and what the path really carried.
+/// The findings of a search about a path, and the sizes that the path really carried.
 struct Run {
     findings: Findings,
     code: Code,

@@ -67,7 +67,7 @@ codes! {
     ServerDown = "server-down", Unmeasured;
     /// IPv6 leads nowhere, IPv4 works.
     Ipv6Dead = "ipv6-dead", Broken;
-    /// What answers does not speak TLS.
+    /// The server answers and does not speak TLS.
     NotTls = "not-tls", Broken;
     /// The server's name is what is filtered.
     NameFiltered = "name-filtered", Broken;

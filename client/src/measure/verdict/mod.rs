@@ -1,7 +1,7 @@
 //! From what was seen on a path to a verdict: a pure table, in the order of decision.
 //!
-//! "Too narrow" needs [`STANDS_UP`] connections that agree up, or [`stands_down`] down, each of which gave the size every chance. What
-//! ended for want of time is never a verdict about the network.
+//! "Too narrow" needs [`STANDS_UP`] connections that agree up, or [`stands_down`] down, each of which gave the size
+//! every chance. A search that ended for want of time is never a verdict about the network.
 
 mod code;
 #[cfg(test)]
@@ -19,7 +19,7 @@ use super::findings::Findings;
 use super::report::{Confidence, Direction, LimitedBy};
 use super::search::{STANDS_UP, stands_down};
 
-/// What is known about a path beside what its connections have shown.
+/// The facts about a path beside the evidence of its connections.
 #[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own, and all combinations occur")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Circumstances {
