@@ -115,7 +115,7 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     let old = fs::metadata(&target).ok();
     let file = beside(&target, text, old.as_ref().map_or(NEW_FILE, |old| old.mode() & 0o777))?;
     if let Some(old) = old {
-        // A user who may not give files away owns the new one, and had to own the old one to change it at all.
+        // An error is ignored: a user who may not give files away had to own the old file to change it at all.
         let _ = fchown(file.as_file(), Some(Uid::from_raw(old.uid())), Some(Gid::from_raw(old.gid())));
         file.as_file().set_permissions(Permissions::from_mode(old.mode() & 0o777))?;
     }

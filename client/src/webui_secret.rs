@@ -84,7 +84,7 @@ pub fn load_or_create(folder: Option<&Path>, earlier: Option<&Path>) -> Result<S
     }
     let text = earlier.map_or(Ok(None), load_earlier)?.map(|secret| secret.expose().to_owned());
     create(folder, &path, text).map_err(|cause| SecretError::Io { path: path.clone(), done: "made", cause })?;
-    // Whoever was first with creating it, everybody uses what is there now.
+    // Another command may have created the file first: every command uses the secret that is there now.
     load(&path)?.ok_or(SecretError::Untrusted { path, why: "it vanished".to_owned() })
 }
 

@@ -66,7 +66,7 @@ fn assert_way(host: &Netns, link: &str, mtu: u32, verdict: Verdict) {
     assert_eq!((egress.link.as_str(), egress.mtu, path.verdict), (link, mtu, verdict));
 }
 
-/// What wg-quick(8) does for `AllowedIPs = 0.0.0.0/0`.
+/// The routes and rules that wg-quick(8) adds for `AllowedIPs = 0.0.0.0/0`.
 const WG_QUICK: &str = "ip route add default dev wg0 table 51820
     ip rule add not fwmark 51820 table 51820
     ip rule add table main suppress_prefixlength 0";

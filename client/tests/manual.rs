@@ -25,7 +25,7 @@ fn commands() -> Vec<Vec<String>> {
     all
 }
 
-/// What a program says about a text that is in a file; empty when it has nothing to say and is content.
+/// The complaints of a program about a text in a file; empty when it prints nothing and succeeds.
 fn complaints(program: &str, options: &[&str], text: impl AsRef<[u8]>) -> String {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("text");

@@ -138,7 +138,7 @@ fn each_direction_is_measured_to_the_byte_and_the_cure_has_the_number() {
 fn a_path_that_reports_its_mtu_is_no_hole() {
     let wire = Wire::new();
     drop_where(&wire.server, "prerouting", "meta length > 1300");
-    // What the router would have said is known already.
+    // The kernel already knows the MTU that the router would have reported.
     wire.host.sh("ip route add 203.0.113.1/32 dev eth0 mtu 1300").unwrap();
     let (exit, report) = wire.json(IPV4);
     assert_eq!(exit, 0, "{report:#}");

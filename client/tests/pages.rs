@@ -134,7 +134,7 @@ fn every_command_that_the_program_advises_can_be_typed() {
 #[test]
 fn every_value_that_is_advised_to_be_set_is_one_that_its_key_takes() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    // What tests expect is what is advised with their own services.
+    // Tests expect advice about services of their own, so their sources are left out.
     let own = |path: &PathBuf| !path.components().any(|part| part.as_os_str() == "tests");
     let of_source = |path: PathBuf| {
         let source = fs::read_to_string(&path).unwrap();

@@ -45,7 +45,7 @@ struct Seen {
     has_page: bool,
 }
 
-/// Runs `airpods`. A fact that cannot be read is shown as unknown, and is no failure.
+/// Runs `airpods`. A fact that cannot be found out is shown as that, and is no failure.
 ///
 /// # Errors
 /// Those of standard output, and Ctrl-C.

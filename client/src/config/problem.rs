@@ -157,7 +157,7 @@ pub enum ConfigError {
     Dangling {
         /// The file, or a folder on the way to it.
         link: PathBuf,
-        /// The link's target, as the link has it.
+        /// The link's target, as written in the link.
         target: PathBuf,
     },
     /// The file with variables beside the configuration is none.

@@ -251,8 +251,8 @@ impl Service {
     }
 }
 
-/// A reference with its registry and tag. The value of a variable is not known here: a reference with a variable stays as
-/// it is, and the configuration completes it when it is loaded.
+/// A reference with its registry and tag. The value of a variable is not known here: a reference with a variable
+/// stays as it is, and the configuration completes it when it is loaded.
 fn full_reference(reference: &str) -> String {
     if reference.contains('$') {
         return reference.to_owned();

@@ -29,7 +29,7 @@ pub struct Imported {
     pub text: String,
     /// The names of its services, in their order.
     pub services: Vec<String>,
-    /// The settings of the other files that it leaves out or changes, in the order of the lines.
+    /// The settings of the imported files that it leaves out or changes, in the order of the lines.
     pub notes: Vec<Note>,
 }
 

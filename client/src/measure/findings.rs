@@ -1,5 +1,5 @@
 //! The findings of a search about one path. Pure: outcomes of connections in, evidence out. Another server confirms
-//! those of the first one, or answers in its place.
+//! the findings from the first one, or answers in its place.
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ pub(super) struct Findings {
     pub(super) sent: u32,
     /// The least size that some connections end at while others carry more.
     pub(super) mixed: Option<u16>,
-    /// The result of another server.
+    /// The result of a second server, if one was asked.
     pub(super) second: Option<Second>,
     /// The shortest and the longest round trip, and the longest wait for an answer.
     pub(super) min_rtt: Option<Duration>,
@@ -82,7 +82,7 @@ pub(super) struct Findings {
     pub(super) took: Duration,
 }
 
-/// The result of another server at the sizes where the first one's path ends.
+/// The result of a second server at the sizes where the first one's path ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Second {
     /// It carried more, up or down.

@@ -1,10 +1,10 @@
 //! Measuring what a path really carries, in each direction, without a right: `airpods net check`.
 //!
-//! Configuration gives only a guess about a path; packets show the truth. So ordinary TCP connections to a server that
-//! the user has anyway are watched through `TCP_INFO`: trains of packets up ([`up`]), segments of chosen sizes down
-//! ([`down`]). [`search`] decides which sizes come next, [`verdict`] what it means. All of that is pure, and runs in
-//! tests on a simulated path in virtual time; [`socket`] is the thin part that is real. docs/measuring.md tells the
-//! whole of it.
+//! Configuration gives only a guess about a path; packets show the truth. So a check watches ordinary TCP connections
+//! through `TCP_INFO`, to a server that the user has anyway. They carry trains of packets up ([`up`]) and segments of
+//! chosen sizes down ([`down`]). [`search`] decides which sizes come next, [`verdict`] what it means. All of that is
+//! pure, and runs in tests on a simulated path in virtual time; [`socket`] is the thin part that is real.
+//! docs/measuring.md tells the whole of it.
 //!
 //! **The truth rule**: what is reported as proven was carried. It was sent once, as one packet, while the kernel's path MTU allowed its
 //! size, and it was acknowledged.

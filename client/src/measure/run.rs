@@ -9,7 +9,7 @@ use super::exchange::{Action, Contact, Exchange, Moment, Opening, Seen};
 use super::transfer::{Transfer, TransferOutcome};
 use super::up::{Up, UpOutcome};
 
-/// The transport of connections.
+/// The transport by which connections are opened, written and read.
 pub(super) trait Transport {
     /// A connection.
     type Socket;

@@ -244,8 +244,9 @@ impl<T: Transport> Search<'_, T> {
         let (mut ending, mut top, mut cuts, mut tried_tied) = (first, self.subject.top, 0, false);
         for _ in 0..4 {
             match ending {
-                // This train could carry no more than our SYN announced: the kernel had the answer before it took the second
-                // value, as it has on a path without delay. The SYN then has to announce as much as the train sends.
+                // This train could carry no more than our SYN announced: the kernel had the answer before it took the
+                // second value, as it has on a path without delay. The SYN then has to announce as much as the train
+                // sends.
                 UpEnding::All | UpEnding::Hole if self.tied && !tried_tied => {
                     tried_tied = true;
                     self.findings.up.limit = None;

@@ -291,8 +291,8 @@ impl Up {
             since.is_some_and(|since| seen.now.saturating_sub(since) > wait + Duration::from_millis(30) + seen.slack)
         };
         let strictly = passed(head.twice_by_timer_at, rtt * 13 / 10);
-        // Without SACK nothing tells that the small packets behind arrived. Earlier packets of this connection that arrived
-        // have to do.
+        // Without SACK nothing tells that the small packets behind arrived. Packets that arrived earlier on this
+        // connection have to do.
         let behind = if info.has_sack() { info.sacked > 0 } else { arrived > 0 && info.retransmits >= 2 };
         let quickly = !self.strict && info.has_sack() && passed(head.sent_again_at, rtt * 3 / 2);
         if behind && (strictly || quickly) {

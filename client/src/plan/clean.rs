@@ -27,7 +27,7 @@ pub struct Scope {
     pub configs: bool,
 }
 
-/// What is there, as far as the scope goes.
+/// The objects that exist, as far as the scope goes.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Inventory {
     /// podman's objects; its images are those of the configuration that are in storage.
@@ -43,7 +43,7 @@ pub struct Inventory {
 /// The removed objects, and the kept ones.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Clean {
-    /// What is done: containers are stopped, then removed with their pods, then what they used.
+    /// The stages in order: containers are stopped, then removed with their pods, then the objects that they used go.
     pub stages: Stages,
     /// The objects that would belong to it and stay.
     pub spared: Vec<Skipped>,
@@ -53,7 +53,7 @@ pub struct Clean {
 /// Something that stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
-    /// What it is.
+    /// The kind of object.
     pub kind: Kind,
     /// Its name.
     pub name: String,
@@ -76,7 +76,7 @@ impl Skipped {
 }
 
 impl Clean {
-    /// What is done, a line each, with the space that podman says it takes.
+    /// The steps, a line each, with the space that podman reports for the object.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         self.stages.iter().flatten().map(|teardown| match self.size(teardown) {
             Some(size) => format!("{teardown} ({})", bytes(size)),

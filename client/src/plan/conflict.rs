@@ -1,4 +1,4 @@
-//! What forbids a launch before anything is touched.
+//! The conflicts that forbid a launch before anything is touched.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -48,7 +48,7 @@ struct Builder<'a> {
     desired: &'a Desired,
     observed: &'a Observed,
     plan: Plan,
-    /// What is launched: what was asked for, and what has to be made again with it.
+    /// The launches: those that were asked for, and those that have to be made again with them.
     launches: Vec<&'a Launch>,
     /// The network has to be removed first.
     reset: bool,

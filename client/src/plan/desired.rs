@@ -1,4 +1,4 @@
-//! What there should be, from the configuration: names, limits and ways onto the network, in podman's terms.
+//! The desired state, from the configuration: names, limits and networking, in podman's terms.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -95,7 +95,7 @@ impl Desired {
         self.launches.iter().chain(&self.others).any(|launch| launch.container.name == name)
     }
 
-    /// What the container of one of the services must have once it runs.
+    /// The settings that the container of one of the services must have once it runs.
     #[must_use]
     pub fn expected(&self, launch: &Launch) -> Expected {
         let spec = &launch.container;
@@ -306,8 +306,8 @@ fn gpu(config: &Config, service: &Service, surroundings: &HostContext) -> Vec<St
     devices
 }
 
-/// What goes to podman as it is written. An ordinary user's container that was found a GPU keeps the user's groups: only by
-/// these (`video`, `render`) it may open the devices.
+/// The options that go to podman as they are written. A container of an ordinary user that gets a GPU keeps the user's
+/// groups: only by these (`video`, `render`) it may open the devices.
 fn options(service: &Service, gpu: &[String], surroundings: &HostContext) -> Options {
     let mut options = service.options.clone();
     let by_groups = surroundings.rootless && surroundings.gpu.are_nodes() && !gpu.is_empty();

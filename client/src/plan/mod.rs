@@ -73,15 +73,15 @@ impl HostContext {
 pub struct Plan {
     /// The steps.
     pub steps: Vec<Step>,
-    /// What is there already and stays as it is, for people to read.
+    /// The objects that exist already and stay as they are, for people to read.
     pub kept: Vec<Kept>,
     /// The host's ports that must be free, with the service that wants each.
     pub ports: Vec<(String, HostPort)>,
     /// The network as it is now, where it is; steps before may create it.
     pub network: Option<crate::podman::Network>,
-    /// What is taken down to be made anew.
+    /// The objects that are replaced.
     pub replaced: Vec<Replaced>,
-    /// What a user should know about that which stays, a sentence each.
+    /// Warnings about objects that stay, a sentence each.
     pub warnings: Vec<String>,
 }
 
@@ -218,7 +218,7 @@ impl Plan {
         }
     }
 
-    /// What is taken down while it runs, and nobody has agreed to yet.
+    /// The replacements of something that runs which nobody has agreed to yet.
     #[must_use]
     pub fn needs_consent(&self) -> Vec<&Replaced> {
         self.replaced.iter().filter(|replaced| replaced.needs_consent()).collect()
@@ -240,7 +240,7 @@ impl Plan {
 /// Something of ours that goes and is made anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replaced {
-    /// What it is.
+    /// The kind of object.
     pub kind: Kind,
     /// Its name.
     pub name: String,

@@ -16,7 +16,7 @@ use crate::podman::{
     Podman, Result,
 };
 
-/// What podman holds: one listing per kind, and one look per image.
+/// podman's objects: one listing per kind, and one look per image.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Observed {
     /// All networks.
@@ -31,7 +31,7 @@ pub struct Observed {
     pub images: BTreeSet<String>,
     /// The containers that were looked at closely, by name.
     pub details: BTreeMap<String, Inspection>,
-    /// What there is under the paths of the host that containers are to have; none of a path that this user may not look at.
+    /// The kind of each path of the host that containers are to have; none for a path that this user may not look at.
     pub paths: BTreeMap<PathBuf, PathKind>,
     /// The ids of podman's secrets by name; asked for only where a service is given one.
     pub secrets: BTreeMap<String, String>,
@@ -314,7 +314,7 @@ impl Observed {
     }
 }
 
-/// The settings of a network that are configured and not met. What is left to podman is met by anything.
+/// The settings of a network that are configured and not met. A setting that is left to podman is met by any value.
 pub(super) fn differences(wanted: &NetworkSpec, found: &Network) -> Vec<NetworkDifference> {
     let mut differences = Vec::new();
     if wanted.external {

@@ -129,7 +129,8 @@ impl Findings {
         }
     }
 
-    /// What went to podman as it was written. What nobody asked for is the image's or podman's own.
+    /// Compares the options that went to podman as they were written. An option that nobody asked for is the image's or
+    /// podman's own.
     fn options(&mut self, spec: &ContainerSpec, detail: &ContainerDetail) {
         for (row, wanted) in spec.options.iter() {
             if !has_option(row.option, wanted, spec, detail) {

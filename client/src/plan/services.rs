@@ -125,8 +125,8 @@ pub fn left_running(config: &Config, observed: &Observed, replaced: &[Replaced])
     services.into_iter().map(told).collect()
 }
 
-/// Whether a container of ours runs a service that is not in the configuration. What is of another network is another
-/// configuration's business; of a container that does not tell its network that is not known.
+/// Whether a container of ours runs a service that is not in the configuration. A container on another network belongs
+/// to another configuration; one that does not tell its network may belong to this one, and counts.
 fn is_left_over(config: &Config, container: &Container) -> bool {
     let network = container.labels.get(NETWORK).or(container.networks.first());
     service_of(&container.labels).is_some_and(|service| !config.services.contains_key(service))

@@ -237,7 +237,7 @@ async fn a_network_with_other_settings_is_a_conflict_that_names_each() {
          `runtime.network.internal` is `true` in the configuration and `false` in podman, \
          `runtime.network.subnet` is `10.8.0.0/24` in the configuration and `10.7.0.0/24` in podman"
     );
-    // What is left to podman is met by whatever it chose.
+    // A setting that is left to podman is met by any value.
     assert!(plan(&podman, THREE, &[]).await.unwrap().is_empty());
 }
 

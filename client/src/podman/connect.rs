@@ -220,7 +220,7 @@ const PREFIX: &str = "airpods-podman-";
 /// The socket in it.
 const SOCKET: &str = "podman.sock";
 
-/// A new folder that only this user can enter. What commands that were killed have left is removed first.
+/// A new folder that only this user can enter. Folders that killed commands have left are removed first.
 fn private(runtime_dir: Option<&Path>) -> io::Result<PathBuf> {
     // In a folder of another user, such as `XDG_RUNTIME_DIR` after `su` or `sudo -E`, that user could put another socket in the
     // place of ours.
@@ -246,7 +246,7 @@ fn is_own(folder: &Path) -> bool {
     folder.metadata().is_ok_and(|found| found.uid() == Uid::effective().as_raw() || found.mode() & 0o1000 != 0)
 }
 
-/// Removes folders of commands that were killed. What cannot be removed harms nobody.
+/// Removes folders of commands that were killed. A folder that cannot be removed harms nobody.
 fn sweep(parent: &Path) {
     let folders = std::fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.path());
     for folder in folders.filter(|folder| is_left_over(folder)) {

@@ -69,7 +69,7 @@ impl Lines {
         self.unfinished.is_empty()
     }
 
-    /// What is unfinished, if a program draws over it: it goes back to the beginning of its line.
+    /// The unfinished line, if a program draws over it: it goes back to the beginning of its line.
     fn drawn(&mut self) -> Option<Vec<u8>> {
         self.unfinished.contains(&b'\r').then(|| std::mem::take(&mut self.unfinished))
     }

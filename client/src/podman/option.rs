@@ -208,7 +208,7 @@ pub(super) fn encode(options: &Options, label_disable: bool) -> Map<String, Valu
             ContainerOption::Hostname => ("hostname", json!(first)),
             ContainerOption::Init => ("init", json!(true)),
             ContainerOption::ReadOnly => {
-                // What programs write to /tmp and /run is kept in memory, as with `podman run --read-only`.
+                // Files that programs write to /tmp and /run are kept in memory, as with `podman run --read-only`.
                 body.insert("read_write_tmpfs".to_owned(), json!(true));
                 ("read_only_filesystem", json!(true))
             }

@@ -16,7 +16,7 @@ impl Home {
         fs::write(file, text).unwrap();
     }
 
-    /// What a shell is answered that asks about the last of these words.
+    /// The answer to a shell that asks about the last of these words.
     fn ask(&self, words: &[&str]) -> Output {
         let mut command = self.command(env!("CARGO_BIN_EXE_airpods"));
         command.env("AIRPODS_COMPLETE", "bash").env("_CLAP_IFS", "\n");

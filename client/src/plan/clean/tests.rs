@@ -1,4 +1,4 @@
-//! What goes, what stays and why.
+//! The objects that go, and those that stay and why.
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::execute::end;

@@ -46,7 +46,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// What is not ours to make must be there: networks of others, and images that are never pulled.
+    /// Objects that are not ours to make must be there: networks of others, and images that are never pulled.
     pub(super) fn find_missing(&self) -> Result<(), Conflict> {
         let missing =
             |place: String, kind: Kind, name: &str| Err(Conflict::Missing { place, kind, name: name.to_owned() });

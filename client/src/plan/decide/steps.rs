@@ -1,5 +1,5 @@
-//! The steps of a plan. A service's container is made, started, read back and waited for. What has to be made anew goes before:
-//! containers aside, pods and networks for good.
+//! The steps of a plan. A service's container is made, started, read back and waited for. Objects to be replaced go
+//! before: containers are set aside, pods and networks are removed for good.
 
 use std::collections::BTreeSet;
 

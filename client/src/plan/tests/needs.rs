@@ -1,4 +1,5 @@
-//! What public stacks of local AI need, as small configurations of our own: each is started, and a second start has nothing to do.
+//! The needs of public stacks of local AI, as small configurations of our own: each is started, and a second start has
+//! nothing to do.
 
 use super::*;
 use crate::podman::Networking;

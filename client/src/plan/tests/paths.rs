@@ -1,9 +1,9 @@
-//! What of the host is not as it has to be is known before the first step.
+//! Paths and devices of the host that are missing or of the wrong kind are found before the first step.
 
 use super::*;
 use crate::kernel::PathKind;
 
-/// What a start of one service says, whose mounts or devices are these, on a host with this under the path.
+/// The error of starting one service with this setting, on a host whose `path` is of this kind.
 async fn refusal(setting: &str, path: &str, kind: PathKind) -> Option<String> {
     let toml = THREE.replace("[services.web]", &format!("[services.web]\n{setting}"));
     let podman = podman(NEW);

@@ -74,7 +74,7 @@ fn settings(differences: &[Difference]) -> Vec<(Setting, Source)> {
 fn a_container_that_is_right_in_every_way_has_no_difference() {
     let (expected, detail, kernel) = right();
     assert_eq!(read_back(&expected, &detail, &kernel), []);
-    // What cannot be read is not known, and no difference.
+    // A value that cannot be read is unknown, and no difference.
     assert_eq!(read_back(&expected, &detail, &View::default()), []);
 }
 

@@ -1,4 +1,4 @@
-//! What runs with other settings is taken down only for something better, and only with a yes.
+//! A container that runs with other settings is stopped only to be replaced, and only after confirmation.
 
 use super::*;
 use crate::podman::{Container, ContainerDetail, Look, Podman};
@@ -148,7 +148,7 @@ async fn a_network_with_other_settings_takes_down_and_brings_back_all_who_run_on
     assert!(network.needs_consent());
     // The one that was not named comes back as well.
     position(&plan, starts("model-0"));
-    // Who is on the host's network is left alone.
+    // A service on the host's network is left alone.
     assert!(!plan.steps.iter().any(|step| step.service.as_deref() == Some("paint")), "{plan}");
 }
 

@@ -143,7 +143,7 @@ struct MountAnswer {
     rw: bool,
 }
 
-/// What does not tell is writable.
+/// The default for a mount that does not tell: it is writable.
 fn writable() -> bool {
     true
 }

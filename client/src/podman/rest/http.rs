@@ -19,7 +19,7 @@ use crate::podman::{PodmanError, Result};
 /// The version of the API asked for. podman serves requests for 4.0.0 in all of 4.x and 5.x.
 const API: &str = "/v4.0.0/libpod";
 
-/// What may stand in a path as it is; image names hold `/` and `:`.
+/// The characters to escape in a path; image names hold `/` and `:`, which stay as they are.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/').remove(b':');
 
 /// A name as part of a path or of a query.

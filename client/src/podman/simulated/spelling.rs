@@ -21,7 +21,7 @@ pub(super) fn image(name: &str, version: Version) -> String {
     }
 }
 
-/// What was kept as it was given, as podman tells it.
+/// Rewrites the settings, which were kept as given, as podman reports them.
 pub(super) fn respell(detail: &mut ContainerDetail, cpus: Option<f64>, version: Version) {
     detail.image = image(&detail.image, version);
     for mount in &mut detail.mounts {
