@@ -42,7 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub struct Machine {
     emulator: Emulator,
     seat: Seat,
-    /// In seconds since 1970. What the journal has from before is the same in every test.
+    /// The moment it was started, in seconds since 1970. Earlier entries of the journal are the same in every test.
     since: u64,
 }
 
@@ -182,13 +182,13 @@ impl Machine {
         Err(Error::Command { line: format!("cat > {inside}"), status: output.status, stderr })
     }
 
-    /// What waits within the kernel, which is where a machine that answers nobody has stopped, and what the kernel said.
+    /// The tasks that wait within the kernel, which explain a machine that answers nobody, and the kernel's log.
     fn kernel(&self) -> String {
         let tell = "echo w > /proc/sysrq-trigger; dmesg | tail --lines 120";
         self.seat.patient(Duration::from_secs(20)).sh(tell).unwrap_or_else(|error| error.to_string())
     }
 
-    /// What the journal has since the machine was started, or why that cannot be read.
+    /// The journal since the machine was started, or the reason why it cannot be read.
     #[must_use]
     pub fn journal(&self) -> String {
         let show = format!("journalctl --no-pager --lines 150 --output short-monotonic --since @{}", self.since);
