@@ -1,9 +1,9 @@
-//! Statuses that tests begin with. The feature `doubles` brings them, which no released program has.
+//! Sample statuses for tests, behind the feature `doubles`. No released program has it.
 
 use crate::{ClampState, ClampStatus, Mode, Origin};
 
-/// The clamp of a VPN link that auto took: to the route MTU, which is that of the link, 1380 bytes. Tests change what they are
-/// about.
+/// The clamp of a WireGuard link under auto: mode route, link MTU 1380 bytes, no MTU on its routes.
+/// Tests change the fields they are about.
 #[must_use]
 pub fn clamp_status(link: &str, state: ClampState) -> ClampStatus {
     ClampStatus {

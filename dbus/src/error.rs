@@ -15,7 +15,7 @@ macro_rules! error_kinds {
         pub enum ErrorKind { $($(#[$doc])* $kind,)* }
 
         impl ErrorKind {
-            /// Every kind there is, in the order of the documentation.
+            /// All kinds, in the order of the documentation.
             pub const ALL: &[Self] = &[$(Self::$kind),*];
 
             /// The last part of the error's name, such as `NotVpnLink`.
@@ -34,7 +34,7 @@ macro_rules! error_kinds {
 error_kinds! {
     /// The link name breaks a rule of [`crate::LinkName`].
     InvalidLinkName in ERROR_PREFIX,
-    /// The link exists and is no VPN, and `any-link` was not given.
+    /// The link exists and is no VPN, but `any-link` was not given.
     NotVpnLink in ERROR_PREFIX,
     /// An option is unknown, has the wrong type, or is out of range.
     InvalidOption in ERROR_PREFIX,
@@ -42,29 +42,31 @@ error_kinds! {
     TooManyClamps in ERROR_PREFIX,
     /// The kernel refused the change; the rules are as they were.
     ApplyFailed in ERROR_PREFIX,
-    /// A table `inet airpods` belongs to another process, which is alive.
+    /// Another running process owns a table `inet airpods` (owner flag).
     TableConflict in ERROR_PREFIX,
     /// The kernel lacks `nf_tables` or an expression the rules need.
     KernelUnsupported in ERROR_PREFIX,
     /// The helper lacks `CAP_NET_ADMIN` over its network namespace.
     NotPermitted in ERROR_PREFIX,
-    /// The conversation with the kernel broke down.
+    /// A netlink exchange with the kernel failed.
     NetlinkFailed in ERROR_PREFIX,
-    /// Another change is still being made.
+    /// The bus did not identify the caller in time, or another password prompt is open. The caller
+    /// can try again.
     Busy in ERROR_PREFIX,
-    /// polkit cannot be asked; nobody but root is served then.
+    /// polkit does not answer, or the helper is still starting. Without polkit only root is served.
     AuthUnavailable in ERROR_PREFIX,
-    /// The person at the prompt dismissed it.
+    /// The user dismissed the password prompt.
     AuthDismissed in ERROR_PREFIX,
     /// The helper is stopping.
     ShuttingDown in ERROR_PREFIX,
-    /// polkit says no, or the password was wrong.
+    /// polkit denied the action or failed to judge it, or the caller has left the bus.
     AccessDenied in STANDARD_PREFIX,
-    /// polkit would ask for a password, and the message does not allow asking or nobody is there to ask.
+    /// The action needs a password. Either the message does not allow a prompt, or no
+    /// authentication agent is running.
     InteractiveAuthorizationRequired in STANDARD_PREFIX,
     /// The arguments have the wrong types.
     InvalidArgs in STANDARD_PREFIX,
-    /// One caller has too many calls open.
+    /// Too many calls are open (of one person or in all), or the call is too long.
     LimitsExceeded in STANDARD_PREFIX,
 }
 
@@ -81,14 +83,14 @@ impl ErrorKind {
         Self::ALL.iter().copied().find(|kind| kind.name() == name)
     }
 
-    /// An error of this kind, with a sentence that says why.
+    /// An error of this kind, with a sentence that gives the reason.
     #[must_use]
     pub fn because(self, message: impl Into<String>) -> Error {
         Error { kind: self, message: message.into() }
     }
 }
 
-/// An error reply: its kind, which decides the name on the bus, and a sentence for a person.
+/// An error reply: its kind, which determines the name on the bus, and a sentence for the user.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
@@ -97,19 +99,19 @@ pub struct Error {
 }
 
 impl Error {
-    /// Which error it is.
+    /// The kind of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// The sentence for a person.
+    /// The sentence for the user.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The contract's error inside an error from the bus; `None` if it is none of the contract's.
+    /// The contract's error inside an error from the bus; `None` if the contract has no such error.
     #[must_use]
     pub fn from_bus(error: &zbus::Error) -> Option<Self> {
         match error {
@@ -133,7 +135,7 @@ impl zbus::DBusError for Error {
     }
 
     fn name(&self) -> ErrorName<'_> {
-        // Every name is made of constants that a test parses, so the checked constructor could not fail.
+        // A test parses every name, so the checked constructor could not fail.
         ErrorName::from_string_unchecked(self.kind.name())
     }
 

@@ -1,11 +1,13 @@
 //! The contract between the client `airpods` and its helper `airpods-helper` on the system bus.
 //!
-//! Both sides, and whoever automates with `busctl`, agree on what is here and on nothing else: the
-//! names ([`names`]), what may be asked for ([`LinkName`], [`ClampOptions`]), what is answered
-//! ([`Status`]), what can go wrong ([`Error`]), and the [`HelperProxy`] that speaks it. The same contract
-//! in the bus's own language is `dbus/org.airpods.Helper1.xml`; a test holds the two together.
+//! This crate holds all that the client, the helper and `busctl` scripts have to agree on. It has
+//! the names ([`names`]), the arguments of a call ([`LinkName`], [`ClampOptions`]), the status
+//! ([`Status`]), the errors ([`Error`]), and the client's proxy ([`HelperProxy`]).
+//! `dbus/org.airpods.Helper1.xml` is the same contract as introspection data; a test compares the
+//! two.
 //!
-//! The definition of a VPN link ([`LinkKind`]) is here as well: the helper clamps by it and the client advises by it.
+//! The definition of a VPN link ([`LinkKind`]) is here as well: the helper decides by it what to
+//! clamp, and the client what to advise.
 
 #![forbid(unsafe_code)]
 

@@ -1,9 +1,10 @@
-//! The definition of a VPN link, by the kernel's word and never by its name. The helper clamps by it and the client
-//! advises by it, so there is one rule.
+//! The definition of a VPN link: by the link's kind in the kernel, never by its name. The helper
+//! decides by it what to clamp, and the client what to advise.
 
-/// Link kinds (`IFLA_INFO_KIND`, the `.kind` of each `struct rtnl_link_ops`) that carry IP packets in other packets:
-/// what enters has more room than what leaves. Kinds that carry Ethernet frames (`gretap`, `vxlan`, `geneve`, `macsec`)
-/// are missing on purpose: they bridge networks, and what they do to a path's MTU is their owner's plan.
+/// Link kinds (`IFLA_INFO_KIND`, the `.kind` of each `struct rtnl_link_ops`) that carry IP packets
+/// inside other packets, so their MTU is smaller than the path's. Kinds that carry Ethernet frames
+/// (`gretap`, `vxlan`, `geneve`, `macsec`) are left out on purpose: they bridge networks, and their
+/// MTU is up to their administrator.
 const TUNNEL_KINDS: [&str; 13] = [
     "wireguard",
     "ovpn",
@@ -26,13 +27,14 @@ const IFF_TUN: u8 = 1;
 /// `ARPHRD_ETHER` of `linux/if_arp.h`.
 const ARPHRD_ETHER: u16 = 1;
 
-/// `ARPHRD_PPP` of `linux/if_arp.h`. pppd makes its links without netlink, so they may show no kind.
+/// `ARPHRD_PPP` of `linux/if_arp.h`. pppd creates its links without netlink, so they may have no
+/// kind.
 const ARPHRD_PPP: u16 = 512;
 
-/// The kind of a link, by the kernel's word.
+/// The kind of a link, as the kernel reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkKind {
-    /// `IFLA_INFO_KIND`; empty for hardware.
+    /// `IFLA_INFO_KIND`; empty for hardware, and for links that report no kind.
     pub info_kind: String,
     /// `IFLA_INFO_DATA`'s `IFLA_TUN_TYPE` for kind `tun`: `IFF_TUN` (1) carries IP packets, `IFF_TAP` (2) Ethernet
     /// frames. `None` for other kinds.
@@ -46,7 +48,8 @@ impl LinkKind {
     #[must_use]
     pub fn is_vpn(&self) -> bool {
         match self.info_kind.as_str() {
-            // An unknown type is an old kernel's: its hardware type tells (`ARPHRD_NONE` for tun, `ARPHRD_ETHER` for tap).
+            // Old kernels do not report the type. The hardware type tells them apart: `ARPHRD_NONE`
+            // for tun, `ARPHRD_ETHER` for tap.
             "tun" => self.tun_type.map_or(self.hardware != ARPHRD_ETHER, |tun_type| tun_type == IFF_TUN),
             "" => self.hardware == ARPHRD_PPP,
             other => TUNNEL_KINDS.contains(&other),

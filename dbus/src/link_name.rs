@@ -1,4 +1,4 @@
-//! The name of a network link, parsed once and trusted afterwards.
+//! The name of a network link. Once parsed, it is safe in a prompt, a log line and a rule.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,18 +8,20 @@ use serde::{Deserialize, Serialize};
 /// Longest name the kernel takes, in bytes: `IFNAMSIZ` (16) less the NUL, see `linux/if.h`.
 const MAX_LEN: usize = 15;
 
-/// Names that mean something else than one link: the loopback, the pseudo-links of `/proc/sys/net/ipv4/conf`, and folders.
+/// Names that do not stand for one link: the loopback, the pseudo-links of
+/// `/proc/sys/net/ipv4/conf`, and folders.
 const RESERVED: [&str; 5] = ["lo", "all", "default", ".", ".."];
 
-/// The name of one network link, such as `wg0`: one that nft prints and reads back.
+/// The name of one network link, such as `wg0`, that nft can print and read back.
 ///
-/// [`Self::of_kernel`] takes what a link may be called and still be clamped; [`Self::parse`] takes the narrower set that
-/// callers may name, because such a name travels into prompts before anybody has looked whether there is such a link.
+/// [`Self::of_kernel`] accepts every name of an existing link that a rule can contain.
+/// [`Self::parse`] accepts fewer names: a caller's text reaches prompts and logs before the helper
+/// knows whether such a link exists.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct LinkName(String);
 
-/// Why a text is not a [`LinkName`]. Never repeats the raw text.
+/// Why a text is not a [`LinkName`]. The message never repeats the raw text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidLinkName {
     /// The text has no bytes.
@@ -36,22 +38,22 @@ pub enum InvalidLinkName {
     /// `lo`, `all` and the like.
     #[error("`{0}` is not the name of a link that can be clamped")]
     Reserved(&'static str),
-    /// The name of a link that is no UTF-8, which D-Bus cannot carry.
+    /// The link's name is not UTF-8, which D-Bus cannot carry.
     #[error("its name is no UTF-8 text")]
     Encoding,
-    /// The name of a link with a quotation mark, which ends a name in nft's language.
+    /// The link's name has a quotation mark, which ends a name in nft's language.
     #[error("its name has a quotation mark, which nft cannot read back")]
     Quote,
-    /// The name of a link that ends in an asterisk, which nft reads as a wildcard.
+    /// The link's name ends in an asterisk, which nft reads as a wildcard.
     #[error("its name ends in an asterisk, which nft reads as every name that begins like it")]
     Wildcard,
-    /// The name of a link with a control character.
+    /// The link's name has a control character.
     #[error("its name has a control character")]
     Control,
 }
 
 impl LinkName {
-    /// Parses a name that a caller gives: what wg-quick(8) allows, less a `-` at the beginning.
+    /// Parses a caller's text. Allowed is what wg-quick(8) allows, without a `-` at the beginning.
     ///
     /// # Errors
     /// [`InvalidLinkName`] says which rule the text breaks.
@@ -73,8 +75,9 @@ impl LinkName {
 
     /// Takes the name that the kernel reports for a link, if nft can print it and read it back.
     ///
-    /// nft prints the names in a set between quotation marks, and reads any byte there but those (`scanner.l` of
-    /// nftables); an asterisk at the end is a wildcard to it.
+    /// nft prints the names in a set between quotation marks. It reads any byte there except the
+    /// quotation mark itself (`scanner.l` of nftables), and takes an asterisk at the end for a
+    /// wildcard.
     ///
     /// # Errors
     /// [`InvalidLinkName`] says why the link cannot be clamped.
@@ -99,8 +102,8 @@ impl LinkName {
         &self.0
     }
 
-    /// The name as the kernel compares it in a set of type `ifname`: 16 bytes, padded with NUL. The padding is
-    /// what keeps `wg1` from matching `wg10`.
+    /// The name as the kernel compares it in a set of type `ifname`: 16 bytes, padded with NUL. The
+    /// padding keeps `wg1` from matching `wg10`.
     #[must_use]
     pub fn padded(&self) -> [u8; MAX_LEN + 1] {
         let mut bytes = [0; MAX_LEN + 1];

@@ -6,11 +6,11 @@ pub const BUS_NAME: &str = "org.airpods.Helper1";
 pub const OBJECT_PATH: &str = "/org/airpods/Helper1";
 /// The one interface of that object, beside the bus's standard ones.
 pub const INTERFACE: &str = "org.airpods.Helper1";
-/// The object in the bus's own language, as the helper serves it.
+/// The object's introspection data, as the helper serves it.
 pub const INTROSPECTION: &str = include_str!("../org.airpods.Helper1.xml");
-/// The prefix of an error's own name, see [`crate::ErrorKind`].
+/// The prefix of the helper's own error names, see [`crate::ErrorKind`].
 pub const ERROR_PREFIX: &str = "org.airpods.Helper1.Error";
-/// The system user (and group) the helper runs as; made by `airpods.sysusers`.
+/// The system user (and group) the helper runs as; `airpods.sysusers` creates it.
 pub const HELPER_USER: &str = "airpods-helper";
 
 /// polkit's action for `ClampOn`.
@@ -24,5 +24,6 @@ pub const ACTION_RESET: &str = "org.airpods.helper1.reset";
 
 /// The nftables table the helper owns, in family `inet`.
 pub const TABLE: &str = "airpods";
-/// Most clamps the helper keeps at once; one more is `TooManyClamps`.
+/// The largest number of named clamps; one more is `TooManyClamps`. Auto takes no link beyond this
+/// total.
 pub const MAX_CLAMPS: usize = 256;

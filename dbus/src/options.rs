@@ -10,7 +10,7 @@ use crate::{Error, ErrorKind};
 
 /// A path MTU in bytes that a clamp is fixed to, 576 to 9000.
 ///
-/// 576 is the size every IPv4 host must take (RFC 791, section 3.1); 9000 is the usual jumbo frame.
+/// Every IPv4 host must accept 576 bytes (RFC 791, section 3.1); 9000 is the usual jumbo frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct PathMtu(u16);
@@ -41,13 +41,15 @@ impl PathMtu {
         self.0
     }
 
-    /// The largest TCP segment over IPv4 in bytes: less 20 for IPv4 and 20 for TCP (RFC 9293, section 3.7.1).
+    /// The largest TCP segment over IPv4 in bytes: the MTU less 20 for IPv4 and 20 for TCP (RFC
+    /// 9293, section 3.7.1).
     #[must_use]
     pub fn mss_v4(self) -> u16 {
         self.0 - 40
     }
 
-    /// The largest TCP segment over IPv6 in bytes: less 40 for IPv6 and 20 for TCP (RFC 8200, section 8.3).
+    /// The largest TCP segment over IPv6 in bytes: the MTU less 40 for IPv6 and 20 for TCP (RFC
+    /// 8200, section 8.3).
     #[must_use]
     pub fn mss_v6(self) -> u16 {
         self.0 - 60
@@ -90,8 +92,9 @@ impl ClampOptions {
     /// Reads options from the bus.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidOption`] for an unknown option, a wrong type or a value out of range. The message
-    /// repeats an unknown name only with its control characters escaped and cut to a sane length.
+    /// [`ErrorKind::InvalidOption`] for an unknown option, a wrong type or a value out of range.
+    /// The message repeats at most 32 characters of an unknown name, and escapes its control
+    /// characters.
     pub fn from_wire(options: &HashMap<String, OwnedVariant>) -> Result<Self, Error> {
         let mut read = Self::default();
         for (name, value) in options {
@@ -112,7 +115,7 @@ impl ClampOptions {
         Ok(read)
     }
 
-    /// The options as they travel on the bus; what is at its default is left out.
+    /// The options as they are sent over the bus; those at their default are left out.
     #[must_use]
     pub fn to_wire(self) -> HashMap<&'static str, Variant<'static>> {
         let mtu = self.mtu.map(|mtu| ("mtu", Variant::U32(u32::from(mtu.bytes()))));

@@ -6,7 +6,7 @@ use zbus::Variant;
 
 use crate::Status;
 
-/// Calls the helper. Every mutating method answers whether anything changed, and fails with one of
+/// Calls the helper. Every mutating method returns whether anything changed. It fails with one of
 /// [`crate::ErrorKind`], see [`crate::Error::from_bus`].
 #[zbus::proxy(
     interface = "org.airpods.Helper1",
@@ -35,7 +35,7 @@ pub trait Helper {
     #[zbus(name = "Reset", allow_interactive_auth)]
     fn reset_asking(&self) -> zbus::Result<bool>;
 
-    /// Everything the helper knows. Never asks for a password.
+    /// The helper's full status. Never asks for a password.
     fn get_status(&self) -> zbus::Result<Status>;
 
     /// The links under an active clamp.

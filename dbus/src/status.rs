@@ -1,4 +1,5 @@
-//! The answer of `GetStatus`: `a{sv}` on the bus, with the keys being the fields' names in kebab case.
+//! The answer of `GetStatus`: `a{sv}` on the bus, with the names of the fields in kebab case as
+//! keys.
 
 use std::fmt;
 
@@ -13,7 +14,7 @@ macro_rules! wire_words {
         pub enum $name { $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)* }
 
         impl $name {
-            /// The word that stands for it on the bus.
+            /// The word for this value on the bus.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)* }
@@ -29,15 +30,16 @@ macro_rules! wire_words {
 }
 
 wire_words! {
-    /// Whether a clamp does anything now.
+    /// Whether a clamp is in effect now.
     ClampState {
-        /// The rules hold and the link is there.
+        /// The rules name the link, and the link is up.
         Active = "active",
-        /// The link is not there, or not up; the rules take it the moment it comes.
+        /// The link is missing or down; the rules apply as soon as it comes up. Also a link of that
+        /// name that is no VPN.
         Waiting = "waiting",
         /// Another program keeps removing or changing the table; the helper repairs it ever more slowly.
         Contested = "contested",
-        /// The kernel refuses the table, see `refusal` in the status; nobody else is at fault.
+        /// The kernel refuses the table; `refusal` in the status has the cause.
         Refused = "refused",
     }
 }
@@ -45,7 +47,7 @@ wire_words! {
 wire_words! {
     /// The source of the MSS.
     Mode {
-        /// The route's MTU, packet by packet (`rt mtu`).
+        /// The MTU of the packet's route (`rt mtu`).
         Route = "route",
         /// The path MTU given with `mtu`.
         Fixed = "fixed",
@@ -55,7 +57,7 @@ wire_words! {
 wire_words! {
     /// The caller who asked for a clamp.
     Origin {
-        /// It is a VPN link and auto is on.
+        /// Auto: it is a VPN link.
         Auto = "auto",
         /// A caller named it.
         Named = "named",
@@ -80,15 +82,15 @@ pub struct ClampStatus {
     pub mtu: Option<u32>,
     /// The link's own MTU in bytes; only while the link is there.
     pub link_mtu: Option<u32>,
-    /// The smallest MTU in bytes that a route through the link sets (`ip route … mtu`), where one does and it is below the
-    /// link's: what clamps to the route MTU go by.
+    /// The smallest MTU in bytes that a route through the link sets (`ip route … mtu`). Only if it
+    /// is below the link's MTU; a clamp to the route MTU then uses it.
     pub route_mtu: Option<u32>,
     /// The link's kind as the kernel names it, such as `wireguard`; only while the link is there.
     pub link_kind: Option<String>,
 }
 
 impl ClampStatus {
-    /// The MTU in bytes that a clamp to the route MTU goes by now; `None` while the link is not there.
+    /// The MTU in bytes that a clamp to the route MTU uses now; `None` while the link is not there.
     #[must_use]
     pub fn effective_mtu(&self) -> Option<u32> {
         self.route_mtu.into_iter().chain(self.link_mtu).min()
@@ -99,14 +101,14 @@ impl ClampStatus {
 #[derive(Clone, Debug, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
 #[zbus(signature = "a{sv}", rename_all = "kebab-case")]
 pub struct Unclampable {
-    /// The link's name; every byte that is not printable ASCII is escaped.
+    /// The link's name; every character that is not printable ASCII is escaped.
     pub link: String,
     /// Why it cannot be clamped, as a clause such as `its name ends in an asterisk`.
     pub reason: String,
 }
 
-/// TCP handshake packets (SYN and SYN-ACK) that went through the clamping rules since the table was made. The
-/// kernel has lowered the MSS of those that announced more than the path takes, and left the others alone.
+/// TCP handshake packets (SYN and SYN-ACK) that matched the clamping rules since the table was
+/// created. The kernel lowers the MSS only of those that announce more than the path takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
 #[zbus(signature = "a{sv}", rename_all = "kebab-case")]
 pub struct Counters {
@@ -120,7 +122,7 @@ pub struct Counters {
     pub ipv6_in: u64,
 }
 
-/// Everything the helper knows.
+/// The helper's full status.
 #[derive(Clone, Debug, Default, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
 #[zbus(signature = "a{sv}", rename_all = "kebab-case")]
 pub struct Status {
@@ -130,17 +132,18 @@ pub struct Status {
     pub auto: bool,
     /// Whether auto is kept across reboots.
     pub auto_persist: bool,
-    /// The fixed path MTU in bytes that auto clamps every link to, if it was given one.
+    /// The fixed path MTU in bytes to which auto clamps every link, if one was given.
     pub auto_mtu: Option<u32>,
     /// The clamps, sorted by link.
     pub clamps: Vec<ClampStatus>,
     /// Handshake packets clamped, over all links.
     pub counters: Counters,
-    /// Why the kernel refuses the table; only while it does.
+    /// Why the kernel refuses the table; `None` while it does not.
     pub refusal: Option<String>,
     /// VPN links that cannot be clamped, sorted by link.
     pub unclampable: Vec<Unclampable>,
-    /// A table `inet airpods` is there that the helper did not make; it is left alone while nothing is to be clamped.
+    /// Whether there is a table `inet airpods` that the helper did not make. The helper leaves it
+    /// alone while nothing is to be clamped.
     pub foreign_table: bool,
 }
 
