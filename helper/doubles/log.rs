@@ -1,17 +1,17 @@
-//! A log whose lines a test reads.
+//! A log that keeps its lines in memory, for tests to read.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::log::{Line, Log};
 
 impl Line {
-    /// The value of a field.
+    /// The value of the first field with this name.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value.as_str())
     }
 
-    /// The event.
+    /// The name of the event.
     #[must_use]
     pub fn event(&self) -> &'static str {
         self.event
@@ -23,7 +23,7 @@ impl Line {
 pub struct LinesKept(Arc<Mutex<Vec<Line>>>);
 
 impl LinesKept {
-    /// A log, and the lines that it writes.
+    /// A new log, and a handle to the lines that it writes.
     #[must_use]
     pub fn log() -> (Log, Self) {
         let lines = Self::default();
@@ -37,7 +37,7 @@ impl LinesKept {
         self.hold().clone()
     }
 
-    /// Stops whoever writes a line, for as long as this is held.
+    /// Blocks every writer for as long as the guard lives.
     pub fn hold(&self) -> MutexGuard<'_, Vec<Line>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

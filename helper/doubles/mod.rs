@@ -1,5 +1,5 @@
-//! The twins that tests work with, in the place of the kernel and of polkit. The feature `doubles` brings them, which no released
-//! program has.
+//! Test doubles for the kernel, polkit and the log, behind the feature `doubles`. No released
+//! program has it.
 
 mod log;
 mod recording;

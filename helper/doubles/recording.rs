@@ -1,4 +1,4 @@
-//! An authority for tests, which answers as it is told and remembers what it was asked.
+//! An authority for tests: it gives scripted answers and records the questions.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,14 +11,14 @@ use zruntime::{Event, SharedRuntime};
 
 use crate::authority::{Answer, Authority, Manner, NoAnswer, Question};
 
-/// A question, in the words that go to polkit.
+/// A question, as it would be sent to polkit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// The subject's kind.
     pub subject_kind: String,
-    /// The subject's details, as text.
+    /// The subject's details as text, sorted.
     pub subject_details: Vec<(String, String)>,
-    /// polkit's name for the action.
+    /// The action's identifier in polkit.
     pub action_id: &'static str,
     /// The details.
     pub details: Vec<(&'static str, String)>,
@@ -26,7 +26,7 @@ pub struct Asked {
     pub flags: u32,
 }
 
-/// Answers from a script and remembers the questions. Clones share both.
+/// Gives scripted answers and records the questions. Clones share both.
 #[derive(Clone, Default)]
 pub struct Recording(Arc<Mutex<Script>>);
 
@@ -37,24 +37,24 @@ struct Script {
     needs_password: bool,
     asked: Vec<Asked>,
     taken_back: usize,
-    /// Notified when an authority that thinks is to speak.
+    /// Set for an authority that blocks; notified by [`Recording::speak`].
     thinks: Option<Arc<Event>>,
 }
 
 impl Recording {
-    /// An authority that says yes to everything.
+    /// An authority that allows everything.
     #[must_use]
     pub fn saying_yes() -> Self {
         Self::saying(Ok(Answer { is_authorized: true, ..Answer::default() }))
     }
 
-    /// An authority that always answers the same.
+    /// An authority that always gives this answer.
     #[must_use]
     pub fn saying(answer: Result<Answer, NoAnswer>) -> Self {
         Self::saying_after(Duration::ZERO, answer)
     }
 
-    /// An authority that always answers the same, but not at once.
+    /// An authority that always gives this answer, after a delay.
     #[must_use]
     pub fn saying_after(delay: Duration, answer: Result<Answer, NoAnswer>) -> Self {
         let recording = Self::default();
@@ -62,7 +62,7 @@ impl Recording {
         recording
     }
 
-    /// An authority that says yes, when it is told to [speak](Self::speak).
+    /// An authority that allows everything, but only after a call of [`speak`](Self::speak).
     #[must_use]
     pub fn thinking() -> Self {
         let recording = Self::saying_yes();
@@ -70,27 +70,28 @@ impl Recording {
         recording
     }
 
-    /// Answers the questions it thinks about.
+    /// Answers the questions that are blocked now.
     pub fn speak(&self) {
         if let Some(speaks) = &self.script().thinks {
             speaks.notify(usize::MAX);
         }
     }
 
-    /// An authority that needs a password, and answers like this so long after it could ask for one.
+    /// An authority that needs a password. Once it may prompt, it gives this answer after the
+    /// delay.
     #[must_use]
     pub fn prompting(delay: Duration, answer: Result<Answer, NoAnswer>) -> Self {
         Self::saying_after(delay, answer).at_a_prompt()
     }
 
-    /// The same where it needs a password: that is what it answers while it may not ask for one.
+    /// The same authority, but it needs a password: without a prompt it answers with a challenge.
     #[must_use]
     pub fn at_a_prompt(self) -> Self {
         self.script().needs_password = true;
         self
     }
 
-    /// Answers the next question like this, and at once.
+    /// Queues the answer to the next question, which is given without a delay.
     pub fn next(&self, answer: Result<Answer, NoAnswer>) {
         self.script().answers.push_back((Duration::ZERO, answer));
     }
@@ -101,13 +102,13 @@ impl Recording {
         self.script().asked.clone()
     }
 
-    /// How often somebody may have been asked for a password.
+    /// The number of questions that allowed a prompt.
     #[must_use]
     pub fn prompts(&self) -> usize {
         self.script().asked.iter().filter(|asked| asked.flags == 1).count()
     }
 
-    /// How many questions were taken back before they were answered.
+    /// The number of questions that were dropped before their answer.
     #[must_use]
     pub fn taken_back(&self) -> usize {
         self.script().taken_back
@@ -128,7 +129,8 @@ impl Authority for Recording {
             let challenge = (script.needs_password && manner == Manner::Quietly)
                 .then(|| at_once(Answer { is_challenge: true, ..Answer::default() }));
             let is_thought_about = script.answers.is_empty() && challenge.is_none();
-            // Listened for before anybody can see that it was asked, and tell it to speak.
+            // This listens before the lock is released: a test that sees the question may call
+            // `speak` at once.
             let thinks = script.thinks.as_ref().filter(|_| is_thought_about).map(|speaks| speaks.listen());
             let otherwise = challenge.or_else(|| script.otherwise.clone());
             let (delay, answer) =
@@ -151,7 +153,7 @@ impl Authority for Recording {
     }
 }
 
-/// Notices a question that is dropped before its answer.
+/// Counts a question that is dropped before its answer: `true` while it is open.
 struct Open<'a>(&'a Recording, bool);
 
 impl Drop for Open<'_> {

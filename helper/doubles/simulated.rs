@@ -1,4 +1,5 @@
-//! The kernel's twin for tests: a table and links in memory, which a test changes as the world would.
+//! A simulated kernel for tests: a table and links in memory, which a test changes as other
+//! programs would.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -11,22 +12,22 @@ use airpods_dbus::{Counters, LinkName, Unclampable};
 
 use crate::kernel::{Applied, Event, Events, Held, Kernel, KernelError, Link, Links, Routes, Ruleset};
 
-/// A kernel in memory. Clones share one world, so that a test keeps one in its hand.
+/// A kernel in memory. Clones share its state, so a test can keep one and give another away.
 #[derive(Clone)]
 pub struct Simulated(Arc<Mutex<World>>);
 
-/// How a simulated kernel refuses to change its table.
+/// How a simulated kernel refuses a change of its table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The batch is refused with `EINVAL`.
     Refused,
-    /// The table belongs to somebody else.
+    /// Another process owns the table.
     Conflict,
     /// There is no `nf_tables`.
     Unsupported,
-    /// There is no right to change anything.
+    /// The process lacks `CAP_NET_ADMIN`.
     NotPermitted,
-    /// One change is made, and cannot be read back; those after it can.
+    /// The next change is made but cannot be read back; later ones can.
     Unreadable,
 }
 
@@ -35,11 +36,11 @@ struct World {
     unclampable: Vec<Unclampable>,
     table: Option<Table>,
     counters: Counters,
-    /// How long it takes to read the table, and how often that was done.
+    /// How long a read of the table takes, and the number of reads.
     reading: (Duration, usize),
     /// How often routes were read.
     route_reads: usize,
-    /// Whether reading fails.
+    /// Whether every read fails.
     is_unreadable: bool,
     refusal: Option<Refusal>,
     applied: usize,
@@ -49,7 +50,7 @@ struct World {
 #[derive(Clone, PartialEq, Eq)]
 enum Table {
     Ours(Ruleset),
-    /// One that somebody else made.
+    /// A table that another program made.
     Foreign,
 }
 
@@ -71,23 +72,23 @@ impl Simulated {
         })))
     }
 
-    /// Has these VPN links that no rule can name.
+    /// Sets the VPN links that no rule can name, and reports [`Event::Network`].
     pub fn set_unclampable(&self, unclampable: Vec<Unclampable>) {
         self.world().unclampable = unclampable;
         self.report(Event::Network);
     }
 
-    /// Takes so long over each look at the table.
+    /// Makes each read of the table take this long.
     pub fn set_reading_time(&self, time: Duration) {
         self.world().reading.0 = time;
     }
 
-    /// Cannot be read from now on, or can.
+    /// Makes every read fail, or work again.
     pub fn set_unreadable(&self, is_unreadable: bool) {
         self.world().is_unreadable = is_unreadable;
     }
 
-    /// How often the table was read.
+    /// The number of reads of the table.
     #[must_use]
     pub fn times_read(&self) -> usize {
         self.world().reading.1
@@ -99,36 +100,36 @@ impl Simulated {
         self.world().route_reads
     }
 
-    /// Has a table of our name that somebody else made, and reports that.
+    /// Replaces the table by a foreign one of the same name, and reports that.
     pub fn set_foreign_table(&self) {
         self.world().table = Some(Table::Foreign);
         self.report(Event::Rules { pid: 4711 });
     }
 
-    /// Whether the table is one that somebody else made.
+    /// Whether the table is a foreign one.
     #[must_use]
     pub fn has_foreign_table(&self) -> bool {
         self.world().table == Some(Table::Foreign)
     }
 
-    /// Replaces the links, as if they came and went, and reports that.
+    /// Replaces the links, and reports [`Event::Network`].
     pub fn set_links(&self, links: Vec<Link>) {
         self.world().links = links;
         self.report(Event::Network);
     }
 
-    /// Removes the table, as somebody else's `nft flush ruleset` would, and reports that.
+    /// Removes the table, as another program's `nft flush ruleset` would, and reports that.
     pub fn remove_table(&self) {
         self.world().table = None;
         self.report(Event::Rules { pid: 4711 });
     }
 
-    /// Refuses every change from now on, or none.
+    /// Makes every later change fail this way, or with `None` succeed again.
     pub fn refuse(&self, refusal: Option<Refusal>) {
         self.world().refusal = refusal;
     }
 
-    /// The content of the table, if it is ours.
+    /// The content of the table, if the helper made it.
     #[must_use]
     pub fn table(&self) -> Option<Ruleset> {
         match &self.world().table {
@@ -137,7 +138,7 @@ impl Simulated {
         }
     }
 
-    /// How often the table was changed.
+    /// The number of changes of the table.
     #[must_use]
     pub fn times_applied(&self) -> usize {
         self.world().applied
@@ -147,7 +148,7 @@ impl Simulated {
     pub fn report(&self, event: Event) {
         for (bell, events) in &mut self.world().watchers {
             locked(events).push(event);
-            // A full pipe has been rung already, and a closed one has nobody at its end.
+            // A full socket is readable already, and a closed one has no reader.
             drop(bell.write(&[0]));
         }
     }
@@ -262,7 +263,8 @@ impl Events for Bell {
     }
 }
 
-/// A test that panics while it holds the lock has failed already; the others go on.
+/// Ignores poisoning: the test that panicked while it held the lock has failed already, and the
+/// others go on.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

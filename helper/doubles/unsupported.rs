@@ -1,10 +1,10 @@
-//! A kernel that lacks what the helper works with: it answers every question with what is missing.
+//! A kernel that lacks a piece that the helper needs: every call fails with the name of the piece.
 
 use airpods_dbus::LinkName;
 
 use crate::kernel::{Applied, Events, Held, Kernel, KernelError, Link, Links, Ruleset};
 
-/// The kernel without the piece named.
+/// The kernel without `piece`.
 #[derive(Clone, Debug)]
 pub struct Unsupported {
     /// The missing piece, such as `nf_tables`.

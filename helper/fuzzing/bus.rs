@@ -1,10 +1,10 @@
-//! Properties that hold for any bytes that arrive as a message. See [`crate::fuzzing`].
+//! Properties that must hold for any bytes read as a D-Bus message. See [`crate::fuzzing`].
 #![allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a finding is told")]
 
 use super::header::Fixed;
 
-/// The length that is read has room for what it is the length of, and a message without its unknown fields has the sender and the
-/// body that it had.
+/// The lengths that are read are consistent. A message without its unknown fields keeps its sender
+/// and its body.
 pub fn envelope(bytes: &[u8]) {
     let Some(fixed) = Fixed::read(bytes) else { return };
     assert!(bytes.len() >= Fixed::LENGTH && fixed.header().is_multiple_of(8));

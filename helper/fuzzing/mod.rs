@@ -1,9 +1,9 @@
-//! Properties that hold for any bytes: one function for each reader of bytes from outside, which panics if a property
-//! does not hold.
+//! Properties that must hold for any bytes. There is one function for each reader of bytes from
+//! outside; it panics if a property does not hold.
 //!
-//! `make fuzz` feeds them bytes that are made to reach as much code as possible (`tests/fuzz`), and the tests below the
-//! inputs that were found worth keeping (`tests/fuzz/seeds`). The feature `fuzzing` brings this module,
-//! which no released program has.
+//! `make fuzz` calls them with inputs that try to reach as much code as possible (`tests/fuzz`).
+//! The tests below replay the inputs that were kept (`tests/fuzz/seeds`). This module is behind the
+//! feature `fuzzing`, which no released program has.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a finding is told")]
 
 use std::collections::HashMap;
@@ -19,7 +19,8 @@ use crate::log::Line;
 use crate::privilege::{Ids, Rights, steps, verify};
 use crate::state;
 
-/// A name that is accepted is the text itself, is plain in a prompt, a log line and a rule, and refusals repeat nothing.
+/// An accepted name equals its text, and is plain in a prompt, a log line and a rule. A refusal is
+/// printable ASCII.
 pub fn link_name(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let target = Target::parse(text);
@@ -42,8 +43,8 @@ pub fn link_name(bytes: &[u8]) {
     assert_eq!(Line::info("x").with("link", &name).to_string(), format!("level=info event=x link={shown}"));
 }
 
-/// The body of a call as the bus delivers it: a link and options. Accepted options mean the same when they are sent
-/// again. A refusal is reported in few harmless words.
+/// The body of a `ClampOn` call: a link and options. Accepted options read the same after they are
+/// sent again. A refusal is short and printable.
 pub fn options(bytes: &[u8]) {
     let Some((first, body)) = bytes.split_first() else { return };
     let context = Context::new(if first & 1 == 0 { LE } else { BE }, 0);
@@ -61,7 +62,8 @@ pub fn options(bytes: &[u8]) {
     }
 }
 
-/// A state file that is read is written again as one that says the same, to the byte, and is never too large to be read.
+/// An accepted state file reads the same after it is rendered and parsed again. Rendering is stable
+/// to the byte and stays within the size limit.
 pub fn state_file(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(memory) = state::parse(text) else { return };
@@ -71,13 +73,13 @@ pub fn state_file(bytes: &[u8]) {
     let read = state::parse(&written).unwrap();
     assert_eq!(read, memory);
     assert_eq!(state::render(&read.desired, &read.known).unwrap(), written);
-    // The clamps kept across reboots are a subset, and taking that subset twice changes nothing.
+    // `persisted` selects a subset, and applying it twice changes nothing.
     let kept = memory.desired.persisted();
     assert_eq!(kept.persisted(), kept);
     assert!(kept.named.keys().all(|link| memory.desired.named.contains_key(link)));
 }
 
-/// A line of the log stays one line of printable ASCII, in which every value is where it was put.
+/// A log line stays one line of printable ASCII, and no value leaves its field.
 pub fn log_line(bytes: &[u8]) {
     let value = String::from_utf8_lossy(bytes);
     let line = Line::warning("x").with("first", &value).with("second", "plain");
@@ -91,7 +93,7 @@ pub fn log_line(bytes: &[u8]) {
     match shown.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         None => assert!(shown == value && !shown.contains([' ', '"', '=', '\\'])),
         Some(inside) => {
-            // No quotation mark but the last ends the value.
+            // Only the last quotation mark ends the value.
             let mut is_escaped = false;
             for character in inside.chars() {
                 assert!(character != '"' || is_escaped, "{line:?}");
@@ -102,8 +104,8 @@ pub fn log_line(bytes: &[u8]) {
     }
 }
 
-/// Whatever rights are read, there is a way down from them only for root and the helper's own user, and at its end those
-/// alone are accepted that are exactly the helper's.
+/// For any rights: only root and the helper's own user get steps, and only exactly the helper's
+/// rights pass [`verify`].
 pub fn rights(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Some(rights) = Rights::parse(text) else { return };

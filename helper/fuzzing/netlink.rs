@@ -1,4 +1,4 @@
-//! Properties that hold for any bytes that claim to come from the kernel. See [`crate::fuzzing`].
+//! Properties that must hold for any bytes read as netlink. See [`crate::fuzzing`].
 #![allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a finding is told")]
 
 use airpods_dbus::{LinkName, PathMtu, names::MAX_CLAMPS};
@@ -13,7 +13,8 @@ use crate::kernel::table::{Change, change};
 use crate::kernel::wire::{Attributes, HEADER, Message, NESTED, NFGENMSG, attribute, messages, nfta};
 use crate::kernel::{Event, Routes, Ruleset};
 
-/// A datagram is cut into whole messages and nothing else, and each is judged by the filter of events.
+/// A datagram is split into whole messages without overlap, and the event filter takes each of
+/// them.
 pub fn datagram(bytes: &[u8]) {
     let mut filter = RuleFilter::new(7);
     let mut read = 0;
@@ -34,7 +35,8 @@ pub fn datagram(bytes: &[u8]) {
     assert!(read <= bytes.len(), "no byte is read twice");
 }
 
-/// A link that is read has a name that nft reads back, and what is said about its name or kind is harmless.
+/// A link that is read has a name that nft reads back. Messages about its name or kind are
+/// printable.
 pub fn link(body: &[u8]) {
     let link = match links::link(body) {
         Some((_, Ok(link))) => link,
@@ -52,7 +54,8 @@ pub fn link(body: &[u8]) {
     }
 }
 
-/// A route names no more links than its bytes have room for, and one that leads nowhere is none.
+/// A route names no more links than its bytes have room for. A multicast destination leads nowhere
+/// else.
 pub fn route(body: &[u8]) {
     let Some(route) = Route::read(body) else { return };
     assert!(route.links().len() <= body.len() / 8 + 1);
@@ -62,7 +65,7 @@ pub fn route(body: &[u8]) {
     }
 }
 
-/// A table that is taken for ours is one that we would have made, and needs no change to be it.
+/// A table that is recognised as ours needs no change, and equals one that the helper writes.
 pub fn table(bytes: &[u8]) {
     let mut answers = Answers::default();
     for (kind, piece) in pieces(bytes) {
@@ -90,7 +93,7 @@ pub fn table(bytes: &[u8]) {
     written_is_read(&ours.ruleset);
 }
 
-/// Whatever is written to the kernel is read from it again as the same.
+/// A ruleset that is encoded reads back as the same ruleset.
 pub fn batch(bytes: &[u8]) {
     let mut wanted = Ruleset::default();
     for (kind, piece) in pieces(bytes).into_iter().take(MAX_CLAMPS) {
@@ -110,8 +113,8 @@ fn written_is_read(wanted: &Ruleset) {
     assert_eq!(found(&as_dumped(wanted)).ours.map(|ours| ours.ruleset).as_ref(), Some(wanted));
 }
 
-/// The kernel's dump of a table, simulated: the messages that make it, and the numbers that only the kernel knows.
-/// Those are the count of objects in the table and the values of the counters.
+/// The kernel's dump of a table, simulated: the messages that create it, plus the values that only
+/// the kernel knows. Those are the number of objects in the table and the values of the counters.
 pub(in crate::kernel) fn as_dumped(wanted: &Ruleset) -> Answers {
     let batch = encode(&Change::Replace(wanted.clone())).unwrap();
     let inside = messages(batch.bytes()).map(Result::unwrap).filter(Message::is_of_table);
@@ -125,7 +128,7 @@ pub(in crate::kernel) fn as_dumped(wanted: &Ruleset) -> Answers {
     answers
 }
 
-/// A rule with the counts of its counter, both zero.
+/// The rule with zero counts added to its counter, as the kernel dumps it.
 fn counted(rule: &[u8]) -> Vec<u8> {
     let (header, body) = rule.split_at(NFGENMSG);
     let expression = |element: &[u8]| {
@@ -147,7 +150,8 @@ fn counted(rule: &[u8]) -> Vec<u8> {
     header.iter().copied().chain(rebuilt).collect()
 }
 
-/// Cuts bytes into pieces with a number each: one byte, the length in two, and so many bytes or what is left.
+/// Cuts bytes into numbered pieces: one byte for the number, two for the length (little-endian),
+/// then that many bytes or the rest.
 fn pieces(mut bytes: &[u8]) -> Vec<(u8, &[u8])> {
     let mut pieces = Vec::new();
     while let [kind, low, high, rest @ ..] = bytes {
