@@ -1,9 +1,10 @@
 //! Removes or keeps the table after the service's process has ended: `ExecStopPost=` of the unit.
 //!
-//! A plain table outlives its maker, which is what is wanted over a crash, a restart and an upgrade. When the service has been
-//! stopped it has to go. systemd runs this after every end of the process, however it came, and the decision is made here
-//! alone: by the job that systemd has for the unit, and, where there is none, by the result that it passes in the environment
-//! (`$SERVICE_RESULT`, `$EXIT_STATUS`; systemd.exec(5)).
+//! The table outlives the process, so a crash, a restart and an upgrade leave no moment without
+//! rules. After a stop of the service it has to go. systemd runs this command after every end of
+//! the process, whatever the cause. [`decide`] alone makes the decision. It uses the job that
+//! systemd has for the unit. If there is none, it uses the result that systemd passes in the
+//! environment (`$SERVICE_RESULT`, `$EXIT_STATUS`; systemd.exec(5)).
 
 use std::env;
 use std::thread;
@@ -19,30 +20,31 @@ use crate::log::{Line, Log};
 use crate::state::Places;
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
-/// `airpods-helper.service`, in the encoding of `sd_bus_path_encode(3)`.
+/// The object of `airpods-helper.service`, encoded as by `sd_bus_path_encode(3)`.
 const UNIT: &str = "/org/freedesktop/systemd1/unit/airpods_2dhelper_2eservice";
 
-/// How long systemd may take to answer.
+/// Time limit for systemd's answer. Without an answer the result decides.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long a service that failed stays away. It is waited for here and not with `RestartSec=`: systemd runs nothing when a
-/// service is stopped that only waits to be restarted, and the table would stay.
+/// The delay before systemd restarts a failed service. It is here and not in `RestartSec=`: during
+/// that delay systemd runs no `ExecStopPost=` if the service is stopped, so the table would stay.
 const RESTART_DELAY: Duration = Duration::from_millis(500);
 
-/// Exit codes that `RestartPreventExitStatus=` of the unit names, but for 14: then another helper keeps the table.
+/// Exit codes of the unit's `RestartPreventExitStatus=`, without 14 (bus name taken): then another
+/// helper keeps the table.
 const GIVEN_UP: [&str; 4] = ["2", "10", "11", "12"];
 
 /// The decision about the table, with the reason for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It stays.
+    /// Keep the table.
     Keep(&'static str),
-    /// It goes.
+    /// Remove the table.
     Remove(&'static str),
 }
 
-/// Decides. The `job` is the type of the one that systemd has for the unit (`JobType`, org.freedesktop.systemd1(5)); `None` if it
-/// has none, or does not say.
+/// Decides whether the table stays. `job` is the type of the unit's job in systemd (`JobType`,
+/// org.freedesktop.systemd1(5)). It is `None` if there is no job, or systemd does not answer.
 #[must_use]
 pub fn decide(job: Option<&str>, result: Option<&str>, exit_status: Option<&str>) -> Fate {
     if let Some(kind) = job {
@@ -55,10 +57,10 @@ pub fn decide(job: Option<&str>, result: Option<&str>, exit_status: Option<&str>
     }
 }
 
-/// Sees to the table after the end of the service's process.
+/// Removes or keeps the table after the service's process has ended.
 ///
 /// # Errors
-/// [`KernelError`] if the table is to go and stays.
+/// [`KernelError`] if the table could not be removed.
 pub fn run(runtime: &SharedRuntime, kernel: &mut dyn Kernel, places: &Places, log: &Log) -> Result<(), KernelError> {
     let (result, exit_status) = (env::var("SERVICE_RESULT").ok(), env::var("EXIT_STATUS").ok());
     if matches!(decide(None, result.as_deref(), exit_status.as_deref()), Fate::Keep(_)) {
@@ -75,7 +77,7 @@ pub fn run(runtime: &SharedRuntime, kernel: &mut dyn Kernel, places: &Places, lo
     Ok(())
 }
 
-/// Removes the table, unless it is one that the helper neither made nor was to replace.
+/// Removes the table. A foreign table stays, unless a remembered clamp was to replace it.
 fn remove(kernel: &mut dyn Kernel, places: &Places, log: &Log, cause: &str) -> Result<(), KernelError> {
     let Some(held) = kernel.held()? else { return Ok(()) };
     let (memory, _) = places.recall();
@@ -88,7 +90,7 @@ fn remove(kernel: &mut dyn Kernel, places: &Places, log: &Log, cause: &str) -> R
     Ok(())
 }
 
-/// Asks systemd over the system bus; everybody may read there.
+/// Asks systemd over the system bus for the type of the unit's job. Reading needs no privileges.
 async fn job() -> zbus::Result<Option<String>> {
     let bus = Connection::system().await?;
     let unit = object(&bus, UNIT.try_into()?, "org.freedesktop.systemd1.Unit").await?;

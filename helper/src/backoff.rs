@@ -1,8 +1,8 @@
-//! Back-off: the first few events of a kind are reacted to immediately, later ones ever more slowly.
+//! Back-off: reactions to the first few hits are immediate, later ones ever slower.
 
 use std::time::{Duration, Instant};
 
-/// How a [`Backoff`] waits.
+/// The parameters of a [`Backoff`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Policy {
     /// The number of hits without a wait.
@@ -15,7 +15,7 @@ pub(crate) struct Policy {
     calm: Duration,
 }
 
-/// For a table that another program keeps changing: the first three losses are repaired immediately.
+/// For repairs of a table that another program keeps changing: the first three are immediate.
 pub(crate) const REPAIRS: Policy = Policy {
     free: 3,
     first: Duration::from_millis(250),
@@ -23,7 +23,7 @@ pub(crate) const REPAIRS: Policy = Policy {
     calm: Duration::from_secs(120),
 };
 
-/// For rules that the kernel refuses.
+/// For retries of rules that the kernel refuses.
 pub(crate) const REFUSALS: Policy = Policy {
     free: 0,
     first: Duration::from_millis(200),
@@ -31,7 +31,7 @@ pub(crate) const REFUSALS: Policy = Policy {
     calm: Duration::from_secs(120),
 };
 
-/// For reads that fail.
+/// For retries of failed reads of the kernel.
 pub(crate) const READS: Policy = Policy {
     free: 0,
     first: Duration::from_millis(100),
@@ -39,7 +39,8 @@ pub(crate) const READS: Policy = Policy {
     calm: Duration::from_secs(10),
 };
 
-/// For events that pour in: the first reaction is never delayed, and none by more than the longest wait.
+/// For bursts of kernel events: the first reaction is immediate, and no later one waits longer than
+/// 64 ms.
 pub(crate) const EVENTS: Policy = Policy {
     free: 0,
     first: Duration::from_millis(2),
@@ -56,7 +57,7 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// A back-off without a hit so far.
+    /// A back-off without hits.
     pub(crate) fn new(policy: Policy) -> Self {
         Self { policy, hits: 0, last: None }
     }
@@ -70,20 +71,21 @@ impl Backoff {
         self.last = Some(now);
     }
 
-    /// How long to wait before the next reaction; zero means now.
+    /// The remaining wait before the next reaction; zero means react now.
     pub(crate) fn wait(&self, now: Instant) -> Duration {
         let Some(last) = self.last else { return Duration::ZERO };
         let Some(beyond) = self.hits.checked_sub(self.policy.free + 1) else { return Duration::ZERO };
+        // 2^16 times any `first` is beyond every `longest`; the bound keeps the shift in range.
         let wait = self.policy.first.saturating_mul(1 << beyond.min(16)).min(self.policy.longest);
         wait.saturating_sub(now.saturating_duration_since(last))
     }
 
-    /// Whether reactions are being slowed down.
+    /// Whether reactions are slowed down now.
     pub(crate) fn is_on(&self, now: Instant) -> bool {
         self.until_calm(now).is_some()
     }
 
-    /// How long until the count starts again, if reactions are being slowed down.
+    /// The time until the count starts again; `None` if reactions are not slowed down.
     pub(crate) fn until_calm(&self, now: Instant) -> Option<Duration> {
         let left = self.policy.calm.saturating_sub(now.saturating_duration_since(self.last?));
         (self.hits > self.policy.free && !left.is_zero()).then_some(left)

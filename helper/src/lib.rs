@@ -1,8 +1,10 @@
-//! The helper daemon of airpods: it keeps one nftables table in the state that authorised callers asked for.
+//! The helper daemon of airpods. It keeps one nftables table in the state that authorised callers
+//! asked for.
 //!
-//! Read it along the life of a call: [`bus`] takes it, [`authority`] judges the caller, [`clamp`] decides what ought to
-//! hold, [`reconcile`] makes it so in the [`kernel`], in memory and in the [`state`] files. `main` starts the [`daemon`] after
-//! [`privilege`] has given up root for good; [`after_stop`] sees to the table when it has ended.
+//! To read the code, follow a call. [`bus`] receives it, [`authority`] authorises the caller, and
+//! [`clamp`] computes the desired rules. [`reconcile`] applies them to the [`kernel`], to memory
+//! and to the [`state`] files. `main` starts the [`daemon`] after [`privilege`] has irrevocably
+//! given up root. [`after_stop`] removes or keeps the table after the daemon has ended.
 
 #![deny(unsafe_code)]
 

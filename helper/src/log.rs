@@ -1,8 +1,8 @@
 //! Log lines: an event, its fields, and where they go.
 //!
-//! A line is a value. On stderr it is text in the logfmt style, one line for each, with every control character and
-//! every character beyond ASCII escaped; under systemd it goes to the journal with its fields kept apart, and escaped in the
-//! same way, because `journalctl --output=verbose` and whoever ships logs elsewhere hand them on as they are.
+//! On stderr a line is text in the logfmt style. Control characters and characters beyond ASCII are
+//! escaped. Under systemd it goes to the journal with separate fields. They are escaped in the same
+//! way, because `journalctl --output=verbose` and log shippers pass them on unchanged.
 
 use std::fmt;
 use std::io::Write;
@@ -24,19 +24,19 @@ pub struct Line {
 }
 
 impl Line {
-    /// A line about what happens in the normal course of things.
+    /// A line about normal operation.
     #[must_use]
     pub fn info(event: &'static str) -> Self {
         Self { level: Level::Info, event, fields: Vec::new() }
     }
 
-    /// A line about what somebody may have to look into.
+    /// A line about something that may need an administrator's attention.
     #[must_use]
     pub fn warning(event: &'static str) -> Self {
         Self { level: Level::Warn, ..Self::info(event) }
     }
 
-    /// A line about what went wrong.
+    /// A line about a failure.
     #[must_use]
     pub fn error(event: &'static str) -> Self {
         Self { level: Level::Error, ..Self::info(event) }
@@ -49,13 +49,15 @@ impl Line {
         self
     }
 
-    /// The fields as the journal gets them, of which `event` is one. Each stands alone, and quotes have nothing to break out of.
+    /// The fields for the journal, with `event` as the first. Quotes stay as they are, because the
+    /// journal stores each field separately.
     pub(crate) fn journal_fields(&self) -> Vec<(&'static str, String)> {
         let fields = self.fields.iter().map(|(field, value)| (*field, escaped(value, &['\'', '"'])));
         std::iter::once(("event", self.event.to_owned())).chain(fields).collect()
     }
 
-    /// The event and its fields as text. No value can break out of its field: it is bare if it is one plain word, else quoted.
+    /// The event and its fields as text. A value is bare if it is one plain word, and quoted
+    /// otherwise, so no value can leave its field.
     fn text(&self) -> String {
         let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'=');
         let fields = self.fields.iter().map(|(field, value)| match value.as_str() {
@@ -77,8 +79,8 @@ impl fmt::Display for Line {
     }
 }
 
-/// Printable ASCII, with escapes for everything else, for the backslash and for quotes that are not `harmless`: sentences have
-/// some of those.
+/// Escapes everything but printable ASCII, and also the backslash and quotes. Quotes in `harmless`
+/// stay readable, because sentences use them.
 fn escaped(text: &str, harmless: &[char]) -> String {
     let mut escaped = String::new();
     for character in text.chars() {
@@ -91,37 +93,38 @@ fn escaped(text: &str, harmless: &[char]) -> String {
     escaped
 }
 
-/// Where lines go. Clones share it.
+/// The destination of log lines. Clones share it.
 #[derive(Clone)]
 pub struct Log(Arc<Inner>);
 
-/// Writes a line, and waits as long as that takes.
+/// Writes one line, and blocks until it is written.
 type Sink = Box<dyn Fn(&Line) + Send + Sync>;
 
 struct Inner {
     sink: Sink,
-    /// Set once lines are written on a thread of their own.
+    /// Set once a separate thread writes the lines.
     queue: OnceLock<SyncSender<Message>>,
-    /// Lines that found the queue full since that was last told.
+    /// Lines dropped because the queue was full, since the last report of such losses.
     dropped: AtomicU64,
 }
 
 enum Message {
     Line(Line),
-    /// Answered when everything before it is written.
+    /// Answered after everything queued before it has been written.
     Flush(SyncSender<()>),
 }
 
-/// Upper bound on the lines that wait to be written.
+/// Upper bound on queued lines.
 const QUEUE: usize = 512;
 
 impl Log {
-    /// The journal if the service manager has connected stderr to it, else stderr.
+    /// Opens the journal if the service manager has connected stderr to it, else stderr.
     #[must_use]
     pub fn open() -> Self {
         match systemd_journal_logger::connected_to_journal().then(JournalLog::new) {
             Some(Ok(journal)) => Self::to(Box::new(move |line| drop(send(&journal, line)))),
-            // One write for the line: stderr has no buffer, and other programs may write to the same file.
+            // One write for each line: stderr is unbuffered, and other programs may write to the
+            // same file.
             _ => Self::to(Box::new(|line| drop(std::io::stderr().write_all(format!("{line}\n").as_bytes())))),
         }
     }
@@ -130,11 +133,11 @@ impl Log {
         Self(Arc::new(Inner { sink, queue: OnceLock::new(), dropped: AtomicU64::new(0) }))
     }
 
-    /// From now on lines are written on a thread of their own: a journal that is stopped, and a stderr that nobody reads, hold
-    /// nobody up. Lines beyond those that may wait are dropped and counted.
+    /// Writes later lines on a separate thread, so that a stopped journal or an unread stderr does
+    /// not block the helper. Lines beyond the queue's bound are dropped and counted.
     ///
     /// # Errors
-    /// The system's error if there can be no thread; lines are then written as before.
+    /// The system's error if the thread cannot be started; lines are then written as before.
     pub fn write_in_the_background(&self) -> std::io::Result<()> {
         let (queue, lines) = mpsc::sync_channel(QUEUE);
         let inner = Arc::clone(&self.0);
@@ -142,7 +145,7 @@ impl Log {
             for message in lines {
                 match message {
                     Message::Line(line) => (inner.sink)(&line),
-                    // Nobody waits for it any more if it took too long.
+                    // The send fails if `flush` has timed out.
                     Message::Flush(done) => drop(done.send(())),
                 }
                 let dropped = inner.dropped.swap(0, Ordering::Relaxed);
@@ -151,12 +154,13 @@ impl Log {
                 }
             }
         })?;
-        // Called once; a second thread would end at once.
+        // Called once. After a second call the new queue is dropped here, so the new thread ends at
+        // once.
         let _ = self.0.queue.set(queue);
         Ok(())
     }
 
-    /// Waits until everything is written, for this long at most.
+    /// Waits until all queued lines are written, at most for `limit`.
     pub fn flush(&self, limit: Duration) {
         let Some(queue) = self.0.queue.get() else { return };
         let (done, written) = mpsc::sync_channel(1);
@@ -165,7 +169,7 @@ impl Log {
         }
     }
 
-    /// Writes a line. A log that cannot be written to stops nothing.
+    /// Writes a line, or queues it. Failures are ignored: the log must not stop the helper.
     pub fn write(&self, line: Line) {
         match self.0.queue.get() {
             None => (self.0.sink)(&line),
@@ -178,7 +182,7 @@ impl Log {
     }
 }
 
-/// Sends a line with its fields kept apart: `event` becomes `EVENT`, and the message is the line's text.
+/// Sends a line with separate fields: `event` becomes `EVENT`, and the message is the line's text.
 fn send(journal: &JournalLog, line: &Line) -> std::io::Result<()> {
     let (fields, text) = (line.journal_fields(), line.text());
     let mut record = Record::builder();
@@ -197,7 +201,7 @@ mod tests {
         let (log, lines) = LinesKept::log();
         log.write_in_the_background().unwrap();
         let stopped = lines.hold();
-        // One is in the writer's hands; the queue takes its bound.
+        // The writer holds one line, and the queue takes its bound.
         for number in 0..QUEUE + 100 {
             log.write(Line::info("x").with("number", number));
         }

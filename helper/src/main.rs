@@ -1,5 +1,5 @@
-//! The helper daemon of airpods: what the process is asked to do, the way down from root, and what it tells whoever started it.
-//! The rest is in the library.
+//! The entry point of the helper daemon: arguments, dropping root, exit codes. The rest is in the
+//! library.
 
 #![forbid(unsafe_code)]
 
@@ -26,10 +26,10 @@ use zbus::{Address, Connection};
 use zruntime::SharedRuntime;
 use zruntime::signal::{Signal, Signals};
 
-/// How long the helper stays on the bus while nothing is clamped and nobody calls.
+/// How long the helper stays on the bus while nothing is clamped and no call arrives.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long the last lines of the log may take.
+/// Time limit for writing the last log lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 const HELP: &str = include_str!("../help.txt");
@@ -44,7 +44,8 @@ enum Invocation {
 }
 
 impl Invocation {
-    /// Reads the arguments; `None` if they are none that there are. No argument changes what is allowed.
+    /// Parses the arguments; `None` if they are unknown. No argument changes what the helper
+    /// allows.
     fn parse(arguments: impl IntoIterator<Item = OsString>) -> Option<Self> {
         let mut arguments = arguments.into_iter();
         let first = arguments.next();
@@ -59,7 +60,7 @@ impl Invocation {
     }
 }
 
-/// Why the process ends, in the number that whoever started it sees.
+/// The exit codes, as `--help` documents them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Exit {
@@ -74,7 +75,7 @@ enum Exit {
     Kernel = 16,
 }
 
-/// Why the helper does not run, or no longer.
+/// Why the helper did not start, or ended with a failure.
 #[derive(Debug, thiserror::Error)]
 enum HelperError {
     #[error(transparent)]
@@ -94,7 +95,7 @@ fn main() -> ExitCode {
         Some(Invocation::Serve) => serve,
         Some(Invocation::AfterStop) => see_to_the_table,
         Some(Invocation::Print(text)) => {
-            // Nobody reads it if it cannot be written.
+            // If stdout cannot be written, there is nobody to report that to.
             drop(std::io::stdout().write_all(text.as_bytes()));
             return ExitCode::SUCCESS;
         }
@@ -104,6 +105,7 @@ fn main() -> ExitCode {
         }
     };
     ignore_signals();
+    // State files are for the helper's user alone.
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
     let log = Log::open();
     let exit = match run(&log) {
@@ -122,24 +124,26 @@ fn main() -> ExitCode {
     exit
 }
 
-/// Signals that mean nothing here and would end the process: `systemctl kill -s HUP` is no stop.
+/// Blocks signals that have no meaning here and would end the process: `systemctl kill -s HUP` must
+/// not stop the helper.
 fn ignore_signals() {
     let mut ignored = SigSet::empty();
     for signal in [Number::SIGHUP, Number::SIGPIPE, Number::SIGUSR1, Number::SIGUSR2, Number::SIGALRM] {
         ignored.add(signal);
     }
-    // Blocked for every thread that starts from here. It fails for no valid set.
+    // Threads that start later inherit the mask. The call does not fail for a valid set.
     let _ = ignored.thread_block();
 }
 
 fn serve(log: &Log) -> Result<(), HelperError> {
     let places = Places::of_the_system();
     give_up_root(&places)?;
-    // Not before: a process with threads cannot give up root.
+    // Only now: capabilities belong to a thread, so [`privilege::confine`] refuses a process with
+    // more than one.
     log.write_in_the_background()?;
     let kernel = Netlink::open()?;
-    // zruntime's own `block_on`: zbus finds its runtime there and needs no thread of its own, whichever features the
-    // rest of the workspace switches on in zbus.
+    // Uses zruntime's own `block_on`: zbus then finds its runtime and starts no thread of its own,
+    // whichever zbus features the rest of the workspace enables.
     let ending = zruntime::block_on(stay(kernel, places, log.clone()))?;
     log.write(Line::info("ended").with("cause", if ending == Ending::Unused { "unused" } else { "stopped" }));
     Ok(())
@@ -155,10 +159,10 @@ fn see_to_the_table(log: &Log) -> Result<(), HelperError> {
 
 async fn stay(kernel: Netlink, places: Places, log: Log) -> Result<Ending, HelperError> {
     let runtime = SharedRuntime::current()?;
-    // Taken over before the name is: a signal that comes early is not lost.
+    // The handlers are installed before the bus name is taken, so an early signal is not lost.
     let mut signals = Signals::new(&runtime, [Signal::Terminate, Signal::Interrupt])?;
     let stop = async move {
-        // If signals cannot be waited for any more, stopping is all that is left to do.
+        // If waiting for signals fails, the helper stops: no later SIGTERM could reach it.
         drop(signals.recv().await);
     };
     let (kernel, manager) = (Box::new(kernel), Box::new(Systemd));
@@ -169,7 +173,7 @@ async fn stay(kernel: Netlink, places: Places, log: Log) -> Result<Ending, Helpe
     Ok(daemon.run(&bus, polkit, stop).await?)
 }
 
-/// From here on the process is the helper's user with one capability, for good.
+/// Makes the process the helper's user with `CAP_NET_ADMIN` alone; it cannot get root back.
 fn give_up_root(places: &Places) -> Result<(), HelperError> {
     let helper = Ids::of(HELPER_USER)?;
     if geteuid().is_root() {
@@ -179,7 +183,7 @@ fn give_up_root(places: &Places) -> Result<(), HelperError> {
 }
 
 impl HelperError {
-    /// The number to end with, and what to do about it.
+    /// The exit code, and a hint for the administrator.
     fn exit(&self) -> (Exit, Option<&'static str>) {
         use KernelError::NotPermitted;
         use PrivilegeError as Wrong;
@@ -191,7 +195,8 @@ impl HelperError {
             Self::Privilege(Wrong::TooFew(_) | Wrong::Refused { .. }) => {
                 (Exit::NotPermitted, Some("the unit, or the container, has to give it CAP_NET_ADMIN"))
             }
-            // The kernel is asked only by a process that has been seen to hold the right.
+            // `confine` has verified `CAP_NET_ADMIN`, so the kernel's refusal means that it does
+            // not cover this namespace.
             Self::Kernel(NotPermitted) | Self::Daemon(DaemonError::Events(NotPermitted)) => (
                 Exit::NotPermitted,
                 Some(

@@ -1,9 +1,9 @@
-//! Giving up root for good, or verifying that the service manager has already done so.
+//! Drops root irrevocably, or verifies that the service manager has already done so.
 //!
-//! The helper runs as its own user with `CAP_NET_ADMIN` in its permitted, effective and bounding sets, with nothing
-//! in the inheritable and ambient sets, without supplementary groups and with `no_new_privs`. [`steps`] decides from
-//! the [`Rights`] observed how to get there, or that it must not be tried; [`confine`] takes the steps, observes again and
-//! believes only what it sees then.
+//! The helper runs as its own user with `CAP_NET_ADMIN` in its permitted, effective and bounding
+//! sets. The inheritable and ambient sets are empty, there are no supplementary groups, and
+//! `no_new_privs` is set. [`steps`] decides from the observed [`Rights`] how to get there, or
+//! refuses. [`confine`] takes the steps, then observes again and trusts only that.
 
 use std::collections::HashSet;
 
@@ -24,7 +24,7 @@ pub struct Ids {
 /// The bit of `CAP_NET_ADMIN` (12 in `linux/capability.h`).
 pub const NET_ADMIN: u64 = 1 << 12;
 
-/// The rights of a process: their lines of `/proc/PID/status`, see `proc_pid_status(5)`.
+/// The rights of a thread, as in `/proc/PID/status`, see `proc_pid_status(5)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rights {
     /// Real, effective, saved and file system user.
@@ -39,13 +39,13 @@ pub struct Rights {
     pub permitted: u64,
     /// Capabilities in force, as bits.
     pub effective: u64,
-    /// Capabilities that a program executed could gain at most, as bits.
+    /// Upper bound on the capabilities of an executed program, as bits.
     pub bounding: u64,
-    /// Capabilities that a program executed gains without being privileged, as bits.
+    /// Capabilities that an unprivileged executed program keeps, as bits.
     pub ambient: u64,
-    /// Whether no program executed can gain anything.
+    /// Whether executed programs can gain no rights (`no_new_privs`).
     pub no_new_privs: bool,
-    /// How many threads there are; rights belong to each of them.
+    /// The number of threads in the process. Each thread has its own rights.
     pub threads: u32,
 }
 
@@ -60,7 +60,7 @@ impl Rights {
         Self::parse(&status).ok_or_else(|| PrivilegeError::Unreadable("a line is missing or malformed".to_owned()))
     }
 
-    /// Reads the text of `/proc/PID/status`; `None` if a line is missing or is not what it should be.
+    /// Parses the text of `/proc/PID/status`; `None` if a line is missing or malformed.
     #[must_use]
     pub fn parse(status: &str) -> Option<Self> {
         let line =
@@ -90,16 +90,16 @@ pub enum PrivilegeError {
     /// The user does not exist.
     #[error("there is no user `{0}`")]
     NoUser(String),
-    /// The user is root by another name.
+    /// The user or its group has the number 0.
     #[error("the user `{0}` has the user or group number 0")]
     UserIsRoot(String),
     /// The process is neither root nor the helper's user.
     #[error("started as user {0}, which is neither root nor the helper's own user")]
     WrongUser(u32),
-    /// Another thread would keep its rights.
+    /// There are other threads, and they would keep their rights.
     #[error("there are {0} threads already, and each has rights of its own")]
     Threads(u32),
-    /// There are rights that the helper must not have.
+    /// The process has rights that the helper must not have.
     #[error("there are more rights than CAP_NET_ADMIN: {0}")]
     TooMany(&'static str),
     /// `CAP_NET_ADMIN` is missing.
@@ -118,32 +118,34 @@ pub enum PrivilegeError {
     },
 }
 
-/// One step on the way down: what it does, for whoever reads that it was refused, and how.
+/// One step of dropping rights. `doing` describes it in the error if the system refuses it.
 #[derive(Clone, Copy)]
 pub struct Step {
     doing: &'static str,
     take: fn(Ids) -> Result<(), String>,
 }
 
-/// Nothing is handed on to programs executed.
+/// Executed programs inherit nothing.
 const AMBIENT: Step = Step { doing: "clear the ambient set", take: |_| said(caps::clear(None, CapSet::Ambient)) };
 
-/// If system calls are not filtered: the unit's filter refuses `capset`, and what is left in the set is for [`verify`] to judge. With
-/// `no_new_privs` it gives nothing to a program executed, whatever the program's file says (capabilities(7)).
+/// Failure is ignored: the unit's system call filter refuses `capset`, and [`verify`] judges what
+/// is left in the set. With `no_new_privs` the set gives an executed program nothing, whatever its
+/// file's capabilities (capabilities(7)).
 const INHERITABLE: Step =
     Step { doing: "clear the inheritable set", take: |_| caps::clear(None, CapSet::Inheritable).or(Ok(())) };
 
-/// No program that is ever executed gains rights.
+/// Executed programs can never gain rights.
 const NO_NEW_PRIVILEGES: Step = Step { doing: "set no_new_privs", take: |_| said(prctl::set_no_new_privs()) };
 
-/// The way down from root.
+/// The steps from root.
 const FROM_ROOT: &[Step] = &[
     // Needs CAP_SETPCAP, so it comes first.
     Step { doing: "drop capabilities from the bounding set", take: |_| said(drop_bounding()) },
-    // The permitted set stays when the user changes.
+    // Otherwise the change of the user would clear the permitted set.
     Step { doing: "keep capabilities", take: |_| said(caps::securebits::set_keepcaps(true)) },
     Step { doing: "leave the supplementary groups", take: |_| said(setgroups(&[])) },
-    // Real, effective and saved.
+    // Real, effective and saved ids. The group comes first: without root the process could not
+    // change it any more.
     Step {
         doing: "become the helper's group",
         take: |helper| said(setresgid(helper.group(), helper.group(), helper.group())),
@@ -159,7 +161,8 @@ const FROM_ROOT: &[Step] = &[
     NO_NEW_PRIVILEGES,
 ];
 
-/// The way from what the service manager hands over: `CAP_NET_ADMIN` in the ambient set, and the inheritable one with it.
+/// The steps from the service manager's hand-over: `CAP_NET_ADMIN` in the ambient set, and
+/// therefore in the inheritable one.
 const HANDED_OVER: &[Step] = &[AMBIENT, INHERITABLE, NO_NEW_PRIVILEGES];
 
 impl Ids {
@@ -186,7 +189,7 @@ impl Ids {
         Gid::from_raw(self.gid)
     }
 
-    /// The user of that name in the text of `/etc/passwd`, see passwd(5).
+    /// Finds the user in the text of `/etc/passwd`, see passwd(5).
     pub(crate) fn in_passwd(passwd: &str, name: &str) -> Option<Self> {
         let mut entries = passwd.lines().map(|line| line.split(':'));
         let mut entry = entries.find_map(|mut fields| (fields.next() == Some(name)).then_some(fields))?;
@@ -194,11 +197,11 @@ impl Ids {
     }
 }
 
-/// The steps from `rights` down to what the helper may have.
+/// The steps from `rights` to the helper's rights.
 ///
 /// # Errors
-/// [`PrivilegeError`] if there is no way down: the process is somebody else, is not root and has more than it could
-/// lay down, or has too little.
+/// [`PrivilegeError`] if no steps lead there: wrong user, rights that cannot be dropped, other
+/// threads, or no `CAP_NET_ADMIN`.
 pub fn steps(rights: &Rights, helper: Ids) -> Result<&'static [Step], PrivilegeError> {
     if rights.threads != 1 {
         return Err(PrivilegeError::Threads(rights.threads));
@@ -245,10 +248,10 @@ pub fn verify(rights: &Rights, helper: Ids) -> Result<(), PrivilegeError> {
     }
 }
 
-/// Takes the steps down, and verifies where they have led.
+/// Takes the steps, and verifies the result.
 ///
 /// # Errors
-/// [`PrivilegeError`]; the process is then not fit to go on.
+/// [`PrivilegeError`]; the process must not continue then.
 pub fn confine(helper: Ids) -> Result<(), PrivilegeError> {
     for step in steps(&Rights::observe()?, helper)? {
         (step.take)(helper).map_err(|cause| PrivilegeError::Refused { doing: step.doing, cause })?;

@@ -1,8 +1,9 @@
-//! The state that outlives the process. The desired clamps are in a file of the runtime folder, and those kept across
+//! The state files. The desired clamps are in a file of the runtime folder. Those kept across
 //! reboots are in a file of the state folder.
 //!
-//! A file is replaced as a whole (written beside, synchronised, renamed), or is what it was before; and read with suspicion: a
-//! symbolic link, a fifo, a huge or a broken file is an error to be logged and ignored, never a reason not to start.
+//! A file is replaced as a whole (temporary file, fsync, rename) or stays as it was. Reading does
+//! not trust the file: a symbolic link, a fifo, a huge or a malformed file is logged and ignored.
+//! It never keeps the helper from starting.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,17 +25,17 @@ pub(crate) const MAX_SIZE: u64 = 128 * 2 * MAX_CLAMPS as u64;
 /// The version of the format.
 const VERSION: u32 = 2;
 
-/// The folders that state lives in.
+/// The folders of the state files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
-    /// Until the next boot.
+    /// For the state until the next boot.
     pub runtime: PathBuf,
-    /// Across reboots.
+    /// For the state kept across reboots.
     pub persistent: PathBuf,
 }
 
 impl Places {
-    /// Where the released helper keeps its state, as in its unit's `RuntimeDirectory=` and `StateDirectory=`.
+    /// The released helper's folders, as in `RuntimeDirectory=` and `StateDirectory=` of its unit.
     #[must_use]
     pub fn of_the_system() -> Self {
         Self { runtime: PathBuf::from("/run/airpods-helper"), persistent: PathBuf::from("/var/lib/airpods-helper") }
@@ -49,7 +50,7 @@ pub enum StateError {
     Io {
         /// The failed operation.
         doing: &'static str,
-        /// With which file.
+        /// The affected file or folder.
         path: PathBuf,
         /// The system's error.
         source: io::Error,
@@ -73,13 +74,13 @@ impl StateError {
 /// The state that a starting helper finds.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// The former desired state.
+    /// The desired state of the former helper.
     pub desired: Desired,
-    /// The names that auto had taken as VPN links.
+    /// The names of VPN links that auto had seen.
     pub known: BTreeSet<LinkName>,
 }
 
-/// The file's content. Its names and options check themselves when they are read.
+/// The content of a state file. Deserialising validates its names and options.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StateFile<'a> {
@@ -90,18 +91,18 @@ struct StateFile<'a> {
 }
 
 impl Places {
-    /// Makes the folders, for the helper's user alone, while the process is still root; where a service manager starts
-    /// the helper it has made them already.
+    /// Creates the folders, accessible to the helper's user alone, while the process is still root.
+    /// If a service manager starts the helper, it has already created them.
     ///
     /// # Errors
-    /// [`StateError::Io`], also if a folder is there and belongs to somebody else.
+    /// [`StateError::Io`], also if an existing folder belongs to another user.
     pub fn make_for(&self, uid: u32, gid: u32) -> Result<(), StateError> {
         let mut folders = [&self.runtime, &self.persistent].into_iter();
         folders.try_for_each(|folder| make_folder(folder, uid, gid).map_err(StateError::io("make", folder)))
     }
 
-    /// The remembered clamps: the runtime file's content, or else the persistent file's. Errors with a file that exists
-    /// are returned beside them.
+    /// Reads the remembered state: the runtime file's, or else the persistent file's. Also returns
+    /// the errors of files that exist but are unusable.
     #[must_use]
     pub fn recall(&self) -> (Memory, Vec<StateError>) {
         let mut errors = Vec::new();
@@ -115,7 +116,7 @@ impl Places {
         (Memory::default(), errors)
     }
 
-    /// Writes what is desired until the next boot.
+    /// Writes the desired state until the next boot.
     ///
     /// # Errors
     /// [`StateError::Io`]; the file is then as it was.
@@ -123,18 +124,21 @@ impl Places {
         write_or_remove(&self.runtime, desired, known)
     }
 
-    /// Writes what is kept across reboots, unless the file says so already; with a kept auto the names that it knows, so that each of these links is clamped
-    /// from its first SYN after the reboot, too.
+    /// Writes the state kept across reboots, unless the file already has it. With a persistent auto
+    /// it includes the known names, so each of these links is clamped from its first SYN after the
+    /// reboot, too.
     ///
     /// # Errors
-    /// [`StateError::Io`]; the file is then as it was, if it could at least be written back.
+    /// [`StateError::Io`]; the file is then as it was, unless writing the former text back failed,
+    /// too.
     pub fn persist(&self, desired: &Desired, known: &BTreeSet<LinkName>) -> Result<(), StateError> {
         let kept = desired.persisted();
         let known = if kept.auto.is_some() { known } else { &BTreeSet::new() };
         write_or_remove(&self.persistent, &kept, known)
     }
 
-    /// Whether the file of what is kept across reboots says so already. One that is there and cannot be read says nothing.
+    /// Whether the persistent file already has the persistent part of `desired`. An unreadable file
+    /// does not.
     #[must_use]
     pub fn keeps(&self, desired: &Desired) -> bool {
         let kept = desired.persisted();
@@ -145,8 +149,8 @@ impl Places {
         }
     }
 
-    /// Forgets what is remembered until the next boot, if that is something else than what is desired: it would win over what is
-    /// kept at the next start.
+    /// Removes the runtime file unless it has the desired state: a stale one would override the
+    /// persistent file at the next start.
     ///
     /// # Errors
     /// [`StateError::Io`].
@@ -157,7 +161,7 @@ impl Places {
         }
     }
 
-    /// Forgets what was only to last until the next boot.
+    /// Removes the runtime file.
     ///
     /// # Errors
     /// [`StateError::Io`].
@@ -171,7 +175,8 @@ fn make_folder(folder: &Path, uid: u32, gid: u32) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    // Held by a descriptor that follows no link, so that what is checked is what is changed.
+    // The descriptor (`O_NOFOLLOW`) ensures that the folder that is checked is the one that is
+    // changed.
     let flags = OFlag::O_NOFOLLOW | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let opened = OpenOptions::new().read(true).custom_flags(flags.bits()).open(folder)?;
     let owner = opened.metadata()?.uid();
@@ -208,7 +213,7 @@ fn read_text(path: &Path) -> Result<Option<String>, StateError> {
     Ok(Some(text))
 }
 
-/// The state in a file's text.
+/// Parses the text of a state file.
 pub(crate) fn parse(text: &str) -> Result<Memory, String> {
     let file: StateFile<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
     if file.version != VERSION {
@@ -221,7 +226,7 @@ pub(crate) fn parse(text: &str) -> Result<Memory, String> {
     Ok(Memory { desired, known: file.known.into_owned() })
 }
 
-/// The text of a file that remembers this.
+/// Renders the text of a state file.
 pub(crate) fn render(desired: &Desired, known: &BTreeSet<LinkName>) -> serde_json::Result<String> {
     let (clamps, known) = (Cow::Borrowed(&desired.named), Cow::Borrowed(known));
     serde_json::to_string(&StateFile { version: VERSION, auto: desired.auto, clamps, known })
@@ -236,29 +241,29 @@ fn write_or_remove(folder: &Path, desired: &Desired, known: &BTreeSet<LinkName>)
         return Ok(());
     }
     replace(folder, wanted.as_deref())?;
-    // A rename or a removal is on the disk only when its folder is.
+    // A rename or a removal reaches the disk only with an fsync of its folder.
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| {
-        // An error promises the caller that nothing has changed, so the former text is put back. It may not reach the
-        // disk either; an unreadable former file counts as absent.
+        // An error promises that nothing has changed, so this puts the former text back. It may not
+        // reach the disk either. An unreadable former file counts as absent.
         drop(replace(folder, before.ok().flatten().as_deref()));
         StateError::io("replace", &path)(source)
     })
 }
 
-/// Makes the file in the folder have this text, or none be there.
+/// Replaces the file in the folder by this text, or removes it for `None`.
 fn replace(folder: &Path, text: Option<&str>) -> Result<(), StateError> {
     let path = folder.join(FILE);
     let Some(text) = text else { return remove(&path) };
     let failed = |doing| StateError::io(doing, &path);
     let beside = folder.join(format!(".{FILE}.new"));
     remove(&beside)?;
-    // `create_new` does not follow symbolic links: whatever is there is an error (O_EXCL, open(2)).
+    // `create_new` (O_EXCL, open(2)) fails if anything is there, and follows no symbolic link.
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).map_err(failed("write"))?;
     let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed("write"));
     let replaced = written.and_then(|()| fs::rename(&beside, &path).map_err(failed("replace")));
     if replaced.is_err() {
-        // Half a file is of no use, and where there is no room left it takes some.
+        // A partial file is useless, and on a full disk it takes space.
         drop(remove(&beside));
     }
     replaced

@@ -1,8 +1,8 @@
-//! May this caller do that?
+//! Authorisation of callers.
 //!
-//! An [`Authority`] only answers; what its answer means is judged in one place here, which alone can make
-//! a [`Permit`], which the reconciler demands for every change. So there is no change without a judgement, and no
-//! judgement that outlives its call.
+//! An [`Authority`] only answers questions; [`authorise`] and [`authorise_at_prompt`] judge the
+//! answers. Only they can make a [`Permit`], and the reconciler demands one for every change. So no
+//! change happens without a judgement, and no judgement outlives its call.
 
 mod polkit;
 
@@ -18,7 +18,7 @@ use crate::log::Line;
 
 pub use polkit::Polkit;
 
-/// Whom polkit always allows everything, without a password.
+/// The uid that polkit allows every action, without a password.
 const ROOT: u32 = 0;
 
 /// The polkit actions: one for each mutating method, and one for a link that is no VPN link.
@@ -35,8 +35,8 @@ pub enum Action {
 }
 
 impl Action {
-    /// Every method of the interface, and the action it needs; reads need none. A method that is missing here fails
-    /// a test.
+    /// Every method of the interface with the action it needs; reads need none. A test fails if a
+    /// method is missing here.
     pub const OF_METHODS: [(&'static str, Option<Self>); 4] = [
         ("ClampOn", Some(Self::ClampOn)),
         ("ClampOff", Some(Self::ClampOff)),
@@ -55,7 +55,7 @@ impl Action {
         }
     }
 
-    /// Its identifier in polkit's policy.
+    /// The action's identifier in polkit's policy.
     #[must_use]
     pub fn id(self) -> &'static str {
         match self {
@@ -66,17 +66,17 @@ impl Action {
         }
     }
 
-    /// The word for it in details and in the log: the last part of its identifier.
+    /// The word for the action in details and in the log: the last part of its identifier.
     #[must_use]
     pub fn operation(self) -> &'static str {
         self.id().rsplit('.').next().unwrap_or_default()
     }
 }
 
-/// The caller, as the bus daemon vouches for it.
+/// The caller, as the bus daemon identifies it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The connection's unique name, which is never given to another one.
+    /// The connection's unique name. The bus never reuses it.
     pub name: OwnedUniqueName,
     /// The user who opened the connection.
     pub uid: u32,
@@ -85,32 +85,35 @@ pub struct Caller {
 /// The question to an authority.
 #[derive(Debug)]
 pub struct Question {
-    /// Whom it is about: always the caller's unique bus name. A process id could be another process' by now.
+    /// The subject for polkit: always the caller's unique bus name. A process id could belong to
+    /// another process by now.
     pub subject: Subject,
     /// The caller.
     pub caller: Caller,
     /// The requested action.
     pub request: Request,
-    /// Whether the person at the caller's end may be asked for a password: the message allows it. Root never is.
+    /// Whether polkit may prompt: the message allows it and the caller is not root.
     pub interaction: bool,
 }
 
-/// How a question is asked.
+/// Whether polkit may prompt for a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
-    /// Nobody is asked for a password, so there is an answer at once.
+    /// No prompt, so polkit answers at once.
     Quietly,
-    /// Somebody may be asked for a password, and take their time.
+    /// polkit may prompt for a password; the answer takes as long as the user does.
     Prompting,
 }
 
 impl Question {
-    /// The question whether a caller may do what is requested, and whether their message `allows_interaction`.
+    /// The question whether a caller may make a request. `allows_interaction` is the flag of the
+    /// caller's message.
     ///
     /// # Errors
-    /// [`ErrorKind::AccessDenied`] if there is no such subject.
+    /// [`ErrorKind::AccessDenied`] if polkit's subject cannot be made from the caller's name.
     pub fn about(caller: Caller, request: Request, allows_interaction: bool) -> Result<Self, Error> {
-        // Of a message zbus_polkit takes its sender and nothing else.
+        // zbus_polkit makes the subject from the header of a message, of which it uses only the
+        // sender.
         let stand_in = Message::method_call("/", "Call").sender(caller.name.clone()).build(&());
         let subject = stand_in.ok().and_then(|call| Subject::new_for_message_header(&call.header()).ok());
         let no_subject = || ErrorKind::AccessDenied.because("the caller is none that polkit can judge");
@@ -124,7 +127,7 @@ impl Question {
         Action::of(&self.request)
     }
 
-    /// The details by which a rule decides, and which the prompt shows.
+    /// The details, for polkit rules and for the text of the prompt.
     #[must_use]
     pub fn details(&self) -> Vec<(&'static str, String)> {
         let mut details =
@@ -137,7 +140,8 @@ impl Question {
     }
 }
 
-/// The detail `interface` of a request. No link's name has a space, so the words stand for nothing else.
+/// The detail `interface` of a request. Link names of callers have no spaces, so `every link`
+/// cannot be mistaken for one.
 fn interface(request: &Request) -> String {
     match request {
         Request::ClampOn(target, _) | Request::ClampOff(target) => target.to_string(),
@@ -148,36 +152,37 @@ fn interface(request: &Request) -> String {
 /// An authority's answer, as polkit gives it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// The subject may.
+    /// The subject is authorised.
     pub is_authorized: bool,
-    /// The subject might, after a password.
+    /// The subject would be authorised after a password.
     pub is_challenge: bool,
-    /// The person at the prompt closed it.
+    /// The user dismissed the prompt.
     pub is_dismissed: bool,
 }
 
-/// Why there is no answer.
+/// Why the authority gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoAnswer {
-    /// The bus says that polkit is not there and cannot be started; what it says.
+    /// polkit is not running and could not be started, with the bus's error.
     #[error("polkit is not there: {0}")]
     Absent(String),
-    /// polkit is there, and has not answered for so many seconds.
+    /// polkit is running, but has not answered for this many seconds.
     #[error("polkit is running, and has not answered for {0} s")]
     Silent(u64),
     /// polkit ended, or left the bus, before it answered.
     #[error("polkit ended before it answered")]
     Ended,
-    /// polkit found nobody to judge: the caller had left the bus already.
+    /// polkit did not find the subject: the caller had left the bus.
     #[error("the caller has left the bus")]
     CallerGone,
-    /// polkit answered with an error, as it does for an action that is not installed.
+    /// polkit answered with an error, for example because the action is not installed.
     #[error("polkit failed: {0}")]
     Failed(String),
 }
 
 impl NoAnswer {
-    /// Whether nobody has judged: then root is served all the same, as polkit always allows root everything.
+    /// Whether polkit is unavailable. Root is still served then, because polkit always allows root
+    /// everything.
     fn is_unavailable(&self) -> bool {
         matches!(self, Self::Absent(_) | Self::Silent(_) | Self::Ended)
     }
@@ -186,12 +191,13 @@ impl NoAnswer {
 /// The authority that judges callers.
 #[async_trait]
 pub trait Authority: Send + Sync {
-    /// Asks. An authority that is being started is waited for. Dropping the future takes the question back.
+    /// Asks, and waits for an authority that is being started. Dropping the future cancels the
+    /// check.
     async fn ask(&self, question: &Question, manner: Manner) -> Result<Answer, NoAnswer>;
 }
 
-/// The judgement that one caller may make one change, once: it owns the request that was judged, so there is no other to
-/// make with it. Only [`authorise`] and [`authorise_at_prompt`] make it.
+/// Permission for one caller to make one change, once. It owns the request that was judged, so no
+/// other request can use it. Only [`authorise`] and [`authorise_at_prompt`] make it.
 #[must_use = "a permit is there to be handed to the change it permits"]
 #[derive(Debug)]
 pub struct Permit {
@@ -205,20 +211,22 @@ impl Permit {
         &self.request
     }
 
-    /// Uses the permit up.
+    /// Consumes the permit, and returns the permitted request.
     #[must_use]
     pub fn spend(self) -> Request {
         self.request
     }
 }
 
-/// Asks the authority quietly and judges its answer; `None` if only a password can decide, and one may be asked for. So
-/// whoever needs none has an answer soon, also from an authority that has stopped to answer.
+/// Asks the authority without a prompt and judges its answer. Returns `None` if the answer depends
+/// on a password and a prompt is allowed. So callers who need no password get their answer soon,
+/// even if polkit hangs.
 ///
-/// `tell` gets the line for the log if there is no answer: whoever calls very often is not to fill the log.
+/// `tell` gets the log line if there is no answer. It can limit the lines, so that a busy caller
+/// does not fill the log.
 ///
 /// # Errors
-/// Everything but a clear yes is a denial, each with the name of its own.
+/// Every answer but a clear yes is a denial, each with its own error kind.
 pub async fn authorise(
     authority: &dyn Authority,
     question: &Question,
@@ -231,7 +239,7 @@ pub async fn authorise(
     permit(question, &answer).map(Some)
 }
 
-/// The same for a question to which the quiet answer was that a password is needed. Somebody may be asked for one.
+/// Asks again with a prompt, after [`authorise`] returned `None`.
 ///
 /// # Errors
 /// As for [`authorise`].
@@ -251,7 +259,7 @@ async fn ask(
 ) -> Result<Answer, NoAnswer> {
     let answer = authority.ask(question, manner).await;
     let hint = match &answer {
-        // Nothing is wrong with polkit then.
+        // Neither is a fault of polkit.
         Ok(_) | Err(NoAnswer::CallerGone) => None,
         Err(NoAnswer::Absent(_)) => Some("is polkit installed, and not masked?"),
         Err(NoAnswer::Silent(_) | NoAnswer::Ended) => Some("`systemctl status polkit` may say why"),
@@ -268,9 +276,10 @@ fn permit(question: &Question, answer: &Result<Answer, NoAnswer>) -> Result<Perm
     judge(question, answer).map(|()| Permit { request: question.request.clone() })
 }
 
-/// The meaning of an answer.
+/// Turns an answer into a decision: `Ok` permits the change.
 ///
-/// Without polkit root is served, by the uid that the bus daemon vouches for: polkit itself always says yes to root.
+/// Without polkit only root is served, by the uid that the bus daemon reports: polkit itself always
+/// allows root everything.
 fn judge(question: &Question, answer: &Result<Answer, NoAnswer>) -> Result<(), Error> {
     let (kind, sentence) = match answer {
         Ok(answer) if answer.is_authorized => return Ok(()),

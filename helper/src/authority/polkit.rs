@@ -1,4 +1,4 @@
-//! polkit, the authority of the system.
+//! polkit, the system's authority.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,22 +16,24 @@ use zruntime::SharedRuntime;
 
 use super::{Answer, Authority, Manner, NoAnswer, Question};
 
-/// polkit on the bus, see polkit's own reference, "D-Bus API".
+/// polkit's names on the bus (polkit reference manual, "D-Bus API").
 const NAME: &str = "org.freedesktop.PolicyKit1";
 const OBJECT: &str = "/org/freedesktop/PolicyKit1/Authority";
 const INTERFACE: &str = "org.freedesktop.PolicyKit1.Authority";
 
-/// How long polkit may be silent while it is there and asks nobody. It takes 1 ms.
+/// Time limit for an answer of a running polkit without a prompt. It usually takes 1 ms.
 const SILENCE: Duration = Duration::from_secs(2);
-/// How long a person may take over a password.
+/// Time limit for the answer to a prompt: the user has to type a password.
 const TYPING: Duration = Duration::from_secs(300);
-/// No bus takes longer to start a service: dbus-daemon gives it 25 s (`service_start_timeout`, dbus-daemon(1)), and systemd
-/// 90 s (`DefaultTimeoutStartSec=`, systemd-system.conf(5)). Then the bus answers in polkit's place.
+/// Time limit for the start of polkit. The bus gives up earlier and answers with an error. The
+/// limits are 25 s in dbus-daemon (`service_start_timeout`, dbus-daemon(1)) and 90 s in systemd
+/// (`DefaultTimeoutStartSec=`, systemd-system.conf(5)).
 const START: Duration = Duration::from_secs(120);
-/// How often it is looked whether polkit is there, while it has not answered.
+/// How often the helper checks that polkit is still there while it waits for an answer.
 const LOOKS: Duration = Duration::from_millis(250);
 const LOOKS_AT_PROMPT: Duration = Duration::from_secs(2);
-/// How long the bus may take to say so; then it is asked at the next look.
+/// Time limit for the bus's answer to one such check. If it does not answer, the next check asks
+/// again.
 const BUS: Duration = Duration::from_secs(5);
 
 /// polkitd on the system bus.
@@ -42,7 +44,7 @@ pub struct Polkit {
 }
 
 impl Polkit {
-    /// Asks polkitd over this connection; nothing is sent before the first question.
+    /// Asks polkitd over this connection. Sends nothing before the first question.
     #[must_use]
     pub fn over(connection: Connection, runtime: SharedRuntime) -> Self {
         Self { connection, runtime, checks: AtomicU64::new(0) }
@@ -58,13 +60,14 @@ impl Polkit {
         let details: HashMap<&str, &str> = details.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let mut open = OpenCheck { polkit: self, id: Some(id.clone()) };
         let check = async {
-            // Without a cache there is nothing that a restart of polkitd could leave stale.
+            // No cache: after a restart of polkitd it would be stale.
             let polkit =
                 AuthorityProxy::builder(&self.connection).cache_properties(CacheProperties::No).build().await?;
             polkit.check_authorization(&question.subject, question.action().id(), &details, flags, &id).await
         };
         let checked = or(async { Ok(check.await) }, async { Err(self.given_up(manner).await) }).await;
         let result = checked?;
+        // The check has ended, so there is nothing left to cancel.
         open.id = None;
         match result {
             Ok(result) => Ok(Answer {
@@ -76,8 +79,8 @@ impl Polkit {
         }
     }
 
-    /// Completes when there is no use in waiting any longer, and says why. While nobody owns polkit's name the bus is starting
-    /// it, and answers by itself if that fails.
+    /// Completes when waiting is pointless, and returns the reason. While polkit's name has no
+    /// owner, the bus is starting polkit, and the bus itself answers the check if that fails.
     async fn given_up(&self, manner: Manner) -> NoAnswer {
         let (patience, looks) = match manner {
             Manner::Quietly => (SILENCE, LOOKS),
@@ -95,16 +98,16 @@ impl Polkit {
                     }
                 }
                 (Ok(Ok(Some(owner))), None) => seen = Some((owner, Instant::now())),
-                // The polkitd that was asked has left the bus.
+                // The polkitd that got the question has left the bus.
                 (Ok(Ok(_)), Some(_)) => return NoAnswer::Ended,
-                // Not there yet; or the bus is slow, which says nothing of polkit.
+                // polkit is not there yet, or the bus is slow, which proves nothing about polkit.
                 (Ok(Ok(None)), None) | (Ok(Err(_)) | Err(_), _) => {}
             }
         }
         NoAnswer::Absent(format!("it was not started within {} s", START.as_secs()))
     }
 
-    /// The owner of polkit's name.
+    /// The owner of polkit's name; `None` if polkit is not running.
     async fn owner(&self) -> zbus::Result<Option<OwnedUniqueName>> {
         let bus = DBusProxy::builder(&self.connection).cache_properties(CacheProperties::No).build().await?;
         match bus.get_name_owner(NAME.try_into()?).await {
@@ -116,7 +119,8 @@ impl Polkit {
 
     async fn no_answer(&self, error: &zbus::Error) -> NoAnswer {
         let no_answer = sorted(error);
-        // polkit asks the bus about the subject, and hands the bus's error on as its own. A bus may say the same of polkit.
+        // polkit looks the subject up on the bus and passes the bus's error on. The bus gives the
+        // same error if polkit itself is missing, so its owner decides.
         if no_answer == NoAnswer::CallerGone && matches!(self.owner().await, Ok(None)) {
             return NoAnswer::Absent(error.to_string());
         }
@@ -128,14 +132,15 @@ impl Polkit {
 impl Authority for Polkit {
     async fn ask(&self, question: &Question, manner: Manner) -> Result<Answer, NoAnswer> {
         match self.ask_once(question, manner).await {
-            // The bus starts another one, and the question has not reached anybody.
+            // Ask once more: the bus starts another polkitd, and without a prompt no user has seen
+            // the question yet.
             Err(NoAnswer::Ended) if manner == Manner::Quietly => self.ask_once(question, manner).await,
             answer => answer,
         }
     }
 }
 
-/// Takes a check back when nobody waits for it any more, so that no prompt stays open for a caller who is gone.
+/// Cancels a check when it is dropped, so that no prompt stays open for a caller who has left.
 struct OpenCheck<'a> {
     polkit: &'a Polkit,
     id: Option<String>,
@@ -147,7 +152,8 @@ impl Drop for OpenCheck<'_> {
             let connection = self.polkit.connection.clone();
             let cancel = async move {
                 let call = Message::method_call(OBJECT, "CancelCheckAuthorization").destination(NAME);
-                // A polkit that hangs answers nothing, and one that is gone has nothing to take back.
+                // No reply: a polkit that hangs would not send one. No auto-start: a new polkit has
+                // no such check.
                 let flags = Flags::NO_REPLY_EXPECTED | Flags::NO_AUTO_START;
                 if let Ok(call) = call.interface(INTERFACE).with_flags(flags).build(&id) {
                     drop(connection.send(&call).await);
@@ -158,7 +164,8 @@ impl Drop for OpenCheck<'_> {
     }
 }
 
-/// Tells "nobody is there" from "somebody answered with an error", and both from "whom do you mean?".
+/// Sorts errors: polkit is absent, polkit answered with an error, polkit ended, or the caller is
+/// gone.
 fn sorted(error: &zbus::Error) -> NoAnswer {
     let text = error.to_string();
     let Some(name) = error_name(error) else {
@@ -172,7 +179,7 @@ fn sorted(error: &zbus::Error) -> NoAnswer {
         Some("NoReply" | "Disconnected") => NoAnswer::Ended,
         Some("ServiceUnknown" | "Timeout" | "TimedOut" | "NoServer") => NoAnswer::Absent(text),
         Some(own) if own.starts_with("Spawn.") => NoAnswer::Absent(text),
-        // The errors of systemd for a unit that is masked or does not load.
+        // systemd's errors for a unit that is masked or does not load.
         None if name.starts_with("org.freedesktop.systemd1.") => NoAnswer::Absent(text),
         _ => NoAnswer::Failed(text),
     }

@@ -1,4 +1,4 @@
-//! The meaning of each answer.
+//! Decisions for every answer of the authority.
 #![allow(clippy::unwrap_used)]
 
 use super::*;

@@ -1,9 +1,11 @@
-//! The way in from the bus: everything that arrives passes here, what is too long is read past, and nothing ends the connection.
+//! The socket that every message from the bus passes through. It skips messages that are too long,
+//! and no message makes it close the connection.
 //!
-//! zbus closes a connection on any message that it cannot read, holds whatever it can read, and makes a task for each call. So this
-//! stands between the bus and zbus: of what arrives, zbus gets replies to the helper's own calls and the bus's own signals.
-//! Calls go to the [`Inbox`], which has a bounded number of places. Reading never waits for one, nor for an answer to be sent:
-//! what has no place is refused by its header alone.
+//! zbus closes the connection on any message that it cannot read, keeps all others in memory, and
+//! starts a task for each call. So this module stands between the bus and zbus. It passes on only
+//! replies to the helper's own calls and signals of the bus. Calls go to the [`Inbox`], which has a
+//! bounded number of places. The reader never waits for a place or for an answer to be sent. It
+//! refuses a call without a place from its header alone.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -28,19 +30,20 @@ use super::reply::ReplyTo;
 /// Upper bound on the size of an incoming message, in bytes. Answers from polkit and the bus have less than 500.
 pub const LONGEST_MESSAGE: usize = 64 * 1024;
 
-/// The longest call that is read, in bytes. An honest one has less than 500.
+/// Upper bound on the size of a call that is read, in bytes. Calls of the client have less than
+/// 500.
 pub(super) const LONGEST_CALL: usize = 4096;
 
-/// How many bytes are read at once: about 300 calls. Between two reads everybody else has their turn.
+/// The size of one read in bytes: about 300 calls. Between two reads other tasks can run.
 const CHUNK: usize = 64 * 1024;
 
-/// The bus itself, as a sender.
+/// The bus's own name, as a sender.
 const BUS: &str = "org.freedesktop.DBus";
 
-/// Connects to the bus. Calls that arrive there go to `inbox`.
+/// Connects to the bus. Calls from it go to `inbox`.
 ///
 /// # Errors
-/// The system's, or [`io::ErrorKind::Unsupported`] for an address that is no socket of this machine.
+/// The system's error, or [`io::ErrorKind::Unsupported`] for an address that is not a local socket.
 pub(super) async fn connect(bus: &Address, runtime: &SharedRuntime, inbox: &Arc<Inbox>) -> io::Result<Bounded> {
     let address = match bus.transport() {
         Transport::Unix(unix) => match unix.path() {
@@ -56,12 +59,13 @@ pub(super) async fn connect(bus: &Address, runtime: &SharedRuntime, inbox: &Arc<
     Ok(Bounded { stream: Stream(Arc::new(AsyncIo::new_nonblocking(runtime, socket)?)), inbox: Arc::clone(inbox) })
 }
 
-/// A connected socket. It passes no descriptors, so the bus hands none of a caller's on.
+/// A connected socket. It does not negotiate file descriptor passing, so the bus forwards no
+/// descriptors of callers.
 #[derive(Clone, Debug)]
 struct Stream(Arc<AsyncIo<UnixStream, Shared>>);
 
 impl Stream {
-    /// Receives some bytes, at least one.
+    /// Receives at least one byte.
     async fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.0.read_with(|mut socket| socket.read(buffer)).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -70,7 +74,7 @@ impl Stream {
     }
 }
 
-/// See the module.
+/// The socket of this module, before zbus splits it.
 #[derive(Debug)]
 pub(super) struct Bounded {
     stream: Stream,
@@ -95,7 +99,7 @@ pub(super) struct Reader {
     received: Received,
 }
 
-/// Bytes that have arrived and are not looked at yet: `bytes[start..end]`.
+/// Received bytes that are not processed yet: `bytes[start..end]`.
 #[derive(Debug)]
 struct Received {
     bytes: Vec<u8>,
@@ -112,7 +116,7 @@ impl Received {
         &self.bytes[self.start..self.end]
     }
 
-    /// Room for some more bytes.
+    /// Moves the waiting bytes to the front, and returns room for up to [`CHUNK`] more.
     fn room(&mut self) -> &mut [u8] {
         self.bytes.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
@@ -120,7 +124,7 @@ impl Received {
         &mut self.bytes[self.end..until]
     }
 
-    /// Takes what came with the end of the handshake.
+    /// Takes over bytes that zbus received together with the end of the handshake.
     fn append(&mut self, more: &mut Vec<u8>) -> io::Result<()> {
         let room = self.room().get_mut(..more.len()).ok_or(io::ErrorKind::InvalidData)?;
         room.copy_from_slice(more);
@@ -132,7 +136,7 @@ impl Received {
 
 #[async_trait]
 impl ReadHalf for Reader {
-    /// The next message that is for zbus; those that are not are dealt with meanwhile.
+    /// Returns the next message that is for zbus, and handles all others on the way.
     async fn receive_message(
         &mut self,
         sequence: u64,
@@ -144,7 +148,8 @@ impl ReadHalf for Reader {
         }
         loop {
             self.fill(Fixed::LENGTH).await?;
-            // The bus has framed it: after one that is no message there is no way to find the next.
+            // The bus frames messages correctly. After bytes that are none, the next message cannot
+            // be found.
             let Some(fixed) = Fixed::read(self.received.waiting()) else {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "the bus sent what is no message").into());
             };
@@ -164,24 +169,24 @@ impl ReadHalf for Reader {
         }
     }
 
-    /// For the handshake, which comes before the first message.
+    /// Used for the handshake only, before the first message.
     async fn recvmsg(&mut self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
         Ok((self.stream.receive(buffer).await?, Vec::new()))
     }
 }
 
 impl Reader {
-    /// Receives until there are so many bytes.
+    /// Receives until at least `wanted` bytes are waiting.
     async fn fill(&mut self, wanted: usize) -> io::Result<()> {
         while self.received.waiting().len() < wanted {
-            // A socket that always has something would leave nobody else a turn.
+            // A socket that is always readable would starve the other tasks.
             yield_now().await;
             self.received.end += self.stream.receive(self.received.room()).await?;
         }
         Ok(())
     }
 
-    /// Returns the bytes of a message that is for zbus, and deals with any other.
+    /// Returns the bytes of a message for zbus, and handles any other.
     fn sort(&self, fixed: &Fixed, message: &[u8]) -> Option<Vec<u8>> {
         let Some(fields) = fixed.fields(message) else {
             self.drop_it(None, "its header is malformed");
@@ -193,7 +198,7 @@ impl Reader {
                 return None;
             }
             Kind::Reply if !fields.has_reply_serial => "it is a reply to nothing",
-            // Nobody else can have the bus's name.
+            // The bus stamps the sender, and no client can own the bus's name.
             Kind::Signal if fields.sender.is_none_or(|sender| sender != BUS) => "nobody asked for the signal",
             Kind::Unknown => "its type is unknown",
             Kind::Reply | Kind::Signal => return Some(fixed.cleaned(message, &fields)),
@@ -207,7 +212,7 @@ impl Reader {
         self.inbox.note(Note { event: "message-dropped", sender, cause });
     }
 
-    /// Gives a call a place, keeps it until it is known whose it is, or refuses it.
+    /// Gives a call a place, holds it until its caller is identified, or refuses it.
     fn admit(&self, sender: Option<&str>, fixed: &Fixed, content: impl FnOnce() -> Content) {
         let Some(sender) = sender else { return self.drop_it(None, "the call has no sender") };
         let admission = self.inbox.admission(sender, Instant::now());
@@ -222,7 +227,7 @@ impl Reader {
         }
     }
 
-    /// Reads past a message that is too long, of which the beginning has been received.
+    /// Skips a message that is too long. Its fixed header has been received.
     async fn pass_over(&mut self, fixed: &Fixed) -> io::Result<()> {
         self.fill(fixed.header().min(LONGEST_MESSAGE)).await?;
         let sender = fixed.fields(self.received.waiting()).and_then(|fields| fields.sender);
@@ -244,9 +249,10 @@ impl Reader {
     }
 }
 
-/// Decodes bytes into zbus's message. Bytes that zbus cannot read are an error here, and the connection stays open.
+/// Decodes bytes into a zbus message. If zbus cannot read them, only this call fails, and the
+/// connection stays open.
 pub(super) async fn decoded(sequence: u64, mut bytes: Vec<u8>) -> zbus::Result<Message> {
-    /// The bytes are all there, so none are received.
+    /// A source without bytes: the whole message is in the buffer already.
     #[derive(Debug)]
     struct Nothing;
 
@@ -264,7 +270,8 @@ pub(super) async fn decoded(sequence: u64, mut bytes: Vec<u8>) -> zbus::Result<M
 #[derive(Debug)]
 pub(super) struct Writer {
     stream: Stream,
-    /// Bytes on their way. A sender that gives up waiting leaves the rest to the next one, so that the bus gets no half of a message.
+    /// Bytes still to be sent. If a sender is cancelled, the next one sends the rest, so the bus
+    /// never gets half a message.
     unsent: Vec<u8>,
 }
 
@@ -282,12 +289,12 @@ impl WriteHalf for Writer {
             let count = self.stream.0.write_with(|mut socket| socket.write(&self.unsent)).await?;
             self.unsent.drain(..count);
         }
-        // The buffer gives back the memory that a burst of answers took.
+        // Releases the memory that a burst of answers took.
         self.unsent.shrink_to(CHUNK);
         Ok(())
     }
 
-    /// For the handshake.
+    /// Used for the handshake only.
     async fn sendmsg(&mut self, bytes: &[u8], _none: &[BorrowedFd<'_>]) -> io::Result<usize> {
         self.stream.0.write_with(|mut socket| socket.write(bytes)).await
     }

@@ -1,4 +1,5 @@
-//! The meaning of a call: four methods, three properties, and the standard interfaces. Nothing is decided or done here.
+//! Decodes a call: four methods, three properties, and the standard interfaces. Nothing is decided
+//! or executed here.
 
 use std::collections::HashMap;
 
@@ -15,16 +16,17 @@ const INTROSPECTABLE: &str = "org.freedesktop.DBus.Introspectable";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const PEER: &str = "org.freedesktop.DBus.Peer";
 
-/// The objects above ours, and the child that leads to it: programs like `busctl tree` walk down from the root.
+/// The parents of our object, and the child that leads to it: `busctl tree` and the like walk down
+/// from the root.
 const PARENTS: [(&str, &str); 3] = [("/", "org"), ("/org", "airpods"), ("/org/airpods", "Helper1")];
 
-/// A change as it was asked for.
+/// A requested change.
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) action: Action,
-    /// The link as the caller wrote it, cut to what a log line needs.
+    /// The link as the caller wrote it, cut to 32 characters for the log.
     pub(super) link: String,
-    /// Whether somebody may be asked for a password.
+    /// Whether the message allows a password prompt.
     pub(super) interaction: bool,
     pub(super) request: Result<Request, Error>,
 }
@@ -32,22 +34,22 @@ pub(super) struct Wanted {
 /// The meaning of a call.
 #[derive(Debug)]
 pub(super) enum Meaning {
-    /// The answer is there already, or in memory: it costs less than finding out who calls.
+    /// The answer is constant or in memory, and costs less than finding out who calls.
     Answer(Answer),
     /// `GetStatus`.
     Status,
     /// A mutating method.
     Change(Wanted),
-    /// It is refused whatever it wanted, with a line in the log.
+    /// The call is refused before it is decoded, with a log line.
     Refused(Line, Error),
 }
 
-/// An answer that needs no look at the kernel.
+/// An answer that does not need the kernel.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Answer {
     /// A constant text.
     Introspection(String),
-    /// `Ping` has an empty one.
+    /// An empty reply, for `Ping`.
     Nothing,
     MachineId,
     Property(Property),
@@ -83,7 +85,7 @@ pub(super) fn meaning(message: &Message) -> Meaning {
     let interface = header.interface().map(InterfaceName::as_str);
     let path = header.path().map(ObjectPath::as_str).unwrap_or_default();
     let answer = match interface {
-        // A call may leave its interface out.
+        // The interface of a call is optional.
         None | Some(names::INTERFACE) if path == names::OBJECT_PATH => match method(member, message) {
             Some(meaning) => return meaning,
             None => unknown_method(),
@@ -97,7 +99,7 @@ pub(super) fn meaning(message: &Message) -> Meaning {
     Meaning::Answer(answer)
 }
 
-/// The meaning of one of our methods.
+/// Decodes a call of one of our methods; `None` if there is no such method.
 fn method(member: &str, message: &Message) -> Option<Meaning> {
     let (_, action) = Action::OF_METHODS.into_iter().find(|(name, _)| *name == member)?;
     let Some(action) = action else {
@@ -140,7 +142,7 @@ fn invalid(member: &str) -> Error {
     ErrorKind::InvalidArgs.because(arguments(member))
 }
 
-/// The types of a method's arguments.
+/// The error text with the types of a method's arguments.
 fn arguments(member: &str) -> String {
     let types = match member {
         "ClampOn" => "`s` and `a{sv}`",
@@ -152,7 +154,7 @@ fn arguments(member: &str) -> String {
     format!("the arguments of {member} must be of these D-Bus types: {types}")
 }
 
-/// Any object answers these, whatever its path.
+/// Every object path answers these.
 fn peer(member: &str) -> Answer {
     match member {
         "Ping" => Answer::Nothing,
@@ -216,7 +218,7 @@ fn invalid_args(member: &str) -> Answer {
     Answer::Error(fdo::Error::InvalidArgs(arguments(member)))
 }
 
-/// A caller's text, cut to what a log line needs; the line itself escapes it.
+/// A caller's text, cut for a log line; the line itself escapes it.
 fn shortened(text: &str) -> String {
     text.chars().take(32).collect()
 }

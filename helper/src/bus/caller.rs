@@ -1,6 +1,7 @@
 //! Callers as the bus reports them: their identity, and whether they are still connected.
 //!
-//! A bus that is slow is waited for. Only its word that a name has no owner means that the caller has left.
+//! The helper waits for a slow bus. Only the bus's answer that a name has no owner means that the
+//! caller has left.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,31 +17,34 @@ use zruntime::SharedRuntime;
 
 use super::person::Person;
 
-/// How long a check is expected to take when nobody is prompted: only after that is it worth watching the caller.
+/// The helper starts to watch the caller only after this delay: a prompt that ends sooner (no
+/// agent) needs no watching.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// How long the bus is waited for, and how often it is asked. It drops its answer while very long messages are on their way
-/// to the helper. Callers give up after 25 s themselves.
+/// Time limit for one answer of the bus, and the number of attempts. The bus drops its answer while
+/// very long messages are queued for the helper. Callers give up after 25 s themselves.
 const ANSWER: Duration = Duration::from_secs(5);
 const ATTEMPTS: u32 = 5;
 
-/// How many callers are remembered. The bus never gives a unique name to a second connection.
+/// The number of identities that are cached. They stay valid: the bus never gives a unique name to
+/// a second connection.
 const REMEMBERED: usize = 1024;
 
-/// How many calls of one unidentified caller wait until the bus has said who it is.
+/// The number of calls of one caller that can wait until the bus has identified it.
 const PER_NAME: usize = 32;
-/// How many unidentified callers there may be, each with one call. A bus lets one user have 256 connections.
+/// The number of unidentified callers, each with at least one call. A bus allows one user 256
+/// connections.
 const MOST_NAMES: usize = 4096;
-/// How many bytes the calls of unidentified callers may have, so that there is room for one more call of each, and how many those
-/// calls may have.
+/// Upper bounds on the bytes of all waiting calls, for a caller's further call and for its first
+/// one. The second is larger, so a flood leaves room for the first call of a new caller.
 const MOST_BYTES: usize = 256 * 1024;
 const MOST_BYTES_OF_FIRST: usize = 4 * 1024 * 1024;
 
-/// Callers who are known.
+/// The identities of known callers.
 #[derive(Debug, Default)]
 pub(super) struct Callers(Mutex<Remembered>);
 
-/// The caller.
+/// The caller's uid, and the person whose limits apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) uid: u32,
@@ -50,7 +54,7 @@ pub(super) struct Identity {
 #[derive(Debug, Default)]
 struct Remembered {
     identities: HashMap<OwnedUniqueName, Identity>,
-    /// The same names, the oldest first.
+    /// The same names, in the order of their arrival.
     order: VecDeque<OwnedUniqueName>,
 }
 
@@ -77,7 +81,7 @@ impl Callers {
     }
 }
 
-/// Calls that wait until the bus has said whose they are.
+/// Calls that wait until the bus has identified their caller.
 #[derive(Debug)]
 pub(super) struct Unidentified<C>(Mutex<Queue<C>>);
 
@@ -95,8 +99,8 @@ impl<C> Default for Unidentified<C> {
 }
 
 impl<C> Unidentified<C> {
-    /// Lets a call of so many bytes wait. Answers whom somebody must ask the bus about, if that is new; or gives the call back if
-    /// there is no place for it.
+    /// Queues a call of this size. If it is the caller's first one, returns the name, and the bus
+    /// has to be asked about it. If there is no room, the error is the call.
     pub(super) fn enter(&self, name: &OwnedUniqueName, call: C, bytes: usize) -> Result<Option<OwnedUniqueName>, C> {
         let mut queue = self.queue();
         let of_name = queue.calls.get(name).map_or(0, Vec::len);
@@ -113,7 +117,7 @@ impl<C> Unidentified<C> {
         Ok((of_name == 0).then(|| name.clone()))
     }
 
-    /// The calls of a caller that the bus has been asked about.
+    /// Removes and returns the calls of a caller after the bus has answered.
     pub(super) fn leave(&self, name: &OwnedUniqueName) -> Vec<C> {
         let mut queue = self.queue();
         let calls = queue.calls.remove(name).unwrap_or_default();
@@ -131,7 +135,7 @@ impl<C> Unidentified<C> {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue<C>> {
-        // Nothing here panics half-way.
+        // No holder of the lock panics half-way, so the data behind a poisoned lock is valid.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -139,7 +143,8 @@ impl<C> Unidentified<C> {
 /// The user who opened the caller's connection.
 ///
 /// # Errors
-/// [`ErrorKind::AccessDenied`] if the caller has left the bus, [`ErrorKind::Busy`] if the bus does not say.
+/// [`ErrorKind::AccessDenied`] if the caller has left the bus, [`ErrorKind::Busy`] if the bus does
+/// not answer.
 pub(super) async fn uid(
     runtime: &SharedRuntime,
     connection: &Connection,
@@ -152,7 +157,7 @@ pub(super) async fn uid(
 /// Checks that the caller is still on the bus.
 ///
 /// # Errors
-/// [`ErrorKind::AccessDenied`] if not, [`ErrorKind::Busy`] if the bus does not say.
+/// [`ErrorKind::AccessDenied`] if it has left, [`ErrorKind::Busy`] if the bus does not answer.
 pub(super) async fn check(
     runtime: &SharedRuntime,
     connection: &Connection,
@@ -163,7 +168,7 @@ pub(super) async fn check(
     if is_there { Ok(()) } else { Err(gone()) }
 }
 
-/// The bus's answer.
+/// Asks the bus, and repeats the question if the bus does not answer in time.
 async fn answered<T, A: Future<Output = fdo::Result<T>>>(
     runtime: &SharedRuntime,
     ask: impl Fn() -> A,
@@ -179,15 +184,16 @@ async fn answered<T, A: Future<Output = fdo::Result<T>>>(
     Err(silent(&format!("no answer within {} s", ANSWER.as_secs() * u64::from(ATTEMPTS))))
 }
 
-/// Completes when the caller leaves the bus, or has left it; never while it stays.
+/// Completes when the caller has left the bus; never while it stays.
 pub(super) async fn gone_later(runtime: &SharedRuntime, connection: &Connection, name: &OwnedUniqueName) -> Error {
     runtime.sleep(GRACE).await;
-    // Subscribed before asking, so that a caller who leaves in between is not missed.
+    // The subscription precedes the question, so a caller that leaves in between is not missed.
     let leaving = match bus(connection).await {
         Ok(bus) => bus.receive_name_owner_changed_with_args(&[(0, name.as_str()), (2, "")]).await,
         Err(error) => Err(error),
     };
-    // A caller who cannot be watched is checked again before anything is changed.
+    // Without a subscription nothing is lost: the caller is checked again before the change is
+    // committed.
     let Ok(mut leaving) = leaving else { return std::future::pending().await };
     match check(runtime, connection, name).await {
         Err(error) if error.kind() == ErrorKind::AccessDenied => {}

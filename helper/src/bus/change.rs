@@ -1,6 +1,7 @@
-//! The life of a mutating call, once it is known who calls and that there is a place.
+//! Runs a mutating call whose caller is known and that has a place in the quota.
 //!
-//! In this order: validate, nothing to do?, authorise, re-check, commit, audit log line, signal, reply.
+//! The steps, in this order: validate, nothing to do?, authorise, write the persistent file,
+//! re-check, commit, audit log line, signal, reply.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,13 +23,13 @@ use crate::authority::{Action, Caller, Permit, Question, authorise, authorise_at
 use crate::log::Line;
 use crate::reconcile::{LEAVING, Outcome};
 
-/// How long a call waits for another prompt to be over before it is refused.
+/// How long a call waits for another prompt to end before it is refused.
 const TURN: Duration = Duration::from_secs(1);
 
 type Result<T> = std::result::Result<T, Error>;
 
 impl Service {
-    /// Takes one mutating call through its life.
+    /// Runs one mutating call, from the decision to the reply.
     pub(super) async fn change(
         self: Arc<Self>,
         connection: Connection,
@@ -49,7 +50,7 @@ impl Service {
         self.finish(&connection, answer, slot).await;
     }
 
-    /// Nothing to do?, authorise, re-check, commit; `None` if there was nothing to do.
+    /// Runs the steps up to the commit; `None` if there was nothing to do.
     async fn decide(
         &self,
         connection: &Connection,
@@ -64,13 +65,16 @@ impl Service {
         }
         let question = Question::about(caller.clone(), request, wanted.interaction)?;
         let permit = or(self.permit(connection, person, &question), self.left()).await?;
+        // The lock is held until the commit is over: otherwise an older text could replace a newer
+        // one.
         let is_for_the_disk = self.reconciler().is_about_what_is_kept(permit.request())?;
         let _disk = if is_for_the_disk { Some(self.disk.lock().await) } else { None };
         let unkept = self.reconciler().unkept(permit.request())?.map(Arc::new);
         if let Some(unkept) = unkept.clone() {
             unblock(move || unkept.write()).await?;
         }
-        // After the disk, which may have taken its time.
+        // The re-check comes after the write, because a slow disk can take long enough for the
+        // caller to leave.
         let is_there = bus_says::check(&self.runtime, connection, &caller.name).await;
         let committed = is_there.and_then(|()| self.reconciler().commit(permit));
         let is_written = unkept.is_some();
@@ -96,7 +100,7 @@ impl Service {
         or(authorise_at_prompt(authority.as_ref(), question, tell), gone).await
     }
 
-    /// Completes when the helper leaves, which no caller who is being asked for a password holds up.
+    /// Completes when the helper leaves: an open password prompt must not delay that.
     async fn left(&self) -> Result<Permit> {
         let leaving = self.leaving.listen();
         if !self.reconciler().is_leaving() {
@@ -105,10 +109,11 @@ impl Service {
         Err(ErrorKind::ShuttingDown.because(LEAVING))
     }
 
-    /// Waits a moment for another prompt: it is over at once where there is no agent to show it.
+    /// Waits briefly for another prompt to end. Without an authentication agent it ends at once.
     async fn turn_to_prompt(&self, person: Person) -> Result<Prompt> {
         let deadline = Instant::now() + TURN;
         loop {
+            // Listens before the check, so a prompt that ends in between is not missed.
             let over = self.changes.prompt_over().listen();
             if let Some(prompt) = self.changes.open_prompt(person) {
                 return Ok(prompt);
@@ -123,7 +128,7 @@ impl Service {
         }
     }
 
-    /// Writes the line of a call. A change always has one.
+    /// Writes the log line of a call. A line about a change is never withheld.
     fn account_for(&self, person: Person, wanted: &Wanted, caller: &Caller, outcome: &Result<Option<Outcome>>) {
         let line = || wanted.line(Some(caller.uid), &caller.name, outcome);
         if matches!(outcome, Ok(Some(Outcome { changed: true, .. }))) {
@@ -135,7 +140,7 @@ impl Service {
 }
 
 impl Wanted {
-    /// The one line of a call: who wanted what, and what came of it.
+    /// The log line of a call: the caller, the request and the result.
     pub(super) fn line(&self, uid: Option<u32>, caller: &OwnedUniqueName, outcome: &Result<Option<Outcome>>) -> Line {
         let line = match outcome {
             Ok(_) => Line::info(self.action.operation()),

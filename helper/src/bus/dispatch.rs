@@ -1,7 +1,7 @@
-//! The way of a call from the inbox to its answer.
+//! Takes calls from the inbox, and answers them or starts a task for them.
 //!
-//! A call that needs no waiting is answered before the next calls are looked at. Any other call needs a place in a
-//! quota, and has a task of its own only while it holds one.
+//! A call that needs no waiting is answered before the next calls are processed. Any other call
+//! needs a place in a quota, and has its own task only while it holds that place.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -26,18 +26,18 @@ use crate::authority::Caller;
 use crate::log::Line;
 use crate::reconcile::VERSION;
 
-/// See machine-id(5).
+/// The file with the machine's id, see machine-id(5).
 const MACHINE_ID: &str = "/etc/machine-id";
 
-/// A call that has no answer yet.
+/// A decoded call that has no answer yet.
 struct Call {
     to: ReplyTo,
     meaning: Meaning,
 }
 
 impl Service {
-    /// Answers what arrives, for as long as there is a bus. While the bus takes no answers, nothing more is looked at: what
-    /// arrives then is refused.
+    /// Processes the inbox, for as long as the helper is on the bus. While the bus accepts no
+    /// answers, this processes no more calls, and calls beyond their places are refused.
     pub(super) async fn dispatch(self: Arc<Self>, connection: Connection) -> Infallible {
         loop {
             let Waiting { arrivals, strangers, notes } = self.inbox.take().await;
@@ -54,26 +54,29 @@ impl Service {
                 answers.extend(self.begin(&connection, from, call));
                 slots.push(slot);
             }
-            // Without a bus there is nobody to answer; the daemon sees that by itself.
+            // Sending fails only if the connection is lost, which the daemon notices itself.
             drop(connection.send_all(&answers).await);
+            // Only now: a place is taken until the bus has the answer, so a slow reader cannot get
+            // more.
             drop(slots);
             self.call_over();
         }
     }
 
-    /// Refuses calls that have no place, at a bounded rate, for as long as there is a bus.
+    /// Sends refusals of calls without a place at a bounded rate, for as long as the helper is on
+    /// the bus.
     pub(super) async fn refuse_in_turn(self: Arc<Self>, connection: Connection) -> Infallible {
         loop {
             self.inbox.refusals.some().await;
             self.runtime.sleep(TURN).await;
-            // Without a bus there is nobody to refuse; the daemon sees that by itself.
+            // As in `dispatch`: the daemon notices a lost connection itself.
             drop(connection.send_all(&self.inbox.refusals.turn()).await);
         }
     }
 
-    /// Drops what waits for callers who leave, for as long as there is a bus.
+    /// Drops the queued refusals of callers that leave, for as long as the helper is on the bus.
     pub(super) async fn forget_who_leaves(self: Arc<Self>, connection: Connection) {
-        // Without a bus there are no callers; the daemon sees that by itself.
+        // As in `dispatch`: the daemon notices a lost connection itself.
         let Ok(leaving) = caller::leaving(&connection).await else { return };
         let mut leaving = pin!(leaving);
         while let Some(caller) = leaving.next().await {
@@ -89,7 +92,7 @@ impl Service {
         });
     }
 
-    /// Answers from what is constant, or in memory.
+    /// Answers with a constant, or from memory.
     fn answer(&self, to: &ReplyTo, answer: Answer) -> Option<Message> {
         match answer {
             Answer::Introspection(xml) => to.with(&xml),
@@ -119,7 +122,7 @@ impl Service {
         }
     }
 
-    /// Asks the bus who calls, and goes on with what they called meanwhile.
+    /// Asks the bus who a caller is, then admits or refuses the calls that it has queued meanwhile.
     async fn identify(self: Arc<Self>, connection: Connection, name: OwnedUniqueName) {
         match caller::uid(&self.runtime, &connection, &name).await {
             Ok(uid) => self.inbox.identify(&name, uid),
@@ -133,11 +136,11 @@ impl Service {
         self.touch();
     }
 
-    /// Answers a call at once, or gives it a place among those that take longer, and a task.
+    /// Answers a call at once, or gives it a place in a quota and a task.
     fn begin(self: &Arc<Self>, connection: &Connection, from: Identity, call: Call) -> Option<Message> {
         let quota = match call.meaning {
             Meaning::Answer(answer) => return self.answer(&call.to, answer),
-            // It has no effect, and nobody is to hear of it.
+            // A read that expects no reply has no effect.
             Meaning::Status if call.to.serial().is_none() => return None,
             Meaning::Refused(_, ref error) => {
                 let error = error.clone();
@@ -161,7 +164,7 @@ impl Service {
         None
     }
 
-    /// Answers a call that is refused before anything is looked at. Reads have no line in the log.
+    /// Answers a call that is refused before it is executed. Reads have no line in the log.
     fn refuse(&self, from: Option<Identity>, call: Call, error: &Error) -> Option<Message> {
         let uid = from.map(|from| from.uid);
         let line = match call.meaning {
@@ -178,7 +181,8 @@ impl Service {
         call.to.error(error)
     }
 
-    /// Everything there is to know. Never prompts. The call keeps its place until the bus has taken the answer.
+    /// Answers `GetStatus`. Never prompts. The call keeps its place until the bus has taken the
+    /// answer.
     async fn status(self: Arc<Self>, connection: Connection, to: ReplyTo, slot: Slot) {
         self.touch();
         let read = || self.reconciler().status(Instant::now());
@@ -189,27 +193,27 @@ impl Service {
         self.finish(&connection, answer, slot).await;
     }
 
-    /// Sends an answer and gives the place back.
+    /// Sends an answer and then releases the place.
     pub(super) async fn finish(&self, connection: &Connection, answer: Option<Message>, slot: Slot) {
         if let Some(answer) = answer {
-            // A caller who has left needs none.
+            // If the connection is lost, the caller gets no answer anyway.
             drop(connection.send(&answer).await);
         }
         drop(slot);
         self.touch();
     }
 
-    /// Waits until then, or until the helper leaves: whoever has called by then is to have an answer.
+    /// Waits until then, or until the helper leaves, so that earlier callers still get an answer.
     async fn rest(&self, until: Instant) {
         let leaving = self.leaving.listen();
         if !self.reconciler().is_leaving() {
-            // Either way there is no more to wait for.
+            // A timeout is the normal case.
             let _ = self.runtime.timeout_at(until, leaving).await;
         }
     }
 }
 
-/// Reads a call.
+/// Decodes a call that has arrived.
 async fn call_of(Arrival { to, content }: Arrival) -> Call {
     let meaning = match content {
         Content::Call(bytes) => {
@@ -229,7 +233,7 @@ async fn call_of(Arrival { to, content }: Arrival) -> Call {
     Call { to, meaning }
 }
 
-/// The known state, or that it is unknown.
+/// The value as text, or `unknown`.
 pub(super) fn or_unknown(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "unknown".to_owned(), |value| value.to_string())
 }

@@ -1,8 +1,10 @@
-//! The header of a message, read as leniently as D-Bus demands: a field with an unknown code is ignored, whatever it holds.
+//! The header of a message. As the D-Bus specification demands, fields with unknown codes are
+//! ignored, whatever they hold.
 //!
-//! zbus refuses such a message and then closes the connection, so the header is read here first. It is walked and not handed to
-//! `zbus::wire`, which makes a value of each field: that takes 20 times as long, and of most calls of a flood nothing but the
-//! header is ever read. See the D-Bus specification, "Message Format" and "Header Fields".
+//! zbus refuses a message with such a field and closes the connection, so the helper reads the
+//! header first. It does not use `zbus::wire`, which builds a value for each field and takes 20
+//! times as long. In a flood, most calls are refused by their header alone. See the D-Bus
+//! specification, "Message Format" and "Header Fields".
 
 use std::num::NonZeroU32;
 use std::ops::Range;
@@ -14,7 +16,7 @@ use zbus::wire::Endian;
 /// Codes of the header fields that are used here.
 const REPLY_SERIAL: u8 = 5;
 const SENDER: u8 = 7;
-/// The known codes. 0 is not one: the specification calls it an error.
+/// The known codes. 0 is not among them: the specification calls it an error.
 const KNOWN: Range<u8> = 1..10;
 
 /// The deepest nesting of containers that the specification allows.
@@ -27,7 +29,7 @@ pub(super) enum Kind {
     /// A method return or an error.
     Reply,
     Signal,
-    /// A type that the specification does not define; it says to ignore such a message.
+    /// A type that the specification does not define and tells receivers to ignore.
     Unknown,
 }
 
@@ -43,13 +45,13 @@ pub(super) struct Fixed {
 }
 
 impl Fixed {
-    /// Its length in bytes.
+    /// The length of the fixed part, in bytes.
     pub(super) const LENGTH: usize = 16;
 
-    /// Where the array of header fields begins, with its length.
+    /// The offset of the array of header fields, which begins with its length.
     const FIELDS: usize = 12;
 
-    /// Reads it from the beginning of a message; `None` if this is none.
+    /// Reads the fixed part of a message; `None` if the bytes are none.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let (fixed, _) = bytes.split_first_chunk::<{ Self::LENGTH }>()?;
         let endian: Endian = EndianSig::try_from(fixed[0]).ok()?.into();
@@ -64,30 +66,31 @@ impl Fixed {
         Some(Self { endian, kind, flags: fixed[2], serial, fields, body })
     }
 
-    /// How many bytes the header has, which ends on a multiple of eight.
+    /// The length of the header in bytes, padded to a multiple of eight.
     pub(super) fn header(&self) -> usize {
         (Self::LENGTH + self.fields as usize).next_multiple_of(8)
     }
 
-    /// How many bytes the whole message has.
+    /// The length of the whole message in bytes.
     pub(super) fn total(&self) -> usize {
         self.header() + self.body as usize
     }
 
-    /// The serial of a call to which a reply is wanted.
+    /// The serial of a call that expects a reply.
     pub(super) fn awaited(&self) -> Option<NonZeroU32> {
         let is_awaited = self.kind == Kind::Call && self.flags & Flags::NO_REPLY_EXPECTED.bits() == 0;
         self.serial.filter(|_| is_awaited)
     }
 
-    /// Reads the fields from the beginning of a message that has the whole header; `None` if they are malformed.
+    /// Reads the fields of a message whose header is complete; `None` if they are malformed.
     pub(super) fn fields<'m>(&self, message: &'m [u8]) -> Option<Fields<'m>> {
         let mut fields = Fields::default();
         let header = message.get(..Self::LENGTH + self.fields as usize)?;
         let walk = Walk { endian: self.endian, bytes: header };
         let mut field = walk.next_field(Self::LENGTH)?;
         while let Some(Field { code, signature, value, range }) = field {
-            // Two senders are none: which one the bus vouches for cannot be told.
+            // A message with two senders is malformed: the helper cannot tell which one the bus
+            // set.
             if code == SENDER && signature == b"s" && fields.sender.replace(walk.text(value)?).is_some() {
                 return None;
             }
@@ -98,7 +101,8 @@ impl Fixed {
         Some(fields)
     }
 
-    /// A message without its unknown fields. Each field begins on a multiple of eight, so that what is in it stays aligned.
+    /// Returns the message without its unknown fields. Each field begins at a multiple of eight, so
+    /// the alignment inside it stays right.
     pub(super) fn cleaned(&self, message: &[u8], fields: &Fields<'_>) -> Vec<u8> {
         if !fields.has_unknown {
             return message.to_vec();
@@ -114,7 +118,7 @@ impl Fixed {
                 cleaned.extend_from_slice(header.get(field.range).unwrap_or_default());
             }
         }
-        // It is shorter than it was, and that fitted.
+        // The array only got shorter, so its length still fits.
         let length = u32::try_from(cleaned.len() - Self::LENGTH).unwrap_or_default();
         cleaned[Self::FIELDS..Self::LENGTH].copy_from_slice(&match self.endian {
             Endian::Little => length.to_le_bytes(),
@@ -129,13 +133,13 @@ impl Fixed {
 /// The fields of a header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fields<'m> {
-    /// The sender of the message, by the bus's word.
+    /// The sender, as the bus set it.
     pub(super) sender: Option<&'m str>,
     pub(super) has_reply_serial: bool,
     has_unknown: bool,
 }
 
-/// One field of a header: where its value begins, and where all of it is.
+/// One field of a header: the offset of its value, and the range of the whole field.
 struct Field<'m> {
     code: u8,
     signature: &'m [u8],
@@ -143,14 +147,15 @@ struct Field<'m> {
     range: Range<usize>,
 }
 
-/// A walk over values by their signature.
+/// Walks over values by their signature.
 struct Walk<'a> {
     endian: Endian,
     bytes: &'a [u8],
 }
 
 impl<'a> Walk<'a> {
-    /// The field that begins at a place, before it is aligned; `Some(None)` at the end, `None` if it is malformed.
+    /// The field at an offset that is not aligned yet. `Some(None)` at the end, `None` if
+    /// malformed.
     #[allow(clippy::option_option, reason = "`?` makes the walks short")]
     fn next_field(&self, at: usize) -> Option<Option<Field<'a>>> {
         if at >= self.bytes.len() {
@@ -163,28 +168,29 @@ impl<'a> Walk<'a> {
         Some(Some(Field { code, signature, value, range: at..end }))
     }
 
-    /// The signature at a place, and where it ends.
+    /// The signature at an offset, and the offset behind it.
     fn signature(&self, at: usize) -> Option<(&'a [u8], usize)> {
         let length = usize::from(*self.bytes.get(at)?);
         let end = at + 1 + length;
         Some((self.bytes.get(at + 1..end)?, end + 1))
     }
 
-    /// The text of a string that begins at a place, before it is aligned.
+    /// The text of a string at an offset that is not aligned yet.
     fn text(&self, at: usize) -> Option<&'a str> {
         let at = at.next_multiple_of(4);
         let length = usize::try_from(number(self.endian, self.bytes, at)?).ok()?;
         std::str::from_utf8(self.bytes.get(at + 4..(at + 4).checked_add(length)?)?).ok()
     }
 
-    /// Where a value of the type ends, which begins at a place, before it is aligned.
+    /// The end of a value of this type, which begins at an offset that is not aligned yet.
     fn skip(&self, of: &Signature, at: usize, depth: u8) -> Option<usize> {
         if depth > DEEPEST {
             return None;
         }
         let at = at.next_multiple_of(of.alignment_dbus());
         let length = || usize::try_from(number(self.endian, self.bytes, at)?).ok();
-        // The padding before the first element does not count, and is there even if there is none.
+        // The length of an array excludes the padding before its first element. An empty array has
+        // that padding, too.
         let array = |element: usize| (at + 4).next_multiple_of(element).checked_add(length()?);
         let end = match of {
             Signature::U8

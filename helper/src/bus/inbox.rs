@@ -1,10 +1,11 @@
-//! Calls that have arrived and are not looked at yet, bounded for each person and in all.
+//! Calls that have arrived and are not processed yet, bounded for each person and in all.
 //!
-//! A call has a place from its arrival until it is answered or has one of the places in [`Quota`] for calls that take
-//! longer. A call without a place is not even read. A person at the bus's own limits has 32,768 calls on their way, and
-//! everybody else's are behind them. A person who exceeds their places has every call refused for a moment, so such a
-//! backlog costs only a look at its headers. The refusals go out at a bounded rate, so that the backlog does not come
-//! back at once.
+//! A call holds a place from its arrival until it is answered, or until it gets a place in the
+//! [`Quota`] for slower calls. A call without a place is not even decoded. At the bus's own limits
+//! one person can have 32,768 open calls, and all other calls queue behind them. So a person who
+//! exceeds their places is refused every call for a moment. Each call of the backlog then costs
+//! only a look at its header. The refusals go out at a bounded rate, so that the backlog does not
+//! come back at once.
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU32;
@@ -20,10 +21,10 @@ use super::quota::{Quota, Slot};
 use super::refusals::Refusals;
 use super::reply::ReplyTo;
 
-/// How long a person is refused who has asked for more than their places.
+/// How long a person who has exceeded their places is refused.
 const REST: Duration = Duration::from_millis(100);
 
-/// How many notes for the log wait at most.
+/// Upper bound on the notes that wait to be logged.
 const NOTES: usize = 64;
 
 /// A call as it arrived.
@@ -35,14 +36,14 @@ pub(super) struct Arrival {
 
 #[derive(Clone, Debug)]
 pub(super) enum Content {
-    /// The message.
+    /// The bytes of the message, without unknown header fields.
     Call(Vec<u8>),
-    /// It was not taken in, for its length in bytes.
+    /// The call was too long to be stored; its length in bytes.
     TooLong(usize),
 }
 
 impl Arrival {
-    /// How many bytes it holds.
+    /// The number of bytes that it occupies.
     fn size(&self) -> usize {
         match &self.content {
             Content::Call(bytes) => bytes.len(),
@@ -51,7 +52,7 @@ impl Arrival {
     }
 }
 
-/// A call of somebody known, with its place.
+/// A call of an identified caller, with its place.
 #[derive(Debug)]
 pub(super) struct Admitted {
     pub(super) from: Identity,
@@ -67,11 +68,11 @@ pub(super) struct Note {
     pub(super) cause: &'static str,
 }
 
-/// Everything that waits to be looked at.
+/// Everything that waits to be processed.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     pub(super) arrivals: VecDeque<Admitted>,
-    /// Callers whom the bus is to be asked about.
+    /// Callers that the bus has to be asked about.
     pub(super) strangers: Vec<OwnedUniqueName>,
     pub(super) notes: Vec<Note>,
 }
@@ -82,30 +83,30 @@ impl Waiting {
     }
 }
 
-/// See the module.
+/// The queues of this module.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     pub(super) callers: Callers,
     pub(super) refusals: Refusals,
     people: People,
     places: Quota,
-    /// Until when a person is refused.
+    /// The time until which each of these persons is refused.
     resting: Mutex<HashMap<Person, Instant>>,
     unidentified: Unidentified<Arrival>,
     waiting: Mutex<Waiting>,
     more: Event,
 }
 
-/// Whether a call is taken in.
+/// Whether a call is admitted.
 pub(super) enum Admission {
     Place(Identity, Slot),
     Refused(Person),
-    /// The bus has not said yet who the sender is.
+    /// The bus has not identified the sender yet.
     Unknown,
 }
 
 impl Inbox {
-    /// Whether a call of this sender is taken in now. It costs microseconds.
+    /// Decides whether a call of this sender is admitted. Costs microseconds.
     pub(super) fn admission(&self, sender: &str, now: Instant) -> Admission {
         let Some(identity) = self.callers.identity(sender) else { return Admission::Unknown };
         let place = self.place(sender, identity, now);
@@ -118,7 +119,7 @@ impl Inbox {
             return None;
         }
         let place = self.places.enter(identity.person).ok();
-        // Root could do any harm anyway.
+        // Root is bounded but not refused for a time: it could do any harm anyway.
         if place.is_none() && identity.person != Person::ROOT {
             resting.retain(|_, until| now < *until);
             resting.insert(identity.person, now + REST);
@@ -131,13 +132,13 @@ impl Inbox {
         place
     }
 
-    /// Takes in a call that has a place.
+    /// Queues a call that has a place.
     pub(super) fn push(&self, from: Identity, arrival: Arrival, slot: Slot) {
         locked(&self.waiting).arrivals.push_back(Admitted { from, arrival, slot });
         self.more.notify(1);
     }
 
-    /// Keeps a call until it is known whose it is, or refuses it if there are too many of those.
+    /// Queues a call until its caller is identified, or refuses it if too many such calls wait.
     pub(super) fn hold(&self, arrival: Arrival) {
         let size = arrival.size();
         match self.unidentified.enter(&arrival.to.caller.clone(), arrival, size) {
@@ -150,9 +151,11 @@ impl Inbox {
         }
     }
 
-    /// Goes on with the calls of a caller whom the bus has identified.
+    /// Admits or refuses the queued calls of a caller that the bus has identified.
     pub(super) fn identify(&self, name: &OwnedUniqueName, uid: u32) {
         let identity = Identity { uid, person: self.people.behind(uid) };
+        // Remembered before the queue is emptied: later calls are admitted directly. A call that
+        // the reader queues after that asks the bus again, so none is left behind.
         self.callers.remember(name, identity);
         for arrival in self.unidentified.leave(name) {
             match self.place(name, identity, Instant::now()) {
@@ -162,19 +165,19 @@ impl Inbox {
         }
     }
 
-    /// The calls of a caller whom the bus does not identify.
+    /// Removes and returns the queued calls of a caller that the bus does not identify.
     pub(super) fn give_up(&self, name: &OwnedUniqueName) -> Vec<Arrival> {
         self.unidentified.leave(name)
     }
 
-    /// Answers a call that there is no place for, if an answer is wanted.
+    /// Refuses a call that has no place, if it expects a reply.
     pub(super) fn refuse(&self, caller: &str, person: Option<Person>, serial: Option<NonZeroU32>) {
         if let Some(serial) = serial {
             self.refusals.add(caller, person, serial);
         }
     }
 
-    /// Leaves a note for the log. Beyond a bound it is forgotten: nobody waits for it.
+    /// Queues a note for the log. Notes beyond [`NOTES`] are dropped.
     pub(super) fn note(&self, note: Note) {
         let mut waiting = locked(&self.waiting);
         if waiting.notes.len() < NOTES {
@@ -183,9 +186,10 @@ impl Inbox {
         }
     }
 
-    /// Everything that waits, once there is something.
+    /// Waits until there is something, and takes all of it.
     pub(super) async fn take(&self) -> Waiting {
         loop {
+            // Listens before the check, so a notification in between is not lost.
             let more = self.more.listen();
             {
                 let mut waiting = locked(&self.waiting);
@@ -197,14 +201,14 @@ impl Inbox {
         }
     }
 
-    /// How many calls wait.
+    /// The number of calls that wait or have a place.
     pub(super) fn in_flight(&self) -> usize {
         self.unidentified.count() + self.places.in_flight()
     }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing here panics half-way.
+    // No holder of the lock panics half-way, so the data behind a poisoned lock is valid.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -219,7 +223,7 @@ mod tests {
     const ALICE: u32 = 1000;
     const BOB: u32 = 1001;
 
-    /// An inbox that knows these callers.
+    /// An inbox that has identified these callers.
     fn inbox(callers: &[(&str, u32)]) -> Inbox {
         let inbox = Inbox::default();
         for (name, uid) in callers {

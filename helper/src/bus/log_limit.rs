@@ -1,8 +1,8 @@
-//! Limits the log lines about messages without effect, for each person.
+//! Limits each person's log lines about messages without effect.
 //!
-//! The journal takes a number of lines from a service in some time (10,000 in 30 s unless it is told otherwise,
-//! journald.conf(5)) and drops the rest, whatever they say. So nobody may use that number up: a flood of calls that are
-//! refused would hide the line of somebody else's change.
+//! The journal accepts a number of lines from a service in a period, by default 10,000 in 30 s
+//! (journald.conf(5)). It drops the rest, whatever they contain. Without this limit a flood of
+//! refused calls could hide the line of another user's change.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,16 +10,16 @@ use std::time::{Duration, Instant};
 
 use super::person::Person;
 
-/// The lines without effect that a person gets in each [`PERIOD`].
+/// The number of such lines that a person gets in each [`PERIOD`].
 const LINES: u32 = 100;
-/// As long as journald's own.
+/// The same as journald's default `RateLimitIntervalSec=`.
 const PERIOD: Duration = Duration::from_secs(30);
 
-/// Counts lines. Those whose person is not known share one page.
+/// Counts lines. Lines of unidentified callers share one count.
 #[derive(Debug, Default)]
 pub(super) struct LogLimit(Mutex<HashMap<Option<Person>, Page>>);
 
-/// One person's lines.
+/// The count of one person's lines in the current period.
 #[derive(Clone, Copy, Debug)]
 struct Page {
     begun: Instant,
@@ -32,18 +32,18 @@ struct Page {
 pub(super) enum Entry {
     /// Write it.
     Whole,
-    /// Write it, and how many before it were not.
+    /// Write it, with the number of lines withheld before it.
     After(u64),
-    /// Write it as the last one for some time, and say that.
+    /// Write it, and note that further lines are withheld for a while.
     Last,
-    /// Only count it.
+    /// Do not write it, only count it.
     Withheld,
 }
 
 impl LogLimit {
-    /// Enters a line about a call that had no effect.
+    /// Counts a line about a call without effect, and decides about it.
     pub(super) fn enter(&self, person: Option<Person>, now: Instant) -> Entry {
-        // Root could fill the journal anyway.
+        // Root is not limited: it could fill the journal anyway.
         if person == Some(Person::ROOT) {
             return Entry::Whole;
         }

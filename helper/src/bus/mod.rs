@@ -1,8 +1,10 @@
 //! The helper on the bus: one object with one interface, and the life of each call to it.
 //!
-//! Read it along the way of a call: `bounded_socket` lets it in, `inbox` has a place for it or refuses it, `dispatch` finds out who
-//! calls and answers what can be answered at once, `call` says what it means, and `change` takes a mutating call through its life, in this order: quota, validate,
-//! nothing to do?, authorise, re-check, commit, read back, update memory, persist, audit log line, signal, reply.
+//! To read the code, follow a call. `bounded_socket` reads it, and `inbox` gives it a place or
+//! refuses it. `dispatch` identifies the caller and answers simple calls at once. `call` decodes
+//! the call, and `change` runs a mutating call. The steps of a mutating call are, in this order:
+//! quota, validate, nothing to do?, authorise, write the persistent file, re-check, commit, read
+//! back, update memory, write the runtime file, audit log line, signal, reply.
 
 pub mod bounded_socket;
 mod call;
@@ -39,7 +41,7 @@ pub enum BusError {
     /// There is no system bus, or it does not let this user in.
     #[error("cannot reach the system bus: {0}")]
     Unreachable(#[source] zbus::Error),
-    /// The bus did not give the name, as its policy does not let this user own it.
+    /// The bus refused the name: its policy does not let this user own it.
     #[error("the bus does not give this user the name `{name}`: {0}", name = names::BUS_NAME)]
     NameRefused(#[source] zbus::Error),
     /// Another helper is running.
@@ -47,8 +49,8 @@ pub enum BusError {
     NameTaken,
 }
 
-/// Reaches the bus, and answers calls from then on. This comes before the name is taken: on activation the first call is
-/// delivered at once.
+/// Connects to the bus and starts answering calls. This precedes the request for the name: on
+/// activation the bus delivers the first call as soon as the name is taken.
 ///
 /// # Errors
 /// [`BusError::Unreachable`].
@@ -62,7 +64,7 @@ pub async fn reach(bus: &Address, service: &Arc<Service>) -> Result<Connection, 
     Ok(connection)
 }
 
-/// Takes the name; from then on `authority` judges callers.
+/// Requests the name. From then on `authority` authorises callers.
 ///
 /// # Errors
 /// [`BusError::NameTaken`] or [`BusError::NameRefused`].

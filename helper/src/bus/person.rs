@@ -1,9 +1,10 @@
-//! The person behind a uid: a uid together with the subordinate uids that `/etc/subuid` gives it.
+//! The person behind a uid. A person is a uid together with the subordinate uids that `/etc/subuid`
+//! gives it.
 //!
-//! A user can open a connection to the bus as any of their subordinate uids, of which there are 65,536 by default
-//! (subuid(5)). A limit per person would limit nothing if each of those counted as a person.
+//! A user can connect to the bus as any of their subordinate uids, by default 65,536 of them
+//! (subuid(5)). If each of those counted as a person, a limit per person would limit nothing.
 //!
-//! The files are read here, and nobody else is asked: a name service would be code of others in this process.
+//! This reads the files itself: the name service switch would load foreign code into this process.
 
 use std::fs::File;
 use std::io::Read;
@@ -13,21 +14,21 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::privilege::Ids;
 
-/// The most bytes of a file that are looked at.
+/// Upper bound on the bytes that are read of a file.
 const LONGEST_FILE: u64 = 1024 * 1024;
-/// The most ranges that are known.
+/// Upper bound on the ranges that are kept.
 const MOST_RANGES: usize = 4096;
 
-/// Somebody whose calls are counted together, by the uid that stands for them.
+/// A user whose calls are counted together, identified by one uid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Person(pub(super) u32);
 
 impl Person {
-    /// root. The subordinate uids of root are not root: containers run as them.
+    /// Root. Its subordinate uids do not count as root: containers run as them.
     pub const ROOT: Self = Self(0);
 }
 
-/// The persons of this system.
+/// Maps uids to persons.
 #[derive(Debug)]
 pub(super) struct People {
     subuid: PathBuf,
@@ -35,17 +36,18 @@ pub(super) struct People {
     known: Mutex<Known>,
 }
 
-/// The state that was read, and its files.
+/// The ranges, and the state of the files they were read from.
 #[derive(Debug, Default)]
 struct Known {
     stamps: Option<[Stamp; 2]>,
     ranges: Vec<Subordinates>,
 }
 
-/// A file at some time: its inode, its size, and when it was changed, in seconds and nanoseconds.
+/// Identifies a version of a file: its inode, size, and modification time in seconds and
+/// nanoseconds.
 type Stamp = Option<(u64, u64, i64, i64)>;
 
-/// A range of uids, and whose they are.
+/// A range of subordinate uids, and the person who owns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Subordinates {
     first: u32,
@@ -64,7 +66,7 @@ impl People {
         Self { subuid: subuid.to_owned(), passwd: passwd.to_owned(), known: Mutex::default() }
     }
 
-    /// The person with this uid.
+    /// The person behind this uid.
     pub(super) fn behind(&self, uid: u32) -> Person {
         if Person(uid) == Person::ROOT {
             return Person::ROOT;
@@ -84,7 +86,7 @@ fn stamp(path: &Path) -> Stamp {
     Some((data.ino(), data.size(), data.mtime(), data.mtime_nsec()))
 }
 
-/// The beginning of a file; nothing of one that is not there, or is no plain file.
+/// The first [`LONGEST_FILE`] bytes of a file; empty if it is missing or not a regular file.
 fn beginning(path: &Path) -> String {
     let mut bytes = Vec::new();
     if std::fs::metadata(path).is_ok_and(|data| data.is_file())
@@ -96,7 +98,7 @@ fn beginning(path: &Path) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The ranges that `/etc/subuid` gives, with the owners that `/etc/passwd` knows by name.
+/// The ranges of `/etc/subuid`. Their owners are numbers, or names in `/etc/passwd`.
 fn ranges(subuid: &str, passwd: &str) -> Vec<Subordinates> {
     let range = |line: &str| {
         let (owner, rest) = line.split_once(':')?;
@@ -104,7 +106,8 @@ fn ranges(subuid: &str, passwd: &str) -> Vec<Subordinates> {
         let (first, count): (u32, u32) = (first.trim().parse().ok()?, count.trim().parse().ok()?);
         let last = first.saturating_add(count.checked_sub(1)?);
         let uid = owner.parse().ok().or_else(|| Ids::in_passwd(passwd, owner).map(|ids| ids.uid));
-        // Whom nobody knows, and root, are represented by the first uid of their range.
+        // The first uid of the range stands for an unknown owner, and for root, so that its
+        // containers are not unlimited.
         let person = uid.map(Person).filter(|person| *person != Person::ROOT).unwrap_or(Person(first));
         Some(Subordinates { first, last, person })
     };

@@ -1,7 +1,7 @@
-//! How much of the helper one person may occupy.
+//! Limits how much of the helper one person can occupy.
 //!
-//! A call has a place from when it is known whose it is until its answer has been taken by the bus. These bounds keep one
-//! person's calls from taking the place of everybody else's while they wait for polkit or for a password.
+//! An identified call holds a place until the bus has taken its answer. So the calls of one person
+//! that wait for polkit or for a password cannot take all places.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,11 +11,12 @@ use zruntime::Event;
 
 use super::person::Person;
 
-/// Calls in flight for one person, over all of their connections.
+/// Upper bound on the calls in flight of one person, over all their connections.
 pub const PER_PERSON: usize = 32;
-/// Calls in flight of all persons. Root has places of its own: some users together could keep all of these taken.
+/// Upper bound on the calls in flight of all persons. It does not apply to root, because some users
+/// together could keep all of these places taken.
 pub const IN_ALL: usize = 128;
-/// Prompts that are open at the same time, of all persons.
+/// Upper bound on the open prompts of all persons.
 pub const PROMPTS: usize = 8;
 
 /// Counts the calls in flight. Clones share the counts.
@@ -35,10 +36,10 @@ struct Counts {
 }
 
 impl Quota {
-    /// Lets one more call in.
+    /// Takes a place for one more call.
     ///
     /// # Errors
-    /// [`ErrorKind::LimitsExceeded`] if there are too many already.
+    /// [`ErrorKind::LimitsExceeded`] if no place is left.
     pub fn enter(&self, person: Person) -> Result<Slot, Error> {
         let mut counts = self.counts();
         let in_all: usize = counts.by_person.values().sum();
@@ -50,18 +51,19 @@ impl Quota {
         Ok(Slot { quota: self.clone(), person })
     }
 
-    /// How many calls are in flight.
+    /// The number of calls in flight.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.counts().by_person.values().sum()
     }
 
-    /// Opens a prompt for a person who has none open, if there are not too many.
+    /// Opens a prompt for a person who has none open; `None` if they have, or too many are open.
     #[must_use]
     pub fn open_prompt(&self, person: Person) -> Option<Prompt> {
         let mut counts = self.counts();
         let has_place = counts.prompts.len() < PROMPTS && counts.prompts.insert(person);
-        // Not `then_some`: a prompt that is made and dropped again would close the one that is open.
+        // Not `then_some`: it would build the prompt in any case, and dropping that one would close
+        // the open one.
         has_place.then(|| Prompt { quota: self.clone(), person })
     }
 
@@ -71,14 +73,14 @@ impl Quota {
         self.counts().prompts.contains(&person)
     }
 
-    /// Notified when a prompt is over.
+    /// Notified whenever a prompt is closed.
     #[must_use]
     pub fn prompt_over(&self) -> &Event {
         &self.0.prompt_over
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
-        // Nothing here panics half-way, so counts behind a poisoned lock are still right.
+        // No holder of the lock panics half-way, so counts behind a poisoned lock are right.
         self.0.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,11 +1,14 @@
-//! Refusals of calls that there is no place for.
+//! Refusals of calls that have no place.
 //!
-//! They wait for nobody who reads, and go out at a bounded rate. A caller who is refused immediately sends the next
-//! call immediately, and everybody else's calls queue behind it in the one socket from the bus. Until its refusal a
-//! call is unanswered, and the bus limits the unanswered calls of each connection: a flood slows itself down.
+//! The queue is separate from the reader, which never waits for it. Refusals go out at a bounded
+//! rate, because a caller that is refused immediately sends the next call immediately. All other
+//! calls queue behind that one in the single socket from the bus. Until its refusal a call is
+//! unanswered, and the bus limits the unanswered calls of each connection. So a flood slows itself
+//! down.
 //!
-//! Of a refused call only its serial is held. Persons take turns, and the callers of each, so that one's backlog keeps nobody else
-//! from an answer. Beyond a bound a call stays without one, as it does when the helper ends: then the bus answers (`NoReply`).
+//! Only the serial of a refused call is kept. Persons take turns, and so do the callers of a
+//! person, so one backlog does not delay all others. Calls beyond the bound get no answer from the
+//! helper; the bus answers them (`NoReply`) when the helper ends.
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU32;
@@ -20,28 +23,30 @@ use super::person::Person;
 use super::quota;
 use super::reply::ReplyTo;
 
-/// How often refusals go out, and how many each time: 100 in a second.
+/// The interval between two batches of refusals, and the size of a batch: 100 refusals per second.
 pub(super) const TURN: Duration = Duration::from_millis(100);
 const IN_ONE_TURN: usize = 10;
 
-/// How many refusals of one person wait at most: as many calls as dbus-daemon lets a user have open, 128 on each of 256 connections
-/// (`max_replies_per_connection` and `max_connections_per_user`, dbus-daemon(1)).
+/// Upper bound on the queued refusals of one person. dbus-daemon allows a user as many open calls:
+/// 128 on each of 256 connections (`max_replies_per_connection` and `max_connections_per_user`,
+/// dbus-daemon(1)).
 const PER_PERSON: usize = 256 * 128;
-/// How many callers of one person they may be of: some have left the bus by now.
+/// Upper bound on the callers of one person in the queue. It exceeds 256 connections, because some
+/// callers may have left the bus.
 const CALLERS: usize = 1024;
-/// How many refusals of all persons wait at most.
+/// Upper bound on the queued refusals of all persons.
 const IN_ALL: usize = 4 * PER_PERSON;
 
-/// See the module.
+/// The queue of this module.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     waiting: Mutex<Waiting>,
-    /// Notified when there is one to send.
+    /// Notified when the first refusal is queued.
     more: Event,
 }
 
 impl Refusals {
-    /// Answers a call when it is its turn.
+    /// Queues the refusal of a call.
     pub(super) fn add(&self, caller: &str, person: Option<Person>, serial: NonZeroU32) {
         let mut waiting = self.waiting();
         if waiting.is_empty() {
@@ -50,13 +55,14 @@ impl Refusals {
         waiting.add(caller, person, serial);
     }
 
-    /// Drops the refusals of a caller who has left the bus: nobody is there to read them, and the other callers of this person
-    /// need not wait for them. The bus announces the end of a connection behind its last call, so none is added afterwards.
+    /// Drops the refusals of a caller that has left the bus: they are useless, and they delay the
+    /// person's other callers. The bus announces the end of a connection after its last call, so
+    /// none is added later.
     pub(super) fn forget(&self, caller: &str) {
         self.waiting().forget(caller);
     }
 
-    /// Completes when there are refusals to send.
+    /// Waits until there are refusals to send.
     pub(super) async fn some(&self) {
         loop {
             let more = self.more.listen();
@@ -67,7 +73,7 @@ impl Refusals {
         }
     }
 
-    /// Takes out the refusals of one turn.
+    /// Takes the next batch of refusals.
     pub(super) fn turn(&self) -> Vec<Message> {
         let mut waiting = self.waiting();
         let next = std::iter::from_fn(|| waiting.next()).take(IN_ONE_TURN);
@@ -75,17 +81,17 @@ impl Refusals {
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // Nothing here panics half-way.
+        // No holder of the lock panics half-way, so the data behind a poisoned lock is valid.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Refusals that wait for their turn: the persons take turns, and the callers of each.
+/// The queued refusals. Persons take turns, and so do the callers of a person.
 #[derive(Debug, Default)]
 struct Waiting {
-    /// A person is `None` while the bus has not identified the caller.
+    /// The key is `None` for callers that the bus has not identified.
     backlogs: HashMap<Option<Person>, Backlog>,
-    /// The same persons, the next one first.
+    /// The same persons, in the order of their turns.
     turns: VecDeque<Option<Person>>,
     count: usize,
 }
@@ -94,13 +100,13 @@ struct Waiting {
 #[derive(Debug, Default)]
 struct Backlog {
     callers: HashMap<OwnedUniqueName, VecDeque<NonZeroU32>>,
-    /// The same callers, the next one first.
+    /// The same callers, in the order of their turns.
     turns: VecDeque<OwnedUniqueName>,
     count: usize,
 }
 
 impl Waiting {
-    /// Takes in a call that is refused, if there is room.
+    /// Queues a refusal, if there is room.
     fn add(&mut self, caller: &str, person: Option<Person>, serial: NonZeroU32) {
         if self.count >= IN_ALL {
             return;
@@ -112,13 +118,13 @@ impl Waiting {
         self.count += usize::from(backlog.add(caller, serial));
     }
 
-    /// Takes out the next one to send.
+    /// Takes the next refusal to send.
     fn next(&mut self) -> Option<(OwnedUniqueName, NonZeroU32)> {
         let person = self.turns.pop_front()?;
         let backlog = self.backlogs.get_mut(&person)?;
         let next = backlog.next();
         if backlog.count == 0 {
-            // This frees the memory that a flood took.
+            // Frees the memory that a flood took.
             self.backlogs.remove(&person);
         } else {
             self.turns.push_back(person);
@@ -139,7 +145,7 @@ impl Waiting {
 }
 
 impl Backlog {
-    /// Takes in a refused call. Returns whether there was room.
+    /// Queues a refusal. Returns whether there was room.
     fn add(&mut self, caller: &str, serial: NonZeroU32) -> bool {
         if self.count >= PER_PERSON {
             return false;
@@ -171,7 +177,7 @@ impl Backlog {
         Some((caller, serial))
     }
 
-    /// Returns how many refusals of the caller were dropped.
+    /// Drops the caller's refusals, and returns their number.
     fn forget(&mut self, caller: &str) -> usize {
         let Some(serials) = self.callers.remove(caller) else { return 0 };
         self.turns.retain(|other| *other != caller);

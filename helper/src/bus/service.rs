@@ -1,4 +1,4 @@
-//! The state that every call shares, and when the helper may leave.
+//! The state that all calls share, and the decision when the helper may leave.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -22,7 +22,7 @@ use crate::reconcile::{Announcement, Reconciler};
 /// The state that all calls share.
 pub struct Service {
     reconciler: Mutex<Reconciler>,
-    /// Set once the bus is reached, and before the name is taken.
+    /// Set after the connection to the bus, and before the request for the name.
     pub(super) authority: OnceLock<Box<dyn Authority>>,
     /// Changes and reads are limited separately, so neither can starve the other.
     pub(super) changes: Quota,
@@ -32,14 +32,15 @@ pub struct Service {
     pub(super) log: Log,
     pub(super) runtime: SharedRuntime,
     log_limit: LogLimit,
-    /// Signals are sent in turn, so that the last one sent is the last one true.
+    /// Held while a signal is computed and sent, so that the last signal has the latest values.
     announcing: Turn<()>,
-    /// Held by whoever writes what is kept across reboots, until the memory says the same: no older text replaces a newer one.
+    /// Held while the persistent file is written, until memory agrees with it. So no older text
+    /// replaces a newer one.
     pub(super) disk: Turn<()>,
     last_call: Mutex<Instant>,
-    /// Notified when a call is over.
+    /// Notified when a call has been answered.
     call_over: Event,
-    /// Notified when the helper leaves.
+    /// Notified when the helper starts to leave.
     pub(super) leaving: Event,
 }
 
@@ -65,18 +66,19 @@ impl Service {
         })
     }
 
-    /// Asks this authority from now on; the first one stays.
+    /// Sets the authority. Only the first call has an effect.
     pub(super) fn obey(&self, authority: Box<dyn Authority>) {
         drop(self.authority.set(authority));
     }
 
-    /// The reconciler. Nobody waits for anything while holding it.
+    /// Locks the reconciler. Nothing awaits or blocks on another task while it holds the lock.
     pub fn reconciler(&self) -> MutexGuard<'_, Reconciler> {
-        // The reconciler does not panic; should it all the same, its state is read back from the kernel anyway.
+        // The reconciler does not panic. If it does, the kernel's state is read back at the next
+        // look anyway.
         self.reconciler.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a line about something without effect, unless its person has had very many.
+    /// Writes a line about something without effect, within the person's log limit.
     pub(super) fn note(&self, person: Option<Person>, line: impl FnOnce() -> Line) {
         match self.log_limit.enter(person, Instant::now()) {
             Entry::Whole => self.log.write(line()),
@@ -86,7 +88,7 @@ impl Service {
         }
     }
 
-    /// Sends the signals that are due.
+    /// Sends the signal that is due, if any.
     pub async fn announce(&self, connection: &Connection) {
         let _turn = self.announcing.lock().await;
         let news = self.reconciler().news(Instant::now());
@@ -97,7 +99,8 @@ impl Service {
         }
     }
 
-    /// Writes down the names that a kept auto has learnt, where a slow disk holds nobody up.
+    /// Starts a task that writes the names that a persistent auto has collected. It runs in the
+    /// background, so that a slow disk blocks no call.
     pub fn keep_names(self: &Arc<Self>) {
         if !self.reconciler().are_names_due() {
             return;
@@ -114,30 +117,30 @@ impl Service {
         self.runtime.spawn("keep names", keep).detach();
     }
 
-    /// Notes that somebody has use for the helper.
+    /// Restarts the idle timeout: the helper was used.
     pub(super) fn touch(&self) {
         *self.last_call.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.call_over();
     }
 
-    /// Notes that calls have been answered.
+    /// Notifies those who wait for calls to end.
     pub(super) fn call_over(&self) {
         self.call_over.notify(usize::MAX);
     }
 
-    /// From now on nothing is changed for callers any more, and nobody is asked for a password.
+    /// Makes all later changes fail and cancels open prompts.
     pub fn leave(&self) {
         self.reconciler().leave();
         self.leaving.notify(usize::MAX);
     }
 
-    /// How many calls are in flight.
+    /// The number of calls in flight.
     fn in_flight(&self) -> usize {
         self.inbox.in_flight() + self.changes.in_flight() + self.reads.in_flight()
     }
 
-    /// Completes when nothing has been asked for and nobody has called for this long, and leaves no way back: no call
-    /// changes anything any more.
+    /// Completes when nothing is clamped and no call has arrived for this long. It calls
+    /// [`Self::leave`] first, so no call can change anything any more.
     pub async fn unused_for(&self, patience: Duration) {
         loop {
             let call_over = self.call_over.listen();
@@ -149,13 +152,13 @@ impl Service {
                 self.leave();
                 return;
             } else {
-                // Either way it is looked at again.
+                // After a timeout and after a call the loop checks again.
                 let _ = self.runtime.timeout_at(last + patience, call_over).await;
             }
         }
     }
 
-    /// Completes when no call is in flight.
+    /// Waits until no call is in flight.
     pub async fn calls_over(&self) {
         loop {
             let call_over = self.call_over.listen();
@@ -167,7 +170,7 @@ impl Service {
     }
 }
 
-/// Sends `PropertiesChanged` with what differs.
+/// Sends `PropertiesChanged` with the changed properties.
 async fn changed(connection: &Connection, before: &Announcement, now: &Announcement) -> zbus::Result<()> {
     let clamps = (before.clamps != now.clamps).then(|| ("Clamps", Variant::from(now.clamps.clone())));
     let auto = (before.auto != now.auto).then(|| ("Auto", Variant::from(now.auto)));

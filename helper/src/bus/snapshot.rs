@@ -1,9 +1,9 @@
-//! One snapshot of the kernel for everybody who waits for one.
+//! One snapshot of the kernel for all callers that wait for one.
 //!
-//! A status costs a look at links and the table, during which nothing else is done, and anybody may ask for one, as often as they
-//! like. So those who wait at the same time are answered from one snapshot, which was begun after the last of them had called:
-//! nobody is told what was so before their call. And between two snapshots there is a rest, in which calls are answered and
-//! events reacted to.
+//! A status reads the links and the table, and blocks everything else meanwhile. Any user can ask
+//! for one, as often as they like. So all callers that wait at the same time get the same snapshot.
+//! It began after the last of them had called, so no caller gets older data than their call.
+//! Between two snapshots there is a rest, in which the helper answers calls and reacts to events.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 use airpods_dbus::{Error, Status};
 use zruntime::lock::Mutex;
 
-/// The longest rest, however long a snapshot took.
+/// Upper bound on the rest after a snapshot.
 const LONGEST_REST: Duration = Duration::from_secs(1);
 
-/// The outcome of a snapshot, shared by the callers who are answered from it.
+/// The result of a snapshot, shared by the callers that are answered from it.
 pub(super) type Read = Result<Arc<Status>, Error>;
 
-/// The last snapshot; whoever has the lock takes the next one, or finds that it was taken meanwhile.
+/// The last snapshot. The task that gets the lock takes the next one, unless another task has done
+/// so meanwhile.
 #[derive(Default)]
 pub(super) struct Snapshots(Mutex<Option<Snapshot>>);
 
@@ -28,8 +29,8 @@ struct Snapshot {
 }
 
 impl Snapshots {
-    /// A snapshot that was begun after this call. Before taking one, `rest` waits until the given instant; it may
-    /// return earlier.
+    /// A snapshot that began after this call. Before it takes one, it awaits `rest` with the end of
+    /// the rest; `rest` may return earlier.
     pub(super) async fn next<R: Future<Output = ()>>(
         &self,
         read: impl FnOnce() -> Result<Status, Error>,
@@ -51,7 +52,7 @@ impl Snapshots {
 }
 
 impl Snapshot {
-    /// After it there is a rest as long as it took: snapshots have half of the time, at most.
+    /// The rest lasts as long as the snapshot took, so snapshots take at most half of the time.
     fn rest_until(&self) -> Instant {
         self.begun + self.took + self.took.min(LONGEST_REST)
     }
@@ -81,7 +82,7 @@ mod tests {
         };
         let one = async || snapshots.next(read, |_| async {}).await.unwrap().version.clone();
         assert_eq!(block_on(one()), "1");
-        // The second rests, and meanwhile the third calls.
+        // The second caller waits for the rest, and meanwhile the third calls.
         let resting = async || snapshots.next(read, |_| async { yield_now().await }).await.unwrap().version.clone();
         assert_eq!(block_on(zip(resting(), one())), ("2".to_owned(), "2".to_owned()));
         assert_eq!(block_on(one()), "3", "nobody is told what was so before their call");

@@ -5,7 +5,7 @@ use std::fmt;
 
 use airpods_dbus::{ClampOptions, Error, ErrorKind, LinkName, PathMtu, Target, names::MAX_CLAMPS};
 
-/// A mutating call, with arguments that have been checked for form.
+/// A mutating call whose arguments have been validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// `ClampOn`.
@@ -16,10 +16,10 @@ pub enum Request {
     Reset,
 }
 
-/// Every clamp that was asked for and not taken back.
+/// All clamps that callers asked for and have not ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
-    /// Whether every VPN link is to be clamped, and how.
+    /// The options of auto; `None` while auto is off.
     pub auto: Option<ClampOptions>,
     /// The links that callers named.
     pub named: BTreeMap<LinkName, ClampOptions>,
@@ -28,18 +28,18 @@ pub struct Desired {
 /// The change that a request made. Its `Display` is the sentence for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Nothing is different from before.
+    /// Nothing changed.
     Nothing,
-    /// The options of auto, or of a named link, before and after; without any it is off.
+    /// A clamp was added, changed or ended: `None` stands for no clamp.
     Clamp {
         /// The target.
         target: Target,
-        /// The former desired state.
+        /// The former options.
         before: Option<ClampOptions>,
-        /// The desired state.
+        /// The new options.
         after: Option<ClampOptions>,
     },
-    /// Everything was dropped: so many clamps, and auto or not.
+    /// Everything was dropped: this many named clamps, and auto if `true`.
     Dropped(usize, bool),
 }
 
@@ -63,8 +63,8 @@ impl Desired {
     /// The desired state after `request`, and the difference.
     ///
     /// # Errors
-    /// [`ErrorKind::TooManyClamps`] if a link too many is named, [`ErrorKind::InvalidOption`] if auto is given
-    /// `any-link`, which only a named link can have.
+    /// [`ErrorKind::TooManyClamps`] for a named link beyond [`MAX_CLAMPS`],
+    /// [`ErrorKind::InvalidOption`] for auto with `any-link`, which only a named link can have.
     pub fn after(&self, request: &Request) -> Result<(Self, Change), Error> {
         let mut next = self.clone();
         let (target, options) = match request {
@@ -95,7 +95,8 @@ impl Desired {
 }
 
 impl Request {
-    /// Whether it is about what is kept across reboots, given what is desired before it and after.
+    /// Whether the request concerns the state kept across reboots: it asks for that, or it changes
+    /// it from `before` to `after`.
     #[must_use]
     pub fn is_about_what_is_kept(&self, before: &Desired, after: &Desired) -> bool {
         match self {
@@ -107,7 +108,7 @@ impl Request {
 }
 
 impl Change {
-    /// Whether anything is different from before.
+    /// Whether anything changed.
     #[must_use]
     pub fn is_something(&self) -> bool {
         *self != Self::Nothing
@@ -134,7 +135,7 @@ impl fmt::Display for Change {
     }
 }
 
-/// Options in the words of a log line.
+/// Options, worded for a log line.
 struct Worded(ClampOptions);
 
 impl fmt::Display for Worded {

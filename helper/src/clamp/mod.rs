@@ -1,7 +1,8 @@
-//! The clamps that ought to exist: pure decisions over values.
+//! The desired clamps: pure decisions over values.
 //!
-//! [`Desired`] is what callers asked for, [`plan`] turns it and the links there are into the [`Ruleset`] the kernel ought to hold
-//! and the status to report. Nothing here reads or changes anything, so every rule about what is clamped is tested as a value.
+//! [`Desired`] is what callers asked for. [`plan`] combines it with the existing links into the
+//! desired [`Ruleset`] and the clamps to report. Nothing here reads or changes anything, so tests
+//! check every decision on values.
 
 mod desired;
 
@@ -13,14 +14,14 @@ use crate::kernel::{Link, Ruleset};
 
 pub use desired::{Change, Desired, Request};
 
-/// The desired state now.
+/// The desired rules, and the clamps to report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The desired content of the table.
     pub ruleset: Ruleset,
     /// The clamps to report, in the order of their links.
     pub clamps: BTreeMap<LinkName, PlannedClamp>,
-    /// The names that auto has taken as VPN links, now or before; to be handed to the next plan.
+    /// The names of VPN links that auto takes now or took before; input of the next plan.
     pub known: BTreeSet<LinkName>,
 }
 
@@ -29,27 +30,28 @@ pub struct Plan {
 pub struct PlannedClamp {
     /// The caller who asked for it.
     pub origin: Origin,
-    /// The request.
+    /// The requested options.
     pub options: ClampOptions,
     /// The link, if it is there.
     pub link: Option<Link>,
-    /// Whether the rules name it. They do not name a link which is there and is no VPN.
+    /// Whether the rules name it. They do not if the link exists and is no VPN, unless `any-link`
+    /// was given.
     pub ruled: bool,
 }
 
 impl PlannedClamp {
-    /// Whether there are packets to clamp: the rules name the link, and it is there and up.
+    /// Whether the clamp can act on packets: the rules name the link, and it exists and is up.
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.ruled && self.link.as_ref().is_some_and(|link| link.up)
     }
 }
 
-/// Plans what ought to hold, given the links there are and the names `known` from the plan before.
+/// Computes the desired rules from the existing links and the names `known` from the plan before.
 ///
-/// The rules name links that are not there, too: a link that was asked for, or that auto has once taken, is clamped
-/// from its first SYN when it comes (back). A link that has such a name and is no VPN is left alone, unless the
-/// caller who named it wanted just that. Nothing follows a link that is renamed.
+/// The rules also name absent links. A link that a caller named, or that auto has seen before, is
+/// clamped from its first SYN when it comes up. An existing link of such a name that is no VPN is
+/// left alone, unless its caller gave `any-link`. A renamed link is a new link.
 #[must_use]
 pub fn plan(desired: &Desired, links: &[Link], known: &BTreeSet<LinkName>) -> Plan {
     let there: BTreeMap<&LinkName, &Link> = links.iter().map(|link| (&link.name, link)).collect();
@@ -62,7 +64,7 @@ pub fn plan(desired: &Desired, links: &[Link], known: &BTreeSet<LinkName>) -> Pl
     let Some(options) = desired.auto else { return plan };
     let now = links.iter().filter(|link| in_use(link)).map(|link| &link.name);
     let before = known.iter().filter(|name| there.get(name).is_none_or(|link| link.kind.is_vpn()));
-    // Those in use come first, so that names of links long gone are what is forgotten when there are too many.
+    // Links in use come first: if there are too many, the names of absent links are dropped.
     for name in now.chain(before) {
         if plan.known.len() >= MAX_CLAMPS {
             break;
@@ -87,19 +89,20 @@ impl Plan {
     }
 }
 
-/// Whether it depends on its routes if auto takes the link now: a VPN link that is up.
+/// Whether only its routes decide if auto takes the link now: a VPN link that is up.
 #[must_use]
 pub fn may_be_in_use(link: &Link) -> bool {
     link.kind.is_vpn() && link.up
 }
 
-/// Whether auto takes the link now: a VPN link that is up and that routes lead through.
+/// Whether auto takes the link now: a VPN link that is up and has routes through it.
 #[must_use]
 pub fn in_use(link: &Link) -> bool {
     may_be_in_use(link) && link.routes.any
 }
 
-/// Whether `name` may be clamped with `options`: it is a VPN link, or not there (yet), or any link was asked for.
+/// Checks that `name` can be clamped with `options`: it is a VPN link, it does not exist (yet), or
+/// `any-link` is given.
 ///
 /// # Errors
 /// [`ErrorKind::NotVpnLink`], with the kind that the kernel reports.
@@ -113,7 +116,7 @@ pub fn accept(name: &LinkName, options: ClampOptions, link: Option<&Link>) -> Re
     }
 }
 
-/// The kernel's kind in words that are safe to show: a kind is a module's own text.
+/// The kernel's kind, worded safely for display: a kernel module chooses the text of its kind.
 fn worded_kind(info_kind: &str) -> String {
     let plain: String = info_kind.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-' || *c == '_').collect();
     if plain.is_empty() { "a network card".to_owned() } else { format!("a link of kind `{plain}`") }

@@ -1,4 +1,4 @@
-//! The daemon: it serves the bus, follows the kernel, and knows when to leave.
+//! The daemon: it serves the bus, reacts to kernel events, and decides when to leave.
 
 pub mod systemd;
 
@@ -27,63 +27,63 @@ use crate::reconcile::{Reconciler, VERSION};
 use crate::state::Places;
 use systemd::{Readiness, Ready, ServiceManager, Watchdog};
 
-/// How long calls that are being answered may take to be over when the helper leaves.
+/// Time limit for open calls when the helper leaves.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
-/// How long a call that the bus has delivered already may take to be read.
+/// How long the helper still reads calls that the bus delivered before it released the name.
 const LAST_CALLS: Duration = Duration::from_millis(50);
 
-/// How long a helper that the service manager starts waits for the bus, which comes late in a boot.
+/// How long a helper under a service manager waits for the bus, which starts late in a boot.
 const BUS_PATIENCE: Duration = Duration::from_secs(60);
-/// How often it looks for the bus meanwhile.
+/// The interval between attempts to reach the bus.
 const BUS_LOOKS: Duration = Duration::from_millis(100);
 
 /// The parts of the daemon.
 pub struct Daemon {
-    /// The runtime that runs it.
+    /// The async runtime.
     pub runtime: SharedRuntime,
     /// The kernel.
     pub kernel: Box<dyn Kernel>,
-    /// Where state lives.
+    /// The folders of the state files.
     pub places: Places,
-    /// Where log lines go.
+    /// The log.
     pub log: Log,
-    /// How long to stay while nobody has use for it.
+    /// The idle timeout: how long to stay without clamps and calls.
     pub patience: Duration,
     /// The service manager.
     pub manager: Box<dyn ServiceManager>,
 }
 
-/// Why a daemon ends that has nothing to complain about.
+/// Reason for a normal exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// It was asked to stop.
+    /// A signal asked it to stop.
     Stopped,
-    /// Nobody had use for it.
+    /// The idle timeout has passed.
     Unused,
 }
 
-/// Why a daemon ends that would rather not.
+/// Reason for a failure.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// It is not on the bus.
+    /// It could not join the bus.
     #[error(transparent)]
     Bus(#[from] BusError),
-    /// The bus has gone away.
+    /// The bus closed the connection.
     #[error("the connection to the bus is lost")]
     BusLost,
-    /// The kernel cannot be watched any more.
+    /// Kernel events cannot be read.
     #[error("cannot watch the kernel: {0}")]
     Events(#[source] KernelError),
-    /// The runtime cannot wait for the kernel.
+    /// The runtime cannot wait on the socket for kernel events.
     #[error("cannot wait for the kernel: {0}")]
     Wait(#[source] io::Error),
 }
 
 impl Daemon {
-    /// Runs until it is asked to stop, is no longer needed, or cannot go on.
+    /// Runs until it is asked to stop, is unused for too long, or fails.
     ///
-    /// `bus` is where the bus is, `authority` is made once it is reached, and `stop` completes when the daemon is
-    /// asked to stop.
+    /// `bus` is the address of the bus. `authority` is called once the bus is reached. `stop`
+    /// completes when the daemon has to stop.
     ///
     /// # Errors
     /// [`DaemonError`].
@@ -99,7 +99,8 @@ impl Daemon {
         let service = Service::new(reconciler, log.clone(), runtime.clone());
         let (connection, looked) = (OnceCell::new(), Event::new());
         let present = Present { service, connection, looked, runtime, log, manager };
-        // In this order: the rules are made before the bus is looked for.
+        // `or` polls its first argument first. So under a service manager the rules are applied
+        // before the helper looks for the bus.
         let followed = async { present.follow(watched).await.map(|never| match never {}) };
         let ending = or(followed, present.live(bus, authority, patience, stop)).await?;
         present.leave(ending).await;
@@ -107,12 +108,12 @@ impl Daemon {
     }
 }
 
-/// The daemon at work.
+/// The running daemon.
 struct Present {
     service: Arc<Service>,
-    /// Set once it has the name.
+    /// Set once it owns the bus name.
     connection: OnceCell<Connection>,
-    /// Notified when the kernel has been looked at, and there may be news to announce.
+    /// Notified after each look at the kernel, when there may be a signal to send.
     looked: Event,
     runtime: SharedRuntime,
     log: Log,
@@ -120,7 +121,7 @@ struct Present {
 }
 
 impl Present {
-    /// Joins the bus, and serves until there is a reason to leave.
+    /// Joins the bus and serves it, until there is a reason to leave.
     async fn live(
         &self,
         bus: &Address,
@@ -136,10 +137,12 @@ impl Present {
         let Some(connection) = or(stopped, async { self.join(bus).await.map(Some) }).await? else {
             return Ok(Ending::Stopped);
         };
-        // Calls that arrive once the bus has given the name are answered: nothing stops the helper halfway.
+        // From here `stop` is not polled until the name is owned and announced: calls that arrive
+        // with the name are answered.
         bus::take_name(&connection, &self.service, authority).await?;
         if !self.manager.is_there() {
-            // This precedes the first answer to anybody. The loop, which begins now, sees any work that is left.
+            // Applies the rules before the first answer to a caller. The loop in `follow` starts
+            // now and does what is left.
             self.service.reconciler().tend(&[], Instant::now());
         }
         let connection = self.connection.get_or_init(|| async { connection }).await;
@@ -167,13 +170,14 @@ impl Present {
         or(stopped, or(lost, or(announced, unused))).await
     }
 
-    /// Reaches the bus. Under a service manager it may take its time to come up.
+    /// Connects to the bus. Under a service manager it waits for a bus that is not up yet.
     async fn join(&self, bus: &Address) -> Result<Connection, BusError> {
         let begun = Instant::now();
         let deadline = if self.manager.is_there() { begun + BUS_PATIENCE } else { begun };
         let mut has_waited = false;
         loop {
-            // The listener may be systemd itself, until it has started the bus.
+            // Each attempt has a time limit: before the bus runs, systemd may hold its listening
+            // socket and answer nothing.
             let reached = or(bus::reach(bus, &self.service), async {
                 self.runtime.sleep_until(begun + BUS_PATIENCE).await;
                 Err(BusError::Unreachable(io::Error::from(io::ErrorKind::TimedOut).into()))
@@ -191,14 +195,16 @@ impl Present {
         }
     }
 
-    /// Makes the kernel hold what it ought to, at once and whenever something happens there. Completes only if that is
-    /// impossible.
+    /// Applies the desired rules now and after every kernel event. Returns only with an error.
     ///
-    /// Under a service manager, which starts no second helper, that needs no bus: in a boot the network comes up first, and VPNs
-    /// with it. Elsewhere it begins with the name: a second helper, which does not get it, does not touch the first one's table.
+    /// Under a service manager this starts without the bus: in a boot the network and its VPNs come
+    /// up before it. A service manager starts no second helper. Elsewhere it starts when the name
+    /// is owned: a second helper does not get the name, and must not touch the first helper's
+    /// table.
     ///
-    /// The sign of life is given from here, after the kernel has been looked at: a netlink call that does not return, a runtime
-    /// that does not run and a signal that cannot be sent end it, while a call that waits for a password does not.
+    /// This loop also feeds the watchdog, after each look at the kernel. A netlink call that does
+    /// not return or a runtime that does not run stops that. A call that waits for a password does
+    /// not.
     async fn follow(&self, mut watched: KernelEvents) -> Result<Infallible, DaemonError> {
         if !self.manager.is_there() {
             self.connection.wait().await;
@@ -211,7 +217,7 @@ impl Present {
             let look_again = self.service.reconciler().tend(&events, Instant::now());
             self.service.keep_names();
             self.tell_ready(&mut readiness);
-            // A bus that does not read holds nobody up here.
+            // Signals are sent by another task, so a bus that does not read cannot block this loop.
             self.looked.notify(usize::MAX);
             if watchdog.beats(Instant::now()) {
                 self.tell(&[NotifyState::Watchdog]);
@@ -239,20 +245,21 @@ impl Present {
         self.tell(&[NotifyState::Ready]);
     }
 
-    /// Tells the service manager, if there is one.
+    /// Notifies the service manager, if there is one.
     fn tell(&self, news: &[NotifyState<'_>]) {
         if let Err(error) = self.manager.tell(news) {
             self.log.write(Line::warning("service-manager-not-told").with("cause", error));
         }
     }
 
-    /// Leaves the bus as a helper that ends should, and without a service manager the kernel, too; a service manager runs
-    /// [`crate::after_stop`].
+    /// Leaves the bus in order. Without a service manager it also removes the table; a service
+    /// manager runs [`crate::after_stop`] for that.
     async fn leave(&self, ending: Ending) {
         self.service.leave();
         let cause = if ending == Ending::Stopped { "asked to" } else { "unused" };
         self.log.write(Line::info("stopping").with("cause", cause));
-        // Without the name it has not touched the table where there is no service manager; it may be another helper's.
+        // Without a service manager, a helper without the name has not touched the table, which may
+        // be another helper's.
         let Some(connection) = self.connection.get() else { return };
         if !self.manager.is_there() {
             self.service.reconciler().withdraw();
@@ -262,14 +269,15 @@ impl Present {
     }
 }
 
-/// The source of kernel events. There is none if the kernel cannot be watched.
+/// The source of kernel events. `watch` is `None` if the kernel has no `nf_tables`.
 struct KernelEvents {
     watch: Option<(Box<dyn Events>, AsyncIo<OwnedFd, Shared>)>,
     runtime: SharedRuntime,
 }
 
 impl KernelEvents {
-    /// Begins to watch. A kernel without `nf_tables` can be served without being watched: every call says what is missing.
+    /// Subscribes to kernel events. Without `nf_tables` the helper runs without events: every call
+    /// reports what is missing.
     fn of(reconciler: &mut Reconciler, runtime: &SharedRuntime, log: &Log) -> Result<Self, DaemonError> {
         let watch = match reconciler.events() {
             Ok(watch) => {
@@ -286,7 +294,7 @@ impl KernelEvents {
         Ok(Self { watch, runtime: runtime.clone() })
     }
 
-    /// The next events. There may be none once it has taken `wait`.
+    /// Waits for events. Returns an empty list after `wait`.
     async fn next(&mut self, wait: Option<Duration>) -> Result<Vec<kernel::Event>, DaemonError> {
         let until = wait.and_then(|wait| Instant::now().checked_add(wait));
         loop {
@@ -313,8 +321,9 @@ impl KernelEvents {
     }
 }
 
-/// Leaves the bus without losing a call: the service manager has been told, so that it starts a new helper for whoever
-/// calls from now on; what the bus delivered before it took the name back is still answered.
+/// Leaves the bus without losing a call. The service manager knows that the helper is stopping, and
+/// starts a new one for later calls. Calls that the bus delivered before it took the name back are
+/// still answered.
 async fn step_down(service: &Service, connection: &Connection, runtime: &SharedRuntime, log: &Log) {
     if let Err(error) = connection.release_name(names::BUS_NAME).await {
         log.write(Line::warning("name-not-released").with("cause", error));
@@ -323,7 +332,7 @@ async fn step_down(service: &Service, connection: &Connection, runtime: &SharedR
         runtime.sleep(LAST_CALLS).await;
         service.calls_over().await;
     };
-    // Nobody is waited for who does not answer.
+    // A call that is still open after this time limit gets no answer.
     or(last, async {
         runtime.sleep(LAST_ANSWERS).await;
     })

@@ -1,33 +1,36 @@
-//! The service manager that started the helper, if one did; and what it waits for: that the helper is ready, and then its signs
-//! of life.
+//! Notifications to the service manager that started the helper, if any: readiness, the watchdog,
+//! and stopping.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
-/// The calls of the daemon to a service manager.
+/// A service manager, as far as the daemon needs one.
 pub trait ServiceManager: Send + Sync {
-    /// Whether there is one: it removes the runtime folder when the helper is stopped for good, sees to the table then
-    /// (see [`crate::after_stop`]), and starts the next helper only when this one is gone.
+    /// Whether there is one. On a stop it removes the runtime folder and runs
+    /// [`crate::after_stop`], which removes the table. It starts the next helper only when this one
+    /// is gone.
     fn is_there(&self) -> bool;
 
-    /// After how long without [`NotifyState::Watchdog`] it takes the helper for hung; `None` if it does not watch.
+    /// The time without [`NotifyState::Watchdog`] after which it considers the helper hung; `None`
+    /// if it has no watchdog.
     fn watchdog(&self) -> Option<Duration>;
 
-    /// Tells it something.
+    /// Sends it a notification.
     ///
     /// # Errors
-    /// The system's error if there is one and it does not listen.
+    /// The system's error if there is a service manager and it cannot be reached.
     fn tell(&self, news: &[NotifyState<'_>]) -> io::Result<()>;
 }
 
-/// systemd, or whatever else speaks as it does through the environment: `sd_notify(3)`.
+/// systemd, or another service manager with the same environment and protocol: `sd_notify(3)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Systemd;
 
 impl ServiceManager for Systemd {
     fn is_there(&self) -> bool {
+        // systemd sets it for `RuntimeDirectory=` of the unit (systemd.exec(5)).
         std::env::var_os("RUNTIME_DIRECTORY").is_some()
     }
 
@@ -40,7 +43,8 @@ impl ServiceManager for Systemd {
     }
 }
 
-/// When to give the next sign: twice in the time after which the watchdog loses patience, as `sd_watchdog_enabled(3)` advises.
+/// Schedules the watchdog notifications: twice per watchdog timeout, as `sd_watchdog_enabled(3)`
+/// advises.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     every: Option<Duration>,
@@ -48,18 +52,18 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    /// A watchdog for a watchdog with this patience; none for no watchdog.
+    /// A schedule for this timeout; without a timeout nothing is ever due.
     pub(super) fn new(patience: Option<Duration>, now: Instant) -> Self {
         let every = patience.map(|patience| patience / 2);
         Self { every, next: every.and_then(|every| now.checked_add(every)) }
     }
 
-    /// How long until the next sign is due; `None` if nobody waits for one.
+    /// The time until the next notification is due; `None` without a watchdog.
     pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
         self.next.map(|next| next.saturating_duration_since(now))
     }
 
-    /// Whether a sign is due. If so, the next one is due that much later.
+    /// Whether a notification is due. If so, schedules the next one.
     pub(super) fn beats(&mut self, now: Instant) -> bool {
         let is_due = self.next.is_some_and(|next| next <= now);
         if is_due {
@@ -69,37 +73,38 @@ impl Watchdog {
     }
 }
 
-/// The time to bring the rules in force before readiness is reported in any case: a boot waits for it.
+/// The helper reports readiness after this time even if the rules are not in force: a boot waits
+/// for it.
 const READY_WITHIN: Duration = Duration::from_secs(2);
 
-/// Ready is said once.
+/// Decides when to report readiness, once.
 #[derive(Debug)]
 pub(super) struct Readiness {
-    /// When it is said at the latest; `None` once it has been.
+    /// The latest time of the report; `None` once it was sent.
     until: Option<Instant>,
 }
 
-/// In what state the helper is ready.
+/// The state of the rules when readiness is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ready {
-    /// The kernel holds what it ought to.
+    /// The kernel has the desired rules.
     WithRules,
-    /// It does not yet; it is still being tried.
+    /// It does not yet; the helper keeps trying.
     WithoutRules,
 }
 
 impl Readiness {
-    /// Nothing has been said at `now`.
+    /// Readiness at the start of the daemon.
     pub(super) fn new(now: Instant) -> Self {
         Self { until: now.checked_add(READY_WITHIN) }
     }
 
-    /// How long until it is to be said in any case; `None` if it has been.
+    /// The time until the report is due in any case; `None` once it was sent.
     pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
         self.until.map(|until| until.saturating_duration_since(now))
     }
 
-    /// The report after a look at the kernel.
+    /// Returns the report to send after a look at the kernel, if any.
     pub(super) fn news(&mut self, is_in_force: bool, now: Instant) -> Option<Ready> {
         let until = self.until?;
         let ready = match (is_in_force, until <= now) {

@@ -1,7 +1,8 @@
-//! The kernel, behind one narrow trait: what links there are, when they change, and one nftables table.
+//! The kernel, behind one narrow trait: the links, kernel events, and one nftables table.
 //!
-//! `clamp` decides; what is here reads and does, in three layers: `wire` is netlink's bytes, `table` is the table as values and
-//! as messages, and `netlink` talks to the kernel. Nothing looks upwards. A twin for tests is in the folder `doubles`.
+//! `clamp` decides; this module reads and applies, in three layers. `wire` handles netlink's bytes,
+//! `table` has the table as values and as messages, and `netlink` talks to the kernel. No layer
+//! depends on one above it. The folder `doubles` has a simulated kernel for tests.
 
 pub mod netlink;
 pub mod table;
@@ -22,32 +23,33 @@ pub use table::{Held, Ruleset};
 pub struct Link {
     /// The link's name.
     pub name: LinkName,
-    /// `IFLA_INFO_KIND`, such as `wireguard`; what it means is the contract's to say.
+    /// The kind of the link; [`LinkKind::is_vpn`] interprets it.
     pub kind: LinkKind,
     /// The link's MTU in bytes.
     pub mtu: u32,
     /// Whether `IFF_UP` is set.
     pub up: bool,
-    /// The data of its routes.
+    /// The routes through it.
     pub routes: Routes,
 }
 
-/// The routes through a link. At its default where they were not read.
+/// The routes through a link; the default if they were not read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Routes {
-    /// Whether a route of any table leads elsewhere through it: unicast, and not to the host itself, to link-local or to
-    /// multicast addresses. The route that an address brings for its network counts.
+    /// Whether any table has a route to elsewhere through the link: unicast, but not to the host
+    /// itself, to link-local or to multicast addresses. The route that comes with an address for
+    /// its own network counts.
     pub any: bool,
-    /// The smallest MTU in bytes that one of them sets (`RTAX_MTU`).
+    /// The smallest MTU in bytes that one of these routes sets (`RTAX_MTU`).
     pub mtu: Option<u32>,
 }
 
-/// The links there are.
+/// The links of the network namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Links {
-    /// Those that can be clamped, as far as their names go.
+    /// Links whose names a rule can contain.
     pub named: Vec<Link>,
-    /// VPN links whose names cannot be put into a rule.
+    /// VPN links whose names a rule cannot contain.
     pub unclampable: Vec<Unclampable>,
 }
 
@@ -56,56 +58,56 @@ pub struct Links {
 pub struct Applied {
     /// The table's former content; `None` if there was none.
     pub before: Option<Held>,
-    /// Its present content.
+    /// The table's new content; `None` if there is none.
     pub after: Option<Held>,
 }
 
-/// Something that may change what ought to be clamped, or that the table holds it.
+/// Something that may change the desired rules or the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A link, an address, a route or a routing rule came, went or changed.
     Network,
-    /// Somebody else's transaction touched a table `inet airpods`.
+    /// Another program's transaction touched a table `inet airpods`.
     Rules {
-        /// The process that did it, as the kernel reports it in `NFTA_GEN_PROC_PID`; 0 if unknown.
+        /// The process that made the change, from `NFTA_GEN_PROC_PID`; 0 if unknown.
         pid: u32,
     },
-    /// The kernel dropped events because they were not read in time: anything may have changed.
+    /// The kernel dropped events because they were not read in time, so anything may have changed.
     Overrun,
 }
 
-/// A stream of [`Event`]s: readable when there are some.
+/// A stream of [`Event`]s. The descriptor is readable when there are some.
 pub trait Events: AsFd + Send {
-    /// Takes every event that is there without waiting.
+    /// Takes all pending events without waiting.
     ///
     /// # Errors
-    /// [`KernelError::Netlink`] if the socket broke; an overrun is an [`Event`], no error.
+    /// [`KernelError::Netlink`] if the socket fails. An overrun is an [`Event`], not an error.
     fn drain(&mut self) -> Result<Vec<Event>, KernelError>;
 }
 
-/// The kernel as the helper needs it. No method waits for anything but the kernel's own answer.
+/// The kernel, as the helper needs it. Methods wait only for the kernel's own answers.
 pub trait Kernel: Send {
-    /// Every link there is. Its routes are read for those that `routes_of` picks: there may be tens of thousands to look
-    /// through.
+    /// All links. Routes are read only for links that `routes_of` selects, because there may be
+    /// tens of thousands of routes.
     ///
     /// # Errors
     /// [`KernelError`] if the kernel cannot be asked.
     fn links(&mut self, routes_of: &dyn Fn(&Link) -> bool) -> Result<Links, KernelError>;
 
-    /// One link by its name, without its routes: a single look-up.
+    /// Looks up one link by its name, without its routes.
     ///
     /// # Errors
     /// [`KernelError`] if the kernel cannot be asked.
     fn link(&mut self, name: &LinkName) -> Result<Option<Link>, KernelError>;
 
-    /// Makes the table hold exactly `wanted`, and no table at all if that is empty.
+    /// Makes the table hold exactly `wanted`; removes it if `wanted` is empty.
     ///
-    /// Within a table of the right structure elements are added and removed; anything else that is found there is replaced
-    /// as a whole in one transaction.
+    /// If the table has the right structure, elements are added and removed. Otherwise one
+    /// transaction replaces the whole table.
     ///
     /// # Errors
-    /// [`KernelError`]; after [`KernelError::Refused`] and the like the table is as it was before. Acknowledgements that got
-    /// lost are no error if the read-back shows what was wanted.
+    /// [`KernelError`]; after [`KernelError::Refused`] and the like the table is as it was before.
+    /// Lost acknowledgements are no error if the table reads back as wanted.
     fn apply(&mut self, wanted: &Ruleset) -> Result<Applied, KernelError>;
 
     /// The table's content; `None` if there is none.
@@ -114,17 +116,17 @@ pub trait Kernel: Send {
     /// [`KernelError`] if the kernel cannot be asked.
     fn held(&mut self) -> Result<Option<Held>, KernelError>;
 
-    /// Starts watching. Every change after this call is reported.
+    /// Subscribes to events. Every change after this call is reported.
     ///
     /// # Errors
     /// [`KernelError`] if the kernel cannot be asked.
     fn events(&mut self) -> Result<Box<dyn Events>, KernelError>;
 }
 
-/// Why the kernel did not do, or not tell, what it was asked.
+/// Why a request to the kernel failed.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
-    /// The batch was refused; `step` names the message that was, such as `rule in chain clamp`.
+    /// The kernel refused the batch at the message `step`, such as `rule in chain clamp`.
     #[error("the kernel refused the rules at `{step}`: {source}")]
     Refused {
         /// The part of the batch that was refused.
@@ -132,7 +134,7 @@ pub enum KernelError {
         /// The kernel's errno.
         source: io::Error,
     },
-    /// The table carries the owner flag and belongs to another process' socket.
+    /// The table has the owner flag, and another process's socket owns it.
     #[error("the table `inet airpods` belongs to another process, which is still running")]
     Conflict,
     /// The kernel has no `nf_tables`, or not the expression `piece`.
@@ -141,10 +143,10 @@ pub enum KernelError {
         /// The missing piece, such as `nf_tables`.
         piece: String,
     },
-    /// No `CAP_NET_ADMIN` over the network namespace.
+    /// The process lacks `CAP_NET_ADMIN` over its network namespace.
     #[error("the kernel does not let this process change rules: it needs CAP_NET_ADMIN in its network namespace")]
     NotPermitted,
-    /// Everything was sent and acknowledged, yet the table read back is not what was asked for.
+    /// The kernel reported no error, but the table that was read back is not the wanted one.
     #[error("the kernel holds other rules than were asked for")]
     ReadBack,
     /// The netlink conversation failed while `doing`.
@@ -158,13 +160,14 @@ pub enum KernelError {
 }
 
 impl KernelError {
-    /// A batch was refused at a step, or as a whole.
+    /// The error for a batch that was refused at a step, or as a whole.
     fn of_batch(step: Option<&Step>, errno: Errno) -> Self {
         match (errno, step) {
             (Errno::EPERM | Errno::EACCES, _) => Self::NotPermitted,
-            // There is no `nf_tables` (`nfnetlink_rcv_batch`).
+            // The kernel has no `nf_tables` (`nfnetlink_rcv_batch`).
             (Errno::EOPNOTSUPP | Errno::EPROTONOSUPPORT, None) => Self::no_nf_tables(),
-            // One thing that is to be made: the kernel does not know its type (`nft_expr_type_get` and the like).
+            // The step creates something of a type that the kernel does not have
+            // (`nft_expr_type_get` and the like).
             (Errno::EOPNOTSUPP | Errno::EPROTONOSUPPORT | Errno::ENOENT, Some(step)) if step.makes => {
                 Self::Unsupported { piece: format!("nf_tables support for the {}", step.what) }
             }
@@ -175,11 +178,11 @@ impl KernelError {
         }
     }
 
-    /// A question about the table was refused, and not because there is none.
+    /// The error for a refused read of the table. The caller handles `ENOENT`: then there is none.
     fn of_question(errno: Errno) -> Self {
         match errno {
             Errno::EPERM | Errno::EACCES => Self::NotPermitted,
-            // `nfnetlink_rcv_msg` knows no subsystem of that number.
+            // `nfnetlink_rcv_msg` answers this if the subsystem of nf_tables is not registered.
             Errno::EINVAL | Errno::EOPNOTSUPP => Self::no_nf_tables(),
             other => Self::Netlink { doing: "reading the table", source: other.into() },
         }
@@ -189,7 +192,7 @@ impl KernelError {
         Self::Unsupported { piece: "nf_tables (CONFIG_NF_TABLES)".to_owned() }
     }
 
-    /// Whether the kernel has said no to a table, for a cause that does not pass by asking again at once.
+    /// Whether the kernel refused the table for a reason that an immediate retry does not change.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused { .. } | Self::Unsupported { .. } | Self::NotPermitted | Self::Conflict)

@@ -1,5 +1,5 @@
-//! Netlink's bytes: messages, attributes, and the numbers of nftables' interface. Everything else of the kernel side builds on
-//! this, and this on nothing of it.
+//! Netlink's bytes: messages, attributes, and the constants of the `nf_tables` interface. The other
+//! kernel modules build on this one, and it depends on none of them.
 
 use std::io;
 
@@ -18,14 +18,14 @@ pub(super) struct Message<'a> {
     pub(super) flags: u16,
     /// `nlmsg_seq`.
     pub(super) sequence: u32,
-    /// `nlmsg_pid`: the port of the socket on whose behalf the kernel speaks.
+    /// `nlmsg_pid`: the netlink port of the socket that the message answers or reports on.
     pub(super) port: u32,
-    /// The bytes behind the header.
+    /// The bytes after the header.
     pub(super) body: &'a [u8],
 }
 
 impl<'a> Message<'a> {
-    /// Reads one whole message; `None` if there is no whole header.
+    /// Parses one whole message; `None` if the header is incomplete.
     fn read(bytes: &'a [u8]) -> Option<Self> {
         let (header, body) = bytes.split_first_chunk::<HEADER>()?;
         let u16_at = |at: usize| Some(u16::from_ne_bytes(header.get(at..at + 2)?.try_into().ok()?));
@@ -43,7 +43,7 @@ impl<'a> Message<'a> {
         Some(code.saturating_neg().max(0))
     }
 
-    /// Whether it is about something of a table, and does not open or close a batch.
+    /// Whether it is a message of `nf_tables`, not one that opens or closes a batch.
     pub(super) fn is_of_table(&self) -> bool {
         i32::from(self.kind >> 8) == libc::NFNL_SUBSYS_NFTABLES
     }
@@ -53,7 +53,7 @@ impl<'a> Message<'a> {
         i32::from(self.kind) == libc::NLMSG_DONE
     }
 
-    /// Whether the kernel says that what it dumps has changed meanwhile (`NLM_F_DUMP_INTR`).
+    /// Whether the kernel's tables changed during the dump (`NLM_F_DUMP_INTR`).
     pub(super) fn was_interrupted(&self) -> bool {
         i32::from(self.flags) & libc::NLM_F_DUMP_INTR != 0
     }
@@ -62,9 +62,9 @@ impl<'a> Message<'a> {
 /// The messages of one datagram.
 ///
 /// # Errors
-/// An [`io::ErrorKind::InvalidData`] item, and then no more, where a length does not fit.
+/// If a length does not fit, the last item is an [`io::ErrorKind::InvalidData`].
 pub(super) fn messages(datagram: &[u8]) -> impl Iterator<Item = io::Result<Message<'_>>> {
-    // Every message is padded to 4 bytes; `NlMessages` must not be given a rest that is not.
+    // Messages are padded to 4 bytes, and `NlMessages` must not get an unpadded rest.
     let whole = datagram.len() & !3;
     NlMessages::new(datagram.get(..whole).unwrap_or_default()).map(|message| {
         Message::read(message?)
@@ -72,17 +72,17 @@ pub(super) fn messages(datagram: &[u8]) -> impl Iterator<Item = io::Result<Messa
     })
 }
 
-/// `NLA_F_NESTED`: the value is attributes.
+/// `NLA_F_NESTED`: the value consists of attributes.
 pub(super) const NESTED: u16 = 0x8000;
 
-/// The bits of `nla_type` that are the type, without `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER` (`NLA_TYPE_MASK`).
+/// The type bits of `nla_type`, without `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER` (`NLA_TYPE_MASK`).
 pub(super) const TYPE_MASK: u16 = 0x3fff;
 
 /// Bytes of `struct nlattr`.
 const ATTRIBUTE: usize = 4;
 
-/// The attributes in some bytes, also those nested in the value of another. No length is trusted: what does not fit ends the
-/// walk.
+/// A sequence of attributes, top-level or nested in another one. It trusts no length: an attribute
+/// that does not fit ends the walk.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attributes<'a>(&'a [u8]);
 
@@ -92,7 +92,7 @@ impl<'a> Attributes<'a> {
         Self(bytes)
     }
 
-    /// Types, with the flags in them, and values, one after another.
+    /// Iterates over pairs of type (with its flags) and value.
     pub(super) fn walk(self) -> impl Iterator<Item = (u16, &'a [u8])> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
@@ -130,7 +130,7 @@ impl<'a> Attributes<'a> {
         self.get(kind)?.try_into().ok().map(u32::from_ne_bytes)
     }
 
-    /// Like [`Self::be32`], with 8 bytes.
+    /// Like [`Self::be32`], but with 8 bytes.
     pub(super) fn be64(self, kind: u16) -> Option<u64> {
         self.get(kind)?.try_into().ok().map(u64::from_be_bytes)
     }
@@ -138,7 +138,7 @@ impl<'a> Attributes<'a> {
 
 /// An attribute to be sent, padded.
 pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    // Nothing that is sent comes near the 64 KiB of an attribute.
+    // The length fits: no attribute here comes near 64 KiB.
     let length = u16::try_from(ATTRIBUTE + value.len()).unwrap_or_default();
     let mut bytes = [&length.to_ne_bytes(), &kind.to_ne_bytes(), value].concat();
     bytes.resize(bytes.len().next_multiple_of(4), 0);

@@ -1,4 +1,4 @@
-//! Ways down from rights, as values.
+//! The steps for given rights, tested on values.
 #![allow(clippy::unwrap_used)]
 
 use super::*;

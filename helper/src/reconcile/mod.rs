@@ -1,12 +1,12 @@
-//! The reconciler holds the one truth of the helper: what is desired, and a kernel that is made to hold it.
+//! The reconciler owns the desired state, and makes the kernel, memory and files agree with it.
 //!
-//! Everything here happens at once, between two awaits: whoever has the reconciler in hand sees and leaves a state in
-//! which the table, the memory and the files agree.
+//! No method awaits, and one lock protects the reconciler. So no task sees a state in which the
+//! table, memory and the files disagree.
 //!
-//! Three things can keep the table from being right, and each is a state of its own. Another program changes it: the first
-//! losses are repaired immediately, later ones ever more slowly (`contested`). The kernel refuses it (`refused`): the same
-//! rules are tried again ever more rarely, other rules at once. It cannot be read: the last known state stands, and it is read
-//! again.
+//! Three things can keep the table from being as desired. If another program changes it, the first
+//! losses are repaired immediately, later ones ever more slowly (`contested`). If the kernel
+//! refuses it (`refused`), the same rules are retried ever less often, other rules at once. If it
+//! cannot be read, the last known state stands, and the helper reads again.
 
 mod repair;
 mod report;
@@ -25,43 +25,43 @@ use repair::{Refused, Table};
 
 pub use report::{Announcement, VERSION};
 
-/// The answer to callers of a helper that is stopping.
+/// The error message for callers while the helper is stopping.
 pub(crate) const LEAVING: &str = "the helper is stopping; call again in a moment";
 
-/// See the module.
+/// The reconciler of this module.
 pub struct Reconciler {
     kernel: Box<dyn Kernel>,
     places: Places,
     log: Log,
     desired: Desired,
     plan: Plan,
-    /// The data of the routes when they were last read.
+    /// The routes through each link, as last read.
     routes: BTreeMap<LinkName, Routes>,
-    /// VPN links that no rule can name, as far as that has been logged.
+    /// VPN links that no rule can name and that have been logged.
     unclampable: Vec<Unclampable>,
     table: Table,
-    /// The files say what the memory does, as far as is known.
+    /// Whether the runtime file agrees with memory, as far as is known.
     is_saved: bool,
     names: Names,
-    /// Losses to other programs.
+    /// The back-off for repairs after changes by other programs.
     repairs: Backoff,
-    /// Reads that failed.
+    /// The back-off for failed reads.
     reads: Backoff,
     refused: Option<Refused>,
     announced: Announcement,
     is_leaving: bool,
 }
 
-/// The names that a kept auto has learnt, and its file.
+/// Whether the link names that a persistent auto has collected are in its file.
 #[derive(Default)]
 struct Names {
-    /// The file may not have them.
+    /// The file may lack some of them.
     are_due: bool,
-    /// It has been logged that they could not be written.
+    /// A failure to write them has been logged.
     is_loss_logged: bool,
 }
 
-/// The content of the persistent file, before a change and after it.
+/// A change of the persistent file: its content before and after.
 #[derive(Debug)]
 pub struct Unkept {
     places: Places,
@@ -71,7 +71,7 @@ pub struct Unkept {
 }
 
 impl Unkept {
-    /// Writes it, and waits for the disk.
+    /// Writes the new content. Blocks until it is on the disk.
     ///
     /// # Errors
     /// [`ErrorKind::ApplyFailed`]; the file is then as it was.
@@ -79,7 +79,7 @@ impl Unkept {
         self.places.persist(&self.desired, &self.known).map_err(not_kept)
     }
 
-    /// Writes what was kept before, and waits for the disk.
+    /// Writes the former content back. Blocks until it is on the disk.
     ///
     /// # Errors
     /// [`ErrorKind::ApplyFailed`].
@@ -97,13 +97,13 @@ fn not_kept(error: impl std::fmt::Display) -> Error {
 pub struct Outcome {
     /// The change of the desired state.
     pub change: Change,
-    /// Whether anything is different, be it only that rules that had been lost are back.
+    /// Whether anything changed, even if the request only restored lost rules.
     pub changed: bool,
 }
 
 impl Reconciler {
-    /// A reconciler that remembers what the helper before it was asked for. The table is not touched yet: see
-    /// [`Reconciler::tend`].
+    /// A reconciler with the state that the previous helper saved. It does not touch the table yet:
+    /// see [`Reconciler::tend`].
     #[must_use]
     pub fn new(kernel: Box<dyn Kernel>, places: Places, log: Log) -> Self {
         let (Memory { desired, known }, errors) = places.recall();
@@ -122,7 +122,8 @@ impl Reconciler {
             plan: Plan { known, ..Plan::default() },
             routes: BTreeMap::new(),
             unclampable: Vec::new(),
-            // Whatever the kernel holds now was left by another process: nothing is settled before it has been looked at.
+            // Another process left what the kernel holds now, so the table counts as unsettled
+            // until it has been read.
             table: Table::default(),
             is_saved: true,
             names: Names::default(),
@@ -134,42 +135,42 @@ impl Reconciler {
         }
     }
 
-    /// Starts listening to the kernel.
+    /// Subscribes to kernel events.
     ///
     /// # Errors
-    /// [`KernelError`] if that is not possible.
+    /// [`KernelError`] if the subscription fails.
     pub fn events(&mut self) -> Result<Box<dyn Events>, KernelError> {
         self.kernel.events()
     }
 
-    /// Whether nothing is asked for.
+    /// Whether no clamp is desired.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.desired.is_empty()
     }
 
-    /// Whether the kernel holds what it ought to, as far as is known.
+    /// Whether the kernel has the desired rules, as far as is known.
     #[must_use]
     pub fn is_in_force(&self) -> bool {
         self.table.is_settled || self.is_idle()
     }
 
-    /// From now on nothing is changed for callers any more.
+    /// Refuses all later requests.
     pub fn leave(&mut self) {
         self.is_leaving = true;
     }
 
-    /// Whether it is leaving.
+    /// Whether [`Self::leave`] was called.
     #[must_use]
     pub fn is_leaving(&self) -> bool {
         self.is_leaving
     }
 
-    /// Checks a request, and tells whether there is anything to do. Changes nothing, and costs a look-up or two at most:
-    /// nobody has judged the caller yet.
+    /// Validates a request, and returns whether there is anything to do. It changes nothing and
+    /// costs a few look-ups at most, because the caller is not authorised yet.
     ///
     /// # Errors
-    /// The reason for which the request would be refused, whoever asked.
+    /// The reason why the request would be refused for any caller.
     pub fn consider(&mut self, request: &Request) -> Result<bool, Error> {
         self.check(request)?;
         let (next, change) = self.desired.after(request)?;
@@ -180,7 +181,7 @@ impl Reconciler {
         Ok(!self.is_right(held.as_ref(), &self.plan.ruleset))
     }
 
-    /// Whether a request is about what is kept across reboots.
+    /// Whether a request concerns the state kept across reboots.
     ///
     /// # Errors
     /// As for [`Self::consider`].
@@ -189,9 +190,9 @@ impl Reconciler {
         Ok(request.is_about_what_is_kept(&self.desired, &next))
     }
 
-    /// The state to write before a request is kept across reboots. The caller writes it on a thread where waiting for
-    /// the disk holds nobody up. [`Self::commit`] then finds it written; if that fails, the caller
-    /// [takes it back](Unkept::take_back).
+    /// The change of the persistent file that must precede this request; `None` if the file needs
+    /// none. The caller writes it on a thread that may block on the disk. [`Self::commit`] then
+    /// finds it written. If the commit fails, the caller [takes it back](Unkept::take_back).
     ///
     /// # Errors
     /// As for [`Self::consider`].
@@ -206,12 +207,13 @@ impl Reconciler {
         Unkept { places, before: self.desired.clone(), desired, known }
     }
 
-    /// Whether a kept auto has learnt names that are to be written, and nobody has been told so yet.
+    /// Whether a persistent auto has new names that must be written. Clears that mark: the caller
+    /// writes them.
     pub fn are_names_due(&mut self) -> bool {
         std::mem::take(&mut self.names.are_due)
     }
 
-    /// The file to write then; `None` if there is no kept auto any more.
+    /// The change of the file for those names; `None` if auto is no longer persistent.
     #[must_use]
     pub fn unkept_names(&self) -> Option<Unkept> {
         self.keeps_auto().then(|| self.to_be_kept(self.desired.clone()))
@@ -221,7 +223,8 @@ impl Reconciler {
         self.desired.auto.is_some_and(|auto| auto.persist)
     }
 
-    /// Takes in whether they were written. If not, that is logged once, and it is tried again after the next look.
+    /// Takes the result of writing the names. A failure is logged once, and retried after the next
+    /// look.
     pub fn names_written(&mut self, written: Result<(), Error>) {
         let error = written.err();
         self.names.are_due |= error.is_some();
@@ -231,9 +234,9 @@ impl Reconciler {
         }
     }
 
-    /// Makes a request true: in the files, in the kernel and in memory.
+    /// Carries out a request: in the files, in the kernel and in memory.
     ///
-    /// Persistent clamps are written first: a disk that fails then changes no rule.
+    /// It writes persistent clamps first, so that a failing disk changes no rule.
     ///
     /// # Errors
     /// [`Error`]; the table, the memory and the files are then as they were.
@@ -265,11 +268,11 @@ impl Reconciler {
         Ok(Outcome { changed: change.is_something() || !is_kept || !was_right, change })
     }
 
-    /// Takes the rules out of the kernel, and forgets what was only to last until the next boot, where no service manager
-    /// does either when the helper is stopped.
+    /// Removes the table and the runtime file. The daemon calls this when it stops without a
+    /// service manager, which would do both.
     ///
-    /// This comes before the name is released: the bus may start the next helper from then on, and it must find neither the
-    /// table of a process that is about to end, nor wishes from before the stop.
+    /// This precedes the release of the bus name. After it the bus may start the next helper, which
+    /// must find neither this process's table nor clamps from before the stop.
     pub fn withdraw(&mut self) {
         if let Err(cause) = self.make(&Ruleset::default()) {
             self.log.write(Line::error("table-left-behind").with("cause", cause));
@@ -277,7 +280,7 @@ impl Reconciler {
         if let Err(cause) = self.places.forget() {
             self.log.write(Line::warning("state-left-behind").with("cause", cause));
         }
-        // Status calls that still arrive report the empty table.
+        // Status calls that still arrive must report the empty table.
         self.desired = Desired::default();
         self.plan = Plan::default();
         self.table.in_force = Ruleset::default();
@@ -293,7 +296,8 @@ impl Reconciler {
         Ok(())
     }
 
-    /// The links there are, with the routes of those for which they matter: to auto, and to a clamp to the route MTU.
+    /// All links, with the routes of those whose routes matter: VPN links that are up under auto,
+    /// and named links that are up.
     fn links(&mut self, desired: &Desired) -> Result<Vec<Link>, KernelError> {
         let for_auto = |link: &Link| desired.auto.is_some() && clamp::may_be_in_use(link);
         let routes_of = |link: &Link| for_auto(link) || (link.up && desired.named.contains_key(&link.name));
@@ -309,16 +313,16 @@ impl Reconciler {
         Ok(links)
     }
 
-    /// Whether the file of what is kept across reboots needs no change for a request. The file may say something else than was
-    /// remembered, so it is that which is looked at and not what was desired before.
+    /// Whether the persistent file needs no change for a request. It reads the file, which may
+    /// differ from what this process remembers.
     fn is_kept(&self, request: &Request, next: &Desired) -> bool {
         !request.is_about_what_is_kept(&self.desired, next) || self.places.keeps(next)
     }
 
-    /// Writes down what is desired and known until the next boot, in a folder that is no disk. The rules are in force whether that
-    /// succeeds or not. A failed write is tried again at the next look, and logged if it is `news`. A kept auto knows
-    /// its names in both lives. Those for after a reboot are on a disk, and written by whoever learns that
-    /// [they are due](Self::are_names_due).
+    /// Writes the runtime file, which is on a tmpfs. The rules are in force whether that succeeds
+    /// or not. A failed write is retried at the next look, and logged if it is `news`. A persistent
+    /// auto also keeps its names on the disk; the task that finds [them due](Self::are_names_due)
+    /// writes those.
     fn save(&mut self, news: bool) {
         let known: &BTreeSet<LinkName> = &self.plan.known;
         let mut errors = Vec::new();

@@ -1,4 +1,4 @@
-//! The table, kept as it ought to be: what is known of it, and what is done when it is not right.
+//! Keeps the table as desired: the known state of the table, and the repair if it differs.
 
 use std::time::{Duration, Instant};
 
@@ -8,16 +8,16 @@ use crate::clamp;
 use crate::kernel::{Applied, Event, Held, KernelError, Ruleset};
 use crate::log::Line;
 
-/// The table of our name, as far as is known.
+/// The table `inet airpods`, as far as is known.
 #[derive(Default)]
 pub(super) struct Table {
     /// Its content.
     pub(super) in_force: Ruleset,
-    /// It holds what the plan wants.
+    /// It is as the plan wants it, or foreign while nothing is to be clamped.
     pub(super) is_settled: bool,
-    /// It was made here.
+    /// This process made it, or took it over as its own.
     pub(super) is_made_here: bool,
-    /// The helper did not make it, and leaves it alone.
+    /// It is a foreign table, which the helper leaves alone.
     pub(super) is_foreign: bool,
 }
 
@@ -29,8 +29,8 @@ pub(super) struct Refused {
 }
 
 impl Reconciler {
-    /// Looks at the kernel after events, and makes it hold again what it ought to. Returns after how long to look
-    /// again even without an event; `None` if only an event can bring news.
+    /// Reads the kernel after events, and applies the desired rules again. Returns the time after
+    /// which to look again without an event; `None` if only an event can bring a change.
     pub fn tend(&mut self, events: &[Event], now: Instant) -> Option<Duration> {
         let desired = self.desired.clone();
         let looked = self.links(&desired).and_then(|links| Ok((links, self.kernel.held()?)));
@@ -48,14 +48,16 @@ impl Reconciler {
         let has_new_names = plan.known != self.plan.known;
         self.plan = plan;
         let wait = self.hold(held.as_ref(), was_lost, now);
-        // Names are learnt once: also from a plan that has to wait, or that the kernel refuses.
+        // Names are saved even if the plan has to wait or the kernel refuses it: they count as new
+        // only once.
         if has_new_names || !self.is_saved {
             self.save(has_new_names);
         }
         wait
     }
 
-    /// The last known state stands; whatever it was, it is looked at again.
+    /// Keeps the last known state after a failed read, and schedules another one. A refusal counts
+    /// as [`Refused`].
     fn could_not_read(&mut self, error: &KernelError, now: Instant) -> Option<Duration> {
         if error.is_refusal() {
             return self.was_refused(&self.plan.ruleset.clone(), error, now);
@@ -67,7 +69,7 @@ impl Reconciler {
         Some(self.reads.wait(now))
     }
 
-    /// Another program has changed or removed the table.
+    /// Counts and logs a loss: another program has changed or removed the table.
     fn lost(&mut self, events: &[Event], now: Instant) {
         self.repairs.hit(now);
         self.table.is_settled = false;
@@ -79,7 +81,7 @@ impl Reconciler {
         self.log.write(Line::warning("rules-removed").with("pid", pid).with("contested", self.repairs.is_on(now)));
     }
 
-    /// Makes the table hold what is planned, unless that has to wait.
+    /// Applies the planned rules, unless a back-off delays that.
     fn hold(&mut self, held: Option<&Held>, was_lost: bool, now: Instant) -> Option<Duration> {
         let wanted = self.plan.ruleset.clone();
         self.note(held);
@@ -100,6 +102,8 @@ impl Reconciler {
             }
             Err(error) if error.is_refusal() => self.was_refused(&wanted, &error, now),
             Err(error) => {
+                // Most likely another program changed the table in between, so this counts as a
+                // loss.
                 if matches!(error, KernelError::ReadBack) {
                     self.repairs.hit(now);
                 }
@@ -108,7 +112,8 @@ impl Reconciler {
         }
     }
 
-    /// The kernel says no. The same rules are tried again ever more rarely; links that come later make other rules.
+    /// Records that the kernel refused the rules. The same rules are retried ever less often; new
+    /// links make other rules, which are tried at once.
     fn was_refused(&mut self, wanted: &Ruleset, error: &KernelError, now: Instant) -> Option<Duration> {
         self.table.is_settled = false;
         let cause = error.to_string();
@@ -122,7 +127,7 @@ impl Reconciler {
         (!self.is_idle()).then(|| retries.wait(now))
     }
 
-    /// Takes in what the table holds.
+    /// Records the table's content.
     pub(super) fn note(&mut self, held: Option<&Held>) {
         self.table.is_settled = self.is_right(held, &self.plan.ruleset);
         self.table.in_force = held.map(|held| held.ruleset.clone()).unwrap_or_default();
@@ -139,8 +144,9 @@ impl Reconciler {
         self.table.is_foreign = is_foreign;
     }
 
-    /// Whether a table, or none, is as it ought to be. A foreign table of our name is, while nothing is to be clamped: one that
-    /// was not made here, and that is nothing that the helper makes.
+    /// Whether a table, or none, is as wanted. While nothing is to be clamped, a foreign table is
+    /// as wanted, too. Foreign means that this process did not make it, and that it is not what a
+    /// helper makes.
     pub(super) fn is_right(&self, held: Option<&Held>, wanted: &Ruleset) -> bool {
         Held::is_exactly(held, wanted) || (wanted.is_empty() && self.is_somebody_elses(held))
     }
@@ -149,7 +155,8 @@ impl Reconciler {
         !self.table.is_made_here && held.is_some_and(|held| !held.is_ours)
     }
 
-    /// Makes the table hold this, and believes only what is read back.
+    /// Applies a ruleset, and fails with [`KernelError::ReadBack`] if the table that is read back
+    /// differs.
     pub(super) fn make(&mut self, wanted: &Ruleset) -> Result<Applied, KernelError> {
         if wanted.is_empty() {
             let held = self.kernel.held()?;
@@ -162,8 +169,8 @@ impl Reconciler {
         if is_so { Ok(applied) } else { Err(KernelError::ReadBack) }
     }
 
-    /// Makes the table hold what it held before a change that was not to be. A refused change has left it so already; one
-    /// that could not be read back may have been made. A table that the helper did not make is never removed here.
+    /// Restores the table after a failed change. A refused change has not touched it; one that
+    /// could not be read back may have been made. This never removes a foreign table.
     pub(super) fn undo(&mut self, error: &KernelError) {
         if error.is_refusal() {
             return;

@@ -1,4 +1,4 @@
-//! The reconciler's report: status, properties, and the changes since they were last announced.
+//! The reconciler's reports: status, properties, and the changes since the last signal.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use super::Reconciler;
 use crate::clamp::{self, PlannedClamp, Request};
 use crate::kernel::{Links, Ruleset};
 
-/// The values of the properties that announce their changes.
+/// The values of the properties with a change signal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Announcement {
     /// `Clamps`: the links under an active clamp.
@@ -18,12 +18,13 @@ pub struct Announcement {
 }
 
 impl Reconciler {
-    /// Everything there is to know, read from the kernel now.
+    /// The full status, read from the kernel now.
     ///
     /// # Errors
-    /// [`Error`] if the kernel cannot be asked: what is unknown is not reported as "off".
+    /// [`Error`] if the kernel cannot be read: an unknown state is not reported as "off".
     pub fn status(&mut self, now: Instant) -> Result<Status, Error> {
-        // Routes are dear, anybody may ask for a status, and the events keep what they say current.
+        // Any user can ask for a status and reading routes is expensive, so this uses the last read
+        // ones. Events keep them current.
         let Links { named: mut links, unclampable } = self.kernel.links(&|_| false)?;
         for link in &mut links {
             link.routes = self.routes.get(&link.name).copied().unwrap_or_default();
@@ -56,11 +57,11 @@ impl Reconciler {
         }
     }
 
-    /// The least request that comes to the same: `any-link` goes where the link is a VPN link, so that nobody is asked for
-    /// more than is needed, and nothing more is granted.
+    /// Reduces a request to the least permission: drops `any-link` if the link is a VPN link. So
+    /// the prompt asks for no more than is needed.
     ///
     /// # Errors
-    /// [`Error`] if the kernel cannot be asked.
+    /// [`Error`] if the kernel cannot be read.
     pub fn narrowed(&mut self, request: Request) -> Result<Request, Error> {
         match request {
             Request::ClampOn(Target::Link(link), options) if options.any_link => {
@@ -71,7 +72,7 @@ impl Reconciler {
         }
     }
 
-    /// The properties, as they are now.
+    /// The current properties.
     #[must_use]
     pub fn properties(&self, now: Instant) -> Announcement {
         let is_contested = self.repairs.is_on(now);
@@ -81,7 +82,8 @@ impl Reconciler {
         Announcement { clamps: active.map(|(link, _)| link.to_string()).collect(), auto: self.desired.auto.is_some() }
     }
 
-    /// The properties, if they differ from those returned before; what is returned counts as announced.
+    /// The former and the current properties, if they differ. The current ones then count as
+    /// announced.
     pub fn news(&mut self, now: Instant) -> Option<(Announcement, Announcement)> {
         let current = self.properties(now);
         let before = std::mem::replace(&mut self.announced, current.clone());

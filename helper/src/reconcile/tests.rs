@@ -42,7 +42,7 @@ fn on(link: &str) -> Request {
     Request::ClampOn(Target::parse(link).unwrap(), ClampOptions::default())
 }
 
-/// A permit, got in the only way there is.
+/// A permit, made by the only function that makes one.
 fn permit(request: &Request) -> Permit {
     let caller = Caller { name: ":1.7".try_into().unwrap(), uid: 1000 };
     let question = Question::about(caller, request.clone(), false).unwrap();
@@ -214,7 +214,7 @@ fn an_undo_never_removes_a_foreign_table() {
         assert!(scene.commit(&on("wg0")).is_err());
         assert!(scene.kernel.has_foreign_table(), "{refusal:?}");
     }
-    // A disk that fails is noticed before the table is touched.
+    // A failing disk is noticed before the table is touched.
     let mut scene = scene();
     scene.kernel.set_foreign_table();
     scene.reconciler.tend(&[], Instant::now());

@@ -73,14 +73,15 @@ fn wanting_nothing_leaves_no_file() {
     assert_eq!(places.recall().0, Memory::default());
 }
 
-/// Does something as a user who may write to the folder of what is kept, and cannot see that onto the disk: it cannot be opened.
+/// Runs `does` as a user who can write to the persistent folder but not open it, so its fsync
+/// fails.
 fn without_synchronising(places: &Places, does: impl FnOnce() -> Result<(), StateError> + Send) {
     let nobody = 65534;
     let root = places.persistent.parent().unwrap();
     fs::set_permissions(root, Permissions::from_mode(0o755)).unwrap();
     chown(&places.persistent, Some(nobody), None).unwrap();
     fs::set_permissions(&places.persistent, Permissions::from_mode(0o300)).unwrap();
-    // The user is the thread's own, as far as files are concerned.
+    // Only this thread changes its file system user.
     let done = thread::scope(|scope| {
         let thread = scope.spawn(|| {
             setfsuid(Uid::from_raw(nobody));

@@ -1,4 +1,4 @@
-//! Each kind of call, as the reader sorts it.
+//! The reader's handling of each kind of call, and the writer.
 #![allow(clippy::unwrap_used)]
 
 use airpods_dbus::names;
@@ -14,7 +14,7 @@ use super::*;
 const CALLER: &str = ":1.1";
 const ALICE: Identity = Identity { uid: 1000, person: Person(1000) };
 
-/// A call of each kind.
+/// One call of each kind, with its name.
 fn each_kind() -> Vec<(String, Message)> {
     let properties = "org.freedesktop.DBus.Properties";
     let kinds = [

@@ -1,4 +1,4 @@
-//! Headers, honest and otherwise.
+//! Valid and malformed headers.
 #![allow(clippy::unwrap_used, clippy::panic)]
 use zbus::Message;
 
@@ -47,7 +47,8 @@ fn lengths_sender_and_serial_of_a_call_are_read_in_either_byte_order() {
 #[test]
 fn unknown_fields_of_every_type_are_passed_over_and_taken_out() {
     let message = call(Endian::Little, Flags::empty());
-    // A signature of one letter ends 4 bytes into the field; what comes before a value is its padding.
+    // A signature of one letter ends 4 bytes into the field. The zeros before a value are its
+    // padding.
     let values: [(&[u8], &[u8]); 9] = [
         (b"y", &[1]),
         (b"u", &[7, 0, 0, 0]),

@@ -1,4 +1,4 @@
-//! Refusals go out in their turn.
+//! The order, the bounds and the rate of refusals.
 #![allow(clippy::unwrap_used)]
 use futures_lite::future::poll_once;
 use zruntime::block_on;
@@ -75,7 +75,7 @@ fn nothing_is_kept_when_all_have_their_answer() {
 fn who_leaves_is_answered_no_more_and_nobody_waits_for_their_turns() {
     let mut refusals = Waiting::default();
     flood(&mut refusals, ALICE, 0..256, 100);
-    // Calls of hers that came before the bus had identified the caller.
+    // Calls that arrived before the bus had identified the caller.
     refusals.add(":1.7", None, serial(0));
     flood(&mut refusals, BOB, 300..301, 2);
     (1..256).for_each(|connection| refusals.forget(&format!(":1.{connection}")));

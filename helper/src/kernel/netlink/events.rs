@@ -1,4 +1,4 @@
-//! Monitor: links, addresses, routes, routing rules, and other people's changes to our table.
+//! Monitors links, addresses, routes, routing rules, and other programs' changes of our table.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -23,7 +23,7 @@ const ROUTE_GROUPS: u32 = (libc::RTMGRP_LINK
     | libc::RTMGRP_IPV6_ROUTE) as u32
     | 1 << (RTNLGRP_IPV6_RULE - 1);
 
-/// `RTNLGRP_IPV6_RULE`; the old bit masks stop short of it.
+/// `RTNLGRP_IPV6_RULE` of `linux/rtnetlink.h`; the old `RTMGRP_*` masks do not include it.
 const RTNLGRP_IPV6_RULE: u32 = 19;
 
 /// `NFNLGRP_NFTABLES` (7) of `linux/netfilter/nfnetlink.h`, as a bit.
@@ -32,7 +32,7 @@ const NFTABLES_GROUP: u32 = 1 << 6;
 /// `NFTA_GEN_PROC_PID` of `linux/netfilter/nf_tables.h`.
 const NFTA_GEN_PROC_PID: u16 = 2;
 
-/// The two sockets behind one descriptor.
+/// Two sockets for events, behind one epoll descriptor.
 #[derive(Debug)]
 pub(super) struct Monitor {
     epoll: Epoll,
@@ -42,7 +42,7 @@ pub(super) struct Monitor {
 }
 
 impl Monitor {
-    /// Starts listening. Transactions of the socket with the port `own` are not reported.
+    /// Subscribes to events. Ignores transactions of the socket with the netlink port `own`.
     pub(super) fn open(own: u32) -> io::Result<Self> {
         let network = Socket::open(SockProtocol::NetlinkRoute, ROUTE_GROUPS)?;
         let rules = Socket::open(SockProtocol::NetlinkNetFilter, NFTABLES_GROUP)?;
@@ -55,7 +55,7 @@ impl Monitor {
 
     fn drain_both(&mut self) -> io::Result<Vec<Event>> {
         let (mut has_changed, mut events) = (false, Vec::new());
-        // Whatever it was about: everything is looked at again, so one event says it all.
+        // The content does not matter: one event makes the helper read everything again.
         let mut was_lost = self.network.take(&mut |_| {
             has_changed = true;
             ControlFlow::Continue(())
@@ -83,8 +83,8 @@ impl Events for Monitor {
     }
 }
 
-/// Recognises other people's transactions on our table: the kernel reports each object that one touched, and then,
-/// with the new generation, the process that did it.
+/// Recognises other programs' transactions on our table. The kernel first reports each object that
+/// a transaction touched. Then it reports the new generation, with the process that made it.
 #[derive(Debug)]
 pub(super) struct RuleFilter {
     own: u32,
@@ -92,7 +92,7 @@ pub(super) struct RuleFilter {
 }
 
 impl RuleFilter {
-    /// A filter that knows the helper's own transactions by their port.
+    /// A filter that ignores the transactions of the netlink port `own`.
     pub(super) fn new(own: u32) -> Self {
         Self { own, touched: false }
     }
@@ -108,7 +108,8 @@ impl RuleFilter {
             let pid = attributes.be32(NFTA_GEN_PROC_PID).unwrap_or_default();
             return std::mem::take(&mut self.touched).then_some(Event::Rules { pid });
         }
-        // The first attribute of every object names its table: NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_TABLE …
+        // Attribute 1 of every object names its table: NFTA_TABLE_NAME, NFTA_CHAIN_TABLE,
+        // NFTA_RULE_TABLE …
         let inet = i32::from(header[0]) == libc::NFPROTO_INET;
         self.touched |= inet && attributes.text(1) == Some(NAME);
         None

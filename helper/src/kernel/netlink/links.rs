@@ -1,4 +1,4 @@
-//! Links, as rtnetlink tells them.
+//! Reads links from rtnetlink.
 
 use std::io;
 
@@ -20,7 +20,7 @@ const IFLA_TUN_TYPE: u16 = 3;
 /// Bytes of `struct ifinfomsg`.
 const IFINFOMSG: usize = 16;
 
-/// Asks for every link, and for the routes through those that `routes_of` picks.
+/// Reads all links, and the routes of those that `routes_of` selects.
 pub(super) fn links(socket: &mut Socket, routes_of: &dyn Fn(&Link) -> bool) -> io::Result<Links> {
     let answer = socket.dump(&question(None))??;
     let (mut named, mut unclampable) = (Vec::new(), Vec::new());
@@ -37,10 +37,11 @@ pub(super) fn links(socket: &mut Socket, routes_of: &dyn Fn(&Link) -> bool) -> i
     Ok(Links { named: named.into_iter().map(told).collect(), unclampable })
 }
 
-/// Asks for the one link of this name.
+/// Looks up one link by its name.
 pub(super) fn by_name(socket: &mut Socket, name: &LinkName) -> io::Result<Option<Link>> {
     match socket.ask(&[question(Some(name))])?.pop() {
-        // The kernel finds a link by its other names (IFLA_ALT_IFNAME), too; those are nothing that rules see.
+        // The kernel also finds a link by an alternative name (IFLA_ALT_IFNAME), but rules match
+        // only the main one.
         Some(Ok(body)) => Ok(link(&body).and_then(|(_, link)| link.ok()).filter(|link| link.name == *name)),
         Some(Err(Errno::ENODEV)) | None => Ok(None),
         Some(Err(errno)) => Err(errno.into()),
@@ -53,8 +54,9 @@ fn question(name: Option<&LinkName>) -> Request {
     Request { kind: libc::RTM_GETLINK, body: [vec![0; IFINFOMSG], filter, name.unwrap_or_default()].concat() }
 }
 
-/// Reads the message about a link: its index, and the link without its routes, or why no rule can name a VPN link. `None` if
-/// the message is malformed, or about a link that is neither, such as the loopback.
+/// Parses the message about a link: its index, and the link without its routes. For a VPN link that
+/// no rule can name, the error has the reason. `None` if the message is malformed, or if another
+/// link has such a name, such as the loopback.
 pub(super) fn link(body: &[u8]) -> Option<(i32, Result<Link, Unclampable>)> {
     let (header, attributes) = body.split_first_chunk::<IFINFOMSG>()?;
     let [_, _, a, b, index @ .., f0, f1, f2, f3, _, _, _, _] = *header;

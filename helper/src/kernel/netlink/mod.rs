@@ -28,15 +28,16 @@ use socket::{Request, Socket};
 /// The kernel of the network namespace in which it was opened.
 #[derive(Debug)]
 pub struct Netlink {
-    /// The socket for the table, or what the kernel lacks for one. It stays open: closing one after a change waits for the kernel.
+    /// The socket for the table, or the piece that the kernel lacks. It stays open, because closing
+    /// one after a change blocks in the kernel.
     rules: Result<Socket, String>,
     /// The socket for links and routes.
     network: Socket,
 }
 
 impl Netlink {
-    /// Opens the sockets; nothing is asked or changed yet. A kernel without netfilter netlink is served all the same, so that
-    /// callers learn what is missing instead of seeing a helper that does not start.
+    /// Opens the sockets, and sends nothing yet. It also succeeds on a kernel without netfilter
+    /// netlink: the helper starts, and callers get an error that names the missing piece.
     ///
     /// # Errors
     /// [`KernelError::Netlink`].
@@ -55,8 +56,8 @@ impl Netlink {
         self.rules.as_mut().map_err(|piece| KernelError::Unsupported { piece: piece.clone() })
     }
 
-    /// Sends a batch and gathers the first refusal, by sequence number. Acknowledgements that got lost are not
-    /// missed: whether the batch did what it should is read back.
+    /// Sends a batch and returns its first refusal, by sequence number. Lost acknowledgements do no
+    /// harm: the table is read back after the batch.
     fn transact(&mut self, batch: &[u8]) -> Result<Option<(u32, Errno)>, KernelError> {
         let netlink = |source| KernelError::Netlink { doing: "changing the rules", source };
         let rules = self.rules()?;
@@ -66,7 +67,8 @@ impl Netlink {
         rules
             .take(&mut |message| {
                 if let Some(errno) = message.errno().filter(|errno| *errno != 0) {
-                    // One message may make those behind it fail: the first one is the cause.
+                    // A refused message can make later ones fail, so the first refusal is the
+                    // cause.
                     if refused.is_none_or(|(sequence, _)| message.sequence < sequence) {
                         refused = Some((message.sequence, Errno::from_raw(errno)));
                     }
@@ -77,7 +79,7 @@ impl Netlink {
         Ok(refused)
     }
 
-    /// Makes a change in one transaction.
+    /// Sends one transaction, and turns a refusal into an error.
     fn commit(&mut self, batch: &Batch) -> Result<(), KernelError> {
         let Some((sequence, errno)) = self.transact(batch.bytes())? else { return Ok(()) };
         if errno == Errno::EPERM && self.found()?.is_some_and(|found| found.owner.is_some()) {
@@ -109,7 +111,7 @@ impl Netlink {
         Ok(Some(found(&answers)))
     }
 
-    /// Everything of a kind; nothing if what is asked about is gone.
+    /// Dumps all objects of a kind; empty if their table or set is gone.
     fn all(&mut self, kind: i32, names: &[&str]) -> Result<Vec<Vec<u8>>, KernelError> {
         match self.rules()?.dump(&question(kind, names)).map_err(reading)? {
             Ok(answer) => Ok(answer),
@@ -138,7 +140,8 @@ impl Kernel for Netlink {
             attempts.next().ok_or(KernelError::ReadBack)?;
             let done = self.commit(&batch);
             let now = self.found()?;
-            // Where another program came in between, what was to be done is not what has to be done.
+            // A refusal counts only if the table is unchanged. Otherwise another program
+            // interfered, so the loop computes the change again.
             if let Err(refused) = done
                 && is_same_table(found.as_ref(), now.as_ref())
             {
@@ -162,18 +165,18 @@ impl Kernel for Netlink {
     }
 }
 
-/// How often a change is tried when another program changes the table in between.
+/// How often a change is attempted while another program changes the table.
 const APPLY_ATTEMPTS: u32 = 3;
 
-/// Whether a table is as it was, counters aside.
+/// Whether two reads of a table are equal, counters aside.
 fn is_same_table(before: Option<&Found>, after: Option<&Found>) -> bool {
     let shape = |found: &Found| (found.flags, found.owner, found.ours.as_ref().map(|ours| ours.ruleset.clone()));
     before.map(shape) == after.map(shape)
 }
 
-/// A question about things in the family inet, by their names as attributes 1, 2 …
+/// A request about objects of the family inet, named by the attributes 1, 2 …
 ///
-/// Chains alone have their name in attribute 3 (`NFTA_CHAIN_NAME`).
+/// Only chains have their name in attribute 3 (`NFTA_CHAIN_NAME`).
 fn question(kind: i32, names: &[&str]) -> Request {
     let mut body = vec![u8::try_from(libc::NFPROTO_INET).unwrap_or_default(), 0, 0, 0];
     let attributes: [u16; 2] = if kind == libc::NFT_MSG_GETCHAIN { [1, 3] } else { [1, 2] };

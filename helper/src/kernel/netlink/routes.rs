@@ -1,7 +1,8 @@
 //! The routes through a link and their MTU, read from rtnetlink.
 //!
-//! There may be tens of thousands of routes. So they are read only for links that somebody asks about, the kernel picks
-//! out those that can matter, nothing is kept of one that has been read, and reading ends as soon as all is known.
+//! There may be tens of thousands of routes. So they are read only for the requested links, and the
+//! kernel filters those that can matter. No route is kept after it was read, and reading ends as
+//! soon as the result is known.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -27,18 +28,20 @@ const RTNEXTHOP: usize = 8;
 /// Bytes of `struct rtmsg`.
 const RTMSG: usize = 12;
 
-/// For so many links the kernel is asked about each on its own: that takes it one walk over its routes each.
+/// Up to this many links are read with one dump each. For each dump the kernel walks all its
+/// routes, so more links share one dump.
 const ONE_BY_ONE: usize = 8;
 
-/// Upper bound on the routes read for each link once it is known to have one: an MTU on a later one goes unseen.
+/// The number of routes to read for each link before reading ends, once all links have a route. An
+/// MTU on a later route is missed.
 const ENOUGH: usize = 1024;
 
 /// The routes through each of the links in `asked`, by index.
 ///
-/// Routes that carry traffic to elsewhere count, also the one that an address brings for its own network (all there is
-/// on many a VPN). Routes that only describe the link or the host itself do not. Those are the table `local`, other
-/// types than unicast, routes to the host's own addresses, IPv6's link-local and all multicast networks, and cached
-/// copies.
+/// Routes that carry traffic to elsewhere count, also the one that comes with an address for its
+/// own network: many VPNs have no other. Routes that only describe the link or the host do not.
+/// Those are the table `local`, types other than unicast, routes to the host's own addresses,
+/// IPv6's link-local and all multicast networks, and cached copies.
 pub(super) fn through(socket: &mut Socket, asked: &BTreeSet<i32>) -> io::Result<BTreeMap<i32, Routes>> {
     let mut search = Search { asked, own: BTreeSet::new(), found: BTreeMap::new(), read: 0 };
     if asked.is_empty() {
@@ -57,13 +60,13 @@ pub(super) fn through(socket: &mut Socket, asked: &BTreeSet<i32>) -> io::Result<
     Ok(search.found)
 }
 
-/// The facts learnt so far.
+/// The results so far.
 struct Search<'a> {
     asked: &'a BTreeSet<i32>,
-    /// Destinations that are the host itself.
+    /// Destinations that are the host's own addresses.
     own: BTreeSet<Vec<u8>>,
     found: BTreeMap<i32, Routes>,
-    /// Routes read so far.
+    /// The number of routes read so far.
     read: usize,
 }
 
@@ -73,7 +76,7 @@ impl Search<'_> {
         ControlFlow::Continue(())
     }
 
-    /// Breaks when all of `sought` are found, and enough of their routes have been read.
+    /// Breaks once all of `sought` have a route, and enough routes have been read.
     fn take(&mut self, route: &Route<'_>, sought: &BTreeSet<i32>) -> ControlFlow<()> {
         self.read += 1;
         if route.leads_elsewhere() && !route.destination().is_some_and(|to| self.own.contains(to)) {
@@ -91,7 +94,7 @@ impl Search<'_> {
     }
 }
 
-/// Reads routes of a type, through a link or any, until the reader has enough.
+/// Reads routes of a type, through one link or all, until the reader breaks.
 fn read(
     socket: &mut Socket,
     kind: u8,
@@ -99,24 +102,26 @@ fn read(
     each: &mut dyn FnMut(&Route<'_>) -> ControlFlow<()>,
 ) -> io::Result<()> {
     let request = question(kind, link);
-    // The kernel heeds the question's details. One before Linux 4.20 does not and tells every route: what is read from
-    // them is the same.
+    // With strict checking the kernel filters by type and link. Before Linux 4.20 it returns all
+    // routes, and the result is the same.
     socket.ask_strictly();
     let read = socket.read(&request, &mut |body| match body.and_then(Route::read) {
         Some(route) => each(&route),
-        // Everything that has been learnt stays true when it is read once more.
+        // The dump starts again. The results so far stay valid, and reading a route twice changes
+        // nothing.
         None => ControlFlow::Continue(()),
     });
     match read? {
         Ok(Read::Whole) => Ok(()),
         Ok(Read::Left) => socket.leave(SockProtocol::NetlinkRoute),
-        // The link has gone meanwhile.
+        // The link has been removed meanwhile.
         Err(Errno::ENODEV) if link.is_some() => Ok(()),
         Err(errno) => Err(errno.into()),
     }
 }
 
-/// The question about routes of a type (`RTN_*`), through this link or any: `struct rtmsg` and its attributes.
+/// The request for routes of a type (`RTN_*`), through one link or all: `struct rtmsg` and its
+/// attributes.
 fn question(kind: u8, link: Option<i32>) -> Request {
     let through = link.map(|link| attribute(libc::RTA_OIF, &link.to_ne_bytes()));
     let body = [&[0, 0, 0, 0, 0, 0, 0, kind, 0, 0, 0, 0], through.unwrap_or_default().as_slice()].concat();
@@ -140,12 +145,12 @@ impl<'a> Route<'a> {
         Some(Self { family: i32::from(family), table, kind, flags, attributes: Attributes::new(attributes) })
     }
 
-    /// Where it leads; `None` for a default route.
+    /// The destination; `None` for a default route.
     pub(in crate::kernel) fn destination(&self) -> Option<&'a [u8]> {
         self.attributes.get(libc::RTA_DST)
     }
 
-    /// Whether it may carry traffic to elsewhere; the host's own addresses aside.
+    /// Whether it may carry traffic to elsewhere. The caller excludes the host's own addresses.
     pub(in crate::kernel) fn leads_elsewhere(&self) -> bool {
         self.kind == libc::RTN_UNICAST
             && self.table != libc::RT_TABLE_LOCAL
@@ -154,12 +159,12 @@ impl<'a> Route<'a> {
             && !self.destination().is_some_and(is_link_scope)
     }
 
-    /// The MTU in bytes that it sets.
+    /// The MTU in bytes that the route sets.
     pub(in crate::kernel) fn mtu(&self) -> Option<u32> {
         self.attributes.nested(libc::RTA_METRICS)?.ne32(RTAX_MTU).filter(|mtu| *mtu > 0)
     }
 
-    /// The links that it leaves through.
+    /// The indexes of the links that it leads through.
     pub(in crate::kernel) fn links(&self) -> Vec<i32> {
         let single = self.attributes.ne32(libc::RTA_OIF).map(u32::cast_signed);
         let several = self.attributes.get(libc::RTA_MULTIPATH).map(next_hops);
@@ -176,7 +181,8 @@ fn is_link_scope(destination: &[u8]) -> bool {
     }
 }
 
-/// The links of a route with several next hops that are alive: `struct rtnexthop` and attributes, again and again.
+/// The links of the live next hops of a multipath route: a sequence of `struct rtnexthop`, each
+/// with attributes.
 fn next_hops(mut bytes: &[u8]) -> Vec<i32> {
     let mut links = Vec::new();
     while let Some((&[low, high, flags, _, a, b, c, d], _)) = bytes.split_first_chunk::<RTNEXTHOP>() {

@@ -1,7 +1,7 @@
-//! One netlink socket: requests out, answers in.
+//! One netlink socket, for requests and answers.
 //!
-//! The kernel handles a request, and queues every answer to it, within `sendmsg`, and continues a dump within `recv`.
-//! So this never waits: where an answer is due and there is none, it got lost.
+//! The kernel handles a request and queues all its answers within `sendmsg`, and continues a dump
+//! within `recv`. So this module never waits: if an expected answer is missing, it was lost.
 
 use std::io::{self, IoSliceMut};
 use std::ops::ControlFlow;
@@ -16,18 +16,19 @@ use nix::{getsockopt_impl, libc, setsockopt_impl, sockopt_impl};
 
 use crate::kernel::wire::{HEADER, Message, messages};
 
-/// Room for one datagram: the kernel's dumps come in pieces of up to 32 KiB (`netlink_recvmsg` in
-/// `net/netlink/af_netlink.c`), and a refused message, at most 64 KiB of elements, is echoed with its error.
+/// The size of the buffer for one datagram. Dumps come in pieces of up to 32 KiB (`netlink_recvmsg`
+/// in `net/netlink/af_netlink.c`). An error echoes the refused message, which has at most 64 KiB of
+/// elements.
 const DATAGRAM: usize = 128 * 1024;
 
-/// How often a dump is started again because the kernel's tables changed while it ran.
+/// The number of attempts at a dump if the kernel's tables change while it runs.
 const DUMP_ATTEMPTS: u32 = 16;
 
-/// The kernel's own port: the sender of everything that it says.
+/// The kernel's own netlink port.
 const KERNEL: u32 = 0;
 
 sockopt_impl!(
-    /// Which network namespace a socket is in (`SO_NETNS_COOKIE`, since Linux 5.14).
+    /// Identifies the network namespace of a socket (`SO_NETNS_COOKIE`, since Linux 5.14).
     NetworkCookie,
     GetOnly,
     libc::SOL_SOCKET,
@@ -36,8 +37,8 @@ sockopt_impl!(
 );
 
 sockopt_impl!(
-    /// Questions of rtnetlink are held to the letter, and their details filter the answer (`NETLINK_GET_STRICT_CHK`, since
-    /// Linux 4.20).
+    /// Makes rtnetlink check requests strictly and filter the answer by them
+    /// (`NETLINK_GET_STRICT_CHK`, since Linux 4.20).
     StrictCheck,
     SetOnly,
     libc::SOL_NETLINK,
@@ -52,19 +53,19 @@ pub(super) struct Socket {
     port: u32,
     sequence: u32,
     buffer: Vec<u8>,
-    /// How many datagrams have come.
+    /// The number of datagrams received.
     #[cfg(test)]
     pub(super) taken: usize,
 }
 
-/// The data that a socket has without waiting.
+/// The result of a read that does not wait.
 #[derive(Debug, PartialEq, Eq)]
 enum Received {
     /// A datagram of this length in bytes.
     Datagram(usize),
-    /// Nothing more now.
+    /// The queue is empty.
     Nothing,
-    /// The kernel had to drop something for want of room (ENOBUFS).
+    /// The kernel dropped a message because the buffer was full (ENOBUFS).
     Overrun,
 }
 
@@ -73,16 +74,17 @@ enum Received {
 pub(super) struct Request {
     /// `nlmsg_type`.
     pub(super) kind: u16,
-    /// The bytes behind the header, padded to 4 bytes.
+    /// The bytes after the header, padded to 4 bytes.
     pub(super) body: Vec<u8>,
 }
 
-/// How a dump that was read message by message ended.
+/// How reading a dump ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Read {
     /// Everything was read.
     Whole,
-    /// The reader had enough. The socket takes no other dump before this one's rest has been read or the socket is closed.
+    /// The reader stopped early. The socket takes no other dump until the rest of this one is read,
+    /// or the socket is closed.
     Left,
 }
 
@@ -103,18 +105,18 @@ impl Socket {
         })
     }
 
-    /// The port by which the kernel knows this socket, and by which its announcements name who made a change.
+    /// The socket's netlink port. The kernel's notifications name the origin of a change by it.
     pub(super) fn port(&self) -> u32 {
         self.port
     }
 
-    /// From now on the kernel takes a question's details as a filter, if it can.
+    /// Makes the kernel filter answers by the details of a request, if it can.
     pub(super) fn ask_strictly(&self) {
-        // One before Linux 4.20 answers more than it was asked.
+        // A kernel before Linux 4.20 lacks the option and returns more than was asked for.
         let _ = setsockopt(self, StrictCheck, &true);
     }
 
-    /// Sends a datagram: a batch is one transaction only if it arrives in one piece.
+    /// Sends one datagram. A batch is one transaction only if it arrives in one piece.
     pub(super) fn send(&self, datagram: &[u8]) -> io::Result<()> {
         match send(self.fd.as_raw_fd(), datagram, MsgFlags::empty())? {
             sent if sent == datagram.len() => Ok(()),
@@ -122,8 +124,8 @@ impl Socket {
         }
     }
 
-    /// Takes one datagram of the kernel's, if there is one. Datagrams from other processes are thrown away: any process
-    /// with `CAP_NET_ADMIN` can send to this port, and only the kernel's word counts.
+    /// Receives one datagram from the kernel, if there is one. Discards datagrams of other
+    /// processes: any process with `CAP_NET_ADMIN` can send to this port.
     fn receive(&mut self) -> io::Result<Received> {
         loop {
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
@@ -148,8 +150,8 @@ impl Socket {
         }
     }
 
-    /// Hands over every message that is there, until the reader has enough. Returns whether the kernel had to drop something
-    /// for want of room (ENOBUFS).
+    /// Passes all pending messages to `each`, until it breaks. Returns whether the kernel dropped
+    /// messages because the buffer was full (ENOBUFS).
     pub(super) fn take(&mut self, each: &mut dyn FnMut(Message<'_>) -> ControlFlow<()>) -> io::Result<bool> {
         let mut was_lost = false;
         loop {
@@ -167,14 +169,14 @@ impl Socket {
         }
     }
 
-    /// Throws away whatever is still queued, such as answers that an error made nobody wait for.
+    /// Discards queued messages, such as answers that were left unread after an error.
     pub(super) fn drain(&mut self) -> io::Result<()> {
         while self.receive()? != Received::Nothing {}
         Ok(())
     }
 
-    /// Asks several questions in one datagram, each for one thing. Each gets the body of the message that tells it, or
-    /// the errno that the kernel refused it with.
+    /// Sends several requests in one datagram, each for one object. Returns for each the body of
+    /// the answer, or the errno of the refusal.
     pub(super) fn ask(&mut self, requests: &[Request]) -> io::Result<Vec<Result<Vec<u8>, Errno>>> {
         self.drain()?;
         let first = self.sequence.wrapping_add(1);
@@ -191,12 +193,13 @@ impl Socket {
         if was_lost {
             return Err(Errno::ENOBUFS.into());
         }
-        // A process without the right to ask gets one refusal for the whole datagram, on the first question.
+        // Without the permission, the kernel refuses the whole datagram with one error, for the
+        // first request.
         let refusal = answers.first().cloned().flatten().filter(Result::is_err);
         answers.into_iter().map(|answer| answer.or_else(|| refusal.clone()).ok_or_else(unanswered)).collect()
     }
 
-    /// Asks for everything of a kind.
+    /// Dumps all objects of a kind.
     pub(super) fn dump(&mut self, request: &Request) -> io::Result<Result<Vec<Vec<u8>>, Errno>> {
         let mut answer = Vec::new();
         let read = self.read(request, &mut |read| {
@@ -209,8 +212,9 @@ impl Socket {
         Ok(read.map(|_| answer))
     }
 
-    /// Asks for everything of a kind and hands it over message by message, so that nothing has to be kept, until the
-    /// reader has enough. Starts again, which `None` says, if the kernel says that it changed meanwhile.
+    /// Dumps all objects of a kind and passes each message to `each`, until it breaks. No message
+    /// is kept. If the kernel reports a change during the dump, `each` gets `None` and the dump
+    /// starts again.
     pub(super) fn read(
         &mut self,
         request: &Request,
@@ -227,7 +231,7 @@ impl Socket {
         Err(io::Error::new(io::ErrorKind::Interrupted, "the kernel's tables kept changing while they were read"))
     }
 
-    /// The same once; `None` if something may be missing, or there twice.
+    /// One attempt of [`Self::read`]; `None` if objects may be missing or duplicated.
     fn read_once(
         &mut self,
         request: &Request,
@@ -237,7 +241,8 @@ impl Socket {
         let datagram = self.frame(request, libc::NLM_F_REQUEST | libc::NLM_F_DUMP);
         self.send(&datagram)?;
         let (sequence, mut is_torn, mut outcome) = (self.sequence, false, None);
-        // Dumps wait for room: only an unrelated message can get lost.
+        // A lost message does not matter here: the kernel waits for room before it continues a
+        // dump.
         self.take(&mut |message| {
             if message.sequence != sequence {
                 return ControlFlow::Continue(());
@@ -254,8 +259,8 @@ impl Socket {
         outcome.ok_or_else(unanswered)
     }
 
-    /// Opens the socket anew, which ends a dump that was left. Where that is not possible in the same network namespace,
-    /// nothing is done: the rest is read before the next question.
+    /// Replaces the socket, which ends an abandoned dump. If the new socket is in another network
+    /// namespace, it keeps the old one, and the next request reads the rest first.
     pub(super) fn leave(&mut self, protocol: SockProtocol) -> io::Result<()> {
         let cookie = |socket: &Self| getsockopt(socket, NetworkCookie).ok();
         let fresh = Self::open(protocol, 0)?;
@@ -273,7 +278,7 @@ impl Socket {
         let length = u32::try_from(HEADER + request.body.len()).unwrap_or(u32::MAX).to_ne_bytes();
         let flags = u16::try_from(flags).unwrap_or_default().to_ne_bytes();
         let (kind, sequence) = (request.kind.to_ne_bytes(), self.sequence.to_ne_bytes());
-        // `struct nlmsghdr`; the port of whoever asks is the kernel's to know.
+        // `struct nlmsghdr`; the kernel fills in the sender's port.
         [&length[..], &kind, &flags, &sequence, &[0; 4], &request.body].concat()
     }
 }

@@ -67,7 +67,7 @@ fn answers_that_nobody_waited_for_do_not_confuse_the_next_question() {
     let (wanted, other) = (ruleset(&["wg0"], &["wg1"]), ruleset(&["wg2"], &["wg3"]));
     netlink.apply(&wanted).unwrap();
     for _ in 0..50 {
-        // Sent, and every answer left in the queue.
+        // This sends a batch and leaves all its answers in the queue.
         let stale = encode(&Change::Replace(wanted.clone())).unwrap();
         netlink.rules().unwrap().send(stale.bytes()).unwrap();
     }
@@ -78,7 +78,7 @@ fn answers_that_nobody_waited_for_do_not_confuse_the_next_question() {
 #[test]
 fn acknowledgements_that_got_lost_are_no_failure() {
     let (_net, mut netlink) = namespace();
-    // Room for two or three answers only; the kernel rounds up to its smallest buffer.
+    // Leaves room for two or three answers only; the kernel rounds up to its smallest buffer.
     nix::sys::socket::setsockopt(netlink.rules().unwrap(), nix::sys::socket::sockopt::RcvBuf, &1).unwrap();
     let batch = encode(&Change::Replace(ruleset(&["wg0"], &["wg1"]))).unwrap();
     netlink.rules().unwrap().send(batch.bytes()).unwrap();
@@ -115,7 +115,8 @@ fn a_table_with_flags_is_replaced_by_a_plain_one_and_one_of_a_living_owner_is_a_
     drop(owner);
 }
 
-/// Others can remove a plain table; who keeps doing it meets a helper that puts it back ever more slowly, and says so.
+/// Other programs can remove a plain table. The helper restores it ever more slowly, and reports
+/// that.
 #[test]
 fn a_flushed_table_is_put_back_and_a_fight_is_told_and_slowed_down() {
     let (net, netlink) = namespace();

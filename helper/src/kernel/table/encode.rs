@@ -1,4 +1,4 @@
-//! From what has to change to the batch of netlink messages that does it in one transaction.
+//! Encodes a change as a batch of netlink messages, which the kernel applies in one transaction.
 
 use std::ffi::CString;
 
@@ -15,18 +15,19 @@ use super::readback::Answers;
 use super::{Change, NAME, Ruleset};
 use crate::kernel::wire::{Message, messages};
 
-/// One message of a batch, for whoever reports that the kernel refused it.
+/// One message of a batch, to report which one the kernel refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// The message's sequence number.
     pub sequence: u32,
     /// Its purpose, such as ``chain `clamp` ``.
     pub what: String,
-    /// Whether it makes a table, chain, set or rule, so that a refusal may mean that the kernel lacks a piece.
+    /// Whether it creates a table, chain, set or rule. A refusal then may mean that the kernel
+    /// lacks a piece.
     pub makes: bool,
 }
 
-/// A transaction: the bytes of all its messages, to be sent as one datagram.
+/// A transaction: the bytes of all its messages, for one datagram.
 #[derive(Clone, Debug)]
 pub struct Batch {
     bytes: Vec<u8>,
@@ -34,7 +35,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The whole transaction.
+    /// The bytes of the whole transaction.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -58,7 +59,7 @@ pub fn encode(change: &Change) -> Option<Batch> {
     written(change).map(Writer::finish)
 }
 
-/// The messages that make a layout, to compare with what the kernel has.
+/// The messages that create a layout, for a comparison with the kernel's answers.
 pub(super) fn structure(layout: &Layout) -> Batch {
     let mut writer = Writer::new(NAME);
     writer.content(layout, &Ruleset::default());
@@ -75,7 +76,7 @@ fn written(change: &Change) -> Option<Writer> {
             writer.elements(add, MsgType::Add);
         }
         Change::Replace(ruleset) => {
-            // Added first, so that there is one to delete whatever the state before was.
+            // The kernel refuses to delete a missing table, so this adds it first.
             writer.table("table", MsgType::Add);
             writer.table("old table", MsgType::Del);
             writer.table("table", MsgType::Add);
@@ -85,7 +86,7 @@ fn written(change: &Change) -> Option<Writer> {
     Some(writer)
 }
 
-/// A batch under way.
+/// A batch that is being built.
 struct Writer {
     name: CString,
     table: Table,
@@ -127,7 +128,7 @@ impl Writer {
             let mut nft_set = nft_set(&self.table, set);
             match set {
                 Set::Links => ruleset.route.iter().for_each(|link| nft_set.add(&IfName(link))),
-                // An element that goes is found by its key; the kernel does not look at its value.
+                // The kernel finds an element to delete by its key, and ignores the value.
                 Set::Mss(family) => ruleset.fixed.iter().for_each(|(link, mtu)| {
                     let mss = if family == Family::Ipv4 { mtu.mss_v4() } else { mtu.mss_v6() };
                     nft_set.add_pair(&link.padded(), &mss.to_be_bytes());
@@ -152,15 +153,16 @@ impl Writer {
     }
 }
 
-/// nft's numbers for the types `ifname` and `integer` (`TYPE_IFNAME` and `TYPE_INTEGER` in nftables' `include/datatype.h`).
+/// nft's numbers of the types `ifname` and `integer` (`TYPE_IFNAME` and `TYPE_INTEGER` in nftables'
+/// `include/datatype.h`).
 const IFNAME: u32 = 41;
 const INTEGER: u32 = 4;
-/// Bytes of a link name with its padding, `IFNAMSIZ`.
+/// Bytes of a padded link name, `IFNAMSIZ`.
 const NAME_LEN: u32 = 16;
 /// Bytes of an MSS.
 const MSS_LEN: u32 = 2;
 
-/// A link's name as a set's key.
+/// A link's name as the key of a set.
 struct IfName<'a>(&'a LinkName);
 
 impl SetKey for IfName<'_> {
@@ -173,7 +175,7 @@ impl SetKey for IfName<'_> {
 }
 
 fn nft_set(table: &Table, set: Set) -> NftSet<'_, IfName<'_>> {
-    // The number only has to differ from those of the same batch.
+    // The set's id only has to be unique within its batch.
     let number = match set {
         Set::Links => 1,
         Set::Mss(Family::Ipv4) => 2,
@@ -208,18 +210,21 @@ const EXTHDR_TCPOPT: u32 = 1;
 
 /// `IPPROTO_TCP`.
 const TCP: u8 = 6;
-/// Where the byte of flags is in the TCP header, and two of them (RFC 9293, section 3.1). nftnl hands on as bytes what it calls bits.
+/// The byte of flags in the TCP header (RFC 9293, section 3.1), at offset 13. nftnl names these
+/// fields bits, but passes them to the kernel as bytes.
 const TCP_FLAGS: TransportHeaderField = TransportHeaderField::Raw { offset_bits: 13, length_bits: 1 };
+// Bits of that byte.
 const SYN: u8 = 0x02;
 const RST: u8 = 0x04;
-/// The option maximum segment size (RFC 9293, section 3.2), and where the value is in it, behind kind and length.
+/// The TCP option maximum segment size (RFC 9293, section 3.2), and the offset of its value behind
+/// kind and length.
 const TCPOPT_MSS: u8 = 2;
 const MSS_OFFSET: u32 = 2;
 
 /// `NFT_REG_1`, the only register in use.
 const REGISTER: Value<'static> = Value::U32(1);
 
-/// The rule as the kernel runs it: the same expressions that nft makes of the rule's text.
+/// The rule as expressions, the same that nft makes of the rule's text.
 fn nft_rule<'c>(chain: &'c nftnl::Chain<'_>, rule: Rule) -> NftRule<'c> {
     let mut nft_rule = NftRule::new(chain);
     match rule {
@@ -238,7 +243,8 @@ fn nft_rule<'c>(chain: &'c nftnl::Chain<'_>, rule: Rule) -> NftRule<'c> {
             load_route_mss(&mut nft_rule);
             lower_mss(&mut nft_rule);
         }
-        // A link that is not in the map ends the rule, so what comes behind it counts only packets of the links.
+        // The lookup ends the rule for a link that is not in the map. It comes first, so the
+        // counter counts only packets of mapped links.
         Rule::FixedMss(family, direction) => {
             load_link(&mut nft_rule, family, direction);
             look_up(&mut nft_rule, Set::Mss(family));
@@ -249,7 +255,8 @@ fn nft_rule<'c>(chain: &'c nftnl::Chain<'_>, rule: Rule) -> NftRule<'c> {
     nft_rule
 }
 
-/// Goes on for packets of the family, with the link's name loaded (16 bytes, NUL-padded).
+/// Continues for packets of the family, with the link's name in the register (16 bytes,
+/// NUL-padded).
 fn load_link(rule: &mut NftRule<'_>, family: Family, direction: Direction) {
     let protocol = match family {
         Family::Ipv4 => libc::NFPROTO_IPV4,
@@ -263,7 +270,7 @@ fn load_link(rule: &mut NftRule<'_>, family: Family, direction: Direction) {
     });
 }
 
-/// Goes on for links in the set. A map's value takes the link's place.
+/// Continues for links in the set. With a map, the value replaces the name in the register.
 fn look_up(rule: &mut NftRule<'_>, set: Set) {
     let name = c_string(set.name());
     let key = [(sys::NFTNL_EXPR_LOOKUP_SREG, REGISTER), (sys::NFTNL_EXPR_LOOKUP_SET, Value::Text(&name))];
@@ -289,7 +296,8 @@ fn load_route_mss(rule: &mut NftRule<'_>) {
     });
 }
 
-/// Writes the MSS into the option, if the packet has one and if it is less.
+/// Writes the MSS into the TCP option. The kernel only does so if the packet has the option and the
+/// value is lower.
 fn lower_mss(rule: &mut NftRule<'_>) {
     rule.add_expr(&Raw {
         name: c"exthdr",
@@ -316,8 +324,9 @@ mod set {
 const HOST_ENDIAN: u32 = 1;
 const BIG_ENDIAN: u32 = 2;
 
-/// The bytes by which nft remembers how to print a set: what it attaches itself when it loads the same table. The kernel keeps
-/// them unread. Without them nft prints every name as `""`, and a map in words that it cannot load again.
+/// The user data that tells nft how to print a set: the same that nft attaches when it loads such a
+/// table. The kernel stores it unread. Without it nft prints every name as `""`, and a map in a
+/// form that it cannot load again.
 ///
 /// Entries are type, length, value, and may nest (`struct nftnl_udata` of libnftnl).
 fn userdata(of: Set) -> Vec<u8> {
@@ -356,13 +365,13 @@ fn number(kind: u8, value: u32) -> Vec<u8> {
 }
 
 fn nest(kind: u8, content: &[u8]) -> Vec<u8> {
-    // Nothing here comes near the 255 bytes of an entry.
+    // The length fits: no entry here comes near 255 bytes.
     let mut bytes = vec![kind, u8::try_from(content.len()).unwrap_or_default()];
     bytes.extend(content);
     bytes
 }
 
-/// A text without NUL, as all names here are.
+/// Converts a text without NUL; no name here has one.
 fn c_string(text: &str) -> CString {
     CString::new(text).unwrap_or_default()
 }

@@ -1,8 +1,8 @@
-//! Expressions, messages and set elements that nftnl 0.9 has no safe API for, made through nftnl-sys. The only module
-//! of the workspace with `unsafe`.
+//! Expressions, messages and set elements that the safe API of nftnl 0.9 lacks, made with
+//! nftnl-sys. This is the only module of the workspace with `unsafe`.
 //!
 //! * [`Raw`]: expressions by name and attributes, for `rt`, `byteorder`, `exthdr` and a `lookup` in a map;
-//! * [`TableMessage`]: a table without a word about flags;
+//! * [`TableMessage`]: a table message without the attribute for flags;
 //! * [`SetExt`]: a set's value type, user data and key-value elements.
 #![allow(unsafe_code)]
 
@@ -14,7 +14,7 @@ use nftnl::set::Set;
 use nftnl::{MsgType, NlMsg, ProtoFamily};
 use nix::libc;
 
-/// An attribute's value; which one an attribute takes is fixed by libnftnl (`src/expr/*.c`).
+/// The value of an attribute. libnftnl fixes the type that each attribute takes (`src/expr/*.c`).
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Value<'a> {
     /// 1 byte.
@@ -34,12 +34,12 @@ pub(super) struct Raw<'a> {
     pub(super) attributes: &'a [(u32, Value<'a>)],
 }
 
-/// Ends the process, as nftnl itself does when libnftnl is out of memory.
+/// Aborts if an allocation failed, as nftnl itself does when libnftnl is out of memory.
 fn allocated<T>(pointer: *mut T) -> NonNull<T> {
     NonNull::new(pointer).unwrap_or_else(|| std::process::abort())
 }
 
-/// libnftnl numbers attributes with 32 bits in its header and takes 16.
+/// The constants in libnftnl's header are 32 bits wide, but its functions take 16.
 fn attribute(number: u32) -> u16 {
     u16::try_from(number).unwrap_or(u16::MAX)
 }
@@ -65,12 +65,12 @@ impl nftnl::expr::Expression for Raw<'_> {
     }
 }
 
-/// The message that makes or deletes the table of the family inet with this name. It says nothing of flags, as nftnl's own does: a
-/// table that is there keeps its own until it is deleted.
+/// The message that creates or deletes the table `inet` with this name. Unlike nftnl's own it has
+/// no flags, so an existing table keeps its flags until it is deleted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TableMessage<'a>(pub(super) &'a CStr);
 
-// SAFETY: the message is a header and a name of at most a few bytes: far less than the largest.
+// SAFETY: the message is a header and a short name, far less than the largest message.
 unsafe impl NlMsg for TableMessage<'_> {
     unsafe fn write(&self, buffer: *mut c_void, sequence: u32, kind: MsgType) {
         let kind = match kind {
@@ -83,7 +83,7 @@ unsafe impl NlMsg for TableMessage<'_> {
         let table = allocated(unsafe { sys::nftnl_table_alloc() }).as_ptr();
         // SAFETY: the table is alive, and libnftnl copies the NUL-terminated name.
         unsafe { sys::nftnl_table_set_str(table, attribute(sys::NFTNL_TABLE_NAME), self.0.as_ptr()) };
-        // SAFETY: the caller vouches for a buffer that has room for the largest message.
+        // SAFETY: the caller guarantees a buffer with room for the largest message.
         let header = unsafe {
             sys::nftnl_nlmsg_build_hdr(buffer.cast::<c_char>(), kind, ProtoFamily::Inet as u16, flags, sequence)
         };
@@ -94,11 +94,11 @@ unsafe impl NlMsg for TableMessage<'_> {
     }
 }
 
-/// Attributes that nftnl's sets lack.
+/// Attributes of sets that nftnl's safe API lacks.
 pub(super) trait SetExt {
-    /// Makes the set a map to values of an nft type and a length in bytes.
+    /// Makes the set a map to values of this nft type and length in bytes.
     fn map_to(&mut self, kind: u32, length: u32);
-    /// Attaches the bytes by which nft knows how to print keys and values.
+    /// Attaches the user data that tells nft how to print keys and values.
     fn describe(&mut self, userdata: &[u8]);
     /// Adds an element of a map.
     fn add_pair(&mut self, key: &[u8], value: &[u8]);

@@ -1,19 +1,21 @@
-//! The parts of the table as values: sets, chains, rules, and the expressions that a rule is for the kernel.
+//! The structure of the table as values: sets, chains and rules.
 //!
-//! There are two layouts. With links on the route's MTU only, one base chain suffices:
+//! There are two layouts. If all links are clamped to the route MTU, one base chain suffices:
 //!
 //! ```text
 //! postrouting  (hook postrouting, priority mangle)  tcp flags & (syn | rst) == syn jump clamp
 //! clamp        for each family and direction        oifname @links counter tcp option maxseg size set rt mtu
 //! ```
 //!
-//! Every packet but a handshake's leaves after one look at its flags. The hook sees forwarded and the host's own
-//! traffic alike, and there the kernel takes the smaller MTU of the way out and of the way back for `rt mtu`.
+//! All packets but TCP handshakes leave after one test of their flags. The hook sees forwarded and
+//! host-originated traffic alike. For `rt mtu` the kernel takes the smaller MTU of the outgoing
+//! route and the return route there.
 //!
-//! A fixed path MTU adds the maps from link to MSS, their rules for what leaves, and a base chain at prerouting for what
-//! arrives: a value smaller than the tunnel believes must be set before the host itself, too, reads the handshake.
+//! A fixed path MTU adds the maps from link to MSS, rules for outgoing packets, and a base chain at
+//! prerouting for incoming ones. A value below the tunnel's MTU must be set before the host itself
+//! reads the handshake.
 //!
-//! No name is a keyword of nft, so that what `nft list ruleset` prints can be loaded again.
+//! No name is a keyword of nft, so the output of `nft list ruleset` can be loaded again.
 
 use super::Ruleset;
 
@@ -26,21 +28,21 @@ pub enum Family {
     Ipv6,
 }
 
-/// A packet's way through a clamped link.
+/// The direction of a packet through a clamped link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Direction {
-    /// It leaves through the link: `oifname`.
+    /// Outgoing through the link: `oifname`.
     Out,
-    /// It came through the link: `iifname`.
+    /// Incoming through the link: `iifname`.
     In,
 }
 
 /// A named set or map whose keys are link names (nft's type `ifname`, 16 bytes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Set {
-    /// Links on the route's MTU.
+    /// Links clamped to the route MTU.
     Links,
-    /// From links on a fixed path MTU to the MSS.
+    /// Maps links with a fixed path MTU to the MSS.
     Mss(Family),
 }
 
@@ -65,15 +67,15 @@ impl Set {
 /// One rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
-    /// TCP packets with SYN and without RST, in other words SYN and SYN-ACK, go on in the chain.
+    /// Jumps to the named chain for TCP packets with SYN and without RST: SYN and SYN-ACK.
     Handshakes(&'static str),
-    /// On links of the set `links`: count, and lower the MSS to what the route's MTU takes.
+    /// For links in the set `links`: count, then lower the MSS to the route's MTU.
     RouteMtu(Family, Direction),
-    /// On links of the map: lower the MSS to its value, and count.
+    /// For links in the map: lower the MSS to its value, then count.
     FixedMss(Family, Direction),
 }
 
-/// Where the kernel calls a base chain, always with priority mangle (-150) and policy accept.
+/// The hook of a base chain, always with priority mangle (-150) and policy accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
     /// Incoming packets, before routing.
@@ -96,12 +98,12 @@ pub struct Chain {
     pub rules: &'static [Rule],
 }
 
-/// The whole table but its elements and counters.
+/// The structure of the table, without elements and counters.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Its sets.
     pub sets: &'static [Set],
-    /// Its chains; one that is jumped to comes before the one that jumps.
+    /// Its chains, in the order of creation: the target of a jump precedes the jump.
     pub chains: &'static [Chain],
 }
 
@@ -155,7 +157,7 @@ pub static WITH_FIXED: Layout = Layout {
 };
 
 impl Layout {
-    /// The layout that holds this ruleset.
+    /// The layout that this ruleset needs.
     #[must_use]
     pub fn of(ruleset: &Ruleset) -> &'static Self {
         if ruleset.fixed.is_empty() { &ROUTE_ONLY } else { &WITH_FIXED }
@@ -163,7 +165,7 @@ impl Layout {
 }
 
 impl std::fmt::Display for Rule {
-    /// The part of the rule that not every kernel has, in nft's words.
+    /// The part of the rule that a kernel may lack, in nft's syntax.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Handshakes(_) => "tcp flags syn / syn,rst jump",

@@ -1,7 +1,8 @@
-//! The table `inet airpods`: what it is to hold and what has to change for that (here), what it is made of ([`layout`]), how that
-//! is said to the kernel ([`encode`]), and how the kernel's answer is read ([`readback`]).
+//! The table `inet airpods`. This module has its content and the change that leads to it,
+//! [`layout`] its structure, [`encode`] the messages to the kernel, and [`readback`] the kernel's
+//! answers.
 //!
-//! Everything here is values in, values out; the conversation is in `netlink`.
+//! Everything here works on values; `netlink` exchanges the messages.
 
 pub mod encode;
 mod expression;
@@ -18,7 +19,7 @@ use readback::Found;
 /// The table's name. Its family is `inet`, so that one table sees IPv4 and IPv6.
 pub use airpods_dbus::names::TABLE as NAME;
 
-/// The desired content of the table `inet airpods`. Two equal rulesets make the same rules.
+/// The content of the table `inet airpods`, as values. Equal rulesets have the same rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ruleset {
     /// Links clamped to the route MTU (`rt mtu`): the elements of the set `links`.
@@ -28,7 +29,7 @@ pub struct Ruleset {
 }
 
 impl Ruleset {
-    /// Whether there is nothing to hold, so that there need be no table.
+    /// Whether no link is clamped, so that no table is needed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.route.is_empty() && self.fixed.is_empty()
@@ -40,39 +41,39 @@ impl Ruleset {
 pub struct Held {
     /// The links that the rules act on.
     pub ruleset: Ruleset,
-    /// Handshake packets counted by the rules.
+    /// Handshake packets that the rules counted.
     pub counters: Counters,
-    /// Whether the table has the structure that the helper gives it, and nothing else in it.
+    /// Whether the table has exactly the structure that the helper makes.
     pub is_ours: bool,
 }
 
 impl Held {
-    /// Whether a table that was read, or none, is what it takes for `wanted`.
+    /// Whether a table that was read, or none, is exactly what `wanted` needs.
     #[must_use]
     pub fn is_exactly(held: Option<&Self>, wanted: &Ruleset) -> bool {
         held.map_or(wanted.is_empty(), |held| held.is_ours && !wanted.is_empty() && held.ruleset == *wanted)
     }
 }
 
-/// The one transaction that leads from what was found to what is wanted.
+/// The change from the table that was found to the wanted one, as one transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// All is as wanted.
+    /// The table is as wanted.
     Nothing,
-    /// The table goes.
+    /// Delete the table.
     Delete,
-    /// Elements come and go in a table of the right structure, and its counters stay.
+    /// Change the elements of a table with the right structure; its counters stay.
     Elements {
-        /// Elements to take out, as they are now.
+        /// Elements to delete, with their present values.
         remove: Ruleset,
-        /// Elements to put in.
+        /// Elements to add.
         add: Ruleset,
     },
-    /// Whatever is there goes, if anything is, and the whole table is made.
+    /// Delete the table, if there is one, and create the whole table.
     Replace(Ruleset),
 }
 
-/// Decides. A found table is kept only if it is what we would have made ourselves, without flags.
+/// Computes the change. The table is kept only if it has the right structure and no flags.
 #[must_use]
 pub fn change(found: Option<&Found>, wanted: &Ruleset) -> Change {
     match found {
@@ -90,7 +91,7 @@ pub fn change(found: Option<&Found>, wanted: &Ruleset) -> Change {
     }
 }
 
-/// The entries of `one` that `other` lacks, or has with another value.
+/// The entries of `one` that `other` lacks or has with another value.
 fn difference(one: &Ruleset, other: &Ruleset) -> Ruleset {
     Ruleset {
         route: one.route.difference(&other.route).cloned().collect(),

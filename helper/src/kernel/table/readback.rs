@@ -1,7 +1,8 @@
-//! From the kernel's answers to what the table holds.
+//! Reads the content of the table from the kernel's answers.
 //!
-//! nftnl has no parser. The kernel's answers are compared with the messages that make each of the two layouts of
-//! [`super::layout`]: a table that differs in anything the rules depend on is not ours.
+//! nftnl has no parser. So the kernel's answers are compared with the messages that create each of
+//! the two layouts of [`super::layout`]. A table that differs in anything the rules depend on is
+//! not ours.
 
 use std::collections::BTreeMap;
 
@@ -13,18 +14,18 @@ use super::layout::{Direction, Family, Layout, ROUTE_ONLY, Rule, Set, WITH_FIXED
 use super::{Held, Ruleset};
 use crate::kernel::wire::{Attributes, NESTED, NFGENMSG, TYPE_MASK, nfta};
 
-/// The bodies of the messages that the kernel answered with.
+/// The bodies of the kernel's answers.
 #[derive(Clone, Debug, Default)]
 pub struct Answers {
     /// The table.
     pub table: Vec<u8>,
-    /// Chains of the table with names of ours.
+    /// The table's chains that have names of ours.
     pub chains: Vec<Vec<u8>>,
-    /// Sets of the table with names of ours.
+    /// The table's sets that have names of ours.
     pub sets: Vec<Vec<u8>>,
     /// All rules of the table, in order.
     pub rules: Vec<Vec<u8>>,
-    /// Elements of those sets.
+    /// The elements of those sets.
     pub elements: Vec<Vec<u8>>,
 }
 
@@ -35,7 +36,7 @@ pub struct Found {
     pub flags: u32,
     /// The netlink port of the socket that owns it.
     pub owner: Option<u32>,
-    /// Its content, if it is as we would have made it, flags aside.
+    /// Its content, if its structure is ours, flags aside.
     pub ours: Option<Ours>,
 }
 
@@ -44,12 +45,13 @@ pub struct Found {
 pub struct Ours {
     /// Its elements.
     pub ruleset: Ruleset,
-    /// Packets counted by its rules.
+    /// The packets that its rules counted.
     pub counts: BTreeMap<Rule, u64>,
 }
 
 impl Found {
-    /// For whoever asks what the kernel holds. Rules of a table with flags, such as dormant, act on nothing or are not ours.
+    /// The table as the rest of the helper sees it. A table with flags counts as foreign: for
+    /// example, its rules are dormant, or another socket owns it.
     #[must_use]
     pub fn held(&self) -> Held {
         let Some(ours) = self.ours.as_ref().filter(|_| self.flags == 0) else { return Held::default() };
@@ -69,7 +71,7 @@ impl Found {
 }
 
 impl Answers {
-    /// Takes messages apart by what they are about.
+    /// Sorts messages by the kind of object.
     pub(crate) fn of(messages: impl Iterator<Item = (i32, Vec<u8>)>) -> Self {
         let mut answers = Self::default();
         for (kind, body) in messages {
@@ -86,7 +88,7 @@ impl Answers {
     }
 }
 
-/// Reads a table.
+/// Parses the answers about a table.
 #[must_use]
 pub fn found(answers: &Answers) -> Found {
     let table = body(&answers.table);
@@ -103,7 +105,8 @@ fn body(message: &[u8]) -> Attributes<'_> {
 
 fn ours(answers: &Answers, objects: Option<u32>) -> Option<Ours> {
     let objects = usize::try_from(objects?).ok()?;
-    // The kernel counts chains, sets and whatever else a table may hold: an object too many is none of ours.
+    // The kernel counts chains, sets and all other objects in a table, so a surplus object shows in
+    // the number.
     let layout = [&ROUTE_ONLY, &WITH_FIXED].into_iter().find(|it| it.sets.len() + it.chains.len() == objects)?;
     let sent = structure(layout).contents();
     let all = |sent: &[Vec<u8>], found: &[Vec<u8>], is_same: fn(Attributes<'_>, Attributes<'_>) -> bool| {
@@ -132,7 +135,7 @@ fn is_same_set(sent: Attributes<'_>, found: Attributes<'_>) -> bool {
     flags(sent) == flags(found) && same.into_iter().all(|kind| sent.get(kind) == found.get(kind))
 }
 
-/// The counters, if the rules of each chain are those of the layout, in its order.
+/// The counts, if the rules of each chain are those of the layout, in its order.
 fn counts(answers: &Answers, layout: &Layout, sent: &[Vec<u8>]) -> Option<BTreeMap<Rule, u64>> {
     let mut counts = BTreeMap::new();
     let mut sent_rules = sent.iter();
@@ -147,7 +150,8 @@ fn counts(answers: &Answers, layout: &Layout, sent: &[Vec<u8>]) -> Option<BTreeM
     (sent.len() == answers.rules.len()).then_some(counts)
 }
 
-/// The counts of a rule's counters, of which it has one or none; `None` if its expressions are not those that were sent.
+/// The count of a rule's counter, if it has one; `None` if its expressions are not those that were
+/// sent.
 fn counts_of_same(sent: Attributes<'_>, found: Attributes<'_>) -> Option<Vec<u64>> {
     let mut sent = sent.nested(nfta::RULE_EXPRESSIONS)?.walk();
     let mut found = found.nested(nfta::RULE_EXPRESSIONS)?.walk();
@@ -169,7 +173,8 @@ fn counts_of_same(sent: Attributes<'_>, found: Attributes<'_>) -> Option<Vec<u64
     }
 }
 
-/// Whether all is as it was sent, and whatever the kernel says besides is zero, such as the flags of a lookup that is not inverted.
+/// Whether `found` has all that was sent, and zero in all else that the kernel adds, such as the
+/// flags of a lookup (inverted or not).
 fn is_as_sent(sent: Attributes<'_>, found: Attributes<'_>) -> bool {
     let is_same = |(kind, value): (u16, &[u8])| match found.get(kind & TYPE_MASK) {
         Some(other) if kind & NESTED != 0 => is_as_sent(Attributes::new(value), Attributes::new(other)),
@@ -180,7 +185,8 @@ fn is_as_sent(sent: Attributes<'_>, found: Attributes<'_>) -> bool {
     sent.walk().all(is_same) && found.walk().all(is_nothing)
 }
 
-/// The elements of all sets; `None` if one is no link's name, or the maps do not say the same path MTU.
+/// The elements of all sets; `None` if one is no valid link name, or the two maps disagree on a
+/// path MTU.
 fn elements(answers: &Answers) -> Option<Ruleset> {
     let mut ruleset = Ruleset::default();
     let mut by_ipv6 = BTreeMap::new();

@@ -20,7 +20,7 @@ impl Scene {
         self.reconciler.places.recall().0
     }
 
-    /// The work that is done away from the kernel's loop.
+    /// Does the work of `Service::keep_names`: writes the names that are due.
     fn keep_names(&mut self) -> bool {
         let are_due = self.reconciler.are_names_due();
         if are_due {
@@ -34,7 +34,8 @@ impl Scene {
         self.reconciler.places.persistent.join(FILE)
     }
 
-    /// From now on no file can be written to the folder of what is remembered: one is written beside the former one first.
+    /// Makes every later write to the runtime folder fail: a folder takes the place of the
+    /// temporary file.
     fn let_nothing_be_remembered(&self) {
         std::fs::create_dir(self.reconciler.places.runtime.join(format!(".{FILE}.new"))).unwrap();
     }
@@ -47,7 +48,7 @@ impl Scene {
         self.kernel.links(&|_| true).unwrap().named.remove(0)
     }
 
-    /// Another VPN link comes.
+    /// Adds a VPN link.
     fn another_vpn(&mut self, link: &str) {
         let wireguard = self.wireguard();
         self.kernel.set_links(vec![wireguard.clone(), Link { name: name(link), ..wireguard }]);

@@ -11,7 +11,7 @@ fn default_route() -> Vec<u8> {
     bytes
 }
 
-/// The links that carry one of these routes, if all are asked about.
+/// The links that have one of these routes, if all links are asked about.
 fn links_of(routes: &[&[u8]]) -> BTreeSet<i32> {
     let asked = (0..100).collect();
     let mut search = Search { asked: &asked, own: BTreeSet::new(), found: BTreeMap::new(), read: 0 };
@@ -78,7 +78,7 @@ fn link_scope_is_told_by_the_first_bits() {
     }
 }
 
-/// A namespace with 20,000 routes through `many`, and through each of the links named none yet.
+/// A namespace with 20,000 routes through `many`, and this number of links without routes.
 fn many_routes(links: usize) -> (Netns, Socket) {
     let net = Netns::new().unwrap();
     net.add_tun("many", 1380).unwrap();
@@ -93,7 +93,8 @@ fn many_routes(links: usize) -> (Netns, Socket) {
     (net, socket)
 }
 
-/// The links that carry a route by their names, and how many datagrams it took to know it of those that begin with `asked`.
+/// The names of the links that begin with `asked` and have a route, and the number of datagrams
+/// that it took.
 fn look(socket: &mut Socket, asked: &'static str) -> (Vec<String>, usize) {
     let before = socket.taken;
     let links = super::super::links::links(socket, &|link| link.name.as_str().starts_with(asked)).unwrap();
@@ -104,7 +105,7 @@ fn look(socket: &mut Socket, asked: &'static str) -> (Vec<String>, usize) {
 #[test]
 fn what_a_look_reads_does_not_grow_with_the_routes() {
     let (net, mut socket) = many_routes(2);
-    // On the namespace's thread, as the helper is: a dump that is left needs a new socket there.
+    // On the namespace's thread: a dump that is abandoned needs a new socket in the same namespace.
     net.run(move || {
         let (links, datagrams) = look(&mut socket, "nobody");
         assert_eq!((links.len(), datagrams <= 4), (0, true), "{datagrams} datagrams for no question about routes");
@@ -129,7 +130,7 @@ fn what_a_look_reads_does_not_grow_with_the_routes() {
 fn many_links_are_told_as_exactly_as_few() {
     let (net, mut socket) = many_routes(ONE_BY_ONE + 4);
     net.sh("ip route add default dev few3; ip -6 route add 2001:db8::/32 dev few7 table 200").unwrap();
-    // Routes to an address of the host itself lead nowhere else.
+    // Routes to the host's own addresses do not count.
     net.sh("ip addr add 10.201.0.1/32 dev few0; ip route add 10.201.0.1/32 dev few5 table 201").unwrap();
     assert_eq!(look(&mut socket, "").0, ["many", "few3", "few7"]);
     for (link, carries) in [("few3", true), ("few5", false), ("few7", true)] {

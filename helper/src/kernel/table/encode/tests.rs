@@ -4,7 +4,7 @@ use airpods_dbus::PathMtu;
 use super::*;
 use crate::kernel::wire::{attribute, nfta};
 
-/// Like [`encode`], with a last message that no kernel accepts: a chain is deleted that is not there.
+/// Like [`encode`], but the last message always fails: it deletes a chain that does not exist.
 pub(in crate::kernel) fn encode_with_a_refused_end(change: &Change) -> Option<Batch> {
     let mut writer = written(change)?;
     writer.batch.add(&nftnl::Chain::new(c"nowhere", &writer.table), MsgType::Del);

@@ -3,7 +3,7 @@ use super::*;
 use crate::kernel::netlink::fuzzing::as_dumped;
 use crate::kernel::wire::attribute;
 
-/// A small generator (xorshift64) that makes the same numbers in each run.
+/// A small random generator (xorshift64) with the same numbers in each run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -81,7 +81,8 @@ fn maps_that_disagree_and_keys_that_are_no_links_are_not_ours() {
 
 #[test]
 fn what_was_sent_has_to_be_there_and_anything_else_to_be_zero() {
-    // A lookup: NFTA_LOOKUP_SET, SREG, and the flags, which the kernel adds and of which the first inverts it.
+    // A lookup: NFTA_LOOKUP_SET, SREG and flags. The kernel adds the flags; the first one inverts
+    // the lookup.
     let (links, register) = (attribute(1, b"links\0"), attribute(2, &be(1)));
     let sent = [&links[..], &register].concat();
     let is_same = |found: &[&[u8]]| is_as_sent(Attributes::new(&sent), Attributes::new(&found.concat()));
@@ -89,7 +90,7 @@ fn what_was_sent_has_to_be_there_and_anything_else_to_be_zero() {
     assert!(is_same(&[&links, &register, &attribute(5, &be(0))]));
     assert!(!is_same(&[&links, &register, &attribute(5, &be(1))]), "an inverted one");
     assert!(!is_same(&[&links]) && !is_same(&[&attribute(1, b"links2\0"), &register]));
-    // The kernel does not mark what is nested.
+    // The kernel does not set `NLA_F_NESTED`.
     let [marked, plain, other] =
         [(2 | NESTED, 6), (2, 6), (2, 17)].map(|(kind, protocol)| attribute(kind, &attribute(1, &[protocol])));
     assert!(is_as_sent(Attributes::new(&marked), Attributes::new(&plain)));
@@ -160,7 +161,7 @@ fn elements_with_any_byte_changed_are_read_or_refused_without_a_panic() {
 /// The answers of a kind.
 type Part = fn(&mut Answers) -> &mut Vec<Vec<u8>>;
 
-/// The last byte of every value, with the types of the attributes that it is in.
+/// The offset of the last byte of every value, with the types of the attributes around it.
 fn values(bytes: &[u8], begin: usize, within: &[u16]) -> Vec<(Vec<u16>, usize)> {
     let mut found = Vec::new();
     let mut at = begin;
@@ -203,8 +204,8 @@ fn a_table_that_differs_in_any_value_that_its_rules_depend_on_is_not_ours() {
             }
         }
     }
-    // The table's name, which was asked for; the bytes that a rule counted; a set's number in its batch, and what only says how
-    // to print it.
+    // These may differ: the table's name, because the request named it; the bytes that a rule
+    // counted; a set's id; and user data for printing.
     let expected = [
         "chain [1]",
         "element [1]",
