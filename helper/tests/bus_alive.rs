@@ -1,4 +1,4 @@
-//! The signs of life that the service manager gets, and the end of a helper that is asked to stop.
+//! Watchdog notifications to the service manager, and the stop of a helper.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod private_bus;
@@ -30,7 +30,7 @@ fn signs(helper: &Helper) -> usize {
     helper.manager.times_told(&NotifyState::Watchdog)
 }
 
-/// A kernel whose answers do not come while it is stuck.
+/// A kernel that does not answer while it is stuck.
 struct Stuck {
     kernel: Simulated,
     is_stuck: Arc<AtomicBool>,
@@ -61,7 +61,7 @@ impl Kernel for Stuck {
     }
 }
 
-/// Gets the kernel going again, so that the helper can end with its test.
+/// Unblocks the kernel when dropped, so that the helper can end with its test.
 struct Free(Arc<AtomicBool>);
 
 impl Drop for Free {
@@ -79,7 +79,7 @@ fn a_helper_whose_kernel_does_not_answer_gives_no_sign_of_life_until_it_does() {
     let free = Free(Arc::clone(&is_stuck));
     helper.wait_until("signs of life", || signs(&helper) >= 3);
     is_stuck.store(true, Ordering::Relaxed);
-    // One look may have been over just before.
+    // One look at the kernel may have ended just before.
     thread::sleep(WATCHDOG);
     let before = signs(&helper);
     thread::sleep(WATCHDOG * 3);
@@ -101,7 +101,7 @@ fn a_journal_that_takes_no_line_keeps_neither_links_nor_calls_nor_signs_of_life_
     let client = helper.client();
     client.on_link("").unwrap();
     let journal = helper.stop_journal();
-    // Each has a line, and they are more than may wait.
+    // Each call has a log line, and these are more than the log queue takes (512).
     for _ in 0..600 {
         assert_eq!(kind(client.off("no such name")), ErrorKind::InvalidLinkName);
     }
@@ -119,7 +119,7 @@ fn a_journal_that_takes_no_line_keeps_neither_links_nor_calls_nor_signs_of_life_
 const KEPT: &str =
     r#"{"version":2,"auto":null,"clamps":{"wg0":{"mtu":null,"persist":true,"any-link":false}},"known":[]}"#;
 
-/// A helper to which the kernel refuses its first changes.
+/// A helper whose first changes the kernel refuses.
 fn refused_at_first() -> Helper {
     let view = Box::new(|kernel: Simulated| -> Box<dyn Kernel> {
         kernel.refuse(Some(Refusal::Refused));
@@ -163,7 +163,8 @@ fn without_a_watchdog_there_is_no_sign_of_life() {
     assert_eq!(signs(&helper), 0);
 }
 
-/// Sends a call that opens a prompt, which nobody answers; the reply, whenever it comes.
+/// Sends a call that opens a prompt which stays unanswered. Returns the thread that waits for the
+/// reply.
 fn open_prompt(helper: &Helper) -> thread::JoinHandle<Message> {
     let connection = helper.bus.connect_as(NOBODY);
     let call = Message::method_call(names::OBJECT_PATH, "ClampOn")

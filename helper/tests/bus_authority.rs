@@ -160,7 +160,7 @@ fn a_caller_who_leaves_before_the_judgement_has_changed_nothing() {
     let late = Duration::from_millis(60);
     let yes = Ok(Answer { is_authorized: true, ..Answer::default() });
     let helper = Helper::asking(Recording::saying_after(late, yes));
-    // On a busy machine a caller may leave so late that it is rightly served.
+    // On a busy machine a caller may leave so late that the helper rightly serves the call.
     let stayed = AtomicUsize::new(0);
     thread::scope(|scope| {
         for worker in 0..25 {
@@ -180,7 +180,8 @@ fn a_caller_who_leaves_before_the_judgement_has_changed_nothing() {
     });
     thread::sleep(late * 2);
     assert!(helper.kernel.times_applied() <= stayed.into_inner(), "{}", helper.log_text());
-    // Some leave before the bus has read their call: how many is a matter of the machine's load.
+    // Some callers leave before the bus has read their call; how many depends on the machine's
+    // load.
     assert!(helper.audit().len() >= 100, "few of the calls arrived: {}", helper.audit().len());
     assert!(helper.is_running());
 }
@@ -203,7 +204,7 @@ fn nobody_can_say_for_the_bus_that_somebody_else_has_left() {
     let client = helper.client_of(NOBODY);
     zruntime::block_on(client.connection.send(&clamp_on("wg0", Flags::ALLOW_INTERACTIVE_AUTH))).unwrap();
     helper.wait_for_prompt();
-    // The helper listens for the caller's leaving only some time after it asks.
+    // The helper watches for the caller's leaving only some time after it opens the prompt.
     thread::sleep(Duration::from_millis(200));
     let liar = helper.client();
     let helpers_name = zruntime::block_on(async {
@@ -214,7 +215,7 @@ fn nobody_can_say_for_the_bus_that_somebody_else_has_left() {
         .build(&(client.name(), client.name(), ""))
         .unwrap();
     zruntime::block_on(liar.connection.send(&lie)).unwrap();
-    // Messages of one sender arrive in their order: behind this one the lie has been read.
+    // Messages of one sender keep their order: after this reply the helper has read the lie.
     liar.status();
     thread::sleep(Duration::from_millis(100));
     assert_eq!((helper.authority.taken_back(), helper.audit().len()), (0, 0), "{}", helper.log_text());
@@ -260,7 +261,7 @@ fn one_user_cannot_starve_the_others() {
     assert!(is_served, "{text}");
 }
 
-/// One option so many times, which no map holds and a message can.
+/// The same option this many times: a map cannot hold that, but a message can.
 #[derive(zbus::Type)]
 #[zbus(signature = "a{sv}")]
 struct Repeated(usize);
@@ -288,7 +289,7 @@ fn a_call_of_absurd_length_is_refused_before_it_can_wait_for_anybody() {
     assert_eq!(helper.audit(), []);
     assert_eq!(helper.authority.asked(), []);
     assert_eq!(call(100), Ok(()));
-    // The header takes some of the 4096 bytes.
+    // The header takes part of the 4096 bytes.
     assert_eq!(kind(client.off(&"x".repeat(3500))), ErrorKind::InvalidLinkName);
     assert_eq!(kind(client.off(&"x".repeat(4096))), ErrorKind::LimitsExceeded);
 }

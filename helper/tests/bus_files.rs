@@ -1,4 +1,4 @@
-//! The files that a package installs: what they allow, and that they agree with the contract.
+//! The files that the package installs: what they allow, and whether they agree with the contract.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
@@ -31,7 +31,8 @@ fn child<'a>(node: Node<'a, 'a>, name: &str) -> &'a str {
     node.descendants().find(|node| node.has_tag_name(name)).and_then(|node| node.text()).unwrap()
 }
 
-/// The value of `key=` in a unit or activation file; the last one, as systemd reads most of them.
+/// The value of `key=` in a unit or activation file. If there are several, the last one counts, as
+/// for most keys in systemd.
 fn value<'a>(file: &'a str, key: &str) -> &'a str {
     file.lines().rev().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap_or_else(|| panic!("no {key}"))
 }
@@ -134,7 +135,7 @@ fn the_activation_file_the_unit_and_the_contract_agree() {
 
 #[test]
 fn the_units_are_ones_that_systemd_understands() {
-    // `systemd-analyze verify` wants the programs to be there; what it says about anything else is a defect.
+    // `systemd-analyze verify` complains about missing programs; any other complaint is a defect.
     for unit in ["dbus/airpods-helper.service", "dbus/airpods-restore.service"] {
         let said = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(path(unit)).output().unwrap();
         let said = String::from_utf8_lossy(&said.stderr).into_owned();
@@ -144,8 +145,9 @@ fn the_units_are_ones_that_systemd_understands() {
     }
 }
 
-/// The ordering cycles that systemd would break by dropping jobs. The network comes up before sysinit.target, as on
-/// Debian with cloud-init and ifupdown, and `restore` brings the clamps back.
+/// The ordering cycles that systemd would break by dropping jobs. The network comes up before
+/// sysinit.target, as on Debian with cloud-init and ifupdown. `restore` is the unit that restores
+/// the clamps.
 fn given_up_in_a_boot(restore: &str) -> String {
     let folder = tempfile::TempDir::new().unwrap();
     let write = |file: &str, text: &str| {
@@ -181,7 +183,7 @@ fn what_is_kept_is_there_before_the_network_and_costs_no_boot_an_ordering_cycle(
     }
     let restore = text("dbus/airpods-restore.service");
     assert_eq!(given_up_in_a_boot(&restore), "");
-    // As firewalld does it: the premise is that this would be seen.
+    // The same with the ordering that firewalld has, to show that this test can see a cycle.
     let waiting = restore.replace("DefaultDependencies=no", "After=dbus.socket");
     assert!(given_up_in_a_boot(&waiting).contains("ordering cycle"));
 }
@@ -228,14 +230,14 @@ fn what_is_installed_names_programs_that_are_there_and_is_restored_at_boot() {
             assert_eq!(program, format!("{prefix}/libexec/airpods-helper"), "{}", file.display());
             assert!(to.join(&program[1..]).is_file(), "{program}");
         }
-        // Apply the preset and the unit's [Install] as systemd does.
+        // Applies the preset and the unit's [Install] section as systemd does.
         let mut enabled = Command::new("systemctl");
         enabled.arg("--root").arg(&to).args(["preset", "airpods-restore.service"]);
         assert!(enabled.stderr(std::process::Stdio::null()).status().unwrap().success());
         let link = to.join("etc/systemd/system/multi-user.target.wants/airpods-restore.service");
         assert!(link.is_symlink(), "nothing starts it at boot");
         assert!(!units.join("multi-user.target.wants").exists(), "an administrator can disable it");
-        // Nothing but /usr is searched for these by all of D-Bus, polkit and sysusers.
+        // All versions of D-Bus, polkit and sysusers search only /usr for these files.
         for file in [
             "share/dbus-1/system.d/org.airpods.Helper1.conf",
             "share/polkit-1/actions/org.airpods.helper1.policy",
@@ -280,7 +282,7 @@ fn the_binary_answers_without_a_bus_and_has_nothing_to_weaken() {
 #[test]
 fn the_binary_refuses_to_run_as_an_ordinary_user() {
     use std::os::unix::process::CommandExt;
-    // A copy where an ordinary user may execute it: the build folder may be closed to others.
+    // A copy that an ordinary user can execute: the build folder may be closed to them.
     let folder = tempfile::TempDir::new().unwrap();
     let copy = folder.path().join("airpods-helper");
     fs::copy(Program::Helper.path().unwrap(), &copy).unwrap();

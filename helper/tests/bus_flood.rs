@@ -1,5 +1,6 @@
-//! Messages that no honest caller sends, and very many of them: the helper goes on, and stays as small as it was. The same
-//! against the program itself, on both bus daemons and at the bus's own limits, is `tests/tests/hostile_neighbour`.
+//! Hostile messages and floods: the helper keeps running, and its memory does not grow.
+//! `tests/tests/hostile_neighbour` does the same with the program itself, on both bus daemons and
+//! at the bus's own limits.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod private_bus;
@@ -36,7 +37,7 @@ fn text(text: &str) -> Vec<u8> {
 fn a_message_with_an_unknown_header_field_is_read_without_it() {
     let helper = Helper::start();
     let mut client = connect(&helper, 0);
-    // dbus-daemon itself throws out whoever sends 10, which it keeps for containers.
+    // Not 10: dbus-daemon reserves it for containers and disconnects a sender that uses it.
     for field in [11, 42, 255] {
         let reply = client.call(&call("GetStatus").with_field(field, Value::Text("what is this".to_owned()))).unwrap();
         assert_eq!(reply.error, None, "field {field}");
@@ -57,7 +58,8 @@ fn what_cannot_be_read_is_answered_or_dropped_and_the_next_call_is_served() {
         call("Reset").with_kind(77),
         call("ClampOn").with_body("sa{sv}", vec![0xff; 64]),
     ] {
-        // The bus may refuse it and throw the caller out; what it lets through must do no harm.
+        // The bus may refuse the message and disconnect the caller. A message that it passes on
+        // must do no harm.
         drop(connect(&helper, NOBODY).send(&message));
         assert_eq!(connect(&helper, NOBODY).call(&call("GetStatus")).unwrap().error, None);
     }
@@ -74,8 +76,8 @@ fn an_unwanted_signal_is_dropped_and_noted_with_its_sender() {
     assert!(helper.log_text().contains(&format!("sender={}", client.name())), "{}", helper.log_text());
 }
 
-/// Sends as many calls as the bus lets one user have open, from so many connections. Nobody reads the answers: they are the
-/// bus's to hold.
+/// Sends as many calls as the bus allows one user to have open, from this many connections. The
+/// client reads no answers, so the bus has to hold them.
 fn flood(helper: &Helper, connections: usize, message: &RawMessage) {
     let mut clients: Vec<_> = (0..connections).map(|_| connect(helper, NOBODY)).collect();
     thread::scope(|scope| {
@@ -117,7 +119,7 @@ fn a_flood_of_each_kind_of_call_leaves_the_helper_small_and_others_served() {
     assert_eq!(kind(helper.client().on_link("a b")), ErrorKind::InvalidLinkName);
 }
 
-/// Sends as many calls as one connection may have open, and waits until each is answered.
+/// Sends as many calls as one connection may have open, and waits for all answers.
 fn burst(client: &mut RawConnection) {
     let mut unanswered: HashSet<u32> = (0..128).map(|_| client.send(&call("GetStatus")).unwrap()).collect();
     while !unanswered.is_empty() {
@@ -140,15 +142,17 @@ fn every_call_of_a_burst_is_answered() {
 #[test]
 fn nobody_waits_for_the_refusals_of_connections_that_are_closed() {
     let helper = Helper::start();
-    // 12,800 calls: their refusals alone would take two minutes, and a turn of each connection a second.
+    // 12,800 calls: their refusals alone would take two minutes. With one turn for each connection,
+    // a round takes a second.
     flood(&helper, 100, &call("GetStatus"));
     let start = Instant::now();
     burst(&mut connect(&helper, NOBODY));
-    // About a second. With a turn of each of the closed connections between two of this one it is more than 90.
+    // This takes about a second. With a turn for each of the closed connections it would take more
+    // than 90.
     assert!(start.elapsed() < Duration::from_secs(45), "{:?}", start.elapsed());
 }
 
-/// The resident memory of this process, in KiB; the helper is in it.
+/// The resident memory of this process in KiB; the helper runs in it.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();

@@ -212,7 +212,7 @@ fn a_restart_brings_back_what_was_on() {
 fn a_helper_that_a_service_manager_stops_leaves_its_table_and_the_next_one_is_ready_with_it() {
     let mut helper = Helper::start();
     helper.client().on_link("wg0").unwrap();
-    // Whether it is a stop or a restart is decided when it has ended.
+    // The decision between stop and restart comes after the end of the process.
     helper.stop().unwrap();
     assert_eq!(helper.clamped(), ["wg0"]);
     let applied = helper.kernel.times_applied();
@@ -280,7 +280,7 @@ fn a_call_that_arrives_while_it_leaves_is_answered() {
         thread::sleep(Duration::from_millis(after));
         match zruntime::block_on(client.helper.clamp_on("wg0", std::collections::HashMap::new())) {
             Ok(changed) => assert!(changed && helper.is_running() && helper.clamped() == ["wg0"]),
-            // There is no activation on this bus: the name being gone is what starts a new helper elsewhere.
+            // This bus has no activation. Elsewhere the missing name would start a new helper.
             Err(zbus::Error::FDO(error)) if matches!(*error, zbus::fdo::Error::ServiceUnknown(_)) => {}
             Err(error) => assert_eq!(ours(&error).kind(), ErrorKind::ShuttingDown),
         }

@@ -75,7 +75,7 @@ fn no_line_has_a_byte_that_is_not_printable() {
     let helper = Helper::start();
     let client = helper.client();
     for hostile in ["\u{1b}]0;x\u{7}", "a\r\nlevel=error event=forged", "\u{202e}gpj", "x\u{0}", &"y".repeat(5000)] {
-        // A NUL does not even get onto the bus.
+        // D-Bus strings cannot contain a NUL.
         drop(client.on_link(&hostile.replace('\u{0}', "")));
     }
     let text = helper.log_text();
@@ -84,7 +84,7 @@ fn no_line_has_a_byte_that_is_not_printable() {
     assert_eq!(text.lines().filter(|line| line.starts_with("level=error")).count(), 0, "{text}");
 }
 
-/// Calls `ClampOff` so many times as an ordinary user.
+/// Calls `ClampOff` this many times as an ordinary user.
 fn flood(helper: &Helper, calls: usize) {
     const NOBODY: u32 = 65534;
     let call = "dbus-send --bus=ADDRESS --print-reply --dest=org.airpods.Helper1 /org/airpods/Helper1 \

@@ -1,4 +1,5 @@
-//! The authorization matrix, from what is served: every method in the introspection, crossed with every kind of caller.
+//! The authorisation matrix: every method of the served introspection data, with every kind of
+//! caller.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod private_bus;
@@ -18,14 +19,15 @@ use zbus::wire::{Dict, Signature, StructureBuilder};
 use zbus::{Message, MessageStream, Variant};
 
 const ROOT: u32 = 0;
-/// An ordinary user that every Debian has: the bus daemon turns away a user whom the system does not know.
+/// An ordinary user on every Debian system. The bus daemon rejects users that the system does not
+/// know.
 const NOBODY: u32 = 65534;
 
 /// The outcome of a call that would change something.
 enum Outcome {
     Served,
     Refused(&'static str),
-    /// The caller leaves before polkit says yes.
+    /// The caller leaves before polkit allows the call.
     Left,
 }
 
@@ -35,17 +37,17 @@ struct Caller {
     uid: u32,
     polkit: Recording,
     flags: Flags,
-    /// The flags of the questions that polkit is asked.
+    /// The flags of the questions to polkit.
     questions: &'static [u32],
     outcome: Outcome,
 }
 
-/// polkit is asked, and must not ask for a password itself.
+/// One question, without a prompt.
 const ONCE: &[u32] = &[0];
-/// It says that it needs one, and is asked again in a way that lets it ask for it (`AllowUserInteraction`).
+/// polkit needs a password, so a second question allows a prompt (`AllowUserInteraction`).
 const TWICE: &[u32] = &[0, 1];
 
-/// Every kind of caller there is.
+/// Every kind of caller.
 fn callers() -> Vec<Caller> {
     use Outcome::{Left, Refused, Served};
     const DENIED: &str = "org.freedesktop.DBus.Error.AccessDenied";
@@ -86,7 +88,7 @@ fn callers() -> Vec<Caller> {
     .into()
 }
 
-/// A method as it is served.
+/// A method of the served interface.
 struct Method {
     name: String,
     /// The types of its arguments.
@@ -94,7 +96,7 @@ struct Method {
 }
 
 impl Method {
-    /// A call of it, with arguments that mean something.
+    /// A call of the method, with valid arguments.
     fn call(&self, flags: Flags) -> Message {
         let call = Message::method_call(names::OBJECT_PATH, self.name.as_str())
             .destination(names::BUS_NAME)
@@ -116,7 +118,7 @@ impl Method {
     }
 }
 
-/// An argument of a type that the contract uses: the link that is clamped, and no option.
+/// A valid argument of this type: the link to clamp, or no options.
 fn argument(kind: &str) -> Option<Variant<'static>> {
     match kind {
         "s" => Some(Variant::from("wg0")),
@@ -155,7 +157,8 @@ fn methods(introspected: &str) -> Vec<Method> {
     members(&document, "method").iter().map(method).collect()
 }
 
-/// The action that the helper takes a method for, which has to be the one that the committed contract promises.
+/// The action that the helper requires for a method; checks that the committed contract has the
+/// same.
 fn action_of(method: &str) -> Option<Action> {
     let (_, action) = Action::OF_METHODS.into_iter().find(|(name, _)| *name == method).expect(method);
     let contract = fs::read_to_string(repository().join("dbus/org.airpods.Helper1.xml")).unwrap();
@@ -168,14 +171,14 @@ fn action_of(method: &str) -> Option<Action> {
     action
 }
 
-/// The state that a call without effect leaves as it was: the table and the remembered clamps.
+/// The state that a call without effect must not change: the table and the remembered clamps.
 fn state(helper: &Helper) -> String {
     let (memory, errors) = helper.places.recall();
     assert!(errors.is_empty(), "{errors:?}");
     format!("{:?} {:?} {memory:?}", helper.kernel.table(), helper.kernel.times_applied())
 }
 
-/// A helper that has something to do for every method: what it clamps can be clamped otherwise, released and dropped.
+/// A helper for which every method changes something: its clamp can be changed, ended and dropped.
 fn clamping(bus: BusDaemon, polkit: &Recording) -> Helper {
     let helper = Helper::with(Choice { bus, authority: polkit.clone(), ..Choice::default() });
     polkit.next(Ok(Answer { is_authorized: true, ..Answer::default() }));
@@ -184,7 +187,7 @@ fn clamping(bus: BusDaemon, polkit: &Recording) -> Helper {
     helper
 }
 
-/// Sends a call and waits for its reply: the name of the error, if it is one.
+/// Sends a call and waits for its reply; the error is the name of an error reply.
 fn answered(client: &Client, call: &Message) -> Result<Message, String> {
     zruntime::block_on(async {
         let mut messages = MessageStream::from(&client.connection);
@@ -203,7 +206,8 @@ fn answered(client: &Client, call: &Message) -> Result<Message, String> {
     })
 }
 
-/// The caller sends, and leaves the bus while polkit thinks about this many questions in all; only then does polkit say yes.
+/// The caller sends a call, and leaves the bus after polkit got this many questions in all. Only
+/// then polkit allows the call.
 fn sent_and_left(helper: &Helper, client: Client, call: &Message, questions: usize) {
     let name = client.name();
     zruntime::block_on(client.connection.send(call)).unwrap();
@@ -225,7 +229,7 @@ fn says(line: &airpods_helper::log::Line, field: &str, value: &str) -> bool {
     line.field(field).is_some_and(|said| said.trim_matches('"') == value)
 }
 
-/// One cell of the matrix for a method that changes something.
+/// Tests one cell of the matrix, for a method that changes something.
 fn tried(bus: BusDaemon, caller: &Caller, method: &Method, action: Action) {
     let cell = format!("{} by {} on {bus:?}", method.name, caller.who);
     let helper = clamping(bus, &caller.polkit);
@@ -262,7 +266,7 @@ fn tried(bus: BusDaemon, caller: &Caller, method: &Method, action: Action) {
     assert!(helper.audit().iter().any(|line| says(line, "uid", &caller.uid.to_string())), "{cell}: who it was");
 }
 
-/// One cell for a method that changes nothing: whatever polkit would say, nobody asks it.
+/// Tests one cell for a method that changes nothing: the helper does not ask polkit at all.
 fn read(bus: BusDaemon, caller: &Caller, method: &Method) {
     let cell = format!("{} by {} on {bus:?}", method.name, caller.who);
     let helper = clamping(bus, &caller.polkit);

@@ -1,5 +1,5 @@
-//! The messages to polkit on the wire, and the handling of its answers, with a stand-in for polkitd on a private bus.
-//! The ring with whole systems asks the real one.
+//! The messages to polkit, and the handling of its answers, with a fake polkitd on a private bus.
+//! The tests with whole systems use the real one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod private_bus;
@@ -44,7 +44,7 @@ fn where_polkit_is_started_by(program: &str) -> Helper {
 
 #[test]
 fn polkit_that_is_started_slowly_is_waited_for() {
-    // The name is taken in the place of the program that was started.
+    // The test takes the name instead of the program that the bus started.
     let helper = where_polkit_is_started_by("/bin/sleep 9");
     let client = helper.client_of(NOBODY);
     let served = std::thread::scope(|scope| {
@@ -82,7 +82,7 @@ fn polkit_that_ends_while_it_is_asked_is_asked_again_and_one_that_ends_at_a_prom
         (scene.polkit, scene.recorded) = (Some(polkit), recorded);
         asked.join().unwrap()
     });
-    // Either the second one was asked, or it came too late.
+    // Either the helper asked the second polkitd, or that one came too late.
     let kinds = [ErrorKind::InteractiveAuthorizationRequired, ErrorKind::AuthUnavailable];
     assert!(kinds.contains(&kind(served)), "{}", scene.helper.log_text());
     let ended = std::thread::scope(|scope| {
@@ -109,7 +109,7 @@ fn a_prompt_ends_when_polkit_loses_its_name() {
     let ended = std::thread::scope(|scope| {
         let asked = scope.spawn(|| client.on_asking("wg0"));
         scene.helper.wait_until("the prompt", || scene.recorded.so_far().heard.len() == 2);
-        // It is seen to have the name before it loses it.
+        // The helper sees that polkit owns the name before polkit loses it.
         std::thread::sleep(Duration::from_secs(3));
         zruntime::block_on(scene.polkit.as_ref().unwrap().release_name(POLKIT)).unwrap();
         asked.join().unwrap()
@@ -128,7 +128,7 @@ fn the_question_on_the_wire_is_about_the_sender_and_nobody_else() {
         details: sorted(details(interface, operation)),
         flags,
     };
-    // A caller who needs no password costs one question, whether they may be asked for one or not.
+    // A caller who needs no password costs one question, whether the call allows a prompt or not.
     assert!(zruntime::block_on(client.helper.reset_asking()).unwrap());
     assert_eq!(
         scene.recorded.so_far().heard,
@@ -179,14 +179,15 @@ fn an_action_that_is_not_installed_is_named_in_the_log() {
 #[test]
 fn a_caller_whom_polkit_misses_is_denied_and_polkit_is_not_blamed() {
     let scene = with_polkit(Mood::MissesTheCaller);
-    // Root too, whom an absent polkit would not have kept from being served.
+    // This also refuses root. With polkit absent, the helper would have served root.
     assert_eq!(kind(scene.helper.client().on_link("wg0")), ErrorKind::AccessDenied);
     assert_eq!(scene.helper.kernel.times_applied(), 0);
     let log = scene.helper.log_text();
     assert!(log.contains("the caller has left the bus") && !log.contains("polkitd"), "{log}");
 }
 
-/// The two seconds that the helper has, and what a busy machine takes to start a program. Callers wait 25 s.
+/// The helper's two seconds for an answer, and the time that a busy machine takes to start a
+/// program. Callers wait 25 s.
 const IN_TIME: Duration = Duration::from_secs(10);
 
 #[test]

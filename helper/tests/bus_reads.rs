@@ -1,4 +1,4 @@
-//! Calls that only read, and very many of them.
+//! Read-only calls, also in large numbers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod private_bus;
@@ -12,7 +12,7 @@ use private_bus::*;
 use zbus::message::{Flags, Type};
 use zbus::{Message, MessageStream};
 
-/// Long enough for hundreds of calls to arrive meanwhile.
+/// The time that a read takes: long enough for hundreds of calls to arrive.
 const READING: Duration = Duration::from_millis(200);
 
 fn get_status() -> Message {
@@ -20,7 +20,7 @@ fn get_status() -> Message {
     call.interface(names::INTERFACE).build(&()).unwrap()
 }
 
-/// Sends so many calls at once, and returns how many were served and how many were refused.
+/// Sends this many calls at once. Returns how many were served and how many were refused.
 fn read_at_once(client: &Client, calls: usize) -> (usize, usize) {
     let mut answers = MessageStream::from(&client.connection);
     zruntime::block_on(async {

@@ -1,4 +1,4 @@
-//! The interface of the helper on the bus: methods, properties, signals and errors.
+//! The helper's interface on the bus: methods, properties, signals and errors.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod private_bus;
@@ -11,7 +11,7 @@ use private_bus::*;
 use zbus::fdo::{IntrospectableProxy, PropertiesProxy};
 use zbus::{DBusError, Variant, proxy::CacheProperties};
 
-/// Calls a method with any body, and returns the error's name and text, if there is one.
+/// Calls a method with any body; the error is the name and the text of an error reply.
 fn call<B>(client: &Client, interface: &str, method: &str, body: &B) -> Result<(), (String, String)>
 where
     B: serde::Serialize + zbus::DynamicType,
@@ -271,7 +271,7 @@ fn a_descriptor_is_handed_on_to_nobody() {
     let descriptor = std::os::fd::OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
     let body = ("wg0", zbus::OwnedFd::from(descriptor));
     let (name, text) = call(&client, names::INTERFACE, "ClampOff", &body).unwrap_err();
-    // The bus daemon's own answer: the helper takes none.
+    // The bus daemon answers this itself: the helper accepts no descriptors.
     assert_eq!(name, "org.freedesktop.DBus.Error.NotSupported", "{text}");
     assert_eq!(client.on_link("wg0"), Ok(true), "the connection has not suffered");
 }

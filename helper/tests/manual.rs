@@ -1,4 +1,4 @@
-//! The helper's manual page, which is written by hand, says what the helper says about itself.
+//! Compares the helper's manual page, which is written by hand, with its help text.
 #![allow(clippy::unwrap_used)]
 
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! The rights of the program by the time it speaks to the bus, as the kernel reports them. It runs in mounts and a
-//! network of its own, where the test defines the users.
+//! The rights of the program when it connects to the bus, as the kernel reports them. It runs in
+//! its own mount and network namespaces, where the test defines the users.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs::{self, Permissions};
@@ -13,17 +13,17 @@ use airpods_lab::Program;
 use nix::sys::socket::{getsockopt, sockopt};
 use tempfile::TempDir;
 
-/// Its user, as in passwd(5).
+/// The helper's user, as in passwd(5).
 const USER: &str = "airpods-helper:x:990:980::/nonexistent:/usr/sbin/nologin";
 
-/// The unit's user and capabilities, in the words of setpriv(1).
+/// The unit's user and capabilities, as arguments of setpriv(1).
 const AS_THE_UNIT: &str = "setpriv --reuid 990 --regid 980 --clear-groups --no-new-privs \
     --inh-caps -all,+net_admin --ambient-caps -all,+net_admin --bounding-set -all,+net_admin";
 
 /// How long the program may take to reach the bus, or to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The program, started with a bus that never says anything.
+/// The running program, with a bus that never answers.
 struct Started {
     program: Child,
     bus: UnixListener,
@@ -31,12 +31,13 @@ struct Started {
 }
 
 impl Started {
-    /// Starts it where `user` is all that passwd(5) has beside root, by way of the program that gives rights away.
+    /// Starts the program where passwd(5) has only `user` beside root. `way` is the command in
+    /// front that drops rights.
     fn new(user: &str, way: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let path = |name: &str| folder.path().join(name);
         fs::write(path("passwd"), format!("root:x:0:0:root:/root:/bin/sh\n{user}\n")).unwrap();
-        // For a user who must not enter the build's folders.
+        // A copy, for a user without access to the build folder.
         fs::copy(Program::Helper.path().unwrap(), path("program")).unwrap();
         let bus = UnixListener::bind(path("bus")).unwrap();
         bus.set_nonblocking(true).unwrap();
@@ -53,7 +54,8 @@ impl Started {
         Self { program: command.spawn().unwrap(), bus, _folder: folder }
     }
 
-    /// The rights of each of its threads once it has reached the bus: the lines of `/proc/PID/status` that list them.
+    /// The rights of each thread once the program has connected to the bus: the lines of
+    /// `/proc/PID/status` that list them.
     fn rights_on_the_bus(&mut self) -> Vec<Vec<String>> {
         let begun = Instant::now();
         let stream = loop {
@@ -73,7 +75,7 @@ impl Started {
         status.map(|status| status.lines().filter(is_named).map(words).collect()).collect()
     }
 
-    /// Waits for its end: the exit code, and what it said.
+    /// Waits for the program's end. Returns the exit code and its output.
     fn ended(&mut self) -> (Option<i32>, String) {
         let begun = Instant::now();
         let status = loop {
@@ -91,7 +93,7 @@ impl Started {
 
 impl Drop for Started {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The program may have ended already.
         drop(self.program.kill());
         drop(self.program.wait());
     }

@@ -1,4 +1,4 @@
-//! Nobody ever sees a table that is half made.
+//! Changes of the table are atomic: no reader sees a half-made table.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,10 +10,10 @@ use airpods_helper::kernel::{Held, Kernel, Ruleset};
 use crate::generation::Generations;
 use crate::host::{Host, another_helper, ruleset};
 
-/// Looks that must have been undisturbed for the test to mean something.
+/// The number of undisturbed reads without which the test proves nothing.
 const ENOUGH: usize = 200;
 
-/// Reads the table again and again, beside its reconciler.
+/// Reads the table repeatedly while it changes.
 struct Reader {
     stop: Arc<AtomicBool>,
     undisturbed: Arc<AtomicUsize>,
@@ -43,27 +43,28 @@ impl Reader {
         self.undisturbed.load(Ordering::Relaxed)
     }
 
-    /// Every different state that was seen.
+    /// Stops reading, and returns every different state.
     fn end(self) -> Vec<Option<Held>> {
         self.stop.store(true, Ordering::Relaxed);
         self.reading.join().unwrap()
     }
 }
 
-/// The rules changed during a look.
+/// The rules changed during a read.
 struct Disturbed;
 
-/// The rules, if nobody changed them during the look.
+/// Reads the rules; an error if they changed meanwhile.
 ///
-/// A table is read in many questions, and the generation's number is raised in the middle of a transaction. Before that,
-/// the table's count of its objects is lowered already. After it, the kernel goes on listing what the transaction removes
-/// until that has made its way through it: a look then finds the new chains and, taking the old table for the one it
-/// asked for, no rules. nft from 1.1 on, which asks for one table's rules as the helper does, lists such a thing for
-/// anybody's tables: it compares the generations, but does not wait for a transaction's end.
+/// A read of a table takes many requests, and the kernel raises the generation in the middle of a
+/// transaction. Before that, it has already lowered the table's count of objects. After it, the
+/// kernel lists removed objects until the transaction is complete. A read then finds the new chains
+/// but no rules, because it takes the old table for the requested one. Since version 1.1, nft
+/// requests one table's rules like the helper does, and lists such states for any table. It
+/// compares the generations, but does not wait for the end of a transaction.
 fn look(kernel: &mut Netlink, generations: &Generations) -> Result<Option<Held>, Disturbed> {
     let before = generations.now();
     generations.wait_for_the_transaction();
-    // A dump that was torn too often is an error, and no look.
+    // A dump that was interrupted too often is an error, and does not count as a read.
     let held = kernel.held();
     generations.wait_for_the_transaction();
     if generations.now() == before { Ok(held.unwrap()) } else { Err(Disturbed) }
@@ -89,7 +90,8 @@ fn a_thousand_changes_under_a_readers_eyes_show_only_before_and_after() {
         let can_go_on = cycle < 100_000 && !reader.reading.is_finished();
         assert!(can_go_on, "{} looks were undisturbed in {cycle} cycles", reader.undisturbed());
         kernel.apply(&states[1 + cycle % 3]).unwrap();
-        // Elements, the one structure and the other: most ways there are between two states.
+        // Alternates between changes of elements and of the structure: most kinds of change between
+        // two states.
         if cycle % 4 != 0 {
             kernel.apply(&states[1 + cycle % 2]).unwrap();
         }

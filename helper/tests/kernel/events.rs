@@ -1,4 +1,4 @@
-//! The changes that are reported as events, and those that are not.
+//! Which changes the helper gets as events, and which not.
 
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ fn readable(watch: &dyn Events, limit: Duration) -> bool {
     poll(&mut waiting, PollTimeout::try_from(limit).unwrap()).unwrap() == 1
 }
 
-/// Everything that is reported until nothing more comes for a moment.
+/// All events until none has come for a moment.
 fn settled(watch: &mut dyn Events) -> Vec<Event> {
     let mut events = Vec::new();
     while readable(watch, Duration::from_millis(50)) {
@@ -105,10 +105,11 @@ fn message(kind: i32, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Sends a datagram to every socket of a protocol in the namespace, as any process with the right to may.
+/// Sends a datagram to every socket of a protocol in the namespace, as any process with
+/// `CAP_NET_ADMIN` can.
 fn send_to_all(host: &Host, protocol: SockProtocol, datagram: Vec<u8>) -> usize {
     let number = if protocol == SockProtocol::NetlinkRoute { 0 } else { 12 };
-    // sk Eth Pid Groups …: the second column is the protocol, the third the port.
+    // The columns are sk, Eth, Pid, Groups …: the second is the protocol, the third the port.
     let list = format!("awk '$2 == {number} && $3 != 0 {{ print $3 }}' /proc/net/netlink");
     let ports: Vec<u32> = host.net.sh(&list).unwrap().lines().map(|port| port.parse().unwrap()).collect();
     let count = ports.len();
@@ -129,7 +130,8 @@ fn what_another_process_makes_up_is_no_news() {
     settled(&mut *watch);
 
     let link = message(i32::from(libc::RTM_NEWLINK), &[0; 16]);
-    // As in `somebody_else_making_or_flushing_the_table…`: the table is deleted, and then who did it.
+    // As in `somebody_else_making_or_flushing_the_table…`: first the deletion of the table, then
+    // the process that did it.
     let nft = libc::NFNL_SUBSYS_NFTABLES << 8;
     let rules = [
         message(nft | libc::NFT_MSG_DELTABLE, b"\x01\0\0\0\x0c\0\x01\0airpods\0"),
@@ -139,7 +141,7 @@ fn what_another_process_makes_up_is_no_news() {
         assert!(send_to_all(&host, protocol, datagram) >= 2, "the helper's sockets for asking and for listening");
         assert!(readable(&*watch, Duration::from_secs(1)), "the premise: it arrives");
         assert_eq!(settled(&mut *watch), []);
-        // Nor is it taken for an answer.
+        // The helper does not take it for an answer, either.
         assert_eq!(host.kernel.held().unwrap().unwrap().ruleset, wanted);
         assert!(host.kernel.links(&|_| true).is_ok());
     }

@@ -1,4 +1,4 @@
-//! The generations of a namespace's rules: the kernel counts its transactions.
+//! The generation of a namespace's rules: the kernel's count of transactions.
 
 use std::io::IoSlice;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -22,14 +22,15 @@ impl Generations {
         Self { socket }
     }
 
-    /// The present generation. The number is raised in the middle of a transaction, shortly before it takes effect.
+    /// The current generation. The kernel raises it in the middle of a transaction, shortly before
+    /// that takes effect.
     pub(crate) fn now(&self) -> u32 {
         let kind = u16::try_from(libc::NFNL_SUBSYS_NFTABLES << 8 | libc::NFT_MSG_GETGEN).unwrap();
         let flags = u16::try_from(libc::NLM_F_REQUEST).unwrap();
         let mut question = Vec::from(20_u32.to_ne_bytes());
         question.extend(kind.to_ne_bytes());
         question.extend(flags.to_ne_bytes());
-        // Sequence and port of the header, then `struct nfgenmsg`, all of it zero.
+        // Sequence and port of the header, then `struct nfgenmsg`, all zero.
         question.resize(20, 0);
         self.send(&question);
         let mut answer = [0; 4096];
@@ -39,16 +40,18 @@ impl Generations {
         u32::from_be_bytes(answer[24..28].try_into().unwrap())
     }
 
-    /// Waits until no transaction is being made: one without content waits for its turn, and is no generation.
+    /// Waits until no transaction is running: an empty batch waits for its turn, and does not count
+    /// as a generation.
     pub(crate) fn wait_for_the_transaction(&self) {
         let batch = Batch::new().finalize();
         self.send(&batch.iter().collect::<Vec<_>>().concat());
-        // The kernel may acknowledge the batch, and the next answer read must not be that.
+        // Discards a possible acknowledgement of the batch, so that it is not read as the next
+        // answer.
         let mut answer = [0; 4096];
         while recv(self.socket.as_raw_fd(), &mut answer, MsgFlags::MSG_DONTWAIT).is_ok() {}
     }
 
-    /// The kernel handles a message, and answers it, before this returns.
+    /// Sends a message. The kernel handles and answers it before this returns.
     fn send(&self, message: &[u8]) {
         sendmsg::<()>(self.socket.as_raw_fd(), &[IoSlice::new(message)], &[], MsgFlags::empty(), None).unwrap();
     }

@@ -1,4 +1,4 @@
-//! A namespace with the helper's kernel side in it.
+//! A network namespace with the helper's kernel side.
 
 use airpods_dbus::{LinkName, PathMtu};
 use airpods_helper::kernel::netlink::Netlink;
@@ -18,7 +18,7 @@ impl Host {
         Self { net, kernel }
     }
 
-    /// A host and the events that its helper gets.
+    /// A host, and the events that its helper gets.
     pub(crate) fn watching() -> (Self, Box<dyn Events>) {
         let host = Self::new();
         let mut kernel = host.kernel;
@@ -52,12 +52,12 @@ impl Host {
     }
 }
 
-/// A helper's kernel side in a namespace.
+/// Another helper's kernel side in the same namespace.
 pub(crate) fn another_helper(net: &Netns) -> Netlink {
     net.run(Netlink::open).unwrap()
 }
 
-/// A ruleset of links on the route's MTU and links on a fixed one.
+/// A ruleset of links clamped to the route MTU, and links with a fixed path MTU.
 pub(crate) fn ruleset(route: &[&str], fixed: &[(&str, u32)]) -> Ruleset {
     Ruleset {
         route: route.iter().map(|name| LinkName::parse(name).unwrap()).collect(),

@@ -1,4 +1,4 @@
-//! Links and what they carry, as `ip` makes them.
+//! Links and routes that `ip` creates.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -74,7 +74,7 @@ fn what_says_something_about_the_link_only_is_no_route() {
         let mut host = Host::new();
         host.net.add_tun("tun0", 1380).unwrap();
         host.net.sh(line).unwrap();
-        // The kernel adds the local route of an IPv6 address a moment after the address.
+        // The kernel adds the local route of an IPv6 address shortly after the address.
         let begun = Instant::now();
         while links(&mut host)["tun0"].routes.any {
             assert!(begun.elapsed() < Duration::from_secs(30), "{line}");

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::host::{Host, ruleset};
 
-/// Every kind of content: names of all lengths and shapes, both modes.
+/// Every kind of content: names of all lengths and shapes, and both modes.
 fn contents() -> [Ruleset; 3] {
     [
         ruleset(&["wg0"], &[]),
@@ -18,7 +18,7 @@ fn contents() -> [Ruleset; 3] {
     ]
 }
 
-/// The same table as somebody would write it by hand.
+/// The same table in nft's syntax.
 fn written_by_hand(ruleset: &Ruleset) -> String {
     let set = |head: &str, elements: Vec<String>| {
         let listed = format!("elements = {{ {} }}\n", elements.join(", "));
@@ -70,7 +70,7 @@ fn objects(net: &Netns) -> Vec<String> {
     objects
 }
 
-/// Another namespace, with a ruleset loaded by nft.
+/// A new namespace with a ruleset that nft has loaded.
 fn loaded(text: &str) -> Netns {
     let net = Netns::new().unwrap();
     net.nft(text).unwrap();

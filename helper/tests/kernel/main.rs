@@ -1,4 +1,4 @@
-//! The real kernel, in throw-away network namespaces: what `nft` lists, what goes over the wire, what `ip` does.
+//! Tests with the real kernel in temporary network namespaces, with `nft`, `ip` and packets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod atomic;

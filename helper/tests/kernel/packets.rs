@@ -9,7 +9,7 @@ use crate::host::ruleset;
 use crate::router::Router;
 use crate::wire::{ACK, RST, SYN, Segment, through};
 
-/// The MSS that fits an MTU: 40 bytes of headers less for IPv4 and TCP, 60 for IPv6 and TCP.
+/// The MSS that fits an MTU: less 40 bytes of headers for IPv4 and TCP, less 60 for IPv6 and TCP.
 fn mss(mtu: u16, family: Family) -> u16 {
     mtu - if family == Family::V4 { 40 } else { 60 }
 }
@@ -43,7 +43,7 @@ fn the_hosts_own_connections_take_a_fixed_value_too() {
     router.host.apply(&ruleset(&[], &[("wg1", 1000)]));
     for family in FAMILIES {
         let stream = Router::connect(&router.host.net, Router::address(0, family));
-        // The host may send the MSS that the SYN-ACK announced, less 12 bytes of time stamps.
+        // The host may send segments of the MSS in the SYN-ACK, less 12 bytes of time stamps.
         assert_eq!(getsockopt(&stream, TcpMaxSeg).unwrap(), u32::from(mss(1000, family)) - 12);
     }
     let counters = router.host.kernel.held().unwrap().unwrap().counters;
@@ -124,7 +124,7 @@ fn fixed_and_route_counters_add_up_and_count_matching_links_only() {
     for link in 0..3 {
         Router::connect(&router.client, Router::address(link, Family::V4));
     }
-    // The peer answers through its first link, whatever link was asked through.
+    // The peer answers through its first link, even if the request came through another one.
     let counters = router.host.kernel.held().unwrap().unwrap().counters;
     assert_eq!((counters.ipv4_out, counters.ipv6_out, counters.ipv6_in), (2, 0, 0));
     let listed = router.host.listed();

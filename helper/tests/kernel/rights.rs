@@ -1,4 +1,4 @@
-//! Without the right to change rules.
+//! A process without `CAP_NET_ADMIN`.
 
 use airpods_helper::kernel::netlink::Netlink;
 use airpods_helper::kernel::{Kernel, KernelError};
@@ -11,7 +11,8 @@ use crate::host::ruleset;
 fn without_cap_net_admin_everything_about_rules_is_not_permitted() {
     let net = Netns::new().unwrap();
     let (applied, held, watched, links) = net.run(|| {
-        // The thread's own; the namespace's thread does nothing else after this.
+        // Only this thread loses the capability. The namespace's thread does nothing else after
+        // this.
         caps::drop(None, CapSet::Effective, Capability::CAP_NET_ADMIN).unwrap();
         let mut kernel = Netlink::open().unwrap();
         (kernel.apply(&ruleset(&["wg0"], &[])), kernel.held(), kernel.events().map(drop), kernel.links(&|_| true))

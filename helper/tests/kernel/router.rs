@@ -1,4 +1,4 @@
-//! Three namespaces in a row: a client, the host that clamps, and a peer beyond its links.
+//! Three namespaces in a row: a client, the host with the clamps, and a peer behind its links.
 
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -10,8 +10,9 @@ use crate::host::Host;
 /// The peer's port.
 const PORT: u16 = 8000;
 
-/// The host between a client behind `lan` and a peer behind each of the named links. `lan` has MTU 1500, the links 1280 on
-/// the host's side and 1500 on the peer's, so that both ends announce what 1500 takes: 1460 and 1440.
+/// The host between a client behind `lan` and a peer behind each of the named links. `lan` has MTU
+/// 1500. The links have 1280 on the host's side and 1500 on the peer's. So both ends announce the
+/// MSS for 1500: 1460 and 1440.
 pub(crate) struct Router {
     pub(crate) client: Netns,
     pub(crate) host: Host,
@@ -24,7 +25,7 @@ impl Router {
     pub(crate) fn new(links: &[&str]) -> Self {
         let (client, host, peer) = (Netns::new().unwrap(), Host::new(), Netns::new().unwrap());
         for net in [&client, &host.net, &peer] {
-            // Otherwise IPv6 neighbours are not found for a second, and SYNs are sent twice.
+            // Without this, IPv6 neighbour discovery fails for a second and SYNs are sent twice.
             net.sh("for of in all default; do echo 0 > /proc/sys/net/ipv6/conf/$of/accept_dad; done").unwrap();
         }
         host.net.sh("echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding").unwrap();
@@ -61,12 +62,13 @@ impl Router {
         SocketAddr::new(address, PORT)
     }
 
-    /// Connects from a namespace; the connection is through when this returns.
+    /// Connects from a namespace, and returns the established connection.
     pub(crate) fn connect(from: &Netns, to: SocketAddr) -> TcpStream {
         from.run(move || TcpStream::connect_timeout(&to, Duration::from_secs(3))).unwrap()
     }
 
-    /// Connects from the client, and returns the MSS that reached the peer with the SYN, and the client with the SYN-ACK.
+    /// Connects from the client. Returns the MSS in the SYN that reached the peer, and in the
+    /// SYN-ACK that reached the client.
     pub(crate) fn handshake(&self, link: usize, family: Family) -> (u16, u16) {
         let at_peer = Capture::start(&self.peer, &format!("far{link}")).unwrap();
         let at_client = Capture::start(&self.client, "eth0").unwrap();

@@ -1,11 +1,13 @@
-//! Whose the table is: what is found at the start, what others try, what happens when the helper goes.
+//! Ownership of the table: tables found at the start, changes by other programs, and the end of the
+//! helper.
 
 use airpods_helper::kernel::{Event, Held, Kernel, Ruleset};
 use airpods_lab::Place;
 
 use crate::host::{Host, another_helper, ruleset};
 
-/// Tables that somebody or something may have left behind, each line a part.
+/// Tables that another program or an older helper may have left: a description, and the text for
+/// nft.
 const STALE: [(&str, &str); 6] = [
     ("plain and empty", "table inet airpods"),
     (
@@ -98,14 +100,14 @@ fn a_table_of_ours_is_removed_whatever_is_in_it() {
     }
 }
 
-/// Tables of others, as a firewall has them.
+/// A foreign table, as a firewall has it.
 const FIREWALL: &str = "table inet filter {
      set allowed { type inet_service; elements = { 22, 443 }; }
      chain input { type filter hook input priority 0; policy accept; tcp dport @allowed counter packets 7 bytes 70 accept; }
      }
      table ip nat { chain post { type nat hook postrouting priority 100; oifname \"eth0\" masquerade; }; }";
 
-/// A host with a firewall and our table, and its whole ruleset in a file.
+/// A host with a firewall and our table, and the file with its saved ruleset.
 fn saved() -> (Host, String) {
     let mut host = Host::new();
     host.net.nft(FIREWALL).unwrap();
@@ -157,7 +159,7 @@ fn a_saved_ruleset_loads_again_and_again_while_the_helper_holds_the_table() {
     }
 }
 
-/// Handles differ whenever something is loaded again.
+/// Removes the handles, which change with every load.
 fn without_handles(text: &str) -> String {
     let lines = text.lines().map(|line| line.split(" # handle").next().unwrap_or_default());
     lines.collect::<Vec<_>>().join("\n")

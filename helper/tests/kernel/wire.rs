@@ -1,4 +1,4 @@
-//! TCP segments made by hand, sent from the client and taken at the peer.
+//! Hand-made TCP segments, sent from the client and captured at the peer.
 
 use std::os::fd::AsRawFd;
 use std::time::Duration;
@@ -22,12 +22,12 @@ pub(crate) struct Segment {
     pub(crate) mss: Option<u16>,
 }
 
-/// Ports by which the segment is known again; nobody listens there.
+/// Ports that identify the segment; nothing listens on them.
 const SOURCE: u16 = 40_000;
 const TARGET: u16 = 9;
 
 impl Segment {
-    /// RFC 9293, section 3.1; the checksum is left to be wrong, nobody on the way looks at it.
+    /// RFC 9293, section 3.1. The checksum is wrong on purpose: nothing on the path checks it.
     fn bytes(self) -> Vec<u8> {
         let words: u8 = if self.mss.is_some() { 6 } else { 5 };
         let mut bytes = Vec::new();
@@ -39,7 +39,7 @@ impl Segment {
         bytes
     }
 
-    /// Reads an IPv4 packet; `None` if it is another one.
+    /// Parses an IPv4 packet; `None` if it is not our segment.
     fn read(packet: &[u8]) -> Option<Self> {
         let tcp = packet.get(usize::from(packet[0] & 0x0f) * 4..)?;
         let ports = [SOURCE.to_be_bytes(), TARGET.to_be_bytes()].concat();
@@ -51,7 +51,8 @@ impl Segment {
     }
 }
 
-/// Sends a segment from the client through the host, and returns it as the peer gets it behind the first link.
+/// Sends a segment from the client through the host. Returns it as it reaches the peer behind the
+/// first link.
 pub(crate) fn through(router: &Router, segment: Segment) -> Segment {
     let raw = || socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Tcp).unwrap();
     let at_peer = router.peer.run(raw);

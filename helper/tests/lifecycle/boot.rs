@@ -1,4 +1,4 @@
-//! Kept clamps in a boot where the network comes up before the bus.
+//! Persistent clamps in a boot where the network comes up before the bus.
 
 use airpods_lab::Place;
 use nix::sys::signal::Signal;
@@ -11,14 +11,14 @@ const KEPT: &str =
 
 const AUTO: &str = r#"{"version":2,"auto":{"mtu":null,"persist":true,"any-link":false},"clamps":{},"known":["vpn7"]}"#;
 
-/// Makes a VPN link that is in use.
+/// The commands that create a VPN link with an address, so that auto takes it.
 fn tun(name: &str, number: u8) -> String {
     format!(
         "ip tuntap add mode tun name {name}; ip link set {name} mtu 1380 up; ip addr add 10.9.{number}.1/24 dev {name}"
     )
 }
 
-/// A machine on which this was kept, as its boot begins.
+/// A machine with this persistent state file, at the beginning of its boot.
 fn booting(kept: &str) -> Machine {
     let machine = Machine::new();
     machine.sandbox.stop_bus();
@@ -81,7 +81,7 @@ fn a_kept_auto_clamps_links_that_it_knows_and_those_that_come_before_there_is_a_
     assert_eq!(links, ["vpn7", "vpn8", "wg0"]);
     assert_eq!(zruntime::block_on(machine.client().helper.clamps()).unwrap(), links, "also what is signalled");
 
-    // The next boot: what was learnt before there was a bus is known.
+    // The next boot: the helper has the names that it added without a bus.
     machine.unit.kill();
     machine.sandbox.sh("rm /run/airpods-helper/state.json; ip link del vpn7; ip link del vpn8").unwrap();
     machine.sandbox.stop_bus();

@@ -1,4 +1,4 @@
-//! State files that are not what the helper wrote, or where it cannot write.
+//! State files that the helper did not write, and folders where it cannot write.
 
 use airpods_dbus::{ClampOptions, ErrorKind};
 use airpods_lab::Place;
@@ -23,7 +23,7 @@ fn a_file_that_is_somebody_elses_is_said_and_ignored_and_replaced_by_the_next_ch
         machine.unit.kill();
         machine.sandbox.sh(&format!("cd /run/airpods-helper; {spoil}")).unwrap();
         machine.unit.start(&machine.sandbox);
-        // Log lines are written beside what they are about.
+        // The log is written on a separate thread, so the line may come later.
         until(what, || machine.log().contains("event=state-ignored").then_some(()));
         assert_eq!(machine.held(), None, "{what}: it starts with nothing");
         assert_eq!(machine.client().on_link("wg0"), Ok(true), "{what}");
@@ -48,7 +48,8 @@ fn a_change_that_is_refused_as_it_cannot_be_kept_is_not_there_after_a_reboot_eit
     let mut machine = Machine::clamping();
     let client = machine.client();
     assert_eq!(client.on_with("wg0", KEPT), Ok(true));
-    // Files can be written and removed there, and nothing of it can be seen onto the disk.
+    // With mode 300 the helper can write and remove files there, but not open the folder for an
+    // fsync.
     machine.sandbox.sh("chmod 300 /var/lib/airpods-helper").unwrap();
     assert_eq!(kind(client.on_with("wg1", KEPT)), ErrorKind::ApplyFailed);
     assert_eq!(kind(client.reset()), ErrorKind::ApplyFailed);

@@ -1,4 +1,5 @@
-//! The bytes that reach journald, which stores them unchanged. A socket of the test stands where journald's is.
+//! The bytes that reach journald, which stores them unchanged. The test binds its own socket in
+//! place of journald's.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,13 +13,13 @@ use airpods_lab::Sandbox;
 use crate::machine::Machine;
 
 const SOCKET: &str = "/run/systemd/journal/socket";
-/// As systemd does for a service whose stderr it has connected to the journal.
+/// Sets what systemd sets for a service with stderr connected to the journal.
 const CONNECTED: &str = "export JOURNAL_STREAM=$(stat --dereference --format %d:%i /proc/$$/fd/2)";
 
 /// One entry: its fields by name.
 type Entry = Vec<(String, Vec<u8>)>;
 
-/// Takes entries in from now on.
+/// Starts receiving entries.
 fn journal(sandbox: &Sandbox) -> mpsc::Receiver<Entry> {
     let path = sandbox.path(SOCKET);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -28,14 +29,15 @@ fn journal(sandbox: &Sandbox) -> mpsc::Receiver<Entry> {
     thread::spawn(move || {
         let mut datagram = vec![0; 64 * 1024];
         while let Ok(length) = socket.recv(&mut datagram) {
-            // Nobody listens any more when the test is over.
+            // The send fails once the test is over.
             drop(entries.send(entry(&datagram[..length])));
         }
     });
     received
 }
 
-/// Reads systemd's native protocol: `NAME=value`, or the name alone and then the value's length in 8 bytes.
+/// Parses journald's native protocol: `NAME=value`, or the name alone, then the length of the value
+/// in 8 bytes and the value.
 fn entry(mut datagram: &[u8]) -> Entry {
     let mut fields = Vec::new();
     while let Some(end) = datagram.iter().position(|byte| *byte == b'\n') {
@@ -69,7 +71,7 @@ fn no_field_of_an_entry_in_the_journal_has_a_byte_that_is_not_printable() {
         client.on_link(hostile).unwrap_err();
     }
     client.on_link("wg0").unwrap();
-    // The reader may be behind the replies.
+    // The receiving thread may lag behind the replies.
     let mut entries: Vec<Entry> = Vec::new();
     while entries.last().is_none_or(|entry| text(entry, "LINK") != "wg0") {
         entries.push(journal.recv_timeout(Duration::from_secs(10)).unwrap());

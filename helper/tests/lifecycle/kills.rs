@@ -1,4 +1,4 @@
-//! A thousand crashes in the middle of everything.
+//! A thousand crashes at random moments.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use crate::unit::until;
 
 const KILLS: usize = 1000;
 
-/// How long a new helper may take to have put the table right, which is when it says that it is ready. 99 of 100 must: on a busy
-/// machine a process may not run at all for a while.
+/// Time limit for a new helper to restore the table and report readiness. Of 100 starts 99 must
+/// keep it: on a busy machine a process may not run at all for a while.
 const CONVERGES_WITHIN: Duration = Duration::from_secs(1);
 
-/// Switches a second link on and off until told to stop, and counts how often that worked.
+/// Switches the clamp of a second link on and off until `stop` is set, and counts the served calls.
 fn traffic(client: Client, stop: Arc<AtomicBool>, served: Arc<AtomicUsize>) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         while !stop.load(Ordering::Relaxed) {
@@ -32,7 +32,7 @@ fn traffic(client: Client, stop: Arc<AtomicBool>, served: Arc<AtomicUsize>) -> t
                 if answer.is_ok() {
                     served.fetch_add(1, Ordering::Relaxed);
                 } else {
-                    // Nobody answers while the helper is away.
+                    // While the helper is away, calls fail.
                     thread::sleep(Duration::from_millis(1));
                 }
             }
@@ -49,7 +49,8 @@ fn killed_at_a_thousand_random_points_the_table_is_the_old_or_the_new_one_and_a_
     let mut converged_after = vec![Duration::from_millis(20)];
     let mut started = Instant::now();
     for round in 0..KILLS {
-        // One in four before it is ready, one while it joins the bus, and two in the middle of calls.
+        // Of four kills, one comes before the helper is ready, one while it joins the bus, and two
+        // during calls.
         if round % 4 == 0 {
             let usually = (*converged_after.last().unwrap()).min(Duration::from_millis(100));
             thread::sleep(usually.mul_f64(fastrand::f64()));

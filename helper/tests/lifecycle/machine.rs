@@ -13,14 +13,14 @@ use crate::systemd;
 use crate::unit::{Unit, until};
 
 pub(crate) struct Machine {
-    /// First, so that it is dropped first.
+    /// The first field, so that it is dropped first.
     pub(crate) unit: Unit,
     pub(crate) kernel: Netlink,
     pub(crate) sandbox: Sandbox,
 }
 
 impl Machine {
-    /// A machine whose helper is not running, and which nothing but the unit starts.
+    /// A machine whose helper is not running. Only the unit starts it.
     pub(crate) fn new() -> Self {
         let sandbox = Sandbox::new().unwrap();
         sandbox.install_helper().unwrap();
@@ -45,7 +45,8 @@ impl Machine {
         machine
     }
 
-    /// Root, whom the helper serves without polkit, once the helper has its name: it is ready before that.
+    /// A client of root, which needs no polkit. Waits until the helper owns its name, which comes
+    /// after readiness.
     pub(crate) fn client(&self) -> Client {
         let address = format!("unix:path={}", self.sandbox.path("/run/dbus/system_bus_socket").display());
         let connection = Builder::address(address.as_str()).method_timeout(PATIENCE).build();
@@ -54,7 +55,7 @@ impl Machine {
         client
     }
 
-    /// The links in the table; `None` without one.
+    /// The links in the table; `None` if there is no table.
     pub(crate) fn held(&mut self) -> Option<Vec<String>> {
         self.kernel.held().unwrap().as_ref().map(links)
     }

@@ -1,5 +1,5 @@
-//! The real helper on a throw-away host, under a service manager of the test's own: crashes, restarts, stops, and a reader
-//! who looks at the table all the while.
+//! The real helper on a temporary host, under a simulated service manager: crashes, restarts and
+//! stops. Meanwhile a reader watches the table.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod boot;

@@ -1,5 +1,5 @@
-//! Somebody who looks at the table about a thousand times a second, and is told of every change besides: between two looks
-//! there is a moment that nobody sees.
+//! Reads the table about a thousand times a second. It also subscribes to the kernel's
+//! announcements, which cover the moments between two reads.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -15,29 +15,30 @@ use nix::sched::{CloneFlags, setns};
 /// The observations of a reader.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// How often it was looked.
+    /// The number of reads.
     pub(crate) looks: u32,
-    /// For how long.
+    /// The duration of all reads.
     pub(crate) lasted: Duration,
-    /// The changes to the table that the kernel announced, in the words of `nft monitor`. A table that goes with its owner's socket
-    /// is not among them; that it is made anew is.
+    /// The changes of the table that the kernel announced, as `nft monitor` prints them. The kernel
+    /// does not announce the removal of a table with its owner's socket, but it announces that the
+    /// table is created again.
     pub(crate) announced: Vec<String>,
     /// Every different set of links; `None` is no table.
     pub(crate) states: Vec<Option<Vec<String>>>,
-    /// The longest time between two looks that saw the link; a gap in the rules is no longer than this.
+    /// The longest time between two reads that saw the link, an upper bound on a gap in the rules.
     pub(crate) longest_between: Duration,
-    /// Counted handshakes, whenever they were fewer than before.
+    /// How often the counter of handshakes was lower than before.
     pub(crate) counters_lost: usize,
 }
 
 impl Seen {
-    /// Whether every look saw a table with this link in it.
+    /// Whether every read saw a table with this link.
     pub(crate) fn always_had(&self, link: &str) -> bool {
         self.states.iter().all(|state| state.as_ref().is_some_and(|links| links.iter().any(|held| held == link)))
     }
 
-    /// Whether it looked often enough to see what lasts: a look takes about a millisecond, and the rest is for a machine that has
-    /// much else to do.
+    /// Whether it read often enough to see lasting states. A read takes about a millisecond; the
+    /// limit leaves room for a busy machine.
     pub(crate) fn looked_often(&self) -> bool {
         self.looks > 0 && self.lasted / self.looks < Duration::from_millis(100)
     }
@@ -50,7 +51,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Starts looking, for a table that holds `link`.
+    /// Starts reading. `link` is the link that the table should have.
     pub(crate) fn start(sandbox: &Sandbox, link: &'static str) -> Self {
         let announced = Announced::listen(sandbox).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
@@ -94,7 +95,8 @@ pub(crate) fn links(held: &Held) -> Vec<String> {
     held.ruleset.route.iter().chain(held.ruleset.fixed.keys()).map(ToString::to_string).collect()
 }
 
-/// Another view of the sandbox's kernel than the helper's, opened on a thread that goes there and ends.
+/// A kernel side in the sandbox's namespace, beside the helper's. A thread enters the namespace,
+/// opens it, and ends.
 pub(crate) fn kernel_of(sandbox: &Sandbox) -> Netlink {
     let network = File::open(format!("/proc/{}/ns/net", sandbox.init())).unwrap();
     let opened = thread::spawn(move || {

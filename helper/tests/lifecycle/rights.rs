@@ -1,4 +1,4 @@
-//! The right over rules that is there, and is one over somebody else's network.
+//! `CAP_NET_ADMIN` in a user namespace that does not own the network namespace.
 
 use std::process::Output;
 
@@ -6,8 +6,8 @@ use airpods_lab::Place;
 
 use crate::machine::Machine;
 
-/// Runs the helper as root of a user namespace, to its end. Every user of the host is there under the same number; who makes
-/// the namespace has to write that down from outside.
+/// Runs the helper as root of a user namespace, until it ends. Every user of the host has the same
+/// number there. Only a process outside can write that map.
 fn in_a_user_namespace(machine: &Machine, options: &str) -> Output {
     let inside = "until grep -q 65536 /proc/self/uid_map && grep -q 65536 /proc/self/gid_map; do sleep 0.01; done; \
         exec timeout 60 /usr/libexec/airpods-helper";
@@ -29,7 +29,7 @@ fn in_a_user_namespace_without_a_network_of_its_own_the_helper_says_that_the_rig
     assert_eq!(refused.status.code(), Some(11), "{told}");
     assert!(told.contains("the kernel does not let this process change rules"), "{told}");
     assert!(told.contains("a user namespace needs a network namespace of its own"), "{told}");
-    // With one it gets as far as the bus, which is not there.
+    // With its own network namespace the helper gets as far as the bus, which is stopped.
     let served = in_a_user_namespace(&machine, "--net");
     let told = String::from_utf8_lossy(&served.stderr);
     assert_eq!(served.status.code(), Some(13), "{told}");

@@ -1,4 +1,4 @@
-//! Crashes, restarts and stops, as a reader of the rules sees them.
+//! Crashes, restarts and stops, observed by a reader of the rules.
 
 use airpods_helper::kernel::Kernel;
 use airpods_lab::Place;
@@ -112,7 +112,7 @@ fn a_crash_before_the_helper_is_ready_loses_nothing() {
 fn rules_that_changed_while_nobody_kept_them_are_put_right_at_the_start() {
     let mut machine = Machine::clamping();
     machine.unit.kill();
-    // As after a crash between the change of the rules and that of the file.
+    // Simulates a crash between the change of the rules and the write of the file.
     machine.sandbox.sh("sed -i 's/\"wg0\"/\"wg7\"/g' /run/airpods-helper/state.json").unwrap();
     machine.unit.start(&machine.sandbox);
     assert_eq!(machine.held(), Some(only("wg7")));

@@ -1,4 +1,4 @@
-//! systemd on the sandbox's bus, as far as the helper asks it: the job that it has for the unit.
+//! A fake systemd on the sandbox's bus. It serves only what the helper asks for: the unit's job.
 
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -20,7 +20,7 @@ const POLICY: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bu
 const UNIT: &str = "/org/freedesktop/systemd1/unit/airpods_2dhelper_2eservice";
 const JOB: &str = "/org/freedesktop/systemd1/job/7";
 
-/// The type of the job that there is for the unit.
+/// The type of the unit's job; `None` without a job.
 pub(crate) type Job = Arc<Mutex<Option<&'static str>>>;
 
 struct Unit(Job);
@@ -44,12 +44,12 @@ impl TheJob {
     }
 }
 
-/// Lets the name be owned. Before the bus is started.
+/// Adds a bus policy that allows owning systemd's name. Must precede the start of the bus.
 pub(crate) fn allow(sandbox: &Sandbox) {
     sandbox.write_file("/usr/share/dbus-1/system.d/systemd-double.conf", POLICY).unwrap();
 }
 
-/// Serves the job until the bus goes.
+/// Serves the job until the bus ends.
 pub(crate) fn serve(sandbox: &Sandbox) -> Job {
     let job = Job::default();
     let (unit, the_job) = (Unit(Arc::clone(&job)), TheJob(Arc::clone(&job)));

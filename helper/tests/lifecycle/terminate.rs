@@ -1,4 +1,4 @@
-//! Asked to stop in the middle of everything.
+//! SIGTERM at random moments.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,8 +14,9 @@ use crate::machine::Machine;
 use crate::private_bus::Client;
 use crate::reader::Reader;
 
-/// Switches `wg1` on and off until told to stop. Whatever is not served must say that the helper is leaving, or be told by
-/// the bus that it has left. How many calls were served, and how many were turned away by the helper.
+/// Switches the clamp of `wg1` on and off until `stop` is set. A call that is not served must get
+/// `ShuttingDown` from the helper, or `ServiceUnknown` from the bus. Returns the number of served
+/// calls, and of those that the helper refused.
 fn traffic(client: Client, stop: Arc<AtomicBool>) -> thread::JoinHandle<(usize, usize)> {
     thread::spawn(move || {
         let (mut served, mut turned_away) = (0, 0);
@@ -56,7 +57,7 @@ fn restarted_in_the_middle_of_changes_it_ends_at_once_with_a_whole_table_and_no_
         let asked = Instant::now();
         machine.unit.signal(Signal::SIGTERM);
         assert!(machine.unit.ended().success());
-        // Half a second at most, and the rest for a machine that has much else to do.
+        // The helper takes half a second at most. The limit leaves room for a busy machine.
         assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
         machine.unit.start(&machine.sandbox);
     }

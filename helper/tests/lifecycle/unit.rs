@@ -1,4 +1,5 @@
-//! A unit of `Type=notify` with `ExecStopPost=`, run as systemd does, as far as the helper can tell.
+//! A unit of `Type=notify` with `ExecStopPost=`. It runs the helper like systemd does, as far as
+//! the helper can tell.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
@@ -27,7 +28,7 @@ pub(crate) struct Unit {
 }
 
 struct Process {
-    /// The way into the sandbox.
+    /// The process that entered the sandbox and runs the helper in it.
     child: Child,
     pid: Pid,
 }
@@ -70,7 +71,7 @@ impl Unit {
         self.process = Some(Process { child, pid });
     }
 
-    /// Waits until the helper says that it is ready.
+    /// Waits until the helper reports readiness.
     pub(crate) fn ready(&mut self) {
         until("READY=1", || {
             self.hear();
@@ -91,10 +92,11 @@ impl Unit {
         kill(self.process.as_ref().unwrap().pid, signal).unwrap();
     }
 
-    /// Waits for the process' end.
+    /// Waits until the process has ended.
     pub(crate) fn ended(&mut self) -> ExitStatus {
         let status = until("the helper's end", || {
-            // As systemd, which hears everything that a process said before it looks whether it has ended.
+            // Like systemd, this reads all notices of a process before it checks whether that has
+            // ended.
             self.hear();
             self.process.as_mut().unwrap().child.try_wait().unwrap()
         });
@@ -108,13 +110,13 @@ impl Unit {
         self.ended();
     }
 
-    /// Ends it as a crash does, up to where systemd starts it again.
+    /// Crashes the helper, and runs `after-stop`; systemd would then restart it.
     pub(crate) fn crash(&mut self, sandbox: &Sandbox) {
         self.kill();
         Self::after_stop(sandbox, "signal", "KILL");
     }
 
-    /// Runs what the unit has for after the end of the process, with what systemd says about that end.
+    /// Runs the unit's `ExecStopPost=` with the environment that systemd sets for such an end.
     pub(crate) fn after_stop(sandbox: &Sandbox, result: &str, status: &str) {
         let log = fs::File::options().append(true).create(true).open(sandbox.log_path("helper")).unwrap();
         let mut command = sandbox.command(HELPER);
@@ -137,13 +139,13 @@ impl Unit {
         self.start(sandbox);
     }
 
-    /// `systemctl stop`: afterwards the runtime folder is removed.
+    /// `systemctl stop`, after which systemd removes the runtime folder.
     pub(crate) fn stop(&mut self, sandbox: &Sandbox) {
         self.end_with(sandbox, "stop");
         sandbox.sh("rm -r /run/airpods-helper").unwrap();
     }
 
-    /// Takes in what was said.
+    /// Reads the pending notices.
     fn hear(&mut self) {
         let mut text = [0; 4096];
         while let Ok(length) = self.notices.recv(&mut text) {
@@ -154,7 +156,7 @@ impl Unit {
 
 impl Drop for Unit {
     fn drop(&mut self) {
-        // The sandbox ends the helper; this is its way in.
+        // The sandbox ends the helper itself; this ends the process that entered it.
         if let Some(mut process) = self.process.take() {
             let _ = kill(process.pid, Signal::SIGKILL);
             drop(process.child.wait());

@@ -11,7 +11,8 @@ use zbus::connection::Builder;
 
 use super::{PATIENCE, repository};
 
-/// A bus daemon of either kind with the policy of a system bus and the helper's own, killed when dropped or when the test dies.
+/// A bus daemon of either kind, with the policy of a system bus and the helper's own. It is killed
+/// when dropped, or when the test dies.
 pub struct PrivateBus {
     daemon: Option<RunningBus>,
     folder: TempDir,
@@ -26,7 +27,7 @@ impl PrivateBus {
         Self::with(kind, &[])
     }
 
-    /// One that starts these programs for these names.
+    /// A bus daemon that starts these programs for these names.
     pub fn with_services(services: &[(&str, &str)]) -> Self {
         Self::with(BusDaemon::default(), services)
     }
@@ -48,7 +49,7 @@ impl PrivateBus {
         format!("unix:path={}", self.folder.path().join("bus").display())
     }
 
-    /// Where it listens.
+    /// The socket that it listens on.
     pub fn socket(&self) -> std::path::PathBuf {
         self.folder.path().join("bus")
     }
@@ -57,13 +58,13 @@ impl PrivateBus {
         zruntime::block_on(Builder::address(self.address().as_str()).method_timeout(PATIENCE).build()).unwrap()
     }
 
-    /// A connection that counts as another user's.
+    /// Connects as another user.
     pub fn connect_as(&self, uid: u32) -> Connection {
         let stream = airpods_lab::connect_as(uid, &self.folder.path().join("bus")).unwrap();
         zruntime::block_on(Builder::unix_stream(stream).user_id(uid).method_timeout(PATIENCE).build()).unwrap()
     }
 
-    /// A program of the bus's own family, run as another user.
+    /// Runs a bus client program as another user. Returns whether it succeeded, and its output.
     pub fn program_as(&self, uid: u32, program: &str, arguments: &[&str]) -> (bool, String) {
         use std::os::unix::process::CommandExt;
         let address = self.address();

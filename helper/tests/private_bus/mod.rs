@@ -1,5 +1,5 @@
-//! A bus of the test's own, with the helper on it: real bus daemon, shipped bus policy, recording authority,
-//! simulated kernel.
+//! A private bus with the helper on it: a real bus daemon, the shipped bus policy, a recording
+//! authority and a simulated kernel.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 mod daemon;
@@ -28,10 +28,11 @@ use zruntime::{Event, SharedRuntime};
 pub use daemon::PrivateBus;
 pub use systemd::Manager;
 
-/// How long anything may take before a test fails.
+/// Time limit for every wait of a test.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Ordinary users that every Debian has: the bus daemon turns away a user whom the system does not know.
+/// Ordinary users on every Debian system. The bus daemon rejects users that the system does not
+/// know.
 pub const DAEMON: u32 = 1;
 pub const NOBODY: u32 = 65534;
 
@@ -40,7 +41,7 @@ pub fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// The helper, running in a thread of the test.
+/// The helper, running in a thread of the test process.
 pub struct Helper {
     pub bus: PrivateBus,
     pub kernel: Simulated,
@@ -58,13 +59,13 @@ pub struct Helper {
 pub struct Choice {
     pub bus: BusDaemon,
     pub authority: Recording,
-    /// Asks polkit on the private bus, in the place of the recording authority.
+    /// Whether the helper asks polkit on the private bus instead of the recording authority.
     pub asks_polkit: bool,
     pub links: Vec<Link>,
     pub patience: Duration,
     pub state: Option<&'static str>,
     pub manager: Manager,
-    /// Makes the helper's view of the simulated kernel.
+    /// Wraps the simulated kernel for the helper.
     pub view: Box<dyn FnOnce(Simulated) -> Box<dyn Kernel>>,
 }
 
@@ -118,8 +119,8 @@ impl Helper {
         helper
     }
 
-    /// From now on log lines are written on a thread of their own, as the program has it, and the journal takes none until what is
-    /// returned is dropped, or a minute has passed: a test that fails reads them.
+    /// Moves logging to a separate thread, as in the program, and blocks that thread. It goes on
+    /// when the returned sender is dropped, or after a minute: a failing test reads the lines.
     pub fn stop_journal(&self) -> mpsc::Sender<()> {
         self.log.write_in_the_background().unwrap();
         let (release, released) = mpsc::channel();
@@ -133,17 +134,17 @@ impl Helper {
         release
     }
 
-    /// Calls as this process' user, without allowing interaction.
+    /// A client with this process's user.
     pub fn client(&self) -> Client {
         Client::on(self.bus.connect())
     }
 
-    /// Calls as an ordinary user.
+    /// A client with another user.
     pub fn client_of(&self, uid: u32) -> Client {
         Client::on(self.bus.connect_as(uid))
     }
 
-    /// Waits until somebody is asked for a password.
+    /// Waits until a password prompt is open.
     pub fn wait_for_prompt(&self) {
         self.wait_until("the prompt is open", || self.authority.prompts() == 1);
     }
@@ -157,13 +158,13 @@ impl Helper {
         }
     }
 
-    /// The names of the links that the rules name.
+    /// The links that the rules name.
     pub fn clamped(&self) -> Vec<String> {
         let table = self.kernel.table().unwrap_or_default();
         table.route.iter().chain(table.fixed.keys()).map(ToString::to_string).collect()
     }
 
-    /// The lines of mutating calls.
+    /// The log lines of mutating calls.
     pub fn audit(&self) -> Vec<Line> {
         self.lines
             .all()
@@ -180,7 +181,7 @@ impl Helper {
         self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
-    /// Waits for it to end by itself.
+    /// Waits until the helper ends by itself.
     pub fn wait_for_end(&mut self) -> Result<Ending, DaemonError> {
         let deadline = Instant::now() + PATIENCE;
         while self.is_running() {
@@ -190,13 +191,13 @@ impl Helper {
         self.thread.take().unwrap().join().unwrap()
     }
 
-    /// Stops it as SIGTERM would.
+    /// Stops the helper as SIGTERM would.
     pub fn stop(&mut self) -> Result<Ending, DaemonError> {
         self.stop.notify(1);
         self.wait_for_end()
     }
 
-    /// Runs another one beside it, to its end.
+    /// Runs a second helper beside this one, until it ends.
     pub fn run_another(&self) -> Result<Ending, DaemonError> {
         let daemon = Parts { manager: Manager { is_there: false, ..Manager::default() }, ..self.parts() };
         let (_stop, thread) = run(&self.bus, Box::new(self.kernel.clone()), Some(self.authority.clone()), daemon);
@@ -208,7 +209,7 @@ impl Helper {
         Parts { log, places, patience: Duration::from_secs(600), manager }
     }
 
-    /// Starts it again on the same kernel and state.
+    /// Starts the helper again with the same kernel and state.
     pub fn start_again(&mut self) {
         let count = || self.lines.all().iter().filter(|line| line.event() == "started").count();
         let before = count();
@@ -224,7 +225,7 @@ impl Drop for Helper {
     fn drop(&mut self) {
         self.stop.notify(1);
         if let Some(thread) = self.thread.take() {
-            // A helper that panicked has failed its test already.
+            // A panic of the helper has failed the test already.
             drop(thread.join());
         }
     }
@@ -265,7 +266,7 @@ fn run(
     (stop, thread)
 }
 
-/// A caller.
+/// A client of the helper.
 pub struct Client {
     pub connection: Connection,
     pub helper: HelperProxy<'static>,
@@ -289,7 +290,7 @@ impl Client {
         zruntime::block_on(self.helper.clamp_off(link)).map_err(|error| ours(&error))
     }
 
-    /// The same, and somebody may be asked for a password.
+    /// The same, but the call allows a password prompt.
     pub fn on_asking(&self, link: &str) -> Result<bool, Error> {
         zruntime::block_on(self.helper.clamp_on_asking(link, HashMap::new())).map_err(|error| ours(&error))
     }

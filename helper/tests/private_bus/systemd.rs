@@ -1,4 +1,4 @@
-//! The service manager.
+//! A fake service manager.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use airpods_helper::daemon::systemd::ServiceManager;
 use sd_notify::NotifyState;
 
-/// A service manager that remembers what it was told. Clones share that.
+/// A service manager that records its notifications. Clones share the record.
 #[derive(Clone)]
 pub struct Manager {
     pub is_there: bool,
@@ -22,7 +22,7 @@ impl Default for Manager {
 }
 
 impl Manager {
-    /// How often it was told this.
+    /// How often it got this notification.
     pub fn times_told(&self, what: &NotifyState<'_>) -> usize {
         self.told.lock().unwrap().iter().filter(|told| **told == what.to_string()).count()
     }
