@@ -22,7 +22,7 @@ pub const ACTION_CLAMP_OFF: &str = "org.airpods.helper1.clamp-off";
 /// polkit's action for `Reset`.
 pub const ACTION_RESET: &str = "org.airpods.helper1.reset";
 
-/// The nftables table the helper owns, in family `inet`.
+/// The nftables table that the helper maintains, in family `inet`.
 pub const TABLE: &str = "airpods";
 /// The largest number of named clamps; one more is `TooManyClamps`. Auto takes no link beyond this
 /// total.

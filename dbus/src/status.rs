@@ -55,7 +55,7 @@ wire_words! {
 }
 
 wire_words! {
-    /// The caller who asked for a clamp.
+    /// Why a clamp exists.
     Origin {
         /// Auto: it is a VPN link.
         Auto = "auto",
@@ -70,11 +70,11 @@ wire_words! {
 pub struct ClampStatus {
     /// The link's name.
     pub link: String,
-    /// Whether it does anything now.
+    /// Whether it is in effect now.
     pub state: ClampState,
     /// The source of the MSS.
     pub mode: Mode,
-    /// The caller who asked for it.
+    /// Why it exists: auto, or a caller named the link.
     pub origin: Origin,
     /// Whether it is kept across reboots.
     pub persist: bool,
@@ -136,7 +136,7 @@ pub struct Status {
     pub auto_mtu: Option<u32>,
     /// The clamps, sorted by link.
     pub clamps: Vec<ClampStatus>,
-    /// Handshake packets clamped, over all links.
+    /// Handshake packets that matched the clamping rules, over all links.
     pub counters: Counters,
     /// Why the kernel refuses the table; `None` while it does not.
     pub refusal: Option<String>,

@@ -64,6 +64,7 @@ pub fn decide(job: Option<&str>, result: Option<&str>, exit_status: Option<&str>
 pub fn run(runtime: &SharedRuntime, kernel: &mut dyn Kernel, places: &Places, log: &Log) -> Result<(), KernelError> {
     let (result, exit_status) = (env::var("SERVICE_RESULT").ok(), env::var("EXIT_STATUS").ok());
     if matches!(decide(None, result.as_deref(), exit_status.as_deref()), Fate::Keep(_)) {
+        // The delay precedes the question for the job, so a stop during the delay counts.
         thread::sleep(RESTART_DELAY);
     }
     let job = zruntime::block_on(async {

@@ -50,7 +50,7 @@ pub struct Rights {
 }
 
 impl Rights {
-    /// The rights of this thread.
+    /// Reads the rights of this thread.
     ///
     /// # Errors
     /// [`PrivilegeError::Unreadable`].
@@ -168,7 +168,8 @@ const HANDED_OVER: &[Step] = &[AMBIENT, INHERITABLE, NO_NEW_PRIVILEGES];
 impl Ids {
     /// Looks the helper's user up.
     ///
-    /// The file is read here, and no name service is asked: that would be code of others in a process that may be root.
+    /// This reads the file itself: the name service switch would load foreign code into a process
+    /// that may be root.
     ///
     /// # Errors
     /// [`PrivilegeError::NoUser`], or [`PrivilegeError::UserIsRoot`] if its number or its group's is 0.

@@ -209,6 +209,7 @@ fn read_text(path: &Path) -> Result<Option<String>, StateError> {
         return Err(malformed("others may write to it".to_owned()));
     }
     let mut text = String::new();
+    // Bounded again: the file may have grown since the check.
     file.take(MAX_SIZE).read_to_string(&mut text).map_err(StateError::io("read", path))?;
     Ok(Some(text))
 }

@@ -150,6 +150,7 @@ impl Drop for OpenCheck<'_> {
     fn drop(&mut self) {
         if let Some(id) = self.id.take() {
             let connection = self.polkit.connection.clone();
+            // `drop` cannot await, so a task sends the message.
             let cancel = async move {
                 let call = Message::method_call(OBJECT, "CancelCheckAuthorization").destination(NAME);
                 // No reply: a polkit that hangs would not send one. No auto-start: a new polkit has

@@ -31,7 +31,7 @@ pub(super) struct Wanted {
     pub(super) request: Result<Request, Error>,
 }
 
-/// The meaning of a call.
+/// A decoded call.
 #[derive(Debug)]
 pub(super) enum Meaning {
     /// The answer is constant or in memory, and costs less than finding out who calls.
@@ -78,7 +78,7 @@ impl Property {
     }
 }
 
-/// The meaning of a call.
+/// Decodes a call.
 pub(super) fn meaning(message: &Message) -> Meaning {
     let header = message.header();
     let member = header.member().map(MemberName::as_str).unwrap_or_default();

@@ -129,7 +129,7 @@ impl<C> Unidentified<C> {
         calls.into_iter().map(|(call, _)| call).collect()
     }
 
-    /// How many calls wait.
+    /// The number of calls that wait.
     pub(super) fn count(&self) -> usize {
         self.queue().count
     }
@@ -205,7 +205,7 @@ pub(super) async fn gone_later(runtime: &SharedRuntime, connection: &Connection,
 /// The unique names that leave the bus from now on.
 ///
 /// # Errors
-/// The bus's.
+/// The bus's error.
 pub(super) async fn leaving(connection: &Connection) -> zbus::Result<impl Stream<Item = OwnedUniqueName> + use<>> {
     let lost = bus(connection).await?.receive_name_owner_changed_with_args(&[(2, "")]).await?;
     Ok(lost.filter_map(|signal| match signal.args().ok()?.name {

@@ -35,7 +35,7 @@ use crate::authority::Authority;
 
 pub use service::Service;
 
-/// Why the helper is not on the bus.
+/// Why the helper could not join the bus.
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
     /// There is no system bus, or it does not let this user in.

@@ -73,7 +73,7 @@ impl Service {
 
     /// Locks the reconciler. Nothing awaits or blocks on another task while it holds the lock.
     pub fn reconciler(&self) -> MutexGuard<'_, Reconciler> {
-        // The reconciler does not panic. If it does, the kernel's state is read back at the next
+        // The reconciler should not panic. If it does, the kernel's state is read back at the next
         // look anyway.
         self.reconciler.lock().unwrap_or_else(PoisonError::into_inner)
     }

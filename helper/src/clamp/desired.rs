@@ -44,7 +44,7 @@ pub enum Change {
 }
 
 impl Desired {
-    /// Whether nothing is asked for.
+    /// Whether no clamp is desired.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.auto.is_none() && self.named.is_empty()

@@ -28,7 +28,7 @@ pub struct Plan {
 /// One clamp of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedClamp {
-    /// The caller who asked for it.
+    /// Why it exists: auto, or a caller named the link.
     pub origin: Origin,
     /// The requested options.
     pub options: ClampOptions,

@@ -149,7 +149,7 @@ pub enum KernelError {
     /// The kernel reported no error, but the table that was read back is not the wanted one.
     #[error("the kernel holds other rules than were asked for")]
     ReadBack,
-    /// The netlink conversation failed while `doing`.
+    /// The netlink exchange failed while `doing`.
     #[error("netlink failed while {doing}: {source}")]
     Netlink {
         /// The operation, such as `listing links`.

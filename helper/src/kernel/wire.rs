@@ -62,7 +62,7 @@ impl<'a> Message<'a> {
 /// The messages of one datagram.
 ///
 /// # Errors
-/// If a length does not fit, the last item is an [`io::ErrorKind::InvalidData`].
+/// If a length does not fit, the last item is an [`io::ErrorKind::InvalidData`] error.
 pub(super) fn messages(datagram: &[u8]) -> impl Iterator<Item = io::Result<Message<'_>>> {
     // Messages are padded to 4 bytes, and `NlMessages` must not get an unpadded rest.
     let whole = datagram.len() & !3;

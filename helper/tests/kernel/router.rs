@@ -10,9 +10,9 @@ use crate::host::Host;
 /// The peer's port.
 const PORT: u16 = 8000;
 
-/// The host between a client behind `lan` and a peer behind each of the named links. `lan` has MTU
-/// 1500. The links have 1280 on the host's side and 1500 on the peer's. So both ends announce the
-/// MSS for 1500: 1460 and 1440.
+/// The host between a client behind `lan` and a peer behind each of the named links. The MTU of
+/// `lan` is 1500 bytes. The links have 1280 on the host's side and 1500 on the peer's. So both ends
+/// announce the MSS for 1500: 1460 and 1440.
 pub(crate) struct Router {
     pub(crate) client: Netns,
     pub(crate) host: Host,

@@ -61,6 +61,7 @@ impl Netlink {
     fn transact(&mut self, batch: &[u8]) -> Result<Option<(u32, Errno)>, KernelError> {
         let netlink = |source| KernelError::Netlink { doing: "changing the rules", source };
         let rules = self.rules()?;
+        // Answers left from an earlier failure must not be taken for this batch's.
         rules.drain().map_err(netlink)?;
         rules.send(batch).map_err(netlink)?;
         let mut refused: Option<(u32, Errno)> = None;

@@ -259,8 +259,8 @@ impl Socket {
         outcome.ok_or_else(unanswered)
     }
 
-    /// Replaces the socket, which ends an abandoned dump. If the new socket is in another network
-    /// namespace, it keeps the old one, and the next request reads the rest first.
+    /// Replaces the socket, which ends an abandoned dump. It keeps the old one unless the new one
+    /// is known to be in the same network namespace. Then the next request reads the rest first.
     pub(super) fn leave(&mut self, protocol: SockProtocol) -> io::Result<()> {
         let cookie = |socket: &Self| getsockopt(socket, NetworkCookie).ok();
         let fresh = Self::open(protocol, 0)?;

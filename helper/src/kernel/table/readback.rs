@@ -173,8 +173,8 @@ fn counts_of_same(sent: Attributes<'_>, found: Attributes<'_>) -> Option<Vec<u64
     }
 }
 
-/// Whether `found` has all that was sent, and zero in all else that the kernel adds, such as the
-/// flags of a lookup (inverted or not).
+/// Whether `found` has all that was sent, and all else in it is zero. An example is the flags that
+/// the kernel adds to a lookup: a set bit inverts it.
 fn is_as_sent(sent: Attributes<'_>, found: Attributes<'_>) -> bool {
     let is_same = |(kind, value): (u16, &[u8])| match found.get(kind & TYPE_MASK) {
         Some(other) if kind & NESTED != 0 => is_as_sent(Attributes::new(value), Attributes::new(other)),
