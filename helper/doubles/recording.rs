@@ -9,7 +9,7 @@ use zbus::OwnedVariant;
 use zbus::wire::{LE, serialized::Context, to_bytes};
 use zruntime::{Event, SharedRuntime};
 
-use crate::authority::{Answer, Authority, Manner, NoAnswer, Question};
+use crate::authority::{Answer, Authority, NoAnswer, PromptMode, Question};
 
 /// A question, as it would be sent to polkit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,12 +121,12 @@ impl Recording {
 
 #[async_trait]
 impl Authority for Recording {
-    async fn ask(&self, question: &Question, manner: Manner) -> Result<Answer, NoAnswer> {
+    async fn ask(&self, question: &Question, mode: PromptMode) -> Result<Answer, NoAnswer> {
         let (thinks, delay, answer) = {
             let mut script = self.script();
-            script.asked.push(Asked::of(question, manner));
+            script.asked.push(Asked::of(question, mode));
             let at_once = |answer| (Duration::ZERO, Ok(answer));
-            let challenge = (script.needs_password && manner == Manner::Quietly)
+            let challenge = (script.needs_password && mode == PromptMode::Forbidden)
                 .then(|| at_once(Answer { is_challenge: true, ..Answer::default() }));
             let is_thought_about = script.answers.is_empty() && challenge.is_none();
             // This listens before the lock is released: a test that sees the question may call
@@ -165,7 +165,7 @@ impl Drop for Open<'_> {
 }
 
 impl Asked {
-    fn of(question: &Question, manner: Manner) -> Self {
+    fn of(question: &Question, mode: PromptMode) -> Self {
         let details = to_bytes(Context::new(LE, 0), &question.subject)
             .and_then(|bytes| bytes.deserialize::<(String, HashMap<String, OwnedVariant>)>().map(|(read, _)| read.1));
         let mut subject_details: Vec<_> =
@@ -176,7 +176,7 @@ impl Asked {
             subject_details,
             action_id: question.action().id(),
             details: question.details(),
-            flags: u32::from(manner == Manner::Prompting),
+            flags: u32::from(mode == PromptMode::Allowed),
         }
     }
 }

@@ -98,11 +98,11 @@ pub struct Question {
 
 /// Whether polkit may prompt for a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manner {
+pub enum PromptMode {
     /// No prompt, so polkit answers at once.
-    Quietly,
+    Forbidden,
     /// polkit may prompt for a password; the answer takes as long as the user does.
-    Prompting,
+    Allowed,
 }
 
 impl Question {
@@ -193,7 +193,7 @@ impl NoAnswer {
 pub trait Authority: Send + Sync {
     /// Asks, and waits for an authority that is being started. Dropping the future cancels the
     /// check.
-    async fn ask(&self, question: &Question, manner: Manner) -> Result<Answer, NoAnswer>;
+    async fn ask(&self, question: &Question, mode: PromptMode) -> Result<Answer, NoAnswer>;
 }
 
 /// Permission for one caller to make one change, once. It owns the request that was judged, so no
@@ -232,7 +232,7 @@ pub async fn authorise(
     question: &Question,
     tell: impl FnOnce(Line),
 ) -> Result<Option<Permit>, Error> {
-    let answer = ask(authority, question, Manner::Quietly, tell).await;
+    let answer = ask(authority, question, PromptMode::Forbidden, tell).await;
     if question.interaction && matches!(answer, Ok(Answer { is_authorized: false, is_challenge: true, .. })) {
         return Ok(None);
     }
@@ -248,16 +248,16 @@ pub async fn authorise_at_prompt(
     question: &Question,
     tell: impl FnOnce(Line),
 ) -> Result<Permit, Error> {
-    permit(question, &ask(authority, question, Manner::Prompting, tell).await)
+    permit(question, &ask(authority, question, PromptMode::Allowed, tell).await)
 }
 
 async fn ask(
     authority: &dyn Authority,
     question: &Question,
-    manner: Manner,
+    mode: PromptMode,
     tell: impl FnOnce(Line),
 ) -> Result<Answer, NoAnswer> {
-    let answer = authority.ask(question, manner).await;
+    let answer = authority.ask(question, mode).await;
     let hint = match &answer {
         // Neither is a fault of polkit.
         Ok(_) | Err(NoAnswer::CallerGone) => None,

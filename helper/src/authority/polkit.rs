@@ -14,7 +14,7 @@ use zbus::{Connection, Message};
 use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags};
 use zruntime::SharedRuntime;
 
-use super::{Answer, Authority, Manner, NoAnswer, Question};
+use super::{Answer, Authority, NoAnswer, PromptMode, Question};
 
 /// polkit's names on the bus (polkit reference manual, "D-Bus API").
 const NAME: &str = "org.freedesktop.PolicyKit1";
@@ -50,10 +50,10 @@ impl Polkit {
         Self { connection, runtime, checks: AtomicU64::new(0) }
     }
 
-    async fn ask_once(&self, question: &Question, manner: Manner) -> Result<Answer, NoAnswer> {
-        let flags = match manner {
-            Manner::Quietly => CheckAuthorizationFlags::empty(),
-            Manner::Prompting => CheckAuthorizationFlags::ALLOW_USER_INTERACTION,
+    async fn ask_once(&self, question: &Question, mode: PromptMode) -> Result<Answer, NoAnswer> {
+        let flags = match mode {
+            PromptMode::Forbidden => CheckAuthorizationFlags::empty(),
+            PromptMode::Allowed => CheckAuthorizationFlags::ALLOW_USER_INTERACTION,
         };
         let id = format!("airpods-{}", self.checks.fetch_add(1, Ordering::Relaxed));
         let details = question.details();
@@ -65,7 +65,7 @@ impl Polkit {
                 AuthorityProxy::builder(&self.connection).cache_properties(CacheProperties::No).build().await?;
             polkit.check_authorization(&question.subject, question.action().id(), &details, flags, &id).await
         };
-        let checked = or(async { Ok(check.await) }, async { Err(self.given_up(manner).await) }).await;
+        let checked = or(async { Ok(check.await) }, async { Err(self.given_up(mode).await) }).await;
         let result = checked?;
         // The check has ended, so there is nothing left to cancel.
         open.id = None;
@@ -81,10 +81,10 @@ impl Polkit {
 
     /// Completes when waiting is pointless, and returns the reason. While polkit's name has no
     /// owner, the bus is starting polkit, and the bus itself answers the check if that fails.
-    async fn given_up(&self, manner: Manner) -> NoAnswer {
-        let (patience, looks) = match manner {
-            Manner::Quietly => (SILENCE, LOOKS),
-            Manner::Prompting => (TYPING, LOOKS_AT_PROMPT),
+    async fn given_up(&self, mode: PromptMode) -> NoAnswer {
+        let (patience, looks) = match mode {
+            PromptMode::Forbidden => (SILENCE, LOOKS),
+            PromptMode::Allowed => (TYPING, LOOKS_AT_PROMPT),
         };
         let begun = Instant::now();
         let mut seen: Option<(OwnedUniqueName, Instant)> = None;
@@ -130,11 +130,11 @@ impl Polkit {
 
 #[async_trait]
 impl Authority for Polkit {
-    async fn ask(&self, question: &Question, manner: Manner) -> Result<Answer, NoAnswer> {
-        match self.ask_once(question, manner).await {
+    async fn ask(&self, question: &Question, mode: PromptMode) -> Result<Answer, NoAnswer> {
+        match self.ask_once(question, mode).await {
             // Ask once more: the bus starts another polkitd, and without a prompt no user has seen
             // the question yet.
-            Err(NoAnswer::Ended) if manner == Manner::Quietly => self.ask_once(question, manner).await,
+            Err(NoAnswer::Ended) if mode == PromptMode::Forbidden => self.ask_once(question, mode).await,
             answer => answer,
         }
     }
