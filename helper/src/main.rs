@@ -27,7 +27,7 @@ use zruntime::SharedRuntime;
 use zruntime::signal::{Signal, Signals};
 
 /// How long the helper stays on the bus while nothing is clamped and no call arrives.
-const PATIENCE: Duration = Duration::from_secs(60);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Time limit for writing the last log lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -166,7 +166,7 @@ async fn stay(kernel: Netlink, places: Places, log: Log) -> Result<Ending, Helpe
         drop(signals.recv().await);
     };
     let (kernel, manager) = (Box::new(kernel), Box::new(Systemd));
-    let daemon = Daemon { runtime: runtime.clone(), kernel, places, log, patience: PATIENCE, manager };
+    let daemon = Daemon { runtime: runtime.clone(), kernel, places, log, idle_timeout: IDLE_TIMEOUT, manager };
     let polkit =
         |connection: &Connection| -> Box<dyn Authority> { Box::new(Polkit::over(connection.clone(), runtime)) };
     let bus = Address::system().map_err(|error| DaemonError::from(BusError::Unreachable(error)))?;

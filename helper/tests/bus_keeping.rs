@@ -259,11 +259,11 @@ fn there_are_never_more_clamps_than_the_contract_says() {
 
 #[test]
 fn a_helper_that_nobody_needs_leaves_and_one_that_clamps_stays() {
-    let patience = Duration::from_millis(200);
-    let mut helper = Helper::with(Choice { patience, ..Choice::default() });
+    let idle_timeout = Duration::from_millis(200);
+    let mut helper = Helper::with(Choice { idle_timeout, ..Choice::default() });
     let client = helper.client();
     client.on_link("wg0").unwrap();
-    thread::sleep(patience * 3);
+    thread::sleep(idle_timeout * 3);
     assert!(helper.is_running());
     client.off("wg0").unwrap();
     assert_eq!(helper.wait_for_end().unwrap(), Ending::Unused);
@@ -271,9 +271,9 @@ fn a_helper_that_nobody_needs_leaves_and_one_that_clamps_stays() {
 
 #[test]
 fn a_call_that_arrives_while_it_leaves_is_answered() {
-    let patience = Duration::from_millis(60);
+    let idle_timeout = Duration::from_millis(60);
     for after in [50, 55, 58, 60, 62, 65, 70, 80, 100] {
-        let mut helper = Helper::with(Choice { patience, ..Choice::default() });
+        let mut helper = Helper::with(Choice { idle_timeout, ..Choice::default() });
         let client = helper.client();
         // On a slow machine it may have left already.
         drop(zruntime::block_on(client.helper.get_status()));

@@ -141,19 +141,19 @@ impl Service {
 
     /// Completes when nothing is clamped and no call has arrived for this long. It calls
     /// [`Self::leave`] first, so no call can change anything any more.
-    pub async fn unused_for(&self, patience: Duration) {
+    pub async fn unused_for(&self, idle_timeout: Duration) {
         loop {
             let call_over = self.call_over.listen();
             let last = *self.last_call.lock().unwrap_or_else(PoisonError::into_inner);
             let is_unused = self.in_flight() == 0 && self.reconciler().is_idle();
             if !is_unused {
                 call_over.await;
-            } else if last.elapsed() >= patience {
+            } else if last.elapsed() >= idle_timeout {
                 self.leave();
                 return;
             } else {
                 // After a timeout and after a call the loop checks again.
-                let _ = self.runtime.timeout_at(last + patience, call_over).await;
+                let _ = self.runtime.timeout_at(last + idle_timeout, call_over).await;
             }
         }
     }

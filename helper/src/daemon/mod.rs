@@ -33,9 +33,9 @@ const LAST_ANSWERS: Duration = Duration::from_millis(500);
 const LAST_CALLS: Duration = Duration::from_millis(50);
 
 /// How long a helper under a service manager waits for the bus, which starts late in a boot.
-const BUS_PATIENCE: Duration = Duration::from_secs(60);
+const BUS_TIMEOUT: Duration = Duration::from_secs(60);
 /// The interval between attempts to reach the bus.
-const BUS_LOOKS: Duration = Duration::from_millis(100);
+const BUS_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The parts of the daemon.
 pub struct Daemon {
@@ -47,8 +47,8 @@ pub struct Daemon {
     pub places: Places,
     /// The log.
     pub log: Log,
-    /// The idle timeout: how long to stay without clamps and calls.
-    pub patience: Duration,
+    /// How long to stay without clamps and calls.
+    pub idle_timeout: Duration,
     /// The service manager.
     pub manager: Box<dyn ServiceManager>,
 }
@@ -93,7 +93,7 @@ impl Daemon {
         authority: impl FnOnce(&Connection) -> Box<dyn Authority>,
         stop: impl Future<Output = ()>,
     ) -> Result<Ending, DaemonError> {
-        let Self { runtime, kernel, places, log, patience, manager } = self;
+        let Self { runtime, kernel, places, log, idle_timeout, manager } = self;
         let mut reconciler = Reconciler::new(kernel, places, log.clone());
         let watched = KernelEvents::of(&mut reconciler, &runtime, &log)?;
         let service = Service::new(reconciler, log.clone(), runtime.clone());
@@ -102,7 +102,7 @@ impl Daemon {
         // `or` polls its first argument first. So under a service manager the rules are applied
         // before the helper looks for the bus.
         let followed = async { present.follow(watched).await.map(|never| match never {}) };
-        let ending = or(followed, present.live(bus, authority, patience, stop)).await?;
+        let ending = or(followed, present.live(bus, authority, idle_timeout, stop)).await?;
         present.leave(ending).await;
         Ok(ending)
     }
@@ -126,7 +126,7 @@ impl Present {
         &self,
         bus: &Address,
         authority: impl FnOnce(&Connection) -> Box<dyn Authority>,
-        patience: Duration,
+        idle_timeout: Duration,
         stop: impl Future<Output = ()>,
     ) -> Result<Ending, DaemonError> {
         let mut stop = pin!(stop);
@@ -153,7 +153,7 @@ impl Present {
             Ok(Ending::Stopped)
         };
         let unused = async {
-            self.service.unused_for(patience).await;
+            self.service.unused_for(idle_timeout).await;
             Ok(Ending::Unused)
         };
         let lost = async {
@@ -173,17 +173,17 @@ impl Present {
     /// Connects to the bus. Under a service manager it waits for a bus that is not up yet.
     async fn join(&self, bus: &Address) -> Result<Connection, BusError> {
         let begun = Instant::now();
-        let deadline = if self.manager.is_there() { begun + BUS_PATIENCE } else { begun };
+        let deadline = if self.manager.is_there() { begun + BUS_TIMEOUT } else { begun };
         let mut has_waited = false;
         loop {
             // Each attempt has a time limit: before the bus runs, systemd may hold its listening
             // socket and answer nothing.
             let reached = or(bus::reach(bus, &self.service), async {
-                self.runtime.sleep_until(begun + BUS_PATIENCE).await;
+                self.runtime.sleep_until(begun + BUS_TIMEOUT).await;
                 Err(BusError::Unreachable(io::Error::from(io::ErrorKind::TimedOut).into()))
             });
             match reached.await {
-                Err(error) if Instant::now() + BUS_LOOKS < deadline => {
+                Err(error) if Instant::now() + BUS_RETRY_INTERVAL < deadline => {
                     if !has_waited {
                         self.log.write(Line::info("waiting-for-bus").with("cause", error));
                     }
@@ -191,7 +191,7 @@ impl Present {
                 }
                 reached => return reached,
             }
-            self.runtime.sleep(BUS_LOOKS).await;
+            self.runtime.sleep(BUS_RETRY_INTERVAL).await;
         }
     }
 

@@ -53,8 +53,8 @@ pub(super) struct Watchdog {
 
 impl Watchdog {
     /// A schedule for this timeout; without a timeout nothing is ever due.
-    pub(super) fn new(patience: Option<Duration>, now: Instant) -> Self {
-        let every = patience.map(|patience| patience / 2);
+    pub(super) fn new(timeout: Option<Duration>, now: Instant) -> Self {
+        let every = timeout.map(|timeout| timeout / 2);
         Self { every, next: every.and_then(|every| now.checked_add(every)) }
     }
 
@@ -121,32 +121,32 @@ impl Readiness {
 mod tests {
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(180);
+    const TIMEOUT: Duration = Duration::from_secs(180);
 
     #[test]
     fn a_sign_is_given_twice_in_the_watchdogs_patience() {
         let now = Instant::now();
-        let mut watchdog = Watchdog::new(Some(PATIENCE), now);
+        let mut watchdog = Watchdog::new(Some(TIMEOUT), now);
         assert!(!watchdog.beats(now));
-        assert_eq!(watchdog.wait(now), Some(PATIENCE / 2));
-        assert!(watchdog.beats(now + PATIENCE / 2));
-        assert!(!watchdog.beats(now + PATIENCE / 2), "once");
-        assert_eq!(watchdog.wait(now + PATIENCE / 2), Some(PATIENCE / 2));
+        assert_eq!(watchdog.wait(now), Some(TIMEOUT / 2));
+        assert!(watchdog.beats(now + TIMEOUT / 2));
+        assert!(!watchdog.beats(now + TIMEOUT / 2), "once");
+        assert_eq!(watchdog.wait(now + TIMEOUT / 2), Some(TIMEOUT / 2));
     }
 
     #[test]
     fn a_late_sign_is_not_made_up_for() {
         let now = Instant::now();
-        let mut watchdog = Watchdog::new(Some(PATIENCE), now);
-        assert!(watchdog.beats(now + PATIENCE * 10));
-        assert!(!watchdog.beats(now + PATIENCE * 10));
+        let mut watchdog = Watchdog::new(Some(TIMEOUT), now);
+        assert!(watchdog.beats(now + TIMEOUT * 10));
+        assert!(!watchdog.beats(now + TIMEOUT * 10));
     }
 
     #[test]
     fn without_a_watchdog_nothing_is_ever_due() {
         let now = Instant::now();
         let mut watchdog = Watchdog::new(None, now);
-        assert_eq!((watchdog.wait(now), watchdog.beats(now + PATIENCE)), (None, false));
+        assert_eq!((watchdog.wait(now), watchdog.beats(now + TIMEOUT)), (None, false));
     }
 
     #[test]

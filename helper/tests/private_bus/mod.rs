@@ -62,7 +62,7 @@ pub struct Choice {
     /// Whether the helper asks polkit on the private bus instead of the recording authority.
     pub asks_polkit: bool,
     pub links: Vec<Link>,
-    pub patience: Duration,
+    pub idle_timeout: Duration,
     pub state: Option<&'static str>,
     pub manager: Manager,
     /// Wraps the simulated kernel for the helper.
@@ -76,7 +76,7 @@ impl Default for Choice {
             authority: Recording::saying_yes(),
             asks_polkit: false,
             links: vec![wireguard("wg0"), wireguard("wg1"), link("eth0", ""), link("br0", "bridge")],
-            patience: Duration::from_secs(600),
+            idle_timeout: Duration::from_secs(600),
             state: None,
             manager: Manager::default(),
             view: Box::new(|kernel| Box::new(kernel)),
@@ -108,8 +108,12 @@ impl Helper {
         let (kernel, (log, lines)) = (Simulated::with_links(choice.links), LinesKept::log());
         let recording = (!choice.asks_polkit).then(|| choice.authority.clone());
         let manager = choice.manager;
-        let daemon =
-            Parts { log: log.clone(), places: places.clone(), patience: choice.patience, manager: manager.clone() };
+        let daemon = Parts {
+            log: log.clone(),
+            places: places.clone(),
+            idle_timeout: choice.idle_timeout,
+            manager: manager.clone(),
+        };
         let (stop, thread) = run(&bus, (choice.view)(kernel.clone()), recording, daemon);
         let thread = Some(thread);
         let authority = choice.authority;
@@ -206,7 +210,7 @@ impl Helper {
 
     fn parts(&self) -> Parts {
         let (log, places, manager) = (self.log.clone(), self.places.clone(), self.manager.clone());
-        Parts { log, places, patience: Duration::from_secs(600), manager }
+        Parts { log, places, idle_timeout: Duration::from_secs(600), manager }
     }
 
     /// Starts the helper again with the same kernel and state.
@@ -235,7 +239,7 @@ impl Drop for Helper {
 struct Parts {
     log: Log,
     places: Places,
-    patience: Duration,
+    idle_timeout: Duration,
     manager: Manager,
 }
 
@@ -247,13 +251,13 @@ fn run(
 ) -> (Arc<Event>, JoinHandle<Result<Ending, DaemonError>>) {
     let stop = Arc::new(Event::new());
     let (address, asked) = (bus.address(), Arc::clone(&stop));
-    let Parts { log, places, patience, manager } = parts;
+    let Parts { log, places, idle_timeout, manager } = parts;
     let thread = thread::spawn(move || {
         let asked = asked.listen();
         zruntime::block_on(async move {
             let runtime = SharedRuntime::current().unwrap();
             let manager = Box::new(manager);
-            let daemon = Daemon { runtime: runtime.clone(), kernel, places, log, patience, manager };
+            let daemon = Daemon { runtime: runtime.clone(), kernel, places, log, idle_timeout, manager };
             let authority = |connection: &Connection| -> Box<dyn Authority> {
                 match recording {
                     Some(recording) => Box::new(recording),
