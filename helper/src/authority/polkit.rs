@@ -22,19 +22,20 @@ const OBJECT: &str = "/org/freedesktop/PolicyKit1/Authority";
 const INTERFACE: &str = "org.freedesktop.PolicyKit1.Authority";
 
 /// Time limit for an answer of a running polkit without a prompt. It usually takes 1 ms.
-const SILENCE: Duration = Duration::from_secs(2);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time limit for the answer to a prompt: the user has to type a password.
-const TYPING: Duration = Duration::from_secs(300);
+const PROMPT_TIMEOUT: Duration = Duration::from_secs(300);
 /// Time limit for the start of polkit. The bus gives up earlier and answers with an error. The
 /// limits are 25 s in dbus-daemon (`service_start_timeout`, dbus-daemon(1)) and 90 s in systemd
 /// (`DefaultTimeoutStartSec=`, systemd-system.conf(5)).
-const START: Duration = Duration::from_secs(120);
+const ACTIVATION_TIMEOUT: Duration = Duration::from_secs(120);
 /// How often the helper checks that polkit is still there while it waits for an answer.
-const LOOKS: Duration = Duration::from_millis(250);
-const LOOKS_AT_PROMPT: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// The same at a prompt, which takes as long as the user does.
+const PROMPT_POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// Time limit for the bus's answer to one such check. If it does not answer, the next check asks
 /// again.
-const BUS: Duration = Duration::from_secs(5);
+const BUS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// polkitd on the system bus.
 pub struct Polkit {
@@ -82,19 +83,19 @@ impl Polkit {
     /// Completes when waiting is pointless, and returns the reason. While polkit's name has no
     /// owner, the bus is starting polkit, and the bus itself answers the check if that fails.
     async fn given_up(&self, mode: PromptMode) -> NoAnswer {
-        let (patience, looks) = match mode {
-            PromptMode::Forbidden => (SILENCE, LOOKS),
-            PromptMode::Allowed => (TYPING, LOOKS_AT_PROMPT),
+        let (timeout, interval) = match mode {
+            PromptMode::Forbidden => (ANSWER_TIMEOUT, POLL_INTERVAL),
+            PromptMode::Allowed => (PROMPT_TIMEOUT, PROMPT_POLL_INTERVAL),
         };
         let begun = Instant::now();
         let mut seen: Option<(OwnedUniqueName, Instant)> = None;
-        while begun.elapsed() < START + patience {
-            self.runtime.sleep(looks).await;
-            let owner = self.runtime.timeout(BUS, self.owner()).await;
+        while begun.elapsed() < ACTIVATION_TIMEOUT + timeout {
+            self.runtime.sleep(interval).await;
+            let owner = self.runtime.timeout(BUS_TIMEOUT, self.owner()).await;
             match (owner, &seen) {
                 (Ok(Ok(Some(owner))), Some((before, since))) if owner == *before => {
-                    if since.elapsed() >= patience {
-                        return NoAnswer::Silent(patience.as_secs());
+                    if since.elapsed() >= timeout {
+                        return NoAnswer::Silent(timeout.as_secs());
                     }
                 }
                 (Ok(Ok(Some(owner))), None) => seen = Some((owner, Instant::now())),
@@ -104,7 +105,7 @@ impl Polkit {
                 (Ok(Ok(None)), None) | (Ok(Err(_)) | Err(_), _) => {}
             }
         }
-        NoAnswer::Absent(format!("it was not started within {} s", START.as_secs()))
+        NoAnswer::Absent(format!("it was not started within {} s", ACTIVATION_TIMEOUT.as_secs()))
     }
 
     /// The owner of polkit's name; `None` if polkit is not running.
