@@ -13,7 +13,7 @@ use airpods_helper::after_stop;
 use airpods_helper::authority::{Authority, Polkit};
 use airpods_helper::bus::BusError;
 use airpods_helper::daemon::systemd::Systemd;
-use airpods_helper::daemon::{Daemon, DaemonError, Ending};
+use airpods_helper::daemon::{Daemon, DaemonError, ExitReason};
 use airpods_helper::kernel::KernelError;
 use airpods_helper::kernel::netlink::Netlink;
 use airpods_helper::log::{Line, Log};
@@ -144,8 +144,8 @@ fn serve(log: &Log) -> Result<(), HelperError> {
     let kernel = Netlink::open()?;
     // Uses zruntime's own `block_on`: zbus then finds its runtime and starts no thread of its own,
     // whichever zbus features the rest of the workspace enables.
-    let ending = zruntime::block_on(stay(kernel, places, log.clone()))?;
-    log.write(Line::info("ended").with("cause", if ending == Ending::Unused { "unused" } else { "stopped" }));
+    let reason = zruntime::block_on(run_daemon(kernel, places, log.clone()))?;
+    log.write(Line::info("ended").with("cause", if reason == ExitReason::Unused { "unused" } else { "stopped" }));
     Ok(())
 }
 
@@ -157,7 +157,7 @@ fn see_to_the_table(log: &Log) -> Result<(), HelperError> {
     Ok(after_stop::run(&runtime, &mut kernel, &places, log)?)
 }
 
-async fn stay(kernel: Netlink, places: Places, log: Log) -> Result<Ending, HelperError> {
+async fn run_daemon(kernel: Netlink, places: Places, log: Log) -> Result<ExitReason, HelperError> {
     let runtime = SharedRuntime::current()?;
     // The handlers are installed before the bus name is taken, so an early signal is not lost.
     let mut signals = Signals::new(&runtime, [Signal::Terminate, Signal::Interrupt])?;

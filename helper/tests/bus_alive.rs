@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use airpods_dbus::{ErrorKind, LinkName, names};
 use airpods_helper::authority::Answer;
-use airpods_helper::daemon::Ending;
+use airpods_helper::daemon::ExitReason;
 use airpods_helper::doubles::Recording;
 use airpods_helper::doubles::Unsupported;
 use airpods_helper::doubles::{Refusal, Simulated};
@@ -213,7 +213,7 @@ fn asked_to_stop_in_the_middle_of_a_prompt_it_ends_at_once_and_says_so_to_the_ca
         let mut helper = Helper::with(Choice { manager, authority: never_answered(), ..Choice::default() });
         let waiting = open_prompt(&helper);
         let asked = Instant::now();
-        assert_eq!(helper.stop().unwrap(), Ending::Stopped);
+        assert_eq!(helper.stop().unwrap(), ExitReason::Stopped);
         assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
         let reply = waiting.join().unwrap();
         assert_eq!(reply.message_type(), Type::Error);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use airpods_dbus::{ClampOptions, ClampState, ErrorKind, names};
 use airpods_helper::bus::BusError;
-use airpods_helper::daemon::{DaemonError, Ending};
+use airpods_helper::daemon::{DaemonError, ExitReason};
 use airpods_helper::doubles::{Recording, Refusal};
 use airpods_helper::kernel::{Event, Link, Routes};
 use airpods_helper::state::FILE;
@@ -266,7 +266,7 @@ fn a_helper_that_nobody_needs_leaves_and_one_that_clamps_stays() {
     thread::sleep(idle_timeout * 3);
     assert!(helper.is_running());
     client.off("wg0").unwrap();
-    assert_eq!(helper.wait_for_end().unwrap(), Ending::Unused);
+    assert_eq!(helper.wait_for_end().unwrap(), ExitReason::Unused);
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn a_call_that_arrives_while_it_leaves_is_answered() {
             Err(error) => assert_eq!(ours(&error).kind(), ErrorKind::ShuttingDown),
         }
         if helper.kernel.table().is_none() {
-            assert_eq!(helper.wait_for_end().unwrap(), Ending::Unused);
+            assert_eq!(helper.wait_for_end().unwrap(), ExitReason::Unused);
         }
     }
 }

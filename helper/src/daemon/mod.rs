@@ -55,7 +55,7 @@ pub struct Daemon {
 
 /// Reason for a normal exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum ExitReason {
     /// A signal asked it to stop.
     Stopped,
     /// The idle timeout has passed.
@@ -92,24 +92,24 @@ impl Daemon {
         bus: &Address,
         authority: impl FnOnce(&Connection) -> Box<dyn Authority>,
         stop: impl Future<Output = ()>,
-    ) -> Result<Ending, DaemonError> {
+    ) -> Result<ExitReason, DaemonError> {
         let Self { runtime, kernel, places, log, idle_timeout, manager } = self;
         let mut reconciler = Reconciler::new(kernel, places, log.clone());
         let watched = KernelEvents::of(&mut reconciler, &runtime, &log)?;
         let service = Service::new(reconciler, log.clone(), runtime.clone());
         let (connection, looked) = (OnceCell::new(), Event::new());
-        let present = Present { service, connection, looked, runtime, log, manager };
+        let running = Running { service, connection, looked, runtime, log, manager };
         // `or` polls its first argument first. So under a service manager the rules are applied
         // before the helper looks for the bus.
-        let followed = async { present.follow(watched).await.map(|never| match never {}) };
-        let ending = or(followed, present.live(bus, authority, idle_timeout, stop)).await?;
-        present.leave(ending).await;
-        Ok(ending)
+        let followed = async { running.follow(watched).await.map(|never| match never {}) };
+        let reason = or(followed, running.serve(bus, authority, idle_timeout, stop)).await?;
+        running.leave(reason).await;
+        Ok(reason)
     }
 }
 
 /// The running daemon.
-struct Present {
+struct Running {
     service: Arc<Service>,
     /// Set once it owns the bus name.
     connection: OnceCell<Connection>,
@@ -120,22 +120,22 @@ struct Present {
     manager: Box<dyn ServiceManager>,
 }
 
-impl Present {
+impl Running {
     /// Joins the bus and serves it, until there is a reason to leave.
-    async fn live(
+    async fn serve(
         &self,
         bus: &Address,
         authority: impl FnOnce(&Connection) -> Box<dyn Authority>,
         idle_timeout: Duration,
         stop: impl Future<Output = ()>,
-    ) -> Result<Ending, DaemonError> {
+    ) -> Result<ExitReason, DaemonError> {
         let mut stop = pin!(stop);
         let stopped = async {
             stop.as_mut().await;
             Ok(None)
         };
         let Some(connection) = or(stopped, async { self.join(bus).await.map(Some) }).await? else {
-            return Ok(Ending::Stopped);
+            return Ok(ExitReason::Stopped);
         };
         // From here `stop` is not polled until the name is owned and announced: calls that arrive
         // with the name are answered.
@@ -150,11 +150,11 @@ impl Present {
         self.log.write(Line::info("started").with("version", VERSION).with("name", names::BUS_NAME));
         let stopped = async {
             stop.await;
-            Ok(Ending::Stopped)
+            Ok(ExitReason::Stopped)
         };
         let unused = async {
             self.service.unused_for(idle_timeout).await;
-            Ok(Ending::Unused)
+            Ok(ExitReason::Unused)
         };
         let lost = async {
             connection.closed().await;
@@ -254,9 +254,9 @@ impl Present {
 
     /// Leaves the bus in order. Without a service manager it also removes the table; a service
     /// manager runs [`crate::after_stop`] for that.
-    async fn leave(&self, ending: Ending) {
+    async fn leave(&self, reason: ExitReason) {
         self.service.leave();
-        let cause = if ending == Ending::Stopped { "asked to" } else { "unused" };
+        let cause = if reason == ExitReason::Stopped { "asked to" } else { "unused" };
         self.log.write(Line::info("stopping").with("cause", cause));
         // Without a service manager, a helper without the name has not touched the table, which may
         // be another helper's.

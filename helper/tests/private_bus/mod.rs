@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use airpods_dbus::{Error, ErrorKind, HelperProxy, LinkKind, LinkName};
 use airpods_helper::authority::{Authority, Polkit};
-use airpods_helper::daemon::{Daemon, DaemonError, Ending};
+use airpods_helper::daemon::{Daemon, DaemonError, ExitReason};
 use airpods_helper::doubles::{LinesKept, Recording, Simulated};
 use airpods_helper::kernel::{Kernel, Link, Routes};
 use airpods_helper::log::{Line, Log};
@@ -51,7 +51,7 @@ pub struct Helper {
     pub places: Places,
     pub manager: Manager,
     stop: Arc<Event>,
-    thread: Option<JoinHandle<Result<Ending, DaemonError>>>,
+    thread: Option<JoinHandle<Result<ExitReason, DaemonError>>>,
     _folder: TempDir,
 }
 
@@ -186,7 +186,7 @@ impl Helper {
     }
 
     /// Waits until the helper ends by itself.
-    pub fn wait_for_end(&mut self) -> Result<Ending, DaemonError> {
+    pub fn wait_for_end(&mut self) -> Result<ExitReason, DaemonError> {
         let deadline = Instant::now() + PATIENCE;
         while self.is_running() {
             assert!(Instant::now() < deadline, "it does not end\n{}", self.log_text());
@@ -196,13 +196,13 @@ impl Helper {
     }
 
     /// Stops the helper as SIGTERM would.
-    pub fn stop(&mut self) -> Result<Ending, DaemonError> {
+    pub fn stop(&mut self) -> Result<ExitReason, DaemonError> {
         self.stop.notify(1);
         self.wait_for_end()
     }
 
     /// Runs a second helper beside this one, until it ends.
-    pub fn run_another(&self) -> Result<Ending, DaemonError> {
+    pub fn run_another(&self) -> Result<ExitReason, DaemonError> {
         let daemon = Parts { manager: Manager { is_there: false, ..Manager::default() }, ..self.parts() };
         let (_stop, thread) = run(&self.bus, Box::new(self.kernel.clone()), Some(self.authority.clone()), daemon);
         thread.join().unwrap()
@@ -248,7 +248,7 @@ fn run(
     kernel: Box<dyn Kernel>,
     recording: Option<Recording>,
     parts: Parts,
-) -> (Arc<Event>, JoinHandle<Result<Ending, DaemonError>>) {
+) -> (Arc<Event>, JoinHandle<Result<ExitReason, DaemonError>>) {
     let stop = Arc::new(Event::new());
     let (address, asked) = (bus.address(), Arc::clone(&stop));
     let Parts { log, places, idle_timeout, manager } = parts;
