@@ -36,7 +36,7 @@ const GIVEN_UP: [&str; 4] = ["2", "10", "11", "12"];
 
 /// The decision about the table, with the reason for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum TableDecision {
     /// Keep the table.
     Keep(&'static str),
     /// Remove the table.
@@ -46,14 +46,14 @@ pub enum Fate {
 /// Decides whether the table stays. `job` is the type of the unit's job in systemd (`JobType`,
 /// org.freedesktop.systemd1(5)). It is `None` if there is no job, or systemd does not answer.
 #[must_use]
-pub fn decide(job: Option<&str>, result: Option<&str>, exit_status: Option<&str>) -> Fate {
+pub fn decide(job: Option<&str>, result: Option<&str>, exit_status: Option<&str>) -> TableDecision {
     if let Some(kind) = job {
-        return if kind == "stop" { Fate::Remove("stopped") } else { Fate::Keep("restarted") };
+        return if kind == "stop" { TableDecision::Remove("stopped") } else { TableDecision::Keep("restarted") };
     }
     match (result, exit_status) {
-        (None | Some("success"), _) => Fate::Remove("ended"),
-        (Some(_), Some(status)) if GIVEN_UP.contains(&status) => Fate::Remove("given up"),
-        (Some(_), _) => Fate::Keep("failed, and restarted by systemd"),
+        (None | Some("success"), _) => TableDecision::Remove("ended"),
+        (Some(_), Some(status)) if GIVEN_UP.contains(&status) => TableDecision::Remove("given up"),
+        (Some(_), _) => TableDecision::Keep("failed, and restarted by systemd"),
     }
 }
 
@@ -63,7 +63,7 @@ pub fn decide(job: Option<&str>, result: Option<&str>, exit_status: Option<&str>
 /// [`KernelError`] if the table could not be removed.
 pub fn run(runtime: &SharedRuntime, kernel: &mut dyn Kernel, places: &Places, log: &Log) -> Result<(), KernelError> {
     let (result, exit_status) = (env::var("SERVICE_RESULT").ok(), env::var("EXIT_STATUS").ok());
-    if matches!(decide(None, result.as_deref(), exit_status.as_deref()), Fate::Keep(_)) {
+    if matches!(decide(None, result.as_deref(), exit_status.as_deref()), TableDecision::Keep(_)) {
         // The delay precedes the question for the job, so a stop during the delay counts.
         thread::sleep(RESTART_DELAY);
     }
@@ -72,8 +72,8 @@ pub fn run(runtime: &SharedRuntime, kernel: &mut dyn Kernel, places: &Places, lo
         runtime.timeout_at(deadline, job()).await.ok()?.ok()?
     });
     match decide(job.as_deref(), result.as_deref(), exit_status.as_deref()) {
-        Fate::Keep(cause) => log.write(Line::info("table-kept").with("cause", cause)),
-        Fate::Remove(cause) => remove(kernel, places, log, cause)?,
+        TableDecision::Keep(cause) => log.write(Line::info("table-kept").with("cause", cause)),
+        TableDecision::Remove(cause) => remove(kernel, places, log, cause)?,
     }
     Ok(())
 }
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn the_unit_s_job_decides_and_where_there_is_none_the_result() {
-        let is_kept = |job: Option<&str>, result, status| matches!(decide(job, result, status), Fate::Keep(_));
+        let is_kept = |job: Option<&str>, result, status| matches!(decide(job, result, status), TableDecision::Keep(_));
         for result in [Some("success"), Some("exit-code"), Some("signal"), None] {
             for kind in ["restart", "try-restart", "start", "reload-or-start"] {
                 assert!(is_kept(Some(kind), result, None), "{kind} {result:?}");

@@ -93,7 +93,7 @@ enum HelperError {
 fn main() -> ExitCode {
     let run = match Invocation::parse(std::env::args_os().skip(1)) {
         Some(Invocation::Serve) => serve,
-        Some(Invocation::AfterStop) => see_to_the_table,
+        Some(Invocation::AfterStop) => run_after_stop,
         Some(Invocation::Print(text)) => {
             // If stdout cannot be written, there is nobody to report that to.
             drop(std::io::stdout().write_all(text.as_bytes()));
@@ -149,7 +149,7 @@ fn serve(log: &Log) -> Result<(), HelperError> {
     Ok(())
 }
 
-fn see_to_the_table(log: &Log) -> Result<(), HelperError> {
+fn run_after_stop(log: &Log) -> Result<(), HelperError> {
     let places = Places::of_the_system();
     give_up_root(&places)?;
     let mut kernel = Netlink::open()?;
