@@ -69,18 +69,18 @@ impl Service {
         // one.
         let is_for_the_disk = self.reconciler().is_about_what_is_kept(permit.request())?;
         let _disk = if is_for_the_disk { Some(self.disk.lock().await) } else { None };
-        let unkept = self.reconciler().unkept(permit.request())?.map(Arc::new);
-        if let Some(unkept) = unkept.clone() {
-            unblock(move || unkept.write()).await?;
+        let pending = self.reconciler().pending_persist(permit.request())?.map(Arc::new);
+        if let Some(pending) = pending.clone() {
+            unblock(move || pending.write()).await?;
         }
         // The re-check comes after the write, because a slow disk can take long enough for the
         // caller to leave.
         let is_there = bus_says::check(&self.runtime, connection, &caller.name).await;
         let committed = is_there.and_then(|()| self.reconciler().commit(permit));
-        let is_written = unkept.is_some();
+        let is_written = pending.is_some();
         if committed.is_err()
-            && let Some(unkept) = unkept
-            && let Err(error) = unblock(move || unkept.take_back()).await
+            && let Some(pending) = pending
+            && let Err(error) = unblock(move || pending.revert()).await
         {
             self.log.write(Line::error("undo-failed").with("cause", error));
         }

@@ -108,9 +108,9 @@ impl Service {
         let service = Arc::clone(self);
         let keep = async move {
             let _disk = service.disk.lock().await;
-            let unkept = service.reconciler().unkept_names();
-            if let Some(unkept) = unkept {
-                let written = unblock(move || unkept.write()).await;
+            let pending = service.reconciler().pending_names();
+            if let Some(pending) = pending {
+                let written = unblock(move || pending.write()).await;
                 service.reconciler().names_written(written);
             }
         };

@@ -63,32 +63,32 @@ struct Names {
 
 /// A change of the persistent file: its content before and after.
 #[derive(Debug)]
-pub struct Unkept {
+pub struct PersistentChange {
     places: Places,
     before: Desired,
     desired: Desired,
     known: BTreeSet<LinkName>,
 }
 
-impl Unkept {
+impl PersistentChange {
     /// Writes the new content. Blocks until it is on the disk.
     ///
     /// # Errors
     /// [`ErrorKind::ApplyFailed`]; the file is then as it was.
     pub fn write(&self) -> Result<(), Error> {
-        self.places.persist(&self.desired, &self.known).map_err(not_kept)
+        self.places.persist(&self.desired, &self.known).map_err(persist_error)
     }
 
     /// Writes the former content back. Blocks until it is on the disk.
     ///
     /// # Errors
     /// [`ErrorKind::ApplyFailed`].
-    pub fn take_back(&self) -> Result<(), Error> {
-        self.places.persist(&self.before, &self.known).map_err(not_kept)
+    pub fn revert(&self) -> Result<(), Error> {
+        self.places.persist(&self.before, &self.known).map_err(persist_error)
     }
 }
 
-fn not_kept(error: impl std::fmt::Display) -> Error {
+fn persist_error(error: impl std::fmt::Display) -> Error {
     ErrorKind::ApplyFailed.because(format!("cannot change what is kept across reboots: {error}"))
 }
 
@@ -192,19 +192,19 @@ impl Reconciler {
 
     /// The change of the persistent file that must precede this request; `None` if the file needs
     /// none. The caller writes it on a thread that may block on the disk. [`Self::commit`] then
-    /// finds it written. If the commit fails, the caller [takes it back](Unkept::take_back).
+    /// finds it written. If the commit fails, the caller [reverts it](PersistentChange::revert).
     ///
     /// # Errors
     /// As for [`Self::consider`].
-    pub fn unkept(&self, request: &Request) -> Result<Option<Unkept>, Error> {
+    pub fn pending_persist(&self, request: &Request) -> Result<Option<PersistentChange>, Error> {
         let (next, _) = self.desired.after(request)?;
         let is_kept = self.is_kept(request, &next);
-        Ok((!is_kept).then(|| self.to_be_kept(next)))
+        Ok((!is_kept).then(|| self.persistent_change(next)))
     }
 
-    fn to_be_kept(&self, desired: Desired) -> Unkept {
+    fn persistent_change(&self, desired: Desired) -> PersistentChange {
         let (places, known) = (self.places.clone(), self.plan.known.clone());
-        Unkept { places, before: self.desired.clone(), desired, known }
+        PersistentChange { places, before: self.desired.clone(), desired, known }
     }
 
     /// Whether a persistent auto has new names that must be written. Clears that mark: the caller
@@ -215,8 +215,8 @@ impl Reconciler {
 
     /// The change of the file for those names; `None` if auto is no longer persistent.
     #[must_use]
-    pub fn unkept_names(&self) -> Option<Unkept> {
-        self.keeps_auto().then(|| self.to_be_kept(self.desired.clone()))
+    pub fn pending_names(&self) -> Option<PersistentChange> {
+        self.keeps_auto().then(|| self.persistent_change(self.desired.clone()))
     }
 
     fn keeps_auto(&self) -> bool {
@@ -248,7 +248,7 @@ impl Reconciler {
         let is_kept = self.is_kept(request, &next);
         let plan = clamp::plan(&next, &links, &self.plan.known);
         if !is_kept {
-            self.places.persist(&next, &self.plan.known).map_err(not_kept)?;
+            self.places.persist(&next, &self.plan.known).map_err(persist_error)?;
         }
         let applied = match self.make(&plan.ruleset) {
             Ok(applied) => applied,

@@ -24,7 +24,7 @@ impl Scene {
     fn keep_names(&mut self) -> bool {
         let are_due = self.reconciler.are_names_due();
         if are_due {
-            let written = self.reconciler.unkept_names().unwrap().write();
+            let written = self.reconciler.pending_names().unwrap().write();
             self.reconciler.names_written(written);
         }
         are_due
@@ -100,12 +100,12 @@ fn names_that_were_due_when_a_kept_auto_ended_are_not_written() {
         scene.commit(&kept_auto()).unwrap();
         assert!(scene.reconciler.are_names_due());
         scene.commit(&end).unwrap();
-        assert!(scene.reconciler.unkept_names().is_none());
+        assert!(scene.reconciler.pending_names().is_none());
     }
     let mut scene = scene();
     scene.commit(&kept_auto()).unwrap();
     scene.reconciler.withdraw();
-    assert!(scene.reconciler.unkept_names().is_none(), "what is kept outlives the helper");
+    assert!(scene.reconciler.pending_names().is_none(), "what is kept outlives the helper");
 }
 
 #[test]
@@ -247,11 +247,11 @@ fn what_is_kept_is_as_before_after_a_change_that_the_kernel_refuses() {
     let options = ClampOptions { persist: true, ..ClampOptions::default() };
     let named = Request::ClampOn(Target::Link(name("wg7")), options);
     for request in [Request::ClampOff(Target::Auto), Request::Reset, named] {
-        let unkept = scene.reconciler.unkept(&request).unwrap().unwrap();
-        unkept.write().unwrap();
+        let pending = scene.reconciler.pending_persist(&request).unwrap().unwrap();
+        pending.write().unwrap();
         assert_ne!(std::fs::read_to_string(scene.kept_file()).ok().as_ref(), Some(&before), "the premise: {request:?}");
         assert!(scene.commit(&request).is_err());
-        unkept.take_back().unwrap();
+        pending.revert().unwrap();
         assert_eq!(std::fs::read_to_string(scene.kept_file()).unwrap(), before, "{request:?}");
         assert!(scene.commit(&request).is_err());
         assert_eq!(std::fs::read_to_string(scene.kept_file()).unwrap(), before, "{request:?}: written by the commit");
