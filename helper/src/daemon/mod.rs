@@ -143,7 +143,7 @@ impl Running {
         if !self.manager.is_there() {
             // Applies the rules before the first answer to a caller. The loop in `follow` starts
             // now and does what is left.
-            self.service.reconciler().tend(&[], Instant::now());
+            self.service.reconciler().reconcile(&[], Instant::now());
         }
         let connection = self.connection.get_or_init(|| async { connection }).await;
         self.service.announce(connection).await;
@@ -214,7 +214,7 @@ impl Running {
         let mut pace = Backoff::new(backoff::EVENTS);
         let mut events = Vec::new();
         loop {
-            let look_again = self.service.reconciler().tend(&events, Instant::now());
+            let look_again = self.service.reconciler().reconcile(&events, Instant::now());
             self.service.keep_names();
             self.tell_ready(&mut readiness);
             // Signals are sent by another task, so a bus that does not read cannot block this loop.

@@ -103,7 +103,7 @@ pub struct Outcome {
 
 impl Reconciler {
     /// A reconciler with the state that the previous helper saved. It does not touch the table yet:
-    /// see [`Reconciler::tend`].
+    /// see [`Reconciler::reconcile`].
     #[must_use]
     pub fn new(kernel: Box<dyn Kernel>, places: Places, log: Log) -> Self {
         let (Memory { desired, known }, errors) = places.recall();
@@ -250,7 +250,7 @@ impl Reconciler {
         if !is_kept {
             self.places.persist(&next, &self.plan.known).map_err(persist_error)?;
         }
-        let applied = match self.make(&plan.ruleset) {
+        let applied = match self.apply_verified(&plan.ruleset) {
             Ok(applied) => applied,
             Err(error) => {
                 self.undo(&error);
@@ -263,7 +263,7 @@ impl Reconciler {
         let was_right = self.is_right(applied.before.as_ref(), &plan.ruleset);
         self.desired = next;
         self.plan = plan;
-        self.note(applied.after.as_ref());
+        self.record_table(applied.after.as_ref());
         self.save(true);
         Ok(Outcome { changed: change.is_something() || !is_kept || !was_right, change })
     }
@@ -274,7 +274,7 @@ impl Reconciler {
     /// This precedes the release of the bus name. After it the bus may start the next helper, which
     /// must find neither this process's table nor clamps from before the stop.
     pub fn withdraw(&mut self) {
-        if let Err(cause) = self.make(&Ruleset::default()) {
+        if let Err(cause) = self.apply_verified(&Ruleset::default()) {
             self.log.write(Line::error("table-left-behind").with("cause", cause));
         }
         if let Err(cause) = self.places.forget() {

@@ -31,23 +31,23 @@ pub(super) struct Refused {
 impl Reconciler {
     /// Reads the kernel after events, and applies the desired rules again. Returns the time after
     /// which to look again without an event; `None` if only an event can bring a change.
-    pub fn tend(&mut self, events: &[Event], now: Instant) -> Option<Duration> {
+    pub fn reconcile(&mut self, events: &[Event], now: Instant) -> Option<Duration> {
         let desired = self.desired.clone();
         let looked = self.links(&desired).and_then(|links| Ok((links, self.kernel.held()?)));
         let (links, held) = match looked {
             Ok(looked) => looked,
-            Err(error) => return self.could_not_read(&error, now),
+            Err(error) => return self.record_failed_read(&error, now),
         };
         let plan = clamp::plan(&self.desired, &links, &self.plan.known);
         let was_lost = self.table.is_settled
             && !self.plan.ruleset.is_empty()
             && !Held::is_exactly(held.as_ref(), &self.plan.ruleset);
         if was_lost {
-            self.lost(events, now);
+            self.record_loss(events, now);
         }
         let has_new_names = plan.known != self.plan.known;
         self.plan = plan;
-        let wait = self.hold(held.as_ref(), was_lost, now);
+        let wait = self.apply_plan(held.as_ref(), was_lost, now);
         // Names are saved even if the plan has to wait or the kernel refuses it: they count as new
         // only once.
         if has_new_names || !self.is_saved {
@@ -58,9 +58,9 @@ impl Reconciler {
 
     /// Keeps the last known state after a failed read, and schedules another one. A refusal counts
     /// as [`Refused`].
-    fn could_not_read(&mut self, error: &KernelError, now: Instant) -> Option<Duration> {
+    fn record_failed_read(&mut self, error: &KernelError, now: Instant) -> Option<Duration> {
         if error.is_refusal() {
-            return self.was_refused(&self.plan.ruleset.clone(), error, now);
+            return self.record_refusal(&self.plan.ruleset.clone(), error, now);
         }
         if !self.reads.is_on(now) {
             self.log.write(Line::error("kernel-not-read").with("cause", error).with("hint", "it is tried again"));
@@ -70,7 +70,7 @@ impl Reconciler {
     }
 
     /// Counts and logs a loss: another program has changed or removed the table.
-    fn lost(&mut self, events: &[Event], now: Instant) {
+    fn record_loss(&mut self, events: &[Event], now: Instant) {
         self.repairs.hit(now);
         self.table.is_settled = false;
         let culprit = events.iter().find_map(|event| match event {
@@ -82,9 +82,9 @@ impl Reconciler {
     }
 
     /// Applies the planned rules, unless a back-off delays that.
-    fn hold(&mut self, held: Option<&Held>, was_lost: bool, now: Instant) -> Option<Duration> {
+    fn apply_plan(&mut self, held: Option<&Held>, was_lost: bool, now: Instant) -> Option<Duration> {
         let wanted = self.plan.ruleset.clone();
-        self.note(held);
+        self.record_table(held);
         if self.table.is_settled {
             return self.repairs.until_calm(now);
         }
@@ -93,28 +93,28 @@ impl Reconciler {
         if !wait.is_zero() {
             return Some(wait);
         }
-        match self.make(&wanted) {
+        match self.apply_verified(&wanted) {
             Ok(applied) => {
-                self.note(applied.after.as_ref());
+                self.record_table(applied.after.as_ref());
                 let line = Line::info("rules-applied").with("links", wanted.route.len() + wanted.fixed.len());
                 self.log.write(line.with("restored", was_lost));
                 self.repairs.until_calm(now)
             }
-            Err(error) if error.is_refusal() => self.was_refused(&wanted, &error, now),
+            Err(error) if error.is_refusal() => self.record_refusal(&wanted, &error, now),
             Err(error) => {
                 // Most likely another program changed the table in between, so this counts as a
                 // loss.
                 if matches!(error, KernelError::ReadBack) {
                     self.repairs.hit(now);
                 }
-                self.could_not_read(&error, now)
+                self.record_failed_read(&error, now)
             }
         }
     }
 
     /// Records that the kernel refused the rules. The same rules are retried ever less often; new
     /// links make other rules, which are tried at once.
-    fn was_refused(&mut self, wanted: &Ruleset, error: &KernelError, now: Instant) -> Option<Duration> {
+    fn record_refusal(&mut self, wanted: &Ruleset, error: &KernelError, now: Instant) -> Option<Duration> {
         self.table.is_settled = false;
         let cause = error.to_string();
         let before = self.refused.take().filter(|refused| refused.ruleset == *wanted);
@@ -128,7 +128,7 @@ impl Reconciler {
     }
 
     /// Records the table's content.
-    pub(super) fn note(&mut self, held: Option<&Held>) {
+    pub(super) fn record_table(&mut self, held: Option<&Held>) {
         self.table.is_settled = self.is_right(held, &self.plan.ruleset);
         self.table.in_force = held.map(|held| held.ruleset.clone()).unwrap_or_default();
         if self.table.is_settled {
@@ -157,7 +157,7 @@ impl Reconciler {
 
     /// Applies a ruleset, and fails with [`KernelError::ReadBack`] if the table that is read back
     /// differs.
-    pub(super) fn make(&mut self, wanted: &Ruleset) -> Result<Applied, KernelError> {
+    pub(super) fn apply_verified(&mut self, wanted: &Ruleset) -> Result<Applied, KernelError> {
         if wanted.is_empty() {
             let held = self.kernel.held()?;
             if self.is_right(held.as_ref(), wanted) {

@@ -30,7 +30,7 @@ fn scene() -> Scene {
     let kernel = Simulated::with_links(vec![link]);
     let (log, lines) = LinesKept::log();
     let mut reconciler = Reconciler::new(Box::new(kernel.clone()), places, log);
-    reconciler.tend(&[], Instant::now());
+    reconciler.reconcile(&[], Instant::now());
     Scene { reconciler, kernel, lines, _folder: folder }
 }
 
@@ -127,18 +127,18 @@ fn rules_that_the_kernel_refuses_are_told_with_the_cause_and_tried_again_and_nob
     scene.kernel.remove_table();
     scene.kernel.refuse(Some(Refusal::Refused));
     let now = Instant::now();
-    let wait = scene.reconciler.tend(&[Event::Rules { pid: 7 }], now).unwrap();
+    let wait = scene.reconciler.reconcile(&[Event::Rules { pid: 7 }], now).unwrap();
     let status = scene.reconciler.status(now).unwrap();
     assert_eq!(status.clamps[0].state, ClampState::Refused);
     assert!(status.refusal.unwrap().contains("rule in chain clamp"));
     assert_eq!(scene.reconciler.properties(now).clamps, Vec::<String>::new());
     for _ in 0..10 {
-        scene.reconciler.tend(&[], now);
+        scene.reconciler.reconcile(&[], now);
     }
     let refusals = scene.lines.all().iter().filter(|line| line.event() == "rules-refused").count();
     assert_eq!(refusals, 1, "it is not tried again before its time, nor logged");
     scene.kernel.refuse(None);
-    assert_eq!(scene.reconciler.tend(&[], now + wait), None, "no fight is on");
+    assert_eq!(scene.reconciler.reconcile(&[], now + wait), None, "no fight is on");
     assert_eq!(scene.reconciler.properties(now + wait).clamps, ["wg0"]);
     assert_eq!(scene.reconciler.status(now).unwrap().refusal, None);
 }
@@ -153,13 +153,13 @@ fn a_refusal_does_not_slow_down_links_that_come_later() {
     links.push(Link { name: name("wg1"), ..links[0].clone() });
     scene.kernel.set_links(links.clone());
     for _ in 0..20 {
-        let wait = scene.reconciler.tend(&[Event::Network], now).unwrap();
-        scene.reconciler.tend(&[], now + wait);
+        let wait = scene.reconciler.reconcile(&[Event::Network], now).unwrap();
+        scene.reconciler.reconcile(&[], now + wait);
     }
     scene.kernel.refuse(None);
     links.push(Link { name: name("wg2"), ..links[0].clone() });
     scene.kernel.set_links(links);
-    scene.reconciler.tend(&[Event::Network], now);
+    scene.reconciler.reconcile(&[Event::Network], now);
     assert_eq!(scene.kernel.table().unwrap().route.len(), 3);
     assert_eq!(scene.reconciler.properties(now).clamps, ["wg0", "wg1", "wg2"]);
 }
@@ -173,14 +173,14 @@ fn a_read_that_fails_changes_no_state_and_announces_nothing_and_is_tried_again()
     scene.kernel.set_unreadable(true);
     scene.kernel.remove_table();
     for _ in 0..10 {
-        assert!(scene.reconciler.tend(&[Event::Rules { pid: 7 }], now).unwrap() <= Duration::from_secs(1));
+        assert!(scene.reconciler.reconcile(&[Event::Rules { pid: 7 }], now).unwrap() <= Duration::from_secs(1));
     }
     assert_eq!(scene.reconciler.news(now), None);
     assert_eq!(scene.reconciler.properties(now).clamps, ["wg0"], "the last known state stands");
     assert!(scene.reconciler.status(now).is_err(), "what is not known is not told as off");
     assert_eq!(scene.lines.all().iter().filter(|line| line.event() == "kernel-not-read").count(), 1);
     scene.kernel.set_unreadable(false);
-    scene.reconciler.tend(&[], now);
+    scene.reconciler.reconcile(&[], now);
     assert_eq!(scene.kernel.table().unwrap().route, BTreeSet::from([name("wg0")]), "no back-off has begun");
     assert_eq!(scene.reconciler.status(now).unwrap().clamps[0].state, ClampState::Active);
 }
@@ -191,7 +191,7 @@ fn a_foreign_table_of_our_name_is_left_while_nothing_is_to_be_clamped_and_told()
     scene.kernel.set_foreign_table();
     let now = Instant::now();
     for _ in 0..2 {
-        scene.reconciler.tend(&[Event::Rules { pid: 7 }], now);
+        scene.reconciler.reconcile(&[Event::Rules { pid: 7 }], now);
     }
     assert!(!scene.reconciler.consider(&Request::Reset).unwrap());
     assert!(!scene.commit(&Request::Reset).unwrap().changed);
@@ -209,7 +209,7 @@ fn an_undo_never_removes_a_foreign_table() {
     for refusal in [Refusal::Refused, Refusal::Unsupported, Refusal::NotPermitted, Refusal::Conflict] {
         let mut scene = scene();
         scene.kernel.set_foreign_table();
-        scene.reconciler.tend(&[], Instant::now());
+        scene.reconciler.reconcile(&[], Instant::now());
         scene.kernel.refuse(Some(refusal));
         assert!(scene.commit(&on("wg0")).is_err());
         assert!(scene.kernel.has_foreign_table(), "{refusal:?}");
@@ -217,7 +217,7 @@ fn an_undo_never_removes_a_foreign_table() {
     // A failing disk is noticed before the table is touched.
     let mut scene = scene();
     scene.kernel.set_foreign_table();
-    scene.reconciler.tend(&[], Instant::now());
+    scene.reconciler.reconcile(&[], Instant::now());
     std::fs::create_dir(scene.reconciler.places.persistent.join(FILE)).unwrap();
     let options = ClampOptions { persist: true, ..ClampOptions::default() };
     let request = Request::ClampOn(Target::parse("wg0").unwrap(), options);
@@ -264,7 +264,7 @@ fn the_mtu_that_the_routes_set_is_told_where_it_is_smaller_than_the_links() {
     for (set, told) in [(Some(1400), Some(1400)), (Some(1420), None), (Some(9000), None), (None, None)] {
         scene.kernel.set_links(vec![Link { routes: Routes { any: true, mtu: set }, ..link.clone() }]);
         scene.commit(&on("")).unwrap();
-        scene.reconciler.tend(&[Event::Network], Instant::now());
+        scene.reconciler.reconcile(&[Event::Network], Instant::now());
         assert_eq!(scene.reconciler.status(Instant::now()).unwrap().clamps[0].route_mtu, told, "{set:?}");
     }
 }
@@ -286,7 +286,7 @@ fn links_that_cannot_be_clamped_are_told_and_logged_once() {
     scene.commit(&on("")).unwrap();
     scene.kernel.set_unclampable(vec![link.clone()]);
     for _ in 0..2 {
-        scene.reconciler.tend(&[Event::Network], Instant::now());
+        scene.reconciler.reconcile(&[Event::Network], Instant::now());
     }
     assert_eq!(scene.reconciler.status(Instant::now()).unwrap().unclampable, [link]);
     let logged = scene.lines.all().iter().filter(|line| line.event() == "link-not-clampable").count();
@@ -303,7 +303,7 @@ fn who_removed_the_rules_is_told_by_the_process_that_the_kernel_names_or_as_unkn
         (&[][..], "unknown"),
     ] {
         scene.kernel.remove_table();
-        scene.reconciler.tend(events, Instant::now());
+        scene.reconciler.reconcile(events, Instant::now());
         let lines = scene.lines.all();
         let line = lines.iter().rfind(|line| line.event() == "rules-removed").unwrap();
         assert_eq!(line.field("pid"), Some(told), "{events:?}");
@@ -320,7 +320,7 @@ fn a_table_that_is_found_at_the_start_and_is_right_stays() {
         before.reconciler.log.clone(),
     );
     for _ in 0..2 {
-        next.tend(&[], Instant::now());
+        next.reconcile(&[], Instant::now());
         assert_eq!(before.kernel.times_applied(), 1);
     }
     next.commit(permit(&Request::Reset)).unwrap();
@@ -336,7 +336,7 @@ fn rules_that_are_put_back_are_told_with_the_number_of_their_links() {
         scene.commit(&Request::ClampOn(Target::parse(link).unwrap(), fixed)).unwrap();
     }
     scene.kernel.remove_table();
-    scene.reconciler.tend(&[], Instant::now());
+    scene.reconciler.reconcile(&[], Instant::now());
     let lines = scene.lines.all();
     let line = lines.iter().rfind(|line| line.event() == "rules-applied").unwrap();
     assert_eq!((line.field("links"), line.field("restored")), (Some("3"), Some("true")));

@@ -134,13 +134,13 @@ fn a_flushed_table_is_put_back_and_a_fight_is_told_and_slowed_down() {
     });
     let is_back = || net.sh("nft list table inet airpods").is_ok();
     let now = Instant::now();
-    assert_eq!(reconciler.tend(&[], now), None);
+    assert_eq!(reconciler.reconcile(&[], now), None);
     for _ in 0..3 {
         assert!(is_back());
         net.nft("flush ruleset").unwrap();
         let events = watch.drain().unwrap();
         assert!(events.iter().any(|event| matches!(event, Event::Rules { pid } if *pid != 0)), "{events:?}");
-        reconciler.tend(&events, now);
+        reconciler.reconcile(&events, now);
     }
     assert!(is_back());
     assert_eq!(reconciler.status(now).unwrap().clamps[0].state, ClampState::Active);
@@ -149,12 +149,12 @@ fn a_flushed_table_is_put_back_and_a_fight_is_told_and_slowed_down() {
     let mut later = now;
     for _ in 0..3 {
         net.nft("flush ruleset").unwrap();
-        let wait = reconciler.tend(&watch.drain().unwrap(), later).unwrap();
+        let wait = reconciler.reconcile(&watch.drain().unwrap(), later).unwrap();
         assert!(!is_back());
         assert_eq!(reconciler.status(later).unwrap().clamps[0].state, ClampState::Contested);
         waits.push(wait.as_millis());
         later += wait;
-        reconciler.tend(&[], later);
+        reconciler.reconcile(&[], later);
         assert!(is_back());
     }
     assert_eq!(waits, [250, 500, 1000]);

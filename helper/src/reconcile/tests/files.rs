@@ -67,7 +67,7 @@ fn a_kept_auto_knows_its_links_after_a_reboot_whenever_they_came() {
     assert_eq!(scene.after_a_reboot().known, [name("wg0")].into());
     let wireguard = scene.wireguard();
     scene.kernel.set_links(vec![Link { name: name("wg1"), ..wireguard.clone() }]);
-    scene.reconciler.tend(&[Event::Network], Instant::now());
+    scene.reconciler.reconcile(&[Event::Network], Instant::now());
     assert_eq!(scene.after_a_reboot().known, [name("wg0")].into(), "the kernel's loop waits for no disk");
     assert!(scene.keep_names());
     assert_eq!(scene.after_a_reboot().known, [name("wg0"), name("wg1")].into());
@@ -123,10 +123,10 @@ fn a_name_that_auto_learns_is_remembered_though_the_kernel_refuses_its_rules() {
     scene.kernel.refuse(Some(Refusal::Refused));
     scene.another_vpn("wg1");
     let now = Instant::now();
-    let wait = scene.reconciler.tend(&[Event::Network], now).unwrap();
+    let wait = scene.reconciler.reconcile(&[Event::Network], now).unwrap();
     assert!(scene.after_a_crash().known.contains(&name("wg1")));
     scene.kernel.refuse(None);
-    scene.reconciler.tend(&[], now + wait);
+    scene.reconciler.reconcile(&[], now + wait);
     assert!(scene.after_a_crash().known.contains(&name("wg1")));
     assert!(scene.kernel.table().unwrap().route.contains(&name("wg1")), "the premise: later it does not");
 }
@@ -138,10 +138,10 @@ fn a_name_that_auto_learns_is_remembered_though_its_rules_have_to_wait() {
     let now = Instant::now();
     for _ in 0..4 {
         scene.kernel.remove_table();
-        scene.reconciler.tend(&[Event::Rules { pid: 7 }], now);
+        scene.reconciler.reconcile(&[Event::Rules { pid: 7 }], now);
     }
     scene.another_vpn("wg1");
-    assert!(scene.reconciler.tend(&[Event::Network], now).is_some());
+    assert!(scene.reconciler.reconcile(&[Event::Network], now).is_some());
     assert_eq!(scene.kernel.table(), None, "the premise: they wait");
     assert!(scene.after_a_crash().known.contains(&name("wg1")));
 }
@@ -201,7 +201,7 @@ fn what_cannot_be_remembered_leaves_no_older_wishes_behind_to_win_over_what_is_k
     assert_eq!(after_a_crash(&scene), [name("wg1")], "what is kept is true at least");
     assert!(scene.lines.all().iter().any(|line| line.event() == "state-not-saved"));
     scene.let_everything_be_remembered();
-    scene.reconciler.tend(&[], Instant::now());
+    scene.reconciler.reconcile(&[], Instant::now());
     assert_eq!(after_a_crash(&scene), [name("wg1"), name("wg2")], "and the rest is made up for at the next look");
 }
 
@@ -212,12 +212,12 @@ fn a_name_that_cannot_be_written_down_leaves_the_wishes_remembered_and_is_told_o
     scene.let_nothing_be_remembered();
     scene.another_vpn("wg1");
     for _ in 0..3 {
-        scene.reconciler.tend(&[Event::Network], Instant::now());
+        scene.reconciler.reconcile(&[Event::Network], Instant::now());
     }
     assert_eq!(scene.after_a_crash().desired.auto.map(|auto| auto.persist), Some(false));
     assert_eq!(scene.lines.all().iter().filter(|line| line.event() == "state-not-saved").count(), 1);
     scene.let_everything_be_remembered();
-    scene.reconciler.tend(&[], Instant::now());
+    scene.reconciler.reconcile(&[], Instant::now());
     assert!(scene.after_a_crash().known.contains(&name("wg1")));
 }
 
@@ -229,11 +229,11 @@ fn names_that_auto_has_learnt_are_written_down_when_they_are_new_and_not_at_ever
     let mut links = scene.kernel.links(&|_| true).unwrap().named;
     links.push(Link { name: name("wg1"), ..links[0].clone() });
     scene.kernel.set_links(links);
-    scene.reconciler.tend(&[Event::Network], Instant::now());
+    scene.reconciler.reconcile(&[Event::Network], Instant::now());
     let remembered = |scene: &Scene| scene.reconciler.places.recall().0.known;
     assert_eq!(remembered(&scene), BTreeSet::from([name("wg0"), name("wg1")]));
     std::fs::remove_file(scene.reconciler.places.runtime.join(FILE)).unwrap();
-    scene.reconciler.tend(&[Event::Network], Instant::now());
+    scene.reconciler.reconcile(&[Event::Network], Instant::now());
     assert_eq!(remembered(&scene), BTreeSet::new());
 }
 
