@@ -66,17 +66,17 @@ pub fn options(bytes: &[u8]) {
 /// to the byte and stays within the size limit.
 pub fn state_file(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let Ok(memory) = state::parse(text) else { return };
-    assert!(memory.desired.named.len() <= MAX_CLAMPS && memory.known.len() <= MAX_CLAMPS);
-    let written = state::render(&memory.desired, &memory.known).unwrap();
+    let Ok(saved) = state::parse(text) else { return };
+    assert!(saved.desired.named.len() <= MAX_CLAMPS && saved.known.len() <= MAX_CLAMPS);
+    let written = state::render(&saved.desired, &saved.known).unwrap();
     assert!(u64::try_from(written.len()).unwrap() <= state::MAX_SIZE);
     let read = state::parse(&written).unwrap();
-    assert_eq!(read, memory);
+    assert_eq!(read, saved);
     assert_eq!(state::render(&read.desired, &read.known).unwrap(), written);
     // `persisted` selects a subset, and applying it twice changes nothing.
-    let kept = memory.desired.persisted();
+    let kept = saved.desired.persisted();
     assert_eq!(kept.persisted(), kept);
-    assert!(kept.named.keys().all(|link| memory.desired.named.contains_key(link)));
+    assert!(kept.named.keys().all(|link| saved.desired.named.contains_key(link)));
 }
 
 /// A log line stays one line of printable ASCII, and no value leaves its field.

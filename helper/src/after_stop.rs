@@ -17,7 +17,7 @@ use zruntime::SharedRuntime;
 
 use crate::kernel::{Kernel, KernelError, Ruleset};
 use crate::log::{Line, Log};
-use crate::state::Places;
+use crate::state::StateDirs;
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 /// The object of `airpods-helper.service`, encoded as by `sd_bus_path_encode(3)`.
@@ -61,7 +61,12 @@ pub fn decide(job: Option<&str>, result: Option<&str>, exit_status: Option<&str>
 ///
 /// # Errors
 /// [`KernelError`] if the table could not be removed.
-pub fn run(runtime: &SharedRuntime, kernel: &mut dyn Kernel, places: &Places, log: &Log) -> Result<(), KernelError> {
+pub fn run(
+    runtime: &SharedRuntime,
+    kernel: &mut dyn Kernel,
+    state_dirs: &StateDirs,
+    log: &Log,
+) -> Result<(), KernelError> {
     let (result, exit_status) = (env::var("SERVICE_RESULT").ok(), env::var("EXIT_STATUS").ok());
     if matches!(decide(None, result.as_deref(), exit_status.as_deref()), TableDecision::Keep(_)) {
         // The delay precedes the question for the job, so a stop during the delay counts.
@@ -73,16 +78,16 @@ pub fn run(runtime: &SharedRuntime, kernel: &mut dyn Kernel, places: &Places, lo
     });
     match decide(job.as_deref(), result.as_deref(), exit_status.as_deref()) {
         TableDecision::Keep(cause) => log.write(Line::info("table-kept").with("cause", cause)),
-        TableDecision::Remove(cause) => remove(kernel, places, log, cause)?,
+        TableDecision::Remove(cause) => remove(kernel, state_dirs, log, cause)?,
     }
     Ok(())
 }
 
 /// Removes the table. A foreign table stays, unless a remembered clamp was to replace it.
-fn remove(kernel: &mut dyn Kernel, places: &Places, log: &Log, cause: &str) -> Result<(), KernelError> {
+fn remove(kernel: &mut dyn Kernel, state_dirs: &StateDirs, log: &Log, cause: &str) -> Result<(), KernelError> {
     let Some(held) = kernel.held()? else { return Ok(()) };
-    let (memory, _) = places.recall();
-    if !held.is_ours && memory.desired.is_empty() {
+    let (saved, _) = state_dirs.load();
+    if !held.is_ours && saved.desired.is_empty() {
         log.write(Line::warning("foreign-table-left").with("table", "inet airpods"));
         return Ok(());
     }
@@ -150,14 +155,14 @@ mod tests {
     #[test]
     fn a_foreign_table_of_our_name_stays_unless_a_clamp_was_to_replace_it() {
         let folder = TempDir::new().unwrap();
-        let places = Places { runtime: folder.path().to_owned(), persistent: folder.path().join("not there") };
+        let state_dirs = StateDirs { runtime: folder.path().to_owned(), persistent: folder.path().join("not there") };
         let mut kernel = Simulated::with_links(Vec::new());
         kernel.set_foreign_table();
-        remove(&mut kernel, &places, &LinesKept::log().0, "stopped").unwrap();
+        remove(&mut kernel, &state_dirs, &LinesKept::log().0, "stopped").unwrap();
         assert!(kernel.has_foreign_table());
         let named = [(LinkName::parse("wg0").unwrap(), ClampOptions::default())].into();
-        places.remember(&Desired { auto: None, named }, &std::collections::BTreeSet::new()).unwrap();
-        remove(&mut kernel, &places, &LinesKept::log().0, "stopped").unwrap();
+        state_dirs.save_runtime(&Desired { auto: None, named }, &std::collections::BTreeSet::new()).unwrap();
+        remove(&mut kernel, &state_dirs, &LinesKept::log().0, "stopped").unwrap();
         assert!(!kernel.has_foreign_table());
     }
 }

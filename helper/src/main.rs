@@ -18,7 +18,7 @@ use airpods_helper::kernel::KernelError;
 use airpods_helper::kernel::netlink::Netlink;
 use airpods_helper::log::{Line, Log};
 use airpods_helper::privilege::{self, Ids, PrivilegeError};
-use airpods_helper::state::{Places, StateError};
+use airpods_helper::state::{StateDirs, StateError};
 use nix::sys::signal::{SigSet, Signal as Number};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::geteuid;
@@ -136,28 +136,28 @@ fn ignore_signals() {
 }
 
 fn serve(log: &Log) -> Result<(), HelperError> {
-    let places = Places::of_the_system();
-    give_up_root(&places)?;
+    let state_dirs = StateDirs::system();
+    give_up_root(&state_dirs)?;
     // Only now: capabilities belong to a thread, so [`privilege::confine`] refuses a process with
     // more than one.
     log.write_in_the_background()?;
     let kernel = Netlink::open()?;
     // Uses zruntime's own `block_on`: zbus then finds its runtime and starts no thread of its own,
     // whichever zbus features the rest of the workspace enables.
-    let reason = zruntime::block_on(run_daemon(kernel, places, log.clone()))?;
+    let reason = zruntime::block_on(run_daemon(kernel, state_dirs, log.clone()))?;
     log.write(Line::info("ended").with("cause", if reason == ExitReason::Unused { "unused" } else { "stopped" }));
     Ok(())
 }
 
 fn run_after_stop(log: &Log) -> Result<(), HelperError> {
-    let places = Places::of_the_system();
-    give_up_root(&places)?;
+    let state_dirs = StateDirs::system();
+    give_up_root(&state_dirs)?;
     let mut kernel = Netlink::open()?;
     let runtime = zruntime::block_on(async { SharedRuntime::current() })?;
-    Ok(after_stop::run(&runtime, &mut kernel, &places, log)?)
+    Ok(after_stop::run(&runtime, &mut kernel, &state_dirs, log)?)
 }
 
-async fn run_daemon(kernel: Netlink, places: Places, log: Log) -> Result<ExitReason, HelperError> {
+async fn run_daemon(kernel: Netlink, state_dirs: StateDirs, log: Log) -> Result<ExitReason, HelperError> {
     let runtime = SharedRuntime::current()?;
     // The handlers are installed before the bus name is taken, so an early signal is not lost.
     let mut signals = Signals::new(&runtime, [Signal::Terminate, Signal::Interrupt])?;
@@ -166,7 +166,7 @@ async fn run_daemon(kernel: Netlink, places: Places, log: Log) -> Result<ExitRea
         drop(signals.recv().await);
     };
     let (kernel, manager) = (Box::new(kernel), Box::new(Systemd));
-    let daemon = Daemon { runtime: runtime.clone(), kernel, places, log, idle_timeout: IDLE_TIMEOUT, manager };
+    let daemon = Daemon { runtime: runtime.clone(), kernel, state_dirs, log, idle_timeout: IDLE_TIMEOUT, manager };
     let polkit =
         |connection: &Connection| -> Box<dyn Authority> { Box::new(Polkit::over(connection.clone(), runtime)) };
     let bus = Address::system().map_err(|error| DaemonError::from(BusError::Unreachable(error)))?;
@@ -174,10 +174,10 @@ async fn run_daemon(kernel: Netlink, places: Places, log: Log) -> Result<ExitRea
 }
 
 /// Makes the process the helper's user with `CAP_NET_ADMIN` alone; it cannot get root back.
-fn give_up_root(places: &Places) -> Result<(), HelperError> {
+fn give_up_root(state_dirs: &StateDirs) -> Result<(), HelperError> {
     let helper = Ids::of(HELPER_USER)?;
     if geteuid().is_root() {
-        places.make_for(helper.uid, helper.gid)?;
+        state_dirs.create_for(helper.uid, helper.gid)?;
     }
     Ok(privilege::confine(helper)?)
 }

@@ -27,17 +27,17 @@ const VERSION: u32 = 2;
 
 /// The folders of the state files.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Places {
+pub struct StateDirs {
     /// For the state until the next boot.
     pub runtime: PathBuf,
     /// For the state kept across reboots.
     pub persistent: PathBuf,
 }
 
-impl Places {
+impl StateDirs {
     /// The released helper's folders, as in `RuntimeDirectory=` and `StateDirectory=` of its unit.
     #[must_use]
-    pub fn of_the_system() -> Self {
+    pub fn system() -> Self {
         Self { runtime: PathBuf::from("/run/airpods-helper"), persistent: PathBuf::from("/var/lib/airpods-helper") }
     }
 }
@@ -73,7 +73,7 @@ impl StateError {
 
 /// The state that a starting helper finds.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Memory {
+pub struct SavedState {
     /// The desired state of the former helper.
     pub desired: Desired,
     /// The names of VPN links that auto had seen.
@@ -90,13 +90,13 @@ struct StateFile<'a> {
     known: Cow<'a, BTreeSet<LinkName>>,
 }
 
-impl Places {
+impl StateDirs {
     /// Creates the folders, accessible to the helper's user alone, while the process is still root.
     /// If a service manager starts the helper, it has already created them.
     ///
     /// # Errors
     /// [`StateError::Io`], also if an existing folder belongs to another user.
-    pub fn make_for(&self, uid: u32, gid: u32) -> Result<(), StateError> {
+    pub fn create_for(&self, uid: u32, gid: u32) -> Result<(), StateError> {
         let mut folders = [&self.runtime, &self.persistent].into_iter();
         folders.try_for_each(|folder| make_folder(folder, uid, gid).map_err(StateError::io("make", folder)))
     }
@@ -104,23 +104,23 @@ impl Places {
     /// Reads the remembered state: the runtime file's, or else the persistent file's. Also returns
     /// the errors of files that exist but are unusable.
     #[must_use]
-    pub fn recall(&self) -> (Memory, Vec<StateError>) {
+    pub fn load(&self) -> (SavedState, Vec<StateError>) {
         let mut errors = Vec::new();
         for folder in [&self.runtime, &self.persistent] {
             match read(&folder.join(FILE)) {
-                Ok(Some(memory)) => return (memory, errors),
+                Ok(Some(saved)) => return (saved, errors),
                 Ok(None) => {}
                 Err(error) => errors.push(error),
             }
         }
-        (Memory::default(), errors)
+        (SavedState::default(), errors)
     }
 
     /// Writes the desired state until the next boot.
     ///
     /// # Errors
     /// [`StateError::Io`]; the file is then as it was.
-    pub fn remember(&self, desired: &Desired, known: &BTreeSet<LinkName>) -> Result<(), StateError> {
+    pub fn save_runtime(&self, desired: &Desired, known: &BTreeSet<LinkName>) -> Result<(), StateError> {
         write_or_remove(&self.runtime, desired, known)
     }
 
@@ -143,7 +143,7 @@ impl Places {
     pub fn keeps(&self, desired: &Desired) -> bool {
         let kept = desired.persisted();
         match read(&self.persistent.join(FILE)) {
-            Ok(Some(memory)) => memory.desired == kept,
+            Ok(Some(saved)) => saved.desired == kept,
             Ok(None) => kept.is_empty(),
             Err(_) => false,
         }
@@ -154,10 +154,10 @@ impl Places {
     ///
     /// # Errors
     /// [`StateError::Io`].
-    pub fn forget_other_than(&self, desired: &Desired) -> Result<(), StateError> {
+    pub fn remove_stale_runtime(&self, desired: &Desired) -> Result<(), StateError> {
         match read(&self.runtime.join(FILE)) {
-            Ok(Some(memory)) if memory.desired == *desired => Ok(()),
-            _ => self.forget(),
+            Ok(Some(saved)) if saved.desired == *desired => Ok(()),
+            _ => self.remove_runtime(),
         }
     }
 
@@ -165,7 +165,7 @@ impl Places {
     ///
     /// # Errors
     /// [`StateError::Io`].
-    pub fn forget(&self) -> Result<(), StateError> {
+    pub fn remove_runtime(&self) -> Result<(), StateError> {
         remove(&self.runtime.join(FILE))
     }
 }
@@ -187,7 +187,7 @@ fn make_folder(folder: &Path, uid: u32, gid: u32) -> io::Result<()> {
     std::os::unix::fs::fchown(&opened, Some(uid), Some(gid))
 }
 
-fn read(path: &Path) -> Result<Option<Memory>, StateError> {
+fn read(path: &Path) -> Result<Option<SavedState>, StateError> {
     let malformed = |why| StateError::Malformed { path: path.to_owned(), why };
     read_text(path)?.map(|text| parse(&text)).transpose().map_err(malformed)
 }
@@ -215,7 +215,7 @@ fn read_text(path: &Path) -> Result<Option<String>, StateError> {
 }
 
 /// Parses the text of a state file.
-pub(crate) fn parse(text: &str) -> Result<Memory, String> {
+pub(crate) fn parse(text: &str) -> Result<SavedState, String> {
     let file: StateFile<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
     if file.version != VERSION {
         return Err(format!("its version is {}, not {VERSION}", file.version));
@@ -224,7 +224,7 @@ pub(crate) fn parse(text: &str) -> Result<Memory, String> {
         return Err(format!("it has more than {MAX_CLAMPS} entries"));
     }
     let desired = Desired { auto: file.auto, named: file.clamps.into_owned() };
-    Ok(Memory { desired, known: file.known.into_owned() })
+    Ok(SavedState { desired, known: file.known.into_owned() })
 }
 
 /// Renders the text of a state file.

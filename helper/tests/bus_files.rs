@@ -7,7 +7,7 @@ use std::process::Command;
 
 use airpods_dbus::names;
 use airpods_helper::authority::Action;
-use airpods_helper::state::{FILE, Places};
+use airpods_helper::state::{FILE, StateDirs};
 use airpods_lab::Program;
 use roxmltree::{Document, Node, ParsingOptions};
 
@@ -125,11 +125,11 @@ fn the_activation_file_the_unit_and_the_contract_agree() {
     assert_eq!(value(&unit, "NoNewPrivileges"), "yes");
     assert_eq!(value(&unit, "Type"), "notify");
     assert_eq!(value(&unit, "ExecStopPost"), format!("{} after-stop", value(&unit, "ExecStart")));
-    let places = Places::of_the_system();
-    assert_eq!(places.runtime, PathBuf::from("/run").join(value(&unit, "RuntimeDirectory")));
-    assert_eq!(places.persistent, PathBuf::from("/var/lib").join(value(&unit, "StateDirectory")));
+    let state_dirs = StateDirs::system();
+    assert_eq!(state_dirs.runtime, PathBuf::from("/run").join(value(&unit, "RuntimeDirectory")));
+    assert_eq!(state_dirs.persistent, PathBuf::from("/var/lib").join(value(&unit, "StateDirectory")));
     let restore = text("dbus/airpods-restore.service");
-    assert_eq!(PathBuf::from(value(&restore, "ConditionPathExists")), places.persistent.join(FILE));
+    assert_eq!(PathBuf::from(value(&restore, "ConditionPathExists")), state_dirs.persistent.join(FILE));
     assert!(text("dbus/airpods.sysusers").lines().any(|line| line.starts_with(&format!("u {} ", names::HELPER_USER))));
 }
 

@@ -59,7 +59,7 @@ fn the_step_and_the_errno_that_the_kernel_refused_are_told() {
 fn a_clamp_that_cannot_be_kept_is_not_made() {
     let helper = Helper::start();
     let client = helper.client();
-    fs::remove_dir(&helper.places.persistent).unwrap();
+    fs::remove_dir(&helper.state_dirs.persistent).unwrap();
     let error = client.on_with("wg0", kept()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ApplyFailed);
     assert_eq!(helper.kernel.table(), None);
@@ -77,13 +77,13 @@ fn a_change_that_is_refused_after_it_was_written_down_is_not_kept() {
         helper.authority.speak();
         assert_eq!(kind(call.join().unwrap()), ErrorKind::NotVpnLink);
     });
-    assert!(!helper.places.persistent.join(FILE).exists());
+    assert!(!helper.state_dirs.persistent.join(FILE).exists());
 }
 
 #[test]
 fn a_runtime_folder_that_cannot_be_written_stops_nobody() {
     let helper = Helper::start();
-    fs::remove_dir(&helper.places.runtime).unwrap();
+    fs::remove_dir(&helper.state_dirs.runtime).unwrap();
     assert_eq!(helper.client().on_link("wg0"), Ok(true));
     assert!(helper.log_text().contains("event=state-not-saved"), "{}", helper.log_text());
 }
@@ -117,7 +117,7 @@ fn a_kept_auto_writes_down_the_names_that_come_for_after_a_reboot() {
     let helper = Helper::with(Choice { links: vec![], ..Choice::default() });
     helper.client().on_with("", kept()).unwrap();
     helper.kernel.set_links(vec![wireguard("wg0")]);
-    let text = || fs::read_to_string(helper.places.persistent.join(FILE)).unwrap_or_default();
+    let text = || fs::read_to_string(helper.state_dirs.persistent.join(FILE)).unwrap_or_default();
     helper.wait_until("its name is written", || text().contains("wg0"));
     assert_eq!(helper.client().reset(), Ok(true));
     assert_eq!(text(), "", "and nothing that was on its way comes after a change");
@@ -231,7 +231,7 @@ fn a_reboot_brings_back_what_was_kept() {
     client.on_with("wg0", kept()).unwrap();
     client.on_link("wg1").unwrap();
     helper.stop().unwrap();
-    fs::remove_file(helper.places.runtime.join(FILE)).unwrap();
+    fs::remove_file(helper.state_dirs.runtime.join(FILE)).unwrap();
     helper.kernel.remove_table();
     helper.start_again();
     assert_eq!(helper.clamped(), ["wg0"]);
@@ -242,7 +242,7 @@ fn a_broken_state_file_is_logged_and_ignored() {
     let helper = Helper::with(Choice { state: Some("{\"version\":1,\"auto\""), ..Choice::default() });
     assert!(helper.log_text().contains("event=state-ignored"), "{}", helper.log_text());
     assert_eq!(helper.client().on_link("wg0"), Ok(true));
-    let file = helper.places.runtime.join(FILE);
+    let file = helper.state_dirs.runtime.join(FILE);
     assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
 }
 

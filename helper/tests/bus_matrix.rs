@@ -173,9 +173,9 @@ fn action_of(method: &str) -> Option<Action> {
 
 /// The state that a call without effect must not change: the table and the remembered clamps.
 fn state(helper: &Helper) -> String {
-    let (memory, errors) = helper.places.recall();
+    let (saved, errors) = helper.state_dirs.load();
     assert!(errors.is_empty(), "{errors:?}");
-    format!("{:?} {:?} {memory:?}", helper.kernel.table(), helper.kernel.times_applied())
+    format!("{:?} {:?} {saved:?}", helper.kernel.table(), helper.kernel.times_applied())
 }
 
 /// A helper for which every method changes something: its clamp can be changed, ended and dropped.

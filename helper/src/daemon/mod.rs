@@ -24,7 +24,7 @@ use crate::bus::{self, BusError, Service};
 use crate::kernel::{self, Events, Kernel, KernelError};
 use crate::log::{Line, Log};
 use crate::reconcile::{Reconciler, VERSION};
-use crate::state::Places;
+use crate::state::StateDirs;
 use systemd::{Readiness, Ready, ServiceManager, Watchdog};
 
 /// Time limit for open calls when the helper leaves.
@@ -44,7 +44,7 @@ pub struct Daemon {
     /// The kernel.
     pub kernel: Box<dyn Kernel>,
     /// The folders of the state files.
-    pub places: Places,
+    pub state_dirs: StateDirs,
     /// The log.
     pub log: Log,
     /// How long to stay without clamps and calls.
@@ -93,8 +93,8 @@ impl Daemon {
         authority: impl FnOnce(&Connection) -> Box<dyn Authority>,
         stop: impl Future<Output = ()>,
     ) -> Result<ExitReason, DaemonError> {
-        let Self { runtime, kernel, places, log, idle_timeout, manager } = self;
-        let mut reconciler = Reconciler::new(kernel, places, log.clone());
+        let Self { runtime, kernel, state_dirs, log, idle_timeout, manager } = self;
+        let mut reconciler = Reconciler::new(kernel, state_dirs, log.clone());
         let watched = KernelEvents::of(&mut reconciler, &runtime, &log)?;
         let service = Service::new(reconciler, log.clone(), runtime.clone());
         let (connection, looked) = (OnceCell::new(), Event::new());

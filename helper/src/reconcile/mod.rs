@@ -20,7 +20,7 @@ use crate::backoff::{self, Backoff};
 use crate::clamp::{self, Change, Desired, Plan, Request};
 use crate::kernel::{Events, Kernel, KernelError, Link, Links, Routes, Ruleset};
 use crate::log::{Line, Log};
-use crate::state::{Memory, Places};
+use crate::state::{SavedState, StateDirs};
 use repair::{Refused, Table};
 
 pub use report::{Announcement, VERSION};
@@ -31,7 +31,7 @@ pub(crate) const LEAVING: &str = "the helper is stopping; call again in a moment
 /// The reconciler of this module.
 pub struct Reconciler {
     kernel: Box<dyn Kernel>,
-    places: Places,
+    state_dirs: StateDirs,
     log: Log,
     desired: Desired,
     plan: Plan,
@@ -64,7 +64,7 @@ struct Names {
 /// A change of the persistent file: its content before and after.
 #[derive(Debug)]
 pub struct PersistentChange {
-    places: Places,
+    state_dirs: StateDirs,
     before: Desired,
     desired: Desired,
     known: BTreeSet<LinkName>,
@@ -76,7 +76,7 @@ impl PersistentChange {
     /// # Errors
     /// [`ErrorKind::ApplyFailed`]; the file is then as it was.
     pub fn write(&self) -> Result<(), Error> {
-        self.places.persist(&self.desired, &self.known).map_err(persist_error)
+        self.state_dirs.persist(&self.desired, &self.known).map_err(persist_error)
     }
 
     /// Writes the former content back. Blocks until it is on the disk.
@@ -84,7 +84,7 @@ impl PersistentChange {
     /// # Errors
     /// [`ErrorKind::ApplyFailed`].
     pub fn revert(&self) -> Result<(), Error> {
-        self.places.persist(&self.before, &self.known).map_err(persist_error)
+        self.state_dirs.persist(&self.before, &self.known).map_err(persist_error)
     }
 }
 
@@ -105,8 +105,8 @@ impl Reconciler {
     /// A reconciler with the state that the previous helper saved. It does not touch the table yet:
     /// see [`Reconciler::reconcile`].
     #[must_use]
-    pub fn new(kernel: Box<dyn Kernel>, places: Places, log: Log) -> Self {
-        let (Memory { desired, known }, errors) = places.recall();
+    pub fn new(kernel: Box<dyn Kernel>, state_dirs: StateDirs, log: Log) -> Self {
+        let (SavedState { desired, known }, errors) = state_dirs.load();
         for error in errors {
             log.write(Line::warning("state-ignored").with("cause", error));
         }
@@ -116,7 +116,7 @@ impl Reconciler {
         }
         Self {
             kernel,
-            places,
+            state_dirs,
             log,
             desired,
             plan: Plan { known, ..Plan::default() },
@@ -203,8 +203,8 @@ impl Reconciler {
     }
 
     fn persistent_change(&self, desired: Desired) -> PersistentChange {
-        let (places, known) = (self.places.clone(), self.plan.known.clone());
-        PersistentChange { places, before: self.desired.clone(), desired, known }
+        let (state_dirs, known) = (self.state_dirs.clone(), self.plan.known.clone());
+        PersistentChange { state_dirs, before: self.desired.clone(), desired, known }
     }
 
     /// Whether a persistent auto has new names that must be written. Clears that mark: the caller
@@ -248,13 +248,13 @@ impl Reconciler {
         let is_kept = self.is_kept(request, &next);
         let plan = clamp::plan(&next, &links, &self.plan.known);
         if !is_kept {
-            self.places.persist(&next, &self.plan.known).map_err(persist_error)?;
+            self.state_dirs.persist(&next, &self.plan.known).map_err(persist_error)?;
         }
         let applied = match self.apply_verified(&plan.ruleset) {
             Ok(applied) => applied,
             Err(error) => {
                 self.undo(&error);
-                if !is_kept && let Err(error) = self.places.persist(&self.desired, &self.plan.known) {
+                if !is_kept && let Err(error) = self.state_dirs.persist(&self.desired, &self.plan.known) {
                     self.log.write(Line::error("undo-failed").with("cause", error));
                 }
                 return Err(error.into());
@@ -277,7 +277,7 @@ impl Reconciler {
         if let Err(cause) = self.apply_verified(&Ruleset::default()) {
             self.log.write(Line::error("table-left-behind").with("cause", cause));
         }
-        if let Err(cause) = self.places.forget() {
+        if let Err(cause) = self.state_dirs.remove_runtime() {
             self.log.write(Line::warning("state-left-behind").with("cause", cause));
         }
         // Status calls that still arrive must report the empty table.
@@ -316,7 +316,7 @@ impl Reconciler {
     /// Whether the persistent file needs no change for a request. It reads the file, which may
     /// differ from what this process remembers.
     fn is_kept(&self, request: &Request, next: &Desired) -> bool {
-        !request.is_about_what_is_kept(&self.desired, next) || self.places.keeps(next)
+        !request.is_about_what_is_kept(&self.desired, next) || self.state_dirs.keeps(next)
     }
 
     /// Writes the runtime file, which is on a tmpfs. The rules are in force whether that succeeds
@@ -326,9 +326,9 @@ impl Reconciler {
     fn save(&mut self, news: bool) {
         let known: &BTreeSet<LinkName> = &self.plan.known;
         let mut errors = Vec::new();
-        if let Err(error) = self.places.remember(&self.desired, known) {
+        if let Err(error) = self.state_dirs.save_runtime(&self.desired, known) {
             errors.push(error);
-            errors.extend(self.places.forget_other_than(&self.desired).err());
+            errors.extend(self.state_dirs.remove_stale_runtime(&self.desired).err());
         }
         self.names.are_due |= news && self.keeps_auto();
         self.is_saved = errors.is_empty();

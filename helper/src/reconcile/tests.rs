@@ -23,13 +23,13 @@ struct Scene {
 
 fn scene() -> Scene {
     let folder = TempDir::new().unwrap();
-    let places = Places { runtime: folder.path().to_owned(), persistent: folder.path().join("lib") };
-    std::fs::create_dir(&places.persistent).unwrap();
+    let state_dirs = StateDirs { runtime: folder.path().to_owned(), persistent: folder.path().join("lib") };
+    std::fs::create_dir(&state_dirs.persistent).unwrap();
     let kind = LinkKind { info_kind: "wireguard".to_owned(), tun_type: None, hardware: 65534 };
     let link = Link { name: name("wg0"), kind, mtu: 1420, up: true, routes: Routes { any: true, mtu: None } };
     let kernel = Simulated::with_links(vec![link]);
     let (log, lines) = LinesKept::log();
-    let mut reconciler = Reconciler::new(Box::new(kernel.clone()), places, log);
+    let mut reconciler = Reconciler::new(Box::new(kernel.clone()), state_dirs, log);
     reconciler.reconcile(&[], Instant::now());
     Scene { reconciler, kernel, lines, _folder: folder }
 }
@@ -218,7 +218,7 @@ fn an_undo_never_removes_a_foreign_table() {
     let mut scene = scene();
     scene.kernel.set_foreign_table();
     scene.reconciler.reconcile(&[], Instant::now());
-    std::fs::create_dir(scene.reconciler.places.persistent.join(FILE)).unwrap();
+    std::fs::create_dir(scene.reconciler.state_dirs.persistent.join(FILE)).unwrap();
     let options = ClampOptions { persist: true, ..ClampOptions::default() };
     let request = Request::ClampOn(Target::parse("wg0").unwrap(), options);
     assert_eq!(scene.commit(&request).unwrap_err().kind(), ErrorKind::ApplyFailed);
@@ -316,7 +316,7 @@ fn a_table_that_is_found_at_the_start_and_is_right_stays() {
     before.commit(&on("wg0")).unwrap();
     let mut next = Reconciler::new(
         Box::new(before.kernel.clone()),
-        before.reconciler.places.clone(),
+        before.reconciler.state_dirs.clone(),
         before.reconciler.log.clone(),
     );
     for _ in 0..2 {
@@ -378,11 +378,11 @@ fn a_reconciler_that_leaves_changes_nothing_any_more() {
 fn a_reconciler_that_withdraws_leaves_nothing_that_the_next_one_could_stumble_over() {
     let mut scene = scene();
     scene.commit(&on("wg0")).unwrap();
-    assert!(scene.reconciler.places.runtime.join(FILE).exists());
+    assert!(scene.reconciler.state_dirs.runtime.join(FILE).exists());
     scene.reconciler.leave();
     scene.reconciler.withdraw();
     assert_eq!(scene.kernel.table(), None);
-    assert!(!scene.reconciler.places.runtime.join(FILE).exists());
+    assert!(!scene.reconciler.state_dirs.runtime.join(FILE).exists());
     let status = scene.reconciler.status(Instant::now()).unwrap();
     assert_eq!(status.clamps.len(), 0, "and says so");
 }

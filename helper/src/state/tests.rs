@@ -12,14 +12,14 @@ use airpods_dbus::PathMtu;
 
 use super::*;
 
-struct Folders(TempDir, Places);
+struct Folders(TempDir, StateDirs);
 
 fn folders() -> Folders {
     let root = TempDir::new().unwrap();
-    let places = Places { runtime: root.path().join("run"), persistent: root.path().join("lib") };
-    fs::create_dir(&places.runtime).unwrap();
-    fs::create_dir(&places.persistent).unwrap();
-    Folders(root, places)
+    let state_dirs = StateDirs { runtime: root.path().join("run"), persistent: root.path().join("lib") };
+    fs::create_dir(&state_dirs.runtime).unwrap();
+    fs::create_dir(&state_dirs.persistent).unwrap();
+    Folders(root, state_dirs)
 }
 
 fn desired() -> Desired {
@@ -35,52 +35,52 @@ fn known() -> BTreeSet<LinkName> {
 
 #[test]
 fn what_is_desired_survives_a_restart() {
-    let Folders(_root, places) = folders();
-    places.remember(&desired(), &known()).unwrap();
-    let (memory, errors) = places.recall();
-    assert_eq!(memory, Memory { desired: desired(), known: known() });
+    let Folders(_root, state_dirs) = folders();
+    state_dirs.save_runtime(&desired(), &known()).unwrap();
+    let (saved, errors) = state_dirs.load();
+    assert_eq!(saved, SavedState { desired: desired(), known: known() });
     assert!(errors.is_empty());
 }
 
 #[test]
 fn only_what_is_kept_survives_a_reboot() {
-    let Folders(_root, places) = folders();
-    places.remember(&desired(), &known()).unwrap();
-    places.persist(&desired(), &known()).unwrap();
-    places.forget().unwrap();
-    let (memory, errors) = places.recall();
-    assert_eq!(memory, Memory { desired: desired().persisted(), known: BTreeSet::new() });
+    let Folders(_root, state_dirs) = folders();
+    state_dirs.save_runtime(&desired(), &known()).unwrap();
+    state_dirs.persist(&desired(), &known()).unwrap();
+    state_dirs.remove_runtime().unwrap();
+    let (saved, errors) = state_dirs.load();
+    assert_eq!(saved, SavedState { desired: desired().persisted(), known: BTreeSet::new() });
     assert!(errors.is_empty());
 }
 
 #[test]
 fn the_names_that_a_kept_auto_knows_survive_a_reboot_with_it() {
-    let Folders(_root, places) = folders();
+    let Folders(_root, state_dirs) = folders();
     let kept = Desired { auto: Some(ClampOptions { persist: true, ..ClampOptions::default() }), ..desired() };
-    places.persist(&kept, &known()).unwrap();
-    let (memory, errors) = places.recall();
-    assert_eq!(memory, Memory { desired: kept.persisted(), known: known() });
+    state_dirs.persist(&kept, &known()).unwrap();
+    let (saved, errors) = state_dirs.load();
+    assert_eq!(saved, SavedState { desired: kept.persisted(), known: known() });
     assert!(errors.is_empty());
 }
 
 #[test]
 fn wanting_nothing_leaves_no_file() {
-    let Folders(_root, places) = folders();
-    places.persist(&desired(), &known()).unwrap();
-    places.persist(&Desired::default(), &known()).unwrap();
-    places.forget().unwrap();
-    assert!(fs::read_dir(&places.persistent).unwrap().next().is_none());
-    assert_eq!(places.recall().0, Memory::default());
+    let Folders(_root, state_dirs) = folders();
+    state_dirs.persist(&desired(), &known()).unwrap();
+    state_dirs.persist(&Desired::default(), &known()).unwrap();
+    state_dirs.remove_runtime().unwrap();
+    assert!(fs::read_dir(&state_dirs.persistent).unwrap().next().is_none());
+    assert_eq!(state_dirs.load().0, SavedState::default());
 }
 
 /// Runs `does` as a user who can write to the persistent folder but not open it, so its fsync
 /// fails.
-fn without_synchronising(places: &Places, does: impl FnOnce() -> Result<(), StateError> + Send) {
+fn without_synchronising(state_dirs: &StateDirs, does: impl FnOnce() -> Result<(), StateError> + Send) {
     let nobody = 65534;
-    let root = places.persistent.parent().unwrap();
+    let root = state_dirs.persistent.parent().unwrap();
     fs::set_permissions(root, Permissions::from_mode(0o755)).unwrap();
-    chown(&places.persistent, Some(nobody), None).unwrap();
-    fs::set_permissions(&places.persistent, Permissions::from_mode(0o300)).unwrap();
+    chown(&state_dirs.persistent, Some(nobody), None).unwrap();
+    fs::set_permissions(&state_dirs.persistent, Permissions::from_mode(0o300)).unwrap();
     // Only this thread changes its file system user.
     let done = thread::scope(|scope| {
         let thread = scope.spawn(|| {
@@ -95,54 +95,54 @@ fn without_synchronising(places: &Places, does: impl FnOnce() -> Result<(), Stat
 #[test]
 fn what_cannot_be_seen_onto_the_disk_is_taken_back() {
     for before in [Desired::default(), desired()] {
-        let Folders(_root, places) = folders();
-        places.persist(&before, &known()).unwrap();
-        let file = places.persistent.join(FILE);
+        let Folders(_root, state_dirs) = folders();
+        state_dirs.persist(&before, &known()).unwrap();
+        let file = state_dirs.persistent.join(FILE);
         if file.exists() {
             chown(&file, Some(65534), None).unwrap();
         }
         let text = fs::read(&file).ok();
         let other =
             Desired { auto: Some(ClampOptions { persist: true, ..ClampOptions::default() }), ..Desired::default() };
-        without_synchronising(&places, || places.persist(&other, &known()));
+        without_synchronising(&state_dirs, || state_dirs.persist(&other, &known()));
         assert_eq!(fs::read(&file).ok(), text);
     }
 }
 
 #[test]
 fn what_was_kept_is_back_if_its_removal_cannot_be_seen_onto_the_disk() {
-    let Folders(_root, places) = folders();
-    places.persist(&desired(), &known()).unwrap();
-    chown(places.persistent.join(FILE), Some(65534), None).unwrap();
-    without_synchronising(&places, || places.persist(&Desired::default(), &known()));
-    assert!(places.keeps(&desired()));
-    let files = fs::read_dir(&places.persistent).unwrap().map(|file| file.unwrap().file_name());
+    let Folders(_root, state_dirs) = folders();
+    state_dirs.persist(&desired(), &known()).unwrap();
+    chown(state_dirs.persistent.join(FILE), Some(65534), None).unwrap();
+    without_synchronising(&state_dirs, || state_dirs.persist(&Desired::default(), &known()));
+    assert!(state_dirs.keeps(&desired()));
+    let files = fs::read_dir(&state_dirs.persistent).unwrap().map(|file| file.unwrap().file_name());
     assert_eq!(files.collect::<Vec<_>>(), [FILE], "and nothing beside it");
 }
 
 #[test]
 fn what_is_kept_is_said_by_the_file_and_nothing_else() {
-    let Folders(_root, places) = folders();
-    assert!(places.keeps(&Desired::default()) && !places.keeps(&desired()));
-    places.persist(&desired(), &known()).unwrap();
-    assert!(places.keeps(&desired()) && !places.keeps(&Desired::default()));
-    fs::write(places.persistent.join(FILE), "{").unwrap();
-    assert!(!places.keeps(&desired()) && !places.keeps(&Desired::default()), "it may say anything");
+    let Folders(_root, state_dirs) = folders();
+    assert!(state_dirs.keeps(&Desired::default()) && !state_dirs.keeps(&desired()));
+    state_dirs.persist(&desired(), &known()).unwrap();
+    assert!(state_dirs.keeps(&desired()) && !state_dirs.keeps(&Desired::default()));
+    fs::write(state_dirs.persistent.join(FILE), "{").unwrap();
+    assert!(!state_dirs.keeps(&desired()) && !state_dirs.keeps(&Desired::default()), "it may say anything");
 }
 
 #[test]
 fn a_broken_runtime_file_is_reported_and_the_persistent_one_read() {
-    let Folders(_root, places) = folders();
-    places.persist(&desired(), &known()).unwrap();
-    fs::write(places.runtime.join(FILE), "{").unwrap();
-    let (memory, errors) = places.recall();
-    assert_eq!(memory.desired, desired().persisted());
+    let Folders(_root, state_dirs) = folders();
+    state_dirs.persist(&desired(), &known()).unwrap();
+    fs::write(state_dirs.runtime.join(FILE), "{").unwrap();
+    let (saved, errors) = state_dirs.load();
+    assert_eq!(saved.desired, desired().persisted());
     assert!(matches!(errors[..], [StateError::Malformed { .. }]), "{errors:?}");
 }
 
 #[test]
 fn hostile_contents_are_refused() {
-    let Folders(_root, places) = folders();
+    let Folders(_root, state_dirs) = folders();
     let many: Vec<_> = (0..=MAX_CLAMPS).map(|number| format!("\"wg{number}\"")).collect();
     let many = many.join(",");
     let texts = [
@@ -161,39 +161,39 @@ fn hostile_contents_are_refused() {
         "\u{0}".repeat(200_000),
     ];
     for text in texts {
-        fs::write(places.runtime.join(FILE), &text).unwrap();
-        let (memory, errors) = places.recall();
-        assert_eq!(memory, Memory::default());
+        fs::write(state_dirs.runtime.join(FILE), &text).unwrap();
+        let (saved, errors) = state_dirs.load();
+        assert_eq!(saved, SavedState::default());
         assert!(matches!(errors[..], [StateError::Malformed { .. }]), "{errors:?}");
     }
 }
 
 #[test]
 fn a_file_that_was_cut_anywhere_is_refused() {
-    let Folders(_root, places) = folders();
-    let file = places.runtime.join(FILE);
-    places.remember(&desired(), &known()).unwrap();
+    let Folders(_root, state_dirs) = folders();
+    let file = state_dirs.runtime.join(FILE);
+    state_dirs.save_runtime(&desired(), &known()).unwrap();
     let whole = fs::read(&file).unwrap();
     for length in 0..whole.len() {
         fs::write(&file, &whole[..length]).unwrap();
-        let (memory, errors) = places.recall();
-        assert_eq!(memory, Memory::default(), "{length}");
+        let (saved, errors) = state_dirs.load();
+        assert_eq!(saved, SavedState::default(), "{length}");
         assert!(matches!(errors[..], [StateError::Malformed { .. }]), "{length}: {errors:?}");
     }
 }
 
 #[test]
 fn a_symbolic_link_a_fifo_and_a_file_that_others_write_are_not_read() {
-    let Folders(root, places) = folders();
-    let file = places.runtime.join(FILE);
-    places.persist(&desired(), &known()).unwrap();
-    symlink(places.persistent.join(FILE), &file).unwrap();
+    let Folders(root, state_dirs) = folders();
+    let file = state_dirs.runtime.join(FILE);
+    state_dirs.persist(&desired(), &known()).unwrap();
+    symlink(state_dirs.persistent.join(FILE), &file).unwrap();
     assert!(matches!(read(&file), Err(StateError::Io { .. })));
     fs::remove_file(&file).unwrap();
     mkfifo(&file, Mode::S_IRWXU).unwrap();
     assert!(matches!(read(&file), Err(StateError::Malformed { .. })));
     fs::remove_file(&file).unwrap();
-    places.remember(&desired(), &known()).unwrap();
+    state_dirs.save_runtime(&desired(), &known()).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
     assert!(matches!(read(&file), Err(StateError::Malformed { .. })));
     drop(root);
@@ -201,41 +201,41 @@ fn a_symbolic_link_a_fifo_and_a_file_that_others_write_are_not_read() {
 
 #[test]
 fn a_symbolic_link_is_replaced_and_not_written_through() {
-    let Folders(root, places) = folders();
+    let Folders(root, state_dirs) = folders();
     let victim = root.path().join("victim");
     fs::write(&victim, "precious").unwrap();
     for name in [FILE.to_owned(), format!(".{FILE}.new")] {
-        symlink(&victim, places.runtime.join(name)).unwrap();
+        symlink(&victim, state_dirs.runtime.join(name)).unwrap();
     }
-    places.remember(&desired(), &known()).unwrap();
+    state_dirs.save_runtime(&desired(), &known()).unwrap();
     assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
-    assert_eq!(places.recall().0.desired, desired());
+    assert_eq!(state_dirs.load().0.desired, desired());
 }
 
 #[test]
 fn a_folder_that_is_missing_is_an_error_and_nothing_else() {
-    let places = Places { runtime: "/nonexistent/run".into(), persistent: "/nonexistent/lib".into() };
-    assert!(places.remember(&desired(), &known()).is_err());
-    assert_eq!(places.recall().0, Memory::default());
-    assert!(places.forget().is_ok());
+    let state_dirs = StateDirs { runtime: "/nonexistent/run".into(), persistent: "/nonexistent/lib".into() };
+    assert!(state_dirs.save_runtime(&desired(), &known()).is_err());
+    assert_eq!(state_dirs.load().0, SavedState::default());
+    assert!(state_dirs.remove_runtime().is_ok());
 }
 
 #[test]
 fn folders_are_made_for_the_helper_alone_and_again_without_harm() {
     let root = TempDir::new().unwrap();
-    let places = Places { runtime: root.path().join("run"), persistent: root.path().join("lib") };
+    let state_dirs = StateDirs { runtime: root.path().join("run"), persistent: root.path().join("lib") };
     let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
     for _ in 0..2 {
-        places.make_for(uid, gid).unwrap();
-        assert_eq!(fs::metadata(&places.runtime).unwrap().mode() & 0o777, 0o700);
+        state_dirs.create_for(uid, gid).unwrap();
+        assert_eq!(fs::metadata(&state_dirs.runtime).unwrap().mode() & 0o777, 0o700);
     }
 }
 
 #[test]
 fn a_symbolic_link_in_the_place_of_a_folder_is_refused() {
     let root = TempDir::new().unwrap();
-    let places = Places { runtime: root.path().join("run"), persistent: root.path().join("lib") };
-    symlink(root.path(), &places.runtime).unwrap();
+    let state_dirs = StateDirs { runtime: root.path().join("run"), persistent: root.path().join("lib") };
+    symlink(root.path(), &state_dirs.runtime).unwrap();
     let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
-    assert!(places.make_for(uid, gid).is_err());
+    assert!(state_dirs.create_for(uid, gid).is_err());
 }

@@ -18,7 +18,7 @@ use airpods_helper::daemon::{Daemon, DaemonError, ExitReason};
 use airpods_helper::doubles::{LinesKept, Recording, Simulated};
 use airpods_helper::kernel::{Kernel, Link, Routes};
 use airpods_helper::log::{Line, Log};
-use airpods_helper::state::Places;
+use airpods_helper::state::StateDirs;
 use airpods_lab::BusDaemon;
 use tempfile::TempDir;
 use zbus::proxy::CacheProperties;
@@ -48,7 +48,7 @@ pub struct Helper {
     pub authority: Recording,
     pub lines: LinesKept,
     log: Log,
-    pub places: Places,
+    pub state_dirs: StateDirs,
     pub manager: Manager,
     stop: Arc<Event>,
     thread: Option<JoinHandle<Result<ExitReason, DaemonError>>>,
@@ -99,25 +99,25 @@ impl Helper {
 
     pub fn on(bus: PrivateBus, choice: Choice) -> Self {
         let folder = TempDir::new().unwrap();
-        let places = Places { runtime: folder.path().join("run"), persistent: folder.path().join("lib") };
-        fs::create_dir(&places.runtime).unwrap();
-        fs::create_dir(&places.persistent).unwrap();
+        let state_dirs = StateDirs { runtime: folder.path().join("run"), persistent: folder.path().join("lib") };
+        fs::create_dir(&state_dirs.runtime).unwrap();
+        fs::create_dir(&state_dirs.persistent).unwrap();
         if let Some(text) = choice.state {
-            fs::write(places.runtime.join(airpods_helper::state::FILE), text).unwrap();
+            fs::write(state_dirs.runtime.join(airpods_helper::state::FILE), text).unwrap();
         }
         let (kernel, (log, lines)) = (Simulated::with_links(choice.links), LinesKept::log());
         let recording = (!choice.asks_polkit).then(|| choice.authority.clone());
         let manager = choice.manager;
         let daemon = Parts {
             log: log.clone(),
-            places: places.clone(),
+            state_dirs: state_dirs.clone(),
             idle_timeout: choice.idle_timeout,
             manager: manager.clone(),
         };
         let (stop, thread) = run(&bus, (choice.view)(kernel.clone()), recording, daemon);
         let thread = Some(thread);
         let authority = choice.authority;
-        let helper = Self { bus, kernel, authority, lines, log, places, manager, stop, thread, _folder: folder };
+        let helper = Self { bus, kernel, authority, lines, log, state_dirs, manager, stop, thread, _folder: folder };
         helper
             .wait_until("the helper has its name", || helper.lines.all().iter().any(|line| line.event() == "started"));
         helper
@@ -209,8 +209,8 @@ impl Helper {
     }
 
     fn parts(&self) -> Parts {
-        let (log, places, manager) = (self.log.clone(), self.places.clone(), self.manager.clone());
-        Parts { log, places, idle_timeout: Duration::from_secs(600), manager }
+        let (log, state_dirs, manager) = (self.log.clone(), self.state_dirs.clone(), self.manager.clone());
+        Parts { log, state_dirs, idle_timeout: Duration::from_secs(600), manager }
     }
 
     /// Starts the helper again with the same kernel and state.
@@ -238,7 +238,7 @@ impl Drop for Helper {
 /// The parts of a daemon, except its kernel and its runtime.
 struct Parts {
     log: Log,
-    places: Places,
+    state_dirs: StateDirs,
     idle_timeout: Duration,
     manager: Manager,
 }
@@ -251,13 +251,13 @@ fn run(
 ) -> (Arc<Event>, JoinHandle<Result<ExitReason, DaemonError>>) {
     let stop = Arc::new(Event::new());
     let (address, asked) = (bus.address(), Arc::clone(&stop));
-    let Parts { log, places, idle_timeout, manager } = parts;
+    let Parts { log, state_dirs, idle_timeout, manager } = parts;
     let thread = thread::spawn(move || {
         let asked = asked.listen();
         zruntime::block_on(async move {
             let runtime = SharedRuntime::current().unwrap();
             let manager = Box::new(manager);
-            let daemon = Daemon { runtime: runtime.clone(), kernel, places, log, idle_timeout, manager };
+            let daemon = Daemon { runtime: runtime.clone(), kernel, state_dirs, log, idle_timeout, manager };
             let authority = |connection: &Connection| -> Box<dyn Authority> {
                 match recording {
                     Some(recording) => Box::new(recording),

@@ -11,7 +11,7 @@ use crate::kernel::table::Change;
 use crate::kernel::table::encode::tests::{encode_with_a_refused_end, table_with_flags};
 
 use crate::reconcile::Reconciler;
-use crate::state::Places;
+use crate::state::StateDirs;
 
 fn ruleset(route: &[&str], fixed: &[&str]) -> Ruleset {
     let name = |name: &&str| LinkName::parse(name).unwrap();
@@ -122,13 +122,13 @@ fn a_flushed_table_is_put_back_and_a_fight_is_told_and_slowed_down() {
     let (net, netlink) = namespace();
     net.add_tun("wg0", 1380).unwrap();
     let folder = tempfile::TempDir::new().unwrap();
-    let places = Places { runtime: folder.path().to_owned(), persistent: folder.path().to_owned() };
+    let state_dirs = StateDirs { runtime: folder.path().to_owned(), persistent: folder.path().to_owned() };
     let clamp =
         r#"{"version":2,"auto":null,"clamps":{"wg0":{"mtu":null,"persist":false,"any-link":false}},"known":[]}"#;
     std::fs::write(folder.path().join(crate::state::FILE), clamp).unwrap();
     let (log, lines) = LinesKept::log();
     let (mut reconciler, mut watch) = net.run(move || {
-        let mut reconciler = Reconciler::new(Box::new(netlink), places, log);
+        let mut reconciler = Reconciler::new(Box::new(netlink), state_dirs, log);
         let watch = reconciler.events().unwrap();
         (reconciler, watch)
     });

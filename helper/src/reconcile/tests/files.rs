@@ -10,14 +10,14 @@ const KEPT: &str =
 
 impl Scene {
     /// The state that a helper would restore after a reboot.
-    fn after_a_reboot(&self) -> Memory {
-        let runtime = self.reconciler.places.runtime.join("not there");
-        Places { runtime, ..self.reconciler.places.clone() }.recall().0
+    fn after_a_reboot(&self) -> SavedState {
+        let runtime = self.reconciler.state_dirs.runtime.join("not there");
+        StateDirs { runtime, ..self.reconciler.state_dirs.clone() }.load().0
     }
 
     /// The state that the next helper would restore if this one were killed.
-    fn after_a_crash(&self) -> Memory {
-        self.reconciler.places.recall().0
+    fn after_a_crash(&self) -> SavedState {
+        self.reconciler.state_dirs.load().0
     }
 
     /// Does the work of `Service::keep_names`: writes the names that are due.
@@ -31,17 +31,17 @@ impl Scene {
     }
 
     fn kept_file(&self) -> PathBuf {
-        self.reconciler.places.persistent.join(FILE)
+        self.reconciler.state_dirs.persistent.join(FILE)
     }
 
     /// Makes every later write to the runtime folder fail: a folder takes the place of the
     /// temporary file.
     fn let_nothing_be_remembered(&self) {
-        std::fs::create_dir(self.reconciler.places.runtime.join(format!(".{FILE}.new"))).unwrap();
+        std::fs::create_dir(self.reconciler.state_dirs.runtime.join(format!(".{FILE}.new"))).unwrap();
     }
 
     fn let_everything_be_remembered(&self) {
-        std::fs::remove_dir(self.reconciler.places.runtime.join(format!(".{FILE}.new"))).unwrap();
+        std::fs::remove_dir(self.reconciler.state_dirs.runtime.join(format!(".{FILE}.new"))).unwrap();
     }
 
     fn wireguard(&mut self) -> Link {
@@ -82,7 +82,7 @@ fn a_kept_auto_knows_its_links_after_a_reboot_whenever_they_came() {
 fn names_that_a_kept_auto_cannot_write_are_tried_again_and_told_once() {
     let mut scene = scene();
     scene.commit(&kept_auto()).unwrap();
-    let beside = scene.reconciler.places.persistent.join(format!(".{FILE}.new"));
+    let beside = scene.reconciler.state_dirs.persistent.join(format!(".{FILE}.new"));
     std::fs::create_dir(&beside).unwrap();
     for _ in 0..3 {
         assert!(scene.keep_names());
@@ -113,7 +113,7 @@ fn an_auto_that_is_not_kept_leaves_nothing_for_after_a_reboot() {
     let mut scene = scene();
     scene.commit(&on("")).unwrap();
     assert!(!scene.keep_names());
-    assert_eq!(scene.after_a_reboot(), Memory::default());
+    assert_eq!(scene.after_a_reboot(), SavedState::default());
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn reset_removes_what_is_kept_though_the_memory_knows_nothing_of_it() {
         std::fs::write(scene.kept_file(), KEPT).unwrap();
         assert!(scene.reconciler.consider(&Request::Reset).unwrap());
         assert!(scene.commit(&Request::Reset).unwrap().changed);
-        assert_eq!(scene.after_a_reboot(), Memory::default());
+        assert_eq!(scene.after_a_reboot(), SavedState::default());
         assert!(!scene.reconciler.consider(&Request::Reset).unwrap(), "nothing is left to do");
     }
 }
@@ -230,9 +230,9 @@ fn names_that_auto_has_learnt_are_written_down_when_they_are_new_and_not_at_ever
     links.push(Link { name: name("wg1"), ..links[0].clone() });
     scene.kernel.set_links(links);
     scene.reconciler.reconcile(&[Event::Network], Instant::now());
-    let remembered = |scene: &Scene| scene.reconciler.places.recall().0.known;
+    let remembered = |scene: &Scene| scene.reconciler.state_dirs.load().0.known;
     assert_eq!(remembered(&scene), BTreeSet::from([name("wg0"), name("wg1")]));
-    std::fs::remove_file(scene.reconciler.places.runtime.join(FILE)).unwrap();
+    std::fs::remove_file(scene.reconciler.state_dirs.runtime.join(FILE)).unwrap();
     scene.reconciler.reconcile(&[Event::Network], Instant::now());
     assert_eq!(remembered(&scene), BTreeSet::new());
 }
