@@ -40,12 +40,12 @@ impl Service {
     /// answers, this processes no more calls, and calls beyond their places are refused.
     pub(super) async fn dispatch(self: Arc<Self>, connection: Connection) -> Infallible {
         loop {
-            let Waiting { arrivals, strangers, notes } = self.inbox.take().await;
+            let Waiting { arrivals, to_identify, notes } = self.inbox.take().await;
             for note in notes {
                 self.note_message(&note);
             }
-            for stranger in strangers {
-                let identify = Arc::clone(&self).identify(connection.clone(), stranger);
+            for name in to_identify {
+                let identify = Arc::clone(&self).identify(connection.clone(), name);
                 self.runtime.spawn("find out who calls", identify).detach();
             }
             let (mut answers, mut slots) = (Vec::new(), Vec::new());
@@ -186,7 +186,7 @@ impl Service {
     async fn status(self: Arc<Self>, connection: Connection, to: ReplyTo, slot: Slot) {
         self.touch();
         let read = || self.reconciler().status(Instant::now());
-        let answer = match self.snapshots.next(read, |until| self.rest(until)).await {
+        let answer = match self.snapshots.next(read, |until| self.cooldown(until)).await {
             Ok(status) => to.with(&*status),
             Err(error) => to.error(&error),
         };
@@ -204,7 +204,7 @@ impl Service {
     }
 
     /// Waits until then, or until the helper leaves, so that earlier callers still get an answer.
-    async fn rest(&self, until: Instant) {
+    async fn cooldown(&self, until: Instant) {
         let leaving = self.leaving.listen();
         if !self.reconciler().is_leaving() {
             // A timeout is the normal case.

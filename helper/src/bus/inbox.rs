@@ -22,7 +22,7 @@ use super::refusals::Refusals;
 use super::reply::ReplyTo;
 
 /// How long a person who has exceeded their places is refused.
-const REST: Duration = Duration::from_millis(100);
+const PENALTY: Duration = Duration::from_millis(100);
 
 /// Upper bound on the notes that wait to be logged.
 const NOTES: usize = 64;
@@ -73,13 +73,13 @@ pub(super) struct Note {
 pub(super) struct Waiting {
     pub(super) arrivals: VecDeque<Admitted>,
     /// Callers that the bus has to be asked about.
-    pub(super) strangers: Vec<OwnedUniqueName>,
+    pub(super) to_identify: Vec<OwnedUniqueName>,
     pub(super) notes: Vec<Note>,
 }
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        self.arrivals.is_empty() && self.strangers.is_empty() && self.notes.is_empty()
+        self.arrivals.is_empty() && self.to_identify.is_empty() && self.notes.is_empty()
     }
 }
 
@@ -91,7 +91,7 @@ pub(super) struct Inbox {
     people: People,
     places: Quota,
     /// The time until which each of these persons is refused.
-    resting: Mutex<HashMap<Person, Instant>>,
+    penalised: Mutex<HashMap<Person, Instant>>,
     unidentified: Unidentified<Arrival>,
     waiting: Mutex<Waiting>,
     more: Event,
@@ -114,15 +114,15 @@ impl Inbox {
     }
 
     fn place(&self, sender: &str, identity: Identity, now: Instant) -> Option<Slot> {
-        let mut resting = locked(&self.resting);
-        if resting.get(&identity.person).is_some_and(|until| now < *until) {
+        let mut penalised = locked(&self.penalised);
+        if penalised.get(&identity.person).is_some_and(|until| now < *until) {
             return None;
         }
         let place = self.places.enter(identity.person).ok();
         // Root is bounded but not refused for a time: it could do any harm anyway.
         if place.is_none() && identity.person != Person::ROOT {
-            resting.retain(|_, until| now < *until);
-            resting.insert(identity.person, now + REST);
+            penalised.retain(|_, until| now < *until);
+            penalised.insert(identity.person, now + PENALTY);
             self.note(Note {
                 event: "calls-refused",
                 sender: OwnedUniqueName::try_from(sender).ok(),
@@ -143,8 +143,8 @@ impl Inbox {
         let size = arrival.size();
         match self.unidentified.enter(&arrival.to.caller.clone(), arrival, size) {
             Ok(None) => {}
-            Ok(Some(stranger)) => {
-                locked(&self.waiting).strangers.push(stranger);
+            Ok(Some(name)) => {
+                locked(&self.waiting).to_identify.push(name);
                 self.more.notify(1);
             }
             Err(arrival) => self.refuse(arrival.to.caller.as_str(), None, arrival.to.serial()),
@@ -254,9 +254,9 @@ mod tests {
         let slots: Vec<_> = (0..=PER_PERSON).filter_map(|_| place(&inbox, ":1.1", now)).collect();
         assert_eq!(slots.len(), PER_PERSON);
         drop(slots);
-        assert!(place(&inbox, ":1.2", now + REST / 2).is_none(), "another connection of the same person");
-        assert!(place(&inbox, ":1.3", now + REST / 2).is_some());
-        assert!(place(&inbox, ":1.2", now + REST).is_some());
+        assert!(place(&inbox, ":1.2", now + PENALTY / 2).is_none(), "another connection of the same person");
+        assert!(place(&inbox, ":1.3", now + PENALTY / 2).is_some());
+        assert!(place(&inbox, ":1.2", now + PENALTY).is_some());
         assert_eq!(block_on(inbox.take()).notes.len(), 1, "one line for all of them");
     }
 
@@ -277,7 +277,7 @@ mod tests {
             inbox.hold(arrival(":1.1", number));
         }
         let name = OwnedUniqueName::try_from(":1.1").unwrap();
-        assert_eq!(block_on(inbox.take()).strangers, std::slice::from_ref(&name), "one question for all of them");
+        assert_eq!(block_on(inbox.take()).to_identify, std::slice::from_ref(&name), "one question for all of them");
         assert_eq!(inbox.in_flight(), 3);
         inbox.identify(&name, ALICE);
         let admitted = block_on(inbox.take()).arrivals;

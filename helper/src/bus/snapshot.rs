@@ -3,7 +3,8 @@
 //! A status reads the links and the table, and blocks everything else meanwhile. Any user can ask
 //! for one, as often as they like. So all callers that wait at the same time get the same snapshot.
 //! It began after the last of them had called, so no caller gets older data than their call.
-//! Between two snapshots there is a rest, in which the helper answers calls and reacts to events.
+//! Between two snapshots there is a cooldown, in which the helper answers calls and reacts to
+//! events.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,8 +12,8 @@ use std::time::{Duration, Instant};
 use airpods_dbus::{Error, Status};
 use zruntime::lock::Mutex;
 
-/// Upper bound on the rest after a snapshot.
-const LONGEST_REST: Duration = Duration::from_secs(1);
+/// Upper bound on the cooldown after a snapshot.
+const LONGEST_COOLDOWN: Duration = Duration::from_secs(1);
 
 /// The result of a snapshot, shared by the callers that are answered from it.
 pub(super) type Read = Result<Arc<Status>, Error>;
@@ -29,12 +30,12 @@ struct Snapshot {
 }
 
 impl Snapshots {
-    /// A snapshot that began after this call. Before it takes one, it awaits `rest` with the end of
-    /// the rest; `rest` may return earlier.
+    /// A snapshot that began after this call. Before it takes one, it awaits `cooldown` with the end
+    /// of the cooldown; `cooldown` may return earlier.
     pub(super) async fn next<R: Future<Output = ()>>(
         &self,
         read: impl FnOnce() -> Result<Status, Error>,
-        rest: impl FnOnce(Instant) -> R,
+        cooldown: impl FnOnce(Instant) -> R,
     ) -> Read {
         let called = Instant::now();
         let mut last = self.0.lock().await;
@@ -42,7 +43,7 @@ impl Snapshots {
             if last.begun > called {
                 return last.read.clone();
             }
-            rest(last.rest_until()).await;
+            cooldown(last.cooldown_end()).await;
         }
         let begun = Instant::now();
         let read = read().map(Arc::new);
@@ -52,9 +53,9 @@ impl Snapshots {
 }
 
 impl Snapshot {
-    /// The rest lasts as long as the snapshot took, so snapshots take at most half of the time.
-    fn rest_until(&self) -> Instant {
-        self.begun + self.took + self.took.min(LONGEST_REST)
+    /// The cooldown lasts as long as the snapshot took, so snapshots take at most half of the time.
+    fn cooldown_end(&self) -> Instant {
+        self.begun + self.took + self.took.min(LONGEST_COOLDOWN)
     }
 }
 
@@ -82,9 +83,10 @@ mod tests {
         };
         let one = async || snapshots.next(read, |_| async {}).await.unwrap().version.clone();
         assert_eq!(block_on(one()), "1");
-        // The second caller waits for the rest, and meanwhile the third calls.
-        let resting = async || snapshots.next(read, |_| async { yield_now().await }).await.unwrap().version.clone();
-        assert_eq!(block_on(zip(resting(), one())), ("2".to_owned(), "2".to_owned()));
+        // The second caller waits for the cooldown, and meanwhile the third calls.
+        let after_cooldown =
+            async || snapshots.next(read, |_| async { yield_now().await }).await.unwrap().version.clone();
+        assert_eq!(block_on(zip(after_cooldown(), one())), ("2".to_owned(), "2".to_owned()));
         assert_eq!(block_on(one()), "3", "nobody is told what was so before their call");
     }
 
@@ -100,11 +102,11 @@ mod tests {
     #[test]
     fn after_a_snapshot_there_is_a_rest_of_the_same_length_up_to_a_bound() {
         let begun = Instant::now();
-        for (took, rest) in [(3, 3), (700, 700), (5_000, 1_000)]
+        for (took, cooldown) in [(3, 3), (700, 700), (5_000, 1_000)]
             .map(|pair: (u64, u64)| (Duration::from_millis(pair.0), Duration::from_millis(pair.1)))
         {
             let snapshot = Snapshot { begun, took, read: status(0).map(Arc::new) };
-            assert_eq!(snapshot.rest_until(), begun + took + rest);
+            assert_eq!(snapshot.cooldown_end(), begun + took + cooldown);
         }
     }
 }
