@@ -161,7 +161,7 @@ impl ReadHalf for Reader {
             let for_zbus = self.sort(&fixed, &self.received.waiting()[..fixed.total()]);
             self.received.start += fixed.total();
             if let Some(bytes) = for_zbus {
-                match decoded(sequence, bytes).await {
+                match decode_message(sequence, bytes).await {
                     Ok(message) => return Ok(message),
                     Err(_) => self.drop_it(None, "it is malformed"),
                 }
@@ -251,7 +251,7 @@ impl Reader {
 
 /// Decodes bytes into a zbus message. If zbus cannot read them, only this call fails, and the
 /// connection stays open.
-pub(super) async fn decoded(sequence: u64, mut bytes: Vec<u8>) -> zbus::Result<Message> {
+pub(super) async fn decode_message(sequence: u64, mut bytes: Vec<u8>) -> zbus::Result<Message> {
     /// A source without bytes: the whole message is in the buffer already.
     #[derive(Debug)]
     struct Nothing;

@@ -22,7 +22,7 @@ const PARENTS: [(&str, &str); 3] = [("/", "org"), ("/org", "airpods"), ("/org/ai
 
 /// A requested change.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(super) struct RequestedChange {
     pub(super) action: Action,
     /// The link as the caller wrote it, cut to 32 characters for the log.
     pub(super) link: String,
@@ -33,13 +33,13 @@ pub(super) struct Wanted {
 
 /// A decoded call.
 #[derive(Debug)]
-pub(super) enum Meaning {
+pub(super) enum DecodedCall {
     /// The answer is constant or in memory, and costs less than finding out who calls.
     Answer(Answer),
     /// `GetStatus`.
     Status,
     /// A mutating method.
-    Change(Wanted),
+    Change(RequestedChange),
     /// The call is refused before it is decoded, with a log line.
     Refused(Line, Error),
 }
@@ -79,7 +79,7 @@ impl Property {
 }
 
 /// Decodes a call.
-pub(super) fn meaning(message: &Message) -> Meaning {
+pub(super) fn decode(message: &Message) -> DecodedCall {
     let header = message.header();
     let member = header.member().map(MemberName::as_str).unwrap_or_default();
     let interface = header.interface().map(InterfaceName::as_str);
@@ -87,7 +87,7 @@ pub(super) fn meaning(message: &Message) -> Meaning {
     let answer = match interface {
         // The interface of a call is optional.
         None | Some(names::INTERFACE) if path == names::OBJECT_PATH => match method(member, message) {
-            Some(meaning) => return meaning,
+            Some(decoded) => return decoded,
             None => unknown_method(),
         },
         Some(PEER) => peer(member),
@@ -96,14 +96,18 @@ pub(super) fn meaning(message: &Message) -> Meaning {
         Some(PROPERTIES) => properties(member, message),
         _ => unknown_interface(),
     };
-    Meaning::Answer(answer)
+    DecodedCall::Answer(answer)
 }
 
 /// Decodes a call of one of our methods; `None` if there is no such method.
-fn method(member: &str, message: &Message) -> Option<Meaning> {
+fn method(member: &str, message: &Message) -> Option<DecodedCall> {
     let (_, action) = Action::OF_METHODS.into_iter().find(|(name, _)| *name == member)?;
     let Some(action) = action else {
-        return Some(if message.body().is_empty() { Meaning::Status } else { Meaning::Answer(invalid_args(member)) });
+        return Some(if message.body().is_empty() {
+            DecodedCall::Status
+        } else {
+            DecodedCall::Answer(invalid_args(member))
+        });
     };
     let interaction = interaction(&message.header());
     let (link, request) = match action {
@@ -119,7 +123,7 @@ fn method(member: &str, message: &Message) -> Option<Meaning> {
             }
         }
     };
-    Some(Meaning::Change(Wanted { action, link, interaction, request }))
+    Some(DecodedCall::Change(RequestedChange { action, link, interaction, request }))
 }
 
 fn interaction(header: &Header<'_>) -> bool {

@@ -12,7 +12,7 @@ use zbus::Connection;
 use zbus::names::OwnedUniqueName;
 use zruntime::unblock;
 
-use super::call::Wanted;
+use super::call::RequestedChange;
 use super::caller as bus_says;
 use super::dispatch::or_unknown;
 use super::person::Person;
@@ -36,11 +36,11 @@ impl Service {
         person: Person,
         caller: Caller,
         to: ReplyTo,
-        mut wanted: Wanted,
+        mut requested: RequestedChange,
         slot: Slot,
     ) {
-        let outcome = self.decide(&connection, person, &caller, &mut wanted).await;
-        self.account_for(person, &wanted, &caller, &outcome);
+        let outcome = self.decide(&connection, person, &caller, &mut requested).await;
+        self.account_for(person, &requested, &caller, &outcome);
         self.keep_names();
         self.announce(&connection).await;
         let answer = match &outcome {
@@ -56,14 +56,14 @@ impl Service {
         connection: &Connection,
         person: Person,
         caller: &Caller,
-        wanted: &mut Wanted,
+        requested: &mut RequestedChange,
     ) -> Result<Option<Outcome>> {
-        let request = self.reconciler().narrowed(wanted.request.clone()?)?;
-        wanted.action = Action::of(&request);
+        let request = self.reconciler().narrowed(requested.request.clone()?)?;
+        requested.action = Action::of(&request);
         if !self.reconciler().consider(&request)? {
             return Ok(None);
         }
-        let question = Question::about(caller.clone(), request, wanted.interaction)?;
+        let question = Question::about(caller.clone(), request, requested.interaction)?;
         let permit = or(self.permit(connection, person, &question), self.left()).await?;
         // The lock is held until the commit is over: otherwise an older text could replace a newer
         // one.
@@ -129,8 +129,14 @@ impl Service {
     }
 
     /// Writes the log line of a call. A line about a change is never withheld.
-    fn account_for(&self, person: Person, wanted: &Wanted, caller: &Caller, outcome: &Result<Option<Outcome>>) {
-        let line = || wanted.line(Some(caller.uid), &caller.name, outcome);
+    fn account_for(
+        &self,
+        person: Person,
+        requested: &RequestedChange,
+        caller: &Caller,
+        outcome: &Result<Option<Outcome>>,
+    ) {
+        let line = || requested.line(Some(caller.uid), &caller.name, outcome);
         if matches!(outcome, Ok(Some(Outcome { changed: true, .. }))) {
             self.log.write(line());
         } else {
@@ -139,7 +145,7 @@ impl Service {
     }
 }
 
-impl Wanted {
+impl RequestedChange {
     /// The log line of a call: the caller, the request and the result.
     pub(super) fn line(&self, uid: Option<u32>, caller: &OwnedUniqueName, outcome: &Result<Option<Outcome>>) -> Line {
         let line = match outcome {

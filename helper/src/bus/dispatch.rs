@@ -14,8 +14,8 @@ use futures_lite::StreamExt;
 use zbus::names::OwnedUniqueName;
 use zbus::{Connection, Message, Variant, fdo};
 
-use super::bounded_socket::{LONGEST_CALL, decoded};
-use super::call::{self, Answer, Meaning, Property};
+use super::bounded_socket::{LONGEST_CALL, decode_message};
+use super::call::{self, Answer, DecodedCall, Property};
 use super::caller::{self, Identity};
 use super::inbox::{Admitted, Arrival, Content, Note, Waiting};
 use super::quota::Slot;
@@ -32,7 +32,7 @@ const MACHINE_ID: &str = "/etc/machine-id";
 /// A decoded call that has no answer yet.
 struct Call {
     to: ReplyTo,
-    meaning: Meaning,
+    decoded: DecodedCall,
 }
 
 impl Service {
@@ -138,25 +138,25 @@ impl Service {
 
     /// Answers a call at once, or gives it a place in a quota and a task.
     fn begin(self: &Arc<Self>, connection: &Connection, from: Identity, call: Call) -> Option<Message> {
-        let quota = match call.meaning {
-            Meaning::Answer(answer) => return self.answer(&call.to, answer),
+        let quota = match call.decoded {
+            DecodedCall::Answer(answer) => return self.answer(&call.to, answer),
             // A read that expects no reply has no effect.
-            Meaning::Status if call.to.serial().is_none() => return None,
-            Meaning::Refused(_, ref error) => {
+            DecodedCall::Status if call.to.serial().is_none() => return None,
+            DecodedCall::Refused(_, ref error) => {
                 let error = error.clone();
                 return self.refuse(Some(from), call, &error);
             }
-            Meaning::Status => &self.reads,
-            Meaning::Change(_) => &self.changes,
+            DecodedCall::Status => &self.reads,
+            DecodedCall::Change(_) => &self.changes,
         };
         let slot = match quota.enter(from.person) {
             Ok(slot) => slot,
             Err(error) => return self.refuse(Some(from), call, &error),
         };
         let (service, connection) = (Arc::clone(self), connection.clone());
-        if let Meaning::Change(wanted) = call.meaning {
+        if let DecodedCall::Change(requested) = call.decoded {
             let caller = Caller { name: call.to.caller.clone(), uid: from.uid };
-            let change = service.change(connection, from.person, caller, call.to, wanted, slot);
+            let change = service.change(connection, from.person, caller, call.to, requested, slot);
             self.runtime.spawn("change", change).detach();
         } else {
             self.runtime.spawn("GetStatus", service.status(connection, call.to, slot)).detach();
@@ -167,10 +167,10 @@ impl Service {
     /// Answers a call that is refused before it is executed. Reads have no line in the log.
     fn refuse(&self, from: Option<Identity>, call: Call, error: &Error) -> Option<Message> {
         let uid = from.map(|from| from.uid);
-        let line = match call.meaning {
-            Meaning::Answer(_) | Meaning::Status => None,
-            Meaning::Change(wanted) => Some(wanted.line(uid, &call.to.caller, &Err(error.clone()))),
-            Meaning::Refused(line, _) => {
+        let line = match call.decoded {
+            DecodedCall::Answer(_) | DecodedCall::Status => None,
+            DecodedCall::Change(requested) => Some(requested.line(uid, &call.to.caller, &Err(error.clone()))),
+            DecodedCall::Refused(line, _) => {
                 let line = line.with("uid", or_unknown(uid)).with("sender", &call.to.caller);
                 Some(line.with("result", error.kind().short_name()))
             }
@@ -215,22 +215,22 @@ impl Service {
 
 /// Decodes a call that has arrived.
 async fn call_of(Arrival { to, content }: Arrival) -> Call {
-    let meaning = match content {
+    let decoded = match content {
         Content::Call(bytes) => {
-            if let Ok(message) = decoded(0, bytes).await {
-                call::meaning(&message)
+            if let Ok(message) = decode_message(0, bytes).await {
+                call::decode(&message)
             } else {
                 let error = ErrorKind::InvalidArgs.because("the message is malformed");
-                Meaning::Refused(Line::warning("message-malformed"), error)
+                DecodedCall::Refused(Line::warning("message-malformed"), error)
             }
         }
         Content::TooLong(length) => {
             let error = format!("the call has {length} bytes; at most {LONGEST_CALL} are read");
             let line = Line::warning("message-too-long").with("bytes", length);
-            Meaning::Refused(line, ErrorKind::LimitsExceeded.because(error))
+            DecodedCall::Refused(line, ErrorKind::LimitsExceeded.because(error))
         }
     };
-    Call { to, meaning }
+    Call { to, decoded }
 }
 
 /// The value as text, or `unknown`.
