@@ -64,7 +64,7 @@ impl Service {
             return Ok(None);
         }
         let question = Question::about(caller.clone(), request, requested.interaction)?;
-        let permit = or(self.permit(connection, person, &question), self.left()).await?;
+        let permit = or(self.permit(connection, person, &question), self.wait_for_leave()).await?;
         // The lock is held until the commit is over: otherwise an older text could replace a newer
         // one.
         let is_for_the_disk = self.reconciler().is_about_what_is_kept(permit.request())?;
@@ -91,7 +91,7 @@ impl Service {
     async fn permit(&self, connection: &Connection, person: Person, question: &Question) -> Result<Permit> {
         let starting = || ErrorKind::AuthUnavailable.because("the helper is still starting; call again in a moment");
         let authority = self.authority.get().ok_or_else(starting)?;
-        let tell = |line| self.note(Some(person), || line);
+        let tell = |line| self.log_limited(Some(person), || line);
         if let Some(permit) = authorise(authority.as_ref(), question, tell).await? {
             return Ok(permit);
         }
@@ -101,7 +101,7 @@ impl Service {
     }
 
     /// Completes when the helper leaves: an open password prompt must not delay that.
-    async fn left(&self) -> Result<Permit> {
+    async fn wait_for_leave(&self) -> Result<Permit> {
         let leaving = self.leaving.listen();
         if !self.reconciler().is_leaving() {
             leaving.await;
@@ -140,7 +140,7 @@ impl Service {
         if matches!(outcome, Ok(Some(Outcome { changed: true, .. }))) {
             self.log.write(line());
         } else {
-            self.note(Some(person), line);
+            self.log_limited(Some(person), line);
         }
     }
 }

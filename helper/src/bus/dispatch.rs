@@ -86,7 +86,7 @@ impl Service {
 
     fn note_message(&self, note: &Note) {
         let identity = note.sender.as_ref().and_then(|sender| self.inbox.callers.identity(sender));
-        self.note(identity.map(|identity| identity.person), || {
+        self.log_limited(identity.map(|identity| identity.person), || {
             let line = Line::warning(note.event).with("uid", or_unknown(identity.map(|identity| identity.uid)));
             line.with("sender", or_unknown(note.sender.as_ref())).with("cause", note.cause)
         });
@@ -102,11 +102,11 @@ impl Service {
                 Err(_) => to.standard(&fdo::Error::Failed("the machine has no id".to_owned())),
             },
             Answer::Property(property) => {
-                self.touch();
+                self.restart_idle_timer();
                 to.with(&self.property(property))
             }
             Answer::Properties(properties) => {
-                self.touch();
+                self.restart_idle_timer();
                 let values = properties.iter().map(|property| (property.name(), self.property(*property)));
                 to.with(&values.collect::<HashMap<_, _>>())
             }
@@ -133,7 +133,7 @@ impl Service {
                 }
             }
         }
-        self.touch();
+        self.restart_idle_timer();
     }
 
     /// Answers a call at once, or gives it a place in a quota and a task.
@@ -176,7 +176,7 @@ impl Service {
             }
         };
         if let Some(line) = line {
-            self.note(from.map(|from| from.person), || line);
+            self.log_limited(from.map(|from| from.person), || line);
         }
         call.to.error(error)
     }
@@ -184,7 +184,7 @@ impl Service {
     /// Answers `GetStatus`. Never prompts. The call keeps its place until the bus has taken the
     /// answer.
     async fn status(self: Arc<Self>, connection: Connection, to: ReplyTo, slot: Slot) {
-        self.touch();
+        self.restart_idle_timer();
         let read = || self.reconciler().status(Instant::now());
         let answer = match self.snapshots.next(read, |until| self.cooldown(until)).await {
             Ok(status) => to.with(&*status),
@@ -200,7 +200,7 @@ impl Service {
             drop(connection.send(&answer).await);
         }
         drop(slot);
-        self.touch();
+        self.restart_idle_timer();
     }
 
     /// Waits until then, or until the helper leaves, so that earlier callers still get an answer.

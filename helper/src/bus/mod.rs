@@ -73,7 +73,7 @@ pub async fn take_name(
     service: &Arc<Service>,
     authority: impl FnOnce(&Connection) -> Box<dyn Authority>,
 ) -> Result<(), BusError> {
-    service.obey(authority(connection));
+    service.set_authority(authority(connection));
     match connection.request_name_with_flags(names::BUS_NAME, RequestNameFlags::DO_NOT_QUEUE).await {
         Ok(RequestNameReply::PrimaryOwner | RequestNameReply::AlreadyOwner) => Ok(()),
         Ok(RequestNameReply::Exists | RequestNameReply::InQueue) | Err(zbus::Error::NameTaken) => {

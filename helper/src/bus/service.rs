@@ -67,7 +67,7 @@ impl Service {
     }
 
     /// Sets the authority. Only the first call has an effect.
-    pub(super) fn obey(&self, authority: Box<dyn Authority>) {
+    pub(super) fn set_authority(&self, authority: Box<dyn Authority>) {
         drop(self.authority.set(authority));
     }
 
@@ -79,7 +79,7 @@ impl Service {
     }
 
     /// Writes a line about something without effect, within the person's log limit.
-    pub(super) fn note(&self, person: Option<Person>, line: impl FnOnce() -> Line) {
+    pub(super) fn log_limited(&self, person: Option<Person>, line: impl FnOnce() -> Line) {
         match self.log_limit.enter(person, Instant::now()) {
             Entry::Whole => self.log.write(line()),
             Entry::After(withheld) => self.log.write(line().with("withheld-before", withheld)),
@@ -117,8 +117,8 @@ impl Service {
         self.runtime.spawn("keep names", keep).detach();
     }
 
-    /// Restarts the idle timeout: the helper was used.
-    pub(super) fn touch(&self) {
+    /// Restarts the idle timer, because the helper was used.
+    pub(super) fn restart_idle_timer(&self) {
         *self.last_call.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.call_over();
     }
