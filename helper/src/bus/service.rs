@@ -91,8 +91,8 @@ impl Service {
     /// Sends the signal that is due, if any.
     pub async fn announce(&self, connection: &Connection) {
         let _turn = self.announcing.lock().await;
-        let news = self.reconciler().news(Instant::now());
-        if let Some((before, now)) = news
+        let announcement = self.reconciler().take_announcement(Instant::now());
+        if let Some((before, now)) = announcement
             && let Err(error) = changed(connection, &before, &now).await
         {
             self.log.write(Line::warning("signal-not-sent").with("cause", error));

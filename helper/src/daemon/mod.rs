@@ -97,8 +97,8 @@ impl Daemon {
         let mut reconciler = Reconciler::new(kernel, state_dirs, log.clone());
         let watched = KernelEvents::of(&mut reconciler, &runtime, &log)?;
         let service = Service::new(reconciler, log.clone(), runtime.clone());
-        let (connection, looked) = (OnceCell::new(), Event::new());
-        let running = Running { service, connection, looked, runtime, log, manager };
+        let (connection, reconcile_done) = (OnceCell::new(), Event::new());
+        let running = Running { service, connection, reconcile_done, runtime, log, manager };
         // `or` polls its first argument first. So under a service manager the rules are applied
         // before the helper looks for the bus.
         let followed = async { running.follow(watched).await.map(|never| match never {}) };
@@ -114,7 +114,7 @@ struct Running {
     /// Set once it owns the bus name.
     connection: OnceCell<Connection>,
     /// Notified after each look at the kernel, when there may be a signal to send.
-    looked: Event,
+    reconcile_done: Event,
     runtime: SharedRuntime,
     log: Log,
     manager: Box<dyn ServiceManager>,
@@ -162,9 +162,9 @@ impl Running {
         };
         let announced = async {
             loop {
-                let looked = self.looked.listen();
+                let reconcile_done = self.reconcile_done.listen();
                 self.service.announce(connection).await;
-                looked.await;
+                reconcile_done.await;
             }
         };
         or(stopped, or(lost, or(announced, unused))).await
@@ -211,28 +211,28 @@ impl Running {
         }
         let now = Instant::now();
         let (mut readiness, mut watchdog) = (Readiness::new(now), Watchdog::new(self.manager.watchdog(), now));
-        let mut pace = Backoff::new(backoff::EVENTS);
+        let mut event_backoff = Backoff::new(backoff::EVENTS);
         let mut events = Vec::new();
         loop {
-            let look_again = self.service.reconciler().reconcile(&events, Instant::now());
+            let retry_after = self.service.reconciler().reconcile(&events, Instant::now());
             self.service.keep_names();
             self.tell_ready(&mut readiness);
             // Signals are sent by another task, so a bus that does not read cannot block this loop.
-            self.looked.notify(usize::MAX);
+            self.reconcile_done.notify(usize::MAX);
             if watchdog.beats(Instant::now()) {
                 self.tell(&[NotifyState::Watchdog]);
             }
-            pace.hit(Instant::now());
-            self.runtime.sleep(pace.wait(Instant::now())).await;
+            event_backoff.hit(Instant::now());
+            self.runtime.sleep(event_backoff.wait(Instant::now())).await;
             let now = Instant::now();
-            let waits = [look_again, watchdog.wait(now), readiness.wait(now)];
+            let waits = [retry_after, watchdog.wait(now), readiness.wait(now)];
             events = watched.next(waits.into_iter().flatten().min()).await?;
         }
     }
 
     fn tell_ready(&self, readiness: &mut Readiness) {
         let is_in_force = self.service.reconciler().is_in_force();
-        match readiness.news(is_in_force, Instant::now()) {
+        match readiness.due_report(is_in_force, Instant::now()) {
             None => return,
             Some(Ready::WithRules) => {}
             Some(Ready::WithoutRules) => {
@@ -246,8 +246,8 @@ impl Running {
     }
 
     /// Notifies the service manager, if there is one.
-    fn tell(&self, news: &[NotifyState<'_>]) {
-        if let Err(error) = self.manager.tell(news) {
+    fn tell(&self, states: &[NotifyState<'_>]) {
+        if let Err(error) = self.manager.tell(states) {
             self.log.write(Line::warning("service-manager-not-told").with("cause", error));
         }
     }

@@ -21,7 +21,7 @@ pub trait ServiceManager: Send + Sync {
     ///
     /// # Errors
     /// The system's error if there is a service manager and it cannot be reached.
-    fn tell(&self, news: &[NotifyState<'_>]) -> io::Result<()>;
+    fn tell(&self, states: &[NotifyState<'_>]) -> io::Result<()>;
 }
 
 /// systemd, or another service manager with the same environment and protocol: `sd_notify(3)`.
@@ -38,8 +38,8 @@ impl ServiceManager for Systemd {
         sd_notify::watchdog_enabled()
     }
 
-    fn tell(&self, news: &[NotifyState<'_>]) -> io::Result<()> {
-        sd_notify::notify(news)
+    fn tell(&self, states: &[NotifyState<'_>]) -> io::Result<()> {
+        sd_notify::notify(states)
     }
 }
 
@@ -105,7 +105,7 @@ impl Readiness {
     }
 
     /// Returns the report to send after a look at the kernel, if any.
-    pub(super) fn news(&mut self, is_in_force: bool, now: Instant) -> Option<Ready> {
+    pub(super) fn due_report(&mut self, is_in_force: bool, now: Instant) -> Option<Ready> {
         let until = self.until?;
         let ready = match (is_in_force, until <= now) {
             (true, _) => Ready::WithRules,
@@ -153,19 +153,19 @@ mod tests {
     fn it_is_ready_once_as_soon_as_the_rules_are_in_force() {
         let now = Instant::now();
         let mut readiness = Readiness::new(now);
-        assert_eq!((readiness.news(false, now), readiness.wait(now)), (None, Some(READY_WITHIN)));
-        assert_eq!(readiness.news(true, now), Some(Ready::WithRules));
-        assert_eq!((readiness.news(true, now), readiness.wait(now)), (None, None));
-        assert_eq!(readiness.news(false, now + READY_WITHIN), None);
+        assert_eq!((readiness.due_report(false, now), readiness.wait(now)), (None, Some(READY_WITHIN)));
+        assert_eq!(readiness.due_report(true, now), Some(Ready::WithRules));
+        assert_eq!((readiness.due_report(true, now), readiness.wait(now)), (None, None));
+        assert_eq!(readiness.due_report(false, now + READY_WITHIN), None);
     }
 
     #[test]
     fn rules_that_the_kernel_refuses_hold_nobody_up_for_long() {
         let now = Instant::now();
         let mut readiness = Readiness::new(now);
-        assert_eq!(readiness.news(false, now + READY_WITHIN / 2), None);
+        assert_eq!(readiness.due_report(false, now + READY_WITHIN / 2), None);
         assert_eq!(readiness.wait(now + READY_WITHIN / 2), Some(READY_WITHIN / 2));
-        assert_eq!(readiness.news(false, now + READY_WITHIN), Some(Ready::WithoutRules));
-        assert_eq!(readiness.news(true, now + READY_WITHIN), None, "once");
+        assert_eq!(readiness.due_report(false, now + READY_WITHIN), Some(Ready::WithoutRules));
+        assert_eq!(readiness.due_report(true, now + READY_WITHIN), None, "once");
     }
 }

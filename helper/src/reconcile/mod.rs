@@ -320,19 +320,19 @@ impl Reconciler {
     }
 
     /// Writes the runtime file, which is on a tmpfs. The rules are in force whether that succeeds
-    /// or not. A failed write is retried at the next look, and logged if it is `news`. A persistent
+    /// or not. A failed write is retried at the next look, and logged if `is_new`. A persistent
     /// auto also keeps its names on the disk; the task that finds [them due](Self::are_names_due)
     /// writes those.
-    fn save(&mut self, news: bool) {
+    fn save(&mut self, is_new: bool) {
         let known: &BTreeSet<LinkName> = &self.plan.known;
         let mut errors = Vec::new();
         if let Err(error) = self.state_dirs.save_runtime(&self.desired, known) {
             errors.push(error);
             errors.extend(self.state_dirs.remove_stale_runtime(&self.desired).err());
         }
-        self.names.are_due |= news && self.keeps_auto();
+        self.names.are_due |= is_new && self.keeps_auto();
         self.is_saved = errors.is_empty();
-        for error in errors.into_iter().filter(|_| news) {
+        for error in errors.into_iter().filter(|_| is_new) {
             self.log.write(Line::warning("state-not-saved").with("cause", error));
         }
     }

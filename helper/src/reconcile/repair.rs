@@ -33,9 +33,9 @@ impl Reconciler {
     /// which to look again without an event; `None` if only an event can bring a change.
     pub fn reconcile(&mut self, events: &[Event], now: Instant) -> Option<Duration> {
         let desired = self.desired.clone();
-        let looked = self.links(&desired).and_then(|links| Ok((links, self.kernel.held()?)));
-        let (links, held) = match looked {
-            Ok(looked) => looked,
+        let read = self.links(&desired).and_then(|links| Ok((links, self.kernel.held()?)));
+        let (links, held) = match read {
+            Ok(read) => read,
             Err(error) => return self.record_failed_read(&error, now),
         };
         let plan = clamp::plan(&self.desired, &links, &self.plan.known);

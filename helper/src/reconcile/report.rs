@@ -84,7 +84,7 @@ impl Reconciler {
 
     /// The former and the current properties, if they differ. The current ones then count as
     /// announced.
-    pub fn news(&mut self, now: Instant) -> Option<(Announcement, Announcement)> {
+    pub fn take_announcement(&mut self, now: Instant) -> Option<(Announcement, Announcement)> {
         let current = self.properties(now);
         let before = std::mem::replace(&mut self.announced, current.clone());
         (before != current).then_some((before, current))

@@ -169,13 +169,13 @@ fn a_read_that_fails_changes_no_state_and_announces_nothing_and_is_tried_again()
     let mut scene = scene();
     scene.commit(&on("wg0")).unwrap();
     let now = Instant::now();
-    scene.reconciler.news(now);
+    scene.reconciler.take_announcement(now);
     scene.kernel.set_unreadable(true);
     scene.kernel.remove_table();
     for _ in 0..10 {
         assert!(scene.reconciler.reconcile(&[Event::Rules { pid: 7 }], now).unwrap() <= Duration::from_secs(1));
     }
-    assert_eq!(scene.reconciler.news(now), None);
+    assert_eq!(scene.reconciler.take_announcement(now), None);
     assert_eq!(scene.reconciler.properties(now).clamps, ["wg0"], "the last known state stands");
     assert!(scene.reconciler.status(now).is_err(), "what is not known is not told as off");
     assert_eq!(scene.lines.all().iter().filter(|line| line.event() == "kernel-not-read").count(), 1);
@@ -356,11 +356,11 @@ fn a_reconciler_is_idle_until_something_is_asked_for_and_again_when_all_is_dropp
 fn news_are_told_once() {
     let mut scene = scene();
     let now = Instant::now();
-    assert_eq!(scene.reconciler.news(now), None);
+    assert_eq!(scene.reconciler.take_announcement(now), None);
     scene.commit(&on("wg0")).unwrap();
-    let (before, after) = scene.reconciler.news(now).unwrap();
+    let (before, after) = scene.reconciler.take_announcement(now).unwrap();
     assert_eq!((before.clamps.len(), after.clamps), (0, vec!["wg0".to_owned()]));
-    assert_eq!(scene.reconciler.news(now), None);
+    assert_eq!(scene.reconciler.take_announcement(now), None);
 }
 
 #[test]

@@ -37,8 +37,8 @@ impl ServiceManager for Manager {
         self.watchdog
     }
 
-    fn tell(&self, news: &[NotifyState<'_>]) -> io::Result<()> {
-        self.told.lock().unwrap().extend(news.iter().map(ToString::to_string));
+    fn tell(&self, states: &[NotifyState<'_>]) -> io::Result<()> {
+        self.told.lock().unwrap().extend(states.iter().map(ToString::to_string));
         Ok(())
     }
 }
