@@ -195,8 +195,9 @@ impl Kernel for Simulated {
         world.readable()?;
         let links = world.links.clone();
         world.route_reads += links.iter().filter(|link| routes_of(link)).count();
-        let told = |link: Link| Link { routes: if routes_of(&link) { link.routes } else { Routes::default() }, ..link };
-        Ok(Links { named: links.into_iter().map(told).collect(), unclampable: world.unclampable.clone() })
+        let with_routes =
+            |link: Link| Link { routes: if routes_of(&link) { link.routes } else { Routes::default() }, ..link };
+        Ok(Links { named: links.into_iter().map(with_routes).collect(), unclampable: world.unclampable.clone() })
     }
 
     fn link(&mut self, name: &LinkName) -> Result<Option<Link>, KernelError> {

@@ -40,8 +40,8 @@ pub fn datagram(bytes: &[u8]) {
 pub fn link(body: &[u8]) {
     let link = match links::link(body) {
         Some((_, Ok(link))) => link,
-        Some((_, Err(told))) => {
-            return assert!(is_harmless(&told.link) && is_harmless(&told.reason), "{told:?}");
+        Some((_, Err(unclampable))) => {
+            return assert!(is_harmless(&unclampable.link) && is_harmless(&unclampable.reason), "{unclampable:?}");
         }
         None => return,
     };

@@ -122,42 +122,43 @@ pub enum PrivilegeError {
 #[derive(Clone, Copy)]
 pub struct Step {
     doing: &'static str,
-    take: fn(Ids) -> Result<(), String>,
+    apply: fn(Ids) -> Result<(), String>,
 }
 
 /// Executed programs inherit nothing.
-const AMBIENT: Step = Step { doing: "clear the ambient set", take: |_| said(caps::clear(None, CapSet::Ambient)) };
+const AMBIENT: Step =
+    Step { doing: "clear the ambient set", apply: |_| error_text(caps::clear(None, CapSet::Ambient)) };
 
 /// Failure is ignored: the unit's system call filter refuses `capset`, and [`verify`] judges what
 /// is left in the set. With `no_new_privs` the set gives an executed program nothing, whatever its
 /// file's capabilities (capabilities(7)).
 const INHERITABLE: Step =
-    Step { doing: "clear the inheritable set", take: |_| caps::clear(None, CapSet::Inheritable).or(Ok(())) };
+    Step { doing: "clear the inheritable set", apply: |_| caps::clear(None, CapSet::Inheritable).or(Ok(())) };
 
 /// Executed programs can never gain rights.
-const NO_NEW_PRIVILEGES: Step = Step { doing: "set no_new_privs", take: |_| said(prctl::set_no_new_privs()) };
+const NO_NEW_PRIVILEGES: Step = Step { doing: "set no_new_privs", apply: |_| error_text(prctl::set_no_new_privs()) };
 
 /// The steps from root.
 const FROM_ROOT: &[Step] = &[
     // Needs CAP_SETPCAP, so it comes first.
-    Step { doing: "drop capabilities from the bounding set", take: |_| said(drop_bounding()) },
+    Step { doing: "drop capabilities from the bounding set", apply: |_| error_text(drop_bounding()) },
     // Otherwise the change of the user would clear the permitted set.
-    Step { doing: "keep capabilities", take: |_| said(caps::securebits::set_keepcaps(true)) },
-    Step { doing: "leave the supplementary groups", take: |_| said(setgroups(&[])) },
+    Step { doing: "keep capabilities", apply: |_| error_text(caps::securebits::set_keepcaps(true)) },
+    Step { doing: "leave the supplementary groups", apply: |_| error_text(setgroups(&[])) },
     // Real, effective and saved ids. The group comes first: without root the process could not
     // change it any more.
     Step {
         doing: "become the helper's group",
-        take: |helper| said(setresgid(helper.group(), helper.group(), helper.group())),
+        apply: |helper| error_text(setresgid(helper.group(), helper.group(), helper.group())),
     },
     Step {
         doing: "become the helper's user",
-        take: |helper| said(setresuid(helper.user(), helper.user(), helper.user())),
+        apply: |helper| error_text(setresuid(helper.user(), helper.user(), helper.user())),
     },
     AMBIENT,
     INHERITABLE,
-    Step { doing: "set the effective set", take: |_| said(caps::set(None, CapSet::Effective, &only())) },
-    Step { doing: "set the permitted set", take: |_| said(caps::set(None, CapSet::Permitted, &only())) },
+    Step { doing: "set the effective set", apply: |_| error_text(caps::set(None, CapSet::Effective, &only())) },
+    Step { doing: "set the permitted set", apply: |_| error_text(caps::set(None, CapSet::Permitted, &only())) },
     NO_NEW_PRIVILEGES,
 ];
 
@@ -255,7 +256,7 @@ pub fn verify(rights: &Rights, helper: Ids) -> Result<(), PrivilegeError> {
 /// [`PrivilegeError`]; the process must not continue then.
 pub fn confine(helper: Ids) -> Result<(), PrivilegeError> {
     for step in steps(&Rights::observe()?, helper)? {
-        (step.take)(helper).map_err(|cause| PrivilegeError::Refused { doing: step.doing, cause })?;
+        (step.apply)(helper).map_err(|cause| PrivilegeError::Refused { doing: step.doing, cause })?;
     }
     verify(&Rights::observe()?, helper)
 }
@@ -269,8 +270,8 @@ fn drop_bounding() -> Result<(), CapsError> {
     held.difference(&only()).try_for_each(|capability| caps::drop(None, CapSet::Bounding, *capability))
 }
 
-fn said(taken: Result<(), impl std::error::Error>) -> Result<(), String> {
-    taken.map_err(|cause| cause.to_string())
+fn error_text(result: Result<(), impl std::error::Error>) -> Result<(), String> {
+    result.map_err(|cause| cause.to_string())
 }
 
 #[cfg(test)]

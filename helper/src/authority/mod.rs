@@ -222,7 +222,7 @@ impl Permit {
 /// on a password and a prompt is allowed. So callers who need no password get their answer soon,
 /// even if polkit hangs.
 ///
-/// `tell` gets the log line if there is no answer. It can limit the lines, so that a busy caller
+/// `log` gets the log line if there is no answer. It can limit the lines, so that a busy caller
 /// does not fill the log.
 ///
 /// # Errors
@@ -230,9 +230,9 @@ impl Permit {
 pub async fn authorise(
     authority: &dyn Authority,
     question: &Question,
-    tell: impl FnOnce(Line),
+    log: impl FnOnce(Line),
 ) -> Result<Option<Permit>, Error> {
-    let answer = ask(authority, question, PromptMode::Forbidden, tell).await;
+    let answer = ask(authority, question, PromptMode::Forbidden, log).await;
     if question.interaction && matches!(answer, Ok(Answer { is_authorized: false, is_challenge: true, .. })) {
         return Ok(None);
     }
@@ -246,16 +246,16 @@ pub async fn authorise(
 pub async fn authorise_at_prompt(
     authority: &dyn Authority,
     question: &Question,
-    tell: impl FnOnce(Line),
+    log: impl FnOnce(Line),
 ) -> Result<Permit, Error> {
-    permit(question, &ask(authority, question, PromptMode::Allowed, tell).await)
+    permit(question, &ask(authority, question, PromptMode::Allowed, log).await)
 }
 
 async fn ask(
     authority: &dyn Authority,
     question: &Question,
     mode: PromptMode,
-    tell: impl FnOnce(Line),
+    log: impl FnOnce(Line),
 ) -> Result<Answer, NoAnswer> {
     let answer = authority.ask(question, mode).await;
     let hint = match &answer {
@@ -267,7 +267,7 @@ async fn ask(
     };
     if let (Err(cause), Some(hint)) = (&answer, hint) {
         let line = Line::warning("no-answer-from-polkit").with("action", question.action().id());
-        tell(line.with("cause", cause).with("hint", hint));
+        log(line.with("cause", cause).with("hint", hint));
     }
     answer
 }

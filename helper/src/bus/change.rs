@@ -91,13 +91,13 @@ impl Service {
     async fn permit(&self, connection: &Connection, person: Person, question: &Question) -> Result<Permit> {
         let starting = || ErrorKind::AuthUnavailable.because("the helper is still starting; call again in a moment");
         let authority = self.authority.get().ok_or_else(starting)?;
-        let tell = |line| self.log_limited(Some(person), || line);
-        if let Some(permit) = authorise(authority.as_ref(), question, tell).await? {
+        let log = |line| self.log_limited(Some(person), || line);
+        if let Some(permit) = authorise(authority.as_ref(), question, log).await? {
             return Ok(permit);
         }
         let _prompt = self.turn_to_prompt(person).await?;
         let gone = async { Err(bus_says::gone_later(&self.runtime, connection, &question.caller.name).await) };
-        or(authorise_at_prompt(authority.as_ref(), question, tell), gone).await
+        or(authorise_at_prompt(authority.as_ref(), question, log), gone).await
     }
 
     /// Completes when the helper leaves: an open password prompt must not delay that.

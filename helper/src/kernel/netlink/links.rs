@@ -33,8 +33,8 @@ pub(super) fn links(socket: &mut Socket, routes_of: &dyn Fn(&Link) -> bool) -> i
     let asked = named.iter().filter(|(_, link)| routes_of(link)).map(|(index, _)| *index).collect();
     let mut routes = routes::through(socket, &asked)?;
     unclampable.sort_by(|one, other| one.link.cmp(&other.link));
-    let told = |(index, link): (i32, Link)| Link { routes: routes.remove(&index).unwrap_or_default(), ..link };
-    Ok(Links { named: named.into_iter().map(told).collect(), unclampable })
+    let with_routes = |(index, link): (i32, Link)| Link { routes: routes.remove(&index).unwrap_or_default(), ..link };
+    Ok(Links { named: named.into_iter().map(with_routes).collect(), unclampable })
 }
 
 /// Looks up one link by its name.

@@ -27,9 +27,9 @@ fn a_vpn_link_whose_name_no_rule_can_hold_is_told_with_the_reason() {
         (b"wg\"\0", "wg\\\"", "quotation mark"),
         (b"wg*\0", "wg*", "asterisk"),
     ] {
-        let Some((7, Err(told))) = link(&message(name)) else { panic!("{name:?}") };
-        assert_eq!(told.link, shown);
-        assert!(told.reason.contains(why), "{told:?}");
+        let Some((7, Err(unclampable))) = link(&message(name)) else { panic!("{name:?}") };
+        assert_eq!(unclampable.link, shown);
+        assert!(unclampable.reason.contains(why), "{unclampable:?}");
     }
 }
 
