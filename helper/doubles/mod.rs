@@ -7,6 +7,6 @@ mod simulated;
 mod unsupported;
 
 pub use log::LinesKept;
-pub use recording::{Asked, Recording};
+pub use recording::{RecordedQuestion, Recording};
 pub use simulated::{Refusal, Simulated};
 pub use unsupported::Unsupported;

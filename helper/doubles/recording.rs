@@ -13,7 +13,7 @@ use crate::authority::{Answer, Authority, NoAnswer, PromptMode, Question};
 
 /// A question, as it would be sent to polkit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct RecordedQuestion {
     /// The subject's kind.
     pub subject_kind: String,
     /// The subject's details as text, sorted.
@@ -35,45 +35,45 @@ struct Script {
     answers: VecDeque<(Duration, Result<Answer, NoAnswer>)>,
     otherwise: Option<(Duration, Result<Answer, NoAnswer>)>,
     needs_password: bool,
-    asked: Vec<Asked>,
-    taken_back: usize,
-    /// Set for an authority that blocks; notified by [`Recording::speak`].
-    thinks: Option<Arc<Event>>,
+    asked: Vec<RecordedQuestion>,
+    cancelled: usize,
+    /// Set for an authority that blocks; notified by [`Recording::release`].
+    blocked: Option<Arc<Event>>,
 }
 
 impl Recording {
     /// An authority that allows everything.
     #[must_use]
-    pub fn saying_yes() -> Self {
-        Self::saying(Ok(Answer { is_authorized: true, ..Answer::default() }))
+    pub fn allowing() -> Self {
+        Self::answering(Ok(Answer { is_authorized: true, ..Answer::default() }))
     }
 
     /// An authority that always gives this answer.
     #[must_use]
-    pub fn saying(answer: Result<Answer, NoAnswer>) -> Self {
-        Self::saying_after(Duration::ZERO, answer)
+    pub fn answering(answer: Result<Answer, NoAnswer>) -> Self {
+        Self::answering_after(Duration::ZERO, answer)
     }
 
     /// An authority that always gives this answer, after a delay.
     #[must_use]
-    pub fn saying_after(delay: Duration, answer: Result<Answer, NoAnswer>) -> Self {
+    pub fn answering_after(delay: Duration, answer: Result<Answer, NoAnswer>) -> Self {
         let recording = Self::default();
         recording.script().otherwise = Some((delay, answer));
         recording
     }
 
-    /// An authority that allows everything, but only after a call of [`speak`](Self::speak).
+    /// An authority that allows everything, but only after a call of [`release`](Self::release).
     #[must_use]
-    pub fn thinking() -> Self {
-        let recording = Self::saying_yes();
-        recording.script().thinks = Some(Arc::default());
+    pub fn blocking() -> Self {
+        let recording = Self::allowing();
+        recording.script().blocked = Some(Arc::default());
         recording
     }
 
     /// Answers the questions that are blocked now.
-    pub fn speak(&self) {
-        if let Some(speaks) = &self.script().thinks {
-            speaks.notify(usize::MAX);
+    pub fn release(&self) {
+        if let Some(blocked) = &self.script().blocked {
+            blocked.notify(usize::MAX);
         }
     }
 
@@ -81,7 +81,7 @@ impl Recording {
     /// delay.
     #[must_use]
     pub fn prompting(delay: Duration, answer: Result<Answer, NoAnswer>) -> Self {
-        Self::saying_after(delay, answer).at_a_prompt()
+        Self::answering_after(delay, answer).at_a_prompt()
     }
 
     /// The same authority, but it needs a password: without a prompt it answers with a challenge.
@@ -98,7 +98,7 @@ impl Recording {
 
     /// The questions asked so far.
     #[must_use]
-    pub fn asked(&self) -> Vec<Asked> {
+    pub fn asked(&self) -> Vec<RecordedQuestion> {
         self.script().asked.clone()
     }
 
@@ -110,8 +110,8 @@ impl Recording {
 
     /// The number of questions that were dropped before their answer.
     #[must_use]
-    pub fn taken_back(&self) -> usize {
-        self.script().taken_back
+    pub fn cancelled(&self) -> usize {
+        self.script().cancelled
     }
 
     fn script(&self) -> MutexGuard<'_, Script> {
@@ -122,24 +122,24 @@ impl Recording {
 #[async_trait]
 impl Authority for Recording {
     async fn ask(&self, question: &Question, mode: PromptMode) -> Result<Answer, NoAnswer> {
-        let (thinks, delay, answer) = {
+        let (blocked, delay, answer) = {
             let mut script = self.script();
-            script.asked.push(Asked::of(question, mode));
+            script.asked.push(RecordedQuestion::of(question, mode));
             let at_once = |answer| (Duration::ZERO, Ok(answer));
             let challenge = (script.needs_password && mode == PromptMode::Forbidden)
                 .then(|| at_once(Answer { is_challenge: true, ..Answer::default() }));
-            let is_thought_about = script.answers.is_empty() && challenge.is_none();
+            let is_blocked = script.answers.is_empty() && challenge.is_none();
             // This listens before the lock is released: a test that sees the question may call
-            // `speak` at once.
-            let thinks = script.thinks.as_ref().filter(|_| is_thought_about).map(|speaks| speaks.listen());
+            // `release` at once.
+            let blocked = script.blocked.as_ref().filter(|_| is_blocked).map(|blocked| blocked.listen());
             let otherwise = challenge.or_else(|| script.otherwise.clone());
             let (delay, answer) =
                 script.answers.pop_front().or(otherwise).unwrap_or_else(|| at_once(Answer::default()));
-            (thinks, delay, answer)
+            (blocked, delay, answer)
         };
-        if let Some(thinks) = thinks {
+        if let Some(blocked) = blocked {
             let mut open = Open(self, true);
-            thinks.await;
+            blocked.await;
             open.1 = false;
         }
         if !delay.is_zero() {
@@ -159,12 +159,12 @@ struct Open<'a>(&'a Recording, bool);
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         if self.1 {
-            self.0.script().taken_back += 1;
+            self.0.script().cancelled += 1;
         }
     }
 }
 
-impl Asked {
+impl RecordedQuestion {
     fn of(question: &Question, mode: PromptMode) -> Self {
         let details = to_bytes(Context::new(LE, 0), &question.subject)
             .and_then(|bytes| bytes.deserialize::<(String, HashMap<String, OwnedVariant>)>().map(|(read, _)| read.1));

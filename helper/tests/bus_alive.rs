@@ -219,6 +219,6 @@ fn asked_to_stop_in_the_middle_of_a_prompt_it_ends_at_once_and_says_so_to_the_ca
         assert_eq!(reply.message_type(), Type::Error);
         assert_eq!(reply.header().error_name().unwrap().as_str(), ErrorKind::ShuttingDown.name());
         assert_eq!(helper.kernel.table(), None);
-        assert_eq!(helper.authority.taken_back(), 1, "the question is taken back");
+        assert_eq!(helper.authority.cancelled(), 1, "the question is taken back");
     }
 }

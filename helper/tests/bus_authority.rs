@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use airpods_dbus::{ClampOptions, ErrorKind, PathMtu, names};
 use airpods_helper::authority::{Answer, NoAnswer};
-use airpods_helper::doubles::{Asked, Recording};
+use airpods_helper::doubles::{RecordedQuestion, Recording};
 use private_bus::*;
 use zbus::Message;
 use zbus::message::Flags;
 
 fn answer(is_authorized: bool, is_challenge: bool, is_dismissed: bool) -> Recording {
-    Recording::saying(Ok(Answer { is_authorized, is_challenge, is_dismissed }))
+    Recording::answering(Ok(Answer { is_authorized, is_challenge, is_dismissed }))
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn polkit_is_asked_about_the_sender_with_action_and_details() {
     client.off("wg0").unwrap();
     client.on_link("").unwrap();
     client.reset().unwrap();
-    let asked = |action_id, interface: &str, operation: &str| Asked {
+    let asked = |action_id, interface: &str, operation: &str| RecordedQuestion {
         subject_kind: "system-bus-name".to_owned(),
         subject_details: vec![("name".to_owned(), format!("\"{}\"", client.name()))],
         action_id,
@@ -84,7 +84,7 @@ fn root_is_asked_for_no_password() {
 
 #[test]
 fn every_denial_has_its_name_and_changes_nothing() {
-    let unreachable = || Recording::saying(Err(NoAnswer::Failed("Action is not registered".to_owned())));
+    let unreachable = || Recording::answering(Err(NoAnswer::Failed("Action is not registered".to_owned())));
     let denials = [
         (answer(false, false, false), ErrorKind::AccessDenied),
         (answer(false, true, false), ErrorKind::InteractiveAuthorizationRequired),
@@ -103,7 +103,7 @@ fn every_denial_has_its_name_and_changes_nothing() {
 
 #[test]
 fn what_is_denied_stays_as_it_is() {
-    let authority = Recording::saying_yes();
+    let authority = Recording::allowing();
     let helper = Helper::asking(authority.clone());
     let client = helper.client();
     client.on_link("wg0").unwrap();
@@ -117,14 +117,14 @@ fn what_is_denied_stays_as_it_is() {
 
 #[test]
 fn a_missing_policy_is_named_in_the_log() {
-    let helper = Helper::asking(Recording::saying(Err(NoAnswer::Failed("Action is not registered".to_owned()))));
+    let helper = Helper::asking(Recording::answering(Err(NoAnswer::Failed("Action is not registered".to_owned()))));
     assert_eq!(kind(helper.client().on_link("wg0")), ErrorKind::AccessDenied);
     assert!(helper.log_text().contains("policy is not installed"), "{}", helper.log_text());
 }
 
 #[test]
 fn without_polkit_root_is_served_and_an_ordinary_user_is_not() {
-    let helper = Helper::asking(Recording::saying(Err(NoAnswer::Absent("no such name".to_owned()))));
+    let helper = Helper::asking(Recording::answering(Err(NoAnswer::Absent("no such name".to_owned()))));
     assert_eq!(helper.client().on_link("wg0"), Ok(true), "this test runs as root");
     let (is_served, text) = dbus_send(&helper, NOBODY, &["ClampOff", "string:wg0"]);
     assert!(!is_served && text.contains("org.airpods.Helper1.Error.AuthUnavailable"), "{text}");
@@ -159,7 +159,7 @@ fn what_is_so_already_asks_nobody() {
 fn a_caller_who_leaves_before_the_judgement_has_changed_nothing() {
     let late = Duration::from_millis(60);
     let yes = Ok(Answer { is_authorized: true, ..Answer::default() });
-    let helper = Helper::asking(Recording::saying_after(late, yes));
+    let helper = Helper::asking(Recording::answering_after(late, yes));
     // On a busy machine a caller may leave so late that the helper rightly serves the call.
     let stayed = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -194,7 +194,7 @@ fn a_prompt_is_taken_back_when_its_caller_leaves() {
     helper.wait_for_prompt();
     thread::sleep(Duration::from_millis(100));
     zruntime::block_on(client.connection.close()).unwrap();
-    helper.wait_until("the prompt is taken back", || helper.authority.taken_back() == 1);
+    helper.wait_until("the prompt is taken back", || helper.authority.cancelled() == 1);
     helper.wait_until("the call is accounted for", || helper.audit().len() == 1);
 }
 
@@ -218,7 +218,7 @@ fn nobody_can_say_for_the_bus_that_somebody_else_has_left() {
     // Messages of one sender keep their order: after this reply the helper has read the lie.
     liar.status();
     thread::sleep(Duration::from_millis(100));
-    assert_eq!((helper.authority.taken_back(), helper.audit().len()), (0, 0), "{}", helper.log_text());
+    assert_eq!((helper.authority.cancelled(), helper.audit().len()), (0, 0), "{}", helper.log_text());
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn a_call_waits_a_moment_for_its_users_other_check_which_may_be_over_without_a_p
 
 #[test]
 fn one_user_cannot_starve_the_others() {
-    let helper = Helper::asking(Recording::saying_after(Duration::from_secs(300), Ok(Answer::default())));
+    let helper = Helper::asking(Recording::answering_after(Duration::from_secs(300), Ok(Answer::default())));
     let greedy: Vec<_> = (0..4).map(|_| helper.client()).collect();
     for call in 0..airpods_helper::bus::quota::PER_PERSON {
         let client = &greedy[call % greedy.len()];

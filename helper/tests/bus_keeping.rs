@@ -68,13 +68,13 @@ fn a_clamp_that_cannot_be_kept_is_not_made() {
 
 #[test]
 fn a_change_that_is_refused_after_it_was_written_down_is_not_kept() {
-    let helper = Helper::asking(Recording::thinking());
+    let helper = Helper::asking(Recording::blocking());
     let client = helper.client();
     thread::scope(|scope| {
         let call = scope.spawn(|| client.on_with("wg0", kept()));
         helper.wait_until("polkit is asked", || helper.authority.asked().len() == 1);
         helper.kernel.set_links(vec![link("wg0", "bridge")]);
-        helper.authority.speak();
+        helper.authority.release();
         assert_eq!(kind(call.join().unwrap()), ErrorKind::NotVpnLink);
     });
     assert!(!helper.state_dirs.persistent.join(FILE).exists());

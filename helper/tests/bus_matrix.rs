@@ -8,7 +8,7 @@ use std::fs;
 
 use airpods_dbus::{ClampOptions, ErrorKind, PathMtu, names};
 use airpods_helper::authority::{Action, Answer, NoAnswer};
-use airpods_helper::doubles::{Asked, Recording};
+use airpods_helper::doubles::{RecordedQuestion, Recording};
 use airpods_lab::{BusDaemon, on_both_buses};
 use futures_lite::StreamExt;
 use private_bus::*;
@@ -56,14 +56,14 @@ fn callers() -> Vec<Caller> {
     const UNAVAILABLE: &str = "org.airpods.Helper1.Error.AuthUnavailable";
     let (quiet, asking) = (Flags::empty(), Flags::ALLOW_INTERACTIVE_AUTH);
     let says = |is_authorized, is_challenge, is_dismissed| {
-        Recording::saying(Ok(Answer { is_authorized, is_challenge, is_dismissed }))
+        Recording::answering(Ok(Answer { is_authorized, is_challenge, is_dismissed }))
     };
-    let yes = Recording::saying_yes;
+    let yes = Recording::allowing;
     let (no, challenge) = (|| says(false, false, false), || says(false, true, false));
     let (wrong, dismissed) = (no().at_a_prompt(), says(false, true, true).at_a_prompt());
-    let gone = || Recording::saying(Err(NoAnswer::Absent("no such name".to_owned())));
-    let no_policy = || Recording::saying(Err(NoAnswer::Failed("Action is not registered".to_owned())));
-    let thinking = Recording::thinking;
+    let gone = || Recording::answering(Err(NoAnswer::Absent("no such name".to_owned())));
+    let no_policy = || Recording::answering(Err(NoAnswer::Failed("Action is not registered".to_owned())));
+    let blocking = Recording::blocking;
     [
         ("root", ROOT, yes(), quiet, ONCE, Served),
         ("root who may be asked", ROOT, yes(), asking, ONCE, Served),
@@ -80,9 +80,9 @@ fn callers() -> Vec<Caller> {
         ("a user who may be asked, with polkit gone", NOBODY, gone(), asking, ONCE, Refused(UNAVAILABLE)),
         ("root, where the policy is not installed", ROOT, no_policy(), quiet, ONCE, Refused(DENIED)),
         ("a user, where the policy is not installed", NOBODY, no_policy(), quiet, ONCE, Refused(DENIED)),
-        ("root who leaves while polkit thinks", ROOT, thinking(), quiet, ONCE, Left),
-        ("a user who leaves while polkit thinks", NOBODY, thinking(), quiet, ONCE, Left),
-        ("a user who leaves at the prompt", NOBODY, thinking().at_a_prompt(), asking, TWICE, Left),
+        ("root who leaves while polkit thinks", ROOT, blocking(), quiet, ONCE, Left),
+        ("a user who leaves while polkit thinks", NOBODY, blocking(), quiet, ONCE, Left),
+        ("a user who leaves at the prompt", NOBODY, blocking().at_a_prompt(), asking, TWICE, Left),
     ]
     .map(|(who, uid, polkit, flags, questions, outcome)| Caller { who, uid, polkit, flags, questions, outcome })
     .into()
@@ -221,7 +221,7 @@ fn sent_and_left(helper: &Helper, client: Client, call: &Message, questions: usi
         })
     };
     helper.wait_until("the caller is gone", is_gone);
-    helper.authority.speak();
+    helper.authority.release();
     helper.wait_until("the call is accounted for", || helper.audit().iter().any(|line| says(line, "sender", &name)));
 }
 
@@ -236,7 +236,7 @@ fn tried(bus: BusDaemon, caller: &Caller, method: &Method, action: Action) {
     let (before, asked_before) = (state(&helper), helper.authority.asked().len());
     let client = Client::on(helper.bus.connect_as(caller.uid));
     let (name, message) = (client.name(), method.call(caller.flags));
-    let question = |flags: &u32| Asked {
+    let question = |flags: &u32| RecordedQuestion {
         subject_kind: "system-bus-name".to_owned(),
         subject_details: vec![("name".to_owned(), format!("\"{name}\""))],
         action_id: action.id(),
@@ -261,7 +261,7 @@ fn tried(bus: BusDaemon, caller: &Caller, method: &Method, action: Action) {
             assert_eq!(state(&helper), before, "{cell}");
         }
     }
-    let questions: Vec<Asked> = caller.questions.iter().map(question).collect();
+    let questions: Vec<RecordedQuestion> = caller.questions.iter().map(question).collect();
     assert_eq!(helper.authority.asked()[asked_before..], questions, "{cell}");
     assert!(helper.audit().iter().any(|line| says(line, "uid", &caller.uid.to_string())), "{cell}: who it was");
 }

@@ -101,7 +101,7 @@ fn only_a_challenge_to_somebody_who_may_be_asked_is_left_to_a_password() {
         (Err(NoAnswer::Silent(2)), true, false),
         (Err(NoAnswer::Failed("the action is not registered".to_owned())), true, false),
     ] {
-        let authority = Recording::saying(answered.clone());
+        let authority = Recording::answering(answered.clone());
         let judged = zruntime::block_on(authorise(&authority, &question(1000, interaction), |_| ()));
         assert_eq!(matches!(judged, Ok(None)), is_left, "{answered:?}");
         assert_eq!(authority.prompts(), 0);

@@ -46,7 +46,7 @@ fn on(link: &str) -> Request {
 fn permit(request: &Request) -> Permit {
     let caller = Caller { name: ":1.7".try_into().unwrap(), uid: 1000 };
     let question = Question::about(caller, request.clone(), false).unwrap();
-    zruntime::block_on(authorise(&Recording::saying_yes(), &question, |_| ())).unwrap().unwrap()
+    zruntime::block_on(authorise(&Recording::allowing(), &question, |_| ())).unwrap().unwrap()
 }
 
 impl Scene {

@@ -73,7 +73,7 @@ impl Default for Choice {
     fn default() -> Self {
         Self {
             bus: BusDaemon::default(),
-            authority: Recording::saying_yes(),
+            authority: Recording::allowing(),
             asks_polkit: false,
             links: vec![wireguard("wg0"), wireguard("wg1"), link("eth0", ""), link("br0", "bridge")],
             idle_timeout: Duration::from_secs(600),
