@@ -17,11 +17,11 @@ const PERIOD: Duration = Duration::from_secs(30);
 
 /// Counts lines. Lines of unidentified callers share one count.
 #[derive(Debug, Default)]
-pub(super) struct LogLimit(Mutex<HashMap<Option<Person>, Page>>);
+pub(super) struct LogLimit(Mutex<HashMap<Option<Person>, Window>>);
 
 /// The count of one person's lines in the current period.
 #[derive(Clone, Copy, Debug)]
-struct Page {
+struct Window {
     begun: Instant,
     written: u32,
     withheld: u64,
@@ -31,13 +31,13 @@ struct Page {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
     /// Write it.
-    Whole,
+    Write,
     /// Write it, with the number of lines withheld before it.
-    After(u64),
+    WriteWithCount(u64),
     /// Write it, and note that further lines are withheld for a while.
-    Last,
+    WriteLast,
     /// Do not write it, only count it.
-    Withheld,
+    Withhold,
 }
 
 impl LogLimit {
@@ -45,30 +45,30 @@ impl LogLimit {
     pub(super) fn enter(&self, person: Option<Person>, now: Instant) -> Entry {
         // Root is not limited: it could fill the journal anyway.
         if person == Some(Person::ROOT) {
-            return Entry::Whole;
+            return Entry::Write;
         }
-        let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Forget pages whose period is over, unless they have withheld lines to report.
-        pages.retain(|_, page| page.withheld > 0 || !page.is_over(now));
-        let page = pages.entry(person).or_insert(Page { begun: now, written: 0, withheld: 0 });
-        let withheld = page.withheld;
-        if page.is_over(now) {
-            *page = Page { begun: now, written: 0, withheld: 0 };
+        let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Forget windows whose period is over, unless they have withheld lines to report.
+        windows.retain(|_, window| window.withheld > 0 || !window.is_over(now));
+        let window = windows.entry(person).or_insert(Window { begun: now, written: 0, withheld: 0 });
+        let withheld = window.withheld;
+        if window.is_over(now) {
+            *window = Window { begun: now, written: 0, withheld: 0 };
         }
-        if page.written == LINES {
-            page.withheld += 1;
-            return Entry::Withheld;
+        if window.written == LINES {
+            window.withheld += 1;
+            return Entry::Withhold;
         }
-        page.written += 1;
-        match (page.written, withheld) {
-            (1, 1..) => Entry::After(withheld),
-            (LINES, _) => Entry::Last,
-            _ => Entry::Whole,
+        window.written += 1;
+        match (window.written, withheld) {
+            (1, 1..) => Entry::WriteWithCount(withheld),
+            (LINES, _) => Entry::WriteLast,
+            _ => Entry::Write,
         }
     }
 }
 
-impl Page {
+impl Window {
     fn is_over(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.begun) >= PERIOD
     }
@@ -90,11 +90,11 @@ mod tests {
     fn a_flood_is_told_to_a_bound_and_counted_beyond_it() {
         let (limit, now) = (LogLimit::default(), Instant::now());
         let told = entries(&limit, ALICE, LINES + 5, now);
-        assert!(told[..99].iter().all(|entry| *entry == Entry::Whole));
-        assert_eq!(told[99], Entry::Last);
-        assert_eq!(told[100..], [Entry::Withheld; 5]);
-        assert_eq!(limit.enter(ALICE, now + PERIOD / 2), Entry::Withheld);
-        assert_eq!(entries(&limit, ALICE, 2, now + PERIOD), [Entry::After(6), Entry::Whole]);
+        assert!(told[..99].iter().all(|entry| *entry == Entry::Write));
+        assert_eq!(told[99], Entry::WriteLast);
+        assert_eq!(told[100..], [Entry::Withhold; 5]);
+        assert_eq!(limit.enter(ALICE, now + PERIOD / 2), Entry::Withhold);
+        assert_eq!(entries(&limit, ALICE, 2, now + PERIOD), [Entry::WriteWithCount(6), Entry::Write]);
     }
 
     #[test]
@@ -102,8 +102,8 @@ mod tests {
         let (limit, now) = (LogLimit::default(), Instant::now());
         entries(&limit, ALICE, LINES * 2, now);
         entries(&limit, None, LINES * 2, now);
-        assert_eq!(limit.enter(BOB, now), Entry::Whole);
-        assert!(entries(&limit, ROOT, LINES * 2, now).iter().all(|entry| *entry == Entry::Whole));
+        assert_eq!(limit.enter(BOB, now), Entry::Write);
+        assert!(entries(&limit, ROOT, LINES * 2, now).iter().all(|entry| *entry == Entry::Write));
     }
 
     #[test]
@@ -113,6 +113,6 @@ mod tests {
             limit.enter(Some(Person(uid)), now);
         }
         limit.enter(BOB, now + PERIOD);
-        assert_eq!(limit.0.lock().map_or(0, |pages| pages.len()), 1);
+        assert_eq!(limit.0.lock().map_or(0, |windows| windows.len()), 1);
     }
 }

@@ -81,10 +81,12 @@ impl Service {
     /// Writes a line about something without effect, within the person's log limit.
     pub(super) fn log_limited(&self, person: Option<Person>, line: impl FnOnce() -> Line) {
         match self.log_limit.enter(person, Instant::now()) {
-            Entry::Whole => self.log.write(line()),
-            Entry::After(withheld) => self.log.write(line().with("withheld-before", withheld)),
-            Entry::Last => self.log.write(line().with("note", "more such lines of this user are withheld for a while")),
-            Entry::Withheld => {}
+            Entry::Write => self.log.write(line()),
+            Entry::WriteWithCount(withheld) => self.log.write(line().with("withheld-before", withheld)),
+            Entry::WriteLast => {
+                self.log.write(line().with("note", "more such lines of this user are withheld for a while"));
+            }
+            Entry::Withhold => {}
         }
     }
 
