@@ -19,7 +19,7 @@ use super::person::Person;
 
 /// The helper starts to watch the caller only after this delay: a prompt that ends sooner (no
 /// agent) needs no watching.
-const GRACE: Duration = Duration::from_millis(50);
+const WATCH_DELAY: Duration = Duration::from_millis(50);
 
 /// Time limit for one answer of the bus, and the number of attempts. The bus drops its answer while
 /// very long messages are queued for the helper. Callers give up after 25 s themselves.
@@ -150,7 +150,7 @@ pub(super) async fn uid(
     connection: &Connection,
     name: &OwnedUniqueName,
 ) -> Result<u32, Error> {
-    let bus = bus(connection).await.map_err(|error| silent(&error))?;
+    let bus = bus(connection).await.map_err(|error| no_answer(&error))?;
     answered(runtime, || bus.get_connection_unix_user(BusName::from(name.as_ref()))).await
 }
 
@@ -158,14 +158,14 @@ pub(super) async fn uid(
 ///
 /// # Errors
 /// [`ErrorKind::AccessDenied`] if it has left, [`ErrorKind::Busy`] if the bus does not answer.
-pub(super) async fn check(
+pub(super) async fn check_connected(
     runtime: &SharedRuntime,
     connection: &Connection,
     name: &OwnedUniqueName,
 ) -> Result<(), Error> {
-    let bus = bus(connection).await.map_err(|error| silent(&error))?;
+    let bus = bus(connection).await.map_err(|error| no_answer(&error))?;
     let is_there = answered(runtime, || bus.name_has_owner(BusName::from(name.as_ref()))).await?;
-    if is_there { Ok(()) } else { Err(gone()) }
+    if is_there { Ok(()) } else { Err(caller_left()) }
 }
 
 /// Asks the bus, and repeats the question if the bus does not answer in time.
@@ -176,17 +176,17 @@ async fn answered<T, A: Future<Output = fdo::Result<T>>>(
     for _ in 0..ATTEMPTS {
         match runtime.timeout(ANSWER, ask()).await {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(fdo::Error::NameHasNoOwner(_))) => return Err(gone()),
-            Ok(Err(error)) => return Err(silent(&error)),
+            Ok(Err(fdo::Error::NameHasNoOwner(_))) => return Err(caller_left()),
+            Ok(Err(error)) => return Err(no_answer(&error)),
             Err(_) => {}
         }
     }
-    Err(silent(&format!("no answer within {} s", ANSWER.as_secs() * u64::from(ATTEMPTS))))
+    Err(no_answer(&format!("no answer within {} s", ANSWER.as_secs() * u64::from(ATTEMPTS))))
 }
 
 /// Completes when the caller has left the bus; never while it stays.
-pub(super) async fn gone_later(runtime: &SharedRuntime, connection: &Connection, name: &OwnedUniqueName) -> Error {
-    runtime.sleep(GRACE).await;
+pub(super) async fn wait_until_left(runtime: &SharedRuntime, connection: &Connection, name: &OwnedUniqueName) -> Error {
+    runtime.sleep(WATCH_DELAY).await;
     // The subscription precedes the question, so a caller that leaves in between is not missed.
     let leaving = match bus(connection).await {
         Ok(bus) => bus.receive_name_owner_changed_with_args(&[(0, name.as_str()), (2, "")]).await,
@@ -195,11 +195,11 @@ pub(super) async fn gone_later(runtime: &SharedRuntime, connection: &Connection,
     // Without a subscription nothing is lost: the caller is checked again before the change is
     // committed.
     let Ok(mut leaving) = leaving else { return std::future::pending().await };
-    match check(runtime, connection, name).await {
+    match check_connected(runtime, connection, name).await {
         Err(error) if error.kind() == ErrorKind::AccessDenied => {}
         _ => drop(leaving.next().await),
     }
-    gone()
+    caller_left()
 }
 
 /// The unique names that leave the bus from now on.
@@ -218,11 +218,11 @@ async fn bus(connection: &Connection) -> zbus::Result<DBusProxy<'static>> {
     DBusProxy::builder(connection).cache_properties(CacheProperties::No).build().await
 }
 
-fn gone() -> Error {
+fn caller_left() -> Error {
     ErrorKind::AccessDenied.because("the caller has left the bus")
 }
 
-fn silent(cause: &dyn std::fmt::Display) -> Error {
+fn no_answer(cause: &dyn std::fmt::Display) -> Error {
     ErrorKind::Busy.because(format!("the bus does not say who calls: {cause}; call again in a moment"))
 }
 

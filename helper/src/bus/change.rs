@@ -13,7 +13,7 @@ use zbus::names::OwnedUniqueName;
 use zruntime::unblock;
 
 use super::call::RequestedChange;
-use super::caller as bus_says;
+use super::caller::{check_connected, wait_until_left};
 use super::dispatch::or_unknown;
 use super::person::Person;
 use super::quota::{Prompt, Slot};
@@ -75,8 +75,8 @@ impl Service {
         }
         // The re-check comes after the write, because a slow disk can take long enough for the
         // caller to leave.
-        let is_there = bus_says::check(&self.runtime, connection, &caller.name).await;
-        let committed = is_there.and_then(|()| self.reconciler().commit(permit));
+        let connected = check_connected(&self.runtime, connection, &caller.name).await;
+        let committed = connected.and_then(|()| self.reconciler().commit(permit));
         let is_written = pending.is_some();
         if committed.is_err()
             && let Some(pending) = pending
@@ -96,8 +96,8 @@ impl Service {
             return Ok(permit);
         }
         let _prompt = self.turn_to_prompt(person).await?;
-        let gone = async { Err(bus_says::gone_later(&self.runtime, connection, &question.caller.name).await) };
-        or(authorise_at_prompt(authority.as_ref(), question, log), gone).await
+        let left = async { Err(wait_until_left(&self.runtime, connection, &question.caller.name).await) };
+        or(authorise_at_prompt(authority.as_ref(), question, log), left).await
     }
 
     /// Completes when the helper leaves: an open password prompt must not delay that.
