@@ -5,7 +5,7 @@ use super::header::Fixed;
 
 /// The lengths that are read are consistent. A message without its unknown fields keeps its sender
 /// and its body.
-pub fn envelope(bytes: &[u8]) {
+pub fn message_header(bytes: &[u8]) {
     let Some(fixed) = Fixed::read(bytes) else { return };
     assert!(bytes.len() >= Fixed::LENGTH && fixed.header().is_multiple_of(8));
     assert!((Fixed::LENGTH..=fixed.total()).contains(&fixed.header()));

@@ -13,7 +13,7 @@ use zbus::OwnedVariant;
 use zbus::wire::serialized::{Context, Data};
 use zbus::wire::{BE, LE};
 
-pub use crate::bus::fuzzing::envelope;
+pub use crate::bus::fuzzing::message_header;
 pub use crate::kernel::netlink::fuzzing::{batch, datagram, link, route, table};
 use crate::log::Line;
 use crate::privilege::{Ids, Rights, steps, verify};
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn what_holds_for_any_bytes_holds_for_the_inputs_that_were_kept() {
         let targets: [(&str, Target); 11] = [
-            ("envelope", super::envelope),
+            ("message_header", super::message_header),
             ("link_name", super::link_name),
             ("options", super::options),
             ("state_file", super::state_file),

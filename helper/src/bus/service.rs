@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use airpods_dbus::names;
 use zbus::names::BusName;
 use zbus::{Connection, Variant};
-use zruntime::lock::Mutex as Turn;
+use zruntime::lock::Mutex as AsyncMutex;
 use zruntime::{Event, SharedRuntime, unblock};
 
 use super::inbox::Inbox;
@@ -33,10 +33,10 @@ pub struct Service {
     pub(super) runtime: SharedRuntime,
     log_limit: LogLimit,
     /// Held while a signal is computed and sent, so that the last signal has the latest values.
-    announcing: Turn<()>,
+    announcing: AsyncMutex<()>,
     /// Held while the persistent file is written, until memory agrees with it. So no older text
     /// replaces a newer one.
-    pub(super) disk: Turn<()>,
+    pub(super) disk: AsyncMutex<()>,
     last_call: Mutex<Instant>,
     /// Notified when a call has been answered.
     call_over: Event,
@@ -58,8 +58,8 @@ impl Service {
             log,
             runtime,
             log_limit: LogLimit::default(),
-            announcing: Turn::new(()),
-            disk: Turn::new(()),
+            announcing: AsyncMutex::new(()),
+            disk: AsyncMutex::new(()),
             last_call: Mutex::new(Instant::now()),
             call_over: Event::new(),
             leaving: Event::new(),
@@ -92,7 +92,7 @@ impl Service {
 
     /// Sends the signal that is due, if any.
     pub async fn announce(&self, connection: &Connection) {
-        let _turn = self.announcing.lock().await;
+        let _announcing = self.announcing.lock().await;
         let announcement = self.reconciler().take_announcement(Instant::now());
         if let Some((before, now)) = announcement
             && let Err(error) = changed(connection, &before, &now).await

@@ -1,4 +1,0 @@
-//! See `fuzzing::envelope` of the helper.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| airpods_helper::fuzzing::envelope(bytes));
