@@ -106,7 +106,7 @@ pub enum PrivilegeError {
     #[error("there is no CAP_NET_ADMIN in the {0} set")]
     TooFew(&'static str),
     /// The rights cannot be read.
-    #[error("cannot read `/proc/self/status`: {0}")]
+    #[error("cannot read `/proc/thread-self/status`: {0}")]
     Unreadable(String),
     /// The system refused a step.
     #[error("cannot {doing}: {cause}")]
