@@ -165,8 +165,9 @@ async fn run_daemon(kernel: Netlink, state_dirs: StateDirs, log: Log) -> Result<
         // If waiting for signals fails, the helper stops: no later SIGTERM could reach it.
         drop(signals.recv().await);
     };
-    let (kernel, manager) = (Box::new(kernel), Box::new(Systemd));
-    let daemon = Daemon { runtime: runtime.clone(), kernel, state_dirs, log, idle_timeout: IDLE_TIMEOUT, manager };
+    let (kernel, service_manager) = (Box::new(kernel), Box::new(Systemd));
+    let daemon =
+        Daemon { runtime: runtime.clone(), kernel, state_dirs, log, idle_timeout: IDLE_TIMEOUT, service_manager };
     let polkit =
         |connection: &Connection| -> Box<dyn Authority> { Box::new(Polkit::over(connection.clone(), runtime)) };
     let bus = Address::system().map_err(|error| DaemonError::from(BusError::Unreachable(error)))?;

@@ -50,7 +50,7 @@ pub struct Daemon {
     /// How long to stay without clamps and calls.
     pub idle_timeout: Duration,
     /// The service manager.
-    pub manager: Box<dyn ServiceManager>,
+    pub service_manager: Box<dyn ServiceManager>,
 }
 
 /// Reason for a normal exit.
@@ -93,15 +93,15 @@ impl Daemon {
         authority: impl FnOnce(&Connection) -> Box<dyn Authority>,
         stop: impl Future<Output = ()>,
     ) -> Result<ExitReason, DaemonError> {
-        let Self { runtime, kernel, state_dirs, log, idle_timeout, manager } = self;
+        let Self { runtime, kernel, state_dirs, log, idle_timeout, service_manager } = self;
         let mut reconciler = Reconciler::new(kernel, state_dirs, log.clone());
-        let watched = KernelEvents::of(&mut reconciler, &runtime, &log)?;
+        let kernel_events = KernelEvents::of(&mut reconciler, &runtime, &log)?;
         let service = Service::new(reconciler, log.clone(), runtime.clone());
         let (connection, reconcile_done) = (OnceCell::new(), Event::new());
-        let running = Running { service, connection, reconcile_done, runtime, log, manager };
+        let running = Running { service, connection, reconcile_done, runtime, log, service_manager };
         // `or` polls its first argument first. So under a service manager the rules are applied
         // before the helper looks for the bus.
-        let followed = async { running.follow(watched).await.map(|never| match never {}) };
+        let followed = async { running.follow(kernel_events).await.map(|never| match never {}) };
         let reason = or(followed, running.serve(bus, authority, idle_timeout, stop)).await?;
         running.leave(reason).await;
         Ok(reason)
@@ -117,7 +117,7 @@ struct Running {
     reconcile_done: Event,
     runtime: SharedRuntime,
     log: Log,
-    manager: Box<dyn ServiceManager>,
+    service_manager: Box<dyn ServiceManager>,
 }
 
 impl Running {
@@ -140,7 +140,7 @@ impl Running {
         // From here `stop` is not polled until the name is owned and announced: calls that arrive
         // with the name are answered.
         bus::take_name(&connection, &self.service, authority).await?;
-        if !self.manager.is_there() {
+        if !self.service_manager.is_there() {
             // Applies the rules before the first answer to a caller. The loop in `follow` starts
             // now and does what is left.
             self.service.reconciler().reconcile(&[], Instant::now());
@@ -173,7 +173,7 @@ impl Running {
     /// Connects to the bus. Under a service manager it waits for a bus that is not up yet.
     async fn join(&self, bus: &Address) -> Result<Connection, BusError> {
         let begun = Instant::now();
-        let deadline = if self.manager.is_there() { begun + BUS_TIMEOUT } else { begun };
+        let deadline = if self.service_manager.is_there() { begun + BUS_TIMEOUT } else { begun };
         let mut has_waited = false;
         loop {
             // Each attempt has a time limit: before the bus runs, systemd may hold its listening
@@ -205,12 +205,12 @@ impl Running {
     /// This loop also feeds the watchdog, after each look at the kernel. A netlink call that does
     /// not return or a runtime that does not run stops that. A call that waits for a password does
     /// not.
-    async fn follow(&self, mut watched: KernelEvents) -> Result<Infallible, DaemonError> {
-        if !self.manager.is_there() {
+    async fn follow(&self, mut kernel_events: KernelEvents) -> Result<Infallible, DaemonError> {
+        if !self.service_manager.is_there() {
             self.connection.wait().await;
         }
         let now = Instant::now();
-        let (mut readiness, mut watchdog) = (Readiness::new(now), Watchdog::new(self.manager.watchdog(), now));
+        let (mut readiness, mut watchdog) = (Readiness::new(now), Watchdog::new(self.service_manager.watchdog(), now));
         let mut event_backoff = Backoff::new(backoff::EVENTS);
         let mut events = Vec::new();
         loop {
@@ -226,7 +226,7 @@ impl Running {
             self.runtime.sleep(event_backoff.wait(Instant::now())).await;
             let now = Instant::now();
             let waits = [retry_after, watchdog.wait(now), readiness.wait(now)];
-            events = watched.next(waits.into_iter().flatten().min()).await?;
+            events = kernel_events.next(waits.into_iter().flatten().min()).await?;
         }
     }
 
@@ -247,7 +247,7 @@ impl Running {
 
     /// Notifies the service manager, if there is one.
     fn tell(&self, states: &[NotifyState<'_>]) {
-        if let Err(error) = self.manager.tell(states) {
+        if let Err(error) = self.service_manager.tell(states) {
             self.log.write(Line::warning("service-manager-not-told").with("cause", error));
         }
     }
@@ -261,7 +261,7 @@ impl Running {
         // Without a service manager, a helper without the name has not touched the table, which may
         // be another helper's.
         let Some(connection) = self.connection.get() else { return };
-        if !self.manager.is_there() {
+        if !self.service_manager.is_there() {
             self.service.reconciler().withdraw();
         }
         self.tell(&[NotifyState::Stopping]);
@@ -269,9 +269,9 @@ impl Running {
     }
 }
 
-/// The source of kernel events. `watch` is `None` if the kernel has no `nf_tables`.
+/// The source of kernel events. `subscription` is `None` if the kernel has no `nf_tables`.
 struct KernelEvents {
-    watch: Option<(Box<dyn Events>, AsyncIo<OwnedFd, Shared>)>,
+    subscription: Option<(Box<dyn Events>, AsyncIo<OwnedFd, Shared>)>,
     runtime: SharedRuntime,
 }
 
@@ -279,11 +279,11 @@ impl KernelEvents {
     /// Subscribes to kernel events. Without `nf_tables` the helper runs without events: every call
     /// reports what is missing.
     fn of(reconciler: &mut Reconciler, runtime: &SharedRuntime, log: &Log) -> Result<Self, DaemonError> {
-        let watch = match reconciler.events() {
-            Ok(watch) => {
-                let descriptor = watch.as_fd().try_clone_to_owned();
+        let subscription = match reconciler.events() {
+            Ok(subscription) => {
+                let descriptor = subscription.as_fd().try_clone_to_owned();
                 let descriptor = descriptor.and_then(|descriptor| AsyncIo::new(runtime, descriptor));
-                Some((watch, descriptor.map_err(DaemonError::Wait)?))
+                Some((subscription, descriptor.map_err(DaemonError::Wait)?))
             }
             Err(cause @ KernelError::Unsupported { .. }) => {
                 log.write(Line::error("kernel-unsupported").with("cause", cause));
@@ -291,7 +291,7 @@ impl KernelEvents {
             }
             Err(cause) => return Err(DaemonError::Events(cause)),
         };
-        Ok(Self { watch, runtime: runtime.clone() })
+        Ok(Self { subscription, runtime: runtime.clone() })
     }
 
     /// Waits for events. Returns an empty list after `wait`.
@@ -299,7 +299,7 @@ impl KernelEvents {
         let until = wait.and_then(|wait| Instant::now().checked_add(wait));
         loop {
             let readable = async {
-                match &self.watch {
+                match &self.subscription {
                     Some((_, descriptor)) => descriptor.readable().await.map(|()| false),
                     None => pending().await,
                 }
@@ -312,7 +312,7 @@ impl KernelEvents {
                 Ok(true)
             };
             let is_due = or(readable, due).await.map_err(DaemonError::Wait)?;
-            let drained = self.watch.as_mut().map(|(watch, _)| watch.drain());
+            let drained = self.subscription.as_mut().map(|(subscription, _)| subscription.drain());
             let events = drained.transpose().map_err(DaemonError::Events)?.unwrap_or_default();
             if is_due || !events.is_empty() {
                 return Ok(events);

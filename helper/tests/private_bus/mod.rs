@@ -256,8 +256,8 @@ fn run(
         let asked = asked.listen();
         zruntime::block_on(async move {
             let runtime = SharedRuntime::current().unwrap();
-            let manager = Box::new(manager);
-            let daemon = Daemon { runtime: runtime.clone(), kernel, state_dirs, log, idle_timeout, manager };
+            let service_manager = Box::new(manager);
+            let daemon = Daemon { runtime: runtime.clone(), kernel, state_dirs, log, idle_timeout, service_manager };
             let authority = |connection: &Connection| -> Box<dyn Authority> {
                 match recording {
                     Some(recording) => Box::new(recording),

@@ -95,7 +95,7 @@ impl Netlink {
         let sets = WITH_FIXED.sets.iter().map(|set| question(libc::NFT_MSG_GETSET, &[NAME, set.name()]));
         let table = std::iter::once(question(libc::NFT_MSG_GETTABLE, &[NAME]));
         let questions: Vec<_> = table.chain(chains).chain(sets).collect();
-        let mut replies = self.rules()?.ask(&questions).map_err(reading)?.into_iter();
+        let mut replies = self.rules()?.ask(&questions).map_err(read_error)?.into_iter();
 
         let mut answers = Answers::default();
         match replies.next() {
@@ -114,7 +114,7 @@ impl Netlink {
 
     /// Dumps all objects of a kind; empty if their table or set is gone.
     fn all(&mut self, kind: i32, names: &[&str]) -> Result<Vec<Vec<u8>>, KernelError> {
-        match self.rules()?.dump(&question(kind, names)).map_err(reading)? {
+        match self.rules()?.dump(&question(kind, names)).map_err(read_error)? {
             Ok(answer) => Ok(answer),
             Err(Errno::ENOENT) => Ok(Vec::new()),
             Err(errno) => Err(KernelError::of_question(errno)),
@@ -187,7 +187,7 @@ fn question(kind: i32, names: &[&str]) -> Request {
     Request { kind: u16::try_from(libc::NFNL_SUBSYS_NFTABLES << 8 | kind).unwrap_or_default(), body }
 }
 
-fn reading(source: io::Error) -> KernelError {
+fn read_error(source: io::Error) -> KernelError {
     KernelError::Netlink { doing: "reading the table", source }
 }
 

@@ -127,10 +127,10 @@ fn a_flushed_table_is_put_back_and_a_fight_is_told_and_slowed_down() {
         r#"{"version":2,"auto":null,"clamps":{"wg0":{"mtu":null,"persist":false,"any-link":false}},"known":[]}"#;
     std::fs::write(folder.path().join(crate::state::FILE), clamp).unwrap();
     let (log, lines) = LinesKept::log();
-    let (mut reconciler, mut watch) = net.run(move || {
+    let (mut reconciler, mut subscription) = net.run(move || {
         let mut reconciler = Reconciler::new(Box::new(netlink), state_dirs, log);
-        let watch = reconciler.events().unwrap();
-        (reconciler, watch)
+        let subscription = reconciler.events().unwrap();
+        (reconciler, subscription)
     });
     let is_back = || net.sh("nft list table inet airpods").is_ok();
     let now = Instant::now();
@@ -138,7 +138,7 @@ fn a_flushed_table_is_put_back_and_a_fight_is_told_and_slowed_down() {
     for _ in 0..3 {
         assert!(is_back());
         net.nft("flush ruleset").unwrap();
-        let events = watch.drain().unwrap();
+        let events = subscription.drain().unwrap();
         assert!(events.iter().any(|event| matches!(event, Event::Rules { pid } if *pid != 0)), "{events:?}");
         reconciler.reconcile(&events, now);
     }
@@ -149,7 +149,7 @@ fn a_flushed_table_is_put_back_and_a_fight_is_told_and_slowed_down() {
     let mut later = now;
     for _ in 0..3 {
         net.nft("flush ruleset").unwrap();
-        let wait = reconciler.reconcile(&watch.drain().unwrap(), later).unwrap();
+        let wait = reconciler.reconcile(&subscription.drain().unwrap(), later).unwrap();
         assert!(!is_back());
         assert_eq!(reconciler.status(later).unwrap().clamps[0].state, ClampState::Contested);
         waits.push(wait.as_millis());
