@@ -1,4 +1,4 @@
-//! The files that the package installs: what they allow, and whether they agree with the contract.
+//! The files that the package installs: their permissions, and their agreement with the contract.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;

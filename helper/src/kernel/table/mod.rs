@@ -1,6 +1,6 @@
-//! The table `inet airpods`. This module has its content and the change that leads to it,
-//! [`layout`] its structure, [`encode`] the messages to the kernel, and [`readback`] the kernel's
-//! answers.
+//! The table `inet airpods`. This module has its content and the change that leads to it.
+//! [`layout`] has its structure, [`encode`] the messages to the kernel, and [`readback`] the
+//! kernel's answers.
 //!
 //! Everything here works on values; `netlink` exchanges the messages.
 
