@@ -135,9 +135,11 @@ mutants: setup-build ## changes the code in hundreds of places to see whether th
 	nice -n 19 $(CARGO) mutants --package airpods-helper --output target/mutants-helper --iterate $(MUTANTS) \
 		$(foreach test,kernel bus_authority bus_matrix bus_keeping bus_reads bus_surface bus_log bus_alive bus_polkit rights,--cargo-arg=--test=$(test))
 
-lint: setup-build ## checks format, clippy, and what comes into the tree (licences, sources) where cargo-deny is installed
+lint: setup-build ## checks format, clippy, links in comments, and the crates' licences and sources where cargo-deny is installed
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' \
+		$(CARGO) doc --quiet --workspace --all-features --no-deps --document-private-items
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check bans licenses sources; else echo 'cargo-deny is not installed: not checked'; fi
 
 # Builds cargo-deny only where there is something for it to judge by.
