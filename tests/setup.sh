@@ -1,14 +1,14 @@
 #!/bin/sh
-# Installs the Debian packages that a checkout needs, and nothing when they are there. The laboratory's dbus-broker is unpacked, not
-# installed.
+# Installs the Debian packages that a checkout needs, if any are missing. The laboratory's
+# dbus-broker is unpacked, not installed.
 #
-#   tests/setup.sh build    what `cargo build` links against
-#   tests/setup.sh check    that, and what the tests run that need no root
-#   tests/setup.sh lab      that, and what the other tests on one machine run, and the demo (the default)
-#   tests/setup.sh full     that, what makes a Debian package and judges it, and whole machines
-#   tests/setup.sh deb      what `build` has, and what makes a Debian package and judges it
-#   tests/setup.sh pack     what `deb` has, and what makes and judges packages of other systems
-#   tests/setup.sh bench    what `lab` has, and what the benchmarks compare with
+#   tests/setup.sh build    the libraries that `cargo build` links
+#   tests/setup.sh check    build, and the programs of the tests that need no root
+#   tests/setup.sh lab      check, and the programs of the other tests on one machine and of the demo (the default)
+#   tests/setup.sh full     lab, pack, and the programs for whole machines
+#   tests/setup.sh deb      build, and the tools that make and check a Debian package
+#   tests/setup.sh pack     deb, and the tools that make and check packages of other systems
+#   tests/setup.sh bench    lab, and the programs that the benchmarks compare with
 set -eu
 
 build='
@@ -77,7 +77,8 @@ podman-compose   to be compared with
 iputils-tracepath to be compared with
 curl             to be compared with'
 
-# Unpacked, not installed: installing it would make it the system bus of this machine at its next boot.
+# Unpacked, because an installed dbus-broker would become the system bus of this machine at its next
+# boot.
 unpacked='
 dbus-broker      the system bus of Fedora and Arch, to test with as well'
 
@@ -95,7 +96,7 @@ bench) wanted=$build$check$lab$bench ;;
     ;;
 esac
 
-# Other systems have other names for them, and packagers there name what a build needs.
+# Other systems name these packages differently, and their packagers declare the build dependencies.
 command -v dpkg-query >/dev/null || { echo 'note: this is no Debian; nothing is installed' >&2; exit; }
 
 # One line each: a package that is missing, and why it is needed.
@@ -107,14 +108,14 @@ missing() {
     done
 }
 
-# The words before the reasons.
+# Installs the missing packages: the first word of each line.
 install_missing() {
     # shellcheck disable=SC2046
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install \
         $(missing | awk '{ print $1 }') >&2
 }
 
-# Into target/unpacked, where the laboratory looks for them. No part of it needs root.
+# Unpacks into target/unpacked, where the laboratory looks for them. Needs no root.
 unpack() {
     printf '%s\n' "$unpacked" | while read -r package why; do
         folder=$(dirname "$0")/../target/unpacked/$package
@@ -142,7 +143,8 @@ if [ "$(id -u)" != 0 ]; then
     command -v sudo >/dev/null || { echo 'error: installing needs root, and there is no sudo' >&2; exit 1; }
     as_root=sudo
 fi
-# Installing these would start them, and one changes this machine's firewall. The tests run them in sandboxes.
+# Installing these services would start them, and firewalld changes this machine's firewall. The
+# tests run them in sandboxes.
 for service in firewalld docker-registry haproxy nginx; do
     if printf '%s\n' "$missing" | grep -q "^$service" && [ -d /run/systemd/system ]; then
         echo "  ($service stays masked: \`systemctl unmask $service\` if you want it to run on this machine)" >&2
@@ -151,7 +153,7 @@ for service in firewalld docker-registry haproxy nginx; do
 done
 $as_root apt-get -q update >&2
 install_missing
-# Where one of them was there in the version of another archive (qemu-utils of backports), apt has taken it away for the sake of
-# the others.
+# If one was already installed from another archive (such as qemu-utils from backports), apt may
+# have removed it to install the others. Install it again.
 [ -z "$(missing)" ] || install_missing
 unpack

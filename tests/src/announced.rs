@@ -1,5 +1,6 @@
-//! The kernel's announcements of nftables changes (`NFNLGRP_NFTABLES`), by `nft monitor`. A reader who polls may miss a
-//! moment without the rules. A listener that hears every change does not, however slow the machine is.
+//! The kernel's announcements of nftables changes (`NFNLGRP_NFTABLES`), by `nft monitor`. Polling
+//! could miss a moment without the rules. A listener hears every change, however slow the machine
+//! is.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
@@ -10,13 +11,15 @@ use std::time::{Duration, Instant};
 use crate::error::{Doing, Error, Result};
 use crate::place::Place;
 
-/// Ends with its standard input, as `nft monitor` by itself does not.
+/// A shell line that ends `nft monitor` at the end of standard input, which nft itself does not
+/// watch.
 const MONITOR: &str = "nft monitor & monitor=$!; cat; kill $monitor";
 
-/// How long the kernel's word may take to get here. An emulated machine on a busy host takes its time.
+/// Time limit for an announcement to arrive. It is long because an emulated machine on a busy host
+/// is slow.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Somebody who hears every change of the rules in a place.
+/// A listener that hears every change of the rules in a place.
 #[derive(Debug)]
 pub struct Announced {
     process: Child,
@@ -27,7 +30,7 @@ impl Announced {
     /// Listens from now on: every change after this call is heard.
     ///
     /// # Errors
-    /// When nft does not start there, or hears nothing.
+    /// When nft does not start there, or reports nothing.
     pub fn listen(place: &impl Place) -> Result<Self> {
         let mut command = place.command("sh");
         command.args(["-c", &format!("exec 2>&1; {MONITOR}")]).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -46,19 +49,20 @@ impl Announced {
     /// Every change to a table since then, in the words of `nft monitor`, such as `delete element inet airpods links { "wg0" }`.
     ///
     /// # Errors
-    /// When the kernel had more to tell than nft could take, so that nobody knows.
+    /// When nft lost announcements, so that the list would be incomplete.
     pub fn of(self, place: &impl Place, table: &str) -> Result<Vec<String>> {
         let said = self.up_to(place, "lab_ends")?;
         if let Some(lost) = said.iter().find(|line| line.contains("ERROR") || line.starts_with("W:")) {
             return Err(Error::NotReady { what: "`nft monitor`".into(), said: lost.clone() });
         }
-        // An element or a rule is said with its table in the same words: `add element inet airpods links …`.
+        // nft names the table in the same place for elements and rules: `add element inet airpods
+        // links …`.
         let is_of_it = |line: &&String| line.split(' ').skip(2).take(2).eq(table.split(' '));
         Ok(said.iter().filter(is_of_it).map(|line| line.trim_end().to_owned()).collect())
     }
 
-    /// The lines heard up to a table that is made and deleted now. The first such tables may go unheard, as nft reads
-    /// all there is before it listens.
+    /// The lines heard until a marker table is made and deleted. The first markers may go unheard,
+    /// because nft lists the ruleset before it listens, so they are repeated.
     fn up_to(&self, place: &impl Place, mark: &str) -> Result<Vec<String>> {
         let (mut heard, begun) = (Vec::new(), Instant::now());
         while begun.elapsed() < PATIENCE {

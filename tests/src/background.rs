@@ -43,7 +43,8 @@ impl Background {
         Ok(Self { child, line, log: log.to_owned() })
     }
 
-    /// Starts a program that prints one line on standard output when it is ready, and waits for that line (10 s at most).
+    /// Starts a program that prints one line on standard output when it is ready, and waits for
+    /// that line, for up to [`PATIENCE`].
     ///
     /// # Errors
     /// When it cannot be started, ends, or stays silent; its standard error is in the message.
@@ -73,7 +74,8 @@ impl Background {
         }
     }
 
-    /// The program's id outside the sandbox: the way in, whose end is the program's end.
+    /// The process id outside the sandbox: that of `airpods-lab enter`, which ends when the program
+    /// ends.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -99,7 +101,8 @@ impl Background {
         Ok(())
     }
 
-    /// Sends it a signal. SIGKILL ends only the way into a sandbox, not a program that changed its user.
+    /// Sends it a signal. In a sandbox SIGKILL ends `airpods-lab enter`, and the program with it
+    /// unless that has changed its user.
     ///
     /// # Errors
     /// When it has ended.
@@ -107,7 +110,7 @@ impl Background {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).doing(|| format!("signal `{}`", self.line))
     }
 
-    /// Ends it: SIGTERM, and SIGKILL when that did nothing for 10 s.
+    /// Ends it: SIGTERM, then SIGKILL if it still runs after 10 s.
     pub fn stop(&mut self) {
         const GRACE: Duration = Duration::from_secs(10);
         let start = Instant::now();

@@ -1,7 +1,8 @@
 //! The two programs that are a system bus: `dbus-daemon`, and `dbus-broker`, which Fedora and Arch have.
 //!
-//! They differ in what they let through. dbus-daemon parses every message to its end, cuts header fields that it does not know, and turns
-//! away a user without an account. dbus-broker looks at no body, passes unknown header fields on, and serves any uid.
+//! They differ in the messages that they let through. dbus-daemon parses every message to its end,
+//! cuts unknown header fields, and turns away a user without an account. dbus-broker looks at no
+//! body, passes unknown header fields on, and serves any uid.
 
 use std::fs::{self, File, Permissions};
 use std::io::Write;
@@ -28,7 +29,8 @@ pub enum BusDaemon {
     DbusBroker,
 }
 
-/// Names claims that hold on both buses: a test for each, in the modules `dbus_daemon` and `dbus_broker`.
+/// Makes two tests of each function, one for each bus, in the modules `dbus_daemon` and
+/// `dbus_broker`.
 ///
 /// ```ignore
 /// on_both_buses! {
@@ -56,13 +58,14 @@ pub struct RunningBus {
 }
 
 impl BusDaemon {
-    /// Starts a bus on this machine, with a configuration that says the same address as `socket`. Returns when the bus answers.
-    /// dbus-broker gets mounts of its own, in which it finds its program and a journal.
+    /// Starts a bus on this machine. The configuration must name the same address as `socket`.
+    /// Returns when the bus answers. dbus-broker gets its own mounts, with its program and a
+    /// journal.
     ///
     /// # Errors
     /// If the bus does not come up.
     pub fn start(self, config: &Path, socket: &Path, log: &Path) -> Result<RunningBus> {
-        // The bus ends with the test, also if the test is killed.
+        // The bus ends with the test, even if the test is killed.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
         match self {
@@ -87,7 +90,8 @@ impl BusDaemon {
 const OWN_MOUNTS: &str = "mount -t tmpfs tmpfs /run; mkdir -p /run/systemd/journal; : > /run/systemd/journal/socket; \
      mount --bind \"$1\" /run/systemd/journal/socket; mount -t overlay -o \"lowerdir=$2:/usr/bin\" overlay /usr/bin";
 
-/// The launcher wants its listening socket as descriptor 3, as systemd passes it on (`sd_listen_fds(3)`); here it is standard input.
+/// The launcher expects its listening socket as descriptor 3, as systemd passes it
+/// (`sd_listen_fds(3)`). Here the socket arrives as standard input.
 pub(crate) const ON_SOCKET: &str =
     "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec dbus-broker-launch --scope system";
 
@@ -99,7 +103,8 @@ impl RunningBus {
         Ok(Self { _daemon: daemon, _journal: None })
     }
 
-    /// Starts dbus-broker by this command, which is [`ON_SOCKET`] in the end. `journal` is where it finds the journal's socket.
+    /// Starts dbus-broker by this command, which ends in [`ON_SOCKET`]. `journal` is the path of
+    /// the journal's socket.
     pub(crate) fn broker(command: &mut Command, socket: &Path, journal: &Path, log: &Path) -> Result<Self> {
         let _ = fs::remove_file(socket);
         let listener = UnixListener::bind(socket)
@@ -107,7 +112,8 @@ impl RunningBus {
             .doing(|| format!("listen on `{}`", socket.display()))?;
         let journal = Journal::start(journal, log)?;
         let mut daemon = Background::start_with(command, OwnedFd::from(listener), log)?;
-        // A connection waits in the socket until the broker takes it: only an answer shows that the broker is up.
+        // A successful connect proves nothing, because connections wait in the socket until the
+        // broker takes them. Wait for its log message instead.
         daemon.until("dbus-broker", PATIENCE, || journal.has_said("Ready"))?;
         Ok(Self { _daemon: daemon, _journal: Some(journal) })
     }
@@ -131,7 +137,7 @@ impl Journal {
         let mut file = File::options().create(true).append(true).open(log).doing(doing)?;
         thread::spawn(move || {
             let mut datagram = vec![0; 64 * 1024];
-            // Nothing comes any more once the socket is shut.
+            // A receive returns 0 bytes once the socket is shut down.
             while let Ok(length @ 1..) = reader.recv(&mut datagram) {
                 let text = String::from_utf8_lossy(&datagram[..length]);
                 let said = text.lines().filter_map(|line| line.strip_prefix("MESSAGE="));

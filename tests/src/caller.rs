@@ -11,8 +11,8 @@ use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
 
 use crate::error::{Doing, Result};
 
-/// Connects to a socket as this user, who is what the other end is told by the kernel. The rest of the process stays who it
-/// is, which must be root.
+/// Connects to a socket as this user: the kernel reports that uid to the other end. The rest of the
+/// process keeps its user, which must be root.
 ///
 /// # Errors
 /// When the user may not connect, or this process may not become that user.
@@ -21,7 +21,8 @@ pub fn connect_as(user: u32, socket: &Path) -> Result<UnixStream> {
     let (Some(folder), Some(name)) = (socket.parent(), socket.file_name()) else {
         return Err(io::Error::from(io::ErrorKind::InvalidInput)).doing(doing);
     };
-    // A folder that root has opened: on the way there may be what only root may look into, such as `/proc/PID/root`.
+    // root opens the folder first, because the path may lead through folders that only root can
+    // enter, such as `/proc/PID/root`.
     let folder = File::open(folder).doing(doing)?;
     let path = format!("/proc/self/fd/{}/{}", folder.as_raw_fd(), name.to_string_lossy());
     // Credentials belong to a thread in Linux, and end with it.

@@ -1,4 +1,4 @@
-//! The SYNs and SYN-ACKs that really were on a link, by tcpdump.
+//! The SYNs and SYN-ACKs on a link, captured by tcpdump.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, SocketAddr};
@@ -44,7 +44,8 @@ pub struct Syn {
     pub mss: Option<u16>,
 }
 
-/// A running capture on one link, which sees packets as they are there: after the clamp on the way out, before it on the way in.
+/// A running capture on one link. It sees outgoing packets after the clamp and incoming packets
+/// before it.
 #[derive(Debug)]
 pub struct Capture {
     tcpdump: Child,
@@ -52,7 +53,8 @@ pub struct Capture {
     reader: Option<JoinHandle<()>>,
 }
 
-/// SYN set, whatever else is; tcpdump's `tcp[…]` knows IPv4 only. IPv6 offset: 40 bytes of header, then byte 13 of TCP.
+/// Matches packets with the SYN flag, with or without others. tcpdump's `tcp[…]` supports IPv4
+/// only. IPv6 offset: 40 bytes of header, then byte 13 of TCP.
 const FILTER: &str = "tcp[tcpflags] & tcp-syn != 0 or (ip6 and ip6[6] == 6 and ip6[53] & 2 != 0)";
 
 impl Capture {
@@ -62,7 +64,7 @@ impl Capture {
     /// When tcpdump does not start: there is no such link.
     pub fn start(place: &dyn Place, link: &str) -> Result<Self> {
         let mut command = place.command("tcpdump");
-        // -Z root: tcpdump would become another user, and outlive a killed test.
+        // -Z root: otherwise tcpdump would change its user and outlive a killed test.
         command.args(["-i", link, "-n", "-U", "--immediate-mode", "-Z", "root", "-w", "-", FILTER]);
         let mut tcpdump = command
             .stdin(Stdio::null())
@@ -84,7 +86,7 @@ impl Capture {
         self.seen.lock().map(|seen| seen.clone()).unwrap_or_default()
     }
 
-    /// Waits until a SYN was seen that `wanted` accepts, for as long as [`PATIENCE`], and returns it.
+    /// Waits until a SYN was seen that `wanted` accepts, for up to [`PATIENCE`], and returns it.
     ///
     /// # Errors
     /// When none came; all that came are in the message.
@@ -104,7 +106,8 @@ impl Capture {
 
 impl Drop for Capture {
     fn drop(&mut self) {
-        // SIGTERM is passed on to a tcpdump in a sandbox; SIGKILL would only end the way in.
+        // `airpods-lab enter` passes SIGTERM on to a tcpdump in a sandbox; SIGKILL would only end
+        // `enter` itself.
         let _ = kill(Pid::from_raw(self.tcpdump.id().cast_signed()), Signal::SIGTERM);
         let _ = self.tcpdump.wait();
         if let Some(reader) = self.reader.take() {
@@ -123,7 +126,7 @@ fn wait_until_listening(link: &str, err: Option<ChildStderr>) -> Result<()> {
             return Err(Error::NotReady { what: format!("tcpdump on `{link}`"), said: said.trim().to_owned() });
         }
         if said[start..].contains("listening on") {
-            // Its closing statistics must find a reader.
+            // Keep reading, so that tcpdump can write its closing statistics.
             std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
             return Ok(());
         }

@@ -24,7 +24,8 @@ pub struct Said {
 }
 
 impl Said {
-    /// Runs a command that nobody answers. A document that it prints is judged by its schema.
+    /// Runs a command with empty standard input. If it prints a document, that is checked against
+    /// its schema.
     ///
     /// # Errors
     /// It cannot be started, or prints a document that its schema does not describe.

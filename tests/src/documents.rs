@@ -1,7 +1,7 @@
 //! The JSON documents of `airpods`, judged by the schemas in `docs/schemas`.
 //!
-//! The schemas allow keys that they do not name, so that programs accept a later version. Here such a key is an error: whoever adds one
-//! to a document describes it.
+//! The schemas allow keys that they do not name, so that programs accept a later version. Here such
+//! a key is an error, so every new key of a document must be described in its schema.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -64,7 +64,8 @@ pub fn judge(arguments: &[&str], printed: &str) -> Result<()> {
     Ok(())
 }
 
-/// Judges what a command of the laboratory printed: `airpods` may stand behind what enters a world.
+/// Judges the output of a command of the laboratory. The words that enter a world may precede
+/// `airpods` in its arguments.
 ///
 /// # Errors
 /// Those of [`judge`].

@@ -22,11 +22,11 @@ pub enum Error {
     /// A command ran and failed.
     #[error("`{line}` failed ({status}): {stderr}")]
     Command {
-        /// The command as a shell would be given it.
+        /// The command line.
         line: String,
         /// How it ended.
         status: ExitStatus,
-        /// The tail of what it said on standard error.
+        /// The tail of its standard error.
         stderr: String,
     },
     /// A command or a world did not get ready.
@@ -45,7 +45,7 @@ pub enum Error {
         /// The command that builds it.
         hint: &'static str,
     },
-    /// A program of this workspace has been built from other sources than there are now.
+    /// A program of this workspace is older than its sources.
     #[error("`{}` is older than `{}`\nhint: run `{hint}` first", .path.display(), .source_file.display())]
     OutOfDate {
         /// The program.
@@ -65,7 +65,7 @@ pub enum Error {
     },
 }
 
-/// Turns an errno or I/O error into [`Error::Io`] with a phrase that says what was being done.
+/// Turns an errno or I/O error into [`Error::Io`] with a phrase for the attempted action.
 pub(crate) trait Doing<T> {
     /// `doing` completes the sentence "cannot …".
     fn doing(self, doing: impl FnOnce() -> String) -> Result<T>;

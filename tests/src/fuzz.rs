@@ -1,4 +1,4 @@
-//! The inputs of `tests/fuzz/seeds`: what fuzzing begins with, and what it has found.
+//! The inputs in `tests/fuzz/seeds`: the seeds of fuzzing and the inputs that it has found.
 
 use std::fs;
 
@@ -8,8 +8,8 @@ use crate::programs::repository;
 /// The function to fuzz: it panics if a property does not hold.
 pub type Target = fn(&[u8]);
 
-/// Gives every input that is kept for a target to what it fuzzes, and tells how many there are. The last one named on
-/// standard error is the one that a panic is about.
+/// Runs `check` on every input kept for a target and returns their number. Each input is named on
+/// standard error first, so the last name is the one that panicked.
 ///
 /// # Errors
 /// If the folder of the target cannot be read.

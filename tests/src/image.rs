@@ -32,7 +32,7 @@ impl Image {
     /// Imports it into the storage of the place's user. 0.3 s rootful.
     ///
     /// # Errors
-    /// When the probe is not built, or what podman said.
+    /// When the probe is not built, or podman refuses; its error text is in the message.
     pub fn import(&self, place: &dyn Place) -> Result<()> {
         let tar = self.tar()?;
         let command: Vec<String> = self.command.iter().map(|word| format!("{word:?}")).collect();
@@ -47,7 +47,7 @@ impl Image {
             .spawn()
             .doing(|| "start podman".into())?;
         if let Some(mut stdin) = podman.stdin.take() {
-            // A podman that gave up early says why itself.
+            // If podman ended early, its own error is reported below.
             let _ = stdin.write_all(&tar);
         }
         let output = podman.wait_with_output().doing(|| "wait for podman".into())?;

@@ -1,21 +1,23 @@
 //! The laboratory of airpods: throw-away worlds in which the real programs run.
 //!
 //! * [`Netns`]: one network namespace, owned by a thread of the test, gone with it;
-//! * [`Sandbox`]: a whole throw-away host with its own mounts, processes, network, cgroups and users, in which the
-//!   real dbus-daemon, polkitd, podman and airpods-helper run, and from which nothing reaches the real host;
-//! * [`World`]: a sandbox whose default route is a VPN tunnel, a VPN server beyond it, an internet beyond that, and the
-//!   black holes that the project is about;
-//! * [`Path`]: what lies between two network namespaces, with every fault that a path can have; [`PathWorld`] is a host, a path and
-//!   an internet of HTTPS servers;
+//! * [`Sandbox`]: a throw-away host with its own mounts, processes, network, cgroups and users. It
+//!   runs the real dbus-daemon, polkitd, podman and airpods-helper, and nothing in it reaches the
+//!   real host;
+//! * [`World`]: a sandbox whose default route is a VPN tunnel, with a VPN server, an internet and
+//!   the black holes that the project is about;
+//! * [`Path`]: the path between two network namespaces, with any fault. [`PathWorld`] adds a host
+//!   at one end and an internet of HTTPS servers at the other;
 //! * [`Machine`]: a whole emulated machine with a kernel and a systemd of its own, in which the package is installed;
-//! * [`Capture`]: the SYNs that really were on a wire;
+//! * [`Capture`]: the SYNs that were on a link;
 //! * [`Announced`]: every change of the rules that the kernel announced;
 //! * [`polkit`]: a stand-in for polkitd;
 //! * [`documents`]: the schemas of what `airpods` prints with `--json`;
 //! * [`raw_bus`]: messages to a bus that no honest library writes;
 //! * [`Image`]: the container image that needs no registry.
 //!
-//! Everything vanishes when its value is dropped and also when the test is killed. Read `tests/README.md` for examples.
+//! Everything vanishes when its value is dropped, even if the test is killed. `tests/README.md` has
+//! examples.
 #![forbid(unsafe_code)]
 
 mod announced;

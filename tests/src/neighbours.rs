@@ -1,4 +1,4 @@
-//! The rules of others on a host: how they come there, and what they are at a moment.
+//! Other programs' rules on a host: adds typical ones, and lists all that are there.
 
 use crate::error::Result;
 use crate::place::Place;
@@ -39,14 +39,16 @@ const NETWORK_MANAGER: &str = "table ip nm-shared-eth9 {
     }
 }";
 
-/// A rule for a modem, as found on many a router.
+/// A clamping rule for a modem, as many routers have it.
 const SCRIPT: &str = "-t mangle -A FORWARD -o ppp0 -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu";
 
-/// Calls firewalld and waits for its answer; `reload` or `.zone changeZoneOfInterface …` follow. `firewall-cmd` gives up after 25 s, which is
-/// libdbus' limit, and a machine that is emulated on a busy one takes longer.
+/// Calls firewalld and waits for its answer; `reload` or `.zone changeZoneOfInterface …` follow.
+/// `firewall-cmd` gives up after 25 s, the time limit of libdbus, and an emulated machine on a busy
+/// host takes longer.
 pub const FIREWALLD: &str = "busctl --quiet --timeout=600 call org.fedoraproject.FirewallD1 /org/fedoraproject/FirewallD1 org.fedoraproject.FirewallD1";
 
-/// Lays down what Docker, `NetworkManager` and a script for a modem do, the last by both iptables.
+/// Adds the rules of Docker, of `NetworkManager` and of a modem script, the last with both variants
+/// of iptables.
 ///
 /// # Errors
 /// When a rule is refused.
@@ -59,7 +61,8 @@ pub fn lay(place: &impl Place) -> Result<()> {
     Ok(())
 }
 
-/// Every rule of the host but airpods' own, with handles and order; what only counts packets aside.
+/// Every rule of the host except airpods' own, with handles and in order, without packet and byte
+/// counters.
 ///
 /// # Errors
 /// When they cannot be listed.

@@ -13,8 +13,8 @@ use crate::place::{Network, Place, run};
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A network namespace that belongs to a parked thread of this process: it has no name and no mount, so it vanishes with
-/// the value, and with the process however that ends.
+/// A network namespace that belongs to a parked thread of this process. It has no name and no
+/// mount, so it vanishes with the value, and with the process however that ends.
 #[derive(Debug)]
 pub struct Netns {
     jobs: Option<Sender<Job>>,
@@ -52,8 +52,9 @@ impl Netns {
         Ok(namespace)
     }
 
-    /// Runs a closure on the namespace's thread: sockets it opens and programs it starts are in the namespace. A panic
-    /// inside comes out here. Threads that the closure starts are in the namespace too.
+    /// Runs a closure on the namespace's thread: sockets it opens and programs it starts are in the
+    /// namespace. A panic inside is resumed here. Threads that the closure starts are in the
+    /// namespace too.
     ///
     /// # Panics
     /// When the closure does.
@@ -90,7 +91,7 @@ impl Netns {
         Ok(())
     }
 
-    /// A persistent tun link, up: by its kind a VPN link, with no program behind it.
+    /// A persistent tun link, up. By its kind it counts as a VPN link, though no program serves it.
     ///
     /// # Errors
     /// When the name is taken or /dev/net/tun is missing.

@@ -1,12 +1,12 @@
-//! Waiting for what happens by itself.
+//! Waiting for a condition that comes true by itself.
 
 use std::time::{Duration, Instant};
 
-/// How long the laboratory waits for what takes milliseconds. A busy machine is slow: this tells *late* from *never*, and no speed is
-/// claimed by it.
+/// Time limit for events that normally take milliseconds. It is generous because a busy machine is
+/// slow: it tells *late* from *never* and is no claim about speed.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Waits until something is so, for as long as [`PATIENCE`].
+/// Waits until a condition holds, for up to [`PATIENCE`].
 ///
 /// # Panics
 /// When it does not come true.
@@ -15,7 +15,7 @@ pub fn eventually(what: &str, is_so: impl FnMut() -> bool) {
     eventually_within(PATIENCE, what, is_so);
 }
 
-/// Waits until something is so, for as long as is said, and looks twenty thousand times meanwhile.
+/// Waits until a condition holds, for up to `limit`, and checks it at most twenty thousand times.
 ///
 /// # Panics
 /// When it does not come true.

@@ -1,4 +1,4 @@
-//! A stand-in for polkitd: it answers as a test wants it to, and tells what it has been asked.
+//! A stand-in for polkitd: it answers as the test chooses and records the questions.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,12 +12,12 @@ pub const POLKIT: &str = "org.freedesktop.PolicyKit1";
 
 type Subject = (String, HashMap<String, OwnedVariant>);
 
-/// The stand-in's way with a question.
+/// How the stand-in answers a question.
 #[derive(Clone, Copy, Debug)]
 pub enum Mood {
-    /// It answers with `is_authorized`, `is_challenge`, and whether the person at the prompt has dismissed it.
+    /// It answers with `is_authorized`, `is_challenge`, and whether the user dismissed the prompt.
     Says(bool, bool, bool),
-    /// Yes to somebody who has been asked for a password.
+    /// A challenge to a caller that allows no prompt, and yes to one that does.
     NeedsPassword,
     /// It has no such action.
     Fails,
@@ -25,7 +25,7 @@ pub enum Mood {
     MissesTheCaller,
     /// It does not answer.
     Sleeps,
-    /// It needs a password of everybody but root, and never hears it.
+    /// It asks everybody but root for a password, and the prompt never ends.
     SleepsAtPrompt,
 }
 
@@ -38,7 +38,7 @@ pub struct Heard {
     pub action: String,
     /// The details, sorted.
     pub details: Vec<(String, String)>,
-    /// 1 if somebody may be asked for a password.
+    /// 1 if the caller allows a password prompt.
     pub flags: u32,
 }
 
@@ -47,11 +47,11 @@ pub struct Heard {
 pub struct Record {
     /// The questions.
     pub heard: Vec<Heard>,
-    /// The names of questions that were taken back.
+    /// The cancellation ids of cancelled questions.
     pub cancelled: Vec<String>,
-    /// The names of questions that wait for a password.
+    /// The cancellation ids of questions that wait for a password.
     pub prompts: Vec<String>,
-    /// The most of those that there were at once.
+    /// The largest number of prompts that were open at once.
     pub most_prompts: usize,
 }
 
@@ -63,7 +63,7 @@ impl Recorded {
     /// Takes polkit's name on this connection, and answers from then on.
     ///
     /// # Errors
-    /// The bus's, if it does not give the name to this user.
+    /// The bus's error, if it refuses the name to this user.
     pub async fn serve(connection: &Connection, mood: Mood) -> zbus::Result<Self> {
         let recorded = Self::default();
         let stand_in = StandIn { mood, recorded: recorded.clone() };
@@ -147,7 +147,7 @@ async fn is_root(connection: &Connection, (_, details): &Subject) -> bool {
 enum Failure {
     /// For an action that is not installed.
     NotRegistered,
-    /// For a caller who has left the bus: the bus's own error, handed on.
+    /// For a caller who has left the bus: polkit passes the bus's own error on.
     NameHasNoOwner,
 }
 

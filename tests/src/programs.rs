@@ -7,7 +7,7 @@ use crate::error::{Doing, Error, Result};
 /// A program of this workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
-    /// The laboratory's own stage hand, which stands behind every [`crate::Sandbox`].
+    /// The laboratory's own program, which runs every [`crate::Sandbox`].
     Lab,
     /// The static program that is the container image and the internet's servers.
     Probe,
@@ -18,8 +18,9 @@ pub enum Program {
 }
 
 impl Program {
-    /// The built program. The helper and the client are the copies that `make programs` takes: cargo builds them with other features when it builds
-    /// the tests, and puts them next to the running program (a test, the demo). The probe lies in the static target folder.
+    /// The path of the built program. For the helper and the client it is the copy that `make
+    /// programs` takes. When cargo builds the tests, it builds both with other features, next to
+    /// the running program. The probe lies in the static target folder.
     ///
     /// # Errors
     /// [`Error::NotBuilt`] or [`Error::OutOfDate`] with the command that builds it.
@@ -40,10 +41,11 @@ const SHIPPED: &str = "make programs";
 /// Where `make programs` puts a program that is shipped.
 ///
 /// # Errors
-/// [`Error::OutOfDate`] if one of its sources is newer. A test would judge code that is no more.
+/// [`Error::OutOfDate`] if one of its sources is newer, because a test would then judge outdated
+/// code.
 fn shipped(name: &str) -> Result<PathBuf> {
     let folder = profile_folder()?;
-    // The changes of cargo-mutants are only in the program of the tests' own build.
+    // Only the tests' own build has the changes of cargo-mutants.
     if folder.ends_with("mutants") {
         return Ok(folder.join(name));
     }
@@ -111,7 +113,7 @@ pub const PACKAGES: [&str; 2] = ["airpods-helper", "airpods"];
 /// Where `make deb` puts the packages, their SBOMs and what lintian is given.
 ///
 /// # Errors
-/// When it is not known where the running program is.
+/// When the path of the running program cannot be determined.
 pub fn packages_folder() -> Result<PathBuf> {
     Ok(target_folder()?.join("deb"))
 }

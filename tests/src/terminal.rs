@@ -9,19 +9,21 @@ use crate::place::Place;
 /// The line that the terminal shows once it no longer shows typed keys.
 const HIDDEN: &str = "[typed keys are hidden]";
 
-/// A shell line in a terminal that says when somebody hides the keys to ask for a password. Keys that come between the prompt and
-/// that are lost: polkit's agent discards them (TCSAFLUSH, tcsetattr(3)), and on a slow machine there is time for it.
+/// Wraps a shell line so that the terminal prints [`HIDDEN`] once the echo is off, as at a password
+/// prompt. Keys typed between the prompt and that moment are lost: polkit's agent discards them
+/// (TCSAFLUSH, tcsetattr(3)). On a slow machine that gap is long enough to matter.
 fn watched(line: &str) -> String {
     let watch = "until stty -F /dev/tty -a | grep -q -- ' -echo '; do sleep 0.3; done";
     format!("({watch}; echo '{HIDDEN}' >/dev/tty) 2>/dev/null & watch=$!\n{line}\nkill $watch 2>/dev/null")
 }
 
-/// The time limit in seconds: a command that hangs is ended then, and the test sees how far it came. An emulated
-/// machine takes its time.
+/// The time limit in seconds. A command that hangs is ended then, and the test sees how far it
+/// came. An emulated machine is slow.
 const LIMIT: &str = "300";
 
-/// Runs a shell line in a terminal of its own, by script(1), to its end, and returns what was on the screen. `keys` are pressed
-/// once a password is asked for, with the echo off; an empty text leaves it at that.
+/// Runs a shell line in a terminal of its own, by script(1), to its end, and returns what was on
+/// the screen. `keys` are typed once a password prompt has turned the echo off; an empty text types
+/// nothing.
 ///
 /// # Errors
 /// When script(1) cannot be started there.
@@ -29,7 +31,7 @@ pub fn in_a_terminal(place: &dyn Place, line: &str, keys: &str) -> Result<String
     at_the_prompt(place, line, || keys.to_owned())
 }
 
-/// The same, where something happens while the prompt is open, and which keys are pressed is known afterwards.
+/// The same, but `then` runs while the prompt is open and returns the keys to type.
 ///
 /// # Errors
 /// When script(1) cannot be started there.
@@ -37,7 +39,7 @@ pub fn at_the_prompt(place: &dyn Place, line: &str, then: impl FnOnce() -> Strin
     once_shown(place, &watched(line), HIDDEN, then)
 }
 
-/// The same, where the keys are pressed once the screen has shown `awaited`.
+/// The same, but `then` runs once the screen has shown `awaited`.
 ///
 /// # Errors
 /// When script(1) cannot be started there.
@@ -60,7 +62,7 @@ pub fn once_shown(place: &dyn Place, line: &str, awaited: &str, then: impl FnOnc
             if screen.contains(awaited)
                 && let Some(then) = then.take()
             {
-                // A command that ended meanwhile reads no keys.
+                // The command may have ended meanwhile and read no keys.
                 let _ = stdin.write_all(then().as_bytes());
             }
         }

@@ -1,8 +1,10 @@
-//! The disks and memories that machines start from: made once and kept in `target/machines`.
+//! The disks and memory images that machines start from. They are made once and kept in
+//! `target/machines`.
 //!
-//! Four steps, each in a folder whose name ends in a key of all that it was made from: the **image** (a disk, a kernel), the
-//! machine that has **booted** from it (what the disk has more, the memory), the one in which the package is **installed**, and
-//! the one that is **stocked** with all that launching takes.
+//! There are four steps. The **image** is a disk and a kernel. The **booted** machine adds its
+//! changes to the disk, and its memory. Then the packages are **installed**, and at last the
+//! machine is **stocked** with everything that launching needs. Each step has a folder, whose name
+//! ends in a hash of all its inputs.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,7 +18,7 @@ use crate::error::{Doing, Result};
 use crate::place::{Place, run};
 use crate::programs::{PACKAGES, Program, package, target_folder};
 
-/// How far a machine has come.
+/// The preparation steps of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// It has booted and is idle.
@@ -27,7 +29,8 @@ pub(super) enum Step {
     Stocked,
 }
 
-/// The files from which a machine at this step starts. They are made if need be: the first time takes minutes.
+/// The files from which a machine at this step starts. They are made if they are missing, which
+/// takes minutes the first time.
 pub(super) fn at(step: Step, suite: Suite) -> Result<Start> {
     let cache = target_folder()?.join("machines");
     fs::create_dir_all(&cache).doing(|| format!("make `{}`", cache.display()))?;
@@ -54,8 +57,8 @@ struct Kept {
 }
 
 impl Kept {
-    /// The folder of what is called `name` and was made from `from`. `make` fills it if it is not there, and then the others of
-    /// that name are removed.
+    /// The folder of the step `name` with the inputs `from`. If it does not exist, `make` fills it,
+    /// and older folders of the same step are removed.
     fn folder(&self, name: &str, from: &impl Hash, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
         let mut hasher = DefaultHasher::new();
         from.hash(&mut hasher);
@@ -124,7 +127,8 @@ impl Kept {
         self.folder("installed", &(booted, &contents), |folder| {
             on_from(image, booted, folder, |machine| {
                 machine.install_packages()?;
-                // In memory by now, as on a machine that is in use: reading them from an emulated disk takes seconds.
+                // Loads the programs into memory, as on a machine in use: reading them from an
+                // emulated disk takes seconds.
                 machine
                     .sh("airpods --version; /usr/libexec/airpods-helper --version; nft --version; busctl --version")
                     .map(drop)
@@ -140,7 +144,7 @@ impl Kept {
     }
 }
 
-/// Lets the machine of the folder `below` run on from where it was saved, does something to it, and saves it to `folder`.
+/// Resumes the machine saved in the folder `below`, does something to it, and saves it to `folder`.
 fn on_from(image: &Path, below: &Path, folder: &Path, work: impl FnOnce(&Machine) -> Result<()>) -> Result<()> {
     overlay(&folder.join("disk"), &below.join("disk"), "qcow2")?;
     let probe = folder.join("probe");
@@ -152,7 +156,7 @@ fn on_from(image: &Path, below: &Path, folder: &Path, work: impl FnOnce(&Machine
     machine.save(&folder.join("memory"))
 }
 
-/// The files from which a machine starts whose disk and memory are in a folder.
+/// The start files of a machine whose disk and memory are in `folder`.
 fn start(image: &Path, folder: &Path) -> Start {
     Start {
         kernel: image.join("kernel"),
@@ -164,7 +168,7 @@ fn start(image: &Path, folder: &Path) -> Start {
     }
 }
 
-/// A disk that has what another one has, and keeps what is written.
+/// Makes a disk that shows the content of the disk `below` and keeps its own writes.
 fn overlay(disk: &Path, below: &Path, format: &str) -> Result<()> {
     let mut make = Command::new("qemu-img");
     make.args(["create", "-q", "-f", "qcow2", "-F", format, "-b"]).arg(below).arg(disk);

@@ -1,4 +1,4 @@
-# Makes a laboratory's machine of a Debian tree, before it has ever booted. mmdebstrap runs it.
+# Customises a Debian tree for the laboratory's machine, before its first boot. mmdebstrap runs it.
 #
 #   customize.sh ROOT PASSWORD-HASH NAME:UID:GROUPS…
 set -eu
@@ -18,15 +18,16 @@ echo '127.0.0.1 localhost machine' >"$root/etc/hosts"
 rm -f "$root/etc/resolv.conf"
 : >"$root/etc/resolv.conf"
 echo 'unqualified-search-registries = []' >"$root/etc/containers/registries.conf"
-# With an id it is no first boot, on which systemd would enable what its presets say.
+# With a machine id, the boot is no first boot, on which systemd would enable units by its presets.
 echo 6169727061696c616261697270616c61 >"$root/etc/machine-id"
 
-# Nothing needs updating after a first boot.
+# Marks /etc and /var as up to date, so that no update service runs at boot.
 touch "$root/etc/.updated" "$root/var/.updated"
 
-# Scenarios start them.
+# The scenarios start these services themselves.
 chroot "$root" systemctl --quiet disable firewalld.service systemd-resolved.service
-# Nothing happens by the clock, which leaps when a machine is restored, or by itself: what a scenario sees is its own doing.
+# No timer fires when the clock leaps at a restore, and no service starts by itself. So a scenario
+# sees only its own effects.
 for timer in apt-daily apt-daily-upgrade dpkg-db-backup e2scrub_all fstrim logrotate man-db podman-auto-update \
     systemd-tmpfiles-clean; do
     chroot "$root" systemctl --quiet mask "$timer.timer"
@@ -40,10 +41,10 @@ cat >"$root/etc/systemd/system/lab-agent.service" <<'UNIT'
 [Unit]
 Description=Runs the laboratory's commands
 [Service]
-# The program is a disk of its own, so that another one does not need another machine.
+# The program comes on a separate disk, so that a new program does not need a new image.
 ExecStartPre=install -m755 /dev/disk/by-id/virtio-probe /usr/local/bin/lab-probe
 ExecStart=/usr/local/bin/lab-probe serve-commands
-# Commands may leave processes behind, as those of a person do.
+# Commands may leave processes behind, as a user's may.
 KillMode=process
 Delegate=yes
 TasksMax=infinity

@@ -1,4 +1,4 @@
-//! The emulator's process: how it is started, and that it ends with whoever wanted it.
+//! The emulator's process: starts it, and ends it together with the test.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -26,26 +26,28 @@ pub(super) struct Start {
     pub(super) probe: PathBuf,
     /// The saved memory; the machine boots when there is none.
     pub(super) memory: Option<PathBuf>,
-    /// Whether what is written to the disk stays there.
+    /// Whether writes to the disk are kept.
     pub(super) keep: bool,
 }
 
-/// No other device, and no network: nobody outside is reached. Two processors, because what a fault needs is often a race.
+/// qemu's fixed arguments: no other device and no network, so nothing outside is reached. There are
+/// two processors because many faults need a race.
 const MACHINE: &str = "-machine q35,hpet=off -accel tcg,thread=multi -cpu max -smp 2 -m 1536 -no-user-config -nodefaults \
     -vga std -display none -nic none -rtc base=utc -serial file:console.log -qmp unix:qmp,server=on,wait=off \
     -device virtio-serial-pci,max_ports=31";
 
-/// The kernel's: all it says goes to the console, and a kernel that panics boots again.
+/// The kernel's command line: its messages go to the console, and it reboots after a panic.
 const KERNEL: &str =
     "root=/dev/vda rw console=ttyS0 quiet systemd.show_status=0 audit=0 mitigations=off panic=1 net.ifnames=0";
 
 impl Start {
-    /// The settings that are the same for every machine, and on which a saved memory depends.
+    /// The settings that are the same for every machine. A saved memory depends on them.
     pub(super) fn fixed() -> impl std::hash::Hash {
         (MACHINE, KERNEL, PORTS)
     }
 
-    /// The emulator's arguments. Relative paths are of the machine's folder, in which it runs: a socket's must be short.
+    /// The emulator's arguments. It runs in the machine's folder, and paths are relative to that
+    /// because a socket's path must be short.
     fn arguments(&self) -> Vec<String> {
         let mut words: Vec<String> = MACHINE.split_whitespace().map(str::to_owned).collect();
         let mut add = |name: &str, value: String| words.extend([format!("-{name}"), value]);
@@ -81,11 +83,11 @@ pub(super) struct Emulator {
 /// First word of the guardian's line when the emulator's folder is made; its path follows.
 const READY: &str = "ready";
 
-/// The file that says that the emulator has ended.
+/// The file that marks that the emulator has ended.
 const ENDED: &str = "ended";
 
 impl Emulator {
-    /// Starts it. A machine that was saved runs on when this returns, another one begins to boot.
+    /// Starts it. When this returns, a saved machine runs again, and any other begins to boot.
     pub(super) fn start(start: &Start) -> Result<Self> {
         let lab = Program::Lab.path()?;
         let mut guardian = Command::new(&lab)
@@ -118,7 +120,7 @@ impl Emulator {
     pub(super) fn control(&self) -> Result<Qmp> {
         let socket = self.folder.join("qmp");
         let deadline = Deadline::after(Duration::from_secs(30));
-        // It is there before anybody listens on it.
+        // The socket file exists before qemu listens on it.
         loop {
             match Qmp::open(&socket) {
                 Ok(control) => return Ok(control),
@@ -146,7 +148,7 @@ impl Emulator {
     /// Writes the machine's memory to a file and ends the machine.
     pub(super) fn save(&self, memory: &Path) -> Result<()> {
         self.control()?.save(memory)?;
-        // Its disk is whole when it has ended.
+        // Wait for the end of the emulator: only then is its disk complete.
         let deadline = Deadline::after(Duration::from_secs(60));
         while !self.ended() {
             if deadline.passed() {
@@ -165,13 +167,13 @@ impl Drop for Emulator {
     }
 }
 
-/// The process between a test and its emulator: waits for the end of standard input or of the emulator, ends that, and removes
-/// what it had. The emulator dies with it.
+/// The process between a test and its emulator. It waits for the end of standard input or of the
+/// emulator, ends the emulator, and removes its files. The emulator dies with it.
 ///
 /// # Errors
 /// When the emulator cannot be started.
 pub fn guardian(arguments: &[String]) -> Result<()> {
-    // Out of the terminal's reach: Ctrl-C is for the test.
+    // Leaves the terminal's session: Ctrl-C is for the test.
     let _ = setsid();
     sweep_stale_folders();
     let folder = std::env::temp_dir().join(format!("{PREFIX}{}", std::process::id()));
@@ -201,7 +203,8 @@ fn accompany(folder: &Path, arguments: &[String]) -> Result<()> {
         .args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64"])
         .args(arguments)
         .current_dir(folder)
-        // The disk writes of a throw-away machine are too large for a /tmp in memory: qemu's own choice is /var/tmp.
+        // qemu puts the disk writes of a throw-away machine into $TMPDIR, by default /var/tmp. A
+        // /tmp in memory would be too small.
         .env_remove("TMPDIR")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -217,7 +220,7 @@ fn accompany(folder: &Path, arguments: &[String]) -> Result<()> {
     });
     while is_over.recv_timeout(Duration::from_millis(20)).is_err() {
         if emulator.try_wait().doing(|| "watch the emulator".into())?.is_some() {
-            // The test reads what it said, and then leaves.
+            // The test reads the logs first and then closes the pipe.
             let _ = fs::write(folder.join(ENDED), "");
             let _ = is_over.recv();
             break;

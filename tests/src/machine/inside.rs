@@ -1,5 +1,5 @@
-//! The way into a machine: a process of the laboratory that stands for a command inside. Its input, output, end and signals
-//! are the command's.
+//! A process of the laboratory that stands for a command inside a machine. It passes on input,
+//! output, signals and the exit code.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
@@ -15,17 +15,17 @@ use nix::sys::signal::{SigSet, Signal};
 use super::wire::{self, Frame, PORTS, Request};
 use crate::error::{Doing, Error, Result};
 
-/// The exit code for a command that ran too long, as timeout(1) has it.
+/// The exit code for a command that ran too long, the same as timeout(1)'s.
 const TOO_LATE: u8 = 124;
 
 /// A command for a machine.
 #[derive(Debug)]
 pub struct Errand {
-    /// Where the sockets of the machine's ports are.
+    /// The folder of the sockets of the machine's ports.
     pub folder: PathBuf,
     /// The user; root when `None`.
     pub user: Option<String>,
-    /// When to give up. The command is killed then.
+    /// Time limit, after which the command is killed.
     pub limit: Duration,
     /// The program and its arguments.
     pub words: Vec<String>,
@@ -36,20 +36,20 @@ pub(super) fn socket(folder: &Path, port: usize) -> PathBuf {
     folder.join(format!("port.{port}"))
 }
 
-/// The file that says that a port is taken.
+/// The file that marks a port as taken.
 fn claim(folder: &Path, port: usize) -> PathBuf {
     folder.join(format!("claim.{port}"))
 }
 
-/// Frees every port, after the machine has begun anew.
+/// Frees every port after a reboot of the machine.
 pub(super) fn forget_claims(folder: &Path) {
     for port in 0..PORTS {
         let _ = fs::remove_file(claim(folder, port));
     }
 }
 
-/// Runs a command in a machine and ends as it ends. Its environment is this process's own. When this process is killed, the
-/// command is.
+/// Runs a command in a machine and ends with its exit code. The command gets this process's
+/// environment. If this process is killed, so is the command.
 ///
 /// # Errors
 /// When the machine is gone, or too many commands are running in it.
@@ -81,7 +81,8 @@ fn give_up_in_time(errand: &Errand) {
     });
 }
 
-/// A port that nobody else uses. One whose user was killed is not used again: nobody knows what is left in it.
+/// A port claimed for one command. If its user is killed, it is not reused, because unread data may
+/// be left in it.
 struct Port {
     stream: UnixStream,
     claim: PathBuf,
@@ -111,7 +112,7 @@ impl Port {
             let mut stream = writing.lock().unwrap_or_else(PoisonError::into_inner);
             wire::send(&mut *stream, frame)
         };
-        // The first line end closes whatever an earlier command did not read.
+        // The first line end terminates any input that an earlier command left unread.
         (&self.stream).write_all(format!("\n{}", request.line()).as_bytes())?;
         let mut answer = BufReader::new(self.stream.try_clone()?);
         skip_until(&mut answer, &request.word)?;
@@ -137,7 +138,7 @@ impl Port {
     }
 }
 
-/// A reader who has left does not end the command.
+/// Write errors are ignored: a reader that has left does not end the command.
 fn write_on(mut to: impl Write, data: &[u8]) {
     let _ = to.write_all(data).and_then(|()| to.flush());
 }

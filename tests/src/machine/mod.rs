@@ -1,7 +1,8 @@
 //! A whole throw-away machine: Debian with its own kernel, systemd and logind, in which the package is installed.
 //!
-//! [`Machine::installed`] takes a second or two, because the machine does not boot: it was saved once, and runs on from there. It
-//! is emulated (no KVM), so everything in it takes about ten times as long as outside, and it has no network but its own.
+//! [`Machine::installed`] takes a second or two: the machine does not boot, but resumes from a
+//! saved state. It is emulated (no KVM), so everything in it takes about ten times as long as
+//! outside. Its only network is its own.
 
 mod cache;
 mod emulator;
@@ -32,30 +33,31 @@ use cache::Step;
 use emulator::{Emulator, Start};
 use inside::Deadline;
 
-/// How long a command may take unless something else is said: whatever hangs ends some time, and what is slow, as everything in an
-/// emulated machine, ends before.
+/// Default time limit of a command. It ends a command that hangs, and is long enough for a slow one
+/// in an emulated machine.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// A running machine. Dropping it ends it and forgets what was written to it; so does the end of the test's process. While
-/// panicking, the drop prints the console, what the kernel says, and the journal.
+/// A running machine. Dropping it ends it and discards its writes; so does the end of the test's
+/// process. If the test panics, the drop prints the console, the kernel's log and the journal.
 #[derive(Debug)]
 pub struct Machine {
     emulator: Emulator,
     seat: Seat,
-    /// The moment it was started, in seconds since 1970. Earlier entries of the journal are the same in every test.
+    /// The start time, in seconds since 1970. Earlier entries of the journal are the same in every
+    /// test.
     since: u64,
 }
 
 impl Machine {
-    /// A machine in which the package has been installed, and nothing has been done with it.
+    /// A machine with the packages installed and not used yet.
     ///
     /// # Errors
-    /// When it cannot be made or started; what the machine said is in the message.
+    /// When it cannot be made or started; its console output is in the message.
     pub fn installed(suite: Suite) -> Result<Self> {
         Self::wake(&cache::at(Step::Installed, suite)?)
     }
 
-    /// The same machine before the package was installed.
+    /// The same machine before the packages were installed.
     ///
     /// # Errors
     /// When it cannot be made or started.
@@ -63,11 +65,12 @@ impl Machine {
         Self::wake(&cache::at(Step::Booted, suite)?)
     }
 
-    /// A machine with the package on which alice can launch services: her service manager runs though she is not logged in
-    /// ([`Machine::as_lingering`]), her podman has [`IMAGE`], and the machine has a neighbour that is its router and name server.
+    /// A machine on which alice can launch services. Her service manager runs though she is not
+    /// logged in ([`Machine::as_lingering`]), and her podman has [`IMAGE`]. A network namespace
+    /// called `neighbour` is the machine's router and name server.
     ///
     /// # Errors
-    /// When it cannot be made or started; what the machine said is in the message.
+    /// When it cannot be made or started; its console output is in the message.
     pub fn stocked(suite: Suite) -> Result<Self> {
         Self::wake(&cache::at(Step::Stocked, suite)?)
     }
@@ -85,7 +88,7 @@ impl Machine {
         Ok(Self { emulator, seat, since })
     }
 
-    /// Starts a saved machine and tells it the time.
+    /// Resumes a saved machine and sets its clock.
     fn wake(start: &Start) -> Result<Self> {
         let machine = Self::start(start)?;
         let now = now();
@@ -100,14 +103,14 @@ impl Machine {
         Ok(machine)
     }
 
-    /// Adds what the machine said to an error.
+    /// Adds the machine's console output to an error.
     fn explain(&self, error: &Error) -> Error {
         Error::NotReady { what: error.to_string(), said: self.emulator.said() }
     }
 
-    /// Waits until the machine has nothing left to do, at most this long.
+    /// Waits until the machine has finished booting, for up to `limit`.
     fn settle(&self, limit: Duration) -> Result<()> {
-        // `degraded` is an answer too: which unit has failed is for the tests to judge.
+        // `degraded` counts as finished: the tests judge failed units.
         self.seat.patient(limit).sh("systemctl is-system-running --wait || true; sync").map(drop)
     }
 
@@ -115,17 +118,19 @@ impl Machine {
         self.emulator.save(memory)
     }
 
-    /// Reboots the machine as a person would, and waits until it runs again.
+    /// Reboots the machine with `systemctl reboot`, and waits until it runs again.
     ///
     /// # Errors
-    /// When it does not come up; what it said is in the message.
+    /// When it does not come up; its console output is in the message.
     pub fn reboot(&self) -> Result<()> {
         const BOOT_ID: &str = "cat /proc/sys/kernel/random/boot_id";
         let before = self.sh(BOOT_ID)?;
-        // The machine may be down before the answer is out, and whether it comes back says more.
+        // An error here proves nothing, because the machine may go down before it answers. It is
+        // reported only if the machine does not come back.
         let order = self.seat.patient(Duration::from_secs(30)).sh("systemctl reboot --no-block");
         let deadline = Deadline::after(PATIENCE);
-        // A command on its way while the machine goes down is never answered.
+        // A command sent while the machine goes down gets no answer, so each try has its own time
+        // limit.
         while self.seat.patient(Duration::from_secs(10)).sh(BOOT_ID).unwrap_or(before.clone()) == before {
             if deadline.passed() {
                 let what = order.map_or_else(|error| error.to_string(), |_| "the machine after its reboot".into());
@@ -134,7 +139,7 @@ impl Machine {
             std::thread::sleep(Duration::from_millis(200));
             inside::forget_claims(self.emulator.folder());
         }
-        // A port may still take the end of an earlier caller for that of a later one.
+        // Retry: a port may still mistake the end of an earlier caller for that of a later one.
         while let Err(error) = self.settle(PATIENCE / 4) {
             if deadline.passed() {
                 return Err(self.explain(&error));
@@ -149,7 +154,7 @@ impl Machine {
         &self.seat
     }
 
-    /// A user of the machine, called by the machine's administrator: without a session.
+    /// A user of the machine without a login session, as root runs commands for them.
     #[must_use]
     pub fn as_user(&self, name: &str) -> Seat {
         self.seat.as_user(name)
@@ -171,7 +176,7 @@ impl Machine {
         let mut child =
             write.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().doing(|| "enter the machine".into())?;
         if let Some(mut stdin) = child.stdin.take() {
-            // One that gave up early says why itself.
+            // If the command ended early, its own error is reported below.
             let _ = stdin.write_all(content.as_ref());
         }
         let output = child.wait_with_output().doing(|| "wait for the machine".into())?;
@@ -182,7 +187,7 @@ impl Machine {
         Err(Error::Command { line: format!("cat > {inside}"), status: output.status, stderr })
     }
 
-    /// The tasks that wait within the kernel, which explain a machine that answers nobody, and the kernel's log.
+    /// The kernel's log with its blocked tasks, which explain a machine that does not answer.
     fn kernel(&self) -> String {
         let tell = "echo w > /proc/sysrq-trigger; dmesg | tail --lines 120";
         self.seat.patient(Duration::from_secs(20)).sh(tell).unwrap_or_else(|error| error.to_string())
@@ -236,7 +241,7 @@ impl Seat {
         Self { user: Some(name.to_owned()).filter(|name| name != "root"), lingers: false, ..self.clone() }
     }
 
-    /// The same place, where a command may take this long. It is 10 minutes otherwise.
+    /// The same place with another time limit for commands. The default is 10 minutes.
     fn patient(&self, limit: Duration) -> Self {
         Self { limit, ..self.clone() }
     }

@@ -5,11 +5,11 @@ use crate::error::{Doing, Result};
 use crate::place::Place;
 use crate::programs::{PACKAGES, package};
 
-/// Where the packages are put in a machine. They stay there, for tests that install them again.
+/// The paths of the packages in a machine. They stay there for tests that install them again.
 pub const PACKAGE_FILES: &str = "/root/airpods*.deb";
 
 impl Machine {
-    /// Puts the packages where [`PACKAGE_FILES`] says.
+    /// Copies the packages to [`PACKAGE_FILES`].
     ///
     /// # Errors
     /// When they are not built.
@@ -22,7 +22,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Installs the packages with dpkg, which fails if the machine has not what they depend on.
+    /// Installs the packages with dpkg, which fails if the machine lacks a dependency.
     ///
     /// # Errors
     /// dpkg's error text.

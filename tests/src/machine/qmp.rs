@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::inside::Deadline;
 use crate::error::{Doing, Error, Result};
 
-/// No answer takes longer: saving and restoring go on behind it.
+/// Time limit for an answer. Saving and restoring continue after the answer, so no answer takes
+/// longer.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// An open control socket.
@@ -55,7 +56,7 @@ impl Qmp {
             .map_err(|error| Error::Parse { what: format!("the emulator's answer {line:?}"), why: error.to_string() })
     }
 
-    /// Asks again until the answer is as wanted.
+    /// Repeats a command until its answer is as wanted.
     fn until(&mut self, command: &str, limit: Duration, is_so: impl Fn(&Value) -> bool) -> Result<Value> {
         let deadline = Deadline::after(limit);
         loop {
@@ -73,7 +74,8 @@ impl Qmp {
     /// Stops the machine, writes its memory and devices to a file, and ends the emulator.
     pub(super) fn save(mut self, file: &Path) -> Result<()> {
         self.execute("stop", &json!({}))?;
-        // The default is for machines that move while they run, over a network that others use.
+        // Lifts the bandwidth limit, whose default is meant for live migration over a shared
+        // network.
         self.execute("migrate-set-parameters", &json!({ "max-bandwidth": 1_u64 << 40 }))?;
         self.execute("migrate", &json!({ "uri": format!("exec:cat > '{}'", file.display()) }))?;
         let over = |answer: &Value| answer["status"] == "completed" || answer["status"] == "failed";
@@ -84,7 +86,7 @@ impl Qmp {
         self.execute("quit", &json!({})).map(drop)
     }
 
-    /// Lets a machine run whose memory is being read.
+    /// Waits until the saved memory has been read, and lets the machine run.
     pub(super) fn resume(mut self) -> Result<()> {
         self.until("query-status", Duration::from_secs(120), |answer| answer["status"] != "inmigrate")?;
         self.execute("cont", &json!({})).map(drop)

@@ -5,12 +5,13 @@ use std::process::Command;
 use super::{Machine, Seat};
 use crate::place::Place;
 
-/// How somebody comes onto a machine.
+/// How a user logs in to a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Login {
-    /// At the machine itself, on the virtual console of this number. Number 1 is the one that is shown.
+    /// At the machine itself, on the virtual console of this number. Console 1 is the one in the
+    /// foreground.
     Console(u8),
-    /// From elsewhere, as over ssh: a session without a seat.
+    /// Remotely, as over ssh: a session without a seat.
     Remote,
 }
 

@@ -9,10 +9,11 @@ use crate::place::Place;
 /// The image that alice's podman has: it stands for any service.
 pub const IMAGE: &str = "localhost/lab:1";
 
-/// Everything else that is done. Another text is another machine.
+/// The rest of the preparation, as a shell script. A change of the text makes a new machine.
 ///
-/// The neighbour is another machine, its router and its name server: behind pasta, containers have the machine's own address
-/// for themselves. Without a route, pasta would not start.
+/// The neighbour stands for another machine, which is router and name server. It needs its own
+/// address, because behind pasta containers have the machine's address. Without a route, pasta
+/// would not start.
 pub(super) const RECIPE: &str = "
     ip netns add neighbour
     ip link add lan0 type veth peer name lan0 netns neighbour
@@ -28,12 +29,12 @@ pub(super) const RECIPE: &str = "
     systemctl start user@1000.service
 ";
 
-/// Does it. Importing an image takes 15 s.
+/// Prepares the machine. Importing an image takes 15 s.
 pub(super) fn stock(machine: &Machine) -> Result<()> {
     machine.sh(RECIPE)?;
     let alice = machine.as_lingering("alice");
     alice.sh("systemctl --user is-system-running --wait || true")?;
     Image::serving(IMAGE, 80).import(&alice)?;
-    // In memory by now, as on a machine that is in use.
+    // Loads podman and the image into memory, as on a machine in use.
     alice.sh(&format!("podman run --rm {IMAGE} env")).map(drop)
 }

@@ -55,13 +55,13 @@ const PACKAGES: &str = "
 /// Paths that a machine never needs.
 pub(super) const LEFT_OUT: [&str; 3] = ["/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/man/*"];
 
-/// The size of its disk, which takes no more room than what is on it.
+/// The size of the disk. The file is sparse, so it takes only the room of its content.
 pub(super) const DISK: &str = "4G";
 
 /// The script that customises the tree.
 pub(super) const CUSTOMIZE: &str = include_str!("customize.sh");
 
-/// Everything that the image depends on. Another text is another image.
+/// Everything that the image depends on. A change of the text makes a new image.
 pub(super) fn recipe(suite: Suite) -> String {
     format!("{suite} {} {LEFT_OUT:?} {DISK} {:?} {CUSTOMIZE}", Suite::packages(), Suite::people())
 }

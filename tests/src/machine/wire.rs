@@ -9,10 +9,10 @@ use std::io::{self, Read, Write};
 
 use serde_json::{Value, json};
 
-/// The name of a machine's port, as `/dev/virtio-ports` has it, but for its number.
+/// The name of a machine's port in `/dev/virtio-ports`, without its number.
 pub const PORT: &str = "lab.";
 
-/// How many commands can run in a machine at once.
+/// The number of commands that can run in a machine at once.
 pub const PORTS: usize = 16;
 
 /// A command to run in the machine.
@@ -36,7 +36,7 @@ impl Request {
         format!("{}\n", json!({ "word": word, "words": words, "environment": environment, "user": user }))
     }
 
-    /// Reads such a line. `None` for anything else, such as the rest of what somebody else sent.
+    /// Reads such a line. `None` for anything else, such as the rest of an earlier caller's data.
     #[must_use]
     pub fn parse(line: &str) -> Option<Self> {
         let value: Value = serde_json::from_str(line.trim()).ok()?;
@@ -54,7 +54,7 @@ impl Request {
     }
 }
 
-/// One piece of the conversation.
+/// One message of a command's session, in either direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
     /// For the command's standard input; empty at its end.
@@ -69,7 +69,7 @@ pub enum Frame {
     Exit(i32),
 }
 
-/// More is never sent in one frame, and not believed.
+/// Upper bound on the payload of a frame, in bytes. A larger length is refused.
 const LARGEST: usize = 1 << 16;
 
 impl Frame {
@@ -91,7 +91,7 @@ impl Frame {
     /// Reads one.
     ///
     /// # Errors
-    /// When the connection ends, or what comes is no frame.
+    /// When the connection ends, or the bytes are no frame.
     pub fn read(from: &mut impl Read) -> io::Result<Self> {
         let mut head = [0; 5];
         from.read_exact(&mut head)?;

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Makes the certificates of the laboratory's servers in the folder $1. Each file is a chain with its key, as haproxy and nginx read it.
-# Their sizes are those of the real internet: what a server sends first is 3 kB with rsa.pem, 2 kB with ecdsa.pem, and 0.8 kB with tiny.pem.
+# Makes the certificates of the laboratory's servers in the folder $1. Each file is a chain with its
+# key, as haproxy and nginx read it. Their sizes are those of the real internet: a server's first
+# flight has 3 kB with rsa.pem, 2 kB with ecdsa.pem, and 0.8 kB with tiny.pem.
 set -eu
 cd "$1"
 days=3650

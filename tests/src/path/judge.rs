@@ -1,4 +1,5 @@
-//! The decision about each packet. Pure: rules, packets and a clock in; packets with the time of their arrival out.
+//! The decision about each packet. It is pure: rules, packets and a clock go in, and packets with
+//! their arrival times come out.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -34,22 +35,22 @@ pub enum Event {
     Clamped,
 }
 
-/// How often what happened, by direction.
+/// The number of events, by direction and event.
 pub type Counts = BTreeMap<(Direction, Event), u64>;
 
-/// A packet and the time at which it is delivered, counted from the path's beginning.
+/// The time of delivery, counted from the path's beginning, and the packet.
 pub(super) type Delivery = (Duration, Vec<u8>);
 
 /// The deliveries that result from one packet.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Fate {
-    /// It, or what was made of it, at the other end.
+    /// The packet, possibly changed, at the other end.
     pub(super) forward: Option<Delivery>,
     /// An answer to its sender.
     pub(super) back: Option<Delivery>,
 }
 
-/// A path's rules, and what it remembers.
+/// A path's rules and its state.
 #[derive(Debug)]
 pub(super) struct Judge {
     rules: Rules,
@@ -64,7 +65,7 @@ type Connection = (IpAddr, u16, IpAddr, u16);
 
 #[derive(Debug, Default)]
 struct Memory {
-    /// The client has said something.
+    /// The client has sent payload.
     has_begun: bool,
     /// The reason to drop the rest of the connection, found in its first packet.
     doom: Option<Event>,
@@ -82,7 +83,7 @@ struct WayMemory {
 const HTTPS: u16 = 443;
 
 impl Judge {
-    /// A path whose chances are those of `seed`.
+    /// A path whose random decisions follow from `seed`.
     pub(super) fn new(rules: Rules, seed: u64) -> Self {
         let random = fastrand::Rng::with_seed(seed);
         Self {
@@ -95,7 +96,7 @@ impl Judge {
         }
     }
 
-    /// Changes the rules. Connections, queues and counters keep what they have.
+    /// Changes the rules. Connections, queues and counters keep their state.
     pub(super) fn change(&mut self, change: impl FnOnce(&mut Rules)) {
         change(&mut self.rules);
     }
@@ -123,7 +124,7 @@ impl Judge {
         Fate { forward: None, back: answer.map(|answer| (now + delay, answer)) }
     }
 
-    /// The time of arrival; or why the packet does not arrive, and what its sender hears.
+    /// The time of arrival, or the event that stops the packet and the answer to its sender.
     fn verdict(
         &mut self,
         packet: &Packet,
@@ -149,7 +150,7 @@ impl Judge {
         Ok(sent + self.delay(direction))
     }
 
-    /// A port that is used again is another connection.
+    /// Forgets the earlier connection if a SYN reuses its ports.
     fn forget_earlier(&mut self, packet: &Packet, direction: Direction) {
         let begins = matches!(&packet.content, Content::Tcp(tcp) if tcp.syn() && !tcp.ack());
         if let Some(connection) = connection(packet, direction).filter(|_| begins) {
@@ -157,7 +158,7 @@ impl Judge {
         }
     }
 
-    /// Drops packets for their content, whatever their size.
+    /// Drops packets of any size for their content.
     fn filter(&mut self, packet: &Packet, direction: Direction) -> Result<(), (Event, Option<Vec<u8>>)> {
         match &packet.content {
             Content::Icmp if self.rules.blocks_icmp => Err((Event::ProtocolBlocked, None)),
@@ -205,7 +206,7 @@ impl Judge {
         }
     }
 
-    /// The largest outer packet that passes now on the path that this connection takes.
+    /// The largest outer packet that currently passes on this connection's path.
     fn limit(&self, packet: &Packet, direction: Direction) -> Option<usize> {
         let server = if direction == Direction::Up { packet.destination } else { packet.source };
         if self.rules.limited_server.is_some_and(|limited| limited != server) {
@@ -230,7 +231,7 @@ impl Judge {
         packet.too_big(mtu, self.rules.router)
     }
 
-    /// When the bottleneck has sent it.
+    /// The time at which the bottleneck has sent the packet.
     fn through_bottleneck(
         &mut self,
         size: usize,
@@ -273,7 +274,8 @@ impl Judge {
 }
 
 impl WayMemory {
-    /// Whether a policer lets a packet of so many bytes pass; what it lets pass is taken from the bucket.
+    /// Whether a policer lets a packet of `size` bytes pass. If so, takes the tokens from the
+    /// bucket.
     fn conforms(&mut self, policer: Policer, size: usize, now: Duration) -> bool {
         let burst = f64::from(policer.burst);
         let (tokens, since) = self.tokens.unwrap_or((burst, now));
@@ -285,14 +287,15 @@ impl WayMemory {
 }
 
 impl Rules {
-    /// The largest packet of a client whose outer packet is no larger than `outer`.
+    /// The largest inner packet whose outer packet has at most `outer` bytes.
     #[must_use]
     pub fn carried(&self, outer: usize) -> usize {
         let fits = |inner: &usize| self.padding.is_none_or(|padding| padding.outer(*inner) <= outer);
         (0..=outer).rev().find(fits).unwrap_or_default()
     }
 
-    /// The largest packet that every connection gets through in this direction, at the end of all changes; `None` without a limit.
+    /// The largest packet that passes for every connection in this direction, after all changes.
+    /// `None` without a limit.
     #[must_use]
     pub fn truth(&self, direction: Direction) -> Option<usize> {
         let way = self.way(direction);
@@ -327,7 +330,8 @@ fn connection(packet: &Packet, direction: Direction) -> Option<Connection> {
     })
 }
 
-/// The choice of a router between two paths of equal cost: half of all ports, both directions of a connection alike.
+/// A router's choice between two paths of equal cost: half of all port pairs take the second. Both
+/// directions of a connection take the same path.
 fn takes_second((one, other): (u16, u16)) -> bool {
     const SPREAD: u32 = 7919;
     let mixed = u32::from(one).wrapping_mul(SPREAD).wrapping_add(u32::from(other).wrapping_mul(SPREAD));

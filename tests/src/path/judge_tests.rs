@@ -12,7 +12,7 @@ fn judge(rules: Rules) -> Judge {
     Judge::new(rules, 1)
 }
 
-/// A TCP segment from the client with so much payload.
+/// A TCP segment from the client with this payload.
 fn segment(port: u16, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let step = PacketBuilder::ipv4(CLIENT, SERVER, 64).tcp(port, HTTPS, 1000, 64_000).ack(7);
@@ -20,7 +20,7 @@ fn segment(port: u16, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A TCP packet of so many bytes, as its server sends it.
+/// A TCP packet of `size` bytes from the server.
 fn from_server(port: u16, size: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     let step = PacketBuilder::ipv4(SERVER, CLIENT, 64).tcp(HTTPS, port, 1000, 64_000).ack(7);
@@ -47,7 +47,7 @@ fn syn(mss: u16) -> Vec<u8> {
     bytes
 }
 
-/// The beginning of a hello whose record has so many bytes, with the name somewhere in it.
+/// The beginning of a hello whose record has `record` bytes, with the name in it.
 fn hello(record: u16, name: &str) -> Vec<u8> {
     let length = (record - 5).to_be_bytes();
     [&[22, 3, 1, length[0], length[1], 1, 0], name.as_bytes()].concat()

@@ -1,4 +1,5 @@
-//! The link at one end of a path. Packets go in and out without a header, whatever the kernel has around them.
+//! The link at one end of a path. Packets are read and written without a link-layer header, for TUN
+//! and TAP alike.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -8,14 +9,14 @@ use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 use super::{End, in_network};
 use crate::error::{Doing, Result};
 
-/// The addresses of a TAP link and of whoever sends to it.
+/// The MAC addresses of a TAP link and of its peer.
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const PEER: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
 /// The length of an Ethernet header: two addresses and the protocol.
 const HEADER: usize = 14;
 
-/// A link whose reads do not wait. It goes with its descriptor.
+/// A link with non-blocking reads. It vanishes when its descriptor is closed.
 pub(super) struct Link {
     device: SyncDevice,
     tap: bool,
@@ -46,7 +47,8 @@ impl Link {
         if !self.tap {
             return self.device.send(packet);
         }
-        // The first four bits of a packet are the version of IP; the protocols are ETH_P_IP and ETH_P_IPV6 of linux/if_ether.h.
+        // The first four bits of a packet are the IP version. The protocols are ETH_P_IP and
+        // ETH_P_IPV6 (linux/if_ether.h).
         let protocol: [u8; 2] = if packet.first().is_some_and(|first| first >> 4 == 6) { [0x86, 0xdd] } else { [8, 0] };
         self.device.send(&[&MAC, &PEER, &protocol[..], packet].concat())
     }

@@ -1,7 +1,8 @@
 //! A path between two network namespaces, in user space: netem for kernels without it.
 //!
-//! Each end is a TUN link, or the client's a TAP link. The kernel gives a TUN whole packets as they would be on a wire, never the aggregates of segmentation
-//! offload, so that a limit on sizes is exact. Between the ends [`judge`] decides, which is pure; the loop only reads and writes.
+//! Each end is a TUN link; the client's may be a TAP link instead. The kernel gives a TUN single
+//! packets as on a wire, never the aggregates of segmentation offload. So a size limit is exact.
+//! [`judge`], which is pure, decides about each packet; the loop only reads and writes.
 
 mod judge;
 mod link;
@@ -35,7 +36,8 @@ use crate::place::Network;
 use judge::{Delivery, Fate, Judge};
 use link::Link;
 
-/// A running path. Its links and whatever is still under way vanish with the value, and with the process however that ends.
+/// A running path. Its links and the packets under way vanish with the value, and with the process
+/// however that ends.
 #[derive(Debug)]
 pub struct Path {
     judge: Arc<Mutex<Judge>>,
@@ -47,7 +49,7 @@ pub struct Path {
 /// One end of a path: a link that is to be made.
 #[derive(Debug)]
 pub struct End<'a> {
-    /// Where.
+    /// The network namespace.
     pub network: &'a dyn Network,
     /// The link's name.
     pub link: &'a str,
@@ -56,7 +58,8 @@ pub struct End<'a> {
 }
 
 impl Path {
-    /// Makes both links and begins to carry packets. The links are down and have no addresses. `seed` decides about chance.
+    /// Makes both links and begins to carry packets. The links are down and have no addresses.
+    /// `seed` determines all random decisions.
     ///
     /// # Errors
     /// When a namespace is gone, a name is taken, or /dev/net/tun is missing.
@@ -64,7 +67,8 @@ impl Path {
         Self::carrying([Link::tun(client)?, Link::tun(server)?], rules, seed)
     }
 
-    /// The same where the client's link is a TAP link, which takes part in no ARP.
+    /// The same with a TAP link for the client. The path answers no ARP, so the link needs `arp
+    /// off`.
     ///
     /// # Errors
     /// Those of [`Self::between`].
@@ -113,10 +117,10 @@ fn lock(judge: &Mutex<Judge>) -> MutexGuard<'_, Judge> {
     judge.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs something on a thread that has entered a network namespace: sockets that it opens are in there.
+/// Runs `work` on a thread that has entered a network namespace, so that its sockets are in there.
 ///
 /// # Errors
-/// When the namespace is gone, and what the work says.
+/// When the namespace is gone, and the error of `work`.
 ///
 /// # Panics
 /// When the work does.
@@ -134,8 +138,8 @@ pub fn in_network<T: Send + 'static>(
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// When a packet is due, its number, the end that it goes to, and its bytes. The number keeps those that are due at the same moment
-/// in their order.
+/// The time at which a packet is due, its number, its destination end, and its bytes. The number
+/// keeps packets due at the same time in order.
 type Scheduled = (Duration, u64, usize, Vec<u8>);
 
 /// Packets that are under way, the next one first.
@@ -159,7 +163,7 @@ impl UnderWay {
         self.packets.pop().map(|Reverse((_, _, end, bytes))| (end, bytes))
     }
 
-    /// How long until then.
+    /// The time until the next packet is due.
     fn patience(&self, now: Duration) -> Option<Duration> {
         self.packets.peek().map(|Reverse((due, ..))| due.saturating_sub(now))
     }
@@ -172,7 +176,7 @@ fn carry(ends: &[Link; 2], judge: &Mutex<Judge>, stopped: &OwnedFd) {
     let mut buffer = vec![0; usize::from(u16::MAX)];
     loop {
         while let Some((end, bytes)) = under_way.due(start.elapsed()) {
-            // A link that is down takes nothing: the packet is lost, as it would be.
+            // A link that is down accepts no packet. The packet is lost, as on a real link.
             let _ = ends[end].send(&bytes);
         }
         let mut polled =
@@ -195,7 +199,7 @@ fn carry(ends: &[Link; 2], judge: &Mutex<Judge>, stopped: &OwnedFd) {
     }
 }
 
-/// Reads what has come, some packets at most, so that the other direction has its turn.
+/// Reads the waiting packets, at most `TURN` of them, so that the other direction has its turn.
 fn read(end: &Link, buffer: &mut [u8], mut take: impl FnMut(&[u8])) {
     const TURN: usize = 64;
     for _ in 0..TURN {

@@ -7,7 +7,7 @@ use etherparse::{Icmpv4Type, Icmpv6Type, IpNumber, IpSlice, PacketBuilder, TcpSl
 
 use super::rules::{Refusal, Router};
 
-/// An IP packet, read as far as a path needs.
+/// An IP packet, parsed as far as a path needs.
 #[derive(Debug)]
 pub(super) struct Packet<'a> {
     pub(super) bytes: &'a [u8],
@@ -26,7 +26,7 @@ pub(super) enum Content<'a> {
 }
 
 impl<'a> Packet<'a> {
-    /// `None` for what is no whole IP packet.
+    /// `None` unless the bytes are one whole IP packet.
     pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let ip = IpSlice::from_slice(bytes).ok()?;
         let payload = ip.payload();
@@ -51,8 +51,9 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// The router's report that this packet is larger than `mtu`: "fragmentation needed" (RFC 1191) or "packet too big"
-    /// (RFC 8201). A path that forwards IPv4 without "don't fragment" as well as with it reports the same: our Linux always sets it.
+    /// The router's report that this packet is larger than `mtu`: "fragmentation needed" (RFC 1191)
+    /// or "packet too big" (RFC 8201). "Don't fragment" is not checked for IPv4, because Linux
+    /// always sets it here.
     pub(super) fn too_big(&self, mtu: u16, router: Router) -> Option<Vec<u8>> {
         let v6 = Icmpv6Type::PacketTooBig { mtu: mtu.into() };
         self.report(DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: mtu }, v6, router)
@@ -93,7 +94,8 @@ impl<'a> Packet<'a> {
     }
 
     fn report(&self, v4: DestUnreachableHeader, v6: Icmpv6Type, router: Router) -> Option<Vec<u8>> {
-        /// The least that every IPv6 link carries, and so the largest report (RFC 4443, section 2.4 c).
+        /// The quoted bytes of the largest report: the minimum IPv6 MTU (RFC 4443, section 2.4 c)
+        /// without the headers of IPv6 and ICMPv6.
         const V6_REPORT: usize = 1280 - 48;
         let mut bytes = Vec::new();
         match self.source {
@@ -138,10 +140,10 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// Hops that an answer may take.
+/// Hop limit of an answer.
 const TTL: u8 = 64;
 
-/// Where the MSS option begins.
+/// The offset of the MSS option.
 fn mss_at(options: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {

@@ -24,14 +24,14 @@ impl Direction {
     }
 }
 
-/// Everything that a path does. The default is a good path: 15 ms each way, no limit, no loss.
+/// The behaviour of a path. The default is a good path: 15 ms each way, no limit, no loss.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rules {
     /// The treatment of packets from the client.
     pub up: Way,
     /// The treatment of packets from the server.
     pub down: Way,
-    /// The router whose word a "too big" or an "unreachable" is.
+    /// The router that sends "too big" and "unreachable" reports.
     pub router: Router,
     /// The fate of every SYN to port 443.
     pub syn: Option<Refusal>,
@@ -40,13 +40,14 @@ pub struct Rules {
     pub hello_limit: Option<usize>,
     /// Connections whose `ClientHello` names a certain host.
     pub name: Option<NameFilter>,
-    /// Payload bytes per connection and direction after which nothing passes, as behind a firewall that has lost its state.
+    /// Payload bytes per connection and direction after which nothing passes, as behind a firewall
+    /// that lost its state.
     pub cut_after: Option<usize>,
     /// The second of two paths of equal cost carries packets of at most this size; the ports of a connection choose the path.
     pub unequal: Option<usize>,
-    /// The server whose packets the limits are for; everybody's when `None`.
+    /// The only server that the limits apply to; all servers when `None`.
     pub limited_server: Option<IpAddr>,
-    /// A WireGuard tunnel below: sizes are judged as those of its outer packets.
+    /// A WireGuard tunnel around the packets: limits apply to the outer packets.
     pub padding: Option<Padding>,
     /// Datagrams to port 443 are dropped: QUIC is blocked.
     pub blocks_quic: bool,
@@ -59,7 +60,7 @@ pub struct Rules {
 pub struct Way {
     /// The largest packet that passes.
     pub limit: Option<usize>,
-    /// Whether the sender of a larger one hears of it.
+    /// Whether the sender of a larger packet gets a report.
     pub report: Report,
     /// A limit that begins while packets pass, as when a route changes.
     pub fall: Option<Fall>,
@@ -67,13 +68,13 @@ pub struct Way {
     pub loss: f64,
     /// How long a packet takes.
     pub delay: Duration,
-    /// How much longer it takes at most, chosen for each packet alone: later packets overtake.
+    /// The largest extra delay, random for each packet, so that later packets overtake.
     pub jitter: Duration,
     /// A bottleneck with a queue.
     pub bottleneck: Option<Bottleneck>,
     /// A rate limit that drops without a queue.
     pub policer: Option<Policer>,
-    /// The highest MSS that a SYN or SYN-ACK keeps on this way: another program's clamp.
+    /// The highest MSS that a SYN or SYN-ACK keeps in this direction: another program's clamp.
     pub mss: Option<u16>,
 }
 
@@ -93,10 +94,10 @@ impl Default for Way {
     }
 }
 
-/// Whether a sender hears that its packet was too big.
+/// Whether a sender gets a report that its packet was too big.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Report {
-    /// It does not: a black hole.
+    /// No report: a black hole.
     #[default]
     Silent,
     /// The router reports the limit (RFC 1191, RFC 8201).
@@ -105,7 +106,7 @@ pub enum Report {
     Claim(u16),
 }
 
-/// From which addresses reports come.
+/// The addresses that send reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Router {
     /// For IPv4.
@@ -115,18 +116,19 @@ pub struct Router {
 }
 
 impl Default for Router {
-    /// Of the ranges for documentation (RFC 5737, RFC 3849).
+    /// Addresses of the documentation ranges (RFC 5737, RFC 3849).
     fn default() -> Self {
         Self { v4: Ipv4Addr::new(203, 0, 113, 254), v6: Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 0, 0xfe) }
     }
 }
 
-/// A limit that begins after so many packets with at least `payload` bytes of TCP payload have passed.
+/// A limit that begins after `after` packets with at least `payload` bytes of TCP payload have
+/// passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fall {
-    /// How many pass before.
+    /// The number of counted packets that pass first.
     pub after: u32,
-    /// Which are counted.
+    /// The least payload of a counted packet, in bytes.
     pub payload: usize,
     /// The largest packet that passes from then on.
     pub to: usize,
@@ -137,23 +139,23 @@ pub struct Fall {
 pub struct Bottleneck {
     /// Bits per second.
     pub rate: u32,
-    /// Bytes that wait at most; what comes then is dropped.
+    /// The most bytes that wait. Packets beyond that are dropped.
     pub queue: u32,
 }
 
-/// A token bucket without a queue: what exceeds the rate is dropped.
+/// A token bucket without a queue: packets above the rate are dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policer {
     /// Bytes per second.
     pub rate: u32,
-    /// Bytes that may come at once.
+    /// Bytes that may arrive at once.
     pub burst: u32,
 }
 
 /// How a connection is refused on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Not at all: silence.
+    /// The SYN is dropped without an answer.
     Drop,
     /// By a reset in the server's name.
     Reset,
@@ -212,7 +214,7 @@ impl Rules {
         self
     }
 
-    /// The same, with something done to both directions.
+    /// The same with a change to both directions.
     #[must_use]
     pub fn both(mut self, mut change: impl FnMut(&mut Way)) -> Self {
         change(&mut self.up);
@@ -226,13 +228,13 @@ impl Rules {
         self.both(|way| way.loss = loss)
     }
 
-    /// The same with a round trip of so many milliseconds.
+    /// The same with a round trip of `milliseconds`.
     #[must_use]
     pub fn with_round_trip(self, milliseconds: u64) -> Self {
         self.both(|way| way.delay = Duration::from_micros(milliseconds * 500))
     }
 
-    /// The same with senders that hear of packets that are too big.
+    /// The same with reports about packets that are too big.
     #[must_use]
     pub fn reporting(self) -> Self {
         self.both(|way| way.report = Report::Limit)

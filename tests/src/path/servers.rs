@@ -1,4 +1,4 @@
-//! HTTPS servers of several makes, and some that are none.
+//! HTTPS servers of several makes, and some endpoints that are no HTTPS servers.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -22,7 +22,7 @@ pub enum Server {
     Tiny,
     /// OpenSSL up to TLS 1.2, with RSA.
     Tls12,
-    /// It takes connections and never says anything.
+    /// It accepts connections and never sends data.
     Silent,
     /// OpenSSL with RSA, and an MSS of 1360 (IPv6: 1340) announced.
     CappedMss,
@@ -30,7 +30,7 @@ pub enum Server {
     Nginx,
     /// haproxy in TCP mode, which waits for the whole hello before it connects to [`Server::Ecdsa`].
     Inspector,
-    /// Plain HTTP: every page leads to the login of a network.
+    /// Plain HTTP that redirects every page to a login, like a captive portal.
     Http,
     /// rustls with one large certificate.
     Rustls,
@@ -96,17 +96,17 @@ pub(super) fn hosts() -> String {
     })
 }
 
-/// Where the certificates are inside.
+/// The folder of the certificates in the sandbox.
 pub(super) const CERTIFICATES: &str = "/etc/lab";
 
-/// haproxy's configuration: OpenSSL for many, and what needs no TLS at all.
+/// haproxy's configuration: most of the TLS servers, and those without TLS.
 pub(super) fn haproxy() -> String {
     const DEFAULTS: &str = "global\n maxconn 400\n tune.ssl.default-dh-param 2048\ndefaults\n \
         timeout connect 5s\n timeout client 60s\n timeout server 60s\n";
     const OK: &str = " mode http\n http-request return status 200 content-type text/plain string ok\n";
     let inspector = " mode tcp\n tcp-request inspect-delay 10s\n \
         tcp-request content accept if { req.ssl_hello_type 1 }\n default_backend ecdsa\n";
-    // It waits for the end of a minute, whatever comes.
+    // haproxy waits a full minute and ignores all data meanwhile.
     let silent = " mode tcp\n tcp-request inspect-delay 60s\n \
         tcp-request content accept if WAIT_END\n default_backend ecdsa\n";
     let portal = " mode http\n http-request redirect location http://login.network.example/ code 302\n";

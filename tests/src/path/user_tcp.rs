@@ -1,5 +1,6 @@
-//! A server whose TCP is not Linux's: smoltcp, in user space, on a TUN link of its own. It sends a canned first flight of TLS to
-//! every connection that says something, and needs no cryptography: who measures a path does not decrypt.
+//! A server whose TCP is not Linux's: smoltcp, in user space, on a TUN link of its own. It answers
+//! the first data of every connection with a canned first flight of TLS. It needs no cryptography,
+//! because measuring a path decrypts nothing.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,9 +26,9 @@ pub(super) struct UserTcp {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Connections that it can hold at once.
+/// The number of connections that it holds at once.
 const PLACES: usize = 48;
-/// Room for what a connection says and hears.
+/// The size of each connection's send and receive buffer, in bytes.
 const BUFFER: usize = 16 << 10;
 
 impl UserTcp {
@@ -54,11 +55,11 @@ impl Drop for UserTcp {
 fn serve(mut device: Device, v4: Ipv4Addr, v6: Ipv6Addr, stopped: &OwnedFd) {
     let mut interface = Interface::new(Config::new(HardwareAddress::Ip), &mut device, Instant::now());
     interface.update_ip_addrs(|addresses| {
-        // There is room for two.
+        // Cannot fail: the list has room for two addresses.
         let _ = addresses.push(IpCidr::new(v4.into(), 32));
         let _ = addresses.push(IpCidr::new(v6.into(), 128));
     });
-    // A link without addresses below IP has no neighbours: any next hop will do.
+    // A TUN link has no link-layer addresses, so any next hop will do.
     let _ = interface.routes_mut().add_default_ipv4_route(v4);
     let _ = interface.routes_mut().add_default_ipv6_route(v6);
     let mut sockets = SocketSet::new(Vec::new());
@@ -82,7 +83,7 @@ fn serve(mut device: Device, v4: Ipv4Addr, v6: Ipv6Addr, stopped: &OwnedFd) {
     }
 }
 
-/// Listens, answers the first that comes once, and swallows the rest.
+/// Listens, answers the first data of a connection once, and discards the rest.
 fn attend(socket: &mut tcp::Socket, answered: &mut bool, flight: &[u8]) {
     if !socket.is_open() {
         *answered = false;
@@ -97,20 +98,20 @@ fn attend(socket: &mut tcp::Socket, answered: &mut bool, flight: &[u8]) {
     }
 }
 
-/// Records like those of TLS 1.3: a `ServerHello` of the usual size, the change of the cipher that middleboxes want, and the
-/// certificates, encrypted, of 2.9 kB.
+/// Records like those of TLS 1.3: a `ServerHello` of the usual size, the cipher change that
+/// middleboxes expect, and 2.9 kB of encrypted certificates.
 fn flight() -> Vec<u8> {
     let record = |kind: u8, content: &[u8]| {
         let length = u16::try_from(content.len()).unwrap_or(u16::MAX).to_be_bytes();
         [&[kind, 3, 3], &length[..], content].concat()
     };
     let mut hello = vec![0x5a; 122];
-    // A ServerHello of 118 bytes, TLS 1.2 by its version.
+    // A ServerHello of 118 bytes; its version field is TLS 1.2.
     hello[..6].copy_from_slice(&[2, 0, 0, 118, 3, 3]);
     [record(22, &hello), record(20, &[1]), record(23, &[0xa5; 2900])].concat()
 }
 
-/// A TUN link as smoltcp wants it.
+/// A TUN link as a smoltcp device.
 struct Device {
     tun: Link,
     mtu: usize,
@@ -153,7 +154,7 @@ impl phy::TxToken for Sender<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, fill: F) -> R {
         let mut bytes = vec![0; length];
         let result = fill(&mut bytes);
-        // A packet that the link does not take is lost, and TCP repeats it.
+        // A packet that the link refuses is lost, and TCP retransmits it.
         let _ = self.0.send(&bytes);
         result
     }

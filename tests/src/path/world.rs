@@ -5,8 +5,8 @@
 //!   wg0 198.51.100.2 ========== up →  ← down ========== inet0 192.0.2.1, .2, .3 …: a server each
 //! ```
 //!
-//! IPv6 has the same shape. All addresses are of the documentation ranges (RFC 5737, RFC 3849). wg0 is a TUN link, which airpods takes for a
-//! VPN's.
+//! IPv6 has the same shape. All addresses are of the documentation ranges (RFC 5737, RFC 3849). wg0
+//! is a TUN link, which airpods treats as a VPN's.
 
 use super::servers::{CERTIFICATES, certificates, haproxy, hosts, nginx};
 use super::user_tcp::UserTcp;
@@ -25,7 +25,7 @@ pub struct PathWorld {
     servers: Vec<Background>,
     path: Path,
     internet: Seat,
-    // Last: the others run in it.
+    // Dropped last, because the others run in it.
     sandbox: Sandbox,
 }
 
@@ -42,7 +42,7 @@ const USER: &str = "user0";
 const PROBE: &str = "/usr/local/bin/lab-probe";
 
 impl PathWorld {
-    /// A host and an internet with a path between. Nobody serves yet.
+    /// A host and an internet with a path between. No server runs yet.
     ///
     /// # Errors
     /// When a program is not built, or a command fails; the command is in the message.
@@ -50,7 +50,7 @@ impl PathWorld {
         Self::with_path(rules, seed, Path::between)
     }
 
-    /// The same where `wg0` is a TAP link, as OpenVPN's with `dev tap`.
+    /// The same with a TAP link as `wg0`, like OpenVPN's with `dev tap`.
     ///
     /// # Errors
     /// Those of [`Self::new`].
@@ -124,7 +124,7 @@ impl PathWorld {
         }
     }
 
-    /// A daemon, which goes on in the background when it listens, and ends with the sandbox.
+    /// Starts a daemon that moves to the background once it listens, and ends with the sandbox.
     fn start(&self, line: &str, file: &str, configuration: &str) -> Result<()> {
         let folder = certificates()?;
         for name in ["rsa.pem", "ecdsa.pem", "tiny.pem"] {

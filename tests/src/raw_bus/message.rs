@@ -1,4 +1,5 @@
-//! A bus message as bytes, sound or not (D-Bus specification, "Message Format"). A library would refuse to write most of them.
+//! A bus message as bytes, valid or not (D-Bus specification, "Message Format"). A library would
+//! refuse to write most of the invalid ones.
 
 use std::fmt;
 
@@ -14,7 +15,7 @@ pub mod kind {
     pub const SIGNAL: u8 = 4;
 }
 
-/// The header fields that the specification knows. Every other code is to be ignored.
+/// The header fields that the specification knows. Receivers must ignore every other code.
 pub mod field {
     /// The object that is called, or that sends a signal.
     pub const PATH: u8 = 1;
@@ -26,11 +27,11 @@ pub mod field {
     pub const ERROR_NAME: u8 = 4;
     /// The serial of the call that is answered.
     pub const REPLY_SERIAL: u8 = 5;
-    /// To whom.
+    /// The name of the recipient.
     pub const DESTINATION: u8 = 6;
     /// The types of the body.
     pub const SIGNATURE: u8 = 8;
-    /// How many descriptors come along.
+    /// The number of file descriptors that accompany the message.
     pub const UNIX_FDS: u8 = 9;
 }
 
@@ -38,7 +39,7 @@ pub mod field {
 pub mod flags {
     /// The sender waits for no answer.
     pub const NO_REPLY_EXPECTED: u8 = 1;
-    /// Somebody may be asked for a password.
+    /// The caller allows a password prompt.
     pub const ALLOW_INTERACTIVE_AUTHORIZATION: u8 = 4;
 }
 
@@ -60,7 +61,8 @@ pub enum Value {
 /// A message that is yet to be sent; its serial is given by the connection.
 #[derive(Clone)]
 pub struct RawMessage {
-    /// `l` is little-endian, `B` big-endian; the bytes are little-endian whatever it says.
+    /// The byte order in the header: `l` is little-endian, `B` big-endian. The bytes are
+    /// little-endian in either case.
     pub order: u8,
     /// One of [`kind`], or not.
     pub kind: u8,
@@ -119,7 +121,7 @@ impl RawMessage {
         Self { kind, ..self }
     }
 
-    /// The message as it goes over the socket.
+    /// The message's bytes on the socket.
     #[must_use]
     pub fn encode(&self, serial: u32) -> Vec<u8> {
         let mut bytes = Body(vec![self.order, self.kind, self.flags, self.version]);
@@ -139,7 +141,7 @@ impl RawMessage {
     }
 }
 
-/// Short enough for the name of what failed.
+/// Shows at most 48 bytes of the body, so that the text fits into a failure message.
 impl fmt::Debug for RawMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = &self.body[..self.body.len().min(48)];
@@ -154,12 +156,12 @@ impl fmt::Debug for RawMessage {
     }
 }
 
-/// Bytes of a body (or a header) that are put together value by value.
+/// The bytes of a body or a header, built value by value.
 #[derive(Clone, Debug, Default)]
 pub struct Body(pub Vec<u8>);
 
 impl Body {
-    /// Fills up to a multiple of this many bytes.
+    /// Pads with zeros to a multiple of this many bytes.
     pub fn align(&mut self, to: usize) {
         self.0.resize(self.0.len().next_multiple_of(to), 0);
     }
@@ -177,7 +179,7 @@ impl Body {
         self.0.push(0);
     }
 
-    /// `g`. A signature of more than 255 bytes is cut in its length alone.
+    /// `g`. For a signature of more than 255 bytes only the length byte is wrong: it is 255.
     pub fn signature(&mut self, signature: &str) {
         self.0.push(u8::try_from(signature.len()).unwrap_or(u8::MAX));
         self.0.extend_from_slice(signature.as_bytes());

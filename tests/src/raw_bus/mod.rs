@@ -1,4 +1,4 @@
-//! A bus connection that sends any bytes, for what an honest library refuses to send.
+//! A bus connection that sends any bytes, even those that a library refuses to send.
 
 mod message;
 
@@ -12,7 +12,7 @@ pub use message::{Body, RawMessage, Value, field, flags, kind};
 use crate::caller::connect_as;
 use crate::error::{Doing, Result};
 
-/// How long the bus may take for an answer. A flooded bus on a busy machine is slow.
+/// Time limit for an answer of the bus. A flooded bus on a busy machine is slow.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The longest message that the specification allows.
@@ -91,7 +91,7 @@ impl RawConnection {
         Ok(serial)
     }
 
-    /// Sends a call and waits for its answer; whatever else arrives meanwhile is dropped.
+    /// Sends a call and waits for its answer. Other messages that arrive meanwhile are dropped.
     ///
     /// # Errors
     /// If the bus closes the connection, or nothing comes for five minutes.
@@ -130,7 +130,7 @@ impl RawConnection {
 }
 
 impl Received {
-    /// Takes the first message from what has come from the bus, if all of it is there.
+    /// Takes the first message from the received bytes, if it is complete.
     pub fn take(heard: &mut Vec<u8>) -> Option<Self> {
         let length = length(heard).filter(|length| *length <= heard.len())?;
         let received = Self::of(&heard[..length]);
@@ -160,7 +160,8 @@ const FIXED: usize = 16;
 const BODY_LENGTH: usize = 4;
 const FIELDS_LENGTH: usize = 12;
 
-/// The length of the little-endian message that these bytes begin with; `None` if it is none, or not enough is there to tell.
+/// The length of the little-endian message that these bytes begin with. `None` if they are no such
+/// message, or too few to tell.
 fn length(bytes: &[u8]) -> Option<usize> {
     if bytes.len() < FIXED {
         return None;
@@ -180,7 +181,8 @@ pub fn bus_call(member: &str) -> RawMessage {
     RawMessage::call("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", member)
 }
 
-/// The header fields of a message from the bus. Reading ends where there is none of the types that the specification has.
+/// The header fields of a message from the bus. Reading stops at the first value of a type other
+/// than `s`, `o`, `g` and `u`.
 struct Fields<'a> {
     bytes: &'a [u8],
     at: usize,

@@ -28,8 +28,8 @@ impl Sandbox {
         self.start_bus_of(BusDaemon::DbusDaemon)
     }
 
-    /// Starts the system bus of this kind. dbus-broker leaves activation to systemd: without one it starts no service, and the helper has
-    /// to be started, see [`Sandbox::start_helper`].
+    /// Starts the system bus of this kind. dbus-broker leaves activation to systemd. There is none
+    /// here, so start the helper with [`Sandbox::start_helper`].
     ///
     /// # Errors
     /// If the bus does not come up.
@@ -86,7 +86,7 @@ impl Sandbox {
             .map(drop)
     }
 
-    /// Whether somebody owns a name on the bus.
+    /// Whether a name on the bus has an owner.
     ///
     /// # Errors
     /// When the bus is not there.
@@ -103,8 +103,8 @@ impl Sandbox {
     /// # Errors
     /// When it does not come up.
     pub fn start_polkit(&self) -> Result<()> {
-        // polkitd 122 was seen to fall silent for good while it loads its rules, once in hundreds of starts; it takes 50 ms. One that is
-        // late only is started once more.
+        // A start takes 50 ms. Once in hundreds of starts, polkitd 122 hung for good while loading
+        // its rules. So one that has no name after 15 s is replaced, even if it was only late.
         let polkit = self.polkit_within(Duration::from_secs(15)).or_else(|_| self.polkit_within(START_LIMIT))?;
         if let Ok(mut slot) = self.polkit.lock() {
             *slot = Some(polkit);
@@ -119,8 +119,8 @@ impl Sandbox {
         Ok(polkit)
     }
 
-    /// Kills polkitd and waits until its name is free. Nothing starts it again: its activation file is taken away, so
-    /// that "polkit is absent" is a state that stays.
+    /// Kills polkitd and waits until its name is free. Its activation file is removed, so that
+    /// nothing starts it again.
     ///
     /// # Errors
     /// When the bus is not there.
@@ -145,8 +145,9 @@ impl Sandbox {
         Ok(())
     }
 
-    /// Adds a polkit rules file, in the JavaScript of polkit(8), under `/etc/polkit-1/rules.d`. polkitd reads it within a
-    /// moment; before [`Sandbox::start_polkit`] there is no such moment.
+    /// Adds a polkit rules file, in the JavaScript of polkit(8), under `/etc/polkit-1/rules.d`. A
+    /// running polkitd reads it after a short delay; add it before [`Sandbox::start_polkit`] to
+    /// avoid that.
     ///
     /// # Errors
     /// When it cannot be written.

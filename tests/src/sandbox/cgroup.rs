@@ -1,7 +1,8 @@
 //! The sandbox's own control groups: podman's containers are inside, and they are removed with it.
 //!
-//! Two kinds of host: the unified hierarchy (cgroups v2, every systemd machine today), and per-controller hierarchies
-//! (v1). In both the sandbox gets a group of its own and a cgroup namespace rooted in it.
+//! Hosts have either the unified hierarchy (cgroups v2, every systemd machine today) or
+//! per-controller hierarchies (v1). In both the sandbox gets a group of its own and a cgroup
+//! namespace rooted in it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,8 +39,9 @@ impl Hierarchy {
         if controllers.starts_with("name=") { format!("none,{controllers}") } else { controllers.to_owned() }
     }
 
-    /// Where a sandbox's group is made. A unified one lies directly under the root: anywhere deeper the kernel's rule
-    /// "no processes in inner groups" would forbid controllers below the group of a running shell.
+    /// Where a sandbox's group is made. A unified one lies directly under the root. Below the group
+    /// of a running shell it could have no controllers, because the kernel allows no processes in
+    /// inner groups.
     fn group(&self, name: &str) -> PathBuf {
         match self {
             Self::Unified => self.folder().join(name),
@@ -81,7 +83,7 @@ pub(crate) fn make(hierarchies: &[Hierarchy], name: &str) -> Result<Vec<PathBuf>
         .map(|hierarchy| {
             let group = hierarchy.group(name);
             fs::create_dir(&group).doing(|| format!("make the control group `{}`", group.display()))?;
-            // A new v1 cpuset is empty and takes no process: it gets what its parent has.
+            // A new v1 cpuset is empty and accepts no process, so copy the parent's values.
             for file in ["cpuset.cpus", "cpuset.mems"] {
                 let parent = group.with_file_name(file);
                 if matches!(hierarchy, Hierarchy::Legacy { .. }) && parent.exists() {
@@ -94,7 +96,7 @@ pub(crate) fn make(hierarchies: &[Hierarchy], name: &str) -> Result<Vec<PathBuf>
         .collect()
 }
 
-/// The groups beside which a new one would be made and whose names begin so.
+/// The existing groups next to a new one whose names begin with `prefix`.
 pub(crate) fn siblings(hierarchies: &[Hierarchy], prefix: &str) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for hierarchy in hierarchies {
@@ -110,7 +112,7 @@ pub(crate) fn siblings(hierarchies: &[Hierarchy], prefix: &str) -> Result<Vec<Pa
 /// Moves this process into the groups.
 pub(crate) fn join(groups: &[PathBuf]) -> Result<()> {
     for group in groups {
-        // "0" is whoever writes it, in whatever pid namespace.
+        // "0" stands for the writing process, in any pid namespace.
         fs::write(group.join("cgroup.procs"), "0").doing(|| format!("join `{}`", group.display()))?;
     }
     Ok(())
@@ -138,9 +140,10 @@ fn mount_at(kind: &str, target: &Path, options: Option<&str>) -> Result<()> {
         .doing(|| format!("mount {kind} on `{}`", target.display()))
 }
 
-/// The group for a user's commands, below the namespace's root, seen from inside. On v2 a group that has processes cannot
-/// have controllers below it: commands live in leaves of their own, and a person's leaf is delegated to that person, as
-/// systemd does for `user@.service`, so that rootless podman can limit its containers.
+/// The group for a user's commands, below the namespace's root, seen from inside. On v2 a group
+/// that has processes cannot have controllers below it, so commands live in leaves of their own. A
+/// person's leaf is delegated to that person, as systemd does for `user@.service`. So rootless
+/// podman can limit its containers.
 pub(crate) fn join_leaf(person: Option<u32>) -> Result<()> {
     let kind = statfs(ROOT).doing(|| format!("look at `{ROOT}`"))?;
     if kind.filesystem_type() != CGROUP2_SUPER_MAGIC {
@@ -167,7 +170,8 @@ pub(crate) fn join_leaf(person: Option<u32>) -> Result<()> {
     join(&[leaf])
 }
 
-/// On v2, lets the controllers through to the groups below the namespace's root, as far as the host lets them in.
+/// On v2, enables for the groups below the namespace's root every controller that the host
+/// delegates.
 pub(crate) fn delegate_controllers() -> Result<()> {
     let available = fs::read_to_string(Path::new(ROOT).join("cgroup.controllers")).unwrap_or_default();
     for controller in available.split_whitespace() {
@@ -200,7 +204,7 @@ pub(crate) fn remove(groups: &[PathBuf]) -> Vec<PathBuf> {
     }
 }
 
-/// The files of a group cannot be unlinked, only the folders be removed, from the leaves up.
+/// Removes the folders from the leaves up: the files of a group cannot be unlinked.
 fn remove_tree(group: &Path) {
     let children = fs::read_dir(group).into_iter().flatten().flatten();
     for child in children.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {

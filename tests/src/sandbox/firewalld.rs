@@ -1,4 +1,4 @@
-//! Debian's firewalld, for what lives beside it or is compared with it.
+//! Debian's firewalld, for tests beside it and for the benchmarks.
 
 use super::Sandbox;
 use crate::background::Background;
@@ -8,8 +8,8 @@ use crate::patience::PATIENCE;
 use crate::place::Place;
 
 impl Sandbox {
-    /// Starts firewalld and puts a link in its zone `public`, so that rich rules have a chain to be in. The bus must be
-    /// running.
+    /// Starts firewalld and puts a link in its zone `public`, so that firewalld makes the chains
+    /// that rich rules need. The bus must be running.
     ///
     /// # Errors
     /// When it is not installed or does not come up.

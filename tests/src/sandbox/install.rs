@@ -12,9 +12,9 @@ use crate::programs::{Program, repository};
 #[derive(Debug, PartialEq, Eq)]
 pub struct HelperFiles(Vec<(PathBuf, &'static str)>);
 
-/// Where the activation file, the unit and `make install` have the daemon.
+/// The daemon's path in the activation file, in the unit and in `make install`.
 pub(super) const HELPER: &str = "/usr/libexec/airpods-helper";
-/// Where `make install` has the command.
+/// The command's path in `make install`.
 const CLIENT: &str = "/usr/bin/airpods";
 
 impl HelperFiles {
@@ -38,7 +38,7 @@ impl HelperFiles {
     }
 }
 
-/// Where a file belongs, by its name. Units and example rules are for other machines.
+/// Where a file belongs, by its name. Units and example rules are not installed.
 fn target_folder(file: &Path) -> Option<&'static str> {
     let name = file.file_name()?.to_str()?;
     let extension = file.extension()?.to_str()?;
@@ -51,8 +51,8 @@ fn target_folder(file: &Path) -> Option<&'static str> {
 }
 
 impl Sandbox {
-    /// Installs the helper with its bus policy, activation file and polkit policy, and the command `airpods`. A running
-    /// bus is told to read them.
+    /// Installs the helper with its bus policy, activation file and polkit policy, and the command
+    /// `airpods`. A running bus reloads its configuration.
     ///
     /// # Errors
     /// When a program is not built or a file cannot be written.

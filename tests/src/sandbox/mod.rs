@@ -1,7 +1,7 @@
 //! A whole throw-away host.
 //!
-//! [`Sandbox::new`] takes about 50 ms. Inside there are the host's programs, seen through an overlay; the users of
-//! [`people::PEOPLE`]; no network but `lo`; and nothing running until a test starts it.
+//! [`Sandbox::new`] takes about 50 ms. It has the host's programs, seen through an overlay, the
+//! users of [`people::PEOPLE`], and no network but `lo`. Nothing runs in it until a test starts it.
 
 mod bus;
 mod cgroup;
@@ -25,8 +25,9 @@ use crate::error::{Doing, Error, Result};
 use crate::place::{Network, Place};
 use crate::programs::Program;
 
-/// A throw-away host. Dropping it kills everything inside and waits until mounts, namespaces and control groups are gone;
-/// killing the process that holds it has the same effect a moment later. While panicking, the drop prints the logs.
+/// A throw-away host. Dropping it kills everything inside and waits until mounts, namespaces and
+/// control groups are gone. Killing the process that holds it has the same effect a moment later.
+/// If the test panics, the drop prints the logs.
 #[derive(Debug)]
 pub struct Sandbox {
     guardian: Child,
@@ -68,14 +69,15 @@ impl Sandbox {
         self.seat.init
     }
 
-    /// The sandbox's root folder, as a path that works from outside: `/proc/PID/root`. Absolute symbolic links below it
-    /// are followed on the host: name the file that is meant (`/run`, not `/var/run`).
+    /// The sandbox's root folder, as a path that works from outside: `/proc/PID/root`. The kernel
+    /// resolves absolute symbolic links below it on the host, so name the real file (`/run`, not
+    /// `/var/run`).
     #[must_use]
     pub fn root(&self) -> PathBuf {
         self.seat.root()
     }
 
-    /// A path of the sandbox, as one that works from outside.
+    /// The path from outside of a path inside.
     #[must_use]
     pub fn path(&self, inside: &str) -> PathBuf {
         self.seat.root().join(inside.trim_start_matches('/'))
@@ -125,14 +127,15 @@ impl Sandbox {
         fs::read_to_string(&path).doing(|| format!("read `{}`", path.display()))
     }
 
-    /// The path from outside of a log inside: pass it to [`Background::start`], and [`Sandbox::logs`] shows it.
+    /// The path from outside of a log inside. Pass it to [`Background::start`], and
+    /// [`Sandbox::logs`] includes it.
     #[must_use]
     pub fn log_path(&self, name: &str) -> PathBuf {
         self.path(root::LOGS).join(format!("{name}.log"))
     }
 
-    /// Everything that the bus, polkitd, the helper (whose standard error is the bus's, when the bus started it) and the
-    /// servers said.
+    /// The output of the bus, polkitd, the helper and the servers. If the bus started the helper,
+    /// the helper's standard error is in the bus's log.
     #[must_use]
     pub fn logs(&self) -> String {
         let mut logs: Vec<PathBuf> =
@@ -183,8 +186,9 @@ impl Drop for Sandbox {
 
 /// A place in a sandbox: one user in one of its network namespaces.
 ///
-/// A command's process id outside is that of its way in, which passes SIGTERM, SIGINT and SIGHUP on, and whose death by
-/// [`std::process::Child::kill`] takes the command along, unless that changed its user by itself as daemons do.
+/// A command's process id outside is that of `airpods-lab enter`, which passes SIGTERM, SIGINT and
+/// SIGHUP on. [`std::process::Child::kill`] ends both, unless the command has changed its user by
+/// itself as daemons do.
 #[derive(Clone, Debug)]
 pub struct Seat {
     init: u32,
@@ -228,7 +232,7 @@ impl Place for Seat {
     }
 
     fn link_target(&self) -> String {
-        // Namespaces made with `ip netns add` go by name; process 1 of the sandbox stands for its own.
+        // Namespaces made with `ip netns add` have a name; process 1 stands for the sandbox's own.
         self.netns.clone().unwrap_or_else(|| "1".into())
     }
 }

@@ -9,7 +9,7 @@ pub struct Person {
     pub name: &'static str,
     /// User and group id.
     pub uid: u32,
-    /// Further groups; `sudo` is what Debian's polkit takes for an administrator.
+    /// Further groups. Debian's polkit takes members of `sudo` for administrators.
     pub groups: &'static [&'static str],
 }
 
@@ -30,11 +30,11 @@ pub(crate) const PASSWORD_HASH: &str =
 /// The helper's system user: name, uid and gid. As systemd-sysusers would make it, at the top of the system range.
 pub const HELPER_USER: (&str, u32) = ("airpods-helper", 990);
 
-/// First id of what systemd and Debian call regular users (`UID_MIN` of login.defs).
+/// First id of regular users in systemd and Debian (`UID_MIN` of login.defs).
 const FIRST_PERSON: u32 = 1000;
 /// `nobody` and above are no people either.
 const LAST_PERSON: u32 = 60000;
-/// As many ids as `useradd` gives to each user.
+/// Number of subordinate ids that `useradd` gives to each user.
 const SUBIDS: u32 = 65536;
 
 /// The home folder of a name known to a sandbox.

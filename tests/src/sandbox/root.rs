@@ -13,10 +13,12 @@ use super::cgroup::{self, Hierarchy};
 use super::people::{self, PEOPLE};
 use crate::error::{Doing, Result};
 
-/// Covered by the sandbox's scaffolding until the new root stands; any folder that every Debian has would do.
+/// Mount point of the scaffolding while the new root is built. Any folder that every Debian has
+/// would do.
 const SCAFFOLD: &str = "/mnt";
 
-/// Fresh and empty in every sandbox, with its mode. podman unpacks imported images in `/var/tmp`.
+/// Folders that are empty in every sandbox, with their modes. podman unpacks imported images in
+/// `/var/tmp`.
 const EMPTY: [(&str, u32); 8] = [
     ("run", 0o755),
     ("tmp", 0o1777),
@@ -28,7 +30,7 @@ const EMPTY: [(&str, u32); 8] = [
     ("home", 0o755),
 ];
 
-/// Folders that are file systems of their own on some machines. An overlay shows one file system.
+/// Folders that are separate file systems on some machines. An overlay shows only one file system.
 const MAYBE_SEPARATE: [&str; 4] = ["usr", "var", "etc", "opt"];
 
 /// Device nodes: path below `/dev`, major, minor (admin-guide/devices.txt).
@@ -72,7 +74,7 @@ pub(super) fn build(hierarchies: &[Hierarchy]) -> Result<()> {
     furnish()
 }
 
-/// No mount made from here on is seen outside.
+/// Makes all mounts private: no later mount is visible outside.
 fn private_root() -> Result<()> {
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .doing(|| "make the mounts private".into())
@@ -105,7 +107,8 @@ fn make_folder(path: &Path, mode: u32) -> Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).doing(|| format!("open `{}`", path.display()))
 }
 
-/// Own device nodes, so that /dev/net/tun and /dev/fuse are for everybody inside whatever they are outside.
+/// Makes device nodes, so that all users inside can open /dev/net/tun and /dev/fuse, independent of
+/// their modes outside.
 fn devices(dev: &Path) -> Result<()> {
     attach("tmpfs", dev, "mode=755")?;
     for (folder, kind, options) in [
@@ -176,7 +179,8 @@ fn furnish() -> Result<()> {
 /// Where the laboratory keeps the logs of what runs inside.
 pub(super) const LOGS: &str = "/var/log/lab";
 
-/// No systemd, no journal, and limits that need no `CAP_SYS_RESOURCE`.
+/// podman's settings for a host without systemd and journal, with limits that need no
+/// `CAP_SYS_RESOURCE`.
 const CONTAINERS: &str = r#"[containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 log_driver = "k8s-file"
@@ -196,7 +200,8 @@ runroot = "/run/containers/storage"
 graphroot = "/var/lib/containers/storage"
 "#;
 
-/// An image here is one file: copying it is as fast as anything that would need a newer kernel or fuse.
+/// The storage driver of users. An image here is one file, so copying it is as fast as drivers that
+/// need a newer kernel or fuse.
 const USER_STORAGE: &str = "[storage]\ndriver = \"vfs\"\n";
 
 fn write(path: &str, text: &str) -> Result<()> {

@@ -1,10 +1,12 @@
-//! Behind the stage: the processes that a sandbox is made of. They are re-executions of the program `airpods-lab`, because
-//! forking a threaded test would need unsafe code.
+//! The processes that a sandbox is made of. They are re-executions of the program `airpods-lab`,
+//! because forking a threaded test would need unsafe code.
 //!
-//! * [`guardian`] stands outside. It makes the control groups, starts `init`, and waits for the end of the pipe that the
-//!   test holds: however the test ends, it then kills `init` and removes the groups.
-//! * [`init`] is process 1 of the sandbox. With it the kernel kills everything inside and lets the namespaces go.
-//! * [`enter`] brings a command in.
+//! * [`guardian`] runs outside. It makes the control groups, starts `init`, and waits for the end
+//!   of the pipe that the test holds. However the test ends, it then kills `init` and removes the
+//!   groups.
+//! * [`init`] is process 1 of the sandbox. When it ends, the kernel kills everything inside and
+//!   frees the namespaces.
+//! * [`enter`] runs a command inside.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -30,7 +32,7 @@ pub(super) const READY: &str = "ready";
 /// # Errors
 /// When the sandbox cannot be made, or something of it cannot be removed.
 pub fn guardian() -> Result<()> {
-    // Out of the terminal's reach: Ctrl-C is for the test, the guardian cleans up after it.
+    // Leaves the terminal's session: Ctrl-C ends the test, and the guardian cleans up after it.
     let _ = setsid();
     sweep_stale_groups();
     let hierarchies = cgroup::hierarchies()?;
@@ -91,7 +93,8 @@ fn start_init(groups: &[PathBuf]) -> Result<(Child, String)> {
     Err(Error::NotReady { what: "the sandbox".into(), said: said.trim().into() })
 }
 
-/// Process 1 of a sandbox: makes its inside, says so, and reaps until it is killed.
+/// Process 1 of a sandbox: builds the inside, reports that it is ready, and reaps until it is
+/// killed.
 ///
 /// # Errors
 /// When a step of the making fails; the same sentence is printed on standard output for the guardian.
@@ -131,8 +134,9 @@ fn make_inside(groups: &[PathBuf]) -> Result<()> {
     crate::place::run(Command::new("sh").args(["-euc", NETWORK_SETUP])).map(drop)
 }
 
-/// The first commands in every network namespace of a sandbox. They turn off duplicate address detection (RFC 4862). It
-/// keeps an IPv6 link silent for a second, and there are no other hosts on the links.
+/// The first commands in every network namespace of a sandbox. They turn off duplicate address
+/// detection (RFC 4862), which keeps an IPv6 link silent for a second. There are no other hosts on
+/// these links.
 pub(super) const NETWORK_SETUP: &str =
     "ip link set lo up; sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0";
 
@@ -147,9 +151,10 @@ pub struct Entrance {
     pub user: Option<String>,
 }
 
-/// Runs a command inside a sandbox and ends as it ends (128 + the number when a signal ended it). SIGTERM, SIGINT and SIGHUP
-/// are passed on. When this process is killed, the command is, unless it changed its user (the kernel then forgets whose
-/// death it was to follow): it ends with the sandbox.
+/// Runs a command inside a sandbox and ends as it ends (128 + the number when a signal ended it).
+/// SIGTERM, SIGINT and SIGHUP are passed on. If this process is killed, the kernel kills the
+/// command too. A command that has changed its user lives on until the sandbox ends, because that
+/// change clears its parent-death signal.
 ///
 /// # Errors
 /// When a namespace cannot be entered or the command cannot be started.
@@ -161,7 +166,8 @@ pub fn enter(entrance: &Entrance, words: &[String]) -> Result<ExitCode> {
     let join = |file: File| setns(file, CloneFlags::empty()).doing(|| "enter a namespace of the sandbox".into());
     let others = ["net", "ipc", "uts", "cgroup", "pid"].map(namespace);
     join(namespace("mnt")?)?;
-    // Before the cgroup namespace is entered: from the outside no delegation boundary is in the way.
+    // Joins before entering the cgroup namespace: from outside, no delegation boundary forbids the
+    // move.
     let person = entrance.user.as_deref().and_then(people::person).map(|person| person.uid);
     cgroup::join_leaf(person)?;
     for other in others {
@@ -186,7 +192,7 @@ fn accompany(command: &mut Command) -> io::Result<ExitStatus> {
     let mut watched = SigSet::from(Signal::SIGCHLD);
     watched.extend([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
     let mut child = command.spawn()?;
-    // Blocked only now: a child inherits the mask.
+    // Block the signals only after the spawn, because a child inherits the mask.
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&watched), None)?;
     loop {
         if let Some(status) = child.try_wait()? {

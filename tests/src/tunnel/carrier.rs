@@ -19,7 +19,8 @@ pub enum Carrier {
 const FAR_END: &str = "peer0";
 const PORT: u16 = 51820;
 
-/// Makes both ends, keyed and pointing at each other, without addresses and down. The programs are empty for the kernel's.
+/// Makes both ends, with keys and each other's endpoint, without addresses and down. For kernel
+/// WireGuard there are no programs.
 pub(super) fn connect(host: &Sandbox, gateway: &Seat, link: &str) -> Result<(Carrier, Vec<Background>)> {
     let kernel = host.sh(&format!("ip link add {link} type wireguard")).is_ok();
     let (carrier, programs) = if kernel {
@@ -44,10 +45,10 @@ pub(super) fn connect(host: &Sandbox, gateway: &Seat, link: &str) -> Result<(Car
 
 fn start(host: &Sandbox, place: &dyn Place, link: &str) -> Result<Background> {
     let mut command = place.command("wireguard-go");
-    // Said so, it does not print a page about the kernel's WireGuard first.
+    // Without this variable, wireguard-go first prints a page about the kernel's WireGuard.
     command.args(["-f", link]).env("WG_PROCESS_FOREGROUND", "1");
     let mut program = Background::start(&mut command, &host.log_path(&format!("tunnel-{link}")))?;
-    // `wg` finds wireguard-go by this socket; the link is there before it.
+    // Wait for the socket by which `wg` finds wireguard-go. The link appears earlier.
     let socket = host.path(&format!("/run/wireguard/{link}.sock"));
     program.until(&format!("wireguard-go on {link}"), PATIENCE, || socket.exists())?;
     Ok(program)

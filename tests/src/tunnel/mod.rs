@@ -8,8 +8,8 @@
 //!                                 far 192.0.2.1 ----------------- eth0 192.0.2.80, .53
 //! ```
 //!
-//! IPv6 has the same shape. All addresses are of the documentation ranges (RFC 5737, RFC 3849). Whatever is not the wire goes
-//! through the tunnel. Blocking of ICMP is done by tables `inet lab`.
+//! IPv6 has the same shape. All addresses are of the documentation ranges (RFC 5737, RFC 3849). All
+//! traffic except the wire's own goes through the tunnel. Tables `inet lab` block ICMP.
 
 mod carrier;
 mod plan;
@@ -42,11 +42,11 @@ pub struct World {
     carrier: Carrier,
     plan: WorldPlan,
     visited: AtomicU16,
-    // Last: the others run in it.
+    // Dropped last, because the others run in it.
     sandbox: Sandbox,
 }
 
-/// The internet's HTTPS server is called so, in the internet's DNS and in its certificate.
+/// The name of the internet's HTTPS server, in the internet's DNS and in its certificate.
 pub const SITE: &str = "download.example";
 /// Its certificate authority's certificate, in the sandbox and in the images of [`World::image`]. The probe's default.
 pub const CA: &str = "/etc/lab/ca.pem";
@@ -54,7 +54,7 @@ pub const CA: &str = "/etc/lab/ca.pem";
 pub const PROBE: &str = "/usr/local/bin/lab-probe";
 const SITE_V4: &str = "192.0.2.80";
 const SITE_V6: &str = "2001:db8:80::80";
-/// How many further addresses of each family the site has.
+/// The number of further addresses of each family that the site has.
 pub const FRESH: u16 = 64;
 const RESOLVER: &str = "192.0.2.53";
 
@@ -107,17 +107,17 @@ impl World {
         &self.plan
     }
 
-    /// An `https://` URL of the internet by address, for `path` with its slash. Each call gives another address, of
-    /// [`FRESH`]: a machine that has learnt the path MTU to an address announces a smaller MSS to it from then on, which
-    /// would look like a cure.
+    /// An `https://` URL of the internet by address, for `path` with its slash. Each call returns
+    /// another of [`FRESH`] addresses. A machine that has learnt the path MTU to an address
+    /// announces a smaller MSS to it, which would look like a cure.
     #[must_use]
     pub fn url(&self, family: Family, path: &str) -> String {
         let number = self.visited.fetch_add(1, Ordering::Relaxed) % FRESH;
         format!("https://{}{path}", fresh_address(family, number))
     }
 
-    /// A host name of the internet, in its DNS with both families and in the certificate: another one each time, as with
-    /// [`World::url`], and never one that `url` has given.
+    /// A host name of the internet, in its DNS with both families and in the certificate. Each call
+    /// returns another one, as with [`World::url`], and none whose address `url` has returned.
     #[must_use]
     pub fn mirror(&self) -> String {
         mirror(self.visited.fetch_add(1, Ordering::Relaxed) % FRESH)
@@ -131,8 +131,8 @@ impl World {
         Ok(Image::serving(tag, port).with_file(CA, self.sandbox.read_file(CA)?))
     }
 
-    /// Makes the path beyond the tunnel carry no more than this many bytes, in both directions and unreported unless the hole of the
-    /// plan is none.
+    /// Limits the path beyond the tunnel to packets of this many bytes, in both directions. The
+    /// limit is unreported unless the plan's hole is [`BlackHole::None`].
     ///
     /// # Errors
     /// The error text of `ip`.
@@ -171,8 +171,9 @@ impl World {
         tunnel_routes(&self.sandbox, &self.gateway, &self.plan)
     }
 
-    /// A machine behind a bridge of MTU 1500 on the host, as a container is, but without podman: fast. The name is that of
-    /// the namespace; the bridge is `br-NAME`. The VPN server knows the way back, so nothing is masqueraded.
+    /// A machine behind a bridge of MTU 1500 on the host, like a container, but without podman, and
+    /// so faster. The name is that of the namespace; the bridge is `br-NAME`. The VPN server knows
+    /// the way back, so nothing is masqueraded.
     ///
     /// # Errors
     /// When the name is taken. Up to 10 letters.
@@ -258,7 +259,7 @@ impl World {
     }
 }
 
-/// As a URL writes it.
+/// An address of the site, as a URL writes it.
 fn fresh_address(family: Family, number: u16) -> String {
     match family {
         Family::V4 => format!("192.0.2.{}", 128 + number),

@@ -11,7 +11,8 @@ pub enum BlackHole {
     A,
     /// As `A`, and the host's reports to its containers are dropped too: both directions are lost.
     AB,
-    /// As `A`, and beyond the tunnel's entry the path is narrower than the tunnel's MTU says. Nobody reports it.
+    /// As `A`, and beyond the tunnel's entry the path is narrower than the tunnel's MTU. No host
+    /// reports it.
     NarrowPath {
         /// The path's real MTU, in bytes, as IP packets count inside the tunnel.
         mtu: u16,

@@ -19,8 +19,9 @@ pub enum Transfer {
     },
 }
 
-/// Seconds without progress after which a transfer hangs. One that works takes a few hundredths of a second in all, the
-/// first with a WireGuard handshake a few tenths; retransmissions start after 0.2 s, and in a black hole bring nothing.
+/// Seconds without progress after which a transfer counts as hung. A working transfer takes a few
+/// hundredths of a second, the first with a WireGuard handshake a few tenths. Retransmissions start
+/// after 0.2 s, and are in vain in a black hole.
 const PATIENCE: &str = "3";
 
 impl Transfer {
@@ -48,7 +49,7 @@ impl Transfer {
     }
 }
 
-/// Which way the megabyte goes, seen from the container.
+/// The direction of the transfer, seen from the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// To it.
@@ -100,8 +101,8 @@ impl World {
         self.try_by(&FAMILIES, || place.command(PROBE))
     }
 
-    /// As [`World::try_from`] over some families by any command that runs the probe, such as `podman exec web /lab-probe`. The
-    /// image needs the certificate, see [`World::image`].
+    /// Like [`World::try_from`], over these families, with any command that runs the probe, such as
+    /// `podman exec web /lab-probe`. The image needs the certificate, see [`World::image`].
     ///
     /// # Errors
     /// When one fails for any other reason than that it hung.

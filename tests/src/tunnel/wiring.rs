@@ -41,8 +41,8 @@ pub(super) fn route(host: &Sandbox, gateway: &Seat, internet: &Seat, plan: &Worl
     if let BlackHole::NarrowPath { mtu } = plan.hole { narrow(gateway, mtu) } else { Ok(()) }
 }
 
-/// A narrow path is made of the MTU of what leaves the VPN server to both sides: that is exact for aggregated packets
-/// too, which a rule on packet sizes would count as one.
+/// Narrows the path by the MTU of the VPN server's links on both sides. That is exact even for
+/// aggregated packets, which a rule on packet sizes would count as one.
 pub(super) fn narrow(gateway: &Seat, mtu: u16) -> Result<()> {
     gateway.sh(&format!("ip link set far mtu {mtu}; ip link set peer0 mtu {mtu}")).map(drop)
 }
@@ -71,7 +71,8 @@ pub(super) fn default_routes(link: &str) -> String {
     format!("ip route replace default dev {link}; ip -6 route replace default dev {link}")
 }
 
-/// Drops the reports of what is too big, where the hole wants them dropped: what a machine sends itself, never what it forwards.
+/// Drops the reports about packets that are too big, as the hole demands. It drops only reports
+/// that a machine sends itself, never forwarded ones.
 pub(super) fn dig(host: &Sandbox, gateway: &Seat, hole: BlackHole) -> Result<()> {
     const SILENCE: &str = "nft 'table inet lab {
         chain silence {

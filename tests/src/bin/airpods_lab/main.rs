@@ -176,7 +176,7 @@ fn hold(path: bool) -> Result<()> {
     park(world.sandbox().init())
 }
 
-/// Tells the holder's test which process is the world's first, and waits to be killed.
+/// Prints the id of the world's process 1 for the test, and waits to be killed.
 fn park(init: u32) -> ! {
     println!("{init}");
     loop {

@@ -1,4 +1,5 @@
-//! `airpods-lab picture`: the terminal run at the head of README.md, as it really was, drawn in light and in dark.
+//! `airpods-lab picture`: draws a real terminal run for the head of README.md, in light and in
+//! dark.
 
 use std::fs;
 use std::path::Path;
@@ -26,7 +27,7 @@ pub(crate) fn draw(folder: &Path) -> Result<()> {
     world.serve_as(Server::Rsa, NAME)?;
     let typed = format!("airpods net check --url https://{NAME}/");
     let alice = world.sandbox().as_user("alice");
-    // A finding is exit code 1, which is what the picture is about.
+    // The picture shows a finding, so exit code 1 is expected.
     let said = alice.sh(&format!(
         "export CLICOLOR_FORCE=1 LANG=C.UTF-8\n{{ {typed} 2>&1 || test $? = 1; }} | fold -s -w {COLUMNS}"
     ))?;
@@ -56,7 +57,7 @@ const fn term(foreground: u32, background: u32, palette: [u32; 16]) -> Term {
     Term::new().fg_color(Color::Rgb(rgb(foreground))).bg_color(Color::Rgb(rgb(background))).palette(Palette(colours))
 }
 
-/// Readable on white: contrast of at least 4.5 (WCAG 2.1, 1.4.3).
+/// Colours readable on white: contrast of at least 4.5 (WCAG 2.1, 1.4.3).
 const fn light() -> Term {
     let plain = [0x1f_2328, 0xa4_0e26, 0x11_6329, 0x7d_4e00, 0x09_50ae, 0x82_50df, 0x1b_7c83, 0x57_606a];
     term(0x1f_2328, 0xff_ffff, twice(plain))
@@ -68,7 +69,7 @@ const fn dark() -> Term {
     term(0xe6_edf3, 0x0d_1117, twice(plain))
 }
 
-/// Bright colours are the plain ones: a picture has bold for what stands out.
+/// Uses the plain colours as the bright ones too, because the picture marks emphasis in bold.
 const fn twice(plain: [u32; 8]) -> [u32; 16] {
     let mut all = [0; 16];
     let mut index = 0;

@@ -1,5 +1,5 @@
-//! A stand-in for systemd-resolved on a sandbox's system bus, which has no systemd: the two objects that are asked for
-//! the servers of each link. Nothing listens on port 53.
+//! A stand-in for systemd-resolved on the system bus of a sandbox, which has no systemd. It serves
+//! the objects that list the servers of each link. Nothing listens on port 53.
 
 use std::net::IpAddr;
 
@@ -18,19 +18,19 @@ pub(crate) struct LinkServers {
     wants: Wants,
 }
 
-/// The names that a link is asked for.
+/// The names that a link's servers are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wants {
-    /// Its own.
+    /// The link's own domains.
     Own,
-    /// Those that no link wants, too.
+    /// The link's own domains, and names that no link claims.
     Rest,
-    /// Every one.
+    /// All names.
     All,
 }
 
-/// Parses `INDEX=ADDRESS[,ADDRESS…]`, with `!` at its end for a link that is asked for nothing but its own names, and `~` for one that wants
-/// every name.
+/// Parses `INDEX=ADDRESS[,ADDRESS…]`. A final `!` marks a link that is asked for its own names
+/// only, and `~` one that wants every name.
 pub(crate) fn parse(text: &str) -> std::result::Result<LinkServers, String> {
     let (index, rest) = text.split_once('=').ok_or("expected INDEX=ADDRESS")?;
     let (servers, wants) = match (rest.strip_suffix('!'), rest.strip_suffix('~')) {

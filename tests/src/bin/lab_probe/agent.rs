@@ -1,4 +1,5 @@
-//! The laboratory's hand in a whole machine: runs the commands that come through the machine's serial ports.
+//! The laboratory's agent in a whole machine: runs the commands that arrive on the machine's serial
+//! ports.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -21,15 +22,16 @@ use nix::unistd::Pid;
 
 use crate::Result;
 
-/// A port whose other end nobody holds is always ready, to say just that (`POLLHUP`, and `POLLIN` for the end of the file). So
-/// they are looked at from time to time.
+/// How often to look at a port whose other end is closed. poll always reports such a port as ready
+/// (`POLLHUP`, and `POLLIN` for the end of the file), so it cannot wait for a caller.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How long nobody must have held the other end to be taken for gone: the kernel may tell of a caller who left when the next one's
-/// request is there already.
+/// How long the other end must be closed before the caller counts as gone. The kernel may report
+/// that an earlier caller left when the next one's request has already arrived.
 const GONE: Duration = Duration::from_secs(3);
 
-/// How long a command's output is waited for when it has ended: what it started may hold it open.
+/// How long to wait for the output of a command that has ended. A process that it started may hold
+/// the pipe open.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Serves every port until the machine goes down.
@@ -37,7 +39,7 @@ pub(crate) fn serve() -> Result<()> {
     let (mut idle, mut known) = (Vec::new(), BTreeSet::new());
     let (done, returned) = mpsc::channel();
     loop {
-        // The kernel may still be finding them.
+        // The kernel may still be adding ports.
         if known.len() < PORTS {
             let found: BTreeSet<PathBuf> = ports().difference(&known).cloned().collect();
             idle.extend(found.iter().map(Port::open).collect::<io::Result<Vec<_>>>()?);
@@ -48,7 +50,7 @@ pub(crate) fn serve() -> Result<()> {
         for port in asked {
             let done = done.clone();
             thread::spawn(move || {
-                // A caller who left early is nobody to tell.
+                // An error means that the caller left early, so there is nobody to report it to.
                 let _ = session(&port);
                 let _ = done.send(port);
             });
@@ -63,7 +65,7 @@ fn ports() -> BTreeSet<PathBuf> {
     found.filter(|entry| entry.file_name().to_string_lossy().starts_with(PORT)).map(|entry| entry.path()).collect()
 }
 
-/// One serial port. Reading ends where the other side leaves.
+/// One serial port. Reading ends when the other side leaves.
 #[derive(Clone)]
 struct Port {
     file: Arc<File>,
@@ -77,7 +79,7 @@ impl Port {
         Ok(Self { file: Arc::new(file), writing: Arc::default(), over: Arc::default() })
     }
 
-    /// The same port for another conversation, which is not over.
+    /// The same port for a new session.
     fn fresh(&self) -> Self {
         Self { over: Arc::default(), ..self.clone() }
     }
@@ -127,7 +129,7 @@ impl Read for Port {
         loop {
             match (&*self.file).read(into) {
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-                // Nothing is there, or nobody.
+                // There is no data yet, or no caller.
                 Err(_) | Ok(0) => self.wait(PollFlags::POLLIN)?,
                 other => return other,
             }
@@ -153,7 +155,7 @@ impl Write for Port {
 /// One command, from the request to its end.
 fn session(end: &Port) -> io::Result<()> {
     let mut port = end.fresh();
-    // The first lines may be left over from a command that ended before it had read everything.
+    // Skip lines left over from a command that ended before it read all its input.
     let request = loop {
         if let Some(request) = Request::parse(&line(&port)?) {
             break request;
@@ -209,13 +211,13 @@ fn start(request: &Request) -> io::Result<Child> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
 }
 
-/// Hands on what the caller sends. A caller who leaves takes the command along.
+/// Passes the caller's input and signals on. If the caller leaves, the command is killed.
 fn obey(mut port: Port, group: Pid, mut input: Option<ChildStdin>) {
     loop {
         match Frame::read(&mut port) {
             Ok(Frame::Input(data)) if data.is_empty() => input = None,
             Ok(Frame::Input(data)) => {
-                // A command that does not read is no failure.
+                // Ignore the error of a command that does not read its input.
                 if let Some(pipe) = &mut input {
                     let _ = pipe.write_all(&data);
                 }

@@ -1,5 +1,5 @@
-//! The client: one request, checked, given up when nothing moves any more. Silence is what a black hole is told by: a slow
-//! machine is slow without being silent.
+//! The client: sends one request, checks the answer, and gives up when nothing moves any more.
+//! Silence marks a black hole: a slow machine is slow, but not silent.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -77,7 +77,8 @@ fn report(request: &Request, answer: &Answer, bytes: usize, sha256: &str, start:
     println!("{}", serde_json::json!({ "status": status, "bytes": bytes, "sha256": sha256, "seconds": seconds }));
 }
 
-/// The kernel's send buffer for an upload, in bytes: small, so that the program sees it move.
+/// The kernel's send buffer for an upload, in bytes. It is small so that the program notices
+/// progress.
 const SEND_BUFFER: usize = 64 << 10;
 
 fn connect(address: &SocketAddr, patience: Duration) -> io::Result<Impatient> {
@@ -88,7 +89,7 @@ fn connect(address: &SocketAddr, patience: Duration) -> io::Result<Impatient> {
     Ok(Impatient(stream))
 }
 
-/// A socket with timeouts, which calls them so.
+/// A socket with timeouts, which it reports as `TimedOut`.
 struct Impatient(TcpStream);
 
 impl Read for Impatient {
@@ -163,7 +164,7 @@ fn converse(mut stream: impl Read + Write, head: &str, body: &[u8]) -> Result<An
     }
 }
 
-/// The answer, once all of it is there.
+/// Parses the answer; `None` while it is incomplete.
 fn parse(bytes: &[u8]) -> Result<Option<Answer>> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut parsed = httparse::Response::new(&mut headers);

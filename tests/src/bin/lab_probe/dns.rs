@@ -1,4 +1,4 @@
-//! A name server with a fixed zone, which tells what it was asked.
+//! A name server with a fixed zone, which prints each query.
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -8,7 +8,7 @@ use simple_dns::{CLASS, Packet, PacketFlag, QTYPE, Question, RCODE, ResourceReco
 
 use crate::Result;
 
-/// Seconds that an answer may be kept: no longer than a test.
+/// Seconds that an answer may be cached. It is short so that no answer outlives a test.
 const TTL: u32 = 1;
 
 /// Parses `NAME=ADDRESS`.
@@ -35,7 +35,7 @@ pub(crate) fn serve(listen: SocketAddr, records: &[(String, IpAddr)]) -> Result<
     }
 }
 
-/// The question, as `TYPE NAME`, and the reply. Names that the zone does not have do not exist.
+/// The question, as `TYPE NAME`, and the reply. A name that is not in the zone does not exist.
 fn answer(query: &[u8], records: &[(String, IpAddr)]) -> Result<(String, Vec<u8>)> {
     let query = Packet::parse(query)?;
     let question = query.questions.first().ok_or("a query without a question")?;

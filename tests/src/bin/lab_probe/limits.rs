@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::Result;
 
-/// Prints `pids.max` of the own control group: cgroups v2, or the v1 hierarchy.
+/// Prints `pids.max` of its own control group, in cgroups v2 or the v1 hierarchy.
 pub(crate) fn pids_max() -> Result<()> {
     const PLACES: [&str; 2] = ["/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"];
     let path = PLACES.iter().find(|path| Path::new(path).exists()).ok_or("no pids.max in this control group")?;
@@ -13,7 +13,7 @@ pub(crate) fn pids_max() -> Result<()> {
     Ok(())
 }
 
-/// Starts `count` processes that stay until all are started, and prints how many there were.
+/// Starts `count` processes that live until all are started, and prints how many started.
 pub(crate) fn fork(count: usize) -> Result<()> {
     let own = std::env::current_exe()?;
     let mut children: Vec<_> =
@@ -26,7 +26,7 @@ pub(crate) fn fork(count: usize) -> Result<()> {
     Ok(())
 }
 
-/// Takes memory and writes to every page of it, so that the kernel has to give it.
+/// Allocates memory and writes to every page of it, so that the kernel has to provide it.
 pub(crate) fn hold(mib: usize) {
     let taken = std::hint::black_box(vec![1_u8; mib << 20]);
     println!("{}", taken.iter().map(|&byte| usize::from(byte)).sum::<usize>() >> 20);

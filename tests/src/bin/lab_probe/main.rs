@@ -1,6 +1,6 @@
-//! The one file of the laboratory's container image, linked statically: a service with a health path, the client that
-//! downloads and uploads from inside a container, and the witness of the container's limits. The same file is the HTTPS
-//! and DNS server of the laboratory's internet.
+//! The one file of the laboratory's container image, linked statically. It is a service with a
+//! health path, a client that downloads and uploads from inside a container, and a check of the
+//! container's limits. It is also the HTTPS and DNS server of the laboratory's internet.
 //!
 //! Servers print one line on standard output when they listen. Clients print one line of JSON, and on failure one
 //! sentence on standard error that names the step.
@@ -22,7 +22,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use nix::sys::signal::{SigSet, Signal};
 
-/// Any failure: the probe's user is a test, which shows the sentence.
+/// Any error type will do, because a test only shows the sentence.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 #[derive(Parser)]
@@ -93,7 +93,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     if matches!(command, Command::ServeCommands) {
-        // Commands that the agent starts would inherit the blocked signals.
+        // Block no signals here, because the agent's commands would inherit the mask.
         return agent::serve();
     }
     end_on_sigterm()?;
@@ -123,7 +123,8 @@ fn run(command: Command) -> Result<()> {
     }
 }
 
-/// Process 1 of a container is not ended by a signal that it does not handle, and `podman stop` would wait 10 s for it.
+/// Ends on SIGTERM and SIGINT. The kernel ignores signals that process 1 of a container does not
+/// handle, and `podman stop` would wait 10 s for it.
 fn end_on_sigterm() -> Result<()> {
     let mut ends = SigSet::from(Signal::SIGTERM);
     ends.add(Signal::SIGINT);

@@ -1,7 +1,8 @@
-//! A reader that dumps the table a thousand times a second, and so sees every moment without it.
+//! A reader that dumps the table a thousand times a second to find moments without it.
 //!
-//! nft(8) would be too slow for that. The questions go to `nfnetlink` (`linux/netfilter/nf_tables.h`). Only two facts
-//! of the answers matter for a gap: whether the set has the link, and how many rules there are.
+//! nft(8) would be too slow for that, so the reader uses `nfnetlink` itself
+//! (`linux/netfilter/nf_tables.h`). Only two facts of the answers matter for a gap: whether the set
+//! has the link, and how many rules there are.
 
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -25,16 +26,17 @@ const GET_ELEMENTS: u16 = NF_TABLES | 0x0d;
 /// `NLMSG_ERROR`, `NLMSG_DONE`
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
-/// `NLM_F_REQUEST | NLM_F_DUMP`, and `NLM_F_DUMP_INTR`: something changed while it was listed.
+/// `NLM_F_REQUEST | NLM_F_DUMP`, and `NLM_F_DUMP_INTR`: the list changed during the dump.
 const LIST: u16 = 0x301;
 const INTERRUPTED: u16 = 0x10;
-/// An interface's name in a set (`IFNAMSIZ`).
+/// The length of an interface's name in a set, in bytes (`IFNAMSIZ`).
 const NAME: usize = 16;
 
-/// How long from one look to the next.
+/// The time between two dumps.
 const PERIOD: Duration = Duration::from_millis(1);
 
-/// Reads until the end of standard input, then tells what it saw. The first line says that it has seen the link.
+/// Reads until the end of standard input, then prints what it saw. Its first line reports that it
+/// has seen the link.
 pub(crate) fn read(link: &str) -> Result<()> {
     let reader = Reader::open(link)?;
     let Some(rules) = reader.look()?.filter(|rules| *rules > 0) else {
@@ -78,7 +80,8 @@ impl Reader {
         Ok(Self { socket, key })
     }
 
-    /// The number of rules while the link is in the set; `None` while it, or the table, is not there.
+    /// The number of rules while the link is in the set; `None` while the link or the table is
+    /// missing.
     fn look(&self) -> Result<Option<usize>> {
         let elements = self.list(GET_ELEMENTS, &[TABLE, SET])?;
         if !elements.iter().any(|(_, body)| body.windows(NAME).any(|part| part == self.key)) {
@@ -88,7 +91,7 @@ impl Reader {
         Ok(Some(rules.iter().filter(|(kind, _)| *kind == NEW_RULE).count()))
     }
 
-    /// The messages of a listing that nothing interrupted; none when what is listed does not exist.
+    /// The messages of an uninterrupted dump; none if the dumped object does not exist.
     fn list(&self, kind: u16, names: &[&str]) -> Result<Vec<Message>> {
         loop {
             sendto(self.socket.as_raw_fd(), &request(kind, names), &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
@@ -106,7 +109,7 @@ impl Reader {
                 whole &= flags & INTERRUPTED == 0;
                 match kind {
                     DONE => return Ok(whole.then_some(messages)),
-                    // The table or the set is not there.
+                    // The table or the set does not exist.
                     ERROR => return Ok(Some(Vec::new())),
                     _ => messages.push((kind, body.to_vec())),
                 }
@@ -115,7 +118,7 @@ impl Reader {
     }
 }
 
-/// A request to list what belongs to the names: attributes 1, 2… of the message.
+/// A dump request whose attributes 1, 2… are the names.
 fn request(kind: u16, names: &[&str]) -> Vec<u8> {
     let mut body = vec![INET, 0, 0, 0];
     for (name, number) in names.iter().zip(1_u16..) {

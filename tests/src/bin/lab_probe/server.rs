@@ -11,9 +11,9 @@ use sha2::{Digest, Sha256};
 use crate::Result;
 use crate::tls::Authority;
 
-/// A download unless its size is given: 1 MB.
+/// The default size of a download: 1 MB.
 const DOWNLOAD: usize = 1 << 20;
-/// No request of ours has a longer head.
+/// Upper bound on the head of a request, in bytes. The laboratory's requests are shorter.
 const HEAD_LIMIT: u64 = 64 << 10;
 
 pub(crate) fn serve_http(port: u16) -> Result<()> {
@@ -35,7 +35,8 @@ pub(crate) fn serve_https(port: u16, authority: &Authority, ca_out: &Path) -> Re
     }
 }
 
-/// Both families on one socket, as Linux does unless told otherwise.
+/// Listens for both families on one socket, which is Linux's default, or for IPv4 alone if there is
+/// no IPv6.
 fn listen(port: u16) -> Result<TcpListener> {
     let listener = TcpListener::bind((std::net::Ipv6Addr::UNSPECIFIED, port))
         .or_else(|_| TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, port)))?;

@@ -1,6 +1,7 @@
-//! TLS whose handshakes have the sizes of the real internet's: the server's certificate fills more than one segment, as
-//! certificate chains do, and so does the client's hello, as it does with post-quantum key shares (1551 bytes from OpenSSL
-//! 3.5). Sizes are what decides whether a handshake survives a black hole.
+//! TLS whose handshakes have the sizes of the real internet's. The server's certificate fills more
+//! than one segment, as certificate chains do. So does the client's hello, as with post-quantum key
+//! shares (1551 bytes from OpenSSL 3.5). The sizes decide whether a handshake survives a black
+//! hole.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ pub(crate) struct Authority {
     key: KeyPair,
 }
 
-/// The number of names beside the real ones: they make a certificate of about 3 kB, like a content network's.
+/// The number of extra names. They make a certificate of about 3 kB, like a content network's.
 const PADDING_NAMES: usize = 40;
 
 impl Authority {
@@ -53,7 +54,7 @@ impl Authority {
     }
 }
 
-/// How big the client's hello is.
+/// The size of the client's hello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Hello {
     /// More than one segment.
@@ -71,7 +72,7 @@ pub(crate) fn client_config(ca: &Path, hello: Hello) -> Result<Arc<ClientConfig>
         .with_root_certificates(roots)
         .with_no_client_auth();
     if hello == Hello::Big {
-        // The protocols offered are the one part of a hello that an application can make as long as it likes.
+        // Pads the hello with ALPN protocols, the one part whose length an application can choose.
         config.alpn_protocols = (b'a'..b'g').map(|letter| vec![letter; 240]).collect();
     }
     Ok(Arc::new(config))

@@ -7,7 +7,7 @@ use super::{BenchError, Result};
 /// One way to switch a clamp on and off.
 #[derive(Debug)]
 pub(super) struct Contender {
-    /// How the table calls its commands: on, off.
+    /// The names of its commands in the table: on, off.
     pub(super) names: [&'static str; 2],
     /// The user who runs it.
     pub(super) user: &'static str,
@@ -17,7 +17,7 @@ pub(super) struct Contender {
     pub(super) proof: &'static str,
 }
 
-/// The cost of starting any process: nothing here can be faster. Its user is [`ALICE`].
+/// The cost of starting any process, which is the lower bound. Its user is [`ALICE`].
 pub(super) const FLOOR: &[&str] = &["true"];
 
 pub(super) const ALICE: &str = "alice";
@@ -26,7 +26,7 @@ const ROOT: &str = "root";
 /// The contender whose times all others are divided by.
 pub(super) const REFERENCE: &str = CONTENDERS[0].names[0];
 
-/// In the order in which they take turns.
+/// The contenders, in the order of their turns.
 pub(super) const CONTENDERS: [Contender; 5] = [
     Contender {
         names: ["airpods net clamp on wg0", "airpods net clamp off wg0"],
@@ -89,7 +89,7 @@ pub(super) fn lay_out(listed: &str) -> Result<()> {
         .map_err(|source| BenchError::Io { doing: "write the contenders' files", source })
 }
 
-/// The table under a name that the helper does not keep.
+/// The same table under another name, which the helper leaves alone.
 fn copy(listed: &str) -> String {
     listed.replacen("table inet airpods ", "table inet airpods_copy ", 1)
 }

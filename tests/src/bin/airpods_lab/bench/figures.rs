@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The figures of one contender, and what the table calls it.
+/// The figures of one contender, and its name in the table.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Series {
     name: String,
@@ -22,19 +22,19 @@ impl Series {
         Self::of(name, times.iter().map(|time| time.as_secs_f64() * 1000.0))
     }
 
-    /// The figure in the middle; of an even number, halfway between the two that are.
+    /// The median; for an even number of figures, the mean of the two in the middle.
     pub(super) fn median(&self) -> f64 {
         let (below, above) = ((self.sorted.len() - 1) / 2, self.sorted.len() / 2);
         f64::midpoint(self.sorted[below], self.sorted[above])
     }
 
-    /// Whether somebody else had the processors now and then: on a machine of one's own the median of a process that does nothing
-    /// is a tenth above its least time.
+    /// Whether other programs used the processors meanwhile. On an idle machine the median of a
+    /// process that does nothing is a tenth above its least time.
     pub(super) fn is_disturbed(&self) -> bool {
         self.median() > 1.3 * self.range().0
     }
 
-    /// The figure that one in a hundred is above.
+    /// The 99th percentile.
     pub(super) fn p99(&self) -> f64 {
         self.sorted[(self.sorted.len() * 99 / 100).min(self.sorted.len() - 1)]
     }
@@ -44,8 +44,8 @@ impl Series {
     }
 }
 
-/// A table in Markdown, which a terminal shows well enough: medians, ranges, and each median as a multiple of the one of
-/// `reference`. `unit` is that of the figures.
+/// A Markdown table, which is readable in a terminal too. It has medians, ranges, and each median
+/// as a multiple of that of `reference`. `unit` is the unit of the figures.
 pub(super) fn table(unit: &str, series: &[Series], reference: &str) -> String {
     let one = series.iter().find(|series| series.name == reference).map(Series::median);
     let width = series.iter().map(|series| series.name.chars().count()).max().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! The helper's life: how soon it is there, how soon a link that comes up is clamped, and what it costs while nothing happens.
+//! The helper's life: the time of a start, the time until a new link is clamped, and the cost while
+//! nothing happens.
 
 use std::collections::HashMap;
 use std::fs;
@@ -24,19 +25,20 @@ use super::memory::Memory;
 use super::race::owner;
 use super::{BenchError, Result, in_a_sandbox};
 
-/// Starts that are timed.
+/// Timed starts.
 const STARTS: usize = 50;
-/// Links that come up by themselves, and then those of the storm: a name that was seen once stays in the table.
+/// Links that come up one at a time, then those of the storm. The names differ, because a name that
+/// was seen once stays in the table.
 const LINKS: [Range<usize>; 2] = [0..100, 100..200];
-/// Between one that comes and one that goes, in the middle of a storm.
+/// The pause between links that come and go in a storm.
 const STORM: Duration = Duration::from_millis(30);
-/// The same where nothing else happens: longer than the helper remembers.
+/// The same pause outside a storm. It is longer than the helper's memory of earlier events.
 const BY_ITSELF: Duration = Duration::from_millis(300);
-/// Calls between two looks at the memory.
+/// Calls between two measurements of the memory.
 const CALLS: usize = 10_000;
-/// How long the helper is watched while nothing happens.
+/// How long the idle helper is observed.
 const CALM: Duration = Duration::from_secs(10);
-/// Longer than anything here takes.
+/// Time limit in milliseconds. It is longer than anything here takes.
 const LIMIT: u16 = 10_000;
 
 /// `RTMGRP_IPV4_IFADDR` of `linux/rtnetlink.h`.
@@ -44,7 +46,7 @@ const ADDRESSES: u32 = 0x10;
 /// `NFNLGRP_NFTABLES` (7) of `linux/netfilter/nfnetlink.h`, as a bit.
 const RULES: u32 = 1 << 6;
 
-/// Measures inside the sandbox, as root, with a bus and polkitd, and prints.
+/// Measures inside the sandbox, as root, with a bus and polkitd, and prints the results.
 ///
 /// # Errors
 /// [`BenchError`].
@@ -77,12 +79,12 @@ pub(crate) fn life() -> Result<()> {
     Ok(())
 }
 
-/// From before the process is made until it says that it has its name.
+/// The times from before the process is made until it reports that it owns its name.
 fn starts() -> Result<Vec<Duration>> {
     const SOCKET: &str = "/run/bench-notify";
     let io = |doing| move |source| BenchError::Io { doing, source };
     let told = UnixDatagram::bind(SOCKET).map_err(io("listen for the helper"))?;
-    // It is no longer root when it speaks.
+    // The helper is no longer root when it writes to the socket.
     fs::set_permissions(SOCKET, fs::Permissions::from_mode(0o666)).map_err(io("open the socket to the helper"))?;
     told.set_read_timeout(Some(Duration::from_millis(LIMIT.into()))).map_err(io("set a timeout"))?;
     let mut times = Vec::new();
@@ -106,8 +108,8 @@ fn starts() -> Result<Vec<Duration>> {
     Ok(times)
 }
 
-/// From the moment when the kernel announces a new link's address to the one when it announces the new rules. Nothing happens for so
-/// long before each and after it.
+/// The times from the kernel's announcement of a new link's address to that of the new rules.
+/// `calm` is the pause before and after each.
 fn reactions(links: Range<usize>, calm: Duration) -> Result<Vec<Duration>> {
     let addresses = listen(SockProtocol::NetlinkRoute, ADDRESSES)?;
     let rules = listen(SockProtocol::NetlinkNetFilter, RULES)?;
@@ -165,7 +167,7 @@ fn drain(socket: &OwnedFd) -> Result<()> {
     }
 }
 
-/// How often any thread of a process was put on a processor while nothing happened.
+/// The number of wake-ups of all threads of an idle process.
 fn wakes(pid: u32) -> Result<u64> {
     let before = switches(pid)?;
     sleep(CALM);
@@ -184,7 +186,7 @@ fn switches(pid: u32) -> Result<u64> {
     Ok(sum)
 }
 
-/// Clamps and releases, over one connection.
+/// Switches a clamp on and off repeatedly, over one connection.
 async fn calls() -> Result<()> {
     let bus = |_| BenchError::NoNumber("the bus's answer");
     let connection = zbus::connection::Builder::system().build().await.map_err(bus)?;

@@ -1,4 +1,4 @@
-//! The two ends of a router: connections and bytes, as many as go through.
+//! The load at the two ends of a router: as many connections and bytes as pass.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use super::{BenchError, Result};
 
-/// Bytes of one write: as many as a socket's buffer takes at once.
+/// Bytes of one write: as many as a socket's buffer accepts at once.
 const CHUNK: usize = 1 << 17;
 
 /// The far end's first byte once it has accepted a connection.
@@ -45,7 +45,7 @@ fn io(doing: &'static str) -> impl Fn(std::io::Error) -> BenchError {
     move |source| BenchError::Io { doing, source }
 }
 
-/// Plays one end.
+/// Runs one end.
 ///
 /// # Errors
 /// When the other end cannot be reached.
@@ -78,7 +78,7 @@ fn serve(at: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-/// Reads to the end, and says then how much it was.
+/// Reads to the end, then reports the number of bytes.
 fn drain(mut stream: TcpStream) {
     let mut buffer = vec![0; CHUNK];
     let mut bytes: u64 = 0;
@@ -88,8 +88,9 @@ fn drain(mut stream: TcpStream) {
     let _ = stream.write_all(&bytes.to_be_bytes());
 }
 
-/// Connects, and waits until it was accepted: where more are made than accepted, the kernel drops a SYN, and all that is measured is
-/// the second after which it is sent again.
+/// Connects, and waits until the far end has accepted. If connections came faster than they are
+/// accepted, the kernel would drop a SYN. The result would then only show the second until its
+/// retransmission.
 fn accepted(to: SocketAddr) -> Result<TcpStream> {
     let mut stream = TcpStream::connect(to).map_err(io("connect"))?;
     stream.read_exact(&mut [0; GREETING.len()]).map_err(io("read the greeting"))?;
@@ -102,7 +103,7 @@ fn connect(to: SocketAddr, time: Duration) -> Result<f64> {
     let mut opened = 0_u32;
     while begin.elapsed() < time {
         let stream = accepted(to)?;
-        // A reset leaves no port in TIME_WAIT, of which there are not enough.
+        // A reset leaves no port in TIME_WAIT; there are too few ports for that.
         let reset = linger { l_onoff: 1, l_linger: 0 };
         setsockopt(&stream, sockopt::Linger, &reset).map_err(|errno| io("set SO_LINGER")(errno.into()))?;
         opened += 1;

@@ -1,4 +1,5 @@
-//! How long measuring a path takes, and how often it is right: `net check` beside echoes, tracepath and curl, on the same paths.
+//! The time and accuracy of measuring a path: `net check` beside echoes, tracepath and curl, on the
+//! same paths.
 
 use std::process::Command;
 use std::time::Instant;
@@ -10,12 +11,12 @@ use serde_json::Value;
 use super::figures::Series;
 use super::{BenchError, Result};
 
-/// Worlds for each path, each with its own chance.
+/// Worlds for each path, each with its own random seed.
 const ROUNDS: u64 = 3;
-/// The least packet that the echoes begin with, in bytes: what every IPv4 host takes (RFC 791).
+/// The smallest packet of the echoes, in bytes: every IPv4 host accepts it (RFC 791).
 const LEAST: u16 = 576;
 
-/// The paths, and what they are called.
+/// The paths and their names.
 fn paths() -> [(&'static str, Rules); 5] {
     let hole = || Rules::narrow(1300, 1300);
     [
@@ -57,13 +58,13 @@ enum Said {
     Size(u16),
     /// Whether a transfer works.
     Works(bool),
-    /// Nothing.
+    /// No answer.
     Nothing,
 }
 
 impl Said {
-    /// Whether it is right; `None` where nothing was said. A size that is too small by what its method calls "at least" is
-    /// wrong here all the same.
+    /// Whether the answer is right; `None` without an answer. A size that is too small counts as
+    /// wrong, even if the method calls it "at least".
     fn is_right(self, truth: u16) -> Option<bool> {
         match self {
             Self::Size(size) => Some(size == truth),
@@ -77,7 +78,7 @@ impl Said {
 struct Run {
     said: Said,
     seconds: f64,
-    /// Connections and bytes sent, where they are known.
+    /// Connections and bytes sent, if known.
     cost: Option<(u64, u64)>,
 }
 
@@ -138,7 +139,7 @@ fn output(command: &mut Command) -> Result<std::process::Output> {
     command.output().map_err(|source| BenchError::Io { doing: "start a way of measuring", source })
 }
 
-/// As an ordinary user.
+/// Runs `net check` as an ordinary user.
 fn net_check(world: &PathWorld) -> Result<(Said, Option<(u64, u64)>)> {
     let url = format!("https://{}/", Server::Rsa.name_in(Family::V4));
     let mut command = world.sandbox().as_user("alice").command("airpods");
@@ -147,7 +148,7 @@ fn net_check(world: &PathWorld) -> Result<(Said, Option<(u64, u64)>)> {
     Ok(read_document(&document))
 }
 
-/// The document's answer about the host's first path, and its cost in connections and bytes sent.
+/// Reads the answer about the host's first path, and its cost in connections and bytes sent.
 fn read_document(document: &Value) -> (Said, Option<(u64, u64)>) {
     let path = &document["places"][0]["paths"][0];
     let proven = |direction: &str| path[direction]["proven"].as_u64().and_then(|size| u16::try_from(size).ok());

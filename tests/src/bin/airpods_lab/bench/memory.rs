@@ -1,4 +1,4 @@
-//! How much memory a process has.
+//! Reads the memory use of a process.
 
 use std::fs;
 
@@ -7,9 +7,9 @@ use super::{BenchError, Result};
 /// The memory of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Memory {
-    /// All pages that are in memory, KiB.
+    /// The resident pages, in KiB.
     rss: u64,
-    /// The same with shared pages divided by the number of those who share them, KiB.
+    /// The same with each shared page divided by the number of its processes, in KiB.
     pss: u64,
 }
 

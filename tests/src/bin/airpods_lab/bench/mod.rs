@@ -1,9 +1,11 @@
-//! `airpods-lab bench`: what a clamp costs, side by side with the other ways to the same rule.
+//! `airpods-lab bench`: the cost of a clamp, compared with other ways to the same rule.
 //!
-//! Seven questions, most in a sandbox with the system bus, polkitd and the helper: how long a change takes ([`race`](race())), how
-//! soon the helper is there and reacts ([`life`](life())), what the rules cost the packets ([`path`]), how long a launch takes
-//! ([`launch`]), how well a path is measured ([`measure`]), what that costs a start ([`start`]), and how large the helper is ([`size`]). The stopwatch runs inside, so that
-//! the way into the sandbox is not measured.
+//! It answers seven questions, most of them in a sandbox with the system bus, polkitd and the
+//! helper. Three are times: of a change ([`race`](race())), of the helper's start and reaction
+//! ([`life`](life())) and of a launch ([`launch`]). Another is the cost of the rules for packets
+//! ([`path`]). Two are the accuracy of measuring a path ([`measure`]) and its cost for a start
+//! ([`start`]). The last is the size of the helper ([`size`]). The stopwatch runs inside, so that
+//! entering the sandbox is not measured.
 
 mod contenders;
 mod figures;
@@ -28,7 +30,7 @@ pub(crate) use race::race;
 
 type Result<T, E = BenchError> = std::result::Result<T, E>;
 
-/// Why there is nothing to compare.
+/// The reason why a benchmark has no result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BenchError {
     /// The sandbox could not be built, or a command failed.
@@ -43,21 +45,21 @@ pub(crate) enum BenchError {
         #[source]
         source: std::io::Error,
     },
-    /// A command that is being timed failed.
+    /// A timed command failed.
     #[error("`{line}` failed in a timed round")]
     Failed {
         /// The command.
         line: String,
     },
-    /// A command succeeded and did not do its work, so that its time would mean nothing.
+    /// A command succeeded without doing its work, so its time would mean nothing.
     #[error("`{line}` did nothing: `{proof}` says otherwise")]
     Unproven {
         /// The command.
         line: String,
-        /// The check that says otherwise.
+        /// The check that failed.
         proof: &'static str,
     },
-    /// Somebody called the stopwatch by hand.
+    /// The stopwatch was called outside a sandbox.
     #[error("the race would change this machine's firewall: `airpods-lab bench` runs it in a sandbox")]
     NoSandbox,
     /// A number was not where it should be.
@@ -65,15 +67,17 @@ pub(crate) enum BenchError {
     NoNumber(&'static str),
 }
 
-/// A VPN link by its kind, like the one that wireguard-go makes. Rules do not care that nobody is behind it.
+/// A VPN link by its kind, like wireguard-go's. No program serves it, which makes no difference to
+/// the rules.
 const LINK: &str = "ip tuntap add mode tun name wg0 && ip link set wg0 mtu 1380 up";
 
-/// alice may, without being asked. polkitd still looks up who she is and runs this for each call.
+/// Allows alice everything without a password. polkitd still looks up the user and runs this rule
+/// for each call.
 const RULE: &str = r#"polkit.addRule(function(action, subject) {
     if (action.id.indexOf("org.airpods.") == 0 && subject.user == "alice") return polkit.Result.YES;
 });"#;
 
-/// Where the stopwatch is inside; the folder of the checkout may not be seen there.
+/// The stopwatch's path inside. The folder of the checkout may not be visible there.
 const STOPWATCH: &str = "/usr/local/libexec/airpods-lab";
 
 /// A question of the bench.
@@ -154,11 +158,11 @@ fn stopwatch(sandbox: &Sandbox, what: &str) -> Result<()> {
         .arg(what)
         .status()
         .map_err(|source| BenchError::Io { doing: "start the stopwatch", source })?;
-    // It has said on standard error what happened.
+    // The stopwatch has printed its error on standard error.
     if status.success() { Ok(()) } else { Err(BenchError::Failed { line: format!("{STOPWATCH} {what}") }) }
 }
 
-/// A measurement changes its surroundings: it runs only where process 1 is this program, as in a sandbox.
+/// Fails unless process 1 is this program, as in a sandbox, because a measurement changes the host.
 fn in_a_sandbox() -> Result<()> {
     let first = std::fs::read_to_string("/proc/1/comm");
     if first.is_ok_and(|name| name.trim() == env!("CARGO_PKG_NAME")) { Ok(()) } else { Err(BenchError::NoSandbox) }

@@ -1,5 +1,5 @@
-//! The cost of the rules for passing packets: a router with none, with ours, and with the script's, for one link and
-//! for 256.
+//! The cost of the rules for passing packets. It compares a router with no rules, with ours, and
+//! with the script's, for one link and for 256.
 
 use std::fmt::Write;
 
@@ -8,18 +8,19 @@ use airpods_lab::{Background, Place, Sandbox};
 use super::figures::{Series, table};
 use super::{BenchError, Result, STOPWATCH};
 
-/// Rounds in which every kind of rules has its turn.
+/// Rounds, each with a turn for every kind of rules.
 const ROUNDS: usize = 5;
-/// How long one figure is measured.
+/// The duration of one measurement, in milliseconds.
 const TIME: &str = "1000";
-/// As many as the helper takes.
+/// The number of links: the most that the helper accepts.
 const MANY: usize = 256;
-/// Where the far end listens.
+/// The address on which the far end listens.
 const FAR: &str = "10.9.0.2:7000";
 /// The kind of rules that all others are divided by.
 const REFERENCE: &str = "no rules";
 
-/// Near end, router, far end. The link to the far end has the name of a VPN's; that it is none is allowed with `any-link`.
+/// Near end, router, far end. The link to the far end is named like a VPN's but is none, so it is
+/// clamped with `any-link`.
 const ROUTER: &str = "
 ip link add in0 type veth peer name eth0 netns near
 ip link add wg0 type veth peer name eth0 netns far
@@ -32,7 +33,7 @@ sysctl -qw net.ipv4.ip_forward=1
 const NEAR: &str = "ip address add 10.8.0.2/24 dev eth0; ip link set eth0 up; ip route add default via 10.8.0.1";
 const BEYOND: &str = "ip address add 10.9.0.2/24 dev eth0; ip link set eth0 up; ip route add default via 10.9.0.1";
 
-/// Whose rules are there.
+/// The origin of the rules.
 #[derive(Clone, Copy)]
 enum Rules {
     None,
@@ -53,7 +54,7 @@ impl Rules {
         }
     }
 
-    /// A shell line that makes them, when there are none.
+    /// A shell line that adds them to an empty ruleset.
     fn make(self) -> String {
         match self {
             Self::None => String::new(),
@@ -69,7 +70,7 @@ impl Rules {
         }
     }
 
-    /// A shell line that fails unless they are there.
+    /// A shell line that fails unless the rules exist.
     fn proof(self) -> String {
         match self {
             Self::None => "! nft list ruleset | grep -q maxseg && ! iptables -t mangle -S | grep -q TCPMSS".to_owned(),
@@ -80,7 +81,7 @@ impl Rules {
         }
     }
 
-    /// A shell line that takes them away.
+    /// A shell line that removes them.
     fn unmake(self) -> &'static str {
         match self {
             Self::None => ":",
@@ -92,12 +93,12 @@ impl Rules {
     }
 }
 
-/// The link that is there comes last, where a row of rules is slowest.
+/// The link names. The existing link comes last, where a list of rules is slowest.
 fn names(links: usize) -> impl Iterator<Item = String> {
     (1..links).map(|number| format!("vpn{number}")).chain(["wg0".to_owned()])
 }
 
-/// The script's rules for IPv4, in the language of `iptables-restore`.
+/// The script's rules for IPv4, as input for `iptables-restore`.
 fn script(links: usize) -> String {
     let mut rules = "*mangle\n".to_owned();
     for link in names(links) {
@@ -112,7 +113,7 @@ fn script(links: usize) -> String {
 /// Measures in a sandbox that has the helper, and prints the tables.
 ///
 /// # Errors
-/// [`BenchError`], when an end does not run or rules are not there that should be.
+/// [`BenchError`], when an end does not run or rules are missing.
 pub(super) fn path() -> Result<()> {
     let sandbox = super::host()?;
     let near = sandbox.add_netns("near")?;

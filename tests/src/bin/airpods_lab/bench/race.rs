@@ -1,5 +1,5 @@
-//! The race itself, inside the sandbox: everybody in turn, round after round, so that whatever else happens on the machine
-//! happens to all of them.
+//! The race itself, inside the sandbox. The contenders take turns in every round, so that other
+//! load on the machine affects all of them.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -15,12 +15,14 @@ use super::{BenchError, Result, in_a_sandbox};
 
 /// Timed rounds.
 pub(super) const ROUNDS: usize = 100;
-/// Rounds before them: files come into memory, iptables makes its tables; and each command must prove that it works.
+/// Untimed rounds before them. They load files into memory, let iptables make its tables, and prove
+/// that each command works.
 const WARM_UP: usize = 3;
-/// Calls between two looks at the helper's memory.
+/// Calls between two measurements of the helper's memory.
 const CALLS: usize = 1000;
 
-/// Runs the race and prints its outcome. Runs in the sandbox as root, on a bus with everybody ready.
+/// Runs the race and prints its outcome. It runs in the sandbox as root, when every daemon is on
+/// the bus.
 ///
 /// # Errors
 /// [`BenchError`], when a contender does not run or does not do its work.
@@ -53,7 +55,8 @@ pub(crate) fn race() -> Result<()> {
     Ok(())
 }
 
-/// Looks at the helper's memory at the beginning of its life. The table that it makes first is kept for nft.
+/// Measures the helper's memory right after its start. Its first table is saved for the contender
+/// nft.
 fn helper_sizes() -> Result<String> {
     let [airpods, busctl, ..] = &CONTENDERS;
     run(Command::new("busctl").args(["call", NAME, PATH, NAME, "GetStatus"]))?;
@@ -71,7 +74,7 @@ fn helper_sizes() -> Result<String> {
     Ok(format!("helper, started: {}; after {CALLS} changes: {}", started.describe(), used.describe()))
 }
 
-/// One untimed turn, after each half of which the kernel is looked at.
+/// Takes one untimed turn, and checks the kernel's rules after each half.
 fn prove(contender: &Contender) -> Result<()> {
     for (words, wanted) in contender.commands.into_iter().zip([true, false]) {
         run(&mut command(contender.user, words)?)?;
@@ -83,13 +86,13 @@ fn prove(contender: &Contender) -> Result<()> {
     Ok(())
 }
 
-/// One timed turn: on, off.
+/// The times of one turn: on, off.
 fn turn(contender: &Contender) -> Result<[Duration; 2]> {
     let [on, off] = contender.commands;
     Ok([time(contender.user, on)?, time(contender.user, off)?])
 }
 
-/// From before the process is made to after its end.
+/// The time from before the process is made until after its end.
 fn time(user: &str, words: &[&str]) -> Result<Duration> {
     let mut command = command(user, words)?;
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -103,7 +106,7 @@ fn time(user: &str, words: &[&str]) -> Result<Duration> {
     }
 }
 
-/// A command by a user of the sandbox; root's is made in the same way, and so costs the same.
+/// A command by a user of the sandbox. root's is made in the same way, so that it costs the same.
 fn command(user: &str, words: &[&str]) -> Result<Command> {
     let found =
         User::from_name(user).map_err(|source| BenchError::Io { doing: "look up a user", source: source.into() })?;
@@ -119,10 +122,10 @@ fn command(user: &str, words: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
-/// The process that has a name on the bus.
+/// The id of the process that owns a name on the bus.
 ///
 /// # Errors
-/// When nobody has it.
+/// If the name has no owner.
 pub(super) fn owner(name: &str) -> Result<u32> {
     const BUS: &str = "org.freedesktop.DBus";
     let answer = run(Command::new("busctl").args([

@@ -1,4 +1,5 @@
-//! How much there is to the helper: what whoever wants to know what it may do with `CAP_NET_ADMIN` has to read, and to trust.
+//! The size of the helper: the code that a reviewer of its use of `CAP_NET_ADMIN` has to read and
+//! trust.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ pub(super) fn size() -> Result<()> {
     Ok(())
 }
 
-/// The crates that are compiled into the program or for it, build scripts aside.
+/// The crates compiled into the program, and the procedural macros, without those of build scripts.
 fn crates(repository: &Path) -> Result<usize> {
     let mut cargo = Command::new("cargo");
     cargo.args(["tree", "--package", "airpods-helper", "--edges", "normal", "--prefix", "none", "--format", "{p}"]);
@@ -38,7 +39,7 @@ fn crates(repository: &Path) -> Result<usize> {
     if names.is_empty() { Err(BenchError::NoNumber("cargo tree")) } else { Ok(names.len()) }
 }
 
-/// The files of a folder that are not tests'.
+/// The source files of a folder, without tests.
 fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(io("list the sources"))? {
@@ -63,7 +64,7 @@ fn stripped(program: &Path) -> Result<u64> {
     let copy = program.with_extension("stripped");
     let stripped = Command::new("strip").arg("-o").arg(&copy).arg(program).status();
     let bytes = stripped.and_then(|_| fs::metadata(&copy)).map(|data| data.len());
-    // It may not be there.
+    // The copy does not exist if strip failed.
     drop(fs::remove_file(&copy));
     bytes.map_err(io("strip the program"))
 }

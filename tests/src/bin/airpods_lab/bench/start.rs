@@ -1,4 +1,4 @@
-//! The cost of measuring for a start behind a VPN whose path is good: nobody should have to wait for it.
+//! The cost of measuring for a start behind a VPN with a good path, where it should cause no wait.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use super::{BenchError, Result};
 /// Timed rounds.
 const ROUNDS: usize = 15;
 
-/// Where the image comes from, which is the server to measure with.
+/// The image's registry, which `airpods start` measures with.
 const REGISTRY: &str = "registry.example";
 
 /// `runtime.network.measure` of the two configurations, and the name of each.
@@ -27,7 +27,7 @@ pub(super) fn start() -> Result<()> {
     let mut world = PathWorld::new(Rules::default(), 1)?;
     world.serve_as(Server::Rustls, REGISTRY)?;
     let image = format!("{REGISTRY}/lab/model:1");
-    // Nobody waits for the service itself.
+    // The service has no health check, so `start` does not wait for it.
     let service = format!("{ALONE}[services.model]\nimage = \"{image}\"\ncommand_args = [\"serve-http\", \"7001\"]\n");
     let alice = world.sandbox().as_user("alice");
     Image::serving(&image, 7001).import(&alice)?;
@@ -36,7 +36,7 @@ pub(super) fn start() -> Result<()> {
         for ((measures, _), times) in CONTENDERS.iter().zip(&mut times) {
             client::configure(world.sandbox(), &format!("runtime.network.measure = {measures}\n{service}"))?;
             let took = one(&alice, *measures)?;
-            // In the first turn files are read for the first time.
+            // Skip the first turn, which reads the files from the disk.
             times.extend((round > 0).then_some(took));
         }
     }
@@ -45,7 +45,8 @@ pub(super) fn start() -> Result<()> {
     Ok(())
 }
 
-/// From before the process is made to after its end. Containers and the memory of the measurement are removed off the clock.
+/// The time from before the process is made until after its end. Containers and the remembered
+/// measurement are removed off the clock.
 fn one(alice: &Seat, measures: bool) -> Result<Duration> {
     let begin = Instant::now();
     let said = succeed(alice, "start")?;

@@ -10,7 +10,7 @@ use airpods_lab::{Background, Place, Sandbox, Seat, World, WorldPlan};
 
 use super::{DemoError, Result};
 
-/// The images of the built-in services, with the ports they serve on: what `airpods start` launches.
+/// The images of the built-in services that `airpods start` launches, with the ports they serve on.
 const IMAGES: [(&str, u16); 3] = [
     ("docker.io/ollama/ollama:latest", 11434),
     ("ghcr.io/open-webui/open-webui:latest", 8080),
@@ -45,7 +45,7 @@ const SOCKET: &str = "/run/podman/podman.sock";
 #[derive(Debug)]
 pub(super) struct Host {
     alice: Seat,
-    // Before the world it runs in.
+    // Dropped before the world that it runs in.
     _podman: Background,
     world: World,
 }
@@ -89,7 +89,8 @@ impl Host {
     }
 }
 
-/// Root's podman on its socket, which is alice's to use: what `podman.socket` and a group do on a real machine.
+/// Starts root's podman on a socket that alice may use. On a real machine `podman.socket` and a
+/// group do that.
 fn serve_podman(sandbox: &Sandbox) -> Result<Background> {
     sandbox.sh("mkdir -p -m 755 /run/podman")?;
     let mut command = sandbox.command("podman");

@@ -1,7 +1,8 @@
-//! `airpods-lab demo`: the main job as a short run whose every sentence is checked.
+//! `airpods-lab demo`: shows the main job in a short run and checks every sentence of it.
 //!
-//! A container behind a VPN whose black hole swallows what is big; `airpods net clamp on`; the same container without the hang. Then the
-//! same on a path that is narrower than the tunnel's MTU says: measured, set and proven.
+//! A container hangs behind a VPN whose black hole drops large packets. After `airpods net clamp
+//! on` the same container works. Then the path becomes narrower than the tunnel's MTU, and its size
+//! is measured, set and proven.
 
 mod host;
 mod terminal;
@@ -44,7 +45,7 @@ pub(crate) enum DemoError {
     },
 }
 
-/// 128 + SIGINT, as shells have it.
+/// 128 + SIGINT, as in shells.
 const INTERRUPTED: u8 = 130;
 
 fn ensure(held: bool, expected: impl FnOnce() -> String) -> Result<()> {
@@ -61,15 +62,16 @@ const NARROW: u16 = 1300;
 /// The server that alice measures with, instead of her images' registries.
 const MEASURED: &str = "https://download.example/";
 
-/// Runs the demo. Everything is removed when it ends, also when it ends early.
+/// Runs the demo. Everything is removed when it ends, even if it ends early.
 ///
 /// # Errors
-/// When a step does not do what it says.
+/// If a step does not do what the demo claims.
 pub(crate) fn run() -> Result<ExitCode> {
     let terminal = Terminal::new()?;
     let told = tell_by(&terminal);
     if terminal.is_interrupted() {
-        // Whatever failed then, it failed because of that.
+        // After an interruption, any failure is a consequence of it, so only the interruption is
+        // reported.
         eprintln!("interrupted; everything is removed again");
         return Ok(ExitCode::from(INTERRUPTED));
     }
@@ -131,7 +133,7 @@ fn set_the_scene(terminal: &Terminal, host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// A command of alice's that must succeed.
+/// Runs a command of alice, which must succeed.
 fn succeed(terminal: &Terminal, host: &Host, line: &str) -> Result<Said> {
     let said = terminal.show(line, &mut host.alice(line))?;
     ensure(said.success, || format!("`{line}` should have succeeded"))?;
@@ -185,7 +187,7 @@ fn take_down(terminal: &Terminal, host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// Exchanges of small packets come through: a name look-up, and a short page.
+/// Shows that small packets pass: a name look-up and a short page.
 fn small(terminal: &Terminal, host: &Host) -> Result<()> {
     aside("/lab-probe is the one program in these images: it serves, downloads and uploads.\n");
     let said =
@@ -193,7 +195,7 @@ fn small(terminal: &Terminal, host: &Host) -> Result<()> {
     ensure(said.text.trim() == "ok", || "a short page should have come".into())
 }
 
-/// The links on which the handshakes are watched.
+/// The links on which the handshakes are captured.
 struct Wires<'a> {
     bridge: &'a str,
 }

@@ -1,4 +1,4 @@
-//! How the demo shows itself: commands as they are typed, with what they really print.
+//! The demo's output: commands as they are typed, with their real output.
 
 use std::io::{BufRead, BufReader, Write, pipe};
 use std::process::{Command, Stdio};
@@ -10,7 +10,8 @@ use signal_hook::flag::{register, register_conditional_shutdown};
 
 use super::{DemoError, INTERRUPTED, Result};
 
-/// Prints a line. A reader who leaves early (`| head`) misses the rest; the demo still goes on to its end and cleans up.
+/// Prints a line. If the reader leaves early (`| head`), the demo still runs to its end and cleans
+/// up.
 fn say(line: &str) {
     let _ = writeln!(anstream::stdout(), "{line}");
 }
@@ -20,17 +21,17 @@ pub(super) fn scene(title: &str) {
     say(&format!("\n\x1b[1m{title}\x1b[0m\n"));
 }
 
-/// Says something beside the commands.
+/// Prints a remark between the commands.
 pub(super) fn aside(text: &str) {
     text.split('\n').for_each(|line| say(format!("  {line}").trim_end()));
 }
 
-/// Says what was checked and is as it should be.
+/// Prints a check that passed.
 pub(super) fn verdict(text: &str) {
     say(&format!("  \x1b[32m✓\x1b[0m {text}"));
 }
 
-/// Runs commands and shows them, on standard output, until somebody presses Ctrl-C.
+/// Runs commands and shows them, on standard output, until Ctrl-C.
 #[derive(Debug)]
 pub(super) struct Terminal {
     interrupted: Arc<AtomicBool>,
@@ -46,13 +47,13 @@ pub(super) struct Said {
 }
 
 impl Terminal {
-    /// From here on SIGINT, SIGTERM and SIGHUP end the demo after the running command, so that it can clean up; a second one
-    /// ends it at once, and the guardian of the sandbox cleans up.
+    /// From here on SIGINT, SIGTERM and SIGHUP end the demo after the running command, so that it
+    /// can clean up. A second signal ends it at once, and the guardian of the sandbox cleans up.
     pub(super) fn new() -> Result<Self> {
         let failed = |source| DemoError::Io { doing: "listen to Ctrl-C", source };
         let interrupted = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
-            // In this order: the first signal finds the flag unset.
+            // Keep this order: the first signal must find the flag unset.
             register_conditional_shutdown(signal, INTERRUPTED.into(), Arc::clone(&interrupted)).map_err(failed)?;
             register(signal, Arc::clone(&interrupted)).map_err(failed)?;
         }
@@ -67,7 +68,8 @@ impl Terminal {
         let (output, input) = pipe().map_err(failed)?;
         let errors = input.try_clone().map_err(failed)?;
         let mut child = command.stdin(Stdio::null()).stdout(input).stderr(errors).spawn().map_err(failed)?;
-        // The command keeps the writing ends until it is reconfigured; the reader would wait for them.
+        // Replace the writing ends that `command` still holds, or the reader would never see the
+        // end.
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut text = String::new();
         for said in BufReader::new(output).lines() {
@@ -81,7 +83,7 @@ impl Terminal {
         Ok(Said { success: status.success(), text })
     }
 
-    /// Whether somebody pressed Ctrl-C.
+    /// Whether one of the signals arrived.
     pub(super) fn is_interrupted(&self) -> bool {
         self.interrupted.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! Things that the demo could leave behind on the machine, and does not.
+//! A check that the demo leaves nothing behind on the machine.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +17,7 @@ pub(super) struct Traces {
     namespaces: BTreeSet<PathBuf>,
 }
 
-/// Tables and links that a sandbox has; in it they belong, on the machine they would be ours.
+/// Tables and links that a sandbox has. A new one on the machine would be the demo's.
 const TABLES: [&str; 2] = ["table inet airpods", "table inet lab"];
 const LINKS: [&str; 4] = ["wg0", "wire", "peer0", "far"];
 
@@ -43,7 +43,8 @@ impl Traces {
         Ok(Self { namespaces: namespaces.collect::<Result<_>>()?, ..Self::default() })
     }
 
-    /// No process is in one of the namespaces any more, and so the kernel has let go of them.
+    /// Fails if a process is still in one of the namespaces. Without any, the kernel has freed
+    /// them.
     pub(super) fn ensure_gone(&self) -> Result<()> {
         let processes =
             fs::read_dir("/proc").map_err(|source| DemoError::Io { doing: "list the processes", source })?;
@@ -56,7 +57,7 @@ impl Traces {
         Ok(())
     }
 
-    /// Nothing of ours has come since.
+    /// Fails if one of [`TABLES`] or [`LINKS`] is new since `before`.
     pub(super) fn ensure_nothing_new_since(&self, before: &Self) -> Result<()> {
         let tables = self.tables.difference(&before.tables).filter(|table| TABLES.contains(&table.as_str()));
         let links = self.links.difference(&before.links).filter(|link| LINKS.contains(&link.as_str()));

@@ -1,7 +1,8 @@
 //! The cost of a launch: `airpods` beside podman's commands, podman's API, and the tools that do the same.
 //!
-//! Everybody brings the same three services up on a network of their own, from an image that is there, and everybody's are taken
-//! down in the same way, off the clock. [`way`] has the ways, [`rest`] the one without any tool.
+//! Each contender brings the same three services up on a network of their own, from a local image.
+//! All are removed in the same way, off the clock. [`way`] has the commands, [`rest`] the one
+//! without any tool.
 
 mod rest;
 mod way;
@@ -23,7 +24,7 @@ use way::{AGAIN, COLD, OWN, SOCKET, STOPPED, Way, lay_out};
 /// Timed rounds.
 const ROUNDS: usize = 15;
 
-/// Everybody's image.
+/// The image of all services.
 const IMAGE: &str = "localhost/lab:1";
 
 /// A host with podman, and the stopwatch inside it.
@@ -92,7 +93,8 @@ pub(crate) fn measure() -> Result<()> {
     }
     let series = AGAIN.iter().zip(&again).filter_map(|(way, times)| Series::new(way.name, times));
     println!("{}", table("ms", &series.collect::<Vec<_>>(), "podman ps"));
-    // A start with nothing to do lists what there is and reads back three containers: reading back alone takes no longer.
+    // A start with nothing to do makes its listings and reads back three containers, so reading
+    // back alone takes no longer.
     let median = |times: &Vec<Duration>| Series::new("", times).map(|series| series.median());
     let nothing = AGAIN.iter().position(|way| way.line == STOPPED[1].line).and_then(|at| median(&again[at]));
     if let Some((nothing, whole)) = nothing.zip(median(&own[1])) {
@@ -106,10 +108,10 @@ fn print(ways: &[Way], times: &[Vec<Duration>]) {
     println!("{}", table("ms", &series.collect::<Vec<_>>(), ways[0].name));
 }
 
-/// It keeps the containers.
+/// Stops the services and keeps the containers.
 const STOP: &str = "airpods stop";
 
-/// One untimed turn, after which three containers run.
+/// Takes one untimed turn, and checks that three containers run.
 fn prove(way: &Way) -> Result<()> {
     time(way.line)?;
     let running = run(Command::new("podman").args(["ps", "--filter", "ancestor=localhost/lab:1", "--quiet"]))?;
@@ -119,7 +121,7 @@ fn prove(way: &Way) -> Result<()> {
     take_down()
 }
 
-/// Everybody's services end in the same way.
+/// Removes the services of any contender.
 fn take_down() -> Result<()> {
     const LINE: &str = "podman pod rm --all --force --time 0; podman rm --all --force --time 0; \
                         podman network ls --quiet | grep -vx podman | xargs -r podman network rm";
@@ -147,7 +149,7 @@ fn time(line: &str) -> Result<Duration> {
     }
 }
 
-/// The file with a contender's stderr, for the case that it fails.
+/// The file with a contender's standard error, which is shown if it fails.
 const LOG: &str = "/tmp/contender.log";
 
 fn log() -> Result<fs::File> {

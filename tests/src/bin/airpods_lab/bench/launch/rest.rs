@@ -1,5 +1,6 @@
-//! The least that brings the services up by podman's API: a service of podman's own, the network, and for each container one call that
-//! makes it and one that starts it, side by side. Nothing is looked at before or after.
+//! The fewest steps that bring the services up by podman's API. It starts podman's API service,
+//! makes the network, and makes and starts the containers side by side, one call each. Nothing is
+//! checked before or after.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -15,7 +16,7 @@ use crate::bench::{BenchError, Result, in_a_sandbox};
 
 const SOCKET: &str = "/tmp/rest-minimum.sock";
 
-/// Brings them up.
+/// Brings the services up.
 ///
 /// # Errors
 /// [`BenchError`], when podman refuses.
@@ -51,7 +52,7 @@ pub(super) struct Service {
 }
 
 impl Service {
-    /// It answers on `socket` when this returns.
+    /// Starts it. It answers on `socket` when this returns.
     pub(super) fn start(socket: &'static str) -> Result<Self> {
         let mut podman = Command::new("podman");
         podman.args(["system", "service", "--time=0", &format!("unix://{socket}")]);
@@ -67,7 +68,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // It is gone in either case.
+        // Ignore the errors: the process is gone in either case.
         let _ = self.process.kill();
         let _ = self.process.wait();
         let _ = std::fs::remove_file(Path::new(self.socket));

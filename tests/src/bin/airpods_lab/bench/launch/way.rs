@@ -10,11 +10,11 @@ use crate::bench::{BenchError, Result};
 /// A way to bring them up.
 #[derive(Debug)]
 pub(super) struct Way {
-    /// How the table calls it.
+    /// Its name in the table.
     pub(super) name: &'static str,
     /// The command.
     pub(super) line: &'static str,
-    /// The program without which there is nothing to compare with.
+    /// The program that it needs, if that may be missing.
     program: Option<&'static str>,
 }
 
@@ -29,7 +29,7 @@ impl Way {
     }
 }
 
-/// From nothing but the image. The first is what the others are divided by.
+/// Launches with only the image present. The first is the reference that the others are divided by.
 pub(super) const COLD: [Way; 6] = [
     Way::new("airpods start", "airpods start --no-wait"),
     Way::new("the REST minimum", "/usr/local/libexec/airpods-lab rest-minimum"),
@@ -43,8 +43,9 @@ pub(super) const COLD: [Way; 6] = [
     },
 ];
 
-/// From nothing but the image as well, by what answers and by how many services; the first is what the others are divided by.
-/// Everything is taken down after each.
+/// airpods' own launches with only the image present, with and without a podman socket, and with
+/// different numbers of services. The first is the reference that the others are divided by.
+/// Everything is removed after each.
 pub(super) const OWN: [Way; 5] = [
     Way::new("airpods start, three services", "airpods start --no-wait"),
     Way::new("the same by podman's socket", "airpods --config /tmp/socket.toml start --no-wait"),
@@ -53,13 +54,13 @@ pub(super) const OWN: [Way; 5] = [
     Way::new("ten services, by podman's socket", "airpods --config /tmp/ten-socket.toml start --no-wait"),
 ];
 
-/// After `airpods stop`, which keeps containers, network and volumes.
+/// Launches after `airpods stop`, which keeps containers, network and volumes.
 pub(super) const STOPPED: [Way; 2] = [
     Way::new("airpods start, after a stop", "airpods start --no-wait"),
     Way::new("the same by podman's socket", "airpods --config /tmp/socket.toml start --no-wait"),
 ];
 
-/// While they run, and podman answers on [`SOCKET`], as it does where systemd keeps one for a user.
+/// Commands while the services run and podman answers on [`SOCKET`], as on a user's systemd socket.
 pub(super) const AGAIN: [Way; 8] = [
     Way::new("true: any process at all", "true"),
     Way::new("airpods --version", "airpods --version"),
@@ -74,13 +75,13 @@ pub(super) const AGAIN: [Way; 8] = [
 /// The configuration of `airpods`.
 pub(super) const CONFIG: &str = "/tmp/airpods.toml";
 
-/// Where podman's service listens that is running already.
+/// The socket of the running podman service.
 pub(super) const SOCKET: &str = "/tmp/podman.sock";
 
 /// Each service's name and port.
 pub(super) const SERVICES: [(&str, u16); 3] = [("one", 7001), ("two", 7002), ("three", 7003)];
 
-/// Writes the files that the ways read.
+/// Writes the files that the commands read.
 pub(super) fn lay_out() -> Result<()> {
     let files = [
         (CONFIG, airpods("")),
@@ -133,7 +134,7 @@ fn script(end: &str) -> String {
     format!("set -e\npodman network create bench\n{runs}wait\n")
 }
 
-/// podman does not make a network that it is told to play on.
+/// `podman kube play --network` does not make the network.
 const KUBE: &str = "set -e\npodman network create bench\npodman kube play --network bench /tmp/kube.yaml\n";
 
 fn kube() -> String {
