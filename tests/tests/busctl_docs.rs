@@ -1,4 +1,4 @@
-//! The bus commands of docs/dbus-api.md and the README, run word for word on a throw-away host.
+//! Runs the bus commands of docs/dbus-api.md and the README verbatim on a throw-away host.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use serde_json::Value;
 const API: &str = "docs/dbus-api.md";
 const README: &str = "README.md";
 
-/// The host that the pages presume: the helper installed, and a VPN link `wg0`.
+/// The host that the pages assume: with the helper and a VPN link `wg0`.
 fn host() -> Sandbox {
     let sandbox = Sandbox::new().unwrap();
     sandbox.install_helper().unwrap();
@@ -31,7 +31,7 @@ fn blocks<'a>(page: &'a str, language: &str) -> Vec<&'a str> {
     page.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
 }
 
-/// A line at the prompt, and what the page shows below it.
+/// A command line of a page, and the output that the page shows below it.
 struct Step<'a> {
     line: &'a str,
     shown: Vec<&'a str>,
@@ -50,7 +50,7 @@ fn steps(page: &str) -> Vec<Step<'_>> {
 }
 
 impl Step<'_> {
-    /// Runs it and compares; `...` stands for whatever comes from there on.
+    /// Runs it and compares the output; `...` stands for the rest of it.
     fn check(&self, sandbox: &Sandbox) {
         let said = sandbox.sh(self.line).unwrap_or_else(|error| panic!("{error}"));
         match self.shown.split_last() {
@@ -78,7 +78,8 @@ fn every_busctl_line_does_what_the_page_shows() {
 fn every_clamp_of_the_readme_works_as_typed() {
     let page = page(README);
     let sandbox = host();
-    // This host has no path to measure: `tests/tests/cure` and the demo have one.
+    // Skip `--mtu auto`: this host has no path to measure. `tests/tests/cure` and the demo have
+    // one.
     let clamps = |step: &Step| step.line.starts_with("airpods net clamp ") && !step.line.contains("--mtu auto");
     let lines: Vec<_> = steps(&page).into_iter().filter(clamps).collect();
     assert!(lines.len() >= 4);
@@ -127,11 +128,11 @@ fn the_status_has_the_keys_and_types_that_the_page_lists_and_no_others() {
     let answer: Value = serde_json::from_str(&json).unwrap();
     let status = &answer["data"][0];
     let mut keys = documented(&page, "| key | type | meaning |");
-    // This kernel refuses nothing.
+    // The kernel refuses nothing here, so this key is missing.
     assert_eq!(keys.remove("refusal").as_deref(), Some("s"));
     assert_eq!(served(status), keys);
     let mut keys = documented(&page, "| key of a clamp | type | meaning |");
-    // No route of this host sets an MTU.
+    // No route of this host sets an MTU, so this key is missing.
     assert_eq!(keys.remove("route-mtu").as_deref(), Some("u"));
     assert_eq!(served(&status["clamps"]["data"][0]), keys);
 }
@@ -175,14 +176,14 @@ fn the_log_reads_as_the_page_shows_it() {
         return action.id == 'org.airpods.helper1.clamp-on' ? polkit.Result.YES : polkit.Result.NO;
     });";
     sandbox.add_polkit_rule("50-alice", rule).unwrap();
-    // polkitd reads a new rule within a moment; one that starts has read it.
+    // Restart polkitd: a running one reads a new rule only after a delay.
     sandbox.stop_polkit().unwrap();
     sandbox.start_polkit().unwrap();
     let helper = "busctl call org.airpods.Helper1 /org/airpods/Helper1 org.airpods.Helper1";
     let alice = sandbox.as_user("alice");
     alice.sh(&format!("{helper} ClampOn 'sa{{sv}}' wg0 0")).unwrap();
     alice.sh(&format!("{helper} Reset")).unwrap_err();
-    // A page has no way of knowing who is the forty-second to speak on a bus.
+    // Hide the unique bus names, which a page cannot predict.
     let anonymous = |line: &str| {
         let words = line.split(' ').map(|word| if word.starts_with("sender=:1.") { "sender=…" } else { word });
         words.collect::<Vec<_>>().join(" ")

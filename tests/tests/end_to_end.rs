@@ -1,5 +1,5 @@
-//! The main job from end to end, as `make demo` tells it: every sentence of the demo is a check of its own, so what is left to
-//! hold here is that it is told to its end, and that it cleans up when it is not.
+//! The main job from end to end, as `make demo` shows it. The demo checks every sentence of its
+//! own. These tests check that it reaches its end, and that it cleans up when it is interrupted.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
@@ -17,7 +17,7 @@ fn demo() -> Command {
     demo
 }
 
-/// The process namespaces of a process's descendants, and so that of its sandbox.
+/// The pid namespaces of a process's descendants, which include that of its sandbox.
 fn namespaces_below(process: u32) -> Vec<PathBuf> {
     let own = fs::read_link("/proc/self/ns/pid").unwrap();
     let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
@@ -40,7 +40,7 @@ fn inhabitants(namespaces: &[PathBuf]) -> Vec<PathBuf> {
 fn read_until(demo: &mut Child, cue: &str) {
     let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
     assert!(lines.by_ref().any(|line| line.unwrap().contains(cue)), "the demo never came to `{cue}`");
-    // Its further lines must find a reader.
+    // Keep reading, so that the demo can write its further lines.
     std::thread::spawn(move || lines.count());
 }
 

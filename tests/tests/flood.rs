@@ -1,4 +1,4 @@
-//! Callers that send more than anybody needs: the helper's memory stays bounded, and others are answered.
+//! Callers that flood the helper: its memory stays bounded, and it answers others.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::HashMap;
@@ -16,7 +16,8 @@ const OBJECT: &str = "/org/airpods/Helper1";
 const CLIENTS: usize = 20;
 const CALLS: usize = 10_000;
 
-/// In KiB: what all those calls may make the helper grow by. It holds 256 clamps in the end, and it had none.
+/// Upper bound on the helper's growth by all those calls, in KiB. It includes 256 clamps, from none
+/// before.
 const GROWTH: u64 = 32 * 1024;
 
 fn host() -> Sandbox {
@@ -32,7 +33,7 @@ fn connect(sandbox: &Sandbox) -> Connection {
     zruntime::block_on(Builder::address(address.as_str()).build()).unwrap()
 }
 
-/// A call that nobody waits for.
+/// Sends a call that expects no answer.
 fn send(connection: &Connection, link: &str) {
     let call = Message::method_call(OBJECT, "ClampOn").destination(NAME).interface(NAME);
     let call = call.with_flags(Flags::NO_REPLY_EXPECTED).build(&(link, HashMap::<String, Variant<'_>>::new())).unwrap();
@@ -63,7 +64,8 @@ fn ten_thousand_calls_by_many_clients_leave_the_helper_small_and_others_served()
                 for call in 0..CALLS / CLIENTS {
                     send(&connection, &format!("wg{client}-{call}"));
                 }
-                // The helper reads in order: when this is answered, with whatever, it has had all of them.
+                // The helper reads in order, so any answer to this call shows that it has read all
+                // of them.
                 let last = connection.call_method(Some(NAME), OBJECT, Some(NAME), "GetStatus", &());
                 let answer = zruntime::block_on(last);
                 let answered = matches!(answer, Ok(_) | Err(zbus::Error::MethodError(..) | zbus::Error::FDO(_)));
@@ -80,14 +82,14 @@ fn ten_thousand_calls_by_many_clients_leave_the_helper_small_and_others_served()
 const ALICE: u32 = 1000;
 const BOB: u32 = 1001;
 
-/// Routes that are looked through for each status while auto is on.
+/// The number of routes. The helper reads all of them for each status while auto is on.
 const ROUTES: usize = 20_000;
-/// Far more than the quotas let in, from as many connections as fill every place of a user.
+/// Far more calls than the quotas admit, from enough connections to use up a user's quota.
 const READS: usize = 20_000;
 const READERS: usize = 6;
 
-/// The time limit for anybody else's call meanwhile, on however busy a machine. It takes 0.3 s, and took half a minute
-/// while there was a snapshot for each of those calls.
+/// Time limit for another user's call meanwhile, even on a busy machine. It takes 0.3 s. It took
+/// half a minute while the helper made a snapshot for each of those calls.
 const MEANWHILE: Duration = Duration::from_secs(10);
 
 fn connect_user(sandbox: &Sandbox, user: u32) -> Connection {
@@ -95,8 +97,9 @@ fn connect_user(sandbox: &Sandbox, user: u32) -> Connection {
     zruntime::block_on(Builder::unix_stream(stream).user_id(user).build()).unwrap()
 }
 
-/// Asks for the status and does not wait for it, with and without a wish for an answer in turn. The bus itself lets no connection
-/// wait for more than 128. When this returns, the bus has passed them all on: what is called from now on is behind them.
+/// Requests the status without waiting, alternately with and without expecting an answer. The bus
+/// allows 128 pending answers for each connection. When this returns, the bus has passed all calls
+/// on, so later calls are queued behind them.
 fn flood_with_reads(connections: &[Connection]) {
     for number in 0..READS {
         let call = Message::method_call(OBJECT, "GetStatus").destination(NAME).interface(NAME);
@@ -109,7 +112,7 @@ fn flood_with_reads(connections: &[Connection]) {
     }
 }
 
-/// How long a call takes to be served.
+/// Runs a call and returns its duration.
 fn timed(call: impl Future<Output = zbus::Result<Message>>) -> Duration {
     let start = Instant::now();
     zruntime::block_on(call).unwrap();
@@ -155,14 +158,14 @@ fn a_flood_of_reads_keeps_neither_others_calls_nor_reactions_to_links_waiting() 
     assert!(peak < before + GROWTH, "{before} KiB before, {peak} KiB at the peak");
 }
 
-/// In bytes: nearly the longest message that the bus lets through.
+/// The size of a body in bytes: nearly the longest message that the bus allows.
 const LARGEST: usize = 31 * 1024 * 1024;
 const LARGEST_CALLS: usize = 12;
 
-/// In KiB: what calls of that length may make the helper grow by, however many there are.
+/// Upper bound on the helper's growth by any number of calls of that length, in KiB.
 const GROWTH_BY_LENGTH: u64 = 2 * 1024;
 
-/// The error of a call with so large a body.
+/// The error of a call with this body.
 fn refusal(connection: &Connection, body: &str) -> String {
     let call = connection.call_method(Some(NAME), OBJECT, Some(NAME), "ClampOff", &body);
     zruntime::block_on(call).unwrap_err().to_string()
@@ -183,7 +186,7 @@ fn the_largest_calls_that_the_bus_lets_through_are_refused_and_not_held() {
             });
         }
     });
-    // Signals that nobody has asked for come through as well, and are not held either.
+    // Unsolicited signals reach the helper as well, and it must not keep them either.
     let connection = connect(&host);
     let signal = Message::signal(OBJECT, NAME, "Large").destination(NAME).build(&body).unwrap();
     zruntime::block_on(connection.send(&signal)).unwrap();

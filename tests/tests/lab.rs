@@ -1,4 +1,4 @@
-//! The laboratory keeps its promises: worlds are real, and leave nothing behind.
+//! Tests of the laboratory: worlds are real, and leave nothing behind.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
@@ -125,7 +125,7 @@ fn podman_runs_containers_in_a_sandbox_for_root_and_for_a_user() {
         assert!(named.contains("10.89.7.") || named.contains("fd89:7:"), "{user}: an alias: {named}");
         let resolved = seat.sh("podman exec other /lab-probe resolve download.example").unwrap();
         assert!(resolved.contains("192.0.2.80"), "{user}: the internet's names: {resolved}");
-        // slirp4netns carries no IPv6 unless it is told to.
+        // By default slirp4netns carries no IPv6.
         let families: &[Family] = if user == "root" { &FAMILIES } else { &[Family::V4] };
         let exec = || {
             let mut podman = seat.command("podman");
@@ -167,7 +167,7 @@ fn host_state(namespaces: &BTreeSet<String>) -> (String, String, String, usize, 
 
 /// The control groups of sandboxes whose guardian is gone.
 fn groups() -> usize {
-    // Groups vanish meanwhile, of other tests and of the killed one: none of them is entered.
+    // Enter no group, because those of other tests and of the killed one vanish meanwhile.
     let find = ["/sys/fs/cgroup", "-ignore_readdir_race", "-name", "airpods-lab-*", "-print", "-prune"];
     let found = run(Command::new("find").args(find)).unwrap().stdout;
     String::from_utf8(found)
@@ -188,7 +188,7 @@ fn a_killed_test_with_a_path_leaves_nothing_behind() {
     leaves_nothing_behind(&["hold", "--path"]);
 }
 
-/// Kills what holds a world, as a test may be killed.
+/// Kills the process that holds a world, and checks that nothing is left.
 fn leaves_nothing_behind(holder: &[&str]) {
     let before = host_state(&BTreeSet::new());
     let mut test = Command::new(Program::Lab.path().unwrap()).args(holder).stdout(Stdio::piped()).spawn().unwrap();

@@ -1,11 +1,11 @@
-//! Rules of others beside ours: our whole life leaves every one of them as it was.
+//! Other programs' rules beside ours: nothing that the helper does changes them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::{Duration, Instant};
 
 use airpods_lab::{Image, PATIENCE, Place, Sandbox, neighbours};
 
-/// A host with the bus and the helper, and a VPN link. root is served without polkit.
+/// A host with the bus, the helper and a VPN link. root needs no polkit.
 fn host() -> Sandbox {
     let sandbox = Sandbox::new().unwrap();
     sandbox.install_helper().unwrap();
@@ -31,7 +31,7 @@ fn end_helper(sandbox: &Sandbox, signal: &str) {
     }
 }
 
-/// Goes through all that we ever do, and looks at the others' rules after each step.
+/// Runs through all changes of the helper, and compares the other programs' rules after each.
 fn live(sandbox: &Sandbox) {
     let before = neighbours::others(sandbox).unwrap();
     assert!(before.len() > 500, "the premise: there are rules\n{before}");

@@ -1,4 +1,5 @@
-//! The claims of the pages about the repository itself: the tests that they name exist, and their links lead somewhere.
+//! Checks the pages' statements about the repository: the tests that they name exist, and their
+//! links resolve.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use airpods_lab::repository;
 
-/// Every file below a folder of the repository whose name ends so.
+/// Every file below a folder whose name ends in `end`.
 fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -26,12 +27,13 @@ fn tests() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for source in ["client", "dbus", "helper", "tests"].iter().flat_map(|part| files(&repository().join(part), ".rs")) {
         let text = fs::read_to_string(&source).unwrap();
-        // `#[test]` or `#[tokio::test]`; the name is behind the next `fn`, whatever other attributes there are between.
+        // Matches `#[test]` and `#[tokio::test]`. The name follows the next `fn`, after any other
+        // attributes.
         for after in text.split("test]\n").skip(1) {
             let name = after.split("fn ").nth(1).and_then(|rest| rest.split('(').next());
             names.insert(name.unwrap_or_else(|| panic!("{}: a test without a name", source.display())).to_owned());
         }
-        // A claim about whole machines is a test on each Debian, and one about a bus a test on each bus daemon.
+        // The macros make a test for each Debian, or for each bus daemon, from such a function.
         for argument in ["(suite: Suite) {\n", "(bus: BusDaemon) {\n"] {
             let claims = text.split(argument).filter_map(|before| before.rsplit("fn ").next());
             names.extend(claims.map(str::to_owned));
@@ -57,7 +59,7 @@ fn every_security_property_and_every_case_names_tests_that_are_there() {
     }
 }
 
-/// Each row has a code of its own, a sentence, and the names of tests.
+/// Checks that each row has its own code, a sentence, and the names of tests.
 fn every_row_names_tests(rows: &[Vec<&str>], there: &BTreeSet<String>) {
     assert!(rows.len() > 40, "the tables are not read: {rows:?}");
     let mut codes = BTreeSet::new();
@@ -106,7 +108,7 @@ fn every_link_between_pages_leads_somewhere() {
                 continue;
             }
             followed += 1;
-            // The book of `make docs` has the pages of docs/ and nothing beside them.
+            // The book of `make docs` contains only the pages of docs/.
             assert!(!in_book(&page) || !file.starts_with("../"), "{}: {link} leads out of the book", page.display());
             assert!(page.parent().unwrap().join(file).exists(), "{}: {link} leads nowhere", page.display());
         }

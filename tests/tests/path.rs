@@ -1,4 +1,4 @@
-//! The laboratory's path carries what its rules say, to the byte, and goes with its value.
+//! The laboratory's path obeys its rules to the byte, and vanishes with its value.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::{Read, Write};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use airpods_lab::path::{Direction, End, Event, Report, Server, in_network};
 use airpods_lab::{FAMILIES, Family, Netns, Path, PathWorld, Place, Rules, eventually};
 
-/// Two namespaces with a path between, both links of MTU 1500, and addresses on them.
+/// Two namespaces with a path between them. Both links have MTU 1500 and addresses.
 struct Ends {
     path: Path,
     near: Netns,
@@ -28,7 +28,7 @@ fn ends(rules: Rules) -> Ends {
     Ends { path, near, _far: far }
 }
 
-/// Whether an echo in packets of so many bytes, which nobody may cut, comes back.
+/// Whether an echo in packets of `size` bytes with "don't fragment" comes back.
 fn echoes(near: &Netns, family: Family, size: usize) -> bool {
     let (to, headers) = if family == Family::V4 { ("192.0.2.2", 28) } else { ("2001:db8::2", 48) };
     near.sh(&format!("ping -c 1 -W 1 -M do -s {} {to}", size - headers)).is_ok()
@@ -64,7 +64,7 @@ fn a_path_and_its_links_go_with_its_value() {
     assert!(near.sh("ip link show wg0").is_err());
 }
 
-/// Sends the beginning of a hello, and returns how many bytes come back until nothing more does.
+/// Sends the beginning of a hello, and returns how many bytes come back.
 fn answer(stream: &mut TcpStream) -> usize {
     let mut hello = vec![22, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3];
     hello.resize(205, 0x5a);
@@ -102,7 +102,8 @@ fn handshake(world: &PathWorld, server: Server, family: Family) -> String {
 
 #[test]
 fn each_server_is_what_its_name_says() {
-    // The ranges are the first flights in bytes: measuring the way down depends on them.
+    // The ranges are the sizes of the first flights in bytes. Measuring the path down depends on
+    // them.
     let expected = [
         (Server::Rsa, "TLSv1.3", 2900..3300),
         (Server::Ecdsa, "TLSv1.3", 1900..2300),

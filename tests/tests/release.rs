@@ -1,4 +1,5 @@
-//! `make release` changes the tree: the version in every file, and nothing where it fails.
+//! The effect of `make release` on the tree: it sets the version in every file, and changes nothing
+//! if it fails.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fs;
@@ -8,7 +9,7 @@ use std::process::{Command, Output};
 use airpods_lab::repository;
 use tempfile::TempDir;
 
-/// A clone with the files that have a version, and with the scripts as they are here.
+/// A clone with the files that contain the version, and with the scripts of this tree.
 struct Clone(TempDir);
 
 impl Clone {
@@ -28,7 +29,7 @@ impl Clone {
         self.0.path()
     }
 
-    /// Without anybody's configuration of git, and with a name to commit as.
+    /// A command in the clone, without any user's git configuration and with a name for commits.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.path()).env("HOME", self.path()).env("GIT_CONFIG_GLOBAL", "/dev/null");
@@ -52,7 +53,8 @@ impl Clone {
         fs::read_to_string(self.path().join(file)).unwrap()
     }
 
-    /// A `make` that builds nothing, and leaves files where the targets leave theirs.
+    /// A stand-in for `make` that builds nothing and makes empty files in place of the targets'
+    /// results.
     fn stand_in(&self, last: &str) -> PathBuf {
         let path = self.path().join("target/make");
         let lines = "#!/bin/sh\nset -e\nmkdir -p target/deb target/deb-src target/rpm target/source\ntouch target/deb/a.deb target/deb/a.cdx.json \

@@ -9,10 +9,10 @@ use nix::unistd::Pid;
 
 use crate::host::Host;
 
-/// The end of every question.
+/// The end of every confirmation prompt.
 const QUESTION: &str = "[y/N]";
 
-/// Types `airpods start` in a terminal, and these keys once something is asked.
+/// Types `airpods start` in a terminal, and these keys at the prompt.
 fn at_the_question(host: &Host, keys: &str) -> String {
     terminal::once_shown(&host.seat, &client::line("start"), QUESTION, || keys.to_owned()).unwrap()
 }
@@ -83,7 +83,7 @@ fn without_the_helper_require_starts_nothing_and_auto_names_the_cure_that_needs_
     let cure = "`airpods config set runtime.network.mtu 1380`, then `airpods start --reset-network`";
     assert!(said.contains("it cannot be clamped: ") && said.contains(cure), "{said}");
     assert!(host.transfers().all_hung());
-    // The cure, as it was told.
+    // Applies the cure that airpods suggested.
     host.configure("mtu = 1380");
     let said = host.succeed("start --reset-network").err;
     assert!(!said.contains("VPN"), "there is nothing left to say: {said}");
@@ -94,7 +94,7 @@ fn without_the_helper_require_starts_nothing_and_auto_names_the_cure_that_needs_
 fn without_the_right_to_clamp_require_fails_as_denied_and_starts_nothing() {
     let host = Host::new();
     host.configure("mss_clamp = \"require\"");
-    // Root's podman, handed to an ordinary user, whom polkit would have to ask for a password.
+    // Lets an ordinary user use root's podman. polkit would need a password of that user.
     let sandbox = host.world.sandbox();
     sandbox.sh("mkdir -p -m 755 /run/podman").unwrap();
     let mut service = sandbox.command("podman");

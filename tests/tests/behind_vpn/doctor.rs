@@ -1,4 +1,4 @@
-//! The findings of `airpods doctor` behind a VPN, and a test that its cures work.
+//! The findings of `airpods doctor` behind a VPN, and the effect of its cures.
 
 use airpods_lab::Place;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use crate::host::{Host, only_this_server};
 /// The VPN's own name server.
 const VPN_DNS: &str = "192.0.2.54";
 
-/// A public one.
+/// A public name server.
 const PUBLIC_DNS: &str = "192.0.2.53";
 
 /// The findings other than `ok`: level, code, cause and cure.
@@ -24,7 +24,7 @@ fn findings(host: &Host) -> Vec<[String; 4]> {
     found
 }
 
-/// The one finding, which has this code and these words. Returns the cure.
+/// Checks that there is one finding, with this code and these words, and returns its cure.
 #[track_caller]
 fn only(host: &Host, code: &str, words: &[&str]) -> String {
     let found = findings(host);
@@ -36,7 +36,7 @@ fn only(host: &Host, code: &str, words: &[&str]) -> String {
     cure.clone()
 }
 
-/// A host whose names are resolved by the VPN's server.
+/// A host that resolves names by the VPN's server.
 fn host() -> Host {
     let mut host = Host::new();
     host.world.add_resolver(VPN_DNS.parse().unwrap(), &["inside.example=192.0.2.80"]).unwrap();

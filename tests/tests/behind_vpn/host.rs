@@ -9,7 +9,7 @@ use airpods_lab::{BlackHole, FAMILIES, Place, Program, Said, Seat, World, WorldP
 /// The image that stands for any service.
 const IMAGE: &str = "localhost/lab:1";
 
-/// A service of the lab's on a network with both families.
+/// A service of the laboratory's image on a network with both families.
 const SERVICE: &str = r#"
 [services.model]
 image = "localhost/lab:1"
@@ -24,7 +24,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// With the helper, its bus and polkit; root is at the keyboard.
+    /// A host with the helper, the bus and polkit, used by root.
     pub(crate) fn new() -> Self {
         let host = Self::without_helper("root");
         host.world.sandbox().install_helper().unwrap();
@@ -33,7 +33,7 @@ impl Host {
         host
     }
 
-    /// Without, and this user at the keyboard.
+    /// A host without these, used by this user.
     pub(crate) fn without_helper(user: &str) -> Self {
         let world = World::new(WorldPlan::with_hole(BlackHole::AB)).unwrap();
         world.sandbox().install(Program::Client, "/usr/bin/airpods").unwrap();
@@ -62,7 +62,7 @@ impl Host {
         serde_json::from_str(&self.succeed("status --json").out).unwrap()
     }
 
-    /// Everything of podman's.
+    /// podman's containers, networks and volumes.
     pub(crate) fn holdings(&self) -> String {
         self.seat
             .sh("podman ps -a --format '{{.Names}}'; podman network ls --format '{{.Name}}'; podman volume ls -q")
@@ -92,7 +92,8 @@ impl Host {
     }
 }
 
-/// Lines of `nft` that reject every question for names but those to this server, as Mullvad's firewall does.
+/// Lines for `nft` that reject all DNS queries except those to this server, as Mullvad's firewall
+/// does.
 pub(crate) fn only_this_server(server: &str) -> String {
     let mut chains = String::new();
     for hook in ["output", "forward"] {

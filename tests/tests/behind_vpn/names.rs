@@ -4,13 +4,13 @@ use airpods_lab::{Background, Place, Program};
 
 use crate::host::{Host, only_this_server};
 
-/// The VPN's own name server, which alone knows a name in there.
+/// The VPN's own name server, the only one that knows internal names.
 const VPN_DNS: &str = "192.0.2.54";
 
-/// The same for a link that wants every name.
+/// The same server for a link that wants every name.
 const VPN_DNS_WANTING: &str = "192.0.2.54~";
 
-/// A public one.
+/// A public name server.
 const PUBLIC_DNS: &str = "192.0.2.53";
 
 fn host_of(user: &str) -> Host {
@@ -19,7 +19,7 @@ fn host_of(user: &str) -> Host {
     host
 }
 
-/// systemd-resolved's place on the bus, with servers for links of the host: `LINK=ADDRESS`.
+/// Starts the stand-in for systemd-resolved, with servers for links of the host: `LINK=ADDRESS`.
 fn resolved(host: &Host, links: &[(&str, &str)]) -> Background {
     let sandbox = host.world.sandbox();
     let policy = "<busconfig><policy user=\"root\"><allow own=\"org.freedesktop.resolve1\"/></policy>\
@@ -107,7 +107,7 @@ fn a_vpn_that_rejects_other_name_servers_is_recognised_and_auto_is_the_cure() {
         for part in [PUBLIC_DNS, "are rejected on the way", "`wg0`", "dns_servers auto"] {
             assert!(said.contains(part), "{user}: {part}: {said}");
         }
-        // The cure, as it was told.
+        // Applies the cure that airpods suggested.
         host.configure("mss_clamp = \"off\"\ndns_servers = \"auto\"");
         let said = host.succeed("start --yes").err;
         assert!(!said.contains("name server"), "{user}: {said}");
@@ -122,7 +122,7 @@ fn a_server_that_is_silent_is_told_apart_and_one_that_answers_is_not_doubted() {
     let said = host.succeed("start").err;
     assert!(!said.contains("name server"), "{said}");
     assert!(host.world.dns_queries().unwrap().iter().any(|line| line.contains("a.root-servers.net")));
-    // Questions for names are lost beyond the tunnel.
+    // DNS queries are lost beyond the tunnel.
     host.world.gateway().sh(&dropping("forward")).unwrap();
     host.configure(&format!("mss_clamp = \"off\"\ndns_servers = [\"{VPN_DNS}\"]"));
     let said = host.succeed("start --yes").err;
@@ -132,14 +132,14 @@ fn a_server_that_is_silent_is_told_apart_and_one_that_answers_is_not_doubted() {
 #[test]
 fn it_is_asked_from_within_the_containers_network_and_not_only_from_the_host() {
     let host = host_of("root");
-    // Questions that the host forwards are dropped, its own are not.
+    // Forwarded DNS queries are dropped, the host's own are not.
     host.world.sandbox().sh(&dropping("forward")).unwrap();
     host.configure(&format!("mss_clamp = \"off\"\ndns_servers = [\"{VPN_DNS}\"]"));
     let said = host.succeed("start").err;
     assert!(said.contains("though the name servers answer the host"), "{said}");
 }
 
-/// Rules that drop every question for names in a hook.
+/// Rules that drop every DNS query in a hook.
 fn dropping(hook: &str) -> String {
     format!(
         "nft 'table inet vpn {{\nchain names {{\ntype filter hook {hook} priority filter\nudp dport 53 drop\n}}\n}}'"

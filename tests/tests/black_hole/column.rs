@@ -13,7 +13,7 @@ pub(crate) enum Column {
     HostNet,
     /// Behind a bridge of MTU 1500, as podman makes them for root.
     Bridge,
-    /// Behind a bridge that was made with the tunnel's MTU.
+    /// Behind a bridge with the tunnel's MTU.
     NarrowBridge,
     /// Rootless behind pasta, podman 5's default.
     Pasta,
@@ -23,17 +23,17 @@ pub(crate) enum Column {
     Podman,
     /// The same, the network made with `--opt mtu=` and the tunnel's MTU.
     NarrowPodman,
-    /// A container of an ordinary user's podman, on whatever network is this podman's default.
+    /// A container of an ordinary user's podman, on podman's default network.
     RootlessPodman,
     /// The same, on a network of its own.
     RootlessPodmanBridge,
 }
 
-/// So that a network of the test is none of podman's own choice. A network has one for each family.
+/// A network's subnets, one for each family, so that podman does not choose them.
 const SUBNETS: &str = "--ipv6 --subnet 10.90.NUMBER.0/24 --subnet fd90:NUMBER::/64";
 
 impl Column {
-    /// The address families that the column has: rootless podman has IPv6 only where it is asked for it.
+    /// The address families of the column. Rootless podman has IPv6 only on request.
     pub(crate) fn families(self) -> &'static [Family] {
         match self {
             Self::RootlessPodman | Self::RootlessPodmanBridge => &[Family::V4],
@@ -56,7 +56,8 @@ impl Column {
                 Spot::bare(machine)
             }
             Self::Pasta => {
-                // pasta copies addresses and default route of a link that has a gateway, as the one to the provider has.
+                // pasta copies the addresses and the default route of a link with a gateway. The
+                // link to the provider has one.
                 let provider = "ip route replace default via 203.0.113.1 dev wire metric 2000
                                 ip -6 route replace default via 2001:db8:f::1 dev wire metric 2000";
                 sandbox.sh(provider).unwrap();
@@ -124,11 +125,13 @@ fn settle(world: &World, seat: &Seat, container: &str) {
     }
 }
 
-/// pasta (2023) loses an IPv6 connection that is open when duplicate address detection ends and the link's own address appears.
+/// Waits for duplicate address detection: pasta (2023) loses an IPv6 connection that is open when
+/// it ends and the link's own address appears.
 const IN_PASTA: &str = r#"until [ -z "$(ip -6 addr show tentative)" ]; do sleep 0.1; done; exec "$@""#;
 
-/// slirp4netns attaches from outside to a namespace that is there already. It would announce IPv6 by router advertisements, a few
-/// seconds later; the addresses here are those that it announces, and the route stands in for one that has come already.
+/// slirp4netns attaches from outside to an existing namespace. It announces IPv6 by router
+/// advertisements only a few seconds later. So the script sets the announced address and route
+/// itself.
 const IN_SLIRP: &str = r#"set -e
 cd "$(mktemp -d)"
 mkfifo made ready

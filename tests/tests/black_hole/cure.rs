@@ -1,4 +1,4 @@
-//! The cures that the table compares.
+//! The cures in the table.
 
 use airpods_lab::{Place, World};
 
@@ -59,7 +59,7 @@ impl Cure {
     }
 }
 
-/// `airpods net clamp on`, by root: here it is not the question who may.
+/// `airpods net clamp on` by root, because authorisation is not tested here.
 fn clamp(world: &World, mtu: Option<u16>) {
     let sandbox = world.sandbox();
     sandbox.install_helper().unwrap();

@@ -1,7 +1,9 @@
-//! The table of docs/black-hole.md, row by row: who hangs behind which VPN, and what cures it.
+//! The table of docs/black-hole.md, row by row: the transfers that hang behind each VPN, and the
+//! cures.
 //!
-//! Each row is a world of its own, with a real tunnel. Every cell is four transfers of 1 MB over HTTPS with checksums: download
-//! and upload, IPv4 and IPv6. The rows that a clamp does not cure are what proves that the others were cured by it.
+//! Each row is a world of its own, with a real tunnel. Every cell is four transfers of 1 MB over
+//! HTTPS with checksums: download and upload, IPv4 and IPv6. The rows that a clamp does not cure
+//! prove that it cured the others.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod column;
@@ -36,8 +38,9 @@ struct Attempt {
 }
 
 impl Attempt {
-    /// Makes the transfer. One that is to hang has the time in which others complete many times over; one that is to complete may
-    /// take its time on a busy machine.
+    /// Makes the transfer, with a limit in seconds without progress. For an expected hang it is
+    /// many times the duration of a normal transfer. For an expected success it is longer, because
+    /// the machine may be busy.
     fn make(self, world: &World, place: &dyn Place) -> Transfer {
         let seconds = if self.expected == Hangs { "3" } else { "20" };
         let (verb, path) = match self.direction {
@@ -143,7 +146,7 @@ fn on_a_narrower_path_our_fixed_value_in_both_directions_cures_all() {
     assert_row(NARROW, Cure::Airpods { mtu: Some(1300) }, &row(Works, Works, Works, Works));
 }
 
-/// The same places as real containers, where podman's own NAT and firewall rules are on the way.
+/// The same places as real containers, with podman's own NAT and firewall rules in the path.
 const fn podman_row(bridge: Outcome, narrow_bridge: Outcome, rootless: Outcome) -> [(Column, Outcome); 4] {
     [
         (Column::Podman, bridge),

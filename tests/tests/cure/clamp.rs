@@ -37,7 +37,8 @@ fn where_nothing_hangs_auto_says_so_and_changes_nothing() {
     assert_eq!(host.clamped_to(), None);
 }
 
-/// A filter that reads only hellos of one packet: sizes can be measured, and no transfer completes with whatever clamp.
+/// A filter that drops hellos of more than 2000 bytes: sizes can be measured, but no transfer
+/// completes with any clamp.
 fn never_proven() -> Rules {
     Rules { hello_limit: Some(2000), ..Rules::narrow(1300, 1300) }
 }
@@ -117,7 +118,7 @@ fn under_a_fixed_clamp_the_path_is_measured_without_it() {
     assert_eq!(host.clamped_to(), Some(0));
 }
 
-/// As on a desktop: an administrator's password, which polkit remembers for the action.
+/// polkit asks for an administrator's password and remembers it for the action, as on a desktop.
 const KEEPS: &str = r#"polkit.addRule(function(action, subject) {
     if (action.id.indexOf("org.airpods.") == 0) return polkit.Result.AUTH_ADMIN_KEEP;
 });"#;

@@ -7,7 +7,7 @@ use airpods_lab::path::Server;
 use airpods_lab::{PathWorld, Place, Rules, Said, Seat, Transfer, client};
 use serde_json::Value;
 
-/// Where the image comes from, which is the server to measure with, and where the megabyte is.
+/// The image's registry, which airpods measures with and which serves the megabyte.
 pub(crate) const REGISTRY: &str = "registry.example";
 
 /// A service whose image comes from the server.
@@ -30,12 +30,12 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Behind these rules, with a server that serves; alice may clamp.
+    /// A host behind a path with these rules and a running server. alice may clamp.
     pub(crate) fn behind(rules: Rules) -> Self {
         Self::with_rule(rules, ALLOWED)
     }
 
-    /// The same where the link is a tap link.
+    /// The same with a TAP link.
     pub(crate) fn behind_tap(rules: Rules) -> Self {
         Self::in_world(PathWorld::behind_tap(rules, 1).unwrap(), ALLOWED)
     }
@@ -79,7 +79,7 @@ impl Host {
         said
     }
 
-    /// A megabyte over HTTPS, judged by its checksum.
+    /// Downloads a megabyte over HTTPS and checks its checksum.
     pub(crate) fn download(&self) -> Transfer {
         let mut get = self.seat.command("/usr/local/bin/lab-probe");
         Transfer::of(get.args(["get", &format!("https://{REGISTRY}/download"), "--timeout", "5"])).unwrap()

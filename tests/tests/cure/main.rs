@@ -1,5 +1,5 @@
-//! The cure with the measured number: `net clamp on --mtu auto`, what is remembered of it, and what `start` makes of it. The path has a TUN link of 1420
-//! bytes and carries less.
+//! The cure with a measured MTU: `net clamp on --mtu auto`, its remembered result, and the use of
+//! it in `start`. The path has a TUN link of MTU 1420 and carries less.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod clamp;

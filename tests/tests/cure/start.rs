@@ -17,7 +17,7 @@ fn stocked(rules: Rules) -> Host {
 
 fn stock(host: Host) -> Host {
     Image::serving("registry.example/lab/model:1", 7001).import(&host.seat).unwrap();
-    // The router of the network that the VPN's own packets leave by.
+    // Adds the link by which the VPN's own packets leave, with its router.
     host.world
         .sandbox()
         .sh("ip link add eth0 type veth peer name router0 && ip link set router0 up && ip addr add 203.0.113.2/24 dev eth0 && ip link set eth0 up")
@@ -26,7 +26,8 @@ fn stock(host: Host) -> Host {
     host
 }
 
-/// The host is in the network of a router with this network card; every router has the same address.
+/// Moves the host into the network of a router with this MAC address. Every router has the same IP
+/// address.
 fn enter_network(host: &Host, card: &str) {
     let route = "ip route replace default via 203.0.113.1 dev eth0 metric 500";
     host.world
@@ -35,12 +36,12 @@ fn enter_network(host: &Host, card: &str) {
         .unwrap();
 }
 
-/// Packets that the path has seen of alice's, as a number that rises with each.
+/// The number of packets from the host that the path has counted.
 fn sent(host: &Host) -> u64 {
     host.world.path().count(Direction::Up, Event::Passed) + host.world.path().count(Direction::Up, Event::TooBig)
 }
 
-/// Level, code, cause and cure of what the doctor finds about the path.
+/// Level, code, cause and cure of the doctor's finding with this code.
 fn finding(host: &Host, code: &str) -> Option<[String; 4]> {
     let report: Value = host.airpods("doctor --json").json().unwrap();
     let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
@@ -149,9 +150,9 @@ fn on_another_network_start_status_and_doctor_say_that_the_value_was_measured_el
 #[test]
 fn ctrl_c_while_a_start_measures_ends_it_and_starts_nothing() {
     let host = stocked(Rules::narrow(1300, 1300));
-    // It starts nothing before the measurement has ended.
+    // With this setting `start` waits for the end of the measurement before it starts anything.
     host.configure("mss_clamp = \"require\"");
-    // Nobody answers any more, and the check goes on for seconds.
+    // The server no longer answers, so the check runs for seconds.
     host.world.internet().sh("ip link set inet0 down").unwrap();
     let mut start = host.command("start").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     std::thread::sleep(std::time::Duration::from_secs(2));
@@ -186,20 +187,22 @@ fn on_a_narrow_path_the_offer_comes_before_a_service_runs_and_ctrl_c_there_leave
     assert_eq!(host.clamped_to(), Some(1300));
 }
 
-/// Everything of podman's.
+/// podman's containers, networks and volumes.
 fn holdings(host: &Host) -> String {
     let list = "podman ps -a --format '{{.Names}}'; podman network ls --format '{{.Name}}'; podman volume ls -q";
     host.seat.sh(list).unwrap()
 }
 
-/// Services that run do not wait for the measurement: the command does, and says that they run when it is ended.
+/// Running services stay up while the command waits for the measurement. If it is interrupted, it
+/// reports that they run.
 #[test]
 fn ctrl_c_while_a_start_waits_for_its_measurement_says_that_the_services_run() {
     let host = stocked(Rules::narrow(1300, 1300));
     host.configure("measure = false");
     host.succeed("start");
     host.configure("");
-    // The kernel takes connections for the server, which says nothing: the check goes on for more than 7 s.
+    // The kernel accepts connections, but the stopped server stays silent: the check runs for more
+    // than 7 s.
     host.world.sandbox().sh("pkill -STOP -f 'serve-http[s]'").unwrap();
     let mut start = host.command("start").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(std::time::Duration::from_secs(4));

@@ -1,4 +1,4 @@
-//! One user with as many connections and unanswered calls as the bus grants.
+//! One user with as many connections and unanswered calls as the bus allows.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -10,14 +10,15 @@ use std::time::{Duration, Instant};
 
 use airpods_lab::raw_bus::{RawConnection, RawMessage, Received, bus_call, flags, kind};
 
-/// `max_connections_per_user` and `max_replies_per_connection` of a system bus (dbus-daemon(1)); dbus-broker counts bytes instead, of which
-/// this is far from too many.
+/// `max_connections_per_user` and `max_replies_per_connection` of a system bus (dbus-daemon(1)).
+/// dbus-broker counts bytes instead, and this stays far below its limit.
 const CONNECTIONS: usize = 256;
 const CALLS: usize = 128;
-/// One connection of so many takes no answer out of its socket.
+/// One connection in this many never reads its answers.
 const DEAF: usize = 16;
 
-/// A flood that goes on until it is dropped: each connection has as many calls open as it may, and sends the next one for each answer.
+/// A flood that runs until it is dropped. Each connection has the allowed number of open calls, and
+/// sends the next one after each answer.
 pub(crate) struct Flood {
     ends: Arc<AtomicBool>,
     taken: Arc<AtomicU64>,
@@ -49,8 +50,8 @@ impl Flood {
         Self { ends, taken, thread: Some(thread) }
     }
 
-    /// Waits until the bus has taken this many times what may be open of all connections that listen, or for this long. Returns how many
-    /// messages it has taken of them.
+    /// Waits until the bus has taken `bursts` times the open calls of all listening connections, or
+    /// until `limit`. Returns the number of messages taken from them.
     pub(crate) fn wait_for(&self, bursts: u64, limit: Duration) -> u64 {
         let start = Instant::now();
         let wanted = bursts * ((CONNECTIONS - CONNECTIONS / DEAF) * CALLS) as u64;
@@ -63,7 +64,8 @@ impl Flood {
         taken()
     }
 
-    /// Ends it, and returns how many messages the bus has taken of connections that listen.
+    /// Ends it, and returns the number of messages that the bus has taken from listening
+    /// connections.
     pub(crate) fn end(mut self) -> u64 {
         self.ends.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
@@ -76,7 +78,7 @@ impl Flood {
 impl Drop for Flood {
     fn drop(&mut self) {
         self.ends.store(true, Ordering::Relaxed);
-        // Its own failure has been printed; a second panic would end the test program.
+        // The thread's panic has been printed. A second panic here would abort the test program.
         drop(self.thread.take().map(JoinHandle::join));
     }
 }
@@ -84,7 +86,7 @@ impl Drop for Flood {
 /// The messages to send in turn, as bytes, and whether each has an answer.
 struct Messages {
     encoded: Vec<(Vec<u8>, bool)>,
-    /// The bus's own answer shows that it has taken what was sent before.
+    /// A call of the bus itself. Its answer shows that the bus has taken all earlier messages.
     mark: Vec<u8>,
 }
 
@@ -107,14 +109,14 @@ struct Line {
     hears: bool,
     /// Bytes that are still to be sent.
     unsent: Vec<u8>,
-    /// Received bytes that are no whole message yet.
+    /// Received bytes of an incomplete message.
     heard: Vec<u8>,
-    /// How many calls have no answer yet.
+    /// The number of calls without an answer yet.
     open: usize,
-    /// How many messages were sent, and how many of them the bus has taken.
+    /// The number of messages sent, and of those that the bus has taken.
     sent: u64,
     taken: u64,
-    /// The serials of the bus's own calls, and how many messages were sent before each.
+    /// The serials of the calls of the bus, and the number of messages sent before each.
     marks: VecDeque<(u32, u64)>,
 }
 
@@ -126,10 +128,11 @@ impl Line {
         Self { user, socket, connection, hears, unsent, heard: Vec::new(), open: 0, sent: 0, taken: 0, marks }
     }
 
-    /// Takes what has come and sends what the bus takes. Returns whether anything has moved.
+    /// Reads the received bytes and sends as much as the bus accepts. Returns whether any bytes
+    /// moved.
     fn go_on(&mut self, messages: &Messages) -> bool {
         self.exchange(messages).unwrap_or_else(|_| {
-            // The bus has had enough of this one.
+            // The bus has closed this connection, so open another.
             *self = Self::open(self.user, self.socket.clone(), self.hears);
             true
         })
@@ -172,7 +175,8 @@ impl Line {
         Ok(has_heard)
     }
 
-    /// As many messages as may go unanswered, or once that many if none is answered.
+    /// Queues messages up to the allowed number of unanswered calls, or that many at once if none
+    /// gets an answer.
     fn write_more(&mut self, messages: &Messages) {
         for _ in 0..CALLS {
             if self.open >= CALLS {

@@ -8,21 +8,23 @@ use crate::host::{ALICE, Host, clamp_on};
 use crate::messages::{ping, sound, unsound};
 
 const MESSAGES: usize = 100_000;
-/// Fewer at once than a person has places: a message without a place is not read.
+/// Messages in flight. It is below a person's quota in the helper, because messages beyond that are
+/// refused unread.
 const AT_ONCE: usize = 25;
-/// The number of messages on one connection. If the bus ends a connection, all that it has sent is lost, so a new one
-/// begins after this many in any case.
+/// The number of messages on one connection. If the bus closes a connection, its sent messages are
+/// lost, so a new one begins after this many in any case.
 const OF_ONE_CONNECTION: usize = 500;
 /// The longest message that is changed. Longer ones cost the bus's time and have tests of their own.
 const LONGEST: usize = 4096;
 
-/// The type codes of D-Bus, and bytes that are none.
+/// The type codes of D-Bus, and invalid bytes.
 const TYPES: &[u8] = b"ybnqiuxtdsogavh(){}z\0";
 
-/// How many messages there are to one that a bus may answer by ending the connection, with all that comes behind it.
+/// One message in this many is wild: a bus may answer it by closing the connection, which loses the
+/// messages behind it.
 const WILD: usize = 50;
 
-/// The texts to choose from. Some are names of links, or nearly so.
+/// The texts to choose from. Some are link names or almost valid ones.
 const TEXTS: &[&str] = &[
     "",
     "wg0",
@@ -38,7 +40,8 @@ const TEXTS: &[&str] = &[
     "persist",
 ];
 
-/// A message of a sound kind, to which the bus has no objection, or seldom any other.
+/// Usually a valid message, changed so that the bus still accepts it; one in [`WILD`] is a wild
+/// one.
 fn message(random: &mut Rng, sound: &[RawMessage], all: &[RawMessage]) -> RawMessage {
     if random.usize(..WILD) == 0 {
         return wild(random, all);
@@ -61,7 +64,7 @@ fn message(random: &mut Rng, sound: &[RawMessage], all: &[RawMessage]) -> RawMes
     message
 }
 
-/// One more argument, of a type that the methods have or of another.
+/// Appends an argument, of a type that the methods have or of another.
 fn argument(random: &mut Rng, signature: &mut String, body: &mut Body) {
     let text = TEXTS[random.usize(..TEXTS.len())];
     match random.u8(0..6) {
@@ -92,7 +95,7 @@ fn argument(random: &mut Rng, signature: &mut String, body: &mut Body) {
                 entries.number(random.u32(..20_000));
             }
             body.number(u32::try_from(entries.0.len()).unwrap());
-            // Entries of a dictionary are aligned to 8 bytes, also where there is none.
+            // The entries of a dictionary are aligned to 8 bytes, even if there are none.
             body.align(8);
             body.0.extend(entries.0);
         }
@@ -123,7 +126,8 @@ fn pick(random: &mut Rng, messages: &[RawMessage]) -> RawMessage {
     messages[random.usize(..messages.len())].clone()
 }
 
-/// Sends some messages and waits until the helper has seen them. Counts those that the helper itself has answered.
+/// Sends some messages and waits until the helper has seen them. Counts the answers of the helper
+/// itself.
 fn send(alice: &mut RawConnection, messages: &[RawMessage], answered: &mut usize) -> std::io::Result<()> {
     for message in messages {
         alice.send(message)?;
@@ -156,7 +160,7 @@ on_both_buses! {
             for _ in 0..OF_ONE_CONNECTION / AT_ONCE {
                 let messages: Vec<_> = (0..AT_ONCE).map(|_| message(&mut random, &sound, &all)).collect();
                 if send(&mut alice, &messages, &mut answered).is_err() {
-                    // The bus has had enough of it.
+                    // The bus has closed the connection.
                     closed += 1;
                     alice = host.enter(ALICE);
                 }

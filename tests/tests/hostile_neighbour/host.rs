@@ -1,4 +1,4 @@
-//! A throw-away host with a bus of either kind, the real helper, and root as a client of it.
+//! A throw-away host with either bus, the real helper, and root as its client.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,22 +12,23 @@ pub(crate) const ROOT: u32 = 0;
 pub(crate) const ALICE: u32 = 1000;
 pub(crate) const BOB: u32 = 1001;
 
-/// In KiB: what the helper may grow by at the worst moment, and what it may keep. A release build begins with 4 MiB, and so has at most
-/// 32 MiB and 8 MiB in the end; the code of a debug build alone is larger.
+/// Upper bounds on the helper's growth in KiB: at its peak, and afterwards. A release build starts
+/// with 4 MiB, so it has at most 32 MiB, and 8 MiB afterwards. The code of a debug build alone is
+/// larger.
 const PEAK: u64 = 28 * 1024;
 const AFTERWARDS: u64 = 4 * 1024;
 
-/// How long the helper may take to answer root, and to clamp a new link, on a machine that itself takes no time. The
-/// machine's own time is measured beside it, and counts [`MACHINE`] times: an answer is several ways through the bus,
-/// each behind the others' messages.
+/// Time limits of the helper for an answer to root, and for clamping a new link. The machine's own
+/// delay is measured too, and [`MACHINE`] times that delay is added. An answer passes the bus
+/// several times, each time behind other messages.
 const ANSWER: Duration = Duration::from_millis(250);
 const CLAMP: Duration = Duration::from_millis(100);
 const MACHINE: u32 = 4;
 
-/// How long the helper may keep what it took.
+/// Time limit for the helper to release memory.
 const GIVEN_BACK: Duration = Duration::from_secs(30);
 
-/// How long anything may take before it counts as never.
+/// Time limit of any wait before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Host {
@@ -41,14 +42,14 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// With polkitd, a VPN link, and another program's table.
+    /// A host with polkitd, a VPN link, and another program's table.
     pub(crate) fn new(bus: BusDaemon) -> Self {
         let host = Self::prepared(bus, |_| ());
         host.sandbox.start_polkit().unwrap();
         host
     }
 
-    /// The same without polkitd, and with what the bus is to find when it starts.
+    /// The same without polkitd. `prepare` runs before the bus starts.
     pub(crate) fn prepared(bus: BusDaemon, prepare: impl FnOnce(&Sandbox)) -> Self {
         let sandbox = Sandbox::new().unwrap();
         sandbox.install_helper().unwrap();
@@ -75,19 +76,19 @@ impl Host {
         RawConnection::open(user, &self.socket()).unwrap()
     }
 
-    /// The answer to root.
+    /// Calls as root and returns the answer.
     pub(crate) fn as_root(&mut self, call: &RawMessage) -> Received {
         self.root.call(call).unwrap_or_else(|error| panic!("root has no answer to {call:?}: {error}"))
     }
 
-    /// root changes something, which it may.
+    /// Makes a change as root, which must succeed.
     #[track_caller]
     pub(crate) fn change(&mut self, call: &RawMessage) {
         let answer = self.as_root(call);
         assert_eq!((answer.kind, &answer.error), (kind::RETURN, &None), "{call:?}: {answer:?}");
     }
 
-    /// Checks that the helper is the process that it was, and answers.
+    /// Checks that the helper is still the same process, and answers.
     #[track_caller]
     pub(crate) fn assert_same_helper_serves(&mut self, after: &str) {
         let pid = self.sandbox.sh("pgrep -x airpods-helper || true").unwrap();
@@ -103,7 +104,7 @@ impl Host {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// Checks what the helper held at most since it was last looked at.
+    /// Checks the helper's peak memory since the last check.
     #[track_caller]
     pub(crate) fn assert_stayed_small(&self, during: &str) {
         let peak = self.kibibytes("VmHWM");
@@ -113,7 +114,7 @@ impl Host {
         fs::write(self.sandbox.path(&format!("/proc/{}/clear_refs", self.pid)), "5").unwrap();
     }
 
-    /// Checks that the helper gives back what it took.
+    /// Checks that the helper releases its memory.
     #[track_caller]
     pub(crate) fn assert_small_again(&self) {
         let start = Instant::now();
@@ -137,14 +138,14 @@ impl Host {
         }
     }
 
-    /// How long the helper has been on a processor.
+    /// The helper's processor time.
     pub(crate) fn helper_time(&self) -> Duration {
         // "time spent on the cpu (in nanoseconds)": Documentation/scheduler/sched-stats.rst, for the main thread.
         let spent = self.sandbox.read_file(&format!("/proc/{}/schedstat", self.pid)).expect("the helper has ended");
         Duration::from_nanos(spent.split_whitespace().next().unwrap().parse().unwrap())
     }
 
-    /// How long root waits for its status, and beside each how long the bus itself takes to answer root.
+    /// How long root waits for the status, and each time also for an answer of the bus itself.
     pub(crate) fn answer_delays(&mut self, count: usize) -> Delays {
         let (mut helper, mut bus) = (Vec::new(), Vec::new());
         let start = Instant::now();
@@ -162,7 +163,8 @@ impl Host {
         start.elapsed()
     }
 
-    /// Checks that a VPN link that comes is clamped about as soon as a command can write its name into a set.
+    /// Checks that a new VPN link is clamped about as fast as a command can write its name into a
+    /// set.
     #[track_caller]
     pub(crate) fn assert_new_link_is_clamped(&mut self, during: &str) {
         self.links += 1;
@@ -205,8 +207,9 @@ pub(crate) struct Delays {
 }
 
 impl Delays {
-    /// Checks that there were answers at all, and prints how long they took: a bus hands messages on in the order in which they came, so
-    /// a call waits behind all that others have sent before it, and for how long depends on the machine.
+    /// Checks that there were answers, and prints their delays. It sets no limit: a bus delivers
+    /// messages in order, so a call waits behind all earlier ones. That delay depends on the
+    /// machine.
     #[track_caller]
     pub(crate) fn assert_answered(&self, during: &str) {
         assert!(!self.helper.is_empty(), "{during}: root has no answer");
@@ -220,7 +223,7 @@ impl Delays {
         );
     }
 
-    /// Checks the 99th percentile against what it was when nobody else called.
+    /// Checks the 99th percentile against that without other callers.
     #[track_caller]
     pub(crate) fn assert_served_as(&self, alone: &Self, during: &str) {
         self.assert_answered(during);
@@ -246,7 +249,7 @@ pub(crate) fn clamp_on(link: &str) -> RawMessage {
     let mut body = Body::default();
     body.text(link);
     body.number(0);
-    // Entries of a dictionary are aligned to 8 bytes, also where there is none.
+    // The entries of a dictionary are aligned to 8 bytes, even if there are none.
     body.align(8);
     helper_call("ClampOn").with_body("sa{sv}", body.0)
 }

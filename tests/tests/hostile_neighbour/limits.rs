@@ -9,23 +9,26 @@ use crate::flood::Flood;
 use crate::host::{ALICE, Host, clamp_on};
 use crate::messages::{sound, unsound};
 
-/// How long one kind of message is sent, at most.
+/// Time limit for sending one kind of message.
 const EACH: Duration = Duration::from_secs(4);
 
-/// How long dbus-broker may take for a burst, at most. On a machine with nothing else to do it is a second.
+/// Time limit of dbus-broker for a burst. On an idle machine it takes a second.
 const BURST: Duration = Duration::from_secs(120);
 
-/// How the names of kinds end to which no reply is wanted.
+/// The suffix of the names of kinds that expect no reply.
 const NO_REPLY: &str = "and no reply wanted";
 
-/// Kinds that are sent alone as well: one of each way through the helper, and the longest answer and message.
+/// Kinds that are also sent alone: one for each code path of the helper, and those with the longest
+/// answer and message.
 const ALONE: &[&str] = &["Introspect", "GetAll", "64 KiB", "Ping", "GetStatus", "ClampOn", "an unknown path"];
 
-/// How many of them dbus-daemon gets: it looks through its list of all open calls for each message, so that one burst takes it a
-/// minute or more. `helper/tests/bus_flood.rs` sends each kind alone over fewer connections there.
+/// The number of these that dbus-daemon gets. It searches its list of all open calls for each
+/// message, so that one burst takes a minute or more. `helper/tests/bus_flood.rs` sends each kind
+/// alone over fewer connections there.
 const ALONE_ON_DBUS_DAEMON: usize = 3;
 
-/// Kinds that take the bus's time and not the helper's: its policy does not let them through, or it has to hand on very many bytes.
+/// Kinds that load the bus more than the helper: its policy blocks them, or it has to pass on very
+/// many bytes.
 const FOR_THE_BUS: &[&str] = &[
     "an unknown interface",
     "no interface",
@@ -72,7 +75,7 @@ on_both_buses! {
         let flood = Flood::start(ALICE, &host.socket(), &mixed);
         host.assert_new_link_is_clamped("while the flood rises");
         let taken = flood.wait_for(1, if bus == BusDaemon::DbusBroker { BURST } else { EACH });
-        // Behind all that has been sent.
+        // The answer comes after all messages of the flood.
         host.assert_same_helper_serves("the burst");
         let spent = host.helper_time().saturating_sub(before);
         host.assert_new_link_is_clamped("in the flood");
@@ -80,20 +83,22 @@ on_both_buses! {
             println!("{:?} of the helper for each of them", spent / u32::try_from(taken.max(1)).unwrap());
             host.answer_delays(500).assert_served_as(&alone, "in the flood");
         } else {
-            // dbus-daemon looks through its list of all open calls for each message, so that it is slow itself, and hands on about 10
-            // small messages to a connection before everybody else has their turn.
+            // dbus-daemon is slow itself, because it searches its list of all open calls for each
+            // message. It delivers about 10 small messages to a connection before the others get
+            // their turn.
             host.answer_delays(20).assert_answered("in the flood");
         }
         host.assert_same_helper_serves("the flood");
         flood.end();
-        // Behind what was still on its way.
+        // This call is queued behind the messages still in flight.
         host.assert_same_helper_serves("the flood's end");
         host.assert_stayed_small("the flood");
         host.answer_delays(100).assert_served_as(&alone, "afterwards");
         host.assert_small_again();
     }
 
-    // A bus bounds these by their bytes alone, and takes more of them than it hands on: root's call waits behind what it has taken.
+    // A bus limits these messages only by their bytes, and accepts them faster than it delivers
+    // them. root's call waits behind the accepted ones.
     fn one_user_who_wants_no_replies_leaves_the_helper_small_and_links_clamped_and_root_served_behind_it(bus: BusDaemon) {
         let mut host = Host::new(bus);
         host.change(&clamp_on(""));
@@ -106,12 +111,12 @@ on_both_buses! {
         host.assert_new_link_is_clamped("in the flood");
         host.assert_stayed_small("in the flood");
         let taken = flood.end();
-        // Behind all that has been sent.
+        // The answer comes after all messages of the flood.
         host.assert_same_helper_serves("the flood");
         let spent = host.helper_time().saturating_sub(before);
         println!("{:?} of the helper for each of them", spent / u32::try_from(taken.max(1)).unwrap());
         host.assert_stayed_small("the flood");
-        // The bus reads what was still in the closed sockets, and hands it on.
+        // The bus reads and delivers the rest of the closed sockets.
         host.answer_delays(100).assert_answered("behind what was still on its way");
         host.answer_delays(100).assert_served_as(&alone, "afterwards");
         host.assert_small_again();

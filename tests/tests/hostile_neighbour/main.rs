@@ -1,5 +1,6 @@
-//! A neighbour who means harm: one ordinary user at the limits that the bus itself sets, with every kind of message there is. The real
-//! helper goes on, stays small, serves root, and clamps links; on `dbus-daemon` and on `dbus-broker`.
+//! A hostile user: one ordinary user at the limits of the bus, with every kind of message. The real
+//! helper keeps running, stays small, serves root, and clamps links, on `dbus-daemon` and on
+//! `dbus-broker`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod flood;

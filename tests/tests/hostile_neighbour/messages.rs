@@ -1,4 +1,4 @@
-//! The messages that a neighbour may send to the helper.
+//! The messages that a hostile user may send to the helper.
 
 use airpods_dbus::names::{BUS_NAME, INTERFACE, OBJECT_PATH};
 use airpods_lab::raw_bus::{Body, RawMessage, Value, field, flags, kind};
@@ -13,7 +13,7 @@ fn call(interface: &str, member: &str) -> RawMessage {
     RawMessage::call(BUS_NAME, OBJECT_PATH, interface, member)
 }
 
-/// The kinds that cost the helper least.
+/// The message that costs the helper least.
 pub(crate) fn ping() -> RawMessage {
     call(PEER, "Ping")
 }
@@ -34,7 +34,7 @@ fn bytes(count: u32) -> Vec<u8> {
     body.0
 }
 
-/// Variants in variants, this deep, with a byte inside.
+/// A byte in variants nested this deep.
 fn nested(depth: usize) -> Vec<u8> {
     let mut body = Body::default();
     (1..depth).for_each(|_| body.signature("v"));
@@ -43,12 +43,12 @@ fn nested(depth: usize) -> Vec<u8> {
     body.0
 }
 
-/// An unlucky signal or answer: nobody has asked for it.
+/// An unsolicited signal or answer.
 fn unasked(kind: u8) -> RawMessage {
     helper_call("Changed").with_kind(kind).with_field(field::REPLY_SERIAL, Value::Number(1))
 }
 
-/// Sound messages: both buses let them through, or answer them by themselves, and stay connected.
+/// Valid messages: both buses deliver them, or answer them by themselves, and keep the connection.
 pub(crate) fn sound() -> Vec<(&'static str, RawMessage)> {
     let options = |option: &str| {
         let mut body = Body::default();
@@ -105,7 +105,7 @@ pub(crate) fn sound() -> Vec<(&'static str, RawMessage)> {
     ]
 }
 
-/// Messages that a bus may let through as they are, or answer by ending the connection.
+/// Messages that a bus may deliver unchanged, or answer by closing the connection.
 pub(crate) fn unsound() -> Vec<(&'static str, RawMessage)> {
     let status = || helper_call("GetStatus");
     let deep = "a".repeat(33) + "y";

@@ -1,4 +1,4 @@
-//! One message of each kind: whatever it says, the helper goes on.
+//! One message of each kind: the helper keeps running after any content.
 
 use airpods_lab::raw_bus::kind;
 use airpods_lab::{Place, on_both_buses};
@@ -12,7 +12,7 @@ on_both_buses! {
         host.change(&clamp_on("wg0"));
         let before = host.sandbox.sh("nft list ruleset").unwrap();
         for (what, message) in sound().into_iter().chain(unsound()) {
-            // A connection of its own: the bus may end it.
+            // Each message has its own connection, because the bus may close it.
             let mut alice = host.enter(ALICE);
             let sent = alice.send(&message).and_then(|_| alice.settle());
             println!("{what}: {}", sent.map_or_else(|error| format!("the bus ends it ({error})"), |()| "sent".into()));
@@ -32,7 +32,7 @@ on_both_buses! {
                 let is_named = answer.error.as_ref().is_some_and(|name| name.contains('.'));
                 assert!(answer.kind == kind::RETURN || is_named, "{what}: {answer:?}");
                 let may_change = what.starts_with("Clamp") || what == "Reset";
-                // `false`, where there is nothing to change.
+                // The answer is `false` if nothing changed.
                 assert!(!may_change || is_named || answer.body == [0; 4], "{what}: {answer:?}");
             }
         }

@@ -1,4 +1,4 @@
-//! A person is a user together with the subordinate users that `/etc/subuid` gives them.
+//! Limits for each person: a user together with the subordinate users of `/etc/subuid`.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -11,23 +11,25 @@ use zbus::connection::Builder;
 
 use crate::host::{ALICE, BOB, Host, clamp_off, clamp_on};
 
-/// Where alice's subordinate uids begin in a sandbox, and how many of them take part.
+/// The first of alice's subordinate uids in a sandbox, and the number used here.
 const FIRST: u32 = 100_000;
 const USERS: u32 = 130;
 
-/// System users that every Debian has; each is somebody of their own.
+/// System users that every Debian has. Each counts as a person.
 const OTHERS: [u32; 12] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 33];
-/// Prompts that may be open at once, of everybody together.
+/// The most prompts that may be open at once, for all persons together.
 const PROMPTS: usize = 8;
 
-/// Refusals of each of those users, and lines that the log has for one person in half a minute (`helper/src/bus/log_limit.rs`).
+/// Refusals of each of those users, and the most log lines for one person in half a minute
+/// (`helper/src/bus/log_limit.rs`).
 const REFUSALS: usize = 20;
 const LINES: usize = 100;
 const PERIOD: Duration = Duration::from_secs(30);
 
 const WAIT: Duration = Duration::from_secs(60);
 
-/// dbus-daemon serves nobody without an account. A container's users may have one, as those of systemd-nspawn do.
+/// Adds accounts, because dbus-daemon serves no user without one. A container's users may have one,
+/// as those of systemd-nspawn do.
 fn give_accounts(sandbox: &Sandbox) {
     let mut accounts = sandbox.read_file("/etc/passwd").unwrap();
     for uid in FIRST..FIRST + USERS {
@@ -36,7 +38,7 @@ fn give_accounts(sandbox: &Sandbox) {
     sandbox.write_file("/etc/passwd", accounts).unwrap();
 }
 
-/// A polkit that needs a password of everybody but root, and never hears one.
+/// A stand-in for polkit that asks everybody but root for a password, and whose prompts never end.
 struct Polkit {
     recorded: Recorded,
     _connection: Connection,
@@ -44,7 +46,7 @@ struct Polkit {
 
 impl Polkit {
     fn start(sandbox: &Sandbox) -> Self {
-        // The bus gives the name to polkitd's own user only.
+        // The bus grants the name only to polkitd's own user.
         let user = sandbox.sh("id -u polkitd").unwrap().parse().unwrap();
         let stream = connect_as(user, &sandbox.path("/run/dbus/system_bus_socket")).unwrap();
         zruntime::block_on(async {
@@ -69,20 +71,20 @@ fn host(bus: BusDaemon) -> (Host, Polkit) {
             give_accounts(sandbox);
         }
     });
-    // The helper stays while there is a clamp.
+    // Set a clamp, because the helper does not exit while there is one.
     host.change(&clamp_on("wg9"));
     let polkit = Polkit::start(&host.sandbox);
     (host, polkit)
 }
 
-/// Asks for something that needs a password, and may ask for it.
+/// Sends a call that needs a password and allows a prompt.
 fn ask(host: &Host, user: u32) -> RawConnection {
     let mut connection = host.enter(user);
     connection.send(&clamp_on("wg0").with_flags(flags::ALLOW_INTERACTIVE_AUTHORIZATION)).unwrap();
     connection
 }
 
-/// How many of them have been refused by now, by name. Those at a prompt have no answer.
+/// The names of the errors of callers refused so far. Those at a prompt have no answer.
 fn refusals(askers: &mut [RawConnection]) -> Vec<String> {
     let mut refused = Vec::new();
     for asker in askers {

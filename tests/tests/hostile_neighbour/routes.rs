@@ -1,4 +1,4 @@
-//! A host with as many routes as a full routing table of the internet had some years ago.
+//! A host with as many routes as a full internet routing table had some years ago.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -9,11 +9,11 @@ use airpods_lab::{Place, on_both_buses};
 use crate::host::{ALICE, Host, clamp_on};
 
 const ROUTES: usize = 131_072;
-/// As many calls as the helper lets in of one user, and more.
+/// More calls than the helper admits from one user.
 const CONNECTIONS: usize = 8;
 const CALLS: usize = 32;
 
-/// Asks for every link to be clamped, over and over, and is refused: there is no polkit.
+/// Repeatedly requests a clamp of every link, and is refused because there is no polkit.
 fn ask_in_vain(mut connection: RawConnection, ends: &AtomicBool) -> usize {
     let mut refused = 0;
     while !ends.load(Ordering::Relaxed) {
@@ -22,7 +22,7 @@ fn ask_in_vain(mut connection: RawConnection, ends: &AtomicBool) -> usize {
         while awaited > 0 {
             let received = connection.receive().unwrap();
             assert_ne!(received.kind, kind::RETURN, "{received:?}");
-            // The bus sends signals as well.
+            // Skip signals, which the bus sends as well.
             let is_refusal = usize::from(received.kind == kind::ERROR);
             awaited -= is_refusal;
             refused += is_refusal;

@@ -1,10 +1,10 @@
-//! A bus that reads nothing more, for a while.
+//! A bus that stops reading for a while.
 
 use airpods_lab::{BusDaemon, Place, on_both_buses};
 
 use crate::host::{Host, clamp_on};
 
-/// More changes than their announcements fit into a socket.
+/// The number of changes. Their announcements do not fit into a socket buffer.
 const CHANGES: usize = 4000;
 
 on_both_buses! {

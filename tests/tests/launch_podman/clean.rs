@@ -1,4 +1,4 @@
-//! `airpods clean`: what is ours goes when it is meant to, and nothing of others ever does.
+//! `airpods clean` removes the selected objects of airpods, and never those of other programs.
 
 use airpods_lab::{Place, terminal};
 use serde_json::Value;
@@ -10,7 +10,8 @@ fn config() -> String {
     format!("{ALONE}{}{}", service("one", 7001, volume), service("two", 7002, "pod = \"duo\""))
 }
 
-/// Services that run, and beside them containers, a pod, a volume, a network and an image of somebody else's.
+/// A host with running services, and with another program's container, pod, volume, network and
+/// image.
 fn among_others() -> Host {
     let host = Host::new();
     host.podman("network create theirs");
@@ -89,7 +90,7 @@ fn what_is_in_use_stays_and_without_a_choice_or_a_terminal_nothing_goes() {
         assert!(said.err.contains(spared), "{spared}: {}", said.err);
     }
     assert!(host.holdings().contains("one-0 runs"));
-    // Somebody else's container on our volume keeps it, whatever is asked for.
+    // Another program's container uses our volume, so no option removes the volume.
     host.podman(&format!("run -d --name guest -v kept:/x {IMAGE} serve-http 80"));
     let said = host.succeed("clean --pods --volumes --yes");
     assert!(said.err.contains("the volume `kept` stays: the container `guest` uses it"), "{}", said.err);

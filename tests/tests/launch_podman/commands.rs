@@ -1,4 +1,4 @@
-//! `stop`, `restart` and `status` as a person and a script see them.
+//! `stop`, `restart` and `status`, in a terminal and in scripts.
 
 use std::io::BufRead;
 
@@ -91,7 +91,7 @@ fn a_second_start_asks_what_runs_already_whether_it_is_well() {
     let id = host.field("one-0", ".Id");
     let told = |said: &Said| json(&said.out)["services"][0]["healthy"].clone();
     assert_eq!(told(&host.succeed("start one --json")), true);
-    // It answers, but not as it should by now.
+    // The service answers, but not with the status that is now expected.
     let unwell = two().replace("path = \"/\"", "path = \"/\", expected_status = [500, 599]");
     host.configure(&format!("cli.startup_timeout = 10\n{unwell}"));
     let said = host.airpods("start one --json");
@@ -121,7 +121,7 @@ fn a_watched_status_fits_the_terminal_and_gives_it_back() {
     host.succeed("start");
     let line = "export AIRPODS_CONFIG=/etc/airpods-test.toml TERM=xterm; trap : INT; stty rows 24 cols 100; \
                 airpods status --watch 0.3; echo code=$?; stty -a";
-    // The window becomes narrow once the first table is there.
+    // Narrow the window after the first table.
     let narrow = || {
         host.seat
             .sh("stty cols 30 rows 5 < /dev/pts/0 || stty cols 30 rows 5 < $(ls -t /dev/pts/[0-9]* | head -1)")
@@ -158,7 +158,7 @@ fn a_watched_status_in_a_pipe_is_one_table_after_the_other_or_a_document_a_line(
     let documents = shell("--json");
     let all: Vec<Value> = documents.lines().map(json).collect();
     assert!(all.len() >= 2 && all.iter().all(|one| one["services"][0]["status"] == "running"), "{documents}");
-    // A reader that has seen enough ends it, and that is no failure.
+    // A reader that closes the pipe ends the command, which is no failure.
     let mut watching = host.command("status -w 0.2 --json").stdout(std::process::Stdio::piped()).spawn().unwrap();
     let mut first = String::new();
     std::io::BufReader::new(watching.stdout.take().unwrap()).read_line(&mut first).unwrap();
@@ -177,7 +177,7 @@ fn what_is_left_of_a_service_is_told_and_can_be_stopped_and_what_is_on_another_n
     assert!(said.contains("warning: `two` runs and is not in the configuration; `airpods stop two` ends it"), "{said}");
     assert!(!said.contains("`far`"), "{said}");
     let table = host.succeed("status").out;
-    // Below its row if the table would be wider than 80 columns.
+    // The note is below its row if the table would be wider than 80 columns.
     let row = table.split("\ntwo ").nth(1).unwrap_or_else(|| panic!("{table}"));
     assert!(row.contains("not in the configuration"), "{table}");
     assert!(!table.contains("far"), "{table}");

@@ -1,4 +1,4 @@
-//! Starts that cannot be: each names the place, and leaves nothing behind.
+//! Starts that must fail: each names the setting at fault, and leaves nothing behind.
 
 use airpods_lab::Background;
 use airpods_lab::Place;
@@ -54,7 +54,7 @@ fn a_container_that_ends_at_once_is_told_with_its_last_words() {
     let host = Host::new();
     let broken = service("two", 7002, "").replace("\"serve-http\", \"7002\"", "\"resolve\", \"nowhere.invalid\"");
     let both = format!("{}{broken}", service("one", 7001, ""));
-    // A container that podman starts again has no exit code to tell any more.
+    // A container that podman restarts no longer has its exit code.
     host.configure(&format!("{ALONE}{both}"));
     host.refuse("start", 1, &["services.two", "two-0", "ended", "log: "]);
     host.configure(&format!("runtime.restart_policy = \"no\"\n{ALONE}{both}"));

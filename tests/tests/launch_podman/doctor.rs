@@ -1,4 +1,5 @@
-//! `airpods doctor` on hosts on which something is really wrong: it names that, and nothing else, and what its cures do.
+//! `airpods doctor` on hosts with a real fault: it reports that fault and no other, and its cures
+//! work.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,8 @@ use crate::host::{ALONE, DNS, Host, service};
 /// only copies.
 const OF_A_SANDBOX: [&str; 3] = ["cgroup-version", "user-session", "storage-copies"];
 
-/// A host on which all works, with the helper, polkit, a name server and one service in the configuration.
+/// A host without faults, with the helper, polkit, a name server and one service in the
+/// configuration.
 fn well(user: &str) -> (Host, Background) {
     let host = Host::of(user);
     let (dns, _) = host.start_dns();
@@ -45,7 +47,7 @@ fn is_well(host: &Host) {
     assert_eq!(findings, Vec::<Value>::new());
 }
 
-/// The doctor finds this alone, and says these words. Returns the cure.
+/// Checks that the doctor finds only this, with these words, and returns the cure.
 #[track_caller]
 fn finds(host: &Host, level: &str, code: &str, words: &[&str]) -> String {
     let (_, findings) = examine(host);
@@ -61,7 +63,7 @@ fn finds(host: &Host, level: &str, code: &str, words: &[&str]) -> String {
     findings[0]["cure"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Runs a cure as its user would, who is root where it says `sudo`.
+/// Runs a cure as its user would; steps with `sudo` run as root.
 #[track_caller]
 fn take(host: &Host, cure: &str) {
     for step in cure.split(" && ") {
@@ -83,7 +85,8 @@ fn a_host_on_which_all_works_is_well_and_the_doctor_leaves_no_trace() {
         assert!(host.succeed("doctor").out.contains(&format!("names will be {own}")));
         host.succeed("start");
         is_well(&host);
-        // Not for want of looking: names are asked for within the container's network.
+        // The doctor finds nothing although it looked: it asked these servers from within the
+        // container's network.
         assert!(host.succeed("doctor").out.contains(&format!("names are {own}")));
         host.succeed("stop --remove --yes");
         assert_eq!(host.holdings(), before);
@@ -194,7 +197,7 @@ fn the_ways_in_which_the_helper_is_no_help_are_told_apart() {
 fn whoever_has_a_port_or_a_name_is_named_and_the_cure_cures_it() {
     let (host, _dns) = well("root");
     host.podman(&format!("run -d --name squatter -p 7001:80 {}", crate::host::IMAGE));
-    // Containers that others run are theirs to stop.
+    // The cure does not stop a container that airpods did not make.
     assert_eq!(
         finds(&host, "broken", "port-in-use", &["services.one.ports", "7001", "squatter"]),
         "airpods config edit"
@@ -228,7 +231,7 @@ fn a_route_of_a_tunnel_into_the_services_network_is_a_clash() {
     host.configure(&config("10.89.7.0/24"));
     host.succeed("start");
     is_well(&host);
-    // As Tailscale and Mullvad do, in a table of its own.
+    // The route is in a table of its own, as Tailscale's and Mullvad's are.
     let tunnel = "ip tuntap add tun0 mode tun; ip link set tun0 up; ip route add 10.88.0.0/15 dev tun0 table 52";
     host.sandbox.sh(tunnel).unwrap();
     let cure = finds(&host, "broken", "subnet-clash", &["10.89.7.0/24", "10.88.0.0/15", "`tun0`"]);

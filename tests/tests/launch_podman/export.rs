@@ -1,4 +1,4 @@
-//! The output of `airpods export`, run by podman's player of Kubernetes YAML, and by Quadlet's generator.
+//! The output of `airpods export`, run by `podman kube play` and by Quadlet's generator.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -7,7 +7,7 @@ use airpods_lab::{Image, Place};
 use crate::host::{ALONE, Host, IMAGE, service};
 use crate::podman_5;
 
-/// Two services that find each other, one of them with everything that can go wrong on the way through a text.
+/// Two services that find each other. One has every value that needs escaping in a text format.
 fn configuration() -> String {
     let first = "network_aliases = [\"first\"]\nneeds_webui_secret = true\npids_limit = 99\n\
                  resources = { memory = \"64m\", cpus = 0.5 }\nenv = { QUOTED = \"\\\"$HOME\\\" $(HOME) 50% #\", YES = \"yes\" }\n\
@@ -17,7 +17,7 @@ fn configuration() -> String {
     format!("{ALONE}{}{}", service("first", 7001, first), service("second", 7002, second))
 }
 
-/// The command in an environment in which the data folder is known.
+/// Runs the command with a fixed data folder.
 fn export(host: &Host, arguments: &str) -> String {
     let output = host.command(arguments).env("AIRPODS_HOME", "/tmp/airpods").output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -102,8 +102,8 @@ fn installed_units_are_where_the_generator_finds_them_and_go_again() {
     assert_eq!(host.sandbox.sh("ls -A /etc/containers/systemd").unwrap(), "");
 }
 
-/// Does what the units say in the order in which systemd would: whether podman takes its command lines is seen here,
-/// whether systemd does on a whole machine.
+/// Runs the units' command lines in systemd's order, which shows that podman accepts them. A test
+/// on a whole machine shows that systemd accepts the units.
 fn runs_as_generated(host: &Host, made: &str) {
     for (unit, key) in [
         ("airpods_network-network", "ExecStart="),

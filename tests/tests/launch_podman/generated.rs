@@ -1,4 +1,4 @@
-//! Whatever is configured together, in whatever spelling: a second start has nothing to do.
+//! Generated configurations, in any combination and spelling: a second start has nothing to do.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -6,10 +6,10 @@ use airpods_lab::Place;
 
 use crate::host::{ALONE, Host};
 
-/// How many configurations a run takes.
+/// The number of configurations of a run.
 const CONFIGURATIONS: u64 = 8;
 
-/// Lines of a service, each of a key of its own.
+/// Lines of a service, each with its own key.
 const LINES: [&str; 20] = [
     "resources.memory = \"64M\"",
     "resources.cpus = \"0.123456\"",
@@ -25,7 +25,8 @@ const LINES: [&str; 20] = [
     "cap_add = [\"sys_ptrace\"]",
     "security_opt = [\"no-new-privileges:true\"]",
     "tmpfs = [\"/cache/:size=1024k\"]",
-    // Where one is given, podman 4.3 gives this host's own for the rest, and more processes than it may have.
+    // With one ulimit set, podman 4.3 takes the rest from the host, with a limit on processes that
+    // it may not set. So both are given here.
     "ulimits = { nofile = { soft = 128, hard = 256 }, nproc = 512 }",
     "labels.\"a.b\" = true",
     "extra_hosts = [\"db=192.0.2.7\"]",
@@ -37,7 +38,7 @@ const LINES: [&str; 20] = [
 
 const EITHER: [&str; 2] = ["privileged = true", "cap_drop = [\"chown\"]"];
 
-/// Lines of what a pod has in common, or the host.
+/// Settings that the containers of a pod share, or that host networking takes from the host.
 const OWN: [&str; 4] = [
     "hostname = \"box\"",
     "shm_size = \"65536k\"",
@@ -47,7 +48,7 @@ const OWN: [&str; 4] = [
 
 const PLACES: [&str; 3] = ["", "pod = \"p\"", "network_mode = \"host\""];
 
-/// A configuration, always the same for a number.
+/// The configuration of a seed, which is always the same.
 fn configuration(seed: u64) -> String {
     let drawn = |what: usize| {
         let mut hasher = DefaultHasher::new();

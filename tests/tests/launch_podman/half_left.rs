@@ -1,11 +1,11 @@
-//! After a hard reset podman's books say that a container runs, and its processes are gone.
+//! The state after a hard reset: in podman's database a container runs, but its processes are gone.
 
 use airpods_lab::Place;
 use serde_json::Value;
 
 use crate::host::{ALONE, Host, service};
 
-/// Kills what a container consists of, with the process that would tell podman.
+/// Kills a container's process, and first conmon, which would report the exit to podman.
 fn reset(host: &Host, container: &str) {
     for field in [".State.ConmonPid", ".State.Pid"] {
         host.sandbox.sh(&format!("kill -9 {}", host.field(container, field))).unwrap();
@@ -51,7 +51,7 @@ fn a_container_that_is_frozen_needs_a_yes_and_runs_again() {
     host.podman("pause one-0");
     assert_eq!(state(&host, "one"), "paused");
     let (refused, started) = (host.airpods("start"), host.airpods("start --yes"));
-    // A frozen process cannot be killed, and the sandbox would never end.
+    // Unpause first, because a frozen process cannot be killed and the sandbox would never end.
     host.seat.sh("podman unpause --all").unwrap();
     assert_eq!(refused.code, 2, "{refused:?}");
     assert!(refused.err.contains("paused"), "{refused:?}");

@@ -16,18 +16,18 @@ pub(crate) const DNS: &str = "192.0.2.53";
 pub(crate) struct Host {
     pub(crate) sandbox: Sandbox,
     pub(crate) seat: Seat,
-    /// The host's neighbour: its router, which is the name server too. It is another machine, because rootless
-    /// containers behind pasta have the host's own address for themselves.
+    /// The host's neighbour, which is its router and name server. It needs an address of its own,
+    /// because rootless containers behind pasta have the host's address.
     neighbour: Seat,
 }
 
 impl Host {
-    /// A host, with root at the keyboard.
+    /// A host used by root, whose podman has the image.
     pub(crate) fn new() -> Self {
         Self::of("root")
     }
 
-    /// A host, with this user at the keyboard, whose podman has the image.
+    /// A host used by this user, whose podman has the image.
     pub(crate) fn of(user: &str) -> Self {
         let host = Self::bare(user);
         Image::serving(IMAGE, 80).import(&host.seat).unwrap();
@@ -61,7 +61,7 @@ impl Host {
         client::said(&self.seat, arguments).unwrap()
     }
 
-    /// The command, which must succeed.
+    /// Runs the command, which must succeed.
     #[track_caller]
     pub(crate) fn succeed(&self, arguments: &str) -> Said {
         let said = self.airpods(arguments);
@@ -69,7 +69,8 @@ impl Host {
         said
     }
 
-    /// The command, which must fail with this code, having said all of this, and having left podman as it was.
+    /// Runs the command. It must fail with this code, print all of `words`, and leave podman
+    /// unchanged.
     #[track_caller]
     pub(crate) fn refuse(&self, arguments: &str, code: i32, words: &[&str]) -> Said {
         let before = self.holdings();
@@ -87,7 +88,7 @@ impl Host {
         self.seat.sh(&format!("podman {arguments}")).unwrap()
     }
 
-    /// A field of a container's, in Go's template language.
+    /// A field of a container, in Go's template language.
     #[track_caller]
     pub(crate) fn field(&self, container: &str, template: &str) -> String {
         self.podman(&format!("inspect --format '{{{{{template}}}}}' {container}"))
@@ -100,7 +101,7 @@ impl Host {
         Said::of(&mut podman).unwrap()
     }
 
-    /// Everything of podman's that a start could leave behind.
+    /// Every object in podman that a start could leave behind.
     pub(crate) fn holdings(&self) -> String {
         self.seat
             .sh("podman ps -a --format '{{.Names}}' --sort names; podman ps --format '{{.Names}} runs' --sort names; \
@@ -112,7 +113,7 @@ impl Host {
         serde_json::from_str(&self.succeed("status --json").out).unwrap()
     }
 
-    /// Starts a name server on [`DNS`] that writes down whom it answered.
+    /// Starts a name server on [`DNS`] that logs its queries.
     pub(crate) fn start_dns(&self) -> (Background, impl Fn() -> String) {
         let log = self.sandbox.log_path("dns");
         let mut server = self.neighbour.command("lab-probe");
@@ -122,7 +123,7 @@ impl Host {
     }
 }
 
-/// A service of the lab's image that listens on its port within the container.
+/// A service of the laboratory's image that listens on its port within the container.
 pub(crate) fn service(name: &str, port: u16, more: &str) -> String {
     format!(
         "[services.{name}]\nimage = \"{IMAGE}\"\nports = [{{ host = {port}, container = {port} }}]\n\
@@ -130,7 +131,7 @@ pub(crate) fn service(name: &str, port: u16, more: &str) -> String {
     )
 }
 
-/// The process is gone, wherever in the sandbox it was.
+/// Checks that no process in the sandbox matches `words`.
 #[track_caller]
 pub(crate) fn assert_no_process(host: &Host, words: &str) {
     let mut search = host.sandbox.command("pgrep");

@@ -1,5 +1,5 @@
-//! A start that is ended in the middle: by Ctrl-C, by a service manager, by a terminal that goes away. Afterwards all is as it
-//! was, or what is left has been named.
+//! A start that is interrupted by Ctrl-C, by a service manager, or by a closed terminal. Afterwards
+//! the host is as before, or the command has named what is left.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -9,7 +9,7 @@ use airpods_lab::Place;
 
 use crate::host::{ALONE, Host, assert_no_process, service, signal};
 
-/// Three services with everything that a start makes: a network, a pod, a volume, folders, containers.
+/// Three services that need every kind of object: a network, a pod, a volume, folders, containers.
 fn three() -> String {
     [
         ALONE.to_owned(),
@@ -20,7 +20,7 @@ fn three() -> String {
     .concat()
 }
 
-/// All that a start makes, the folders of services and of a podman of its own included.
+/// Everything that a start makes, including the folders of services and of its own podman.
 fn traces(host: &Host) -> String {
     let folders = "ls -d /tmp/airpods-* /run/airpods-* /run/user/*/airpods-* 2>/dev/null || true;
         find ~ -path '*/airpods*' 2>/dev/null || true";
@@ -34,7 +34,8 @@ fn clear(host: &Host) {
     host.seat.sh("rm -r ~/.local/share/airpods").unwrap();
 }
 
-/// Ends a start after `delay`, and returns its exit code and what it said. Nobody reads any more when `deaf`.
+/// Interrupts a start after `delay`, and returns its exit code and output. With `deaf` the reader
+/// closes the pipe first.
 fn interrupt(host: &Host, delay: Duration, name: &str, deaf: bool) -> (Option<i32>, String) {
     let mut starting = host.command("start").stderr(Stdio::piped()).spawn().unwrap();
     let mut stderr = starting.stderr.take().unwrap();
@@ -50,14 +51,16 @@ fn interrupt(host: &Host, delay: Duration, name: &str, deaf: bool) -> (Option<i3
     (starting.wait().unwrap().code(), said)
 }
 
-/// Checks the claim for any podman and any user of it, with `tries` for each signal. The moments of the signal are
-/// spread evenly over a start and a little more.
+/// The test for the user and the podman of `host`, also used by `podman_5.rs`. It makes `tries`
+/// attempts for each signal. The times of the signal are spread evenly over a start and a little
+/// more.
 pub(crate) fn leave_all_as_it_was(host: &Host, tries: u32) {
     host.configure(&three());
     let before = traces(host);
     let start = Instant::now();
     host.succeed("start");
-    // The first start takes the longest; those that finish before their moment tell how long one takes by now.
+    // The first start takes the longest. A start that finishes before its signal lowers the
+    // estimate.
     let mut whole = start.elapsed();
     clear(host);
     assert_eq!(traces(host), before);

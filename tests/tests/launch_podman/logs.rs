@@ -14,7 +14,7 @@ fn two() -> String {
     format!("{ALONE}{}{}", service("one", 7001, ""), service("second", 7002, ""))
 }
 
-/// Follows, and hands out the lines of both streams.
+/// Follows the logs, and passes on the lines of both streams.
 fn follow(host: &Host, arguments: &str) -> (Child, Receiver<String>) {
     let mut child =
         host.command(&format!("logs -f {arguments}")).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -30,7 +30,7 @@ fn follow(host: &Host, arguments: &str) -> (Child, Receiver<String>) {
     (child, told)
 }
 
-/// Waits for so many lines that hold a text, and returns all that came.
+/// Waits for `count` lines that contain a text, and returns all received lines.
 #[track_caller]
 fn until(lines: &Receiver<String>, text: &str, count: usize) -> Vec<String> {
     let (start, mut all) = (Instant::now(), Vec::new());

@@ -1,4 +1,4 @@
-//! Settings mean the same in whatever spelling; nobody else's files, sockets and locks are trusted.
+//! Settings mean the same in any spelling; other users' files, sockets and locks are not trusted.
 
 use airpods_lab::{Background, Image, Place};
 
@@ -51,7 +51,7 @@ fn root_hands_no_secret_to_another_users_podman() {
     host.configure(&format!("{ALONE}{}", service("one", 7001, "needs_webui_secret = true")));
     let alice = host.sandbox.as_user("alice");
     host.sandbox.sh("install -d -o alice -m 700 /run/user-alice").unwrap();
-    // It answers as podman does, and would be told everything.
+    // It is alice's podman, which would get the secret.
     let mut service = alice.command("podman");
     service.args(["system", "service", "--time=0", "unix:///run/user-alice/false.sock"]);
     let _service = Background::start(&mut service, &host.sandbox.log_path("false")).unwrap();
@@ -64,7 +64,8 @@ fn root_hands_no_secret_to_another_users_podman() {
     assert!(said.contains("listens on `/run/user-alice/false.sock`, and not this user or root"), "{said}");
     assert_eq!(alice.sh("podman ps -a --format '{{.Names}}'").unwrap(), "");
 
-    // Nor does it put its own podman, or its secret, where she could exchange them.
+    // root must not put its own podman's socket or its secret into folders where alice could
+    // replace them.
     let mut command = host.command("start --no-wait");
     command.env("XDG_RUNTIME_DIR", "/run/user-alice").env("HOME", "/home/alice");
     let output = command.output().unwrap();

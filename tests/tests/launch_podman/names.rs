@@ -9,7 +9,8 @@ pub(crate) fn config(network: &str, first: &str, second: &str) -> String {
     format!("{ALONE}{network}{first}{second}")
 }
 
-/// Every container finds the others by each alias, and the DNS servers are asked for everything else.
+/// Checks that every container finds the others by each alias, and that the DNS servers get all
+/// other queries.
 pub(crate) fn resolves(host: &Host, toml: &str) {
     let (_server, queries) = host.start_dns();
     host.configure(toml);
@@ -60,7 +61,7 @@ fn services_of_one_pod_share_its_address_and_stop_by_themselves() {
     share_a_pod(&Host::new());
 }
 
-/// The claim, for any podman.
+/// The test for the podman of `host`, also used by `podman_5.rs`.
 pub(crate) fn share_a_pod(host: &Host) {
     host.configure(&config("", "pod = \"both\"", "pod = \"both\""));
     host.succeed("start");

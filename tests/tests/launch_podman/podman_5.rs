@@ -1,4 +1,4 @@
-//! The same claims against podman 5 of Debian 13, in a tree of its own on whatever this machine is.
+//! The same claims against Debian 13's podman 5, which runs in a tree of its own on any machine.
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -19,14 +19,14 @@ fn tree() -> PathBuf {
     PACKAGES.hash(&mut made_from);
     let name = format!("debian-13-{:016x}.tar", made_from.finish());
     let tar = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    // Each test is a process of its own, and the first ones begin side by side.
+    // Each test is a separate process, and several may start at once, so lock the build.
     let building = File::create(tar.with_extension("lock")).unwrap();
     building.lock().unwrap();
     if !tar.exists() {
         let unfinished = tar.with_extension("unfinished");
         let mut build = Command::new("mmdebstrap");
         build.args(["--quiet", "--variant=apt", "--format=tar"]).arg(format!("--include={PACKAGES}"));
-        // Nothing of it is needed to run podman.
+        // Leave these out, because podman does not need them.
         build.args(["--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*"]);
         run(build.arg("trixie").arg(&unfinished)).unwrap();
         std::fs::rename(&unfinished, &tar).unwrap();
@@ -65,7 +65,7 @@ exec nsenter-debian-13 --mount --target \"$(cat /run/debian-13.pid)\" \
     setpriv --reuid \"$id\" --regid \"$(id -g)\" --init-groups -- podman \"$@\"
 ";
 
-/// A host where this user's podman is that of Debian 13, and what keeps it there.
+/// A host where this user's podman is Debian 13's, and the process that holds its mount namespace.
 pub(crate) fn host(user: &str) -> (Host, Background) {
     let host = Host::bare(user);
     let unpack =
@@ -82,7 +82,7 @@ pub(crate) fn host(user: &str) -> (Host, Background) {
     (host, inside)
 }
 
-/// The same, and podman has the image.
+/// The same with the image in podman's storage.
 fn supplied(user: &str) -> (Host, Background) {
     let (host, inside) = host(user);
     Image::serving(IMAGE, 80).import(&host.seat).unwrap();
@@ -109,7 +109,7 @@ fn podman_5_resolves_aliases_and_asks_the_dns_servers() {
 #[test]
 fn podman_5_honours_every_setting_and_finds_one_that_was_changed() {
     let (host, _inside) = supplied("root");
-    // The client is outside the tree and would make a folder there.
+    // No folder is configured, because the client would make it outside the tree.
     replacing::reads_everything_back(&host, "");
 }
 

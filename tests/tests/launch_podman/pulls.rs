@@ -1,4 +1,4 @@
-//! Images that come from a registry: a real one, within the host.
+//! Images from a real registry within the host.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -10,22 +10,23 @@ use airpods_lab::{Background, Image, Place, terminal};
 use crate::host::{ALONE, Host, IMAGE, assert_no_process, service, signal};
 use crate::podman_5;
 
-/// Where the registry listens.
+/// The registry's address.
 const REGISTRY: &str = "127.0.0.1:5000";
 
-/// Where another one does, which lets nobody in.
+/// The address of another registry, which refuses everyone.
 const CLOSED: &str = "127.0.0.1:5001";
 
 /// The image that the registry has.
 const LARGE: &str = "127.0.0.1:5000/lab/large:1";
 
-/// How much a pull of it brings, at least.
+/// The least size of a pull of it.
 const MIB: u64 = 24;
 
 /// The command as a shell line.
 const START: &str = "AIRPODS_CONFIG=/etc/airpods-test.toml airpods start";
 
-/// Makes a pull take some seconds: podman 4.3 says how far it is every second, and nothing of a pull that is over before.
+/// Slows a pull down to some seconds: podman 4.3 reports progress once a second, and none for a
+/// shorter pull.
 const SLOWLY: &str = "nft 'table inet slow {
     chain out {
         type filter hook output priority 0
@@ -47,12 +48,12 @@ fn registry(host: &Host, address: &str, more: &str) -> Background {
     server
 }
 
-/// A registry on the host, with an image that its user's podman has not, and a service of that image.
+/// A registry on the host with an image that the user's podman lacks, and a service of that image.
 fn stocked(host: &Host) -> Background {
     let hosts = [REGISTRY, CLOSED].map(|address| format!("[[registry]]\nlocation = \"{address}\"\ninsecure = true\n"));
     host.sandbox.write_file("/etc/containers/registries.conf", hosts.concat()).unwrap();
     let server = registry(host, REGISTRY, "");
-    // Noise, because layers travel compressed.
+    // Random bytes, because layers are compressed in transit.
     let mut noise = Vec::new();
     File::open("/dev/urandom").unwrap().take(MIB << 20).read_to_end(&mut noise).unwrap();
     Image::serving(LARGE, 80).with_file("/noise", noise).import(&host.seat).unwrap();
@@ -104,7 +105,7 @@ fn on_a_terminal_a_pull_shows_its_bytes_and_ctrl_c_in_its_middle_leaves_all_as_i
     let before = (host.holdings(), images(&host));
     let line = format!("stty cols 120 rows 40; export TERM=xterm; trap : INT; {START}; echo code=$?");
     let stop = || {
-        // It goes no further than this.
+        // Stop the registry, so that the pull cannot finish.
         host.sandbox.sh("pkill -STOP docker-registry").unwrap();
         "\u{3}".to_owned()
     };

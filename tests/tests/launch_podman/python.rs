@@ -1,4 +1,4 @@
-//! The newest default file of the Python airpods, started as it is.
+//! Starts the newest default configuration of the Python airpods unchanged.
 
 use airpods_lab::{Image, Place, Said};
 
@@ -6,12 +6,12 @@ use crate::host::Host;
 
 const NEWEST: &str = include_str!("../../../client/tests/data/newest.toml");
 
-/// Where that tool keeps everything.
+/// The folder of that tool.
 const HOME: &str = "/root/.config/airpods";
 
 const SECRET: &str = "Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFy_-1";
 
-/// The command, which finds the file by itself.
+/// Runs the command, which finds the file by itself.
 #[track_caller]
 fn succeed(host: &Host, arguments: &str) -> Said {
     let mut command = host.seat.command("airpods");
@@ -36,7 +36,7 @@ fn the_newest_file_starts_with_its_data_and_its_secret_and_start_says_once_where
     host.sandbox.write_file(&format!("{HOME}/configs/webui_secret"), SECRET).unwrap();
     host.sandbox.sh(&format!("chmod 644 {HOME}/configs/webui_secret")).unwrap();
 
-    // The laboratory's image takes no such arguments, so this one is planned and not started.
+    // The laboratory's image does not accept these arguments, so this service is only planned.
     let planned = succeed(&host, "start --dry-run llamacpp").out;
     assert!(planned.contains("--model /models/a-model.gguf --ctx-size 4096"), "{planned}");
 

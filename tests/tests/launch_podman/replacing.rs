@@ -11,10 +11,10 @@ fn two(one: &str, two: &str) -> String {
     format!("{ALONE}{}{}", service("one", 7001, one), service("two", 7002, two))
 }
 
-/// A folder of ours, which is made where the client is.
+/// A volume from a folder that airpods makes.
 const FOLDER: &str = "volumes.data = { source = \"bind://models/x\", target = \"/data\" }";
 
-/// A service with everything that can be set.
+/// A service with every kind of setting.
 fn everything(folder: &str) -> String {
     let more = "entrypoint_override = [\"/lab-probe\"]\nnetwork_aliases = [\"uno\"]\npids_limit = 99\nneeds_webui_secret = true\n\
          resources = { memory = \"64m\", cpus = 0.5 }\nenv = { KEY = \"a=b c\", NONE = \"\" }\n\
@@ -26,7 +26,8 @@ fn everything(folder: &str) -> String {
     format!("{ALONE}{runtime}{service}")
 }
 
-/// Every setting is honoured, a second start finds it so, and one that is changed from outside is found.
+/// Checks that every setting is applied, that a second start has nothing to do, and that it finds a
+/// change from outside.
 pub(crate) fn reads_everything_back(host: &Host, folder: &str) {
     host.configure(&everything(folder));
     host.succeed("start");
@@ -58,10 +59,10 @@ fn a_limit_that_somebody_changed_while_it_ran_is_found_in_the_kernel() {
     let host = Host::new();
     host.configure(&two("resources.cpus = 0.5", ""));
     host.succeed("start");
-    // podman 4.3 changes the limits of a running container in the kernel and not in its books.
+    // podman 4.3 changes the limits of a running container in the kernel, but not in its database.
     host.podman("update --cpus 1.5 one-0");
     host.refuse("start", 2, &["services.one.resources.cpus", "`0.5`", "the kernel has `1.5`", "--yes"]);
-    // Services that are not named are not looked at.
+    // A start of `two` does not check other services.
     host.succeed("start two");
     host.succeed("start --yes");
     host.succeed("start");

@@ -1,4 +1,4 @@
-//! `secret_env`: values that are given to a service and shown nowhere.
+//! `secret_env`: values that a service gets and no output shows.
 
 use airpods_lab::Place;
 

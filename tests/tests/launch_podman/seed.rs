@@ -31,7 +31,7 @@ fn the_mixed_example_of_the_guide_does_what_it_says() {
     does_what_it_says(&Host::bare("root"));
 }
 
-/// The claim, for any podman.
+/// The test for the podman of `host`, also used by `podman_5.rs`.
 pub(crate) fn does_what_it_says(host: &Host) {
     let images = [
         ("docker.io/ollama/ollama:latest", 11434),

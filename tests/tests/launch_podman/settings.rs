@@ -1,4 +1,4 @@
-//! Settings that are really applied, and followed when they change.
+//! Settings are applied, and a change of them takes effect.
 
 use std::time::{Duration, Instant};
 
@@ -151,8 +151,8 @@ fn a_killed_start_takes_its_podman_service_along() {
     host.sandbox.sh(&format!("kill -KILL {pid}")).unwrap();
     starting.wait().unwrap();
     assert_no_process(&host, "podman system service");
-    // The work of the killed start stays and counts as ours. The next start uses it, and removes files that nobody
-    // needs any more.
+    // The objects of the killed start stay and count as ours. The next start uses them, and removes
+    // files that are no longer needed.
     host.configure(&one(""));
     host.succeed("start");
     assert_eq!(host.sandbox.sh("ls -d /tmp/airpods-podman-* /run/airpods-podman-* 2>/dev/null || true").unwrap(), "");

@@ -5,11 +5,11 @@ use airpods_lab::Place;
 
 use crate::host::{ALONE, Host, service};
 
-/// A stack: what it needs, its tables, and what must be seen of it.
+/// A stack: its need, its configuration, and the values to check.
 struct Stack {
     need: &'static str,
     toml: String,
-    /// Fields of inspected containers, in Go's template language, and what must be among their text.
+    /// Containers, their fields in Go's template language, and a text that each field must contain.
     seen: &'static [(&'static str, &'static str, &'static str)],
 }
 

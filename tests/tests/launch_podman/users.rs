@@ -13,7 +13,7 @@ fn an_ordinary_user_starts_services_with_a_podman_of_their_own() {
     starts_services_of_their_own(&Host::of("alice"));
 }
 
-/// The claim, for any podman.
+/// The test for the podman of `host`, also used by `podman_5.rs`.
 pub(crate) fn starts_services_of_their_own(host: &Host) {
     host.configure(&one(""));
     let said = host.succeed("start");
@@ -31,7 +31,7 @@ fn an_ordinary_user_starts_services_through_the_rootful_socket() {
     start_services_through_the_rootful_socket(&Host::bare("alice"));
 }
 
-/// The claim, for any podman. The user is `alice`.
+/// The test for the podman of `host`, also used by `podman_5.rs`. The user must be `alice`.
 pub(crate) fn start_services_through_the_rootful_socket(host: &Host) {
     let root = host.sandbox.as_user("root");
     Image::serving(IMAGE, 80).import(&root).unwrap();
@@ -42,7 +42,7 @@ pub(crate) fn start_services_through_the_rootful_socket(host: &Host) {
     host.sandbox.sh("until [ -S /run/shared/podman.sock ]; do sleep 0.02; done").unwrap();
     host.configure(&one("runtime.podman_url = \"unix:///run/shared/podman.sock\"\n"));
     host.refuse("start", 1, &["runtime.podman_url", "/run/shared/podman.sock", "hint: "]);
-    // As an administrator lets a group use podman.
+    // Gives a group access to podman, as an administrator would.
     host.sandbox.sh("groupadd podman; usermod --append --groups podman alice").unwrap();
     host.sandbox.sh("chgrp podman /run/shared/podman.sock; chmod 660 /run/shared/podman.sock").unwrap();
     host.succeed("start");

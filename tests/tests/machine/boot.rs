@@ -1,12 +1,12 @@
-//! A boot with a clamp that was kept: the rules are in the kernel before the VPN is.
+//! A boot with a persistent clamp: the rules are in the kernel before the VPN is up.
 
 use airpods_lab::{Machine, Place, Suite};
 
 use crate::host::{clamp, eventually};
 use crate::on_both;
 
-/// A table that counts the handshakes leaving through the VPN by the MSS they announce: as clamped to an MTU of 1380,
-/// or another. It comes after the clamp.
+/// A table that counts the handshakes that leave through the VPN, by MSS: that of a clamp to MTU
+/// 1380, or another. Its chain runs after the clamp's.
 const COUNTER: &str = "table inet watch {
     chain after {
         type filter hook postrouting priority 300;
@@ -16,8 +16,9 @@ const COUNTER: &str = "table inet watch {
 }
 ";
 
-/// A VPN as early in the boot as any, and a container that uses it with its first breath: behind a bridge's MTU of 1500, so that
-/// it announces 1460 bytes. Nobody answers it: its first packet is refused as soon as it is sent, since the VPN has no peer.
+/// A VPN as early in the boot as possible, and a container that uses it at once. The container is
+/// behind a bridge of MTU 1500, so it announces an MSS of 1460 bytes. Its first packet is refused
+/// as soon as it is sent, because the VPN has no peer.
 const VPN: &str = "[Unit]
 DefaultDependencies=no
 After=network-pre.target local-fs.target systemd-modules-load.service
@@ -43,10 +44,11 @@ ExecStart=-timeout 60 ip netns exec box bash -c '>/dev/tcp/10.9.0.1/80'
 WantedBy=multi-user.target
 ";
 
-/// An emulated machine takes its time, and how long a boot waits for the rules is not the claim.
+/// A longer start limit, because an emulated machine is slow. The test makes no claim about the
+/// duration of a boot.
 const PATIENT: &str = "[Service]\nTimeoutStartSec=5min\n";
 
-/// How many packets a rule of the counting table has seen.
+/// The number of packets that a rule of the counting table has counted.
 fn counted(machine: &Machine, what: &str) -> u64 {
     let rules = machine.sh("nft list table inet watch").unwrap();
     let rule = rules.lines().find(|line| line.contains(&format!("\"{what}\""))).unwrap();
@@ -84,7 +86,7 @@ on_both! {
         assert_eq!(counted(&machine, "not clamped"), 0);
         eventually("the clamp is active", || clamp(&machine, "wg0").is_some_and(|(state, ..)| state == "active"));
         assert_eq!(clamp(&machine, "wg1"), None, "what was not to be kept is gone");
-        // By systemd's own clock as well, and without the ordering cycles that it would break by leaving somebody out.
+        // Check systemd's timestamps too, and that no ordering cycle made systemd drop a unit.
         let at = |unit: &str, property: &str| -> u64 {
             machine.sh(&format!("systemctl show --property {property} --value {unit}")).unwrap().parse().unwrap()
         };

@@ -1,4 +1,4 @@
-//! `dns_servers = "auto"` beside the real systemd-resolved, which keeps servers for each link.
+//! `dns_servers = "auto"` with the real systemd-resolved, which has name servers for each link.
 
 use airpods_lab::{Machine, Place};
 
@@ -6,7 +6,8 @@ use crate::launch::{ALONE, DNS, Launcher, service};
 use crate::launch_behind_vpn::{VPN, broken};
 use crate::on_both;
 
-/// systemd-resolved answers for the machine, and the VPN has a name server that knows what the other one does not.
+/// Starts systemd-resolved, and a name server of the VPN that knows a name the other server does
+/// not.
 fn resolved() -> String {
     format!(
         "systemd-run --quiet --unit vpn-dns ip netns exec neighbour \

@@ -1,5 +1,5 @@
-//! The output of `airpods export`, run without airpods for an ordinary user: by systemd with Quadlet's units, and by
-//! podman's player of Kubernetes YAML.
+//! The output of `airpods export`, run without airpods for an ordinary user: by systemd with
+//! Quadlet's units, and by `podman kube play`.
 
 use airpods_lab::{Machine, Place, Suite};
 
@@ -7,8 +7,8 @@ use crate::host::eventually;
 use crate::launch::{ALONE, Launcher, service};
 use crate::on_both;
 
-/// Two services that know each other by name, with limits; the second uses the first. podman 4.3 cannot read a secret that
-/// it plays.
+/// Two services with limits that know each other by name; the second uses the first. podman 4.3
+/// cannot read a secret from a played YAML.
 fn pair(secret: bool) -> String {
     let secret = if secret { "needs_webui_secret = true\n" } else { "" };
     [
@@ -27,8 +27,8 @@ fn both_answer(alice: &Launcher) -> bool {
     [7001, 7002].iter().all(|port| alice.alice.sh(&format!("lab-probe get http://127.0.0.1:{port}/")).is_ok())
 }
 
-/// Nothing of what systemd runs for her under these names has failed, and all of it runs. A unit whose service answers is
-/// ready a moment later, when it has asked again.
+/// Checks that all of her units with these names are active and none has failed. A unit becomes
+/// ready only at its next health check, a moment after its service answers.
 fn units_run(alice: &Launcher) {
     let active = "systemctl --user is-active airpods_network-network.service airpods-one.service airpods-two.service";
     eventually("three active units", || alice.alice.sh(active).is_ok_and(|said| said == "active\nactive\nactive"));
@@ -54,7 +54,7 @@ fn the_units_run_under_debian_13s_systemd_and_again_when_a_service_dies_or_their
     let machine = Machine::stocked(Suite::Debian13).unwrap();
     let alice = Launcher::new(&machine, &pair(true));
     alice.sh("airpods export quadlet --dir ~/.config/containers/systemd; systemctl --user daemon-reload");
-    // It takes along what it uses, which comes first.
+    // `two` pulls in `one`, which it uses and which starts first.
     alice.sh("systemctl --user start airpods-two");
     eventually("both answer", || both_answer(&alice));
     units_run(&alice);
@@ -77,7 +77,7 @@ fn the_units_run_under_debian_13s_systemd_and_again_when_a_service_dies_or_their
     machine.sh("systemctl restart user@1000.service").unwrap();
     eventually("both answer again", || both_answer(&alice));
     units_run(&alice);
-    // And back, as the documentation says.
+    // Undo the export, as the documentation describes.
     alice.sh("systemctl --user stop 'airpods-*'; rm ~/.config/containers/systemd/airpods*");
     alice.sh("systemctl --user daemon-reload; podman network rm airpods_network");
     assert_eq!(alice.sh("podman ps --all --quiet; podman network ls --format '{{.Name}}'"), "podman");

@@ -1,5 +1,6 @@
-//! No moment without the rules: what happens to the helper does not happen to its table. A reader looks a thousand times a
-//! second, where the machine is fast enough, and the kernel announces every change, however slow it is.
+//! Faults of the helper leave no moment without the rules. A reader dumps the table a thousand
+//! times a second, if the machine is fast enough. The kernel announces every change, however slow
+//! the machine is.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Stdio};
@@ -19,14 +20,15 @@ pub(crate) fn clamped(suite: Suite) -> Machine {
     machine
 }
 
-/// The table's handle, which says more than the sum of many looks: a table that is made anew has another one.
+/// The table's handle. A recreated table has another handle, so an equal one proves more than many
+/// dumps.
 pub(crate) fn handle(machine: &Machine) -> String {
     let listed = machine.sh("nft --handle list table inet airpods").unwrap();
     let (_, handle) = listed.lines().next().unwrap().split_once("# handle ").unwrap();
     handle.to_owned()
 }
 
-/// Somebody who reads the table in the machine, and hears what is announced of it.
+/// A reader of the table in the machine, with a listener for its announced changes.
 pub(crate) struct Reader {
     announced: Announced,
     process: Child,
@@ -34,7 +36,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// It has seen the clamp when this returns.
+    /// Starts both. When this returns, the reader has seen the clamp.
     pub(crate) fn start(machine: &Machine) -> Self {
         let announced = Announced::listen(machine).unwrap();
         let mut command = machine.seat().command("lab-probe");
@@ -45,7 +47,7 @@ impl Reader {
         Self { announced, process, said }
     }
 
-    /// The gaps it has seen, all that it has to say, and who has heard what was announced.
+    /// The number of gaps that the reader saw, its whole report, and the listener.
     pub(crate) fn gaps(mut self) -> (usize, Value, Announced) {
         drop(self.process.stdin.take());
         let seen: Value = serde_json::from_str(&self.said.next().unwrap().unwrap()).unwrap();
@@ -55,13 +57,14 @@ impl Reader {
     }
 }
 
-/// Does something to the helper under a reader's eyes. Afterwards another process keeps the table.
+/// Applies a fault to the helper, and checks that a reader sees no gap. Afterwards another helper
+/// process keeps the same table.
 fn nobody_sees_a_gap(machine: &Machine, fault: &str) {
     let (before, table) = (helper_pid(machine).unwrap(), handle(machine));
     let reader = Reader::start(machine);
     machine.sh(fault).unwrap();
     eventually("another helper", || helper_pid(machine).is_some_and(|pid| pid != before));
-    // It answers once it has looked at the table and, if that were wrong, put it right.
+    // The answer shows that the new helper has checked the table and would have repaired it.
     machine.sh("airpods net clamp status").unwrap();
     assert!(is_in_force(machine, "wg0"));
     let (gaps, seen, announced) = reader.gaps();
@@ -81,14 +84,15 @@ on_both! {
 
     fn a_helper_that_hangs_is_ended_by_systemds_watchdog_and_restarted_without_a_gap_however_often(suite: Suite) {
         let machine = clamped(suite);
-        // As shipped it would take three minutes to be noticed, and as long to be given up as to be aborted.
+        // With the shipped `WatchdogSec=3min` systemd would notice the hang only after three
+        // minutes, and its abort timeout would add to that.
         let impatient = "[Service]\nWatchdogSec=10s\nTimeoutAbortSec=2s\n";
         machine.write_file("/etc/systemd/system/airpods-helper.service.d/impatient.conf", impatient).unwrap();
         nobody_sees_a_gap(&machine, "systemctl daemon-reload; systemctl restart airpods-helper");
         nobody_sees_a_gap(&machine, "systemctl kill --signal STOP airpods-helper");
         let why = machine.sh("journalctl --unit airpods-helper.service --grep 'Watchdog timeout' --output cat").unwrap();
         assert!(why.contains("Watchdog timeout"), "{why}");
-        // More often than systemd would restart a unit by default before it gave it up.
+        // More restarts than systemd's default limit for a unit.
         for _ in 0..7 {
             let before = helper_pid(&machine).unwrap();
             machine.sh("systemctl kill --signal KILL airpods-helper").unwrap();

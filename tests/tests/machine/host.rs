@@ -5,13 +5,14 @@ use std::time::Duration;
 use airpods_lab::{Machine, Place, documents, eventually_within};
 use serde_json::Value;
 
-/// Waits for what happens by itself. An emulated machine on a busy host takes its time.
+/// Waits until a condition holds. The limit is long because an emulated machine on a busy host is
+/// slow.
 #[track_caller]
 pub(crate) fn eventually(what: &str, is_so: impl FnMut() -> bool) {
     eventually_within(Duration::from_secs(300), what, is_so);
 }
 
-/// A WireGuard link of the kernel's own, up and with a route.
+/// Makes a link of the kernel's WireGuard, up and with a route.
 pub(crate) fn wireguard(machine: &Machine, name: &str, mtu: u32) {
     let make = format!("ip link add {name} type wireguard; ip address add 10.9.0.2/24 dev {name}");
     machine.sh(&format!("{make}; ip link set {name} mtu {mtu} up")).unwrap();

@@ -1,4 +1,5 @@
-//! The package comes onto a machine, and its helper works there with no more rights than it needs.
+//! The package is installed on a machine, and its helper works there with no more rights than it
+//! needs.
 
 use airpods_lab::machine::PACKAGE_FILES;
 use airpods_lab::{Machine, Place};
@@ -6,7 +7,8 @@ use airpods_lab::{Machine, Place};
 use crate::host::{helper_pid, is_in_force, wireguard};
 use crate::on_both;
 
-/// All that runs, listens, is on the bus or filters packets.
+/// Lists all units that run, all listeners, the helper's files and bus names, and all packet filter
+/// rules.
 const RUNNING: &str = "systemctl list-units --plain --no-legend --type service,socket,timer,path --state active |
     grep -v ^lab-agent; ss -Hlntu; ls -A /var/lib/airpods-helper /run/airpods-helper 2>&1 || true; busctl list --acquired |
     grep airpods || true; nft list ruleset";
@@ -58,7 +60,7 @@ on_both! {
         let machine = Machine::installed(suite).unwrap();
         let judged = machine.sh("systemd-analyze security --no-pager --threshold=11 airpods-helper.service");
         assert!(judged.is_ok(), "{}", machine.sh("systemd-analyze security --no-pager airpods-helper.service || true").unwrap());
-        // The machine has no `man` to look for the pages with.
+        // The machine has no `man`, so the check cannot look up the pages.
         let verify = "systemd-analyze verify --man=no airpods-helper.service airpods-restore.service 2>&1 || echo failed";
         assert_eq!(machine.sh(verify).unwrap(), "");
     }
@@ -67,14 +69,14 @@ on_both! {
         let machine = Machine::installed(suite).unwrap();
         wireguard(&machine, "wg0", 1380);
         machine.sh("airpods net clamp on wg0 --persist").unwrap();
-        // Anybody may ask, and who asks starts the helper.
+        // Any user may ask for the status, and the call starts the helper.
         let ask = "busctl call org.airpods.Helper1 /org/airpods/Helper1 org.airpods.Helper1 GetStatus";
         machine.write_file("/run/ask", format!("while :; do {ask} >/dev/null 2>&1 || true; done\n")).unwrap();
         machine.sh("for one in 1 2 3; do systemd-run --quiet --unit ask-$one --uid nobody sh /run/ask; done").unwrap();
         machine.sh("dpkg --remove airpods-helper").unwrap();
         machine.sh("systemctl stop 'ask-*'").unwrap();
         assert_eq!(machine.sh("nft list ruleset; pgrep airpods || true; ls /run/airpods-helper 2>/dev/null || true").unwrap(), "");
-        // The mask that kept the helper from starting is gone with the package.
+        // Removing the package also removed the mask that kept the helper from starting meanwhile.
         machine.install_packages().unwrap();
         assert!(machine.sh("airpods net clamp status").unwrap().contains("wg0"));
     }

@@ -1,5 +1,6 @@
-//! Launching as an ordinary user does it: rootless podman under systemd, cgroups version 2 delegated to the user, and the
-//! socket that systemd keeps for them. All claims about limits are checked in the kernel.
+//! Launches by an ordinary user: rootless podman under systemd, cgroups version 2 delegated to the
+//! user, and the user's podman socket of systemd. All claims about limits are checked in the
+//! kernel.
 
 pub(crate) use airpods_lab::client::ALONE;
 use airpods_lab::machine::{IMAGE, Seat};
@@ -9,7 +10,7 @@ use serde_json::Value;
 use crate::host::eventually;
 use crate::on_both;
 
-/// Where the name server of a stocked machine is, which knows `far.example`.
+/// The address of a stocked machine's name server, which knows `far.example`.
 pub(crate) const DNS: &str = "192.0.2.53";
 
 /// A service of the laboratory's image.
@@ -39,20 +40,20 @@ pub(crate) struct Launcher<'a> {
 }
 
 impl<'a> Launcher<'a> {
-    /// With a configuration.
+    /// Alice with a configuration.
     pub(crate) fn new(machine: &'a Machine, config: &str) -> Self {
         machine.write_file("/home/alice/.config/airpods/config.toml", config).unwrap();
         machine.sh("chown -R alice: /home/alice/.config").unwrap();
         Self::newcomer(machine)
     }
 
-    /// Alice without a configuration: she has never heard of airpods.
+    /// Alice without a configuration, as a new user of airpods.
     pub(crate) fn newcomer(machine: &'a Machine) -> Self {
         let alice = machine.as_lingering("alice");
         Self { machine, alice }
     }
 
-    /// A shell line of hers, both its outputs together.
+    /// Runs a shell line as alice and returns both of its outputs together.
     #[track_caller]
     pub(crate) fn sh(&self, line: &str) -> String {
         let output = self.alice.command("sh").args(["-euc", &format!("{{ {line}; }} 2>&1")]).output().unwrap();
@@ -61,13 +62,14 @@ impl<'a> Launcher<'a> {
         said
     }
 
-    /// The probe within a container: what it printed, and with which code it ended if not with 0.
+    /// Runs the probe within a container, and returns its output, with its exit code unless that is
+    /// 0.
     pub(crate) fn inside(&self, container: &str, words: &str) -> String {
         let exec = format!("podman exec {container} /lab-probe {words} || echo \"exit code $?\"");
         self.alice.sh(&exec).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// A file of the control group of a container's.
+    /// A file of a container's control group.
     pub(crate) fn cgroup(&self, container: &str, file: &str) -> String {
         let pid = self.sh(&format!("podman inspect --format '{{{{.State.Pid}}}}' {container}"));
         self.machine.sh(&format!("cat \"/sys/fs/cgroup$(sed -n s/^0:://p /proc/{pid}/cgroup)/{file}\"")).unwrap()
@@ -96,17 +98,19 @@ on_both! {
         let machine = Machine::stocked(suite).unwrap();
         let alice = Launcher::new(&machine, &three());
         let said = alice.sh("airpods start");
-        // podman's own unit for boot starts other policies than the default one, which is said.
+        // A warning about reboots is expected: podman's boot unit does not start containers with
+        // the default restart policy.
         let after_boot = |line: &str| line.contains("do not come back after a reboot");
         let wrong = said.lines().any(|line| line.contains("warning") && !after_boot(line));
         assert!(!wrong, "a limit is not enforced, or something else is wrong: {said}");
         for service in ["one", "two", "three"] {
             assert!(alice.is_healthy(service), "{service}: {}", alice.status());
         }
-        // The podman that the command started for itself has left with it.
+        // The podman service that the command started for itself has ended with it.
         assert_eq!(machine.sh("pgrep -af '[s]ystem service' || true; ls -d /run/user/1000/airpods-* 2>/dev/null || true").unwrap(), "");
 
-        // As many processes as the limit has room for, and one more fails; the rest of the machine does not notice.
+        // The container gets as many processes as the limit allows, and one more fails. The rest of
+        // the machine is unaffected.
         assert_eq!(alice.cgroup("one-0", "pids.max"), "40");
         let forked: u32 = alice.inside("one-0", "fork 41").parse().unwrap();
         assert!((20..40).contains(&forked), "{forked} more processes in a container with room for 40");
@@ -119,14 +123,15 @@ on_both! {
         assert!(alice.event("two-0", "memory.events", "oom_kill") > 0);
         assert!(alice.is_healthy("two"), "the service has not survived the glutton in it");
 
-        // Names, and the name server.
+        // Check the services' names, and the name server.
         assert!(alice.inside("one-0", "get http://due:7002/").contains("200"));
         assert!(alice.inside("two-0", "get http://uno:7001/").contains("200"));
         assert_eq!(alice.inside("two-0", "resolve far.example"), "203.0.113.7");
         let own = machine.sh("readlink /proc/1/ns/net").unwrap();
         assert_eq!(alice.sh("readlink /proc/$(podman inspect --format '{{.State.Pid}}' three-0)/ns/net"), own);
 
-        // It is started again when it dies, and a second start has nothing to do. By now systemd keeps a podman for her.
+        // podman restarts a killed service, and a second start has nothing to do. By now systemd
+        // offers a podman socket for alice.
         let pid = alice.sh("podman inspect --format '{{.State.Pid}}' one-0");
         alice.sh(&format!("kill -KILL {pid}"));
         eventually("the service's next life", || alice.is_healthy("one"));

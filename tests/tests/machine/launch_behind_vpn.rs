@@ -1,5 +1,5 @@
-//! The purpose of airpods as a newcomer meets it, with everything real: the kernel's WireGuard, root's podman, an
-//! ordinary user, and the administrator's password.
+//! The main job of airpods from a new user's view. Everything is real: the kernel's WireGuard,
+//! root's podman, an ordinary user, and the administrator's password.
 
 use airpods_lab::machine::{IMAGE, Login};
 use airpods_lab::{Image, Machine, Place, terminal};
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::launch::Launcher;
 use crate::on_both;
 
-/// The changes of a newcomer to the file that `config init` writes: other images, which are there, and a podman for all
+/// A new user's changes to the file of `config init`: local images, and one podman for all
 /// services.
 const CHANGES: &str = r#"
     airpods config set runtime.podman_url unix:///run/podman/podman.sock
@@ -19,7 +19,8 @@ const CHANGES: &str = r#"
     airpods config set services.comfyui.enabled false
 "#;
 
-/// The stocked machine's neighbour becomes a VPN server with an internet beyond, and never says that a packet is too big.
+/// Makes the stocked machine's neighbour a VPN server with an internet beyond. It never reports
+/// that a packet is too big.
 pub(crate) const VPN: &str = "
     ip netns add internet
     ip -n neighbour link add far type veth peer name eth0 netns internet
@@ -51,7 +52,7 @@ pub(crate) const VPN: &str = "
     systemd-run --quiet --unit lab-http ip netns exec internet lab-probe serve-http 80
 ";
 
-/// root's podman for a group of users, as an administrator sets it up.
+/// Gives a group of users access to root's podman, as an administrator would.
 const SOCKET: &str = "
     groupadd podman; usermod --append --groups podman alice
     systemctl --quiet unmask podman.socket podman.service
@@ -62,7 +63,8 @@ const SOCKET: &str = "
     systemctl daemon-reload; systemctl start podman.socket
 ";
 
-/// All that a life of airpods may leave on a machine: an image that it could pull again, and what nobody may find.
+/// Lists everything that airpods could leave on a machine. `clean --all` must remove all of it,
+/// even the image, which airpods could pull again.
 const LEFT: &str = "
     podman images --format '{{.Repository}}:{{.Tag}}'
     podman ps --all --format '{{.Names}}'; podman volume ls --quiet; podman network ls --format '{{.Name}}'
@@ -70,7 +72,7 @@ const LEFT: &str = "
     find /home/alice -path '*airpods*'
 ";
 
-/// Downloads from within the container: how many bytes came, or how far it got.
+/// Downloads from within the container, and returns the number of bytes or the step that failed.
 fn download(machine: &Machine, bytes: u32) -> String {
     let get = format!("podman exec ollama-0 /lab-probe get http://203.0.113.80/download?bytes={bytes} 2>&1 || true");
     machine.sh(&get).unwrap()
@@ -87,7 +89,7 @@ pub(crate) fn broken(alice: &Launcher) -> Vec<(String, String)> {
     found
 }
 
-/// Alice does it at a terminal, where she types the administrator's password.
+/// Runs a line as alice at a terminal, and types the administrator's password.
 fn with_the_password(machine: &Machine, line: &str) {
     let line = format!("{line}; echo code=$?");
     let screen = terminal::in_a_terminal(&machine.login("alice", Login::Remote), &line, "password\n").unwrap();

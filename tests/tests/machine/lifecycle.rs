@@ -1,4 +1,4 @@
-//! The helper's life on a machine: links that come and go, and a helper that does.
+//! The helper's life on a machine: links come and go, and so does the helper.
 
 use airpods_lab::{Machine, Place};
 

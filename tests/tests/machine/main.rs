@@ -14,7 +14,7 @@ mod narrow_path;
 mod neighbours;
 mod sessions;
 
-/// Names a claim that holds on both Debians: a test for each.
+/// Makes two tests of each function, one for each Debian.
 macro_rules! on_both {
     ($($(#[$attribute:meta])* fn $claim:ident($machine:ident: Suite) $body:block)*) => {
         $(fn $claim($machine: airpods_lab::Suite) $body)*

@@ -1,5 +1,6 @@
-//! `airpods net check` through the kernel's own WireGuard: the verdict is the right one or none, and no size is above what the path
-//! carries. An emulated machine is slow, so an answer that is not sure is asked for again.
+//! `airpods net check` through the kernel's WireGuard: the verdict is right or missing, and no size
+//! is above the size that the path carries. An emulated machine is slow, so an unsure answer is
+//! retried.
 
 use airpods_lab::{Machine, Place, Suite};
 use serde_json::Value;
@@ -8,7 +9,7 @@ use crate::launch::{ALONE, Launcher, service};
 use crate::launch_behind_vpn::VPN;
 use crate::on_both;
 
-/// The internet serves HTTPS, and the machine knows its name.
+/// Starts an HTTPS server in the internet, whose name the machine knows.
 const SITE: &str = "
     systemd-run --quiet --unit lab-https \\
         ip netns exec internet lab-probe serve-https 443 --ca-out /run/site.pem --name download.example
@@ -16,7 +17,7 @@ const SITE: &str = "
     until ip netns exec internet ss -Hlnt 'sport = 443' | grep -q 443; do sleep 1; done
 ";
 
-/// A machine behind a bridge of MTU 1500, as a container is, without podman.
+/// Makes a machine behind a bridge of MTU 1500, like a container, without podman.
 const BRIDGE: &str = "
     ip netns add box
     ip link add br-box type bridge
@@ -29,14 +30,14 @@ const BRIDGE: &str = "
     ip -n neighbour route add 10.88.7.0/24 dev peer0
 ";
 
-/// The host's own reports are dropped as well as the VPN server's: hole AB.
+/// Drops the host's own reports as well as the VPN server's: hole AB.
 const SILENT_HOST: &str = "nft 'table inet lab { chain silence { type filter hook output priority filter
     icmp type destination-unreachable icmp code frag-needed drop
     }
     }'";
 
-/// The path below the tunnel drops what is longer than 1360 bytes. WireGuard's packets are single ones where they arrive, which is why
-/// each rule stands at the far side.
+/// Drops outer packets of more than 1360 bytes. Each rule is at the receiving side, because only
+/// there WireGuard's packets are single ones.
 const UP_1360: &str =
     "ip netns exec neighbour nft 'table inet narrow { chain arriving { type filter hook prerouting priority raw
     udp dport 51820 meta length > 1360 drop
@@ -46,18 +47,18 @@ const DOWN_1360: &str = "nft 'table inet narrow { chain arriving { type filter h
     udp sport 51820 meta length > 1360 drop
     }
     }'";
-/// The largest packet in the tunnel that fits: 60 bytes are WireGuard's, and it fills up to a multiple of 16.
+/// The largest inner packet that fits. WireGuard adds 60 bytes and pads to a multiple of 16.
 const IN_1360: u64 = 1296;
 
-/// The VPN server says what is too big: it forwards 1300 bytes both ways. The links of the internet keep their MTU, or they would be
-/// in its server's MSS.
+/// Makes the VPN server forward 1300 bytes both ways and report larger packets. The internet's
+/// links keep their MTU, or its server would announce a smaller MSS.
 const REPORTED_1300: &str = "
     ip netns exec neighbour nft delete table inet lab
     ip -n neighbour route replace 203.0.113.0/24 dev far src 203.0.113.1 mtu 1300
     ip -n neighbour link set peer0 mtu 1300
 ";
 
-/// Where the check runs.
+/// The place where the check runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum From {
     Host,
@@ -85,13 +86,13 @@ fn check(machine: &Machine, from: From) -> Value {
     serde_json::from_str(&said.unwrap()).unwrap()
 }
 
-/// Alice's service `web` runs on a network of her own.
+/// Starts alice's service `web` on a network of her own.
 fn rootless(machine: &Machine) {
     let launcher = Launcher::new(machine, &(ALONE.to_owned() + &service("web", 7001, "")));
     launcher.sh("airpods start web --yes");
 }
 
-/// `truth` is what passes up and down.
+/// Checks the verdict; `truth` has the largest packets that pass up and down.
 fn says(machine: &Machine, from: From, verdict: &str, truth: (u64, u64)) {
     const UNMEASURED: [&str; 3] = ["not-measured", "up-not-measured", "down-not-measured"];
     for _ in 0..3 {
@@ -155,7 +156,8 @@ on_both! {
 
     fn a_path_mtu_that_the_kernel_has_learnt_is_named(suite: Suite) {
         let machine = machine(suite, &[REPORTED_1300]);
-        // The upload sends a packet that is too big, and the router reports it.
+        // The upload sends a packet that is too big, and the router's report teaches the host the
+        // size.
         let teach = "lab-probe put --timeout 60 --ca /run/site.pem https://download.example/upload";
         machine.sh(&format!("{teach}; ip route get 203.0.113.80 | grep 'mtu 1300'")).unwrap();
         says(&machine, From::Host, "pmtu-learnt", (1300, 1300));

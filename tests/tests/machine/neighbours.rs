@@ -1,5 +1,5 @@
-//! The neighbours on a real systemd: services that begin by removing every rule there is, ours too, which come back; and all of
-//! theirs, which we leave as they are, be it in a saved ruleset.
+//! Other firewall programs on a real systemd. Some services flush every rule at their start, and
+//! our rules must come back. Their own rules must stay unchanged, even in a saved ruleset.
 
 use airpods_lab::machine::IMAGE;
 use airpods_lab::neighbours::FIREWALLD;
@@ -37,7 +37,7 @@ on_both! {
             eventually("the clamp is back", || is_in_force(&machine, "wg0"));
         }
         assert_eq!(helper_pid(&machine), before);
-        // The helper is down, and comes after the ruleset.
+        // The helper is stopped, and starts after the ruleset is loaded.
         machine.sh("airpods net clamp on wg0 --persist; systemctl stop airpods-helper").unwrap();
         machine.sh("systemctl restart nftables.service; systemctl start airpods-helper").unwrap();
         eventually("the clamp is back", || is_in_force(&machine, "wg0"));
@@ -58,7 +58,7 @@ on_both! {
 
     fn the_whole_life_of_the_package_leaves_the_rules_of_docker_podman_firewalld_and_both_iptables_as_they_are(suite: Suite) {
         let machine = Machine::stocked(suite).unwrap();
-        // First firewalld, which takes away what both iptables have when it starts.
+        // Start firewalld first, because its start removes the rules of both variants of iptables.
         machine.sh("systemctl start firewalld.service; until firewall-cmd --quiet --state; do sleep 1; done").unwrap();
         neighbours::lay(&machine).unwrap();
         machine.as_lingering("alice").sh(&format!("podman save --quiet --output /tmp/image {IMAGE}")).unwrap();

@@ -1,4 +1,5 @@
-//! People who log in, and who are asked for a password in their terminal: by the real logind, polkit and text agent.
+//! Users who log in and get a password prompt in their terminal, with the real logind, polkit and
+//! text agent.
 
 use std::process::Stdio;
 
@@ -11,7 +12,8 @@ use crate::on_both;
 /// The error for a user who needs a password while there is no agent to ask for it.
 const NOBODY_TO_ASK: &str = "this needs an administrator's password, and there is no authentication agent";
 
-/// A machine on which polkit runs, as where people log in. Other tests cover a slow start of polkit.
+/// A machine on which polkit already runs, as on one that is in use. Other tests cover a slow start
+/// of polkit.
 fn inhabited(suite: Suite) -> Machine {
     let machine = Machine::installed(suite).unwrap();
     let bob = machine.as_user("bob");
@@ -19,7 +21,7 @@ fn inhabited(suite: Suite) -> Machine {
     machine
 }
 
-/// The screen of a user who clamps a link and presses these keys when asked for a password.
+/// The screen of a user who clamps a link and types these keys at the password prompt.
 fn clamp_in_a_terminal(session: &Session, link: &str, keys: &str) -> String {
     terminal::in_a_terminal(session, &clamp_on(link), keys).unwrap()
 }
@@ -28,18 +30,19 @@ fn clamp_on(link: &str) -> String {
     format!("airpods net clamp on {link}; echo code=$?")
 }
 
-/// The properties that logind has for the session of a command.
+/// logind's properties of a command's session.
 fn described(session: &Session) -> String {
     let show = "loginctl show-session -p Seat -p Active -p Name \"$XDG_SESSION_ID\" | sort | tr '\\n' ' '";
     session.sh(show).unwrap()
 }
 
-/// The output of two calls over one connection of which only the first may ask, in the place of `session`.
+/// The output of two calls over one connection in this session. Only the first allows a prompt.
 fn two_calls(session: &Session) -> String {
     terminal::in_a_terminal(session, "python3 /usr/local/lib/twice.py", "password\n").unwrap()
 }
 
-/// A call as a program makes it that has no terminal: the error's name, or nothing.
+/// Calls the helper as a program without a terminal, and returns the error's name, or an empty
+/// text.
 fn called_without_a_terminal(place: &dyn Place, link: &str) -> String {
     let call = "call org.airpods.Helper1 /org/airpods/Helper1 org.airpods.Helper1 ClampOn sa{sv}";
     let mut command = place.command("busctl");
@@ -82,12 +85,12 @@ on_both! {
         assert!(screen.contains("code=0"), "{screen}");
         assert!(is_in_force(&machine, "wg0"));
 
-        // An administrator has to prove it as well, on a console that is not shown.
+        // An administrator on a console in the background must authenticate too.
         let screen = clamp_in_a_terminal(&machine.login("admin", Login::Console(7)), "wg1", "password\n");
         assert!(screen.contains("code=0"), "{screen}");
         assert!(is_in_force(&machine, "wg1"));
 
-        // A service has nobody to ask.
+        // A service has no agent for a prompt.
         let bob = machine.as_user("bob");
         let output = bob.command("airpods").args(["net", "clamp", "on", "wg2"]).stdin(Stdio::null()).output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr);

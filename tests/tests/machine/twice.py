@@ -1,5 +1,5 @@
-# Clamps two links over one connection to the bus. The first call lets somebody be asked for a password in this terminal, the second
-# one does not.
+# Clamps two links over one connection to the bus. The first call allows a password prompt in this
+# terminal, the second does not.
 import os
 import subprocess
 import time

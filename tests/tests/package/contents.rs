@@ -33,7 +33,7 @@ pub(crate) fn files(folder: &Path) -> BTreeMap<String, PathBuf> {
     found
 }
 
-/// The bytes of a file, unpacked if Debian packed it, or where a link leads.
+/// The bytes of a file, uncompressed if Debian compressed it, or the target of a link.
 fn content(file: &Path) -> Vec<u8> {
     if let Ok(target) = file.read_link() {
         return target.into_os_string().into_encoded_bytes();
@@ -113,7 +113,7 @@ fn what_is_packed_is_what_make_install_installs() {
         files(&installed.0).into_iter().filter(|(name, _)| !name.starts_with("usr/share/licenses/")).collect();
     assert_eq!(packed.keys().collect::<Vec<_>>(), installed.keys().collect::<Vec<_>>());
     for (name, path) in &packed {
-        // The programs lose their symbols on the way.
+        // The programs differ, because packaging strips their symbols.
         if !PROGRAMS.iter().any(|(_, program)| program == name) {
             assert!(content(path) == content(&installed[name]), "{name}");
         }

@@ -24,7 +24,8 @@ fn bare_host() -> Sandbox {
     sandbox
 }
 
-/// Every path of a host that a package could have a part in, but for dpkg's own and what the user's removal rewrites.
+/// Every path of a host that a package could change, without dpkg's own files and those that
+/// removing the user rewrites.
 fn paths(sandbox: &Sandbox) -> BTreeSet<String> {
     let listed = sandbox
         .sh("find /etc /home /opt /root /srv /usr /var -xdev -path /var/lib/dpkg -prune -o -path /var/cache -prune \

@@ -1,4 +1,5 @@
-//! The Debian packages that `make deb` built: what is in them, how they were built, and what installing and removing them does.
+//! The Debian packages of `make deb`: their contents, their build, and the effects of installing
+//! and removing them.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ mod life;
 mod other_systems;
 mod release;
 
-/// A folder of its own, gone with its value.
+/// A temporary folder, removed with its value.
 pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
@@ -26,7 +27,7 @@ impl Drop for Folder {
     }
 }
 
-/// The files of a package, as dpkg would unpack them.
+/// Unpacks a package into a temporary folder, as dpkg would.
 pub(crate) fn unpacked(package: &str) -> Folder {
     let folder = Folder::new();
     let status =
@@ -39,7 +40,7 @@ pub(crate) fn unpacked(package: &str) -> Folder {
 pub(crate) const PROGRAMS: [(&str, &str); 2] =
     [("airpods", "usr/bin/airpods"), ("airpods-helper", "usr/libexec/airpods-helper")];
 
-/// `make` in a checkout, as if nobody else had called it.
+/// `make` in a checkout, without the flags of an outer `make`.
 pub(crate) fn make(checkout: &Path) -> Command {
     let mut make = Command::new("make");
     make.current_dir(checkout).arg("--silent").env_remove("MAKEFLAGS").stdin(Stdio::null());

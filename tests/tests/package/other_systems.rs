@@ -1,5 +1,5 @@
-//! Packages for other systems, as far as Debian's tools can judge them: RPMs that are built and compared with Debian's packages, and
-//! files for Arch and Nix that their own programs read.
+//! Packages for other systems, as far as Debian's tools can check them. RPMs are built and compared
+//! with the Debian packages. The files for Arch and Nix are parsed by their own programs.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,7 +20,7 @@ fn printed(command: &mut Command) -> String {
     String::from_utf8(stdout).unwrap()
 }
 
-/// The RPMs, built from the programs that the Debian packages were built from. rpmlint judges them meanwhile.
+/// Builds the RPMs from the same programs as the Debian packages. The build runs rpmlint on them.
 fn build_rpms() -> Vec<PathBuf> {
     printed(&mut Command::new(repository().join("packaging/rpm/build.sh")));
     let built = fs::read_dir(repository().join("target/rpm")).unwrap().map(|entry| entry.unwrap().path());
@@ -33,7 +33,7 @@ fn rpm(query: &str, of: &Path) -> String {
     printed(Command::new("rpm").args(["--query", "--package", query]).arg(of))
 }
 
-/// A path of a Debian package as an RPM has it, if an RPM has it: see docs/packaging.md.
+/// The path in an RPM of a file in a Debian package, if the RPM has it: see docs/packaging.md.
 fn as_in_rpm(package: &str, path: &str) -> Option<String> {
     let debians_own = ["changelog.gz", "changelog.Debian.gz", "copyright"];
     let own = debians_own.iter().any(|name| path == format!("usr/share/doc/{package}/{name}"));
@@ -81,7 +81,7 @@ fn scriptlets_parse(package: &str, path: &Path) {
 
 #[test]
 fn makepkg_reads_the_pkgbuild_and_finds_both_packages_in_this_version() {
-    // makepkg refuses root, and writes beside the file.
+    // makepkg refuses to run as root, and writes next to the PKGBUILD, so work on a copy.
     let folder = Folder::new();
     let copy = "cp \"$0\"/packaging/arch/* \"$1\" && chown -R nobody \"$1\" && cd \"$1\" && bash -n PKGBUILD && sh -n *.install && \
                 exec setpriv --reuid nobody --regid nogroup --clear-groups env HOME=\"$1\" PACMAN=true makepkg --printsrcinfo";

@@ -1,4 +1,5 @@
-//! How the programs of a release are built: from what was tested, the same wherever that is done, and telling of which crates.
+//! The build of a release's programs: from the tested crates, reproducible, and with a list of the
+//! crates.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -16,7 +17,7 @@ fn compiled(profile: &str, program: &str) -> BTreeMap<String, BTreeSet<String>> 
         let message: Value = serde_json::from_str(line).unwrap();
         if message["reason"] == "compiler-artifact" {
             let features = message["features"].as_array().unwrap().iter().map(|it| it.as_str().unwrap().to_owned());
-            // One that is also needed at build time may be there twice.
+            // A crate that is also a build dependency may appear twice.
             let key = format!("{} {}", message["package_id"].as_str().unwrap(), message["target"]["kind"]);
             crates.entry(key).or_default().extend(features);
         }
@@ -96,7 +97,7 @@ fn built_again_in_another_folder_the_programs_are_the_same_to_the_byte() {
     let folder = elsewhere.0.join("with a longer name").join("airpods");
     let copied = Command::new("sh").current_dir(&checkout).args(["-euc", &copy]).arg(&folder).status().unwrap();
     assert!(copied.success());
-    // The tool that writes the list of crates is in another folder, too.
+    // Copy the tool that writes the list of crates into another folder, too.
     let tools = elsewhere.0.join("tools");
     let copy = "mkdir \"$0\" && ! tool=$(command -v cargo-auditable) || cp \"$tool\" \"$0\"";
     assert!(Command::new("sh").args(["-euc", copy]).arg(&tools).status().unwrap().success());
@@ -113,7 +114,7 @@ fn built_again_in_another_folder_the_programs_are_the_same_to_the_byte() {
     }
 }
 
-/// Lintian has something to say of a first version that it does not say of later ones.
+/// Lintian has checks that apply only to a first version.
 #[test]
 fn lintian_judges_the_next_version_as_it_judges_this_one() {
     let next = Folder::new();
@@ -133,7 +134,7 @@ fn lintian_judges_the_next_version_as_it_judges_this_one() {
         .output()
         .unwrap();
     assert!(packed.status.success(), "{}", String::from_utf8_lossy(&packed.stderr));
-    // With the options of `make deb`.
+    // Uses the options of `make deb`.
     let judged = make(&repository())
         .args(["--eval", "judged: ; @$(LINTIAN) '$(FOLDER)'/*.changes", "judged"])
         .arg(format!("FOLDER={}", next.0.display()))

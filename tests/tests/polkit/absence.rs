@@ -18,7 +18,7 @@ fn without_polkit_root_is_served_and_users_read() {
     let before = host.ruleset();
     for change in CHANGES {
         let start = Instant::now();
-        // Nothing to do is told without asking.
+        // `ClampOff` would change nothing, so the helper answers without asking polkit.
         let expected = if change == OFF { Answer::unchanged() } else { Answer::own("AuthUnavailable") };
         assert_eq!(host.call("alice", change), expected, "{change:?}");
         // The bus would give up after 25 s.
@@ -37,7 +37,7 @@ fn polkit_that_hangs_holds_nobody_who_may_be_asked_for_a_password() {
     assert!(host.call("alice", &["GetStatus"]).0.is_ok());
     let polkit = host.owner("org.freedesktop.PolicyKit1");
     host.sandbox.sh(&format!("kill -STOP {polkit}")).unwrap();
-    // As busctl calls unless it is told otherwise: somebody may be asked for a password.
+    // By default busctl allows a password prompt.
     let asking = |user: &str, words: &[&str]| {
         let mut busctl = host.sandbox.as_user(user).command("busctl");
         Answer::of(busctl.args(["--system", "--timeout=20", "call"]).args(Host::HELPER).args(words))

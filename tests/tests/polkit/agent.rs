@@ -1,4 +1,4 @@
-//! A person at a prompt: an authentication agent as a desktop has one, registered for one process.
+//! A user at a prompt: an authentication agent like a desktop's, registered for one process.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -19,7 +19,7 @@ const AUTHORITY: &str = "org.freedesktop.PolicyKit1.Authority";
 const POLKIT: &str = "org.freedesktop.PolicyKit1";
 const PATH: &str = "/agent";
 
-/// Longer than anything here takes, on however slow a machine.
+/// Time limit, longer than anything here takes even on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The person's reaction to a prompt.
@@ -29,7 +29,7 @@ pub(crate) enum Person {
     Dismisses,
     /// Leaves it open.
     Hesitates,
-    /// Is the administrator, and has proved it.
+    /// Authenticates as the administrator.
     Agrees,
 }
 
@@ -38,11 +38,11 @@ pub(crate) enum Person {
 pub(crate) struct Prompt {
     pub(crate) action: String,
     pub(crate) message: String,
-    /// The users whose password will do, by number.
+    /// The uids whose password is accepted.
     pub(crate) users: Vec<u32>,
 }
 
-/// A command that is about to be run by a user who has this agent.
+/// A command of a user who has this agent.
 pub(crate) struct Prompted {
     shell: Child,
     seen: Arc<Mutex<Seen>>,
@@ -52,7 +52,7 @@ pub(crate) struct Prompted {
 impl Drop for Prompted {
     fn drop(&mut self) {
         self.over.notify(usize::MAX);
-        // It has ended, unless the test is failing.
+        // The command has ended already, unless the test is failing.
         let _ = self.shell.kill();
         let _ = self.shell.wait();
     }
@@ -66,7 +66,8 @@ struct Seen {
 
 struct Agent {
     person: Person,
-    /// Whose agent polkit may hold this one for: root, who registers it, or since polkit 125 the user whose process it is for.
+    /// The uids that polkit may record as the agent's owner: root, who registers it, or since
+    /// polkit 125 the owner of the process.
     owners: [u32; 2],
     seen: Arc<Mutex<Seen>>,
     polkit: Connection,
@@ -93,7 +94,8 @@ impl Agent {
             Person::Dismisses => Err(Dismissed),
             Person::Hesitates => std::future::pending().await,
             Person::Agrees => {
-                // This is the message of polkit's setuid helper once PAM is content; polkitd takes it from root alone.
+                // polkit's setuid helper sends this message after a successful PAM authentication.
+                // polkitd accepts it only from root.
                 let (kind, id) = &identities[0];
                 for owner in self.owners {
                     let proof = (owner, cookie.as_str(), (kind.as_str(), id));
@@ -103,7 +105,7 @@ impl Agent {
                         Err(error) => eprintln!("polkit does not take the proof from {owner}'s agent: {error}"),
                     }
                 }
-                // An agent that never answers would be waited for without end.
+                // Answer even here, because polkit waits for an agent without a time limit.
                 Err(Dismissed)
             }
         }
@@ -114,7 +116,7 @@ impl Agent {
     }
 }
 
-/// How an agent says that the prompt was closed.
+/// The error by which an agent reports that the prompt was closed.
 #[derive(Debug)]
 struct Dismissed;
 
@@ -133,9 +135,10 @@ impl DBusError for Dismissed {
 }
 
 impl Prompted {
-    /// Starts the words as this user, whom this person asks. They have no terminal.
+    /// Starts a command as this user, with `person` at the user's prompts and without a terminal.
     pub(crate) fn start(host: &Host, user: &str, person: Person, words: &[&str]) -> Self {
-        // The shell becomes the command, so the agent is there before the command is.
+        // The shell waits and then becomes the command, so the agent is registered before the
+        // command starts.
         let mut shell = host.sandbox.as_user(user).command("sh");
         shell.args(["-c", "echo $$; read go; exec \"$@\"", "sh"]).args(words);
         shell.env("SYSTEMD_LOG_LEVEL", "debug");
@@ -154,7 +157,8 @@ impl Prompted {
         self.seen.lock().unwrap().prompts.clone()
     }
 
-    /// The prompts that polkit took back. It may say so twice: when it sees the caller leave, and when the helper does.
+    /// The number of prompts that polkit cancelled. polkit may cancel twice, because the caller
+    /// leaves and because the helper cancels, so this counts cookies.
     pub(crate) fn closed(&self) -> usize {
         self.seen.lock().unwrap().closed.len()
     }
@@ -177,18 +181,18 @@ impl Prompted {
     }
 }
 
-/// Reads to the end, which may be later than the process's if it left somebody behind.
+/// Reads to the end of the pipe. A process left behind may hold it open longer than the command.
 fn all_of(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
     let (read, is_read) = mpsc::channel();
     thread::spawn(move || {
         let mut all = Vec::new();
-        // Nobody listens any more when the test has failed.
+        // The receiver is gone if the test has failed.
         let _ = pipe.read_to_end(&mut all).map(|_| read.send(all));
     });
     is_read
 }
 
-/// Registers an agent for a process of the sandbox until it is over. Root may do so for anybody.
+/// Registers an agent for a process of the sandbox until `over`. root may do so for any process.
 fn register(host: &Host, pid: &str, (person, user): (Person, u32), seen: Arc<Mutex<Seen>>, over: Arc<Event>) {
     let since = host.sandbox.sh(&format!("cut -d' ' -f22 /proc/{pid}/stat")).unwrap();
     let process = HashMap::from([

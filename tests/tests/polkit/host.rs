@@ -1,14 +1,15 @@
-//! A throw-away host with the system bus, polkitd, the helper as its package installs it, a VPN link, and rules of
-//! somebody else's that must stay as they are.
+//! A throw-away host with the system bus, polkitd, a VPN link, and the helper as its package
+//! installs it. Another program's rules on it must stay as they are.
 
 use std::process::{Command, Output, Stdio};
 
 use airpods_lab::{Place, Sandbox};
 
-/// As scripts are told to call: nobody is asked for a password.
+/// busctl's options as recommended for scripts: they never prompt for a password.
 pub(crate) const SCRIPT: [&str; 3] = ["--system", "--allow-interactive-authorization=no", "--timeout=5"];
 
-/// The methods that change something, as words for busctl, in an order in which each has something to do.
+/// The methods that change something, as arguments of busctl. In this order each has something to
+/// do.
 pub(crate) const CHANGES: [&[&str]; 3] = [&["ClampOn", "sa{sv}", "wg0", "0"], &["ClampOff", "s", "wg0"], &["Reset"]];
 pub(crate) const ON: &[&str] = CHANGES[0];
 pub(crate) const OFF: &[&str] = CHANGES[1];
@@ -18,10 +19,10 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// The helper's object and interface, as words for busctl.
+    /// The helper's name, object and interface, as arguments of busctl.
     pub(crate) const HELPER: [&str; 3] = ["org.airpods.Helper1", "/org/airpods/Helper1", "org.airpods.Helper1"];
 
-    /// With polkitd, and with these rules files.
+    /// A host with polkitd and these rules files.
     pub(crate) fn with_rules(rules: &[(&str, &str)]) -> Self {
         let host = Self::without_polkit();
         for (name, rule) in rules {
@@ -31,7 +32,8 @@ impl Host {
         host
     }
 
-    /// With polkitd and what Debian has: `sudo` is the administrators' group, and no rule speaks of airpods.
+    /// A host with polkitd and Debian's defaults: `sudo` is the administrators' group, and no rule
+    /// names airpods.
     pub(crate) fn new() -> Self {
         Self::with_rules(&[])
     }
@@ -53,7 +55,7 @@ impl Host {
         Answer::of(busctl.args(SCRIPT).arg("call").args(Self::HELPER).args(words))
     }
 
-    /// `airpods net clamp WORDS`, by a user without a terminal: its exit code and what it said.
+    /// `airpods net clamp WORDS`, by a user without a terminal: its exit code and its output.
     pub(crate) fn airpods(&self, user: &str, words: &str) -> (i32, String) {
         let mut airpods = self.sandbox.as_user(user).command("timeout");
         let output = airpods
@@ -70,7 +72,7 @@ impl Host {
         self.sandbox.sh("nft list ruleset").unwrap()
     }
 
-    /// The log so far of the helper, whose standard error is the bus's.
+    /// The helper's log so far. Its standard error is the bus's.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.sandbox.log_path("bus")).unwrap()
     }
@@ -117,12 +119,12 @@ impl Answer {
         Self(Ok("b false".to_owned()))
     }
 
-    /// An error of the standard's.
+    /// A standard error of D-Bus.
     pub(crate) fn standard(name: &str) -> Self {
         Self(Err(format!("org.freedesktop.DBus.Error.{name}")))
     }
 
-    /// An error of the helper's own.
+    /// An error of the helper.
     pub(crate) fn own(name: &str) -> Self {
         Self(Err(format!("org.airpods.Helper1.Error.{name}")))
     }

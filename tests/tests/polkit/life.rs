@@ -1,4 +1,5 @@
-//! How the helper ends and begins on a machine without a service manager, and what outlives it.
+//! The helper's end and start on a machine without a service manager, and the state that outlives
+//! it.
 
 use airpods_lab::{Place, eventually};
 

@@ -1,4 +1,5 @@
-//! The real polkitd, the real bus and the helper that the bus's launcher starts: who may change anything.
+//! Authorisation of changes, with the real polkitd, the real bus and the helper started by the
+//! bus's launcher.
 //!
 //! The prompt in a terminal, with polkit's own text agent and a password, is tested in `client/tests/net_password.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

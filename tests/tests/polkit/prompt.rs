@@ -1,4 +1,4 @@
-//! A person is asked, and answers, does not, or leaves.
+//! Prompts that a user answers, dismisses or leaves open, and prompts whose caller leaves the bus.
 
 use airpods_lab::{Place, eventually};
 
@@ -6,7 +6,7 @@ use crate::agent::{Person, Prompt, Prompted};
 use crate::host::{Answer, CHANGES, Host, ON};
 
 const AIRPODS_ON: &[&str] = &["airpods", "net", "clamp", "on", "wg0"];
-/// The administrator of every sandbox.
+/// The uid of every sandbox's administrator.
 const ADMIN: u32 = 1002;
 
 #[test]
@@ -73,7 +73,8 @@ fn an_authorization_does_not_outlive_its_call() {
     }
     let twice = "airpods net clamp off wg0 && exec airpods net clamp on wg0";
     let (output, prompts) = Prompted::start(&host, "alice", Person::Agrees, &["sh", "-c", twice]).finish();
-    // The agent is for the shell's process, which becomes the second command; the first one has none.
+    // The agent is registered for the shell's process, which becomes the second command. The first
+    // one has no agent.
     assert_eq!((output.status.code(), prompts.len()), (Some(4), 0), "{output:?}");
 }
 

@@ -9,7 +9,8 @@ use crate::host::{Answer, Host, ON};
 const NET_ADMIN: &str = "0000000000001000";
 const NOTHING: &str = "0000000000000000";
 
-/// The lines of `/proc/PID/status` that say what each thread of a process may do (`proc_pid_status(5)`).
+/// The lines of `/proc/PID/status` with the rights of each thread of a process
+/// (`proc_pid_status(5)`).
 fn rights_of_threads(host: &Host, pid: &str) -> Vec<Vec<String>> {
     let names = "^(Uid|Gid|Groups|CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs):";
     let threads = host.sandbox.sh(&format!("ls /proc/{pid}/task")).unwrap();
@@ -47,7 +48,8 @@ fn activated_as_root_the_helper_has_given_root_up_in_every_thread() {
     }
 }
 
-/// Starts the helper as setpriv has it, as a service manager would: its folders are made.
+/// Starts the helper with these options of setpriv. Like a service manager, it makes the helper's
+/// folders first.
 fn started_by_hand(host: &Host, rights: &str) -> Background {
     let folders = "install -d -o airpods-helper -g airpods-helper -m 700 /run/airpods-helper /var/lib/airpods-helper";
     host.sandbox.sh(folders).unwrap();
@@ -56,7 +58,7 @@ fn started_by_hand(host: &Host, rights: &str) -> Background {
     Background::start(&mut setpriv, &host.sandbox.log_path("helper")).unwrap()
 }
 
-/// The unit's user and capabilities, in setpriv's words.
+/// The unit's user and capabilities, as options of setpriv.
 const AS_THE_UNIT: &str = "--reuid airpods-helper --regid airpods-helper --clear-groups --no-new-privs \
     --inh-caps -all,+net_admin --ambient-caps -all,+net_admin --bounding-set -all,+net_admin";
 

@@ -5,7 +5,7 @@ use airpods_lab::{Place, repository};
 use crate::host::{Answer, CHANGES, Host, OFF, ON};
 
 const ELSEWHERE: &[&str] = &["ClampOn", "sa{sv}", "tun9", "0"];
-/// More than a clamp of a VPN link to the route MTU until the next reboot.
+/// Requests for more than a clamp of a VPN link to the route MTU until the next reboot.
 const MORE: [&[&str]; 5] = [
     &["ClampOn", "sa{sv}", "wg0", "1", "mtu", "u", "576"],
     &["ClampOn", "sa{sv}", "wg0", "1", "persist", "b", "true"],
@@ -29,7 +29,7 @@ fn without_a_rule_nobody_but_root_changes_anything() {
     let introspected = host.sandbox.busctl(&[&["introspect"][..], &Host::HELPER].concat()).unwrap();
     let methods = introspected.lines().filter(|line| line.contains(" method ")).count();
     assert_eq!(methods, CHANGES.len() + 1, "every method but GetStatus changes something: {introspected}");
-    // Every one of them has something to do.
+    // Prepares clamps, so that every request would change something.
     assert_eq!(host.call("root", ELSEWHERE), Answer::changed());
     assert_eq!(host.call("root", &["ClampOn", "sa{sv}", "wg1", "0"]), Answer::changed());
     let before = host.ruleset();

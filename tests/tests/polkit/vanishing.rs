@@ -1,4 +1,4 @@
-//! Callers who leave the bus before they are judged: the pattern of CVE-2021-3560.
+//! Callers who leave the bus before polkit judges them: the pattern of CVE-2021-3560.
 
 use airpods_lab::{Place, eventually};
 
@@ -8,8 +8,8 @@ const TRIES: usize = 500;
 const CALL: &str =
     "busctl --system call org.airpods.Helper1 /org/airpods/Helper1 org.airpods.Helper1 ClampOn 'sa{sv}' wg0 0";
 
-/// Calls that are killed up to 50 ms after they begin, a few at a time: before they have sent anything, in between, or
-/// when all is over.
+/// Calls that are killed up to 50 ms after their start, a few at a time. Some have sent nothing,
+/// some wait for an answer, and some are done.
 fn killed_calls() -> String {
     let call = format!("{CALL} >/dev/null 2>&1 & p=$!; sleep $1; kill -KILL $p 2>/dev/null; wait $p 2>/dev/null; true");
     let delays: Vec<_> = (0..TRIES).map(|number| format!("0.{:06}", 50_000 * number / TRIES)).collect();
@@ -21,8 +21,8 @@ fn five_hundred_callers_killed_around_their_call_change_nothing() {
     let host = Host::new();
     assert_eq!(host.call("root", &["ClampOn", "sa{sv}", "tun9", "0"]), Answer::changed());
     let (before, helper) = (host.ruleset(), host.helper_pid());
-    // Without an answer to wait for, dbus-send leaves as soon as it has sent. Another user's calls, and first of all: the log
-    // takes a hundred lines of a user, and of those whom the bus does not know any more.
+    // These calls expect no answer, so dbus-send leaves as soon as it has sent. bob sends them, and
+    // first: the log takes a hundred lines of a user, and a hundred of callers unknown to the bus.
     let [destination, path, interface] = Host::HELPER;
     let send = format!("dbus-send --system --type=method_call --dest={destination} {path} {interface}.Reset");
     host.sandbox.as_user("bob").sh(&format!("for i in $(seq 100); do {send}; done")).unwrap();
@@ -33,7 +33,7 @@ fn five_hundred_callers_killed_around_their_call_change_nothing() {
     };
     eventually("the last line in the log", || judged("reset").len() == 100);
     host.sandbox.as_user("alice").sh(&killed_calls()).unwrap();
-    // polkit answers one question after the other: when this one is answered, those before are.
+    // polkit answers in order, so this answer shows that it has answered all earlier questions.
     assert_eq!(host.call("alice", ON), Answer::standard("InteractiveAuthorizationRequired"), "the helper is alive");
     assert_eq!((host.ruleset(), host.helper_pid()), (before, helper), "and is the same");
     let calls = [judged("reset"), judged("clamp-on")].concat();

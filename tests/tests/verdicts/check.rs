@@ -8,13 +8,15 @@ use serde_json::Value;
 
 use crate::fault::{Fault, Size};
 
-/// Codes that accuse nobody: nothing could be measured.
+/// Codes for paths that could not be measured.
 const UNMEASURED: [&str; 3] = ["not-measured", "down-not-measured", "up-not-measured"];
 
-/// Worlds in which a row is tried, when other programs on this machine leave the command too little time to be sure.
+/// Attempts for a row, each in a new world. On a busy machine the command may have too little time
+/// to be sure.
 const ATTEMPTS: u64 = 3;
 
-/// The verdict is the right one, and the sizes are exact. An answer that is not sure is asked for again; a wrong one never is.
+/// Checks that the verdict is right and the sizes are exact. An unsure answer is retried; a wrong
+/// one fails at once.
 pub(crate) fn exactly(name: &str, fault: fn() -> Fault) {
     for attempt in 1..=ATTEMPTS {
         let fault = fault();
@@ -32,13 +34,13 @@ pub(crate) fn exactly(name: &str, fault: fn() -> Fault) {
     }
 }
 
-/// With loss, the verdict is the right one or none, and no size is above the truth.
+/// Checks that with loss the verdict is right or missing, and that no size is above the truth.
 pub(crate) fn with_loss(name: &str, fault: fn() -> Fault) {
     let fault = fault().with_loss();
     let answer = ask(&format!("lossy::{name}"), &fault, 1);
     never_above_the_truth(&fault, &answer);
     let verdict = answer.verdict();
-    // That packets are lost whatever their size is true here as well.
+    // "The link loses packets of any size" is also true here.
     let is_right = verdict == fault.verdict || (fault.verdict == "fine" && verdict == "link-loses");
     let is_open = UNMEASURED.contains(&verdict);
     assert!(is_right || is_open, "{name}: expected {}\n{:#}", fault.verdict, answer.0);
@@ -56,12 +58,13 @@ impl Answer {
         self.0["confidence"] == "sure"
     }
 
-    /// Each path's object for a direction, from all places that the answer speaks of.
+    /// Each path's object for a direction, from all places in the answer.
     fn each(&self, direction: Direction) -> impl Iterator<Item = &Value> {
         ways(self.0["places"].as_array().unwrap(), direction)
     }
 
-    /// The same for what was measured on the host, which is all that an ordinary user without containers can measure.
+    /// The same for measurements on the host, the only ones that an ordinary user without
+    /// containers can make.
     fn measured(&self, direction: Direction) -> impl Iterator<Item = &Value> {
         let places = self.0["places"].as_array().unwrap();
         ways(places.iter().filter(|place| place["place"] == "host"), direction)
@@ -97,10 +100,10 @@ fn ask(name: &str, fault: &Fault, seed: u64) -> Answer {
     answer
 }
 
-/// Far more than a check may take: this machine may be busy.
+/// Time limit, far more than a check takes, because this machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// 0 where nothing has to be cured, 9 where nothing can be said, 1 where something does not work.
+/// The exit code: 0 if nothing needs a cure, 9 without a verdict, 1 for a fault.
 fn exit_code(verdict: &str) -> i32 {
     const FINE: [&str; 8] =
         ["fine", "clamped", "pmtud-works", "pmtu-learnt", "link-loses", "link-slow", "proxy-between", "quic-blocked"];
@@ -112,7 +115,7 @@ fn exit_code(verdict: &str) -> i32 {
     }
 }
 
-/// Nothing is reported as carried that the path does not carry.
+/// Checks that no reported size is above the size that the path carries.
 fn never_above_the_truth(fault: &Fault, answer: &Answer) {
     for direction in [Direction::Up, Direction::Down] {
         let truth = u64::from(fault.truth(direction));
@@ -129,7 +132,7 @@ fn never_above_the_truth(fault: &Fault, answer: &Answer) {
     }
 }
 
-/// The expectations of a row that the answer does not meet.
+/// The row's expectations that the answer does not meet.
 fn missing(fault: &Fault, answer: &Answer) -> Vec<String> {
     let mut missing = Vec::new();
     if answer.verdict() != fault.verdict {

@@ -1,41 +1,41 @@
-//! A row of the table: what is wrong, and the one right answer.
+//! A row of the table: the fault and the one right answer.
 
 use airpods_lab::path::{Direction, LINK_MTU, Rules, Server};
 use airpods_lab::{Family, PathWorld};
 
-/// A fault, and what `airpods net check` has to say about it.
+/// A fault, and the expected answer of `airpods net check`.
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) rules: Rules,
     pub(crate) server: Server,
     /// The family of the only address of the server's name; both when `None`.
     pub(crate) family: Option<Family>,
-    /// Something wrong with the host, or done to it before.
+    /// A fault of the host, or a preparation of it.
     pub(crate) prepare: Option<fn(&PathWorld)>,
     /// The verdict's code.
     pub(crate) verdict: &'static str,
-    /// Whether a busy machine may find that it cannot tell.
+    /// Whether a busy machine may end without a verdict.
     pub(crate) may_stay_open: bool,
-    /// The required knowledge of each direction.
+    /// How exactly the size of each direction must be known.
     pub(crate) up: Size,
     pub(crate) down: Size,
 }
 
-/// The required knowledge of one direction.
+/// How exactly the size of one direction must be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Size {
     /// The largest packet that the path carries, to the byte, and for sure.
     Exact,
-    /// This, which is all that can be tried, by a limit that is not the path's.
+    /// Exactly this size, the largest that can be tried because of a limit other than the path's.
     Limited(u16),
-    /// Something, up to what the path carries.
+    /// Any size up to that which the path carries.
     AtMost,
-    /// Nothing needs to be known.
+    /// The size need not be known.
     Any,
 }
 
 impl Fault {
-    /// A path between the host and an RSA server with IPv4. It is [`Fault::is`] that makes a row of it.
+    /// A path between the host and an RSA server with IPv4. [`Fault::is`] makes a row of it.
     pub(crate) fn on(rules: Rules) -> Self {
         Self {
             rules,
@@ -70,22 +70,23 @@ impl Fault {
         Self { verdict, ..self }
     }
 
-    /// The sizes, where they are not both exact.
+    /// Sets the required sizes if not both are exact.
     pub(crate) fn knowing(self, up: Size, down: Size) -> Self {
         Self { up, down, ..self }
     }
 
-    /// A limit of the rate eats what a busy machine sends in a burst, so that it may find that it cannot tell.
+    /// Also accepts a missing verdict: a rate limit drops the bursts of a busy machine, so that it
+    /// cannot tell.
     pub(crate) fn or_open(self) -> Self {
         Self { may_stay_open: true, ..self }
     }
 
-    /// The verdict on what lets no size be measured.
+    /// The verdict on a fault that prevents measuring any size.
     pub(crate) fn only_is(self, verdict: &'static str) -> Self {
         Self { verdict, ..self }.knowing(Size::Any, Size::Any)
     }
 
-    /// The largest packet that the host gets through in a direction.
+    /// The largest packet that passes for the host in a direction.
     pub(crate) fn truth(&self, direction: Direction) -> u16 {
         let path = self.rules.truth(direction).and_then(|size| u16::try_from(size).ok());
         path.map_or(LINK_MTU, |size| size.min(LINK_MTU))

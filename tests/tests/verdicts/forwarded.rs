@@ -1,17 +1,19 @@
-//! Rules of this host on the packets that it forwards: judged from within a service's network, beside the host's own packets.
+//! Rules of this host about forwarded packets, measured from within a service's network and
+//! compared with the host's own packets.
 
 use airpods_lab::client::{self, ALONE};
 use airpods_lab::path::{LINK, LINK_MTU, Rules, Server};
 use airpods_lab::{Image, PathWorld, Place, Seat};
 use serde_json::Value;
 
-/// Where the image comes from, which is the server to measure with.
+/// The image's registry, which `net check` measures with.
 const REGISTRY: &str = "registry.example";
 
-/// How often a busy machine may find that it cannot tell.
+/// Attempts, because a busy machine may end without a verdict.
 const ATTEMPTS: usize = 3;
 
-/// A service of root's podman behind the link, in packets of the link's size.
+/// A host whose configuration begins with `toml`, and has a service of root's podman behind the
+/// link.
 fn started(toml: &str) -> (PathWorld, Seat) {
     let mut world = PathWorld::new(Rules::default(), 1).unwrap();
     world.serve_as(Server::Rustls, REGISTRY).unwrap();
@@ -61,7 +63,7 @@ fn what_the_hosts_forwarding_drops_is_blamed_on_the_host_and_on_nobody_else() {
         (format!("{down} drop"), "container-cut"),
         (format!("{up} tcp dport 443 drop"), "container-cut"),
         (format!("{down} tcp flags & (syn | ack) == (syn | ack) drop"), "container-cut"),
-        // It connects, and nothing more.
+        // Connections open, but no data passes.
         (format!("{up} tcp flags & (syn | ack) == ack tcp dport 443 drop"), "container-cut"),
         (reject("icmp port-unreachable"), "container-cut"),
         (reject("icmp host-unreachable"), "container-cut"),
@@ -79,14 +81,14 @@ fn what_the_hosts_forwarding_drops_is_blamed_on_the_host_and_on_nobody_else() {
     }
 }
 
-/// A rule of another program that clamps what is forwarded, both ways.
+/// Another program's rule that clamps forwarded packets in both directions.
 const CLAMP: &str = "table inet lab { chain forwarded {
     type filter hook forward priority mangle
     tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu
 }
 }";
 
-/// Forwarded packets that are too large vanish without a report.
+/// Drops the host's reports, so that large forwarded packets vanish silently.
 const SILENT: &str = "table inet silent { chain output {
     type filter hook output priority filter
     icmp type destination-unreachable icmp code 4 drop

@@ -1,4 +1,5 @@
-//! The verdict laboratory: faults of paths and hosts, and what the real `airpods net check` says behind each, run by an ordinary user.
+//! The verdict laboratory: faults of paths and hosts, and the answer of the real `airpods net
+//! check` to each, run by an ordinary user.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod check;

@@ -1,4 +1,4 @@
-//! The faults. A row is a test of its own, and one more with 5 % loss.
+//! The faults. Each row is a test, and a second one with 5 % loss.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use airpods_lab::{Family, PathWorld, Place};
 use crate::fault::Fault;
 use crate::fault::Size::{Any, AtMost, Exact, Limited};
 
-/// One test for each row, and one for each with loss.
+/// Makes one test for each row, and one for each row with loss.
 macro_rules! faults {
     ($($name:ident: $fault:expr;)*) => {
         $(#[test] fn $name() { crate::check::exactly(stringify!($name), || $fault); })*
@@ -36,7 +36,7 @@ faults! {
     a_megabit_is_not_taken_for_a_narrow_path: Fault::on(slow(1_000_000)).is("fine");
     a_path_without_icmp_is_fine: Fault::on(Rules { blocks_icmp: true, ..good() }).is("fine");
 
-    // The path is narrower than the link, and says nothing.
+    // The path is narrower than the link and reports nothing.
     narrow_both_ways: Fault::on(Rules::narrow(1300, 1300)).is("path-narrow");
     narrow_up: Fault::on(good().with_limits(Some(1300), None)).is("path-narrow");
     narrow_down: Fault::on(good().with_limits(None, Some(1300))).is("path-narrow");
@@ -70,7 +70,7 @@ faults! {
     narrow_up_to_a_silent_server:
         Fault::on(good().with_limits(Some(1300), None)).at(Server::Silent).is("path-narrow").knowing(Exact, Any);
 
-    // Narrow, and something else makes it hard to see.
+    // The path is narrow, and another property makes that hard to detect.
     narrow_and_150_ms_long: Fault::on(Rules::narrow(1300, 1300).with_round_trip(150)).is("path-narrow").knowing(AtMost, AtMost);
     narrow_and_300_ms_long: Fault::on(Rules::narrow(1300, 1300).with_round_trip(300)).is("path-narrow").knowing(AtMost, AtMost);
     narrow_and_reordering: Fault::on(reordering().with_limits(Some(1300), Some(1300))).is("path-narrow");
@@ -94,7 +94,7 @@ faults! {
     a_clamp_of_syns_that_leave_only_does_not_widen_the_way_up:
         Fault::on(clamped(true, false)).is("path-narrow").knowing(Exact, Limited(1300));
 
-    // Not a matter of size.
+    // Faults that do not depend on packet size.
     a_box_that_drops_large_hellos: Fault::on(Rules { hello_limit: Some(1000), ..good() }).is("big-hello");
     a_name_is_filtered_in_silence: Fault::on(filtered(Some("rsa.registry"), false)).only_is("name-filtered");
     a_name_is_filtered_with_resets: Fault::on(filtered(Some("rsa.registry"), true)).only_is("name-filtered");
@@ -109,7 +109,7 @@ faults! {
     a_router_finds_no_host: Fault::on(refused(Refusal::Unreachable)).only_is("refused-on-the-way");
     ipv6_leads_nowhere: Fault::on(good()).over_both().with(no_way_back_over_ipv6).only_is("ipv6-dead");
 
-    // The host itself.
+    // Faults of the host itself.
     the_host_has_no_route: Fault::on(good()).with(no_route).only_is("no-route");
     the_host_has_a_route_into_nothing: Fault::on(good()).with(blackhole_route).only_is("no-route");
     the_host_prohibits_the_way: Fault::on(good()).with(prohibiting_route).only_is("no-route");
@@ -131,7 +131,7 @@ fn reordering() -> Rules {
     good().both(|way| way.jitter = Duration::from_millis(40))
 }
 
-/// 60 kB/s, and no queue.
+/// A policer of 60 kB/s, without a queue.
 fn policed() -> Rules {
     good().both(|way| way.policer = Some(Policer { rate: 60_000, burst: 6000 }))
 }
@@ -174,7 +174,7 @@ fn host(world: &PathWorld, line: &str) {
     world.sandbox().sh(line).unwrap();
 }
 
-/// A router has reported the size once and is silent from then on.
+/// Lets the host learn the size from one report, then makes the router silent.
 fn learn(world: &PathWorld) {
     let report = |report| move |rules: &mut Rules| rules.up.report = report;
     world.path().change(report(Report::Limit));
@@ -220,14 +220,14 @@ fn probing(world: &PathWorld) {
     host(world, "sysctl -qw net.ipv4.tcp_mtu_probing=2");
 }
 
-/// The server's name is in no file any more, and the name server is an address where nobody is.
+/// Removes the server's name from /etc/hosts, and sets a name server address that no host has.
 fn silent_resolver(world: &PathWorld) {
     world.sandbox().write_file("/etc/hosts", "127.0.0.1 localhost\n").unwrap();
     world.sandbox().write_file("/etc/resolv.conf", "nameserver 192.0.2.200\n").unwrap();
     world.internet().sh("ip route add blackhole 192.0.2.200/32").unwrap();
 }
 
-/// The same with a machine that has no name server: it says so.
+/// The same with the address of a machine that runs no name server and so refuses the queries.
 fn refusing_resolver(world: &PathWorld) {
     silent_resolver(world);
     let address = Server::Rsa.address(Family::V4);
