@@ -1,4 +1,4 @@
-//! Planning to remove what airpods made: deciding what goes, and why something stays.
+//! Plans the removal of what airpods made, with a reason for each object that stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,7 +11,7 @@ use super::{Kind, Observed, Stages, Teardown};
 use crate::execute::bytes;
 use crate::podman::{Container, ContainerState, DiskUsage, Pod};
 
-/// The scope of the cleaning.
+/// What `clean` removes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Scope {
@@ -27,30 +27,31 @@ pub struct Scope {
     pub configs: bool,
 }
 
-/// The objects that exist, as far as the scope goes.
+/// The existing objects that the scope covers.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Inventory {
-    /// podman's objects; its images are those of the configuration that are in storage.
+    /// podman's objects. Its images are the configured ones that are in storage.
     pub observed: Observed,
-    /// The volumes of the configuration that are there, with the containers that use them.
+    /// The existing volumes of the configuration, each with the containers that use it.
     pub volumes: BTreeMap<String, Vec<String>>,
-    /// The space of each object; empty if podman does not report it.
+    /// The size of each object; empty if podman does not report it.
     pub usage: DiskUsage,
     /// Files of airpods' own that exist.
     pub files: Vec<PathBuf>,
 }
 
-/// The removed objects, and the kept ones.
+/// The plan of a clean-up.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Clean {
-    /// The stages in order: containers are stopped, then removed with their pods, then the objects that they used go.
+    /// The stages in order: stop containers, remove them, remove their pods, remove what they used,
+    /// remove files.
     pub stages: Stages,
-    /// The objects that would belong to it and stay.
+    /// The objects in scope that are kept.
     pub spared: Vec<Skipped>,
     usage: DiskUsage,
 }
 
-/// Something that stays.
+/// An object that is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
     /// The kind of object.
@@ -76,7 +77,7 @@ impl Skipped {
 }
 
 impl Clean {
-    /// The steps, a line each, with the space that podman reports for the object.
+    /// The steps, a line each, with the size that podman reports for the object.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         self.stages.iter().flatten().map(|teardown| match self.size(teardown) {
             Some(size) => format!("{teardown} ({})", bytes(size)),
@@ -84,7 +85,7 @@ impl Clean {
         })
     }
 
-    /// The same as JSON.
+    /// The plan as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let steps = self.stages.iter().flatten().map(|teardown| {
@@ -98,7 +99,8 @@ impl Clean {
         })
     }
 
-    /// The question before it is done. Volumes hold what people have downloaded and made, so each is named.
+    /// The question to confirm. It names each volume, because volumes hold data that people
+    /// downloaded or made.
     #[must_use]
     pub fn question(&self) -> String {
         let volumes = self.stages.iter().flatten().filter_map(|teardown| match teardown {
@@ -124,9 +126,10 @@ impl Clean {
     }
 }
 
-/// Plans a clean-up: only what has our labels, or is named in the configuration and used by nobody else.
+/// Plans a clean-up. It removes only objects with our labels, configured volumes and images that
+/// nothing else uses, and files of airpods' own.
 ///
-/// `spare_volumes` keeps them whatever the scope says: nobody will be asked about them by name.
+/// `spare_volumes` keeps volumes whatever the scope says, because no question will name them.
 #[must_use]
 pub fn clean(scope: Scope, spare_volumes: bool, holdings: &Inventory) -> Clean {
     let cleaner = Cleaner { scope, holdings };
@@ -166,14 +169,14 @@ impl Cleaner<'_> {
         self.holdings.observed.container(name).is_some_and(|container| self.goes(container))
     }
 
-    /// Why something that a container holds stays.
+    /// The reason that an object stays: the container that uses it.
     fn holder(&self, container: &str, verb: &str) -> String {
         let ours = self.holdings.observed.container(container).is_some_and(|found| is_ours(&found.labels));
         let hint = if ours { "; `--pods` removes that" } else { "" };
         format!("the container `{container}` {verb} it{hint}")
     }
 
-    /// Pods of ours, but one with a container that somebody else put into it.
+    /// Our pods, except those with a container that stays.
     fn pods(&self, spared: &mut Vec<Skipped>) -> Vec<String> {
         let mut gone = Vec::new();
         for pod in self.holdings.observed.pods.iter().filter(|pod| self.scope.pods && is_ours(&pod.labels)) {
@@ -192,7 +195,7 @@ impl Cleaner<'_> {
         pod.containers.iter().find(|name| !self.is_gone(name))
     }
 
-    /// Networks of ours on which nothing is left.
+    /// Our networks that are free after the clean-up.
     fn networks(&self, spared: &mut Vec<Skipped>) -> Vec<String> {
         if !self.scope.network {
             return Vec::new();
@@ -201,7 +204,8 @@ impl Cleaner<'_> {
         let mut gone = Vec::new();
         for network in observed.networks.iter().filter(|network| is_ours(&network.labels)) {
             let on_it = |container: &&Container| container.networks.contains(&network.name) && !self.goes(container);
-            // A pod's endpoint is in no listing; a pod of ours is on a network of ours.
+            // podman's listing has no networks for a pod, so any pod of ours that stays may be on
+            // this network.
             let pod = observed
                 .pods
                 .iter()

@@ -10,7 +10,7 @@ use crate::port::HostPort;
 /// Why a plan cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
-    /// Something of that name exists and was made by somebody else.
+    /// An object of that name exists and airpods did not create it.
     #[error("`{place}`: a {kind} named `{name}` exists already and was not made by airpods")]
     NotOurs {
         /// The key that gives the name.
@@ -21,7 +21,7 @@ pub enum Conflict {
         name: String,
     },
 
-    /// Something is to be there that is not ours to make.
+    /// An object that airpods does not create is missing.
     #[error("`{place}`: there is no {kind} named `{name}`")]
     Missing {
         /// The key that gives the name.
@@ -32,36 +32,36 @@ pub enum Conflict {
         name: String,
     },
 
-    /// podman keeps no secret of this name.
+    /// podman has no secret of this name.
     #[error("`services.{service}.secret_env.{variable}`: podman has no secret named `{name}`")]
     SecretMissing {
-        /// The service that is to be given it.
+        /// The service that uses it.
         service: String,
-        /// In which variable.
+        /// The variable that would hold it.
         variable: String,
         /// The secret.
         name: String,
     },
 
-    /// The network exists with other settings, and those of a network cannot be changed.
+    /// The network exists with other settings, which podman cannot change.
     #[error("the network `{name}` exists with other settings: {}", list(differences))]
     NetworkDiffers {
         /// The network.
         name: String,
-        /// Each setting.
+        /// The settings that differ.
         differences: Vec<NetworkDifference>,
     },
 
-    /// The network is to be made anew, and somebody else's container would be left on it.
+    /// The network has to be recreated, and a foreign container is on it.
     #[error("the network `{name}` cannot be recreated: the container `{holder}` is on it")]
     NetworkHeld {
         /// The network.
         name: String,
-        /// The container that is on it and is not ours.
+        /// The foreign container.
         holder: String,
     },
 
-    /// A path of the host that is to be mounted is not there.
+    /// A host path to be mounted does not exist.
     #[error("`services.{service}.volumes`: there is no `{}` on this host", path.display())]
     PathMissing {
         /// The service.
@@ -70,7 +70,7 @@ pub enum Conflict {
         path: PathBuf,
     },
 
-    /// A folder is meant, and there is a file.
+    /// A folder is required, and the path or a part of it is a file.
     #[error("`services.{service}.volumes`: `{}` is meant to be a folder, and it or a part of it is a file", path.display())]
     NoFolder {
         /// The service.
@@ -79,7 +79,7 @@ pub enum Conflict {
         path: PathBuf,
     },
 
-    /// A device is not there.
+    /// A device does not exist.
     #[error("`services.{service}`: there is no device `{device}` on this host")]
     DeviceMissing {
         /// The service.
@@ -95,12 +95,12 @@ pub enum Conflict {
         service: String,
         /// The host's port.
         port: HostPort,
-        /// The container that has it.
+        /// The container that holds it.
         holder: String,
     },
 }
 
-/// A kind of podman's objects.
+/// A kind of podman object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A network.
@@ -127,14 +127,14 @@ impl fmt::Display for Kind {
     }
 }
 
-/// One setting of a network that is not as configured.
+/// A network setting that differs from the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkDifference {
     /// Its key in the configuration.
     pub key: &'static str,
     /// The configured value.
     pub wanted: String,
-    /// The network's settings.
+    /// The value that the network has.
     pub found: String,
 }
 
@@ -145,7 +145,7 @@ impl fmt::Display for NetworkDifference {
     }
 }
 
-/// Another name, for what must not be touched under this one.
+/// An alternative name to suggest in place of one that is taken.
 pub(crate) fn another(name: &str) -> String {
     format!("{name}-airpods")
 }

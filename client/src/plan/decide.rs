@@ -1,4 +1,5 @@
-//! From what there should be and what there is to the steps between, or to the conflict that forbids them.
+//! Compares the desired with the observed state, and returns the steps between them or the conflict
+//! that forbids them.
 
 mod obstacles;
 mod steps;
@@ -15,6 +16,8 @@ use crate::port::HostPort;
 
 /// Plans a launch.
 ///
+/// # Errors
+/// The first conflict found.
 pub fn decide(desired: &Desired, observed: &Observed, reset: NetworkReset) -> Result<Plan, Conflict> {
     let mut builder = Builder::new(desired, observed);
     builder.find_conflicts_of_names()?;
@@ -33,12 +36,12 @@ pub fn decide(desired: &Desired, observed: &Observed, reset: NetworkReset) -> Re
     Ok(builder.plan)
 }
 
-/// Whether the network is made anew, with every container on it.
+/// Whether the network is recreated, with every container on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NetworkReset {
-    /// No: other settings are a conflict.
+    /// No: a network with other settings is a conflict.
     Never,
-    /// If its settings are not those wanted, and somebody agrees.
+    /// Yes if its settings differ, subject to confirmation.
     Proposed,
     /// Yes: the user asked for it.
     AskedFor,
@@ -48,25 +51,26 @@ struct Builder<'a> {
     desired: &'a Desired,
     observed: &'a Observed,
     plan: Plan,
-    /// The launches: those that were asked for, and those that have to be made again with them.
+    /// The requested launches, and those of other services that have to be recreated with them.
     launches: Vec<&'a Launch>,
-    /// The network has to be removed first.
+    /// The network is removed first.
     reset: bool,
-    /// The step after which the network is there.
+    /// The step that creates the network.
     network: Option<usize>,
-    /// Pods to be removed and made again.
+    /// The pods to be recreated.
     stale_pods: BTreeSet<&'a str>,
-    /// The steps that make each thing that others wait for.
+    /// The step that creates each thing that others wait for.
     made: BTreeMap<Thing, usize>,
-    /// The steps that take the former container of each service out of the way.
+    /// The step that moves the former container of each service out of the way.
     cleared: BTreeMap<&'a str, usize>,
-    /// The steps after which a port of the host is free.
+    /// The step after which each host port is free.
     released: BTreeMap<HostPort, usize>,
     /// The step that starts each service.
     started: BTreeMap<&'a str, usize>,
-    /// The step after which each service is well, or has done what it does.
+    /// The step after which each service is healthy or, if it is a one-shot service, has ended.
     ready: BTreeMap<&'a str, usize>,
-    /// The last start within each pod: podman brings its network up with the first.
+    /// The last start within each pod. Starts in a pod are serialized: podman sets the pod's
+    /// network up with the first one.
     last_start: BTreeMap<&'a str, usize>,
 }
 
@@ -137,7 +141,7 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// The containers of ours that run on the network, by themselves or through their pod.
+    /// Our containers that run on the network, directly or through their pod.
     fn running_on_network(&self) -> Vec<String> {
         let name = &self.desired.network.name;
         let in_wanted_pod =
@@ -150,8 +154,8 @@ impl<'a> Builder<'a> {
         running.map(|container| container.name.clone()).collect()
     }
 
-    /// Adds what has to be made again along with what was asked for: running neighbours in a pod that is made
-    /// anew, and everything running on a network that is.
+    /// Adds services that have to be recreated along with the requested ones. They run in a pod that
+    /// is recreated, or on a network that is.
     fn choose(&mut self) {
         let (desired, observed) = (self.desired, self.observed);
         let stale = desired.pods.values().filter(|pod| {
@@ -189,7 +193,7 @@ impl<'a> Builder<'a> {
         for launch in &launches {
             self.image(launch);
         }
-        // A pull that fails leaves nothing to undo if nothing is made before it.
+        // Everything else waits for the pulls: a pull that fails then leaves nothing to undo.
         let pulls: Vec<usize> = self.made.values().copied().collect();
         let mut before_network = self.removals();
         before_network.extend(pulls.iter().copied());
@@ -217,7 +221,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Whether the container is there with the settings that are wanted, and needs only to be started.
+    /// Whether the container exists with the desired settings and only needs to be started.
     fn is_made(&self, launch: &Launch) -> bool {
         let goes = self.observed.container(&launch.container.name).is_some_and(|found| self.goes_along(launch, found));
         !goes && matches!(self.observed.state(self.desired, launch), State::AsWanted { .. })
@@ -261,7 +265,7 @@ impl<'a> Builder<'a> {
         }
         let mut after: Vec<usize> = self.network.into_iter().chain(pulls.iter().copied()).collect();
         if found && !self.reset {
-            // Nothing is removed before everything that can be pulled has been.
+            // Removal waits for the pulls: after a failed pull the old pod still runs.
             let images: Vec<usize> = self.images_of_pod(&spec.name);
             after.push(self.remove_pod(&spec.name, images));
         }
@@ -281,7 +285,7 @@ impl<'a> Builder<'a> {
         self.launches.iter().any(|launch| matches!(&launch.container.networking, Networking::Pod(pod) if pod == name))
     }
 
-    /// Whether the container goes when its pod or its network is made anew.
+    /// Whether the container is removed when its pod or its network is recreated.
     fn goes_along(&self, launch: &Launch, found: &Container) -> bool {
         let in_stale_pod = found.pod.as_deref().is_some_and(|pod| self.stale_pods.contains(pod));
         let wanted_in_stale_pod = matches!(&launch.container.networking,

@@ -1,4 +1,5 @@
-//! The desired state, from the configuration: names, limits and networking, in podman's terms.
+//! Computes the desired state from the configuration: names, limits and networking, in podman's
+//! terms.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -23,43 +24,44 @@ use crate::webui_secret;
 pub struct Launch {
     /// Its name.
     pub service: String,
-    /// It is switched on; the container of one that is not has no names and no ports on the network.
+    /// Whether it is enabled. The container of a disabled service has no names and no ports on the
+    /// network.
     pub enabled: bool,
     /// Its container.
     pub container: ContainerSpec,
-    /// The ports of the host that it takes.
+    /// The host ports that it publishes or, on the host's network, its own ports.
     pub host_ports: Vec<HostPort>,
-    /// Whether it answers there.
+    /// Whether those ports lead to it: not with a link of its own on the network (macvlan, ipvlan).
     pub is_published: bool,
-    /// Folders of ours that it mounts.
+    /// The folders of ours that it mounts.
     pub folders: Vec<PathBuf>,
-    /// How its health is asked for.
+    /// Its health check.
     pub health: Option<HealthCheck>,
-    /// How patiently.
+    /// Interval, timeout, retries and start period of the check.
     pub health_times: HealthTimes,
-    /// It does something once and ends.
+    /// It runs once and ends.
     pub oneshot: bool,
     /// When its image is pulled.
     pub pull: Pull,
-    /// The services that it uses, and so is started after, and how far each must have come.
+    /// The services that it uses. It starts after each of them meets the condition.
     pub uses: BTreeMap<String, Condition>,
 }
 
-/// All that a launch needs.
+/// The desired state for a launch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Desired {
     /// The network.
     pub network: NetworkSpec,
-    /// The pods that exist in the configuration, by name.
+    /// The pods of all enabled services, by name.
     pub pods: BTreeMap<String, PodSpec>,
     /// The services to be launched.
     pub launches: Vec<Launch>,
-    /// Every other enabled service: one may have to be made again when it shares a pod that is.
+    /// Every other enabled service. One may have to be recreated because it shares a pod that is.
     pub others: Vec<Launch>,
 }
 
 impl Desired {
-    /// The desired state for these services, of all in the configuration.
+    /// The desired state for these services, given the whole configuration.
     #[must_use]
     pub fn from_config(
         config: &Config,
@@ -90,12 +92,12 @@ impl Desired {
         }
     }
 
-    /// Whether a service is to have a container of this name.
+    /// Whether the configuration gives this name to a container.
     pub(super) fn names_a_container(&self, name: &str) -> bool {
         self.launches.iter().chain(&self.others).any(|launch| launch.container.name == name)
     }
 
-    /// The settings that the container of one of the services must have once it runs.
+    /// The settings that the running container of one of the services must have.
     #[must_use]
     pub fn expected(&self, launch: &Launch) -> Expected {
         let spec = &launch.container;
@@ -107,21 +109,22 @@ impl Desired {
         Expected { oneshot: launch.oneshot, ..Expected::of(spec, endpoint, self.network.mtu) }
     }
 
-    /// Gives every service the secret values that are known, so that what runs can be compared with them.
+    /// Gives every service the known secret values, so that running containers can be compared with
+    /// them.
     pub fn give_secrets(&mut self, values: &SecretValues) {
         for launch in self.launches.iter_mut().chain(&mut self.others) {
             launch.container.give_secrets(values);
         }
     }
 
-    /// Where the secret values of everything that may be launched come from.
+    /// The sources of the secret values of everything that may be launched.
     #[must_use]
     pub fn secret_sources(&self) -> BTreeSet<SecretSource> {
         let all = self.launches.iter().chain(&self.others);
         all.flat_map(|launch| launch.container.secret_env.values().cloned()).collect()
     }
 
-    /// Whether a service is given a secret of podman's.
+    /// Whether any service uses a podman secret.
     pub(super) fn needs_podman_secrets(&self) -> bool {
         let mut all = self.launches.iter().chain(&self.others);
         all.any(|launch| launch.container.podman_secrets().next().is_some())
@@ -134,15 +137,15 @@ impl Desired {
     }
 }
 
-/// The ways onto the network of all enabled services: whoever shares a pod shares its endpoint, which cannot be
-/// changed once the pod exists, so it is the same whichever service is launched first.
+/// The endpoints of all enabled services. Services in one pod share its endpoint, which podman
+/// cannot change once the pod exists. So it covers all of them, whichever is launched first.
 fn endpoints(config: &Config, dns_servers: &[IpAddr]) -> BTreeMap<EndpointOwner, Endpoint> {
     let mut endpoints = BTreeMap::new();
     for (name, service) in config.enabled().filter(|(_, service)| service.network_mode == NetworkMode::Pod) {
         let endpoint =
             endpoints.entry(EndpointOwner::of(service)).or_insert_with(|| bare_endpoint(config, dns_servers));
         add(&mut endpoint.aliases, names(name, service));
-        // Those of a container without a pod are among its own settings.
+        // A container without a pod has its extra hosts in its own spec.
         let hosts = service.extra_hosts.iter().filter(|_| service.pod.is_some());
         add(&mut endpoint.hosts, hosts.cloned());
         add(&mut endpoint.further, service.networks.iter().map(ToString::to_string));
@@ -152,7 +155,8 @@ fn endpoints(config: &Config, dns_servers: &[IpAddr]) -> BTreeMap<EndpointOwner,
     endpoints
 }
 
-/// The names by which others find a service: its own, where that can be one, and those that it was given.
+/// The names under which others find a service: its own, if it is a valid alias, and its configured
+/// aliases.
 pub(super) fn names(name: &ServiceName, service: &Service) -> Vec<String> {
     let own = name.as_str().parse::<NetworkAlias>().ok();
     let given = service.network_aliases.iter().map(ToString::to_string);
@@ -161,7 +165,7 @@ pub(super) fn names(name: &ServiceName, service: &Service) -> Vec<String> {
     names
 }
 
-/// Adds what is not there yet.
+/// Appends the values that the list lacks.
 fn add(list: &mut Vec<String>, more: impl IntoIterator<Item = String>) {
     for one in more {
         if !list.contains(&one) {
@@ -170,7 +174,7 @@ fn add(list: &mut Vec<String>, more: impl IntoIterator<Item = String>) {
     }
 }
 
-/// A way onto the network that nobody has a name or a port on yet.
+/// An endpoint without names and ports.
 fn bare_endpoint(config: &Config, dns_servers: &[IpAddr]) -> Endpoint {
     Endpoint {
         network: config.runtime.network_name.to_string(),
@@ -222,7 +226,7 @@ fn launch(
     let networking = match (service.network_mode, EndpointOwner::of(service)) {
         (NetworkMode::Host, _) => Networking::Host,
         (NetworkMode::Pod, EndpointOwner::Pod(pod)) => Networking::Pod(pod),
-        // Only enabled services have an endpoint; whatever else comes here is not let onto the host's network for it.
+        // A disabled service has no endpoint. It gets a bare one, never the host's network.
         (NetworkMode::Pod, own) => {
             let bare = || bare_endpoint(config, surroundings.dns_servers(config));
             Networking::Own(endpoints.get(&own).cloned().unwrap_or_else(bare))
@@ -278,13 +282,13 @@ fn launch(
     }
 }
 
-/// The secret variables. One that the service names itself goes before the web UI's own.
+/// The secret variables. A variable that the service sets itself overrides the web UI's own.
 fn secret_env(service: &Service) -> BTreeMap<String, SecretSource> {
     let of_webui = service.needs_webui_secret.then(|| (webui_secret::VARIABLE.to_owned(), SecretSource::WebUi));
     of_webui.into_iter().chain(service.secret_env.clone()).collect()
 }
 
-/// The devices of the GPU that a service is given: its own choice, or that of all.
+/// The GPU devices of a service: its own choice, or the global one.
 fn gpu(config: &Config, service: &Service, surroundings: &HostContext) -> Vec<String> {
     if !service.gpu.wanted() || surroundings.force_cpu {
         return Vec::new();
@@ -306,8 +310,8 @@ fn gpu(config: &Config, service: &Service, surroundings: &HostContext) -> Vec<St
     devices
 }
 
-/// The options that go to podman as they are written. A container of an ordinary user that gets a GPU keeps the user's
-/// groups: only by these (`video`, `render`) it may open the devices.
+/// The options that are passed to podman unchanged. In rootless podman a container with a GPU keeps
+/// the user's groups: only they (`video`, `render`) allow it to open the devices.
 fn options(service: &Service, gpu: &[String], surroundings: &HostContext) -> Options {
     let mut options = service.options.clone();
     let by_groups = surroundings.rootless && surroundings.gpu.are_nodes() && !gpu.is_empty();
@@ -337,7 +341,8 @@ fn folder(source: &VolumeSource) -> Option<PathBuf> {
     }
 }
 
-/// The policy of a service: its own, or that of all. A one-shot service is not restarted.
+/// The restart policy of a service: its own, or the global one. The default of a one-shot service
+/// is not to restart.
 pub(super) fn restart(config: &Config, service: &Service) -> Restart {
     let of_all = if service.oneshot { RestartPolicy::No } else { config.runtime.restart_policy };
     match service.restart_policy.unwrap_or(of_all) {
@@ -348,17 +353,17 @@ pub(super) fn restart(config: &Config, service: &Service) -> Restart {
     }
 }
 
-/// A pod or a container with an endpoint of its own.
+/// The pod or container that owns an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum EndpointOwner {
-    /// A pod, for all its containers.
+    /// A pod, which shares it among its containers.
     Pod(String),
     /// A container without a pod.
     Container(String),
 }
 
 impl EndpointOwner {
-    /// The owner of the endpoint that a service uses, unless it is on the host's network.
+    /// The owner of the endpoint that a service would use on a bridge network.
     fn of(service: &Service) -> Self {
         match &service.pod {
             Some(pod) => Self::Pod(pod.to_string()),
@@ -367,12 +372,13 @@ impl EndpointOwner {
     }
 }
 
-/// Gives every endpoint a place, counted from the end of the subnet in the order of their names, and tells every
-/// one about all.
+/// Gives every endpoint a fixed place, counted from the end of the subnet in the order of the
+/// owners, and the places of all others.
 ///
-/// Before 4.4, podman writes the DNS servers of a container into its resolv.conf in place of the network's name
-/// service: aliases then resolve nowhere. There, every endpoint gets a fixed address and every container the
-/// names of all others in /etc/hosts, which is asked before any DNS server.
+/// Before 4.4, podman writes a container's DNS servers into its resolv.conf in place of the
+/// network's name service, so aliases do not resolve. With such a podman every endpoint gets a
+/// fixed address, and every container gets the names of all others in /etc/hosts, which is
+/// consulted before DNS.
 fn pin(endpoints: &mut BTreeMap<EndpointOwner, Endpoint>) {
     let places = || 1u32..;
     let neighbours: Vec<(String, u32)> = endpoints
@@ -380,7 +386,7 @@ fn pin(endpoints: &mut BTreeMap<EndpointOwner, Endpoint>) {
         .zip(places())
         .flat_map(|((owner, endpoint), place)| {
             let (EndpointOwner::Pod(name) | EndpointOwner::Container(name)) = owner;
-            // podman itself lets a container or pod be found by its own name.
+            // podman itself resolves the name of a container or pod.
             let mut names: Vec<String> = endpoint.aliases.clone();
             if !names.contains(name) {
                 names.push(name.clone());

@@ -1,4 +1,4 @@
-//! The labels by which we know our own objects again.
+//! The labels that mark objects as made by airpods.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,16 @@ use crate::config::Reference;
 /// The service that a container runs.
 pub(super) const SERVICE: &str = "io.airpods.service";
 
-/// The network of the configuration that a container was made from, also of one that is on the host's: by it the containers of
-/// several configurations are told apart.
+/// The network name in the configuration that a container was made from, even if the container uses
+/// the host's network. It distinguishes the containers of several configurations.
 pub(super) const NETWORK: &str = "io.airpods.network";
 
-/// The ids of the podman secrets that a container was made with, as `VARIABLE=ID` with spaces between.
+/// The ids of the podman secrets that a container was made with: `VARIABLE=ID`, separated by
+/// spaces.
 pub(super) const SECRETS: &str = "io.airpods.secrets";
 
-/// A digest of the settings that an object was made with: the version of the canonical form, a colon, and 64 bits in hexadecimal.
+/// A digest of the settings that an object was made with: the version of the canonical form, a
+/// colon, and 64 bits in hexadecimal.
 pub(super) const SETTINGS: &str = "io.airpods.settings";
 
 /// Whether a label is one of ours.
@@ -27,12 +29,12 @@ pub fn is_own(label: &str) -> bool {
     label.starts_with("io.airpods.")
 }
 
-/// Whether an object with these labels was made by us.
+/// Whether airpods made the object with these labels.
 pub(super) fn is_ours(labels: &BTreeMap<String, String>) -> bool {
     labels.contains_key(SETTINGS)
 }
 
-/// The service that a container with these labels was made for, if we made it.
+/// The service that a container with these labels was made for, if airpods made it.
 #[must_use]
 pub fn service_of(labels: &BTreeMap<String, String>) -> Option<&str> {
     labels.get(SERVICE).filter(|_| is_ours(labels)).map(String::as_str)
@@ -43,20 +45,23 @@ pub(super) fn same_settings(wanted: &BTreeMap<String, String>, found: &BTreeMap<
     wanted.get(SETTINGS) == found.get(SETTINGS)
 }
 
-/// The version of [`canonical`]. A test holds what it writes: containers that an older airpods made must not look changed.
+/// The version of [`canonical`]. A test pins its output: containers made by an older airpods must
+/// not look changed.
 const VERSION: u32 = 1;
 
 /// The labels of an object made with these settings.
 pub(super) fn labels<T: Serialize>(settings: &T) -> BTreeMap<String, String> {
-    // 64 bits tell settings apart; nobody attacks their own labels.
+    // 64 bits are enough to tell settings apart; users have no reason to forge their own labels.
     let digest = Sha256::digest(canonical(settings)).first_chunk().copied().map_or(0, u64::from_be_bytes);
     BTreeMap::from([(SETTINGS.to_owned(), format!("{VERSION}:{digest:016x}"))])
 }
 
-/// Settings in one written form: JSON with sorted keys, without what is not set (`null`, `false`, empty lists and tables), and
-/// with the image's name completed. So a setting that a later version adds changes nothing until somebody sets it.
+/// The canonical form of settings: JSON with sorted keys, without unset values (`null`, `false`,
+/// empty lists and tables), and with the full image name. So a setting that a later version adds
+/// changes nothing until a user sets it.
 fn canonical<T: Serialize>(settings: &T) -> String {
-    // Serializing our own plain values cannot fail; if it did, equal digests would only spare a re-creation.
+    // Serializing our own plain values cannot fail. If it did, the digests would be equal and the
+    // container would be kept.
     let mut value = serde_json::to_value(settings).unwrap_or_default();
     if let Some(Value::String(image)) = value.get_mut("image") {
         *image = Reference::of(image).to_string();
@@ -135,8 +140,8 @@ mod tests {
         assert_ne!(labels(&before), labels(&json!({ "name": "web", "limits": { "pids": 9 }, "init": true })));
     }
 
-    /// Golden: if it fails, every container that people have would be replaced by the next start. Bring the form back, or raise
-    /// [`VERSION`] and go on to write this one for what has its label.
+    /// Golden: if it fails, the next start would replace every existing container. Restore the
+    /// form, or raise [`VERSION`] and keep writing this form for objects that have its label.
     #[test]
     fn the_digests_of_version_1_stay_as_they_are() {
         let desired = desired(THREE, &[], NEW);

@@ -1,9 +1,10 @@
-//! Planning a launch: configuration plus what podman reports becomes a [`Plan`], a value that can be printed,
-//! compared and tested. Nothing here talks to anybody, but [`Observed::of`], which only reads.
+//! Plans a launch: turns the configuration and podman's report into a [`Plan`], a value that can be
+//! printed, compared and tested. Only [`Observed`] and [`Inspection`] do I/O, and they only read.
 //!
-//! The way of a launch: [`Desired::from_config`] says what there should be, [`Observed::of`] what there is,
-//! [`decide`] which steps lead from one to the other, or which [`Conflict`] forbids it. [`crate::execute`] takes
-//! the steps, and [`read_back`] compares what came of them with what was asked for.
+//! [`Desired::from_config`] computes the desired state, [`Observed::for_launch`] reads the observed
+//! one. [`decide`] returns the steps from one to the other, or the [`Conflict`] that forbids them.
+//! [`crate::execute`] carries the steps out, and [`read_back`] compares the result with the desired
+//! settings.
 
 mod clean;
 mod conflict;
@@ -54,12 +55,12 @@ pub struct HostContext {
     pub rootless: bool,
     /// Use no GPU, whatever the configuration says.
     pub force_cpu: bool,
-    /// The servers found for `dns_servers = "auto"`; none are the host's own.
+    /// The servers found for `dns_servers = "auto"`; empty means the host's own.
     pub dns_servers: Vec<IpAddr>,
 }
 
 impl HostContext {
-    /// The name servers of the network's containers; none are the host's own.
+    /// The name servers of the network's containers; empty means the host's own.
     fn dns_servers<'a>(&'a self, config: &'a Config) -> &'a [IpAddr] {
         match &config.runtime.network.dns_servers {
             DnsServers::Auto => &self.dns_servers,
@@ -68,122 +69,124 @@ impl HostContext {
     }
 }
 
-/// The steps of a launch. A step's place in the list is its identity; the steps it waits for stand before it.
+/// The steps of a launch. A step is identified by its index; every step comes after those it waits
+/// for.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
     /// The steps.
     pub steps: Vec<Step>,
-    /// The objects that exist already and stay as they are, for people to read.
+    /// The objects that exist and stay unchanged, for the printed plan.
     pub kept: Vec<Kept>,
-    /// The host's ports that must be free, with the service that wants each.
+    /// The host ports that must be free before the first step, each with the service that wants it.
     pub ports: Vec<(String, HostPort)>,
-    /// The network as it is now, where it is; steps before may create it.
+    /// The network, if it exists and is kept. None if a step creates it, or no service needs it.
     pub network: Option<crate::podman::Network>,
     /// The objects that are replaced.
     pub replaced: Vec<Replaced>,
-    /// Warnings about objects that stay, a sentence each.
+    /// Warnings to print with the outcome, a sentence each.
     pub warnings: Vec<String>,
 }
 
 /// One step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// The steps.
+    /// What the step does.
     pub action: Action,
-    /// The service it is done for; none when several share it.
+    /// The service that needs the step; none if several share it.
     pub service: Option<String>,
-    /// The steps that must be done before.
+    /// The indexes of the steps that must be done first.
     pub after: Vec<usize>,
 }
 
 /// The action of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Makes the network.
+    /// Creates the network.
     CreateNetwork(NetworkSpec),
-    /// Removes a network of ours that is to be made anew.
+    /// Removes our network so that it can be recreated.
     RemoveNetwork(String),
-    /// Makes a named volume.
+    /// Creates a named volume.
     CreateVolume(String),
-    /// Makes a folder, and those above it.
+    /// Creates a folder and its missing parents.
     CreateFolder(PathBuf),
     /// Pulls an image.
     Pull(String),
-    /// Stops a container of ours whose settings are not those wanted any more, and gives it another name until the one that
-    /// takes its place runs.
+    /// Stops and renames a container of ours whose settings differ. It stays until the whole plan
+    /// has succeeded, so that an undo can bring it back.
     SetAside {
         /// The container.
         name: String,
-        /// Its name from then on.
+        /// Its name after the step.
         former: String,
-        /// It runs.
+        /// Whether it runs and has to be stopped.
         running: bool,
     },
-    /// Removes a container that was set aside, when everything else is done.
+    /// Removes a container that was set aside, after every other step.
     Discard {
         /// The name that it was given.
         name: String,
     },
-    /// Stops and removes a container of ours that stands on a network to be made anew.
+    /// Stops and removes a container of ours, where setting it aside is not possible or not enough.
     RemoveContainer {
         /// The container.
         name: String,
-        /// It runs.
+        /// Whether it runs.
         running: bool,
     },
-    /// Stops and removes a pod of ours, with its containers, whose settings are not those wanted any more.
+    /// Stops and removes a pod of ours, with its containers, to recreate it or because it would be
+    /// left empty.
     RemovePod {
         /// The pod.
         name: String,
-        /// The containers that go with it.
+        /// The containers that are removed with it.
         containers: Vec<String>,
-        /// Those of them that run.
+        /// The running ones of `containers`.
         running: Vec<String>,
     },
-    /// Makes a pod.
+    /// Creates a pod.
     CreatePod(PodSpec),
-    /// Makes a container.
+    /// Creates a container.
     CreateContainer(Box<ContainerSpec>),
     /// Starts a container.
     Start {
         /// The container.
         name: String,
     },
-    /// Stops a container that is to be started again.
+    /// Stops a container that a later step starts again.
     Stop {
         /// The container.
         name: String,
     },
-    /// Sees that a container that was started has not ended.
+    /// Checks that a started container has not ended.
     CheckRuns {
         /// The container.
         name: String,
     },
-    /// Compares every setting with what was asked for.
+    /// Compares every setting of the running container with the desired one.
     ReadBack(Box<Expected>),
-    /// Waits until the service answers as it should.
+    /// Waits until the service passes its health check.
     AwaitHealth {
-        /// The container, which must not end meanwhile.
+        /// The container; the wait fails if it ends.
         container: String,
-        /// The question.
+        /// The health check.
         check: HealthCheck,
-        /// How patiently.
+        /// Interval, timeout, retries and start period of the check.
         times: HealthTimes,
-        /// It runs already, and is only asked.
+        /// The container ran before this plan and is only checked.
         kept: bool,
-        /// Another service is not started before it is well.
+        /// Another service starts only after this one is healthy.
         required: bool,
     },
-    /// Waits until a one-shot service has ended, and well.
+    /// Waits until a one-shot service has ended with success.
     AwaitEnd {
         /// The container.
         container: String,
-        /// Another service is not started before that, so that it is waited for however long it takes.
+        /// Another service starts only after that, so the wait has no time limit.
         required: bool,
     },
 }
 
-/// Something that is there and stays.
+/// An object that exists and stays unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kept {
     /// The network of this name.
@@ -192,12 +195,12 @@ pub enum Kept {
     Volume(String),
     /// A pod of this name.
     Pod(String),
-    /// A service whose container runs with the very settings asked for.
+    /// A service whose container runs with the desired settings.
     Service(String),
 }
 
 impl Plan {
-    /// Where the secret values of the containers that are made come from.
+    /// The sources of the secret values that the containers to be created need.
     #[must_use]
     pub fn secret_sources(&self) -> BTreeSet<SecretSource> {
         let made = self.steps.iter().filter_map(|step| match &step.action {
@@ -207,7 +210,7 @@ impl Plan {
         made.flat_map(|spec| spec.secret_env.values().cloned()).collect()
     }
 
-    /// Gives the secret values to every container that needs them, and to those who compare.
+    /// Gives the secret values to every step that creates a container or compares one.
     pub fn give_secrets(&mut self, values: &SecretValues) {
         for step in &mut self.steps {
             match &mut step.action {
@@ -218,7 +221,7 @@ impl Plan {
         }
     }
 
-    /// The replacements of something that runs which nobody has agreed to yet.
+    /// The replacements that stop something running and were not asked for.
     #[must_use]
     pub fn needs_consent(&self) -> Vec<&Replaced> {
         self.replaced.iter().filter(|replaced| replaced.needs_consent()).collect()
@@ -230,30 +233,31 @@ impl Plan {
         self.steps.iter().filter(|step| matches!(step.action, Action::Pull(_))).count()
     }
 
-    /// Whether there is nothing to do but to ask what runs already how it is.
+    /// Whether there is nothing to do except check the health of services that already run.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.steps.iter().all(|step| matches!(step.action, Action::AwaitHealth { kept: true, .. }))
     }
 }
 
-/// Something of ours that goes and is made anew.
+/// An object of ours that is replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replaced {
     /// The kind of object.
     pub kind: Kind,
     /// Its name.
     pub name: String,
-    /// Why, a sentence each; empty when nothing can be told but that its settings have changed.
+    /// The reasons, a sentence each. Empty if only the digest of the settings shows the change.
     pub why: Vec<String>,
-    /// The containers that run and are stopped by it.
+    /// The live containers that the replacement stops.
     pub stops: Vec<String>,
-    /// The user said beforehand that it should be.
+    /// The user asked for the replacement, as with `--reset-network`.
     pub asked_for: bool,
 }
 
 impl Replaced {
-    /// Whether it takes a yes: something runs, and nobody has said that it may be stopped.
+    /// Whether the replacement needs confirmation: it stops something, and the user did not ask for
+    /// it.
     #[must_use]
     pub fn needs_consent(&self) -> bool {
         !self.asked_for && !self.stops.is_empty()
@@ -261,7 +265,7 @@ impl Replaced {
 }
 
 impl fmt::Display for Replaced {
-    /// As in: the pod `p` with `a`, `b`.
+    /// Writes, for example, "the pod `p` with `a`, `b`".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the {} `{}`", self.kind, self.name)?;
         let with: Vec<String> =
@@ -272,12 +276,12 @@ impl fmt::Display for Replaced {
 
 const FORMER: &str = "-former";
 
-/// The name of a container that was set aside.
+/// The name that a container gets when it is set aside.
 fn former_name(name: &str) -> String {
     format!("{name}{FORMER}")
 }
 
-/// Whether a container was set aside, by its name.
+/// Whether the name is one of a container that was set aside.
 fn is_set_aside(name: &str) -> bool {
     name.ends_with(FORMER)
 }

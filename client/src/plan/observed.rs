@@ -1,5 +1,5 @@
-//! The state before a launch, podman's own secrets included, and how it differs from the desired one: service by service, and for
-//! the network.
+//! The observed state before a launch, including podman's secrets, and its differences from the
+//! desired state, for each service and for the network.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use crate::podman::{
     Podman, Result,
 };
 
-/// podman's objects: one listing per kind, and one look per image.
+/// podman's objects, from one listing per kind, and the inspections of our containers.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Observed {
     /// All networks.
@@ -27,19 +27,20 @@ pub struct Observed {
     pub pods: Vec<Pod>,
     /// All containers.
     pub containers: Vec<Container>,
-    /// Which of the images asked about are there.
+    /// Those of the requested images that are in storage.
     pub images: BTreeSet<String>,
-    /// The containers that were looked at closely, by name.
+    /// The inspections of our containers, by container name.
     pub details: BTreeMap<String, Inspection>,
-    /// The kind of each path of the host that containers are to have; none for a path that this user may not look at.
+    /// The kind of each host path that containers use. A path that this user may not look at has no
+    /// entry.
     pub paths: BTreeMap<PathBuf, PathKind>,
-    /// The ids of podman's secrets by name; asked for only where a service is given one.
+    /// The ids of podman's secrets by name; read only if a service uses one.
     pub secrets: BTreeMap<String, String>,
-    /// Facts that may explain a limit that does not hold; asked for only where there is one.
+    /// Facts that may explain a limit that is not in force; read only if there is one.
     pub facts: Option<HostFacts>,
 }
 
-/// All that can be read of one container.
+/// What podman and the kernel report about one container.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inspection {
     /// Podman's report.
@@ -49,7 +50,7 @@ pub struct Inspection {
 }
 
 impl Observed {
-    /// Looks, with all calls side by side.
+    /// Reads all listings and looks the images up, concurrently.
     pub async fn of(podman: &impl Podman, images: BTreeSet<String>) -> Result<Self> {
         let listings = try_join4(podman.networks(), podman.volumes(), podman.pods(), podman.containers());
         let look = |image: String| async move {
@@ -68,8 +69,8 @@ impl Observed {
         })
     }
 
-    /// Looks for a launch, and asks podman no more than it takes: each container of ours is looked at closely, and images and
-    /// volumes only when something has to be made.
+    /// Reads the state for a launch with as few calls as possible. The containers that airpods made
+    /// for it are inspected; images and volumes are looked up only if something has to be created.
     pub async fn for_launch(podman: &impl Podman, desired: &Desired, reset: NetworkReset) -> Result<Self> {
         let (networks, pods, containers) = try_join3(podman.networks(), podman.pods(), podman.containers()).await?;
         let mut observed = Self { networks, pods, containers, ..Self::default() };
@@ -90,7 +91,7 @@ impl Observed {
         Ok(observed)
     }
 
-    /// Looks at podman's secrets, where a service is given one.
+    /// Reads podman's secrets, if a service uses one.
     pub async fn look_at_secrets(&mut self, podman: &impl Podman, desired: &Desired) -> Result<()> {
         if desired.needs_podman_secrets() {
             self.secrets = podman.secrets().await?;
@@ -115,7 +116,7 @@ impl Observed {
             let expected = desired.expected(launch);
             let name = launch.container.name.clone();
             let closely = match Inspection::at(podman, &expected).await {
-                // It went between the listing and this look.
+                // The container was removed between the listing and this call.
                 Err(error) if error.is_not_found() => return Ok((name, None, false)),
                 closely => closely?,
             };
@@ -137,7 +138,7 @@ impl Observed {
         Ok(())
     }
 
-    /// The pods of ours in which podman can start nothing, with the reason.
+    /// Our pods in which podman can start no container, each with the reason.
     #[must_use]
     pub fn broken_pods(&self, desired: &Desired) -> Vec<(String, String)> {
         let ours = self.pods.iter().filter(|pod| desired.pods.contains_key(&pod.name) && is_ours(&pod.labels));
@@ -158,8 +159,8 @@ impl Observed {
 }
 
 impl Inspection {
-    /// Looks at a container that is to have these settings, at the ports of the host that lead to it, and at the paths of
-    /// the host that it mounts.
+    /// Inspects a container that should have these settings: podman's report, the kernel's limits,
+    /// its host ports, and the host paths that it mounts.
     pub async fn at(podman: &impl Podman, expected: &Expected) -> Result<Self> {
         let detail = podman.inspect_container(&expected.spec.name).await?;
         let running = detail.pid.filter(|_| detail.state == ContainerState::Running);
@@ -175,7 +176,8 @@ impl Inspection {
 }
 
 impl Observed {
-    /// The label about secrets for a container that is created now; none if it gets no secret.
+    /// The value of the secrets label for a container created now; none if it uses no podman
+    /// secret.
     fn secrets_label(&self, spec: &ContainerSpec) -> Option<String> {
         let ids = spec.podman_secrets().filter_map(|(variable, name)| {
             let id = self.secrets.get(name)?;
@@ -185,7 +187,7 @@ impl Observed {
         (!ids.is_empty()).then(|| ids.join(" "))
     }
 
-    /// The container as it is made now: labelled with the secrets that it is given.
+    /// The spec of a container created now, with the label of its secrets.
     pub(super) fn with_secrets(&self, spec: &ContainerSpec) -> ContainerSpec {
         let mut spec = spec.clone();
         let label = self.secrets_label(&spec);
@@ -193,34 +195,34 @@ impl Observed {
         spec
     }
 
-    /// Whether a container has the secrets that there are now. podman reads them when it makes and starts a container, and tells
-    /// nobody their values; one with another value has another id.
+    /// Whether a container has the current secrets. podman reads the values when it creates and
+    /// starts a container, and never reports them. A secret with another value has another id.
     pub(super) fn has_secrets(&self, launch: &Launch, found: &Container) -> bool {
         found.labels.get(SECRETS) == self.secrets_label(&launch.container).as_ref()
     }
 
-    /// A secret that a service is to be given and that is not there.
+    /// The first secret that the service uses and podman does not have, as variable and name.
     pub(super) fn missing_secret<'a>(&self, launch: &'a Launch) -> Option<(&'a str, &'a str)> {
         launch.container.podman_secrets().find(|(_, name)| !self.secrets.contains_key(*name))
     }
 }
 
-/// How the container of a service stands to its settings.
+/// How the container of a service compares with the desired settings.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum State {
-    /// There is none.
+    /// The service has no container.
     Absent,
-    /// It has them.
+    /// The container has the desired settings.
     AsWanted {
-        /// It runs, or has done what it does.
+        /// It runs or, in a one-shot service, has ended with success.
         running: bool,
     },
-    /// It was made with others, or was changed since; each difference that can be told, as a sentence.
+    /// It was made with other settings, or was changed since. Each known difference is a sentence.
     Differs(Vec<String>),
 }
 
-/// The container that was made for a service, by its labels and whatever it is called by now. Where there are several, the one of
-/// the configured name comes first, then one that was not set aside, then one that runs.
+/// The container that was made for a service, found by its labels, whatever its name. Of several,
+/// it prefers the configured name, then one that was not set aside, then a running one.
 #[must_use]
 pub fn container_made_for<'a>(
     service: &str,
@@ -243,7 +245,8 @@ impl Observed {
                 format!("`services.{service}.container`: `{wanted}` was asked for and podman has `{}`", found.name);
             return State::Differs(vec![renamed]);
         }
-        // podman would only refuse to start it; one that is being stopped can be stopped again first.
+        // podman refuses to start a container in this state. One that is `stopping` can be stopped
+        // again and then started.
         if let Some(word) = found.state.improper().filter(|_| !found.state.stops_first()) {
             let name = &found.name;
             return State::Differs(vec![format!(
@@ -263,7 +266,8 @@ impl Observed {
         State::Differs(differences.iter().map(told).collect())
     }
 
-    /// The container of a service: the one of its name, or the one that was made for it when it had another.
+    /// The container of a service: the one with its configured name, or one that was made for it
+    /// under another name.
     pub(super) fn container_of(&self, desired: &Desired, launch: &Launch) -> Option<&Container> {
         let renamed = || {
             let made_for_it = self.containers.iter().filter(|container| {
@@ -276,16 +280,16 @@ impl Observed {
         self.container(&launch.container.name).or_else(renamed)
     }
 
-    /// The differences of a container from the desired one; none for one that was not inspected.
+    /// The differences of a container from its desired settings; empty if it was not inspected.
     fn differences(&self, desired: &Desired, launch: &Launch) -> Vec<Difference> {
         let Some(closely) = self.details.get(&launch.container.name) else { return Vec::new() };
         let mut differences = read_back(&desired.expected(launch), &closely.detail, &closely.kernel);
-        // Making it anew would not give a limit that this host cannot keep.
+        // A new container would not get a limit that this host cannot enforce.
         differences.retain(|one| self.facts.as_ref().and_then(|facts| one.excuse(facts)).is_none());
         differences
     }
 
-    /// The limits of services that run and that this host cannot keep, for a user to know.
+    /// Warnings about limits of a running service that this host cannot enforce.
     pub(super) fn excused(&self, desired: &Desired, launch: &Launch) -> Vec<String> {
         let (Some(closely), Some(facts)) = (self.details.get(&launch.container.name), &self.facts) else {
             return Vec::new();
@@ -295,7 +299,7 @@ impl Observed {
         differences.iter().filter_map(warned).collect()
     }
 
-    /// Whether everything to be launched runs as wanted, so that nothing has to be made.
+    /// Whether every launch runs as desired, so that nothing has to be created.
     pub(super) fn is_as_wanted(&self, desired: &Desired) -> bool {
         let on_network = desired.launches.iter().any(|launch| launch.container.networking != Networking::Host);
         let network = self.network(&desired.network.name);
@@ -314,7 +318,8 @@ impl Observed {
     }
 }
 
-/// The settings of a network that are configured and not met. A setting that is left to podman is met by any value.
+/// The configured settings of a network that it does not have. A setting that is left to podman
+/// matches any value.
 pub(super) fn differences(wanted: &NetworkSpec, found: &Network) -> Vec<NetworkDifference> {
     let mut differences = Vec::new();
     if wanted.external {

@@ -1,4 +1,4 @@
-//! Compares what runs with what was asked for, setting by setting.
+//! Compares a container with its desired settings, one setting at a time.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,10 +17,12 @@ use crate::port::port_ranges;
 /// The text that podman shows in place of a secret's value (`libpod/container_inspect.go`).
 const MASKED: &str = "*******";
 
-/// The kernel counts memory in pages, of up to 64 KiB.
+/// The largest page size in bytes. The kernel rounds a memory limit down to whole pages, of up to
+/// 64 KiB.
 const LARGEST_PAGE: u64 = 1 << 16;
 
-/// Compares with podman's books and with what the kernel says, as far as it is known.
+/// Compares the desired settings with podman's report and with the kernel's values. A value that
+/// the kernel did not give is skipped.
 #[must_use]
 pub fn read_back(expected: &Expected, detail: &ContainerDetail, kernel: &View) -> Vec<Difference> {
     let mut found = Findings::default();
@@ -44,7 +46,7 @@ impl Findings {
         self.0.push(Difference { setting, source, wanted: wanted.to_string(), found: found.to_string() });
     }
 
-    /// Compares values; only a difference is put into words.
+    /// Compares two values, and formats them only if they differ.
     fn compare<'a, T: PartialEq>(
         &mut self,
         setting: Setting,
@@ -62,12 +64,12 @@ impl Findings {
         let host = expected.endpoint.is_none();
         self.compare(Setting::NetworkMode, &host, &detail.host_network, mode);
         let Some(endpoint) = &expected.endpoint else { return };
-        // Somebody may have connected it to further networks.
+        // Another program may have connected the container to further networks.
         if !detail.networks.contains_key(&endpoint.network) {
             self.note(Setting::Network, Source::Podman, &endpoint.network, list(detail.networks.keys()));
         }
         let found = detail.networks.get(&endpoint.network).cloned().unwrap_or_default();
-        // podman adds names of its own: ids, and names of pods and containers.
+        // podman adds aliases of its own: ids, and names of pods and containers.
         let wanted: BTreeSet<&String> = endpoint.aliases.iter().collect();
         let kept: BTreeSet<&String> = found.iter().filter(|alias| wanted.contains(alias)).collect();
         self.compare(Setting::Aliases, &wanted, &kept, list);
@@ -101,7 +103,8 @@ impl Findings {
         }
         let arguments = spec.command.as_deref().unwrap_or_default();
         match spec.entrypoint.as_deref().filter(|words| !words.is_empty()) {
-            // The image's own arguments are for the image's own program.
+            // An entrypoint replaces the image's program, so the image's own arguments do not
+            // apply.
             Some(program) => {
                 let words: Vec<&String> = program.iter().filter(|word| !word.is_empty()).chain(arguments).collect();
                 let found: Vec<&String> = detail.command.iter().collect();
@@ -119,18 +122,19 @@ impl Findings {
                 None => self.note(setting, Source::Podman, variable, "none"),
             }
         }
-        // A container that does not run has none of them yet.
+        // podman sets these variables when it starts the container.
         let running = detail.state == ContainerState::Running;
         for (variable, name) in spec.podman_secrets().filter(|_| running) {
-            // A newer podman shows the secret's name in place of the variable's, and no value.
+            // A newer podman lists the secret's name in place of the variable's, with a masked
+            // value.
             if !detail.env.contains_key(variable) && detail.env.get(name).is_none_or(|value| value != MASKED) {
                 self.note(Setting::SecretEnv, Source::Podman, variable, "none");
             }
         }
     }
 
-    /// Compares the options that went to podman as they were written. An option that nobody asked for is the image's or
-    /// podman's own.
+    /// Compares the options that are passed to podman unchanged. An option that is not configured
+    /// has the image's or podman's default.
     fn options(&mut self, spec: &ContainerSpec, detail: &ContainerDetail) {
         for (row, wanted) in spec.options.iter() {
             if !has_option(row.option, wanted, spec, detail) {
@@ -143,7 +147,8 @@ impl Findings {
         }
     }
 
-    /// Labels, names in `/etc/hosts`, further networks and the health command: podman adds some of its own, or of the image's.
+    /// Compares labels, names in `/etc/hosts`, further networks and the health command. podman and
+    /// the image may add more.
     fn books(&mut self, expected: &Expected, detail: &ContainerDetail) {
         let spec = &expected.spec;
         for (label, wanted) in spec.labels.iter().filter(|(label, _)| !is_own(label)) {
@@ -182,7 +187,7 @@ impl Findings {
     }
 
     fn devices(&mut self, spec: &ContainerSpec, detail: &ContainerDetail, kernel: &View) {
-        // The books of rootless podman hold no devices.
+        // Rootless podman reports no devices.
         let (source, found) = match &kernel.devices {
             Some(found) => (Source::Kernel, found),
             None if detail.devices.is_empty() => return,
@@ -191,7 +196,8 @@ impl Findings {
         let gpu = spec.gpu.iter().map(|device| (Setting::Gpu, device));
         let further = spec.devices.iter().map(|device| (Setting::Device, device));
         for (setting, device) in gpu.chain(further) {
-            // A name of CDI stands for whatever its description holds, and a folder such as `/dev/dri` for what is in it.
+            // A CDI name stands for the devices of its description, and a folder such as `/dev/dri`
+            // for those in it.
             let there = if device.starts_with('/') {
                 let [on_host, in_container] = ends(device);
                 let place = if source == Source::Kernel { in_container } else { on_host };
@@ -255,7 +261,7 @@ fn ends(device: &str) -> [&str; 2] {
     [on_host, paths.next().unwrap_or(on_host)]
 }
 
-/// CPUs as podman and the kernel keep them, see [`Limits::cpu_quota`].
+/// A CPU limit as podman and the kernel store it, see [`Limits::cpu_quota`].
 fn quota(cpus: f64) -> i64 {
     Limits::cpu_quota(cpus)
 }
@@ -275,8 +281,9 @@ fn is_mount(wanted: &Mount, found: &MountDetail, kernel: &View) -> bool {
     }
 }
 
-/// Whether two paths of the host lead to the same place: by the links on the way, or by their letters where the kernel
-/// does not know them. The kernel comes first: `link/..` is not what its letters say.
+/// Whether two host paths lead to the same place. The kernel resolves them; a path that it cannot
+/// resolve is compared as text. The kernel comes first because `link/..` need not be the folder
+/// that holds `link`.
 fn is_same_path(one: &Path, other: &Path, kernel: &View) -> bool {
     match (kernel.leads_to.get(one), kernel.leads_to.get(other)) {
         (Some(one), Some(other)) => one == other,
@@ -284,7 +291,8 @@ fn is_same_path(one: &Path, other: &Path, kernel: &View) -> bool {
     }
 }
 
-/// A path without `.`, doubled slashes and `..`, as Go's `filepath.Clean` writes it, by which podman keeps paths.
+/// A path without `.`, doubled slashes and `..`, as Go's `filepath.Clean` writes it. podman stores
+/// paths like that.
 fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
@@ -310,8 +318,8 @@ fn shown(volume: Option<&String>, found: &MountDetail) -> String {
     volume.cloned().unwrap_or_else(|| found.source.display().to_string()) + how
 }
 
-/// Whether a container has what was asked for. Of capabilities podman tells those that there are; of a namespace of the
-/// container's own it tells that it is.
+/// Whether a container has the desired option. podman reports the capabilities that are there, not
+/// those added or dropped. Of a user namespace it reports only that it is the container's own.
 fn has_option(option: ContainerOption, wanted: &[String], spec: &ContainerSpec, detail: &ContainerDetail) -> bool {
     let found = detail.options.get(option);
     let capabilities = detail.options.get(ContainerOption::CapAdd);
@@ -325,15 +333,16 @@ fn has_option(option: ContainerOption, wanted: &[String], spec: &ContainerSpec, 
         | ContainerOption::WorkingDir
         | ContainerOption::ShmSize => found == wanted,
         ContainerOption::GroupAdd | ContainerOption::Ulimits => wanted.iter().all(|one| found.contains(one)),
-        // podman tells nothing of them: the kernel does.
+        // podman does not report sysctls; `Findings::kernel` compares them.
         ContainerOption::Sysctls => true,
         ContainerOption::Tmpfs => wanted.iter().all(|wanted| found.iter().any(|found| is_tmpfs(wanted, found))),
-        // An inspected container does not tell which paths are hidden.
+        // podman's inspection does not report which paths are masked.
         ContainerOption::SecurityOpt => wanted
             .iter()
             .filter(|option| !option.starts_with("mask=") && !option.starts_with("unmask="))
             .all(|option| found.contains(option)),
-        // podman 4.3 calls every container's `shareable`, that of one on the host's too: the word tells nothing.
+        // podman 4.3 reports `shareable` for every container, even on the host's IPC namespace, so
+        // that word proves nothing.
         ContainerOption::Ipc => word(found) == "shareable" || word(found) == word(wanted),
         ContainerOption::Userns => (word(wanted) == "host") == matches!(word(found).as_str(), "" | "host"),
         ContainerOption::CapAdd => wanted
@@ -347,10 +356,11 @@ fn has_option(option: ContainerOption, wanted: &[String], spec: &ContainerSpec, 
     }
 }
 
-/// As many capabilities as podman gives where nobody asks for any (containers.conf(5), `default_capabilities`).
+/// The number of capabilities that podman gives by default (containers.conf(5),
+/// `default_capabilities`). A container that has more got `ALL`.
 const USUAL: usize = 14;
 
-/// Whether a tmpfs is where it was asked for and has the options that were asked for: podman adds some of its own.
+/// Whether a tmpfs has the desired path and options. podman adds options of its own.
 fn is_tmpfs(wanted: &str, found: &str) -> bool {
     let [(path, options), (found_path, found_options)] =
         [wanted, found].map(|text| text.split_once(':').unwrap_or((text, "")));

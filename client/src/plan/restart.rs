@@ -1,4 +1,4 @@
-//! Planning to stop services and to start them again, as podman has them.
+//! Plans to stop and start services with the containers that exist, without applying new settings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,16 +26,18 @@ pub struct Restarted {
     pub service: String,
     /// Its container.
     pub container: String,
-    /// Whether the configuration asks for other settings than the container was made with, and keeps.
+    /// Whether the container keeps settings that differ from the configuration.
     pub differs: bool,
-    /// Whether the configuration has it switched off, and so has no settings to compare with.
+    /// Whether the service is disabled in the configuration, which then has no settings to compare
+    /// with.
     pub switched_off: bool,
 }
 
-/// Plans a restart of what is to be launched. Containers that do not run are started as well if `stopped_too`.
+/// Plans a restart of the launches. With `stopped_too`, containers that do not run are started as
+/// well.
 ///
-/// A service that reaches another by name, as its environment tells, ends before that one and begins after it. The containers of
-/// a pod count as one.
+/// A service that uses another, by `depends_on` or by a name in its environment, stops before it
+/// and starts after it. The containers of a pod count as one unit.
 #[must_use]
 pub fn restart(desired: &Desired, observed: &Observed, stopped_too: bool) -> Restart {
     let (mut members, mut absent) = (Vec::new(), Vec::new());
@@ -64,15 +66,15 @@ struct Member<'a> {
     found: &'a Container,
 }
 
-/// A unit of stopping and starting: the containers of a pod, or one without.
+/// A unit of stopping and starting: the containers of one pod, or one container without a pod.
 #[derive(Debug, Default)]
 struct Unit<'a> {
     members: Vec<Member<'a>>,
-    /// The units that it needs, by their place; all stand before it.
+    /// The indexes of the units that it needs; all come before it.
     needs: BTreeSet<usize>,
 }
 
-/// Whether podman has other settings than the configuration.
+/// Whether the container, its pod or its network differs from the configuration.
 fn differs(desired: &Desired, observed: &Observed, member: &Member<'_>) -> bool {
     let container = &member.launch.container;
     let pod_differs = match &container.networking {
@@ -87,7 +89,8 @@ fn differs(desired: &Desired, observed: &Observed, member: &Member<'_>) -> bool 
     !same_settings(&container.labels, &member.found.labels) || pod_differs || network_differs
 }
 
-/// The units, each after those that it needs. Where two need each other, the configuration's order decides.
+/// The units, each after those that it needs. If two need each other, the configuration's order
+/// decides.
 fn units<'a>(desired: &Desired, members: &[Member<'a>]) -> Vec<Unit<'a>> {
     let mut grouped: Vec<(String, Vec<Member<'a>>)> = Vec::new();
     for member in members {
@@ -130,7 +133,7 @@ fn visit(unit: usize, needs: &[BTreeSet<usize>], path: &mut BTreeSet<usize>, ord
     order.push(unit);
 }
 
-/// The names by which a unit is reached on the network.
+/// The names under which a unit is reachable on the network.
 fn names<'a>(desired: &'a Desired, key: &'a str, members: &[Member<'a>]) -> BTreeSet<&'a str> {
     let aliases = |member: &Member<'a>| match &member.launch.container.networking {
         Networking::Own(endpoint) => endpoint.aliases.as_slice(),
@@ -159,7 +162,7 @@ fn steps(units: &[Unit<'_>]) -> Plan {
         for member in &unit.members {
             let name = &member.found.name;
             let start = add(&mut plan, member, Action::Start { name: name.clone() }, after.clone());
-            // podman brings a pod's network up with the first of its containers.
+            // Starts in a pod are serialized: podman sets the pod's network up with the first one.
             after.push(start);
             let sound = if member.launch.oneshot {
                 Action::AwaitEnd { container: name.clone(), required: false }
@@ -195,7 +198,7 @@ mod tests {
     use crate::plan::tests::{NEW, THREE, config, desired, podman, start};
     use crate::plan::{HostContext, chosen};
 
-    /// Two that need each other's names in turn, the third in a pod.
+    /// A chain: `paint` uses `web`, and `web` uses `model`, which is in a pod.
     fn chained() -> String {
         THREE
             .replace("[services.model]", "[services.model]\npod = \"deep\"")
@@ -209,7 +212,7 @@ mod tests {
         podman.end("paint-0", 3);
         let observed = Observed::of(&podman, BTreeSet::new()).await.unwrap();
         let (config, names) = (config(wanted), services.iter().map(ToString::to_string).collect::<Vec<_>>());
-        // Also what is switched off can be restarted.
+        // A disabled service can be restarted, too.
         let chosen = chosen(&config, &names, true).unwrap();
         let desired = Desired::from_config(&config, &chosen, NEW, &HostContext::default());
         restart(&desired, &observed, stopped_too)

@@ -1,5 +1,5 @@
-//! Which services a command is about: those that were named, of the configuration or of what is left of an earlier one. And which
-//! one uses which, so that it is started after those that it uses.
+//! Selects the services of a command, from the configuration or from leftover containers. Finds out
+//! which service uses which, so that each starts after those it uses.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,18 +11,18 @@ use crate::config::{Condition, Config, Service, ServiceName};
 use crate::error::{Exit, Report};
 use crate::podman::{Container, ContainerState};
 
-/// A service was named that is not in the configuration, or must not be started.
+/// The user named a service that is not in the configuration or must not be started.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownService {
-    /// There is none of this name.
+    /// No service has this name.
     #[error("there is no service `{name}` in the configuration")]
     Unknown {
-        /// The name given.
+        /// The given name.
         name: String,
-        /// The name of a service that looks like it.
+        /// The service with the most similar name.
         nearest: Option<String>,
     },
-    /// It is switched off.
+    /// The service is disabled.
     #[error("the service `{0}` is switched off: `services.{0}.enabled` is false")]
     Disabled(String),
 }
@@ -40,9 +40,10 @@ impl Report for UnknownService {
     }
 }
 
-/// The services named, in the configuration's order; every enabled one when none is named.
+/// The named services in the configuration's order. Without names, every enabled service, or every
+/// service if `disabled` is set.
 ///
-/// `disabled` allows services that are switched off: they can be stopped and looked at, not started.
+/// `disabled` allows disabled services: they can be stopped and inspected, not started.
 pub fn chosen<'a>(
     config: &'a Config,
     names: &[String],
@@ -65,28 +66,28 @@ pub fn chosen<'a>(
     Ok(config.services.iter().filter(|(name, service)| wanted(name, service)).collect())
 }
 
-/// The service whose name is closest, if any is close.
+/// The service with the most similar name, if one is similar enough.
 fn nearest(config: &Config, name: &str) -> Option<String> {
     let distances = config.services.keys().map(|known| (strsim::damerau_levenshtein(known.as_str(), name), known));
     let (distance, known) = distances.min_by_key(|(distance, _)| *distance)?;
     (distance <= known.as_str().len().div_ceil(3)).then(|| known.to_string())
 }
 
-/// The services that can be looked at and ended: also those that were taken out of the configuration, as long as their containers
-/// are there.
+/// The services that can be inspected and stopped, including removed ones whose containers still
+/// exist.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Present<'a> {
-    /// Those of the configuration, in its order, those that are switched off too.
+    /// The configured services in their order, including disabled ones.
     pub services: Vec<(&'a ServiceName, &'a Service)>,
-    /// The containers of those that are not in it.
+    /// The containers of services that are not in the configuration.
     pub leftover: Vec<&'a Container>,
 }
 
 impl<'a> Present<'a> {
-    /// The services named; all when none is named.
+    /// The named services; all if no name is given.
     ///
     /// # Errors
-    /// A name that neither the configuration nor a container has.
+    /// A name belongs neither to the configuration nor to a container.
     pub fn of(config: &'a Config, names: &[String], containers: &'a [Container]) -> Result<Self, UnknownService> {
         let mut leftover: Vec<&Container> =
             containers.iter().filter(|container| is_left_over(config, container)).collect();
@@ -100,7 +101,8 @@ impl<'a> Present<'a> {
         Ok(Self { services, leftover })
     }
 
-    /// The same without what is not in the configuration: somebody else's may have the same network.
+    /// The same without leftover containers: those may belong to another configuration with the
+    /// same network.
     #[must_use]
     pub fn configured(self) -> Self {
         Self { leftover: Vec::new(), ..self }
@@ -113,7 +115,8 @@ impl<'a> Present<'a> {
     }
 }
 
-/// The services that are not in the configuration and run on when this has been made anew, a sentence each.
+/// Reports services that are not in the configuration and keep running after the replacements, a
+/// sentence each.
 #[must_use]
 pub fn left_running(config: &Config, observed: &Observed, replaced: &[Replaced]) -> Vec<String> {
     let goes = |container: &Container| replaced.iter().any(|replaced| replaced.stops.contains(&container.name));
@@ -125,16 +128,17 @@ pub fn left_running(config: &Config, observed: &Observed, replaced: &[Replaced])
     services.into_iter().map(told).collect()
 }
 
-/// Whether a container of ours runs a service that is not in the configuration. A container on another network belongs
-/// to another configuration; one that does not tell its network may belong to this one, and counts.
+/// Whether a container of ours belongs to a service that is not in the configuration. A container
+/// on another network belongs to another configuration. One whose network is unknown may belong to
+/// this one, and counts.
 fn is_left_over(config: &Config, container: &Container) -> bool {
     let network = container.labels.get(NETWORK).or(container.networks.first());
     service_of(&container.labels).is_some_and(|service| !config.services.contains_key(service))
         && network.is_none_or(|network| network == config.runtime.network_name.as_str())
 }
 
-/// The services that this one uses, and how far each must have come: those that it says it depends on, and those whose name on the
-/// network is the host of a URL in its environment.
+/// The services that this one uses, with the condition that each must meet. They are those in
+/// `depends_on`, and those whose name on the network is a host in its environment.
 pub(super) fn uses(config: &Config, name: &ServiceName, service: &Service) -> BTreeMap<String, Condition> {
     let hosts: BTreeSet<&str> = service.env.values().flat_map(|value| hosts(value)).collect();
     let others = config.enabled().filter(|(other, _)| *other != name);
@@ -149,13 +153,15 @@ pub(super) fn uses(config: &Config, name: &ServiceName, service: &Service) -> BT
     by_name.chain(said).collect()
 }
 
-/// The hosts that a variable's value may name: those of its URLs, and the whole if it reads like a host, with or without a port.
+/// The possible hosts in a variable's value: those of its URLs, and the whole value without its
+/// port.
 pub(super) fn hosts(value: &str) -> impl Iterator<Item = &str> {
     let in_urls = urls(value).map(|(_, authority)| authority);
     in_urls.chain([value]).map(|authority| authority.split(':').next().unwrap_or_default())
 }
 
-/// The scheme of each URL in a variable's value, and its authority without a user (RFC 3986, section 3).
+/// The scheme and the authority without the user of each URL in a variable's value (RFC 3986,
+/// section 3).
 pub(crate) fn urls(value: &str) -> impl Iterator<Item = (&str, &str)> {
     let no_scheme = |c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c));
     value.split("://").zip(value.split("://").skip(1)).map(move |(before, rest)| {
@@ -165,7 +171,7 @@ pub(crate) fn urls(value: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// The launches, each behind those that it uses; where they use each other in a circle, as they come.
+/// The launches, each after those that it uses. In a cycle the given order decides.
 pub(crate) fn ordered<'a>(launches: &[&'a Launch]) -> Vec<&'a Launch> {
     let mut ordered = Vec::new();
     let mut visited = BTreeSet::new();

@@ -1,5 +1,5 @@
-//! The settings that are read back: where each stands in the configuration, what is expected of a container that runs, and
-//! a setting that is not what was asked for, as people are told.
+//! The settings that are read back: their place in the configuration, their expected values, and
+//! the words for a difference.
 
 use std::fmt;
 use std::path::Path;
@@ -48,7 +48,7 @@ pub enum Setting {
     Gpu,
     /// `devices`.
     Device,
-    /// One of those that go to podman as they are written.
+    /// A setting that is passed to podman unchanged.
     Option(ContainerOption),
     /// `labels`.
     Labels,
@@ -63,7 +63,8 @@ pub enum Setting {
 }
 
 impl Setting {
-    /// The controller of the kernel's cgroups that enforces it, which rootless podman may have no right to.
+    /// The cgroup controller that enforces the setting. Rootless podman may have no right to use
+    /// it.
     #[must_use]
     pub fn controller(self) -> Option<&'static str> {
         match self {
@@ -74,7 +75,7 @@ impl Setting {
         }
     }
 
-    /// Where it stands in the configuration.
+    /// The place of the setting in the configuration.
     #[must_use]
     pub fn place(self, service: &str) -> String {
         let key = match self {
@@ -110,24 +111,24 @@ impl Setting {
 /// The source of the observed value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// podman's books.
+    /// podman's report.
     Podman,
-    /// The kernel, which enforces it.
+    /// The kernel, which enforces the setting.
     Kernel,
-    /// systemd, which limits the unit around the container.
+    /// systemd, whose unit around the container has a limit of its own.
     Systemd,
 }
 
-/// A setting that is not what was asked for.
+/// A setting whose value is not the desired one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// Which.
+    /// The setting.
     pub setting: Setting,
-    /// The source.
+    /// The source of `found`.
     pub source: Source,
-    /// The request.
+    /// The desired value.
     pub wanted: String,
-    /// The present state.
+    /// The observed value.
     pub found: String,
 }
 
@@ -149,7 +150,7 @@ impl fmt::Display for Difference {
 }
 
 impl Difference {
-    /// Why podman cannot have done better on this host; none when it should have.
+    /// The reason that podman cannot apply the setting on this host; none if it should have.
     #[must_use]
     pub fn excuse(&self, facts: &HostFacts) -> Option<String> {
         if self.source == Source::Systemd {
@@ -163,7 +164,7 @@ impl Difference {
         (!delegated).then(|| format!("the {controller} controller is not delegated to this user"))
     }
 
-    /// The warning about a limit that this host's rootless podman cannot keep.
+    /// The warning about a limit that this host cannot enforce.
     #[must_use]
     pub fn warning(&self, service: &str, why: &str) -> String {
         let place = self.setting.place(service);
@@ -177,18 +178,19 @@ impl Difference {
 /// The expected properties of a running container.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expected {
-    /// The container.
+    /// The desired spec.
     pub spec: ContainerSpec,
-    /// Its way onto the network, its own or its pod's; none on the host's network.
+    /// Its own endpoint or its pod's; none on the host's network.
     pub endpoint: Option<Endpoint>,
-    /// The MTU of its links, where it is configured.
+    /// The configured MTU of its links in bytes.
     pub mtu: Option<u32>,
-    /// It does something once and may have ended.
+    /// It runs once and may have ended.
     pub oneshot: bool,
 }
 
 impl Expected {
-    /// The expectation for these settings, by its own endpoint or its pod's, on a network of this MTU.
+    /// The expected properties of a container with this spec and endpoint, on a network with this
+    /// MTU.
     #[must_use]
     pub fn of(spec: &ContainerSpec, endpoint: Option<Endpoint>, mtu: Option<u32>) -> Self {
         let endpoint = endpoint.filter(|_| spec.networking != Networking::Host);
@@ -196,12 +198,12 @@ impl Expected {
         Self { spec: spec.clone(), endpoint, mtu, oneshot: false }
     }
 
-    /// The paths of the host that it mounts.
+    /// The host paths that it mounts.
     pub fn sources(&self) -> impl Iterator<Item = &Path> {
         self.spec.sources()
     }
 
-    /// The ports of the host on which somebody must listen.
+    /// The host ports on which a program must listen.
     #[must_use]
     pub fn host_ports(&self) -> Vec<HostPort> {
         self.endpoint.iter().flat_map(|endpoint| &endpoint.ports).map(|port| port.host).collect()

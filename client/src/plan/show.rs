@@ -1,4 +1,4 @@
-//! A plan as text for people, one line per step, and as JSON for programs.
+//! Prints a plan: as text, one line per step, and as JSON.
 
 use std::fmt;
 
@@ -127,7 +127,7 @@ fn container(spec: &ContainerSpec) -> String {
     parts.join(", ")
 }
 
-/// A word as a shell would have to be given it.
+/// A word quoted for a shell.
 fn quoted(word: &str) -> String {
     shlex::try_quote(word).map_or_else(|_| format!("{word:?}"), Into::into)
 }
@@ -181,7 +181,7 @@ impl Replaced {
 }
 
 impl Action {
-    /// The word for the action, and the name of what it is done to.
+    /// The name of the action and of the object that it changes.
     fn parts(&self) -> (&'static str, String) {
         match self {
             Self::CreateNetwork(spec) => ("create-network", spec.name.clone()),

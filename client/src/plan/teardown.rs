@@ -1,4 +1,4 @@
-//! The end of things as values: what is stopped and what is removed, in stages, and planning the end of services.
+//! Plans to stop and remove services, as values in stages.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,31 +13,32 @@ use crate::config::{Config, Service};
 use crate::podman::{Container, ContainerState, Pod, Restart};
 use crate::terminal::Uptime;
 
-/// Stages one after the other; what is in one stage can be done side by side.
+/// Stages run one after the other; the actions of one stage run concurrently.
 pub type Stages = Vec<Vec<Teardown>>;
 
-/// One thing that is ended. It shows itself as a command would be worded: "stop the …", "remove the …".
+/// An object to be stopped or removed. Its `Display` reads as an instruction: "stop the …", "remove
+/// the …".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Teardown {
-    /// A container that runs is stopped.
+    /// Stops a running container.
     Stop {
         /// Its service.
         service: String,
         /// Its name.
         container: String,
-        /// The second it was started.
+        /// When it started, in seconds since 1970.
         started_at: Option<i64>,
     },
-    /// A pod of which no container runs any more is stopped, which frees its ports.
+    /// Stops a pod whose containers have all ended, which frees its host ports.
     StopPod(String),
-    /// Something of podman's is removed.
+    /// Removes a podman object.
     Remove(Kind, String),
-    /// A file of airpods' own is removed.
+    /// Removes a file of airpods' own.
     Discard(PathBuf),
 }
 
 impl Teardown {
-    /// The container that is removed, if it is one.
+    /// The container that is removed, if the object is one.
     #[must_use]
     pub fn container(&self) -> Option<&str> {
         match self {
@@ -46,7 +47,7 @@ impl Teardown {
         }
     }
 
-    /// The step that was done, for people.
+    /// The message after success.
     #[must_use]
     pub fn done(&self) -> String {
         match self {
@@ -57,7 +58,7 @@ impl Teardown {
         }
     }
 
-    /// The step that was not done, for people.
+    /// The message after a failure.
     #[must_use]
     pub fn not_done(&self) -> String {
         match self {
@@ -101,7 +102,7 @@ impl fmt::Display for Teardown {
     }
 }
 
-/// For how long the container had run, in words that cannot mean the time the stop took.
+/// How long the container had run. "was up" cannot be mistaken for the duration of the stop.
 fn uptime(started_at: Option<i64>) -> String {
     started_at.map(|moment| format!(" (was up {})", Uptime::since(moment))).unwrap_or_default()
 }
@@ -113,22 +114,23 @@ fn running_for(started_at: Option<i64>) -> String {
 /// The plan of a stop.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stop {
-    /// The stages in order: containers are stopped, then pods of which nothing runs any more, then everything is removed that is to be.
+    /// The stages in order: stop containers, stop pods in which nothing runs, remove containers,
+    /// pods and the network.
     pub stages: Stages,
-    /// The services that have nothing running.
+    /// The services without a running container.
     pub idle: Vec<String>,
 }
 
 impl Stop {
-    /// The removed objects, for a question.
+    /// The objects to be removed, for the confirmation.
     pub fn removed(&self) -> impl Iterator<Item = &Teardown> {
         self.stages.iter().flatten().filter(|teardown| matches!(teardown, Teardown::Remove(..)))
     }
 }
 
-/// Plans the end of these services' containers, and their removal.
+/// Plans to stop the containers of these services and, with `remove`, to remove them.
 ///
-/// `network` is the name of ours; it goes when nothing of ours or anybody's is left on it.
+/// `network` is the name of our network. It is removed if no container or pod is left on it.
 #[must_use]
 pub fn stop(present: &Present<'_>, observed: &Observed, remove: bool, network: &str) -> Stop {
     let configured: Vec<&str> = present.services.iter().map(|(name, _)| name.as_str()).collect();
@@ -168,7 +170,7 @@ pub fn stop(present: &Present<'_>, observed: &Observed, remove: bool, network: &
     Stop { stages, idle }
 }
 
-/// The pods to be stopped, and those to be removed, when these containers end.
+/// The pods to be stopped and the pods to be removed when these containers end.
 fn pods(chosen: &[&Container], observed: &Observed, remove: bool) -> (Vec<String>, Vec<String>) {
     let runs =
         |name: &str| observed.container(name).is_some_and(|container| container.state == ContainerState::Running);
@@ -185,7 +187,7 @@ fn pods(chosen: &[&Container], observed: &Observed, remove: bool) -> (Vec<String
     (stopped, removed)
 }
 
-/// The network, if it is ours and nothing is left on it once these containers and pods are gone.
+/// The network, if it is ours and free after these containers and pods are removed.
 fn free_network(network: &str, containers: &BTreeSet<&str>, pods: &[String], observed: &Observed) -> Option<String> {
     let pod_stays = observed.pods.iter().any(|pod| is_ours(&pod.labels) && !pods.contains(&pod.name));
     let on_network = |container: &Container| {
@@ -195,9 +197,10 @@ fn free_network(network: &str, containers: &BTreeSet<&str>, pods: &[String], obs
     (there && !pod_stays && !observed.containers.iter().any(on_network)).then(|| network.to_owned())
 }
 
-/// Whether the user stopped the container: podman restarts every other one that a signal ended.
+/// Whether the user stopped the container: podman would have restarted it if any other signal had
+/// ended it.
 ///
-/// SIGKILL and SIGTERM give 137 and 143, 128 more than their numbers in signal(7).
+/// Exit codes 137 and 143 mean SIGKILL and SIGTERM: 128 plus the number in signal(7).
 #[must_use]
 pub fn was_stopped(config: &Config, service: &Service, state: ContainerState) -> bool {
     let restarted = matches!(restart(config, service), Restart::Always | Restart::UnlessStopped);

@@ -18,7 +18,7 @@ use crate::secret::{Secret, SecretValues};
 pub(crate) const OLD: Version = Version { major: 4, minor: 3 };
 pub(crate) const NEW: Version = Version { major: 5, minor: 4 };
 
-/// The built-in services switched off, so that a test has only its own.
+/// Disables the built-in services, so that a test has only its own.
 pub(crate) const ALONE: &str =
     "services.ollama.enabled = false\nservices.open-webui.enabled = false\nservices.comfyui.enabled = false\n";
 
@@ -53,7 +53,7 @@ pub(crate) fn desired(toml: &str, services: &[&str], version: Version) -> Desire
     Desired::from_config(&config, &chosen(&config, &names, false).unwrap(), version, &HostContext::default())
 }
 
-/// A podman in which every image is there.
+/// A simulated podman that has every image.
 pub(crate) fn podman(version: Version) -> Simulated {
     let images = ["model", "web", "paint"].map(|name| format!("docker.io/lab/{name}:1"));
     Simulated::new(version, World { images: images.into(), ..World::default() })
@@ -76,7 +76,7 @@ pub(crate) async fn plan(podman: &Simulated, toml: &str, services: &[&str]) -> R
 
 pub(crate) async fn observed(podman: &Simulated, desired: &Desired) -> Observed {
     let mut observed = Observed::for_launch(podman, desired, NetworkReset::Never).await.unwrap();
-    // The paths are those of the machine that the test runs on.
+    // The paths are read from the machine that runs the test.
     observed.paths.clear();
     observed
 }
@@ -237,7 +237,7 @@ async fn a_network_with_other_settings_is_a_conflict_that_names_each() {
          `runtime.network.internal` is `true` in the configuration and `false` in podman, \
          `runtime.network.subnet` is `10.8.0.0/24` in the configuration and `10.7.0.0/24` in podman"
     );
-    // A setting that is left to podman is met by any value.
+    // A setting that is left to podman matches any value.
     assert!(plan(&podman, THREE, &[]).await.unwrap().is_empty());
 }
 
@@ -368,7 +368,7 @@ async fn every_image_is_pulled_before_anything_is_made() {
     assert_eq!(made, 4, "{plan}");
 }
 
-/// The steps that a step waits for, by others too.
+/// The steps that a step waits for, directly or through others.
 fn before(plan: &Plan, index: usize) -> BTreeSet<usize> {
     let mut all = BTreeSet::new();
     let mut open = plan.steps[index].after.clone();

@@ -1,4 +1,4 @@
-//! The objects that go, and those that stay and why.
+//! What a clean-up removes, and what it keeps and why.
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::execute::end;
@@ -18,7 +18,7 @@ async fn holdings(podman: &Simulated) -> Inventory {
     }
 }
 
-/// Three services that run, one of them in a pod, beside a container, a volume and a network of somebody else.
+/// Three running services, one of them in a pod, beside a foreign container, volume and network.
 async fn among_others() -> Simulated {
     let podman = podman(NEW);
     start(&podman, &THREE.replace("[services.web]", "[services.web]\npod = \"alone\""), &[]).await;

@@ -1,5 +1,5 @@
-//! Obstacles to a launch, found before anything is pulled, made or touched: also missing paths and devices of
-//! the host.
+//! Finds obstacles to a launch, such as missing paths and devices of the host, before the first
+//! step.
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
@@ -31,7 +31,8 @@ impl Builder<'_> {
             if self.observed.container(name).is_some_and(|found| !is_ours(&found.labels)) {
                 return Err(not_ours(&place("container"), Kind::Container, name));
             }
-            // The container that the service has may have to be set aside under this name.
+            // A container about to be set aside is renamed to this, so a foreign one must not have
+            // the name.
             let found = self.observed.container_of(self.desired, launch);
             let former = former_name(found.map_or(name, |found| &found.name));
             if self.observed.container(&former).is_some_and(|found| !is_ours(&found.labels)) {
@@ -46,7 +47,8 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Objects that are not ours to make must be there: networks of others, and images that are never pulled.
+    /// Objects that airpods does not create must exist: external networks, podman secrets, and
+    /// images with `pull = "never"`.
     pub(super) fn find_missing(&self) -> Result<(), Conflict> {
         let missing =
             |place: String, kind: Kind, name: &str| Err(Conflict::Missing { place, kind, name: name.to_owned() });
@@ -77,7 +79,8 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Before a network is made anew everything on it is removed, so all of it must be ours.
+    /// Before a network is recreated everything on it is removed, so all of it must be ours.
+    /// Containers in a pod are left out: podman's listing has no networks for them.
     pub(super) fn find_strangers_on_network(&self) -> Result<(), Conflict> {
         let name = &self.desired.network.name;
         let holder = self.observed.containers.iter().find(|container| {
@@ -89,8 +92,9 @@ impl Builder<'_> {
         }
     }
 
-    /// Nobody else's running container may hold a port that is wanted. Ports held by what is kept or made again
-    /// are no conflict; the others are left for the kernel to be asked about.
+    /// Returns a conflict if a live container holds a wanted port. A port that the service itself
+    /// holds, or that a replacement frees, is no conflict. All other ports go into
+    /// [`Plan::ports`](crate::plan::Plan), to be checked with the kernel.
     pub(super) fn find_conflicts_of_ports(&mut self) -> Result<(), Conflict> {
         let freed = self.freed_ports();
         for launch in self.launches.clone() {
@@ -111,7 +115,8 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// The ports of containers that are replaced: whoever wants one is started when it is free.
+    /// The host ports of containers that are replaced. A service that wants one starts after it is
+    /// free.
     fn freed_ports(&self) -> BTreeSet<HostPort> {
         let replaced = self.launches.iter().filter_map(|launch| {
             let found = self.observed.container_of(self.desired, launch)?;
@@ -125,7 +130,7 @@ impl Builder<'_> {
         replaced.flatten().copied().collect()
     }
 
-    /// The ports that the service already holds: by its running container, or by its pod.
+    /// The host ports that the service already holds, through its running container or its pod.
     fn own_ports(&self, launch: &Launch) -> BTreeSet<HostPort> {
         let container = self.observed.container_of(self.desired, launch);
         let running = container.is_some_and(|found| found.state.is_alive());
@@ -135,7 +140,8 @@ impl Builder<'_> {
         };
         let all = launch.host_ports.iter().copied();
         if let Some(pod) = pod {
-            // A pod made with other settings may hold other ports than those wanted now.
+            // A pod that is to be recreated holds its old ports, which may differ from the wanted
+            // ones.
             let inside = self.observed.containers.iter().filter(|other| other.pod.as_ref() == Some(&pod.name));
             let stale = self.stale_pods.contains(pod.name.as_str());
             let known: BTreeSet<HostPort> = inside.flat_map(|other| other.host_ports.iter().copied()).collect();
@@ -144,7 +150,8 @@ impl Builder<'_> {
         if running && launch.container.networking == Networking::Host {
             return all.collect();
         }
-        // A container made with other settings holds the ports it was made with, until it is removed.
+        // A running container holds the ports it was created with until it is removed, whatever is
+        // wanted now.
         container.filter(|_| running).map(|found| found.host_ports.iter().copied().collect()).unwrap_or_default()
     }
 }
@@ -154,7 +161,7 @@ fn not_ours(place: &str, kind: Kind, name: &str) -> Conflict {
 }
 
 impl Builder<'_> {
-    /// Paths and devices of the host that containers are to have must be there, and be of the right kind.
+    /// Host paths and devices that containers use must exist and be of the right kind.
     pub(super) fn find_conflicts_of_paths(&self) -> Result<(), Conflict> {
         let launches = || self.launches.iter().filter(|launch| !self.runs_as_wanted(launch));
         launches().try_for_each(|launch| self.find_conflicts_of_mounts(launch))?;
@@ -173,7 +180,7 @@ impl Builder<'_> {
         for mount in &launch.container.mounts {
             let Mount::Bind { source, .. } = mount else { continue };
             let service = || launch.service.clone();
-            // A folder of ours is made.
+            // A step creates a missing folder of ours.
             let ours = launch.folders.contains(source);
             match self.kind(source) {
                 Some(PathKind::Blocked) => {
@@ -195,18 +202,19 @@ impl Builder<'_> {
         self.observed.paths.get(path).copied()
     }
 
-    /// Whether a path of ours is a file: it is mounted as it is, and no folder is made in its place.
+    /// Whether a path of ours is a file. A file is mounted as it is, and no folder is created in
+    /// its place.
     pub(super) fn is_file(&self, path: &Path) -> bool {
         self.kind(path) == Some(PathKind::File)
     }
 }
 
-/// Paths that this user may not look at are left to podman.
+/// Whether the path exists. A path that this user may not look at counts as there: podman decides.
 fn is_there(kind: Option<PathKind>) -> bool {
     !matches!(kind, Some(PathKind::Missing | PathKind::Blocked))
 }
 
-/// A path that ends with a slash names a folder.
+/// Whether the path ends with a slash and so names a folder.
 fn is_meant_as_folder(path: &Path) -> bool {
     path.as_os_str().as_bytes().ends_with(b"/")
 }

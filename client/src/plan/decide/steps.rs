@@ -1,5 +1,6 @@
-//! The steps of a plan. A service's container is made, started, read back and waited for. Objects to be replaced go
-//! before: containers are set aside, pods and networks are removed for good.
+//! The steps of a plan. A service's container is created, started, read back and waited for.
+//! Objects to be replaced are moved out of the way first: containers are set aside, pods and
+//! networks are removed.
 
 use std::collections::BTreeSet;
 
@@ -12,13 +13,13 @@ use crate::podman::{Container, ContainerState, Mount, Networking};
 use crate::port::HostPort;
 
 impl<'a> Builder<'a> {
-    /// The container itself: made, started, read back, waited for.
+    /// Adds the steps for one service: create, start, read back, wait.
     pub(super) fn launch(&mut self, launch: &'a Launch) {
         let service = launch.service.as_str();
         if self.runs_as_wanted(launch) {
             self.plan.warnings.extend(self.observed.excused(self.desired, launch));
             self.plan.kept.push(Kept::Service(launch.service.clone()));
-            // It need not be well because it runs.
+            // A running service can still be unhealthy.
             self.await_health(launch, None);
             if self.is_awaited(service, Condition::Completed) {
                 self.await_end(launch, None);
@@ -34,7 +35,8 @@ impl<'a> Builder<'a> {
             let mut needed = self.needed(launch);
             needed.extend(self.cleared.get(service));
             if goes_along {
-                // Its name is free once its former pod is gone, which need not be its pod to be.
+                // The name is free only after the former container is removed, perhaps with another
+                // pod than the wanted one. So this waits for every removal.
                 needed.extend(self.steps_removing());
             }
             before_start.push(self.add(
@@ -73,7 +75,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Waits until a one-shot service has done what it does.
+    /// Waits until a one-shot service has ended.
     fn await_end(&mut self, launch: &'a Launch, read_back: Option<usize>) {
         let required = self.is_awaited(&launch.service, Condition::Completed);
         let action = Action::AwaitEnd { container: launch.container.name.clone(), required };
@@ -81,14 +83,14 @@ impl<'a> Builder<'a> {
         self.ready.insert(&launch.service, step);
     }
 
-    /// Whether a service that is to be started waits until this one has come so far.
+    /// Whether a service that this plan starts waits for this one to meet `condition`.
     fn is_awaited(&self, service: &str, condition: Condition) -> bool {
         let waits = |other: &&&Launch| other.uses.get(service) == Some(&condition);
         self.launches.iter().filter(waits).any(|other| !self.runs_as_wanted(other))
     }
 
-    /// Waits until the service answers, if there is a way to ask it: after its settings were read back, or at once where it runs
-    /// already.
+    /// Waits for the service's health check, if it has one: after its settings are read back, or at
+    /// once if it already runs.
     fn await_health(&mut self, launch: &'a Launch, read_back: Option<usize>) {
         if let Some(check) = &launch.health {
             let (container, check) = (launch.container.name.clone(), check.clone());
@@ -105,7 +107,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// The steps that make what the container needs.
+    /// The steps that create what the container needs.
     pub(super) fn needed(&self, launch: &Launch) -> Vec<usize> {
         let spec = &launch.container;
         let mut things = vec![Thing::Image(spec.image.clone())];
@@ -129,7 +131,7 @@ impl<'a> Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Removes everything that stands on a network to be made anew, and the network.
+    /// Removes everything on the network that is recreated, then the network.
     pub(super) fn removals(&mut self) -> Vec<usize> {
         if !self.reset {
             return Vec::new();
@@ -177,8 +179,9 @@ impl Builder<'_> {
         step
     }
 
-    /// Takes the containers whose settings are not those wanted out of the way: aside, until what takes their place runs, or with
-    /// the pod that would be left empty, which would go on holding its ports.
+    /// Moves containers with other settings out of the way. A container is set aside until its
+    /// replacement runs. If its pod would be left empty, the pod is removed, because an empty pod
+    /// keeps its host ports.
     pub(super) fn set_aside(&mut self) {
         for launch in self.launches.clone() {
             let Some(found) = self.observed.container_of(self.desired, launch) else { continue };
@@ -193,7 +196,8 @@ impl Builder<'_> {
             let step = if let Some(pod) = former_pod {
                 self.remove_pod(&pod.name, needed)
             } else if found.state.improper().is_some() && !found.state.stops_first() {
-                // It can be neither stopped nor renamed.
+                // podman refuses to stop or rename it, so it is removed. A paused one still has
+                // processes, so removing it needs confirmation.
                 let stops = if found.state == ContainerState::Paused { vec![found.name.clone()] } else { Vec::new() };
                 let (kind, name) = (Kind::Container, found.name.clone());
                 self.plan.replaced.push(Replaced { kind, name, why, stops, asked_for: false });
@@ -222,7 +226,8 @@ impl Builder<'_> {
         }
     }
 
-    /// Removes what was set aside, by this plan or by one that was cut short, once everything else is done.
+    /// Removes containers that were set aside, by this plan or by one that was interrupted, after
+    /// every other step.
     pub(super) fn discard(&mut self) {
         let waited_for: BTreeSet<usize> = self.plan.steps.iter().flat_map(|step| step.after.clone()).collect();
         let last: Vec<usize> = (0..self.plan.steps.len()).filter(|index| !waited_for.contains(index)).collect();
@@ -239,7 +244,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Whether a container was set aside for a service and left like that.
+    /// Whether the container was set aside for this service and never removed.
     fn was_set_aside(&self, launch: &Launch, found: &Container) -> bool {
         let under_another_name = || {
             found.labels.get(SERVICE) == Some(&launch.service)

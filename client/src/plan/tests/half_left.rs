@@ -1,8 +1,9 @@
-//! Containers and pods that a hard reset, or a killed podman, leaves half: a start gets over them.
+//! A start recovers from containers and pods that a hard reset or a killed podman left in a bad
+//! state.
 
 use super::*;
 
-/// A service alone, and two in a pod.
+/// One service alone, and two in a pod.
 const PODS: &str = r#"
 [services.model]
 image = "docker.io/lab/model:1"
@@ -65,7 +66,7 @@ async fn what_can_be_started_is_not_recreated_and_what_is_recreated_says_why() {
         assert_eq!(plan.to_string().contains("create the container `model-0`"), recreated, "{left:?}: {plan}");
         let why: Vec<&String> = plan.replaced.iter().flat_map(|replaced| &replaced.why).collect();
         assert_eq!(why.iter().any(|why| why.contains("in which podman does not start it")), recreated, "{why:?}");
-        // A paused container lives: taking it down needs a yes.
+        // A paused container still has processes: removing it needs confirmation.
         assert_eq!(plan.needs_consent().len(), usize::from(left == ContainerState::Paused), "{left:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Services that were taken out of the configuration, and what runs of them all the same.
+//! Services that were removed from the configuration, and their containers that still exist.
 
 use super::*;
 use crate::podman::{Container, Podman};
@@ -10,7 +10,8 @@ fn without(service: &str) -> String {
     format!("{before}{after}")
 }
 
-/// A stop of these services, as a configuration has it that may have changed since they were started.
+/// Plans a stop of these services with a configuration that may have changed since they were
+/// started.
 async fn stopping(podman: &Simulated, toml: &str, services: &[&str], remove: bool) -> Result<Stop, UnknownService> {
     let config = config(toml);
     let observed = Observed::of(podman, [].into()).await.unwrap();

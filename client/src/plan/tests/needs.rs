@@ -1,10 +1,10 @@
-//! The needs of public stacks of local AI, as small configurations of our own: each is started, and a second start has
-//! nothing to do.
+//! Settings that public stacks of local AI need, in small configurations of our own. Each starts,
+//! and a second start has nothing to do.
 
 use super::*;
 use crate::podman::Networking;
 
-/// A need, the services' tables, and words of the plan's text that show it.
+/// The name of the need, the services' tables, and text of the plan that shows it.
 type Need = (&'static str, &'static str, &'static [&'static str]);
 
 const MODEL: &str = "[services.model]\nimage = \"docker.io/lab/model:1\"\n";
@@ -87,7 +87,7 @@ async fn what_public_stacks_need_is_in_the_plan_and_a_second_start_has_nothing_t
     }
 }
 
-/// A podman that has every image, and can have it again.
+/// A simulated podman that has every image and can pull it again.
 fn podman_with_registry(version: Version) -> Simulated {
     let mut world = podman(version).world();
     world.registry = world.images.clone();
@@ -147,7 +147,7 @@ async fn capabilities_that_were_dropped_and_are_there_are_a_difference() {
     assert!(!plan(&podman, &toml, &[]).await.unwrap().is_empty());
 }
 
-/// A job, and a service that waits for it and for another.
+/// A job, and a service that waits for it and for another service.
 const CHAIN: &str = "[services.paint]\nimage = \"docker.io/lab/paint:1\"\noneshot = true\n\
     [services.model]\nimage = \"docker.io/lab/model:1\"\nhealth.command = [\"true\"]\n\
     [services.web]\nimage = \"docker.io/lab/web:1\"\ndepends_on = { model = \"healthy\", paint = \"completed\" }\n";
@@ -183,7 +183,7 @@ async fn a_one_shot_service_that_has_ended_well_is_done_and_is_not_started_again
     assert!(again.is_empty(), "{again}");
     let starts = podman.calls().iter().filter(|call| **call == Call::StartContainer("paint-0".into())).count();
     assert_eq!(starts, 1);
-    // Other settings are a reason to do it again.
+    // With other settings, the job runs again.
     let changed = plan(&podman, &toml.replace("oneshot = true", "oneshot = true\nenv.A = \"b\""), &[]).await.unwrap();
     assert!(changed.to_string().contains("start the container `paint-0`"), "{changed}");
 }

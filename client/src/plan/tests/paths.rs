@@ -3,7 +3,7 @@
 use super::*;
 use crate::kernel::PathKind;
 
-/// The error of starting one service with this setting, on a host whose `path` is of this kind.
+/// The error of starting one service with this setting, on a host where `path` is of this kind.
 async fn refusal(setting: &str, path: &str, kind: PathKind) -> Option<String> {
     let toml = THREE.replace("[services.web]", &format!("[services.web]\n{setting}"));
     let podman = podman(NEW);

@@ -1,4 +1,4 @@
-//! Every setting is compared, with podman's books and with the kernel.
+//! Every setting is compared with podman's report and with the kernel.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::plan::Source;
 use crate::podman::{ContainerDetail, ContainerOption, HostFacts, MountDetail, Networking, Options};
 use crate::port::HostPort;
 
-/// A service with everything that can be set, and a container of it that is right in every way.
+/// A service with every setting, and a container that matches all of them.
 fn right() -> (Expected, ContainerDetail, View) {
     let toml = THREE.replace(
         "[services.model]",
@@ -112,7 +112,7 @@ fn each_setting_that_podman_has_otherwise_is_told_alone() {
         let (expected, mut detail, kernel) = right();
         spoil(&mut detail);
         let found = settings(&read_back(&expected, &detail, &kernel));
-        // An alias is on a network: without the one, the other is gone as well.
+        // An alias belongs to a network: if the network is missing, so is the alias.
         assert_eq!(found[0], (setting, Source::Podman), "{setting:?}");
         assert!(found.len() == 1 || setting == Setting::Network, "{found:?}");
     }
@@ -205,7 +205,7 @@ fn a_name_of_cdi_is_met_by_any_device_and_what_cannot_be_read_is_no_difference()
     assert_eq!(device(&detail, &kernel, &expected), 0);
     kernel.devices = Some(Vec::new());
     assert_eq!(device(&detail, &kernel, &expected), 1);
-    // The books alone tell as long as there is something in them, which with rootless podman there is not.
+    // podman's report is used if it lists devices. Rootless podman's does not.
     kernel.devices = None;
     expected.spec.gpu = vec!["/dev/kvm".into()];
     assert_eq!(device(&detail, &kernel, &expected), 1);

@@ -1,4 +1,5 @@
-//! A container that runs with other settings is stopped only to be replaced, and only after confirmation.
+//! A running container with other settings is stopped only to be replaced, and only after
+//! confirmation.
 
 use super::*;
 use crate::podman::{Container, ContainerDetail, Look, Podman};
@@ -16,7 +17,7 @@ fn starts(name: &str) -> impl Fn(&Action) -> bool {
     move |action| matches!(action, Action::Start { name: started } if started == name)
 }
 
-/// Whether a step waits for another, through others as well.
+/// Whether a step waits for another, directly or through others.
 fn waits(plan: &Plan, step: usize, for_step: usize) -> bool {
     plan.steps[step].after.iter().any(|before| *before == for_step || waits(plan, *before, for_step))
 }
@@ -43,9 +44,9 @@ async fn a_first_start_asks_podman_for_nothing_twice() {
     let all = looks.len();
     looks.sort();
     looks.dedup();
-    // Four listings, three images, and each service read back.
+    // Four listings, three image look-ups, and one read-back per service.
     assert_eq!((all, looks.len()), (10, 10), "{looks:?}");
-    // A network, a volume, and each container made and started.
+    // One network, one volume, and each container created and started.
     assert_eq!(podman.calls().len(), 8);
 }
 
@@ -95,7 +96,8 @@ async fn what_a_killed_start_had_set_aside_is_removed_by_the_next() {
     let plan = start(&podman, THREE, &[]).await;
     assert_eq!(plan.steps.len(), 1, "{plan}");
     assert!(!podman.world().containers.contains_key("web-0-former"));
-    // Killed before the new one was made, the next makes it, and only then lets the old one go.
+    // If a start was killed before it created the new container, the next start creates it and only
+    // then removes the old one.
     let mut world = podman.world();
     let (mut spec, _) = world.containers.remove("web-0").unwrap();
     spec.name = "web-0-former".into();
@@ -130,7 +132,7 @@ async fn a_service_is_started_after_those_that_it_uses() {
     let plan = plan(&podman, &using, &[]).await.unwrap();
     let (model, web) = (position(&plan, starts("model-0")), position(&plan, starts("web-0")));
     assert!(waits(&plan, model, web), "{plan}");
-    // Those that use each other have no first one, and are started all the same.
+    // Services in a cycle have no first one and are started anyway.
     let circle = using.replace("[services.web]", "[services.web]\nenv.MODEL = \"http://llm\"");
     start(&podman, &circle, &[]).await;
     assert_eq!(podman.world().containers.len(), 3);
@@ -146,7 +148,7 @@ async fn a_network_with_other_settings_takes_down_and_brings_back_all_who_run_on
     assert_eq!(network.to_string(), "the network `airpods_network` with `model-0`, `web-0`");
     assert_eq!(network.why, ["`runtime.network.internal` is `true` in the configuration and `false` in podman"]);
     assert!(network.needs_consent());
-    // The one that was not named comes back as well.
+    // The service that was not named is recreated, too.
     position(&plan, starts("model-0"));
     // A service on the host's network is left alone.
     assert!(!plan.steps.iter().any(|step| step.service.as_deref() == Some("paint")), "{plan}");
@@ -163,7 +165,7 @@ async fn a_network_is_made_anew_when_asked_for_even_with_the_same_settings() {
     assert_eq!(plan.needs_consent(), Vec::<&Replaced>::new());
 }
 
-/// Three services, of which one is to have its container under another name.
+/// Three services; one gets its container under another name.
 fn renamed() -> String {
     THREE.replace("[services.web]", "[services.web]\ncontainer = \"w-0\"")
 }

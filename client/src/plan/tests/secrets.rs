@@ -1,4 +1,4 @@
-//! Secret variables: given without being shown, and a value that has changed makes a new container.
+//! Secret variables are passed without being shown, and a changed value replaces the container.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn openai(value: &str) -> SecretValues {
     [(Secret::new(value.to_owned()), SecretSource::File("/keys/openai".into()))].into_iter().collect()
 }
 
-/// The plan of a start where the file has this value.
+/// The plan of a start in which the file has this value.
 async fn plan_with(podman: &Simulated, value: &str) -> Result<Plan, Conflict> {
     let mut desired = desired(&keys(), &[], NEW);
     desired.give_secrets(&openai(value));
@@ -26,7 +26,7 @@ async fn start_with(podman: &Simulated, value: &str) -> Plan {
     plan
 }
 
-/// Why the container would be replaced.
+/// The reasons for replacing the container.
 fn why(plan: &Plan) -> Vec<String> {
     plan.replaced.iter().flat_map(|replaced| replaced.why.clone()).collect()
 }

@@ -1,4 +1,4 @@
-//! Whatever spelling a person chooses, and whatever podman makes of it: a second start has nothing to do.
+//! Whatever spelling the configuration uses and podman reports, a second start has nothing to do.
 
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -6,7 +6,7 @@ use proptest::sample::{select, subsequence};
 use super::*;
 use crate::podman::Podman;
 
-/// A value in one of the spellings that a configuration takes.
+/// A value in one of the spellings that the configuration accepts.
 fn one_of(spellings: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
     select(spellings)
 }
@@ -22,7 +22,7 @@ const IMAGES: &[&str] = &[
     "quay.io/lab/web:1.2@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
 ];
 
-/// Lines of `[runtime.network]`, each of a key of its own.
+/// Lines of `[runtime.network]`, each with a different key.
 const NETWORK: &[&str] = &[
     "dns_servers = [\"2001:DB8:0:0::53\", \"192.0.2.53\"]",
     "mtu = 1380",
@@ -30,7 +30,7 @@ const NETWORK: &[&str] = &[
     "internal = true",
 ];
 
-/// Lines of a service, each of a key of its own.
+/// Lines of a service, each with a different key.
 const SERVICE: &[&str] = &[
     "resources.memory = \"64M\"",
     "resources.cpus = \"0.123456\"",
@@ -74,7 +74,7 @@ proptest! {
         runtime.block_on(async {
             let mut first = plan(&podman, &toml, &[]).await.unwrap();
             first.ports.clear();
-            // Folders are the machine's, not the simulated podman's.
+            // Folders are on the test machine, not in the simulated podman.
             first.steps.iter_mut().for_each(|step| if let Action::CreateFolder(_) = step.action {
                 step.action = Action::Pull("localhost/nothing".into());
             });
@@ -89,7 +89,7 @@ proptest! {
     }
 }
 
-/// The same podman, whose registry has an image of no use.
+/// The same podman with a registry that lacks the services' images, so that every pull fails.
 fn with_nothing_to_pull(podman: &Simulated) -> Simulated {
     let registry = ["localhost/nothing".to_owned()].into();
     Simulated::new(podman.version(), World { registry, ..podman.world() })
