@@ -1,4 +1,4 @@
-//! Does one step.
+//! Carries out one step.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -22,33 +22,33 @@ use crate::podman::{
 };
 use crate::port::{HostPort, Protocol};
 
-/// How many lines of a dead container's log are told.
+/// How many lines of an ended container's log the error shows.
 const LAST_WORDS: u32 = 10;
 
-/// How long they may take to come.
+/// How long podman may take to send those lines.
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(10);
 
-/// The change of a step, by which it is undone.
+/// The change that a step made, for the undo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Done {
-    /// Nothing that would have to be undone.
+    /// The step changed nothing that needs an undo.
     Nothing,
-    /// The plan's text.
+    /// The step did what the plan says.
     AsPlanned,
-    /// The plan's text, or nothing, or part of it: podman's answer did not come.
+    /// The step did all, part or none of what the plan says: podman's answer did not arrive.
     Unknown,
-    /// These folders were made, the outermost first.
+    /// The step created these folders, the outermost first.
     Folders(Vec<PathBuf>),
 }
 
-/// Does steps, and keeps what later ones need.
+/// Carries out steps, and keeps what later steps need.
 pub(super) struct Actor<'a, P, G> {
     pub(super) podman: &'a P,
     pub(super) pace: &'a Pace,
     pub(super) progress: &'a dyn Progress,
     pub(super) cancel: Rc<Cancel>,
     pub(super) gate: &'a G,
-    /// Set once containers may start.
+    /// Set once the gate has let containers start.
     pub(super) passed: OnceCell<()>,
     pub(super) network: RefCell<Option<Network>>,
     pub(super) outcome: RefCell<Outcome>,
@@ -89,7 +89,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
                 let set_aside = self.set_aside(name, former, *running).await;
                 self.or_put_back(set_aside, running.then_some(name)).await.map_err(refused)?;
             }
-            // It would be needed to undo the others, so it is removed after all of them.
+            // An undo still needs the container: `undo::discard` removes it after all steps.
             Action::Discard { .. } => return Ok(Done::Nothing),
             Action::CreatePod(spec) => {
                 let mut spec = spec.clone();
@@ -151,7 +151,8 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
         self.podman.rename_container(name, former).await
     }
 
-    /// Starts containers again that were stopped for this, if it failed. Where nobody knows, that is for the undo to find out.
+    /// After a failure, restarts the containers that the step stopped. An unknown outcome is left
+    /// to the undo.
     async fn or_put_back(
         &self,
         result: Result<(), PodmanError>,
@@ -167,14 +168,14 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
         result
     }
 
-    /// Gives an endpoint the addresses of its fixed places.
+    /// Computes the addresses of an endpoint's fixed places.
     fn settle(&self, endpoint: &mut Endpoint) -> Result<(), StepError> {
         let network = self.network.borrow();
         let settled = network.as_ref().is_none_or(|network| endpoint.settle(network));
         if settled { Ok(()) } else { Err(StepError::SubnetTooSmall) }
     }
 
-    /// Either the outcome, or the end by cancellation.
+    /// The result of `work`, unless cancellation comes first.
     pub(super) async fn unless_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T, StepError> {
         match select(pin!(work), pin!(self.cancel.cancelled())).await {
             Either::Left((done, _)) => Ok(done),
@@ -197,7 +198,8 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
         }
         let mut differences = read_back(expected, &closely.detail, &closely.kernel);
         if differences.iter().any(|one| one.setting.controller().is_some()) {
-            // Rootless podman can limit only what the system lets it; that is worth a warning and no refusal.
+            // Rootless podman can enforce only what the system delegates to the user, so this is a
+            // warning and not an error.
             let facts = self.podman.host_facts().await?;
             let mut outcome = self.outcome.borrow_mut();
             differences.retain(|one| match one.excuse(&facts) {
@@ -211,10 +213,10 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
         if differences.is_empty() {
             return Ok(());
         }
-        // If the container has ended meanwhile, that is the cause, and not its missing ports and process.
+        // If the container has ended meanwhile, that is the cause of what is missing.
         let now = self.podman.inspect_container(&expected.spec.name).await?;
         if may_end(now.state) {
-            // An ended container has only podman's record; its process and ports cannot be compared.
+            // An ended container has no process and no ports to compare, only podman's report.
             differences.retain(|one| one.source == Source::Podman);
             if differences.is_empty() {
                 return Ok(());
@@ -225,7 +227,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
         Err(Trouble::Step(StepError::Differs { service: service.to_owned(), differences }))
     }
 
-    /// A container that has ended, or that podman had to restart, is not starting well. `restarts` are those of before.
+    /// Fails if a container has ended, or if podman has restarted it more often than `restarts`.
     async fn must_run(
         &self,
         service: &str,
@@ -235,7 +237,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
     ) -> Result<(), Trouble> {
         let code = match detail.state {
             ContainerState::Exited(code) => Some(code),
-            // podman forgets the code when it starts the container again.
+            // podman forgets the exit code when it restarts the container.
             _ if detail.restarts > restarts => None,
             _ => return Ok(()),
         };
@@ -245,7 +247,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
             log.len() < LAST_WORDS as usize
         };
         let options = LogOptions { tail: Some(LAST_WORDS), ..LogOptions::default() };
-        // Its last words are a courtesy: without them the error is still the error.
+        // The log is optional: the error is reported without it.
         let _ = tokio::time::timeout(LAST_WORDS_WITHIN, self.podman.logs(container, &options, &mut keep)).await;
         let (service, container) = (service.to_owned(), container.to_owned());
         Err(Trouble::Step(StepError::Ended { service, container, code, log }))
@@ -265,7 +267,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
         let patience = times.patience(self.pace.startup, self.pace.interval);
         let start = Instant::now();
         let mut process = None;
-        // Earlier restarts of a service that ran before are not this start's failures.
+        // Restarts from before this plan are not failures of this start.
         let mut restarts = (!kept).then_some(0);
         loop {
             let asked = ask_health(self.podman, container, check, timeout);
@@ -273,7 +275,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
                 Ok(answer) if answer.healthy => {
                     self.outcome.borrow_mut().healthy.insert(service.to_owned());
                     let (asked, took) = (check.place(), start.elapsed());
-                    // A service that ran before is reported only if it had to be waited for.
+                    // A service that ran before and is healthy at the first check is not reported.
                     if restarts.is_some() {
                         self.progress.event(&Event::Healthy { service, asked: &asked, took });
                     }
@@ -282,7 +284,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
                 Ok(answer) => answer.told(),
                 Err(reason) => reason,
             };
-            // While its first process lives the container has not ended: podman need not be asked.
+            // While the first process lives the container has not ended, so podman is not called.
             if !process.is_some_and(kernel::lives) {
                 let detail = self.podman.inspect_container(container).await?;
                 self.must_run(service, container, &detail, *restarts.get_or_insert(detail.restarts)).await?;
@@ -292,7 +294,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
                 let (service, asked, waited) = (service.to_owned(), check.place(), start.elapsed());
                 return Ok(Some(Late { service, asked, last, waited }));
             }
-            // Most services answer within the first second: look often at first.
+            // Most services answer within the first second, so the first checks are frequent.
             let pause = interval.min(start.elapsed().max(std::time::Duration::from_millis(20)));
             self.unless_cancelled(tokio::time::sleep(pause)).await?;
         }
@@ -300,8 +302,8 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
 }
 
 impl<P: Podman, G: Gate> Actor<'_, P, G> {
-    /// Waits until a container has ended, and well: for as long as it takes where that is required, else no longer than for a service
-    /// to become healthy.
+    /// Waits until a container has ended with success: without a limit if `required`, otherwise as
+    /// long as for a service to become healthy.
     async fn await_end(&self, service: &str, container: &str, required: bool) -> Result<(), Trouble> {
         if self.pace.startup.is_zero() {
             return Ok(());
@@ -327,7 +329,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
     }
 }
 
-/// A step's own error, or podman's, which lacks the step's name.
+/// A step's own error, or podman's, which still lacks the step.
 enum Trouble {
     Step(StepError),
     Podman(PodmanError),
@@ -354,7 +356,7 @@ impl From<PodmanError> for Trouble {
     }
 }
 
-/// podman's refusal of a step. A port is named as such, since podman is the last to look.
+/// The error of a step that podman refused. A port in use has an error of its own.
 fn refused(step: &Step, source: PodmanError) -> StepError {
     let place = match &step.service {
         Some(service) => format!("services.{service}"),
@@ -375,7 +377,7 @@ fn refused(step: &Step, source: PodmanError) -> StepError {
     StepError::Refused { place, what, source }
 }
 
-/// The port in `… listen tcp4 :11434: bind: address already in use`, in the words of Go's net package.
+/// The port in `… listen tcp4 :11434: bind: address already in use`, as Go's net package writes it.
 fn port_in_use(message: &str) -> Option<HostPort> {
     let before = message.split("address already in use").next().filter(|before| before.len() < message.len())?;
     let protocol = if message.contains("listen udp") { Protocol::Udp } else { Protocol::Tcp };
@@ -383,14 +385,14 @@ fn port_in_use(message: &str) -> Option<HostPort> {
     Some(HostPort { protocol, ..HostPort::tcp(port) })
 }
 
-/// Makes a folder and those above it, and tells which it made.
+/// Creates a folder and its missing parents, and returns those it created.
 pub(super) fn make_folders(path: &Path, service: &str) -> Result<Done, StepError> {
     let mut made: Vec<PathBuf> =
         path.ancestors().take_while(|folder| !folder.exists()).map(Path::to_path_buf).collect();
     made.reverse();
     let place = format!("services.{service}.volumes");
     file::refuse_other_users(path).and_then(|()| std::fs::create_dir_all(path)).map_err(|source| {
-        // The folders above the failed one may have been made: they are new, and so empty.
+        // Parents of the failed folder may have been created; they are new and so empty.
         made.iter().rev().for_each(|folder| drop(std::fs::remove_dir(folder)));
         StepError::Folder { place, path: path.to_owned(), source }
     })?;

@@ -1,5 +1,5 @@
-//! Ends things, stage by stage. Nothing of it can be taken back, so a failure stops nothing else and Ctrl-C stops what has
-//! not begun; whatever comes of it is told.
+//! Carries out a teardown, stage by stage. It cannot be undone, so a failure does not stop the
+//! rest. Ctrl-C stops what has not begun. Every outcome is reported.
 
 use std::future::Future;
 use std::io;
@@ -20,36 +20,36 @@ pub struct Ended {
     pub done: Vec<Teardown>,
     /// The failed steps, and the reasons.
     pub refused: Vec<(Teardown, String)>,
-    /// The steps under way when the waiting ended: they may still happen.
+    /// The steps still under way when the second Ctrl-C came: they may still be done.
     pub under_way: Vec<Teardown>,
     /// The steps not begun because of Ctrl-C.
     pub left: Vec<Teardown>,
 }
 
 impl Ended {
-    /// Whether Ctrl-C kept something from being done.
+    /// Whether Ctrl-C prevented a step, or its outcome is unknown because of it.
     #[must_use]
     pub fn is_cut_short(&self) -> bool {
         !(self.under_way.is_empty() && self.left.is_empty())
     }
 }
 
-/// Something to tell while things end.
+/// A progress report during a teardown.
 #[derive(Debug)]
 pub enum Notice<'a> {
-    /// This is done.
+    /// This step is done.
     Done(&'a Teardown),
-    /// These have not ended at once.
+    /// These steps have taken longer than one second.
     Slow(&'a [&'a Teardown]),
-    /// Ctrl-C came, and so many are waited for.
+    /// Ctrl-C came, and this number of steps is waited for.
     Waiting(usize),
 }
 
 /// A stop that takes longer than this is reported while it lasts.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// Ends everything in `stages`. After `interrupt` nothing new begins, and what is under way is waited for, since a call that
-/// is cut off may still be carried out; `again` ends the waiting, too.
+/// Carries out everything in `stages`. After `interrupt` no new stage begins. Steps under way are
+/// waited for, because podman may still carry out a call that is cut off. `again` ends that wait.
 pub async fn end(
     podman: &impl Podman,
     stages: &[Vec<Teardown>],
@@ -71,6 +71,7 @@ pub async fn end(
         let (mut slow, mut is_slow) = (pin!(tokio::time::sleep(SLOW)), false);
         loop {
             tokio::select! {
+                // An interrupt counts before a step that ends at the same poll.
                 biased;
                 () = &mut interrupt, if !interrupted => {
                     interrupted = true;
@@ -92,7 +93,7 @@ pub async fn end(
                             tell(Notice::Done(one));
                             ended.done.push(one.clone());
                         }
-                        // It had gone by itself.
+                        // The object was gone already.
                         Ok(false) => {}
                         Err(why) => ended.refused.push((one.clone(), why)),
                     }
@@ -103,7 +104,7 @@ pub async fn end(
     ended
 }
 
-/// Does one thing; false if it was not there any more.
+/// Carries out one step; false if the object was gone already.
 async fn act<'a>(
     podman: &impl Podman,
     teardown: &'a Teardown,
@@ -127,12 +128,13 @@ async fn act<'a>(
     (teardown, outcome)
 }
 
-/// Removes a file, and the folder of ours that it leaves empty; false if it was not there any more.
+/// Removes a file, and airpods' own folder if that is empty then; false if the file was gone
+/// already.
 fn discard(file: &Path) -> Result<bool, String> {
     match std::fs::remove_file(file) {
         Ok(()) => {
             let folder = file.parent().filter(|folder| folder.file_name().is_some_and(|name| name == FOLDER));
-            // The kernel refuses to remove a folder that is not empty, as it should.
+            // The kernel refuses to remove a folder that is not empty, so no other file is lost.
             drop(folder.map(std::fs::remove_dir));
             Ok(true)
         }
@@ -169,7 +171,7 @@ mod tests {
         podman
     }
 
-    /// Completes when it has been asked so many times.
+    /// A future that completes after this number of polls.
     fn after_polls(mut polls: u32) -> impl Future<Output = ()> {
         std::future::poll_fn(move |context| {
             context.waker().wake_by_ref();

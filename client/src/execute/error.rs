@@ -1,4 +1,4 @@
-//! Why the execution of a plan ended early, and what is left of it.
+//! The errors that end the execution of a plan, and the changes that remain.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,11 +16,11 @@ use crate::terminal::{Escaped, EscapedLine};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StepError {
-    /// The user or the system asked to end.
+    /// The user or the system ended the command.
     #[error("interrupted")]
     Interrupted,
 
-    /// Some program listens on a port that a service needs.
+    /// Another program listens on a port that a service needs.
     #[error("`services.{service}.ports`: port {port} is in use by another program")]
     PortInUse {
         /// The service.
@@ -29,23 +29,23 @@ pub enum StepError {
         port: HostPort,
     },
 
-    /// An image did not come.
+    /// An image could not be pulled.
     #[error("`services.{service}.image`: the image `{image}` cannot be pulled{}", because(source, CAUSES_OF_PULLS))]
     Pull {
         /// The service.
         service: String,
         /// The image.
         image: String,
-        /// Podman's answer.
+        /// podman's answer.
         source: PodmanError,
     },
 
-    /// podman refused to make the network.
+    /// podman refused to create the network.
     #[error("`runtime.network`: the network `{name}` cannot be created{}", because(source, CAUSES))]
     Network {
         /// The network.
         name: String,
-        /// Podman's answer.
+        /// podman's answer.
         source: PodmanError,
     },
 
@@ -53,10 +53,10 @@ pub enum StepError {
     #[error("`runtime.network.subnet`: the network has too few addresses for the services")]
     SubnetTooSmall,
 
-    /// A folder of ours cannot be made.
+    /// A folder of ours cannot be created.
     #[error("`{place}`: the folder `{}` cannot be made", path.display())]
     Folder {
-        /// The key.
+        /// The key of the setting.
         place: String,
         /// The folder.
         path: PathBuf,
@@ -72,18 +72,18 @@ pub enum StepError {
         place: String,
         /// The step, as the plan shows it.
         what: String,
-        /// Podman's answer.
+        /// podman's answer.
         source: PodmanError,
     },
 
-    /// A container ended instead of serving.
+    /// A container ended, or podman had to restart it.
     #[error("`services.{service}`: the container `{container}` {} while it was starting", ended(*code))]
     Ended {
         /// The service.
         service: String,
         /// Its container.
         container: String,
-        /// Its exit code, unless podman has started it again since.
+        /// Its exit code; none if podman has restarted it since.
         code: Option<i32>,
         /// The end of its log.
         log: Vec<String>,
@@ -95,16 +95,16 @@ pub enum StepError {
         late.service, late.asked, late.waited.as_secs(), late.last
     )]
     NotHealthy {
-        /// How it was asked, and what it said.
+        /// The health check, and its last answer.
         late: super::Late,
     },
 
-    /// The running container is not as asked for.
+    /// The running container does not have the desired settings.
     #[error("{}", list(service, differences))]
     Differs {
         /// The service.
         service: String,
-        /// Each setting.
+        /// The settings that differ.
         differences: Vec<Difference>,
     },
 }
@@ -119,7 +119,7 @@ fn list(service: &str, differences: &[Difference]) -> String {
 }
 
 impl StepError {
-    /// Whether the step may have been done all the same.
+    /// Whether the step may have been done although it failed.
     pub(super) fn leaves_open(&self) -> bool {
         match self {
             Self::Network { source, .. } | Self::Refused { source, .. } => source.leaves_open(),
@@ -127,7 +127,7 @@ impl StepError {
         }
     }
 
-    /// podman's own words, if it said why.
+    /// podman's message, if podman gave the reason.
     fn said_by_podman(&self) -> Option<String> {
         match self {
             Self::Pull { source, .. } | Self::Network { source, .. } | Self::Refused { source, .. } => {
@@ -169,14 +169,15 @@ impl StepError {
     }
 }
 
-/// Registries say of an image that is not there that it may not be seen, lest anybody find out what others have.
+/// A hint about a failed pull. Registries answer "denied" for an image that does not exist, so as
+/// not to reveal private ones.
 fn pull_hint(image: &str, source: &PodmanError) -> String {
-    // "permission denied" is about this machine's files, not about the registry.
+    // podman says "permission denied" about files of this host, not about the registry.
     let said = source.message().to_ascii_lowercase().replace("permission denied", "");
     if !["unauthorized", "authentication required", "denied"].iter().any(|word| said.contains(word)) {
         return "check the name, and that the registry can be reached".to_owned();
     }
-    // A name without a registry has been completed by podman, and names it in what it says.
+    // podman completes a name without a registry, and its message names the registry.
     let registry = image.split_once('/').map(|(first, _)| first).filter(|first| first.contains(['.', ':']));
     let login = registry.map_or_else(|| "podman login".to_owned(), |registry| format!("podman login {registry}"));
     format!("check the name; if the image is not public, log in with `{login}`")
@@ -194,8 +195,8 @@ fn refusal_hint(source: &PodmanError) -> Option<String> {
     })
 }
 
-/// Known causes in podman's messages, and the words for the first line. A message begins with the action that failed,
-/// and may end with podman's own reading of the cause.
+/// Texts in podman's messages, and the cause to print in the first line. A message begins with the
+/// failed action and may end with podman's own reading of the cause.
 type Causes = [(&'static [&'static str], &'static str)];
 
 const CAUSES: &Causes = &[
@@ -217,15 +218,15 @@ const CAUSES_OF_PULLS: &Causes = &[
     ),
 ];
 
-/// The cause for the first line, if it is a known one.
+/// The cause for the first line, if the message has a known one.
 fn because(source: &PodmanError, causes: &Causes) -> String {
     let said = source.message().to_ascii_lowercase();
     let known = causes.iter().find(|(words, _)| words.iter().any(|word| said.contains(word)));
     known.map_or_else(String::new, |(_, cause)| format!(": {cause}"))
 }
 
-/// The longest line of podman's words, in characters. A longer line loses its middle: its ends tell the action and why
-/// it failed.
+/// The longest message of podman's that is printed, in characters. A longer one loses its middle,
+/// because its ends hold the action and the cause.
 const LONGEST: usize = 240;
 
 fn shortened(text: &str) -> String {
@@ -239,14 +240,14 @@ fn shortened(text: &str) -> String {
     format!("{beginning} … {rest}")
 }
 
-/// A plan whose execution ended early.
+/// The error of a plan that was not completed.
 #[derive(Debug)]
 pub struct Aborted {
-    /// Why.
+    /// The reason.
     pub cause: StepError,
     /// The changes that could not be undone, a sentence each; empty if the former state is restored.
     pub left: Vec<String>,
-    /// Show podman's words in full.
+    /// Print podman's message in full.
     detail: bool,
 }
 
@@ -255,7 +256,7 @@ impl Aborted {
         Self { cause, left, detail: false }
     }
 
-    /// The same, with podman's words in full if `detail`.
+    /// The same, with podman's message in full if `detail`.
     #[must_use]
     pub(super) fn in_detail(self, detail: bool) -> Self {
         Self { detail, ..self }
@@ -286,14 +287,15 @@ impl Report for Aborted {
         }
     }
 
-    /// The cause, podman's words about it or the container's last ones, what is left, and the next command.
+    /// Prints the cause, podman's message or the end of the container's log, what is left, and the
+    /// next command.
     fn render(&self, to: &mut dyn Write) -> io::Result<()> {
         let said = self.cause.said_by_podman();
         let fault = self.home_fault();
         match (&said, &fault) {
             (None, Some(fault)) => writeln!(to, "error: {}", Escaped(&format!("{self}: {fault}")))?,
             (None, None) => render(self, None, to)?,
-            // Its words have a line of their own.
+            // podman's message gets a line of its own below.
             (Some(_), _) => writeln!(to, "error: {}", Escaped(&self.to_string()))?,
         }
         if let Some(said) = said {

@@ -1,4 +1,4 @@
-//! A gate before the first container starts, while the steps that come before it go on.
+//! A gate before the first start of a container. Steps that come before it are not held back.
 
 use std::future::Future;
 
@@ -6,20 +6,21 @@ use super::act::Actor;
 use super::{Event, Interrupted, StepError};
 use crate::podman::Podman;
 
-/// Holds back every start of a container until it is settled. It is asked once, when the first container could start.
+/// Holds back every start of a container. It is asked once, when the first container could start.
 #[allow(async_fn_in_trait, reason = "futures stay on the one thread of the client")]
 pub trait Gate {
-    /// Waits until it is known whether there is something to settle.
+    /// Waits until it is known whether the user has to be asked.
     async fn is_needed(&self) -> bool;
 
-    /// Settles it. No progress is shown meanwhile, so that a question stays readable.
+    /// Asks the user and acts on the answer. No progress is shown meanwhile, so that the question
+    /// stays readable.
     ///
     /// # Errors
     /// [`Interrupted`], after which no container starts.
     async fn settle(&self, interrupt: impl Future<Output = ()>) -> Result<(), Interrupted>;
 }
 
-/// A gate with nothing to settle.
+/// A gate that is always open.
 #[derive(Debug, Clone, Copy)]
 pub struct Open;
 
@@ -34,13 +35,14 @@ impl Gate for Open {
 }
 
 impl<P: Podman, G: Gate> Actor<'_, P, G> {
-    /// Lets the first start through the gate, and every other one behind it.
+    /// Takes the first start through the gate; every other one waits for it.
     pub(super) async fn pass_gate(&self) -> Result<(), StepError> {
         self.passed.get_or_try_init(|| self.open_gate()).await.copied()
     }
 
     async fn open_gate(&self) -> Result<(), StepError> {
-        // Another start came before this one, and was cut off.
+        // An earlier start was cancelled in the gate. `OnceCell` then lets the next one try, which
+        // must not ask again.
         if self.cancel.is_set() {
             return Err(StepError::Interrupted);
         }

@@ -1,7 +1,8 @@
-//! Executing a plan: its steps side by side where nothing forbids it, and back again when one fails.
+//! Executes a plan: runs its steps concurrently where dependencies allow it, and undoes them if one
+//! fails.
 //!
-//! [`execute`] asks the kernel about ports, runs the steps ([`run`]), and undoes on failure or Ctrl-C what this run
-//! did. It names the changes that it does not undo.
+//! [`execute`] checks ports with the kernel, runs the steps ([`run`]), and on a failure or Ctrl-C
+//! undoes the changes of this run. It names the changes that remain.
 
 mod act;
 mod end;
@@ -32,25 +33,25 @@ pub use error::{Aborted, StepError};
 pub use gate::{Gate, Open};
 pub use progress::{Event, Progress, Silent, bytes};
 
-/// The times and numbers by which a plan is executed.
+/// Timeouts and limits for executing a plan.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// One step after another.
+    /// Run one step after another.
     pub sequential: bool,
-    /// Images pulled at the same time, at least one.
+    /// The number of concurrent pulls, at least one.
     pub pulls: usize,
-    /// How long a service has to become healthy; zero does not wait.
+    /// How long a service has to become healthy; with zero, nothing waits for health.
     pub startup: Duration,
-    /// Time between two looks at its health.
+    /// Time between two health checks.
     pub interval: Duration,
-    /// How long one look may take.
+    /// How long one health check may take.
     pub ping: Duration,
-    /// Seconds that a container has to stop by itself.
+    /// How long a container has to stop by itself before podman kills it, in seconds.
     pub stop_seconds: u32,
 }
 
 impl Pace {
-    /// As configured.
+    /// The values of the configuration.
     #[must_use]
     pub fn from_config(cli: &Cli) -> Self {
         Self {
@@ -67,16 +68,16 @@ impl Pace {
 /// The outcome of an executed plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Warnings although the services run.
+    /// Warnings of a successful start.
     pub warnings: Vec<String>,
-    /// Services that answered as they should.
+    /// Services that passed their health check.
     pub healthy: BTreeSet<String>,
     /// Services that run but did not become healthy in time.
     pub late: Vec<Late>,
 }
 
 impl Outcome {
-    /// Whether a service is well, if it was asked.
+    /// Whether a service is healthy; none if it was not checked.
     #[must_use]
     pub fn is_healthy(&self, service: &str) -> Option<bool> {
         let late = self.late.iter().any(|late| late.service == service);
@@ -84,21 +85,21 @@ impl Outcome {
     }
 }
 
-/// A service that runs and did not become healthy in time.
+/// A service that did not become healthy in time, and still runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Late {
     /// The service.
     pub service: String,
-    /// How it was asked, as in `at http://…`.
+    /// The place of the check, as in `at http://…`.
     pub asked: String,
-    /// Its last answer.
+    /// The last answer or error.
     pub last: String,
     /// How long it was waited for.
     pub waited: Duration,
 }
 
-/// Executes a plan as [`execute`] does, and tells of it on standard error: of every step, and with podman's words in full, if
-/// `verbose`. No container starts before `gate` is settled.
+/// Executes a plan as [`execute`] does, with progress on standard error. With `verbose` it prints
+/// every step, and podman's messages in full. No container starts before `gate` lets it.
 pub async fn execute_in_sight(
     podman: &impl Podman,
     plan: &Plan,
@@ -112,10 +113,13 @@ pub async fn execute_in_sight(
     outcome.map_err(|aborted| aborted.in_detail(verbose))
 }
 
-/// Executes a plan, or leaves things as they were.
+/// Executes a plan, or restores the former state.
 ///
-/// `interrupt` ends it early, as Ctrl-C does: steps under way are waited for, and what was done is undone. A second Ctrl-C ends
-/// that, too. On failure the error says what could not be undone.
+/// `interrupt` ends it early, as Ctrl-C does: steps under way are waited for, and the finished ones
+/// are undone. A second Ctrl-C ends that, too.
+///
+/// # Errors
+/// The cause, with the changes that could not be undone.
 pub async fn execute(
     podman: &impl Podman,
     plan: &Plan,
@@ -126,7 +130,7 @@ pub async fn execute(
     execute_until(podman, plan, pace, progress, &Open, interrupt, interrupted()).await
 }
 
-/// The same with a gate; `again` is the second Ctrl-C.
+/// The same with a gate. `again` is the second Ctrl-C.
 async fn execute_until(
     podman: &impl Podman,
     plan: &Plan,
@@ -164,9 +168,9 @@ async fn execute_until(
     }
 }
 
-/// Completes when the user, the terminal or the system asks this process to end.
+/// Completes on SIGINT, SIGTERM or SIGHUP.
 ///
-/// From its first poll on, those signals do not end the process by themselves.
+/// From the first poll on, these signals no longer end the process by themselves.
 pub async fn interrupted() {
     let listen = |kind| signal(kind).ok();
     let mut signals = [listen(SignalKind::interrupt()), listen(SignalKind::terminate()), listen(SignalKind::hangup())];
@@ -174,7 +178,7 @@ pub async fn interrupted() {
     futures_util::future::select_all(received).await;
 }
 
-/// The next of one signal; never, where listening for it is not possible.
+/// Waits for the next such signal; for ever if the process cannot listen for it.
 async fn next(signal: Option<&mut Signal>) {
     match signal {
         Some(signal) => {
@@ -184,7 +188,7 @@ async fn next(signal: Option<&mut Signal>) {
     }
 }
 
-/// Somebody asked this process to end, and it was doing nothing that has to be undone.
+/// A signal asked this process to end, and there was nothing to undo.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
 pub struct Interrupted;
@@ -194,13 +198,13 @@ impl Report for Interrupted {
         Exit::Interrupted
     }
 
-    /// The person who pressed Ctrl-C need not be told.
+    /// Prints nothing: the user knows about the Ctrl-C.
     fn render(&self, _: &mut dyn Write) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// The outcome of `work`, unless `interrupt` comes first; then `work` is dropped.
+/// The result of `work`. If `interrupt` comes first, `work` is dropped.
 pub async fn unless<T>(
     interrupt: Pin<&mut impl Future<Output = ()>>,
     work: impl Future<Output = T>,
@@ -211,7 +215,7 @@ pub async fn unless<T>(
     }
 }
 
-/// Tells steps that can be cut off safely to end.
+/// Cancels steps that can be cut off safely.
 #[derive(Default)]
 pub(super) struct Cancel {
     set: Cell<bool>,
@@ -219,7 +223,7 @@ pub(super) struct Cancel {
 }
 
 impl Cancel {
-    /// Cancels, now and for whoever asks later.
+    /// Cancels current and later waiters.
     pub(super) fn set(&self) {
         self.set.set(true);
         self.notify.notify_waiters();
@@ -231,8 +235,8 @@ impl Cancel {
 
     /// Completes once cancelled.
     pub(super) async fn cancelled(&self) {
-        // Nothing runs between the look and the registration: the client has one thread, and `notified` registers
-        // on its first poll, which follows at once.
+        // No wake-up is lost between the check and the registration: the client has one thread, and
+        // `notified` registers on its first poll, which follows at once.
         while !self.set.get() {
             self.notify.notified().await;
         }

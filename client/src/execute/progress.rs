@@ -1,4 +1,5 @@
-//! Tells a person how far a plan is: a line per step done, and what is going on where there is a terminal.
+//! Shows the progress of a plan: a line per finished step, and on a terminal also the steps under
+//! way.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,45 +12,46 @@ use crate::plan::{Action, Step};
 use crate::podman::PullProgress;
 use crate::terminal::EscapedLine;
 
-/// Something that happens while a plan is executed.
+/// An event during the execution of a plan.
 #[derive(Debug)]
 #[allow(missing_docs, reason = "the index is the step's place in the plan, the rest speaks for itself")]
 pub enum Event<'a> {
     /// A step begins.
     Began { index: usize, step: &'a Step },
-    /// Part of a layer has come.
+    /// Part of a layer has arrived.
     Pulling { index: usize, service: &'a str, report: &'a PullProgress },
-    /// A step is done; `did` tells whether it changed something.
+    /// A step is done. `did` is true if it changed something.
     Finished { index: usize, step: &'a Step, did: bool, took: Duration },
-    /// A service answers as it should.
+    /// A service passed its health check.
     Healthy { service: &'a str, asked: &'a str, took: Duration },
-    /// A step failed, or was cut off.
+    /// A step failed or was cancelled.
     Failed { index: usize, step: &'a Step },
-    /// It was interrupted, and so many steps under way are waited for.
+    /// Ctrl-C came, and this number of steps is waited for.
     Waiting { count: usize },
     /// The changes are being undone.
     Undoing,
-    /// Something else is shown or asked from here on.
+    /// Progress must be hidden: something else is printed from here on.
     Paused,
-    /// Nothing else is shown any more.
+    /// Progress may be shown again.
     Resumed,
 }
 
-/// The observer.
+/// Receives the events of an execution.
 pub trait Progress {
-    /// Takes notice.
+    /// Handles an event.
     fn event(&self, event: &Event<'_>);
 }
 
-/// The observer for standard error: moving lines on a terminal, and plain ones elsewhere. A terminal that cannot move
-/// lines (`TERM=dumb` or none) gets plain ones, too: indicatif would show nothing at all there.
+/// The observer for standard error: moving lines on a terminal, plain ones elsewhere. A terminal
+/// that cannot move lines (no `TERM`, or `TERM=dumb`) gets plain ones, because indicatif shows
+/// nothing there.
 #[must_use]
 pub(super) fn progress_on_stderr(verbose: bool) -> Box<dyn Progress> {
     let moves = !MultiProgress::new().is_hidden();
     if moves { Box::new(Terminal::new(verbose)) } else { Box::new(Lines::new(verbose)) }
 }
 
-/// Says nothing.
+/// An observer that prints nothing.
 #[derive(Debug, Default)]
 pub struct Silent;
 
@@ -57,7 +59,7 @@ impl Progress for Silent {
     fn event(&self, _: &Event<'_>) {}
 }
 
-/// A line per step done, for a file or a pipe.
+/// One line per finished step, for a file or a pipe.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     verbose: bool,
@@ -65,12 +67,12 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Tells of every step, also of those that nobody asks about, if `verbose`.
+    /// With `verbose`, prints every step.
     fn new(verbose: bool) -> Self {
         Self { verbose, ..Self::default() }
     }
 
-    /// The line for an event, if it is worth one.
+    /// The line for an event, if it has one.
     fn line(&self, event: &Event<'_>) -> Option<String> {
         match event {
             Event::Pulling { index, report, .. } => {
@@ -93,13 +95,13 @@ impl Lines {
 impl Progress for Lines {
     fn event(&self, event: &Event<'_>) {
         if let Some(line) = self.line(event) {
-            // Progress is a courtesy: a closed stderr must not stop a launch.
+            // Progress is optional: a closed stderr must not stop a launch.
             let _ = writeln!(anstream::stderr(), "{}", EscapedLine(&line));
         }
     }
 }
 
-/// A line for each service that says in place what is done for it, and above them lines for what concerns all.
+/// One line per service, updated in place, below lines about steps that services share.
 #[derive(Debug, Default)]
 pub(super) struct Terminal {
     verbose: bool,
@@ -111,9 +113,9 @@ pub(super) struct Terminal {
 #[derive(Debug)]
 struct ServiceLine {
     bar: ProgressBar,
-    /// The bytes of each pull under way, by its step.
+    /// The layers of each pull under way, by step index.
     pulls: BTreeMap<usize, Layers>,
-    /// The steps under way that take time.
+    /// The steps under way that are shown, by index.
     open: BTreeSet<usize>,
 }
 
@@ -139,7 +141,7 @@ impl ServiceLine {
         }
     }
 
-    /// Ends a step; answers how many bytes it pulled.
+    /// Ends a step and returns the bytes it pulled.
     fn end(&mut self, index: usize) -> u64 {
         let bytes = self.pulls.remove(&index).map_or(0, |layers| layers.sum().1);
         if bytes > 0 {
@@ -157,12 +159,12 @@ impl ServiceLine {
 }
 
 impl Terminal {
-    /// Tells of every step, also of those that nobody asks about, if `verbose`.
+    /// With `verbose`, prints every step.
     fn new(verbose: bool) -> Self {
         Self { verbose, screen: MultiProgress::new(), services: RefCell::default() }
     }
 
-    /// Does something with the line of a step's service; none if the step concerns all.
+    /// Applies `work` to the line of a service; none if the step has no service.
     fn with_line<T>(&self, service: Option<&str>, work: impl FnOnce(&mut ServiceLine) -> T) -> Option<T> {
         let mut services = self.services.borrow_mut();
         let line = services.entry(service?.to_owned()).or_insert_with(|| ServiceLine {
@@ -174,7 +176,7 @@ impl Terminal {
     }
 
     fn print(&self, line: &str) {
-        // Progress is a courtesy: a closed stderr must not stop a launch.
+        // Progress is optional: a closed stderr must not stop a launch.
         let _ = self.screen.println(EscapedLine(line).to_string());
     }
 
@@ -217,7 +219,7 @@ impl Progress for Terminal {
             Event::Waiting { count } => self.print(&waiting(*count)),
             Event::Undoing => self.print("undoing the changes"),
             Event::Paused => {
-                // Where the lines cannot be cleared they stay above.
+                // If the lines cannot be cleared they stay above, which does no harm.
                 let _ = self.screen.clear();
                 self.screen.set_draw_target(ProgressDrawTarget::hidden());
             }
@@ -228,12 +230,12 @@ impl Progress for Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // The last line about each service stays on the screen.
+        // `abandon` leaves the last text of each service on the screen.
         self.services.borrow().values().for_each(|line| line.bar.abandon());
     }
 }
 
-/// The line while a step is under way; none for a step that takes no time.
+/// The text while a step is under way; none for a step that takes no time.
 fn under_way(step: &Step) -> Option<String> {
     let service = step.service.as_deref().unwrap_or_default();
     Some(match &step.action {
@@ -255,7 +257,7 @@ fn waiting(count: usize) -> String {
     format!("waiting for {steps} under way; Ctrl-C again leaves everything as it is")
 }
 
-/// How a pull looks while it goes on (indicatif's template language).
+/// The line of a pull under way (indicatif's template language).
 const PULL_BAR: &str = "{spinner} {msg} {bar:24} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}";
 
 /// The layers of one pull, with bytes done and bytes in all.
@@ -274,7 +276,7 @@ impl Layers {
     }
 }
 
-/// The message about a step that is done; none about those that nobody asks about.
+/// The message about a finished step; none for one that is printed only with `--verbose`.
 fn said(step: &Step, took: Duration, bytes: u64) -> Option<String> {
     let service = step.service.as_deref().unwrap_or_default();
     let seconds = took.as_secs_f64();
@@ -337,7 +339,7 @@ mod tests {
         let lines = Lines::default();
         let step = step(Action::Pull("lab/web:1".into()));
         assert_eq!(lines.line(&Event::Began { index: 0, step: &step }).as_deref(), Some("pulling `lab/web:1`"));
-        // A layer is reported again and again as it grows.
+        // podman reports a layer again and again as it grows.
         for (layer, done) in [("a", 1), ("b", 512), ("a", 1536)] {
             assert_eq!(lines.line(&pull(&report(layer, done, if layer == "a" { 1536 } else { 512 }))), None);
         }

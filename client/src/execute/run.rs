@@ -1,4 +1,4 @@
-//! Runs the steps of a plan, each as soon as those before it are done.
+//! Runs the steps of a plan, each as soon as the steps it waits for are done.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -18,23 +18,23 @@ use super::{Cancel, Outcome, Pace, StepError};
 use crate::plan::{Action, Plan};
 use crate::podman::Podman;
 
-/// The outcome of a plan's steps.
+/// The outcome of running a plan's steps.
 pub(super) struct Ran {
     /// The changes of the finished steps, in the order they finished.
     pub(super) done: Vec<(usize, Done)>,
-    /// The facts to print.
+    /// What to print about the run.
     pub(super) outcome: Outcome,
-    /// The first failure. Steps that were under way when it came were ended or waited for.
+    /// The first failure. Steps under way at that time were cancelled or waited for.
     pub(super) failure: Option<StepError>,
     /// The changes that a failed step could not undo.
     pub(super) left: Vec<String>,
-    /// It was interrupted.
+    /// Whether Ctrl-C came.
     pub(super) interrupted: bool,
-    /// The steps that were under way when nobody wanted to wait for them any more: they may still be done.
+    /// The steps still under way when the second Ctrl-C came: they may still be done.
     pub(super) under_way: Vec<usize>,
 }
 
-/// Which steps can be begun.
+/// Decides which step can begin.
 struct Schedule<'a> {
     plan: &'a Plan,
     waiting: BTreeSet<usize>,
@@ -58,7 +58,7 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// Takes out a step that can be begun now, if there is one.
+    /// Removes a step that can begin now from the waiting ones, if there is one.
     fn next(&mut self) -> Option<usize> {
         let plan = self.plan;
         if self.running >= self.at_once {
@@ -89,8 +89,8 @@ impl<'a> Schedule<'a> {
     }
 }
 
-/// Runs them all. After a failure nothing new begins; what changes podman's state is waited for, since a call that
-/// is cut off may still be carried out; `again` ends the waiting.
+/// Runs all steps. After a failure no new step begins. Steps that change podman's state are waited
+/// for, because podman may still carry out a call that is cut off. `again` ends that wait.
 pub(super) async fn run(
     podman: &impl Podman,
     plan: &Plan,
@@ -156,7 +156,8 @@ pub(super) async fn run(
                 if error.leaves_open() {
                     done.push((index, Done::Unknown));
                 }
-                // A step that was cut off because of the first failure is no failure of its own.
+                // A step that was cancelled because of the first failure is not a failure of its
+                // own.
                 if failure.is_none() {
                     failure = Some(error);
                 }

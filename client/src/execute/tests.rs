@@ -16,7 +16,7 @@ use crate::podman::{Call, ContainerDetail, ContainerState, HostFacts, Simulated,
 
 async fn prepared(podman: &Simulated, toml: &str) -> Plan {
     let mut plan = plan(podman, toml, &[]).await.unwrap();
-    // The simulated podman has ports of its own.
+    // The test machine's ports do not matter to a simulated podman.
     plan.ports.clear();
     plan
 }
@@ -25,7 +25,7 @@ async fn run_plan(podman: &Simulated, plan: &Plan) -> Result<Outcome, Aborted> {
     execute(podman, plan, &PACE, &Silent, pending()).await
 }
 
-/// An interrupt that comes when it has been waited for so many times.
+/// An interrupt that comes after this number of polls.
 fn after_polls(polls: u32) -> impl Future<Output = ()> {
     let mut left = polls;
     std::future::poll_fn(move |context| {
@@ -35,7 +35,7 @@ fn after_polls(polls: u32) -> impl Future<Output = ()> {
     })
 }
 
-/// The call by which a step changes podman, if it does.
+/// The call by which a step changes podman, if it makes one.
 fn call(action: &Action) -> Option<Call> {
     Some(match action {
         Action::CreateNetwork(spec) => Call::CreateNetwork(spec.name.clone()),
@@ -68,7 +68,7 @@ async fn a_failure_at_any_step_leaves_podman_as_it_was() {
         let plan = prepared(&podman, &toml).await;
         let aborted = run_plan(&podman, &plan).await.unwrap_err();
         assert_eq!(aborted.left, Vec::<String>::new(), "{failing:?}");
-        // An image that came is kept.
+        // The undo keeps images.
         before.images.clone_from(&podman.world().images);
         assert_eq!(podman.world(), before, "{failing:?}");
     }
@@ -165,7 +165,7 @@ async fn a_container_that_podman_had_to_restart_is_not_said_to_have_ended_well()
     assert!(aborted.to_string().ends_with("ended and was restarted by podman while it was starting"), "{aborted}");
 }
 
-/// The plan that restarts everything that runs.
+/// The plan that restarts every running service.
 async fn restarting(podman: &Simulated, toml: &str) -> Plan {
     use crate::plan::{Observed, restart, tests::desired};
     restart(&desired(toml, &[], NEW), &Observed::of(podman, [].into()).await.unwrap(), false).plan

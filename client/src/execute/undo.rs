@@ -1,4 +1,5 @@
-//! How a run ends: what it did is undone, or what it set aside is removed.
+//! The end of a run: undoes its changes after a failure, or removes the former containers after
+//! success.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -12,8 +13,8 @@ use super::progress::{Event, Progress};
 use crate::plan::{Action, Plan};
 use crate::podman::{Podman, PodmanError};
 
-/// How often podman is asked again for what it refuses to undo, and after how long each time: it may be in the middle of
-/// restarting a container that has ended, or wait for one that a busy machine has not ended yet.
+/// The pauses before the retries of an undo that podman refuses. podman may be restarting a container
+/// that has ended, or waiting for one that a busy machine has not ended yet.
 const AGAIN: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
 
 /// Undoes finished steps.
@@ -21,14 +22,15 @@ pub(super) struct Undoing<'a, P> {
     pub(super) podman: &'a P,
     pub(super) plan: &'a Plan,
     pub(super) pace: &'a Pace,
-    /// Ends it: what is not undone by then stays.
+    /// Ends the undo: changes that remain by then stay.
     pub(super) stop: Pin<&'a mut dyn Future<Output = ()>>,
-    /// It ended before it began.
+    /// The undo was ended before it began.
     pub(super) given_up: bool,
 }
 
 impl<P: Podman> Undoing<'_, P> {
-    /// The last step first. Names what could not be undone. Images stay: they cost time to get, and are no more than a cache.
+    /// Undoes the steps, the last one first, and returns the changes that remain. Images stay: a
+    /// pull is costly, and an image is only a cache.
     pub(super) async fn undo(mut self, done: &[(usize, Done)], progress: &dyn Progress) -> Vec<String> {
         if !self.given_up && !done.iter().all(|(_, done)| *done == Done::Nothing) {
             progress.event(&Event::Undoing);
@@ -40,7 +42,8 @@ impl<P: Podman> Undoing<'_, P> {
             if !left.iter().any(|left| left.refused) || !self.waited(pause).await {
                 break;
             }
-            // A change that is in the way of another is undone before it, as in the first round.
+            // The retry keeps the order of the first round, so a change that blocks another is
+            // undone before it.
             let (again, stays): (Vec<_>, Vec<_>) = left.into_iter().partition(|left| left.refused);
             left = stays;
             left.extend(self.each(again.into_iter().map(|left| (left.action, left.done)).collect()).await);
@@ -48,7 +51,7 @@ impl<P: Podman> Undoing<'_, P> {
         left.into_iter().map(|left| left.what).collect()
     }
 
-    /// Undoes these steps. Answers what is left of them.
+    /// Undoes these steps, and returns those that remain.
     async fn each<'d>(&mut self, steps: Vec<(&'d Action, &'d Done)>) -> Vec<Left<'d>> {
         let mut left = Vec::new();
         for (action, done) in steps {
@@ -66,7 +69,7 @@ impl<P: Podman> Undoing<'_, P> {
         left
     }
 
-    /// Undoes one step, which `is_unknown` whether it was done.
+    /// Undoes one step. `is_unknown` means that podman's answer to the step did not arrive.
     async fn one(&mut self, action: &Action, is_unknown: bool) -> Result<(), Stays> {
         let elsewhere = settled_elsewhere(self.plan, action);
         if !self.given_up {
@@ -85,7 +88,7 @@ impl<P: Podman> Undoing<'_, P> {
         Err(Stays::For(if elsewhere { None } else { remains(action) }))
     }
 
-    /// Whether it may go on after so long.
+    /// Waits for `pause`; false if the undo has to end.
     async fn waited(&mut self, pause: Duration) -> bool {
         if !self.given_up {
             let sleep = pin!(tokio::time::sleep(pause));
@@ -95,25 +98,26 @@ impl<P: Podman> Undoing<'_, P> {
     }
 }
 
-/// A step that is not undone.
+/// A step whose change remains.
 struct Left<'a> {
     action: &'a Action,
     done: &'a Done,
     /// The change that remains.
     what: String,
-    /// podman may not refuse it another time.
+    /// podman refused the undo, so a retry may succeed.
     refused: bool,
 }
 
-/// Why a step is not undone, and the change that remains.
+/// The reason that a change remains.
 enum Stays {
-    /// podman says no.
+    /// podman refused the undo; the sentence names the change.
     Refused(String),
-    /// It cannot be undone, or there is nothing to say.
+    /// The change cannot be undone, or there is nothing to report (`None`).
     For(Option<String>),
 }
 
-/// Whether something that was to be removed is there, doing what it did. podman's answer to the removal did not come.
+/// Whether something that the step may have removed is still there and, if it ran, runs again.
+/// podman's answer to the removal did not arrive.
 async fn is_restored(podman: &impl Podman, action: &Action) -> bool {
     let (is_there, ran): (bool, &[String]) = match action {
         Action::RemoveContainer { name, running } => {
@@ -137,7 +141,7 @@ async fn is_restored(podman: &impl Podman, action: &Action) -> bool {
     restored
 }
 
-/// The changes of a step that are not undone.
+/// The change that remains of a step, in words.
 fn remains(action: &Action) -> Option<String> {
     Some(match action {
         Action::CreateNetwork(spec) => format!("the network `{}`", spec.name),
@@ -169,8 +173,8 @@ fn remains(action: &Action) -> Option<String> {
     })
 }
 
-/// Whether the start of a container need not be undone by itself: this very plan made it, and it is removed anyway; or stopped
-/// it, and it ran before.
+/// Whether the start of a container needs no undo of its own. Either this plan created the
+/// container, and the undo removes it. Or the plan stopped it, and it ran before.
 fn settled_elsewhere(plan: &Plan, action: &Action) -> bool {
     let Action::Start { name } = action else { return false };
     plan.steps.iter().any(|step| match &step.action {
@@ -192,7 +196,8 @@ async fn undo_action(podman: &impl Podman, action: &Action, settled_elsewhere: b
         Action::Stop { name } => podman.start_container(name).await,
         Action::SetAside { name, former, running } => {
             let renamed = match podman.rename_container(former, name).await {
-                // It was stopped and not renamed, if podman's answer did not come.
+                // Nothing has the former name: if podman's answer did not arrive, the container was
+                // stopped but not renamed.
                 Err(error) if error.is_not_found() => Ok(()),
                 renamed => renamed,
             };
@@ -213,13 +218,15 @@ async fn undo_action(podman: &impl Podman, action: &Action, settled_elsewhere: b
     }
 }
 
-/// Removes folders, the innermost first, while they are empty: what a container has written is not ours to delete.
+/// Removes empty folders, the innermost first. A folder that a container has written to is left:
+/// its data is not ours to delete.
 fn remove_folders(folders: &[std::path::PathBuf]) -> Option<String> {
     let left = folders.iter().rev().find(|folder| std::fs::remove_dir(folder).is_err() && folder.exists())?;
     Some(format!("the folder `{}`, which is not empty", left.display()))
 }
 
-/// Removes the containers that were set aside. Each that stays is a sentence: the launch itself is done.
+/// Removes the containers that were set aside. One that stays is only a warning, because the launch
+/// has succeeded.
 pub(super) async fn discard(podman: &impl Podman, plan: &Plan) -> Vec<String> {
     let names = plan.steps.iter().filter_map(|step| match &step.action {
         Action::Discard { name } => Some(name),

@@ -5,12 +5,12 @@ use std::rc::Rc;
 
 use super::*;
 
-/// A gate that keeps what podman held when it was asked, and settles as it is told.
+/// A gate that records podman's state when it is asked, and then settles as the test wants.
 struct Watched<'a> {
     podman: &'a Simulated,
     needed: bool,
     refuses: bool,
-    /// Ends the waiting for an answer.
+    /// Completing it ends the wait in `is_needed`.
     answer: Option<Rc<tokio::sync::Notify>>,
     asked: Cell<u32>,
     seen: RefCell<Vec<World>>,
@@ -36,7 +36,7 @@ impl Gate for Watched<'_> {
         if !self.refuses {
             return Ok(());
         }
-        // As a question that nobody answers.
+        // Behaves like a question without an answer.
         unless(std::pin::pin!(interrupt), pending()).await
     }
 }
@@ -81,7 +81,7 @@ async fn everything_that_comes_before_a_start_goes_on_while_the_gate_waits() {
     let gate = Watched { answer: Some(Rc::clone(&answer)), ..Watched::new(&podman) };
     let plan = prepared(&podman, THREE).await;
     let progress = Opens(answer, Cell::new(0));
-    // It would not end if the third container waited for the gate.
+    // This would hang if the third container waited for the gate.
     let ran = execute_until(&podman, &plan, &PACE, &progress, &gate, pending(), pending());
     tokio::time::timeout(Duration::from_secs(60), ran).await.unwrap().unwrap();
     assert_eq!(running(&podman.world()), 3);
@@ -119,7 +119,7 @@ async fn an_interrupt_while_the_gate_waits_or_asks_leaves_podman_as_it_was() {
         for polls in 1..40 {
             let podman = podman(NEW);
             let before = podman.world();
-            // Nobody ever answers: either the measurement goes on, or the question stands.
+            // Either `is_needed` never completes, or the question is never answered.
             let answer = (!refuses).then(Rc::default);
             let gate = Watched { refuses, answer, ..Watched::new(&podman) };
             let aborted = run_gated(&podman, &gate, Some(polls)).await.unwrap_err();

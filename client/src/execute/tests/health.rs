@@ -1,9 +1,9 @@
-//! Whether services answer as they should.
+//! Whether services pass their health checks.
 
 use super::*;
 use crate::podman::Look;
 
-/// Three services, of which `web` has a port that nobody listens on: that of discard (RFC 863).
+/// Three services. `web` has a port that no program listens on: discard (RFC 863).
 fn deaf() -> String {
     THREE.replace("host = 7002", "host = 9").replace("[services.web]", "[services.web]\nhealth.path = \"/\"")
 }
@@ -72,7 +72,8 @@ async fn a_container_that_ends_while_it_is_read_back_has_ended_and_does_not_diff
     static LOOKED_AT: AtomicBool = AtomicBool::new(false);
     let mut podman = podman(NEW);
     let plan = plan(&podman, THREE, &["web"]).await.unwrap();
-    // With the process the limits go, and the ports; podman tells it as running for a moment.
+    // The limits and ports go with the process, but podman reports the container as running for a
+    // moment.
     podman.distort = Some(|detail: &mut ContainerDetail| {
         detail.image = "gone".into();
         if LOOKED_AT.swap(true, Ordering::Relaxed) {

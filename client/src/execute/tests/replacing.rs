@@ -5,7 +5,7 @@ use crate::plan::tests::{desired, observed, start};
 use crate::plan::{NetworkReset, decide};
 use crate::podman::ContainerState;
 
-/// Two services that run and are wanted otherwise, and one that stays.
+/// Two running services with other desired settings, and one that stays.
 const CHANGED: [(&str, &str); 2] =
     [("[services.model]", "[services.model]\npids_limit = 8"), ("[services.web]", "[services.web]\npids_limit = 9")];
 
@@ -26,7 +26,8 @@ pub(super) async fn proposed(podman: &Simulated, toml: &str) -> Plan {
     plan
 }
 
-/// Everything that was there is there, doing what it did, or is named; and nothing else is.
+/// Asserts that everything from before exists in its former state or is named, and that nothing
+/// else exists.
 #[track_caller]
 pub(super) fn is_as_before_or_named(before: &World, after: &World, left: &[String]) {
     let named = |name: &str| left.iter().any(|left| left.contains(&format!("`{name}`")));
@@ -48,7 +49,8 @@ pub(super) fn is_as_before_or_named(before: &World, after: &World, left: &[Strin
 
 #[tokio::test]
 async fn an_interrupt_at_any_time_brings_back_the_containers_that_were_to_be_made_anew() {
-    // One step after another there are as many moments as steps, side by side fewer and more entangled ones.
+    // Sequentially there is an interruptible moment per step; concurrently there are fewer, with
+    // several steps under way.
     for (sequential, moments) in [(true, 8), (false, 4)] {
         let pace = Pace { sequential, ..PACE };
         let (mut restored, mut finished) = (0, 0);
@@ -93,7 +95,8 @@ async fn a_failure_at_any_step_brings_back_the_containers_that_were_to_be_made_a
 
 #[tokio::test]
 async fn a_former_container_that_does_not_come_back_is_named() {
-    // It has the name of the one that takes its place, and podman starts neither.
+    // The former container and its replacement are both started as `web-0`, so podman starts
+    // neither.
     let podman = running(THREE).await;
     let before = podman.world();
     podman.fail_at(Call::StartContainer("web-0".into()));

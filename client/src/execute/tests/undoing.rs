@@ -1,4 +1,4 @@
-//! Undoing where podman's answer gets lost, and where podman refuses for a moment.
+//! The undo when podman's answer is lost, and when podman refuses for a moment.
 
 use super::replacing::{changed, is_as_before_or_named, proposed, running};
 use super::*;
@@ -8,7 +8,7 @@ fn podded() -> String {
     THREE.replace("[services.web]", "[services.web]\npod = \"alone\"")
 }
 
-/// Runs the plan while the answer to one call gets lost, for each call that it makes.
+/// Runs the plan once for each call that it makes, and loses the answer to that call.
 async fn with_lost_answers(
     fresh: impl AsyncFn() -> (Simulated, Plan),
     check: impl Fn(&Call, &World, &World, &[String]),
@@ -24,7 +24,8 @@ async fn with_lost_answers(
         podman.lose_answer_to(call.clone());
         match run_plan(&podman, &plan).await {
             Err(aborted) => check(&call, &before, &podman.world(), &aborted.left),
-            // Containers that were set aside are removed at the very end, when everything runs.
+            // Set-aside containers are removed at the very end, so a lost answer there is only a
+            // warning.
             Ok(outcome) => assert!(!outcome.warnings.is_empty(), "{call:?}"),
         }
     }
@@ -51,7 +52,7 @@ async fn a_lost_answer_while_containers_are_replaced_leaves_them_as_they_were() 
         (podman, plan)
     };
     with_lost_answers(fresh, |call, before, after, left| {
-        // The very call by which a container comes back: nobody knows whether it runs.
+        // If the answer to the call that brings a container back is lost, its state is unknown.
         let comes_back = matches!(call, Call::StartContainer(_));
         assert!(comes_back || (after, left) == (before, &[][..]), "{call:?}: {left:?}");
         is_as_before_or_named(before, after, left);
@@ -119,7 +120,7 @@ async fn an_interrupt_ends_the_tries_and_names_what_is_left() {
     podman.fail_at(Call::StartContainer("web-0".into()));
     podman.fail_at(Call::RemoveContainer("web-0".into()));
     let tries = || podman.calls().iter().filter(|call| **call == Call::RemoveContainer("web-0".into())).count();
-    // Ctrl-C as soon as podman is asked for the first time.
+    // Ctrl-C comes as soon as podman is asked for the first time.
     let interrupt = async {
         while tries() == 0 {
             tokio::task::yield_now().await;
