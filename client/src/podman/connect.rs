@@ -1,5 +1,6 @@
-//! Finds podman: a socket that is named, the user's or the system's socket where one answers, else a `podman system service`
-//! of our own, with a folder for its socket and its log, that lives as long as the command.
+//! Connects to podman: through a socket that the user names, or else the user's or root's usual
+//! socket. If that does not answer, airpods starts a `podman system service` for the time of the
+//! command, with a private folder for its socket and its log.
 
 use std::fs::File;
 use std::io;
@@ -17,20 +18,21 @@ use super::{PodmanError, Rest, Result};
 use crate::file::{self, Links, Owner};
 use crate::home::find;
 
-/// The key by which a user names a socket.
+/// The key that names a socket.
 const KEY: &str = "runtime.podman_url";
 
-/// The variable by which podman's own remote client is told its socket.
+/// The variable that names a socket for podman's own remote client.
 const VARIABLE: &str = "CONTAINER_HOST";
 
-/// How long podman may take to start: our own service until it listens, and a socket that systemd listens on until it answers. It takes
-/// 40 ms, and many seconds on a loaded or emulated machine whose storage podman sets up for the first time.
+/// How long podman may take to start: our own service until it listens, and a socket of systemd
+/// until podman answers on it. It takes 40 ms, but many seconds on a loaded or emulated machine
+/// whose storage podman sets up for the first time.
 pub const STARTUP: Duration = Duration::from_secs(30);
 
 /// How long our own service may take to end before it is killed.
 const END: Duration = Duration::from_secs(5);
 
-/// Where podman was found, or is to be started.
+/// The socket to try before airpods starts its own service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// A socket that a key or a variable names.
@@ -40,7 +42,8 @@ pub enum Place {
         /// The key or variable.
         origin: &'static str,
     },
-    /// The socket that systemd keeps for this user, or for root, if it answers; else our own.
+    /// The socket that systemd keeps for this user, or for root. If podman does not answer on it,
+    /// airpods starts its own service.
     Usual {
         /// The socket.
         socket: PathBuf,
@@ -48,9 +51,11 @@ pub enum Place {
 }
 
 impl Place {
-    /// Decides from the configuration, the environment and the user. `None` is a user without either.
+    /// Chooses from the configuration, the environment and the user. `None` means that there is no
+    /// socket to try.
     ///
-    /// `configured` is the socket of `runtime.podman_url`, `container_host` is `$CONTAINER_HOST`, `runtime_dir` is `$XDG_RUNTIME_DIR`.
+    /// `configured` is the socket of `runtime.podman_url`, `container_host` is `$CONTAINER_HOST`,
+    /// `runtime_dir` is `$XDG_RUNTIME_DIR`.
     pub fn choose(
         configured: Option<&Path>,
         container_host: Option<&str>,
@@ -70,12 +75,12 @@ impl Place {
     }
 }
 
-/// A podman, and the service of our own that may stand behind it.
+/// A connection to podman, with our own service if one was started.
 #[derive(Debug)]
 pub struct Connection {
     /// The podman.
     pub podman: Rest,
-    /// Ends with this value.
+    /// Dropping it ends the service.
     _service: Option<Service>,
 }
 
@@ -99,18 +104,18 @@ pub async fn connect(configured: Option<&Path>) -> Result<Connection> {
     }
 }
 
-/// Whether there is a socket at all.
+/// Whether the path is a socket.
 fn is_socket(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
-/// A podman that answers on a socket in time.
+/// Opens podman on a socket, if it answers in time.
 async fn answer(socket: &Path) -> Result<Rest> {
     let late = || PodmanError::Silent { what: "/_ping".into(), seconds: STARTUP.as_secs() };
     tokio::time::timeout(STARTUP, Rest::open(socket)).await.unwrap_or_else(|_| Err(late()))
 }
 
-/// The error of connecting.
+/// The I/O error behind a failed connection.
 fn cause(error: PodmanError) -> io::Error {
     match error {
         PodmanError::Connection(error) => match error.downcast::<io::Error>() {
@@ -144,7 +149,8 @@ impl Service {
         match child {
             Ok(child) => Ok(Self { child, folder }),
             Err(error) => {
-                // Best effort: the folder is empty but for the log, and the error to tell is this one.
+                // Best effort: the folder holds only the log, and the error of starting is the one
+                // to report.
                 let _ = std::fs::remove_dir_all(&folder);
                 Err(if error.kind() == io::ErrorKind::NotFound { PodmanError::Missing } else { failed(error) })
             }
@@ -175,7 +181,7 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         if let Ok(pid) = i32::try_from(self.child.id()) {
-            // It can only fail when the process has already ended.
+            // `kill` can fail only if the process has already ended.
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
         let start = Instant::now();
@@ -191,8 +197,9 @@ impl Drop for Service {
     }
 }
 
-/// The service in a process group of its own, so that Ctrl-C ends the command and not the podman
-/// by which the command tidies up. `setpriv` makes the kernel end it should we be killed.
+/// Starts the service in its own process group, so that Ctrl-C ends the command and not the podman
+/// that the command still needs to tidy up. `setpriv` makes the kernel end the service if this
+/// process is killed.
 fn spawn(folder: &Path, log: File) -> io::Result<Child> {
     let podman = find("podman").ok_or(io::ErrorKind::NotFound)?;
     let mut command = match find("setpriv") {
@@ -214,16 +221,17 @@ fn spawn(folder: &Path, log: File) -> io::Result<Child> {
         .spawn()
 }
 
-/// The beginning of every such folder's name. The process id of the command follows.
+/// The beginning of the name of every such folder; the process id of the command follows.
 const PREFIX: &str = "airpods-podman-";
 
-/// The socket in it.
+/// The socket within the folder.
 const SOCKET: &str = "podman.sock";
 
-/// A new folder that only this user can enter. Folders that killed commands have left are removed first.
+/// Creates a folder that only this user can enter. Folders left by killed commands are removed
+/// first.
 fn private(runtime_dir: Option<&Path>) -> io::Result<PathBuf> {
-    // In a folder of another user, such as `XDG_RUNTIME_DIR` after `su` or `sudo -E`, that user could put another socket in the
-    // place of ours.
+    // In a folder of another user, such as `XDG_RUNTIME_DIR` after `su` or `sudo -E`, that user
+    // could replace our socket.
     let temporary = std::env::temp_dir();
     let candidates = [runtime_dir, Some(temporary.as_path()), Some(Path::new("/tmp"))];
     let parent = candidates.into_iter().flatten().find(|folder| file::is_safe_folder(folder) && is_own(folder));
@@ -241,12 +249,13 @@ fn private(runtime_dir: Option<&Path>) -> io::Result<PathBuf> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// Whether this user may make folders there that stay theirs: the folder is theirs, or everybody's.
+/// Whether folders that this user creates there are safe from others: this user owns it, or it has
+/// the sticky bit.
 fn is_own(folder: &Path) -> bool {
     folder.metadata().is_ok_and(|found| found.uid() == Uid::effective().as_raw() || found.mode() & 0o1000 != 0)
 }
 
-/// Removes folders of commands that were killed. A folder that cannot be removed harms nobody.
+/// Removes the folders of killed commands. A folder that cannot be removed does no harm.
 fn sweep(parent: &Path) {
     let folders = std::fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.path());
     for folder in folders.filter(|folder| is_left_over(folder)) {
@@ -254,8 +263,9 @@ fn sweep(parent: &Path) {
     }
 }
 
-/// Whether it is this user's, its command is gone, and nobody listens on its socket. The process alone would not do: one of
-/// another process namespace is not seen. A podman that was told to end, as its command died, has removed the socket.
+/// Whether the folder is this user's, its command is gone, and no process listens on its socket.
+/// The missing process alone proves nothing: it may be in another pid namespace. If the service
+/// ended after its command died, it removed the socket.
 fn is_left_over(folder: &Path) -> bool {
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-')).map(|(pid, _)| pid);
@@ -311,7 +321,7 @@ mod tests {
         assert!(matches!(refused, PodmanError::NoAnswer { origin: KEY, .. }), "{refused}");
     }
 
-    /// A folder as of a command with this process id, and whoever listens in it.
+    /// The folder of a command with this process id, with a listener on its socket.
     fn folder(parent: &Path, pid: u32) -> (PathBuf, UnixListener) {
         let folder = parent.join(format!("{PREFIX}{pid}-0"));
         std::fs::create_dir(&folder).unwrap();
@@ -320,7 +330,7 @@ mod tests {
         (folder, listener)
     }
 
-    /// A process id that nobody has.
+    /// The id of a process that has ended.
     fn gone() -> u32 {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         child.wait().unwrap();

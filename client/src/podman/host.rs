@@ -1,4 +1,4 @@
-//! podman's host: its version and what hangs on it, facts that explain a refusal, and how podman reports them.
+//! podman's host: podman's version and what depends on it, and facts that explain a failure.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,36 +7,37 @@ use serde::Deserialize;
 
 use super::rest::or_default;
 
-/// Facts that explain why a limit does not hold, or a network or an image cannot be had.
+/// Facts that explain why a limit is not in force, or why a network or an image is not available.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostFacts {
     /// podman runs as an ordinary user.
     pub rootless: bool,
     /// The host has cgroups of version 2.
     pub cgroups_v2: bool,
-    /// The controllers that podman may use.
+    /// The cgroup controllers that podman may use.
     pub cgroup_controllers: Vec<String>,
-    /// How networks are made.
+    /// How podman creates networks.
     pub network: NetworkBackend,
-    /// Where images lie.
+    /// Where podman stores images.
     pub storage: StorageFacts,
 }
 
-/// How podman makes networks.
+/// How podman creates networks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NetworkBackend {
     /// `netavark` or `cni`.
     pub name: String,
-    /// The program through which rootless containers reach the network, where podman tells (5.0 and later).
+    /// The program that connects rootless containers to the network, if podman reports it (5.0 and
+    /// later).
     pub rootless_program: Option<String>,
 }
 
-/// Where podman keeps images.
+/// Where podman stores images.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StorageFacts {
     /// `overlay`, `vfs` or another driver.
     pub driver: String,
-    /// The folder.
+    /// The folder of the storage.
     pub root: PathBuf,
 }
 
@@ -97,7 +98,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// The oldest that this program is made for, and tested with.
+    /// The oldest version that airpods supports and is tested with.
     pub const OLDEST: Self = Self { major: 4, minor: 3 };
 
     /// Reads `4.3.1`, `5.0.0-rc1` and the like.
@@ -107,8 +108,9 @@ impl Version {
         Some(Self { major: parts.next()?.parse().ok()?, minor: parts.next()?.parse().ok()? })
     }
 
-    /// Whether a container's own DNS servers are asked *behind* the network's name service, so
-    /// that aliases resolve as well. Before 4.4 podman writes them into resolv.conf in place of it.
+    /// Whether podman's name service forwards to a container's own DNS servers, so that aliases
+    /// resolve as well. Before 4.4 podman writes those servers into resolv.conf in place of the
+    /// name service.
     ///
     /// Source: podman commit 06241077cc (4.4), and measured with 4.3.1 and 5.4.2.
     #[must_use]

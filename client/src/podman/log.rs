@@ -1,17 +1,17 @@
-//! Logs, and how the streams that podman sends are cut into lines: a pull's JSON lines, and a log's frames.
+//! Splits the streams that podman sends into lines: a pull's JSON lines, and a log's frames.
 
-/// Which part of a log to read.
+/// The part of a log to read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogOptions {
-    /// Wait for more.
+    /// Wait for further lines.
     pub follow: bool,
-    /// Only the last so many lines.
+    /// Only this number of last lines.
     pub tail: Option<u32>,
-    /// Only since then: RFC 3339, seconds since 1970, or an age such as `10m`.
+    /// Only lines since then: RFC 3339, seconds since 1970, or an age such as `10m`.
     pub since: Option<String>,
 }
 
-/// Where a line of a log came from.
+/// The stream that a line was written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogSource {
     /// Standard output.
@@ -23,30 +23,32 @@ pub enum LogSource {
 /// A line of a log, without its newline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
-    /// Where it came from.
+    /// The stream.
     pub source: LogSource,
-    /// When it was written, in podman's words (RFC 3339).
+    /// When it was written, as podman writes it (RFC 3339).
     pub time: String,
-    /// Its bytes; a program may write anything.
+    /// Its bytes, which need not be UTF-8.
     pub text: Vec<u8>,
-    /// The line goes on in the next: a program draws it again and again, as progress bars are.
+    /// The next line redraws this one, as progress bars do.
     pub open: bool,
 }
 
-/// The longest line that is kept together, in bytes.
+/// The longest line that is kept in one piece, in bytes.
 const LONGEST: usize = 1 << 20;
 
-/// The longest frame that is waited for, in bytes: podman writes one for each entry of a log, of 16 KiB at most.
+/// The longest unread data, in bytes. podman writes a frame per log entry, of 16 KiB at most, so
+/// more means a wrong length.
 const LARGEST: usize = 16 << 20;
 
-/// Bytes cut at newlines.
+/// Splits bytes at newlines.
 #[derive(Default)]
 pub(super) struct Lines {
     unfinished: Vec<u8>,
 }
 
 impl Lines {
-    /// Takes a piece and yields the lines it completes, without their newlines. One that is too long comes in several.
+    /// Adds a piece and returns the lines that it completes, without their newlines. A line longer
+    /// than [`LONGEST`] is returned in several.
     pub(super) fn push(&mut self, piece: &[u8]) -> Vec<Vec<u8>> {
         let mut lines = Vec::new();
         for part in piece.split_inclusive(|byte| *byte == b'\n') {
@@ -64,12 +66,13 @@ impl Lines {
         lines
     }
 
-    /// Whether nothing is unfinished.
+    /// Whether there is no unfinished line.
     fn is_empty(&self) -> bool {
         self.unfinished.is_empty()
     }
 
-    /// The unfinished line, if a program draws over it: it goes back to the beginning of its line.
+    /// The unfinished line, if it holds a carriage return: the program will draw over it, and may
+    /// never end it with a newline.
     fn drawn(&mut self) -> Option<Vec<u8>> {
         self.unfinished.contains(&b'\r').then(|| std::mem::take(&mut self.unfinished))
     }
@@ -80,12 +83,13 @@ impl Lines {
     }
 }
 
-/// The frame in front of each piece of a log: stream (1 stdout, 2 stderr), three zero bytes and
-/// the length as a big-endian 32-bit number (Docker's API, `ContainerAttach`, "Stream format").
+/// The size of the header before each frame, in bytes. It has the stream (1 stdout, 2 stderr), three
+/// zero bytes and the length as a big-endian 32-bit number (Docker's API, `ContainerAttach`, "Stream
+/// format").
 const HEADER: usize = 8;
 
-/// Frames cut into lines, each stream by itself. Each frame begins with its time, and a line that is too long for one goes on
-/// in the next.
+/// Splits frames into lines, for each stream separately. Each frame begins with its time, and a
+/// line too long for one frame continues in the next of its stream.
 #[derive(Default)]
 pub(super) struct Frames {
     unread: Vec<u8>,
@@ -101,7 +105,7 @@ struct Stream {
 }
 
 impl Frames {
-    /// Takes a piece and yields the lines it completes.
+    /// Adds a piece and returns the lines that it completes.
     pub(super) fn push(&mut self, piece: &[u8]) -> Vec<LogLine> {
         self.unread.extend_from_slice(piece);
         let mut unread = std::mem::take(&mut self.unread);
@@ -120,12 +124,12 @@ impl Frames {
         lines
     }
 
-    /// Whether a frame is announced that no podman writes.
+    /// Whether a frame is announced that is longer than any of podman's.
     pub(super) fn is_endless(&self) -> bool {
         self.unread.len() > LARGEST
     }
 
-    /// The last lines, where they do not end in a newline.
+    /// The last lines, if they have no newline.
     pub(super) fn rest(&mut self) -> Vec<LogLine> {
         [LogSource::Stdout, LogSource::Stderr]
             .into_iter()
@@ -162,7 +166,8 @@ impl Stream {
     }
 }
 
-/// A log comes to the same lines however it is cut into pieces, and no byte of its text is lost.
+/// Property: the lines do not depend on how the log is cut into pieces, and no byte of its text is
+/// lost.
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic reports a finding")]
 pub fn log_frames(bytes: &[u8]) {
@@ -197,7 +202,8 @@ mod tests {
             let length = u8::try_from(text.len()).unwrap();
             [&[stream, 0, 0, 0, 0, 0, 0, length], text.as_bytes()].concat()
         };
-        // The second line is too long for one frame, and another comes in between.
+        // The second line is too long for one frame, and a frame of the other stream comes in
+        // between.
         let stream = [
             frame(1, "01Z one\n"),
             frame(1, "02Z tw"),

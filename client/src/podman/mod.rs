@@ -41,19 +41,21 @@ pub use storage::{DiskUsage, PullProgress, SecretSource};
 /// The result of a call.
 pub type Result<T> = std::result::Result<T, PodmanError>;
 
-/// A podman: containers, pods, networks, volumes and images by name.
+/// The podman API that airpods uses: containers, pods, networks, volumes and images by name.
 ///
-/// Every listing is one call, whatever the number of things listed. Calls may run concurrently
-/// on one value; the client is single-threaded, so futures need not be `Send`.
+/// Every listing is one call, however many objects it has. Calls may run concurrently on one value.
+/// The client is single-threaded, so futures need not be `Send`.
 #[allow(async_fn_in_trait, reason = "futures stay on the one thread of the client")]
 pub trait Podman {
-    /// The version that decides which of podman's own abilities can be relied on.
+    /// podman's version, which decides the features that can be relied on.
     fn version(&self) -> Version;
 
-    /// Whether it runs as an ordinary user, who need not be the caller: root's podman may be reached through its socket.
+    /// Whether podman runs as an ordinary user. That need not be the caller, who may use root's
+    /// podman through its socket.
     fn is_rootless(&self) -> bool;
 
-    /// Slow facts about the host (0.2-0.4 s in podman 4.3 and 5.4): asked only to explain a difference.
+    /// Reads facts about the host. It takes 0.2-0.4 s with podman 4.3 and 5.4, so call it only to
+    /// explain a problem.
     async fn host_facts(&self) -> Result<HostFacts>;
 
     /// Whether an image is in podman's storage.
@@ -62,7 +64,8 @@ pub trait Podman {
     /// Pulls an image, reporting progress as it comes.
     async fn pull(&self, image: &str, progress: &mut dyn FnMut(PullProgress)) -> Result<()>;
 
-    /// Removes a name of an image, and the image with its last name. One that a container uses stays.
+    /// Removes one name of an image, and the image with its last name. An image that a container
+    /// uses stays.
     async fn remove_image(&self, image: &str) -> Result<()>;
 
     /// All networks.
@@ -86,54 +89,55 @@ pub trait Podman {
     /// The names of the containers, running or not, that mount a volume.
     async fn volume_users(&self, name: &str) -> Result<Vec<String>>;
 
-    /// The secrets that podman keeps: the id of each by its name. A secret with another value has another id.
+    /// The ids of podman's secrets by name. A secret with another value has another id.
     async fn secrets(&self) -> Result<BTreeMap<String, String>>;
 
-    /// How much space images and volumes take. It reads all of storage, and takes its time.
+    /// The sizes of images and volumes. podman reads all of its storage for this, which is slow.
     async fn disk_usage(&self) -> Result<DiskUsage>;
 
     /// All pods.
     async fn pods(&self) -> Result<Vec<Pod>>;
 
-    /// Creates a pod; its network comes up when its first container starts.
+    /// Creates a pod. podman sets its network up when the first container starts.
     async fn create_pod(&self, spec: &PodSpec) -> Result<()>;
 
-    /// Stops every container of a pod, the one that holds its network too.
+    /// Stops every container of a pod, including the infra container, which holds the pod's
+    /// network.
     async fn stop_pod(&self, name: &str, timeout_seconds: u32) -> Result<()>;
 
     /// Removes a pod with all its containers, running or not.
     async fn remove_pod(&self, name: &str) -> Result<()>;
 
-    /// All containers, running or not, but those that only hold a pod's network.
+    /// All containers, running or not, except infra containers.
     async fn containers(&self) -> Result<Vec<Container>>;
 
-    /// One container with all that is read back after a start.
+    /// One container, with everything that is read back after a start.
     async fn inspect_container(&self, name: &str) -> Result<ContainerDetail>;
 
     /// Creates a container without starting it.
     async fn create_container(&self, spec: &ContainerSpec) -> Result<()>;
 
-    /// Starts a container, and its pod if need be.
+    /// Starts a container, and its pod if necessary.
     async fn start_container(&self, name: &str) -> Result<()>;
 
-    /// Stops a container; podman kills it when `timeout_seconds` have passed.
+    /// Stops a container; podman kills it after `timeout_seconds`.
     async fn stop_container(&self, name: &str, timeout_seconds: u32) -> Result<()>;
 
-    /// Gives a container another name.
+    /// Renames a container.
     async fn rename_container(&self, name: &str, new_name: &str) -> Result<()>;
 
     /// Removes a container with its anonymous volumes; one that runs is killed first.
     async fn remove_container(&self, name: &str) -> Result<()>;
 
-    /// Runs the command by which a container's health is asked, once, within it; answers whether it succeeded.
+    /// Runs the health command of a container once, within it. Returns whether it succeeded.
     async fn check_health(&self, name: &str) -> Result<bool>;
 
-    /// Hands every line of a container's log to `sink` until the log ends, or for ever when
-    /// following. `sink` answers `false` to stop early.
+    /// Passes every line of a container's log to `sink` until the log ends, or for ever when
+    /// following. `sink` returns `false` to stop early.
     async fn logs(&self, name: &str, options: &LogOptions, sink: &mut dyn FnMut(LogLine) -> bool) -> Result<()>;
 }
 
-/// Any answer is read or refused, and what is read makes sense.
+/// Property: any answer is parsed or refused, and parsed values are consistent.
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic reports a finding")]
 pub fn podman_answer(bytes: &[u8]) {
@@ -176,31 +180,31 @@ fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Option<T> {
     serde_json::from_slice(body).ok()
 }
 
-/// A failed call to podman, or a podman that cannot be reached.
+/// A failed call to podman, or a podman that is out of reach.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PodmanError {
-    /// No socket answers and there is no `podman` to start one with.
+    /// No socket answers, and there is no `podman` program to start.
     #[error("podman is not installed")]
     Missing,
 
-    /// `CONTAINER_HOST` names something this program cannot speak to.
+    /// The key or variable names a socket that this program cannot use.
     #[error("`{url}` from `{origin}` is not the address of a podman socket")]
     UnsupportedUrl {
         /// The given value.
         url: String,
-        /// The variable that it came from.
+        /// The key or variable that it came from.
         origin: &'static str,
     },
 
-    /// The socket that was asked for by name does not answer.
+    /// The socket that the user named does not answer.
     #[error("podman does not answer on `{}`, which `{origin}` names", socket.display())]
     NoAnswer {
         /// The socket.
         socket: PathBuf,
         /// The key or variable that it came from.
         origin: &'static str,
-        /// The error of connecting to it.
+        /// The error of connecting.
         #[source]
         source: io::Error,
     },
@@ -208,7 +212,7 @@ pub enum PodmanError {
     /// Our own `podman system service` did not come up.
     #[error("`podman system service` did not start: {reason}")]
     ServiceFailed {
-        /// Its last words, or what starting it said.
+        /// The last line of its log, or the error of starting it.
         reason: String,
     },
 
@@ -216,79 +220,80 @@ pub enum PodmanError {
     #[error("the connection to podman broke")]
     Connection(#[source] Box<dyn std::error::Error + Send + Sync>),
 
-    /// podman said no; `message` is its own sentence.
+    /// podman refused the call; `message` is its own text.
     #[error("{message}")]
     Refused {
-        /// The HTTP status; 404 and 409 carry meaning, most failures are 500.
+        /// The HTTP status. 404 and 409 have a meaning; most failures are 500.
         status: u16,
-        /// podman's own words.
+        /// podman's message.
         message: String,
     },
 
-    /// Another user listens where podman should.
+    /// The socket belongs to another user's process.
     #[error("user {uid} listens on `{}`, and not this user or root", socket.display())]
     Foreign {
         /// The socket.
         socket: PathBuf,
-        /// The listener.
+        /// The user id of the listening process.
         uid: u32,
     },
 
-    /// podman takes too long.
+    /// podman did not answer in time.
     #[error("podman did not finish `{what}` within {seconds} s")]
     Silent {
         /// The call.
         what: String,
-        /// How long was waited.
+        /// How long it was waited for, in seconds.
         seconds: u64,
     },
 
-    /// podman says more than can be meant.
+    /// podman's answer is longer than any valid one.
     #[error("podman's answer to `{what}` does not end")]
     Endless {
         /// The call.
         what: String,
     },
 
-    /// An answer that this program does not understand.
+    /// podman's answer cannot be parsed.
     #[error("podman answered `{what}` in an unknown form")]
     Answer {
         /// The call.
         what: String,
-        /// The result of reading it.
+        /// The parser's error.
         #[source]
         source: serde_json::Error,
     },
 }
 
 impl PodmanError {
-    /// Whether podman says that the thing asked for does not exist.
+    /// Whether podman reports that the object does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. })
     }
 
-    /// Whether a process ended while podman looked at it.
+    /// Whether a process ended while podman read its /proc.
     #[must_use]
     pub fn lost_a_process(&self) -> bool {
         matches!(self, Self::Refused { status: 500, message } if message.contains("no such process"))
     }
 
-    /// Whether podman was told to end a container that had ended without its knowledge: it waits 5 s for a file with the exit code,
-    /// which nobody writes any more, and takes the container for stopped from then on (`libpod`, `waitForExitFileAndSync`).
+    /// Whether podman had not noticed that the container ended. It waits 5 s for a file with the
+    /// exit code, which no process writes any more, and then takes the container for stopped
+    /// (`libpod`, `waitForExitFileAndSync`).
     #[must_use]
     pub fn missed_an_end(&self) -> bool {
         matches!(self, Self::Refused { status: 500, message } if message.contains("timed out waiting for file"))
     }
 
-    /// Whether what was asked for may have been done all the same: podman did not say no, and its answer did not come or is not
-    /// understood.
+    /// Whether podman may have carried the call out: it did not refuse, and its answer is missing
+    /// or cannot be parsed.
     #[must_use]
     pub fn leaves_open(&self) -> bool {
         matches!(self, Self::Connection(_) | Self::Silent { .. } | Self::Endless { .. } | Self::Answer { .. })
     }
 
-    /// podman's own words, where it said any.
+    /// podman's message, if it sent one.
     #[must_use]
     pub fn message(&self) -> String {
         match self {

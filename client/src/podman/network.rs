@@ -1,5 +1,4 @@
-//! Networks: to create, as podman reports them, and how a container is connected: names, ports, name servers, and fixed
-//! places where they are needed.
+//! Networks: the desired spec, podman's report, and how a container is connected.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,24 +9,24 @@ use serde::{Deserialize, Serialize};
 use super::rest::or_default;
 use crate::port::{HostPort, PublishedPort};
 
-/// A network to be.
+/// The desired spec of a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NetworkSpec {
     /// Its name.
     pub name: String,
-    /// It is there already, and is only used.
+    /// It exists already and is only used.
     pub external: bool,
     /// `bridge`, `macvlan` or `ipvlan`.
     pub driver: String,
-    /// The addresses; none leaves the choice to podman.
+    /// The subnet; with none, podman chooses.
     pub subnet: Option<IpNet>,
-    /// The bridge's own address within `subnet`.
+    /// The gateway, an address of the bridge within `subnet`.
     pub gateway: Option<IpAddr>,
     /// Whether it has IPv6 as well.
     pub ipv6: bool,
-    /// Whether it is cut off from everything else.
+    /// Whether it has no route to anything else.
     pub internal: bool,
-    /// MTU of its links in bytes; none leaves it to podman.
+    /// The MTU of its links in bytes; with none, podman chooses.
     pub mtu: Option<u32>,
     /// Labels, ours among them.
     pub labels: BTreeMap<String, String>,
@@ -44,13 +43,13 @@ pub struct Network {
     pub subnets: Vec<(IpNet, Option<IpAddr>)>,
     /// Whether it has IPv6.
     pub ipv6: bool,
-    /// Whether it is cut off.
+    /// Whether it has no route to anything else.
     pub internal: bool,
-    /// The name of its bridge, which is there while a container is on it.
+    /// The name of its bridge, which exists while a container is on the network.
     pub interface: Option<String>,
-    /// Whether names are resolved on it.
+    /// Whether podman resolves names on it.
     pub dns: bool,
-    /// Its MTU where one was set.
+    /// Its MTU in bytes, if one was set.
     pub mtu: Option<u32>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
@@ -68,7 +67,7 @@ pub enum Networking {
     Host,
 }
 
-/// A network as libpod creates it.
+/// The request by which libpod creates a network.
 #[derive(Serialize)]
 pub(super) struct NetworkBody<'a> {
     name: &'a str,
@@ -151,39 +150,39 @@ impl From<NetworkAnswer> for Network {
     }
 }
 
-/// A fixed place on a network, and the fixed places of its neighbours, counted from the end of
-/// the subnet so that podman, which counts from its start, never hands them out.
+/// A fixed place on a network, and those of its neighbours. Places count from the end of the
+/// subnet: podman assigns addresses from the start and never reaches them.
 ///
-/// Only needed where podman cannot resolve aliases and use given DNS servers at the same time
+/// Only needed if podman cannot resolve aliases and use given DNS servers at the same time
 /// ([`super::Version::forwards_dns_per_container`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Pin {
-    /// Our own place; 1 is the last usable address.
+    /// Its own place; 1 is the last usable address.
     pub own: u32,
     /// The names of the neighbours and their places.
     pub neighbours: Vec<(String, u32)>,
 }
 
-/// The way onto a bridge network, which a container has by itself or through its pod.
+/// The connection of a container or a pod to a bridge network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Endpoint {
     /// The network's name.
     pub network: String,
-    /// The names by which others on the network find it.
+    /// The names under which others on the network find it.
     pub aliases: Vec<String>,
     /// The ports published on the host.
     pub ports: Vec<PublishedPort>,
-    /// The DNS servers asked for names that are not aliases; none means the host's.
+    /// The DNS servers for names that are not aliases; with none, the host's.
     pub dns_servers: Vec<IpAddr>,
     /// Further names in `/etc/hosts`, as `NAME:ADDRESS`.
     pub hosts: Vec<String>,
-    /// Further networks, which are there already and have no name of ours on them.
+    /// Further networks, which exist already. It has no aliases on them.
     pub further: Vec<String>,
-    /// A name of our own for the host, beside podman's `host.containers.internal`.
+    /// An additional name for the host, beside podman's `host.containers.internal`.
     pub host_name: Option<String>,
-    /// Fixed places, where they are needed.
+    /// Fixed places, if they are needed.
     pub pin: Option<Pin>,
-    /// The addresses of those places, known once the network is ([`Endpoint::settle`]).
+    /// The addresses of those places, known once the network exists ([`Endpoint::settle`]).
     #[serde(skip)]
     pub fixed: Option<Fixed>,
 }
@@ -191,15 +190,15 @@ pub struct Endpoint {
 /// A fixed address, and those of the neighbours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fixed {
-    /// Our own.
+    /// Its own address.
     pub address: IpAddr,
     /// Names for /etc/hosts.
     pub hosts: Vec<(String, IpAddr)>,
 }
 
 impl Endpoint {
-    /// Turns places into addresses of the network's first IPv4 subnet, or its first. Answers
-    /// `false` when the subnet is too small for them.
+    /// Computes the addresses of the places, in the network's first IPv4 subnet or else its first
+    /// subnet. Returns `false` if the subnet is too small.
     #[must_use]
     pub fn settle(&mut self, network: &Network) -> bool {
         let Some(pin) = &self.pin else { return true };
@@ -213,8 +212,8 @@ impl Endpoint {
     }
 }
 
-/// The address `place` before the end of a subnet, whose very last one is the IPv4 broadcast
-/// address; none when that would reach into the first quarter, where podman hands out.
+/// The address `place` before the last one of a subnet; in IPv4 the last one is broadcast. None if
+/// it would be in the first quarter, where podman assigns addresses.
 fn from_end(subnet: IpNet, place: u32) -> Option<IpAddr> {
     match subnet {
         IpNet::V4(net) => {
@@ -230,7 +229,7 @@ fn from_end(subnet: IpNet, place: u32) -> Option<IpAddr> {
     }
 }
 
-/// The fields that say how a pod or a container is connected; the same names in both.
+/// The fields for the connection of a pod or a container. libpod names them alike in both.
 #[derive(Serialize)]
 pub(super) struct NetworkPart<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -267,7 +266,7 @@ struct PortBody {
 }
 
 impl<'a> NetworkPart<'a> {
-    /// Its own endpoint, with more names for /etc/hosts.
+    /// A connection by its own endpoint, with more names for /etc/hosts.
     pub(super) fn own(endpoint: &'a Endpoint, more_hosts: &[String]) -> Self {
         let (address, hosts) = match &endpoint.fixed {
             Some(fixed) => (Some(fixed.address), fixed.hosts.as_slice()),
@@ -290,7 +289,7 @@ impl<'a> NetworkPart<'a> {
         }
     }
 
-    /// No endpoint of its own: the network of a pod or, by `nsmode`, the host's.
+    /// No endpoint of its own: the network of its pod or, with `nsmode`, the host's.
     pub(super) fn unconnected(nsmode: Option<&'static str>, hosts: &[String]) -> Self {
         Self {
             netns: nsmode.map(|nsmode| Namespace { nsmode }),

@@ -1,7 +1,9 @@
-//! Settings of a container that go to podman under one name, in one written form, and are read back as such.
+//! Container settings that podman takes unchanged, under one name and in one written form, and that
+//! are read back the same way.
 //!
-//! One row of [`ROWS`] carries a setting through reading, showing, `podman run` and Quadlet; how libpod's API
-//! writes it is in `encode` and `decode` below, and what Kubernetes has for it in `export/kube/container.rs`.
+//! One row of [`ROWS`] carries a setting through parsing, printing, `podman run` and Quadlet.
+//! `encode` and `decode` below translate it for libpod's API, and `export/kube/container.rs` for
+//! Kubernetes.
 
 use std::collections::BTreeMap;
 
@@ -33,10 +35,10 @@ pub enum ContainerOption {
     Privileged,
 }
 
-/// The value of a setting.
+/// The type of a setting's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
-    /// On, or not there.
+    /// A switch: on, or absent.
     Switch,
     /// One text.
     Text,
@@ -44,24 +46,25 @@ pub enum Shape {
     List,
 }
 
-/// How a setting is called.
+/// The names of a setting.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
     /// The setting.
     pub option: ContainerOption,
-    /// Its key in a service's table, as compose has it.
+    /// Its key in a service's table, as in compose.
     pub key: &'static str,
-    /// Its content.
+    /// The type of its value.
     pub shape: Shape,
     /// The option of `podman run` (podman-run(1)).
     pub flag: &'static str,
-    /// The key in a `.container` unit of podman 4.9 (podman-systemd.unit(5)); none: `PodmanArgs=`.
+    /// Its key in a `.container` unit of podman 4.9 (podman-systemd.unit(5)). Without one, the unit
+    /// uses `PodmanArgs=`.
     pub unit: Option<&'static str>,
-    /// Whether the containers of a pod have it in common, so that one alone cannot have it.
+    /// Whether the containers of a pod share it, so that one of them cannot have its own.
     pub of_pod: bool,
 }
 
-/// Every setting of this kind.
+/// All settings of this kind, in the order of [`ContainerOption`].
 pub const ROWS: [Row; 16] = {
     use ContainerOption as O;
     use Shape::{List, Switch, Text};
@@ -135,7 +138,7 @@ pub const ROWS: [Row; 16] = {
 };
 
 impl ContainerOption {
-    /// How it is called.
+    /// Its row.
     #[must_use]
     pub fn row(self) -> &'static Row {
         // The rows are in the order of the settings; a test holds them to it.
@@ -143,12 +146,12 @@ impl ContainerOption {
     }
 }
 
-/// The settings that a container is given, each in its one written form.
+/// The settings of a container, each in its one written form.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options(BTreeMap<ContainerOption, Vec<String>>);
 
 impl Options {
-    /// Gives a setting its values; none takes it away.
+    /// Sets the values of a setting; an empty list removes it.
     pub fn set(&mut self, option: ContainerOption, values: Vec<String>) {
         if values.is_empty() {
             self.0.remove(&option)
@@ -157,7 +160,7 @@ impl Options {
         };
     }
 
-    /// The values of a setting, none where it is not given.
+    /// The values of a setting; empty if it is not set.
     #[must_use]
     pub fn get(&self, option: ContainerOption) -> &[String] {
         self.0.get(&option).map_or(&[], Vec::as_slice)
@@ -168,14 +171,14 @@ impl Options {
         self.get(ContainerOption::Sysctls).iter().filter_map(|one| one.split_once('='))
     }
 
-    /// The settings that are given, with their values.
+    /// The settings that are set, with their values.
     pub fn iter(&self) -> impl Iterator<Item = (&'static Row, &[String])> {
         self.0.iter().map(|(option, values)| (option.row(), values.as_slice()))
     }
 }
 
 impl Serialize for Options {
-    /// By their keys, each with a value of its shape.
+    /// Serializes them by key, each with a value of its shape.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeMap;
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
@@ -190,13 +193,15 @@ impl Serialize for Options {
     }
 }
 
-/// The annotation by which crun keeps the groups of whoever started podman; `--group-add keep-groups` sets it.
+/// The annotation that makes crun keep the groups of the user who started podman. `podman run
+/// --group-add keep-groups` sets it.
 const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
-/// The group that stands for it.
+/// The group name that stands for that annotation.
 const KEPT: &str = "keep-groups";
 
-/// The fields of a specification, for settings and for whether `SELinux` is to leave the container alone.
+/// The fields of libpod's specification for these settings. `label_disable` turns `SELinux`
+/// separation off.
 pub(super) fn encode(options: &Options, label_disable: bool) -> Map<String, Value> {
     let mut body = Map::new();
     let mut security = Security::default();
@@ -208,7 +213,7 @@ pub(super) fn encode(options: &Options, label_disable: bool) -> Map<String, Valu
             ContainerOption::Hostname => ("hostname", json!(first)),
             ContainerOption::Init => ("init", json!(true)),
             ContainerOption::ReadOnly => {
-                // Files that programs write to /tmp and /run are kept in memory, as with `podman run --read-only`.
+                // As with `podman run --read-only`, /tmp and /run are writable and in memory.
                 body.insert("read_write_tmpfs".to_owned(), json!(true));
                 ("read_only_filesystem", json!(true))
             }
@@ -228,7 +233,7 @@ pub(super) fn encode(options: &Options, label_disable: bool) -> Map<String, Valu
             ContainerOption::Sysctls => {
                 ("sysctl", options.sysctls().map(|(name, value)| (name.to_owned(), json!(value))).collect())
             }
-            // It is a mount.
+            // libpod takes a tmpfs as a mount.
             ContainerOption::Tmpfs => continue,
             ContainerOption::SecurityOpt => {
                 for value in values {
@@ -243,7 +248,8 @@ pub(super) fn encode(options: &Options, label_disable: bool) -> Map<String, Valu
     body
 }
 
-/// `nofile=512:1024` as podman's command sends it: podman itself puts `RLIMIT_` before the name. -1 is no limit.
+/// `nofile=512:1024` as libpod takes it. podman adds the prefix `RLIMIT_` itself. -1 means no
+/// limit.
 fn resource_limit(limit: &str) -> Value {
     let (name, bounds) = limit.split_once('=').unwrap_or((limit, ""));
     let (soft, hard) = bounds.split_once(':').unwrap_or((bounds, bounds));
@@ -257,7 +263,7 @@ fn namespace(text: &str) -> Value {
     if value.is_empty() { json!({ "nsmode": mode }) } else { json!({ "nsmode": mode, "value": value }) }
 }
 
-/// The settings as an inspected container reports them.
+/// The settings in podman's inspection of a container.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Told {
     pub(super) user: String,
@@ -278,7 +284,7 @@ pub(super) struct Told {
     pub(super) privileged: bool,
 }
 
-/// A limit as an inspected container tells it; -1 is none.
+/// A limit in podman's inspection; -1 means none.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct UlimitAnswer {
@@ -294,7 +300,7 @@ impl UlimitAnswer {
     }
 }
 
-/// The settings that an inspected container has. Those with a value of podman's own where nothing was asked for have that.
+/// The settings of an inspected container. One that was not set has podman's default.
 pub(super) fn decode(told: Told) -> Options {
     let mut options = Options::default();
     let text = |text: String| if text.is_empty() { Vec::new() } else { vec![text] };
@@ -327,8 +333,9 @@ pub(super) fn decode(told: Told) -> Options {
 /// The separator of several `SELinux` labels that podman reports as one text.
 const LABELS: &str = ",label=";
 
-/// The parts of `--security-opt`. podman's command notes what it was given in annotations, by which an inspected
-/// container tells of it (`define.InspectAnnotation…`); the API leaves that to whoever calls it.
+/// The parts of `--security-opt`. `podman run` records them in annotations, from which the
+/// inspection reports them (`define.InspectAnnotation…`). The API does not, so airpods sets the
+/// annotations.
 #[derive(Default)]
 struct Security {
     pub(super) labels: Vec<String>,

@@ -1,4 +1,4 @@
-//! Pods: to create, and as podman reports them.
+//! Pods: the desired spec, and podman's report.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use super::container::state;
 use super::network::NetworkPart;
 use super::rest::or_default;
 
-/// A pod to be.
+/// The desired spec of a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PodSpec {
     /// Its name.
     pub name: String,
-    /// The way onto the network for all its containers.
+    /// The endpoint that all its containers share.
     pub endpoint: Endpoint,
     /// Labels, ours among them.
     pub labels: BTreeMap<String, String>,
@@ -27,15 +27,15 @@ pub struct Pod {
     pub name: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// The names of its containers but the one that holds the network.
+    /// The names of its containers, without the infra container.
     pub containers: Vec<String>,
-    /// Whether its network, with the ports of the host, is up.
+    /// Whether its network is up, and with it its host ports.
     pub up: bool,
-    /// Why podman cannot start any of its containers; the pod has to be recreated then.
+    /// Why podman cannot start any of its containers. Such a pod has to be recreated.
     pub broken: Option<String>,
 }
 
-/// A pod as libpod creates it.
+/// The request by which libpod creates a pod.
 #[derive(Serialize)]
 pub(super) struct PodBody<'a> {
     name: &'a str,
@@ -84,7 +84,7 @@ impl From<PodAnswer> for Pod {
         let infra = answer.infra_id;
         let holder = answer.containers.iter().find(|member| member.id == infra);
         let broken = match holder.map(|holder| state(&holder.status, 0).improper()) {
-            // A pod may be made without one, but not by us.
+            // A user can create a pod without an infra container; airpods never does.
             None if infra.is_empty() => None,
             None => Some("its infra container is gone".to_owned()),
             Some(improper) => improper.map(|word| format!("its infra container is in the state `{word}`")),

@@ -1,5 +1,5 @@
-//! Storage of podman: images and volumes, how much space they take, and how a pull gets on; and secrets, with where the value of
-//! a variable comes from.
+//! podman's storage: images and volumes, their sizes and the progress of a pull. Also secrets, and
+//! the sources of secret variables.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,18 +9,18 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::rest::or_default;
 
-/// One report from a pull.
+/// A progress report of a pull.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PullProgress {
-    /// The layer, a short digest.
+    /// The layer, as a short digest.
     pub layer: String,
     /// Its state, in podman's words.
     pub status: String,
-    /// Bytes done and bytes in all, while they are known.
+    /// The bytes done and the total, if podman reports them.
     pub bytes: Option<(u64, u64)>,
 }
 
-/// How many bytes things take, by their names; what podman does not say is not there.
+/// The sizes of objects in bytes, by name. An object whose size podman does not report is missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DiskUsage {
     /// Images, by name and tag.
@@ -29,7 +29,7 @@ pub struct DiskUsage {
     pub volumes: BTreeMap<String, u64>,
 }
 
-/// A volume as libpod creates it.
+/// The request by which libpod creates a volume.
 #[derive(Serialize)]
 pub(super) struct VolumeBody<'a> {
     #[serde(rename = "Name")]
@@ -78,7 +78,7 @@ impl From<UsageAnswer> for DiskUsage {
     }
 }
 
-/// One line of the stream that a pull sends (the form of Docker's API).
+/// One line of the stream that a pull sends (Docker's API).
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::podman) struct PullAnswer {
@@ -100,19 +100,19 @@ pub(in crate::podman) struct PullBytes {
     pub(in crate::podman) total: u64,
 }
 
-/// Where the value of a secret variable comes from.
+/// The source of a secret variable's value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SecretSource {
     /// The web UI's own secret ([`crate::webui_secret`]).
     WebUi,
-    /// A file of the user's, by its absolute path.
+    /// A file of the user, by its absolute path.
     File(PathBuf),
     /// A secret that podman keeps, by its name. podman gives the value to the container; airpods never reads it.
     Podman(String),
 }
 
 impl fmt::Display for SecretSource {
-    /// As the configuration has it.
+    /// Writes the source as the configuration does.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WebUi => f.write_str("the web UI's own"),
@@ -128,8 +128,8 @@ impl Serialize for SecretSource {
     }
 }
 
-/// Writes the sources of a container's variables for the digest of its settings. A file that moves keeps its value, so its path is
-/// left out; the value itself is compared when the container runs.
+/// Serializes the secret variables for the digest of the settings. A file that moves keeps its
+/// value, so its path is left out. The value itself is compared with that of the running container.
 pub(super) fn without_paths<S: Serializer>(
     sources: &BTreeMap<String, SecretSource>,
     serializer: S,

@@ -1,4 +1,4 @@
-//! One container with everything that is read back, and how podman reports it.
+//! podman's inspection of a container, with everything that is read back.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,49 +22,49 @@ pub struct ContainerDetail {
     pub state: ContainerState,
     /// How often podman has restarted it.
     pub restarts: u32,
-    /// Its first process on the host; none when it does not run.
+    /// Its first process on the host; none if it does not run.
     pub pid: Option<u32>,
     /// Its id, 64 hexadecimal digits.
     pub id: String,
-    /// Its image, as it was named.
+    /// Its image, by the name it was created with.
     pub image: String,
-    /// The program and its arguments, the image's own among them.
+    /// Its program and arguments, including the image's.
     pub command: Vec<String>,
-    /// Its environment, the image's and podman's own among it.
+    /// Its environment, including the image's and podman's variables.
     pub env: BTreeMap<String, String>,
-    /// The host's part within it.
+    /// Its mounts: volumes and host folders.
     pub mounts: Vec<MountDetail>,
-    /// The host's devices that it has.
+    /// The host devices that it can use.
     pub devices: Vec<PathBuf>,
-    /// The value, passed to podman as written.
+    /// The settings that podman takes unchanged.
     pub options: Options,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// The names added to `/etc/hosts`, as `NAME:ADDRESS`, those of its pod too.
+    /// The names added to `/etc/hosts`, as `NAME:ADDRESS`, including its pod's.
     pub hosts: Vec<String>,
-    /// The command by which its health is asked.
+    /// The health command.
     pub health: Vec<String>,
-    /// How long that command may take.
+    /// How long the health command may take.
     pub health_timeout: Option<Duration>,
     /// It shares the host's network.
     pub host_network: bool,
-    /// Each network it is on with its aliases, through its pod too.
+    /// Its networks, also through its pod, with its aliases on each.
     pub networks: BTreeMap<String, Vec<String>>,
     /// The ports published on the host.
     pub ports: Vec<PublishedPort>,
-    /// The DNS servers it was given, through its pod too.
+    /// Its DNS servers, also through its pod.
     pub dns_servers: Vec<IpAddr>,
-    /// Its limits in podman's books; zero or less is none.
+    /// The limit on processes that podman reports; zero or less means none.
     pub pids_limit: i64,
-    /// Bytes; zero is none.
+    /// The memory limit in bytes; zero means none.
     pub memory: u64,
-    /// Billionths of a CPU; zero is none.
+    /// The CPU limit in billionths of a CPU; zero means none.
     pub nano_cpus: u64,
     /// The restart policy's name.
     pub restart: String,
 }
 
-/// Something of the host's within a container, as podman reports it.
+/// A mount of a container, as podman reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountDetail {
     /// The volume's name, if it is one.
@@ -73,20 +73,20 @@ pub struct MountDetail {
     pub source: PathBuf,
     /// Path in the container.
     pub target: PathBuf,
-    /// The container cannot write there.
+    /// Whether the container cannot write there.
     pub read_only: bool,
 }
 
-/// The times of a health check; what is not set is that of all services.
+/// The times of a health check. Unset ones have the global value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct HealthTimes {
-    /// Time between two looks.
+    /// Time between two checks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<Period>,
-    /// How long one look may take.
+    /// How long one check may take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Period>,
-    /// Looks in a row that may fail after the start.
+    /// Failed checks in a row that are allowed after the start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<u32>,
     /// How long the start may take.
@@ -123,7 +123,7 @@ struct StateAnswer {
     status: String,
     #[serde(default)]
     pid: u32,
-    /// The process that watches it.
+    /// The process id of conmon, which watches the container.
     #[serde(default)]
     conmon_pid: u32,
     #[serde(default)]
@@ -133,7 +133,7 @@ struct StateAnswer {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct MountAnswer {
-    /// Only of a volume.
+    /// Set only for a volume.
     #[serde(default)]
     name: String,
     #[serde(default)]
@@ -143,7 +143,7 @@ struct MountAnswer {
     rw: bool,
 }
 
-/// The default for a mount that does not tell: it is writable.
+/// The default for a mount for which podman reports nothing: writable.
 fn writable() -> bool {
     true
 }
@@ -191,7 +191,7 @@ impl HealthAnswer {
     }
 }
 
-/// By what a container finds names.
+/// How a container resolves names.
 #[derive(Default)]
 pub(in crate::podman) struct Names {
     pub(in crate::podman) dns_servers: Vec<IpAddr>,
@@ -282,8 +282,8 @@ impl DetailAnswer {
         self.host_config.network_mode.strip_prefix("container:")
     }
 
-    /// Whether it runs in podman's books, and neither its first process nor the one that watches it is there. While the latter is, it
-    /// is about to tell podman.
+    /// Whether podman reports it as running although its first process and conmon are gone. While
+    /// conmon lives, it is about to report the end to podman.
     pub(in crate::podman) fn is_lost(&self) -> bool {
         let gone = |pid: u32| pid != 0 && !lives(pid);
         self.state.status == "running" && gone(self.state.pid) && gone(self.state.conmon_pid)
@@ -315,7 +315,7 @@ impl DetailAnswer {
         }
     }
 
-    /// The program and its arguments, without podman's own init before them.
+    /// The program and its arguments, without podman's own init.
     fn command(&self) -> Vec<String> {
         let words = std::iter::once(&self.path).filter(|path| !path.is_empty()).chain(&self.args).cloned();
         if !self.host_config.init {
@@ -326,7 +326,7 @@ impl DetailAnswer {
         words.into_iter().skip(own).collect()
     }
 
-    /// The whole, with names that may be those of the pod.
+    /// The whole detail. `names` are the pod's for a container in a pod.
     pub(in crate::podman) fn into_detail(self, names: Names) -> ContainerDetail {
         let (options, command) = (option::decode(self.told()), self.command());
         let settings = self.network_settings;
@@ -353,7 +353,7 @@ impl DetailAnswer {
             memory: self.host_config.memory,
             nano_cpus: self.host_config.nano_cpus,
             restart: if self.host_config.restart_policy.name.is_empty() {
-                // podman 4.3 leaves "no" empty.
+                // podman 4.3 leaves the name empty for "no".
                 "no".into()
             } else {
                 self.host_config.restart_policy.name

@@ -1,5 +1,5 @@
-//! Containers: what is asked for ([`ContainerSpec`]), as a listing tells them ([`Container`]), and as they are read back
-//! ([`ContainerDetail`]).
+//! Containers: the desired spec ([`ContainerSpec`]), an entry of podman's listing ([`Container`]),
+//! and podman's inspection ([`ContainerDetail`]).
 
 mod detail;
 mod spec;
@@ -19,7 +19,7 @@ use crate::port::{HostPort, Protocol};
 /// The state of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContainerState {
-    /// Made and never started.
+    /// Created and never started.
     Created,
     /// Running.
     Running,
@@ -27,19 +27,20 @@ pub enum ContainerState {
     Exited(i32),
     /// Its processes are frozen.
     Paused,
-    /// Being stopped, or left like that by a podman that ended meanwhile.
+    /// Being stopped, or left in this state by a podman that was killed.
     Stopping,
-    /// Being removed, or left like that by a podman that ended meanwhile.
+    /// Being removed, or left in this state by a podman that was killed.
     Removing,
-    /// Running in podman's books, while its processes and the one that watches them are gone: a reset, or somebody's `kill -9`.
+    /// Running in podman's records, although its processes and conmon are gone: after a reset, or a
+    /// `kill -9`.
     Lost,
-    /// podman itself does not know.
+    /// podman does not know the state, or reports one that airpods does not know.
     Unknown,
 }
 
 impl ContainerState {
-    /// podman's word for a state in which it starts no container ("container state improper"), though it may stop one that is
-    /// `stopping`.
+    /// podman's word for a state in which it refuses to start a container ("container state
+    /// improper"). It may still stop a container that is `stopping`.
     #[must_use]
     pub fn improper(self) -> Option<&'static str> {
         match self {
@@ -52,13 +53,14 @@ impl ContainerState {
         }
     }
 
-    /// Whether it has processes, and with them its ports.
+    /// Whether it has processes and so holds its ports.
     #[must_use]
     pub fn is_alive(self) -> bool {
         matches!(self, Self::Running | Self::Paused | Self::Stopping)
     }
 
-    /// Whether podman starts it once it was told to stop it. One that is lost it stops on paper, and may refuse to start all the same.
+    /// Whether podman can start it after it was stopped once more. podman also stops a lost
+    /// container in its records, but may still refuse to start it.
     #[must_use]
     pub fn stops_first(self) -> bool {
         self == Self::Stopping
@@ -128,13 +130,14 @@ struct PortAnswer {
 }
 
 impl PortAnswer {
-    /// Each port of the host; nothing of a protocol that is none of ours.
+    /// Every host port; none for a protocol that airpods does not know.
     fn host_ports(&self) -> Vec<HostPort> {
         host_ports(&self.host_ip, &self.protocol, self.host_port, self.range)
     }
 }
 
-/// The ports of the host from the first on. An address that is none is every address, as podman writes it.
+/// The `count` host ports from `first` on. An address that does not parse means every address:
+/// podman leaves it empty.
 fn host_ports(address: &str, protocols: &str, first: u16, count: u16) -> Vec<HostPort> {
     let protocols = protocols.split(',').filter_map(|name| match name {
         "" => Some(Protocol::Tcp),
@@ -156,7 +159,7 @@ impl ContainerAnswer {
 
 impl From<ContainerAnswer> for Container {
     fn from(answer: ContainerAnswer) -> Self {
-        // Go's zero time is far before 1970: never.
+        // Go's zero time is far before 1970 and means never.
         let moment = |seconds: i64| (seconds > 0).then_some(seconds);
         Self {
             name: answer.names.into_iter().next().unwrap_or_default(),
@@ -172,7 +175,7 @@ impl From<ContainerAnswer> for Container {
     }
 }
 
-/// podman's word for a state (`libpod/define/containerstate.go`).
+/// The state for podman's word (`libpod/define/containerstate.go`).
 pub(in crate::podman) fn state(word: &str, exit_code: i32) -> ContainerState {
     match word {
         "running" => ContainerState::Running,

@@ -1,4 +1,5 @@
-//! A container to be, and the request by which libpod creates it (`pkg/specgen` of podman). Pure; the tests hold the text.
+//! The desired spec of a container, and the request by which libpod creates it (`pkg/specgen` of
+//! podman).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use crate::podman::storage::without_paths;
 use crate::podman::{ContainerOption, Networking, Options, SecretSource, option};
 use crate::secret::SecretValues;
 
-/// A container to be.
+/// The desired spec of a container.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ContainerSpec {
     /// Its name.
@@ -21,42 +22,42 @@ pub struct ContainerSpec {
     pub image: String,
     /// How it is connected.
     pub networking: Networking,
-    /// Environment.
+    /// Environment variables.
     pub env: BTreeMap<String, String>,
-    /// Variables that are secret: their values come into `env` last of all, so that this value can be shown. Those of podman's
-    /// own secrets never do.
+    /// The sources of secret variables. Their values are put into `env` only shortly before use, so
+    /// that this spec can be printed. Values of podman's secrets never are.
     #[serde(serialize_with = "without_paths")]
     pub secret_env: BTreeMap<String, SecretSource>,
-    /// Arguments in place of the image's.
+    /// Arguments that replace the image's.
     pub command: Option<Vec<String>>,
-    /// Program in place of the image's.
+    /// Program that replaces the image's.
     pub entrypoint: Option<Vec<String>>,
     /// Volumes and folders.
     pub mounts: Vec<Mount>,
-    /// The limits the kernel keeps.
+    /// The limits that the kernel enforces.
     pub limits: Limits,
     /// When podman restarts it.
     pub restart: Restart,
-    /// The devices of the GPU that it is given: paths, or CDI names such as `nvidia.com/gpu=all`.
+    /// The GPU devices: paths, or CDI names such as `nvidia.com/gpu=all`.
     pub gpu: Vec<String>,
     /// Further devices: CDI names, or paths as `HOST[:CONTAINER[:rwm]]`.
     pub devices: Vec<String>,
-    /// The value, passed to podman as written.
+    /// The settings that are passed to podman unchanged.
     pub options: Options,
-    /// Further names in `/etc/hosts`, as `NAME:ADDRESS`; in a pod they are the pod's.
+    /// Further names in `/etc/hosts`, as `NAME:ADDRESS`. In a pod they belong to the pod.
     pub hosts: Vec<String>,
-    /// The command by which its health is asked, beginning with `CMD` or `CMD-SHELL`.
+    /// The health command, beginning with `CMD` or `CMD-SHELL`.
     pub health: Option<Vec<String>>,
-    /// How long that command may take; none is podman's default.
+    /// How long the health command may take; none is podman's default.
     pub health_timeout: Option<Period>,
-    /// Whether `SELinux` leaves it alone, as GPU devices need.
+    /// Whether to turn `SELinux` separation off, as GPU devices need.
     pub label_disable: bool,
     /// Labels, ours among them.
     pub labels: BTreeMap<String, String>,
 }
 
 impl ContainerSpec {
-    /// The paths of the host that it mounts.
+    /// The host paths that it mounts.
     pub fn sources(&self) -> impl Iterator<Item = &Path> {
         self.mounts.iter().filter_map(|mount| match mount {
             Mount::Bind { source, .. } => Some(source.as_path()),
@@ -64,25 +65,25 @@ impl ContainerSpec {
         })
     }
 
-    /// The paths of the host's devices that it is given.
+    /// The host paths of its devices.
     pub fn device_paths(&self) -> impl Iterator<Item = &Path> {
         let paths = self.gpu.iter().chain(&self.devices).filter(|device| device.starts_with('/'));
         paths.filter_map(|device| device.split(':').next()).map(Path::new)
     }
 
-    /// Sets the secret variables whose values are known.
+    /// Puts the known values of secret variables into `env`.
     pub fn give_secrets(&mut self, values: &SecretValues) {
         let known = self.secret_env.iter().filter_map(|(name, source)| Some((name, values.get(source)?)));
         self.env.extend(known.map(|(name, value)| (name.clone(), value.expose().to_owned())));
     }
 
-    /// The variables whose secret values airpods reads itself, with where each is kept.
+    /// The secret variables whose values airpods reads itself, with their sources.
     pub fn secrets_of_ours(&self) -> impl Iterator<Item = (&str, &SecretSource)> {
         let ours = self.secret_env.iter().filter(|(_, source)| !matches!(source, SecretSource::Podman(_)));
         ours.map(|(variable, source)| (variable.as_str(), source))
     }
 
-    /// The variables that are given a secret of podman's, with the secret's name.
+    /// The variables that hold a podman secret, with the secret's name.
     pub fn podman_secrets(&self) -> impl Iterator<Item = (&str, &str)> {
         self.secret_env.iter().filter_map(|(variable, source)| match source {
             SecretSource::Podman(name) => Some((variable.as_str(), name.as_str())),
@@ -91,7 +92,7 @@ impl ContainerSpec {
     }
 }
 
-/// Something of the host's within a container.
+/// A mount of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Mount {
     /// A volume that podman keeps.
@@ -111,13 +112,13 @@ pub enum Mount {
         target: PathBuf,
         /// Whether the container must not write there.
         read_only: bool,
-        /// The treatment of its `SELinux` label.
+        /// What podman does with its `SELinux` label.
         relabel: Relabel,
     },
 }
 
 impl Mount {
-    /// Where it is in the container.
+    /// Its path in the container.
     #[must_use]
     pub fn target(&self) -> &Path {
         let (Self::Volume { target, .. } | Self::Bind { target, .. }) = self;
@@ -132,16 +133,16 @@ impl Mount {
     }
 }
 
-/// The treatment of the `SELinux` label of a folder that is mounted.
+/// What podman does with the `SELinux` label of a mounted folder.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Relabel {
-    /// It stays, and containers may not use the folder where it does not let them.
+    /// Keep it. Containers may then be denied access to the folder.
     #[default]
     No,
-    /// It is changed so that every container can use the folder.
+    /// Change it so that every container can use the folder.
     Shared,
-    /// It is changed so that this container alone can.
+    /// Change it so that only this container can use the folder.
     Private,
 }
 
@@ -157,22 +158,22 @@ impl Relabel {
     }
 }
 
-/// The limits that the kernel keeps.
+/// The limits that the kernel enforces.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Limits {
-    /// Processes and threads.
+    /// The number of processes and threads.
     pub pids: u32,
     /// Bytes of memory.
     pub memory: Option<u64>,
-    /// CPUs, 1.5 being one and a half.
+    /// The number of CPUs; 1.5 means one and a half.
     pub cpus: Option<f64>,
 }
 
 impl Limits {
-    /// The period against which CPU quotas are counted, in microseconds; podman's own default.
+    /// The period of a CPU quota in microseconds; podman's default.
     pub const CPU_PERIOD: u64 = 100_000;
 
-    /// The quota of so many CPUs, in microseconds of each [`Self::CPU_PERIOD`].
+    /// The quota for this number of CPUs, in microseconds per [`Self::CPU_PERIOD`].
     #[must_use]
     #[allow(
         clippy::cast_precision_loss,
@@ -184,17 +185,17 @@ impl Limits {
     }
 }
 
-/// When podman starts a container again by itself.
+/// When podman restarts a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Restart {
     /// Never.
     No,
-    /// When it failed.
+    /// After a failure.
     OnFailure,
     /// Always.
     Always,
-    /// Unless somebody stopped it.
+    /// Unless the user stopped it.
     UnlessStopped,
 }
 
@@ -211,10 +212,10 @@ impl Restart {
     }
 }
 
-/// How long a health command may take, in nanoseconds; podman's own default.
+/// How long a health command may take, in nanoseconds; podman's default.
 const HEALTH_TIMEOUT: u128 = 30_000_000_000;
 
-/// The request.
+/// The request by which libpod creates a container.
 #[derive(Serialize)]
 pub(in crate::podman) struct ContainerBody<'a> {
     name: &'a str,
@@ -226,7 +227,7 @@ pub(in crate::podman) struct ContainerBody<'a> {
     network: NetworkPart<'a>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     env: &'a BTreeMap<String, String>,
-    /// Names of podman's own secrets, by variable.
+    /// Names of podman secrets, by variable.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     secret_env: BTreeMap<&'a str, &'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -247,12 +248,13 @@ pub(in crate::podman) struct ContainerBody<'a> {
     options: Map<String, Value>,
 }
 
-/// Without an interval, so that podman does not ask by itself through timers of systemd's, which there need not be.
+/// The health check, without an interval: podman would run it by itself through systemd timers,
+/// which need systemd.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct HealthBody<'a> {
     test: &'a [String],
-    /// Nanoseconds.
+    /// In nanoseconds.
     timeout: u128,
     retries: u32,
 }
@@ -353,6 +355,7 @@ impl<'a> From<&'a ContainerSpec> for ContainerBody<'a> {
 impl<'a> HealthBody<'a> {
     fn of(test: &'a [String], spec: &ContainerSpec) -> Self {
         let timeout = spec.health_timeout.map_or(HEALTH_TIMEOUT, |timeout| timeout.get().as_nanos());
+        // podman calls a container unhealthy after this many failures in a row: each run decides.
         Self { test, timeout, retries: 1 }
     }
 }

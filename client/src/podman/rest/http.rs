@@ -39,21 +39,22 @@ struct Refusal {
     message: String,
 }
 
-/// The most that an answer may have, in bytes. A listing has about 2 KiB for each container.
+/// The size limit of an answer in bytes. A listing has about 2 KiB for each container.
 const LARGEST: usize = 64 << 20;
 
-/// How long podman may take to answer a question. It takes milliseconds; minutes to count the space of a large storage on a slow
-/// disk.
+/// How long podman may take to answer a question. It usually takes milliseconds, but minutes to
+/// measure a large storage on a slow disk.
 pub(super) const READ: Duration = Duration::from_secs(5 * 60);
 
-/// How long podman may take to change something. Each container of a pod may have five minutes to stop by itself.
+/// How long podman may take to change something. Each container of a pod may take up to five
+/// minutes to stop.
 const CHANGE: Duration = Duration::from_secs(30 * 60);
 
-/// How long podman may be silent in the middle of an answer that comes in pieces. A layer of an image is unpacked in silence.
+/// How long podman may be silent within a streamed answer. It unpacks an image layer in silence.
 pub(super) const SILENCE: Duration = Duration::from_secs(30 * 60);
 
-/// Connects, and answers who listens: podman or the systemd that starts it, as this user or as root. Anybody else would be
-/// handed what a launch has, the web UI's secret among it.
+/// Connects, and checks the listening process: podman, or the systemd that starts it, as this user
+/// or as root. Another user's process would receive the secrets of a launch, such as the web UI's.
 async fn connect(socket: &Path) -> Result<(UnixStream, Listener)> {
     let stream = UnixStream::connect(socket).await.map_err(broken)?;
     let peer = stream.peer_cred().map_err(broken)?;
@@ -65,7 +66,7 @@ async fn connect(socket: &Path) -> Result<(UnixStream, Listener)> {
     }
 }
 
-/// Whether a user may trust who listens.
+/// Whether this user may trust the listening process.
 fn is_trusted(listener: u32, own: u32) -> bool {
     listener == own || listener == 0
 }
@@ -74,16 +75,17 @@ fn is_trusted(listener: u32, own: u32) -> bool {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Listener {
     pub(super) uid: u32,
-    /// Its processes have the same numbers there as here: the kernel has no number for one of another namespace (unix(7)).
+    /// Whether it is in this process's pid namespace, so that its process ids are valid here. For a
+    /// process of another namespace the kernel reports no pid (unix(7)).
     pub(super) shares_pids: bool,
 }
 
-/// Looks who listens on a socket.
+/// Finds out which process listens on a socket.
 pub(super) async fn listener(socket: &Path) -> Result<Listener> {
     connect(socket).await.map(|(_, listener)| listener)
 }
 
-/// The outcome of waiting for podman, unless it takes longer than that.
+/// The result of `work`, or an error after `limit`.
 async fn within<T>(limit: Duration, what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
     let late = |_| PodmanError::Silent { what: what.to_owned(), seconds: limit.as_secs() };
     tokio::time::timeout(limit, work).await.map_err(late)?
@@ -110,6 +112,7 @@ impl Http {
         let (stream, _) = connect(&self.socket).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        // hyper needs the connection polled beside the request. The task ends with the connection.
         tokio::spawn(connection);
         let limit = if method == Method::GET { READ } else { CHANGE };
         let bytes = match body {
@@ -127,7 +130,7 @@ impl Http {
             .map_err(broken)?;
         let answer = async { sender.send_request(request).await.map_err(broken) };
         let response = within(limit, path, answer).await?;
-        // 304 says that a container already is as asked: started, or stopped.
+        // 304: the container already is in the requested state, started or stopped.
         if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
             return Ok(response);
         }
@@ -140,7 +143,7 @@ impl Http {
         Err(PodmanError::Refused { status, message })
     }
 
-    /// Reads one value.
+    /// Reads and parses one answer.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let response = self.send::<()>(Method::GET, path, None).await?;
         let body = whole(path, response).await?;
@@ -158,7 +161,7 @@ impl Http {
     }
 }
 
-/// An answer to its end, which has to come.
+/// Reads an answer to its end, with limits on size and time.
 async fn whole(path: &str, response: Response<Incoming>) -> Result<Bytes> {
     let body = Limited::new(response.into_body(), LARGEST);
     let collected = async {
@@ -171,9 +174,9 @@ async fn whole(path: &str, response: Response<Incoming>) -> Result<Bytes> {
     within(READ, path, collected).await
 }
 
-/// The next piece of an answer that comes in pieces.
+/// The next piece of a streamed answer.
 ///
-/// `silence` is how long it may take; a log that is followed may say nothing for ever.
+/// `silence` is how long it may take. A followed log may be silent for ever.
 pub(super) async fn next(what: &str, response: &mut Response<Incoming>, silence: Duration) -> Result<Option<Bytes>> {
     loop {
         let frame = within(silence, what, async { Ok(response.frame().await) }).await?;
@@ -189,7 +192,7 @@ pub(super) async fn next(what: &str, response: &mut Response<Incoming>, silence:
     }
 }
 
-/// Anything that breaks a connection.
+/// The error of a broken connection.
 fn broken(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> PodmanError {
     PodmanError::Connection(error.into())
 }

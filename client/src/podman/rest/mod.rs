@@ -28,7 +28,7 @@ use crate::kernel::lives;
 use crate::terminal::EscapedLine;
 use http::{Http, escape};
 
-/// The most that podman may report about a pull, in bytes: the longest pull of the largest image takes some megabytes.
+/// The size limit of a pull's report in bytes; the largest image reports some megabytes.
 const LONGEST_REPORT: usize = 1 << 30;
 
 /// A podman behind a socket.
@@ -38,14 +38,14 @@ pub struct Rest {
     version: Version,
     version_text: String,
     rootless: bool,
-    /// podman's processes have the same numbers as here.
+    /// Whether podman's process ids are valid in this pid namespace.
     shares_pids: bool,
-    /// Entries left out of listings, a sentence each.
+    /// Warnings about entries left out of listings.
     left_out: Mutex<BTreeSet<String>>,
 }
 
 impl Rest {
-    /// Says hello to the podman behind `socket`; 1 ms.
+    /// Pings podman on `socket`, which takes 1 ms.
     pub async fn open(socket: &Path) -> Result<Self> {
         let http = Http { socket: PathBuf::from(socket) };
         let response = http.send::<()>(Method::GET, "/_ping", None).await?;
@@ -63,11 +63,11 @@ impl Rest {
 }
 
 impl Drop for Rest {
-    /// Says what was left out. Whatever the command has to say itself comes first.
+    /// Prints the warnings about left-out entries, after the command's own output.
     fn drop(&mut self) {
         let left_out = self.left_out.get_mut().map(std::mem::take).unwrap_or_default();
         for sentence in left_out {
-            // Nobody reading is no failure.
+            // A closed stderr is no failure.
             let _ = writeln!(anstream::stderr(), "warning: {}", EscapedLine(&sentence));
         }
     }
@@ -96,7 +96,7 @@ impl Podman for Rest {
     }
 
     async fn pull(&self, image: &str, progress: &mut dyn FnMut(PullProgress)) -> Result<()> {
-        // libpod's own call reports bytes only since 4.4; Docker's form of it does in all versions.
+        // libpod's own call reports bytes only since 4.4; Docker's reports them in all versions.
         let path = format!("/v1.40/images/create?fromImage={}", escape(image));
         let mut response = self.http.send_raw::<()>(Method::POST, &path, None).await?;
         let mut lines = Lines::default();
@@ -166,6 +166,7 @@ impl Podman for Rest {
     async fn pods(&self) -> Result<Vec<Pod>> {
         let answer: Vec<PodAnswer> = self.list("pod", "/pods/json").await?;
         let mut pods: Vec<Pod> = answer.into_iter().map(Into::into).collect();
+        // podman reports a pod as running although its infra process is gone.
         if pods.iter().any(|pod| pod.up) {
             for infra in Box::pin(self.list_containers()).await?.iter().filter(|container| container.is_infra) {
                 if let Some(pod) = pods.iter_mut().find(|pod| pod.up && pod.name == infra.pod_name)
@@ -184,13 +185,14 @@ impl Podman for Rest {
     }
 
     async fn stop_pod(&self, name: &str, timeout_seconds: u32) -> Result<()> {
+        // libpod calls this `t` for a pod and `timeout` for a container.
         let path = format!("/pods/{}/stop?t={timeout_seconds}", escape(name));
         self.http.post::<()>(&path, None).await?;
-        // podman 4.3 does nothing when one of the pod's containers has ended by itself, and the container that
-        // holds the network, with the ports of the host, goes on.
+        // podman 4.3 does nothing if one of the pod's containers has ended by itself. The infra
+        // container, which holds the host ports, then runs on, so stop it as well.
         let pod: Result<PodDetailAnswer> = self.http.get(&format!("/pods/{}/json", escape(name))).await;
         let pod = match pod {
-            // It went with its last container.
+            // podman removed the pod with its last container.
             Err(error) if error.is_not_found() => return Ok(()),
             pod => pod?,
         };
@@ -204,7 +206,7 @@ impl Podman for Rest {
     async fn containers(&self) -> Result<Vec<Container>> {
         let mut containers = Vec::new();
         for answer in self.list_containers().await?.into_iter().filter(|container| !container.is_infra) {
-            // It is rarely asked, and would make every listing larger.
+            // Boxed: the call is rare, and its future would enlarge that of every listing.
             let lost = Box::pin(self.is_lost(&answer)).await?;
             let container = Container::from(answer);
             containers.push(if lost { Container { state: ContainerState::Lost, ..container } } else { container });
@@ -216,7 +218,7 @@ impl Podman for Rest {
         let detail = self.inspect(name).await?;
         let names = match detail.network_owner() {
             Some(owner) => match self.inspect(owner).await {
-                // The pod went meanwhile, and its containers go with it.
+                // The pod was removed meanwhile, and its containers with it.
                 Err(error) if error.is_not_found() => Names::default(),
                 owner => owner?.names(),
             },
@@ -238,7 +240,7 @@ impl Podman for Rest {
     async fn stop_container(&self, name: &str, timeout_seconds: u32) -> Result<()> {
         let path = format!("/containers/{}/stop?timeout={timeout_seconds}", escape(name));
         match self.http.post::<()>(&path, None).await {
-            // podman has noticed now that it is gone. It writes that down when it is looked at.
+            // podman has noticed the end only now. It records it when the container is inspected.
             Err(error) if error.missed_an_end() => self.inspect(name).await.map(drop),
             stopped => stopped.map(drop),
         }
@@ -284,7 +286,7 @@ impl Podman for Rest {
 }
 
 impl Rest {
-    /// The version in podman's own words, such as `4.3.1`.
+    /// The version as podman writes it, such as `4.3.1`.
     #[must_use]
     pub fn version_text(&self) -> &str {
         &self.version_text
@@ -294,7 +296,8 @@ impl Rest {
         self.list("container", "/containers/json?all=true&pod=true").await
     }
 
-    /// Whether a container that runs in podman's books is gone. It is asked for closely only where its process is.
+    /// Whether a container that podman reports as running is gone. It inspects the container only
+    /// if its process is.
     async fn is_lost(&self, container: &ContainerAnswer) -> Result<bool> {
         let gone = u32::try_from(container.pid).is_ok_and(|pid| pid > 0 && !lives(pid));
         let Some(name) = container.name().filter(|_| self.shares_pids && gone) else { return Ok(false) };
@@ -304,7 +307,8 @@ impl Rest {
         }
     }
 
-    /// Removes something. Of containers whose end podman has missed it notices one with each try, and fails.
+    /// Removes an object. podman fails once for each container whose end it has missed, and notices
+    /// that end, so several tries succeed.
     async fn remove(&self, path: &str) -> Result<()> {
         const TRIES: u32 = 16;
         for _ in 1..TRIES {
@@ -316,8 +320,8 @@ impl Rest {
         self.http.delete(path).await.map(drop)
     }
 
-    /// Reads a listing. An entry that this program does not understand is another program's object of a kind that it does not
-    /// know; it is left out, and named once.
+    /// Reads a listing. An entry that cannot be parsed belongs to another program's object of an
+    /// unknown kind; it is left out, with one warning.
     async fn list<T: DeserializeOwned>(&self, kind: &str, path: &str) -> Result<Vec<T>> {
         let entries: Option<Vec<serde_json::Value>> = self.http.get(path).await?;
         let mut understood = Vec::new();
@@ -330,14 +334,15 @@ impl Rest {
         Ok(understood)
     }
 
-    /// Keeps a sentence about what was left out of a listing.
+    /// Keeps a warning about a left-out entry.
     fn leave_out(&self, sentence: String) {
         if let Ok(mut left_out) = self.left_out.lock() {
             left_out.insert(sentence);
         }
     }
 
-    /// A process that ends while podman reads its /proc is podman's failure; the next look finds the container as it is by then.
+    /// Inspects a container. podman fails if a process ends while it reads its /proc; the next try
+    /// reports the state after that.
     async fn inspect(&self, name: &str) -> Result<DetailAnswer> {
         const LOOKS: u32 = 3;
         let path = format!("/containers/{}/json", escape(name));
@@ -351,7 +356,7 @@ impl Rest {
     }
 }
 
-/// One line of a pull's report; an error in it is the pull's failure.
+/// Handles one line of a pull's report. An error in the line is the error of the pull.
 pub(super) fn report(line: &[u8], progress: &mut dyn FnMut(PullProgress)) -> Result<()> {
     if line.iter().all(u8::is_ascii_whitespace) {
         return Ok(());
@@ -378,7 +383,7 @@ fn log_path(name: &str, options: &LogOptions) -> String {
     format!("/containers/{}/logs?stdout=true&stderr=true&timestamps=true{chosen}", escape(name))
 }
 
-/// The warning about an entry of a listing that is not understood. The name is the object's own, in whichever way its kind has it.
+/// The warning about an entry that cannot be parsed. The name's key depends on the kind of object.
 fn left_out(kind: &str, entry: &serde_json::Value, why: &serde_json::Error) -> String {
     let names = [entry.get("Name"), entry.get("name"), entry.pointer("/Names/0"), entry.get("Id"), entry.get("id")];
     let name = names.into_iter().flatten().find_map(serde_json::Value::as_str).unwrap_or("without a name");

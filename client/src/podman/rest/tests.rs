@@ -135,7 +135,7 @@ fn a_network_is_encoded_with_what_is_configured_only() {
 
 #[test]
 fn a_listed_container_is_read_from_podman_4_and_5() {
-    // As podman 4.3.1 answers, shortened; 5.4 adds fields.
+    // podman 4.3.1's answer, shortened; 5.4 adds fields.
     let answer = json!({
         "Command": ["sleep"], "ExitedAt": -62_135_596_800_i64, "ExitCode": 0, "Id": "46", "Image": "i", "IsInfra": false,
         "Labels": null, "Names": ["ollama-0"], "Networks": [], "Pid": 385, "Pod": "da", "PodName": "ollama",
@@ -195,12 +195,13 @@ fn names_are_escaped_in_paths() {
     );
 }
 
-/// A podman that sends this head to each request, and then this piece for ever if there is one.
+/// A podman that answers each request with this head and, if there is a piece, repeats that for
+/// ever.
 fn serve(head: &str, piece: Option<Vec<u8>>) -> (tempfile::TempDir, Rest) {
     serve_in_turn(&[head], piece)
 }
 
-/// The same with a head for each request, the last one for all that follow.
+/// The same with one head per request; the last one answers all further requests.
 fn serve_in_turn(heads: &[&str], piece: Option<Vec<u8>>) -> (tempfile::TempDir, Rest) {
     use std::io::{Read, Write};
     let folder = tempfile::tempdir().unwrap();
@@ -211,7 +212,7 @@ fn serve_in_turn(heads: &[&str], piece: Option<Vec<u8>>) -> (tempfile::TempDir, 
         for (number, mut stream) in listener.incoming().flatten().enumerate() {
             let (head, piece) = (heads[number.min(heads.len() - 1)].clone(), piece.clone());
             std::thread::spawn(move || {
-                // It is over when the other end is.
+                // The thread ends when the client closes the connection.
                 let _ = stream.read(&mut [0; 4096]).and_then(|_| stream.write_all(head.as_bytes()));
                 while piece.as_ref().is_some_and(|piece| stream.write_all(piece).is_ok()) {}
             });
@@ -258,7 +259,7 @@ async fn a_process_that_ends_while_podman_looks_at_it_is_looked_at_again() {
 
 #[tokio::test]
 async fn a_log_whose_frame_never_ends_is_an_error() {
-    // The length in front of the first frame is two gigabytes.
+    // The header announces a first frame of two gigabytes.
     let (_folder, podman) = serve(ENDLESS, Some([&[1, 0, 0, 0, 0x7f][..], &vec![b'x'; 1 << 16]].concat()));
     let ended = podman.logs("web", &LogOptions::default(), &mut |_| true).await;
     assert!(matches!(ended, Err(PodmanError::Endless { .. })), "{ended:?}");

@@ -1,5 +1,6 @@
-//! The twin of podman in memory. Its [`World`] keeps the rules that plans rely on (names are unique, a port
-//! has one holder, a network in use stays); what is here records every call, and fails where it is told to.
+//! A simulated podman in memory. Its [`World`] enforces the rules that plans rely on: names are
+//! unique, a port has one holder, a network in use stays. This module records every call, and makes
+//! calls fail where a test says so.
 
 mod spelling;
 mod world;
@@ -14,7 +15,7 @@ use super::{
     Network, NetworkSpec, Pod, PodSpec, Podman, PodmanError, PullProgress, Result, Version,
 };
 
-/// A podman in memory.
+/// A simulated podman.
 #[derive(Debug)]
 pub struct Simulated {
     world: RefCell<World>,
@@ -28,9 +29,9 @@ pub struct Simulated {
     version: Version,
     sick: RefCell<BTreeSet<String>>,
     short_lived: RefCell<BTreeMap<String, i32>>,
-    /// The containers' log lines.
+    /// The log lines of every container.
     pub log: Vec<String>,
-    /// Changes what is read back, as a podman would that ignores a setting.
+    /// Changes what an inspection reports, like a podman that ignores a setting.
     pub distort: Option<fn(&mut ContainerDetail)>,
     /// Facts about the host.
     pub facts: HostFacts,
@@ -43,7 +44,7 @@ impl Default for Simulated {
 }
 
 impl Simulated {
-    /// A podman of this version that holds this.
+    /// A simulated podman of this version, with this content.
     #[must_use]
     pub fn new(version: Version, world: World) -> Self {
         Self {
@@ -64,23 +65,23 @@ impl Simulated {
         }
     }
 
-    /// Makes a call fail whenever it comes.
+    /// Makes every such call fail.
     pub fn fail_at(&self, call: Call) {
         self.failing.borrow_mut().push(call);
     }
 
-    /// Makes a call fail when it comes first, as one that came at a bad moment.
+    /// Makes only the first such call fail.
     pub fn fail_once(&self, call: Call) {
         self.failing_once.borrow_mut().push(call);
     }
 
-    /// The calls that changed something, or tried to, in their order.
+    /// The calls that changed something or tried to, in order.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         self.calls.borrow().clone()
     }
 
-    /// The calls that only read, in their order.
+    /// The calls that only read, in order.
     #[must_use]
     pub fn looks(&self) -> Vec<Look> {
         self.looks.borrow().clone()
@@ -90,7 +91,7 @@ impl Simulated {
         self.looks.borrow_mut().push(look);
     }
 
-    /// Its present content.
+    /// The current content.
     #[must_use]
     pub fn world(&self) -> World {
         self.world.borrow().clone()
@@ -102,30 +103,30 @@ impl Simulated {
         self.most_pulling.get()
     }
 
-    /// Ends a container with a code, as a program that fails would.
+    /// Ends a container with this code, like a program that fails.
     pub fn end(&self, name: &str, code: i32) {
-        // One that is not there cannot end.
+        // A container that does not exist cannot end.
         drop(self.world.borrow_mut().set_state(name, ContainerState::Exited(code)));
     }
 
-    /// Leaves a container in a state, as a podman would that was killed in the middle of something.
+    /// Puts a container into a state in which a killed podman would leave it.
     pub fn leave(&self, name: &str, state: ContainerState) {
         drop(self.world.borrow_mut().set_state(name, state));
     }
 
-    /// Takes the infra container of a pod away, as a hard reset can.
+    /// Removes the infra container of a pod, as a hard reset can.
     pub fn break_pod(&self, name: &str) {
         let mut world = self.world.borrow_mut();
         world.pods_up.remove(name);
         world.pods_broken.insert(name.to_owned());
     }
 
-    /// Makes the answer to a call get lost, though it is carried out.
+    /// Loses the answer to a call that is carried out.
     pub fn lose_answer_to(&self, call: Call) {
         self.losing.borrow_mut().push(call);
     }
 
-    /// Gives a secret a value, by an id that stands for it.
+    /// Sets a secret. Its id stands for its value.
     pub fn keep_secret(&self, name: &str, id: &str) {
         self.world.borrow_mut().secrets.insert(name.to_owned(), id.to_owned());
     }
@@ -135,12 +136,12 @@ impl Simulated {
         self.sick.borrow_mut().insert(name.to_owned());
     }
 
-    /// Makes a container end with a code as soon as it is started.
+    /// Makes a container end with this code as soon as it starts.
     pub fn end_when_started(&self, name: &str, code: i32) {
         self.short_lived.borrow_mut().insert(name.to_owned(), code);
     }
 
-    /// Records a call, lets others run, and fails where told to.
+    /// Records a call, lets other tasks run, and fails if the test says so.
     async fn enter(&self, call: Call) -> Result<()> {
         self.calls.borrow_mut().push(call.clone());
         tokio::task::yield_now().await;
@@ -152,7 +153,7 @@ impl Simulated {
         Ok(())
     }
 
-    /// Carries out a call, and loses the answer where told to.
+    /// Carries out a call, and loses the answer if the test says so.
     async fn change<T>(&self, call: Call, work: impl FnOnce(&mut World) -> Result<T>) -> Result<T> {
         self.enter(call.clone()).await?;
         let done = work(&mut self.world.borrow_mut())?;

@@ -1,18 +1,18 @@
-//! How podman spells what it was given, by its version: as seen with 4.3.1 and 5.4.2.
+//! How podman spells the settings it was given, by version, as observed with 4.3.1 and 5.4.2.
 
 use std::path::{Component, Path, PathBuf};
 
 use crate::config::Reference;
 use crate::podman::{ContainerDetail, ContainerOption, Limits, Options, Version};
 
-/// The first version of the model that keeps a tag beside a digest.
+/// The first version, in this model, that keeps a tag beside a digest.
 const KEEPS_TAGS: Version = Version { major: 5, minor: 0 };
 
-/// An image's name, completed.
+/// The full name of an image.
 pub(super) fn image(name: &str, version: Version) -> String {
     let whole = Reference::of(name).to_string();
     match whole.split_once('@') {
-        // The last colon behind the last slash is a tag's.
+        // A colon after the last slash begins a tag.
         Some((named, digest)) if version < KEEPS_TAGS => {
             let path = named.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(named, |(path, _)| path);
             format!("{path}@{digest}")
@@ -21,7 +21,7 @@ pub(super) fn image(name: &str, version: Version) -> String {
     }
 }
 
-/// Rewrites the settings, which were kept as given, as podman reports them.
+/// Rewrites the stored settings as podman reports them.
 pub(super) fn respell(detail: &mut ContainerDetail, cpus: Option<f64>, version: Version) {
     detail.image = image(&detail.image, version);
     for mount in &mut detail.mounts {
@@ -43,11 +43,11 @@ pub(super) fn respell(detail: &mut ContainerDetail, cpus: Option<f64>, version: 
     detail.nano_cpus = nanos;
 }
 
-/// The capabilities of a container that asked for nothing, as far as it matters.
+/// Some of the default capabilities of a container, as far as tests need them.
 const USUAL: [&str; 3] = ["CAP_CHOWN", "CAP_KILL", "CAP_SETUID"];
 
-/// The settings as podman reports them: the capabilities that there are in the place of those that were added or dropped, and for
-/// every user namespace of a container's own the same word.
+/// The settings as podman reports them: the resulting capabilities in place of the added and
+/// dropped ones, and one word for every user namespace of the container's own.
 pub(super) fn told(wanted: &Options) -> Options {
     let mut told = wanted.clone();
     let (added, dropped) = (wanted.get(ContainerOption::CapAdd), wanted.get(ContainerOption::CapDrop));

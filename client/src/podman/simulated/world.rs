@@ -1,6 +1,7 @@
-//! The objects of the simulated podman, and the rules within it. A container has a name of its own, is made of what is there, and
-//! has its host ports for itself while it runs. A network stays while something uses it. A pod takes its containers along
-//! when it stops or goes. Images and volumes stay while a container has them.
+//! The objects of the simulated podman, and its rules. A container's name is unique, and all it
+//! refers to must exist. It holds its host ports alone while it runs. A network in use cannot be
+//! removed. A pod stops and removes its containers with itself. Images and volumes stay while a
+//! container uses them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -14,12 +15,12 @@ use crate::podman::{
 };
 use crate::port::{HostPort, any_overlaps};
 
-/// Everything the simulated podman holds; two equal worlds are in the same state.
+/// The content of the simulated podman. Equal worlds are in the same state.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct World {
     /// Images in storage.
     pub images: BTreeSet<String>,
-    /// Images that a registry would deliver.
+    /// Images that the registry has.
     pub registry: BTreeSet<String>,
     /// Networks by name.
     pub networks: BTreeMap<String, Network>,
@@ -33,7 +34,7 @@ pub struct World {
     pub pods_up: BTreeSet<String>,
     /// The pods whose infra container is gone.
     pub pods_broken: BTreeSet<String>,
-    /// Containers by name, with what they are doing.
+    /// Containers by name, with their state.
     pub containers: BTreeMap<String, (ContainerSpec, ContainerState)>,
 }
 
@@ -71,7 +72,7 @@ impl World {
             pid: None,
             id: spec.name.clone(),
             image: spec.image.clone(),
-            // podman leaves out empty words of an entrypoint (`makeCommand` in `pkg/specgen/generate`).
+            // podman drops empty words of an entrypoint (`makeCommand` in `pkg/specgen/generate`).
             command: spec
                 .entrypoint
                 .iter()
@@ -103,7 +104,8 @@ impl World {
         })
     }
 
-    /// The variables with secrets that a running container has; an older podman shows their values, which stand for themselves.
+    /// The secret variables of a running container, with the secrets' ids as values: an older
+    /// podman shows values.
     fn given_secrets(&self, spec: &ContainerSpec, state: ContainerState) -> Vec<(String, String)> {
         let running = state == ContainerState::Running;
         let given = spec.podman_secrets().filter(|_| running);
@@ -164,14 +166,14 @@ impl World {
         self.set_state(name, ContainerState::Running)
     }
 
-    /// Puts a container into a state, whatever it was in.
+    /// Puts a container into a state, whatever its present state.
     pub(in crate::podman::simulated) fn set_state(&mut self, name: &str, to: ContainerState) -> Result<()> {
         let (_, state) = self.containers.get_mut(name).ok_or_else(|| missing("container", name))?;
         *state = to;
         Ok(())
     }
 
-    /// Stops a container, if it is in a state in which podman does that.
+    /// Stops a container, if podman could in its present state.
     pub(in crate::podman::simulated) fn stop_container(&mut self, name: &str) -> Result<()> {
         let (_, state) = self.containers.get(name).ok_or_else(|| missing("container", name))?;
         if let Some(word) = state.improper().filter(|_| !state.stops_first()) {
@@ -202,7 +204,7 @@ impl World {
     fn endpoint(&self, spec: &ContainerSpec) -> Option<&Endpoint> {
         match &spec.networking {
             Networking::Own(endpoint) => self.containers.get(&spec.name).and_then(|(own, _)| {
-                // The stored copy: it lives as long as the world.
+                // Return the stored copy, which lives as long as the world.
                 match &own.networking {
                     Networking::Own(stored) if stored == endpoint => Some(stored),
                     _ => None,
@@ -213,7 +215,7 @@ impl World {
         }
     }
 
-    /// The ports that running containers hold, but this one and those of its pod.
+    /// The host ports that other running containers hold, except those in the same pod.
     fn ports_of_others(&self, spec: &ContainerSpec) -> BTreeSet<HostPort> {
         let same_pod = |other: &ContainerSpec| {
             matches!((&spec.networking, &other.networking),
@@ -341,7 +343,7 @@ fn is_in(spec: &ContainerSpec, pod: &str) -> bool {
 }
 
 impl World {
-    /// Takes an image from the registry into storage.
+    /// Pulls an image from the registry into storage.
     pub(in crate::podman::simulated) fn deliver(&mut self, image: &str) -> Result<()> {
         if !self.registry.contains(image) {
             return Err(refused(500, "manifest unknown"));
@@ -373,7 +375,7 @@ impl World {
         users.map(|(spec, _)| spec.name.clone()).collect()
     }
 
-    /// Everything takes a kibibyte.
+    /// Reports a size of 1 KiB for every object.
     pub(in crate::podman::simulated) fn disk_usage(&self) -> DiskUsage {
         let each = |names: &BTreeSet<String>| names.iter().map(|name| (name.clone(), 1024)).collect();
         DiskUsage { images: each(&self.images), volumes: each(&self.volumes) }
