@@ -1,5 +1,5 @@
-//! A clamp as the helper reports it: whether it covers a link, what it was before it is changed, and the call that puts it
-//! back. Pure; start, status and doctor judge by it.
+//! The helper's report on a clamp: whether it covers a link, its former state, and the call that
+//! restores that state. Pure; start, status and doctor use it.
 
 use std::fmt;
 
@@ -11,14 +11,15 @@ use crate::helper_link::Change;
 /// Whether a link is clamped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClampCoverage {
-    /// By the helper.
+    /// The helper clamps it.
     Clamped,
-    /// Not by the helper.
+    /// The helper does not clamp it.
     Open,
 }
 
-/// Reads it off what the helper reports. A clamp that another program keeps removing counts: to set it again changes nothing.
-/// One that the kernel refuses does not.
+/// Finds out from the helper's status whether a link is clamped. A clamp that another program keeps
+/// removing counts, because setting it again changes nothing. One that the kernel refuses does not
+/// count.
 #[must_use]
 pub fn clamp_coverage(status: &Status, link: &str) -> ClampCoverage {
     let counts = |state| matches!(state, ClampState::Active | ClampState::Contested);
@@ -26,13 +27,15 @@ pub fn clamp_coverage(status: &Status, link: &str) -> ClampCoverage {
     if is_clamped { ClampCoverage::Clamped } else { ClampCoverage::Open }
 }
 
-/// The command that clamps a link to its route's MTU. One that clamps every VPN link does for a VPN's.
+/// The command that clamps a link to its route's MTU. For a VPN link it is the command that clamps
+/// every VPN link.
 #[must_use]
 pub fn clamp_command(egress: &Egress) -> String {
     if egress.kind.is_vpn() { "airpods net clamp on".to_owned() } else { by_name(egress, "") }
 }
 
-/// The command that clamps a link to so many bytes, or with `auto` to the number that it measures.
+/// The command that clamps a link to this number of bytes or, with `auto`, to the number that it
+/// measures.
 #[must_use]
 pub fn fixed_clamp_command(egress: &Egress, mtu: impl fmt::Display) -> String {
     by_name(egress, &format!(" --mtu {mtu}"))
@@ -42,7 +45,8 @@ fn by_name(Egress { link, kind, .. }: &Egress, mtu: &str) -> String {
     format!("airpods net clamp on {link}{mtu}{}", if kind.is_vpn() { "" } else { " --any-link" })
 }
 
-/// The change that puts a target back to how it is now. `any_link` is the option with which the caller may name a link that is no VPN's.
+/// The change that restores the present state of a target. `any_link` is the option by which the
+/// caller may clamp a link that is no VPN.
 #[must_use]
 pub fn put_back(status: &Status, target: &Target, any_link: bool) -> Change {
     let mtu = |bytes: Option<u32>| bytes.and_then(|bytes| PathMtu::new(bytes).ok());
@@ -63,7 +67,7 @@ pub fn put_back(status: &Status, target: &Target, any_link: bool) -> Change {
     }
 }
 
-/// The value that a link is clamped to, if it is a fixed one.
+/// The fixed value in bytes that a link is clamped to, if it has one.
 #[must_use]
 pub fn is_fixed(status: &Status, link: &str) -> Option<u32> {
     let clamp = status.clamps.iter().find(|clamp| clamp.link == link)?;

@@ -1,8 +1,9 @@
-//! From a measurement to a clamp, and the proof that it helps.
+//! Derives a clamp from a measurement, and proves that it helps.
 //!
-//! [`remedy`] says what a [`Report`](crate::measure::Report) calls for on a link, [`proof`] judges transfers before and after
-//! a change, and [`clamp`] says what is clamped, and how to put back what was there. All three are pure; `airpods net clamp on`
-//! and `airpods start` do what they say.
+//! [`remedy`] derives the cure for a link from a [`Report`](crate::measure::Report). [`proof`]
+//! compares transfers before and after a change. [`clamp`] finds out what is clamped, and how to
+//! restore it. All three are pure; `airpods net clamp on` and `airpods start` carry out their
+//! results.
 
 pub mod clamp;
 pub mod proof;

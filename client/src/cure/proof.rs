@@ -1,4 +1,5 @@
-//! Whether a clamp cured what hung: plain transfers before and after it, and what its rules have counted.
+//! Decides whether a clamp cured hanging transfers: plain transfers before and after it, and the
+//! counters of its rules.
 
 use airpods_dbus::Counters;
 use serde::Serialize;
@@ -11,18 +12,19 @@ use crate::measure::report::{Family, PlaceReport};
 pub struct Trial {
     /// `host`, or the name of a network.
     pub place: String,
-    /// The family.
+    /// The address family.
     pub family: Family,
-    /// How many completed.
+    /// How many transfers completed.
     pub completed: u32,
-    /// Of how many.
+    /// How many transfers were made.
     pub of: u32,
-    /// The server answers small packets. Where it does not, transfers fail for another reason than their size.
+    /// Whether the server answers small packets. If not, the transfers fail for another reason than
+    /// their size.
     pub answers: bool,
 }
 
 impl Trial {
-    /// The transfers that a report speaks of. Places that were judged from the host made none of their own.
+    /// The transfers in a report. A place that was judged from the host made none of its own.
     #[must_use]
     pub fn all(places: &[PlaceReport]) -> Vec<Self> {
         let each = |place: &PlaceReport| {
@@ -46,37 +48,38 @@ impl Trial {
     }
 }
 
-/// The evidence of transfers about a clamp.
+/// What the transfers prove about a clamp.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "outcome")]
 pub enum Proof {
-    /// Transfers that hung complete now, and the rules counted packets of them.
+    /// Hanging transfers now complete, and the rules counted their packets.
     Proven {
         /// Transfers that completed before.
         before: u32,
-        /// Of how many.
+        /// The number of transfers made.
         of: u32,
         /// Handshake packets that the rules have counted.
         packets: u64,
     },
-    /// Transfers completed before and complete after: nothing hung from where they were made.
+    /// All transfers completed before and after: nothing hung in the places where they were made.
     WorkedBefore {
-        /// How many complete.
+        /// The number of transfers that complete.
         of: u32,
     },
     /// Transfers do not complete, or something else made them complete.
     NotProven {
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// There was nothing to prove it with.
+    /// There was nothing to prove the clamp with.
     NotMeasured {
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
 
-/// Judges transfers from the same places, before and after a change. `counted` is what the rules have counted during the second ones.
+/// Compares transfers from the same places, before and after a change. `counted` is the number of
+/// packets that the rules counted during the second ones.
 #[must_use]
 pub fn prove(before: &[Trial], after: &[Trial], counted: u64) -> Proof {
     let known: Vec<(&Trial, &Trial)> = after
@@ -101,7 +104,7 @@ pub fn prove(before: &[Trial], after: &[Trial], counted: u64) -> Proof {
     if known.iter().all(|(before, _)| before.is_whole()) {
         return Proof::WorkedBefore { of };
     }
-    // Each connection has at least its SYN.
+    // Every connection sends at least one SYN, so the rules must have counted that many packets.
     if counted < u64::from(of) {
         let why = format!(
             "transfers complete now, but its rules saw {counted} handshake packets of {of} connections: something else made the difference"
@@ -111,7 +114,7 @@ pub fn prove(before: &[Trial], after: &[Trial], counted: u64) -> Proof {
     Proof::Proven { before: known.iter().map(|(before, _)| before.completed).sum(), of, packets: counted }
 }
 
-/// All that the rules have counted.
+/// The sum of all counters of the rules.
 #[must_use]
 pub fn total(counters: Counters) -> u64 {
     let Counters { ipv4_out, ipv4_in, ipv6_out, ipv6_in } = counters;

@@ -1,4 +1,4 @@
-//! The cure for one link by a measurement.
+//! Derives the cure for one link from a measurement.
 
 use airpods_dbus::PathMtu;
 use serde::{Deserialize, Serialize};
@@ -6,31 +6,32 @@ use serde::{Deserialize, Serialize};
 use crate::measure::report::{Confidence, PathReport, PlaceReport, Report};
 use crate::measure::verdict::{Code, Weight};
 
-/// Below this a value that is not sure is not set: the measuring was cut short, and the path takes more.
+/// The smallest path MTU in bytes that is set if the value is only a lower bound. Below that, the
+/// search was cut short and the path takes more.
 const PLAUSIBLE: u16 = 1000;
 
-/// The advice about a link.
+/// The cure for a link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Remedy {
-    /// Nothing hangs, so nothing is to be done.
+    /// Nothing hangs, so no cure is needed.
     Nothing,
-    /// A clamp to the route's MTU: packets of containers are larger than the link.
+    /// A clamp to the route's MTU: containers send packets that are larger than the link takes.
     Route,
     /// A clamp to this many bytes: a packet of this size passed, and larger ones do not.
     Fixed {
         /// The path MTU in bytes.
         mtu: PathMtu,
-        /// It may be more: the search ended before the edge was certain.
+        /// Whether the path may take more: the search ended before the largest size was certain.
         at_least: bool,
     },
-    /// Something is wrong that no clamp on this link cures.
+    /// There is a fault that no clamp on this link cures.
     Elsewhere,
     /// Nothing could be measured.
     NotMeasured,
 }
 
-/// The cure for the link of this name by a report.
+/// The cure for the link of this name.
 #[must_use]
 pub fn remedy(report: &Report, link: &str) -> Remedy {
     let paths: Vec<&PathReport> =
@@ -43,7 +44,7 @@ pub fn remedy(report: &Report, link: &str) -> Remedy {
         return Remedy::Route;
     }
     let weigh = |weight: Weight| paths.iter().any(|path| path.verdict.weight() == weight);
-    // No name has an address, say: then nothing was measured from anywhere.
+    // Without places nothing was measured, for example because no name resolved.
     let nowhere = report.places.is_empty() && report.verdict.weight() == Weight::Broken;
     if weigh(Weight::Broken) || nowhere {
         Remedy::Elsewhere
@@ -54,7 +55,7 @@ pub fn remedy(report: &Report, link: &str) -> Remedy {
     }
 }
 
-/// The least of the sizes that the paths end at.
+/// A clamp to the smallest size at which one of the paths ends, if any does.
 fn fixed(paths: &[&PathReport]) -> Option<Remedy> {
     let narrow = |path: &&&PathReport| {
         matches!(
@@ -74,7 +75,8 @@ fn leaves_by(place: &PlaceReport, link: &str) -> bool {
     place.link.as_ref().is_some_and(|leaving| leaving.name == link)
 }
 
-/// The last of each family: where a server was of no use, another took its place.
+/// The last path of each family: if one server was unusable, the next one was measured in its
+/// place.
 fn latest(place: &PlaceReport) -> impl Iterator<Item = &PathReport> {
     place.paths.iter().enumerate().filter_map(|(index, path)| {
         let replaced =

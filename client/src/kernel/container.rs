@@ -1,6 +1,6 @@
-//! A container as the kernel has it: the devices and links of its own `/dev` and `/sys`, the limits that its own cgroup enforces,
-//! and its kernel parameters. `/proc/sys` shows those of the reader's own namespaces, so that a process of ours has to enter the
-//! container's.
+//! The kernel's view of a container: the devices and links in its own `/dev` and `/sys`, the limits
+//! of its cgroup, and its kernel parameters. `/proc/sys` shows the parameters of the reader's own
+//! namespaces, so a process of airpods has to enter the container's.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,8 @@ use crate::inside;
 /// The devices that every container has (OCI runtime specification, "Default Devices", and a terminal of its own).
 const USUAL: [&str; 8] = ["console", "full", "null", "ptmx", "random", "tty", "urandom", "zero"];
 
-/// The devices that were given to it, or none when that cannot be read: it takes the right to trace the process.
+/// The devices that the container was given. `None` if its `/dev` cannot be read, which needs
+/// permission to ptrace the process.
 pub(super) fn devices(pid: u32) -> Option<Vec<PathBuf>> {
     let root = PathBuf::from(format!("/proc/{pid}/root"));
     let entries = fs::read_dir(root.join("dev")).ok()?;
@@ -25,7 +26,7 @@ pub(super) fn devices(pid: u32) -> Option<Vec<PathBuf>> {
         if is_device(&path) && !usual {
             devices.push(path);
         } else if path.is_dir() && !path.ends_with("pts") {
-            // Such as `/dev/net` and `/dev/dri`.
+            // Folders such as `/dev/net` and `/dev/dri`. `/dev/pts` holds only terminals.
             let inside = fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path());
             devices.extend(inside.filter(|path| is_device(path)));
         }
@@ -39,8 +40,8 @@ fn is_device(path: &Path) -> bool {
         .is_ok_and(|found| found.file_type().is_char_device() || found.file_type().is_block_device())
 }
 
-/// Each link but `lo`, with its MTU; none when that cannot be read: it takes the right to trace the process, and an image may
-/// have no `/sys`.
+/// Every link except `lo`, with its MTU. `None` if its `/sys` cannot be read, which needs
+/// permission to ptrace the process. An image may also have no `/sys`.
 pub(super) fn links(pid: u32) -> Option<Vec<(String, u32)>> {
     read(&PathBuf::from(format!("/proc/{pid}/root/sys/class/net")))
 }
@@ -49,7 +50,7 @@ fn read(folder: &Path) -> Option<Vec<(String, u32)>> {
     let mut links = Vec::new();
     for entry in fs::read_dir(folder).ok()?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        // `bonding_masters` is a file among the links.
+        // `bonding_masters` is a file in the folder of links; it has no MTU.
         if let Some(mtu) = fs::read_to_string(entry.path().join("mtu")).ok().and_then(|text| text.trim().parse().ok())
             && name != "lo"
         {
@@ -63,15 +64,16 @@ fn read(folder: &Path) -> Option<Vec<(String, u32)>> {
 /// Where cgroups are mounted (cgroups(7)).
 const MOUNT: &str = "/sys/fs/cgroup";
 
-/// A limit of memory beyond which version 1 means none: it writes the largest number of whole pages.
+/// The value in bytes from which a memory limit of version 1 means none: the kernel then writes the
+/// largest number of whole pages.
 const ENDLESS: u64 = i64::MAX as u64 - (1 << 20);
 
 /// The limits of one container's control groups.
 pub(super) struct Limits {
-    /// `/proc/PID/cgroup`; none where it cannot be read.
+    /// `/proc/PID/cgroup`; `None` if it cannot be read.
     membership: Option<String>,
     container_id: String,
-    /// Version 2 has all controllers in one tree.
+    /// Whether cgroups are version 2, with all controllers in one tree.
     unified: bool,
 }
 
@@ -84,19 +86,20 @@ impl Limits {
         }
     }
 
-    /// The container's own limit: the innermost one, which may be of a group of the runtime's own within systemd's unit.
+    /// The container's own limit, which is the innermost one. The runtime may have made a group for
+    /// it within systemd's unit.
     pub(super) fn pids(&self) -> Option<Bound<u64>> {
         Some(self.each_pids()?.first().map_or(Bound::None, |limit| Bound::At(*limit)))
     }
 
-    /// A stricter limit around that one, which is systemd's.
+    /// A stricter limit of an outer group, which systemd sets.
     pub(super) fn unit_pids(&self) -> Option<u64> {
         let limits = self.each_pids()?;
         let (innermost, outer) = limits.split_first()?;
         outer.iter().min().copied().filter(|limit| limit < innermost)
     }
 
-    /// Each limit of processes from the process's control group up to the container's.
+    /// The limits on processes, from the process's cgroup up to the container's.
     fn each_pids(&self) -> Option<Vec<u64>> {
         let groups = self.groups("pids")?.unwrap_or_default();
         Some(groups.iter().filter_map(|folder| number(folder, "pids.max")).collect())
@@ -118,33 +121,34 @@ impl Limits {
         })
     }
 
-    /// The smallest limit from the process's control group up to the container's: the runtime may have made one within,
-    /// and the limit is on either.
+    /// The smallest limit from the process's cgroup up to the container's. The runtime may have
+    /// made an inner group, and set the limit on either.
     fn strictest<T: PartialOrd + Copy>(
         &self,
         controller: &str,
         limit: impl Fn(&Path) -> Option<T>,
     ) -> Option<Bound<T>> {
-        // Without one of its own it shares its parent's cgroup: nothing limits it by itself.
+        // A container without a cgroup of its own shares its parent's, and has no limit of its own.
         let Some(groups) = self.groups(controller)? else { return Some(Bound::None) };
-        // A controller that is not on in a group has no file there, and limits nothing.
+        // A group whose controller is off has no such file, and no limit.
         let limits = groups.iter().filter_map(|folder| limit(folder));
         let strictest = limits.reduce(|one, other| if other < one { other } else { one });
         Some(strictest.map_or(Bound::None, Bound::At))
     }
 
-    /// How many processes there are, and how often one more was refused.
+    /// The number of processes, and how often the kernel refused another one.
     pub(super) fn processes(&self) -> Option<Processes> {
         let groups = self.groups("pids")??;
         let current = number(groups.last()?, "pids.current")?;
-        // Of a refusal, one kernel tells the group whose limit it was, and another the group that wanted to fork.
+        // Kernels differ: a refusal is counted in the group whose limit was reached, or in the
+        // group that wanted to fork.
         let refused =
             groups.iter().filter_map(|folder| refusals(&fs::read_to_string(folder.join("pids.events")).ok()?));
         Some(Processes { current, refused: refused.max().unwrap_or_default() })
     }
 
-    /// The folders of the control groups from the process's up to the container's; `Some(None)` if the container has none of
-    /// its own, and none if that cannot be known.
+    /// The folders of the cgroups from the process's up to the container's. `Some(None)` if the
+    /// container has none of its own, `None` if that is unknown.
     #[allow(clippy::option_option, reason = "not knowing and there being none are two answers")]
     fn groups(&self, controller: &str) -> Option<Option<Vec<PathBuf>>> {
         let place = place(self.membership.as_deref()?, &self.container_id, self.unified, controller)?;
@@ -164,29 +168,29 @@ impl Limits {
     }
 }
 
-/// The count of `pids.events`, whose line is `max 3`.
+/// The number of refusals in `pids.events`, whose line is `max 3`.
 pub(super) fn refusals(events: &str) -> Option<u64> {
     events.lines().find_map(|line| line.strip_prefix("max "))?.trim().parse().ok()
 }
 
-/// A number that a file holds; none for `max` and the like.
+/// The number in a file; none for `max` and other words.
 fn number(folder: &Path, file: &str) -> Option<u64> {
     fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok()
 }
 
-/// `50000 100000`, a quota within a period, as CPUs; none for `max` and `-1`.
+/// The number of CPUs for a quota and a period such as `50000 100000`; none for `max` and `-1`.
 pub(super) fn share(text: &str) -> Option<f64> {
     let (quota, period) = text.trim().split_once(' ')?;
     let (quota, period): (u32, u32) = (quota.parse().ok()?, period.parse().ok()?);
     (period > 0).then(|| f64::from(quota) / f64::from(period))
 }
 
-/// Where a process is in the tree of cgroups of one controller.
+/// The place of a process in the cgroup tree of one controller.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// In the container's own cgroup, or one within; the path is relative to the mount.
+    /// In the container's own cgroup, or in one below it. The path is relative to the mount.
     Own(PathBuf),
-    /// In one that it shares with others.
+    /// In a cgroup that the container shares with others.
     NotItsOwn,
 }
 
@@ -196,7 +200,7 @@ pub(super) fn place(membership: &str, container_id: &str, unified: bool, control
         let mut parts = line.splitn(3, ':');
         let (id, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
         let ours = if unified { id == "0" } else { controllers.split(',').any(|name| name == controller) };
-        // One with `..` lies outside the cgroup namespace, where nothing of it can be seen.
+        // A path with `..` is outside this cgroup namespace, which shows nothing of it.
         let is_below = |path: &&str| Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
         let relative = path.strip_prefix('/').filter(|_| ours).filter(is_below)?;
         Some(if relative.contains(container_id) {
@@ -210,22 +214,24 @@ pub(super) fn place(membership: &str, container_id: &str, unified: bool, control
 /// The name of the hidden command that reads kernel parameters.
 pub(crate) const COMMAND: &str = "sysctl-inside";
 
-/// How long that process may take: it reads a few files, and a machine may be slow.
+/// How long that process may take. It reads only a few files, but the machine may be slow.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The longest list of names that is read, in bytes.
+/// The size limit of the list of names, in bytes.
 const NAMES: u64 = 64 << 10;
 
-/// Reads these parameters from within the namespaces of the process `pid`, by a process of our own; none where that may not be.
+/// Reads these parameters through a process of airpods that enters the namespaces of the process
+/// `pid`. `None` if that is not permitted.
 pub(super) async fn read_inside(pid: u32, names: &[&str]) -> Option<BTreeMap<String, String>> {
     let answer = inside::run(COMMAND, pid, &serde_json::to_vec(names).ok()?, PATIENCE).await.ok()?;
     serde_json::from_slice(&answer).ok()
 }
 
-/// Enters the namespaces of the process `pid` for good, and reads the parameters whose names standard input has.
+/// Enters the namespaces of the process `pid`, which cannot be undone, and reads the parameters
+/// that standard input names.
 ///
 /// # Errors
-/// The kernel's, mostly that this user may not.
+/// Those of the kernel; usually this user lacks the permission.
 pub(crate) fn enter_and_read(pid: u32) -> io::Result<BTreeMap<String, String>> {
     let names: Vec<String> =
         serde_json::from_reader(io::Read::take(io::stdin().lock(), NAMES)).map_err(io::Error::other)?;
@@ -233,18 +239,19 @@ pub(crate) fn enter_and_read(pid: u32) -> io::Result<BTreeMap<String, String>> {
     Ok(read_parameters(&names))
 }
 
-/// One that the kernel does not have is left out, one that cannot be read as well.
+/// Reads parameters. One that does not exist or cannot be read is left out.
 fn read_parameters(names: &[String]) -> BTreeMap<String, String> {
     let value = |name: &String| Some((name.clone(), fs::read_to_string(path(name)).ok()?.trim().to_owned()));
     names.iter().filter_map(value).collect()
 }
 
-/// `net.core.somaxconn` as a file (sysctl(8)).
+/// The file of a parameter such as `net.core.somaxconn` (sysctl(8)).
 fn path(name: &str) -> PathBuf {
     Path::new("/proc/sys").join(name.replace('.', "/"))
 }
 
-/// Whether two texts of a parameter mean the same: the kernel takes numbers of any base, and separates them by tabs.
+/// Whether two values of a parameter are equal. The kernel accepts numbers in any base, and
+/// separates them by tabs.
 pub(crate) fn is_same(wanted: &str, found: &str) -> bool {
     let same = |(wanted, found): (&str, &str)| {
         wanted == found
@@ -266,7 +273,8 @@ fn parameter_number(text: &str) -> Option<i128> {
     Some(sign * number)
 }
 
-/// A container's cgroup is one that names it, within the mount; a share of the CPUs is a number; a count is what was counted.
+/// Properties: a container's cgroup contains its id and is within the mount, a CPU share is a
+/// finite number, and a count is parsed as it was written.
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic reports a finding")]
 pub fn cgroup_files(bytes: &[u8]) {

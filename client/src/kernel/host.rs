@@ -1,5 +1,5 @@
-//! The host: its paths and ports, and the network that it is in, as far as its kernel tells without a right. That is the
-//! routes out beside the VPN's, and the address of the router's network card.
+//! The host's paths, ports and network, as far as an ordinary user may read them. The network is
+//! identified by the default routes beside the VPN's, and by the hardware address of the router.
 
 use std::fs;
 use std::io::{Error, ErrorKind};
@@ -8,21 +8,21 @@ use std::path::Path;
 
 use crate::port::{HostPort, Protocol};
 
-/// The object under a path.
+/// What is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathKind {
     /// A folder.
     Folder,
-    /// A file, or anything else that is no folder.
+    /// A file, or anything else that is not a folder.
     File,
-    /// Nothing.
+    /// Nothing is there.
     Missing,
-    /// Nothing, and nothing can be made there: a part of the path is a file.
+    /// Nothing is there, and nothing can be created: a part of the path is a file.
     Blocked,
 }
 
 impl PathKind {
-    /// Looks; none where this user may not.
+    /// Looks at a path; `None` if this user may not.
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
         match fs::metadata(path) {
@@ -35,14 +35,14 @@ impl PathKind {
     }
 }
 
-/// Whether a port cannot be had because a program has it, on its address or on every one. A port that this user may not
-/// listen on is not known to be taken.
+/// Whether another program has a port, on its address or on every address. A port that this user
+/// may not listen on counts as free: nothing is known about it.
 #[must_use]
 pub fn is_taken(port: HostPort) -> bool {
     listen(port).is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
 }
 
-/// Whether nobody listens there, as far as this user can find out.
+/// Whether no program listens on a port, which is the case if this user can listen on it.
 pub(super) fn is_silent(port: HostPort) -> bool {
     listen(port).is_ok()
 }
@@ -54,25 +54,26 @@ fn listen(port: HostPort) -> Result<(), Error> {
     }
 }
 
-/// A route out of this host.
+/// A default route of this host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Gateway {
     /// The link.
     pub link: String,
-    /// The router's address; unspecified on links that have none.
+    /// The router's address; unspecified on a link without a router.
     pub address: IpAddr,
-    /// The address of its network card, while the kernel knows it.
+    /// The router's hardware address, while the kernel knows it.
     pub hardware: Option<String>,
 }
 
-/// The default routes of the main table that do not leave by `vpn`: what the VPN's own packets take.
+/// The default routes of the main table that do not leave by `vpn`. The VPN's own packets take one
+/// of them.
 #[must_use]
 pub fn gateways(vpn: &str) -> Vec<Gateway> {
     let read = |file: &str| fs::read_to_string(format!("/proc/self/net/{file}")).unwrap_or_default();
     parse(vpn, &read("route"), &read("ipv6_route"), &read("arp"))
 }
 
-/// `route`, `ipv6_route` and `arp` have the format of those files in proc(5).
+/// `route`, `ipv6_route` and `arp` are the texts of those files (proc(5)).
 fn parse(vpn: &str, route: &str, ipv6_route: &str, arp: &str) -> Vec<Gateway> {
     let hardware = |address: IpAddr| arp.lines().skip(1).find_map(|line| neighbour(line, address));
     let routes = route.lines().skip(1).filter_map(ipv4_default).chain(ipv6_route.lines().filter_map(ipv6_default));
@@ -85,7 +86,8 @@ fn parse(vpn: &str, route: &str, ipv6_route: &str, arp: &str) -> Vec<Gateway> {
     gateways
 }
 
-/// Link, destination, gateway, flags, three counters, mask: numbers are in the byte order of the network, read as this machine's.
+/// Columns: link, destination, gateway, flags, three counters, mask. Addresses are in network byte
+/// order, printed as numbers of this machine's byte order.
 fn ipv4_default(text: &str) -> Option<(String, IpAddr)> {
     let columns: Vec<&str> = text.split_ascii_whitespace().collect();
     let [link, destination, gateway, _, _, _, _, mask, ..] = columns.as_slice() else { return None };
@@ -94,7 +96,8 @@ fn ipv4_default(text: &str) -> Option<(String, IpAddr)> {
         .then(|| Some(((*link).to_owned(), Ipv4Addr::from(number(gateway)?.to_ne_bytes()).into())))?
 }
 
-/// Destination, its length, source, its length, next hop, four numbers, link.
+/// Columns: destination, its prefix length, source, its prefix length, next hop, metric, two
+/// counters, flags, link.
 fn ipv6_default(text: &str) -> Option<(String, IpAddr)> {
     let columns: Vec<&str> = text.split_ascii_whitespace().collect();
     let [_, length, _, _, next, _, _, _, flags, link] = columns.as_slice() else { return None };
@@ -103,10 +106,10 @@ fn ipv6_default(text: &str) -> Option<(String, IpAddr)> {
     (*length == "00" && !rejects).then(|| ((*link).to_owned(), next.into()))
 }
 
-/// A route that leads nowhere (`linux/route.h`).
+/// The flag of a route that rejects packets (`linux/route.h`).
 const RTF_REJECT: u32 = 0x0200;
 
-/// Address, type, flags, hardware address, mask, link.
+/// Columns: address, type, flags, hardware address, mask, link.
 fn neighbour(text: &str, address: IpAddr) -> Option<String> {
     let columns: Vec<&str> = text.split_ascii_whitespace().collect();
     let [ip, _, _, hardware, ..] = columns.as_slice() else { return None };
@@ -142,7 +145,7 @@ fe800000000000000000000000000001 00000400 00000001 00000000 00000003 eth0
 00000000000000000000000000000000 ffffffff 00000001 00000000 00200200 lo
 ";
 
-    /// As a little-endian machine prints it.
+    /// The text on a little-endian machine.
     const ROUTE: &str = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
 wg0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0
 eth0\t00000000\t010200C0\t0003\t0\t0\t100\t00000000\t0\t0\t0

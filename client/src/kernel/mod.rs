@@ -1,5 +1,5 @@
-//! The kernel's view of a running container, read without rights from `/proc` and `/sys`. A value that cannot be read,
-//! as for another user's podman, is unknown, and no answer is made up.
+//! The kernel's view of a running container, read without privileges from `/proc` and `/sys`. A
+//! value that cannot be read, as for another user's podman, is unknown; none is made up.
 
 pub(crate) mod container;
 mod host;
@@ -18,46 +18,48 @@ use nix::unistd::Pid;
 
 use crate::port::HostPort;
 
-/// The known facts of one container.
+/// The facts about one container; `None` is unknown.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct View {
-    /// The most processes and threads.
+    /// The limit on processes and threads.
     pub pids: Option<Bound<u64>>,
-    /// The most that systemd allows the unit around the container, where that is less than the container was given.
+    /// The limit that systemd sets on the unit around the container, if it is stricter than the
+    /// container's own.
     pub unit_pids: Option<u64>,
-    /// The processes and threads that there are.
+    /// The number of processes and threads.
     pub processes: Option<Processes>,
-    /// Bytes of memory.
+    /// The memory limit in bytes.
     pub memory: Option<Bound<u64>>,
-    /// CPUs.
+    /// The limit in CPUs.
     pub cpus: Option<Bound<f64>>,
-    /// Each link in its network namespace but `lo`, with its MTU.
+    /// Every link in its network namespace except `lo`, with its MTU.
     pub links: Option<Vec<(String, u32)>>,
-    /// Its devices but those that every container has.
+    /// Its devices, except those that every container has.
     pub devices: Option<Vec<PathBuf>>,
-    /// Those of the asked ports of the host on which nobody listens.
+    /// The host ports, of those asked about, on which no program listens.
     pub silent_ports: Vec<HostPort>,
-    /// The kernel parameters that were asked about, as they are in its namespaces.
+    /// The requested kernel parameters, as they are in its namespaces.
     pub sysctls: Option<BTreeMap<String, String>>,
-    /// Where paths of the host lead, the links on the way followed; only those that lead somewhere.
+    /// The target of each host path, with symbolic links resolved. A path that does not exist has
+    /// no entry.
     pub leads_to: BTreeMap<PathBuf, PathBuf>,
 }
 
 /// The processes and threads of a container.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Processes {
-    /// How many there are.
+    /// The present number.
     pub current: u64,
-    /// How often one more was refused, because the limit was reached.
+    /// How often the kernel refused another one because the limit was reached.
     pub refused: u64,
 }
 
-/// A limit of the kernel's.
+/// A limit that the kernel enforces.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Bound<T> {
-    /// There is none.
+    /// There is no limit.
     None,
-    /// So many.
+    /// The limit.
     At(T),
 }
 
@@ -70,16 +72,17 @@ impl<T: fmt::Display> fmt::Display for Bound<T> {
     }
 }
 
-/// Whether a process of this number is there.
+/// Whether a process with this id exists.
 #[must_use]
 pub fn lives(pid: u32) -> bool {
-    // One that is not this user's is there as well, whether /proc shows it or not (kill(2)).
+    // EPERM means that another user's process exists, even if /proc hides it (kill(2)).
     let Ok(pid) = i32::try_from(pid) else { return false };
     !matches!(kill(Pid::from_raw(pid), None), Err(Errno::ESRCH))
 }
 
 impl View {
-    /// Looks at the container of this id whose first process is `pid`, and at ports of the host.
+    /// Reads the facts about the container with this id, whose first process is `pid`, and about
+    /// these host ports.
     #[must_use]
     pub fn of(pid: u32, container_id: &str, ports: &[HostPort]) -> Self {
         let limits = container::Limits::of(pid, container_id);
@@ -104,7 +107,7 @@ impl View {
         }
     }
 
-    /// Finds out where these paths of the host lead.
+    /// Resolves these host paths.
     pub fn follow<'a>(&mut self, paths: impl IntoIterator<Item = &'a Path>) {
         let led = |path: &Path| Some((path.to_owned(), path.canonicalize().ok()?));
         self.leads_to.extend(paths.into_iter().filter_map(led));
