@@ -1,5 +1,5 @@
-//! Kubernetes YAML, which `podman kube play` runs as well (podman-kube-play(1)): pods, the Services by which others find
-//! them, and the names that Kubernetes accepts.
+//! Kubernetes YAML, which `podman kube play` also runs (podman-kube-play(1)): pods, their Services,
+//! and valid names.
 
 mod container;
 
@@ -16,16 +16,16 @@ use crate::podman::{Endpoint, Mount, NetworkSpec, Networking, Restart};
 use crate::port::Protocol;
 use crate::secret::Secret;
 
-/// The file's name where none is said.
+/// The default name of the file.
 pub const FILE: &str = "airpods.yaml";
 
-/// The Secret with the values of the secret variables.
+/// The Secret that holds the values of secret variables.
 const SECRET: &str = "airpods-secrets";
 
-/// The storage that each claim requests: a guess, as nobody knows how much a service keeps.
+/// The storage that each claim requests. It is a guess: nothing tells how much a service stores.
 const CLAIM: &str = "20Gi";
 
-/// Name servers that a pod may have (Kubernetes, "DNS for Services and Pods").
+/// The maximum number of name servers of a pod (Kubernetes, "DNS for Services and Pods").
 const MAX_NAME_SERVERS: usize = 3;
 
 /// The kind of object that runs the services.
@@ -37,7 +37,7 @@ pub enum Workload {
     Deployment,
 }
 
-/// One file with everything. Secrets that are known are in it, and make it private.
+/// Exports everything as one file. Known secrets are in it, and then it is private.
 #[must_use]
 pub fn export(subject: &Subject<'_>, workload: Workload) -> Export {
     let mut writer = Writer { subject, workload, documents: Vec::new(), warnings: Vec::new() };
@@ -51,20 +51,21 @@ pub fn export(subject: &Subject<'_>, workload: Workload) -> Export {
     writer.warn_of_pids();
     writer.warn_of_network();
     let documents = writer.documents.iter().map(serde_saphyr::to_string).collect::<Result<Vec<_>, _>>();
-    // Plain JSON values have nothing that cannot be written.
+    // Plain JSON values can always be written.
     let text = documents.unwrap_or_default().join("---\n");
     Export { files: vec![File { name: FILE.to_owned(), text, private }], warnings: writer.warnings }
 }
 
-/// The containers that share a network.
+/// Containers that share a network namespace.
 struct Group<'a> {
     name: String,
-    /// None on the host's own.
+    /// None on the host's network.
     endpoint: Option<&'a Endpoint>,
     launches: Vec<&'a Launch>,
 }
 
-/// Those of a pod together, every other service by itself, in the order of the services.
+/// The groups in the order of the services. The containers of a pod form one group, every other
+/// container its own.
 fn groups<'a>(subject: &'a Subject<'_>) -> Vec<Group<'a>> {
     let mut groups: Vec<Group<'a>> = Vec::new();
     for launch in &subject.desired.launches {
@@ -89,7 +90,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Answers whether there is a secret in the file now.
+    /// Adds the Secret if all its values are known, and returns whether it did.
     fn secrets(&mut self) -> bool {
         let launches = &self.subject.desired.launches;
         for (launch, (variable, name)) in
@@ -155,14 +156,14 @@ impl Writer<'_> {
     fn workload(&mut self, group: &Group<'_>) {
         let labels = json!({ "app.kubernetes.io/name": group.name, "app.kubernetes.io/part-of": "airpods" });
         let spec = self.pod_spec(group);
-        // podman's own, which a cluster ignores: there it is the kubelet's `podPidsLimit`.
+        // podman's annotation; a cluster ignores it, and has the kubelet's `podPidsLimit` instead.
         let pids = group.launches.iter().map(|launch| {
             let key = format!("io.podman.annotations.pids-limit/{}", label(&launch.service));
             (key, launch.container.limits.pids.to_string())
         });
         let mut annotations: BTreeMap<String, String> = pids.collect();
         annotations.extend(group.launches.iter().flat_map(|launch| container::annotations(launch)));
-        // Kubernetes takes no value of a label that has a space or a slash in it; an annotation may hold anything.
+        // A label's value in Kubernetes cannot have a space or a slash, but an annotation's can.
         let own = group.launches.iter().flat_map(|launch| &launch.container.labels);
         let own = own.filter(|(label, _)| !is_own_label(label));
         annotations.extend(own.map(|(label, value)| (label.clone(), value.clone())));
@@ -174,7 +175,7 @@ impl Writer<'_> {
                 "metadata": { "name": group.name, "labels": labels },
                 "spec": {
                     "replicas": 1,
-                    // Two at once would write to the same volumes and want the same ports.
+                    // Two pods at once would write to the same volumes and want the same ports.
                     "strategy": { "type": "Recreate" },
                     "selector": { "matchLabels": { "app.kubernetes.io/name": group.name } },
                     "template": {
@@ -211,7 +212,7 @@ impl Writer<'_> {
         spec
     }
 
-    /// Pods are started side by side.
+    /// Warns that pods do not wait for each other: Kubernetes starts them concurrently.
     fn warn_of_order(&mut self, group: &Group<'_>) {
         for launch in &group.launches {
             let waited: Vec<_> = launch
@@ -230,7 +231,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Names with an address; that of the host itself is not known in advance.
+    /// Adds names with a fixed address. The host's own address is not known in advance, so its name
+    /// is only a warning.
     fn hosts(&mut self, group: &Group<'_>, spec: &mut Value) {
         let of_pod = group.endpoint.iter().flat_map(|endpoint| &endpoint.hosts);
         let own = group.launches.iter().flat_map(|launch| &launch.container.hosts);
@@ -322,7 +324,8 @@ fn podman_options(network: &NetworkSpec) -> Vec<String> {
 }
 
 impl Writer<'_> {
-    /// A Service for every name that others find a container by. podman leaves them out: pods have their names there.
+    /// Adds a Service for every name under which others find a container. podman ignores them:
+    /// there, pods are found by their names.
     fn services(&mut self, groups: &[Group<'_>]) {
         let mut taken = BTreeSet::new();
         for group in groups {
@@ -338,7 +341,8 @@ impl Writer<'_> {
         }
     }
 
-    /// podman calls a pod by its name, and one of a Deployment by another.
+    /// Warns about names that podman does not know: it resolves a pod's name, and a Deployment's
+    /// pod has another one.
     fn warn_of_names(&mut self, group: &Group<'_>, endpoint: &Endpoint) {
         let is_known = |alias: &&String| self.workload == Workload::Pod && **alias == group.name;
         let unknown: Vec<_> = endpoint.aliases.iter().filter(|alias| !is_known(alias)).cloned().collect();
@@ -352,7 +356,7 @@ impl Writer<'_> {
     }
 }
 
-/// Without ports it has no address of its own, and its name leads to the pod.
+/// A Service. Without ports it is headless, and its name resolves to the pod's address.
 fn service(alias: &str, group: &Group<'_>, endpoint: &Endpoint) -> Value {
     let inner: BTreeSet<_> = endpoint.ports.iter().map(|port| (port.container, port.host.protocol)).collect();
     let port = |(port, protocol): (u16, Protocol)| {
@@ -367,10 +371,10 @@ fn service(alias: &str, group: &Group<'_>, endpoint: &Endpoint) -> Value {
     json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": alias }, "spec": spec })
 }
 
-/// Longest label.
+/// The maximum length of a label.
 pub(super) const MAX: usize = 63;
 
-/// The name of a service, a pod or a volume as a label; the same where it is one already.
+/// The label for the name of a service, a pod or a volume; unchanged if it is valid already.
 pub(super) fn label(name: &str) -> String {
     let allowed = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     let text: String = name.chars().map(allowed).take(MAX).collect();
@@ -378,7 +382,8 @@ pub(super) fn label(name: &str) -> String {
     if text.is_empty() { "x".to_owned() } else { text.to_owned() }
 }
 
-/// A label for a path, which no other path of the pod has: the end of a long one tells more than its beginning.
+/// A label for a path, unique in the pod through a digest. It has the end of a long path, which
+/// tells more than the beginning.
 pub(super) fn of_path(path: &Path) -> String {
     let text = path.to_string_lossy();
     let digest = text.bytes().fold(0xcbf2_9ce4_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));

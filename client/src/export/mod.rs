@@ -1,7 +1,7 @@
-//! The same services and settings for what a user may grow into: systemd, by podman's Quadlet, or a Kubernetes cluster.
+//! Exports the configured services for systemd (podman's Quadlet) or for a Kubernetes cluster.
 //!
-//! Each format is a function of [`Desired`](crate::plan::Desired), which `start` launches from as well. Settings that a
-//! format cannot express are among the warnings.
+//! Each format is derived from [`Desired`](crate::plan::Desired), like a `start`. Settings that a
+//! format cannot express become warnings.
 
 pub mod kube;
 pub mod quadlet;
@@ -15,7 +15,7 @@ use crate::podman::{Endpoint, Networking, Version};
 use crate::port::{HostPort, PublishedPort};
 use crate::secret::SecretValues;
 
-/// The podman that is written for: what it can do decides how a launch is put.
+/// The podman version that exports are written for.
 const PODMAN: Version = Version { major: 5, minor: 0 };
 
 /// The result of an export.
@@ -23,38 +23,38 @@ const PODMAN: Version = Version { major: 5, minor: 0 };
 pub struct Export {
     /// The files.
     pub files: Vec<File>,
-    /// Settings that they cannot express, a sentence each.
+    /// Settings that the files cannot express, a sentence each.
     pub warnings: Vec<String>,
 }
 
 /// A file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct File {
-    /// Its name within the folder of the export.
+    /// Its name within the export's folder.
     pub name: String,
     /// Its text.
     pub text: String,
-    /// It holds a secret, so that nobody but its owner may read it.
+    /// Whether it holds a secret, so that only its owner may read it.
     pub private: bool,
 }
 
 /// The services to export.
 #[derive(Debug)]
 pub struct Subject<'a> {
-    /// The services.
+    /// Their desired state.
     pub desired: Desired,
-    /// How the command treats them: how long they have to start and to stop.
+    /// The timeouts of `start` and `stop`.
     pub habits: &'a Cli,
-    /// The values of secrets that are known.
+    /// The known values of secrets.
     pub secrets: SecretValues,
 }
 
 impl<'a> Subject<'a> {
-    /// The services named, every enabled one when none is named. Nothing of the others comes along, not the ports that
-    /// they have in a common pod.
+    /// The named services; every enabled one if none is named. Nothing of other services is
+    /// exported, not even their ports in a shared pod.
     ///
     /// # Errors
-    /// A service that there is not, or that is switched off.
+    /// A service does not exist or is disabled.
     pub fn of(config: &'a Config, names: &[String], surroundings: &HostContext) -> Result<Self, UnknownService> {
         let asked: Vec<_> = chosen(config, names, false)?.into_iter().map(|(name, _)| name.clone()).collect();
         let mut alone = config.clone();
@@ -65,7 +65,8 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// Warnings about settings that no format can express, because every start finds out their values again.
+/// Warnings about settings that no format can express, because every start determines their values
+/// anew.
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
     let on_network = config.enabled().any(|(_, service)| service.network_mode == NetworkMode::Pod);
@@ -75,7 +76,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     found_at_start.then(|| auto.to_owned()).into_iter().collect()
 }
 
-/// The ports that lead into a container, and that it has on the host.
+/// The ports of a container, with the host ports that lead to them.
 fn ports(launch: &Launch, endpoint: Option<&Endpoint>) -> Vec<PublishedPort> {
     let of_host = launch.host_ports.iter();
     match endpoint {
@@ -87,7 +88,7 @@ fn ports(launch: &Launch, endpoint: Option<&Endpoint>) -> Vec<PublishedPort> {
     }
 }
 
-/// The way onto the network that a container has, by itself or through its pod; none on the host's network.
+/// The endpoint of a container, its own or its pod's; none on the host's network.
 fn endpoint<'a>(desired: &'a Desired, launch: &'a Launch) -> Option<&'a Endpoint> {
     match &launch.container.networking {
         Networking::Own(endpoint) => Some(endpoint),
@@ -96,7 +97,8 @@ fn endpoint<'a>(desired: &'a Desired, launch: &'a Launch) -> Option<&'a Endpoint
     }
 }
 
-/// Whether a range of status codes is 200 to 299 or 200 to 399, between which no prober here tells.
+/// Whether a range of status codes is 200 to 299 or 200 to 399. The probers here do not distinguish
+/// the two.
 fn is_success(range: StatusRange) -> bool {
     let edges = [(199, false), (200, true), (299, true), (400, false)];
     edges.iter().all(|&(code, within)| range.contains(code) == within) && range.contains(300) == range.contains(399)

@@ -1,7 +1,7 @@
-//! Quadlet: units from which podman's generator makes services of systemd (podman-systemd.unit(5)).
+//! Quadlet units, from which podman's generator makes systemd services (podman-systemd.unit(5)).
 //!
-//! Written for podman 4.9 and later, and 5.0 where there are pods. Settings for which older versions have no key are given as podman's
-//! own options.
+//! They are written for podman 4.9 and later, or 5.0 if there are pods. Settings without a key in
+//! those versions are passed as options of podman.
 
 mod unit;
 
@@ -19,13 +19,13 @@ use crate::port::port_ranges;
 use crate::secret::Secret;
 use unit::{Unit, is_plain};
 
-/// How long systemd lets a service start, in seconds: its image may have to be pulled first.
+/// How long systemd lets a service start, in seconds. Its image may have to be pulled first.
 const PULL_SECONDS: u64 = 900;
 
-/// The unit of the network.
+/// The name of the network's unit.
 const NETWORK: &str = "airpods_network.network";
 
-/// The units for the services, and the files with their secrets where these are known.
+/// The units of the services, and the files with their secrets if those are known.
 #[must_use]
 pub fn export(subject: &Subject<'_>) -> Export {
     let desired = &subject.desired;
@@ -52,21 +52,23 @@ impl Export {
     }
 }
 
-/// Whether a text is that of a unit which an export wrote.
+/// Whether a text is a unit written by an export.
 #[must_use]
 pub fn is_own(text: &str) -> bool {
     text.lines().any(|line| line == NETWORK_DESCRIPTION || line.starts_with("Description=airpods "))
 }
 
-/// How the unit of the network describes itself.
+/// The description in the network's unit.
 const NETWORK_DESCRIPTION: &str = "Description=The network of the airpods services";
 
-/// The name of a service's unit. A native unit of the same service may be there, such as ollama's own.
+/// The name of a service's unit. The prefix keeps it apart from a native unit, such as ollama's
+/// own.
 fn unit_name(service: &str) -> String {
     format!("airpods-{service}")
 }
 
-/// The unit of a pod. As that of the network, it makes no service of systemd that a service of ours could make as well.
+/// The file of a pod's unit. Its `_` keeps the generated systemd service apart from those of
+/// services, like the network's.
 fn pod_file(pod: &str) -> String {
     format!("airpods_{pod}.pod")
 }
@@ -127,13 +129,13 @@ fn pod_unit(spec: &PodSpec, external: bool) -> Unit {
     unit.set("PodName", &spec.name);
     connection(&mut unit, &spec.endpoint, external);
     spec.endpoint.hosts.iter().for_each(|host| unit.word("PodmanArgs", &format!("--add-host={host}")));
-    // A pod of podman 5.0 has no keys for these.
+    // The `[Pod]` section of podman 5.0 has no keys for these.
     spec.endpoint.dns_servers.iter().for_each(|server| unit.word("PodmanArgs", &format!("--dns={server}")));
     install(&mut unit);
     unit
 }
 
-/// The network with the names on it, the ports, and a name of its own for the host.
+/// Writes the network with the aliases on it, the ports, and the additional name for the host.
 fn connection(unit: &mut Unit, endpoint: &Endpoint, external: bool) {
     let aliases: Vec<_> = endpoint.aliases.iter().map(|alias| format!("alias={alias}")).collect();
     let options = if aliases.is_empty() { String::new() } else { format!(":{}", aliases.join(",")) };
@@ -169,17 +171,19 @@ fn container(subject: &Subject<'_>, launch: &Launch) -> Unit {
     unit.word("PodmanArgs", &format!("--stop-timeout={stop}"));
     unit.section("Service");
     unit.set("Restart", restart(spec.restart));
-    // One that ends at once is started again and again, as podman does it; systemd gives up after five times in 10 s.
+    // A container that ends at once is restarted again and again, as podman would. Without a delay
+    // systemd gives up after five starts in 10 s.
     unit.set("RestartSec", 5);
     if launch.oneshot {
         unit.set("TimeoutStartSec", "infinity");
     } else {
         unit.set("TimeoutStartSec", PULL_SECONDS + patience(subject, &launch.health_times).as_secs());
     }
-    // podman kills the container when its time is over; systemd would kill podman.
+    // podman kills the container after its stop timeout. Give it 30 s more, or systemd would kill
+    // podman.
     unit.set("TimeoutStopSec", stop + 30);
     launch.folders.iter().for_each(|folder| {
-        // A file that is there is what the service is given.
+        // A file at this path is mounted as it is.
         let make = "[ -e \"$1\" ] || exec mkdir -p -- \"$1\"";
         unit.words("ExecStartPre", ["/bin/sh", "-c", make, "sh", &folder.to_string_lossy()]);
     });
@@ -189,7 +193,8 @@ fn container(subject: &Subject<'_>, launch: &Launch) -> Unit {
         None => {}
     }
     if launch.oneshot {
-        // Units that are ordered after it wait until it has ended. Once it has, it is not started again.
+        // Units ordered after it wait until it has ended. `RemainAfterExit` keeps it from running
+        // again.
         unit.set("Type", "oneshot");
         unit.set("RemainAfterExit", "yes");
     }
@@ -197,10 +202,10 @@ fn container(subject: &Subject<'_>, launch: &Launch) -> Unit {
     unit
 }
 
-/// The services that this one uses are started with it and before it, in the order of `start`: a program may resolve
-/// their names only once. Where services use each other in a circle, one of them has to be first: in an ordering cycle
-/// of units, systemd leaves one out. Quadlet itself adds only the network and the pod, and a service that is used has
-/// its own.
+/// Starts the services that this one uses with it and before it, in the order of `start`: a program
+/// may resolve their names only once. In a cycle one service is first, because systemd would leave
+/// one unit of an ordering cycle out. Quadlet itself orders a unit only after its network and its
+/// pod.
 fn used(unit: &mut Unit, subject: &Subject<'_>, launch: &Launch) {
     let launches: Vec<_> = subject.desired.launches.iter().collect();
     let order = ordered(&launches);
@@ -239,7 +244,7 @@ fn settings(unit: &mut Unit, subject: &Subject<'_>, launch: &Launch) {
         health_command(unit, command, subject, &launch.health_times);
     }
     if let Some(entrypoint) = &spec.entrypoint {
-        // podman takes a single word or JSON.
+        // podman takes one word or JSON here.
         unit.word("PodmanArgs", &format!("--entrypoint={}", serde_json::json!(entrypoint)));
     }
     if let Some(words) = spec.command.as_ref().filter(|words| !words.is_empty()) {
@@ -254,7 +259,8 @@ fn volume(unit: &mut Unit, mount: &Mount) {
     }
 }
 
-/// `Volume=` takes what stands there to the end of the line, which is no way to write a path with a space or a colon.
+/// Writes a bind mount. `Volume=` cannot express a path with a space or a colon, so that becomes
+/// `--mount`.
 fn bind(unit: &mut Unit, source: &str, mount: &Mount, relabel: Relabel) {
     let (target, read_only) = (mount.target().to_string_lossy(), mount.is_read_only());
     let plain = |path: &str| is_plain(path) && !path.contains([':', ',']);
@@ -277,8 +283,9 @@ fn bind(unit: &mut Unit, source: &str, mount: &Mount, relabel: Relabel) {
     }
 }
 
-/// Units that depend on the service wait until it answers. The host asks, as the image may have no program for that.
-/// A service that never answers is left running, as `airpods start` leaves it.
+/// Makes dependent units wait until the service answers. The host sends the request, because the
+/// image may have no program for that. A service that never answers keeps running, as with `airpods
+/// start`.
 fn wait_for_health(unit: &mut Unit, subject: &Subject<'_>, health: &HttpCheck, times: &HealthTimes) {
     let interval = interval(subject, times);
     let attempts = (patience(subject, times).as_secs_f64() / interval).ceil().to_string();
@@ -306,7 +313,7 @@ fn wait_for_health(unit: &mut Unit, subject: &Subject<'_>, health: &HttpCheck, t
     );
 }
 
-/// podman asks by itself here, and a start waits for the first good answer.
+/// Writes the health command, which podman runs periodically here.
 fn health_command(unit: &mut Unit, command: &[String], subject: &Subject<'_>, times: &HealthTimes) {
     let text = match command.split_first() {
         Some((how, rest)) if how == "CMD-SHELL" => rest.join(" "),
@@ -325,7 +332,7 @@ fn health_command(unit: &mut Unit, command: &[String], subject: &Subject<'_>, ti
     }
 }
 
-/// Whole seconds between two looks.
+/// The seconds between two health checks, rounded up.
 fn interval(subject: &Subject<'_>, times: &HealthTimes) -> f64 {
     times.interval_or(Duration::from_secs_f64(subject.habits.startup_check_interval)).as_secs_f64().ceil()
 }
@@ -337,7 +344,7 @@ fn patience(subject: &Subject<'_>, times: &HealthTimes) -> Duration {
     times.patience(of_all, Duration::from_secs_f64(habits.startup_check_interval))
 }
 
-/// Units that depend on the service wait until its command succeeds.
+/// Makes dependent units wait until the health command succeeds.
 fn wait_for_command(unit: &mut Unit, subject: &Subject<'_>, launch: &Launch) {
     let seconds = patience(subject, &launch.health_times).as_secs().to_string();
     let name = &launch.container.name;
@@ -345,7 +352,7 @@ fn wait_for_command(unit: &mut Unit, subject: &Subject<'_>, launch: &Launch) {
     unit.words("ExecStartPost", wait);
 }
 
-/// The value, passed to podman as written.
+/// Writes the settings that podman takes unchanged.
 fn options(unit: &mut Unit, spec: &ContainerSpec) {
     for (row, values) in spec.options.iter() {
         match (row.shape, row.unit) {
@@ -369,7 +376,7 @@ fn restart(policy: Restart) -> &'static str {
     match policy {
         Restart::No => "no",
         Restart::OnFailure => "on-failure",
-        // A unit that somebody stopped stays stopped with systemd anyhow.
+        // systemd never restarts a unit that the user stopped.
         Restart::Always | Restart::UnlessStopped => "always",
     }
 }

@@ -1,4 +1,4 @@
-//! A configuration in, files out, as they are in `tests/`.
+//! Compares exported files with those in `tests/`.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -9,7 +9,7 @@ use super::*;
 use crate::plan::tests::config;
 use crate::secret::Secret;
 
-/// Every setting that there is.
+/// Every setting.
 const EVERYTHING: &str = r#"
 [runtime]
 network_name = "lab"
@@ -85,7 +85,8 @@ fn exported(names: &[&str], with_secret: bool, export: impl Fn(&Subject<'_>) -> 
     export(&subject)
 }
 
-/// Compares with the file of the tests, which says how a change looks: `UPDATE=1 cargo test` writes it.
+/// Compares with a file in `tests/`. `UPDATE=1 cargo test` writes that file, so that a diff shows
+/// the change.
 #[track_caller]
 fn is_as_in(name: &str, text: &str) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/export/tests").join(name);
@@ -110,7 +111,7 @@ fn quadlet_units_carry_every_setting() {
     is_as_in("quadlet.txt", &together(&exported(&[], true, quadlet::export)));
 }
 
-/// The lines of a service's unit that say with whom and after whom it is started.
+/// The `Wants=` and `After=` lines of a service's unit.
 fn order(export: &Export, service: &str) -> Vec<String> {
     let name = format!("airpods-{service}.container");
     let unit = export.files.iter().find(|file| file.name == name).unwrap();
@@ -128,7 +129,7 @@ fn a_unit_is_started_with_and_after_those_of_the_services_that_it_uses() {
     assert_eq!(order(&alone, "side"), ["Wants=airpods-web.service", "After=airpods-web.service"], "no unit of `model`");
 }
 
-/// Where each is to be after the other, systemd leaves one of them out.
+/// systemd leaves a unit out if each of two has to start after the other.
 #[test]
 fn of_two_units_that_use_each_other_only_one_is_started_after_the_other() {
     let config = config("services.ollama.env.WEB = 'http://open-webui:8080'");

@@ -1,5 +1,5 @@
-//! A container of a pod: its settings, its limits and its health check, and the settings that go to podman as they are, in
-//! the words that Kubernetes has for them.
+//! One container of a pod: its settings, limits and health check, and Kubernetes' fields for the
+//! settings that podman takes unchanged.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::plan::Launch;
 use crate::podman::{ContainerOption, ContainerSpec, Endpoint, Mount, Options, Relabel, SecretSource};
 use crate::port::{Protocol, PublishedPort};
 
-/// How long a health command may take where nothing is said: podman's own default.
+/// How long a health command may take by default; the same as podman's default.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Writer<'_> {
@@ -23,7 +23,7 @@ impl Writer<'_> {
         let ports = ports(launch, endpoint);
         let mut container = json!({
             "name": label(&launch.service), "image": spec.image,
-            // An image that podman has already is not pulled again.
+            // `IfNotPresent` does not pull an image that podman has already.
             "imagePullPolicy": match launch.pull {
                 Pull::Missing => "IfNotPresent",
                 Pull::Always => "Always",
@@ -126,10 +126,11 @@ impl Writer<'_> {
     }
 }
 
-/// Where shared memory is (`shm_overview(7)`).
+/// The mount point of shared memory (`shm_overview(7)`).
 const SHM: &str = "/dev/shm";
 
-/// Writes one container's part of its pod's specification. Returns a sentence for each setting that Kubernetes has no word for.
+/// Writes one container's part of its pod's specification. Returns a sentence for each setting that
+/// Kubernetes cannot express.
 pub(super) fn of_pod(launch: &Launch, spec: &mut Value) -> Vec<String> {
     let mut unexpressed = Vec::new();
     let options = &launch.container.options;
@@ -199,7 +200,7 @@ pub(super) fn of_pod(launch: &Launch, spec: &mut Value) -> Vec<String> {
     unexpressed
 }
 
-/// The annotations by which podman takes what Kubernetes has no field for.
+/// The annotations that podman reads for settings without a field in Kubernetes.
 pub(super) fn annotations(launch: &Launch) -> Vec<(String, String)> {
     let options = &launch.container.options;
     let init = options.get(ContainerOption::Init).first();
@@ -209,7 +210,7 @@ pub(super) fn annotations(launch: &Launch) -> Vec<(String, String)> {
     init.into_iter().chain(userns).collect()
 }
 
-/// A container's `securityContext`; empty where nothing is to be said.
+/// A container's `securityContext`; empty if no option needs one.
 fn security_context(options: &Options) -> Map<String, Value> {
     let mut context = Map::new();
     if let Some((user, group)) = options.get(ContainerOption::User).first().and_then(|user| numbers(user)) {
@@ -237,7 +238,7 @@ fn security_context(options: &Options) -> Map<String, Value> {
             "no-new-privileges" => ("allowPrivilegeEscalation", json!(false)),
             "seccomp=unconfined" => ("seccompProfile", json!({ "type": "Unconfined" })),
             "apparmor=unconfined" => ("appArmorProfile", json!({ "type": "Unconfined" })),
-            // The type that is confined by nothing (podman-kube-play(1)).
+            // The unconfined SELinux type (podman-kube-play(1)).
             "label=disable" => ("seLinuxOptions", json!({ "type": "spc_t" })),
             _ => continue,
         };
@@ -246,7 +247,7 @@ fn security_context(options: &Options) -> Map<String, Value> {
     context
 }
 
-/// Folders in memory: shared memory of a size, and those of `tmpfs`.
+/// Mounts folders in memory: sized shared memory, and the `tmpfs` ones.
 fn mount_memory(launch: &Launch, container: &mut Value) {
     let options = &launch.container.options;
     let shared = options.get(ContainerOption::ShmSize).first();
@@ -275,7 +276,7 @@ fn tmpfs_options(tmpfs: &str) -> impl Iterator<Item = &str> {
     options.split(',').filter(|option| !option.is_empty())
 }
 
-/// A name that no other folder in memory of the pod has.
+/// A volume name for a tmpfs, unique in the pod.
 fn tmpfs_name(launch: &Launch, tmpfs: &str) -> String {
     format!("tmp-{}", of_path(Path::new(&format!("{}{}", launch.service, tmpfs_path(tmpfs)))))
 }
@@ -284,13 +285,13 @@ fn shm(launch: &Launch) -> String {
     format!("shm-{}", label(&launch.service))
 }
 
-/// `1g` as `1Gi`.
+/// Kubernetes' form of a size: `1g` becomes `1Gi`.
 fn kubes(size: &str) -> String {
     let (number, unit) = size.split_at(size.trim_end_matches(|c: char| !c.is_ascii_digit()).len());
     if unit.is_empty() { number.to_owned() } else { format!("{number}{}i", unit.to_uppercase()) }
 }
 
-/// The number of a user, and of a group where there is one.
+/// The ids of a user and, if given, of a group; none for a name.
 fn numbers(user: &str) -> Option<(u32, Option<u32>)> {
     match user.split_once(':') {
         Some((user, group)) => Some((user.parse().ok()?, Some(group.parse().ok()?))),
@@ -310,7 +311,8 @@ pub(super) fn env(spec: &ContainerSpec, service: &str) -> Value {
     plain.chain(secret).collect()
 }
 
-/// The key of a value in the Secret of all services: two services may have different values of one variable, but not of the web UI's.
+/// The key of a value in the Secret, which all services share. Services may have different values
+/// of one variable, but the web UI's secret is the same for all.
 pub(super) fn secret_key(service: &str, variable: &str, source: &SecretSource) -> String {
     match source {
         SecretSource::WebUi => variable.to_owned(),
@@ -322,7 +324,8 @@ pub(super) fn words(words: Option<&[String]>, spec: &ContainerSpec) -> Value {
     words.unwrap_or_default().iter().map(|word| literal(word, spec)).collect()
 }
 
-/// Whether Kubernetes would replace something in a text: `$(NAME)` of a variable that the container has, `$$` by `$`.
+/// Whether Kubernetes would change a text: it expands `$(NAME)` for a variable of the container,
+/// and turns `$$` into `$`.
 fn has_reference(text: &str, spec: &ContainerSpec) -> bool {
     let mut names = spec.env.keys().chain(spec.secret_env.keys());
     text.contains("$$") || names.any(|name| text.contains(&format!("$({name})")))
@@ -332,12 +335,12 @@ fn literal(text: &str, spec: &ContainerSpec) -> String {
     if has_reference(text, spec) { text.replace('$', "$$") } else { text.to_owned() }
 }
 
-/// The volume of a mount, by its name in the pod.
+/// The volume of a mount, with its name in the pod.
 pub(super) fn volume(mount: &Mount) -> (String, Value) {
     let name = volume_name(mount);
     let volume = match mount {
         Mount::Volume { .. } => json!({ "name": name, "persistentVolumeClaim": { "claimName": name } }),
-        // Only a folder of ours is made where it is missing.
+        // Only a missing folder of ours is created.
         Mount::Bind { source, relabel: Relabel::Shared | Relabel::Private, .. } => {
             json!({ "name": name, "hostPath": { "path": source, "type": "DirectoryOrCreate" } })
         }
@@ -361,20 +364,20 @@ fn volume_name(mount: &Mount) -> String {
     }
 }
 
-/// Bytes with the largest unit that leaves a whole number.
+/// Bytes in the largest unit that gives a whole number.
 pub(super) fn memory(bytes: u64) -> String {
     let units = [(30, "Gi"), (20, "Mi"), (10, "Ki")];
     let fits = units.iter().find(|(shift, _)| bytes.is_multiple_of(1 << shift));
     fits.map_or_else(|| bytes.to_string(), |(shift, unit)| format!("{}{unit}", bytes >> shift))
 }
 
-/// Whole seconds, one at least.
+/// Whole seconds, at least one.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a configured time of 60 seconds at most")]
 pub(super) fn whole(seconds: f64) -> u32 {
     (seconds.ceil() as u32).max(1)
 }
 
-/// A port that leads into a container.
+/// A port of a container.
 pub(super) fn port(port: &PublishedPort) -> Value {
     let mut value = json!({ "containerPort": port.container, "hostPort": port.host.port });
     if let Some(address) = port.host.address {
@@ -384,7 +387,7 @@ pub(super) fn port(port: &PublishedPort) -> Value {
     value
 }
 
-/// Kubernetes takes a port for one of TCP where nothing else is said.
+/// Writes the protocol, unless it is TCP, which is Kubernetes' default.
 pub(super) fn say_protocol(port: &mut Value, protocol: Protocol) {
     if !protocol.is_tcp() {
         port["protocol"] = protocol.as_str().to_uppercase().into();

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 
-/// A unit that is being written.
+/// A unit under construction.
 #[derive(Debug, Default)]
 pub(super) struct Unit {
     text: String,
@@ -15,18 +15,18 @@ impl Unit {
         self.line(format_args!("{gap}[{name}]"));
     }
 
-    /// Sets a key to what is known to have nothing special in it: a checked name, a number.
+    /// Sets a key to a value without special characters, such as a checked name or a number.
     pub(super) fn set(&mut self, key: &str, value: impl Display) {
         self.line(format_args!("{key}={value}"));
     }
 
-    /// Sets a key to words, whatever they hold.
+    /// Sets a key to any words, quoted where necessary.
     pub(super) fn words<'a>(&mut self, key: &str, words: impl IntoIterator<Item = &'a str>) {
         let words: Vec<_> = words.into_iter().map(quoted).collect();
         self.set(key, words.join(" "));
     }
 
-    /// Sets a key to a single word.
+    /// Sets a key to one word, quoted if necessary.
     pub(super) fn word(&mut self, key: &str, word: &str) {
         self.words(key, [word]);
     }
@@ -41,13 +41,13 @@ impl Unit {
     }
 }
 
-/// Whether a word needs no quotes. `%` begins a specifier and `$` a variable, in quotes as well.
+/// Whether a word needs no quotes. `%` begins a specifier and `$` a variable, even within quotes.
 pub(super) fn is_plain(word: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:=,".contains(c);
     !word.is_empty() && word.chars().all(plain)
 }
 
-/// A word that stays one, and is taken as it is.
+/// Quotes and escapes a word, so that systemd reads it unchanged.
 fn quoted(word: &str) -> String {
     if is_plain(word) {
         return word.to_owned();
