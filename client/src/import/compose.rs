@@ -1,7 +1,8 @@
-//! Reads a compose file ([Compose Specification](https://github.com/compose-spec/compose-spec)), with its networks: airpods
-//! has one for all services, beside those that exist already.
+//! Reads a compose file ([Compose Specification](https://github.com/compose-spec/compose-spec))
+//! with its networks. airpods has one network for all services, beside those that exist already.
 //!
-//! Variables in its texts are written as the configuration has them (compose-spec, "Interpolation").
+//! Variables keep their meaning; they are written in the configuration's syntax (compose-spec,
+//! "Interpolation").
 
 mod deploy;
 mod service;
@@ -15,8 +16,8 @@ use super::draft::{Draft, Note, Service};
 use super::yaml::{self, Entry, InvalidYaml, Node, Value};
 use crate::config::{NetworkMtu, split_braces, split_name};
 
-/// Reads the text of a compose file; `folder` is the name of the folder it lies in, which is its project's name unless
-/// the file has one.
+/// Reads the text of a compose file. `folder` is the name of its folder, which names the project if
+/// neither the file nor `COMPOSE_PROJECT_NAME` does.
 pub(super) fn read(text: &str, folder: &str, values: &BTreeMap<String, String>) -> Result<Draft, InvalidYaml> {
     let mut root = yaml::parse(text)?;
     let notes = rewrite(&mut root, values);
@@ -27,11 +28,12 @@ pub(super) fn read(text: &str, folder: &str, values: &BTreeMap<String, String>) 
     let network = read_networks(&mut reader, &root);
     let services = root.get("services").map(Node::entries).unwrap_or_default();
     let mut drafts: Vec<Service> = services.iter().map(|entry| reader.service(&entry.key, &entry.node)).collect();
-    // A service whose end others wait for is one that ends.
+    // A service whose completion others wait for is a one-shot service.
     for draft in drafts.iter_mut().filter(|draft| reader.ends.contains(&draft.name)) {
         draft.set("oneshot", true);
     }
-    // A pod is called as the service whose network others share; that service is in it, too.
+    // Services that share another one's network form a pod with its name, and it is in that pod,
+    // too.
     for draft in drafts.iter_mut().filter(|draft| reader.shares.contains(&draft.name)) {
         let pod = draft.name.clone();
         draft.set("pod", pod);
@@ -39,20 +41,20 @@ pub(super) fn read(text: &str, folder: &str, values: &BTreeMap<String, String>) 
     Ok(Draft { services: drafts, notes: reader.notes, network })
 }
 
-/// Keys at the top whose content is read elsewhere, or says nothing.
+/// Top-level keys that are read elsewhere, or mean nothing.
 const TOP_READ: [&str; 6] = ["version", "name", "services", "volumes", "networks", "secrets"];
 
 #[derive(Default)]
 struct Reader {
     project: String,
     notes: Vec<Note>,
-    /// podman's name for each named volume of the file.
+    /// podman's name of each named volume of the file.
     volumes: BTreeMap<String, String>,
-    /// podman's name for each network that exists already.
+    /// podman's name of each external network.
     networks: BTreeMap<String, String>,
     /// The file of each secret.
     secrets: BTreeMap<String, String>,
-    /// Services whose end others wait for.
+    /// Services whose completion others wait for.
     ends: BTreeSet<String>,
     /// Services whose network namespace others share.
     shares: BTreeSet<String>,
@@ -79,7 +81,7 @@ impl Reader {
         }
     }
 
-    /// Learns what podman calls a volume, so that what is in it is found.
+    /// Records podman's name of a volume, so that the existing data is found.
     fn volume(&mut self, entry: &Entry) {
         let given = entry.node.get("name").and_then(Node::scalar);
         let name = match given {
@@ -119,7 +121,7 @@ impl Reader {
     }
 }
 
-/// The names of a list, or the keys of a mapping.
+/// The names in a list, or the keys of a mapping.
 fn names(node: &Node) -> Vec<String> {
     match &node.value {
         Value::Map(entries) => entries.iter().map(|entry| entry.key.clone()).collect(),
@@ -130,22 +132,24 @@ fn names(node: &Node) -> Vec<String> {
 fn is_external(node: &Node) -> bool {
     match node.get("external").map(|node| &node.value) {
         None | Some(Value::Boolean(false) | Value::Null) => false,
-        // Version 2 of the format had `external: { name: … }`.
+        // Version 2 of the format has `external: { name: … }`.
         Some(_) => true,
     }
 }
 
-/// A project's name as compose makes it from a folder's: lower case, without what a name cannot hold.
+/// A project's name, as compose derives it from a folder's: in lower case, without characters that
+/// a name cannot have.
 fn project_name(folder: &str) -> String {
     let lower = folder.to_lowercase();
     let name: String = lower.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')).collect();
     name.trim_start_matches(['_', '-']).to_owned()
 }
 
-/// The option of docker and podman for the MTU of a bridge, under both of its names.
+/// The two names of docker's and podman's option for the MTU of a bridge.
 const MTU: [&str; 2] = ["com.docker.network.driver.mtu", "mtu"];
 
-/// Learns which networks exist already, and returns what the file says of the one that it makes itself.
+/// Records the external networks, and returns the settings of the one network that the file
+/// creates.
 fn read_networks(reader: &mut Reader, root: &Node) -> Table {
     let mut network = Table::new();
     let all = root.get("networks").map(Node::entries).unwrap_or_default();
@@ -193,7 +197,8 @@ fn carry_network_option(reader: &mut Reader, network: &mut Table, name: &str, op
     }
 }
 
-/// Writes every variable with braces. One that is not set is empty to compose, and is written so that it is here, too.
+/// Puts every variable in braces. compose replaces an unset one by an empty text, so it gets that
+/// default here.
 fn rewrite(root: &mut Node, variables: &BTreeMap<String, String>) -> Vec<Note> {
     let mut notes = Vec::new();
     walk(root, "", variables, &mut notes);

@@ -1,4 +1,5 @@
-//! The draft that an import fills: one TOML table a service, and notes on everything that it could not carry over.
+//! The draft that an import fills: one TOML table per service, and a note for everything that it
+//! could not carry over.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,12 +14,12 @@ use crate::config::Reference;
 /// Inner tables that get a heading of their own, because they are long.
 const HEADED: [&str; 3] = ["env", "labels", "volumes"];
 
-/// Something of the file that `config.toml` does not say, or says otherwise.
+/// A setting of the file that `config.toml` leaves out or changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Note {
-    /// The line in the file, from 1.
+    /// The line in the file, counted from 1.
     pub line: u64,
-    /// The key, dotted from the top of the file.
+    /// The key, with dots, from the top of the file.
     pub key: String,
     /// Why it is not carried over, and what to do instead.
     pub why: String,
@@ -30,7 +31,7 @@ impl fmt::Display for Note {
     }
 }
 
-/// Everything that was read from one file, or from several Quadlet units.
+/// The result of reading one file, or several Quadlet units.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) services: Vec<Service>,
@@ -39,37 +40,37 @@ pub(super) struct Draft {
     pub(super) network: Table,
 }
 
-/// Where in the imported file something was read.
+/// The place in the imported file where something was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Origin {
-    /// The line, from 1.
+    /// The line, counted from 1.
     pub(super) line: u64,
-    /// The key, dotted from the top of the file.
+    /// The key, with dots, from the top of the file.
     pub(super) key: String,
 }
 
 impl Origin {
-    /// A note on what was read there.
+    /// A note about this place.
     pub(super) fn note(&self, why: impl Into<String>) -> Note {
         Note { line: self.line, key: self.key.clone(), why: why.into() }
     }
 }
 
-/// One service in the keys of `config.toml`.
+/// One service, in the keys of `config.toml`.
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) name: String,
     table: Table,
     inner: IndexMap<&'static str, InlineTable>,
     volume_names: BTreeSet<String>,
-    /// The input.
+    /// The place that is being read now.
     here: Origin,
-    /// Where each value was read, by its key within the service: one for each item of a list.
+    /// The places where values were read, by key within the service; a list has one place per item.
     origins: BTreeMap<String, Vec<Origin>>,
 }
 
 impl Service {
-    /// A service that says nothing yet, but that it uses no GPU: the file asks for one where it wants one.
+    /// An empty service. It uses no GPU unless the file asks for one.
     pub(super) fn new(name: &str) -> Self {
         let mut service = Self {
             name: name.to_owned(),
@@ -83,7 +84,7 @@ impl Service {
         service
     }
 
-    /// Says where everything that is set from now on was read.
+    /// Sets the place that the next values are read from.
     pub(super) fn at(&mut self, line: u64, key: String) {
         self.here = Origin { line, key };
     }
@@ -109,12 +110,12 @@ impl Service {
         self.table.get(key).and_then(Item::as_str) == Some(text)
     }
 
-    /// Whether it is switched off.
+    /// Whether it is disabled.
     pub(super) fn is_off(&self) -> bool {
         self.table.get("enabled").and_then(Item::as_bool) == Some(false)
     }
 
-    /// Forgets a key, and says where it was read.
+    /// Removes a key, and returns the place where it was read.
     pub(super) fn unset(&mut self, key: &str) -> Option<Origin> {
         self.table.remove(key);
         self.inner.shift_remove(key);
@@ -136,14 +137,14 @@ impl Service {
         self.inner.entry(table).or_default().insert(key, to.into());
     }
 
-    /// The services that it depends on, with how far they must have come.
+    /// The services that it depends on, with their conditions.
     pub(super) fn dependencies(&self) -> Vec<(String, String)> {
         let table = self.inner.get("depends_on").into_iter().flat_map(InlineTable::iter);
         table.filter_map(|(name, how)| Some((name.to_owned(), how.as_str()?.to_owned()))).collect()
     }
 
-    /// Adds a volume under a name that its target suggests, such as `data` for `/app/data`. Returns the options that are
-    /// not carried over; `options` are those of the short form, such as `ro,Z`.
+    /// Adds a volume, named after its target: `data` for `/app/data`. `options` are those of the
+    /// short form, such as `ro,Z`. Returns the options that are not carried over.
     pub(super) fn volume<'a>(&mut self, source: &str, target: &str, options: &'a str) -> Vec<&'a str> {
         let mut volume = InlineTable::new();
         volume.insert("source", source.into());
@@ -154,7 +155,7 @@ impl Service {
                 "ro" | "readonly" => drop(volume.insert("read_only", true.into())),
                 "z" => drop(volume.insert("relabel", "shared".into())),
                 "Z" => drop(volume.insert("relabel", "private".into())),
-                // Defaults, and hints for Docker on a Mac.
+                // These are defaults, or hints for Docker on macOS.
                 "" | "rw" | "cached" | "delegated" | "consistent" => {}
                 other => left.push(other),
             }
@@ -164,7 +165,7 @@ impl Service {
         left
     }
 
-    /// Takes every GPU, or those that `devices` names.
+    /// Requests every GPU, or those in `devices`.
     pub(super) fn gpu(&mut self, devices: impl IntoIterator<Item = String>) {
         self.set_in("gpu", "enabled", true);
         let more: Array = devices.into_iter().collect();
@@ -179,12 +180,13 @@ impl Service {
         self.origins.insert("gpu.device".to_owned(), vec![self.here.clone()]);
     }
 
-    /// Sets a variable of the environment. Braces stand for themselves: they are no template of ours.
+    /// Sets an environment variable. Braces are escaped, because they would begin a template in
+    /// `config.toml`.
     pub(super) fn variable(&mut self, name: &str, text: &str) {
         self.set_in("env", name, text.replace("{{", "{{\"{{\"}}"));
     }
 
-    /// Writes relative paths as absolute ones below `folder`, where the imported file is.
+    /// Makes relative paths absolute, starting from `folder`, where the imported file is.
     pub(super) fn rebase(&mut self, folder: &Path) {
         let is_relative = |path: &str| path.starts_with("./") || path.starts_with("../") || path == "." || path == "..";
         let absolute = |path: &str| folder.join(path).to_string_lossy().into_owned();
@@ -202,7 +204,8 @@ impl Service {
         }
     }
 
-    /// Takes away what is at a key within the service, such as `ports.0` or `labels.a.b`, and says where it was read.
+    /// Removes the value of a key within the service, such as `ports.0` or `labels.a.b`, and
+    /// returns the place where it was read.
     pub(super) fn take(&mut self, key: &str) -> Option<Origin> {
         let (first, rest) = key.split_once('.').unwrap_or((key, ""));
         if let Some(list) = self.table.get_mut(first).and_then(Item::as_array_mut) {
@@ -239,7 +242,7 @@ impl Service {
         name
     }
 
-    /// The table as it stands in the file: long inner tables get a heading of their own.
+    /// The table as it is written: long inner tables get a heading of their own.
     pub(super) fn to_table(&self) -> Table {
         let mut table = self.table.clone();
         for (key, inner) in &self.inner {
@@ -251,8 +254,8 @@ impl Service {
     }
 }
 
-/// A reference with its registry and tag. The value of a variable is not known here: a reference with a variable
-/// stays as it is, and the configuration completes it when it is loaded.
+/// A reference with its registry and tag. One with a variable stays as it is, because the
+/// variable's value is unknown here. The configuration completes it when it is loaded.
 fn full_reference(reference: &str) -> String {
     if reference.contains('$') {
         return reference.to_owned();

@@ -1,8 +1,9 @@
-//! Reads what people launch their services with today, and writes a `config.toml` that says the same.
+//! Imports: reads files with which users launch their services today, and writes an equivalent
+//! `config.toml`.
 //!
-//! `compose` reads a compose file, `quadlet` reads podman's Quadlet units. Settings that cannot be carried over are
-//! noted with their line, never dropped in silence. The resulting text is read as a configuration before anybody sees
-//! it: a value that is refused there is removed and noted, too.
+//! `compose` reads a compose file, `quadlet` reads podman's Quadlet units. A setting that cannot be
+//! carried over is noted with its line, never dropped silently. The resulting text is parsed as a
+//! configuration before it is shown. A value that is refused there is removed and noted, too.
 
 mod compose;
 mod draft;
@@ -22,42 +23,43 @@ use draft::Draft;
 pub use draft::Note;
 use quadlet::UnitFile;
 
-/// A configuration that was made from other files.
+/// A configuration made from other files.
 #[derive(Debug)]
 pub struct Imported {
     /// The text of the `config.toml`.
     pub text: String,
-    /// The names of its services, in their order.
+    /// The names of its services, in order.
     pub services: Vec<String>,
-    /// The settings of the imported files that it leaves out or changes, in the order of the lines.
+    /// The settings of the imported files that it leaves out or changes, in the order of their
+    /// lines.
     pub notes: Vec<Note>,
 }
 
-/// Where the imported file is, and where the configuration will be.
+/// The place of the imported file, and that of the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Ground<'a> {
-    /// The file or folder that is imported: an absolute path.
+    /// The absolute path of the imported file or folder.
     pub path: &'a Path,
-    /// The folder that its relative paths begin at.
+    /// The folder that its relative paths start from.
     pub folder: &'a Path,
-    /// The configuration that is to be written: an absolute path.
+    /// The absolute path of the configuration to write.
     pub output: &'a Path,
-    /// The targets of the configuration's paths and variables.
+    /// The values of the paths and variables in a configuration.
     pub places: &'a Places,
 }
 
-/// Why nothing can be imported.
+/// The reason that nothing can be imported.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// The file is no YAML.
+    /// The file is not valid YAML.
     #[error("`{}` is not valid YAML: {cause}", path.display())]
     Yaml {
         /// The file.
         path: PathBuf,
-        /// The fault, with its place.
+        /// The error, with its place.
         cause: yaml::InvalidYaml,
     },
-    /// There is no service in it.
+    /// The file or folder has no service.
     #[error("`{}` has no services", path.display())]
     Empty {
         /// The file or folder.
@@ -65,10 +67,10 @@ pub enum ImportError {
     },
 }
 
-/// Reads a compose file.
+/// Imports a compose file.
 ///
 /// # Errors
-/// [`ImportError`]: it is no YAML, or has no services.
+/// [`ImportError`]: the file is not valid YAML, or has no services.
 pub fn compose(ground: &Ground<'_>, text: &str) -> Result<Imported, ImportError> {
     let folder = ground.folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let draft = compose::read(text, &folder, &ground.places.variables)
@@ -76,8 +78,8 @@ pub fn compose(ground: &Ground<'_>, text: &str) -> Result<Imported, ImportError>
     finish(draft, ground)
 }
 
-/// Reads Quadlet units: pairs of a file's name and its text. `only` is the one `.container` among them that is imported; the others
-/// are there for the names in it.
+/// Imports Quadlet units, given as pairs of file name and text. With `only`, just that `.container`
+/// is imported; the other files are there to resolve names.
 ///
 /// # Errors
 /// [`ImportError::Empty`] if none of them is a `.container`.
@@ -104,7 +106,7 @@ fn finish(mut draft: Draft, ground: &Ground<'_>) -> Result<Imported, ImportError
     Ok(Imported { text: text(&draft, ground), services, notes: draft.notes })
 }
 
-/// A dependency that cannot be met as it is said is met as far as it can be.
+/// Weakens or removes dependencies that airpods cannot meet.
 fn mend_dependencies(draft: &mut Draft) {
     let off: Vec<String> = draft.services.iter().filter(|service| service.is_off()).map(|s| s.name.clone()).collect();
     let asked: Vec<String> =
@@ -123,7 +125,7 @@ fn mend_dependencies(draft: &mut Draft) {
             }
         }
     }
-    // A oneshot service that has ended is not started again, whatever the policy was.
+    // A one-shot service that has ended is never restarted, whatever its policy was.
     for service in &mut draft.services {
         let again = ["always", "unless-stopped"].iter().any(|policy| service.says("restart_policy", policy));
         if again && service.has("oneshot") {
@@ -135,18 +137,19 @@ fn mend_dependencies(draft: &mut Draft) {
     }
 }
 
-/// The first error about a value that the imported file could do without.
+/// The first invalid value that can be left out of the configuration.
 fn first_refused(draft: &Draft, ground: &Ground<'_>) -> Option<Problem> {
     let source = Source::of_file(ground.output.to_owned(), text(draft, ground));
     let Err(ConfigError::Wrong(problems)) = config::parse_in(Some(source), ground.places) else { return None };
-    // A file of variables that is not there yet is for its user to write.
+    // `image` and `env_file` are kept: the service cannot do without an image, and the user may
+    // still have to write the file.
     problems.into_iter().filter(|problem| problem.severity == Severity::Error).find(|problem| {
         let key = problem.key().and_then(|key| place(draft, key));
         key.is_some_and(|(_, key)| !matches!(key.split('.').next(), Some("image" | "env_file")))
     })
 }
 
-/// The service that a key is of, and the key within it.
+/// The index of the service that a key belongs to, and the key within it.
 fn place<'a>(draft: &Draft, key: &'a str) -> Option<(usize, &'a str)> {
     let below = key.strip_prefix("services.")?;
     draft.services.iter().enumerate().find_map(|(index, service)| {
@@ -155,7 +158,7 @@ fn place<'a>(draft: &Draft, key: &'a str) -> Option<(usize, &'a str)> {
     })
 }
 
-/// Takes a refused value away and notes it; whether there was one.
+/// Removes an invalid value and notes it; returns whether it did.
 fn take_away(draft: &mut Draft, problem: &Problem) -> bool {
     let Some((index, key)) = problem.key().and_then(|key| place(draft, key)) else { return false };
     let why = problem.message.split_once("`: ").map_or(problem.message.as_str(), |(_, why)| why);
@@ -167,11 +170,11 @@ fn take_away(draft: &mut Draft, problem: &Problem) -> bool {
 fn text(draft: &Draft, ground: &Ground<'_>) -> String {
     let mut document = DocumentMut::new();
     let mut meta = Table::new();
-    // The services of the file are all there are.
+    // Without this, the built-in services would be added to those of the file.
     meta.insert("built_in_services", value(false));
     document.insert("meta", Item::Table(meta));
     let mut runtime = Table::new();
-    // Without a word about it neither compose nor systemd starts a service again.
+    // By default neither compose nor systemd restarts a service.
     runtime.insert("restart_policy", value("no"));
     if !draft.network.is_empty() {
         runtime.insert("network", Item::Table(draft.network.clone()));

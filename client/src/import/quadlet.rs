@@ -1,5 +1,5 @@
-//! Reads podman's Quadlet units (podman-systemd.unit(5)). Their values are words, specifiers and variables
-//! (systemd.syntax(7), systemd.unit(5) "Specifiers").
+//! Reads podman's Quadlet units (podman-systemd.unit(5)). Their values consist of words, specifiers
+//! and variables (systemd.syntax(7), systemd.unit(5) "Specifiers").
 
 mod container;
 
@@ -19,7 +19,7 @@ pub(super) struct UnitFile {
     pub(super) text: String,
 }
 
-/// Reads units that belong together; `only` is the one `.container` that is imported.
+/// Reads units that belong together. With `only`, just that `.container` is imported.
 pub(super) fn read(files: &[UnitFile], only: Option<&str>) -> Draft {
     let mut reader = Reader::default();
     for file in files {
@@ -45,7 +45,7 @@ pub(super) fn read(files: &[UnitFile], only: Option<&str>) -> Draft {
     Draft { services, notes: reader.notes, network }
 }
 
-/// A unit's name without what kind of unit it is.
+/// A unit's name without its extension.
 fn stem(name: &str) -> &str {
     Path::new(name).file_stem().and_then(|stem| stem.to_str()).unwrap_or(name)
 }
@@ -65,13 +65,13 @@ struct Line {
 #[derive(Default)]
 struct Reader {
     notes: Vec<Note>,
-    /// podman's name for the object of each `.volume`, `.network`, `.pod` and `.image` unit.
+    /// podman's name of the object of each `.volume`, `.network`, `.pod` and `.image` unit.
     objects: BTreeMap<String, String>,
-    /// The services, by their units' names.
+    /// The services, named after their units.
     services: Vec<String>,
 }
 
-/// Keys that say nothing about the service itself, or that a running service has anyhow.
+/// Keys that do not change the service, or that airpods does anyway.
 const WITHOUT_EFFECT: [(&str, &str); 5] = [
     ("Unit", "Description"),
     ("Unit", "Documentation"),
@@ -81,7 +81,7 @@ const WITHOUT_EFFECT: [(&str, &str); 5] = [
 ];
 
 impl Reader {
-    /// Learns what podman calls the object of a unit: `systemd-NAME` unless the unit says otherwise.
+    /// Records podman's name of a unit's object: `systemd-NAME`, unless the unit sets one.
     fn names(&mut self, file: &UnitFile, is_imported: bool) {
         let stem = stem(&file.name).to_owned();
         let key = match extension(&file.name) {
@@ -163,7 +163,7 @@ impl Reader {
         }
     }
 
-    /// The ports of a pod are those of the first service in it.
+    /// Gives the ports of a pod to the first service in it.
     fn pod(&mut self, file: &UnitFile, services: &mut [Service]) {
         let pod = self.objects.get(&file.name).cloned().unwrap_or_default();
         for line in lines(file).iter().filter(|line| line.section == "Pod" && line.key != "PodName") {
@@ -198,7 +198,7 @@ impl Reader {
         network
     }
 
-    /// Whether a network is one that the units make themselves.
+    /// Whether one of the units creates the network.
     fn is_own_network(&self, name: &str) -> bool {
         extension(name) == "network" && self.objects.contains_key(name)
     }
@@ -214,7 +214,7 @@ fn is_without_effect(line: &Line) -> bool {
 
 /// The entries of a unit, in the order of the file.
 fn lines(file: &UnitFile) -> Vec<Line> {
-    // The parser takes any text; what is no entry is passed over by systemd, too.
+    // The parser accepts any text. systemd ignores lines that are no entries, too.
     let Ok(unit) = file.text.parse::<SystemdUnit>() else { return Vec::new() };
     let of_section = |section: Section| {
         let name = section.name().unwrap_or_default();
@@ -231,7 +231,8 @@ fn lines(file: &UnitFile) -> Vec<Line> {
         .collect()
 }
 
-/// The text of a value as `config.toml` has it; nothing where a specifier or a variable of systemd in it has no meaning here.
+/// A value as text for `config.toml`; none if it has a systemd specifier or variable without a
+/// counterpart there.
 fn text(value: &str) -> Option<String> {
     let mut out = String::with_capacity(value.len());
     let mut plain = String::new();
@@ -261,7 +262,7 @@ fn text(value: &str) -> Option<String> {
     Some(out)
 }
 
-/// The same for each word of a value, quotes taken off as systemd does it.
+/// The same for each word of a value, without systemd's quotes.
 fn texts(value: &str) -> Option<Vec<String>> {
     words(value).iter().map(|word| text(word)).collect()
 }
@@ -271,7 +272,7 @@ fn words(value: &str) -> Vec<String> {
     shlex::split(value).unwrap_or_else(|| value.split_whitespace().map(ToOwned::to_owned).collect())
 }
 
-/// systemd's words for yes (systemd.syntax(7)).
+/// systemd's words for true (systemd.syntax(7)).
 fn is_yes(value: &str) -> bool {
     matches!(value, "1" | "yes" | "true" | "on")
 }

@@ -1,4 +1,5 @@
-//! Imports as values: a file's text in, a configuration's text and notes out. Every configuration that comes out loads.
+//! Imports as values: the text of a file in, the text of a configuration and notes out. Every
+//! resulting configuration must load.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -10,7 +11,7 @@ use std::path::Path;
 use super::*;
 use crate::config::Config;
 
-/// The folders, variables and files that a configuration in `/srv/stack` refers to.
+/// The folders, variables and files for a configuration in `/srv/stack`.
 fn places() -> Places {
     Places {
         data_folder: Some("/data".into()),

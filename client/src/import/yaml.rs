@@ -1,14 +1,14 @@
 //! A YAML document as a tree in which every key and value has its line.
 //!
-//! Parsing is `serde-saphyr`'s. The tree keeps the text of a plain scalar as it was written: the tag `1.10` is no number to a
-//! compose file's author, and as a number it would come back as `1.1`.
+//! `serde-saphyr` parses the document. The tree keeps the text of a plain scalar as written. The tag
+//! `1.10` is not meant as a number, which would come back as `1.1`.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
-/// One value, and the line it begins on, from 1.
+/// A value, and the line that it begins on, counted from 1.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Node {
     pub(super) line: u64,
@@ -18,11 +18,11 @@ pub(super) struct Node {
 /// The type of a value.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
-    /// Nothing, `~` or `null`.
+    /// No value, `~` or `null`.
     Null,
     /// `true` or `false`.
     Boolean(bool),
-    /// A number, as it was written.
+    /// A number, as written.
     Number(String),
     /// Any other scalar.
     Text(String),
@@ -36,22 +36,23 @@ pub(super) enum Value {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
     pub(super) key: String,
-    /// The key's line, from 1.
+    /// The key's line, counted from 1.
     pub(super) line: u64,
     pub(super) node: Node,
 }
 
-/// Why a text is no YAML document.
+/// The reason that a text is not a valid YAML document.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidYaml(String);
 
-/// How many events anchors may be replayed as. Compose files repeat a few blocks; a bomb repeats millions.
+/// How many events aliases may replay. Compose files repeat a few blocks; a YAML bomb repeats
+/// millions.
 const MOST_REPLAYED: usize = 100_000;
 
 /// Reads one document.
 pub(super) fn parse(text: &str) -> Result<Node, InvalidYaml> {
-    // `yes` and `on` are texts, as docker compose has them.
+    // `yes` and `on` are texts, as in docker compose.
     let options = serde_saphyr::options! {
         strict_booleans: true,
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MOST_REPLAYED },
@@ -62,7 +63,7 @@ pub(super) fn parse(text: &str) -> Result<Node, InvalidYaml> {
 }
 
 impl Node {
-    /// A scalar's text; `None` for nothing, lists and mappings.
+    /// A scalar's text; `None` for null, lists and mappings.
     pub(super) fn scalar(&self) -> Option<String> {
         match &self.value {
             Value::Boolean(truth) => Some(truth.to_string()),
@@ -71,7 +72,7 @@ impl Node {
         }
     }
 
-    /// The entries of a mapping; none if it is none.
+    /// The entries of a mapping; empty for any other value.
     pub(super) fn entries(&self) -> &[Entry] {
         match &self.value {
             Value::Map(entries) => entries,
@@ -84,7 +85,7 @@ impl Node {
         self.entries().iter().find(|entry| entry.key == key).map(|entry| &entry.node)
     }
 
-    /// The items of a list, or the one value that stands in for a list of one.
+    /// The items of a list; a single value counts as a list of one.
     pub(super) fn items(&self) -> &[Node] {
         match &self.value {
             Value::List(items) => items,
@@ -94,7 +95,7 @@ impl Node {
     }
 }
 
-/// The tree as the library hands it over, before numbers get their text back.
+/// The tree as the library returns it, before numbers get their text back.
 enum Raw {
     Null,
     Boolean(bool),
@@ -122,7 +123,7 @@ fn node(raw: Spanned<Raw>, text: &str) -> Node {
     Node { line, value }
 }
 
-/// The text between a scalar's first and last byte.
+/// The text from a scalar's first to its last byte.
 fn written(at: Location, text: &str) -> Option<String> {
     let span = at.span();
     let start = usize::try_from(span.byte_offset()?).ok()?;

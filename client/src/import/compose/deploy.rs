@@ -1,4 +1,4 @@
-//! Resources of a service: limits, devices, GPUs, and the rest of `deploy`.
+//! A service's resources: limits, devices, GPUs, and the rest of `deploy`.
 
 use super::super::draft::Service;
 use super::super::yaml::{Entry, Node};
@@ -33,7 +33,7 @@ impl Place<'_> {
         }
     }
 
-    /// One number for both bounds, or a table with them.
+    /// Reads one number for both bounds, or a table with both.
     pub(super) fn ulimits(&mut self, draft: &mut Service) {
         for entry in self.entry.node.entries() {
             self.at(draft, entry.line);
@@ -106,7 +106,7 @@ impl Place<'_> {
         }
     }
 
-    /// A device: every GPU, those with certain numbers or names, or the first so many.
+    /// Reads a device request: every GPU, those with certain ids, or the first N.
     fn gpu(&mut self, draft: &mut Service, item: &Node) {
         let capabilities = item.get("capabilities").map(names).unwrap_or_default();
         if !capabilities.is_empty() && !capabilities.iter().any(|capability| capability == "gpu") {

@@ -1,4 +1,4 @@
-//! One service of a compose file, key by key: also what it waits for, and how it is asked for its health.
+//! Reads one service of a compose file key by key, including its dependencies and its health check.
 
 use toml_edit::Array;
 
@@ -13,7 +13,7 @@ pub(super) struct Place<'a> {
     pub(super) entry: &'a Entry,
 }
 
-/// Keys that are carried over as they stand, by the name they have here.
+/// Keys that are carried over unchanged, with their name in `config.toml`.
 const AS_THEY_STAND: [(&str, &str); 10] = [
     ("container_name", "container"),
     ("hostname", "hostname"),
@@ -27,7 +27,7 @@ const AS_THEY_STAND: [(&str, &str); 10] = [
     ("working_dir", "working_dir"),
 ];
 
-/// Lists of texts, by the name they have here.
+/// Lists of texts, with their name in `config.toml`.
 const LISTS: [(&str, &str); 5] = [
     ("cap_add", "cap_add"),
     ("cap_drop", "cap_drop"),
@@ -36,7 +36,8 @@ const LISTS: [(&str, &str); 5] = [
     ("tmpfs", "tmpfs"),
 ];
 
-/// Keys that change nothing here: other services reach every port, logs are podman's, and there is no terminal.
+/// Keys without an effect here: services reach every port of each other, podman keeps the logs, and
+/// there is no terminal.
 const WITHOUT_EFFECT: [&str; 5] = ["expose", "stdin_open", "tty", "version", "attach"];
 
 /// Advice for keys that cannot be carried over.
@@ -101,7 +102,7 @@ impl Place<'_> {
         }
     }
 
-    /// Notes something about the key, or about what stands below it.
+    /// Adds a note about the key, or about a key below it.
     pub(super) fn note(&mut self, below: &str, why: &str) {
         self.note_at(self.entry.line, below, why);
     }
@@ -111,7 +112,7 @@ impl Place<'_> {
         self.reader.note(line, &key, why);
     }
 
-    /// Says that what is set now stands in this line.
+    /// Records that the next values were read on this line.
     pub(super) fn at(&self, draft: &mut Service, line: u64) {
         draft.at(line, format!("services.{}.{}", self.service, self.entry.key));
     }
@@ -135,7 +136,8 @@ impl Place<'_> {
         }
     }
 
-    /// A file by its path, or a table with it. One that may be missing, and is, is left out.
+    /// Reads a file by its path, or a table with the path. airpods has no optional files, so one
+    /// with `required: false` becomes required, with a note.
     fn env_files(&mut self, draft: &mut Service) {
         for item in self.entry.node.items() {
             self.at(draft, item.line);
@@ -162,7 +164,8 @@ impl Place<'_> {
         }
     }
 
-    /// A single text is taken apart as a shell does it, as compose has it; here it would be one word.
+    /// Splits a single text into words like a shell, as compose does. In `config.toml` it would be
+    /// one word.
     fn entrypoint(&mut self, draft: &mut Service) {
         let words = match self.entry.node.scalar() {
             Some(line) => shlex::split(&line),
@@ -177,7 +180,8 @@ impl Place<'_> {
         }
     }
 
-    /// A mapping, or a list of `NAME=VALUE`. A name alone takes the value that the environment has.
+    /// Reads a mapping, or a list of `NAME=VALUE`. A name without a value takes the environment's
+    /// value.
     fn pairs(&mut self, draft: &mut Service, ours: &'static str) {
         let node = &self.entry.node;
         let entries: Vec<(u64, String, Option<String>)> = if let Value::Map(entries) = &node.value {
@@ -204,7 +208,7 @@ impl Place<'_> {
         }
     }
 
-    /// The short form is ours as well; the long form is written in the short one.
+    /// Reads a port. The short form is the same in `config.toml`; the long form is converted to it.
     fn port(&mut self, draft: &mut Service, item: &Node) {
         self.at(draft, item.line);
         let part = |key: &str| item.get(key).and_then(Node::scalar);
@@ -213,7 +217,8 @@ impl Place<'_> {
             (None, None) => return self.note_at(item.line, "", "has no `target`, and is not carried over"),
             (None, Some(target)) => {
                 let host = part("host_ip").map(|address| format!("{address}:")).unwrap_or_default();
-                // Without a port of the host compose takes a free one; the address still holds.
+                // Without a host port compose uses a free one. If an address is given, the
+                // container's port is used on it.
                 let published = part("published").or_else(|| (!host.is_empty()).then(|| target.clone()));
                 let published = published.map(|port| format!("{port}:")).unwrap_or_default();
                 let protocol = part("protocol").filter(|protocol| protocol != "tcp");
@@ -237,7 +242,7 @@ impl Place<'_> {
                     }
                 }
             }
-            // `NAME=ADDRESS` is a spelling of `NAME:ADDRESS`.
+            // compose also accepts `NAME=ADDRESS` for `NAME:ADDRESS`.
             _ => {
                 for item in self.entry.node.items() {
                     self.at(draft, item.line);
@@ -277,7 +282,7 @@ impl Place<'_> {
                 draft.set("enabled", false);
                 self.note("", "the service is switched off: airpods has no service without a network");
             }
-            // One network namespace for both is what a pod is.
+            // Containers that share a network namespace form a pod.
             _ => match mode.strip_prefix("service:") {
                 Some(other) => {
                     draft.set("pod", other);
@@ -339,7 +344,8 @@ impl Place<'_> {
 
     pub(super) fn health(&mut self, draft: &mut Service) {
         let node = &self.entry.node;
-        // Nothing is asked here unless the configuration says so.
+        // airpods checks nothing unless the configuration has a check, so there is nothing to
+        // disable.
         if matches!(node.get("disable").map(|node| &node.value), Some(Value::Boolean(true))) {
             return;
         }

@@ -1,5 +1,5 @@
-//! Mounts of a service: a volume, in the short form `SOURCE:TARGET:OPTIONS` or the long one, and a secret, a file
-//! of the host's below `/run/secrets`.
+//! A service's mounts: a volume in the short form `SOURCE:TARGET:OPTIONS` or the long form, and a
+//! secret, which is a host file mounted below `/run/secrets`.
 
 use super::Reader;
 use super::service::Place;
@@ -26,7 +26,8 @@ fn short(place: &mut Place<'_>, draft: &mut Service, item: &Node, text: &str) {
     }
 }
 
-/// A volume without a name is a new one for every container: what it holds would not be found again.
+/// Gives an unnamed volume a name. Otherwise every container would get a new volume, and its data
+/// would not be found again.
 fn anonymous(place: &mut Place<'_>, draft: &mut Service, item: &Node, target: &str) {
     let name = format!("{}{}", place.service, target.replace('/', "_"));
     let why = format!("a volume without a name is carried over as `{name}`");
@@ -86,12 +87,12 @@ fn tmpfs(place: &mut Place<'_>, draft: &mut Service, item: &Node) {
     draft.push("tmpfs", format!("{target}{options}"));
 }
 
-/// Podman's name of a volume of the file; anything else is a path and stays as it is.
+/// podman's name of a volume of the file; anything else is a path and stays unchanged.
 fn named(place: &Place<'_>, source: &str) -> String {
     place.reader.volumes.get(source).cloned().unwrap_or_else(|| source.to_owned())
 }
 
-/// The part before the first colon that is not within `${…}`.
+/// Splits at the first colon outside `${…}`.
 fn split_source(text: &str) -> Option<(&str, &str)> {
     let mut depth = 0_u32;
     for (at, c) in text.char_indices() {
@@ -105,11 +106,11 @@ fn split_source(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// Where compose puts a secret that has no place of its own (compose-spec, "secrets").
+/// The default folder of a secret in compose (compose-spec, "secrets").
 const FOLDER: &str = "/run/secrets";
 
 impl Reader {
-    /// Learns the file of a secret at the top of the file.
+    /// Records the file of a top-level secret.
     pub(super) fn secret(&mut self, entry: &Entry) {
         let Some(file) = entry.node.get("file").and_then(Node::scalar) else {
             let why =
@@ -122,14 +123,14 @@ impl Reader {
     }
 }
 
-/// Carries a service's secret over as a file that it may read, or notes why it is not.
+/// Carries a service's secret over as a read-only file, or notes why it cannot.
 pub(super) fn carry_secret(place: &mut Place<'_>, draft: &mut Service, item: &Node) {
     place.at(draft, item.line);
     let part = |key: &str| item.get(key).and_then(Node::scalar);
     let Some(name) = item.scalar().or_else(|| part("source")) else {
         return place.note_at(item.line, "", "has no `source`, and is not carried over");
     };
-    // That there is none was noted where the secret is described.
+    // A missing file was noted at the top-level secret.
     let Some(file) = place.reader.secrets.get(&name).cloned() else { return };
     let target = part("target").unwrap_or(name);
     let target = if target.starts_with('/') { target } else { format!("{FOLDER}/{target}") };

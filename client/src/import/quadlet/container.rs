@@ -13,7 +13,7 @@ pub(super) struct Place<'a> {
     pub(super) line: &'a Line,
 }
 
-/// Texts that are carried over as they stand, by the name they have here.
+/// Texts that are carried over unchanged, with their name in `config.toml`.
 const TEXTS: [(&str, &str); 6] = [
     ("ContainerName", "container"),
     ("HostName", "hostname"),
@@ -23,7 +23,7 @@ const TEXTS: [(&str, &str); 6] = [
     ("WorkingDir", "working_dir"),
 ];
 
-/// Lists, by the name they have here.
+/// Lists, with their name in `config.toml`.
 const LISTS: [(&str, &str); 10] = [
     ("PublishPort", "ports"),
     ("AddCapability", "cap_add"),
@@ -99,10 +99,10 @@ impl Place<'_> {
         );
     }
 
-    /// podman's name for the object of another unit; anything else is a name already.
+    /// podman's name of another unit's object; anything else is a name already.
     fn object(&self, name: &str) -> String {
         self.reader.objects.get(name).cloned().unwrap_or_else(|| match extension(name) {
-            // Its unit is elsewhere.
+            // The unit is not among the imported files, so assume Quadlet's default name.
             "volume" | "network" | "pod" => format!("systemd-{}", super::stem(name)),
             _ => name.to_owned(),
         })
@@ -190,7 +190,7 @@ impl Place<'_> {
     }
 }
 
-/// An empty value takes back what stands above it (podman-systemd.unit(5)).
+/// Sets a list. An empty value resets what lines above added (podman-systemd.unit(5)).
 fn list(draft: &mut Service, ours: &'static str, text: &str) {
     if text.is_empty() {
         draft.unset(ours);
@@ -203,20 +203,20 @@ fn list(draft: &mut Service, ours: &'static str, text: &str) {
     }
 }
 
-/// A GPU by its CDI name, or a device.
+/// Adds a GPU by its CDI name, or a device.
 pub(super) fn device(draft: &mut Service, device: &str) {
     if device.contains("/gpu=") { draft.gpu([device.to_owned()]) } else { draft.push("devices", device) }
 }
 
-/// One word, or JSON, as `podman run` takes it.
+/// Reads one word, or JSON, as `podman run` does.
 pub(super) fn entrypoint(draft: &mut Service, text: &str) {
     let words = serde_json::from_str::<Vec<String>>(text).unwrap_or_else(|_| vec![text.to_owned()]);
     draft.set("entrypoint_override", words.into_iter().collect::<Array>());
 }
 
-/// A line for a shell, or JSON with a program and its arguments, as `podman run` takes it.
+/// Reads a shell command, or JSON with a program and its arguments, as `podman run` does.
 fn health(draft: &mut Service, text: &str) {
-    // Quotes around the whole value are systemd's.
+    // systemd removes quotes around the whole value.
     let word = if text.starts_with('"') { super::words(text) } else { Vec::new() };
     let text = word.first().filter(|_| word.len() == 1).map_or(text, String::as_str);
     match serde_json::from_str::<Vec<String>>(text) {
@@ -227,7 +227,8 @@ fn health(draft: &mut Service, text: &str) {
 }
 
 impl Place<'_> {
-    /// Carries over what has a key of ours; the rest is noted, each option by its name.
+    /// Carries over the options that have a key in `config.toml`, and notes each other one by its
+    /// name.
     pub(super) fn podman_args(&mut self, draft: &mut Service) {
         let Some(words) = super::texts(&self.line.value) else { return self.note_specifier() };
         let mut words = words.into_iter().peekable();
@@ -257,7 +258,7 @@ impl Place<'_> {
                 (None, "--pids-limit") => self.count(draft, &text()),
                 (None, "--network-alias") => draft.push("network_aliases", text()),
                 (None, flag) if flag.starts_with('-') => self.note(&format!("`{flag}` is not carried over")),
-                // The value of an option that was noted.
+                // The value of an option that was already noted.
                 _ => {}
             }
         }

@@ -1,10 +1,11 @@
-//! The needs of public stacks (counted over 57 of them), in compose's words and in ours: both must yield the same
-//! configuration.
+//! Settings that public stacks use (counted over 57 of them), in compose's syntax and in ours. Both
+//! must give the same configuration.
 
 use super::*;
 use crate::config::NetworkMtu;
 
-/// A need, what a compose file says below its service, and what `config.toml` says below `[services.a]`.
+/// The name of the need, the text of a compose file below its service, and that of `config.toml`
+/// below `[services.a]`.
 const NEEDS: &[(&str, &str, &str)] = &[
     ("a short bind beside the file", "volumes: ['./data:/app/data']", "volumes.data = './data:/app/data'"),
     ("a bind at home", "volumes: ['~/models:/models:ro']", "volumes.models = '~/models:/models:ro'"),

@@ -1,4 +1,4 @@
-//! Quadlet units as values: their texts in, a configuration out.
+//! Imports Quadlet units: their texts in, a configuration out.
 
 use super::*;
 use crate::export::{self, Subject};
@@ -37,7 +37,7 @@ fn units_are_carried_over_with_their_names_and_order() {
     assert!(notes[1].starts_with("line 12: `ollama.container: WantedBy`"), "{notes:?}");
 }
 
-/// Keys of `[Container]`, and what `config.toml` says below `[services.a]`.
+/// Keys of `[Container]`, and the text of `config.toml` below `[services.a]`.
 const KEYS: &[(&str, &str)] = &[
     ("PublishPort=127.0.0.1:3000:8080\nPublishPort=53:53/udp", "ports = ['127.0.0.1:3000:8080', '53:53/udp']"),
     ("PublishPort=1:1\nPublishPort=\nPublishPort=2:2", "ports = ['2:2']"),
@@ -164,7 +164,7 @@ fn the_ports_of_a_pod_are_those_of_its_first_service() {
     assert!(config.services.values().all(|service| service.pod.as_ref().is_some_and(|pod| pod.as_str() == "both")));
 }
 
-/// Everything that units can say of a service.
+/// Every setting that units can express.
 const EXPORTED: &str = "meta.built_in_services = false\nruntime.restart_policy = 'no'\n[services.a]\nimage = 'docker.io/x/a:1'\n\
     container = 'a-0'\nports = ['127.0.0.1:3000:8080', '7000-7002:80-82', '53:53/udp']\nuser = '1000'\ncap_drop = ['ALL']\n\
     security_opt = ['no-new-privileges', 'seccomp=unconfined']\nshm_size = '2g'\nhostname = 'box'\ninit = true\nread_only = true\n\
@@ -186,7 +186,7 @@ fn what_was_exported_comes_back_as_it_was() {
     let after = loaded(&of_units(&files).0);
     let written = |config: &Config, service: &str| {
         let mut value = toml::Value::try_from(&config.services[service]).unwrap();
-        // An export writes them in an order of its own.
+        // An export has its own order of ports.
         value["ports"].as_array_mut().unwrap().sort_by_key(ToString::to_string);
         value
     };
