@@ -1,4 +1,4 @@
-//! `airpods clean`: removes what airpods made, after it has shown and asked.
+//! `airpods clean`: removes what airpods made, after showing the plan and asking for confirmation.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -71,13 +71,13 @@ impl Args {
     }
 }
 
-/// Why nothing was removed.
+/// The reason that nothing was removed.
 #[derive(Debug, thiserror::Error)]
 enum CleanError {
-    /// Nothing was chosen.
+    /// No switch selects anything.
     #[error("nothing selected to clean")]
     NoScope,
-    /// A copy of a file could not be made.
+    /// A file could not be backed up.
     #[error("`{}` cannot be copied, so nothing was removed", path.display())]
     NoBackup {
         /// The file.
@@ -122,13 +122,14 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     }
 }
 
-/// The files of airpods' own that exist.
+/// The existing files of airpods' own.
 fn files(loaded: &Loaded, context: &Context) -> Vec<PathBuf> {
     let secret = context.environment.state_folder().map(|folder| webui_secret::path(&folder));
     loaded.file.iter().cloned().chain(secret).filter(|file| file.symlink_metadata().is_ok()).collect()
 }
 
-/// Looks, plans, shows, and asks. None if nothing is to be done then.
+/// Reads the state, plans, prints the plan and asks for confirmation. None if nothing is to be
+/// done.
 async fn prepare(args: &Args, config: &Config, files: Vec<PathBuf>) -> Result<Option<(Connection, Clean)>, Failure> {
     let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
     let holdings = look(&connection.podman, args.scope(), config, files).await?;
@@ -139,7 +140,8 @@ async fn prepare(args: &Args, config: &Config, files: Vec<PathBuf>) -> Result<Op
         print_json(&plan.to_json())?;
         return Ok(None);
     }
-    // A dry run's plan is data; before a question it is for the person who is asked.
+    // The plan of a dry run is data and goes to stdout. Before a question it is for the user and
+    // goes to stderr.
     let mut out: Box<dyn Write> =
         if args.dry_run { Box::new(anstream::stdout()) } else { Box::new(anstream::stderr()) };
     plan.lines().try_for_each(|line| writeln!(out, "{}", EscapedLine(&line)))?;
@@ -156,13 +158,13 @@ async fn prepare(args: &Args, config: &Config, files: Vec<PathBuf>) -> Result<Op
     Ok(Some((connection, plan)))
 }
 
-/// Nobody is asked about nothing.
+/// Asks for confirmation, unless there is nothing to confirm.
 async fn ask_unless_empty(plan: &Clean, consent: Consent) -> io::Result<crate::terminal::Answer> {
     let consent = if plan.stages.is_empty() { Consent::Given } else { consent };
     ask(&plan.question(), consent).await
 }
 
-/// All that the decision needs, and no call for what is out of scope.
+/// Reads what the plan needs. Nothing out of scope is looked up.
 async fn look(
     podman: &impl Podman,
     scope: Scope,
@@ -186,7 +188,7 @@ async fn look(
         Ok::<_, PodmanError>((name, users))
     });
     let volumes = try_join_all(users).await?.into_iter().collect();
-    // The sizes only inform: without them the command goes on.
+    // The sizes are only information, so the command goes on without them.
     let wanted = scope.volumes || scope.images;
     let usage = if wanted { podman.disk_usage().await.unwrap_or_default() } else { DiskUsage::default() };
     Ok(Inventory { observed, volumes, usage, files })

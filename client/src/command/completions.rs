@@ -1,4 +1,4 @@
-//! `airpods completions`: what a shell needs to complete the command line.
+//! `airpods completions`: scripts that let a shell complete the command line.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -34,7 +34,7 @@ pub enum Shell {
 }
 
 impl Shell {
-    /// The file by whose name the shell finds the script.
+    /// The file name under which the shell looks for the script.
     #[must_use]
     pub fn file_name(self) -> &'static str {
         match self {
@@ -44,10 +44,11 @@ impl Shell {
         }
     }
 
-    /// The script that completes the command line of `airpods`: it asks `airpods` itself, which [`answer`] does.
+    /// The script that completes the command line of `airpods`. It calls `airpods`, and [`answer`]
+    /// handles that call.
     ///
     /// # Errors
-    /// None that is known of: it is written to memory.
+    /// None is known: the script is written to memory.
     pub fn script(self) -> io::Result<String> {
         let mut script = Vec::new();
         self.completer().write_registration(VARIABLE, "airpods", "airpods", "airpods", &mut script)?;
@@ -68,23 +69,25 @@ impl Shell {
     }
 }
 
-/// Set in the environment by the scripts when they ask.
+/// The environment variable that the scripts set for their call.
 const VARIABLE: &str = "AIRPODS_COMPLETE";
 
-/// How bash's script asks; where the program has gone, nobody is to be told in the middle of a line.
+/// How bash's script calls `airpods`. If the program was removed, its error must not appear within
+/// the command line.
 const BASH_ASKS: &str = r#"-- "${words[@]}""#;
 
-/// zsh reads the file when a line is completed for the first time, and wants that line completed, too.
+/// zsh reads the file when the first line is completed, so the script must complete that line
+/// itself.
 const ZSH_AT_ONCE: &str = r#"
 if [ "$funcstack[1]" = _airpods ]; then
     _clap_dynamic_completer_airpods "$@"
 fi
 "#;
 
-/// Answers a shell that asks how a line of this command goes on, if one does. Nothing is read for it but the configuration.
+/// Handles the call of a completion script, if this is one. It reads only the configuration.
 ///
 /// # Errors
-/// When the shell is none of ours, or nobody reads the answer.
+/// The shell is not supported, or the answer cannot be written.
 pub(crate) fn answer(command: impl Fn() -> Command) -> Result<bool, clap::Error> {
     const SHELLS: Shells<'_> = Shells(&[&env::Bash, &env::Fish, &env::Zsh]);
     let current_dir = std::env::current_dir().ok();
@@ -92,8 +95,8 @@ pub(crate) fn answer(command: impl Fn() -> Command) -> Result<bool, clap::Error>
     asked.try_complete(std::env::args_os(), current_dir.as_deref())
 }
 
-/// Of a command's names clap offers the first of the alphabet, `run` and not `start`; an alias that is not shown is offered only
-/// to who has begun to type it.
+/// Makes clap offer a command's name only. Of all visible names it offers the alphabetically first,
+/// so `run` and not `start`. A hidden alias is offered only once the user has begun to type it.
 fn names_first(command: Command) -> Command {
     command.mut_subcommands(|command| {
         let aliases: Vec<String> = command.get_visible_aliases().map(ToOwned::to_owned).collect();
@@ -101,32 +104,32 @@ fn names_first(command: Command) -> Command {
     })
 }
 
-/// The names of the services, for an argument that is one.
+/// Completes a service's name.
 pub(super) fn services() -> ArgValueCandidates {
     ArgValueCandidates::new(|| candidates(words_of_configuration().services))
 }
 
-/// The keys of the configuration, for an argument that is one.
+/// Completes a configuration key.
 pub(super) fn keys() -> ArgValueCandidates {
     ArgValueCandidates::new(|| candidates(words_of_configuration().keys))
 }
 
 fn candidates(words: Vec<String>) -> Vec<CompletionCandidate> {
-    // In the order of the configuration.
+    // Keep the order of the configuration.
     words.into_iter().enumerate().map(|(at, word)| CompletionCandidate::new(word).display_order(Some(at))).collect()
 }
 
-/// Those of the file that the line names so far, which stands behind `--`.
+/// The words from the configuration file that the unfinished line selects. That line follows `--`.
 fn words_of_configuration() -> CompletionWords {
     let line = std::env::args_os().skip_while(|word| word != "--").skip(1);
     completion_words(&Environment::of_process(), config_option(line).as_deref())
 }
 
-/// The file that an unfinished line gives in `--config`.
+/// The value of `--config` in an unfinished line.
 fn config_option(mut line: impl Iterator<Item = OsString>) -> Option<PathBuf> {
     let option = line.find_map(|word| {
         let rest = word.as_bytes().strip_prefix(b"--config")?;
-        // The path is the next word, or stands behind the sign.
+        // The path is the next word, or follows the `=`.
         (rest.is_empty() || rest.starts_with(b"="))
             .then(|| rest.get(1..).map(|path| OsStr::from_bytes(path).to_owned()))
     })?;

@@ -1,4 +1,4 @@
-//! `airpods doctor`: names the causes of what does not work, in one line each, with a command that cures it.
+//! `airpods doctor`: names the cause of each problem in one line, with a command that cures it.
 
 use std::io::{self, Write};
 use std::pin::pin;
@@ -24,13 +24,13 @@ pub struct Args {
     json: bool,
 }
 
-/// Runs `airpods doctor`. It changes nothing, and asks nobody for a password.
+/// Runs `airpods doctor`. It changes nothing and never prompts for a password.
 ///
 /// # Errors
 /// Ctrl-C, and those of standard output.
 pub async fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let loaded = config::load(&context.environment, context.config.as_deref());
-    // A configuration that `start` refuses is a fault here as well.
+    // `doctor` also reports keys that only `start` refuses.
     let loaded = loaded.and_then(Loaded::refuse_unknown_restrictions);
     let (config, file, warnings, wrong) = match loaded {
         Ok(loaded) => (loaded.config, loaded.file, loaded.warnings, None),
@@ -57,12 +57,12 @@ pub async fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     Ok(if is_broken(&findings) { Exit::Failed } else { Exit::Done })
 }
 
-/// The configuration to look at where the user's is no use.
+/// The built-in defaults, which are examined if the user's configuration is invalid.
 fn defaults(context: &Context) -> Result<Config, ConfigError> {
     config::parse(None, context.environment.data_folder().as_deref()).map(|loaded| loaded.config)
 }
 
-/// The first thing that is wrong, with its place.
+/// The first error of the configuration, with its place.
 fn sentence(error: &ConfigError) -> String {
     let ConfigError::Wrong(problems) = error else { return error.to_string() };
     let mut errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
@@ -75,7 +75,7 @@ fn sentence(error: &ConfigError) -> String {
     format!("{place}{}{more}", first.message)
 }
 
-/// Where there is a terminal, says that it takes a moment, as soon as it does.
+/// Shows on a terminal that the check takes a moment.
 fn waiting() -> ProgressBar {
     let bar = ProgressBar::new_spinner().with_message("asking podman, the helper and the kernel");
     bar.enable_steady_tick(Duration::from_millis(100));
@@ -110,7 +110,7 @@ fn write(findings: &[Finding], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{summary}")
 }
 
-/// anstream leaves colours out where standard output is no terminal.
+/// The style of a level. anstream drops colours if standard output is not a terminal.
 fn style(level: Level) -> Style {
     let colour = match level {
         Level::Ok => AnsiColor::Green,

@@ -1,4 +1,4 @@
-//! `airpods import`: a `config.toml` from a compose file or from Quadlet units.
+//! `airpods import`: makes a `config.toml` from a compose file or from Quadlet units.
 
 use std::borrow::Cow;
 use std::fs;
@@ -40,7 +40,7 @@ pub struct Args {
     json: bool,
 }
 
-/// Why nothing was imported.
+/// The reason that nothing was imported.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("cannot read `{}`", path.display())]
@@ -95,13 +95,13 @@ impl Report for ImportError {
 
 #[derive(Serialize)]
 struct Outcome<'a> {
-    /// The file that was written; `null` with `-o -`.
+    /// The written file; `null` with `-o -`.
     file: Option<&'a Path>,
     /// Its content.
     text: &'a str,
     services: &'a [String],
     not_carried_over: &'a [Note],
-    /// Folders and files of the host that the services need, and that are not there.
+    /// Folders and files of the host that the services need and that do not exist.
     missing: &'a [PathBuf],
 }
 
@@ -139,7 +139,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     }
     match loaded {
         Ok(_) => Ok(Exit::Done),
-        // The user has to correct it: a path in it names a file that does not exist yet.
+        // Report the error and go on: the user has to correct the file, for example if it names a
+        // file that does not exist yet.
         Err(error) => {
             let failure = Failure::from(error);
             let _ = failure.write(&mut anstream::stderr());
@@ -148,7 +149,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     }
 }
 
-/// Folders and files of the host that a start would refuse to make.
+/// Missing folders and files of the host that `start` would not create.
 fn missing(loaded: &Loaded) -> Vec<PathBuf> {
     let volumes = loaded.config.enabled().flat_map(|(_, service)| service.volumes.values());
     let of_host = volumes.filter_map(|volume| match &volume.source {
@@ -173,7 +174,7 @@ fn read(ground: &Ground<'_>) -> Result<Imported, Failure> {
     Ok(import::compose(ground, &text)?)
 }
 
-/// The units of a folder, by name.
+/// The units in a folder, sorted by name.
 fn units(folder: &Path) -> Result<Vec<(String, String)>, Error> {
     let unreadable = |cause| Error::Unreadable { path: folder.to_owned(), cause };
     let entries = fs::read_dir(folder).map_err(unreadable)?.collect::<io::Result<Vec<_>>>().map_err(unreadable)?;
@@ -202,7 +203,7 @@ fn write(path: &Path, text: &str, force: bool) -> Result<(), Error> {
     })
 }
 
-/// Says what was written and what is left to do; nobody reading is no failure.
+/// Prints what was written and what is left to do. A closed stderr is no failure.
 fn tell(imported: &Imported, ground: &Ground<'_>, missing: &[PathBuf], written: Option<&Path>) {
     let mut to = anstream::stderr();
     let mut say = |text: String| drop(writeln!(to, "{}", EscapedLine(&text)));

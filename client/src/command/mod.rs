@@ -1,4 +1,4 @@
-//! The commands: one file each, which owns its arguments.
+//! The commands, one file each. A command's file defines its arguments.
 
 pub mod clean;
 pub mod completions;
@@ -29,37 +29,38 @@ use crate::secret::{self, Secret, SecretValues};
 use crate::terminal::EscapedLine;
 use crate::webui_secret::{self, SecretError};
 
-/// The context that every command is given.
+/// What every command gets.
 #[derive(Debug)]
 pub struct Context {
-    /// The places that the environment names.
+    /// The paths that the environment gives.
     pub environment: Environment,
     /// `--config`.
     pub config: Option<PathBuf>,
-    /// `--verbose`; ask [`Context::says_more`], which knows the configuration's word, too.
+    /// `--verbose` alone. Use [`Context::says_more`], which also considers the configuration.
     pub verbose: bool,
 }
 
 impl Context {
-    /// Loads the configuration and tells its warnings on stderr; which file it is, too, where more is to be said.
+    /// Loads the configuration and prints its warnings to stderr. If verbose, it also prints the
+    /// path.
     ///
     /// # Errors
-    /// [`ConfigError`] with every problem there is.
+    /// [`ConfigError`] with all problems.
     pub fn load_config(&self) -> Result<Loaded, ConfigError> {
         Ok(self.tell(crate::config::load(&self.environment, self.config.as_deref())?))
     }
 
-    /// The same to launch services by, or to write them down for others who do: keys that may have been meant to restrict a
-    /// service and are not known are errors.
+    /// Loads the configuration for a start or an export. An unknown key that may have been meant to
+    /// restrict a service is an error.
     ///
     /// # Errors
-    /// [`ConfigError`] with every problem there is.
+    /// [`ConfigError`] with all problems.
     pub fn load_config_to_launch(&self) -> Result<Loaded, ConfigError> {
         let loaded = crate::config::load(&self.environment, self.config.as_deref())?;
         Ok(self.tell(loaded.refuse_unknown_restrictions()?))
     }
 
-    /// The web UI's secret that there is: ours, or that of the Python airpods.
+    /// The existing secret of the web UI: that of airpods, or that of the Python airpods.
     ///
     /// # Errors
     /// [`SecretError`]
@@ -68,7 +69,7 @@ impl Context {
         webui_secret::existing(self.environment.state_folder().as_deref(), earlier.as_deref())
     }
 
-    /// The same, kept from now on and made if there is none.
+    /// The secret of the web UI. It is created if there is none, and stored.
     ///
     /// # Errors
     /// [`SecretError`]
@@ -77,7 +78,7 @@ impl Context {
         webui_secret::load_or_create(self.environment.state_folder().as_deref(), earlier.as_deref())
     }
 
-    /// The values of these secrets, as far as they are known; nothing is made.
+    /// The known values of these secrets. No secret is created.
     #[must_use]
     pub fn known_secrets(&self, loaded: &Loaded, sources: BTreeSet<SecretSource>) -> SecretValues {
         let value =
@@ -85,8 +86,8 @@ impl Context {
         sources.into_iter().filter_map(value).collect()
     }
 
-    /// The values of these secrets; that of the web UI is made if there is none. A value that is `known` is not read again, so
-    /// that what was compared and shown is what is used.
+    /// The values of these secrets. The web UI's is created if there is none. A `known` value is
+    /// not read again, so that the container gets the value that was compared and shown.
     ///
     /// # Errors
     /// [`SecretError`], or a file whose value cannot be used.
@@ -97,7 +98,8 @@ impl Context {
         known: &SecretValues,
     ) -> Result<SecretValues, Failure> {
         let value = |source: SecretSource| {
-            // The web UI's is kept from now on even if it is known: it may be that of the Python airpods.
+            // Store the web UI's secret even if it is known: it may still be that of the Python
+            // airpods.
             let kept = match source {
                 SecretSource::WebUi => Some(self.kept_webui_secret(loaded)?),
                 _ => None,
@@ -115,19 +117,19 @@ impl Context {
         loaded.tell_warnings(&mut anstream::stderr());
         if self.says_more(&loaded.config.cli) {
             let file = loaded.file.as_ref().map_or("built-in defaults".into(), |file| file.to_string_lossy());
-            // Nobody reading is no failure.
+            // A closed stderr is no failure.
             let _ = writeln!(anstream::stderr(), "configuration: {}", EscapedLine(&file));
         }
         loaded
     }
 
-    /// Whether to say more about what is done: `--verbose`, `cli.verbose` or `cli.debug`.
+    /// Whether to print more: `--verbose`, `cli.verbose` or `cli.debug`.
     #[must_use]
     pub fn says_more(&self, cli: &Cli) -> bool {
         self.verbose || cli.verbose || cli.debug
     }
 
-    /// The same for a command that does not need the configuration, and works with a wrong one.
+    /// The same for a command that also works with an invalid configuration.
     #[must_use]
     pub fn says_more_without_config(&self) -> bool {
         let loaded = || crate::config::load(&self.environment, self.config.as_deref());
@@ -135,7 +137,7 @@ impl Context {
     }
 }
 
-/// The value from a source, unless podman alone has it. `web_ui` reads that of the web UI.
+/// The value from a source; none if only podman has it. `web_ui` reads the web UI's.
 fn secret_from(
     source: &SecretSource,
     web_ui: impl FnOnce() -> Result<Option<Secret>, SecretError>,
@@ -147,7 +149,7 @@ fn secret_from(
     })
 }
 
-/// A service that is named has no container.
+/// The user named a service that has no container.
 #[derive(Debug, thiserror::Error)]
 #[error("the service `{0}` was never started")]
 struct NeverStarted(String);

@@ -1,4 +1,4 @@
-//! `airpods open`: shows a service's page in the browser.
+//! `airpods open`: opens a service's page in the browser.
 
 use std::borrow::Cow;
 use std::env;
@@ -30,7 +30,7 @@ pub struct Args {
     json: bool,
 }
 
-/// Nothing can be opened.
+/// The reason that nothing can be opened.
 #[derive(Debug, thiserror::Error)]
 enum NoPage {
     #[error("the service `{0}` publishes no TCP port on this host, so it has no page to open")]
@@ -64,8 +64,8 @@ impl Report for NoPage {
 /// Runs `airpods open`.
 ///
 /// # Errors
-/// Those of the configuration, of reaching podman and of starting a browser; a service without a page, or one that
-/// does not run.
+/// Those of the configuration, of reaching podman and of starting a browser. Also a service that
+/// has no page or does not run.
 pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let config = context.load_config()?.config;
     let chosen = plan::chosen(&config, std::slice::from_ref(&args.service), true)?;
@@ -103,7 +103,7 @@ pub(super) fn page(config: &Config, service: &Service) -> Option<String> {
     config.reached_by(service).map(HostPort::url)
 }
 
-/// Whether there is a screen for a browser: on one of ssh's terminals there is none.
+/// Whether the session has a graphical display. Over ssh there is usually none.
 fn has_display(is_set: impl Fn(&str) -> bool) -> bool {
     is_set("DISPLAY") || is_set("WAYLAND_DISPLAY")
 }

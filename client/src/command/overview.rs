@@ -1,4 +1,4 @@
-//! `airpods` without a command: what there is, and what to do next, in five lines.
+//! `airpods` without a command: the present state and the next command, in five lines.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -13,21 +13,21 @@ use crate::plan::container_made_for;
 use crate::podman::{self, Container, Podman};
 use crate::terminal::EscapedLine;
 
-/// How long podman may take to be listed. A first screen that waits longer is no first screen.
+/// How long podman may take to list its containers. The overview has to appear quickly.
 const PODMAN: Duration = Duration::from_secs(10);
 
-/// The present state.
+/// What the overview shows.
 #[derive(Debug)]
 struct Overview {
-    /// The configuration's file; none where the built-in defaults hold.
+    /// The configuration file; none if the built-in defaults apply.
     file: Option<PathBuf>,
-    /// The services that are to run, or why the configuration cannot be read.
+    /// The enabled services, or an error if the configuration is invalid.
     services: Result<Vec<Seen>, NoConfig>,
-    /// Why podman cannot be asked.
+    /// The reason that podman cannot be reached.
     no_podman: Option<String>,
 }
 
-/// The configuration is wrong; `config validate` says how.
+/// The configuration is invalid; `config validate` prints the errors.
 #[derive(Debug)]
 struct NoConfig;
 
@@ -45,7 +45,7 @@ struct Seen {
     has_page: bool,
 }
 
-/// Runs `airpods`. A fact that cannot be found out is shown as that, and is no failure.
+/// Runs `airpods`. A fact that cannot be determined is shown as unknown, and is no failure.
 ///
 /// # Errors
 /// Those of standard output, and Ctrl-C.
@@ -88,7 +88,7 @@ fn seen(config: &Config, name: &str, service: &Service, containers: &[Container]
     }
 }
 
-/// The whole screen.
+/// The lines of the overview.
 fn lines(overview: &Overview) -> [String; 5] {
     let (services, next) = judge(overview);
     let configuration = match (&overview.services, &overview.file) {
@@ -105,7 +105,7 @@ fn lines(overview: &Overview) -> [String; 5] {
     ]
 }
 
-/// The services' states, and the one next command.
+/// The services' states in words, and the next command.
 fn judge(overview: &Overview) -> (String, String) {
     let Ok(services) = &overview.services else {
         return ("not known".to_owned(), "airpods config validate".to_owned());

@@ -1,4 +1,4 @@
-//! `airpods restart`: stops services and starts them again, with the settings that podman has.
+//! `airpods restart`: stops and starts services without applying new settings.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -65,7 +65,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
 async fn prepare(args: &Args, config: &Config) -> Result<(Connection, Restart), Failure> {
     let services = plan::chosen(config, &args.services, true)?;
     let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
-    // A restart works without knowing what `start` would ask for: only the comparison is left out then.
+    // A restart also works if this fails; it then only does not compare the settings.
     let known = surroundings(config, &services, false, connection.podman.is_rootless()).await.ok();
     let surroundings = known.clone().unwrap_or_default();
     let desired = Desired::from_config(config, &services, connection.podman.version(), &surroundings);
@@ -102,7 +102,7 @@ fn tell(restart: &Restart, outcome: &Outcome, json: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Says what the configuration has to say about a service by now, if that is not what it was restarted with.
+/// Notes that the configuration of a service differs from what it was restarted with.
 fn note(one: &Restarted, to: &mut dyn Write) -> io::Result<()> {
     let service = EscapedLine(&one.service);
     if one.switched_off {

@@ -1,4 +1,4 @@
-//! `airpods stop`: ends services, and removes them when asked to.
+//! `airpods stop`: stops services, and with `--remove` removes their containers.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -53,22 +53,23 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     stop(&args, &prepared, timeout, interrupt).await
 }
 
-/// All that there is to know before anything is done.
+/// What is known before the first step.
 struct Prepared {
     connection: Connection,
     plan: Stop,
-    /// Services that run and are not in the configuration, a sentence each.
+    /// Running services that are not in the configuration, a sentence each.
     left: Vec<String>,
 }
 
-/// Plans, and shows the plan or asks where that is wanted. None if nothing is to be done then.
+/// Plans, and prints the plan or asks for confirmation. None if nothing is to be done.
 async fn prepare(args: &Args, config: &Config) -> Result<Option<Prepared>, Failure> {
     let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
     let observed = Observed::of(&connection.podman, BTreeSet::new()).await?;
     let mut present = Present::of(config, &args.services, &observed.containers)?;
     let mut left = Vec::new();
     if args.services.is_empty() {
-        // Without names it is not stopped: it may belong to another configuration with the same network.
+        // Without names, a service that is not in the configuration keeps running: it may belong to
+        // another configuration with the same network.
         present = present.configured();
         left = plan::left_running(config, &observed, &[]);
     }

@@ -1,4 +1,4 @@
-//! The common part of `stop` and `clean`: show what ends, end it, and report the outcome.
+//! The common part of `stop` and `clean`: print the plan, carry it out, and report the outcome.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::plan::Teardown;
 use crate::podman::Podman;
 use crate::terminal::{Answer, EscapedLine};
 
-/// Ends everything, a line on stderr for each thing.
+/// Carries out all stages, with a line on stderr per step.
 pub(super) async fn carry_out(
     podman: &impl Podman,
     stages: &[Vec<Teardown>],
@@ -30,13 +30,14 @@ pub(super) async fn carry_out(
             Notice::Waiting(1) => "waiting for the calls under way; Ctrl-C again stops waiting".to_owned(),
             Notice::Waiting(count) => format!("waiting for {count} calls under way; Ctrl-C again stops waiting"),
         };
-        // A closed stderr must not keep anything from being ended.
+        // A closed stderr must not stop the teardown.
         let _ = writeln!(anstream::stderr(), "{}", EscapedLine(&line));
     };
     execute::end(podman, stages, timeout_seconds, tell, interrupt, execute::interrupted()).await
 }
 
-/// The container that is waited for, and the time until it is killed. None for anything but a container that stops.
+/// The message about a slow stop: the container and the time until podman kills it. None if no
+/// container is being stopped.
 fn stopping(open: &[&Teardown], timeout_seconds: u32) -> Option<String> {
     let services = open.iter().filter_map(|teardown| match teardown {
         Teardown::Stop { service, .. } => Some(format!("`{service}`")),
@@ -57,12 +58,12 @@ pub(super) fn show(stages: &[Vec<Teardown>], out: &mut dyn Write) -> io::Result<
     endings.try_for_each(|teardown| writeln!(out, "{}", EscapedLine(&teardown.to_string())))
 }
 
-/// Things that end, or ended, as JSON.
+/// The steps as JSON.
 pub(super) fn list<'a>(endings: impl IntoIterator<Item = &'a Teardown>) -> Vec<Value> {
     endings.into_iter().map(Teardown::to_json).collect()
 }
 
-/// The outcome, as the members of a JSON object.
+/// The outcome, as members of a JSON object.
 pub(super) fn outcome(ended: &Ended) -> Value {
     let refused = ended.refused.iter().map(|(teardown, why)| {
         let mut refused = teardown.to_json();
@@ -77,12 +78,12 @@ pub(super) fn outcome(ended: &Ended) -> Value {
     })
 }
 
-/// Not everything was ended that should have been.
+/// Some steps failed or were not carried out.
 #[derive(Debug)]
 pub(super) struct Unfinished(Ended);
 
 impl Unfinished {
-    /// Checks that everything was ended.
+    /// Returns an error unless every step was carried out.
     pub(super) fn check(ended: Ended) -> Result<(), Self> {
         if ended.refused.is_empty() && !ended.is_cut_short() { Ok(()) } else { Err(Self(ended)) }
     }
@@ -113,7 +114,7 @@ impl Report for Unfinished {
     }
 }
 
-/// There is nobody to ask whether something may be removed.
+/// A removal needs confirmation, and there is no terminal.
 #[derive(Debug, thiserror::Error)]
 #[error("removing needs confirmation, and there is no terminal")]
 pub(super) struct Unconfirmed;
@@ -128,7 +129,7 @@ impl Report for Unconfirmed {
     }
 }
 
-/// Whether to go on after a question.
+/// Whether the command goes on after this answer.
 pub(super) fn goes_on(answer: Answer) -> Result<bool, Unconfirmed> {
     match answer {
         Answer::Yes => Ok(true),

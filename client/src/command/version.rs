@@ -1,4 +1,4 @@
-//! `airpods version`: the versions of everything that is involved, for a report of a problem.
+//! `airpods version`: the versions of all programs involved, for a bug report.
 
 use std::io::Write;
 
@@ -21,16 +21,17 @@ pub struct Args {
     json: bool,
 }
 
-/// The programs present and their versions.
+/// The installed programs and their versions.
 #[derive(Debug)]
 struct Versions {
     helper: Presence,
-    /// Its version and whether it is rootless, or why it cannot be reached.
+    /// Its version and whether it is rootless, or the reason that it cannot be reached.
     podman: Result<(String, bool), String>,
     kernel: Option<String>,
 }
 
-/// Runs `airpods version`. A version that cannot be found out is reported as such, and is no failure.
+/// Runs `airpods version`. A version that cannot be determined is reported as such, and is no
+/// failure.
 ///
 /// # Errors
 /// Those of standard output.
@@ -46,7 +47,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
 }
 
 async fn look(context: &Context) -> Versions {
-    // Every other command reports a wrong configuration.
+    // An invalid configuration is not reported here: every other command does that.
     let socket = config::load(&context.environment, context.config.as_deref())
         .ok()
         .and_then(|loaded| loaded.config.runtime.podman_url.as_ref().map(PodmanUrl::socket).map(ToOwned::to_owned));

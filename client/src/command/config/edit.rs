@@ -1,4 +1,5 @@
-//! `airpods config edit`: the file in an editor, as a draft that only takes its place when it is right.
+//! `airpods config edit`: opens a draft of the file in an editor. The draft replaces the file only
+//! if it is valid.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -46,12 +47,12 @@ fn read(path: &Path) -> io::Result<String> {
     file::read(path, Links::Followed, Owner::Any)
 }
 
-/// The prefix of a draft's name.
+/// The initial text of a draft: the present file, or the defaults.
 fn begun(old: Option<&str>) -> &str {
     old.unwrap_or(DEFAULTS)
 }
 
-/// Has the draft edited until it is a configuration; nothing if it says what was there before.
+/// Opens the draft in the editor until it is valid. None if the text is unchanged.
 async fn edited(
     context: &Context,
     path: &Path,
@@ -79,7 +80,7 @@ async fn edited(
             }
             Err(problems) => problems.refuse_unknown_keys().render(&mut anstream::stderr())?,
         }
-        // From the first editor on, Ctrl-C does not end the process by itself.
+        // Once `interrupted` was polled, Ctrl-C no longer ends the process by itself.
         let answered = unless(pin!(interrupted()), ask("Edit it again?", Consent::Asked)).await;
         let interrupted = answered.is_err();
         if interrupted || answered?? != Answer::Yes {
@@ -89,22 +90,25 @@ async fn edited(
     }
 }
 
-/// The user's text editor: `$VISUAL`, `$EDITOR`, or `vi`, which POSIX promises.
+/// The user's text editor: `$VISUAL`, `$EDITOR`, or `vi`, which POSIX requires.
 fn editor(lookup: impl Fn(&str) -> Option<OsString>) -> OsString {
     let named = |name: &&str| lookup(name).filter(|editor| !editor.is_empty());
     ["VISUAL", "EDITOR"].iter().find_map(named).unwrap_or_else(|| "vi".into())
 }
 
-/// Runs the editor and waits for its end. It may be a program with arguments, such as `code --wait`.
+/// Runs the editor and waits for it. The variable may hold a program with arguments, such as `code
+/// --wait`.
 async fn wait_for(editor: &OsStr, draft: &Path) -> io::Result<ExitStatus> {
-    // Ctrl-C on the terminal is the editor's, which is in the same group of processes.
+    // The editor is in the same process group, so Ctrl-C on the terminal reaches both. It is meant
+    // for the editor.
     let _ours = signal(SignalKind::interrupt())?;
     let mut shell = Command::new("sh");
+    // The shell splits the variable into words, and keeps the path in one word whatever it contains.
     shell.args(["-c", "eval \"$0 \\\"\\$1\\\"\""]).arg(editor).arg(draft);
     shell.status().await
 }
 
-/// Why what is in the draft cannot be meant.
+/// How the editor failed; none if it ended with success.
 fn failure(ended: &io::Result<ExitStatus>) -> Option<String> {
     match ended {
         Ok(status) if status.success() => None,
@@ -113,7 +117,7 @@ fn failure(ended: &io::Result<ExitStatus>) -> Option<String> {
     }
 }
 
-/// Whether nobody has written anything in a draft: it says what it began with, or is gone.
+/// Whether the draft has its initial text or is gone.
 fn is_unwritten(draft: &Path, begun: &str) -> bool {
     match fs::read(draft) {
         Ok(text) => text == begun.as_bytes(),

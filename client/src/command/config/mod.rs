@@ -1,4 +1,4 @@
-//! `airpods config`: where the configuration is, what it says, whether it is right, and how to change it.
+//! `airpods config`: shows, checks and changes the configuration.
 
 mod edit;
 mod read;
@@ -98,7 +98,7 @@ enum Action {
 /// Runs `airpods config`.
 ///
 /// # Errors
-/// The configuration's own, or those of writing it.
+/// Those of reading, checking and writing the configuration.
 pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     match args.action {
         Action::Path { json } => read::path(context, json),
@@ -112,7 +112,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     }
 }
 
-/// Tells a person something; nobody reading is no failure.
+/// Prints a message to stderr. A closed stderr is no failure.
 fn tell(text: &str) {
     let _ = writeln!(anstream::stderr(), "{}", EscapedLine(text));
 }

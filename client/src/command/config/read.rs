@@ -15,7 +15,8 @@ use crate::config::{ConfigError, Loaded, Location, Problem, Severity, nearest};
 use crate::error::{Exit, Failure, Report};
 use crate::terminal::{EscapedLine, print_json, print_text};
 
-/// Which file is read is known without reading what it says: this must work with a wrong file, too.
+/// Prints the path of the file. The file is not read, because this must also work with an invalid
+/// one.
 pub(super) fn path(context: &Context, json: bool) -> Result<Exit, Failure> {
     let file = crate::config::locate(&context.environment, context.config.as_deref())?;
     match (&file, json) {
@@ -84,12 +85,12 @@ fn find<'a>(config: &'a toml::Value, parts: &[String]) -> Result<&'a toml::Value
     })
 }
 
-/// A key that nobody has set and that has no default, or that there is not.
+/// The key does not exist, or has neither a value nor a default.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{key}` has no value")]
 struct NoValue {
     key: String,
-    /// The key that was meant, where one is close.
+    /// A similar key, if there is one.
     meant: Option<String>,
 }
 
@@ -129,7 +130,7 @@ pub(super) fn validate(context: &Context, json: bool) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// The same for a program, also about a file that is wrong.
+/// The result of a check as JSON, also for an invalid file.
 fn report(checked: &Result<Loaded, ConfigError>, file: Option<&Path>) -> Value {
     match checked {
         Ok(loaded) => json!({
@@ -148,7 +149,7 @@ fn report(checked: &Result<Loaded, ConfigError>, file: Option<&Path>) -> Value {
     }
 }
 
-/// Those that are errors, or those that are not.
+/// The problems of this severity.
 fn problems(all: &[Problem], severity: Severity) -> Vec<Value> {
     let is_error = severity == Severity::Error;
     all.iter().filter(|problem| (problem.severity == Severity::Error) == is_error).map(describe).collect()

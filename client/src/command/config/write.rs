@@ -1,5 +1,5 @@
-//! Writing the file: `airpods config set`, one value changed or removed if what comes out is a configuration; `init` and `reset`, the
-//! built-in defaults; and why a file was not changed.
+//! Writes the configuration file: `set` changes or removes one value if the result is valid, `init`
+//! and `reset` write the defaults. Also the errors of a file that was not written.
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
@@ -34,7 +34,7 @@ pub(super) enum Type {
     Json,
 }
 
-/// A value that is not of the type that was named.
+/// The value does not have the given type.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{value}` is not {what}")]
 struct NotOfType {
@@ -52,7 +52,7 @@ impl Report for NotOfType {
     }
 }
 
-/// Sets the key, or removes it if there is no value.
+/// Sets the key, or removes it if `value` is none.
 pub(super) fn set(context: &Context, key: &KeyPath, value: Option<&str>, kind: Type) -> Result<Exit, Failure> {
     let values = match value {
         Some(value) => read(value, kind)?.into_iter().map(Some).collect(),
@@ -91,7 +91,7 @@ fn read_file(path: &Path) -> Result<String, NotWritten> {
         .map_err(|cause| NotWritten::Unreadable { path: path.to_owned(), cause })
 }
 
-/// The possible meanings of a text, the likeliest first.
+/// The possible values for a text, the most likely first.
 fn read(text: &str, kind: Type) -> Result<Vec<Value>, NotOfType> {
     let not = |what| NotOfType { value: text.to_owned(), what };
     let value = match kind {
@@ -108,7 +108,7 @@ fn read(text: &str, kind: Type) -> Result<Vec<Value>, NotOfType> {
     Ok(vec![value])
 }
 
-/// TOML has no null, so neither has the value.
+/// Parses JSON. TOML has no null, so a value with null is refused.
 fn json(text: &str) -> Option<Value> {
     fn convert(value: serde_json::Value) -> Option<Value> {
         use serde_json::Value as Json;
@@ -130,14 +130,15 @@ fn json(text: &str) -> Option<Value> {
     convert(serde_json::from_str(text).ok()?)
 }
 
-/// Why none of the values will do.
+/// The reason that none of the values is possible.
 #[derive(Debug)]
 enum Refused {
     Edit(EditError),
     Wrong(ConfigError),
 }
 
-/// The first value that makes a configuration, with the text that it makes; else why the likeliest one makes none.
+/// The first value that gives a valid configuration, with its text. Otherwise the error of the most
+/// likely one.
 fn choose<V, T>(
     values: Vec<V>,
     edited: impl Fn(V) -> Result<String, EditError>,
@@ -154,7 +155,8 @@ fn choose<V, T>(
     Err(Refused::Wrong(refused.unwrap_or(ConfigError::Wrong(Vec::new()))))
 }
 
-/// Reads the new text. Unknown keys that were there before are none of this command's business.
+/// Parses the new text. Unknown keys that the old text had are accepted: this command did not add
+/// them.
 fn check(path: &Path, old: &str, text: &str, places: &Places) -> Result<Loaded, ConfigError> {
     let parse =
         |text: &str| crate::config::parse_in(Some(Source::of_file(PathBuf::from(path), text.to_owned())), places);
@@ -168,7 +170,7 @@ fn check(path: &Path, old: &str, text: &str, places: &Places) -> Result<Loaded, 
     if loaded.unknown_keys().all(is_old) { Ok(loaded) } else { loaded.refuse_unknown_keys() }
 }
 
-/// Writes a first file.
+/// Writes the first file.
 pub(super) fn init(context: &Context, force: bool) -> Result<Exit, Failure> {
     let path = context.environment.new_file(context.config.as_deref()).ok_or(NotWritten::NoFolder)?;
     let written = if force { file::replace(&path, DEFAULTS) } else { file::create(&path, DEFAULTS) };
@@ -180,9 +182,9 @@ pub(super) fn init(context: &Context, force: bool) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Replaces the file with the defaults, and keeps a copy of it.
+/// Replaces the file with the defaults, and keeps a copy of the old file.
 pub(super) async fn reset(context: &Context, force: bool) -> Result<Exit, Failure> {
-    // A wrong file can be reset too, so the file is located and not read.
+    // An invalid file can be reset, too, so it is located but not parsed.
     let Some(path) = crate::config::locate(&context.environment, context.config.as_deref())? else {
         tell("there is no configuration file, the built-in defaults are used");
         return Ok(Exit::Done);
@@ -201,13 +203,13 @@ pub(super) async fn reset(context: &Context, force: bool) -> Result<Exit, Failur
     Ok(Exit::Done)
 }
 
-/// Why a configuration file is as it was.
+/// The reason that a configuration file was not changed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotWritten {
-    /// Nothing says where it should be.
+    /// No folder for it is known.
     #[error("there is no folder for a configuration file")]
     NoFolder,
-    /// It is there.
+    /// It exists already.
     #[error("`{}` exists", _0.display())]
     Exists(PathBuf),
     /// It cannot be read.
@@ -215,7 +217,7 @@ pub(super) enum NotWritten {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         cause: io::Error,
     },
@@ -224,55 +226,55 @@ pub(super) enum NotWritten {
     Unwritable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         cause: io::Error,
     },
-    /// The new text is no valid configuration.
+    /// The new text is not a valid configuration.
     #[error("`{}` was not changed", path.display())]
     Wrong {
         /// The file.
         path: PathBuf,
-        /// The problems of the text that would have been in it.
+        /// The problems of the new text.
         problems: ConfigError,
     },
-    /// The text from the editor is no configuration, as was reported already.
+    /// The draft from the editor is not valid, which was reported already.
     #[error("`{}` was not changed", path.display())]
     WrongDraft {
         /// The file.
         path: PathBuf,
-        /// Where what was written in the editor is kept.
+        /// The path of the draft, which is kept.
         draft: PathBuf,
-        /// It was Ctrl-C that answered the question whether to go on.
+        /// The user answered the question with Ctrl-C.
         interrupted: bool,
     },
-    /// The editor did not end well.
+    /// The editor failed.
     #[error("`{}` was not changed: the editor `{editor}` {how}", path.display())]
     Editor {
         /// The file.
         path: PathBuf,
         /// The editor's command line.
         editor: String,
-        /// The outcome.
+        /// How it ended.
         how: String,
-        /// Where what was written in it is kept, if anything was.
+        /// The path of the draft, if anything was written in it.
         draft: Option<PathBuf>,
     },
-    /// Somebody else changed the file meanwhile.
+    /// Another program changed the file meanwhile.
     #[error("`{}` was not changed: another program has changed it meanwhile", path.display())]
     Meanwhile {
         /// The file.
         path: PathBuf,
-        /// Where the text that would have been written is kept.
+        /// The path of the text that was not written, which is kept.
         draft: PathBuf,
     },
-    /// A yes is needed, and nobody is there to say it.
+    /// A confirmation is needed, and there is no terminal.
     #[error("replacing `{}` with the defaults needs confirmation, and there is no terminal", _0.display())]
     Unconfirmed(PathBuf),
 }
 
 impl NotWritten {
-    /// Makes the error of an operation on a file.
+    /// Returns a function that makes an I/O error on a file into this error.
     pub(super) fn unwritable(path: &Path) -> impl Fn(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |cause| Self::Unwritable { path: path.clone(), cause }
@@ -309,10 +311,10 @@ impl Report for NotWritten {
         }
     }
 
-    /// With what is wrong in front.
+    /// Prints the problems of the text before the error.
     fn render(&self, to: &mut dyn Write) -> io::Result<()> {
         if let Self::WrongDraft { interrupted: true, .. } = self {
-            // The line of the question is still open.
+            // The question's line has not ended yet.
             writeln!(to)?;
         }
         if let Some(fault) = self.home_fault() {

@@ -1,4 +1,5 @@
-//! `airpods export quadlet --install` and `--remove`: the units where systemd reads them.
+//! `airpods export quadlet --install` and `--remove`: puts the units where systemd finds them, or
+//! removes them.
 
 use std::borrow::Cow;
 use std::fs;
@@ -13,14 +14,16 @@ use crate::export::{self, Subject};
 use crate::file::{self, Links, Owner};
 use crate::terminal::EscapedLine;
 
-/// Where Quadlet looks for the units of root (podman-systemd.unit(5)), and below a user's folder for configuration.
+/// The folder of root's Quadlet units (podman-systemd.unit(5)). A user's is below the folder for
+/// configuration.
 const OF_ROOT: &str = "/etc/containers/systemd";
 const OF_USER: &str = "containers/systemd";
 
-/// The exit code of `systemctl` for a unit that is not known (systemctl(1), "Exit status"): it is stopped then.
+/// The exit code of `systemctl` for a unit that is not loaded (systemctl(1), "Exit status"). Such a
+/// unit does not run.
 const NOT_LOADED: i32 = 5;
 
-/// Why nothing, or not everything, was done.
+/// The reason that the units were not, or not all, installed or removed.
 #[derive(Debug, thiserror::Error)]
 enum InstallError {
     #[error("there is no folder for units of this user")]
@@ -48,7 +51,7 @@ impl Report for InstallError {
 /// Runs `systemctl` with these arguments, and returns its exit code with what it wrote to stderr.
 type Systemctl<'a> = &'a mut dyn FnMut(&[&str]) -> io::Result<(Option<i32>, String)>;
 
-/// Writes the units and has systemd read them.
+/// Writes the units and makes systemd reload.
 pub(super) fn install(subject: &Subject<'_>, environment: &Environment, force: bool) -> Result<(), Failure> {
     let (root, folder) = place(environment)?;
     let services = install_into(subject, &folder, root, force, &mut |words| systemctl(root, words))?;
@@ -77,7 +80,7 @@ pub(super) fn remove(environment: &Environment) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether this is root, and where its units are.
+/// Whether this user is root, and the folder of the user's units.
 fn place(environment: &Environment) -> Result<(bool, PathBuf), InstallError> {
     let root = nix::unistd::geteuid().is_root();
     let of_user = || {
@@ -109,7 +112,7 @@ fn remove_from(folder: &Path, root: bool, systemctl: Systemctl<'_>) -> Result<Ve
     if files.is_empty() {
         return Ok(files);
     }
-    // A pod or a network in use cannot be stopped: containers go first.
+    // systemd cannot stop a pod or a network in use, so containers are stopped first.
     for kind in ["container", "pod", "network"] {
         let units: Vec<String> = files.iter().filter_map(|file| unit(file, kind)).collect();
         let words: Vec<&str> = ["stop"].into_iter().chain(units.iter().map(String::as_str)).collect();
@@ -124,7 +127,8 @@ fn remove_from(folder: &Path, root: bool, systemctl: Systemctl<'_>) -> Result<Ve
     Ok(files)
 }
 
-/// The files of an export in a folder: units that say so, and files of secrets beside them.
+/// The files of an export in a folder: units with an export's description, and the files of secrets
+/// beside them.
 fn installed(folder: &Path) -> Result<Vec<PathBuf>, InstallError> {
     let unreadable = |cause| InstallError::Unreadable(folder.to_owned(), cause);
     let entries = match fs::read_dir(folder) {
@@ -145,7 +149,7 @@ fn installed(folder: &Path) -> Result<Vec<PathBuf>, InstallError> {
     Ok(files)
 }
 
-/// The service that Quadlet makes of a unit's file, if the file is of this kind.
+/// The service that Quadlet generates from a unit's file, if the file is of this kind.
 fn unit(file: &Path, kind: &str) -> Option<String> {
     let stem = file.file_stem()?.to_str().filter(|_| file.extension().is_some_and(|found| found == kind))?;
     let suffix = if kind == "container" { String::new() } else { format!("-{kind}") };
@@ -168,7 +172,7 @@ fn systemctl(root: bool, words: &[&str]) -> io::Result<(Option<i32>, String)> {
     Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
 }
 
-/// For a person; nobody reading is no failure.
+/// Prints a message to stderr. A closed stderr is no failure.
 fn say(text: &str) {
     let _ = writeln!(anstream::stderr(), "{}", EscapedLine(text));
 }
@@ -180,7 +184,7 @@ mod tests {
     use crate::plan::HostContext;
     use crate::plan::tests::{THREE, config};
 
-    /// The calls of `systemctl`, one a line.
+    /// Installs, and returns the calls of `systemctl`, one per line.
     fn install_three(folder: &Path, force: bool) -> (Result<Vec<String>, Failure>, Vec<String>) {
         let config = config(THREE);
         let subject = Subject::of(&config, &[], &HostContext::default()).unwrap();
@@ -243,7 +247,7 @@ mod tests {
         let told = refused.unwrap_err().to_string();
         assert!(told.contains("systemctl --user stop airpods-") && told.contains("Failed to stop"), "{told}");
         assert_eq!(names(folder.path()), before);
-        // A unit that systemd does not know does not run.
+        // A unit that systemd does not know does not run, so this is no error.
         assert!(remove_from(folder.path(), false, &mut |_| Ok((Some(NOT_LOADED), String::new()))).is_ok());
         assert_eq!(names(folder.path()), [] as [&str; 0]);
     }

@@ -1,5 +1,5 @@
-//! `airpods export`: the services for systemd or for Kubernetes, onto the terminal or into files: all of them or, if one is in the
-//! way, none.
+//! `airpods export`: prints the services for systemd or for Kubernetes, or writes them to files. If
+//! one file is in the way, none is written.
 
 mod install;
 
@@ -76,7 +76,7 @@ enum Action {
 /// Runs `airpods export`.
 ///
 /// # Errors
-/// Those of the configuration, a service that there is not, or files that cannot be written.
+/// Those of the configuration, an unknown or disabled service, or files that cannot be written.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     if let Action::Quadlet { remove: true, .. } = &args.action {
         install::remove(&context.environment)?;
@@ -101,7 +101,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// The services to export, with secrets only where they go into files of their owner's.
+/// The services to export. Secrets are included only if they go into files that only their owner
+/// can read.
 fn subject<'a>(
     context: &Context,
     loaded: &'a Loaded,
@@ -116,14 +117,14 @@ fn subject<'a>(
     Ok(subject)
 }
 
-/// Says what an export does not express; nobody reading is no failure.
+/// Prints the warnings of an export. A closed stderr is no failure.
 fn warn(warnings: &[String]) {
     for warning in warnings {
         let _ = writeln!(anstream::stderr(), "warning: {}", EscapedLine(warning));
     }
 }
 
-/// Writes the units into a folder, or prints those that are nobody's secret, each after its name.
+/// Writes the units into a folder, or prints those without secrets, each after its name.
 fn quadlet(subject: &Subject<'_>, folder: Option<&Path>, force: bool) -> Result<(), Failure> {
     let export = export::quadlet::export(subject);
     if let Some(folder) = folder {
@@ -136,13 +137,13 @@ fn quadlet(subject: &Subject<'_>, folder: Option<&Path>, force: bool) -> Result<
     }
     warn(&export.warnings);
     if folder.is_some() {
-        // Nobody reading is no failure.
+        // A closed stderr is no failure.
         let _ = writeln!(anstream::stderr(), "systemd reads them after `systemctl --user daemon-reload`");
     }
     Ok(())
 }
 
-/// Writes the file, or prints it without its secrets.
+/// Writes the file, or prints it without secrets.
 fn kube(subject: &Subject<'_>, workload: Workload, output: Option<&Path>, force: bool) -> Result<(), Failure> {
     let export = export::kube::export(subject, workload);
     match output {
@@ -156,7 +157,7 @@ fn kube(subject: &Subject<'_>, workload: Workload, output: Option<&Path>, force:
     Ok(())
 }
 
-/// Why nothing, or not everything, was written.
+/// The reason that files were not, or not all, written.
 #[derive(Debug, thiserror::Error)]
 enum WriteError {
     #[error("`{}` exists", .0.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join("`, `"))]
@@ -182,7 +183,7 @@ impl Report for WriteError {
     }
 }
 
-/// Writes files, and says which.
+/// Writes the files and names each of them.
 fn all(files: &[(PathBuf, &File)], force: bool) -> Result<(), Failure> {
     let there: Vec<_> = files.iter().map(|(path, _)| path).filter(|path| path.symlink_metadata().is_ok()).collect();
     if !force && !there.is_empty() {
@@ -191,7 +192,7 @@ fn all(files: &[(PathBuf, &File)], force: bool) -> Result<(), Failure> {
     for (path, file) in files {
         file::put(path, &file.text, file.private)
             .map_err(|cause| WriteError::Unwritable { path: path.clone(), cause })?;
-        // Nobody reading is no failure.
+        // A closed stderr is no failure.
         let _ = writeln!(anstream::stderr(), "wrote {}", EscapedLine(&path.display().to_string()));
     }
     Ok(())

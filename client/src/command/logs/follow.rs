@@ -1,4 +1,4 @@
-//! Reads the log of one service, and goes on where it was when its container is started again, or made anew.
+//! Reads the log of one service, and resumes it when the container is restarted or replaced.
 
 use std::io;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use crate::error::Failure;
 use crate::plan;
 use crate::podman::{Container, ContainerState, LogLine, LogOptions, Podman};
 
-/// How far the log of a service has been shown. podman tells the second of each line, and lines stay in their order: those of the
-/// last second that are shown are counted, and left out when that second is read again.
+/// How much of a service's log was shown. podman gives the second of each line and keeps their
+/// order. When the last second is read again, as many of its lines are skipped as were shown.
 #[derive(Debug, Default)]
 struct Position {
-    /// The container, by its id.
+    /// The id of the container.
     container: Option<String>,
     second: String,
     shown: usize,
@@ -20,7 +20,8 @@ struct Position {
 }
 
 impl Position {
-    /// How to read on in the log of the container with this id; `first` is how it was to be read at first.
+    /// The options for resuming the log of the container with this id. `first` has the options of
+    /// the first read.
     pub(super) fn resume(&mut self, id: &str, first: &LogOptions) -> LogOptions {
         let before = self.container.replace(id.to_owned());
         match before {
@@ -37,7 +38,7 @@ impl Position {
         }
     }
 
-    /// Whether a line of this time has not been shown. It counts as shown from now on.
+    /// Whether a line with this time is new. It counts as shown afterwards.
     pub(super) fn is_new(&mut self, time: &str) -> bool {
         if time == self.second {
             if let Some(left) = self.skip.checked_sub(1) {
@@ -51,26 +52,27 @@ impl Position {
         true
     }
 
-    /// Whether something of the container with this id has been read.
+    /// Whether the position is in the log of the container with this id.
     pub(super) fn is_in(&self, id: &str) -> bool {
         self.container.as_deref() == Some(id)
     }
 }
 
-/// How often a container that has ended is looked at.
+/// How often the state of an ended container is checked.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Where lines come from.
+/// A service whose log is read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) service: &'a str,
-    /// The name that its container is to have; the one that it has may be another.
+    /// The configured name of its container, which may differ from the present one.
     pub(super) configured: &'a str,
-    /// Somebody asked for it by its name: it must be there.
+    /// Whether the user named the service. Then it must have a container.
     pub(super) named: bool,
 }
 
-/// Reads to the end of the log, or for ever when following, and hands out each line with the container that it comes from.
+/// Reads to the end of the log, or for ever when following. Passes each line on with the name of
+/// its container.
 pub(super) async fn read(
     podman: &impl Podman,
     source: Source<'_>,
@@ -80,7 +82,7 @@ pub(super) async fn read(
     let mut position = Position::default();
     let mut first = true;
     loop {
-        // Looked for each time: the container may have been replaced, under another name.
+        // Look the container up each time: it may have been replaced under another name.
         let containers = podman.containers().await?;
         let there = match plan::container_made_for(source.service, Some(source.configured), &containers) {
             Some(found) => read_on(podman, found, options, &mut position, &mut write).await?,
@@ -98,7 +100,7 @@ pub(super) async fn read(
     }
 }
 
-/// Reads what has not been read of a container's log, and answers whether the container is there.
+/// Reads the new part of a container's log. Returns whether the container exists.
 async fn read_on(
     podman: &impl Podman,
     found: &Container,
@@ -120,7 +122,7 @@ async fn read_on(
     }
 }
 
-/// Reads once, and answers whether there is a container.
+/// Reads the log once. Returns whether the container exists.
 async fn read_once(
     podman: &impl Podman,
     container: &str,
@@ -159,7 +161,7 @@ mod tests {
         LogOptions { follow: true, tail: Some(10), since: None }
     }
 
-    /// The lines that are shown of a log that podman hands out from the second of `options` on.
+    /// The lines that are shown when podman returns the log from the second in `options`.
     fn shown<'a>(position: &mut Position, options: &LogOptions, log: &[(&str, &'a str)]) -> Vec<&'a str> {
         let since = options.since.as_deref().unwrap_or_default();
         let given = log.iter().filter(|(time, _)| *time >= since);
@@ -247,7 +249,7 @@ mod tests {
         assert_eq!(*seen.borrow(), ["first"]);
     }
 
-    /// Reads the log of a service to its end.
+    /// The whole log of a service.
     async fn lines_of(podman: &Simulated, source: Source<'_>) -> Result<Vec<String>, Failure> {
         let mut seen = Vec::new();
         let write = |_: &str, line: &LogLine| {

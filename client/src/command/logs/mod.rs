@@ -1,5 +1,6 @@
-//! `airpods logs`: what the services write. Lines of stderr go to stderr, those of several services have their names in front, or
-//! all are JSON. [`follow`] reads the log of one service, over restarts too.
+//! `airpods logs`: prints what the services write. Lines of stderr go to stderr. With several
+//! services every line begins with the service's name; with `--json` every line is JSON. [`follow`]
+//! reads the log of one service, also across restarts.
 
 mod follow;
 
@@ -40,11 +41,12 @@ pub struct Args {
     json: bool,
 }
 
-/// A moment as podman reads it: `2026-11-25`, `2026-11-25T22:15:00Z`, `1764108900`, `1h30m`.
+/// A moment in a form that podman reads: `2026-11-25`, `2026-11-25T22:15:00Z`, `1764108900`,
+/// `1h30m`.
 fn moment(text: &str) -> Result<String, String> {
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let is_date = text.split('-').count() >= 3 && text.split('-').take(2).all(digits);
-    // A number with a unit of Go's, as often as one likes (Go's `time.ParseDuration`).
+    // One or more numbers, each with a unit (Go's `time.ParseDuration`).
     let is_age = || {
         let mut rest = text;
         while !rest.is_empty() {
@@ -84,7 +86,7 @@ async fn logs(args: &Args, config: &Config) -> Result<Exit, Failure> {
     };
     let output = Output::new(&services.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), args.json);
     let named = !args.services.is_empty();
-    // The first failure ends all: others that are followed might go on for ever.
+    // The first failure ends all: other logs that are followed may never end.
     try_join_all(services.iter().enumerate().map(|(place, (name, service))| {
         let source = Source { service: name.as_str(), configured: service.container.as_str(), named };
         let output = &output;
@@ -96,27 +98,28 @@ async fn logs(args: &Args, config: &Config) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// The colours of names on a terminal (ECMA-48, "Select Graphic Rendition"): cyan, yellow, green, magenta, blue, and the bright
-/// ones. Red is for errors.
+/// The colours of names on a terminal (ECMA-48, "Select Graphic Rendition"): cyan, yellow, green,
+/// magenta, blue, and their bright variants. Red is reserved for errors.
 const COLOURS: [u8; 10] = [36, 33, 32, 35, 34, 96, 93, 92, 95, 94];
 
-/// The receiver of the lines.
+/// Where and how lines are printed.
 struct Output {
     json: bool,
     stdout: Mode,
     stderr: Mode,
-    /// The width of the names in front of lines; none when there is one service only.
+    /// The width of the names before lines; none for a single service.
     width: Option<usize>,
-    /// Lines that are drawn over and go on, each of the service at a place.
+    /// Unfinished lines that the program redraws, by the service's index and whether the stream is
+    /// stderr.
     open: RefCell<BTreeMap<(usize, bool), Vec<u8>>>,
 }
 
-/// How a stream takes lines.
+/// How a stream prints lines.
 #[derive(Debug, Clone, Copy)]
 struct Mode {
-    /// It is a terminal, which a log must not steer.
+    /// Whether it is a terminal: then control sequences in a log are escaped.
     escape: bool,
-    /// Names are coloured.
+    /// Whether names are coloured.
     colour: bool,
 }
 
@@ -139,7 +142,7 @@ impl Output {
         }
     }
 
-    /// Writes a line of a container of the service at this place among those shown.
+    /// Prints a line. `place` is the index of the service among those shown.
     fn line(&self, place: usize, service: &str, container: &str, line: &LogLine) -> io::Result<()> {
         let Some(text) = self.drawn(place, line) else { return Ok(()) };
         if self.json {
@@ -158,8 +161,9 @@ impl Output {
         }
     }
 
-    /// The bytes to write for a line. Where one service is shown, a program's drawing goes through as it comes; among several
-    /// and in JSON it is a line once it has ended, as it was drawn last.
+    /// The bytes to print for a line. With a single service a program's redrawing is passed
+    /// through. With several, or in JSON, only the final state of a redrawn line is printed, once
+    /// it has ended.
     fn drawn(&self, place: usize, line: &LogLine) -> Option<Vec<u8>> {
         if self.width.is_none() && !self.json {
             return Some(line.text.clone());
@@ -168,7 +172,7 @@ impl Output {
         let text = open.entry((place, line.source == LogSource::Stderr)).or_default();
         text.extend(&line.text);
         if line.open {
-            // A carriage return draws over what precedes it.
+            // The text after a carriage return overwrites what precedes it.
             let drawn = text.iter().rposition(|byte| *byte == b'\r').unwrap_or_default();
             text.drain(..drawn);
             return None;
@@ -184,7 +188,7 @@ fn prefix(service: &str, width: usize, place: usize, colour: bool) -> String {
     if colour { format!("\u{1b}[{}m{name}\u{1b}[0m", COLOURS[place % COLOURS.len()]) } else { name }
 }
 
-/// In one piece, so that lines stay whole whoever else writes there.
+/// Writes a line with one call, so that it stays whole if other processes write to the same stream.
 fn write(to: &mut dyn Write, prefix: Option<String>, text: &[u8], manner: Mode, open: bool) -> io::Result<()> {
     let mut line = prefix.unwrap_or_default().into_bytes();
     if manner.escape {
@@ -201,8 +205,8 @@ fn write(to: &mut dyn Write, prefix: Option<String>, text: &[u8], manner: Mode, 
     to.flush()
 }
 
-/// A line for a terminal: colours stay, to the end of the line, and tabs; whatever else would steer the terminal is shown as its
-/// escape.
+/// A line for a terminal. Colours are kept to the end of the line, and so are tabs. All other
+/// control characters are escaped.
 fn harmless(line: &str) -> String {
     let mut shown = String::new();
     let mut rest = line.strip_suffix('\r').unwrap_or(line);
@@ -223,7 +227,7 @@ fn harmless(line: &str) -> String {
     if coloured { shown + "\u{1b}[0m" } else { shown }
 }
 
-/// The length of the colour sequence that a text begins with.
+/// The length in bytes of the colour sequence at the beginning of a text, if there is one.
 fn colour(text: &str) -> Option<usize> {
     let parameters = text.strip_prefix("\u{1b}[")?;
     let end = parameters.find(|c: char| !(c.is_ascii_digit() || c == ';'))?;
@@ -260,7 +264,7 @@ mod tests {
         assert_eq!(String::from_utf8(written).unwrap(), "web   | \u{1b}[2J\n\u{1b}[33mweb   | \u{1b}[0mx\n");
     }
 
-    /// The output for a progress bar and the line after it.
+    /// What is printed for a progress bar and the line after it.
     fn drawn(services: &[&str], json: bool) -> Vec<String> {
         let output = Output::new(services, json);
         let pieces = [("10%\r20%", true), ("\r30%", true), ("\r100%", false), ("next", false)];

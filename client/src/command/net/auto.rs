@@ -1,5 +1,5 @@
-//! `net clamp on --mtu auto`: measures, sets the value, and proves that it helps. Without proof, the previous
-//! state is restored.
+//! `net clamp on --mtu auto`: measures the path, clamps to the measured value, and proves that it
+//! helps. Otherwise it restores the former state.
 
 use std::borrow::Cow;
 use std::pin::{Pin, pin};
@@ -19,16 +19,16 @@ use crate::helper_link::{Change, HelperLink};
 use crate::measure::{self, Plan, Report, memory};
 use crate::terminal::print_json;
 
-/// There is no value to set.
+/// The reason that there is no value to set.
 #[derive(Debug, thiserror::Error)]
 enum NoValue {
-    /// Something else is wrong.
+    /// There is a fault that no clamp cures.
     #[error("no clamp cures this: {sentence}")]
     Elsewhere { sentence: String, cure: Option<String> },
-    /// It could not be measured.
+    /// The path could not be measured.
     #[error("the path could not be measured: {why}")]
     NotMeasured { why: String },
-    /// `--no-proof`
+    /// `--no-proof` was given.
     #[error("`--mtu auto` always proves its value, so `--no-proof` cannot be combined with it")]
     Unproven,
 }
@@ -51,18 +51,19 @@ impl crate::error::Report for NoValue {
     }
 }
 
-/// The clamp that is to get a value.
+/// The clamp that gets the measured value.
 struct Subjected {
     target: Target,
     any_link: bool,
-    /// The call that restores the present state.
+    /// The change that restores the present state.
     previous: Change,
-    /// It is kept across reboots.
+    /// Whether it is kept across reboots.
     persist: bool,
 }
 
 impl Subjected {
-    /// The link that was named, else every VPN link; but a link that has a clamp of its own gets the value by its name.
+    /// The target: the named link, or else every VPN link. If the measured link has a clamp by
+    /// name, that clamp gets the value.
     fn of(args: &OnArgs, status: &Status, link: Option<&str>) -> Self {
         let by_name =
             |clamp: &&airpods_dbus::ClampStatus| Some(clamp.link.as_str()) == link && clamp.origin == Origin::Named;
@@ -81,7 +82,7 @@ impl Subjected {
     }
 }
 
-/// The outcome.
+/// The outcome of a measured clamp.
 struct Outcome {
     changed: bool,
     report: Report,
@@ -104,7 +105,7 @@ pub(super) async fn run(args: OnArgs, context: &Context) -> Result<Exit, Failure
     let clamp = Subjected::of(&args, &status, link.as_deref());
     let fixed = link.as_deref().and_then(|link| is_fixed(&status, link));
     if let Some(mtu) = fixed {
-        // The clamp hides everything larger from the measurement.
+        // Lift the fixed clamp: the measurement could not see packets larger than its value.
         helper.change(&clamp.to(None), args.how.asking()).await?;
         super::say(&[format!("the fixed value of {mtu} is lifted while the path is measured")])?;
     }
@@ -126,7 +127,7 @@ pub(super) async fn run(args: OnArgs, context: &Context) -> Result<Exit, Failure
     finish(outcome)
 }
 
-/// The link that is measured: the one that was named, else the VPN by which this host's packets leave.
+/// The link that is measured: the named one, or the VPN link by which this host's packets leave.
 fn leaves_by(target: &Target) -> Option<String> {
     match target {
         Target::Link(link) => Some(link.to_string()),
@@ -137,9 +138,11 @@ fn leaves_by(target: &Target) -> Option<String> {
     }
 }
 
-/// Measures, sets what follows, and makes the transfers again. `lifted` says that a fixed value was taken away before.
+/// Measures, sets the clamp that follows, and repeats the transfers. `lifted` says that a fixed
+/// value was removed before.
 ///
-/// `interrupt` ends everything but the change itself: an agent that asks for a password is ended first.
+/// `interrupt` ends everything except the change itself. An agent that asks for a password is ended
+/// first.
 async fn attempt(
     helper: &HelperLink,
     clamp: &Subjected,
@@ -162,7 +165,7 @@ async fn attempt(
     let mtu = match found {
         Remedy::Fixed { mtu, .. } => Some(mtu),
         Remedy::Route => None,
-        // A fixed value that is not needed any more is gone already.
+        // A fixed value that is no longer needed was lifted before the measurement.
         _ => return Ok(Outcome { changed: lifted && found == Remedy::Nothing, report, remedy: found, proof: None }),
     };
     super::say(&[format!("measured: {}", report.sentence)])?;
@@ -176,7 +179,7 @@ async fn attempt(
     Ok(Outcome { changed: changed || lifted, report, remedy: found, proof: Some(proof??) })
 }
 
-/// The link that was measured, if that is the one to clamp.
+/// The measured link, if it is the one to clamp.
 fn measured(report: &Report, target: &Target) -> Result<String, NoValue> {
     let not_measured = |why: String| NoValue::NotMeasured { why };
     let Some(link) = memory::link_of(report) else { return Err(not_measured(report.sentence.clone())) };
@@ -192,7 +195,7 @@ fn measured(report: &Report, target: &Target) -> Result<String, NoValue> {
     }
 }
 
-/// Puts back what was before, if anything is different now.
+/// Restores the former state, if the present one differs from it.
 async fn take_back(helper: &HelperLink, clamp: &Subjected, how: How) -> Result<Option<String>, Failure> {
     let now = put_back(&helper.status().await?, &clamp.target, clamp.any_link);
     if now == clamp.previous {
@@ -232,7 +235,7 @@ fn document(outcome: &Outcome, status: Option<&Value>) -> Value {
     json!({ "changed": *changed && kept, "status": status, "measured": report, "remedy": remedy, "proof": proof })
 }
 
-/// How the command ends where nothing has to be put back.
+/// The exit code or error of a command after which nothing has to be restored.
 fn finish(outcome: Outcome) -> Result<Exit, Failure> {
     let Report { sentence, cure, .. } = outcome.report;
     match outcome.remedy {

@@ -1,6 +1,6 @@
-//! `airpods net check`: measures what the path really carries, names the cause and the cure. This file also chooses
-//! the subject: the services, the servers of their images, and where the services are. One check runs at a time for
-//! each user.
+//! `airpods net check`: measures what the path carries, and names the cause of a fault and its
+//! cure. This file also selects what is measured: the services, the servers of their images, and
+//! the services' places. Each user can run one check at a time.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -69,7 +69,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
 
 fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     for line in picture::lines(report) {
-        // anstream leaves colours out where standard output is no terminal.
+        // anstream drops colours if standard output is not a terminal.
         let style = line.tone.style();
         writeln!(out, "{style}{}{style:#}", EscapedLine(&line.text))?;
     }
@@ -80,18 +80,19 @@ pub(super) fn url(text: &str) -> Result<Target, InvalidUrl> {
     text.parse()
 }
 
-/// The subject of the measurement.
+/// What a measurement is about.
 pub(in crate::command) struct Subject {
     config: Config,
     services: Vec<ServiceName>,
-    /// The servers to measure with; none where no image comes from a registry.
+    /// The servers to measure with; empty if no image comes from a registry.
     pub(in crate::command) targets: Vec<Target>,
-    /// Why the way to them cannot be measured.
+    /// The reason that the path to them cannot be measured.
     pub(in crate::command) unmeasurable: Option<String>,
 }
 
 impl Subject {
-    /// The services of these names, every enabled one if there are none, and the registries of their images, or this server instead.
+    /// The named services, or every enabled one, with the registries of their images or with this
+    /// server.
     pub(super) fn of(context: &Context, names: &[String], url: Option<Target>) -> Result<Self, Failure> {
         let config = configuration(context)?;
         let chosen = crate::plan::chosen(&config, names, !names.is_empty())?;
@@ -104,19 +105,19 @@ impl Subject {
         Ok(Self { config, services, targets, unmeasurable })
     }
 
-    /// The same for a configuration that is loaded already.
+    /// The same for a configuration that is already loaded.
     pub(in crate::command) fn of_config(config: &Config, chosen: &[(&ServiceName, &Service)]) -> Self {
         let services = chosen.iter().map(|(name, _)| (*name).clone()).collect();
         let (targets, unmeasurable) = measurable(targets::of_images(chosen.iter().map(|(_, service)| &service.image)));
         Self { config: config.clone(), services, targets, unmeasurable }
     }
 
-    /// Looks where the services are.
+    /// Finds the places of the services.
     pub(in crate::command) async fn plan(&self, proof: bool) -> Plan {
         let services: Vec<_> =
             self.services.iter().filter_map(|name| self.config.services.get_key_value(name)).collect();
         let places = find_places(&self.config, &services).await.unwrap_or_else(|why| {
-            // Nobody reading is no failure.
+            // A closed stderr is no failure.
             let _ = writeln!(anstream::stderr(), "note: only the host is measured: {}", EscapedLine(&why));
             Places::default()
         });
@@ -124,7 +125,7 @@ impl Subject {
     }
 }
 
-/// The servers that are reached directly, or why there are none.
+/// The servers that are reached without a proxy, or the reason that there are none.
 fn measurable(mut targets: Vec<Target>) -> (Vec<Target>, Option<String>) {
     let variable = |name: &str| std::env::var(name).ok();
     let why = if targets.is_empty() { None } else { targets::only_by_proxy(&targets, variable) };
@@ -132,7 +133,7 @@ fn measurable(mut targets: Vec<Target>) -> (Vec<Target>, Option<String>) {
     (targets, why)
 }
 
-/// Another check of this user runs.
+/// Another check of this user is running.
 #[derive(Debug, thiserror::Error)]
 #[error("another check is running; two at once would disturb each other")]
 pub(in crate::command) struct Busy;
@@ -147,7 +148,7 @@ impl crate::error::Report for Busy {
     }
 }
 
-/// Nothing can be measured with: every image is of this machine.
+/// No server is known to measure with: every image was made on this machine.
 #[derive(Debug, thiserror::Error)]
 #[error("no image of these services comes from a registry, so there is no server to measure with")]
 struct NoServer;
@@ -162,7 +163,8 @@ impl crate::error::Report for NoServer {
     }
 }
 
-/// The configuration. A check needs none of it, so the built-in defaults replace one that is wrong, and that is reported.
+/// The configuration. A check works without one, so an invalid one is reported and replaced by the
+/// built-in defaults.
 fn configuration(context: &Context) -> Result<Config, Failure> {
     match context.load_config() {
         Ok(loaded) => Ok(loaded.config),
@@ -176,14 +178,14 @@ fn configuration(context: &Context) -> Result<Config, Failure> {
     }
 }
 
-/// One check at a time for each user: the lock ends with the process.
+/// Takes the lock that lets each user run one check at a time. It ends with the process.
 pub(in crate::command) fn lock(context: &Context) -> Result<Option<Flock<File>>, Busy> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute());
     let Some(folder) = runtime.or_else(|| context.environment.state_folder()) else { return Ok(None) };
     let open = std::fs::create_dir_all(&folder).and_then(|()| {
         File::options().create(true).truncate(false).write(true).open(folder.join("airpods-net-check.lock"))
     });
-    // Without a place for it, nothing can be locked, and nothing is in the way.
+    // Without a file for the lock, the check runs unlocked.
     let Ok(file) = open else { return Ok(None) };
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(Some(lock)),
@@ -192,10 +194,11 @@ pub(in crate::command) fn lock(context: &Context) -> Result<Option<Flock<File>>,
     }
 }
 
-/// How long podman may take. It is slow to start on a slow machine; one that hangs must not keep the host from being measured.
+/// How long podman may take. It starts slowly on a slow machine, but a podman that hangs must not
+/// stop the measurement of the host.
 const PODMAN: Duration = Duration::from_secs(30);
 
-/// Where the services are, or why podman cannot say so.
+/// The places of the services, or the reason that podman cannot tell them.
 async fn find_places(config: &Config, services: &[(&ServiceName, &Service)]) -> Result<Places, String> {
     let named = config.runtime.podman_url.as_ref().map(PodmanUrl::socket);
     let find = async {
@@ -206,7 +209,7 @@ async fn find_places(config: &Config, services: &[(&ServiceName, &Service)]) -> 
     tokio::time::timeout(PODMAN, find).await.unwrap_or_else(late)
 }
 
-/// The stage of the check, on a terminal; elsewhere nothing, for it is over in seconds.
+/// The stage of a check, shown on a terminal only.
 pub(super) struct Progress(ProgressBar);
 
 impl Progress {
@@ -223,7 +226,7 @@ impl Progress {
         })
     }
 
-    /// Takes it off the terminal.
+    /// Removes the line from the terminal.
     pub(super) fn end(&self) {
         self.0.finish_and_clear();
     }

@@ -1,4 +1,4 @@
-//! The helper's report, in words and in JSON. Pure: a status in, lines out.
+//! Formats the helper's status, as text and as JSON. Pure.
 
 use std::fmt::Write;
 
@@ -10,15 +10,15 @@ use crate::helper_link::Change;
 #[cfg(test)]
 mod tests;
 
-/// Auto is on, and there is nothing for it to do yet.
+/// The note if auto is on and no VPN link is up.
 const NO_VPN: &str = "no VPN link is up now; one that appears will be clamped at once";
 
-/// The sentence about a change if nothing else is known.
+/// The sentence about a change if the status is unknown.
 pub(super) fn bare(changed: bool) -> &'static str {
     if changed { "done" } else { "nothing to do" }
 }
 
-/// The lines to print after a change: what is different, and what a user might not expect.
+/// The lines after a change: the new state, and anything that may surprise the user.
 pub(in crate::command) fn outcome(change: &Change, changed: bool, status: &Status) -> Vec<String> {
     match change {
         Change::On(Target::Auto, options) => {
@@ -41,7 +41,8 @@ pub(in crate::command) fn outcome(change: &Change, changed: bool, status: &Statu
     }
 }
 
-/// A note on a link that the host does not have. `links` are those that it has, each with whether it is a VPN's.
+/// A note that the host has no such link. `links` are the links that it has, each with whether it
+/// is a VPN.
 pub(super) fn absent(link: &str, links: &[(String, bool)]) -> Option<String> {
     if links.iter().any(|(name, _)| name == link) {
         return None;
@@ -127,12 +128,12 @@ fn refused(link: &str, status: &Status) -> String {
     format!("`{link}` is not clamped: the kernel refuses the rules ({cause})")
 }
 
-/// VPN links that no rule can name.
+/// Notes on VPN links whose names no rule can contain.
 fn unclampable(status: &Status) -> impl Iterator<Item = String> {
     status.unclampable.iter().map(|link| format!("warning: `{}` cannot be clamped: {}", link.link, link.reason))
 }
 
-/// The link that the segments have to fit into.
+/// The size that segments are clamped to fit.
 fn size(clamp: &ClampStatus) -> String {
     match (clamp.mode, clamp.mtu, clamp.effective_mtu()) {
         (Mode::Fixed, Some(mtu), _) => format!("a path MTU of {mtu}"),
@@ -141,7 +142,7 @@ fn size(clamp: &ClampStatus) -> String {
     }
 }
 
-/// A path MTU above the link's own cannot be a measured one.
+/// A warning if a path MTU is above the link's own MTU, which no measurement can give.
 fn too_large(clamp: &ClampStatus, asked: Option<u32>) -> Option<String> {
     let (asked, link_mtu) = (asked?, clamp.link_mtu?);
     (asked > link_mtu).then(|| {
@@ -149,7 +150,7 @@ fn too_large(clamp: &ClampStatus, asked: Option<u32>) -> Option<String> {
     })
 }
 
-/// The whole status for a person.
+/// The whole status as text.
 pub(super) fn status(status: &Status) -> Vec<String> {
     let mut lines = own(status);
     lines.extend(unclampable(status));
@@ -227,7 +228,7 @@ fn table(clamps: &[ClampStatus]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-/// The whole status for a program, with the names that the bus uses.
+/// The whole status as JSON, with the names that the bus uses.
 pub(super) fn json(status: &Status) -> Value {
     let clamp = |clamp: &ClampStatus| {
         json!({

@@ -1,6 +1,7 @@
-//! `airpods net`: what is done to the host's packets, through the helper.
+//! `airpods net`: commands about the host's packets. The helper makes the changes.
 //!
-//! Every change is asked for, and then what is different is told. `on` and `auto` prove that theirs helps.
+//! Every change is followed by a report of the new state. `on` and `auto` also prove that their
+//! change helps.
 
 mod auto;
 pub(super) mod check;
@@ -108,7 +109,7 @@ impl OnArgs {
 enum Mtu {
     /// It is measured.
     Auto,
-    /// This one.
+    /// This value.
     Bytes(PathMtu),
 }
 
@@ -168,7 +169,7 @@ async fn reset(how: How) -> Result<Exit, Failure> {
     make(&HelperLink::connect().await?, Change::Reset, how).await
 }
 
-/// Makes a change and says what came of it.
+/// Makes a change and reports the new state.
 async fn make(helper: &HelperLink, change: Change, how: How) -> Result<Exit, Failure> {
     let changed = helper.change(&change, how.asking()).await?;
     let status = helper.status().await;
@@ -180,8 +181,9 @@ async fn make(helper: &HelperLink, change: Change, how: How) -> Result<Exit, Fai
     Ok(Exit::Done)
 }
 
-/// Makes a change that is taken back with `back` if it does not help. polkit keeps an authorisation for the same action: to take
-/// a clamp off is another one, for which it may ask again. That is said before the first prompt.
+/// Makes a change that `back` undoes if it does not help. polkit keeps an authorisation only for
+/// the same action. Removing a clamp is another action, for which polkit may prompt again; a note
+/// says so before the first prompt.
 async fn make_on_trial(helper: &HelperLink, change: &Change, back: &Change, asking: Asking) -> Result<bool, Failure> {
     match helper.change(change, Asking::Never).await {
         Err(error) if asking == Asking::Allowed && error.needs_password() => {
@@ -197,7 +199,8 @@ async fn make_on_trial(helper: &HelperLink, change: &Change, back: &Change, aski
     }
 }
 
-/// Says what is different now. The change is made whatever becomes of reading the status, so that is no failure of the command.
+/// Reports the new state. If the status cannot be read, the change was made anyway, so the
+/// command does not fail.
 fn say_outcome(change: &Change, changed: bool, status: &Result<Status, HelperError>) -> io::Result<()> {
     say(&match status {
         Ok(status) => describe::outcome(change, changed, status),
@@ -205,7 +208,7 @@ fn say_outcome(change: &Change, changed: bool, status: &Result<Status, HelperErr
     })
 }
 
-/// Says it on standard error.
+/// Prints lines to stderr.
 fn say(lines: &[String]) -> io::Result<()> {
     let mut err = anstream::stderr();
     lines.iter().try_for_each(|line| writeln!(err, "{}", Escaped(line)))

@@ -1,4 +1,5 @@
-//! `net clamp on` with the route's MTU or a number: makes transfers, sets it, and makes them again to prove that it helps.
+//! `net clamp on` with the route's MTU or with a number: makes transfers, sets the clamp, and
+//! repeats the transfers to prove that it helps.
 
 use std::borrow::Cow;
 use std::pin::pin;
@@ -20,7 +21,7 @@ use crate::helper_link::{Asking, Change, HelperLink};
 use crate::measure::{Plan, Tell, transfers};
 use crate::terminal::print_json;
 
-/// Transfers still hang, or something else cured them. The previous state is restored.
+/// Transfers still hang, or something else cured them. The former state was restored.
 #[derive(Debug, thiserror::Error)]
 #[error("the clamp is not proven to help: {why}; {left}")]
 pub(super) struct NotProven {
@@ -36,7 +37,8 @@ impl Report for NotProven {
 }
 
 pub(super) async fn on(args: OnArgs, context: &Context) -> Result<Exit, Failure> {
-    // Before a password is asked for: a mistyped name would be clamped whenever such a link appears, that is never.
+    // Warn about an absent link before a password prompt: a mistyped name would stay clamped for a
+    // link that never appears.
     if let Target::Link(link) = args.target()
         && if_nametoindex(link.as_str()).is_err()
         && let Ok(links) = egress::links()
@@ -91,7 +93,7 @@ pub(super) async fn on(args: OnArgs, context: &Context) -> Result<Exit, Failure>
     end(&helper, &status, &target, args.any_link, how, changed, &proof).await
 }
 
-/// Says what the transfers have shown; where they still hang, puts back what was before.
+/// Reports what the transfers have proved. If they still hang, it restores the former state.
 async fn end(
     helper: &HelperLink,
     before: &Status,
@@ -122,7 +124,7 @@ async fn end(
     Err(NotProven { why: why.clone(), left, next }.into())
 }
 
-/// Puts back what was before, and says how that ended.
+/// Restores the former state, and describes the result.
 pub(super) async fn restore(helper: &HelperLink, change: Change, asking: Asking) -> String {
     match helper.change(&change, asking).await {
         Ok(_) => "the former state is restored".to_owned(),
@@ -139,18 +141,20 @@ fn stays(interrupted: Interrupted) -> Result<Exit, Failure> {
     Err(interrupted.into())
 }
 
-/// Whether a change would change nothing.
+/// Whether a change would have no effect.
 fn is_in_force(status: &Status, target: &Target, options: ClampOptions) -> bool {
     put_back(status, target, options.any_link) == Change::On(target.clone(), options)
 }
 
-/// How long the transfers before may take with all that they need: names, podman, three seconds for each place.
+/// The time limit for everything before the change: names, podman, and three seconds of transfers
+/// per place.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// How often transfers are made after the change before they are said to hang: a busy machine or a lossy link may spoil some.
+/// How often transfers are repeated after the change before they count as hanging. A busy machine
+/// or a lossy link may spoil some.
 const ROUNDS: u32 = 2;
 
-/// Transfers that were made before a change, to be made again after it.
+/// Transfers made before a change, to be repeated after it.
 pub(super) struct Before {
     pub(super) plan: Plan,
     pub(super) trials: Vec<Trial>,
@@ -160,7 +164,7 @@ impl Before {
     /// Makes the transfers.
     ///
     /// # Errors
-    /// A sentence, where there is nothing to make them with.
+    /// The reason that no transfer is possible, as a sentence.
     pub(super) async fn make(subject: &Subject, tell: Tell) -> Result<Self, String> {
         let making = async {
             let plan = subject.plan(false).await;
@@ -170,7 +174,7 @@ impl Before {
         tokio::time::timeout(LIMIT, making).await.unwrap_or_else(|_| Err("the transfers took too long".to_owned()))
     }
 
-    /// Makes them again, and judges.
+    /// Repeats the transfers and compares them.
     pub(super) async fn again(&self, helper: &HelperLink, tell: &Tell) -> Result<Proof, Failure> {
         let mut proof = Proof::NotMeasured { why: "no transfer was made".to_owned() };
         for _ in 0..ROUNDS {
@@ -189,8 +193,8 @@ impl Before {
     }
 }
 
-/// Why transfers say nothing about a clamp of this target, as far as that is known without sending anything. With a server of the user's own
-/// choice it is not.
+/// The reason that transfers cannot prove a clamp of this target, if it is known without sending
+/// anything. For a server that the user named it is not.
 pub(super) fn out_of_reach(target: &Target, subject: &Subject, named_server: bool) -> Option<String> {
     if let Some(why) = &subject.unmeasurable {
         return Some(why.clone());
@@ -203,7 +207,7 @@ pub(super) fn out_of_reach(target: &Target, subject: &Subject, named_server: boo
     elsewhere(target, &links)
 }
 
-/// Why packets to the internet do not meet a clamp of this target.
+/// The reason that packets to the internet do not pass a clamp of this target.
 fn elsewhere(target: &Target, links: &[&Egress]) -> Option<String> {
     let Some(first) = links.first() else { return Some("no route leads to the internet".to_owned()) };
     let meets = match target {
@@ -219,7 +223,7 @@ fn elsewhere(target: &Target, links: &[&Egress]) -> Option<String> {
     })
 }
 
-/// The evidence of transfers, for people.
+/// The proof as a sentence.
 pub(super) fn sentence(proof: &Proof) -> String {
     match proof {
         Proof::Proven { before, of, packets } => format!(

@@ -1,5 +1,6 @@
-//! Behind a VPN whose MTU is below the network's: offers the clamp where it helps, says so where it does not, and names the cure
-//! that needs no helper. [`super::offer`] says when.
+//! The clamp of a start behind a VPN whose MTU is below the network's. It offers the clamp if that
+//! helps, otherwise says so, and names the cure that needs no helper. [`super::offer`] decides
+//! when.
 
 mod advice;
 
@@ -22,22 +23,22 @@ use crate::measure::memory::{Elsewhere, Known};
 use crate::plan::Launch;
 use crate::terminal::{Answer, Consent, Escaped, ask, is_interactive};
 
-/// `mss_clamp = "require"` cannot be kept, and nothing was started.
+/// `mss_clamp = "require"` cannot be met, and nothing was started.
 #[derive(Debug, thiserror::Error)]
 enum Unmet {
-    /// The clamp could not be set.
+    /// The helper could not set the clamp.
     #[error("`runtime.network.mss_clamp` is \"require\" and `{link}` cannot be clamped, so nothing was started")]
     Refused {
         link: String,
         #[source]
         cause: HelperError,
     },
-    /// It is set, and has no effect.
+    /// The clamp is set, but has no effect.
     #[error(
         "`runtime.network.mss_clamp` is \"require\" and the clamp is on, but not in force for `{link}`, so nothing was started"
     )]
     NotInForce { link: String },
-    /// Nobody knows whether one is needed.
+    /// It is unknown whether a clamp is needed.
     #[error(
         "`runtime.network.mss_clamp` is \"require\" and the kernel does not report the network path, so nothing was started"
     )]
@@ -62,14 +63,14 @@ impl Report for Unmet {
     }
 }
 
-/// The decision of a start about the clamp.
+/// What a start needs to decide about the clamp.
 #[derive(Clone)]
 pub(super) struct Clamp<'a> {
     pub(super) policy: MssClamp,
     pub(super) facts: &'a Facts,
     pub(super) launches: &'a [Launch],
     pub(super) consent: Consent,
-    /// The measurement in this network.
+    /// The result of a measurement in this network.
     pub(super) known: Option<Known>,
 }
 
@@ -81,23 +82,25 @@ impl Clamp<'_> {
         }
     }
 
-    /// The same with what is known now.
+    /// The same with the present result of the measurement.
     pub(super) fn knowing(&self, known: Option<Known>) -> Self {
         Self { known, ..self.clone() }
     }
 
-    /// Whether it would offer what was measured.
+    /// Whether the start would offer a clamp because of a measurement.
     pub(super) fn is_measured(&self) -> bool {
         matches!(self.advice(), Advice::Clamp(narrow) if !narrow.is_inferred())
     }
 
-    /// Whether it would offer what is inferred only: nothing was measured from the services' network, and no clamp of ours is on.
+    /// Whether the start would offer a clamp because of an inference only. Then nothing was
+    /// measured from the services' network, and the helper has no clamp for it.
     pub(super) async fn is_doubtful(&self) -> bool {
         let Advice::Clamp(narrow) = self.advice() else { return false };
         narrow.is_inferred() && !look().await.is_ok_and(|(_, status)| narrow.is_cured(&status))
     }
 
-    /// For `--dry-run`: what would be asked, told or demanded, without asking the helper.
+    /// Prints what a start would ask, note or require, for `--dry-run`. It does not call the
+    /// helper.
     pub(super) fn preview(&self) -> io::Result<()> {
         match self.advice() {
             Advice::Clamp(narrow) => {
@@ -111,10 +114,11 @@ impl Clamp<'_> {
         }
     }
 
-    /// Offers, sets or tells. `work` is whether the start has anything to do: what needs no answer is not repeated on every
-    /// start that has nothing to do.
+    /// Offers or sets the clamp, or prints a note. `work` says whether the start has anything to
+    /// do: without work, notes are not repeated.
     ///
-    /// `interrupt` ends the question and every look at the helper; while a password is asked for, the agent that asks is ended first.
+    /// `interrupt` ends the question and every call of the helper. During a password prompt, the
+    /// agent that asks is ended first.
     pub(super) async fn settle(
         &self,
         work: bool,
@@ -153,7 +157,7 @@ impl Clamp<'_> {
         }
         match turn_on(&helper, narrow).await {
             Ok(settled) => {
-                // The clamp is on; its status is only for the message.
+                // The clamp is on. Its status is needed only for the message.
                 if let Ok(status) = settled.unless(interrupt, helper.status()).await? {
                     settled.tell(narrow, &status)?;
                 }
@@ -170,17 +174,18 @@ impl Clamp<'_> {
     }
 }
 
-/// The outcome of a start for the clamp.
+/// What a start did about the clamp.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Settled {
-    /// Nothing.
+    /// It changed nothing.
     AsItWas,
-    /// It was off, and is on now for these links.
+    /// It turned the clamp on for this target.
     TurnedOn(Target),
 }
 
 impl Settled {
-    /// An error that comes after it, which leaves the clamp as it is: with a yes, or as configured, it is on for what is next, too.
+    /// Returns an error that comes after the clamp, with a note that the clamp stays. The user
+    /// agreed to it, and it is of use for the next start, too.
     pub(super) fn before<T>(&self, error: Failure) -> Result<T, Failure> {
         say(self.note().as_slice())?;
         Err(error)
@@ -195,7 +200,7 @@ impl Settled {
         Some(format!("note: {clamped} is clamped now, and stays so; `{off}` ends that"))
     }
 
-    /// The outcome of `work`, unless the start is to end here.
+    /// The result of `work`, or the error of an interrupt with that note.
     async fn unless<T>(
         &self,
         interrupt: Pin<&mut impl Future<Output = ()>>,
@@ -209,7 +214,7 @@ impl Settled {
     }
 }
 
-/// Sets the clamp, or answers why it cannot be had.
+/// Sets the clamp, or fails with the reason that this is impossible.
 async fn require(narrow: &Narrow, mut interrupt: Pin<&mut impl Future<Output = ()>>) -> Result<Settled, Failure> {
     let refused = |cause| Unmet::Refused { link: narrow.egress.link.clone(), cause };
     let (helper, status) = execute::unless(interrupt.as_mut(), look()).await?.map_err(refused)?;
@@ -232,26 +237,27 @@ async fn look() -> Result<(HelperLink, Status), HelperError> {
     Ok((helper, status))
 }
 
-/// The same as `airpods net clamp on`. Nobody is asked for a password where nobody is there to type one.
+/// Turns the clamp on, like `airpods net clamp on`. Without a terminal it never prompts for a
+/// password.
 async fn turn_on(helper: &HelperLink, narrow: &Narrow) -> Result<Settled, HelperError> {
     let asking = if is_interactive() { Asking::Allowed } else { Asking::Never };
     let changed = helper.change(&narrow.change(), asking).await?;
     Ok(if changed { Settled::TurnedOn(narrow.target()) } else { Settled::AsItWas })
 }
 
-/// These lines, and the cure that needs no right where there is one.
+/// These lines and, if there is one, the cure that needs no privilege.
 fn with_cure(mut lines: Vec<String>, narrow: &Narrow) -> Vec<String> {
     lines.extend(narrow.cure_without_root());
     lines
 }
 
-/// Says that a value was measured on another network.
+/// Notes that a value was measured on another network.
 pub(super) fn tell_elsewhere(elsewhere: Option<&Elsewhere>) -> io::Result<()> {
     let line = |elsewhere: &Elsewhere| format!("note: {elsewhere}: `{}` measures it here", elsewhere.cure);
     say(&elsewhere.map(line).into_iter().collect::<Vec<_>>())
 }
 
-/// Says it, and leaves the clamp as it was.
+/// Prints lines, and reports that the clamp was not changed.
 fn told(lines: &[String]) -> Result<Settled, Failure> {
     say(lines)?;
     Ok(Settled::AsItWas)

@@ -1,4 +1,4 @@
-//! Confirmation: nothing that runs is stopped to be replaced before somebody has agreed.
+//! Confirmation: `start` stops a running container to replace it only after the user has agreed.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -7,7 +7,7 @@ use crate::error::{Exit, Failure, Report};
 use crate::plan::{Conflict, Plan, Replaced};
 use crate::terminal::{Answer, Consent, EscapedLine, ask};
 
-/// Something that runs would have to be made anew, and nobody is there to agree.
+/// Replacing something that runs needs confirmation, and there is no terminal.
 #[derive(Debug, thiserror::Error)]
 #[error("replacing {what} needs confirmation, and there is no terminal")]
 struct Unconfirmed {
@@ -24,9 +24,10 @@ impl Report for Unconfirmed {
     }
 }
 
-/// Says what is made anew and why, and asks where something that runs is stopped for it. Answers whether to go on.
+/// Prints what is replaced and why, and asks for confirmation if something running is stopped.
+/// Returns whether to go on.
 ///
-/// `conflict` is the error that stands where nobody can be asked about the network.
+/// `conflict` is the error to return if the user cannot be asked about the network.
 pub(super) async fn agree(plan: &Plan, consent: Consent, conflict: Option<Conflict>) -> Result<bool, Failure> {
     let asked = plan.needs_consent();
     if asked.is_empty() {
@@ -49,7 +50,7 @@ pub(super) async fn agree(plan: &Plan, consent: Consent, conflict: Option<Confli
     Ok(answer == Answer::Yes)
 }
 
-/// Why each thing is made anew.
+/// Prints why each object is replaced.
 fn tell(plan: &Plan) -> io::Result<()> {
     let mut err = anstream::stderr();
     for replaced in &plan.replaced {

@@ -1,4 +1,4 @@
-//! `airpods start --pre-fetch`: the images now, the services later.
+//! `airpods start --pre-fetch`: pulls the images and starts nothing.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -15,7 +15,7 @@ use crate::plan::{self, Action, Observed, Plan, Step};
 use crate::podman;
 use crate::terminal::print_json;
 
-/// Pulls the images of the services that are not there yet.
+/// Pulls the missing images of the services.
 pub(super) async fn run(
     args: &Args,
     context: &Context,
@@ -44,7 +44,7 @@ pub(super) async fn run(
     Ok(Exit::Done)
 }
 
-/// A pull for each image that is not there, in the name of the first service that wants it.
+/// A pull for each missing image, for the first service that uses it.
 fn pulls(wanted: impl Iterator<Item = (String, String)>, there: &BTreeSet<String>) -> Plan {
     let mut pulled = BTreeSet::new();
     let missing = wanted.filter(|(_, image)| !there.contains(image) && pulled.insert(image.clone()));

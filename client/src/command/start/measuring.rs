@@ -1,4 +1,4 @@
-//! Measuring the path behind a VPN while podman is asked, once for each network.
+//! Measures the path behind a VPN while podman is called, once for each network.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -22,28 +22,29 @@ use crate::kernel::gateways;
 use crate::measure::memory::{self, Elsewhere, Known, Memory};
 use crate::measure::{self, Places, Plan, Report, Stage};
 
-/// How long a start may take longer for it. A good path takes 0.2 s, a hole 3 s.
+/// The longest delay of a start by a measurement. A good path takes 0.2 s, a black hole 3 s.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// How long the services wait for a measurement that has missed nothing yet. A good path is measured before podman has created the
-/// first container; nothing answers on most of the others, and no clamp helps there.
+/// How long the start of services waits for a measurement that has missed no packet yet. A good
+/// path is measured before podman has created the first container. On most others nothing answers
+/// at all, and no clamp helps there.
 const UNDISTURBED: Duration = Duration::from_secs(2);
 
-/// A measurement that is under way, or what is remembered of an earlier one.
+/// A measurement that is running, or the remembered result of an earlier one.
 pub(super) struct Measuring {
     folder: Option<PathBuf>,
     /// The tunnel by which the host's packets leave.
     tunnel: Option<Egress>,
     known: Option<Known>,
-    /// Dropping it ends the measuring.
+    /// Dropping it ends the measurement.
     running: JoinSet<Report>,
-    /// Told once packets are missed.
+    /// Notified once packets are missed.
     missed: Arc<Notify>,
     until: Instant,
 }
 
 impl Measuring {
-    /// Begins, if there is a tunnel and nothing is known of it in this network yet.
+    /// Begins a measurement, if there is a tunnel and its result in this network is not yet known.
     pub(super) fn begin(context: &Context, config: &Config, services: &[(&ServiceName, &Service)]) -> Self {
         let mut measuring = Self::remembered(context);
         let network = &config.runtime.network;
@@ -56,7 +57,7 @@ impl Measuring {
         if subject.targets.is_empty() {
             return measuring;
         }
-        // Another check of this user would disturb this one, and is remembered as well.
+        // Another check of this user would disturb this one. Its result is remembered, too.
         let Ok(lock) = lock(context) else { return measuring };
         let forwarding = is_forwarding(config);
         let missed = Arc::clone(&measuring.missed);
@@ -65,7 +66,8 @@ impl Measuring {
             let plan = if forwarding {
                 subject.plan(false).await
             } else {
-                // Sockets of the host carry what services send.
+                // Sockets of the host send the services' packets, so measuring from the host is
+                // enough.
                 Plan { targets: subject.targets, places: Places::default(), proof: false, unmeasurable: None }
             };
             let tell = move |_, stage: Stage| {
@@ -78,7 +80,7 @@ impl Measuring {
         measuring
     }
 
-    /// The remembered measurement, without a new one.
+    /// The remembered result, without a new measurement.
     pub(super) fn remembered(context: &Context) -> Self {
         let folder = context.environment.state_folder();
         let leaving = Leaving::of_host();
@@ -88,7 +90,7 @@ impl Measuring {
         Self { folder, tunnel, known, running, missed, until: Instant::now() + LIMIT }
     }
 
-    /// A fixed clamp on the tunnel whose value is of another network.
+    /// A fixed clamp on the tunnel whose value was measured on another network.
     pub(super) async fn of_elsewhere(&self) -> Option<Elsewhere> {
         let tunnel = self.tunnel.as_ref()?;
         let memory = Memory::load(self.folder.as_deref());
@@ -98,21 +100,23 @@ impl Measuring {
         memory.of_elsewhere(&status_if_running().await?, tunnel, &gateways(&tunnel.link), SystemTime::now())
     }
 
-    /// Whether a measurement has begun.
+    /// Whether a measurement is running.
     pub(super) fn is_under_way(&self) -> bool {
         !self.running.is_empty()
     }
 
-    /// The outcome so far.
+    /// The present result.
     pub(super) fn known(&self) -> Option<Known> {
         self.known.clone()
     }
 
-    /// Waits when the first service could start: to the end for a measurement that has missed packets, and for a moment for another.
+    /// Waits before the first service starts: until the end if packets were missed, otherwise for
+    /// [`UNDISTURBED`] at most.
     pub(super) async fn before_services(&mut self) {
         let suspected = self.known.as_ref().is_some_and(|known| matches!(known.remedy, Remedy::Fixed { .. }));
         let missed = Arc::clone(&self.missed);
         let is_missed = timeout(UNDISTURBED, missed.notified());
+        // Without a running measurement `join_next` returns `None` at once, so nothing waits.
         let wait = suspected
             || tokio::select! {
                 biased;
@@ -127,7 +131,7 @@ impl Measuring {
         }
     }
 
-    /// The outcome; a measurement that is under way is waited for.
+    /// The result, after waiting for a running measurement.
     pub(super) async fn end(
         mut self,
         interrupt: Pin<&mut impl Future<Output = ()>>,
@@ -153,7 +157,7 @@ fn recall(folder: Option<&std::path::Path>, link: &str) -> Option<Known> {
     Memory::load(folder).known(link, &gateways(link), SystemTime::now())
 }
 
-/// Whether containers may be root's, whose packets the host forwards.
+/// Whether the containers may be those of root's podman, whose packets the host forwards.
 fn is_forwarding(config: &Config) -> bool {
     nix::unistd::geteuid().is_root()
         || config.runtime.podman_url.is_some()
@@ -171,7 +175,7 @@ mod tests {
     use crate::cure::remedy::tests::report;
     use crate::measure::Code;
 
-    /// Under way, in a network of which nothing is remembered.
+    /// A running measurement in a network without a remembered result.
     fn under_way(work: impl Future<Output = Report> + Send + 'static) -> Measuring {
         let mut running = JoinSet::new();
         running.spawn(work);
@@ -179,7 +183,7 @@ mod tests {
         Measuring { folder: None, tunnel: None, known: None, running, missed: Arc::default(), until }
     }
 
-    /// Ends later than services wait for a measurement that has missed nothing.
+    /// A measurement that ends later than [`UNDISTURBED`].
     async fn late() -> Report {
         tokio::time::sleep(UNDISTURBED + UNDISTURBED / 2).await;
         report(Vec::new())

@@ -1,8 +1,8 @@
-//! `airpods start`: plans from the configuration and from what podman holds, executes, and says where the services
-//! answer.
+//! `airpods start`: plans from the configuration and podman's state, executes the plan, and prints
+//! the services' addresses.
 //!
-//! [`prepare`] learns all there is to know and plans; nothing is changed until [`run`] executes the plan; [`tell`] says
-//! what came of it.
+//! [`prepare`] reads everything and plans. Nothing is changed before [`run`] executes the plan.
+//! [`tell`] prints the outcome.
 
 mod clamp;
 mod consent;
@@ -103,7 +103,8 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     if !plan.is_empty() {
         tell::earlier_data(&launches, &loaded, context)?;
     }
-    // A pull through a hole hangs, and `require` starts nothing without a clamp. Nothing else waits for a measurement.
+    // A pull through a black hole hangs, and `require` starts nothing without a clamp. Nothing else
+    // waits for a measurement.
     let is_needed_first = !measuring.is_under_way() || policy == MssClamp::Require || plan.pulls() > 0;
     let offer = Offer::new(clamp, measuring, !plan.is_empty());
     if is_needed_first {
@@ -120,7 +121,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let took = begin.elapsed();
     let again = || Measuring::begin(context, &loaded.config, &services);
     if let Err(error) = offer.settle_last(again, interrupt.as_mut()).await {
-        // The services run, whatever ends this: the user is told where.
+        // The services run whatever the error is, so print their addresses.
         tell::outcome(&plan, &launches, &outcome, took, args.json)?;
         return Err(error);
     }
@@ -129,12 +130,12 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let names = execute::unless(interrupt, names).await;
     outcome.warnings.extend(names.as_ref().ok().cloned().flatten());
     tell::outcome(&plan, &launches, &outcome, took, args.json)?;
-    // The services run: Ctrl-C here ends only the check of the names.
+    // The services run: Ctrl-C here ends only the check of names.
     names?;
     Ok(if outcome.late.is_empty() { Exit::Done } else { Exit::Failed })
 }
 
-/// The times and numbers, as the arguments want them.
+/// The timeouts and limits, adjusted by the arguments.
 fn pace(args: &Args, cli: &Cli) -> Pace {
     let mut pace = Pace { sequential: args.sequential, ..Pace::from_config(cli) };
     if args.no_wait {

@@ -1,4 +1,4 @@
-//! After a start: whether names are resolved in the network of what was started.
+//! After a start: checks whether names resolve in the network of the started services.
 
 use std::net::IpAddr;
 
@@ -8,8 +8,8 @@ use crate::egress::Facts;
 use crate::plan::{Action, Launch, Plan};
 use crate::podman::{Networking, Podman};
 
-/// The problem with the name servers that containers were given, if any were given. The containers share the
-/// network, so one of those that were started stands for all.
+/// A warning about the name servers that containers were given, if there is a problem. Containers
+/// share the network, so one of the started ones is enough for the check.
 pub(super) async fn check(
     podman: &impl Podman,
     plan: &Plan,

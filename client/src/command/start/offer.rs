@@ -1,5 +1,5 @@
-//! When a start settles the clamp: before its first step if a step needs that, before the first service starts if the path turns out to
-//! be narrow, and after the last step otherwise.
+//! When a start settles the clamp. Before the first step if a step needs it, before the first
+//! service if the path turns out to be narrow, otherwise after the last step.
 
 use std::cell::{Ref, RefCell};
 use std::future::Future;
@@ -10,13 +10,13 @@ use super::measuring::Measuring;
 use crate::error::{Exit, Failure};
 use crate::execute::{self, Gate, Interrupted};
 
-/// The clamp, and the measurement by which it is offered.
+/// The clamp, and the measurement that it depends on.
 pub(super) struct Offer<'a> {
     clamp: Clamp<'a>,
-    /// None once it is settled.
+    /// None once the clamp is settled.
     measuring: RefCell<Option<Measuring>>,
     settled: RefCell<Settled>,
-    /// The start has something to do.
+    /// Whether the start has anything to do.
     work: bool,
 }
 
@@ -26,12 +26,12 @@ impl<'a> Offer<'a> {
         Self { clamp, measuring: RefCell::new(Some(measuring)), settled, work }
     }
 
-    /// Whether the clamp was turned on by now.
+    /// Whether the clamp has been turned on so far.
     pub(super) fn settled(&self) -> Ref<'_, Settled> {
         self.settled.borrow()
     }
 
-    /// Settles it before the first step.
+    /// Settles the clamp before the first step.
     pub(super) async fn settle_first(&self, mut interrupt: Pin<&mut impl Future<Output = ()>>) -> Result<(), Failure> {
         let Some(measuring) = self.measuring.take() else { return Ok(()) };
         let clamp = self.clamp.knowing(measuring.end(interrupt.as_mut()).await?);
@@ -39,8 +39,8 @@ impl<'a> Offer<'a> {
         Ok(())
     }
 
-    /// Settles it after the last step, unless it is settled. If the measurement leaves it in doubt, `again` is another one: the services
-    /// run now, so that this can be done from their network.
+    /// Settles the clamp after the last step, unless that was done. If it remains in doubt, `again`
+    /// begins another measurement, which can use the network of the services, because they run now.
     pub(super) async fn settle_last(
         &self,
         again: impl FnOnce() -> Measuring,
@@ -57,8 +57,8 @@ impl<'a> Offer<'a> {
 }
 
 impl Gate for Offer<'_> {
-    /// A measurement from the host is as true before the services run as afterwards. An inference for their network is not
-    /// settled here: it can be measured from there once they run.
+    /// Only a measurement is settled before the services start: from the host it has the same
+    /// result later. An inference about their network can be measured once they run.
     async fn is_needed(&self) -> bool {
         let Some(mut measuring) = self.measuring.take() else { return false };
         measuring.before_services().await;
@@ -76,7 +76,7 @@ impl Gate for Offer<'_> {
                 Ok(())
             }
             Err(failure) if failure.exit() == Exit::Interrupted => Err(Interrupted),
-            // It is tried again, and told, once the services run.
+            // `settle_last` tries again and reports the error once the services run.
             Err(_) => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! Reading before anything is done: podman, its objects, the machine, and the plan from them.
+//! Reads everything before the first change: podman, its objects and the host, and plans from that.
 
 use std::net::IpAddr;
 
@@ -13,22 +13,22 @@ use crate::plan::{self, Conflict, Desired, HostContext, Launch, NetworkReset, Ob
 use crate::podman::{self, Connection, Podman};
 use crate::secret::SecretValues;
 
-/// All that is known before anything is done.
+/// What is known before the first change.
 pub(super) struct Prepared {
     pub(super) connection: Connection,
     pub(super) plan: Plan,
     pub(super) launches: Vec<Launch>,
-    /// The secrets that the plan compares with: the containers are made with these.
+    /// The secrets that the plan compared. Containers are created with the same values.
     pub(super) secrets: SecretValues,
-    /// Which way the packets go.
+    /// The facts about network paths.
     pub(super) facts: egress::Facts,
-    /// The name servers that containers are given.
+    /// The name servers for containers.
     pub(super) dns_servers: Vec<IpAddr>,
-    /// The plan makes the network anew; this is the error if nobody agrees to that.
+    /// The conflict to report if the plan recreates the network and the user does not agree.
     pub(super) conflict: Option<Conflict>,
 }
 
-/// Reads what podman holds and plans; changes nothing.
+/// Reads podman's state and plans. It changes nothing.
 pub(super) async fn prepare(args: &Args, context: &Context, loaded: &Loaded) -> Result<Prepared, Failure> {
     let config = &loaded.config;
     let services = plan::chosen(config, &args.services, false)?;
@@ -36,7 +36,7 @@ pub(super) async fn prepare(args: &Args, context: &Context, loaded: &Loaded) -> 
     let podman = &connection.podman;
     let surroundings = surroundings(config, &services, args.cpu, podman.is_rootless()).await?;
     let mut desired = Desired::from_config(config, &services, podman.version(), &surroundings);
-    // A secret that cannot be read is an error only for a container that is made with it.
+    // A secret that cannot be read is an error only if a container is created with it.
     let secrets = context.known_secrets(loaded, desired.secret_sources());
     desired.give_secrets(&secrets);
     let reset = if args.reset_network { NetworkReset::AskedFor } else { NetworkReset::Never };
@@ -56,13 +56,13 @@ pub(super) async fn prepare(args: &Args, context: &Context, loaded: &Loaded) -> 
             None => finding.cause,
         }));
     }
-    // A network that is recreated gets the configured settings.
+    // Without `plan.network` a step creates the network with the configured settings.
     let facts = egress::survey(podman, plan.network.as_ref(), &config.runtime);
     let dns_servers = surroundings.dns_servers;
     Ok(Prepared { connection, plan, launches: desired.launches, secrets, facts, dns_servers, conflict })
 }
 
-/// The machine's properties that a launch depends on.
+/// The properties of the host that a launch depends on.
 pub(in crate::command) async fn surroundings(
     config: &Config,
     services: &[(&ServiceName, &Service)],
@@ -72,11 +72,11 @@ pub(in crate::command) async fn surroundings(
     Ok(HostContext { gpu: gpu::Found::here(), rootless, force_cpu, dns_servers: dns_servers(config, services).await? })
 }
 
-/// The servers that are configured, or that `"auto"` stands for.
+/// The configured name servers, or those that `"auto"` finds.
 async fn dns_servers(config: &Config, services: &[(&ServiceName, &Service)]) -> Result<Vec<IpAddr>, NoServers> {
     let network = &config.runtime.network;
     match &network.dns_servers {
-        // Services on the host's network ask as the host does.
+        // Services on the host's network use the host's resolver.
         _ if services.iter().all(|(_, service)| service.network_mode == NetworkMode::Host) => Ok(Vec::new()),
         DnsServers::Auto => dns::servers(Leaving::of_host().as_ref(), network.ipv6).await,
         DnsServers::List(servers) => Ok(servers.clone()),

@@ -1,4 +1,4 @@
-//! The output of `start`: the plan, and its outcome.
+//! The output of `start`: the plan, and the outcome.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::execute::Outcome;
 use crate::plan::{Action, Kept, Launch, Plan};
 use crate::terminal::{Escaped, EscapedLine, print_json};
 
-/// The plan, for `--dry-run`. It is data: it goes to stdout.
+/// Prints the plan for `--dry-run`. It is data, so it goes to stdout.
 pub(in crate::command) fn plan(plan: &Plan, json: bool) -> io::Result<()> {
     if json {
         return print_json(&plan.to_json());
@@ -25,12 +25,12 @@ pub(in crate::command) fn plan(plan: &Plan, json: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Says how much is to be pulled, if anything is.
+/// Prints how many images will be pulled, if any.
 pub(super) fn size(plan: &Plan) -> io::Result<()> {
     sized(plan).map_or(Ok(()), |line| writeln!(anstream::stderr(), "{line}"))
 }
 
-/// podman asks a registry for the size of an image only while it pulls the image.
+/// The number of pulls. Their size is unknown: podman asks a registry for it only while it pulls.
 fn sized(plan: &Plan) -> Option<String> {
     match plan.pulls() {
         0 => None,
@@ -39,20 +39,20 @@ fn sized(plan: &Plan) -> Option<String> {
     }
 }
 
-/// The services that were started, and how long it took; nothing if none was.
+/// The number of started services and the time it took; none if no service was started.
 fn total(plan: &Plan, took: Duration) -> Option<String> {
     let count = plan.steps.iter().filter(|step| matches!(step.action, Action::Start { .. })).count();
     let services = if count == 1 { "service" } else { "services" };
     (count > 0).then(|| format!("started {count} {services} in {:.1} s", took.as_secs_f64()))
 }
 
-/// Paths and devices in it are whatever the configuration says.
+/// The plan as text. It is escaped, because the configuration decides its paths and devices.
 fn text(plan: &Plan) -> String {
     let nothing = if plan.is_empty() { "nothing to do\n" } else { "" };
     format!("{}{nothing}", Escaped(&plan.to_string()))
 }
 
-/// Says where data of the Python airpods is, for it is used where it is; and what of it nothing uses.
+/// Reports data of the Python airpods that is used in place, and data there that no service uses.
 pub(super) fn earlier_data(launches: &[Launch], loaded: &Loaded, context: &Context) -> io::Result<()> {
     let mut err = anstream::stderr();
     let Some(folder) = context.environment.places(loaded.file.as_deref()).ok().and_then(|places| places.earlier_folder)
@@ -65,7 +65,8 @@ pub(super) fn earlier_data(launches: &[Launch], loaded: &Loaded, context: &Conte
             writeln!(err, "`{service}` uses the data of the Python airpods in {}", EscapedLine(&path))?;
         }
     }
-    // If a file names the volumes, what it does not name was left out on purpose.
+    // A configuration file names its volumes, so data that it does not name was left out on
+    // purpose.
     if loaded.file.is_none() {
         let used = |path: &Path| launches.iter().flat_map(|launch| &launch.folders).any(|used| used.starts_with(path));
         for entry in std::fs::read_dir(&folder)?.flatten().filter(|entry| !used(&entry.path())) {
@@ -76,7 +77,7 @@ pub(super) fn earlier_data(launches: &[Launch], loaded: &Loaded, context: &Conte
     Ok(())
 }
 
-/// The outcome: warnings, the total, and the services' addresses.
+/// Prints the outcome: warnings, the total, and the services' addresses.
 pub(super) fn outcome(plan: &Plan, launches: &[Launch], came: &Outcome, took: Duration, json: bool) -> io::Result<()> {
     let kept = |launch: &Launch| plan.kept.contains(&Kept::Service(launch.service.clone()));
     let mut err = anstream::stderr();
@@ -110,7 +111,7 @@ pub(super) fn outcome(plan: &Plan, launches: &[Launch], came: &Outcome, took: Du
     Ok(())
 }
 
-/// Warnings although the services run.
+/// Prints the warnings of a successful start.
 pub(in crate::command) fn troubles(came: &Outcome, err: &mut dyn Write) -> io::Result<()> {
     for warning in &came.warnings {
         writeln!(err, "warning: {}", EscapedLine(warning))?;

@@ -1,8 +1,8 @@
-//! `airpods status`: what each service is doing, from one listing of podman's containers and of
-//! its networks, one look at each health path, and the kernel's word on which way the packets go.
+//! `airpods status`: what each service is doing. It lists podman's containers and networks once,
+//! checks each service's health, and asks the kernel for the network paths.
 //!
-//! [`state`] judges a service's container, [`row`] adds its health and its path and names the next command, [`table`] draws
-//! rows, and [`watch`] does so again and again.
+//! [`state`] evaluates a service's container. [`row`] adds its health and its path, and names the
+//! next command. [`table`] draws rows, and [`watch`] repeats that.
 
 mod row;
 mod state;
@@ -46,7 +46,7 @@ pub struct Args {
     json: bool,
 }
 
-/// Seconds between two looks.
+/// Parses the seconds between two updates.
 fn interval(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "a number of seconds is needed".to_owned())?;
     if (0.1..=86_400.0).contains(&seconds) {
@@ -78,7 +78,7 @@ async fn status(args: &Args, config: &Config, folder: Option<&Path>) -> Result<E
     Ok(Exit::Done)
 }
 
-/// The table is data and goes to stdout; what a person is to know about it goes to stderr.
+/// Prints the rows. The table is data and goes to stdout, notes go to stderr.
 fn print(rows: &[Row], args: &Args) -> io::Result<()> {
     if args.json {
         return print_json(&document(rows));
@@ -91,18 +91,18 @@ fn print(rows: &[Row], args: &Args) -> io::Result<()> {
 
 /// The lines below the table: a note about the clamp, and the next command.
 fn remarks(rows: &[Row], named: &[String]) -> Vec<String> {
-    // Services that share a link share the note.
+    // Services that share a link share the note, so it is printed once.
     let elsewhere = rows.iter().find_map(|row| row.elsewhere.as_ref()).map(|elsewhere| format!("note: {elsewhere}"));
     let next = row::next(rows, named).map(|command| format!("next: {command}"));
     elsewhere.into_iter().chain(next).collect()
 }
 
-/// The whole answer as JSON.
+/// The whole status as JSON.
 fn document(rows: &[Row]) -> Value {
     json!({ "services": rows.iter().map(Row::to_json).collect::<Vec<_>>() })
 }
 
-/// Looks once at the services named, at all if none is.
+/// Reads the state of the named services once; of all if none is named.
 async fn look(
     connection: &Connection,
     config: &Config,
@@ -120,7 +120,7 @@ async fn look(
     });
     let mut rows = join_all(rows).await;
     if rows.iter().any(Row::leaves_by_tunnel) {
-        // A helper that does not run clamps nothing.
+        // A helper that is not running clamps nothing.
         let helper = status_if_running().await.unwrap_or_default();
         let memory = Memory::load(folder);
         for row in &mut rows {
@@ -140,7 +140,7 @@ struct Subject<'a> {
     container: Option<&'a Container>,
 }
 
-/// The services to show. One that is switched off and was never started is shown only if it is named.
+/// The services to show. A disabled service without a container is shown only if it is named.
 fn subjects<'a>(
     config: &'a Config,
     names: &[String],
@@ -160,7 +160,7 @@ fn subjects<'a>(
     Ok(configured.chain(left).collect())
 }
 
-/// The network that a container is really on.
+/// The network mode that a container actually has.
 fn mode(container: &Container) -> NetworkMode {
     if container.pod.is_some() || !container.networks.is_empty() { NetworkMode::Pod } else { NetworkMode::Host }
 }

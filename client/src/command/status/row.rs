@@ -1,4 +1,4 @@
-//! The status of a service, and the one command that is worth running next.
+//! The status of a service, and the next command.
 
 use std::time::SystemTime;
 
@@ -17,28 +17,29 @@ use crate::terminal::Uptime;
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) service: String,
-    /// The configuration has it.
+    /// Whether the configuration has the service.
     pub(super) configured: bool,
-    /// The name of its container; where there is none, the one it is to have.
+    /// The name of its container or, without one, the configured name.
     pub(super) container: String,
     pub(super) state: ServiceState,
     pub(super) started_at: Option<i64>,
     pub(super) health: Option<(HealthCheck, Result<Answer, String>)>,
-    /// Which way its packets go; none while it does not run.
+    /// The network path of its packets; none while it does not run.
     pub(super) path: Option<EgressPath>,
-    /// Whether somebody clamps that way; only where that helps.
+    /// Whether the path is clamped; none if a clamp would not help.
     pub(super) clamped: Option<bool>,
-    /// Its way is clamped to a value of another network.
+    /// The path is clamped to a value that was measured on another network.
     pub(super) elsewhere: Option<Elsewhere>,
 }
 
 impl Row {
-    /// It runs and does not answer as it should.
+    /// Whether it runs and fails its health check.
     pub(super) fn is_unwell(&self) -> bool {
         self.health.as_ref().is_some_and(|(_, outcome)| !outcome.as_ref().is_ok_and(|answer| answer.healthy))
     }
 
-    /// Large transfers of it may hang: nobody clamps its path, or the clamp is of another network.
+    /// Whether large transfers may hang: the path is not clamped, or the clamp's value is from
+    /// another network.
     pub(super) fn may_hang(&self) -> bool {
         self.clamped == Some(false) || self.elsewhere.is_some()
     }
@@ -57,7 +58,7 @@ impl Row {
         self.path.as_ref()?.egress.as_ref()
     }
 
-    /// Learns whether its way is clamped to a value that was measured on another network.
+    /// Finds out whether the path is clamped to a value that was measured on another network.
     pub(super) fn judge_value(&mut self, helper: &Status, memory: &Memory) {
         self.elsewhere = self.egress().and_then(|egress| {
             is_fixed(helper, &egress.link)?;
@@ -65,7 +66,7 @@ impl Row {
         });
     }
 
-    /// Learns from the helper's status whether its way is clamped.
+    /// Finds out from the helper's status whether the path is clamped.
     pub(super) fn judge_clamp(&mut self, helper: &Status) {
         let path = self.path.as_ref().filter(|path| path.exceeds_tunnel());
         let egress = path.and_then(|path| path.egress.as_ref());
@@ -87,7 +88,7 @@ impl Row {
         said.into_iter().filter(|one| !one.is_empty()).collect::<Vec<_>>().join(", ")
     }
 
-    /// Its health, or its exit.
+    /// Its health, or its exit code, in words.
     fn came_of_it(&self) -> String {
         match (&self.health, self.state.exit_code()) {
             (Some((check, Ok(answer))), _) => {
@@ -134,17 +135,18 @@ impl Row {
     }
 }
 
-/// Where a service is asked, if it is over HTTP.
+/// The URL of an HTTP health check.
 fn url(check: &HealthCheck) -> Option<String> {
     matches!(check, HealthCheck::Http(_)).then(|| check.question())
 }
 
-/// By which command it is asked, if it is by one.
+/// The command of a health check.
 fn command(check: &HealthCheck) -> Option<String> {
     matches!(check, HealthCheck::Command(_)).then(|| check.question())
 }
 
-/// The next command if something is wrong or nothing runs. `named` are the services that were asked for.
+/// The next command, if something is wrong or nothing runs. `named` are the services that the user
+/// named.
 pub(super) fn next(rows: &[Row], named: &[String]) -> Option<String> {
     let first = |is: fn(&Row) -> bool| rows.iter().find(|row| is(row));
     if rows.is_empty() {
@@ -165,7 +167,7 @@ pub(super) fn next(rows: &[Row], named: &[String]) -> Option<String> {
     if rows.iter().any(|row| row.state.runs()) {
         return None;
     }
-    // A service that is no longer configured cannot be started.
+    // A service that is not in the configuration cannot be started.
     let rests = |row: &Row| row.configured && !row.state.is_as_wanted();
     let start = ["airpods start"].into_iter().chain(named.iter().map(String::as_str));
     rows.iter().any(rests).then(|| start.collect::<Vec<_>>().join(" "))
@@ -194,7 +196,7 @@ pub(super) mod tests {
         Row { service, configured: true, container, state, started_at, health, path, clamped, elsewhere }
     }
 
-    /// A service whose packets leave through a VPN.
+    /// A running service whose packets leave through a VPN.
     pub(in super::super) fn running(service: &str, passage: NetworkPath, verdict: Verdict) -> Row {
         let kind = airpods_dbus::LinkKind { info_kind: "wireguard".to_owned(), tun_type: None, hardware: 65534 };
         let egress = Some(Egress { link: "wg0".to_owned(), index: 9, kind, mtu: 1380 });
@@ -202,7 +204,7 @@ pub(super) mod tests {
         Row { state: RUNNING, path, ..row(service) }
     }
 
-    /// A service that does not answer at an IPv6 address.
+    /// A running service that does not answer at an IPv6 address.
     pub(in super::super) fn silent(service: &str, passage: NetworkPath) -> Row {
         let path = "/api/".to_owned() + &"v".repeat(90);
         let at =

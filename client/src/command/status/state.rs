@@ -1,22 +1,22 @@
-//! The state of a service: its word, and whether a start would leave it so.
+//! The state of a service: a word for it, and whether a start would change it.
 
 use crate::config::{Config, Service};
 use crate::plan::was_stopped;
 use crate::podman::{Container, ContainerState};
 
-/// Podman's word on a service's container, and the configuration's on how it may end.
+/// The state of a service's container, and whether the configuration lets it end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::command) struct ServiceState {
-    /// None if there is no container: it was never started, or was removed.
+    /// None if there is no container: the service was never started, or was removed.
     pub(in crate::command) container: Option<ContainerState>,
-    /// The user stopped it, whatever its exit code.
+    /// The user stopped it, whatever its exit code is.
     pub(in crate::command) stopped: bool,
-    /// It does something once and ends.
+    /// It runs once and ends.
     pub(in crate::command) oneshot: bool,
 }
 
 impl ServiceState {
-    /// The state of a service; a service that was taken out of the configuration has only its container.
+    /// The state of a service. One that is not in the configuration has only its container.
     pub(in crate::command) fn of(config: &Config, service: Option<&Service>, container: Option<&Container>) -> Self {
         let container = container.map(|container| container.state);
         let stopped = service.zip(container).is_some_and(|(service, state)| was_stopped(config, service, state));
@@ -39,16 +39,16 @@ impl ServiceState {
         self.container == Some(ContainerState::Running)
     }
 
-    /// A start would leave it like this.
+    /// Whether a start would leave it as it is.
     pub(in crate::command) fn is_as_wanted(self) -> bool {
         self.runs() || (self.oneshot && self.exit_code() == Some(0))
     }
 
-    /// It ended by itself, and not well, or podman cannot use its container.
+    /// Whether it ended by itself with a failure, or podman cannot use its container.
     pub(in crate::command) fn has_failed(self) -> bool {
         match self.container {
             Some(ContainerState::Exited(code)) => code != 0 && !self.stopped,
-            // Both pass by themselves.
+            // These states pass by themselves.
             None | Some(ContainerState::Stopping | ContainerState::Removing) => false,
             Some(state) => state.improper().is_some(),
         }

@@ -1,7 +1,8 @@
 //! Draws rows as a table that fits a width.
 //!
-//! All five columns are beside each other if they fit. Otherwise the last ones go below their row, indented and wrapped at
-//! words. A service's name is shortened in its middle, and only if the first three columns do not fit. `--json` has whole values.
+//! If all five columns fit, they are side by side. Otherwise the last ones are printed below their
+//! row, indented and wrapped at words. A service's name is shortened in its middle only if the
+//! first three columns do not fit. `--json` has whole values.
 
 use std::fmt;
 
@@ -14,16 +15,16 @@ const GAP: usize = 2;
 /// The column in which a text below its row begins.
 const INDENT: usize = 4;
 
-/// The shortest form of a service's name.
+/// The fewest characters that a service's name is shortened to.
 const SHORTEST: usize = 8;
 
 /// The headings, one for each column.
 const HEADINGS: [&str; 5] = ["Service", "Status", "Uptime", "Path", "Info"];
 
-/// The columns that are never below their row.
+/// The number of columns that always stay in the row.
 const FIRST: usize = 3;
 
-/// A text of one column, harmless to a terminal.
+/// The text of one cell, with control characters escaped.
 #[derive(Debug, Clone)]
 struct Cell {
     text: String,
@@ -40,12 +41,13 @@ impl Cell {
     }
 }
 
-/// A line on the screen: its `Display` has the colours, which a stream that shows none takes out.
+/// A line on the screen. Its `Display` writes colours, which anstream removes for a stream that
+/// shows none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Line(Vec<(String, Tone)>);
 
 impl Line {
-    /// A line without colours, harmless to a terminal.
+    /// A line without colours, with control characters escaped.
     pub(super) fn plain(text: &str) -> Self {
         Self(vec![(EscapedLine(text).to_string(), Tone::Plain)])
     }
@@ -71,7 +73,7 @@ impl fmt::Display for Line {
     }
 }
 
-/// The heading and the lines of each row, none of which is longer than `width`.
+/// The heading and the lines of each row, at most `width` wide.
 pub(super) fn lines(rows: &[Row], width: usize) -> Vec<Line> {
     let heading = HEADINGS.map(|text| Cell::new(text, Tone::Plain));
     let mut table: Vec<[Cell; 5]> = std::iter::once(heading).chain(rows.iter().map(cells)).collect();
@@ -82,7 +84,7 @@ pub(super) fn lines(rows: &[Row], width: usize) -> Vec<Line> {
     for (number, row) in table.iter().enumerate() {
         let (first, below) = row.split_at(beside);
         lines.push(beside_each_other(first, &widths).cut(width));
-        // The heading of a column that is not there helps nobody.
+        // Headings of columns that do not fit are left out.
         for cell in below.iter().filter(|cell| number > 0 && !["", "-"].contains(&cell.text.as_str())) {
             let indent = (" ".repeat(INDENT), Tone::Plain);
             let wrapped = wrap(&cell.text, width.saturating_sub(INDENT)).into_iter();
@@ -146,7 +148,7 @@ fn beside_each_other(cells: &[Cell], widths: &[usize; 5]) -> Line {
     Line(pieces)
 }
 
-/// The text in lines of at most `width` characters; only a word that is longer is broken.
+/// The text in lines of at most `width` characters. Only a longer word is broken.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
     let (mut lines, mut line, mut used) = (Vec::new(), String::new(), 0);
@@ -181,7 +183,7 @@ mod tests {
     use crate::egress::{NetworkPath, RootlessBackend, Verdict};
     use crate::health::{HealthCheck, HttpCheck};
 
-    /// A usual terminal's.
+    /// The usual width of a terminal.
     const WIDTH: usize = 80;
 
     /// The table without its colours.

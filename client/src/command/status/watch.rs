@@ -1,4 +1,4 @@
-//! Shows rows again and again: in place on a terminal, one after the other elsewhere.
+//! Repeats the status: in place on a terminal, one after the other elsewhere.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::{Args, document, print, remarks};
 use crate::error::Failure;
 use crate::terminal::{self, print_json_line};
 
-/// Looks for ever, `interval` apart; ends with the first look that fails, or when nobody reads any more.
+/// Repeats for ever, every `interval`. Ends with the first failure, or when the output is closed.
 pub(super) async fn watch(
     interval: Duration,
     args: &Args,
@@ -57,17 +57,18 @@ async fn watch_in_a_row(
     }
 }
 
-/// Begins the alternate screen, which has no history, and hides the cursor (xterm's control sequences, "DEC Private Mode
-/// Set": 1049 and 25).
+/// Switches to the alternate screen, which has no history, and hides the cursor (xterm's control
+/// sequences, "DEC Private Mode Set": 1049 and 25).
 const OPEN: &str = "\u{1b}[?1049h\u{1b}[?25l";
 
-/// Gives the terminal back as it was.
+/// Shows the cursor and switches back.
 const CLOSE: &str = "\u{1b}[?25h\u{1b}[?1049l";
 
-/// A terminal that shows one table. Dropping it gives the terminal back, with the last table left on it.
+/// A terminal that shows one table. Dropping it restores the terminal and leaves the last table on
+/// it.
 struct Screen<'a> {
     title: String,
-    /// The services that were asked for.
+    /// The services that the user named.
     named: &'a [String],
     rows: Vec<Row>,
 }
@@ -102,12 +103,12 @@ impl<'a> Screen<'a> {
 impl Drop for Screen<'_> {
     fn drop(&mut self) {
         let last = self.lines(terminal::size().0).iter().fold(String::new(), |text, line| text + &painted(line) + "\n");
-        // A terminal that is gone needs nothing back.
+        // A terminal that is gone needs no restoring.
         let _ = write_at_once(&format!("{CLOSE}{last}"));
     }
 }
 
-/// A line with its colours, unless the user wants none (`NO_COLOR`, `CLICOLOR`).
+/// A line with its colours, unless the user turned them off (`NO_COLOR`, `CLICOLOR`).
 fn painted(line: &Line) -> String {
     let text = line.to_string();
     match anstream::AutoStream::choice(&io::stdout()) {
@@ -116,14 +117,16 @@ fn painted(line: &Line) -> String {
     }
 }
 
-/// In one piece, so that nothing flickers; and past whatever would take control sequences for colours.
+/// Writes with one call, so that nothing flickers, and past anstream, which would take control
+/// sequences for colours.
 fn write_at_once(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
 }
 
-/// The text that paints lines over whatever a screen of this size shows, so that nothing wraps or scrolls.
+/// The text that draws lines over the old content of a screen of this size. Nothing wraps or
+/// scrolls.
 fn frame(lines: &[Line], width: usize, height: usize) -> String {
     let fits = |line: &Line| painted(&line.cut(width));
     let shown: Vec<String> = if lines.len() > height {
@@ -133,7 +136,8 @@ fn frame(lines: &[Line], width: usize, height: usize) -> String {
     } else {
         lines.iter().map(fits).collect()
     };
-    // Home; after each line erase what is left of it, and below the last everything (ECMA-48: CUP, EL, ED).
+    // Move home, erase the rest of each line, and erase everything below the last (ECMA-48: CUP,
+    // EL, ED).
     format!("\u{1b}[H{}\u{1b}[J", shown.join("\u{1b}[K\r\n") + "\u{1b}[K")
 }
 

@@ -1,4 +1,4 @@
-//! The advice about the egress of the services. Pure.
+//! Decides about the clamp from the network paths of the services. Pure.
 
 use airpods_dbus::{ClampOptions, LinkName, PathMtu, Status, Target};
 
@@ -10,22 +10,22 @@ use crate::measure::memory::{Known, ago};
 use crate::plan::Launch;
 use crate::podman::Networking;
 
-/// The judgement of the services' network paths.
+/// The decision about the services' network paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Advice {
-    /// There is nothing to say.
+    /// No clamp, and no note.
     Nothing,
-    /// They leave through a tunnel that is narrower than the network, by sockets of the host.
+    /// They leave through a tunnel that is narrower than the network, but by sockets of the host.
     HostSockets(EgressPath, Option<Known>),
-    /// It was measured from their network that nothing hangs.
+    /// A measurement from their network shows that nothing hangs.
     Works(Narrow, Known),
     /// A clamp helps.
     Clamp(Narrow),
-    /// Which way they go is not known.
+    /// The network path is unknown.
     Unknown,
 }
 
-/// A tunnel that the services' packets are too big for.
+/// A tunnel that the services' packets do not fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Narrow {
     pub(super) egress: Egress,
@@ -33,17 +33,19 @@ pub(super) struct Narrow {
     cause: Cause,
 }
 
-/// The reason why packets are too big.
+/// The reason that packets do not fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Cause {
-    /// The network's packets for the link.
+    /// The network's packets exceed the link's MTU.
     Network { name: String, mtu: u32, measured: bool },
-    /// The link's packets for the path behind it, which takes this much. Whether the services are on a network that may be made smaller.
+    /// The link's packets exceed the path behind it, which takes this much. `on_network` says
+    /// whether all services are on a network whose MTU can be lowered.
     Path { takes: PathMtu, on_network: bool },
 }
 
 impl Advice {
-    /// `known` is what was measured in this network, on the link by which the host's packets leave.
+    /// Decides. `known` is the measurement in this network, on the link by which the host's packets
+    /// leave.
     pub(super) fn of(facts: &Facts, launches: &[Launch], known: Option<&Known>) -> Self {
         let ways: Vec<(&Launch, EgressPath)> =
             launches.iter().map(|launch| (launch, facts.path(mode(launch)))).collect();
@@ -76,7 +78,7 @@ impl Advice {
         by_sockets.map_or(Self::Nothing, |(_, way)| Self::HostSockets(way.clone(), known.cloned()))
     }
 
-    /// The note if no question is asked.
+    /// The note to print if no question is asked.
     pub(super) fn note(&self) -> Option<String> {
         match self {
             Self::HostSockets(way, known) => {
@@ -102,7 +104,7 @@ impl Advice {
     }
 }
 
-/// Whether sockets of the host need a clamp.
+/// Whether sockets of the host need a clamp, in words.
 fn needed(known: Option<&Known>) -> String {
     match known {
         Some(Known { remedy: Remedy::Nothing, verdict, age, .. }) => {
@@ -115,7 +117,7 @@ fn needed(known: Option<&Known>) -> String {
     }
 }
 
-/// The path behind the link carries less than the link.
+/// A path behind the link that carries less than the link, according to the measurement.
 fn narrow_path(ways: &[(&Launch, EgressPath)], known: &Known) -> Option<Narrow> {
     let Remedy::Fixed { mtu: takes, .. } = known.remedy else { return None };
     let leaves = |way: &EgressPath| way.egress.clone().filter(|egress| egress.link == known.link && egress.is_tunnel());
@@ -134,12 +136,12 @@ fn mode(launch: &Launch) -> NetworkMode {
 }
 
 impl Narrow {
-    /// Whether nobody has measured it.
+    /// Whether this is inferred and not measured.
     pub(super) fn is_inferred(&self) -> bool {
         matches!(self.cause, Cause::Network { measured: false, .. })
     }
 
-    /// The fault.
+    /// The fault in words.
     pub(super) fn problem(&self) -> String {
         format!("note: {}", self.sentence())
     }
@@ -161,7 +163,7 @@ impl Narrow {
         }
     }
 
-    /// The one question.
+    /// The question to the user.
     pub(super) fn question(&self) -> String {
         let sentence = self.sentence();
         let mut letters = sentence.chars();
@@ -178,7 +180,7 @@ impl Narrow {
         }
     }
 
-    /// Whether the cure is a clamp on every VPN link.
+    /// Whether the cure is a clamp of every VPN link.
     fn is_for_all(&self) -> bool {
         matches!(self.cause, Cause::Network { .. }) && self.egress.kind.is_vpn()
     }
@@ -190,7 +192,8 @@ impl Narrow {
         }
     }
 
-    /// The network's own MTU, which takes no right and helps UDP as well. Where sockets of the host send, nothing does without a right.
+    /// The cure that needs no privilege: a lower MTU of the network, which also helps UDP. If
+    /// sockets of the host send the packets, there is none.
     pub(super) fn cure_without_root(&self) -> Option<String> {
         let mtu = match self.cause {
             Cause::Network { .. } => self.egress.mtu.max(SMALLEST_MTU),
@@ -202,7 +205,7 @@ impl Narrow {
         ))
     }
 
-    /// The change that cures it.
+    /// The change that cures the fault.
     pub(super) fn change(&self) -> Change {
         let mtu = match self.cause {
             Cause::Path { takes, .. } => Some(takes),
@@ -213,7 +216,7 @@ impl Narrow {
         Change::On(target, ClampOptions { mtu, any_link, ..ClampOptions::default() })
     }
 
-    /// The links that it clamps.
+    /// The target of the clamp.
     pub(super) fn target(&self) -> Target {
         match LinkName::parse(&self.egress.link) {
             Ok(link) if !self.is_for_all() => Target::Link(link),
@@ -221,7 +224,7 @@ impl Narrow {
         }
     }
 
-    /// Whether it is cured already.
+    /// Whether the clamp is in force already.
     pub(super) fn is_cured(&self, status: &Status) -> bool {
         match self.cause {
             Cause::Network { .. } => clamp_coverage(status, &self.egress.link) == ClampCoverage::Clamped,

@@ -7,7 +7,7 @@ use crate::egress::{Egress, Leaving, NetworkFacts, RootlessBackend};
 use crate::measure::Code;
 use crate::plan::tests::{NEW, THREE, desired};
 
-/// A bridge of MTU 1500 behind `wg0` of this MTU.
+/// A bridge with an MTU of 1500 behind `wg0` with this MTU.
 fn behind_wg0(mtu: u32) -> Facts {
     let kind = LinkKind { info_kind: "wireguard".to_owned(), tun_type: None, hardware: 65534 };
     let wg0 = Egress { link: "wg0".to_owned(), index: 9, kind, mtu };
@@ -17,7 +17,7 @@ fn behind_wg0(mtu: u32) -> Facts {
     Facts { rootless: None, network, from_host: Some(leaving.clone()), from_network: Some(leaving) }
 }
 
-/// `model` and `web` on the network, `paint` on the host's.
+/// `model` and `web` are on the network, `paint` is on the host's.
 fn launches(services: &[&str]) -> Vec<Launch> {
     desired(THREE, services, NEW).launches
 }
@@ -111,7 +111,7 @@ fn to(mtu: u32) -> Remedy {
     Remedy::Fixed { mtu: PathMtu::new(mtu).unwrap(), at_least: false }
 }
 
-/// The offer behind a link of 1420 bytes.
+/// The offered clamp behind a link with an MTU of 1420.
 fn offered(facts: &Facts, services: &[&str], known: &Known) -> Narrow {
     match Advice::of(facts, &launches(services), Some(known)) {
         Advice::Clamp(narrow) => narrow,
