@@ -265,7 +265,7 @@ fn namespace(text: &str) -> Value {
 
 /// The settings in podman's inspection of a container.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Told {
+pub(super) struct ReportedOptions {
     pub(super) user: String,
     pub(super) hostname: String,
     pub(super) annotations: BTreeMap<String, String>,
@@ -294,39 +294,39 @@ pub(super) struct UlimitAnswer {
 }
 
 impl UlimitAnswer {
-    fn told(&self) -> String {
+    fn to_text(&self) -> String {
         let name = self.name.to_ascii_lowercase();
         format!("{}={}:{}", name.trim_start_matches("rlimit_"), self.soft, self.hard)
     }
 }
 
 /// The settings of an inspected container. One that was not set has podman's default.
-pub(super) fn decode(told: Told) -> Options {
+pub(super) fn decode(reported: ReportedOptions) -> Options {
     let mut options = Options::default();
     let text = |text: String| if text.is_empty() { Vec::new() } else { vec![text] };
     let switch = |on: bool| text(if on { "true".to_owned() } else { String::new() });
-    let kept = told.annotations.contains_key(KEEP_GROUPS).then(|| KEPT.to_owned());
-    options.set(ContainerOption::GroupAdd, told.groups.into_iter().chain(kept).collect());
-    options.set(ContainerOption::User, text(told.user));
-    options.set(ContainerOption::Hostname, text(told.hostname));
-    options.set(ContainerOption::Init, switch(told.init));
-    options.set(ContainerOption::ReadOnly, switch(told.read_only));
-    options.set(ContainerOption::Ipc, text(told.ipc));
-    options.set(ContainerOption::Userns, text(told.userns));
-    let size = if told.shm_size == 0 { String::new() } else { Memory::of(told.shm_size).to_string() };
+    let kept = reported.annotations.contains_key(KEEP_GROUPS).then(|| KEPT.to_owned());
+    options.set(ContainerOption::GroupAdd, reported.groups.into_iter().chain(kept).collect());
+    options.set(ContainerOption::User, text(reported.user));
+    options.set(ContainerOption::Hostname, text(reported.hostname));
+    options.set(ContainerOption::Init, switch(reported.init));
+    options.set(ContainerOption::ReadOnly, switch(reported.read_only));
+    options.set(ContainerOption::Ipc, text(reported.ipc));
+    options.set(ContainerOption::Userns, text(reported.userns));
+    let size = if reported.shm_size == 0 { String::new() } else { Memory::of(reported.shm_size).to_string() };
     options.set(ContainerOption::ShmSize, text(size));
-    options.set(ContainerOption::CapAdd, told.bounding);
-    let security = told.security.iter().flat_map(|told| {
-        let mut labels = told.split(LABELS);
+    options.set(ContainerOption::CapAdd, reported.bounding);
+    let security = reported.security.iter().flat_map(|reported| {
+        let mut labels = reported.split(LABELS);
         let first = labels.next().map(str::to_owned);
         first.into_iter().chain(labels.map(|label| format!("label={label}"))).collect::<Vec<_>>()
     });
     options.set(ContainerOption::SecurityOpt, security.collect());
-    options.set(ContainerOption::WorkingDir, text(told.working_dir));
-    let tmpfs = told.tmpfs.into_iter().map(|(path, options)| format!("{path}:{options}"));
+    options.set(ContainerOption::WorkingDir, text(reported.working_dir));
+    let tmpfs = reported.tmpfs.into_iter().map(|(path, options)| format!("{path}:{options}"));
     options.set(ContainerOption::Tmpfs, tmpfs.collect());
-    options.set(ContainerOption::Ulimits, told.ulimits.iter().map(UlimitAnswer::told).collect());
-    options.set(ContainerOption::Privileged, switch(told.privileged));
+    options.set(ContainerOption::Ulimits, reported.ulimits.iter().map(UlimitAnswer::to_text).collect());
+    options.set(ContainerOption::Privileged, switch(reported.privileged));
     options
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{host_ports, state};
 use crate::config::Period;
 use crate::kernel::lives;
-use crate::podman::option::{self, Told, UlimitAnswer};
+use crate::podman::option::{self, ReportedOptions, UlimitAnswer};
 use crate::podman::rest::or_default;
 use crate::podman::{ContainerState, Options};
 use crate::port::PublishedPort;
@@ -294,9 +294,9 @@ impl DetailAnswer {
         Names { dns_servers: self.host_config.dns.clone(), hosts: self.host_config.extra_hosts.clone() }
     }
 
-    fn told(&self) -> Told {
+    fn reported_options(&self) -> ReportedOptions {
         let (config, host) = (&self.config, &self.host_config);
-        Told {
+        ReportedOptions {
             user: config.user.clone(),
             hostname: config.hostname.clone(),
             annotations: config.annotations.clone(),
@@ -328,7 +328,7 @@ impl DetailAnswer {
 
     /// The whole detail. `names` are the pod's for a container in a pod.
     pub(in crate::podman) fn into_detail(self, names: Names) -> ContainerDetail {
-        let (options, command) = (option::decode(self.told()), self.command());
+        let (options, command) = (option::decode(self.reported_options()), self.command());
         let settings = self.network_settings;
         ContainerDetail {
             state: state(&self.state.status, self.state.exit_code),

@@ -48,20 +48,20 @@ const USUAL: [&str; 3] = ["CAP_CHOWN", "CAP_KILL", "CAP_SETUID"];
 
 /// The settings as podman reports them: the resulting capabilities in place of the added and
 /// dropped ones, and one word for every user namespace of the container's own.
-pub(super) fn told(wanted: &Options) -> Options {
-    let mut told = wanted.clone();
+pub(super) fn reported(wanted: &Options) -> Options {
+    let mut reported = wanted.clone();
     let (added, dropped) = (wanted.get(ContainerOption::CapAdd), wanted.get(ContainerOption::CapDrop));
     let drops = |name: &str| dropped.iter().any(|dropped| dropped == "ALL" || dropped == name);
     let kept = USUAL.into_iter().filter(|name| !drops(name)).map(str::to_owned);
-    told.set(ContainerOption::CapAdd, kept.chain(added.iter().cloned()).collect());
-    told.set(ContainerOption::CapDrop, Vec::new());
+    reported.set(ContainerOption::CapAdd, kept.chain(added.iter().cloned()).collect());
+    reported.set(ContainerOption::CapDrop, Vec::new());
     let tmpfs =
         |one: &String| format!("{one}{}rw,rprivate,nosuid,nodev,tmpcopyup", if one.contains(':') { ',' } else { ':' });
-    told.set(ContainerOption::Tmpfs, wanted.get(ContainerOption::Tmpfs).iter().map(tmpfs).collect());
+    reported.set(ContainerOption::Tmpfs, wanted.get(ContainerOption::Tmpfs).iter().map(tmpfs).collect());
     if !matches!(wanted.get(ContainerOption::Userns).first().map(String::as_str), None | Some("host")) {
-        told.set(ContainerOption::Userns, vec!["private".to_owned()]);
+        reported.set(ContainerOption::Userns, vec!["private".to_owned()]);
     }
-    told
+    reported
 }
 
 /// Go's `filepath.Clean`.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::spelling::told;
+use super::spelling::reported;
 use super::{missing, refused, taken};
 use crate::config::Reference;
 use crate::podman::{
@@ -84,7 +84,7 @@ impl World {
             env: spec.env.clone().into_iter().chain(self.given_secrets(spec, *state)).collect(),
             mounts: spec.mounts.iter().map(mounted).collect(),
             devices: spec.gpu.iter().chain(&spec.devices).map(|device| on_host(device)).collect(),
-            options: told(&spec.options),
+            options: reported(&spec.options),
             labels: spec.labels.clone(),
             hosts: spec.hosts.iter().chain(endpoint.iter().flat_map(|endpoint| &endpoint.hosts)).cloned().collect(),
             health: spec.health.clone().unwrap_or_default(),
