@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::start::{surroundings, tell_troubles};
+use super::start::{host_context, tell_troubles};
 use super::{Context, NeverStarted, completions};
 use crate::config::{Config, PodmanUrl};
 use crate::error::{Exit, Failure};
@@ -66,9 +66,9 @@ async fn prepare(args: &Args, config: &Config) -> Result<(Connection, Restart), 
     let services = plan::chosen(config, &args.services, true)?;
     let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
     // A restart also works if this fails; it then only does not compare the settings.
-    let known = surroundings(config, &services, false, connection.podman.is_rootless()).await.ok();
-    let surroundings = known.clone().unwrap_or_default();
-    let desired = Desired::from_config(config, &services, connection.podman.version(), &surroundings);
+    let known = host_context(config, &services, false, connection.podman.is_rootless()).await.ok();
+    let host_context = known.clone().unwrap_or_default();
+    let desired = Desired::from_config(config, &services, connection.podman.version(), &host_context);
     let observed = Observed::of(&connection.podman, BTreeSet::new()).await?;
     let named = !args.services.is_empty();
     let mut restart = plan::restart(&desired, &observed, named);

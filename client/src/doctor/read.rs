@@ -191,9 +191,9 @@ async fn within<T>(call: impl Future<Output = podman::Result<T>>) -> Result<T, S
 
 async fn look(podman: &Rest, config: &Config, dns_servers: Vec<IpAddr>) -> podman::Result<Look> {
     let (gpu, rootless) = (crate::gpu::Found::here(), podman.is_rootless());
-    let surroundings = HostContext { gpu, rootless, dns_servers, ..HostContext::default() };
+    let host_context = HostContext { gpu, rootless, dns_servers, ..HostContext::default() };
     let enabled: Vec<_> = config.enabled().collect();
-    let desired = Desired::from_config(config, &enabled, podman.version(), &surroundings);
+    let desired = Desired::from_config(config, &enabled, podman.version(), &host_context);
     // Whether images are there does not matter to what is in the way.
     let mut observed = Observed::of(podman, BTreeSet::new()).await?;
     observed.look_at_secrets(podman, &desired).await?;

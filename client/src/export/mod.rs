@@ -55,12 +55,12 @@ impl<'a> Subject<'a> {
     ///
     /// # Errors
     /// A service does not exist or is disabled.
-    pub fn of(config: &'a Config, names: &[String], surroundings: &HostContext) -> Result<Self, UnknownService> {
+    pub fn of(config: &'a Config, names: &[String], host_context: &HostContext) -> Result<Self, UnknownService> {
         let asked: Vec<_> = chosen(config, names, false)?.into_iter().map(|(name, _)| name.clone()).collect();
         let mut alone = config.clone();
         alone.services.retain(|name, _| asked.contains(name));
         let services = alone.services.iter().collect::<Vec<_>>();
-        let desired = Desired::from_config(&alone, &services, PODMAN, surroundings);
+        let desired = Desired::from_config(&alone, &services, PODMAN, host_context);
         Ok(Self { desired, habits: &config.cli, secrets: SecretValues::default() })
     }
 }

@@ -67,14 +67,14 @@ impl Desired {
         config: &Config,
         services: &[(&ServiceName, &Service)],
         version: Version,
-        surroundings: &HostContext,
+        host_context: &HostContext,
     ) -> Self {
-        let dns_servers = surroundings.dns_servers(config);
+        let dns_servers = host_context.dns_servers(config);
         let mut endpoints = endpoints(config, dns_servers);
         if !version.forwards_dns_per_container() && !dns_servers.is_empty() {
             pin(&mut endpoints);
         }
-        let launch = |name: &ServiceName, service: &Service| launch(config, &endpoints, surroundings, name, service);
+        let launch = |name: &ServiceName, service: &Service| launch(config, &endpoints, host_context, name, service);
         let chosen: BTreeSet<&str> = services.iter().map(|(name, _)| name.as_str()).collect();
         let pods = endpoints.iter().filter_map(|(owner, endpoint)| match owner {
             EndpointOwner::Pod(name) => Some((name.clone(), pod(name, endpoint))),
@@ -218,7 +218,7 @@ fn pod(name: &str, endpoint: &Endpoint) -> PodSpec {
 fn launch(
     config: &Config,
     endpoints: &BTreeMap<EndpointOwner, Endpoint>,
-    surroundings: &HostContext,
+    host_context: &HostContext,
     name: &ServiceName,
     service: &Service,
 ) -> Launch {
@@ -228,11 +228,11 @@ fn launch(
         (NetworkMode::Pod, EndpointOwner::Pod(pod)) => Networking::Pod(pod),
         // A disabled service has no endpoint. It gets a bare one, never the host's network.
         (NetworkMode::Pod, own) => {
-            let bare = || bare_endpoint(config, surroundings.dns_servers(config));
+            let bare = || bare_endpoint(config, host_context.dns_servers(config));
             Networking::Own(endpoints.get(&own).cloned().unwrap_or_else(bare))
         }
     };
-    let gpu = gpu(config, service, surroundings);
+    let gpu = gpu(config, service, host_context);
     let env_file = service.env_file.iter().flat_map(|file| file.variables.iter().cloned());
     let health = HealthCheck::of(config, service);
     let mut container = ContainerSpec {
@@ -251,7 +251,7 @@ fn launch(
         },
         restart: restart(config, service),
         label_disable: !gpu.is_empty(),
-        options: options(service, &gpu, surroundings),
+        options: options(service, &gpu, host_context),
         gpu,
         devices: service.devices.clone(),
         hosts: service.extra_hosts.iter().filter(|_| !in_pod).cloned().collect(),
@@ -289,8 +289,8 @@ fn secret_env(service: &Service) -> BTreeMap<String, SecretSource> {
 }
 
 /// The GPU devices of a service: its own choice, or the global one.
-fn gpu(config: &Config, service: &Service, surroundings: &HostContext) -> Vec<String> {
-    if !service.gpu.wanted() || surroundings.force_cpu {
+fn gpu(config: &Config, service: &Service, host_context: &HostContext) -> Vec<String> {
+    if !service.gpu.wanted() || host_context.force_cpu {
         return Vec::new();
     }
     let of_all = [config.runtime.gpu_device_flag.clone()];
@@ -301,8 +301,8 @@ fn gpu(config: &Config, service: &Service, surroundings: &HostContext) -> Vec<St
             &mut devices,
             match device {
                 GpuDevice::None => Vec::new(),
-                GpuDevice::Auto => surroundings.gpu.all(),
-                GpuDevice::One(id) => surroundings.gpu.one(id),
+                GpuDevice::Auto => host_context.gpu.all(),
+                GpuDevice::One(id) => host_context.gpu.one(id),
                 GpuDevice::Device(device) => vec![device.clone()],
             },
         );
@@ -312,9 +312,9 @@ fn gpu(config: &Config, service: &Service, surroundings: &HostContext) -> Vec<St
 
 /// The options that are passed to podman unchanged. In rootless podman a container with a GPU keeps
 /// the user's groups: only they (`video`, `render`) allow it to open the devices.
-fn options(service: &Service, gpu: &[String], surroundings: &HostContext) -> Options {
+fn options(service: &Service, gpu: &[String], host_context: &HostContext) -> Options {
     let mut options = service.options.clone();
-    let by_groups = surroundings.rootless && surroundings.gpu.are_nodes() && !gpu.is_empty();
+    let by_groups = host_context.rootless && host_context.gpu.are_nodes() && !gpu.is_empty();
     if by_groups && options.get(ContainerOption::GroupAdd).is_empty() {
         options.set(ContainerOption::GroupAdd, vec!["keep-groups".to_owned()]);
     }

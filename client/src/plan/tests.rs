@@ -196,11 +196,11 @@ async fn only_an_old_podman_with_dns_servers_needs_fixed_addresses() {
 
 #[test]
 fn servers_that_were_found_are_given_only_where_the_configuration_says_auto() {
-    let surroundings = HostContext { dns_servers: vec!["192.0.2.53".parse().unwrap()], ..HostContext::default() };
+    let host_context = HostContext { dns_servers: vec!["192.0.2.53".parse().unwrap()], ..HostContext::default() };
     for (servers, expected) in [("'auto'", "192.0.2.53"), ("['192.0.2.1']", "192.0.2.1"), ("[]", "")] {
         let config = config(&format!("runtime.network.dns_servers = {servers}\n{THREE}"));
         let services = chosen(&config, &["web".to_owned()], false).unwrap();
-        let desired = Desired::from_config(&config, &services, NEW, &surroundings);
+        let desired = Desired::from_config(&config, &services, NEW, &host_context);
         let crate::podman::Networking::Own(endpoint) = &desired.launches[0].container.networking else { panic!() };
         let given: Vec<_> = endpoint.dns_servers.iter().map(ToString::to_string).collect();
         assert_eq!(given.join(" "), expected, "{servers}");

@@ -109,8 +109,8 @@ fn subject<'a>(
     services: &[String],
     with_secrets: bool,
 ) -> Result<Subject<'a>, Failure> {
-    let surroundings = HostContext { gpu: gpu::Found::here(), ..HostContext::default() };
-    let mut subject = Subject::of(&loaded.config, services, &surroundings)?;
+    let host_context = HostContext { gpu: gpu::Found::here(), ..HostContext::default() };
+    let mut subject = Subject::of(&loaded.config, services, &host_context)?;
     if with_secrets {
         subject.secrets = context.kept_secrets(loaded, subject.desired.secret_sources(), &SecretValues::default())?;
     }

@@ -27,7 +27,7 @@ use clamp::Clamp;
 use consent::agree;
 use measuring::Measuring;
 use offer::Offer;
-pub(super) use prepare::surroundings;
+pub(super) use prepare::host_context;
 use prepare::{Prepared, prepare};
 pub(super) use tell::{plan as show_plan, troubles as tell_troubles};
 

@@ -34,8 +34,8 @@ pub(super) async fn prepare(args: &Args, context: &Context, loaded: &Loaded) -> 
     let services = plan::chosen(config, &args.services, false)?;
     let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
     let podman = &connection.podman;
-    let surroundings = surroundings(config, &services, args.cpu, podman.is_rootless()).await?;
-    let mut desired = Desired::from_config(config, &services, podman.version(), &surroundings);
+    let host_context = host_context(config, &services, args.cpu, podman.is_rootless()).await?;
+    let mut desired = Desired::from_config(config, &services, podman.version(), &host_context);
     // A secret that cannot be read is an error only if a container is created with it.
     let secrets = context.known_secrets(loaded, desired.secret_sources());
     desired.give_secrets(&secrets);
@@ -58,12 +58,12 @@ pub(super) async fn prepare(args: &Args, context: &Context, loaded: &Loaded) -> 
     }
     // Without `plan.network` a step creates the network with the configured settings.
     let facts = egress::survey(podman, plan.network.as_ref(), &config.runtime);
-    let dns_servers = surroundings.dns_servers;
+    let dns_servers = host_context.dns_servers;
     Ok(Prepared { connection, plan, launches: desired.launches, secrets, facts, dns_servers, conflict })
 }
 
 /// The properties of the host that a launch depends on.
-pub(in crate::command) async fn surroundings(
+pub(in crate::command) async fn host_context(
     config: &Config,
     services: &[(&ServiceName, &Service)],
     force_cpu: bool,

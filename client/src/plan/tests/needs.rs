@@ -242,9 +242,9 @@ async fn an_image_that_must_be_there_and_is_not_is_told_before_the_first_step() 
 fn a_gpu_that_is_found_is_given_with_the_groups_that_may_use_it() {
     let config = config(&format!("{ALONE}{MODEL}"));
     let launch = |gpu: crate::gpu::Found, rootless: bool| {
-        let surroundings = HostContext { gpu, rootless, ..HostContext::default() };
+        let host_context = HostContext { gpu, rootless, ..HostContext::default() };
         let services = chosen(&config, &[], false).unwrap();
-        let container = Desired::from_config(&config, &services, NEW, &surroundings).launches.remove(0).container;
+        let container = Desired::from_config(&config, &services, NEW, &host_context).launches.remove(0).container;
         (container.gpu, container.options.get(crate::podman::ContainerOption::GroupAdd).to_vec())
     };
     let amd = crate::gpu::Found {
