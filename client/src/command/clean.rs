@@ -134,8 +134,8 @@ async fn prepare(args: &Args, config: &Config, files: Vec<PathBuf>) -> Result<Op
     let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
     let holdings = look(&connection.podman, args.scope(), config, files).await?;
     let consent = Consent::from_switches(args.force, config.cli.auto_confirm);
-    let spare_volumes = consent == Consent::Given && !args.volumes;
-    let plan = plan::clean(args.scope(), spare_volumes, &holdings);
+    let keep_volumes = consent == Consent::Given && !args.volumes;
+    let plan = plan::clean(args.scope(), keep_volumes, &holdings);
     if args.dry_run && args.json {
         print_json(&plan.to_json())?;
         return Ok(None);
@@ -145,8 +145,8 @@ async fn prepare(args: &Args, config: &Config, files: Vec<PathBuf>) -> Result<Op
     let mut out: Box<dyn Write> =
         if args.dry_run { Box::new(anstream::stdout()) } else { Box::new(anstream::stderr()) };
     plan.lines().try_for_each(|line| writeln!(out, "{}", EscapedLine(&line)))?;
-    for spared in &plan.spared {
-        writeln!(anstream::stderr(), "{}", EscapedLine(&spared.to_string()))?;
+    for skipped in &plan.skipped {
+        writeln!(anstream::stderr(), "{}", EscapedLine(&skipped.to_string()))?;
     }
     if plan.stages.is_empty() {
         writeln!(out, "nothing to clean")?;
@@ -215,7 +215,7 @@ async fn clean(
     let ended = teardown::carry_out(&connection.podman, &plan.stages, config.cli.stop_timeout.get(), interrupt).await;
     if args.json {
         let mut outcome = teardown::outcome(&ended);
-        outcome["kept"] = plan.spared.iter().map(Skipped::to_json).collect();
+        outcome["kept"] = plan.skipped.iter().map(Skipped::to_json).collect();
         outcome["backups"] = json!(copies);
         print_json(&outcome)?;
     }

@@ -47,7 +47,7 @@ pub struct Clean {
     /// remove files.
     pub stages: Stages,
     /// The objects in scope that are kept.
-    pub spared: Vec<Skipped>,
+    pub skipped: Vec<Skipped>,
     usage: DiskUsage,
 }
 
@@ -95,7 +95,7 @@ impl Clean {
         });
         json!({
             "steps": steps.collect::<Vec<_>>(),
-            "kept": self.spared.iter().map(Skipped::to_json).collect::<Vec<_>>(),
+            "kept": self.skipped.iter().map(Skipped::to_json).collect::<Vec<_>>(),
         })
     }
 
@@ -129,11 +129,11 @@ impl Clean {
 /// Plans a clean-up. It removes only objects with our labels, configured volumes and images that
 /// nothing else uses, and files of airpods' own.
 ///
-/// `spare_volumes` keeps volumes whatever the scope says, because no question will name them.
+/// `keep_volumes` keeps volumes whatever the scope says, because no question will name them.
 #[must_use]
-pub fn clean(scope: Scope, spare_volumes: bool, holdings: &Inventory) -> Clean {
+pub fn clean(scope: Scope, keep_volumes: bool, holdings: &Inventory) -> Clean {
     let cleaner = Cleaner { scope, holdings };
-    let mut spared = Vec::new();
+    let mut skipped = Vec::new();
     let observed = &holdings.observed;
     let stops = observed.containers.iter().filter(|container| cleaner.goes(container)).filter_map(|container| {
         let service = container.labels.get(SERVICE).cloned().unwrap_or_default();
@@ -144,14 +144,14 @@ pub fn clean(scope: Scope, spare_volumes: bool, holdings: &Inventory) -> Clean {
     let remove = |kind: Kind| move |name: String| Teardown::Remove(kind, name);
     let mut stages: Stages =
         vec![stops.collect(), containers.map(|container| remove(Kind::Container)(container.name.clone())).collect()];
-    stages.push(cleaner.pods(&mut spared).into_iter().map(remove(Kind::Pod)).collect());
-    let mut used: Vec<Teardown> = cleaner.networks(&mut spared).into_iter().map(remove(Kind::Network)).collect();
-    used.extend(cleaner.volumes(spare_volumes, &mut spared).into_iter().map(remove(Kind::Volume)));
-    used.extend(cleaner.images(&mut spared).into_iter().map(remove(Kind::Image)));
+    stages.push(cleaner.pods(&mut skipped).into_iter().map(remove(Kind::Pod)).collect());
+    let mut used: Vec<Teardown> = cleaner.networks(&mut skipped).into_iter().map(remove(Kind::Network)).collect();
+    used.extend(cleaner.volumes(keep_volumes, &mut skipped).into_iter().map(remove(Kind::Volume)));
+    used.extend(cleaner.images(&mut skipped).into_iter().map(remove(Kind::Image)));
     stages.push(used);
     stages.push(holdings.files.iter().filter(|_| scope.configs).cloned().map(Teardown::Discard).collect());
     stages.retain(|stage| !stage.is_empty());
-    Clean { stages, spared, usage: holdings.usage.clone() }
+    Clean { stages, skipped, usage: holdings.usage.clone() }
 }
 
 struct Cleaner<'a> {
@@ -177,13 +177,13 @@ impl Cleaner<'_> {
     }
 
     /// Our pods, except those with a container that stays.
-    fn pods(&self, spared: &mut Vec<Skipped>) -> Vec<String> {
+    fn pods(&self, skipped: &mut Vec<Skipped>) -> Vec<String> {
         let mut gone = Vec::new();
         for pod in self.holdings.observed.pods.iter().filter(|pod| self.scope.pods && is_ours(&pod.labels)) {
             match self.stranger_in(pod) {
                 Some(stranger) => {
                     let why = format!("the container `{stranger}` in it was not made by airpods");
-                    spared.push(Skipped { kind: Kind::Pod, name: pod.name.clone(), why });
+                    skipped.push(Skipped { kind: Kind::Pod, name: pod.name.clone(), why });
                 }
                 None => gone.push(pod.name.clone()),
             }
@@ -196,7 +196,7 @@ impl Cleaner<'_> {
     }
 
     /// Our networks that are free after the clean-up.
-    fn networks(&self, spared: &mut Vec<Skipped>) -> Vec<String> {
+    fn networks(&self, skipped: &mut Vec<Skipped>) -> Vec<String> {
         if !self.scope.network {
             return Vec::new();
         }
@@ -212,11 +212,11 @@ impl Cleaner<'_> {
                 .find(|pod| is_ours(&pod.labels) && (!self.scope.pods || self.stranger_in(pod).is_some()));
             if let Some(container) = observed.containers.iter().find(on_it) {
                 let why = self.holder(&container.name, "is on");
-                spared.push(Skipped { kind: Kind::Network, name: network.name.clone(), why });
+                skipped.push(Skipped { kind: Kind::Network, name: network.name.clone(), why });
             } else if let Some(pod) = pod {
                 let hint = if self.scope.pods { "" } else { "; `--pods` removes that" };
                 let why = format!("the pod `{}` may be on it{hint}", pod.name);
-                spared.push(Skipped { kind: Kind::Network, name: network.name.clone(), why });
+                skipped.push(Skipped { kind: Kind::Network, name: network.name.clone(), why });
             } else {
                 gone.push(network.name.clone());
             }
@@ -224,7 +224,7 @@ impl Cleaner<'_> {
         gone
     }
 
-    fn volumes(&self, spare: bool, spared: &mut Vec<Skipped>) -> Vec<String> {
+    fn volumes(&self, keep: bool, skipped: &mut Vec<Skipped>) -> Vec<String> {
         if !self.scope.volumes {
             return Vec::new();
         }
@@ -232,10 +232,10 @@ impl Cleaner<'_> {
         for (volume, users) in &self.holdings.volumes {
             if let Some(user) = users.iter().find(|user| !self.is_gone(user)) {
                 let why = self.holder(user, "uses");
-                spared.push(Skipped { kind: Kind::Volume, name: volume.clone(), why });
-            } else if spare {
+                skipped.push(Skipped { kind: Kind::Volume, name: volume.clone(), why });
+            } else if keep {
                 let why = "no question names it; `--volumes` removes it".to_owned();
-                spared.push(Skipped { kind: Kind::Volume, name: volume.clone(), why });
+                skipped.push(Skipped { kind: Kind::Volume, name: volume.clone(), why });
             } else {
                 gone.push(volume.clone());
             }
@@ -243,7 +243,7 @@ impl Cleaner<'_> {
         gone
     }
 
-    fn images(&self, spared: &mut Vec<Skipped>) -> Vec<String> {
+    fn images(&self, skipped: &mut Vec<Skipped>) -> Vec<String> {
         if !self.scope.images {
             return Vec::new();
         }
@@ -254,7 +254,7 @@ impl Cleaner<'_> {
             match user {
                 Some(user) => {
                     let why = self.holder(&user.name, "uses");
-                    spared.push(Skipped { kind: Kind::Image, name: image.clone(), why });
+                    skipped.push(Skipped { kind: Kind::Image, name: image.clone(), why });
                 }
                 None => drop(gone.insert(image.clone())),
             }

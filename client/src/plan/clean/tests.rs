@@ -49,7 +49,7 @@ async fn everything_of_ours_goes_and_nothing_of_others() {
     let plan = clean(ALL, false, &holdings(&podman).await);
     let podmans: Vec<Vec<Teardown>> = plan.stages[..plan.stages.len() - 1].to_vec();
     assert_eq!(plan.stages.last().unwrap(), &[Teardown::Discard("/home/x/config.toml".into())]);
-    assert_eq!(plan.spared, []);
+    assert_eq!(plan.skipped, []);
     let ended = end(&podman, &podmans, 1, |_| {}, pending(), pending()).await;
     assert_eq!(ended.refused, []);
     let world = podman.world();
@@ -67,7 +67,7 @@ async fn what_is_in_use_stays_and_it_is_said_by_whom() {
     let scope = Scope { pods: false, configs: false, ..ALL };
     let plan = clean(scope, false, &holdings(&podman).await);
     assert_eq!(names(&plan), Vec::<String>::new());
-    let said: Vec<String> = plan.spared.iter().map(ToString::to_string).collect();
+    let said: Vec<String> = plan.skipped.iter().map(ToString::to_string).collect();
     let expected = [
         "the network `airpods_network` stays: the container `model-0` is on it; `--pods` removes that",
         "the volume `weights` stays: the container `model-0` uses it; `--pods` removes that",
@@ -87,7 +87,7 @@ async fn what_somebody_else_uses_stays_though_it_has_our_name() {
     stranger.networking = crate::podman::Networking::Pod("alone".into());
     let podman = Simulated::new(NEW, world);
     let plan = clean(ALL, false, &holdings(&podman).await);
-    let said: Vec<String> = plan.spared.iter().map(ToString::to_string).collect();
+    let said: Vec<String> = plan.skipped.iter().map(ToString::to_string).collect();
     let expected = [
         "the pod `alone` stays: the container `stranger` in it was not made by airpods",
         "the network `airpods_network` stays: the pod `alone` may be on it",
@@ -110,7 +110,7 @@ async fn volumes_are_named_in_the_question_or_stay() {
     let forced = clean(ALL, true, &holdings);
     assert_eq!(forced.question(), "Do all of this?");
     assert_eq!(
-        forced.spared[0].to_string(),
+        forced.skipped[0].to_string(),
         "the volume `weights` stays: no question names it; `--volumes` removes it"
     );
     assert!(forced.lines().all(|line| !line.contains("volume")));
