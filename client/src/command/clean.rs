@@ -132,10 +132,10 @@ fn files(loaded: &Loaded, context: &Context) -> Vec<PathBuf> {
 /// done.
 async fn prepare(args: &Args, config: &Config, files: Vec<PathBuf>) -> Result<Option<(Connection, Clean)>, Failure> {
     let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
-    let holdings = look(&connection.podman, args.scope(), config, files).await?;
+    let inventory = look(&connection.podman, args.scope(), config, files).await?;
     let consent = Consent::from_switches(args.force, config.cli.auto_confirm);
     let keep_volumes = consent == Consent::Given && !args.volumes;
-    let plan = plan::clean(args.scope(), keep_volumes, &holdings);
+    let plan = plan::clean(args.scope(), keep_volumes, &inventory);
     if args.dry_run && args.json {
         print_json(&plan.to_json())?;
         return Ok(None);

@@ -190,13 +190,13 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
     }
 
     async fn read_back(&self, service: &str, expected: &Expected) -> Result<(), Trouble> {
-        let closely = Inspection::at(self.podman, expected).await?;
+        let inspection = Inspection::at(self.podman, expected).await?;
         // A one-shot service may have ended by now.
         let may_end = |state: ContainerState| expected.oneshot && state == ContainerState::Exited(0);
-        if !may_end(closely.detail.state) {
-            self.must_run(service, &expected.spec.name, &closely.detail, 0).await?;
+        if !may_end(inspection.detail.state) {
+            self.must_run(service, &expected.spec.name, &inspection.detail, 0).await?;
         }
-        let mut differences = read_back(expected, &closely.detail, &closely.kernel);
+        let mut differences = read_back(expected, &inspection.detail, &inspection.kernel);
         if differences.iter().any(|one| one.setting.controller().is_some()) {
             // Rootless podman can enforce only what the system delegates to the user, so this is a
             // warning and not an error.

@@ -131,10 +131,10 @@ impl Clean {
 ///
 /// `keep_volumes` keeps volumes whatever the scope says, because no question will name them.
 #[must_use]
-pub fn clean(scope: Scope, keep_volumes: bool, holdings: &Inventory) -> Clean {
-    let cleaner = Cleaner { scope, holdings };
+pub fn clean(scope: Scope, keep_volumes: bool, inventory: &Inventory) -> Clean {
+    let cleaner = Cleaner { scope, inventory };
     let mut skipped = Vec::new();
-    let observed = &holdings.observed;
+    let observed = &inventory.observed;
     let stops = observed.containers.iter().filter(|container| cleaner.goes(container)).filter_map(|container| {
         let service = container.labels.get(SERVICE).cloned().unwrap_or_default();
         let stop = Teardown::Stop { service, container: container.name.clone(), started_at: container.started_at };
@@ -149,14 +149,14 @@ pub fn clean(scope: Scope, keep_volumes: bool, holdings: &Inventory) -> Clean {
     used.extend(cleaner.volumes(keep_volumes, &mut skipped).into_iter().map(remove(Kind::Volume)));
     used.extend(cleaner.images(&mut skipped).into_iter().map(remove(Kind::Image)));
     stages.push(used);
-    stages.push(holdings.files.iter().filter(|_| scope.configs).cloned().map(Teardown::Discard).collect());
+    stages.push(inventory.files.iter().filter(|_| scope.configs).cloned().map(Teardown::Discard).collect());
     stages.retain(|stage| !stage.is_empty());
-    Clean { stages, skipped, usage: holdings.usage.clone() }
+    Clean { stages, skipped, usage: inventory.usage.clone() }
 }
 
 struct Cleaner<'a> {
     scope: Scope,
-    holdings: &'a Inventory,
+    inventory: &'a Inventory,
 }
 
 impl Cleaner<'_> {
@@ -166,12 +166,12 @@ impl Cleaner<'_> {
 
     /// Whether the container of this name is removed.
     fn is_gone(&self, name: &str) -> bool {
-        self.holdings.observed.container(name).is_some_and(|container| self.goes(container))
+        self.inventory.observed.container(name).is_some_and(|container| self.goes(container))
     }
 
     /// The reason that an object stays: the container that uses it.
     fn holder(&self, container: &str, verb: &str) -> String {
-        let ours = self.holdings.observed.container(container).is_some_and(|found| is_ours(&found.labels));
+        let ours = self.inventory.observed.container(container).is_some_and(|found| is_ours(&found.labels));
         let hint = if ours { "; `--pods` removes that" } else { "" };
         format!("the container `{container}` {verb} it{hint}")
     }
@@ -179,7 +179,7 @@ impl Cleaner<'_> {
     /// Our pods, except those with a container that stays.
     fn pods(&self, skipped: &mut Vec<Skipped>) -> Vec<String> {
         let mut gone = Vec::new();
-        for pod in self.holdings.observed.pods.iter().filter(|pod| self.scope.pods && is_ours(&pod.labels)) {
+        for pod in self.inventory.observed.pods.iter().filter(|pod| self.scope.pods && is_ours(&pod.labels)) {
             match self.stranger_in(pod) {
                 Some(stranger) => {
                     let why = format!("the container `{stranger}` in it was not made by airpods");
@@ -200,7 +200,7 @@ impl Cleaner<'_> {
         if !self.scope.network {
             return Vec::new();
         }
-        let observed = &self.holdings.observed;
+        let observed = &self.inventory.observed;
         let mut gone = Vec::new();
         for network in observed.networks.iter().filter(|network| is_ours(&network.labels)) {
             let on_it = |container: &&Container| container.networks.contains(&network.name) && !self.goes(container);
@@ -229,7 +229,7 @@ impl Cleaner<'_> {
             return Vec::new();
         }
         let mut gone = Vec::new();
-        for (volume, users) in &self.holdings.volumes {
+        for (volume, users) in &self.inventory.volumes {
             if let Some(user) = users.iter().find(|user| !self.is_gone(user)) {
                 let why = self.holder(user, "uses");
                 skipped.push(Skipped { kind: Kind::Volume, name: volume.clone(), why });
@@ -247,7 +247,7 @@ impl Cleaner<'_> {
         if !self.scope.images {
             return Vec::new();
         }
-        let observed = &self.holdings.observed;
+        let observed = &self.inventory.observed;
         let mut gone = BTreeSet::new();
         for image in &observed.images {
             let user = observed.containers.iter().find(|other| other.image == *image && !self.goes(other));

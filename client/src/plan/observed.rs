@@ -75,7 +75,7 @@ impl Observed {
         let (networks, pods, containers) = try_join3(podman.networks(), podman.pods(), podman.containers()).await?;
         let mut observed = Self { networks, pods, containers, ..Self::default() };
         observed.look_at_secrets(podman, desired).await?;
-        observed.look_closely(podman, desired).await?;
+        observed.inspect_launches(podman, desired).await?;
         if reset != NetworkReset::AskedFor && observed.is_as_wanted(desired) {
             return Ok(observed);
         }
@@ -107,7 +107,7 @@ impl Observed {
         }
     }
 
-    async fn look_closely(&mut self, podman: &impl Podman, desired: &Desired) -> Result<()> {
+    async fn inspect_launches(&mut self, podman: &impl Podman, desired: &Desired) -> Result<()> {
         let ours = desired
             .launches
             .iter()
@@ -115,23 +115,23 @@ impl Observed {
         let look = |launch| async move {
             let expected = desired.expected(launch);
             let name = launch.container.name.clone();
-            let closely = match Inspection::at(podman, &expected).await {
+            let inspection = match Inspection::at(podman, &expected).await {
                 // The container was removed between the listing and this call.
                 Err(error) if error.is_not_found() => return Ok((name, None, false)),
-                closely => closely?,
+                inspection => inspection?,
             };
-            let excusable = read_back(&expected, &closely.detail, &closely.kernel)
+            let excusable = read_back(&expected, &inspection.detail, &inspection.kernel)
                 .iter()
                 .any(|one| one.setting.controller().is_some());
-            Ok((name, Some(closely), excusable))
+            Ok((name, Some(inspection), excusable))
         };
         let looked = try_join_all(ours.map(look)).await?;
         if looked.iter().any(|(_, _, excusable)| *excusable) {
             self.facts = Some(podman.host_facts().await?);
         }
-        for (name, closely, _) in looked {
-            match closely {
-                Some(closely) => drop(self.details.insert(name, closely)),
+        for (name, inspection, _) in looked {
+            match inspection {
+                Some(inspection) => drop(self.details.insert(name, inspection)),
                 None => self.containers.retain(|container| container.name != name),
             }
         }
@@ -282,8 +282,8 @@ impl Observed {
 
     /// The differences of a container from its desired settings; empty if it was not inspected.
     fn differences(&self, desired: &Desired, launch: &Launch) -> Vec<Difference> {
-        let Some(closely) = self.details.get(&launch.container.name) else { return Vec::new() };
-        let mut differences = read_back(&desired.expected(launch), &closely.detail, &closely.kernel);
+        let Some(inspection) = self.details.get(&launch.container.name) else { return Vec::new() };
+        let mut differences = read_back(&desired.expected(launch), &inspection.detail, &inspection.kernel);
         // A new container would not get a limit that this host cannot enforce.
         differences.retain(|one| self.facts.as_ref().and_then(|facts| one.excuse(facts)).is_none());
         differences
@@ -291,10 +291,10 @@ impl Observed {
 
     /// Warnings about limits of a running service that this host cannot enforce.
     pub(super) fn excused(&self, desired: &Desired, launch: &Launch) -> Vec<String> {
-        let (Some(closely), Some(facts)) = (self.details.get(&launch.container.name), &self.facts) else {
+        let (Some(inspection), Some(facts)) = (self.details.get(&launch.container.name), &self.facts) else {
             return Vec::new();
         };
-        let differences = read_back(&desired.expected(launch), &closely.detail, &closely.kernel);
+        let differences = read_back(&desired.expected(launch), &inspection.detail, &inspection.kernel);
         let warned = |one: &Difference| Some(one.warning(&launch.service, &one.excuse(facts)?));
         differences.iter().filter_map(warned).collect()
     }

@@ -8,7 +8,7 @@ use std::future::pending;
 
 const ALL: Scope = Scope { pods: true, volumes: true, images: true, network: true, configs: true };
 
-async fn holdings(podman: &Simulated) -> Inventory {
+async fn inventory(podman: &Simulated) -> Inventory {
     let images = ["model", "web", "paint"].map(|name| format!("docker.io/lab/{name}:1"));
     Inventory {
         observed: Observed::of(podman, images.into()).await.unwrap(),
@@ -46,7 +46,7 @@ fn names(clean: &Clean) -> Vec<String> {
 #[tokio::test]
 async fn everything_of_ours_goes_and_nothing_of_others() {
     let podman = among_others().await;
-    let plan = clean(ALL, false, &holdings(&podman).await);
+    let plan = clean(ALL, false, &inventory(&podman).await);
     let podmans: Vec<Vec<Teardown>> = plan.stages[..plan.stages.len() - 1].to_vec();
     assert_eq!(plan.stages.last().unwrap(), &[Teardown::Discard("/home/x/config.toml".into())]);
     assert_eq!(plan.skipped, []);
@@ -65,7 +65,7 @@ async fn everything_of_ours_goes_and_nothing_of_others() {
 async fn what_is_in_use_stays_and_it_is_said_by_whom() {
     let podman = among_others().await;
     let scope = Scope { pods: false, configs: false, ..ALL };
-    let plan = clean(scope, false, &holdings(&podman).await);
+    let plan = clean(scope, false, &inventory(&podman).await);
     assert_eq!(names(&plan), Vec::<String>::new());
     let said: Vec<String> = plan.skipped.iter().map(ToString::to_string).collect();
     let expected = [
@@ -86,7 +86,7 @@ async fn what_somebody_else_uses_stays_though_it_has_our_name() {
         vec![crate::podman::Mount::Volume { name: "weights".into(), target: "/x".into(), read_only: false }];
     stranger.networking = crate::podman::Networking::Pod("alone".into());
     let podman = Simulated::new(NEW, world);
-    let plan = clean(ALL, false, &holdings(&podman).await);
+    let plan = clean(ALL, false, &inventory(&podman).await);
     let said: Vec<String> = plan.skipped.iter().map(ToString::to_string).collect();
     let expected = [
         "the pod `alone` stays: the container `stranger` in it was not made by airpods",
@@ -104,10 +104,10 @@ async fn what_somebody_else_uses_stays_though_it_has_our_name() {
 #[tokio::test]
 async fn volumes_are_named_in_the_question_or_stay() {
     let podman = among_others().await;
-    let holdings = holdings(&podman).await;
-    let asked = clean(ALL, false, &holdings).question();
+    let inventory = inventory(&podman).await;
+    let asked = clean(ALL, false, &inventory).question();
     assert_eq!(asked, "Do all of this, and lose what is in the volume `weights` (1.00 KiB)?");
-    let forced = clean(ALL, true, &holdings);
+    let forced = clean(ALL, true, &inventory);
     assert_eq!(forced.question(), "Do all of this?");
     assert_eq!(
         forced.skipped[0].to_string(),
