@@ -180,9 +180,9 @@ impl Cleaner<'_> {
     fn pods(&self, skipped: &mut Vec<Skipped>) -> Vec<String> {
         let mut gone = Vec::new();
         for pod in self.inventory.observed.pods.iter().filter(|pod| self.scope.pods && is_ours(&pod.labels)) {
-            match self.stranger_in(pod) {
-                Some(stranger) => {
-                    let why = format!("the container `{stranger}` in it was not made by airpods");
+            match self.foreign_container_in(pod) {
+                Some(foreign) => {
+                    let why = format!("the container `{foreign}` in it was not made by airpods");
                     skipped.push(Skipped { kind: Kind::Pod, name: pod.name.clone(), why });
                 }
                 None => gone.push(pod.name.clone()),
@@ -191,7 +191,7 @@ impl Cleaner<'_> {
         gone
     }
 
-    fn stranger_in<'p>(&self, pod: &'p Pod) -> Option<&'p String> {
+    fn foreign_container_in<'p>(&self, pod: &'p Pod) -> Option<&'p String> {
         pod.containers.iter().find(|name| !self.is_gone(name))
     }
 
@@ -209,7 +209,7 @@ impl Cleaner<'_> {
             let pod = observed
                 .pods
                 .iter()
-                .find(|pod| is_ours(&pod.labels) && (!self.scope.pods || self.stranger_in(pod).is_some()));
+                .find(|pod| is_ours(&pod.labels) && (!self.scope.pods || self.foreign_container_in(pod).is_some()));
             if let Some(container) = observed.containers.iter().find(on_it) {
                 let why = self.holder(&container.name, "is on");
                 skipped.push(Skipped { kind: Kind::Network, name: network.name.clone(), why });

@@ -24,7 +24,7 @@ pub fn decide(desired: &Desired, observed: &Observed, reset: NetworkReset) -> Re
     builder.find_missing()?;
     builder.network(reset)?;
     builder.choose();
-    builder.find_strangers_on_network()?;
+    builder.find_foreign_on_network()?;
     builder.find_conflicts_of_ports()?;
     builder.find_conflicts_of_paths()?;
     builder.objects();

@@ -81,7 +81,7 @@ impl Builder<'_> {
 
     /// Before a network is recreated everything on it is removed, so all of it must be ours.
     /// Containers in a pod are left out: podman's listing has no networks for them.
-    pub(super) fn find_strangers_on_network(&self) -> Result<(), Conflict> {
+    pub(super) fn find_foreign_on_network(&self) -> Result<(), Conflict> {
         let name = &self.desired.network.name;
         let holder = self.observed.containers.iter().find(|container| {
             self.reset && container.networks.contains(name) && container.pod.is_none() && !is_ours(&container.labels)
