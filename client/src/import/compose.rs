@@ -108,8 +108,8 @@ impl Reader {
         let mut draft = Service::new(name);
         for entry in node.entries() {
             draft.at(entry.line, format!("services.{name}.{}", entry.key));
-            let mut place = service::Place { reader: self, service: name, entry };
-            place.carry(&mut draft);
+            let mut context = service::KeyContext { reader: self, service: name, entry };
+            context.carry(&mut draft);
         }
         if !draft.has("image") {
             draft.set("image", format!("localhost/{name}:latest"));

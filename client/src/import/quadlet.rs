@@ -115,7 +115,7 @@ impl Reader {
             draft.at(line.number, format!("{}: {}", file.name, line.key));
             match line.section.as_str() {
                 _ if is_without_effect(&line) => {}
-                "Container" => container::Place { reader: self, file: &file.name, line: &line }.carry(&mut draft),
+                "Container" => container::KeyContext { reader: self, file: &file.name, line: &line }.carry(&mut draft),
                 "Service" => self.of_service(&mut draft, file, &line),
                 "Unit" => self.of_unit(&mut draft, file, &line),
                 "Install" => {

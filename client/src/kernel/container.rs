@@ -151,8 +151,8 @@ impl Limits {
     /// container has none of its own, `None` if that is unknown.
     #[allow(clippy::option_option, reason = "not knowing and there being none are two answers")]
     fn groups(&self, controller: &str) -> Option<Option<Vec<PathBuf>>> {
-        let place = place(self.membership.as_deref()?, &self.container_id, self.unified, controller)?;
-        let Place::Own(path) = place else { return Some(None) };
+        let membership = parse_membership(self.membership.as_deref()?, &self.container_id, self.unified, controller)?;
+        let CgroupMembership::Own(path) = membership else { return Some(None) };
         let mut folder = Path::new(MOUNT).join(path);
         if !folder.is_dir() {
             return None;
@@ -185,17 +185,22 @@ pub(super) fn share(text: &str) -> Option<f64> {
     (period > 0).then(|| f64::from(quota) / f64::from(period))
 }
 
-/// The place of a process in the cgroup tree of one controller.
+/// The cgroup of a process for one controller.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum CgroupMembership {
     /// In the container's own cgroup, or in one below it. The path is relative to the mount.
     Own(PathBuf),
     /// In a cgroup that the container shares with others.
-    NotItsOwn,
+    Shared,
 }
 
 /// Reads `/proc/PID/cgroup`: `ID:CONTROLLERS:/PATH` per line; version 2 is the line with id 0.
-pub(super) fn place(membership: &str, container_id: &str, unified: bool, controller: &str) -> Option<Place> {
+pub(super) fn parse_membership(
+    membership: &str,
+    container_id: &str,
+    unified: bool,
+    controller: &str,
+) -> Option<CgroupMembership> {
     membership.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':');
         let (id, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
@@ -204,9 +209,9 @@ pub(super) fn place(membership: &str, container_id: &str, unified: bool, control
         let is_below = |path: &&str| Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
         let relative = path.strip_prefix('/').filter(|_| ours).filter(is_below)?;
         Some(if relative.contains(container_id) {
-            Place::Own(if unified { PathBuf::from(relative) } else { Path::new(controller).join(relative) })
+            CgroupMembership::Own(if unified { PathBuf::from(relative) } else { Path::new(controller).join(relative) })
         } else {
-            Place::NotItsOwn
+            CgroupMembership::Shared
         })
     })
 }
@@ -281,7 +286,7 @@ pub fn cgroup_files(bytes: &[u8]) {
     const ID: &str = "4635f4ca9a13";
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     for unified in [true, false] {
-        let Some(Place::Own(path)) = place(text, ID, unified, "pids") else { continue };
+        let Some(CgroupMembership::Own(path)) = parse_membership(text, ID, unified, "pids") else { continue };
         assert!(path.to_string_lossy().contains(ID));
         let below = |part: Component<'_>| matches!(part, Component::Normal(_));
         assert!(
@@ -326,20 +331,20 @@ mod tests {
     fn version_2_is_read_from_the_line_with_id_0() {
         let text = format!("0::/user.slice/libpod-{ID}.scope/container\n");
         let own = PathBuf::from(format!("user.slice/libpod-{ID}.scope/container"));
-        assert_eq!(place(&text, ID, true, "pids"), Some(Place::Own(own)));
+        assert_eq!(parse_membership(&text, ID, true, "pids"), Some(CgroupMembership::Own(own)));
     }
 
     #[test]
     fn version_1_is_read_from_the_line_of_the_pids_controller() {
         let text = format!("9:memory:/else\n8:pids:/libpod_parent/libpod-{ID}\n0::/\n");
         let own = PathBuf::from(format!("pids/libpod_parent/libpod-{ID}"));
-        assert_eq!(place(&text, ID, false, "pids"), Some(Place::Own(own)));
+        assert_eq!(parse_membership(&text, ID, false, "pids"), Some(CgroupMembership::Own(own)));
     }
 
     #[test]
     fn a_container_without_a_cgroup_of_its_own_is_known_as_such() {
-        assert_eq!(place("8:pids:/user.slice\n", ID, false, "pids"), Some(Place::NotItsOwn));
-        assert_eq!(place("1:name=systemd:/\n", ID, false, "pids"), None);
+        assert_eq!(parse_membership("8:pids:/user.slice\n", ID, false, "pids"), Some(CgroupMembership::Shared));
+        assert_eq!(parse_membership("1:name=systemd:/\n", ID, false, "pids"), None);
     }
 
     #[test]

@@ -34,7 +34,7 @@ const END: Duration = Duration::from_secs(5);
 
 /// The socket to try before airpods starts its own service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum SocketChoice {
     /// A socket that a key or a variable names.
     Named {
         /// The socket.
@@ -50,7 +50,7 @@ pub enum Place {
     },
 }
 
-impl Place {
+impl SocketChoice {
     /// Chooses from the configuration, the environment and the user. `None` means that there is no
     /// socket to try.
     ///
@@ -84,19 +84,19 @@ pub struct Connection {
     _service: Option<Service>,
 }
 
-/// Connects to podman by the rules of [`Place`].
+/// Connects to podman by the rules of [`SocketChoice`].
 pub async fn connect(configured: Option<&Path>) -> Result<Connection> {
     let container_host = std::env::var(VARIABLE).ok();
     let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let root = Uid::effective().is_root();
-    let place = Place::choose(configured, container_host.as_deref(), runtime_dir.as_deref(), root)?;
-    match place {
-        Some(Place::Named { socket, origin }) => match answer(&socket).await {
+    let choice = SocketChoice::choose(configured, container_host.as_deref(), runtime_dir.as_deref(), root)?;
+    match choice {
+        Some(SocketChoice::Named { socket, origin }) => match answer(&socket).await {
             Ok(podman) => Ok(Connection { podman, _service: None }),
             Err(foreign @ PodmanError::Foreign { .. }) => Err(foreign),
             Err(error) => Err(PodmanError::NoAnswer { socket, origin, source: cause(error) }),
         },
-        Some(Place::Usual { socket }) if is_socket(&socket) => match answer(&socket).await {
+        Some(SocketChoice::Usual { socket }) if is_socket(&socket) => match answer(&socket).await {
             Ok(podman) => Ok(Connection { podman, _service: None }),
             Err(_) => own(runtime_dir.as_deref()).await,
         },
@@ -288,27 +288,27 @@ mod tests {
 
     use super::*;
 
-    fn named(socket: &str, origin: &'static str) -> Place {
-        Place::Named { socket: socket.into(), origin }
+    fn named(socket: &str, origin: &'static str) -> SocketChoice {
+        SocketChoice::Named { socket: socket.into(), origin }
     }
 
     #[test]
     fn a_configured_socket_comes_before_the_environments_and_that_before_the_usual() {
         let (configured, host) = (Some(Path::new("/a.sock")), Some("unix:///b.sock"));
         let runtime = Some(Path::new("/run/user/7"));
-        let choose = |configured, host, root| Place::choose(configured, host, runtime, root).unwrap();
+        let choose = |configured, host, root| SocketChoice::choose(configured, host, runtime, root).unwrap();
         assert_eq!(choose(configured, host, false), Some(named("/a.sock", KEY)));
         assert_eq!(choose(None, host, false), Some(named("/b.sock", VARIABLE)));
-        let usual = |socket: &str| Some(Place::Usual { socket: socket.into() });
+        let usual = |socket: &str| Some(SocketChoice::Usual { socket: socket.into() });
         assert_eq!(choose(None, Some(""), false), usual("/run/user/7/podman/podman.sock"));
         assert_eq!(choose(None, None, true), usual("/run/podman/podman.sock"));
-        assert_eq!(Place::choose(None, None, None, false).unwrap(), None);
+        assert_eq!(SocketChoice::choose(None, None, None, false).unwrap(), None);
     }
 
     #[test]
     fn an_address_that_is_no_local_socket_is_refused() {
         for url in ["ssh://host/run/podman.sock", "tcp://127.0.0.1:1", "unix://relative.sock"] {
-            let refused = Place::choose(None, Some(url), None, false).unwrap_err();
+            let refused = SocketChoice::choose(None, Some(url), None, false).unwrap_err();
             assert!(matches!(refused, PodmanError::UnsupportedUrl { origin: VARIABLE, .. }), "{url}");
         }
     }

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use crate::error::Report;
 use crate::home::HomeFault;
 
-pub use connect::{Connection, Place, STARTUP, connect};
+pub use connect::{Connection, STARTUP, SocketChoice, connect};
 pub use container::{
     Container, ContainerDetail, ContainerSpec, ContainerState, HealthTimes, Limits, Mount, MountDetail, Relabel,
     Restart,

@@ -3,9 +3,9 @@
 use super::super::draft::Service;
 use super::super::yaml::{Entry, Node};
 use super::names;
-use super::service::Place;
+use super::service::KeyContext;
 
-impl Place<'_> {
+impl KeyContext<'_> {
     pub(super) fn resource(&mut self, draft: &mut Service, ours: &'static str, node: &Node) {
         match node.scalar() {
             Some(text) => draft.set_in("resources", ours, text),

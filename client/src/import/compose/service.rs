@@ -7,7 +7,7 @@ use crate::import::draft::Service;
 use crate::import::yaml::{Entry, Node, Value};
 
 /// One key of one service.
-pub(super) struct Place<'a> {
+pub(super) struct KeyContext<'a> {
     pub(super) reader: &'a mut Reader,
     pub(super) service: &'a str,
     pub(super) entry: &'a Entry,
@@ -50,7 +50,7 @@ const ADVICE: [(&str, &str); 6] = [
     ("stop_grace_period", "not carried over: set `cli.stop_timeout` for all services"),
 ];
 
-impl Place<'_> {
+impl KeyContext<'_> {
     /// Carries the key over, or notes why it is not.
     pub(super) fn carry(&mut self, draft: &mut Service) {
         let (key, node) = (self.entry.key.as_str(), &self.entry.node);
@@ -318,7 +318,7 @@ fn build_advice(service: &str) -> String {
     format!("airpods starts images: build it with `podman build -t localhost/{service} FOLDER` and name it in `image`")
 }
 
-impl Place<'_> {
+impl KeyContext<'_> {
     pub(super) fn depends_on(&mut self, draft: &mut Service) {
         for entry in self.entry.node.entries() {
             self.at(draft, entry.line);

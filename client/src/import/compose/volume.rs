@@ -2,62 +2,62 @@
 //! secret, which is a host file mounted below `/run/secrets`.
 
 use super::Reader;
-use super::service::Place;
+use super::service::KeyContext;
 use crate::import::draft::Service;
 use crate::import::yaml::{Entry, Node, Value};
 
 /// Carries a volume over, or notes why it is not.
-pub(super) fn carry(place: &mut Place<'_>, draft: &mut Service, item: &Node) {
-    place.at(draft, item.line);
+pub(super) fn carry(context: &mut KeyContext<'_>, draft: &mut Service, item: &Node) {
+    context.at(draft, item.line);
     match item.scalar() {
-        Some(text) => short(place, draft, item, &text),
-        None => long(place, draft, item),
+        Some(text) => short(context, draft, item, &text),
+        None => long(context, draft, item),
     }
 }
 
-fn short(place: &mut Place<'_>, draft: &mut Service, item: &Node, text: &str) {
+fn short(context: &mut KeyContext<'_>, draft: &mut Service, item: &Node, text: &str) {
     let Some((source, rest)) = split_source(text) else {
-        return anonymous(place, draft, item, text);
+        return anonymous(context, draft, item, text);
     };
     let (target, options) = split_source(rest).unwrap_or((rest, ""));
-    let source = named(place, source);
+    let source = named(context, source);
     for option in draft.volume(&source, target, options) {
-        place.note_at(item.line, "", &format!("option `{option}` is not carried over"));
+        context.note_at(item.line, "", &format!("option `{option}` is not carried over"));
     }
 }
 
 /// Gives an unnamed volume a name. Otherwise every container would get a new volume, and its data
 /// would not be found again.
-fn anonymous(place: &mut Place<'_>, draft: &mut Service, item: &Node, target: &str) {
-    let name = format!("{}{}", place.service, target.replace('/', "_"));
+fn anonymous(context: &mut KeyContext<'_>, draft: &mut Service, item: &Node, target: &str) {
+    let name = format!("{}{}", context.service, target.replace('/', "_"));
     let why = format!("a volume without a name is carried over as `{name}`");
-    place.note_at(item.line, "", &why);
+    context.note_at(item.line, "", &why);
     draft.volume(&name, target, "");
 }
 
-fn long(place: &mut Place<'_>, draft: &mut Service, item: &Node) {
+fn long(context: &mut KeyContext<'_>, draft: &mut Service, item: &Node) {
     let part = |key: &str| item.get(key).and_then(Node::scalar);
     let is_on = |node: Option<&Node>| matches!(node.map(|node| &node.value), Some(Value::Boolean(true)));
     let kind = part("type").unwrap_or_else(|| "volume".to_owned());
     if kind == "tmpfs" {
-        return tmpfs(place, draft, item);
+        return tmpfs(context, draft, item);
     }
     let (source, target) = match (part("source"), part("target")) {
         (source, Some(target)) if matches!(kind.as_str(), "bind" | "volume") => (source, target),
-        _ => return place.note_at(item.line, "", &format!("a mount of type `{kind}` is not carried over")),
+        _ => return context.note_at(item.line, "", &format!("a mount of type `{kind}` is not carried over")),
     };
     let relabel = item.get("bind").and_then(|bind| bind.get("selinux")).and_then(Node::scalar);
     let read_only = is_on(item.get("read_only")).then(|| "ro".to_owned());
     let options: Vec<String> = read_only.into_iter().chain(relabel).collect();
     match source {
         Some(source) => {
-            let source = named(place, &source);
+            let source = named(context, &source);
             let options = options.join(",");
             for option in draft.volume(&source, &target, &options) {
-                place.note_at(item.line, "", &format!("option `{option}` is not carried over"));
+                context.note_at(item.line, "", &format!("option `{option}` is not carried over"));
             }
         }
-        None => anonymous(place, draft, item, &target),
+        None => anonymous(context, draft, item, &target),
     }
     for entry in item.entries() {
         let is_known = match entry.key.as_str() {
@@ -68,14 +68,14 @@ fn long(place: &mut Place<'_>, draft: &mut Service, item: &Node) {
             _ => false,
         };
         if !is_known {
-            place.note_at(entry.line, &format!(".{}", entry.key), "not carried over");
+            context.note_at(entry.line, &format!(".{}", entry.key), "not carried over");
         }
     }
 }
 
-fn tmpfs(place: &mut Place<'_>, draft: &mut Service, item: &Node) {
+fn tmpfs(context: &mut KeyContext<'_>, draft: &mut Service, item: &Node) {
     let Some(target) = item.get("target").and_then(Node::scalar) else {
-        return place.note_at(item.line, "", "has no `target`, and is not carried over");
+        return context.note_at(item.line, "", "has no `target`, and is not carried over");
     };
     let table = item.get("tmpfs").map(Node::entries).unwrap_or_default();
     let option = |key: &str| {
@@ -88,8 +88,8 @@ fn tmpfs(place: &mut Place<'_>, draft: &mut Service, item: &Node) {
 }
 
 /// podman's name of a volume of the file; anything else is a path and stays unchanged.
-fn named(place: &Place<'_>, source: &str) -> String {
-    place.reader.volumes.get(source).cloned().unwrap_or_else(|| source.to_owned())
+fn named(context: &KeyContext<'_>, source: &str) -> String {
+    context.reader.volumes.get(source).cloned().unwrap_or_else(|| source.to_owned())
 }
 
 /// Splits at the first colon outside `${…}`.
@@ -124,19 +124,19 @@ impl Reader {
 }
 
 /// Carries a service's secret over as a read-only file, or notes why it cannot.
-pub(super) fn carry_secret(place: &mut Place<'_>, draft: &mut Service, item: &Node) {
-    place.at(draft, item.line);
+pub(super) fn carry_secret(context: &mut KeyContext<'_>, draft: &mut Service, item: &Node) {
+    context.at(draft, item.line);
     let part = |key: &str| item.get(key).and_then(Node::scalar);
     let Some(name) = item.scalar().or_else(|| part("source")) else {
-        return place.note_at(item.line, "", "has no `source`, and is not carried over");
+        return context.note_at(item.line, "", "has no `source`, and is not carried over");
     };
     // A missing file was noted at the top-level secret.
-    let Some(file) = place.reader.secrets.get(&name).cloned() else { return };
+    let Some(file) = context.reader.secrets.get(&name).cloned() else { return };
     let target = part("target").unwrap_or(name);
     let target = if target.starts_with('/') { target } else { format!("{FOLDER}/{target}") };
     draft.volume(&file, &target, "ro");
     for entry in item.entries().iter().filter(|entry| !matches!(entry.key.as_str(), "source" | "target")) {
-        place.note_at(
+        context.note_at(
             entry.line,
             &format!(".{}", entry.key),
             "not carried over: the file keeps its owner and its mode",

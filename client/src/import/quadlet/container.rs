@@ -7,7 +7,7 @@ use crate::import::draft::Service;
 use crate::podman::{OPTION_ROWS, OptionShape};
 
 /// One key of one unit.
-pub(super) struct Place<'a> {
+pub(super) struct KeyContext<'a> {
     pub(super) reader: &'a mut Reader,
     pub(super) file: &'a str,
     pub(super) line: &'a Line,
@@ -39,7 +39,7 @@ const LISTS: [(&str, &str); 10] = [
 
 const SWITCHES: [(&str, &str); 2] = [("ReadOnly", "read_only"), ("RunInit", "init")];
 
-impl Place<'_> {
+impl KeyContext<'_> {
     /// Carries the key over, or notes why it is not.
     pub(super) fn carry(&mut self, draft: &mut Service) {
         let key = self.line.key.as_str();
@@ -226,7 +226,7 @@ fn health(draft: &mut Service, text: &str) {
     }
 }
 
-impl Place<'_> {
+impl KeyContext<'_> {
     /// Carries over the options that have a key in `config.toml`, and notes each other one by its
     /// name.
     pub(super) fn podman_args(&mut self, draft: &mut Service) {
