@@ -13,7 +13,7 @@ use crate::config::{self, Loaded, Source, VolumeSource};
 use crate::error::{Exit, Failure, OutputFailed, Report};
 use crate::file::{self, Links, Owner};
 use crate::home::HomeFault;
-use crate::import::{self, Ground, ImportError, Imported, Note};
+use crate::import::{self, ImportError, ImportPaths, Imported, Note};
 use crate::terminal::{EscapedLine, print_json};
 
 /// The kinds of units that Quadlet reads (podman-systemd.unit(5)).
@@ -119,8 +119,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         _ => folder.join("config.toml"),
     };
     let places = context.environment.places(Some(&output))?;
-    let ground = Ground { path: &path, folder, output: &output, places: &places };
-    let imported = read(&ground)?;
+    let paths = ImportPaths { path: &path, folder, output: &output, places: &places };
+    let imported = read(&paths)?;
     let source = Source::of_file(output.clone(), imported.text.clone());
     let loaded = config::parse_in(Some(source), &places);
     let missing = loaded.as_ref().map(missing).unwrap_or_default();
@@ -135,7 +135,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         let outcome = Outcome { file: written, text, services, not_carried_over, missing: &missing };
         print_json(&outcome).map_err(OutputFailed::from)?;
     } else {
-        tell(&imported, &ground, &missing, written);
+        tell(&imported, &paths, &missing, written);
     }
     match loaded {
         Ok(_) => Ok(Exit::Done),
@@ -162,16 +162,16 @@ fn missing(loaded: &Loaded) -> Vec<PathBuf> {
     paths
 }
 
-fn read(ground: &Ground<'_>) -> Result<Imported, Failure> {
-    let path = ground.path;
+fn read(paths: &ImportPaths<'_>) -> Result<Imported, Failure> {
+    let path = paths.path;
     if path.is_dir() {
-        return Ok(import::quadlet(ground, units(path)?, None)?);
+        return Ok(import::quadlet(paths, units(path)?, None)?);
     }
     let text = text(path)?;
     if is_unit(path) {
-        return Ok(import::quadlet(ground, units(ground.folder)?, Some(&name(path)))?);
+        return Ok(import::quadlet(paths, units(paths.folder)?, Some(&name(path)))?);
     }
-    Ok(import::compose(ground, &text)?)
+    Ok(import::compose(paths, &text)?)
 }
 
 /// The units in a folder, sorted by name.
@@ -204,15 +204,15 @@ fn write(path: &Path, text: &str, force: bool) -> Result<(), Error> {
 }
 
 /// Prints what was written and what is left to do. A closed stderr is no failure.
-fn tell(imported: &Imported, ground: &Ground<'_>, missing: &[PathBuf], written: Option<&Path>) {
+fn tell(imported: &Imported, paths: &ImportPaths<'_>, missing: &[PathBuf], written: Option<&Path>) {
     let mut to = anstream::stderr();
     let mut say = |text: String| drop(writeln!(to, "{}", EscapedLine(&text)));
     for note in &imported.notes {
         say(format!("warning: {note}"));
     }
-    let variables = ground.folder.join(".env");
-    if ground.output.parent() != Some(ground.folder) && variables.exists() {
-        let (variables, folder) = (variables.display(), ground.output.parent().unwrap_or(ground.output).display());
+    let variables = paths.folder.join(".env");
+    if paths.output.parent() != Some(paths.folder) && variables.exists() {
+        let (variables, folder) = (variables.display(), paths.output.parent().unwrap_or(paths.output).display());
         say(format!("warning: `{variables}` is not read from there: copy it to `{folder}`"));
     }
     for path in missing {

@@ -35,9 +35,9 @@ pub struct Imported {
     pub notes: Vec<Note>,
 }
 
-/// The place of the imported file, and that of the configuration.
+/// The paths of the imported file and of the configuration.
 #[derive(Clone, Copy, Debug)]
-pub struct Ground<'a> {
+pub struct ImportPaths<'a> {
     /// The absolute path of the imported file or folder.
     pub path: &'a Path,
     /// The folder that its relative paths start from.
@@ -71,11 +71,11 @@ pub enum ImportError {
 ///
 /// # Errors
 /// [`ImportError`]: the file is not valid YAML, or has no services.
-pub fn compose(ground: &Ground<'_>, text: &str) -> Result<Imported, ImportError> {
-    let folder = ground.folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let draft = compose::read(text, &folder, &ground.places.variables)
-        .map_err(|cause| ImportError::Yaml { path: ground.path.to_owned(), cause })?;
-    finish(draft, ground)
+pub fn compose(paths: &ImportPaths<'_>, text: &str) -> Result<Imported, ImportError> {
+    let folder = paths.folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let draft = compose::read(text, &folder, &paths.places.variables)
+        .map_err(|cause| ImportError::Yaml { path: paths.path.to_owned(), cause })?;
+    finish(draft, paths)
 }
 
 /// Imports Quadlet units, given as pairs of file name and text. With `only`, just that `.container`
@@ -83,27 +83,31 @@ pub fn compose(ground: &Ground<'_>, text: &str) -> Result<Imported, ImportError>
 ///
 /// # Errors
 /// [`ImportError::Empty`] if none of them is a `.container`.
-pub fn quadlet(ground: &Ground<'_>, files: Vec<(String, String)>, only: Option<&str>) -> Result<Imported, ImportError> {
+pub fn quadlet(
+    paths: &ImportPaths<'_>,
+    files: Vec<(String, String)>,
+    only: Option<&str>,
+) -> Result<Imported, ImportError> {
     let files: Vec<UnitFile> = files.into_iter().map(|(name, text)| UnitFile { name, text }).collect();
-    finish(quadlet::read(&files, only), ground)
+    finish(quadlet::read(&files, only), paths)
 }
 
-fn finish(mut draft: Draft, ground: &Ground<'_>) -> Result<Imported, ImportError> {
+fn finish(mut draft: Draft, paths: &ImportPaths<'_>) -> Result<Imported, ImportError> {
     if draft.services.is_empty() {
-        return Err(ImportError::Empty { path: ground.path.to_owned() });
+        return Err(ImportError::Empty { path: paths.path.to_owned() });
     }
-    if ground.output.parent() != Some(ground.folder) {
-        draft.services.iter_mut().for_each(|service| service.rebase(ground.folder));
+    if paths.output.parent() != Some(paths.folder) {
+        draft.services.iter_mut().for_each(|service| service.rebase(paths.folder));
     }
     mend_dependencies(&mut draft);
-    while let Some(problem) = first_refused(&draft, ground) {
+    while let Some(problem) = first_refused(&draft, paths) {
         if !take_away(&mut draft, &problem) {
             break;
         }
     }
     draft.notes.sort_by_key(|note| note.line);
     let services = draft.services.iter().map(|service| service.name.clone()).collect();
-    Ok(Imported { text: text(&draft, ground), services, notes: draft.notes })
+    Ok(Imported { text: text(&draft, paths), services, notes: draft.notes })
 }
 
 /// Weakens or removes dependencies that airpods cannot meet.
@@ -138,9 +142,9 @@ fn mend_dependencies(draft: &mut Draft) {
 }
 
 /// The first invalid value that can be left out of the configuration.
-fn first_refused(draft: &Draft, ground: &Ground<'_>) -> Option<Problem> {
-    let source = Source::of_file(ground.output.to_owned(), text(draft, ground));
-    let Err(ConfigError::Wrong(problems)) = config::parse_in(Some(source), ground.places) else { return None };
+fn first_refused(draft: &Draft, paths: &ImportPaths<'_>) -> Option<Problem> {
+    let source = Source::of_file(paths.output.to_owned(), text(draft, paths));
+    let Err(ConfigError::Wrong(problems)) = config::parse_in(Some(source), paths.places) else { return None };
     // `image` and `env_file` are kept: the service cannot do without an image, and the user may
     // still have to write the file.
     problems.into_iter().filter(|problem| problem.severity == Severity::Error).find(|problem| {
@@ -167,7 +171,7 @@ fn take_away(draft: &mut Draft, problem: &Problem) -> bool {
     true
 }
 
-fn text(draft: &Draft, ground: &Ground<'_>) -> String {
+fn text(draft: &Draft, paths: &ImportPaths<'_>) -> String {
     let mut document = DocumentMut::new();
     let mut meta = Table::new();
     // Without this, the built-in services would be added to those of the file.
@@ -186,6 +190,6 @@ fn text(draft: &Draft, ground: &Ground<'_>) -> String {
         tables.insert(&service.name, Item::Table(service.to_table()));
     }
     document.insert("services", Item::Table(tables));
-    let source = ground.path.file_name().unwrap_or(ground.path.as_os_str()).to_string_lossy();
+    let source = paths.path.file_name().unwrap_or(paths.path.as_os_str()).to_string_lossy();
     format!("# Written by `airpods import` from {}.\n\n{document}", source.replace(char::is_control, "?"))
 }

@@ -31,8 +31,8 @@ fn places() -> Places {
 fn import_to(output: &str, path: &str, text: &str) -> Result<Imported, ImportError> {
     let places = places();
     let path = Path::new(path);
-    let ground = Ground { path, folder: path.parent().unwrap(), output: Path::new(output), places: &places };
-    compose(&ground, text)
+    let paths = ImportPaths { path, folder: path.parent().unwrap(), output: Path::new(output), places: &places };
+    compose(&paths, text)
 }
 
 /// The text of the configuration, and the notes. The text must load.
@@ -44,8 +44,8 @@ fn units(files: &[(&str, &str)], only: Option<&str>) -> Result<Imported, ImportE
     let files = files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
     let places = places();
     let folder = Path::new("/srv/stack");
-    let ground = Ground { path: folder, folder, output: Path::new("/srv/stack/config.toml"), places: &places };
-    quadlet(&ground, files, only)
+    let paths = ImportPaths { path: folder, folder, output: Path::new("/srv/stack/config.toml"), places: &places };
+    quadlet(&paths, files, only)
 }
 
 fn of_units(files: &[(&str, &str)]) -> (String, Vec<String>) {

@@ -52,7 +52,7 @@ impl crate::error::Report for NoValue {
 }
 
 /// The clamp that gets the measured value.
-struct Subjected {
+struct ClampTarget {
     target: Target,
     any_link: bool,
     /// The change that restores the present state.
@@ -61,7 +61,7 @@ struct Subjected {
     persist: bool,
 }
 
-impl Subjected {
+impl ClampTarget {
     /// The target: the named link, or else every VPN link. If the measured link has a clamp by
     /// name, that clamp gets the value.
     fn of(args: &OnArgs, status: &Status, link: Option<&str>) -> Self {
@@ -102,7 +102,7 @@ pub(super) async fn run(args: OnArgs, context: &Context) -> Result<Exit, Failure
     }
     let _lock = lock(context)?;
     let link = leaves_by(&args.target());
-    let clamp = Subjected::of(&args, &status, link.as_deref());
+    let clamp = ClampTarget::of(&args, &status, link.as_deref());
     let fixed = link.as_deref().and_then(|link| is_fixed(&status, link));
     if let Some(mtu) = fixed {
         // Lift the fixed clamp: the measurement could not see packets larger than its value.
@@ -145,7 +145,7 @@ fn leaves_by(target: &Target) -> Option<String> {
 /// first.
 async fn attempt(
     helper: &HelperLink,
-    clamp: &Subjected,
+    clamp: &ClampTarget,
     subject: &Subject,
     lifted: bool,
     how: How,
@@ -196,7 +196,7 @@ fn measured(report: &Report, target: &Target) -> Result<String, NoValue> {
 }
 
 /// Restores the former state, if the present one differs from it.
-async fn take_back(helper: &HelperLink, clamp: &Subjected, how: How) -> Result<Option<String>, Failure> {
+async fn take_back(helper: &HelperLink, clamp: &ClampTarget, how: How) -> Result<Option<String>, Failure> {
     let now = put_back(&helper.status().await?, &clamp.target, clamp.any_link);
     if now == clamp.previous {
         return Ok(None);
