@@ -93,13 +93,13 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
             Action::Discard { .. } => return Ok(Done::Nothing),
             Action::CreatePod(spec) => {
                 let mut spec = spec.clone();
-                self.settle(&mut spec.endpoint)?;
+                self.assign_addresses(&mut spec.endpoint)?;
                 podman.create_pod(&spec).await.map_err(refused)?;
             }
             Action::CreateContainer(spec) => {
                 let mut spec = spec.clone();
                 if let Networking::Own(endpoint) = &mut spec.networking {
-                    self.settle(endpoint)?;
+                    self.assign_addresses(endpoint)?;
                 }
                 podman.create_container(&spec).await.map_err(refused)?;
             }
@@ -169,10 +169,10 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
     }
 
     /// Computes the addresses of an endpoint's fixed places.
-    fn settle(&self, endpoint: &mut Endpoint) -> Result<(), StepError> {
+    fn assign_addresses(&self, endpoint: &mut Endpoint) -> Result<(), StepError> {
         let network = self.network.borrow();
-        let settled = network.as_ref().is_none_or(|network| endpoint.settle(network));
-        if settled { Ok(()) } else { Err(StepError::SubnetTooSmall) }
+        let assigned = network.as_ref().is_none_or(|network| endpoint.assign_addresses(network));
+        if assigned { Ok(()) } else { Err(StepError::SubnetTooSmall) }
     }
 
     /// The result of `work`, unless cancellation comes first.

@@ -12,7 +12,7 @@ use crate::config::{
 };
 use crate::health::HealthCheck;
 use crate::podman::{
-    ContainerOption, ContainerSpec, Endpoint, HealthTimes, Limits, Mount, NetworkSpec, Networking, Options, Pin,
+    ContainerOption, ContainerSpec, Endpoint, FixedPlace, HealthTimes, Limits, Mount, NetworkSpec, Networking, Options,
     PodSpec, Relabel, Restart, SecretSource, Version,
 };
 use crate::port::{HostPort, PublishedPort};
@@ -72,7 +72,7 @@ impl Desired {
         let dns_servers = host_context.dns_servers(config);
         let mut endpoints = endpoints(config, dns_servers);
         if !version.forwards_dns_per_container() && !dns_servers.is_empty() {
-            pin(&mut endpoints);
+            assign_places(&mut endpoints);
         }
         let launch = |name: &ServiceName, service: &Service| launch(config, &endpoints, host_context, name, service);
         let chosen: BTreeSet<&str> = services.iter().map(|(name, _)| name.as_str()).collect();
@@ -187,7 +187,7 @@ fn bare_endpoint(config: &Config, dns_servers: &[IpAddr]) -> Endpoint {
             HostGateway::Name(name) => Some(name.to_string()),
             HostGateway::Auto | HostGateway::Address(_) => None,
         },
-        pin: None,
+        fixed_place: None,
         fixed: None,
     }
 }
@@ -379,7 +379,7 @@ impl EndpointOwner {
 /// network's name service, so aliases do not resolve. With such a podman every endpoint gets a
 /// fixed address, and every container gets the names of all others in /etc/hosts, which is
 /// consulted before DNS.
-fn pin(endpoints: &mut BTreeMap<EndpointOwner, Endpoint>) {
+fn assign_places(endpoints: &mut BTreeMap<EndpointOwner, Endpoint>) {
     let places = || 1u32..;
     let neighbours: Vec<(String, u32)> = endpoints
         .iter()
@@ -395,6 +395,6 @@ fn pin(endpoints: &mut BTreeMap<EndpointOwner, Endpoint>) {
         })
         .collect();
     for (endpoint, own) in endpoints.values_mut().zip(places()) {
-        endpoint.pin = Some(Pin { own, neighbours: neighbours.clone() });
+        endpoint.fixed_place = Some(FixedPlace { own, neighbours: neighbours.clone() });
     }
 }

@@ -88,7 +88,7 @@ fn endpoint(endpoint: &Endpoint) -> String {
         (!endpoint.further.is_empty()).then(|| format!("and on {}", join(endpoint.further.clone()))),
         (!endpoint.hosts.is_empty()).then(|| format!("hosts {}", join(endpoint.hosts.clone()))),
         (!endpoint.dns_servers.is_empty()).then(|| format!("DNS servers {}", join(servers))),
-        endpoint.pin.is_some().then(|| "with fixed addresses".to_owned()),
+        endpoint.fixed_place.is_some().then(|| "with fixed addresses".to_owned()),
     ];
     join(said.into_iter().flatten().collect())
 }

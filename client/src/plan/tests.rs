@@ -187,7 +187,7 @@ async fn only_an_old_podman_with_dns_servers_needs_fixed_addresses() {
     for (toml, version, pinned) in [(THREE, OLD, false), (&with_dns, NEW, false), (&with_dns, OLD, true)] {
         let desired = desired(toml, &[], version);
         let pins = desired.launches.iter().filter(|launch| match &launch.container.networking {
-            crate::podman::Networking::Own(endpoint) => endpoint.pin.is_some(),
+            crate::podman::Networking::Own(endpoint) => endpoint.fixed_place.is_some(),
             _ => false,
         });
         assert_eq!(pins.count() > 0, pinned, "{version}");

@@ -31,7 +31,7 @@ pub use host::{HostFacts, NetworkBackend, StorageFacts, Version};
 #[cfg(any(test, fuzzing))]
 pub use log::log_frames;
 pub use log::{LogLine, LogOptions, LogSource};
-pub use network::{Endpoint, Fixed, Network, NetworkSpec, Networking, Pin};
+pub use network::{Endpoint, Fixed, FixedPlace, Network, NetworkSpec, Networking};
 pub use option::{ContainerOption, Options, ROWS as OPTION_ROWS, Row as OptionRow, Shape as OptionShape};
 pub use pod::{Pod, PodSpec};
 pub use rest::Rest;

@@ -156,7 +156,7 @@ impl From<NetworkAnswer> for Network {
 /// Only needed if podman cannot resolve aliases and use given DNS servers at the same time
 /// ([`super::Version::forwards_dns_per_container`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Pin {
+pub struct FixedPlace {
     /// Its own place; 1 is the last usable address.
     pub own: u32,
     /// The names of the neighbours and their places.
@@ -181,8 +181,9 @@ pub struct Endpoint {
     /// An additional name for the host, beside podman's `host.containers.internal`.
     pub host_name: Option<String>,
     /// Fixed places, if they are needed.
-    pub pin: Option<Pin>,
-    /// The addresses of those places, known once the network exists ([`Endpoint::settle`]).
+    #[serde(rename = "pin")]
+    pub fixed_place: Option<FixedPlace>,
+    /// The addresses of those places, known once the network exists ([`Endpoint::assign_addresses`]).
     #[serde(skip)]
     pub fixed: Option<Fixed>,
 }
@@ -200,14 +201,14 @@ impl Endpoint {
     /// Computes the addresses of the places, in the network's first IPv4 subnet or else its first
     /// subnet. Returns `false` if the subnet is too small.
     #[must_use]
-    pub fn settle(&mut self, network: &Network) -> bool {
-        let Some(pin) = &self.pin else { return true };
+    pub fn assign_addresses(&mut self, network: &Network) -> bool {
+        let Some(place) = &self.fixed_place else { return true };
         let subnets = || network.subnets.iter().map(|(subnet, _)| *subnet);
         let subnet = subnets().find(|subnet| subnet.addr().is_ipv4()).or_else(|| subnets().next());
         let address = |place: u32| subnet.and_then(|subnet| from_end(subnet, place));
         let hosts: Option<Vec<_>> =
-            pin.neighbours.iter().map(|(name, place)| Some((name.clone(), address(*place)?))).collect();
-        self.fixed = address(pin.own).zip(hosts).map(|(address, hosts)| Fixed { address, hosts });
+            place.neighbours.iter().map(|(name, place)| Some((name.clone(), address(*place)?))).collect();
+        self.fixed = address(place.own).zip(hosts).map(|(address, hosts)| Fixed { address, hosts });
         self.fixed.is_some()
     }
 }

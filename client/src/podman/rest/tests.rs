@@ -15,7 +15,7 @@ fn endpoint() -> Endpoint {
         hosts: Vec::new(),
         further: Vec::new(),
         host_name: Some("outside".into()),
-        pin: None,
+        fixed_place: None,
         fixed: Some(Fixed {
             address: "10.89.0.254".parse().unwrap(),
             hosts: vec![("webui".into(), "10.89.0.253".parse().unwrap())],
