@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::start::{host_context, tell_troubles};
+use super::start::{host_context, print_warnings};
 use super::{Context, NeverStarted, completions};
 use crate::config::{Config, PodmanUrl};
 use crate::error::{Exit, Failure};
@@ -85,7 +85,7 @@ fn tell(restart: &Restart, outcome: &Outcome, json: bool) -> io::Result<()> {
         writeln!(err, "no service was running")?;
     }
     restart.services.iter().try_for_each(|one| note(one, &mut err))?;
-    tell_troubles(outcome, &mut err)?;
+    print_warnings(outcome, &mut err)?;
     if json {
         let service = |one: &Restarted| {
             json!({

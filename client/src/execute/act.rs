@@ -189,7 +189,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
         pulled.map_err(|source| StepError::Pull { service: service.to_owned(), image: image.to_owned(), source })
     }
 
-    async fn read_back(&self, service: &str, expected: &Expected) -> Result<(), Trouble> {
+    async fn read_back(&self, service: &str, expected: &Expected) -> Result<(), ActError> {
         let inspection = Inspection::at(self.podman, expected).await?;
         // A one-shot service may have ended by now.
         let may_end = |state: ContainerState| expected.oneshot && state == ContainerState::Exited(0);
@@ -224,7 +224,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
         } else {
             self.must_run(service, &expected.spec.name, &now, 0).await?;
         }
-        Err(Trouble::Step(StepError::Differs { service: service.to_owned(), differences }))
+        Err(ActError::Step(StepError::Differs { service: service.to_owned(), differences }))
     }
 
     /// Fails if a container has ended, or if podman has restarted it more often than `restarts`.
@@ -234,7 +234,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
         container: &str,
         detail: &ContainerDetail,
         restarts: u32,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), ActError> {
         let code = match detail.state {
             ContainerState::Exited(code) => Some(code),
             // podman forgets the exit code when it restarts the container.
@@ -250,7 +250,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
         // The log is optional: the error is reported without it.
         let _ = tokio::time::timeout(LAST_WORDS_WITHIN, self.podman.logs(container, &options, &mut keep)).await;
         let (service, container) = (service.to_owned(), container.to_owned());
-        Err(Trouble::Step(StepError::Ended { service, container, code, log }))
+        Err(ActError::Step(StepError::Ended { service, container, code, log }))
     }
 
     async fn await_health(
@@ -259,7 +259,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
         container: &str,
         (check, times): (&HealthCheck, &HealthTimes),
         kept: bool,
-    ) -> Result<Option<Late>, Trouble> {
+    ) -> Result<Option<Late>, ActError> {
         if self.pace.startup.is_zero() {
             return Ok(None);
         }
@@ -304,7 +304,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
 impl<P: Podman, G: Gate> Actor<'_, P, G> {
     /// Waits until a container has ended with success: without a limit if `required`, otherwise as
     /// long as for a service to become healthy.
-    async fn await_end(&self, service: &str, container: &str, required: bool) -> Result<(), Trouble> {
+    async fn await_end(&self, service: &str, container: &str, required: bool) -> Result<(), ActError> {
         if self.pace.startup.is_zero() {
             return Ok(());
         }
@@ -330,12 +330,12 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
 }
 
 /// A step's own error, or podman's, which still lacks the step.
-enum Trouble {
+enum ActError {
     Step(StepError),
     Podman(PodmanError),
 }
 
-impl Trouble {
+impl ActError {
     fn into_step(self, step: &Step) -> StepError {
         match self {
             Self::Step(error) => error,
@@ -344,13 +344,13 @@ impl Trouble {
     }
 }
 
-impl From<StepError> for Trouble {
+impl From<StepError> for ActError {
     fn from(error: StepError) -> Self {
         Self::Step(error)
     }
 }
 
-impl From<PodmanError> for Trouble {
+impl From<PodmanError> for ActError {
     fn from(error: PodmanError) -> Self {
         Self::Podman(error)
     }

@@ -29,7 +29,7 @@ use measuring::Measuring;
 use offer::Offer;
 pub(super) use prepare::host_context;
 use prepare::{Prepared, prepare};
-pub(super) use tell::{plan as show_plan, troubles as tell_troubles};
+pub(super) use tell::{plan as show_plan, print_warnings};
 
 /// The arguments of `airpods start`.
 #[derive(Debug, clap::Args)]

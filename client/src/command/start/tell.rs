@@ -85,7 +85,7 @@ pub(super) fn outcome(plan: &Plan, launches: &[Launch], came: &Outcome, took: Du
         let how = if launch.oneshot { "has run before with the same settings" } else { "is running already" };
         writeln!(err, "`{}` {how}", EscapedLine(&launch.service))?;
     }
-    troubles(came, &mut err)?;
+    print_warnings(came, &mut err)?;
     if let Some(total) = total(plan, took) {
         writeln!(err, "{total}")?;
     }
@@ -112,7 +112,7 @@ pub(super) fn outcome(plan: &Plan, launches: &[Launch], came: &Outcome, took: Du
 }
 
 /// Prints the warnings of a successful start.
-pub(in crate::command) fn troubles(came: &Outcome, err: &mut dyn Write) -> io::Result<()> {
+pub(in crate::command) fn print_warnings(came: &Outcome, err: &mut dyn Write) -> io::Result<()> {
     for warning in &came.warnings {
         writeln!(err, "warning: {}", EscapedLine(warning))?;
     }
