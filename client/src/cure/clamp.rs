@@ -48,7 +48,7 @@ fn by_name(Egress { link, kind, .. }: &Egress, mtu: &str) -> String {
 /// The change that restores the present state of a target. `any_link` is the option by which the
 /// caller may clamp a link that is no VPN.
 #[must_use]
-pub fn put_back(status: &Status, target: &Target, any_link: bool) -> Change {
+pub fn restoring_change(status: &Status, target: &Target, any_link: bool) -> Change {
     let mtu = |bytes: Option<u32>| bytes.and_then(|bytes| PathMtu::new(bytes).ok());
     match target {
         Target::Auto if status.auto => {
@@ -117,13 +117,13 @@ pub(crate) mod tests {
     #[test]
     fn what_was_before_is_put_back_as_it_was() {
         let named = clamped(Origin::Named, Some(1400));
-        assert_eq!(put_back(&named, &wg0(), false), on(wg0(), Some(1400), true));
-        assert_eq!(put_back(&clamped(Origin::Named, None), &wg0(), false), on(wg0(), None, true));
-        assert_eq!(put_back(&named, &Target::Auto, false), Change::Off(Target::Auto));
+        assert_eq!(restoring_change(&named, &wg0(), false), on(wg0(), Some(1400), true));
+        assert_eq!(restoring_change(&clamped(Origin::Named, None), &wg0(), false), on(wg0(), None, true));
+        assert_eq!(restoring_change(&named, &Target::Auto, false), Change::Off(Target::Auto));
         let auto = clamped(Origin::Auto, Some(1400));
-        assert_eq!(put_back(&auto, &Target::Auto, false), on(Target::Auto, Some(1400), false));
-        assert_eq!(put_back(&auto, &wg0(), false), Change::Off(wg0()), "its name alone was new");
-        assert_eq!(put_back(&Status::default(), &wg0(), false), Change::Off(wg0()));
+        assert_eq!(restoring_change(&auto, &Target::Auto, false), on(Target::Auto, Some(1400), false));
+        assert_eq!(restoring_change(&auto, &wg0(), false), Change::Off(wg0()), "its name alone was new");
+        assert_eq!(restoring_change(&Status::default(), &wg0(), false), Change::Off(wg0()));
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub mod clamp;
 pub mod proof;
 pub mod remedy;
 
-pub use clamp::{ClampCoverage, clamp_command, clamp_coverage, fixed_clamp_command, is_clamped_to, is_fixed, put_back};
+pub use clamp::{
+    ClampCoverage, clamp_command, clamp_coverage, fixed_clamp_command, is_clamped_to, is_fixed, restoring_change,
+};
 pub use proof::{Proof, Trial, prove};
 pub use remedy::{Remedy, remedy};

@@ -79,15 +79,15 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
                     podman.stop_container(name, self.pace.stop_seconds).await.map_err(refused)?;
                 }
                 let removed = podman.remove_container(name).await;
-                self.or_put_back(removed, running.then_some(name)).await.map_err(refused)?;
+                self.restart_stopped_on_error(removed, running.then_some(name)).await.map_err(refused)?;
             }
             Action::RemovePod { name, running, .. } => {
                 let removed = self.remove_pod(name, running).await;
-                self.or_put_back(removed, running).await.map_err(refused)?;
+                self.restart_stopped_on_error(removed, running).await.map_err(refused)?;
             }
             Action::SetAside { name, former, running } => {
                 let set_aside = self.set_aside(name, former, *running).await;
-                self.or_put_back(set_aside, running.then_some(name)).await.map_err(refused)?;
+                self.restart_stopped_on_error(set_aside, running.then_some(name)).await.map_err(refused)?;
             }
             // An undo still needs the container: `undo::discard` removes it after all steps.
             Action::Discard { .. } => return Ok(Done::Nothing),
@@ -153,7 +153,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
 
     /// After a failure, restarts the containers that the step stopped. An unknown outcome is left
     /// to the undo.
-    async fn or_put_back(
+    async fn restart_stopped_on_error(
         &self,
         result: Result<(), PodmanError>,
         stopped: impl IntoIterator<Item = &String>,

@@ -11,7 +11,7 @@ use super::check::{Progress, Subject, lock};
 use super::on::{Before, NotProven, out_of_reach, restore, sentence};
 use super::{How, OnArgs, describe};
 use crate::command::Context;
-use crate::cure::{Proof, Remedy, Trial, is_fixed, put_back, remedy};
+use crate::cure::{Proof, Remedy, Trial, is_fixed, remedy, restoring_change};
 use crate::egress::{Leaving, SMALLEST_MTU};
 use crate::error::{Exit, Failure};
 use crate::execute;
@@ -72,7 +72,7 @@ impl ClampTarget {
             Target::Auto => own().map_or(Target::Auto, Target::Link),
             named @ Target::Link(_) => named,
         };
-        let previous = put_back(status, &target, args.any_link);
+        let previous = restoring_change(status, &target, args.any_link);
         let kept = matches!(&previous, Change::On(_, options) if options.persist);
         Self { target, any_link: args.any_link, previous, persist: args.persist || kept }
     }
@@ -115,7 +115,7 @@ pub(super) async fn run(args: OnArgs, context: &Context) -> Result<Exit, Failure
         Err(_) => true,
         Ok(outcome) => matches!(outcome.proof, Some(Proof::NotProven { .. })),
     };
-    let left = if failed { take_back(&helper, &clamp, args.how).await? } else { None };
+    let left = if failed { restore_previous(&helper, &clamp, args.how).await? } else { None };
     let outcome = came?;
     tell(&helper, &outcome, args.how).await?;
     if let Some(Proof::NotProven { why }) = outcome.proof {
@@ -196,8 +196,8 @@ fn measured(report: &Report, target: &Target) -> Result<String, NoValue> {
 }
 
 /// Restores the former state, if the present one differs from it.
-async fn take_back(helper: &HelperLink, clamp: &ClampTarget, how: How) -> Result<Option<String>, Failure> {
-    let now = put_back(&helper.status().await?, &clamp.target, clamp.any_link);
+async fn restore_previous(helper: &HelperLink, clamp: &ClampTarget, how: How) -> Result<Option<String>, Failure> {
+    let now = restoring_change(&helper.status().await?, &clamp.target, clamp.any_link);
     if now == clamp.previous {
         return Ok(None);
     }

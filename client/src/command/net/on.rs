@@ -13,7 +13,7 @@ use super::check::{Progress, Subject, lock};
 use super::{How, Mtu, OnArgs, auto, describe};
 use crate::command::Context;
 use crate::cure::proof::total;
-use crate::cure::{Proof, Trial, prove, put_back};
+use crate::cure::{Proof, Trial, prove, restoring_change};
 use crate::egress::{self, Egress, Leaving};
 use crate::error::{Exit, Failure, Report};
 use crate::execute::{self, Interrupted};
@@ -75,7 +75,7 @@ pub(super) async fn on(args: OnArgs, context: &Context) -> Result<Exit, Failure>
     let before = execute::unless(interrupt.as_mut(), preparing).await;
     progress.end();
     let before = before?;
-    let back = put_back(&status, &target, args.any_link);
+    let back = restoring_change(&status, &target, args.any_link);
     let changed = super::make_on_trial(&helper, &wanted, &back, how.asking()).await?;
     super::say_outcome(&wanted, changed, &helper.status().await)?;
     let proof = match &before {
@@ -111,7 +111,7 @@ async fn end(
         }
         return Ok(Exit::Done);
     };
-    let left = restore(helper, put_back(before, target, any_link), how.asking()).await;
+    let left = restore(helper, restoring_change(before, target, any_link), how.asking()).await;
     if how.json {
         let status = helper.status().await.ok().as_ref().map(describe::json);
         print_json(&json!({ "changed": false, "status": status, "proof": proof }))?;
@@ -143,7 +143,7 @@ fn stays(interrupted: Interrupted) -> Result<Exit, Failure> {
 
 /// Whether a change would have no effect.
 fn is_in_force(status: &Status, target: &Target, options: ClampOptions) -> bool {
-    put_back(status, target, options.any_link) == Change::On(target.clone(), options)
+    restoring_change(status, target, options.any_link) == Change::On(target.clone(), options)
 }
 
 /// The time limit for everything before the change: names, podman, and three seconds of transfers
