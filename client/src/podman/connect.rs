@@ -93,7 +93,7 @@ pub async fn connect(configured: Option<&Path>) -> Result<Connection> {
     match choice {
         Some(SocketChoice::Named { socket, origin }) => match answer(&socket).await {
             Ok(podman) => Ok(Connection { podman, _service: None }),
-            Err(foreign @ PodmanError::Foreign { .. }) => Err(foreign),
+            Err(foreign @ PodmanError::ForeignListener { .. }) => Err(foreign),
             Err(error) => Err(PodmanError::NoAnswer { socket, origin, source: cause(error) }),
         },
         Some(SocketChoice::Usual { socket }) if is_socket(&socket) => match answer(&socket).await {
@@ -111,7 +111,7 @@ fn is_socket(path: &Path) -> bool {
 
 /// Opens podman on a socket, if it answers in time.
 async fn answer(socket: &Path) -> Result<Rest> {
-    let late = || PodmanError::Silent { what: "/_ping".into(), seconds: STARTUP.as_secs() };
+    let late = || PodmanError::Timeout { what: "/_ping".into(), seconds: STARTUP.as_secs() };
     tokio::time::timeout(STARTUP, Rest::open(socket)).await.unwrap_or_else(|_| Err(late()))
 }
 
@@ -122,7 +122,7 @@ fn cause(error: PodmanError) -> io::Error {
             Ok(error) => *error,
             Err(error) => io::Error::other(error),
         },
-        PodmanError::Silent { .. } => io::ErrorKind::TimedOut.into(),
+        PodmanError::Timeout { .. } => io::ErrorKind::TimedOut.into(),
         other => io::Error::other(other),
     }
 }

@@ -231,7 +231,7 @@ pub enum PodmanError {
 
     /// The socket belongs to another user's process.
     #[error("user {uid} listens on `{}`, and not this user or root", socket.display())]
-    Foreign {
+    ForeignListener {
         /// The socket.
         socket: PathBuf,
         /// The user id of the listening process.
@@ -240,7 +240,7 @@ pub enum PodmanError {
 
     /// podman did not answer in time.
     #[error("podman did not finish `{what}` within {seconds} s")]
-    Silent {
+    Timeout {
         /// The call.
         what: String,
         /// How long it was waited for, in seconds.
@@ -249,7 +249,7 @@ pub enum PodmanError {
 
     /// podman's answer is longer than any valid one.
     #[error("podman's answer to `{what}` does not end")]
-    Endless {
+    AnswerTooLong {
         /// The call.
         what: String,
     },
@@ -290,7 +290,7 @@ impl PodmanError {
     /// or cannot be parsed.
     #[must_use]
     pub fn leaves_open(&self) -> bool {
-        matches!(self, Self::Connection(_) | Self::Silent { .. } | Self::Endless { .. } | Self::Answer { .. })
+        matches!(self, Self::Connection(_) | Self::Timeout { .. } | Self::AnswerTooLong { .. } | Self::Answer { .. })
     }
 
     /// podman's message, if it sent one.
@@ -322,16 +322,18 @@ impl Report for PodmanError {
                 "start it with `systemctl enable --now podman.socket`, or unset the key and airpods starts a podman itself"
             }
             Self::ServiceFailed { .. } => "see what `podman info` says",
-            Self::Foreign { .. } => {
+            Self::ForeignListener { .. } => {
                 "a foreign podman would learn the secrets of a launch: unset the key or variable that names the socket, or run the command as that user"
             }
-            Self::Silent { .. } => {
+            Self::Timeout { .. } => {
                 "see with `podman info` whether podman answers; its storage may be locked by another command"
             }
             Self::Refused { message, .. } if message.contains("catatonit") => {
                 "a pod needs the program `catatonit`: `sudo apt install catatonit`"
             }
-            Self::Refused { .. } | Self::Connection(_) | Self::Answer { .. } | Self::Endless { .. } => return None,
+            Self::Refused { .. } | Self::Connection(_) | Self::Answer { .. } | Self::AnswerTooLong { .. } => {
+                return None;
+            }
         };
         Some(hint.into())
     }

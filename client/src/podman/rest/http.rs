@@ -62,7 +62,7 @@ async fn connect(socket: &Path) -> Result<(UnixStream, Listener)> {
     if is_trusted(uid, Uid::effective().as_raw()) {
         Ok((stream, Listener { uid, shares_pids }))
     } else {
-        Err(PodmanError::Foreign { socket: socket.to_owned(), uid })
+        Err(PodmanError::ForeignListener { socket: socket.to_owned(), uid })
     }
 }
 
@@ -87,7 +87,7 @@ pub(super) async fn listener(socket: &Path) -> Result<Listener> {
 
 /// The result of `work`, or an error after `limit`.
 async fn within<T>(limit: Duration, what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let late = |_| PodmanError::Silent { what: what.to_owned(), seconds: limit.as_secs() };
+    let late = |_| PodmanError::Timeout { what: what.to_owned(), seconds: limit.as_secs() };
     tokio::time::timeout(limit, work).await.map_err(late)?
 }
 
@@ -167,7 +167,7 @@ async fn whole(path: &str, response: Response<Incoming>) -> Result<Bytes> {
     let collected = async {
         match body.collect().await {
             Ok(body) => Ok(body.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(PodmanError::Endless { what: path.to_owned() }),
+            Err(error) if error.is::<LengthLimitError>() => Err(PodmanError::AnswerTooLong { what: path.to_owned() }),
             Err(error) => Err(broken(error)),
         }
     };
@@ -204,7 +204,7 @@ mod tests {
     #[tokio::test]
     async fn a_podman_that_does_not_answer_is_given_up_and_named_as_silent() {
         let waited = within(Duration::from_millis(1), "/info", std::future::pending::<Result<()>>()).await;
-        assert!(matches!(waited, Err(PodmanError::Silent { .. })), "{waited:?}");
+        assert!(matches!(waited, Err(PodmanError::Timeout { .. })), "{waited:?}");
     }
 
     #[test]

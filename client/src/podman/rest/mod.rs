@@ -104,7 +104,7 @@ impl Podman for Rest {
         while let Some(piece) = http::next("/images/create", &mut response, http::SILENCE).await? {
             read += piece.len();
             if read > LONGEST_REPORT {
-                return Err(PodmanError::Endless { what: "/images/create".into() });
+                return Err(PodmanError::AnswerTooLong { what: "/images/create".into() });
             }
             for line in lines.push(&piece) {
                 report(&line, progress)?;
@@ -273,7 +273,7 @@ impl Podman for Rest {
                 }
             }
             if frames.is_endless() {
-                return Err(PodmanError::Endless { what: path });
+                return Err(PodmanError::AnswerTooLong { what: path });
             }
         }
         for line in frames.rest() {

@@ -235,10 +235,10 @@ const ENDLESS: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n
 #[tokio::test]
 async fn an_answer_that_never_ends_is_an_error_and_not_all_of_the_memory() {
     let (_folder, podman) = serve(ENDLESS, Some(vec![b' '; 1 << 20]));
-    assert!(matches!(podman.networks().await, Err(PodmanError::Endless { .. })));
+    assert!(matches!(podman.networks().await, Err(PodmanError::AnswerTooLong { .. })));
     let refused = ENDLESS.replace("200 OK", "500 No");
     let (_folder, podman) = serve(&refused, Some(vec![b' '; 1 << 20]));
-    assert!(matches!(podman.networks().await, Err(PodmanError::Endless { .. })));
+    assert!(matches!(podman.networks().await, Err(PodmanError::AnswerTooLong { .. })));
 }
 
 #[tokio::test]
@@ -262,7 +262,7 @@ async fn a_log_whose_frame_never_ends_is_an_error() {
     // The header announces a first frame of two gigabytes.
     let (_folder, podman) = serve(ENDLESS, Some([&[1, 0, 0, 0, 0x7f][..], &vec![b'x'; 1 << 16]].concat()));
     let ended = podman.logs("web", &LogOptions::default(), &mut |_| true).await;
-    assert!(matches!(ended, Err(PodmanError::Endless { .. })), "{ended:?}");
+    assert!(matches!(ended, Err(PodmanError::AnswerTooLong { .. })), "{ended:?}");
 }
 
 #[tokio::test]
