@@ -158,7 +158,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
         result: Result<(), PodmanError>,
         stopped: impl IntoIterator<Item = &String>,
     ) -> Result<(), PodmanError> {
-        let failed = result.as_ref().is_err_and(|error| !error.leaves_open());
+        let failed = result.as_ref().is_err_and(|error| !error.outcome_unknown());
         for name in stopped.into_iter().filter(|_| failed) {
             if let Err(error) = self.podman.start_container(name).await {
                 let left = format!("the container `{name}`, which ran and is stopped: {}", error.message());

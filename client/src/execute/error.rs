@@ -120,9 +120,9 @@ fn list(service: &str, differences: &[Difference]) -> String {
 
 impl StepError {
     /// Whether the step may have been done although it failed.
-    pub(super) fn leaves_open(&self) -> bool {
+    pub(super) fn outcome_unknown(&self) -> bool {
         match self {
-            Self::Network { source, .. } | Self::Refused { source, .. } => source.leaves_open(),
+            Self::Network { source, .. } | Self::Refused { source, .. } => source.outcome_unknown(),
             _ => false,
         }
     }

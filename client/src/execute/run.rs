@@ -153,7 +153,7 @@ pub(super) async fn run(
         match result {
             Ok(what) => done.push((index, what)),
             Err(error) => {
-                if error.leaves_open() {
+                if error.outcome_unknown() {
                     done.push((index, Done::Unknown));
                 }
                 // A step that was cancelled because of the first failure is not a failure of its

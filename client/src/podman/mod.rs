@@ -274,7 +274,7 @@ impl PodmanError {
 
     /// Whether a process ended while podman read its /proc.
     #[must_use]
-    pub fn lost_a_process(&self) -> bool {
+    pub fn process_vanished(&self) -> bool {
         matches!(self, Self::Refused { status: 500, message } if message.contains("no such process"))
     }
 
@@ -282,14 +282,14 @@ impl PodmanError {
     /// exit code, which no process writes any more, and then takes the container for stopped
     /// (`libpod`, `waitForExitFileAndSync`).
     #[must_use]
-    pub fn missed_an_end(&self) -> bool {
+    pub fn missed_exit(&self) -> bool {
         matches!(self, Self::Refused { status: 500, message } if message.contains("timed out waiting for file"))
     }
 
     /// Whether podman may have carried the call out: it did not refuse, and its answer is missing
     /// or cannot be parsed.
     #[must_use]
-    pub fn leaves_open(&self) -> bool {
+    pub fn outcome_unknown(&self) -> bool {
         matches!(self, Self::Connection(_) | Self::Timeout { .. } | Self::AnswerTooLong { .. } | Self::Answer { .. })
     }
 

@@ -241,7 +241,7 @@ impl Podman for Rest {
         let path = format!("/containers/{}/stop?timeout={timeout_seconds}", escape(name));
         match self.http.post::<()>(&path, None).await {
             // podman has noticed the end only now. It records it when the container is inspected.
-            Err(error) if error.missed_an_end() => self.inspect(name).await.map(drop),
+            Err(error) if error.missed_exit() => self.inspect(name).await.map(drop),
             stopped => stopped.map(drop),
         }
     }
@@ -313,7 +313,7 @@ impl Rest {
         const TRIES: u32 = 16;
         for _ in 1..TRIES {
             match self.http.delete(path).await {
-                Err(error) if error.missed_an_end() => {}
+                Err(error) if error.missed_exit() => {}
                 removed => return removed.map(drop),
             }
         }
@@ -348,7 +348,7 @@ impl Rest {
         let path = format!("/containers/{}/json", escape(name));
         for _ in 1..LOOKS {
             match self.http.get(&path).await {
-                Err(error) if error.lost_a_process() => tokio::time::sleep(Duration::from_millis(50)).await,
+                Err(error) if error.process_vanished() => tokio::time::sleep(Duration::from_millis(50)).await,
                 answer => return answer,
             }
         }

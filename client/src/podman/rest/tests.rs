@@ -252,7 +252,7 @@ async fn a_process_that_ends_while_podman_looks_at_it_is_looked_at_again() {
     let (_folder, podman) = serve_in_turn(&[&lost, &gone], None);
     assert!(podman.inspect_container("web").await.unwrap_err().is_not_found());
     let (_folder, podman) = serve_in_turn(&[&lost], None);
-    assert!(podman.inspect_container("web").await.unwrap_err().lost_a_process());
+    assert!(podman.inspect_container("web").await.unwrap_err().process_vanished());
     let (_folder, podman) = serve_in_turn(&[&says("500 Internal Server Error", "no space"), &gone], None);
     assert!(!podman.inspect_container("web").await.unwrap_err().is_not_found());
 }
