@@ -57,7 +57,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     }
     let verbose = context.says_more(&loaded.config.cli);
     let outcome =
-        execute::execute_in_sight(&connection.podman, &restart.plan, &pace, verbose, &Open, interrupt).await?;
+        execute::execute_with_progress(&connection.podman, &restart.plan, &pace, verbose, &Open, interrupt).await?;
     tell(&restart, &outcome, args.json)?;
     Ok(if outcome.late.is_empty() { Exit::Done } else { Exit::Failed })
 }

@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 
 use super::gate::Gate;
 use super::progress::{Event, Progress};
-use super::{Cancel, Late, Outcome, Pace, StepError};
+use super::{Cancel, NotHealthyInTime, Outcome, Pace, StepError};
 use crate::file;
 use crate::health::{HealthCheck, ask_health};
 use crate::kernel;
@@ -259,7 +259,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
         container: &str,
         (check, times): (&HealthCheck, &HealthTimes),
         kept: bool,
-    ) -> Result<Option<Late>, ActError> {
+    ) -> Result<Option<NotHealthyInTime>, ActError> {
         if self.pace.startup.is_zero() {
             return Ok(None);
         }
@@ -292,7 +292,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
             }
             if start.elapsed() >= patience {
                 let (service, asked, waited) = (service.to_owned(), check.place(), start.elapsed());
-                return Ok(Some(Late { service, asked, last, waited }));
+                return Ok(Some(NotHealthyInTime { service, asked, last, waited }));
             }
             // Most services answer within the first second, so the first checks are frequent.
             let pause = interval.min(start.elapsed().max(std::time::Duration::from_millis(20)));

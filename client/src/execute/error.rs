@@ -96,7 +96,7 @@ pub enum StepError {
     )]
     NotHealthy {
         /// The health check, and its last answer.
-        late: super::Late,
+        late: super::NotHealthyInTime,
     },
 
     /// The running container does not have the desired settings.

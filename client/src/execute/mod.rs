@@ -73,7 +73,7 @@ pub struct Outcome {
     /// Services that passed their health check.
     pub healthy: BTreeSet<String>,
     /// Services that run but did not become healthy in time.
-    pub late: Vec<Late>,
+    pub late: Vec<NotHealthyInTime>,
 }
 
 impl Outcome {
@@ -87,7 +87,7 @@ impl Outcome {
 
 /// A service that did not become healthy in time, and still runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Late {
+pub struct NotHealthyInTime {
     /// The service.
     pub service: String,
     /// The place of the check, as in `at http://…`.
@@ -100,7 +100,7 @@ pub struct Late {
 
 /// Executes a plan as [`execute`] does, with progress on standard error. With `verbose` it prints
 /// every step, and podman's messages in full. No container starts before `gate` lets it.
-pub async fn execute_in_sight(
+pub async fn execute_with_progress(
     podman: &impl Podman,
     plan: &Plan,
     pace: &Pace,

@@ -71,21 +71,21 @@ impl<P: Podman> Undoing<'_, P> {
 
     /// Undoes one step. `is_unknown` means that podman's answer to the step did not arrive.
     async fn one(&mut self, action: &Action, is_unknown: bool) -> Result<(), Stays> {
-        let elsewhere = settled_elsewhere(self.plan, action);
+        let no_own_undo = needs_no_own_undo(self.plan, action);
         if !self.given_up {
             let (podman, pace) = (self.podman, self.pace);
             let undone = async {
                 if is_unknown && is_restored(podman, action).await {
                     return Ok(());
                 }
-                undo_action(podman, action, elsewhere, pace).await
+                undo_action(podman, action, no_own_undo, pace).await
             };
             match select(pin!(undone), self.stop.as_mut()).await {
                 Either::Left((undone, _)) => return undone,
                 Either::Right(_) => self.given_up = true,
             }
         }
-        Err(Stays::For(if elsewhere { None } else { remains(action) }))
+        Err(Stays::For(if no_own_undo { None } else { remains(action) }))
     }
 
     /// Waits for `pause`; false if the undo has to end.
@@ -175,7 +175,7 @@ fn remains(action: &Action) -> Option<String> {
 
 /// Whether the start of a container needs no undo of its own. Either this plan created the
 /// container, and the undo removes it. Or the plan stopped it, and it ran before.
-fn settled_elsewhere(plan: &Plan, action: &Action) -> bool {
+fn needs_no_own_undo(plan: &Plan, action: &Action) -> bool {
     let Action::Start { name } = action else { return false };
     plan.steps.iter().any(|step| match &step.action {
         Action::CreateContainer(spec) => spec.name == *name,
@@ -184,14 +184,14 @@ fn settled_elsewhere(plan: &Plan, action: &Action) -> bool {
     })
 }
 
-async fn undo_action(podman: &impl Podman, action: &Action, settled_elsewhere: bool, pace: &Pace) -> Result<(), Stays> {
+async fn undo_action(podman: &impl Podman, action: &Action, needs_no_own_undo: bool, pace: &Pace) -> Result<(), Stays> {
     let Some(remains) = remains(action) else { return Ok(()) };
     let result = match action {
         Action::CreateNetwork(spec) => podman.remove_network(&spec.name).await,
         Action::CreateVolume(name) => podman.remove_volume(name).await,
         Action::CreatePod(spec) => podman.remove_pod(&spec.name).await,
         Action::CreateContainer(spec) => podman.remove_container(&spec.name).await,
-        Action::Start { .. } if settled_elsewhere => return Ok(()),
+        Action::Start { .. } if needs_no_own_undo => return Ok(()),
         Action::Start { name } => podman.stop_container(name, pace.stop_seconds).await,
         Action::Stop { name } => podman.start_container(name).await,
         Action::SetAside { name, former, running } => {

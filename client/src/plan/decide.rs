@@ -223,7 +223,10 @@ impl<'a> Builder<'a> {
 
     /// Whether the container exists with the desired settings and only needs to be started.
     fn is_made(&self, launch: &Launch) -> bool {
-        let goes = self.observed.container(&launch.container.name).is_some_and(|found| self.goes_along(launch, found));
+        let goes = self
+            .observed
+            .container(&launch.container.name)
+            .is_some_and(|found| self.is_removed_with_parent(launch, found));
         !goes && matches!(self.observed.state(self.desired, launch), State::AsWanted { .. })
     }
 
@@ -286,7 +289,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Whether the container is removed when its pod or its network is recreated.
-    fn goes_along(&self, launch: &Launch, found: &Container) -> bool {
+    fn is_removed_with_parent(&self, launch: &Launch, found: &Container) -> bool {
         let in_stale_pod = found.pod.as_deref().is_some_and(|pod| self.stale_pods.contains(pod));
         let wanted_in_stale_pod = matches!(&launch.container.networking,
             Networking::Pod(pod) if self.stale_pods.contains(pod.as_str()));
@@ -295,6 +298,9 @@ impl<'a> Builder<'a> {
 
     fn runs_as_wanted(&self, launch: &Launch) -> bool {
         self.observed.state(self.desired, launch) == State::AsWanted { running: true }
-            && !self.observed.container(&launch.container.name).is_some_and(|found| self.goes_along(launch, found))
+            && !self
+                .observed
+                .container(&launch.container.name)
+                .is_some_and(|found| self.is_removed_with_parent(launch, found))
     }
 }

@@ -38,7 +38,7 @@ pub(super) async fn run(
     }
     let pace = Pace { sequential: args.sequential, ..Pace::from_config(&config.cli) };
     tell::size(&plan)?;
-    execute::execute_in_sight(&connection.podman, &plan, &pace, context.says_more(&config.cli), &Open, interrupt)
+    execute::execute_with_progress(&connection.podman, &plan, &pace, context.says_more(&config.cli), &Open, interrupt)
         .await?;
     done(&images, &plan, args.json)?;
     Ok(Exit::Done)

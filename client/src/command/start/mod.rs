@@ -116,7 +116,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     plan.give_secrets(&kept.or_else(|error| offer.settled().before(error))?);
     tell::size(&plan)?;
     let (pace, verbose) = (pace(&args, cli), context.says_more(cli));
-    let outcome = execute::execute_in_sight(podman, &plan, &pace, verbose, &offer, interrupt.as_mut()).await;
+    let outcome = execute::execute_with_progress(podman, &plan, &pace, verbose, &offer, interrupt.as_mut()).await;
     let mut outcome = outcome.or_else(|aborted| offer.settled().before(aborted.into()))?;
     let took = begin.elapsed();
     let again = || Measuring::begin(context, &loaded.config, &services);

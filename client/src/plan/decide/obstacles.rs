@@ -123,7 +123,7 @@ impl Builder<'_> {
             let stale = found.pod.as_deref().is_some_and(|pod| self.stale_pods.contains(pod));
             let goes = stale
                 || found.pod.is_none()
-                    && (self.goes_along(launch, found)
+                    && (self.is_removed_with_parent(launch, found)
                         || matches!(self.observed.state(self.desired, launch), State::Differs(_)));
             (goes && found.state.is_alive()).then_some(&found.host_ports)
         });

@@ -28,13 +28,13 @@ impl<'a> Builder<'a> {
         }
         let spec = &launch.container;
         let found = self.observed.container_of(self.desired, launch);
-        let goes_along = found.is_some_and(|found| self.goes_along(launch, found));
+        let is_removed_with_parent = found.is_some_and(|found| self.is_removed_with_parent(launch, found));
         let same = matches!(self.observed.state(self.desired, launch), State::AsWanted { .. });
         let mut before_start: Vec<usize> = Vec::new();
-        if !same || goes_along {
+        if !same || is_removed_with_parent {
             let mut needed = self.needed(launch);
             needed.extend(self.cleared.get(service));
-            if goes_along {
+            if is_removed_with_parent {
                 // The name is free only after the former container is removed, perhaps with another
                 // pod than the wanted one. So this waits for every removal.
                 needed.extend(self.steps_removing());
@@ -59,7 +59,7 @@ impl<'a> Builder<'a> {
             let ready = self.ready.get(used.as_str()).filter(|_| *condition != Condition::Started);
             before_start.extend(ready.or(started));
         }
-        if found.is_some_and(|found| found.state.stops_first()) && same && !goes_along {
+        if found.is_some_and(|found| found.state.stops_first()) && same && !is_removed_with_parent {
             let stop = self.add(Action::Stop { name: spec.name.clone() }, Some(service), []);
             before_start.push(stop);
         }
@@ -186,7 +186,7 @@ impl Builder<'_> {
         for launch in self.launches.clone() {
             let Some(found) = self.observed.container_of(self.desired, launch) else { continue };
             let State::Differs(why) = self.observed.state(self.desired, launch) else { continue };
-            if self.goes_along(launch, found) {
+            if self.is_removed_with_parent(launch, found) {
                 continue;
             }
             let mut needed = self.needed(launch);
