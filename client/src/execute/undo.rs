@@ -184,14 +184,14 @@ fn needs_no_own_undo(plan: &Plan, action: &Action) -> bool {
     })
 }
 
-async fn undo_action(podman: &impl Podman, action: &Action, needs_no_own_undo: bool, pace: &Pace) -> Result<(), Stays> {
+async fn undo_action(podman: &impl Podman, action: &Action, no_own_undo: bool, pace: &Pace) -> Result<(), Stays> {
     let Some(remains) = remains(action) else { return Ok(()) };
     let result = match action {
         Action::CreateNetwork(spec) => podman.remove_network(&spec.name).await,
         Action::CreateVolume(name) => podman.remove_volume(name).await,
         Action::CreatePod(spec) => podman.remove_pod(&spec.name).await,
         Action::CreateContainer(spec) => podman.remove_container(&spec.name).await,
-        Action::Start { .. } if needs_no_own_undo => return Ok(()),
+        Action::Start { .. } if no_own_undo => return Ok(()),
         Action::Start { name } => podman.stop_container(name, pace.stop_seconds).await,
         Action::Stop { name } => podman.start_container(name).await,
         Action::SetAside { name, former, running } => {
