@@ -9,7 +9,7 @@ use std::path::Path;
 use container::{say_protocol, secret_key, volume};
 use serde_json::{Value, json};
 
-use super::{Export, File, Subject, endpoint};
+use super::{Export, ExportSet, File, endpoint};
 use crate::config::Condition;
 use crate::plan::{Launch, is_own_label};
 use crate::podman::{Endpoint, Mount, NetworkSpec, Networking, Restart};
@@ -39,11 +39,11 @@ pub enum Workload {
 
 /// Exports everything as one file. Known secrets are in it, and then it is private.
 #[must_use]
-pub fn export(subject: &Subject<'_>, workload: Workload) -> Export {
-    let mut writer = Writer { subject, workload, documents: Vec::new(), warnings: Vec::new() };
+pub fn export(set: &ExportSet<'_>, workload: Workload) -> Export {
+    let mut writer = Writer { set, workload, documents: Vec::new(), warnings: Vec::new() };
     let private = writer.secrets();
     writer.claims();
-    let groups = groups(subject);
+    let groups = groups(set);
     for group in &groups {
         writer.workload(group);
     }
@@ -66,9 +66,9 @@ struct Group<'a> {
 
 /// The groups in the order of the services. The containers of a pod form one group, every other
 /// container its own.
-fn groups<'a>(subject: &'a Subject<'_>) -> Vec<Group<'a>> {
+fn groups<'a>(set: &'a ExportSet<'_>) -> Vec<Group<'a>> {
     let mut groups: Vec<Group<'a>> = Vec::new();
-    for launch in &subject.desired.launches {
+    for launch in &set.desired.launches {
         let name = match &launch.container.networking {
             Networking::Pod(pod) => label(pod),
             Networking::Own(_) | Networking::Host => label(&launch.service),
@@ -76,14 +76,14 @@ fn groups<'a>(subject: &'a Subject<'_>) -> Vec<Group<'a>> {
         let in_pod = matches!(launch.container.networking, Networking::Pod(_));
         match groups.iter_mut().find(|group| in_pod && group.name == name) {
             Some(group) => group.launches.push(launch),
-            None => groups.push(Group { name, endpoint: endpoint(&subject.desired, launch), launches: vec![launch] }),
+            None => groups.push(Group { name, endpoint: endpoint(&set.desired, launch), launches: vec![launch] }),
         }
     }
     groups
 }
 
 struct Writer<'a> {
-    subject: &'a Subject<'a>,
+    set: &'a ExportSet<'a>,
     workload: Workload,
     documents: Vec<Value>,
     warnings: Vec<String>,
@@ -92,7 +92,7 @@ struct Writer<'a> {
 impl Writer<'_> {
     /// Adds the Secret if all its values are known, and returns whether it did.
     fn secrets(&mut self) -> bool {
-        let launches = &self.subject.desired.launches;
+        let launches = &self.set.desired.launches;
         for (launch, (variable, name)) in
             launches.iter().flat_map(|launch| launch.container.podman_secrets().map(move |secret| (launch, secret)))
         {
@@ -106,7 +106,7 @@ impl Writer<'_> {
         let of_launch = |launch: &Launch| {
             let ours = launch.container.secrets_of_ours();
             let secret =
-                |(variable, source)| (secret_key(&launch.service, variable, source), self.subject.secrets.get(source));
+                |(variable, source)| (secret_key(&launch.service, variable, source), self.set.secrets.get(source));
             ours.map(secret).collect::<Vec<_>>()
         };
         let wanted: BTreeMap<String, Option<&Secret>> = launches.iter().flat_map(of_launch).collect();
@@ -129,7 +129,7 @@ impl Writer<'_> {
 
     fn claims(&mut self) {
         let mut names = BTreeMap::new();
-        let mounts = self.subject.desired.launches.iter().flat_map(|launch| &launch.container.mounts);
+        let mounts = self.set.desired.launches.iter().flat_map(|launch| &launch.container.mounts);
         for mount in mounts {
             if let Mount::Volume { name, .. } = mount {
                 names.insert(label(name), name);
@@ -194,7 +194,7 @@ impl Writer<'_> {
         let mut spec = json!({
             "containers": containers,
             "restartPolicy": self.restart(group),
-            "terminationGracePeriodSeconds": self.subject.habits.stop_timeout.get(),
+            "terminationGracePeriodSeconds": self.set.timeouts.stop_timeout.get(),
         });
         if !volumes.is_empty() {
             spec["volumes"] = volumes.into_values().collect();
@@ -297,10 +297,10 @@ impl Writer<'_> {
     }
 
     fn warn_of_network(&mut self) {
-        let network = &self.subject.desired.network;
+        let network = &self.set.desired.network;
         let options = podman_options(network);
         if options.is_empty()
-            || self.subject.desired.launches.iter().all(|launch| launch.container.networking == Networking::Host)
+            || self.set.desired.launches.iter().all(|launch| launch.container.networking == Networking::Host)
         {
             return;
         }

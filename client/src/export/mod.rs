@@ -40,16 +40,16 @@ pub struct File {
 
 /// The services to export.
 #[derive(Debug)]
-pub struct Subject<'a> {
+pub struct ExportSet<'a> {
     /// Their desired state.
     pub desired: Desired,
     /// The timeouts of `start` and `stop`.
-    pub habits: &'a Cli,
+    pub timeouts: &'a Cli,
     /// The known values of secrets.
     pub secrets: SecretValues,
 }
 
-impl<'a> Subject<'a> {
+impl<'a> ExportSet<'a> {
     /// The named services; every enabled one if none is named. Nothing of other services is
     /// exported, not even their ports in a shared pod.
     ///
@@ -61,7 +61,7 @@ impl<'a> Subject<'a> {
         alone.services.retain(|name, _| asked.contains(name));
         let services = alone.services.iter().collect::<Vec<_>>();
         let desired = Desired::from_config(&alone, &services, PODMAN, host_context);
-        Ok(Self { desired, habits: &config.cli, secrets: SecretValues::default() })
+        Ok(Self { desired, timeouts: &config.cli, secrets: SecretValues::default() })
     }
 }
 

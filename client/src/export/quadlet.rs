@@ -7,7 +7,7 @@ mod unit;
 
 use std::time::Duration;
 
-use super::{Export, File, Subject, is_success};
+use super::{Export, ExportSet, File, is_success};
 use crate::config::Pull;
 use crate::health::{HealthCheck, HttpCheck};
 use crate::plan::{Launch, is_own_label, ordered};
@@ -27,8 +27,8 @@ const NETWORK: &str = "airpods_network.network";
 
 /// The units of the services, and the files with their secrets if those are known.
 #[must_use]
-pub fn export(subject: &Subject<'_>) -> Export {
-    let desired = &subject.desired;
+pub fn export(set: &ExportSet<'_>) -> Export {
+    let desired = &set.desired;
     let mut export = Export::default();
     let external = desired.network.external;
     if !external && desired.launches.iter().any(|launch| launch.container.networking != Networking::Host) {
@@ -39,8 +39,8 @@ pub fn export(subject: &Subject<'_>) -> Export {
     }
     for launch in &desired.launches {
         let name = unit_name(&launch.service);
-        export.add(format!("{name}.container"), container(subject, launch));
-        secrets(subject, launch, &mut export);
+        export.add(format!("{name}.container"), container(set, launch));
+        secrets(set, launch, &mut export);
         export.warnings.extend(unexpressed(launch));
     }
     export
@@ -78,9 +78,9 @@ fn secret_file(launch: &Launch) -> String {
     format!("{}.env", unit_name(&launch.service))
 }
 
-fn secrets(subject: &Subject<'_>, launch: &Launch, export: &mut Export) {
+fn secrets(set: &ExportSet<'_>, launch: &Launch, export: &mut Export) {
     let variables = || launch.container.secrets_of_ours();
-    let value = |source| subject.secrets.get(source).map(Secret::expose);
+    let value = |source| set.secrets.get(source).map(Secret::expose);
     for (variable, _) in variables().filter(|(_, source)| value(source).is_some_and(|value| value.contains('\n'))) {
         export.warnings.push(format!(
             "`services.{}.secret_env.{variable}`: a file of variables has no value with several lines; make a secret of podman's, and \
@@ -148,26 +148,26 @@ fn connection(unit: &mut Unit, endpoint: &Endpoint, external: bool) {
     endpoint.host_name.iter().for_each(|name| unit.word("PodmanArgs", &format!("--add-host={name}:host-gateway")));
 }
 
-fn container(subject: &Subject<'_>, launch: &Launch) -> Unit {
+fn container(set: &ExportSet<'_>, launch: &Launch) -> Unit {
     let spec = &launch.container;
     let mut unit = Unit::default();
     unit.section("Unit");
     unit.set("Description", format_args!("airpods service {}", launch.service));
-    used(&mut unit, subject, launch);
+    used(&mut unit, set, launch);
     unit.section("Container");
     unit.set("ContainerName", &spec.name);
     unit.set("Image", &spec.image);
     pull(&mut unit, launch.pull);
     match &spec.networking {
         Networking::Own(endpoint) => {
-            connection(&mut unit, endpoint, subject.desired.network.external);
+            connection(&mut unit, endpoint, set.desired.network.external);
             endpoint.dns_servers.iter().for_each(|server| unit.set("DNS", server));
         }
         Networking::Pod(pod) => unit.set("Pod", pod_file(pod)),
         Networking::Host => unit.set("Network", "host"),
     }
-    settings(&mut unit, subject, launch);
-    let stop = subject.habits.stop_timeout.get();
+    settings(&mut unit, set, launch);
+    let stop = set.timeouts.stop_timeout.get();
     unit.word("PodmanArgs", &format!("--stop-timeout={stop}"));
     unit.section("Service");
     unit.set("Restart", restart(spec.restart));
@@ -177,7 +177,7 @@ fn container(subject: &Subject<'_>, launch: &Launch) -> Unit {
     if launch.oneshot {
         unit.set("TimeoutStartSec", "infinity");
     } else {
-        unit.set("TimeoutStartSec", PULL_SECONDS + patience(subject, &launch.health_times).as_secs());
+        unit.set("TimeoutStartSec", PULL_SECONDS + patience(set, &launch.health_times).as_secs());
     }
     // podman kills the container after its stop timeout. Give it 30 s more, or systemd would kill
     // podman.
@@ -188,8 +188,8 @@ fn container(subject: &Subject<'_>, launch: &Launch) -> Unit {
         unit.words("ExecStartPre", ["/bin/sh", "-c", make, "sh", &folder.to_string_lossy()]);
     });
     match &launch.health {
-        Some(HealthCheck::Http(check)) => wait_for_health(&mut unit, subject, check, &launch.health_times),
-        Some(HealthCheck::Command(_)) => wait_for_command(&mut unit, subject, launch),
+        Some(HealthCheck::Http(check)) => wait_for_health(&mut unit, set, check, &launch.health_times),
+        Some(HealthCheck::Command(_)) => wait_for_command(&mut unit, set, launch),
         None => {}
     }
     if launch.oneshot {
@@ -206,8 +206,8 @@ fn container(subject: &Subject<'_>, launch: &Launch) -> Unit {
 /// may resolve their names only once. In a cycle one service is first, because systemd would leave
 /// one unit of an ordering cycle out. Quadlet itself orders a unit only after its network and its
 /// pod.
-fn used(unit: &mut Unit, subject: &Subject<'_>, launch: &Launch) {
-    let launches: Vec<_> = subject.desired.launches.iter().collect();
+fn used(unit: &mut Unit, set: &ExportSet<'_>, launch: &Launch) {
+    let launches: Vec<_> = set.desired.launches.iter().collect();
     let order = ordered(&launches);
     let before = order.iter().take_while(|other| other.service != launch.service).count();
     for (key, others) in [("Wants", order.as_slice()), ("After", order.get(..before).unwrap_or_default())] {
@@ -219,7 +219,7 @@ fn used(unit: &mut Unit, subject: &Subject<'_>, launch: &Launch) {
     }
 }
 
-fn settings(unit: &mut Unit, subject: &Subject<'_>, launch: &Launch) {
+fn settings(unit: &mut Unit, set: &ExportSet<'_>, launch: &Launch) {
     let spec = &launch.container;
     spec.env.iter().for_each(|(name, value)| unit.word("Environment", &format!("{name}={value}")));
     if spec.secrets_of_ours().next().is_some() {
@@ -241,7 +241,7 @@ fn settings(unit: &mut Unit, subject: &Subject<'_>, launch: &Launch) {
         unit.set("SecurityLabelDisable", true);
     }
     if let Some(command) = &spec.health {
-        health_command(unit, command, subject, &launch.health_times);
+        health_command(unit, command, set, &launch.health_times);
     }
     if let Some(entrypoint) = &spec.entrypoint {
         // podman takes one word or JSON here.
@@ -286,11 +286,11 @@ fn bind(unit: &mut Unit, source: &str, mount: &Mount, relabel: Relabel) {
 /// Makes dependent units wait until the service answers. The host sends the request, because the
 /// image may have no program for that. A service that never answers keeps running, as with `airpods
 /// start`.
-fn wait_for_health(unit: &mut Unit, subject: &Subject<'_>, health: &HttpCheck, times: &HealthTimes) {
-    let interval = interval(subject, times);
-    let attempts = (patience(subject, times).as_secs_f64() / interval).ceil().to_string();
+fn wait_for_health(unit: &mut Unit, set: &ExportSet<'_>, health: &HttpCheck, times: &HealthTimes) {
+    let interval = interval(set, times);
+    let attempts = (patience(set, times).as_secs_f64() / interval).ceil().to_string();
     let interval = interval.to_string();
-    let patience = times.timeout_or(Duration::from_secs_f64(subject.habits.ping_timeout)).as_secs_f64().to_string();
+    let patience = times.timeout_or(Duration::from_secs_f64(set.timeouts.ping_timeout)).as_secs_f64().to_string();
     let url = health.url();
     unit.words(
         "ExecStartPost",
@@ -314,7 +314,7 @@ fn wait_for_health(unit: &mut Unit, subject: &Subject<'_>, health: &HttpCheck, t
 }
 
 /// Writes the health command, which podman runs periodically here.
-fn health_command(unit: &mut Unit, command: &[String], subject: &Subject<'_>, times: &HealthTimes) {
+fn health_command(unit: &mut Unit, command: &[String], set: &ExportSet<'_>, times: &HealthTimes) {
     let text = match command.split_first() {
         Some((how, rest)) if how == "CMD-SHELL" => rest.join(" "),
         _ => serde_json::json!(command.get(1..).unwrap_or_default()).to_string(),
@@ -322,31 +322,31 @@ fn health_command(unit: &mut Unit, command: &[String], subject: &Subject<'_>, ti
     unit.word("HealthCmd", &text);
     match times.interval {
         Some(interval) => unit.set("HealthInterval", interval),
-        None => unit.set("HealthInterval", format_args!("{}s", interval(subject, times))),
+        None => unit.set("HealthInterval", format_args!("{}s", interval(set, times))),
     }
     times.timeout.iter().for_each(|timeout| unit.set("HealthTimeout", timeout));
     times.retries.iter().for_each(|retries| unit.set("HealthRetries", retries));
     match times.start_period {
         Some(period) => unit.set("HealthStartPeriod", period),
-        None => unit.set("HealthStartPeriod", format_args!("{}s", subject.habits.startup_timeout)),
+        None => unit.set("HealthStartPeriod", format_args!("{}s", set.timeouts.startup_timeout)),
     }
 }
 
 /// The seconds between two health checks, rounded up.
-fn interval(subject: &Subject<'_>, times: &HealthTimes) -> f64 {
-    times.interval_or(Duration::from_secs_f64(subject.habits.startup_check_interval)).as_secs_f64().ceil()
+fn interval(set: &ExportSet<'_>, times: &HealthTimes) -> f64 {
+    times.interval_or(Duration::from_secs_f64(set.timeouts.startup_check_interval)).as_secs_f64().ceil()
 }
 
 /// How long the service has to become healthy.
-fn patience(subject: &Subject<'_>, times: &HealthTimes) -> Duration {
-    let habits = subject.habits;
-    let of_all = Duration::from_secs(habits.startup_timeout.get().into());
-    times.patience(of_all, Duration::from_secs_f64(habits.startup_check_interval))
+fn patience(set: &ExportSet<'_>, times: &HealthTimes) -> Duration {
+    let timeouts = set.timeouts;
+    let of_all = Duration::from_secs(timeouts.startup_timeout.get().into());
+    times.patience(of_all, Duration::from_secs_f64(timeouts.startup_check_interval))
 }
 
 /// Makes dependent units wait until the health command succeeds.
-fn wait_for_command(unit: &mut Unit, subject: &Subject<'_>, launch: &Launch) {
-    let seconds = patience(subject, &launch.health_times).as_secs().to_string();
+fn wait_for_command(unit: &mut Unit, set: &ExportSet<'_>, launch: &Launch) {
+    let seconds = patience(set, &launch.health_times).as_secs().to_string();
     let name = &launch.container.name;
     let wait = ["-/usr/bin/timeout", &seconds, "/usr/bin/podman", "wait", "--condition=healthy", name];
     unit.words("ExecStartPost", wait);

@@ -74,15 +74,15 @@ gpu.enabled = false
 health = { path = "/", interval = "10s", timeout = "3s", retries = 5, start_period = "5m" }
 "#;
 
-fn exported(names: &[&str], with_secret: bool, export: impl Fn(&Subject<'_>) -> Export) -> Export {
+fn exported(names: &[&str], with_secret: bool, export: impl Fn(&ExportSet<'_>) -> Export) -> Export {
     let config = config(EVERYTHING);
     let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-    let mut subject = Subject::of(&config, &names, &HostContext::default()).unwrap();
+    let mut set = ExportSet::of(&config, &names, &HostContext::default()).unwrap();
     if with_secret {
         let value = |source| (Secret::new("5ec4e7".to_owned()), source);
-        subject.secrets = subject.desired.secret_sources().into_iter().map(value).collect();
+        set.secrets = set.desired.secret_sources().into_iter().map(value).collect();
     }
-    export(&subject)
+    export(&set)
 }
 
 /// Compares with a file in `tests/`. `UPDATE=1 cargo test` writes that file, so that a diff shows
@@ -134,7 +134,7 @@ fn a_unit_is_started_with_and_after_those_of_the_services_that_it_uses() {
 fn of_two_units_that_use_each_other_only_one_is_started_after_the_other() {
     let config = config("services.ollama.env.WEB = 'http://open-webui:8080'");
     let names = ["ollama", "open-webui"].map(str::to_owned);
-    let export = quadlet::export(&Subject::of(&config, &names, &HostContext::default()).unwrap());
+    let export = quadlet::export(&ExportSet::of(&config, &names, &HostContext::default()).unwrap());
     let (first, second) = (order(&export, "open-webui"), order(&export, "ollama"));
     assert_eq!(first, ["Wants=airpods-ollama.service"]);
     assert_eq!(second, ["Wants=airpods-open-webui.service", "After=airpods-open-webui.service"]);
@@ -142,29 +142,29 @@ fn of_two_units_that_use_each_other_only_one_is_started_after_the_other() {
 
 #[test]
 fn kubernetes_pods_carry_every_setting_that_they_can() {
-    is_as_in("pods.yaml", &together(&exported(&[], true, |subject| kube::export(subject, Workload::Pod))));
+    is_as_in("pods.yaml", &together(&exported(&[], true, |set| kube::export(set, Workload::Pod))));
 }
 
 #[test]
 fn deployments_carry_the_same() {
-    let deployments = exported(&["model"], false, |subject| kube::export(subject, Workload::Deployment));
+    let deployments = exported(&["model"], false, |set| kube::export(set, Workload::Deployment));
     is_as_in("deployment.yaml", &together(&deployments));
 }
 
 #[test]
 fn the_built_in_services_look_as_the_documentation_shows_them() {
     let config = crate::config::parse(None, None).unwrap().config;
-    let subject = Subject::of(&config, &["ollama".to_owned()], &HostContext::default()).unwrap();
+    let set = ExportSet::of(&config, &["ollama".to_owned()], &HostContext::default()).unwrap();
     let documentation = include_str!("../../../docs/export.md");
-    for file in quadlet::export(&subject).files {
+    for file in quadlet::export(&set).files {
         assert!(documentation.contains(&format!("```ini\n# {}\n\n{}```", file.name, file.text)), "{}", file.text);
     }
 }
 
 #[test]
 fn a_secret_stands_in_private_files_only_and_is_missed_where_there_are_none() {
-    type Exporter = fn(&Subject<'_>) -> Export;
-    let exporters: [Exporter; 2] = [quadlet::export, |subject| kube::export(subject, Workload::Pod)];
+    type Exporter = fn(&ExportSet<'_>) -> Export;
+    let exporters: [Exporter; 2] = [quadlet::export, |set| kube::export(set, Workload::Pod)];
     for export in exporters {
         let with = exported(&["web"], true, export);
         assert!(with.files.iter().any(|file| file.text.contains("5ec4e7")));
@@ -189,7 +189,7 @@ fn services_that_are_not_asked_for_leave_nothing_behind_in_a_common_pod() {
 fn services_on_the_hosts_network_alone_need_no_other() {
     let export = exported(&["paint"], false, quadlet::export);
     assert_eq!(export.files.len(), 1);
-    let export = exported(&["paint"], false, |subject| kube::export(subject, Workload::Pod));
+    let export = exported(&["paint"], false, |set| kube::export(set, Workload::Pod));
     assert_eq!(export.warnings.len(), 1, "the limit of processes alone: {:?}", export.warnings);
 }
 

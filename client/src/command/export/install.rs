@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use super::warn;
 use crate::config::Environment;
 use crate::error::{Failure, Report};
-use crate::export::{self, Subject};
+use crate::export::{self, ExportSet};
 use crate::file::{self, Links, Owner};
 use crate::terminal::EscapedLine;
 
@@ -52,9 +52,9 @@ impl Report for InstallError {
 type Systemctl<'a> = &'a mut dyn FnMut(&[&str]) -> io::Result<(Option<i32>, String)>;
 
 /// Writes the units and makes systemd reload.
-pub(super) fn install(subject: &Subject<'_>, environment: &Environment, force: bool) -> Result<(), Failure> {
+pub(super) fn install(set: &ExportSet<'_>, environment: &Environment, force: bool) -> Result<(), Failure> {
     let (root, folder) = place(environment)?;
-    let services = install_into(subject, &folder, root, force, &mut |words| systemctl(root, words))?;
+    let services = install_into(set, &folder, root, force, &mut |words| systemctl(root, words))?;
     let services = services.join(" ");
     let user = if root { "" } else { "--user " };
     say(if root {
@@ -92,13 +92,13 @@ fn place(environment: &Environment) -> Result<(bool, PathBuf), InstallError> {
 }
 
 fn install_into(
-    subject: &Subject<'_>,
+    set: &ExportSet<'_>,
     folder: &Path,
     root: bool,
     force: bool,
     systemctl: Systemctl<'_>,
 ) -> Result<Vec<String>, Failure> {
-    let export = export::quadlet::export(subject);
+    let export = export::quadlet::export(set);
     let files: Vec<_> = export.files.iter().map(|file| (folder.join(&file.name), file)).collect();
     super::all(&files, force)?;
     warn(&export.warnings);
@@ -187,9 +187,9 @@ mod tests {
     /// Installs, and returns the calls of `systemctl`, one per line.
     fn install_three(folder: &Path, force: bool) -> (Result<Vec<String>, Failure>, Vec<String>) {
         let config = config(THREE);
-        let subject = Subject::of(&config, &[], &HostContext::default()).unwrap();
+        let set = ExportSet::of(&config, &[], &HostContext::default()).unwrap();
         let mut calls = Vec::new();
-        let done = install_into(&subject, folder, false, force, &mut |words| {
+        let done = install_into(&set, folder, false, force, &mut |words| {
             calls.push(words.join(" "));
             Ok((Some(0), String::new()))
         });

@@ -13,7 +13,7 @@ use super::{Context, completions};
 use crate::config::Loaded;
 use crate::error::{Exit, Failure, Report};
 use crate::export::kube::Workload;
-use crate::export::{self, File, Subject};
+use crate::export::{self, ExportSet, File};
 use crate::file;
 use crate::gpu;
 use crate::home::HomeFault;
@@ -85,16 +85,16 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let loaded = context.load_config_to_launch()?;
     match &args.action {
         Action::Quadlet { services, install: true, force, .. } => {
-            let subject = subject(context, &loaded, services, true)?;
-            install::install(&subject, &context.environment, *force)?;
+            let set = export_set(context, &loaded, services, true)?;
+            install::install(&set, &context.environment, *force)?;
         }
         Action::Quadlet { services, dir, force, .. } => {
-            let subject = subject(context, &loaded, services, dir.is_some())?;
-            quadlet(&subject, dir.as_deref(), *force)?;
+            let set = export_set(context, &loaded, services, dir.is_some())?;
+            quadlet(&set, dir.as_deref(), *force)?;
         }
         Action::Kube { services, output, workload, force } => {
-            let subject = subject(context, &loaded, services, output.is_some())?;
-            kube(&subject, *workload, output.as_deref(), *force)?;
+            let set = export_set(context, &loaded, services, output.is_some())?;
+            kube(&set, *workload, output.as_deref(), *force)?;
         }
     }
     warn(&export::warnings(&loaded.config));
@@ -103,18 +103,18 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
 
 /// The services to export. Secrets are included only if they go into files that only their owner
 /// can read.
-fn subject<'a>(
+fn export_set<'a>(
     context: &Context,
     loaded: &'a Loaded,
     services: &[String],
     with_secrets: bool,
-) -> Result<Subject<'a>, Failure> {
+) -> Result<ExportSet<'a>, Failure> {
     let host_context = HostContext { gpu: gpu::Found::here(), ..HostContext::default() };
-    let mut subject = Subject::of(&loaded.config, services, &host_context)?;
+    let mut set = ExportSet::of(&loaded.config, services, &host_context)?;
     if with_secrets {
-        subject.secrets = context.kept_secrets(loaded, subject.desired.secret_sources(), &SecretValues::default())?;
+        set.secrets = context.kept_secrets(loaded, set.desired.secret_sources(), &SecretValues::default())?;
     }
-    Ok(subject)
+    Ok(set)
 }
 
 /// Prints the warnings of an export. A closed stderr is no failure.
@@ -125,8 +125,8 @@ fn warn(warnings: &[String]) {
 }
 
 /// Writes the units into a folder, or prints those without secrets, each after its name.
-fn quadlet(subject: &Subject<'_>, folder: Option<&Path>, force: bool) -> Result<(), Failure> {
-    let export = export::quadlet::export(subject);
+fn quadlet(set: &ExportSet<'_>, folder: Option<&Path>, force: bool) -> Result<(), Failure> {
+    let export = export::quadlet::export(set);
     if let Some(folder) = folder {
         let files = export.files.iter().map(|file| (folder.join(&file.name), file));
         all(&files.collect::<Vec<_>>(), force)?;
@@ -144,8 +144,8 @@ fn quadlet(subject: &Subject<'_>, folder: Option<&Path>, force: bool) -> Result<
 }
 
 /// Writes the file, or prints it without secrets.
-fn kube(subject: &Subject<'_>, workload: Workload, output: Option<&Path>, force: bool) -> Result<(), Failure> {
-    let export = export::kube::export(subject, workload);
+fn kube(set: &ExportSet<'_>, workload: Workload, output: Option<&Path>, force: bool) -> Result<(), Failure> {
+    let export = export::kube::export(set, workload);
     match output {
         Some(path) => {
             let files = export.files.iter().map(|file| (path.to_owned(), file));

@@ -96,9 +96,9 @@ impl Writer<'_> {
     }
 
     fn probe(&mut self, launch: &Launch, health: &HealthCheck, port: u16) -> Value {
-        let (habits, own) = (self.subject.habits, launch.health_times);
+        let (timeouts, own) = (self.set.timeouts, launch.health_times);
         let times = |mut probe: Value| {
-            let of_all = Duration::from_secs_f64(habits.startup_check_interval);
+            let of_all = Duration::from_secs_f64(timeouts.startup_check_interval);
             probe["periodSeconds"] = whole(own.interval_or(of_all).as_secs_f64()).into();
             if let Some(retries) = own.retries {
                 probe["failureThreshold"] = retries.max(1).into();
@@ -121,7 +121,7 @@ impl Writer<'_> {
                 launch.service, health.expected
             ));
         }
-        let timeout = timeout(Duration::from_secs_f64(habits.ping_timeout));
+        let timeout = timeout(Duration::from_secs_f64(timeouts.ping_timeout));
         times(json!({ "httpGet": { "path": health.path, "port": port }, "timeoutSeconds": timeout }))
     }
 }

@@ -1,7 +1,7 @@
 //! Imports Quadlet units: their texts in, a configuration out.
 
 use super::*;
-use crate::export::{self, Subject};
+use crate::export::{self, ExportSet};
 use crate::plan::HostContext;
 
 #[test]
@@ -179,9 +179,8 @@ const EXPORTED: &str = "meta.built_in_services = false\nruntime.restart_policy =
 #[test]
 fn what_was_exported_comes_back_as_it_was() {
     let before = loaded(EXPORTED);
-    let subject = Subject::of(&before, &[], &HostContext::default()).unwrap();
-    let files: Vec<_> =
-        export::quadlet::export(&subject).files.into_iter().map(|file| (file.name, file.text)).collect();
+    let set = ExportSet::of(&before, &[], &HostContext::default()).unwrap();
+    let files: Vec<_> = export::quadlet::export(&set).files.into_iter().map(|file| (file.name, file.text)).collect();
     let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     let after = loaded(&of_units(&files).0);
     let written = |config: &Config, service: &str| {
