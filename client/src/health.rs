@@ -97,7 +97,7 @@ impl HealthTimes {
     /// How long a service has to become healthy: `of_all`, or as long as its start may take and its looks may fail, where that is
     /// longer.
     #[must_use]
-    pub fn patience(&self, of_all: Duration, interval_of_all: Duration) -> Duration {
+    pub fn startup_limit(&self, of_all: Duration, interval_of_all: Duration) -> Duration {
         if self.start_period.is_none() && self.retries.is_none() {
             return of_all;
         }
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn a_service_has_the_time_of_all_or_the_longer_one_that_it_says_it_needs() {
         let seconds = Duration::from_secs;
-        let patience = |times: HealthTimes| times.patience(seconds(60), seconds(2)).as_secs();
+        let patience = |times: HealthTimes| times.startup_limit(seconds(60), seconds(2)).as_secs();
         let period = |text: &str| Some(text.parse().unwrap());
         assert_eq!(patience(HealthTimes { interval: period("30s"), ..HealthTimes::default() }), 60);
         assert_eq!(patience(HealthTimes { start_period: period("5m"), ..HealthTimes::default() }), 306);

@@ -305,7 +305,7 @@ fn unusable_secrets(config: &Config) -> Vec<UnusableSecret> {
 /// Whether a service runs so long that it should answer.
 fn has_had_its_time(config: &Config, times: &HealthTimes, container: &Container) -> bool {
     let of_all = Duration::from_secs(config.cli.startup_timeout.get().into());
-    let ready = times.patience(of_all, Duration::from_secs_f64(config.cli.startup_check_interval)).as_secs();
+    let ready = times.startup_limit(of_all, Duration::from_secs_f64(config.cli.startup_check_interval)).as_secs();
     container.started_at.is_some_and(|started| Uptime::since(started).seconds >= ready)
 }
 

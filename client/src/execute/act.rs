@@ -264,7 +264,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
             return Ok(None);
         }
         let (timeout, interval) = (times.timeout_or(self.pace.ping), times.interval_or(self.pace.interval));
-        let patience = times.patience(self.pace.startup, self.pace.interval);
+        let limit = times.startup_limit(self.pace.startup, self.pace.interval);
         let start = Instant::now();
         let mut process = None;
         // Restarts from before this plan are not failures of this start.
@@ -290,7 +290,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
                 self.must_run(service, container, &detail, *restarts.get_or_insert(detail.restarts)).await?;
                 process = detail.pid;
             }
-            if start.elapsed() >= patience {
+            if start.elapsed() >= limit {
                 let (service, asked, waited) = (service.to_owned(), check.place(), start.elapsed());
                 return Ok(Some(NotHealthyInTime { service, asked, last, waited }));
             }

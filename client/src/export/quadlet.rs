@@ -177,7 +177,7 @@ fn container(set: &ExportSet<'_>, launch: &Launch) -> Unit {
     if launch.oneshot {
         unit.set("TimeoutStartSec", "infinity");
     } else {
-        unit.set("TimeoutStartSec", PULL_SECONDS + patience(set, &launch.health_times).as_secs());
+        unit.set("TimeoutStartSec", PULL_SECONDS + startup_limit(set, &launch.health_times).as_secs());
     }
     // podman kills the container after its stop timeout. Give it 30 s more, or systemd would kill
     // podman.
@@ -288,9 +288,9 @@ fn bind(unit: &mut Unit, source: &str, mount: &Mount, relabel: Relabel) {
 /// start`.
 fn wait_for_health(unit: &mut Unit, set: &ExportSet<'_>, health: &HttpCheck, times: &HealthTimes) {
     let interval = interval(set, times);
-    let attempts = (patience(set, times).as_secs_f64() / interval).ceil().to_string();
+    let attempts = (startup_limit(set, times).as_secs_f64() / interval).ceil().to_string();
     let interval = interval.to_string();
-    let patience = times.timeout_or(Duration::from_secs_f64(set.timeouts.ping_timeout)).as_secs_f64().to_string();
+    let timeout = times.timeout_or(Duration::from_secs_f64(set.timeouts.ping_timeout)).as_secs_f64().to_string();
     let url = health.url();
     unit.words(
         "ExecStartPost",
@@ -302,7 +302,7 @@ fn wait_for_health(unit: &mut Unit, set: &ExportSet<'_>, health: &HttpCheck, tim
             "--output",
             "/dev/null",
             "--max-time",
-            &patience,
+            &timeout,
             "--retry",
             &attempts,
             "--retry-delay",
@@ -338,15 +338,15 @@ fn interval(set: &ExportSet<'_>, times: &HealthTimes) -> f64 {
 }
 
 /// How long the service has to become healthy.
-fn patience(set: &ExportSet<'_>, times: &HealthTimes) -> Duration {
+fn startup_limit(set: &ExportSet<'_>, times: &HealthTimes) -> Duration {
     let timeouts = set.timeouts;
     let of_all = Duration::from_secs(timeouts.startup_timeout.get().into());
-    times.patience(of_all, Duration::from_secs_f64(timeouts.startup_check_interval))
+    times.startup_limit(of_all, Duration::from_secs_f64(timeouts.startup_check_interval))
 }
 
 /// Makes dependent units wait until the health command succeeds.
 fn wait_for_command(unit: &mut Unit, set: &ExportSet<'_>, launch: &Launch) {
-    let seconds = patience(set, &launch.health_times).as_secs().to_string();
+    let seconds = startup_limit(set, &launch.health_times).as_secs().to_string();
     let name = &launch.container.name;
     let wait = ["-/usr/bin/timeout", &seconds, "/usr/bin/podman", "wait", "--condition=healthy", name];
     unit.words("ExecStartPost", wait);
