@@ -33,7 +33,7 @@ pub fn read_back(expected: &Expected, detail: &ContainerDetail, kernel: &View) -
     found.devices(&expected.spec, detail, kernel);
     found.kernel(expected, kernel);
     found.options(&expected.spec, detail);
-    found.books(expected, detail);
+    found.extras(expected, detail);
     found.0
 }
 
@@ -149,7 +149,7 @@ impl Findings {
 
     /// Compares labels, names in `/etc/hosts`, further networks and the health command. podman and
     /// the image may add more.
-    fn books(&mut self, expected: &Expected, detail: &ContainerDetail) {
+    fn extras(&mut self, expected: &Expected, detail: &ContainerDetail) {
         let spec = &expected.spec;
         for (label, wanted) in spec.labels.iter().filter(|(label, _)| !is_own(label)) {
             let found = detail.labels.get(label);

@@ -29,7 +29,7 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     };
     let old = found.map(|path| read(&path)).transpose();
     let old = old.map_err(|cause| NotWritten::Unreadable { path: path.clone(), cause })?;
-    let draft = file::draft(&path, begun(old.as_deref())).map_err(NotWritten::unwritable(&path))?;
+    let draft = file::draft(&path, initial_text(old.as_deref())).map_err(NotWritten::unwritable(&path))?;
     let Some((draft, text)) = edited(context, &path, old.as_deref(), draft).await? else {
         tell(&format!("{} was not changed", path.display()));
         return Ok(Exit::Done);
@@ -48,7 +48,7 @@ fn read(path: &Path) -> io::Result<String> {
 }
 
 /// The initial text of a draft: the present file, or the defaults.
-fn begun(old: Option<&str>) -> &str {
+fn initial_text(old: Option<&str>) -> &str {
     old.unwrap_or(DEFAULTS)
 }
 
@@ -63,7 +63,7 @@ async fn edited(
     loop {
         if let Some(how) = failure(&wait_for(&editor, &draft).await) {
             let editor = editor.to_string_lossy().into_owned();
-            let draft = if is_unwritten(&draft, begun(old)) { None } else { Some(keep(draft, path)?) };
+            let draft = if is_unwritten(&draft, initial_text(old)) { None } else { Some(keep(draft, path)?) };
             return Err(NotWritten::Editor { path: path.to_owned(), editor, how, draft }.into());
         }
         let text = read(&draft).map_err(|cause| NotWritten::Unreadable { path: draft.to_path_buf(), cause })?;
@@ -118,9 +118,9 @@ fn failure(ended: &io::Result<ExitStatus>) -> Option<String> {
 }
 
 /// Whether the draft has its initial text or is gone.
-fn is_unwritten(draft: &Path, begun: &str) -> bool {
+fn is_unwritten(draft: &Path, initial_text: &str) -> bool {
     match fs::read(draft) {
-        Ok(text) => text == begun.as_bytes(),
+        Ok(text) => text == initial_text.as_bytes(),
         Err(cause) => cause.kind() == io::ErrorKind::NotFound,
     }
 }

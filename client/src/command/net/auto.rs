@@ -110,13 +110,13 @@ pub(super) async fn run(args: OnArgs, context: &Context) -> Result<Exit, Failure
         super::say(&[format!("the fixed value of {mtu} is lifted while the path is measured")])?;
     }
     let mut interrupt = pin!(execute::interrupted());
-    let came = attempt(&helper, &clamp, &subject, fixed.is_some(), args.how, interrupt.as_mut()).await;
-    let failed = match &came {
+    let attempted = attempt(&helper, &clamp, &subject, fixed.is_some(), args.how, interrupt.as_mut()).await;
+    let failed = match &attempted {
         Err(_) => true,
         Ok(outcome) => matches!(outcome.proof, Some(Proof::NotProven { .. })),
     };
     let left = if failed { restore_previous(&helper, &clamp, args.how).await? } else { None };
-    let outcome = came?;
+    let outcome = attempted?;
     tell(&helper, &outcome, args.how).await?;
     if let Some(Proof::NotProven { why }) = outcome.proof {
         let left = left.unwrap_or_else(|| "nothing was changed".to_owned());

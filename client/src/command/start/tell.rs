@@ -78,14 +78,20 @@ pub(super) fn earlier_data(launches: &[Launch], loaded: &Loaded, context: &Conte
 }
 
 /// Prints the outcome: warnings, the total, and the services' addresses.
-pub(super) fn outcome(plan: &Plan, launches: &[Launch], came: &Outcome, took: Duration, json: bool) -> io::Result<()> {
+pub(super) fn outcome(
+    plan: &Plan,
+    launches: &[Launch],
+    outcome: &Outcome,
+    took: Duration,
+    json: bool,
+) -> io::Result<()> {
     let kept = |launch: &Launch| plan.kept.contains(&Kept::Service(launch.service.clone()));
     let mut err = anstream::stderr();
     for launch in launches.iter().filter(|launch| kept(launch)) {
         let how = if launch.oneshot { "has run before with the same settings" } else { "is running already" };
         writeln!(err, "`{}` {how}", EscapedLine(&launch.service))?;
     }
-    print_warnings(came, &mut err)?;
+    print_warnings(outcome, &mut err)?;
     if let Some(total) = total(plan, took) {
         writeln!(err, "{total}")?;
     }
@@ -95,12 +101,12 @@ pub(super) fn outcome(plan: &Plan, launches: &[Launch], came: &Outcome, took: Du
                 "service": launch.service,
                 "container": launch.container.name,
                 "kept": kept(launch),
-                "healthy": came.is_healthy(&launch.service),
+                "healthy": outcome.is_healthy(&launch.service),
                 "urls": urls(launch),
             })
         };
         let services: Vec<_> = launches.iter().map(service).collect();
-        return print_json(&json!({ "services": services, "warnings": came.warnings }));
+        return print_json(&json!({ "services": services, "warnings": outcome.warnings }));
     }
     let width = launches.iter().map(|launch| launch.service.len()).max().unwrap_or_default();
     for launch in launches {
@@ -112,11 +118,11 @@ pub(super) fn outcome(plan: &Plan, launches: &[Launch], came: &Outcome, took: Du
 }
 
 /// Prints the warnings of a successful start.
-pub(in crate::command) fn print_warnings(came: &Outcome, err: &mut dyn Write) -> io::Result<()> {
-    for warning in &came.warnings {
+pub(in crate::command) fn print_warnings(outcome: &Outcome, err: &mut dyn Write) -> io::Result<()> {
+    for warning in &outcome.warnings {
         writeln!(err, "warning: {}", EscapedLine(warning))?;
     }
-    for late in &came.late {
+    for late in &outcome.late {
         let (service, seconds) = (&late.service, late.waited.as_secs());
         let last = EscapedLine(&late.last);
         let asked = EscapedLine(&late.asked);

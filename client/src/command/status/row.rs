@@ -84,12 +84,12 @@ impl Row {
 
     pub(super) fn info(&self) -> String {
         let left = (!self.configured).then(|| "not in the configuration".to_owned());
-        let said = [self.came_of_it(), left.unwrap_or_default()];
+        let said = [self.health_or_exit(), left.unwrap_or_default()];
         said.into_iter().filter(|one| !one.is_empty()).collect::<Vec<_>>().join(", ")
     }
 
     /// Its health, or its exit code, in words.
-    fn came_of_it(&self) -> String {
+    fn health_or_exit(&self) -> String {
         match (&self.health, self.state.exit_code()) {
             (Some((check, Ok(answer))), _) => {
                 let verdict = if answer.healthy || answer.code.is_none() { "" } else { ", which is not healthy" };

@@ -196,7 +196,7 @@ async fn a_one_shot_service_that_fails_or_a_dependency_that_is_not_healthy_ends_
     assert!(run(&failing, &toml).await.unwrap_err().contains("ended with exit code 3"));
     let sick = podman(NEW);
     sick.end_when_started("paint-0", 0);
-    sick.sicken("model-0");
+    sick.fail_health("model-0");
     let told = run(&sick, &toml).await.unwrap_err();
     assert!(told.contains("`services.model`") && told.contains("`true`"), "{told}");
     assert_eq!(sick.world().containers.len(), 0, "what was made is undone");

@@ -132,7 +132,7 @@ impl Simulated {
     }
 
     /// Makes the health command of a container fail.
-    pub fn sicken(&self, name: &str) {
+    pub fn fail_health(&self, name: &str) {
         self.sick.borrow_mut().insert(name.to_owned());
     }
 
