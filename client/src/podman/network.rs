@@ -181,9 +181,11 @@ pub struct Endpoint {
     /// An additional name for the host, beside podman's `host.containers.internal`.
     pub host_name: Option<String>,
     /// Fixed places, if they are needed.
+    // The key is part of the settings hash (`plan::label`): another one would recreate containers.
     #[serde(rename = "pin")]
     pub fixed_place: Option<FixedPlace>,
-    /// The addresses of those places, known once the network exists ([`Endpoint::assign_addresses`]).
+    /// The addresses of those places, known once the network exists
+    /// ([`Endpoint::assign_addresses`]).
     #[serde(skip)]
     pub fixed: Option<Fixed>,
 }
