@@ -1,4 +1,4 @@
-//! The command line: what there is, and nothing about how it is done.
+//! The command line: defines the commands and their arguments, and passes each to [`command`].
 
 use std::path::PathBuf;
 

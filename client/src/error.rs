@@ -1,4 +1,5 @@
-//! How a command ends: an exit code, documented in `docs/exit-codes.md`, and an error, with how it is shown.
+//! How a command ends: with an exit code (documented in `docs/exit-codes.md`), and after a failure with an error that
+//! is printed.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -20,17 +21,17 @@ pub enum Exit {
     Usage = 2,
     /// The helper, or the system bus, is not there or does not answer.
     HelperAbsent = 3,
-    /// The user is not allowed to.
+    /// The user is not authorised.
     Denied = 4,
     /// The user dismissed the prompt.
     Dismissed = 5,
-    /// Nobody can be asked whether the user is allowed to: polkit is not there.
+    /// polkit is absent, so nobody can authorise the user.
     AuthUnavailable = 6,
     /// The link is no VPN.
     NotVpn = 7,
     /// Too much at once; the same call may work later.
     Busy = 8,
-    /// The kernel or the surroundings cannot do it.
+    /// The kernel or the environment does not support it.
     Unsupported = 9,
     /// The configuration is wrong, or cannot be read.
     Configuration = 10,
@@ -158,7 +159,7 @@ impl<E: Report> ErasedReport for E {
     }
 }
 
-/// Standard output did not take what was written to it.
+/// Writing to standard output failed.
 #[derive(Debug, thiserror::Error)]
 #[error("writing the output failed")]
 pub struct OutputFailed(#[from] io::Error);

@@ -1,9 +1,9 @@
-//! Files on paths that others can change: read with a limit, and written complete or not at all, and never over what
-//! somebody else has written meanwhile.
+//! Reads and writes files on paths that other users and programs can change. Reads have a size limit, writes are
+//! atomic. [`Lock`] keeps two commands of airpods from overwriting each other's changes.
 //!
-//! [`open`] is the one place where a file is opened that anybody but this program may have made, [`Lock`] the one way to wait
-//! for others, and [`make_folder`] the one way to make folders. Root never makes anything in a folder of another user: it would
-//! lock that user out, and that user could put something else in its place.
+//! Only [`open`] opens files that another program may have made, and only [`Lock`] waits for other commands.
+//! [`make_folder`] makes the private folders. Root never makes anything in a folder of another user: it would lock that
+//! user out, and that user could replace it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -18,19 +18,19 @@ use nix::unistd::{Gid, Uid, fchown, geteuid};
 use tempfile::TempPath;
 use time::OffsetDateTime;
 
-/// The mode of a file that was not there before. A configuration may hold keys of other services in its `env`.
+/// Mode of a new file: private, since a configuration may hold keys of other services in its `env`.
 const NEW_FILE: u32 = 0o600;
 
-/// The mode of a file that others may read, less what the umask takes away.
+/// Mode of a file that others may read, before the umask.
 const PUBLIC: u32 = 0o644;
 
-/// The mode of folders of ours.
+/// Mode of the folders that airpods makes.
 const FOLDER: u32 = 0o700;
 
-/// Makes a folder that only this user can enter, and those above it.
+/// Makes a folder and its missing parents, which only this user can enter.
 ///
 /// # Errors
-/// Whatever keeps it from being made. For root also [`ErrorKind::PermissionDenied`] in a folder of another user.
+/// The system's error. For root also [`ErrorKind::PermissionDenied`] in a folder of another user.
 pub fn make_folder(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -39,8 +39,8 @@ pub fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(FOLDER).create(path)
 }
 
-/// Whether nobody but this user and root can change what is in a folder: it is theirs, and others may not write there, or not
-/// replace what they do not own (the sticky bit, as of `/tmp`).
+/// Whether only this user and root can change the content of a folder. One of them owns it. Others may not write there,
+/// or may not replace what they do not own (the sticky bit, as on `/tmp`).
 #[must_use]
 pub fn is_safe_folder(folder: &Path) -> bool {
     fs::metadata(folder).is_ok_and(|found| {
@@ -49,13 +49,13 @@ pub fn is_safe_folder(folder: &Path) -> bool {
     })
 }
 
-/// Refuses to make a path if this is root and the folder that it would begin in is another user's.
+/// Refuses to make a path if this is root and the nearest folder above it that exists belongs to another user.
 ///
 /// # Errors
 /// [`ErrorKind::PermissionDenied`]
 pub fn refuse_other_users(path: &Path) -> io::Result<()> {
     if !geteuid().is_root() {
-        // The kernel keeps everybody else from it.
+        // The kernel's own permission checks stop every other user.
         return Ok(());
     }
     let absolute = std::path::absolute(path)?;
@@ -77,7 +77,7 @@ pub fn refuse_other_users(path: &Path) -> io::Result<()> {
 /// Writes a new file, which only this user can read.
 ///
 /// # Errors
-/// [`ErrorKind::AlreadyExists`], or whatever keeps it from being written.
+/// [`ErrorKind::AlreadyExists`], or the system's error.
 pub fn create(path: &Path, text: &str) -> io::Result<()> {
     make_folder(folder(path))?;
     refuse_other_users(folder(path))?;
@@ -85,20 +85,20 @@ pub fn create(path: &Path, text: &str) -> io::Result<()> {
     file.persist_noclobber(path).map(drop).map_err(|failed| failed.error)
 }
 
-/// Writes a file in one step in place of whatever is there. A private one is its owner's alone, whatever was there.
+/// Writes a file in one step and replaces any that is there. A private one gets mode 0600, whatever the old file had.
 ///
 /// # Errors
 /// An error of writing; the former content is unchanged then.
 pub fn put(path: &Path, text: &str, private: bool) -> io::Result<()> {
     refuse_other_users(folder(path))?;
-    // Where somebody exports to is theirs to share.
+    // Not [`make_folder`]: the user may share the folder of an export, so it gets the default mode.
     fs::create_dir_all(folder(path))?;
     let file = beside(path, text, if private { NEW_FILE } else { PUBLIC })?;
     file.persist(path).map(drop).map_err(|failed| failed.error)
 }
 
-/// Writes a file in one step, whether it is there or not. One that is there keeps its mode and, as far as this user
-/// may give files away, its owner; where the path is a symbolic link, the file it leads to is written.
+/// Writes a file in one step, new or not. An existing file keeps its mode and, as far as this user may give files away,
+/// its owner. If the path is a symbolic link, its target is written.
 ///
 /// # Errors
 /// An error of writing; the old file is unchanged then.
@@ -115,14 +115,14 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     let old = fs::metadata(&target).ok();
     let file = beside(&target, text, old.as_ref().map_or(NEW_FILE, |old| old.mode() & 0o777))?;
     if let Some(old) = old {
-        // An error is ignored: a user who may not give files away had to own the old file to change it at all.
+        // An error is ignored: only root may give files away (chown(2)), and any other user keeps the new file.
         let _ = fchown(file.as_file(), Some(Uid::from_raw(old.uid())), Some(Gid::from_raw(old.gid())));
         file.as_file().set_permissions(Permissions::from_mode(old.mode() & 0o777))?;
     }
     file.persist(&target).map(drop).map_err(|failed| failed.error)
 }
 
-/// Copies a file to one beside it whose name has the time (UTC), and says which.
+/// Copies a file to one beside it that has the time (UTC) in its name, and returns the path of the copy.
 ///
 /// # Errors
 /// An error of writing the file.
@@ -135,7 +135,7 @@ pub fn back_up(path: &Path) -> io::Result<PathBuf> {
         match File::options().write(true).create_new(true).mode(NEW_FILE).open(&backup) {
             Ok(mut file) => {
                 file.write_all(text.as_bytes())?;
-                // As the file itself: a backup that root makes is its owner's, too.
+                // The backup gets the owner and the mode of the original, even if root makes it.
                 let _ = fchown(&file, Some(Uid::from_raw(found.uid())), Some(Gid::from_raw(found.gid())));
                 file.set_permissions(Permissions::from_mode(found.mode() & 0o777))?;
                 file.sync_all()?;
@@ -147,7 +147,7 @@ pub fn back_up(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// `config.toml.20261125T221500Z.bak`; a further one of the same second has a number.
+/// `config.toml.20261125T221500Z.bak`; a second backup within the same second gets a number.
 fn backup_name(path: &Path, now: OffsetDateTime, attempt: u32) -> PathBuf {
     let (year, month, day) = (now.year(), u8::from(now.month()), now.day());
     let (hour, minute, second) = now.to_hms();
@@ -157,7 +157,7 @@ fn backup_name(path: &Path, now: OffsetDateTime, attempt: u32) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// A file beside another for a person to edit, which only this user can read. It goes when its value is dropped.
+/// A draft beside `path` for the user to edit, which only this user can read. Dropping the value removes the file.
 ///
 /// # Errors
 /// An error of writing the file.
@@ -168,7 +168,7 @@ pub fn draft(path: &Path, text: &str) -> io::Result<TempPath> {
     Ok(file.into_temp_path())
 }
 
-/// A temporary file in the same folder, so that it can take the other's place in one step.
+/// A temporary file in the same folder, so that a rename puts it in place in one step.
 fn beside(path: &Path, text: &str, mode: u32) -> io::Result<tempfile::NamedTempFile> {
     let mut file = tempfile::Builder::new()
         .prefix(".config-")
@@ -184,7 +184,7 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// The largest file that is read, in bytes: a configuration of some thousand services is smaller.
+/// Upper bound on the size of a file that is read, in bytes: a configuration of some thousand services is smaller.
 const LARGEST: u64 = 4 << 20;
 
 /// Whether the path may end in a symbolic link.
@@ -192,16 +192,16 @@ const LARGEST: u64 = 4 << 20;
 pub enum Links {
     /// It may: people keep their configuration elsewhere and link to it.
     Followed,
-    /// It may not: nobody makes such a link but to trick.
+    /// It may not: airpods makes no link there, so one would be an attack.
     Refused,
 }
 
-/// Whose the file has to be.
+/// The owner that the file must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
-    /// Anybody's whose files this user may read.
+    /// Any owner: this user only has to be able to read it.
     Any,
-    /// This user's, and nobody else may read or change it.
+    /// This user, and nobody else may read or change it.
     Alone,
 }
 
@@ -209,15 +209,15 @@ pub enum Owner {
 /// and opening a device can have side effects.
 ///
 /// # Errors
-/// Those of the system; [`ErrorKind::InvalidData`] for what is no plain file or too large, [`ErrorKind::PermissionDenied`] for a
-/// file that should be this user's alone and is not.
+/// Those of the system; [`ErrorKind::InvalidData`] if it is no plain file or too large, [`ErrorKind::PermissionDenied`]
+/// if it must be private to this user and is not.
 pub fn open(path: &Path, links: Links, owner: Owner) -> io::Result<File> {
     let flags = if links == Links::Refused { OFlag::O_NOFOLLOW } else { OFlag::empty() };
     checked(&OpenOptions::new().read(true).custom_flags((OFlag::O_PATH | flags).bits()).open(path)?, owner)
 }
 
-/// The same for a path below a folder that stands for the root of a file system, such as a container's: absolute links and `..`
-/// stay within it.
+/// As [`open`], for a path below a folder that acts as the root of a file system, such as a container's. Absolute links
+/// and `..` stay within it.
 ///
 /// # Errors
 /// As [`open`].
@@ -229,7 +229,7 @@ pub fn open_in_root(root: &Path, path: &Path) -> io::Result<File> {
     checked(&File::from(openat2(&root, path, how)?), Owner::Any)
 }
 
-/// Reads a text.
+/// Reads a text file.
 ///
 /// # Errors
 /// As [`open`]; [`ErrorKind::InvalidData`] also for what is not UTF-8.
@@ -243,12 +243,12 @@ pub fn read(path: &Path, links: Links, owner: Owner) -> io::Result<String> {
 /// As [`read`].
 pub fn text(file: File) -> io::Result<String> {
     let mut text = String::new();
-    // It may have grown since.
+    // The file may have grown since its size was checked.
     file.take(LARGEST).read_to_string(&mut text)?;
     Ok(text)
 }
 
-/// Opens what a descriptor stands for, if it is what it should be.
+/// Opens the file behind an `O_PATH` descriptor for reading, if its kind, size and owner are as wanted.
 fn checked(found: &File, owner: Owner) -> io::Result<File> {
     let metadata = found.metadata()?;
     if metadata.is_symlink() {
@@ -266,18 +266,18 @@ fn checked(found: &File, owner: Owner) -> io::Result<File> {
     if owner == Owner::Alone && metadata.mode() & 0o077 != 0 {
         return Err(io::Error::new(ErrorKind::PermissionDenied, "others may read or change it"));
     }
-    // The very file that was looked at, whatever is under its name by now (proc(5), `/proc/pid/fd`).
+    // Opens the file that was checked, even if its name leads to another one by now (proc(5), `/proc/pid/fd`).
     let again = format!("/proc/self/fd/{}", found.as_raw_fd());
     OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(again)
 }
 
-/// How long another command may take. One that changes a file takes milliseconds.
+/// Time to wait for the lock. A command that changes a file holds it for milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Keeps other commands of ours from changing a file, until it is dropped.
+/// Keeps other airpods commands from changing a file, until it is dropped.
 ///
-/// The lock is a file of its own beside it, which only its owner can open: anybody who may read the folder could lock that, and
-/// keep it locked for ever.
+/// The lock is a file of its own beside it, which only its owner can open. Anybody who may read the folder could lock
+/// the folder itself, and keep it locked for ever.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
@@ -285,10 +285,10 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Waits for the turn to change `file`. Its folder is made if there is none.
+    /// Waits for the lock of `file`, and makes its folder if that is missing.
     ///
     /// # Errors
-    /// The folder cannot be made or the lock not be opened; [`ErrorKind::TimedOut`] when another command does not end.
+    /// The folder cannot be made or the lock not be opened; [`ErrorKind::TimedOut`] if another command keeps the lock.
     pub fn of(file: &Path) -> io::Result<Self> {
         make_folder(folder(file))?;
         if !file.exists() {
@@ -300,11 +300,13 @@ impl Lock {
         let path = folder(file).join(name);
         let begun = Instant::now();
         loop {
+            // A symbolic link in place of the lock file is not followed, and opening a FIFO there does not block.
             let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
             let mut options = OpenOptions::new();
             options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
             match Flock::lock(options.open(&path)?, FlockArg::LockExclusiveNonblock) {
-                // The previous holder has removed this lock file: the next command would make another one.
+                // The previous holder removed this lock file after we opened it. The next command would make another
+                // one, and two would hold a lock.
                 Ok(held) if !is_at(&held, &path) => {}
                 Ok(held) => return Ok(Self { path, _held: held }),
                 Err((_, Errno::EWOULDBLOCK)) if begun.elapsed() < PATIENCE => {
@@ -322,12 +324,13 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // While it is held. If it stays, it is an empty file that the next one takes.
+        // Removed while the lock is held, so that a waiter sees it (`is_at`). If removing fails, the next command locks
+        // the empty file.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Whether an open file is still under its name.
+/// Whether the path still leads to this open file.
 fn is_at(file: &File, path: &Path) -> bool {
     let place = |found: fs::Metadata| (found.dev(), found.ino());
     file.metadata().ok().map(place) == path.symlink_metadata().ok().map(place)

@@ -1,10 +1,10 @@
-//! Graphics processors: how the host describes them to containers (Container Device Interface specification, "CDI JSON
-//! Specification"), and which of them `auto` gives.
+//! GPUs: how the host describes them to containers (Container Device Interface specification, "CDI JSON
+//! Specification"), and which of them `auto` selects.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where they lie.
+/// The folders of CDI descriptions.
 pub(crate) const FOLDERS: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
 
 /// The descriptions in these folders that name devices of a class, such as `nvidia.com/gpu`: each file with its text.
@@ -30,7 +30,7 @@ pub(crate) fn needs(text: &str) -> Vec<PathBuf> {
     paths.map(|(_, value)| value.into()).collect()
 }
 
-/// The classes by which vendors describe theirs (CDI), in the order in which they are preferred.
+/// The CDI classes of the vendors' GPUs, in order of preference.
 const CLASSES: [&str; 3] = ["nvidia.com/gpu", "amd.com/gpu", "intel.com/gpu"];
 
 /// The device that AMD's `ROCm` needs beside the render nodes ("Running `ROCm` Docker containers", AMD).
@@ -39,17 +39,18 @@ const KFD: &str = "/dev/kfd";
 /// Where the render nodes are (drm(7)).
 const DRI: &str = "/dev/dri";
 
-/// The numbers of AMD and Intel at the PCI-SIG. Others, such as virtual cards, compute nothing for a model.
+/// The PCI vendor IDs of AMD and Intel. Other cards without a CDI description, such as virtual ones, cannot run a
+/// model.
 const VENDORS: [&str; 2] = ["0x1002", "0x8086"];
 
-/// The present state.
+/// The GPUs of this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// The class of the devices that are described to containers.
     pub class: Option<String>,
-    /// Where there is none: the devices that all of them need in common, such as `/dev/kfd`.
+    /// Without a class: the devices that every card needs, such as `/dev/kfd`.
     pub common: Vec<String>,
-    /// Each card's own node, such as `/dev/dri/renderD128`.
+    /// Without a class: each card's own node, such as `/dev/dri/renderD128`.
     pub nodes: Vec<String>,
 }
 
@@ -70,7 +71,7 @@ impl Found {
         Self { class: None, common: kfd.then(|| KFD.to_owned()).into_iter().collect(), nodes }
     }
 
-    /// The devices of all of them.
+    /// The devices that give a container all GPUs.
     #[must_use]
     pub fn all(&self) -> Vec<String> {
         match &self.class {
@@ -80,7 +81,7 @@ impl Found {
         }
     }
 
-    /// The devices of one of them, by the name or number that it has; nothing where there is none of that number.
+    /// The devices of one GPU, by its CDI name or its number. Empty if no GPU has that number.
     #[must_use]
     pub fn one(&self, id: &str) -> Vec<String> {
         if let Some(class) = &self.class {
@@ -90,8 +91,8 @@ impl Found {
         node.map_or(Vec::new(), |node| self.common.iter().chain([node]).cloned().collect())
     }
 
-    /// Whether they are given as devices of the host's, which an ordinary user's containers may use through the groups of that
-    /// user alone.
+    /// Whether the GPUs are passed as devices of the host. An ordinary user's containers may use those only through
+    /// that user's groups.
     #[must_use]
     pub fn are_nodes(&self) -> bool {
         self.class.is_none() && !self.nodes.is_empty()

@@ -1,4 +1,4 @@
-//! How a service is asked for its health, over HTTP or by a command in its container, and its answer.
+//! Health checks of services, over HTTP or by a command in the container, and their answers.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -12,17 +12,17 @@ use tokio::net::TcpStream;
 use crate::config::{Config, HealthTest, Period, Service, StatusRange};
 use crate::podman::{HealthTimes, Podman};
 
-/// How a service is asked for its health.
+/// The health check of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HealthCheck {
     /// Over HTTP.
     Http(HttpCheck),
-    /// By a command within its container, as podman has it: after `CMD-SHELL` or `CMD`.
+    /// By a command in its container, in podman's form: `CMD-SHELL` or `CMD`, then the words.
     Command(Vec<String>),
 }
 
 impl HealthCheck {
-    /// The check of a service that has one and, where it takes one, a port to ask on.
+    /// The check of a service that has one. An HTTP check also needs a port that the host reaches.
     #[must_use]
     pub fn of(config: &Config, service: &Service) -> Option<Self> {
         match &service.health.as_ref()?.test {
@@ -43,7 +43,7 @@ impl HealthCheck {
         }
     }
 
-    /// The same for a sentence about an answer.
+    /// The target for a sentence about the answer: `at URL`, or `to` and the command.
     #[must_use]
     pub fn place(&self) -> String {
         match self {
@@ -53,10 +53,10 @@ impl HealthCheck {
     }
 }
 
-/// A question over HTTP.
+/// A health check over HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpCheck {
-    /// Where the host reaches it.
+    /// The address at which the host reaches the service.
     pub at: SocketAddr,
     /// Path, beginning with `/`.
     pub path: String,
@@ -65,36 +65,37 @@ pub struct HttpCheck {
 }
 
 impl HttpCheck {
-    /// Where it asks.
+    /// The URL that the check requests.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}{}", self.at, self.path)
     }
 }
 
-/// Looks in a row that may fail after the start where nothing else is said, as compose and podman have it.
+/// Failed checks in a row that a service may have after its start, if it sets no number; compose and podman have the
+/// same default.
 const RETRIES: u32 = 3;
 
 impl HealthTimes {
-    /// Those of a service.
+    /// The times of a service's check.
     #[must_use]
     pub fn of(service: &Service) -> Self {
         service.health.as_ref().map(|health| health.times).unwrap_or_default()
     }
 
-    /// How long one look may take, where `of_all` is the time for all services.
+    /// Time limit of one check; `of_all` is the one for all services.
     #[must_use]
     pub fn timeout_or(&self, of_all: Duration) -> Duration {
         self.timeout.map_or(of_all, Period::get)
     }
 
-    /// Time between two looks.
+    /// Time between two checks; `of_all` is the one for all services.
     #[must_use]
     pub fn interval_or(&self, of_all: Duration) -> Duration {
         self.interval.map_or(of_all, Period::get)
     }
 
-    /// How long a service has to become healthy: `of_all`, or as long as its start may take and its looks may fail, where that is
+    /// Time that a service has to become healthy: `of_all`, or its start period and its failing checks if they take
     /// longer.
     #[must_use]
     pub fn startup_limit(&self, of_all: Duration, interval_of_all: Duration) -> Duration {
@@ -109,7 +110,7 @@ impl HealthTimes {
 /// A service's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
-    /// The HTTP status; none of a command.
+    /// The HTTP status; `None` for a command.
     pub code: Option<u16>,
     /// Whether it means that the service is well.
     pub healthy: bool,
@@ -146,7 +147,7 @@ pub async fn ask_health(
     }
 }
 
-/// Asks once. The error says why there was no answer.
+/// Asks over HTTP once. The error says why there was no answer.
 async fn probe(check: &HttpCheck, timeout: Duration) -> Result<Answer, String> {
     let start = Instant::now();
     match tokio::time::timeout(timeout, ask(check)).await {

@@ -1,5 +1,5 @@
-//! The folders that the environment names: those for the user's files, with why one of them cannot be used, and those of
-//! programs.
+//! The folders that environment variables name: those of the user's files, and those of programs (`PATH`). For the
+//! former also the reason why one cannot be used.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +11,7 @@ use nix::unistd::{AccessFlags, User, access, geteuid};
 /// The variables that name a folder for airpods (XDG Base Directory Specification; `AIRPODS_HOME` is our own).
 const OURS: [&str; 5] = ["AIRPODS_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "HOME"];
 
-/// Those that podman needs (containers-storage.conf(5), containers.conf(5)).
+/// The variables that podman needs (containers-storage.conf(5), containers.conf(5)).
 const PODMANS: [&str; 3] = ["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"];
 
 /// A folder that is needed and cannot be used.
@@ -64,7 +64,7 @@ impl fmt::Display for HomeFault {
 }
 
 impl HomeFault {
-    /// The fault of the folder in which a path of ours lies, if that is why it cannot be used.
+    /// The fault of the folder that holds a path of airpods, if that is why the path cannot be used.
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
         Self::among(path, |name| std::env::var_os(name).map(PathBuf::from))
@@ -72,13 +72,13 @@ impl HomeFault {
 
     fn among(path: &Path, lookup: impl Fn(&str) -> Option<PathBuf>) -> Option<Self> {
         let values = OURS.into_iter().filter_map(|name| Some((name, lookup(name)?)));
-        // The innermost: `XDG_CONFIG_HOME` may well lie below `HOME`.
+        // The innermost folder counts: `XDG_CONFIG_HOME` may lie below `HOME`.
         let holding = values.filter(|(_, folder)| folder.is_absolute() && path.starts_with(folder));
         let (name, folder) = holding.max_by_key(|(_, folder)| folder.components().count())?;
         Self::of_folder(Name::Variable(name), folder.clone()).or_else(|| Self::below(path, &folder))
     }
 
-    /// The fault of a folder that podman needs, if podman names it in its complaint.
+    /// The fault of a folder that podman needs, if podman's error names it.
     #[must_use]
     pub fn of_podman(said: &str) -> Option<Self> {
         Self::named_in(said, |name| std::env::var_os(name).map(PathBuf::from))
@@ -93,13 +93,13 @@ impl HomeFault {
         folders.find_map(|(name, folder)| Self::of_folder(name, folder))
     }
 
-    /// The fault of a folder that something names.
+    /// The fault of a folder that a variable or passwd(5) names.
     fn of_folder(name: Name, folder: PathBuf) -> Option<Self> {
         let why = if folder.is_relative() { Some(Why::Relative) } else { judge(&folder) };
         why.map(|why| Self { folder, named_by: Some(name), why })
     }
 
-    /// The fault of the first thing on the way from a folder to a path that is there.
+    /// The fault of the nearest folder or file above a path that exists, if it is below `folder`.
     fn below(path: &Path, folder: &Path) -> Option<Self> {
         let way = path.ancestors().skip(1).take_while(|above| *above != folder);
         let found = way.into_iter().find(|above| above.symlink_metadata().is_ok())?;
@@ -117,7 +117,7 @@ impl HomeFault {
     }
 }
 
-/// Why nothing can be made in a folder. One that is not there counts as long as it can be made.
+/// Why nothing can be made in a folder. A missing folder is a fault, too.
 fn judge(folder: &Path) -> Option<Why> {
     match folder.metadata() {
         Ok(found) if !found.is_dir() => Some(Why::NoFolder),
@@ -126,13 +126,13 @@ fn judge(folder: &Path) -> Option<Why> {
             Err(_) => Some(Why::NotPermitted),
             Ok(()) => None,
         },
-        // Something above it is no folder, or may not be entered.
+        // A folder above it may not be entered.
         Err(cause) if cause.raw_os_error() == Some(Errno::EACCES as i32) => Some(Why::NotPermitted),
         Err(_) => Some(Why::Missing),
     }
 }
 
-/// A program by `$PATH`.
+/// The path of a program, found through `$PATH`.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     find_in(program, std::env::split_paths(&path))

@@ -1,8 +1,9 @@
-//! Work from within a container's network.
+//! Runs a part of airpods in the namespaces of a container.
 //!
-//! An image need not have a program that can do it, and need not be able to run ours. So a process of this program enters the
-//! container's network namespace instead. A user may do that with containers of their own podman, whose namespaces are theirs; root
-//! with all. With root's containers an ordinary user may not. The process runs a hidden command, which is here too.
+//! An image need not have a program for the work, and may be unable to run ours. So a process of airpods enters the
+//! container's network namespace instead. An ordinary user may do that with containers of their own podman, whose user
+//! namespace is theirs. Only root may enter those of root's containers. The hidden commands that the process runs are
+//! here, too.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -20,13 +21,14 @@ use crate::kernel::container::enter_and_read;
 use crate::measure::places::enter_and_measure;
 use crate::terminal::print_json;
 
-/// The longest answer that is read, in bytes: that of a measurement has some 10 kB.
+/// Upper bound on an answer, in bytes: that of a measurement has some 10 kB.
 const LONGEST: u64 = 1 << 18;
 
-/// Has a process of this program do the hidden `command` in the network of the process `pid`. It is given `input`, and answers in JSON.
+/// Runs the hidden `command` of airpods in the network of the process `pid`. It gets `input` on standard input, and
+/// answers in JSON.
 ///
 /// # Errors
-/// Where that network may not be entered, or there is no answer in time.
+/// The network may not be entered, or no answer comes in time.
 pub(crate) async fn run(command: &str, pid: u32, input: &[u8], patience: Duration) -> io::Result<Vec<u8>> {
     let mut child = tokio::process::Command::new("/proc/self/exe")
         .args([command, &pid.to_string()])
@@ -38,7 +40,7 @@ pub(crate) async fn run(command: &str, pid: u32, input: &[u8], patience: Duratio
     let (stdin, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let give = async {
         match stdin {
-            // One that needs no input may have ended already.
+            // A command that needs no input may have ended already.
             Some(mut stdin) => stdin.write_all(input).await.or_else(|error| match error.kind() {
                 ErrorKind::BrokenPipe => Ok(()),
                 _ => Err(error),
@@ -74,11 +76,11 @@ pub(crate) const NETWORK: CloneFlags = CloneFlags::CLONE_NEWNET;
 /// The network, and the namespace of System V IPC and POSIX message queues.
 pub(crate) const NETWORK_AND_IPC: CloneFlags = NETWORK.union(CloneFlags::CLONE_NEWIPC);
 
-/// Enters these namespaces of the process `pid` for good. To be called before any other thread is started: only the calling one
-/// enters.
+/// Enters these namespaces of the process `pid`; there is no way back. Call it before any other thread starts. setns(2)
+/// moves only the calling thread, and refuses a user namespace to a process with several threads.
 ///
 /// # Errors
-/// The kernel's, mostly that this user may not.
+/// The kernel's, mostly that this user may not enter.
 pub(crate) fn enter(pid: u32, wanted: CloneFlags) -> io::Result<()> {
     let process = format!("/proc/{pid}");
     let users = File::open(format!("{process}/ns/user"))?;
@@ -86,6 +88,7 @@ pub(crate) fn enter(pid: u32, wanted: CloneFlags) -> io::Result<()> {
     let kinds = KINDS.into_iter().filter(|(_, flag)| wanted.contains(*flag));
     let namespaces: Vec<(File, CloneFlags)> = kinds.map(open).collect::<io::Result<_>>()?;
     // The creator of a user namespace has every capability in it, and thereby in the namespaces that belong to it.
+    // Joining the own user namespace once more would fail with `EINVAL` (setns(2)).
     if users.metadata()?.ino() != fs::metadata("/proc/self/ns/user")?.ino() {
         setns(users, CloneFlags::CLONE_NEWUSER)?;
     }

@@ -47,7 +47,7 @@ pub fn run() -> Exit {
     match command::completions::answer(cli::Cli::command) {
         Ok(false) => {}
         Ok(true) => return Exit::Done,
-        // It is a shell that asks, in the middle of somebody's line.
+        // A shell asks for completions while the user types, and a message would garble the line.
         Err(_) => return Exit::Failed,
     }
     let cli = match cli::Cli::try_parse() {
@@ -67,18 +67,18 @@ pub fn run() -> Exit {
     match outcome {
         Ok(exit) => exit,
         Err(failure) => {
-            // When even stderr is closed there is nobody left to tell; the exit code still says it.
+            // If stderr is closed, the exit code still reports the failure.
             let _ = failure.write(&mut anstream::stderr());
             failure.exit()
         }
     }
 }
 
-/// Shows help or the version, or what is wrong with the command line.
+/// Prints help or the version, or what is wrong with the command line.
 fn tell_usage(told: &clap::Error) -> Exit {
-    // Whether anybody reads it does not change how it ends.
+    // A failed write does not change the exit code.
     if told.use_stderr() {
-        // The words of the command line are repeated here, and may hold anything.
+        // clap repeats words of the command line, which may hold control characters.
         let _ = write!(anstream::stderr(), "{}", terminal::Escaped(&told.render().to_string()));
         Exit::Usage
     } else {

@@ -1,4 +1,4 @@
-//! Ports of the host: which protocol, on which of its addresses, and the port of a container that one leads to.
+//! Ports of the host: the protocol, the address, and the port of a container that each leads to.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,7 +10,7 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
-    /// TCP, which is meant where nothing else is said.
+    /// TCP, the default.
     #[default]
     Tcp,
     /// UDP.
@@ -18,7 +18,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// The name that podman has for it.
+    /// podman's name for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -44,7 +44,7 @@ impl Protocol {
 /// A port of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct HostPort {
-    /// The address; none is every address that the host has.
+    /// The address; `None` stands for every address of the host.
     pub address: Option<IpAddr>,
     /// The port.
     pub port: u16,
@@ -65,7 +65,7 @@ impl HostPort {
         Self { address: address.filter(|address| *address != IpAddr::V4(Ipv4Addr::UNSPECIFIED)), ..self }
     }
 
-    /// Whether two programs cannot have both.
+    /// Whether two programs cannot have both ports at once.
     #[must_use]
     pub fn overlaps(self, other: Self) -> bool {
         let same_address = match (self.address, other.address) {
@@ -75,7 +75,7 @@ impl HostPort {
         same_address && (self.port, self.protocol) == (other.port, other.protocol)
     }
 
-    /// Where the host itself reaches it.
+    /// The address at which the host itself reaches the port.
     #[must_use]
     pub fn reached_at(self) -> SocketAddr {
         let address = match self.address {
@@ -95,14 +95,14 @@ impl HostPort {
         format!("http://{host}/")
     }
 
-    /// Where a program listens to have it.
+    /// The address on which a program listens to take the port.
     #[must_use]
     pub fn listens_at(self) -> SocketAddr {
         SocketAddr::new(self.address.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), self.port)
     }
 }
 
-/// Whether the first stands for every address of the kind of the second.
+/// Whether `one` is the unspecified address of the family of `other`.
 fn is_every(one: IpAddr, other: IpAddr) -> bool {
     one.is_unspecified() && one.is_ipv4() == other.is_ipv4()
 }
@@ -118,7 +118,7 @@ impl fmt::Display for HostPort {
     }
 }
 
-/// Whether one of the ports cannot be had beside this one.
+/// Whether any of the ports overlaps with this one.
 #[must_use]
 pub fn any_overlaps(ports: &BTreeSet<HostPort>, port: HostPort) -> bool {
     ports.iter().any(|other| other.overlaps(port))
@@ -133,7 +133,7 @@ pub struct PublishedPort {
     pub container: u16,
 }
 
-/// Published ports in a row, with the same address and protocol.
+/// A range of consecutive published ports, with the same address and protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PortRanges {
     /// The first of them.
@@ -142,7 +142,7 @@ pub struct PortRanges {
     pub count: u16,
 }
 
-/// The ports in order, those in a row together. An address that is podman's word for every one is left out.
+/// The ports in order, consecutive ones as one range. `0.0.0.0`, podman's word for every address, is left out.
 #[must_use]
 pub fn port_ranges(ports: &[PublishedPort]) -> Vec<PortRanges> {
     let mut sorted: Vec<_> =

@@ -10,10 +10,11 @@ use crate::error::Report;
 use crate::file::{self, Links, Owner};
 use crate::podman::SecretSource;
 
-/// The longest value of a variable, in bytes: the kernel takes 128 KiB for a variable with its name (execve(2), `MAX_ARG_STRLEN`).
+/// The longest value of a variable, in bytes: the kernel accepts 128 KiB for a variable with its name (execve(2),
+/// `MAX_ARG_STRLEN`).
 const LONGEST: usize = (128 << 10) - 1024;
 
-/// A secret. It shows itself only when asked to.
+/// A secret. Only [`Secret::expose`] shows it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -37,7 +38,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The values that are known, by where each comes from.
+/// The known values, by their source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SecretValues(BTreeMap<SecretSource, Secret>);
 
@@ -73,7 +74,7 @@ impl UnusableFile {
         self.cause.to_string()
     }
 
-    /// Whether it is there and not this user's alone.
+    /// Whether the file exists and is not private to this user.
     #[must_use]
     pub fn is_open_to_others(&self) -> bool {
         self.cause.kind() == io::ErrorKind::PermissionDenied
@@ -93,7 +94,7 @@ impl Report for UnusableFile {
     }
 }
 
-/// The value that a file keeps: its text without the line breaks at its end. The file must be this user's, and nobody else may
+/// The value in a file: its text without the line breaks at its end. The file must be this user's, and nobody else may
 /// read or change it.
 ///
 /// # Errors
@@ -101,7 +102,7 @@ impl Report for UnusableFile {
 pub fn read(path: &Path) -> Result<Secret, UnusableFile> {
     let unusable = |cause| UnusableFile { path: path.to_owned(), cause };
     let invalid = |why: &str| unusable(io::Error::new(io::ErrorKind::InvalidData, why));
-    // Tools that keep secrets put links to them where people look (sops, agenix).
+    // Links are followed, because secret managers link to their files (sops, agenix).
     let text = file::read(path, Links::Followed, Owner::Alone).map_err(unusable)?;
     let value = text.trim_end_matches(['\n', '\r']);
     if value.is_empty() {

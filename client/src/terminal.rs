@@ -1,5 +1,5 @@
-//! The terminal: escaping, tones, times, and questions that ask for confirmation before something that cannot be
-//! taken back. Nothing waits for an answer if nobody is there.
+//! The terminal: escaping, colours, time spans, and confirmation of what cannot be undone. Without a terminal nothing
+//! waits for an answer.
 
 use std::fmt::{self, Write};
 use std::io::{self, BufRead, IsTerminal};
@@ -41,8 +41,8 @@ impl fmt::Display for EscapedLine<'_> {
     }
 }
 
-/// JSON for a program that a person may look at, too: JSON itself lets through C1 controls (a terminal may take U+009B
-/// for the beginning of an escape sequence) and text that reorders its neighbours, so these are escaped as well.
+/// JSON for programs that people may look at, too. JSON itself allows C1 controls and characters that reorder their
+/// neighbours, so both are escaped. A terminal may take U+009B for the beginning of an escape sequence.
 ///
 /// # Errors
 /// Those of `value`'s own serialization.
@@ -50,7 +50,7 @@ pub fn to_json(value: &impl Serialize) -> serde_json::Result<String> {
     Ok(harmless_json(&serde_json::to_string_pretty(value)?))
 }
 
-/// Escapes in a JSON text what [`to_json`] says.
+/// Escapes the characters in a JSON text that [`to_json`] names.
 fn harmless_json(json: &str) -> String {
     let mut safe = String::new();
     // Such a character can only be within a string, where `\u` escapes it; each fits into one UTF-16 unit.
@@ -83,8 +83,8 @@ pub fn print_json_line(value: &impl Serialize) -> io::Result<()> {
     writeln!(anstream::stdout(), "{}", harmless_json(&serde_json::to_string(value)?))
 }
 
-/// Prints a text on standard output as it is, but escaped where that is a terminal: TOML, YAML and units let through some
-/// of what steers one, which a file or a program gets unchanged.
+/// Prints a text on standard output: unchanged for a file or a program, escaped for a terminal. TOML, YAML and units
+/// may contain characters that control a terminal.
 ///
 /// # Errors
 /// Those of standard output.
@@ -120,7 +120,7 @@ pub enum Tone {
 }
 
 impl Tone {
-    /// The style, which a stream that shows no colours takes out.
+    /// The style; `anstream` removes it from a stream that shows no colours.
     #[must_use]
     pub fn style(self) -> Style {
         match self {
@@ -133,7 +133,7 @@ impl Tone {
     }
 }
 
-/// The columns and rows of standard output; 80 and 24 where it is no terminal.
+/// The columns and rows of standard output; 80 and 24 if it is no terminal.
 #[must_use]
 pub fn size() -> (usize, usize) {
     let (Width(columns), Height(rows)) = terminal_size_of(io::stdout()).unwrap_or((Width(80), Height(24)));
@@ -146,17 +146,17 @@ pub fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-/// The switches that confirm.
+/// Whether the user has confirmed in advance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consent {
-    /// It was given beforehand: `--yes`, or `cli.auto_confirm`.
+    /// Confirmed in advance: `--yes`, or `cli.auto_confirm`.
     Given,
-    /// It has to be asked for.
+    /// The user has to be asked.
     Asked,
 }
 
 impl Consent {
-    /// Given if any of these says so: the command's `--yes`, the configuration's `cli.auto_confirm`.
+    /// Given if the command's `--yes` or the configuration's `cli.auto_confirm` is set.
     #[must_use]
     pub fn from_switches(yes: bool, auto_confirm: bool) -> Self {
         if yes || auto_confirm { Self::Given } else { Self::Asked }
@@ -170,11 +170,12 @@ pub enum Answer {
     Yes,
     /// Leave it: a no, or anything that is not a yes.
     No,
-    /// There is no terminal to ask on, and consent was not given beforehand.
+    /// There is no terminal to ask on, and the user did not confirm in advance.
     Nobody,
 }
 
-/// Asks a question such as ``Remove `web-0`?``, unless consent is given or nobody is there. No is the default.
+/// Asks a question such as ``Remove `web-0`?``, unless the user confirmed in advance or there is no terminal. No is the
+/// default.
 ///
 /// # Errors
 /// Those of the terminal.
@@ -188,23 +189,23 @@ pub async fn ask(question: &str, consent: Consent) -> io::Result<Answer> {
     ask_on(question, io::BufReader::new(io::stdin())).await
 }
 
-/// Waiting does not block, so that Ctrl-C is heard meanwhile.
+/// Asks without blocking the runtime, so that Ctrl-C ends the command meanwhile.
 async fn ask_on(question: &str, mut answers: impl BufRead + Send + 'static) -> io::Result<Answer> {
     use io::Write;
     let mut err = anstream::stderr();
     write!(err, "{} [y/N] ", EscapedLine(question))?;
     err.flush()?;
     let (tell, told) = tokio::sync::oneshot::channel();
-    // A thread of its own and none of the runtime's, which would wait for it when Ctrl-C ends the command.
+    // Not a thread of the runtime, which would wait for it when Ctrl-C ends the command.
     std::thread::spawn(move || {
         let mut answer = String::new();
         let read = answers.read_line(&mut answer).map(|_| answer);
-        // Nobody waits for the answer any more after Ctrl-C.
+        // After Ctrl-C nothing receives the answer.
         let _ = tell.send(read);
     });
     let answer = told.await.map_err(io::Error::other)??;
     if !answer.ends_with('\n') {
-        // Ctrl-D leaves the line open.
+        // After Ctrl-D the cursor is still on the line of the question.
         writeln!(err)?;
     }
     let yes = matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
@@ -219,7 +220,7 @@ pub(crate) struct Uptime {
 }
 
 impl Uptime {
-    /// The time since a moment in seconds since 1970; zero for one that is yet to come.
+    /// The time since a moment in seconds since 1970; zero if it lies in the future.
     #[must_use]
     pub(crate) fn since(moment: i64) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_secs());

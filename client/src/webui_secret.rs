@@ -1,5 +1,5 @@
-//! The web UI's secret: made once, kept in a file that only the user can read, and used again ever after, so that
-//! nobody is logged out by a restart.
+//! The web UI's secret. It is made once, kept in a file that only the user can read, and reused, so that a restart logs
+//! nobody out.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -24,7 +24,7 @@ const BYTES: usize = 32;
 /// Why there is no secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// No variable says where the user's files lie.
+    /// No variable names a folder for the user's files.
     #[error("there is no folder to keep the web UI's secret in")]
     NoFolder,
     /// The file or its folder cannot be read or made.
@@ -38,7 +38,8 @@ pub enum SecretError {
         #[source]
         cause: io::Error,
     },
-    /// The file is not what this program made: another user's, open to others, no plain file, or empty.
+    /// The file cannot be one that airpods made: it is another user's, open to others, no plain file, or holds no
+    /// secret.
     #[error("the web UI's secret `{}` is not used: {why}", path.display())]
     Untrusted {
         /// The file.
@@ -71,8 +72,9 @@ pub fn path(folder: &Path) -> PathBuf {
     folder.join(FILE)
 }
 
-/// The secret kept in `folder` (see [`crate::config::Environment::state_folder`]). If there is none, that of the Python airpods in
-/// the file `earlier` is taken over, so that nobody is logged out; if there is none either, one is made.
+/// The secret kept in `folder` (see [`crate::config::Environment::state_folder`]). If there is none, the secret of the
+/// Python airpods in the file `earlier` is copied, so that nobody is logged out. Without that file, a new secret is
+/// made.
 ///
 /// # Errors
 /// [`SecretError`]; a file that others could have read or written is refused, not repaired.
@@ -99,7 +101,8 @@ pub fn existing(folder: Option<&Path>, earlier: Option<&Path>) -> Result<Option<
     }
 }
 
-/// The secret of the Python airpods. Others may read its file, as that tool made it; nobody else may have written it.
+/// The secret of the Python airpods. That tool made its file readable for others, which is accepted. A file that others
+/// may write, or that another user owns, is refused.
 fn load_earlier(path: &Path) -> Result<Option<Secret>, SecretError> {
     let untrusted = |why: &str| SecretError::Untrusted { path: path.to_owned(), why: why.to_owned() };
     let unreadable = |cause| SecretError::Io { path: path.to_owned(), done: "read", cause };
@@ -125,14 +128,15 @@ fn load(path: &Path) -> Result<Option<Secret>, SecretError> {
     let text = match file::read(path, Links::Refused, Owner::Alone) {
         Ok(text) => text,
         Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
-        // The system's own refusal has a number; the rule's says what is wrong with the file.
+        // An error of the system has an errno. One without comes from the checks of `file::open`, and says what is
+        // wrong with the file.
         Err(cause) if cause.raw_os_error().is_none() => return Err(untrusted(cause.to_string())),
         Err(cause) => return Err(SecretError::Io { path: path.to_owned(), done: "read", cause }),
     };
     secret(&text).map(Some).ok_or_else(|| untrusted("it holds no secret".to_owned()))
 }
 
-/// Makes the file in one step, complete or not at all; leaves one that appeared meanwhile.
+/// Makes the file in one step, complete or not at all. A file that another command made meanwhile stays.
 fn create(folder: &Path, path: &Path, given: Option<String>) -> io::Result<()> {
     let secret = given.map_or_else(random, Ok)?;
     file::make_folder(folder)?;
@@ -226,7 +230,7 @@ mod tests {
         assert_eq!(load_or_create(Some(&folder), Some(&earlier)).unwrap().expose(), text);
         assert_eq!(fs::metadata(folder.join(FILE)).unwrap().mode() & 0o7777, 0o600);
         assert_eq!(fs::read_to_string(&earlier).unwrap(), text);
-        // From now on ours is the one.
+        // From now on our own file counts.
         fs::write(&earlier, text.replace('Z', "Y")).unwrap();
         assert_eq!(existing(Some(&folder), Some(&earlier)).unwrap().unwrap().expose(), text);
     }

@@ -70,7 +70,7 @@ fn one_waits_for_the_other_who_changes_a_file() {
     assert_eq!(fs::read_to_string(&file).unwrap(), "8");
 }
 
-/// Whether a file of this folder is read, and how it is refused.
+/// The kind of error with which a file is refused; `None` if it is read.
 fn refusal(path: &Path, links: Links, owner: Owner) -> Option<ErrorKind> {
     read(path, links, owner).err().map(|error| error.kind())
 }
