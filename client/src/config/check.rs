@@ -1,4 +1,4 @@
-//! Values that are right on their own and wrong together.
+//! Checks values that are right on their own but contradict each other.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -106,8 +106,8 @@ impl Check<'_> {
         }
     }
 
-    /// Only one service of a pod can listen on a port. podman takes two all the same, and one of them ends for a reason that
-    /// stands only in its log.
+    /// Only one service of a pod can listen on a port. podman accepts two, and one of them then ends for a reason that
+    /// only its log tells.
     fn pod_ports(&self) {
         let mut seen = HashMap::new();
         for (name, service) in self.config.enabled().filter(|(_, service)| service.network_mode == NetworkMode::Pod) {
@@ -116,7 +116,7 @@ impl Check<'_> {
             for (index, port) in ports.flat_map(|(index, port)| port.own().map(move |port| (index, port))) {
                 let place = format!("services.{name}.ports.{index}.container");
                 let (owner, other) = seen.entry((pod, port)).or_insert_with(|| (name, place.clone()));
-                // Two ports of the host may lead to one of the same container.
+                // Two ports of the host may lead to the same port of one container.
                 if *owner != name {
                     let message = format_args!("port {port} of the pod `{pod}` is taken by `{other}` already");
                     let hint = "the services of a pod share one network namespace: choose another port, or another pod";
@@ -126,7 +126,7 @@ impl Check<'_> {
         }
     }
 
-    /// On a link with an address of its own nothing is forwarded to a container, and podman does not say so.
+    /// On a macvlan or ipvlan network nothing is forwarded to a container, and podman does not report it.
     fn published_ports(&self) {
         let driver = self.config.runtime.network.driver;
         let with_ports = |service: &Service| !self.config.is_published(service) && !service.ports.is_empty();
@@ -137,7 +137,7 @@ impl Check<'_> {
         }
         let message = format!("{}: podman publishes no ports on a `{}` network", places.join(", "), driver.as_str());
         let hint = "a service is reached by its own address on that network, and is not asked for its health";
-        // One setting is the reason for all of them, and ports of the defaults were written by nobody.
+        // One setting is the reason for all of them, and the ports may come from the built-in defaults.
         self.warning("runtime.network.driver", message, Some(hint.to_owned()));
     }
 
@@ -159,7 +159,7 @@ impl Check<'_> {
         }
     }
 
-    /// The containers of a pod share some namespaces: podman refuses what one of them would have otherwise.
+    /// The containers of a pod share some namespaces. podman refuses an option of one container that concerns those.
     fn pod(&self, name: &ServiceName, service: &Service) {
         if service.pod.is_none() || service.network_mode == NetworkMode::Host {
             return;
@@ -250,7 +250,7 @@ impl Check<'_> {
         let by_port = matches!(service.health, Some(Health { test: HealthTest::Http { .. }, .. }));
         if by_port && !service.ports.iter().any(|port| port.protocol.is_tcp()) {
             let message = format!("`services.{name}.health`: a service without ports cannot be asked");
-            // The ports are missing or were taken away, so that is the place, where there is one.
+            // The ports are missing or were removed by `unset`, so the message points there if the key exists.
             let at = self.tree.locate(&format!("services.{name}.ports")).cloned();
             self.problems.push(Problem::error(message).at(at).hint("health is asked for on the first of `ports`"));
         }
@@ -276,7 +276,7 @@ impl Check<'_> {
     }
 }
 
-/// Whether an address in a subnet can be a host's: not the network's own, not IPv4's broadcast.
+/// Whether an address in a subnet can be a host's: neither the network's own, nor IPv4's broadcast.
 fn is_host(subnet: IpNet, address: std::net::IpAddr) -> bool {
     address != subnet.network() && (matches!(subnet, IpNet::V6(_)) || address != subnet.broadcast())
 }

@@ -1,4 +1,4 @@
-//! The words of a configuration, for completing a command line: they are read also from a file that is wrong.
+//! The words of a configuration, for completing a command line. A file with errors gives words, too.
 
 use std::path::Path;
 
@@ -7,16 +7,16 @@ use super::problem::Problems;
 use super::tree::{Table, Value};
 use super::{DEFAULTS, Environment, ServiceName, Source, find, read_config};
 
-/// Which names and keys there are.
+/// The names and keys of a configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CompletionWords {
     /// The services, in the order of the configuration.
     pub services: Vec<String>,
-    /// The keys of single values, also of those that nobody has set.
+    /// The keys of single values, including those that are not set.
     pub keys: Vec<String>,
 }
 
-/// Reads the file that [`super::load`] would read, as far as that is possible; `option` is `--config`. Where there is none, or it
+/// Reads the file that [`super::load`] would read, as far as possible; `option` is `--config`. If there is none, or it
 /// is not TOML, the words are those of the defaults.
 #[must_use]
 pub fn completion_words(environment: &Environment, option: Option<&Path>) -> CompletionWords {
@@ -37,7 +37,8 @@ impl CompletionWords {
             let below = format!("{key}.");
             asked_for.iter().any(|other| other.starts_with(&below))
         };
-        // A volume may have any name; one that would have to be quoted is not worth a shell's trouble.
+        // A volume may have any name. A name that needs quotes is left out, since the shell would have to quote it
+        // again.
         let is_plain = |key: &String| key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
         let mut keys: Vec<String> = asked_for.iter().filter(|key| is_plain(key) && !has_parts(key)).cloned().collect();
         keys.sort_unstable();

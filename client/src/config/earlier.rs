@@ -1,6 +1,6 @@
-//! Files of the Python airpods. Its keys that have no effect here are known, so that its files load, and a value that would
-//! have done something there gives a warning. Its services listen on their port of the host, because they are on the host's
-//! network. On a network of its own a service has to listen on the container's port, to which the host's leads.
+//! Compatibility with files of the Python airpods. Its keys without effect here are known, so that its files load. A
+//! value that did something there gives a warning. Its services are on the host's network and listen on their port of
+//! the host. On its own network a service must listen on the container's port instead.
 
 use super::model::{Config, NetworkMode, Service};
 use super::problem::{Problem, Problems};
@@ -27,7 +27,7 @@ pub(super) fn service(section: &Section<'_>) {
     if section.optional("default_model_url", owned_text).is_some() {
         warn(section, "default_model_url", "no model is downloaded: put it where the service looks for it");
     }
-    // `open-webui` is told of `ollama` in any case.
+    // `open-webui` gets the address of `ollama` in any case.
     section.optional("auto_configure_ollama", boolean);
     if section.optional("cuda_override", owned_text).is_some_and(|version| version != "auto") {
         warn(section, "cuda_override", "name the image that you want");
@@ -53,11 +53,11 @@ fn warn(section: &Section<'_>, key: &'static str, instead: &str) {
     section.push(warning.at(section.at(key).cloned()).hint(instead));
 }
 
-/// The variable and the option that say where to listen.
+/// The variable and the option that set the port to listen on.
 const VARIABLE: &str = "PORT";
 const OPTION: &str = "--port";
 
-/// Where a service is told to listen on its own port of the host, by exactly that template, takes the container's.
+/// If exactly that template makes a service listen on its own port of the host, replaces it by the container's port.
 pub(super) fn take_container_port(config: &mut Config, tree: &Table, problems: &Problems) {
     for (name, service) in &mut config.services {
         let mut told = Vec::new();

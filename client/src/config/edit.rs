@@ -1,4 +1,4 @@
-//! Changing one value of a TOML text; comments, order and everything else stay as a person wrote them.
+//! Changes one value of a TOML text; comments, order and everything else stay as the user wrote them.
 
 mod unset;
 
@@ -35,27 +35,27 @@ impl KeyPath {
     }
 }
 
-/// Why a text cannot be changed like that.
+/// Why the text cannot be changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EditError {
     /// The key is not one.
     #[error("`{0}` is not a key")]
     NoKey(String),
-    /// Nothing is to be removed.
+    /// The key to remove is not set.
     #[error("`{0}` is not set in the file")]
     NotSet(String),
     /// The text is not TOML.
     #[error("this is not TOML")]
     NotToml,
-    /// The part before a further part of the key is a plain value.
+    /// The key goes on below a plain value.
     #[error("`{0}` has a value and nothing below it")]
     NothingBelow(String),
-    /// An array has items 0, 1 and so on.
+    /// Items of an array have the numbers 0, 1 and so on.
     #[error("`{array}` is an array: `{part}` is not the number of one of its items")]
     NoItem {
         /// The array's key.
         array: String,
-        /// The part of the key that should have been a number.
+        /// The part of the key that must be a number.
         part: String,
         /// How many items there are.
         count: usize,
@@ -84,11 +84,11 @@ impl Report for EditError {
     }
 }
 
-/// The text with a value set. An array that is not in the text is taken from `defaults`, or from what the reader takes for it, before
-/// one of its items changes, because arrays replace each other as a whole.
+/// The text with a value set. If an item changes of an array that is not in the text, the whole array is written:
+/// copied from `defaults`, or from the reader's default. Arrays replace each other as a whole.
 ///
 /// # Errors
-/// [`EditError`]. Whether the outcome is a configuration is not looked at.
+/// [`EditError`]. The result is not checked to be a valid configuration.
 pub fn set(text: &str, defaults: &str, key: &KeyPath, value: Value) -> Result<String, EditError> {
     let parse = |text: &str| text.parse::<DocumentMut>().map_err(|_| EditError::NotToml);
     let (mut document, defaults) = (parse(text)?, parse(defaults)?);
@@ -96,7 +96,7 @@ pub fn set(text: &str, defaults: &str, key: &KeyPath, value: Value) -> Result<St
     Ok(document.to_string())
 }
 
-/// How tables are written where one is added.
+/// How a new table is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Style {
     /// `[services.ollama]`
@@ -107,11 +107,11 @@ enum Style {
     Inline,
 }
 
-/// The key, and how far into it the walk has come.
+/// The key, and the number of its parts that are done.
 struct Cursor<'a> {
     parts: &'a [String],
     done: usize,
-    /// The list that it leads into, and where.
+    /// The list that the key leads into, and the number of parts before its item.
     list: Option<(usize, List)>,
 }
 
@@ -187,7 +187,8 @@ fn set_in_item(
         }
         Item::Value(Value::InlineTable(table)) => set_in_table(table, default, cursor, Style::Inline, value),
         Item::Table(table) => {
-            // Services and the network have a header of their own; what is below has none unless it was given one.
+            // A service and the network have their own header. A table below gets none, unless the text already has
+            // one.
             let style = if table.is_dotted() || cursor.done >= 2 { Style::Dotted } else { style };
             set_in_table(table, default, cursor, style, value)
         }
@@ -195,8 +196,8 @@ fn set_in_item(
     }
 }
 
-/// A single value, such as a table of `ports`, may stand for an array of one. A key may go through its item 0; where that
-/// is replaced, or another added, it becomes the array.
+/// A single value, such as a table of `ports`, may stand for an array of one. A key may go through its item 0. If item
+/// 0 is replaced or another is added, the value becomes the array.
 fn stand_for_an_array(item: &mut Item, cursor: &mut Cursor<'_>) {
     let number = cursor.next().and_then(|part| part.parse::<usize>().ok());
     if !cursor.list().is_some_and(List::takes_one) || item.is_array() || item.is_array_of_tables() {
@@ -211,7 +212,7 @@ fn stand_for_an_array(item: &mut Item, cursor: &mut Cursor<'_>) {
 
 fn array_of_one(item: Item) -> Item {
     match item {
-        // Between brackets there would be no place for its comments.
+        // As an inline table between brackets it would lose its comments.
         Item::Table(mut table) => {
             table.set_dotted(false);
             Item::ArrayOfTables(ArrayOfTables::from_iter([table]))
@@ -226,7 +227,8 @@ fn array_of_one(item: Item) -> Item {
     }
 }
 
-/// Sets one of several tables, or in one; what is no table makes an array of them all, which is refused for that when it is read.
+/// Sets one of several tables, or a key in one. A value that is no table turns them all into an array, which is
+/// returned; reading the configuration then refuses it.
 fn set_in_tables(
     tables: &mut ArrayOfTables,
     cursor: &mut Cursor<'_>,
@@ -265,7 +267,7 @@ fn set_in_array(array: &mut Array, cursor: &mut Cursor<'_>, value: Value) -> Res
     Ok(())
 }
 
-/// The number that comes next in the key: of an item, or of the one after the last, if nothing follows.
+/// The next part of the key as the number of an item. At the end of the key it may also be the number after the last.
 fn index(cursor: &mut Cursor<'_>, count: usize) -> Result<usize, EditError> {
     let array = cursor.so_far();
     let part = cursor.step().unwrap_or_default();
@@ -278,7 +280,7 @@ fn put(table: &mut dyn TableLike, key: &str, style: Style, mut value: Value) {
     if let Some(Item::Value(old)) = table.get_mut(key) {
         return replace(old, value);
     }
-    // The space before a closing brace is behind the last value.
+    // toml_edit keeps the space before a closing brace behind the last value.
     if let Some((_, Item::Value(last))) = table.iter_mut().last().filter(|_| style == Style::Inline) {
         let space = last.decor().suffix().cloned();
         last.decor_mut().set_suffix("");
@@ -292,7 +294,7 @@ fn replace(old: &mut Value, mut value: Value) {
     *old = value;
 }
 
-/// The item to put where the key leads on and there is nothing.
+/// The item to insert where the key goes on and the text has nothing.
 fn missing(default: Option<&Item>, cursor: &Cursor<'_>, style: Style) -> Item {
     let is_table = |list: &&List| cursor.next().is_some_and(|part| list.takes_table_for(part));
     let array = match (default, cursor.list().filter(|list| !is_table(list))) {
@@ -300,7 +302,7 @@ fn missing(default: Option<&Item>, cursor: &Cursor<'_>, style: Style) -> Item {
         (_, Some(list)) => list.unset(),
         _ => return new_table(style, cursor.done),
     };
-    // The comment behind a default says what it means, and not what it is changed to.
+    // The comment behind a default explains the default, not the new value.
     Item::Value(Value::Array(array).decorated(" ", ""))
 }
 
@@ -309,7 +311,7 @@ fn new_table(style: Style, depth: usize) -> Item {
     let mut table = Table::new();
     match style {
         Style::Inline => return Item::Value(Value::InlineTable(InlineTable::new())),
-        // One that only holds others, such as `services`, needs no header.
+        // A table that only holds others, such as `services`, needs no header.
         Style::Headers if depth <= 2 => table.set_implicit(true),
         Style::Headers | Style::Dotted => table.set_dotted(true),
     }

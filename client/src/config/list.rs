@@ -1,4 +1,4 @@
-//! The keys that hold arrays. The reader notes them as it reads, so that there is no second account of them.
+//! The keys that hold arrays. The reader notes them as it reads, so that there is no second list to keep in step.
 
 use serde::Serialize;
 use toml_edit::{Array, Key};
@@ -12,11 +12,11 @@ use super::tree::{Source, Table};
 pub(super) struct List {
     /// Such as `services.ollama.ports`.
     key: String,
-    /// Its content where nobody has set it, as TOML.
+    /// The default content, as TOML.
     unset: String,
     /// Whether a value that is no array stands for an array of one.
     takes_one: bool,
-    /// Whether a table will do as well, whose keys are no numbers.
+    /// Whether a table is accepted in its place, whose keys are no numbers.
     takes_table: bool,
 }
 
@@ -27,18 +27,18 @@ impl List {
         Self { key, unset, takes_one: false, takes_table: false }
     }
 
-    /// The same, where one value that is no array will do.
+    /// The same list, with one value accepted in place of an array.
     pub(super) fn or_one(self) -> Self {
         Self { takes_one: true, ..self }
     }
 
-    /// The same, where a table will do.
+    /// The same list, with a table accepted in its place.
     pub(super) fn or_table(self) -> Self {
         Self { takes_table: true, ..self }
     }
 
-    /// The list into which a key leads, and how many parts its own key has: `services.new.ports` and 3 for
-    /// `services.new.ports.0.host`. The services of the file are not looked at: all that there may be have the same keys.
+    /// The list into which a key leads, and how many parts the list's own key has: `services.new.ports` and 3 for
+    /// `services.new.ports.0.host`. The services of the file do not matter: all possible services have the same keys.
     pub(super) fn above(parts: &[String]) -> Option<(usize, Self)> {
         let header: Vec<_> = parts.iter().map(|part| Key::new(part).to_string()).collect();
         let tree = Table::parse(&Source::built_in(&format!("[{}]", header.join(".")))).ok()?;
@@ -51,13 +51,13 @@ impl List {
         })
     }
 
-    /// Its content where nobody has set it.
+    /// The default content.
     pub(super) fn unset(&self) -> Array {
         let unset = self.unset.parse::<toml_edit::Value>().ok();
         unset.and_then(|unset| unset.as_array().cloned()).unwrap_or_default()
     }
 
-    /// Whether this part of a key leads into a table that stands in its place.
+    /// Whether this part of a key leads into a table in place of the list.
     pub(super) fn takes_table_for(&self, part: &str) -> bool {
         self.takes_table && part.parse::<usize>().is_err()
     }
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn a_key_is_known_for_a_list_exactly_where_it_takes_an_array() {
         let keys = problems("dependencies = {}\nservices.ollama.resources = {}").into_keys();
-        // One service stands for all, and a number in a key is an item of a list.
+        // One service stands for all. Keys below `ports` are skipped: their numbers are items of the list.
         let counts =
             |key: &&String| !key.contains(".ports.") && (key.contains(".ollama.") || !key.contains("services."));
         let mut lists = 0;

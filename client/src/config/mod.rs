@@ -1,8 +1,8 @@
 //! Configuration: found, merged over the built-in defaults, read into typed values, checked.
 //!
-//! [`load`] is the thin part that touches files; [`parse`] is the rest, a function of texts. A problem names its
-//! key and its place (file, line, column). All values that are wrong by themselves are reported at once; when there are none,
-//! all that are wrong together.
+//! [`load`] is the thin part that touches files; [`parse`] is the rest, a function of texts. A problem names its key
+//! and its place (file, line, column). Values that are wrong on their own are reported all at once. Only if there are
+//! none, values that contradict each other are reported, again all at once.
 
 mod check;
 mod completion_words;
@@ -64,15 +64,15 @@ use tree::Table;
 /// The built-in defaults, which are also what `config init` writes.
 pub const DEFAULTS: &str = include_str!("default.toml");
 
-/// The key of `[meta]` that leaves the built-in services out.
+/// The key of `[meta]` that decides whether the built-in services are loaded.
 const BUILT_IN_SERVICES: &str = "built_in_services";
 
-/// A configuration, and how it came about.
+/// A configuration, the file it comes from, and its warnings.
 #[derive(Debug)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// The file it comes from; `None`: built-in defaults alone.
+    /// The file it comes from; `None` for the built-in defaults alone.
     pub file: Option<PathBuf>,
     /// Keys without effect, unknown ones included.
     pub warnings: Vec<Problem>,
@@ -80,17 +80,17 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Where a dotted key such as `services.ollama.ports.0.host` was written, or the table around it; `None` if
-    /// nobody wrote anything of it. For errors that only come up when the configuration meets the world.
+    /// The place where a dotted key such as `services.ollama.ports.0.host` is written, or the table around it. `None`
+    /// if the key and the tables around it are written nowhere. For errors that are found after loading.
     #[must_use]
     pub fn locate(&self, key: &str) -> Option<&Location> {
         self.tree.locate(key)
     }
 
-    /// The same, if every key in it is known.
+    /// Returns the configuration if it has no unknown key.
     ///
     /// # Errors
-    /// [`ConfigError::Wrong`]: each unknown key is an error now.
+    /// [`ConfigError::Wrong`], with each unknown key as an error.
     pub fn refuse_unknown_keys(self) -> Result<Self, ConfigError> {
         if self.unknown_keys().next().is_none() {
             return Ok(self);
@@ -98,10 +98,11 @@ impl Loaded {
         Err(ConfigError::Wrong(self.warnings).refuse_unknown_keys())
     }
 
-    /// The same, if it can be launched: without keys that are none of ours and may have been meant to restrict a service.
+    /// Returns the configuration if it can be launched: if it has no unknown key that may be meant to restrict a
+    /// service.
     ///
     /// # Errors
-    /// [`ConfigError::Wrong`]: each such key is an error now.
+    /// [`ConfigError::Wrong`], with each such key as an error.
     pub fn refuse_unknown_restrictions(self) -> Result<Self, ConfigError> {
         let restricts = |problem: &Problem| problem.severity == Severity::UnknownRestriction;
         if !self.warnings.iter().any(restricts) {
@@ -110,7 +111,7 @@ impl Loaded {
         Err(ConfigError::Wrong(self.warnings).refuse(restricts))
     }
 
-    /// The keys that are none of ours.
+    /// The warnings about unknown keys.
     pub fn unknown_keys(&self) -> impl Iterator<Item = &Problem> {
         self.warnings.iter().filter(|problem| problem.is_unknown_key())
     }
@@ -133,7 +134,7 @@ pub fn load(environment: &Environment, option: Option<&Path>) -> Result<Loaded, 
     parse_in(file, &places)
 }
 
-/// The file that [`load`] would read; `None` if the built-in defaults are all there is.
+/// The file that [`load`] reads; `None` if only the built-in defaults apply.
 ///
 /// # Errors
 /// [`ConfigError::Missing`], [`ConfigError::Unreadable`] or [`ConfigError::Dangling`].
@@ -141,7 +142,7 @@ pub fn locate(environment: &Environment, option: Option<&Path>) -> Result<Option
     Ok(find(environment, option)?.map(|(path, _)| path))
 }
 
-/// Finds the file to read, with its text; `None` if there is none and need not be one.
+/// Finds the file to read, with its text; `None` if there is none and none was named.
 fn find(environment: &Environment, option: Option<&Path>) -> Result<Option<(PathBuf, String)>, ConfigError> {
     let read = |path: PathBuf| match file::read(&path, Links::Followed, Owner::Any) {
         Ok(text) => Ok(Some((path, text))),
@@ -158,7 +159,7 @@ fn find(environment: &Environment, option: Option<&Path>) -> Result<Option<(Path
                 if let Some(found) = read(path.clone())? {
                     return Ok(Some(found));
                 }
-                // A user who made the link has a configuration; the defaults in its place would go unnoticed.
+                // A user who made the link has a configuration. Falling back to the defaults would go unnoticed.
                 if let Some((link, target)) = dangling(&path) {
                     return Err(ConfigError::Dangling { link, target });
                 }
@@ -168,7 +169,7 @@ fn find(environment: &Environment, option: Option<&Path>) -> Result<Option<(Path
     }
 }
 
-/// The symbolic link to nothing that a path is or leads through, and what it says.
+/// The dangling symbolic link that a path is or leads through, and its target.
 fn dangling(path: &Path) -> Option<(PathBuf, PathBuf)> {
     let link = path.ancestors().find(|part| part.is_symlink() && !part.exists())?;
     Some((link.to_owned(), std::fs::read_link(link).ok()?))
@@ -186,7 +187,7 @@ pub fn parse(file: Option<Arc<Source>>, data_folder: Option<&Path>) -> Result<Lo
     parse_in(file, &Places::from(data_folder))
 }
 
-/// The same where paths may begin at other folders too, and variables have values.
+/// As [`parse`], with all folders that paths may begin at, and with variables.
 ///
 /// # Errors
 /// [`ConfigError::Wrong`] with every problem found.
@@ -205,7 +206,7 @@ pub fn parse_in(file: Option<Arc<Source>>, places: &Places) -> Result<Loaded, Co
     volume::leave_out_covered(&mut tree, &problems);
     template::interpolate(&mut tree, &places.variables, &problems);
     let mut config = read_config(&tree, places, &problems);
-    // Values that are wrong by themselves would only make for more problems when they are put together.
+    // Checking values together would only repeat the errors in single values.
     if let Some(config) = config.as_mut().filter(|_| !problems.any_error()) {
         earlier::take_container_port(config, &tree, &problems);
         template::expand(config, &tree, &problems);
@@ -220,7 +221,7 @@ pub fn parse_in(file: Option<Arc<Source>>, places: &Places) -> Result<Loaded, Co
     }
 }
 
-/// Reads the whole tree; `None` if a part is missing, which is among the problems then.
+/// Reads the whole tree. `None` if a part is missing, which is then among the problems.
 fn read_config(tree: &Table, places: &Places, problems: &Problems) -> Option<Config> {
     let root = Section::root(tree, problems);
     let meta = model::meta(&root);

@@ -1,5 +1,5 @@
-//! The configuration as values: whatever is here has been checked, on its own and against the rest. Below, reading the
-//! tables that are no service's and not `[runtime]`.
+//! The configuration as values that have been checked, each on its own and against the rest. It also reads the tables
+//! other than `[runtime]` and those of services.
 
 mod service;
 
@@ -39,10 +39,10 @@ impl Config {
         self.services.iter().filter(|(_, service)| service.enabled)
     }
 
-    /// The configuration as it is written in a file: what would be a variable or a template there is written so that it is none.
+    /// The configuration as it is written in a file: a text that would be read as a variable or a template is escaped.
     ///
     /// # Errors
-    /// A value that TOML has no word for.
+    /// A value that TOML cannot express.
     pub fn written(&self) -> Result<toml::Value, toml::ser::Error> {
         let mut value = toml::Value::try_from(self)?;
         let services = value.get_mut("services").and_then(toml::Value::as_table_mut);
@@ -56,8 +56,8 @@ impl Config {
         Ok(value)
     }
 
-    /// Whether a service answers on ports of the host: with a link of its own on the network (macvlan, ipvlan) it has an address
-    /// of its own instead, and podman publishes nothing.
+    /// Whether a service answers on ports of the host. With its own link on the network (macvlan, ipvlan) it has its
+    /// own address instead, and podman publishes nothing.
     #[must_use]
     pub fn is_published(&self, service: &Service) -> bool {
         service.network_mode == NetworkMode::Host || self.runtime.network.driver == NetworkDriver::Bridge
@@ -80,21 +80,21 @@ fn each_text(value: &mut toml::Value, change: fn(&str) -> String) {
     }
 }
 
-/// About the file itself.
+/// The settings about the file itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Meta {
     /// The version of the file's format; any text, today.
     pub version: String,
-    /// Whether the built-in services are there, for the file to change or to leave as they are.
+    /// Whether the built-in services are loaded, for the file to change or to leave as they are.
     pub built_in_services: bool,
 }
 
-/// The programs that `airpods doctor` looks for, beside what airpods itself needs.
+/// Programs that `airpods doctor` looks for, in addition to those that airpods itself needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Dependencies {
-    /// Without these something is broken.
+    /// `doctor` reports a missing one as broken.
     pub required: Vec<String>,
-    /// Without these something is missed.
+    /// `doctor` reports a missing one as a note.
     pub optional: Vec<String>,
     /// Look for none of them.
     pub skip_checks: bool,
@@ -109,23 +109,23 @@ impl Dependencies {
 /// How the command behaves.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Cli {
-    /// How long a container has to stop by itself, in seconds.
+    /// Seconds that a container has to stop before it is killed.
     pub stop_timeout: StopTimeout,
-    /// Lines of a log that are shown.
+    /// The default number of log lines to show.
     pub log_lines: LogLines,
-    /// How long one look at a service's health may take, in seconds (0.1 to 60).
+    /// Time limit of one health check, in seconds (0.1 to 60).
     pub ping_timeout: f64,
-    /// How long a service has to become healthy, in seconds.
+    /// Time that a service has to become healthy, in seconds.
     pub startup_timeout: StartupTimeout,
-    /// Time between two looks at its health, in seconds (0.5 to 10).
+    /// Time between two health checks during a start, in seconds (0.5 to 10).
     pub startup_check_interval: f64,
     /// Images pulled at the same time.
     pub max_concurrent_pulls: ConcurrentPulls,
-    /// Take every question as answered with yes.
+    /// Confirms every question in advance.
     pub auto_confirm: bool,
     /// Print more details, as `--verbose` does.
     pub verbose: bool,
-    /// The same.
+    /// The same as `verbose`.
     pub debug: bool,
 }
 

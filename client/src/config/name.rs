@@ -1,4 +1,4 @@
-//! Names: of services, of what podman keeps, on a network, and of container images.
+//! Names: of services, of podman's objects, of hosts on a network, and of container images.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,7 +15,7 @@ pub enum InvalidName {
     /// podman's own rule, `define.NameRegex` in `libpod/define/config.go`.
     #[error("a name begins with a letter or a digit and has only letters, digits, `_`, `.` and `-`")]
     Podman,
-    /// RFC 1035, section 2.3.4: 63 bytes for one label, 253 for the whole.
+    /// RFC 1035, section 2.3.4: 63 bytes for a label, 253 for the whole name.
     #[error("a name on a network has labels of 1 to 63 letters, digits, `-` and `_`, separated by `.`")]
     Dns,
 }
@@ -78,7 +78,7 @@ name! {
 }
 
 impl ServiceName {
-    /// The container of a service that names none: `NAME-0`, which users of the earlier tool know.
+    /// The default name of a service's container: `NAME-0`, which users of the Python airpods know.
     #[must_use]
     pub fn default_container(&self) -> ObjectName {
         ObjectName(format!("{}-0", self.0))
@@ -107,8 +107,8 @@ fn dns_name(text: &str) -> Result<(), InvalidName> {
 
 /// An image with its registry, such as `docker.io/ollama/ollama:latest` or `localhost/mine`.
 ///
-/// A name without a registry is docker.io's, as compose has it, and is completed at once: to podman a short name means whatever
-/// the machine's search list says, which may be somebody else's image.
+/// A name without a registry is completed at once with docker.io, as in compose. For podman a short name depends on the
+/// machine's search list, which may lead to a foreign image.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ImageName(String);
 
@@ -127,7 +127,7 @@ impl ImageName {
         &self.0
     }
 
-    /// Whether it can only be on this machine: its registry is `localhost`.
+    /// Whether the image can only be on this machine: its registry is `localhost`.
     #[must_use]
     pub fn is_local(&self) -> bool {
         self.0.starts_with("localhost/")
@@ -137,7 +137,8 @@ impl ImageName {
 /// The tag of a name that has neither tag nor digest.
 const DEFAULT_TAG: &str = "latest";
 
-/// The parts of an image's name, completed as podman completes them: the normal form by which two spellings are compared.
+/// The parts of an image's name, completed as podman completes them. All spellings of a name have the same parts, so
+/// that they can be compared.
 ///
 /// Source: `distribution/reference` (`ParseDockerRef`, `TagNameOnly`), and podman 4.3.1 and 5.4.2, which report
 /// `localhost/x` as `localhost/x:latest`, and `localhost/x:1@sha256:…` as `localhost/x@sha256:…`.
@@ -150,7 +151,7 @@ pub struct Reference<'a> {
 }
 
 impl<'a> Reference<'a> {
-    /// Takes a name apart. Any text has such parts; whether it is a name at all is for [`ImageName`] to say.
+    /// Splits a name into its parts. Any text can be split; [`ImageName`] decides whether it is a valid name.
     #[must_use]
     pub fn of(text: &'a str) -> Self {
         let (path, tag, digest) = split(text);
@@ -167,7 +168,7 @@ impl<'a> Reference<'a> {
         Self { repository, tag, digest }
     }
 
-    /// Whether an image that is asked for by this name may be reported by the other.
+    /// Whether podman may report an image requested by this name under the other name.
     #[must_use]
     pub fn is_met_by(&self, found: &Self) -> bool {
         let same = match (self.digest, found.digest) {
@@ -218,7 +219,7 @@ impl FromStr for ImageName {
     }
 }
 
-/// A first part is a registry if it could not be a folder: it has a dot or a port, or is `localhost`
+/// The first part is a registry if it cannot be a folder: it has a dot or a port, or is `localhost`
 /// (`distribution/reference`, `splitDockerDomain`).
 fn is_registry(text: &str) -> bool {
     let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));

@@ -1,4 +1,4 @@
-//! Reading the settings that go to podman as they are ([`crate::podman::ContainerOption`]), each into its one written form.
+//! Reads the settings that podman takes as they are ([`crate::podman::ContainerOption`]), each in its normal form.
 
 use super::name::NetworkAlias;
 use super::quantity::Memory;
@@ -7,7 +7,7 @@ use super::sysctl::{sysctl, sysctls};
 use super::tree::{Node, Value};
 use crate::podman::{ContainerOption, OPTION_ROWS, OptionShape, Options};
 
-/// Reads all of a service.
+/// Reads all such settings of a service.
 pub(super) fn options(section: &Section<'_>) -> Options {
     let mut options = Options::default();
     for row in &OPTION_ROWS {
@@ -33,7 +33,7 @@ pub(super) fn options(section: &Section<'_>) -> Options {
     options
 }
 
-/// The one written form of a value.
+/// The normal form of a value, so that two spellings compare as equal.
 fn normal(option: ContainerOption, text: &str) -> Read<String> {
     match option {
         ContainerOption::User => user(text),
@@ -53,7 +53,7 @@ fn normal(option: ContainerOption, text: &str) -> Read<String> {
         ContainerOption::Tmpfs => tmpfs(text),
         ContainerOption::Ulimits => ulimit(text),
         ContainerOption::Sysctls => sysctl(text),
-        // They are on or not there.
+        // Switches are on or absent.
         ContainerOption::Init | ContainerOption::ReadOnly | ContainerOption::Privileged => Ok(text.to_owned()),
     }
 }
@@ -62,7 +62,7 @@ fn wrong(text: &str, what: &str) -> Mismatch {
     Mismatch::new(format_args!("`{text}` is not {what}"))
 }
 
-/// A name or number of a user or group, as passwd(5) and podman have them.
+/// A name or number of a user or group, as passwd(5) and podman allow it.
 fn is_account(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     !text.is_empty() && !text.starts_with('-') && text.bytes().all(fits)
@@ -95,7 +95,7 @@ fn user_namespace(text: &str) -> Read<String> {
     }
 }
 
-/// capabilities(7), with the prefix and in upper case, as podman reports them.
+/// A capability (capabilities(7)), with the prefix and in upper case, as podman reports it.
 fn capability(text: &str) -> Read<String> {
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("CAP_").unwrap_or(&upper);
@@ -107,7 +107,7 @@ fn capability(text: &str) -> Read<String> {
     }
 }
 
-/// podman-run(1), `--security-opt`, with `=` where Docker has `:` as well.
+/// podman-run(1), `--security-opt`. Accepts `:` in place of `=`, as Docker does.
 fn security_option(text: &str) -> Read<String> {
     let (key, value) = match text.find(['=', ':']) {
         Some(at) => (&text[..at], Some(&text[at + 1..])),
@@ -123,7 +123,7 @@ fn security_option(text: &str) -> Read<String> {
     }
 }
 
-/// An absolute path in a container, without a slash at its end.
+/// An absolute path in a container, without a trailing slash.
 fn container_path(text: &str) -> Option<&str> {
     let path = text.trim_end_matches('/');
     let goes_up = path.split('/').any(|part| part == "..");
@@ -196,7 +196,8 @@ fn ulimit(text: &str) -> Read<String> {
     Ok(format!("{name}={}:{}", shown(soft), shown(hard)))
 }
 
-/// Texts such as `nofile=1024:65536`, or a table as compose has it: `{ nofile = 65536, memlock = { soft = -1, hard = -1 } }`.
+/// Texts such as `nofile=1024:65536`, or a table in compose's form:
+/// `{ nofile = 65536, memlock = { soft = -1, hard = -1 } }`.
 fn ulimits(node: &Node) -> Read<Vec<String>> {
     if matches!(node.value, Value::Array(_)) {
         return list(|node| ulimit(text(node)?))(node);

@@ -1,5 +1,4 @@
-//! Where configuration, data and state lie, and what the paths and variables of a configuration refer to, beside the text
-//! itself.
+//! Where configuration, data and state lie, and the folders and variables that a configuration refers to.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -8,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::{ConfigError, process};
 
-/// The name of our folders below those of all programs (`~/.config`, `~/.local/state`).
+/// The name of airpods' folders below the user's (`~/.config`, `~/.local/state`).
 pub const FOLDER: &str = "airpods";
 
-/// The places that the environment names.
+/// The folders and files that the environment names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     /// `$AIRPODS_CONFIG`: the one file to read.
@@ -26,11 +25,11 @@ pub struct Environment {
     pub state_home: Option<PathBuf>,
     /// `$HOME`.
     pub home: Option<PathBuf>,
-    /// Every variable, for `${NAME}` in the configuration. One that is no UTF-8 is left out.
+    /// Every variable, for `${NAME}` in the configuration. Variables that are not UTF-8 are left out.
     pub variables: BTreeMap<String, String>,
 }
 
-/// Which file to read.
+/// The file to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Search {
     /// This one; it must exist.
@@ -40,7 +39,7 @@ pub enum Search {
         /// The option or variable that names it.
         by: &'static str,
     },
-    /// The first that exists, else the built-in defaults alone.
+    /// The first that exists, or the built-in defaults alone.
     FirstOf(Vec<PathBuf>),
 }
 
@@ -69,8 +68,7 @@ impl Environment {
         }
     }
 
-    /// Which file to read; `option` is `--config`. A folder that holds other things of the earlier tool too has
-    /// its file in `configs/`.
+    /// The file to read; `option` is `--config`. A folder of the Python airpods has its file in `configs/`.
     #[must_use]
     pub fn search(&self, option: Option<&Path>) -> Search {
         if let Some(path) = option {
@@ -91,7 +89,7 @@ impl Environment {
         )
     }
 
-    /// The file that `config init` creates: the one named, else the last place in the first folder searched.
+    /// The file that `config init` creates: the named one, or `config.toml` in the first folder searched.
     #[must_use]
     pub fn new_file(&self, option: Option<&Path>) -> Option<PathBuf> {
         match self.search(option) {
@@ -109,9 +107,10 @@ impl Environment {
     /// The folders and variables that a configuration refers to, those of `.env` beside its file included.
     ///
     /// # Errors
-    /// [`ConfigError::Unreadable`] or [`ConfigError::Variables`]: a `.env` that is there and cannot be read, or is none.
+    /// [`ConfigError::Unreadable`] or [`ConfigError::Variables`]: a `.env` that cannot be read, or holds anything but
+    /// variables.
     pub fn places(&self, file: Option<&Path>) -> Result<Places, ConfigError> {
-        // A container's mount needs an absolute path whatever the current folder is.
+        // A mount of a container needs an absolute path, whatever the current folder is.
         let file_folder = file.and_then(|file| std::path::absolute(file).ok()?.parent().map(Path::to_owned));
         let mut variables = BTreeMap::new();
         if let Some(path) = file_folder.as_ref().map(|folder| folder.join(".env")).filter(|path| path.exists()) {
@@ -126,7 +125,8 @@ impl Environment {
         Ok(Places { data_folder, earlier_folder, file_folder, home, variables, read, exists })
     }
 
-    /// The folder where the Python airpods keeps everything: that of its file, or the one above where that folder is `configs`.
+    /// The folder of the Python airpods: `$AIRPODS_HOME`, or the folder of its file, or the one above if that folder is
+    /// `configs`.
     #[must_use]
     pub fn earlier_home(&self, file: Option<&Path>) -> Option<PathBuf> {
         let own = self.airpods_home.as_ref().and_then(|home| std::path::absolute(home).ok());
@@ -137,13 +137,13 @@ impl Environment {
         own.or_else(of_file).or_else(|| self.config_folders().into_iter().next())
     }
 
-    /// The file with the web UI's secret that the Python airpods made.
+    /// The file in which the Python airpods keeps the web UI's secret.
     #[must_use]
     pub fn earlier_secret(&self, file: Option<&Path>) -> Option<PathBuf> {
         self.earlier_home(file).map(|home| home.join("configs/webui_secret"))
     }
 
-    /// The folder where what the command makes up itself is kept, such as the web UI's secret.
+    /// The folder for what airpods creates itself, such as the web UI's secret.
     #[must_use]
     pub fn state_folder(&self) -> Option<PathBuf> {
         self.folder(self.state_home.as_ref(), ".local/state").map(|folder| match self.airpods_home {
@@ -153,7 +153,7 @@ impl Environment {
     }
 
     fn folder(&self, xdg: Option<&PathBuf>, below_home: &str) -> Option<PathBuf> {
-        // A container's mount needs an absolute path whatever the current folder is.
+        // A mount of a container needs an absolute path, whatever the current folder is.
         let own = self.airpods_home.as_ref().map(|home| std::path::absolute(home).unwrap_or_else(|_| home.clone()));
         let home = || self.home.as_ref().map(|home| home.join(below_home));
         own.or_else(|| xdg.cloned().or_else(home).map(|folder| folder.join(FOLDER)))
@@ -168,27 +168,27 @@ impl Environment {
     }
 }
 
-/// The folders that paths begin at, the variables that `${NAME}` stands for, and the files that the configuration names.
+/// The folders that paths begin at, the variables for `${NAME}`, and access to the files that the configuration names.
 #[derive(Clone, Debug)]
 pub struct Places {
     /// Where `bind://` volumes lie.
     pub data_folder: Option<PathBuf>,
-    /// Where those of the Python airpods lie, if it was used here.
+    /// Where `bind://` volumes of the Python airpods lie, if it was used here.
     pub earlier_folder: Option<PathBuf>,
     /// The folder of the configuration's file, where `./` begins.
     pub file_folder: Option<PathBuf>,
-    /// The user's own, for `~`.
+    /// The user's home, for `~`.
     pub home: Option<PathBuf>,
-    /// The variables of the environment and of `.env`; the former go before the latter.
+    /// The variables of the environment and of `.env`; the environment takes precedence.
     pub variables: BTreeMap<String, String>,
-    /// Reads a file that is named.
+    /// Reads a file that the configuration names.
     pub read: fn(&Path) -> io::Result<String>,
-    /// Whether something is there.
+    /// Whether a path exists.
     pub exists: fn(&Path) -> bool,
 }
 
 impl Default for Places {
-    /// Nowhere: there are no folders, variables and files.
+    /// No folders, no variables and no files.
     fn default() -> Self {
         Self {
             data_folder: None,
@@ -203,20 +203,21 @@ impl Default for Places {
 }
 
 impl From<Option<&Path>> for Places {
-    /// With a data folder and nothing else.
+    /// A data folder and nothing else.
     fn from(data_folder: Option<&Path>) -> Self {
         Self { data_folder: data_folder.map(Path::to_owned), ..Self::default() }
     }
 }
 
 impl Places {
-    /// The folder that the Python airpods has for a `bind://` volume, if it is there.
+    /// The folder in which the Python airpods keeps a `bind://` volume, if it exists.
     pub(super) fn earlier(&self, relative: &Path) -> Option<PathBuf> {
         let path = self.earlier_folder.as_ref()?.join(relative);
         (self.exists)(&path).then_some(path)
     }
 
-    /// The same for a file that is named, which without `./` is beside the configuration as well, as compose has it.
+    /// As [`Self::host_path`], for a file that the configuration names. Without `./` it lies beside the configuration,
+    /// too, as in compose.
     pub(super) fn beside_file(&self, text: &str) -> Option<Result<PathBuf, &'static str>> {
         if text.is_empty() || text.starts_with(['/', '~', '$', '.']) {
             return self.host_path(text);
@@ -224,8 +225,8 @@ impl Places {
         self.host_path(&format!("./{text}"))
     }
 
-    /// The path of something on the host: absolute, below the home folder (`~/`, `$HOME/`), or beside the configuration (`./`,
-    /// `../`). Nothing where the text is no such path; an error where the folder is not known.
+    /// The path of something on the host: absolute, below the home folder (`~/`, `$HOME/`), or beside the configuration
+    /// (`./`, `../`). `None` if the text is no such path; an error if the folder is unknown.
     pub(super) fn host_path(&self, text: &str) -> Option<Result<PathBuf, &'static str>> {
         let below = |folder: &Option<PathBuf>, rest: &str, what| {
             folder.as_ref().map(|folder| clean(&folder.join(rest.trim_start_matches('/')))).ok_or(what)
@@ -244,7 +245,7 @@ impl Places {
     }
 }
 
-/// The path without `.` and, as far as that needs no look at the disk, without `..`.
+/// The path without `.` and `..`. Symbolic links are not resolved.
 fn clean(path: &Path) -> PathBuf {
     use std::path::Component;
     let mut cleaned = PathBuf::new();

@@ -1,5 +1,5 @@
-//! `services.NAME.ports`: ports of the host that lead into a container, and reading them: tables, and the short form of
-//! compose.
+//! `services.NAME.ports`: ports of the host that lead into a container. They are read from tables, or from the short
+//! form of compose.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,15 +12,15 @@ use super::section::{Mismatch, Read, Section, text, whole, word};
 use super::tree::{Node, Value};
 use crate::port::{HostPort, Protocol};
 
-/// Ports of the host that lead to as many of a container.
+/// Ports of the host that lead to the same number of ports of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct PortMapping {
-    /// The address of the host; `None` is every one.
+    /// The address of the host; `None` stands for all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_ip: Option<IpAddr>,
     /// The ports of the host.
     pub host: PortRange,
-    /// The ports in the container, as many.
+    /// The ports in the container; as many as `host`.
     pub container: PortRange,
     /// The protocol of both.
     #[serde(skip_serializing_if = "Protocol::is_tcp")]
@@ -40,13 +40,13 @@ impl PortMapping {
         self.host.iter().map(port).zip(self.container.iter())
     }
 
-    /// The ports that a service with this mapping has where it shares the host's network: those of the container.
+    /// The ports that a service with this mapping takes on the host's network: those of the container.
     pub fn own(self) -> impl Iterator<Item = HostPort> {
         self.container.iter().map(move |port| HostPort { address: None, port, protocol: self.protocol })
     }
 }
 
-/// One port or several in a row.
+/// One port or several consecutive ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PortRange {
     first: PortNumber,
@@ -112,7 +112,7 @@ impl Serialize for PortRange {
 
 const PROTOCOLS: &[(&str, Protocol)] = &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
 
-/// Reads the ports of a service: an array, or one in its place.
+/// Reads the ports of a service: an array, or a single mapping in its place.
 pub(super) fn ports(service: &Section<'_>) -> Vec<PortMapping> {
     service.may_be_list_or_one("ports");
     let Some(node) = service.node("ports") else { return Vec::new() };
@@ -192,7 +192,7 @@ mod tests {
 
     use crate::config::{Source, parse};
 
-    /// The ports of a service as `config show` writes them, or the message that there is instead.
+    /// The ports of a service as `config show` writes them, or the error's message.
     fn read(ports: &str) -> Result<String, String> {
         let text = format!(
             "services.open-webui.enabled = false\n[services.web]\nimage = \"localhost/web\"\nports = {ports}\n"

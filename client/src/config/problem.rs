@@ -1,4 +1,4 @@
-//! Problems of a configuration: where they are, what to do about them, and the word that a mistyped one was meant to be.
+//! Problems of a configuration: where they are, what to do about them, and the nearest known word for a mistyped one.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -11,17 +11,17 @@ use super::tree::{Excerpt, Location};
 use crate::error::{Exit, Report, render};
 use crate::terminal::Escaped;
 
-/// How bad it is.
+/// How serious a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// The configuration is not used.
+    /// The configuration cannot be used.
     Error,
-    /// A key that is none of ours: used without it, and `config validate` refuses it.
+    /// An unknown key: ignored with a warning, and refused by `config validate`.
     Unknown,
-    /// The same, where the key may have been meant to restrict a service (`host_ip`, `read_only`): a launch without it would
-    /// leave the service more open than its user believes, so it is refused, too.
+    /// An unknown key that may be meant to restrict a service (`host_ip`, `read_only`). A launch without it would leave
+    /// the service more open than its user believes, so a launch refuses it, too.
     UnknownRestriction,
-    /// It is used, and something in it has no effect.
+    /// The configuration is used, and something in it has no effect.
     Warning,
 }
 
@@ -32,14 +32,14 @@ pub struct Problem {
     pub severity: Severity,
     /// One sentence, which names the key.
     pub message: String,
-    /// Where it is in a file; `None` where something is missing altogether.
+    /// Its place in a file; `None` if something is missing altogether.
     pub at: Option<Location>,
     /// The next action.
     pub hint: Option<String>,
 }
 
 impl Problem {
-    /// The key that it is about, such as `services.web.ports.0`: a message about a key begins with it.
+    /// The key that the problem is about, such as `services.web.ports.0`: a message about a key begins with it.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         self.message.strip_prefix('`')?.split_once('`').map(|(key, _)| key)
@@ -57,7 +57,7 @@ impl Problem {
         Self { severity: Severity::UnknownRestriction, ..Self::error(message) }
     }
 
-    /// Whether it is about a key that is none of ours.
+    /// Whether it is about an unknown key.
     pub(super) fn is_unknown_key(&self) -> bool {
         matches!(self.severity, Severity::Unknown | Severity::UnknownRestriction)
     }
@@ -92,13 +92,13 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The problems found so far. Reading goes on after one, so that a person sees all of them at once.
+/// The problems found so far. Reading goes on after a problem, so that the user sees all of them at once.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     found: RefCell<Vec<Problem>>,
-    /// The keys that were asked for, whether they are there or not.
+    /// The keys that the reader asked for, whether they are set or not.
     asked_for: RefCell<Vec<String>>,
-    /// Those among them that hold arrays.
+    /// The keys that hold arrays.
     lists: RefCell<Vec<List>>,
 }
 
@@ -132,10 +132,10 @@ impl Problems {
     }
 }
 
-/// Why there is no configuration.
+/// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file does not exist, and was asked for by name.
+    /// The file does not exist, but the user named it.
     #[error("there is no file `{}`, which {named_by} names", path.display())]
     Missing {
         /// The file.
@@ -152,7 +152,7 @@ pub enum ConfigError {
         #[source]
         cause: io::Error,
     },
-    /// Where a file is looked for, there is a symbolic link to nothing.
+    /// The path of the file is, or leads through, a symbolic link to nothing.
     #[error("`{}` cannot be read: the link leads to `{}`, which is not there", link.display(), target.display())]
     Dangling {
         /// The file, or a folder on the way to it.
@@ -160,7 +160,7 @@ pub enum ConfigError {
         /// The link's target, as written in the link.
         target: PathBuf,
     },
-    /// The file with variables beside the configuration is none.
+    /// The file with variables beside the configuration has an invalid line.
     #[error("`{}` is no file of variables: {why}", path.display())]
     Variables {
         /// The file.
@@ -168,19 +168,19 @@ pub enum ConfigError {
         /// The fault, and its line.
         why: String,
     },
-    /// The file is there and wrong. At least one of the problems is an error.
+    /// The configuration has errors. At least one of the problems is an error.
     #[error("the configuration is wrong in {} place{}", count(.0), if count(.0) == 1 { "" } else { "s" })]
     Wrong(Vec<Problem>),
 }
 
 impl ConfigError {
-    /// The same, with each unknown key as an error.
+    /// The same error, with each unknown key as an error.
     #[must_use]
     pub fn refuse_unknown_keys(self) -> Self {
         self.refuse(Problem::is_unknown_key)
     }
 
-    /// The same, with those problems as errors.
+    /// The same error, with the matching problems as errors.
     pub(super) fn refuse(mut self, refused: impl Fn(&Problem) -> bool) -> Self {
         if let Self::Wrong(problems) = &mut self {
             for problem in problems.iter_mut().filter(|problem| refused(problem)) {
@@ -225,7 +225,8 @@ pub(super) fn write_all(problems: &[Problem], to: &mut dyn Write) -> io::Result<
     problems.iter().try_for_each(|problem| writeln!(to, "{problem}"))
 }
 
-/// The candidate that a word most resembles, if any comes close: an abbreviation, or one slip in four letters.
+/// The candidate closest to a word, if one is close enough: the word is its beginning, or differs by one edit and one
+/// more for every four letters.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distance = |candidate: &str| strsim::damerau_levenshtein(word, candidate);
     let close = |candidate: &&str| {

@@ -1,6 +1,6 @@
 //! The process that a service runs (`process` of the OCI runtime specification): `command`, `command_args`,
-//! `entrypoint_override` and `health.command`; and its variables from elsewhere: files with one a line (`.env` beside the
-//! configuration, and those of `env_file`), and the secret ones of `services.NAME.secret_env`.
+//! `entrypoint_override` and `health.command`. Also its variables from elsewhere: files with one variable a line
+//! (`.env` beside the configuration, and those of `env_file`), and the secrets of `services.NAME.secret_env`.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
@@ -14,7 +14,7 @@ use super::section::{Mismatch, Read, Section, entries, list, owned_text, text};
 use super::tree::{Node, Value};
 use crate::podman::SecretSource;
 
-/// `command` is taken apart as a shell does it; `command_args` is not.
+/// `command` is split into words as a shell does; `command_args` is not.
 pub(super) fn command(section: &Section<'_>) -> Option<Vec<String>> {
     section.may_be_list_or_one("command_args");
     let args = section.optional("command_args", args);
@@ -31,7 +31,8 @@ pub(super) fn command(section: &Section<'_>) -> Option<Vec<String>> {
     line.or(args)
 }
 
-/// Words, or a table of options as the earlier tool has it: `{ ctx_size = 4096, flash_attn = true, lora = ["a", "b"] }` is
+/// Words, or a table of options in the form of the Python airpods:
+/// `{ ctx_size = 4096, flash_attn = true, lora = ["a", "b"] }` is
 /// `--ctx-size 4096 --flash-attn --lora a --lora b`.
 fn args(node: &Node) -> Read<Vec<String>> {
     match &node.value {
@@ -58,7 +59,7 @@ fn scalar(node: &Node) -> Read<String> {
     }
 }
 
-/// A line for a shell, or a program with its arguments; also as podman has them, after `CMD-SHELL` or `CMD`.
+/// A line for a shell, or a program with its arguments; podman's form with `CMD-SHELL` or `CMD` is accepted, too.
 pub(super) fn health_command(node: &Node) -> Read<Vec<String>> {
     let words = words(node)?;
     let is_podmans = |words: &[String]| matches!(words.first().map(String::as_str), Some("CMD" | "CMD-SHELL"));
@@ -75,7 +76,7 @@ pub(super) fn optional_words(section: &Section<'_>, key: &'static str) -> Option
     section.optional(key, words)
 }
 
-/// Words of a command line; a single text is one word, never taken apart.
+/// Words of a command line; a single text is one word and is never split.
 fn words(node: &Node) -> Read<Vec<String>> {
     match &node.value {
         Value::String(word) => Ok(vec![word.clone()]),
@@ -83,10 +84,10 @@ fn words(node: &Node) -> Read<Vec<String>> {
     }
 }
 
-/// Upper bound on the size of such a file, in bytes.
+/// Upper bound on the size of a file of variables, in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// Reads a file of this kind. Anything but a regular file is refused before it is read: a FIFO would never end.
+/// Reads a file of variables. Anything but a regular file is refused before it is read: a FIFO would never end.
 pub(super) fn read(path: &Path) -> io::Result<String> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));
@@ -99,8 +100,9 @@ pub(super) fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// The variables of a text, in their order; what is wrong with a line that is none. The grammar is compose's ("Env file
-/// syntax"): a value has quotes or goes to the end of its line. The line itself may hold a password, and is not told.
+/// The variables of a text in their order, or the fault of a line that is none. The grammar is compose's ("Env file
+/// syntax"): a value has quotes or extends to the end of its line. The line may hold a password, so the fault does not
+/// quote it.
 pub(super) fn variables(text: &str) -> Result<Vec<(String, String)>, String> {
     let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
     let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
@@ -117,14 +119,14 @@ fn variable(line: &str) -> Result<(String, String), &'static str> {
     let value = value.trim_start();
     let value = match value.chars().next() {
         Some(quote @ ('"' | '\'')) => quoted(&value[1..], quote)?,
-        // A `#` within a word belongs to it.
+        // A `#` within a word belongs to the word.
         _ if value.starts_with('#') => String::new(),
         _ => value.split(" #").next().unwrap_or_default().trim_end().to_owned(),
     };
     Ok((name.to_owned(), value))
 }
 
-/// The text before the closing quote; a backslash is special between double quotes alone.
+/// The text before the closing quote; a backslash is special only between double quotes.
 fn quoted(text: &str, quote: char) -> Result<String, &'static str> {
     let mut value = String::new();
     let mut rest = text.chars();
@@ -149,7 +151,7 @@ fn quoted(text: &str, quote: char) -> Result<String, &'static str> {
     Err("has a quote without an end")
 }
 
-/// Reads the secret variables; `places` is where the paths of their files begin.
+/// Reads the secret variables; `places` resolves the paths of their files.
 pub(super) fn secret_env(section: &Section<'_>, places: &Places) -> IndexMap<String, SecretSource> {
     let read = |name: &str, node: &Node| {
         if is_name(name) {
@@ -162,7 +164,7 @@ pub(super) fn secret_env(section: &Section<'_>, places: &Places) -> IndexMap<Str
     IndexMap::from_iter(section.or("secret_env", Vec::new(), |node| entries(node, read)))
 }
 
-/// A name that files of variables, units and Kubernetes have too (POSIX, "Environment Variable Definition").
+/// A name that is also valid in files of variables, units and Kubernetes (POSIX, "Environment Variable Definition").
 fn is_name(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     name.bytes().all(fits) && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
@@ -171,7 +173,7 @@ fn is_name(name: &str) -> bool {
 /// `file:PATH`, or `podman:NAME`.
 fn source(node: &Node, places: &Places) -> Read<SecretSource> {
     let text = text(node)?;
-    // Somebody may have written the value itself: it is not repeated.
+    // The text may be the secret itself, written here by mistake: the message does not quote it.
     let wrong = || {
         Mismatch::new("this does not say where the secret is kept")
             .hint("write `file:PATH`, such as `file:~/keys/openai`, or `podman:NAME` for one of `podman secret ls`")

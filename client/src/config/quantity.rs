@@ -59,7 +59,7 @@ macro_rules! ranged {
 }
 
 ranged! {
-    /// A TCP port, never 0, which would mean any.
+    /// A TCP or UDP port. Never 0, which would mean any free port.
     PortNumber(u16), 1..=65535
 }
 
@@ -69,8 +69,8 @@ ranged! {
 }
 
 ranged! {
-    /// The MTU of the container network's links in bytes. 576 is what every IPv4 host takes (RFC 791), 65535 the
-    /// largest IP packet; IPv6 needs 1280 (RFC 8200, section 5).
+    /// The MTU of the container network's links in bytes. Every IPv4 host accepts 576 (RFC 791), and 65535 is the
+    /// largest IP packet. IPv6 needs 1280 (RFC 8200, section 5).
     NetworkMtu(u16), 576..=65535
 }
 
@@ -80,12 +80,12 @@ ranged! {
 }
 
 ranged! {
-    /// Seconds that a container has to stop by itself.
+    /// Seconds that a container has to stop before it is killed.
     StopTimeout(u32), 1..=300
 }
 
 ranged! {
-    /// Lines of a log that are shown unless asked otherwise.
+    /// The default number of log lines to show.
     LogLines(u32), 1..=10_000
 }
 
@@ -100,7 +100,7 @@ ranged! {
 }
 
 impl PidsLimit {
-    /// The limit of a service that sets none: enough for any of the services known, too small for a fork bomb.
+    /// The default limit of a service: enough for any known service, too small for a fork bomb.
     pub const DEFAULT: Self = Self(2048);
 }
 
@@ -203,7 +203,7 @@ impl Serialize for Memory {
 pub struct Period(Duration);
 
 impl Period {
-    /// The longest.
+    /// The longest time, 24 h.
     const MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
     /// The time, if it is in the range.
@@ -227,7 +227,7 @@ pub struct InvalidPeriod(String);
 impl FromStr for Period {
     type Err = InvalidPeriod;
 
-    /// As compose and podman write it (Go, `time.ParseDuration`), with the units that are of use here.
+    /// The form of compose and podman (Go, `time.ParseDuration`), without the units below a millisecond.
     fn from_str(text: &str) -> Result<Self, InvalidPeriod> {
         let invalid = || InvalidPeriod(text.to_owned());
         let (mut rest, mut seconds) = (text, 0.0);
@@ -271,8 +271,7 @@ impl Serialize for Period {
 pub struct Cpus(f64);
 
 impl Cpus {
-    /// The number, if it is one that a container can be limited to: 0.01 (the kernel's smallest quota, 1 ms in
-    /// 100 ms) to 4096.
+    /// The number, if a container can be limited to it: 0.01 (the kernel's smallest quota, 1 ms in 100 ms) to 4096.
     #[must_use]
     pub fn new(count: f64) -> Option<Self> {
         (0.01..=4096.0).contains(&count).then_some(Self(count))

@@ -1,5 +1,5 @@
-//! `[runtime]`: how containers are run, and `[runtime.network]`, the network that the services share. Values, and reading
-//! them.
+//! `[runtime]`, how containers run, and `[runtime.network]`, the network that the services share: the values, and
+//! reading them.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -15,25 +15,25 @@ use super::quantity::NetworkMtu;
 use super::section::{Mismatch, Read, Section, boolean, list, owned_text, parsed, text, whole, word};
 use super::tree::{Node, Value};
 
-/// How containers are run.
+/// How containers run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Runtime {
-    /// The container engine asked for. Only podman is driven; `docker` gives a warning when the file is loaded.
+    /// The requested container engine. Only podman is supported; `docker` gives a warning when the file is loaded.
     pub prefer: Engine,
-    /// The socket to reach podman at; `None` finds one.
+    /// The socket of podman's API; `None` means that airpods finds or starts one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub podman_url: Option<PodmanUrl>,
-    /// The name that containers reach the host by.
+    /// The name by which containers reach the host.
     pub host_gateway: HostGateway,
     /// The network that the services share.
     pub network_name: ObjectName,
-    /// How that network is made.
+    /// The settings of that network.
     pub network: Network,
-    /// Which device gives a container the GPU.
+    /// The device that gives a container the GPU.
     pub gpu_device_flag: GpuDevice,
-    /// When podman starts a container again by itself.
+    /// When podman restarts a container by itself.
     pub restart_policy: RestartPolicy,
-    /// Accepted for the earlier tool's files; no effect.
+    /// Accepted for files of the Python airpods; no effect.
     pub cuda_version: String,
 }
 
@@ -41,11 +41,11 @@ pub struct Runtime {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
-    /// Whatever there is, which is podman.
+    /// The engine that is available, which is podman.
     Auto,
     /// podman.
     Podman,
-    /// docker, which is not driven.
+    /// docker, which is not supported.
     Docker,
 }
 
@@ -111,16 +111,16 @@ impl Serialize for HostGateway {
     }
 }
 
-/// Which device gives a container the GPU.
+/// The device that gives a container the GPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GpuDevice {
-    /// CDI's `nvidia.com/gpu=all` where the machine describes such a device, else none.
+    /// All GPUs that this machine has ([`crate::gpu::Found`]), or none.
     Auto,
-    /// None, whatever there is.
+    /// No device, even if there is a GPU.
     None,
     /// A CDI name (`vendor/class=device`) or a path under `/dev`.
     Device(String),
-    /// One of those that `Auto` finds, by the number or name that it has there.
+    /// One of the GPUs that `Auto` finds, by its number or CDI name.
     One(String),
 }
 
@@ -134,17 +134,17 @@ impl Serialize for GpuDevice {
     }
 }
 
-/// When podman starts a container again by itself.
+/// When podman restarts a container by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RestartPolicy {
     /// Never.
     No,
-    /// When it failed.
+    /// After a failure.
     OnFailure,
     /// Always.
     Always,
-    /// Unless somebody stopped it.
+    /// Unless it was stopped on purpose.
     UnlessStopped,
 }
 
@@ -152,28 +152,28 @@ pub enum RestartPolicy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a key of the file")]
 pub struct Network {
-    /// It is there already, made by somebody else: it is used, and never made, changed or removed.
+    /// An existing network that airpods did not make: it is used, and never made, changed or removed.
     #[serde(skip_serializing_if = "is_false")]
     pub external: bool,
-    /// The maker of the links.
+    /// podman's driver, which makes the links.
     pub driver: NetworkDriver,
     /// Its addresses; `None` leaves the choice to podman.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subnet: Option<IpNet>,
-    /// The host's address on it; `None` is the subnet's first.
+    /// The host's address on it; `None` is the first address of the subnet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway: Option<IpAddr>,
-    /// The servers asked for names that are no service's.
+    /// The name servers for names that belong to no service.
     pub dns_servers: DnsServers,
-    /// Whether it has IPv6 as well.
+    /// Whether it has IPv6 beside IPv4.
     pub ipv6: bool,
-    /// Whether it is cut off from everything else.
+    /// Whether it is isolated from every other network.
     pub internal: bool,
-    /// The MTU of its links in bytes; `None` leaves it to podman. The VPN's MTU here cures the classic black hole
-    /// without root, for TCP and UDP, on networks made afterwards.
+    /// The MTU of its links in bytes; `None` leaves it to podman. With the VPN's MTU here, networks made afterwards
+    /// have no classic black hole: without root, for TCP and UDP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtu: Option<NetworkMtu>,
-    /// How `start` treats a VPN whose MTU is below this network's.
+    /// What `start` does about a VPN whose MTU is below this network's.
     pub mss_clamp: MssClamp,
     /// Whether `start` measures the path behind a VPN, once for each network.
     pub measure: bool,
@@ -188,7 +188,7 @@ fn is_false(on: &bool) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NetworkDriver {
-    /// A bridge of its own behind NAT.
+    /// A bridge behind NAT.
     Bridge,
     /// Links with their own MAC address on a link of the host.
     Macvlan,
@@ -211,9 +211,9 @@ impl NetworkDriver {
 /// The name servers of the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DnsServers {
-    /// Those of the link that the traffic leaves by, found when services are started.
+    /// Those of the link that the traffic leaves by, determined when services start.
     Auto,
-    /// These; none means the host's own.
+    /// These; an empty list means the host's own.
     List(Vec<IpAddr>),
 }
 
@@ -226,15 +226,15 @@ impl Serialize for DnsServers {
     }
 }
 
-/// How `start` treats a VPN whose MTU is below the network's, so that large packets may vanish.
+/// What `start` does about a VPN whose MTU is below the network's, so that large packets may vanish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MssClamp {
-    /// Offers the clamp in a question where it helps.
+    /// Offers the clamp if it helps, and asks for confirmation.
     Auto,
     /// Nothing.
     Off,
-    /// Sets the clamp without a question, and starts nothing where it cannot be set.
+    /// Sets the clamp without a question, and starts nothing if it cannot be set.
     Require,
 }
 
@@ -307,7 +307,7 @@ fn host_gateway(node: &Node) -> Read<HostGateway> {
     }
 }
 
-/// Takes the device by itself, and the flag of podman that the earlier tool's files hold.
+/// Takes the device itself, or podman's flag with it, as files of the Python airpods have it.
 pub(super) fn gpu_device(node: &Node) -> Read<GpuDevice> {
     let text = text(node)?.trim();
     let device = text.strip_prefix("--device").map_or(text, |rest| rest.trim_start_matches(['=', ' ']));
@@ -359,7 +359,7 @@ fn subnet(node: &Node) -> Read<IpNet> {
         return Err(Mismatch::new(format_args!("`{text}` is an address within a subnet"))
             .hint(format!("the subnet itself is `{}`", subnet.trunc())));
     }
-    // The network's own address, the gateway, one container, and in IPv4 the broadcast address.
+    // It must hold the network's own address, the gateway, one container, and in IPv4 the broadcast address.
     if subnet.max_prefix_len() - subnet.prefix_len() < 2 {
         return Err(Mismatch::new(format_args!("`{text}` is too small for a gateway and a container")));
     }

@@ -1,4 +1,4 @@
-//! Reading one table of the tree: typed values out, problems and unknown keys noted.
+//! Reads one table of the tree into typed values. Notes problems and unknown keys.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -15,9 +15,9 @@ use super::tree::{Location, Node, Table, Value};
 pub(super) struct Mismatch {
     message: String,
     hint: Option<String>,
-    /// Which item of an array or key of a table, as `.0.host`; empty for the value itself.
+    /// The item of an array or the key of a table, such as `.0.host`; empty for the value itself.
     below: String,
-    /// The place, where it is narrower than the whole value.
+    /// The place, if it is narrower than the whole value.
     at: Option<Location>,
 }
 
@@ -30,7 +30,7 @@ impl Mismatch {
         Self { hint: Some(hint.into()), ..self }
     }
 
-    /// Says that the mismatch is in a part of the value.
+    /// Places the mismatch in a part of the value.
     pub(super) fn within(mut self, part: impl Display, at: &Location) -> Self {
         self.below = format!(".{part}{}", self.below);
         self.at.get_or_insert_with(|| at.clone());
@@ -38,7 +38,7 @@ impl Mismatch {
     }
 }
 
-/// A value out of a node, or why not.
+/// The value of a node, or why it does not fit.
 pub(super) type Read<T> = Result<T, Mismatch>;
 
 fn expected<T>(what: &str, node: &Node) -> Read<T> {
@@ -93,7 +93,7 @@ pub(super) fn number(min: f64, max: f64) -> impl Fn(&Node) -> Read<f64> {
     }
 }
 
-/// One of a few words.
+/// One of a few keywords.
 pub(super) fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&Node) -> Read<T> {
     move |node| {
         let text = text(node)?;
@@ -138,7 +138,7 @@ pub(super) fn entries<T>(node: &Node, entry: impl Fn(&str, &Node) -> Read<T>) ->
 /// The content of a list without a default.
 const NOTHING: [bool; 0] = [];
 
-/// One table that is being read. Its keys are asked for one by one; [`Section::finish`] notes the rest.
+/// A table that is being read. The reader asks for its keys one by one; [`Section::finish`] notes the rest as unknown.
 pub(super) struct Section<'a> {
     path: String,
     table: &'a Table,
@@ -163,7 +163,7 @@ impl<'a> Section<'a> {
         self.table.get(key)
     }
 
-    /// A value that may be missing. A wrong one is noted, and `None` as well: loading fails in the end anyhow.
+    /// A value that may be missing. A wrong value is noted and counts as missing: loading fails in the end anyway.
     pub(super) fn optional<T>(&self, key: &'static str, read: impl FnOnce(&'a Node) -> Read<T>) -> Option<T> {
         let node = self.node(key)?;
         read(node).map_err(|mismatch| self.note(key, mismatch, &node.at)).ok()
@@ -178,12 +178,12 @@ impl<'a> Section<'a> {
         self.optional(key, read)
     }
 
-    /// A value with a default of its own.
+    /// A value with a default.
     pub(super) fn or<T>(&self, key: &'static str, default: T, read: impl FnOnce(&'a Node) -> Read<T>) -> T {
         self.optional(key, read).unwrap_or(default)
     }
 
-    /// A list with a default of its own.
+    /// A list with a default.
     pub(super) fn list_or<T: Serialize>(
         &self,
         key: &'static str,
@@ -194,43 +194,43 @@ impl<'a> Section<'a> {
         self.or(key, default, read)
     }
 
-    /// Says of a key that it holds an array, or something else that is no array of one.
+    /// Notes that a key holds an array, or a table in its place.
     pub(super) fn may_be_list(&self, key: &str) {
         self.problems.note_list(List::new(self.place(key), &NOTHING).or_table());
     }
 
-    /// Says of a key that it holds an array, or one value in the place of an array of one.
+    /// Notes that a key holds an array, or one value in place of an array of one.
     pub(super) fn may_be_list_or_one(&self, key: &str) {
         self.problems.note_list(List::new(self.place(key), &NOTHING).or_one());
     }
 
-    /// A table within; nothing, and a problem, if it is no table.
+    /// A nested table; `None` and a problem if the value is no table.
     pub(super) fn section(&self, key: &'static str) -> Option<Section<'a>> {
         let node = self.node(key)?;
         self.below(key, node)
     }
 
-    /// The tables within, for a section whose keys are free, such as `services`.
+    /// The nested tables of a section with free keys, such as `services`.
     pub(super) fn children(&self) -> impl Iterator<Item = (&'a str, Section<'a>)> {
         self.table.iter().filter_map(|(key, entry)| Some((key, self.below(key, &entry.node)?)))
     }
 
-    /// The values of a section whose keys are free, whatever they are.
+    /// The values of a section with free keys, of any type.
     pub(super) fn nodes(&self) -> impl Iterator<Item = (&'a str, &'a Node)> {
         self.table.iter().map(|(key, entry)| (key, &entry.node))
     }
 
-    /// A value within this section that is no key of its own, such as an item of an array.
+    /// Reads a value within this section that has no key of its own, such as an item of an array.
     pub(super) fn read_at<T>(&self, key: &str, node: &'a Node, read: impl FnOnce(&'a Node) -> Read<T>) -> Option<T> {
         read(node).map_err(|mismatch| self.note(key, mismatch, &node.at)).ok()
     }
 
-    /// Notes that the values of this section do not fit each other.
+    /// Notes that values of this section contradict each other.
     pub(super) fn refuse(&self, why: &str) {
         self.problems.push(Problem::error(format!("`{}`: {why}", self.path)).at(self.at.cloned()));
     }
 
-    /// The table that a value within this section is; nothing, and a problem, if it is no table.
+    /// A value of this section as a table; `None` and a problem if it is none.
     pub(super) fn below(&self, key: &str, node: &'a Node) -> Option<Section<'a>> {
         let path = self.place(key);
         match &node.value {
@@ -267,12 +267,12 @@ impl<'a> Section<'a> {
         self.problems.push(Problem { hint: mismatch.hint, ..problem });
     }
 
-    /// Whether what stands here decides how services are launched.
+    /// Whether this section decides how services are launched.
     fn is_launched(&self) -> bool {
         matches!(self.path.split('.').next(), Some("runtime" | "services"))
     }
 
-    /// Notes every key that nobody asked for.
+    /// Notes every key that the reader did not ask for.
     pub(super) fn finish(self) {
         let launched = self.is_launched();
         let known = self.known.into_inner();

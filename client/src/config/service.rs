@@ -22,7 +22,7 @@ use crate::podman::HealthTimes;
 
 const PULLS: &[(&str, Pull)] = &[("missing", Pull::Missing), ("always", Pull::Always), ("never", Pull::Never)];
 
-/// Compose's words as well as ours.
+/// The conditions, in compose's words and in ours.
 const CONDITIONS: &[(&str, Condition)] = &[
     ("started", Condition::Started),
     ("healthy", Condition::Healthy),
@@ -34,7 +34,7 @@ const CONDITIONS: &[(&str, Condition)] = &[
 
 const NETWORK_MODES: &[(&str, NetworkMode)] = &[("pod", NetworkMode::Pod), ("host", NetworkMode::Host)];
 
-/// Reads a service. Its `env` still has its templates; `places` is where its paths begin.
+/// Reads a service. Templates in its `env` are not replaced yet; `places` resolves its paths.
 pub(super) fn service(name: &ServiceName, section: Section<'_>, places: &Places) -> Option<Service> {
     let enabled = section.or("enabled", true, boolean);
     let image = section.required("image", parsed);
@@ -106,8 +106,8 @@ pub(super) fn service(name: &ServiceName, section: Section<'_>, places: &Places)
     })
 }
 
-/// Aliases that a person gave to a service on the host's network are a misunderstanding; those that come from the
-/// built-in defaults are simply not used.
+/// A user who gives aliases to a service on the host's network misunderstands it. Aliases from the built-in defaults
+/// are dropped silently.
 fn warn_of_aliases(section: &Section<'_>, any: bool) {
     if let Some(at) = section.at("network_aliases").filter(|at| any && at.is_users()) {
         let place = section.place("network_aliases");
@@ -127,7 +127,7 @@ fn gpu(section: &Section<'_>) -> Gpu {
     Gpu { enabled, force_cpu, device }
 }
 
-/// A device by itself, or one of those that are found by the number or name that it has there.
+/// A device, or one of the GPUs that airpods finds, by its number or CDI name.
 fn one_gpu(node: &Node) -> Read<GpuDevice> {
     match &node.value {
         Value::Integer(number @ 0..) => Ok(GpuDevice::One(number.to_string())),
@@ -166,7 +166,7 @@ fn health(service: &Section<'_>, ports: &[PortMapping]) -> Option<Health> {
         retries: section.optional("retries", whole),
         start_period: section.optional("start_period", period),
     };
-    // A person's command takes the place of a built-in path, and a service without ports is not asked on one.
+    // A user's command replaces a built-in path, and a service without TCP ports is not asked over HTTP.
     if built_in_path && (command.is_some() || !has_port) {
         section.finish();
         return command.map(|command| Health { test: HealthTest::Command { command }, times });
@@ -208,7 +208,7 @@ fn resources(section: &Section<'_>) -> Resources {
     Resources { memory, cpus }
 }
 
-/// A number, or a text that is one, as the earlier tool had it.
+/// A number, or a text with one, as files of the Python airpods have it.
 fn cpus(node: &Node) -> Read<Cpus> {
     let count = match &node.value {
         Value::String(text) => {
@@ -279,7 +279,7 @@ fn device(node: &Node) -> Read<String> {
     if fits { Ok(text.to_owned()) } else { Err(wrong()) }
 }
 
-/// `NAME:ADDRESS`, or with `=` as compose has it as well.
+/// `NAME:ADDRESS`; `=` is accepted in place of the colon, as in compose.
 fn extra_host(node: &Node) -> Read<String> {
     let text = text(node)?;
     let parts = text.split_once('=').or_else(|| text.split_once(':'));
@@ -296,7 +296,7 @@ fn extra_host(node: &Node) -> Read<String> {
     })
 }
 
-/// Names of services, or a table with how far each must have come, in compose's words or in ours.
+/// Names of services, or a table with a condition for each, in compose's words or in ours.
 fn depends_on(node: &Node) -> Read<Vec<(ServiceName, Condition)>> {
     let named = |name: &str| name.parse::<ServiceName>().map_err(Mismatch::new);
     match &node.value {

@@ -1,4 +1,4 @@
-//! Reading a service's kernel parameters: those of the kernel that each container has for itself.
+//! Reads a service's kernel parameters (sysctls): those that the kernel keeps for each network or IPC namespace.
 
 use super::section::{Mismatch, Read, list, text};
 use super::tree::{Node, Table, Value};
@@ -15,10 +15,10 @@ const OF_IPC: [&str; 8] = [
     "kernel.shm_rmid_forced",
 ];
 
-/// The network namespace has all of these.
+/// The network namespace has all parameters with this prefix.
 const OF_NETWORK: &str = "net.";
 
-/// POSIX message queues: the IPC namespace has these.
+/// The IPC namespace has all parameters with this prefix: POSIX message queues.
 const OF_QUEUES: &str = "fs.mqueue.";
 
 /// The namespace that a parameter belongs to.
@@ -28,7 +28,7 @@ pub(super) enum Namespace {
     Ipc,
 }
 
-/// The namespace of a parameter; none of one that the whole host has in common.
+/// The namespace of a parameter; `None` for one that the whole host shares.
 pub(super) fn namespace(name: &str) -> Option<Namespace> {
     if name.starts_with(OF_NETWORK) {
         Some(Namespace::Network)
@@ -64,7 +64,8 @@ pub(super) fn sysctl(text: &str) -> Read<String> {
     Ok(format!("{name}={value}"))
 }
 
-/// Texts such as `net.core.somaxconn=1024`, or a table. Parts of a name may be tables: `net.core.somaxconn = 1024`.
+/// Texts such as `net.core.somaxconn=1024`, or a table. A part of a name may be a table of its own:
+/// `net.core.somaxconn = 1024`.
 pub(super) fn sysctls(node: &Node) -> Read<Vec<String>> {
     let found = match &node.value {
         Value::Table(table) => within(table, "")?,

@@ -1,5 +1,5 @@
-//! Variables and templates in a service's texts: `${NAME}`, as compose has it (compose-spec, "Interpolation"), and templates in `env`, and
-//! in `command_args` that are a table, such as `{{services.ollama.ports.0.container}}`.
+//! Variables and templates in a service's texts. `${NAME}` is as in compose (compose-spec, "Interpolation"). Templates
+//! such as `{{services.ollama.ports.0.container}}` stand in `env`, and in a `command_args` that is a table.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::runtime::Runtime;
 use super::tree::{Node, Table, Value};
 use crate::config::problem::nearest;
 
-/// Replaces every `${NAME}` in texts below `services`. Texts of the built-in defaults stay as they are.
+/// Replaces every `${NAME}` in texts below `services`, except in texts of the built-in defaults.
 pub(super) fn interpolate(tree: &mut Table, variables: &BTreeMap<String, String>, problems: &Problems) {
     if let Some(services) = tree.get_mut("services") {
         interpolate_in(services, "services", variables, problems);
@@ -43,15 +43,16 @@ fn interpolate_in(node: &mut Node, place: &str, variables: &BTreeMap<String, Str
     }
 }
 
-/// Why a text has no value.
+/// Why a variable cannot be replaced.
 #[derive(Debug, PartialEq, Eq)]
 struct Unset {
     message: String,
     hint: String,
 }
 
-/// `$$` is `$`, `${NAME}` the variable. `${NAME:-else}` stands for `else` where it is unset or empty, `${NAME-else}` where
-/// it is unset; `:?` and `?` refuse it there, and `:+` and `+` stand for their text where it is set. They can be nested.
+/// Replaces the variables of a text. `$$` is `$`, `${NAME}` the variable. `${NAME:-else}` is `else` if the variable is
+/// unset or empty, `${NAME-else}` only if it is unset. `:?` and `?` are errors in those cases; `:+` and `+` give their
+/// text in all others. They can be nested.
 fn replaced(text: &str, variables: &BTreeMap<String, String>) -> Result<String, Unset> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -76,7 +77,7 @@ fn replaced(text: &str, variables: &BTreeMap<String, String>) -> Result<String, 
     Ok(out)
 }
 
-/// The text within the braces of a variable whose `${` was read, and the text after them.
+/// Splits the text after `${` at its closing brace: the text within the braces, and the text after them.
 pub(crate) fn split_braces(inner: &str) -> Option<(&str, &str)> {
     let mut open = 0_u32;
     let mut before = ' ';
@@ -92,7 +93,7 @@ pub(crate) fn split_braces(inner: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// The name of a variable, and what stands behind it within the braces.
+/// The name of a variable, and the rest within the braces.
 pub(crate) fn split_name(inside: &str) -> (&str, &str) {
     let end = inside.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(inside.len());
     inside.split_at(end)
@@ -134,7 +135,7 @@ fn no_name(inside: &str) -> Unset {
     }
 }
 
-/// A text that [`interpolate`] leaves as this one.
+/// Escapes a text so that [`interpolate`] returns the original.
 pub(crate) fn literal_dollars(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
@@ -177,7 +178,7 @@ pub(super) fn expand(config: &mut Config, tree: &Table, problems: &Problems) {
     }
 }
 
-/// The commands with their templates replaced. Only a table has them: braces in an array are the program's own.
+/// The commands with their templates replaced. Only a table has templates: braces in an array belong to the program.
 fn commands(scope: &Scope<'_>, tree: &Table, problems: &Problems) -> Vec<(ServiceName, Vec<String>)> {
     let mut replaced = Vec::new();
     for (name, service) in scope.services {
@@ -199,13 +200,13 @@ fn commands(scope: &Scope<'_>, tree: &Table, problems: &Problems) -> Vec<(Servic
 struct Unresolved {
     message: String,
     hint: Option<String>,
-    /// It leads back to itself, in place of which there is nothing.
+    /// The template refers back to itself. A `:-` default does not apply then.
     circular: bool,
 }
 
 const AS_SUCH: &str = "braces that are meant as such are written `{{\"{{\"}}`";
 
-/// The text of `"…"}}`, or of `'…'}}`, and what follows: it stands for itself, whatever is in it.
+/// Splits `"…"}}` or `'…'}}` into the text, which stands for itself, and what follows.
 fn quoted(after: &str) -> Option<(&str, &str)> {
     let inner = after.trim_start();
     let quote = inner.chars().next().filter(|c| matches!(c, '"' | '\''))?;
@@ -213,18 +214,18 @@ fn quoted(after: &str) -> Option<(&str, &str)> {
     Some((text, rest.trim_start().strip_prefix("}}")?))
 }
 
-/// A text that [`expand`] leaves as this one.
+/// Escapes a text so that [`expand`] returns the original.
 pub(super) fn literal(text: &str) -> String {
     text.replace("{{", "{{\"{{\"}}")
 }
 
-/// The values that templates can name.
+/// The values that templates can refer to.
 struct Scope<'a> {
     runtime: serde_json::Value,
     services: &'a IndexMap<ServiceName, Service>,
 }
 
-/// The keys of a service that a template may name, beside its `env`.
+/// The keys of a service that a template may refer to.
 const SERVICE_KEYS: [&str; 6] = ["ports", "image", "pod", "container", "env", "default_model"];
 
 impl<'a> Scope<'a> {
@@ -234,7 +235,8 @@ impl<'a> Scope<'a> {
         Self { runtime: values, services }
     }
 
-    /// A variable with its templates replaced. `open` are those being replaced around it, so that a circle ends.
+    /// A variable with its templates replaced. `open` has the variables being replaced around it, so that a cycle ends
+    /// in an error.
     fn variable(&self, service: &str, key: &str, open: &mut Vec<String>) -> Result<String, Unresolved> {
         let place = format!("services.{service}.env.{key}");
         if let Some(first) = open.iter().position(|other| *other == place) {

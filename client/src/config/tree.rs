@@ -1,5 +1,5 @@
-//! TOML as a tree in which every value knows where it was written: the text it comes from, and the place in it. So merged files
-//! can still be blamed. `services.NAME.unset` takes keys of the built-in defaults away from the tree.
+//! TOML as a tree in which every value knows its place: the text, and the position in it. So errors in merged files
+//! point at the right one. Also removes the keys of the built-in defaults that `services.NAME.unset` names.
 
 use std::fmt;
 use std::ops::Range;
@@ -27,7 +27,7 @@ impl Source {
         Arc::new(Self { path: Some(path), text })
     }
 
-    /// The text that the program brings along.
+    /// The text of the built-in defaults.
     #[must_use]
     pub fn built_in(text: &str) -> Arc<Self> {
         Arc::new(Self { path: None, text: text.to_owned() })
@@ -55,7 +55,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// A stretch of a [`Source`].
+/// A range of a [`Source`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Location {
     source: Arc<Source>,
@@ -73,7 +73,7 @@ impl Location {
         &self.source
     }
 
-    /// Whether a person wrote it, in contrast to the built-in defaults.
+    /// Whether it is in the user's file, not in the built-in defaults.
     #[must_use]
     pub fn is_users(&self) -> bool {
         self.source.path.is_some()
@@ -87,7 +87,7 @@ impl Location {
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 
-    /// The whole line of its beginning, and how many characters of that line it covers, one at least.
+    /// The whole line of its beginning, and how many characters of that line it covers (at least one).
     fn line_and_width(&self) -> (&str, usize) {
         let text = self.source.text.as_str();
         let start = self.span.start.min(text.len());
@@ -106,7 +106,7 @@ impl fmt::Display for Location {
     }
 }
 
-/// A [`Location`] with the line it is in, the place underlined.
+/// A [`Location`] with its line, the place underlined.
 pub(super) struct Excerpt<'a>(pub(super) &'a Location);
 
 impl fmt::Display for Excerpt<'_> {
@@ -114,7 +114,7 @@ impl fmt::Display for Excerpt<'_> {
         let (number, column) = self.0.line_and_column();
         let (line, width) = self.0.line_and_width();
         let margin = " ".repeat(number.to_string().len());
-        // A tab would make the underline miss its place, as its width is the terminal's choice.
+        // The width of a tab depends on the terminal, and would shift the underline.
         let line = line.replace('\t', " ");
         writeln!(f, " {margin}--> {}", self.0)?;
         writeln!(f, " {margin} |")?;
@@ -142,7 +142,7 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// Its name, for a sentence.
+    /// Its type, for a sentence.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::String(_) => "a text",
@@ -196,7 +196,7 @@ impl Table {
         self.0.iter().map(|(key, entry)| (key.as_str(), entry))
     }
 
-    /// Whether `[table]` has a key with this truth value.
+    /// Whether `[table]` sets a key to this value.
     pub(super) fn says(&self, table: &str, key: &str, truth: bool) -> bool {
         let value = match self.get(table).map(|node| &node.value) {
             Some(Value::Table(table)) => table.get(key).map(|node| &node.value),
@@ -212,7 +212,7 @@ impl Table {
         }
     }
 
-    /// Lays another table over this one: tables merge, everything else replaces.
+    /// Merges another table over this one: tables merge, everything else is replaced.
     pub(super) fn overlay(&mut self, over: Self) {
         for (key, entry) in over.0 {
             match (self.0.get_mut(&key), entry) {
@@ -221,7 +221,7 @@ impl Table {
                     Entry { key_at: over_key, node: Node { value: Value::Table(above), at: over_at } },
                 ) => {
                     below.overlay(above);
-                    // The person's file is the better place to point at.
+                    // Messages point at the user's file.
                     (*key_at, *at) = (over_key, over_at);
                 }
                 (Some(below), above) => *below = above,
@@ -242,7 +242,7 @@ impl Table {
         }
     }
 
-    /// The place of a dotted path such as `services.ollama.ports.0.host`, or of as much of it as there is.
+    /// The place of a dotted path such as `services.ollama.ports.0.host`, or of the longest part of it that exists.
     pub(super) fn locate(&self, path: &str) -> Option<&Location> {
         let (key, rest) = path.split_once('.').map_or((path, None), |(key, rest)| (key, Some(rest)));
         let entry = self.0.get(key)?;
@@ -299,14 +299,14 @@ fn convert(value: &Spanned<DeValue<'_>>, source: &Arc<Source>) -> Result<Node, P
     Ok(Node { value, at })
 }
 
-/// Removes the keys that `unset` of each service names. A key that the user has set as well is a problem: the two
+/// Removes the keys that `unset` of each service names. A key that the user sets as well is a problem, since the two
 /// contradict each other.
 pub(super) fn take_away(tree: &mut Table, problems: &Problems) {
     let Some(Value::Table(services)) = tree.get_mut("services").map(|node| &mut node.value) else { return };
     for (name, service) in services.iter_mut() {
         let Value::Table(service) = &mut service.value else { continue };
         let Some(unset) = service.get("unset").cloned() else { continue };
-        // Whether it is an array of texts at all is for whoever reads the service to say.
+        // If it is not an array of texts, reading the service reports that.
         let Value::Array(keys) = unset.value else { continue };
         for (index, key) in keys.iter().enumerate() {
             let Value::String(path) = &key.value else { continue };
@@ -340,7 +340,7 @@ fn remove(table: &mut Table, path: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Whether a person wrote anything of a value.
+/// Whether the user's file sets anything in a value.
 fn sets(node: &Node) -> bool {
     match &node.value {
         Value::Table(table) => table.iter().any(|(_, entry)| sets(&entry.node)),

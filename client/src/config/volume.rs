@@ -13,10 +13,10 @@ use crate::podman::Relabel;
 
 const RELABELS: &[(&str, Relabel)] = &[("no", Relabel::No), ("shared", Relabel::Shared), ("private", Relabel::Private)];
 
-/// Volumes of the built-in defaults for which the earlier tool has folders of the same name and content.
+/// Volumes of the built-in defaults for which the Python airpods has folders of the same name and content.
 const WITH_FOLDERS: [&str; 2] = ["airpods_ollama_data", "airpods_webui_data"];
 
-/// Reads `volumes`; `places` is where their paths begin.
+/// Reads `volumes`; `places` resolves their paths.
 pub(super) fn volumes(section: &Section<'_>, places: &Places) -> IndexMap<String, Volume> {
     let Some(section) = section.section("volumes") else { return IndexMap::new() };
     let one = |(name, node): (&str, &Node)| {
@@ -31,7 +31,7 @@ pub(super) fn volumes(section: &Section<'_>, places: &Places) -> IndexMap<String
     section.nodes().filter_map(one).collect()
 }
 
-/// Data of the same name in both folders: which one is used has to be said.
+/// Warns if both folders have data of this name, since only one of them is used.
 fn warn_of_two_folders(section: &Section<'_>, name: &str, volume: &Volume, places: &Places) {
     let VolumeSource::Data { path, relative } = &volume.source else { return };
     let Some(other) = places.earlier(relative).filter(|other| other != path) else { return };
@@ -43,7 +43,7 @@ fn warn_of_two_folders(section: &Section<'_>, name: &str, volume: &Volume, place
 fn volume(table: Section<'_>, places: &Places) -> Option<Volume> {
     let source = table.required("source", |node| {
         let source = volume_source(text(node)?, places)?;
-        // The earlier tool keeps in a folder what the defaults keep in a volume of this name.
+        // The Python airpods keeps in a folder what the built-in defaults keep in a volume of this name.
         match &source {
             VolumeSource::Named(name) if !node.at.is_users() && WITH_FOLDERS.contains(&name.as_str()) => {
                 let relative = PathBuf::from(name.as_str());
@@ -112,7 +112,7 @@ fn volume_source(text: &str, places: &Places) -> Read<VolumeSource> {
     })
 }
 
-/// A relative path that only goes down, `.` and double slashes removed.
+/// A relative path without `..`, with `.` and double slashes removed.
 fn below(text: &str) -> Option<PathBuf> {
     let parts = Path::new(text).components().filter(|part| *part != Component::CurDir);
     let path = parts.map(|part| matches!(part, Component::Normal(_)).then_some(part)).collect::<Option<PathBuf>>()?;
@@ -128,7 +128,7 @@ fn volume_target(text: &str) -> Read<PathBuf> {
     }
 }
 
-/// Leaves out each built-in volume in whose place, or within which, a person's file has a volume of its own.
+/// Removes a built-in volume if the user's file has a volume with the same target, or with a target within it.
 pub(super) fn leave_out_covered(tree: &mut Table, problems: &Problems) {
     let Some(Value::Table(services)) = tree.get_mut("services").map(|node| &mut node.value) else { return };
     for (service, node) in services.iter_mut() {
@@ -151,7 +151,7 @@ pub(super) fn leave_out_covered(tree: &mut Table, problems: &Problems) {
     }
 }
 
-/// Whether a person wrote anything of a volume.
+/// Whether the user's file sets anything of a volume.
 fn is_users(node: &Node) -> bool {
     match &node.value {
         Value::Table(table) => table.iter().any(|(_, entry)| entry.node.at.is_users()),

@@ -92,7 +92,7 @@ fn the_first_item_of_a_list_that_nobody_has_set_makes_the_list() {
     becomes("", "services.ollama.health.expected_status.1", "399", &of_ollama("health.expected_status = [200, 399]"));
     let inline = "services.ollama = { pids_limit = 9 }\n";
     becomes(inline, "services.ollama.command_args.0", "'x'", &inline.replace("9 }", "9, command_args = ['x'] }"));
-    // The comment of the defaults does not come along; within braces it would swallow the rest.
+    // The comment of the default is dropped: within braces it would comment out the rest.
     let inline = "runtime.network = { mtu = 1380 }\n";
     becomes(inline, "runtime.network.dns_servers.0", "'::1'", &inline.replace("0 }", "0, dns_servers = ['::1'] }"));
 }
@@ -143,7 +143,7 @@ fn a_key_with_no_place_is_refused() {
         let expected = format!("`services.new.{array}` is an array: `{part}` is not the number of one of its items");
         assert_eq!(refused("", &format!("services.new.{key}")), expected);
     }
-    // The word is no array of one.
+    // `auto` does not stand for an array of one.
     let auto = "runtime.network.dns_servers = 'auto'\n";
     let expected = "`runtime.network.dns_servers` has a value and nothing below it";
     assert_eq!(refused(auto, "runtime.network.dns_servers.1"), expected);

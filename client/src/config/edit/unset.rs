@@ -46,7 +46,7 @@ fn from_item(item: &mut Item, cursor: &mut Cursor<'_>) -> bool {
 fn from_value(value: &mut Value, cursor: &mut Cursor<'_>) -> bool {
     match value {
         Value::InlineTable(table) => {
-            // The space before a closing brace is behind the last value.
+            // toml_edit keeps the space before a closing brace behind the last value.
             let space = table.iter().last().and_then(|(_, last)| last.decor().suffix().cloned());
             let is_removed = from_table(table, cursor);
             if let Some((_, last)) = table.iter_mut().last() {
@@ -66,7 +66,7 @@ fn from_value(value: &mut Value, cursor: &mut Cursor<'_>) -> bool {
     }
 }
 
-/// The number of one of this many items, which comes next in the key.
+/// The next part of the key as the number of one of `count` items.
 fn index(cursor: &mut Cursor<'_>, count: usize) -> Option<usize> {
     cursor.step()?.parse::<usize>().ok().filter(|index| *index < count)
 }

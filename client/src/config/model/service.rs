@@ -19,74 +19,74 @@ pub struct Service {
     pub enabled: bool,
     /// Its image, with its registry.
     pub image: ImageName,
-    /// The pod it lives in together with whoever names the same one; `None`, or `network_mode` host: no pod.
+    /// The pod that it shares with every service that names the same one; `None`, or `network_mode` host: no pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<ObjectName>,
-    /// Its container's name; no two services have the same.
+    /// Its container's name, unique among the services.
     pub container: ObjectName,
-    /// Which network it is on.
+    /// The network it is on.
     pub network_mode: NetworkMode,
-    /// The names by which the others find it. Empty with [`NetworkMode::Host`], where there is no such thing.
+    /// The names by which other services reach it. Empty with [`NetworkMode::Host`], which has no such names.
     pub network_aliases: Vec<NetworkAlias>,
-    /// Most processes and threads in it.
+    /// Upper bound on its processes and threads.
     pub pids_limit: PidsLimit,
-    /// The ports that lead into it. With [`NetworkMode::Host`] nothing leads: it listens on the host itself, on
-    /// `container`; see [`Service::reachable_port`].
+    /// The ports that lead into it. With [`NetworkMode::Host`] it listens on the host itself, on the `container` ports;
+    /// see [`Service::host_ports`].
     pub ports: Vec<PortMapping>,
     /// Its volumes, by their names in the file.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub volumes: IndexMap<String, Volume>,
     /// Whether it gets the GPU.
     pub gpu: Gpu,
-    /// How its health is asked for; `None`: running is all there is to know.
+    /// Its health check; without one, airpods only knows whether it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
     /// Its environment, templates replaced.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub env: IndexMap<String, String>,
-    /// Files with further variables, which those of `env` go before.
+    /// Files with further variables; those of `env` take precedence.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env_file: Vec<EnvFile>,
-    /// Variables whose values are secret, and where each is kept. They go before those of `env_file`.
+    /// Variables whose values are secret, and where each is kept. They take precedence over those of `env_file`.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub secret_env: IndexMap<String, SecretSource>,
     /// Its limits.
     #[serde(skip_serializing_if = "Resources::is_unlimited")]
     pub resources: Resources,
-    /// The value, passed to podman as written.
+    /// The settings that podman takes as they are.
     #[serde(flatten)]
     pub options: Options,
     /// Labels of its container.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub labels: IndexMap<String, String>,
-    /// Devices beside the GPU's: CDI names, or paths as `HOST[:CONTAINER[:rwm]]`.
+    /// Devices in addition to the GPU's: CDI names, or paths as `HOST[:CONTAINER[:rwm]]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<String>,
     /// Names in its `/etc/hosts`, as `NAME:ADDRESS`; the address may be `host-gateway`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extra_hosts: Vec<String>,
-    /// Networks that are there already, which it is on as well.
+    /// Existing networks that it joins as well.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<ObjectName>,
-    /// The services that are started before it, and how far they must have come.
+    /// The services that are started before it, and the condition that each must meet.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub depends_on: IndexMap<ServiceName, Condition>,
-    /// When podman starts it again by itself; `None` is `runtime.restart_policy`, and never for a one-shot service.
+    /// When podman restarts it by itself; `None` is `runtime.restart_policy`, and never for a one-shot service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_policy: Option<RestartPolicy>,
-    /// It does something once and ends.
+    /// Whether it does something once and ends.
     #[serde(skip_serializing_if = "is_false")]
     pub oneshot: bool,
-    /// The model that it is given, for templates to name; it does nothing by itself.
+    /// The model for templates to name; it has no effect by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_model: Option<String>,
-    /// Keys of the built-in defaults that it is without.
+    /// Keys of the built-in defaults that are removed from it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unset: Vec<String>,
     /// When its image is pulled.
     #[serde(skip_serializing_if = "Pull::is_missing")]
     pub pull: Pull,
-    /// Whether it is given `WEBUI_SECRET_KEY`, see [`crate::webui_secret`].
+    /// Whether it gets `WEBUI_SECRET_KEY`, see [`crate::webui_secret`].
     pub needs_webui_secret: bool,
     /// Arguments in place of the image's own.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,8 +97,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// Every port of the host that it occupies, with the place of its mapping: the container's own ports where it shares the
-    /// host's network.
+    /// Every port of the host that it occupies, with the index of its mapping. If it shares the host's network, these
+    /// are the container's own ports.
     pub fn placed_ports(&self) -> impl Iterator<Item = (usize, HostPort)> {
         let of_mapping = |mapping: PortMapping| -> Vec<HostPort> {
             match self.network_mode {
@@ -121,7 +121,7 @@ fn is_false(on: &bool) -> bool {
     !on
 }
 
-/// A file with variables, and what was in it.
+/// A file with variables, and its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvFile {
     /// Absolute path.
@@ -136,7 +136,7 @@ impl Serialize for EnvFile {
     }
 }
 
-/// How far a service must have come before one that depends on it is started.
+/// The condition that a service must meet before one that depends on it is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Condition {
@@ -144,7 +144,7 @@ pub enum Condition {
     Started,
     /// It is healthy.
     Healthy,
-    /// It has ended, and well.
+    /// It has ended successfully.
     Completed,
 }
 
@@ -152,10 +152,10 @@ pub enum Condition {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pull {
-    /// When it is not there.
+    /// If it is missing.
     #[default]
     Missing,
-    /// Whenever a container is made of it.
+    /// Whenever a container is made from it.
     Always,
     /// Never: it must be there.
     Never,
@@ -168,7 +168,7 @@ impl Pull {
     }
 }
 
-/// Which network a service is on.
+/// The network that a service is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NetworkMode {
@@ -178,7 +178,7 @@ pub enum NetworkMode {
     Host,
 }
 
-/// Something a container keeps beyond its life.
+/// Data that outlives the container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Volume {
     /// Where it lies.
@@ -188,7 +188,8 @@ pub struct Volume {
     /// Whether the container must not write there.
     #[serde(skip_serializing_if = "is_false")]
     pub read_only: bool,
-    /// Whose `SELinux` label it gets; `None`: a folder of ours that of every container, any other keeps its own.
+    /// The `SELinux` label it gets. `None`: a folder of airpods gets the label that all containers share, any other
+    /// keeps its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relabel: Option<Relabel>,
 }
@@ -196,14 +197,14 @@ pub struct Volume {
 /// Where a volume lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VolumeSource {
-    /// A folder under the data folder, `bind://relative` in the file: ours, made when missing.
+    /// A folder under the data folder, `bind://relative` in the file. airpods owns it and makes it if it is missing.
     Data {
-        /// The absolute path, proven to lie under the data folder.
+        /// The absolute path, checked to lie under the data folder.
         path: PathBuf,
         /// The path below the data folder.
         relative: PathBuf,
     },
-    /// A folder or file of the host's, absolute. Not ours: never made and never relabelled.
+    /// A folder or file of the host, absolute. airpods never makes it and never relabels it.
     Host(PathBuf),
     /// A volume that podman keeps.
     Named(ObjectName),
@@ -222,11 +223,11 @@ impl Serialize for VolumeSource {
 /// Whether a service gets the GPU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Gpu {
-    /// Use one where there is one.
+    /// Use a GPU if there is one.
     pub enabled: bool,
-    /// Use none even so.
+    /// Use none, even with `enabled`.
     pub force_cpu: bool,
-    /// Which, in place of `runtime.gpu_device_flag`; none is what is said there.
+    /// The devices, in place of `runtime.gpu_device_flag`; empty means that setting.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub device: Vec<GpuDevice>,
 }
@@ -239,18 +240,18 @@ impl Gpu {
     }
 }
 
-/// How a service's health is asked for, and how patiently.
+/// The health check of a service, and its times.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Health {
-    /// How.
+    /// The check.
     #[serde(flatten)]
     pub test: HealthTest,
-    /// How patiently.
+    /// Its times and retries.
     #[serde(flatten)]
     pub times: HealthTimes,
 }
 
-/// The health check of a service.
+/// What the health check asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum HealthTest {
@@ -261,9 +262,9 @@ pub enum HealthTest {
         /// The codes that mean healthy.
         expected_status: StatusRange,
     },
-    /// A command within the container that succeeds.
+    /// A command in the container that must succeed.
     Command {
-        /// As podman has it: after `CMD-SHELL` a line for a shell, after `CMD` a program with its arguments.
+        /// podman's form: after `CMD-SHELL` a line for a shell, after `CMD` a program with its arguments.
         command: Vec<String>,
     },
 }

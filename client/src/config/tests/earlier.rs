@@ -45,14 +45,14 @@ fn the_newest_file_loads_as_it_is_and_what_has_no_effect_is_named() {
         ["ollama", "open-webui", "comfyui", "llamacpp"]
     );
     assert_eq!(services["ollama"].image.as_str(), "docker.io/ollama/ollama:latest");
-    // On the host's network it listened on 3000; here 3000 of the host leads to 8080.
+    // The Python airpods has it on the host's network, on port 3000. Here the host's 3000 leads to its 8080.
     assert_eq!(services["open-webui"].env["PORT"], "8080");
     assert_eq!(services["open-webui"].env["OLLAMA_BASE_URL"], "http://ollama:11434");
     assert_eq!(
         services["llamacpp"].command_args.as_ref().unwrap().join(" "),
         "--model /models/a-model.gguf --ctx-size 4096 --temp 0.5 --flash-attn --lora a --lora b --port 8080 --host 0.0.0.0"
     );
-    // The built-in volume would hide what is around the file's own.
+    // The built-in volume is left out: it would cover the folders around the file's own.
     assert_eq!(services["comfyui"].volumes.keys().collect::<Vec<_>>(), ["workspace", "models", "nodes"]);
     let shown = toml::to_string(&loaded.config.written().unwrap()).unwrap();
     assert_eq!(valid(&shown).config.services["llamacpp"], services["llamacpp"], "{shown}");
@@ -93,7 +93,7 @@ fn a_built_in_volume_gives_way_to_one_in_its_place_and_stays_beside_others() {
     assert_eq!(volumes(both), ["data", "models"]);
 }
 
-/// The configuration, loaded with a data folder of ours and the folder of the earlier tool.
+/// The configuration, loaded with our data folder and that of the Python airpods.
 fn with_folders(text: Option<&str>, exists: fn(&Path) -> bool) -> Loaded {
     let places = Places {
         data_folder: Some("/own".into()),
@@ -135,7 +135,7 @@ fn without_a_file_the_folders_of_the_earlier_tool_are_found_too() {
     let loaded = with_folders(None, |path| path.starts_with("/earlier"));
     assert_eq!(path(&loaded, "ollama", "data"), "/earlier/airpods_ollama_data");
     assert_eq!(path(&loaded, "open-webui", "data"), "/earlier/airpods_webui_data");
-    // The earlier tool kept only part of this volume there.
+    // The folder of the Python airpods has only a part of this volume.
     assert!(path(&loaded, "comfyui", "data").starts_with("Named"));
     assert!(path(&with_folders(None, |_| false), "ollama", "data").starts_with("Named"));
 }

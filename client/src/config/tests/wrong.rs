@@ -1,4 +1,4 @@
-//! Texts with one thing wrong, and what is said about it: `LINE:COLUMN MESSAGE [HINT]`.
+//! Texts with one error, and the message about it: `LINE:COLUMN MESSAGE [HINT]`.
 
 pub(super) const WRONG: &[(&str, &str)] = &[
     ("runtime = 1", "1:11 `runtime`: a table is needed here, not a whole number"),
