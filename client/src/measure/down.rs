@@ -1,55 +1,56 @@
-//! Whether the server's packets of one size arrive. Pure: looks at a connection in, actions out.
+//! Measures whether the server's packets of one size arrive. Pure: observations of a connection in, actions out.
 
 use std::time::Duration;
 
 use super::exchange::{Action, Contact, Exchange, Opening, Seen, fixed_headers};
 use super::hello::hello;
 
-/// The smallest packet by which the way down is judged, in bytes: every IPv4 host takes 576 (RFC 1122, section 3.3.2).
+/// The smallest packet by which the direction down is judged, in bytes: every IPv4 host takes 576 (RFC 1122, section
+/// 3.3.2).
 pub(super) const BASE: u16 = 576;
 
-/// The packet that an MSS of 536 makes, the smallest that is announced.
+/// The packet that corresponds to an MSS of 536, the smallest that is announced.
 #[must_use]
 pub(super) fn base(ipv6: bool) -> u16 {
     BASE - fixed_headers(false) + fixed_headers(ipv6)
 }
 
-/// How a connection of this kind ended.
+/// How a connection down ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DownEnding {
     /// A packet of this size arrived.
     Full,
-    /// All of the server's flight arrived, in smaller packets.
+    /// The server's whole flight arrived, in smaller packets.
     Short,
     /// The packets of this size are missing.
     Hole,
-    /// The hello was acknowledged, and nothing came back at all.
+    /// The hello was acknowledged, and nothing came back.
     Silent,
-    /// It ended in a way that says nothing about sizes: it did not connect, the hello was lost, or there was no time.
+    /// It ended in a way that shows nothing about sizes: it did not connect, the hello was lost, or time ran out.
     Unclear,
 }
 
-/// The outcome of one.
+/// The outcome of one connection down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct DownOutcome {
     /// The size that was announced.
     pub(super) size: u16,
-    /// It was allowed the time that a verdict needs.
+    /// The connection was given the time that a verdict needs.
     pub(super) strict: bool,
     /// How it ended.
     pub(super) ending: DownEnding,
-    /// The largest packet that arrived, if one can be told.
+    /// The largest packet that arrived, if `TCP_INFO` shows it.
     pub(super) largest: Option<u16>,
-    /// The kernel announced no more than this, for it had learnt a path MTU.
+    /// The kernel announced no more than this, because it had learnt a path MTU.
     pub(super) masked: Option<u16>,
-    /// A hole in the flight was filled again by smaller packets.
+    /// The server filled a hole in its flight with smaller packets.
     pub(super) healed: bool,
-    /// How the server was met.
+    /// What the connection showed about the server.
     pub(super) contact: Contact,
 }
 
 impl DownOutcome {
-    /// Packets of the size are missing, though they had every chance.
+    /// Whether packets of the size are missing although the server had time to repeat them.
     pub(super) fn is_missing(&self) -> bool {
         self.strict && matches!(self.ending, DownEnding::Hole | DownEnding::Silent)
     }
@@ -73,7 +74,7 @@ pub(super) struct Down {
 }
 
 impl Down {
-    /// A connection that says hello with this name and announces packets of `size` bytes.
+    /// A connection that sends a hello with this name and announces packets of `size` bytes.
     pub(super) fn new(ipv6: bool, name: Option<&str>, size: u16, strict: bool) -> Self {
         Self {
             exchange: Exchange { ipv6, ..Exchange::default() },
@@ -91,27 +92,27 @@ impl Down {
         }
     }
 
-    /// Waits longer for the first byte, from a server that has taken this long before.
+    /// Waits longer for the first byte, for a server that has needed this long before.
     pub(super) fn patient(self, answers_after: Duration) -> Self {
         Self { answers_after, ..self }
     }
 
-    /// The same with a hello that is this much longer, sent in packets of `BASE` bytes.
+    /// The same connection with a hello that is `padding` bytes longer, sent in packets of `BASE` bytes.
     pub(super) fn padded(self, padding: u16) -> Self {
         Self { padding, ..self }
     }
 
-    /// Whether its hello is a large one.
+    /// Whether it sends a large hello.
     pub(super) fn is_padded(&self) -> bool {
         self.padding > 0
     }
 
-    /// Whether a hole shows, which loss may have made as well.
+    /// Whether a hole shows, which may also come from loss.
     pub(super) fn is_suspect(&self) -> bool {
         self.suspect
     }
 
-    /// Whether a packet of the size has arrived, and it is not to be waited for any more.
+    /// Whether a packet of the size has arrived, so that nothing more is waited for.
     pub(super) fn is_full(&self) -> bool {
         self.ending == Some(DownEnding::Full)
     }
@@ -120,7 +121,7 @@ impl Down {
         Opening { announced: Some(self.size), sent: Some(base(self.exchange.ipv6)) }
     }
 
-    /// The action after a look.
+    /// The action after an observation.
     pub(super) fn step(&mut self, seen: &Seen, new: &[u8]) -> Action {
         if !self.exchange.take(seen, new) {
             return if self.exchange.error.is_some() { self.end(DownEnding::Unclear) } else { Action::Wait };
@@ -140,8 +141,8 @@ impl Down {
         Action::End
     }
 
-    /// The kernel's word for the largest segment is a guess of at most 536 bytes before one has arrived, so anything up to that proves
-    /// nothing but `BASE`.
+    /// Reads sizes from `TCP_INFO`. Before a segment has arrived, `rcv_mss` is a guess of at most 536 bytes, so a value
+    /// up to that proves nothing but `BASE`.
     fn measure(&mut self) {
         let info = &self.exchange.info;
         let headers = self.exchange.headers();
@@ -162,7 +163,7 @@ impl Down {
         let exchange = &self.exchange;
         let rtt = exchange.rtt();
         if self.size <= base(exchange.ipv6) && exchange.first_at.is_some() {
-            // Packets of this size are not told apart from smaller ones; that something comes is all there is to see.
+            // Packets of this size cannot be told from smaller ones: that data arrives is all there is to see.
             return Some(DownEnding::Short);
         }
         if self.largest.is_some_and(|largest| largest >= self.size) {
@@ -177,6 +178,8 @@ impl Down {
             self.healed = self.hole_at.is_some();
             return Some(DownEnding::Short);
         }
+        // A lost segment that fits would have been repeated and have arrived by now: RACK repeats it after about a
+        // quarter of a round trip.
         let quick = |hole: Duration| {
             quiet > rtt * 11 / 4 + QUICK + seen.slack
                 && seen.now.saturating_sub(hole) > rtt * 5 / 2 + QUICK + seen.slack
@@ -185,6 +188,7 @@ impl Down {
         if self.suspect && !self.strict {
             return Some(DownEnding::Hole);
         }
+        // Within 1.4 s a Linux server sends a lost segment three or four times.
         let patience = Duration::from_millis(if self.strict { 1400 } else { 1200 }).max(rtt * 6);
         let first = if exchange.first_at.is_none() { self.answers_after * 3 } else { Duration::ZERO };
         if quiet <= patience + first + seen.slack {
@@ -197,7 +201,7 @@ impl Down {
         })
     }
 
-    /// The outcome. A search that did not end by its own judgement ran out of time.
+    /// The outcome. A connection without an ending of its own ran out of time.
     pub(super) fn outcome(self) -> DownOutcome {
         let unfinished = if self.suspect { DownEnding::Hole } else { DownEnding::Unclear };
         DownOutcome {
@@ -212,8 +216,9 @@ impl Down {
     }
 }
 
-/// `TCP_MSS_DEFAULT` of `net/tcp.h`: the kernel guesses no more before a segment has arrived (`tcp_initialize_rcv_mss`).
+/// `TCP_MSS_DEFAULT` of `linux/tcp.h`: the upper bound on the kernel's guess before a segment has arrived
+/// (`tcp_initialize_rcv_mss`).
 const GUESS: u32 = 536;
 
-/// The time that the server is allowed for its answer, beside the round trips.
+/// Time for the server's answer, in addition to round trips.
 const QUICK: Duration = Duration::from_millis(60);

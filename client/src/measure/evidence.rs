@@ -1,25 +1,26 @@
-//! The evidence about one direction, and the sizes that are worth trying next. Pure.
+//! The evidence about one direction, and the sizes to try next. Pure.
 
 use std::collections::BTreeMap;
 
 use super::report::LimitedBy;
 
-/// The evidence that connections have given about one direction. Sizes are those of whole IP packets.
+/// The evidence of connections about one direction. Sizes are those of whole IP packets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Evidence {
     /// The largest packet that arrived.
     pub(super) proven: Option<u16>,
-    /// Sizes that did not arrive, and on how many connections: a hint, for loss looks the same at first.
+    /// Sizes that did not arrive, with the number of connections: only a hint, because loss looks the same at first.
     suspected: BTreeMap<u16, u32>,
-    /// Sizes that did not arrive though they were sent again and again.
+    /// Sizes that did not arrive after repeated transmissions, with the number of connections.
     refuted: BTreeMap<u16, u32>,
-    /// The largest packet that can be tried, and why no larger one.
+    /// The largest packet that can be tried, and why no larger one can.
     pub(super) limit: Option<(u16, LimitedBy)>,
     /// The path MTU that a router reported.
     pub(super) reported: Option<u16>,
-    /// A size that failed strictly after it, or a larger one, had arrived: the path has changed, or there are several.
+    /// A size that failed strictly although it, or a larger one, had arrived before: the path changed, or there are
+    /// several.
     retracted: Option<u16>,
-    /// It has arrived again since.
+    /// A packet of that size or larger has arrived again since.
     wavers: bool,
 }
 
@@ -33,8 +34,8 @@ impl Evidence {
         self.proven = self.proven.max(Some(size));
     }
 
-    /// A packet of this size did not arrive; `strictly` says that it had every chance. Where it, or a larger one, had arrived before, the
-    /// earlier proofs are of another path: all of them are thrown away.
+    /// A packet of this size did not arrive; `strictly` means after repeated transmissions. If this size or a larger
+    /// one had arrived before, the earlier proofs belong to another path, and all of them are discarded.
     pub(super) fn miss(&mut self, size: u16, strictly: bool) {
         if strictly && self.proven.is_some_and(|proven| proven >= size) {
             self.retracted = Some(self.retracted.map_or(size, |known| known.min(size)));
@@ -44,7 +45,8 @@ impl Evidence {
         *sizes.entry(size).or_default() += 1;
     }
 
-    /// Forgets what did not arrive above this size: the other end has learnt not to send it.
+    /// Forgets failures above this size, because the other end has learnt to send smaller packets. Returns whether
+    /// there were any.
     pub(super) fn forgive_above(&mut self, size: u16) -> bool {
         let before = self.suspected.len() + self.refuted.len();
         self.suspected.retain(|failed, _| *failed <= size);
@@ -52,46 +54,46 @@ impl Evidence {
         before > self.suspected.len() + self.refuted.len()
     }
 
-    /// Sets the limit, unless a smaller one holds or this much was proven wrong.
+    /// Sets the limit, unless a larger size is proven.
     pub(super) fn limit_to(&mut self, size: u16, by: LimitedBy) {
         if self.proven.is_none_or(|proven| proven <= size) {
             self.limit = Some((size, by));
         }
     }
 
-    /// The smallest size above what is proven that did not arrive and can still be tried.
+    /// The smallest size above the proven one that did not arrive and can still be tried.
     pub(super) fn open_end(&self) -> Option<u16> {
         self.failed().filter(|failed| self.limit.is_none_or(|(limit, _)| *failed <= limit))
     }
 
-    /// The largest size to try, of `top`.
+    /// The largest size to try, at most `top`.
     pub(super) fn ceiling(&self, top: u16) -> u16 {
         self.limit.map_or(top, |(limit, _)| limit.min(top))
     }
 
-    /// The smallest size above what is proven that did not arrive.
+    /// The smallest size above the proven one that did not arrive.
     pub(super) fn failed(&self) -> Option<u16> {
         let above = |sizes: &BTreeMap<u16, u32>| sizes.range(self.above()..).next().map(|(size, _)| *size);
         [above(&self.suspected), above(&self.refuted)].into_iter().flatten().min()
     }
 
-    /// The smallest size that is refuted, above what is proven.
+    /// The smallest refuted size above the proven one.
     pub(super) fn refuted(&self) -> Option<u16> {
         self.refuted.range(self.above()..).next().map(|(size, _)| *size)
     }
 
-    /// On how many connections a size above what is proven was refuted.
+    /// The number of connections that refuted a size above the proven one.
     pub(super) fn refutations(&self) -> u32 {
         self.refuted.range(self.above()..).map(|(_, count)| count).sum()
     }
 
-    /// A size did not arrive on one connection and did on another, as where packets are lost.
+    /// Whether a size failed on one connection and passed on another, as on a path that loses packets.
     pub(super) fn loses(&self) -> bool {
         let below = |sizes: &BTreeMap<u16, u32>| sizes.range(..self.above()).next().is_some();
         below(&self.suspected) || below(&self.refuted)
     }
 
-    /// The size that arrives on some connections and fails on others.
+    /// The size that passes on some connections and fails on others.
     pub(super) fn contradicted(&self) -> Option<u16> {
         self.retracted.filter(|_| self.wavers)
     }
@@ -100,24 +102,24 @@ impl Evidence {
         self.proven.map_or(0, |proven| proven.saturating_add(1))
     }
 
-    /// Whether there is room between what arrived and what did not, of more than `precision` bytes.
+    /// Whether the gap between what passed and what failed is wider than `precision` bytes.
     pub(super) fn is_open(&self, base: u16, precision: u16) -> bool {
         self.open_end().is_some_and(|failed| failed.saturating_sub(self.floor(base)) > precision)
     }
 
-    /// The largest proven size, or `base` where nothing above that is proven.
+    /// The proven size, but at least `base`.
     pub(super) fn floor(&self, base: u16) -> u16 {
         self.proven.unwrap_or(base).max(base)
     }
 }
 
-/// The first train below `top`: close together where paths usually end.
+/// The sizes of the first train, up to `top`: close together where paths usually end.
 #[must_use]
 pub(super) fn ladder(top: u16, base: u16, hints: &[u16]) -> Vec<u16> {
     let steps = [420, 252, 124, 60, 28, 12, 4, 0].map(|step| top.saturating_sub(step));
     let mut sizes: Vec<u16> = steps.into_iter().filter(|size| *size > base).collect();
     for hint in hints.iter().copied().filter(|hint| (base + 1..top).contains(hint)) {
-        // A guess that fails is as good as any other size, so it takes the place of its neighbour.
+        // A hint costs no extra packet: it replaces the size next to it.
         let nearest = sizes.iter_mut().filter(|size| **size < top).min_by_key(|size| size.abs_diff(hint));
         match nearest {
             Some(size) => *size = hint,
@@ -132,7 +134,7 @@ pub(super) fn ladder(top: u16, base: u16, hints: &[u16]) -> Vec<u16> {
     sizes
 }
 
-/// Up to `count` sizes evenly between one that passes and one that does not, neither among them.
+/// Up to `count` evenly spaced sizes between one that passes and one that fails, both excluded.
 #[must_use]
 pub(super) fn spread(low: u16, high: u16, count: u16) -> Vec<u16> {
     let room = high.saturating_sub(low).saturating_sub(1);
@@ -146,8 +148,8 @@ pub(super) fn spread(low: u16, high: u16, count: u16) -> Vec<u16> {
     sizes
 }
 
-/// Up to seven sizes for the way down, between one that passes and one that does not. `guess` is a size at which the path may well
-/// end: it is tried together with its successor.
+/// Up to seven sizes for the direction down, between one that passes and one that fails. `guess` is a likely end of the
+/// path: it is tried together with the next larger size.
 #[must_use]
 pub(super) fn down_sizes(low: u16, high: u16, guess: Option<u16>) -> Vec<u16> {
     const WIDE: u16 = 300;
@@ -156,7 +158,7 @@ pub(super) fn down_sizes(low: u16, high: u16, guess: Option<u16>) -> Vec<u16> {
         let around = [guess, guess + 1].into_iter();
         around.chain(spread(low, guess, 1)).chain(spread(guess + 1, high, 4)).collect()
     } else if high - low > WIDE {
-        // Most paths end close below the link's MTU, and the others anywhere.
+        // Most paths end just below the link's MTU, the others anywhere.
         let close = [124, 60, 28, 12].into_iter().map(|step| high - step);
         close.chain(spread(low, high - 124, 3)).collect()
     } else {

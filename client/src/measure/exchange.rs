@@ -1,4 +1,4 @@
-//! The common part of all connections of a check: each connects, says hello, and reads the answer.
+//! The part that all connections of a check share: connect, send a hello, read the answer.
 
 use std::time::Duration;
 
@@ -13,24 +13,24 @@ pub(super) type Moment = Duration;
 /// How a connection is opened. Sizes are those of whole IP packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Opening {
-    /// The largest packet that the SYN announces: what comes down is no larger. `None` leaves it to the kernel.
+    /// The largest packet that the SYN announces; the server sends none larger. `None` leaves it to the kernel.
     pub(super) announced: Option<u16>,
-    /// The largest packet to be sent, where the server and the path MTU allow it. `None` leaves it to the kernel.
+    /// The largest packet to send, if the server and the path MTU allow it. `None` leaves it to the kernel.
     pub(super) sent: Option<u16>,
 }
 
-/// The result of a look at a connection.
+/// One observation of a connection.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
-    /// When it was.
+    /// The time of the observation.
     pub(super) now: Moment,
-    /// The kernel's numbers; the last known ones if the connection is gone.
+    /// The kernel's `TCP_INFO`; the last known one if the connection is gone.
     pub(super) info: TcpInfo,
-    /// The error that the connection met.
+    /// The pending error of the connection.
     pub(super) error: Option<Errno>,
-    /// The server has said that it sends no more.
+    /// The server has sent a FIN.
     pub(super) closed: bool,
-    /// How late this look may be: waiting takes this much longer.
+    /// By how much observations may be late on this machine. Every wait is this much longer.
     pub(super) slack: Duration,
 }
 
@@ -45,7 +45,7 @@ pub(super) enum Action {
     End,
 }
 
-/// The longest that is kept of what a server sends: a flight has 2 to 6 kB.
+/// Upper bound on the received bytes that are kept: a server's flight has 2 to 6 kB.
 const KEPT: usize = 64 << 10;
 
 /// The state of a connection.
@@ -57,26 +57,27 @@ pub(super) struct Exchange {
     pub(super) opened_at: Moment,
     /// When it was established.
     pub(super) connected_at: Option<Moment>,
-    /// When the hello was written, and how long that was.
+    /// When the hello was written, and its length.
     pub(super) hello_at: Option<Moment>,
     pub(super) hello_length: u64,
-    /// When the first and the latest bytes came.
+    /// When the first and the latest bytes arrived.
     pub(super) first_at: Option<Moment>,
     pub(super) latest_at: Option<Moment>,
-    /// The bytes that came.
+    /// The bytes that arrived.
     pub(super) received: Vec<u8>,
-    /// The error that ended it.
+    /// The error that ended the connection.
     pub(super) error: Option<Errno>,
-    /// The server has ended it in good order.
+    /// The server has closed the connection with a FIN.
     pub(super) closed: bool,
-    /// The latest that the kernel said.
+    /// The latest `TCP_INFO`.
     pub(super) info: TcpInfo,
-    /// When the latest look was.
+    /// The time of the latest observation.
     pub(super) seen_at: Moment,
 }
 
 impl Exchange {
-    /// Takes in a look, and what was read since the last one. `false` when there is nothing to do yet, or no more.
+    /// Takes in an observation, and the bytes that were read since the last one. `false` if the connection is not
+    /// established yet, or has failed.
     pub(super) fn take(&mut self, seen: &Seen, new: &[u8]) -> bool {
         self.seen_at = seen.now;
         if seen.error.is_none() || seen.info.state == ESTABLISHED {
@@ -102,13 +103,13 @@ impl Exchange {
         fixed_headers(self.ipv6) + timestamps
     }
 
-    /// The round trip that waiting is measured in: the usual one, or the shortest where there is no usual one yet.
+    /// The round trip by which waits are scaled: the smoothed one, or the shortest if there is no smoothed one yet.
     pub(super) fn rtt(&self) -> Duration {
         let shortest = if self.info.min_rtt == u32::MAX { 0 } else { self.info.min_rtt };
         Duration::from_micros(self.info.rtt.max(shortest).into())
     }
 
-    /// The shortest round trip, once there was one.
+    /// The shortest round trip, once one was measured.
     pub(super) fn min_rtt(&self) -> Option<Duration> {
         let micros = self.info.min_rtt;
         (self.connected_at.is_some() && micros != 0 && micros != u32::MAX).then(|| Duration::from_micros(micros.into()))
@@ -127,18 +128,18 @@ impl Exchange {
         is_whole(&self.received)
     }
 
-    /// The server ended it with a reset.
+    /// Whether the server ended the connection with a reset.
     pub(super) fn was_reset(&self) -> bool {
         self.error == Some(Errno::ECONNRESET) || self.error == Some(Errno::EPIPE)
     }
 
-    /// How long nothing has come since the hello or the latest bytes.
+    /// The time since the hello or the latest bytes.
     pub(super) fn quiet_for(&self) -> Duration {
         let since = self.hello_at.max(self.latest_at).unwrap_or(self.seen_at);
         self.seen_at.saturating_sub(since)
     }
 
-    /// The facts for the rest of the check.
+    /// The facts that the rest of the check needs.
     pub(super) fn contact(&self) -> Contact {
         let connected = self.connected_at.is_some();
         Contact {
@@ -155,14 +156,14 @@ impl Exchange {
     }
 }
 
-/// How a server was met.
+/// What a connection showed about the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Contact {
     /// TCP was established.
     pub(super) connected: bool,
     /// The error that ended it.
     pub(super) error: Option<Errno>,
-    /// How long it lived.
+    /// How long the connection lived.
     pub(super) ended_after: Duration,
     /// The answer.
     pub(super) answer: Answer,
@@ -172,7 +173,7 @@ pub(super) struct Contact {
     pub(super) was_reset: bool,
     /// The shortest round trip.
     pub(super) min_rtt: Option<Duration>,
-    /// The usual one.
+    /// The smoothed round trip.
     pub(super) rtt: Duration,
     /// From the hello to the first byte of the answer.
     pub(super) first_byte_after: Option<Duration>,

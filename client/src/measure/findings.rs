@@ -1,4 +1,4 @@
-//! The findings of a search about one path. Pure: outcomes of connections in, evidence out. Another server confirms
+//! The findings of a search about one path. Pure: outcomes of connections in, evidence out. A second server confirms
 //! the findings from the first one, or answers in its place.
 
 use std::time::Duration;
@@ -15,22 +15,22 @@ use super::run::{Outcome, Patience, Probe, Spent, Transport, run};
 use super::search::{STANDS_DOWN, STANDS_UP, SYN_PATIENCE};
 use super::up::{Up, UpEnding, UpOutcome};
 
-/// The objects to look at.
+/// The path that a search measures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Subject {
-    /// The family.
+    /// The family is IPv6.
     pub(super) ipv6: bool,
-    /// The server's name for the hello; none for an address.
+    /// The server's name for the hello; `None` for an address.
     pub(super) name: Option<String>,
     /// The largest size to try.
     pub(super) top: u16,
-    /// Sizes at which the path may well end: the MTUs of links on the way.
+    /// Sizes at which the path is likely to end: the MTUs of links on the way.
     pub(super) hints: Vec<u16>,
     /// The kernel begins with small packets: `net.ipv4.tcp_mtu_probing` is 2.
     pub(super) probing: bool,
 }
 
-/// The known facts.
+/// What is known about one path.
 #[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own, and all combinations occur")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Findings {
@@ -40,7 +40,7 @@ pub(super) struct Findings {
     pub(super) down: Evidence,
     /// A connection was established.
     pub(super) connected: bool,
-    /// How connections failed that were never established: the error and after how long, none for silence.
+    /// The connections that were never established: the error (`None` for silence), and after how long.
     pub(super) refusals: Vec<(Option<Errno>, Duration)>,
     /// TLS came back.
     pub(super) tls: bool,
@@ -52,47 +52,47 @@ pub(super) struct Findings {
     pub(super) hello_arrived: bool,
     /// Established connections that ended with a reset before anything came back.
     pub(super) resets: u32,
-    /// Whether a hello without the name was answered, where one with it was not.
+    /// Whether a hello without the name was answered, after one with it was not.
     pub(super) answers_without_name: Option<bool>,
-    /// Whether a large hello was answered, in packets that fit; and how many were tried.
+    /// Whether a large hello was answered, in packets of a size that passes, and how many were tried.
     pub(super) big_hello: Option<bool>,
     pub(super) big_hellos: u32,
-    /// Trains behind which nothing passed any more.
+    /// Trains behind which not even small packets passed.
     pub(super) cuts: u32,
-    /// The server came to send smaller packets by itself.
+    /// The server switched to smaller packets by itself.
     pub(super) healed: bool,
-    /// Segments sent again, of how many, on trains that arrived.
+    /// Retransmitted segments and all segments, of trains that arrived whole.
     pub(super) sent_again: u32,
     pub(super) sent: u32,
-    /// The least size that some connections end at while others carry more.
+    /// The smallest size at which some connections end while others carry more.
     pub(super) mixed: Option<u16>,
-    /// The result of a second server, if one was asked.
+    /// The result of the second server, if one was contacted.
     pub(super) second: Option<Second>,
-    /// The shortest and the longest round trip, and the longest wait for an answer.
+    /// The shortest and the longest round trip, and the longest wait for the first byte of an answer.
     pub(super) min_rtt: Option<Duration>,
     pub(super) rtt: Duration,
     pub(super) answers_after: Duration,
-    /// The shortest wait for an answer.
+    /// The shortest wait for the first byte of an answer.
     pub(super) answers_within: Option<Duration>,
-    /// The search ended for want of time, or of connections.
+    /// The search ran out of time or of connections.
     pub(super) cut_short: bool,
-    /// The connections and bytes that it took.
+    /// The connections and bytes that the search used.
     pub(super) spent: Spent,
-    /// How long it took.
+    /// The duration of the search.
     pub(super) took: Duration,
 }
 
-/// The result of a second server at the sizes where the first one's path ends.
+/// The result of a second server, at the sizes where the first one's path ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Second {
     /// It carried more, up or down.
     pub(super) more: bool,
-    /// It ends there too, in each direction that the first one does.
+    /// Its path ends there too, in each direction in which the first one's does.
     pub(super) same: bool,
 }
 
 impl Findings {
-    /// Takes in what became of a connection.
+    /// Takes in the outcome of a connection.
     pub(super) fn take(&mut self, subject: &Subject, outcome: &Outcome) {
         self.meet(outcome.contact());
         match outcome {
@@ -173,19 +173,19 @@ impl Findings {
         }
     }
 
-    /// Whether everything that could be tried up has arrived.
+    /// Whether the largest packet that could be tried up has arrived.
     pub(super) fn up_is_whole(&self, top: u16) -> bool {
         let ceiling = self.up.reported.map_or(top, |reported| reported.min(top)).min(self.up.ceiling(top));
         self.up.proven.is_some_and(|proven| proven >= ceiling)
     }
 
-    /// The same for the way down.
+    /// The same for the direction down.
     pub(super) fn down_is_whole(&self, top: u16) -> bool {
         self.down.proven.is_some_and(|proven| proven >= self.down.ceiling(top))
     }
 }
 
-/// Tries on another server the sizes where the first one's path ends.
+/// Tries the sizes where the first server's path ends on another server.
 pub(super) fn confirm<T: Transport>(
     transport: &mut T,
     subject: &Subject,
@@ -222,7 +222,7 @@ pub(super) fn confirm<T: Transport>(
     (Some(second), findings.spent)
 }
 
-/// Whether a server answers a small hello at all.
+/// Whether a server answers a small hello.
 pub(super) fn answers<T: Transport>(transport: &mut T, subject: &Subject) -> (bool, Spent) {
     let mut spent = Spent::default();
     let hello = || {

@@ -1,7 +1,7 @@
-//! A TLS `ClientHello` (RFC 8446, section 4.1.2), made by hand. It asks a server for its certificates and needs no cryptography:
-//! nothing that comes back is decrypted, trusted or kept.
+//! A TLS `ClientHello` (RFC 8446, section 4.1.2), built by hand. It makes a server send its certificates and needs no
+//! cryptography: nothing that comes back is decrypted, trusted or kept.
 
-/// `x25519` and `secp256r1`, and no hybrid group: those would make every hello larger than a packet.
+/// `x25519` and `secp256r1`. No hybrid group: its key share would make every hello larger than a packet.
 const GROUPS: [u8; 4] = [0x00, 0x1d, 0x00, 0x17];
 
 /// ECDSA and RSA with SHA-256 to SHA-512, as browsers offer them.
@@ -28,7 +28,7 @@ pub(super) fn hello(name: Option<&str>, padding: u16) -> Vec<u8> {
     extension(&mut extensions, 43, &[4, 3, 4, 3, 3]);
     extension(&mut extensions, 45, &[1, 1]);
     extension(&mut extensions, 23, &[]);
-    // A stapled OCSP answer only makes the server's flight longer.
+    // The request for a stapled OCSP answer only makes the server's flight longer.
     extension(&mut extensions, 5, &[1, 0, 0, 0, 0]);
     extension(&mut extensions, 51, &prefixed(&[&[0, 0x1d], prefixed(&random(32)).as_slice()].concat()));
     if padding > 0 {
@@ -51,24 +51,24 @@ fn extension(to: &mut Vec<u8>, kind: u16, body: &[u8]) {
     to.extend(prefixed(body));
 }
 
-/// With its length in two bytes before it.
+/// The bytes, after their length in two bytes.
 fn prefixed(bytes: &[u8]) -> Vec<u8> {
     [&length(bytes), bytes].concat()
 }
 
-/// Nothing here comes near 64 kB.
+/// A length in two bytes. Everything here is far below 64 kB.
 fn length(bytes: &[u8]) -> [u8; 2] {
     u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_be_bytes()
 }
 
-/// Bytes that no two connections share. They protect nothing, so they need not be hard to guess.
+/// Random bytes that differ between connections. They protect nothing, so they may be predictable.
 fn random(count: usize) -> Vec<u8> {
     let mut bytes = vec![0; count];
     fastrand::fill(&mut bytes);
     bytes
 }
 
-/// The answer of a server so far, as far as it can be told without a key.
+/// The answer of a server so far, as far as it shows without a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Answer {
     /// Nothing yet.
@@ -82,7 +82,7 @@ pub(super) enum Answer {
     NotTls,
 }
 
-/// The first bytes tell which it is.
+/// The kind of an answer, by its first bytes.
 #[must_use]
 pub(super) fn answer(received: &[u8]) -> Answer {
     match received {
@@ -93,8 +93,8 @@ pub(super) fn answer(received: &[u8]) -> Answer {
     }
 }
 
-/// Whether the server's flight is there to its end: whole records, and a last one that ends a flight. For TLS 1.3, whose
-/// records are encrypted, at least as many bytes as any certificate has.
+/// Whether the server's flight is complete: whole records, the last of which ends a flight. TLS 1.3 encrypts its
+/// records, so there at least as many bytes as any certificate has must have arrived.
 #[must_use]
 pub(super) fn is_whole(received: &[u8]) -> bool {
     const SMALLEST_ENCRYPTED: usize = 300;
@@ -109,7 +109,7 @@ pub(super) fn is_whole(received: &[u8]) -> bool {
     if !rest.is_empty() || received.is_empty() {
         return false;
     }
-    // TLS 1.2 ends with ServerHelloDone, which is empty.
+    // The flight of TLS 1.2 ends with `ServerHelloDone`, which is empty.
     alert || encrypted >= SMALLEST_ENCRYPTED || (encrypted == 0 && received.ends_with(&[14, 0, 0, 0]))
 }
 

@@ -1,7 +1,8 @@
-//! The memory of measurements, by network: `paths.json` in the state folder.
+//! Remembered measurements, by network: `paths.json` in the state folder.
 //!
-//! A network is kept as hashes with a salt of the file's own, of the link, the router and the router's network card: whoever reads the file
-//! can tell two networks apart, and name neither. Names of servers, addresses and links are not kept.
+//! A network is kept as hashes of the link, the router and the router's MAC address, with a salt of the file's own. A
+//! reader of the file can tell two networks apart, but cannot name them. Names of servers, addresses and links are not
+//! kept.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -20,13 +21,13 @@ use crate::kernel::{Gateway, gateways};
 
 const FILE: &str = "paths.json";
 
-/// How long a measurement counts: paths change.
+/// How long a measurement stays valid: paths change.
 const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How many are kept.
+/// The number of measurements that are kept.
 const MOST: usize = 64;
 
-/// Everything that is kept.
+/// The content of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Memory {
@@ -43,24 +44,25 @@ pub struct Remembered {
     at: u64,
     /// The verdict.
     pub verdict: Code,
-    /// The cure that it needs.
+    /// The cure that the path needs.
     pub remedy: Remedy,
-    /// It was measured from within the services' network as well.
+    /// It was also measured from within the services' network.
     pub from_network: bool,
 }
 
-/// A network, as hashes.
+/// A network, as salted hashes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fingerprint {
     link: String,
     gateways: String,
-    /// None while the kernel does not know the routers' network cards.
+    /// `None` as long as the kernel does not know the routers' MAC addresses.
     hardware: Option<String>,
 }
 
 impl Fingerprint {
-    /// Whether both are of one network. The router's network card decides; without it, its address.
+    /// Whether both are the same network. The router's MAC address decides, or its IP address if the MAC address is
+    /// unknown.
     fn is_of(&self, other: &Self) -> bool {
         let same_router = match (&self.hardware, &other.hardware) {
             (Some(one), Some(other)) => one == other,
@@ -70,16 +72,16 @@ impl Fingerprint {
     }
 }
 
-/// The remembered measurement of the link, in the network that it is in now.
+/// The remembered measurement of a link, in the network that it is in now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
     /// The link's name.
     pub link: String,
     /// The verdict.
     pub verdict: Code,
-    /// The cure that it needs.
+    /// The cure that the path needs.
     pub remedy: Remedy,
-    /// It was measured from within the services' network as well.
+    /// It was also measured from within the services' network.
     pub from_network: bool,
     /// How long ago it was measured.
     pub age: Duration,
@@ -106,7 +108,7 @@ impl fmt::Display for Elsewhere {
 }
 
 impl Memory {
-    /// The memory in a folder; empty where there is no file, or one that is not trusted.
+    /// The measurements kept in a folder; empty if there is no file, or one that cannot be trusted.
     #[must_use]
     pub fn load(folder: Option<&Path>) -> Self {
         let text = folder.and_then(|folder| file::read(&folder.join(FILE), Links::Refused, Owner::Alone).ok());
@@ -129,7 +131,7 @@ impl Memory {
         }
     }
 
-    /// The latest measurement of a link in the network of these routers, unless that is too long ago.
+    /// The latest measurement of a link in the network of these routers, if it is still valid.
     #[must_use]
     pub fn known(&self, link: &str, gateways: &[Gateway], now: SystemTime) -> Option<Known> {
         let here = self.fingerprint(link, gateways);
@@ -139,7 +141,7 @@ impl Memory {
         Some(Known { link: link.to_owned(), verdict, remedy, from_network, age })
     }
 
-    /// How long ago the value that a link is clamped to was measured, if that was on other networks only.
+    /// How long ago the value of a link's clamp was measured, if that was on other networks only.
     #[must_use]
     pub fn elsewhere(&self, link: &str, clamped_to: u32, gateways: &[Gateway], now: SystemTime) -> Option<Duration> {
         let here = self.fingerprint(link, gateways);
@@ -150,14 +152,15 @@ impl Memory {
             };
             path.network.link == here.link && fixed == Some(clamped_to)
         };
-        // Behind the clamp nothing can be measured that it would not allow.
+        // A measurement behind the clamp shows only what the clamp allows, so `clamped` does not count as one of this
+        // network.
         if self.paths.iter().any(|path| path.network.is_of(&here) && path.verdict != Code::Clamped) {
             return None;
         }
         age(self.paths.iter().rfind(is_value)?.at, now)
     }
 
-    /// The value of a fixed clamp on a link, and how long ago it was measured, if that was on other networks only.
+    /// The fixed clamp of a link, and how long ago its value was measured, if that was on other networks only.
     #[must_use]
     pub fn of_elsewhere(
         &self,
@@ -172,7 +175,7 @@ impl Memory {
         Some(Elsewhere { link: link.to_owned(), mtu, age, cure: fixed_clamp_command(egress, "auto") })
     }
 
-    /// Takes in a measurement, in place of an older one of the same network.
+    /// Adds a measurement, and removes an older one of the same network.
     fn take(&mut self, link: &str, gateways: &[Gateway], report: &Report, now: SystemTime) {
         let network = self.fingerprint(link, gateways);
         let earlier = self.paths.iter().rfind(|path| path.network.is_of(&network)).cloned();
@@ -186,7 +189,8 @@ impl Memory {
     }
 }
 
-/// The verdict and the remedy to keep. Behind a clamp every path looks as wide as the clamp: what was measured without it stands.
+/// The verdict and the remedy to keep. Behind a clamp every path looks as wide as the clamp, so an earlier result
+/// without it stays.
 fn judged(report: &Report, link: &str, earlier: Option<Remembered>) -> (Code, Remedy) {
     let is_clamped = report.places.iter().flat_map(|place| &place.paths).any(|path| path.verdict == Code::Clamped);
     match (remedy(report, link), earlier) {
@@ -202,7 +206,7 @@ fn age(at: u64, now: SystemTime) -> Option<Duration> {
     now.duration_since(UNIX_EPOCH + Duration::from_secs(at)).ok()
 }
 
-/// Keeps what a check has found, if it has measured anything. Where that cannot be kept, it is measured again another time.
+/// Keeps the result of a check that measured anything. If it cannot be kept, a later command measures again.
 pub fn remember(folder: Option<&Path>, report: &Report) {
     let Some((folder, link)) = folder.zip(link_of(report)) else { return };
     if remedy(report, &link.name) == Remedy::NotMeasured {
@@ -217,7 +221,7 @@ pub fn remember(folder: Option<&Path>, report: &Report) {
     }
     memory.take(&link.name, &gateways(&link.name), report, SystemTime::now());
     if let Ok(text) = serde_json::to_string_pretty(&memory) {
-        // Without it, the next command measures again.
+        // If this fails, the next command measures again.
         let _ = file::put(&path, &text, true);
     }
 }
@@ -228,13 +232,12 @@ pub fn link_of(report: &Report) -> Option<&Link> {
     report.places.first()?.link.as_ref()
 }
 
-/// A salt that keeps the hashes of one file from being compared with those of another. It need not be secret from its
-/// owner.
+/// A salt, so that hashes of two files cannot be compared. It need not be secret from the file's owner.
 fn salt() -> String {
     format!("{:032x}{:032x}", fastrand::u128(..), fastrand::u128(..))
 }
 
-/// A span of time as people say it: minutes, hours or days.
+/// A time span in minutes, hours or days.
 #[must_use]
 pub fn ago(age: Duration) -> String {
     let minutes = age.as_secs() / 60;
@@ -269,7 +272,7 @@ mod tests {
         UNIX_EPOCH + NOW + Duration::from_secs(later)
     }
 
-    /// 1300, measured in the network of this router.
+    /// A value of 1300, measured in the network of this router.
     fn measured(gateways: &[Gateway]) -> Memory {
         let mut memory = Memory { salt: "salt".to_owned(), paths: Vec::new() };
         memory.take("wg0", gateways, &narrow(1300), at(0));
@@ -290,7 +293,7 @@ mod tests {
     #[test]
     fn another_router_is_another_network_and_its_value_is_of_elsewhere() {
         let memory = measured(&router("192.0.2.1", Some("52:54:00:00:00:01")));
-        // The usual address of routers, and another router.
+        // A router with the same address and another MAC address, and one with another address.
         for other in [router("192.0.2.1", Some("52:54:00:00:00:02")), router("192.0.2.254", None)] {
             assert_eq!(memory.known("wg0", &other, at(300)), None);
             assert_eq!(memory.elsewhere("wg0", 1300, &other, at(300)), Some(Duration::from_secs(300)));

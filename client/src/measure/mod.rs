@@ -1,13 +1,13 @@
-//! Measuring what a path really carries, in each direction, without a right: `airpods net check`.
+//! Measures what a path carries in each direction, without any privilege: `airpods net check`.
 //!
 //! Configuration gives only a guess about a path; packets show the truth. So a check watches ordinary TCP connections
-//! through `TCP_INFO`, to a server that the user has anyway. They carry trains of packets up ([`up`]) and segments of
-//! chosen sizes down ([`down`]). [`search`] decides which sizes come next, [`verdict`] what it means. All of that is
-//! pure, and runs in tests on a simulated path in virtual time; [`socket`] is the thin part that is real.
-//! docs/measuring.md tells the whole of it.
+//! through `TCP_INFO`, to a server that the user contacts anyway. They carry trains of packets up ([`up`]) and segments
+//! of chosen sizes down ([`down`]). [`search`] decides which sizes come next, and [`verdict`] decides what the result
+//! means. All of that is pure, and tests run it on a simulated path in virtual time. [`socket`] is the thin part that
+//! touches the kernel. docs/measuring.md explains the whole.
 //!
-//! **The truth rule**: what is reported as proven was carried. It was sent once, as one packet, while the kernel's path MTU allowed its
-//! size, and it was acknowledged.
+//! **The truth rule**: a size that is reported as proven was carried. A packet of that size was sent once and whole,
+//! while the kernel's path MTU allowed it, and it was acknowledged.
 
 mod down;
 mod evidence;
@@ -51,26 +51,26 @@ use path::{Job, Server, measure, unresolved};
 use places::from_network;
 use report::{Family, Link, PathReport, PlaceReport, conclude, nameless};
 
-/// How long a whole check may take.
+/// Time limit of a whole check.
 pub const LIMIT: Duration = Duration::from_secs(12);
 
-/// The subject of the check.
+/// What a check measures, and from where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The servers to measure with: the first one measures, the second one confirms.
     pub targets: Vec<Target>,
-    /// Where packets are sent from, beside the host.
+    /// Where packets are sent from, in addition to the host.
     pub places: Places,
     /// Make plain transfers as well.
     pub proof: bool,
-    /// Why the way to these servers cannot be measured, though they could be asked.
+    /// Why the path to these servers cannot be measured, though they could be contacted.
     pub unmeasurable: Option<String>,
 }
 
-/// The observer of a check's progress: the family and the stage.
+/// Called with the progress of a check: the family and the stage.
 pub type Tell = Arc<dyn Fn(Family, Stage) + Send + Sync>;
 
-/// Ends the threads that measure, when whoever waits for them does so no longer.
+/// Stops the measuring threads when dropped, that is, when the caller no longer waits for them.
 struct Stop(Arc<AtomicBool>);
 
 impl Drop for Stop {
@@ -108,7 +108,7 @@ pub async fn check(plan: &Plan, tell: Tell) -> Report {
 /// The servers of each family, in the order of the targets.
 type Servers = BTreeMap<Family, Vec<Server>>;
 
-/// Looks up two names; only when neither has an address is that what is wrong.
+/// Resolves up to two names. Fails only if no name has an address.
 async fn resolve(targets: &[Target]) -> Result<Servers, (Option<&Target>, Code, String)> {
     let mut servers = Servers::new();
     let mut failed = (None, Code::NotMeasured, "there is no server to ask".to_owned());
@@ -143,7 +143,7 @@ fn add(servers: &mut Servers, target: &Target, addresses: &[SocketAddr]) {
             servers.entry(family).or_default().push(Server { host: target.host.clone(), name, addresses });
         }
     }
-    // A family that no route leads out by is not used by anybody.
+    // A family without a route is left out, unless no family has one.
     let used = |servers: &Vec<Server>| {
         servers.iter().any(|server| server.addresses.iter().any(|address| !matches!(egress(address.ip()), Ok(None))))
     };
@@ -157,7 +157,7 @@ fn link_to(servers: &Servers) -> Option<Link> {
     egress(address.ip()).ok().flatten().as_ref().map(link)
 }
 
-/// The value that the helper clamps a link to, where it runs and the value is a fixed one.
+/// The value of the helper's clamp on a link, if the helper runs and the value is fixed.
 async fn fixed_clamp(link: &str) -> Option<u16> {
     let status = status_if_running().await?;
     let clamp = status.clamps.iter().find(|clamp| clamp.link == link)?;
@@ -170,6 +170,7 @@ fn link(egress: &Egress) -> Link {
 
 /// The jobs of a place, one for each family.
 fn jobs(plan: &Plan, servers: &Servers, begun: Instant) -> Vec<Job> {
+    // A place that comes late still gets four seconds, even beyond the limit.
     let left = LIMIT.saturating_sub(begun.elapsed()).max(Duration::from_secs(4));
     let job = |(family, servers): (&Family, &Vec<Server>)| {
         let mut servers = servers.iter();
@@ -189,7 +190,8 @@ fn jobs(plan: &Plan, servers: &Servers, begun: Instant) -> Vec<Job> {
     servers.iter().filter_map(job).collect()
 }
 
-/// Measures from the host, families side by side. Where the first server is of no use, the second one takes its place.
+/// Measures from the host, families side by side. If the first server gives no usable result, the second one takes its
+/// place.
 async fn from_host(
     plan: &Plan,
     servers: &Servers,
@@ -217,7 +219,7 @@ async fn from_host(
     paths
 }
 
-/// A family that leads nowhere, beside one that works, is what is wrong.
+/// If IPv4 works and IPv6 leads nowhere, the verdict on IPv6 is `ipv6-dead`, not a filtered port.
 fn tell_the_families_apart(paths: &mut [PathReport]) {
     let works = |path: &PathReport| path.family == Family::Ipv4 && path.up.proven.is_some();
     if paths.iter().any(works) {
@@ -248,14 +250,14 @@ async fn run_jobs(jobs: Vec<Job>, tell: &Tell) -> Vec<PathReport> {
     paths
 }
 
-/// The present trial, for people who wait.
+/// The current stage of a check, shown as progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// The first connections.
     First(u16),
-    /// Closing in on where the path ends.
+    /// Narrowing down where the path ends: the gap that is left, up and down.
     Between(Option<(u16, u16)>, Option<(u16, u16)>),
-    /// Trying the size above again and again.
+    /// Trying the next larger size repeatedly, up and down; if there is none, a large hello.
     Boundary(Option<u16>, Option<u16>),
     /// Trying the same on another server.
     Confirming,
@@ -264,7 +266,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// Whether packets were missed by now.
+    /// Whether packets have gone missing by now.
     #[must_use]
     pub fn is_after_a_miss(self) -> bool {
         match self {

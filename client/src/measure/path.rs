@@ -1,4 +1,4 @@
-//! One path measured by this process, wherever it stands: the host, or a container's network that it has entered.
+//! Measures one path from the network of this process: the host's, or a container's that it has entered.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -19,25 +19,25 @@ use super::verdict::{Circumstances, Code, FromHost, direction, judge, narrow, va
 use super::{Stage, quic};
 use crate::egress::egress;
 
-/// The measurement to make. It is handed to the process that enters a container's network.
+/// The measurement to make. A process that enters a container's network reads it as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Job {
     pub(super) family: Family,
     /// The server that sizes are measured with.
     pub(super) server: Server,
-    /// Another one, which only confirms.
+    /// A second server, which only confirms.
     pub(super) second: Option<Server>,
-    /// Sizes at which the path may well end.
+    /// Sizes at which the path is likely to end.
     pub(super) hints: Vec<u16>,
     /// Make plain transfers as well.
     pub(super) proof: bool,
-    /// Make nothing but plain transfers: a program of the host opens the connections, so sizes show nothing.
+    /// Make only plain transfers: a program of the host opens the connections, so sizes inside show nothing.
     pub(super) transfers_only: bool,
     /// Try UDP as well.
     pub(super) udp: bool,
     /// The value that the helper clamps the link to, if it is a fixed one.
     pub(super) clamped: Option<u16>,
-    /// The time that there is.
+    /// The time limit.
     pub(super) milliseconds: u64,
     /// The host's own measurement, for a container's network.
     pub(super) from_host: Option<FromHost>,
@@ -47,15 +47,15 @@ pub(super) struct Job {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Server {
     pub(super) host: String,
-    /// The name for a hello.
+    /// The server name (SNI) for the hello; `None` for an address.
     pub(super) name: Option<String>,
     pub(super) addresses: Vec<SocketAddr>,
 }
 
-/// The largest packet that is tried: beyond an Ethernet's, no public path is to be expected.
+/// The largest packet to try: no public path is expected to carry more than Ethernet's 1500 bytes.
 const LARGEST: u32 = 1500;
 
-/// An address of the server, and what the kernel knows about it.
+/// An address of the server, and the MTUs that the kernel knows for it.
 struct Choice {
     to: SocketAddr,
     link_mtu: Option<u32>,
@@ -85,6 +85,7 @@ pub(super) fn measure(job: &Job, stop: &AtomicBool, tell: &(dyn Fn(Stage) + Sync
         ..Circumstances::default()
     };
     let whole = Duration::from_millis(job.milliseconds);
+    // The search opens no connection in the last 2.5 s, so that each has time to be judged.
     let budget =
         Budget { end: whole, last_begin: whole.saturating_sub(Duration::from_millis(2500)), ..Budget::default() };
     let mut sockets = Sockets::new(choice.to, begun, stop);
@@ -105,7 +106,7 @@ pub(super) fn measure(job: &Job, stop: &AtomicBool, tell: &(dyn Fn(Stage) + Sync
         None
     };
     let transfers = (job.proof && findings.connected && left > LIMIT).then(|| {
-        // A filter that drops large hellos would say nothing about sizes.
+        // If a filter drops large hellos, a padded transfer would fail for that reason and show nothing about sizes.
         tell(Stage::Transfers);
         let padding = if findings.big_hello == Some(false) { 0 } else { PADDING };
         let made = transfer(&mut sockets, subject.ipv6, subject.name.as_deref(), padding, &mut findings.spent);
@@ -133,7 +134,7 @@ fn report(
         }
     }
     if !findings.tls {
-        // A server that says nothing does not show that packets vanish.
+        // A server that sends nothing does not show that packets vanish.
         down.failed = None;
     }
     PathReport {
@@ -156,7 +157,7 @@ fn report(
     }
 }
 
-/// Where TCP is well, UDP may still not be.
+/// If TCP is fine, UDP may still not be.
 fn with_udp(code: Code, udp: Option<Udp>, from_host: Option<FromHost>) -> Code {
     match (code, udp) {
         (Code::Fine, Some(udp)) if udp.failed.is_some() => Code::UdpNarrow,
@@ -193,7 +194,8 @@ fn only_transfers(job: &Job, subject: &Subject, sockets: &mut Sockets<'_>, begun
     }
 }
 
-/// Whether somebody else answers, where this server does not; whether another server's path ends there as well, where this one's does.
+/// Contacts the second server. If the first one is silent, it shows whether any server answers; if the path is narrow,
+/// whether it ends there as well. Also finds out whether a firewall of this host is the cause.
 fn ask_others(
     job: &Job,
     subject: &Subject,
@@ -230,7 +232,7 @@ fn ask_others(
     }
 }
 
-/// The address whose path MTU the kernel has not learnt, else the first. `None` if there is no address.
+/// The address for which the kernel has learnt no smaller path MTU, or else the first. `None` if there is no address.
 fn choose(server: &Server) -> Option<Choice> {
     let mut first = None;
     for to in server.addresses.iter().take(2) {
@@ -247,7 +249,7 @@ fn choose(server: &Server) -> Option<Choice> {
     first
 }
 
-/// A UDP socket on its way to an address. Nothing is sent.
+/// A UDP socket connected to an address. Nothing is sent.
 pub(super) fn towards(to: SocketAddr) -> io::Result<UdpSocket> {
     let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0))?;
@@ -255,7 +257,7 @@ pub(super) fn towards(to: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// The path MTU that the kernel goes by (`IP_MTU` in ip(7)), or why no route leads there.
+/// The path MTU that the kernel uses (`IP_MTU` in ip(7)), or why no route leads there.
 fn known_mtu(to: SocketAddr) -> Result<u32, Errno> {
     let errno = |error: io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO));
     let socket = towards(to).map_err(errno)?;
@@ -267,19 +269,20 @@ fn is_probing() -> bool {
     std::fs::read_to_string("/proc/sys/net/ipv4/tcp_mtu_probing").is_ok_and(|text| text.trim() == "2")
 }
 
-/// How often a connection is tried: other programs may send something at the same moment.
+/// How often a connection is tried: another program may send a packet over the link at the same moment.
 const TRIES: u32 = 5;
 
-/// How long an answer of this host's own may take.
+/// Time for an answer that this host itself gives.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Whether a rule of this host drops what is sent: the kernel tells the sender of a UDP packet, and not TCP.
+/// Whether a rule of this host drops what is sent: the kernel reports that to the sender of a UDP packet (`EPERM`), but
+/// not to TCP.
 pub(super) fn drops(to: SocketAddr) -> bool {
     let refused = |error: io::Error| matches!(error.kind(), ErrorKind::PermissionDenied);
     towards(to).is_ok_and(|socket| socket.send(&[0; 12]).is_err_and(refused))
 }
 
-/// Whether connections are refused though nothing leaves by the link: whoever refuses is this host.
+/// Whether connections are refused although no packet leaves by the link: then this host refuses them.
 pub(super) fn rejects(to: SocketAddr, link: &str) -> bool {
     (0..TRIES).any(|_| {
         let before = sent(link);
@@ -288,12 +291,12 @@ pub(super) fn rejects(to: SocketAddr, link: &str) -> bool {
     })
 }
 
-/// The packets that a link has sent, in the network of the calling thread.
+/// The number of packets that a link has sent, in the network of the calling thread.
 fn sent(link: &str) -> Option<u64> {
     packets(&fs::read_to_string("/proc/thread-self/net/dev").ok()?, link)
 }
 
-/// Reads it off the table of proc(5): eight counters of what was received, then those of what was sent, bytes first.
+/// Reads that number from the table in proc(5): eight counters of received data, then those of sent data, bytes first.
 fn packets(table: &str, link: &str) -> Option<u64> {
     let counters = table.lines().find_map(|line| line.trim_start().strip_prefix(link)?.strip_prefix(':'))?;
     counters.split_ascii_whitespace().nth(9)?.parse().ok()

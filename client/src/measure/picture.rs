@@ -1,4 +1,4 @@
-//! A check as a picture for people: each place, each direction, where it stops, and what follows.
+//! Draws a report for the terminal: each place, each direction, where it ends, and the verdict.
 
 use std::fmt::Write;
 
@@ -15,10 +15,10 @@ pub struct Line {
     pub tone: Tone,
 }
 
-/// Cells of a bar.
+/// Width of a bar, in characters.
 const BAR: u32 = 24;
 
-/// The whole picture.
+/// The whole drawing.
 #[must_use]
 pub fn lines(report: &Report) -> Vec<Line> {
     let mut lines: Vec<Line> = report.places.iter().flat_map(place).collect();
@@ -101,7 +101,7 @@ fn direction(name: &str, direction: &Direction, top: u16) -> Line {
         };
     };
     let filled = (u32::from(proven) * BAR).checked_div(u32::from(top)).unwrap_or(BAR).min(BAR);
-    // A path that is a little narrower than the link is not a full bar.
+    // The bar of a path that is slightly narrower than the link is not full.
     let filled = if proven < top { filled.min(BAR - 1) } else { filled };
     let bar = format!("{}{}", "=".repeat(filled as usize), ".".repeat((BAR - filled) as usize));
     let mut text = format!("    {name:4}  {bar}  {proven} of {top} pass");

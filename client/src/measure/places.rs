@@ -1,5 +1,5 @@
-//! Where packets are sent from: the host, and the networks of services that run. A container's network is entered for it,
-//! see [`crate::inside`], and the host's measurement tells more about what was measured there.
+//! The places that packets are sent from: the host, and the networks of running services. A process enters the
+//! container's network (see [`crate::inside`]). The host's measurement helps to judge what it finds there.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -23,22 +23,22 @@ pub struct Place {
     pub name: String,
     /// The services on it.
     pub services: Vec<String>,
-    /// How their packets get to the host's routing.
+    /// How their packets reach the host's routing.
     pub route: EgressPath,
-    /// A process in the network.
+    /// The pid of a process in the network.
     pub pid: u32,
 }
 
-/// The places of services: those on the host's network, and each further network once.
+/// The places of services: those on the host's network, and each other network once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Places {
     /// The services on the host's own network.
     pub host: Vec<String>,
-    /// The others.
+    /// The other networks.
     pub networks: Vec<Place>,
 }
 
-/// Looks where the services are; `services` are those that are asked about.
+/// Finds out where the services run; `services` are the ones to measure for.
 ///
 /// # Errors
 /// podman's.
@@ -57,9 +57,9 @@ pub async fn places(
             continue;
         }
         let container = container_made_for(name.as_str(), Some(service.container.as_str()), &containers);
-        // Where nothing runs nothing can be measured, and nothing hangs.
+        // Without a running container nothing can be measured, and no transfer hangs.
         let Some(pid) = pid_of(podman, container).await else { continue };
-        // Containers on one network share its way; a pod's share even the namespace.
+        // Containers on one network share its path; those of a pod even share the namespace.
         match places.networks.first_mut() {
             Some(place) => place.services.push(name.to_string()),
             None => places.networks.push(Place {
@@ -70,22 +70,22 @@ pub async fn places(
             }),
         }
     }
-    // Nothing leads out of these, or past the host's routing.
+    // An `internal` network has no path that could be measured.
     places.networks.retain(|place| !matches!(place.route.passage, NetworkPath::None));
     Ok(places)
 }
 
-/// The first process of a container that runs in a network of its own.
+/// The pid of a running container that has its own network namespace.
 async fn pid_of(podman: &impl Podman, container: Option<&Container>) -> Option<u32> {
     let container = container.filter(|container| container.state == ContainerState::Running)?;
     let pid = podman.inspect_container(&container.name).await.ok()?.pid?;
-    // One that shares our own network is no other place. Where we may not look, it is.
+    // A container on the host's network is no further place. If its namespace cannot be read, it counts as one.
     let namespace = |process: &str| std::fs::metadata(format!("/proc/{process}/ns/net")).ok().map(|file| file.ino());
     let own = namespace("self");
     (namespace(&pid.to_string()).is_none_or(|other| Some(other) != own)).then_some(pid)
 }
 
-/// The part of the host's measurement that a container's needs.
+/// The host's measurement, as far as judging a container's needs it.
 fn told(paths: &[PathReport], family: Family) -> Option<FromHost> {
     let path = paths.iter().rfind(|path| path.family == family)?;
     Some(FromHost {
@@ -98,7 +98,7 @@ fn told(paths: &[PathReport], family: Family) -> Option<FromHost> {
     })
 }
 
-/// Measures from within a network, or judges it by what was measured from the host.
+/// Measures from within a network. If it cannot be entered, the host's measurement is used.
 pub(super) async fn from_network(
     plan: &Plan,
     place: &Place,
@@ -143,7 +143,7 @@ fn opens_for_it(backend: RootlessBackend) -> String {
     format!("{} opens the connections on the host, so the host's measurement is theirs", backend.as_str())
 }
 
-/// The sizes of the host's measurement, for a place whose connections the host makes.
+/// Copies the sizes of the host's measurement, for a place whose connections a program of the host opens.
 fn borrow(report: &mut PlaceReport, host: &PlaceReport) {
     for path in &mut report.paths {
         let Some(known) = host.paths.iter().rfind(|known| known.family == path.family) else { continue };
@@ -159,7 +159,7 @@ fn borrow(report: &mut PlaceReport, host: &PlaceReport) {
     }
 }
 
-/// The outcome for a network that could not be entered, inferred from the host's measurement and marked as that.
+/// The report for a network that could not be entered: inferred from the host's measurement, and marked as inferred.
 fn judged_from_host(mut report: PlaceReport, place: &Place, host: &PlaceReport) -> PlaceReport {
     let helped = matches!(place.route.verdict, Verdict::ClampHelps | Verdict::NarrowLink);
     report.paths.clone_from(&host.paths);
@@ -178,28 +178,29 @@ fn judged_from_host(mut report: PlaceReport, place: &Place, host: &PlaceReport) 
     report
 }
 
-/// The name of the hidden command that does it.
+/// The name of the hidden command that measures in a container's network.
 pub const COMMAND: &str = "measure-inside";
 
-/// How long that process may take: what it measures ends in time, and a machine may be slow.
+/// Time limit of that process: the measurement itself ends in time, but the machine may be slow.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The longest list of jobs that is read: two families with two servers each have 1 kB.
+/// Upper bound on the list of jobs, in bytes: two families with two servers each have 1 kB.
 const JOBS: u64 = 64 << 10;
 
-/// Measures from within the network of the process `pid`, by a process of our own.
+/// Measures from within the network of the process `pid`, in a process of airpods that enters it.
 ///
 /// # Errors
-/// Where that may not be entered.
+/// The network may not be entered, or the process fails.
 pub(super) async fn measure_inside(pid: u32, jobs: &[Job]) -> io::Result<Vec<PathReport>> {
     let answer = inside::run(COMMAND, pid, &serde_json::to_vec(jobs)?, PATIENCE).await?;
     serde_json::from_slice(&answer).map_err(io::Error::other)
 }
 
-/// Enters the network of the process `pid` for good, reads jobs from standard input and measures them side by side.
+/// Enters the network of the process `pid`, reads jobs from standard input and measures them side by side. The process
+/// cannot leave that network again.
 ///
 /// # Errors
-/// The kernel's, mostly that this user may not.
+/// The kernel's, mostly that this user may not enter.
 pub fn enter_and_measure(pid: u32) -> io::Result<Vec<PathReport>> {
     let jobs: Vec<Job> = serde_json::from_reader(io::Read::take(io::stdin().lock(), JOBS)).map_err(io::Error::other)?;
     inside::enter(pid, inside::NETWORK)?;
@@ -208,7 +209,7 @@ pub fn enter_and_measure(pid: u32) -> io::Result<Vec<PathReport>> {
 
 fn measure_all(jobs: &[Job]) -> Vec<PathReport> {
     let stop = AtomicBool::new(false);
-    // Threads that are started now are in there as well.
+    // Threads that start after `enter` are in that network, too.
     std::thread::scope(|scope| {
         let started: Vec<_> = jobs.iter().map(|job| scope.spawn(|| measure(job, &stop, &|_| {}))).collect();
         started.into_iter().filter_map(|thread| thread.join().ok()).collect()

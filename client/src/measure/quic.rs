@@ -1,7 +1,7 @@
-//! The packet sizes that UDP lets through to a server that speaks QUIC. Each packet has a version that no server knows,
-//! and is answered with the versions that the server does know (RFC 9000, section 6). That needs no cryptography and
-//! leaves no state behind. A server that does not speak QUIC is silent, so silence is not known to be the network's
-//! fault.
+//! Measures which packet sizes UDP carries to a server that speaks QUIC. Each packet has a version that no server
+//! supports. The server answers with the versions that it does support (RFC 9000, section 6). That needs no
+//! cryptography and leaves no state behind. A server without QUIC is silent, so silence does not show a fault of the
+//! network.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,17 +14,17 @@ use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mt
 use super::evidence::ladder;
 use super::report::Udp;
 
-/// A version that is reserved for this (RFC 9000, section 15).
+/// A version reserved to provoke that answer (RFC 9000, section 15).
 const VERSION: u32 = 0x1a2a_3a4a;
 
-/// Servers drop smaller datagrams (RFC 9000, section 14.1).
+/// The smallest datagram in bytes that servers answer (RFC 9000, section 14.1).
 const SMALLEST: u16 = 1200;
 
-/// How often a size is tried, and how long its answer may take beside the round trip.
+/// How often a size is tried, and the time for its answer in addition to round trips.
 const TRIES: u32 = 3;
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// How long a wish to end may go unnoticed.
+/// How long a request to stop may go unnoticed.
 const GLANCE: Duration = Duration::from_millis(50);
 
 /// The IP and UDP headers.
@@ -32,12 +32,12 @@ fn headers(ipv6: bool) -> u16 {
     if ipv6 { 48 } else { 28 }
 }
 
-/// Tries sizes up to `top`, that of a whole packet. `None` when nothing was answered: the server may not speak QUIC.
+/// Tries sizes up to `top`, as whole packets. `None` if nothing was answered: the server may not speak QUIC.
 pub(super) fn measure(to: SocketAddr, top: u16, rtt: Duration, stop: &AtomicBool) -> io::Result<Option<Udp>> {
     let any: SocketAddr =
         if to.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
     let socket = UdpSocket::bind(any)?;
-    // With DF, whatever the kernel has learnt: TCP's measurement has to be told from UDP's.
+    // DF, regardless of the path MTU that the kernel has learnt from TCP: UDP is measured on its own.
     if to.is_ipv4() {
         set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::PROBE)?;
     } else {
@@ -58,7 +58,7 @@ pub(super) fn measure(to: SocketAddr, top: u16, rtt: Duration, stop: &AtomicBool
     Ok(Some(Udp { answered: true, proven, failed }))
 }
 
-/// Which of these sizes are answered, each tried up to three times.
+/// The sizes that are answered, each tried up to three times.
 fn answered(socket: &UdpSocket, sizes: &[u16], wait: Duration, ipv6: bool, stop: &AtomicBool) -> io::Result<Vec<u16>> {
     let mut open: BTreeMap<[u8; 8], u16> = BTreeMap::new();
     let mut passed = Vec::new();
@@ -66,7 +66,7 @@ fn answered(socket: &UdpSocket, sizes: &[u16], wait: Duration, ipv6: bool, stop:
         for size in sizes.iter().filter(|size| !passed.contains(*size)) {
             let id = fastrand::u64(..).to_be_bytes();
             open.insert(id, *size);
-            // One that is too large for the link is not sent, and so not answered.
+            // A datagram that is too large for the link is not sent (`EMSGSIZE`), and so not answered.
             let _ = socket.send(&datagram(id, size - headers(ipv6)));
         }
         let until = Instant::now() + wait;
@@ -88,7 +88,8 @@ fn answered(socket: &UdpSocket, sizes: &[u16], wait: Duration, ipv6: bool, stop:
     Ok(passed)
 }
 
-/// A packet with a long header (RFC 8999, section 5.1), whose source connection ID comes back as the destination's.
+/// A packet with a long header (RFC 8999, section 5.1). Its source connection ID comes back as the destination
+/// connection ID.
 fn datagram(id: [u8; 8], length: u16) -> Vec<u8> {
     let mut bytes = vec![0xc0];
     bytes.extend(VERSION.to_be_bytes());
@@ -100,7 +101,7 @@ fn datagram(id: [u8; 8], length: u16) -> Vec<u8> {
     bytes
 }
 
-/// The connection ID that a Version Negotiation packet answers (RFC 8999, section 6).
+/// The connection ID that a Version Negotiation packet returns (RFC 8999, section 6).
 fn connection(answer: &[u8]) -> Option<[u8; 8]> {
     let (first, rest) = answer.split_first()?;
     let is_long = first & 0x80 != 0;
@@ -115,7 +116,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// A server that speaks QUIC, and beyond which nothing larger than `narrow` arrives.
+    /// A server that speaks QUIC, and that only packets of up to `narrow` bytes reach.
     fn server(narrow: usize) -> SocketAddr {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();

@@ -1,5 +1,5 @@
-//! The document of a check: what was measured where, and the one verdict that follows. Pure. `airpods net check --json`
-//! prints it.
+//! The report of a check: what was measured from each place, and the one verdict that follows. Pure.
+//! `airpods net check --json` prints it.
 
 use std::fmt;
 use std::time::Instant;
@@ -15,11 +15,11 @@ use super::verdict::{Code, Weight, Words, words};
 pub struct Report {
     /// The worst verdict of all places, if any.
     pub verdict: Code,
-    /// The same in one sentence, with its numbers.
+    /// The verdict in one sentence, with its numbers.
     pub sentence: String,
-    /// Causes that are ruled out.
+    /// Causes that the check ruled out.
     pub not_to_blame: Option<String>,
-    /// One command, or one thing to do.
+    /// One command, or one action.
     pub cure: Option<String>,
     /// How sure the verdict is.
     pub confidence: Confidence,
@@ -43,7 +43,7 @@ pub struct PlaceReport {
     pub judged_from_host: Option<String>,
     /// The link that the packets leave the host by.
     pub link: Option<Link>,
-    /// The MTU of the link in the place itself, where that is another one.
+    /// The MTU of the link in the place itself, if it differs from the host's.
     pub own_mtu: Option<u32>,
     /// One for each family and server.
     pub paths: Vec<PathReport>,
@@ -55,11 +55,11 @@ pub struct PlaceReport {
 pub struct Link {
     /// Its name.
     pub name: String,
-    /// The kernel's word for its kind; empty for a network card.
+    /// The kernel's name for its kind; empty for a network card.
     pub kind: String,
-    /// It is a VPN's.
+    /// It belongs to a VPN.
     pub vpn: bool,
-    /// Its MTU in bytes, or the route's where that is smaller.
+    /// Its MTU in bytes, or the route's if that is smaller.
     pub mtu: u32,
 }
 
@@ -100,23 +100,23 @@ pub struct PathReport {
     pub up: Direction,
     /// From the server to here.
     pub down: Direction,
-    /// The packet sizes that UDP lets through to port 443, where the server speaks QUIC.
+    /// The packet sizes that UDP carries to the server's port, if the server speaks QUIC.
     pub udp: Option<Udp>,
-    /// The size to clamp to, where a direction is too narrow: a packet of this size passed.
+    /// The size to clamp to, if a direction is too narrow: a packet of this size passed.
     pub narrow_to: Option<u16>,
     /// The verdict on this path.
     pub verdict: Code,
-    /// The error that the kernel gave for a connection, where one failed.
+    /// The kernel's error for a connection that failed.
     pub error: Option<String>,
     /// The shortest round trip.
     pub rtt_ms: Option<f64>,
     /// Plain transfers from this place.
     pub transfers: Option<TransferReport>,
-    /// Seconds this path took.
+    /// Seconds that this path took.
     pub seconds: f64,
-    /// TCP connections that were opened for it.
+    /// TCP connections opened for it.
     pub connections: u32,
-    /// Bytes that were sent for it.
+    /// Bytes sent for it.
     pub bytes_up: u64,
 }
 
@@ -151,11 +151,11 @@ impl PathReport {
 pub struct Direction {
     /// The largest packet that arrived. This is never an estimate.
     pub proven: Option<u16>,
-    /// The smallest packet above it that repeatedly did not.
+    /// The smallest size above it that repeatedly did not arrive.
     pub failed: Option<u16>,
-    /// The largest packet that could be tried, where that is less than `top`.
+    /// The largest size that could be tried, if it is below `top`.
     pub limit: Option<u16>,
-    /// The source of the limit.
+    /// Why no larger size could be tried.
     pub limited_by: Option<LimitedBy>,
     /// The path MTU that a router on the way reported.
     pub reported: Option<u16>,
@@ -165,17 +165,17 @@ pub struct Direction {
     pub reason: Option<String>,
 }
 
-/// The cause that keeps packets of a direction below the largest size.
+/// Why packets of a direction stay below the largest size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LimitedBy {
-    /// The MSS that arrived: the server's, or that of a clamp on the way.
+    /// The MSS that arrived: the server's, or a clamp's on the way.
     Mss,
-    /// The server sent all it had, in smaller packets.
+    /// The server sent its whole flight in smaller packets.
     Flight,
     /// A path MTU that the kernel had learnt.
     Learnt,
-    /// `net.ipv4.tcp_mtu_probing=2`, with which the kernel begins small.
+    /// `net.ipv4.tcp_mtu_probing=2`, with which the kernel begins with small packets.
     MtuProbing,
 }
 
@@ -193,7 +193,7 @@ pub enum Confidence {
 }
 
 impl Confidence {
-    /// As it is printed.
+    /// The word that is printed.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -204,7 +204,7 @@ impl Confidence {
     }
 }
 
-/// The packet sizes that UDP lets through to the server's port.
+/// The packet sizes that UDP carries to the server's port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Udp {
@@ -212,7 +212,7 @@ pub struct Udp {
     pub answered: bool,
     /// The largest datagram that was answered, as the size of its IP packet.
     pub proven: Option<u16>,
-    /// The smallest one above it that repeatedly was not.
+    /// The smallest one above it that repeatedly was not answered.
     pub failed: Option<u16>,
 }
 
@@ -220,25 +220,27 @@ pub struct Udp {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct TransferReport {
-    /// How many completed.
+    /// Transfers that completed.
     pub completed: u32,
-    /// Of how many.
+    /// Transfers that were made.
     pub of: u32,
-    /// Seconds that the slowest of those that completed took.
+    /// Seconds that the slowest completed one took.
     pub slowest: Option<f64>,
-    /// The server answers small packets, whatever became of the transfers.
+    /// The server answers small packets, even if no transfer completed.
     pub answers: bool,
 }
 
-/// The verdict on all of it: the worst of the places, the host's first.
+/// The report on all places. Its verdict is the worst one; among equals the host's comes first.
 pub(super) fn conclude(places: Vec<PlaceReport>, begun: Instant) -> Report {
+    // A later report of the same family counts instead of an earlier one: there the second server took the place of the
+    // first.
     let last = |place: &PlaceReport, path: &PathReport| {
         place.paths.iter().rfind(|other| other.family == path.family).is_some_and(|other| std::ptr::eq(other, path))
     };
     let all = places
         .iter()
         .flat_map(|place| place.paths.iter().filter(|path| last(place, path)).map(move |path| (place, path)));
-    // `max_by_key` would take the last of equals.
+    // `max_by_key` returns the last of equals, and the host's paths are the first, hence `rev`.
     let worst = all.rev().max_by_key(|(_, path)| path.verdict.weight());
     let connections = places.iter().flat_map(|place| &place.paths).map(|path| path.connections).sum();
     let (verdict, (sentence, not_to_blame, cure), confidence) = if let Some((place, path)) = worst {
@@ -259,7 +261,7 @@ pub(super) fn conclude(places: Vec<PlaceReport>, begun: Instant) -> Report {
     }
 }
 
-/// The sentence about a path.
+/// The facts for the sentence about a path.
 fn about(place: &PlaceReport, path: &PathReport) -> Words {
     let least = [path.up.proven, path.down.proven].into_iter().flatten().min();
     let narrow = |direction: &Direction| direction.failed.is_some();
@@ -292,7 +294,7 @@ fn confidence(path: &PathReport) -> Confidence {
     directions.into_iter().filter(relevant).map(|direction| direction.confidence).min().unwrap_or_default()
 }
 
-/// No name has an address.
+/// The report if no name has an address.
 pub(super) fn nameless(target: Option<&Target>, code: Code, why: &str, begun: Instant) -> Report {
     let about = Words { server: target.map(|target| target.host.clone()).unwrap_or_default(), ..Words::default() };
     let (sentence, not_to_blame, cure) = words(code, &about);

@@ -1,4 +1,4 @@
-//! Carries connections from their opening to their end, on any [`Transport`]: the kernel's sockets, or simulated ones.
+//! Runs connections from their opening to their end, on any [`Transport`]: the kernel's sockets, or simulated ones.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::exchange::{Action, Contact, Exchange, Moment, Opening, Seen};
 use super::transfer::{Transfer, TransferOutcome};
 use super::up::{Up, UpOutcome};
 
-/// The transport by which connections are opened, written and read.
+/// Opens, observes, writes and resets connections.
 pub(super) trait Transport {
     /// A connection.
     type Socket;
@@ -17,28 +17,28 @@ pub(super) trait Transport {
     /// The time since the check began.
     fn now(&self) -> Moment;
 
-    /// Whether somebody wants it all to end.
+    /// Whether the check has to end.
     fn is_stopped(&self) -> bool {
         false
     }
 
-    /// Waits until it is worth looking again.
+    /// Waits until the next observation is worthwhile.
     fn pause(&mut self);
 
-    /// Begins to connect.
+    /// Begins to connect, without waiting.
     fn open(&mut self, opening: Opening) -> Result<Self::Socket, Errno>;
 
-    /// Looks at a connection, and appends what has come to `received`.
+    /// Observes a connection, and appends the bytes that have arrived to `received`.
     fn look(&mut self, socket: &mut Self::Socket, received: &mut Vec<u8>) -> Seen;
 
-    /// Writes it all in one call, or fails.
+    /// Writes all bytes in one call, or fails.
     fn send(&mut self, socket: &mut Self::Socket, bytes: &[u8]) -> Result<(), Errno>;
 
-    /// Ends a connection with a reset, so that nothing of what is queued goes on being sent.
+    /// Ends a connection with a reset, so that the kernel sends nothing more of what is queued.
     fn reset(&mut self, socket: Self::Socket);
 }
 
-/// A connection of one of the kinds.
+/// A connection of one of the three kinds.
 #[derive(Clone, Debug)]
 pub(super) enum Probe {
     /// A train of our packets.
@@ -49,7 +49,7 @@ pub(super) enum Probe {
     Transfer(Box<Transfer>),
 }
 
-/// The outcome of one.
+/// The outcome of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// Of a train.
@@ -61,7 +61,7 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    /// How the server was met.
+    /// What the connection showed about the server.
     pub(super) fn contact(&self) -> &Contact {
         match self {
             Self::Up(outcome) => &outcome.contact,
@@ -120,12 +120,13 @@ impl Probe {
     }
 }
 
-/// How long a batch of connections is waited for.
+/// How long to wait for a batch of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Patience {
-    /// In all.
+    /// Time limit of the whole batch.
     pub(super) limit: Duration,
-    /// After half of them and every train have ended, for the others: those that lost their first packets are not waited for.
+    /// Time limit for the others once half of the batch and every train have ended. It drops connections that lost
+    /// their first packets.
     pub(super) stragglers: Option<Duration>,
 }
 
@@ -134,7 +135,7 @@ struct Running<S> {
     socket: Option<S>,
 }
 
-/// The used amount.
+/// The connections and bytes used so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Spent {
     /// Connections that were opened.
@@ -143,7 +144,7 @@ pub(super) struct Spent {
     pub(super) bytes: u64,
 }
 
-/// A connection of a batch that is under way.
+/// A connection of a running batch.
 pub(super) struct Progress<'a> {
     /// The connection.
     pub(super) probe: &'a Probe,
@@ -151,7 +152,8 @@ pub(super) struct Progress<'a> {
     pub(super) ended: bool,
 }
 
-/// Runs a batch until each has ended, `enough` is content (it is told how long the batch has run), or the patience is used up.
+/// Runs a batch until every connection has ended, `enough` returns true (it gets the time since the beginning), or time
+/// is up.
 pub(super) fn run<T: Transport>(
     transport: &mut T,
     batch: Vec<Probe>,
@@ -217,7 +219,7 @@ fn look<T: Transport>(transport: &mut T, one: &mut Running<T::Socket>, received:
                 up.sending();
             }
             spent.bytes += bytes.len() as u64;
-            // The next look tells what became of the connection.
+            // The next observation shows what became of the connection.
             if let Err(errno) = transport.send(socket, &bytes) {
                 one.probe.fail(seen.now, errno);
             }

@@ -1,8 +1,8 @@
-//! The search: which connections to open next, until the largest packet of each direction is known or time is up.
+//! Decides which connections to open next, until the largest packet of each direction is known or time is up.
 //!
-//! Quick rounds narrow down where the path ends. A size that fails in them is a hint only, for loss looks the same at
-//! first. Then the search stands at the boundary: the next larger size fails only after three transmissions, on three
-//! connections up and two down.
+//! Quick rounds narrow down where the path ends. A size that fails in them is only a hint, because loss looks the same
+//! at first. Then strict probes test the boundary. The next larger size counts as too large only after three
+//! transmissions each, on three connections up and two down.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -16,14 +16,14 @@ use super::run::{Outcome, Patience, Probe, Progress, Transport, run};
 use super::train::Record;
 use super::up::{Up, UpEnding};
 
-/// The time and the connections that a check may take on one path.
+/// The time and the connections that a check may use on one path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Budget {
-    /// After this long it ends, whatever is known by then.
+    /// The search ends after this time, whatever is known by then.
     pub(super) end: Duration,
-    /// After this long nothing new is begun.
+    /// No connection is opened after this time.
     pub(super) last_begin: Duration,
-    /// Connections in all.
+    /// Upper bound on all connections.
     pub(super) connections: u32,
 }
 
@@ -33,26 +33,28 @@ impl Default for Budget {
     }
 }
 
-/// Connections at once.
+/// Upper bound on simultaneous connections.
 const AT_ONCE: usize = 10;
 
-/// Three SYNs, with the linear timeouts of Linux 6.5 and later or the doubling ones before: nobody answers who has not by then.
+/// Time for three SYNs, with the linear timeouts of Linux 6.5 and later or the doubling ones before. A server that has
+/// not answered by then does not answer.
 pub(super) const SYN_PATIENCE: Duration = Duration::from_millis(3600);
 
-/// From this round trip on, eight bytes are exact enough where time is short: each round takes some of them.
+/// Above this round trip eight bytes are exact enough when time is short: each round takes several round trips.
 const LONG_RTT: Duration = Duration::from_millis(120);
 
-/// The duration of one more round and of the proof at the boundary: round trips, and the time beside them.
+/// Duration of one more round and of the proof at the boundary: a number of round trips, and a fixed time.
 const LAST_ROUNDS: (u32, Duration) = (16, Duration::from_millis(1500));
 
 /// The padding that makes a hello of 256 bytes one of 1,760, as those with post-quantum groups are.
 const BIG: u16 = 1500;
 
-/// On how many connections a size has to fail before it is too large.
+/// The number of connections up and down on which a size must fail before it is too large.
 pub(super) const STANDS_UP: u32 = 3;
 pub(super) const STANDS_DOWN: u32 = 2;
 
-/// The same down where packets are known to be lost: two that were lost on each of two connections look like a size that does not fit.
+/// The number of connections down on which a size must fail. On a path that loses packets it is one more: two losses on
+/// each of two connections look like a size that does not fit.
 #[must_use]
 pub(super) fn stands_down(down: &Evidence) -> u32 {
     STANDS_DOWN + u32::from(down.loses())
@@ -119,10 +121,10 @@ impl<T: Transport> Search<'_, T> {
         self.transport.now().saturating_sub(self.begun)
     }
 
-    /// Whether there is time and room for this many connections more; that there is not is kept.
+    /// Whether time and budget allow this many more connections. If not, notes that the search was cut short.
     fn may_begin(&mut self, connections: u32) -> bool {
         let room = self.findings.spent.connections + connections <= self.budget.connections;
-        // A server that resets hellos after it has answered some wants no more of them.
+        // A server that resets two hellos after it has answered some seems to limit their rate.
         let welcome = !self.findings.tls || self.findings.resets < 2;
         let may = room && welcome && self.lasted() < self.budget.last_begin && !self.transport.is_stopped();
         self.findings.cut_short |= !may;
@@ -144,7 +146,7 @@ impl<T: Transport> Search<'_, T> {
         Probe::Down(Box::new(down.patient(self.findings.answers_after)))
     }
 
-    /// Runs a batch; what became of each is taken in.
+    /// Runs a batch, and takes the outcomes into the findings.
     fn run(
         &mut self,
         batch: Vec<Probe>,
@@ -172,8 +174,8 @@ impl<T: Transport> Search<'_, T> {
         at_least.max(self.findings.rtt * count) + self.findings.answers_after
     }
 
-    /// On a good path this is all there is: three round trips. The way down goes first, for the train may teach the kernel a path
-    /// MTU. Returns how the train ended.
+    /// The first round, which is all that a good path needs: three round trips. The connections down go first, because
+    /// the train may teach the kernel a path MTU. Returns how the train ended.
     fn first(&mut self) -> UpEnding {
         let top = self.subject.top;
         (self.tell)(Stage::First(top));
@@ -194,7 +196,8 @@ impl<T: Transport> Search<'_, T> {
             let train = under_way.iter().all(|one| one.ended || !matches!(one.probe, Probe::Up(_)));
             let tops: Vec<_> = under_way.iter().take(2).collect();
             let full = tops.iter().any(|one| matches!(one.probe, Probe::Down(down) if down.is_full()));
-            // Once our kernel has learnt a path MTU, it announces no more than that: these two are the last that can show a hole.
+            // Once our kernel has learnt a path MTU it announces no more than that. No later connection can show a
+            // hole, so these two run to their end.
             let taught = under_way.iter().any(|one| matches!(one.probe, Probe::Up(up) if up.is_reported()));
             let suspect = |one: &Progress<'_>| matches!(one.probe, Probe::Down(down) if down.is_suspect());
             if tops.iter().any(|one| suspect(one)) && !full && !told.replace(true) {
@@ -215,7 +218,7 @@ impl<T: Transport> Search<'_, T> {
         }
     }
 
-    /// No hello was answered. Is it the name? If not, the way up can be measured all the same.
+    /// No hello was answered: tries one without the name. Returns whether the direction up can still be measured.
     fn answers_at_all(&mut self) -> bool {
         if self.name().is_some() && self.may_begin(2) {
             let nameless = |ipv6, size| Probe::Down(Box::new(Down::new(ipv6, None, size, false)));
@@ -239,23 +242,24 @@ impl<T: Transport> Search<'_, T> {
         self.findings.hello_arrived
     }
 
-    /// The first train may have ended without a word about sizes.
+    /// Sends another train if the first one ended without showing which sizes pass.
     fn train_again(&mut self, first: UpEnding) {
         let (mut ending, mut top, mut cuts, mut tried_tied) = (first, self.subject.top, 0, false);
         for _ in 0..4 {
             match ending {
-                // This train could carry no more than our SYN announced: the kernel had the answer before it took the
-                // second value, as it has on a path without delay. The SYN then has to announce as much as the train
-                // sends.
+                // The SYN-ACK arrived before the second `TCP_MAXSEG` was set, as on a path without delay. So the train
+                // was limited to what the SYN announced. From now on the SYN announces as much as the train sends
+                // (`tied`).
                 UpEnding::All | UpEnding::Hole if self.tied && !tried_tied => {
                     tried_tied = true;
                     self.findings.up.limit = None;
                 }
                 UpEnding::All if !self.findings.up_is_whole(self.subject.top) => {
-                    // Some of it arrived only when sent again, out of order or late, and that proves no size.
+                    // Some sizes arrived only after a retransmission, out of order or late, which proves nothing.
                 }
                 UpEnding::All | UpEnding::Hole => return,
-                // The answer may have been too large for the way down, or have come late and in pieces; this record needs none.
+                // The answer may be too large for the direction down, or come late and in pieces. A train that is
+                // itself a hello needs none.
                 UpEnding::Unclear | UpEnding::Split if tried_tied => self.record = Record::Hello,
                 UpEnding::Cut if cuts > 0 => return,
                 UpEnding::Cut => cuts += 1,
@@ -278,20 +282,21 @@ impl<T: Transport> Search<'_, T> {
         }
     }
 
-    /// How many bytes may stay unknown. A value that is too small costs little, one that nobody could prove costs the verdict.
+    /// How many bytes may stay unknown. A value that is slightly too small costs little, but one without a proof costs
+    /// the verdict.
     fn precision(&self) -> u16 {
         let (trips, beside) = LAST_ROUNDS;
         let is_late = |rtt: Duration| rtt > LONG_RTT && self.lasted() + rtt * trips + beside > self.budget.last_begin;
         if self.findings.min_rtt.is_some_and(is_late) { 8 } else { 1 }
     }
 
-    /// Where a direction's end is still to be found.
+    /// The gap in which a direction's end lies, if it is wider than `precision`.
     fn gap(&self, evidence: &Evidence, precision: u16) -> Option<(u16, u16)> {
         let high = evidence.open_end().filter(|_| evidence.is_open(self.base(), precision))?;
         Some((evidence.floor(self.base()), high))
     }
 
-    /// Quick rounds, up and down side by side.
+    /// Runs quick rounds, up and down side by side.
     fn narrow(&mut self) {
         for _ in 0..6 {
             let precision = self.precision();
@@ -303,7 +308,7 @@ impl<T: Transport> Search<'_, T> {
             (self.tell)(Stage::Between(up, down));
             let mut batch = Vec::new();
             if let Some((low, high)) = down {
-                // Where the way up ends exactly, the way down often ends as well.
+                // If the end of the direction up is known exactly, the direction down often ends at the same size.
                 let exact = up.is_none() && self.findings.up.failed().is_some();
                 let likely = self.findings.up.proven.filter(|_| exact).into_iter();
                 let guess = likely.chain(self.subject.hints.iter().copied()).find(|guess| (low..high).contains(guess));
@@ -318,7 +323,7 @@ impl<T: Transport> Search<'_, T> {
         }
     }
 
-    /// At the boundary, strictly. Whatever passes reopens the search.
+    /// Tests the boundary strictly. A larger size that passes reopens the search, at most twice.
     fn stand(&mut self) {
         for again in 0..4 {
             let batch = self.at_the_boundary();
@@ -336,13 +341,14 @@ impl<T: Transport> Search<'_, T> {
         }
     }
 
-    /// The missing evidence for a verdict.
+    /// The connections whose evidence a verdict still needs.
     fn at_the_boundary(&self) -> Vec<Probe> {
         let (findings, top) = (&self.findings, self.subject.top);
         let mut batch = Vec::new();
         if let Some(high) = findings.up.open_end() {
             let largest = findings.up.ceiling(top).max(high);
             for stand in findings.up.refutations()..STANDS_UP {
+                // One of them tries the largest size: if it passes, there is more to find above `high`.
                 let tested = if stand + 1 == STANDS_UP { largest } else { high };
                 let sizes: Vec<u16> = findings.up.proven.into_iter().chain([tested]).collect();
                 batch.push(self.up(&sizes, true));
@@ -364,7 +370,8 @@ impl<T: Transport> Search<'_, T> {
         batch
     }
 
-    /// The same size failed strictly on one connection and passed on another: either an accident, or paths that differ.
+    /// A size failed strictly on one connection and passed on another: by accident, or because the paths differ. Tries
+    /// it again.
     fn settle_contradictions(&mut self) {
         let (up, down) =
             (self.findings.up.contradicted(), self.findings.down.contradicted().filter(|_| self.findings.tls));
@@ -384,7 +391,7 @@ impl<T: Transport> Search<'_, T> {
             Outcome::Transfer(_) => false,
         };
         if outcomes.iter().any(fails) {
-            // Sizes that passed after the failure, and no guess below it.
+            // Takes sizes that passed after the failure, and guesses nothing below them.
             let findings = &self.findings;
             let least = [up.and(findings.up.proven), down.and(findings.down.proven)].into_iter().flatten().min();
             self.findings.mixed = least;

@@ -1,4 +1,4 @@
-//! The kernel's sockets, as a [`Transport`]: non-blocking, looked at every few milliseconds.
+//! The kernel's sockets as a [`Transport`]: non-blocking, polled every few milliseconds.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,22 +14,22 @@ use super::exchange::{Moment, Opening, Seen, fixed_headers};
 use super::run::Transport;
 use super::tcp_info::{CLOSED, ESTABLISHED, TcpInfo};
 
-/// The largest MSS that the kernel takes (`MAX_TCP_WINDOW` of `net/tcp.h`): no bound.
+/// The largest MSS that the kernel accepts (`MAX_TCP_WINDOW` of `net/tcp.h`), which means no bound.
 const NO_BOUND: u32 = 32767;
 
-/// The least that the kernel takes (`TCP_MIN_MSS` of `net/tcp.h`).
+/// The smallest MSS that the kernel accepts (`TCP_MIN_MSS` of `net/tcp.h`).
 const LEAST: u16 = 88;
 
-/// Between two looks. A train takes 3 ms for each packet, and a look at ten connections 0.1 ms.
+/// Time between two polls. A train takes 3 ms for each packet, and polling ten connections takes 0.1 ms.
 const INTERVAL: Duration = Duration::from_millis(2);
 
 /// Sockets to one address.
 pub(super) struct Sockets<'a> {
     to: SocketAddr,
     begun: Instant,
-    /// Somebody wants the check to end.
+    /// Set when the check has to end.
     stop: &'a AtomicBool,
-    /// When the last look was to be, and how much later looks have been of late.
+    /// When the last poll was due, and by how much polls have recently been late.
     due: Instant,
     late: Duration,
 }
@@ -48,7 +48,8 @@ impl<'a> Sockets<'a> {
             setsockopt(&fd, sockopt::TcpNoDelay, &true)?;
             setsockopt(&fd, sockopt::TcpMaxSeg, &segment(size))?;
             if self.to.is_ipv4() {
-                // Whatever net.ipv4.ip_no_pmtu_disc says: a packet that may be cut on its way proves nothing.
+                // DF regardless of `net.ipv4.ip_no_pmtu_disc`: a packet that may be fragmented on its way proves
+                // nothing.
                 set_ip_mtu_discover(&fd, Ipv4PathMtuDiscovery::DO).map_err(errno)?;
             }
         }
@@ -57,7 +58,8 @@ impl<'a> Sockets<'a> {
             Err(errno) => return Err(errno),
         }
         if opening.announced.is_some() {
-            // The SYN is out with the first value. The kernel reads this one when the SYN-ACK comes: it bounds what we send.
+            // The SYN is out with the first value. The kernel reads this one when the SYN-ACK arrives, and it bounds
+            // what we send.
             let bound = opening.sent.map_or(NO_BOUND, segment);
             setsockopt(&fd, sockopt::TcpMaxSeg, &bound)?;
         }
@@ -91,7 +93,7 @@ impl Transport for Sockets<'_> {
         self.due = Instant::now() + INTERVAL;
         std::thread::sleep(INTERVAL);
         let late = self.due.elapsed();
-        // A machine that is slow once is slow again: this decays by half in some 50 looks.
+        // A machine that was slow once is often slow again: the value decays by half in some 50 polls.
         self.late = late.max(self.late.saturating_sub(self.late / 64));
     }
 
@@ -101,7 +103,7 @@ impl Transport for Sockets<'_> {
     }
 
     fn look(&mut self, socket: &mut Socket, received: &mut Vec<u8>) -> Seen {
-        // Data that has come is read first, so that `TCP_INFO` is no older than the data.
+        // Data is read first, so that `TCP_INFO` is no older than the data.
         let mut closed = false;
         let connected = socket.info.state >= ESTABLISHED && socket.info.state != super::tcp_info::SYN_SENT;
         if connected && socket.error.is_none() {
@@ -130,12 +132,13 @@ impl Transport for Sockets<'_> {
     }
 
     fn reset(&mut self, socket: Socket) {
-        // Without it the close would be in good order, and what is queued would go on being sent.
+        // Zero linger makes the close a reset (socket(7), `SO_LINGER`). Otherwise the kernel would go on sending what
+        // is queued.
         let _ = set_socket_linger(&socket.stream, Some(Duration::ZERO));
     }
 }
 
-/// Reads all there is; `true` when the server has said that there is no more.
+/// Reads everything that has arrived. `true` if the server has sent a FIN.
 fn read(socket: &mut Socket, received: &mut Vec<u8>) -> bool {
     let mut buffer = [0; 16 << 10];
     loop {

@@ -1,4 +1,5 @@
-//! Whom a check asks: the registries that the services' images come from, or what the user names. Never anybody else.
+//! The servers that a check contacts: the registries of the services' images, or what the user names. Never a third
+//! party.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -40,7 +41,7 @@ impl FromStr for Target {
         let authority = uri.authority().ok_or(InvalidUrl)?;
         let has_credentials = authority.as_str().contains('@');
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        // An empty port would be read as none.
+        // `port_u16` gives `None` for an empty port, too, as for a missing one.
         let port = if authority.as_str().ends_with(':') { None } else { Some(authority.port_u16().unwrap_or(HTTPS)) };
         let has_port_text =
             authority.as_str().rsplit_once(']').map_or(authority.as_str(), |(_, after)| after).contains(':');
@@ -60,7 +61,7 @@ impl FromStr for Target {
 }
 
 impl Target {
-    /// The registry that an image comes from; none for one of this machine.
+    /// The registry of an image; `None` if the image is only on this machine.
     #[must_use]
     pub fn of_image(image: &ImageName) -> Option<Self> {
         let registry = image.as_str().split('/').next()?;
@@ -72,13 +73,13 @@ impl Target {
         (host != "localhost").then(|| Self { host: host.to_owned(), port })
     }
 
-    /// The name for a hello; an address is none (RFC 6066, section 3).
+    /// The server name for a hello; an address is not allowed there (RFC 6066, section 3).
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.host.parse::<IpAddr>().is_err().then_some(self.host.as_str())
     }
 
-    /// Asks the host's resolver.
+    /// Resolves the name with the host's resolver.
     ///
     /// # Errors
     /// [`Unresolved`]
@@ -91,13 +92,13 @@ impl Target {
     }
 }
 
-/// How long a name may take: resolvers ask a second time after five seconds (resolv.conf(5)).
+/// Time limit for a name: resolvers ask a second time after five seconds (resolv.conf(5)).
 const RESOLVING: Duration = Duration::from_secs(6);
 
 /// A name has no address.
 #[derive(Debug, thiserror::Error)]
 pub enum Unresolved {
-    /// The resolver says so.
+    /// The resolver reports an error.
     #[error("the name does not resolve: {0}")]
     Refused(io::Error),
     /// The resolver does not answer.
@@ -117,7 +118,8 @@ pub fn of_images<'a>(images: impl Iterator<Item = &'a ImageName>) -> Vec<Target>
     targets
 }
 
-/// The proxy that programs reach a server through, by the variables that Go's `net/http/httpproxy` and curl(1) go by. `variable` reads one.
+/// The proxy through which programs reach a server, by the variables that Go's `net/http/httpproxy` and curl(1) use.
+/// `variable` reads one.
 #[must_use]
 pub fn proxy(target: &Target, variable: impl Fn(&str) -> Option<String>) -> Option<String> {
     let first = |names: [&str; 2]| names.into_iter().find_map(|name| variable(name).filter(|value| !value.is_empty()));
@@ -130,11 +132,11 @@ pub fn proxy(target: &Target, variable: impl Fn(&str) -> Option<String>) -> Opti
     (!exempt.split(',').map(str::trim).any(spared)).then_some(proxy)
 }
 
-/// Why servers that are reached through a proxy are not measured; `None` while one of them is reached directly.
+/// Why nothing is measured if all servers are reached through a proxy; `None` if one is reached directly.
 #[must_use]
 pub fn only_by_proxy(targets: &[Target], variable: impl Fn(&str) -> Option<String>) -> Option<String> {
     let proxies = targets.iter().map(|target| proxy(target, &variable)).collect::<Option<Vec<_>>>()?;
-    // The value may hold a password.
+    // The proxy's URL may hold a password before the `@`.
     let proxy =
         proxies.first()?.rsplit('@').next()?.trim_start_matches("https://").trim_start_matches("http://").to_owned();
     Some(format!(

@@ -1,4 +1,4 @@
-//! The kernel's report about a connection: `TCP_INFO`.
+//! The kernel's information about a connection: `TCP_INFO`.
 
 use std::os::fd::AsFd;
 
@@ -12,7 +12,8 @@ struct Info;
 nix::getsockopt_impl!(Info, libc::IPPROTO_TCP, libc::TCP_INFO, Raw, nix::sys::socket::sockopt::GetStruct<Raw>);
 
 /// `struct tcp_info` of `linux/tcp.h`, up to `tcpi_snd_wnd`: its length in Linux 5.4. Every later kernel fills this
-/// much, whatever it has added since.
+/// much, even if its own structure is longer. nix panics if the kernel fills less than the whole, as an older one
+/// would with libc's newer structure.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Raw {
@@ -83,7 +84,7 @@ pub(super) const ESTABLISHED: u8 = 1;
 pub(super) const SYN_SENT: u8 = 2;
 pub(super) const CLOSED: u8 = 7;
 
-/// The part of it that measuring needs. Sizes are in bytes, times in microseconds.
+/// The fields that measuring needs. Sizes are in bytes, times in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct TcpInfo {
     /// `ESTABLISHED` and so on.
@@ -92,35 +93,35 @@ pub(super) struct TcpInfo {
     pub(super) retransmits: u8,
     /// `TIMESTAMPS` and `SACK`.
     pub(super) options: u8,
-    /// The largest payload of a segment that we send, without the room that timestamps take.
+    /// The largest payload of a segment that we send, after the room for timestamps.
     pub(super) snd_mss: u32,
     /// The largest payload of a segment that has arrived; a guess of at most 536 before one has.
     pub(super) rcv_mss: u32,
     /// Segments that are sent and not acknowledged.
     pub(super) unacked: u32,
-    /// Those among them that the peer has nevertheless.
+    /// Segments among them that the peer has acknowledged by SACK.
     pub(super) sacked: u32,
-    /// The path MTU that the kernel goes by.
+    /// The path MTU that the kernel uses.
     pub(super) pmtu: u32,
     /// The smoothed round trip.
     pub(super) rtt: u32,
-    /// Segments that may be on their way at once.
+    /// The congestion window, in segments.
     pub(super) snd_cwnd: u32,
-    /// The MSS that our SYN announced, without the room that timestamps take.
+    /// The MSS that our SYN announced, after the room for timestamps.
     pub(super) advmss: u32,
-    /// Segments that were sent again.
+    /// Retransmitted segments.
     pub(super) total_retrans: u32,
     /// Bytes that the peer has acknowledged.
     pub(super) bytes_acked: u64,
-    /// Bytes that are written and not sent.
+    /// Bytes that are written but not sent.
     pub(super) notsent: u32,
-    /// The shortest round trip; all ones before there is one.
+    /// The shortest round trip; `u32::MAX` before there is one.
     pub(super) min_rtt: u32,
     /// Segments with data that have arrived.
     pub(super) data_segs_in: u32,
     /// Segments with data that were sent.
     pub(super) data_segs_out: u32,
-    /// Segments that arrived before one that is missing.
+    /// Segments that arrived out of order, before a missing one.
     pub(super) rcv_ooopack: u32,
 }
 
@@ -149,12 +150,12 @@ impl TcpInfo {
         })
     }
 
-    /// Whether both ends put timestamps into every segment, which takes 12 bytes of it.
+    /// Whether both ends put timestamps into every segment, which takes 12 bytes of its room.
     pub(super) fn has_timestamps(&self) -> bool {
         self.options & TIMESTAMPS != 0
     }
 
-    /// Whether the peer says what it has beyond a hole.
+    /// Whether the peer sends SACK blocks.
     pub(super) fn has_sack(&self) -> bool {
         self.options & SACK != 0
     }

@@ -1,15 +1,15 @@
-//! The packets of a train: what they are made of, and what is known of each.
+//! The packets of a train: their content, and what is known about each.
 
 use std::time::Duration;
 
 use super::tcp_info::TcpInfo;
 
-/// The record that the server sees in the train: only its beginning, as it is never completed.
+/// The TLS record that the train consists of. The server sees only its beginning, since it is never completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Record {
-    /// Encrypted data after a hello, 16,640 bytes of it: the most that a record may have (RFC 8446, section 5.2).
+    /// Encrypted data after a hello, 16,640 bytes: the most that a record may have (RFC 8446, section 5.2).
     Data,
-    /// A `ClientHello` of 16,384 bytes, for servers that do not take the other.
+    /// A `ClientHello` of 16,384 bytes, for servers that do not accept encrypted data.
     Hello,
 }
 
@@ -22,33 +22,33 @@ impl Record {
     }
 }
 
-/// The packets under way.
+/// A train on its way.
 #[derive(Clone, Debug)]
 pub(super) struct Train {
     pub(super) sizes: Vec<u16>,
-    /// Where each packet ends, counted from the train's beginning; the two small ones last.
+    /// The end of each packet, counted in bytes from the train's beginning; the two small ones last.
     pub(super) ends: Vec<u64>,
     pub(super) chunks: Vec<Vec<u8>>,
-    /// Whether each left as one packet.
+    /// Whether each write left as one packet.
     pub(super) whole: Vec<bool>,
     pub(super) sent: usize,
     pub(super) sent_at: Duration,
-    /// `data_segs_out` and `total_retrans` before the write whose packet is not counted yet.
+    /// `data_segs_out` and `total_retrans` before the latest write, until its packet is counted.
     pub(super) uncounted: Option<(u32, u32)>,
     pub(super) acked_before: u64,
     /// `total_retrans` before the train.
     pub(super) sent_again_before: u32,
-    /// The smallest path MTU and segment size that the kernel had since the train began, as a packet.
+    /// The smallest packet that the kernel's path MTU and segment size have allowed since the train began.
     pub(super) ceiling: u16,
     pub(super) proven: Option<u16>,
     /// `rcv_ooopack` before the train.
     pub(super) early_before: u32,
-    /// Packets that we answer with may carry SACK blocks, so they may be larger than planned.
+    /// Our packets may carry SACK blocks, which leave less room for data than planned.
     pub(super) clouded: bool,
     pub(super) head: Head,
 }
 
-/// The facts about the packet at the head of the queue.
+/// What is known about the packet at the head of the queue.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Head {
     pub(super) acked: u64,
@@ -60,11 +60,11 @@ pub(super) struct Head {
 /// The two small packets behind the train, in bytes of payload.
 const BEHIND: [usize; 2] = [61, 67];
 
-/// Between two packets of a train: less would look like a burst to a policer.
+/// Time between two packets of a train: a policer would treat a shorter one as a burst.
 const GAP: Duration = Duration::from_millis(3);
 
 impl Train {
-    /// Packets of these sizes, of which so many bytes are headers.
+    /// A train of packets of these sizes; `headers` bytes of each are headers.
     pub(super) fn new(sizes: Vec<u16>, headers: u16, record: Record, now: Duration) -> Self {
         let lengths = sizes.iter().map(|size| usize::from(size.saturating_sub(headers))).chain(BEHIND);
         let mut beginning = record.beginning();
@@ -99,7 +99,7 @@ impl Train {
         }
     }
 
-    /// Whether the latest write left as exactly one packet.
+    /// Notes whether the latest write left as exactly one packet.
     pub(super) fn count(&mut self, segments: u32, again: u32, unsent: u32) {
         if let Some((segments_before, again_before)) = self.uncounted.filter(|_| unsent == 0) {
             let new = segments.wrapping_sub(segments_before).wrapping_sub(again.wrapping_sub(again_before));
@@ -110,10 +110,10 @@ impl Train {
         }
     }
 
-    /// The largest of those that arrived which left whole, while the kernel would send packets of that size.
+    /// Proves the largest size that arrived and left whole, while the kernel allowed packets of that size.
     ///
-    /// A packet that is sent again is cut when ours carry SACK blocks by then (`tcp_current_mss`). So once something was sent again
-    /// and anything has come out of order, nothing more is proven.
+    /// The kernel cuts a retransmitted packet if ours carry SACK blocks by then (`tcp_current_mss`). So after a
+    /// retransmission, if anything arrived out of order, nothing more is proven.
     pub(super) fn prove(&mut self, arrived: usize, info: &TcpInfo) {
         if info.total_retrans != self.sent_again_before && info.rcv_ooopack > 0 {
             return;

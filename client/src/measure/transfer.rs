@@ -1,7 +1,7 @@
-//! A transfer as a service makes one: default socket options, more than two full packets up, the server's certificates down. It
-//! needs an answer from the server's application, so it tells the truth behind pasta and slirp4netns as well, which end a
-//! container's connections and make their own. Made from every place, transfers show whether what hung before a change
-//! completes after it.
+//! A transfer as a service makes one: default socket options, more than two full packets up, the server's certificates
+//! down. It needs an answer from the server's application. So it is valid behind pasta and slirp4netns, too, which
+//! terminate a container's connections and open their own. Transfers from every place before and after a change show
+//! whether what hung now completes.
 
 use std::time::{Duration, Instant};
 
@@ -13,21 +13,21 @@ use super::report::{PlaceReport, TransferReport};
 use super::run::{Outcome, Patience, Probe, Spent, Transport, run};
 use super::{Plan, Tell, jobs, link_to, resolve, run_jobs};
 
-/// Makes a hello of 2.9 kB. Every TLS stack that was tried takes one of 14 kB.
+/// The padding that makes a hello of 2.9 kB. Every TLS stack that was tried accepts one of 14 kB.
 pub(super) const PADDING: u16 = 2600;
 
-/// How many are made at once.
+/// Transfers made at once.
 pub(super) const COUNT: u32 = 3;
 
-/// How long they have.
+/// Time limit of a transfer.
 pub(super) const LIMIT: Duration = Duration::from_secs(3);
 
-/// The outcome of one.
+/// The outcome of a transfer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TransferOutcome {
-    /// Both ways were taken to the end, in this time.
+    /// The time after which the hello was answered by the whole flight.
     pub(super) completed: Option<Duration>,
-    /// How the server was met.
+    /// What the connection showed about the server.
     pub(super) contact: Contact,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Transfer {
 }
 
 impl Transfer {
-    /// One with this server name; `padding` makes the hello longer.
+    /// A transfer with this server name; `padding` makes the hello longer.
     pub(super) fn new(ipv6: bool, name: Option<&str>, padding: u16) -> Self {
         let exchange = Exchange { ipv6, ..Exchange::default() };
         Self { exchange, name: name.map(str::to_owned), padding, completed: false }
@@ -95,7 +95,7 @@ pub(super) fn transfer<T: Transport>(
 /// Makes plain transfers from the host, and from each network that this user may enter.
 ///
 /// # Errors
-/// A sentence, where no server has an address.
+/// A sentence that says why nothing was contacted, for instance because no name has an address.
 pub async fn transfers(plan: &Plan, tell: Tell) -> Result<Vec<PlaceReport>, String> {
     if let Some(why) = &plan.unmeasurable {
         return Err(why.clone());
@@ -109,7 +109,8 @@ pub async fn transfers(plan: &Plan, tell: Tell) -> Result<Vec<PlaceReport>, Stri
     let host = PlaceReport { place: "host".to_owned(), link: link_to(&servers), ..PlaceReport::default() };
     let mut places = vec![PlaceReport { paths: run_jobs(jobs.clone(), &tell).await, ..host }];
     for place in &plan.places.networks {
-        // A network that may not be entered was judged from the host before, too.
+        // The report before was inferred from the host for a network that may not be entered, so there is nothing to
+        // compare.
         let Ok(paths) = measure_inside(place.pid, &jobs).await else { continue };
         let link = place.route.egress.as_ref().map(super::link);
         places.push(PlaceReport { place: place.name.clone(), link, paths, ..PlaceReport::default() });

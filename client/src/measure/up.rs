@@ -1,8 +1,8 @@
-//! How large a packet of ours arrives: a train of growing packets on one connection, and two small ones behind them. Pure:
-//! looks at a connection in, actions out.
+//! Measures how large a packet of ours arrives: a train of growing packets on one connection, and two small ones behind
+//! them. Pure: observations of a connection in, actions out.
 //!
-//! The acknowledgement is cumulative, so it tells the largest size before the first that is missing. That the small packets behind
-//! arrived (SACK) shows that the hole is a matter of size.
+//! The acknowledgement is cumulative, so it shows the largest size before the first missing one. If SACK shows that the
+//! small packets behind arrived, the hole is a matter of size.
 
 use std::time::Duration;
 
@@ -22,39 +22,39 @@ pub(super) enum UpEnding {
     Reported,
     /// Nothing passes any more, small packets included.
     Cut,
-    /// The server ended it before the train could leave.
+    /// The server ended the connection before the train could leave.
     Early,
     /// The kernel did not send each write as one packet.
     Split,
-    /// It ended in a way that says nothing about sizes.
+    /// The connection ended in a way that shows nothing about sizes.
     Unclear,
 }
 
-/// The outcome of one.
+/// The outcome of one connection up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UpOutcome {
     /// How it ended.
     pub(super) ending: UpEnding,
     /// The largest packet that was sent once as a whole and acknowledged.
     pub(super) proven: Option<u16>,
-    /// The size at the head of the queue that did not arrive.
+    /// The size at the head of the queue, which did not arrive.
     pub(super) failed: Option<u16>,
-    /// It was sent at least three times, twice by the retransmission timer.
+    /// That size was sent at least three times, twice by the retransmission timer.
     pub(super) strict: bool,
     /// The largest size in the train.
     pub(super) asked: u16,
-    /// The largest packet that the kernel would send, if that is less than was asked for.
+    /// The largest packet that the kernel sends, if that is less than was asked for.
     pub(super) limit: Option<u16>,
-    /// The limit is a path MTU that the kernel knew before, and not the server's MSS.
+    /// The limit is a path MTU that the kernel had learnt before, not the server's MSS.
     pub(super) learnt: bool,
-    /// The path MTU that the kernel was told on the way.
+    /// The path MTU that a router reported to the kernel during the train.
     pub(super) reported: Option<u16>,
-    /// The server says what it has beyond a hole.
+    /// The server sends SACK blocks.
     pub(super) sack: bool,
-    /// Segments that were sent again, of how many, where all arrived in the end.
+    /// Retransmitted segments and all segments; meaningful if everything arrived in the end.
     pub(super) sent_again: u32,
     pub(super) sent: u32,
-    /// How the server was met.
+    /// What the connection showed about the server.
     pub(super) contact: Contact,
 }
 
@@ -80,14 +80,15 @@ pub(super) struct Up {
 }
 
 impl Up {
-    /// A connection with a train of these sizes. `strict` waits until a missing one was sent three times.
+    /// A connection with a train of these sizes. With `strict` it waits until a missing packet was sent three times.
     pub(super) fn new(ipv6: bool, name: Option<&str>, sizes: &[u16], strict: bool) -> Self {
         let mut sizes = sizes.to_vec();
         sizes.sort_unstable();
         Self {
             exchange: Exchange { ipv6, ..Exchange::default() },
             name: name.map(str::to_owned),
-            // With this as the most that is sent, no two packets of the train fit into one when they are sent again.
+            // With this as the bound on what is sent, two packets of the train never fit into one when they are
+            // retransmitted.
             cap: sizes.last().copied().unwrap_or(BASE),
             sizes,
             strict,
@@ -104,17 +105,17 @@ impl Up {
         }
     }
 
-    /// Waits longer for the first byte, from a server that has taken this long before.
+    /// Waits longer for the first byte, for a server that has needed this long before.
     pub(super) fn patient(self, answers_after: Duration) -> Self {
         Self { answers_after, ..self }
     }
 
-    /// Begins with another record.
+    /// Begins the train with another kind of record.
     pub(super) fn beginning_with(self, record: Record) -> Self {
         Self { record, ..self }
     }
 
-    /// Announces as much as it sends, for kernels on which the two cannot be set apart.
+    /// Announces as much as it sends, for kernels that cannot set the two apart.
     pub(super) fn tied(self, tied: bool) -> Self {
         Self { tied, ..self }
     }
@@ -129,7 +130,7 @@ impl Up {
         self.reported.is_some()
     }
 
-    /// The action after a look.
+    /// The action after an observation.
     pub(super) fn step(&mut self, seen: &Seen, new: &[u8]) -> Action {
         if !self.exchange.take(seen, new) {
             return if self.exchange.error.is_some() { self.end_with_error() } else { Action::Wait };
@@ -155,7 +156,7 @@ impl Up {
         self.end(if early { UpEnding::Early } else { UpEnding::Unclear })
     }
 
-    /// The hello and its answer, before the train; `None` when the train begins.
+    /// The hello and its answer before the train; `None` once the train may begin.
     fn prepare(&mut self, seen: &Seen) -> Option<Action> {
         if self.record == Record::Data {
             if self.exchange.hello_at.is_none() {
@@ -176,11 +177,13 @@ impl Up {
                 Answer::NotTls => return Some(self.end(UpEnding::Unclear)),
                 Answer::Tls => {}
             }
+            // The train waits until the answer pauses: data that arrives out of order meanwhile would put SACK blocks
+            // into our packets.
             if self.exchange.quiet_for() < Duration::from_millis(12).max(rtt / 5) {
                 return Some(Action::Wait);
             }
         }
-        // Data that is still on its way would be counted as part of the train.
+        // Data that is still unacknowledged would count as part of the train.
         if self.exchange.info.unacked > 0 {
             return Some(Action::Wait);
         }
@@ -224,11 +227,11 @@ impl Up {
         train.count(info.data_segs_out, info.total_retrans, info.notsent);
         let ceiling = self.ceiling();
         if ceiling < train.ceiling {
-            // Data that is acknowledged from here on may have been cut into smaller packets.
+            // Data that is acknowledged from now on may have been cut into smaller packets.
             train.ceiling = ceiling;
             self.reported = u16::try_from(info.pmtu).ok().filter(|pmtu| *pmtu <= ceiling);
         }
-        // Packets that came out of order since then may have put SACK blocks into ours.
+        // Packets that arrived out of order since then may have put SACK blocks into ours, which then carry less data.
         train.clouded |= info.rcv_ooopack > train.early_before;
         let acked = info.bytes_acked.saturating_sub(train.acked_before);
         let arrived = train.ends.iter().take_while(|end| **end <= acked).count();
@@ -256,7 +259,7 @@ impl Up {
         if let Some(chunk) = train.next(&info, seen.now) {
             return Action::Send(chunk);
         }
-        // One small packet behind is enough: where round trips are short, the kernel may hold the other back for a long time.
+        // One small packet behind is enough: with short round trips, the kernel may hold the other one back for long.
         let unsent = train.sent <= train.sizes.len();
         let stuck = Duration::from_secs(4).max(self.exchange.rtt() * 12) + seen.slack;
         if seen.now.saturating_sub(train.sent_at) > stuck {
@@ -272,7 +275,7 @@ impl Up {
         self.end(UpEnding::Hole)
     }
 
-    /// Everything is sent: does the first that is missing stay missing?
+    /// Everything is sent: decides whether the first missing packet stays missing.
     fn watch_head(&mut self, train: &mut Train, acked: u64, arrived: usize, seen: &Seen) -> Action {
         let info = &self.exchange.info;
         let (rtt, head) = (self.exchange.rtt(), &mut train.head);
@@ -290,8 +293,9 @@ impl Up {
         let passed = |since: Option<Duration>, wait: Duration| {
             since.is_some_and(|since| seen.now.saturating_sub(since) > wait + Duration::from_millis(30) + seen.slack)
         };
+        // One round trip and a margin: time for the acknowledgement of the retransmission.
         let strictly = passed(head.twice_by_timer_at, rtt * 13 / 10);
-        // Without SACK nothing tells that the small packets behind arrived. Packets that arrived earlier on this
+        // Without SACK the small packets behind cannot be seen to arrive. Packets that arrived earlier on this
         // connection have to do.
         let behind = if info.has_sack() { info.sacked > 0 } else { arrived > 0 && info.retransmits >= 2 };
         let quickly = !self.strict && info.has_sack() && passed(head.sent_again_at, rtt * 3 / 2);
@@ -299,13 +303,14 @@ impl Up {
             self.failed_strictly = strictly;
             return self.give_up(train, false, arrived);
         }
+        // Not even the small packets behind arrive, so size is not the cause.
         let hopeless = info.sacked == 0
             && info.retransmits >= 3
             && seen.now.saturating_sub(train.sent_at) > Duration::from_secs(1);
         if hopeless { self.end(UpEnding::Cut) } else { Action::Wait }
     }
 
-    /// The write that [`Action::Send`] asked for is about to be made.
+    /// Notes that the write of an [`Action::Send`] is about to be made.
     pub(super) fn sending(&mut self) {
         let info = self.exchange.info;
         if let Some(train) = &mut self.train {
@@ -315,7 +320,7 @@ impl Up {
         }
     }
 
-    /// The outcome. A search that did not end by its own judgement ran out of time.
+    /// The outcome. A connection without an ending of its own ran out of time.
     pub(super) fn outcome(self) -> UpOutcome {
         let ending = self.ending.unwrap_or(UpEnding::Unclear);
         let info = self.exchange.info;

@@ -2,26 +2,26 @@
 
 use std::time::Duration;
 
-/// A path and its ends. Sizes are those of whole IP packets.
+/// A path and its ends. Sizes are those of whole IP packets, in bytes.
 #[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own, and all combinations occur")]
 #[derive(Clone, Debug)]
 pub(in crate::measure) struct Faults {
     pub(in crate::measure) ipv6: bool,
-    /// The true path MTU: what it is until a moment, and what it is from then on.
+    /// The true path MTUs, up and down. `falls` has the moment at which they change, and the new ones.
     pub(in crate::measure) up: u16,
     pub(in crate::measure) down: u16,
     pub(in crate::measure) falls: Option<(Duration, u16, u16)>,
-    /// A packet that is too large is reported to its sender.
+    /// A router reports a packet that is too large to its sender.
     pub(in crate::measure) reports_up: bool,
     pub(in crate::measure) reports_down: bool,
-    /// Parts of packets that are lost.
+    /// The probability that a packet is lost, from 0 to 1.
     pub(in crate::measure) loss: f64,
     pub(in crate::measure) rtt: Duration,
-    /// The most that a packet is late, which puts packets out of order.
+    /// The largest additional delay of a packet, which reorders packets.
     pub(in crate::measure) jitter: Duration,
-    /// Bytes per second and bytes at once, both ways each.
+    /// The rate in bytes per second and the burst in bytes, for each direction.
     pub(in crate::measure) policer: Option<(u32, u32)>,
-    /// The MSS that a clamp lets pass, up and down.
+    /// The MSS to which a clamp lowers the SYN (for packets down) and the SYN-ACK (for packets up).
     pub(in crate::measure) clamp_syn: Option<u16>,
     pub(in crate::measure) clamp_syn_ack: Option<u16>,
     /// Our kernel sends no more than it announces.
@@ -29,14 +29,14 @@ pub(in crate::measure) struct Faults {
     /// The MTU of our link, and the path MTU that our kernel has learnt.
     pub(in crate::measure) link: u16,
     pub(in crate::measure) learnt: Option<u16>,
-    /// The server: its MSS, the bytes that it answers with, how long it thinks, and its stack.
+    /// The server: its MSS, the bytes of its answer, the time before it answers, and its TCP features.
     pub(in crate::measure) server_mss: u16,
     pub(in crate::measure) flight: u32,
     pub(in crate::measure) thinks: Duration,
     pub(in crate::measure) server_probes: bool,
     pub(in crate::measure) sack: bool,
     pub(in crate::measure) timestamps: bool,
-    /// How often out of a thousand looks our machine is late, and by how much.
+    /// How many of a thousand observations our machine makes late, and by how much.
     pub(in crate::measure) stalls: u32,
     pub(in crate::measure) stall: Duration,
 }

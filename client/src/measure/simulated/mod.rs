@@ -1,5 +1,5 @@
-//! A path in virtual time, with Linux's TCP at both ends as far as measuring meets it. It drives the search without sockets, so that a
-//! hundred thousand paths take a minute.
+//! A simulated path in virtual time, with those parts of Linux's TCP at both ends that measuring depends on. It drives
+//! the search without sockets, so that a hundred thousand paths take a minute.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -19,21 +19,21 @@ use super::exchange::{Moment, Opening, Seen, fixed_headers};
 use super::run::Transport;
 use super::tcp_info::{ESTABLISHED, SACK, SYN_SENT, TIMESTAMPS, TcpInfo};
 
-/// Between two looks.
+/// Time between two observations.
 const INTERVAL: Duration = Duration::from_millis(2);
 
-/// When SYNs are sent, and how many.
+/// When the SYNs of a connection are sent.
 const SYNS: [Duration; 4] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(7)];
 
 enum Event {
     Connected,
     /// A segment arrives at the server (`true`) or at us.
     Segment(bool, Flying),
-    /// An acknowledgement of what we sent (`true`), or of what the server did.
+    /// An acknowledgement of our data (`true`) or the server's: the cumulative number, and the SACK blocks.
     Acked(bool, u64, Vec<(u64, u64)>),
     /// The server answers.
     Answer,
-    /// A report that packets may have this size, to us (`true`) or to the server.
+    /// The report of a router with the size that fits, to us (`true`) or to the server.
     TooBig(bool, u16),
     Race(bool),
     Timer(bool),
@@ -48,14 +48,14 @@ struct Connection {
     received: Receiver,
     advmss: u16,
     pmtu: u16,
-    /// The hello is at the server, and its length.
+    /// The hello has arrived at the server; and its length.
     hello: bool,
     taken: u64,
-    /// Bytes that were read.
+    /// Bytes that the measurement has read.
     read: usize,
 }
 
-/// The world of one path.
+/// A simulated path and the connections on it.
 pub(super) struct World {
     pub(super) faults: Faults,
     now: Duration,
@@ -67,7 +67,7 @@ pub(super) struct World {
     buckets: [(f64, Duration); 2],
     late: Duration,
     flight: Vec<u8>,
-    /// The largest packet that really was carried, up and down.
+    /// The largest packet that the path carried, up and down.
     pub(super) carried: [u16; 2],
 }
 
@@ -103,7 +103,7 @@ impl World {
         self.faults.loss > 0.0 && self.random.f64() < self.faults.loss
     }
 
-    /// Whether the policer lets a packet of this size pass.
+    /// Whether the policer drops a packet of this size.
     fn is_policed(&mut self, up: bool, size: u16) -> bool {
         let Some((rate, burst)) = self.faults.policer else { return false };
         let (tokens, since) = &mut self.buckets[usize::from(up)];
@@ -121,7 +121,7 @@ impl World {
         self.faults.rtt / 2 + Duration::from_micros(late)
     }
 
-    /// Sends segments with data on their way.
+    /// Sends segments with data over the path.
     fn send(&mut self, connection: usize, up: bool, segments: Vec<Flying>) {
         for segment in segments {
             let blocks = if up { self.connections[connection].ours.blocks } else { 0 };
@@ -145,7 +145,7 @@ impl World {
         self.arm(connection, up);
     }
 
-    /// Puts the timers of a sender among the events.
+    /// Adds a sender's timers to the events.
     fn arm(&mut self, connection: usize, ours: bool) {
         let one = &self.connections[connection];
         let sender = if ours { &one.ours } else { &one.theirs };
@@ -212,7 +212,7 @@ impl World {
             self.at(delay, connection, Event::Acked(up, upto, pieces));
         }
         let one = &mut self.connections[connection];
-        // A hello says its own length, which every one of ours keeps to.
+        // The server waits for the whole hello, whose length it knows from the record.
         if up && !one.hello && one.arrived.next >= one.taken && one.taken > 0 {
             one.hello = true;
             let thinks = self.faults.thinks;
@@ -220,7 +220,7 @@ impl World {
         }
     }
 
-    /// A report has come.
+    /// A router's report has arrived.
     fn shrink(&mut self, connection: usize, ours: bool, mtu: u16) {
         if ours {
             self.learnt = Some(self.learnt.map_or(mtu, |known| known.min(mtu)));
@@ -232,11 +232,11 @@ impl World {
         }
     }
 
-    /// Before it sends, our kernel looks up the path MTU that any connection has learnt.
+    /// Our kernel applies the path MTU that any connection has learnt before it sends.
     fn sync(&mut self, connection: usize, ours: bool) {
         let (headers, now) = (self.faults.headers(), self.now);
         let one = &mut self.connections[connection];
-        // SACK blocks for what has come out of order take room from what is sent.
+        // SACK blocks for data that arrived out of order leave less room in what is sent.
         let pieces = u16::try_from(one.received.pieces().len().min(3)).unwrap();
         one.ours.blocks = if ours && pieces > 0 && self.faults.sack { 4 + 8 * pieces } else { 0 };
         if let Some(learnt) = self.learnt.filter(|learnt| ours && *learnt < one.pmtu) {
@@ -272,7 +272,7 @@ impl World {
         }
     }
 
-    /// When the handshake is done, if ever.
+    /// The time until the handshake is complete; `None` if every attempt is lost.
     fn handshake(&mut self) -> Option<Duration> {
         let at = SYNS.into_iter().find(|_| !self.is_lost() && !self.is_lost())?;
         Some(at + self.delay() + self.delay())
@@ -290,7 +290,7 @@ impl Transport for World {
         let stalls = self.faults.stalls > 0 && self.random.u32(..1000) < self.faults.stalls;
         let late = if stalls { self.faults.stall } else { Duration::ZERO };
         self.late = late.max(self.late.checked_sub(self.late / 64).unwrap());
-        // Where nothing happens, looks may be further apart.
+        // If nothing happens, observations may be further apart.
         let next = self.events.keys().next().map_or(Duration::MAX, |(at, _)| *at);
         let until = next.clamp(self.now + INTERVAL, self.now + INTERVAL * 6) + late;
         while let Some(entry) = self.events.first_entry().filter(|entry| entry.key().0 <= until) {
@@ -346,7 +346,7 @@ impl Transport for World {
         self.sync(*socket, true);
         let now = self.now;
         let one = &mut self.connections[*socket];
-        // A record that is not whole is waited for.
+        // The server waits for the rest of an incomplete record.
         let whole = bytes.len() == 5 + usize::from(u16::from_be_bytes([bytes[3], bytes[4]]));
         if one.taken == 0 && whole {
             one.taken = bytes.len() as u64;
@@ -361,7 +361,7 @@ impl Transport for World {
     }
 }
 
-/// A server's flight of this many bytes, as TLS 1.3 has it.
+/// A server's flight of this many bytes, in the form of TLS 1.3.
 fn flight(length: u32) -> Vec<u8> {
     let mut bytes = vec![0x16, 3, 3, 0, 122];
     bytes.resize(127, 2);

@@ -1,5 +1,5 @@
-//! One end's TCP: what it sends and sends again (as Linux does: SACK, RACK, the timer with its back-off, segments that are merged or cut when
-//! they are sent again), and what it has received.
+//! TCP of one end. The sender sends and retransmits as Linux does: SACK, RACK, the timer with its back-off, segments
+//! that are merged or cut when they are retransmitted. The receiver keeps what has arrived.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ struct Segment {
     sacked: bool,
     sent_at: Duration,
     times: u32,
-    /// RACK has sent it again since the timer did.
+    /// RACK has retransmitted it since the timer did.
     raced: bool,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Sender {
     next: u64,
     pub(super) acked: u64,
     pub(super) mss: u16,
-    /// The bytes of the MSS that SACK blocks take now.
+    /// The bytes of the MSS that SACK blocks currently take.
     pub(super) blocks: u16,
     pub(super) retransmits: u8,
     pub(super) sent_again: u32,
@@ -38,7 +38,7 @@ pub(super) struct Sender {
     pub(super) timer: Option<Duration>,
     /// RACK's timer.
     pub(super) race: Option<Duration>,
-    /// After three timeouts it tries small segments (`tcp_mtu_probing=1`).
+    /// It tries small segments after three timeouts (`tcp_mtu_probing=1`).
     probes: bool,
 }
 
@@ -60,7 +60,8 @@ impl Sender {
         }
     }
 
-    /// A first round trip makes three of them the timeout, and 200 ms at least beside one (RFC 6298, `tcp_rto_min`).
+    /// After one sample the timeout is three round trips: one, and a margin of two that is at least 200 ms (RFC 6298,
+    /// `tcp_rto_min`).
     fn timeout(&self) -> Duration {
         (self.rtt + Duration::from_millis(200).max(self.rtt * 2)) * (1 << self.retransmits.min(6))
     }
@@ -86,7 +87,7 @@ impl Sender {
         out
     }
 
-    /// Takes an acknowledgement: everything before `upto`, and these pieces.
+    /// Takes an acknowledgement of everything before `upto`, and of these SACK blocks.
     pub(super) fn acknowledge(&mut self, upto: u64, sacked: &[(u64, u64)], now: Duration) {
         if upto > self.acked {
             self.acked = upto;
@@ -112,7 +113,7 @@ impl Sender {
         }
     }
 
-    /// RACK: what was sent before something that arrived is lost.
+    /// RACK: segments that were sent before one that arrived count as lost.
     pub(super) fn race(&mut self, now: Duration) -> Vec<Flying> {
         self.race = None;
         let latest = self.queue.iter().filter(|segment| segment.sacked).map(|segment| segment.sent_at).max();
@@ -147,7 +148,7 @@ impl Sender {
         out
     }
 
-    /// Sends a segment again: cut, if it is too large by now; merged with those behind it, if it is small.
+    /// Retransmits a segment: cut, if it is too large by now; merged with those behind it, if it is small.
     fn again(&mut self, at: usize, now: Duration, raced: bool) -> Vec<Flying> {
         let most = self.mss - self.blocks;
         while self.queue[at].length > most {
@@ -173,14 +174,14 @@ impl Sender {
         vec![Flying { start: segment.start, length: segment.length }]
     }
 
-    /// The path MTU fell: everything that is too large is cut and sent again at once (`tcp_simple_retransmit`).
+    /// The path MTU fell: everything that is too large is cut and retransmitted at once (`tcp_simple_retransmit`).
     pub(super) fn shrink(&mut self, mss: u16, now: Duration) -> Vec<Flying> {
         let before = self.mss;
         self.mss = before.min(mss);
         let mut out = Vec::new();
         let mut at = 0;
         while at < self.queue.len() {
-            // The rest of one that was cut is sent as well.
+            // The rest of a segment that was cut is sent as well.
             if !self.queue[at].sacked && self.queue[at].length > self.mss && before > self.mss {
                 out.extend(self.again(at, now, true));
                 if self.queue.get(at + 1).is_some_and(|rest| rest.length <= self.mss) {
@@ -204,7 +205,7 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    /// Takes a segment; how many bytes that are in order it adds.
+    /// Takes a segment. Returns the number of in-order bytes that it adds.
     pub(super) fn take(&mut self, segment: Flying) -> u64 {
         let before = self.next;
         let end = segment.start + u64::from(segment.length);

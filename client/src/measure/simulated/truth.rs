@@ -1,4 +1,4 @@
-//! The truth rule over generated paths: what is reported was carried, and nothing narrow is seen where nothing is.
+//! The truth rule over generated paths: what is reported was carried, and no good path is reported as narrow.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use super::super::search::{Budget, search};
 use super::super::verdict::{Circumstances, Code, judge, narrow};
 use super::{Faults, World};
 
-/// How many paths a run takes: enough to fail in seconds. The full ring asks for a hundred thousand.
+/// Number of paths in a run: enough to fail within seconds. The full test run uses a hundred thousand.
 const PATHS: u64 = 500;
 
 fn paths() -> u64 {
     std::env::var("AIRPODS_PATHS").ok().and_then(|text| text.parse().ok()).unwrap_or(PATHS)
 }
 
-/// The findings of a search about a path, and the sizes that the path really carried.
+/// The findings of a search, the verdict, and the sizes that the path carried.
 struct Run {
     findings: Findings,
     code: Code,
@@ -45,7 +45,7 @@ fn chance(random: &mut fastrand::Rng, percent: u8) -> bool {
     random.u8(..100) < percent
 }
 
-/// Anything that may be met, in any mixture.
+/// A random mixture of everything that a path may do.
 fn any_path(random: &mut fastrand::Rng) -> Faults {
     let ipv6 = chance(random, 30);
     let link = if chance(random, 50) { 1500 } else { random.u16(1280..=1500) };
@@ -105,7 +105,7 @@ fn what_is_reported_was_carried_and_never_exceeds_the_true_path() {
 
 #[test]
 fn nothing_narrow_is_seen_on_a_good_path_whatever_it_loses() {
-    // A path that loses 9 % had looked narrow.
+    // A path with a loss of 9 % that was once reported as narrow.
     const SEEN: [u64; 1] = [88_976];
     for seed in (0..paths()).chain(SEEN) {
         let random = &mut fastrand::Rng::with_seed(seed);
@@ -122,7 +122,7 @@ fn without_loss_the_value_is_exact() {
         let random = &mut fastrand::Rng::with_seed(seed);
         let (up, down) = (random.u16(650..=1500), random.u16(650..=1500));
         let tied = chance(random, 20);
-        // A kernel that ties the two sizes takes a connection for each, which leaves less time.
+        // A kernel that ties the two sizes needs a connection for each, which leaves less time.
         let longest = if tied { 100 } else { 160 };
         let faults = Faults {
             ipv6: chance(random, 30),
@@ -139,7 +139,7 @@ fn without_loss_the_value_is_exact() {
         assert_eq!(found, (Some(up), Some(down)), "seed {seed}: {code}: {faults:#?}\n{findings:#?}");
         let (up_is_narrow, down_is_narrow) = narrow(&findings);
         assert_eq!(up_is_narrow, up < 1500, "seed {seed}: {faults:#?}\n{findings:#?}");
-        // A server that probes by itself may heal its way before it has failed often enough.
+        // A server with black-hole detection may adapt before the size has failed often enough.
         let healed = faults.server_probes && findings.healed;
         assert!(down_is_narrow == (down < 1500) || healed, "seed {seed}: {faults:#?}\n{findings:#?}");
         assert!(findings.took <= Duration::from_secs(12), "seed {seed} took {:?}", findings.took);

@@ -1,15 +1,15 @@
-//! The codes for what a check finds, and the words for each: what happened, what is not to blame, and what to do.
+//! The verdicts of a check, and their texts: what happened, what is not to blame, and what to do.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The exit code of a verdict.
+/// How serious a verdict is; the exit code follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Weight {
-    /// Nothing has to be cured.
+    /// Nothing has to be repaired.
     Fine,
-    /// It could not be measured.
+    /// The path could not be measured.
     Unmeasured,
     /// Something does not work.
     Broken,
@@ -17,21 +17,21 @@ pub enum Weight {
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $code:ident = $word:literal, $weight:ident;)*) => {
-        /// The verdicts. Their words are for scripts, and each has a section in `docs/troubleshooting.md`.
+        /// The verdicts. Scripts use their codes, and each has a section in `docs/troubleshooting.md`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Code { $($(#[$doc])* #[serde(rename = $word)] $code,)* }
 
         impl Code {
-            /// Every verdict there is.
+            /// Every verdict.
             pub const ALL: &[Self] = &[$(Self::$code),*];
 
-            /// The word that stands for it.
+            /// The code as a word.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$code => $word,)* }
             }
 
-            /// The exit code for it.
+            /// How serious it is.
             #[must_use]
             pub fn weight(self) -> Weight {
                 match self { $(Self::$code => Weight::$weight,)* }
@@ -69,7 +69,7 @@ codes! {
     Ipv6Dead = "ipv6-dead", Broken;
     /// The server answers and does not speak TLS.
     NotTls = "not-tls", Broken;
-    /// The server's name is what is filtered.
+    /// Connections are filtered by the server's name.
     NameFiltered = "name-filtered", Broken;
     /// TCP connects, and no server answers a TLS hello.
     TlsBlocked = "tls-blocked", Broken;
@@ -91,7 +91,7 @@ codes! {
     PathNarrow = "path-narrow", Broken;
     /// The host gets larger packets through than it forwards for the container, and nothing reports it.
     ForwardNarrow = "forward-narrow", Broken;
-    /// The same towards one server only.
+    /// Large packets vanish towards one server only.
     FarEndNarrow = "far-end-narrow", Broken;
     /// IPv6 passes in packets below 1280 bytes only.
     V6BelowMinimum = "v6-below-minimum", Broken;
@@ -99,7 +99,7 @@ codes! {
     LinkLoses = "link-loses", Fine;
     /// Everything passes, slowly.
     LinkSlow = "link-slow", Fine;
-    /// Something on the way answers in the place of the server.
+    /// Something on the way answers in place of the server.
     ProxyBetween = "proxy-between", Fine;
     /// TCP passes, and large UDP packets do not.
     UdpNarrow = "udp-narrow", Broken;
@@ -119,7 +119,7 @@ impl fmt::Display for Code {
     }
 }
 
-/// The facts for a sentence.
+/// The facts for the texts of a verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Words {
     /// The place: `the host`, or a network's name.
@@ -134,7 +134,7 @@ pub struct Words {
     pub link_mtu: Option<u32>,
     /// The MTU of the place itself.
     pub own_mtu: Option<u32>,
-    /// A service whose packets take this way.
+    /// A service whose packets take this path.
     pub service: Option<String>,
     /// The directions that are too narrow: `up`, `down` or `in both directions`.
     pub direction: &'static str,
@@ -142,7 +142,7 @@ pub struct Words {
     pub passes: Option<u16>,
 }
 
-/// The sentence, what must not be blamed, and the cure.
+/// The sentence about a verdict, what must not be blamed, and the cure.
 #[must_use]
 pub fn words(code: Code, about: &Words) -> (String, Option<&'static str>, Option<String>) {
     (sentence(code, about), not_to_blame(code), cure(code, about))

@@ -1,7 +1,7 @@
-//! From what was seen on a path to a verdict: a pure table, in the order of decision.
+//! Turns the findings about a path into a verdict: a pure table, in the order of decision.
 //!
-//! "Too narrow" needs [`STANDS_UP`] connections that agree up, or [`stands_down`] down, each of which gave the size
-//! every chance. A search that ended for want of time is never a verdict about the network.
+//! "Too narrow" needs [`STANDS_UP`] connections that agree up, or [`stands_down`] down, each of which sent the size
+//! often enough. A search that ran out of time is never a verdict about the network.
 
 mod code;
 #[cfg(test)]
@@ -19,7 +19,7 @@ use super::findings::Findings;
 use super::report::{Confidence, Direction, LimitedBy};
 use super::search::{STANDS_UP, stands_down};
 
-/// The facts about a path beside the evidence of its connections.
+/// The facts about a path other than the evidence of its connections.
 #[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own, and all combinations occur")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Circumstances {
@@ -27,11 +27,11 @@ pub(super) struct Circumstances {
     pub(super) ipv6: bool,
     /// The largest size that was tried.
     pub(super) top: u16,
-    /// The path MTU that the kernel had learnt of every address, below the link's.
+    /// The path MTU that the kernel had learnt for every address, if it is below the link's.
     pub(super) learnt: Option<u16>,
-    /// The kernel refused a UDP socket the way to the server: no route leads there.
+    /// The error with which the kernel refused to connect a UDP socket to the server: no route leads there.
     pub(super) no_route: Option<Errno>,
-    /// A rule of this host refuses connections or drops what is sent.
+    /// A rule of this host rejects connections or drops what is sent.
     pub(super) own_firewall: bool,
     /// Another server answers from the same place.
     pub(super) others_answer: bool,
@@ -39,7 +39,7 @@ pub(super) struct Circumstances {
     pub(super) others_tried: bool,
     /// The value that the helper clamps the link to, if it is a fixed one.
     pub(super) clamped: Option<u16>,
-    /// The sizes proven from the host on the same family, up and down, if this place is a container's network.
+    /// The host's own measurement on the same family, if this place is a container's network.
     pub(super) from_host: Option<FromHost>,
 }
 
@@ -48,11 +48,11 @@ pub(super) struct Circumstances {
 pub(super) struct FromHost {
     /// The host connects to the server.
     pub(super) connects: bool,
-    /// The MTU of the link that packets leave by.
+    /// The MTU of the link that packets leave by, at most 1500.
     pub(super) link: u16,
     /// The host's packets of the link's size pass both ways.
     pub(super) whole: bool,
-    /// The largest packets that the host got through; 0 where none is known.
+    /// The largest packets proven from the host, up and down; 0 if unknown.
     pub(super) up: u16,
     pub(super) down: u16,
     /// The server answers the host by QUIC.
@@ -63,7 +63,8 @@ pub(super) struct FromHost {
 #[must_use]
 pub(super) fn judge(findings: &Findings, around: &Circumstances) -> Code {
     match judge_alone(findings, around) {
-        // The host has had answers in packets of every size: what forwards this place's packets drops some of them.
+        // The host got answers in packets of every size, so the host itself drops packets while it forwards this
+        // place's.
         Code::TlsBlocked | Code::Stalls if around.from_host.is_some_and(|host| host.whole) => Code::ContainerCut,
         code => code,
     }
@@ -92,9 +93,9 @@ fn judge_alone(findings: &Findings, around: &Circumstances) -> Code {
     }
     let answered = findings.tls || findings.alert;
     if !answered {
-        // A hello of 256 bytes that never arrives, or that is reset with the name and without, is dropped on the way.
+        // A small hello (256 bytes) that never arrives, or is reset with the name and without, is dropped on the way.
         let blocked = !findings.hello_arrived || findings.resets >= 2 || (around.others_tried && !around.others_answer);
-        // Fewer failures than a verdict needs: they do not accuse the path, and do not acquit it either.
+        // There are fewer failures than a verdict needs: they neither prove a narrow path nor rule it out.
         let doubtful = findings.up.failed().is_some() && !findings.up_is_whole(around.top);
         return match (blocked, doubtful) {
             (true, _) => Code::TlsBlocked,
@@ -142,7 +143,7 @@ fn too_narrow(findings: &Findings, around: &Circumstances, up: bool, down: bool)
     let refuted = [findings.up.refuted(), findings.down.refuted()];
     let beyond_link = |host: &FromHost| refuted.into_iter().flatten().all(|size| size > host.link);
     if let Some(host) = around.from_host.filter(|host| host.whole && beyond_link(host)) {
-        // The link itself takes its MTU, and what this place sends is larger: nobody says so.
+        // The link passes packets of its own MTU, and this place sends larger ones without any report of it.
         let held = findings.down.limit.is_some_and(|(limit, _)| limit <= host.link);
         return if up && !down && held { Code::ClampOneWay } else { Code::MtuBlackHole };
     }
@@ -162,10 +163,10 @@ fn too_narrow(findings: &Findings, around: &Circumstances, up: bool, down: bool)
     if around.ipv6 && least.is_some_and(|least| least < IPV6_MINIMUM) { Code::V6BelowMinimum } else { Code::PathNarrow }
 }
 
-/// Every IPv6 link takes this much (RFC 8200, section 5).
+/// The smallest MTU that every IPv6 link supports (RFC 8200, section 5).
 const IPV6_MINIMUM: u16 = 1280;
 
-/// Nothing was found to be too large: how much was seen?
+/// The verdict if no size was found to be too large. It depends on how much was measured.
 fn passes(findings: &Findings, around: &Circumstances) -> Code {
     let (up, down) = (findings.up_is_whole(around.top), findings.down_is_whole(around.top));
     let doubtful = |evidence: &Evidence, whole: bool| evidence.failed().is_some() && !whole;
@@ -178,18 +179,20 @@ fn passes(findings: &Findings, around: &Circumstances) -> Code {
     let limited = |evidence: &Evidence, by: LimitedBy| {
         evidence.limit.filter(|(limit, cause)| *cause == by && *limit < around.top).map(|(limit, _)| limit)
     };
-    // A flight with a lost packet is filled up in packets of the clamp's size: nothing has healed there.
+    // Decided before `healed`: behind a clamp a lost packet is repaired in packets of the clamp's size, which heals
+    // nothing.
     match (limited(&findings.up, LimitedBy::Mss), limited(&findings.down, LimitedBy::Flight)) {
-        // Timestamps are taken off on one side and not on the other at some clamps.
+        // Some clamps subtract the 12 bytes of timestamps on one side only.
         (Some(up), Some(down)) if up.abs_diff(down) <= 12 => return Code::Clamped,
         _ => {}
     }
-    // Our kernel has learnt from the way up to ask for no more on the way down: what larger packets meet there is not known any more.
+    // The report on the way up has taught our kernel a path MTU, and it announces no more since. What larger packets
+    // meet on the way down is unknown.
     let unasked = !findings.healed && limited(&findings.down, LimitedBy::Learnt).is_some();
     if findings.up.reported.is_some() && unasked {
         return Code::DownNotMeasured;
     }
-    // A server that heals its own way says nothing about ours.
+    // A server that adapts its own packets shows nothing about the direction up, which has to be whole by itself.
     if findings.up.reported.is_some() || (findings.healed && up) {
         return Code::PmtudWorks;
     }
@@ -207,10 +210,11 @@ fn passes(findings: &Findings, around: &Circumstances) -> Code {
     }
 }
 
-/// Every size passes: does it pass well?
+/// The verdict if every size passes: whether the path is lossy, slow, or ends at a proxy.
 fn quality(findings: &Findings) -> Code {
     const ENOUGH: u32 = 60;
     let near = findings.min_rtt.is_some_and(|rtt| rtt < Duration::from_millis(1));
+    // More than 2 % were retransmitted, and enough were sent for that to mean something.
     if findings.sent >= ENOUGH && findings.sent_again * 50 > findings.sent {
         return Code::LinkLoses;
     }
@@ -221,7 +225,7 @@ fn quality(findings: &Findings) -> Code {
     if near && far { Code::ProxyBetween } else { Code::Fine }
 }
 
-/// The size that a clamp would have to be set to: the least that is proven of the directions that are too narrow.
+/// The value for a clamp: the smallest of the proven sizes of the directions that are too narrow.
 #[must_use]
 pub(super) fn value(findings: &Findings) -> Option<u16> {
     let (up, down) = narrow(findings);

@@ -61,7 +61,7 @@ fn why_nothing_connects_is_told_by_errors_times_and_others() {
     }
 }
 
-/// A path of these sizes on which everything was tried, and what is above them refuted.
+/// The findings about a path of these sizes, on which everything was tried and every larger size is refuted.
 fn measured(up: u16, down: u16, top: u16) -> Findings {
     let mut findings = Findings { connected: true, tls: true, big_hello: Some(true), ..Findings::default() };
     for (evidence, size, stands) in [(&mut findings.up, up, STANDS_UP), (&mut findings.down, down, STANDS_DOWN)] {
@@ -144,7 +144,7 @@ fn sizes_are_judged_by_where_the_path_ends_and_who_else_gets_through() {
         (second(false), around.clone(), Code::PathNarrow),
         (second(true), around.clone(), Code::FarEndNarrow),
         (measured(1380, 1380, 1500), inside.clone(), Code::MtuBlackHole),
-        // The host's own packets are larger, or end at the same size.
+        // The host gets larger packets through, or its own path ends at the same size.
         (measured(1300, 1300, 1500), inside.clone(), Code::ForwardNarrow),
         (measured(1300, 1500, 1500), inside.clone(), Code::ForwardNarrow),
         (measured(1500, 1300, 1500), inside.clone(), Code::ForwardNarrow),
