@@ -1,4 +1,4 @@
-//! Whether podman can be had, is new enough, and has a good place for images.
+//! Whether podman is available and new enough, and has a good place for images.
 
 use std::path::{Path, PathBuf};
 
@@ -18,27 +18,27 @@ pub enum Engine {
         /// Its report about the host; the error if there is none.
         host: Result<HostFacts, String>,
     },
-    /// There is none.
+    /// podman is not installed.
     Missing,
-    /// The socket that a key or a variable names is no use.
+    /// The socket that a key or a variable names cannot be used.
     Socket {
         /// A sentence.
         why: String,
-        /// The socket, where the name is that of one.
+        /// The socket, if the name is that of one.
         socket: Option<PathBuf>,
         /// The key or variable.
         origin: &'static str,
         /// This user may not use it.
         denied: bool,
     },
-    /// `podman system service` does not start; its last words.
+    /// `podman system service` does not start; carries its last output.
     NotStarted(String),
-    /// Anything else, an answer that takes too long among them.
+    /// Any other failure, including an answer that takes too long.
     Failed(String),
 }
 
 impl Engine {
-    /// Podman's report about the host, if there is one.
+    /// podman's report about the host, if there is one.
     pub(super) fn host(&self) -> Option<&HostFacts> {
         match self {
             Self::Answers { host: Ok(host), .. } => Some(host),
@@ -54,7 +54,7 @@ impl Engine {
         }
     }
 
-    /// The program through which its rootless containers reach the network, by its own word or by its version, if it answers.
+    /// The program for rootless networks, by podman's report or by its version; `None` if podman does not answer.
     pub(super) fn rootless_backend(&self) -> Option<RootlessBackend> {
         let configured = self.host().and_then(|host| host.network.rootless_program.as_deref());
         let default = RootlessBackend::of_version(self.version()?);
@@ -66,7 +66,7 @@ impl Engine {
     }
 }
 
-/// Judges how podman is reached. `explained` is true if something else that was found keeps it from starting.
+/// Judges how podman is reached. `explained` is true if another finding already prevents it from starting.
 pub(super) fn judge(engine: &Engine, explained: bool) -> Vec<Finding> {
     match engine {
         Engine::Answers { version, host } => answering(*version, host),
@@ -77,7 +77,7 @@ pub(super) fn judge(engine: &Engine, explained: bool) -> Vec<Finding> {
             vec![Finding::broken(Code::PodmanSocket, why.as_str(), socket_cure(socket.as_deref(), origin, *denied))]
         }
         Engine::NotStarted(_) if explained => Vec::new(),
-        // The most frequent cause is a leftover of another `podman`, such as namespaces made with other ids.
+        // The most frequent cause is a leftover of another podman, such as namespaces made with other ids.
         Engine::NotStarted(reason) => {
             let cause = format!("podman does not start: {reason}");
             vec![Finding::broken(Code::PodmanService, cause, "podman system migrate && podman info")]
@@ -100,7 +100,7 @@ fn answering(version: Version, host: &Result<HostFacts, String>) -> Vec<Finding>
     }
 }
 
-/// A socket that systemd can listen on is best listened on; any other name is best corrected where it stands.
+/// The cure for a socket: have systemd listen on it if it is one of podman's, otherwise correct its name at the origin.
 fn socket_cure(socket: Option<&Path>, origin: &str, denied: bool) -> String {
     let edit = if origin.contains('.') { "airpods config edit".to_owned() } else { format!("unset {origin}") };
     let Some(socket) = socket.filter(|_| !denied) else { return edit };
@@ -113,13 +113,13 @@ fn socket_cure(socket: Option<&Path>, origin: &str, denied: bool) -> String {
     }
 }
 
-/// Less than this, and the next image will not fit.
+/// Below this many free bytes the next image does not fit.
 const LITTLE: u64 = 1 << 30;
 
-/// Less than this, and an image with a model runtime may not fit: they take some GB.
+/// Below this many free bytes an image with a model runtime may not fit: they take some GB.
 const ENOUGH: u64 = 3 << 30;
 
-/// CIFS over version 2 and later, `linux/magic.h`; nix names the older one.
+/// The magic number of CIFS for SMB 2 and later (`linux/magic.h`); nix names only the older one.
 const SMB2_SUPER_MAGIC: FsType = FsType(0xfe53_4d42);
 
 /// Where podman keeps images.
@@ -129,13 +129,13 @@ pub struct Storage {
     pub root: PathBuf,
     /// Bytes that are free there for this user.
     pub free: Option<u64>,
-    /// It is on a file system of another machine.
+    /// It is on a network file system.
     pub over_network: bool,
     /// podman's storage driver.
     pub driver: String,
 }
 
-/// Judges the place.
+/// Judges the place for images.
 pub(super) fn judge_storage(storage: &Storage) -> Vec<Finding> {
     let root = storage.root.display();
     let mut findings = Vec::new();
@@ -148,7 +148,7 @@ pub(super) fn judge_storage(storage: &Storage) -> Vec<Finding> {
         findings.push(Finding::note(
             Code::StorageNetwork,
             format!("images lie in {root} on another machine's file system, where containers cannot own files"),
-            // A second `[storage]` table makes podman fail: a file that is there is left alone (`set -C`).
+            // A second `[storage]` table makes podman fail, so an existing file stays as it is (`set -C`).
             "sudo install -d -o \"$USER\" /var/lib/containers-of-\"$USER\" && mkdir -p ~/.config/containers && (set -C && \
              printf '[storage]\\ndriver = \"overlay\"\\ngraphroot = \"/var/lib/containers-of-%s\"\\n' \"$USER\" > \
              ~/.config/containers/storage.conf)",

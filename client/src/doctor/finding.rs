@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use crate::measure::verdict;
 
-/// How bad it is.
+/// How serious a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// As it should be.
     Ok,
-    /// It works, and could be better.
+    /// It works, but could be better.
     Note,
     /// Something does not work because of it.
     Broken,
@@ -32,7 +32,7 @@ impl Level {
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $code:ident = $word:literal,)*) => {
-        /// The kinds of finding. Their words are for scripts, and each has a section in `docs/troubleshooting.md`.
+        /// The kinds of finding. Scripts use their codes, and each has a section in `docs/troubleshooting.md`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code {
             $($(#[$doc])* $code,)*
@@ -41,10 +41,10 @@ macro_rules! codes {
         }
 
         impl Code {
-            /// Every kind there is, but those of measurements.
+            /// Every kind, except those of measurements.
             pub const ALL: &[Self] = &[$(Self::$code),*];
 
-            /// The word that stands for it.
+            /// The code as a word.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -57,9 +57,9 @@ macro_rules! codes {
 }
 
 codes! {
-    /// It is as it should be; the line says what was looked at.
+    /// Nothing is wrong; the line says what was checked.
     Fine = "fine",
-    /// Something could not be found out.
+    /// Something could not be determined.
     NotKnown = "not-known",
     /// The configuration is wrong: every other command refuses it.
     ConfigurationWrong = "configuration-wrong",
@@ -69,47 +69,47 @@ codes! {
     DependencyMissing = "dependency-missing",
     /// A program of `dependencies.optional` is missing.
     DependencyWanted = "dependency-wanted",
-    /// There is no podman.
+    /// podman is not installed.
     PodmanMissing = "podman-missing",
     /// podman is too old.
     PodmanOld = "podman-old",
-    /// The socket that was asked for by name is no use.
+    /// The socket that the configuration or a variable names cannot be used.
     PodmanSocket = "podman-socket",
     /// `podman system service` does not start.
     PodmanService = "podman-service",
     /// The user has no range of ids for containers.
     SubordinateIds = "subordinate-ids",
-    /// `newuidmap` or `newgidmap` is missing, or may not do its work.
+    /// `newuidmap` or `newgidmap` is missing, or lacks its privilege.
     IdMappers = "id-mappers",
-    /// The kernel does not let ordinary users make user namespaces.
+    /// The kernel does not let ordinary users create user namespaces.
     UserNamespaces = "user-namespaces",
-    /// Control groups of version 1: limits of rootless containers do not hold.
+    /// Control groups are of version 1: limits of rootless containers are not enforced.
     CgroupVersion = "cgroup-version",
     /// A controller that a limit needs is not delegated to the user.
     CgroupDelegation = "cgroup-delegation",
-    /// The user has no systemd of their own.
+    /// The user has no systemd instance.
     UserSession = "user-session",
     /// Services end with the user's last session.
     Linger = "linger",
-    /// A path or a device of the host that a service needs is not there, or a file where a folder is meant.
+    /// A path or a device of the host that a service needs does not exist, or is a file instead of a folder.
     PathMissing = "path-missing",
-    /// podman starts a container no more in the state that it was left in, or a pod.
+    /// podman cannot start a container, or anything in a pod, in its present state.
     StateImproper = "state-improper",
-    /// A service asks a program of the host that listens for the host alone.
+    /// A service contacts a program of the host that listens on the loopback only.
     HostLoopback = "host-loopback",
-    /// A secret that a service is given is not there.
+    /// A service's secret does not exist or cannot be used.
     SecretMissing = "secret-missing",
     /// Services do not come back after a reboot.
     Boot = "boot",
-    /// `/dev/net/tun` is not there, or not for this user.
+    /// `/dev/net/tun` does not exist, or this user may not open it.
     TunDevice = "tun-device",
     /// pasta or slirp4netns, whichever this podman needs, is missing or does not start.
     RootlessNetwork = "rootless-network",
-    /// netavark is missing, or podman uses its old networks.
+    /// netavark is missing, or podman uses CNI for its networks.
     Netavark = "netavark",
     /// aardvark-dns is missing.
     Aardvark = "aardvark-dns",
-    /// netavark has no program to make its firewall rules with.
+    /// netavark lacks the program that sets its firewall rules.
     FirewallProgram = "firewall-program",
     /// The running kernel's modules are gone.
     KernelModules = "kernel-modules",
@@ -117,9 +117,9 @@ codes! {
     BusMissing = "bus-missing",
     /// The helper is not installed.
     HelperMissing = "helper-missing",
-    /// The helper is installed and does not come up.
+    /// The helper is installed but does not start or answer.
     HelperFailed = "helper-failed",
-    /// polkit is not there to be asked.
+    /// polkit does not run.
     PolkitMissing = "polkit-missing",
     /// The helper's polkit policy is not installed.
     PolkitPolicy = "polkit-policy",
@@ -137,11 +137,11 @@ codes! {
     PortInUse = "port-in-use",
     /// A port that only root may listen on.
     PortPrivileged = "port-privileged",
-    /// A name that airpods needs is taken by somebody else's network, pod or container.
+    /// A name that airpods needs is taken by a foreign network, pod or container.
     NameTaken = "name-taken",
     /// The network exists with other settings than those configured.
     NetworkDiffers = "network-differs",
-    /// The services' packets do not fit through the link that they leave by, and nobody clamps.
+    /// The services' packets do not fit through the link that they leave by, and are not clamped.
     MtuBlackHole = "mtu-black-hole",
     /// No route leads to the internet.
     NoRoute = "no-route",
@@ -149,35 +149,35 @@ codes! {
     NotForwarded = "not-forwarded",
     /// `dns_servers = "auto"` finds no server that containers can ask.
     DnsNone = "dns-none",
-    /// The name servers that containers are given, or something on the way, refuse to answer.
+    /// The containers' name servers, or something on the way, refuse to answer.
     DnsRefused = "dns-refused",
-    /// They do not answer.
+    /// The containers' name servers do not answer.
     DnsSilent = "dns-silent",
-    /// They answer the host and not the containers.
+    /// The name servers answer the host but not the containers.
     DnsBlocked = "dns-blocked",
     /// There is a GPU without a driver.
     GpuDriver = "gpu-driver",
     /// There is a GPU that is not described to containers.
     GpuNotDescribed = "gpu-not-described",
-    /// The description of the GPU names what is not there.
+    /// The description of the GPU names a path that does not exist.
     GpuStale = "gpu-stale",
-    /// The device that is configured as the GPU is not there.
+    /// The device that is configured as the GPU does not exist.
     GpuDevice = "gpu-device",
     /// There is no room for images.
     StorageFull = "storage-full",
-    /// Images lie on a file system of another machine.
+    /// Images lie on a network file system.
     StorageNetwork = "storage-network",
-    /// Each layer of an image is a whole copy.
+    /// The storage driver copies each layer of an image.
     StorageCopies = "storage-copies",
-    /// A service has ended by itself.
+    /// A service has ended with an error.
     ServiceDead = "service-dead",
-    /// A service is started again and again.
+    /// A service restarts again and again.
     ServiceRestarting = "service-restarting",
-    /// A service runs and does not answer.
+    /// A service runs but does not answer.
     ServiceSilent = "service-silent",
-    /// A service has met its limit of processes.
+    /// A service has reached its limit of processes.
     PidsReached = "pids-reached",
-    /// The kernel gives a service fewer processes than it should have.
+    /// The kernel allows a service fewer processes than configured.
     PidsLow = "pids-low",
 }
 
@@ -193,36 +193,36 @@ impl Serialize for Code {
     }
 }
 
-/// One thing that was found.
+/// One finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How bad it is.
+    /// How serious it is.
     pub level: Level,
     /// Its kind.
     pub code: Code,
     /// One line, which names the cause.
     pub cause: String,
-    /// One command line that cures it; none for what is fine, or not known.
+    /// One command line that cures it; `None` if nothing is wrong, or it is unknown.
     pub cure: Option<String>,
 }
 
 impl Finding {
-    /// Something is as it should be.
+    /// A finding that something is as it should be.
     pub(super) fn fine(says: impl Into<String>) -> Self {
         Self { level: Level::Ok, code: Code::Fine, cause: says.into(), cure: None }
     }
 
-    /// Something works, and could be better.
+    /// A finding that something works but could be better.
     pub(super) fn note(code: Code, cause: impl Into<String>, cure: impl Into<String>) -> Self {
         Self { level: Level::Note, ..Self::broken(code, cause, cure) }
     }
 
-    /// Something does not work.
+    /// A finding that something does not work.
     pub(super) fn broken(code: Code, cause: impl Into<String>, cure: impl Into<String>) -> Self {
         Self { level: Level::Broken, code, cause: cause.into(), cure: Some(cure.into()) }
     }
 
-    /// Something could not be found out; `why` says so.
+    /// A finding that something could not be determined, and why.
     pub(super) fn not_known(what: &str, why: &str) -> Self {
         let cause = format!("could not determine whether {what}: {why}");
         Self { level: Level::Note, code: Code::NotKnown, cause, cure: None }

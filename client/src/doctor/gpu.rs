@@ -1,4 +1,4 @@
-//! Whether services that want a GPU can have it.
+//! Whether services that want a GPU get one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use crate::gpu;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a thing that is there or not")]
 pub struct Gpu {
-    /// The services that want one, of those that are enabled.
+    /// The enabled services that want one.
     pub wanted_by: Vec<String>,
     /// `runtime.gpu_device_flag`.
     pub device: GpuDevice,
-    /// The configured device, where it is a path, is there.
+    /// The configured device is a path that exists.
     pub device_there: bool,
-    /// NVIDIA's card is in the machine.
+    /// A card of NVIDIA is in the machine.
     pub nvidia_card: bool,
     /// NVIDIA's driver is loaded.
     pub nvidia_driver: bool,
@@ -32,11 +32,11 @@ pub struct Gpu {
 pub struct Description {
     /// The file.
     pub file: PathBuf,
-    /// The first thing in it that is not there: a device, or a library of another version of the driver.
+    /// The first path in it that does not exist: a device, or a library of another version of the driver.
     pub missing: Option<PathBuf>,
 }
 
-/// Judges them.
+/// Judges the GPUs.
 pub(super) fn judge(gpu: &Gpu) -> Vec<Finding> {
     let by_name = match &gpu.device {
         GpuDevice::None => return Vec::new(),
@@ -56,7 +56,7 @@ fn path(gpu: &Gpu, device: &str) -> Option<Finding> {
     })
 }
 
-/// `by_name`: the configuration insists on NVIDIA's, and a start fails without.
+/// Judges NVIDIA's GPU. `by_name`: the configuration names it, and a start fails without it.
 fn nvidia(gpu: &Gpu, by_name: bool) -> Option<Finding> {
     let level = if by_name { Finding::broken } else { Finding::note };
     let describe = "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml";
@@ -67,7 +67,7 @@ fn nvidia(gpu: &Gpu, by_name: bool) -> Option<Finding> {
             description.file.display(),
             missing.display()
         );
-        // Whatever the configuration says, podman refuses to start a container with it.
+        // Whatever the configuration says, podman refuses to start a container with such a description.
         return Some(Finding::broken(Code::GpuStale, cause, describe));
     }
     if !gpu.nvidia_card && !gpu.nvidia_driver {
@@ -90,7 +90,7 @@ fn nvidia(gpu: &Gpu, by_name: bool) -> Option<Finding> {
     Some(level(Code::GpuNotDescribed, cause, cure))
 }
 
-/// NVIDIA's number at the PCI-SIG.
+/// NVIDIA's PCI vendor ID.
 const NVIDIA: &str = "0x10de";
 
 pub(super) fn read(config: &Config) -> Gpu {
@@ -114,7 +114,7 @@ fn description(file: PathBuf, text: &str) -> Description {
     Description { file, missing: gpu::needs(text).into_iter().find(|path| !path.exists()) }
 }
 
-/// Whether one of the PCI devices is a display controller (class 03) of NVIDIA's.
+/// Whether one of the PCI devices is a display controller (class 03) by NVIDIA.
 fn has_card(devices: &Path) -> bool {
     let devices = fs::read_dir(devices).into_iter().flatten().flatten();
     devices.map(|entry| entry.path()).any(|device| {

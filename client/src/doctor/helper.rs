@@ -1,4 +1,4 @@
-//! Whether the helper can be had, and does what this user asks of it.
+//! Whether the helper is available, and whether this user may use it.
 
 use std::time::Duration;
 
@@ -10,23 +10,23 @@ use crate::helper_link::{HelperError, HelperLink, Judgement};
 /// The result of looking for the helper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Helper {
-    /// There is no system bus, or it does not answer; a sentence.
+    /// There is no system bus, or it does not answer; carries a sentence.
     NoBus(String),
     /// It is not installed.
     Missing,
-    /// It is installed and does not come up, or does not answer; a sentence.
+    /// It is installed but does not start or answer; carries a sentence.
     Failed(String),
     /// It answers.
     Answers {
-        /// Its content.
+        /// Its clamps and their state.
         status: Status,
-        /// Whether this user may change it.
+        /// Whether this user may change them.
         permission: Permission,
     },
 }
 
 impl Helper {
-    /// The helper's clamps, if it answers.
+    /// The helper's status, if it answers.
     pub(super) fn status(&self) -> Option<&Status> {
         match self {
             Self::Answers { status, .. } => Some(status),
@@ -38,31 +38,31 @@ impl Helper {
 /// polkit's answer for this user, asked without a prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Permission {
-    /// Without a password.
+    /// Allowed without a password.
     Granted,
-    /// After the password of an administrator.
+    /// Allowed after an administrator's password.
     Password,
-    /// Not at all; `remote` is a user who came over the network.
+    /// Not allowed.
     Denied {
         /// Whether the session came over ssh.
         remote: bool,
     },
-    /// polkit is not there.
+    /// polkit does not run.
     NoAuthority,
     /// polkit does not know the helper's actions.
     NoPolicy,
-    /// It could not be found out; why.
+    /// It could not be determined, and why.
     NotKnown(String),
 }
 
-/// The helper's usefulness here.
+/// Whether the helper is needed here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// The configuration demands a clamp: `runtime.network.mss_clamp = "require"`.
+    /// The configuration requires a clamp: `runtime.network.mss_clamp = "require"`.
     Required,
     /// A clamp may help.
     Helpful,
-    /// The configuration wants none: `runtime.network.mss_clamp = "off"`.
+    /// The configuration excludes clamps: `runtime.network.mss_clamp = "off"`.
     None,
 }
 
@@ -70,7 +70,7 @@ const REINSTALL: &str = "sudo apt install --reinstall ./target/deb/airpods-helpe
 
 /// Judges the helper.
 pub(super) fn judge(helper: &Helper, usage: Use) -> Vec<Finding> {
-    // Without it everything but the clamp works.
+    // Without the helper everything but the clamp works, so its absence is broken only if a clamp is required.
     let found = |code, cause: String, cure: &str| match usage {
         Use::Required => vec![Finding::broken(code, cause, cure)],
         Use::Helpful => vec![Finding::note(code, cause, cure)],
@@ -123,7 +123,7 @@ fn contested(status: &Status) -> Vec<Finding> {
     vec![Finding::broken(Code::HelperContested, cause, "journalctl -u airpods-helper -n 20")]
 }
 
-/// The kernel does not take the rules; nobody else is at fault.
+/// The finding if the kernel refuses the rules, so that no other program is at fault.
 fn refused(status: &Status) -> Option<Finding> {
     let refused = status.clamps.iter().any(|clamp| clamp.state == ClampState::Refused);
     let cause = status.refusal.as_deref().unwrap_or("its log says why");
@@ -133,7 +133,7 @@ fn refused(status: &Status) -> Option<Finding> {
     })
 }
 
-/// How a change would be allowed, or what keeps this user from it and the cure.
+/// The words for how a change is allowed, or the finding if it is not.
 fn permission_of(permission: &Permission) -> Result<&'static str, (Code, String, &'static str)> {
     match permission {
         Permission::Granted => Ok("and you may clamp without a password"),
@@ -165,7 +165,7 @@ fn permission_of(permission: &Permission) -> Result<&'static str, (Code, String,
     }
 }
 
-/// How long the helper may take, which the bus may have to start.
+/// Time limit for the helper's answer; the bus may have to start it.
 const LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) async fn read(remote: bool) -> Helper {

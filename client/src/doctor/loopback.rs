@@ -1,4 +1,5 @@
-//! Programs of the host that services ask, and that listen for the host alone: Ollama listens on 127.0.0.1 unless it is told otherwise.
+//! Programs of the host that services contact, but that listen on the loopback only: Ollama listens on 127.0.0.1 by
+//! default.
 
 use std::fs;
 
@@ -6,10 +7,10 @@ use super::{Code, Finding};
 use crate::config::{Config, HostGateway, NetworkMode, Service};
 use crate::plan;
 
-/// The port of Ollama, by whose unit it is told where to listen.
+/// Ollama's port. Its listening address is set in its systemd unit.
 const OLLAMA: u16 = 11434;
 
-/// A variable that leads to a port of the host on which only the host's loopback is listened to.
+/// A variable that points to a port of the host on which programs listen on the loopback only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostOnly {
     /// The key of the variable, such as `services.open-webui.env.OLLAMA_BASE_URL`.
@@ -18,7 +19,7 @@ pub struct HostOnly {
     pub port: u16,
 }
 
-/// Judges each.
+/// Judges one variable.
 pub(super) fn judge(found: &HostOnly) -> Finding {
     let HostOnly { key, port } = found;
     let cause = format!(
@@ -67,7 +68,7 @@ fn endpoint<'a>((scheme, authority): (&str, &'a str)) -> Option<(&'a str, u16)> 
     }
 }
 
-/// Whether somebody listens on a port, and on the loopback addresses alone, by `/proc/net/tcp` (proc(5)).
+/// Whether programs listen on a port, and all of them on the loopback, by `/proc/net/tcp` (proc(5)).
 fn is_for_the_host_alone(tables: &[String], port: u16) -> bool {
     let listens = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
@@ -79,7 +80,8 @@ fn is_for_the_host_alone(tables: &[String], port: u16) -> bool {
     sockets.peek().is_some() && sockets.all(|loopback| loopback)
 }
 
-/// Each group of four bytes is in the order of the machine.
+/// Whether an address of `/proc/net/tcp` is a loopback address. Each group of four bytes is in the machine's byte
+/// order.
 fn is_loopback(address: &str) -> bool {
     let is_mapped = address.len() == 32 && address.starts_with("0000000000000000FFFF0000");
     match address.len() {

@@ -1,8 +1,8 @@
 //! `airpods doctor`: names the causes of what does not work, and a command that cures each.
 //!
-//! [`read`] gathers [`Facts`], thinly, side by side, and each for a short time only. [`judge`] makes findings of them:
-//! a function from values to values, with one file for each area, which is where to add a cause. Each kind of finding
-//! has a [`Code`] and a section in `docs/troubleshooting.md`.
+//! [`read`] gathers [`Facts`]: a thin layer, whose parts run side by side, each with a short time limit. [`judge`]
+//! turns them into findings: a function from values to values, with one file for each area, which is the place to add a
+//! cause. Each kind of finding has a [`Code`] and a section in `docs/troubleshooting.md`.
 
 mod engine;
 mod finding;
@@ -35,7 +35,7 @@ pub use services::Boot;
 pub use services::{Pids, Service};
 pub use settings::Settings;
 
-/// Everything that is judged.
+/// Everything that the findings are derived from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts {
     /// The configuration.
@@ -44,33 +44,33 @@ pub struct Facts {
     pub engine: Engine,
     /// The needs of a rootless podman; `None` if podman is rootful.
     pub rootless: Option<Rootless>,
-    /// The services' needs of it.
+    /// What the services need of a rootless podman.
     pub needs: Needs,
     /// The unit that starts containers at boot; `None` without systemd.
     pub boot: Option<Boot>,
-    /// The programs beside podman; `None` where there is no podman yet that would bring them.
+    /// The programs beside podman; `None` without podman, which would bring them.
     pub parts: Option<Parts>,
-    /// The ways of the services' packets.
+    /// The paths of the services' packets.
     pub paths: Vec<Path>,
-    /// The measurement of the VPN that they leave by.
+    /// The measurements of the VPNs that they leave by.
     pub measured: Measured,
-    /// The name servers; `None` where nobody could ask them, or need.
+    /// The name servers; `None` if they could not be asked, or no service needs them.
     pub names: Option<Names>,
     /// The helper.
     pub helper: Helper,
-    /// The helper's usefulness here.
+    /// Whether the helper is needed here.
     pub usage: Use,
     /// The network, names and ports; the error if they could not be read.
     pub network: Result<Network, String>,
     /// The GPU.
     pub gpu: Gpu,
-    /// Where images lie, if podman says.
+    /// Where images lie, if podman reports it.
     pub storage: Option<Storage>,
     /// The services that have a container.
     pub services: Vec<Service>,
 }
 
-/// The findings, in the order in which to read them: what is wrong, what could be better, and what is fine.
+/// The findings, area by area, in the order in which to read them.
 #[must_use]
 pub fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = settings::judge(&facts.settings);
@@ -97,8 +97,8 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-/// Any text is read for what is in it: no more sockets than lines, only paths that are written there, and numbers that do not
-/// overflow.
+/// Properties of the readers for any text: no more sockets than lines, only paths that are in the text, and no numbers
+/// that overflow.
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic reports a finding")]
 pub fn host_files(bytes: &[u8]) {

@@ -10,23 +10,23 @@ use crate::egress::{Facts, Leaving};
 /// The name servers, and what they answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
-    /// The servers that containers' names are asked of. The error if `auto` finds none.
+    /// The servers that containers use. The error if `auto` finds none.
     pub servers: Result<Vec<IpAddr>, String>,
     /// The origin of these servers.
     pub origin: Origin,
-    /// The servers that a container which runs was made with, none for the host's own; `None` where none runs.
+    /// The servers that a running container was created with, empty for the host's own; `None` if no container runs.
     pub given: Option<Vec<IpAddr>>,
-    /// The answers within a container's network; `None` where there is none to enter.
+    /// The answers from within a container's network; `None` if there is none to enter.
     pub inside: Option<Vec<Asked>>,
-    /// The answers of these servers to the host; the host's own servers are not asked.
+    /// The answers of the configured servers to the host; the host's own servers are not asked.
     pub outside: Vec<Asked>,
-    /// Where `auto` is set, what those answered the host that its own programs ask.
+    /// With `auto`: the answers of the servers that the host's own programs use.
     pub own: Vec<Asked>,
     /// The VPN that the host's traffic leaves by.
     pub vpn: Option<String>,
 }
 
-/// The origin of the name servers that containers ask.
+/// The origin of the name servers that containers use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// `runtime.network.dns_servers` lists them.
@@ -62,7 +62,7 @@ pub(super) fn judge(names: &Names) -> Vec<Finding> {
     vec![match inside {
         Some(_) => cut_off(names, servers, outside),
         None if servers.is_empty() => Finding::not_known("containers can resolve names", &none(names.origin)),
-        // Nobody was asked: there is no container yet, and podman will give it these.
+        // No server was asked: no container runs yet, and podman will give it these.
         None => Finding::fine(format!("names will be asked of {}", whom(servers, names.origin))),
     }]
 }
@@ -79,14 +79,14 @@ fn fine(names: &Names, servers: &[IpAddr]) -> Finding {
     })
 }
 
-/// The servers that the containers were made with, where `start` would give them others by now: containers keep theirs.
+/// The servers that the containers were created with, if `start` would use others now: containers keep theirs.
 fn outdated(names: &Names, servers: &[IpAddr]) -> Option<String> {
     let given = names.given.as_deref()?;
     let wanted = if matches!(names.origin, Origin::Host(_)) { &[] } else { servers };
     (given != wanted).then(|| if given.is_empty() { "the host's own name servers".to_owned() } else { list(given) })
 }
 
-/// Nobody answers the containers, and the servers, if they were asked, answer the host.
+/// The finding if no server answers the containers. The configured servers, if they were asked, answer the host.
 fn cut_off(names: &Names, servers: &[IpAddr], outside: bool) -> Finding {
     let whom = whom(servers, names.origin);
     if let Some(given) = outdated(names, servers) {
@@ -107,7 +107,7 @@ fn cut_off(names: &Names, servers: &[IpAddr], outside: bool) -> Finding {
     Finding::broken(Code::DnsRefused, cause, AUTO)
 }
 
-/// None of the servers answers the host; the first is the one that podman asks first.
+/// The finding if no server answers the host. It names the first one, which podman asks first.
 fn unanswered(asked: &Asked, names: &Names) -> Finding {
     let server = asked.server;
     let (code, what) = match &asked.reply {
@@ -127,8 +127,8 @@ fn unanswered(asked: &Asked, names: &Names) -> Finding {
     Finding::broken(code, cause, AUTO)
 }
 
-/// The finding where `auto` is set already. Neither setting it nor replacing the containers is a cure: they would be
-/// given the same servers. The host's own name servers are the only other choice, if one of them answers.
+/// The finding if `auto` is already set. Setting it, or replacing the containers, is no cure: they would get the same
+/// servers. The host's own name servers are the only alternative, if one of them answers.
 fn unanswered_by_auto(code: Code, what: &str, names: &Names) -> Finding {
     if let Some(own) = names.own.iter().find(|own| own.reply == Reply::Answered) {
         let cause = format!("{what}, and {} answers, which the host's own programs ask", own.server);
@@ -162,7 +162,7 @@ fn none(origin: Origin) -> String {
     }
 }
 
-/// The servers that containers are given; none are the host's own.
+/// The servers that containers get; empty for the host's own.
 pub(super) async fn servers(config: &Config) -> Result<Vec<IpAddr>, String> {
     let network = &config.runtime.network;
     match &network.dns_servers {
@@ -174,16 +174,16 @@ pub(super) async fn servers(config: &Config) -> Result<Vec<IpAddr>, String> {
     }
 }
 
-/// A container that runs on the services' network.
+/// A running container on the services' network.
 pub(super) struct Resident {
-    /// Its first process.
+    /// The pid of its first process.
     pub(super) pid: u32,
-    /// The servers that it was made with.
+    /// The servers that it was created with.
     pub(super) servers: Vec<IpAddr>,
 }
 
-/// Asks them. `resident` stands for all containers, which share the network. Where no service is on it, or it is cut off, there is
-/// nothing to ask; where no way leads out of the host, nobody would answer.
+/// Asks the name servers. `resident` stands for all containers, since they share the network. Returns `None` if no
+/// service is on the network, or if it is `internal`. Without a route to the internet no server is asked.
 pub(super) async fn read(
     config: &Config,
     configured: Result<Vec<IpAddr>, String>,
@@ -198,7 +198,7 @@ pub(super) async fn read(
     let (servers, origin) = effective(config, configured.clone());
     let unasked = Names { servers, origin, given, inside: None, outside: Vec::new(), own: Vec::new(), vpn: None };
     let Some(egress) = survey.from_host.as_ref().and_then(|leaving| leaving.links().next()) else {
-        // That there are no servers is no wonder then.
+        // Without a route it is expected that `auto` finds no server, so that is not reported.
         return Some(unasked).filter(|names| names.servers.as_ref().is_ok_and(|servers| !servers.is_empty()));
     };
     let inside = async {
@@ -214,7 +214,7 @@ pub(super) async fn read(
     Some(Names { inside, outside, own, vpn, ..unasked })
 }
 
-/// The servers that come of what is configured.
+/// The servers that result from the configuration.
 fn effective(config: &Config, configured: Result<Vec<IpAddr>, String>) -> (Result<Vec<IpAddr>, String>, Origin) {
     match &config.runtime.network.dns_servers {
         DnsServers::Auto => (configured, Origin::Auto),

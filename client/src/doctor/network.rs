@@ -1,4 +1,4 @@
-//! Whether the network, the names and the ports that are wanted can be had, and who listens on the ports.
+//! Whether the configured network, names and ports are available, and which program listens on the ports.
 
 use std::fs;
 use std::path::PathBuf;
@@ -21,34 +21,34 @@ pub struct UnusableSecret {
     pub path: PathBuf,
     /// Why.
     pub why: String,
-    /// It is there, and others may read or change it.
+    /// The file exists, and others may read or change it.
     pub open: bool,
 }
 
 /// The desired network, and the obstacles to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Network {
-    /// The services' network, as podman has it, else as it is configured.
+    /// The subnets of the services' network, as podman reports them, or as configured.
     pub subnets: Vec<IpNet>,
-    /// The bridge of that network; its own route is no clash.
+    /// The bridge of that network, whose own route is no clash.
     pub bridge: Option<String>,
-    /// The host's routes but the default ones, of every table.
+    /// The host's routes except default routes, of every table.
     pub routes: Vec<Route>,
-    /// The podman object that forbids a start.
+    /// The podman object that prevents a start.
     pub conflict: Option<Conflict>,
-    /// Ports that are wanted and taken.
+    /// Wanted ports that are taken.
     pub taken: Vec<TakenPort>,
-    /// Ports that are wanted and that only root may listen on, with their services.
+    /// Wanted ports that only root may listen on, with their services.
     pub privileged: Vec<(String, u16)>,
-    /// Variables that lead to programs of the host which no container reaches.
+    /// Variables that point to programs of the host that no container reaches.
     pub host_only: Vec<HostOnly>,
-    /// Pods of ours in which podman can start nothing, with the reason.
+    /// Pods of airpods in which podman can start nothing, with the reason.
     pub pods: Vec<(String, String)>,
     /// Files of `secret_env` whose value cannot be used.
     pub secrets: Vec<UnusableSecret>,
 }
 
-/// A port of the host that a service wants and somebody has.
+/// A port of the host that a service wants and another program holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TakenPort {
     /// The service.
@@ -57,27 +57,27 @@ pub struct TakenPort {
     pub key: String,
     /// The port.
     pub port: u16,
-    /// Its holder.
+    /// The program that holds it.
     pub holder: Holder,
-    /// A port near it that nobody has.
+    /// A free port near it.
     pub free: u16,
 }
 
-/// The holder of a port.
+/// The program that holds a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Holder {
-    /// A process of this user's.
+    /// A process of this user.
     Process {
         /// Its id.
         pid: u32,
         /// Its name.
         name: String,
     },
-    /// Somebody whom this user cannot see.
+    /// A process of another user, which this user cannot see.
     Stranger,
 }
 
-/// Judges them.
+/// Judges the network, the names and the ports.
 pub(super) fn judge(network: &Network) -> Vec<Finding> {
     let mut findings: Vec<Finding> = network.conflict.iter().map(conflict).collect();
     findings.extend(clash(network));
@@ -108,7 +108,7 @@ pub(super) fn judge(network: &Network) -> Vec<Finding> {
 fn conflict(conflict: &Conflict) -> Finding {
     let cause = conflict.to_string();
     match conflict {
-        // Objects that others made are theirs to remove.
+        // airpods does not remove objects that another program made.
         Conflict::NotOurs { place, name, .. } => {
             let other = another(name);
             Finding::broken(Code::NameTaken, cause, format!("airpods config set {place} {other}"))
@@ -156,7 +156,7 @@ fn overlap(one: IpNet, other: IpNet) -> bool {
     one.contains(&other) || other.contains(&one)
 }
 
-/// A private subnet that no route leads to (RFC 1918): podman's own range, then the one above it.
+/// A private subnet (RFC 1918) that no route leads to: from podman's own range (10.90.0.0/16), or from 172.29.0.0/16.
 fn free_subnet(network: &Network) -> Option<IpNet> {
     let candidates = (0..=255u8).map(|third| [10, 90, third, 0]).chain((0..=255).map(|third| [172, 29, third, 0]));
     let nets = candidates.filter_map(|address| IpNet::new(address.into(), 24).ok());
@@ -176,10 +176,10 @@ fn taken(port: &TakenPort) -> Finding {
     Finding::broken(Code::PortInUse, cause, format!("airpods config set {key} {free}"))
 }
 
-/// How far above a port that is taken another is looked for.
+/// How far above a taken port a free one is looked for.
 const NEAR: u16 = 100;
 
-/// Those of the wanted ports that somebody has, each with its service.
+/// The wanted ports that are taken, each with its service.
 pub(super) fn taken_ports(config: &Config, wanted: &[(String, HostPort)]) -> Vec<TakenPort> {
     let taken = wanted.iter().filter(|(_, port)| kernel::is_taken(*port));
     taken
@@ -193,7 +193,7 @@ pub(super) fn taken_ports(config: &Config, wanted: &[(String, HostPort)]) -> Vec
         .collect()
 }
 
-/// Those of the ports of enabled services that only root may listen on, each with its service.
+/// The ports of enabled services that only root may listen on, each with its service.
 pub(super) fn privileged_ports(config: &Config) -> Vec<(String, u16)> {
     let first = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
     let first: u16 = first.ok().and_then(|text| text.trim().parse().ok()).unwrap_or_default();
@@ -202,7 +202,7 @@ pub(super) fn privileged_ports(config: &Config) -> Vec<(String, u16)> {
     all.filter(|(_, port)| *port < first).collect()
 }
 
-/// Where the port stands in the configuration.
+/// The key of the port in the configuration.
 fn key(config: &Config, service: &str, port: HostPort) -> String {
     let found = config.services.iter().find(|(name, _)| name.as_str() == service);
     let (index, side) = found.map_or((0, "host"), |(_, found)| {
@@ -212,7 +212,7 @@ fn key(config: &Config, service: &str, port: HostPort) -> String {
     format!("services.{service}.ports.{index}.{side}")
 }
 
-/// The next port that neither a program nor a service has.
+/// The next port that neither a program nor a configured service holds.
 fn free(config: &Config, taken: HostPort) -> u16 {
     let configured =
         |port: HostPort| config.services.values().any(|service| service.host_ports().any(|own| own.overlaps(port)));
@@ -221,7 +221,7 @@ fn free(config: &Config, taken: HostPort) -> u16 {
     near.find(|port| !configured(*port) && !kernel::is_taken(*port)).unwrap_or(taken).port
 }
 
-/// The process that listens on the port, if it is this user's to see.
+/// The process that listens on the port, if this user can see it.
 fn holder(port: HostPort) -> Holder {
     let tables = match port.protocol {
         Protocol::Tcp => ["/proc/self/net/tcp", "/proc/self/net/tcp6"],
@@ -247,7 +247,8 @@ pub(super) fn listeners(table: &str, port: u16) -> Vec<u64> {
     table.lines().filter_map(row).collect()
 }
 
-/// The first process that has one of the sockets open. Other users' descriptors cannot be read, and are passed over.
+/// The first process that has one of the sockets open. Descriptors of other users' processes cannot be read, so those
+/// are skipped.
 fn own_process(inodes: &[u64]) -> Option<(u32, String)> {
     let sockets: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
     let processes = fs::read_dir("/proc").ok()?.flatten();

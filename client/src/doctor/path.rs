@@ -1,6 +1,6 @@
-//! Whether what a service sends gets through: the MTU that its packets meet, what was measured of the path, and who clamps.
-//! The same for a part of the world that is reached by a VPN of its own (split tunnel). Measurements come from a file;
-//! nothing is sent.
+//! Whether a service's packets get through: the MTU that they meet, what was measured of the path, and whether they are
+//! clamped. The same for networks behind a VPN of their own (split tunnel). Measurements come from a file; nothing is
+//! sent.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -16,29 +16,29 @@ use crate::kernel::gateways;
 use crate::measure::memory::{Elsewhere, Known, Memory, ago};
 use crate::measure::{targets, verdict};
 
-/// The route of a service's packets.
+/// The path of a service's packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path {
     /// The service.
     pub service: String,
-    /// Its route.
+    /// The path.
     pub route: EgressPath,
 }
 
-/// The measurements of the VPN by which this host's packets leave. The doctor itself sends nothing.
+/// The remembered measurements of the VPNs by which this host's packets leave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Measured {
-    /// The recent measurement of each tunnel's link, in the network that it is on.
+    /// The valid measurement of each tunnel's link, in the network that it is in now.
     pub known: Vec<Known>,
-    /// The links that are clamped to a value of another network.
+    /// The links with a fixed clamp whose value was measured on another network.
     pub elsewhere: Vec<Elsewhere>,
-    /// VPN links that lead to a part of the world only.
+    /// VPN links that lead only to some networks.
     pub branches: Vec<Branch>,
-    /// There is a server to measure with, and the configuration does not forbid it.
+    /// There is a server to measure with, and the configuration allows measuring.
     pub possible: bool,
 }
 
-/// Judges the routes; services that share one are told together. `status` is what the helper keeps, if it answers.
+/// Judges the paths; services that share one get one finding. `status` has the helper's clamps, if it answers.
 pub(super) fn judge(paths: &[Path], status: Option<&Status>, usage: Use, measured: &Measured) -> Vec<Finding> {
     let mut routes: Vec<(&EgressPath, Vec<String>)> = Vec::new();
     for Path { service, route } in paths {
@@ -81,7 +81,7 @@ fn one(route: &EgressPath, services: &str, status: Option<&Status>, usage: Use, 
     }
 }
 
-/// The packets fit the link. Whether the path behind a tunnel takes them is another question.
+/// The finding if packets fit the link. Whether the path behind a tunnel carries them is only known if it was measured.
 fn passes(route: &EgressPath, services: &str, known: Option<&Known>, measured: &Measured) -> Finding {
     let says = format!("packets of {services}: {route}");
     match known {
@@ -97,7 +97,7 @@ fn passes(route: &EgressPath, services: &str, known: Option<&Known>, measured: &
     }
 }
 
-/// The path behind the link takes less than the link, or something else was found to be wrong with it.
+/// The finding if a measurement showed that the path behind the link is narrower than the link, or otherwise faulty.
 fn narrow_path(route: &EgressPath, services: &str, status: Option<&Status>, known: &Known) -> Option<Finding> {
     let Known { link, verdict, remedy, age, .. } = known;
     match remedy {
@@ -128,7 +128,7 @@ fn of_elsewhere(elsewhere: &Elsewhere) -> Finding {
     Finding::note(Code::Measured(verdict::Code::NotMeasured), elsewhere.to_string(), elsewhere.cure.as_str())
 }
 
-/// Packets of the network are bigger than what fits, and the host forwards them.
+/// The finding if packets of the network are larger than the link's MTU, and the host forwards them.
 fn narrow(
     route: &EgressPath,
     egress: &Egress,
@@ -149,7 +149,7 @@ fn narrow(
                 "packets of {services}: {route}, and nothing hangs, as was measured from their network {how}"
             ))
         }
-        // Most of them, in clouds, have somebody who sees to it.
+        // Only a note: most such links are in clouds, whose operators take care of their MTU.
         ClampCoverage::Open if !route.through_tunnel() => {
             let cause = format!(
                 "`{link}` is no VPN but takes {mtu} bytes, and the network of {services} sends {network_mtu}: large transfers hang \
@@ -173,13 +173,13 @@ fn cure(egress: &Egress, helper: bool) -> String {
     fitting_network(egress.mtu, helper).unwrap_or_else(|| clamp_command(egress))
 }
 
-/// Without a helper: a network that fits a link of this MTU, unless that is too small for IPv6.
+/// The cure without a helper: a network whose MTU fits the link, unless that is too small for IPv6.
 fn fitting_network(mtu: u32, helper: bool) -> Option<String> {
     (!helper && mtu >= SMALLEST_MTU)
         .then(|| format!("airpods config set runtime.network.mtu {mtu} && airpods start --reset-network"))
 }
 
-/// Judges each branch for the services whose packets it can get.
+/// Judges each branch for the services whose packets may take it.
 pub(super) fn judge_branches(paths: &[Path], status: Option<&Status>, measured: &Measured) -> Vec<Finding> {
     measured.branches.iter().filter_map(|branch| narrow_branch(branch, paths, status, measured)).collect()
 }
@@ -203,7 +203,7 @@ fn narrow_branch(branch: &Branch, paths: &[Path], status: Option<&Status>, measu
         let cure = fixed_clamp_command(egress, "auto");
         return Some(Finding::broken(Code::Measured(known.verdict), cause, cure));
     }
-    // Connections from sockets of the host know the MTU of the link.
+    // Connections from sockets of the host use the MTU of the link.
     let sends_more = |path: &&Path| {
         path.route.passage == NetworkPath::Bridge && path.route.network_mtu.is_some_and(|network| network > mtu)
     };

@@ -1,5 +1,5 @@
-//! The programs beside podman that make a container's network: whether they are installed, and what they say about
-//! themselves. One is started for a moment, to see whether it starts, and so that nothing of it stays.
+//! The programs beside podman that set up a container's network: whether they are installed and start. Each is started
+//! briefly, so that no process of it stays.
 
 use std::ffi::OsStr;
 use std::io;
@@ -18,13 +18,13 @@ use crate::egress::RootlessBackend;
 use crate::home;
 use crate::podman::{NetworkBackend, Version};
 
-/// The present state.
+/// The programs that were found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a program")]
 pub struct Parts {
-    /// `netavark`, in podman's own folders, with its version where it tells it.
+    /// `netavark`, in podman's own folders, with its version if it reports one.
     pub netavark: Option<Option<Version>>,
-    /// `aardvark-dns`, there as well.
+    /// `aardvark-dns`, in the same folders.
     pub aardvark: bool,
     /// `pasta`.
     pub pasta: Program,
@@ -34,32 +34,32 @@ pub struct Parts {
     pub iptables: bool,
     /// `nft`.
     pub nft: bool,
-    /// The kernel loads modules, and has none for the version that runs.
+    /// The kernel loads modules, but those of its version are gone.
     pub modules_gone: bool,
 }
 
-/// A program, and what came of starting it once.
+/// A program, and the result of starting it once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Program {
     /// It is not there.
     Missing,
     /// It is there and starts.
     Able,
-    /// It is there and cannot be started, not even to say its version; its last words.
+    /// It exists but cannot even print its version; carries its last output.
     Broken(String),
-    /// It starts, and could not make a network for a command of its own; its last words.
+    /// It starts, but could not set up a network for a command; carries its last output.
     Powerless(String),
-    /// It is there and had not ended after this many seconds.
+    /// It exists but had not ended after this many seconds.
     Late(u64),
 }
 
-/// The first version of netavark that can do without iptables.
+/// The first version of netavark that works without iptables.
 ///
 /// Source: netavark's release notes, 1.10.0: "Added a new nftables firewall driver".
 const NETAVARK_WITH_NFT: Version = Version { major: 1, minor: 10 };
 
-/// Judges the programs. `backend` is what podman says about its networks, `rootless` what its rootless containers reach the network
-/// through, if they are; `explained` is true if something else that was found keeps users from making networks.
+/// Judges the programs. `backend` is podman's report about its networks, `rootless` the program for rootless networks,
+/// if podman is rootless. `explained` is true if another finding already prevents users from setting up networks.
 pub(super) fn judge(
     parts: &Parts,
     backend: Option<&NetworkBackend>,
@@ -138,7 +138,7 @@ fn rootless_network(parts: &Parts, rootless: RootlessBackend, explained: bool) -
             Some(Finding::broken(Code::RootlessNetwork, cause, cure(name, package, why)))
         }
         Program::Powerless(_) if explained => None,
-        // podman's own network is made for it beforehand, so that there may be less that it is not let.
+        // Only a note: podman prepares a namespace for the program, so less may be forbidden than in this trial.
         Program::Powerless(why) => {
             let cause = format!("`{name}` makes no network when it is tried, {purpose}: {why}");
             Some(Finding::note(Code::RootlessNetwork, cause, cure(name, package, why)))
@@ -149,7 +149,7 @@ fn rootless_network(parts: &Parts, rootless: RootlessBackend, explained: bool) -
     }
 }
 
-/// A file that is damaged is written anew; who forbids something has it in the kernel's log.
+/// Reinstalling replaces a damaged file; if something was forbidden, the kernel's log names the rule.
 fn cure(name: &str, package: &str, why: &str) -> String {
     if ["Permission denied", "Operation not permitted"].iter().any(|refusal| why.contains(refusal)) {
         format!("sudo journalctl --dmesg --grep 'denied.*{name}'")
@@ -162,15 +162,15 @@ fn cure(name: &str, package: &str, why: &str) -> String {
 const FOLDERS: [&str; 4] =
     ["/usr/local/libexec/podman", "/usr/local/lib/podman", "/usr/libexec/podman", "/usr/lib/podman"];
 
-/// Where programs for root are, which many users have not in their path; podman looks there.
+/// Folders of programs for root, which many users do not have in their search path; podman looks there.
 const ROOTS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-/// pasta(1) as podman starts it, but for a command of its own, in namespaces that end with it, instead of in podman's: nothing
-/// of the host's leads in, and nothing is changed outside.
+/// The arguments of pasta(1) as podman uses them, but for a command in namespaces of its own that end with it. Nothing
+/// of the host leads in, and nothing changes outside.
 const TRIAL: &[&str] =
     &["--config-net", "--quiet", "--no-map-gw", "-t", "none", "-u", "none", "-T", "none", "-U", "none", "--", "true"];
 
-/// A program by the search path, or by its own if it has one.
+/// The file of a program, by the search path, or by its path if it has one.
 pub(in crate::doctor) fn find(program: &str) -> Option<PathBuf> {
     if program.contains('/') {
         return Some(PathBuf::from(program)).filter(|file| file.is_file());
@@ -178,10 +178,10 @@ pub(in crate::doctor) fn find(program: &str) -> Option<PathBuf> {
     home::find(program).or_else(|| home::find_in(program, ROOTS))
 }
 
-/// The programs beside podman. With `trial`, pasta is also let make a network.
+/// Looks for the programs beside podman. With `trial`, pasta also sets up a network once.
 pub(super) async fn read(trial: bool) -> Parts {
     let own = |program: &str| home::find_in(program, FOLDERS);
-    // These are looked for in the search path as well (containers.conf(5)).
+    // podman also looks for these in the search path (containers.conf(5)).
     let either = |program: &str| own(program).or_else(|| find(program));
     let (pasta, slirp4netns) = (either("pasta"), either("slirp4netns"));
     let trial = if trial { TRIAL } else { &[] };
@@ -197,7 +197,7 @@ pub(super) async fn read(trial: bool) -> Parts {
     }
 }
 
-/// Starts a program to say its version, and then to do what these arguments say, if there are any.
+/// Starts a program to print its version, and then with the arguments of `trial`, if there are any.
 async fn started(file: Option<&Path>, trial: &[&str]) -> Program {
     let Some(file) = file else { return Program::Missing };
     match run(file, &["--version"]).await {
@@ -213,7 +213,7 @@ async fn started(file: Option<&Path>, trial: &[&str]) -> Program {
     }
 }
 
-/// `netavark version` answers JSON with `"version": "1.4.0"`.
+/// The version of netavark: `netavark version` prints JSON with `"version": "1.4.0"`.
 fn version(netavark: &Path) -> Option<Version> {
     let output =
         std::process::Command::new(netavark).arg("version").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
@@ -221,32 +221,32 @@ fn version(netavark: &Path) -> Option<Version> {
     Version::parse(answer.get("version")?.as_str()?)
 }
 
-/// A kernel that loads modules lists those that are; with another kernel's package its own folder went.
+/// Whether the running kernel's modules are gone, as after its upgrade. A kernel that loads any has `/proc/modules`.
 fn modules_gone() -> bool {
     let Ok(system) = nix::sys::utsname::uname() else { return false };
     let folder = Path::new("/lib/modules");
     Path::new("/proc/modules").exists() && folder.exists() && !folder.join(system.release()).exists()
 }
 
-/// How long a program may take to say its version, or to make a network: both take some milliseconds.
+/// Time limit for printing a version or setting up a network: both take some milliseconds.
 pub(super) const LIMIT: Duration = Duration::from_secs(2);
 
-/// How much of what it says is read; what counts comes last, and a program that cannot start says little.
+/// Upper bound on the output that is read, in bytes: a program that cannot start prints little.
 const SAID: u64 = 16 << 10;
 
-/// The outcome.
+/// How a program ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// It ended well.
+    /// It ended successfully.
     Well,
-    /// It could not be started, or ended otherwise; its last words.
+    /// It could not be started, or failed; carries its last output.
     Badly(String),
     /// It had not ended in time.
     Late,
 }
 
-/// Runs a program to its end, or kills it. Whatever it has started itself is killed in any case: pasta, for one, leaves the command
-/// waiting for which it could make no network.
+/// Runs a program to its end, or kills it. Its process group is killed in any case: pasta leaves a command waiting if
+/// it could not set up its network.
 pub(super) async fn run(program: &Path, arguments: &[impl AsRef<OsStr>]) -> End {
     let spawned = Command::new(program)
         .args(arguments)
@@ -262,8 +262,9 @@ pub(super) async fn run(program: &Path, arguments: &[impl AsRef<OsStr>]) -> End 
     };
     let group = Group::of(child.id());
     let stderr = child.stderr.take();
-    // More than the pipe holds is not waited for either.
+    // stderr is read afterwards. A program that fills the pipe blocks, and then counts as late.
     let Ok(ended) = timeout(LIMIT, child.wait()).await else { return End::Late };
+    // First the group is killed: a process of it that holds stderr open would delay the end of the output.
     drop(group);
     match ended {
         Ok(status) if status.success() => End::Well,
@@ -272,7 +273,7 @@ pub(super) async fn run(program: &Path, arguments: &[impl AsRef<OsStr>]) -> End 
     }
 }
 
-/// The last line of what was said, or how it ended. Somebody who has left the group may hold the other end still.
+/// The last line of the output, or the exit status. Time is limited: a process outside the group may hold the pipe.
 async fn last_words(stderr: Option<ChildStderr>, status: ExitStatus) -> String {
     let mut said = Vec::new();
     if let Some(stderr) = stderr {
@@ -283,7 +284,7 @@ async fn last_words(stderr: Option<ChildStderr>, status: ExitStatus) -> String {
     last.map_or_else(|| format!("it ended with {status}"), str::to_owned)
 }
 
-/// A process group. Dropping it kills whoever is in it, also when Ctrl-C ends the command meanwhile.
+/// A process group. Dropping it kills every process in it, even if Ctrl-C ends the command meanwhile.
 struct Group(Option<Pid>);
 
 impl Group {
@@ -295,7 +296,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
-            // It fails where nobody is left, which is how it should be.
+            // The error of an empty group is expected.
             let _ = killpg(group, Signal::SIGKILL);
         }
     }
@@ -311,8 +312,8 @@ mod tests {
 
     use super::*;
 
-    /// A program of a shell's. It is another process that writes it: a file that is being written here, by whichever thread, might
-    /// be inherited by a process that another test starts, and would be too busy to run.
+    /// A shell script. Another process writes it: a process that another test starts meanwhile could inherit a file
+    /// that is open for writing here, and running the script would fail (`ETXTBSY`).
     fn program(folder: &Path, script: &str) -> PathBuf {
         let file = folder.join("program");
         let write = "printf '#!/bin/sh\n%s\n' \"$2\" > \"$1\"; chmod 755 \"$1\"";

@@ -1,5 +1,5 @@
-//! Reading what is judged: each part thinly, all side by side, and none for longer than its limit. Podman tells what it
-//! holds and what stands in the way of what is to be; every other part is read in the file of its area.
+//! Reads the facts: a thin layer, whose parts run side by side, none for longer than its limit. podman reports its
+//! objects and what conflicts with the plan. Every other part is read in the file of its area.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -28,32 +28,32 @@ use crate::port::HostPort;
 use crate::secret;
 use crate::terminal::Uptime;
 
-/// The objects to look at.
+/// What the doctor examines.
 #[derive(Debug)]
 pub struct Subject<'a> {
-    /// The configuration, or the defaults where that is wrong.
+    /// The configuration, or the defaults if that is wrong.
     pub config: &'a Config,
     /// The file that it comes from.
     pub file: Option<PathBuf>,
-    /// Why the configuration is not used.
+    /// Why the configuration cannot be used.
     pub wrong: Option<String>,
     /// Its keys without effect.
     pub warnings: Vec<String>,
-    /// Whether the user came over the network.
+    /// Whether the user's session came over the network.
     pub remote: bool,
-    /// Where measurements are remembered.
+    /// The folder in which measurements are remembered.
     pub state_folder: Option<PathBuf>,
 }
 
-/// Gathers everything. It takes as long as the slowest part, and no part takes more than some seconds.
+/// Gathers all facts. It takes as long as the slowest part, and no part takes more than some seconds.
 pub async fn read(subject: &Subject<'_>) -> Facts {
     let config = subject.config;
     let (podman, helper) = tokio::join!(read_podman(config), helper::read(subject.remote));
     let Podman { engine, network, services, paths, names } = podman;
-    // As long as it does not say, podman is taken for what an ordinary user's is.
+    // Until podman reports otherwise, the podman of an ordinary user counts as rootless.
     let own = config.runtime.podman_url.is_none() && !Uid::effective().is_root();
     let rootless = engine.host().map_or(own, |host| host.rootless);
-    // Root's would be another trial than what podman does as a user.
+    // A trial as root would differ from what podman does as an ordinary user.
     let trial = rootless && !Uid::effective().is_root() && engine.rootless_backend() == Some(RootlessBackend::Pasta);
     let parts = match engine {
         Engine::Missing => None,
@@ -82,7 +82,7 @@ pub async fn read(subject: &Subject<'_>) -> Facts {
     }
 }
 
-/// The restart policies that do not hold after a reboot.
+/// The findings about restart policies that do not hold after a reboot.
 #[must_use]
 pub fn after_reboot(config: &Config, rootless: bool) -> Vec<Finding> {
     let needs = needs(config);
@@ -91,7 +91,7 @@ pub fn after_reboot(config: &Config, rootless: bool) -> Vec<Finding> {
     linger.into_iter().chain(boot).collect()
 }
 
-/// The policies of the enabled services; with `own` those that a service has for itself alone.
+/// The restart policies of the enabled services; with `own`, only those that a service sets itself.
 fn policies(config: &Config, own: bool) -> impl Iterator<Item = RestartPolicy> + '_ {
     config.enabled().filter_map(move |(_, service)| match service.restart_policy {
         None if own || service.oneshot => None,
@@ -111,13 +111,13 @@ fn needs(config: &Config) -> Needs {
     }
 }
 
-/// How long reaching podman may take: a socket that does not answer, and then a service of our own.
+/// Time limit for reaching podman: for a socket that does not answer, and then for a service that airpods starts.
 const REACHING: Duration = STARTUP.saturating_mul(2);
 
-/// How long one answer may take; the slowest takes 0.4 s, and some seconds on a machine that is busy or emulated.
+/// Time limit for one answer. The slowest takes 0.4 s, and some seconds on a machine that is busy or emulated.
 const ANSWER: Duration = Duration::from_secs(15);
 
-/// The facts learnt.
+/// The facts that podman reports.
 struct Podman {
     engine: Engine,
     network: Result<Network, String>,
@@ -138,8 +138,8 @@ async fn read_podman(config: &Config) -> Podman {
     }
 }
 
-/// Without podman it is the configuration's word that counts for the network and the ports. A podman that is there and cannot be asked may
-/// be the one that holds the ports, for these services.
+/// The facts without podman: the network and the ports as configured. Ports are checked only if podman is not
+/// installed. An installed podman that does not answer may itself hold the ports, for these services.
 fn without(engine: Engine, config: &Config) -> Podman {
     let wanted: Vec<(String, HostPort)> = config
         .enabled()
@@ -174,7 +174,7 @@ async fn with(podman: &Rest, config: &Config) -> Podman {
     Podman { engine, network: Ok(network), services, paths, names }
 }
 
-/// podman's objects, as far as they matter here.
+/// podman's objects, as far as the findings need them.
 struct Look {
     network: Network,
     services: Vec<Service>,
@@ -194,7 +194,7 @@ async fn look(podman: &Rest, config: &Config, dns_servers: Vec<IpAddr>) -> podma
     let host_context = HostContext { gpu, rootless, dns_servers, ..HostContext::default() };
     let enabled: Vec<_> = config.enabled().collect();
     let desired = Desired::from_config(config, &enabled, podman.version(), &host_context);
-    // Whether images are there does not matter to what is in the way.
+    // No images are looked up, since they do not matter for conflicts.
     let mut observed = Observed::of(podman, BTreeSet::new()).await?;
     observed.look_at_secrets(podman, &desired).await?;
     let services = join_all(config.services.iter().filter_map(|(name, service)| {
@@ -230,9 +230,9 @@ fn network(config: &Config, desired: &Desired, observed: &Observed) -> Network {
     Network {
         subnets: if needed { subnets } else { Vec::new() },
         bridge: there.and_then(|there| there.interface.clone()),
-        // Without them nothing clashes that could be told.
+        // If the routes cannot be read, no clash is reported.
         routes: egress::routes().unwrap_or_default(),
-        // A configuration that was changed since is what `start` is for.
+        // This conflict concerns only a `start` that recreates the network, which reports it itself.
         conflict: conflict.filter(|conflict| !matches!(conflict, Conflict::NetworkHeld { .. })),
         taken: network::taken_ports(config, &wanted),
         privileged: Vec::new(),
@@ -242,7 +242,7 @@ fn network(config: &Config, desired: &Desired, observed: &Observed) -> Network {
     }
 }
 
-/// A service, and its container where that runs on the services' network.
+/// A service, and its container if that runs on the services' network.
 async fn look_at(
     podman: &Rest,
     config: &Config,
@@ -252,7 +252,7 @@ async fn look_at(
     configured: &config::Service,
 ) -> (Service, Option<Resident>) {
     let running = container.state == ContainerState::Running;
-    // A container that has gone meanwhile has nothing more to tell.
+    // A container that disappeared meanwhile has no details.
     let detail = if running { podman.inspect_container(&container.name).await.ok() } else { None };
     let due = |(_, times): &(HealthCheck, HealthTimes)| running && has_had_its_time(config, times, container);
     let silent = match check.filter(due) {
@@ -275,7 +275,7 @@ async fn look_at(
     (service, on_network.and_then(|detail| Some(Resident { pid: detail.pid?, servers: detail.dns_servers })))
 }
 
-/// The kernel's numbers of its processes.
+/// The kernel's counts of a container's processes.
 fn pids(detail: &ContainerDetail) -> Option<Pids> {
     let view = View::of(detail.pid?, &detail.id, &[]);
     let Processes { current, refused } = view.processes?;
@@ -302,7 +302,7 @@ fn unusable_secrets(config: &Config) -> Vec<UnusableSecret> {
     config.enabled().flat_map(of_service).filter_map(unusable).collect()
 }
 
-/// Whether a service runs so long that it should answer.
+/// Whether a service has run long enough that it should answer.
 fn has_had_its_time(config: &Config, times: &HealthTimes, container: &Container) -> bool {
     let of_all = Duration::from_secs(config.cli.startup_timeout.get().into());
     let ready = times.startup_limit(of_all, Duration::from_secs_f64(config.cli.startup_check_interval)).as_secs();

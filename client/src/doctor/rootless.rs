@@ -9,27 +9,27 @@ use nix::unistd::{Uid, User};
 
 use super::{Code, Finding, programs};
 
-/// As many ids as `useradd` gives to a user; images with fewer cannot be unpacked as soon as one names a higher id.
+/// The number of ids that `useradd` gives to a user. With fewer, an image that uses a higher id cannot be unpacked.
 const IDS: u64 = 65536;
 
-/// The facts, read for the user who asks.
+/// The facts about the user who runs the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rootless {
     /// The user's name.
     pub user: String,
     /// The user's id.
     pub uid: u32,
-    /// How many ids `/etc/subuid` and `/etc/subgid` give the user.
+    /// The number of ids that `/etc/subuid` and `/etc/subgid` give to the user.
     pub subordinates: (u64, u64),
-    /// The first id that neither file gives to anybody.
+    /// The first id after all ranges in both files.
     pub free_id: u64,
     /// `newuidmap` and `newgidmap`.
     pub mappers: (Mapper, Mapper),
     /// The kernel's settings for user namespaces.
     pub namespaces: UserNamespaces,
-    /// Control groups, as far as they are the user's.
+    /// The control groups that are delegated to the user.
     pub cgroups: Cgroups,
-    /// Whether the user's services go on without a session; `None` where there is no systemd.
+    /// Whether the user's services keep running without a session; `None` without systemd.
     pub lingers: Option<bool>,
     /// `/dev/net/tun`.
     pub tun: Tun,
@@ -40,29 +40,29 @@ pub struct Rootless {
 pub enum Mapper {
     /// It is there, setuid or with its file capability.
     Able,
-    /// It is there and may not write any.
+    /// It exists but may not write any.
     Powerless,
     /// It is not there.
     Missing,
 }
 
-/// The switches that keep ordinary users from making user namespaces; `None` is a kernel without the switch.
+/// The settings that keep ordinary users from creating user namespaces; `None` if the kernel does not have the setting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UserNamespaces {
     /// `user.max_user_namespaces`.
     pub max: Option<u64>,
     /// `kernel.unprivileged_userns_clone`, of Debian's older kernels.
     pub clone: Option<bool>,
-    /// `kernel.apparmor_restrict_unprivileged_userns`, where `AppArmor` has no profile that lets podman through.
+    /// `kernel.apparmor_restrict_unprivileged_userns` is set, and `AppArmor` has no profile for podman.
     pub restricted: bool,
 }
 
-/// Control groups, as far as they are the user's.
+/// The control groups that are delegated to the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cgroups {
-    /// Version 1: none of them can be.
+    /// Version 1, which cannot be delegated.
     Version1,
-    /// Version 2, and the user has no systemd to ask for any.
+    /// Version 2, but the user has no systemd that could delegate any.
     NoSession,
     /// Version 2, with these controllers.
     Delegated(Vec<String>),
@@ -75,27 +75,27 @@ pub enum Tun {
     Open,
     /// It is not there.
     Missing,
-    /// It is not for this user.
+    /// It may not be opened by this user.
     Denied,
 }
 
-/// The needs of the services to run.
+/// What the services need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a need of its own")]
 pub struct Needs {
-    /// Some service has a limit of memory.
+    /// A service has a memory limit.
     pub memory: bool,
-    /// Some service has a limit of CPUs.
+    /// A service has a CPU limit.
     pub cpus: bool,
-    /// Services are to be started again by themselves.
+    /// A service's restart policy is `always` or `unless-stopped`.
     pub restart: bool,
-    /// Unless somebody stopped them.
+    /// A service's restart policy is `unless-stopped`.
     pub unless_stopped: bool,
-    /// The same, where a service says so for itself.
+    /// A service sets the policy `unless-stopped` itself.
     pub own_unless_stopped: bool,
 }
 
-/// Judges what a rootless podman needs.
+/// Judges whether the host meets the needs of a rootless podman.
 pub(super) fn judge(rootless: &Rootless, needs: Needs) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(subordinates(rootless));
@@ -215,7 +215,7 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 /// The first id that `useradd` gives away (`SUB_UID_MIN` of login.defs(5)).
 pub(super) const FIRST_ID: u64 = 100_000;
 
-/// The host as this user's rootless podman finds it.
+/// The facts about the host for this user's rootless podman.
 pub(super) fn read() -> Rootless {
     let uid = Uid::effective();
     let user = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
@@ -289,7 +289,7 @@ fn read_cgroups(mount: &Path, uid: u32) -> Cgroups {
 fn read_tun() -> Tun {
     match OpenOptions::new().read(true).write(true).open("/dev/net/tun") {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Tun::Denied,
-        // Another error comes from a kernel that does not know the device.
+        // Any other error means that the kernel has no such device.
         Err(_) => Tun::Missing,
         Ok(_) => Tun::Open,
     }

@@ -1,5 +1,5 @@
-//! How the services that were started are, and whether they come back after a reboot, as `restart_policy` promises. podman itself
-//! starts nothing at boot: a unit of systemd's does, `podman-restart.service`.
+//! The state of the services that were started, and whether they come back after a reboot, as `restart_policy`
+//! promises. podman itself starts nothing at boot; systemd's unit `podman-restart.service` does.
 
 use std::path::{Path, PathBuf};
 
@@ -7,10 +7,10 @@ use super::{Code, Finding, Needs};
 use crate::file::{self, Links, Owner};
 use crate::podman::ContainerState;
 
-/// A limit so low that a service cannot work: what some composed setups hand on is 1.
+/// A limit that is too low for a service to work: some compose setups pass on a limit of 1.
 const TOO_LOW: u64 = 8;
 
-/// The number of restarts of a running service that is no accident.
+/// The number of restarts from which a running service is reported: fewer may be an accident.
 const RESTARTS: u32 = 3;
 
 /// A service with a container.
@@ -20,28 +20,28 @@ pub struct Service {
     pub name: String,
     /// The state of its container.
     pub state: ContainerState,
-    /// The user stopped it, whatever its exit code.
+    /// The user stopped it, whatever its exit code is.
     pub stopped: bool,
-    /// How often podman has started it again.
+    /// How often podman has restarted it.
     pub restarts: u32,
-    /// Why it does not answer where it should, though it had the time to get ready.
+    /// Why it does not answer its health check, although it had the time to get ready.
     pub silent: Option<String>,
-    /// The limit that is configured.
+    /// The configured limit of processes.
     pub pids_limit: u64,
-    /// The kernel's numbers of its processes, if they can be read.
+    /// The kernel's counts of its processes, if they can be read.
     pub pids: Option<Pids>,
 }
 
-/// The processes of a container, by its control group.
+/// The processes of a container, read from its control group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pids {
-    /// The container's limit; `None` is no limit.
+    /// The container's limit; `None` means no limit.
     pub limit: Option<u64>,
     /// The limit of the unit around it, if that is lower.
     pub unit: Option<u64>,
-    /// How many there are.
+    /// The current number of processes.
     pub current: u64,
-    /// How often a new one was refused.
+    /// How often the kernel refused a new process.
     pub refused: u64,
 }
 
@@ -96,7 +96,7 @@ fn processes(service: &Service, pids: Pids) -> Option<Finding> {
         let cure = format!("airpods config set services.{name}.pids_limit {unit}");
         return Some(Finding::note(Code::PidsLow, cause, cure));
     }
-    // Nine tenths: the next burst meets it.
+    // From nine tenths on, the next burst reaches the limit.
     let near = pids.current >= limit - limit / 10;
     if pids.refused == 0 && !near {
         return None;
@@ -113,15 +113,15 @@ fn processes(service: &Service, pids: Pids) -> Option<Finding> {
 /// The unit that starts containers at boot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Boot {
-    /// It is podman's of this user, and the unit is one of `systemctl --user`.
+    /// The unit is the user's (`systemctl --user`), for a rootless podman.
     pub rootless: bool,
-    /// The text of the unit; none if this podman has none.
+    /// The text of the unit; `None` if this podman has none.
     pub unit: Option<String>,
-    /// It is started at boot.
+    /// It starts at boot.
     pub enabled: bool,
 }
 
-/// Judges it. `needs` says what was promised.
+/// Judges the unit. `needs` has what the restart policies promise.
 pub(super) fn judge_boot(boot: &Boot, needs: Needs) -> Option<Finding> {
     if !needs.restart {
         return None;
@@ -135,12 +135,13 @@ pub(super) fn judge_boot(boot: &Boot, needs: Needs) -> Option<Finding> {
     let Some(unit) = &boot.unit else {
         return note("this podman has no `podman-restart.service`", "airpods export quadlet --install".to_owned());
     };
-    // `always` alone up to podman 5.3; others have been started since (podman-restart.service of podman#20418).
+    // Up to podman 5.3 the unit starts only containers with the policy `always`; later ones start others, too
+    // (podman#20418).
     let starts_all = ["unless-stopped", "should-start-on-boot"].iter().any(|word| unit.contains(word));
     if needs.unless_stopped && !starts_all {
         let why = "this podman's `podman-restart.service` starts only what has the policy `always`";
         if needs.own_unless_stopped {
-            // A policy that a service has for itself stands whatever that of all is.
+            // A service's own policy applies, whatever the policy for all services is.
             return note(why, "airpods export quadlet --install".to_owned());
         }
         let mut cure = "airpods config set runtime.restart_policy always && airpods start --yes".to_owned();
@@ -155,14 +156,14 @@ pub(super) fn judge_boot(boot: &Boot, needs: Needs) -> Option<Finding> {
 
 const UNIT: &str = "podman-restart.service";
 
-/// The unit that starts containers of this kind of podman at boot; none without systemd.
+/// The unit that starts containers of this kind of podman at boot; `None` without systemd.
 pub(super) fn read_boot(rootless: bool) -> Option<Boot> {
     let home = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
     let home = home.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".config")));
     Path::new("/run/systemd/system").exists().then(|| of(Path::new("/"), home.as_deref(), rootless))
 }
 
-/// The same of a file system with this root (systemd.unit(5), "Unit File Load Path").
+/// The unit in a file system with this root (systemd.unit(5), "Unit File Load Path").
 fn of(root: &Path, home: Option<&Path>, rootless: bool) -> Boot {
     let kind = if rootless { "user" } else { "system" };
     let own = home.filter(|_| rootless).map(|home| home.join("systemd/user"));

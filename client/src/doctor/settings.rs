@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use super::{Code, Finding, Subject, programs};
 
-/// The configuration, and the programs that it asks for.
+/// The configuration, and the programs that it requires.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Where it comes from, in words.
     pub source: String,
-    /// Why it is not used.
+    /// Why it cannot be used.
     pub wrong: Option<String>,
     /// Its keys without effect.
     pub warnings: Vec<String>,
@@ -19,7 +19,7 @@ pub struct Settings {
     pub wanted: Vec<String>,
 }
 
-/// Judges it.
+/// Judges the configuration.
 pub(super) fn judge(settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
     match &settings.wrong {
@@ -44,11 +44,11 @@ pub(super) fn judge(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-/// Reads what there is to say.
+/// Reads the facts about the configuration.
 pub(super) fn read(subject: &Subject<'_>) -> Settings {
     let dependencies = &subject.config.dependencies;
     let missing = |programs: &[String]| {
-        // Each is told once, however often it is asked for.
+        // Each program is reported once, even if it is listed twice.
         let asked: BTreeSet<&String> = programs.iter().filter(|_| !dependencies.skip_checks).collect();
         let missing = asked.into_iter().filter(|name| programs::find(name).is_none());
         missing.cloned().collect()

@@ -1,4 +1,4 @@
-//! Cures that change a file or remove something, run where they could do harm.
+//! Cures that change a file or remove something, run on files that they could damage.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::*;
 
-/// Runs a cure as its user would, in a home of its own. `sudo` does nothing: the machine is not the test's.
+/// Runs a cure as a user would, in a home of its own. `sudo` does nothing: the test must not change the machine.
 fn run(cure: &str, home: &Path) -> bool {
     let programs = home.join("bin");
     fs::create_dir_all(&programs).unwrap();

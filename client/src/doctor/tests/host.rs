@@ -19,7 +19,7 @@ pub(super) fn alice() -> Rootless {
     }
 }
 
-/// A card with all that it takes, which two services want.
+/// A working card, which two services want.
 pub(super) fn gpu() -> Gpu {
     Gpu {
         wanted_by: vec!["ollama".to_owned(), "comfyui".to_owned()],

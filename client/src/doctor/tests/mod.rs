@@ -1,4 +1,4 @@
-//! Each cause and its line and cure, and the healthy machine, which has none.
+//! Each cause with its line and its cure, and a healthy machine, which has no finding to cure.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod cures;
@@ -19,10 +19,10 @@ use crate::cli::Cli;
 use crate::egress::Route;
 use crate::podman::{HostFacts, NetworkBackend, Version};
 
-/// Something to spoil, and the finding that must come of it: code, level, a part of the line, and the whole cure.
+/// A fault, and the finding that must result: code, level, a part of the line, and the whole cure.
 type Case = (fn(&mut Facts), Code, Level, &'static str, &'static str);
 
-/// A machine of an ordinary user on which everything works, GPU and all.
+/// A machine with an ordinary user on which everything works, including the GPU.
 fn healthy() -> Facts {
     Facts {
         settings: Settings { source: "/home/alice/.config/airpods/config.toml".to_owned(), ..Settings::default() },
@@ -136,7 +136,7 @@ fn a_cure_that_is_a_command_of_ours_can_be_typed() {
         spoil(&mut facts);
         for cure in judge(&facts).into_iter().filter_map(|finding| finding.cure) {
             for typed in cure.split(" && ").filter(|typed| typed.starts_with("airpods ")) {
-                // No word of theirs has a space in it.
+                // No argument of these commands has a space in it.
                 let parsed = Cli::try_parse_from(typed.split(' '));
                 assert!(parsed.is_ok(), "{code}: `{typed}`: {}", parsed.unwrap_err());
                 seen.insert(typed.to_owned());
@@ -150,7 +150,7 @@ fn a_cure_that_is_a_command_of_ours_can_be_typed() {
 fn every_kind_of_finding_is_the_answer_to_a_cause() {
     let mut answered: BTreeSet<Code> = cases().iter().map(|(_, code, ..)| *code).collect();
     answered.insert(Code::Fine);
-    // Those of measurements are answered by the verdicts' own tests.
+    // The verdicts of measurements have their own tests.
     answered.retain(|code| !matches!(code, Code::Measured(_)));
     assert_eq!(answered, Code::ALL.iter().copied().collect());
 }

@@ -154,7 +154,7 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// `auto` is set, and what it stands for is silent.
+/// `auto` is set, and its servers are silent.
 fn auto_is_silent(facts: &mut Facts) {
     let names = names(facts);
     names.origin = Origin::Auto;
@@ -162,7 +162,7 @@ fn auto_is_silent(facts: &mut Facts) {
     names.own = vec![asked("127.0.0.53", Reply::Failed("ServerFailure".to_owned()))];
 }
 
-/// Nothing is configured, so that podman takes the host's own.
+/// No server is configured, so podman uses the host's own.
 fn hosts_own(facts: &mut Facts, servers: &[&str]) {
     let names = names(facts);
     names.servers = Ok(servers.iter().map(|server| server.parse().unwrap()).collect());
@@ -170,7 +170,7 @@ fn hosts_own(facts: &mut Facts, servers: &[&str]) {
     names.given = Some(Vec::new());
 }
 
-/// The line that says whom containers ask.
+/// The finding that names the containers' servers.
 #[track_caller]
 fn asked_of(facts: &Facts) -> String {
     let said = judge(facts).into_iter().filter(|finding| finding.level == Level::Ok);

@@ -1,4 +1,4 @@
-//! The routes of the packets, and who clamps.
+//! The paths of the packets, and whether they are clamped.
 
 #![allow(clippy::unwrap_used)]
 
@@ -19,7 +19,7 @@ fn egress() -> Egress {
     Egress { link: "wg0".to_owned(), index: 7, kind, mtu: 1380 }
 }
 
-/// A service behind pasta and a VPN, which is well.
+/// A service behind pasta and a VPN, without a fault.
 pub(super) fn rootless(service: &str) -> Path {
     let route = EgressPath {
         passage: NetworkPath::Rootless(RootlessBackend::Pasta),
@@ -39,7 +39,7 @@ fn rootful(facts: &mut Facts, verdict: Verdict) {
     }
 }
 
-/// The same link, of another kind.
+/// Changes the kind of the link.
 fn of_kind(facts: &mut Facts, info_kind: &str, tun_type: Option<u8>) {
     for egress in facts.paths.iter_mut().filter_map(|path| path.route.egress.as_mut()) {
         egress.kind = LinkKind { info_kind: info_kind.to_owned(), tun_type, hardware: 1 };
@@ -62,7 +62,7 @@ fn known(remedy: Remedy, verdict: verdict::Code) -> Known {
     Known { link: "wg0".to_owned(), verdict, remedy, from_network: false, age }
 }
 
-/// A second VPN, by which 10/8 is reached, and both services on a bridge.
+/// A second VPN that leads to 10.0.0.0/8, and both services on a bridge.
 fn split(facts: &mut Facts) {
     rootful(facts, Verdict::Fits);
     for path in &mut facts.paths {
