@@ -1,10 +1,10 @@
-//! Egress: how a service's traffic gets from its container to the host, which link it leaves the host by, and whether
-//! a clamp on that link helps.
+//! Egress: how a service's traffic gets from its container to the host, which link it leaves the host by, and whether a
+//! clamp on that link helps.
 //!
-//! [`survey`] reads the facts; [`Facts::path`] decides from them. Only traffic that the host forwards for a
-//! container passes the clamp with the container's own MSS. Other traffic leaves by sockets of the host, which know
-//! the MTU of the link. That is so with `network_mode = "host"`, and with everything rootless: pasta and slirp4netns
-//! end a container's connections and make their own. There only a path narrower than that MTU can go wrong.
+//! [`survey`] reads the facts; [`Facts::path`] decides from them. Only traffic that the host forwards for a container
+//! passes the clamp with the container's own MSS. Other traffic leaves by sockets of the host, which know the MTU of
+//! the link. That applies to `network_mode = "host"` and to everything rootless: pasta and slirp4netns terminate a
+//! container's connections and open their own. There only a path narrower than the link's MTU can cause a black hole.
 
 mod netlink;
 mod rootless_backend;
@@ -25,19 +25,19 @@ use serde_json::{Value, json};
 use crate::config::{self, NetworkDriver, NetworkMode};
 use crate::podman::{Network, Podman};
 
-/// The smallest MTU that may be advised: with less, a link has no IPv6 any more (RFC 8200, section 5).
+/// The smallest MTU that may be recommended: below it a link loses IPv6 (RFC 8200, section 5).
 pub const SMALLEST_MTU: u32 = 1280;
 
-/// How a service's packets get to the routing of the host.
+/// How a service's packets reach the routing of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NetworkPath {
-    /// It has the host's own network.
+    /// It uses the host's own network.
     Host,
-    /// A bridge in a user's own network namespace, and from there by sockets of the host that a program opens for it.
+    /// A bridge in a rootless network namespace. A program opens sockets of the host for what leaves it.
     Rootless(RootlessBackend),
-    /// A bridge of the host's, which forwards.
+    /// A bridge on the host, which forwards.
     Bridge,
-    /// A link of its own on a link of the host's (macvlan, ipvlan), past the host's routing.
+    /// Its own link on top of a link of the host (macvlan, ipvlan), which bypasses the host's routing.
     Direct,
     /// Nothing leads out: `runtime.network.internal`.
     None,
@@ -57,10 +57,10 @@ impl NetworkPath {
     }
 }
 
-/// The link by which packets to the internet leave the host.
+/// A link by which packets leave the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Egress {
-    /// The link's name, as the kernel has it: any bytes but `/` and white space.
+    /// The link's name, as the kernel reports it: any bytes but `/` and white space.
     pub link: String,
     /// Its index.
     pub index: i32,
@@ -71,14 +71,16 @@ pub struct Egress {
 }
 
 impl Egress {
-    /// Whether it is a tap link, which carries Ethernet frames (tun(4)), as OpenVPN's with `dev tap`. The kernel does not say whose it is:
-    /// a virtual machine's tap link is no VPN, so the helper clamps one only with `any-link`, by its name.
+    /// Whether it is a tap link, which carries Ethernet frames (tun(4)), as OpenVPN's with `dev tap`. The kernel does
+    /// not report which program made it. A virtual machine's tap link is no VPN, so the helper clamps one only by its
+    /// name and with `any-link`.
     #[must_use]
     pub fn is_tap(&self) -> bool {
         self.kind.info_kind == "tun" && !self.kind.is_vpn() && LinkName::parse(&self.link).is_ok()
     }
 
-    /// Whether somebody's tunnel begins here. A tap link by which packets leave for the internet does not end in a virtual machine.
+    /// Whether a tunnel begins here. A tap link by which packets leave for the internet does not end in a virtual
+    /// machine.
     #[must_use]
     pub fn is_tunnel(&self) -> bool {
         self.kind.is_vpn() || self.is_tap()
@@ -94,22 +96,22 @@ impl Egress {
 /// The effect of a clamp on a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The network's packets are too big for the VPN, and forwarded: a clamp cures that.
+    /// The network's packets are too large for the VPN, and the host forwards them: a clamp helps.
     ClampHelps,
     /// The same with a link that is no VPN, which is clamped only on request (`--any-link`).
     NarrowLink,
-    /// Traffic leaves by sockets of the host, which know the link's MTU: a clamp has nothing to do, unless the
-    /// path is narrower than the link.
+    /// Traffic leaves by sockets of the host, which know the link's MTU: a clamp is not needed, unless the path is
+    /// narrower than the link.
     HostSockets,
     /// The network's packets fit.
     Fits,
-    /// The traffic does not pass the host's links, or there is none.
+    /// The traffic bypasses the host's routing, or none leaves the network.
     Elsewhere,
     /// No route leads to the internet.
     NoRoute,
-    /// The host reaches the internet, and the kernel forwards nothing there for the network.
+    /// The host reaches the internet, but the kernel forwards nothing there for the network.
     NotForwarded,
-    /// The kernel could not be asked.
+    /// The kernel could not be queried.
     Unknown,
 }
 
@@ -130,12 +132,13 @@ impl Verdict {
     }
 }
 
-/// The way of a service's packets.
+/// The path of a service's packets out of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EgressPath {
-    /// How they get to the host's routing.
+    /// How they reach the host's routing.
     pub passage: NetworkPath,
-    /// Where they leave the host; of IPv4 and IPv6 the one where less fits. `None` if no route leads out, or it is not known.
+    /// The link by which they leave the host: of IPv4 and IPv6 the one with the smaller MTU. `None` if no route leads
+    /// out, or it is unknown.
     pub egress: Option<Egress>,
     /// The MTU of the container's own link; `None` on the host's network.
     pub network_mtu: Option<u32>,
@@ -150,7 +153,7 @@ impl EgressPath {
         self.egress.as_ref().is_some_and(Egress::is_tunnel)
     }
 
-    /// Whether the network's packets are too big for the tunnel that they leave through.
+    /// Whether the network's packets are too large for the tunnel that they leave through.
     #[must_use]
     pub fn exceeds_tunnel(&self) -> bool {
         matches!(self.verdict, Verdict::ClampHelps | Verdict::NarrowLink) && self.through_tunnel()
@@ -171,7 +174,7 @@ impl EgressPath {
     }
 }
 
-/// For a table: `bridge -> wg0 (1380)`.
+/// The form for tables: `bridge -> wg0 (1380)`.
 impl fmt::Display for EgressPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.passage.as_str())?;
@@ -186,7 +189,7 @@ impl fmt::Display for EgressPath {
 }
 
 impl Facts {
-    /// The way of a service on this network.
+    /// The path of a service on this network.
     #[must_use]
     pub fn path(&self, mode: NetworkMode) -> EgressPath {
         let passage = self.passage(mode);
@@ -227,10 +230,10 @@ impl Facts {
     }
 }
 
-/// The MTU of a bridge that nobody gave one.
+/// The default MTU of a bridge, in bytes.
 const USUAL_MTU: u32 = 1500;
 
-/// Where packets leave for the internet, by family.
+/// The links by which packets leave for the internet, by family.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leaving {
     /// IPv4; `None` if no route leads there.
@@ -240,7 +243,7 @@ pub struct Leaving {
 }
 
 impl Leaving {
-    /// Where the host's own packets leave; `None` if the kernel could not be asked.
+    /// The links by which the host's own packets leave; `None` if the kernel could not be queried.
     #[must_use]
     pub fn of_host() -> Option<Self> {
         leaving(&mut Rtnetlink::open().ok()?, |_| None).ok()
@@ -251,50 +254,50 @@ impl Leaving {
         self.ipv4.iter().chain(&self.ipv6)
     }
 
-    /// The link where less fits; IPv4's where both are alike.
+    /// The link with the smaller MTU; IPv4's if they are equal.
     fn tightest(&self, with_ipv6: bool) -> Option<&Egress> {
         let ipv6 = self.ipv6.iter().filter(|_| with_ipv6);
         self.ipv4.iter().chain(ipv6).min_by_key(|egress| egress.mtu)
     }
 }
 
-/// The network of the services, as far as it matters here.
+/// What matters about the services' network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkFacts {
     /// Its name.
     pub name: String,
-    /// Its links lead past the host's routing.
+    /// Its links bypass the host's routing.
     pub direct: bool,
     /// Nothing leads out of it.
     pub internal: bool,
     /// It has IPv6.
     pub ipv6: bool,
-    /// The MTU of its links: as they are now, else as configured, else the usual one.
+    /// The MTU of its links: the current one, else the configured one, else the default.
     pub mtu: u32,
 }
 
-/// Everything that the ways of the services depend on.
+/// The facts from which a service's path is decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// The program behind which a user's own podman has its networks; `None` for root's podman.
+    /// The program that connects rootless networks to the host; `None` for root's podman.
     pub rootless: Option<RootlessBackend>,
     /// The network of the services.
     pub network: NetworkFacts,
-    /// Where the host's own packets leave; `None` if the kernel could not be asked.
+    /// The links by which the host's own packets leave; `None` if the kernel could not be queried.
     pub from_host: Option<Leaving>,
-    /// Where packets leave that the host forwards for the network.
+    /// The links by which packets leave that the host forwards for the network.
     pub from_network: Option<Leaving>,
 }
 
-/// Learns the facts from podman's word about the network, where it is already, and from the kernel.
+/// Reads the facts from podman's report about the network, if it exists, and from the kernel.
 ///
-/// Nothing is sent anywhere and no right is needed; it takes a fraction of a millisecond.
+/// This sends no packets, needs no privileges and takes a fraction of a millisecond.
 #[must_use]
 pub fn survey(podman: &impl Podman, network: Option<&Network>, configured: &config::Runtime) -> Facts {
     let rootless = podman.is_rootless().then(|| RootlessBackend::find(podman.version()));
     let mut facts =
         Facts { rootless, network: as_configured(network, configured), from_host: None, from_network: None };
-    // Facts are reported as unknown if the kernel does not answer.
+    // If the kernel does not answer, the facts stay unknown.
     if let Ok(mut kernel) = Rtnetlink::open() {
         facts.from_host = leaving(&mut kernel, |_| None).ok();
         facts.from_network.clone_from(&facts.from_host);
@@ -321,8 +324,9 @@ fn as_configured(network: Option<&Network>, runtime: &config::Runtime) -> Networ
     }
 }
 
-/// Asks again as the bridge's packets meet it: rules may send what is forwarded another way than what the host sends.
-/// The bridge is there only while a container is on it; without it the host's own way is the best guess.
+/// Looks up the routes again as for packets that arrive from the bridge: policy routing may forward them by another
+/// link than the host's own. The bridge exists only while a container is on it. Without it the host's own route is the
+/// best guess.
 fn ask_for_bridge(kernel: &mut Rtnetlink, network: &Network, facts: &mut Facts) {
     let Some(name) = &network.interface else { return };
     let Ok(Some(bridge)) = kernel.link_by_name(name) else { return };
@@ -338,9 +342,10 @@ fn ask_for_bridge(kernel: &mut Rtnetlink, network: &Network, facts: &mut Facts) 
     }
 }
 
-/// An address of the subnet that is not the host's own: the kernel takes a packet from that for a forgery.
+/// An address of the subnet other than the host's own, from which the kernel would reject a forwarded packet as forged
+/// (martian).
 fn somebody(subnet: IpNet, gateway: Option<IpAddr>) -> Option<IpAddr> {
-    // The host has the gateway's address, which is the first unless another was chosen.
+    // The host has the gateway's address, which is the first one by default.
     let first = subnet.hosts().next();
     subnet.hosts().take(3).find(|address| Some(*address) != gateway && Some(*address) != first)
 }

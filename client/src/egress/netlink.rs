@@ -1,4 +1,4 @@
-//! Links and routes, asked of the kernel over rtnetlink as any user may. neli reads and writes the messages.
+//! Queries links and routes over rtnetlink, which any user may do. neli encodes and decodes the messages.
 
 use std::fmt::Debug;
 use std::io;
@@ -20,16 +20,18 @@ use nix::errno::Errno;
 
 use super::Egress;
 
-/// Two addresses of the public internet, of IPv4 and IPv6, to ask the kernel's way to; nothing is ever sent there. They are those of
-/// a.root-servers.net (IANA, "Root Servers"), which have been the same for many years. An address of a public name server
-/// would not do: VPNs and users give those routes of their own, and the documentation ranges are often barred.
+/// Two addresses of the public internet, IPv4 and IPv6, whose route is looked up; nothing is sent to them. They belong
+/// to a.root-servers.net (IANA, "Root Servers") and have been the same for many years. The address of a public name
+/// server would not do, because VPNs and users set routes of their own for those. The documentation ranges are often
+/// blocked.
 pub const INTERNET: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(198, 41, 0, 4)), IpAddr::V6(Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30))];
 
 /// `RTAX_MTU` of `linux/rtnetlink.h`, an attribute within `RTA_METRICS`.
 const RTAX_MTU: u16 = 2;
 
-/// A socket on which the kernel answers about links and routes. It answers within the question, so nothing waits.
+/// A socket for queries about links and routes. The kernel answers within the system call that sends the query, so
+/// nothing blocks.
 pub(super) struct Rtnetlink {
     socket: NlSocketHandle,
     sequence: u32,
@@ -46,10 +48,10 @@ impl Rtnetlink {
         self.link(0, Some(name))
     }
 
-    /// Where packets to this address leave the host, and how much fits; `None` if nothing leads there. `from` is a packet's
-    /// source and the link it arrives by, for one that the host forwards.
+    /// The link by which packets to this address leave the host, and the largest packet; `None` if no route leads
+    /// there. For a forwarded packet, `from` has its source and the link on which it arrives.
     ///
-    /// The kernel walks all its rules and tables for the answer, as for a packet without a mark.
+    /// The kernel walks all its rules and tables, as for a packet without a mark.
     pub(super) fn egress(&mut self, to: IpAddr, from: Option<(IpAddr, i32)>) -> io::Result<Option<Egress>> {
         let Some((index, route_mtu)) = self.route(to, from)? else { return Ok(None) };
         let link = self.link(index, None)?;
@@ -73,8 +75,9 @@ impl Rtnetlink {
     fn route(&mut self, to: IpAddr, from: Option<(IpAddr, i32)>) -> io::Result<Option<(i32, Option<u32>)>> {
         match self.ask(Rtm::Getroute, route_question(to, from)?, route)? {
             Ok(route) => Ok(route),
-            // Each is a way of saying that such a packet goes nowhere: no route, one that forbids, and for a packet to be
-            // forwarded also that the host does not forward, or would not take it from there.
+            // Such a packet goes nowhere. There is no route (or no IPv6), or a route forbids it (unreachable, prohibit,
+            // blackhole). For a forwarded packet also: forwarding is off, or the source is rejected. `ENODEV`: the link
+            // is gone.
             Err(
                 Errno::ENETUNREACH
                 | Errno::EHOSTUNREACH
@@ -88,7 +91,7 @@ impl Rtnetlink {
         }
     }
 
-    /// One question with one answer, which `read` makes something of.
+    /// Sends one query and decodes its one answer with `read`.
     fn ask<Q, A, T>(&mut self, kind: Rtm, question: Q, read: impl FnOnce(&A) -> T) -> io::Result<Result<T, Errno>>
     where
         Q: Size + ToBytes + Debug,
@@ -123,7 +126,7 @@ impl Rtnetlink {
         self.socket.send(&message).map_err(io::Error::other)
     }
 
-    /// Every route of every table, with its link's index, but the default ones and those to the host itself.
+    /// Every route of every table with the index of its link, except default routes and routes to the host itself.
     pub(super) fn networks(&mut self) -> io::Result<Vec<(IpNet, i32)>> {
         self.send(Rtm::Getroute, NlmF::REQUEST | NlmF::DUMP, routes_question()?)?;
         let mut networks = Vec::new();
@@ -142,18 +145,19 @@ impl Rtnetlink {
     }
 }
 
-/// Where this host's packets to an address leave; `None` if no route leads there. It is asked in the network of the calling thread.
+/// Where this host's packets to an address leave; `None` if no route leads there. Looked up in the network of the
+/// calling thread.
 ///
 /// # Errors
-/// When the kernel cannot be asked.
+/// The kernel cannot be queried.
 pub fn egress(to: IpAddr) -> io::Result<Option<Egress>> {
     Rtnetlink::open()?.egress(to, None)
 }
 
-/// The name of each link of the host, and whether it is a VPN's. It is asked in the network of the calling thread.
+/// The name of each link of the host, and whether it belongs to a VPN. Looked up in the network of the calling thread.
 ///
 /// # Errors
-/// When the kernel cannot be asked.
+/// The kernel cannot be queried.
 pub fn links() -> io::Result<Vec<(String, bool)>> {
     let mut kernel = Rtnetlink::open()?;
     let names = nix::net::if_::if_nameindex()?;
@@ -163,7 +167,7 @@ pub fn links() -> io::Result<Vec<(String, bool)>> {
 
 /// The network that a route leads to, and the index of its link.
 fn network(message: &Rtmsg) -> Option<(IpNet, i32)> {
-    // Networks whose routes concern a link only: multicast networks, and IPv6's link-local ones.
+    // Networks that exist on each link: multicast networks, and IPv6's link-local ones.
     let of_links = |to: &IpNet| match to.addr() {
         IpAddr::V4(address) => address.is_multicast(),
         IpAddr::V6(address) => address.is_multicast() || address.is_unicast_link_local(),
@@ -180,10 +184,12 @@ fn network(message: &Rtmsg) -> Option<(IpNet, i32)> {
     };
     let to = IpNet::new(address, *message.rtm_dst_len()).ok()?.trunc();
     let link = attributes.get_attr_payload_as(Rta::Oif).ok()?;
+    // OpenVPN overrides the default route by 0.0.0.0/1 and 128.0.0.0/1 (`redirect-gateway def1`): these count as
+    // default routes, too.
     (!of_links(&to) && to.prefix_len() > 1).then_some((to, link))
 }
 
-/// The link that a route leaves through and its own MTU; `None` for one that leads nowhere, or to the host itself.
+/// The link that a route uses and the route's own MTU; `None` for a route that leads nowhere, or to the host itself.
 fn route(message: &Rtmsg) -> Option<(i32, Option<u32>)> {
     if *message.rtm_type() != Rtn::Unicast {
         return None;
@@ -191,7 +197,8 @@ fn route(message: &Rtmsg) -> Option<(i32, Option<u32>)> {
     let attributes = message.rtattrs().get_attr_handle();
     let link = attributes.get_attr_payload_as(Rta::Oif).ok()?;
     let metrics = attributes.get_nested_attributes::<u16>(Rta::Metrics).ok();
-    // A path MTU that the kernel has learnt stands in the same place, and expires: it is no setting of the route's.
+    // A path MTU that the kernel has learnt is reported in the same place, but expires (`rta_cacheinfo`,
+    // `rta_expires`). It is no setting of the route.
     let expires = attributes.get_attribute(Rta::Cacheinfo).and_then(|info| info.payload().as_ref().get(8..12));
     let is_learnt = expires.is_some_and(|bytes| bytes != [0; 4]);
     let metrics = metrics.filter(|_| !is_learnt);
@@ -199,13 +206,13 @@ fn route(message: &Rtmsg) -> Option<(i32, Option<u32>)> {
     Some((link, mtu.filter(|mtu| *mtu > 0)))
 }
 
-/// `RTEXT_FILTER_SKIP_STATS` of `linux/rtnetlink.h`: statistics are most of a link's message, and unread here.
+/// `RTEXT_FILTER_SKIP_STATS` of `linux/rtnetlink.h`: statistics are most of a link's message, and are not needed here.
 const SKIP_STATS: u32 = 1 << 3;
 
 /// A link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Link {
-    /// Its name; what is no UTF-8 in it is replaced, and then it is nobody's name.
+    /// Its name. Bytes that are not UTF-8 are replaced, and the result is no link's name.
     pub(super) name: String,
     /// Its index.
     pub(super) index: i32,
@@ -213,7 +220,7 @@ pub(super) struct Link {
     pub(super) kind: LinkKind,
     /// Its MTU in bytes.
     pub(super) mtu: u32,
-    /// Somebody switched it on.
+    /// It is administratively up (`IFF_UP`).
     pub(super) up: bool,
 }
 
@@ -235,13 +242,13 @@ impl Link {
 /// `IFLA_TUN_TYPE` of `linux/if_link.h`, which neli does not name.
 const IFLA_TUN_TYPE: u16 = 3;
 
-/// The kind of link by rtnetlink's message; hardware has no `IFLA_LINKINFO`.
+/// The kind of a link by rtnetlink's message; a network card has no `IFLA_LINKINFO`.
 fn kind(link: &Ifinfomsg) -> LinkKind {
     let (info_kind, tun_type) = info(link).unwrap_or_default();
     LinkKind { info_kind, tun_type, hardware: (*link.ifi_type()).into() }
 }
 
-/// The kind and, for tun, its type.
+/// The kind, and for tun its type.
 fn info(link: &Ifinfomsg) -> Option<(String, Option<u8>)> {
     let attributes = link.rtattrs().get_attr_handle();
     let info = attributes.get_nested_attributes::<IflaInfo>(Ifla::Linkinfo).ok()?;
@@ -252,10 +259,10 @@ fn info(link: &Ifinfomsg) -> Option<(String, Option<u8>)> {
     Some((kind.to_owned(), tun_type))
 }
 
-/// The question about the link with this index, or of this name where that is 0; with neither, to be asked for every link.
+/// The query for the link with this index, or with this name if the index is 0; for a dump of all links neither is set.
 ///
 /// # Errors
-/// When the message cannot be built.
+/// The message cannot be built.
 fn link_question(index: i32, name: Option<&str>) -> io::Result<Ifinfomsg> {
     let filter = RtattrBuilder::default().rta_type(Ifla::ExtMask).rta_payload(SKIP_STATS).build();
     let name = name.map(|name| RtattrBuilder::default().rta_type(Ifla::Ifname).rta_payload(name.to_owned()).build());
@@ -268,11 +275,11 @@ fn link_question(index: i32, name: Option<&str>) -> io::Result<Ifinfomsg> {
         .map_err(io::Error::other)
 }
 
-/// The question by which route a packet to this address goes. `from` is its source and the link it arrives by, for one that
-/// is forwarded.
+/// The query for the route of a packet to this address. For a forwarded packet, `from` has its source and the link on
+/// which it arrives.
 ///
 /// # Errors
-/// When the message cannot be built.
+/// The message cannot be built.
 fn route_question(to: IpAddr, from: Option<(IpAddr, i32)>) -> io::Result<Rtmsg> {
     let mut attributes = vec![(Rta::Dst, octets(to))];
     if let Some((source, link)) = from {
@@ -283,15 +290,15 @@ fn route_question(to: IpAddr, from: Option<(IpAddr, i32)>) -> io::Result<Rtmsg> 
     about_routes(family, (bits(to), from.map_or(0, |(source, _)| bits(source))), attributes)
 }
 
-/// The question to be asked for every route.
+/// The query for a dump of every route.
 ///
 /// # Errors
-/// When the message cannot be built.
+/// The message cannot be built.
 fn routes_question() -> io::Result<Rtmsg> {
     about_routes(RtAddrFamily::Unspecified, (0, 0), [])
 }
 
-/// `bits` are those of the destination and of the source that count.
+/// A query about routes. `bits` are the prefix lengths of the destination and of the source.
 fn about_routes(
     family: RtAddrFamily,
     bits: (u8, u8),
@@ -330,7 +337,7 @@ mod tests {
 
     use super::*;
 
-    /// `kind` and `value`, with the length before and the padding after.
+    /// An attribute of this kind and value, with its length before and the padding after.
     fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
         let length = u16::try_from(value.len() + 4).unwrap();
         let mut bytes = [&length.to_ne_bytes(), &kind.to_ne_bytes(), value].concat();

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use crate::podman::Version;
 
-/// A program that opens sockets of the host for what comes out of a user's own network namespace.
+/// A program that opens sockets of the host for packets that leave a rootless network namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RootlessBackend {
-    /// pasta (passt), podman's choice since 5.0.
+    /// pasta (passt), podman's default since 5.0.
     Pasta,
-    /// slirp4netns, podman's choice before.
+    /// slirp4netns, podman's default before.
     Slirp4netns,
 }
 
@@ -24,8 +24,8 @@ impl RootlessBackend {
         }
     }
 
-    /// The one that runs for this user, by the file that podman keeps its process number in; where none runs, the one that
-    /// this version would start by default. podman's own word (`info`) takes 300 ms.
+    /// The program that runs for this user, by the pid file that podman keeps. If none runs, the one that this version
+    /// starts by default. podman's own report (`info`) would take 300 ms.
     pub(super) fn find(version: Version) -> Self {
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
         let running = runtime.and_then(|folder| Self::running(&folder, Path::new("/proc")));
@@ -39,7 +39,7 @@ impl RootlessBackend {
         })
     }
 
-    /// `pasta` may run as a build for the processor, `pasta.avx2`.
+    /// pasta may run as a build for the processor, `pasta.avx2`.
     fn of_program(name: &str) -> Option<Self> {
         match name.split('.').next() {
             Some("pasta" | "passt") => Some(Self::Pasta),
@@ -48,15 +48,15 @@ impl RootlessBackend {
         }
     }
 
-    /// The one that this version of podman starts unless it is told otherwise.
+    /// The one that this version of podman starts by default.
     #[must_use]
     pub fn of_version(version: Version) -> Self {
         if version.major >= 5 { Self::Pasta } else { Self::Slirp4netns }
     }
 }
 
-/// Where podman keeps the number of the program's process, below `$XDG_RUNTIME_DIR`: since 5.0 (`libnetwork/internal/rootlessnetns`
-/// of containers/common), and before (`libpod/networking_linux.go`).
+/// podman's pid files of the program, below `$XDG_RUNTIME_DIR`: since 5.0 (`libnetwork/internal/rootlessnetns` of
+/// containers/common), and before (`libpod/networking_linux.go`).
 const PID_FILES: [&str; 2] =
     ["containers/networks/rootless-netns/rootless-netns-conn.pid", "libpod/tmp/rootless-netns-slirp4netns.pid"];
 

@@ -1,4 +1,4 @@
-//! Routes to networks, and the VPN links that lead to a part of the world only: a split tunnel.
+//! Routes to networks, and VPN links that lead only to some networks: a split tunnel.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -19,11 +19,11 @@ pub struct Route {
     pub link: String,
 }
 
-/// The routes to networks that the host has, of all its tables: VPNs keep theirs apart from the main one. Default routes are not among
-/// them, nor is what leads to the host itself.
+/// The host's routes to networks, of all tables: VPNs keep theirs apart from the main one. Default routes and routes to
+/// the host itself are left out.
 ///
 /// # Errors
-/// When the kernel cannot be asked.
+/// The kernel cannot be queried.
 pub fn routes() -> io::Result<Vec<Route>> {
     let mut kernel = Rtnetlink::open()?;
     let mut names = BTreeMap::new();
@@ -38,26 +38,27 @@ pub fn routes() -> io::Result<Vec<Route>> {
     Ok(routes)
 }
 
-/// A network that is reached through a VPN by which packets to the internet do not leave.
+/// A network that is reached through a VPN other than the link by which packets leave for the internet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Branch {
     /// The largest network that the link leads to.
     pub to: IpNet,
-    /// The link, and what fits there.
+    /// The link, and the largest packet that it carries.
     pub egress: Egress,
 }
 
-/// The branches of this host, one for each link; nothing is sent anywhere.
+/// The branches of this host, one for each link. Nothing is sent.
 ///
 /// # Errors
-/// When the kernel cannot be asked.
+/// The kernel cannot be queried.
 pub fn branches(leaving: &Leaving) -> io::Result<Vec<Branch>> {
     let mut kernel = Rtnetlink::open()?;
     let main: Vec<&str> = leaving.links().map(|egress| egress.link.as_str()).collect();
     Ok(choose(routes()?, &main, |to| kernel.egress(to, None).ok().flatten()))
 }
 
-/// Of the routes to networks the largest of each VPN link, but for those in `main`. `ask` says where packets to an address leave.
+/// The largest network behind each VPN link, without the links in `main`. `ask` looks up where packets to an address
+/// leave.
 fn choose(mut routes: Vec<Route>, main: &[&str], mut ask: impl FnMut(IpAddr) -> Option<Egress>) -> Vec<Branch> {
     routes.sort_by_key(|route| route.to.prefix_len());
     let mut branches: Vec<Branch> = Vec::new();
@@ -65,7 +66,7 @@ fn choose(mut routes: Vec<Route>, main: &[&str], mut ask: impl FnMut(IpAddr) -> 
         let known = main.contains(&link.as_str()) || branches.iter().any(|branch| branch.egress.link == link);
         // The first address is often the host's own.
         let Some(address) = to.hosts().nth(1).or_else(|| to.hosts().next()).filter(|_| !known) else { continue };
-        // A more special rule may send it elsewhere.
+        // A more specific rule may send this address by another link.
         if let Some(egress) = ask(address).filter(|egress| egress.link == link && egress.kind.is_vpn()) {
             branches.push(Branch { to, egress });
         }
@@ -99,7 +100,7 @@ mod tests {
         ];
         let found = choose(routes, &["wg0"], |to| match to.to_string().as_str() {
             "10.0.0.2" | "10.9.0.2" => egress("wg1", "wireguard", 1300),
-            // A rule sends 172.16/12 by another link.
+            // A rule sends 172.16.0.0/12 by another link.
             "172.16.0.2" | "192.168.1.2" => egress("eth0", "", 1500),
             other => {
                 assert_eq!(other, "", "nobody needs to ask for it");

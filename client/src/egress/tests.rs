@@ -19,7 +19,7 @@ fn eth0() -> Leaving {
     Leaving { ipv4: Some(egress("eth0", "", 1500)), ipv6: None }
 }
 
-/// A rootful bridge of MTU 1500 behind this.
+/// A rootful bridge with an MTU of 1500, whose packets leave by these links.
 fn behind(leaving: Leaving) -> Facts {
     Facts {
         rootless: None,
@@ -66,7 +66,7 @@ fn a_tap_link_by_which_packets_leave_is_a_tunnel_and_no_vpn_to_the_helper() {
     };
     for (egress, expected) in [
         (of_kind("tun", Some(2), 1), [true, true]),
-        // A kernel that does not tell the type tells the hardware (ARPHRD_ETHER).
+        // A kernel that does not report the tun type still reports the hardware type (ARPHRD_ETHER).
         (of_kind("tun", None, 1), [true, true]),
         (of_kind("tun", Some(1), 65534), [false, true]),
         (of_kind("wireguard", None, 65534), [false, true]),
@@ -106,7 +106,7 @@ fn a_network_without_a_way_out_or_past_the_host_meets_no_vpn() {
 
 #[test]
 fn forwarded_packets_are_judged_by_their_own_way_and_the_hosts_by_theirs() {
-    // A VPN that takes only what containers send, as by `ip rule iif podman1`.
+    // Only the containers' packets are routed into the VPN, for instance by `ip rule iif podman1`.
     let facts = Facts { from_network: Some(wg0()), ..behind(eth0()) };
     assert_eq!(facts.path(NetworkMode::Pod).egress.unwrap().link, "wg0");
     assert_eq!(facts.path(NetworkMode::Host).egress.unwrap().link, "eth0");
