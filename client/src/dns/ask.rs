@@ -1,5 +1,6 @@
-//! Whether names are resolved: one question to a name server, to see whether it answers at all, from the host or from within a
-//! container's network to the servers that its resolv.conf names (see [`crate::inside`]); and what is wrong if none answers there.
+//! Whether names resolve. One query to a name server shows whether it answers at all. The query is sent from the host,
+//! or from within a container's network to the servers in its resolv.conf (see [`crate::inside`]). If none answers
+//! there, the cause is named.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -17,34 +18,34 @@ use crate::file;
 use crate::inside;
 use crate::podman::Podman;
 
-/// The name asked for: one that exists as long as the internet's names do, tells nobody anything, and has dots, without
-/// which podman's name service would answer by itself.
+/// The name to look up. It exists as long as the DNS itself and reveals nothing about the user. It has dots, because
+/// podman's name service answers names without dots by itself.
 const NAME: &str = "a.root-servers.net";
 
-/// How long a server has to answer: one that takes longer is of no use to anybody.
+/// Time limit for an answer: a slower server is useless.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// After this time the question is sent again: it may have got lost.
+/// After this time the query is repeated, since it may be lost.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// The largest answer without EDNS (RFC 1035, section 2.3.4), and then some.
+/// Size of the buffer for an answer. The largest one without EDNS is smaller (RFC 1035, section 2.3.4).
 const ANSWER: usize = 4096;
 
-/// The outcome of a question.
+/// The outcome of a query.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "reply", content = "why")]
 pub enum Reply {
-    /// An answer, if only that there is no such name.
+    /// An answer, even if it reports that the name does not exist.
     Answered,
-    /// The server answers that it cannot or will not.
+    /// The server answers with an error.
     Failed(String),
-    /// The network rejects the question: nothing listens there, or a firewall says no.
+    /// The network rejects the query: nothing listens there, or a firewall rejects it.
     Rejected(String),
     /// Nothing came back.
     Silent,
 }
 
-/// Asks a server and waits for what comes. Blocks for up to three seconds.
+/// Asks a server. Blocks for up to three seconds.
 #[must_use]
 pub fn ask(server: IpAddr) -> Reply {
     try_ask(SocketAddr::new(server, 53)).unwrap_or_else(|error| Reply::Rejected(error.to_string()))
@@ -53,7 +54,7 @@ pub fn ask(server: IpAddr) -> Reply {
 fn try_ask(server: SocketAddr) -> io::Result<Reply> {
     let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0))?;
-    // A connected socket is told when the network rejects what it sent.
+    // The kernel reports a rejection (ICMP) only on a connected socket.
     socket.connect(server)?;
     let id = id();
     let question = question(id).map_err(io::Error::other)?;
@@ -62,11 +63,12 @@ fn try_ask(server: SocketAddr) -> io::Result<Reply> {
     socket.send(&question)?;
     let mut answer = [0; ANSWER];
     while begun.elapsed() < PATIENCE {
-        // Whatever else arrives meanwhile is no reason to ask again.
+        // A foreign datagram that arrives earlier does not repeat the query.
         if begun.elapsed() >= sent + AGAIN {
             sent = begun.elapsed();
             socket.send(&question)?;
         }
+        // A read timeout of zero would be an error (`UdpSocket::set_read_timeout`).
         let wait = (sent + AGAIN).saturating_sub(begun.elapsed()).max(Duration::from_millis(1));
         socket.set_read_timeout(Some(wait))?;
         match socket.recv(&mut answer) {
@@ -82,7 +84,7 @@ fn try_ask(server: SocketAddr) -> io::Result<Reply> {
     Ok(Reply::Silent)
 }
 
-/// Nobody gains from a forged answer to this question; the number only tells an old answer from a new one.
+/// The ID only tells an old answer from a new one: a forged answer to this query gains nothing.
 fn id() -> u16 {
     let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
     u16::try_from(nanos & 0xffff).unwrap_or_default()
@@ -96,7 +98,7 @@ fn question(id: u16) -> simple_dns::Result<Vec<u8>> {
     packet.build_bytes_vec()
 }
 
-/// `None` if it is no answer to this question.
+/// Judges an answer; `None` if it does not belong to this query.
 fn judge(answer: &[u8], id: u16) -> Option<Reply> {
     let packet = Packet::parse(answer).ok()?;
     if packet.id() != id || !packet.has_flags(PacketFlag::RESPONSE) {
@@ -108,53 +110,56 @@ fn judge(answer: &[u8], id: u16) -> Option<Reply> {
     })
 }
 
-/// The reply of a server that was asked from within.
+/// A server, and the outcome of asking it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
     /// The server.
     pub server: IpAddr,
-    /// Its output.
+    /// The outcome.
     #[serde(flatten)]
     pub reply: Reply,
 }
 
-/// The name of the hidden command that does it.
+/// The name of the hidden command that asks from within a container's network.
 pub const COMMAND: &str = "ask-inside";
 
-/// How many servers of a container are asked: resolvers ask three (resolv.conf(5), `MAXNS`), and podman may list some more.
+/// The number of a container's servers that are asked: resolvers use three (resolv.conf(5), `MAXNS`), and podman may
+/// list some more.
 const MOST: usize = 8;
 
-/// How long all of them may take together: they are asked side by side.
+/// Time limit for all servers together, which are asked side by side.
 const PATIENCE_INSIDE: Duration = Duration::from_secs(15);
 
-/// Asks from within the network of the process `pid`, by a process of our own.
+/// Asks from within the network of the process `pid`, in a process of airpods that enters it.
 ///
 /// # Errors
-/// Where that may not be entered.
+/// The network may not be entered, or the process fails.
 pub async fn ask_inside(pid: u32) -> io::Result<Vec<Asked>> {
     let answer = inside::run(COMMAND, pid, &[], PATIENCE_INSIDE).await?;
     serde_json::from_slice(&answer).map_err(io::Error::other)
 }
 
-/// Enters the network of the process `pid` for good and asks the servers that its resolv.conf names.
+/// Enters the network of the process `pid` and asks the servers in its resolv.conf. The process cannot leave that
+/// network again.
 ///
 /// # Errors
-/// The kernel's, mostly that this user may not.
+/// The kernel's, mostly that this user may not enter.
 pub fn enter_and_ask(pid: u32) -> io::Result<Vec<Asked>> {
     let servers = servers_of(&Path::new(&format!("/proc/{pid}")).join("root"))?;
     inside::enter(pid, inside::NETWORK)?;
-    // Threads that are started now are in there as well.
+    // Threads that start after `enter` are in that network, too.
     Ok(std::thread::scope(|scope| {
         let started: Vec<_> = servers.iter().map(|server| (*server, scope.spawn(move || ask(*server)))).collect();
         let asked = started.into_iter().map(|(server, asked)| {
-            // A thread that ended without an answer got none.
+            // A thread that panicked counts as silence.
             Asked { server, reply: asked.join().unwrap_or(Reply::Silent) }
         });
         asked.collect()
     }))
 }
 
-/// The servers that are asked of those below the root of a container, which wrote what is there.
+/// The servers to ask, from resolv.conf below a container's root. The container controls that folder, so the path must
+/// not lead out of it.
 fn servers_of(root: &Path) -> io::Result<Vec<IpAddr>> {
     let conf = file::open_in_root(root, Path::new("etc/resolv.conf"))?;
     let mut servers = servers::parse_resolv_conf(&file::text(conf)?);
@@ -162,21 +167,21 @@ fn servers_of(root: &Path) -> io::Result<Vec<IpAddr>> {
     Ok(servers)
 }
 
-/// The facts learnt.
+/// The facts for the judgement.
 #[derive(Clone, Debug, Default)]
 struct Facts<'a> {
-    /// The answers within a container's network; `None` where it may not be entered.
+    /// The answers from within a container's network; `None` if it may not be entered.
     inside: Option<Vec<Asked>>,
-    /// The answers of the servers that were given, asked by the host.
+    /// The answers of the containers' servers to the host.
     outside: Vec<Asked>,
     /// The link that the host's traffic leaves by.
     egress: Option<&'a Egress>,
-    /// The servers were found by auto.
+    /// The servers come from `auto`.
     auto: bool,
 }
 
-/// Asks from within the network of a running container and, if no answer comes, from the host as well. Returns the
-/// problem as one sentence with its cure.
+/// Asks from within the network of a running container and, if no answer comes, also from the host. Returns the problem
+/// as one sentence with its cure.
 pub async fn verify(
     podman: &impl Podman,
     container: &str,
@@ -194,12 +199,12 @@ pub async fn verify(
     judge_all(&facts)
 }
 
-/// Asks these servers, all at once, as the host does.
+/// Asks these servers from the host, all at once.
 pub async fn ask_all(servers: &[IpAddr]) -> Vec<Asked> {
     let asked = servers.iter().map(|server| {
         let server = *server;
         async move {
-            // Asking blocks; a question that cannot be put is no answer.
+            // `ask` blocks. A thread that panicked counts as silence.
             let reply = tokio::task::spawn_blocking(move || ask(server)).await.unwrap_or(Reply::Silent);
             Asked { server, reply }
         }
@@ -217,7 +222,8 @@ fn judge_all(facts: &Facts<'_>) -> Option<String> {
     }
     let failed: Vec<&Asked> = facts.outside.iter().filter(|asked| asked.reply != Reply::Answered).collect();
     match failed.first() {
-        // One server that answers is enough, but podman asks the first one first.
+        // One server that answers is enough for the host. But podman asks the first one first, so a failing one is
+        // reported if the containers got no answer.
         Some(first) if !is_answered(&facts.outside) || facts.inside.is_some() => Some(refusal(facts, first)),
         _ if facts.inside.is_some() => Some(
             "names are not resolved in the containers, though the name servers answer the host: a firewall of the host may \
@@ -304,7 +310,7 @@ mod tests {
         nix::unistd::mkfifo(&conf, Mode::S_IRWXU).unwrap();
         assert_eq!(servers_of(root.path()).unwrap_err().kind(), ErrorKind::InvalidData, "a pipe is not waited for");
         fs::remove_file(&conf).unwrap();
-        // Within the root, so that neither the host's file nor a device of the host is what it leads to.
+        // Links are resolved within the root, so they reach neither a file nor a device of the host.
         for target in ["/etc/hostname", "../../../../../dev/zero", "/proc/self/root/etc/hostname"] {
             symlink(target, &conf).unwrap();
             assert_eq!(servers_of(root.path()).unwrap_err().kind(), ErrorKind::NotFound, "{target}");

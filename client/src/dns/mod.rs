@@ -1,11 +1,11 @@
-//! The name servers that `runtime.network.dns_servers = "auto"` stands for, and whether those that containers were given answer.
+//! The name servers for `runtime.network.dns_servers = "auto"`, and whether the containers' name servers answer.
 //!
-//! Auto takes the servers of the link that the host's traffic leaves by: behind a VPN its own, which know the names in there and are
-//! often the only ones that it lets be asked. [`servers`](mod@servers) reads what the host knows, and decides.
-//! Where nothing is found nothing is invented: no public server is ever put in the place of the host's.
+//! Auto takes the servers of the link that the host's traffic leaves by. Behind a VPN these are the VPN's own, which
+//! know its internal names, and are often the only ones that the VPN lets through. [`servers`](mod@servers) reads what
+//! the host knows, and decides. If it finds no server, there is none: a public server never replaces the host's.
 //!
-//! Afterwards [`verify`] asks from within a container's network ([`ask`](mod@ask)), and where that fails also from the host, to tell the
-//! server's fault from the network's.
+//! Afterwards [`verify`] asks from within a container's network ([`ask`](mod@ask)). If that fails, it also asks from
+//! the host, to tell a fault of the server from one of the network.
 
 pub mod ask;
 mod servers;
@@ -23,10 +23,10 @@ use crate::error::Report;
 /// Auto found no server that a container can ask.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoServers {
-    /// The host asks a server on its own loopback, which nobody else can reach.
+    /// The host uses a server on its own loopback, which containers cannot reach.
     #[error("`runtime.network.dns_servers` is \"auto\", and the host asks {0}, which containers cannot reach")]
     Loopback(IpAddr),
-    /// The host has none.
+    /// The host has no name server.
     #[error("`runtime.network.dns_servers` is \"auto\", and the host has no name server")]
     None,
 }
@@ -43,27 +43,27 @@ impl Report for NoServers {
     }
 }
 
-/// The host's own servers, which podman asks for containers that are given none.
+/// The host's own servers, which podman uses for containers without configured ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OfHost {
-    /// The servers, in order; a loopback address is one of the host's, which podman asks there.
+    /// The servers, in order. A loopback address is a server on the host, which podman asks from the host.
     pub servers: Vec<IpAddr>,
     /// The file that lists them.
     pub file: &'static str,
 }
 
-/// Reads which servers are the host's own.
+/// Reads the host's own servers.
 #[must_use]
 pub fn of_host() -> OfHost {
     servers::of_host(servers::read_resolv_conf(), servers::read_uplinks())
 }
 
-/// Asks the servers that the host's own programs ask, systemd-resolved's stub among them.
+/// Asks the servers that the host's own programs use, including systemd-resolved's stub.
 pub async fn ask_as_host() -> Vec<Asked> {
     ask_all(&servers::read_resolv_conf().servers).await
 }
 
-/// The servers that auto stands for now. `leaving` are the links that the host's traffic leaves by; with `ipv6`, containers
+/// The current servers for auto. `leaving` has the links that the host's traffic leaves by; with `ipv6`, containers
 /// have IPv6.
 ///
 /// # Errors

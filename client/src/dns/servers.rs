@@ -1,8 +1,8 @@
-//! The name servers of the host, and which of them containers are given.
+//! The name servers of the host, and which of them containers get.
 //!
-//! The choice is pure: what the host knows goes in, the servers for containers come out. Below it stand the two readers:
-//! of resolv.conf(5), which says what programs of the host ask, and of systemd-resolved over the system bus
-//! (org.freedesktop.resolve1(5)), which is not started for this.
+//! The choice is pure: what the host knows goes in, the servers for containers come out. Two readers stand below it.
+//! One reads resolv.conf(5), which lists the servers for programs of the host. The other queries systemd-resolved over
+//! the system bus (org.freedesktop.resolve1(5)), without starting it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +18,7 @@ use zbus::wire::OwnedObjectPath;
 use super::{NoServers, OfHost};
 use crate::file::{self, Links, Owner};
 
-/// The host's knowledge.
+/// What the host knows about name servers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sources {
     /// The links that traffic to the internet leaves by, by index, IPv4's first.
@@ -27,16 +27,16 @@ pub(super) struct Sources {
     pub(super) conf: ResolvConf,
     /// The servers that systemd-resolved lists for all links together.
     pub(super) uplinks: Vec<IpAddr>,
-    /// systemd-resolved's servers for each link; `None` if it is not there, or programs do not ask it.
+    /// systemd-resolved's servers for each link; `None` if it does not run, or programs do not use it.
     pub(super) resolved: Option<Resolved>,
 }
 
-/// The answer of systemd-resolved.
+/// What systemd-resolved reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Resolved {
     /// The links that have servers.
     pub(super) links: Vec<LinkServers>,
-    /// Servers of no link.
+    /// Servers that belong to no link.
     pub(super) global: Vec<IpAddr>,
 }
 
@@ -47,16 +47,16 @@ pub(super) struct LinkServers {
     pub(super) link: i32,
     /// Its servers, in order.
     pub(super) servers: Vec<IpAddr>,
-    /// It wants every name (`~.`), before all links that do not.
+    /// It claims every name (the routing domain `~.`), before all links that do not.
     pub(super) takes_all: bool,
-    /// It is asked for names that no link wants.
+    /// It is asked for names that no link claims (`DefaultRoute`).
     pub(super) default_route: bool,
 }
 
 /// The servers for containers, in the order of [`Resolved::candidates`], then of resolv.conf.
 pub(super) fn choose(sources: &Sources, ipv6: bool) -> Result<Vec<IpAddr>, NoServers> {
     let of_resolved = sources.resolved.iter().flat_map(|resolved| resolved.candidates(&sources.egress));
-    // Where the stub is in resolv.conf, what resolved would ask for it is in its own file.
+    // If resolv.conf names the stub, the servers behind the stub are in systemd-resolved's own file.
     let uplinks = sources.conf.is_for_resolved().then(|| sources.uplinks.clone());
     let candidates = of_resolved.chain([sources.conf.servers.clone()]).chain(uplinks);
     let chosen = candidates.map(|servers| usable(&servers, ipv6)).find(|servers| !servers.is_empty());
@@ -66,7 +66,7 @@ pub(super) fn choose(sources: &Sources, ipv6: bool) -> Result<Vec<IpAddr>, NoSer
     })
 }
 
-/// The host's own servers. In place of systemd-resolved's stub stands what that asks, as containers cannot reach the stub: podman
+/// The host's own servers. Containers cannot reach systemd-resolved's stub, so the servers behind it replace it: podman
 /// itself reads the other file then (`libnetwork/resolvconf` of containers/common).
 pub(super) fn of_host(conf: ResolvConf, uplinks: Vec<IpAddr>) -> OfHost {
     if conf.is_stub_alone() && !uplinks.is_empty() {
@@ -77,9 +77,10 @@ pub(super) fn of_host(conf: ResolvConf, uplinks: Vec<IpAddr>) -> OfHost {
 }
 
 impl Resolved {
-    /// The lists that may be taken, the best first: the servers of the link that traffic leaves by, those of a link that wants
-    /// every name, those of links that are asked by default, and those of no link. That is the order of systemd-resolved
-    /// itself but for the first, which differs from the second only where a link has been told to be asked about what leaves by another.
+    /// The possible lists, the best first. The servers of the link that traffic leaves by come first, then those of
+    /// links that claim every name. Then follow those of links that are asked by default, and those of no link.
+    /// systemd-resolved has the same order, but without the first. The first two differ only if a link claims every
+    /// name while traffic leaves by another.
     fn candidates(&self, egress: &[i32]) -> Vec<Vec<IpAddr>> {
         let of = |chosen: &dyn Fn(&LinkServers) -> bool| {
             let links = self.links.iter().filter(|link| chosen(link));
@@ -93,8 +94,8 @@ impl Resolved {
     }
 }
 
-/// Those that a container can ask: none of the host's loopback or of a single link, and of IPv6 only where containers have
-/// it or there is no other.
+/// The servers that a container can ask: none on the host's loopback, and none that is valid on one link only. IPv6
+/// servers are included only if containers have IPv6, or if there are no others.
 fn usable(servers: &[IpAddr], ipv6: bool) -> Vec<IpAddr> {
     let reachable = |server: &&IpAddr| {
         let of_a_link = matches!(server, IpAddr::V6(address) if address.is_unicast_link_local());
@@ -115,32 +116,32 @@ fn usable(servers: &[IpAddr], ipv6: bool) -> Vec<IpAddr> {
 /// The file that every program reads.
 pub(super) const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// Where systemd-resolved keeps its variants of it (systemd-resolved.service(8)).
+/// The folder in which systemd-resolved keeps its variants of resolv.conf (systemd-resolved.service(8)).
 const RESOLVED_FOLDER: &str = "/run/systemd/resolve";
 
-/// Of these, the one with the servers themselves, of all links together.
+/// The variant with the servers themselves, of all links together.
 pub(super) const UPLINKS: &str = "/run/systemd/resolve/resolv.conf";
 
-/// Where systemd-resolved listens on the loopback.
+/// The loopback addresses on which systemd-resolved's stub listens.
 const STUBS: [IpAddr; 2] =
     [IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 53)), IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 54))];
 
-/// The file's content.
+/// The content of resolv.conf.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ResolvConf {
     /// Its servers, in order.
     pub(super) servers: Vec<IpAddr>,
-    /// It is a link to one of systemd-resolved's.
+    /// It is a symbolic link to one of systemd-resolved's variants.
     pub(super) by_resolved: bool,
 }
 
 impl ResolvConf {
-    /// Whether it makes programs ask systemd-resolved, or lists what that lists.
+    /// Whether programs use systemd-resolved by it, or it lists systemd-resolved's servers.
     pub(super) fn is_for_resolved(&self) -> bool {
         self.by_resolved || self.servers.iter().any(|server| STUBS.contains(server))
     }
 
-    /// Whether it names systemd-resolved itself and nobody else.
+    /// Whether it names only systemd-resolved's stub.
     pub(super) fn is_stub_alone(&self) -> bool {
         !self.servers.is_empty() && self.servers.iter().all(|server| STUBS.contains(server))
     }
@@ -148,16 +149,16 @@ impl ResolvConf {
 
 pub(super) fn read_resolv_conf() -> ResolvConf {
     let by_resolved = fs::canonicalize(RESOLV_CONF).is_ok_and(|file| file.starts_with(Path::new(RESOLVED_FOLDER)));
-    // A file that is not there names no server.
+    // A missing file names no server.
     ResolvConf { servers: parse_resolv_conf(&text(RESOLV_CONF)), by_resolved }
 }
 
-/// The servers that systemd-resolved asks for all links together, for where it cannot be asked about each.
+/// The servers of all links together, in case systemd-resolved does not report those of each link.
 pub(super) fn read_uplinks() -> Vec<IpAddr> {
     parse_resolv_conf(&text(UPLINKS))
 }
 
-/// Nothing of what is not there, or no file.
+/// The text of a file; empty if it is missing or no plain file.
 fn text(path: &str) -> String {
     file::read(Path::new(path), Links::Followed, Owner::Any).unwrap_or_default()
 }
@@ -172,13 +173,13 @@ pub(super) fn parse_resolv_conf(text: &str) -> Vec<IpAddr> {
     text.lines().filter_map(server).collect()
 }
 
-/// Its name on the bus.
+/// systemd-resolved's name on the bus.
 const RESOLVED: &str = "org.freedesktop.resolve1";
 
-/// How long it may take; it takes 2 ms.
+/// Time limit for its answers, which take 2 ms.
 const RESOLVED_LIMIT: Duration = Duration::from_secs(2);
 
-/// The routing domain of a link that wants every name.
+/// The routing domain of a link that claims every name.
 const EVERY_NAME: &str = ".";
 
 #[zbus::proxy(
@@ -201,12 +202,12 @@ trait Manager {
 
 #[zbus::proxy(interface = "org.freedesktop.resolve1.Link", default_service = "org.freedesktop.resolve1")]
 trait Link {
-    /// Whether it is asked for names that no link wants.
+    /// Whether the link is asked for names that no link claims.
     #[zbus(property)]
     fn default_route(&self) -> zbus::Result<bool>;
 }
 
-/// Asks; `None` if it is not there or does not answer.
+/// Queries systemd-resolved; `None` if it does not run or does not answer.
 pub(super) async fn read_resolved() -> Option<Resolved> {
     tokio::time::timeout(RESOLVED_LIMIT, ask_resolved()).await.ok()?.ok().flatten()
 }
@@ -228,7 +229,7 @@ async fn ask_resolved() -> zbus::Result<Option<Resolved>> {
     let links = by_link.into_iter().map(|(link, servers)| {
         let (bus, manager) = (&bus, &manager);
         async move {
-            // A link that has gone meanwhile is asked by nobody.
+            // A link that has disappeared meanwhile gets no default route.
             let default_route = default_route(bus, manager, link).await.unwrap_or(false);
             LinkServers { link, servers, takes_all: takes_all(link), default_route }
         }
@@ -241,7 +242,7 @@ async fn default_route(bus: &Connection, manager: &ManagerProxy<'_>, link: i32) 
     LinkProxy::builder(bus).path(path).cache_properties(CacheProperties::No).build().await?.default_route().await
 }
 
-/// Four bytes or sixteen.
+/// An address of four or sixteen bytes.
 pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
     match bytes.len() {
         4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
@@ -249,8 +250,8 @@ pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// The servers of a resolv.conf(5) are in it, in their order, and nothing between them matters; an address of systemd-resolved's is
-/// one exactly if it has four bytes or sixteen.
+/// Property: the servers that are read from a resolv.conf(5) are in the text, in their order, whatever lies between
+/// them. An address from systemd-resolved is valid exactly if it has four or sixteen bytes.
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic reports a finding")]
 pub fn name_servers(bytes: &[u8]) {
@@ -287,7 +288,7 @@ mod tests {
         LinkServers { link, servers: addresses(servers), ..LinkServers::default() }
     }
 
-    /// A host whose resolv.conf names resolved's stub, with a card and a VPN.
+    /// A host whose resolv.conf names systemd-resolved's stub, with a network card and a VPN.
     fn with_resolved(links: Vec<LinkServers>, egress: &[i32]) -> Sources {
         Sources {
             egress: egress.to_vec(),
