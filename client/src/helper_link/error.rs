@@ -1,4 +1,4 @@
-//! Errors between the client and the helper: one sentence, one hint and one exit code for each.
+//! Errors between the client and the helper: a sentence, a hint and an exit code for each.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -8,33 +8,33 @@ use zbus::DBusError;
 
 use crate::error::{Exit, Report};
 
-/// Why the helper did not do what was asked.
+/// Why a request to the helper failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HelperError {
     /// There is no system bus.
     #[error("the system bus cannot be reached")]
     NoBus(#[source] zbus::Error),
-    /// There is something that does not speak.
+    /// The bus's socket accepts connections, but nothing answers.
     #[error("the system bus does not answer within {} s", .0.as_secs())]
     SilentBus(Duration),
-    /// The bus knows nobody who could be the helper.
+    /// The bus knows no service of the helper's name.
     #[error("the helper `airpods-helper` is not installed")]
     NotInstalled,
-    /// The bus knows the helper and could not start it; what the bus says.
+    /// The bus knows the helper but could not start it; carries the bus's text.
     #[error("the helper `airpods-helper` could not be started: {0}")]
     NotStarted(String),
-    /// The helper's name belongs to another program; whose it is, by uid. Nothing is asked of it.
+    /// Another program owns the helper's name; carries its uid. No call is made to it.
     #[error(
         "the name `org.airpods.Helper1` on the bus belongs to a program of uid {0}, and not to the helper's user `airpods-helper`"
     )]
     WrongOwner(u32),
-    /// The helper is there and says nothing.
+    /// The helper runs but does not answer.
     #[error("the helper does not answer within {} s", .0.as_secs())]
     Silent(Duration),
     /// The helper, or the bus, went away before the answer.
     #[error("the helper went away before it answered")]
     WentAway,
-    /// The helper's own answer, with the error's name as `busctl` shows it.
+    /// The helper's own error, with its name as `busctl` shows it.
     #[error("{} ({})", .0.message(), .0.kind().short_name())]
     Refused(Error),
     /// Ctrl-C while waiting for the password.
@@ -61,7 +61,7 @@ impl HelperError {
     }
 }
 
-/// The errors by which the bus, or systemd through the bus, says that the helper cannot be had.
+/// The errors by which the bus, or systemd through the bus, reports that the helper is not available.
 fn from_name(name: &str, text: Option<&str>) -> Option<HelperError> {
     let text = || text.unwrap_or(name).to_owned();
     let (prefix, last) = name.rsplit_once('.')?;

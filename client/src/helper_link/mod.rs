@@ -1,7 +1,7 @@
-//! The way to the helper: over the system bus, with an agent for the password where one is needed.
+//! The connection to the helper over the system bus, with an agent for the password if one is needed.
 //!
-//! Whether the helper runs is asked without starting it, and so is whose process owns its name: an answer of any other owner is
-//! worth nothing.
+//! Checking whether the helper runs does not start it. The owner of its bus name is checked as well: an answer of
+//! another program is worthless.
 
 mod error;
 mod polkit;
@@ -23,29 +23,29 @@ use polkit::{Agent, Rank};
 pub use error::HelperError;
 pub use polkit::Judgement;
 
-/// How long reaching the bus may take. It takes 1 ms; a bus that is not there says so at once.
+/// Time limit for connecting to the bus, which takes 1 ms. If there is no bus, connecting fails at once.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// How long an answer may take that nobody is asked for: what the bus itself gives a service to start
-/// (`service_start_timeout`, dbus-daemon(1)).
+/// Time limit for an answer without a prompt: as long as the bus gives a service to start (`service_start_timeout`,
+/// dbus-daemon(1)).
 const ANSWER: Duration = Duration::from_secs(25);
 
-/// How long a person may take over the password; polkit's own agents give up sooner.
+/// Time limit for typing the password; polkit's own agents give up sooner.
 const PROMPT: Duration = Duration::from_secs(300);
 
-/// The time that a helper which is shutting down gets to leave, before the call is repeated.
+/// Time for a helper that is shutting down to leave the bus, before the call is repeated.
 const MOMENT: Duration = Duration::from_millis(200);
 
-/// Whether a person may be asked for a password.
+/// Whether the user may be prompted for a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asking {
-    /// If need be, by the session's agent, or in this terminal.
+    /// If necessary, by the session's agent, or in this terminal.
     Allowed,
-    /// Never: what needs a password fails.
+    /// Never: a change that needs a password fails.
     Never,
 }
 
-/// The request to the helper.
+/// A request to the helper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// `ClampOn`
@@ -63,7 +63,7 @@ pub struct HelperLink {
 }
 
 impl HelperLink {
-    /// Connects to the system bus, has it start the helper, and checks that it is the helper.
+    /// Connects to the system bus, has it start the helper, and checks the owner of the helper's name.
     ///
     /// # Errors
     /// [`HelperError::NoBus`] within two seconds; [`HelperError::WrongOwner`] if another program has the helper's name.
@@ -78,7 +78,7 @@ impl HelperLink {
         Ok(Self { proxy: proxy.map_err(HelperError::from_call)? })
     }
 
-    /// Reads the helper's whole state. Nobody is ever asked for a password.
+    /// Reads the helper's whole state. This never prompts.
     ///
     /// # Errors
     /// [`HelperError`]
@@ -86,11 +86,11 @@ impl HelperLink {
         within(ANSWER, self.proxy.get_status()).await
     }
 
-    /// Asks for a change; answers whether anything is different now.
+    /// Requests a change. Returns whether anything changed.
     ///
     /// If polkit needs no password for this user, the first call already does the work. That saves starting an agent,
-    /// which takes longer than the change itself. Only when the helper says that somebody must be asked, it is called
-    /// again with the flag that allows asking.
+    /// which takes longer than the change itself. Only if the helper answers that a password is needed, it is called
+    /// again with the flag that allows a prompt.
     ///
     /// # Errors
     /// [`HelperError`]
@@ -101,9 +101,10 @@ impl HelperLink {
         }
     }
 
-    /// Asks with an agent that leaves the session's own in charge, and where that finds nobody, with one of our own.
+    /// Calls with an agent that yields to the session's own. If nobody could be prompted that way, calls again with our
+    /// agent first.
     async fn change_asking(&self, change: &Change) -> Result<bool, HelperError> {
-        // Without a terminal there may still be a session with an agent.
+        // Without a terminal the session may still have an agent.
         if !terminal::is_interactive() {
             return past_the_moment(|| within(PROMPT, self.call_asking(change))).await;
         }
@@ -142,13 +143,13 @@ impl HelperLink {
     }
 }
 
-/// Whether the helper says that somebody must be asked and could not be.
+/// Whether the helper answers that a password is needed but nobody could be prompted.
 fn needs_agent(answer: &Result<bool, HelperError>) -> bool {
     answer.as_ref().is_err_and(HelperError::needs_password)
 }
 
 impl HelperError {
-    /// Whether somebody has to be asked for a password.
+    /// Whether a password is needed.
     #[must_use]
     pub fn needs_password(&self) -> bool {
         let required = ErrorKind::InteractiveAuthorizationRequired;
@@ -156,8 +157,8 @@ impl HelperError {
     }
 }
 
-/// Calls once more after what may be over in a moment: the helper was about to leave, as it does when there is nothing to do
-/// for it, and the bus starts another. Nothing has changed then.
+/// Repeats a call once if the helper was just shutting down, as it does when it has nothing to keep. It has changed
+/// nothing then, and the bus starts another one.
 async fn past_the_moment<F>(call: impl Fn() -> F) -> Result<bool, HelperError>
 where
     F: Future<Output = Result<bool, HelperError>>,
@@ -175,20 +176,20 @@ async fn within<T>(limit: Duration, call: impl Future<Output = zbus::Result<T>>)
     timeout(limit, call).await.map_err(|_| HelperError::Silent(limit))?.map_err(HelperError::from_call)
 }
 
-/// The facts about a helper that can be read without starting it.
+/// What can be learnt about the helper without starting it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Presence {
     /// It runs, in this version.
     Running(String),
-    /// It does not run; the bus starts it when it is needed.
+    /// It does not run; the bus starts it on demand.
     Idle,
     /// The bus does not know it.
     NotInstalled,
-    /// There is no bus that could say.
+    /// There is no bus that could answer.
     Unknown,
 }
 
-/// Looks. The bus alone is asked unless the helper runs anyway.
+/// Looks for the helper. Only the bus is queried, unless the helper runs anyway.
 pub async fn presence() -> Presence {
     match timeout(CONNECT, connection::Builder::system().build()).await {
         Ok(Ok(bus)) => timeout(ANSWER, look(&bus)).await.ok().and_then(Result::ok).unwrap_or(Presence::Unknown),
@@ -196,7 +197,8 @@ pub async fn presence() -> Presence {
     }
 }
 
-/// The status of a helper that runs; `None` where none does, or none can be known of. One that does not run clamps nothing.
+/// The status of a running helper; `None` if it does not run, or if that is unknown. A helper that does not run clamps
+/// nothing.
 pub async fn status_if_running() -> Option<Status> {
     let ask = async {
         let bus = connection::Builder::system().build().await.ok()?;
@@ -226,7 +228,7 @@ async fn look(bus: &Connection) -> zbus::Result<Presence> {
     Ok(if can_be_started { Presence::Idle } else { Presence::NotInstalled })
 }
 
-/// Callers who may do everything anyway.
+/// Root's uid. A program of root is trusted, since root can do everything anyway.
 const ROOT: u32 = 0;
 
 /// Has the bus start the helper if it does not run, and checks that the name belongs to the helper's user.
@@ -235,7 +237,8 @@ const ROOT: u32 = 0;
 /// [`HelperError`], such as [`HelperError::WrongOwner`].
 pub(super) async fn started(bus: &Connection) -> Result<(), HelperError> {
     let daemon = daemon(bus).await?;
-    // Only a name without an owner is started: dbus-daemon knows nothing of one that was not started by it.
+    // The bus is asked to start the helper only if the name has no owner: dbus-daemon does not know a helper that it
+    // did not start.
     if let Some(owner) = owner(&daemon).await? {
         return trusted(owner);
     }
@@ -250,12 +253,12 @@ pub(super) async fn started(bus: &Connection) -> Result<(), HelperError> {
 /// Checks that the name belongs to the helper's user.
 ///
 /// # Errors
-/// [`HelperError::WrongOwner`], or [`HelperError::WentAway`] if nobody has it.
+/// [`HelperError::WrongOwner`], or [`HelperError::WentAway`] if the name has no owner.
 pub(super) async fn check(bus: &Connection) -> Result<(), HelperError> {
     trusted(owner(&daemon(bus).await?).await?.ok_or(HelperError::WentAway)?)
 }
 
-/// The uid of whoever owns the name.
+/// The uid that owns the name.
 async fn owner(daemon: &DBusProxy<'_>) -> Result<Option<u32>, HelperError> {
     match daemon.get_connection_unix_user(name()?).await {
         Ok(uid) => Ok(Some(uid)),

@@ -1,5 +1,5 @@
-//! polkit on the client's side: the text agent, by which somebody on ssh can type a password, and polkit's opinion on a
-//! change, asked beforehand and without a prompt.
+//! polkit on the client's side: the text agent, with which a user on ssh can type a password, and polkit's answer about
+//! a change, asked in advance without a prompt.
 
 use std::collections::HashMap;
 use std::process::Stdio;
@@ -15,20 +15,20 @@ use zbus::Variant;
 
 use super::HelperLink;
 
-/// How long the agent may take to register; it takes 30 ms, more when the bus has to start polkit first.
+/// Time limit for the agent's registration. It takes 30 ms, and more if the bus has to start polkit first.
 const REGISTER: Duration = Duration::from_secs(5);
 
-/// How long the agent may take to end before it is killed.
+/// Time limit for the agent to end, before it is killed.
 const END: Duration = Duration::from_secs(1);
 
-/// Which agent is asked when the session has one too.
+/// The agent that polkit uses if the session has one, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rank {
-    /// The session's, and ours where it has none. polkit passes over such an agent where there is no session, as after
-    /// su or where there is no systemd (`get_authentication_agent_for_subject` in polkit's
+    /// The session's agent; ours only if the session has none (`--fallback`). polkit ignores such an agent if there is
+    /// no session, as after su or without systemd (`get_authentication_agent_for_subject` in polkit's
     /// `polkitbackendinteractiveauthority.c`).
     BehindTheSessions,
-    /// Ours.
+    /// Our agent.
     First,
 }
 
@@ -38,22 +38,22 @@ impl Rank {
     }
 }
 
-/// A running `pkttyagent` that is registered for this process. It is ended by [`Agent::end`], and by the kernel
-/// if that is never reached.
+/// A running `pkttyagent` that is registered for this process. [`Agent::end`] ends it. If that is never reached, it is
+/// killed when the value is dropped.
 pub(super) struct Agent {
     child: Child,
-    /// The terminal as it was: an agent that is ended at its prompt leaves echo off.
+    /// The terminal's settings before: an agent that is ended during its prompt leaves echo off.
     terminal: Option<Termios>,
 }
 
 impl Agent {
-    /// Starts the agent and waits until it is registered. `None`: there is none, or it does not work; the session's
-    /// own agent may still be asked.
+    /// Starts the agent and waits until it is registered. `None` if `pkttyagent` is missing or does not work; polkit
+    /// may still use the session's own agent.
     ///
-    /// Without `--process` it registers for its parent, which is this process. It talks to `/dev/tty`, so standard
-    /// output is free to be the descriptor that it closes once registered (pkttyagent(1)).
+    /// Without `--process` it registers for its parent, which is this process. It prompts on `/dev/tty`, so standard
+    /// output is free to be the descriptor that it closes after registering (pkttyagent(1)).
     pub(super) async fn start(rank: Rank) -> Option<Self> {
-        // polkit never asks root for anything.
+        // polkit never asks root for a password.
         if geteuid().is_root() {
             return None;
         }
@@ -69,7 +69,7 @@ impl Agent {
         let mut registered = child.stdout.take()?;
         let mut nothing = Vec::new();
         timeout(REGISTER, registered.read_to_end(&mut nothing)).await.ok()?.ok()?;
-        // The descriptor is closed by an agent that failed, too.
+        // An agent that failed closes the descriptor, too.
         match child.try_wait() {
             Ok(None) => Some(Self { child, terminal }),
             _ => None,
@@ -80,43 +80,43 @@ impl Agent {
     pub(super) async fn end(mut self) {
         let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         if pid.is_some_and(|pid| kill(pid, Signal::SIGTERM).is_ok()) {
-            // One that does not end is killed when the child is dropped.
+            // An agent that does not end is killed when the child is dropped.
             let _ = timeout(END, self.child.wait()).await;
         }
         if let Some(terminal) = &self.terminal {
-            // A terminal that is gone needs no restoring.
+            // An error is ignored: a terminal that is gone needs no restoring.
             let _ = tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, terminal);
         }
     }
 }
 
-/// polkit on the bus, see polkit's own reference, "D-Bus API".
+/// polkit on the bus (polkit's reference, "D-Bus API").
 const POLKIT: &str = "org.freedesktop.PolicyKit1";
 const AUTHORITY: &str = "/org/freedesktop/PolicyKit1/Authority";
 const INTERFACE: &str = "org.freedesktop.PolicyKit1.Authority";
 
-/// How long polkit may think: nobody is asked. The bus may have to start it.
+/// Time limit for polkit's answer, which needs no prompt. The bus may have to start polkit.
 const THINKING: Duration = Duration::from_secs(5);
 
-/// Polkit's probable answer.
+/// polkit's expected answer to a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// Yes.
+    /// Allowed without a password.
     Allowed,
-    /// Yes, after a password.
+    /// Allowed after a password.
     Challenge,
-    /// No.
+    /// Not allowed.
     Denied,
-    /// polkit is not there.
+    /// polkit does not run.
     NoAuthority,
     /// polkit does not know the action.
     UnknownAction,
-    /// It could not be found out; why.
+    /// It could not be determined, and why.
     NotKnown(String),
 }
 
 impl HelperLink {
-    /// Asks polkit whether this process may do what one of the helper's actions stands for. root always may.
+    /// Asks polkit whether this process may perform an action of the helper. Root always may.
     pub async fn judgement(&self, action: &str) -> Judgement {
         if Uid::effective().is_root() {
             return Judgement::Allowed;
@@ -130,7 +130,7 @@ impl HelperLink {
         }
     }
 
-    /// Whether it is authorised, and whether it could be.
+    /// Whether the action is authorised, and whether a password would authorise it.
     async fn ask_polkit(&self, action: &str) -> zbus::Result<(bool, bool)> {
         let connection = self.proxy.inner().connection();
         let own = connection.unique_name().map(ToString::to_string).unwrap_or_default();
@@ -145,7 +145,8 @@ impl HelperLink {
     }
 }
 
-/// polkit says that an action is not registered in the words of its own error, and the bus that it is not there in its.
+/// Sorts an error of polkit or the bus by its text: polkit reports an unregistered action only there, and the text
+/// contains the bus's error name.
 fn sorted(error: &zbus::Error) -> Judgement {
     let text = error.to_string();
     if text.contains("not registered") {
