@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::exchange::{Action, Contact, Exchange, Opening, Seen, fixed_headers};
+use super::exchange::{Action, Contact, Exchange, Observation, Opening, fixed_headers};
 use super::hello::hello;
 
 /// The smallest packet by which the direction down is judged, in bytes: every IPv4 host takes 576 (RFC 1122, section
@@ -122,7 +122,7 @@ impl Down {
     }
 
     /// The action after an observation.
-    pub(super) fn step(&mut self, seen: &Seen, new: &[u8]) -> Action {
+    pub(super) fn step(&mut self, seen: &Observation, new: &[u8]) -> Action {
         if !self.exchange.take(seen, new) {
             return if self.exchange.error.is_some() { self.end(DownEnding::Unclear) } else { Action::Wait };
         }
@@ -159,7 +159,7 @@ impl Down {
         }
     }
 
-    fn judge(&mut self, seen: &Seen) -> Option<DownEnding> {
+    fn judge(&mut self, seen: &Observation) -> Option<DownEnding> {
         let exchange = &self.exchange;
         let rtt = exchange.rtt();
         if self.size <= base(exchange.ipv6) && exchange.first_at.is_some() {

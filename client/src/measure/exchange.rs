@@ -21,7 +21,7 @@ pub(super) struct Opening {
 
 /// One observation of a connection.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
+pub(super) struct Observation {
     /// The time of the observation.
     pub(super) now: Moment,
     /// The kernel's `TCP_INFO`; the last known one if the connection is gone.
@@ -78,7 +78,7 @@ pub(super) struct Exchange {
 impl Exchange {
     /// Takes in an observation, and the bytes that were read since the last one. `false` if the connection is not
     /// established yet, or has failed.
-    pub(super) fn take(&mut self, seen: &Seen, new: &[u8]) -> bool {
+    pub(super) fn take(&mut self, seen: &Observation, new: &[u8]) -> bool {
         self.seen_at = seen.now;
         if seen.error.is_none() || seen.info.state == ESTABLISHED {
             self.info = seen.info;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::down::{Down, DownOutcome};
-use super::exchange::{Action, Contact, Exchange, Moment, Opening, Seen};
+use super::exchange::{Action, Contact, Exchange, Moment, Observation, Opening};
 use super::transfer::{Transfer, TransferOutcome};
 use super::up::{Up, UpOutcome};
 
@@ -29,7 +29,7 @@ pub(super) trait Transport {
     fn open(&mut self, opening: Opening) -> Result<Self::Socket, Errno>;
 
     /// Observes a connection, and appends the bytes that have arrived to `received`.
-    fn look(&mut self, socket: &mut Self::Socket, received: &mut Vec<u8>) -> Seen;
+    fn observe(&mut self, socket: &mut Self::Socket, received: &mut Vec<u8>) -> Observation;
 
     /// Writes all bytes in one call, or fails.
     fn send(&mut self, socket: &mut Self::Socket, bytes: &[u8]) -> Result<(), Errno>;
@@ -97,7 +97,7 @@ impl Probe {
         }
     }
 
-    fn step(&mut self, seen: &Seen, new: &[u8]) -> Action {
+    fn step(&mut self, seen: &Observation, new: &[u8]) -> Action {
         match self {
             Self::Up(up) => up.step(seen, new),
             Self::Down(down) => down.step(seen, new),
@@ -167,7 +167,7 @@ pub(super) fn run<T: Transport>(
     let mut received = Vec::new();
     loop {
         for one in &mut running {
-            look(transport, one, &mut received, spent);
+            observe(transport, one, &mut received, spent);
         }
         let now = transport.now();
         let ended = running.iter().filter(|one| one.socket.is_none()).count();
@@ -208,10 +208,10 @@ fn open<T: Transport>(transport: &mut T, mut probe: Probe, spent: &mut Spent) ->
     }
 }
 
-fn look<T: Transport>(transport: &mut T, one: &mut Running<T::Socket>, received: &mut Vec<u8>, spent: &mut Spent) {
+fn observe<T: Transport>(transport: &mut T, one: &mut Running<T::Socket>, received: &mut Vec<u8>, spent: &mut Spent) {
     let Some(socket) = &mut one.socket else { return };
     received.clear();
-    let seen = transport.look(socket, received);
+    let seen = transport.observe(socket, received);
     match one.probe.step(&seen, received) {
         Action::Wait => {}
         Action::Send(bytes) => {

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, connect, setsockopt, socket, sockopt};
 use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover, set_socket_linger};
 
-use super::exchange::{Moment, Opening, Seen, fixed_headers};
+use super::exchange::{Moment, Observation, Opening, fixed_headers};
 use super::run::Transport;
 use super::tcp_info::{CLOSED, ESTABLISHED, TcpInfo};
 
@@ -102,7 +102,7 @@ impl Transport for Sockets<'_> {
         Ok(Socket { stream, info: TcpInfo::default(), error: None })
     }
 
-    fn look(&mut self, socket: &mut Socket, received: &mut Vec<u8>) -> Seen {
+    fn observe(&mut self, socket: &mut Socket, received: &mut Vec<u8>) -> Observation {
         // Data is read first, so that `TCP_INFO` is no older than the data.
         let mut closed = false;
         let connected = socket.info.state >= ESTABLISHED && socket.info.state != super::tcp_info::SYN_SENT;
@@ -120,7 +120,7 @@ impl Transport for Sockets<'_> {
         if socket.error.is_none() && socket.info.state == CLOSED {
             socket.error = Some(Errno::ECONNRESET);
         }
-        Seen { now: self.now(), info: socket.info, error: socket.error, closed, slack: self.late * 4 }
+        Observation { now: self.now(), info: socket.info, error: socket.error, closed, slack: self.late * 4 }
     }
 
     fn send(&mut self, socket: &mut Socket, bytes: &[u8]) -> Result<(), Errno> {

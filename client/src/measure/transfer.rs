@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::exchange::{Action, Contact, Exchange, Seen};
+use super::exchange::{Action, Contact, Exchange, Observation};
 use super::hello::{Answer, hello};
 use super::path::Job;
 use super::places::measure_inside;
@@ -47,7 +47,7 @@ impl Transfer {
         Self { exchange, name: name.map(str::to_owned), padding, completed: false }
     }
 
-    pub(super) fn step(&mut self, seen: &Seen, new: &[u8]) -> Action {
+    pub(super) fn step(&mut self, seen: &Observation, new: &[u8]) -> Action {
         if !self.exchange.take(seen, new) {
             return if self.exchange.error.is_some() { Action::End } else { Action::Wait };
         }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::down::{BASE, base};
-use super::exchange::{Action, Contact, Exchange, Opening, Seen};
+use super::exchange::{Action, Contact, Exchange, Observation, Opening};
 use super::hello::{Answer, hello};
 use super::train::{Head, Record, Train};
 
@@ -131,7 +131,7 @@ impl Up {
     }
 
     /// The action after an observation.
-    pub(super) fn step(&mut self, seen: &Seen, new: &[u8]) -> Action {
+    pub(super) fn step(&mut self, seen: &Observation, new: &[u8]) -> Action {
         if !self.exchange.take(seen, new) {
             return if self.exchange.error.is_some() { self.end_with_error() } else { Action::Wait };
         }
@@ -157,7 +157,7 @@ impl Up {
     }
 
     /// The hello and its answer before the train; `None` once the train may begin.
-    fn prepare(&mut self, seen: &Seen) -> Option<Action> {
+    fn prepare(&mut self, seen: &Observation) -> Option<Action> {
         if self.record == Record::Data {
             if self.exchange.hello_at.is_none() {
                 let hello = hello(self.name.as_deref(), 0);
@@ -222,7 +222,7 @@ impl Up {
         u16::try_from(segment.min(info.pmtu)).unwrap_or(u16::MAX)
     }
 
-    fn drive(&mut self, train: &mut Train, seen: &Seen) -> Action {
+    fn drive(&mut self, train: &mut Train, seen: &Observation) -> Action {
         let info = self.exchange.info;
         train.count(info.data_segs_out, info.total_retrans, info.notsent);
         let ceiling = self.ceiling();
@@ -276,7 +276,7 @@ impl Up {
     }
 
     /// Everything is sent: decides whether the first missing packet stays missing.
-    fn watch_head(&mut self, train: &mut Train, acked: u64, arrived: usize, seen: &Seen) -> Action {
+    fn watch_head(&mut self, train: &mut Train, acked: u64, arrived: usize, seen: &Observation) -> Action {
         let info = &self.exchange.info;
         let (rtt, head) = (self.exchange.rtt(), &mut train.head);
         if head.acked != acked {

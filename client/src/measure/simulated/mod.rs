@@ -15,7 +15,7 @@ use nix::errno::Errno;
 pub(super) use faults::Faults;
 use tcp::{Flying, Receiver, Sender};
 
-use super::exchange::{Moment, Opening, Seen, fixed_headers};
+use super::exchange::{Moment, Observation, Opening, fixed_headers};
 use super::run::Transport;
 use super::tcp_info::{ESTABLISHED, SACK, SYN_SENT, TIMESTAMPS, TcpInfo};
 
@@ -333,13 +333,13 @@ impl Transport for World {
         Ok(socket)
     }
 
-    fn look(&mut self, socket: &mut usize, received: &mut Vec<u8>) -> Seen {
+    fn observe(&mut self, socket: &mut usize, received: &mut Vec<u8>) -> Observation {
         let one = &mut self.connections[*socket];
         let upto = usize::try_from(one.received.next).unwrap();
         received.extend_from_slice(&self.flight[one.read..upto]);
         one.read = upto;
         let info = self.info(&self.connections[*socket]);
-        Seen { now: self.now, info, error: None, closed: false, slack: self.late * 4 }
+        Observation { now: self.now, info, error: None, closed: false, slack: self.late * 4 }
     }
 
     fn send(&mut self, socket: &mut usize, bytes: &[u8]) -> Result<(), Errno> {
