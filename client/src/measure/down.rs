@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::exchange::{Action, Contact, Exchange, Observation, Opening, fixed_headers};
+use super::exchange::{Action, ConnectionSummary, Exchange, Observation, Opening, fixed_headers};
 use super::hello::hello;
 
 /// The smallest packet by which the direction down is judged, in bytes: every IPv4 host takes 576 (RFC 1122, section
@@ -46,7 +46,7 @@ pub(super) struct DownOutcome {
     /// The server filled a hole in its flight with smaller packets.
     pub(super) healed: bool,
     /// What the connection showed about the server.
-    pub(super) contact: Contact,
+    pub(super) summary: ConnectionSummary,
 }
 
 impl DownOutcome {
@@ -211,7 +211,7 @@ impl Down {
             largest: self.largest,
             masked: self.masked,
             healed: self.healed,
-            contact: self.exchange.contact(),
+            summary: self.exchange.summary(),
         }
     }
 }

@@ -140,9 +140,9 @@ impl Exchange {
     }
 
     /// The facts that the rest of the check needs.
-    pub(super) fn contact(&self) -> Contact {
+    pub(super) fn summary(&self) -> ConnectionSummary {
         let connected = self.connected_at.is_some();
-        Contact {
+        ConnectionSummary {
             connected,
             error: self.error,
             ended_after: self.seen_at.saturating_sub(self.opened_at),
@@ -158,7 +158,7 @@ impl Exchange {
 
 /// What a connection showed about the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Contact {
+pub(super) struct ConnectionSummary {
     /// TCP was established.
     pub(super) connected: bool,
     /// The error that ended it.

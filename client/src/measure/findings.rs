@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::Stage;
 use super::down::{Down, DownEnding, DownOutcome, base};
 use super::evidence::Evidence;
-use super::exchange::Contact;
+use super::exchange::ConnectionSummary;
 use super::hello::Answer;
 use super::report::LimitedBy;
 use super::run::{Outcome, Patience, Probe, Spent, Transport, run};
@@ -94,7 +94,7 @@ pub(super) struct Second {
 impl Findings {
     /// Takes in the outcome of a connection.
     pub(super) fn take(&mut self, subject: &Subject, outcome: &Outcome) {
-        self.meet(outcome.contact());
+        self.record_connection(outcome.summary());
         match outcome {
             Outcome::Up(outcome) => self.take_up(subject, outcome),
             Outcome::Down(outcome) if outcome.size > base(subject.ipv6) => self.take_down(subject, outcome),
@@ -102,23 +102,23 @@ impl Findings {
         }
     }
 
-    fn meet(&mut self, contact: &Contact) {
-        self.connected |= contact.connected;
-        if !contact.connected {
-            self.refusals.push((contact.error, contact.ended_after));
+    fn record_connection(&mut self, summary: &ConnectionSummary) {
+        self.connected |= summary.connected;
+        if !summary.connected {
+            self.refusals.push((summary.error, summary.ended_after));
         }
-        match contact.answer {
-            Answer::None => self.resets += u32::from(contact.was_reset),
+        match summary.answer {
+            Answer::None => self.resets += u32::from(summary.was_reset),
             Answer::Tls => self.tls = true,
             Answer::Alert => self.alert = true,
             Answer::NotTls => self.not_tls = true,
         }
-        self.hello_arrived |= contact.hello_arrived;
-        if let Some(rtt) = contact.min_rtt {
+        self.hello_arrived |= summary.hello_arrived;
+        if let Some(rtt) = summary.min_rtt {
             self.min_rtt = Some(self.min_rtt.map_or(rtt, |known| known.min(rtt)));
-            self.rtt = self.rtt.max(contact.rtt);
+            self.rtt = self.rtt.max(summary.rtt);
         }
-        if let Some(after) = contact.first_byte_after {
+        if let Some(after) = summary.first_byte_after {
             self.answers_after = self.answers_after.max(after);
             self.answers_within = Some(self.answers_within.map_or(after, |known| known.min(after)));
         }
@@ -233,5 +233,5 @@ pub(super) fn answers<T: Transport>(transport: &mut T, subject: &Subject) -> (bo
     let outcomes = run(transport, vec![hello(), hello()], patience, &mut spent, |under_way, _| {
         under_way.iter().any(|one| one.probe.exchange().first_at.is_some())
     });
-    (outcomes.iter().any(|outcome| matches!(outcome.contact().answer, Answer::Tls | Answer::Alert)), spent)
+    (outcomes.iter().any(|outcome| matches!(outcome.summary().answer, Answer::Tls | Answer::Alert)), spent)
 }

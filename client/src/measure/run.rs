@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::down::{Down, DownOutcome};
-use super::exchange::{Action, Contact, Exchange, Moment, Observation, Opening};
+use super::exchange::{Action, ConnectionSummary, Exchange, Moment, Observation, Opening};
 use super::transfer::{Transfer, TransferOutcome};
 use super::up::{Up, UpOutcome};
 
@@ -62,11 +62,11 @@ pub(super) enum Outcome {
 
 impl Outcome {
     /// What the connection showed about the server.
-    pub(super) fn contact(&self) -> &Contact {
+    pub(super) fn summary(&self) -> &ConnectionSummary {
         match self {
-            Self::Up(outcome) => &outcome.contact,
-            Self::Down(outcome) => &outcome.contact,
-            Self::Transfer(outcome) => &outcome.contact,
+            Self::Up(outcome) => &outcome.summary,
+            Self::Down(outcome) => &outcome.summary,
+            Self::Transfer(outcome) => &outcome.summary,
         }
     }
 }

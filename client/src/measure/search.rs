@@ -162,8 +162,8 @@ impl<T: Transport> Search<'_, T> {
         for (outcome, big) in outcomes.iter().zip(big) {
             self.findings.take(self.subject, outcome);
             if big {
-                self.findings.big_hellos += u32::from(outcome.contact().connected);
-                let answered = matches!(outcome.contact().answer, Answer::Tls | Answer::Alert);
+                self.findings.big_hellos += u32::from(outcome.summary().connected);
+                let answered = matches!(outcome.summary().answer, Answer::Tls | Answer::Alert);
                 self.findings.big_hello = Some(self.findings.big_hello.unwrap_or(false) || answered);
             }
         }
@@ -230,7 +230,7 @@ impl<T: Transport> Search<'_, T> {
                 |_, _| false,
             );
             let answered =
-                outcomes.iter().any(|outcome| matches!(outcome.contact().answer, Answer::Tls | Answer::Alert));
+                outcomes.iter().any(|outcome| matches!(outcome.summary().answer, Answer::Tls | Answer::Alert));
             self.findings.answers_without_name = Some(answered);
             // These answers are to a hello without the name, so they do not count.
             (self.findings.tls, self.findings.alert) = (false, false);

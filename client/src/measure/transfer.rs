@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::exchange::{Action, Contact, Exchange, Observation};
+use super::exchange::{Action, ConnectionSummary, Exchange, Observation};
 use super::hello::{Answer, hello};
 use super::path::Job;
 use super::places::measure_inside;
@@ -28,7 +28,7 @@ pub(super) struct TransferOutcome {
     /// The time after which the hello was answered by the whole flight.
     pub(super) completed: Option<Duration>,
     /// What the connection showed about the server.
-    pub(super) contact: Contact,
+    pub(super) summary: ConnectionSummary,
 }
 
 /// One transfer.
@@ -63,7 +63,7 @@ impl Transfer {
 
     pub(super) fn outcome(self) -> TransferOutcome {
         let took = self.exchange.seen_at.saturating_sub(self.exchange.opened_at);
-        TransferOutcome { completed: self.completed.then_some(took), contact: self.exchange.contact() }
+        TransferOutcome { completed: self.completed.then_some(took), summary: self.exchange.summary() }
     }
 }
 

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::down::{BASE, base};
-use super::exchange::{Action, Contact, Exchange, Observation, Opening};
+use super::exchange::{Action, ConnectionSummary, Exchange, Observation, Opening};
 use super::hello::{Answer, hello};
 use super::train::{Head, Record, Train};
 
@@ -55,7 +55,7 @@ pub(super) struct UpOutcome {
     pub(super) sent_again: u32,
     pub(super) sent: u32,
     /// What the connection showed about the server.
-    pub(super) contact: Contact,
+    pub(super) summary: ConnectionSummary,
 }
 
 /// One connection with a train.
@@ -336,7 +336,7 @@ impl Up {
             sack: info.has_sack(),
             sent_again: info.total_retrans,
             sent: info.data_segs_out,
-            contact: self.exchange.contact(),
+            summary: self.exchange.summary(),
         }
     }
 }
