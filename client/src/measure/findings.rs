@@ -12,7 +12,7 @@ use super::exchange::ConnectionSummary;
 use super::hello::Answer;
 use super::report::LimitedBy;
 use super::run::{Outcome, Patience, Probe, Spent, Transport, run};
-use super::search::{STANDS_DOWN, STANDS_UP, SYN_PATIENCE};
+use super::search::{FAILURES_NEEDED_DOWN, FAILURES_NEEDED_UP, SYN_PATIENCE};
 use super::up::{Up, UpEnding, UpOutcome};
 
 /// The path that a search measures.
@@ -199,10 +199,12 @@ pub(super) fn confirm<T: Transport>(
     let mut batch = Vec::new();
     if let Some(high) = up {
         let sizes: Vec<u16> = first.up.proven.into_iter().chain([high]).collect();
-        batch.extend((0..STANDS_UP).map(|_| Probe::Up(Box::new(Up::new(subject.ipv6, name, &sizes, true)))));
+        batch.extend((0..FAILURES_NEEDED_UP).map(|_| Probe::Up(Box::new(Up::new(subject.ipv6, name, &sizes, true)))));
     }
     if let Some(high) = down {
-        batch.extend((0..STANDS_DOWN).map(|_| Probe::Down(Box::new(Down::new(subject.ipv6, name, high, true)))));
+        batch.extend(
+            (0..FAILURES_NEEDED_DOWN).map(|_| Probe::Down(Box::new(Down::new(subject.ipv6, name, high, true)))),
+        );
     }
     let patience = Patience { limit: Duration::from_secs(4).max(first.rtt * 14), stragglers: None };
     for outcome in run(transport, batch, patience, &mut findings.spent, |_, _| false) {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::findings::{Findings, Subject, answers, confirm};
 use super::report::{Confidence, Family, LimitedBy, PathReport, TransferReport, Udp};
-use super::search::{Budget, STANDS_UP, search, stands_down};
+use super::search::{Budget, FAILURES_NEEDED_UP, failures_needed_down, search};
 use super::socket::Sockets;
 use super::transfer::{LIMIT, PADDING, transfer};
 use super::verdict::{Circumstances, Code, FromHost, direction, judge, narrow, value};
@@ -125,8 +125,8 @@ fn report(
 ) -> PathReport {
     let code = with_udp(judge(findings, around), udp, job.from_host);
     let errors = findings.refusals.iter().find_map(|(errno, _)| *errno).filter(|_| !findings.connected);
-    let mut up = direction(&findings.up, around, STANDS_UP, findings.cut_short);
-    let mut down = direction(&findings.down, around, stands_down(&findings.down), findings.cut_short);
+    let mut up = direction(&findings.up, around, FAILURES_NEEDED_UP, findings.cut_short);
+    let mut down = direction(&findings.down, around, failures_needed_down(&findings.down), findings.cut_short);
     if findings.mixed.is_some() {
         for direction in [&mut up, &mut down] {
             direction.confidence = direction.confidence.min(Confidence::AtLeast);

@@ -50,14 +50,14 @@ const LAST_ROUNDS: (u32, Duration) = (16, Duration::from_millis(1500));
 const BIG: u16 = 1500;
 
 /// The number of connections up and down on which a size must fail before it is too large.
-pub(super) const STANDS_UP: u32 = 3;
-pub(super) const STANDS_DOWN: u32 = 2;
+pub(super) const FAILURES_NEEDED_UP: u32 = 3;
+pub(super) const FAILURES_NEEDED_DOWN: u32 = 2;
 
 /// The number of connections down on which a size must fail. On a path that loses packets it is one more: two losses on
 /// each of two connections look like a size that does not fit.
 #[must_use]
-pub(super) fn stands_down(down: &Evidence) -> u32 {
-    STANDS_DOWN + u32::from(down.loses())
+pub(super) fn failures_needed_down(down: &Evidence) -> u32 {
+    FAILURES_NEEDED_DOWN + u32::from(down.loses())
 }
 
 /// Searches one path.
@@ -105,7 +105,7 @@ impl<T: Transport> Search<'_, T> {
         }
         self.train_again(first);
         self.narrow();
-        self.stand();
+        self.probe_boundary();
         self.settle_contradictions();
     }
 
@@ -324,9 +324,9 @@ impl<T: Transport> Search<'_, T> {
     }
 
     /// Tests the boundary strictly. A larger size that passes reopens the search, at most twice.
-    fn stand(&mut self) {
+    fn probe_boundary(&mut self) {
         for again in 0..4 {
-            let batch = self.at_the_boundary();
+            let batch = self.boundary_probes();
             if batch.is_empty() || !self.may_begin(u32::try_from(batch.len()).unwrap_or(u32::MAX)) {
                 return;
             }
@@ -342,23 +342,23 @@ impl<T: Transport> Search<'_, T> {
     }
 
     /// The connections whose evidence a verdict still needs.
-    fn at_the_boundary(&self) -> Vec<Probe> {
+    fn boundary_probes(&self) -> Vec<Probe> {
         let (findings, top) = (&self.findings, self.subject.top);
         let mut batch = Vec::new();
         if let Some(high) = findings.up.open_end() {
             let largest = findings.up.ceiling(top).max(high);
-            for stand in findings.up.refutations()..STANDS_UP {
+            for failures in findings.up.refutations()..FAILURES_NEEDED_UP {
                 // One of them tries the largest size: if it passes, there is more to find above `high`.
-                let tested = if stand + 1 == STANDS_UP { largest } else { high };
+                let tested = if failures + 1 == FAILURES_NEEDED_UP { largest } else { high };
                 let sizes: Vec<u16> = findings.up.proven.into_iter().chain([tested]).collect();
                 batch.push(self.up(&sizes, true));
             }
         }
         if let Some(high) = findings.down.open_end().filter(|_| findings.tls) {
-            let stands = stands_down(&findings.down);
-            let missing = stands.saturating_sub(findings.down.refutations());
+            let needed = failures_needed_down(&findings.down);
+            let missing = needed.saturating_sub(findings.down.refutations());
             batch.extend((0..missing).map(|_| self.down(high, true)));
-            if missing == stands && high < top {
+            if missing == needed && high < top {
                 batch.push(self.down(top, true));
             }
         }

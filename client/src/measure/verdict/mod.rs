@@ -1,7 +1,7 @@
 //! Turns the findings about a path into a verdict: a pure table, in the order of decision.
 //!
-//! "Too narrow" needs [`STANDS_UP`] connections that agree up, or [`stands_down`] down, each of which sent the size
-//! often enough. A search that ran out of time is never a verdict about the network.
+//! "Too narrow" needs [`FAILURES_NEEDED_UP`] connections that agree up, or [`failures_needed_down`] down, each of
+//! which sent the size often enough. A search that ran out of time is never a verdict about the network.
 
 mod code;
 #[cfg(test)]
@@ -17,7 +17,7 @@ pub use code::{Code, Weight, Words, words};
 use super::evidence::Evidence;
 use super::findings::Findings;
 use super::report::{Confidence, Direction, LimitedBy};
-use super::search::{STANDS_UP, stands_down};
+use super::search::{FAILURES_NEEDED_UP, failures_needed_down};
 
 /// The facts about a path other than the evidence of its connections.
 #[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own, and all combinations occur")]
@@ -111,8 +111,8 @@ fn judge_alone(findings: &Findings, around: &Circumstances) -> Code {
 
 /// Whether the path is too narrow, up and down.
 pub(super) fn narrow(findings: &Findings) -> (bool, bool) {
-    let up = findings.up.refutations() >= STANDS_UP && findings.up.proven.is_some();
-    (up, findings.tls && findings.down.refutations() >= stands_down(&findings.down))
+    let up = findings.up.refutations() >= FAILURES_NEEDED_UP && findings.up.proven.is_some();
+    (up, findings.tls && findings.down.refutations() >= failures_needed_down(&findings.down))
 }
 
 fn not_connected(findings: &Findings, around: &Circumstances) -> Code {
@@ -239,10 +239,10 @@ pub(super) fn value(findings: &Findings) -> Option<u16> {
 
 /// The report of one direction.
 #[must_use]
-pub(super) fn direction(evidence: &Evidence, around: &Circumstances, stands: u32, cut_short: bool) -> Direction {
+pub(super) fn direction(evidence: &Evidence, around: &Circumstances, needed: u32, cut_short: bool) -> Direction {
     let limit = evidence.limit.filter(|(limit, _)| *limit < around.top);
     let failed = evidence.failed();
-    let (confidence, reason) = confidence(evidence, around.top, stands, cut_short);
+    let (confidence, reason) = confidence(evidence, around.top, needed, cut_short);
     Direction {
         proven: evidence.proven,
         failed,
@@ -254,7 +254,7 @@ pub(super) fn direction(evidence: &Evidence, around: &Circumstances, stands: u32
     }
 }
 
-fn confidence(evidence: &Evidence, top: u16, stands: u32, cut_short: bool) -> (Confidence, Option<&'static str>) {
+fn confidence(evidence: &Evidence, top: u16, needed: u32, cut_short: bool) -> (Confidence, Option<&'static str>) {
     let late = "there was no time for more";
     let Some(proven) = evidence.proven else {
         let why = match evidence.limit {
@@ -279,8 +279,8 @@ fn confidence(evidence: &Evidence, top: u16, stands: u32, cut_short: bool) -> (C
         return (if limit < top { Confidence::AtLeast } else { Confidence::Sure }, Some(why));
     }
     match evidence.failed() {
-        Some(failed) if evidence.refutations() >= stands && failed == proven + 1 => (Confidence::Sure, None),
-        Some(_) if evidence.refutations() >= stands => {
+        Some(failed) if evidence.refutations() >= needed && failed == proven + 1 => (Confidence::Sure, None),
+        Some(_) if evidence.refutations() >= needed => {
             (Confidence::AtLeast, Some("the next sizes were not tried one by one"))
         }
         _ => (Confidence::AtLeast, Some(late)),

@@ -4,7 +4,7 @@ use clap::Parser;
 
 use super::*;
 use crate::cli::Cli;
-use crate::measure::search::STANDS_DOWN;
+use crate::measure::search::FAILURES_NEEDED_DOWN;
 
 #[test]
 fn every_verdict_has_a_section_in_the_troubleshooting_page() {
@@ -64,9 +64,11 @@ fn why_nothing_connects_is_told_by_errors_times_and_others() {
 /// The findings about a path of these sizes, on which everything was tried and every larger size is refuted.
 fn measured(up: u16, down: u16, top: u16) -> Findings {
     let mut findings = Findings { connected: true, tls: true, big_hello: Some(true), ..Findings::default() };
-    for (evidence, size, stands) in [(&mut findings.up, up, STANDS_UP), (&mut findings.down, down, STANDS_DOWN)] {
+    for (evidence, size, needed) in
+        [(&mut findings.up, up, FAILURES_NEEDED_UP), (&mut findings.down, down, FAILURES_NEEDED_DOWN)]
+    {
         evidence.prove(size);
-        for _ in 0..if size < top { stands } else { 0 } {
+        for _ in 0..if size < top { needed } else { 0 } {
             evidence.miss(size + 1, true);
         }
     }
@@ -136,7 +138,7 @@ fn sizes_are_judged_by_where_the_path_ends_and_who_else_gets_through() {
     };
     let mut one_way = measured(1380, 1380, 1381);
     one_way.down.limit_to(1380, LimitedBy::Flight);
-    (0..STANDS_UP).for_each(|_| one_way.up.miss(1381, true));
+    (0..FAILURES_NEEDED_UP).for_each(|_| one_way.up.miss(1381, true));
     one_way.down.forgive_above(1380);
     let cases = [
         (measured(1500, 1500, 1500), around.clone(), Code::Fine),
@@ -175,6 +177,6 @@ fn what_was_missed_without_time_for_more_is_no_verdict() {
     findings.cut_short = true;
     let around = Circumstances { top: 1500, ..Circumstances::default() };
     assert_eq!(judge(&findings, &around), Code::NotMeasured);
-    let told = direction(&findings.down, &around, STANDS_DOWN, true);
+    let told = direction(&findings.down, &around, FAILURES_NEEDED_DOWN, true);
     assert_eq!((told.proven, told.confidence), (Some(1400), Confidence::AtLeast));
 }
