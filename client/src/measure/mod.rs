@@ -215,12 +215,12 @@ async fn from_host(
     if !swapped.is_empty() && begun.elapsed() < LIMIT / 2 {
         paths.extend(run_jobs(swapped, &tell).await);
     }
-    tell_the_families_apart(&mut paths);
+    mark_dead_ipv6(&mut paths);
     paths
 }
 
 /// If IPv4 works and IPv6 leads nowhere, the verdict on IPv6 is `ipv6-dead`, not a filtered port.
-fn tell_the_families_apart(paths: &mut [PathReport]) {
+fn mark_dead_ipv6(paths: &mut [PathReport]) {
     let works = |path: &PathReport| path.family == Family::Ipv4 && path.up.proven.is_some();
     if paths.iter().any(works) {
         for path in paths.iter_mut().filter(|path| path.family == Family::Ipv6) {
