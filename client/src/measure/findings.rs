@@ -190,9 +190,9 @@ pub(super) fn confirm<T: Transport>(
     transport: &mut T,
     subject: &Subject,
     first: &Findings,
-    tell: &dyn Fn(Stage),
+    on_progress: &dyn Fn(Stage),
 ) -> (Option<Second>, Spent) {
-    tell(Stage::Confirming);
+    on_progress(Stage::Confirming);
     let mut findings = Findings { rtt: first.rtt, answers_after: first.answers_after, ..Findings::default() };
     let name = subject.name.as_deref();
     let (up, down) = (first.up.refuted(), first.down.refuted());

@@ -68,7 +68,7 @@ pub struct Plan {
 }
 
 /// Called with the progress of a check: the family and the stage.
-pub type Tell = Arc<dyn Fn(Family, Stage) + Send + Sync>;
+pub type ProgressCallback = Arc<dyn Fn(Family, Stage) + Send + Sync>;
 
 /// Stops the measuring threads when dropped, that is, when the caller no longer waits for them.
 struct Stop(Arc<AtomicBool>);
@@ -80,7 +80,7 @@ impl Drop for Stop {
 }
 
 /// Checks every place.
-pub async fn check(plan: &Plan, tell: Tell) -> Report {
+pub async fn check(plan: &Plan, on_progress: ProgressCallback) -> Report {
     let begun = Instant::now();
     if let Some(why) = &plan.unmeasurable {
         return nameless(None, Code::NotMeasured, why, begun);
@@ -96,7 +96,7 @@ pub async fn check(plan: &Plan, tell: Tell) -> Report {
         Some(link) => fixed_clamp(&link.name).await,
         None => None,
     };
-    host.paths = from_host(plan, &servers, clamped, begun, tell).await;
+    host.paths = from_host(plan, &servers, clamped, begun, on_progress).await;
     let mut places = vec![host];
     for place in &plan.places.networks {
         let report = from_network(plan, place, &servers, &places[0], begun).await;
@@ -197,10 +197,10 @@ async fn from_host(
     servers: &Servers,
     clamped: Option<u16>,
     begun: Instant,
-    tell: Tell,
+    on_progress: ProgressCallback,
 ) -> Vec<PathReport> {
     let first: Vec<Job> = jobs(plan, servers, begun).into_iter().map(|job| Job { clamped, ..job }).collect();
-    let mut paths = run_jobs(first.clone(), &tell).await;
+    let mut paths = run_jobs(first.clone(), &on_progress).await;
     let useless =
         |path: &PathReport| matches!(path.verdict, Code::ServerDown | Code::ServerSilent | Code::DownNotMeasured);
     let swapped: Vec<Job> = first
@@ -213,7 +213,7 @@ async fn from_host(
         })
         .collect();
     if !swapped.is_empty() && begun.elapsed() < LIMIT / 2 {
-        paths.extend(run_jobs(swapped, &tell).await);
+        paths.extend(run_jobs(swapped, &on_progress).await);
     }
     mark_dead_ipv6(&mut paths);
     paths
@@ -231,15 +231,16 @@ fn mark_dead_ipv6(paths: &mut [PathReport]) {
     }
 }
 
-async fn run_jobs(jobs: Vec<Job>, tell: &Tell) -> Vec<PathReport> {
+async fn run_jobs(jobs: Vec<Job>, on_progress: &ProgressCallback) -> Vec<PathReport> {
     let stop = Stop(Arc::default());
     let started: Vec<_> = jobs
         .into_iter()
         .map(|job| {
-            let (stopped, tell) = (Arc::clone(&stop.0), Arc::clone(tell));
+            let (stopped, on_progress) = (Arc::clone(&stop.0), Arc::clone(on_progress));
             let fallback = unresolved(&job, Code::NotMeasured);
             let family = job.family;
-            let thread = tokio::task::spawn_blocking(move || measure(&job, &stopped, &|stage| tell(family, stage)));
+            let thread =
+                tokio::task::spawn_blocking(move || measure(&job, &stopped, &|stage| on_progress(family, stage)));
             (thread, fallback)
         })
         .collect();

@@ -63,7 +63,7 @@ struct Choice {
 }
 
 /// Measures one path.
-pub(super) fn measure(job: &Job, stop: &AtomicBool, tell: &(dyn Fn(Stage) + Sync)) -> PathReport {
+pub(super) fn measure(job: &Job, stop: &AtomicBool, on_progress: &(dyn Fn(Stage) + Sync)) -> PathReport {
     let begun = Instant::now();
     let Some(choice) = choose(&job.server) else { return unresolved(job, Code::NotMeasured) };
     let link = u16::try_from(choice.link_mtu.unwrap_or(LARGEST).min(LARGEST)).unwrap_or(u16::MAX);
@@ -90,15 +90,15 @@ pub(super) fn measure(job: &Job, stop: &AtomicBool, tell: &(dyn Fn(Stage) + Sync
         Budget { end: whole, last_begin: whole.saturating_sub(Duration::from_millis(2500)), ..Budget::default() };
     let mut sockets = Sockets::new(choice.to, begun, stop);
     if job.transfers_only {
-        tell(Stage::Transfers);
+        on_progress(Stage::Transfers);
         return only_transfers(job, &subject, &mut sockets, begun);
     }
     let mut findings =
-        if choice.known.is_ok() { search(&mut sockets, &subject, budget, tell) } else { Findings::default() };
+        if choice.known.is_ok() { search(&mut sockets, &subject, budget, on_progress) } else { Findings::default() };
     if let Some(learnt) = around.learnt {
         findings.up.limit_to(learnt, LimitedBy::Learnt);
     }
-    ask_others(job, &subject, &choice, &mut findings, &mut around, stop, tell);
+    ask_others(job, &subject, &choice, &mut findings, &mut around, stop, on_progress);
     let left = whole.saturating_sub(begun.elapsed());
     let udp = if job.udp && findings.tls && left > Duration::from_secs(2) {
         quic::measure(choice.to, link, findings.rtt, stop).ok().flatten()
@@ -107,7 +107,7 @@ pub(super) fn measure(job: &Job, stop: &AtomicBool, tell: &(dyn Fn(Stage) + Sync
     };
     let transfers = (job.proof && findings.connected && left > LIMIT).then(|| {
         // If a filter drops large hellos, a padded transfer would fail for that reason and show nothing about sizes.
-        tell(Stage::Transfers);
+        on_progress(Stage::Transfers);
         let padding = if findings.big_hello == Some(false) { 0 } else { PADDING };
         let made = transfer(&mut sockets, subject.ipv6, subject.name.as_deref(), padding, &mut findings.spent);
         TransferReport { answers: made.answers || findings.tls, ..made }
@@ -203,7 +203,7 @@ fn ask_others(
     findings: &mut Findings,
     around: &mut Circumstances,
     stop: &AtomicBool,
-    tell: &dyn Fn(Stage),
+    on_progress: &dyn Fn(Stage),
 ) {
     if !findings.connected {
         let link = egress(choice.to.ip()).ok().flatten().map(|egress| egress.link);
@@ -225,7 +225,7 @@ fn ask_others(
         findings.spent.connections += spent.connections;
         findings.spent.bytes += spent.bytes;
     } else {
-        let (outcome, spent) = confirm(&mut sockets, &subject, findings, tell);
+        let (outcome, spent) = confirm(&mut sockets, &subject, findings, on_progress);
         findings.second = outcome;
         findings.spent.connections += spent.connections;
         findings.spent.bytes += spent.bytes;

@@ -65,14 +65,14 @@ pub(super) fn search<T: Transport>(
     transport: &mut T,
     subject: &Subject,
     budget: Budget,
-    tell: &dyn Fn(Stage),
+    on_progress: &dyn Fn(Stage),
 ) -> Findings {
     let begun = transport.now();
     let mut search = Search {
         transport,
         subject,
         budget,
-        tell,
+        on_progress,
         begun,
         findings: Findings::default(),
         record: Record::Data,
@@ -87,7 +87,7 @@ struct Search<'a, T: Transport> {
     transport: &'a mut T,
     subject: &'a Subject,
     budget: Budget,
-    tell: &'a dyn Fn(Stage),
+    on_progress: &'a dyn Fn(Stage),
     begun: Duration,
     findings: Findings,
     record: Record,
@@ -178,8 +178,8 @@ impl<T: Transport> Search<'_, T> {
     /// the train may teach the kernel a path MTU. Returns how the train ended.
     fn first(&mut self) -> UpEnding {
         let top = self.subject.top;
-        (self.tell)(Stage::First(top));
-        let (tell, base, told) = (self.tell, self.base(), Cell::new(false));
+        (self.on_progress)(Stage::First(top));
+        let (on_progress, base, told) = (self.on_progress, self.base(), Cell::new(false));
         let sizes = ladder(top, self.base(), &self.subject.hints);
         let batch = vec![
             self.down(top, true),
@@ -201,7 +201,7 @@ impl<T: Transport> Search<'_, T> {
             let taught = under_way.iter().any(|one| matches!(one.probe, Probe::Up(up) if up.is_reported()));
             let suspect = |one: &Progress<'_>| matches!(one.probe, Probe::Down(down) if down.is_suspect());
             if tops.iter().any(|one| suspect(one)) && !full && !told.replace(true) {
-                tell(Stage::Between(None, Some((base, top))));
+                on_progress(Stage::Between(None, Some((base, top))));
             }
             let down = full || tops.iter().all(|one| one.ended || (!taught && suspect(one)));
             let others = under_way.iter().all(|one| one.ended) || lasted > Duration::from_millis(1200);
@@ -305,7 +305,7 @@ impl<T: Transport> Search<'_, T> {
             if (up.is_none() && down.is_none()) || !self.may_begin(8) {
                 return;
             }
-            (self.tell)(Stage::Between(up, down));
+            (self.on_progress)(Stage::Between(up, down));
             let mut batch = Vec::new();
             if let Some((low, high)) = down {
                 // If the end of the direction up is known exactly, the direction down often ends at the same size.
@@ -332,7 +332,7 @@ impl<T: Transport> Search<'_, T> {
             }
             let before = (self.findings.up.proven, self.findings.down.proven);
             let tls = self.findings.tls;
-            (self.tell)(Stage::Boundary(self.findings.up.failed(), self.findings.down.failed().filter(|_| tls)));
+            (self.on_progress)(Stage::Boundary(self.findings.up.failed(), self.findings.down.failed().filter(|_| tls)));
             let limit = self.round_trips(Duration::from_secs(5), 16);
             self.run(batch, limit, None, |_, _| false);
             if before != (self.findings.up.proven, self.findings.down.proven) && again < 2 {

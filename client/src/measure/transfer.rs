@@ -11,7 +11,7 @@ use super::path::Job;
 use super::places::measure_inside;
 use super::report::{PlaceReport, TransferReport};
 use super::run::{Outcome, Patience, Probe, Spent, Transport, run};
-use super::{Plan, Tell, jobs, link_to, resolve, run_jobs};
+use super::{Plan, ProgressCallback, jobs, link_to, resolve, run_jobs};
 
 /// The padding that makes a hello of 2.9 kB. Every TLS stack that was tried accepts one of 14 kB.
 pub(super) const PADDING: u16 = 2600;
@@ -96,7 +96,7 @@ pub(super) fn transfer<T: Transport>(
 ///
 /// # Errors
 /// A sentence that says why nothing was contacted, for instance because no name has an address.
-pub async fn transfers(plan: &Plan, tell: Tell) -> Result<Vec<PlaceReport>, String> {
+pub async fn transfers(plan: &Plan, on_progress: ProgressCallback) -> Result<Vec<PlaceReport>, String> {
     if let Some(why) = &plan.unmeasurable {
         return Err(why.clone());
     }
@@ -107,7 +107,7 @@ pub async fn transfers(plan: &Plan, tell: Tell) -> Result<Vec<PlaceReport>, Stri
     let only_transfers = |job: Job| Job { transfers_only: true, ..job };
     let jobs: Vec<Job> = jobs(plan, &servers, Instant::now()).into_iter().map(only_transfers).collect();
     let host = PlaceReport { place: "host".to_owned(), link: link_to(&servers), ..PlaceReport::default() };
-    let mut places = vec![PlaceReport { paths: run_jobs(jobs.clone(), &tell).await, ..host }];
+    let mut places = vec![PlaceReport { paths: run_jobs(jobs.clone(), &on_progress).await, ..host }];
     for place in &plan.places.networks {
         // The report before was inferred from the host for a network that may not be entered, so there is nothing to
         // compare.

@@ -154,7 +154,7 @@ async fn attempt(
     let progress = Progress::new("finding the services' networks");
     let measuring = async {
         let plan = subject.plan(true).await;
-        let report = measure::check(&plan, progress.tell()).await;
+        let report = measure::check(&plan, progress.callback()).await;
         (plan, report)
     };
     let measured_now = execute::unless(interrupt.as_mut(), measuring).await;
@@ -174,7 +174,7 @@ async fn attempt(
     super::say_outcome(&wanted, changed, &helper.status().await)?;
     let before = Before { plan: Plan { proof: false, ..plan }, trials: Trial::all(&report.places) };
     let progress = Progress::new("making the same transfers again");
-    let proof = execute::unless(interrupt, before.again(helper, &progress.tell())).await;
+    let proof = execute::unless(interrupt, before.again(helper, &progress.callback())).await;
     progress.end();
     Ok(Outcome { changed: changed || lifted, report, remedy: found, proof: Some(proof??) })
 }

@@ -21,7 +21,7 @@ use crate::measure::places::{Places, places};
 use crate::measure::report::Family;
 use crate::measure::targets::{self, InvalidUrl};
 use crate::measure::verdict::Weight;
-use crate::measure::{self, Plan, Report, Stage, Target, Tell, memory, picture};
+use crate::measure::{self, Plan, ProgressCallback, Report, Stage, Target, memory, picture};
 use crate::podman;
 use crate::terminal::{EscapedLine, print_json};
 
@@ -50,7 +50,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let _lock = lock(context)?;
     let mut interrupt = pin!(execute::interrupted());
     let progress = Progress::new("finding the services' networks");
-    let checking = async { measure::check(&subject.plan(!args.no_proof).await, progress.tell()).await };
+    let checking = async { measure::check(&subject.plan(!args.no_proof).await, progress.callback()).await };
     let report = execute::unless(interrupt.as_mut(), checking).await;
     progress.end();
     let report = report?;
@@ -219,7 +219,7 @@ impl Progress {
         Self(bar)
     }
 
-    pub(super) fn tell(&self) -> Tell {
+    pub(super) fn callback(&self) -> ProgressCallback {
         let bar = self.0.clone();
         Arc::new(move |family: Family, stage: Stage| {
             bar.set_message(EscapedLine(&format!("{family}: trying {stage}")).to_string());

@@ -18,7 +18,7 @@ use crate::egress::{self, Egress, Leaving};
 use crate::error::{Exit, Failure, Report};
 use crate::execute::{self, Interrupted};
 use crate::helper_link::{Asking, Change, HelperLink};
-use crate::measure::{Plan, Tell, transfers};
+use crate::measure::{Plan, ProgressCallback, transfers};
 use crate::terminal::print_json;
 
 /// Transfers still hang, or something else cured them. The former state was restored.
@@ -70,7 +70,7 @@ pub(super) async fn on(args: OnArgs, context: &Context) -> Result<Exit, Failure>
             return Err(why);
         }
         let lock = lock(context).map_err(|busy| busy.to_string())?;
-        Before::make(&subject, progress.tell()).await.map(|before| (before, lock))
+        Before::make(&subject, progress.callback()).await.map(|before| (before, lock))
     };
     let before = execute::unless(interrupt.as_mut(), preparing).await;
     progress.end();
@@ -81,7 +81,7 @@ pub(super) async fn on(args: OnArgs, context: &Context) -> Result<Exit, Failure>
     let proof = match &before {
         Ok((before, _lock)) => {
             let progress = Progress::new("making the same transfers again");
-            let proof = execute::unless(interrupt, before.again(&helper, &progress.tell())).await;
+            let proof = execute::unless(interrupt, before.again(&helper, &progress.callback())).await;
             progress.end();
             match proof {
                 Ok(proof) => proof?,
@@ -165,21 +165,21 @@ impl Before {
     ///
     /// # Errors
     /// The reason that no transfer is possible, as a sentence.
-    pub(super) async fn make(subject: &Subject, tell: Tell) -> Result<Self, String> {
+    pub(super) async fn make(subject: &Subject, on_progress: ProgressCallback) -> Result<Self, String> {
         let making = async {
             let plan = subject.plan(false).await;
-            let places = transfers(&plan, tell).await?;
+            let places = transfers(&plan, on_progress).await?;
             Ok(Self { plan, trials: Trial::all(&places) })
         };
         tokio::time::timeout(LIMIT, making).await.unwrap_or_else(|_| Err("the transfers took too long".to_owned()))
     }
 
     /// Repeats the transfers and compares them.
-    pub(super) async fn again(&self, helper: &HelperLink, tell: &Tell) -> Result<Proof, Failure> {
+    pub(super) async fn again(&self, helper: &HelperLink, on_progress: &ProgressCallback) -> Result<Proof, Failure> {
         let mut proof = Proof::NotMeasured { why: "no transfer was made".to_owned() };
         for _ in 0..ROUNDS {
             let counted = total(helper.status().await?.counters);
-            let places = match transfers(&self.plan, tell.clone()).await {
+            let places = match transfers(&self.plan, on_progress.clone()).await {
                 Ok(places) => places,
                 Err(why) => return Ok(Proof::NotMeasured { why }),
             };

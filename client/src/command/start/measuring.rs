@@ -70,12 +70,12 @@ impl Measuring {
                 // enough.
                 Plan { targets: subject.targets, places: Places::default(), proof: false, unmeasurable: None }
             };
-            let tell = move |_, stage: Stage| {
+            let on_progress = move |_, stage: Stage| {
                 if stage.is_after_a_miss() {
                     missed.notify_one();
                 }
             };
-            measure::check(&plan, Arc::new(tell)).await
+            measure::check(&plan, Arc::new(on_progress)).await
         });
         measuring
     }
