@@ -35,7 +35,7 @@ enum Event {
     Answer,
     /// The report of a router with the size that fits, to us (`true`) or to the server.
     TooBig(bool, u16),
-    Race(bool),
+    RackTimer(bool),
     Timer(bool),
 }
 
@@ -56,7 +56,7 @@ struct Connection {
 }
 
 /// A simulated path and the connections on it.
-pub(super) struct World {
+pub(super) struct SimulatedPath {
     pub(super) faults: Faults,
     now: Duration,
     random: fastrand::Rng,
@@ -71,7 +71,7 @@ pub(super) struct World {
     pub(super) carried: [u16; 2],
 }
 
-impl World {
+impl SimulatedPath {
     pub(super) fn new(faults: Faults, seed: u64) -> Self {
         let burst = faults.policer.map_or(0.0, |(_, burst)| f64::from(burst));
         Self {
@@ -149,16 +149,16 @@ impl World {
     fn arm(&mut self, connection: usize, ours: bool) {
         let one = &self.connections[connection];
         let sender = if ours { &one.ours } else { &one.theirs };
-        let (race, timer) = (sender.race, sender.timer);
-        if let Some(race) = race {
-            self.at(race.saturating_sub(self.now), connection, Event::Race(ours));
+        let (rack_timer, timer) = (sender.rack_timer, sender.timer);
+        if let Some(rack_timer) = rack_timer {
+            self.at(rack_timer.saturating_sub(self.now), connection, Event::RackTimer(ours));
         }
         if let Some(timer) = timer {
             self.at(timer.saturating_sub(self.now), connection, Event::Timer(ours));
         }
     }
 
-    fn happen(&mut self, connection: usize, event: Event) {
+    fn handle_event(&mut self, connection: usize, event: Event) {
         if !self.connections[connection].open {
             return;
         }
@@ -178,11 +178,11 @@ impl World {
                 self.send(connection, false, segments);
             }
             Event::TooBig(ours, mtu) => self.shrink(connection, ours, mtu),
-            Event::Race(ours) => {
+            Event::RackTimer(ours) => {
                 let now = self.now;
-                if self.sender(connection, ours).race.is_some_and(|at| at <= now) {
+                if self.sender(connection, ours).rack_timer.is_some_and(|at| at <= now) {
                     self.sync(connection, ours);
-                    let segments = self.sender(connection, ours).race(now);
+                    let segments = self.sender(connection, ours).rack_retransmit(now);
                     self.send(connection, ours, segments);
                 }
             }
@@ -279,7 +279,7 @@ impl World {
     }
 }
 
-impl Transport for World {
+impl Transport for SimulatedPath {
     type Socket = usize;
 
     fn now(&self) -> Moment {
@@ -296,7 +296,7 @@ impl Transport for World {
         while let Some(entry) = self.events.first_entry().filter(|entry| entry.key().0 <= until) {
             let ((at, _), (connection, event)) = entry.remove_entry();
             self.now = self.now.max(at);
-            self.happen(connection, event);
+            self.handle_event(connection, event);
         }
         self.now = until;
     }

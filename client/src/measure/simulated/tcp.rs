@@ -12,7 +12,7 @@ struct Segment {
     sent_at: Duration,
     times: u32,
     /// RACK has retransmitted it since the timer did.
-    raced: bool,
+    rack_retransmitted: bool,
 }
 
 /// A segment on its way.
@@ -37,7 +37,7 @@ pub(super) struct Sender {
     rtt: Duration,
     pub(super) timer: Option<Duration>,
     /// RACK's timer.
-    pub(super) race: Option<Duration>,
+    pub(super) rack_timer: Option<Duration>,
     /// It tries small segments after three timeouts (`tcp_mtu_probing=1`).
     probes: bool,
 }
@@ -55,7 +55,7 @@ impl Sender {
             segments: 0,
             rtt,
             timer: None,
-            race: None,
+            rack_timer: None,
             probes,
         }
     }
@@ -76,7 +76,8 @@ impl Sender {
         let (mut left, mut out) = (length, Vec::new());
         while left > 0 {
             let length = u16::try_from(left.min(usize::from(self.mss - self.blocks))).unwrap();
-            let segment = Segment { start: self.next, length, sacked: false, sent_at: now, times: 1, raced: false };
+            let segment =
+                Segment { start: self.next, length, sacked: false, sent_at: now, times: 1, rack_retransmitted: false };
             out.push(Flying { start: segment.start, length });
             self.next += u64::from(length);
             self.queue.push(segment);
@@ -106,22 +107,22 @@ impl Sender {
             }
         }
         let behind = |segment: &Segment| {
-            !segment.sacked && !segment.raced && latest.is_some_and(|latest| segment.sent_at < latest)
+            !segment.sacked && !segment.rack_retransmitted && latest.is_some_and(|latest| segment.sent_at < latest)
         };
         if self.queue.iter().any(behind) {
-            self.race.get_or_insert(now + self.rtt / 4 + Duration::from_millis(1));
+            self.rack_timer.get_or_insert(now + self.rtt / 4 + Duration::from_millis(1));
         }
     }
 
     /// RACK: segments that were sent before one that arrived count as lost.
-    pub(super) fn race(&mut self, now: Duration) -> Vec<Flying> {
-        self.race = None;
+    pub(super) fn rack_retransmit(&mut self, now: Duration) -> Vec<Flying> {
+        self.rack_timer = None;
         let latest = self.queue.iter().filter(|segment| segment.sacked).map(|segment| segment.sent_at).max();
         let mut out = Vec::new();
         let mut at = 0;
         while at < self.queue.len() && out.len() < 3 {
             let segment = &self.queue[at];
-            if !segment.sacked && !segment.raced && latest.is_some_and(|latest| segment.sent_at < latest) {
+            if !segment.sacked && !segment.rack_retransmitted && latest.is_some_and(|latest| segment.sent_at < latest) {
                 out.extend(self.again(at, now, true));
             }
             at += 1;
@@ -137,7 +138,7 @@ impl Sender {
             self.mss = self.mss.min(1024 - 52);
         }
         for segment in &mut self.queue {
-            segment.raced = false;
+            segment.rack_retransmitted = false;
         }
         let Some(head) = self.queue.iter().position(|segment| !segment.sacked) else {
             self.timer = None;
@@ -149,7 +150,7 @@ impl Sender {
     }
 
     /// Retransmits a segment: cut, if it is too large by now; merged with those behind it, if it is small.
-    fn again(&mut self, at: usize, now: Duration, raced: bool) -> Vec<Flying> {
+    fn again(&mut self, at: usize, now: Duration, rack_retransmitted: bool) -> Vec<Flying> {
         let most = self.mss - self.blocks;
         while self.queue[at].length > most {
             let mut rest = self.queue[at].clone();
@@ -167,7 +168,7 @@ impl Sender {
             self.queue[at].length += next.length;
         }
         let segment = &mut self.queue[at];
-        (segment.sent_at, segment.raced) = (now, raced);
+        (segment.sent_at, segment.rack_retransmitted) = (now, rack_retransmitted);
         segment.times += 1;
         self.sent_again += 1;
         self.segments += 1;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::findings::{Findings, Subject};
 use super::super::search::{Budget, search};
 use super::super::verdict::{Circumstances, Code, judge, narrow};
-use super::{Faults, World};
+use super::{Faults, SimulatedPath};
 
 /// Number of paths in a run: enough to fail within seconds. The full test run uses a hundred thousand.
 const PATHS: u64 = 500;
@@ -23,14 +23,14 @@ struct Run {
 
 fn run(faults: &Faults, seed: u64) -> Run {
     fastrand::seed(seed);
-    let mut world = World::new(faults.clone(), seed);
+    let mut path = SimulatedPath::new(faults.clone(), seed);
     let subject = Subject {
         ipv6: faults.ipv6,
         name: Some("registry.example.org".to_owned()),
-        top: world.top(),
+        top: path.top(),
         ..Subject::default()
     };
-    let findings = search(&mut world, &subject, Budget::default(), &|_| {});
+    let findings = search(&mut path, &subject, Budget::default(), &|_| {});
     let around = Circumstances {
         ipv6: faults.ipv6,
         top: faults.link,
@@ -38,7 +38,7 @@ fn run(faults: &Faults, seed: u64) -> Run {
         ..Circumstances::default()
     };
     let code = judge(&findings, &around);
-    Run { findings, code, carried: world.carried }
+    Run { findings, code, carried: path.carried }
 }
 
 fn chance(random: &mut fastrand::Rng, percent: u8) -> bool {
