@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::cure::{ClampCoverage, Remedy, clamp_command, clamp_coverage, fixed_clamp_command, is_clamped_to};
 use crate::egress::{self, Branch, Egress, EgressPath, Leaving, NetworkPath, SMALLEST_MTU, Verdict};
 use crate::kernel::gateways;
-use crate::measure::memory::{Elsewhere, Known, Memory, ago};
+use crate::measure::memory::{ForeignNetworkClamp, Known, Memory, ago};
 use crate::measure::{targets, verdict};
 
 /// The path of a service's packets.
@@ -31,7 +31,7 @@ pub struct Measured {
     /// The valid measurement of each tunnel's link, in the network that it is in now.
     pub known: Vec<Known>,
     /// The links with a fixed clamp whose value was measured on another network.
-    pub elsewhere: Vec<Elsewhere>,
+    pub foreign_clamps: Vec<ForeignNetworkClamp>,
     /// VPN links that lead only to some networks.
     pub branches: Vec<Branch>,
     /// There is a server to measure with, and the configuration allows measuring.
@@ -49,7 +49,7 @@ pub(super) fn judge(paths: &[Path], status: Option<&Status>, usage: Use, measure
         }
     }
     let judged = routes.into_iter().map(|(route, services)| one(route, &services.join(", "), status, usage, measured));
-    judged.chain(measured.elsewhere.iter().map(of_elsewhere)).collect()
+    judged.chain(measured.foreign_clamps.iter().map(foreign_clamp_finding)).collect()
 }
 
 fn one(route: &EgressPath, services: &str, status: Option<&Status>, usage: Use, measured: &Measured) -> Finding {
@@ -124,8 +124,8 @@ fn narrow_path(route: &EgressPath, services: &str, status: Option<&Status>, know
     }
 }
 
-fn of_elsewhere(elsewhere: &Elsewhere) -> Finding {
-    Finding::note(Code::Measured(verdict::Code::NotMeasured), elsewhere.to_string(), elsewhere.cure.as_str())
+fn foreign_clamp_finding(clamp: &ForeignNetworkClamp) -> Finding {
+    Finding::note(Code::Measured(verdict::Code::NotMeasured), clamp.to_string(), clamp.cure.as_str())
 }
 
 /// The finding if packets of the network are larger than the link's MTU, and the host forwards them.
@@ -239,7 +239,9 @@ pub(super) fn read_measured(
     let (memory, now) = (Memory::load(folder), SystemTime::now());
     let around: Vec<_> = links.into_values().map(|egress| (egress, gateways(&egress.link))).collect();
     let known = around.iter().filter_map(|(egress, around)| memory.known(&egress.link, around, now)).collect();
-    let elsewhere =
-        around.iter().filter_map(|(egress, around)| memory.of_elsewhere(status?, egress, around, now)).collect();
-    Measured { known, elsewhere, branches, possible }
+    let foreign_clamps = around
+        .iter()
+        .filter_map(|(egress, around)| memory.foreign_network_clamp(status?, egress, around, now))
+        .collect();
+    Measured { known, foreign_clamps, branches, possible }
 }

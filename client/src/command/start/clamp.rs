@@ -19,7 +19,7 @@ use crate::egress::Facts;
 use crate::error::{Exit, Failure, Report};
 use crate::execute;
 use crate::helper_link::{Asking, HelperError, HelperLink};
-use crate::measure::memory::{Elsewhere, Known};
+use crate::measure::memory::{ForeignNetworkClamp, Known};
 use crate::plan::Launch;
 use crate::terminal::{Answer, Consent, Escaped, ask, is_interactive};
 
@@ -252,9 +252,11 @@ fn with_cure(mut lines: Vec<String>, narrow: &Narrow) -> Vec<String> {
 }
 
 /// Notes that a value was measured on another network.
-pub(super) fn tell_elsewhere(elsewhere: Option<&Elsewhere>) -> io::Result<()> {
-    let line = |elsewhere: &Elsewhere| format!("note: {elsewhere}: `{}` measures it here", elsewhere.cure);
-    say(&elsewhere.map(line).into_iter().collect::<Vec<_>>())
+pub(super) fn tell_foreign_clamp(foreign_clamp: Option<&ForeignNetworkClamp>) -> io::Result<()> {
+    let line = |foreign_clamp: &ForeignNetworkClamp| {
+        format!("note: {foreign_clamp}: `{}` measures it here", foreign_clamp.cure)
+    };
+    say(&foreign_clamp.map(line).into_iter().collect::<Vec<_>>())
 }
 
 /// Prints lines, and reports that the clamp was not changed.

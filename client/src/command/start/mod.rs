@@ -89,8 +89,8 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let cli = &loaded.config.cli;
     let consent = Consent::from_switches(args.yes, cli.auto_confirm);
     let policy = loaded.config.runtime.network.mss_clamp;
-    let elsewhere = execute::unless(interrupt.as_mut(), measuring.of_elsewhere()).await?;
-    clamp::tell_elsewhere(elsewhere.as_ref())?;
+    let foreign_clamp = execute::unless(interrupt.as_mut(), measuring.foreign_network_clamp()).await?;
+    clamp::tell_foreign_clamp(foreign_clamp.as_ref())?;
     let clamp = Clamp { policy, facts: &facts, launches: &launches, consent, known: None };
     if args.dry_run {
         clamp.knowing(measuring.end(interrupt.as_mut()).await?).preview()?;

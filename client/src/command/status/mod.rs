@@ -92,9 +92,10 @@ fn print(rows: &[Row], args: &Args) -> io::Result<()> {
 /// The lines below the table: a note about the clamp, and the next command.
 fn remarks(rows: &[Row], named: &[String]) -> Vec<String> {
     // Services that share a link share the note, so it is printed once.
-    let elsewhere = rows.iter().find_map(|row| row.elsewhere.as_ref()).map(|elsewhere| format!("note: {elsewhere}"));
+    let foreign_clamp =
+        rows.iter().find_map(|row| row.foreign_clamp.as_ref()).map(|foreign_clamp| format!("note: {foreign_clamp}"));
     let next = row::next(rows, named).map(|command| format!("next: {command}"));
-    elsewhere.into_iter().chain(next).collect()
+    foreign_clamp.into_iter().chain(next).collect()
 }
 
 /// The whole status as JSON.
@@ -195,7 +196,7 @@ async fn look_at(
         health,
         path,
         clamped: None,
-        elsewhere: None,
+        foreign_clamp: None,
     }
 }
 
