@@ -272,7 +272,7 @@ fn checked(found: &File, owner: Owner) -> io::Result<File> {
 }
 
 /// Time to wait for the lock. A command that changes a file holds it for milliseconds.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Keeps other airpods commands from changing a file, until it is dropped.
 ///
@@ -309,7 +309,7 @@ impl Lock {
                 // one, and two would hold a lock.
                 Ok(held) if !is_at(&held, &path) => {}
                 Ok(held) => return Ok(Self { path, _held: held }),
-                Err((_, Errno::EWOULDBLOCK)) if begun.elapsed() < PATIENCE => {
+                Err((_, Errno::EWOULDBLOCK)) if begun.elapsed() < TIMEOUT => {
                     std::thread::sleep(Duration::from_millis(10));
                 }
                 Err((_, Errno::EWOULDBLOCK)) => {

@@ -29,7 +29,7 @@ const LONGEST: u64 = 1 << 18;
 ///
 /// # Errors
 /// The network may not be entered, or no answer comes in time.
-pub(crate) async fn run(command: &str, pid: u32, input: &[u8], patience: Duration) -> io::Result<Vec<u8>> {
+pub(crate) async fn run(command: &str, pid: u32, input: &[u8], timeout: Duration) -> io::Result<Vec<u8>> {
     let mut child = tokio::process::Command::new("/proc/self/exe")
         .args([command, &pid.to_string()])
         .stdin(Stdio::piped())
@@ -49,7 +49,7 @@ pub(crate) async fn run(command: &str, pid: u32, input: &[u8], patience: Duratio
         }
     };
     let answer = async { tokio::try_join!(give, said(out), said(err), child.wait()) };
-    let ((), out, err, status) = tokio::time::timeout(patience, answer).await.map_err(|_| ErrorKind::TimedOut)??;
+    let ((), out, err, status) = tokio::time::timeout(timeout, answer).await.map_err(|_| ErrorKind::TimedOut)??;
     if status.success() {
         return Ok(out);
     }

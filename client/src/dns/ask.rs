@@ -23,7 +23,7 @@ use crate::podman::Podman;
 const NAME: &str = "a.root-servers.net";
 
 /// Time limit for an answer: a slower server is useless.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// After this time the query is repeated, since it may be lost.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -62,7 +62,7 @@ fn try_ask(server: SocketAddr) -> io::Result<Reply> {
     let mut sent = Duration::ZERO;
     socket.send(&question)?;
     let mut answer = [0; ANSWER];
-    while begun.elapsed() < PATIENCE {
+    while begun.elapsed() < TIMEOUT {
         // A foreign datagram that arrives earlier does not repeat the query.
         if begun.elapsed() >= sent + AGAIN {
             sent = begun.elapsed();
@@ -128,14 +128,14 @@ pub const COMMAND: &str = "ask-inside";
 const MOST: usize = 8;
 
 /// Time limit for all servers together, which are asked side by side.
-const PATIENCE_INSIDE: Duration = Duration::from_secs(15);
+const TIMEOUT_INSIDE: Duration = Duration::from_secs(15);
 
 /// Asks from within the network of the process `pid`, in a process of airpods that enters it.
 ///
 /// # Errors
 /// The network may not be entered, or the process fails.
 pub async fn ask_inside(pid: u32) -> io::Result<Vec<Asked>> {
-    let answer = inside::run(COMMAND, pid, &[], PATIENCE_INSIDE).await?;
+    let answer = inside::run(COMMAND, pid, &[], TIMEOUT_INSIDE).await?;
     serde_json::from_slice(&answer).map_err(io::Error::other)
 }
 

@@ -220,7 +220,7 @@ pub(super) fn parse_membership(
 pub(crate) const COMMAND: &str = "sysctl-inside";
 
 /// How long that process may take. It reads only a few files, but the machine may be slow.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The size limit of the list of names, in bytes.
 const NAMES: u64 = 64 << 10;
@@ -228,7 +228,7 @@ const NAMES: u64 = 64 << 10;
 /// Reads these parameters through a process of airpods that enters the namespaces of the process
 /// `pid`. `None` if that is not permitted.
 pub(super) async fn read_inside(pid: u32, names: &[&str]) -> Option<BTreeMap<String, String>> {
-    let answer = inside::run(COMMAND, pid, &serde_json::to_vec(names).ok()?, PATIENCE).await.ok()?;
+    let answer = inside::run(COMMAND, pid, &serde_json::to_vec(names).ok()?, TIMEOUT).await.ok()?;
     serde_json::from_slice(&answer).ok()
 }
 

@@ -189,9 +189,9 @@ impl Down {
             return Some(DownEnding::Hole);
         }
         // Within 1.4 s a Linux server sends a lost segment three or four times.
-        let patience = Duration::from_millis(if self.strict { 1400 } else { 1200 }).max(rtt * 6);
+        let timeout = Duration::from_millis(if self.strict { 1400 } else { 1200 }).max(rtt * 6);
         let first = if exchange.first_at.is_none() { self.answers_after * 3 } else { Duration::ZERO };
-        if quiet <= patience + first + seen.slack {
+        if quiet <= timeout + first + seen.slack {
             return None;
         }
         Some(match exchange.hello_arrived() {

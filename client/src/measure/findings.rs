@@ -11,8 +11,8 @@ use super::evidence::Evidence;
 use super::exchange::ConnectionSummary;
 use super::hello::Answer;
 use super::report::LimitedBy;
-use super::run::{Outcome, Patience, Probe, Spent, Transport, run};
-use super::search::{FAILURES_NEEDED_DOWN, FAILURES_NEEDED_UP, SYN_PATIENCE};
+use super::run::{BatchLimits, Outcome, Probe, Spent, Transport, run};
+use super::search::{FAILURES_NEEDED_DOWN, FAILURES_NEEDED_UP, SYN_TIMEOUT};
 use super::up::{Up, UpEnding, UpOutcome};
 
 /// The path that a search measures.
@@ -206,8 +206,8 @@ pub(super) fn confirm<T: Transport>(
             (0..FAILURES_NEEDED_DOWN).map(|_| Probe::Down(Box::new(Down::new(subject.ipv6, name, high, true)))),
         );
     }
-    let patience = Patience { limit: Duration::from_secs(4).max(first.rtt * 14), stragglers: None };
-    for outcome in run(transport, batch, patience, &mut findings.spent, |_, _| false) {
+    let limits = BatchLimits { limit: Duration::from_secs(4).max(first.rtt * 14), stragglers: None };
+    for outcome in run(transport, batch, limits, &mut findings.spent, |_, _| false) {
         findings.take(subject, &outcome);
     }
     if !findings.tls {
@@ -231,8 +231,8 @@ pub(super) fn answers<T: Transport>(transport: &mut T, subject: &Subject) -> (bo
         let down = Down::new(subject.ipv6, subject.name.as_deref(), base(subject.ipv6), false);
         Probe::Down(Box::new(down))
     };
-    let patience = Patience { limit: SYN_PATIENCE, stragglers: None };
-    let outcomes = run(transport, vec![hello(), hello()], patience, &mut spent, |under_way, _| {
+    let limits = BatchLimits { limit: SYN_TIMEOUT, stragglers: None };
+    let outcomes = run(transport, vec![hello(), hello()], limits, &mut spent, |under_way, _| {
         under_way.iter().any(|one| one.probe.exchange().first_at.is_some())
     });
     (outcomes.iter().any(|outcome| matches!(outcome.summary().answer, Answer::Tls | Answer::Alert)), spent)

@@ -273,7 +273,7 @@ fn is_probing() -> bool {
 const TRIES: u32 = 5;
 
 /// Time for an answer that this host itself gives.
-const PATIENCE: Duration = Duration::from_millis(50);
+const TIMEOUT: Duration = Duration::from_millis(50);
 
 /// Whether a rule of this host drops what is sent: the kernel reports that to the sender of a UDP packet (`EPERM`), but
 /// not to TCP.
@@ -286,7 +286,7 @@ pub(super) fn drops(to: SocketAddr) -> bool {
 pub(super) fn rejects(to: SocketAddr, link: &str) -> bool {
     (0..TRIES).any(|_| {
         let before = sent(link);
-        let refused = TcpStream::connect_timeout(&to, PATIENCE).is_err_and(|error| error.kind() != ErrorKind::TimedOut);
+        let refused = TcpStream::connect_timeout(&to, TIMEOUT).is_err_and(|error| error.kind() != ErrorKind::TimedOut);
         refused && before.is_some() && before == sent(link)
     })
 }

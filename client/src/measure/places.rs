@@ -182,7 +182,7 @@ fn judged_from_host(mut report: PlaceReport, place: &Place, host: &PlaceReport) 
 pub const COMMAND: &str = "measure-inside";
 
 /// Time limit of that process: the measurement itself ends in time, but the machine may be slow.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Upper bound on the list of jobs, in bytes: two families with two servers each have 1 kB.
 const JOBS: u64 = 64 << 10;
@@ -192,7 +192,7 @@ const JOBS: u64 = 64 << 10;
 /// # Errors
 /// The network may not be entered, or the process fails.
 pub(super) async fn measure_inside(pid: u32, jobs: &[Job]) -> io::Result<Vec<PathReport>> {
-    let answer = inside::run(COMMAND, pid, &serde_json::to_vec(jobs)?, PATIENCE).await?;
+    let answer = inside::run(COMMAND, pid, &serde_json::to_vec(jobs)?, TIMEOUT).await?;
     serde_json::from_slice(&answer).map_err(io::Error::other)
 }
 

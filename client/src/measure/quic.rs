@@ -22,7 +22,7 @@ const SMALLEST: u16 = 1200;
 
 /// How often a size is tried, and the time for its answer in addition to round trips.
 const TRIES: u32 = 3;
-const PATIENCE: Duration = Duration::from_millis(250);
+const TIMEOUT: Duration = Duration::from_millis(250);
 
 /// How long a request to stop may go unnoticed.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -44,7 +44,7 @@ pub(super) fn measure(to: SocketAddr, top: u16, rtt: Duration, stop: &AtomicBool
         set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::PROBE)?;
     }
     socket.connect(to)?;
-    let wait = PATIENCE + rtt * 2;
+    let wait = TIMEOUT + rtt * 2;
     let least = SMALLEST + headers(to.is_ipv6());
     let answered = |sizes: &[u16]| answered(&socket, sizes, wait, to.is_ipv6(), stop);
     if !answered(&[least])?.contains(&least) {

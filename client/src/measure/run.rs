@@ -120,9 +120,9 @@ impl Probe {
     }
 }
 
-/// How long to wait for a batch of connections.
+/// The time limits of a batch of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Patience {
+pub(super) struct BatchLimits {
     /// Time limit of the whole batch.
     pub(super) limit: Duration,
     /// Time limit for the others once half of the batch and every train have ended. It drops connections that lost
@@ -157,7 +157,7 @@ pub(super) struct Progress<'a> {
 pub(super) fn run<T: Transport>(
     transport: &mut T,
     batch: Vec<Probe>,
-    patience: Patience,
+    limits: BatchLimits,
     spent: &mut Spent,
     enough: impl Fn(&[Progress<'_>], Duration) -> bool,
 ) -> Vec<Outcome> {
@@ -174,13 +174,13 @@ pub(super) fn run<T: Transport>(
         let under_way: Vec<Progress<'_>> =
             running.iter().map(|one| Progress { probe: &one.probe, ended: one.socket.is_none() }).collect();
         let lasted = now.saturating_sub(begun);
-        if ended == running.len() || enough(&under_way, lasted) || lasted > patience.limit || transport.is_stopped() {
+        if ended == running.len() || enough(&under_way, lasted) || lasted > limits.limit || transport.is_stopped() {
             break;
         }
         let train_runs = under_way.iter().any(|one| matches!(one.probe, Probe::Up(_)) && !one.ended);
         if ended * 2 >= running.len() && running.len() > 2 && !train_runs {
             let half = *half_at.get_or_insert(now);
-            if patience.stragglers.is_some_and(|grace| now.saturating_sub(half) > grace) {
+            if limits.stragglers.is_some_and(|grace| now.saturating_sub(half) > grace) {
                 break;
             }
         }

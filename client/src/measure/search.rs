@@ -12,7 +12,7 @@ use super::down::{Down, base};
 use super::evidence::{Evidence, down_sizes, ladder, spread};
 use super::findings::{Findings, Subject};
 use super::hello::Answer;
-use super::run::{Outcome, Patience, Probe, Progress, Transport, run};
+use super::run::{BatchLimits, Outcome, Probe, Progress, Transport, run};
 use super::train::Record;
 use super::up::{Up, UpEnding};
 
@@ -38,7 +38,7 @@ const AT_ONCE: usize = 10;
 
 /// Time for three SYNs, with the linear timeouts of Linux 6.5 and later or the doubling ones before. A server that has
 /// not answered by then does not answer.
-pub(super) const SYN_PATIENCE: Duration = Duration::from_millis(3600);
+pub(super) const SYN_TIMEOUT: Duration = Duration::from_millis(3600);
 
 /// Above this round trip eight bytes are exact enough when time is short: each round takes several round trips.
 const LONG_RTT: Duration = Duration::from_millis(120);
@@ -155,10 +155,10 @@ impl<T: Transport> Search<'_, T> {
         enough: impl Fn(&[Progress<'_>], Duration) -> bool,
     ) -> Vec<Outcome> {
         let left = self.budget.end.saturating_sub(self.lasted());
-        let patience = Patience { limit: limit.min(left), stragglers };
+        let limits = BatchLimits { limit: limit.min(left), stragglers };
         debug_assert!(batch.len() <= AT_ONCE);
         let big: Vec<bool> = batch.iter().map(|probe| matches!(probe, Probe::Down(down) if down.is_padded())).collect();
-        let outcomes = run(self.transport, batch, patience, &mut self.findings.spent, enough);
+        let outcomes = run(self.transport, batch, limits, &mut self.findings.spent, enough);
         for (outcome, big) in outcomes.iter().zip(big) {
             self.findings.take(self.subject, outcome);
             if big {
@@ -191,7 +191,7 @@ impl<T: Transport> Search<'_, T> {
         let settled = |under_way: &[Progress<'_>], lasted: Duration| {
             let connected = under_way.iter().any(|one| one.probe.exchange().connected_at.is_some());
             if !connected {
-                return lasted > SYN_PATIENCE;
+                return lasted > SYN_TIMEOUT;
             }
             let train = under_way.iter().all(|one| one.ended || !matches!(one.probe, Probe::Up(_)));
             let tops: Vec<_> = under_way.iter().take(2).collect();

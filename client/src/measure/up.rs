@@ -169,8 +169,8 @@ impl Up {
             match self.exchange.answer() {
                 Answer::None | Answer::Tls if self.exchange.closed => return Some(self.end(UpEnding::Early)),
                 Answer::None => {
-                    let patience = Duration::from_millis(1500).max(rtt * 6) + self.answers_after * 3 + seen.slack;
-                    let late = self.exchange.quiet_for() > patience;
+                    let timeout = Duration::from_millis(1500).max(rtt * 6) + self.answers_after * 3 + seen.slack;
+                    let late = self.exchange.quiet_for() > timeout;
                     return Some(if late { self.end(UpEnding::Unclear) } else { Action::Wait });
                 }
                 Answer::Alert => return Some(self.end(UpEnding::Early)),
