@@ -110,7 +110,7 @@ fn a_rule_for_what_the_bridge_sends_counts_for_the_bridge_and_not_for_the_host()
     host.sh("ip route add default dev wg0 table 7; ip rule add iif podman1 table 7").unwrap();
     assert_way(&host, "wg0", 1380, Verdict::ClampHelps);
     let own = look(&host).path(NetworkMode::Host);
-    assert_eq!((own.passage, own.egress.unwrap().link), (NetworkPath::Host, "eth0".to_owned()));
+    assert_eq!((own.network_path, own.egress.unwrap().link), (NetworkPath::Host, "eth0".to_owned()));
     host.sh("ip rule del iif podman1 table 7; ip rule add from 10.89.0.0/24 table 7").unwrap();
     assert_way(&host, "wg0", 1380, Verdict::ClampHelps);
 }

@@ -187,7 +187,7 @@ pub(super) fn judge_branches(paths: &[Path], status: Option<&Status>, measured: 
 fn narrow_branch(branch: &Branch, paths: &[Path], status: Option<&Status>, measured: &Measured) -> Option<Finding> {
     let Branch { to, egress } = branch;
     let (link, mtu) = (&egress.link, egress.mtu);
-    let passes = |path: &&Path| !matches!(path.route.passage, NetworkPath::Direct | NetworkPath::None);
+    let passes = |path: &&Path| !matches!(path.route.network_path, NetworkPath::Direct | NetworkPath::None);
     paths.iter().find(passes)?;
     if let Some(known) = measured.known.iter().find(|known| known.link == *link)
         && let Remedy::Fixed { mtu, .. } = known.remedy
@@ -205,7 +205,7 @@ fn narrow_branch(branch: &Branch, paths: &[Path], status: Option<&Status>, measu
     }
     // Connections from sockets of the host use the MTU of the link.
     let sends_more = |path: &&Path| {
-        path.route.passage == NetworkPath::Bridge && path.route.network_mtu.is_some_and(|network| network > mtu)
+        path.route.network_path == NetworkPath::Bridge && path.route.network_mtu.is_some_and(|network| network > mtu)
     };
     let services: Vec<String> = paths.iter().filter(sends_more).map(|path| format!("`{}`", path.service)).collect();
     let is_clamped = status.is_some_and(|status| clamp_coverage(status, link) == ClampCoverage::Clamped);

@@ -136,7 +136,7 @@ impl Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EgressPath {
     /// How they reach the host's routing.
-    pub passage: NetworkPath,
+    pub network_path: NetworkPath,
     /// The link by which they leave the host: of IPv4 and IPv6 the one with the smaller MTU. `None` if no route leads
     /// out, or it is unknown.
     pub egress: Option<Egress>,
@@ -164,7 +164,7 @@ impl EgressPath {
     pub fn to_json(&self) -> Value {
         let egress = self.egress.as_ref();
         json!({
-            "kind": self.passage.as_str(),
+            "kind": self.network_path.as_str(),
             "link": egress.map(|egress| &egress.link),
             "link_kind": egress.map(|egress| &egress.kind.info_kind).filter(|kind| !kind.is_empty()),
             "mtu": egress.map(|egress| egress.mtu),
@@ -177,7 +177,7 @@ impl EgressPath {
 /// The form for tables: `bridge -> wg0 (1380)`.
 impl fmt::Display for EgressPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.passage.as_str())?;
+        f.write_str(self.network_path.as_str())?;
         match (&self.egress, self.verdict) {
             (Some(egress), _) => write!(f, " -> {} ({})", egress.link, egress.mtu),
             (None, Verdict::NoRoute) => f.write_str(" -> no route"),
@@ -192,18 +192,18 @@ impl Facts {
     /// The path of a service on this network.
     #[must_use]
     pub fn path(&self, mode: NetworkMode) -> EgressPath {
-        let passage = self.passage(mode);
+        let network_path = self.network_path(mode);
         let network_mtu = (mode == NetworkMode::Pod).then_some(self.network.mtu);
-        let leaving = match passage {
+        let leaving = match network_path {
             NetworkPath::Host | NetworkPath::Rootless(_) => &self.from_host,
             NetworkPath::Bridge => &self.from_network,
             NetworkPath::Direct | NetworkPath::None => {
-                return EgressPath { passage, egress: None, network_mtu, verdict: Verdict::Elsewhere };
+                return EgressPath { network_path, egress: None, network_mtu, verdict: Verdict::Elsewhere };
             }
         };
         let with_ipv6 = mode == NetworkMode::Host || self.network.ipv6;
         let egress = leaving.as_ref().and_then(|leaving| leaving.tightest(with_ipv6)).cloned();
-        let verdict = match (&egress, passage) {
+        let verdict = match (&egress, network_path) {
             (None, _) if leaving.is_none() => Verdict::Unknown,
             (None, NetworkPath::Bridge)
                 if self.from_host.as_ref().is_some_and(|host| host.tightest(with_ipv6).is_some()) =>
@@ -216,10 +216,10 @@ impl Facts {
             (Some(egress), _) if egress.kind.is_vpn() => Verdict::ClampHelps,
             (Some(_), _) => Verdict::NarrowLink,
         };
-        EgressPath { passage, egress, network_mtu, verdict }
+        EgressPath { network_path, egress, network_mtu, verdict }
     }
 
-    fn passage(&self, mode: NetworkMode) -> NetworkPath {
+    fn network_path(&self, mode: NetworkMode) -> NetworkPath {
         match (mode, self.rootless) {
             (NetworkMode::Host, _) => NetworkPath::Host,
             _ if self.network.internal => NetworkPath::None,

@@ -87,11 +87,11 @@ fn what_leaves_by_sockets_of_the_host_needs_no_clamp() {
     for backend in [RootlessBackend::Pasta, RootlessBackend::Slirp4netns] {
         let facts = Facts { rootless: Some(backend), ..behind(wg0()) };
         let path = facts.path(NetworkMode::Pod);
-        assert_eq!((path.passage, path.verdict), (NetworkPath::Rootless(backend), Verdict::HostSockets));
+        assert_eq!((path.network_path, path.verdict), (NetworkPath::Rootless(backend), Verdict::HostSockets));
         assert!(path.through_tunnel());
     }
     let path = behind(wg0()).path(NetworkMode::Host);
-    assert_eq!((path.passage, path.verdict, path.network_mtu), (NetworkPath::Host, Verdict::HostSockets, None));
+    assert_eq!((path.network_path, path.verdict, path.network_mtu), (NetworkPath::Host, Verdict::HostSockets, None));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_network_without_a_way_out_or_past_the_host_meets_no_vpn() {
     assert_eq!(verdict(&facts), "elsewhere");
     (facts.network.internal, facts.network.direct) = (false, true);
     let path = facts.path(NetworkMode::Pod);
-    assert_eq!((path.passage, path.egress, path.verdict), (NetworkPath::Direct, None, Verdict::Elsewhere));
+    assert_eq!((path.network_path, path.egress, path.verdict), (NetworkPath::Direct, None, Verdict::Elsewhere));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::report::{Confidence, Family, LimitedBy, PathReport, TransferReport, U
 use super::search::{Budget, FAILURES_NEEDED_UP, failures_needed_down, search};
 use super::socket::Sockets;
 use super::transfer::{LIMIT, PADDING, transfer};
-use super::verdict::{Circumstances, Code, FromHost, direction, judge, narrow, value};
+use super::verdict::{Code, FromHost, PathFacts, direction, judge, narrow, value};
 use super::{Stage, quic};
 use crate::egress::egress;
 
@@ -75,14 +75,14 @@ pub(super) fn measure(job: &Job, stop: &AtomicBool, on_progress: &(dyn Fn(Stage)
         hints: job.hints.clone(),
         probing: is_probing(),
     };
-    let mut around = Circumstances {
+    let mut facts = PathFacts {
         ipv6: subject.ipv6,
         top: link,
         learnt: (known < link).then_some(known),
         no_route: choice.known.err(),
         clamped: job.clamped,
         from_host: job.from_host,
-        ..Circumstances::default()
+        ..PathFacts::default()
     };
     let whole = Duration::from_millis(job.milliseconds);
     // The search opens no connection in the last 2.5 s, so that each has time to be judged.
@@ -95,10 +95,10 @@ pub(super) fn measure(job: &Job, stop: &AtomicBool, on_progress: &(dyn Fn(Stage)
     }
     let mut findings =
         if choice.known.is_ok() { search(&mut sockets, &subject, budget, on_progress) } else { Findings::default() };
-    if let Some(learnt) = around.learnt {
+    if let Some(learnt) = facts.learnt {
         findings.up.limit_to(learnt, LimitedBy::Learnt);
     }
-    ask_others(job, &subject, &choice, &mut findings, &mut around, stop, on_progress);
+    ask_others(job, &subject, &choice, &mut findings, &mut facts, stop, on_progress);
     let left = whole.saturating_sub(begun.elapsed());
     let udp = if job.udp && findings.tls && left > Duration::from_secs(2) {
         quic::measure(choice.to, link, findings.rtt, stop).ok().flatten()
@@ -113,20 +113,20 @@ pub(super) fn measure(job: &Job, stop: &AtomicBool, on_progress: &(dyn Fn(Stage)
         TransferReport { answers: made.answers || findings.tls, ..made }
     });
     findings.took = begun.elapsed();
-    report(job, &findings, &around, udp, transfers)
+    report(job, &findings, &facts, udp, transfers)
 }
 
 fn report(
     job: &Job,
     findings: &Findings,
-    around: &Circumstances,
+    facts: &PathFacts,
     udp: Option<Udp>,
     transfers: Option<TransferReport>,
 ) -> PathReport {
-    let code = with_udp(judge(findings, around), udp, job.from_host);
+    let code = with_udp(judge(findings, facts), udp, job.from_host);
     let errors = findings.refusals.iter().find_map(|(errno, _)| *errno).filter(|_| !findings.connected);
-    let mut up = direction(&findings.up, around, FAILURES_NEEDED_UP, findings.cut_short);
-    let mut down = direction(&findings.down, around, failures_needed_down(&findings.down), findings.cut_short);
+    let mut up = direction(&findings.up, facts, FAILURES_NEEDED_UP, findings.cut_short);
+    let mut down = direction(&findings.down, facts, failures_needed_down(&findings.down), findings.cut_short);
     if findings.mixed.is_some() {
         for direction in [&mut up, &mut down] {
             direction.confidence = direction.confidence.min(Confidence::AtLeast);
@@ -141,14 +141,14 @@ fn report(
         family: job.family,
         server: job.server.host.clone(),
         port: job.server.addresses.first().map_or(0, SocketAddr::port),
-        top: around.top,
-        learnt: around.learnt,
+        top: facts.top,
+        learnt: facts.learnt,
         up,
         down,
         udp,
         narrow_to: value(findings),
         verdict: code,
-        error: around.no_route.or(errors).map(|errno| errno.desc().to_owned()),
+        error: facts.no_route.or(errors).map(|errno| errno.desc().to_owned()),
         rtt_ms: findings.min_rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
         transfers,
         seconds: findings.took.as_secs_f64(),
@@ -201,7 +201,7 @@ fn ask_others(
     subject: &Subject,
     choice: &Choice,
     findings: &mut Findings,
-    around: &mut Circumstances,
+    facts: &mut PathFacts,
     stop: &AtomicBool,
     on_progress: &dyn Fn(Stage),
 ) {
@@ -209,19 +209,19 @@ fn ask_others(
         let link = egress(choice.to.ip()).ok().flatten().map(|egress| egress.link);
         let rejects = |link: String| rejects(choice.to, &link);
         let is_refused = findings.refusals.iter().any(|(errno, _)| errno.is_some());
-        around.own_firewall = drops(choice.to) || is_refused && link.is_some_and(rejects);
+        facts.own_firewall = drops(choice.to) || is_refused && link.is_some_and(rejects);
     }
     let Some((second, to)) = job.second.as_ref().and_then(|second| Some((second, choose(second)?.to))) else { return };
     let (up, down) = narrow(findings);
     let silent = !findings.tls && !findings.alert && !findings.not_tls;
-    if !(up || down || silent) || around.no_route.is_some() {
+    if !(up || down || silent) || facts.no_route.is_some() {
         return;
     }
     let mut sockets = Sockets::new(to, Instant::now(), stop);
     let subject = Subject { name: second.name.clone(), ..subject.clone() };
     if silent {
         let (answered, spent) = answers(&mut sockets, &subject);
-        (around.others_tried, around.others_answer) = (true, answered);
+        (facts.others_tried, facts.others_answer) = (true, answered);
         findings.spent.connections += spent.connections;
         findings.spent.bytes += spent.bytes;
     } else {

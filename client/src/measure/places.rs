@@ -71,7 +71,7 @@ pub async fn places(
         }
     }
     // An `internal` network has no path that could be measured.
-    places.networks.retain(|place| !matches!(place.route.passage, NetworkPath::None));
+    places.networks.retain(|place| !matches!(place.route.network_path, NetworkPath::None));
     Ok(places)
 }
 
@@ -113,7 +113,7 @@ pub(super) async fn from_network(
         own_mtu: place.route.network_mtu,
         ..PlaceReport::default()
     };
-    let backend = match place.route.passage {
+    let backend = match place.route.network_path {
         NetworkPath::Rootless(backend) => Some(backend),
         _ => None,
     };

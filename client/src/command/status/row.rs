@@ -197,22 +197,22 @@ pub(super) mod tests {
     }
 
     /// A running service whose packets leave through a VPN.
-    pub(in super::super) fn running(service: &str, passage: NetworkPath, verdict: Verdict) -> Row {
+    pub(in super::super) fn running(service: &str, network_path: NetworkPath, verdict: Verdict) -> Row {
         let kind = airpods_dbus::LinkKind { info_kind: "wireguard".to_owned(), tun_type: None, hardware: 65534 };
         let egress = Some(Egress { link: "wg0".to_owned(), index: 9, kind, mtu: 1380 });
-        let path = Some(EgressPath { passage, egress, network_mtu: None, verdict });
+        let path = Some(EgressPath { network_path, egress, network_mtu: None, verdict });
         Row { state: RUNNING, path, ..row(service) }
     }
 
     /// A running service that does not answer at an IPv6 address.
-    pub(in super::super) fn silent(service: &str, passage: NetworkPath) -> Row {
+    pub(in super::super) fn silent(service: &str, network_path: NetworkPath) -> Row {
         let path = "/api/".to_owned() + &"v".repeat(90);
         let at =
             (std::net::Ipv6Addr::new(0xfd00, 0x1234, 0x5678, 0x9abc, 0xdef0, 0x1234, 0x5678, 0x9abc), 65_535).into();
         let check = HealthCheck::Http(HttpCheck { at, path, expected: StatusRange::SUCCESS });
         let health = Some((check, Err("connection refused (os error 111)".to_owned())));
         let started_at = Some(0);
-        Row { started_at, health, ..running(service, passage, Verdict::ClampHelps) }
+        Row { started_at, health, ..running(service, network_path, Verdict::ClampHelps) }
     }
 
     #[test]

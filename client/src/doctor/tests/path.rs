@@ -22,7 +22,7 @@ fn egress() -> Egress {
 /// A service behind pasta and a VPN, without a fault.
 pub(super) fn rootless(service: &str) -> Path {
     let route = EgressPath {
-        passage: NetworkPath::Rootless(RootlessBackend::Pasta),
+        network_path: NetworkPath::Rootless(RootlessBackend::Pasta),
         egress: Some(egress()),
         network_mtu: Some(1500),
         verdict: Verdict::HostSockets,
@@ -34,7 +34,7 @@ pub(super) fn rootless(service: &str) -> Path {
 fn rootful(facts: &mut Facts, verdict: Verdict) {
     facts.rootless = None;
     for path in &mut facts.paths {
-        path.route.passage = NetworkPath::Bridge;
+        path.route.network_path = NetworkPath::Bridge;
         path.route.verdict = verdict;
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::findings::{Findings, Subject};
 use super::super::search::{Budget, search};
-use super::super::verdict::{Circumstances, Code, judge, narrow};
+use super::super::verdict::{Code, PathFacts, judge, narrow};
 use super::{Faults, SimulatedPath};
 
 /// Number of paths in a run: enough to fail within seconds. The full test run uses a hundred thousand.
@@ -31,13 +31,13 @@ fn run(faults: &Faults, seed: u64) -> Run {
         ..Subject::default()
     };
     let findings = search(&mut path, &subject, Budget::default(), &|_| {});
-    let around = Circumstances {
+    let facts = PathFacts {
         ipv6: faults.ipv6,
         top: faults.link,
         learnt: faults.learnt.filter(|learnt| *learnt < faults.link),
-        ..Circumstances::default()
+        ..PathFacts::default()
     };
-    let code = judge(&findings, &around);
+    let code = judge(&findings, &facts);
     Run { findings, code, carried: path.carried }
 }
 

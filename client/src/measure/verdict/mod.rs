@@ -22,7 +22,7 @@ use super::search::{FAILURES_NEEDED_UP, failures_needed_down};
 /// The facts about a path other than the evidence of its connections.
 #[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own, and all combinations occur")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Circumstances {
+pub(super) struct PathFacts {
     /// The family is IPv6.
     pub(super) ipv6: bool,
     /// The largest size that was tried.
@@ -61,18 +61,18 @@ pub(super) struct FromHost {
 
 /// The verdict on one path.
 #[must_use]
-pub(super) fn judge(findings: &Findings, around: &Circumstances) -> Code {
-    match judge_alone(findings, around) {
+pub(super) fn judge(findings: &Findings, facts: &PathFacts) -> Code {
+    match judge_alone(findings, facts) {
         // The host got answers in packets of every size, so the host itself drops packets while it forwards this
         // place's.
-        Code::TlsBlocked | Code::Stalls if around.from_host.is_some_and(|host| host.whole) => Code::ContainerCut,
+        Code::TlsBlocked | Code::Stalls if facts.from_host.is_some_and(|host| host.whole) => Code::ContainerCut,
         code => code,
     }
 }
 
-fn judge_alone(findings: &Findings, around: &Circumstances) -> Code {
+fn judge_alone(findings: &Findings, facts: &PathFacts) -> Code {
     if !findings.connected {
-        return not_connected(findings, around);
+        return not_connected(findings, facts);
     }
     if findings.not_tls {
         return Code::NotTls;
@@ -84,19 +84,19 @@ fn judge_alone(findings: &Findings, around: &Circumstances) -> Code {
     if findings.mixed.is_some() {
         return Code::MixedPaths;
     }
-    let stalls = findings.cuts >= 2 && findings.up.failed().is_none() && !findings.up_is_whole(around.top);
+    let stalls = findings.cuts >= 2 && findings.up.failed().is_none() && !findings.up_is_whole(facts.top);
     if stalls && (findings.tls || findings.alert) {
         return Code::Stalls;
     }
     if up || down {
-        return too_narrow(findings, around, up, down);
+        return too_narrow(findings, facts, up, down);
     }
     let answered = findings.tls || findings.alert;
     if !answered {
         // A small hello (256 bytes) that never arrives, or is reset with the name and without, is dropped on the way.
-        let blocked = !findings.hello_arrived || findings.resets >= 2 || (around.others_tried && !around.others_answer);
+        let blocked = !findings.hello_arrived || findings.resets >= 2 || (facts.others_tried && !facts.others_answer);
         // There are fewer failures than a verdict needs: they neither prove a narrow path nor rule it out.
-        let doubtful = findings.up.failed().is_some() && !findings.up_is_whole(around.top);
+        let doubtful = findings.up.failed().is_some() && !findings.up_is_whole(facts.top);
         return match (blocked, doubtful) {
             (true, _) => Code::TlsBlocked,
             (false, true) => Code::NotMeasured,
@@ -106,7 +106,7 @@ fn judge_alone(findings: &Findings, around: &Circumstances) -> Code {
     if findings.big_hello == Some(false) && findings.big_hellos >= 4 && findings.tls {
         return Code::BigHello;
     }
-    passes(findings, around)
+    passes(findings, facts)
 }
 
 /// Whether the path is too narrow, up and down.
@@ -115,19 +115,19 @@ pub(super) fn narrow(findings: &Findings) -> (bool, bool) {
     (up, findings.tls && findings.down.refutations() >= failures_needed_down(&findings.down))
 }
 
-fn not_connected(findings: &Findings, around: &Circumstances) -> Code {
-    if around.from_host.is_some_and(|host| host.connects) {
+fn not_connected(findings: &Findings, facts: &PathFacts) -> Code {
+    if facts.from_host.is_some_and(|host| host.connects) {
         return Code::ContainerCut;
     }
-    if around.no_route.is_some() {
+    if facts.no_route.is_some() {
         return Code::NoRoute;
     }
     let refused = |errno: Errno| matches!(errno, Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ENETUNREACH);
     let errors = || findings.refusals.iter().filter_map(|(errno, _)| *errno);
-    if around.own_firewall || errors().any(|errno| errno == Errno::EPERM) {
+    if facts.own_firewall || errors().any(|errno| errno == Errno::EPERM) {
         return Code::OwnFirewall;
     }
-    if around.others_answer {
+    if facts.others_answer {
         return Code::ServerDown;
     }
     if errors().any(|errno| refused(errno) || errno == Errno::ECONNRESET) {
@@ -136,13 +136,13 @@ fn not_connected(findings: &Findings, around: &Circumstances) -> Code {
     Code::PortFiltered
 }
 
-fn too_narrow(findings: &Findings, around: &Circumstances, up: bool, down: bool) -> Code {
+fn too_narrow(findings: &Findings, facts: &PathFacts, up: bool, down: bool) -> Code {
     if findings.second.is_some_and(|second| second.more) {
         return Code::FarEndNarrow;
     }
     let refuted = [findings.up.refuted(), findings.down.refuted()];
     let beyond_link = |host: &FromHost| refuted.into_iter().flatten().all(|size| size > host.link);
-    if let Some(host) = around.from_host.filter(|host| host.whole && beyond_link(host)) {
+    if let Some(host) = facts.from_host.filter(|host| host.whole && beyond_link(host)) {
         // The link passes packets of its own MTU, and this place sends larger ones without any report of it.
         let held = findings.down.limit.is_some_and(|(limit, _)| limit <= host.link);
         return if up && !down && held { Code::ClampOneWay } else { Code::MtuBlackHole };
@@ -153,22 +153,22 @@ fn too_narrow(findings: &Findings, around: &Circumstances, up: bool, down: bool)
             .filter(|(narrow, ..)| *narrow)
             .all(|(_, refuted, from_host)| refuted.is_some_and(|size| size <= from_host))
     };
-    if around.from_host.as_ref().is_some_and(carried) {
+    if facts.from_host.as_ref().is_some_and(carried) {
         return Code::ForwardNarrow;
     }
     let least = value(findings);
-    if around.clamped.zip(least).is_some_and(|(clamped, least)| least < clamped) {
+    if facts.clamped.zip(least).is_some_and(|(clamped, least)| least < clamped) {
         return Code::ClampTooHigh;
     }
-    if around.ipv6 && least.is_some_and(|least| least < IPV6_MINIMUM) { Code::V6BelowMinimum } else { Code::PathNarrow }
+    if facts.ipv6 && least.is_some_and(|least| least < IPV6_MINIMUM) { Code::V6BelowMinimum } else { Code::PathNarrow }
 }
 
 /// The smallest MTU that every IPv6 link supports (RFC 8200, section 5).
 const IPV6_MINIMUM: u16 = 1280;
 
 /// The verdict if no size was found to be too large. It depends on how much was measured.
-fn passes(findings: &Findings, around: &Circumstances) -> Code {
-    let (up, down) = (findings.up_is_whole(around.top), findings.down_is_whole(around.top));
+fn passes(findings: &Findings, facts: &PathFacts) -> Code {
+    let (up, down) = (findings.up_is_whole(facts.top), findings.down_is_whole(facts.top));
     let doubtful = |evidence: &Evidence, whole: bool| evidence.failed().is_some() && !whole;
     if doubtful(&findings.up, up)
         || doubtful(&findings.down, down)
@@ -177,7 +177,7 @@ fn passes(findings: &Findings, around: &Circumstances) -> Code {
         return Code::NotMeasured;
     }
     let limited = |evidence: &Evidence, by: LimitedBy| {
-        evidence.limit.filter(|(limit, cause)| *cause == by && *limit < around.top).map(|(limit, _)| limit)
+        evidence.limit.filter(|(limit, cause)| *cause == by && *limit < facts.top).map(|(limit, _)| limit)
     };
     // Decided before `healed`: behind a clamp a lost packet is repaired in packets of the clamp's size, which heals
     // nothing.
@@ -196,7 +196,7 @@ fn passes(findings: &Findings, around: &Circumstances) -> Code {
     if findings.up.reported.is_some() || (findings.healed && up) {
         return Code::PmtudWorks;
     }
-    if around.learnt.is_some()
+    if facts.learnt.is_some()
         || limited(&findings.up, LimitedBy::Learnt).or(limited(&findings.down, LimitedBy::Learnt)).is_some()
     {
         return Code::PmtuLearnt;
@@ -239,10 +239,10 @@ pub(super) fn value(findings: &Findings) -> Option<u16> {
 
 /// The report of one direction.
 #[must_use]
-pub(super) fn direction(evidence: &Evidence, around: &Circumstances, needed: u32, cut_short: bool) -> Direction {
-    let limit = evidence.limit.filter(|(limit, _)| *limit < around.top);
+pub(super) fn direction(evidence: &Evidence, facts: &PathFacts, needed: u32, cut_short: bool) -> Direction {
+    let limit = evidence.limit.filter(|(limit, _)| *limit < facts.top);
     let failed = evidence.failed();
-    let (confidence, reason) = confidence(evidence, around.top, needed, cut_short);
+    let (confidence, reason) = confidence(evidence, facts.top, needed, cut_short);
     Direction {
         proven: evidence.proven,
         failed,

@@ -43,21 +43,21 @@ fn refused(errno: Option<Errno>, after: Duration) -> Findings {
 #[test]
 fn why_nothing_connects_is_told_by_errors_times_and_others() {
     let (now, later) = (Duration::ZERO, Duration::from_millis(30));
-    let plain = Circumstances::default();
-    let own_firewall = Circumstances { own_firewall: true, ..plain.clone() };
+    let plain = PathFacts::default();
+    let own_firewall = PathFacts { own_firewall: true, ..plain.clone() };
     let container = FromHost { connects: true, ..FromHost::default() };
     let cases = [
-        (refused(None, later), Circumstances { no_route: Some(Errno::ENETUNREACH), ..plain.clone() }, Code::NoRoute),
+        (refused(None, later), PathFacts { no_route: Some(Errno::ENETUNREACH), ..plain.clone() }, Code::NoRoute),
         (refused(Some(Errno::EHOSTUNREACH), now), own_firewall.clone(), Code::OwnFirewall),
         (refused(Some(Errno::ECONNREFUSED), now), plain.clone(), Code::RefusedOnTheWay),
         (refused(None, later), own_firewall, Code::OwnFirewall),
-        (refused(None, later), Circumstances { from_host: Some(container), ..plain.clone() }, Code::ContainerCut),
+        (refused(None, later), PathFacts { from_host: Some(container), ..plain.clone() }, Code::ContainerCut),
         (refused(Some(Errno::ECONNREFUSED), later), plain.clone(), Code::RefusedOnTheWay),
-        (refused(None, later), Circumstances { others_answer: true, ..plain.clone() }, Code::ServerDown),
+        (refused(None, later), PathFacts { others_answer: true, ..plain.clone() }, Code::ServerDown),
         (refused(None, later), plain, Code::PortFiltered),
     ];
-    for (findings, around, code) in cases {
-        assert_eq!(judge(&findings, &around), code, "{findings:?} {around:?}");
+    for (findings, facts, code) in cases {
+        assert_eq!(judge(&findings, &facts), code, "{findings:?} {facts:?}");
     }
 }
 
@@ -77,15 +77,15 @@ fn measured(up: u16, down: u16, top: u16) -> Findings {
 
 #[test]
 fn a_silent_server_acquits_no_path_on_which_a_size_has_failed() {
-    let around = Circumstances { top: 1420, ..Circumstances::default() };
+    let facts = PathFacts { top: 1420, ..PathFacts::default() };
     let silent = |up| Findings { tls: false, hello_arrived: true, ..measured(up, 1420, 1420) };
-    assert_eq!(judge(&silent(1420), &around), Code::ServerSilent);
-    assert_eq!(judge(&silent(1300), &around), Code::PathNarrow);
+    assert_eq!(judge(&silent(1420), &facts), Code::ServerSilent);
+    assert_eq!(judge(&silent(1300), &facts), Code::PathNarrow);
     let mut doubtful = silent(1420);
     doubtful.up = Evidence::default();
     doubtful.up.prove(1300);
     doubtful.up.miss(1301, true);
-    assert_eq!(judge(&doubtful, &around), Code::NotMeasured);
+    assert_eq!(judge(&doubtful, &facts), Code::NotMeasured);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn what_passes_whole_from_the_host_is_cut_by_what_forwards_it() {
     let mute = Findings { connected: true, ..Findings::default() };
     let stalled = Findings { tls: true, cuts: 2, ..mute.clone() };
     for (findings, alone) in [(mute, Code::TlsBlocked), (stalled, Code::Stalls)] {
-        let judged = |from_host| judge(&findings, &Circumstances { top: 1420, from_host, ..Circumstances::default() });
+        let judged = |from_host| judge(&findings, &PathFacts { top: 1420, from_host, ..PathFacts::default() });
         assert_eq!(judged(None), alone);
         assert_eq!(judged(Some(whole)), Code::ContainerCut);
         assert_eq!(judged(Some(FromHost { whole: false, ..whole })), alone);
@@ -103,35 +103,35 @@ fn what_passes_whole_from_the_host_is_cut_by_what_forwards_it() {
 
 #[test]
 fn a_report_about_the_way_up_says_nothing_about_a_way_down_that_was_not_asked() {
-    let around = Circumstances { top: 1420, ..Circumstances::default() };
+    let facts = PathFacts { top: 1420, ..PathFacts::default() };
     let mut findings = measured(1300, 1300, 1300);
     (findings.up.reported, findings.down.limit) = (Some(1300), Some((1300, LimitedBy::Learnt)));
-    assert_eq!(judge(&findings, &around), Code::DownNotMeasured);
+    assert_eq!(judge(&findings, &facts), Code::DownNotMeasured);
     findings.healed = true;
-    assert_eq!(judge(&findings, &around), Code::PmtudWorks);
+    assert_eq!(judge(&findings, &facts), Code::PmtudWorks);
     (findings.healed, findings.down) = (false, Evidence::default());
     findings.down.prove(1420);
-    assert_eq!(judge(&findings, &around), Code::PmtudWorks);
+    assert_eq!(judge(&findings, &facts), Code::PmtudWorks);
 }
 
 #[test]
 fn a_server_that_heals_the_way_down_says_nothing_about_the_way_up() {
-    let around = Circumstances { top: 1500, ..Circumstances::default() };
+    let facts = PathFacts { top: 1500, ..PathFacts::default() };
     let healed = Findings { healed: true, ..measured(1500, 1500, 1500) };
-    assert_eq!(judge(&healed, &around), Code::PmtudWorks);
+    assert_eq!(judge(&healed, &facts), Code::PmtudWorks);
     let mut unseen = healed;
     unseen.up = Evidence::default();
     unseen.up.prove(576);
-    assert_eq!(judge(&unseen, &around), Code::UpNotMeasured);
+    assert_eq!(judge(&unseen, &facts), Code::UpNotMeasured);
 }
 
 #[test]
 fn sizes_are_judged_by_where_the_path_ends_and_who_else_gets_through() {
-    let around = Circumstances { top: 1500, ..Circumstances::default() };
+    let facts = PathFacts { top: 1500, ..PathFacts::default() };
     let host = FromHost { connects: true, link: 1380, whole: true, up: 1380, down: 1380, quic: false };
     let narrow_host = FromHost { whole: false, up: 1300, down: 1300, ..host };
-    let behind_narrow = Circumstances { from_host: Some(narrow_host), ..around.clone() };
-    let inside = Circumstances { from_host: Some(host), ..around.clone() };
+    let behind_narrow = PathFacts { from_host: Some(narrow_host), ..facts.clone() };
+    let inside = PathFacts { from_host: Some(host), ..facts.clone() };
     let second = |more| Findings {
         second: Some(super::super::findings::Second { more, same: !more }),
         ..measured(1300, 1300, 1500)
@@ -141,10 +141,10 @@ fn sizes_are_judged_by_where_the_path_ends_and_who_else_gets_through() {
     (0..FAILURES_NEEDED_UP).for_each(|_| one_way.up.miss(1381, true));
     one_way.down.forgive_above(1380);
     let cases = [
-        (measured(1500, 1500, 1500), around.clone(), Code::Fine),
-        (measured(1300, 1500, 1500), around.clone(), Code::PathNarrow),
-        (second(false), around.clone(), Code::PathNarrow),
-        (second(true), around.clone(), Code::FarEndNarrow),
+        (measured(1500, 1500, 1500), facts.clone(), Code::Fine),
+        (measured(1300, 1500, 1500), facts.clone(), Code::PathNarrow),
+        (second(false), facts.clone(), Code::PathNarrow),
+        (second(true), facts.clone(), Code::FarEndNarrow),
         (measured(1380, 1380, 1500), inside.clone(), Code::MtuBlackHole),
         // The host gets larger packets through, or its own path ends at the same size.
         (measured(1300, 1300, 1500), inside.clone(), Code::ForwardNarrow),
@@ -154,19 +154,19 @@ fn sizes_are_judged_by_where_the_path_ends_and_who_else_gets_through() {
         (measured(1200, 1300, 1500), behind_narrow.clone(), Code::PathNarrow),
         (measured(1200, 1280, 1500), behind_narrow, Code::ForwardNarrow),
         (one_way, inside, Code::ClampOneWay),
-        (measured(1300, 1300, 1500), Circumstances { clamped: Some(1380), ..around.clone() }, Code::ClampTooHigh),
-        (measured(1300, 1300, 1500), Circumstances { clamped: Some(1300), ..around.clone() }, Code::PathNarrow),
-        (measured(1200, 1300, 1500), Circumstances { ipv6: true, ..around.clone() }, Code::V6BelowMinimum),
-        (Findings { not_tls: true, ..measured(1300, 1300, 1500) }, around.clone(), Code::NotTls),
+        (measured(1300, 1300, 1500), PathFacts { clamped: Some(1380), ..facts.clone() }, Code::ClampTooHigh),
+        (measured(1300, 1300, 1500), PathFacts { clamped: Some(1300), ..facts.clone() }, Code::PathNarrow),
+        (measured(1200, 1300, 1500), PathFacts { ipv6: true, ..facts.clone() }, Code::V6BelowMinimum),
+        (Findings { not_tls: true, ..measured(1300, 1300, 1500) }, facts.clone(), Code::NotTls),
         (
             Findings { big_hello: Some(false), big_hellos: 4, ..measured(1500, 1500, 1500) },
-            around.clone(),
+            facts.clone(),
             Code::BigHello,
         ),
-        (Findings { sent: 80, sent_again: 2, ..measured(1500, 1500, 1500) }, around, Code::LinkLoses),
+        (Findings { sent: 80, sent_again: 2, ..measured(1500, 1500, 1500) }, facts, Code::LinkLoses),
     ];
-    for (findings, around, code) in cases {
-        assert_eq!(judge(&findings, &around), code, "{findings:?} {around:?}");
+    for (findings, facts, code) in cases {
+        assert_eq!(judge(&findings, &facts), code, "{findings:?} {facts:?}");
     }
 }
 
@@ -175,8 +175,8 @@ fn what_was_missed_without_time_for_more_is_no_verdict() {
     let mut findings = measured(1500, 1400, 1400);
     findings.down.miss(1500, false);
     findings.cut_short = true;
-    let around = Circumstances { top: 1500, ..Circumstances::default() };
-    assert_eq!(judge(&findings, &around), Code::NotMeasured);
-    let told = direction(&findings.down, &around, FAILURES_NEEDED_DOWN, true);
+    let facts = PathFacts { top: 1500, ..PathFacts::default() };
+    assert_eq!(judge(&findings, &facts), Code::NotMeasured);
+    let told = direction(&findings.down, &facts, FAILURES_NEEDED_DOWN, true);
     assert_eq!((told.proven, told.confidence), (Some(1400), Confidence::AtLeast));
 }

@@ -88,7 +88,7 @@ impl Advice {
                     egress.noun(),
                     egress.link,
                     egress.mtu,
-                    way.passage.as_str(),
+                    way.network_path.as_str(),
                     needed(known.as_ref())
                 ))
             }
@@ -121,13 +121,15 @@ fn needed(known: Option<&Known>) -> String {
 fn narrow_path(ways: &[(&Launch, EgressPath)], known: &Known) -> Option<Narrow> {
     let Remedy::Fixed { mtu: takes, .. } = known.remedy else { return None };
     let leaves = |way: &EgressPath| way.egress.clone().filter(|egress| egress.link == known.link && egress.is_tunnel());
-    let concerned: Vec<(&str, Egress, NetworkPath)> =
-        ways.iter().filter_map(|(launch, way)| Some((launch.service.as_str(), leaves(way)?, way.passage))).collect();
+    let concerned: Vec<(&str, Egress, NetworkPath)> = ways
+        .iter()
+        .filter_map(|(launch, way)| Some((launch.service.as_str(), leaves(way)?, way.network_path)))
+        .collect();
     let (_, egress, _) = concerned.first()?;
     Some(Narrow {
         egress: egress.clone(),
         services: concerned.iter().map(|(service, ..)| (*service).to_owned()).collect(),
-        cause: Cause::Path { takes, on_network: concerned.iter().all(|(.., passage)| *passage == NetworkPath::Bridge) },
+        cause: Cause::Path { takes, on_network: concerned.iter().all(|(.., path)| *path == NetworkPath::Bridge) },
     })
 }
 
