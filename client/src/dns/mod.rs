@@ -45,7 +45,7 @@ impl Report for NoServers {
 
 /// The host's own servers, which podman uses for containers without configured ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OfHost {
+pub struct HostServers {
     /// The servers, in order. A loopback address is a server on the host, which podman asks from the host.
     pub servers: Vec<IpAddr>,
     /// The file that lists them.
@@ -54,8 +54,8 @@ pub struct OfHost {
 
 /// Reads the host's own servers.
 #[must_use]
-pub fn of_host() -> OfHost {
-    servers::of_host(servers::read_resolv_conf(), servers::read_uplinks())
+pub fn host_servers() -> HostServers {
+    servers::host_servers(servers::read_resolv_conf(), servers::read_uplinks())
 }
 
 /// Asks the servers that the host's own programs use, including systemd-resolved's stub.

@@ -15,7 +15,7 @@ use zbus::Connection;
 use zbus::proxy::CacheProperties;
 use zbus::wire::OwnedObjectPath;
 
-use super::{NoServers, OfHost};
+use super::{HostServers, NoServers};
 use crate::file::{self, Links, Owner};
 
 /// What the host knows about name servers.
@@ -68,11 +68,11 @@ pub(super) fn choose(sources: &Sources, ipv6: bool) -> Result<Vec<IpAddr>, NoSer
 
 /// The host's own servers. Containers cannot reach systemd-resolved's stub, so the servers behind it replace it: podman
 /// itself reads the other file then (`libnetwork/resolvconf` of containers/common).
-pub(super) fn of_host(conf: ResolvConf, uplinks: Vec<IpAddr>) -> OfHost {
+pub(super) fn host_servers(conf: ResolvConf, uplinks: Vec<IpAddr>) -> HostServers {
     if conf.is_stub_alone() && !uplinks.is_empty() {
-        OfHost { servers: uplinks, file: UPLINKS }
+        HostServers { servers: uplinks, file: UPLINKS }
     } else {
-        OfHost { servers: conf.servers, file: RESOLV_CONF }
+        HostServers { servers: conf.servers, file: RESOLV_CONF }
     }
 }
 
@@ -354,15 +354,16 @@ mod tests {
 
     #[test]
     fn the_hosts_own_are_those_in_its_file_and_in_place_of_a_stub_alone_what_that_asks() {
-        let of_host =
-            |conf: &str| of_host(ResolvConf { servers: addresses(conf), by_resolved: true }, addresses("192.168.1.1"));
+        let host_servers = |conf: &str| {
+            host_servers(ResolvConf { servers: addresses(conf), by_resolved: true }, addresses("192.168.1.1"))
+        };
         for (conf, servers, file) in [
             ("10.8.0.1 127.0.0.53", "10.8.0.1 127.0.0.53", RESOLV_CONF),
             ("127.0.0.1", "127.0.0.1", RESOLV_CONF),
             ("127.0.0.53", "192.168.1.1", UPLINKS),
             ("", "", RESOLV_CONF),
         ] {
-            assert_eq!(of_host(conf), OfHost { servers: addresses(servers), file }, "{conf}");
+            assert_eq!(host_servers(conf), HostServers { servers: addresses(servers), file }, "{conf}");
         }
     }
 

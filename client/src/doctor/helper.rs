@@ -57,7 +57,7 @@ pub enum Permission {
 
 /// Whether the helper is needed here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
+pub enum HelperNeed {
     /// The configuration requires a clamp: `runtime.network.mss_clamp = "require"`.
     Required,
     /// A clamp may help.
@@ -69,12 +69,12 @@ pub enum Use {
 const REINSTALL: &str = "sudo apt install --reinstall ./target/deb/airpods-helper_*.deb";
 
 /// Judges the helper.
-pub(super) fn judge(helper: &Helper, usage: Use) -> Vec<Finding> {
+pub(super) fn judge(helper: &Helper, helper_need: HelperNeed) -> Vec<Finding> {
     // Without the helper everything but the clamp works, so its absence is broken only if a clamp is required.
-    let found = |code, cause: String, cure: &str| match usage {
-        Use::Required => vec![Finding::broken(code, cause, cure)],
-        Use::Helpful => vec![Finding::note(code, cause, cure)],
-        Use::None => Vec::new(),
+    let found = |code, cause: String, cure: &str| match helper_need {
+        HelperNeed::Required => vec![Finding::broken(code, cause, cure)],
+        HelperNeed::Helpful => vec![Finding::note(code, cause, cure)],
+        HelperNeed::None => Vec::new(),
     };
     match helper {
         Helper::NoBus(why) => {

@@ -23,7 +23,7 @@ mod tests;
 pub use engine::{Engine, Storage};
 pub use finding::{Code, Finding, Level};
 pub use gpu::{Description, Gpu};
-pub use helper::{Helper, Permission, Use};
+pub use helper::{Helper, HelperNeed, Permission};
 pub use loopback::HostOnly;
 pub use names::{Names, Origin};
 pub use network::{Holder, Network, TakenPort, UnusableSecret};
@@ -59,7 +59,7 @@ pub struct Facts {
     /// The helper.
     pub helper: Helper,
     /// Whether the helper is needed here.
-    pub usage: Use,
+    pub helper_need: HelperNeed,
     /// The network, names and ports; the error if they could not be read.
     pub network: Result<Network, String>,
     /// The GPU.
@@ -88,8 +88,8 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
         Ok(network) => findings.extend(network::judge(network)),
         Err(why) => findings.push(Finding::not_known("the network and the ports can be had", why)),
     }
-    findings.extend(helper::judge(&facts.helper, facts.usage));
-    findings.extend(path::judge(&facts.paths, facts.helper.status(), facts.usage, &facts.measured));
+    findings.extend(helper::judge(&facts.helper, facts.helper_need));
+    findings.extend(path::judge(&facts.paths, facts.helper.status(), facts.helper_need, &facts.measured));
     findings.extend(path::judge_branches(&facts.paths, facts.helper.status(), &facts.measured));
     findings.extend(facts.names.iter().flat_map(names::judge));
     findings.extend(gpu::judge(&facts.gpu));

@@ -175,26 +175,26 @@ pub(super) async fn servers(config: &Config) -> Result<Vec<IpAddr>, String> {
 }
 
 /// A running container on the services' network.
-pub(super) struct Resident {
+pub(super) struct RunningContainer {
     /// The pid of its first process.
     pub(super) pid: u32,
     /// The servers that it was created with.
     pub(super) servers: Vec<IpAddr>,
 }
 
-/// Asks the name servers. `resident` stands for all containers, since they share the network. Returns `None` if no
+/// Asks the name servers. `running` stands for all containers, since they share the network. Returns `None` if no
 /// service is on the network, or if it is `internal`. Without a route to the internet no server is asked.
 pub(super) async fn read(
     config: &Config,
     configured: Result<Vec<IpAddr>, String>,
-    resident: Option<Resident>,
+    running: Option<RunningContainer>,
     survey: &Facts,
 ) -> Option<Names> {
     let wanted = config.enabled().any(|(_, service)| service.network_mode == NetworkMode::Pod);
     if !wanted || survey.network.internal {
         return None;
     }
-    let (pid, given) = resident.map(|resident| (resident.pid, resident.servers)).unzip();
+    let (pid, given) = running.map(|running| (running.pid, running.servers)).unzip();
     let (servers, origin) = effective(config, configured.clone());
     let unasked = Names { servers, origin, given, inside: None, outside: Vec::new(), own: Vec::new(), vpn: None };
     let Some(egress) = survey.from_host.as_ref().and_then(|leaving| leaving.links().next()) else {
@@ -219,7 +219,7 @@ fn effective(config: &Config, configured: Result<Vec<IpAddr>, String>) -> (Resul
     match &config.runtime.network.dns_servers {
         DnsServers::Auto => (configured, Origin::Auto),
         DnsServers::List(servers) if servers.is_empty() => {
-            let own = dns::of_host();
+            let own = dns::host_servers();
             (Ok(own.servers), Origin::Host(own.file))
         }
         DnsServers::List(_) => (configured, Origin::Listed),

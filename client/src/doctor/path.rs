@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use airpods_dbus::Status;
 
-use super::helper::Use;
+use super::helper::HelperNeed;
 use super::{Code, Finding};
 use crate::config::Config;
 use crate::cure::{ClampCoverage, Remedy, clamp_command, clamp_coverage, fixed_clamp_command, is_clamped_to};
@@ -39,7 +39,12 @@ pub struct Measured {
 }
 
 /// Judges the paths; services that share one get one finding. `status` has the helper's clamps, if it answers.
-pub(super) fn judge(paths: &[Path], status: Option<&Status>, usage: Use, measured: &Measured) -> Vec<Finding> {
+pub(super) fn judge(
+    paths: &[Path],
+    status: Option<&Status>,
+    helper_need: HelperNeed,
+    measured: &Measured,
+) -> Vec<Finding> {
     let mut routes: Vec<(&EgressPath, Vec<String>)> = Vec::new();
     for Path { service, route } in paths {
         let service = format!("`{service}`");
@@ -48,18 +53,25 @@ pub(super) fn judge(paths: &[Path], status: Option<&Status>, usage: Use, measure
             None => routes.push((route, vec![service])),
         }
     }
-    let judged = routes.into_iter().map(|(route, services)| one(route, &services.join(", "), status, usage, measured));
+    let judged =
+        routes.into_iter().map(|(route, services)| one(route, &services.join(", "), status, helper_need, measured));
     judged.chain(measured.foreign_clamps.iter().map(foreign_clamp_finding)).collect()
 }
 
-fn one(route: &EgressPath, services: &str, status: Option<&Status>, usage: Use, measured: &Measured) -> Finding {
+fn one(
+    route: &EgressPath,
+    services: &str,
+    status: Option<&Status>,
+    helper_need: HelperNeed,
+    measured: &Measured,
+) -> Finding {
     let known = route.egress.as_ref().and_then(|egress| measured.known.iter().find(|known| known.link == egress.link));
     if let Some(finding) = known.and_then(|known| narrow_path(route, services, status, known)) {
         return finding;
     }
     match (route.verdict, &route.egress) {
         (Verdict::ClampHelps | Verdict::NarrowLink, Some(egress)) => {
-            narrow(route, egress, services, status, usage, known)
+            narrow(route, egress, services, status, helper_need, known)
         }
         (Verdict::NoRoute, _) => Finding::note(
             Code::NoRoute,
@@ -134,7 +146,7 @@ fn narrow(
     egress: &Egress,
     services: &str,
     status: Option<&Status>,
-    usage: Use,
+    helper_need: HelperNeed,
     known: Option<&Known>,
 ) -> Finding {
     let Egress { link, mtu, .. } = egress;
@@ -163,7 +175,7 @@ fn narrow(
             let cause = format!(
                 "packets of {services} have up to {network_mtu} bytes, and `{link}` takes {mtu}: large transfers hang ({how})"
             );
-            let find = if usage == Use::None { Finding::note } else { Finding::broken };
+            let find = if helper_need == HelperNeed::None { Finding::note } else { Finding::broken };
             find(Code::MtuBlackHole, cause, cure)
         }
     }

@@ -10,10 +10,10 @@ use futures_util::future::join_all;
 use nix::unistd::Uid;
 use tokio::time::timeout;
 
-use super::names::{self, Resident};
+use super::names::{self, RunningContainer};
 use super::{
-    Engine, Facts, Finding, Names, Needs, Network, Path, Pids, Service, UnusableSecret, Use, engine, gpu, helper,
-    loopback, network, path, programs, rootless, services, settings,
+    Engine, Facts, Finding, HelperNeed, Names, Needs, Network, Path, Pids, Service, UnusableSecret, engine, gpu,
+    helper, loopback, network, path, programs, rootless, services, settings,
 };
 use crate::config::{self, Config, MssClamp, NetworkMode, PodmanUrl, RestartPolicy, ServiceName};
 use crate::egress::{self, RootlessBackend};
@@ -69,10 +69,10 @@ pub async fn read(subject: &Subject<'_>) -> Facts {
         paths,
         names,
         helper,
-        usage: match config.runtime.network.mss_clamp {
-            MssClamp::Require => Use::Required,
-            MssClamp::Auto => Use::Helpful,
-            MssClamp::Off => Use::None,
+        helper_need: match config.runtime.network.mss_clamp {
+            MssClamp::Require => HelperNeed::Required,
+            MssClamp::Auto => HelperNeed::Helpful,
+            MssClamp::Off => HelperNeed::None,
         },
         network,
         gpu: gpu::read(config),
@@ -159,7 +159,7 @@ async fn with(podman: &Rest, config: &Config) -> Podman {
     let given = servers.clone().unwrap_or_default();
     let (host, held) = tokio::join!(within(podman.host_facts()), within(look(podman, config, given)));
     let engine = Engine::Answers { version: podman.version(), host };
-    let Look { network, services, resident, survey } = match held {
+    let Look { network, services, running, survey } = match held {
         Ok(look) => look,
         Err(why) => {
             return Podman { engine, network: Err(why), services: Vec::new(), paths: Vec::new(), names: None };
@@ -170,7 +170,7 @@ async fn with(podman: &Rest, config: &Config) -> Podman {
         route: survey.path(service.network_mode),
     };
     let paths = config.enabled().map(path).collect();
-    let names = names::read(config, servers, resident, &survey).await;
+    let names = names::read(config, servers, running, &survey).await;
     Podman { engine, network: Ok(network), services, paths, names }
 }
 
@@ -178,7 +178,7 @@ async fn with(podman: &Rest, config: &Config) -> Podman {
 struct Look {
     network: Network,
     services: Vec<Service>,
-    resident: Option<Resident>,
+    running: Option<RunningContainer>,
     survey: egress::Facts,
 }
 
@@ -212,8 +212,8 @@ async fn look(podman: &Rest, config: &Config, dns_servers: Vec<IpAddr>) -> podma
     network.host_only = loopback::read(config);
     let there = observed.networks.iter().find(|network| network.name == desired.network.name);
     let survey = egress::survey(podman, there, &config.runtime);
-    let (services, residents): (Vec<Service>, Vec<Option<Resident>>) = services.await.into_iter().unzip();
-    Ok(Look { network, services, resident: residents.into_iter().flatten().next(), survey })
+    let (services, all_running): (Vec<Service>, Vec<Option<RunningContainer>>) = services.await.into_iter().unzip();
+    Ok(Look { network, services, running: all_running.into_iter().flatten().next(), survey })
 }
 
 fn network(config: &Config, desired: &Desired, observed: &Observed) -> Network {
@@ -250,7 +250,7 @@ async fn look_at(
     container: &Container,
     check: Option<(HealthCheck, HealthTimes)>,
     configured: &config::Service,
-) -> (Service, Option<Resident>) {
+) -> (Service, Option<RunningContainer>) {
     let running = container.state == ContainerState::Running;
     // A container that disappeared meanwhile has no details.
     let detail = if running { podman.inspect_container(&container.name).await.ok() } else { None };
@@ -272,7 +272,7 @@ async fn look_at(
         pids: detail.as_ref().and_then(pids),
     };
     let on_network = detail.filter(|detail| !detail.host_network);
-    (service, on_network.and_then(|detail| Some(Resident { pid: detail.pid?, servers: detail.dns_servers })))
+    (service, on_network.and_then(|detail| Some(RunningContainer { pid: detail.pid?, servers: detail.dns_servers })))
 }
 
 /// The kernel's counts of a container's processes.

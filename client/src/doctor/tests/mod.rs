@@ -62,7 +62,7 @@ fn healthy() -> Facts {
             status: Status { version: "0.1.0".to_owned(), ..Status::default() },
             permission: Permission::Password,
         },
-        usage: Use::Helpful,
+        helper_need: HelperNeed::Helpful,
         network: Ok(Network {
             subnets: vec!["10.89.0.0/24".parse().unwrap()],
             bridge: Some("podman1".to_owned()),

@@ -5,7 +5,7 @@ use airpods_dbus::{ClampState, Status, Unclampable};
 
 use super::{Case, bad, healthy};
 use crate::doctor::{
-    Code, Facts, Helper, Holder, HostOnly, Level, Network, Permission, TakenPort, UnusableSecret, Use,
+    Code, Facts, Helper, HelperNeed, Holder, HostOnly, Level, Network, Permission, TakenPort, UnusableSecret,
 };
 use crate::egress::Route;
 use crate::plan::{Conflict, Kind};
@@ -51,7 +51,7 @@ pub(super) const CASES: &[Case] = &[
     ),
     (
         |facts| {
-            facts.usage = Use::Required;
+            facts.helper_need = HelperNeed::Required;
             facts.helper = Helper::Missing;
         },
         Code::HelperMissing,
@@ -268,7 +268,7 @@ fn the_networks_own_bridge_is_no_clash_and_neither_is_a_neighbour() {
 #[test]
 fn a_helper_that_nobody_wants_is_not_missed() {
     let mut facts = healthy();
-    facts.usage = Use::None;
+    facts.helper_need = HelperNeed::None;
     facts.helper = Helper::Missing;
     assert_eq!(bad(&facts), []);
 }

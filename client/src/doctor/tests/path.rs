@@ -9,7 +9,7 @@ use airpods_dbus::{ClampState, ClampStatus, LinkKind, Mode, PathMtu, Status};
 
 use super::{Case, bad, healthy};
 use crate::cure::Remedy;
-use crate::doctor::{Code, Facts, Helper, Level, Path, Permission, Use, judge};
+use crate::doctor::{Code, Facts, Helper, HelperNeed, Level, Path, Permission, judge};
 use crate::egress::{Branch, Egress, EgressPath, NetworkPath, RootlessBackend, Verdict};
 use crate::measure::memory::{ForeignNetworkClamp, Known};
 use crate::measure::verdict;
@@ -109,7 +109,7 @@ pub(super) const CASES: &[Case] = &[
     (
         |facts| {
             rootful(facts, Verdict::ClampHelps);
-            facts.usage = Use::None;
+            facts.helper_need = HelperNeed::None;
             facts.helper = Helper::Missing;
         },
         Code::MtuBlackHole,
