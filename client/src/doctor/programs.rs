@@ -44,11 +44,11 @@ pub enum Program {
     /// It is not there.
     Missing,
     /// It is there and starts.
-    Able,
+    Works,
     /// It exists but cannot even print its version; carries its last output.
     Broken(String),
     /// It starts, but could not set up a network for a command; carries its last output.
-    Powerless(String),
+    CannotSetUpNetwork(String),
     /// It exists but had not ended after this many seconds.
     Late(u64),
 }
@@ -128,7 +128,7 @@ fn rootless_network(parts: &Parts, rootless: RootlessBackend, explained: bool) -
     };
     let purpose = "through which rootless containers reach the network";
     match program {
-        Program::Able => None,
+        Program::Works => None,
         Program::Missing => {
             let cause = format!("`{name}` is not installed, {purpose}");
             Some(Finding::broken(Code::RootlessNetwork, cause, format!("sudo apt install {package}")))
@@ -137,9 +137,9 @@ fn rootless_network(parts: &Parts, rootless: RootlessBackend, explained: bool) -
             let cause = format!("`{name}` does not start, {purpose}: {why}");
             Some(Finding::broken(Code::RootlessNetwork, cause, cure(name, package, why)))
         }
-        Program::Powerless(_) if explained => None,
+        Program::CannotSetUpNetwork(_) if explained => None,
         // Only a note: podman prepares a namespace for the program, so less may be forbidden than in this trial.
-        Program::Powerless(why) => {
+        Program::CannotSetUpNetwork(why) => {
             let cause = format!("`{name}` makes no network when it is tried, {purpose}: {why}");
             Some(Finding::note(Code::RootlessNetwork, cause, cure(name, package, why)))
         }
@@ -203,12 +203,12 @@ async fn started(file: Option<&Path>, trial: &[&str]) -> Program {
     match run(file, &["--version"]).await {
         End::Badly(why) => return Program::Broken(why),
         End::Late => return Program::Late(LIMIT.as_secs()),
-        End::Well if trial.is_empty() => return Program::Able,
+        End::Well if trial.is_empty() => return Program::Works,
         End::Well => {}
     }
     match run(file, trial).await {
-        End::Well => Program::Able,
-        End::Badly(why) => Program::Powerless(why),
+        End::Well => Program::Works,
+        End::Badly(why) => Program::CannotSetUpNetwork(why),
         End::Late => Program::Late(LIMIT.as_secs()),
     }
 }
@@ -329,11 +329,11 @@ mod tests {
         let fails = "echo 'error while loading shared libraries: libc.so.9' >&2; exit 127";
         let no_tun = "[ \"$1\" = --version ] || { echo 'Failed to open tun socket in namespace' >&2; exit 1; }";
         for (script, trial, expected) in [
-            ("exit 0", TRIAL, Program::Able),
-            ("exit 0", &[], Program::Able),
+            ("exit 0", TRIAL, Program::Works),
+            ("exit 0", &[], Program::Works),
             (fails, TRIAL, Program::Broken("error while loading shared libraries: libc.so.9".to_owned())),
-            (no_tun, TRIAL, Program::Powerless("Failed to open tun socket in namespace".to_owned())),
-            (no_tun, &[], Program::Able),
+            (no_tun, TRIAL, Program::CannotSetUpNetwork("Failed to open tun socket in namespace".to_owned())),
+            (no_tun, &[], Program::Works),
             ("sleep 600", &[], Program::Late(2)),
         ] {
             let file = program(folder.path(), script);

@@ -39,9 +39,9 @@ pub struct Rootless {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mapper {
     /// It is there, setuid or with its file capability.
-    Able,
+    Privileged,
     /// It exists but may not write any.
-    Powerless,
+    Unprivileged,
     /// It is not there.
     Missing,
 }
@@ -129,11 +129,11 @@ fn subordinates(rootless: &Rootless) -> Option<Finding> {
 
 fn mappers(rootless: &Rootless) -> Option<Finding> {
     let (uid, gid) = rootless.mappers;
-    let (name, state) = if uid == Mapper::Able { ("newgidmap", gid) } else { ("newuidmap", uid) };
+    let (name, state) = if uid == Mapper::Privileged { ("newgidmap", gid) } else { ("newuidmap", uid) };
     let cure = match state {
-        Mapper::Able => return None,
+        Mapper::Privileged => return None,
         Mapper::Missing => "sudo apt install uidmap",
-        Mapper::Powerless => "sudo apt install --reinstall uidmap",
+        Mapper::Unprivileged => "sudo apt install --reinstall uidmap",
     };
     let cause = match state {
         Mapper::Missing => format!("`{name}` is not installed, which gives containers their ids"),
@@ -262,7 +262,7 @@ fn mapper(name: &str) -> Mapper {
     let setuid = fs::metadata(&file).is_ok_and(|metadata| metadata.permissions().mode() & 0o4000 != 0);
     let mut capabilities = [0; 64];
     let capable = rustix::fs::getxattr(&file, "security.capability", &mut capabilities[..]).is_ok();
-    if setuid || capable { Mapper::Able } else { Mapper::Powerless }
+    if setuid || capable { Mapper::Privileged } else { Mapper::Unprivileged }
 }
 
 fn read_namespaces() -> UserNamespaces {

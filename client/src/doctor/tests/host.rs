@@ -11,7 +11,7 @@ pub(super) fn alice() -> Rootless {
         uid: 1000,
         subordinates: (65536, 65536),
         free_id: 165_536,
-        mappers: (Mapper::Able, Mapper::Able),
+        mappers: (Mapper::Privileged, Mapper::Privileged),
         namespaces: UserNamespaces { max: Some(60_000), clone: Some(true), restricted: false },
         cgroups: Cgroups::Delegated(vec!["cpu".to_owned(), "memory".to_owned(), "pids".to_owned()]),
         lingers: Some(true),
@@ -120,7 +120,7 @@ pub(super) const CASES: &[Case] = &[
         "sudo apt install uidmap",
     ),
     (
-        |facts| rootless(facts).mappers.1 = Mapper::Powerless,
+        |facts| rootless(facts).mappers.1 = Mapper::Unprivileged,
         Code::IdMappers,
         Level::Broken,
         "`newgidmap` has neither the setuid bit nor its capability",

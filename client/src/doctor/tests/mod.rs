@@ -41,7 +41,7 @@ fn healthy() -> Facts {
         parts: Some(Parts {
             netavark: Some(Some(Version { major: 1, minor: 14 })),
             aardvark: true,
-            pasta: Program::Able,
+            pasta: Program::Works,
             slirp4netns: Program::Missing,
             iptables: false,
             nft: true,

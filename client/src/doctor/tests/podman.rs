@@ -209,7 +209,7 @@ pub(super) const CASES: &[Case] = &[
         "sudo journalctl --dmesg --grep 'denied.*pasta'",
     ),
     (
-        |facts| parts(facts).pasta = Program::Powerless("Couldn't configure user mappings".to_owned()),
+        |facts| parts(facts).pasta = Program::CannotSetUpNetwork("Couldn't configure user mappings".to_owned()),
         Code::RootlessNetwork,
         Level::Note,
         "`pasta` makes no network when it is tried, through which rootless containers reach the network: Couldn't configure",
@@ -258,7 +258,7 @@ fn what_keeps_podman_from_starting_is_told_and_not_what_podman_makes_of_it() {
 #[test]
 fn what_keeps_users_from_making_networks_is_told_and_not_that_pasta_makes_none() {
     let mut facts = super::healthy();
-    parts(&mut facts).pasta = Program::Powerless("Failed to open tun socket in namespace".to_owned());
+    parts(&mut facts).pasta = Program::CannotSetUpNetwork("Failed to open tun socket in namespace".to_owned());
     facts.rootless.as_mut().unwrap().tun = Tun::Denied;
     let codes: Vec<Code> = super::bad(&facts).iter().map(|finding| finding.code).collect();
     assert_eq!(codes, [Code::TunDevice]);
