@@ -201,14 +201,14 @@ pub(super) async fn read(trial: bool) -> Parts {
 async fn started(file: Option<&Path>, trial: &[&str]) -> Program {
     let Some(file) = file else { return Program::Missing };
     match run(file, &["--version"]).await {
-        End::Badly(why) => return Program::Broken(why),
+        End::Failure(why) => return Program::Broken(why),
         End::Late => return Program::Late(LIMIT.as_secs()),
-        End::Well if trial.is_empty() => return Program::Works,
-        End::Well => {}
+        End::Success if trial.is_empty() => return Program::Works,
+        End::Success => {}
     }
     match run(file, trial).await {
-        End::Well => Program::Works,
-        End::Badly(why) => Program::CannotSetUpNetwork(why),
+        End::Success => Program::Works,
+        End::Failure(why) => Program::CannotSetUpNetwork(why),
         End::Late => Program::Late(LIMIT.as_secs()),
     }
 }
@@ -238,9 +238,9 @@ const SAID: u64 = 16 << 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// It ended successfully.
-    Well,
+    Success,
     /// It could not be started, or failed; carries its last output.
-    Badly(String),
+    Failure(String),
     /// It had not ended in time.
     Late,
 }
@@ -258,7 +258,7 @@ pub(super) async fn run(program: &Path, arguments: &[impl AsRef<OsStr>]) -> End 
         .spawn();
     let mut child = match spawned {
         Ok(child) => child,
-        Err(error) => return End::Badly(error.to_string()),
+        Err(error) => return End::Failure(error.to_string()),
     };
     let group = Group::of(child.id());
     let stderr = child.stderr.take();
@@ -267,9 +267,9 @@ pub(super) async fn run(program: &Path, arguments: &[impl AsRef<OsStr>]) -> End 
     // First the group is killed: a process of it that holds stderr open would delay the end of the output.
     drop(group);
     match ended {
-        Ok(status) if status.success() => End::Well,
-        Ok(status) => End::Badly(last_words(stderr, status).await),
-        Err(error) => End::Badly(error.to_string()),
+        Ok(status) if status.success() => End::Success,
+        Ok(status) => End::Failure(last_words(stderr, status).await),
+        Err(error) => End::Failure(error.to_string()),
     }
 }
 
@@ -360,13 +360,13 @@ mod tests {
         let library = "error while loading shared libraries: libslirp.so.0: cannot open shared object file";
         assert_eq!(
             sh(&format!("echo first >&2; echo '{library}' >&2; echo >&2; exit 127")).await,
-            End::Badly(library.into())
+            End::Failure(library.into())
         );
-        assert_eq!(sh("exit 3").await, End::Badly("it ended with exit status: 3".into()));
-        assert_eq!(sh("kill -ABRT $$").await, End::Badly("it ended with signal: 6 (SIGABRT)".into()));
-        assert_eq!(sh("echo said >&2").await, End::Well);
+        assert_eq!(sh("exit 3").await, End::Failure("it ended with exit status: 3".into()));
+        assert_eq!(sh("kill -ABRT $$").await, End::Failure("it ended with signal: 6 (SIGABRT)".into()));
+        assert_eq!(sh("echo said >&2").await, End::Success);
         let none = run(Path::new("/no/such/program"), &["--version"]).await;
-        assert_eq!(none, End::Badly("No such file or directory (os error 2)".into()));
+        assert_eq!(none, End::Failure("No such file or directory (os error 2)".into()));
     }
 
     #[tokio::test]
@@ -387,7 +387,7 @@ mod tests {
         let file = folder.path().join("pid");
         let begun = Instant::now();
         let end = sh(&format!("sleep 600 & echo $! > {}; echo 'no tun' >&2; exit 1", file.display())).await;
-        assert_eq!(end, End::Badly("no tun".into()));
+        assert_eq!(end, End::Failure("no tun".into()));
         assert!(begun.elapsed() < LIMIT, "{:?}", begun.elapsed());
         let pid = fs::read_to_string(&file).unwrap();
         airpods_lab::eventually("the end of what it left", || !runs(&pid));
