@@ -44,7 +44,7 @@ pub(super) struct Train {
     /// `rcv_ooopack` before the train.
     pub(super) early_before: u32,
     /// Our packets may carry SACK blocks, which leave less room for data than planned.
-    pub(super) clouded: bool,
+    pub(super) may_carry_sack: bool,
     pub(super) head: Head,
 }
 
@@ -94,7 +94,7 @@ impl Train {
             ceiling: 0,
             proven: None,
             early_before: 0,
-            clouded: false,
+            may_carry_sack: false,
             head: Head::default(),
         }
     }

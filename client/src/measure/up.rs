@@ -209,7 +209,7 @@ impl Up {
             sent_again_before: self.exchange.info.total_retrans,
             ceiling,
             early_before: self.exchange.info.rcv_ooopack,
-            clouded: self.exchange.info.rcv_ooopack > 0 && !self.exchange.is_whole(),
+            may_carry_sack: self.exchange.info.rcv_ooopack > 0 && !self.exchange.is_whole(),
             head: Head { sent_again_before: self.exchange.info.total_retrans, ..Head::default() },
             ..Train::new(sizes, headers, self.record, now)
         }
@@ -232,7 +232,7 @@ impl Up {
             self.reported = u16::try_from(info.pmtu).ok().filter(|pmtu| *pmtu <= ceiling);
         }
         // Packets that arrived out of order since then may have put SACK blocks into ours, which then carry less data.
-        train.clouded |= info.rcv_ooopack > train.early_before;
+        train.may_carry_sack |= info.rcv_ooopack > train.early_before;
         let acked = info.bytes_acked.saturating_sub(train.acked_before);
         let arrived = train.ends.iter().take_while(|end| **end <= acked).count();
         train.prove(arrived, &info);
@@ -269,7 +269,7 @@ impl Up {
     }
 
     fn give_up(&mut self, train: &Train, cut: bool, arrived: usize) -> Action {
-        if cut || train.clouded || arrived >= train.sizes.len() {
+        if cut || train.may_carry_sack || arrived >= train.sizes.len() {
             return self.end(if cut { UpEnding::Cut } else { UpEnding::Unclear });
         }
         self.end(UpEnding::Hole)
