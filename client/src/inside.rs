@@ -22,7 +22,7 @@ use crate::measure::places::enter_and_measure;
 use crate::terminal::print_json;
 
 /// Upper bound on an answer, in bytes: that of a measurement has some 10 kB.
-const LONGEST: u64 = 1 << 18;
+const MAX_OUTPUT: u64 = 1 << 18;
 
 /// Runs the hidden `command` of airpods in the network of the process `pid`. It gets `input` on standard input, and
 /// answers in JSON.
@@ -48,23 +48,23 @@ pub(crate) async fn run(command: &str, pid: u32, input: &[u8], timeout: Duration
             None => Ok(()),
         }
     };
-    let answer = async { tokio::try_join!(give, said(out), said(err), child.wait()) };
+    let answer = async { tokio::try_join!(give, read_output(out), read_output(err), child.wait()) };
     let ((), out, err, status) = tokio::time::timeout(timeout, answer).await.map_err(|_| ErrorKind::TimedOut)??;
     if status.success() {
         return Ok(out);
     }
-    let said = String::from_utf8_lossy(&err);
-    let said = said.lines().next().unwrap_or_default().trim_start_matches("error: ");
-    Err(io::Error::other(said.to_owned()))
+    let output = String::from_utf8_lossy(&err);
+    let line = output.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    Err(io::Error::other(line.to_owned()))
 }
 
-/// The output of a process, up to [`LONGEST`].
-async fn said(stream: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
-    let mut said = Vec::new();
+/// The output of a process, up to [`MAX_OUTPUT`].
+async fn read_output(stream: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+    let mut output = Vec::new();
     if let Some(stream) = stream {
-        stream.take(LONGEST).read_to_end(&mut said).await?;
+        stream.take(MAX_OUTPUT).read_to_end(&mut output).await?;
     }
-    Ok(said)
+    Ok(output)
 }
 
 /// The kinds of namespace that can be entered, by their names in `/proc/PID/ns`.

@@ -232,7 +232,7 @@ fn modules_gone() -> bool {
 pub(super) const LIMIT: Duration = Duration::from_secs(2);
 
 /// Upper bound on the output that is read, in bytes: a program that cannot start prints little.
-const SAID: u64 = 16 << 10;
+const MAX_OUTPUT: u64 = 16 << 10;
 
 /// How a program ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -268,19 +268,19 @@ pub(super) async fn run(program: &Path, arguments: &[impl AsRef<OsStr>]) -> End 
     drop(group);
     match ended {
         Ok(status) if status.success() => End::Success,
-        Ok(status) => End::Failure(last_words(stderr, status).await),
+        Ok(status) => End::Failure(last_output_line(stderr, status).await),
         Err(error) => End::Failure(error.to_string()),
     }
 }
 
 /// The last line of the output, or the exit status. Time is limited: a process outside the group may hold the pipe.
-async fn last_words(stderr: Option<ChildStderr>, status: ExitStatus) -> String {
-    let mut said = Vec::new();
+async fn last_output_line(stderr: Option<ChildStderr>, status: ExitStatus) -> String {
+    let mut output = Vec::new();
     if let Some(stderr) = stderr {
-        let _: Result<io::Result<usize>, _> = timeout(LIMIT, stderr.take(SAID).read_to_end(&mut said)).await;
+        let _: Result<io::Result<usize>, _> = timeout(LIMIT, stderr.take(MAX_OUTPUT).read_to_end(&mut output)).await;
     }
-    let said = String::from_utf8_lossy(&said);
-    let last = said.lines().rev().map(str::trim).find(|line| !line.is_empty());
+    let output = String::from_utf8_lossy(&output);
+    let last = output.lines().rev().map(str::trim).find(|line| !line.is_empty());
     last.map_or_else(|| format!("it ended with {status}"), str::to_owned)
 }
 
