@@ -202,8 +202,8 @@ pub fn parse_in(file: Option<Arc<Source>>, places: &Places) -> Result<Loaded, Co
         tree.overlay(own);
     }
     let problems = Problems::default();
-    tree::take_away(&mut tree, &problems);
-    volume::leave_out_covered(&mut tree, &problems);
+    tree::apply_unset(&mut tree, &problems);
+    volume::drop_overridden_volumes(&mut tree, &problems);
     template::interpolate(&mut tree, &places.variables, &problems);
     let mut config = read_config(&tree, places, &problems);
     // Checking values together would only repeat the errors in single values.

@@ -301,7 +301,7 @@ fn convert(value: &Spanned<DeValue<'_>>, source: &Arc<Source>) -> Result<Node, P
 
 /// Removes the keys that `unset` of each service names. A key that the user sets as well is a problem, since the two
 /// contradict each other.
-pub(super) fn take_away(tree: &mut Table, problems: &Problems) {
+pub(super) fn apply_unset(tree: &mut Table, problems: &Problems) {
     let Some(Value::Table(services)) = tree.get_mut("services").map(|node| &mut node.value) else { return };
     for (name, service) in services.iter_mut() {
         let Value::Table(service) = &mut service.value else { continue };

@@ -129,7 +129,7 @@ fn volume_target(text: &str) -> Read<PathBuf> {
 }
 
 /// Removes a built-in volume if the user's file has a volume with the same target, or with a target within it.
-pub(super) fn leave_out_covered(tree: &mut Table, problems: &Problems) {
+pub(super) fn drop_overridden_volumes(tree: &mut Table, problems: &Problems) {
     let Some(Value::Table(services)) = tree.get_mut("services").map(|node| &mut node.value) else { return };
     for (service, node) in services.iter_mut() {
         let Value::Table(table) = &mut node.value else { continue };
