@@ -171,7 +171,7 @@ pub enum Answer {
     /// Leave it: a no, or anything that is not a yes.
     No,
     /// There is no terminal to ask on, and the user did not confirm in advance.
-    Nobody,
+    NoTerminal,
 }
 
 /// Asks a question such as ``Remove `web-0`?``, unless the user confirmed in advance or there is no terminal. No is the
@@ -184,7 +184,7 @@ pub async fn ask(question: &str, consent: Consent) -> io::Result<Answer> {
         return Ok(Answer::Yes);
     }
     if !is_interactive() {
-        return Ok(Answer::Nobody);
+        return Ok(Answer::NoTerminal);
     }
     ask_on(question, io::BufReader::new(io::stdin())).await
 }

@@ -138,7 +138,7 @@ pub(super) fn goes_on(answer: Answer) -> Result<bool, Unconfirmed> {
             let _ = writeln!(anstream::stderr(), "nothing was changed");
             Ok(false)
         }
-        Answer::Nobody => Err(Unconfirmed),
+        Answer::NoTerminal => Err(Unconfirmed),
     }
 }
 

@@ -193,7 +193,7 @@ pub(super) async fn reset(context: &Context, force: bool) -> Result<Exit, Failur
     match ask(&question, Consent::from_switches(force, false)).await? {
         Answer::Yes => {}
         Answer::No => return Ok(Exit::Done),
-        Answer::Nobody => return Err(NotWritten::Unconfirmed(path).into()),
+        Answer::NoTerminal => return Err(NotWritten::Unconfirmed(path).into()),
     }
     let unwritable = NotWritten::unwritable(&path);
     let _lock = file::Lock::of(&path).map_err(&unwritable)?;

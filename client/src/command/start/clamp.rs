@@ -151,7 +151,7 @@ impl Clamp<'_> {
         match execute::unless(interrupt.as_mut(), ask(&narrow.question(), self.consent)).await?? {
             Answer::Yes => {}
             Answer::No => return told(&with_cure(vec![narrow.cure_by_clamp()], narrow)),
-            Answer::Nobody => {
+            Answer::NoTerminal => {
                 return told(&with_cure(vec![narrow.problem(), narrow.cure_by_clamp()], narrow));
             }
         }
