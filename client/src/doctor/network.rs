@@ -74,7 +74,7 @@ pub enum Holder {
         name: String,
     },
     /// A process of another user, which this user cannot see.
-    Stranger,
+    OtherUser,
 }
 
 /// Judges the network, the names and the ports.
@@ -170,7 +170,7 @@ fn taken(port: &TakenPort) -> Finding {
     let TakenPort { service, key, port, holder, free } = port;
     let who = match holder {
         Holder::Process { pid, name } => format!("your program `{name}` (process {pid})"),
-        Holder::Stranger => "a program of another user".to_owned(),
+        Holder::OtherUser => "a program of another user".to_owned(),
     };
     let cause = format!("`services.{service}.ports`: port {port} is in use by {who}");
     Finding::broken(Code::PortInUse, cause, format!("airpods config set {key} {free}"))
@@ -232,7 +232,7 @@ fn holder(port: HostPort) -> Holder {
         .filter_map(|table| fs::read_to_string(table).ok())
         .flat_map(|table| listeners(&table, port.port))
         .collect();
-    own_process(&inodes).map_or(Holder::Stranger, |(pid, name)| Holder::Process { pid, name })
+    own_process(&inodes).map_or(Holder::OtherUser, |(pid, name)| Holder::Process { pid, name })
 }
 
 /// The inodes of the sockets that listen on a port, by `/proc/net/tcp` and `udp` (proc(5): the address is
@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(pid, std::process::id());
         assert!(!name.is_empty());
         drop(listener);
-        assert_eq!(holder(HostPort::tcp(port)), Holder::Stranger);
+        assert_eq!(holder(HostPort::tcp(port)), Holder::OtherUser);
     }
 
     #[test]

@@ -144,7 +144,7 @@ pub(super) const CASES: &[Case] = &[
         "airpods config set services.web.ports.0.host 3001",
     ),
     (
-        |facts| network(facts).taken.push(taken(Holder::Stranger)),
+        |facts| network(facts).taken.push(taken(Holder::OtherUser)),
         Code::PortInUse,
         Level::Broken,
         "port 3000 is in use by a program of another user",
