@@ -121,7 +121,7 @@ pub struct Answer {
 impl Answer {
     /// The service's answer, for a sentence.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub fn describe(&self) -> String {
         match self.code {
             Some(code) => format!("HTTP {code}"),
             None if self.healthy => "healthy".to_owned(),

@@ -312,7 +312,7 @@ fn has_had_its_time(config: &Config, times: &HealthTimes, container: &Container)
 async fn silence(podman: &Rest, container: &str, check: &HealthCheck, timeout: Duration) -> Option<String> {
     match ask_health(podman, container, check, timeout).await {
         Ok(answer) if answer.healthy => None,
-        Ok(answer) => Some(format!("{} {}", answer.told(), check.place())),
+        Ok(answer) => Some(format!("{} {}", answer.describe(), check.place())),
         Err(why) => Some(format!("{why}, {}", check.place())),
     }
 }

@@ -281,7 +281,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
                     }
                     return Ok(None);
                 }
-                Ok(answer) => answer.told(),
+                Ok(answer) => answer.describe(),
                 Err(reason) => reason,
             };
             // While the first process lives the container has not ended, so podman is not called.

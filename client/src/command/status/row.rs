@@ -93,7 +93,7 @@ impl Row {
         match (&self.health, self.state.exit_code()) {
             (Some((check, Ok(answer))), _) => {
                 let verdict = if answer.healthy || answer.code.is_none() { "" } else { ", which is not healthy" };
-                format!("{} in {} ms {}{verdict}", answer.told(), answer.latency.as_millis(), check.place())
+                format!("{} in {} ms {}{verdict}", answer.describe(), answer.latency.as_millis(), check.place())
             }
             (Some((check, Err(reason))), _) => format!("no answer {}: {reason}", check.place()),
             (None, Some(_)) if self.state.stopped => String::new(),
