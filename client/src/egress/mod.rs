@@ -333,7 +333,7 @@ fn ask_for_bridge(kernel: &mut Rtnetlink, network: &Network, facts: &mut Facts) 
     facts.network.mtu = bridge.mtu;
     let source = |to: IpAddr| {
         let same_family = |(subnet, gateway): &(IpNet, Option<IpAddr>)| {
-            (subnet.addr().is_ipv4() == to.is_ipv4()).then(|| somebody(*subnet, *gateway)).flatten()
+            (subnet.addr().is_ipv4() == to.is_ipv4()).then(|| sample_container_address(*subnet, *gateway)).flatten()
         };
         network.subnets.iter().find_map(same_family).map(|address| (address, bridge.index))
     };
@@ -344,7 +344,7 @@ fn ask_for_bridge(kernel: &mut Rtnetlink, network: &Network, facts: &mut Facts) 
 
 /// An address of the subnet other than the host's own, from which the kernel would reject a forwarded packet as forged
 /// (martian).
-fn somebody(subnet: IpNet, gateway: Option<IpAddr>) -> Option<IpAddr> {
+fn sample_container_address(subnet: IpNet, gateway: Option<IpAddr>) -> Option<IpAddr> {
     // The host has the gateway's address, which is the first one by default.
     let first = subnet.hosts().next();
     subnet.hosts().take(3).find(|address| Some(*address) != gateway && Some(*address) != first)
