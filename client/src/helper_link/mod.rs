@@ -34,7 +34,7 @@ const ANSWER: Duration = Duration::from_secs(25);
 const PROMPT: Duration = Duration::from_secs(300);
 
 /// Time for a helper that is shutting down to leave the bus, before the call is repeated.
-const MOMENT: Duration = Duration::from_millis(200);
+const RETRY_DELAY: Duration = Duration::from_millis(200);
 
 /// Whether the user may be prompted for a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ impl HelperLink {
     /// # Errors
     /// [`HelperError`]
     pub async fn change(&self, change: &Change, asking: Asking) -> Result<bool, HelperError> {
-        match past_the_moment(|| within(ANSWER, self.call(change))).await {
+        match retry_if_shutting_down(|| within(ANSWER, self.call(change))).await {
             answer if asking == Asking::Allowed && needs_agent(&answer) => self.change_asking(change).await,
             answer => answer,
         }
@@ -106,7 +106,7 @@ impl HelperLink {
     async fn change_asking(&self, change: &Change) -> Result<bool, HelperError> {
         // Without a terminal the session may still have an agent.
         if !terminal::is_interactive() {
-            return past_the_moment(|| within(PROMPT, self.call_asking(change))).await;
+            return retry_if_shutting_down(|| within(PROMPT, self.call_asking(change))).await;
         }
         match self.change_with_agent(change, Rank::BehindTheSessions).await {
             answer if needs_agent(&answer) => self.change_with_agent(change, Rank::First).await,
@@ -117,7 +117,7 @@ impl HelperLink {
     async fn change_with_agent(&self, change: &Change, rank: Rank) -> Result<bool, HelperError> {
         let agent = Agent::start(rank).await;
         let answer = tokio::select! {
-            answer = past_the_moment(|| within(PROMPT, self.call_asking(change))) => answer,
+            answer = retry_if_shutting_down(|| within(PROMPT, self.call_asking(change))) => answer,
             _ = tokio::signal::ctrl_c() => Err(HelperError::Interrupted),
         };
         if let Some(agent) = agent {
@@ -159,13 +159,13 @@ impl HelperError {
 
 /// Repeats a call once if the helper was just shutting down, as it does when it has nothing to keep. It has changed
 /// nothing then, and the bus starts another one.
-async fn past_the_moment<F>(call: impl Fn() -> F) -> Result<bool, HelperError>
+async fn retry_if_shutting_down<F>(call: impl Fn() -> F) -> Result<bool, HelperError>
 where
     F: Future<Output = Result<bool, HelperError>>,
 {
     match call().await {
         Err(HelperError::Refused(refusal)) if refusal.kind() == ErrorKind::ShuttingDown => {
-            tokio::time::sleep(MOMENT).await;
+            tokio::time::sleep(RETRY_DELAY).await;
             call().await
         }
         answer => answer,
