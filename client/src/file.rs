@@ -209,7 +209,7 @@ pub enum Owner {
 /// and opening a device can have side effects.
 ///
 /// # Errors
-/// Those of the system; [`ErrorKind::InvalidData`] if it is no plain file or too large, [`ErrorKind::PermissionDenied`]
+/// Those of the system. [`ErrorKind::InvalidData`] if it is no plain file or too large. [`ErrorKind::PermissionDenied`]
 /// if it must be private to this user and is not.
 pub fn open(path: &Path, links: Links, owner: Owner) -> io::Result<File> {
     let flags = if links == Links::Refused { OFlag::O_NOFOLLOW } else { OFlag::empty() };

@@ -1,5 +1,5 @@
-//! The way of the packets, asked of a real kernel in throw-away network namespaces, with the routing of the VPN clients that there
-//! are.
+//! The egress of packets as a real kernel decides it, in throw-away network namespaces, with the routing of existing VPN
+//! clients.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

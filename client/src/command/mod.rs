@@ -29,7 +29,7 @@ use crate::secret::{self, Secret, SecretValues};
 use crate::terminal::EscapedLine;
 use crate::webui_secret::{self, SecretError};
 
-/// What every command gets.
+/// The context of every command.
 #[derive(Debug)]
 pub struct Context {
     /// The paths that the environment gives.

@@ -16,7 +16,7 @@ use crate::terminal::EscapedLine;
 /// How long podman may take to list its containers. The overview has to appear quickly.
 const PODMAN: Duration = Duration::from_secs(10);
 
-/// What the overview shows.
+/// The state that the overview shows.
 #[derive(Debug)]
 struct Overview {
     /// The configuration file; none if the built-in defaults apply.

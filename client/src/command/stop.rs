@@ -53,7 +53,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     stop(&args, &prepared, timeout, interrupt).await
 }
 
-/// What is known before the first step.
+/// The state before the first step.
 struct Prepared {
     connection: Connection,
     plan: Stop,

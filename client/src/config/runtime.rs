@@ -173,7 +173,7 @@ pub struct Network {
     /// have no classic black hole: without root, for TCP and UDP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtu: Option<NetworkMtu>,
-    /// What `start` does about a VPN whose MTU is below this network's.
+    /// The reaction of `start` to a VPN whose MTU is below this network's.
     pub mss_clamp: MssClamp,
     /// Whether `start` measures the path behind a VPN, once for each network.
     pub measure: bool,
@@ -226,7 +226,7 @@ impl Serialize for DnsServers {
     }
 }
 
-/// What `start` does about a VPN whose MTU is below the network's, so that large packets may vanish.
+/// The reaction of `start` to a VPN whose MTU is below the network's, so that large packets may vanish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MssClamp {

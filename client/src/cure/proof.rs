@@ -48,7 +48,7 @@ impl Trial {
     }
 }
 
-/// What the transfers prove about a clamp.
+/// The proof that the transfers give about a clamp.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "outcome")]
 pub enum Proof {

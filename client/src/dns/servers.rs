@@ -1,6 +1,6 @@
 //! The name servers of the host, and which of them containers get.
 //!
-//! The choice is pure: what the host knows goes in, the servers for containers come out. Two readers stand below it.
+//! The choice is pure: it turns the host's knowledge into the servers for containers. Two readers stand below it.
 //! One reads resolv.conf(5), which lists the servers for programs of the host. The other queries systemd-resolved over
 //! the system bus (org.freedesktop.resolve1(5)), without starting it.
 
@@ -18,7 +18,7 @@ use zbus::wire::OwnedObjectPath;
 use super::{HostServers, NoServers};
 use crate::file::{self, Links, Owner};
 
-/// What the host knows about name servers.
+/// The host's knowledge of name servers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sources {
     /// The links that traffic to the internet leaves by, by index, IPv4's first.
@@ -31,7 +31,7 @@ pub(super) struct Sources {
     pub(super) resolved: Option<Resolved>,
 }
 
-/// What systemd-resolved reports.
+/// The report of systemd-resolved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Resolved {
     /// The links that have servers.

@@ -67,7 +67,7 @@ fn nvidia(gpu: &Gpu, by_name: bool) -> Option<Finding> {
             description.file.display(),
             missing.display()
         );
-        // Whatever the configuration says, podman refuses to start a container with such a description.
+        // podman refuses to start a container with such a description, even if the configuration is right.
         return Some(Finding::broken(Code::GpuStale, cause, describe));
     }
     if !gpu.nvidia_card && !gpu.nvidia_driver {

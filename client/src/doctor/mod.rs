@@ -44,7 +44,7 @@ pub struct Facts {
     pub engine: Engine,
     /// The needs of a rootless podman; `None` if podman is rootful.
     pub rootless: Option<Rootless>,
-    /// What the services need of a rootless podman.
+    /// The services' demands on a rootless podman.
     pub needs: Needs,
     /// The unit that starts containers at boot; `None` without systemd.
     pub boot: Option<Boot>,

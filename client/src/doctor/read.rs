@@ -28,7 +28,7 @@ use crate::port::HostPort;
 use crate::secret;
 use crate::terminal::Uptime;
 
-/// What the doctor examines.
+/// The subject of the doctor's examination.
 #[derive(Debug)]
 pub struct Subject<'a> {
     /// The configuration, or the defaults if that is wrong.

@@ -79,7 +79,7 @@ pub enum Tun {
     Denied,
 }
 
-/// What the services need.
+/// The needs of the services.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a need of its own")]
 pub struct Needs {

@@ -1,5 +1,5 @@
-//! Egress: how a service's traffic gets from its container to the host, which link it leaves the host by, and whether a
-//! clamp on that link helps.
+//! Egress: how a service's traffic gets from its container to the host, by which link it leaves, and whether a clamp on
+//! that link helps.
 //!
 //! [`survey`] reads the facts; [`Facts::path`] decides from them. Only traffic that the host forwards for a container
 //! passes the clamp with the container's own MSS. Other traffic leaves by sockets of the host, which know the MTU of
@@ -261,7 +261,7 @@ impl Leaving {
     }
 }
 
-/// What matters about the services' network.
+/// The properties of the services' network that matter here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkFacts {
     /// Its name.

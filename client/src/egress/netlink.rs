@@ -259,7 +259,7 @@ fn info(link: &Ifinfomsg) -> Option<(String, Option<u8>)> {
     Some((kind.to_owned(), tun_type))
 }
 
-/// The query for the link with this index, or with this name if the index is 0; for a dump of all links neither is set.
+/// The query for the link with this index, or with this name if the index is 0. Neither is set to dump all links.
 ///
 /// # Errors
 /// The message cannot be built.

@@ -22,7 +22,7 @@ use crate::podman::Podman;
 pub(super) struct Ran {
     /// The changes of the finished steps, in the order they finished.
     pub(super) done: Vec<(usize, Done)>,
-    /// What to print about the run.
+    /// The output about the run.
     pub(super) outcome: Outcome,
     /// The first failure. Steps under way at that time were cancelled or waited for.
     pub(super) failure: Option<StepError>,

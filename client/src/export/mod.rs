@@ -65,8 +65,7 @@ impl<'a> ExportSet<'a> {
     }
 }
 
-/// Warnings about settings that no format can express, because every start determines their values
-/// anew.
+/// Warnings about settings that no format can express, because every start determines their values.
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
     let on_network = config.enabled().any(|(_, service)| service.network_mode == NetworkMode::Pod);

@@ -176,7 +176,7 @@ async fn within<T>(limit: Duration, call: impl Future<Output = zbus::Result<T>>)
     timeout(limit, call).await.map_err(|_| HelperError::Silent(limit))?.map_err(HelperError::from_call)
 }
 
-/// What can be learnt about the helper without starting it.
+/// The knowledge about the helper that does not start it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Presence {
     /// It runs, in this version.

@@ -278,8 +278,8 @@ fn parameter_number(text: &str) -> Option<i128> {
     Some(sign * number)
 }
 
-/// Properties: a container's cgroup contains its id and is within the mount, a CPU share is a
-/// finite number, and a count is parsed as it was written.
+/// Properties: a container's cgroup contains its id and is within the mount. A CPU share is a finite
+/// number, and a count is parsed as it was written.
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic reports a finding")]
 pub fn cgroup_files(bytes: &[u8]) {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::port::{HostPort, Protocol};
 
-/// What is at a path.
+/// The kind of file at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathKind {
     /// A folder.

@@ -45,7 +45,7 @@ pub(super) struct DownOutcome {
     pub(super) masked: Option<u16>,
     /// The server filled a hole in its flight with smaller packets.
     pub(super) healed: bool,
-    /// What the connection showed about the server.
+    /// The server's behaviour on the connection.
     pub(super) summary: ConnectionSummary,
 }
 

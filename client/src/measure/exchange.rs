@@ -156,7 +156,7 @@ impl Exchange {
     }
 }
 
-/// What a connection showed about the server.
+/// The server's behaviour on a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ConnectionSummary {
     /// TCP was established.

@@ -30,7 +30,7 @@ pub(super) struct Subject {
     pub(super) probing: bool,
 }
 
-/// What is known about one path.
+/// The knowledge about one path.
 #[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own, and all combinations occur")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Findings {

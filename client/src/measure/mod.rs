@@ -54,7 +54,7 @@ use report::{Family, Link, PathReport, PlaceReport, conclude, nameless};
 /// Time limit of a whole check.
 pub const LIMIT: Duration = Duration::from_secs(12);
 
-/// What a check measures, and from where.
+/// The servers that a check measures, and the places it measures from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The servers to measure with: the first one measures, the second one confirms.

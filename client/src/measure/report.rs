@@ -1,4 +1,4 @@
-//! The report of a check: what was measured from each place, and the one verdict that follows. Pure.
+//! The report of a check: the measurements from each place, and the one verdict that follows. Pure.
 //! `airpods net check --json` prints it.
 
 use std::fmt;

@@ -61,7 +61,7 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    /// What the connection showed about the server.
+    /// The server's behaviour on the connection.
     pub(super) fn summary(&self) -> &ConnectionSummary {
         match self {
             Self::Up(outcome) => &outcome.summary,

@@ -48,7 +48,7 @@ pub(super) struct Train {
     pub(super) head: Head,
 }
 
-/// What is known about the packet at the head of the queue.
+/// The state of the packet at the head of the queue.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Head {
     pub(super) acked: u64,

@@ -27,7 +27,7 @@ pub(super) const LIMIT: Duration = Duration::from_secs(3);
 pub(super) struct TransferOutcome {
     /// The time after which the hello was answered by the whole flight.
     pub(super) completed: Option<Duration>,
-    /// What the connection showed about the server.
+    /// The server's behaviour on the connection.
     pub(super) summary: ConnectionSummary,
 }
 

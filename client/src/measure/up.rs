@@ -54,7 +54,7 @@ pub(super) struct UpOutcome {
     /// Retransmitted segments and all segments; meaningful if everything arrived in the end.
     pub(super) sent_again: u32,
     pub(super) sent: u32,
-    /// What the connection showed about the server.
+    /// The server's behaviour on the connection.
     pub(super) summary: ConnectionSummary,
 }
 

@@ -11,7 +11,7 @@ use super::{Kind, Observed, Stages, Teardown};
 use crate::execute::bytes;
 use crate::podman::{Container, ContainerState, DiskUsage, Pod};
 
-/// What `clean` removes.
+/// The objects that `clean` removes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Scope {

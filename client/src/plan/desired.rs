@@ -377,8 +377,8 @@ impl EndpointOwner {
 ///
 /// Before 4.4, podman writes a container's DNS servers into its resolv.conf in place of the
 /// network's name service, so aliases do not resolve. With such a podman every endpoint gets a
-/// fixed address, and every container gets the names of all others in /etc/hosts, which is
-/// consulted before DNS.
+/// fixed address. Every container gets the names of all others in /etc/hosts, which is consulted
+/// before DNS.
 fn assign_places(endpoints: &mut BTreeMap<EndpointOwner, Endpoint>) {
     let places = || 1u32..;
     let neighbours: Vec<(String, u32)> = endpoints

@@ -90,7 +90,7 @@ pub struct Plan {
 /// One step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// What the step does.
+    /// The action of the step.
     pub action: Action,
     /// The service that needs the step; none if several share it.
     pub service: Option<String>,

@@ -40,7 +40,7 @@ pub struct Observed {
     pub facts: Option<HostFacts>,
 }
 
-/// What podman and the kernel report about one container.
+/// The reports of podman and the kernel about one container.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inspection {
     /// Podman's report.

@@ -197,8 +197,8 @@ impl Drop for Service {
     }
 }
 
-/// Starts the service in its own process group, so that Ctrl-C ends the command and not the podman
-/// that the command still needs to tidy up. `setpriv` makes the kernel end the service if this
+/// Starts the service in its own process group. Ctrl-C then ends the command, and not the podman
+/// that it still needs to tidy up. `setpriv` makes the kernel end the service if this
 /// process is killed.
 fn spawn(folder: &Path, log: File) -> io::Result<Child> {
     let podman = find("podman").ok_or(io::ErrorKind::NotFound)?;

@@ -279,7 +279,7 @@ impl PodmanError {
     }
 
     /// Whether podman had not noticed that the container ended. It waits 5 s for a file with the
-    /// exit code, which no process writes any more, and then takes the container for stopped
+    /// exit code, which no process writes any more. Then it takes the container for stopped
     /// (`libpod`, `waitForExitFileAndSync`).
     #[must_use]
     pub fn missed_exit(&self) -> bool {

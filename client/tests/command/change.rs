@@ -1,4 +1,4 @@
-//! `get`, `set`, `edit` and `reset`: what a file says afterwards, and that a wrong one is never written.
+//! `get`, `set`, `edit` and `reset`: the file afterwards, and that a wrong one is never written.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -35,7 +35,7 @@ impl Home {
 
 const WHISPER: &str = "[services.whisper]\nimage = 'docker.io/lab/whisper:7'\n";
 
-/// A shell that reads its completions from where `make install` puts them, or as it is told to.
+/// A shell that reads its completions from where `make install` puts them, or as it is configured.
 fn start(shell: Shell, home: &Home) -> &'static str {
     let script = shell.script().unwrap();
     match shell {

@@ -1,4 +1,4 @@
-//! Commands that need neither podman nor the helper, and the ends of every command: what a person and a script see.
+//! Commands that need neither podman nor the helper, and the output and exit code of every command.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,5 +1,5 @@
-//! `airpods net clamp` against a private bus: what reaches the helper, and what a person and a script see of
-//! every answer and of every absence.
+//! `airpods net clamp` against a private bus: the calls that reach the helper, and the output for every answer and every
+//! absence.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

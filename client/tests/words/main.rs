@@ -1,4 +1,4 @@
-//! The words of pages, help texts and messages keep the rules of docs/development.md, as far as a program can judge them.
+//! The words of pages, help texts, messages and comments keep the rules of docs/development.md, as far as a program can judge them.
 //! Links between pages lead somewhere.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -153,6 +153,48 @@ fn messages_have_no_riddle() {
 fn a_riddle_in_a_message_is_noticed() {
     let source = "// \"it is told\"\nlet a = format!(\"{x} is told, and \\\"y\\\" made anew\");\nb(\"name\");\n";
     assert_eq!(literals(source), [(2, "{x} is told, and 'y' made anew".to_owned())]);
+}
+
+/// The comments of a source file without their marks. Lines that follow each other are one comment, with the number of the first.
+fn comments(source: &str) -> Vec<(usize, String)> {
+    let mut found: Vec<(usize, String)> = Vec::new();
+    let mut before = None;
+    for (index, line) in source.lines().enumerate() {
+        let line = line.trim_start();
+        let mark = ["///", "//!", "//"].into_iter().find(|mark| line.starts_with(mark));
+        if let Some(text) = mark.and_then(|mark| line.strip_prefix(mark)) {
+            let text = text.strip_prefix(' ').unwrap_or(text);
+            match found.last_mut().filter(|_| before == mark) {
+                Some((_, comment)) => *comment = format!("{comment}\n{text}"),
+                None => found.push((index + 1, text.to_owned())),
+            }
+        }
+        before = mark;
+    }
+    found
+}
+
+#[test]
+fn comments_are_plain() {
+    let sources = ["client", "helper", "dbus", "tests"].into_iter().flat_map(|part| files(&top().join(part), "rs"));
+    let mut seen = 0;
+    let mut faults = Vec::new();
+    for path in sources {
+        for (line, comment) in comments(&fs::read_to_string(&path).unwrap()) {
+            seen += 1;
+            let found = Page::read(&comment).prose.into_iter().flat_map(|(_, text)| prose::faults(&text));
+            faults.extend(found.map(|fault| format!("{}:{line}: {fault}", name(&path))));
+        }
+    }
+    assert!(seen > 5000, "the comments are not read: {seen}");
+    none(&faults);
+}
+
+#[test]
+fn a_comment_is_the_lines_that_follow_each_other() {
+    let source = "//! One\n//! two.\n/// Three.\nfn a() {} // four\n    // Five\n    // six.\n\n// Seven.\n";
+    let all = [(1, "One\ntwo."), (3, "Three."), (5, "Five\nsix."), (8, "Seven.")];
+    assert_eq!(comments(source), all.map(|(line, text)| (line, text.to_owned())));
 }
 
 #[test]

@@ -95,7 +95,7 @@ impl<'a> Packet<'a> {
 
     fn report(&self, v4: DestUnreachableHeader, v6: Icmpv6Type, router: Router) -> Option<Vec<u8>> {
         /// The quoted bytes of the largest report: the minimum IPv6 MTU (RFC 4443, section 2.4 c)
-        /// without the headers of IPv6 and ICMPv6.
+        /// without the headers of IPv6 and `ICMPv6`.
         const V6_REPORT: usize = 1280 - 48;
         let mut bytes = Vec::new();
         match self.source {

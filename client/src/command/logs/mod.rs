@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(String::from_utf8(written).unwrap(), "web   | \u{1b}[2J\n\u{1b}[33mweb   | \u{1b}[0mx\n");
     }
 
-    /// What is printed for a progress bar and the line after it.
+    /// The output for a progress bar and the line after it.
     fn drawn(services: &[&str], json: bool) -> Vec<String> {
         let output = Output::new(services, json);
         let pieces = [("10%\r20%", true), ("\r30%", true), ("\r100%", false), ("next", false)];

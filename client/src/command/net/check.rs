@@ -80,7 +80,7 @@ pub(super) fn url(text: &str) -> Result<Target, InvalidUrl> {
     text.parse()
 }
 
-/// What a measurement is about.
+/// The subject of a measurement.
 pub(in crate::command) struct Subject {
     config: Config,
     services: Vec<ServiceName>,
@@ -125,7 +125,7 @@ impl Subject {
     }
 }
 
-/// The servers that are reached without a proxy, or the reason that there are none.
+/// The servers that are reached without a proxy, or the reason for having none.
 fn measurable(mut targets: Vec<Target>) -> (Vec<Target>, Option<String>) {
     let variable = |name: &str| std::env::var(name).ok();
     let why = if targets.is_empty() { None } else { targets::only_by_proxy(&targets, variable) };

@@ -63,7 +63,7 @@ impl Report for Unmet {
     }
 }
 
-/// What a start needs to decide about the clamp.
+/// The facts from which a start decides about the clamp.
 #[derive(Clone)]
 pub(super) struct Clamp<'a> {
     pub(super) policy: MssClamp,
@@ -174,7 +174,7 @@ impl Clamp<'_> {
     }
 }
 
-/// What a start did about the clamp.
+/// The outcome of a start for the clamp.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Settled {
     /// It changed nothing.

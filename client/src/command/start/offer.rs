@@ -1,5 +1,5 @@
-//! When a start settles the clamp. Before the first step if a step needs it, before the first
-//! service if the path turns out to be narrow, otherwise after the last step.
+//! The moment at which a start settles the clamp: before the first step if a step needs it, before
+//! the first service if the path is narrow, otherwise after the last step.
 
 use std::cell::{Ref, RefCell};
 use std::future::Future;

@@ -13,7 +13,7 @@ use crate::plan::{self, Conflict, Desired, HostContext, Launch, NetworkReset, Ob
 use crate::podman::{self, Connection, Podman};
 use crate::secret::SecretValues;
 
-/// What is known before the first change.
+/// The state before the first change.
 pub(super) struct Prepared {
     pub(super) connection: Connection,
     pub(super) plan: Plan,

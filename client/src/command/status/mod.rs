@@ -1,4 +1,4 @@
-//! `airpods status`: what each service is doing. It lists podman's containers and networks once,
+//! `airpods status`: the state of each service. It lists podman's containers and networks once,
 //! checks each service's health, and asks the kernel for the network paths.
 //!
 //! [`state`] evaluates a service's container. [`row`] adds its health and its path, and names the

@@ -251,7 +251,7 @@ pub struct Health {
     pub times: HealthTimes,
 }
 
-/// What the health check asks.
+/// The request of the health check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum HealthTest {

@@ -1,4 +1,4 @@
-//! The truth rule over generated paths: what is reported was carried, and no good path is reported as narrow.
+//! The truth rule over generated paths: a reported size was carried, and no good path is reported as narrow.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The verdicts of a check, and their texts: what happened, what is not to blame, and what to do.
+//! The verdicts of a check, and their texts: the event, the things that are not to blame, and the next step.
 
 use std::fmt;
 

@@ -186,8 +186,8 @@ fn passes(findings: &Findings, facts: &PathFacts) -> Code {
         (Some(up), Some(down)) if up.abs_diff(down) <= 12 => return Code::Clamped,
         _ => {}
     }
-    // The report on the way up has taught our kernel a path MTU, and it announces no more since. What larger packets
-    // meet on the way down is unknown.
+    // The report on the way up has taught our kernel a path MTU, and it announces no more since. The fate of larger
+    // packets on the way down is unknown.
     let unasked = !findings.healed && limited(&findings.down, LimitedBy::Learnt).is_some();
     if findings.up.reported.is_some() && unasked {
         return Code::DownNotMeasured;

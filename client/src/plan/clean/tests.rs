@@ -1,4 +1,4 @@
-//! What a clean-up removes, and what it keeps and why.
+//! The objects that a clean-up removes or keeps, and why.
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::execute::end;

@@ -1,4 +1,4 @@
-//! Whatever spelling the configuration uses and podman reports, a second start has nothing to do.
+//! A second start has nothing to do, in any spelling that the configuration uses or podman reports.
 
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};

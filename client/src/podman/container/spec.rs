@@ -112,7 +112,7 @@ pub enum Mount {
         target: PathBuf,
         /// Whether the container must not write there.
         read_only: bool,
-        /// What podman does with its `SELinux` label.
+        /// podman's use of its `SELinux` label.
         relabel: Relabel,
     },
 }
@@ -133,7 +133,7 @@ impl Mount {
     }
 }
 
-/// What podman does with the `SELinux` label of a mounted folder.
+/// podman's use of the `SELinux` label of a mounted folder.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Relabel {
