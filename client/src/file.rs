@@ -1,7 +1,7 @@
 //! Reads and writes files on paths that other users and programs can change. Reads have a size limit, writes are
 //! atomic. [`Lock`] keeps two commands of airpods from overwriting each other's changes.
 //!
-//! Only [`open`] opens files that another program may have made, and only [`Lock`] waits for other commands.
+//! Only [`open()`] opens files that another program may have made, and only [`Lock`] waits for other commands.
 //! [`make_folder`] makes the private folders. Root never makes anything in a folder of another user: it would lock that
 //! user out, and that user could replace it.
 
@@ -216,11 +216,11 @@ pub fn open(path: &Path, links: Links, owner: Owner) -> io::Result<File> {
     checked(&OpenOptions::new().read(true).custom_flags((OFlag::O_PATH | flags).bits()).open(path)?, owner)
 }
 
-/// As [`open`], for a path below a folder that acts as the root of a file system, such as a container's. Absolute links
+/// As [`open()`], for a path below a folder that acts as the root of a file system, such as a container's. Absolute links
 /// and `..` stay within it.
 ///
 /// # Errors
-/// As [`open`].
+/// As [`open()`].
 pub fn open_in_root(root: &Path, path: &Path) -> io::Result<File> {
     let root = OpenOptions::new().read(true).custom_flags((OFlag::O_PATH | OFlag::O_DIRECTORY).bits()).open(root)?;
     let how = OpenHow::new()
@@ -232,7 +232,7 @@ pub fn open_in_root(root: &Path, path: &Path) -> io::Result<File> {
 /// Reads a text file.
 ///
 /// # Errors
-/// As [`open`]; [`ErrorKind::InvalidData`] also for what is not UTF-8.
+/// As [`open()`]; [`ErrorKind::InvalidData`] also for what is not UTF-8.
 pub fn read(path: &Path, links: Links, owner: Owner) -> io::Result<String> {
     text(open(path, links, owner)?)
 }

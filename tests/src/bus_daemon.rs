@@ -32,7 +32,7 @@ pub enum BusDaemon {
 /// Makes two tests of each function, one for each bus, in the modules `dbus_daemon` and
 /// `dbus_broker`.
 ///
-/// ```ignore
+/// ```text
 /// on_both_buses! {
 ///     fn the_helper_answers(bus: BusDaemon) { … }
 /// }

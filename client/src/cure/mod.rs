@@ -1,6 +1,6 @@
 //! Derives a clamp from a measurement, and proves that it helps.
 //!
-//! [`remedy`] derives the cure for a link from a [`Report`](crate::measure::Report). [`proof`]
+//! [`remedy()`] derives the cure for a link from a [`Report`](crate::measure::Report). [`proof`]
 //! compares transfers before and after a change. [`clamp`] finds out what is clamped, and how to
 //! restore it. All three are pure; `airpods net clamp on` and `airpods start` carry out their
 //! results.

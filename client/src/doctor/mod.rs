@@ -1,6 +1,6 @@
 //! `airpods doctor`: names the causes of what does not work, and a command that cures each.
 //!
-//! [`read`] gathers [`Facts`]: a thin layer, whose parts run side by side, each with a short time limit. [`judge`]
+//! [`read()`] gathers [`Facts`]: a thin layer, whose parts run side by side, each with a short time limit. [`judge`]
 //! turns them into findings: a function from values to values, with one file for each area, which is the place to add a
 //! cause. Each kind of finding has a [`Code`] and a section in `docs/troubleshooting.md`.
 

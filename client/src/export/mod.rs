@@ -1,6 +1,6 @@
 //! Exports the configured services for systemd (podman's Quadlet) or for a Kubernetes cluster.
 //!
-//! Each format is derived from [`Desired`](crate::plan::Desired), like a `start`. Settings that a
+//! Each format is derived from [`crate::plan::Desired`], like a `start`. Settings that a
 //! format cannot express become warnings.
 
 pub mod kube;

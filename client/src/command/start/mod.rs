@@ -1,7 +1,7 @@
 //! `airpods start`: plans from the configuration and podman's state, executes the plan, and prints
 //! the services' addresses.
 //!
-//! [`prepare`] reads everything and plans. Nothing is changed before [`run`] executes the plan.
+//! [`prepare()`] reads everything and plans. Nothing is changed before [`run`] executes the plan.
 //! [`tell`] prints the outcome.
 
 mod clamp;
