@@ -237,7 +237,8 @@ fn what_is_installed_names_programs_that_are_there_and_is_restored_at_boot() {
         let link = to.join("etc/systemd/system/multi-user.target.wants/airpods-restore.service");
         assert!(link.is_symlink(), "nothing starts it at boot");
         assert!(!units.join("multi-user.target.wants").exists(), "an administrator can disable it");
-        // All versions of D-Bus, polkit and sysusers search only /usr for these files.
+        // /usr is the only prefix that D-Bus, polkit and sysusers all search, so these files are
+        // there even if the prefix is another one.
         for file in [
             "share/dbus-1/system.d/org.airpods.Helper1.conf",
             "share/polkit-1/actions/org.airpods.helper1.policy",

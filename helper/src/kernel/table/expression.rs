@@ -65,8 +65,8 @@ impl nftnl::expr::Expression for Raw<'_> {
     }
 }
 
-/// The message that creates or deletes the table `inet` with this name. Unlike nftnl's own it has
-/// no flags, so an existing table keeps its flags until it is deleted.
+/// The message that creates or deletes the table with this name in the family inet. Unlike nftnl's
+/// own it has no flags, so an existing table keeps its flags until it is deleted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TableMessage<'a>(pub(super) &'a CStr);
 
