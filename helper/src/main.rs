@@ -138,8 +138,8 @@ fn ignore_signals() {
 fn serve(log: &Log) -> Result<(), HelperError> {
     let state_dirs = StateDirs::system();
     give_up_root(&state_dirs)?;
-    // Only now: capabilities belong to a thread, so [`privilege::confine`] refuses a process with
-    // more than one.
+    // Only now: each thread has its own capabilities, so [`privilege::confine`] refuses a process
+    // with more than one thread.
     log.write_in_the_background()?;
     let kernel = Netlink::open()?;
     // Uses zruntime's own `block_on`: zbus then finds its runtime and starts no thread of its own,

@@ -83,7 +83,7 @@ impl Waiting {
     }
 }
 
-/// The queues of this module.
+/// Calls that have arrived, with the limits on them. The module has the rules.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     pub(super) callers: Callers,

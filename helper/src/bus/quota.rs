@@ -13,8 +13,8 @@ use super::person::Person;
 
 /// Upper bound on the calls in flight of one person, over all their connections.
 pub const PER_PERSON: usize = 32;
-/// Upper bound on the calls in flight of all persons. It does not apply to root, because some users
-/// together could keep all of these places taken.
+/// Upper bound on the calls in flight of all persons. Root is exempt: otherwise some users together
+/// could take all places and lock root out.
 pub const IN_ALL: usize = 128;
 /// Upper bound on the open prompts of all persons.
 pub const PROMPTS: usize = 8;

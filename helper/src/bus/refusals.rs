@@ -37,7 +37,7 @@ const CALLERS: usize = 1024;
 /// Upper bound on the queued refusals of all persons.
 const IN_ALL: usize = 4 * PER_PERSON;
 
-/// The queue of this module.
+/// The refusals of all persons that wait to be sent. The module has the rules.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     waiting: Mutex<Waiting>,

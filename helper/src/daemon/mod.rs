@@ -198,7 +198,7 @@ impl Running {
     /// Applies the desired rules now and after every kernel event. Returns only with an error.
     ///
     /// Under a service manager this starts without the bus: in a boot the network and its VPNs come
-    /// up before it. A service manager starts no second helper. Elsewhere it starts when the name
+    /// up first. A service manager starts no second helper. Elsewhere it starts when the name
     /// is owned: a second helper does not get the name, and must not touch the first helper's
     /// table.
     ///

@@ -29,7 +29,7 @@ pub use report::{Announcement, VERSION};
 /// The error message for callers while the helper is stopping.
 pub(crate) const LEAVING: &str = "the helper is stopping; call again in a moment";
 
-/// The reconciler of this module.
+/// The desired state, and the kernel and the files that have to agree with it.
 pub struct Reconciler {
     kernel: Box<dyn Kernel>,
     state_dirs: StateDirs,
