@@ -38,7 +38,8 @@ impl HelperFiles {
     }
 }
 
-/// Where a file belongs, by its name. Units and example rules are not installed.
+/// Where a file belongs, by its name. Units are left out because a sandbox has no systemd, and
+/// example rules because a package does not enable them.
 fn target_folder(file: &Path) -> Option<&'static str> {
     let name = file.file_name()?.to_str()?;
     let extension = file.extension()?.to_str()?;

@@ -152,7 +152,7 @@ fn a_killed_start_takes_its_podman_service_along() {
     starting.wait().unwrap();
     assert_no_process(&host, "podman system service");
     // The objects of the killed start stay and count as ours. The next start uses them, and removes
-    // files that are no longer needed.
+    // the folder of the killed start's podman.
     host.configure(&one(""));
     host.succeed("start");
     assert_eq!(host.sandbox.sh("ls -d /tmp/airpods-podman-* /run/airpods-podman-* 2>/dev/null || true").unwrap(), "");

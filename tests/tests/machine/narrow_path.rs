@@ -36,8 +36,8 @@ const SILENT_HOST: &str = "nft 'table inet lab { chain silence { type filter hoo
     }
     }'";
 
-/// Drops outer packets of more than 1360 bytes. Each rule is at the receiving side, because only
-/// there WireGuard's packets are single ones.
+/// Drops outer packets of more than 1360 bytes. Each rule is at the receiving side, because
+/// WireGuard's packets are single ones only there.
 const UP_1360: &str =
     "ip netns exec neighbour nft 'table inet narrow { chain arriving { type filter hook prerouting priority raw
     udp dport 51820 meta length > 1360 drop
