@@ -185,7 +185,7 @@ impl Findings {
     }
 }
 
-/// Tries the sizes where the first server's path ends on another server.
+/// Tries on another server the sizes at which the first one's path ends.
 pub(super) fn confirm<T: Transport>(
     transport: &mut T,
     subject: &Subject,

@@ -93,7 +93,7 @@ pub(super) struct TcpInfo {
     pub(super) retransmits: u8,
     /// `TIMESTAMPS` and `SACK`.
     pub(super) options: u8,
-    /// The largest payload of a segment that we send, after the room for timestamps.
+    /// The largest payload of a segment that we send, without the room that timestamps take.
     pub(super) snd_mss: u32,
     /// The largest payload of a segment that has arrived; a guess of at most 536 before one has.
     pub(super) rcv_mss: u32,
@@ -107,7 +107,7 @@ pub(super) struct TcpInfo {
     pub(super) rtt: u32,
     /// The congestion window, in segments.
     pub(super) snd_cwnd: u32,
-    /// The MSS that our SYN announced, after the room for timestamps.
+    /// The MSS that our SYN announced, without the room that timestamps take.
     pub(super) advmss: u32,
     /// Retransmitted segments.
     pub(super) total_retrans: u32,

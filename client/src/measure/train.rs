@@ -43,7 +43,8 @@ pub(super) struct Train {
     pub(super) proven: Option<u16>,
     /// `rcv_ooopack` before the train.
     pub(super) early_before: u32,
-    /// Our packets may carry SACK blocks, which leave less room for data than planned.
+    /// Our packets may carry SACK blocks. A small one is then larger than planned, and a full one is cut, so a missing
+    /// packet refutes no size.
     pub(super) may_carry_sack: bool,
     pub(super) head: Head,
 }

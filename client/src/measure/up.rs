@@ -231,7 +231,8 @@ impl Up {
             train.ceiling = ceiling;
             self.reported = u16::try_from(info.pmtu).ok().filter(|pmtu| *pmtu <= ceiling);
         }
-        // Packets that arrived out of order since then may have put SACK blocks into ours, which then carry less data.
+        // Packets that arrived out of order since then may have put SACK blocks into ours, whose sizes then differ from
+        // the planned ones.
         train.may_carry_sack |= info.rcv_ooopack > train.early_before;
         let acked = info.bytes_acked.saturating_sub(train.acked_before);
         let arrived = train.ends.iter().take_while(|end| **end <= acked).count();

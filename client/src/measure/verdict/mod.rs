@@ -143,7 +143,8 @@ fn too_narrow(findings: &Findings, facts: &PathFacts, up: bool, down: bool) -> C
     let refuted = [findings.up.refuted(), findings.down.refuted()];
     let beyond_link = |host: &FromHost| refuted.into_iter().flatten().all(|size| size > host.link);
     if let Some(host) = facts.from_host.filter(|host| host.whole && beyond_link(host)) {
-        // The link passes packets of its own MTU, and this place sends larger ones without any report of it.
+        // The link carries packets of up to its MTU. This place sends larger ones, and no router reports them to the
+        // sender.
         let held = findings.down.limit.is_some_and(|(limit, _)| limit <= host.link);
         return if up && !down && held { Code::ClampOneWay } else { Code::MtuBlackHole };
     }
