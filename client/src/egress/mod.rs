@@ -342,8 +342,8 @@ fn ask_for_bridge(kernel: &mut Rtnetlink, network: &Network, facts: &mut Facts) 
     }
 }
 
-/// An address of the subnet other than the host's own, from which the kernel would reject a forwarded packet as forged
-/// (martian).
+/// An address of the subnet that is not the host's own. The kernel rejects a packet that arrives with the host's own
+/// source address as forged (martian).
 fn sample_container_address(subnet: IpNet, gateway: Option<IpAddr>) -> Option<IpAddr> {
     // The host has the gateway's address, which is the first one by default.
     let first = subnet.hosts().next();
