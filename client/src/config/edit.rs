@@ -84,8 +84,8 @@ impl Report for EditError {
     }
 }
 
-/// The text with a value set. If an item changes of an array that is not in the text, the whole array is written:
-/// copied from `defaults`, or from the reader's default. Arrays replace each other as a whole.
+/// The text with a value set. Arrays replace each other as a whole. So if an item changes of an array that the text
+/// lacks, a copy of the array is written first: from `defaults`, or else from the reader's default.
 ///
 /// # Errors
 /// [`EditError`]. The result is not checked to be a valid configuration.
