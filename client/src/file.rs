@@ -216,8 +216,8 @@ pub fn open(path: &Path, links: Links, owner: Owner) -> io::Result<File> {
     checked(&OpenOptions::new().read(true).custom_flags((OFlag::O_PATH | flags).bits()).open(path)?, owner)
 }
 
-/// As [`open()`], for a path below a folder that acts as the root of a file system, such as a container's. Absolute links
-/// and `..` stay within it.
+/// As [`open()`], for a path below a folder that acts as the root of a file system, such as a container's. Absolute
+/// links and `..` stay within it.
 ///
 /// # Errors
 /// As [`open()`].

@@ -18,8 +18,8 @@ pub(crate) fn describing(class: &str, folders: &[&Path]) -> Vec<(PathBuf, String
         .collect()
 }
 
-/// The files and devices of the host that a description in YAML or JSON needs: the absolute paths of its keys `path` and
-/// `hostPath`. Where a device has both, the latter is the host's.
+/// The files and devices of the host that a description in YAML or JSON needs: the absolute paths of its keys `path`
+/// and `hostPath`. If a device has both, the latter is the host's.
 pub(crate) fn needs(text: &str) -> Vec<PathBuf> {
     let words = text.split(['\n', ',', '{', '}']).filter_map(|part| {
         let (key, value) = part.split_once(':')?;

@@ -148,7 +148,8 @@ pub(crate) fn literal_dollars(text: &str) -> String {
     out
 }
 
-/// Replaces every template in the services' `env` and tables of `command_args`. Problems name the key and its place in `tree`.
+/// Replaces every template in the services' `env` and tables of `command_args`. Problems name the key and its place in
+/// `tree`.
 pub(super) fn expand(config: &mut Config, tree: &Table, problems: &Problems) {
     let scope = Scope::of(&config.runtime, &config.services);
     let mut expanded = Vec::new();
