@@ -1,5 +1,5 @@
-//! The egress of packets as a real kernel decides it, in throw-away network namespaces, with the routing of existing VPN
-//! clients.
+//! The egress of packets as a real kernel decides it, in throw-away network namespaces, with the routing of existing
+//! VPN clients.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -25,7 +25,7 @@ fn host() -> (Netns, Netns) {
     (host, router)
 }
 
-/// A bridge as netavark makes one, with somebody on it.
+/// A bridge as netavark makes one, with the link of one container on it.
 const BRIDGE: &str = "ip link add podman1 type bridge
     ip addr add 10.89.0.1/24 dev podman1
     ip link set podman1 up

@@ -15,7 +15,8 @@ fn host() -> Sandbox {
     sandbox
 }
 
-/// A shell line in a terminal of its own; `keys` are pressed once the password is asked for. Answers what was on the screen.
+/// Runs a shell line in a terminal of its own, and presses `keys` at the password prompt. Returns the text on the
+/// screen.
 #[track_caller]
 fn in_a_terminal(place: &impl Place, line: &str, keys: &str) -> String {
     terminal::in_a_terminal(place, line, keys).unwrap()

@@ -1,5 +1,5 @@
-//! `airpods net clamp` against a private bus: the calls that reach the helper, and the output for every answer and every
-//! absence.
+//! `airpods net clamp` against a private bus: the calls that reach the helper, and the output for every answer and
+//! every absence.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -278,7 +278,7 @@ async fn in_a_terminal_an_agent_is_there_while_somebody_is_asked() {
         ..StandIn::answering(Ok(true))
     };
     let _helper = bus.serve(&stand_in).await;
-    // A terminal, by script(1), and no root, whom nobody ever asks.
+    // A terminal, by script(1), for an ordinary user: root is never prompted.
     let mut command = if nix::unistd::geteuid().is_root() {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "script"]);

@@ -1,5 +1,5 @@
-//! The words of pages, help texts, messages and comments keep the rules of docs/development.md, as far as a program can judge them.
-//! Links between pages lead somewhere.
+//! The words of pages, help texts, messages and comments keep the rules of docs/development.md, as far as a program can
+//! judge them. Links between pages lead somewhere.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod page;
@@ -155,7 +155,8 @@ fn a_riddle_in_a_message_is_noticed() {
     assert_eq!(literals(source), [(2, "{x} is told, and 'y' made anew".to_owned())]);
 }
 
-/// The comments of a source file without their marks. Lines that follow each other are one comment, with the number of the first.
+/// The comments of a source file without their marks. Lines that follow each other are one comment, with the number of
+/// the first.
 fn comments(source: &str) -> Vec<(usize, String)> {
     let mut found: Vec<(usize, String)> = Vec::new();
     let mut before = None;
