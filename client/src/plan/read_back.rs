@@ -356,8 +356,8 @@ fn has_option(option: ContainerOption, wanted: &[String], spec: &ContainerSpec, 
     }
 }
 
-/// The number of capabilities that podman gives by default (containers.conf(5),
-/// `default_capabilities`). A container that has more got `ALL`.
+/// An upper bound on the number of capabilities that podman gives by default (containers.conf(5),
+/// `default_capabilities`). A container with more counts as one with `ALL`.
 const USUAL: usize = 14;
 
 /// Whether a tmpfs has the desired path and options. podman adds options of its own.
