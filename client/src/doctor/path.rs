@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::cure::{ClampCoverage, Remedy, clamp_command, clamp_coverage, fixed_clamp_command, is_clamped_to};
 use crate::egress::{self, Branch, Egress, EgressPath, Leaving, NetworkPath, SMALLEST_MTU, Verdict};
 use crate::kernel::gateways;
-use crate::measure::memory::{ForeignNetworkClamp, Known, Memory, ago};
+use crate::measure::memory::{Known, Memory, StaleClamp, ago};
 use crate::measure::{targets, verdict};
 
 /// The path of a service's packets.
@@ -31,7 +31,7 @@ pub struct Measured {
     /// The valid measurement of each tunnel's link, in the network that it is in now.
     pub known: Vec<Known>,
     /// The links with a fixed clamp whose value was measured on another network.
-    pub foreign_clamps: Vec<ForeignNetworkClamp>,
+    pub stale_clamps: Vec<StaleClamp>,
     /// VPN links that lead only to some networks.
     pub branches: Vec<Branch>,
     /// There is a server to measure with, and the configuration allows measuring.
@@ -55,7 +55,7 @@ pub(super) fn judge(
     }
     let judged =
         routes.into_iter().map(|(route, services)| one(route, &services.join(", "), status, helper_need, measured));
-    judged.chain(measured.foreign_clamps.iter().map(foreign_clamp_finding)).collect()
+    judged.chain(measured.stale_clamps.iter().map(stale_clamp_finding)).collect()
 }
 
 fn one(
@@ -136,7 +136,7 @@ fn narrow_path(route: &EgressPath, services: &str, status: Option<&Status>, know
     }
 }
 
-fn foreign_clamp_finding(clamp: &ForeignNetworkClamp) -> Finding {
+fn stale_clamp_finding(clamp: &StaleClamp) -> Finding {
     Finding::note(Code::Measured(verdict::Code::NotMeasured), clamp.to_string(), clamp.cure.as_str())
 }
 
@@ -251,9 +251,7 @@ pub(super) fn read_measured(
     let (memory, now) = (Memory::load(folder), SystemTime::now());
     let around: Vec<_> = links.into_values().map(|egress| (egress, gateways(&egress.link))).collect();
     let known = around.iter().filter_map(|(egress, around)| memory.known(&egress.link, around, now)).collect();
-    let foreign_clamps = around
-        .iter()
-        .filter_map(|(egress, around)| memory.foreign_network_clamp(status?, egress, around, now))
-        .collect();
-    Measured { known, foreign_clamps, branches, possible }
+    let stale_clamps =
+        around.iter().filter_map(|(egress, around)| memory.stale_clamp(status?, egress, around, now)).collect();
+    Measured { known, stale_clamps, branches, possible }
 }

@@ -89,7 +89,7 @@ pub struct Known {
 
 /// A fixed clamp whose value was measured on another network.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ForeignNetworkClamp {
+pub struct StaleClamp {
     /// The link's name.
     pub link: String,
     /// Its clamp, in bytes.
@@ -100,7 +100,7 @@ pub struct ForeignNetworkClamp {
     pub cure: String,
 }
 
-impl fmt::Display for ForeignNetworkClamp {
+impl fmt::Display for StaleClamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { link, mtu, age, .. } = self;
         write!(f, "`{link}` is clamped to {mtu} bytes, which was measured on another network ({})", ago(*age))
@@ -143,7 +143,7 @@ impl Memory {
 
     /// How long ago the value of a link's clamp was measured, if that was on other networks only.
     #[must_use]
-    pub fn foreign_clamp_age(
+    pub fn stale_clamp_age(
         &self,
         link: &str,
         clamped_to: u32,
@@ -168,17 +168,17 @@ impl Memory {
 
     /// The fixed clamp of a link, and how long ago its value was measured, if that was on other networks only.
     #[must_use]
-    pub fn foreign_network_clamp(
+    pub fn stale_clamp(
         &self,
         status: &Status,
         egress: &Egress,
         gateways: &[Gateway],
         now: SystemTime,
-    ) -> Option<ForeignNetworkClamp> {
+    ) -> Option<StaleClamp> {
         let link = egress.link.as_str();
         let mtu = is_fixed(status, link)?;
-        let age = self.foreign_clamp_age(link, mtu, gateways, now)?;
-        Some(ForeignNetworkClamp { link: link.to_owned(), mtu, age, cure: fixed_clamp_command(egress, "auto") })
+        let age = self.stale_clamp_age(link, mtu, gateways, now)?;
+        Some(StaleClamp { link: link.to_owned(), mtu, age, cure: fixed_clamp_command(egress, "auto") })
     }
 
     /// Adds a measurement, and removes an older one of the same network.
@@ -293,7 +293,7 @@ mod tests {
         assert_eq!((known.verdict, known.age), (Code::PathNarrow, Duration::from_secs(300)));
         assert_eq!(memory.known("wg0", &home, at(90_000)), None, "too long ago");
         assert_eq!(memory.known("wg1", &home, at(300)), None, "another link");
-        assert_eq!(memory.foreign_clamp_age("wg0", 1300, &home, at(300)), None);
+        assert_eq!(memory.stale_clamp_age("wg0", 1300, &home, at(300)), None);
     }
 
     #[test]
@@ -302,8 +302,8 @@ mod tests {
         // A router with the same address and another MAC address, and one with another address.
         for other in [router("192.0.2.1", Some("52:54:00:00:00:02")), router("192.0.2.254", None)] {
             assert_eq!(memory.known("wg0", &other, at(300)), None);
-            assert_eq!(memory.foreign_clamp_age("wg0", 1300, &other, at(300)), Some(Duration::from_secs(300)));
-            assert_eq!(memory.foreign_clamp_age("wg0", 1280, &other, at(300)), None, "nobody measured that");
+            assert_eq!(memory.stale_clamp_age("wg0", 1300, &other, at(300)), Some(Duration::from_secs(300)));
+            assert_eq!(memory.stale_clamp_age("wg0", 1280, &other, at(300)), None, "nobody measured that");
         }
     }
 

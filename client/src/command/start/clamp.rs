@@ -19,7 +19,7 @@ use crate::egress::Facts;
 use crate::error::{Exit, Failure, Report};
 use crate::execute;
 use crate::helper_link::{Asking, HelperError, HelperLink};
-use crate::measure::memory::{ForeignNetworkClamp, Known};
+use crate::measure::memory::{Known, StaleClamp};
 use crate::plan::Launch;
 use crate::terminal::{Answer, Consent, Escaped, ask, is_interactive};
 
@@ -252,11 +252,9 @@ fn with_cure(mut lines: Vec<String>, narrow: &Narrow) -> Vec<String> {
 }
 
 /// Notes that a value was measured on another network.
-pub(super) fn tell_foreign_clamp(foreign_clamp: Option<&ForeignNetworkClamp>) -> io::Result<()> {
-    let line = |foreign_clamp: &ForeignNetworkClamp| {
-        format!("note: {foreign_clamp}: `{}` measures it here", foreign_clamp.cure)
-    };
-    say(&foreign_clamp.map(line).into_iter().collect::<Vec<_>>())
+pub(super) fn tell_stale_clamp(stale_clamp: Option<&StaleClamp>) -> io::Result<()> {
+    let line = |stale_clamp: &StaleClamp| format!("note: {stale_clamp}: `{}` measures it here", stale_clamp.cure);
+    say(&stale_clamp.map(line).into_iter().collect::<Vec<_>>())
 }
 
 /// Prints lines, and reports that the clamp was not changed.

@@ -19,7 +19,7 @@ use crate::egress::{Egress, Leaving};
 use crate::execute::{self, Interrupted};
 use crate::helper_link::status_if_running;
 use crate::kernel::gateways;
-use crate::measure::memory::{self, ForeignNetworkClamp, Known, Memory};
+use crate::measure::memory::{self, Known, Memory, StaleClamp};
 use crate::measure::{self, Places, Plan, Report, Stage};
 
 /// The longest delay of a start by a measurement. A good path takes 0.2 s, a black hole 3 s.
@@ -91,13 +91,13 @@ impl Measuring {
     }
 
     /// A fixed clamp on the tunnel whose value was measured on another network.
-    pub(super) async fn foreign_network_clamp(&self) -> Option<ForeignNetworkClamp> {
+    pub(super) async fn stale_clamp(&self) -> Option<StaleClamp> {
         let tunnel = self.tunnel.as_ref()?;
         let memory = Memory::load(self.folder.as_deref());
         if memory == Memory::default() {
             return None;
         }
-        memory.foreign_network_clamp(&status_if_running().await?, tunnel, &gateways(&tunnel.link), SystemTime::now())
+        memory.stale_clamp(&status_if_running().await?, tunnel, &gateways(&tunnel.link), SystemTime::now())
     }
 
     /// Whether a measurement is running.

@@ -89,8 +89,8 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let cli = &loaded.config.cli;
     let consent = Consent::from_switches(args.yes, cli.auto_confirm);
     let policy = loaded.config.runtime.network.mss_clamp;
-    let foreign_clamp = execute::unless(interrupt.as_mut(), measuring.foreign_network_clamp()).await?;
-    clamp::tell_foreign_clamp(foreign_clamp.as_ref())?;
+    let stale_clamp = execute::unless(interrupt.as_mut(), measuring.stale_clamp()).await?;
+    clamp::tell_stale_clamp(stale_clamp.as_ref())?;
     let clamp = Clamp { policy, facts: &facts, launches: &launches, consent, known: None };
     if args.dry_run {
         clamp.knowing(measuring.end(interrupt.as_mut()).await?).preview()?;

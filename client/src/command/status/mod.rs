@@ -92,10 +92,10 @@ fn print(rows: &[Row], args: &Args) -> io::Result<()> {
 /// The lines below the table: a note about the clamp, and the next command.
 fn remarks(rows: &[Row], named: &[String]) -> Vec<String> {
     // Services that share a link share the note, so it is printed once.
-    let foreign_clamp =
-        rows.iter().find_map(|row| row.foreign_clamp.as_ref()).map(|foreign_clamp| format!("note: {foreign_clamp}"));
+    let stale_clamp =
+        rows.iter().find_map(|row| row.stale_clamp.as_ref()).map(|stale_clamp| format!("note: {stale_clamp}"));
     let next = row::next(rows, named).map(|command| format!("next: {command}"));
-    foreign_clamp.into_iter().chain(next).collect()
+    stale_clamp.into_iter().chain(next).collect()
 }
 
 /// The whole status as JSON.
@@ -196,7 +196,7 @@ async fn look_at(
         health,
         path,
         clamped: None,
-        foreign_clamp: None,
+        stale_clamp: None,
     }
 }
 

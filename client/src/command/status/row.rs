@@ -10,7 +10,7 @@ use crate::cure::{ClampCoverage, clamp_command, clamp_coverage, is_fixed};
 use crate::egress::{Egress, EgressPath};
 use crate::health::{Answer, HealthCheck};
 use crate::kernel::gateways;
-use crate::measure::memory::{ForeignNetworkClamp, Memory};
+use crate::measure::memory::{Memory, StaleClamp};
 use crate::terminal::Uptime;
 
 /// The observed state of a service.
@@ -29,7 +29,7 @@ pub(super) struct Row {
     /// Whether the path is clamped; none if a clamp would not help.
     pub(super) clamped: Option<bool>,
     /// The path is clamped to a value that was measured on another network.
-    pub(super) foreign_clamp: Option<ForeignNetworkClamp>,
+    pub(super) stale_clamp: Option<StaleClamp>,
 }
 
 impl Row {
@@ -41,7 +41,7 @@ impl Row {
     /// Whether large transfers may hang: the path is not clamped, or the clamp's value is from
     /// another network.
     pub(super) fn may_hang(&self) -> bool {
-        self.clamped == Some(false) || self.foreign_clamp.is_some()
+        self.clamped == Some(false) || self.stale_clamp.is_some()
     }
 
     pub(super) fn uptime(&self) -> Option<Uptime> {
@@ -60,9 +60,9 @@ impl Row {
 
     /// Finds out whether the path is clamped to a value that was measured on another network.
     pub(super) fn judge_value(&mut self, helper: &Status, memory: &Memory) {
-        self.foreign_clamp = self.egress().and_then(|egress| {
+        self.stale_clamp = self.egress().and_then(|egress| {
             is_fixed(helper, &egress.link)?;
-            memory.foreign_network_clamp(helper, egress, &gateways(&egress.link), SystemTime::now())
+            memory.stale_clamp(helper, egress, &gateways(&egress.link), SystemTime::now())
         });
     }
 
@@ -119,7 +119,7 @@ impl Row {
         let path = self.path.as_ref().map(|path| {
             let mut path = path.to_json();
             path["clamped"] = json!(self.clamped);
-            path["measured_elsewhere"] = json!(self.foreign_clamp.is_some());
+            path["measured_elsewhere"] = json!(self.stale_clamp.is_some());
             path
         });
         json!({
@@ -158,8 +158,8 @@ pub(super) fn next(rows: &[Row], named: &[String]) -> Option<String> {
     if let Some(row) = first(Row::is_unwell) {
         return Some(format!("airpods logs {}", row.service));
     }
-    if let Some(foreign_clamp) = rows.iter().find_map(|row| row.foreign_clamp.as_ref()) {
-        return Some(foreign_clamp.cure.clone());
+    if let Some(stale_clamp) = rows.iter().find_map(|row| row.stale_clamp.as_ref()) {
+        return Some(stale_clamp.cure.clone());
     }
     if let Some(row) = first(Row::may_hang) {
         return row.egress().map(clamp_command);
@@ -191,9 +191,9 @@ pub(super) mod tests {
     /// A service without a container.
     pub(in super::super) fn row(service: &str) -> Row {
         let (service, container) = (service.to_owned(), format!("{service}-0"));
-        let (started_at, health, path, clamped, foreign_clamp) = (None, None, None, None, None);
+        let (started_at, health, path, clamped, stale_clamp) = (None, None, None, None, None);
         let state = ServiceState::default();
-        Row { service, configured: true, container, state, started_at, health, path, clamped, foreign_clamp }
+        Row { service, configured: true, container, state, started_at, health, path, clamped, stale_clamp }
     }
 
     /// A running service whose packets leave through a VPN.

@@ -1,6 +1,6 @@
 //! Removing one key of a TOML text, or one item of an array.
 
-use toml_edit::{DocumentMut, Item, TableLike, Value};
+use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, TableLike, Value};
 
 use super::{Cursor, EditError, KeyPath, stand_for_an_array};
 
@@ -23,7 +23,12 @@ fn from_table(table: &mut dyn TableLike, cursor: &mut Cursor<'_>) -> bool {
     if cursor.is_at_end() {
         return table.remove(key).is_some();
     }
-    table.get_mut(key).is_some_and(|item| from_item(item, cursor))
+    let is_removed = table.get_mut(key).is_some_and(|item| from_item(item, cursor));
+    if table.get(key).and_then(Item::as_array_of_tables).is_some_and(ArrayOfTables::is_empty) {
+        // An array without tables leaves no trace in the text, and the default would be in effect.
+        table.insert(key, toml_edit::value(Array::new()));
+    }
+    is_removed
 }
 
 fn from_item(item: &mut Item, cursor: &mut Cursor<'_>) -> bool {
@@ -108,6 +113,8 @@ mod tests {
         );
         becomes("[services.a.ports]\nhost = 1\nprotocol = 'udp'\n", short, "[services.a.ports]\nhost = 1\n");
         becomes("[services.a]\nports = '80' # web\n", "services.a.ports.0", "[services.a]\nports = [] # web\n");
+        becomes("[services.a.ports]\nhost = 1\n", "services.a.ports.0", "[services.a]\nports = []\n");
+        becomes("[[services.a.ports]]\nhost = 1\n", "services.a.ports.0", "[services.a]\nports = []\n");
         becomes("services = { a = { ports = '80' } }\n", "services.a.ports.0", "services = { a = { ports = [] } }\n");
     }
 

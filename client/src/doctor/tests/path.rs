@@ -11,7 +11,7 @@ use super::{Case, bad, healthy};
 use crate::cure::Remedy;
 use crate::doctor::{Code, Facts, Helper, HelperNeed, Level, Path, Permission, judge};
 use crate::egress::{Branch, Egress, EgressPath, NetworkPath, RootlessBackend, Verdict};
-use crate::measure::memory::{ForeignNetworkClamp, Known};
+use crate::measure::memory::{Known, StaleClamp};
 use crate::measure::verdict;
 
 fn egress() -> Egress {
@@ -182,7 +182,7 @@ pub(super) const CASES: &[Case] = &[
         |facts| {
             let age = Duration::from_secs(300);
             let (link, cure) = ("wg0".to_owned(), "the cure".to_owned());
-            facts.measured.foreign_clamps = vec![ForeignNetworkClamp { link, mtu: 1300, age, cure }];
+            facts.measured.stale_clamps = vec![StaleClamp { link, mtu: 1300, age, cure }];
         },
         Code::Measured(verdict::Code::NotMeasured),
         Level::Note,
