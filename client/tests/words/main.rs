@@ -84,6 +84,18 @@ fn the_book_has_every_page_of_its_folder() {
 }
 
 #[test]
+fn no_link_of_the_book_leads_out_of_it() {
+    let pages = pages();
+    // `make docs` copies the pages of docs/ and nothing beside them.
+    let book = pages.iter().filter(|(path, _)| path.parent().is_some_and(|folder| folder.ends_with("docs")));
+    let links: Vec<_> =
+        book.flat_map(|(path, page)| page.links.iter().map(move |(line, link)| (path, line, link))).collect();
+    assert!(links.len() > 100, "the links are not read: {}", links.len());
+    let out = links.into_iter().filter(|(_, _, link)| link.starts_with("../"));
+    none(&out.map(|(path, line, link)| format!("{}:{line}: {link} leads out", name(path))).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_link_to_nowhere_is_noticed() {
     let pages = pages();
     let from = top().join("docs/faq.md");
@@ -133,19 +145,29 @@ fn literals(source: &str) -> Vec<(usize, String)> {
 fn messages_have_no_riddle() {
     let sources = ["client/src", "helper/src", "dbus/src"].into_iter().flat_map(|part| files(&top().join(part), "rs"));
     let is_test = |path: &Path| path.components().any(|part| part.as_os_str().to_string_lossy().starts_with("tests"));
+    // Tests beside the code are its end.
+    let texts = |source: &str| literals(source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default());
+    let riddles = |text: &str| prose::sentences(text).into_iter().filter_map(prose::riddle).collect();
+    judge(sources.filter(|path| !is_test(path)), 1000, texts, riddles);
+}
+
+/// Judges the texts of source files, which come with their lines. At least `least` texts show that the files are read.
+#[track_caller]
+fn judge(
+    sources: impl Iterator<Item = PathBuf>,
+    least: usize,
+    texts: fn(&str) -> Vec<(usize, String)>,
+    faults_of: fn(&str) -> Vec<String>,
+) {
     let mut seen = 0;
     let mut faults = Vec::new();
-    for path in sources.filter(|path| !is_test(path)) {
-        let source = fs::read_to_string(&path).unwrap();
-        // Tests beside the code are its end.
-        let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-        for (line, text) in literals(code) {
+    for path in sources {
+        for (line, text) in texts(&fs::read_to_string(&path).unwrap()) {
             seen += 1;
-            let riddles = prose::sentences(&text).into_iter().filter_map(prose::riddle);
-            faults.extend(riddles.map(|fault| format!("{}:{line}: {fault}", name(&path))));
+            faults.extend(faults_of(&text).into_iter().map(|fault| format!("{}:{line}: {fault}", name(&path))));
         }
     }
-    assert!(seen > 1000, "the sources are not read: {seen}");
+    assert!(seen > least, "the sources are not read: {seen}");
     none(&faults);
 }
 
@@ -178,17 +200,9 @@ fn comments(source: &str) -> Vec<(usize, String)> {
 #[test]
 fn comments_are_plain() {
     let sources = ["client", "helper", "dbus", "tests"].into_iter().flat_map(|part| files(&top().join(part), "rs"));
-    let mut seen = 0;
-    let mut faults = Vec::new();
-    for path in sources {
-        for (line, comment) in comments(&fs::read_to_string(&path).unwrap()) {
-            seen += 1;
-            let found = Page::read(&comment).prose.into_iter().flat_map(|(_, text)| prose::faults(&text));
-            faults.extend(found.map(|fault| format!("{}:{line}: {fault}", name(&path))));
-        }
-    }
-    assert!(seen > 5000, "the comments are not read: {seen}");
-    none(&faults);
+    let faults =
+        |comment: &str| Page::read(comment).prose.into_iter().flat_map(|(_, text)| prose::faults(&text)).collect();
+    judge(sources, 5000, comments, faults);
 }
 
 #[test]
