@@ -152,7 +152,7 @@ pub(super) fn next(rows: &[Row], named: &[String]) -> Option<String> {
     if rows.is_empty() {
         return Some("airpods config edit".to_owned());
     }
-    if first(|row| row.state.has_failed()).is_some() {
+    if rows.iter().any(|row| row.state.has_failed()) {
         return Some("airpods doctor".to_owned());
     }
     if let Some(row) = first(Row::is_unwell) {
