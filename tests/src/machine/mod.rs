@@ -189,15 +189,21 @@ impl Machine {
 
     /// The kernel's log with its blocked tasks, which explain a machine that does not answer.
     fn kernel(&self) -> String {
-        let tell = "echo w > /proc/sysrq-trigger; dmesg | tail --lines 120";
-        self.seat.patient(Duration::from_secs(20)).sh(tell).unwrap_or_else(|error| error.to_string())
+        self.output_or_error("echo w > /proc/sysrq-trigger; dmesg | tail --lines 120")
     }
 
     /// The journal since the machine was started, or the reason why it cannot be read.
     #[must_use]
     pub fn journal(&self) -> String {
-        let show = format!("journalctl --no-pager --lines 150 --output short-monotonic --since @{}", self.since);
-        self.seat.patient(Duration::from_secs(20)).sh(&show).unwrap_or_else(|error| error.to_string())
+        self.output_or_error(&format!(
+            "journalctl --no-pager --lines 150 --output short-monotonic --since @{}",
+            self.since
+        ))
+    }
+
+    /// The output of a shell line, or its error. The limit is short, because the machine may answer nothing.
+    fn output_or_error(&self, line: &str) -> String {
+        self.seat.patient(Duration::from_secs(20)).sh(line).unwrap_or_else(|error| error.to_string())
     }
 }
 
