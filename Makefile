@@ -33,9 +33,10 @@ RUNNER  := CARGO_TARGET_$(shell echo $(TRIPLE) | tr a-z- A-Z_)_RUNNER
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
-# Each package is tested by itself: together they would get the features that the others want of their libraries.
-# $(1) is the profile in .config/nextest.toml, $(2) the program that runs the tests. An ignored test is an error.
-# A test that is killed cannot remove its temporary folder; the ring removes the folder of all of them.
+# Each package is tested by itself: together they would get the features that the others want of
+# their libraries. $(1) is the profile in .config/nextest.toml, $(2) the program that runs the
+# tests. An ignored test is an error. A test that is killed cannot remove its temporary folder; the
+# ring removes the folder of all of them.
 PACKAGES := 'airpods-dbus --package airpods-helper' 'airpods' 'airpods-lab'
 ring = @folder=$$(mktemp --directory --tmpdir airpods-tests.XXXXXX) && chmod 755 "$$folder"; export TMPDIR="$$folder"; \
 	trap '$(2) rm -rf "$$folder"' EXIT; trap 'exit 130' HUP INT TERM; \
@@ -54,7 +55,8 @@ test: setup-lab build lab probe ## every test that runs on one machine, in throw
 	@$(call tool,cargo-nextest,$(NEXTEST),$(NEXTEST_FEATURES))
 	$(call ring,default,$(AS_ROOT))
 
-# The first run makes the machines, which takes minutes; they are kept in target/machines. The truth of measuring is tried on many paths.
+# The first run makes the machines, which takes minutes; they are kept in target/machines. The truth
+# of measuring is tried on many paths.
 test-full: export AIRPODS_PATHS = 100000
 test-full: setup-full build lab probe deb ## all tests: also whole machines, the package, a thousand kills (TESTS=part-of-a-name)
 	@$(call tool,cargo-nextest,$(NEXTEST),$(NEXTEST_FEATURES))
@@ -68,19 +70,22 @@ AUDITABLE2CDX    := 0.1.0
 DENY             := 0.20.2
 MDBOOK           := 0.4.52
 
-# A release has no path of the machine it was built on, so that it is the same wherever it is built, and knows its crates.
+# A release has no path of the machine it was built on, so that it is the same wherever it is built,
+# and knows its crates.
 SYSROOT  := $(shell rustc --print sysroot)
 COMMIT   := $(shell rustc -vV | sed -n 's/^commit-hash: //p')
 ESCAPE   := $(shell printf '\037')
 REMAP     = --remap-path-prefix=$(CURDIR)=/airpods$(ESCAPE)--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo$(ESCAPE)--remap-path-prefix=$(SYSROOT)/lib/rustlib/src/rust=/rustc/$(COMMIT)
-# As `cargo auditable build` does it, but with the tool by its bare name: cargo mixes its path into the names of symbols.
-# `AUDITABLE=` leaves the list out, for a build without network where cargo-auditable is not installed.
+# As `cargo auditable build` does it, but with the tool by its bare name: cargo mixes its path into
+# the names of symbols. `AUDITABLE=` leaves the list out, for a build without network where
+# cargo-auditable is not installed.
 AUDIT     = RUSTC_WORKSPACE_WRAPPER=cargo-auditable CARGO_AUDITABLE_ORIG_ARGS='{"offline":false,"locked":true,"frozen":false,"config":[]}'
 RELEASE   = CARGO_ENCODED_RUSTFLAGS='$(REMAP)' $(if $(AUDITABLE),$(AUDIT)) $(CARGO) build --locked
 COMPILE   = $(if $(filter release,$(PROFILE)),$(RELEASE),$(CARGO) build)
 
-# Each program is built by itself, and a copy taken before a test's build puts one with other features in its place. Sandboxes, the demo, the
-# benchmarks and packages have the copy. Beside it is cargo's word for what it was built of.
+# Each program is built by itself, and a copy taken before a test's build puts one with other
+# features in its place. Sandboxes, the demo, the benchmarks and packages have the copy. Beside it
+# is cargo's word for what it was built of.
 program = mkdir -p $(PROGRAMS) && $(COMPILE) --package $(1) --bin $(1) --profile $(PROFILE) --message-format json-render-diagnostics \
 	>$(PROGRAMS)/$(1).json && cp --preserve=timestamps --remove-destination $(BUILT)/$(1) $(PROGRAMS)/
 
@@ -112,8 +117,9 @@ bench: PROFILE = release
 bench: setup-bench build lab probe ## measures the clamp against nft, iptables and firewalld, and launches against podman
 	@$(AS_ROOT) target/release/airpods-lab bench
 
-# cargo-fuzz wants a nightly compiler for the sanitizer; RUSTC_BOOTSTRAP makes the stable one give it. What is found grows in
-# target/fuzz-corpus; an input that breaks something is written to tests/fuzz/artifacts.
+# cargo-fuzz wants a nightly compiler for the sanitizer; RUSTC_BOOTSTRAP makes the stable one give
+# it. What is found grows in target/fuzz-corpus; an input that breaks something is written to
+# tests/fuzz/artifacts.
 TIME ?= 60
 FUZZ ?= $(basename $(notdir $(wildcard tests/fuzz/targets/*.rs)))
 fuzz: setup-build ## feeds made-up bytes to everything that reads some from outside (TIME=60 seconds each, FUZZ='some targets')
@@ -125,8 +131,8 @@ fuzz: setup-build ## feeds made-up bytes to everything that reads some from outs
 			-timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=64; \
 	done
 
-# Each part is judged by the tests that are there for it: the pure ones, and what they miss by those with a bus or with the kernel.
-# cargo-mutants ends with 2 where something was missed.
+# Each part is judged by the tests that are there for it: the pure ones, and what they miss by those
+# with a bus or with the kernel. cargo-mutants ends with 2 where something was missed.
 MUTANTS ?=
 mutants: setup-build ## changes the code in hundreds of places to see whether the tests notice (MUTANTS=options of cargo-mutants)
 	@command -v cargo-mutants >/dev/null || $(CARGO) install --locked cargo-mutants
@@ -151,13 +157,14 @@ audit: ## judges the crates by RustSec's advisories, and says so loudly where th
 		echo 'WARNING: ADVISORIES NOT JUDGED: $(DATABASE) cannot be reached from here' >&2; \
 	fi
 
-# One program without any library, for images that have no other file. In a target folder of its own, because its flags
-# are not those of the rest.
+# One program without any library, for images that have no other file. In a target folder of its
+# own, because its flags are not those of the rest.
 probe: setup-build ## builds the static program of the laboratory's images
 	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --package airpods-lab --bin lab-probe --features probe \
 		--release --target $(TRIPLE) --target-dir target/static
 
-# On an image-based system /usr is read-only. D-Bus and polkit read some files nowhere else, so nothing is installed there at all.
+# On an image-based system /usr is read-only. D-Bus and polkit read some files nowhere else, so
+# nothing is installed there at all.
 writable:
 	@for folder in $(PREFIX) $(ZSHDIR) $(SYSTEM)/share $(SYSTEM)/lib; do \
 		there="$(DESTDIR)$$folder"; \
@@ -169,9 +176,10 @@ writable:
 		}; \
 	done
 
-# The programs and their documents go where PREFIX says. The rest goes where D-Bus, polkit and systemd look, which no other prefix is for all
-# three, and names the programs where they are. The unit that restores is enabled by its preset, at once where systemd runs this system; a
-# package leaves that to its own scripts.
+# The programs and their documents go where PREFIX says. The rest goes where D-Bus, polkit and
+# systemd look, which no other prefix is for all three, and names the programs where they are. The
+# unit that restores is enabled by its preset, at once where systemd runs this system; a package
+# leaves that to its own scripts.
 install: writable install-client install-helper ## installs a release build (DESTDIR=, PREFIX=/usr for the programs and their documents, ZSHDIR=)
 
 install-client: ## installs the command `airpods` alone: everything but the clamp works without the helper
@@ -205,8 +213,8 @@ install-helper: ## installs the helper alone, for busctl and whoever else calls 
 	install -Dm644 -t '$(DESTDIR)$(PREFIX)/share/doc/airpods-helper/polkit/examples' polkit/examples/*
 	install -Dm644 -t '$(DESTDIR)$(PREFIX)/share/licenses/airpods-helper' LICENSE-*
 
-# debhelper packs what `make install` makes, in a copy of helper/debian: the two cannot differ. What a program says of the crates in it becomes
-# an SBOM (CycloneDX) beside the packages.
+# debhelper packs what `make install` makes, in a copy of helper/debian: the two cannot differ. What
+# a program says of the crates in it becomes an SBOM (CycloneDX) beside the packages.
 deb: setup-deb ## builds the Debian packages, target/deb/*.deb, each with its SBOM, and holds them against lintian
 	$(MAKE) build PROFILE=release
 	@$(call tool,auditable2cdx,$(AUDITABLE2CDX))
@@ -216,8 +224,9 @@ deb: setup-deb ## builds the Debian packages, target/deb/*.deb, each with its SB
 	cd target/deb && auditable2cdx airpods/debian/airpods-helper/usr/libexec/airpods-helper >airpods-helper.cdx.json
 	$(LINTIAN) target/deb/*.changes
 
-# A tag that no override explains fails, and so does an override without its tag. These two come and go, with the version and with the compiler:
-# nobody uploads a first version to Debian, so no bug there asks for it; and texts that the compiler puts side by side are no misspelt words.
+# A tag that no override explains fails, and so does an override without its tag. These two come and
+# go, with the version and with the compiler: nobody uploads a first version to Debian, so no bug
+# there asks for it; and texts that the compiler puts side by side are no misspelt words.
 LINTIAN := lintian --pedantic --display-info --tag-display-limit 0 --fail-on error,warning,info,pedantic \
 	--suppress-tags initial-upload-closes-no-bugs,spelling-error-in-binary
 

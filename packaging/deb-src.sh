@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes the Debian source package below target/deb-src from the tarball of packaging/source.sh and from helper/debian.
+# Makes the Debian source package below target/deb-src from the tarball of packaging/source.sh and
+# from helper/debian.
 set -eu
 cd "$(dirname "$0")/.."
 version=$(packaging/version.sh)

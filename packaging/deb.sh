@@ -1,5 +1,6 @@
 #!/bin/sh
-# Packs the programs of a release build as Debian packages in a folder, with another changelog where one is given.
+# Packs the programs of a release build as Debian packages in a folder, with another changelog where
+# one is given.
 #
 #   packaging/deb.sh FOLDER [CHANGELOG]
 set -eu

@@ -1,9 +1,11 @@
 #!/bin/sh
-# Makes a release below target/release-VERSION: packages, SBOMs, source, checksums, and a signature where there is a key.
+# Makes a release below target/release-VERSION: packages, SBOMs, source, checksums, and a signature
+# where there is a key.
 #
 #   VERSION=0.2.0 [KEY=gpg-key] [TAG=yes] packaging/release.sh
 #
-# `make release` calls it. Without TAG=yes nothing is committed, and the commands for that are printed.
+# `make release` calls it. Without TAG=yes nothing is committed, and the commands for that are
+# printed.
 set -eu
 cd "$(dirname "$0")/.."
 

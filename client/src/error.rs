@@ -1,5 +1,5 @@
-//! How a command ends: with an exit code (documented in `docs/exit-codes.md`), and after a failure with an error that
-//! is printed.
+//! How a command ends: with an exit code (documented in `docs/exit-codes.md`), and after a failure
+//! with an error that is printed.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -53,8 +53,8 @@ impl std::process::Termination for Exit {
     }
 }
 
-/// An error that a user sees: a sentence (its `Display`), its causes (`source`), what to do next, and how the
-/// process ends. Every module's error enum that a command returns implements it.
+/// An error that a user sees: a sentence (its `Display`), its causes (`source`), what to do next,
+/// and how the process ends. Every module's error enum that a command returns implements it.
 pub trait Report: Error + 'static {
     /// How the process ends.
     fn exit(&self) -> Exit {
@@ -86,7 +86,8 @@ pub trait Report: Error + 'static {
     }
 }
 
-/// Writes `error: SENTENCE: FAULT` and the hint of the fault, which says more than the system's error.
+/// Writes `error: SENTENCE: FAULT` and the hint of the fault, which says more than the system's
+/// error.
 pub(crate) fn render_fault(error: &dyn Error, fault: &HomeFault, to: &mut dyn Write) -> io::Result<()> {
     writeln!(to, "error: {}", Escaped(&format!("{error}: {fault}")))?;
     writeln!(to, "hint: {}", Escaped(&fault.hint()))
@@ -176,7 +177,8 @@ impl Report for OutputFailed {
 }
 
 impl From<io::Error> for Failure {
-    /// For `writeln!(stdout, …)?` in commands; other I/O is wrapped in an error that says what it was for.
+    /// For `writeln!(stdout, …)?` in commands; other I/O is wrapped in an error that says what it
+    /// was for.
     fn from(error: io::Error) -> Self {
         OutputFailed(error).into()
     }

@@ -1,9 +1,10 @@
-//! Reads and writes files on paths that other users and programs can change. Reads have a size limit, writes are
-//! atomic. [`Lock`] keeps two commands of airpods from overwriting each other's changes.
+//! Reads and writes files on paths that other users and programs can change. Reads have a size
+//! limit, writes are atomic. [`Lock`] keeps two commands of airpods from overwriting each other's
+//! changes.
 //!
-//! Only [`open()`] opens files that another program may have made, and only [`Lock`] waits for other commands.
-//! [`make_folder`] makes the private folders. Root never makes anything in a folder of another user: it would lock that
-//! user out, and that user could replace it.
+//! Only [`open()`] opens files that another program may have made, and only [`Lock`] waits for
+//! other commands. [`make_folder`] makes the private folders. Root never makes anything in a folder
+//! of another user: it would lock that user out, and that user could replace it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -39,8 +40,8 @@ pub fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(FOLDER).create(path)
 }
 
-/// Whether only this user and root can change the content of a folder. One of them owns it. Others may not write there,
-/// or may not replace what they do not own (the sticky bit, as on `/tmp`).
+/// Whether only this user and root can change the content of a folder. One of them owns it. Others
+/// may not write there, or may not replace what they do not own (the sticky bit, as on `/tmp`).
 #[must_use]
 pub fn is_safe_folder(folder: &Path) -> bool {
     fs::metadata(folder).is_ok_and(|found| {
@@ -49,7 +50,8 @@ pub fn is_safe_folder(folder: &Path) -> bool {
     })
 }
 
-/// Refuses to make a path if this is root and the nearest folder above it that exists belongs to another user.
+/// Refuses to make a path if this is root and the nearest folder above it that exists belongs to
+/// another user.
 ///
 /// # Errors
 /// [`ErrorKind::PermissionDenied`]
@@ -85,7 +87,8 @@ pub fn create(path: &Path, text: &str) -> io::Result<()> {
     file.persist_noclobber(path).map(drop).map_err(|failed| failed.error)
 }
 
-/// Writes a file in one step and replaces any that is there. A private one gets mode 0600, whatever the old file had.
+/// Writes a file in one step and replaces any that is there. A private one gets mode 0600, whatever
+/// the old file had.
 ///
 /// # Errors
 /// An error of writing; the former content is unchanged then.
@@ -97,8 +100,8 @@ pub fn put(path: &Path, text: &str, private: bool) -> io::Result<()> {
     file.persist(path).map(drop).map_err(|failed| failed.error)
 }
 
-/// Writes a file in one step, new or not. An existing file keeps its mode and, as far as this user may give files away,
-/// its owner. If the path is a symbolic link, its target is written.
+/// Writes a file in one step, new or not. An existing file keeps its mode and, as far as this user
+/// may give files away, its owner. If the path is a symbolic link, its target is written.
 ///
 /// # Errors
 /// An error of writing; the old file is unchanged then.
@@ -115,14 +118,16 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     let old = fs::metadata(&target).ok();
     let file = beside(&target, text, old.as_ref().map_or(NEW_FILE, |old| old.mode() & 0o777))?;
     if let Some(old) = old {
-        // An error is ignored: only root may give files away (chown(2)), and any other user keeps the new file.
+        // An error is ignored: only root may give files away (chown(2)), and any other user keeps
+        // the new file.
         let _ = fchown(file.as_file(), Some(Uid::from_raw(old.uid())), Some(Gid::from_raw(old.gid())));
         file.as_file().set_permissions(Permissions::from_mode(old.mode() & 0o777))?;
     }
     file.persist(&target).map(drop).map_err(|failed| failed.error)
 }
 
-/// Copies a file to one beside it that has the time (UTC) in its name, and returns the path of the copy.
+/// Copies a file to one beside it that has the time (UTC) in its name, and returns the path of the
+/// copy.
 ///
 /// # Errors
 /// An error of writing the file.
@@ -157,7 +162,8 @@ fn backup_name(path: &Path, now: OffsetDateTime, attempt: u32) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// A draft beside `path` for the user to edit, which only this user can read. Dropping the value removes the file.
+/// A draft beside `path` for the user to edit, which only this user can read. Dropping the value
+/// removes the file.
 ///
 /// # Errors
 /// An error of writing the file.
@@ -184,7 +190,8 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Upper bound on the size of a file that is read, in bytes: a configuration of some thousand services is smaller.
+/// Upper bound on the size of a file that is read, in bytes: a configuration of some thousand
+/// services is smaller.
 const LARGEST: u64 = 4 << 20;
 
 /// Whether the path may end in a symbolic link.
@@ -205,19 +212,19 @@ pub enum Owner {
     Alone,
 }
 
-/// Opens a plain file for reading. The kind of file is checked before it is opened: opening a pipe can wait for ever,
-/// and opening a device can have side effects.
+/// Opens a plain file for reading. The kind of file is checked before it is opened: opening a pipe
+/// can wait for ever, and opening a device can have side effects.
 ///
 /// # Errors
-/// Those of the system. [`ErrorKind::InvalidData`] if it is no plain file or too large. [`ErrorKind::PermissionDenied`]
-/// if it must be private to this user and is not.
+/// Those of the system. [`ErrorKind::InvalidData`] if it is no plain file or too large.
+/// [`ErrorKind::PermissionDenied`] if it must be private to this user and is not.
 pub fn open(path: &Path, links: Links, owner: Owner) -> io::Result<File> {
     let flags = if links == Links::Refused { OFlag::O_NOFOLLOW } else { OFlag::empty() };
     checked(&OpenOptions::new().read(true).custom_flags((OFlag::O_PATH | flags).bits()).open(path)?, owner)
 }
 
-/// As [`open()`], for a path below a folder that acts as the root of a file system, such as a container's. Absolute
-/// links and `..` stay within it.
+/// As [`open()`], for a path below a folder that acts as the root of a file system, such as a
+/// container's. Absolute links and `..` stay within it.
 ///
 /// # Errors
 /// As [`open()`].
@@ -248,7 +255,8 @@ pub fn text(file: File) -> io::Result<String> {
     Ok(text)
 }
 
-/// Opens the file behind an `O_PATH` descriptor for reading, if its kind, size and owner are as wanted.
+/// Opens the file behind an `O_PATH` descriptor for reading, if its kind, size and owner are as
+/// wanted.
 fn checked(found: &File, owner: Owner) -> io::Result<File> {
     let metadata = found.metadata()?;
     if metadata.is_symlink() {
@@ -266,7 +274,8 @@ fn checked(found: &File, owner: Owner) -> io::Result<File> {
     if owner == Owner::Alone && metadata.mode() & 0o077 != 0 {
         return Err(io::Error::new(ErrorKind::PermissionDenied, "others may read or change it"));
     }
-    // Opens the file that was checked, even if its name leads to another one by now (proc(5), `/proc/pid/fd`).
+    // Opens the file that was checked, even if its name leads to another one by now (proc(5),
+    // `/proc/pid/fd`).
     let again = format!("/proc/self/fd/{}", found.as_raw_fd());
     OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(again)
 }
@@ -276,8 +285,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Keeps other airpods commands from changing a file, until it is dropped.
 ///
-/// The lock is a file of its own beside it, which only its owner can open. Anybody who may read the folder could lock
-/// the folder itself, and keep it locked for ever.
+/// The lock is a file of its own beside it, which only its owner can open. Anybody who may read the
+/// folder could lock the folder itself, and keep it locked for ever.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
@@ -288,7 +297,8 @@ impl Lock {
     /// Waits for the lock of `file`, and makes its folder if that is missing.
     ///
     /// # Errors
-    /// The folder cannot be made or the lock not be opened; [`ErrorKind::TimedOut`] if another command keeps the lock.
+    /// The folder cannot be made or the lock not be opened; [`ErrorKind::TimedOut`] if another
+    /// command keeps the lock.
     pub fn of(file: &Path) -> io::Result<Self> {
         make_folder(folder(file))?;
         if !file.exists() {
@@ -300,13 +310,14 @@ impl Lock {
         let path = folder(file).join(name);
         let begun = Instant::now();
         loop {
-            // A symbolic link in place of the lock file is not followed, and opening a FIFO there does not block.
+            // A symbolic link in place of the lock file is not followed, and opening a FIFO there
+            // does not block.
             let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
             let mut options = OpenOptions::new();
             options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
             match Flock::lock(options.open(&path)?, FlockArg::LockExclusiveNonblock) {
-                // The previous holder removed this lock file after we opened it. The next command would make another
-                // one, and two would hold a lock.
+                // The previous holder removed this lock file after we opened it. The next command
+                // would make another one, and two would hold a lock.
                 Ok(held) if !is_at(&held, &path) => {}
                 Ok(held) => return Ok(Self { path, _held: held }),
                 Err((_, Errno::EWOULDBLOCK)) if begun.elapsed() < TIMEOUT => {
@@ -324,8 +335,8 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Removed while the lock is held, so that a waiter sees it (`is_at`). If removing fails, the next command locks
-        // the empty file.
+        // Removed while the lock is held, so that a waiter sees it (`is_at`). If removing fails,
+        // the next command locks the empty file.
         let _ = fs::remove_file(&self.path);
     }
 }

@@ -1,8 +1,8 @@
-//! Properties that hold for any bytes, for everything that reads bytes from outside: one function for each reader,
-//! which panics where a property does not hold.
+//! Properties that hold for any bytes, for everything that reads bytes from outside: one function
+//! for each reader, which panics where a property does not hold.
 //!
-//! `make fuzz` feeds them bytes that reach as much code as possible (`tests/fuzz`). The tests below replay the inputs
-//! that are kept in `tests/fuzz/seeds`. No released program contains this module.
+//! `make fuzz` feeds them bytes that reach as much code as possible (`tests/fuzz`). The tests below
+//! replay the inputs that are kept in `tests/fuzz/seeds`. No released program contains this module.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic reports a finding")]
 
 use std::path::{Path, PathBuf};
@@ -16,8 +16,8 @@ pub use crate::doctor::host_files;
 pub use crate::kernel::cgroup_files;
 pub use crate::podman::{log_frames, podman_answer};
 
-/// Any text is a configuration, or has problems that can be printed. Neither problems nor warnings contain a control
-/// character, and parsing the same text twice gives the same result.
+/// Any text is a configuration, or has problems that can be printed. Neither problems nor warnings
+/// contain a control character, and parsing the same text twice gives the same result.
 pub fn config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let parse =
@@ -39,7 +39,8 @@ pub fn config(bytes: &[u8]) {
     assert!(told.chars().all(|shown| shown == '\n' || !shown.is_control()), "{told:?}");
 }
 
-/// Text that is shown cannot steer a terminal, and harmless text is shown unchanged. JSON keeps every text as it was.
+/// Text that is shown cannot steer a terminal, and harmless text is shown unchanged. JSON keeps
+/// every text as it was.
 pub fn shown(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let steers = |shown: char| {

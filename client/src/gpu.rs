@@ -1,5 +1,5 @@
-//! GPUs: how the host describes them to containers (Container Device Interface specification, "CDI JSON
-//! Specification"), and which of them `auto` selects.
+//! GPUs: how the host describes them to containers (Container Device Interface specification, "CDI
+//! JSON Specification"), and which of them `auto` selects.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 /// The folders of CDI descriptions.
 pub(crate) const FOLDERS: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
 
-/// The descriptions in these folders that name devices of a class, such as `nvidia.com/gpu`: each file with its text.
+/// The descriptions in these folders that name devices of a class, such as `nvidia.com/gpu`: each
+/// file with its text.
 pub(crate) fn describing(class: &str, folders: &[&Path]) -> Vec<(PathBuf, String)> {
     let files = folders.iter().filter_map(|folder| folder.read_dir().ok()).flatten().flatten();
     files
@@ -18,8 +19,8 @@ pub(crate) fn describing(class: &str, folders: &[&Path]) -> Vec<(PathBuf, String
         .collect()
 }
 
-/// The files and devices of the host that a description in YAML or JSON needs: the absolute paths of its keys `path`
-/// and `hostPath`. If a device has both, the latter is the host's.
+/// The files and devices of the host that a description in YAML or JSON needs: the absolute paths
+/// of its keys `path` and `hostPath`. If a device has both, the latter is the host's.
 pub(crate) fn needs(text: &str) -> Vec<PathBuf> {
     let words = text.split(['\n', ',', '{', '}']).filter_map(|part| {
         let (key, value) = part.split_once(':')?;
@@ -33,14 +34,15 @@ pub(crate) fn needs(text: &str) -> Vec<PathBuf> {
 /// The CDI classes of the vendors' GPUs, in order of preference.
 const CLASSES: [&str; 3] = ["nvidia.com/gpu", "amd.com/gpu", "intel.com/gpu"];
 
-/// The device that AMD's `ROCm` needs beside the render nodes ("Running `ROCm` Docker containers", AMD).
+/// The device that AMD's `ROCm` needs beside the render nodes ("Running `ROCm` Docker containers",
+/// AMD).
 const KFD: &str = "/dev/kfd";
 
 /// Where the render nodes are (drm(7)).
 const DRI: &str = "/dev/dri";
 
-/// The PCI vendor IDs of AMD and Intel. Other cards without a CDI description, such as virtual ones, cannot run a
-/// model.
+/// The PCI vendor IDs of AMD and Intel. Other cards without a CDI description, such as virtual
+/// ones, cannot run a model.
 const VENDORS: [&str; 2] = ["0x1002", "0x8086"];
 
 /// The GPUs of this machine.
@@ -91,8 +93,8 @@ impl Found {
         node.map_or(Vec::new(), |node| self.common.iter().chain([node]).cloned().collect())
     }
 
-    /// Whether the GPUs are passed as devices of the host. An ordinary user's containers may use those only through
-    /// that user's groups.
+    /// Whether the GPUs are passed as devices of the host. An ordinary user's containers may use
+    /// those only through that user's groups.
     #[must_use]
     pub fn are_nodes(&self) -> bool {
         self.class.is_none() && !self.nodes.is_empty()

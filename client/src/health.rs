@@ -72,8 +72,8 @@ impl HttpCheck {
     }
 }
 
-/// Failed checks in a row that a service may have after its start, if it sets no number; compose and podman have the
-/// same default.
+/// Failed checks in a row that a service may have after its start, if it sets no number; compose
+/// and podman have the same default.
 const RETRIES: u32 = 3;
 
 impl HealthTimes {
@@ -95,8 +95,8 @@ impl HealthTimes {
         self.interval.map_or(of_all, Period::get)
     }
 
-    /// Time that a service has to become healthy: `of_all`, or its start period and its failing checks if they take
-    /// longer.
+    /// Time that a service has to become healthy: `of_all`, or its start period and its failing
+    /// checks if they take longer.
     #[must_use]
     pub fn startup_limit(&self, of_all: Duration, interval_of_all: Duration) -> Duration {
         if self.start_period.is_none() && self.retries.is_none() {
@@ -130,7 +130,8 @@ impl Answer {
     }
 }
 
-/// Asks a service once, over HTTP or by the command of its container. The error says why there was no answer.
+/// Asks a service once, over HTTP or by the command of its container. The error says why there was
+/// no answer.
 pub async fn ask_health(
     podman: &impl Podman,
     container: &str,
@@ -170,7 +171,8 @@ async fn ask(check: &HttpCheck) -> Result<u16, Box<dyn std::error::Error + Send 
     Ok(sender.send_request(request).await?.status().as_u16())
 }
 
-/// The cause at the bottom, which names the trouble: "connection refused" rather than "error trying to connect".
+/// The cause at the bottom, which names the trouble: "connection refused" rather than "error trying
+/// to connect".
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut error = error;
     while let Some(cause) = error.source() {

@@ -1,5 +1,5 @@
-//! The folders that environment variables name: those of the user's files, and those of programs (`PATH`). For the
-//! former also the reason why one cannot be used.
+//! The folders that environment variables name: those of the user's files, and those of programs
+//! (`PATH`). For the former also the reason why one cannot be used.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, User, access, geteuid};
 
-/// The variables that name a folder for airpods (XDG Base Directory Specification; `AIRPODS_HOME` is our own).
+/// The variables that name a folder for airpods (XDG Base Directory Specification; `AIRPODS_HOME`
+/// is our own).
 const OURS: [&str; 5] = ["AIRPODS_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "HOME"];
 
 /// The variables that podman needs (containers-storage.conf(5), containers.conf(5)).
@@ -64,7 +65,8 @@ impl fmt::Display for HomeFault {
 }
 
 impl HomeFault {
-    /// The fault of the folder that holds a path of airpods, if that is why the path cannot be used.
+    /// The fault of the folder that holds a path of airpods, if that is why the path cannot be
+    /// used.
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
         Self::among(path, |name| std::env::var_os(name).map(PathBuf::from))

@@ -1,9 +1,9 @@
 //! Runs a part of airpods in the namespaces of a container.
 //!
-//! An image need not have a program for the work, and may be unable to run ours. So a process of airpods enters the
-//! container's network namespace instead. An ordinary user may do that with containers of their own podman, whose user
-//! namespace is theirs. Only root may enter those of root's containers. The hidden commands that the process runs are
-//! here, too.
+//! An image need not have a program for the work, and may be unable to run ours. So a process of
+//! airpods enters the container's network namespace instead. An ordinary user may do that with
+//! containers of their own podman, whose user namespace is theirs. Only root may enter those of
+//! root's containers. The hidden commands that the process runs are here, too.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -24,8 +24,8 @@ use crate::terminal::print_json;
 /// Upper bound on an answer, in bytes: that of a measurement has some 10 kB.
 const MAX_OUTPUT: u64 = 1 << 18;
 
-/// Runs the hidden `command` of airpods in the network of the process `pid`. It gets `input` on standard input, and
-/// answers in JSON.
+/// Runs the hidden `command` of airpods in the network of the process `pid`. It gets `input` on
+/// standard input, and answers in JSON.
 ///
 /// # Errors
 /// The network may not be entered, or no answer comes in time.
@@ -76,8 +76,9 @@ pub(crate) const NETWORK: CloneFlags = CloneFlags::CLONE_NEWNET;
 /// The network, and the namespace of System V IPC and POSIX message queues.
 pub(crate) const NETWORK_AND_IPC: CloneFlags = NETWORK.union(CloneFlags::CLONE_NEWIPC);
 
-/// Enters these namespaces of the process `pid`; there is no way back. Call it before any other thread starts. setns(2)
-/// moves only the calling thread, and refuses a user namespace to a process with several threads.
+/// Enters these namespaces of the process `pid`; there is no way back. Call it before any other
+/// thread starts. setns(2) moves only the calling thread, and refuses a user namespace to a process
+/// with several threads.
 ///
 /// # Errors
 /// The kernel's, mostly that this user may not enter.
@@ -87,8 +88,9 @@ pub(crate) fn enter(pid: u32, wanted: CloneFlags) -> io::Result<()> {
     let open = |(name, flag): (&str, CloneFlags)| Ok((File::open(format!("{process}/ns/{name}"))?, flag));
     let kinds = KINDS.into_iter().filter(|(_, flag)| wanted.contains(*flag));
     let namespaces: Vec<(File, CloneFlags)> = kinds.map(open).collect::<io::Result<_>>()?;
-    // The creator of a user namespace has every capability in it, and thereby in the namespaces that belong to it.
-    // Joining the own user namespace once more would fail with `EINVAL` (setns(2)).
+    // The creator of a user namespace has every capability in it, and thereby in the namespaces
+    // that belong to it. Joining the own user namespace once more would fail with `EINVAL`
+    // (setns(2)).
     if users.metadata()?.ino() != fs::metadata("/proc/self/ns/user")?.ino() {
         setns(users, CloneFlags::CLONE_NEWUSER)?;
     }

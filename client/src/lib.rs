@@ -1,9 +1,10 @@
-//! The client of airpods: launches services in podman containers, and asks the helper for the firewall change
-//! that makes them work behind a VPN.
+//! The client of airpods: launches services in podman containers, and asks the helper for the
+//! firewall change that makes them work behind a VPN.
 //!
-//! It runs as the user and never needs more. [`cli`] reads the command line, [`config`] the configuration; each
-//! command is one file in [`command`]. Every failure is an error that implements [`error::Report`], shown in
-//! one place ([`run`]) and turned into one of the documented exit codes ([`Exit`]).
+//! It runs as the user and never needs more. [`cli`] reads the command line, [`config`] the
+//! configuration; each command is one file in [`command`]. Every failure is an error that
+//! implements [`error::Report`], shown in one place ([`run`]) and turned into one of the documented
+//! exit codes ([`Exit`]).
 
 #![forbid(unsafe_code)]
 
@@ -60,7 +61,8 @@ pub fn run() -> Exit {
         .map_err(|cause| error::Failure::from(NoRuntime(cause)))
         .and_then(|runtime| {
             let outcome = runtime.block_on(cli.run());
-            // A thread that waits for a name server must not keep an interrupted command from ending.
+            // A thread that waits for a name server must not keep an interrupted command from
+            // ending.
             runtime.shutdown_background();
             outcome
         });

@@ -90,7 +90,8 @@ impl HostPort {
     #[must_use]
     pub fn url(self) -> String {
         let at = self.reached_at();
-        // Browsers trust `localhost` with what they withhold from other unencrypted pages, such as the microphone.
+        // Browsers trust `localhost` with what they withhold from other unencrypted pages, such as
+        // the microphone.
         let host = if at.ip().is_loopback() { format!("localhost:{}", at.port()) } else { at.to_string() };
         format!("http://{host}/")
     }
@@ -142,7 +143,8 @@ pub struct PortRanges {
     pub count: u16,
 }
 
-/// The ports in order, consecutive ones as one range. `0.0.0.0`, podman's word for every address, is left out.
+/// The ports in order, consecutive ones as one range. `0.0.0.0`, podman's word for every address,
+/// is left out.
 #[must_use]
 pub fn port_ranges(ports: &[PublishedPort]) -> Vec<PortRanges> {
     let mut sorted: Vec<_> =

@@ -10,8 +10,8 @@ use crate::error::Report;
 use crate::file::{self, Links, Owner};
 use crate::podman::SecretSource;
 
-/// The longest value of a variable, in bytes: the kernel accepts 128 KiB for a variable with its name (execve(2),
-/// `MAX_ARG_STRLEN`).
+/// The longest value of a variable, in bytes: the kernel accepts 128 KiB for a variable with its
+/// name (execve(2), `MAX_ARG_STRLEN`).
 const LONGEST: usize = (128 << 10) - 1024;
 
 /// A secret. Only [`Secret::expose`] shows it.
@@ -94,8 +94,8 @@ impl Report for UnusableFile {
     }
 }
 
-/// The value in a file: its text without the line breaks at its end. The file must be this user's, and nobody else may
-/// read or change it.
+/// The value in a file: its text without the line breaks at its end. The file must be this user's,
+/// and nobody else may read or change it.
 ///
 /// # Errors
 /// [`UnusableFile`]

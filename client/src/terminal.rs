@@ -1,5 +1,5 @@
-//! The terminal: escaping, colours, time spans, and confirmation of what cannot be undone. Without a terminal nothing
-//! waits for an answer.
+//! The terminal: escaping, colours, time spans, and confirmation of what cannot be undone. Without
+//! a terminal nothing waits for an answer.
 
 use std::fmt::{self, Write};
 use std::io::{self, BufRead, IsTerminal};
@@ -9,14 +9,16 @@ use clap::builder::styling::{AnsiColor, Style};
 use serde::Serialize;
 use terminal_size::{Height, Width, terminal_size_of};
 
-/// A text from elsewhere (the bus, a file, podman) that cannot steer the terminal: line breaks stay, every other
-/// control character and every character that reorders or hides text is shown as its escape.
+/// A text from elsewhere (the bus, a file, podman) that cannot steer the terminal: line breaks
+/// stay, every other control character and every character that reorders or hides text is shown as
+/// its escape.
 pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let steers = |c: char| c != '\n' && (c.is_control() || is_format(c));
-        // Piece by piece, not character by character: stderr has no buffer, so each is a system call.
+        // Piece by piece, not character by character: stderr has no buffer, so each is a system
+        // call.
         for piece in self.0.split_inclusive(steers) {
             let mut harmless = piece.chars();
             match harmless.next_back().filter(|last| steers(*last)) {
@@ -41,8 +43,9 @@ impl fmt::Display for EscapedLine<'_> {
     }
 }
 
-/// JSON for programs that people may look at, too. JSON itself allows C1 controls and characters that reorder their
-/// neighbours, so both are escaped. A terminal may take U+009B for the beginning of an escape sequence.
+/// JSON for programs that people may look at, too. JSON itself allows C1 controls and characters
+/// that reorder their neighbours, so both are escaped. A terminal may take U+009B for the beginning
+/// of an escape sequence.
 ///
 /// # Errors
 /// Those of `value`'s own serialization.
@@ -53,7 +56,8 @@ pub fn to_json(value: &impl Serialize) -> serde_json::Result<String> {
 /// Escapes the characters in a JSON text that [`to_json`] names.
 fn harmless_json(json: &str) -> String {
     let mut safe = String::new();
-    // Such a character can only be within a string, where `\u` escapes it; each fits into one UTF-16 unit.
+    // Such a character can only be within a string, where `\u` escapes it; each fits into one
+    // UTF-16 unit.
     for c in json.chars() {
         if c != '\n' && (c.is_control() || is_format(c)) {
             // Writing to a String cannot fail.
@@ -83,8 +87,8 @@ pub fn print_json_line(value: &impl Serialize) -> io::Result<()> {
     writeln!(anstream::stdout(), "{}", harmless_json(&serde_json::to_string(value)?))
 }
 
-/// Prints a text on standard output: unchanged for a file or a program, escaped for a terminal. TOML, YAML and units
-/// may contain characters that control a terminal.
+/// Prints a text on standard output: unchanged for a file or a program, escaped for a terminal.
+/// TOML, YAML and units may contain characters that control a terminal.
 ///
 /// # Errors
 /// Those of standard output.
@@ -98,8 +102,8 @@ fn write_text(text: &str, to_terminal: bool, out: &mut dyn io::Write) -> io::Res
     if to_terminal { write!(out, "{}", Escaped(text)) } else { out.write_all(text.as_bytes()) }
 }
 
-/// Invisible characters that change how their neighbours are shown: zero width, bidirectional controls (Unicode
-/// Standard Annex #9) and the byte order mark.
+/// Invisible characters that change how their neighbours are shown: zero width, bidirectional
+/// controls (Unicode Standard Annex #9) and the byte order mark.
 fn is_format(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
@@ -140,7 +144,8 @@ pub fn size() -> (usize, usize) {
     (columns.into(), rows.into())
 }
 
-/// Whether a person is there to read and answer: both standard input and standard error are terminals.
+/// Whether a person is there to read and answer: both standard input and standard error are
+/// terminals.
 #[must_use]
 pub fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
@@ -174,8 +179,8 @@ pub enum Answer {
     NoTerminal,
 }
 
-/// Asks a question such as ``Remove `web-0`?``, unless the user confirmed in advance or there is no terminal. No is the
-/// default.
+/// Asks a question such as ``Remove `web-0`?``, unless the user confirmed in advance or there is no
+/// terminal. No is the default.
 ///
 /// # Errors
 /// Those of the terminal.

@@ -1,5 +1,5 @@
-//! The web UI's secret. It is made once, kept in a file that only the user can read, and reused, so that a restart logs
-//! nobody out.
+//! The web UI's secret. It is made once, kept in a file that only the user can read, and reused, so
+//! that a restart logs nobody out.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -38,8 +38,8 @@ pub enum SecretError {
         #[source]
         cause: io::Error,
     },
-    /// The file cannot be one that airpods made: it is another user's, open to others, no plain file, or holds no
-    /// secret.
+    /// The file cannot be one that airpods made: it is another user's, open to others, no plain
+    /// file, or holds no secret.
     #[error("the web UI's secret `{}` is not used: {why}", path.display())]
     Untrusted {
         /// The file.
@@ -72,9 +72,9 @@ pub fn path(folder: &Path) -> PathBuf {
     folder.join(FILE)
 }
 
-/// The secret kept in `folder` (see [`crate::config::Environment::state_folder`]). If there is none, the secret of the
-/// Python airpods in the file `earlier` is copied, so that nobody is logged out. Without that file, a new secret is
-/// made.
+/// The secret kept in `folder` (see [`crate::config::Environment::state_folder`]). If there is
+/// none, the secret of the Python airpods in the file `earlier` is copied, so that nobody is logged
+/// out. Without that file, a new secret is made.
 ///
 /// # Errors
 /// [`SecretError`]; a file that others could have read or written is refused, not repaired.
@@ -86,7 +86,8 @@ pub fn load_or_create(folder: Option<&Path>, earlier: Option<&Path>) -> Result<S
     }
     let text = earlier.map_or(Ok(None), load_earlier)?.map(|secret| secret.expose().to_owned());
     create(folder, &path, text).map_err(|cause| SecretError::Io { path: path.clone(), done: "made", cause })?;
-    // Another command may have created the file first: every command uses the secret that is there now.
+    // Another command may have created the file first: every command uses the secret that is there
+    // now.
     load(&path)?.ok_or(SecretError::Untrusted { path, why: "it vanished".to_owned() })
 }
 
@@ -101,8 +102,8 @@ pub fn existing(folder: Option<&Path>, earlier: Option<&Path>) -> Result<Option<
     }
 }
 
-/// The secret of the Python airpods. That tool made its file readable for others, which is accepted. A file that others
-/// may write, or that another user owns, is refused.
+/// The secret of the Python airpods. That tool made its file readable for others, which is
+/// accepted. A file that others may write, or that another user owns, is refused.
 fn load_earlier(path: &Path) -> Result<Option<Secret>, SecretError> {
     let untrusted = |why: &str| SecretError::Untrusted { path: path.to_owned(), why: why.to_owned() };
     let unreadable = |cause| SecretError::Io { path: path.to_owned(), done: "read", cause };
@@ -128,15 +129,16 @@ fn load(path: &Path) -> Result<Option<Secret>, SecretError> {
     let text = match file::read(path, Links::Refused, Owner::Alone) {
         Ok(text) => text,
         Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
-        // An error of the system has an errno. One without comes from the checks of `file::open`, and says what is
-        // wrong with the file.
+        // An error of the system has an errno. One without comes from the checks of `file::open`,
+        // and says what is wrong with the file.
         Err(cause) if cause.raw_os_error().is_none() => return Err(untrusted(cause.to_string())),
         Err(cause) => return Err(SecretError::Io { path: path.to_owned(), done: "read", cause }),
     };
     secret(&text).map(Some).ok_or_else(|| untrusted("it holds no secret".to_owned()))
 }
 
-/// Makes the file in one step, complete or not at all. A file that another command made meanwhile stays.
+/// Makes the file in one step, complete or not at all. A file that another command made meanwhile
+/// stays.
 fn create(folder: &Path, path: &Path, given: Option<String>) -> io::Result<()> {
     let secret = given.map_or_else(random, Ok)?;
     file::make_folder(folder)?;

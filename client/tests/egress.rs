@@ -1,5 +1,5 @@
-//! The egress of packets as a real kernel decides it, in throw-away network namespaces, with the routing of existing
-//! VPN clients.
+//! The egress of packets as a real kernel decides it, in throw-away network namespaces, with the
+//! routing of existing VPN clients.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -10,7 +10,8 @@ use airpods::egress::{EgressPath, Facts, NetworkPath, Verdict, survey};
 use airpods::podman::{Network, Simulated};
 use airpods_lab::{Netns, Place};
 
-/// A host with a card of MTU 1500 as its main default route, and a tunnel of MTU 1380 that nothing leads through yet.
+/// A host with a card of MTU 1500 as its main default route, and a tunnel of MTU 1380 that nothing
+/// leads through yet.
 fn host() -> (Netns, Netns) {
     let (host, router) = (Netns::new().unwrap(), Netns::new().unwrap());
     host.veth_to(&router, "eth0", "lan").unwrap();

@@ -1,5 +1,5 @@
-//! `airpods net check` against a real kernel, in throw-away network namespaces: two hosts on a wire, and rules that
-//! drop packets that are too large.
+//! `airpods net check` against a real kernel, in throw-away network namespaces: two hosts on a
+//! wire, and rules that drop packets that are too large.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -10,8 +10,8 @@ use std::process::Output;
 use airpods_lab::{Netns, Place, documents};
 use serde_json::Value;
 
-/// A host and a server on a wire of MTU 1500. The server's link takes one segment at a time (`gso_max_segs`), so that
-/// rules see packets as they would be on a wire.
+/// A host and a server on a wire of MTU 1500. The server's link takes one segment at a time
+/// (`gso_max_segs`), so that rules see packets as they would be on a wire.
 struct Wire {
     host: Netns,
     server: Netns,

@@ -1,5 +1,6 @@
-//! `airpods net clamp` with the real helper, the real polkitd and polkit's real text agent, on a throw-away host:
-//! a user without rights in a terminal, as over ssh, where there is no session and no agent but ours.
+//! `airpods net clamp` with the real helper, the real polkitd and polkit's real text agent, on a
+//! throw-away host: a user without rights in a terminal, as over ssh, where there is no session and
+//! no agent but ours.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -15,8 +16,8 @@ fn host() -> Sandbox {
     sandbox
 }
 
-/// Runs a shell line in a terminal of its own, and presses `keys` at the password prompt. Returns the text on the
-/// screen.
+/// Runs a shell line in a terminal of its own, and presses `keys` at the password prompt. Returns
+/// the text on the screen.
 #[track_caller]
 fn in_a_terminal(place: &impl Place, line: &str, keys: &str) -> String {
     terminal::in_a_terminal(place, line, keys).unwrap()

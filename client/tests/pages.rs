@@ -1,5 +1,5 @@
-//! The commands in the pages, and those that the program itself advises, exist: each is parsed as if a user had typed
-//! it, and those that set a value are run.
+//! The commands in the pages, and those that the program itself advises, exist: each is parsed as
+//! if a user had typed it, and those that set a value are run.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeSet;
@@ -18,7 +18,8 @@ fn pages() -> Vec<PathBuf> {
     docs.filter(|path| path.extension().is_some_and(|kind| kind == "md")).chain([top.join("README.md")]).collect()
 }
 
-/// The commands of a page: the lines with a prompt in a block, and the text in backticks in a sentence.
+/// The commands of a page: the lines with a prompt in a block, and the text in backticks in a
+/// sentence.
 fn commands(page: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut block = false;
@@ -63,8 +64,8 @@ fn refusal(typed: &str) -> Option<String> {
     (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// The commands in the texts of a source file. They stand in backticks, or a text is a command by itself, as the
-/// doctor's cures are. `fill` replaces `{}`, `{mtu}` and so on.
+/// The commands in the texts of a source file. They stand in backticks, or a text is a command by
+/// itself, as the doctor's cures are. `fill` replaces `{}`, `{mtu}` and so on.
 fn advised(source: &str, cures: bool, fill: impl Fn(&str) -> String) -> Vec<String> {
     let own = |text: &&str| text.starts_with("airpods ") && !text.contains(['|', '`']);
     let within = |line: &str, quote: char| line.split(quote).filter(own).map(ToOwned::to_owned).collect::<Vec<_>>();

@@ -21,7 +21,8 @@ const TUNNEL_KINDS: [&str; 13] = [
     "amneziawg",
 ];
 
-/// `IFF_TUN` of `linux/if_tun.h`: the device carries IP packets. `IFF_TAP` (2) carries Ethernet frames.
+/// `IFF_TUN` of `linux/if_tun.h`: the device carries IP packets. `IFF_TAP` (2) carries Ethernet
+/// frames.
 const IFF_TUN: u8 = 1;
 
 /// `ARPHRD_ETHER` of `linux/if_arp.h`.
@@ -36,8 +37,8 @@ const ARPHRD_PPP: u16 = 512;
 pub struct LinkKind {
     /// `IFLA_INFO_KIND`; empty for hardware, and for links that report no kind.
     pub info_kind: String,
-    /// `IFLA_INFO_DATA`'s `IFLA_TUN_TYPE` for kind `tun`: `IFF_TUN` (1) carries IP packets, `IFF_TAP` (2) Ethernet
-    /// frames. `None` for other kinds.
+    /// `IFLA_INFO_DATA`'s `IFLA_TUN_TYPE` for kind `tun`: `IFF_TUN` (1) carries IP packets,
+    /// `IFF_TAP` (2) Ethernet frames. `None` for other kinds.
     pub tun_type: Option<u8>,
     /// `ifi_type`, the `ARPHRD_*` of `linux/if_arp.h`.
     pub hardware: u16,

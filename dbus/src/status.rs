@@ -34,10 +34,11 @@ wire_words! {
     ClampState {
         /// The rules name the link, and the link is up.
         Active = "active",
-        /// The link is missing or down; the rules apply as soon as it comes up. Without `any-link`, a
-        /// link of that name that is no VPN link counts as waiting, too.
+        /// The link is missing or down; the rules apply as soon as it comes up. Without `any-link`,
+        /// a link of that name that is no VPN link counts as waiting, too.
         Waiting = "waiting",
-        /// Another program keeps removing or changing the table; the helper repairs it ever more slowly.
+        /// Another program keeps removing or changing the table; the helper repairs it ever more
+        /// slowly.
         Contested = "contested",
         /// The kernel refuses the table; `refusal` in the status has the cause.
         Refused = "refused",

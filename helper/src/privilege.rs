@@ -173,7 +173,8 @@ impl Ids {
     /// that may be root.
     ///
     /// # Errors
-    /// [`PrivilegeError::NoUser`], or [`PrivilegeError::UserIsRoot`] if its number or its group's is 0.
+    /// [`PrivilegeError::NoUser`], or [`PrivilegeError::UserIsRoot`] if its number or its group's
+    /// is 0.
     pub fn of(name: &str) -> Result<Self, PrivilegeError> {
         let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
         match Self::in_passwd(&String::from_utf8_lossy(&passwd), name) {

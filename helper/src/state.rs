@@ -20,7 +20,8 @@ use crate::clamp::Desired;
 
 /// The file's name in either folder.
 pub const FILE: &str = "state.json";
-/// Upper bound on the size of a state file, in bytes: twice [`MAX_CLAMPS`] entries of less than 128 bytes.
+/// Upper bound on the size of a state file, in bytes: twice [`MAX_CLAMPS`] entries of less than 128
+/// bytes.
 pub(crate) const MAX_SIZE: u64 = 128 * 2 * MAX_CLAMPS as u64;
 /// The version of the format.
 const VERSION: u32 = 2;

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the RPMs below target/rpm from the programs and pages of `make build PROFILE=release`, and holds them against rpmlint.
+# Builds the RPMs below target/rpm from the programs and pages of `make build PROFILE=release`, and
+# holds them against rpmlint.
 set -eu
 checkout=$(cd "$(dirname "$0")/../.." && pwd)
 rpm=$checkout/target/rpm
@@ -9,7 +10,9 @@ mkdir -p "$rpm"
 top=$(mktemp -d)
 trap 'rm -rf "$top"' EXIT
 
-# Debian's rpm compresses and strips nothing by itself, as Fedora's and openSUSE's do. rpmbuild takes the day of a build from the changelog; what it would look for in rpm's database is not there on Debian.
+# Debian's rpm compresses and strips nothing by itself, as Fedora's and openSUSE's do. rpmbuild
+# takes the day of a build from the changelog; what it would look for in rpm's database is not there
+# on Debian.
 rpmbuild -bb --nodeps --with prebuilt \
     --define "_topdir $top" --define "checkout $checkout" \
     --define "_dbpath $top/database" \

@@ -46,7 +46,8 @@ impl Announced {
         Ok(listening)
     }
 
-    /// Every change to a table since then, in the words of `nft monitor`, such as `delete element inet airpods links { "wg0" }`.
+    /// Every change to a table since then, in the words of `nft monitor`, such as
+    /// `delete element inet airpods links { "wg0" }`.
     ///
     /// # Errors
     /// When nft lost announcements, so that the list would be incomplete.

@@ -1,4 +1,5 @@
-//! The two programs that are a system bus: `dbus-daemon`, and `dbus-broker`, which Fedora and Arch have.
+//! The two programs that are a system bus: `dbus-daemon`, and `dbus-broker`, which Fedora and Arch
+//! have.
 //!
 //! They differ in the messages that they let through. dbus-daemon parses every message to its end,
 //! cuts unknown header fields, and turns away a user without an account. dbus-broker looks at no
@@ -119,8 +120,8 @@ impl RunningBus {
     }
 }
 
-/// A stand-in for journald's socket, which dbus-broker does not start without. It writes the datagrams that it receives
-/// to a log.
+/// A stand-in for journald's socket, which dbus-broker does not start without. It writes the
+/// datagrams that it receives to a log.
 #[derive(Debug)]
 struct Journal {
     socket: UnixDatagram,

@@ -46,10 +46,12 @@ pub fn commands(schema: &Value) -> Vec<&str> {
     commands.into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-/// Judges what `airpods` printed with these arguments. Without `--json` among them, nothing is judged.
+/// Judges what `airpods` printed with these arguments. Without `--json` among them, nothing is
+/// judged.
 ///
 /// # Errors
-/// The output is no JSON, has a key that its schema does not name, lacks one, or no schema is for the command.
+/// The output is no JSON, has a key that its schema does not name, lacks one, or no schema is for
+/// the command.
 pub fn judge(arguments: &[&str], printed: &str) -> Result<()> {
     if !arguments.contains(&"--json") {
         return Ok(());
@@ -74,7 +76,8 @@ pub fn judge_output(command: &Command, output: &Output) -> Result<()> {
     judge(&arguments, &String::from_utf8_lossy(&output.stdout))
 }
 
-/// The schema whose command has its words in the arguments, in their order and with the same variants.
+/// The schema whose command has its words in the arguments, in their order and with the same
+/// variants.
 fn schema_for<'a>(arguments: &[&str], schemas: &'a BTreeMap<String, Value>) -> Option<&'a str> {
     let matches = |command: &str| {
         let words: Vec<_> = command.split_whitespace().skip(1).filter(|word| !word.starts_with('-')).collect();

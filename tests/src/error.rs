@@ -77,7 +77,8 @@ impl<T, E: Into<io::Error>> Doing<T> for std::result::Result<T, E> {
     }
 }
 
-/// An error with all its causes on one line, for logs and for the pipe between the laboratory's processes.
+/// An error with all its causes on one line, for logs and for the pipe between the laboratory's
+/// processes.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

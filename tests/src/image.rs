@@ -7,7 +7,8 @@ use crate::error::{Doing, Error, Result};
 use crate::place::{Place, tail};
 use crate::programs::Program;
 
-/// An image to be imported. Its entry point is `/lab-probe`, so that commands are the probe's: `serve-http 11434`.
+/// An image to be imported. Its entry point is `/lab-probe`, so that commands are the probe's:
+/// `serve-http 11434`.
 #[derive(Clone, Debug)]
 pub struct Image {
     tag: String,

@@ -8,7 +8,8 @@
 //!   the black holes that the project is about;
 //! * [`Path`]: the path between two network namespaces, with any fault. [`PathWorld`] adds a host
 //!   at one end and an internet of HTTPS servers at the other;
-//! * [`Machine`]: a whole emulated machine with a kernel and a systemd of its own, in which the package is installed;
+//! * [`Machine`]: a whole emulated machine with a kernel and a systemd of its own, in which the
+//!   package is installed;
 //! * [`Capture`]: the SYNs that were on a link;
 //! * [`Announced`]: every change of the rules that the kernel announced;
 //! * [`polkit`]: a stand-in for polkitd;

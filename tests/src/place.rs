@@ -5,10 +5,12 @@ use std::process::{Command, Output};
 
 use crate::error::{Doing, Error, Result};
 
-/// Somewhere commands run: a network namespace, the sandbox as root, a user of the sandbox, the VPN server, the internet.
+/// Somewhere commands run: a network namespace, the sandbox as root, a user of the sandbox, the VPN
+/// server, the internet.
 pub trait Place {
-    /// A command which, when spawned, runs there. Its arguments are the program's own; its environment is small and
-    /// fixed (`PATH`, `HOME`, `LANG`…), and `env` adds to it. It is killed when the thread that spawned it ends.
+    /// A command which, when spawned, runs there. Its arguments are the program's own; its
+    /// environment is small and fixed (`PATH`, `HOME`, `LANG`…), and `env` adds to it. It is killed
+    /// when the thread that spawned it ends.
     fn command(&self, program: &str) -> Command;
 
     /// The name of this place in `ip link set LINK netns …`, run in the place that owns this one.
@@ -35,7 +37,8 @@ pub trait Network: std::fmt::Debug {
 /// Runs a command to its end and returns what it printed.
 ///
 /// # Errors
-/// When it cannot be started or exits with anything but 0; the tail of its standard error is in the message.
+/// When it cannot be started or exits with anything but 0; the tail of its standard error is in the
+/// message.
 pub fn run(command: &mut Command) -> Result<Output> {
     let line = command_line(command);
     output(command, &line)

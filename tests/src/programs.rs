@@ -68,7 +68,8 @@ fn sources(rule: &str) -> Vec<PathBuf> {
     files.split(' ').map(|file| PathBuf::from(file.replace('\0', " "))).collect()
 }
 
-/// Cargo's record of the build of a shipped program: one JSON object a line, see `--message-format` of cargo-build(1).
+/// Cargo's record of the build of a shipped program: one JSON object a line, see `--message-format`
+/// of cargo-build(1).
 ///
 /// # Errors
 /// [`Error::NotBuilt`] with the command that builds it.
@@ -93,7 +94,8 @@ pub(crate) fn target_folder() -> Result<PathBuf> {
     Ok(profile.parent().unwrap_or(&profile).to_owned())
 }
 
-/// The root of a Debian package that `tests/setup.sh` has unpacked, because installing it would change the machine.
+/// The root of a Debian package that `tests/setup.sh` has unpacked, because installing it would
+/// change the machine.
 ///
 /// # Errors
 /// [`Error::NotBuilt`] with the command that unpacks it.
@@ -107,7 +109,8 @@ fn probe_path() -> Result<PathBuf> {
     Ok(target_folder()?.join("static").join(env!("LAB_TARGET")).join("release/lab-probe"))
 }
 
-/// The names of the Debian packages that `make deb` builds, in the order in which dpkg installs them.
+/// The names of the Debian packages that `make deb` builds, in the order in which dpkg installs
+/// them.
 pub const PACKAGES: [&str; 2] = ["airpods-helper", "airpods"];
 
 /// Where `make deb` puts the packages, their SBOMs and what lintian is given.

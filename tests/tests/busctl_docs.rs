@@ -102,7 +102,8 @@ fn every_configuration_of_the_readme_is_valid() {
     }
 }
 
-/// Names and types from the rows of the table below a heading of two columns: "| `name` | `type` | …".
+/// Names and types from the rows of the table below a heading of two columns: "| `name` | `type` |
+/// …".
 fn documented(page: &str, heading: &str) -> BTreeMap<String, String> {
     let (_, below) = page.split_once(heading).unwrap_or_else(|| panic!("no table `{heading}`"));
     let rows = below.lines().skip(2).take_while(|line| line.starts_with('|'));

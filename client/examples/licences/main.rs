@@ -1,5 +1,6 @@
-//! Lists the crates that each of the two programs is linked with, and their licences, for the packages and for
-//! `make install`: `cargo run --example licences -- FOLDER` writes `FOLDER/PACKAGE/crates.txt`.
+//! Lists the crates that each of the two programs is linked with, and their licences, for the
+//! packages and for `make install`: `cargo run --example licences -- FOLDER` writes
+//! `FOLDER/PACKAGE/crates.txt`.
 
 #![forbid(unsafe_code)]
 

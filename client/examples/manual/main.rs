@@ -1,5 +1,6 @@
-//! Writes the manual and the completions into a folder, for `make install`: `cargo run --example manual -- FOLDER`.
-//! It is no part of the command, which would otherwise carry it along.
+//! Writes the manual and the completions into a folder, for `make install`:
+//! `cargo run --example manual -- FOLDER`. It is no part of the command, which would otherwise
+//! carry it along.
 
 #![forbid(unsafe_code)]
 

@@ -40,7 +40,8 @@ pub struct Args {
 /// Runs `airpods restart`.
 ///
 /// # Errors
-/// Those of the configuration, of reaching podman, a service that was never started, or a step that failed.
+/// Those of the configuration, of reaching podman, a service that was never started, or a step that
+/// failed.
 pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let loaded = context.load_config()?;
     let mut interrupt = pin!(execute::interrupted());

@@ -20,7 +20,8 @@ use crate::terminal::{Consent, EscapedLine, ask, print_json};
 #[command(after_help = "Example: airpods stop comfyui --remove --yes")]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Args {
-    /// The services to stop, even if removed from the configuration; all configured ones if none is named
+    /// The services to stop, even if removed from the configuration; all configured ones if none is
+    /// named
     #[arg(value_name = "SERVICE", add = completions::services())]
     services: Vec<String>,
     /// Remove the containers and their pods as well; named volumes stay

@@ -106,8 +106,8 @@ impl Check<'_> {
         }
     }
 
-    /// Only one service of a pod can listen on a port. podman accepts two, and one of them then ends for a reason that
-    /// only its log tells.
+    /// Only one service of a pod can listen on a port. podman accepts two, and one of them then
+    /// ends for a reason that only its log tells.
     fn pod_ports(&self) {
         let mut seen = HashMap::new();
         for (name, service) in self.config.enabled().filter(|(_, service)| service.network_mode == NetworkMode::Pod) {
@@ -126,7 +126,8 @@ impl Check<'_> {
         }
     }
 
-    /// On a macvlan or ipvlan network nothing is forwarded to a container, and podman does not report it.
+    /// On a macvlan or ipvlan network nothing is forwarded to a container, and podman does not
+    /// report it.
     fn published_ports(&self) {
         let driver = self.config.runtime.network.driver;
         let with_ports = |service: &Service| !self.config.is_published(service) && !service.ports.is_empty();
@@ -137,7 +138,8 @@ impl Check<'_> {
         }
         let message = format!("{}: podman publishes no ports on a `{}` network", places.join(", "), driver.as_str());
         let hint = "a service is reached by its own address on that network, and is not asked for its health";
-        // One setting is the reason for all of them, and the ports may come from the built-in defaults.
+        // One setting is the reason for all of them, and the ports may come from the built-in
+        // defaults.
         self.warning("runtime.network.driver", message, Some(hint.to_owned()));
     }
 
@@ -159,7 +161,8 @@ impl Check<'_> {
         }
     }
 
-    /// The containers of a pod share some namespaces. podman refuses an option of one container that concerns those.
+    /// The containers of a pod share some namespaces. podman refuses an option of one container
+    /// that concerns those.
     fn pod(&self, name: &ServiceName, service: &Service) {
         if service.pod.is_none() || service.network_mode == NetworkMode::Host {
             return;
@@ -250,7 +253,8 @@ impl Check<'_> {
         let by_port = matches!(service.health, Some(Health { test: HealthTest::Http { .. }, .. }));
         if by_port && !service.ports.iter().any(|port| port.protocol.is_tcp()) {
             let message = format!("`services.{name}.health`: a service without ports cannot be asked");
-            // The ports are missing or were removed by `unset`, so the message points there if the key exists.
+            // The ports are missing or were removed by `unset`, so the message points there if the
+            // key exists.
             let at = self.tree.locate(&format!("services.{name}.ports")).cloned();
             self.problems.push(Problem::error(message).at(at).hint("health is asked for on the first of `ports`"));
         }

@@ -1,4 +1,5 @@
-//! The words of a configuration, for completing a command line. A file with errors gives words, too.
+//! The words of a configuration, for completing a command line. A file with errors gives words,
+//! too.
 
 use std::path::Path;
 
@@ -16,8 +17,8 @@ pub struct CompletionWords {
     pub keys: Vec<String>,
 }
 
-/// Reads the file that [`super::load`] would read, as far as possible; `option` is `--config`. If there is none, or it
-/// is not TOML, the words are those of the defaults.
+/// Reads the file that [`super::load`] would read, as far as possible; `option` is `--config`. If
+/// there is none, or it is not TOML, the words are those of the defaults.
 #[must_use]
 pub fn completion_words(environment: &Environment, option: Option<&Path>) -> CompletionWords {
     let file = find(environment, option).ok().flatten();
@@ -37,8 +38,8 @@ impl CompletionWords {
             let below = format!("{key}.");
             asked_for.iter().any(|other| other.starts_with(&below))
         };
-        // A volume may have any name. A name that needs quotes is left out, since the shell would have to quote it
-        // again.
+        // A volume may have any name. A name that needs quotes is left out, since the shell would
+        // have to quote it again.
         let is_plain = |key: &String| key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
         let mut keys: Vec<String> = asked_for.iter().filter(|key| is_plain(key) && !has_parts(key)).cloned().collect();
         keys.sort_unstable();

@@ -1,6 +1,7 @@
-//! Compatibility with files of the Python airpods. Its keys without effect here are known, so that its files load. A
-//! value that did something there gives a warning. Its services are on the host's network and listen on their port of
-//! the host. On its own network a service must listen on the container's port instead.
+//! Compatibility with files of the Python airpods. Its keys without effect here are known, so that
+//! its files load. A value that did something there gives a warning. Its services are on the host's
+//! network and listen on their port of the host. On its own network a service must listen on the
+//! container's port instead.
 
 use super::model::{Config, NetworkMode, Service};
 use super::problem::{Problem, Problems};
@@ -57,7 +58,8 @@ fn warn(section: &Section<'_>, key: &'static str, instead: &str) {
 const VARIABLE: &str = "PORT";
 const OPTION: &str = "--port";
 
-/// If exactly that template makes a service listen on its own port of the host, replaces it by the container's port.
+/// If exactly that template makes a service listen on its own port of the host, replaces it by the
+/// container's port.
 pub(super) fn take_container_port(config: &mut Config, tree: &Table, problems: &Problems) {
     for (name, service) in &mut config.services {
         let mut told = Vec::new();

@@ -1,4 +1,5 @@
-//! Changes one value of a TOML text; comments, order and everything else stay as the user wrote them.
+//! Changes one value of a TOML text; comments, order and everything else stay as the user wrote
+//! them.
 
 mod unset;
 
@@ -12,7 +13,8 @@ pub use unset::unset;
 use super::list::List;
 use crate::error::{Exit, Report};
 
-/// A dotted key such as `services.ollama.ports.0.host`; a part that is no plain word is quoted, as in TOML.
+/// A dotted key such as `services.ollama.ports.0.host`; a part that is no plain word is quoted, as
+/// in TOML.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyPath {
     parts: Vec<String>,
@@ -84,8 +86,9 @@ impl Report for EditError {
     }
 }
 
-/// The text with a value set. Arrays replace each other as a whole. So if an item changes of an array that the text
-/// lacks, a copy of the array is written first: from `defaults`, or else from the reader's default.
+/// The text with a value set. Arrays replace each other as a whole. So if an item changes of an
+/// array that the text lacks, a copy of the array is written first: from `defaults`, or else from
+/// the reader's default.
 ///
 /// # Errors
 /// [`EditError`]. The result is not checked to be a valid configuration.
@@ -187,8 +190,8 @@ fn set_in_item(
         }
         Item::Value(Value::InlineTable(table)) => set_in_table(table, default, cursor, Style::Inline, value),
         Item::Table(table) => {
-            // A service and the network have their own header. A table below gets none, unless the text already has
-            // one.
+            // A service and the network have their own header. A table below gets none, unless the
+            // text already has one.
             let style = if table.is_dotted() || cursor.done >= 2 { Style::Dotted } else { style };
             set_in_table(table, default, cursor, style, value)
         }
@@ -196,8 +199,8 @@ fn set_in_item(
     }
 }
 
-/// A single value, such as a table of `ports`, may stand for an array of one. A key may go through its item 0. If item
-/// 0 is replaced or another is added, the value becomes the array.
+/// A single value, such as a table of `ports`, may stand for an array of one. A key may go through
+/// its item 0. If item 0 is replaced or another is added, the value becomes the array.
 fn stand_for_an_array(item: &mut Item, cursor: &mut Cursor<'_>) {
     let number = cursor.next().and_then(|part| part.parse::<usize>().ok());
     if !cursor.list().is_some_and(List::takes_one) || item.is_array() || item.is_array_of_tables() {
@@ -227,8 +230,8 @@ fn array_of_one(item: Item) -> Item {
     }
 }
 
-/// Sets one of several tables, or a key in one. A value that is no table turns them all into an array, which is
-/// returned; reading the configuration then refuses it.
+/// Sets one of several tables, or a key in one. A value that is no table turns them all into an
+/// array, which is returned; reading the configuration then refuses it.
 fn set_in_tables(
     tables: &mut ArrayOfTables,
     cursor: &mut Cursor<'_>,
@@ -267,7 +270,8 @@ fn set_in_array(array: &mut Array, cursor: &mut Cursor<'_>, value: Value) -> Res
     Ok(())
 }
 
-/// The next part of the key as the number of an item. At the end of the key it may also be the number after the last.
+/// The next part of the key as the number of an item. At the end of the key it may also be the
+/// number after the last.
 fn index(cursor: &mut Cursor<'_>, count: usize) -> Result<usize, EditError> {
     let array = cursor.so_far();
     let part = cursor.step().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! The keys that hold arrays. The reader notes them as it reads, so that there is no second list to keep in step.
+//! The keys that hold arrays. The reader notes them as it reads, so that there is no second list to
+//! keep in step.
 
 use serde::Serialize;
 use toml_edit::{Array, Key};
@@ -37,8 +38,9 @@ impl List {
         Self { takes_table: true, ..self }
     }
 
-    /// The list into which a key leads, and how many parts the list's own key has: `services.new.ports` and 3 for
-    /// `services.new.ports.0.host`. The services of the file do not matter: all possible services have the same keys.
+    /// The list into which a key leads, and how many parts the list's own key has:
+    /// `services.new.ports` and 3 for `services.new.ports.0.host`. The services of the file do not
+    /// matter: all possible services have the same keys.
     pub(super) fn above(parts: &[String]) -> Option<(usize, Self)> {
         let header: Vec<_> = parts.iter().map(|part| Key::new(part).to_string()).collect();
         let tree = Table::parse(&Source::built_in(&format!("[{}]", header.join(".")))).ok()?;
@@ -89,7 +91,8 @@ mod tests {
     #[test]
     fn a_key_is_known_for_a_list_exactly_where_it_takes_an_array() {
         let keys = problems("dependencies = {}\nservices.ollama.resources = {}").into_keys();
-        // One service stands for all. Keys below `ports` are skipped: their numbers are items of the list.
+        // One service stands for all. Keys below `ports` are skipped: their numbers are items of
+        // the list.
         let counts =
             |key: &&String| !key.contains(".ports.") && (key.contains(".ollama.") || !key.contains("services."));
         let mut lists = 0;

@@ -1,8 +1,9 @@
 //! Configuration: found, merged over the built-in defaults, read into typed values, checked.
 //!
-//! [`load`] is the thin part that touches files; [`parse`] is the rest, a function of texts. A problem names its key
-//! and its place (file, line, column). Values that are wrong on their own are reported all at once. Only if there are
-//! none, values that contradict each other are reported, again all at once.
+//! [`load`] is the thin part that touches files; [`parse`] is the rest, a function of texts. A
+//! problem names its key and its place (file, line, column). Values that are wrong on their own are
+//! reported all at once. Only if there are none, values that contradict each other are reported,
+//! again all at once.
 
 mod check;
 mod completion_words;
@@ -80,8 +81,9 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// The place where a dotted key such as `services.ollama.ports.0.host` is written, or the table around it. `None`
-    /// if the key and the tables around it are written nowhere. For errors that are found after loading.
+    /// The place where a dotted key such as `services.ollama.ports.0.host` is written, or the table
+    /// around it. `None` if the key and the tables around it are written nowhere. For errors that
+    /// are found after loading.
     #[must_use]
     pub fn locate(&self, key: &str) -> Option<&Location> {
         self.tree.locate(key)
@@ -98,8 +100,8 @@ impl Loaded {
         Err(ConfigError::Wrong(self.warnings).refuse_unknown_keys())
     }
 
-    /// Returns the configuration if it can be launched: if it has no unknown key that may be meant to restrict a
-    /// service.
+    /// Returns the configuration if it can be launched: if it has no unknown key that may be meant
+    /// to restrict a service.
     ///
     /// # Errors
     /// [`ConfigError::Wrong`], with each such key as an error.
@@ -159,7 +161,8 @@ fn find(environment: &Environment, option: Option<&Path>) -> Result<Option<(Path
                 if let Some(found) = read(path.clone())? {
                     return Ok(Some(found));
                 }
-                // A user who made the link has a configuration. Falling back to the defaults would go unnoticed.
+                // A user who made the link has a configuration. Falling back to the defaults would
+                // go unnoticed.
                 if let Some((link, target)) = dangling(&path) {
                     return Err(ConfigError::Dangling { link, target });
                 }
@@ -179,7 +182,8 @@ fn is_absent(cause: &io::Error) -> bool {
     matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-/// Reads a configuration from a text over the built-in defaults. `data_folder` is where `bind://` volumes lie.
+/// Reads a configuration from a text over the built-in defaults. `data_folder` is where `bind://`
+/// volumes lie.
 ///
 /// # Errors
 /// [`ConfigError::Wrong`] with every problem found.

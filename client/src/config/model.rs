@@ -1,5 +1,5 @@
-//! The configuration as values that have been checked, each on its own and against the rest. It also reads the tables
-//! other than `[runtime]` and those of services.
+//! The configuration as values that have been checked, each on its own and against the rest. It
+//! also reads the tables other than `[runtime]` and those of services.
 
 mod service;
 
@@ -17,7 +17,8 @@ use super::section::{Section, boolean, list, number, owned_text, whole};
 use super::{earlier, template};
 use crate::port::HostPort;
 
-/// Everything that can be configured. Serialized, it is a `config.toml` that loads to the same value.
+/// Everything that can be configured. Serialized, it is a `config.toml` that loads to the same
+/// value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Config {
     /// `[meta]`
@@ -29,7 +30,8 @@ pub struct Config {
     /// `[dependencies]`
     #[serde(skip_serializing_if = "Dependencies::is_default")]
     pub dependencies: Dependencies,
-    /// `[services.NAME]`, in the order of the built-in defaults and then of the file. Disabled ones are here too.
+    /// `[services.NAME]`, in the order of the built-in defaults and then of the file. Disabled ones
+    /// are here too.
     pub services: IndexMap<ServiceName, Service>,
 }
 
@@ -39,7 +41,8 @@ impl Config {
         self.services.iter().filter(|(_, service)| service.enabled)
     }
 
-    /// The configuration as it is written in a file: a text that would be read as a variable or a template is escaped.
+    /// The configuration as it is written in a file: a text that would be read as a variable or a
+    /// template is escaped.
     ///
     /// # Errors
     /// A value that TOML cannot express.
@@ -56,8 +59,8 @@ impl Config {
         Ok(value)
     }
 
-    /// Whether a service answers on ports of the host. With its own link on the network (macvlan, ipvlan) it has its
-    /// own address instead, and podman publishes nothing.
+    /// Whether a service answers on ports of the host. With its own link on the network (macvlan,
+    /// ipvlan) it has its own address instead, and podman publishes nothing.
     #[must_use]
     pub fn is_published(&self, service: &Service) -> bool {
         service.network_mode == NetworkMode::Host || self.runtime.network.driver == NetworkDriver::Bridge

@@ -107,8 +107,8 @@ fn dns_name(text: &str) -> Result<(), InvalidName> {
 
 /// An image with its registry, such as `docker.io/ollama/ollama:latest` or `localhost/mine`.
 ///
-/// A name without a registry is completed at once with docker.io, as in compose. For podman a short name depends on the
-/// machine's search list, which may lead to a foreign image.
+/// A name without a registry is completed at once with docker.io, as in compose. For podman a short
+/// name depends on the machine's search list, which may lead to a foreign image.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ImageName(String);
 
@@ -137,11 +137,12 @@ impl ImageName {
 /// The tag of a name that has neither tag nor digest.
 const DEFAULT_TAG: &str = "latest";
 
-/// The parts of an image's name, completed as podman completes them. All spellings of a name have the same parts, so
-/// that they can be compared.
+/// The parts of an image's name, completed as podman completes them. All spellings of a name have
+/// the same parts, so that they can be compared.
 ///
-/// Source: `distribution/reference` (`ParseDockerRef`, `TagNameOnly`), and podman 4.3.1 and 5.4.2, which report
-/// `localhost/x` as `localhost/x:latest`, and `localhost/x:1@sha256:…` as `localhost/x@sha256:…`.
+/// Source: `distribution/reference` (`ParseDockerRef`, `TagNameOnly`), and podman 4.3.1 and 5.4.2,
+/// which report `localhost/x` as `localhost/x:latest`, and `localhost/x:1@sha256:…` as
+/// `localhost/x@sha256:…`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference<'a> {
     /// Registry and path.
@@ -151,7 +152,8 @@ pub struct Reference<'a> {
 }
 
 impl<'a> Reference<'a> {
-    /// Splits a name into its parts. Any text can be split; [`ImageName`] decides whether it is a valid name.
+    /// Splits a name into its parts. Any text can be split; [`ImageName`] decides whether it is a
+    /// valid name.
     #[must_use]
     pub fn of(text: &'a str) -> Self {
         let (path, tag, digest) = split(text);

@@ -1,4 +1,5 @@
-//! Reads the settings that podman takes as they are ([`crate::podman::ContainerOption`]), each in its normal form.
+//! Reads the settings that podman takes as they are ([`crate::podman::ContainerOption`]), each in
+//! its normal form.
 
 use super::name::NetworkAlias;
 use super::quantity::Memory;

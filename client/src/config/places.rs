@@ -1,4 +1,5 @@
-//! Where configuration, data and state lie, and the folders and variables that a configuration refers to.
+//! Where configuration, data and state lie, and the folders and variables that a configuration
+//! refers to.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -25,7 +26,8 @@ pub struct Environment {
     pub state_home: Option<PathBuf>,
     /// `$HOME`.
     pub home: Option<PathBuf>,
-    /// Every variable, for `${NAME}` in the configuration. Variables that are not UTF-8 are left out.
+    /// Every variable, for `${NAME}` in the configuration. Variables that are not UTF-8 are left
+    /// out.
     pub variables: BTreeMap<String, String>,
 }
 
@@ -52,8 +54,8 @@ impl Environment {
         Self { variables, ..Self::read(|name| std::env::var_os(name)) }
     }
 
-    /// Reads the variables through `lookup`. An empty one counts as unset, and so does a relative path in an XDG
-    /// variable (XDG Base Directory Specification, "Basics").
+    /// Reads the variables through `lookup`. An empty one counts as unset, and so does a relative
+    /// path in an XDG variable (XDG Base Directory Specification, "Basics").
     pub fn read(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
         let path = |name: &str| lookup(name).filter(|text| !text.is_empty()).map(PathBuf::from);
         let absolute = |name: &str| path(name).filter(|path| path.is_absolute());
@@ -68,7 +70,8 @@ impl Environment {
         }
     }
 
-    /// The file to read; `option` is `--config`. A folder of the Python airpods has its file in `configs/`.
+    /// The file to read; `option` is `--config`. A folder of the Python airpods has its file in
+    /// `configs/`.
     #[must_use]
     pub fn search(&self, option: Option<&Path>) -> Search {
         if let Some(path) = option {
@@ -89,7 +92,8 @@ impl Environment {
         )
     }
 
-    /// The file that `config init` creates: the named one, or `config.toml` in the first folder searched.
+    /// The file that `config init` creates: the named one, or `config.toml` in the first folder
+    /// searched.
     #[must_use]
     pub fn new_file(&self, option: Option<&Path>) -> Option<PathBuf> {
         match self.search(option) {
@@ -104,11 +108,12 @@ impl Environment {
         self.folder(self.data_home.as_ref(), ".local/share").map(|folder| folder.join("volumes"))
     }
 
-    /// The folders and variables that a configuration refers to, those of `.env` beside its file included.
+    /// The folders and variables that a configuration refers to, those of `.env` beside its file
+    /// included.
     ///
     /// # Errors
-    /// [`ConfigError::Unreadable`] or [`ConfigError::Variables`]: a `.env` that cannot be read, or holds anything but
-    /// variables.
+    /// [`ConfigError::Unreadable`] or [`ConfigError::Variables`]: a `.env` that cannot be read, or
+    /// holds anything but variables.
     pub fn places(&self, file: Option<&Path>) -> Result<Places, ConfigError> {
         // A mount of a container needs an absolute path, whatever the current folder is.
         let file_folder = file.and_then(|file| std::path::absolute(file).ok()?.parent().map(Path::to_owned));
@@ -125,8 +130,8 @@ impl Environment {
         Ok(Places { data_folder, earlier_folder, file_folder, home, variables, read, exists })
     }
 
-    /// The folder of the Python airpods: `$AIRPODS_HOME`, or the folder of its file, or the one above if that folder is
-    /// `configs`.
+    /// The folder of the Python airpods: `$AIRPODS_HOME`, or the folder of its file, or the one
+    /// above if that folder is `configs`.
     #[must_use]
     pub fn earlier_home(&self, file: Option<&Path>) -> Option<PathBuf> {
         let own = self.airpods_home.as_ref().and_then(|home| std::path::absolute(home).ok());
@@ -168,7 +173,8 @@ impl Environment {
     }
 }
 
-/// The folders that paths begin at, the variables for `${NAME}`, and access to the files that the configuration names.
+/// The folders that paths begin at, the variables for `${NAME}`, and access to the files that the
+/// configuration names.
 #[derive(Clone, Debug)]
 pub struct Places {
     /// Where `bind://` volumes lie.
@@ -216,8 +222,8 @@ impl Places {
         (self.exists)(&path).then_some(path)
     }
 
-    /// As [`Self::host_path`], for a file that the configuration names. Without `./` it lies beside the configuration,
-    /// too, as in compose.
+    /// As [`Self::host_path`], for a file that the configuration names. Without `./` it lies beside
+    /// the configuration, too, as in compose.
     pub(super) fn beside_file(&self, text: &str) -> Option<Result<PathBuf, &'static str>> {
         if text.is_empty() || text.starts_with(['/', '~', '$', '.']) {
             return self.host_path(text);
@@ -225,8 +231,9 @@ impl Places {
         self.host_path(&format!("./{text}"))
     }
 
-    /// The path of something on the host: absolute, below the home folder (`~/`, `$HOME/`), or beside the configuration
-    /// (`./`, `../`). `None` if the text is no such path; an error if the folder is unknown.
+    /// The path of something on the host: absolute, below the home folder (`~/`, `$HOME/`), or
+    /// beside the configuration (`./`, `../`). `None` if the text is no such path; an error if the
+    /// folder is unknown.
     pub(super) fn host_path(&self, text: &str) -> Option<Result<PathBuf, &'static str>> {
         let below = |folder: &Option<PathBuf>, rest: &str, what| {
             folder.as_ref().map(|folder| clean(&folder.join(rest.trim_start_matches('/')))).ok_or(what)

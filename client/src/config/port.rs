@@ -1,5 +1,5 @@
-//! `services.NAME.ports`: ports of the host that lead into a container. They are read from tables, or from the short
-//! form of compose.
+//! `services.NAME.ports`: ports of the host that lead into a container. They are read from tables,
+//! or from the short form of compose.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -40,7 +40,8 @@ impl PortMapping {
         self.host.iter().map(port).zip(self.container.iter())
     }
 
-    /// The ports that a service with this mapping takes on the host's network: those of the container.
+    /// The ports that a service with this mapping takes on the host's network: those of the
+    /// container.
     pub fn own(self) -> impl Iterator<Item = HostPort> {
         self.container.iter().map(move |port| HostPort { address: None, port, protocol: self.protocol })
     }
@@ -161,7 +162,8 @@ fn address(text: &str) -> Read<IpAddr> {
     })
 }
 
-/// `[ADDRESS:]HOST:CONTAINER[/PROTOCOL]`, or one port for both sides (compose-spec, "Short syntax" of `ports`).
+/// `[ADDRESS:]HOST:CONTAINER[/PROTOCOL]`, or one port for both sides (compose-spec, "Short syntax"
+/// of `ports`).
 fn short(node: &Node) -> Read<PortMapping> {
     let Value::String(text) = &node.value else {
         let port = range(node)?;

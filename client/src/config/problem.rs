@@ -1,4 +1,5 @@
-//! Problems of a configuration: where they are, what to do about them, and the nearest known word for a mistyped one.
+//! Problems of a configuration: where they are, what to do about them, and the nearest known word
+//! for a mistyped one.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -18,8 +19,9 @@ pub enum Severity {
     Error,
     /// An unknown key: ignored with a warning, and refused by `config validate`.
     Unknown,
-    /// An unknown key that may be meant to restrict a service (`host_ip`, `read_only`). A launch without it would leave
-    /// the service more open than its user believes, so a launch refuses it, too.
+    /// An unknown key that may be meant to restrict a service (`host_ip`, `read_only`). A launch
+    /// without it would leave the service more open than its user believes, so a launch refuses it,
+    /// too.
     UnknownRestriction,
     /// The configuration is used, and something in it has no effect.
     Warning,
@@ -39,7 +41,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// The key that the problem is about, such as `services.web.ports.0`: a message about a key begins with it.
+    /// The key that the problem is about, such as `services.web.ports.0`: a message about a key
+    /// begins with it.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         self.message.strip_prefix('`')?.split_once('`').map(|(key, _)| key)
@@ -92,7 +95,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The problems found so far. Reading goes on after a problem, so that the user sees all of them at once.
+/// The problems found so far. Reading goes on after a problem, so that the user sees all of them at
+/// once.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     found: RefCell<Vec<Problem>>,
@@ -225,8 +229,8 @@ pub(super) fn write_all(problems: &[Problem], to: &mut dyn Write) -> io::Result<
     problems.iter().try_for_each(|problem| writeln!(to, "{problem}"))
 }
 
-/// The candidate closest to a word, if one is close enough: the word is its beginning, or differs by one edit and one
-/// more for every four letters.
+/// The candidate closest to a word, if one is close enough: the word is its beginning, or differs
+/// by one edit and one more for every four letters.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distance = |candidate: &str| strsim::damerau_levenshtein(word, candidate);
     let close = |candidate: &&str| {

@@ -1,6 +1,7 @@
-//! The process that a service runs (`process` of the OCI runtime specification): `command`, `command_args`,
-//! `entrypoint_override` and `health.command`. Also its variables from elsewhere: files with one variable a line
-//! (`.env` beside the configuration, and those of `env_file`), and the secrets of `services.NAME.secret_env`.
+//! The process that a service runs (`process` of the OCI runtime specification): `command`,
+//! `command_args`, `entrypoint_override` and `health.command`. Also its variables from elsewhere:
+//! files with one variable a line (`.env` beside the configuration, and those of `env_file`), and
+//! the secrets of `services.NAME.secret_env`.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
@@ -59,7 +60,8 @@ fn scalar(node: &Node) -> Read<String> {
     }
 }
 
-/// A line for a shell, or a program with its arguments; podman's form with `CMD-SHELL` or `CMD` is accepted, too.
+/// A line for a shell, or a program with its arguments; podman's form with `CMD-SHELL` or `CMD` is
+/// accepted, too.
 pub(super) fn health_command(node: &Node) -> Read<Vec<String>> {
     let words = words(node)?;
     let is_podmans = |words: &[String]| matches!(words.first().map(String::as_str), Some("CMD" | "CMD-SHELL"));
@@ -87,7 +89,8 @@ fn words(node: &Node) -> Read<Vec<String>> {
 /// Upper bound on the size of a file of variables, in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// Reads a file of variables. Anything but a regular file is refused before it is read: a FIFO would never end.
+/// Reads a file of variables. Anything but a regular file is refused before it is read: a FIFO
+/// would never end.
 pub(super) fn read(path: &Path) -> io::Result<String> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));
@@ -100,9 +103,9 @@ pub(super) fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// The variables of a text in their order, or the fault of a line that is none. The grammar is compose's ("Env file
-/// syntax"): a value has quotes or extends to the end of its line. The line may hold a password, so the fault does not
-/// quote it.
+/// The variables of a text in their order, or the fault of a line that is none. The grammar is
+/// compose's ("Env file syntax"): a value has quotes or extends to the end of its line. The line
+/// may hold a password, so the fault does not quote it.
 pub(super) fn variables(text: &str) -> Result<Vec<(String, String)>, String> {
     let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
     let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
@@ -164,7 +167,8 @@ pub(super) fn secret_env(section: &Section<'_>, places: &Places) -> IndexMap<Str
     IndexMap::from_iter(section.or("secret_env", Vec::new(), |node| entries(node, read)))
 }
 
-/// A name that is also valid in files of variables, units and Kubernetes (POSIX, "Environment Variable Definition").
+/// A name that is also valid in files of variables, units and Kubernetes (POSIX, "Environment
+/// Variable Definition").
 fn is_name(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     name.bytes().all(fits) && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())

@@ -69,8 +69,8 @@ ranged! {
 }
 
 ranged! {
-    /// The MTU of the container network's links in bytes. Every IPv4 host accepts 576 (RFC 791), and 65535 is the
-    /// largest IP packet. IPv6 needs 1280 (RFC 8200, section 5).
+    /// The MTU of the container network's links in bytes. Every IPv4 host accepts 576 (RFC 791),
+    /// and 65535 is the largest IP packet. IPv6 needs 1280 (RFC 8200, section 5).
     NetworkMtu(u16), 576..=65535
 }
 
@@ -227,7 +227,8 @@ pub struct InvalidPeriod(String);
 impl FromStr for Period {
     type Err = InvalidPeriod;
 
-    /// The form of compose and podman (Go, `time.ParseDuration`), without the units below a millisecond.
+    /// The form of compose and podman (Go, `time.ParseDuration`), without the units below a
+    /// millisecond.
     fn from_str(text: &str) -> Result<Self, InvalidPeriod> {
         let invalid = || InvalidPeriod(text.to_owned());
         let (mut rest, mut seconds) = (text, 0.0);
@@ -271,7 +272,8 @@ impl Serialize for Period {
 pub struct Cpus(f64);
 
 impl Cpus {
-    /// The number, if a container can be limited to it: 0.01 (the kernel's smallest quota, 1 ms in 100 ms) to 4096.
+    /// The number, if a container can be limited to it: 0.01 (the kernel's smallest quota, 1 ms in
+    /// 100 ms) to 4096.
     #[must_use]
     pub fn new(count: f64) -> Option<Self> {
         (0.01..=4096.0).contains(&count).then_some(Self(count))

@@ -1,5 +1,5 @@
-//! `[runtime]`, how containers run, and `[runtime.network]`, the network that the services share: the values, and
-//! reading them.
+//! `[runtime]`, how containers run, and `[runtime.network]`, the network that the services share:
+//! the values, and reading them.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,7 +18,8 @@ use super::tree::{Node, Value};
 /// How containers run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Runtime {
-    /// The requested container engine. Only podman is supported; `docker` gives a warning when the file is loaded.
+    /// The requested container engine. Only podman is supported; `docker` gives a warning when the
+    /// file is loaded.
     pub prefer: Engine,
     /// The socket of podman's API; `None` means that airpods finds or starts one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -152,7 +153,8 @@ pub enum RestartPolicy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a key of the file")]
 pub struct Network {
-    /// An existing network that airpods did not make: it is used, and never made, changed or removed.
+    /// An existing network that airpods did not make: it is used, and never made, changed or
+    /// removed.
     #[serde(skip_serializing_if = "is_false")]
     pub external: bool,
     /// podman's driver, which makes the links.
@@ -169,8 +171,8 @@ pub struct Network {
     pub ipv6: bool,
     /// Whether it is isolated from every other network.
     pub internal: bool,
-    /// The MTU of its links in bytes; `None` leaves it to podman. With the VPN's MTU here, networks made afterwards
-    /// have no classic black hole: without root, for TCP and UDP.
+    /// The MTU of its links in bytes; `None` leaves it to podman. With the VPN's MTU here, networks
+    /// made afterwards have no classic black hole: without root, for TCP and UDP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtu: Option<NetworkMtu>,
     /// The reaction of `start` to a VPN whose MTU is below this network's.
@@ -226,7 +228,8 @@ impl Serialize for DnsServers {
     }
 }
 
-/// The reaction of `start` to a VPN whose MTU is below the network's, so that large packets may vanish.
+/// The reaction of `start` to a VPN whose MTU is below the network's, so that large packets may
+/// vanish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MssClamp {
@@ -359,7 +362,8 @@ fn subnet(node: &Node) -> Read<IpNet> {
         return Err(Mismatch::new(format_args!("`{text}` is an address within a subnet"))
             .hint(format!("the subnet itself is `{}`", subnet.trunc())));
     }
-    // It must hold the network's own address, the gateway, one container, and in IPv4 the broadcast address.
+    // It must hold the network's own address, the gateway, one container, and in IPv4 the broadcast
+    // address.
     if subnet.max_prefix_len() - subnet.prefix_len() < 2 {
         return Err(Mismatch::new(format_args!("`{text}` is too small for a gateway and a container")));
     }

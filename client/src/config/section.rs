@@ -138,7 +138,8 @@ pub(super) fn entries<T>(node: &Node, entry: impl Fn(&str, &Node) -> Read<T>) ->
 /// The content of a list without a default.
 const NOTHING: [bool; 0] = [];
 
-/// A table that is being read. The reader asks for its keys one by one; [`Section::finish`] notes the rest as unknown.
+/// A table that is being read. The reader asks for its keys one by one; [`Section::finish`] notes
+/// the rest as unknown.
 pub(super) struct Section<'a> {
     path: String,
     table: &'a Table,
@@ -163,7 +164,8 @@ impl<'a> Section<'a> {
         self.table.get(key)
     }
 
-    /// A value that may be missing. A wrong value is noted and counts as missing: loading fails in the end anyway.
+    /// A value that may be missing. A wrong value is noted and counts as missing: loading fails in
+    /// the end anyway.
     pub(super) fn optional<T>(&self, key: &'static str, read: impl FnOnce(&'a Node) -> Read<T>) -> Option<T> {
         let node = self.node(key)?;
         read(node).map_err(|mismatch| self.note(key, mismatch, &node.at)).ok()

@@ -106,8 +106,8 @@ pub(super) fn service(name: &ServiceName, section: Section<'_>, places: &Places)
     })
 }
 
-/// A user who gives aliases to a service on the host's network misunderstands it. Aliases from the built-in defaults
-/// are dropped silently.
+/// A user who gives aliases to a service on the host's network misunderstands it. Aliases from the
+/// built-in defaults are dropped silently.
 fn warn_of_aliases(section: &Section<'_>, any: bool) {
     if let Some(at) = section.at("network_aliases").filter(|at| any && at.is_users()) {
         let place = section.place("network_aliases");
@@ -166,7 +166,8 @@ fn health(service: &Section<'_>, ports: &[PortMapping]) -> Option<Health> {
         retries: section.optional("retries", whole),
         start_period: section.optional("start_period", period),
     };
-    // A user's command replaces a built-in path, and a service without TCP ports is not asked over HTTP.
+    // A user's command replaces a built-in path, and a service without TCP ports is not asked over
+    // HTTP.
     if built_in_path && (command.is_some() || !has_port) {
         section.finish();
         return command.map(|command| Health { test: HealthTest::Command { command }, times });

@@ -1,9 +1,11 @@
-//! Reads a service's kernel parameters (sysctls): those that the kernel keeps for each network or IPC namespace.
+//! Reads a service's kernel parameters (sysctls): those that the kernel keeps for each network or
+//! IPC namespace.
 
 use super::section::{Mismatch, Read, list, text};
 use super::tree::{Node, Table, Value};
 
-/// The parameters of `kernel.` that belong to an IPC namespace, which podman takes (podman-run(1), `--sysctl`).
+/// The parameters of `kernel.` that belong to an IPC namespace, which podman takes (podman-run(1),
+/// `--sysctl`).
 const OF_IPC: [&str; 8] = [
     "kernel.msgmax",
     "kernel.msgmnb",

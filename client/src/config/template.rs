@@ -1,5 +1,6 @@
-//! Variables and templates in a service's texts. `${NAME}` is as in compose (compose-spec, "Interpolation"). Templates
-//! such as `{{services.ollama.ports.0.container}}` stand in `env`, and in a `command_args` that is a table.
+//! Variables and templates in a service's texts. `${NAME}` is as in compose (compose-spec,
+//! "Interpolation"). Templates such as `{{services.ollama.ports.0.container}}` stand in `env`, and
+//! in a `command_args` that is a table.
 
 use std::collections::BTreeMap;
 
@@ -50,9 +51,9 @@ struct Unset {
     hint: String,
 }
 
-/// Replaces the variables of a text. `$$` is `$`, `${NAME}` the variable. `${NAME:-else}` is `else` if the variable is
-/// unset or empty, `${NAME-else}` only if it is unset. `:?` and `?` are errors in those cases; `:+` and `+` give their
-/// text in all others. They can be nested.
+/// Replaces the variables of a text. `$$` is `$`, `${NAME}` the variable. `${NAME:-else}` is `else`
+/// if the variable is unset or empty, `${NAME-else}` only if it is unset. `:?` and `?` are errors
+/// in those cases; `:+` and `+` give their text in all others. They can be nested.
 fn replaced(text: &str, variables: &BTreeMap<String, String>) -> Result<String, Unset> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -77,7 +78,8 @@ fn replaced(text: &str, variables: &BTreeMap<String, String>) -> Result<String, 
     Ok(out)
 }
 
-/// Splits the text after `${` at its closing brace: the text within the braces, and the text after them.
+/// Splits the text after `${` at its closing brace: the text within the braces, and the text after
+/// them.
 pub(crate) fn split_braces(inner: &str) -> Option<(&str, &str)> {
     let mut open = 0_u32;
     let mut before = ' ';
@@ -148,8 +150,8 @@ pub(crate) fn literal_dollars(text: &str) -> String {
     out
 }
 
-/// Replaces every template in the services' `env` and tables of `command_args`. Problems name the key and its place in
-/// `tree`.
+/// Replaces every template in the services' `env` and tables of `command_args`. Problems name the
+/// key and its place in `tree`.
 pub(super) fn expand(config: &mut Config, tree: &Table, problems: &Problems) {
     let scope = Scope::of(&config.runtime, &config.services);
     let mut expanded = Vec::new();
@@ -179,7 +181,8 @@ pub(super) fn expand(config: &mut Config, tree: &Table, problems: &Problems) {
     }
 }
 
-/// The commands with their templates replaced. Only a table has templates: braces in an array belong to the program.
+/// The commands with their templates replaced. Only a table has templates: braces in an array
+/// belong to the program.
 fn commands(scope: &Scope<'_>, tree: &Table, problems: &Problems) -> Vec<(ServiceName, Vec<String>)> {
     let mut replaced = Vec::new();
     for (name, service) in scope.services {
@@ -236,8 +239,8 @@ impl<'a> Scope<'a> {
         Self { runtime: values, services }
     }
 
-    /// A variable with its templates replaced. `open` has the variables being replaced around it, so that a cycle ends
-    /// in an error.
+    /// A variable with its templates replaced. `open` has the variables being replaced around it,
+    /// so that a cycle ends in an error.
     fn variable(&self, service: &str, key: &str, open: &mut Vec<String>) -> Result<String, Unresolved> {
         let place = format!("services.{service}.env.{key}");
         if let Some(first) = open.iter().position(|other| *other == place) {

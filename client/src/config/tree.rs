@@ -1,5 +1,6 @@
-//! TOML as a tree in which every value knows its place: the text, and the position in it. So errors in merged files
-//! point at the right one. Also removes the keys of the built-in defaults that `services.NAME.unset` names.
+//! TOML as a tree in which every value knows its place: the text, and the position in it. So errors
+//! in merged files point at the right one. Also removes the keys of the built-in defaults that
+//! `services.NAME.unset` names.
 
 use std::fmt;
 use std::ops::Range;
@@ -87,7 +88,8 @@ impl Location {
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 
-    /// The whole line of its beginning, and how many characters of that line it covers (at least one).
+    /// The whole line of its beginning, and how many characters of that line it covers (at least
+    /// one).
     fn line_and_width(&self) -> (&str, usize) {
         let text = self.source.text.as_str();
         let start = self.span.start.min(text.len());
@@ -242,7 +244,8 @@ impl Table {
         }
     }
 
-    /// The place of a dotted path such as `services.ollama.ports.0.host`, or of the longest part of it that exists.
+    /// The place of a dotted path such as `services.ollama.ports.0.host`, or of the longest part of
+    /// it that exists.
     pub(super) fn locate(&self, path: &str) -> Option<&Location> {
         let (key, rest) = path.split_once('.').map_or((path, None), |(key, rest)| (key, Some(rest)));
         let entry = self.0.get(key)?;
@@ -299,8 +302,8 @@ fn convert(value: &Spanned<DeValue<'_>>, source: &Arc<Source>) -> Result<Node, P
     Ok(Node { value, at })
 }
 
-/// Removes the keys that `unset` of each service names. A key that the user sets as well is a problem, since the two
-/// contradict each other.
+/// Removes the keys that `unset` of each service names. A key that the user sets as well is a
+/// problem, since the two contradict each other.
 pub(super) fn apply_unset(tree: &mut Table, problems: &Problems) {
     let Some(Value::Table(services)) = tree.get_mut("services").map(|node| &mut node.value) else { return };
     for (name, service) in services.iter_mut() {

@@ -13,7 +13,8 @@ use crate::podman::Relabel;
 
 const RELABELS: &[(&str, Relabel)] = &[("no", Relabel::No), ("shared", Relabel::Shared), ("private", Relabel::Private)];
 
-/// Volumes of the built-in defaults for which the Python airpods has folders of the same name and content.
+/// Volumes of the built-in defaults for which the Python airpods has folders of the same name and
+/// content.
 const WITH_FOLDERS: [&str; 2] = ["airpods_ollama_data", "airpods_webui_data"];
 
 /// Reads `volumes`; `places` resolves their paths.
@@ -43,7 +44,8 @@ fn warn_of_two_folders(section: &Section<'_>, name: &str, volume: &Volume, place
 fn volume(table: Section<'_>, places: &Places) -> Option<Volume> {
     let source = table.required("source", |node| {
         let source = volume_source(text(node)?, places)?;
-        // The Python airpods keeps in a folder what the built-in defaults keep in a volume of this name.
+        // The Python airpods keeps in a folder what the built-in defaults keep in a volume of this
+        // name.
         match &source {
             VolumeSource::Named(name) if !node.at.is_users() && WITH_FOLDERS.contains(&name.as_str()) => {
                 let relative = PathBuf::from(name.as_str());
@@ -128,7 +130,8 @@ fn volume_target(text: &str) -> Read<PathBuf> {
     }
 }
 
-/// Removes a built-in volume if the user's file has a volume with the same target, or with a target within it.
+/// Removes a built-in volume if the user's file has a volume with the same target, or with a target
+/// within it.
 pub(super) fn drop_overridden_volumes(tree: &mut Table, problems: &Problems) {
     let Some(Value::Table(services)) = tree.get_mut("services").map(|node| &mut node.value) else { return };
     for (service, node) in services.iter_mut() {

@@ -1,6 +1,6 @@
-//! Whether names resolve. One query to a name server shows whether it answers at all. The query is sent from the host,
-//! or from within a container's network to the servers in its resolv.conf (see [`crate::inside`]). If none answers
-//! there, the cause is named.
+//! Whether names resolve. One query to a name server shows whether it answers at all. The query is
+//! sent from the host, or from within a container's network to the servers in its resolv.conf (see
+//! [`crate::inside`]). If none answers there, the cause is named.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -18,8 +18,8 @@ use crate::file;
 use crate::inside;
 use crate::podman::Podman;
 
-/// The name to look up. It exists as long as the DNS itself and reveals nothing about the user. It has dots, because
-/// podman's name service answers names without dots by itself.
+/// The name to look up. It exists as long as the DNS itself and reveals nothing about the user. It
+/// has dots, because podman's name service answers names without dots by itself.
 const NAME: &str = "a.root-servers.net";
 
 /// Time limit for an answer: a slower server is useless.
@@ -28,7 +28,8 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// After this time the query is repeated, since it may be lost.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Size of the buffer for an answer. The largest one without EDNS is smaller (RFC 1035, section 2.3.4).
+/// Size of the buffer for an answer. The largest one without EDNS is smaller (RFC 1035, section
+/// 2.3.4).
 const ANSWER: usize = 4096;
 
 /// The outcome of a query.
@@ -123,8 +124,8 @@ pub struct Asked {
 /// The name of the hidden command that asks from within a container's network.
 pub const COMMAND: &str = "ask-inside";
 
-/// The number of a container's servers that are asked: resolvers use three (resolv.conf(5), `MAXNS`), and podman may
-/// list some more.
+/// The number of a container's servers that are asked: resolvers use three (resolv.conf(5),
+/// `MAXNS`), and podman may list some more.
 const MOST: usize = 8;
 
 /// Time limit for all servers together, which are asked side by side.
@@ -139,8 +140,8 @@ pub async fn ask_inside(pid: u32) -> io::Result<Vec<Asked>> {
     serde_json::from_slice(&answer).map_err(io::Error::other)
 }
 
-/// Enters the network of the process `pid` and asks the servers in its resolv.conf. The process cannot leave that
-/// network again.
+/// Enters the network of the process `pid` and asks the servers in its resolv.conf. The process
+/// cannot leave that network again.
 ///
 /// # Errors
 /// The kernel's, mostly that this user may not enter.
@@ -158,8 +159,8 @@ pub fn enter_and_ask(pid: u32) -> io::Result<Vec<Asked>> {
     }))
 }
 
-/// The servers to ask, from resolv.conf below a container's root. The container controls that folder, so the path must
-/// not lead out of it.
+/// The servers to ask, from resolv.conf below a container's root. The container controls that
+/// folder, so the path must not lead out of it.
 fn servers_of(root: &Path) -> io::Result<Vec<IpAddr>> {
     let conf = file::open_in_root(root, Path::new("etc/resolv.conf"))?;
     let mut servers = servers::parse_resolv_conf(&file::text(conf)?);
@@ -180,8 +181,8 @@ struct Facts<'a> {
     auto: bool,
 }
 
-/// Asks from within the network of a running container and, if no answer comes, also from the host. Returns the problem
-/// as one sentence with its cure.
+/// Asks from within the network of a running container and, if no answer comes, also from the host.
+/// Returns the problem as one sentence with its cure.
 pub async fn verify(
     podman: &impl Podman,
     container: &str,
@@ -222,8 +223,8 @@ fn judge_all(facts: &Facts<'_>) -> Option<String> {
     }
     let failed: Vec<&Asked> = facts.outside.iter().filter(|asked| asked.reply != Reply::Answered).collect();
     match failed.first() {
-        // One server that answers is enough for the host. But podman asks the first one first, so a failing one is
-        // reported if the containers got no answer.
+        // One server that answers is enough for the host. But podman asks the first one first, so a
+        // failing one is reported if the containers got no answer.
         Some(first) if !is_answered(&facts.outside) || facts.inside.is_some() => Some(refusal(facts, first)),
         _ if facts.inside.is_some() => Some(
             "names are not resolved in the containers, though the name servers answer the host: a firewall of the host may \
@@ -310,7 +311,8 @@ mod tests {
         nix::unistd::mkfifo(&conf, Mode::S_IRWXU).unwrap();
         assert_eq!(servers_of(root.path()).unwrap_err().kind(), ErrorKind::InvalidData, "a pipe is not waited for");
         fs::remove_file(&conf).unwrap();
-        // Links are resolved within the root, so they reach neither a file nor a device of the host.
+        // Links are resolved within the root, so they reach neither a file nor a device of the
+        // host.
         for target in ["/etc/hostname", "../../../../../dev/zero", "/proc/self/root/etc/hostname"] {
             symlink(target, &conf).unwrap();
             assert_eq!(servers_of(root.path()).unwrap_err().kind(), ErrorKind::NotFound, "{target}");

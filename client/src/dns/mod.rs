@@ -1,11 +1,13 @@
-//! The name servers for `runtime.network.dns_servers = "auto"`, and whether the containers' name servers answer.
+//! The name servers for `runtime.network.dns_servers = "auto"`, and whether the containers' name
+//! servers answer.
 //!
-//! Auto takes the servers of the link that the host's traffic leaves by. Behind a VPN these are the VPN's own, which
-//! know its internal names, and are often the only ones that the VPN lets through. [`servers`](mod@servers) reads what
-//! the host knows, and decides. If it finds no server, there is none: a public server never replaces the host's.
+//! Auto takes the servers of the link that the host's traffic leaves by. Behind a VPN these are the
+//! VPN's own, which know its internal names, and are often the only ones that the VPN lets through.
+//! [`servers`](mod@servers) reads what the host knows, and decides. If it finds no server, there is
+//! none: a public server never replaces the host's.
 //!
-//! Afterwards [`verify`] asks from within a container's network ([`ask`](mod@ask)). If that fails, it also asks from
-//! the host, to tell a fault of the server from one of the network.
+//! Afterwards [`verify`] asks from within a container's network ([`ask`](mod@ask)). If that fails,
+//! it also asks from the host, to tell a fault of the server from one of the network.
 
 pub mod ask;
 mod servers;
@@ -46,7 +48,8 @@ impl Report for NoServers {
 /// The host's own servers, which podman uses for containers without configured ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostServers {
-    /// The servers, in order. A loopback address is a server on the host, which podman asks from the host.
+    /// The servers, in order. A loopback address is a server on the host, which podman asks from
+    /// the host.
     pub servers: Vec<IpAddr>,
     /// The file that lists them.
     pub file: &'static str,
@@ -63,8 +66,8 @@ pub async fn ask_as_host() -> Vec<Asked> {
     ask_all(&servers::read_resolv_conf().servers).await
 }
 
-/// The current servers for auto. `leaving` has the links that the host's traffic leaves by; with `ipv6`, containers
-/// have IPv6.
+/// The current servers for auto. `leaving` has the links that the host's traffic leaves by; with
+/// `ipv6`, containers have IPv6.
 ///
 /// # Errors
 /// [`NoServers`]

@@ -1,8 +1,9 @@
 //! The name servers of the host, and which of them containers get.
 //!
-//! The choice is pure: it turns the host's knowledge into the servers for containers. Two readers stand below it.
-//! One reads resolv.conf(5), which lists the servers for programs of the host. The other queries systemd-resolved over
-//! the system bus (org.freedesktop.resolve1(5)), without starting it.
+//! The choice is pure: it turns the host's knowledge into the servers for containers. Two readers
+//! stand below it. One reads resolv.conf(5), which lists the servers for programs of the host. The
+//! other queries systemd-resolved over the system bus (org.freedesktop.resolve1(5)), without
+//! starting it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,7 +28,8 @@ pub(super) struct Sources {
     pub(super) conf: ResolvConf,
     /// The servers that systemd-resolved lists for all links together.
     pub(super) uplinks: Vec<IpAddr>,
-    /// systemd-resolved's servers for each link; `None` if it does not run, or programs do not use it.
+    /// systemd-resolved's servers for each link; `None` if it does not run, or programs do not use
+    /// it.
     pub(super) resolved: Option<Resolved>,
 }
 
@@ -56,7 +58,8 @@ pub(super) struct LinkServers {
 /// The servers for containers, in the order of [`Resolved::candidates`], then of resolv.conf.
 pub(super) fn choose(sources: &Sources, ipv6: bool) -> Result<Vec<IpAddr>, NoServers> {
     let of_resolved = sources.resolved.iter().flat_map(|resolved| resolved.candidates(&sources.egress));
-    // If resolv.conf names the stub, the servers behind the stub are in systemd-resolved's own file.
+    // If resolv.conf names the stub, the servers behind the stub are in systemd-resolved's own
+    // file.
     let uplinks = sources.conf.is_for_resolved().then(|| sources.uplinks.clone());
     let candidates = of_resolved.chain([sources.conf.servers.clone()]).chain(uplinks);
     let chosen = candidates.map(|servers| usable(&servers, ipv6)).find(|servers| !servers.is_empty());
@@ -66,8 +69,9 @@ pub(super) fn choose(sources: &Sources, ipv6: bool) -> Result<Vec<IpAddr>, NoSer
     })
 }
 
-/// The host's own servers. Containers cannot reach systemd-resolved's stub, so the servers behind it replace it: podman
-/// itself reads the other file then (`libnetwork/resolvconf` of containers/common).
+/// The host's own servers. Containers cannot reach systemd-resolved's stub, so the servers behind
+/// it replace it: podman itself reads the other file then (`libnetwork/resolvconf` of
+/// containers/common).
 pub(super) fn host_servers(conf: ResolvConf, uplinks: Vec<IpAddr>) -> HostServers {
     if conf.is_stub_alone() && !uplinks.is_empty() {
         HostServers { servers: uplinks, file: UPLINKS }
@@ -77,10 +81,11 @@ pub(super) fn host_servers(conf: ResolvConf, uplinks: Vec<IpAddr>) -> HostServer
 }
 
 impl Resolved {
-    /// The possible lists, the best first. The servers of the link that traffic leaves by come first, then those of
-    /// links that claim every name. Then follow those of links that are asked by default, and those of no link.
-    /// systemd-resolved has the same order, but without the first. The first two differ only if a link claims every
-    /// name while traffic leaves by another.
+    /// The possible lists, the best first. The servers of the link that traffic leaves by come
+    /// first, then those of links that claim every name. Then follow those of links that are asked
+    /// by default, and those of no link. systemd-resolved has the same order, but without the
+    /// first. The first two differ only if a link claims every name while traffic leaves by
+    /// another.
     fn candidates(&self, egress: &[i32]) -> Vec<Vec<IpAddr>> {
         let of = |chosen: &dyn Fn(&LinkServers) -> bool| {
             let links = self.links.iter().filter(|link| chosen(link));
@@ -94,8 +99,8 @@ impl Resolved {
     }
 }
 
-/// The servers that a container can ask: none on the host's loopback, and none that is valid on one link only. IPv6
-/// servers are included only if containers have IPv6, or if there are no others.
+/// The servers that a container can ask: none on the host's loopback, and none that is valid on one
+/// link only. IPv6 servers are included only if containers have IPv6, or if there are no others.
 fn usable(servers: &[IpAddr], ipv6: bool) -> Vec<IpAddr> {
     let reachable = |server: &&IpAddr| {
         let of_a_link = matches!(server, IpAddr::V6(address) if address.is_unicast_link_local());
@@ -116,7 +121,8 @@ fn usable(servers: &[IpAddr], ipv6: bool) -> Vec<IpAddr> {
 /// The file that every program reads.
 pub(super) const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// The folder in which systemd-resolved keeps its variants of resolv.conf (systemd-resolved.service(8)).
+/// The folder in which systemd-resolved keeps its variants of resolv.conf
+/// (systemd-resolved.service(8)).
 const RESOLVED_FOLDER: &str = "/run/systemd/resolve";
 
 /// The variant with the servers themselves, of all links together.
@@ -163,8 +169,8 @@ fn text(path: &str) -> String {
     file::read(Path::new(path), Links::Followed, Owner::Any).unwrap_or_default()
 }
 
-/// The servers in the text of such a file. A value that is no address is skipped, as resolvers do. So is an address
-/// with a link (`fe80::1%eth0`): it means nothing in a container.
+/// The servers in the text of such a file. A value that is no address is skipped, as resolvers do.
+/// So is an address with a link (`fe80::1%eth0`): it means nothing in a container.
 pub(super) fn parse_resolv_conf(text: &str) -> Vec<IpAddr> {
     let server = |line: &str| {
         let mut words = line.split_whitespace();
@@ -250,8 +256,9 @@ pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// Property: the servers that are read from a resolv.conf(5) are in the text, in their order, whatever lies between
-/// them. An address from systemd-resolved is valid exactly if it has four or sixteen bytes.
+/// Property: the servers that are read from a resolv.conf(5) are in the text, in their order,
+/// whatever lies between them. An address from systemd-resolved is valid exactly if it has four or
+/// sixteen bytes.
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic reports a finding")]
 pub fn name_servers(bytes: &[u8]) {

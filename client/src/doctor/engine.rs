@@ -54,7 +54,8 @@ impl Engine {
         }
     }
 
-    /// The program for rootless networks, by podman's report or by its version; `None` if podman does not answer.
+    /// The program for rootless networks, by podman's report or by its version; `None` if podman
+    /// does not answer.
     pub(super) fn rootless_backend(&self) -> Option<RootlessBackend> {
         let configured = self.host().and_then(|host| host.network.rootless_program.as_deref());
         let default = RootlessBackend::of_version(self.version()?);
@@ -66,7 +67,8 @@ impl Engine {
     }
 }
 
-/// Judges how podman is reached. `explained` is true if another finding already prevents it from starting.
+/// Judges how podman is reached. `explained` is true if another finding already prevents it from
+/// starting.
 pub(super) fn judge(engine: &Engine, explained: bool) -> Vec<Finding> {
     match engine {
         Engine::Answers { version, host } => answering(*version, host),
@@ -77,7 +79,8 @@ pub(super) fn judge(engine: &Engine, explained: bool) -> Vec<Finding> {
             vec![Finding::broken(Code::PodmanSocket, why.as_str(), socket_cure(socket.as_deref(), origin, *denied))]
         }
         Engine::NotStarted(_) if explained => Vec::new(),
-        // The most frequent cause is a leftover of another podman, such as namespaces made with other ids.
+        // The most frequent cause is a leftover of another podman, such as namespaces made with
+        // other ids.
         Engine::NotStarted(reason) => {
             let cause = format!("podman does not start: {reason}");
             vec![Finding::broken(Code::PodmanService, cause, "podman system migrate && podman info")]
@@ -100,7 +103,8 @@ fn answering(version: Version, host: &Result<HostFacts, String>) -> Vec<Finding>
     }
 }
 
-/// The cure for a socket: have systemd listen on it if it is one of podman's, otherwise correct its name at the origin.
+/// The cure for a socket: have systemd listen on it if it is one of podman's, otherwise correct its
+/// name at the origin.
 fn socket_cure(socket: Option<&Path>, origin: &str, denied: bool) -> String {
     let edit = if origin.contains('.') { "airpods config edit".to_owned() } else { format!("unset {origin}") };
     let Some(socket) = socket.filter(|_| !denied) else { return edit };
@@ -148,7 +152,8 @@ pub(super) fn judge_storage(storage: &Storage) -> Vec<Finding> {
         findings.push(Finding::note(
             Code::StorageNetwork,
             format!("images lie in {root} on another machine's file system, where containers cannot own files"),
-            // A second `[storage]` table makes podman fail, so an existing file stays as it is (`set -C`).
+            // A second `[storage]` table makes podman fail, so an existing file stays as it is
+            // (`set -C`).
             "sudo install -d -o \"$USER\" /var/lib/containers-of-\"$USER\" && mkdir -p ~/.config/containers && (set -C && \
              printf '[storage]\\ndriver = \"overlay\"\\ngraphroot = \"/var/lib/containers-of-%s\"\\n' \"$USER\" > \
              ~/.config/containers/storage.conf)",

@@ -32,7 +32,8 @@ impl Level {
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $code:ident = $word:literal,)*) => {
-        /// The kinds of finding. Scripts use their codes, and each has a section in `docs/troubleshooting.md`.
+        /// The kinds of finding. Scripts use their codes, and each has a section in
+        /// `docs/troubleshooting.md`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code {
             $($(#[$doc])* $code,)*
@@ -91,7 +92,8 @@ codes! {
     UserSession = "user-session",
     /// Services end with the user's last session.
     Linger = "linger",
-    /// A path or a device of the host that a service needs does not exist, or is a file instead of a folder.
+    /// A path or a device of the host that a service needs does not exist, or is a file instead of
+    /// a folder.
     PathMissing = "path-missing",
     /// podman cannot start a container, or anything in a pod, in its present state.
     StateImproper = "state-improper",

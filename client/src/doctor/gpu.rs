@@ -32,7 +32,8 @@ pub struct Gpu {
 pub struct Description {
     /// The file.
     pub file: PathBuf,
-    /// The first path in it that does not exist: a device, or a library of another version of the driver.
+    /// The first path in it that does not exist: a device, or a library of another version of the
+    /// driver.
     pub missing: Option<PathBuf>,
 }
 
@@ -67,7 +68,8 @@ fn nvidia(gpu: &Gpu, by_name: bool) -> Option<Finding> {
             description.file.display(),
             missing.display()
         );
-        // podman refuses to start a container with such a description, even if the configuration is right.
+        // podman refuses to start a container with such a description, even if the configuration is
+        // right.
         return Some(Finding::broken(Code::GpuStale, cause, describe));
     }
     if !gpu.nvidia_card && !gpu.nvidia_driver {

@@ -70,7 +70,8 @@ const REINSTALL: &str = "sudo apt install --reinstall ./target/deb/airpods-helpe
 
 /// Judges the helper.
 pub(super) fn judge(helper: &Helper, helper_need: HelperNeed) -> Vec<Finding> {
-    // Without the helper everything but the clamp works, so its absence is broken only if a clamp is required.
+    // Without the helper everything but the clamp works, so its absence is broken only if a clamp
+    // is required.
     let found = |code, cause: String, cure: &str| match helper_need {
         HelperNeed::Required => vec![Finding::broken(code, cause, cure)],
         HelperNeed::Helpful => vec![Finding::note(code, cause, cure)],

@@ -1,5 +1,5 @@
-//! Programs of the host that services contact, but that listen on the loopback only: Ollama listens on 127.0.0.1 by
-//! default.
+//! Programs of the host that services contact, but that listen on the loopback only: Ollama listens
+//! on 127.0.0.1 by default.
 
 use std::fs;
 
@@ -68,7 +68,8 @@ fn endpoint<'a>((scheme, authority): (&str, &'a str)) -> Option<(&'a str, u16)> 
     }
 }
 
-/// Whether programs listen on a port, and all of them on the loopback, by `/proc/net/tcp` (proc(5)).
+/// Whether programs listen on a port, and all of them on the loopback, by `/proc/net/tcp`
+/// (proc(5)).
 fn is_for_the_host_alone(tables: &[String], port: u16) -> bool {
     let listens = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
@@ -80,8 +81,8 @@ fn is_for_the_host_alone(tables: &[String], port: u16) -> bool {
     sockets.peek().is_some() && sockets.all(|loopback| loopback)
 }
 
-/// Whether an address of `/proc/net/tcp` is a loopback address. Each group of four bytes is in the machine's byte
-/// order.
+/// Whether an address of `/proc/net/tcp` is a loopback address. Each group of four bytes is in the
+/// machine's byte order.
 fn is_loopback(address: &str) -> bool {
     let is_mapped = address.len() == 32 && address.starts_with("0000000000000000FFFF0000");
     match address.len() {

@@ -1,8 +1,9 @@
 //! `airpods doctor`: names the causes of what does not work, and a command that cures each.
 //!
-//! [`read()`] gathers [`Facts`]: a thin layer, whose parts run side by side, each with a short time limit. [`judge`]
-//! turns them into findings: a function from values to values, with one file for each area, which is the place to add a
-//! cause. Each kind of finding has a [`Code`] and a section in `docs/troubleshooting.md`.
+//! [`read()`] gathers [`Facts`]: a thin layer, whose parts run side by side, each with a short time
+//! limit. [`judge`] turns them into findings: a function from values to values, with one file for
+//! each area, which is the place to add a cause. Each kind of finding has a [`Code`] and a section
+//! in `docs/troubleshooting.md`.
 
 mod engine;
 mod finding;
@@ -97,8 +98,8 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-/// Properties of the readers for any text: no more sockets than lines, only paths that are in the text, and no numbers
-/// that overflow.
+/// Properties of the readers for any text: no more sockets than lines, only paths that are in the
+/// text, and no numbers that overflow.
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic reports a finding")]
 pub fn host_files(bytes: &[u8]) {

@@ -14,7 +14,8 @@ pub struct Names {
     pub servers: Result<Vec<IpAddr>, String>,
     /// The origin of these servers.
     pub origin: Origin,
-    /// The servers that a running container was created with, empty for the host's own; `None` if no container runs.
+    /// The servers that a running container was created with, empty for the host's own; `None` if
+    /// no container runs.
     pub given: Option<Vec<IpAddr>>,
     /// The answers from within a container's network; `None` if there is none to enter.
     pub inside: Option<Vec<Asked>>,
@@ -79,14 +80,16 @@ fn fine(names: &Names, servers: &[IpAddr]) -> Finding {
     })
 }
 
-/// The servers that the containers were created with, if `start` would use others now: containers keep theirs.
+/// The servers that the containers were created with, if `start` would use others now: containers
+/// keep theirs.
 fn outdated(names: &Names, servers: &[IpAddr]) -> Option<String> {
     let given = names.given.as_deref()?;
     let wanted = if matches!(names.origin, Origin::Host(_)) { &[] } else { servers };
     (given != wanted).then(|| if given.is_empty() { "the host's own name servers".to_owned() } else { list(given) })
 }
 
-/// The finding if no server answers the containers. The configured servers, if they were asked, answer the host.
+/// The finding if no server answers the containers. The configured servers, if they were asked,
+/// answer the host.
 fn cut_off(names: &Names, servers: &[IpAddr], outside: bool) -> Finding {
     let whom = whom(servers, names.origin);
     if let Some(given) = outdated(names, servers) {
@@ -127,8 +130,9 @@ fn unanswered(asked: &Asked, names: &Names) -> Finding {
     Finding::broken(code, cause, AUTO)
 }
 
-/// The finding if `auto` is already set. Setting it, or replacing the containers, is no cure: they would get the same
-/// servers. The host's own name servers are the only alternative, if one of them answers.
+/// The finding if `auto` is already set. Setting it, or replacing the containers, is no cure: they
+/// would get the same servers. The host's own name servers are the only alternative, if one of them
+/// answers.
 fn unanswered_by_auto(code: Code, what: &str, names: &Names) -> Finding {
     if let Some(own) = names.own.iter().find(|own| own.reply == Reply::Answered) {
         let cause = format!("{what}, and {} answers, which the host's own programs ask", own.server);
@@ -182,8 +186,9 @@ pub(super) struct RunningContainer {
     pub(super) servers: Vec<IpAddr>,
 }
 
-/// Asks the name servers. `running` stands for all containers, since they share the network. Returns `None` if no
-/// service is on the network, or if it is `internal`. Without a route to the internet no server is asked.
+/// Asks the name servers. `running` stands for all containers, since they share the network.
+/// Returns `None` if no service is on the network, or if it is `internal`. Without a route to the
+/// internet no server is asked.
 pub(super) async fn read(
     config: &Config,
     configured: Result<Vec<IpAddr>, String>,

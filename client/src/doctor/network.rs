@@ -1,4 +1,5 @@
-//! Whether the configured network, names and ports are available, and which program listens on the ports.
+//! Whether the configured network, names and ports are available, and which program listens on the
+//! ports.
 
 use std::fs;
 use std::path::PathBuf;
@@ -156,7 +157,8 @@ fn overlap(one: IpNet, other: IpNet) -> bool {
     one.contains(&other) || other.contains(&one)
 }
 
-/// A private subnet (RFC 1918) that no route leads to: from podman's own range (10.90.0.0/16), or from 172.29.0.0/16.
+/// A private subnet (RFC 1918) that no route leads to: from podman's own range (10.90.0.0/16), or
+/// from 172.29.0.0/16.
 fn free_subnet(network: &Network) -> Option<IpNet> {
     let candidates = (0..=255u8).map(|third| [10, 90, third, 0]).chain((0..=255).map(|third| [172, 29, third, 0]));
     let nets = candidates.filter_map(|address| IpNet::new(address.into(), 24).ok());
@@ -235,8 +237,8 @@ fn holder(port: HostPort) -> Holder {
     own_process(&inodes).map_or(Holder::OtherUser, |(pid, name)| Holder::Process { pid, name })
 }
 
-/// The inodes of the sockets that listen on a port, by `/proc/net/tcp` and `udp` (proc(5): the address is
-/// `HEX:PORT`; the state 0A is `LISTEN`, and 07 that of a UDP socket without a peer).
+/// The inodes of the sockets that listen on a port, by `/proc/net/tcp` and `udp` (proc(5): the
+/// address is `HEX:PORT`; the state 0A is `LISTEN`, and 07 that of a UDP socket without a peer).
 pub(super) fn listeners(table: &str, port: u16) -> Vec<u64> {
     let row = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
@@ -247,8 +249,8 @@ pub(super) fn listeners(table: &str, port: u16) -> Vec<u64> {
     table.lines().filter_map(row).collect()
 }
 
-/// The first process that has one of the sockets open. Descriptors of other users' processes cannot be read, so those
-/// are skipped.
+/// The first process that has one of the sockets open. Descriptors of other users' processes cannot
+/// be read, so those are skipped.
 fn own_process(inodes: &[u64]) -> Option<(u32, String)> {
     let sockets: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
     let processes = fs::read_dir("/proc").ok()?.flatten();

@@ -1,6 +1,6 @@
-//! Whether a service's packets get through: the MTU that they meet, what was measured of the path, and whether they are
-//! clamped. The same for networks behind a VPN of their own (split tunnel). Measurements come from a file; nothing is
-//! sent.
+//! Whether a service's packets get through: the MTU that they meet, what was measured of the path,
+//! and whether they are clamped. The same for networks behind a VPN of their own (split tunnel).
+//! Measurements come from a file; nothing is sent.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -38,7 +38,8 @@ pub struct Measured {
     pub possible: bool,
 }
 
-/// Judges the paths; services that share one get one finding. `status` has the helper's clamps, if it answers.
+/// Judges the paths; services that share one get one finding. `status` has the helper's clamps, if
+/// it answers.
 pub(super) fn judge(
     paths: &[Path],
     status: Option<&Status>,
@@ -93,7 +94,8 @@ fn one(
     }
 }
 
-/// The finding if packets fit the link. Whether the path behind a tunnel carries them is only known if it was measured.
+/// The finding if packets fit the link. Whether the path behind a tunnel carries them is only known
+/// if it was measured.
 fn passes(route: &EgressPath, services: &str, known: Option<&Known>, measured: &Measured) -> Finding {
     let says = format!("packets of {services}: {route}");
     match known {
@@ -109,7 +111,8 @@ fn passes(route: &EgressPath, services: &str, known: Option<&Known>, measured: &
     }
 }
 
-/// The finding if a measurement showed that the path behind the link is narrower than the link, or otherwise faulty.
+/// The finding if a measurement showed that the path behind the link is narrower than the link, or
+/// otherwise faulty.
 fn narrow_path(route: &EgressPath, services: &str, status: Option<&Status>, known: &Known) -> Option<Finding> {
     let Known { link, verdict, remedy, age, .. } = known;
     match remedy {
@@ -140,7 +143,8 @@ fn stale_clamp_finding(clamp: &StaleClamp) -> Finding {
     Finding::note(Code::Measured(verdict::Code::NotMeasured), clamp.to_string(), clamp.cure.as_str())
 }
 
-/// The finding if packets of the network are larger than the link's MTU, and the host forwards them.
+/// The finding if packets of the network are larger than the link's MTU, and the host forwards
+/// them.
 fn narrow(
     route: &EgressPath,
     egress: &Egress,

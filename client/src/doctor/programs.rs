@@ -1,5 +1,5 @@
-//! The programs beside podman that set up a container's network: whether they are installed and start. Each is started
-//! briefly, so that no process of it stays.
+//! The programs beside podman that set up a container's network: whether they are installed and
+//! start. Each is started briefly, so that no process of it stays.
 
 use std::ffi::OsStr;
 use std::io;
@@ -58,8 +58,9 @@ pub enum Program {
 /// Source: netavark's release notes, 1.10.0: "Added a new nftables firewall driver".
 const NETAVARK_WITH_NFT: Version = Version { major: 1, minor: 10 };
 
-/// Judges the programs. `backend` is podman's report about its networks, `rootless` the program for rootless networks,
-/// if podman is rootless. `explained` is true if another finding already prevents users from setting up networks.
+/// Judges the programs. `backend` is podman's report about its networks, `rootless` the program for
+/// rootless networks, if podman is rootless. `explained` is true if another finding already
+/// prevents users from setting up networks.
 pub(super) fn judge(
     parts: &Parts,
     backend: Option<&NetworkBackend>,
@@ -138,7 +139,8 @@ fn rootless_network(parts: &Parts, rootless: RootlessBackend, explained: bool) -
             Some(Finding::broken(Code::RootlessNetwork, cause, cure(name, package, why)))
         }
         Program::CannotSetUpNetwork(_) if explained => None,
-        // Only a note: podman prepares a namespace for the program, so less may be forbidden than in this trial.
+        // Only a note: podman prepares a namespace for the program, so less may be forbidden than
+        // in this trial.
         Program::CannotSetUpNetwork(why) => {
             let cause = format!("`{name}` makes no network when it is tried, {purpose}: {why}");
             Some(Finding::note(Code::RootlessNetwork, cause, cure(name, package, why)))
@@ -149,7 +151,8 @@ fn rootless_network(parts: &Parts, rootless: RootlessBackend, explained: bool) -
     }
 }
 
-/// Reinstalling replaces a damaged file; if something was forbidden, the kernel's log names the rule.
+/// Reinstalling replaces a damaged file; if something was forbidden, the kernel's log names the
+/// rule.
 fn cure(name: &str, package: &str, why: &str) -> String {
     if ["Permission denied", "Operation not permitted"].iter().any(|refusal| why.contains(refusal)) {
         format!("sudo journalctl --dmesg --grep 'denied.*{name}'")
@@ -162,11 +165,12 @@ fn cure(name: &str, package: &str, why: &str) -> String {
 const FOLDERS: [&str; 4] =
     ["/usr/local/libexec/podman", "/usr/local/lib/podman", "/usr/libexec/podman", "/usr/lib/podman"];
 
-/// Folders of programs for root, which many users do not have in their search path; podman looks there.
+/// Folders of programs for root, which many users do not have in their search path; podman looks
+/// there.
 const ROOTS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-/// The arguments of pasta(1) as podman uses them, but for a command in namespaces of its own that end with it. Nothing
-/// of the host leads in, and nothing changes outside.
+/// The arguments of pasta(1) as podman uses them, but for a command in namespaces of its own that
+/// end with it. Nothing of the host leads in, and nothing changes outside.
 const TRIAL: &[&str] =
     &["--config-net", "--quiet", "--no-map-gw", "-t", "none", "-u", "none", "-T", "none", "-U", "none", "--", "true"];
 
@@ -221,7 +225,8 @@ fn version(netavark: &Path) -> Option<Version> {
     Version::parse(answer.get("version")?.as_str()?)
 }
 
-/// Whether the running kernel's modules are gone, as after its upgrade. A kernel that loads any has `/proc/modules`.
+/// Whether the running kernel's modules are gone, as after its upgrade. A kernel that loads any has
+/// `/proc/modules`.
 fn modules_gone() -> bool {
     let Ok(system) = nix::sys::utsname::uname() else { return false };
     let folder = Path::new("/lib/modules");
@@ -245,8 +250,8 @@ pub(super) enum End {
     Late,
 }
 
-/// Runs a program to its end, or kills it. Its process group is killed in any case: pasta leaves a command waiting if
-/// it could not set up its network.
+/// Runs a program to its end, or kills it. Its process group is killed in any case: pasta leaves a
+/// command waiting if it could not set up its network.
 pub(super) async fn run(program: &Path, arguments: &[impl AsRef<OsStr>]) -> End {
     let spawned = Command::new(program)
         .args(arguments)
@@ -264,7 +269,8 @@ pub(super) async fn run(program: &Path, arguments: &[impl AsRef<OsStr>]) -> End 
     let stderr = child.stderr.take();
     // stderr is read afterwards. A program that fills the pipe blocks, and then counts as late.
     let Ok(ended) = timeout(LIMIT, child.wait()).await else { return End::Late };
-    // First the group is killed: a process of it that holds stderr open would delay the end of the output.
+    // First the group is killed: a process of it that holds stderr open would delay the end of the
+    // output.
     drop(group);
     match ended {
         Ok(status) if status.success() => End::Success,
@@ -273,7 +279,8 @@ pub(super) async fn run(program: &Path, arguments: &[impl AsRef<OsStr>]) -> End 
     }
 }
 
-/// The last line of the output, or the exit status. Time is limited: a process outside the group may hold the pipe.
+/// The last line of the output, or the exit status. Time is limited: a process outside the group
+/// may hold the pipe.
 async fn last_output_line(stderr: Option<ChildStderr>, status: ExitStatus) -> String {
     let mut output = Vec::new();
     if let Some(stderr) = stderr {
@@ -284,7 +291,8 @@ async fn last_output_line(stderr: Option<ChildStderr>, status: ExitStatus) -> St
     last.map_or_else(|| format!("it ended with {status}"), str::to_owned)
 }
 
-/// A process group. Dropping it kills every process in it, even if Ctrl-C ends the command meanwhile.
+/// A process group. Dropping it kills every process in it, even if Ctrl-C ends the command
+/// meanwhile.
 struct Group(Option<Pid>);
 
 impl Group {
@@ -312,8 +320,9 @@ mod tests {
 
     use super::*;
 
-    /// A shell script. Another process writes it: a process that another test starts meanwhile could inherit a file
-    /// that is open for writing here, and running the script would fail (`ETXTBSY`).
+    /// A shell script. Another process writes it: a process that another test starts meanwhile
+    /// could inherit a file that is open for writing here, and running the script would fail
+    /// (`ETXTBSY`).
     fn program(folder: &Path, script: &str) -> PathBuf {
         let file = folder.join("program");
         let write = "printf '#!/bin/sh\n%s\n' \"$2\" > \"$1\"; chmod 755 \"$1\"";

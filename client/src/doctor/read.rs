@@ -1,5 +1,6 @@
-//! Reads the facts: a thin layer, whose parts run side by side, none for longer than its limit. podman reports its
-//! objects and what conflicts with the plan. Every other part is read in the file of its area.
+//! Reads the facts: a thin layer, whose parts run side by side, none for longer than its limit.
+//! podman reports its objects and what conflicts with the plan. Every other part is read in the
+//! file of its area.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -45,7 +46,8 @@ pub struct Subject<'a> {
     pub state_folder: Option<PathBuf>,
 }
 
-/// Gathers all facts. It takes as long as the slowest part, and no part takes more than some seconds.
+/// Gathers all facts. It takes as long as the slowest part, and no part takes more than some
+/// seconds.
 pub async fn read(subject: &Subject<'_>) -> Facts {
     let config = subject.config;
     let (podman, helper) = tokio::join!(read_podman(config), helper::read(subject.remote));
@@ -111,10 +113,12 @@ fn needs(config: &Config) -> Needs {
     }
 }
 
-/// Time limit for reaching podman: for a socket that does not answer, and then for a service that airpods starts.
+/// Time limit for reaching podman: for a socket that does not answer, and then for a service that
+/// airpods starts.
 const REACHING: Duration = STARTUP.saturating_mul(2);
 
-/// Time limit for one answer. The slowest takes 0.4 s, and some seconds on a machine that is busy or emulated.
+/// Time limit for one answer. The slowest takes 0.4 s, and some seconds on a machine that is busy
+/// or emulated.
 const ANSWER: Duration = Duration::from_secs(15);
 
 /// The facts that podman reports.
@@ -138,8 +142,9 @@ async fn read_podman(config: &Config) -> Podman {
     }
 }
 
-/// The facts without podman: the network and the ports as configured. Ports are checked only if podman is not
-/// installed. An installed podman that does not answer may itself hold the ports, for these services.
+/// The facts without podman: the network and the ports as configured. Ports are checked only if
+/// podman is not installed. An installed podman that does not answer may itself hold the ports, for
+/// these services.
 fn without(engine: Engine, config: &Config) -> Podman {
     let wanted: Vec<(String, HostPort)> = config
         .enabled()
@@ -232,7 +237,8 @@ fn network(config: &Config, desired: &Desired, observed: &Observed) -> Network {
         bridge: there.and_then(|there| there.interface.clone()),
         // If the routes cannot be read, no clash is reported.
         routes: egress::routes().unwrap_or_default(),
-        // This conflict concerns only a `start` that recreates the network, which reports it itself.
+        // This conflict concerns only a `start` that recreates the network, which reports it
+        // itself.
         conflict: conflict.filter(|conflict| !matches!(conflict, Conflict::NetworkHeld { .. })),
         taken: network::taken_ports(config, &wanted),
         privileged: Vec::new(),

@@ -9,7 +9,8 @@ use nix::unistd::{Uid, User};
 
 use super::{Code, Finding, programs};
 
-/// The number of ids that `useradd` gives to a user. With fewer, an image that uses a higher id cannot be unpacked.
+/// The number of ids that `useradd` gives to a user. With fewer, an image that uses a higher id
+/// cannot be unpacked.
 const IDS: u64 = 65536;
 
 /// The facts about the user who runs the command.
@@ -46,14 +47,16 @@ pub enum Mapper {
     Missing,
 }
 
-/// The settings that keep ordinary users from creating user namespaces; `None` if the kernel does not have the setting.
+/// The settings that keep ordinary users from creating user namespaces; `None` if the kernel does
+/// not have the setting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UserNamespaces {
     /// `user.max_user_namespaces`.
     pub max: Option<u64>,
     /// `kernel.unprivileged_userns_clone`, of Debian's older kernels.
     pub clone: Option<bool>,
-    /// `kernel.apparmor_restrict_unprivileged_userns` is set, and `AppArmor` has no profile for podman.
+    /// `kernel.apparmor_restrict_unprivileged_userns` is set, and `AppArmor` has no profile for
+    /// podman.
     pub restricted: bool,
 }
 

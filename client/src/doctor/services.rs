@@ -1,5 +1,6 @@
-//! The state of the services that were started, and whether they come back after a reboot, as `restart_policy`
-//! promises. podman itself starts nothing at boot; systemd's unit `podman-restart.service` does.
+//! The state of the services that were started, and whether they come back after a reboot, as
+//! `restart_policy` promises. podman itself starts nothing at boot; systemd's unit
+//! `podman-restart.service` does.
 
 use std::path::{Path, PathBuf};
 
@@ -135,8 +136,8 @@ pub(super) fn judge_boot(boot: &Boot, needs: Needs) -> Option<Finding> {
     let Some(unit) = &boot.unit else {
         return note("this podman has no `podman-restart.service`", "airpods export quadlet --install".to_owned());
     };
-    // Up to podman 5.3 the unit starts only containers with the policy `always`; later ones start others, too
-    // (podman#20418).
+    // Up to podman 5.3 the unit starts only containers with the policy `always`; later ones start
+    // others, too (podman#20418).
     let starts_all = ["unless-stopped", "should-start-on-boot"].iter().any(|word| unit.contains(word));
     if needs.unless_stopped && !starts_all {
         let why = "this podman's `podman-restart.service` starts only what has the policy `always`";

@@ -1,10 +1,11 @@
-//! Egress: how a service's traffic gets from its container to the host, by which link it leaves, and whether a clamp on
-//! that link helps.
+//! Egress: how a service's traffic gets from its container to the host, by which link it leaves,
+//! and whether a clamp on that link helps.
 //!
-//! [`survey`] reads the facts; [`Facts::path`] decides from them. Only traffic that the host forwards for a container
-//! passes the clamp with the container's own MSS. Other traffic leaves by sockets of the host, which know the MTU of
-//! the link. That applies to `network_mode = "host"` and to everything rootless: pasta and slirp4netns terminate a
-//! container's connections and open their own. There only a path narrower than the link's MTU can cause a black hole.
+//! [`survey`] reads the facts; [`Facts::path`] decides from them. Only traffic that the host
+//! forwards for a container passes the clamp with the container's own MSS. Other traffic leaves by
+//! sockets of the host, which know the MTU of the link. That applies to `network_mode = "host"` and
+//! to everything rootless: pasta and slirp4netns terminate a container's connections and open their
+//! own. There only a path narrower than the link's MTU can cause a black hole.
 
 mod netlink;
 mod rootless_backend;
@@ -33,11 +34,13 @@ pub const SMALLEST_MTU: u32 = 1280;
 pub enum NetworkPath {
     /// It uses the host's own network.
     Host,
-    /// A bridge in a rootless network namespace. A program opens sockets of the host for what leaves it.
+    /// A bridge in a rootless network namespace. A program opens sockets of the host for what
+    /// leaves it.
     Rootless(RootlessBackend),
     /// A bridge on the host, which forwards.
     Bridge,
-    /// Its own link on top of a link of the host (macvlan, ipvlan), which bypasses the host's routing.
+    /// Its own link on top of a link of the host (macvlan, ipvlan), which bypasses the host's
+    /// routing.
     Direct,
     /// Nothing leads out: `runtime.network.internal`.
     None,
@@ -71,16 +74,16 @@ pub struct Egress {
 }
 
 impl Egress {
-    /// Whether it is a tap link, which carries Ethernet frames (tun(4)), as OpenVPN's with `dev tap`. The kernel does
-    /// not report which program made it. A virtual machine's tap link is no VPN, so the helper clamps one only by its
-    /// name and with `any-link`.
+    /// Whether it is a tap link, which carries Ethernet frames (tun(4)), as OpenVPN's with
+    /// `dev tap`. The kernel does not report which program made it. A virtual machine's tap link is
+    /// no VPN, so the helper clamps one only by its name and with `any-link`.
     #[must_use]
     pub fn is_tap(&self) -> bool {
         self.kind.info_kind == "tun" && !self.kind.is_vpn() && LinkName::parse(&self.link).is_ok()
     }
 
-    /// Whether a tunnel begins here. A tap link by which packets leave for the internet does not end in a virtual
-    /// machine.
+    /// Whether a tunnel begins here. A tap link by which packets leave for the internet does not
+    /// end in a virtual machine.
     #[must_use]
     pub fn is_tunnel(&self) -> bool {
         self.kind.is_vpn() || self.is_tap()
@@ -100,8 +103,8 @@ pub enum Verdict {
     ClampHelps,
     /// The same with a link that is no VPN, which is clamped only on request (`--any-link`).
     NarrowLink,
-    /// Traffic leaves by sockets of the host, which know the link's MTU: a clamp is not needed, unless the path is
-    /// narrower than the link.
+    /// Traffic leaves by sockets of the host, which know the link's MTU: a clamp is not needed,
+    /// unless the path is narrower than the link.
     HostSockets,
     /// The network's packets fit.
     Fits,
@@ -137,8 +140,8 @@ impl Verdict {
 pub struct EgressPath {
     /// How they reach the host's routing.
     pub network_path: NetworkPath,
-    /// The link by which they leave the host: of IPv4 and IPv6 the one with the smaller MTU. `None` if no route leads
-    /// out, or it is unknown.
+    /// The link by which they leave the host: of IPv4 and IPv6 the one with the smaller MTU. `None`
+    /// if no route leads out, or it is unknown.
     pub egress: Option<Egress>,
     /// The MTU of the container's own link; `None` on the host's network.
     pub network_mtu: Option<u32>,
@@ -324,9 +327,9 @@ fn as_configured(network: Option<&Network>, runtime: &config::Runtime) -> Networ
     }
 }
 
-/// Looks up the routes again as for packets that arrive from the bridge: policy routing may forward them by another
-/// link than the host's own. The bridge exists only while a container is on it. Without it the host's own route is the
-/// best guess.
+/// Looks up the routes again as for packets that arrive from the bridge: policy routing may forward
+/// them by another link than the host's own. The bridge exists only while a container is on it.
+/// Without it the host's own route is the best guess.
 fn ask_for_bridge(kernel: &mut Rtnetlink, network: &Network, facts: &mut Facts) {
     let Some(name) = &network.interface else { return };
     let Ok(Some(bridge)) = kernel.link_by_name(name) else { return };
@@ -342,8 +345,8 @@ fn ask_for_bridge(kernel: &mut Rtnetlink, network: &Network, facts: &mut Facts) 
     }
 }
 
-/// An address of the subnet that is not the host's own. The kernel rejects a packet that arrives with the host's own
-/// source address as forged (martian).
+/// An address of the subnet that is not the host's own. The kernel rejects a packet that arrives
+/// with the host's own source address as forged (martian).
 fn sample_container_address(subnet: IpNet, gateway: Option<IpAddr>) -> Option<IpAddr> {
     // The host has the gateway's address, which is the first one by default.
     let first = subnet.hosts().next();

@@ -1,4 +1,5 @@
-//! Queries links and routes over rtnetlink, which any user may do. neli encodes and decodes the messages.
+//! Queries links and routes over rtnetlink, which any user may do. neli encodes and decodes the
+//! messages.
 
 use std::fmt::Debug;
 use std::io;
@@ -20,18 +21,18 @@ use nix::errno::Errno;
 
 use super::Egress;
 
-/// Two addresses of the public internet, IPv4 and IPv6, whose route is looked up; nothing is sent to them. They belong
-/// to a.root-servers.net (IANA, "Root Servers") and have been the same for many years. The address of a public name
-/// server would not do, because VPNs and users set routes of their own for those. The documentation ranges are often
-/// blocked.
+/// Two addresses of the public internet, IPv4 and IPv6, whose route is looked up; nothing is sent
+/// to them. They belong to a.root-servers.net (IANA, "Root Servers") and have been the same for
+/// many years. The address of a public name server would not do, because VPNs and users set routes
+/// of their own for those. The documentation ranges are often blocked.
 pub const INTERNET: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(198, 41, 0, 4)), IpAddr::V6(Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30))];
 
 /// `RTAX_MTU` of `linux/rtnetlink.h`, an attribute within `RTA_METRICS`.
 const RTAX_MTU: u16 = 2;
 
-/// A socket for queries about links and routes. The kernel answers within the system call that sends the query, so
-/// nothing blocks.
+/// A socket for queries about links and routes. The kernel answers within the system call that
+/// sends the query, so nothing blocks.
 pub(super) struct Rtnetlink {
     socket: NlSocketHandle,
     sequence: u32,
@@ -48,8 +49,9 @@ impl Rtnetlink {
         self.link(0, Some(name))
     }
 
-    /// The link by which packets to this address leave the host, and the largest packet; `None` if no route leads
-    /// there. For a forwarded packet, `from` has its source and the link on which it arrives.
+    /// The link by which packets to this address leave the host, and the largest packet; `None` if
+    /// no route leads there. For a forwarded packet, `from` has its source and the link on which it
+    /// arrives.
     ///
     /// The kernel walks all its rules and tables, as for a packet without a mark.
     pub(super) fn egress(&mut self, to: IpAddr, from: Option<(IpAddr, i32)>) -> io::Result<Option<Egress>> {
@@ -75,9 +77,9 @@ impl Rtnetlink {
     fn route(&mut self, to: IpAddr, from: Option<(IpAddr, i32)>) -> io::Result<Option<(i32, Option<u32>)>> {
         match self.ask(Rtm::Getroute, route_question(to, from)?, route)? {
             Ok(route) => Ok(route),
-            // Such a packet goes nowhere. There is no route (or no IPv6), or a route forbids it (unreachable, prohibit,
-            // blackhole). For a forwarded packet also: forwarding is off, or the source is rejected. `ENODEV`: the link
-            // is gone.
+            // Such a packet goes nowhere. There is no route (or no IPv6), or a route forbids it
+            // (unreachable, prohibit, blackhole). For a forwarded packet also: forwarding is off,
+            // or the source is rejected. `ENODEV`: the link is gone.
             Err(
                 Errno::ENETUNREACH
                 | Errno::EHOSTUNREACH
@@ -126,7 +128,8 @@ impl Rtnetlink {
         self.socket.send(&message).map_err(io::Error::other)
     }
 
-    /// Every route of every table with the index of its link, except default routes and routes to the host itself.
+    /// Every route of every table with the index of its link, except default routes and routes to
+    /// the host itself.
     pub(super) fn networks(&mut self) -> io::Result<Vec<(IpNet, i32)>> {
         self.send(Rtm::Getroute, NlmF::REQUEST | NlmF::DUMP, routes_question()?)?;
         let mut networks = Vec::new();
@@ -145,8 +148,8 @@ impl Rtnetlink {
     }
 }
 
-/// Where this host's packets to an address leave; `None` if no route leads there. Looked up in the network of the
-/// calling thread.
+/// Where this host's packets to an address leave; `None` if no route leads there. Looked up in the
+/// network of the calling thread.
 ///
 /// # Errors
 /// The kernel cannot be queried.
@@ -154,7 +157,8 @@ pub fn egress(to: IpAddr) -> io::Result<Option<Egress>> {
     Rtnetlink::open()?.egress(to, None)
 }
 
-/// The name of each link of the host, and whether it belongs to a VPN. Looked up in the network of the calling thread.
+/// The name of each link of the host, and whether it belongs to a VPN. Looked up in the network of
+/// the calling thread.
 ///
 /// # Errors
 /// The kernel cannot be queried.
@@ -184,12 +188,13 @@ fn network(message: &Rtmsg) -> Option<(IpNet, i32)> {
     };
     let to = IpNet::new(address, *message.rtm_dst_len()).ok()?.trunc();
     let link = attributes.get_attr_payload_as(Rta::Oif).ok()?;
-    // OpenVPN overrides the default route by 0.0.0.0/1 and 128.0.0.0/1 (`redirect-gateway def1`): these count as
-    // default routes, too.
+    // OpenVPN overrides the default route by 0.0.0.0/1 and 128.0.0.0/1 (`redirect-gateway def1`):
+    // these count as default routes, too.
     (!of_links(&to) && to.prefix_len() > 1).then_some((to, link))
 }
 
-/// The link that a route uses and the route's own MTU; `None` for a route that leads nowhere, or to the host itself.
+/// The link that a route uses and the route's own MTU; `None` for a route that leads nowhere, or to
+/// the host itself.
 fn route(message: &Rtmsg) -> Option<(i32, Option<u32>)> {
     if *message.rtm_type() != Rtn::Unicast {
         return None;
@@ -197,8 +202,8 @@ fn route(message: &Rtmsg) -> Option<(i32, Option<u32>)> {
     let attributes = message.rtattrs().get_attr_handle();
     let link = attributes.get_attr_payload_as(Rta::Oif).ok()?;
     let metrics = attributes.get_nested_attributes::<u16>(Rta::Metrics).ok();
-    // A path MTU that the kernel has learnt is reported in the same place, but expires (`rta_cacheinfo`,
-    // `rta_expires`). It is no setting of the route.
+    // A path MTU that the kernel has learnt is reported in the same place, but expires
+    // (`rta_cacheinfo`, `rta_expires`). It is no setting of the route.
     let expires = attributes.get_attribute(Rta::Cacheinfo).and_then(|info| info.payload().as_ref().get(8..12));
     let is_learnt = expires.is_some_and(|bytes| bytes != [0; 4]);
     let metrics = metrics.filter(|_| !is_learnt);
@@ -206,7 +211,8 @@ fn route(message: &Rtmsg) -> Option<(i32, Option<u32>)> {
     Some((link, mtu.filter(|mtu| *mtu > 0)))
 }
 
-/// `RTEXT_FILTER_SKIP_STATS` of `linux/rtnetlink.h`: statistics are most of a link's message, and are not needed here.
+/// `RTEXT_FILTER_SKIP_STATS` of `linux/rtnetlink.h`: statistics are most of a link's message, and
+/// are not needed here.
 const SKIP_STATS: u32 = 1 << 3;
 
 /// A link.
@@ -259,7 +265,8 @@ fn info(link: &Ifinfomsg) -> Option<(String, Option<u8>)> {
     Some((kind.to_owned(), tun_type))
 }
 
-/// The query for the link with this index, or with this name if the index is 0. Neither is set to dump all links.
+/// The query for the link with this index, or with this name if the index is 0. Neither is set to
+/// dump all links.
 ///
 /// # Errors
 /// The message cannot be built.
@@ -275,8 +282,8 @@ fn link_question(index: i32, name: Option<&str>) -> io::Result<Ifinfomsg> {
         .map_err(io::Error::other)
 }
 
-/// The query for the route of a packet to this address. For a forwarded packet, `from` has its source and the link on
-/// which it arrives.
+/// The query for the route of a packet to this address. For a forwarded packet, `from` has its
+/// source and the link on which it arrives.
 ///
 /// # Errors
 /// The message cannot be built.
@@ -351,7 +358,8 @@ mod tests {
         bytes.into_inner()
     }
 
-    /// The kernel's message about `tun0`: `struct ifinfomsg` with index 7 and `IFF_UP`, and these attributes.
+    /// The kernel's message about `tun0`: `struct ifinfomsg` with index 7 and `IFF_UP`, and these
+    /// attributes.
     fn tun0(attributes: &[Vec<u8>]) -> Option<Link> {
         let mut bytes = [&[0, 0][..], &0xfffe_u16.to_ne_bytes(), &7_i32.to_ne_bytes()].concat();
         bytes.extend([1_u32.to_ne_bytes(), 0_u32.to_ne_bytes()].concat());
@@ -374,7 +382,8 @@ mod tests {
     #[test]
     fn a_packets_route_is_asked_for_by_all_of_its_addresses() {
         let [to, from] = ["198.41.0.4", "10.89.0.2"].map(|address| address.parse().unwrap());
-        // `struct rtmsg`: AF_INET, 32 bits of either address, no type of service, table, protocol, scope or type.
+        // `struct rtmsg`: AF_INET, 32 bits of either address, no type of service, table, protocol,
+        // scope or type.
         let asked = [&[2, 32, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0][..], &attribute(1, &[198, 41, 0, 4])];
         let arrives = [attribute(2, &[10, 89, 0, 2]), attribute(3, &9_i32.to_ne_bytes())];
         let expected = [asked.concat(), arrives.concat()].concat();

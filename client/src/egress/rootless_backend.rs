@@ -24,8 +24,8 @@ impl RootlessBackend {
         }
     }
 
-    /// The program that runs for this user, by the pid file that podman keeps. If none runs, the one that this version
-    /// starts by default. podman's own report (`info`) would take 300 ms.
+    /// The program that runs for this user, by the pid file that podman keeps. If none runs, the
+    /// one that this version starts by default. podman's own report (`info`) would take 300 ms.
     pub(super) fn find(version: Version) -> Self {
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
         let running = runtime.and_then(|folder| Self::running(&folder, Path::new("/proc")));
@@ -55,8 +55,9 @@ impl RootlessBackend {
     }
 }
 
-/// podman's pid files of the program, below `$XDG_RUNTIME_DIR`: since 5.0 (`libnetwork/internal/rootlessnetns` of
-/// containers/common), and before (`libpod/networking_linux.go`).
+/// podman's pid files of the program, below `$XDG_RUNTIME_DIR`: since 5.0
+/// (`libnetwork/internal/rootlessnetns` of containers/common), and before
+/// (`libpod/networking_linux.go`).
 const PID_FILES: [&str; 2] =
     ["containers/networks/rootless-netns/rootless-netns-conn.pid", "libpod/tmp/rootless-netns-slirp4netns.pid"];
 

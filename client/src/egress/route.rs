@@ -19,8 +19,8 @@ pub struct Route {
     pub link: String,
 }
 
-/// The host's routes to networks, of all tables: VPNs keep theirs apart from the main one. Default routes and routes to
-/// the host itself are left out.
+/// The host's routes to networks, of all tables: VPNs keep theirs apart from the main one. Default
+/// routes and routes to the host itself are left out.
 ///
 /// # Errors
 /// The kernel cannot be queried.
@@ -38,7 +38,8 @@ pub fn routes() -> io::Result<Vec<Route>> {
     Ok(routes)
 }
 
-/// A network that is reached through a VPN other than the link by which packets leave for the internet.
+/// A network that is reached through a VPN other than the link by which packets leave for the
+/// internet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Branch {
     /// The largest network that the link leads to.
@@ -57,8 +58,8 @@ pub fn branches(leaving: &Leaving) -> io::Result<Vec<Branch>> {
     Ok(choose(routes()?, &main, |to| kernel.egress(to, None).ok().flatten()))
 }
 
-/// The largest network behind each VPN link, without the links in `main`. `ask` looks up where packets to an address
-/// leave.
+/// The largest network behind each VPN link, without the links in `main`. `ask` looks up where
+/// packets to an address leave.
 fn choose(mut routes: Vec<Route>, main: &[&str], mut ask: impl FnMut(IpAddr) -> Option<Egress>) -> Vec<Branch> {
     routes.sort_by_key(|route| route.to.prefix_len());
     let mut branches: Vec<Branch> = Vec::new();

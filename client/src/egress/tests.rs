@@ -66,7 +66,8 @@ fn a_tap_link_by_which_packets_leave_is_a_tunnel_and_no_vpn_to_the_helper() {
     };
     for (egress, expected) in [
         (of_kind("tun", Some(2), 1), [true, true]),
-        // A kernel that does not report the tun type still reports the hardware type (ARPHRD_ETHER).
+        // A kernel that does not report the tun type still reports the hardware type
+        // (ARPHRD_ETHER).
         (of_kind("tun", None, 1), [true, true]),
         (of_kind("tun", Some(1), 65534), [false, true]),
         (of_kind("wireguard", None, 65534), [false, true]),

@@ -245,7 +245,8 @@ fn shortened(text: &str) -> String {
 pub struct Aborted {
     /// The reason.
     pub cause: StepError,
-    /// The changes that could not be undone, a sentence each; empty if the former state is restored.
+    /// The changes that could not be undone, a sentence each; empty if the former state is
+    /// restored.
     pub left: Vec<String>,
     /// Print podman's message in full.
     detail: bool,

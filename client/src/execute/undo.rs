@@ -13,8 +13,8 @@ use super::progress::{Event, Progress};
 use crate::plan::{Action, Plan};
 use crate::podman::{Podman, PodmanError};
 
-/// The pauses before the retries of an undo that podman refuses. podman may be restarting a container
-/// that has ended, or waiting for one that a busy machine has not ended yet.
+/// The pauses before the retries of an undo that podman refuses. podman may be restarting a
+/// container that has ended, or waiting for one that a busy machine has not ended yet.
 const AGAIN: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
 
 /// Undoes finished steps.

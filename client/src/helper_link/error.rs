@@ -61,7 +61,8 @@ impl HelperError {
     }
 }
 
-/// The errors by which the bus, or systemd through the bus, reports that the helper is not available.
+/// The errors by which the bus, or systemd through the bus, reports that the helper is not
+/// available.
 fn from_name(name: &str, text: Option<&str>) -> Option<HelperError> {
     let text = || text.unwrap_or(name).to_owned();
     let (prefix, last) = name.rsplit_once('.')?;

@@ -1,7 +1,8 @@
-//! The connection to the helper over the system bus, with an agent for the password if one is needed.
+//! The connection to the helper over the system bus, with an agent for the password if one is
+//! needed.
 //!
-//! Checking whether the helper runs does not start it. The owner of its bus name is checked as well: an answer of
-//! another program is worthless.
+//! Checking whether the helper runs does not start it. The owner of its bus name is checked as
+//! well: an answer of another program is worthless.
 
 mod error;
 mod polkit;
@@ -23,11 +24,12 @@ use polkit::{Agent, Rank};
 pub use error::HelperError;
 pub use polkit::Judgement;
 
-/// Time limit for connecting to the bus, which takes 1 ms. If there is no bus, connecting fails at once.
+/// Time limit for connecting to the bus, which takes 1 ms. If there is no bus, connecting fails at
+/// once.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// Time limit for an answer without a prompt: as long as the bus gives a service to start (`service_start_timeout`,
-/// dbus-daemon(1)).
+/// Time limit for an answer without a prompt: as long as the bus gives a service to start
+/// (`service_start_timeout`, dbus-daemon(1)).
 const ANSWER: Duration = Duration::from_secs(25);
 
 /// Time limit for typing the password; polkit's own agents give up sooner.
@@ -63,10 +65,12 @@ pub struct HelperLink {
 }
 
 impl HelperLink {
-    /// Connects to the system bus, has it start the helper, and checks the owner of the helper's name.
+    /// Connects to the system bus, has it start the helper, and checks the owner of the helper's
+    /// name.
     ///
     /// # Errors
-    /// [`HelperError::NoBus`] within two seconds; [`HelperError::WrongOwner`] if another program has the helper's name.
+    /// [`HelperError::NoBus`] within two seconds; [`HelperError::WrongOwner`] if another program
+    /// has the helper's name.
     pub async fn connect() -> Result<Self, HelperError> {
         let connection = timeout(CONNECT, connection::Builder::system().build())
             .await
@@ -88,9 +92,9 @@ impl HelperLink {
 
     /// Requests a change. Returns whether anything changed.
     ///
-    /// If polkit needs no password for this user, the first call already does the work. That saves starting an agent,
-    /// which takes longer than the change itself. Only if the helper answers that a password is needed, it is called
-    /// again with the flag that allows a prompt.
+    /// If polkit needs no password for this user, the first call already does the work. That saves
+    /// starting an agent, which takes longer than the change itself. Only if the helper answers
+    /// that a password is needed, it is called again with the flag that allows a prompt.
     ///
     /// # Errors
     /// [`HelperError`]
@@ -101,8 +105,8 @@ impl HelperLink {
         }
     }
 
-    /// Calls with an agent that yields to the session's own. If nobody could be prompted that way, calls again with our
-    /// agent first.
+    /// Calls with an agent that yields to the session's own. If nobody could be prompted that way,
+    /// calls again with our agent first.
     async fn change_asking(&self, change: &Change) -> Result<bool, HelperError> {
         // Without a terminal the session may still have an agent.
         if !terminal::is_interactive() {
@@ -157,8 +161,8 @@ impl HelperError {
     }
 }
 
-/// Repeats a call once if the helper was just shutting down, as it does when it has nothing to keep. It has changed
-/// nothing then, and the bus starts another one.
+/// Repeats a call once if the helper was just shutting down, as it does when it has nothing to
+/// keep. It has changed nothing then, and the bus starts another one.
 async fn retry_if_shutting_down<F>(call: impl Fn() -> F) -> Result<bool, HelperError>
 where
     F: Future<Output = Result<bool, HelperError>>,
@@ -197,8 +201,8 @@ pub async fn presence() -> Presence {
     }
 }
 
-/// The status of a running helper; `None` if it does not run, or if that is unknown. A helper that does not run clamps
-/// nothing.
+/// The status of a running helper; `None` if it does not run, or if that is unknown. A helper that
+/// does not run clamps nothing.
 pub async fn status_if_running() -> Option<Status> {
     let ask = async {
         let bus = connection::Builder::system().build().await.ok()?;
@@ -231,14 +235,15 @@ async fn look(bus: &Connection) -> zbus::Result<Presence> {
 /// Root's uid. A program of root is trusted, since root can do everything anyway.
 const ROOT: u32 = 0;
 
-/// Has the bus start the helper if it does not run, and checks that the name belongs to the helper's user.
+/// Has the bus start the helper if it does not run, and checks that the name belongs to the
+/// helper's user.
 ///
 /// # Errors
 /// [`HelperError`], such as [`HelperError::WrongOwner`].
 pub(super) async fn started(bus: &Connection) -> Result<(), HelperError> {
     let daemon = daemon(bus).await?;
-    // The bus is asked to start the helper only if the name has no owner: dbus-daemon does not know a helper that it
-    // did not start.
+    // The bus is asked to start the helper only if the name has no owner: dbus-daemon does not know
+    // a helper that it did not start.
     if let Some(owner) = owner(&daemon).await? {
         return trusted(owner);
     }

@@ -1,5 +1,5 @@
-//! polkit on the client's side: the text agent, with which a user on ssh can type a password, and polkit's answer about
-//! a change, asked in advance without a prompt.
+//! polkit on the client's side: the text agent, with which a user on ssh can type a password, and
+//! polkit's answer about a change, asked in advance without a prompt.
 
 use std::collections::HashMap;
 use std::process::Stdio;
@@ -15,7 +15,8 @@ use zbus::Variant;
 
 use super::HelperLink;
 
-/// Time limit for the agent's registration. It takes 30 ms, and more if the bus has to start polkit first.
+/// Time limit for the agent's registration. It takes 30 ms, and more if the bus has to start polkit
+/// first.
 const REGISTER: Duration = Duration::from_secs(5);
 
 /// Time limit for the agent to end, before it is killed.
@@ -24,9 +25,9 @@ const END: Duration = Duration::from_secs(1);
 /// The agent that polkit uses if the session has one, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rank {
-    /// The session's agent; ours only if the session has none (`--fallback`). polkit ignores such an agent if there is
-    /// no session, as after su or without systemd (`get_authentication_agent_for_subject` in polkit's
-    /// `polkitbackendinteractiveauthority.c`).
+    /// The session's agent; ours only if the session has none (`--fallback`). polkit ignores such
+    /// an agent if there is no session, as after su or without systemd
+    /// (`get_authentication_agent_for_subject` in polkit's `polkitbackendinteractiveauthority.c`).
     BehindTheSessions,
     /// Our agent.
     First,
@@ -38,8 +39,8 @@ impl Rank {
     }
 }
 
-/// A running `pkttyagent` that is registered for this process. [`Agent::end`] ends it. If that is never reached, it is
-/// killed when the value is dropped.
+/// A running `pkttyagent` that is registered for this process. [`Agent::end`] ends it. If that is
+/// never reached, it is killed when the value is dropped.
 pub(super) struct Agent {
     child: Child,
     /// The terminal's settings before: an agent that is ended during its prompt leaves echo off.
@@ -47,11 +48,12 @@ pub(super) struct Agent {
 }
 
 impl Agent {
-    /// Starts the agent and waits until it is registered. `None` if `pkttyagent` is missing or does not work; polkit
-    /// may still use the session's own agent.
+    /// Starts the agent and waits until it is registered. `None` if `pkttyagent` is missing or does
+    /// not work; polkit may still use the session's own agent.
     ///
-    /// Without `--process` it registers for its parent, which is this process. It prompts on `/dev/tty`, so standard
-    /// output is free to be the descriptor that it closes after registering (pkttyagent(1)).
+    /// Without `--process` it registers for its parent, which is this process. It prompts on
+    /// `/dev/tty`, so standard output is free to be the descriptor that it closes after registering
+    /// (pkttyagent(1)).
     pub(super) async fn start(rank: Rank) -> Option<Self> {
         // polkit never asks root for a password.
         if geteuid().is_root() {
@@ -145,8 +147,8 @@ impl HelperLink {
     }
 }
 
-/// Sorts an error of polkit or the bus by its text: polkit reports an unregistered action only there, and the text
-/// contains the bus's error name.
+/// Sorts an error of polkit or the bus by its text: polkit reports an unregistered action only
+/// there, and the text contains the bus's error name.
 fn sorted(error: &zbus::Error) -> Judgement {
     let text = error.to_string();
     if text.contains("not registered") {

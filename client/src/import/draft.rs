@@ -95,7 +95,8 @@ impl Service {
         self.table.insert(key, value(to));
     }
 
-    /// Sets the image by its full reference: `ollama/ollama` is `docker.io/ollama/ollama:latest` to docker and compose.
+    /// Sets the image by its full reference: `ollama/ollama` is `docker.io/ollama/ollama:latest` to
+    /// docker and compose.
     pub(super) fn image(&mut self, reference: &str) {
         self.set("image", full_reference(reference));
     }

@@ -1,7 +1,7 @@
 //! A YAML document as a tree in which every key and value has its line.
 //!
-//! `serde-saphyr` parses the document. The tree keeps the text of a plain scalar as written. The tag
-//! `1.10` is not meant as a number, which would come back as `1.1`.
+//! `serde-saphyr` parses the document. The tree keeps the text of a plain scalar as written. The
+//! tag `1.10` is not meant as a number, which would come back as `1.1`.
 
 use std::fmt;
 

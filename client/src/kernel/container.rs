@@ -12,7 +12,8 @@ use std::time::Duration;
 use super::{Bound, Processes};
 use crate::inside;
 
-/// The devices that every container has (OCI runtime specification, "Default Devices", and a terminal of its own).
+/// The devices that every container has (OCI runtime specification, "Default Devices", and a
+/// terminal of its own).
 const USUAL: [&str; 8] = ["console", "full", "null", "ptmx", "random", "tty", "urandom", "zero"];
 
 /// The devices that the container was given. `None` if its `/dev` cannot be read, which needs
@@ -278,8 +279,8 @@ fn parameter_number(text: &str) -> Option<i128> {
     Some(sign * number)
 }
 
-/// Properties: a container's cgroup contains its id and is within the mount. A CPU share is a finite
-/// number, and a count is parsed as it was written.
+/// Properties: a container's cgroup contains its id and is within the mount. A CPU share is a
+/// finite number, and a count is parsed as it was written.
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic reports a finding")]
 pub fn cgroup_files(bytes: &[u8]) {

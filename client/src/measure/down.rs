@@ -1,12 +1,13 @@
-//! Measures whether the server's packets of one size arrive. Pure: observations of a connection in, actions out.
+//! Measures whether the server's packets of one size arrive. Pure: observations of a connection in,
+//! actions out.
 
 use std::time::Duration;
 
 use super::exchange::{Action, ConnectionSummary, Exchange, Observation, Opening, fixed_headers};
 use super::hello::hello;
 
-/// The smallest packet by which the direction down is judged, in bytes: every IPv4 host takes 576 (RFC 1122, section
-/// 3.3.2).
+/// The smallest packet by which the direction down is judged, in bytes: every IPv4 host takes 576
+/// (RFC 1122, section 3.3.2).
 pub(super) const BASE: u16 = 576;
 
 /// The packet that corresponds to an MSS of 536, the smallest that is announced.
@@ -26,7 +27,8 @@ pub(super) enum DownEnding {
     Hole,
     /// The hello was acknowledged, and nothing came back.
     Silent,
-    /// It ended in a way that shows nothing about sizes: it did not connect, the hello was lost, or time ran out.
+    /// It ended in a way that shows nothing about sizes: it did not connect, the hello was lost, or
+    /// time ran out.
     Unclear,
 }
 
@@ -97,7 +99,8 @@ impl Down {
         Self { answers_after, ..self }
     }
 
-    /// The same connection with a hello that is `padding` bytes longer, sent in packets of `BASE` bytes.
+    /// The same connection with a hello that is `padding` bytes longer, sent in packets of `BASE`
+    /// bytes.
     pub(super) fn padded(self, padding: u16) -> Self {
         Self { padding, ..self }
     }
@@ -141,8 +144,8 @@ impl Down {
         Action::End
     }
 
-    /// Reads sizes from `TCP_INFO`. Before a segment has arrived, `rcv_mss` is a guess of at most 536 bytes, so a value
-    /// up to that proves nothing but `BASE`.
+    /// Reads sizes from `TCP_INFO`. Before a segment has arrived, `rcv_mss` is a guess of at most
+    /// 536 bytes, so a value up to that proves nothing but `BASE`.
     fn measure(&mut self) {
         let info = &self.exchange.info;
         let headers = self.exchange.headers();
@@ -163,7 +166,8 @@ impl Down {
         let exchange = &self.exchange;
         let rtt = exchange.rtt();
         if self.size <= base(exchange.ipv6) && exchange.first_at.is_some() {
-            // Packets of this size cannot be told from smaller ones: that data arrives is all there is to see.
+            // Packets of this size cannot be told from smaller ones: that data arrives is all there
+            // is to see.
             return Some(DownEnding::Short);
         }
         if self.largest.is_some_and(|largest| largest >= self.size) {
@@ -178,8 +182,8 @@ impl Down {
             self.healed = self.hole_at.is_some();
             return Some(DownEnding::Short);
         }
-        // A lost segment that fits would have been repeated and have arrived by now: RACK repeats it after about a
-        // quarter of a round trip.
+        // A lost segment that fits would have been repeated and have arrived by now: RACK repeats
+        // it after about a quarter of a round trip.
         let quick = |hole: Duration| {
             quiet > rtt * 11 / 4 + QUICK + seen.slack
                 && seen.now.saturating_sub(hole) > rtt * 5 / 2 + QUICK + seen.slack
@@ -216,8 +220,8 @@ impl Down {
     }
 }
 
-/// `TCP_MSS_DEFAULT` of `linux/tcp.h`: the upper bound on the kernel's guess before a segment has arrived
-/// (`tcp_initialize_rcv_mss`).
+/// `TCP_MSS_DEFAULT` of `linux/tcp.h`: the upper bound on the kernel's guess before a segment has
+/// arrived (`tcp_initialize_rcv_mss`).
 const GUESS: u32 = 536;
 
 /// Time for the server's answer, in addition to round trips.

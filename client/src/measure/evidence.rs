@@ -9,7 +9,8 @@ use super::report::LimitedBy;
 pub(super) struct Evidence {
     /// The largest packet that arrived.
     pub(super) proven: Option<u16>,
-    /// Sizes that did not arrive, with the number of connections: only a hint, because loss looks the same at first.
+    /// Sizes that did not arrive, with the number of connections: only a hint, because loss looks
+    /// the same at first.
     suspected: BTreeMap<u16, u32>,
     /// Sizes that did not arrive after repeated transmissions, with the number of connections.
     refuted: BTreeMap<u16, u32>,
@@ -17,8 +18,8 @@ pub(super) struct Evidence {
     pub(super) limit: Option<(u16, LimitedBy)>,
     /// The path MTU that a router reported.
     pub(super) reported: Option<u16>,
-    /// A size that failed strictly although it, or a larger one, had arrived before: the path changed, or there are
-    /// several.
+    /// A size that failed strictly although it, or a larger one, had arrived before: the path
+    /// changed, or there are several.
     retracted: Option<u16>,
     /// A packet of that size or larger has arrived again since.
     wavers: bool,
@@ -34,8 +35,9 @@ impl Evidence {
         self.proven = self.proven.max(Some(size));
     }
 
-    /// A packet of this size did not arrive; `strictly` means after repeated transmissions. If this size or a larger
-    /// one had arrived before, the earlier proofs belong to another path, and all of them are discarded.
+    /// A packet of this size did not arrive; `strictly` means after repeated transmissions. If this
+    /// size or a larger one had arrived before, the earlier proofs belong to another path, and all
+    /// of them are discarded.
     pub(super) fn miss(&mut self, size: u16, strictly: bool) {
         if strictly && self.proven.is_some_and(|proven| proven >= size) {
             self.retracted = Some(self.retracted.map_or(size, |known| known.min(size)));
@@ -45,8 +47,8 @@ impl Evidence {
         *sizes.entry(size).or_default() += 1;
     }
 
-    /// Forgets failures above this size, because the other end has learnt to send smaller packets. Returns whether
-    /// there were any.
+    /// Forgets failures above this size, because the other end has learnt to send smaller packets.
+    /// Returns whether there were any.
     pub(super) fn forgive_above(&mut self, size: u16) -> bool {
         let before = self.suspected.len() + self.refuted.len();
         self.suspected.retain(|failed, _| *failed <= size);
@@ -87,7 +89,8 @@ impl Evidence {
         self.refuted.range(self.above()..).map(|(_, count)| count).sum()
     }
 
-    /// Whether a size failed on one connection and passed on another, as on a path that loses packets.
+    /// Whether a size failed on one connection and passed on another, as on a path that loses
+    /// packets.
     pub(super) fn loses(&self) -> bool {
         let below = |sizes: &BTreeMap<u16, u32>| sizes.range(..self.above()).next().is_some();
         below(&self.suspected) || below(&self.refuted)
@@ -148,8 +151,8 @@ pub(super) fn spread(low: u16, high: u16, count: u16) -> Vec<u16> {
     sizes
 }
 
-/// Up to seven sizes for the direction down, between one that passes and one that fails. `guess` is a likely end of the
-/// path: it is tried together with the next larger size.
+/// Up to seven sizes for the direction down, between one that passes and one that fails. `guess` is
+/// a likely end of the path: it is tried together with the next larger size.
 #[must_use]
 pub(super) fn down_sizes(low: u16, high: u16, guess: Option<u16>) -> Vec<u16> {
     const WIDE: u16 = 300;

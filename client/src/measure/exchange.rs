@@ -13,9 +13,11 @@ pub(super) type Moment = Duration;
 /// How a connection is opened. Sizes are those of whole IP packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Opening {
-    /// The largest packet that the SYN announces; the server sends none larger. `None` leaves it to the kernel.
+    /// The largest packet that the SYN announces; the server sends none larger. `None` leaves it to
+    /// the kernel.
     pub(super) announced: Option<u16>,
-    /// The largest packet to send, if the server and the path MTU allow it. `None` leaves it to the kernel.
+    /// The largest packet to send, if the server and the path MTU allow it. `None` leaves it to the
+    /// kernel.
     pub(super) sent: Option<u16>,
 }
 
@@ -76,8 +78,8 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Takes in an observation, and the bytes that were read since the last one. `false` if the connection is not
-    /// established yet, or has failed.
+    /// Takes in an observation, and the bytes that were read since the last one. `false` if the
+    /// connection is not established yet, or has failed.
     pub(super) fn take(&mut self, seen: &Observation, new: &[u8]) -> bool {
         self.seen_at = seen.now;
         if seen.error.is_none() || seen.info.state == ESTABLISHED {
@@ -103,7 +105,8 @@ impl Exchange {
         fixed_headers(self.ipv6) + timestamps
     }
 
-    /// The round trip by which waits are scaled: the smoothed one, or the shortest if there is no smoothed one yet.
+    /// The round trip by which waits are scaled: the smoothed one, or the shortest if there is no
+    /// smoothed one yet.
     pub(super) fn rtt(&self) -> Duration {
         let shortest = if self.info.min_rtt == u32::MAX { 0 } else { self.info.min_rtt };
         Duration::from_micros(self.info.rtt.max(shortest).into())
@@ -179,7 +182,8 @@ pub(super) struct ConnectionSummary {
     pub(super) first_byte_after: Option<Duration>,
 }
 
-/// The IP and TCP headers without options: an MSS is a packet without these (RFC 9293, section 3.7.1).
+/// The IP and TCP headers without options: an MSS is a packet without these (RFC 9293, section
+/// 3.7.1).
 #[must_use]
 pub(super) fn fixed_headers(ipv6: bool) -> u16 {
     if ipv6 { 60 } else { 40 }

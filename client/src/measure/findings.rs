@@ -1,5 +1,5 @@
-//! The findings of a search about one path. Pure: outcomes of connections in, evidence out. A second server confirms
-//! the findings from the first one, or answers in its place.
+//! The findings of a search about one path. Pure: outcomes of connections in, evidence out. A
+//! second server confirms the findings from the first one, or answers in its place.
 
 use std::time::Duration;
 
@@ -40,7 +40,8 @@ pub(super) struct Findings {
     pub(super) down: Evidence,
     /// A connection was established.
     pub(super) connected: bool,
-    /// The connections that were never established: the error (`None` for silence), and after how long.
+    /// The connections that were never established: the error (`None` for silence), and after how
+    /// long.
     pub(super) refusals: Vec<(Option<Errno>, Duration)>,
     /// TLS came back.
     pub(super) tls: bool,
@@ -54,7 +55,8 @@ pub(super) struct Findings {
     pub(super) resets: u32,
     /// Whether a hello without the name was answered, after one with it was not.
     pub(super) answers_without_name: Option<bool>,
-    /// Whether a large hello was answered, in packets of a size that passes, and how many were tried.
+    /// Whether a large hello was answered, in packets of a size that passes, and how many were
+    /// tried.
     pub(super) big_hello: Option<bool>,
     pub(super) big_hellos: u32,
     /// Trains behind which not even small packets passed.
@@ -68,7 +70,8 @@ pub(super) struct Findings {
     pub(super) mixed: Option<u16>,
     /// The result of the second server, if one was contacted.
     pub(super) second: Option<Second>,
-    /// The shortest and the longest round trip, and the longest wait for the first byte of an answer.
+    /// The shortest and the longest round trip, and the longest wait for the first byte of an
+    /// answer.
     pub(super) min_rtt: Option<Duration>,
     pub(super) rtt: Duration,
     pub(super) answers_after: Duration,

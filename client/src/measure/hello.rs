@@ -1,7 +1,8 @@
-//! A TLS `ClientHello` (RFC 8446, section 4.1.2), built by hand. It makes a server send its certificates and needs no
-//! cryptography: nothing that comes back is decrypted, trusted or kept.
+//! A TLS `ClientHello` (RFC 8446, section 4.1.2), built by hand. It makes a server send its
+//! certificates and needs no cryptography: nothing that comes back is decrypted, trusted or kept.
 
-/// `x25519` and `secp256r1`. No hybrid group: its key share would make every hello larger than a packet.
+/// `x25519` and `secp256r1`. No hybrid group: its key share would make every hello larger than a
+/// packet.
 const GROUPS: [u8; 4] = [0x00, 0x1d, 0x00, 0x17];
 
 /// ECDSA and RSA with SHA-256 to SHA-512, as browsers offer them.
@@ -93,8 +94,8 @@ pub(super) fn answer(received: &[u8]) -> Answer {
     }
 }
 
-/// Whether the server's flight is complete: whole records, the last of which ends a flight. TLS 1.3 encrypts its
-/// records, so there at least as many bytes as any certificate has must have arrived.
+/// Whether the server's flight is complete: whole records, the last of which ends a flight. TLS 1.3
+/// encrypts its records, so there at least as many bytes as any certificate has must have arrived.
 #[must_use]
 pub(super) fn is_whole(received: &[u8]) -> bool {
     const SMALLEST_ENCRYPTED: usize = 300;

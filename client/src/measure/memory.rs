@@ -1,8 +1,8 @@
 //! Remembered measurements, by network: `paths.json` in the state folder.
 //!
-//! A network is kept as hashes of the link, the router and the router's MAC address, with a salt of the file's own. A
-//! reader of the file can tell two networks apart, but cannot name them. Names of servers, addresses and links are not
-//! kept.
+//! A network is kept as hashes of the link, the router and the router's MAC address, with a salt of
+//! the file's own. A reader of the file can tell two networks apart, but cannot name them. Names of
+//! servers, addresses and links are not kept.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -61,8 +61,8 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Whether both are the same network. The router's MAC address decides, or its IP address if the MAC address is
-    /// unknown.
+    /// Whether both are the same network. The router's MAC address decides, or its IP address if
+    /// the MAC address is unknown.
     fn is_of(&self, other: &Self) -> bool {
         let same_router = match (&self.hardware, &other.hardware) {
             (Some(one), Some(other)) => one == other,
@@ -158,15 +158,16 @@ impl Memory {
             };
             path.network.link == here.link && fixed == Some(clamped_to)
         };
-        // A measurement behind the clamp shows only what the clamp allows, so `clamped` does not count as one of this
-        // network.
+        // A measurement behind the clamp shows only what the clamp allows, so `clamped` does not
+        // count as one of this network.
         if self.paths.iter().any(|path| path.network.is_of(&here) && path.verdict != Code::Clamped) {
             return None;
         }
         age(self.paths.iter().rfind(is_value)?.at, now)
     }
 
-    /// The fixed clamp of a link, and how long ago its value was measured, if that was on other networks only.
+    /// The fixed clamp of a link, and how long ago its value was measured, if that was on other
+    /// networks only.
     #[must_use]
     pub fn stale_clamp(
         &self,
@@ -195,8 +196,8 @@ impl Memory {
     }
 }
 
-/// The verdict and the remedy to keep. Behind a clamp every path looks as wide as the clamp, so an earlier result
-/// without it stays.
+/// The verdict and the remedy to keep. Behind a clamp every path looks as wide as the clamp, so an
+/// earlier result without it stays.
 fn judged(report: &Report, link: &str, earlier: Option<Remembered>) -> (Code, Remedy) {
     let is_clamped = report.places.iter().flat_map(|place| &place.paths).any(|path| path.verdict == Code::Clamped);
     match (remedy(report, link), earlier) {
@@ -212,7 +213,8 @@ fn age(at: u64, now: SystemTime) -> Option<Duration> {
     now.duration_since(UNIX_EPOCH + Duration::from_secs(at)).ok()
 }
 
-/// Keeps the result of a check that measured anything. If it cannot be kept, a later command measures again.
+/// Keeps the result of a check that measured anything. If it cannot be kept, a later command
+/// measures again.
 pub fn remember(folder: Option<&Path>, report: &Report) {
     let Some((folder, link)) = folder.zip(link_of(report)) else { return };
     if remedy(report, &link.name) == Remedy::NotMeasured {
@@ -238,7 +240,8 @@ pub fn link_of(report: &Report) -> Option<&Link> {
     report.places.first()?.link.as_ref()
 }
 
-/// A salt, so that hashes of two files cannot be compared. It need not be secret from the file's owner.
+/// A salt, so that hashes of two files cannot be compared. It need not be secret from the file's
+/// owner.
 fn salt() -> String {
     format!("{:032x}{:032x}", fastrand::u128(..), fastrand::u128(..))
 }

@@ -1,13 +1,14 @@
 //! Measures what a path carries in each direction, without any privilege: `airpods net check`.
 //!
-//! Configuration gives only a guess about a path; packets show the truth. So a check watches ordinary TCP connections
-//! through `TCP_INFO`, to a server that the user contacts anyway. They carry trains of packets up ([`up`]) and segments
-//! of chosen sizes down ([`down`]). [`search`] decides which sizes come next, and [`verdict`] decides what the result
-//! means. All of that is pure, and tests run it on a simulated path in virtual time. [`socket`] is the thin part that
+//! Configuration gives only a guess about a path; packets show the truth. So a check watches
+//! ordinary TCP connections through `TCP_INFO`, to a server that the user contacts anyway. They
+//! carry trains of packets up ([`up`]) and segments of chosen sizes down ([`down`]). [`search`]
+//! decides which sizes come next, and [`verdict`] decides what the result means. All of that is
+//! pure, and tests run it on a simulated path in virtual time. [`socket`] is the thin part that
 //! touches the kernel. docs/measuring.md explains the whole.
 //!
-//! **The truth rule**: a size that is reported as proven was carried. A packet of that size was sent once and whole,
-//! while the kernel's path MTU allowed it, and it was acknowledged.
+//! **The truth rule**: a size that is reported as proven was carried. A packet of that size was
+//! sent once and whole, while the kernel's path MTU allowed it, and it was acknowledged.
 
 mod down;
 mod evidence;
@@ -190,8 +191,8 @@ fn jobs(plan: &Plan, servers: &Servers, begun: Instant) -> Vec<Job> {
     servers.iter().filter_map(job).collect()
 }
 
-/// Measures from the host, families side by side. If the first server gives no usable result, the second one takes its
-/// place.
+/// Measures from the host, families side by side. If the first server gives no usable result, the
+/// second one takes its place.
 async fn from_host(
     plan: &Plan,
     servers: &Servers,

@@ -1,4 +1,5 @@
-//! Measures one path from the network of this process: the host's, or a container's that it has entered.
+//! Measures one path from the network of this process: the host's, or a container's that it has
+//! entered.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -31,7 +32,8 @@ pub(super) struct Job {
     pub(super) hints: Vec<u16>,
     /// Make plain transfers as well.
     pub(super) proof: bool,
-    /// Make only plain transfers: a program of the host opens the connections, so sizes inside show nothing.
+    /// Make only plain transfers: a program of the host opens the connections, so sizes inside show
+    /// nothing.
     pub(super) transfers_only: bool,
     /// Try UDP as well.
     pub(super) udp: bool,
@@ -106,7 +108,8 @@ pub(super) fn measure(job: &Job, stop: &AtomicBool, on_progress: &(dyn Fn(Stage)
         None
     };
     let transfers = (job.proof && findings.connected && left > LIMIT).then(|| {
-        // If a filter drops large hellos, a padded transfer would fail for that reason and show nothing about sizes.
+        // If a filter drops large hellos, a padded transfer would fail for that reason and show
+        // nothing about sizes.
         on_progress(Stage::Transfers);
         let padding = if findings.big_hello == Some(false) { 0 } else { PADDING };
         let made = transfer(&mut sockets, subject.ipv6, subject.name.as_deref(), padding, &mut findings.spent);
@@ -194,8 +197,9 @@ fn only_transfers(job: &Job, subject: &Subject, sockets: &mut Sockets<'_>, begun
     }
 }
 
-/// Contacts the second server. If the first one is silent, it shows whether any server answers; if the path is narrow,
-/// whether it ends there as well. Also finds out whether a firewall of this host is the cause.
+/// Contacts the second server. If the first one is silent, it shows whether any server answers; if
+/// the path is narrow, whether it ends there as well. Also finds out whether a firewall of this
+/// host is the cause.
 fn ask_others(
     job: &Job,
     subject: &Subject,
@@ -232,7 +236,8 @@ fn ask_others(
     }
 }
 
-/// The address for which the kernel has learnt no smaller path MTU, or else the first. `None` if there is no address.
+/// The address for which the kernel has learnt no smaller path MTU, or else the first. `None` if
+/// there is no address.
 fn choose(server: &Server) -> Option<Choice> {
     let mut first = None;
     for to in server.addresses.iter().take(2) {
@@ -269,20 +274,22 @@ fn is_probing() -> bool {
     std::fs::read_to_string("/proc/sys/net/ipv4/tcp_mtu_probing").is_ok_and(|text| text.trim() == "2")
 }
 
-/// How often a connection is tried: another program may send a packet over the link at the same moment.
+/// How often a connection is tried: another program may send a packet over the link at the same
+/// moment.
 const TRIES: u32 = 5;
 
 /// Time for an answer that this host itself gives.
 const TIMEOUT: Duration = Duration::from_millis(50);
 
-/// Whether a rule of this host drops what is sent: the kernel reports that to the sender of a UDP packet (`EPERM`), but
-/// not to TCP.
+/// Whether a rule of this host drops what is sent: the kernel reports that to the sender of a UDP
+/// packet (`EPERM`), but not to TCP.
 pub(super) fn drops(to: SocketAddr) -> bool {
     let refused = |error: io::Error| matches!(error.kind(), ErrorKind::PermissionDenied);
     towards(to).is_ok_and(|socket| socket.send(&[0; 12]).is_err_and(refused))
 }
 
-/// Whether connections are refused although no packet leaves by the link: then this host refuses them.
+/// Whether connections are refused although no packet leaves by the link: then this host refuses
+/// them.
 pub(super) fn rejects(to: SocketAddr, link: &str) -> bool {
     (0..TRIES).any(|_| {
         let before = sent(link);
@@ -296,7 +303,8 @@ fn sent(link: &str) -> Option<u64> {
     packets(&fs::read_to_string("/proc/thread-self/net/dev").ok()?, link)
 }
 
-/// Reads that number from the table in proc(5): eight counters of received data, then those of sent data, bytes first.
+/// Reads that number from the table in proc(5): eight counters of received data, then those of sent
+/// data, bytes first.
 fn packets(table: &str, link: &str) -> Option<u64> {
     let counters = table.lines().find_map(|line| line.trim_start().strip_prefix(link)?.strip_prefix(':'))?;
     counters.split_ascii_whitespace().nth(9)?.parse().ok()

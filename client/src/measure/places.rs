@@ -1,5 +1,6 @@
-//! The places that packets are sent from: the host, and the networks of running services. A process enters the
-//! container's network (see [`crate::inside`]). The host's measurement helps to judge what it finds there.
+//! The places that packets are sent from: the host, and the networks of running services. A process
+//! enters the container's network (see [`crate::inside`]). The host's measurement helps to judge
+//! what it finds there.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -79,7 +80,8 @@ pub async fn places(
 async fn pid_of(podman: &impl Podman, container: Option<&Container>) -> Option<u32> {
     let container = container.filter(|container| container.state == ContainerState::Running)?;
     let pid = podman.inspect_container(&container.name).await.ok()?.pid?;
-    // A container on the host's network is no further place. If its namespace cannot be read, it counts as one.
+    // A container on the host's network is no further place. If its namespace cannot be read, it
+    // counts as one.
     let namespace = |process: &str| std::fs::metadata(format!("/proc/{process}/ns/net")).ok().map(|file| file.ino());
     let own = namespace("self");
     (namespace(&pid.to_string()).is_none_or(|other| Some(other) != own)).then_some(pid)
@@ -143,7 +145,8 @@ fn opens_for_it(backend: RootlessBackend) -> String {
     format!("{} opens the connections on the host, so the host's measurement is theirs", backend.as_str())
 }
 
-/// Copies the sizes of the host's measurement, for a place whose connections a program of the host opens.
+/// Copies the sizes of the host's measurement, for a place whose connections a program of the host
+/// opens.
 fn borrow(report: &mut PlaceReport, host: &PlaceReport) {
     for path in &mut report.paths {
         let Some(known) = host.paths.iter().rfind(|known| known.family == path.family) else { continue };
@@ -159,7 +162,8 @@ fn borrow(report: &mut PlaceReport, host: &PlaceReport) {
     }
 }
 
-/// The report for a network that could not be entered: inferred from the host's measurement, and marked as inferred.
+/// The report for a network that could not be entered: inferred from the host's measurement, and
+/// marked as inferred.
 fn judged_from_host(mut report: PlaceReport, place: &Place, host: &PlaceReport) -> PlaceReport {
     let helped = matches!(place.route.verdict, Verdict::ClampHelps | Verdict::NarrowLink);
     report.paths.clone_from(&host.paths);
@@ -196,8 +200,8 @@ pub(super) async fn measure_inside(pid: u32, jobs: &[Job]) -> io::Result<Vec<Pat
     serde_json::from_slice(&answer).map_err(io::Error::other)
 }
 
-/// Enters the network of the process `pid`, reads jobs from standard input and measures them side by side. The process
-/// cannot leave that network again.
+/// Enters the network of the process `pid`, reads jobs from standard input and measures them side
+/// by side. The process cannot leave that network again.
 ///
 /// # Errors
 /// The kernel's, mostly that this user may not enter.

@@ -1,7 +1,7 @@
-//! Measures which packet sizes UDP carries to a server that speaks QUIC. Each packet has a version that no server
-//! supports. The server answers with the versions that it does support (RFC 9000, section 6). That needs no
-//! cryptography and leaves no state behind. A server without QUIC is silent, so silence does not show a fault of the
-//! network.
+//! Measures which packet sizes UDP carries to a server that speaks QUIC. Each packet has a version
+//! that no server supports. The server answers with the versions that it does support (RFC 9000,
+//! section 6). That needs no cryptography and leaves no state behind. A server without QUIC is
+//! silent, so silence does not show a fault of the network.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -32,12 +32,14 @@ fn headers(ipv6: bool) -> u16 {
     if ipv6 { 48 } else { 28 }
 }
 
-/// Tries sizes up to `top`, as whole packets. `None` if nothing was answered: the server may not speak QUIC.
+/// Tries sizes up to `top`, as whole packets. `None` if nothing was answered: the server may not
+/// speak QUIC.
 pub(super) fn measure(to: SocketAddr, top: u16, rtt: Duration, stop: &AtomicBool) -> io::Result<Option<Udp>> {
     let any: SocketAddr =
         if to.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
     let socket = UdpSocket::bind(any)?;
-    // DF, regardless of the path MTU that the kernel has learnt from TCP: UDP is measured on its own.
+    // DF, regardless of the path MTU that the kernel has learnt from TCP: UDP is measured on its
+    // own.
     if to.is_ipv4() {
         set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::PROBE)?;
     } else {
@@ -66,7 +68,8 @@ fn answered(socket: &UdpSocket, sizes: &[u16], wait: Duration, ipv6: bool, stop:
         for size in sizes.iter().filter(|size| !passed.contains(*size)) {
             let id = fastrand::u64(..).to_be_bytes();
             open.insert(id, *size);
-            // A datagram that is too large for the link is not sent (`EMSGSIZE`), and so not answered.
+            // A datagram that is too large for the link is not sent (`EMSGSIZE`), and so not
+            // answered.
             let _ = socket.send(&datagram(id, size - headers(ipv6)));
         }
         let until = Instant::now() + wait;
@@ -88,8 +91,8 @@ fn answered(socket: &UdpSocket, sizes: &[u16], wait: Duration, ipv6: bool, stop:
     Ok(passed)
 }
 
-/// A packet with a long header (RFC 8999, section 5.1). Its source connection ID comes back as the destination
-/// connection ID.
+/// A packet with a long header (RFC 8999, section 5.1). Its source connection ID comes back as the
+/// destination connection ID.
 fn datagram(id: [u8; 8], length: u16) -> Vec<u8> {
     let mut bytes = vec![0xc0];
     bytes.extend(VERSION.to_be_bytes());

@@ -232,8 +232,8 @@ pub struct TransferReport {
 
 /// The report on all places. Its verdict is the worst one; among equals the host's comes first.
 pub(super) fn conclude(places: Vec<PlaceReport>, begun: Instant) -> Report {
-    // A later report of the same family counts instead of an earlier one: there the second server took the place of the
-    // first.
+    // A later report of the same family counts instead of an earlier one: there the second server
+    // took the place of the first.
     let last = |place: &PlaceReport, path: &PathReport| {
         place.paths.iter().rfind(|other| other.family == path.family).is_some_and(|other| std::ptr::eq(other, path))
     };

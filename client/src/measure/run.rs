@@ -1,4 +1,5 @@
-//! Runs connections from their opening to their end, on any [`Transport`]: the kernel's sockets, or simulated ones.
+//! Runs connections from their opening to their end, on any [`Transport`]: the kernel's sockets, or
+//! simulated ones.
 
 use std::time::Duration;
 
@@ -125,8 +126,8 @@ impl Probe {
 pub(super) struct BatchLimits {
     /// Time limit of the whole batch.
     pub(super) limit: Duration,
-    /// Time limit for the others once half of the batch and every train have ended. It drops connections that lost
-    /// their first packets.
+    /// Time limit for the others once half of the batch and every train have ended. It drops
+    /// connections that lost their first packets.
     pub(super) stragglers: Option<Duration>,
 }
 
@@ -152,8 +153,8 @@ pub(super) struct Progress<'a> {
     pub(super) ended: bool,
 }
 
-/// Runs a batch until every connection has ended, `enough` returns true (it gets the time since the beginning), or time
-/// is up.
+/// Runs a batch until every connection has ended, `enough` returns true (it gets the time since the
+/// beginning), or time is up.
 pub(super) fn run<T: Transport>(
     transport: &mut T,
     batch: Vec<Probe>,

@@ -1,8 +1,9 @@
-//! Decides which connections to open next, until the largest packet of each direction is known or time is up.
+//! Decides which connections to open next, until the largest packet of each direction is known or
+//! time is up.
 //!
-//! Quick rounds narrow down where the path ends. A size that fails in them is only a hint, because loss looks the same
-//! at first. Then strict probes test the boundary. The next larger size counts as too large only after three
-//! transmissions each, on three connections up and two down.
+//! Quick rounds narrow down where the path ends. A size that fails in them is only a hint, because
+//! loss looks the same at first. Then strict probes test the boundary. The next larger size counts
+//! as too large only after three transmissions each, on three connections up and two down.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -36,14 +37,16 @@ impl Default for Budget {
 /// Upper bound on simultaneous connections.
 const AT_ONCE: usize = 10;
 
-/// Time for three SYNs, with the linear timeouts of Linux 6.5 and later or the doubling ones before. A server that has
-/// not answered by then does not answer.
+/// Time for three SYNs, with the linear timeouts of Linux 6.5 and later or the doubling ones
+/// before. A server that has not answered by then does not answer.
 pub(super) const SYN_TIMEOUT: Duration = Duration::from_millis(3600);
 
-/// Above this round trip eight bytes are exact enough when time is short: each round takes several round trips.
+/// Above this round trip eight bytes are exact enough when time is short: each round takes several
+/// round trips.
 const LONG_RTT: Duration = Duration::from_millis(120);
 
-/// Duration of one more round and of the proof at the boundary: a number of round trips, and a fixed time.
+/// Duration of one more round and of the proof at the boundary: a number of round trips, and a
+/// fixed time.
 const LAST_ROUNDS: (u32, Duration) = (16, Duration::from_millis(1500));
 
 /// The padding that makes a hello of 256 bytes one of 1,760, as those with post-quantum groups are.
@@ -53,8 +56,8 @@ const BIG: u16 = 1500;
 pub(super) const FAILURES_NEEDED_UP: u32 = 3;
 pub(super) const FAILURES_NEEDED_DOWN: u32 = 2;
 
-/// The number of connections down on which a size must fail. On a path that loses packets it is one more: two losses on
-/// each of two connections look like a size that does not fit.
+/// The number of connections down on which a size must fail. On a path that loses packets it is one
+/// more: two losses on each of two connections look like a size that does not fit.
 #[must_use]
 pub(super) fn failures_needed_down(down: &Evidence) -> u32 {
     FAILURES_NEEDED_DOWN + u32::from(down.loses())
@@ -121,7 +124,8 @@ impl<T: Transport> Search<'_, T> {
         self.transport.now().saturating_sub(self.begun)
     }
 
-    /// Whether time and budget allow this many more connections. If not, notes that the search was cut short.
+    /// Whether time and budget allow this many more connections. If not, notes that the search was
+    /// cut short.
     fn may_begin(&mut self, connections: u32) -> bool {
         let room = self.findings.spent.connections + connections <= self.budget.connections;
         // A server that resets two hellos after it has answered some seems to limit their rate.
@@ -174,8 +178,9 @@ impl<T: Transport> Search<'_, T> {
         at_least.max(self.findings.rtt * count) + self.findings.answers_after
     }
 
-    /// The first round, which is all that a good path needs: three round trips. The connections down go first, because
-    /// the train may teach the kernel a path MTU. Returns how the train ended.
+    /// The first round, which is all that a good path needs: three round trips. The connections
+    /// down go first, because the train may teach the kernel a path MTU. Returns how the train
+    /// ended.
     fn first(&mut self) -> UpEnding {
         let top = self.subject.top;
         (self.on_progress)(Stage::First(top));
@@ -196,8 +201,8 @@ impl<T: Transport> Search<'_, T> {
             let train = under_way.iter().all(|one| one.ended || !matches!(one.probe, Probe::Up(_)));
             let tops: Vec<_> = under_way.iter().take(2).collect();
             let full = tops.iter().any(|one| matches!(one.probe, Probe::Down(down) if down.is_full()));
-            // Once our kernel has learnt a path MTU it announces no more than that. No later connection can show a
-            // hole, so these two run to their end.
+            // Once our kernel has learnt a path MTU it announces no more than that. No later
+            // connection can show a hole, so these two run to their end.
             let taught = under_way.iter().any(|one| matches!(one.probe, Probe::Up(up) if up.is_reported()));
             let suspect = |one: &Progress<'_>| matches!(one.probe, Probe::Down(down) if down.is_suspect());
             if tops.iter().any(|one| suspect(one)) && !full && !told.replace(true) {
@@ -218,7 +223,8 @@ impl<T: Transport> Search<'_, T> {
         }
     }
 
-    /// No hello was answered: tries one without the name. Returns whether the direction up can still be measured.
+    /// No hello was answered: tries one without the name. Returns whether the direction up can
+    /// still be measured.
     fn answers_at_all(&mut self) -> bool {
         if self.name().is_some() && self.may_begin(2) {
             let nameless = |ipv6, size| Probe::Down(Box::new(Down::new(ipv6, None, size, false)));
@@ -247,19 +253,20 @@ impl<T: Transport> Search<'_, T> {
         let (mut ending, mut top, mut cuts, mut tried_tied) = (first, self.subject.top, 0, false);
         for _ in 0..4 {
             match ending {
-                // The SYN-ACK arrived before the second `TCP_MAXSEG` was set, as on a path without delay. So the train
-                // was limited to what the SYN announced. From now on the SYN announces as much as the train sends
-                // (`tied`).
+                // The SYN-ACK arrived before the second `TCP_MAXSEG` was set, as on a path without
+                // delay. So the train was limited to what the SYN announced. From now on the SYN
+                // announces as much as the train sends (`tied`).
                 UpEnding::All | UpEnding::Hole if self.tied && !tried_tied => {
                     tried_tied = true;
                     self.findings.up.limit = None;
                 }
                 UpEnding::All if !self.findings.up_is_whole(self.subject.top) => {
-                    // Some sizes arrived only after a retransmission, out of order or late, which proves nothing.
+                    // Some sizes arrived only after a retransmission, out of order or late, which
+                    // proves nothing.
                 }
                 UpEnding::All | UpEnding::Hole => return,
-                // The answer may be too large for the direction down, or come late and in pieces. A train that is
-                // itself a hello needs none.
+                // The answer may be too large for the direction down, or come late and in pieces. A
+                // train that is itself a hello needs none.
                 UpEnding::Unclear | UpEnding::Split if tried_tied => self.record = Record::Hello,
                 UpEnding::Cut if cuts > 0 => return,
                 UpEnding::Cut => cuts += 1,
@@ -282,8 +289,8 @@ impl<T: Transport> Search<'_, T> {
         }
     }
 
-    /// How many bytes may stay unknown. A value that is slightly too small costs little, but one without a proof costs
-    /// the verdict.
+    /// How many bytes may stay unknown. A value that is slightly too small costs little, but one
+    /// without a proof costs the verdict.
     fn precision(&self) -> u16 {
         let (trips, beside) = LAST_ROUNDS;
         let is_late = |rtt: Duration| rtt > LONG_RTT && self.lasted() + rtt * trips + beside > self.budget.last_begin;
@@ -308,7 +315,8 @@ impl<T: Transport> Search<'_, T> {
             (self.on_progress)(Stage::Between(up, down));
             let mut batch = Vec::new();
             if let Some((low, high)) = down {
-                // If the end of the direction up is known exactly, the direction down often ends at the same size.
+                // If the end of the direction up is known exactly, the direction down often ends at
+                // the same size.
                 let exact = up.is_none() && self.findings.up.failed().is_some();
                 let likely = self.findings.up.proven.filter(|_| exact).into_iter();
                 let guess = likely.chain(self.subject.hints.iter().copied()).find(|guess| (low..high).contains(guess));
@@ -348,7 +356,8 @@ impl<T: Transport> Search<'_, T> {
         if let Some(high) = findings.up.open_end() {
             let largest = findings.up.ceiling(top).max(high);
             for failures in findings.up.refutations()..FAILURES_NEEDED_UP {
-                // One of them tries the largest size: if it passes, there is more to find above `high`.
+                // One of them tries the largest size: if it passes, there is more to find above
+                // `high`.
                 let tested = if failures + 1 == FAILURES_NEEDED_UP { largest } else { high };
                 let sizes: Vec<u16> = findings.up.proven.into_iter().chain([tested]).collect();
                 batch.push(self.up(&sizes, true));
@@ -370,8 +379,8 @@ impl<T: Transport> Search<'_, T> {
         batch
     }
 
-    /// A size failed strictly on one connection and passed on another: by accident, or because the paths differ. Tries
-    /// it again.
+    /// A size failed strictly on one connection and passed on another: by accident, or because the
+    /// paths differ. Tries it again.
     fn settle_contradictions(&mut self) {
         let (up, down) =
             (self.findings.up.contradicted(), self.findings.down.contradicted().filter(|_| self.findings.tls));

@@ -20,7 +20,8 @@ const NO_BOUND: u32 = 32767;
 /// The smallest MSS that the kernel accepts (`TCP_MIN_MSS` of `net/tcp.h`).
 const LEAST: u16 = 88;
 
-/// Time between two polls. A train takes 3 ms for each packet, and polling ten connections takes 0.1 ms.
+/// Time between two polls. A train takes 3 ms for each packet, and polling ten connections takes
+/// 0.1 ms.
 const INTERVAL: Duration = Duration::from_millis(2);
 
 /// Sockets to one address.
@@ -48,8 +49,8 @@ impl<'a> Sockets<'a> {
             setsockopt(&fd, sockopt::TcpNoDelay, &true)?;
             setsockopt(&fd, sockopt::TcpMaxSeg, &segment(size))?;
             if self.to.is_ipv4() {
-                // DF regardless of `net.ipv4.ip_no_pmtu_disc`: a packet that may be fragmented on its way proves
-                // nothing.
+                // DF regardless of `net.ipv4.ip_no_pmtu_disc`: a packet that may be fragmented on
+                // its way proves nothing.
                 set_ip_mtu_discover(&fd, Ipv4PathMtuDiscovery::DO).map_err(errno)?;
             }
         }
@@ -58,8 +59,8 @@ impl<'a> Sockets<'a> {
             Err(errno) => return Err(errno),
         }
         if opening.announced.is_some() {
-            // The SYN is out with the first value. The kernel reads this one when the SYN-ACK arrives, and it bounds
-            // what we send.
+            // The SYN is out with the first value. The kernel reads this one when the SYN-ACK
+            // arrives, and it bounds what we send.
             let bound = opening.sent.map_or(NO_BOUND, segment);
             setsockopt(&fd, sockopt::TcpMaxSeg, &bound)?;
         }
@@ -93,7 +94,8 @@ impl Transport for Sockets<'_> {
         self.due = Instant::now() + INTERVAL;
         std::thread::sleep(INTERVAL);
         let late = self.due.elapsed();
-        // A machine that was slow once is often slow again: the value decays by half in some 50 polls.
+        // A machine that was slow once is often slow again: the value decays by half in some 50
+        // polls.
         self.late = late.max(self.late.saturating_sub(self.late / 64));
     }
 
@@ -132,8 +134,8 @@ impl Transport for Sockets<'_> {
     }
 
     fn reset(&mut self, socket: Socket) {
-        // Zero linger makes the close a reset (socket(7), `SO_LINGER`). Otherwise the kernel would go on sending what
-        // is queued.
+        // Zero linger makes the close a reset (socket(7), `SO_LINGER`). Otherwise the kernel would
+        // go on sending what is queued.
         let _ = set_socket_linger(&socket.stream, Some(Duration::ZERO));
     }
 }

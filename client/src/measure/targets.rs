@@ -1,5 +1,5 @@
-//! The servers that a check contacts: the registries of the services' images, or what the user names. Never a third
-//! party.
+//! The servers that a check contacts: the registries of the services' images, or what the user
+//! names. Never a third party.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -118,8 +118,8 @@ pub fn of_images<'a>(images: impl Iterator<Item = &'a ImageName>) -> Vec<Target>
     targets
 }
 
-/// The proxy through which programs reach a server, by the variables that Go's `net/http/httpproxy` and curl(1) use.
-/// `variable` reads one.
+/// The proxy through which programs reach a server, by the variables that Go's `net/http/httpproxy`
+/// and curl(1) use. `variable` reads one.
 #[must_use]
 pub fn proxy(target: &Target, variable: impl Fn(&str) -> Option<String>) -> Option<String> {
     let first = |names: [&str; 2]| names.into_iter().find_map(|name| variable(name).filter(|value| !value.is_empty()));
@@ -132,7 +132,8 @@ pub fn proxy(target: &Target, variable: impl Fn(&str) -> Option<String>) -> Opti
     (!exempt.split(',').map(str::trim).any(spared)).then_some(proxy)
 }
 
-/// Why nothing is measured if all servers are reached through a proxy; `None` if one is reached directly.
+/// Why nothing is measured if all servers are reached through a proxy; `None` if one is reached
+/// directly.
 #[must_use]
 pub fn only_by_proxy(targets: &[Target], variable: impl Fn(&str) -> Option<String>) -> Option<String> {
     let proxies = targets.iter().map(|target| proxy(target, &variable)).collect::<Option<Vec<_>>>()?;

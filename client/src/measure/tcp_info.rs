@@ -11,9 +11,9 @@ struct Info;
 
 nix::getsockopt_impl!(Info, libc::IPPROTO_TCP, libc::TCP_INFO, Raw, nix::sys::socket::sockopt::GetStruct<Raw>);
 
-/// `struct tcp_info` of `linux/tcp.h`, up to `tcpi_snd_wnd`: its length in Linux 5.4. Every later kernel fills this
-/// much, even if its own structure is longer. nix panics if the kernel fills less than the whole, as an older one
-/// would with libc's newer structure.
+/// `struct tcp_info` of `linux/tcp.h`, up to `tcpi_snd_wnd`: its length in Linux 5.4. Every later
+/// kernel fills this much, even if its own structure is longer. nix panics if the kernel fills less
+/// than the whole, as an older one would with libc's newer structure.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Raw {

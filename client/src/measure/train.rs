@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use super::tcp_info::TcpInfo;
 
-/// The TLS record that the train consists of. The server sees only its beginning, since it is never completed.
+/// The TLS record that the train consists of. The server sees only its beginning, since it is never
+/// completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Record {
-    /// Encrypted data after a hello, 16,640 bytes: the most that a record may have (RFC 8446, section 5.2).
+    /// Encrypted data after a hello, 16,640 bytes: the most that a record may have (RFC 8446,
+    /// section 5.2).
     Data,
     /// A `ClientHello` of 16,384 bytes, for servers that do not accept encrypted data.
     Hello,
@@ -26,7 +28,8 @@ impl Record {
 #[derive(Clone, Debug)]
 pub(super) struct Train {
     pub(super) sizes: Vec<u16>,
-    /// The end of each packet, counted in bytes from the train's beginning; the two small ones last.
+    /// The end of each packet, counted in bytes from the train's beginning; the two small ones
+    /// last.
     pub(super) ends: Vec<u64>,
     pub(super) chunks: Vec<Vec<u8>>,
     /// Whether each write left as one packet.
@@ -38,13 +41,14 @@ pub(super) struct Train {
     pub(super) acked_before: u64,
     /// `total_retrans` before the train.
     pub(super) sent_again_before: u32,
-    /// The smallest packet that the kernel's path MTU and segment size have allowed since the train began.
+    /// The smallest packet that the kernel's path MTU and segment size have allowed since the train
+    /// began.
     pub(super) ceiling: u16,
     pub(super) proven: Option<u16>,
     /// `rcv_ooopack` before the train.
     pub(super) early_before: u32,
-    /// Our packets may carry SACK blocks. A small one is then larger than planned, and a full one is cut, so a missing
-    /// packet refutes no size.
+    /// Our packets may carry SACK blocks. A small one is then larger than planned, and a full one
+    /// is cut, so a missing packet refutes no size.
     pub(super) may_carry_sack: bool,
     pub(super) head: Head,
 }
@@ -111,10 +115,12 @@ impl Train {
         }
     }
 
-    /// Proves the largest size that arrived and left whole, while the kernel allowed packets of that size.
+    /// Proves the largest size that arrived and left whole, while the kernel allowed packets of
+    /// that size.
     ///
-    /// The kernel cuts a retransmitted packet if ours carry SACK blocks by then (`tcp_current_mss`). So after a
-    /// retransmission, if anything arrived out of order, nothing more is proven.
+    /// The kernel cuts a retransmitted packet if ours carry SACK blocks by then
+    /// (`tcp_current_mss`). So after a retransmission, if anything arrived out of order, nothing
+    /// more is proven.
     pub(super) fn prove(&mut self, arrived: usize, info: &TcpInfo) {
         if info.total_retrans != self.sent_again_before && info.rcv_ooopack > 0 {
             return;

@@ -1,7 +1,7 @@
-//! A transfer as a service makes one: default socket options, more than two full packets up, the server's certificates
-//! down. It needs an answer from the server's application. So it is valid behind pasta and slirp4netns, too, which
-//! terminate a container's connections and open their own. Transfers from every place before and after a change show
-//! whether what hung now completes.
+//! A transfer as a service makes one: default socket options, more than two full packets up, the
+//! server's certificates down. It needs an answer from the server's application. So it is valid
+//! behind pasta and slirp4netns, too, which terminate a container's connections and open their own.
+//! Transfers from every place before and after a change show whether what hung now completes.
 
 use std::time::{Duration, Instant};
 
@@ -109,8 +109,8 @@ pub async fn transfers(plan: &Plan, on_progress: ProgressCallback) -> Result<Vec
     let host = PlaceReport { place: "host".to_owned(), link: link_to(&servers), ..PlaceReport::default() };
     let mut places = vec![PlaceReport { paths: run_jobs(jobs.clone(), &on_progress).await, ..host }];
     for place in &plan.places.networks {
-        // The report before was inferred from the host for a network that may not be entered, so there is nothing to
-        // compare.
+        // The report before was inferred from the host for a network that may not be entered, so
+        // there is nothing to compare.
         let Ok(paths) = measure_inside(place.pid, &jobs).await else { continue };
         let link = place.route.egress.as_ref().map(super::link);
         places.push(PlaceReport { place: place.name.clone(), link, paths, ..PlaceReport::default() });

@@ -1,8 +1,8 @@
-//! Measures how large a packet of ours arrives: a train of growing packets on one connection, and two small ones behind
-//! them. Pure: observations of a connection in, actions out.
+//! Measures how large a packet of ours arrives: a train of growing packets on one connection, and
+//! two small ones behind them. Pure: observations of a connection in, actions out.
 //!
-//! The acknowledgement is cumulative, so it shows the largest size before the first missing one. If SACK shows that the
-//! small packets behind arrived, the hole is a matter of size.
+//! The acknowledgement is cumulative, so it shows the largest size before the first missing one. If
+//! SACK shows that the small packets behind arrived, the hole is a matter of size.
 
 use std::time::Duration;
 
@@ -80,15 +80,16 @@ pub(super) struct Up {
 }
 
 impl Up {
-    /// A connection with a train of these sizes. With `strict` it waits until a missing packet was sent three times.
+    /// A connection with a train of these sizes. With `strict` it waits until a missing packet was
+    /// sent three times.
     pub(super) fn new(ipv6: bool, name: Option<&str>, sizes: &[u16], strict: bool) -> Self {
         let mut sizes = sizes.to_vec();
         sizes.sort_unstable();
         Self {
             exchange: Exchange { ipv6, ..Exchange::default() },
             name: name.map(str::to_owned),
-            // With this as the bound on what is sent, two packets of the train never fit into one when they are
-            // retransmitted.
+            // With this as the bound on what is sent, two packets of the train never fit into one
+            // when they are retransmitted.
             cap: sizes.last().copied().unwrap_or(BASE),
             sizes,
             strict,
@@ -177,8 +178,8 @@ impl Up {
                 Answer::NotTls => return Some(self.end(UpEnding::Unclear)),
                 Answer::Tls => {}
             }
-            // The train waits until the answer pauses: data that arrives out of order meanwhile would put SACK blocks
-            // into our packets.
+            // The train waits until the answer pauses: data that arrives out of order meanwhile
+            // would put SACK blocks into our packets.
             if self.exchange.quiet_for() < Duration::from_millis(12).max(rtt / 5) {
                 return Some(Action::Wait);
             }
@@ -231,8 +232,8 @@ impl Up {
             train.ceiling = ceiling;
             self.reported = u16::try_from(info.pmtu).ok().filter(|pmtu| *pmtu <= ceiling);
         }
-        // Packets that arrived out of order since then may have put SACK blocks into ours, whose sizes then differ from
-        // the planned ones.
+        // Packets that arrived out of order since then may have put SACK blocks into ours, whose
+        // sizes then differ from the planned ones.
         train.may_carry_sack |= info.rcv_ooopack > train.early_before;
         let acked = info.bytes_acked.saturating_sub(train.acked_before);
         let arrived = train.ends.iter().take_while(|end| **end <= acked).count();
@@ -260,7 +261,8 @@ impl Up {
         if let Some(chunk) = train.next(&info, seen.now) {
             return Action::Send(chunk);
         }
-        // One small packet behind is enough: with short round trips, the kernel may hold the other one back for long.
+        // One small packet behind is enough: with short round trips, the kernel may hold the other
+        // one back for long.
         let unsent = train.sent <= train.sizes.len();
         let stuck = Duration::from_secs(4).max(self.exchange.rtt() * 12) + seen.slack;
         if seen.now.saturating_sub(train.sent_at) > stuck {
@@ -296,8 +298,8 @@ impl Up {
         };
         // One round trip and a margin: time for the acknowledgement of the retransmission.
         let strictly = passed(head.twice_by_timer_at, rtt * 13 / 10);
-        // Without SACK the small packets behind cannot be seen to arrive. Packets that arrived earlier on this
-        // connection have to do.
+        // Without SACK the small packets behind cannot be seen to arrive. Packets that arrived
+        // earlier on this connection have to do.
         let behind = if info.has_sack() { info.sacked > 0 } else { arrived > 0 && info.retransmits >= 2 };
         let quickly = !self.strict && info.has_sack() && passed(head.sent_again_at, rtt * 3 / 2);
         if behind && (strictly || quickly) {

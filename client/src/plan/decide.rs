@@ -154,8 +154,8 @@ impl<'a> Builder<'a> {
         running.map(|container| container.name.clone()).collect()
     }
 
-    /// Adds services that have to be recreated along with the requested ones. They run in a pod that
-    /// is recreated, or on a network that is.
+    /// Adds services that have to be recreated along with the requested ones. They run in a pod
+    /// that is recreated, or on a network that is.
     fn choose(&mut self) {
         let (desired, observed) = (self.desired, self.observed);
         let stale = desired.pods.values().filter(|pod| {

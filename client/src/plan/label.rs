@@ -105,7 +105,8 @@ fn is_set(value: &Value) -> bool {
     }
 }
 
-/// The labels of a container made with these settings, for a service of a configuration with this network.
+/// The labels of a container made with these settings, for a service of a configuration with this
+/// network.
 pub(super) fn of_container<T: Serialize>(settings: &T, service: &str, network: &str) -> BTreeMap<String, String> {
     let mut labels = labels(settings);
     labels.extend([(SERVICE, service), (NETWORK, network)].map(|(label, value)| (label.to_owned(), value.to_owned())));

@@ -2,9 +2,9 @@
 //! printed, compared and tested. Only [`Observed`] and [`Inspection`] do I/O, and they only read.
 //!
 //! [`Desired::from_config`] computes the desired state, [`Observed::for_launch`] reads the observed
-//! one. [`decide()`] returns the steps from one to the other, or the [`Conflict`] that forbids them.
-//! [`crate::execute`] carries the steps out, and [`read_back()`] compares the result with the desired
-//! settings.
+//! one. [`decide()`] returns the steps from one to the other, or the [`Conflict`] that forbids
+//! them. [`crate::execute`] carries the steps out, and [`read_back()`] compares the result with the
+//! desired settings.
 
 mod clean;
 mod conflict;

@@ -133,9 +133,7 @@ fn quoted(word: &str) -> String {
 }
 
 impl Plan {
-    /// The plan as JSON: `{"steps": [{"id", "action", "name", "service", "after", "text"}], "kept": [{"kind", "name"}],
-    /// "replaced": [{"kind", "name", "why", "stops", "needs_consent"}], "warnings": […]}`.
-    /// Ids count from 1, as in the text.
+    /// The plan as JSON, by the schema `docs/schemas/plan.json`. Ids count from 1, as in the text.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let steps: Vec<Value> = self.steps.iter().enumerate().map(|(index, step)| step.to_json(index)).collect();

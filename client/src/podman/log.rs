@@ -83,9 +83,9 @@ impl Lines {
     }
 }
 
-/// The size of the header before each frame, in bytes. It has the stream (1 stdout, 2 stderr), three
-/// zero bytes and the length as a big-endian 32-bit number (Docker's API, `ContainerAttach`, "Stream
-/// format").
+/// The size of the header before each frame, in bytes. It has the stream (1 stdout, 2 stderr),
+/// three zero bytes and the length as a big-endian 32-bit number (Docker's API, `ContainerAttach`,
+/// "Stream format").
 const HEADER: usize = 8;
 
 /// Splits frames into lines, for each stream separately. Each frame begins with its time, and a

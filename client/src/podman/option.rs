@@ -300,7 +300,8 @@ impl UlimitAnswer {
     }
 }
 
-/// The settings of an inspected container. For some that were not set, podman reports a default of its own.
+/// The settings of an inspected container. For some that were not set, podman reports a default of
+/// its own.
 pub(super) fn decode(reported: ReportedOptions) -> Options {
     let mut options = Options::default();
     let text = |text: String| if text.is_empty() { Vec::new() } else { vec![text] };

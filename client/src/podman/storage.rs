@@ -107,7 +107,8 @@ pub enum SecretSource {
     WebUi,
     /// A file of the user, by its absolute path.
     File(PathBuf),
-    /// A secret that podman keeps, by its name. podman gives the value to the container; airpods never reads it.
+    /// A secret that podman keeps, by its name. podman gives the value to the container; airpods
+    /// never reads it.
     Podman(String),
 }
 

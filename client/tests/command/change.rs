@@ -51,8 +51,8 @@ impl Home {
         editor
     }
 
-    /// Edits in a terminal: the first edit makes the file invalid, every later one corrects it. Presses the keys when
-    /// asked whether to edit again, and returns the text on the screen.
+    /// Edits in a terminal: the first edit makes the file invalid, every later one corrects it.
+    /// Presses the keys when asked whether to edit again, and returns the text on the screen.
     fn edit_again(&self, keys: &str) -> String {
         let (wrong, right) = ("s/log_lines = [0-9]*/log_lnes = 30/", "s/log_lnes/log_lines/");
         self.editor(&format!(

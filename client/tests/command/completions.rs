@@ -51,7 +51,8 @@ fn start(shell: Shell, home: &Home) -> &'static str {
         }
         Shell::Fish => {
             home.write(".config/fish/completions/airpods.fish", &script);
-            // Where this folder is missing, fish fills it from all manual pages, by a process that outlives it.
+            // Where this folder is missing, fish fills it from all manual pages, by a process that
+            // outlives it.
             home.write(".local/share/fish/generated_completions/none", "");
             home.write(".config/fish/config.fish", "function fish_prompt\n echo -n 'ready> '\nend\n");
             "fish -i"

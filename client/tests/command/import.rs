@@ -1,4 +1,5 @@
-//! `airpods import`: the files that it writes and keeps, and that its configuration can be launched.
+//! `airpods import`: the files that it writes and keeps, and that its configuration can be
+//! launched.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,5 @@
-//! A home folder, or one of the XDG folders, that cannot be used: every command that needs it names it.
+//! A home folder, or one of the XDG folders, that cannot be used: every command that needs it names
+//! it.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

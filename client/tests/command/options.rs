@@ -5,7 +5,8 @@ use airpods::podman::{ContainerOption, OPTION_ROWS, OptionShape};
 use super::airpods;
 use super::home::Home;
 
-/// Values of an option as people type them, and as `config get --json` prints them. A new option needs its own here.
+/// Values of an option as people type them, and as `config get --json` prints them. A new option
+/// needs its own here.
 fn values_of(option: ContainerOption) -> Vec<(&'static str, &'static str)> {
     use ContainerOption as O;
     match option {

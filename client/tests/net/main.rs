@@ -1,5 +1,5 @@
-//! `airpods net clamp` against a private bus: the calls that reach the helper, and the output for every answer and
-//! every absence.
+//! `airpods net clamp` against a private bus: the calls that reach the helper, and the output for
+//! every answer and every absence.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -256,8 +256,8 @@ async fn a_helper_that_leaves_is_called_once_more_and_polkit_that_is_not_there_i
     }
 }
 
-/// A stand-in for pkttyagent that notes how it was called and ended, and behaves as the real one does: it closes the
-/// descriptor once it is registered, and stays.
+/// A stand-in for pkttyagent that notes how it was called and ended, and behaves as the real one
+/// does: it closes the descriptor once it is registered, and stays.
 const AGENT: &str = "#!/bin/sh\necho \"$@ for $PPID\" >>\"$AGENT_LOG\"\ntrap 'echo ended >>\"$AGENT_LOG\"; exit' TERM\n\
                      exec >&-\nwhile :; do sleep 0.05; done\n";
 

@@ -1,5 +1,5 @@
-//! The words of pages, help texts, messages and comments keep the rules of docs/development.md, as far as a program can
-//! judge them. Links between pages lead somewhere.
+//! The words of pages, help texts, messages and comments keep the rules of docs/development.md, as
+//! far as a program can judge them. Links between pages lead somewhere.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod page;
@@ -151,7 +151,8 @@ fn messages_have_no_riddle() {
     judge(sources.filter(|path| !is_test(path)), 1000, texts, riddles);
 }
 
-/// Judges the texts of source files, which come with their lines. At least `least` texts show that the files are read.
+/// Judges the texts of source files, which come with their lines. At least `least` texts show that
+/// the files are read.
 #[track_caller]
 fn judge(
     sources: impl Iterator<Item = PathBuf>,
@@ -177,8 +178,8 @@ fn a_riddle_in_a_message_is_noticed() {
     assert_eq!(literals(source), [(2, "{x} is told, and 'y' made anew".to_owned())]);
 }
 
-/// The comments of a source file without their marks. Lines that follow each other are one comment, with the number of
-/// the first.
+/// The comments of a source file without their marks. Lines that follow each other are one comment,
+/// with the number of the first.
 fn comments(source: &str) -> Vec<(usize, String)> {
     let mut found: Vec<(usize, String)> = Vec::new();
     let mut before = None;
@@ -197,12 +198,30 @@ fn comments(source: &str) -> Vec<(usize, String)> {
     found
 }
 
+fn sources() -> impl Iterator<Item = PathBuf> {
+    ["client", "helper", "dbus", "tests"].into_iter().flat_map(|part| files(&top().join(part), "rs"))
+}
+
 #[test]
 fn comments_are_plain() {
-    let sources = ["client", "helper", "dbus", "tests"].into_iter().flat_map(|part| files(&top().join(part), "rs"));
     let faults =
         |comment: &str| Page::read(comment).prose.into_iter().flat_map(|(_, text)| prose::faults(&text)).collect();
-    judge(sources, 5000, comments, faults);
+    judge(sources(), 5000, comments, faults);
+}
+
+#[test]
+fn comments_are_wrapped_at_100() {
+    judge(sources(), 9000, commented_lines, |line| {
+        let width = line.chars().count();
+        // A line of a drawing or a table cannot be broken.
+        (width > 100 && !line.trim_start().contains("  ")).then(|| format!("{width} characters")).into_iter().collect()
+    });
+}
+
+/// The lines that hold nothing but a comment, with their indentation.
+fn commented_lines(source: &str) -> Vec<(usize, String)> {
+    let lines = source.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with("//"));
+    lines.map(|(index, line)| (index + 1, line.to_owned())).collect()
 }
 
 #[test]

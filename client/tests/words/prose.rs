@@ -1,4 +1,5 @@
-//! Rules for prose that a program can check: the length of sentences, and words that must not come back.
+//! Rules for prose that a program can check: the length of sentences, and words that must not come
+//! back.
 
 /// Most words in a sentence. Code in backticks counts as one word.
 const LONGEST: usize = 25;
@@ -33,7 +34,8 @@ const PHRASES: [(&str, &str); 22] = [
     ("that there are", "existing"),
 ];
 
-/// The sentences of a text without markup. A colon ends one as a full stop does: a clause or a list of its own follows.
+/// The sentences of a text without markup. A colon ends one as a full stop does: a clause or a list
+/// of its own follows.
 pub(crate) fn sentences(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut start = 0;

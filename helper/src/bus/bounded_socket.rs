@@ -27,7 +27,8 @@ use super::header::{Fixed, Kind};
 use super::inbox::{Admission, Arrival, Content, Inbox, Note};
 use super::reply::ReplyTo;
 
-/// Upper bound on the size of an incoming message, in bytes. Answers from polkit and the bus have less than 500.
+/// Upper bound on the size of an incoming message, in bytes. Answers from polkit and the bus have
+/// less than 500.
 pub const LONGEST_MESSAGE: usize = 64 * 1024;
 
 /// Upper bound on the size of a call that is read, in bytes. Calls of the client have less than

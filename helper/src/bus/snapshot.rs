@@ -30,8 +30,8 @@ struct Snapshot {
 }
 
 impl Snapshots {
-    /// A snapshot that began after this call. Before it takes one, it awaits `cooldown` with the end
-    /// of the cooldown; `cooldown` may return earlier.
+    /// A snapshot that began after this call. Before it takes one, it awaits `cooldown` with the
+    /// end of the cooldown; `cooldown` may return earlier.
     pub(super) async fn next<R: Future<Output = ()>>(
         &self,
         read: impl FnOnce() -> Result<Status, Error>,

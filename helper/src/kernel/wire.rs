@@ -33,7 +33,8 @@ impl<'a> Message<'a> {
         Some(Self { kind: u16_at(4)?, flags: u16_at(6)?, sequence: u32_at(8)?, port: u32_at(12)?, body })
     }
 
-    /// The errno of an acknowledgement or of the end of a dump, 0 for success. `None` for other messages.
+    /// The errno of an acknowledgement or of the end of a dump, 0 for success. `None` for other
+    /// messages.
     pub(super) fn errno(&self) -> Option<i32> {
         if !matches!(i32::from(self.kind), libc::NLMSG_ERROR | libc::NLMSG_DONE) {
             return None;
@@ -120,12 +121,14 @@ impl<'a> Attributes<'a> {
         std::str::from_utf8(value.strip_suffix(&[0]).unwrap_or(value)).ok()
     }
 
-    /// The first attribute of that type as a number in network byte order, as `nf_tables` sends them.
+    /// The first attribute of that type as a number in network byte order, as `nf_tables` sends
+    /// them.
     pub(super) fn be32(self, kind: u16) -> Option<u32> {
         self.get(kind)?.try_into().ok().map(u32::from_be_bytes)
     }
 
-    /// The first attribute of that type as a number in the host's byte order, as rtnetlink sends them.
+    /// The first attribute of that type as a number in the host's byte order, as rtnetlink sends
+    /// them.
     pub(super) fn ne32(self, kind: u16) -> Option<u32> {
         self.get(kind)?.try_into().ok().map(u32::from_ne_bytes)
     }

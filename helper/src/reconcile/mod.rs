@@ -1,8 +1,8 @@
 //! The reconciler owns the desired state, and makes the kernel, memory and files agree with it.
 //!
 //! No method awaits, and one lock protects the reconciler. So no task sees a change that is made
-//! only in part. One step is outside the lock: a slow disk must not block it, so the persistent file
-//! is written before the change (`PersistentChange`).
+//! only in part. One step is outside the lock: a slow disk must not block it, so the persistent
+//! file is written before the change (`PersistentChange`).
 //!
 //! Three things can keep the table from being as desired. If another program changes it, the first
 //! losses are repaired immediately, later ones ever more slowly (`contested`). If the kernel

@@ -35,7 +35,8 @@ impl Generations {
         self.send(&question);
         let mut answer = [0; 4096];
         let length = recv(self.socket.as_raw_fd(), &mut answer, MsgFlags::MSG_DONTWAIT).unwrap();
-        // `NFTA_GEN_ID` is the first attribute, and a number in network order (`nf_tables_fill_gen_info`).
+        // `NFTA_GEN_ID` is the first attribute, and a number in network order
+        // (`nf_tables_fill_gen_info`).
         assert!(length >= 28 && answer[22..24] == 1_u16.to_ne_bytes(), "{:?}", &answer[..length]);
         u32::from_be_bytes(answer[24..28].try_into().unwrap())
     }

@@ -25,7 +25,8 @@ pub(super) enum Step {
     Booted,
     /// The package has been installed, and nothing else has happened.
     Installed,
-    /// A user can launch services: they have a service manager, an image, and a network around them.
+    /// A user can launch services: they have a service manager, an image, and a network around
+    /// them.
     Stocked,
 }
 

@@ -1,4 +1,5 @@
-//! A whole throw-away machine: Debian with its own kernel, systemd and logind, in which the package is installed.
+//! A whole throw-away machine: Debian with its own kernel, systemd and logind, in which the package
+//! is installed.
 //!
 //! [`Machine::installed`] takes a second or two: the machine does not boot, but resumes from a
 //! saved state. It is emulated (no KVM), so everything in it takes about ten times as long as
@@ -160,7 +161,8 @@ impl Machine {
         self.seat.as_user(name)
     }
 
-    /// A user whose service manager runs though they are not logged in (`loginctl enable-linger`), with its environment.
+    /// A user whose service manager runs though they are not logged in (`loginctl enable-linger`),
+    /// with its environment.
     #[must_use]
     pub fn as_lingering(&self, name: &str) -> Seat {
         Seat { lingers: true, ..self.as_user(name) }
@@ -201,7 +203,8 @@ impl Machine {
         ))
     }
 
-    /// The output of a shell line, or its error. The limit is short, because the machine may answer nothing.
+    /// The output of a shell line, or its error. The limit is short, because the machine may answer
+    /// nothing.
     fn output_or_error(&self, line: &str) -> String {
         self.seat.patient(Duration::from_secs(20)).sh(line).unwrap_or_else(|error| error.to_string())
     }

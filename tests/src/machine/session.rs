@@ -15,8 +15,8 @@ pub enum Login {
     Remote,
 }
 
-/// A user who logs in for each command, and out at its end. A command's environment is what the login gives it, and systemd
-/// replaces `$NAME` and `$$` in its arguments (systemd.service(5)).
+/// A user who logs in for each command, and out at its end. A command's environment is what the
+/// login gives it, and systemd replaces `$NAME` and `$$` in its arguments (systemd.service(5)).
 #[derive(Clone, Debug)]
 pub struct Session {
     seat: Seat,
@@ -25,7 +25,8 @@ pub struct Session {
 }
 
 impl Machine {
-    /// A user of the machine who logs in: PAM and logind open a session. A user from [`Machine::as_user`] has none.
+    /// A user of the machine who logs in: PAM and logind open a session. A user from
+    /// [`Machine::as_user`] has none.
     #[must_use]
     pub fn login(&self, name: &str, login: Login) -> Session {
         Session { seat: self.seat().clone(), name: name.to_owned(), login }

@@ -1,5 +1,5 @@
-//! The prerequisites of launching: a user with a service manager, an image in their podman, and a network around the
-//! machine.
+//! The prerequisites of launching: a user with a service manager, an image in their podman, and a
+//! network around the machine.
 
 use super::Machine;
 use crate::error::Result;

@@ -23,7 +23,8 @@ impl Suite {
         }
     }
 
-    /// The packages of a machine: a server with what airpods depends on and with its neighbours, without airpods.
+    /// The packages of a machine: a server with what airpods depends on and with its neighbours,
+    /// without airpods.
     pub(super) fn packages() -> String {
         PACKAGES.split_whitespace().collect::<Vec<_>>().join(",")
     }

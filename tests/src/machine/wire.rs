@@ -1,8 +1,9 @@
-//! The protocol of a port between a machine and the laboratory: one request, then frames both ways until the command
-//! ends.
+//! The protocol of a port between a machine and the laboratory: one request, then frames both ways
+//! until the command ends.
 //!
-//! A port carries one command at a time. The request is a line of JSON. The answer begins with a line that repeats the
-//! request's word, so that nothing left over from an earlier command is taken for it.
+//! A port carries one command at a time. The request is a line of JSON. The answer begins with a
+//! line that repeats the request's word, so that nothing left over from an earlier command is taken
+//! for it.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};

@@ -306,7 +306,8 @@ impl Rules {
 
 /// The reason to drop a connection, if its first payload gives one.
 fn judge_hello(payload: &[u8], rules: &Rules) -> Option<Event> {
-    /// A TLS record of the handshake (RFC 8446, section 5.1); its length follows two bytes of version.
+    /// A TLS record of the handshake (RFC 8446, section 5.1); its length follows two bytes of
+    /// version.
     const HANDSHAKE: u8 = 22;
     let [HANDSHAKE, _, _, high, low, ..] = payload else { return None };
     let record = usize::from(u16::from_be_bytes([*high, *low])) + 5;

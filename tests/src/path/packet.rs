@@ -114,7 +114,8 @@ impl<'a> Packet<'a> {
         Some(bytes)
     }
 
-    /// This packet with an MSS of at most `limit`, where it is a SYN or SYN-ACK that announces more.
+    /// This packet with an MSS of at most `limit`, where it is a SYN or SYN-ACK that announces
+    /// more.
     pub(super) fn with_mss(&self, limit: u16) -> Option<Vec<u8>> {
         /// Option kind and length (RFC 9293, section 3.2).
         const MSS: [u8; 2] = [2, 4];

@@ -1,5 +1,5 @@
-//! The rules by which a path treats packets, as values. "Size" is the length of a whole IP packet in bytes, as
-//! `ip link` counts an MTU.
+//! The rules by which a path treats packets, as values. "Size" is the length of a whole IP packet
+//! in bytes, as `ip link` counts an MTU.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -35,15 +35,16 @@ pub struct Rules {
     pub router: Router,
     /// The fate of every SYN to port 443.
     pub syn: Option<Refusal>,
-    /// A `ClientHello` whose first record is longer than this many bytes, and all that follows it on that connection,
-    /// is dropped.
+    /// A `ClientHello` whose first record is longer than this many bytes, and all that follows it
+    /// on that connection, is dropped.
     pub hello_limit: Option<usize>,
     /// Connections whose `ClientHello` names a certain host.
     pub name: Option<NameFilter>,
     /// Payload bytes per connection and direction after which nothing passes, as behind a firewall
     /// that lost its state.
     pub cut_after: Option<usize>,
-    /// The second of two paths of equal cost carries packets of at most this size; the ports of a connection choose the path.
+    /// The second of two paths of equal cost carries packets of at most this size; the ports of a
+    /// connection choose the path.
     pub unequal: Option<usize>,
     /// The only server that the limits apply to; all servers when `None`.
     pub limited_server: Option<IpAddr>,
@@ -174,8 +175,8 @@ pub struct NameFilter {
     pub resets: bool,
 }
 
-/// WireGuard pads what it carries to a multiple of 16 bytes, never beyond its link's MTU, and adds 60 bytes over IPv4: 20 IP, 8 UDP,
-/// 16 header, 16 authentication (`drivers/net/wireguard/send.c`).
+/// WireGuard pads what it carries to a multiple of 16 bytes, never beyond its link's MTU, and adds
+/// 60 bytes over IPv4: 20 IP, 8 UDP, 16 header, 16 authentication (`drivers/net/wireguard/send.c`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Padding {
     /// The MTU of the tunnel's link.

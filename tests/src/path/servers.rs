@@ -28,7 +28,8 @@ pub enum Server {
     CappedMss,
     /// nginx with HTTP/2 and RSA.
     Nginx,
-    /// haproxy in TCP mode, which waits for the whole hello before it connects to [`Server::Ecdsa`].
+    /// haproxy in TCP mode, which waits for the whole hello before it connects to
+    /// [`Server::Ecdsa`].
     Inspector,
     /// Plain HTTP that redirects every page to a login, like a captive portal.
     Http,

@@ -32,7 +32,8 @@ const PLACES: usize = 48;
 const BUFFER: usize = 16 << 10;
 
 impl UserTcp {
-    /// Makes the link and serves on port 443 of both addresses, which the caller routes into the link.
+    /// Makes the link and serves on port 443 of both addresses, which the caller routes into the
+    /// link.
     pub(super) fn serve(end: &End, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<Self> {
         let device = Device { tun: Link::tun(end)?, mtu: usize::from(end.mtu) };
         let (stopped, running) = nix::unistd::pipe2(OFlag::O_CLOEXEC).doing(|| "make a pipe".into())?;

@@ -18,7 +18,8 @@ use crate::place::Place;
 use crate::programs::Program;
 use crate::sandbox::{Sandbox, Seat};
 
-/// A host, a path, and an internet. The host has the command `airpods`, and the names of all servers.
+/// A host, a path, and an internet. The host has the command `airpods`, and the names of all
+/// servers.
 #[derive(Debug)]
 pub struct PathWorld {
     user_tcp: Option<UserTcp>,

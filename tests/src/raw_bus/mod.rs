@@ -155,7 +155,8 @@ impl Received {
     }
 }
 
-/// Bytes of the fixed part of a header, and where in it the lengths of the body and of the fields are.
+/// Bytes of the fixed part of a header, and where in it the lengths of the body and of the fields
+/// are.
 const FIXED: usize = 16;
 const BODY_LENGTH: usize = 4;
 const FIELDS_LENGTH: usize = 12;

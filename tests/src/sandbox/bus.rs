@@ -19,8 +19,8 @@ const JOURNAL: &str = "/run/systemd/journal/socket";
 const START_LIMIT: Duration = PATIENCE;
 
 impl Sandbox {
-    /// Starts dbus-daemon as the system bus. Services are activated by the bus's own setuid launcher, as on a machine
-    /// without systemd. Returns when the bus answers.
+    /// Starts dbus-daemon as the system bus. Services are activated by the bus's own setuid
+    /// launcher, as on a machine without systemd. Returns when the bus answers.
     ///
     /// # Errors
     /// When dbus-daemon does not come up.
@@ -58,7 +58,8 @@ impl Sandbox {
         Ok(())
     }
 
-    /// Starts the helper as root, as the bus's launcher or systemd would, and returns when it owns its name.
+    /// Starts the helper as root, as the bus's launcher or systemd would, and returns when it owns
+    /// its name.
     ///
     /// # Errors
     /// If it does not come up.

@@ -20,8 +20,8 @@ const ROOT: &str = "/sys/fs/cgroup";
 pub(crate) enum Hierarchy {
     /// cgroups v2 at `/sys/fs/cgroup`.
     Unified,
-    /// One v1 hierarchy: its controllers as `/proc/self/cgroup` writes them (`pids`, `cpu,cpuacct`, `name=systemd`), and
-    /// the own group in it.
+    /// One v1 hierarchy: its controllers as `/proc/self/cgroup` writes them (`pids`, `cpu,cpuacct`,
+    /// `name=systemd`), and the own group in it.
     Legacy { controllers: String, own: String },
 }
 
@@ -63,7 +63,8 @@ pub(crate) fn hierarchies() -> Result<Vec<Hierarchy>> {
     Ok(legacy(&own))
 }
 
-/// Parses `/proc/self/cgroup` (cgroups(7)): lines of `ID:CONTROLLERS:PATH`, the unified one without controllers.
+/// Parses `/proc/self/cgroup` (cgroups(7)): lines of `ID:CONTROLLERS:PATH`, the unified one without
+/// controllers.
 fn legacy(own_groups: &str) -> Vec<Hierarchy> {
     own_groups
         .lines()
@@ -118,8 +119,8 @@ pub(crate) fn join(groups: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// Mounts the sandbox's view of its groups below `root` (a new root that is not yet pivoted to). The calling process is in
-/// a cgroup namespace rooted in them.
+/// Mounts the sandbox's view of its groups below `root` (a new root that is not yet pivoted to).
+/// The calling process is in a cgroup namespace rooted in them.
 pub(crate) fn mount_inside(hierarchies: &[Hierarchy], root: &Path) -> Result<()> {
     let top = root.join(ROOT.trim_start_matches('/'));
     if hierarchies == [Hierarchy::Unified] {
@@ -188,7 +189,8 @@ fn make_unless_there(group: &Path) -> Result<()> {
     }
 }
 
-/// Removes groups with everything below them, once their processes are gone. Returns those that are still there after 60 s.
+/// Removes groups with everything below them, once their processes are gone. Returns those that are
+/// still there after 60 s.
 pub(crate) fn remove(groups: &[PathBuf]) -> Vec<PathBuf> {
     const LIMIT: Duration = Duration::from_secs(60);
     let start = Instant::now();

@@ -27,7 +27,8 @@ pub const PASSWORD: &str = "password";
 pub(crate) const PASSWORD_HASH: &str =
     "$6$airpodslab$yP1/CrFwNON.SPjVw/cXey/Ev4iykFaisboYDkQzEq578sKBAWiIgpP06tBv8rBIuuEpGPJaqTcw8LA5eLVhB/";
 
-/// The helper's system user: name, uid and gid. As systemd-sysusers would make it, at the top of the system range.
+/// The helper's system user: name, uid and gid. As systemd-sysusers would make it, at the top of
+/// the system range.
 pub const HELPER_USER: (&str, u32) = ("airpods-helper", 990);
 
 /// First id of regular users in systemd and Debian (`UID_MIN` of login.defs).
@@ -85,7 +86,8 @@ pub(crate) fn accounts(host_passwd: &str, host_group: &str) -> Accounts {
     Accounts { passwd, group, shadow, subids }
 }
 
-/// The lines of passwd or group (the id is the third field in both) that belong to no person and not to the helper.
+/// The lines of passwd or group (the id is the third field in both) that belong to no person and
+/// not to the helper.
 fn system_lines(file: &str) -> String {
     let (helper, helper_id) = HELPER_USER;
     file.lines()

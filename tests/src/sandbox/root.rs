@@ -1,5 +1,6 @@
-//! The sandbox's file system: the host's, seen through an overlay whose changes go to memory. Nothing that is written inside
-//! reaches the host, and the host's homes, containers and runtime files are not seen.
+//! The sandbox's file system: the host's, seen through an overlay whose changes go to memory.
+//! Nothing that is written inside reaches the host, and the host's homes, containers and runtime
+//! files are not seen.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -67,7 +68,8 @@ pub(super) fn build(hierarchies: &[Hierarchy]) -> Result<()> {
     cgroup::mount_inside(hierarchies, &root)?;
     devices(&root.join("dev"))?;
     chdir(&root).doing(|| format!("enter `{}`", root.display()))?;
-    // pivot_root(2): with "." twice the old root is stacked on the new one, and unmounting "." uncovers it.
+    // pivot_root(2): with "." twice the old root is stacked on the new one, and unmounting "."
+    // uncovers it.
     pivot_root(".", ".").doing(|| "change the root".into())?;
     umount2(".", MntFlags::MNT_DETACH).doing(|| "leave the old root".into())?;
     chdir("/").doing(|| "enter the new root".into())?;

@@ -24,7 +24,8 @@ use super::{cgroup, people, root};
 use crate::error::{Doing, Error, Result, chain};
 use crate::programs::Program;
 
-/// First word of the guardian's line on standard output when the sandbox stands; the process id of `init` follows.
+/// First word of the guardian's line on standard output when the sandbox stands; the process id of
+/// `init` follows.
 pub(super) const READY: &str = "ready";
 
 /// Outside the sandbox: makes it, waits for the end of standard input, removes it.
@@ -97,7 +98,8 @@ fn start_init(groups: &[PathBuf]) -> Result<(Child, String)> {
 /// killed.
 ///
 /// # Errors
-/// When a step of the making fails; the same sentence is printed on standard output for the guardian.
+/// When a step of the making fails; the same sentence is printed on standard output for the
+/// guardian.
 pub fn init(groups: &[PathBuf]) -> Result<()> {
     set_pdeathsig(Signal::SIGKILL).doing(|| "tie the sandbox to its guardian".into())?;
     if let Err(error) = make_inside(groups) {

@@ -1,4 +1,5 @@
-//! The tunnel's implementation: WireGuard in the kernel if it has one, otherwise the same protocol in a process.
+//! The tunnel's implementation: WireGuard in the kernel if it has one, otherwise the same protocol
+//! in a process.
 
 use crate::background::Background;
 use crate::error::Result;
@@ -15,7 +16,8 @@ pub enum Carrier {
     UserSpace,
 }
 
-/// The gateway's name of its end. The two ends of wireguard-go share a socket folder, so the names differ.
+/// The gateway's name of its end. The two ends of wireguard-go share a socket folder, so the names
+/// differ.
 const FAR_END: &str = "peer0";
 const PORT: u16 = 51820;
 

@@ -48,7 +48,8 @@ pub struct World {
 
 /// The name of the internet's HTTPS server, in the internet's DNS and in its certificate.
 pub const SITE: &str = "download.example";
-/// Its certificate authority's certificate, in the sandbox and in the images of [`World::image`]. The probe's default.
+/// Its certificate authority's certificate, in the sandbox and in the images of [`World::image`].
+/// The probe's default.
 pub const CA: &str = "/etc/lab/ca.pem";
 /// Where [`World::new`] puts the probe in the sandbox.
 pub const PROBE: &str = "/usr/local/bin/lab-probe";
@@ -140,7 +141,8 @@ impl World {
         narrow(&self.gateway, mtu)
     }
 
-    /// Takes the tunnel link down or up, as a VPN client does on a reconnect without forgetting the link.
+    /// Takes the tunnel link down or up, as a VPN client does on a reconnect without forgetting the
+    /// link.
     ///
     /// # Errors
     /// The error text of `ip`.
@@ -150,7 +152,8 @@ impl World {
         if up { self.sandbox.sh(&default_routes(link)).map(drop) } else { Ok(()) }
     }
 
-    /// Kills the program behind the tunnel (wireguard-go) or deletes the link (kernel WireGuard): the link vanishes.
+    /// Kills the program behind the tunnel (wireguard-go) or deletes the link (kernel WireGuard):
+    /// the link vanishes.
     ///
     /// # Errors
     /// The error text of `ip`.
@@ -207,7 +210,8 @@ impl World {
         Ok(log.lines().filter(|line| line.contains(" from ")).map(ToOwned::to_owned).collect())
     }
 
-    /// Starts a further name server in the internet, at `address` (which it gets), answering `NAME=ADDRESS` records.
+    /// Starts a further name server in the internet, at `address` (which it gets), answering
+    /// `NAME=ADDRESS` records.
     ///
     /// # Errors
     /// When it does not get ready.

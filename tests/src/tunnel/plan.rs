@@ -5,8 +5,8 @@
 pub enum BlackHole {
     /// Nothing unusual: "fragmentation needed" and "packet too big" arrive.
     None,
-    /// The VPN server's reports are dropped: the common case. Packets from the server are lost if they are bigger than
-    /// the tunnel's MTU.
+    /// The VPN server's reports are dropped: the common case. Packets from the server are lost if
+    /// they are bigger than the tunnel's MTU.
     #[default]
     A,
     /// As `A`, and the host's reports to its containers are dropped too: both directions are lost.

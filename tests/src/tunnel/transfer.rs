@@ -14,7 +14,8 @@ pub enum Transfer {
     Completed,
     /// Nothing moved any more, until the client's patience ended.
     Hung {
-        /// The client's sentence, which names the step: connecting, TLS handshake, sending, receiving.
+        /// The client's sentence, which names the step: connecting, TLS handshake, sending,
+        /// receiving.
         step: String,
     },
 }
@@ -31,7 +32,8 @@ impl Transfer {
         *self == Self::Completed
     }
 
-    /// Runs a command that ends in `lab-probe get …` or `lab-probe put …`, in a container for example.
+    /// Runs a command that ends in `lab-probe get …` or `lab-probe put …`, in a container for
+    /// example.
     ///
     /// # Errors
     /// When it fails for any other reason than that it hung.

@@ -1,5 +1,5 @@
-//! The reactions of `start`, `status` and `doctor` to a path that is narrower than its link, for a user of rootless
-//! podman.
+//! The reactions of `start`, `status` and `doctor` to a path that is narrower than its link, for a
+//! user of rootless podman.
 
 use std::io::Read;
 use std::process::Stdio;

@@ -14,7 +14,8 @@ const AT_ONCE: usize = 25;
 /// The number of messages on one connection. If the bus closes a connection, its sent messages are
 /// lost, so a new one begins after this many in any case.
 const OF_ONE_CONNECTION: usize = 500;
-/// The longest message that is changed. Longer ones cost the bus's time and have tests of their own.
+/// The longest message that is changed. Longer ones cost the bus's time and have tests of their
+/// own.
 const LONGEST: usize = 4096;
 
 /// The type codes of D-Bus, and invalid bytes.

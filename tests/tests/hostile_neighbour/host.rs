@@ -140,7 +140,8 @@ impl Host {
 
     /// The helper's processor time.
     pub(crate) fn helper_time(&self) -> Duration {
-        // "time spent on the cpu (in nanoseconds)": Documentation/scheduler/sched-stats.rst, for the main thread.
+        // "time spent on the cpu (in nanoseconds)": Documentation/scheduler/sched-stats.rst, for
+        // the main thread.
         let spent = self.sandbox.read_file(&format!("/proc/{}/schedstat", self.pid)).expect("the helper has ended");
         Duration::from_nanos(spent.split_whitespace().next().unwrap().parse().unwrap())
     }

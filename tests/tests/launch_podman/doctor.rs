@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::host::{ALONE, DNS, Host, service};
 
-/// Findings that a sandbox always has for an ordinary user: no control groups of their own, and a storage driver that
-/// only copies.
+/// Findings that a sandbox always has for an ordinary user: no control groups of their own, and a
+/// storage driver that only copies.
 const OF_A_SANDBOX: [&str; 3] = ["cgroup-version", "user-session", "storage-copies"];
 
 /// A host without faults, with the helper, polkit, a name server and one service in the

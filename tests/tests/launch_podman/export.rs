@@ -113,7 +113,8 @@ fn runs_as_generated(host: &Host, made: &str) {
     ] {
         let text = made.split(&format!("---{unit}.service---")).nth(1).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(key)).unwrap();
-        // Replace specifiers and variables as systemd does. Apart from these, its quoting is the shell's.
+        // Replace specifiers and variables as systemd does. Apart from these, its quoting is the
+        // shell's.
         let line = line.replace("%t", "/run").replace("%N", unit).replace("%%", "%").replace("$$", "\\$");
         let line = line.replace("--cgroups=split ", "").replace("--sdnotify=conmon ", "");
         host.podman(line.strip_prefix("/usr/bin/podman ").unwrap());

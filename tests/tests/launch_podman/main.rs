@@ -1,4 +1,5 @@
-//! `airpods start`, `stop`, `status` and `logs` against real podman: rootful, rootless, and through the rootful socket.
+//! `airpods start`, `stop`, `status` and `logs` against real podman: rootful, rootless, and through
+//! the rootful socket.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod clean;

@@ -34,8 +34,8 @@ fn tree() -> PathBuf {
     tar
 }
 
-/// Makes the tree the root of a mount namespace, which lives as long as its first process. A chroot would not do:
-/// `podman exec` enters a container's namespace by its root.
+/// Makes the tree the root of a mount namespace, which lives as long as its first process. A chroot
+/// would not do: `podman exec` enters a container's namespace by its root.
 const ENTER: &str = r"
 mount -t tmpfs debian-13 /debian-13
 tar -xC /debian-13 < /run/debian-13.tar
@@ -56,8 +56,8 @@ echo ready
 exec sleep infinity
 ";
 
-/// The script in podman's place. A user who is not root enters by a program that is set-uid root, and setpriv restores
-/// the user.
+/// The script in podman's place. A user who is not root enters by a program that is set-uid root,
+/// and setpriv restores the user.
 const PODMAN: &str = "#!/bin/sh
 export PODMAN_IGNORE_CGROUPSV1_WARNING=1
 id=$(id -u)

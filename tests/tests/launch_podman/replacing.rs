@@ -1,5 +1,5 @@
-//! Running containers are read back, and replaced only after confirmation. An interrupted replacement leaves the old
-//! container.
+//! Running containers are read back, and replaced only after confirmation. An interrupted
+//! replacement leaves the old container.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! The needs of public stacks of local AI, started by real podman. Each configuration is started, checked inside the
-//! container, started a second time without changes, and removed.
+//! The needs of public stacks of local AI, started by real podman. Each configuration is started,
+//! checked inside the container, started a second time without changes, and removed.
 
 use airpods_lab::Place;
 

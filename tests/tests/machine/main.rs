@@ -1,4 +1,5 @@
-//! The installed package on whole machines: Debian 12 and Debian 13, with their kernels, systemd, logind and polkit.
+//! The installed package on whole machines: Debian 12 and Debian 13, with their kernels, systemd,
+//! logind and polkit.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod boot;

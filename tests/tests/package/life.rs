@@ -1,5 +1,5 @@
-//! The effects of installing, upgrading and removing the packages. In a sandbox they are installed without a service
-//! manager, as in a container or under another init.
+//! The effects of installing, upgrading and removing the packages. In a sandbox they are installed
+//! without a service manager, as in a container or under another init.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -103,7 +103,8 @@ async fn wait_for(editor: &OsStr, draft: &Path) -> io::Result<ExitStatus> {
     // for the editor.
     let _ours = signal(SignalKind::interrupt())?;
     let mut shell = Command::new("sh");
-    // The shell splits the variable into words, and keeps the path in one word whatever it contains.
+    // The shell splits the variable into words, and keeps the path in one word whatever it
+    // contains.
     shell.args(["-c", "eval \"$0 \\\"\\$1\\\"\""]).arg(editor).arg(draft);
     shell.status().await
 }

@@ -33,7 +33,8 @@ pub struct Args {
     /// How many of the last lines to show (default: `cli.log_lines`)
     #[arg(short = 'n', long, value_name = "LINES")]
     lines: Option<u32>,
-    /// Show only lines since this moment: a time as in RFC 3339, seconds since 1970, or an age such as 10m
+    /// Show only lines since this moment: a time as in RFC 3339, seconds since 1970, or an age such
+    /// as 10m
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<String>,
     /// Print JSON, one object a line

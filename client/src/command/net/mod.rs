@@ -33,7 +33,8 @@ enum Area {
     /// Clamp the TCP segment size to what fits through a VPN link
     #[command(subcommand)]
     Clamp(Action),
-    /// Measure the packet sizes that the path carries in both directions; name the fault and the cure
+    /// Measure the packet sizes that the path carries in both directions; name the fault and the
+    /// cure
     #[command(
         after_help = "Examples:\n  airpods net check\n  airpods net check ollama --json\n  airpods net check --url https://registry.example.org"
     )]
@@ -44,8 +45,9 @@ enum Area {
 enum Action {
     /// Clamp a VPN link; without a name every one, now and whenever one appears
     ///
-    /// It ends with a proof: plain transfers with the services' registries, before and after. If they still hang, the
-    /// former state is restored. `--mtu auto` measures the path first, as `net check` does.
+    /// It ends with a proof: plain transfers with the services' registries, before and after. If
+    /// they still hang, the former state is restored. `--mtu auto` measures the path first, as
+    /// `net check` does.
     #[command(
         after_help = "Examples:\n  airpods net clamp on\n  airpods net clamp on wg0 --mtu auto\n  airpods net clamp on wg0 --mtu 1280 --persist --no-proof"
     )]
@@ -79,7 +81,8 @@ struct OnArgs {
     /// The link, such as wg0; it need not exist yet
     #[arg(value_name = "LINK", value_parser = link)]
     link: Option<LinkName>,
-    /// Clamp to this path MTU instead of the route's: 576 to 9000 bytes, or `auto` to measure it now
+    /// Clamp to this path MTU instead of the route's: 576 to 9000 bytes, or `auto` to measure it
+    /// now
     #[arg(long, value_name = "BYTES|auto", value_parser = mtu)]
     mtu: Option<Mtu>,
     /// Keep the clamp across reboots
@@ -88,7 +91,8 @@ struct OnArgs {
     /// Clamp the link even if it is no VPN
     #[arg(long, requires = "link")]
     any_link: bool,
-    /// Measure and prove with this server instead of the registries that the services' images come from
+    /// Measure and prove with this server instead of the registries that the services' images come
+    /// from
     #[arg(long, value_name = "URL", value_parser = check::url, conflicts_with = "no_proof")]
     url: Option<measure::Target>,
     /// Make no transfers to prove that the clamp helps

@@ -71,7 +71,8 @@ pub struct Args {
 /// Runs `airpods start`.
 ///
 /// # Errors
-/// Those of the configuration, of reaching podman, a conflict with what podman holds, or a step that failed.
+/// Those of the configuration, of reaching podman, a conflict with what podman holds, or a step
+/// that failed.
 pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let loaded = context.load_config_to_launch()?;
     let mut interrupt = pin!(execute::interrupted());

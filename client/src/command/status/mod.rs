@@ -136,7 +136,8 @@ async fn look(
 #[derive(Debug, Clone, Copy)]
 struct Subject<'a> {
     name: &'a str,
-    /// Its configuration; `None` for a leftover container whose service was removed from the configuration.
+    /// Its configuration; `None` for a leftover container whose service was removed from the
+    /// configuration.
     service: Option<&'a Service>,
     container: Option<&'a Container>,
 }

@@ -19,19 +19,21 @@ pub struct Service {
     pub enabled: bool,
     /// Its image, with its registry.
     pub image: ImageName,
-    /// The pod that it shares with every service that names the same one; `None`, or `network_mode` host: no pod.
+    /// The pod that it shares with every service that names the same one; `None`, or `network_mode`
+    /// host: no pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<ObjectName>,
     /// Its container's name, unique among the services.
     pub container: ObjectName,
     /// The network it is on.
     pub network_mode: NetworkMode,
-    /// The names by which other services reach it. Empty with [`NetworkMode::Host`], which has no such names.
+    /// The names by which other services reach it. Empty with [`NetworkMode::Host`], which has no
+    /// such names.
     pub network_aliases: Vec<NetworkAlias>,
     /// Upper bound on its processes and threads.
     pub pids_limit: PidsLimit,
-    /// The ports that lead into it. With [`NetworkMode::Host`] it listens on the host itself, on the `container` ports;
-    /// see [`Service::host_ports`].
+    /// The ports that lead into it. With [`NetworkMode::Host`] it listens on the host itself, on
+    /// the `container` ports; see [`Service::host_ports`].
     pub ports: Vec<PortMapping>,
     /// Its volumes, by their names in the file.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
@@ -47,7 +49,8 @@ pub struct Service {
     /// Files with further variables; those of `env` take precedence.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env_file: Vec<EnvFile>,
-    /// Variables whose values are secret, and where each is kept. They take precedence over those of `env_file`.
+    /// Variables whose values are secret, and where each is kept. They take precedence over those
+    /// of `env_file`.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub secret_env: IndexMap<String, SecretSource>,
     /// Its limits.
@@ -71,7 +74,8 @@ pub struct Service {
     /// The services that are started before it, and the condition that each must meet.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub depends_on: IndexMap<ServiceName, Condition>,
-    /// When podman restarts it by itself; `None` is `runtime.restart_policy`, and never for a one-shot service.
+    /// When podman restarts it by itself; `None` is `runtime.restart_policy`, and never for a
+    /// one-shot service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_policy: Option<RestartPolicy>,
     /// Whether it does something once and ends.
@@ -97,8 +101,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// Every port of the host that it occupies, with the index of its mapping. If it shares the host's network, these
-    /// are the container's own ports.
+    /// Every port of the host that it occupies, with the index of its mapping. If it shares the
+    /// host's network, these are the container's own ports.
     pub fn placed_ports(&self) -> impl Iterator<Item = (usize, HostPort)> {
         let of_mapping = |mapping: PortMapping| -> Vec<HostPort> {
             match self.network_mode {
@@ -188,8 +192,8 @@ pub struct Volume {
     /// Whether the container must not write there.
     #[serde(skip_serializing_if = "is_false")]
     pub read_only: bool,
-    /// The `SELinux` label it gets. `None`: a folder of airpods gets the label that all containers share, any other
-    /// keeps its own.
+    /// The `SELinux` label it gets. `None`: a folder of airpods gets the label that all containers
+    /// share, any other keeps its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relabel: Option<Relabel>,
 }
@@ -197,7 +201,8 @@ pub struct Volume {
 /// Where a volume lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VolumeSource {
-    /// A folder under the data folder, `bind://relative` in the file. airpods owns it and makes it if it is missing.
+    /// A folder under the data folder, `bind://relative` in the file. airpods owns it and makes it
+    /// if it is missing.
     Data {
         /// The absolute path, checked to lie under the data folder.
         path: PathBuf,
@@ -264,7 +269,8 @@ pub enum HealthTest {
     },
     /// A command in the container that must succeed.
     Command {
-        /// podman's form: after `CMD-SHELL` a line for a shell, after `CMD` a program with its arguments.
+        /// podman's form: after `CMD-SHELL` a line for a shell, after `CMD` a program with its
+        /// arguments.
         command: Vec<String>,
     },
 }

@@ -45,7 +45,8 @@ fn the_newest_file_loads_as_it_is_and_what_has_no_effect_is_named() {
         ["ollama", "open-webui", "comfyui", "llamacpp"]
     );
     assert_eq!(services["ollama"].image.as_str(), "docker.io/ollama/ollama:latest");
-    // The Python airpods has it on the host's network, on port 3000. Here the host's 3000 leads to its 8080.
+    // The Python airpods has it on the host's network, on port 3000. Here the host's 3000 leads to
+    // its 8080.
     assert_eq!(services["open-webui"].env["PORT"], "8080");
     assert_eq!(services["open-webui"].env["OLLAMA_BASE_URL"], "http://ollama:11434");
     assert_eq!(

@@ -7,7 +7,8 @@ use std::process::Command;
 
 use super::*;
 
-/// Runs a cure as a user would, in a home of its own. `sudo` does nothing: the test must not change the machine.
+/// Runs a cure as a user would, in a home of its own. `sudo` does nothing: the test must not change
+/// the machine.
 fn run(cure: &str, home: &Path) -> bool {
     let programs = home.join("bin");
     fs::create_dir_all(&programs).unwrap();

@@ -1,4 +1,5 @@
-//! Findings about the host's support for an ordinary user's containers, about the GPU and about the storage.
+//! Findings about the host's support for an ordinary user's containers, about the GPU and about the
+//! storage.
 
 use super::{Case, bad, healthy};
 use crate::config::GpuDevice;

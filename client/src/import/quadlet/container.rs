@@ -1,4 +1,5 @@
-//! The section `[Container]` of a Quadlet unit, key by key, and the options of `podman run` in `PodmanArgs=`.
+//! The section `[Container]` of a Quadlet unit, key by key, and the options of `podman run` in
+//! `PodmanArgs=`.
 
 use toml_edit::Array;
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub(in crate::measure) struct Faults {
     pub(in crate::measure) ipv6: bool,
-    /// The true path MTUs, up and down. `falls` has the moment at which they change, and the new ones.
+    /// The true path MTUs, up and down. `falls` has the moment at which they change, and the new
+    /// ones.
     pub(in crate::measure) up: u16,
     pub(in crate::measure) down: u16,
     pub(in crate::measure) falls: Option<(Duration, u16, u16)>,
@@ -29,7 +30,8 @@ pub(in crate::measure) struct Faults {
     /// The MTU of our link, and the path MTU that our kernel has learnt.
     pub(in crate::measure) link: u16,
     pub(in crate::measure) learnt: Option<u16>,
-    /// The server: its MSS, the bytes of its answer, the time before it answers, and its TCP features.
+    /// The server: its MSS, the bytes of its answer, the time before it answers, and its TCP
+    /// features.
     pub(in crate::measure) server_mss: u16,
     pub(in crate::measure) flight: u32,
     pub(in crate::measure) thinks: Duration,

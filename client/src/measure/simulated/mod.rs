@@ -1,5 +1,6 @@
-//! A simulated path in virtual time, with those parts of Linux's TCP at both ends that measuring depends on. It drives
-//! the search without sockets, so that a hundred thousand paths take a minute.
+//! A simulated path in virtual time, with those parts of Linux's TCP at both ends that measuring
+//! depends on. It drives the search without sockets, so that a hundred thousand paths take a
+//! minute.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -29,7 +30,8 @@ enum Event {
     Connected,
     /// A segment arrives at the server (`true`) or at us.
     Segment(bool, Flying),
-    /// An acknowledgement of our data (`true`) or the server's: the cumulative number, and the SACK blocks.
+    /// An acknowledgement of our data (`true`) or the server's: the cumulative number, and the SACK
+    /// blocks.
     Acked(bool, u64, Vec<(u64, u64)>),
     /// The server answers.
     Answer,

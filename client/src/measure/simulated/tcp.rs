@@ -1,5 +1,6 @@
-//! TCP of one end. The sender sends and retransmits as Linux does: SACK, RACK, the timer with its back-off, segments
-//! that are merged or cut when they are retransmitted. The receiver keeps what has arrived.
+//! TCP of one end. The sender sends and retransmits as Linux does: SACK, RACK, the timer with its
+//! back-off, segments that are merged or cut when they are retransmitted. The receiver keeps what
+//! has arrived.
 
 use std::time::Duration;
 
@@ -60,8 +61,8 @@ impl Sender {
         }
     }
 
-    /// After one sample the timeout is three round trips: one, and a margin of two that is at least 200 ms (RFC 6298,
-    /// `tcp_rto_min`).
+    /// After one sample the timeout is three round trips: one, and a margin of two that is at least
+    /// 200 ms (RFC 6298, `tcp_rto_min`).
     fn timeout(&self) -> Duration {
         (self.rtt + Duration::from_millis(200).max(self.rtt * 2)) * (1 << self.retransmits.min(6))
     }
@@ -149,7 +150,8 @@ impl Sender {
         out
     }
 
-    /// Retransmits a segment: cut, if it is too large by now; merged with those behind it, if it is small.
+    /// Retransmits a segment: cut, if it is too large by now; merged with those behind it, if it is
+    /// small.
     fn again(&mut self, at: usize, now: Duration, rack_retransmitted: bool) -> Vec<Flying> {
         let most = self.mss - self.blocks;
         while self.queue[at].length > most {
@@ -175,7 +177,8 @@ impl Sender {
         vec![Flying { start: segment.start, length: segment.length }]
     }
 
-    /// The path MTU fell: everything that is too large is cut and retransmitted at once (`tcp_simple_retransmit`).
+    /// The path MTU fell: everything that is too large is cut and retransmitted at once
+    /// (`tcp_simple_retransmit`).
     pub(super) fn shrink(&mut self, mss: u16, now: Duration) -> Vec<Flying> {
         let before = self.mss;
         self.mss = before.min(mss);

@@ -1,4 +1,5 @@
-//! The truth rule over generated paths: a reported size was carried, and no good path is reported as narrow.
+//! The truth rule over generated paths: a reported size was carried, and no good path is reported
+//! as narrow.
 
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use super::super::search::{Budget, search};
 use super::super::verdict::{Code, PathFacts, judge, narrow};
 use super::{Faults, SimulatedPath};
 
-/// Number of paths in a run: enough to fail within seconds. The full test run uses a hundred thousand.
+/// Number of paths in a run: enough to fail within seconds. The full test run uses a hundred
+/// thousand.
 const PATHS: u64 = 500;
 
 fn paths() -> u64 {

@@ -1,4 +1,5 @@
-//! The verdicts of a check, and their texts: the event, the things that are not to blame, and the next step.
+//! The verdicts of a check, and their texts: the event, the things that are not to blame, and the
+//! next step.
 
 use std::fmt;
 
@@ -17,7 +18,8 @@ pub enum Weight {
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $code:ident = $word:literal, $weight:ident;)*) => {
-        /// The verdicts. Scripts use their codes, and each has a section in `docs/troubleshooting.md`.
+        /// The verdicts. Scripts use their codes, and each has a section in
+        /// `docs/troubleshooting.md`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Code { $($(#[$doc])* #[serde(rename = $word)] $code,)* }
 
@@ -89,7 +91,8 @@ codes! {
     ClampTooHigh = "clamp-too-high", Broken;
     /// The path takes less than the link's MTU, and nothing reports it.
     PathNarrow = "path-narrow", Broken;
-    /// The host gets larger packets through than it forwards for the container, and nothing reports it.
+    /// The host gets larger packets through than it forwards for the container, and nothing reports
+    /// it.
     ForwardNarrow = "forward-narrow", Broken;
     /// Large packets vanish towards one server only.
     FarEndNarrow = "far-end-narrow", Broken;

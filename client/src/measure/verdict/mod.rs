@@ -1,7 +1,8 @@
 //! Turns the findings about a path into a verdict: a pure table, in the order of decision.
 //!
-//! "Too narrow" needs [`FAILURES_NEEDED_UP`] connections that agree up, or [`failures_needed_down`] down, each of
-//! which sent the size often enough. A search that ran out of time is never a verdict about the network.
+//! "Too narrow" needs [`FAILURES_NEEDED_UP`] connections that agree up, or [`failures_needed_down`]
+//! down, each of which sent the size often enough. A search that ran out of time is never a verdict
+//! about the network.
 
 mod code;
 #[cfg(test)]
@@ -29,7 +30,8 @@ pub(super) struct PathFacts {
     pub(super) top: u16,
     /// The path MTU that the kernel had learnt for every address, if it is below the link's.
     pub(super) learnt: Option<u16>,
-    /// The error with which the kernel refused to connect a UDP socket to the server: no route leads there.
+    /// The error with which the kernel refused to connect a UDP socket to the server: no route
+    /// leads there.
     pub(super) no_route: Option<Errno>,
     /// A rule of this host rejects connections or drops what is sent.
     pub(super) own_firewall: bool,
@@ -63,8 +65,8 @@ pub(super) struct FromHost {
 #[must_use]
 pub(super) fn judge(findings: &Findings, facts: &PathFacts) -> Code {
     match judge_alone(findings, facts) {
-        // The host got answers in packets of every size, so the host itself drops packets while it forwards this
-        // place's.
+        // The host got answers in packets of every size, so the host itself drops packets while it
+        // forwards this place's.
         Code::TlsBlocked | Code::Stalls if facts.from_host.is_some_and(|host| host.whole) => Code::ContainerCut,
         code => code,
     }
@@ -93,9 +95,11 @@ fn judge_alone(findings: &Findings, facts: &PathFacts) -> Code {
     }
     let answered = findings.tls || findings.alert;
     if !answered {
-        // A small hello (256 bytes) that never arrives, or is reset with the name and without, is dropped on the way.
+        // A small hello (256 bytes) that never arrives, or is reset with the name and without, is
+        // dropped on the way.
         let blocked = !findings.hello_arrived || findings.resets >= 2 || (facts.others_tried && !facts.others_answer);
-        // There are fewer failures than a verdict needs: they neither prove a narrow path nor rule it out.
+        // There are fewer failures than a verdict needs: they neither prove a narrow path nor rule
+        // it out.
         let doubtful = findings.up.failed().is_some() && !findings.up_is_whole(facts.top);
         return match (blocked, doubtful) {
             (true, _) => Code::TlsBlocked,
@@ -143,8 +147,8 @@ fn too_narrow(findings: &Findings, facts: &PathFacts, up: bool, down: bool) -> C
     let refuted = [findings.up.refuted(), findings.down.refuted()];
     let beyond_link = |host: &FromHost| refuted.into_iter().flatten().all(|size| size > host.link);
     if let Some(host) = facts.from_host.filter(|host| host.whole && beyond_link(host)) {
-        // The link carries packets of up to its MTU. This place sends larger ones, and no router reports them to the
-        // sender.
+        // The link carries packets of up to its MTU. This place sends larger ones, and no router
+        // reports them to the sender.
         let held = findings.down.limit.is_some_and(|(limit, _)| limit <= host.link);
         return if up && !down && held { Code::ClampOneWay } else { Code::MtuBlackHole };
     }
@@ -180,20 +184,21 @@ fn passes(findings: &Findings, facts: &PathFacts) -> Code {
     let limited = |evidence: &Evidence, by: LimitedBy| {
         evidence.limit.filter(|(limit, cause)| *cause == by && *limit < facts.top).map(|(limit, _)| limit)
     };
-    // Decided before `healed`: behind a clamp a lost packet is repaired in packets of the clamp's size, which heals
-    // nothing.
+    // Decided before `healed`: behind a clamp a lost packet is repaired in packets of the clamp's
+    // size, which heals nothing.
     match (limited(&findings.up, LimitedBy::Mss), limited(&findings.down, LimitedBy::Flight)) {
         // Some clamps subtract the 12 bytes of timestamps on one side only.
         (Some(up), Some(down)) if up.abs_diff(down) <= 12 => return Code::Clamped,
         _ => {}
     }
-    // The report on the way up has taught our kernel a path MTU, and it announces no more since. The fate of larger
-    // packets on the way down is unknown.
+    // The report on the way up has taught our kernel a path MTU, and it announces no more since.
+    // The fate of larger packets on the way down is unknown.
     let unasked = !findings.healed && limited(&findings.down, LimitedBy::Learnt).is_some();
     if findings.up.reported.is_some() && unasked {
         return Code::DownNotMeasured;
     }
-    // A server that adapts its own packets shows nothing about the direction up, which has to be whole by itself.
+    // A server that adapts its own packets shows nothing about the direction up, which has to be
+    // whole by itself.
     if findings.up.reported.is_some() || (findings.healed && up) {
         return Code::PmtudWorks;
     }

@@ -61,7 +61,8 @@ fn why_nothing_connects_is_told_by_errors_times_and_others() {
     }
 }
 
-/// The findings about a path of these sizes, on which everything was tried and every larger size is refuted.
+/// The findings about a path of these sizes, on which everything was tried and every larger size is
+/// refuted.
 fn measured(up: u16, down: u16, top: u16) -> Findings {
     let mut findings = Findings { connected: true, tls: true, big_hello: Some(true), ..Findings::default() };
     for (evidence, size, needed) in

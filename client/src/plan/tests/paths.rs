@@ -1,4 +1,5 @@
-//! Paths and devices of the host that are missing or of the wrong kind are found before the first step.
+//! Paths and devices of the host that are missing or of the wrong kind are found before the first
+//! step.
 
 use super::*;
 use crate::kernel::PathKind;

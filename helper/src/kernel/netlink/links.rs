@@ -11,7 +11,8 @@ use super::socket::{Request, Socket};
 use crate::kernel::wire::{Attributes, attribute};
 use crate::kernel::{Link, Links, Routes};
 
-/// `RTEXT_FILTER_SKIP_STATS` of `linux/rtnetlink.h`: statistics are most of a link's message, and unread here.
+/// `RTEXT_FILTER_SKIP_STATS` of `linux/rtnetlink.h`: statistics are most of a link's message, and
+/// unread here.
 const SKIP_STATS: u32 = 1 << 3;
 
 /// `IFLA_TUN_TYPE` of `linux/if_link.h`.

@@ -89,7 +89,8 @@ fn acknowledgements_that_got_lost_are_no_failure() {
     assert_eq!(netlink.held().unwrap().unwrap().ruleset, ruleset(&["wg2"], &["wg3"]));
 }
 
-/// Tables with flags that nft 1.0 cannot make: one that persists without its owner (Linux 6.9), and one that is owned.
+/// Tables with flags that nft 1.0 cannot make: one that persists without its owner (Linux 6.9), and
+/// one that is owned.
 #[test]
 fn a_table_with_flags_is_replaced_by_a_plain_one_and_one_of_a_living_owner_is_a_conflict() {
     const OWNER: u32 = 2;

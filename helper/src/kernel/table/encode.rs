@@ -46,7 +46,8 @@ impl Batch {
         Answers::of(messages.map(|message| (i32::from(message.kind & 0xff), message.body.to_vec())))
     }
 
-    /// The step that a sequence number belongs to; `None` for the messages that open and close the batch.
+    /// The step that a sequence number belongs to; `None` for the messages that open and close the
+    /// batch.
     #[must_use]
     pub fn step(&self, sequence: u32) -> Option<&Step> {
         self.steps.iter().find(|step| step.sequence == sequence)
@@ -203,7 +204,8 @@ fn nft_chain<'t>(table: &'t Table, chain: &Chain) -> nftnl::Chain<'t> {
     nft_chain
 }
 
-/// Numbers of `linux/netfilter/nf_tables.h`: `NFT_RT_TCPMSS`, `NFT_BYTEORDER_HTON`, `NFT_EXTHDR_OP_TCPOPT`.
+/// Numbers of `linux/netfilter/nf_tables.h`: `NFT_RT_TCPMSS`, `NFT_BYTEORDER_HTON`,
+/// `NFT_EXTHDR_OP_TCPOPT`.
 const RT_TCPMSS: u32 = 3;
 const BYTEORDER_HTON: u32 = 1;
 const EXTHDR_TCPOPT: u32 = 1;
@@ -349,8 +351,8 @@ fn typeof_oifname() -> Vec<u8> {
     expression(9, &number(0, 7))
 }
 
-/// `tcp option maxseg size`: an expression of type `EXPR_EXTHDR` (8) with type maxseg (2), field size (1) and
-/// description TCP option (2), in the order of `exthdr_expr_build_udata`.
+/// `tcp option maxseg size`: an expression of type `EXPR_EXTHDR` (8) with type maxseg (2), field
+/// size (1) and description TCP option (2), in the order of `exthdr_expr_build_udata`.
 fn typeof_maxseg_size() -> Vec<u8> {
     expression(8, &[number(1, 2), number(2, 1), number(0, 2)].concat())
 }

@@ -1,7 +1,8 @@
 //! Expressions, messages and set elements that the safe API of nftnl 0.9 lacks, made with
 //! nftnl-sys. This is the only module of the workspace with `unsafe`.
 //!
-//! * [`Raw`]: expressions by name and attributes, for `rt`, `byteorder`, `exthdr` and a `lookup` in a map;
+//! * [`Raw`]: expressions by name and attributes, for `rt`, `byteorder`, `exthdr` and a `lookup` in
+//!   a map;
 //! * [`TableMessage`]: a table message without the attribute for flags;
 //! * [`SetExt`]: a set's value type, user data and key-value elements.
 #![allow(unsafe_code)]
@@ -118,7 +119,8 @@ impl<K> SetExt for Set<'_, K> {
 
     fn describe(&mut self, userdata: &[u8]) {
         let (set, length) = (self.as_ptr().as_ptr(), u32::try_from(userdata.len()).unwrap_or_default());
-        // SAFETY: the set is alive and borrowed for us alone; libnftnl copies that many bytes from the slice.
+        // SAFETY: the set is alive and borrowed for us alone; libnftnl copies that many bytes from
+        // the slice.
         let done = unsafe {
             sys::nftnl_set_set_data(set, attribute(sys::NFTNL_SET_USERDATA), userdata.as_ptr().cast::<c_void>(), length)
         };
@@ -132,7 +134,8 @@ impl<K> SetExt for Set<'_, K> {
         let element = allocated(unsafe { sys::nftnl_set_elem_alloc() }).as_ptr();
         for (number, bytes) in [(sys::NFTNL_SET_ELEM_KEY, key), (sys::NFTNL_SET_ELEM_DATA, value)] {
             let length = u32::try_from(bytes.len()).unwrap_or_default();
-            // SAFETY: the element is alive and ours alone; libnftnl copies that many bytes from the slice.
+            // SAFETY: the element is alive and ours alone; libnftnl copies that many bytes from the
+            // slice.
             unsafe {
                 sys::nftnl_set_elem_set(element, attribute(number), bytes.as_ptr().cast::<c_void>(), length);
             }

@@ -1,4 +1,5 @@
-//! The laboratory's program: the demo, the bench, and (hidden) the processes that a sandbox is made of.
+//! The laboratory's program: the demo, the bench, and (hidden) the processes that a sandbox is made
+//! of.
 #![forbid(unsafe_code)]
 
 mod bench;
@@ -28,7 +29,8 @@ struct Arguments {
 enum Command {
     /// Shows the main job: a container behind a VPN, without and with the clamp
     Demo,
-    /// Measures the clamp against nft, iptables and firewalld, the helper, the way of the packets, and launches
+    /// Measures the clamp against nft, iptables and firewalld, the helper, the way of the packets,
+    /// and launches
     Bench {
         /// One question only
         question: Option<bench::Question>,
@@ -66,7 +68,8 @@ enum Command {
     /// Answers on the system bus as systemd-resolved does
     #[command(hide = true)]
     Resolved {
-        /// INDEX=ADDRESS[,ADDRESS…], with ! at its end for a link that is asked for its own names only, and ~ for one that wants all
+        /// INDEX=ADDRESS[,ADDRESS…], with ! at its end for a link that is asked for its own names
+        /// only, and ~ for one that wants all
         #[arg(value_parser = resolved::parse)]
         links: Vec<resolved::LinkServers>,
     },

@@ -11,14 +11,16 @@ use anstyle_svg::{Palette, Term};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// The largest packet that the path of this world carries both ways, in bytes; the link's MTU is 1420.
+/// The largest packet that the path of this world carries both ways, in bytes; the link's MTU is
+/// 1420.
 const NARROW: usize = 1300;
 /// The server's name on the user's command line.
 const NAME: &str = "models.example";
 /// The width of the terminal, in columns.
 const COLUMNS: usize = 100;
 
-/// Runs the command in a world of its own and writes the pictures `net-check-light.svg` and `net-check-dark.svg`.
+/// Runs the command in a world of its own and writes the pictures `net-check-light.svg` and
+/// `net-check-dark.svg`.
 ///
 /// # Errors
 /// When the world cannot be made, the command finds something else, or a file cannot be written.

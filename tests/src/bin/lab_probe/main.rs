@@ -2,8 +2,8 @@
 //! health path, a client that downloads and uploads from inside a container, and a check of the
 //! container's limits. It is also the HTTPS and DNS server of the laboratory's internet.
 //!
-//! Servers print one line on standard output when they listen. Clients print one line of JSON, and on failure one
-//! sentence on standard error that names the step.
+//! Servers print one line on standard output when they listen. Clients print one line of JSON, and
+//! on failure one sentence on standard error that names the step.
 #![forbid(unsafe_code)]
 
 mod agent;
@@ -36,7 +36,8 @@ struct Arguments {
 enum Command {
     /// A service: 200 on every path; `/whoami` tells the host's name and the caller's address
     ServeHttp { port: u16 },
-    /// The internet: `/download` (`?bytes=N`, 1 MB unless said) with its SHA-256 in a header, `/upload` answers the SHA-256
+    /// The internet: `/download` (`?bytes=N`, 1 MB unless said) with its SHA-256 in a header,
+    /// `/upload` answers the SHA-256
     ServeHttps {
         port: u16,
         /// Where to write the certificate of the authority made for this run
@@ -75,7 +76,8 @@ enum Command {
     Hold { mib: usize },
     /// Runs the commands that come through a machine's serial ports
     ServeCommands,
-    /// Reads the table a thousand times a second until the end of standard input, and tells every moment without the link
+    /// Reads the table a thousand times a second until the end of standard input, and tells every
+    /// moment without the link
     ReadTable { link: String },
     /// Sleeps so many seconds
     Sleep { seconds: u64 },

@@ -1,4 +1,5 @@
-//! The servers: a service for containers, and the HTTPS server of the internet. One thread and one request per connection.
+//! The servers: a service for containers, and the HTTPS server of the internet. One thread and one
+//! request per connection.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};

@@ -1,7 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 use super::*;
 
-/// The kernel's message about a link: `struct ifinfomsg` with index 7 and `IFF_UP`, name, MTU, link info.
+/// The kernel's message about a link: `struct ifinfomsg` with index 7 and `IFF_UP`, name, MTU, link
+/// info.
 fn message(name: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0, 0];
     bytes.extend(0xfffe_u16.to_ne_bytes());

@@ -69,7 +69,8 @@ fn serve(at: SocketAddr) -> Result<()> {
     for stream in listener.incoming() {
         let mut stream = stream.map_err(io("accept"))?;
         let mut first = [0];
-        // A client that only connects resets the connection. A client that sends is read in a thread of its own.
+        // A client that only connects resets the connection. A client that sends is read in a
+        // thread of its own.
         let greeted = stream.write_all(&GREETING);
         if greeted.and_then(|()| stream.read(&mut first)).is_ok_and(|length| length == 1) {
             thread::spawn(move || drain(stream));

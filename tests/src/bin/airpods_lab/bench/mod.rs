@@ -85,7 +85,8 @@ const STOPWATCH: &str = "/usr/local/libexec/airpods-lab";
 pub(crate) enum Question {
     /// How long does a change take?
     Change,
-    /// How soon is the helper there, how soon does it react, and what does it cost while nothing happens?
+    /// How soon is the helper there, how soon does it react, and what does it cost while nothing
+    /// happens?
     Life,
     /// What do the rules cost the packets?
     Path,

@@ -53,7 +53,8 @@ fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The lines that are neither blank nor a comment, up to the tests beside the code, which come last in every file.
+/// The lines that are neither blank nor a comment, up to the tests beside the code, which come last
+/// in every file.
 fn lines_of_code(text: &str) -> usize {
     let code = text.lines().take_while(|line| *line != "#[cfg(test)]");
     code.map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//")).count()

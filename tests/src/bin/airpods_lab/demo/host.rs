@@ -51,7 +51,8 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// Builds the world, installs the programs, starts bus, polkit and podman, and makes the images.
+    /// Builds the world, installs the programs, starts bus, polkit and podman, and makes the
+    /// images.
     pub(super) fn assemble() -> Result<Self> {
         let world = World::new(WorldPlan::default())?;
         let sandbox = world.sandbox();

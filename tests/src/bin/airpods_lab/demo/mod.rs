@@ -57,7 +57,8 @@ const DOWNLOADER: &str = "comfyui-0";
 /// The MSS for a container's own MTU of 1500, and for the tunnel's of 1380: 40 bytes are headers.
 const UNCLAMPED: u16 = 1460;
 const CLAMPED: u16 = 1340;
-/// The largest packet that the path carries on the second network, in bytes: less than the tunnel's MTU.
+/// The largest packet that the path carries on the second network, in bytes: less than the tunnel's
+/// MTU.
 const NARROW: u16 = 1300;
 /// The server that alice measures with, instead of her images' registries.
 const MEASURED: &str = "https://download.example/";
@@ -222,7 +223,8 @@ impl Wires<'_> {
         Ok(())
     }
 
-    /// 1 MB down and up, each to a host that is new to the container, so that it has not learnt any path MTU.
+    /// 1 MB down and up, each to a host that is new to the container, so that it has not learnt any
+    /// path MTU.
     fn transfer(&self, terminal: &Terminal, host: &Host, judge: impl Fn(&Said, &str) -> Result<()>) -> Result<Seen> {
         let sandbox = host.world().sandbox();
         let (tunnel, bridge) = (Capture::start(sandbox, "wg0")?, Capture::start(sandbox, self.bridge)?);

@@ -1,4 +1,5 @@
-//! The cost of a launch: `airpods` beside podman's commands, podman's API, and the tools that do the same.
+//! The cost of a launch: `airpods` beside podman's commands, podman's API, and the tools that do
+//! the same.
 //!
 //! Each contender brings the same three services up on a network of their own, from a local image.
 //! All are removed in the same way, off the clock. [`way`] has the commands, [`rest`] the one
