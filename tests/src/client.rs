@@ -3,7 +3,7 @@
 use std::io;
 use std::process::{Command, Stdio};
 
-use crate::{Place, Sandbox, Seat, documents};
+use crate::{Place, Sandbox, User, documents};
 
 /// Where that configuration is.
 const CONFIG: &str = "/etc/airpods-test.toml";
@@ -58,8 +58,8 @@ pub fn configure(sandbox: &Sandbox, toml: &str) -> crate::Result<()> {
 
 /// The command as a user gives it.
 #[must_use]
-pub fn command(seat: &Seat, arguments: &str) -> Command {
-    let mut command = seat.command("airpods");
+pub fn command(user: &User, arguments: &str) -> Command {
+    let mut command = user.command("airpods");
     command.env("AIRPODS_CONFIG", CONFIG).args(arguments.split_whitespace());
     command
 }
@@ -68,8 +68,8 @@ pub fn command(seat: &Seat, arguments: &str) -> Command {
 ///
 /// # Errors
 /// Those of [`Said::of`].
-pub fn said(seat: &Seat, arguments: &str) -> io::Result<Said> {
-    Said::of(&mut command(seat, arguments))
+pub fn said(user: &User, arguments: &str) -> io::Result<Said> {
+    Said::of(&mut command(user, arguments))
 }
 
 /// The line that a person types in a terminal.

@@ -58,5 +58,5 @@ pub use path::{Path, PathWorld, Rules};
 pub use patience::{PATIENCE, eventually, eventually_within};
 pub use place::{Network, Place, run};
 pub use programs::{PACKAGES, Program, build_record, package, packages_folder, repository};
-pub use sandbox::{Sandbox, Seat};
+pub use sandbox::{Sandbox, User};
 pub use tunnel::{BlackHole, Transfer, World, WorldPlan};

@@ -112,32 +112,32 @@ fn podman_runs_containers_in_a_sandbox_for_root_and_for_a_user() {
     const TAG: &str = "docker.io/ollama/ollama:latest";
     let world = World::new(WorldPlan::with_hole(BlackHole::None)).unwrap();
     let image = world.image(TAG, 11434).unwrap();
-    for user in ["root", "alice"] {
-        let seat = world.sandbox().as_user(user);
-        image.import(&seat).unwrap();
-        seat.sh("podman network create --ipv6 --subnet 10.89.7.0/24 --subnet fd89:7::/64 lab").unwrap();
+    for name in ["root", "alice"] {
+        let user = world.sandbox().as_user(name);
+        image.import(&user).unwrap();
+        user.sh("podman network create --ipv6 --subnet 10.89.7.0/24 --subnet fd89:7::/64 lab").unwrap();
         let run = "podman run -d --network lab --pids-limit 100";
-        seat.sh(&format!("{run} --name web --network-alias ollama -p 127.0.0.1:11434:11434 {TAG}")).unwrap();
-        seat.sh(&format!("{run} --name other {TAG}")).unwrap();
-        let health = seat.sh(&format!("{PROBE} get --body http://127.0.0.1:11434/api/tags")).unwrap();
-        assert_eq!(health, "ok", "{user}: a published port");
-        let named = seat.sh("podman exec other /lab-probe get --body http://ollama:11434/whoami").unwrap();
-        assert!(named.contains("10.89.7.") || named.contains("fd89:7:"), "{user}: an alias: {named}");
-        let resolved = seat.sh("podman exec other /lab-probe resolve download.example").unwrap();
-        assert!(resolved.contains("192.0.2.80"), "{user}: the internet's names: {resolved}");
+        user.sh(&format!("{run} --name web --network-alias ollama -p 127.0.0.1:11434:11434 {TAG}")).unwrap();
+        user.sh(&format!("{run} --name other {TAG}")).unwrap();
+        let health = user.sh(&format!("{PROBE} get --body http://127.0.0.1:11434/api/tags")).unwrap();
+        assert_eq!(health, "ok", "{name}: a published port");
+        let named = user.sh("podman exec other /lab-probe get --body http://ollama:11434/whoami").unwrap();
+        assert!(named.contains("10.89.7.") || named.contains("fd89:7:"), "{name}: an alias: {named}");
+        let resolved = user.sh("podman exec other /lab-probe resolve download.example").unwrap();
+        assert!(resolved.contains("192.0.2.80"), "{name}: the internet's names: {resolved}");
         // By default slirp4netns carries no IPv6.
-        let families: &[Family] = if user == "root" { &FAMILIES } else { &[Family::V4] };
+        let families: &[Family] = if name == "root" { &FAMILIES } else { &[Family::V4] };
         let exec = || {
-            let mut podman = seat.command("podman");
+            let mut podman = user.command("podman");
             podman.args(["exec", "web", "/lab-probe"]);
             podman
         };
         let trials = world.try_by(families, exec).unwrap();
-        assert!(trials.all_completed(), "{user}: {trials:?}");
-        if user == "root" {
-            assert_eq!(seat.sh("podman exec web /lab-probe pids-max").unwrap(), "100");
+        assert!(trials.all_completed(), "{name}: {trials:?}");
+        if name == "root" {
+            assert_eq!(user.sh("podman exec web /lab-probe pids-max").unwrap(), "100");
         }
-        seat.sh("podman rm -f web other").unwrap();
+        user.sh("podman rm -f web other").unwrap();
     }
 }
 

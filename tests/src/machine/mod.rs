@@ -43,7 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub struct Machine {
     emulator: Emulator,
-    seat: Seat,
+    root_user: User,
     /// The start time, in seconds since 1970. Earlier entries of the journal are the same in every
     /// test.
     since: u64,
@@ -78,15 +78,15 @@ impl Machine {
 
     fn start(start: &Start) -> Result<Self> {
         let emulator = Emulator::start(start)?;
-        let seat = Seat {
+        let root_user = User {
             lab: Program::Lab.path()?,
             folder: emulator.folder().to_owned(),
-            user: None,
+            name: None,
             lingers: false,
             limit: PATIENCE,
         };
         let since = now().as_secs();
-        Ok(Self { emulator, seat, since })
+        Ok(Self { emulator, root_user, since })
     }
 
     /// Resumes a saved machine and sets its clock.
@@ -112,7 +112,7 @@ impl Machine {
     /// Waits until the machine has finished booting, for up to `limit`.
     fn settle(&self, limit: Duration) -> Result<()> {
         // `degraded` counts as finished: the tests judge failed units.
-        self.seat.patient(limit).sh("systemctl is-system-running --wait || true; sync").map(drop)
+        self.root_user.patient(limit).sh("systemctl is-system-running --wait || true; sync").map(drop)
     }
 
     fn save(&self, memory: &Path) -> Result<()> {
@@ -128,11 +128,11 @@ impl Machine {
         let before = self.sh(BOOT_ID)?;
         // An error here proves nothing, because the machine may go down before it answers. It is
         // reported only if the machine does not come back.
-        let order = self.seat.patient(Duration::from_secs(30)).sh("systemctl reboot --no-block");
+        let order = self.root_user.patient(Duration::from_secs(30)).sh("systemctl reboot --no-block");
         let deadline = Deadline::after(PATIENCE);
         // A command sent while the machine goes down gets no answer, so each try has its own time
         // limit.
-        while self.seat.patient(Duration::from_secs(10)).sh(BOOT_ID).unwrap_or(before.clone()) == before {
+        while self.root_user.patient(Duration::from_secs(10)).sh(BOOT_ID).unwrap_or(before.clone()) == before {
             if deadline.passed() {
                 let what = order.map_or_else(|error| error.to_string(), |_| "the machine after its reboot".into());
                 return Err(Error::NotReady { what, said: self.emulator.said() });
@@ -151,21 +151,21 @@ impl Machine {
 
     /// The machine's root user.
     #[must_use]
-    pub fn seat(&self) -> &Seat {
-        &self.seat
+    pub fn root_user(&self) -> &User {
+        &self.root_user
     }
 
     /// A user of the machine without a login session, as root runs commands for them.
     #[must_use]
-    pub fn as_user(&self, name: &str) -> Seat {
-        self.seat.as_user(name)
+    pub fn as_user(&self, name: &str) -> User {
+        self.root_user.as_user(name)
     }
 
     /// A user whose service manager runs though they are not logged in (`loginctl enable-linger`),
     /// with its environment.
     #[must_use]
-    pub fn as_lingering(&self, name: &str) -> Seat {
-        Seat { lingers: true, ..self.as_user(name) }
+    pub fn as_lingering(&self, name: &str) -> User {
+        User { lingers: true, ..self.as_user(name) }
     }
 
     /// Writes a file inside, making its folder, readable by everybody.
@@ -206,17 +206,17 @@ impl Machine {
     /// The output of a shell line, or its error. The limit is short, because the machine may answer
     /// nothing.
     fn output_or_error(&self, line: &str) -> String {
-        self.seat.patient(Duration::from_secs(20)).sh(line).unwrap_or_else(|error| error.to_string())
+        self.root_user.patient(Duration::from_secs(20)).sh(line).unwrap_or_else(|error| error.to_string())
     }
 }
 
 impl Place for Machine {
     fn command(&self, program: &str) -> Command {
-        self.seat.command(program)
+        self.root_user.command(program)
     }
 
     fn link_target(&self) -> String {
-        self.seat.link_target()
+        self.root_user.link_target()
     }
 }
 
@@ -235,37 +235,37 @@ fn now() -> Duration {
 
 /// A user of a machine.
 #[derive(Clone, Debug)]
-pub struct Seat {
+pub struct User {
     lab: PathBuf,
     folder: PathBuf,
-    user: Option<String>,
+    name: Option<String>,
     lingers: bool,
     limit: Duration,
 }
 
-impl Seat {
-    /// The same place as another user.
+impl User {
+    /// Another user of the same machine.
     #[must_use]
     pub fn as_user(&self, name: &str) -> Self {
-        Self { user: Some(name.to_owned()).filter(|name| name != "root"), lingers: false, ..self.clone() }
+        Self { name: Some(name.to_owned()).filter(|name| name != "root"), lingers: false, ..self.clone() }
     }
 
-    /// The same place with another time limit for commands. The default is 10 minutes.
+    /// The same user with another time limit for commands. The default is 10 minutes.
     fn patient(&self, limit: Duration) -> Self {
         Self { limit, ..self.clone() }
     }
 }
 
-impl Place for Seat {
+impl Place for User {
     fn command(&self, program: &str) -> Command {
-        let user = self.user.as_deref().unwrap_or("root");
+        let user = self.name.as_deref().unwrap_or("root");
         let mut command = Command::new(&self.lab);
         command
             .arg("machine-enter")
             .arg("--folder")
             .arg(&self.folder)
             .args(["--limit", &self.limit.as_secs().to_string()])
-            .args(self.user.iter().flat_map(|name| ["--user", name]))
+            .args(self.name.iter().flat_map(|name| ["--user", name]))
             .args(["--", program])
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")

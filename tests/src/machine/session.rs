@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{Machine, Seat};
+use super::{Machine, User};
 use crate::place::Place;
 
 /// How a user logs in to a machine.
@@ -19,7 +19,7 @@ pub enum Login {
 /// login gives it, and systemd replaces `$NAME` and `$$` in its arguments (systemd.service(5)).
 #[derive(Clone, Debug)]
 pub struct Session {
-    seat: Seat,
+    root_user: User,
     name: String,
     login: Login,
 }
@@ -29,13 +29,13 @@ impl Machine {
     /// [`Machine::as_user`] has none.
     #[must_use]
     pub fn login(&self, name: &str, login: Login) -> Session {
-        Session { seat: self.seat().clone(), name: name.to_owned(), login }
+        Session { root_user: self.root_user().clone(), name: name.to_owned(), login }
     }
 }
 
 impl Place for Session {
     fn command(&self, program: &str) -> Command {
-        let mut command = self.seat.command("systemd-run");
+        let mut command = self.root_user.command("systemd-run");
         command.args(["--quiet", "--collect", "--wait", "--pipe", "--property=PAMName=login"]);
         command.arg(format!("--property=User={}", self.name));
         if let Login::Console(number) = self.login {
@@ -46,6 +46,6 @@ impl Place for Session {
     }
 
     fn link_target(&self) -> String {
-        self.seat.link_target()
+        self.root_user.link_target()
     }
 }

@@ -16,7 +16,7 @@ use crate::capture::Family;
 use crate::error::{Doing, Result};
 use crate::place::Place;
 use crate::programs::Program;
-use crate::sandbox::{Sandbox, Seat};
+use crate::sandbox::{Sandbox, User};
 
 /// A host, a path, and an internet. The host has the command `airpods`, and the names of all
 /// servers.
@@ -25,7 +25,7 @@ pub struct PathWorld {
     user_tcp: Option<UserTcp>,
     servers: Vec<Background>,
     path: Path,
-    internet: Seat,
+    internet: User,
     // Dropped last, because the others run in it.
     sandbox: Sandbox,
 }
@@ -144,7 +144,7 @@ impl PathWorld {
 
     /// The network of the servers.
     #[must_use]
-    pub fn internet(&self) -> &Seat {
+    pub fn internet(&self) -> &User {
         &self.internet
     }
 

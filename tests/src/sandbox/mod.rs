@@ -31,7 +31,7 @@ use crate::programs::Program;
 #[derive(Debug)]
 pub struct Sandbox {
     guardian: Child,
-    seat: Seat,
+    root_user: User,
     bus: Mutex<Option<RunningBus>>,
     polkit: Mutex<Option<Background>>,
 }
@@ -59,14 +59,14 @@ impl Sandbox {
             let _ = guardian.wait();
             return Err(Error::NotReady { what: "the sandbox".into(), said: said.trim().into() });
         };
-        let seat = Seat { init, lab, netns: None, user: None };
-        Ok(Self { guardian, seat, bus: Mutex::default(), polkit: Mutex::default() })
+        let root_user = User { init, lab, netns: None, name: None };
+        Ok(Self { guardian, root_user, bus: Mutex::default(), polkit: Mutex::default() })
     }
 
     /// Process 1 of the sandbox, seen from outside.
     #[must_use]
     pub fn init(&self) -> u32 {
-        self.seat.init
+        self.root_user.init
     }
 
     /// The sandbox's root folder, as a path that works from outside: `/proc/PID/root`. The kernel
@@ -74,36 +74,36 @@ impl Sandbox {
     /// `/var/run`).
     #[must_use]
     pub fn root(&self) -> PathBuf {
-        self.seat.root()
+        self.root_user.root()
     }
 
     /// The path from outside of a path inside.
     #[must_use]
     pub fn path(&self, inside: &str) -> PathBuf {
-        self.seat.root().join(inside.trim_start_matches('/'))
+        self.root_user.root().join(inside.trim_start_matches('/'))
     }
 
     /// The sandbox's root user in its own network.
     #[must_use]
-    pub fn seat(&self) -> &Seat {
-        &self.seat
+    pub fn root_user(&self) -> &User {
+        &self.root_user
     }
 
     /// A user of the sandbox: one of [`people::PEOPLE`], `airpods-helper`, or a system user.
     #[must_use]
-    pub fn as_user(&self, name: &str) -> Seat {
-        self.seat.as_user(name)
+    pub fn as_user(&self, name: &str) -> User {
+        self.root_user.as_user(name)
     }
 
     /// Makes a further network namespace inside (the VPN server, the internet) with `lo` up.
     ///
     /// # Errors
     /// When the name is taken.
-    pub fn add_netns(&self, name: &str) -> Result<Seat> {
+    pub fn add_netns(&self, name: &str) -> Result<User> {
         self.sh(&format!("ip netns add {name}"))?;
-        let seat = Seat { netns: Some(name.to_owned()), ..self.seat.clone() };
-        seat.sh(stage::NETWORK_SETUP)?;
-        Ok(seat)
+        let user = User { netns: Some(name.to_owned()), ..self.root_user.clone() };
+        user.sh(stage::NETWORK_SETUP)?;
+        Ok(user)
     }
 
     /// Writes a file inside, making its folder, readable by everybody.
@@ -151,21 +151,21 @@ impl Sandbox {
 
 impl Place for Sandbox {
     fn command(&self, program: &str) -> Command {
-        self.seat.command(program)
+        self.root_user.command(program)
     }
 
     fn link_target(&self) -> String {
-        self.seat.link_target()
+        self.root_user.link_target()
     }
 }
 
 impl Network for Sandbox {
     fn namespace(&self) -> PathBuf {
-        self.seat.namespace()
+        self.root_user.namespace()
     }
 }
 
-impl Network for Seat {
+impl Network for User {
     fn namespace(&self) -> PathBuf {
         match &self.netns {
             None => format!("/proc/{}/ns/net", self.init).into(),
@@ -184,24 +184,24 @@ impl Drop for Sandbox {
     }
 }
 
-/// A place in a sandbox: one user in one of its network namespaces.
+/// A user of a sandbox in one of its network namespaces.
 ///
 /// A command's process id outside is that of `airpods-lab enter`, which passes SIGTERM, SIGINT and
 /// SIGHUP on. [`std::process::Child::kill`] ends both, unless the command has changed its user by
 /// itself as daemons do.
 #[derive(Clone, Debug)]
-pub struct Seat {
+pub struct User {
     init: u32,
     lab: PathBuf,
     netns: Option<String>,
-    user: Option<String>,
+    name: Option<String>,
 }
 
-impl Seat {
-    /// The same place as another user.
+impl User {
+    /// Another user in the same network namespace.
     #[must_use]
     pub fn as_user(&self, name: &str) -> Self {
-        Self { user: Some(name.to_owned()).filter(|name| name != "root"), ..self.clone() }
+        Self { name: Some(name.to_owned()).filter(|name| name != "root"), ..self.clone() }
     }
 
     fn root(&self) -> PathBuf {
@@ -209,14 +209,14 @@ impl Seat {
     }
 }
 
-impl Place for Seat {
+impl Place for User {
     fn command(&self, program: &str) -> Command {
-        let user = self.user.as_deref().unwrap_or("root");
+        let user = self.name.as_deref().unwrap_or("root");
         let mut command = Command::new(&self.lab);
         command
             .args(["enter", "--init", &self.init.to_string()])
             .args(self.netns.iter().flat_map(|name| ["--netns", name]))
-            .args(self.user.iter().flat_map(|name| ["--user", name]))
+            .args(self.name.iter().flat_map(|name| ["--user", name]))
             .args(["--", program])
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")

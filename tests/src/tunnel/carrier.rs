@@ -5,7 +5,7 @@ use crate::background::Background;
 use crate::error::Result;
 use crate::patience::PATIENCE;
 use crate::place::Place;
-use crate::sandbox::{Sandbox, Seat};
+use crate::sandbox::{Sandbox, User};
 
 /// The tunnel's implementation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ const PORT: u16 = 51820;
 
 /// Makes both ends, with keys and each other's endpoint, without addresses and down. For kernel
 /// WireGuard there are no programs.
-pub(super) fn connect(host: &Sandbox, gateway: &Seat, link: &str) -> Result<(Carrier, Vec<Background>)> {
+pub(super) fn connect(host: &Sandbox, gateway: &User, link: &str) -> Result<(Carrier, Vec<Background>)> {
     let kernel = host.sh(&format!("ip link add {link} type wireguard")).is_ok();
     let (carrier, programs) = if kernel {
         gateway.sh(&format!("ip link add {FAR_END} type wireguard"))?;

@@ -29,7 +29,7 @@ use crate::error::Result;
 use crate::image::Image;
 use crate::place::Place;
 use crate::programs::Program;
-use crate::sandbox::{Sandbox, Seat};
+use crate::sandbox::{Sandbox, User};
 use wiring::{default_routes, dig, narrow, route, tunnel_routes, wire};
 
 /// A sandbox behind a VPN. Its servers are up when [`World::new`] returns.
@@ -37,8 +37,8 @@ use wiring::{default_routes, dig, narrow, route, tunnel_routes, wire};
 pub struct World {
     servers: Vec<Background>,
     tunnel: Vec<Background>,
-    gateway: Seat,
-    internet: Seat,
+    gateway: User,
+    internet: User,
     carrier: Carrier,
     plan: WorldPlan,
     visited: AtomicU16,
@@ -86,13 +86,13 @@ impl World {
 
     /// The VPN server.
     #[must_use]
-    pub fn gateway(&self) -> &Seat {
+    pub fn gateway(&self) -> &User {
         &self.gateway
     }
 
     /// The machine beyond it.
     #[must_use]
-    pub fn internet(&self) -> &Seat {
+    pub fn internet(&self) -> &User {
         &self.internet
     }
 
@@ -180,7 +180,7 @@ impl World {
     ///
     /// # Errors
     /// When the name is taken. Up to 10 letters.
-    pub fn add_machine(&self, name: &str) -> Result<Seat> {
+    pub fn add_machine(&self, name: &str) -> Result<User> {
         let machine = self.sandbox.add_netns(name)?;
         let number = self.sandbox.sh("ip -o link show type bridge | wc -l")?;
         self.sandbox.sh(&format!(

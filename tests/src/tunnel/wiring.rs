@@ -3,9 +3,9 @@
 use super::{BlackHole, RESOLVER, SITE_V4, SITE_V6, WorldPlan};
 use crate::error::Result;
 use crate::place::Place;
-use crate::sandbox::{Sandbox, Seat};
+use crate::sandbox::{Sandbox, User};
 
-pub(super) fn wire(host: &Sandbox, gateway: &Seat) -> Result<()> {
+pub(super) fn wire(host: &Sandbox, gateway: &User) -> Result<()> {
     host.sh("ip link add wire type veth peer name wire netns gateway
          ip addr add 203.0.113.2/24 dev wire
          ip addr add 2001:db8:f::2/64 dev wire nodad
@@ -22,7 +22,7 @@ pub(super) fn wire(host: &Sandbox, gateway: &Seat) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn route(host: &Sandbox, gateway: &Seat, internet: &Seat, plan: &WorldPlan) -> Result<()> {
+pub(super) fn route(host: &Sandbox, gateway: &User, internet: &User, plan: &WorldPlan) -> Result<()> {
     internet.sh(&format!(
         "ip addr add {SITE_V4}/24 dev eth0
          ip addr add {RESOLVER}/24 dev eth0
@@ -43,11 +43,11 @@ pub(super) fn route(host: &Sandbox, gateway: &Seat, internet: &Seat, plan: &Worl
 
 /// Narrows the path by the MTU of the VPN server's links on both sides. That is exact even for
 /// aggregated packets, which a rule on packet sizes would count as one.
-pub(super) fn narrow(gateway: &Seat, mtu: u16) -> Result<()> {
+pub(super) fn narrow(gateway: &User, mtu: u16) -> Result<()> {
     gateway.sh(&format!("ip link set far mtu {mtu}; ip link set peer0 mtu {mtu}")).map(drop)
 }
 
-pub(super) fn tunnel_routes(host: &Sandbox, gateway: &Seat, plan: &WorldPlan) -> Result<()> {
+pub(super) fn tunnel_routes(host: &Sandbox, gateway: &User, plan: &WorldPlan) -> Result<()> {
     let WorldPlan { link, mtu, hole } = plan;
     let far_mtu = if let BlackHole::NarrowPath { mtu } = hole { mtu } else { mtu };
     host.sh(&format!(
@@ -73,7 +73,7 @@ pub(super) fn default_routes(link: &str) -> String {
 
 /// Drops the reports about packets that are too big, as the hole demands. It drops only reports
 /// that a machine sends itself, never forwarded ones.
-pub(super) fn dig(host: &Sandbox, gateway: &Seat, hole: BlackHole) -> Result<()> {
+pub(super) fn dig(host: &Sandbox, gateway: &User, hole: BlackHole) -> Result<()> {
     const SILENCE: &str = "nft 'table inet lab {
         chain silence {
             type filter hook output priority filter

@@ -14,7 +14,7 @@ const QUESTION: &str = "[y/N]";
 
 /// Types `airpods start` in a terminal, and these keys at the prompt.
 fn at_the_question(host: &Host, keys: &str) -> String {
-    terminal::once_shown(&host.seat, &client::line("start"), QUESTION, || keys.to_owned()).unwrap()
+    terminal::once_shown(&host.user, &client::line("start"), QUESTION, || keys.to_owned()).unwrap()
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn ctrl_c_is_heard_while_the_helper_does_not_answer() {
         "busctl call org.freedesktop.DBus / org.freedesktop.DBus GetConnectionUnixProcessID s org.airpods.Helper1";
     sandbox.sh(&format!("kill -STOP $({owner} | cut -d' ' -f2)")).unwrap();
     let before = host.holdings();
-    let mut start = client::command(&host.seat, "start").stderr(Stdio::null()).spawn().unwrap();
+    let mut start = client::command(&host.user, "start").stderr(Stdio::null()).spawn().unwrap();
     std::thread::sleep(Duration::from_secs(2));
     assert!(start.try_wait().unwrap().is_none(), "the premise: it waits for the helper");
     kill(Pid::from_raw(start.id().cast_signed()), Signal::SIGINT).unwrap();

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use airpods_lab::client::ALONE;
 use airpods_lab::tunnel::Trials;
-use airpods_lab::{BlackHole, FAMILIES, Place, Program, Said, Seat, World, WorldPlan, client};
+use airpods_lab::{BlackHole, FAMILIES, Place, Program, Said, User, World, WorldPlan, client};
 
 /// The image that stands for any service.
 const IMAGE: &str = "localhost/lab:1";
@@ -20,7 +20,7 @@ health = { path = "/" }
 
 pub(crate) struct Host {
     pub(crate) world: World,
-    pub(crate) seat: Seat,
+    pub(crate) user: User,
 }
 
 impl Host {
@@ -37,9 +37,9 @@ impl Host {
     pub(crate) fn without_helper(user: &str) -> Self {
         let world = World::new(WorldPlan::with_hole(BlackHole::AB)).unwrap();
         world.sandbox().install(Program::Client, "/usr/bin/airpods").unwrap();
-        let seat = world.sandbox().as_user(user);
-        world.image(IMAGE, 7001).unwrap().import(&seat).unwrap();
-        Self { world, seat }
+        let user = world.sandbox().as_user(user);
+        world.image(IMAGE, 7001).unwrap().import(&user).unwrap();
+        Self { world, user }
     }
 
     /// Configures the service with these lines of `[runtime.network]`.
@@ -48,7 +48,7 @@ impl Host {
     }
 
     pub(crate) fn airpods(&self, arguments: &str) -> Said {
-        client::said(&self.seat, arguments).unwrap()
+        client::said(&self.user, arguments).unwrap()
     }
 
     #[track_caller]
@@ -64,13 +64,13 @@ impl Host {
 
     /// podman's containers, networks and volumes.
     pub(crate) fn holdings(&self) -> String {
-        self.seat
+        self.user
             .sh("podman ps -a --format '{{.Names}}'; podman network ls --format '{{.Name}}'; podman volume ls -q")
             .unwrap()
     }
 
     pub(crate) fn inside(&self, words: &str) -> Said {
-        let mut podman = self.seat.command("podman");
+        let mut podman = self.user.command("podman");
         podman.args(["exec", "model-0", "/lab-probe"]).args(words.split_whitespace());
         Said::of(&mut podman).unwrap()
     }
@@ -79,7 +79,7 @@ impl Host {
     pub(crate) fn transfers(&self) -> Trials {
         self.world
             .try_by(&FAMILIES[..1], || {
-                let mut podman = self.seat.command("podman");
+                let mut podman = self.user.command("podman");
                 podman.args(["exec", "model-0", "/lab-probe"]);
                 podman
             })

@@ -45,7 +45,7 @@ fn assert_resolves_inside(host: &Host) {
 
 /// The servers that podman gave the container.
 fn given(host: &Host) -> String {
-    host.seat.sh("podman inspect --format '{{.HostConfig.Dns}}' model-0").unwrap()
+    host.user.sh("podman inspect --format '{{.HostConfig.Dns}}' model-0").unwrap()
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use airpods_lab::tunnel::PROBE;
-use airpods_lab::{FAMILIES, Family, PATIENCE, Place, Seat, World};
+use airpods_lab::{FAMILIES, Family, PATIENCE, Place, User, World};
 
 /// Where a transfer starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Column {
         let alice = sandbox.as_user("alice");
         let mtu = world.plan().mtu;
         match self {
-            Self::HostNet => Spot::bare(sandbox.seat().clone()),
+            Self::HostNet => Spot::bare(sandbox.root_user().clone()),
             Self::Bridge => Spot::bare(world.add_machine("wide").unwrap()),
             Self::NarrowBridge => {
                 let machine = world.add_machine("narrow").unwrap();
@@ -61,13 +61,13 @@ impl Column {
                 let provider = "ip route replace default via 203.0.113.1 dev wire metric 2000
                                 ip -6 route replace default via 2001:db8:f::1 dev wire metric 2000";
                 sandbox.sh(provider).unwrap();
-                Spot { seat: alice, around: Around::Pasta }
+                Spot { user: alice, around: Around::Pasta }
             }
-            Self::Slirp => Spot { seat: alice, around: Around::Slirp },
-            Self::Podman => Spot::container(world, sandbox.seat(), "wide", Some(&SUBNETS.replace("NUMBER", "1"))),
+            Self::Slirp => Spot { user: alice, around: Around::Slirp },
+            Self::Podman => Spot::container(world, sandbox.root_user(), "wide", Some(&SUBNETS.replace("NUMBER", "1"))),
             Self::NarrowPodman => {
                 let options = format!("{} --opt mtu={mtu}", SUBNETS.replace("NUMBER", "2"));
-                Spot::container(world, sandbox.seat(), "narrow", Some(&options))
+                Spot::container(world, sandbox.root_user(), "narrow", Some(&options))
             }
             Self::RootlessPodman => Spot::container(world, &alice, "box", None),
             Self::RootlessPodmanBridge => Spot::container(world, &alice, "bridged", Some("")),
@@ -78,7 +78,7 @@ impl Column {
 /// A place of a column.
 #[derive(Debug)]
 pub(crate) struct Spot {
-    seat: Seat,
+    user: User,
     around: Around,
 }
 
@@ -92,27 +92,27 @@ enum Around {
 }
 
 impl Spot {
-    fn bare(seat: Seat) -> Self {
-        Self { seat, around: Around::Nothing }
+    fn bare(user: User) -> Self {
+        Self { user, around: Around::Nothing }
     }
 
     /// A running container; `network` are the options of a network of its own.
-    fn container(world: &World, seat: &Seat, name: &'static str, network: Option<&str>) -> Self {
+    fn container(world: &World, user: &User, name: &'static str, network: Option<&str>) -> Self {
         const TAG: &str = "localhost/box:latest";
-        world.image(TAG, 80).unwrap().import(seat).unwrap();
+        world.image(TAG, 80).unwrap().import(user).unwrap();
         let attach = network.map(|options| {
-            seat.sh(&format!("podman network create {options} {name}")).unwrap();
+            user.sh(&format!("podman network create {options} {name}")).unwrap();
             format!("--network {name}")
         });
-        seat.sh(&format!("podman run --detach --name {name} {} {TAG}", attach.unwrap_or_default())).unwrap();
-        settle(world, seat, name);
-        Self { seat: seat.clone(), around: Around::Container(name) }
+        user.sh(&format!("podman run --detach --name {name} {} {TAG}", attach.unwrap_or_default())).unwrap();
+        settle(world, user, name);
+        Self { user: user.clone(), around: Around::Container(name) }
     }
 }
 
 /// Waits until duplicate address detection has passed the container's IPv6 addresses.
-fn settle(world: &World, seat: &Seat, container: &str) {
-    let process = seat.sh(&format!("podman inspect --format '{{{{.State.Pid}}}}' {container}")).unwrap();
+fn settle(world: &World, user: &User, container: &str) {
+    let process = user.sh(&format!("podman inspect --format '{{{{.State.Pid}}}}' {container}")).unwrap();
     let start = Instant::now();
     while !world
         .sandbox()
@@ -149,12 +149,12 @@ $enter "$@"
 impl Place for Spot {
     fn command(&self, program: &str) -> Command {
         let around = |outer: &str, words: &[&str]| {
-            let mut command = self.seat.command(outer);
+            let mut command = self.user.command(outer);
             command.args(words);
             command
         };
         match self.around {
-            Around::Nothing => self.seat.command(program),
+            Around::Nothing => self.user.command(program),
             Around::Pasta => around(
                 "pasta",
                 &["--quiet", "--config-net", "--interface", "wire", "--", "sh", "-c", IN_PASTA, "in-pasta", program],
@@ -168,6 +168,6 @@ impl Place for Spot {
     }
 
     fn link_target(&self) -> String {
-        self.seat.link_target()
+        self.user.link_target()
     }
 }

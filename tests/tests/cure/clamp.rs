@@ -128,7 +128,7 @@ fn one_password_is_enough_to_lift_a_fixed_clamp_measure_and_set_another() {
     let host = Host::with_rule(Rules::narrow(1300, 1300), KEEPS);
     host.world.sandbox().sh("airpods net clamp on wg0 --mtu 1200 --no-proof").unwrap();
     let screen =
-        terminal::in_a_terminal(&host.seat, &client::line("net clamp on wg0 --mtu auto"), "password\n").unwrap();
+        terminal::in_a_terminal(&host.user, &client::line("net clamp on wg0 --mtu auto"), "password\n").unwrap();
     assert!(screen.contains("code=0"), "{screen}");
     assert_eq!(screen.matches("Password:").count(), 1, "{screen}");
     assert!(screen.contains("proven: "), "{screen}");
@@ -139,7 +139,7 @@ fn one_password_is_enough_to_lift_a_fixed_clamp_measure_and_set_another() {
 fn that_taking_a_clamp_off_again_may_need_another_password_is_said_before_the_prompt() {
     let host = Host::with_rule(Rules::narrow(1300, 1300), KEEPS);
     let screen =
-        terminal::in_a_terminal(&host.seat, &client::line("net clamp on wg0 --mtu 1300"), "password\n").unwrap();
+        terminal::in_a_terminal(&host.user, &client::line("net clamp on wg0 --mtu 1300"), "password\n").unwrap();
     let (before, _) = screen.split_once("Password:").unwrap_or((&screen, ""));
     assert!(before.contains("may need the password a second time"), "{screen}");
     assert!(screen.contains("code=0") && screen.matches("Password:").count() == 1, "{screen}");
@@ -149,7 +149,7 @@ fn that_taking_a_clamp_off_again_may_need_another_password_is_said_before_the_pr
 fn a_value_that_makes_no_sense_is_refused_before_a_password_is_asked_for() {
     let host = Host::with_rule(Rules::narrow(1300, 1300), KEEPS);
     for wrong in ["--mtu 100", "--mtu automatic", "wg0 --mtu auto --no-proof", "wg0 --url http://registry.example"] {
-        let screen = terminal::in_a_terminal(&host.seat, &client::line(&format!("net clamp on {wrong}")), "").unwrap();
+        let screen = terminal::in_a_terminal(&host.user, &client::line(&format!("net clamp on {wrong}")), "").unwrap();
         assert!(screen.contains("code=2") && !screen.contains("Password"), "{wrong}: {screen}");
     }
 }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use airpods_lab::client::ALONE;
 use airpods_lab::path::Server;
-use airpods_lab::{PathWorld, Place, Rules, Said, Seat, Transfer, client};
+use airpods_lab::{PathWorld, Place, Rules, Said, Transfer, User, client};
 use serde_json::Value;
 
 /// The image's registry, which airpods measures with and which serves the megabyte.
@@ -26,7 +26,7 @@ const ALLOWED: &str = r#"polkit.addRule(function(action, subject) {
 
 pub(crate) struct Host {
     pub(crate) world: PathWorld,
-    pub(crate) seat: Seat,
+    pub(crate) user: User,
 }
 
 impl Host {
@@ -54,8 +54,8 @@ impl Host {
         sandbox.add_polkit_rule("50-lab", rule).unwrap();
         sandbox.start_bus().unwrap();
         sandbox.start_polkit().unwrap();
-        let seat = world.sandbox().as_user("alice");
-        Self { world, seat }
+        let user = world.sandbox().as_user("alice");
+        Self { world, user }
     }
 
     /// Configures the service with these lines of `[runtime.network]`.
@@ -65,11 +65,11 @@ impl Host {
 
     /// The command as alice gives it.
     pub(crate) fn command(&self, arguments: &str) -> Command {
-        client::command(&self.seat, arguments)
+        client::command(&self.user, arguments)
     }
 
     pub(crate) fn airpods(&self, arguments: &str) -> Said {
-        client::said(&self.seat, arguments).unwrap()
+        client::said(&self.user, arguments).unwrap()
     }
 
     #[track_caller]
@@ -81,7 +81,7 @@ impl Host {
 
     /// Downloads a megabyte over HTTPS and checks its checksum.
     pub(crate) fn download(&self) -> Transfer {
-        let mut get = self.seat.command("/usr/local/bin/lab-probe");
+        let mut get = self.user.command("/usr/local/bin/lab-probe");
         Transfer::of(get.args(["get", &format!("https://{REGISTRY}/download"), "--timeout", "5"])).unwrap()
     }
 

@@ -16,7 +16,7 @@ fn stocked(rules: Rules) -> Host {
 }
 
 fn stock(host: Host) -> Host {
-    Image::serving("registry.example/lab/model:1", 7001).import(&host.seat).unwrap();
+    Image::serving("registry.example/lab/model:1", 7001).import(&host.user).unwrap();
     // Adds the link by which the VPN's own packets leave, with its router.
     host.world
         .sandbox()
@@ -89,7 +89,7 @@ fn a_tap_link_that_packets_leave_by_is_measured_and_clamped_by_its_name() {
     assert_eq!((level.as_str(), cure.as_str()), ("note", "airpods net check"), "{cause}");
     let check = host.airpods("net check --no-proof --json").json().unwrap();
     assert_eq!((&check["verdict"], &check["cure"]), (&"path-narrow".into(), &CLAMP_TAP.into()), "{check:#}");
-    host.seat.sh("rm -r ~/.local/state/airpods").unwrap();
+    host.user.sh("rm -r ~/.local/state/airpods").unwrap();
     let said = host.succeed("start").err;
     for part in [
         "note: the path behind the tap link `wg0` takes 1300 bytes, not the 1420 of the link (measured)",
@@ -160,7 +160,7 @@ fn ctrl_c_while_a_start_measures_ends_it_and_starts_nothing() {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(start.id().cast_signed()), nix::sys::signal::Signal::SIGINT)
         .unwrap();
     assert_eq!(start.wait().unwrap().code(), Some(130));
-    assert_eq!(host.seat.sh("podman ps -aq").unwrap(), "");
+    assert_eq!(host.user.sh("podman ps -aq").unwrap(), "");
 }
 
 #[test]
@@ -170,11 +170,11 @@ fn on_a_narrow_path_the_offer_comes_before_a_service_runs_and_ctrl_c_there_leave
     let at_the_offer = |keys: &str| {
         let mut running = String::new();
         let answer = || {
-            running = host.seat.sh("podman ps -q").unwrap();
+            running = host.user.sh("podman ps -q").unwrap();
             keys.to_owned()
         };
         let line = format!("trap : INT; {}", client::line("start"));
-        let screen = terminal::once_shown(&host.seat, &line, "[y/N]", answer).unwrap();
+        let screen = terminal::once_shown(&host.user, &line, "[y/N]", answer).unwrap();
         assert_eq!(running, "", "a service runs already: {screen}");
         screen
     };
@@ -190,7 +190,7 @@ fn on_a_narrow_path_the_offer_comes_before_a_service_runs_and_ctrl_c_there_leave
 /// podman's containers, networks and volumes.
 fn holdings(host: &Host) -> String {
     let list = "podman ps -a --format '{{.Names}}'; podman network ls --format '{{.Name}}'; podman volume ls -q";
-    host.seat.sh(list).unwrap()
+    host.user.sh(list).unwrap()
 }
 
 /// Running services stay up while the command waits for the measurement. If it is interrupted, it
@@ -213,5 +213,5 @@ fn ctrl_c_while_a_start_waits_for_its_measurement_says_that_the_services_run() {
     start.stderr.take().unwrap().read_to_string(&mut text).unwrap();
     assert_eq!(start.wait().unwrap().code(), Some(130), "{text}");
     assert!(text.contains("`model` is running already"), "{text}");
-    assert_eq!(host.seat.sh("podman ps --format {{.Names}}").unwrap(), "model-0");
+    assert_eq!(host.user.sh("podman ps --format {{.Names}}").unwrap(), "model-0");
 }

@@ -67,7 +67,7 @@ fn volumes_go_only_when_they_were_named() {
     assert!(host.holdings().contains("kept"));
     host.configure(&config());
     let line = "trap : INT; AIRPODS_CONFIG=/etc/airpods-test.toml airpods clean --volumes; echo code=$?";
-    let asked = |keys: &str| terminal::once_shown(&host.seat, line, "[y/N]", || keys.to_owned()).unwrap();
+    let asked = |keys: &str| terminal::once_shown(&host.user, line, "[y/N]", || keys.to_owned()).unwrap();
     let screen = asked("n\n");
     assert!(screen.contains("lose what is in the volume `kept` ("), "{screen}");
     assert!(screen.contains("nothing was changed") && screen.contains("code=0"), "{screen}");

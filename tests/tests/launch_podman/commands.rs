@@ -123,13 +123,13 @@ fn a_watched_status_fits_the_terminal_and_gives_it_back() {
                 airpods status --watch 0.3; echo code=$?; stty -a";
     // Narrow the window after the first table.
     let narrow = || {
-        host.seat
+        host.user
             .sh("stty cols 30 rows 5 < /dev/pts/0 || stty cols 30 rows 5 < $(ls -t /dev/pts/[0-9]* | head -1)")
             .unwrap();
         std::thread::sleep(std::time::Duration::from_secs(2));
         "\u{3}".to_owned()
     };
-    let screen = terminal::once_shown(&host.seat, line, "HTTP 200", narrow).unwrap();
+    let screen = terminal::once_shown(&host.user, line, "HTTP 200", narrow).unwrap();
     let (_, shown) = screen.split_once("\u{1b}[?1049h\u{1b}[?25l").expect(&screen);
     let (shown, after) = shown.split_once("\u{1b}[?25h\u{1b}[?1049l").expect(&screen);
     let frames: Vec<&str> = shown.split("\u{1b}[H").skip(1).collect();
@@ -150,7 +150,7 @@ fn a_watched_status_in_a_pipe_is_one_table_after_the_other_or_a_document_a_line(
         let line = format!(
             "AIRPODS_CONFIG=/etc/airpods-test.toml timeout -s INT 4 airpods status --watch 0.5 {arguments} || true"
         );
-        host.seat.sh(&line).unwrap()
+        host.user.sh(&line).unwrap()
     };
     let tables = shell("");
     assert!(tables.matches("Service  Status").count() >= 2 && tables.contains("\n\nService  Status"), "{tables}");

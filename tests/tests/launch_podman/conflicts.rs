@@ -108,7 +108,7 @@ fn removal_without_a_terminal_needs_a_yes() {
 fn without_podman_one_sentence_says_so() {
     let host = Host::new();
     host.configure(&two());
-    let mut command = host.seat.command("env");
+    let mut command = host.user.command("env");
     command.args(["PATH=/nowhere", "/usr/bin/airpods", "status"]).env("AIRPODS_CONFIG", "/etc/airpods-test.toml");
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);

@@ -70,7 +70,7 @@ fn take(host: &Host, cure: &str) {
         let environment = "export AIRPODS_CONFIG=/etc/airpods-test.toml";
         match step.strip_prefix("sudo ") {
             Some(step) => host.sandbox.sh(step).unwrap(),
-            None => host.seat.sh(&format!("{environment}; {step}")).unwrap(),
+            None => host.user.sh(&format!("{environment}; {step}")).unwrap(),
         };
     }
 }

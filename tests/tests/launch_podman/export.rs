@@ -32,7 +32,7 @@ fn plays(host: &Host, toml: &str) {
     host.podman("kube play /tmp/airpods.yaml");
 
     for url in ["http://127.0.0.1:7001/", "http://127.0.0.1:7002/"] {
-        host.seat.sh(&format!("lab-probe get {url}")).unwrap();
+        host.user.sh(&format!("lab-probe get {url}")).unwrap();
     }
     let env = host.inside("first-first", "env").out;
     assert!(env.contains("QUOTED=\"$HOME\" $(HOME) 50% #\n") && env.contains("YES=yes\n"), "{env}");
@@ -52,7 +52,7 @@ fn podman_plays_the_yaml() {
 #[test]
 fn podman_5_plays_the_yaml_and_its_generator_takes_the_units() {
     let (host, _inside) = podman_5::host("root");
-    Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+    Image::serving(IMAGE, 80).import(&host.user).unwrap();
     plays(&host, &configuration());
     let mode = std::fs::metadata(host.sandbox.path("/tmp/airpods.yaml")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "it holds a secret");
@@ -120,7 +120,7 @@ fn runs_as_generated(host: &Host, made: &str) {
         host.podman(line.strip_prefix("/usr/bin/podman ").unwrap());
     }
     for url in ["http://127.0.0.1:7001/", "http://127.0.0.1:7002/"] {
-        host.seat.sh(&format!("lab-probe get {url}")).unwrap();
+        host.user.sh(&format!("lab-probe get {url}")).unwrap();
     }
     let env = host.inside("first-0", "env").out;
     assert!(env.contains("QUOTED=\"$HOME\" $(HOME) 50% #\n") && env.contains("WEBUI_SECRET_KEY="), "{env}");

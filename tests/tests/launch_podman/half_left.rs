@@ -38,7 +38,7 @@ fn a_start_gets_over_containers_and_pods_whose_processes_vanished_and_status_and
     host.succeed("start --yes");
     for (name, port) in [("one", 7001), ("two", 7002), ("three", 7003)] {
         assert_eq!(state(&host, name), "running");
-        host.seat.sh(&format!("lab-probe get http://127.0.0.1:{port}/")).unwrap();
+        host.user.sh(&format!("lab-probe get http://127.0.0.1:{port}/")).unwrap();
     }
     assert!(host.succeed("start --dry-run").out.contains("nothing to do"));
 }
@@ -52,7 +52,7 @@ fn a_container_that_is_frozen_needs_a_yes_and_runs_again() {
     assert_eq!(state(&host, "one"), "paused");
     let (refused, started) = (host.airpods("start"), host.airpods("start --yes"));
     // Unpause first, because a frozen process cannot be killed and the sandbox would never end.
-    host.seat.sh("podman unpause --all").unwrap();
+    host.user.sh("podman unpause --all").unwrap();
     assert_eq!(refused.code, 2, "{refused:?}");
     assert!(refused.err.contains("paused"), "{refused:?}");
     assert_eq!(started.code, 0, "{started:?}");

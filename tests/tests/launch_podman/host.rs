@@ -3,7 +3,7 @@
 use std::process::Command;
 
 pub(crate) use airpods_lab::client::ALONE;
-use airpods_lab::{Background, Image, Place, Program, Said, Sandbox, Seat, client, eventually, run};
+use airpods_lab::{Background, Image, Place, Program, Said, Sandbox, User, client, eventually, run};
 use serde_json::Value;
 
 /// The image that stands for any service.
@@ -15,10 +15,10 @@ pub(crate) const DNS: &str = "192.0.2.53";
 /// A host, and a user on it.
 pub(crate) struct Host {
     pub(crate) sandbox: Sandbox,
-    pub(crate) seat: Seat,
+    pub(crate) user: User,
     /// The host's neighbour, which is its router and name server. It needs an address of its own,
     /// because rootless containers behind pasta have the host's address.
-    neighbour: Seat,
+    neighbour: User,
 }
 
 impl Host {
@@ -30,7 +30,7 @@ impl Host {
     /// A host used by this user, whose podman has the image.
     pub(crate) fn of(user: &str) -> Self {
         let host = Self::bare(user);
-        Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+        Image::serving(IMAGE, 80).import(&host.user).unwrap();
         host
     }
 
@@ -44,8 +44,8 @@ impl Host {
         let up = "ip addr add 192.0.2.10/24 dev lan0; ip link set lan0 up; ip route add default via 192.0.2.53";
         sandbox.sh(&format!("{link}; {up}")).unwrap();
         neighbour.sh(&format!("ip addr add {DNS}/24 dev lan0; ip link set lan0 up")).unwrap();
-        let seat = sandbox.as_user(user);
-        Self { sandbox, seat, neighbour }
+        let user = sandbox.as_user(user);
+        Self { sandbox, user, neighbour }
     }
 
     /// Writes the user's configuration.
@@ -54,11 +54,11 @@ impl Host {
     }
 
     pub(crate) fn command(&self, arguments: &str) -> Command {
-        client::command(&self.seat, arguments)
+        client::command(&self.user, arguments)
     }
 
     pub(crate) fn airpods(&self, arguments: &str) -> Said {
-        client::said(&self.seat, arguments).unwrap()
+        client::said(&self.user, arguments).unwrap()
     }
 
     /// Runs the command, which must succeed.
@@ -85,7 +85,7 @@ impl Host {
 
     #[track_caller]
     pub(crate) fn podman(&self, arguments: &str) -> String {
-        self.seat.sh(&format!("podman {arguments}")).unwrap()
+        self.user.sh(&format!("podman {arguments}")).unwrap()
     }
 
     /// A field of a container, in Go's template language.
@@ -96,14 +96,14 @@ impl Host {
 
     /// Runs the probe within a container.
     pub(crate) fn inside(&self, container: &str, words: &str) -> Said {
-        let mut podman = self.seat.command("podman");
+        let mut podman = self.user.command("podman");
         podman.args(["exec", container, "/lab-probe"]).args(words.split_whitespace());
         Said::of(&mut podman).unwrap()
     }
 
     /// Every object in podman that a start could leave behind.
     pub(crate) fn holdings(&self) -> String {
-        self.seat
+        self.user
             .sh("podman ps -a --format '{{.Names}}' --sort names; podman ps --format '{{.Names}} runs' --sort names; \
                  podman pod ps --format '{{.Name}}'; podman network ls --format '{{.Name}}'; podman volume ls --format '{{.Name}}' | sort")
             .unwrap()

@@ -24,14 +24,14 @@ fn three() -> String {
 fn traces(host: &Host) -> String {
     let folders = "ls -d /tmp/airpods-* /run/airpods-* /run/user/*/airpods-* 2>/dev/null || true;
         find ~ -path '*/airpods*' 2>/dev/null || true";
-    format!("{}\n{}", host.holdings(), host.seat.sh(folders).unwrap())
+    format!("{}\n{}", host.holdings(), host.user.sh(folders).unwrap())
 }
 
 /// Removes what a start made, volumes and folders included.
 fn clear(host: &Host) {
     host.succeed("stop --remove --yes");
     host.podman("volume rm kept");
-    host.seat.sh("rm -r ~/.local/share/airpods").unwrap();
+    host.user.sh("rm -r ~/.local/share/airpods").unwrap();
 }
 
 /// Interrupts a start after `delay`, and returns its exit code and output. With `deaf` the reader

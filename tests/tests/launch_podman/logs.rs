@@ -101,7 +101,7 @@ fn names_are_coloured_on_a_terminal_unless_nobody_wants_colours() {
     host.succeed("start");
     let shown = |colour: &str| {
         let line = format!("export AIRPODS_CONFIG=/etc/airpods-test.toml TERM=xterm {colour}; airpods logs");
-        terminal::in_a_terminal(&host.seat, &line, "").unwrap()
+        terminal::in_a_terminal(&host.user, &line, "").unwrap()
     };
     let coloured = shown("");
     assert!(coloured.contains("\u{1b}[36mone    | \u{1b}[0mlistening"), "{coloured:?}");

@@ -47,7 +47,7 @@ fn a_key_that_would_have_restricted_a_service_is_an_error_and_nothing_is_publish
 #[test]
 fn root_hands_no_secret_to_another_users_podman() {
     let host = Host::bare("root");
-    Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+    Image::serving(IMAGE, 80).import(&host.user).unwrap();
     host.configure(&format!("{ALONE}{}", service("one", 7001, "needs_webui_secret = true")));
     let alice = host.sandbox.as_user("alice");
     host.sandbox.sh("install -d -o alice -m 700 /run/user-alice").unwrap();

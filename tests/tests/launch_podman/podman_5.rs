@@ -85,7 +85,7 @@ pub(crate) fn host(user: &str) -> (Host, Background) {
 /// The same with the image in podman's storage.
 fn supplied(user: &str) -> (Host, Background) {
     let (host, inside) = host(user);
-    Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+    Image::serving(IMAGE, 80).import(&host.user).unwrap();
     (host, inside)
 }
 

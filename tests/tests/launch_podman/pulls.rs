@@ -56,7 +56,7 @@ fn stocked(host: &Host) -> Background {
     // Random bytes, because layers are compressed in transit.
     let mut noise = Vec::new();
     File::open("/dev/urandom").unwrap().take(MIB << 20).read_to_end(&mut noise).unwrap();
-    Image::serving(LARGE, 80).with_file("/noise", noise).import(&host.seat).unwrap();
+    Image::serving(LARGE, 80).with_file("/noise", noise).import(&host.user).unwrap();
     host.podman(&format!("push --quiet {LARGE}"));
     host.podman(&format!("rmi {LARGE}"));
     host.configure(&config(LARGE));
@@ -109,7 +109,7 @@ fn on_a_terminal_a_pull_shows_its_bytes_and_ctrl_c_in_its_middle_leaves_all_as_i
         host.sandbox.sh("pkill -STOP docker-registry").unwrap();
         "\u{3}".to_owned()
     };
-    let screen = terminal::once_shown(&host.seat, &line, " MiB", stop).unwrap();
+    let screen = terminal::once_shown(&host.user, &line, " MiB", stop).unwrap();
     assert!(screen.contains("code=130") && screen.contains("interrupted"), "{screen}");
     assert!(screen.contains(&format!("pulling {LARGE}")) && screen.contains("B/s"), "{screen}");
     assert_no_process(&host, "podman system service");
@@ -124,7 +124,7 @@ fn on_a_terminal_where_nothing_can_move_a_start_is_told_in_lines() {
     let _registry = stocked(&host);
     for (size, term) in [("0", "xterm"), ("120", "dumb"), ("120", "")] {
         let line = format!("stty cols {size} rows {size}; export TERM={term}; {START}");
-        let screen = terminal::in_a_terminal(&host.seat, &line, "").unwrap();
+        let screen = terminal::in_a_terminal(&host.user, &line, "").unwrap();
         assert!(screen.contains("pulled `") && screen.contains("started `one`"), "{line}: {screen}");
         host.succeed("stop --remove --yes");
         host.podman(&format!("rmi {LARGE}"));

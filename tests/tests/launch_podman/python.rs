@@ -14,7 +14,7 @@ const SECRET: &str = "Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFy_-1";
 /// Runs the command, which finds the file by itself.
 #[track_caller]
 fn succeed(host: &Host, arguments: &str) -> Said {
-    let mut command = host.seat.command("airpods");
+    let mut command = host.user.command("airpods");
     let said = Said::of(command.env("HOME", "/root").args(arguments.split_whitespace())).unwrap();
     assert_eq!(said.code, 0, "airpods {arguments}: {said:?}");
     said
@@ -29,7 +29,7 @@ fn the_newest_file_starts_with_its_data_and_its_secret_and_start_says_once_where
         ("docker.io/yanwk/comfyui-boot:cu128-slim", 8188),
     ];
     for (image, port) in images {
-        Image::serving(image, port).import(&host.seat).unwrap();
+        Image::serving(image, port).import(&host.user).unwrap();
     }
     host.sandbox.write_file(&format!("{HOME}/config.toml"), NEWEST).unwrap();
     host.sandbox.write_file(&format!("{HOME}/volumes/airpods_ollama_data/models/a"), "a model").unwrap();

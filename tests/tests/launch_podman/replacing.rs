@@ -74,9 +74,9 @@ fn a_changed_secret_is_found_and_never_shown() {
     host.configure(&two("needs_webui_secret = true", ""));
     host.succeed("start");
     let first = host.inside("one-0", "env").out;
-    let file = host.seat.sh("find /root -name webui-secret").unwrap();
+    let file = host.user.sh("find /root -name webui-secret").unwrap();
     let other = "another-".repeat(8);
-    host.seat.sh(&format!("printf {other} > {}", file.trim())).unwrap();
+    host.user.sh(&format!("printf {other} > {}", file.trim())).unwrap();
     let said = host.refuse("start", 2, &["services.one.env", "WEBUI_SECRET_KEY", "another"]);
     assert!(!said.err.contains(&other), "{}", said.err);
     let secret = first.lines().find_map(|line| line.strip_prefix("WEBUI_SECRET_KEY=")).unwrap();
@@ -158,7 +158,7 @@ fn fetching_images_starts_nothing() {
     let host = Host::bare("root");
     host.configure(&two("", "").replace(IMAGE, "127.0.0.1:1/nobody/nothing:1"));
     host.refuse("start --pre-fetch", 1, &["services.one.image", "127.0.0.1:1/nobody/nothing:1"]);
-    Image::serving(IMAGE, 80).import(&host.seat).unwrap();
+    Image::serving(IMAGE, 80).import(&host.user).unwrap();
     host.configure(&two("", ""));
     let before = host.holdings();
     let said = host.succeed("start --pre-fetch");
@@ -184,7 +184,7 @@ fn on_a_terminal_a_start_asks_and_only_a_yes_makes_anything_anew() {
     let question = "Stop and replace the container `one-0`? Volumes stay. [y/N]";
     let answered = |keys: &str| {
         let line = "AIRPODS_CONFIG=/etc/airpods-test.toml airpods start";
-        terminal::once_shown(&host.seat, line, question, || keys.to_owned()).unwrap()
+        terminal::once_shown(&host.user, line, question, || keys.to_owned()).unwrap()
     };
     let said = answered("n\n");
     assert!(said.contains("services.one.pids_limit") && said.contains("nothing was changed"), "{said}");

@@ -14,7 +14,7 @@ fn keep(host: &Host, file: &str, podman: &str) {
         "mkdir -p /etc/keys && printf '{file}\\n' > /etc/keys/openai && chmod 600 /etc/keys/openai; \
          (podman secret rm hf || true) > /dev/null 2>&1; printf {podman} | podman secret create hf - > /dev/null"
     );
-    host.seat.sh(&keep).unwrap();
+    host.user.sh(&keep).unwrap();
 }
 
 #[track_caller]

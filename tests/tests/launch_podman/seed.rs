@@ -39,7 +39,7 @@ pub(crate) fn does_what_it_says(host: &Host) {
         ("docker.io/yanwk/comfyui-boot:cu128-slim", 8188),
     ];
     for (image, port) in images {
-        Image::serving(image, port).import(&host.seat).unwrap();
+        Image::serving(image, port).import(&host.user).unwrap();
     }
     host.configure(EXAMPLE);
     let said = host.succeed("start");

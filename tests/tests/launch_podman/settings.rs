@@ -137,7 +137,7 @@ fn ctrl_c_while_waiting_for_health_leaves_nothing_behind() {
 fn a_killed_start_takes_its_podman_service_along() {
     let host = Host::new();
     host.configure(&one("").replace("path = \"/\"", "path = \"/\", expected_status = [500, 599]"));
-    let mut starting = host.seat.command("sh");
+    let mut starting = host.user.command("sh");
     starting.args(["-c", "AIRPODS_CONFIG=/etc/airpods-test.toml airpods start & echo $!; wait"]);
     let mut starting =
         starting.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();

@@ -39,7 +39,7 @@ impl Reader {
     /// Starts both. When this returns, the reader has seen the clamp.
     pub(crate) fn start(machine: &Machine) -> Self {
         let announced = Announced::listen(machine).unwrap();
-        let mut command = machine.seat().command("lab-probe");
+        let mut command = machine.root_user().command("lab-probe");
         command.args(["read-table", "wg0"]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let mut said = BufReader::new(process.stdout.take().unwrap()).lines();

@@ -3,7 +3,7 @@
 //! kernel.
 
 pub(crate) use airpods_lab::client::ALONE;
-use airpods_lab::machine::{IMAGE, Seat};
+use airpods_lab::machine::{IMAGE, User};
 use airpods_lab::{Machine, Place};
 use serde_json::Value;
 
@@ -36,7 +36,7 @@ pub(crate) fn three() -> String {
 /// Alice on a stocked machine.
 pub(crate) struct Launcher<'a> {
     machine: &'a Machine,
-    pub(crate) alice: Seat,
+    pub(crate) alice: User,
 }
 
 impl<'a> Launcher<'a> {

@@ -3,7 +3,7 @@
 
 use airpods_lab::client::{self, ALONE};
 use airpods_lab::path::{LINK, LINK_MTU, Rules, Server};
-use airpods_lab::{Image, PathWorld, Place, Seat};
+use airpods_lab::{Image, PathWorld, Place, User};
 use serde_json::Value;
 
 /// The image's registry, which `net check` measures with.
@@ -14,7 +14,7 @@ const ATTEMPTS: usize = 3;
 
 /// A host whose configuration begins with `toml`, and has a service of root's podman behind the
 /// link.
-fn started(toml: &str) -> (PathWorld, Seat) {
+fn started(toml: &str) -> (PathWorld, User) {
     let mut world = PathWorld::new(Rules::default(), 1).unwrap();
     world.serve_as(Server::Rustls, REGISTRY).unwrap();
     let image = format!("{REGISTRY}/lab/model:1");
@@ -26,7 +26,7 @@ fn started(toml: &str) -> (PathWorld, Seat) {
 }
 
 /// The verdicts over IPv4 from the host and from the service's network.
-fn verdicts(root: &Seat) -> (String, String) {
+fn verdicts(root: &User) -> (String, String) {
     let said = client::said(root, "net check --json --no-proof model").unwrap();
     let document = said.json().unwrap_or_else(|error| panic!("{error}: {said:?}"));
     let of = |place: &Value| {
@@ -39,7 +39,7 @@ fn verdicts(root: &Seat) -> (String, String) {
 }
 
 #[track_caller]
-fn is_judged(root: &Seat, rule: &str, expected: &str) {
+fn is_judged(root: &User, rule: &str, expected: &str) {
     for attempt in 1..=ATTEMPTS {
         let (host, inside) = verdicts(root);
         assert_eq!(host, "fine", "{rule}");

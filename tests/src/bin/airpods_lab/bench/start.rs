@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use airpods_lab::client::{self, ALONE};
 use airpods_lab::path::{Rules, Server};
-use airpods_lab::{Image, PathWorld, Place, Said, Seat};
+use airpods_lab::{Image, PathWorld, Place, Said, User};
 
 use super::figures::{Series, table};
 use super::{BenchError, Result};
@@ -47,7 +47,7 @@ pub(super) fn start() -> Result<()> {
 
 /// The time from before the process is made until after its end. Containers and the remembered
 /// measurement are removed off the clock.
-fn one(alice: &Seat, measures: bool) -> Result<Duration> {
+fn one(alice: &User, measures: bool) -> Result<Duration> {
     let begin = Instant::now();
     let said = succeed(alice, "start")?;
     let took = begin.elapsed();
@@ -60,7 +60,7 @@ fn one(alice: &Seat, measures: bool) -> Result<Duration> {
     Ok(took)
 }
 
-fn succeed(alice: &Seat, arguments: &str) -> Result<Said> {
+fn succeed(alice: &User, arguments: &str) -> Result<Said> {
     let said = client::said(alice, arguments).map_err(|source| BenchError::Io { doing: "start airpods", source })?;
     if said.code == 0 {
         return Ok(said);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use airpods_lab::sandbox::people;
 use airpods_lab::tunnel::Carrier;
-use airpods_lab::{Background, Place, Sandbox, Seat, World, WorldPlan};
+use airpods_lab::{Background, Place, Sandbox, User, World, WorldPlan};
 
 use super::{DemoError, Result};
 
@@ -44,7 +44,7 @@ const SOCKET: &str = "/run/podman/podman.sock";
 /// The world, and the user in it.
 #[derive(Debug)]
 pub(super) struct Host {
-    alice: Seat,
+    alice: User,
     // Dropped before the world that it runs in.
     _podman: Background,
     world: World,
