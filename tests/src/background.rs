@@ -70,7 +70,7 @@ impl Background {
         let running = Self { child, line, log: log.to_owned() };
         match receive.recv_timeout(PATIENCE) {
             Ok(first) if !first.is_empty() => Ok((running, first)),
-            _ => Err(Error::NotReady { what: format!("`{}`", running.line), said: running.log_tail() }),
+            _ => Err(Error::NotReady { what: format!("`{}`", running.line), reason: running.log_tail() }),
         }
     }
 
@@ -94,7 +94,7 @@ impl Background {
         let start = Instant::now();
         while !ready() {
             if self.ended().is_some() || start.elapsed() > limit {
-                return Err(Error::NotReady { what: what.to_owned(), said: self.log_tail() });
+                return Err(Error::NotReady { what: what.to_owned(), reason: self.log_tail() });
             }
             std::thread::sleep(Duration::from_millis(2));
         }

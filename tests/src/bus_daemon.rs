@@ -115,7 +115,7 @@ impl RunningBus {
         let mut daemon = Background::start_with(command, OwnedFd::from(listener), log)?;
         // A successful connect proves nothing, because connections wait in the socket until the
         // broker takes them. Wait for its log message instead.
-        daemon.until("dbus-broker", PATIENCE, || journal.has_said("Ready"))?;
+        daemon.until("dbus-broker", PATIENCE, || journal.has_logged("Ready"))?;
         Ok(Self { _daemon: daemon, _journal: Some(journal) })
     }
 }
@@ -141,16 +141,16 @@ impl Journal {
             // A receive returns 0 bytes once the socket is shut down.
             while let Ok(length @ 1..) = reader.recv(&mut datagram) {
                 let text = String::from_utf8_lossy(&datagram[..length]);
-                let said = text.lines().filter_map(|line| line.strip_prefix("MESSAGE="));
-                let _ = said.into_iter().try_for_each(|message| writeln!(file, "journal: {message}"));
+                let messages = text.lines().filter_map(|line| line.strip_prefix("MESSAGE="));
+                let _ = messages.into_iter().try_for_each(|message| writeln!(file, "journal: {message}"));
             }
         });
         Ok(Self { socket, path: path.to_owned(), log: log.to_owned() })
     }
 
-    fn has_said(&self, message: &str) -> bool {
-        let said = fs::read_to_string(&self.log).unwrap_or_default();
-        said.lines().any(|line| line.strip_prefix("journal: ") == Some(message))
+    fn has_logged(&self, message: &str) -> bool {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        log.lines().any(|line| line.strip_prefix("journal: ") == Some(message))
     }
 }
 

@@ -97,7 +97,7 @@ impl Capture {
                 return Ok(syn);
             }
             if start.elapsed() > PATIENCE {
-                return Err(Error::NotReady { what: "a SYN".into(), said: format!("seen: {:?}", self.syns()) });
+                return Err(Error::NotReady { what: "a SYN".into(), reason: format!("seen: {:?}", self.syns()) });
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -117,15 +117,15 @@ impl Drop for Capture {
 }
 
 fn wait_until_listening(link: &str, err: Option<ChildStderr>) -> Result<()> {
-    let mut said = String::new();
+    let mut output = String::new();
     let Some(err) = err else { return Ok(()) };
     let mut lines = BufReader::new(err);
     loop {
-        let start = said.len();
-        if lines.read_line(&mut said).unwrap_or(0) == 0 {
-            return Err(Error::NotReady { what: format!("tcpdump on `{link}`"), said: said.trim().to_owned() });
+        let start = output.len();
+        if lines.read_line(&mut output).unwrap_or(0) == 0 {
+            return Err(Error::NotReady { what: format!("tcpdump on `{link}`"), reason: output.trim().to_owned() });
         }
-        if said[start..].contains("listening on") {
+        if output[start..].contains("listening on") {
             // Keep reading, so that tcpdump can write its closing statistics.
             std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
             return Ok(());

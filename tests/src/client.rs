@@ -14,7 +14,7 @@ pub const ALONE: &str =
 
 /// The outcome of a command.
 #[derive(Debug)]
-pub struct Said {
+pub struct CommandOutput {
     /// Its exit code; -1 where a signal ended it.
     pub code: i32,
     /// Its stdout.
@@ -23,7 +23,7 @@ pub struct Said {
     pub err: String,
 }
 
-impl Said {
+impl CommandOutput {
     /// Runs a command with empty standard input. If it prints a document, that is checked against
     /// its schema.
     ///
@@ -67,9 +67,9 @@ pub fn command(user: &User, arguments: &str) -> Command {
 /// Runs it.
 ///
 /// # Errors
-/// Those of [`Said::of`].
-pub fn said(user: &User, arguments: &str) -> io::Result<Said> {
-    Said::of(&mut command(user, arguments))
+/// Those of [`CommandOutput::of`].
+pub fn run(user: &User, arguments: &str) -> io::Result<CommandOutput> {
+    CommandOutput::of(&mut command(user, arguments))
 }
 
 /// The line that a person types in a terminal.

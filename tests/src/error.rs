@@ -30,12 +30,12 @@ pub enum Error {
         stderr: String,
     },
     /// A command or a world did not get ready.
-    #[error("{what} was not ready: {said}")]
+    #[error("{what} was not ready: {reason}")]
     NotReady {
         /// The command or the world that was waited for.
         what: String,
         /// Its output instead, or the last observation.
-        said: String,
+        reason: String,
     },
     /// A program of this workspace has not been built.
     #[error("`{}` does not exist\nhint: run `{hint}` first", .path.display())]

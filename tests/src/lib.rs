@@ -11,7 +11,7 @@
 //! * [`Machine`]: a whole emulated machine with a kernel and a systemd of its own, in which the
 //!   package is installed;
 //! * [`Capture`]: the SYNs that were on a link;
-//! * [`Announced`]: every change of the rules that the kernel announced;
+//! * [`NftMonitor`]: every change of the rules that the kernel announced;
 //! * [`polkit`]: a stand-in for polkitd;
 //! * [`documents`]: the schemas of what `airpods` prints with `--json`;
 //! * [`raw_bus`]: messages to a bus that no honest library writes;
@@ -21,7 +21,6 @@
 //! examples.
 #![forbid(unsafe_code)]
 
-mod announced;
 mod background;
 mod bus_daemon;
 mod caller;
@@ -34,6 +33,7 @@ mod image;
 pub mod machine;
 pub mod neighbours;
 mod netns;
+mod nft_monitor;
 pub mod path;
 mod patience;
 mod place;
@@ -44,16 +44,16 @@ pub mod sandbox;
 pub mod terminal;
 pub mod tunnel;
 
-pub use announced::Announced;
 pub use background::Background;
 pub use bus_daemon::{BusDaemon, RunningBus};
 pub use caller::connect_as;
 pub use capture::{Capture, FAMILIES, Family, Syn};
-pub use client::Said;
+pub use client::CommandOutput;
 pub use error::{Error, Result};
 pub use image::Image;
 pub use machine::{Machine, Suite};
 pub use netns::Netns;
+pub use nft_monitor::NftMonitor;
 pub use path::{Path, PathWorld, Rules};
 pub use patience::{PATIENCE, eventually, eventually_within};
 pub use place::{Network, Place, run};

@@ -45,7 +45,7 @@ impl Netns {
             .doing(|| "start a thread".into())?;
         let tid = made
             .recv()
-            .map_err(|_| Error::NotReady { what: "the namespace's thread".into(), said: "it ended".into() })?
+            .map_err(|_| Error::NotReady { what: "the namespace's thread".into(), reason: "it ended".into() })?
             .doing(|| "make a network namespace (it needs root)".into())?;
         let namespace = Self { jobs: Some(jobs), tid, thread: Some(thread) };
         namespace.sh("ip link set lo up")?;

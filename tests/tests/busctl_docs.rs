@@ -52,10 +52,10 @@ fn steps(page: &str) -> Vec<Step<'_>> {
 impl Step<'_> {
     /// Runs it and compares the output; `...` stands for the rest of it.
     fn check(&self, sandbox: &Sandbox) {
-        let said = sandbox.sh(self.line).unwrap_or_else(|error| panic!("{error}"));
+        let output = sandbox.sh(self.line).unwrap_or_else(|error| panic!("{error}"));
         match self.shown.split_last() {
-            Some((&"...", first)) => assert!(said.starts_with(&first.join("\n")), "{}: {said}", self.line),
-            _ => assert_eq!(said, self.shown.join("\n"), "{}", self.line),
+            Some((&"...", first)) => assert!(output.starts_with(&first.join("\n")), "{}: {output}", self.line),
+            _ => assert_eq!(output, self.shown.join("\n"), "{}", self.line),
         }
     }
 }
@@ -200,9 +200,9 @@ fn busctl_tells_the_name_of_an_error_in_its_debug_log() {
     let sandbox = host();
     sandbox.sh("ip link add br0 type bridge").unwrap();
     let helper = "busctl call org.airpods.Helper1 /org/airpods/Helper1 org.airpods.Helper1";
-    let said =
+    let output =
         |variable: &str| sandbox.sh(&format!("{variable} {helper} ClampOn 'sa{{sv}}' br0 0")).unwrap_err().to_string();
-    let (plain, debug) = (said(""), said("SYSTEMD_LOG_LEVEL=debug"));
+    let (plain, debug) = (output(""), output("SYSTEMD_LOG_LEVEL=debug"));
     assert!(plain.contains("no VPN link") && !plain.contains("NotVpnLink"), "{plain}");
     assert!(debug.contains("error-name=org.airpods.Helper1.Error.NotVpnLink "), "{debug}");
 }

@@ -43,8 +43,9 @@ fn a_sandbox_has_its_own_processes_users_and_network() {
     assert_eq!(sandbox.sh("ls /sys/class/net").unwrap(), "lo");
     assert_eq!(sandbox.sh("hostname").unwrap(), "sandbox");
     let alice = sandbox.as_user("alice");
-    let said = alice.sh("id -un; echo $HOME; touch $HOME/x $XDG_RUNTIME_DIR/y; grep CapEff /proc/self/status").unwrap();
-    assert_eq!(said, "alice\n/home/alice\nCapEff:\t0000000000000000");
+    let output =
+        alice.sh("id -un; echo $HOME; touch $HOME/x $XDG_RUNTIME_DIR/y; grep CapEff /proc/self/status").unwrap();
+    assert_eq!(output, "alice\n/home/alice\nCapEff:\t0000000000000000");
     assert_eq!(sandbox.as_user("airpods-helper").sh("id -u").unwrap(), "990");
     assert_eq!(sandbox.as_user("admin").sh("id -Gn").unwrap(), "admin sudo");
 }
@@ -155,14 +156,14 @@ fn a_tunnel_that_is_made_again_has_another_index_and_carries() {
 
 /// The state that a sandbox could leave on its host: rules, links, mounts, namespaces, cgroups.
 fn host_state(namespaces: &BTreeSet<String>) -> (String, String, String, usize, BTreeSet<String>) {
-    let said = |line: &str| String::from_utf8(run(Command::new("sh").args(["-ec", line])).unwrap().stdout).unwrap();
+    let output = |line: &str| String::from_utf8(run(Command::new("sh").args(["-ec", line])).unwrap().stdout).unwrap();
     let alive = fs::read_dir("/proc").unwrap().flatten().flat_map(|process| {
         ["pid", "net", "mnt", "cgroup"].map(|kind| fs::read_link(process.path().join("ns").join(kind)))
     });
     let alive: BTreeSet<String> =
         alive.flatten().map(|link| link.display().to_string()).filter(|link| namespaces.contains(link)).collect();
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    (said("nft list ruleset"), said("ip -o -br link; ip netns"), mounts, groups(), alive)
+    (output("nft list ruleset"), output("ip -o -br link; ip netns"), mounts, groups(), alive)
 }
 
 /// The control groups of sandboxes whose guardian is gone.

@@ -118,10 +118,11 @@ fn each_server_is_what_its_name_says() {
     world.serve(Server::Nginx).unwrap();
     for (server, version, sizes) in expected {
         for family in FAMILIES {
-            let said = handshake(&world, server, family);
-            let read = said.split("has read ").nth(1).and_then(|rest| rest.split(' ').next()).map(str::parse::<usize>);
-            let Some(Ok(read)) = read else { panic!("{server:?} over {family:?}: {said}") };
-            assert!(sizes.contains(&read) && said.contains(version), "{server:?} over {family:?}: {read}: {said}");
+            let output = handshake(&world, server, family);
+            let read =
+                output.split("has read ").nth(1).and_then(|rest| rest.split(' ').next()).map(str::parse::<usize>);
+            let Some(Ok(read)) = read else { panic!("{server:?} over {family:?}: {output}") };
+            assert!(sizes.contains(&read) && output.contains(version), "{server:?} over {family:?}: {read}: {output}");
         }
     }
     assert!(handshake(&world, Server::Http, Family::V4).contains("wrong version number"));

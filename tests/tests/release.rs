@@ -106,8 +106,8 @@ fn a_release_has_sums_of_all_its_files_and_is_committed_only_when_asked_to() {
     let clone = Clone::new();
     let make = clone.stand_in("");
     let release = |more: &str| format!("VERSION=7.0.0 MAKE='{}' {more} packaging/release.sh", make.display());
-    let said = clone.says(&release(""));
-    assert!(said.contains("git tag --annotate --message 'airpods 7.0.0' v7.0.0"), "{said}");
+    let output = clone.says(&release(""));
+    assert!(output.contains("git tag --annotate --message 'airpods 7.0.0' v7.0.0"), "{output}");
     assert_eq!(clone.says("git log --format=%s"), "before");
     clone.says("cd target/release-7.0.0 && sha256sum --check SHA256SUMS");
     let named = clone.text("target/release-7.0.0/SHA256SUMS").lines().count();

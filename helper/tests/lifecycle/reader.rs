@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use airpods_helper::kernel::netlink::Netlink;
 use airpods_helper::kernel::{Held, Kernel};
-use airpods_lab::{Announced, Sandbox};
+use airpods_lab::{NftMonitor, Sandbox};
 use nix::sched::{CloneFlags, setns};
 
 /// The observations of a reader.
@@ -45,7 +45,7 @@ impl Seen {
 }
 
 pub(crate) struct Reader {
-    announced: Announced,
+    announced: NftMonitor,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Seen>,
 }
@@ -53,7 +53,7 @@ pub(crate) struct Reader {
 impl Reader {
     /// Starts reading. `link` is the link that the table should have.
     pub(crate) fn start(sandbox: &Sandbox, link: &'static str) -> Self {
-        let announced = Announced::listen(sandbox).unwrap();
+        let announced = NftMonitor::listen(sandbox).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, mut kernel) = (Arc::clone(&stop), kernel_of(sandbox));
         let thread = thread::spawn(move || {

@@ -98,11 +98,11 @@ impl Emulator {
             .stdout(Stdio::piped())
             .spawn()
             .doing(|| format!("start `{}`", lab.display()))?;
-        let mut said = String::new();
+        let mut line = String::new();
         if let Some(out) = guardian.stdout.take() {
-            BufReader::new(out).read_line(&mut said).doing(|| "hear from the machine's guardian".into())?;
+            BufReader::new(out).read_line(&mut line).doing(|| "hear from the machine's guardian".into())?;
         }
-        let folder = PathBuf::from(said.trim().strip_prefix(READY).unwrap_or_default().trim());
+        let folder = PathBuf::from(line.trim().strip_prefix(READY).unwrap_or_default().trim());
         let emulator = Self { guardian, folder };
         let control = emulator.control()?;
         if start.memory.is_some() {
@@ -125,7 +125,7 @@ impl Emulator {
             match Qmp::open(&socket) {
                 Ok(control) => return Ok(control),
                 Err(error) if deadline.passed() || self.ended() => {
-                    return Err(Error::NotReady { what: error.to_string(), said: self.said() });
+                    return Err(Error::NotReady { what: error.to_string(), reason: self.output() });
                 }
                 Err(_) => std::thread::sleep(Duration::from_millis(5)),
             }
@@ -137,7 +137,7 @@ impl Emulator {
     }
 
     /// The machine's output on its console, and the emulator's on its standard error.
-    pub(super) fn said(&self) -> String {
+    pub(super) fn output(&self) -> String {
         let read = |name: &str| {
             let bytes = fs::read(self.folder.join(name)).unwrap_or_default();
             format!("--- {name}\n{}\n", tail(&String::from_utf8_lossy(&bytes)))
@@ -152,7 +152,7 @@ impl Emulator {
         let deadline = Deadline::after(Duration::from_secs(60));
         while !self.ended() {
             if deadline.passed() {
-                return Err(Error::NotReady { what: "the end of qemu-system-x86_64".into(), said: self.said() });
+                return Err(Error::NotReady { what: "the end of qemu-system-x86_64".into(), reason: self.output() });
             }
             std::thread::sleep(Duration::from_millis(5));
         }

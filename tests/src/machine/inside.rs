@@ -98,8 +98,8 @@ impl Port {
                 return Ok(Self { stream, claim });
             }
         }
-        let said = format!("all its {PORTS} ports are taken, or it has ended");
-        Err(Error::NotReady { what: "the machine".into(), said })
+        let reason = format!("all its {PORTS} ports are taken, or it has ended");
+        Err(Error::NotReady { what: "the machine".into(), reason })
     }
 
     fn give_back(self) {

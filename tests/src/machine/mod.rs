@@ -106,7 +106,7 @@ impl Machine {
 
     /// Adds the machine's console output to an error.
     fn explain(&self, error: &Error) -> Error {
-        Error::NotReady { what: error.to_string(), said: self.emulator.said() }
+        Error::NotReady { what: error.to_string(), reason: self.emulator.output() }
     }
 
     /// Waits until the machine has finished booting, for up to `limit`.
@@ -135,7 +135,7 @@ impl Machine {
         while self.root_user.patient(Duration::from_secs(10)).sh(BOOT_ID).unwrap_or(before.clone()) == before {
             if deadline.passed() {
                 let what = order.map_or_else(|error| error.to_string(), |_| "the machine after its reboot".into());
-                return Err(Error::NotReady { what, said: self.emulator.said() });
+                return Err(Error::NotReady { what, reason: self.emulator.output() });
             }
             std::thread::sleep(Duration::from_millis(200));
             inside::forget_claims(self.emulator.folder());
@@ -223,7 +223,7 @@ impl Place for Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("{}--- kernel\n{}", self.emulator.said(), self.kernel());
+            eprintln!("{}--- kernel\n{}", self.emulator.output(), self.kernel());
             eprintln!("--- journal\n{}", self.journal());
         }
     }

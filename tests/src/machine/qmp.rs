@@ -43,8 +43,8 @@ impl Qmp {
                 return Ok(answer["return"].take());
             }
             if !answer["error"].is_null() {
-                let said = answer["error"]["desc"].to_string();
-                return Err(Error::NotReady { what: format!("the emulator's `{command}`"), said });
+                let reason = answer["error"]["desc"].to_string();
+                return Err(Error::NotReady { what: format!("the emulator's `{command}`"), reason });
             }
         }
     }
@@ -65,7 +65,10 @@ impl Qmp {
                 return Ok(answer);
             }
             if deadline.passed() {
-                return Err(Error::NotReady { what: format!("the emulator's `{command}`"), said: answer.to_string() });
+                return Err(Error::NotReady {
+                    what: format!("the emulator's `{command}`"),
+                    reason: answer.to_string(),
+                });
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -81,7 +84,7 @@ impl Qmp {
         let over = |answer: &Value| answer["status"] == "completed" || answer["status"] == "failed";
         let answer = self.until("query-migrate", Duration::from_secs(300), over)?;
         if answer["status"] != "completed" {
-            return Err(Error::NotReady { what: "the machine's saved memory".into(), said: answer.to_string() });
+            return Err(Error::NotReady { what: "the machine's saved memory".into(), reason: answer.to_string() });
         }
         self.execute("quit", &json!({})).map(drop)
     }

@@ -139,7 +139,7 @@ impl Sandbox {
         let start = Instant::now();
         while self.bus_name_has_owner("org.freedesktop.PolicyKit1")? {
             if start.elapsed() > START_LIMIT {
-                return Err(Error::NotReady { what: "polkitd's end".into(), said: "it still owns its name".into() });
+                return Err(Error::NotReady { what: "polkitd's end".into(), reason: "it still owns its name".into() });
             }
             std::thread::sleep(Duration::from_millis(5));
         }

@@ -50,14 +50,14 @@ impl Sandbox {
             .stdout(Stdio::piped())
             .spawn()
             .doing(|| format!("start `{}`", lab.display()))?;
-        let mut said = String::new();
+        let mut line = String::new();
         if let Some(out) = guardian.stdout.take() {
-            BufReader::new(out).read_line(&mut said).doing(|| "hear from the guardian".into())?;
+            BufReader::new(out).read_line(&mut line).doing(|| "hear from the guardian".into())?;
         }
-        let init = said.trim().strip_prefix(stage::READY).and_then(|pid| pid.trim().parse().ok());
+        let init = line.trim().strip_prefix(stage::READY).and_then(|pid| pid.trim().parse().ok());
         let Some(init) = init else {
             let _ = guardian.wait();
-            return Err(Error::NotReady { what: "the sandbox".into(), said: said.trim().into() });
+            return Err(Error::NotReady { what: "the sandbox".into(), reason: line.trim().into() });
         };
         let root_user = User { init, lab, netns: None, name: None };
         Ok(Self { guardian, root_user, bus: Mutex::default(), polkit: Mutex::default() })
@@ -142,9 +142,9 @@ impl Sandbox {
             fs::read_dir(self.path(root::LOGS)).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
         logs.sort();
         logs.iter().fold(String::new(), |text, log| {
-            let said = fs::read_to_string(log).unwrap_or_default();
+            let content = fs::read_to_string(log).unwrap_or_default();
             let name = log.file_name().unwrap_or_default().to_string_lossy();
-            if said.is_empty() { text } else { format!("{text}--- {name}\n{}\n", said.trim_end()) }
+            if content.is_empty() { text } else { format!("{text}--- {name}\n{}\n", content.trim_end()) }
         })
     }
 }

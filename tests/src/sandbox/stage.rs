@@ -51,7 +51,7 @@ pub fn guardian() -> Result<()> {
         None => Ok(()),
         Some(group) => Err(Error::NotReady {
             what: format!("the removal of `{}`", group.display()),
-            said: "processes are left in it".into(),
+            reason: "processes are left in it".into(),
         }),
     }
 }
@@ -81,17 +81,17 @@ fn start_init(groups: &[PathBuf]) -> Result<(Child, String)> {
         .stdout(Stdio::piped())
         .spawn()
         .doing(|| "start the sandbox's init".into())?;
-    let mut said = String::new();
+    let mut line = String::new();
     if let Some(out) = init.stdout.take() {
-        BufReader::new(out).read_line(&mut said).doing(|| "hear from the sandbox's init".into())?;
+        BufReader::new(out).read_line(&mut line).doing(|| "hear from the sandbox's init".into())?;
     }
-    if said.trim() == READY {
+    if line.trim() == READY {
         let line = format!("{READY} {}", init.id());
         return Ok((init, line));
     }
     let _ = init.kill();
     let _ = init.wait();
-    Err(Error::NotReady { what: "the sandbox".into(), said: said.trim().into() })
+    Err(Error::NotReady { what: "the sandbox".into(), reason: line.trim().into() })
 }
 
 /// Process 1 of a sandbox: builds the inside, reports that it is ready, and reaps until it is

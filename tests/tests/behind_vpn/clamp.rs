@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use airpods_lab::{Place, Said, client, terminal};
+use airpods_lab::{CommandOutput, Place, client, terminal};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -21,14 +21,14 @@ fn at_the_question(host: &Host, keys: &str) -> String {
 fn with_require_a_start_is_all_it_takes_for_large_transfers_and_with_off_they_hang() {
     let host = Host::new();
     host.configure("mss_clamp = \"off\"");
-    let said = host.succeed("start").err;
-    assert!(!said.contains("VPN"), "it was to be silent: {said}");
+    let output = host.succeed("start").err;
+    assert!(!output.contains("VPN"), "it was to be silent: {output}");
     assert!(host.transfers().all_hung());
     assert!(!host.clamped());
     assert!(host.succeed("status").out.contains("bridge -> wg0 (1380), not clamped"));
     host.configure("mss_clamp = \"require\"");
-    let said = host.succeed("start").err;
-    assert!(said.contains("`model` is running already") && said.contains("`wg0` is clamped"), "{said}");
+    let output = host.succeed("start").err;
+    assert!(output.contains("`model` is running already") && output.contains("`wg0` is clamped"), "{output}");
     assert!(host.clamped());
     assert!(host.transfers().all_completed());
     let path = &host.status()["services"][0]["path"];
@@ -60,9 +60,9 @@ fn where_nobody_can_be_asked_a_start_tells_what_to_do_and_changes_no_rule() {
     host.configure("");
     let planned = host.succeed("start --dry-run").err;
     assert!(planned.contains("would offer to clamp"), "{planned}");
-    let said = host.succeed("start").err;
+    let output = host.succeed("start").err;
     for part in ["note: the VPN `wg0`", "hint: `airpods net clamp on`", "runtime.network.mtu 1380"] {
-        assert!(said.contains(part), "{part}: {said}");
+        assert!(output.contains(part), "{part}: {output}");
     }
     assert!(!host.clamped());
 }
@@ -72,21 +72,21 @@ fn without_the_helper_require_starts_nothing_and_auto_names_the_cure_that_needs_
     let host = Host::without_helper("root");
     let before = host.holdings();
     host.configure("mss_clamp = \"require\"");
-    let said = host.airpods("start");
-    assert_eq!(said.code, 3, "{said:?}");
+    let output = host.airpods("start");
+    assert_eq!(output.code, 3, "{output:?}");
     for part in ["error: `runtime.network.mss_clamp` is \"require\" and `wg0` cannot be clamped", "hint: "] {
-        assert!(said.err.contains(part), "{part}: {}", said.err);
+        assert!(output.err.contains(part), "{part}: {}", output.err);
     }
     assert_eq!(host.holdings(), before, "something was started");
     host.configure("mss_clamp = \"auto\"");
-    let said = host.succeed("start").err;
+    let output = host.succeed("start").err;
     let cure = "`airpods config set runtime.network.mtu 1380`, then `airpods start --reset-network`";
-    assert!(said.contains("it cannot be clamped: ") && said.contains(cure), "{said}");
+    assert!(output.contains("it cannot be clamped: ") && output.contains(cure), "{output}");
     assert!(host.transfers().all_hung());
     // Applies the cure that airpods suggested.
     host.configure("mtu = 1380");
-    let said = host.succeed("start --reset-network").err;
-    assert!(!said.contains("VPN"), "there is nothing left to say: {said}");
+    let output = host.succeed("start --reset-network").err;
+    assert!(!output.contains("VPN"), "there is nothing left to say: {output}");
     assert!(host.transfers().all_completed());
 }
 
@@ -105,8 +105,8 @@ fn without_the_right_to_clamp_require_fails_as_denied_and_starts_nothing() {
     sandbox.sh("chmod 666 /run/podman/podman.sock").unwrap();
     let before = host.holdings();
     let mut start = client::command(&sandbox.as_user("alice"), "start");
-    let said = Said::of(start.env("CONTAINER_HOST", "unix:///run/podman/podman.sock")).unwrap();
-    assert!(said.code == 4 && said.err.contains("`wg0` cannot be clamped, so nothing was started"), "{said:?}");
+    let output = CommandOutput::of(start.env("CONTAINER_HOST", "unix:///run/podman/podman.sock")).unwrap();
+    assert!(output.code == 4 && output.err.contains("`wg0` cannot be clamped, so nothing was started"), "{output:?}");
     assert_eq!(host.holdings(), before, "something was started");
 }
 
@@ -114,8 +114,11 @@ fn without_the_right_to_clamp_require_fails_as_denied_and_starts_nothing() {
 fn rootless_traffic_and_the_hosts_own_need_no_clamp_and_it_is_said() {
     let host = Host::without_helper("alice");
     host.configure("mss_clamp = \"require\"");
-    let said = host.succeed("start").err;
-    assert!(said.contains("by sockets of the host (slirp4netns), which know that MTU: no clamp is needed"), "{said}");
+    let output = host.succeed("start").err;
+    assert!(
+        output.contains("by sockets of the host (slirp4netns), which know that MTU: no clamp is needed"),
+        "{output}"
+    );
     assert!(host.transfers().all_completed());
     let path = &host.status()["services"][0]["path"];
     assert_eq!(
@@ -132,10 +135,10 @@ fn a_start_that_fails_once_it_has_clamped_says_that_the_clamp_stays() {
     host.world.sandbox().sh("sed -i s/serve-http/serve-nothing/ /etc/airpods-test.toml").unwrap();
     let before = host.holdings();
     let failed = || {
-        let said = host.airpods("start");
-        assert!(said.code == 1 && said.err.contains("while it was starting"), "{said:?}");
+        let output = host.airpods("start");
+        assert!(output.code == 1 && output.err.contains("while it was starting"), "{output:?}");
         assert_eq!(host.holdings(), before, "something was left");
-        said.err.contains("every VPN link is clamped now, and stays so; `airpods net clamp off` ends that")
+        output.err.contains("every VPN link is clamped now, and stays so; `airpods net clamp off` ends that")
     };
     assert!(failed());
     assert!(host.clamped());

@@ -13,14 +13,14 @@ const PUBLIC_DNS: &str = "192.0.2.53";
 
 /// The findings other than `ok`: level, code, cause and cure.
 fn findings(host: &Host) -> Vec<[String; 4]> {
-    let said = host.airpods("doctor --json");
-    let report: Value = serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"));
+    let output = host.airpods("doctor --json");
+    let report: Value = serde_json::from_str(&output.out).unwrap_or_else(|error| panic!("{error}: {output:?}"));
     let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
     let findings = report["findings"].as_array().unwrap().iter();
     let found: Vec<[String; 4]> =
         findings.map(|finding| ["level", "code", "cause", "cure"].map(|key| text(finding, key))).collect();
     let found: Vec<[String; 4]> = found.into_iter().filter(|[level, ..]| level != "ok").collect();
-    assert_eq!(said.code == 1, found.iter().any(|[level, ..]| level == "broken"), "{said:?}");
+    assert_eq!(output.code == 1, found.iter().any(|[level, ..]| level == "broken"), "{output:?}");
     found
 }
 

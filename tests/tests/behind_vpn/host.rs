@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use airpods_lab::client::ALONE;
 use airpods_lab::tunnel::Trials;
-use airpods_lab::{BlackHole, FAMILIES, Place, Program, Said, User, World, WorldPlan, client};
+use airpods_lab::{BlackHole, CommandOutput, FAMILIES, Place, Program, User, World, WorldPlan, client};
 
 /// The image that stands for any service.
 const IMAGE: &str = "localhost/lab:1";
@@ -47,15 +47,15 @@ impl Host {
         client::configure(self.world.sandbox(), &format!("{ALONE}{SERVICE}[runtime.network]\n{network}\n")).unwrap();
     }
 
-    pub(crate) fn airpods(&self, arguments: &str) -> Said {
-        client::said(&self.user, arguments).unwrap()
+    pub(crate) fn airpods(&self, arguments: &str) -> CommandOutput {
+        client::run(&self.user, arguments).unwrap()
     }
 
     #[track_caller]
-    pub(crate) fn succeed(&self, arguments: &str) -> Said {
-        let said = self.airpods(arguments);
-        assert_eq!(said.code, 0, "airpods {arguments}: {}", said.err);
-        said
+    pub(crate) fn succeed(&self, arguments: &str) -> CommandOutput {
+        let output = self.airpods(arguments);
+        assert_eq!(output.code, 0, "airpods {arguments}: {}", output.err);
+        output
     }
 
     pub(crate) fn status(&self) -> serde_json::Value {
@@ -69,10 +69,10 @@ impl Host {
             .unwrap()
     }
 
-    pub(crate) fn inside(&self, words: &str) -> Said {
+    pub(crate) fn inside(&self, words: &str) -> CommandOutput {
         let mut podman = self.user.command("podman");
         podman.args(["exec", "model-0", "/lab-probe"]).args(words.split_whitespace());
-        Said::of(&mut podman).unwrap()
+        CommandOutput::of(&mut podman).unwrap()
     }
 
     /// 1 MB down and up, at once.

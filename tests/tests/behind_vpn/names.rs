@@ -53,8 +53,8 @@ fn auto_takes_the_servers_of_the_vpns_link_from_systemd_resolved() {
     let host = host_of("root");
     let _resolved = resolved(&host, &[("wire", "203.0.113.99"), ("wg0", &format!("{VPN_DNS}!"))]);
     host.configure("mss_clamp = \"off\"\ndns_servers = \"auto\"");
-    let said = host.succeed("start").err;
-    assert!(!said.contains("name server"), "{said}");
+    let output = host.succeed("start").err;
+    assert!(!output.contains("name server"), "{output}");
     assert_eq!(given(&host), format!("[{VPN_DNS}]"));
     assert_resolves_inside(&host);
 }
@@ -76,8 +76,8 @@ fn auto_takes_a_resolv_conf_that_the_vpn_wrote_also_rootless() {
         let host = host_of(user);
         host.world.sandbox().write_file("/etc/resolv.conf", format!("nameserver {VPN_DNS}\n")).unwrap();
         host.configure("dns_servers = \"auto\"\nmss_clamp = \"off\"");
-        let said = host.succeed("start").err;
-        assert!(!said.contains("name server"), "{user}: {said}");
+        let output = host.succeed("start").err;
+        assert!(!output.contains("name server"), "{user}: {output}");
         assert_eq!(given(&host), format!("[{VPN_DNS}]"));
         assert_resolves_inside(&host);
     }
@@ -90,8 +90,8 @@ fn where_the_host_has_no_server_for_containers_auto_starts_nothing_and_invents_n
     host.configure("dns_servers = \"auto\"");
     for (conf, word) in [("", "the host has no name server"), ("nameserver 127.0.0.1\n", "the host asks 127.0.0.1")] {
         host.world.sandbox().write_file("/etc/resolv.conf", conf).unwrap();
-        let said = host.airpods("start");
-        assert!(said.code == 1 && said.err.contains(word) && said.err.contains("hint: "), "{said:?}");
+        let output = host.airpods("start");
+        assert!(output.code == 1 && output.err.contains(word) && output.err.contains("hint: "), "{output:?}");
         assert_eq!(host.holdings(), before, "something was started");
     }
 }
@@ -103,14 +103,14 @@ fn a_vpn_that_rejects_other_name_servers_is_recognised_and_auto_is_the_cure() {
         host.world.sandbox().sh(&only_this_server(VPN_DNS)).unwrap();
         host.world.sandbox().write_file("/etc/resolv.conf", format!("nameserver {VPN_DNS}\n")).unwrap();
         host.configure(&format!("mss_clamp = \"off\"\ndns_servers = [\"{PUBLIC_DNS}\"]"));
-        let said = host.succeed("start").err;
+        let output = host.succeed("start").err;
         for part in [PUBLIC_DNS, "are rejected on the way", "`wg0`", "dns_servers auto"] {
-            assert!(said.contains(part), "{user}: {part}: {said}");
+            assert!(output.contains(part), "{user}: {part}: {output}");
         }
         // Applies the cure that airpods suggested.
         host.configure("mss_clamp = \"off\"\ndns_servers = \"auto\"");
-        let said = host.succeed("start --yes").err;
-        assert!(!said.contains("name server"), "{user}: {said}");
+        let output = host.succeed("start --yes").err;
+        assert!(!output.contains("name server"), "{user}: {output}");
         assert_resolves_inside(&host);
     }
 }
@@ -119,14 +119,14 @@ fn a_vpn_that_rejects_other_name_servers_is_recognised_and_auto_is_the_cure() {
 fn a_server_that_is_silent_is_told_apart_and_one_that_answers_is_not_doubted() {
     let host = host_of("root");
     host.configure(&format!("mss_clamp = \"off\"\ndns_servers = [\"{PUBLIC_DNS}\"]"));
-    let said = host.succeed("start").err;
-    assert!(!said.contains("name server"), "{said}");
+    let output = host.succeed("start").err;
+    assert!(!output.contains("name server"), "{output}");
     assert!(host.world.dns_queries().unwrap().iter().any(|line| line.contains("a.root-servers.net")));
     // DNS queries are lost beyond the tunnel.
     host.world.gateway().sh(&dropping("forward")).unwrap();
     host.configure(&format!("mss_clamp = \"off\"\ndns_servers = [\"{VPN_DNS}\"]"));
-    let said = host.succeed("start --yes").err;
-    assert!(said.contains(&format!("warning: the name server {VPN_DNS} does not answer")), "{said}");
+    let output = host.succeed("start --yes").err;
+    assert!(output.contains(&format!("warning: the name server {VPN_DNS} does not answer")), "{output}");
 }
 
 #[test]
@@ -135,8 +135,8 @@ fn it_is_asked_from_within_the_containers_network_and_not_only_from_the_host() {
     // Forwarded DNS queries are dropped, the host's own are not.
     host.world.sandbox().sh(&dropping("forward")).unwrap();
     host.configure(&format!("mss_clamp = \"off\"\ndns_servers = [\"{VPN_DNS}\"]"));
-    let said = host.succeed("start").err;
-    assert!(said.contains("though the name servers answer the host"), "{said}");
+    let output = host.succeed("start").err;
+    assert!(output.contains("though the name servers answer the host"), "{output}");
 }
 
 /// Rules that drop every DNS query in a hook.

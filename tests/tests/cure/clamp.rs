@@ -8,23 +8,23 @@ use crate::host::Host;
 fn auto_sets_what_the_path_takes_and_what_hung_completes() {
     let host = Host::behind(Rules::narrow(1300, 1300));
     assert!(!host.download().completed(), "the premise: it hangs");
-    let said = host.succeed("net clamp on wg0 --mtu auto --json");
-    let document = said.json().unwrap();
-    assert_eq!(host.clamped_to(), Some(1300), "{said:?}");
+    let output = host.succeed("net clamp on wg0 --mtu auto --json");
+    let document = output.json().unwrap();
+    assert_eq!(host.clamped_to(), Some(1300), "{output:?}");
     assert!(host.download().completed());
     assert_eq!((&document["changed"], &document["remedy"]["mtu"]), (&true.into(), &1300.into()), "{document:#}");
     let proof = &document["proof"];
     assert_eq!((&proof["outcome"], &proof["before"], &proof["of"]), (&"proven".into(), &0.into(), &3.into()));
     assert!(proof["packets"].as_u64().unwrap() >= 3, "{proof}");
     assert_eq!(document["measured"]["verdict"], "path-narrow");
-    assert!(said.err.contains("proven: 0 of 3 transfers completed before, 3 of 3 complete now"), "{}", said.err);
+    assert!(output.err.contains("proven: 0 of 3 transfers completed before, 3 of 3 complete now"), "{}", output.err);
 }
 
 #[test]
 fn auto_without_a_link_sets_the_value_for_every_vpn_link() {
     let host = Host::behind(Rules::narrow(1350, 1300));
-    let said = host.succeed("net clamp on --mtu auto");
-    assert!(said.err.contains("every VPN link is clamped"), "{}", said.err);
+    let output = host.succeed("net clamp on --mtu auto");
+    assert!(output.err.contains("every VPN link is clamped"), "{}", output.err);
     assert_eq!(host.clamped_to(), Some(1300));
     assert!(host.download().completed());
 }
@@ -32,8 +32,8 @@ fn auto_without_a_link_sets_the_value_for_every_vpn_link() {
 #[test]
 fn where_nothing_hangs_auto_says_so_and_changes_nothing() {
     let host = Host::behind(Rules::default());
-    let said = host.succeed("net clamp on wg0 --mtu auto");
-    assert!(said.err.contains("nothing hangs: ") && said.err.contains("nothing was changed"), "{}", said.err);
+    let output = host.succeed("net clamp on wg0 --mtu auto");
+    assert!(output.err.contains("nothing hangs: ") && output.err.contains("nothing was changed"), "{}", output.err);
     assert_eq!(host.clamped_to(), None);
 }
 
@@ -47,18 +47,18 @@ fn never_proven() -> Rules {
 fn what_is_not_proven_is_put_back_as_it_was() {
     let host = Host::behind(never_proven());
     let fails = |arguments: &str| {
-        let said = host.airpods(arguments);
-        assert_eq!(said.code, 1, "{said:?}");
-        assert!(said.err.contains("error: the clamp is not proven to help: 0 of 3 transfers"), "{}", said.err);
-        assert!(said.err.contains("the former state is restored") && said.err.contains("hint: "), "{}", said.err);
-        said
+        let output = host.airpods(arguments);
+        assert_eq!(output.code, 1, "{output:?}");
+        assert!(output.err.contains("error: the clamp is not proven to help: 0 of 3 transfers"), "{}", output.err);
+        assert!(output.err.contains("the former state is restored") && output.err.contains("hint: "), "{}", output.err);
+        output
     };
     fails("net clamp on wg0 --mtu auto");
     assert_eq!(host.clamped_to(), None, "there was none before");
     host.succeed("net clamp on wg0 --no-proof");
-    let said = fails("net clamp on wg0 --mtu auto --json");
+    let output = fails("net clamp on wg0 --mtu auto --json");
     assert_eq!(host.clamped_to(), Some(0), "it was the route's MTU before");
-    let document = said.json().unwrap();
+    let document = output.json().unwrap();
     assert_eq!((&document["changed"], &document["proof"]["outcome"]), (&false.into(), &"not-proven".into()));
     host.succeed("net clamp on wg0 --mtu 1400 --no-proof");
     fails("net clamp on wg0 --mtu auto");
@@ -68,9 +68,13 @@ fn what_is_not_proven_is_put_back_as_it_was() {
 #[test]
 fn the_routes_mtu_does_not_cure_a_narrower_path_and_is_not_left_there() {
     let host = Host::behind(Rules::narrow(1300, 1300));
-    let said = host.airpods("net clamp on wg0");
-    assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.err.contains("`airpods net clamp on wg0 --mtu auto` measures what the path takes"), "{}", said.err);
+    let output = host.airpods("net clamp on wg0");
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(
+        output.err.contains("`airpods net clamp on wg0 --mtu auto` measures what the path takes"),
+        "{}",
+        output.err
+    );
     assert_eq!(host.clamped_to(), None);
     host.succeed("net clamp on wg0 --no-proof");
     assert_eq!(host.clamped_to(), Some(0), "with --no-proof it is what was asked for");
@@ -79,12 +83,12 @@ fn the_routes_mtu_does_not_cure_a_narrower_path_and_is_not_left_there() {
 #[test]
 fn a_number_that_fits_is_proven_and_a_link_that_never_hung_is_told() {
     let host = Host::behind(Rules::narrow(1300, 1300));
-    let said = host.succeed("net clamp on wg0 --mtu 1280 --json");
-    assert_eq!(said.json().unwrap()["proof"]["outcome"], "proven", "{said:?}");
+    let output = host.succeed("net clamp on wg0 --mtu 1280 --json");
+    assert_eq!(output.json().unwrap()["proof"]["outcome"], "proven", "{output:?}");
     host.world.path().change(|rules| *rules = Rules::default());
     host.succeed("net clamp off wg0");
-    let said = host.succeed("net clamp on wg0");
-    assert!(said.err.contains("3 of 3 transfers complete, as before"), "{}", said.err);
+    let output = host.succeed("net clamp on wg0");
+    assert!(output.err.contains("3 of 3 transfers complete, as before"), "{}", output.err);
     assert_eq!(host.clamped_to(), Some(0));
 }
 
@@ -92,9 +96,9 @@ fn a_number_that_fits_is_proven_and_a_link_that_never_hung_is_told() {
 fn where_nothing_answers_it_was_not_measured_and_the_clamp_is_kept() {
     let host = Host::behind(Rules::default());
     host.world.internet().sh("ip link set inet0 down").unwrap();
-    let said = host.succeed("net clamp on wg0 --json");
-    assert_eq!(said.json().unwrap()["proof"]["outcome"], "not-measured", "{said:?}");
-    assert!(said.err.contains("its effect was not measured: "), "{}", said.err);
+    let output = host.succeed("net clamp on wg0 --json");
+    assert_eq!(output.json().unwrap()["proof"]["outcome"], "not-measured", "{output:?}");
+    assert!(output.err.contains("its effect was not measured: "), "{}", output.err);
     assert_eq!(host.clamped_to(), Some(0));
     let auto = host.airpods("net clamp on wg0 --mtu auto");
     assert!(auto.code == 1 || auto.code == 9, "{auto:?}");
@@ -105,16 +109,16 @@ fn where_nothing_answers_it_was_not_measured_and_the_clamp_is_kept() {
 fn under_a_fixed_clamp_the_path_is_measured_without_it() {
     let host = Host::behind(Rules::narrow(1300, 1300));
     host.succeed("net clamp on wg0 --mtu 1200 --no-proof --persist");
-    let said = host.succeed("net clamp on wg0 --mtu auto --json");
-    assert!(said.err.contains("the fixed value of 1200 is lifted while the path is measured"), "{}", said.err);
+    let output = host.succeed("net clamp on wg0 --mtu auto --json");
+    assert!(output.err.contains("the fixed value of 1200 is lifted while the path is measured"), "{}", output.err);
     assert_eq!(host.clamped_to(), Some(1300));
-    let clamp = &said.json().unwrap()["status"]["clamps"][0];
+    let clamp = &output.json().unwrap()["status"]["clamps"][0];
     assert_eq!((&clamp["mtu"], &clamp["persist"]), (&1300.into(), &true.into()), "it was to be kept: {clamp}");
     assert!(host.download().completed());
     // The path has become as wide as the link.
     host.world.path().change(|rules| *rules = Rules::default());
-    let said = host.succeed("net clamp on wg0 --mtu auto");
-    assert!(said.err.contains("the route's MTU is enough"), "{}", said.err);
+    let output = host.succeed("net clamp on wg0 --mtu auto");
+    assert!(output.err.contains("the route's MTU is enough"), "{}", output.err);
     assert_eq!(host.clamped_to(), Some(0));
 }
 
@@ -161,9 +165,9 @@ fn a_link_that_packets_do_not_leave_by_is_not_measured_by_another() {
         .sandbox()
         .sh("ip tuntap add wg9 mode tun && ip addr add 198.51.100.129/30 dev wg9 && ip link set wg9 up")
         .unwrap();
-    let said = host.airpods("net clamp on wg9 --mtu auto");
-    assert_eq!(said.code, 9, "{said:?}");
-    assert!(said.err.contains("leave by `wg0`, not by `wg9`"), "{}", said.err);
+    let output = host.airpods("net clamp on wg9 --mtu auto");
+    assert_eq!(output.code, 9, "{output:?}");
+    assert!(output.err.contains("leave by `wg0`, not by `wg9`"), "{}", output.err);
     let kept = host.succeed("net clamp on wg9");
     assert!(kept.err.contains("its effect was not measured: packets to the internet leave by `wg0`"), "{kept:?}");
 }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use airpods_lab::client::ALONE;
 use airpods_lab::path::Server;
-use airpods_lab::{PathWorld, Place, Rules, Said, Transfer, User, client};
+use airpods_lab::{CommandOutput, PathWorld, Place, Rules, Transfer, User, client};
 use serde_json::Value;
 
 /// The image's registry, which airpods measures with and which serves the megabyte.
@@ -68,15 +68,15 @@ impl Host {
         client::command(&self.user, arguments)
     }
 
-    pub(crate) fn airpods(&self, arguments: &str) -> Said {
-        client::said(&self.user, arguments).unwrap()
+    pub(crate) fn airpods(&self, arguments: &str) -> CommandOutput {
+        client::run(&self.user, arguments).unwrap()
     }
 
     #[track_caller]
-    pub(crate) fn succeed(&self, arguments: &str) -> Said {
-        let said = self.airpods(arguments);
-        assert_eq!(said.code, 0, "airpods {arguments}: {said:?}");
-        said
+    pub(crate) fn succeed(&self, arguments: &str) -> CommandOutput {
+        let output = self.airpods(arguments);
+        assert_eq!(output.code, 0, "airpods {arguments}: {output:?}");
+        output
     }
 
     /// Downloads a megabyte over HTTPS and checks its checksum.

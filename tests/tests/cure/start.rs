@@ -90,18 +90,18 @@ fn a_tap_link_that_packets_leave_by_is_measured_and_clamped_by_its_name() {
     let check = host.airpods("net check --no-proof --json").json().unwrap();
     assert_eq!((&check["verdict"], &check["cure"]), (&"path-narrow".into(), &CLAMP_TAP.into()), "{check:#}");
     host.user.sh("rm -r ~/.local/state/airpods").unwrap();
-    let said = host.succeed("start").err;
+    let output = host.succeed("start").err;
     for part in [
         "note: the path behind the tap link `wg0` takes 1300 bytes, not the 1420 of the link (measured)",
         &format!("hint: `{CLAMP_TAP}` cures that"),
     ] {
-        assert!(said.contains(part), "{part}: {said}");
+        assert!(output.contains(part), "{part}: {output}");
     }
     let [level, .., cure] = finding(&host, "path-narrow").expect("it was measured");
     assert_eq!((level.as_str(), cure.as_str()), ("broken", "airpods net clamp on wg0 --mtu auto --any-link"));
     assert_eq!(host.clamped_to(), None);
-    let said = host.succeed("start --yes").err;
-    assert!(said.contains("`wg0` is clamped to a path MTU of 1300"), "{said}");
+    let output = host.succeed("start --yes").err;
+    assert!(output.contains("`wg0` is clamped to a path MTU of 1300"), "{output}");
     assert_eq!(host.clamped_to(), Some(1300));
     assert!(host.download().completed());
     assert_eq!(finding(&host, "path-narrow"), None);
@@ -114,17 +114,17 @@ fn with_measure_false_a_start_sends_nothing_and_says_that_it_does_not_know() {
     let host = stocked(Rules::narrow(1300, 1300));
     host.configure("measure = false");
     let before = sent(&host);
-    let said = host.succeed("start");
+    let output = host.succeed("start");
     assert!(sent(&host) - before < 20, "something was measured");
-    assert!(!said.err.contains("takes 1300"), "{}", said.err);
-    assert!(said.err.contains("unless the path is narrower"), "{}", said.err);
+    assert!(!output.err.contains("takes 1300"), "{}", output.err);
+    assert!(output.err.contains("unless the path is narrower"), "{}", output.err);
 }
 
 #[test]
 fn on_a_good_path_a_start_says_what_was_measured_and_offers_nothing() {
     let host = stocked(Rules::default());
-    let said = host.succeed("start");
-    assert!(said.err.contains("no clamp is needed (measured just now: fine)"), "{}", said.err);
+    let output = host.succeed("start");
+    assert!(output.err.contains("no clamp is needed (measured just now: fine)"), "{}", output.err);
     assert_eq!(finding(&host, "not-measured"), None);
 }
 

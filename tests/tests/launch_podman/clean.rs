@@ -46,8 +46,8 @@ fn all_of_ours_goes_and_all_of_the_others_stays() {
     assert!(named("volume", "kept").unwrap()["size_bytes"].is_u64(), "{planned}");
     assert!(named("container", "stranger").is_none() && named("volume", "theirs").is_none(), "{planned}");
     assert!(host.holdings().contains("one-0 runs"), "a dry run did something");
-    let said = host.succeed("clean --all --volumes --force");
-    assert_eq!(strangers(&host), before, "{}", said.err);
+    let output = host.succeed("clean --all --volumes --force");
+    assert_eq!(strangers(&host), before, "{}", output.err);
     let left = host.holdings();
     let ours = ["one-0", "two-0", "duo", "kept", "airpods_network"];
     assert!(ours.iter().all(|name| !left.contains(name)), "{left}");
@@ -62,8 +62,8 @@ fn all_of_ours_goes_and_all_of_the_others_stays() {
 #[test]
 fn volumes_go_only_when_they_were_named() {
     let host = among_others();
-    let said = host.succeed("clean --all --force --no-backup-config");
-    assert!(said.err.contains("the volume `kept` stays"), "{}", said.err);
+    let output = host.succeed("clean --all --force --no-backup-config");
+    assert!(output.err.contains("the volume `kept` stays"), "{}", output.err);
     assert!(host.holdings().contains("kept"));
     host.configure(&config());
     let line = "trap : INT; AIRPODS_CONFIG=/etc/airpods-test.toml airpods clean --volumes; echo code=$?";
@@ -83,16 +83,16 @@ fn what_is_in_use_stays_and_without_a_choice_or_a_terminal_nothing_goes() {
     let host = among_others();
     host.refuse("clean", 2, &["nothing selected to clean", "--pods", "--all"]);
     host.refuse("clean --pods", 2, &["needs confirmation", "--yes"]);
-    let said = host.succeed("clean --volumes --images --network --yes");
+    let output = host.succeed("clean --volumes --images --network --yes");
     for spared in
         ["the volume `kept` stays: the container `one-0` uses it", "the network `airpods_network` stays", "the image"]
     {
-        assert!(said.err.contains(spared), "{spared}: {}", said.err);
+        assert!(output.err.contains(spared), "{spared}: {}", output.err);
     }
     assert!(host.holdings().contains("one-0 runs"));
     // Another program's container uses our volume, so no option removes the volume.
     host.podman(&format!("run -d --name guest -v kept:/x {IMAGE} serve-http 80"));
-    let said = host.succeed("clean --pods --volumes --yes");
-    assert!(said.err.contains("the volume `kept` stays: the container `guest` uses it"), "{}", said.err);
+    let output = host.succeed("clean --pods --volumes --yes");
+    assert!(output.err.contains("the volume `kept` stays: the container `guest` uses it"), "{}", output.err);
     assert!(host.holdings().contains("kept") && !host.holdings().contains("one-0"));
 }

@@ -2,7 +2,7 @@
 
 use std::io::BufRead;
 
-use airpods_lab::{Place, Said, terminal};
+use airpods_lab::{CommandOutput, Place, terminal};
 use serde_json::Value;
 
 use crate::host::{ALONE, Host, service, signal};
@@ -51,11 +51,11 @@ fn ctrl_c_while_a_container_takes_its_time_to_stop_says_what_is_left() {
     assert!(stopping.try_wait().unwrap().is_none(), "what is under way is waited for");
     signal(&stopping, "INT");
     let output = stopping.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(said.contains("Ctrl-C again stops waiting"), "{said}");
-    assert!(said.contains("left: the container `one-0` was not removed"), "{said}");
-    assert!(said.contains("may still happen: stop the container `one-0`"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("Ctrl-C again stops waiting"), "{stderr}");
+    assert!(stderr.contains("left: the container `one-0` was not removed"), "{stderr}");
+    assert!(stderr.contains("may still happen: stop the container `one-0`"), "{stderr}");
     assert!(host.podman("ps -a --format '{{.Names}}'").contains("one-0"));
 }
 
@@ -71,15 +71,15 @@ fn a_restart_keeps_the_containers_and_says_where_the_configuration_has_moved_on(
     assert!(planned.contains("1. stop the container `two-0`\n  2. stop the container `one-0` (after 1)"), "{planned}");
     assert_eq!(started(), at, "a dry run did something");
     host.configure(&two().replace("[services.two]", "[services.two]\npids_limit = 77"));
-    let said = host.succeed("restart --json");
+    let output = host.succeed("restart --json");
     assert_eq!(ids(), id);
     let now = started();
     assert!(now[0] != at[0] && now[1] != at[1] && now[0] < now[1], "{at:?} {now:?}");
-    let services = &json(&said.out)["services"];
+    let services = &json(&output.out)["services"];
     let told = |name: &str| services.as_array().unwrap().iter().find(|one| one["service"] == name).unwrap().clone();
     assert_eq!((&told("one")["healthy"], &told("one")["settings_differ"]), (&true.into(), &false.into()));
     assert_eq!(told("two")["settings_differ"], true);
-    assert!(said.err.contains("hint: `airpods start two` applies them"), "{}", said.err);
+    assert!(output.err.contains("hint: `airpods start two` applies them"), "{}", output.err);
     assert_eq!(host.inside("two-0", "pids-max").out.trim(), "2048");
 }
 
@@ -89,14 +89,14 @@ fn a_second_start_asks_what_runs_already_whether_it_is_well() {
     host.configure(&two());
     host.succeed("start");
     let id = host.field("one-0", ".Id");
-    let told = |said: &Said| json(&said.out)["services"][0]["healthy"].clone();
+    let told = |output: &CommandOutput| json(&output.out)["services"][0]["healthy"].clone();
     assert_eq!(told(&host.succeed("start one --json")), true);
     // The service answers, but not with the status that is now expected.
     let unwell = two().replace("path = \"/\"", "path = \"/\", expected_status = [500, 599]");
     host.configure(&format!("cli.startup_timeout = 10\n{unwell}"));
-    let said = host.airpods("start one --json");
-    assert_eq!((said.code, told(&said)), (1, false.into()), "{}", said.err);
-    assert!(said.err.contains("`one` runs but did not answer at http://127.0.0.1:"), "{}", said.err);
+    let output = host.airpods("start one --json");
+    assert_eq!((output.code, told(&output)), (1, false.into()), "{}", output.err);
+    assert!(output.err.contains("`one` runs but did not answer at http://127.0.0.1:"), "{}", output.err);
     assert_eq!(told(&host.succeed("start one --json --no-wait")), serde_json::Value::Null);
     assert_eq!((host.field("one-0", ".Id"), host.field("one-0", ".State.Status")), (id, "running".into()));
 }
@@ -173,9 +173,12 @@ fn what_is_left_of_a_service_is_told_and_can_be_stopped_and_what_is_on_another_n
     host.configure(&two());
     host.succeed("start");
     host.configure(&format!("{ALONE}{}", service("one", 7001, "network_aliases = [\"one\"]")));
-    let said = host.succeed("start").err;
-    assert!(said.contains("warning: `two` runs and is not in the configuration; `airpods stop two` ends it"), "{said}");
-    assert!(!said.contains("`far`"), "{said}");
+    let output = host.succeed("start").err;
+    assert!(
+        output.contains("warning: `two` runs and is not in the configuration; `airpods stop two` ends it"),
+        "{output}"
+    );
+    assert!(!output.contains("`far`"), "{output}");
     let table = host.succeed("status").out;
     // The note is below its row if the table would be wider than 80 columns.
     let row = table.split("\ntwo ").nth(1).unwrap_or_else(|| panic!("{table}"));
@@ -183,9 +186,13 @@ fn what_is_left_of_a_service_is_told_and_can_be_stopped_and_what_is_on_another_n
     assert!(!table.contains("far"), "{table}");
     assert_eq!(host.status()["services"][1]["configured"], false);
     let ran = |name: &str| host.field(name, ".State.Status") == "running";
-    let said = host.succeed("stop --json");
-    assert!(json(&said.out)["warnings"][0].as_str().unwrap().contains("`airpods stop two` ends it"), "{}", said.out);
-    assert!(said.err.contains("warning: `two` runs and is not in the configuration"), "{}", said.err);
+    let output = host.succeed("stop --json");
+    assert!(
+        json(&output.out)["warnings"][0].as_str().unwrap().contains("`airpods stop two` ends it"),
+        "{}",
+        output.out
+    );
+    assert!(output.err.contains("warning: `two` runs and is not in the configuration"), "{}", output.err);
     assert_eq!((ran("one-0"), ran("two-0")), (false, true), "it may be another configuration's");
     assert!(host.succeed("stop two --remove --yes").err.contains("stopped `two`"));
     host.succeed("stop --remove --yes");

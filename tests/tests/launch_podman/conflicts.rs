@@ -16,8 +16,8 @@ fn a_port_that_another_program_has_is_named_before_anything_is_done() {
     server.args(["serve-http", "7002"]);
     let _server = Background::start_ready(&mut server, &host.sandbox.log_path("other")).unwrap();
     host.configure(&two());
-    let said = host.refuse("start", 1, &["services.two.ports", "7002", "in use", "hint: "]);
-    assert!(!said.err.contains("created"), "{}", said.err);
+    let output = host.refuse("start", 1, &["services.two.ports", "7002", "in use", "hint: "]);
+    assert!(!output.err.contains("created"), "{}", output.err);
 }
 
 #[test]
@@ -111,8 +111,8 @@ fn without_podman_one_sentence_says_so() {
     let mut command = host.user.command("env");
     command.args(["PATH=/nowhere", "/usr/bin/airpods", "status"]).env("AIRPODS_CONFIG", "/etc/airpods-test.toml");
     let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert_eq!(said.lines().count(), 2, "{said}");
-    assert!(said.starts_with("error: podman is not installed\nhint: "), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert_eq!(stderr.lines().count(), 2, "{stderr}");
+    assert!(stderr.starts_with("error: podman is not installed\nhint: "), "{stderr}");
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use airpods_lab::{Background, Place, Said};
+use airpods_lab::{Background, CommandOutput, Place};
 use serde_json::Value;
 
 use crate::host::{ALONE, DNS, Host, service};
@@ -30,15 +30,15 @@ fn one(more: &str) -> String {
 }
 
 /// The doctor's findings other than `ok`, without those that a sandbox always has.
-fn examine(host: &Host) -> (Said, Vec<Value>) {
-    let said = host.airpods("doctor --json");
-    let report: Value = serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"));
+fn examine(host: &Host) -> (CommandOutput, Vec<Value>) {
+    let output = host.airpods("doctor --json");
+    let report: Value = serde_json::from_str(&output.out).unwrap_or_else(|error| panic!("{error}: {output:?}"));
     let findings = report["findings"].as_array().unwrap().iter().filter(|finding| finding["level"] != "ok").cloned();
     let findings: Vec<Value> =
         findings.filter(|finding| !OF_A_SANDBOX.contains(&finding["code"].as_str().unwrap())).collect();
     let broken = findings.iter().any(|finding| finding["level"] == "broken");
-    assert_eq!((said.code, report["broken"] == true), (i32::from(broken), broken), "{said:?}");
-    (said, findings)
+    assert_eq!((output.code, report["broken"] == true), (i32::from(broken), broken), "{output:?}");
+    (output, findings)
 }
 
 #[track_caller]

@@ -73,8 +73,8 @@ pub(crate) fn have_nothing_to_do_again(host: &Host) {
     for seed in 0..CONFIGURATIONS {
         let toml = configuration(seed);
         host.configure(&toml);
-        let said = host.airpods("start --no-wait");
-        assert_eq!(said.code, 0, "{toml}\n{}", said.err);
+        let output = host.airpods("start --no-wait");
+        assert_eq!(output.code, 0, "{toml}\n{}", output.err);
         let id = host.field("one-0", ".Id");
         let planned = host.succeed("start --dry-run");
         assert!(planned.out.contains("nothing to do"), "{toml}\n{}{}", planned.out, planned.err);

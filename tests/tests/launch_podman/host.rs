@@ -3,7 +3,7 @@
 use std::process::Command;
 
 pub(crate) use airpods_lab::client::ALONE;
-use airpods_lab::{Background, Image, Place, Program, Said, Sandbox, User, client, eventually, run};
+use airpods_lab::{Background, CommandOutput, Image, Place, Program, Sandbox, User, client, eventually, run};
 use serde_json::Value;
 
 /// The image that stands for any service.
@@ -57,30 +57,30 @@ impl Host {
         client::command(&self.user, arguments)
     }
 
-    pub(crate) fn airpods(&self, arguments: &str) -> Said {
-        client::said(&self.user, arguments).unwrap()
+    pub(crate) fn airpods(&self, arguments: &str) -> CommandOutput {
+        client::run(&self.user, arguments).unwrap()
     }
 
     /// Runs the command, which must succeed.
     #[track_caller]
-    pub(crate) fn succeed(&self, arguments: &str) -> Said {
-        let said = self.airpods(arguments);
-        assert_eq!(said.code, 0, "airpods {arguments}: {}", said.err);
-        said
+    pub(crate) fn succeed(&self, arguments: &str) -> CommandOutput {
+        let output = self.airpods(arguments);
+        assert_eq!(output.code, 0, "airpods {arguments}: {}", output.err);
+        output
     }
 
     /// Runs the command. It must fail with this code, print all of `words`, and leave podman
     /// unchanged.
     #[track_caller]
-    pub(crate) fn refuse(&self, arguments: &str, code: i32, words: &[&str]) -> Said {
+    pub(crate) fn refuse(&self, arguments: &str, code: i32, words: &[&str]) -> CommandOutput {
         let before = self.holdings();
-        let said = self.airpods(arguments);
-        assert_eq!(said.code, code, "airpods {arguments}: {said:?}");
+        let output = self.airpods(arguments);
+        assert_eq!(output.code, code, "airpods {arguments}: {output:?}");
         for word in words {
-            assert!(said.err.contains(word), "airpods {arguments} did not say {word:?}: {}", said.err);
+            assert!(output.err.contains(word), "airpods {arguments} did not say {word:?}: {}", output.err);
         }
         assert_eq!(self.holdings(), before, "airpods {arguments} left something behind");
-        said
+        output
     }
 
     #[track_caller]
@@ -95,10 +95,10 @@ impl Host {
     }
 
     /// Runs the probe within a container.
-    pub(crate) fn inside(&self, container: &str, words: &str) -> Said {
+    pub(crate) fn inside(&self, container: &str, words: &str) -> CommandOutput {
         let mut podman = self.user.command("podman");
         podman.args(["exec", container, "/lab-probe"]).args(words.split_whitespace());
-        Said::of(&mut podman).unwrap()
+        CommandOutput::of(&mut podman).unwrap()
     }
 
     /// Every object in podman that a start could leave behind.

@@ -40,15 +40,15 @@ fn interrupt(host: &Host, delay: Duration, name: &str, deaf: bool) -> (Option<i3
     let mut starting = host.command("start").stderr(Stdio::piped()).spawn().unwrap();
     let mut stderr = starting.stderr.take().unwrap();
     std::thread::sleep(delay);
-    let mut said = String::new();
+    let mut output = String::new();
     if deaf {
         drop(stderr);
         signal(&starting, name);
     } else {
         signal(&starting, name);
-        stderr.read_to_string(&mut said).unwrap();
+        stderr.read_to_string(&mut output).unwrap();
     }
-    (starting.wait().unwrap().code(), said)
+    (starting.wait().unwrap().code(), output)
 }
 
 /// The test for the user and the podman of `host`, also used by `podman_5.rs`. It makes `tries`
@@ -68,8 +68,8 @@ pub(crate) fn leave_all_as_it_was(host: &Host, tries: u32) {
     for (signal, deaf) in [("INT", false), ("TERM", false), ("HUP", true)] {
         for number in 0..tries {
             let delay = whole.mul_f64((f64::from(number) + f64::from(tries) * 0.1) / f64::from(tries));
-            let (code, said) = interrupt(host, delay, signal, deaf);
-            let context = format!("{signal} after {delay:?} of {whole:?}: exit code {code:?}\n{said}");
+            let (code, output) = interrupt(host, delay, signal, deaf);
+            let context = format!("{signal} after {delay:?} of {whole:?}: exit code {code:?}\n{output}");
             assert_no_process(host, "podman system service");
             if code == Some(0) {
                 finished += 1;

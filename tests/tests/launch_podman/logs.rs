@@ -82,9 +82,9 @@ fn json_has_an_object_a_line_with_stream_and_time() {
     let host = Host::new();
     host.configure(&two());
     host.succeed("start");
-    let said = host.succeed("logs --json");
-    let lines: Vec<Value> = said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(said.err, "");
+    let output = host.succeed("logs --json");
+    let lines: Vec<Value> = output.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(output.err, "");
     let second = lines.iter().find(|line| line["service"] == "second").unwrap();
     assert_eq!(second["container"], "second-0");
     assert!(["stdout", "stderr"].iter().any(|name| second["stream"] == *name), "{second}");

@@ -59,9 +59,9 @@ fn root_hands_no_secret_to_another_users_podman() {
     let mut command = host.command("start --no-wait");
     command.env("CONTAINER_HOST", "unix:///run/user-alice/false.sock");
     let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("listens on `/run/user-alice/false.sock`, and not this user or root"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("listens on `/run/user-alice/false.sock`, and not this user or root"), "{stderr}");
     assert_eq!(alice.sh("podman ps -a --format '{{.Names}}'").unwrap(), "");
 
     // root must not put its own podman's socket or its secret into folders where alice could
@@ -69,7 +69,7 @@ fn root_hands_no_secret_to_another_users_podman() {
     let mut command = host.command("start --no-wait");
     command.env("XDG_RUNTIME_DIR", "/run/user-alice").env("HOME", "/home/alice");
     let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("belongs to another user"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("belongs to another user"), "{stderr}");
     assert_eq!(host.sandbox.sh("find /home/alice /run/user-alice -user root").unwrap(), "", "root left something");
 }

@@ -14,8 +14,8 @@ pub(crate) fn config(network: &str, first: &str, second: &str) -> String {
 pub(crate) fn resolves(host: &Host, toml: &str) {
     let (_server, queries) = host.start_dns();
     host.configure(toml);
-    let said = host.succeed("start").err;
-    assert!(!said.contains("name server"), "one that answers was doubted: {said}");
+    let output = host.succeed("start").err;
+    assert!(!output.contains("name server"), "one that answers was doubted: {output}");
     for (from, names) in [("second-0", ["one", "uno"]), ("first-0", ["two", "two"])] {
         for name in names {
             let found = host.inside(from, &format!("resolve {name}"));

@@ -75,14 +75,14 @@ fn images(host: &Host) -> String {
 fn are_pulled_and_told_of(host: &Host) {
     let _registry = stocked(host);
     host.sandbox.sh(SLOWLY).unwrap();
-    let said = host.succeed("start");
-    let told: Vec<&str> = said.err.lines().filter(|line| line.starts_with("pulled")).collect();
-    let [told] = told[..] else { panic!("{}", said.err) };
+    let output = host.succeed("start");
+    let told: Vec<&str> = output.err.lines().filter(|line| line.starts_with("pulled")).collect();
+    let [told] = told[..] else { panic!("{}", output.err) };
     let amount = told.strip_prefix(&format!("pulled `{LARGE}`, ")).and_then(|rest| rest.split_once(" MiB, in "));
     let (amount, seconds) = amount.unwrap_or_else(|| panic!("{told}"));
     assert!(amount.parse::<f64>().unwrap() >= 24.0, "{told}");
     assert!(seconds.strip_suffix(" s").unwrap().parse::<f64>().unwrap() > 0.0, "{told}");
-    assert!(!said.err.contains('\r') && !said.err.contains('\u{1b}'), "{:?}", said.err);
+    assert!(!output.err.contains('\r') && !output.err.contains('\u{1b}'), "{:?}", output.err);
     assert!(!host.succeed("start").err.contains("pulled"), "it is there by now");
 }
 
@@ -139,19 +139,19 @@ fn a_registry_that_says_nothing_is_waited_for_until_ctrl_c() {
     host.sandbox.sh("pkill -STOP docker-registry").unwrap();
     let mut starting = host.command("start").stderr(Stdio::piped()).spawn().unwrap();
     let mut stderr = BufReader::new(starting.stderr.take().unwrap());
-    let mut said = String::new();
-    while !said.contains("pulling `") {
-        assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "{said}");
+    let mut output = String::new();
+    while !output.contains("pulling `") {
+        assert_ne!(stderr.read_line(&mut output).unwrap(), 0, "{output}");
     }
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(starting.try_wait().unwrap(), None, "it waits");
     signal(&starting, "INT");
-    stderr.read_to_string(&mut said).unwrap();
-    assert_eq!(starting.wait().unwrap().code(), Some(130), "{said}");
-    assert!(said.contains("interrupted"), "{said}");
+    stderr.read_to_string(&mut output).unwrap();
+    assert_eq!(starting.wait().unwrap().code(), Some(130), "{output}");
+    assert!(output.contains("interrupted"), "{output}");
     assert_no_process(&host, "podman system service");
     host.sandbox.sh("pkill -CONT docker-registry").unwrap();
-    assert_eq!((host.holdings(), images(&host)), before, "{said}");
+    assert_eq!((host.holdings(), images(&host)), before, "{output}");
 }
 
 #[test]

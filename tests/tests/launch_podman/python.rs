@@ -1,6 +1,6 @@
 //! Starts the newest default configuration of the Python airpods unchanged.
 
-use airpods_lab::{Image, Place, Said};
+use airpods_lab::{CommandOutput, Image, Place};
 
 use crate::host::Host;
 
@@ -13,11 +13,11 @@ const SECRET: &str = "Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFy_-1";
 
 /// Runs the command, which finds the file by itself.
 #[track_caller]
-fn succeed(host: &Host, arguments: &str) -> Said {
+fn succeed(host: &Host, arguments: &str) -> CommandOutput {
     let mut command = host.user.command("airpods");
-    let said = Said::of(command.env("HOME", "/root").args(arguments.split_whitespace())).unwrap();
-    assert_eq!(said.code, 0, "airpods {arguments}: {said:?}");
-    said
+    let output = CommandOutput::of(command.env("HOME", "/root").args(arguments.split_whitespace())).unwrap();
+    assert_eq!(output.code, 0, "airpods {arguments}: {output:?}");
+    output
 }
 
 #[test]

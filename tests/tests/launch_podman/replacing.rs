@@ -38,8 +38,8 @@ pub(crate) fn reads_everything_back(host: &Host, folder: &str) {
     host.podman("network disconnect airpods_network one-0");
     let refused = host.refuse("start", 2, &["runtime.network_name", "airpods_network", "one-0", "--yes"]);
     assert!(!refused.err.contains("a=b c"), "{}", refused.err);
-    let said = host.succeed("start --yes");
-    assert!(said.err.contains("runtime.network_name"), "it did not say why: {}", said.err);
+    let output = host.succeed("start --yes");
+    assert!(output.err.contains("runtime.network_name"), "it did not say why: {}", output.err);
     assert_ne!(host.field("one-0", ".Id"), id);
     host.succeed("stop --remove --yes");
 }
@@ -77,10 +77,10 @@ fn a_changed_secret_is_found_and_never_shown() {
     let file = host.user.sh("find /root -name webui-secret").unwrap();
     let other = "another-".repeat(8);
     host.user.sh(&format!("printf {other} > {}", file.trim())).unwrap();
-    let said = host.refuse("start", 2, &["services.one.env", "WEBUI_SECRET_KEY", "another"]);
-    assert!(!said.err.contains(&other), "{}", said.err);
+    let output = host.refuse("start", 2, &["services.one.env", "WEBUI_SECRET_KEY", "another"]);
+    assert!(!output.err.contains(&other), "{}", output.err);
     let secret = first.lines().find_map(|line| line.strip_prefix("WEBUI_SECRET_KEY=")).unwrap();
-    assert!(!said.err.contains(secret), "{}", said.err);
+    assert!(!output.err.contains(secret), "{}", output.err);
     host.succeed("start --yes");
     assert!(host.inside("one-0", "env").out.contains(&format!("WEBUI_SECRET_KEY={other}")));
 }
@@ -161,8 +161,8 @@ fn fetching_images_starts_nothing() {
     Image::serving(IMAGE, 80).import(&host.user).unwrap();
     host.configure(&two("", ""));
     let before = host.holdings();
-    let said = host.succeed("start --pre-fetch");
-    assert!(said.err.contains("every image is here already"), "{}", said.err);
+    let output = host.succeed("start --pre-fetch");
+    assert!(output.err.contains("every image is here already"), "{}", output.err);
     assert_eq!(host.holdings(), before);
 }
 
@@ -186,8 +186,8 @@ fn on_a_terminal_a_start_asks_and_only_a_yes_makes_anything_anew() {
         let line = "AIRPODS_CONFIG=/etc/airpods-test.toml airpods start";
         terminal::once_shown(&host.user, line, question, || keys.to_owned()).unwrap()
     };
-    let said = answered("n\n");
-    assert!(said.contains("services.one.pids_limit") && said.contains("nothing was changed"), "{said}");
+    let output = answered("n\n");
+    assert!(output.contains("services.one.pids_limit") && output.contains("nothing was changed"), "{output}");
     assert_eq!(host.field("one-0", ".Id"), id);
     answered("y\n");
     assert_ne!(host.field("one-0", ".Id"), id);

@@ -51,8 +51,8 @@ fn secrets_reach_the_service_and_are_shown_nowhere_and_another_value_replaces_it
     ] {
         told.push(host.airpods(command));
     }
-    for said in &told {
-        assert!(!format!("{said:?}").contains("-first"), "{said:?}");
+    for output in &told {
+        assert!(!format!("{output:?}").contains("-first"), "{output:?}");
     }
     assert!(host.succeed("start --dry-run").out.contains("nothing to do"));
 
@@ -76,7 +76,7 @@ fn a_file_that_others_can_read_is_refused_before_anything_is_made() {
     host.configure(&configuration());
     keep(&host, "sk-first", "hf-first");
     host.sandbox.sh("chmod 644 /etc/keys/openai").unwrap();
-    let said =
+    let output =
         host.refuse("start", 1, &["`/etc/keys/openai` cannot be used", "others may read or change it", "chmod 600"]);
-    assert!(!said.err.contains("sk-first"), "{said:?}");
+    assert!(!output.err.contains("sk-first"), "{output:?}");
 }

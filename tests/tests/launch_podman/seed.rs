@@ -42,9 +42,9 @@ pub(crate) fn does_what_it_says(host: &Host) {
         Image::serving(image, port).import(&host.user).unwrap();
     }
     host.configure(EXAMPLE);
-    let said = host.succeed("start");
+    let output = host.succeed("start");
     for url in ["http://localhost:11434/", "http://localhost:3000/", "http://localhost:8188/"] {
-        assert!(said.err.contains(url), "{}", said.err);
+        assert!(output.err.contains(url), "{}", output.err);
     }
 
     let base = host.inside("open-webui-0", "env").out;

@@ -40,8 +40,8 @@ fn a_changed_setting_makes_the_container_anew_and_an_unchanged_one_leaves_it_alo
     let planned = host.succeed("start --dry-run").out;
     assert!(planned.contains("set aside the container `two-0`") && planned.contains("leave `one`"), "{planned}");
     assert_eq!(host.field("two-0", ".Id"), two, "a dry run did something");
-    let said = host.refuse("start", 2, &["two-0", "services.two.pids_limit", "`99`", "`2048`", "--yes"]);
-    assert!(!said.err.contains("one-0"), "{}", said.err);
+    let output = host.refuse("start", 2, &["two-0", "services.two.pids_limit", "`99`", "`2048`", "--yes"]);
+    assert!(!output.err.contains("one-0"), "{}", output.err);
     host.succeed("start --yes");
     assert_eq!(host.field("one-0", ".Id"), one);
     assert_ne!(host.field("two-0", ".Id"), two);
@@ -82,9 +82,9 @@ fn stopping_claims_only_what_ran_and_a_failed_end_is_told_by_its_code() {
     let host = Host::new();
     host.configure(&format!("runtime.restart_policy = \"no\"\n{}{}", one(""), service("two", 7002, "")));
     host.succeed("start one");
-    let said = host.succeed("stop one two").err;
-    assert!(said.contains("stopped `one` (was up ") && said.contains("`two` was not running"), "{said}");
-    assert!(!said.contains("stopped `two`"), "{said}");
+    let output = host.succeed("stop one two").err;
+    assert!(output.contains("stopped `one` (was up ") && output.contains("`two` was not running"), "{output}");
+    assert!(!output.contains("stopped `two`"), "{output}");
     assert!(host.succeed("stop").err.contains("no service was running"));
     let table = host.succeed("status").out;
     assert!(table.contains("never started"), "{table}");
@@ -101,8 +101,8 @@ fn logs_show_the_last_lines_of_each_service_with_its_name() {
     host.configure(&format!("{}{}", one(""), service("second", 7002, "")));
     host.refuse("logs one", 1, &["was never started", "airpods start one"]);
     host.succeed("start");
-    let said = host.succeed("logs").out;
-    assert!(said.contains("one    | ") && said.contains("second | "), "{said}");
+    let output = host.succeed("logs").out;
+    assert!(output.contains("one    | ") && output.contains("second | "), "{output}");
     let alone = host.succeed("logs one -n 1");
     let lines: Vec<&str> = alone.out.lines().chain(alone.err.lines()).collect();
     assert!(lines.len() == 1 && !lines[0].contains(" | "), "{alone:?}");

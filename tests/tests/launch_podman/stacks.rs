@@ -170,8 +170,8 @@ pub(crate) fn start_in_order(host: &Host) {
     assert_eq!(resolved.code, 0, "{resolved:?}");
     let status = host.succeed("status").out;
     assert!(status.contains("done") && status.contains("healthy in"), "{status}");
-    let said = host.succeed("start").err;
-    assert!(said.contains("`job` has run before") && said.contains("`web` is running already"), "{said}");
+    let output = host.succeed("start").err;
+    assert!(output.contains("`job` has run before") && output.contains("`web` is running already"), "{output}");
     host.configure(&format!(
         "{ALONE}[services.job]\nimage = \"localhost/lab:1\"\ncommand = \"no-such-word\"\noneshot = true\n"
     ));

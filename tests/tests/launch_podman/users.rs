@@ -16,12 +16,12 @@ fn an_ordinary_user_starts_services_with_a_podman_of_their_own() {
 /// The test for the podman of `host`, also used by `podman_5.rs`.
 pub(crate) fn starts_services_of_their_own(host: &Host) {
     host.configure(&one(""));
-    let said = host.succeed("start");
-    assert_eq!(host.status()["services"][0]["health"]["code"], 200, "{}", said.err);
+    let output = host.succeed("start");
+    assert_eq!(host.status()["services"][0]["health"]["code"], 200, "{}", output.err);
     assert_eq!(host.field("one-0", ".State.Status"), "running");
     let enforced = host.inside("one-0", "pids-max").out.trim() == "100";
-    let warned = said.err.contains("warning: `services.one.pids_limit` is not enforced");
-    assert!(enforced != warned, "enforced: {enforced}, and said: {}", said.err);
+    let warned = output.err.contains("warning: `services.one.pids_limit` is not enforced");
+    assert!(enforced != warned, "enforced: {enforced}, and said: {}", output.err);
     assert_no_process(host, "podman system service");
     host.succeed("stop --remove --yes");
 }
@@ -59,7 +59,7 @@ fn a_socket_named_in_the_environment_is_used_and_an_address_of_another_kind_is_t
     host.configure(&one(""));
     let mut command = host.command("status");
     let output = command.env("CONTAINER_HOST", "ssh://far.example").output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("CONTAINER_HOST") && said.contains("ssh://far.example"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("CONTAINER_HOST") && stderr.contains("ssh://far.example"), "{stderr}");
     assert_eq!(output.status.code(), Some(1));
 }

@@ -31,7 +31,7 @@ fn both_answer(alice: &Launcher) -> bool {
 /// ready only at its next health check, a moment after its service answers.
 fn units_run(alice: &Launcher) {
     let active = "systemctl --user is-active airpods_network-network.service airpods-one.service airpods-two.service";
-    eventually("three active units", || alice.alice.sh(active).is_ok_and(|said| said == "active\nactive\nactive"));
+    eventually("three active units", || alice.alice.sh(active).is_ok_and(|output| output == "active\nactive\nactive"));
     assert_eq!(alice.sh("systemctl --user list-units --failed --no-legend 'airpods*'"), "");
 }
 

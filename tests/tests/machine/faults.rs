@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Stdio};
 
 use airpods_lab::machine::PACKAGE_FILES;
-use airpods_lab::{Announced, Machine, Place, Suite};
+use airpods_lab::{Machine, NftMonitor, Place, Suite};
 use serde_json::Value;
 
 use crate::host::{eventually, helper_pid, is_in_force, status, wireguard};
@@ -30,27 +30,27 @@ pub(crate) fn handle(machine: &Machine) -> String {
 
 /// A reader of the table in the machine, with a listener for its announced changes.
 pub(crate) struct Reader {
-    announced: Announced,
+    announced: NftMonitor,
     process: Child,
-    said: Lines<BufReader<ChildStdout>>,
+    lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Reader {
     /// Starts both. When this returns, the reader has seen the clamp.
     pub(crate) fn start(machine: &Machine) -> Self {
-        let announced = Announced::listen(machine).unwrap();
+        let announced = NftMonitor::listen(machine).unwrap();
         let mut command = machine.root_user().command("lab-probe");
         command.args(["read-table", "wg0"]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
-        let mut said = BufReader::new(process.stdout.take().unwrap()).lines();
-        assert!(said.next().unwrap().unwrap().contains("rules"));
-        Self { announced, process, said }
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        assert!(lines.next().unwrap().unwrap().contains("rules"));
+        Self { announced, process, lines }
     }
 
     /// The number of gaps that the reader saw, its whole report, and the listener.
-    pub(crate) fn gaps(mut self) -> (usize, Value, Announced) {
+    pub(crate) fn gaps(mut self) -> (usize, Value, NftMonitor) {
         drop(self.process.stdin.take());
-        let seen: Value = serde_json::from_str(&self.said.next().unwrap().unwrap()).unwrap();
+        let seen: Value = serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap();
         assert!(self.process.wait().unwrap().success());
         assert!(seen["rounds"].as_u64().unwrap() > 20, "it looked too seldom to see anything: {seen}");
         (seen["gaps"].as_array().unwrap().len(), seen, self.announced)

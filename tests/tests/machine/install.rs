@@ -37,10 +37,10 @@ on_both! {
         let machine = Machine::installed(suite).unwrap();
         machine.write_file("/etc/modprobe.d/none.conf", "install nf_tables /bin/false\n").unwrap();
         wireguard(&machine, "wg0", 1380);
-        let said = machine.sh("airpods net clamp on 2>&1 || echo code=$?").unwrap();
-        assert!(said.contains("nf_tables") && said.contains("(KernelUnsupported)") && said.ends_with("code=9"), "{said}");
-        let said = machine.sh("airpods net clamp status 2>&1 || echo code=$?").unwrap();
-        assert!(said.contains("nf_tables"), "{said}");
+        let text = machine.sh("airpods net clamp on 2>&1 || echo code=$?").unwrap();
+        assert!(text.contains("nf_tables") && text.contains("(KernelUnsupported)") && text.ends_with("code=9"), "{text}");
+        let text = machine.sh("airpods net clamp status 2>&1 || echo code=$?").unwrap();
+        assert!(text.contains("nf_tables"), "{text}");
         let life = machine.sh("systemctl show --property NRestarts,Result airpods-helper.service").unwrap();
         assert_eq!(life, "Result=success\nNRestarts=0");
     }

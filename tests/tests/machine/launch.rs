@@ -57,9 +57,9 @@ impl<'a> Launcher<'a> {
     #[track_caller]
     pub(crate) fn sh(&self, line: &str) -> String {
         let output = self.alice.command("sh").args(["-euc", &format!("{{ {line}; }} 2>&1")]).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        assert!(output.status.success(), "{line}: {}: {said}", output.status);
-        said
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        assert!(output.status.success(), "{line}: {}: {text}", output.status);
+        text
     }
 
     /// Runs the probe within a container, and returns its output, with its exit code unless that is
@@ -97,12 +97,12 @@ on_both! {
     fn an_ordinary_users_services_run_within_limits_that_the_kernel_enforces(suite: Suite) {
         let machine = Machine::stocked(suite).unwrap();
         let alice = Launcher::new(&machine, &three());
-        let said = alice.sh("airpods start");
+        let text = alice.sh("airpods start");
         // A warning about reboots is expected: podman's boot unit does not start containers with
         // the default restart policy.
         let after_boot = |line: &str| line.contains("do not come back after a reboot");
-        let wrong = said.lines().any(|line| line.contains("warning") && !after_boot(line));
-        assert!(!wrong, "a limit is not enforced, or something else is wrong: {said}");
+        let wrong = text.lines().any(|line| line.contains("warning") && !after_boot(line));
+        assert!(!wrong, "a limit is not enforced, or something else is wrong: {text}");
         for service in ["one", "two", "three"] {
             assert!(alice.is_healthy(service), "{service}: {}", alice.status());
         }

@@ -78,12 +78,12 @@ fn machine(suite: Suite, faults: &[&str]) -> Machine {
 fn check(machine: &Machine, from: From) -> Value {
     let check = "airpods net check --json --no-proof --url https://download.example/";
     let as_alice = "setpriv --reuid alice --regid alice --init-groups env HOME=/home/alice";
-    let said = match from {
+    let output = match from {
         From::Host => machine.sh(&format!("{as_alice} {check} || true")),
         From::Bridge => machine.sh(&format!("ip netns exec box {as_alice} {check} || true")),
         From::Rootless => machine.as_lingering("alice").sh(&format!("{check} web || true")),
     };
-    serde_json::from_str(&said.unwrap()).unwrap()
+    serde_json::from_str(&output.unwrap()).unwrap()
 }
 
 /// Starts alice's service `web` on a network of her own.
@@ -105,9 +105,9 @@ fn says(machine: &Machine, from: From, verdict: &str, truth: (u64, u64)) {
             let proven = path[way]["proven"].as_u64();
             assert!(proven.is_none_or(|size| size <= truth), "{from:?}: {way} above {truth}: {document:#}");
         }
-        let said = document["verdict"].as_str().unwrap();
-        assert!(said == verdict || UNMEASURED.contains(&said), "{from:?}: expected {verdict}: {document:#}");
-        if said == verdict {
+        let found = document["verdict"].as_str().unwrap();
+        assert!(found == verdict || UNMEASURED.contains(&found), "{from:?}: expected {verdict}: {document:#}");
+        if found == verdict {
             return;
         }
     }

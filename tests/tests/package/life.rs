@@ -104,8 +104,8 @@ fn the_command_alone_works_and_says_that_the_helper_is_not_installed() {
     let before = paths(&sandbox);
     sandbox.sh("dpkg --install /tmp/airpods.deb").unwrap();
     assert!(sandbox.sh("airpods config show").unwrap().contains("ollama"));
-    let said = sandbox.sh("airpods net clamp status 2>&1 || echo code=$?").unwrap();
-    assert!(said.contains("not installed") && said.contains("code="), "{said}");
+    let output = sandbox.sh("airpods net clamp status 2>&1 || echo code=$?").unwrap();
+    assert!(output.contains("not installed") && output.contains("code="), "{output}");
     sandbox.sh("dpkg --purge airpods").unwrap();
     let left: Vec<_> = paths(&sandbox).difference(&before).filter(|path| path.contains("airpods")).cloned().collect();
     assert_eq!(left, Vec::<String>::new());

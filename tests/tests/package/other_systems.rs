@@ -15,8 +15,8 @@ use crate::{Folder, unpacked};
 #[track_caller]
 fn printed(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().unwrap();
-    let said = String::from_utf8_lossy(&stderr);
-    assert!(status.success(), "{command:?}: {}\n{said}", String::from_utf8_lossy(&stdout));
+    let stderr = String::from_utf8_lossy(&stderr);
+    assert!(status.success(), "{command:?}: {}\n{stderr}", String::from_utf8_lossy(&stdout));
     String::from_utf8(stdout).unwrap()
 }
 

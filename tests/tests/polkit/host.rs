@@ -105,10 +105,10 @@ impl Answer {
         if output.status.success() {
             return Self(Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()));
         }
-        let said = text(output);
-        let error = said.lines().rfind(|line| line.contains("Got message type=error"));
+        let text = text(output);
+        let error = text.lines().rfind(|line| line.contains("Got message type=error"));
         let name = error.and_then(|line| line.split("error-name=").nth(1)).and_then(|rest| rest.split(' ').next());
-        Self(Err(name.unwrap_or_else(|| panic!("busctl failed by itself: {said}")).to_owned()))
+        Self(Err(name.unwrap_or_else(|| panic!("busctl failed by itself: {text}")).to_owned()))
     }
 
     pub(crate) fn changed() -> Self {

@@ -87,16 +87,16 @@ fn ask(name: &str, fault: &Fault, seed: u64) -> Answer {
     let mut command = world.sandbox().as_user("alice").command("airpods");
     let output = command.args(["net", "check", "--json", "--no-proof", "--url", &fault.url()]).output().unwrap();
     documents::judge_output(&command, &output).unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     let document = serde_json::from_slice(&output.stdout);
-    let answer = Answer(document.unwrap_or_else(|error| panic!("{name}: {error}: {}: {said}", output.status)));
+    let answer = Answer(document.unwrap_or_else(|error| panic!("{name}: {error}: {}: {stderr}", output.status)));
     let sizes =
         |direction| answer.measured(direction).map(|way| way["proven"].to_string()).collect::<Vec<_>>().join(" ");
     let (up, down) = (sizes(Direction::Up), sizes(Direction::Down));
     let (took, connections) = (start.elapsed().as_secs_f64(), &answer.0["connections"]);
     println!("{name}: {} up {up} down {down}, {took:.1} s, {connections} connections", answer.verdict());
     assert!(start.elapsed() < PATIENCE, "{name} took {took} s");
-    assert_eq!(output.status.code(), Some(exit_code(answer.verdict())), "{name}: {}\n{said}", answer.verdict());
+    assert_eq!(output.status.code(), Some(exit_code(answer.verdict())), "{name}: {}\n{stderr}", answer.verdict());
     answer
 }
 

@@ -27,8 +27,8 @@ fn started(toml: &str) -> (PathWorld, User) {
 
 /// The verdicts over IPv4 from the host and from the service's network.
 fn verdicts(root: &User) -> (String, String) {
-    let said = client::said(root, "net check --json --no-proof model").unwrap();
-    let document = said.json().unwrap_or_else(|error| panic!("{error}: {said:?}"));
+    let output = client::run(root, "net check --json --no-proof model").unwrap();
+    let document = output.json().unwrap_or_else(|error| panic!("{error}: {output:?}"));
     let of = |place: &Value| {
         let path = place["paths"].as_array().unwrap().iter().find(|path| path["family"] == "ipv4");
         path.unwrap_or_else(|| panic!("{document:#}"))["verdict"].as_str().unwrap().to_owned()
@@ -53,8 +53,8 @@ fn is_judged(root: &User, rule: &str, expected: &str) {
 #[test]
 fn what_the_hosts_forwarding_drops_is_blamed_on_the_host_and_on_nobody_else() {
     let (world, root) = started(&format!("runtime.network = {{ mtu = {LINK_MTU}, measure = false }}\n"));
-    let said = client::said(&root, "start --no-wait").unwrap();
-    assert_eq!(said.code, 0, "{}", said.err);
+    let output = client::run(&root, "start --no-wait").unwrap();
+    assert_eq!(output.code, 0, "{}", output.err);
     is_judged(&root, "no rule", "fine");
     let (up, down) = (format!("oifname {LINK}"), format!("iifname {LINK}"));
     let reject = |how: &str| format!("{up} reject with {how}");
@@ -105,8 +105,8 @@ fn a_first_start_sees_the_clamp_of_another_program_and_offers_none() {
         for rule in rules {
             world.sandbox().sh(&format!("nft '{rule}'")).unwrap();
         }
-        let said = client::said(&root, "start --no-wait").unwrap();
-        assert_eq!(said.code, 0, "{}", said.err);
-        assert!(said.err.contains(told) && !said.err.contains(untold), "{}", said.err);
+        let output = client::run(&root, "start --no-wait").unwrap();
+        assert_eq!(output.code, 0, "{}", output.err);
+        assert!(output.err.contains(told) && !output.err.contains(untold), "{}", output.err);
     }
 }

@@ -30,13 +30,13 @@ pub(crate) fn draw(folder: &Path) -> Result<()> {
     let typed = format!("airpods net check --url https://{NAME}/");
     let alice = world.sandbox().as_user("alice");
     // The picture shows a finding, so exit code 1 is expected.
-    let said = alice.sh(&format!(
+    let output = alice.sh(&format!(
         "export CLICOLOR_FORCE=1 LANG=C.UTF-8\n{{ {typed} 2>&1 || test $? = 1; }} | fold -s -w {COLUMNS}"
     ))?;
-    if !said.contains(&NARROW.to_string()) {
-        return Err(format!("the check should have found {NARROW} bytes, and said:\n{said}").into());
+    if !output.contains(&NARROW.to_string()) {
+        return Err(format!("the check should have found {NARROW} bytes, and said:\n{output}").into());
     }
-    let run = format!("\x1b[1m$ {typed}\x1b[0m\n{said}");
+    let run = format!("\x1b[1m$ {typed}\x1b[0m\n{output}");
     fs::create_dir_all(folder)?;
     for (name, term) in [("light", light()), ("dark", dark())] {
         fs::write(folder.join(format!("net-check-{name}.svg")), term.render_svg(&run))?;

@@ -165,8 +165,8 @@ fn session(end: &Port) -> io::Result<()> {
     let mut child = match start(&request) {
         Ok(child) => child,
         Err(error) => {
-            let said = format!("error: cannot run `{}`: {error}\n", request.words.join(" "));
-            port.send(&Frame::Error(said.into_bytes()))?;
+            let output = format!("error: cannot run `{}`: {error}\n", request.words.join(" "));
+            port.send(&Frame::Error(output.into_bytes()))?;
             return port.send(&Frame::Exit(127));
         }
     };

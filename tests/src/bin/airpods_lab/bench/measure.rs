@@ -53,7 +53,7 @@ impl Method {
 
 /// The answer of a method about a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Said {
+enum Answer {
     /// The largest packet, in bytes.
     Size(u16),
     /// Whether a transfer works.
@@ -62,7 +62,7 @@ enum Said {
     Nothing,
 }
 
-impl Said {
+impl Answer {
     /// Whether the answer is right; `None` without an answer. A size that is too small counts as
     /// wrong, even if the method calls it "at least".
     fn is_right(self, truth: u16) -> Option<bool> {
@@ -76,7 +76,7 @@ impl Said {
 
 /// One run.
 struct Run {
-    said: Said,
+    answer: Answer,
     seconds: f64,
     /// Connections and bytes sent, if known.
     cost: Option<(u64, u64)>,
@@ -102,7 +102,7 @@ pub(super) fn measure() -> Result<()> {
 }
 
 fn row(path: &str, method: Method, runs: &[Run], truth: u16) -> String {
-    let count = |wanted| runs.iter().filter(|run| run.said.is_right(truth) == wanted).count();
+    let count = |wanted| runs.iter().filter(|run| run.answer.is_right(truth) == wanted).count();
     let median = |figures: Vec<f64>| Series::of("", figures).map(|series| series.median());
     let seconds = median(runs.iter().map(|run| run.seconds).collect()).unwrap_or_default();
     let cost = |part: fn((u64, u64)) -> u64| {
@@ -126,13 +126,13 @@ fn run(method: Method, rules: Rules, seed: u64) -> Result<Run> {
     let mut world = PathWorld::new(rules, seed)?;
     world.serve(Server::Rsa)?;
     let start = Instant::now();
-    let (said, cost) = match method {
+    let (answer, cost) = match method {
         Method::NetCheck => net_check(&world)?,
         Method::Echoes => (echoes(&world)?, None),
         Method::Tracepath => (tracepath(&world)?, None),
         Method::Curl => (curl(&world)?, None),
     };
-    Ok(Run { said, seconds: start.elapsed().as_secs_f64(), cost })
+    Ok(Run { answer, seconds: start.elapsed().as_secs_f64(), cost })
 }
 
 fn output(command: &mut Command) -> Result<std::process::Output> {
@@ -140,7 +140,7 @@ fn output(command: &mut Command) -> Result<std::process::Output> {
 }
 
 /// Runs `net check` as an ordinary user.
-fn net_check(world: &PathWorld) -> Result<(Said, Option<(u64, u64)>)> {
+fn net_check(world: &PathWorld) -> Result<(Answer, Option<(u64, u64)>)> {
     let url = format!("https://{}/", Server::Rsa.name_in(Family::V4));
     let mut command = world.sandbox().as_user("alice").command("airpods");
     let printed = output(command.args(["net", "check", "--json", "--no-proof", "--url", &url]))?;
@@ -149,15 +149,15 @@ fn net_check(world: &PathWorld) -> Result<(Said, Option<(u64, u64)>)> {
 }
 
 /// Reads the answer about the host's first path, and its cost in connections and bytes sent.
-fn read_document(document: &Value) -> (Said, Option<(u64, u64)>) {
+fn read_document(document: &Value) -> (Answer, Option<(u64, u64)>) {
     let path = &document["places"][0]["paths"][0];
     let proven = |direction: &str| path[direction]["proven"].as_u64().and_then(|size| u16::try_from(size).ok());
-    let said = proven("up").zip(proven("down")).map_or(Said::Nothing, |(up, down)| Said::Size(up.min(down)));
-    (said, path["connections"].as_u64().zip(path["bytes-up"].as_u64()))
+    let answer = proven("up").zip(proven("down")).map_or(Answer::Nothing, |(up, down)| Answer::Size(up.min(down)));
+    (answer, path["connections"].as_u64().zip(path["bytes-up"].as_u64()))
 }
 
 /// The largest echo that comes back.
-fn echoes(world: &PathWorld) -> Result<Said> {
+fn echoes(world: &PathWorld) -> Result<Answer> {
     /// IPv4's header and ICMP's.
     const HEADERS: u16 = 28;
     let (mut passes, mut fails) = (LEAST, LINK_MTU + 1);
@@ -168,27 +168,27 @@ fn echoes(world: &PathWorld) -> Result<Said> {
         let comes_back = output(ping.arg(Server::Rsa.address(Family::V4).to_string()))?.status.success();
         *(if comes_back { &mut passes } else { &mut fails }) = size;
     }
-    Ok(if passes == LEAST { Said::Nothing } else { Said::Size(passes) })
+    Ok(if passes == LEAST { Answer::Nothing } else { Answer::Size(passes) })
 }
 
-fn tracepath(world: &PathWorld) -> Result<Said> {
+fn tracepath(world: &PathWorld) -> Result<Answer> {
     let mut command = world.sandbox().command("tracepath");
     let printed = output(command.args(["-n", "-m", "3", &Server::Rsa.address(Family::V4).to_string()]))?;
     Ok(read_tracepath(&String::from_utf8_lossy(&printed.stdout)))
 }
 
 /// The last path MTU that tracepath names.
-fn read_tracepath(printed: &str) -> Said {
+fn read_tracepath(printed: &str) -> Answer {
     let named = printed.rsplit("pmtu ").next().filter(|_| printed.contains("pmtu "));
     let size = named.and_then(|rest| rest.split_whitespace().next()).and_then(|word| word.parse().ok());
-    size.map_or(Said::Nothing, Said::Size)
+    size.map_or(Answer::Nothing, Answer::Size)
 }
 
-fn curl(world: &PathWorld) -> Result<Said> {
+fn curl(world: &PathWorld) -> Result<Answer> {
     let url = format!("https://{}/", Server::Rsa.name_in(Family::V4));
     let mut command = world.sandbox().command("curl");
     let ended = output(command.args(["--silent", "--insecure", "--max-time", "10", "--output", "/dev/null", &url]))?;
-    Ok(Said::Works(ended.status.success()))
+    Ok(Answer::Works(ended.status.success()))
 }
 
 #[cfg(test)]
@@ -199,34 +199,34 @@ mod tests {
 
     #[test]
     fn a_size_is_right_to_the_byte_and_a_transfer_where_it_should_work() {
-        assert_eq!(Said::Size(1300).is_right(1300), Some(true));
-        assert_eq!(Said::Size(1299).is_right(1300), Some(false));
-        assert_eq!(Said::Works(true).is_right(LINK_MTU), Some(true));
-        assert_eq!(Said::Works(true).is_right(1300), Some(false));
-        assert_eq!(Said::Works(false).is_right(1300), Some(true));
-        assert_eq!(Said::Nothing.is_right(1300), None);
+        assert_eq!(Answer::Size(1300).is_right(1300), Some(true));
+        assert_eq!(Answer::Size(1299).is_right(1300), Some(false));
+        assert_eq!(Answer::Works(true).is_right(LINK_MTU), Some(true));
+        assert_eq!(Answer::Works(true).is_right(1300), Some(false));
+        assert_eq!(Answer::Works(false).is_right(1300), Some(true));
+        assert_eq!(Answer::Nothing.is_right(1300), None);
     }
 
     #[test]
     fn tracepath_is_read_to_its_last_word() {
         let printed =
             " 1?: [LOCALHOST]   pmtu 1420\n 1:  no reply\n     Too many hops: pmtu 1300\n     Resume: pmtu 1300 \n";
-        assert_eq!(read_tracepath(printed), Said::Size(1300));
-        assert_eq!(read_tracepath("tracepath: nothing"), Said::Nothing);
+        assert_eq!(read_tracepath(printed), Answer::Size(1300));
+        assert_eq!(read_tracepath("tracepath: nothing"), Answer::Nothing);
     }
 
     #[test]
     fn the_document_gives_the_smaller_direction_and_the_cost() {
         let path = json!({"up": {"proven": 1420}, "down": {"proven": 1300}, "connections": 9, "bytes-up": 4000});
         let document = json!({"places": [{"paths": [path]}]});
-        assert_eq!(read_document(&document), (Said::Size(1300), Some((9, 4000))));
-        assert_eq!(read_document(&json!({})).0, Said::Nothing);
+        assert_eq!(read_document(&document), (Answer::Size(1300), Some((9, 4000))));
+        assert_eq!(read_document(&json!({})).0, Answer::Nothing);
     }
 
     #[test]
     fn a_row_counts_right_wrong_and_silent_runs() {
-        let run = |said| Run { said, seconds: 2.0, cost: Some((9, 4000)) };
-        let runs = [run(Said::Size(1300)), run(Said::Size(1420)), run(Said::Nothing), run(Said::Size(1300))];
+        let run = |answer| Run { answer, seconds: 2.0, cost: Some((9, 4000)) };
+        let runs = [run(Answer::Size(1300)), run(Answer::Size(1420)), run(Answer::Nothing), run(Answer::Size(1300))];
         let row = row("hole", Method::NetCheck, &runs, 1300);
         assert_eq!(row, "| hole | airpods net check | 2 / 1 / 1 | 2.0 | 9 | 4.0 |");
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use airpods_lab::client::{self, ALONE};
 use airpods_lab::path::{Rules, Server};
-use airpods_lab::{Image, PathWorld, Place, Said, User};
+use airpods_lab::{CommandOutput, Image, PathWorld, Place, User};
 
 use super::figures::{Series, table};
 use super::{BenchError, Result};
@@ -49,9 +49,9 @@ pub(super) fn start() -> Result<()> {
 /// measurement are removed off the clock.
 fn one(alice: &User, measures: bool) -> Result<Duration> {
     let begin = Instant::now();
-    let said = succeed(alice, "start")?;
+    let output = succeed(alice, "start")?;
     let took = begin.elapsed();
-    if said.err.contains("measured just now") != measures {
+    if output.err.contains("measured just now") != measures {
         let line = format!("airpods start, measure = {measures}");
         return Err(BenchError::Unproven { line, proof: "its answer" });
     }
@@ -60,11 +60,11 @@ fn one(alice: &User, measures: bool) -> Result<Duration> {
     Ok(took)
 }
 
-fn succeed(alice: &User, arguments: &str) -> Result<Said> {
-    let said = client::said(alice, arguments).map_err(|source| BenchError::Io { doing: "start airpods", source })?;
-    if said.code == 0 {
-        return Ok(said);
+fn succeed(alice: &User, arguments: &str) -> Result<CommandOutput> {
+    let output = client::run(alice, arguments).map_err(|source| BenchError::Io { doing: "start airpods", source })?;
+    if output.code == 0 {
+        return Ok(output);
     }
-    eprintln!("{}", said.err);
+    eprintln!("{}", output.err);
     Err(BenchError::Failed { line: format!("airpods {arguments}") })
 }

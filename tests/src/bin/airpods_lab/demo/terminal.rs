@@ -12,23 +12,23 @@ use super::{DemoError, INTERRUPTED, Result};
 
 /// Prints a line. If the reader leaves early (`| head`), the demo still runs to its end and cleans
 /// up.
-fn say(line: &str) {
+fn print_line(line: &str) {
     let _ = writeln!(anstream::stdout(), "{line}");
 }
 
-/// Begins a scene.
-pub(super) fn scene(title: &str) {
-    say(&format!("\n\x1b[1m{title}\x1b[0m\n"));
+/// Prints the heading of a part.
+pub(super) fn print_heading(title: &str) {
+    print_line(&format!("\n\x1b[1m{title}\x1b[0m\n"));
 }
 
 /// Prints a remark between the commands.
-pub(super) fn aside(text: &str) {
-    text.split('\n').for_each(|line| say(format!("  {line}").trim_end()));
+pub(super) fn print_remark(text: &str) {
+    text.split('\n').for_each(|line| print_line(format!("  {line}").trim_end()));
 }
 
 /// Prints a check that passed.
-pub(super) fn verdict(text: &str) {
-    say(&format!("  \x1b[32m✓\x1b[0m {text}"));
+pub(super) fn print_check(text: &str) {
+    print_line(&format!("  \x1b[32m✓\x1b[0m {text}"));
 }
 
 /// Runs commands and shows them, on standard output, until Ctrl-C.
@@ -39,7 +39,7 @@ pub(super) struct Terminal {
 
 /// The output of a command, and how it ended.
 #[derive(Debug)]
-pub(super) struct Said {
+pub(super) struct CommandOutput {
     /// Whether it exited with 0.
     pub(super) success: bool,
     /// Both of its outputs, in the order they came.
@@ -61,9 +61,9 @@ impl Terminal {
     }
 
     /// Shows a command line and, line by line, what it prints.
-    pub(super) fn show(&self, line: &str, command: &mut Command) -> Result<Said> {
+    pub(super) fn show(&self, line: &str, command: &mut Command) -> Result<CommandOutput> {
         self.check()?;
-        say(&format!("  \x1b[1;36m$\x1b[0m \x1b[1m{line}\x1b[0m"));
+        print_line(&format!("  \x1b[1;36m$\x1b[0m \x1b[1m{line}\x1b[0m"));
         let failed = |source| DemoError::Io { doing: "run a command", source };
         let (output, input) = pipe().map_err(failed)?;
         let errors = input.try_clone().map_err(failed)?;
@@ -72,15 +72,15 @@ impl Terminal {
         // end.
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut text = String::new();
-        for said in BufReader::new(output).lines() {
-            let said = said.map_err(failed)?;
-            say(format!("  \x1b[2m│\x1b[0m {said}").trim_end());
-            text.push_str(&said);
+        for printed in BufReader::new(output).lines() {
+            let printed = printed.map_err(failed)?;
+            print_line(format!("  \x1b[2m│\x1b[0m {printed}").trim_end());
+            text.push_str(&printed);
             text.push('\n');
         }
         let status = child.wait().map_err(failed)?;
         self.check()?;
-        Ok(Said { success: status.success(), text })
+        Ok(CommandOutput { success: status.success(), text })
     }
 
     /// Whether one of the signals arrived.

@@ -142,8 +142,8 @@ fn time(line: &str) -> Result<Duration> {
     match status {
         Ok(status) if status.success() => Ok(took),
         Ok(status) => {
-            let said = fs::read_to_string(LOG).unwrap_or_default();
-            eprintln!("{}{said}", status.signal().map_or_else(String::new, |signal| format!("signal {signal}\n")));
+            let output = fs::read_to_string(LOG).unwrap_or_default();
+            eprintln!("{}{output}", status.signal().map_or_else(String::new, |signal| format!("signal {signal}\n")));
             Err(BenchError::Failed { line: line.to_owned() })
         }
         Err(source) => Err(BenchError::Io { doing: "start a contender", source }),

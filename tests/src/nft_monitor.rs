@@ -21,12 +21,12 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A listener that hears every change of the rules in a place.
 #[derive(Debug)]
-pub struct Announced {
+pub struct NftMonitor {
     process: Child,
-    said: Receiver<String>,
+    lines: Receiver<String>,
 }
 
-impl Announced {
+impl NftMonitor {
     /// Listens from now on: every change after this call is heard.
     ///
     /// # Errors
@@ -35,13 +35,13 @@ impl Announced {
         let mut command = place.command("sh");
         command.args(["-c", &format!("exec 2>&1; {MONITOR}")]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().doing(|| "start `nft monitor`".into())?;
-        let (send, said) = channel();
+        let (send, lines) = channel();
         if let Some(out) = process.stdout.take() {
             thread::spawn(move || {
                 BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| send.send(line))
             });
         }
-        let listening = Self { process, said };
+        let listening = Self { process, lines };
         listening.up_to(place, "lab_begins")?;
         Ok(listening)
     }
@@ -52,14 +52,14 @@ impl Announced {
     /// # Errors
     /// When nft lost announcements, so that the list would be incomplete.
     pub fn of(self, place: &impl Place, table: &str) -> Result<Vec<String>> {
-        let said = self.up_to(place, "lab_ends")?;
-        if let Some(lost) = said.iter().find(|line| line.contains("ERROR") || line.starts_with("W:")) {
-            return Err(Error::NotReady { what: "`nft monitor`".into(), said: lost.clone() });
+        let lines = self.up_to(place, "lab_ends")?;
+        if let Some(lost) = lines.iter().find(|line| line.contains("ERROR") || line.starts_with("W:")) {
+            return Err(Error::NotReady { what: "`nft monitor`".into(), reason: lost.clone() });
         }
         // nft names the table in the same place for elements and rules: `add element inet airpods
         // links …`.
         let is_of_it = |line: &&String| line.split(' ').skip(2).take(2).eq(table.split(' '));
-        Ok(said.iter().filter(is_of_it).map(|line| line.trim_end().to_owned()).collect())
+        Ok(lines.iter().filter(is_of_it).map(|line| line.trim_end().to_owned()).collect())
     }
 
     /// The lines heard until a marker table is made and deleted. The first markers may go unheard,
@@ -69,18 +69,18 @@ impl Announced {
         while begun.elapsed() < PATIENCE {
             place.sh(&format!("nft 'add table inet {mark}; delete table inet {mark}'"))?;
             let again = Instant::now() + Duration::from_secs(1);
-            while let Ok(line) = self.said.recv_timeout(again.saturating_duration_since(Instant::now())) {
+            while let Ok(line) = self.lines.recv_timeout(again.saturating_duration_since(Instant::now())) {
                 if line.trim_end() == format!("delete table inet {mark}") {
                     return Ok(heard);
                 }
                 heard.push(line);
             }
         }
-        Err(Error::NotReady { what: "`nft monitor`".into(), said: heard.join("\n") })
+        Err(Error::NotReady { what: "`nft monitor`".into(), reason: heard.join("\n") })
     }
 }
 
-impl Drop for Announced {
+impl Drop for NftMonitor {
     fn drop(&mut self) {
         drop(self.process.stdin.take());
         let _ = self.process.wait();
