@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::config::{Config, HealthTest, Period, Service, StatusRange};
-use crate::podman::{HealthTimes, Podman};
+use crate::podman::{HealthTiming, Podman};
 
 /// The health check of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl HttpCheck {
 /// and podman have the same default.
 const RETRIES: u32 = 3;
 
-impl HealthTimes {
+impl HealthTiming {
     /// The times of a service's check.
     #[must_use]
     pub fn of(service: &Service) -> Self {
@@ -189,11 +189,11 @@ mod tests {
     #[test]
     fn a_service_has_the_time_of_all_or_the_longer_one_that_it_says_it_needs() {
         let seconds = Duration::from_secs;
-        let patience = |times: HealthTimes| times.startup_limit(seconds(60), seconds(2)).as_secs();
+        let limit = |times: HealthTiming| times.startup_limit(seconds(60), seconds(2)).as_secs();
         let period = |text: &str| Some(text.parse().unwrap());
-        assert_eq!(patience(HealthTimes { interval: period("30s"), ..HealthTimes::default() }), 60);
-        assert_eq!(patience(HealthTimes { start_period: period("5m"), ..HealthTimes::default() }), 306);
-        assert_eq!(patience(HealthTimes { retries: Some(5), interval: period("30s"), ..HealthTimes::default() }), 150);
-        assert_eq!(patience(HealthTimes { retries: Some(1), ..HealthTimes::default() }), 60);
+        assert_eq!(limit(HealthTiming { interval: period("30s"), ..HealthTiming::default() }), 60);
+        assert_eq!(limit(HealthTiming { start_period: period("5m"), ..HealthTiming::default() }), 306);
+        assert_eq!(limit(HealthTiming { retries: Some(5), interval: period("30s"), ..HealthTiming::default() }), 150);
+        assert_eq!(limit(HealthTiming { retries: Some(1), ..HealthTiming::default() }), 60);
     }
 }

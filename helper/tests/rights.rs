@@ -21,7 +21,7 @@ const AS_THE_UNIT: &str = "setpriv --reuid 990 --regid 980 --clear-groups --no-n
     --inh-caps -all,+net_admin --ambient-caps -all,+net_admin --bounding-set -all,+net_admin";
 
 /// How long the program may take to reach the bus, or to end.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The running program, with a bus that never answers.
 struct Started {
@@ -63,7 +63,7 @@ impl Started {
                 break stream;
             }
             assert!(self.program.try_wait().unwrap().is_none(), "it has ended: {}", self.ended().1);
-            assert!(begun.elapsed() < PATIENCE, "it does not reach the bus");
+            assert!(begun.elapsed() < TIMEOUT, "it does not reach the bus");
             thread::sleep(Duration::from_millis(2));
         };
         let pid = getsockopt(&stream, sockopt::PeerCredentials).unwrap().pid();
@@ -82,7 +82,7 @@ impl Started {
             if let Some(status) = self.program.try_wait().unwrap() {
                 break status;
             }
-            assert!(begun.elapsed() < PATIENCE, "it does not end");
+            assert!(begun.elapsed() < TIMEOUT, "it does not end");
             thread::sleep(Duration::from_millis(2));
         };
         let mut said = String::new();

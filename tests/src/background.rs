@@ -11,8 +11,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::error::{Doing, Error, Result};
-use crate::patience::PATIENCE;
 use crate::place::{command_line, tail};
+use crate::wait::TIMEOUT;
 
 /// A running program that is killed when the value is dropped.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Background {
     }
 
     /// Starts a program that prints one line on standard output when it is ready, and waits for
-    /// that line, for up to [`PATIENCE`].
+    /// that line, for up to [`TIMEOUT`].
     ///
     /// # Errors
     /// When it cannot be started, ends, or stays silent; its standard error is in the message.
@@ -68,7 +68,7 @@ impl Background {
             });
         }
         let running = Self { child, line, log: log.to_owned() };
-        match receive.recv_timeout(PATIENCE) {
+        match receive.recv_timeout(TIMEOUT) {
             Ok(first) if !first.is_empty() => Ok((running, first)),
             _ => Err(Error::NotReady { what: format!("`{}`", running.line), reason: running.log_tail() }),
         }

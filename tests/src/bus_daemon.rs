@@ -17,8 +17,8 @@ use std::thread;
 
 use crate::background::Background;
 use crate::error::{Doing, Result};
-use crate::patience::PATIENCE;
 use crate::programs;
+use crate::wait::TIMEOUT;
 
 /// Which program is the bus.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl RunningBus {
     /// Starts dbus-daemon by this command.
     pub(crate) fn reference(command: &mut Command, socket: &Path, log: &Path) -> Result<Self> {
         let mut daemon = Background::start(command, log)?;
-        daemon.until("dbus-daemon", PATIENCE, || UnixStream::connect(socket).is_ok())?;
+        daemon.until("dbus-daemon", TIMEOUT, || UnixStream::connect(socket).is_ok())?;
         Ok(Self { _daemon: daemon, _journal: None })
     }
 
@@ -115,7 +115,7 @@ impl RunningBus {
         let mut daemon = Background::start_with(command, OwnedFd::from(listener), log)?;
         // A successful connect proves nothing, because connections wait in the socket until the
         // broker takes them. Wait for its log message instead.
-        daemon.until("dbus-broker", PATIENCE, || journal.has_logged("Ready"))?;
+        daemon.until("dbus-broker", TIMEOUT, || journal.has_logged("Ready"))?;
         Ok(Self { _daemon: daemon, _journal: Some(journal) })
     }
 }

@@ -14,8 +14,8 @@ use pcap_file::DataLink;
 use pcap_file::pcap::PcapReader;
 
 use crate::error::{Doing, Error, Result};
-use crate::patience::PATIENCE;
 use crate::place::Place;
+use crate::wait::TIMEOUT;
 
 /// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -86,7 +86,7 @@ impl Capture {
         self.seen.lock().map(|seen| seen.clone()).unwrap_or_default()
     }
 
-    /// Waits until a SYN was seen that `wanted` accepts, for up to [`PATIENCE`], and returns it.
+    /// Waits until a SYN was seen that `wanted` accepts, for up to [`TIMEOUT`], and returns it.
     ///
     /// # Errors
     /// When none came; all that came are in the message.
@@ -96,7 +96,7 @@ impl Capture {
             if let Some(syn) = self.syns().into_iter().find(|syn| wanted(syn)) {
                 return Ok(syn);
             }
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > TIMEOUT {
                 return Err(Error::NotReady { what: "a SYN".into(), reason: format!("seen: {:?}", self.syns()) });
             }
             std::thread::sleep(Duration::from_millis(5));

@@ -17,7 +17,7 @@ const MONITOR: &str = "nft monitor & monitor=$!; cat; kill $monitor";
 
 /// Time limit for an announcement to arrive. It is long because an emulated machine on a busy host
 /// is slow.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A listener that hears every change of the rules in a place.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl NftMonitor {
     /// because nft lists the ruleset before it listens, so they are repeated.
     fn up_to(&self, place: &impl Place, mark: &str) -> Result<Vec<String>> {
         let (mut heard, begun) = (Vec::new(), Instant::now());
-        while begun.elapsed() < PATIENCE {
+        while begun.elapsed() < TIMEOUT {
             place.sh(&format!("nft 'add table inet {mark}; delete table inet {mark}'"))?;
             let again = Instant::now() + Duration::from_secs(1);
             while let Ok(line) = self.lines.recv_timeout(again.saturating_duration_since(Instant::now())) {

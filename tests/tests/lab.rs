@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use airpods_lab::tunnel::PROBE;
 use airpods_lab::{
-    BlackHole, Capture, FAMILIES, Family, Netns, PATIENCE, Place, Program, Sandbox, World, WorldPlan, run,
+    BlackHole, Capture, FAMILIES, Family, Netns, Place, Program, Sandbox, TIMEOUT, World, WorldPlan, run,
 };
 
 #[test]
@@ -25,7 +25,7 @@ fn a_network_namespace_is_its_own_and_gone_with_its_value() {
     drop(here);
     let start = Instant::now();
     while there.sh("ip link show far").is_ok() {
-        assert!(start.elapsed() < PATIENCE, "the pair outlived its namespace");
+        assert!(start.elapsed() < TIMEOUT, "the pair outlived its namespace");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -206,7 +206,7 @@ fn leaves_nothing_behind(holder: &[&str]) {
         if after == before {
             return;
         }
-        assert!(start.elapsed() < PATIENCE, "still there: {after:#?}");
+        assert!(start.elapsed() < TIMEOUT, "still there: {after:#?}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use airpods_lab::{Image, PATIENCE, Place, Sandbox, neighbours};
+use airpods_lab::{Image, Place, Sandbox, TIMEOUT, neighbours};
 
 /// A host with the bus, the helper and a VPN link. root needs no polkit.
 fn host() -> Sandbox {
@@ -26,7 +26,7 @@ fn end_helper(sandbox: &Sandbox, signal: &str) {
     sandbox.sh(&format!("kill -{signal} {pid}")).unwrap();
     let start = Instant::now();
     while sandbox.read_file(&format!("/proc/{pid}/status")).is_ok() {
-        assert!(start.elapsed() < PATIENCE, "the helper does not end");
+        assert!(start.elapsed() < TIMEOUT, "the helper does not end");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -18,7 +18,7 @@ use super::runtime::{GpuDevice, RESTART_POLICIES, gpu_device};
 use super::section::{Mismatch, Read, Section, boolean, entries, list, number, owned_text, parsed, text, whole, word};
 use super::tree::{Node, Value};
 use super::volume::volumes;
-use crate::podman::HealthTimes;
+use crate::podman::HealthTiming;
 
 const PULLS: &[(&str, Pull)] = &[("missing", Pull::Missing), ("always", Pull::Always), ("never", Pull::Never)];
 
@@ -160,7 +160,7 @@ fn health(service: &Section<'_>, ports: &[PortMapping]) -> Option<Health> {
         let warning = Problem::warning(format!("`{place}` has no effect without `{path}`"));
         section.push(warning.at(at.clone()).hint("where no path is set, nothing is asked for"));
     }
-    let times = HealthTimes {
+    let times = HealthTiming {
         interval: section.optional("interval", period),
         timeout: section.optional("timeout", period),
         retries: section.optional("retries", whole),

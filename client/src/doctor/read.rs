@@ -22,7 +22,7 @@ use crate::health::{HealthCheck, ask_health};
 use crate::kernel::{Bound, Processes, View};
 use crate::plan::{self, Conflict, Desired, HostContext, NetworkReset, Observed};
 use crate::podman::{
-    self, Container, ContainerDetail, ContainerState, HealthTimes, Podman as _, PodmanError, Rest, STARTUP,
+    self, Container, ContainerDetail, ContainerState, HealthTiming, Podman as _, PodmanError, Rest, STARTUP,
     SecretSource,
 };
 use crate::port::HostPort;
@@ -206,7 +206,7 @@ async fn look(podman: &Rest, config: &Config, dns_servers: Vec<IpAddr>) -> podma
         let (name, configured) = (name.as_str(), service.container.as_str());
         let container = plan::container_made_for(name, Some(configured), &observed.containers)?;
         let check = HealthCheck::of(config, service);
-        let check = check.map(|check| (check, HealthTimes::of(service)));
+        let check = check.map(|check| (check, HealthTiming::of(service)));
         Some(look_at(podman, config, name, container, check, service))
     }));
     let mut network = network(config, &desired, &observed);
@@ -254,13 +254,13 @@ async fn look_at(
     config: &Config,
     name: &str,
     container: &Container,
-    check: Option<(HealthCheck, HealthTimes)>,
+    check: Option<(HealthCheck, HealthTiming)>,
     configured: &config::Service,
 ) -> (Service, Option<RunningContainer>) {
     let running = container.state == ContainerState::Running;
     // A container that disappeared meanwhile has no details.
     let detail = if running { podman.inspect_container(&container.name).await.ok() } else { None };
-    let due = |(_, times): &(HealthCheck, HealthTimes)| running && has_had_its_time(config, times, container);
+    let due = |(_, times): &(HealthCheck, HealthTiming)| running && has_had_its_time(config, times, container);
     let silent = match check.filter(due) {
         Some((check, times)) => {
             let timeout = times.timeout_or(Duration::from_secs_f64(config.cli.ping_timeout));
@@ -309,7 +309,7 @@ fn unusable_secrets(config: &Config) -> Vec<UnusableSecret> {
 }
 
 /// Whether a service has run long enough that it should answer.
-fn has_had_its_time(config: &Config, times: &HealthTimes, container: &Container) -> bool {
+fn has_had_its_time(config: &Config, times: &HealthTiming, container: &Container) -> bool {
     let of_all = Duration::from_secs(config.cli.startup_timeout.get().into());
     let ready = times.startup_limit(of_all, Duration::from_secs_f64(config.cli.startup_check_interval)).as_secs();
     container.started_at.is_some_and(|started| Uptime::since(started).seconds >= ready)

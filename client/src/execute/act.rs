@@ -18,7 +18,7 @@ use crate::health::{HealthCheck, ask_health};
 use crate::kernel;
 use crate::plan::{Action, Expected, Inspection, Source, Step, read_back};
 use crate::podman::{
-    ContainerDetail, ContainerState, Endpoint, HealthTimes, LogOptions, Network, Networking, Podman, PodmanError,
+    ContainerDetail, ContainerState, Endpoint, HealthTiming, LogOptions, Network, Networking, Podman, PodmanError,
 };
 use crate::port::{HostPort, Protocol};
 
@@ -257,7 +257,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
         &self,
         service: &str,
         container: &str,
-        (check, times): (&HealthCheck, &HealthTimes),
+        (check, times): (&HealthCheck, &HealthTiming),
         kept: bool,
     ) -> Result<Option<NotHealthyInTime>, ActError> {
         if self.pace.startup.is_zero() {

@@ -12,7 +12,7 @@ use crate::config::Pull;
 use crate::health::{HealthCheck, HttpCheck};
 use crate::plan::{Launch, is_own_label, ordered};
 use crate::podman::{
-    ContainerSpec, Endpoint, HealthTimes, Mount, NetworkSpec, Networking, OptionShape, PodSpec, Relabel, Restart,
+    ContainerSpec, Endpoint, HealthTiming, Mount, NetworkSpec, Networking, OptionShape, PodSpec, Relabel, Restart,
 };
 use crate::port::port_ranges;
 
@@ -286,7 +286,7 @@ fn bind(unit: &mut Unit, source: &str, mount: &Mount, relabel: Relabel) {
 /// Makes dependent units wait until the service answers. The host sends the request, because the
 /// image may have no program for that. A service that never answers keeps running, as with `airpods
 /// start`.
-fn wait_for_health(unit: &mut Unit, set: &ExportSet<'_>, health: &HttpCheck, times: &HealthTimes) {
+fn wait_for_health(unit: &mut Unit, set: &ExportSet<'_>, health: &HttpCheck, times: &HealthTiming) {
     let interval = interval(set, times);
     let attempts = (startup_limit(set, times).as_secs_f64() / interval).ceil().to_string();
     let interval = interval.to_string();
@@ -314,7 +314,7 @@ fn wait_for_health(unit: &mut Unit, set: &ExportSet<'_>, health: &HttpCheck, tim
 }
 
 /// Writes the health command, which podman runs periodically here.
-fn health_command(unit: &mut Unit, command: &[String], set: &ExportSet<'_>, times: &HealthTimes) {
+fn health_command(unit: &mut Unit, command: &[String], set: &ExportSet<'_>, times: &HealthTiming) {
     let text = match command.split_first() {
         Some((how, rest)) if how == "CMD-SHELL" => rest.join(" "),
         _ => serde_json::json!(command.get(1..).unwrap_or_default()).to_string(),
@@ -333,12 +333,12 @@ fn health_command(unit: &mut Unit, command: &[String], set: &ExportSet<'_>, time
 }
 
 /// The seconds between two health checks, rounded up.
-fn interval(set: &ExportSet<'_>, times: &HealthTimes) -> f64 {
+fn interval(set: &ExportSet<'_>, times: &HealthTiming) -> f64 {
     times.interval_or(Duration::from_secs_f64(set.timeouts.startup_check_interval)).as_secs_f64().ceil()
 }
 
 /// How long the service has to become healthy.
-fn startup_limit(set: &ExportSet<'_>, times: &HealthTimes) -> Duration {
+fn startup_limit(set: &ExportSet<'_>, times: &HealthTiming) -> Duration {
     let timeouts = set.timeouts;
     let of_all = Duration::from_secs(timeouts.startup_timeout.get().into());
     times.startup_limit(of_all, Duration::from_secs_f64(timeouts.startup_check_interval))

@@ -95,7 +95,7 @@ impl Down {
     }
 
     /// Waits longer for the first byte, for a server that has needed this long before.
-    pub(super) fn patient(self, answers_after: Duration) -> Self {
+    pub(super) fn with_answer_time(self, answers_after: Duration) -> Self {
         Self { answers_after, ..self }
     }
 

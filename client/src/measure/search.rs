@@ -137,17 +137,17 @@ impl<T: Transport> Search<'_, T> {
 
     fn up(&self, sizes: &[u16], strict: bool) -> Probe {
         let up = Up::new(self.subject.ipv6, self.name(), sizes, strict).beginning_with(self.record).tied(self.tied);
-        Probe::Up(Box::new(up.patient(self.findings.answers_after)))
+        Probe::Up(Box::new(up.with_answer_time(self.findings.answers_after)))
     }
 
     fn down(&self, size: u16, strict: bool) -> Probe {
         let down = Down::new(self.subject.ipv6, self.name(), size, strict);
-        Probe::Down(Box::new(down.patient(self.findings.answers_after)))
+        Probe::Down(Box::new(down.with_answer_time(self.findings.answers_after)))
     }
 
     fn big_hello(&self) -> Probe {
         let down = Down::new(self.subject.ipv6, self.name(), self.base(), true).padded(BIG);
-        Probe::Down(Box::new(down.patient(self.findings.answers_after)))
+        Probe::Down(Box::new(down.with_answer_time(self.findings.answers_after)))
     }
 
     /// Runs a batch, and takes the outcomes into the findings.

@@ -12,8 +12,8 @@ use crate::config::{
 };
 use crate::health::HealthCheck;
 use crate::podman::{
-    ContainerOption, ContainerSpec, Endpoint, FixedPlace, HealthTimes, Limits, Mount, NetworkSpec, Networking, Options,
-    PodSpec, Relabel, Restart, SecretSource, Version,
+    ContainerOption, ContainerSpec, Endpoint, FixedPlace, HealthTiming, Limits, Mount, NetworkSpec, Networking,
+    Options, PodSpec, Relabel, Restart, SecretSource, Version,
 };
 use crate::port::{HostPort, PublishedPort};
 use crate::secret::SecretValues;
@@ -38,7 +38,7 @@ pub struct Launch {
     /// Its health check.
     pub health: Option<HealthCheck>,
     /// Interval, timeout, retries and start period of the check.
-    pub health_times: HealthTimes,
+    pub health_times: HealthTiming,
     /// It runs once and ends.
     pub oneshot: bool,
     /// When its image is pulled.
@@ -260,7 +260,7 @@ fn launch(
             _ => None,
         },
         health_timeout: match &health {
-            Some(HealthCheck::Command(_)) => HealthTimes::of(service).timeout,
+            Some(HealthCheck::Command(_)) => HealthTiming::of(service).timeout,
             _ => None,
         },
         labels: service.labels.clone().into_iter().collect(),
@@ -275,7 +275,7 @@ fn launch(
         is_published: config.is_published(service),
         folders: service.volumes.values().filter_map(|volume| folder(&volume.source)).collect(),
         health,
-        health_times: HealthTimes::of(service),
+        health_times: HealthTiming::of(service),
         oneshot: service.oneshot,
         pull: service.pull,
         uses: services::uses(config, name, service),

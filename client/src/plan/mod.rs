@@ -42,7 +42,7 @@ use std::path::PathBuf;
 use crate::config::{Config, DnsServers};
 use crate::gpu;
 use crate::health::HealthCheck;
-use crate::podman::{ContainerSpec, HealthTimes, NetworkSpec, PodSpec, SecretSource};
+use crate::podman::{ContainerSpec, HealthTiming, NetworkSpec, PodSpec, SecretSource};
 use crate::port::HostPort;
 use crate::secret::SecretValues;
 
@@ -171,7 +171,7 @@ pub enum Action {
         /// The health check.
         check: HealthCheck,
         /// Interval, timeout, retries and start period of the check.
-        times: HealthTimes,
+        times: HealthTiming,
         /// The container ran before this plan and is only checked.
         kept: bool,
         /// Another service starts only after this one is healthy.

@@ -24,7 +24,7 @@ use crate::home::HomeFault;
 
 pub use connect::{Connection, STARTUP, SocketChoice, connect};
 pub use container::{
-    Container, ContainerDetail, ContainerSpec, ContainerState, HealthTimes, Limits, Mount, MountDetail, Relabel,
+    Container, ContainerDetail, ContainerSpec, ContainerState, HealthTiming, Limits, Mount, MountDetail, Relabel,
     Restart,
 };
 pub use host::{HostFacts, NetworkBackend, StorageFacts, Version};

@@ -7,7 +7,7 @@ use airpods_helper::kernel::netlink::Netlink;
 use airpods_lab::{Place, Sandbox};
 use zbus::connection::Builder;
 
-use crate::private_bus::{Client, PATIENCE};
+use crate::private_bus::{Client, TIMEOUT};
 use crate::reader::{kernel_of, links};
 use crate::systemd;
 use crate::unit::{Unit, until};
@@ -49,7 +49,7 @@ impl Machine {
     /// after readiness.
     pub(crate) fn client(&self) -> Client {
         let address = format!("unix:path={}", self.sandbox.path("/run/dbus/system_bus_socket").display());
-        let connection = Builder::address(address.as_str()).method_timeout(PATIENCE).build();
+        let connection = Builder::address(address.as_str()).method_timeout(TIMEOUT).build();
         let client = Client::on(zruntime::block_on(connection).unwrap());
         until("the helper is on the bus", || zruntime::block_on(client.helper.get_status()).ok());
         client

@@ -11,7 +11,7 @@ use airpods_lab::{Place, Sandbox};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::private_bus::PATIENCE;
+use crate::private_bus::TIMEOUT;
 use crate::systemd::Job;
 
 const SOCKET: &str = "/run/notify";
@@ -167,7 +167,7 @@ impl Drop for Unit {
 /// Waits for a value.
 #[track_caller]
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         if let Some(value) = look() {
             return value;

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use zbus::Connection;
 use zbus::connection::Builder;
 
-use super::{PATIENCE, repository};
+use super::{TIMEOUT, repository};
 
 /// A bus daemon of either kind, with the policy of a system bus and the helper's own. It is killed
 /// when dropped, or when the test dies.
@@ -55,13 +55,13 @@ impl PrivateBus {
     }
 
     pub fn connect(&self) -> Connection {
-        zruntime::block_on(Builder::address(self.address().as_str()).method_timeout(PATIENCE).build()).unwrap()
+        zruntime::block_on(Builder::address(self.address().as_str()).method_timeout(TIMEOUT).build()).unwrap()
     }
 
     /// Connects as another user.
     pub fn connect_as(&self, uid: u32) -> Connection {
         let stream = airpods_lab::connect_as(uid, &self.folder.path().join("bus")).unwrap();
-        zruntime::block_on(Builder::unix_stream(stream).user_id(uid).method_timeout(PATIENCE).build()).unwrap()
+        zruntime::block_on(Builder::unix_stream(stream).user_id(uid).method_timeout(TIMEOUT).build()).unwrap()
     }
 
     /// Runs a bus client program as another user. Returns whether it succeeded, and its output.

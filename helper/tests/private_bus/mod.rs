@@ -29,7 +29,7 @@ pub use daemon::PrivateBus;
 pub use systemd::Manager;
 
 /// Time limit for every wait of a test.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Ordinary users on every Debian system. The bus daemon rejects users that the system does not
 /// know.
@@ -154,7 +154,7 @@ impl Helper {
     }
 
     pub fn wait_until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while !is_so() {
             let ended = self.thread.as_ref().is_none_or(JoinHandle::is_finished);
             assert!(Instant::now() < deadline && !ended, "not in time: {what}\n{}", self.log_text());
@@ -187,7 +187,7 @@ impl Helper {
 
     /// Waits until the helper ends by itself.
     pub fn wait_for_end(&mut self) -> Result<ExitReason, DaemonError> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while self.is_running() {
             assert!(Instant::now() < deadline, "it does not end\n{}", self.log_text());
             thread::sleep(Duration::from_millis(2));

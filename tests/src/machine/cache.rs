@@ -13,7 +13,7 @@ use std::process::Command;
 
 use super::emulator::Start;
 use super::suite::{CUSTOMIZE, DISK, LEFT_OUT, Suite, recipe};
-use super::{Machine, PATIENCE, stock};
+use super::{Machine, TIMEOUT, stock};
 use crate::error::{Doing, Result};
 use crate::place::{Place, run};
 use crate::programs::{PACKAGES, Program, package, target_folder};
@@ -113,7 +113,7 @@ impl Kept {
             overlay(&folder.join("disk"), &image.join("disk"), "raw")?;
             let start = Start { keep: true, memory: None, ..start(image, folder) };
             let machine = Machine::boot(&start)?;
-            machine.settle(PATIENCE)?;
+            machine.settle(TIMEOUT)?;
             machine.save(&folder.join("memory"))
         })
     }
@@ -153,7 +153,7 @@ fn on_from(image: &Path, below: &Path, folder: &Path, work: impl FnOnce(&Machine
     let start = Start { keep: true, memory: Some(below.join("memory")), ..start(image, folder) };
     let machine = Machine::wake(&start)?;
     work(&machine)?;
-    machine.settle(PATIENCE)?;
+    machine.settle(TIMEOUT)?;
     machine.save(&folder.join("memory"))
 }
 

@@ -36,7 +36,7 @@ use inside::Deadline;
 
 /// Default time limit of a command. It ends a command that hangs, and is long enough for a slow one
 /// in an emulated machine.
-const PATIENCE: Duration = Duration::from_secs(600);
+const TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A running machine. Dropping it ends it and discards its writes; so does the end of the test's
 /// process. If the test panics, the drop prints the console, the kernel's log and the journal.
@@ -83,7 +83,7 @@ impl Machine {
             folder: emulator.folder().to_owned(),
             name: None,
             lingers: false,
-            limit: PATIENCE,
+            limit: TIMEOUT,
         };
         let since = now().as_secs();
         Ok(Self { emulator, root_user, since })
@@ -112,7 +112,7 @@ impl Machine {
     /// Waits until the machine has finished booting, for up to `limit`.
     fn settle(&self, limit: Duration) -> Result<()> {
         // `degraded` counts as finished: the tests judge failed units.
-        self.root_user.patient(limit).sh("systemctl is-system-running --wait || true; sync").map(drop)
+        self.root_user.with_limit(limit).sh("systemctl is-system-running --wait || true; sync").map(drop)
     }
 
     fn save(&self, memory: &Path) -> Result<()> {
@@ -128,11 +128,11 @@ impl Machine {
         let before = self.sh(BOOT_ID)?;
         // An error here proves nothing, because the machine may go down before it answers. It is
         // reported only if the machine does not come back.
-        let order = self.root_user.patient(Duration::from_secs(30)).sh("systemctl reboot --no-block");
-        let deadline = Deadline::after(PATIENCE);
+        let order = self.root_user.with_limit(Duration::from_secs(30)).sh("systemctl reboot --no-block");
+        let deadline = Deadline::after(TIMEOUT);
         // A command sent while the machine goes down gets no answer, so each try has its own time
         // limit.
-        while self.root_user.patient(Duration::from_secs(10)).sh(BOOT_ID).unwrap_or(before.clone()) == before {
+        while self.root_user.with_limit(Duration::from_secs(10)).sh(BOOT_ID).unwrap_or(before.clone()) == before {
             if deadline.passed() {
                 let what = order.map_or_else(|error| error.to_string(), |_| "the machine after its reboot".into());
                 return Err(Error::NotReady { what, reason: self.emulator.output() });
@@ -141,7 +141,7 @@ impl Machine {
             inside::forget_claims(self.emulator.folder());
         }
         // Retry: a port may still mistake the end of an earlier caller for that of a later one.
-        while let Err(error) = self.settle(PATIENCE / 4) {
+        while let Err(error) = self.settle(TIMEOUT / 4) {
             if deadline.passed() {
                 return Err(self.explain(&error));
             }
@@ -206,7 +206,7 @@ impl Machine {
     /// The output of a shell line, or its error. The limit is short, because the machine may answer
     /// nothing.
     fn output_or_error(&self, line: &str) -> String {
-        self.root_user.patient(Duration::from_secs(20)).sh(line).unwrap_or_else(|error| error.to_string())
+        self.root_user.with_limit(Duration::from_secs(20)).sh(line).unwrap_or_else(|error| error.to_string())
     }
 }
 
@@ -251,7 +251,7 @@ impl User {
     }
 
     /// The same user with another time limit for commands. The default is 10 minutes.
-    fn patient(&self, limit: Duration) -> Self {
+    fn with_limit(&self, limit: Duration) -> Self {
         Self { limit, ..self.clone() }
     }
 }

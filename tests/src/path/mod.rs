@@ -164,7 +164,7 @@ impl UnderWay {
     }
 
     /// The time until the next packet is due.
-    fn patience(&self, now: Duration) -> Option<Duration> {
+    fn time_to_next(&self, now: Duration) -> Option<Duration> {
         self.packets.peek().map(|Reverse((due, ..))| due.saturating_sub(now))
     }
 }
@@ -181,8 +181,8 @@ fn carry(ends: &[Link; 2], judge: &Mutex<Judge>, stopped: &OwnedFd) {
         }
         let mut polled =
             [ends[0].as_fd(), ends[1].as_fd(), stopped.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-        let patience = under_way.patience(start.elapsed()).map(TimeSpec::from_duration);
-        let _ = ppoll(&mut polled, patience, None);
+        let timeout = under_way.time_to_next(start.elapsed()).map(TimeSpec::from_duration);
+        let _ = ppoll(&mut polled, timeout, None);
         let [up, down, end] = polled.map(|fd| fd.any().unwrap_or(false));
         if end {
             return;

@@ -74,10 +74,10 @@ fn serve(mut device: Device, v4: Ipv4Addr, v6: Ipv6Addr, stopped: &OwnedFd) {
             attend(sockets.get_mut(*handle), answered, &flight);
         }
         interface.poll(Instant::now(), &mut device, &mut sockets);
-        let patience = interface.poll_delay(Instant::now(), &sockets);
-        let patience = patience.map(|delay| TimeSpec::from_duration(delay.into()));
+        let timeout = interface.poll_delay(Instant::now(), &sockets);
+        let timeout = timeout.map(|delay| TimeSpec::from_duration(delay.into()));
         let mut polled = [device.tun.as_fd(), stopped.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-        let _ = ppoll(&mut polled, patience, None);
+        let _ = ppoll(&mut polled, timeout, None);
         if polled[1].any().unwrap_or(true) {
             return;
         }

@@ -13,7 +13,7 @@ use crate::caller::connect_as;
 use crate::error::{Doing, Result};
 
 /// Time limit for an answer of the bus. A flooded bus on a busy machine is slow.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The longest message that the specification allows.
 const LONGEST: usize = 128 * 1024 * 1024;
@@ -49,8 +49,8 @@ impl RawConnection {
     }
 
     fn greet(stream: UnixStream, user: u32) -> io::Result<Self> {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         // The bytes of the uid's digits in hexadecimal: `0` is 30, `9` is 39.
         let identity: String = user.to_string().chars().flat_map(|digit| ['3', digit]).collect();
         (&stream).write_all(format!("\0AUTH EXTERNAL {identity}\r\n").as_bytes())?;

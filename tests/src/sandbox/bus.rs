@@ -10,13 +10,13 @@ use super::install::HELPER;
 use crate::background::Background;
 use crate::bus_daemon::{BusDaemon, ON_SOCKET, RunningBus};
 use crate::error::{Doing, Error, Result};
-use crate::patience::PATIENCE;
 use crate::place::{Place, run};
 use crate::programs::unpacked;
+use crate::wait::TIMEOUT;
 
 const SOCKET: &str = "/run/dbus/system_bus_socket";
 const JOURNAL: &str = "/run/systemd/journal/socket";
-const START_LIMIT: Duration = PATIENCE;
+const START_LIMIT: Duration = TIMEOUT;
 
 impl Sandbox {
     /// Starts dbus-daemon as the system bus. Services are activated by the bus's own setuid

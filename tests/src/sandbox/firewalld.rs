@@ -4,8 +4,8 @@ use super::Sandbox;
 use crate::background::Background;
 use crate::error::Result;
 use crate::neighbours::FIREWALLD;
-use crate::patience::PATIENCE;
 use crate::place::Place;
+use crate::wait::TIMEOUT;
 
 impl Sandbox {
     /// Starts firewalld and puts a link in its zone `public`, so that firewalld makes the chains
@@ -17,7 +17,7 @@ impl Sandbox {
         let mut command = self.command("firewalld");
         command.args(["--nofork", "--nopid"]);
         let mut firewalld = Background::start(&mut command, &self.log_path("firewalld"))?;
-        firewalld.until("firewalld", PATIENCE, || self.sh("firewall-cmd --state").is_ok())?;
+        firewalld.until("firewalld", TIMEOUT, || self.sh("firewall-cmd --state").is_ok())?;
         self.sh(&format!("{FIREWALLD}.zone changeZoneOfInterface ss public {link}"))?;
         Ok(firewalld)
     }

@@ -3,9 +3,9 @@
 
 use crate::background::Background;
 use crate::error::Result;
-use crate::patience::PATIENCE;
 use crate::place::Place;
 use crate::sandbox::{Sandbox, User};
+use crate::wait::TIMEOUT;
 
 /// The tunnel's implementation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,6 @@ fn start(host: &Sandbox, place: &dyn Place, link: &str) -> Result<Background> {
     let mut program = Background::start(&mut command, &host.log_path(&format!("tunnel-{link}")))?;
     // Wait for the socket by which `wg` finds wireguard-go. The link appears earlier.
     let socket = host.path(&format!("/run/wireguard/{link}.sock"));
-    program.until(&format!("wireguard-go on {link}"), PATIENCE, || socket.exists())?;
+    program.until(&format!("wireguard-go on {link}"), TIMEOUT, || socket.exists())?;
     Ok(program)
 }

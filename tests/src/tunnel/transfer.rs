@@ -12,7 +12,7 @@ use crate::place::{Place, command_line, tail};
 pub enum Transfer {
     /// All of it arrived and its checksum is right.
     Completed,
-    /// Nothing moved any more, until the client's patience ended.
+    /// Nothing moved any more, until the client's time limit.
     Hung {
         /// The client's sentence, which names the step: connecting, TLS handshake, sending,
         /// receiving.
@@ -23,7 +23,7 @@ pub enum Transfer {
 /// Seconds without progress after which a transfer counts as hung. A working transfer takes a few
 /// hundredths of a second, the first with a WireGuard handshake a few tenths. Retransmissions start
 /// after 0.2 s, and are in vain in a black hole.
-const PATIENCE: &str = "3";
+const TIMEOUT: &str = "3";
 
 impl Transfer {
     /// Whether it came through.
@@ -131,6 +131,6 @@ impl World {
             Direction::Download => ["get".to_owned(), self.url(family, "/download")],
             Direction::Upload => ["put".to_owned(), self.url(family, "/upload")],
         };
-        Transfer::of(probe().args(words).args(["--timeout", PATIENCE]))
+        Transfer::of(probe().args(words).args(["--timeout", TIMEOUT]))
     }
 }

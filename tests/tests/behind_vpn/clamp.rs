@@ -101,7 +101,7 @@ fn without_the_right_to_clamp_require_fails_as_denied_and_starts_nothing() {
     service.args(["system", "service", "--time=0", "unix:///run/podman/podman.sock"]);
     let mut service = airpods_lab::Background::start(&mut service, &sandbox.log_path("podman")).unwrap();
     let socket = sandbox.path("/run/podman/podman.sock");
-    service.until("podman's socket", airpods_lab::PATIENCE, || socket.exists()).unwrap();
+    service.until("podman's socket", airpods_lab::TIMEOUT, || socket.exists()).unwrap();
     sandbox.sh("chmod 666 /run/podman/podman.sock").unwrap();
     let before = host.holdings();
     let mut start = client::command(&sandbox.as_user("alice"), "start");

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use airpods_lab::tunnel::PROBE;
-use airpods_lab::{FAMILIES, Family, PATIENCE, Place, User, World};
+use airpods_lab::{FAMILIES, Family, Place, TIMEOUT, User, World};
 
 /// Where a transfer starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +120,7 @@ fn settle(world: &World, user: &User, container: &str) {
         .unwrap()
         .is_empty()
     {
-        assert!(start.elapsed() < PATIENCE, "IPv6 addresses stay tentative");
+        assert!(start.elapsed() < TIMEOUT, "IPv6 addresses stay tentative");
         std::thread::sleep(Duration::from_millis(100));
     }
 }

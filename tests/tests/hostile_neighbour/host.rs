@@ -29,7 +29,7 @@ const MACHINE: u32 = 4;
 const GIVEN_BACK: Duration = Duration::from_secs(30);
 
 /// Time limit of any wait before it counts as failed.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 pub(crate) struct Host {
     pub(crate) sandbox: Sandbox,
@@ -150,7 +150,7 @@ impl Host {
     pub(crate) fn answer_delays(&mut self, count: usize) -> Delays {
         let (mut helper, mut bus) = (Vec::new(), Vec::new());
         let start = Instant::now();
-        while helper.len() < count && start.elapsed() < PATIENCE {
+        while helper.len() < count && start.elapsed() < TIMEOUT {
             bus.push(self.delay(&bus_call("GetId")));
             helper.push(self.delay(&helper_call("GetStatus")));
         }
@@ -181,7 +181,7 @@ impl Host {
             let start = Instant::now();
             self.sandbox.sh(line).unwrap();
             let (set, name) = if line == own { ("other seen", &other) } else { ("airpods links", &link) };
-            eventually_within(PATIENCE, &format!("`{name}` in the set `{set}`, {during},"), || {
+            eventually_within(TIMEOUT, &format!("`{name}` in the set `{set}`, {during},"), || {
                 let elements = self.sandbox.sh(&format!("nft list set inet {set} 2>/dev/null || true")).unwrap();
                 elements.contains(&format!("\"{name}\""))
             });

@@ -44,7 +44,7 @@ fn registry(host: &Host, address: &str, more: &str) -> Background {
     command.args(["serve", &format!("/etc/registry-{name}.yml")]);
     let mut server = Background::start(&mut command, &host.sandbox.log_path(&name)).unwrap();
     let listens = format!("lab-probe get http://{address}/ | grep -q status");
-    server.until("the registry answers", airpods_lab::PATIENCE, || host.sandbox.sh(&listens).is_ok()).unwrap();
+    server.until("the registry answers", airpods_lab::TIMEOUT, || host.sandbox.sh(&listens).is_ok()).unwrap();
     server
 }
 

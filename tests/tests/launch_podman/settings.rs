@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use airpods_lab::{PATIENCE, Place};
+use airpods_lab::{Place, TIMEOUT};
 
 use crate::host::{ALONE, Host, assert_no_process, service, signal};
 
@@ -123,7 +123,7 @@ fn ctrl_c_while_waiting_for_health_leaves_nothing_behind() {
     let mut starting = host.command("start").stderr(std::process::Stdio::null()).spawn().unwrap();
     let start = Instant::now();
     while !host.holdings().contains("one-0 runs") {
-        assert!(start.elapsed() < PATIENCE, "it did not start");
+        assert!(start.elapsed() < TIMEOUT, "it did not start");
         std::thread::sleep(Duration::from_millis(50));
     }
     signal(&starting, "INT");
@@ -145,7 +145,7 @@ fn a_killed_start_takes_its_podman_service_along() {
     std::io::BufRead::read_line(&mut std::io::BufReader::new(starting.stdout.take().unwrap()), &mut pid).unwrap();
     let start = Instant::now();
     while !host.holdings().contains("one-0 runs") {
-        assert!(start.elapsed() < PATIENCE, "it did not start");
+        assert!(start.elapsed() < TIMEOUT, "it did not start");
         std::thread::sleep(Duration::from_millis(50));
     }
     host.sandbox.sh(&format!("kill -KILL {pid}")).unwrap();

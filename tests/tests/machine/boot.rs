@@ -46,7 +46,7 @@ WantedBy=multi-user.target
 
 /// A longer start limit, because an emulated machine is slow. The test makes no claim about the
 /// duration of a boot.
-const PATIENT: &str = "[Service]\nTimeoutStartSec=5min\n";
+const START_TIMEOUT: &str = "[Service]\nTimeoutStartSec=5min\n";
 
 /// The number of packets that a rule of the counting table has counted.
 fn counted(machine: &Machine, what: &str) -> u64 {
@@ -74,7 +74,7 @@ on_both! {
         machine.write_file("/etc/watch.nft", COUNTER).unwrap();
         machine.write_file("/etc/systemd/system/vpn.service", VPN).unwrap();
         for unit in ["airpods-helper", "airpods-restore"] {
-            machine.write_file(&format!("/etc/systemd/system/{unit}.service.d/patient.conf"), PATIENT).unwrap();
+            machine.write_file(&format!("/etc/systemd/system/{unit}.service.d/timeout.conf"), START_TIMEOUT).unwrap();
         }
         machine.sh("systemctl enable vpn.service; airpods net clamp on wg0 --persist; airpods net clamp on wg1").unwrap();
         assert_eq!(clamp(&machine, "wg0").unwrap().0, "waiting");

@@ -20,7 +20,7 @@ const POLKIT: &str = "org.freedesktop.PolicyKit1";
 const PATH: &str = "/agent";
 
 /// Time limit, longer than anything here takes even on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The person's reaction to a prompt.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -173,10 +173,10 @@ impl Prompted {
             if let Some(status) = self.shell.try_wait().unwrap() {
                 break status;
             }
-            assert!(start.elapsed() < PATIENCE, "the command does not end, with the prompts {:?}", self.prompts());
+            assert!(start.elapsed() < TIMEOUT, "the command does not end, with the prompts {:?}", self.prompts());
             thread::sleep(Duration::from_millis(5));
         };
-        let (stdout, stderr) = (stdout.recv_timeout(PATIENCE).unwrap(), stderr.recv_timeout(PATIENCE).unwrap());
+        let (stdout, stderr) = (stdout.recv_timeout(TIMEOUT).unwrap(), stderr.recv_timeout(TIMEOUT).unwrap());
         (Output { status, stdout, stderr }, self.prompts())
     }
 }
@@ -213,5 +213,5 @@ fn register(host: &Host, pid: &str, (person, user): (Person, u32), seen: Arc<Mut
         is_over.await;
     };
     thread::spawn(move || zruntime::block_on(serve));
-    is_ready.recv_timeout(PATIENCE).unwrap();
+    is_ready.recv_timeout(TIMEOUT).unwrap();
 }

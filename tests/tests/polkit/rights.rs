@@ -67,7 +67,7 @@ fn started_with_the_units_rights_the_helper_lays_down_what_it_can_pass_on() {
     let host = Host::new();
     let mut helper = started_by_hand(&host, AS_THE_UNIT);
     let is_there = || host.sandbox.bus_name_has_owner("org.airpods.Helper1").unwrap();
-    helper.until("the helper", airpods_lab::PATIENCE, is_there).unwrap();
+    helper.until("the helper", airpods_lab::TIMEOUT, is_there).unwrap();
     for rights in rights_of_threads(&host, &host.helper_pid()) {
         assert_eq!(rights, expected());
     }

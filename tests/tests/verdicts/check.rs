@@ -95,13 +95,13 @@ fn ask(name: &str, fault: &Fault, seed: u64) -> Answer {
     let (up, down) = (sizes(Direction::Up), sizes(Direction::Down));
     let (took, connections) = (start.elapsed().as_secs_f64(), &answer.0["connections"]);
     println!("{name}: {} up {up} down {down}, {took:.1} s, {connections} connections", answer.verdict());
-    assert!(start.elapsed() < PATIENCE, "{name} took {took} s");
+    assert!(start.elapsed() < TIMEOUT, "{name} took {took} s");
     assert_eq!(output.status.code(), Some(exit_code(answer.verdict())), "{name}: {}\n{stderr}", answer.verdict());
     answer
 }
 
 /// Time limit, far more than a check takes, because this machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The exit code: 0 if nothing needs a cure, 9 without a verdict, 1 for a fault.
 fn exit_code(verdict: &str) -> i32 {

@@ -25,7 +25,7 @@ use crate::health::{HealthCheck, ask_health};
 use crate::helper_link::status_if_running;
 use crate::measure::memory::Memory;
 use crate::plan::{self, Present, UnknownService};
-use crate::podman::{self, Connection, Container, ContainerState, HealthTimes, Podman};
+use crate::podman::{self, Connection, Container, ContainerState, HealthTiming, Podman};
 use crate::terminal::{self, EscapedLine, print_json};
 
 use row::Row;
@@ -182,7 +182,7 @@ async fn look_at(
     let check = check.filter(|_| state.runs());
     let health = match check {
         Some(check) => {
-            let times = service.map(HealthTimes::of).unwrap_or_default();
+            let times = service.map(HealthTiming::of).unwrap_or_default();
             let outcome = ask_health(podman, called.unwrap_or_default(), &check, times.timeout_or(ping)).await;
             Some((check, outcome))
         }

@@ -9,7 +9,7 @@ use crate::config::name::{ImageName, NetworkAlias, ObjectName, ServiceName};
 use crate::config::port::PortMapping;
 use crate::config::quantity::{Cpus, Memory, PidsLimit, StatusRange};
 use crate::config::runtime::{GpuDevice, RestartPolicy};
-use crate::podman::{HealthTimes, Options, Relabel, SecretSource};
+use crate::podman::{HealthTiming, Options, Relabel, SecretSource};
 use crate::port::HostPort;
 
 /// One container that is launched.
@@ -253,7 +253,7 @@ pub struct Health {
     pub test: HealthTest,
     /// Its times and retries.
     #[serde(flatten)]
-    pub times: HealthTimes,
+    pub times: HealthTiming,
 }
 
 /// The request of the health check.

@@ -8,13 +8,13 @@ fn deaf() -> String {
     THREE.replace("host = 7002", "host = 9").replace("[services.web]", "[services.web]\nhealth.path = \"/\"")
 }
 
-const IMPATIENT: Pace = Pace { startup: Duration::from_millis(50), ..PACE };
+const SHORT_PACE: Pace = Pace { startup: Duration::from_millis(50), ..PACE };
 
 #[tokio::test]
 async fn a_service_that_does_not_answer_in_time_is_late_and_left_running() {
     let podman = podman(NEW);
     let plan = prepared(&podman, &deaf()).await;
-    let outcome = execute(&podman, &plan, &IMPATIENT, &Silent, pending()).await.unwrap();
+    let outcome = execute(&podman, &plan, &SHORT_PACE, &Silent, pending()).await.unwrap();
     assert_eq!(outcome.late.len(), 1);
     assert_eq!((outcome.late[0].service.as_str(), outcome.late[0].asked.as_str()), ("web", "at http://127.0.0.1:9/"));
     assert_eq!(podman.world().containers.len(), 3);
@@ -29,7 +29,7 @@ async fn podman_is_not_asked_again_while_the_process_of_a_service_lives() {
     plan.steps.retain(|step| matches!(step.action, Action::AwaitHealth { .. }));
     plan.steps[0].after.clear();
     let before = podman.looks().len();
-    assert_eq!(execute(&podman, &plan, &IMPATIENT, &Silent, pending()).await.unwrap().late.len(), 1);
+    assert_eq!(execute(&podman, &plan, &SHORT_PACE, &Silent, pending()).await.unwrap().late.len(), 1);
     assert_eq!(podman.looks()[before..], [Look::Inspect("web-0".into())]);
 }
 
@@ -40,7 +40,7 @@ async fn a_service_that_runs_already_is_asked_too_and_is_late_if_it_does_not_ans
     let calls = podman.calls().len();
     let again = prepared(&podman, &deaf()).await;
     assert!(again.is_empty(), "asking is nothing to do: {again}");
-    let outcome = execute(&podman, &again, &IMPATIENT, &Silent, pending()).await.unwrap();
+    let outcome = execute(&podman, &again, &SHORT_PACE, &Silent, pending()).await.unwrap();
     assert_eq!(outcome.late.len(), 1);
     let healthy = ["web", "model"].map(|service| outcome.is_healthy(service));
     assert_eq!(healthy, [Some(false), None], "nobody asked the one without a check");
@@ -62,7 +62,7 @@ async fn restarts_of_long_ago_do_not_count_against_a_service_that_runs_already()
     run_plan(&podman, &prepared(&podman, &deaf()).await).await.unwrap();
     podman.distort = Some(|detail: &mut ContainerDetail| detail.restarts = 3);
     let again = prepared(&podman, &deaf()).await;
-    let outcome = execute(&podman, &again, &IMPATIENT, &Silent, pending()).await.unwrap();
+    let outcome = execute(&podman, &again, &SHORT_PACE, &Silent, pending()).await.unwrap();
     assert_eq!(outcome.late.len(), 1);
 }
 

@@ -79,7 +79,7 @@ pub struct MountDetail {
 
 /// The times of a health check. Unset ones have the global value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct HealthTimes {
+pub struct HealthTiming {
     /// Time between two checks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<Period>,

@@ -4,7 +4,7 @@
 mod detail;
 mod spec;
 
-pub use detail::{ContainerDetail, HealthTimes, MountDetail};
+pub use detail::{ContainerDetail, HealthTiming, MountDetail};
 pub(super) use detail::{DetailAnswer, HealthAnswer, Names};
 pub(super) use spec::ContainerBody;
 pub use spec::{ContainerSpec, Limits, Mount, Relabel, Restart};

@@ -81,24 +81,24 @@ fn report(request: &Request, answer: &Answer, bytes: usize, sha256: &str, start:
 /// progress.
 const SEND_BUFFER: usize = 64 << 10;
 
-fn connect(address: &SocketAddr, patience: Duration) -> io::Result<Impatient> {
-    let stream = TcpStream::connect_timeout(address, patience)?;
+fn connect(address: &SocketAddr, timeout: Duration) -> io::Result<TimeoutStream> {
+    let stream = TcpStream::connect_timeout(address, timeout)?;
     setsockopt(&stream, SndBuf, &SEND_BUFFER)?;
-    stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(patience))?;
-    Ok(Impatient(stream))
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
+    Ok(TimeoutStream(stream))
 }
 
 /// A socket with timeouts, which it reports as `TimedOut`.
-struct Impatient(TcpStream);
+struct TimeoutStream(TcpStream);
 
-impl Read for Impatient {
+impl Read for TimeoutStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read(buffer).map_err(readable)
     }
 }
 
-impl Write for Impatient {
+impl Write for TimeoutStream {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         self.0.write(buffer).map_err(readable)
     }
@@ -114,7 +114,7 @@ fn readable(error: io::Error) -> io::Error {
 }
 
 fn exchange(request: &Request, method: &str, body: &[u8]) -> Result<Answer> {
-    let patience = Duration::try_from_secs_f64(request.timeout)?;
+    let timeout = Duration::try_from_secs_f64(request.timeout)?;
     let host = request.url.host().ok_or("the URL names no host")?;
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let secure = request.url.scheme_str() == Some("https");
@@ -124,7 +124,7 @@ fn exchange(request: &Request, method: &str, body: &[u8]) -> Result<Answer> {
         .map_err(|error| format!("cannot resolve `{bare}`: {error}"))?
         .next()
         .ok_or_else(|| format!("`{bare}` has no address"))?;
-    let stream = connect(&address, patience).map_err(|error| format!("cannot connect to {address}: {error}"))?;
+    let stream = connect(&address, timeout).map_err(|error| format!("cannot connect to {address}: {error}"))?;
     let path = request.url.path_and_query().map_or("/", |path| path.as_str());
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
