@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::packet::{Content, Packet};
-use super::rules::{Direction, Fall, Policer, Report, Rules, Way};
+use super::rules::{Direction, DirectionRules, Fall, Policer, Report, Rules};
 
 /// The fate of a packet on the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,7 +43,7 @@ pub(super) type Delivery = (Duration, Vec<u8>);
 
 /// The deliveries that result from one packet.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Fate {
+pub(super) struct Deliveries {
     /// The packet, possibly changed, at the other end.
     pub(super) forward: Option<Delivery>,
     /// An answer to its sender.
@@ -55,26 +55,26 @@ pub(super) struct Fate {
 pub(super) struct Judge {
     rules: Rules,
     random: fastrand::Rng,
-    connections: HashMap<Connection, Memory>,
-    up: WayMemory,
-    down: WayMemory,
+    connections: HashMap<Connection, ConnectionState>,
+    up: DirectionState,
+    down: DirectionState,
     counts: Counts,
 }
 
 type Connection = (IpAddr, u16, IpAddr, u16);
 
 #[derive(Debug, Default)]
-struct Memory {
+struct ConnectionState {
     /// The client has sent payload.
     has_begun: bool,
     /// The reason to drop the rest of the connection, found in its first packet.
-    doom: Option<Event>,
+    drop_reason: Option<Event>,
     payload_up: usize,
     payload_down: usize,
 }
 
 #[derive(Debug, Default)]
-struct WayMemory {
+struct DirectionState {
     passed: u32,
     tokens: Option<(f64, Duration)>,
     free_at: Duration,
@@ -90,8 +90,8 @@ impl Judge {
             rules,
             random,
             connections: HashMap::new(),
-            up: WayMemory::default(),
-            down: WayMemory::default(),
+            up: DirectionState::default(),
+            down: DirectionState::default(),
             counts: Counts::new(),
         }
     }
@@ -106,22 +106,22 @@ impl Judge {
     }
 
     /// Judges one packet that arrives at `now`.
-    pub(super) fn judge(&mut self, bytes: &[u8], direction: Direction, now: Duration) -> Fate {
-        let Some(packet) = Packet::parse(bytes) else { return Fate::default() };
+    pub(super) fn judge(&mut self, bytes: &[u8], direction: Direction, now: Duration) -> Deliveries {
+        let Some(packet) = Packet::parse(bytes) else { return Deliveries::default() };
         let (event, answer) = match self.verdict(&packet, direction, now) {
             Ok(arrival) => {
-                let clamped = self.rules.way(direction).mss.and_then(|mss| packet.with_mss(mss));
+                let clamped = self.rules.of(direction).mss.and_then(|mss| packet.with_mss(mss));
                 if clamped.is_some() {
                     self.count(direction, Event::Clamped);
                 }
                 self.count(direction, Event::Passed);
-                return Fate { forward: Some((arrival, clamped.unwrap_or_else(|| bytes.to_vec()))), back: None };
+                return Deliveries { forward: Some((arrival, clamped.unwrap_or_else(|| bytes.to_vec()))), back: None };
             }
             Err(dropped) => dropped,
         };
         self.count(direction, event);
         let delay = self.delay(direction);
-        Fate { forward: None, back: answer.map(|answer| (now + delay, answer)) }
+        Deliveries { forward: None, back: answer.map(|answer| (now + delay, answer)) }
     }
 
     /// The time of arrival, or the event that stops the packet and the answer to its sender.
@@ -137,12 +137,12 @@ impl Judge {
         if let Some(limit) = self.limit(packet, direction).filter(|limit| size > *limit) {
             return Err((Event::TooBig, self.report(packet, direction, limit)));
         }
-        let loss = self.rules.way(direction).loss;
+        let loss = self.rules.of(direction).loss;
         if loss > 0.0 && self.random.f64() < loss {
             return Err((Event::Lost, None));
         }
-        let policer = self.rules.way(direction).policer;
-        if policer.is_some_and(|policer| !self.memory(direction).conforms(policer, packet.bytes.len(), now)) {
+        let policer = self.rules.of(direction).policer;
+        if policer.is_some_and(|policer| !self.state(direction).conforms(policer, packet.bytes.len(), now)) {
             return Err((Event::Policed, None));
         }
         let sent = self.through_bottleneck(packet.bytes.len(), direction, now)?;
@@ -181,10 +181,10 @@ impl Judge {
         direction: Direction,
     ) -> Result<(), (Event, Option<Vec<u8>>)> {
         let Some(connection) = connection(packet, direction) else { return Ok(()) };
-        let memory = self.connections.entry(connection).or_default();
+        let state = self.connections.entry(connection).or_default();
         let carried = match direction {
-            Direction::Up => &mut memory.payload_up,
-            Direction::Down => &mut memory.payload_down,
+            Direction::Up => &mut state.payload_up,
+            Direction::Down => &mut state.payload_down,
         };
         *carried += payload.len();
         if self.rules.cut_after.is_some_and(|limit| *carried > limit) {
@@ -193,11 +193,11 @@ impl Judge {
         if direction == Direction::Down {
             return Ok(());
         }
-        if !memory.has_begun {
-            memory.has_begun = true;
-            memory.doom = judge_hello(payload, &self.rules);
+        if !state.has_begun {
+            state.has_begun = true;
+            state.drop_reason = judge_hello(payload, &self.rules);
         }
-        match memory.doom {
+        match state.drop_reason {
             None => Ok(()),
             Some(event) => {
                 let resets = event == Event::NameFiltered && self.rules.name.as_ref().is_some_and(|name| name.resets);
@@ -212,18 +212,18 @@ impl Judge {
         if self.rules.limited_server.is_some_and(|limited| limited != server) {
             return None;
         }
-        let way = self.rules.way(direction);
+        let rules = self.rules.of(direction);
         let passed = match direction {
             Direction::Up => self.up.passed,
             Direction::Down => self.down.passed,
         };
-        let fallen = way.fall.filter(|fall| passed >= fall.after).map(|fall| fall.to);
+        let fallen = rules.fall.filter(|fall| passed >= fall.after).map(|fall| fall.to);
         let second = packet.ports().filter(|ports| takes_second(*ports)).and(self.rules.unequal);
-        [way.limit, fallen, second].into_iter().flatten().min()
+        [rules.limit, fallen, second].into_iter().flatten().min()
     }
 
     fn report(&self, packet: &Packet, direction: Direction, limit: usize) -> Option<Vec<u8>> {
-        let mtu = match self.rules.way(direction).report {
+        let mtu = match self.rules.of(direction).report {
             Report::Silent => return None,
             Report::Claim(mtu) => mtu,
             Report::Limit => u16::try_from(self.rules.carried(limit)).ok()?,
@@ -238,30 +238,30 @@ impl Judge {
         direction: Direction,
         now: Duration,
     ) -> Result<Duration, (Event, Option<Vec<u8>>)> {
-        let Some(bottleneck) = self.rules.way(direction).bottleneck else { return Ok(now) };
+        let Some(bottleneck) = self.rules.of(direction).bottleneck else { return Ok(now) };
         let seconds = |bytes: f64| Duration::from_secs_f64(bytes * 8.0 / f64::from(bottleneck.rate));
-        let memory = self.memory(direction);
-        let begins = memory.free_at.max(now);
+        let state = self.state(direction);
+        let begins = state.free_at.max(now);
         if begins.saturating_sub(now) > seconds(f64::from(bottleneck.queue)) {
             return Err((Event::QueueFull, None));
         }
-        memory.free_at = begins + seconds(bytes_as_f64(size));
-        Ok(memory.free_at)
+        state.free_at = begins + seconds(bytes_as_f64(size));
+        Ok(state.free_at)
     }
 
     fn delay(&mut self, direction: Direction) -> Duration {
-        let Way { delay, jitter, .. } = *self.rules.way(direction);
+        let DirectionRules { delay, jitter, .. } = *self.rules.of(direction);
         delay + jitter.mul_f64(self.random.f64())
     }
 
     fn remember(&mut self, packet: &Packet, direction: Direction) {
         let counts = |fall: Fall| matches!(&packet.content, Content::Tcp(tcp) if tcp.payload().len() >= fall.payload);
-        if self.rules.way(direction).fall.is_some_and(counts) {
-            self.memory(direction).passed += 1;
+        if self.rules.of(direction).fall.is_some_and(counts) {
+            self.state(direction).passed += 1;
         }
     }
 
-    fn memory(&mut self, direction: Direction) -> &mut WayMemory {
+    fn state(&mut self, direction: Direction) -> &mut DirectionState {
         match direction {
             Direction::Up => &mut self.up,
             Direction::Down => &mut self.down,
@@ -273,7 +273,7 @@ impl Judge {
     }
 }
 
-impl WayMemory {
+impl DirectionState {
     /// Whether a policer lets a packet of `size` bytes pass. If so, takes the tokens from the
     /// bucket.
     fn conforms(&mut self, policer: Policer, size: usize, now: Duration) -> bool {
@@ -298,8 +298,8 @@ impl Rules {
     /// `None` without a limit.
     #[must_use]
     pub fn truth(&self, direction: Direction) -> Option<usize> {
-        let way = self.way(direction);
-        let limits = [way.limit, way.fall.map(|fall| fall.to), self.unequal];
+        let rules = self.of(direction);
+        let limits = [rules.limit, rules.fall.map(|fall| fall.to), self.unequal];
         limits.into_iter().flatten().min().map(|limit| self.carried(limit))
     }
 }

@@ -104,7 +104,7 @@ fn a_report_comes_from_the_router_names_the_limit_and_quotes_the_packet() {
 
 #[test]
 fn a_forged_report_names_another_number() {
-    let rules = Rules::narrow(1300, 1300).both(|way| way.report = Report::Claim(552));
+    let rules = Rules::narrow(1300, 1300).both(|rules| rules.report = Report::Claim(552));
     let report = answer(&mut judge(rules), &sized(1400)).unwrap();
     assert_eq!(report[26..28], 552_u16.to_be_bytes());
 }
@@ -124,7 +124,7 @@ fn chance_is_the_seeds_and_loses_the_share_that_it_should() {
 
 #[test]
 fn a_packet_takes_the_delay_and_no_more_than_the_jitter_above_it() {
-    let mut path = judge(Rules::default().with_round_trip(100).both(|way| way.jitter = Duration::from_millis(40)));
+    let mut path = judge(Rules::default().with_round_trip(100).both(|rules| rules.jitter = Duration::from_millis(40)));
     let arrivals: Vec<Duration> =
         (0..200).map(|_| path.judge(&sized(100), Direction::Up, Duration::from_secs(1)).forward.unwrap().0).collect();
     let range = Duration::from_millis(1050)..=Duration::from_millis(1090);
@@ -135,7 +135,7 @@ fn a_packet_takes_the_delay_and_no_more_than_the_jitter_above_it() {
 #[test]
 fn a_bottleneck_sends_one_packet_after_another_and_drops_what_its_queue_cannot_hold() {
     let bottleneck = Bottleneck { rate: 80_000, queue: 2500 };
-    let rules = Rules::default().with_round_trip(0).both(|way| way.bottleneck = Some(bottleneck));
+    let rules = Rules::default().with_round_trip(0).both(|rules| rules.bottleneck = Some(bottleneck));
     let mut path = judge(rules);
     let mut arrival = || path.judge(&sized(1000), Direction::Up, Duration::ZERO).forward.map(|(at, _)| at.as_millis());
     assert_eq!([arrival(), arrival(), arrival(), arrival()], [Some(100), Some(200), Some(300), None]);
@@ -144,7 +144,7 @@ fn a_bottleneck_sends_one_packet_after_another_and_drops_what_its_queue_cannot_h
 
 #[test]
 fn a_policer_passes_a_burst_and_then_its_rate_small_packets_before_large_ones() {
-    let mut path = judge(Rules::default().both(|way| way.policer = Some(Policer { rate: 1000, burst: 2000 })));
+    let mut path = judge(Rules::default().both(|rules| rules.policer = Some(Policer { rate: 1000, burst: 2000 })));
     let mut passes_at =
         |size, seconds| path.judge(&sized(size), Direction::Up, Duration::from_secs(seconds)).forward.is_some();
     assert!(passes_at(1000, 0) && passes_at(900, 0));
@@ -154,7 +154,7 @@ fn a_policer_passes_a_burst_and_then_its_rate_small_packets_before_large_ones() 
 
 #[test]
 fn a_clamp_lowers_the_mss_of_a_syn_and_keeps_its_checksum_right() {
-    let mut path = judge(Rules::default().both(|way| way.mss = Some(1260)));
+    let mut path = judge(Rules::default().both(|rules| rules.mss = Some(1260)));
     let (_, bytes) = path.judge(&syn(1460), Direction::Up, Duration::ZERO).forward.unwrap();
     let sliced = SlicedPacket::from_ip(&bytes).unwrap();
     let Some(TransportSlice::Tcp(tcp)) = sliced.transport else { panic!() };
@@ -211,7 +211,10 @@ fn a_name_is_filtered_in_silence_or_with_a_reset_and_other_names_pass() {
     };
     let mut path = judge(rules(Some("blocked.example"), false));
     assert!(goes_up(&mut path, &segment(1, &hello(300, "allowed.example"))));
-    assert_eq!(path.judge(&segment(2, &hello(300, "blocked.example")), Direction::Up, Duration::ZERO), Fate::default());
+    assert_eq!(
+        path.judge(&segment(2, &hello(300, "blocked.example")), Direction::Up, Duration::ZERO),
+        Deliveries::default()
+    );
     let mut path = judge(rules(None, true));
     let reset = answer(&mut path, &segment(1, &hello(300, "any.example"))).unwrap();
     let Some(TransportSlice::Tcp(tcp)) = SlicedPacket::from_ip(&reset).unwrap().transport else { panic!() };
@@ -248,7 +251,7 @@ fn wireguard_pads_to_sixteen_bytes_and_never_beyond_its_mtu() {
 #[test]
 fn a_limit_can_fall_while_packets_pass() {
     let fall = Fall { after: 2, payload: 1000, to: 1300 };
-    let mut path = judge(Rules::default().both(|way| way.fall = Some(fall)));
+    let mut path = judge(Rules::default().both(|rules| rules.fall = Some(fall)));
     assert!(goes_up(&mut path, &sized(1400)) && goes_up(&mut path, &sized(100)) && goes_up(&mut path, &sized(1400)));
     assert!(!goes_up(&mut path, &sized(1400)) && goes_up(&mut path, &sized(1300)));
     assert!(passes(&mut path, &from_server(1, 1400), Direction::Down), "the other direction has its own");
@@ -278,7 +281,7 @@ fn rules_can_change_while_packets_are_under_way() {
 fn no_bytes_make_a_path_panic() {
     let mut random = fastrand::Rng::with_seed(3);
     let rules = Rules { hello_limit: Some(1000), ..Rules::narrow(100, 100).reporting() };
-    let mut path = judge(rules.both(|way| way.mss = Some(500)));
+    let mut path = judge(rules.both(|rules| rules.mss = Some(500)));
     for _ in 0..20_000 {
         let mut bytes = if random.bool() { syn(1460) } else { sized_v6(200) };
         for _ in 0..random.usize(..4) {

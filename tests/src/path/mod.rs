@@ -27,13 +27,15 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::time::TimeSpec;
 
 pub use judge::{Counts, Event};
-pub use rules::{Bottleneck, Direction, Fall, NameFilter, Padding, Policer, Refusal, Report, Router, Rules, Way};
+pub use rules::{
+    Bottleneck, Direction, DirectionRules, Fall, NameFilter, Padding, Policer, Refusal, Report, Router, Rules,
+};
 pub use servers::Server;
 pub use world::{LINK, LINK_MTU, PathWorld};
 
 use crate::error::{Doing, Result};
 use crate::place::Network;
-use judge::{Delivery, Fate, Judge};
+use judge::{Deliveries, Delivery, Judge};
 use link::Link;
 
 /// A running path. Its links and the packets under way vanish with the value, and with the process
@@ -190,7 +192,7 @@ fn carry(ends: &[Link; 2], judge: &Mutex<Judge>, stopped: &OwnedFd) {
         for (from, direction) in [(0, Direction::Up), (1, Direction::Down)] {
             if [up, down][from] {
                 read(&ends[from], &mut buffer, |bytes| {
-                    let Fate { forward, back } = lock(judge).judge(bytes, direction, start.elapsed());
+                    let Deliveries { forward, back } = lock(judge).judge(bytes, direction, start.elapsed());
                     under_way.add(1 - from, forward);
                     under_way.add(from, back);
                 });

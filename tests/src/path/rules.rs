@@ -28,9 +28,9 @@ impl Direction {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rules {
     /// The treatment of packets from the client.
-    pub up: Way,
+    pub up: DirectionRules,
     /// The treatment of packets from the server.
-    pub down: Way,
+    pub down: DirectionRules,
     /// The router that sends "too big" and "unreachable" reports.
     pub router: Router,
     /// The fate of every SYN to port 443.
@@ -56,9 +56,9 @@ pub struct Rules {
     pub blocks_icmp: bool,
 }
 
-/// One direction of a path.
+/// The rules of one direction of a path.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Way {
+pub struct DirectionRules {
     /// The largest packet that passes.
     pub limit: Option<usize>,
     /// Whether the sender of a larger packet gets a report.
@@ -79,7 +79,7 @@ pub struct Way {
     pub mss: Option<u16>,
 }
 
-impl Default for Way {
+impl Default for DirectionRules {
     fn default() -> Self {
         Self {
             limit: None,
@@ -193,9 +193,9 @@ impl Padding {
 }
 
 impl Rules {
-    /// One direction.
+    /// The rules of one direction.
     #[must_use]
-    pub fn way(&self, direction: Direction) -> &Way {
+    pub fn of(&self, direction: Direction) -> &DirectionRules {
         match direction {
             Direction::Up => &self.up,
             Direction::Down => &self.down,
@@ -217,7 +217,7 @@ impl Rules {
 
     /// The same with a change to both directions.
     #[must_use]
-    pub fn both(mut self, mut change: impl FnMut(&mut Way)) -> Self {
+    pub fn both(mut self, mut change: impl FnMut(&mut DirectionRules)) -> Self {
         change(&mut self.up);
         change(&mut self.down);
         self
@@ -226,18 +226,18 @@ impl Rules {
     /// The same with random loss in both directions, from 0 to 1.
     #[must_use]
     pub fn with_loss(self, loss: f64) -> Self {
-        self.both(|way| way.loss = loss)
+        self.both(|rules| rules.loss = loss)
     }
 
     /// The same with a round trip of `milliseconds`.
     #[must_use]
     pub fn with_round_trip(self, milliseconds: u64) -> Self {
-        self.both(|way| way.delay = Duration::from_micros(milliseconds * 500))
+        self.both(|rules| rules.delay = Duration::from_micros(milliseconds * 500))
     }
 
     /// The same with reports about packets that are too big.
     #[must_use]
     pub fn reporting(self) -> Self {
-        self.both(|way| way.report = Report::Limit)
+        self.both(|rules| rules.report = Report::Limit)
     }
 }

@@ -90,8 +90,9 @@ fn ask(name: &str, fault: &Fault, seed: u64) -> Answer {
     let stderr = String::from_utf8_lossy(&output.stderr);
     let document = serde_json::from_slice(&output.stdout);
     let answer = Answer(document.unwrap_or_else(|error| panic!("{name}: {error}: {}: {stderr}", output.status)));
-    let sizes =
-        |direction| answer.measured(direction).map(|way| way["proven"].to_string()).collect::<Vec<_>>().join(" ");
+    let sizes = |direction| {
+        answer.measured(direction).map(|measured| measured["proven"].to_string()).collect::<Vec<_>>().join(" ")
+    };
     let (up, down) = (sizes(Direction::Up), sizes(Direction::Down));
     let (took, connections) = (start.elapsed().as_secs_f64(), &answer.0["connections"]);
     println!("{name}: {} up {up} down {down}, {took:.1} s, {connections} connections", answer.verdict());
@@ -119,12 +120,12 @@ fn exit_code(verdict: &str) -> i32 {
 fn never_above_the_truth(fault: &Fault, answer: &Answer) {
     for direction in [Direction::Up, Direction::Down] {
         let truth = u64::from(fault.truth(direction));
-        for way in answer.each(direction) {
-            let proven = way["proven"].as_u64();
+        for measured in answer.each(direction) {
+            let proven = measured["proven"].as_u64();
             assert!(proven.is_none_or(|size| size <= truth), "{direction:?} above {truth}\n{:#}", answer.0);
-            let failed = way["failed"].as_u64();
+            let failed = measured["failed"].as_u64();
             assert!(
-                way["confidence"] != "sure" || failed.is_none_or(|size| size == truth + 1),
+                measured["confidence"] != "sure" || failed.is_none_or(|size| size == truth + 1),
                 "{direction:?} is sure, and not of {truth}\n{:#}",
                 answer.0
             );
@@ -150,12 +151,12 @@ fn missing(fault: &Fault, answer: &Answer) -> Vec<String> {
         if answer.measured(direction).next().is_none() {
             missing.push("no path was measured".to_owned());
         }
-        for way in answer.measured(direction) {
-            let proven = way["proven"].as_u64().unwrap_or_default();
+        for measured in answer.measured(direction) {
+            let proven = measured["proven"].as_u64().unwrap_or_default();
             if proven < u64::from(expected) || (size == Size::AtMost && proven == 0) {
                 missing.push(format!("{direction:?}: {proven} of {expected} is proven"));
             }
-            if size == Size::Exact && way["confidence"] != "sure" {
+            if size == Size::Exact && measured["confidence"] != "sure" {
                 missing.push(format!("{direction:?} is not sure"));
             }
         }

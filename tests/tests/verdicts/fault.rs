@@ -94,7 +94,7 @@ impl Fault {
 
     /// The same with 5 % more loss in both directions.
     pub(crate) fn with_loss(mut self) -> Self {
-        self.rules = self.rules.both(|way| way.loss += 0.05);
+        self.rules = self.rules.both(|rules| rules.loss += 0.05);
         self
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use airpods_lab::path::{
-    Bottleneck, Direction, Fall, LINK, NameFilter, Padding, Policer, Refusal, Report, Rules, Server, Way,
+    Bottleneck, Direction, DirectionRules, Fall, LINK, NameFilter, Padding, Policer, Refusal, Report, Rules, Server,
 };
 use airpods_lab::{Family, PathWorld, Place};
 
@@ -128,16 +128,16 @@ fn good() -> Rules {
 }
 
 fn reordering() -> Rules {
-    good().both(|way| way.jitter = Duration::from_millis(40))
+    good().both(|rules| rules.jitter = Duration::from_millis(40))
 }
 
 /// A policer of 60 kB/s, without a queue.
 fn policed() -> Rules {
-    good().both(|way| way.policer = Some(Policer { rate: 60_000, burst: 6000 }))
+    good().both(|rules| rules.policer = Some(Policer { rate: 60_000, burst: 6000 }))
 }
 
 fn slow(rate: u32) -> Rules {
-    good().both(|way| way.bottleneck = Some(Bottleneck { rate, queue: 60_000 }))
+    good().both(|rules| rules.bottleneck = Some(Bottleneck { rate, queue: 60_000 }))
 }
 
 fn wireguard(up: Option<usize>, down: Option<usize>) -> Rules {
@@ -147,12 +147,12 @@ fn wireguard(up: Option<usize>, down: Option<usize>) -> Rules {
 /// The route changes while the first large packets are on their way up.
 fn falling() -> Rules {
     let fall = Fall { after: 6, payload: 900, to: 1300 };
-    Rules { up: Way { fall: Some(fall), ..Way::default() }, ..good() }
+    Rules { up: DirectionRules { fall: Some(fall), ..DirectionRules::default() }, ..good() }
 }
 
 fn reporting_up_only() -> Rules {
     let narrow = Rules::narrow(1300, 1300);
-    Rules { up: Way { report: Report::Limit, ..narrow.up.clone() }, ..narrow }
+    Rules { up: DirectionRules { report: Report::Limit, ..narrow.up.clone() }, ..narrow }
 }
 
 fn clamped(up: bool, down: bool) -> Rules {
