@@ -83,7 +83,7 @@ done
 "#;
 
 /// Writes the files that the contenders read. `listed` is the helper's own table as nft lists it.
-pub(super) fn lay_out(listed: &str) -> Result<()> {
+pub(super) fn write_files(listed: &str) -> Result<()> {
     fs::write(SCRIPT, SCRIPT_TEXT)
         .and_then(|()| fs::write(TABLE, copy(listed)))
         .map_err(|source| BenchError::Io { doing: "write the contenders' files", source })

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use airpods_lab::run;
 use nix::unistd::User;
 
-use super::contenders::{ALICE, CONTENDERS, Contender, FLOOR, NAME, PATH, REFERENCE, lay_out};
+use super::contenders::{ALICE, CONTENDERS, Contender, FLOOR, NAME, PATH, REFERENCE, write_files};
 use super::figures::{Series, table};
 use super::memory::Memory;
 use super::{BenchError, Result, in_a_sandbox};
@@ -65,7 +65,7 @@ fn helper_sizes() -> Result<String> {
     let [on, off] = airpods.commands;
     run(&mut command(airpods.user, on)?)?;
     let listed = run(Command::new("nft").args(["list", "table", "inet", "airpods"]))?;
-    lay_out(&String::from_utf8_lossy(&listed.stdout))?;
+    write_files(&String::from_utf8_lossy(&listed.stdout))?;
     run(&mut command(airpods.user, off)?)?;
     for _ in 0..CALLS / 2 {
         turn(busctl)?;

@@ -2,11 +2,11 @@
 //! the same.
 //!
 //! Each contender brings the same three services up on a network of their own, from a local image.
-//! All are removed in the same way, off the clock. [`way`] has the commands, [`rest`] the one
+//! All are removed in the same way, off the clock. [`commands`] has the commands, [`rest`] the one
 //! without any tool.
 
+mod commands;
 mod rest;
-mod way;
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -18,9 +18,9 @@ use airpods_lab::{Image, Program, Sandbox, run};
 use super::figures::{Series, table};
 use super::{BenchError, Result, STOPWATCH, in_a_sandbox, stopwatch};
 
+use commands::{COLD, OWN, RUNNING, SOCKET, STOPPED, TimedCommand, write_files};
 use rest::Service;
 pub(crate) use rest::minimum;
-use way::{AGAIN, COLD, OWN, SOCKET, STOPPED, Way, lay_out};
 
 /// Timed rounds.
 const ROUNDS: usize = 15;
@@ -31,7 +31,7 @@ const IMAGE: &str = "localhost/lab:1";
 /// A host with podman, and the stopwatch inside it.
 ///
 /// # Errors
-/// [`BenchError`], when a way does not run or does not do its work.
+/// [`BenchError`], when a command does not run or does not do its work.
 pub(super) fn launch() -> Result<()> {
     println!("\nLaunching three services, {ROUNDS} rounds:\n");
     let sandbox = Sandbox::new()?;
@@ -44,22 +44,22 @@ pub(super) fn launch() -> Result<()> {
 /// The stopwatch. Runs in the sandbox as root.
 ///
 /// # Errors
-/// [`BenchError`], when a way does not run or does not do its work.
+/// [`BenchError`], when a command does not run or does not do its work.
 pub(crate) fn measure() -> Result<()> {
     in_a_sandbox()?;
-    lay_out()?;
-    let ways: Vec<&Way> = COLD.iter().filter(|way| way.is_there()).collect();
-    ways.iter().try_for_each(|way| prove(way))?;
-    let mut cold = vec![Vec::new(); ways.len()];
+    write_files()?;
+    let present: Vec<&TimedCommand> = COLD.iter().filter(|command| command.is_there()).collect();
+    present.iter().try_for_each(|command| prove(command))?;
+    let mut cold = vec![Vec::new(); present.len()];
     for _ in 0..ROUNDS {
-        for (way, times) in ways.iter().zip(&mut cold) {
-            times.push(time(way.line)?);
+        for (command, times) in present.iter().zip(&mut cold) {
+            times.push(time(command.line)?);
             take_down()?;
         }
     }
-    let series = ways.iter().zip(&cold).filter_map(|(way, times)| Series::new(way.name, times));
+    let series = present.iter().zip(&cold).filter_map(|(command, times)| Series::new(command.name, times));
     println!("{}", table("ms", &series.collect::<Vec<_>>(), COLD[0].name));
-    for absent in COLD.iter().filter(|way| !way.is_there()) {
+    for absent in COLD.iter().filter(|command| !command.is_there()) {
         println!("{}: not installed here; `tests/setup.sh bench` installs it\n", absent.name);
     }
 
@@ -67,8 +67,8 @@ pub(crate) fn measure() -> Result<()> {
     println!("With podman's socket and without, and of ten services:\n");
     let mut own = vec![Vec::new(); OWN.len()];
     for _ in 0..ROUNDS {
-        for (way, times) in OWN.iter().zip(&mut own) {
-            times.push(time(way.line)?);
+        for (command, times) in OWN.iter().zip(&mut own) {
+            times.push(time(command.line)?);
             take_down()?;
         }
     }
@@ -78,46 +78,47 @@ pub(crate) fn measure() -> Result<()> {
     time(COLD[0].line)?;
     let mut stopped = vec![Vec::new(); STOPPED.len()];
     for _ in 0..ROUNDS {
-        for (way, times) in STOPPED.iter().zip(&mut stopped) {
+        for (command, times) in STOPPED.iter().zip(&mut stopped) {
             time(STOP)?;
-            times.push(time(way.line)?);
+            times.push(time(command.line)?);
         }
     }
     print(&STOPPED, &stopped);
 
     println!("With all of it running:\n");
-    let mut again = vec![Vec::new(); AGAIN.len()];
+    let mut running = vec![Vec::new(); RUNNING.len()];
     for _ in 0..ROUNDS {
-        for (way, times) in AGAIN.iter().zip(&mut again) {
-            times.push(time(way.line)?);
+        for (command, times) in RUNNING.iter().zip(&mut running) {
+            times.push(time(command.line)?);
         }
     }
-    let series = AGAIN.iter().zip(&again).filter_map(|(way, times)| Series::new(way.name, times));
+    let series = RUNNING.iter().zip(&running).filter_map(|(command, times)| Series::new(command.name, times));
     println!("{}", table("ms", &series.collect::<Vec<_>>(), "podman ps"));
     // A start with nothing to do makes its listings and reads back three containers, so reading
     // back alone takes no longer.
     let median = |times: &Vec<Duration>| Series::new("", times).map(|series| series.median());
-    let nothing = AGAIN.iter().position(|way| way.line == STOPPED[1].line).and_then(|at| median(&again[at]));
+    let nothing =
+        RUNNING.iter().position(|command| command.line == STOPPED[1].line).and_then(|at| median(&running[at]));
     if let Some((nothing, whole)) = nothing.zip(median(&own[1])) {
         println!("Reading back is at most {:.1} % of a start by podman's socket.\n", 100.0 * nothing / whole);
     }
     take_down()
 }
 
-fn print(ways: &[Way], times: &[Vec<Duration>]) {
-    let series = ways.iter().zip(times).filter_map(|(way, times)| Series::new(way.name, times));
-    println!("{}", table("ms", &series.collect::<Vec<_>>(), ways[0].name));
+fn print(commands: &[TimedCommand], times: &[Vec<Duration>]) {
+    let series = commands.iter().zip(times).filter_map(|(command, times)| Series::new(command.name, times));
+    println!("{}", table("ms", &series.collect::<Vec<_>>(), commands[0].name));
 }
 
 /// Stops the services and keeps the containers.
 const STOP: &str = "airpods stop";
 
 /// Takes one untimed turn, and checks that three containers run.
-fn prove(way: &Way) -> Result<()> {
-    time(way.line)?;
+fn prove(command: &TimedCommand) -> Result<()> {
+    time(command.line)?;
     let running = run(Command::new("podman").args(["ps", "--filter", "ancestor=localhost/lab:1", "--quiet"]))?;
     if String::from_utf8_lossy(&running.stdout).lines().count() != 3 {
-        return Err(BenchError::Unproven { line: way.line.to_owned(), proof: "podman ps" });
+        return Err(BenchError::Unproven { line: command.line.to_owned(), proof: "podman ps" });
     }
     take_down()
 }
@@ -134,7 +135,7 @@ fn take_down() -> Result<()> {
 fn time(line: &str) -> Result<Duration> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let mut command = Command::new(words.first().copied().unwrap_or_default());
-    command.args(words.get(1..).unwrap_or_default()).env("AIRPODS_CONFIG", way::CONFIG);
+    command.args(words.get(1..).unwrap_or_default()).env("AIRPODS_CONFIG", commands::CONFIG);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log()?);
     let begin = Instant::now();
     let status = command.status();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::IMAGE;
-use super::way::SERVICES;
+use super::commands::SERVICES;
 use crate::bench::{BenchError, Result, in_a_sandbox};
 
 const SOCKET: &str = "/tmp/rest-minimum.sock";

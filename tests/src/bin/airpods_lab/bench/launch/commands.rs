@@ -1,4 +1,4 @@
-//! The ways to three services on a network.
+//! The commands that are timed: different launches of three services on a network.
 
 use std::fmt::Write;
 use std::fs;
@@ -7,9 +7,9 @@ use std::path::Path;
 use super::IMAGE;
 use crate::bench::{BenchError, Result};
 
-/// A way to bring them up.
+/// A command that is timed.
 #[derive(Debug)]
-pub(super) struct Way {
+pub(super) struct TimedCommand {
     /// Its name in the table.
     pub(super) name: &'static str,
     /// The command.
@@ -18,7 +18,7 @@ pub(super) struct Way {
     program: Option<&'static str>,
 }
 
-impl Way {
+impl TimedCommand {
     const fn new(name: &'static str, line: &'static str) -> Self {
         Self { name, line, program: None }
     }
@@ -30,13 +30,13 @@ impl Way {
 }
 
 /// Launches with only the image present. The first is the reference that the others are divided by.
-pub(super) const COLD: [Way; 6] = [
-    Way::new("airpods start", "airpods start --no-wait"),
-    Way::new("the REST minimum", "/usr/local/libexec/airpods-lab rest-minimum"),
-    Way::new("podman network create, podman run: side by side", "sh /tmp/parallel"),
-    Way::new("the same, one after the other", "sh /tmp/sequential"),
-    Way::new("podman network create, podman kube play", "sh /tmp/kube"),
-    Way {
+pub(super) const COLD: [TimedCommand; 6] = [
+    TimedCommand::new("airpods start", "airpods start --no-wait"),
+    TimedCommand::new("the REST minimum", "/usr/local/libexec/airpods-lab rest-minimum"),
+    TimedCommand::new("podman network create, podman run: side by side", "sh /tmp/parallel"),
+    TimedCommand::new("the same, one after the other", "sh /tmp/sequential"),
+    TimedCommand::new("podman network create, podman kube play", "sh /tmp/kube"),
+    TimedCommand {
         name: "podman-compose up -d",
         line: "podman-compose -f /tmp/compose.yaml up -d",
         program: Some("/usr/bin/podman-compose"),
@@ -46,30 +46,33 @@ pub(super) const COLD: [Way; 6] = [
 /// airpods' own launches with only the image present, with and without a podman socket, and with
 /// different numbers of services. The first is the reference that the others are divided by.
 /// Everything is removed after each.
-pub(super) const OWN: [Way; 5] = [
-    Way::new("airpods start, three services", "airpods start --no-wait"),
-    Way::new("the same by podman's socket", "airpods --config /tmp/socket.toml start --no-wait"),
-    Way::new("in one pod", "airpods --config /tmp/pod.toml start --no-wait"),
-    Way::new("ten services", "airpods --config /tmp/ten.toml start --no-wait"),
-    Way::new("ten services, by podman's socket", "airpods --config /tmp/ten-socket.toml start --no-wait"),
+pub(super) const OWN: [TimedCommand; 5] = [
+    TimedCommand::new("airpods start, three services", "airpods start --no-wait"),
+    TimedCommand::new("the same by podman's socket", "airpods --config /tmp/socket.toml start --no-wait"),
+    TimedCommand::new("in one pod", "airpods --config /tmp/pod.toml start --no-wait"),
+    TimedCommand::new("ten services", "airpods --config /tmp/ten.toml start --no-wait"),
+    TimedCommand::new("ten services, by podman's socket", "airpods --config /tmp/ten-socket.toml start --no-wait"),
 ];
 
 /// Launches after `airpods stop`, which keeps containers, network and volumes.
-pub(super) const STOPPED: [Way; 2] = [
-    Way::new("airpods start, after a stop", "airpods start --no-wait"),
-    Way::new("the same by podman's socket", "airpods --config /tmp/socket.toml start --no-wait"),
+pub(super) const STOPPED: [TimedCommand; 2] = [
+    TimedCommand::new("airpods start, after a stop", "airpods start --no-wait"),
+    TimedCommand::new("the same by podman's socket", "airpods --config /tmp/socket.toml start --no-wait"),
 ];
 
 /// Commands while the services run and podman answers on [`SOCKET`], as on a user's systemd socket.
-pub(super) const AGAIN: [Way; 8] = [
-    Way::new("true: any process at all", "true"),
-    Way::new("airpods --version", "airpods --version"),
-    Way::new("airpods start, nothing to do, by podman's socket", "airpods --config /tmp/socket.toml start --no-wait"),
-    Way::new("airpods status, by podman's socket", "airpods --config /tmp/socket.toml status"),
-    Way::new("airpods start, nothing to do", "airpods start --no-wait"),
-    Way::new("airpods status", "airpods status"),
-    Way::new("podman ps", "podman ps"),
-    Way::new("podman --version", "podman --version"),
+pub(super) const RUNNING: [TimedCommand; 8] = [
+    TimedCommand::new("true: any process at all", "true"),
+    TimedCommand::new("airpods --version", "airpods --version"),
+    TimedCommand::new(
+        "airpods start, nothing to do, by podman's socket",
+        "airpods --config /tmp/socket.toml start --no-wait",
+    ),
+    TimedCommand::new("airpods status, by podman's socket", "airpods --config /tmp/socket.toml status"),
+    TimedCommand::new("airpods start, nothing to do", "airpods start --no-wait"),
+    TimedCommand::new("airpods status", "airpods status"),
+    TimedCommand::new("podman ps", "podman ps"),
+    TimedCommand::new("podman --version", "podman --version"),
 ];
 
 /// The configuration of `airpods`.
@@ -82,7 +85,7 @@ pub(super) const SOCKET: &str = "/tmp/podman.sock";
 pub(super) const SERVICES: [(&str, u16); 3] = [("one", 7001), ("two", 7002), ("three", 7003)];
 
 /// Writes the files that the commands read.
-pub(super) fn lay_out() -> Result<()> {
+pub(super) fn write_files() -> Result<()> {
     let files = [
         (CONFIG, airpods("")),
         ("/tmp/socket.toml", format!("runtime.podman_url = \"unix://{SOCKET}\"\n{}", airpods(""))),
