@@ -7,7 +7,7 @@ mod private_bus;
 use std::time::{Duration, Instant};
 
 use airpods_dbus::{ErrorKind, names};
-use airpods_lab::polkit::{Heard, Mood, POLKIT, Recorded};
+use airpods_lab::polkit::{AnswerMode, POLKIT, Recorded, RecordedQuestion};
 use private_bus::*;
 use zbus::Connection;
 
@@ -23,16 +23,16 @@ struct Scene {
     polkit: Option<Connection>,
 }
 
-fn with_polkit(mood: Mood) -> Scene {
+fn with_polkit(mode: AnswerMode) -> Scene {
     let bus = PrivateBus::start();
-    let (polkit, recorded) = serve(&bus, mood);
+    let (polkit, recorded) = serve(&bus, mode);
     let helper = Helper::on(bus, Choice { asks_polkit: true, ..Choice::default() });
     Scene { helper, recorded, polkit: Some(polkit) }
 }
 
-fn serve(bus: &PrivateBus, mood: Mood) -> (Connection, Recorded) {
+fn serve(bus: &PrivateBus, mode: AnswerMode) -> (Connection, Recorded) {
     let connection = bus.connect();
-    let recorded = zruntime::block_on(Recorded::serve(&connection, mood)).unwrap();
+    let recorded = zruntime::block_on(Recorded::serve(&connection, mode)).unwrap();
     (connection, recorded)
 }
 
@@ -51,7 +51,7 @@ fn polkit_that_is_started_slowly_is_waited_for() {
         let asked = scope.spawn(|| client.on_link("wg0"));
         std::thread::sleep(Duration::from_secs(4));
         assert!(!asked.is_finished(), "{}", helper.log_text());
-        let _polkit = serve(&helper.bus, Mood::Says(true, false, false));
+        let _polkit = serve(&helper.bus, AnswerMode::Fixed(true, false, false));
         asked.join().unwrap()
     });
     assert_eq!(served, Ok(true));
@@ -72,13 +72,13 @@ fn polkit_that_is_not_there_or_cannot_be_started_is_an_answer_at_once() {
 
 #[test]
 fn polkit_that_ends_while_it_is_asked_is_asked_again_and_one_that_ends_at_a_prompt_frees_it() {
-    let mut scene = with_polkit(Mood::Sleeps);
+    let mut scene = with_polkit(AnswerMode::Hangs);
     let client = scene.helper.client_of(NOBODY);
     let served = std::thread::scope(|scope| {
         let asked = scope.spawn(|| client.on_link("wg0"));
-        scene.helper.wait_until("polkit is asked", || scene.recorded.so_far().heard.len() == 1);
+        scene.helper.wait_until("polkit is asked", || scene.recorded.so_far().questions.len() == 1);
         zruntime::block_on(scene.polkit.take().unwrap().close()).unwrap();
-        let (polkit, recorded) = serve(&scene.helper.bus, Mood::SleepsAtPrompt);
+        let (polkit, recorded) = serve(&scene.helper.bus, AnswerMode::HangsAtPrompt);
         (scene.polkit, scene.recorded) = (Some(polkit), recorded);
         asked.join().unwrap()
     });
@@ -86,9 +86,9 @@ fn polkit_that_ends_while_it_is_asked_is_asked_again_and_one_that_ends_at_a_prom
     let kinds = [ErrorKind::InteractiveAuthorizationRequired, ErrorKind::AuthUnavailable];
     assert!(kinds.contains(&kind(served)), "{}", scene.helper.log_text());
     let ended = std::thread::scope(|scope| {
-        let before = scene.recorded.so_far().heard.len();
+        let before = scene.recorded.so_far().questions.len();
         let asked = scope.spawn(|| client.on_asking("wg0"));
-        scene.helper.wait_until("the prompt", || scene.recorded.so_far().heard.len() == before + 2);
+        scene.helper.wait_until("the prompt", || scene.recorded.so_far().questions.len() == before + 2);
         zruntime::block_on(scene.polkit.take().unwrap().close()).unwrap();
         asked.join().unwrap()
     });
@@ -98,17 +98,17 @@ fn polkit_that_ends_while_it_is_asked_is_asked_again_and_one_that_ends_at_a_prom
         (ErrorKind::AuthUnavailable, true),
         "{error}"
     );
-    let _polkit = serve(&scene.helper.bus, Mood::NeedsPassword);
+    let _polkit = serve(&scene.helper.bus, AnswerMode::NeedsPassword);
     assert_eq!(client.on_asking("wg0"), Ok(true), "the prompt is free");
 }
 
 #[test]
 fn a_prompt_ends_when_polkit_loses_its_name() {
-    let scene = with_polkit(Mood::SleepsAtPrompt);
+    let scene = with_polkit(AnswerMode::HangsAtPrompt);
     let client = scene.helper.client_of(NOBODY);
     let ended = std::thread::scope(|scope| {
         let asked = scope.spawn(|| client.on_asking("wg0"));
-        scene.helper.wait_until("the prompt", || scene.recorded.so_far().heard.len() == 2);
+        scene.helper.wait_until("the prompt", || scene.recorded.so_far().questions.len() == 2);
         // The helper sees that polkit owns the name before polkit loses it.
         std::thread::sleep(Duration::from_secs(3));
         zruntime::block_on(scene.polkit.as_ref().unwrap().release_name(POLKIT)).unwrap();
@@ -119,10 +119,10 @@ fn a_prompt_ends_when_polkit_loses_its_name() {
 
 #[test]
 fn the_question_on_the_wire_is_about_the_sender_and_nobody_else() {
-    let scene = with_polkit(Mood::Says(true, false, false));
+    let scene = with_polkit(AnswerMode::Fixed(true, false, false));
     let client = scene.helper.client();
     assert_eq!(client.on_link("wg0"), Ok(true));
-    let question = |action: &str, interface: &str, operation: &str, flags| Heard {
+    let question = |action: &str, interface: &str, operation: &str, flags| RecordedQuestion {
         subject: format!("system-bus-name name=\"{}\"", client.name()),
         action: action.to_owned(),
         details: sorted(details(interface, operation)),
@@ -131,7 +131,7 @@ fn the_question_on_the_wire_is_about_the_sender_and_nobody_else() {
     // A caller who needs no password costs one question, whether the call allows a prompt or not.
     assert!(zruntime::block_on(client.helper.reset_asking()).unwrap());
     assert_eq!(
-        scene.recorded.so_far().heard,
+        scene.recorded.so_far().questions,
         [
             question(names::ACTION_CLAMP_ON, "wg0", "clamp-on", 0),
             question(names::ACTION_RESET, "every link", "reset", 0),
@@ -142,27 +142,28 @@ fn the_question_on_the_wire_is_about_the_sender_and_nobody_else() {
 
 #[test]
 fn a_password_is_asked_for_only_where_polkit_has_said_that_it_needs_one() {
-    let flags = |scene: &Scene| scene.recorded.so_far().heard.iter().map(|heard| heard.flags).collect::<Vec<_>>();
-    let scene = with_polkit(Mood::Says(true, false, false));
+    let flags =
+        |scene: &Scene| scene.recorded.so_far().questions.iter().map(|question| question.flags).collect::<Vec<_>>();
+    let scene = with_polkit(AnswerMode::Fixed(true, false, false));
     assert_eq!(scene.helper.client_of(NOBODY).on_asking("wg0"), Ok(true));
     assert_eq!(flags(&scene), [0]);
-    let scene = with_polkit(Mood::NeedsPassword);
+    let scene = with_polkit(AnswerMode::NeedsPassword);
     assert_eq!(scene.helper.client_of(NOBODY).on_asking("wg0"), Ok(true));
     assert_eq!(flags(&scene), [0, 1]);
-    let heard = scene.recorded.so_far().heard.clone();
-    assert_eq!(heard[0], Heard { flags: 0, ..heard[1].clone() }, "the same question");
+    let questions = scene.recorded.so_far().questions.clone();
+    assert_eq!(questions[0], RecordedQuestion { flags: 0, ..questions[1].clone() }, "the same question");
     assert_eq!(scene.helper.audit().len(), 1, "and one line for the call");
 }
 
 #[test]
 fn each_answer_is_told_with_its_own_error() {
-    for (mood, expected) in [
-        (Mood::Says(false, false, false), ErrorKind::AccessDenied),
-        (Mood::Says(false, true, false), ErrorKind::InteractiveAuthorizationRequired),
-        (Mood::Says(false, false, true), ErrorKind::AuthDismissed),
-        (Mood::Fails, ErrorKind::AccessDenied),
+    for (mode, expected) in [
+        (AnswerMode::Fixed(false, false, false), ErrorKind::AccessDenied),
+        (AnswerMode::Fixed(false, true, false), ErrorKind::InteractiveAuthorizationRequired),
+        (AnswerMode::Fixed(false, false, true), ErrorKind::AuthDismissed),
+        (AnswerMode::Fails, ErrorKind::AccessDenied),
     ] {
-        let scene = with_polkit(mood);
+        let scene = with_polkit(mode);
         assert_eq!(kind(scene.helper.client().on_link("wg0")), expected);
         assert_eq!(scene.helper.kernel.times_applied(), 0);
     }
@@ -170,7 +171,7 @@ fn each_answer_is_told_with_its_own_error() {
 
 #[test]
 fn an_action_that_is_not_installed_is_named_in_the_log() {
-    let scene = with_polkit(Mood::Fails);
+    let scene = with_polkit(AnswerMode::Fails);
     assert_eq!(kind(scene.helper.client().on_link("wg0")), ErrorKind::AccessDenied);
     let log = scene.helper.log_text();
     assert!(log.contains("not registered") && log.contains("policy is not installed"), "{log}");
@@ -178,7 +179,7 @@ fn an_action_that_is_not_installed_is_named_in_the_log() {
 
 #[test]
 fn a_caller_whom_polkit_misses_is_denied_and_polkit_is_not_blamed() {
-    let scene = with_polkit(Mood::MissesTheCaller);
+    let scene = with_polkit(AnswerMode::CallerUnknown);
     // This also refuses root. With polkit absent, the helper would have served root.
     assert_eq!(kind(scene.helper.client().on_link("wg0")), ErrorKind::AccessDenied);
     assert_eq!(scene.helper.kernel.times_applied(), 0);
@@ -192,7 +193,7 @@ const IN_TIME: Duration = Duration::from_secs(10);
 
 #[test]
 fn polkit_that_does_not_answer_is_given_up_long_before_the_bus_would_give_up() {
-    let scene = with_polkit(Mood::Sleeps);
+    let scene = with_polkit(AnswerMode::Hangs);
     let before = Instant::now();
     let options = ["--bus=ADDRESS", "--print-reply", "--dest=org.airpods.Helper1", names::OBJECT_PATH];
     assert_eq!(scene.helper.client().on_link("wg0"), Ok(true), "root needs no polkit");
@@ -207,7 +208,7 @@ fn polkit_that_does_not_answer_is_given_up_long_before_the_bus_would_give_up() {
 
 #[test]
 fn polkit_that_does_not_answer_holds_nobody_who_may_be_asked_for_a_password() {
-    let scene = with_polkit(Mood::Sleeps);
+    let scene = with_polkit(AnswerMode::Hangs);
     let before = Instant::now();
     assert_eq!(scene.helper.client().on_asking("wg0"), Ok(true), "root needs no polkit");
     for call in 0..2 {
@@ -219,19 +220,19 @@ fn polkit_that_does_not_answer_holds_nobody_who_may_be_asked_for_a_password() {
         );
     }
     assert!(before.elapsed() < IN_TIME * 2);
-    assert!(scene.recorded.so_far().heard.iter().all(|heard| heard.flags == 0));
+    assert!(scene.recorded.so_far().questions.iter().all(|question| question.flags == 0));
     scene.helper.wait_until("every question is taken back", || scene.recorded.so_far().cancelled.len() == 3);
     assert_eq!(scene.helper.audit().len(), 3);
 }
 
 #[test]
 fn polkit_may_go_and_come_back_between_calls() {
-    let mut scene = with_polkit(Mood::Says(true, false, false));
+    let mut scene = with_polkit(AnswerMode::Fixed(true, false, false));
     let client = scene.helper.client();
     assert_eq!(client.on_link("wg0"), Ok(true));
     zruntime::block_on(scene.polkit.take().unwrap().close()).unwrap();
     assert_eq!(client.off("wg0"), Ok(true), "root is served meanwhile");
-    let (_again, recorded) = serve(&scene.helper.bus, Mood::Says(false, false, false));
+    let (_again, recorded) = serve(&scene.helper.bus, AnswerMode::Fixed(false, false, false));
     assert_eq!(kind(client.on_link("wg0")), ErrorKind::AccessDenied, "and is asked about again");
-    assert_eq!(recorded.so_far().heard.len(), 1);
+    assert_eq!(recorded.so_far().questions.len(), 1);
 }

@@ -14,24 +14,24 @@ type Subject = (String, HashMap<String, OwnedVariant>);
 
 /// How the stand-in answers a question.
 #[derive(Clone, Copy, Debug)]
-pub enum Mood {
+pub enum AnswerMode {
     /// It answers with `is_authorized`, `is_challenge`, and whether the user dismissed the prompt.
-    Says(bool, bool, bool),
+    Fixed(bool, bool, bool),
     /// A challenge to a caller that allows no prompt, and yes to one that does.
     NeedsPassword,
     /// It has no such action.
     Fails,
     /// The caller has left the bus.
-    MissesTheCaller,
+    CallerUnknown,
     /// It does not answer.
-    Sleeps,
+    Hangs,
     /// It asks everybody but root for a password, and the prompt never ends.
-    SleepsAtPrompt,
+    HangsAtPrompt,
 }
 
 /// A question as it came over the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heard {
+pub struct RecordedQuestion {
     /// Kind and details of the subject.
     pub subject: String,
     /// The identifier of the action.
@@ -46,7 +46,7 @@ pub struct Heard {
 #[derive(Debug, Default)]
 pub struct Record {
     /// The questions.
-    pub heard: Vec<Heard>,
+    pub questions: Vec<RecordedQuestion>,
     /// The cancellation ids of cancelled questions.
     pub cancelled: Vec<String>,
     /// The cancellation ids of questions that wait for a password.
@@ -64,9 +64,9 @@ impl Recorded {
     ///
     /// # Errors
     /// The bus's error, if it refuses the name to this user.
-    pub async fn serve(connection: &Connection, mood: Mood) -> zbus::Result<Self> {
+    pub async fn serve(connection: &Connection, mode: AnswerMode) -> zbus::Result<Self> {
         let recorded = Self::default();
-        let stand_in = StandIn { mood, recorded: recorded.clone() };
+        let stand_in = StandIn { mode, recorded: recorded.clone() };
         connection.object_server().at("/org/freedesktop/PolicyKit1/Authority", stand_in).await?;
         connection.request_name(POLKIT).await?;
         Ok(recorded)
@@ -79,7 +79,7 @@ impl Recorded {
 }
 
 struct StandIn {
-    mood: Mood,
+    mode: AnswerMode,
     recorded: Recorded,
 }
 
@@ -99,21 +99,22 @@ impl StandIn {
         let named: Vec<_> = subject.1.iter().map(|(key, value)| format!("{key}={}", **value)).collect();
         let mut details: Vec<_> = details.into_iter().collect();
         details.sort();
-        let heard = Heard { subject: format!("{} {}", subject.0, named.join(" ")), action, details, flags };
-        self.recorded.so_far().heard.push(heard);
+        let question =
+            RecordedQuestion { subject: format!("{} {}", subject.0, named.join(" ")), action, details, flags };
+        self.recorded.so_far().questions.push(question);
         let says = |is_authorized, is_challenge| Ok((is_authorized, is_challenge, HashMap::new()));
-        match self.mood {
-            Mood::Says(is_authorized, is_challenge, is_dismissed) => {
+        match self.mode {
+            AnswerMode::Fixed(is_authorized, is_challenge, is_dismissed) => {
                 let details = is_dismissed.then(|| ("polkit.dismissed".to_owned(), "true".to_owned()));
                 Ok((is_authorized, is_challenge, details.into_iter().collect()))
             }
-            Mood::NeedsPassword => says(flags == 1, flags == 0),
-            Mood::Fails => Err(Failure::NotRegistered),
-            Mood::MissesTheCaller => Err(Failure::NameHasNoOwner),
-            Mood::Sleeps => std::future::pending().await,
-            Mood::SleepsAtPrompt if is_root(connection, &subject).await => says(true, false),
-            Mood::SleepsAtPrompt if flags == 0 => says(false, true),
-            Mood::SleepsAtPrompt => {
+            AnswerMode::NeedsPassword => says(flags == 1, flags == 0),
+            AnswerMode::Fails => Err(Failure::NotRegistered),
+            AnswerMode::CallerUnknown => Err(Failure::NameHasNoOwner),
+            AnswerMode::Hangs => std::future::pending().await,
+            AnswerMode::HangsAtPrompt if is_root(connection, &subject).await => says(true, false),
+            AnswerMode::HangsAtPrompt if flags == 0 => says(false, true),
+            AnswerMode::HangsAtPrompt => {
                 self.recorded.so_far().prompt(cancellation);
                 std::future::pending().await
             }

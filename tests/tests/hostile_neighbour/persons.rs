@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use airpods_lab::polkit::{Mood, Recorded};
+use airpods_lab::polkit::{AnswerMode, Recorded};
 use airpods_lab::raw_bus::{RawConnection, flags, kind};
 use airpods_lab::{BusDaemon, Place, Sandbox, connect_as, eventually_within, on_both_buses};
 use zbus::Connection;
@@ -51,7 +51,7 @@ impl Polkit {
         let stream = connect_as(user, &sandbox.path("/run/dbus/system_bus_socket")).unwrap();
         zruntime::block_on(async {
             let connection = Builder::unix_stream(stream).user_id(user).build().await.unwrap();
-            let recorded = Recorded::serve(&connection, Mood::SleepsAtPrompt).await.unwrap();
+            let recorded = Recorded::serve(&connection, AnswerMode::HangsAtPrompt).await.unwrap();
             Self { recorded, _connection: connection }
         })
     }
