@@ -52,7 +52,7 @@ pub const FIREWALLD: &str = "busctl --quiet --timeout=600 call org.fedoraproject
 ///
 /// # Errors
 /// When a rule is refused.
-pub fn lay(place: &impl Place) -> Result<()> {
+pub fn add_rules(place: &impl Place) -> Result<()> {
     place.sh(&format!("iptables-nft-restore --noflush <<'RULES'\n{DOCKER}RULES"))?;
     place.sh(&format!("nft '{NETWORK_MANAGER}'"))?;
     for tool in ["iptables-nft", "ip6tables-nft", "iptables-legacy", "ip6tables-legacy"] {

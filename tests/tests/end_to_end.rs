@@ -31,7 +31,7 @@ fn namespaces_below(process: u32) -> Vec<PathBuf> {
         .collect()
 }
 
-fn inhabitants(namespaces: &[PathBuf]) -> Vec<PathBuf> {
+fn processes_in(namespaces: &[PathBuf]) -> Vec<PathBuf> {
     let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
     processes.filter(|process| fs::read_link(process.join("ns/pid")).is_ok_and(|ns| namespaces.contains(&ns))).collect()
 }
@@ -74,10 +74,10 @@ fn an_interrupted_demo_leaves_nothing_behind() {
         let mut demo = demo().spawn().unwrap();
         read_until(&mut demo, cue);
         let namespaces = namespaces_below(demo.id());
-        assert!(!inhabitants(&namespaces).is_empty(), "there is a sandbox");
+        assert!(!processes_in(&namespaces).is_empty(), "there is a sandbox");
         kill(Pid::from_raw(demo.id().cast_signed()), signal).unwrap();
         let ended = demo.wait_with_output().unwrap();
         assert_eq!(ended.status.code(), Some(130), "{}", String::from_utf8_lossy(&ended.stderr));
-        assert_eq!(inhabitants(&namespaces), Vec::<PathBuf>::new(), "{signal}");
+        assert_eq!(processes_in(&namespaces), Vec::<PathBuf>::new(), "{signal}");
     }
 }

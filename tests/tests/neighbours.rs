@@ -62,7 +62,7 @@ fn live(sandbox: &Sandbox) {
 #[test]
 fn docker_networkmanager_and_scripts_with_either_iptables_stay_as_they_are() {
     let host = host();
-    neighbours::lay(&host).unwrap();
+    neighbours::add_rules(&host).unwrap();
     live(&host);
 }
 

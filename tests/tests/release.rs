@@ -55,7 +55,7 @@ impl Clone {
 
     /// A stand-in for `make` that builds nothing and makes empty files in place of the targets'
     /// results.
-    fn stand_in(&self, last: &str) -> PathBuf {
+    fn fake_make(&self, last: &str) -> PathBuf {
         let path = self.path().join("target/make");
         let lines = "#!/bin/sh\nset -e\nmkdir -p target/deb target/deb-src target/rpm target/source\ntouch target/deb/a.deb target/deb/a.cdx.json \
                      target/rpm/a.rpm target/deb-src/a.dsc target/deb-src/a.debian.tar.xz target/source/airpods-7.0.0.tar.xz\n";
@@ -104,7 +104,7 @@ fn a_version_that_is_none_or_older_changes_nothing() {
 #[test]
 fn a_release_has_sums_of_all_its_files_and_is_committed_only_when_asked_to() {
     let clone = Clone::new();
-    let make = clone.stand_in("");
+    let make = clone.fake_make("");
     let release = |more: &str| format!("VERSION=7.0.0 MAKE='{}' {more} packaging/release.sh", make.display());
     let output = clone.says(&release(""));
     assert!(output.contains("git tag --annotate --message 'airpods 7.0.0' v7.0.0"), "{output}");
@@ -123,7 +123,7 @@ fn a_release_has_sums_of_all_its_files_and_is_committed_only_when_asked_to() {
 #[test]
 fn a_release_that_fails_leaves_the_tree_as_it_was() {
     let clone = Clone::new();
-    let make = clone.stand_in("[ $1 != rpm ]");
+    let make = clone.fake_make("[ $1 != rpm ]");
     let output = clone.run(&format!("VERSION=7.0.0 TAG=yes MAKE='{}' packaging/release.sh", make.display()));
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("no release was made"));

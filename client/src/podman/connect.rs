@@ -273,11 +273,11 @@ fn is_left_over(folder: &Path) -> bool {
         pid.and_then(|pid| pid.parse::<u32>().ok()).is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists());
     let ours =
         || folder.symlink_metadata().is_ok_and(|found| found.is_dir() && found.uid() == Uid::effective().as_raw());
-    let deaf = || {
+    let unconnectable = || {
         let answer = UnixStream::connect(folder.join(SOCKET));
         answer.is_err_and(|error| matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound))
     };
-    gone && ours() && deaf()
+    gone && ours() && unconnectable()
 }
 
 #[cfg(test)]

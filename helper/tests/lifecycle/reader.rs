@@ -14,7 +14,7 @@ use nix::sched::{CloneFlags, setns};
 
 /// The observations of a reader.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct Observations {
     /// The number of reads.
     pub(crate) looks: u32,
     /// The duration of all reads.
@@ -31,7 +31,7 @@ pub(crate) struct Seen {
     pub(crate) counters_lost: usize,
 }
 
-impl Seen {
+impl Observations {
     /// Whether every read saw a table with this link.
     pub(crate) fn always_had(&self, link: &str) -> bool {
         self.states.iter().all(|state| state.as_ref().is_some_and(|links| links.iter().any(|held| held == link)))
@@ -47,7 +47,7 @@ impl Seen {
 pub(crate) struct Reader {
     announced: NftMonitor,
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Seen>,
+    thread: JoinHandle<Observations>,
 }
 
 impl Reader {
@@ -57,7 +57,7 @@ impl Reader {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, mut kernel) = (Arc::clone(&stop), kernel_of(sandbox));
         let thread = thread::spawn(move || {
-            let (mut seen, begun) = (Seen::default(), Instant::now());
+            let (mut seen, begun) = (Observations::default(), Instant::now());
             let (mut last, mut counted) = (begun, 0);
             while !stopped.load(Ordering::Relaxed) {
                 let held = kernel.held().unwrap();
@@ -82,11 +82,11 @@ impl Reader {
         Self { announced, stop, thread }
     }
 
-    pub(crate) fn stop(self, sandbox: &Sandbox) -> Seen {
+    pub(crate) fn stop(self, sandbox: &Sandbox) -> Observations {
         self.stop.store(true, Ordering::Relaxed);
         let seen = self.thread.join().unwrap();
         assert!(seen.looked_often(), "{seen:?}");
-        Seen { announced: self.announced.of(sandbox, "inet airpods").unwrap(), ..seen }
+        Observations { announced: self.announced.of(sandbox, "inet airpods").unwrap(), ..seen }
     }
 }
 

@@ -178,7 +178,7 @@ pub fn guardian(arguments: &[String]) -> Result<()> {
     sweep_stale_folders();
     let folder = std::env::temp_dir().join(format!("{PREFIX}{}", std::process::id()));
     fs::create_dir(&folder).doing(|| format!("make `{}`", folder.display()))?;
-    let outcome = accompany(&folder, arguments);
+    let outcome = run_emulator(&folder, arguments);
     let _ = fs::remove_dir_all(&folder);
     outcome
 }
@@ -197,7 +197,7 @@ fn sweep_stale_folders() {
     }
 }
 
-fn accompany(folder: &Path, arguments: &[String]) -> Result<()> {
+fn run_emulator(folder: &Path, arguments: &[String]) -> Result<()> {
     let log = fs::File::create(folder.join("qemu.log")).doing(|| "make the emulator's log".into())?;
     let mut emulator = Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64"])

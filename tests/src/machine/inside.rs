@@ -16,11 +16,11 @@ use super::wire::{self, Frame, PORTS, Request};
 use crate::error::{Doing, Error, Result};
 
 /// The exit code for a command that ran too long, the same as timeout(1)'s.
-const TOO_LATE: u8 = 124;
+const TIMED_OUT: u8 = 124;
 
 /// A command for a machine.
 #[derive(Debug)]
-pub struct Errand {
+pub struct RemoteCommand {
     /// The folder of the sockets of the machine's ports.
     pub folder: PathBuf,
     /// The user; root when `None`.
@@ -53,31 +53,31 @@ pub(super) fn forget_claims(folder: &Path) {
 ///
 /// # Errors
 /// When the machine is gone, or too many commands are running in it.
-pub fn run(errand: &Errand) -> Result<ExitCode> {
+pub fn run(command: &RemoteCommand) -> Result<ExitCode> {
     set_pdeathsig(Signal::SIGKILL).doing(|| "tie the command to the test".into())?;
     let mut signals = SigSet::from(Signal::SIGTERM);
     signals.extend([Signal::SIGINT, Signal::SIGHUP]);
     signals.thread_block().doing(|| "block signals".into())?;
-    give_up_in_time(errand);
+    exit_after_limit(command);
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let request = Request {
         word: format!("{} {}", std::process::id(), since.as_nanos()),
-        words: errand.words.clone(),
+        words: command.words.clone(),
         environment: std::env::vars().collect(),
-        user: errand.user.clone(),
+        user: command.user.clone(),
     };
-    let port = Port::take(&errand.folder)?;
+    let port = Port::take(&command.folder)?;
     let code = port.converse(&request, signals).doing(|| "speak with the machine (it is gone)".into())?;
     port.give_back();
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
-fn give_up_in_time(errand: &Errand) {
-    let (limit, line) = (errand.limit, errand.words.join(" "));
+fn exit_after_limit(command: &RemoteCommand) {
+    let (limit, line) = (command.limit, command.words.join(" "));
     std::thread::spawn(move || {
         std::thread::sleep(limit);
         eprintln!("error: `{line}` did not end in {} s", limit.as_secs());
-        std::process::exit(TOO_LATE.into());
+        std::process::exit(TIMED_OUT.into());
     });
 }
 

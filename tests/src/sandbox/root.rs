@@ -73,7 +73,7 @@ pub(super) fn build(hierarchies: &[Hierarchy]) -> Result<()> {
     pivot_root(".", ".").doing(|| "change the root".into())?;
     umount2(".", MntFlags::MNT_DETACH).doing(|| "leave the old root".into())?;
     chdir("/").doing(|| "enter the new root".into())?;
-    furnish()
+    set_up_accounts()
 }
 
 /// Makes all mounts private: no later mount is visible outside.
@@ -141,7 +141,7 @@ fn devices(dev: &Path) -> Result<()> {
 }
 
 /// Accounts, homes, and a podman that works in here.
-fn furnish() -> Result<()> {
+fn set_up_accounts() -> Result<()> {
     let read = |path: &str| fs::read_to_string(path).doing(|| format!("read `{path}`"));
     let accounts = people::accounts(&read("/etc/passwd")?, &read("/etc/group")?);
     write("/etc/passwd", &accounts.passwd)?;

@@ -184,13 +184,13 @@ pub fn enter(entrance: &Entrance, words: &[String]) -> Result<ExitCode> {
     if let Some(user) = &entrance.user {
         command.args(["--reuid", user, "--regid", user, "--init-groups"]);
     }
-    let status = accompany(command.arg("--").args(words)).doing(|| format!("run `{}`", words.join(" ")))?;
+    let status = run_passing_signals(command.arg("--").args(words)).doing(|| format!("run `{}`", words.join(" ")))?;
     let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(1);
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
 /// Runs a command to its end, passing signals on to it.
-fn accompany(command: &mut Command) -> io::Result<ExitStatus> {
+fn run_passing_signals(command: &mut Command) -> io::Result<ExitStatus> {
     let mut watched = SigSet::from(Signal::SIGCHLD);
     watched.extend([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
     let mut child = command.spawn()?;

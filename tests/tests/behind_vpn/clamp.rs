@@ -70,14 +70,14 @@ fn where_nobody_can_be_asked_a_start_tells_what_to_do_and_changes_no_rule() {
 #[test]
 fn without_the_helper_require_starts_nothing_and_auto_names_the_cure_that_needs_none() {
     let host = Host::without_helper("root");
-    let before = host.holdings();
+    let before = host.inventory();
     host.configure("mss_clamp = \"require\"");
     let output = host.airpods("start");
     assert_eq!(output.code, 3, "{output:?}");
     for part in ["error: `runtime.network.mss_clamp` is \"require\" and `wg0` cannot be clamped", "hint: "] {
         assert!(output.err.contains(part), "{part}: {}", output.err);
     }
-    assert_eq!(host.holdings(), before, "something was started");
+    assert_eq!(host.inventory(), before, "something was started");
     host.configure("mss_clamp = \"auto\"");
     let output = host.succeed("start").err;
     let cure = "`airpods config set runtime.network.mtu 1380`, then `airpods start --reset-network`";
@@ -103,11 +103,11 @@ fn without_the_right_to_clamp_require_fails_as_denied_and_starts_nothing() {
     let socket = sandbox.path("/run/podman/podman.sock");
     service.until("podman's socket", airpods_lab::TIMEOUT, || socket.exists()).unwrap();
     sandbox.sh("chmod 666 /run/podman/podman.sock").unwrap();
-    let before = host.holdings();
+    let before = host.inventory();
     let mut start = client::command(&sandbox.as_user("alice"), "start");
     let output = CommandOutput::of(start.env("CONTAINER_HOST", "unix:///run/podman/podman.sock")).unwrap();
     assert!(output.code == 4 && output.err.contains("`wg0` cannot be clamped, so nothing was started"), "{output:?}");
-    assert_eq!(host.holdings(), before, "something was started");
+    assert_eq!(host.inventory(), before, "something was started");
 }
 
 #[test]
@@ -133,11 +133,11 @@ fn a_start_that_fails_once_it_has_clamped_says_that_the_clamp_stays() {
     let host = Host::new();
     host.configure("mss_clamp = \"require\"");
     host.world.sandbox().sh("sed -i s/serve-http/serve-nothing/ /etc/airpods-test.toml").unwrap();
-    let before = host.holdings();
+    let before = host.inventory();
     let failed = || {
         let output = host.airpods("start");
         assert!(output.code == 1 && output.err.contains("while it was starting"), "{output:?}");
-        assert_eq!(host.holdings(), before, "something was left");
+        assert_eq!(host.inventory(), before, "something was left");
         output.err.contains("every VPN link is clamped now, and stays so; `airpods net clamp off` ends that")
     };
     assert!(failed());
@@ -154,7 +154,7 @@ fn ctrl_c_is_heard_while_the_helper_does_not_answer() {
     let owner =
         "busctl call org.freedesktop.DBus / org.freedesktop.DBus GetConnectionUnixProcessID s org.airpods.Helper1";
     sandbox.sh(&format!("kill -STOP $({owner} | cut -d' ' -f2)")).unwrap();
-    let before = host.holdings();
+    let before = host.inventory();
     let mut start = client::command(&host.user, "start").stderr(Stdio::null()).spawn().unwrap();
     std::thread::sleep(Duration::from_secs(2));
     assert!(start.try_wait().unwrap().is_none(), "the premise: it waits for the helper");
@@ -163,5 +163,5 @@ fn ctrl_c_is_heard_while_the_helper_does_not_answer() {
     assert_eq!(start.wait().unwrap().code(), Some(130));
     // The bus would answer after 25 s.
     assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
-    assert_eq!(host.holdings(), before);
+    assert_eq!(host.inventory(), before);
 }

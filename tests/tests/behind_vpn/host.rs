@@ -63,7 +63,7 @@ impl Host {
     }
 
     /// podman's containers, networks and volumes.
-    pub(crate) fn holdings(&self) -> String {
+    pub(crate) fn inventory(&self) -> String {
         self.user
             .sh("podman ps -a --format '{{.Names}}'; podman network ls --format '{{.Name}}'; podman volume ls -q")
             .unwrap()

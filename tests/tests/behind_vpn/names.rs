@@ -86,13 +86,13 @@ fn auto_takes_a_resolv_conf_that_the_vpn_wrote_also_rootless() {
 #[test]
 fn where_the_host_has_no_server_for_containers_auto_starts_nothing_and_invents_none() {
     let host = Host::without_helper("root");
-    let before = host.holdings();
+    let before = host.inventory();
     host.configure("dns_servers = \"auto\"");
     for (conf, word) in [("", "the host has no name server"), ("nameserver 127.0.0.1\n", "the host asks 127.0.0.1")] {
         host.world.sandbox().write_file("/etc/resolv.conf", conf).unwrap();
         let output = host.airpods("start");
         assert!(output.code == 1 && output.err.contains(word) && output.err.contains("hint: "), "{output:?}");
-        assert_eq!(host.holdings(), before, "something was started");
+        assert_eq!(host.inventory(), before, "something was started");
     }
 }
 

@@ -42,18 +42,18 @@ impl Column {
     }
 
     /// Makes the place in a world.
-    pub(crate) fn furnish(self, world: &World) -> Spot {
+    pub(crate) fn create(self, world: &World) -> Location {
         let sandbox = world.sandbox();
         let alice = sandbox.as_user("alice");
         let mtu = world.plan().mtu;
         match self {
-            Self::HostNet => Spot::bare(sandbox.root_user().clone()),
-            Self::Bridge => Spot::bare(world.add_machine("wide").unwrap()),
+            Self::HostNet => Location::bare(sandbox.root_user().clone()),
+            Self::Bridge => Location::bare(world.add_machine("wide").unwrap()),
             Self::NarrowBridge => {
                 let machine = world.add_machine("narrow").unwrap();
                 machine.sh(&format!("ip link set eth0 mtu {mtu}")).unwrap();
                 sandbox.sh(&format!("ip link set v-narrow mtu {mtu}; ip link set br-narrow mtu {mtu}")).unwrap();
-                Spot::bare(machine)
+                Location::bare(machine)
             }
             Self::Pasta => {
                 // pasta copies the addresses and the default route of a link with a gateway. The
@@ -61,39 +61,41 @@ impl Column {
                 let provider = "ip route replace default via 203.0.113.1 dev wire metric 2000
                                 ip -6 route replace default via 2001:db8:f::1 dev wire metric 2000";
                 sandbox.sh(provider).unwrap();
-                Spot { user: alice, around: Around::Pasta }
+                Location { user: alice, wrapper: Wrapper::Pasta }
             }
-            Self::Slirp => Spot { user: alice, around: Around::Slirp },
-            Self::Podman => Spot::container(world, sandbox.root_user(), "wide", Some(&SUBNETS.replace("NUMBER", "1"))),
+            Self::Slirp => Location { user: alice, wrapper: Wrapper::Slirp },
+            Self::Podman => {
+                Location::container(world, sandbox.root_user(), "wide", Some(&SUBNETS.replace("NUMBER", "1")))
+            }
             Self::NarrowPodman => {
                 let options = format!("{} --opt mtu={mtu}", SUBNETS.replace("NUMBER", "2"));
-                Spot::container(world, sandbox.root_user(), "narrow", Some(&options))
+                Location::container(world, sandbox.root_user(), "narrow", Some(&options))
             }
-            Self::RootlessPodman => Spot::container(world, &alice, "box", None),
-            Self::RootlessPodmanBridge => Spot::container(world, &alice, "bridged", Some("")),
+            Self::RootlessPodman => Location::container(world, &alice, "box", None),
+            Self::RootlessPodmanBridge => Location::container(world, &alice, "bridged", Some("")),
         }
     }
 }
 
 /// A place of a column.
 #[derive(Debug)]
-pub(crate) struct Spot {
+pub(crate) struct Location {
     user: User,
-    around: Around,
+    wrapper: Wrapper,
 }
 
 /// The container or user-mode network around each command.
 #[derive(Clone, Copy, Debug)]
-enum Around {
+enum Wrapper {
     Nothing,
     Pasta,
     Slirp,
     Container(&'static str),
 }
 
-impl Spot {
+impl Location {
     fn bare(user: User) -> Self {
-        Self { user, around: Around::Nothing }
+        Self { user, wrapper: Wrapper::Nothing }
     }
 
     /// A running container; `network` are the options of a network of its own.
@@ -106,7 +108,7 @@ impl Spot {
         });
         user.sh(&format!("podman run --detach --name {name} {} {TAG}", attach.unwrap_or_default())).unwrap();
         settle(world, user, name);
-        Self { user: user.clone(), around: Around::Container(name) }
+        Self { user: user.clone(), wrapper: Wrapper::Container(name) }
     }
 }
 
@@ -146,23 +148,23 @@ $enter ip route replace default via fd00::2 dev tap0
 $enter "$@"
 "#;
 
-impl Place for Spot {
+impl Place for Location {
     fn command(&self, program: &str) -> Command {
-        let around = |outer: &str, words: &[&str]| {
+        let wrapper = |outer: &str, words: &[&str]| {
             let mut command = self.user.command(outer);
             command.args(words);
             command
         };
-        match self.around {
-            Around::Nothing => self.user.command(program),
-            Around::Pasta => around(
+        match self.wrapper {
+            Wrapper::Nothing => self.user.command(program),
+            Wrapper::Pasta => wrapper(
                 "pasta",
                 &["--quiet", "--config-net", "--interface", "wire", "--", "sh", "-c", IN_PASTA, "in-pasta", program],
             ),
-            Around::Slirp => around("sh", &["-c", IN_SLIRP, "in-slirp", program]),
-            Around::Container(name) => {
+            Wrapper::Slirp => wrapper("sh", &["-c", IN_SLIRP, "in-slirp", program]),
+            Wrapper::Container(name) => {
                 assert_eq!(program, PROBE, "the image has one program");
-                around("podman", &["exec", name, "/lab-probe"])
+                wrapper("podman", &["exec", name, "/lab-probe"])
             }
         }
     }

@@ -56,7 +56,7 @@ impl Attempt {
 #[track_caller]
 fn assert_row(hole: BlackHole, cure: Cure, expected: &[(Column, Outcome)]) {
     let world = World::new(WorldPlan::with_hole(hole)).unwrap();
-    let cells: Vec<_> = expected.iter().map(|&(column, expected)| (column, expected, column.furnish(&world))).collect();
+    let cells: Vec<_> = expected.iter().map(|&(column, expected)| (column, expected, column.create(&world))).collect();
     cure.apply(&world);
     let ended: Vec<(Attempt, Transfer)> = std::thread::scope(|scope| {
         let mut running = Vec::new();

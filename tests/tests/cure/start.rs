@@ -166,7 +166,7 @@ fn ctrl_c_while_a_start_measures_ends_it_and_starts_nothing() {
 #[test]
 fn on_a_narrow_path_the_offer_comes_before_a_service_runs_and_ctrl_c_there_leaves_nothing() {
     let host = stocked(Rules::narrow(1300, 1300));
-    let before = holdings(&host);
+    let before = inventory(&host);
     let at_the_offer = |keys: &str| {
         let mut running = String::new();
         let answer = || {
@@ -180,7 +180,7 @@ fn on_a_narrow_path_the_offer_comes_before_a_service_runs_and_ctrl_c_there_leave
     };
     let interrupted = at_the_offer("\u{3}");
     assert!(interrupted.contains("code=130"), "{interrupted}");
-    assert_eq!(holdings(&host), before, "{interrupted}");
+    assert_eq!(inventory(&host), before, "{interrupted}");
     let confirmed = at_the_offer("y\n");
     assert!(confirmed.contains("code=0") && confirmed.contains("`model` answers"), "{confirmed}");
     assert_eq!(confirmed.matches("[y/N]").count(), 1, "{confirmed}");
@@ -188,7 +188,7 @@ fn on_a_narrow_path_the_offer_comes_before_a_service_runs_and_ctrl_c_there_leave
 }
 
 /// podman's containers, networks and volumes.
-fn holdings(host: &Host) -> String {
+fn inventory(host: &Host) -> String {
     let list = "podman ps -a --format '{{.Names}}'; podman network ls --format '{{.Name}}'; podman volume ls -q";
     host.user.sh(list).unwrap()
 }

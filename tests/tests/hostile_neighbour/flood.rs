@@ -15,7 +15,7 @@ use airpods_lab::raw_bus::{RawConnection, RawMessage, Received, bus_call, flags,
 const CONNECTIONS: usize = 256;
 const CALLS: usize = 128;
 /// One connection in this many never reads its answers.
-const DEAF: usize = 16;
+const NON_READING: usize = 16;
 
 /// A flood that runs until it is dropped. Each connection has the allowed number of open calls, and
 /// sends the next one after each answer.
@@ -31,7 +31,7 @@ impl Flood {
         let (ends, taken) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let messages = Messages::of(messages);
         let mut lines: Vec<_> =
-            (0..CONNECTIONS).map(|number| Line::open(user, socket.to_owned(), number % DEAF != 0)).collect();
+            (0..CONNECTIONS).map(|number| Line::open(user, socket.to_owned(), number % NON_READING != 0)).collect();
         let (asked, count) = (Arc::clone(&ends), Arc::clone(&taken));
         let thread = thread::spawn(move || {
             while !asked.load(Ordering::Relaxed) {
@@ -54,7 +54,7 @@ impl Flood {
     /// until `limit`. Returns the number of messages taken from them.
     pub(crate) fn wait_for(&self, bursts: u64, limit: Duration) -> u64 {
         let start = Instant::now();
-        let wanted = bursts * ((CONNECTIONS - CONNECTIONS / DEAF) * CALLS) as u64;
+        let wanted = bursts * ((CONNECTIONS - CONNECTIONS / NON_READING) * CALLS) as u64;
         let taken = || self.taken.load(Ordering::Relaxed);
         while taken() < wanted && start.elapsed() < limit {
             assert!(self.thread.as_ref().is_some_and(|thread| !thread.is_finished()), "the flood has ended");

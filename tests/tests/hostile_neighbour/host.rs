@@ -16,7 +16,7 @@ pub(crate) const BOB: u32 = 1001;
 /// with 4 MiB, so it has at most 32 MiB, and 8 MiB afterwards. The code of a debug build alone is
 /// larger.
 const PEAK: u64 = 28 * 1024;
-const AFTERWARDS: u64 = 4 * 1024;
+const AFTER_FLOOD: u64 = 4 * 1024;
 
 /// Time limits of the helper for an answer to root, and for clamping a new link. The machine's own
 /// delay is measured too, and [`MACHINE`] times that delay is added. An answer passes the bus
@@ -26,7 +26,7 @@ const CLAMP: Duration = Duration::from_millis(100);
 const MACHINE: u32 = 4;
 
 /// Time limit for the helper to release memory.
-const GIVEN_BACK: Duration = Duration::from_secs(30);
+const MEMORY_RELEASE: Duration = Duration::from_secs(30);
 
 /// Time limit of any wait before it counts as failed.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -120,7 +120,7 @@ impl Host {
         let start = Instant::now();
         loop {
             let held = self.kibibytes("VmRSS");
-            if held <= self.small + AFTERWARDS {
+            if held <= self.small + AFTER_FLOOD {
                 let own = self.kibibytes("RssAnon");
                 println!(
                     "in the end: {held} KiB, {own} of them not the program's text, {} in the beginning",
@@ -130,7 +130,7 @@ impl Host {
             }
             let own = self.kibibytes("RssAnon");
             assert!(
-                start.elapsed() < GIVEN_BACK,
+                start.elapsed() < MEMORY_RELEASE,
                 "the helper grew from {} KiB and keeps {held} ({own} own)",
                 self.small
             );

@@ -25,8 +25,8 @@ fn among_others() -> Host {
 }
 
 /// The containers, pods, networks, volumes and images of other programs.
-fn strangers(host: &Host) -> String {
-    let everything = host.holdings();
+fn foreign_objects(host: &Host) -> String {
+    let everything = host.inventory();
     let images = host.podman("images --format '{{.Repository}}'");
     everything
         .lines()
@@ -38,17 +38,17 @@ fn strangers(host: &Host) -> String {
 #[test]
 fn all_of_ours_goes_and_all_of_the_others_stays() {
     let host = among_others();
-    let before = strangers(&host);
+    let before = foreign_objects(&host);
     let planned: Value = serde_json::from_str(&host.succeed("clean --all --dry-run --json").out).unwrap();
     let named = |kind: &str, name: &str| {
         planned["steps"].as_array().unwrap().iter().find(|step| step["kind"] == kind && step["name"] == name).cloned()
     };
     assert!(named("volume", "kept").unwrap()["size_bytes"].is_u64(), "{planned}");
     assert!(named("container", "stranger").is_none() && named("volume", "theirs").is_none(), "{planned}");
-    assert!(host.holdings().contains("one-0 runs"), "a dry run did something");
+    assert!(host.inventory().contains("one-0 runs"), "a dry run did something");
     let output = host.succeed("clean --all --volumes --force");
-    assert_eq!(strangers(&host), before, "{}", output.err);
-    let left = host.holdings();
+    assert_eq!(foreign_objects(&host), before, "{}", output.err);
+    let left = host.inventory();
     let ours = ["one-0", "two-0", "duo", "kept", "airpods_network"];
     assert!(ours.iter().all(|name| !left.contains(name)), "{left}");
     assert!(
@@ -64,18 +64,18 @@ fn volumes_go_only_when_they_were_named() {
     let host = among_others();
     let output = host.succeed("clean --all --force --no-backup-config");
     assert!(output.err.contains("the volume `kept` stays"), "{}", output.err);
-    assert!(host.holdings().contains("kept"));
+    assert!(host.inventory().contains("kept"));
     host.configure(&config());
     let line = "trap : INT; AIRPODS_CONFIG=/etc/airpods-test.toml airpods clean --volumes; echo code=$?";
     let asked = |keys: &str| terminal::once_shown(&host.user, line, "[y/N]", || keys.to_owned()).unwrap();
     let screen = asked("n\n");
     assert!(screen.contains("lose what is in the volume `kept` ("), "{screen}");
     assert!(screen.contains("nothing was changed") && screen.contains("code=0"), "{screen}");
-    assert!(host.holdings().contains("kept"));
+    assert!(host.inventory().contains("kept"));
     assert!(asked("\u{3}").contains("code=130"));
-    assert!(host.holdings().contains("kept"));
+    assert!(host.inventory().contains("kept"));
     assert!(asked("y\n").contains("removed the volume `kept`"));
-    assert!(!host.holdings().contains("kept"));
+    assert!(!host.inventory().contains("kept"));
 }
 
 #[test]
@@ -84,15 +84,15 @@ fn what_is_in_use_stays_and_without_a_choice_or_a_terminal_nothing_goes() {
     host.refuse("clean", 2, &["nothing selected to clean", "--pods", "--all"]);
     host.refuse("clean --pods", 2, &["needs confirmation", "--yes"]);
     let output = host.succeed("clean --volumes --images --network --yes");
-    for spared in
+    for skipped in
         ["the volume `kept` stays: the container `one-0` uses it", "the network `airpods_network` stays", "the image"]
     {
-        assert!(output.err.contains(spared), "{spared}: {}", output.err);
+        assert!(output.err.contains(skipped), "{skipped}: {}", output.err);
     }
-    assert!(host.holdings().contains("one-0 runs"));
+    assert!(host.inventory().contains("one-0 runs"));
     // Another program's container uses our volume, so no option removes the volume.
     host.podman(&format!("run -d --name guest -v kept:/x {IMAGE} serve-http 80"));
     let output = host.succeed("clean --pods --volumes --yes");
     assert!(output.err.contains("the volume `kept` stays: the container `guest` uses it"), "{}", output.err);
-    assert!(host.holdings().contains("kept") && !host.holdings().contains("one-0"));
+    assert!(host.inventory().contains("kept") && !host.inventory().contains("one-0"));
 }

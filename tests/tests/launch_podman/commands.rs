@@ -21,9 +21,9 @@ fn stop_shows_its_plan_and_does_what_it_showed() {
     let host = Host::new();
     host.configure(&two());
     host.succeed("start");
-    let before = host.holdings();
+    let before = host.inventory();
     let planned = json(&host.succeed("stop one --remove --dry-run --json").out);
-    assert_eq!(host.holdings(), before, "a dry run did something");
+    assert_eq!(host.inventory(), before, "a dry run did something");
     assert_eq!((&planned["steps"][0]["action"], &planned["steps"][0]["service"]), (&"stop".into(), &"one".into()));
     let done = json(&host.succeed("stop one --remove --yes --json").out);
     let names = |list: &Value| list.as_array().unwrap().iter().map(|one| one["name"].clone()).collect::<Vec<_>>();

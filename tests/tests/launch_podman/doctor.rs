@@ -79,7 +79,7 @@ fn take(host: &Host, cure: &str) {
 fn a_host_on_which_all_works_is_well_and_the_doctor_leaves_no_trace() {
     for user in ["root", "alice"] {
         let (host, _dns) = well(user);
-        let before = host.holdings();
+        let before = host.inventory();
         is_well(&host);
         let own = format!("asked of the host's own name servers ({DNS}, in /etc/resolv.conf)");
         assert!(host.succeed("doctor").out.contains(&format!("names will be {own}")));
@@ -89,7 +89,7 @@ fn a_host_on_which_all_works_is_well_and_the_doctor_leaves_no_trace() {
         // container's network.
         assert!(host.succeed("doctor").out.contains(&format!("names are {own}")));
         host.succeed("stop --remove --yes");
-        assert_eq!(host.holdings(), before);
+        assert_eq!(host.inventory(), before);
         let plain = host.succeed("health");
         assert!(plain.out.contains("ok      podman ") && !plain.out.contains('\u{1b}'), "{}", plain.out);
         assert_eq!(plain.err, "");

@@ -73,13 +73,13 @@ impl Host {
     /// unchanged.
     #[track_caller]
     pub(crate) fn refuse(&self, arguments: &str, code: i32, words: &[&str]) -> CommandOutput {
-        let before = self.holdings();
+        let before = self.inventory();
         let output = self.airpods(arguments);
         assert_eq!(output.code, code, "airpods {arguments}: {output:?}");
         for word in words {
             assert!(output.err.contains(word), "airpods {arguments} did not say {word:?}: {}", output.err);
         }
-        assert_eq!(self.holdings(), before, "airpods {arguments} left something behind");
+        assert_eq!(self.inventory(), before, "airpods {arguments} left something behind");
         output
     }
 
@@ -102,7 +102,7 @@ impl Host {
     }
 
     /// Every object in podman that a start could leave behind.
-    pub(crate) fn holdings(&self) -> String {
+    pub(crate) fn inventory(&self) -> String {
         self.user
             .sh("podman ps -a --format '{{.Names}}' --sort names; podman ps --format '{{.Names}} runs' --sort names; \
                  podman pod ps --format '{{.Name}}'; podman network ls --format '{{.Name}}'; podman volume ls --format '{{.Name}}' | sort")

@@ -24,7 +24,7 @@ fn three() -> String {
 fn traces(host: &Host) -> String {
     let folders = "ls -d /tmp/airpods-* /run/airpods-* /run/user/*/airpods-* 2>/dev/null || true;
         find ~ -path '*/airpods*' 2>/dev/null || true";
-    format!("{}\n{}", host.holdings(), host.user.sh(folders).unwrap())
+    format!("{}\n{}", host.inventory(), host.user.sh(folders).unwrap())
 }
 
 /// Removes what a start made, volumes and folders included.
@@ -34,14 +34,14 @@ fn clear(host: &Host) {
     host.user.sh("rm -r ~/.local/share/airpods").unwrap();
 }
 
-/// Interrupts a start after `delay`, and returns its exit code and output. With `deaf` the reader
-/// closes the pipe first.
-fn interrupt(host: &Host, delay: Duration, name: &str, deaf: bool) -> (Option<i32>, String) {
+/// Interrupts a start after `delay`, and returns its exit code and output. With `reader_closed` the
+/// reader closes the pipe first.
+fn interrupt(host: &Host, delay: Duration, name: &str, reader_closed: bool) -> (Option<i32>, String) {
     let mut starting = host.command("start").stderr(Stdio::piped()).spawn().unwrap();
     let mut stderr = starting.stderr.take().unwrap();
     std::thread::sleep(delay);
     let mut output = String::new();
-    if deaf {
+    if reader_closed {
         drop(stderr);
         signal(&starting, name);
     } else {
@@ -65,10 +65,10 @@ pub(crate) fn leave_all_as_it_was(host: &Host, tries: u32) {
     clear(host);
     assert_eq!(traces(host), before);
     let (mut undone, mut finished) = (0, 0);
-    for (signal, deaf) in [("INT", false), ("TERM", false), ("HUP", true)] {
+    for (signal, reader_closed) in [("INT", false), ("TERM", false), ("HUP", true)] {
         for number in 0..tries {
             let delay = whole.mul_f64((f64::from(number) + f64::from(tries) * 0.1) / f64::from(tries));
-            let (code, output) = interrupt(host, delay, signal, deaf);
+            let (code, output) = interrupt(host, delay, signal, reader_closed);
             let context = format!("{signal} after {delay:?} of {whole:?}: exit code {code:?}\n{output}");
             assert_no_process(host, "podman system service");
             if code == Some(0) {

@@ -78,5 +78,5 @@ pub(crate) fn share_a_pod(host: &Host) {
     host.succeed("stop --remove --yes first");
     assert_eq!(host.podman("pod ps --format '{{.Name}} {{.NumberOfContainers}}'"), "both 2");
     host.succeed("stop --remove --yes");
-    assert_eq!(host.holdings(), "podman");
+    assert_eq!(host.inventory(), "podman");
 }

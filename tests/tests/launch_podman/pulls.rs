@@ -102,7 +102,7 @@ fn on_a_terminal_a_pull_shows_its_bytes_and_ctrl_c_in_its_middle_leaves_all_as_i
     let host = Host::bare("root");
     let _registry = stocked(&host);
     host.sandbox.sh(SLOWLY).unwrap();
-    let before = (host.holdings(), images(&host));
+    let before = (host.inventory(), images(&host));
     let line = format!("stty cols 120 rows 40; export TERM=xterm; trap : INT; {START}; echo code=$?");
     let stop = || {
         // Stop the registry, so that the pull cannot finish.
@@ -113,7 +113,7 @@ fn on_a_terminal_a_pull_shows_its_bytes_and_ctrl_c_in_its_middle_leaves_all_as_i
     assert!(screen.contains("code=130") && screen.contains("interrupted"), "{screen}");
     assert!(screen.contains(&format!("pulling {LARGE}")) && screen.contains("B/s"), "{screen}");
     assert_no_process(&host, "podman system service");
-    assert_eq!((host.holdings(), images(&host)), before, "{screen}");
+    assert_eq!((host.inventory(), images(&host)), before, "{screen}");
     host.sandbox.sh("pkill -CONT docker-registry").unwrap();
     host.succeed("start");
 }
@@ -135,7 +135,7 @@ fn on_a_terminal_where_nothing_can_move_a_start_is_told_in_lines() {
 fn a_registry_that_says_nothing_is_waited_for_until_ctrl_c() {
     let host = Host::bare("root");
     let _registry = stocked(&host);
-    let before = (host.holdings(), images(&host));
+    let before = (host.inventory(), images(&host));
     host.sandbox.sh("pkill -STOP docker-registry").unwrap();
     let mut starting = host.command("start").stderr(Stdio::piped()).spawn().unwrap();
     let mut stderr = BufReader::new(starting.stderr.take().unwrap());
@@ -151,7 +151,7 @@ fn a_registry_that_says_nothing_is_waited_for_until_ctrl_c() {
     assert!(output.contains("interrupted"), "{output}");
     assert_no_process(&host, "podman system service");
     host.sandbox.sh("pkill -CONT docker-registry").unwrap();
-    assert_eq!((host.holdings(), images(&host)), before, "{output}");
+    assert_eq!((host.inventory(), images(&host)), before, "{output}");
 }
 
 #[test]

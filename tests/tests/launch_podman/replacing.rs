@@ -137,18 +137,18 @@ fn ctrl_c_while_a_container_is_made_anew_brings_the_former_one_back() {
     let host = Host::new();
     host.configure(&two("", ""));
     host.succeed("start");
-    let (before, id) = (host.holdings(), host.field("one-0", ".Id"));
+    let (before, id) = (host.inventory(), host.field("one-0", ".Id"));
     let never = "path = \"/\", expected_status = [500, 599]";
     host.configure(&two("pids_limit = 9", "").replacen("path = \"/\"", never, 1));
     let mut starting = host.command("start --yes").stderr(std::process::Stdio::null()).spawn().unwrap();
     let start = Instant::now();
-    while !host.holdings().contains("one-0 runs") || !host.holdings().contains("one-0-former") {
-        assert!(start.elapsed() < Duration::from_secs(60), "it did not start: {}", host.holdings());
+    while !host.inventory().contains("one-0 runs") || !host.inventory().contains("one-0-former") {
+        assert!(start.elapsed() < Duration::from_secs(60), "it did not start: {}", host.inventory());
         std::thread::sleep(Duration::from_millis(50));
     }
     signal(&starting, "INT");
     assert_eq!(starting.wait().unwrap().code(), Some(130));
-    assert_eq!((host.holdings(), host.field("one-0", ".Id")), (before, id));
+    assert_eq!((host.inventory(), host.field("one-0", ".Id")), (before, id));
     assert_eq!(host.field("one-0", ".State.Status"), "running");
     assert_no_process(&host, "podman system service");
 }
@@ -160,10 +160,10 @@ fn fetching_images_starts_nothing() {
     host.refuse("start --pre-fetch", 1, &["services.one.image", "127.0.0.1:1/nobody/nothing:1"]);
     Image::serving(IMAGE, 80).import(&host.user).unwrap();
     host.configure(&two("", ""));
-    let before = host.holdings();
+    let before = host.inventory();
     let output = host.succeed("start --pre-fetch");
     assert!(output.err.contains("every image is here already"), "{}", output.err);
-    assert_eq!(host.holdings(), before);
+    assert_eq!(host.inventory(), before);
 }
 
 #[test]

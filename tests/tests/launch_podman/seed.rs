@@ -76,5 +76,5 @@ pub(crate) fn does_what_it_says(host: &Host) {
 
     host.succeed("stop --remove --yes");
     let left = "podman\nairpods_comfyui_data\nairpods_ollama_data\nairpods_webui_data";
-    assert_eq!(host.holdings(), left, "only the volumes stay");
+    assert_eq!(host.inventory(), left, "only the volumes stay");
 }

@@ -119,16 +119,16 @@ fn logs_show_the_last_lines_of_each_service_with_its_name() {
 fn ctrl_c_while_waiting_for_health_leaves_nothing_behind() {
     let host = Host::new();
     host.configure(&one("").replace("path = \"/\"", "path = \"/\", expected_status = [500, 599]"));
-    let before = host.holdings();
+    let before = host.inventory();
     let mut starting = host.command("start").stderr(std::process::Stdio::null()).spawn().unwrap();
     let start = Instant::now();
-    while !host.holdings().contains("one-0 runs") {
+    while !host.inventory().contains("one-0 runs") {
         assert!(start.elapsed() < TIMEOUT, "it did not start");
         std::thread::sleep(Duration::from_millis(50));
     }
     signal(&starting, "INT");
     assert_eq!(starting.wait().unwrap().code(), Some(130));
-    assert_eq!(host.holdings(), before);
+    assert_eq!(host.inventory(), before);
     assert_no_process(&host, "podman system service");
     assert_eq!(host.sandbox.sh("ls -d /tmp/airpods-podman-* /run/airpods-podman-* 2>/dev/null || true").unwrap(), "");
 }
@@ -144,7 +144,7 @@ fn a_killed_start_takes_its_podman_service_along() {
     let mut pid = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(starting.stdout.take().unwrap()), &mut pid).unwrap();
     let start = Instant::now();
-    while !host.holdings().contains("one-0 runs") {
+    while !host.inventory().contains("one-0 runs") {
         assert!(start.elapsed() < TIMEOUT, "it did not start");
         std::thread::sleep(Duration::from_millis(50));
     }

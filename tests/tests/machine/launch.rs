@@ -44,11 +44,11 @@ impl<'a> Launcher<'a> {
     pub(crate) fn new(machine: &'a Machine, config: &str) -> Self {
         machine.write_file("/home/alice/.config/airpods/config.toml", config).unwrap();
         machine.sh("chown -R alice: /home/alice/.config").unwrap();
-        Self::newcomer(machine)
+        Self::without_config(machine)
     }
 
     /// Alice without a configuration, as a new user of airpods.
-    pub(crate) fn newcomer(machine: &'a Machine) -> Self {
+    pub(crate) fn without_config(machine: &'a Machine) -> Self {
         let alice = machine.as_lingering("alice");
         Self { machine, alice }
     }

@@ -104,7 +104,7 @@ on_both! {
         machine.sh(VPN).unwrap();
         let before = machine.sh(LEFT).unwrap();
 
-        let alice = Launcher::newcomer(&machine);
+        let alice = Launcher::without_config(&machine);
         alice.sh("airpods config init");
         alice.sh(CHANGES.trim());
         alice.sh("airpods config validate");

@@ -60,7 +60,7 @@ on_both! {
         let machine = Machine::stocked(suite).unwrap();
         // Start firewalld first, because its start removes the rules of both variants of iptables.
         machine.sh("systemctl start firewalld.service; until firewall-cmd --quiet --state; do sleep 1; done").unwrap();
-        neighbours::lay(&machine).unwrap();
+        neighbours::add_rules(&machine).unwrap();
         machine.as_lingering("alice").sh(&format!("podman save --quiet --output /tmp/image {IMAGE}")).unwrap();
         machine.sh("podman load --quiet --input /tmp/image; podman network create web").unwrap();
         machine.sh(&format!("podman run --detach --network web --publish 8080:80 {IMAGE}")).unwrap();

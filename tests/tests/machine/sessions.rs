@@ -10,14 +10,14 @@ use crate::host::{eventually, is_in_force, wireguard};
 use crate::on_both;
 
 /// The error for a user who needs a password while there is no agent to ask for it.
-const NOBODY_TO_ASK: &str = "this needs an administrator's password, and there is no authentication agent";
+const NO_AGENT: &str = "this needs an administrator's password, and there is no authentication agent";
 
 /// A machine on which polkit already runs, as on one that is in use. Other tests cover a slow start
 /// of polkit.
-fn inhabited(suite: Suite) -> Machine {
+fn with_polkit_running(suite: Suite) -> Machine {
     let machine = Machine::installed(suite).unwrap();
     let bob = machine.as_user("bob");
-    eventually("polkit judges", || called_without_a_terminal(&bob, "wg0").contains(NOBODY_TO_ASK));
+    eventually("polkit judges", || called_without_a_terminal(&bob, "wg0").contains(NO_AGENT));
     machine
 }
 
@@ -53,7 +53,7 @@ fn called_without_a_terminal(place: &dyn Place, link: &str) -> String {
 
 on_both! {
     fn a_password_is_remembered_at_the_machine_only_and_only_for_the_program_that_was_asked(suite: Suite) {
-        let machine = inhabited(suite);
+        let machine = with_polkit_running(suite);
         machine.write_file("/usr/local/lib/twice.py", include_str!("twice.py")).unwrap();
         for (login, session, second) in [
             (Login::Console(1), "Active=yes Name=alice Seat=seat0", "second: served"),
@@ -67,12 +67,12 @@ on_both! {
             machine.sh("airpods net clamp reset").unwrap();
         }
         let again = called_without_a_terminal(&machine.login("alice", Login::Console(1)), "wg0");
-        assert!(again.contains(NOBODY_TO_ASK), "another program has to be allowed anew: {again}");
+        assert!(again.contains(NO_AGENT), "another program has to be allowed anew: {again}");
         assert!(!is_in_force(&machine, "wg0"));
     }
 
     fn people_who_log_in_are_served_for_an_administrators_password_and_for_nothing_else(suite: Suite) {
-        let machine = inhabited(suite);
+        let machine = with_polkit_running(suite);
         wireguard(&machine, "wg0", 1380);
         wireguard(&machine, "wg1", 1380);
         let alice = machine.login("alice", Login::Remote);
@@ -100,7 +100,7 @@ on_both! {
     }
 
     fn a_user_with_a_prompt_open_gets_no_second_one_wherever_they_are_logged_in(suite: Suite) {
-        let machine = inhabited(suite);
+        let machine = with_polkit_running(suite);
         wireguard(&machine, "wg0", 1380);
         let mut meanwhile = Vec::new();
         let screen = terminal::at_the_prompt(&machine.login("alice", Login::Remote), &clamp_on("wg0"), || {
@@ -113,7 +113,7 @@ on_both! {
         });
         let screen = screen.unwrap();
         assert!(meanwhile[0].contains("you are being asked for a password already"), "{meanwhile:?}");
-        assert!(meanwhile[1].contains(NOBODY_TO_ASK), "others are judged meanwhile: {meanwhile:?}");
+        assert!(meanwhile[1].contains(NO_AGENT), "others are judged meanwhile: {meanwhile:?}");
         assert!(screen.contains("code=0"), "the open prompt is still good: {screen}");
     }
 }

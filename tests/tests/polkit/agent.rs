@@ -45,7 +45,7 @@ pub(crate) struct Prompt {
 /// A command of a user who has this agent.
 pub(crate) struct Prompted {
     shell: Child,
-    seen: Arc<Mutex<Seen>>,
+    record: Arc<Mutex<AgentRecord>>,
     over: Arc<Event>,
 }
 
@@ -59,7 +59,7 @@ impl Drop for Prompted {
 }
 
 #[derive(Default)]
-struct Seen {
+struct AgentRecord {
     prompts: Vec<Prompt>,
     closed: HashSet<String>,
 }
@@ -69,7 +69,7 @@ struct Agent {
     /// The uids that polkit may record as the agent's owner: root, who registers it, or since
     /// polkit 125 the owner of the process.
     owners: [u32; 2],
-    seen: Arc<Mutex<Seen>>,
+    record: Arc<Mutex<AgentRecord>>,
     polkit: Connection,
 }
 
@@ -89,7 +89,7 @@ impl Agent {
         // The sandbox has no icons, and the message has the details.
         drop((icon, details));
         let users = identities.iter().map(|(_, id)| u32::try_from(&*id["uid"]).unwrap()).collect();
-        self.seen.lock().unwrap().prompts.push(Prompt { action, message, users });
+        self.record.lock().unwrap().prompts.push(Prompt { action, message, users });
         match self.person {
             Person::Dismisses => Err(Dismissed),
             Person::Hesitates => std::future::pending().await,
@@ -112,7 +112,7 @@ impl Agent {
     }
 
     fn cancel_authentication(&self, cookie: String) {
-        self.seen.lock().unwrap().closed.insert(cookie);
+        self.record.lock().unwrap().closed.insert(cookie);
     }
 }
 
@@ -145,22 +145,22 @@ impl Prompted {
         let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut pid = String::new();
         BufReader::new(shell.stdout.as_mut().unwrap()).read_line(&mut pid).unwrap();
-        let (seen, over) = (Arc::default(), Arc::new(Event::new()));
+        let (record, over) = (Arc::default(), Arc::new(Event::new()));
         let id = host.sandbox.sh(&format!("id -u {user}")).unwrap().parse().unwrap();
-        register(host, pid.trim(), (person, id), Arc::clone(&seen), Arc::clone(&over));
+        register(host, pid.trim(), (person, id), Arc::clone(&record), Arc::clone(&over));
         shell.stdin.take().unwrap().write_all(b"go\n").unwrap();
-        Self { shell, seen, over }
+        Self { shell, record, over }
     }
 
     /// The prompts so far.
     pub(crate) fn prompts(&self) -> Vec<Prompt> {
-        self.seen.lock().unwrap().prompts.clone()
+        self.record.lock().unwrap().prompts.clone()
     }
 
     /// The number of prompts that polkit cancelled. polkit may cancel twice, because the caller
     /// leaves and because the helper cancels, so this counts cookies.
     pub(crate) fn closed(&self) -> usize {
-        self.seen.lock().unwrap().closed.len()
+        self.record.lock().unwrap().closed.len()
     }
 
     /// Waits for the command's end.
@@ -193,7 +193,7 @@ fn all_of(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
 }
 
 /// Registers an agent for a process of the sandbox until `over`. root may do so for any process.
-fn register(host: &Host, pid: &str, (person, user): (Person, u32), seen: Arc<Mutex<Seen>>, over: Arc<Event>) {
+fn register(host: &Host, pid: &str, (person, user): (Person, u32), record: Arc<Mutex<AgentRecord>>, over: Arc<Event>) {
     let since = host.sandbox.sh(&format!("cut -d' ' -f22 /proc/{pid}/stat")).unwrap();
     let process = HashMap::from([
         ("pid", Variant::from(pid.parse::<u32>().unwrap())),
@@ -204,7 +204,7 @@ fn register(host: &Host, pid: &str, (person, user): (Person, u32), seen: Arc<Mut
     let serve = async move {
         let is_over = over.listen();
         let polkit = Builder::address(address.as_str()).build().await.unwrap();
-        let agent = Agent { person, owners: [0, user], seen, polkit };
+        let agent = Agent { person, owners: [0, user], record, polkit };
         let connection = Builder::address(address.as_str()).serve_at(PATH, agent).build().await.unwrap();
         let registration = (("unix-process", process), "C", PATH);
         let method = "RegisterAuthenticationAgent";

@@ -4,7 +4,7 @@ use airpods_lab::{Place, repository};
 
 use crate::host::{Answer, CHANGES, Host, OFF, ON};
 
-const ELSEWHERE: &[&str] = &["ClampOn", "sa{sv}", "tun9", "0"];
+const OTHER_LINK: &[&str] = &["ClampOn", "sa{sv}", "tun9", "0"];
 /// Requests for more than a clamp of a VPN link to the route MTU until the next reboot.
 const MORE: [&[&str]; 5] = [
     &["ClampOn", "sa{sv}", "wg0", "1", "mtu", "u", "576"],
@@ -30,7 +30,7 @@ fn without_a_rule_nobody_but_root_changes_anything() {
     let methods = introspected.lines().filter(|line| line.contains(" method ")).count();
     assert_eq!(methods, CHANGES.len() + 1, "every method but GetStatus changes something: {introspected}");
     // Prepares clamps, so that every request would change something.
-    assert_eq!(host.call("root", ELSEWHERE), Answer::changed());
+    assert_eq!(host.call("root", OTHER_LINK), Answer::changed());
     assert_eq!(host.call("root", &["ClampOn", "sa{sv}", "wg1", "0"]), Answer::changed());
     let before = host.ruleset();
     for user in ["alice", "admin", "daemon", "airpods-helper"] {
@@ -92,7 +92,7 @@ fn the_example_for_a_service_user_is_for_its_one_link() {
     let host = Host::with_rules(&[("50-airpods-service", &example("50-airpods-service.rules"))]);
     host.sandbox.sh("useradd --system ai-stack").unwrap();
     let untouched = host.ruleset();
-    for other in [ELSEWHERE, AUTO] {
+    for other in [OTHER_LINK, AUTO] {
         assert_eq!(host.call("ai-stack", other), password_needed(), "{other:?}");
     }
     assert_eq!(host.call("alice", ON), password_needed());

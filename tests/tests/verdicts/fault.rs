@@ -71,7 +71,7 @@ impl Fault {
     }
 
     /// Sets the required sizes if not both are exact.
-    pub(crate) fn knowing(self, up: Size, down: Size) -> Self {
+    pub(crate) fn sizes(self, up: Size, down: Size) -> Self {
         Self { up, down, ..self }
     }
 
@@ -83,7 +83,7 @@ impl Fault {
 
     /// The verdict on a fault that prevents measuring any size.
     pub(crate) fn only_is(self, verdict: &'static str) -> Self {
-        Self { verdict, ..self }.knowing(Size::Any, Size::Any)
+        Self { verdict, ..self }.sizes(Size::Any, Size::Any)
     }
 
     /// The largest packet that passes for the host in a direction.

@@ -54,8 +54,8 @@ faults! {
     narrow_below_what_ipv6_may_be: Fault::on(Rules::narrow(1200, 1200)).over(Family::V6).is("v6-below-minimum");
     wireguard_in_a_path_of_1400: Fault::on(wireguard(Some(1400), Some(1400))).is("path-narrow");
     wireguard_in_a_path_of_1360_up: Fault::on(wireguard(Some(1360), None)).is("path-narrow");
-    narrow_from_the_sixth_packet_on: Fault::on(falling()).is("path-narrow").knowing(AtMost, AtMost);
-    narrow_down_and_only_up_is_reported: Fault::on(reporting_up_only()).is("path-narrow").knowing(AtMost, AtMost);
+    narrow_from_the_sixth_packet_on: Fault::on(falling()).is("path-narrow").sizes(AtMost, AtMost);
+    narrow_down_and_only_up_is_reported: Fault::on(reporting_up_only()).is("path-narrow").sizes(AtMost, AtMost);
 
     // The same with other servers.
     narrow_to_an_ecdsa_chain: Fault::on(Rules::narrow(1300, 1300)).at(Server::Ecdsa).is("path-narrow");
@@ -66,33 +66,33 @@ faults! {
         Fault::on(Rules::narrow(1300, 1300)).at(Server::Inspector).is("path-narrow");
     narrow_to_a_tcp_that_is_not_linux: Fault::on(Rules::narrow(1300, 1300)).at(Server::UserTcp).is("path-narrow");
     narrow_to_a_server_that_sends_little:
-        Fault::on(Rules::narrow(1300, 1300)).at(Server::Tiny).is("path-narrow").knowing(Exact, AtMost);
+        Fault::on(Rules::narrow(1300, 1300)).at(Server::Tiny).is("path-narrow").sizes(Exact, AtMost);
     narrow_up_to_a_silent_server:
-        Fault::on(good().with_limits(Some(1300), None)).at(Server::Silent).is("path-narrow").knowing(Exact, Any);
+        Fault::on(good().with_limits(Some(1300), None)).at(Server::Silent).is("path-narrow").sizes(Exact, Any);
 
     // The path is narrow, and another property makes that hard to detect.
-    narrow_and_150_ms_long: Fault::on(Rules::narrow(1300, 1300).with_round_trip(150)).is("path-narrow").knowing(AtMost, AtMost);
-    narrow_and_300_ms_long: Fault::on(Rules::narrow(1300, 1300).with_round_trip(300)).is("path-narrow").knowing(AtMost, AtMost);
+    narrow_and_150_ms_long: Fault::on(Rules::narrow(1300, 1300).with_round_trip(150)).is("path-narrow").sizes(AtMost, AtMost);
+    narrow_and_300_ms_long: Fault::on(Rules::narrow(1300, 1300).with_round_trip(300)).is("path-narrow").sizes(AtMost, AtMost);
     narrow_and_reordering: Fault::on(reordering().with_limits(Some(1300), Some(1300))).is("path-narrow");
     narrow_and_policed:
-        Fault::on(policed().with_limits(Some(1300), Some(1300))).is("path-narrow").knowing(AtMost, AtMost).or_open();
+        Fault::on(policed().with_limits(Some(1300), Some(1300))).is("path-narrow").sizes(AtMost, AtMost).or_open();
     narrow_and_256_kbit_slow:
-        Fault::on(slow(256_000).with_limits(Some(1300), Some(1300))).is("path-narrow").knowing(AtMost, AtMost);
+        Fault::on(slow(256_000).with_limits(Some(1300), Some(1300))).is("path-narrow").sizes(AtMost, AtMost);
 
     // Path MTU discovery, working, forged, or learnt.
-    a_path_that_reports_its_size_works: Fault::on(Rules::narrow(1300, 1300).reporting()).is("pmtud-works").knowing(Exact, AtMost);
+    a_path_that_reports_its_size_works: Fault::on(Rules::narrow(1300, 1300).reporting()).is("pmtud-works").sizes(Exact, AtMost);
     an_ipv6_path_that_reports_its_size_works: Fault::on(Rules::narrow(1300, 1300).reporting())
-        .over(Family::V6).is("pmtud-works").knowing(Exact, AtMost);
+        .over(Family::V6).is("pmtud-works").sizes(Exact, AtMost);
     a_path_mtu_that_the_kernel_has_learnt_hides_the_path:
-        Fault::on(Rules::narrow(1300, 1300)).with(learn).is("pmtu-learnt").knowing(AtMost, AtMost);
+        Fault::on(Rules::narrow(1300, 1300)).with(learn).is("pmtu-learnt").sizes(AtMost, AtMost);
 
     // Clamps.
     a_server_that_caps_its_mss_is_clamped:
-        Fault::on(good()).at(Server::CappedMss).is("clamped").knowing(Limited(1400), Limited(1400));
+        Fault::on(good()).at(Server::CappedMss).is("clamped").sizes(Limited(1400), Limited(1400));
     a_clamp_of_another_program_is_seen:
-        Fault::on(clamped(true, true)).is("clamped").knowing(Limited(1300), Limited(1300));
+        Fault::on(clamped(true, true)).is("clamped").sizes(Limited(1300), Limited(1300));
     a_clamp_of_syns_that_leave_only_does_not_widen_the_way_up:
-        Fault::on(clamped(true, false)).is("path-narrow").knowing(Exact, Limited(1300));
+        Fault::on(clamped(true, false)).is("path-narrow").sizes(Exact, Limited(1300));
 
     // Faults that do not depend on packet size.
     a_box_that_drops_large_hellos: Fault::on(Rules { hello_limit: Some(1000), ..good() }).is("big-hello");
@@ -102,8 +102,8 @@ faults! {
     tls_is_blocked_with_resets: Fault::on(filtered(None, true)).only_is("tls-blocked");
     connections_stall_after_3_kb: Fault::on(Rules { cut_after: Some(3000), ..good() }).only_is("stalls");
     a_network_wants_a_login: Fault::on(good()).at(Server::Http).only_is("not-tls");
-    a_server_is_silent: Fault::on(good()).at(Server::Silent).is("server-silent").knowing(AtMost, Any);
-    a_server_sends_little: Fault::on(good()).at(Server::Tiny).is("down-not-measured").knowing(Exact, AtMost);
+    a_server_is_silent: Fault::on(good()).at(Server::Silent).is("server-silent").sizes(AtMost, Any);
+    a_server_sends_little: Fault::on(good()).at(Server::Tiny).is("down-not-measured").sizes(Exact, AtMost);
     a_router_resets_connections: Fault::on(refused(Refusal::Reset)).only_is("refused-on-the-way");
     a_router_prohibits_connections: Fault::on(refused(Refusal::Prohibited)).only_is("refused-on-the-way");
     a_router_finds_no_host: Fault::on(refused(Refusal::Unreachable)).only_is("refused-on-the-way");
@@ -118,7 +118,7 @@ faults! {
     a_server_nearby_that_refuses_is_no_firewall_of_this_host:
         Fault::on(good().with_round_trip(0)).at(Server::Nobody).only_is("refused-on-the-way");
     the_host_sends_small_packets_first:
-        Fault::on(good()).with(probing).is("up-not-measured").knowing(AtMost, Exact);
+        Fault::on(good()).with(probing).is("up-not-measured").sizes(AtMost, Exact);
     no_name_server_answers: Fault::on(good()).with(silent_resolver).only_is("dns-silent");
     the_name_server_refuses: Fault::on(good()).with(refusing_resolver).only_is("dns-refused");
 }

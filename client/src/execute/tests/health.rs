@@ -4,7 +4,7 @@ use super::*;
 use crate::podman::Look;
 
 /// Three services. `web` has a port that no program listens on: discard (RFC 863).
-fn deaf() -> String {
+fn without_server() -> String {
     THREE.replace("host = 7002", "host = 9").replace("[services.web]", "[services.web]\nhealth.path = \"/\"")
 }
 
@@ -13,7 +13,7 @@ const SHORT_PACE: Pace = Pace { startup: Duration::from_millis(50), ..PACE };
 #[tokio::test]
 async fn a_service_that_does_not_answer_in_time_is_late_and_left_running() {
     let podman = podman(NEW);
-    let plan = prepared(&podman, &deaf()).await;
+    let plan = prepared(&podman, &without_server()).await;
     let outcome = execute(&podman, &plan, &SHORT_PACE, &Silent, pending()).await.unwrap();
     assert_eq!(outcome.late.len(), 1);
     assert_eq!((outcome.late[0].service.as_str(), outcome.late[0].asked.as_str()), ("web", "at http://127.0.0.1:9/"));
@@ -23,7 +23,7 @@ async fn a_service_that_does_not_answer_in_time_is_late_and_left_running() {
 #[tokio::test]
 async fn podman_is_not_asked_again_while_the_process_of_a_service_lives() {
     let mut podman = podman(NEW);
-    let mut plan = prepared(&podman, &deaf()).await;
+    let mut plan = prepared(&podman, &without_server()).await;
     run_plan(&podman, &plan).await.unwrap();
     podman.distort = Some(|detail: &mut ContainerDetail| detail.pid = Some(std::process::id()));
     plan.steps.retain(|step| matches!(step.action, Action::AwaitHealth { .. }));
@@ -36,9 +36,9 @@ async fn podman_is_not_asked_again_while_the_process_of_a_service_lives() {
 #[tokio::test]
 async fn a_service_that_runs_already_is_asked_too_and_is_late_if_it_does_not_answer() {
     let podman = podman(NEW);
-    run_plan(&podman, &prepared(&podman, &deaf()).await).await.unwrap();
+    run_plan(&podman, &prepared(&podman, &without_server()).await).await.unwrap();
     let calls = podman.calls().len();
-    let again = prepared(&podman, &deaf()).await;
+    let again = prepared(&podman, &without_server()).await;
     assert!(again.is_empty(), "asking is nothing to do: {again}");
     let outcome = execute(&podman, &again, &SHORT_PACE, &Silent, pending()).await.unwrap();
     assert_eq!(outcome.late.len(), 1);
@@ -50,7 +50,7 @@ async fn a_service_that_runs_already_is_asked_too_and_is_late_if_it_does_not_ans
 #[tokio::test]
 async fn who_did_not_wait_does_not_know_who_is_well() {
     let podman = podman(NEW);
-    let plan = prepared(&podman, &deaf()).await;
+    let plan = prepared(&podman, &without_server()).await;
     let pace = Pace { startup: Duration::ZERO, ..PACE };
     let outcome = execute(&podman, &plan, &pace, &Silent, pending()).await.unwrap();
     assert_eq!(outcome.is_healthy("web"), None);
@@ -59,9 +59,9 @@ async fn who_did_not_wait_does_not_know_who_is_well() {
 #[tokio::test]
 async fn restarts_of_long_ago_do_not_count_against_a_service_that_runs_already() {
     let mut podman = podman(NEW);
-    run_plan(&podman, &prepared(&podman, &deaf()).await).await.unwrap();
+    run_plan(&podman, &prepared(&podman, &without_server()).await).await.unwrap();
     podman.distort = Some(|detail: &mut ContainerDetail| detail.restarts = 3);
-    let again = prepared(&podman, &deaf()).await;
+    let again = prepared(&podman, &without_server()).await;
     let outcome = execute(&podman, &again, &SHORT_PACE, &Silent, pending()).await.unwrap();
     assert_eq!(outcome.late.len(), 1);
 }
@@ -91,8 +91,8 @@ async fn where_podman_publishes_no_ports_nobody_is_asked_on_them() {
         let steps = prepared(&podman, toml).await.steps;
         steps.iter().any(|step| matches!(step.action, Action::AwaitHealth { .. }))
     };
-    assert!(asked(&deaf()).await);
-    assert!(!asked(&format!("runtime.network.driver = \"macvlan\"\n{}", deaf())).await);
-    let host = deaf().replace("[services.web]", "[services.web]\nnetwork_mode = \"host\"");
+    assert!(asked(&without_server()).await);
+    assert!(!asked(&format!("runtime.network.driver = \"macvlan\"\n{}", without_server())).await);
+    let host = without_server().replace("[services.web]", "[services.web]\nnetwork_mode = \"host\"");
     assert!(asked(&format!("runtime.network.driver = \"macvlan\"\n{host}")).await, "whose ports are the host's");
 }

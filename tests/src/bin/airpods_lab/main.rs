@@ -157,7 +157,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::MachineGuardian { words } => machine::guardian(&words)?,
         Command::MachineEnter { folder, limit, user, words } => {
             let limit = Duration::from_secs(limit);
-            return Ok(inside::run(&inside::Errand { folder, user, limit, words })?);
+            return Ok(inside::run(&inside::RemoteCommand { folder, user, limit, words })?);
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -15,12 +15,12 @@ const ROOT: &str = "/org/freedesktop/resolve1";
 pub(crate) struct LinkServers {
     index: i32,
     servers: Vec<IpAddr>,
-    wants: Wants,
+    scope: DomainScope,
 }
 
 /// The names that a link's servers are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wants {
+enum DomainScope {
     /// The link's own domains.
     Own,
     /// The link's own domains, and names that no link claims.
@@ -33,16 +33,16 @@ enum Wants {
 /// only, and `~` one that wants every name.
 pub(crate) fn parse(text: &str) -> std::result::Result<LinkServers, String> {
     let (index, rest) = text.split_once('=').ok_or("expected INDEX=ADDRESS")?;
-    let (servers, wants) = match (rest.strip_suffix('!'), rest.strip_suffix('~')) {
-        (Some(servers), _) => (servers, Wants::Own),
-        (_, Some(servers)) => (servers, Wants::All),
-        _ => (rest, Wants::Rest),
+    let (servers, scope) = match (rest.strip_suffix('!'), rest.strip_suffix('~')) {
+        (Some(servers), _) => (servers, DomainScope::Own),
+        (_, Some(servers)) => (servers, DomainScope::All),
+        _ => (rest, DomainScope::Rest),
     };
     let servers = servers.split(',').map(str::parse).collect::<std::result::Result<_, _>>();
     Ok(LinkServers {
         index: index.parse().map_err(|_| format!("`{index}` is no index"))?,
         servers: servers.map_err(|_| format!("`{rest}` are no addresses"))?,
-        wants,
+        scope,
     })
 }
 
@@ -74,7 +74,7 @@ impl Manager {
 
     #[zbus(property)]
     fn domains(&self) -> Vec<(i32, String, bool)> {
-        let wanting = self.0.iter().filter(|link| link.wants == Wants::All);
+        let wanting = self.0.iter().filter(|link| link.scope == DomainScope::All);
         wanting.map(|link| (link.index, ".".to_owned(), true)).collect()
     }
 }
@@ -94,7 +94,7 @@ pub(crate) fn serve(links: Vec<LinkServers>) -> Result<()> {
     zruntime::block_on(async {
         let mut builder = zbus::connection::Builder::system();
         for link in &links {
-            builder = builder.serve_at(link_path(link.index), Link(link.wants == Wants::Rest));
+            builder = builder.serve_at(link_path(link.index), Link(link.scope == DomainScope::Rest));
         }
         let _connection = builder.serve_at(ROOT, Manager(links)).name(NAME).build().await?;
         println!("ready");
