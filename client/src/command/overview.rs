@@ -22,7 +22,7 @@ struct Overview {
     /// The configuration file; none if the built-in defaults apply.
     file: Option<PathBuf>,
     /// The enabled services, or an error if the configuration is invalid.
-    services: Result<Vec<Seen>, NoConfig>,
+    services: Result<Vec<ServiceSummary>, NoConfig>,
     /// The reason that podman cannot be reached.
     no_podman: Option<String>,
 }
@@ -39,7 +39,7 @@ impl Default for Overview {
 
 /// One service.
 #[derive(Debug)]
-struct Seen {
+struct ServiceSummary {
     name: String,
     state: ServiceState,
     has_page: bool,
@@ -69,7 +69,7 @@ async fn look(context: &Context) -> Overview {
         Err(_) => (Vec::new(), Some(format!("podman has not answered within {} s", PODMAN.as_secs()))),
     };
     let enabled = config.services.iter().filter(|(_, service)| service.enabled);
-    let services = enabled.map(|(name, service)| seen(&config, name.as_str(), service, &containers)).collect();
+    let services = enabled.map(|(name, service)| summary(&config, name.as_str(), service, &containers)).collect();
     Overview { file: loaded.file, services: Ok(services), no_podman }
 }
 
@@ -79,9 +79,9 @@ async fn containers(config: &Config) -> Result<Vec<Container>, String> {
     connection.podman.containers().await.map_err(|error| error.to_string())
 }
 
-fn seen(config: &Config, name: &str, service: &Service, containers: &[Container]) -> Seen {
+fn summary(config: &Config, name: &str, service: &Service, containers: &[Container]) -> ServiceSummary {
     let container = container_made_for(name, Some(service.container.as_str()), containers);
-    Seen {
+    ServiceSummary {
         name: name.to_owned(),
         state: ServiceState::of(config, Some(service), container),
         has_page: open::page(config, service).is_some(),
@@ -122,9 +122,9 @@ fn judge(overview: &Overview) -> (String, String) {
         ("failed", names(ServiceState::has_failed)),
         ("not running", names(|state| !state.is_as_wanted() && !state.has_failed())),
     ];
-    let told: Vec<String> =
+    let states: Vec<String> =
         parts.iter().filter(|(_, names)| !names.is_empty()).map(|(what, names)| format!("{what}: {names}")).collect();
-    let told = if told.is_empty() { "none is enabled".to_owned() } else { told.join("; ") };
+    let states = if states.is_empty() { "none is enabled".to_owned() } else { states.join("; ") };
     let page = services.iter().rev().find(|one| one.state.runs() && one.has_page);
     let next = match page {
         _ if services.is_empty() => "airpods config edit".to_owned(),
@@ -133,7 +133,7 @@ fn judge(overview: &Overview) -> (String, String) {
         Some(one) => format!("airpods open {}", one.name),
         None => "airpods status".to_owned(),
     };
-    (told, next)
+    (states, next)
 }
 
 #[cfg(test)]
@@ -141,12 +141,12 @@ mod tests {
     use super::*;
     use crate::podman::ContainerState;
 
-    fn service(name: &str, container: Option<ContainerState>) -> Seen {
+    fn service(name: &str, container: Option<ContainerState>) -> ServiceSummary {
         let state = ServiceState { container, stopped: name == "slow", oneshot: name == "job" };
-        Seen { name: name.to_owned(), state, has_page: name == "web" }
+        ServiceSummary { name: name.to_owned(), state, has_page: name == "web" }
     }
 
-    fn with(services: Vec<Seen>) -> Overview {
+    fn with(services: Vec<ServiceSummary>) -> Overview {
         Overview { services: Ok(services), ..Overview::default() }
     }
 
