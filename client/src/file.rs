@@ -324,8 +324,8 @@ impl Lock {
                     std::thread::sleep(Duration::from_millis(10));
                 }
                 Err((_, Errno::EWOULDBLOCK)) => {
-                    let told = format!("another command holds `{}`", path.display());
-                    return Err(io::Error::new(ErrorKind::TimedOut, told));
+                    let message = format!("another command holds `{}`", path.display());
+                    return Err(io::Error::new(ErrorKind::TimedOut, message));
                 }
                 Err((_, errno)) => return Err(errno.into()),
             }

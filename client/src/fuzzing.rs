@@ -22,21 +22,21 @@ pub fn config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let parse =
         || config::parse(Some(Source::of_file(PathBuf::from("/x.toml"), text.to_owned())), Some(Path::new("/data")));
-    let mut told = Vec::new();
+    let mut output = Vec::new();
     match parse() {
         Ok(loaded) => {
             assert!(loaded.warnings.iter().all(|problem| problem.severity != Severity::Error));
-            loaded.tell_warnings(&mut told);
+            loaded.print_warnings(&mut output);
             assert_eq!(format!("{:?}", parse().unwrap().config), format!("{:?}", loaded.config));
         }
         Err(error) => {
             let ConfigError::Wrong(problems) = &error else { panic!("{error}") };
             assert!(problems.iter().any(|problem| problem.severity == Severity::Error));
-            error.render(&mut told).unwrap();
+            error.render(&mut output).unwrap();
         }
     }
-    let told = String::from_utf8(told).unwrap();
-    assert!(told.chars().all(|shown| shown == '\n' || !shown.is_control()), "{told:?}");
+    let output = String::from_utf8(output).unwrap();
+    assert!(output.chars().all(|shown| shown == '\n' || !shown.is_control()), "{output:?}");
 }
 
 /// Text that is shown cannot steer a terminal, and harmless text is shown unchanged. JSON keeps

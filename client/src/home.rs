@@ -82,15 +82,15 @@ impl HomeFault {
 
     /// The fault of a folder that podman needs, if podman's error names it.
     #[must_use]
-    pub fn of_podman(said: &str) -> Option<Self> {
-        Self::named_in(said, |name| std::env::var_os(name).map(PathBuf::from))
+    pub fn of_podman(message: &str) -> Option<Self> {
+        Self::named_in(message, |name| std::env::var_os(name).map(PathBuf::from))
     }
 
-    fn named_in(said: &str, lookup: impl Fn(&str) -> Option<PathBuf>) -> Option<Self> {
+    fn named_in(message: &str, lookup: impl Fn(&str) -> Option<PathBuf>) -> Option<Self> {
         let set = PODMANS.into_iter().filter_map(|name| Some((Name::Variable(name), lookup(name)?)));
         let unset = lookup("HOME").is_none();
         let passwd = unset.then(|| Some((Name::Passwd, User::from_uid(geteuid()).ok()??.dir))).flatten();
-        let named = |folder: &Path| folder.parent().is_some() && said.contains(&*folder.to_string_lossy());
+        let named = |folder: &Path| folder.parent().is_some() && message.contains(&*folder.to_string_lossy());
         let mut folders = set.chain(passwd).filter(|(_, folder)| named(folder));
         folders.find_map(|(name, folder)| Self::of_folder(name, folder))
     }
@@ -150,7 +150,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn told(path: &str, variables: &[(&str, &str)]) -> Option<String> {
+    fn fault(path: &str, variables: &[(&str, &str)]) -> Option<String> {
         let lookup = |name: &str| variables.iter().find(|(one, _)| *one == name).map(|(_, value)| PathBuf::from(value));
         HomeFault::among(Path::new(path), lookup).map(|fault| fault.to_string())
     }
@@ -162,38 +162,38 @@ mod tests {
         std::fs::write(own.path().join("file"), "").unwrap();
         let file = format!("{home}/file");
         let nope = "`HOME` names `/nope`, which does not exist";
-        assert_eq!(told("/nope/.config/x", &[("HOME", "/nope")]).as_deref(), Some(nope));
+        assert_eq!(fault("/nope/.config/x", &[("HOME", "/nope")]).as_deref(), Some(nope));
         let no_folder = format!("`HOME` names `{file}`, which is not a folder");
-        assert_eq!(told(&format!("{file}/.config/x"), &[("HOME", &file)]), Some(no_folder));
+        assert_eq!(fault(&format!("{file}/.config/x"), &[("HOME", &file)]), Some(no_folder));
         let inner = format!("`XDG_STATE_HOME` names `{file}`, which is not a folder");
         let both = [("HOME", home), ("XDG_STATE_HOME", &file)];
-        assert_eq!(told(&format!("{file}/airpods/x"), &both), Some(inner));
+        assert_eq!(fault(&format!("{file}/airpods/x"), &both), Some(inner));
         let below = format!("`{file}` is not a folder");
-        assert_eq!(told(&format!("{file}/airpods/x"), &[("HOME", home)]), Some(below));
+        assert_eq!(fault(&format!("{file}/airpods/x"), &[("HOME", home)]), Some(below));
     }
 
     #[test]
     fn a_folder_that_is_well_or_that_nothing_names_is_not_to_blame() {
         let own = tempfile::tempdir().unwrap();
         let home = own.path().to_str().unwrap();
-        assert_eq!(told(&format!("{home}/.config/x"), &[("HOME", home)]), None);
-        assert_eq!(told("/nope/x", &[("HOME", home)]), None);
-        assert_eq!(told("rel/x", &[("HOME", home), ("XDG_CONFIG_HOME", "rel")]), None);
-        assert_eq!(told("/nope/x", &[]), None);
+        assert_eq!(fault(&format!("{home}/.config/x"), &[("HOME", home)]), None);
+        assert_eq!(fault("/nope/x", &[("HOME", home)]), None);
+        assert_eq!(fault("rel/x", &[("HOME", home), ("XDG_CONFIG_HOME", "rel")]), None);
+        assert_eq!(fault("/nope/x", &[]), None);
     }
 
     #[test]
     fn podmans_folder_is_to_blame_only_if_podman_names_it() {
-        let blamed = |said: &str, variable: &str, value: &str| {
+        let blamed = |message: &str, variable: &str, value: &str| {
             let lookup =
                 |name: &str| (name == variable).then(|| PathBuf::from(value)).or((name == "HOME").then(|| "/".into()));
-            HomeFault::named_in(said, lookup).map(|fault| (fault.to_string(), fault.hint().into_owned()))
+            HomeFault::named_in(message, lookup).map(|fault| (fault.to_string(), fault.hint().into_owned()))
         };
-        let (told, hint) = blamed("cannot resolve /nope: lstat /nope", "HOME", "/nope").unwrap();
-        assert_eq!(told, "`HOME` names `/nope`, which does not exist");
+        let (fault, hint) = blamed("cannot resolve /nope: lstat /nope", "HOME", "/nope").unwrap();
+        assert_eq!(fault, "`HOME` names `/nope`, which does not exist");
         assert_eq!(hint, "set `HOME` to a folder that you can write");
-        let (told, _) = blamed("instead got \"rel/containers\"", "XDG_DATA_HOME", "rel").unwrap();
-        assert_eq!(told, "`XDG_DATA_HOME` names `rel`, which is not an absolute path");
+        let (fault, _) = blamed("instead got \"rel/containers\"", "XDG_DATA_HOME", "rel").unwrap();
+        assert_eq!(fault, "`XDG_DATA_HOME` names `rel`, which is not an absolute path");
         assert_eq!(blamed("no space left on device", "HOME", "/nope"), None);
     }
 }

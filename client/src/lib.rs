@@ -53,7 +53,7 @@ pub fn run() -> Exit {
     }
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
-        Err(told) => return tell_usage(&told),
+        Err(error) => return print_usage(&error),
     };
     let outcome = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -77,14 +77,14 @@ pub fn run() -> Exit {
 }
 
 /// Prints help or the version, or what is wrong with the command line.
-fn tell_usage(told: &clap::Error) -> Exit {
+fn print_usage(error: &clap::Error) -> Exit {
     // A failed write does not change the exit code.
-    if told.use_stderr() {
+    if error.use_stderr() {
         // clap repeats words of the command line, which may hold control characters.
-        let _ = write!(anstream::stderr(), "{}", terminal::Escaped(&told.render().to_string()));
+        let _ = write!(anstream::stderr(), "{}", terminal::Escaped(&error.render().to_string()));
         Exit::Usage
     } else {
-        let _ = told.print();
+        let _ = error.print();
         Exit::Done
     }
 }

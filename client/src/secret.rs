@@ -157,13 +157,13 @@ mod tests {
     fn a_file_that_others_can_read_or_that_holds_no_value_is_refused_and_not_shown() {
         let folder = tempfile::tempdir().unwrap();
         for mode in [0o640, 0o604, 0o620, 0o666] {
-            let said = refusal(&file(folder.path(), b"sk-1\n", mode));
-            assert!(said.contains("others may read or change it") && said.contains("chmod 600"), "{said}");
+            let refused = refusal(&file(folder.path(), b"sk-1\n", mode));
+            assert!(refused.contains("others may read or change it") && refused.contains("chmod 600"), "{refused}");
         }
         let long = "x".repeat(LONGEST + 1);
         for content in [&b""[..], b"\n\n", b"sk-1\0", b"sk-1\xff", long.as_bytes()] {
-            let said = refusal(&file(folder.path(), content, 0o600));
-            assert!(!said.contains("sk-1") && !said.contains("xxx"), "{said}");
+            let refused = refusal(&file(folder.path(), content, 0o600));
+            assert!(!refused.contains("sk-1") && !refused.contains("xxx"), "{refused}");
         }
         assert!(refusal(&folder.path().join("none")).contains("put the value into this file"));
         assert!(refusal(folder.path()).contains("no plain file"));

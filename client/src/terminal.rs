@@ -200,15 +200,15 @@ async fn ask_on(question: &str, mut answers: impl BufRead + Send + 'static) -> i
     let mut err = anstream::stderr();
     write!(err, "{} [y/N] ", EscapedLine(question))?;
     err.flush()?;
-    let (tell, told) = tokio::sync::oneshot::channel();
+    let (sender, receiver) = tokio::sync::oneshot::channel();
     // Not a thread of the runtime, which would wait for it when Ctrl-C ends the command.
     std::thread::spawn(move || {
         let mut answer = String::new();
         let read = answers.read_line(&mut answer).map(|_| answer);
         // After Ctrl-C nothing receives the answer.
-        let _ = tell.send(read);
+        let _ = sender.send(read);
     });
-    let answer = told.await.map_err(io::Error::other)??;
+    let answer = receiver.await.map_err(io::Error::other)??;
     if !answer.ends_with('\n') {
         // After Ctrl-D the cursor is still on the line of the question.
         writeln!(err)?;

@@ -31,9 +31,9 @@ fn complaints(program: &str, options: &[&str], text: impl AsRef<[u8]>) -> String
     let file = folder.path().join("text");
     fs::write(&file, text).unwrap();
     let output = Command::new(program).args(options).arg(&file).output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
+    let text = [output.stdout, output.stderr].concat();
     let status = if output.status.success() { String::new() } else { output.status.to_string() };
-    format!("{}{status}", String::from_utf8_lossy(&said))
+    format!("{}{status}", String::from_utf8_lossy(&text))
 }
 
 #[test]
@@ -71,8 +71,8 @@ fn every_page_has_the_day_of_the_release_and_so_has_the_helpers() {
 #[test]
 fn mandoc_has_no_warning_about_any_page() {
     for page in pages::pages() {
-        let said = complaints("mandoc", &["-T", "lint", "-W", "warning"], &page.text);
-        assert_eq!(said, "", "{}", page.file_name);
+        let output = complaints("mandoc", &["-T", "lint", "-W", "warning"], &page.text);
+        assert_eq!(output, "", "{}", page.file_name);
     }
     assert!(!complaints("mandoc", &["-T", "lint", "-W", "warning"], ".TH x\n.XX\n").is_empty(), "mandoc looks");
 }

@@ -213,13 +213,13 @@ mod tests {
             thread::yield_now();
         }
         log.flush(Duration::from_secs(60));
-        let told: u64 = lines
+        let reported: u64 = lines
             .all()
             .iter()
             .filter(|line| line.event() == "log-lines-dropped")
             .map(|line| line.field("count").unwrap().parse::<u64>().unwrap())
             .sum();
-        assert_eq!(told, dropped);
+        assert_eq!(reported, dropped);
         let written = lines.all().iter().filter(|line| line.event() == "x").count();
         assert_eq!(u64::try_from(written).unwrap() + dropped, u64::try_from(QUEUE + 100).unwrap());
     }

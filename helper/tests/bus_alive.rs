@@ -27,7 +27,7 @@ fn watched() -> Manager {
 }
 
 fn signs(helper: &Helper) -> usize {
-    helper.manager.times_told(&NotifyState::Watchdog)
+    helper.manager.times_notified(&NotifyState::Watchdog)
 }
 
 /// A kernel that does not answer while it is stuck.
@@ -131,27 +131,27 @@ fn refused_at_first() -> Helper {
 #[test]
 fn a_helper_is_ready_as_soon_as_its_rules_are_in_force_though_the_kernel_refused_them_at_first() {
     let helper = refused_at_first();
-    assert_eq!(helper.manager.times_told(&NotifyState::Ready), 0);
+    assert_eq!(helper.manager.times_notified(&NotifyState::Ready), 0);
     helper.kernel.refuse(None);
-    helper.wait_until("it is ready", || helper.manager.times_told(&NotifyState::Ready) == 1);
+    helper.wait_until("it is ready", || helper.manager.times_notified(&NotifyState::Ready) == 1);
     assert_eq!(helper.clamped(), ["wg0"]);
 }
 
 #[test]
 fn a_helper_whose_rules_the_kernel_refuses_is_ready_without_them_says_so_and_goes_on_trying() {
     let helper = refused_at_first();
-    helper.wait_until("it is ready", || helper.manager.times_told(&NotifyState::Ready) == 1);
+    helper.wait_until("it is ready", || helper.manager.times_notified(&NotifyState::Ready) == 1);
     assert!(helper.log_text().contains("event=ready-without-rules"), "{}", helper.log_text());
     helper.kernel.refuse(None);
     helper.wait_until("the rules are in force", || helper.clamped() == ["wg0"]);
-    assert_eq!(helper.manager.times_told(&NotifyState::Ready), 1, "once");
+    assert_eq!(helper.manager.times_notified(&NotifyState::Ready), 1, "once");
 }
 
 #[test]
 fn a_helper_with_nothing_to_hold_is_ready_whatever_its_kernel_lacks() {
     let view = Box::new(|_| -> Box<dyn Kernel> { Box::new(Unsupported { piece: "nf_tables".to_owned() }) });
     let helper = Helper::with(Choice { view, ..Choice::default() });
-    helper.wait_until("it is ready", || helper.manager.times_told(&NotifyState::Ready) == 1);
+    helper.wait_until("it is ready", || helper.manager.times_notified(&NotifyState::Ready) == 1);
     assert!(!helper.log_text().contains("event=ready-without-rules"), "{}", helper.log_text());
 }
 

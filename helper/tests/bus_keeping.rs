@@ -216,9 +216,9 @@ fn a_helper_that_a_service_manager_stops_leaves_its_table_and_the_next_one_is_re
     helper.stop().unwrap();
     assert_eq!(helper.clamped(), ["wg0"]);
     let applied = helper.kernel.times_applied();
-    let before = helper.manager.told.lock().unwrap().len();
+    let before = helper.manager.notifications.lock().unwrap().len();
     helper.start_again();
-    assert_eq!(helper.manager.told.lock().unwrap()[before], NotifyState::Ready.to_string());
+    assert_eq!(helper.manager.notifications.lock().unwrap()[before], NotifyState::Ready.to_string());
     helper.bus.stop();
     helper.wait_for_end().unwrap_err();
     assert_eq!((helper.clamped(), helper.kernel.times_applied()), (vec!["wg0".to_owned()], applied));

@@ -18,11 +18,11 @@ where
 {
     let called =
         client.connection.call_method(Some(names::BUS_NAME), names::OBJECT_PATH, Some(interface), method, body);
-    zruntime::block_on(called).map(drop).map_err(|error| told(&error))
+    zruntime::block_on(called).map(drop).map_err(|error| name_and_text(&error))
 }
 
 /// The name and the text of an error reply.
-fn told(error: &zbus::Error) -> (String, String) {
+fn name_and_text(error: &zbus::Error) -> (String, String) {
     match error {
         zbus::Error::MethodError(name, text, _) => (name.to_string(), text.clone().unwrap_or_default()),
         zbus::Error::FDO(error) => (error.name().to_string(), error.description().unwrap_or_default().to_owned()),
@@ -176,7 +176,10 @@ fn what_is_not_there_is_refused_with_the_standard_errors() {
     assert_eq!(read_only, "org.freedesktop.DBus.Error.PropertyReadOnly");
     let elsewhere =
         client.connection.call_method(Some(names::BUS_NAME), "/elsewhere", Some(names::INTERFACE), "GetStatus", &());
-    assert_eq!(told(&zruntime::block_on(elsewhere).unwrap_err()).0, "org.freedesktop.DBus.Error.UnknownObject");
+    assert_eq!(
+        name_and_text(&zruntime::block_on(elsewhere).unwrap_err()).0,
+        "org.freedesktop.DBus.Error.UnknownObject"
+    );
     let (foreign, _) = call(&client, "org.example.Other", "Nope", &()).unwrap_err();
     assert_eq!(foreign, "org.freedesktop.DBus.Error.AccessDenied", "the bus policy lets nothing else through");
     assert_eq!(helper.authority.asked(), []);

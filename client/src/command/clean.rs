@@ -208,8 +208,8 @@ async fn clean(
     let mut copies = Vec::new();
     for file in files.filter(|_| !args.no_backup_config) {
         let copy = file::back_up(file).map_err(|source| CleanError::NoBackup { path: file.clone(), source })?;
-        let told = format!("copied `{}` to `{}`", file.display(), copy.display());
-        writeln!(anstream::stderr(), "{}", EscapedLine(&told))?;
+        let message = format!("copied `{}` to `{}`", file.display(), copy.display());
+        writeln!(anstream::stderr(), "{}", EscapedLine(&message))?;
         copies.push(copy);
     }
     let ended = teardown::carry_out(&connection.podman, &plan.stages, config.cli.stop_timeout.get(), interrupt).await;

@@ -135,7 +135,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         let outcome = Outcome { file: written, text, services, not_carried_over, missing: &missing };
         print_json(&outcome).map_err(OutputFailed::from)?;
     } else {
-        tell(&imported, &paths, &missing, written);
+        report(&imported, &paths, &missing, written);
     }
     match loaded {
         Ok(_) => Ok(Exit::Done),
@@ -204,21 +204,21 @@ fn write(path: &Path, text: &str, force: bool) -> Result<(), Error> {
 }
 
 /// Prints what was written and what is left to do. A closed stderr is no failure.
-fn tell(imported: &Imported, paths: &ImportPaths<'_>, missing: &[PathBuf], written: Option<&Path>) {
+fn report(imported: &Imported, paths: &ImportPaths<'_>, missing: &[PathBuf], written: Option<&Path>) {
     let mut to = anstream::stderr();
-    let mut say = |text: String| drop(writeln!(to, "{}", EscapedLine(&text)));
+    let mut print = |text: String| drop(writeln!(to, "{}", EscapedLine(&text)));
     for note in &imported.notes {
-        say(format!("warning: {note}"));
+        print(format!("warning: {note}"));
     }
     let variables = paths.folder.join(".env");
     if paths.output.parent() != Some(paths.folder) && variables.exists() {
         let (variables, folder) = (variables.display(), paths.output.parent().unwrap_or(paths.output).display());
-        say(format!("warning: `{variables}` is not read from there: copy it to `{folder}`"));
+        print(format!("warning: `{variables}` is not read from there: copy it to `{folder}`"));
     }
     for path in missing {
-        say(format!("warning: `{}` is missing: create it before the start", path.display()));
+        print(format!("warning: `{}` is missing: create it before the start", path.display()));
     }
     let Some(path) = written else { return };
-    say(format!("wrote {} with {}", path.display(), imported.services.join(", ")));
-    say(format!("next: airpods --config {} start --dry-run", path.display()));
+    print(format!("wrote {} with {}", path.display(), imported.services.join(", ")));
+    print(format!("next: airpods --config {} start --dry-run", path.display()));
 }

@@ -36,7 +36,7 @@ pub struct Context {
     pub environment: Environment,
     /// `--config`.
     pub config: Option<PathBuf>,
-    /// `--verbose` alone. Use [`Context::says_more`], which also considers the configuration.
+    /// `--verbose` alone. Use [`Context::is_verbose`], which also considers the configuration.
     pub verbose: bool,
 }
 
@@ -47,7 +47,7 @@ impl Context {
     /// # Errors
     /// [`ConfigError`] with all problems.
     pub fn load_config(&self) -> Result<Loaded, ConfigError> {
-        Ok(self.tell(crate::config::load(&self.environment, self.config.as_deref())?))
+        Ok(self.report_warnings(crate::config::load(&self.environment, self.config.as_deref())?))
     }
 
     /// Loads the configuration for a start or an export. An unknown key that may have been meant to
@@ -57,7 +57,7 @@ impl Context {
     /// [`ConfigError`] with all problems.
     pub fn load_config_to_launch(&self) -> Result<Loaded, ConfigError> {
         let loaded = crate::config::load(&self.environment, self.config.as_deref())?;
-        Ok(self.tell(loaded.refuse_unknown_restrictions()?))
+        Ok(self.report_warnings(loaded.refuse_unknown_restrictions()?))
     }
 
     /// The existing secret of the web UI: that of airpods, or that of the Python airpods.
@@ -113,9 +113,9 @@ impl Context {
         sources.into_iter().map(value).filter_map(Result::transpose).collect()
     }
 
-    fn tell(&self, loaded: Loaded) -> Loaded {
-        loaded.tell_warnings(&mut anstream::stderr());
-        if self.says_more(&loaded.config.cli) {
+    fn report_warnings(&self, loaded: Loaded) -> Loaded {
+        loaded.print_warnings(&mut anstream::stderr());
+        if self.is_verbose(&loaded.config.cli) {
             let file = loaded.file.as_ref().map_or("built-in defaults".into(), |file| file.to_string_lossy());
             // A closed stderr is no failure.
             let _ = writeln!(anstream::stderr(), "configuration: {}", EscapedLine(&file));
@@ -125,15 +125,15 @@ impl Context {
 
     /// Whether to print more: `--verbose`, `cli.verbose` or `cli.debug`.
     #[must_use]
-    pub fn says_more(&self, cli: &Cli) -> bool {
+    pub fn is_verbose(&self, cli: &Cli) -> bool {
         self.verbose || cli.verbose || cli.debug
     }
 
     /// The same for a command that also works with an invalid configuration.
     #[must_use]
-    pub fn says_more_without_config(&self) -> bool {
+    pub fn is_verbose_without_config(&self) -> bool {
         let loaded = || crate::config::load(&self.environment, self.config.as_deref());
-        self.verbose || loaded().is_ok_and(|loaded| self.says_more(&loaded.config.cli))
+        self.verbose || loaded().is_ok_and(|loaded| self.is_verbose(&loaded.config.cli))
     }
 }
 

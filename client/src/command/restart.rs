@@ -56,10 +56,10 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     if args.no_wait {
         pace.startup = Duration::ZERO;
     }
-    let verbose = context.says_more(&loaded.config.cli);
+    let verbose = context.is_verbose(&loaded.config.cli);
     let outcome =
         execute::execute_with_progress(&connection.podman, &restart.plan, &pace, verbose, &Open, interrupt).await?;
-    tell(&restart, &outcome, args.json)?;
+    print(&restart, &outcome, args.json)?;
     Ok(if outcome.late.is_empty() { Exit::Done } else { Exit::Failed })
 }
 
@@ -80,7 +80,7 @@ async fn prepare(args: &Args, config: &Config) -> Result<(Connection, Restart), 
     }
 }
 
-fn tell(restart: &Restart, outcome: &Outcome, json: bool) -> io::Result<()> {
+fn print(restart: &Restart, outcome: &Outcome, json: bool) -> io::Result<()> {
     let mut err = anstream::stderr();
     if restart.services.is_empty() {
         writeln!(err, "no service was running")?;
@@ -127,9 +127,9 @@ mod tests {
 
     fn noted(differs: bool, switched_off: bool) -> String {
         let (service, container) = ("web".to_owned(), "web-0".to_owned());
-        let mut told = Vec::new();
-        note(&Restarted { service, container, differs, switched_off }, &mut told).unwrap();
-        String::from_utf8(told).unwrap()
+        let mut output = Vec::new();
+        note(&Restarted { service, container, differs, switched_off }, &mut output).unwrap();
+        String::from_utf8(output).unwrap()
     }
 
     #[test]
@@ -144,8 +144,8 @@ mod tests {
 
     #[test]
     fn start_which_would_refuse_it_is_not_advised_for_a_service_that_is_switched_off() {
-        let told = noted(false, true);
-        assert!(told.starts_with("note: restarted `web`, although `services.web.enabled` is `false`"), "{told}");
-        assert!(!told.contains("airpods start"), "{told}");
+        let output = noted(false, true);
+        assert!(output.starts_with("note: restarted `web`, although `services.web.enabled` is `false`"), "{output}");
+        assert!(!output.contains("airpods start"), "{output}");
     }
 }

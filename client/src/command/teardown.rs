@@ -20,7 +20,7 @@ pub(super) async fn carry_out(
     timeout_seconds: u32,
     interrupt: impl Future<Output = ()>,
 ) -> Ended {
-    let tell = |notice: Notice<'_>| {
+    let notify = |notice: Notice<'_>| {
         let line = match notice {
             Notice::Done(teardown) => teardown.done(),
             Notice::Slow(open) => match stopping(open, timeout_seconds) {
@@ -33,7 +33,7 @@ pub(super) async fn carry_out(
         // A closed stderr must not stop the teardown.
         let _ = writeln!(anstream::stderr(), "{}", EscapedLine(&line));
     };
-    execute::end(podman, stages, timeout_seconds, tell, interrupt, execute::interrupted()).await
+    execute::end(podman, stages, timeout_seconds, notify, interrupt, execute::interrupted()).await
 }
 
 /// The message about a slow stop: the container and the time until podman kills it. None if no
@@ -180,9 +180,9 @@ mod tests {
     fn everything_that_was_refused_is_in_the_error() {
         let refused = ["a", "b"].map(|name| (Teardown::Remove(Kind::Pod, name.into()), "it is in use".to_owned()));
         let unfinished = Unfinished::check(Ended { refused: refused.into(), ..Ended::default() }).err();
-        let said = unfinished.map(|error| error.to_string());
+        let message = unfinished.map(|error| error.to_string());
         let expected = "the pod `a` was not removed: it is in use; the pod `b` was not removed: it is in use";
-        assert_eq!(said.as_deref(), Some(expected));
+        assert_eq!(message.as_deref(), Some(expected));
         assert!(Unfinished::check(Ended::default()).is_ok());
     }
 }

@@ -62,10 +62,10 @@ const OPTION: &str = "--port";
 /// container's port.
 pub(super) fn take_container_port(config: &mut Config, tree: &Table, problems: &Problems) {
     for (name, service) in &mut config.services {
-        let mut told = Vec::new();
+        let mut replaced = Vec::new();
         if let Some(port) = service.env.get(VARIABLE).and_then(|text| container_port(name.as_str(), service, text)) {
             service.env.insert(VARIABLE.to_owned(), port.template.clone());
-            told.push((format!("services.{name}.env.{VARIABLE}"), port));
+            replaced.push((format!("services.{name}.env.{VARIABLE}"), port));
         }
         let words = service.command_args.as_ref().filter(|_| tree.is_table(&format!("services.{name}.command_args")));
         let after = words.and_then(|words| words.iter().position(|word| word == OPTION)).map(|at| at + 1);
@@ -74,9 +74,9 @@ pub(super) fn take_container_port(config: &mut Config, tree: &Table, problems: &
             .and_then(|(at, words)| Some((at, container_port(name.as_str(), service, words.get(at)?)?)));
         if let (Some((at, port)), Some(words)) = (found, &mut service.command_args) {
             words[at].clone_from(&port.template);
-            told.push((format!("services.{name}.command_args.port"), port));
+            replaced.push((format!("services.{name}.command_args.port"), port));
         }
-        for (place, ContainerPort { template, number }) in told {
+        for (place, ContainerPort { template, number }) in replaced {
             let warning = Problem::warning(format!(
                 "`{place}` is the port of the host, which only a service on the host's network listens on: taken as the container's, {number}"
             ));

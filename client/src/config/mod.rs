@@ -119,7 +119,7 @@ impl Loaded {
     }
 
     /// Writes the warnings for a person.
-    pub fn tell_warnings(&self, to: &mut dyn Write) {
+    pub fn print_warnings(&self, to: &mut dyn Write) {
         // A warning that cannot be written must not stop the command.
         let _ = problem::write_all(&self.warnings, to);
     }
@@ -200,7 +200,7 @@ pub fn parse_in(file: Option<Arc<Source>>, places: &Places) -> Result<Loaded, Co
     let mut tree = Table::parse(&Source::built_in(DEFAULTS)).map_err(wrong)?;
     if let Some(source) = &file {
         let own = Table::parse(source).map_err(wrong)?;
-        if own.says("meta", BUILT_IN_SERVICES, false) {
+        if own.has_bool("meta", BUILT_IN_SERVICES, false) {
             tree.clear("services");
         }
         tree.overlay(own);

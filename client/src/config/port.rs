@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_is_no_port_is_refused_with_its_place() {
-        for (written, told) in [
+        for (written, message) in [
             (r#"["0:80"]"#, "`services.web.ports.0`: `0` is no port from 1 to 65535"),
             (r#"["3005-3000:1-6"]"#, "`services.web.ports.0`: `3005-3000` is no port"),
             (r#"["3000-3001:80"]"#, "`services.web.ports.0`: `3000-3001:80` has ranges of different lengths"),
@@ -242,7 +242,7 @@ mod tests {
             (r#"{ host = "1-2", container = 80 }"#, "ranges of different lengths"),
         ] {
             let problem = read(written).unwrap_err();
-            assert!(problem.contains(told), "{written}: {problem}");
+            assert!(problem.contains(message), "{written}: {problem}");
         }
     }
 }

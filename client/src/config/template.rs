@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn one_that_is_not_set_is_an_error_and_no_empty_text() {
-        for (text, told) in [
+        for (text, message) in [
             ("${NONE}", "the variable `NONE` is not set"),
             ("${NONE", "does not end with `}`"),
             ("${}", "is not the name of a variable"),
@@ -375,7 +375,7 @@ mod tests {
             ("${EMPTY:?}", "the variable `EMPTY` is not set"),
             ("${NONE:-${OTHER}}", "the variable `OTHER` is not set"),
         ] {
-            assert!(read(text).is_err_and(|why| why.contains(told)), "{text}: {:?}", read(text));
+            assert!(read(text).is_err_and(|why| why.contains(message)), "{text}: {:?}", read(text));
         }
     }
 

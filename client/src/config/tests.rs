@@ -165,7 +165,7 @@ fn an_unknown_key_is_a_warning_with_the_nearest_known_one_until_it_is_refused() 
 
 #[test]
 fn an_unknown_key_that_may_restrict_a_service_is_refused_by_a_launch_and_names_the_nearest() {
-    for (text, told) in [
+    for (text, message) in [
         ("services.ollama.ports = [{ host_ipp = '127.0.0.1', host = 1, container = 1 }]", "unknown key `host_ipp`"),
         ("services.ollama.volumes.data.read_onyl = true", "unknown key `read_onyl`"),
         ("services.ollama.gpu.dvice = '0'", "unknown key `dvice`"),
@@ -180,7 +180,7 @@ fn an_unknown_key_that_may_restrict_a_service_is_refused_by_a_launch_and_names_t
             panic!("accepted: {text}")
         };
         let errors: Vec<_> = problems.iter().filter(|one| one.severity == Severity::Error).map(brief).collect();
-        assert!(errors.len() == 1 && errors[0].contains(told), "{text}: {errors:?}");
+        assert!(errors.len() == 1 && errors[0].contains(message), "{text}: {errors:?}");
     }
     for harmless in ["cli.colour = true", "a = 1", "meta.author = 'x'", "services.ollama.env.read_only = 1"] {
         assert!(valid(harmless).refuse_unknown_restrictions().is_ok(), "{harmless}");

@@ -199,7 +199,7 @@ impl Table {
     }
 
     /// Whether `[table]` sets a key to this value.
-    pub(super) fn says(&self, table: &str, key: &str, truth: bool) -> bool {
+    pub(super) fn has_bool(&self, table: &str, key: &str, truth: bool) -> bool {
         let value = match self.get(table).map(|node| &node.value) {
             Some(Value::Table(table)) => table.get(key).map(|node| &node.value),
             _ => None,

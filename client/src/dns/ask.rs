@@ -348,19 +348,22 @@ mod tests {
             egress: Some(&egress),
             auto: false,
         };
-        let told = judge_all(&facts).unwrap();
+        let finding = judge_all(&facts).unwrap();
         for part in ["1.1.1.1", "are rejected", "`wg0`", "other name servers than its own", "dns_servers auto"] {
-            assert!(told.contains(part), "{part}: {told}");
+            assert!(finding.contains(part), "{part}: {finding}");
         }
-        let told = judge_all(&Facts { auto: true, ..facts }).unwrap();
-        assert!(!told.contains("config set") && told.contains("`airpods start` takes the new ones"), "{told}");
+        let finding = judge_all(&Facts { auto: true, ..facts }).unwrap();
+        assert!(!finding.contains("config set") && finding.contains("`airpods start` takes the new ones"), "{finding}");
     }
 
     #[test]
     fn without_a_vpn_none_is_blamed() {
         let outside = vec![asked("192.0.2.1", Reply::Silent)];
-        let told = judge_all(&Facts { outside, ..Facts::default() }).unwrap();
-        assert!(told.starts_with("the name server 192.0.2.1 does not answer") && !told.contains("VPN"), "{told}");
+        let finding = judge_all(&Facts { outside, ..Facts::default() }).unwrap();
+        assert!(
+            finding.starts_with("the name server 192.0.2.1 does not answer") && !finding.contains("VPN"),
+            "{finding}"
+        );
     }
 
     #[test]

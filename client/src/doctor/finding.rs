@@ -210,8 +210,8 @@ pub struct Finding {
 
 impl Finding {
     /// A finding that something is as it should be.
-    pub(super) fn fine(says: impl Into<String>) -> Self {
-        Self { level: Level::Ok, code: Code::Fine, cause: says.into(), cure: None }
+    pub(super) fn fine(text: impl Into<String>) -> Self {
+        Self { level: Level::Ok, code: Code::Fine, cause: text.into(), cure: None }
     }
 
     /// A finding that something works but could be better.

@@ -120,8 +120,8 @@ fn description(file: PathBuf, text: &str) -> Description {
 fn has_card(devices: &Path) -> bool {
     let devices = fs::read_dir(devices).into_iter().flatten().flatten();
     devices.map(|entry| entry.path()).any(|device| {
-        let says =
+        let has_prefix =
             |file: &str, word: &str| fs::read_to_string(device.join(file)).is_ok_and(|text| text.starts_with(word));
-        says("vendor", NVIDIA) && says("class", "0x03")
+        has_prefix("vendor", NVIDIA) && has_prefix("class", "0x03")
     })
 }

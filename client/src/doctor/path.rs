@@ -97,17 +97,17 @@ fn one(
 /// The finding if packets fit the link. Whether the path behind a tunnel carries them is only known
 /// if it was measured.
 fn passes(route: &EgressPath, services: &str, known: Option<&Known>, measured: &Measured) -> Finding {
-    let says = format!("packets of {services}: {route}");
+    let summary = format!("packets of {services}: {route}");
     match known {
-        Some(known) => Finding::fine(format!("{says}, measured {} ({})", ago(known.age), known.verdict)),
+        Some(known) => Finding::fine(format!("{summary}, measured {} ({})", ago(known.age), known.verdict)),
         None if route.through_tunnel() && measured.possible => {
             let noun = route.egress.as_ref().map_or("VPN", Egress::noun);
             let cause = format!(
-                "{says}; that follows from MTUs, and whether the path behind the {noun} is narrower was not measured"
+                "{summary}; that follows from MTUs, and whether the path behind the {noun} is narrower was not measured"
             );
             Finding::note(Code::Measured(verdict::Code::NotMeasured), cause, "airpods net check")
         }
-        None => Finding::fine(says),
+        None => Finding::fine(summary),
     }
 }
 

@@ -162,12 +162,12 @@ fn namespaces(namespaces: UserNamespaces) -> Option<Finding> {
 }
 
 fn tun(tun: Tun) -> Option<Finding> {
-    let (says, cure) = match tun {
+    let (summary, cure) = match tun {
         Tun::Open => return None,
         Tun::Missing => ("is not there", "sudo modprobe tun"),
         Tun::Denied => ("cannot be opened by you", "sudo chmod 666 /dev/net/tun"),
     };
-    let cause = format!("/dev/net/tun {says}, and rootless containers reach the network through it");
+    let cause = format!("/dev/net/tun {summary}, and rootless containers reach the network through it");
     Some(Finding::broken(Code::TunDevice, cause, cure))
 }
 

@@ -108,7 +108,7 @@ mod tests {
                 None
             }
         });
-        let told: Vec<_> = found.iter().map(|branch| (branch.to.to_string(), branch.egress.link.clone())).collect();
-        assert_eq!(told, [("10.0.0.0/8".to_owned(), "wg1".to_owned())]);
+        let links: Vec<_> = found.iter().map(|branch| (branch.to.to_string(), branch.egress.link.clone())).collect();
+        assert_eq!(links, [("10.0.0.0/8".to_owned(), "wg1".to_owned())]);
     }
 }

@@ -23,10 +23,10 @@ use crate::podman::{
 use crate::port::{HostPort, Protocol};
 
 /// How many lines of an ended container's log the error shows.
-const LAST_WORDS: u32 = 10;
+const LOG_TAIL: u32 = 10;
 
 /// How long podman may take to send those lines.
-const LAST_WORDS_WITHIN: Duration = Duration::from_secs(10);
+const LOG_TAIL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The change that a step made, for the undo.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -244,11 +244,11 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
         let mut log = Vec::new();
         let mut keep = |line: crate::podman::LogLine| {
             log.push(String::from_utf8_lossy(&line.text).into_owned());
-            log.len() < LAST_WORDS as usize
+            log.len() < LOG_TAIL as usize
         };
-        let options = LogOptions { tail: Some(LAST_WORDS), ..LogOptions::default() };
+        let options = LogOptions { tail: Some(LOG_TAIL), ..LogOptions::default() };
         // The log is optional: the error is reported without it.
-        let _ = tokio::time::timeout(LAST_WORDS_WITHIN, self.podman.logs(container, &options, &mut keep)).await;
+        let _ = tokio::time::timeout(LOG_TAIL_TIMEOUT, self.podman.logs(container, &options, &mut keep)).await;
         let (service, container) = (service.to_owned(), container.to_owned());
         Err(ActError::Step(StepError::Ended { service, container, code, log }))
     }

@@ -54,7 +54,7 @@ pub async fn end(
     podman: &impl Podman,
     stages: &[Vec<Teardown>],
     timeout_seconds: u32,
-    mut tell: impl FnMut(Notice<'_>),
+    mut notify: impl FnMut(Notice<'_>),
     interrupt: impl Future<Output = ()>,
     again: impl Future<Output = ()>,
 ) -> Ended {
@@ -75,7 +75,7 @@ pub async fn end(
                 biased;
                 () = &mut interrupt, if !interrupted => {
                     interrupted = true;
-                    tell(Notice::Waiting(open.len()));
+                    notify(Notice::Waiting(open.len()));
                 }
                 () = &mut again, if interrupted => {
                     ended.under_way.extend(open.into_iter().cloned());
@@ -83,14 +83,14 @@ pub async fn end(
                 }
                 () = &mut slow, if !is_slow => {
                     is_slow = true;
-                    tell(Notice::Slow(&open));
+                    notify(Notice::Slow(&open));
                 }
                 next = running.next() => {
                     let Some((one, outcome)) = next else { break };
                     open.retain(|other| *other != one);
                     match outcome {
                         Ok(true) => {
-                            tell(Notice::Done(one));
+                            notify(Notice::Done(one));
                             ended.done.push(one.clone());
                         }
                         // The object was gone already.
@@ -189,14 +189,14 @@ mod tests {
     async fn what_podman_refuses_is_told_and_everything_else_is_done() {
         let podman = running().await;
         podman.fail_at(Call::RemoveContainer("model-0".into()));
-        let told = RefCell::new(Vec::new());
-        let tell = |notice: Notice<'_>| told.borrow_mut().push(format!("{notice:?}"));
-        let ended = end(&podman, &stages(), 1, tell, pending(), pending()).await;
+        let notices = RefCell::new(Vec::new());
+        let notify = |notice: Notice<'_>| notices.borrow_mut().push(format!("{notice:?}"));
+        let ended = end(&podman, &stages(), 1, notify, pending(), pending()).await;
         assert_eq!(ended.done.len(), 3);
         assert!([stop("model"), stop("web"), remove("web")].iter().all(|one| ended.done.contains(one)), "{ended:?}");
         assert_eq!(ended.refused.len(), 1);
         assert_eq!(ended.refused[0].0, remove("model"));
-        assert_eq!(told.borrow().len(), 3);
+        assert_eq!(notices.borrow().len(), 3);
         assert!(!ended.is_cut_short());
     }
 

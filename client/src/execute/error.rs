@@ -128,7 +128,7 @@ impl StepError {
     }
 
     /// podman's message, if podman gave the reason.
-    fn said_by_podman(&self) -> Option<String> {
+    fn podman_message(&self) -> Option<String> {
         match self {
             Self::Pull { source, .. } | Self::Network { source, .. } | Self::Refused { source, .. } => {
                 Some(source.message())
@@ -138,7 +138,7 @@ impl StepError {
     }
 
     /// The end of the log of a container that ended.
-    fn last_words(&self) -> &[String] {
+    fn log_tail(&self) -> &[String] {
         match self {
             Self::Ended { log, .. } => log,
             _ => &[],
@@ -173,8 +173,8 @@ impl StepError {
 /// not to reveal private ones.
 fn pull_hint(image: &str, source: &PodmanError) -> String {
     // podman says "permission denied" about files of this host, not about the registry.
-    let said = source.message().to_ascii_lowercase().replace("permission denied", "");
-    if !["unauthorized", "authentication required", "denied"].iter().any(|word| said.contains(word)) {
+    let message = source.message().to_ascii_lowercase().replace("permission denied", "");
+    if !["unauthorized", "authentication required", "denied"].iter().any(|word| message.contains(word)) {
         return "check the name, and that the registry can be reached".to_owned();
     }
     // podman completes a name without a registry, and its message names the registry.
@@ -220,8 +220,8 @@ const CAUSES_OF_PULLS: &Causes = &[
 
 /// The cause for the first line, if the message has a known one.
 fn because(source: &PodmanError, causes: &Causes) -> String {
-    let said = source.message().to_ascii_lowercase();
-    let known = causes.iter().find(|(words, _)| words.iter().any(|word| said.contains(word)));
+    let message = source.message().to_ascii_lowercase();
+    let known = causes.iter().find(|(words, _)| words.iter().any(|word| message.contains(word)));
     known.map_or_else(String::new, |(_, cause)| format!(": {cause}"))
 }
 
@@ -291,22 +291,22 @@ impl Report for Aborted {
     /// Prints the cause, podman's message or the end of the container's log, what is left, and the
     /// next command.
     fn render(&self, to: &mut dyn Write) -> io::Result<()> {
-        let said = self.cause.said_by_podman();
+        let message = self.cause.podman_message();
         let fault = self.home_fault();
-        match (&said, &fault) {
+        match (&message, &fault) {
             (None, Some(fault)) => writeln!(to, "error: {}", Escaped(&format!("{self}: {fault}")))?,
             (None, None) => render(self, None, to)?,
             // podman's message gets a line of its own below.
             (Some(_), _) => writeln!(to, "error: {}", Escaped(&self.to_string()))?,
         }
-        if let Some(said) = said {
-            let shown = if self.detail { said.clone() } else { shortened(&said) };
+        if let Some(message) = message {
+            let shown = if self.detail { message.clone() } else { shortened(&message) };
             writeln!(to, "podman: {}", EscapedLine(&shown))?;
-            if shown != said {
+            if shown != message {
                 writeln!(to, "note: `--verbose` shows podman's answer in full")?;
             }
         }
-        for line in self.cause.last_words() {
+        for line in self.cause.log_tail() {
             writeln!(to, "log: {}", EscapedLine(line))?;
         }
         if matches!(&self.cause, StepError::Ended { log, .. } if log.is_empty()) {
@@ -332,15 +332,16 @@ mod tests {
 
     #[test]
     fn who_is_refused_is_told_where_to_log_in_and_whose_files_are_closed_is_not() {
-        let hint = |image, said: &str| pull_hint(image, &PodmanError::Refused { status: 500, message: said.into() });
+        let hint =
+            |image, message: &str| pull_hint(image, &PodmanError::Refused { status: 500, message: message.into() });
         let denied = "requested access to the resource is denied";
         assert!(hint("ghcr.io/open-webui/open-webui:main", denied).ends_with("`podman login ghcr.io`"));
         assert!(
             hint("localhost:5000/lab:1", "unauthorized: authentication required").contains("login localhost:5000`")
         );
         assert!(hint("ollama/ollama", denied).ends_with("`podman login`"));
-        for said in ["mkdir /var/lib/containers: permission denied", "manifest unknown"] {
-            assert!(!hint("ghcr.io/lab:1", said).contains("login"), "{said}");
+        for message in ["mkdir /var/lib/containers: permission denied", "manifest unknown"] {
+            assert!(!hint("ghcr.io/lab:1", message).contains("login"), "{message}");
         }
     }
 
@@ -355,21 +356,21 @@ mod tests {
 
     #[test]
     fn a_failed_start_tells_the_cause_then_podmans_words_then_what_is_left_then_what_to_do() {
-        let said = "pinging container registry ghcr.io: Get \"https://ghcr.io/v2/\": dial tcp: connection refused";
-        let lines = shown(said, &["the volume `weights`: it is in use"], false);
+        let message = "pinging container registry ghcr.io: Get \"https://ghcr.io/v2/\": dial tcp: connection refused";
+        let lines = shown(message, &["the volume `weights`: it is in use"], false);
         let cause = "error: `services.web.image`: the image `ghcr.io/lab/web:1` cannot be pulled: the registry refuses the connection";
-        assert_eq!(lines[..3], [cause, &format!("podman: {said}"), "left: the volume `weights`: it is in use"]);
+        assert_eq!(lines[..3], [cause, &format!("podman: {message}"), "left: the volume `weights`: it is in use"]);
         assert!(lines[3].starts_with("hint: ") && lines.len() == 4, "{lines:?}");
-        assert_eq!(shown(said, &[], false)[2], "left: nothing; services are as before");
+        assert_eq!(shown(message, &[], false)[2], "left: nothing; services are as before");
     }
 
     #[test]
     fn podmans_words_are_shortened_and_whole_in_detail() {
-        let said = format!("copying system image: {}\nmanifest unknown", "layer ".repeat(100));
-        let short = &shown(&said, &[], false)[1];
+        let message = format!("copying system image: {}\nmanifest unknown", "layer ".repeat(100));
+        let short = &shown(&message, &[], false)[1];
         assert!(short.starts_with("podman: copying system image: ") && short.ends_with("manifest unknown"), "{short}");
         assert!(short.chars().count() < LONGEST + 20, "{short}");
-        let whole = &shown(&said, &[], true)[1];
-        assert_eq!(*whole, format!("podman: {}", said.replace('\n', "\\n")));
+        let whole = &shown(&message, &[], true)[1];
+        assert_eq!(*whole, format!("podman: {}", message.replace('\n', "\\n")));
     }
 }

@@ -82,7 +82,7 @@ impl Lines {
             Event::Began { step: Step { action: Action::Pull(image), .. }, .. } => Some(format!("pulling `{image}`")),
             Event::Finished { index, step, took, .. } => {
                 let bytes = self.layers.borrow_mut().remove(index).map_or(0, |layers| layers.sum().1);
-                said(step, *took, bytes).or_else(|| self.verbose.then(|| in_detail(step, *took)))
+                message(step, *took, bytes).or_else(|| self.verbose.then(|| in_detail(step, *took)))
             }
             Event::Healthy { service, asked, took } => Some(healthy(service, asked, *took)),
             Event::Waiting { count } => Some(waiting(*count)),
@@ -153,7 +153,7 @@ impl ServiceLine {
         bytes
     }
 
-    fn say(&self, text: &str) {
+    fn print(&self, text: &str) {
         self.bar.set_message(EscapedLine(text).to_string());
     }
 }
@@ -183,10 +183,10 @@ impl Terminal {
     fn finished(&self, index: usize, step: &Step, took: Duration) {
         let service = step.service.as_deref();
         let bytes = self.with_line(service, |line| line.end(index)).unwrap_or_default();
-        let text = said(step, took, bytes);
+        let text = message(step, took, bytes);
         match (&text, service) {
             (Some(text), Some(_)) => {
-                self.with_line(service, |line| line.say(text));
+                self.with_line(service, |line| line.print(text));
             }
             (Some(text), None) => self.print(text),
             (None, _) => {}
@@ -210,11 +210,11 @@ impl Progress for Terminal {
             Event::Failed { index, step } => {
                 self.with_line(step.service.as_deref(), |line| {
                     line.end(*index);
-                    line.say(&format!("`{}` failed", step.service.as_deref().unwrap_or_default()));
+                    line.print(&format!("`{}` failed", step.service.as_deref().unwrap_or_default()));
                 });
             }
             Event::Healthy { service, asked, took } => {
-                self.with_line(Some(service), |line| line.say(&healthy(service, asked, *took)));
+                self.with_line(Some(service), |line| line.print(&healthy(service, asked, *took)));
             }
             Event::Waiting { count } => self.print(&waiting(*count)),
             Event::Undoing => self.print("undoing the changes"),
@@ -277,7 +277,7 @@ impl Layers {
 }
 
 /// The message about a finished step; none for one that is printed only with `--verbose`.
-fn said(step: &Step, took: Duration, bytes: u64) -> Option<String> {
+fn message(step: &Step, took: Duration, bytes: u64) -> Option<String> {
     let service = step.service.as_deref().unwrap_or_default();
     let seconds = took.as_secs_f64();
     Some(match &step.action {
@@ -386,7 +386,7 @@ mod tests {
         let step = step(Action::CreateFolder("/data".into()));
         let finished = Event::Finished { index: 0, step: &step, did: true, took: Duration::from_millis(20) };
         assert_eq!(Lines::new(false).line(&finished), None);
-        let told = Lines::new(true).line(&finished);
-        assert_eq!(told.as_deref(), Some("done in 0.02 s: make the folder `/data` unless it is there"));
+        let message = Lines::new(true).line(&finished);
+        assert_eq!(message.as_deref(), Some("done in 0.02 s: make the folder `/data` unless it is there"));
     }
 }

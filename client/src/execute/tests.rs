@@ -116,9 +116,9 @@ async fn an_image_that_does_not_come_is_named_with_its_place() {
     let podman = podman(NEW);
     let plan = prepared(&podman, &THREE.replace("lab/web:1", "lab/missing:1")).await;
     let aborted = run_plan(&podman, &plan).await.unwrap_err();
-    let said =
+    let expected =
         "`services.web.image`: the image `docker.io/lab/missing:1` cannot be pulled: the registry does not have it";
-    assert_eq!(aborted.to_string(), said);
+    assert_eq!(aborted.to_string(), expected);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ mod container;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use container::{say_protocol, secret_key, volume};
+use container::{secret_key, set_protocol, volume};
 use serde_json::{Value, json};
 
 use super::{Export, ExportSet, File, endpoint};
@@ -361,7 +361,7 @@ fn service(alias: &str, group: &Group<'_>, endpoint: &Endpoint) -> Value {
     let inner: BTreeSet<_> = endpoint.ports.iter().map(|port| (port.container, port.host.protocol)).collect();
     let port = |(port, protocol): (u16, Protocol)| {
         let mut value = json!({ "name": format!("{}-{port}", protocol.as_str()), "port": port, "targetPort": port });
-        say_protocol(&mut value, protocol);
+        set_protocol(&mut value, protocol);
         value
     };
     let ports: Vec<_> = inner.into_iter().map(port).collect();

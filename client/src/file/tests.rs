@@ -160,9 +160,9 @@ fn root_makes_nothing_in_a_folder_of_another_user() {
     nix::unistd::chown(home.path(), Some(Uid::from_raw(1000)), None).unwrap();
     let file = home.path().join(".config/airpods/config.toml");
     for refused in [create(&file, ""), replace(&file, ""), put(&file, "", true), Lock::of(&file).map(drop)] {
-        let told = refused.unwrap_err();
-        assert_eq!(told.kind(), ErrorKind::PermissionDenied);
-        assert!(told.to_string().contains("belongs to another user (1000)"), "{told}");
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        assert!(error.to_string().contains("belongs to another user (1000)"), "{error}");
     }
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
 }

@@ -107,7 +107,7 @@ impl Service {
     }
 
     /// Whether a key is set to this text.
-    pub(super) fn says(&self, key: &str, text: &str) -> bool {
+    pub(super) fn has_value(&self, key: &str, text: &str) -> bool {
         self.table.get(key).and_then(Item::as_str) == Some(text)
     }
 

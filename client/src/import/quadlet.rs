@@ -167,7 +167,7 @@ impl Reader {
     fn pod(&mut self, file: &UnitFile, services: &mut [Service]) {
         let pod = self.objects.get(&file.name).cloned().unwrap_or_default();
         for line in lines(file).iter().filter(|line| line.section == "Pod" && line.key != "PodName") {
-            let first = services.iter_mut().find(|service| service.says("pod", &pod));
+            let first = services.iter_mut().find(|service| service.has_value("pod", &pod));
             match (line.key.as_str(), first, text(&line.value)) {
                 ("PublishPort", Some(service), Some(port)) => {
                     service.at(line.number, format!("{}: {}", file.name, line.key));

@@ -37,7 +37,7 @@ fn import_to(output: &str, path: &str, text: &str) -> Result<Imported, ImportErr
 
 /// The text of the configuration, and the notes. The text must load.
 fn of_compose(text: &str) -> (String, Vec<String>) {
-    told(import_to("/srv/stack/config.toml", "/srv/stack/compose.yaml", text).unwrap())
+    text_and_notes(import_to("/srv/stack/config.toml", "/srv/stack/compose.yaml", text).unwrap())
 }
 
 fn units(files: &[(&str, &str)], only: Option<&str>) -> Result<Imported, ImportError> {
@@ -49,10 +49,10 @@ fn units(files: &[(&str, &str)], only: Option<&str>) -> Result<Imported, ImportE
 }
 
 fn of_units(files: &[(&str, &str)]) -> (String, Vec<String>) {
-    told(units(files, None).unwrap())
+    text_and_notes(units(files, None).unwrap())
 }
 
-fn told(imported: Imported) -> (String, Vec<String>) {
+fn text_and_notes(imported: Imported) -> (String, Vec<String>) {
     loaded(&imported.text);
     (imported.text, imported.notes.iter().map(ToString::to_string).collect())
 }

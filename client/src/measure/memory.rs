@@ -376,14 +376,14 @@ mod tests {
 
     #[test]
     fn spans_of_time_are_told_as_people_say_them() {
-        for (seconds, told) in [
+        for (seconds, expected) in [
             (5, "just now"),
             (60, "1 minute ago"),
             (7_200, "2 hours ago"),
             (90_000, "1 day ago"),
             (260_000, "3 days ago"),
         ] {
-            assert_eq!(ago(Duration::from_secs(seconds)), told);
+            assert_eq!(ago(Duration::from_secs(seconds)), expected);
         }
     }
 }

@@ -88,7 +88,7 @@ async fn pid_of(podman: &impl Podman, container: Option<&Container>) -> Option<u
 }
 
 /// The host's measurement, as far as judging a container's needs it.
-fn told(paths: &[PathReport], family: Family) -> Option<FromHost> {
+fn host_result(paths: &[PathReport], family: Family) -> Option<FromHost> {
     let path = paths.iter().rfind(|path| path.family == family)?;
     Some(FromHost {
         connects: path.up.proven.is_some() || path.down.proven.is_some(),
@@ -124,7 +124,7 @@ pub(super) async fn from_network(
             place.route.egress.iter().filter_map(|egress| u16::try_from(egress.mtu).ok()).collect();
         let known = host.paths.iter().rfind(|path| path.family == job.family);
         hints.extend(known.and_then(|path| path.narrow_to));
-        Job { hints, transfers_only: backend.is_some(), from_host: told(&host.paths, job.family), ..job }
+        Job { hints, transfers_only: backend.is_some(), from_host: host_result(&host.paths, job.family), ..job }
     };
     let jobs: Vec<Job> = jobs(plan, servers, begun).into_iter().map(prepare).collect();
     match measure_inside(place.pid, &jobs).await {

@@ -246,8 +246,8 @@ pub(super) fn conclude(places: Vec<PlaceReport>, begun: Instant) -> Report {
     let (verdict, (sentence, not_to_blame, cure), confidence) = if let Some((place, path)) = worst {
         (path.verdict, words(path.verdict, &about(place, path)), confidence(path))
     } else {
-        let said = words(Code::NotMeasured, &Words::default());
-        (Code::NotMeasured, said, Confidence::NotMeasured)
+        let sentence = words(Code::NotMeasured, &Words::default());
+        (Code::NotMeasured, sentence, Confidence::NotMeasured)
     };
     Report {
         verdict,

@@ -184,7 +184,7 @@ impl<T: Transport> Search<'_, T> {
     fn first(&mut self) -> UpEnding {
         let top = self.subject.top;
         (self.on_progress)(Stage::First(top));
-        let (on_progress, base, told) = (self.on_progress, self.base(), Cell::new(false));
+        let (on_progress, base, is_reported) = (self.on_progress, self.base(), Cell::new(false));
         let sizes = ladder(top, self.base(), &self.subject.hints);
         let batch = vec![
             self.down(top, true),
@@ -205,7 +205,7 @@ impl<T: Transport> Search<'_, T> {
             // connection can show a hole, so these two run to their end.
             let taught = under_way.iter().any(|one| matches!(one.probe, Probe::Up(up) if up.is_reported()));
             let suspect = |one: &Progress<'_>| matches!(one.probe, Probe::Down(down) if down.is_suspect());
-            if tops.iter().any(|one| suspect(one)) && !full && !told.replace(true) {
+            if tops.iter().any(|one| suspect(one)) && !full && !is_reported.replace(true) {
                 on_progress(Stage::Between(None, Some((base, top))));
             }
             let down = full || tops.iter().all(|one| one.ended || (!taught && suspect(one)));

@@ -262,8 +262,8 @@ impl Observed {
             let done = launch.oneshot && found.state == ContainerState::Exited(0);
             return State::AsWanted { running: done || found.state == ContainerState::Running };
         }
-        let told = |one: &Difference| format!("`{}`: {one}", one.setting.place(&launch.service));
-        State::Differs(differences.iter().map(told).collect())
+        let message = |one: &Difference| format!("`{}`: {one}", one.setting.place(&launch.service));
+        State::Differs(differences.iter().map(message).collect())
     }
 
     /// The container of a service: the one with its configured name, or one that was made for it

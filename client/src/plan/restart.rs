@@ -262,8 +262,8 @@ mod tests {
     async fn what_is_switched_off_by_now_is_told_as_that_and_not_as_other_settings() {
         let off = THREE.replace("[services.web]", "[services.web]\nenabled = false");
         let restart = planned(THREE, &off, &["model", "web"], true).await;
-        let told: Vec<(bool, bool)> = restart.services.iter().map(|one| (one.differs, one.switched_off)).collect();
-        assert_eq!(told, [(false, false), (false, true)]);
+        let states: Vec<(bool, bool)> = restart.services.iter().map(|one| (one.differs, one.switched_off)).collect();
+        assert_eq!(states, [(false, false), (false, true)]);
     }
 
     #[tokio::test]

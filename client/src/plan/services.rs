@@ -124,8 +124,8 @@ pub fn left_running(config: &Config, observed: &Observed, replaced: &[Replaced])
         container.state == ContainerState::Running && is_left_over(config, container) && !goes(container)
     });
     let services: BTreeSet<&str> = stays.filter_map(|container| service_of(&container.labels)).collect();
-    let told = |name| format!("`{name}` runs and is not in the configuration; `airpods stop {name}` ends it");
-    services.into_iter().map(told).collect()
+    let warning = |name| format!("`{name}` runs and is not in the configuration; `airpods stop {name}` ends it");
+    services.into_iter().map(warning).collect()
 }
 
 /// Whether a container of ours belongs to a service that is not in the configuration. A container
@@ -149,8 +149,8 @@ pub(super) fn uses(config: &Config, name: &ServiceName, service: &Service) -> BT
                 || names(other_name, other).iter().any(|alias| hosts.contains(alias.as_str()))
         })
         .map(|(other, _)| (other.to_string(), Condition::Started));
-    let said = service.depends_on.iter().map(|(other, condition)| (other.to_string(), *condition));
-    by_name.chain(said).collect()
+    let configured = service.depends_on.iter().map(|(other, condition)| (other.to_string(), *condition));
+    by_name.chain(configured).collect()
 }
 
 /// The possible hosts in a variable's value: those of its URLs, and the whole value without its

@@ -81,7 +81,7 @@ fn endpoint(endpoint: &Endpoint) -> String {
     let join = |values: Vec<String>| values.join(", ");
     let ports = port_ranges(&endpoint.ports).iter().map(ToString::to_string).collect();
     let servers = endpoint.dns_servers.iter().map(ToString::to_string).collect();
-    let said = [
+    let details = [
         Some(format!(" on the network `{}`", endpoint.network)),
         (!endpoint.aliases.is_empty()).then(|| format!("as {}", join(endpoint.aliases.clone()))),
         (!endpoint.ports.is_empty()).then(|| format!("ports {}", join(ports))),
@@ -90,7 +90,7 @@ fn endpoint(endpoint: &Endpoint) -> String {
         (!endpoint.dns_servers.is_empty()).then(|| format!("DNS servers {}", join(servers))),
         endpoint.fixed_place.is_some().then(|| "with fixed addresses".to_owned()),
     ];
-    join(said.into_iter().flatten().collect())
+    join(details.into_iter().flatten().collect())
 }
 
 fn container(spec: &ContainerSpec) -> String {

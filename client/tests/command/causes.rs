@@ -29,9 +29,9 @@ fn ends(home: &Path, command: &str, code: i32, words: &str) {
     // There is no podman in this PATH, and no bus.
     let bus = format!("unix:path={}/no-bus", home.display());
     let output = airpods(home, command).env("PATH", home).env("DBUS_SYSTEM_BUS_ADDRESS", bus).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(code), "airpods {command}: {said}");
-    assert!(said.contains("error: ") && said.contains(words), "airpods {command}: {said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "airpods {command}: {stderr}");
+    assert!(stderr.contains("error: ") && stderr.contains(words), "airpods {command}: {stderr}");
 }
 
 fn home_with(config: &str) -> tempfile::TempDir {

@@ -7,24 +7,24 @@ use std::path::PathBuf;
 use airpods_lab::terminal;
 
 use super::home::Home;
-use super::{airpods, told};
+use super::{airpods, assert_output};
 
 impl Home {
     #[track_caller]
     pub(crate) fn set(&self, key: &str, value: &str) {
         let output = airpods(self.path(), "config set").args([key, value]).output().unwrap();
-        told(&output, 0, "", &format!("changed {}\n", self.file().display()));
+        assert_output(&output, 0, "", &format!("changed {}\n", self.file().display()));
     }
 
     #[track_caller]
     pub(crate) fn unset(&self, key: &str) {
         let output = airpods(self.path(), "config set").args([key, "--unset"]).output().unwrap();
-        told(&output, 0, "", &format!("changed {}\n", self.file().display()));
+        assert_output(&output, 0, "", &format!("changed {}\n", self.file().display()));
     }
 
     #[track_caller]
     fn gets(&self, key: &str, expected: &str) {
-        told(&airpods(self.path(), &format!("config get {key}")).output().unwrap(), 0, expected, "");
+        assert_output(&airpods(self.path(), &format!("config get {key}")).output().unwrap(), 0, expected, "");
     }
 
     #[track_caller]
@@ -119,9 +119,9 @@ fn what_the_file_does_not_have_cannot_be_unset_and_what_is_needed_stays() {
         (&["services.mine.image"], 2, "required"),
     ] {
         let output = airpods(home.path(), "config set").args(arguments).output().unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {told}");
-        assert!(told.contains(message), "{arguments:?}: {told}");
+        let assert_output = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {assert_output}");
+        assert!(assert_output.contains(message), "{arguments:?}: {assert_output}");
     }
     assert_eq!(home.text(), text);
 }
@@ -167,10 +167,13 @@ fn a_wrong_value_or_key_is_refused_and_nothing_is_written() {
         ("cli..x", "1", 2, "`cli..x` is not a key"),
     ] {
         let output = airpods(home.path(), "config set").args([key, value]).output().unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{key}: {told}");
-        assert!(told.contains(message), "{key}: {told}");
-        assert!(code == 2 || told.ends_with(&format!("`{}` was not changed\n", home.file().display())), "{told}");
+        let assert_output = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{key}: {assert_output}");
+        assert!(assert_output.contains(message), "{key}: {assert_output}");
+        assert!(
+            code == 2 || assert_output.ends_with(&format!("`{}` was not changed\n", home.file().display())),
+            "{assert_output}"
+        );
     }
     assert_eq!(home.text(), MINE);
     assert_eq!(home.others(), [] as [PathBuf; 0]);
@@ -182,9 +185,9 @@ fn what_is_no_table_is_refused_as_an_item_of_an_array_of_tables() {
     let home = Home::with(text);
     for item in ["0", "1"] {
         let output = airpods(home.path(), &format!("config set services.ollama.ports.{item} true")).output().unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
+        let assert_output = String::from_utf8(output.stderr).unwrap();
         let message = format!("error: `services.ollama.ports.{item}`: a table is needed here, not true or false\n");
-        assert!(output.status.code() == Some(10) && told.starts_with(&message), "{told}");
+        assert!(output.status.code() == Some(10) && assert_output.starts_with(&message), "{assert_output}");
     }
     assert_eq!(home.text(), text);
 }
@@ -202,7 +205,7 @@ fn set_makes_a_file_where_there_is_none() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join(".config/airpods/config.toml");
     let output = airpods(home.path(), "config set services.ollama.gpu.enabled false").output().unwrap();
-    told(&output, 0, "", &format!("created {}\n", file.display()));
+    assert_output(&output, 0, "", &format!("created {}\n", file.display()));
     assert_eq!(fs::read_to_string(file).unwrap(), "[services.ollama]\ngpu.enabled = false\n");
 }
 
@@ -210,7 +213,12 @@ fn set_makes_a_file_where_there_is_none() {
 fn a_key_without_a_value_fails_with_the_nearest_that_has_one() {
     let home = Home::with(MINE);
     let output = airpods(home.path(), "config get services.olama.image").output().unwrap();
-    told(&output, 2, "", "error: `services.olama.image` has no value\nhint: did you mean `services.ollama.image`?\n");
+    assert_output(
+        &output,
+        2,
+        "",
+        "error: `services.olama.image` has no value\nhint: did you mean `services.ollama.image`?\n",
+    );
     assert_eq!(airpods(home.path(), "config get runtime.podman_url").output().unwrap().status.code(), Some(2));
 }
 
@@ -219,13 +227,13 @@ fn what_is_edited_takes_effect_only_when_it_is_right() {
     let home = Home::with(MINE);
     fs::set_permissions(home.file(), fs::Permissions::from_mode(0o640)).unwrap();
     let output = home.edit("test \"$1\" = --wait-not && sed -i s/10/30/ \"$2\"");
-    told(&output, 0, "", &format!("changed {}\n", home.file().display()));
+    assert_output(&output, 0, "", &format!("changed {}\n", home.file().display()));
     assert_eq!(home.text(), MINE.replace("10 #", "30 #"));
     assert_eq!(fs::metadata(home.file()).unwrap().permissions().mode() & 0o777, 0o640);
     assert_eq!(home.others(), [] as [PathBuf; 0], "no draft is left");
 
     let output = home.edit("exit 0");
-    told(&output, 0, "", &format!("{} was not changed\n", home.file().display()));
+    assert_output(&output, 0, "", &format!("{} was not changed\n", home.file().display()));
 }
 
 #[test]
@@ -233,12 +241,12 @@ fn a_wrong_draft_is_kept_and_the_file_stays_as_it_was() {
     for (script, code) in [("sed -i s/log_lines/log_lnes/ \"$2\"", 10), ("echo x > \"$2\"; exit 3", 1)] {
         let home = Home::with(MINE);
         let output = home.edit(script);
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{told}");
+        let assert_output = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{assert_output}");
         assert_eq!(home.text(), MINE);
         let [draft] = &home.others()[..] else { panic!("{:?}", home.others()) };
         assert_ne!(fs::read_to_string(draft).unwrap(), MINE);
-        assert!(told.ends_with(&format!("hint: your text is in `{}`\n", draft.display())), "{told}");
+        assert!(assert_output.ends_with(&format!("hint: your text is in `{}`\n", draft.display())), "{assert_output}");
     }
 }
 
@@ -249,16 +257,19 @@ fn where_nothing_was_written_no_draft_is_left_and_none_is_named() {
     let path = std::env::var_os("PATH").unwrap();
     let output =
         airpods(home.path(), "config edit").env("PATH", path).env("EDITOR", "no-such-editor").output().unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
+    let assert_output = String::from_utf8(output.stderr).unwrap();
     let expected = format!(
         "error: `{file}` was not changed: the editor `no-such-editor` ended with exit status: 127\n\
          hint: `$VISUAL` or `$EDITOR` names the editor\n"
     );
-    assert!(output.status.code() == Some(1) && told.ends_with(&expected), "{told}");
+    assert!(output.status.code() == Some(1) && assert_output.ends_with(&expected), "{assert_output}");
     assert_eq!(home.others(), [] as [PathBuf; 0]);
     for script in ["exit 3", "rm \"$2\"; exit 3"] {
-        let told = String::from_utf8(home.edit(script).stderr).unwrap();
-        assert!(told.contains("ended with exit status: 3") && !told.contains("your text is in"), "{script}: {told}");
+        let assert_output = String::from_utf8(home.edit(script).stderr).unwrap();
+        assert!(
+            assert_output.contains("ended with exit status: 3") && !assert_output.contains("your text is in"),
+            "{script}: {assert_output}"
+        );
         assert_eq!(home.others(), [] as [PathBuf; 0], "{script}");
     }
     fs::remove_file(home.file()).unwrap();
@@ -278,9 +289,9 @@ fn who_wrote_something_wrong_edits_it_again_from_where_it_was_left() {
 #[test]
 fn what_is_wrong_is_told_before_the_question_unknown_keys_too() {
     let screen = Home::with("cli.log_lines = 5\ncli.stop_timeout = 0\n").edit_again("n\n");
-    let (told, _) = screen.split_once("Edit it again?").unwrap();
-    assert!(told.contains("error: unknown key `log_lnes` in `cli`"), "{screen}");
-    assert!(told.contains("error: `cli.stop_timeout`: 0 is not within 1 to 300"), "{screen}");
+    let (assert_output, _) = screen.split_once("Edit it again?").unwrap();
+    assert!(assert_output.contains("error: unknown key `log_lnes` in `cli`"), "{screen}");
+    assert!(assert_output.contains("error: `cli.stop_timeout`: 0 is not within 1 to 300"), "{screen}");
 }
 
 #[test]
@@ -292,12 +303,12 @@ fn who_does_not_go_on_finds_what_was_written_in_a_draft() {
         assert_eq!(home.text(), MINE);
         let [draft] = &home.others()[..] else { panic!("{:?}", home.others()) };
         assert!(fs::read_to_string(draft).unwrap().contains("log_lnes"));
-        let told = format!(
+        let assert_output = format!(
             "\r\nerror: `{}` was not changed\r\nhint: your text is in `{}`",
             home.file().display(),
             draft.display()
         );
-        assert!(screen.contains(&told), "{keys:?}: {screen}");
+        assert!(screen.contains(&assert_output), "{keys:?}: {screen}");
     }
 }
 
@@ -319,7 +330,7 @@ fn reset_keeps_a_copy_and_needs_consent() {
     let output = airpods(home.path(), "config reset -f").output().unwrap();
     let [copy] = &home.others()[..] else { panic!("{:?}", home.others()) };
     let expected = format!("restored the defaults in {}; the old file is {}\n", home.file().display(), copy.display());
-    told(&output, 0, "", &expected);
+    assert_output(&output, 0, "", &expected);
     assert_eq!(fs::read_to_string(copy).unwrap(), "wrong");
     assert_eq!(home.text(), airpods::config::DEFAULTS);
 }
@@ -328,5 +339,5 @@ fn reset_keeps_a_copy_and_needs_consent() {
 fn reset_without_a_file_has_nothing_to_do() {
     let home = tempfile::tempdir().unwrap();
     let output = airpods(home.path(), "config reset").output().unwrap();
-    told(&output, 0, "", "there is no configuration file, the built-in defaults are used\n");
+    assert_output(&output, 0, "", "there is no configuration file, the built-in defaults are used\n");
 }

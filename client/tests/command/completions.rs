@@ -148,7 +148,7 @@ fn bash_without_the_program_and_a_strange_shell_are_left_in_peace() {
         let mut bash = home.command("bash");
         path.map(|path| bash.env("PATH", path));
         let output = bash.args(["-c", line]).output().unwrap();
-        [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap().trim().to_owned())
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap().trim().to_owned())
     };
     assert_eq!(run(None), ["ollama", ""]);
     assert_eq!(run(Some("/usr/bin:/bin")), ["", ""]);

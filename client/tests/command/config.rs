@@ -4,24 +4,24 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use super::{airpods, told};
+use super::{airpods, assert_output};
 
 #[test]
 fn init_writes_a_file_that_is_found_valid_and_the_same_as_the_defaults() {
     let home = tempfile::tempdir().unwrap();
     let run = |arguments: &str| airpods(home.path(), arguments).output().unwrap();
-    told(&run("config path"), 0, "", "there is no configuration file, the built-in defaults are used\n");
-    told(&run("config path --json"), 0, "{\n  \"file\": null\n}\n", "");
+    assert_output(&run("config path"), 0, "", "there is no configuration file, the built-in defaults are used\n");
+    assert_output(&run("config path --json"), 0, "{\n  \"file\": null\n}\n", "");
     let defaults = run("config show").stdout;
 
     let file = home.path().join(".config/airpods/config.toml").display().to_string();
-    told(&run("config init"), 0, "", &format!("created {file}\n"));
-    told(&run("config path"), 0, &format!("{file}\n"), "");
-    told(&run("config init"), 1, "", &format!("error: `{file}` exists\nhint: `--force` replaces it\n"));
+    assert_output(&run("config init"), 0, "", &format!("created {file}\n"));
+    assert_output(&run("config path"), 0, &format!("{file}\n"), "");
+    assert_output(&run("config init"), 1, "", &format!("error: `{file}` exists\nhint: `--force` replaces it\n"));
     fs::write(&file, "x").unwrap();
-    told(&run("config init -f"), 0, "", &format!("created {file}\n"));
+    assert_output(&run("config init -f"), 0, "", &format!("created {file}\n"));
 
-    told(&run("config show"), 0, &String::from_utf8(defaults).unwrap(), "");
+    assert_output(&run("config show"), 0, &String::from_utf8(defaults).unwrap(), "");
     let files = fs::read_dir(home.path().join(".config/airpods")).unwrap().count();
     assert_eq!(files, 1, "nothing temporary is left");
 }
@@ -44,9 +44,9 @@ fn a_wrong_file_is_told_with_its_place_and_ends_with_its_own_code() {
                     2 | network_name = 5\n   |                ^\n";
     for arguments in ["config validate", "config show", "config get cli.debug", "start --dry-run", "status"] {
         let output = airpods(home.path(), &format!("--config my.toml {arguments}")).output().unwrap();
-        told(&output, 10, "", expected);
+        assert_output(&output, 10, "", expected);
     }
-    told(&airpods(home.path(), "--config my.toml config path").output().unwrap(), 0, "my.toml\n", "");
+    assert_output(&airpods(home.path(), "--config my.toml config path").output().unwrap(), 0, "my.toml\n", "");
 }
 
 #[test]
@@ -60,9 +60,9 @@ fn an_unknown_key_is_a_warning_that_only_validate_refuses() {
         )
     };
     let output = airpods(home.path(), "--config my.toml config get runtime.network_name").output().unwrap();
-    told(&output, 0, "airpods_network\n", &told_of("warning"));
+    assert_output(&output, 0, "airpods_network\n", &told_of("warning"));
     let output = airpods(home.path(), "--config my.toml config validate").output().unwrap();
-    told(&output, 10, "", &told_of("error"));
+    assert_output(&output, 10, "", &told_of("error"));
 }
 
 #[test]
@@ -71,8 +71,8 @@ fn validate_prints_json_about_a_wrong_file_and_a_missing_one_too() {
     let report = |arguments: &str| {
         let output = airpods(home.path(), arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(10));
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(told.contains("error: "), "a person is told as well: {told}");
+        let assert_output = String::from_utf8_lossy(&output.stderr);
+        assert!(assert_output.contains("error: "), "a person is told as well: {assert_output}");
         serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
     };
     fs::write(home.path().join("my.toml"), "cli.log_lines = 0\nruntime.cuda_version = 'x'\na = 1\n").unwrap();
@@ -93,7 +93,7 @@ fn a_file_that_is_named_must_exist() {
     let output = airpods(home.path(), "config show").env("AIRPODS_CONFIG", "/nonexistent.toml").output().unwrap();
     let expected = "error: there is no file `/nonexistent.toml`, which `$AIRPODS_CONFIG` names\n\
                     hint: `airpods config init` creates one\n";
-    told(&output, 10, "", expected);
+    assert_output(&output, 10, "", expected);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_link_to_nothing_is_told_and_not_passed_over() {
     };
     for arguments in ["config path", "config show", "config set cli.log_lines 5", "config reset -f", "status"] {
         let output = airpods(home.path(), arguments).output().unwrap();
-        told(&output, 10, "", &expected(&link, "dotfiles/airpods.toml"));
+        assert_output(&output, 10, "", &expected(&link, "dotfiles/airpods.toml"));
     }
     assert!(link.is_symlink());
     // One that is named must exist, however it is missing.
@@ -122,7 +122,12 @@ fn a_link_to_nothing_is_told_and_not_passed_over() {
     fs::remove_file(&link).unwrap();
     fs::remove_dir(&folder).unwrap();
     symlink("/nonexistent/airpods", &folder).unwrap();
-    told(&airpods(home.path(), "config show").output().unwrap(), 10, "", &expected(&folder, "/nonexistent/airpods"));
+    assert_output(
+        &airpods(home.path(), "config show").output().unwrap(),
+        10,
+        "",
+        &expected(&folder, "/nonexistent/airpods"),
+    );
 }
 
 #[test]

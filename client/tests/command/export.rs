@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use super::{airpods, told};
+use super::{airpods, assert_output};
 
 #[test]
 fn units_are_written_into_a_folder_and_those_that_are_there_stay() {
@@ -21,7 +21,7 @@ fn units_are_written_into_a_folder_and_those_that_are_there_stay() {
     let output = run("export quadlet --dir units open-webui");
     let expected = "error: `units/airpods_network.network`, `units/airpods-open-webui.env` exists\n\
                     hint: nothing was written; `--force` replaces existing files\n";
-    told(&output, 1, "", expected);
+    assert_output(&output, 1, "", expected);
     assert!(!home.path().join("units/airpods-open-webui.container").exists());
     assert_eq!(run("export quadlet --dir units open-webui --force").status.code(), Some(0));
     assert_eq!(mode("airpods-open-webui.container"), 0o644);
@@ -33,8 +33,8 @@ fn what_is_printed_has_no_secret_and_makes_none() {
     for arguments in ["export quadlet", "export kube"] {
         let output = airpods(home.path(), arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(0));
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert!(told.contains("its owner alone"), "{told}");
+        let assert_output = String::from_utf8(output.stderr).unwrap();
+        assert!(assert_output.contains("its owner alone"), "{assert_output}");
         assert!(String::from_utf8(output.stdout).unwrap().contains("docker.io/ollama/ollama:latest"));
     }
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "something was written");
@@ -54,7 +54,12 @@ fn a_file_of_yaml_with_a_secret_is_private_and_one_without_is_not() {
 fn a_service_that_there_is_not_is_a_usage_error() {
     let home = tempfile::tempdir().unwrap();
     let output = airpods(home.path(), "export kube olama").output().unwrap();
-    told(&output, 2, "", "error: there is no service `olama` in the configuration\nhint: did you mean `ollama`?\n");
+    assert_output(
+        &output,
+        2,
+        "",
+        "error: there is no service `olama` in the configuration\nhint: did you mean `ollama`?\n",
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use super::{airpods, told};
+use super::{airpods, assert_output};
 
 const COMPOSE: &str = "services:\n  web:\n    image: docker.io/x/web:1\n    ports: ['8080:80']\n    volumes: ['./data:/data']\n    logging: { driver: json-file }\n";
 
@@ -21,9 +21,9 @@ fn a_compose_file_becomes_a_configuration_beside_it_that_loads() {
          warning: `{}` is missing: create it before the start\nwrote {path} with web\nnext: airpods --config {path} start --dry-run\n",
         folder.join("data").display()
     );
-    told(&run("import stack/compose.yaml"), 0, "", &expected);
+    assert_output(&run("import stack/compose.yaml"), 0, "", &expected);
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    told(&run("--config stack/config.toml config get services.web.ports.0.host"), 0, "8080\n", "");
+    assert_output(&run("--config stack/config.toml config get services.web.ports.0.host"), 0, "8080\n", "");
     assert_eq!(run("--config stack/config.toml config validate").status.code(), Some(0));
     assert_eq!(run("--config stack/config.toml export quadlet").status.code(), Some(0));
 }
@@ -36,8 +36,8 @@ fn a_file_that_is_there_stays_unless_it_is_forced() {
     let run = |arguments: &str| airpods(home.path(), arguments).output().unwrap();
     let refused = run("import compose.yaml");
     assert_eq!(refused.status.code(), Some(1));
-    let told = String::from_utf8(refused.stderr).unwrap();
-    assert!(told.contains("exists") && told.contains("`--force` replaces it"), "{told}");
+    let assert_output = String::from_utf8(refused.stderr).unwrap();
+    assert!(assert_output.contains("exists") && assert_output.contains("`--force` replaces it"), "{assert_output}");
     assert_eq!(fs::read_to_string(home.path().join("config.toml")).unwrap(), "mine");
     assert_eq!(run("import compose.yaml --force").status.code(), Some(0));
     assert_ne!(fs::read_to_string(home.path().join("config.toml")).unwrap(), "mine");
@@ -95,8 +95,8 @@ fn a_file_of_variables_that_is_not_there_yet_is_named() {
     .unwrap();
     let output = airpods(home.path(), "import compose.yaml").output().unwrap();
     assert_eq!(output.status.code(), Some(10));
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("wrote ") && told.contains("keys.env` cannot be read"), "{told}");
+    let assert_output = String::from_utf8(output.stderr).unwrap();
+    assert!(assert_output.contains("wrote ") && assert_output.contains("keys.env` cannot be read"), "{assert_output}");
     fs::write(home.path().join("keys.env"), "A=1\n").unwrap();
     assert_eq!(airpods(home.path(), "--config config.toml config validate").output().unwrap().status.code(), Some(0));
 }

@@ -52,7 +52,7 @@ fn airpods(home: &Path, arguments: &str) -> Airpods {
 }
 
 #[track_caller]
-fn told(output: &Output, code: i32, stdout: &str, stderr: &str) {
+fn assert_output(output: &Output, code: i32, stdout: &str, stderr: &str) {
     let found = (
         output.status.code(),
         String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -76,14 +76,14 @@ fn a_pipe_that_is_closed_early_is_no_failure() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let output = airpods(home.path(), "config show").stdout(writer).output().unwrap();
-    told(&output, 0, "", "");
+    assert_output(&output, 0, "", "");
 }
 
 #[test]
 fn the_version_is_told_on_stdout() {
     let home = tempfile::tempdir().unwrap();
     for arguments in ["-v", "--version"] {
-        told(
+        assert_output(
             &airpods(home.path(), arguments).output().unwrap(),
             0,
             &format!("airpods {}\n", env!("CARGO_PKG_VERSION")),
@@ -117,7 +117,7 @@ fn a_check_without_podman_says_that_only_the_host_is_measured() {
     // No podman is in there.
     command.env("PATH", home.path());
     let output = command.output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("note: only the host is measured: ") && said.contains("podman"), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("note: only the host is measured: ") && stderr.contains("podman"), "{stderr}");
     assert!(String::from_utf8(output.stdout).unwrap().contains("\"place\": \"host\""));
 }

@@ -18,7 +18,7 @@ const WRITERS: [(&str, &str); 3] = [
 const READERS: [&str; 4] = ["config path", "config show", "config validate", "version"];
 
 /// A command's exit code and words with these variables set.
-fn said(command: &str, variables: &[(&str, &Path)]) -> (Option<i32>, String) {
+fn run_with(command: &str, variables: &[(&str, &Path)]) -> (Option<i32>, String) {
     let home = tempfile::tempdir().unwrap();
     let mut command = airpods(home.path(), command);
     command.env_remove("HOME").env("PATH", home.path()).envs(variables.iter().copied());
@@ -28,11 +28,11 @@ fn said(command: &str, variables: &[(&str, &Path)]) -> (Option<i32>, String) {
 
 #[track_caller]
 fn names(command: &str, variables: &[(&str, &Path)], fault: &str, hint: &str) {
-    let (code, said) = said(command, variables);
-    assert_eq!(code, Some(1), "{command} {variables:?}: {said}");
-    let first = said.lines().next().unwrap();
-    assert!(first.starts_with("error: ") && first.contains(fault), "{command} {variables:?}: {said}");
-    assert!(said.contains(&format!("\nhint: {hint}")), "{command} {variables:?}: {said}");
+    let (code, stderr) = run_with(command, variables);
+    assert_eq!(code, Some(1), "{command} {variables:?}: {stderr}");
+    let first = stderr.lines().next().unwrap();
+    assert!(first.starts_with("error: ") && first.contains(fault), "{command} {variables:?}: {stderr}");
+    assert!(stderr.contains(&format!("\nhint: {hint}")), "{command} {variables:?}: {stderr}");
 }
 
 #[test]
@@ -89,9 +89,9 @@ fn commands_that_need_no_file_work_without_a_home() {
         for variables in
             [&[][..], &[("HOME", nowhere)], &[("HOME", nowhere), ("XDG_CONFIG_HOME", Path::new("relative"))]]
         {
-            let (code, said) = said(command, variables);
-            assert_eq!(code, Some(0), "{command} {variables:?}: {said}");
-            assert!(!said.contains("error: "), "{command} {variables:?}: {said}");
+            let (code, stderr) = run_with(command, variables);
+            assert_eq!(code, Some(0), "{command} {variables:?}: {stderr}");
+            assert!(!stderr.contains("error: "), "{command} {variables:?}: {stderr}");
         }
     }
 }

@@ -178,8 +178,8 @@ async fn a_change_is_told_on_stderr_and_as_json_on_stdout() {
     let bus = Bus::start(&[]);
     let _helper = bus.serve(&StandIn { status: clamped(), ..StandIn::answering(Ok(true)) }).await;
     let ran = run(&bus.address, "net clamp on wg0").await;
-    let said = ran.stderr.lines().filter(|line| !line.starts_with("note: this host has no link")).collect::<Vec<_>>();
-    assert_eq!((ran.stdout.as_str(), said), ("", vec!["`wg0` is clamped to the route MTU (currently 1380)"]));
+    let lines = ran.stderr.lines().filter(|line| !line.starts_with("note: this host has no link")).collect::<Vec<_>>();
+    assert_eq!((ran.stdout.as_str(), lines), ("", vec!["`wg0` is clamped to the route MTU (currently 1380)"]));
     let ran = run(&bus.address, "net clamp on wg0 --json").await;
     let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(json["changed"], true);

@@ -85,8 +85,8 @@ fn what_is_asked_for_is_in_the_details_and_a_link_that_is_no_vpn_is_an_action_of
         (Request::Reset, names::ACTION_RESET, "every link reset"),
     ] {
         let question = Question::about(caller(1000), request, false).unwrap();
-        let told: Vec<_> = question.details().into_iter().map(|(_, value)| value).collect();
-        assert_eq!((question.action().id(), told.join(" ").as_str()), (action, details));
+        let values: Vec<_> = question.details().into_iter().map(|(_, value)| value).collect();
+        assert_eq!((question.action().id(), values.join(" ").as_str()), (action, details));
     }
 }
 

@@ -89,10 +89,10 @@ mod tests {
     #[test]
     fn a_flood_is_told_to_a_bound_and_counted_beyond_it() {
         let (limit, now) = (LogLimit::default(), Instant::now());
-        let told = entries(&limit, ALICE, LINES + 5, now);
-        assert!(told[..99].iter().all(|entry| *entry == Entry::Write));
-        assert_eq!(told[99], Entry::WriteLast);
-        assert_eq!(told[100..], [Entry::Withhold; 5]);
+        let decisions = entries(&limit, ALICE, LINES + 5, now);
+        assert!(decisions[..99].iter().all(|entry| *entry == Entry::Write));
+        assert_eq!(decisions[99], Entry::WriteLast);
+        assert_eq!(decisions[100..], [Entry::Withhold; 5]);
         assert_eq!(limit.enter(ALICE, now + PERIOD / 2), Entry::Withhold);
         assert_eq!(entries(&limit, ALICE, 2, now + PERIOD), [Entry::WriteWithCount(6), Entry::Write]);
     }

@@ -216,11 +216,11 @@ impl Running {
         loop {
             let retry_after = self.service.reconciler().reconcile(&events, Instant::now());
             self.service.keep_names();
-            self.tell_ready(&mut readiness);
+            self.notify_ready(&mut readiness);
             // Signals are sent by another task, so a bus that does not read cannot block this loop.
             self.reconcile_done.notify(usize::MAX);
             if watchdog.beats(Instant::now()) {
-                self.tell(&[NotifyState::Watchdog]);
+                self.notify(&[NotifyState::Watchdog]);
             }
             event_backoff.hit(Instant::now());
             self.runtime.sleep(event_backoff.wait(Instant::now())).await;
@@ -230,7 +230,7 @@ impl Running {
         }
     }
 
-    fn tell_ready(&self, readiness: &mut Readiness) {
+    fn notify_ready(&self, readiness: &mut Readiness) {
         let is_in_force = self.service.reconciler().is_in_force();
         match readiness.due_report(is_in_force, Instant::now()) {
             None => return,
@@ -242,12 +242,12 @@ impl Running {
                 );
             }
         }
-        self.tell(&[NotifyState::Ready]);
+        self.notify(&[NotifyState::Ready]);
     }
 
     /// Notifies the service manager, if there is one.
-    fn tell(&self, states: &[NotifyState<'_>]) {
-        if let Err(error) = self.service_manager.tell(states) {
+    fn notify(&self, states: &[NotifyState<'_>]) {
+        if let Err(error) = self.service_manager.notify(states) {
             self.log.write(Line::warning("service-manager-not-told").with("cause", error));
         }
     }
@@ -264,7 +264,7 @@ impl Running {
         if !self.service_manager.is_there() {
             self.service.reconciler().withdraw();
         }
-        self.tell(&[NotifyState::Stopping]);
+        self.notify(&[NotifyState::Stopping]);
         step_down(&self.service, connection, &self.runtime, &self.log).await;
     }
 }

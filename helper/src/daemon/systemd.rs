@@ -21,7 +21,7 @@ pub trait ServiceManager: Send + Sync {
     ///
     /// # Errors
     /// The system's error if there is a service manager and it cannot be reached.
-    fn tell(&self, states: &[NotifyState<'_>]) -> io::Result<()>;
+    fn notify(&self, states: &[NotifyState<'_>]) -> io::Result<()>;
 }
 
 /// systemd, or another service manager with the same environment and protocol: `sd_notify(3)`.
@@ -38,7 +38,7 @@ impl ServiceManager for Systemd {
         sd_notify::watchdog_enabled()
     }
 
-    fn tell(&self, states: &[NotifyState<'_>]) -> io::Result<()> {
+    fn notify(&self, states: &[NotifyState<'_>]) -> io::Result<()> {
         sd_notify::notify(states)
     }
 }

@@ -261,11 +261,11 @@ fn a_change_reads_the_table_no_more_than_it_takes() {
 fn the_mtu_that_the_routes_set_is_told_where_it_is_smaller_than_the_links() {
     let mut scene = scene();
     let link = scene.kernel.links(&|_| true).unwrap().named.remove(0);
-    for (set, told) in [(Some(1400), Some(1400)), (Some(1420), None), (Some(9000), None), (None, None)] {
+    for (set, expected) in [(Some(1400), Some(1400)), (Some(1420), None), (Some(9000), None), (None, None)] {
         scene.kernel.set_links(vec![Link { routes: Routes { any: true, mtu: set }, ..link.clone() }]);
         scene.commit(&on("")).unwrap();
         scene.reconciler.reconcile(&[Event::Network], Instant::now());
-        assert_eq!(scene.reconciler.status(Instant::now()).unwrap().clamps[0].route_mtu, told, "{set:?}");
+        assert_eq!(scene.reconciler.status(Instant::now()).unwrap().clamps[0].route_mtu, expected, "{set:?}");
     }
 }
 
@@ -297,7 +297,7 @@ fn links_that_cannot_be_clamped_are_told_and_logged_once() {
 fn who_removed_the_rules_is_told_by_the_process_that_the_kernel_names_or_as_unknown() {
     let mut scene = scene();
     scene.commit(&on("wg0")).unwrap();
-    for (events, told) in [
+    for (events, expected) in [
         (&[Event::Network, Event::Rules { pid: 0 }, Event::Rules { pid: 7 }][..], "7"),
         (&[Event::Rules { pid: 0 }][..], "unknown"),
         (&[][..], "unknown"),
@@ -306,7 +306,7 @@ fn who_removed_the_rules_is_told_by_the_process_that_the_kernel_names_or_as_unkn
         scene.reconciler.reconcile(events, Instant::now());
         let lines = scene.lines.all();
         let line = lines.iter().rfind(|line| line.event() == "rules-removed").unwrap();
-        assert_eq!(line.field("pid"), Some(told), "{events:?}");
+        assert_eq!(line.field("pid"), Some(expected), "{events:?}");
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct Unit {
     /// The job that systemd has for it.
     pub(crate) job: Job,
     /// The notices since the last start, one line for each assignment.
-    pub(crate) said: Vec<String>,
+    pub(crate) received: Vec<String>,
     process: Option<Process>,
 }
 
@@ -40,7 +40,7 @@ impl Unit {
         let notices = UnixDatagram::bind(&path).unwrap();
         notices.set_nonblocking(true).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
-        Self { notices, job, said: Vec::new(), process: None }
+        Self { notices, job, received: Vec::new(), process: None }
     }
 
     /// Starts the helper, and returns at once.
@@ -51,7 +51,7 @@ impl Unit {
     /// Starts the helper from a shell line.
     pub(crate) fn spawn_with(&mut self, sandbox: &Sandbox, line: &str) {
         assert!(self.process.is_none());
-        self.said.clear();
+        self.received.clear();
         let log = fs::File::options().append(true).create(true).open(sandbox.log_path("helper")).unwrap();
         let child = sandbox
             .command("bash")
@@ -75,7 +75,7 @@ impl Unit {
     pub(crate) fn ready(&mut self) {
         until("READY=1", || {
             self.hear();
-            self.has_said("READY=1").then_some(())
+            self.has_received("READY=1").then_some(())
         });
     }
 
@@ -84,8 +84,8 @@ impl Unit {
         self.ready();
     }
 
-    pub(crate) fn has_said(&self, line: &str) -> bool {
-        self.said.iter().any(|said| said == line)
+    pub(crate) fn has_received(&self, line: &str) -> bool {
+        self.received.iter().any(|one| one == line)
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -149,7 +149,7 @@ impl Unit {
     fn hear(&mut self) {
         let mut text = [0; 4096];
         while let Ok(length) = self.notices.recv(&mut text) {
-            self.said.extend(std::str::from_utf8(&text[..length]).unwrap().lines().map(str::to_owned));
+            self.received.extend(std::str::from_utf8(&text[..length]).unwrap().lines().map(str::to_owned));
         }
     }
 }

@@ -12,19 +12,19 @@ use sd_notify::NotifyState;
 pub struct Manager {
     pub is_there: bool,
     pub watchdog: Option<Duration>,
-    pub told: Arc<Mutex<Vec<String>>>,
+    pub notifications: Arc<Mutex<Vec<String>>>,
 }
 
 impl Default for Manager {
     fn default() -> Self {
-        Self { is_there: true, watchdog: None, told: Arc::default() }
+        Self { is_there: true, watchdog: None, notifications: Arc::default() }
     }
 }
 
 impl Manager {
     /// How often it got this notification.
-    pub fn times_told(&self, what: &NotifyState<'_>) -> usize {
-        self.told.lock().unwrap().iter().filter(|told| **told == what.to_string()).count()
+    pub fn times_notified(&self, what: &NotifyState<'_>) -> usize {
+        self.notifications.lock().unwrap().iter().filter(|sent| **sent == what.to_string()).count()
     }
 }
 
@@ -37,8 +37,8 @@ impl ServiceManager for Manager {
         self.watchdog
     }
 
-    fn tell(&self, states: &[NotifyState<'_>]) -> io::Result<()> {
-        self.told.lock().unwrap().extend(states.iter().map(ToString::to_string));
+    fn notify(&self, states: &[NotifyState<'_>]) -> io::Result<()> {
+        self.notifications.lock().unwrap().extend(states.iter().map(ToString::to_string));
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use tempfile::TempPath;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::tell;
+use super::print_message;
 use super::write::NotWritten;
 use crate::command::Context;
 use crate::config::{DEFAULTS, Loaded, Source};
@@ -31,7 +31,7 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     let old = old.map_err(|cause| NotWritten::Unreadable { path: path.clone(), cause })?;
     let draft = file::draft(&path, initial_text(old.as_deref())).map_err(NotWritten::unwritable(&path))?;
     let Some((draft, text)) = edited(context, &path, old.as_deref(), draft).await? else {
-        tell(&format!("{} was not changed", path.display()));
+        print_message(&format!("{} was not changed", path.display()));
         return Ok(Exit::Done);
     };
     let _lock = file::Lock::of(&path).map_err(NotWritten::unwritable(&path))?;
@@ -39,7 +39,7 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
         return Err(NotWritten::Meanwhile { draft: keep(draft, &path)?, path }.into());
     }
     file::replace(&path, &text).map_err(NotWritten::unwritable(&path))?;
-    tell(&format!("{} {}", if old.is_some() { "changed" } else { "created" }, path.display()));
+    print_message(&format!("{} {}", if old.is_some() { "changed" } else { "created" }, path.display()));
     Ok(Exit::Done)
 }
 
@@ -75,7 +75,7 @@ async fn edited(
         let read = places.and_then(|places| crate::config::parse_in(Some(source), &places));
         match read.and_then(Loaded::refuse_unknown_keys) {
             Ok(loaded) => {
-                loaded.tell_warnings(&mut anstream::stderr());
+                loaded.print_warnings(&mut anstream::stderr());
                 return Ok(Some((draft, text)));
             }
             Err(problems) => problems.refuse_unknown_keys().render(&mut anstream::stderr())?,

@@ -113,6 +113,6 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
 }
 
 /// Prints a message to stderr. A closed stderr is no failure.
-fn tell(text: &str) {
+fn print_message(text: &str) {
     let _ = writeln!(anstream::stderr(), "{}", EscapedLine(text));
 }

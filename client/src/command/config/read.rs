@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::tell;
+use super::print_message;
 use crate::command::Context;
 use crate::config::edit::KeyPath;
 use crate::config::{ConfigError, Loaded, Location, Problem, Severity, nearest};
@@ -22,7 +22,7 @@ pub(super) fn path(context: &Context, json: bool) -> Result<Exit, Failure> {
     match (&file, json) {
         (file, true) => print_json(&serde_json::json!({ "file": file }))?,
         (Some(file), false) => writeln!(anstream::stdout(), "{}", EscapedLine(&file.display().to_string()))?,
-        (None, false) => tell("there is no configuration file, the built-in defaults are used"),
+        (None, false) => print_message("there is no configuration file, the built-in defaults are used"),
     }
     Ok(Exit::Done)
 }
@@ -121,11 +121,11 @@ pub(super) fn validate(context: &Context, json: bool) -> Result<Exit, Failure> {
         print_json(&report(&checked, file.as_deref()))?;
     }
     let loaded = checked?;
-    loaded.tell_warnings(&mut anstream::stderr());
+    loaded.print_warnings(&mut anstream::stderr());
     if !json {
         let file = loaded.file.as_ref().map_or_else(|| "built-in defaults".into(), |file| file.display().to_string());
         let (all, enabled) = (loaded.config.services.len(), loaded.config.enabled().count());
-        tell(&format!("{file}: valid, {all} services, {enabled} of them enabled"));
+        print_message(&format!("{file}: valid, {all} services, {enabled} of them enabled"));
     }
     Ok(Exit::Done)
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use toml_edit::Value;
 
-use super::tell;
+use super::print_message;
 use crate::command::Context;
 use crate::config::edit::{self, EditError, KeyPath};
 use crate::config::{ConfigError, DEFAULTS, Loaded, Places, Problem, Source};
@@ -75,14 +75,14 @@ pub(super) fn set(context: &Context, key: &KeyPath, value: Option<&str>, kind: T
     };
     match choose(values, edited, check) {
         Ok((text, loaded)) => {
-            loaded.tell_warnings(&mut anstream::stderr());
+            loaded.print_warnings(&mut anstream::stderr());
             let written = if is_new { file::create(&path, &text) } else { file::replace(&path, &text) };
             written.map_err(&unwritable)?;
         }
         Err(Refused::Edit(error)) => return Err(error.into()),
         Err(Refused::Wrong(problems)) => return Err(NotWritten::Wrong { path, problems }.into()),
     }
-    tell(&format!("{} {}", if is_new { "created" } else { "changed" }, path.display()));
+    print_message(&format!("{} {}", if is_new { "created" } else { "changed" }, path.display()));
     Ok(Exit::Done)
 }
 
@@ -175,7 +175,7 @@ pub(super) fn init(context: &Context, force: bool) -> Result<Exit, Failure> {
     let path = context.environment.new_file(context.config.as_deref()).ok_or(NotWritten::NoFolder)?;
     let written = if force { file::replace(&path, DEFAULTS) } else { file::create(&path, DEFAULTS) };
     match written {
-        Ok(()) => tell(&format!("created {}", path.display())),
+        Ok(()) => print_message(&format!("created {}", path.display())),
         Err(cause) if cause.kind() == ErrorKind::AlreadyExists => return Err(NotWritten::Exists(path).into()),
         Err(cause) => return Err(NotWritten::Unwritable { path, cause }.into()),
     }
@@ -186,7 +186,7 @@ pub(super) fn init(context: &Context, force: bool) -> Result<Exit, Failure> {
 pub(super) async fn reset(context: &Context, force: bool) -> Result<Exit, Failure> {
     // An invalid file can be reset, too, so it is located but not parsed.
     let Some(path) = crate::config::locate(&context.environment, context.config.as_deref())? else {
-        tell("there is no configuration file, the built-in defaults are used");
+        print_message("there is no configuration file, the built-in defaults are used");
         return Ok(Exit::Done);
     };
     let question = format!("Replace `{}` with the defaults, and keep a copy of it?", path.display());
@@ -199,7 +199,7 @@ pub(super) async fn reset(context: &Context, force: bool) -> Result<Exit, Failur
     let _lock = file::Lock::of(&path).map_err(&unwritable)?;
     let backup = file::back_up(&path).map_err(&unwritable)?;
     file::replace(&path, DEFAULTS).map_err(&unwritable)?;
-    tell(&format!("restored the defaults in {}; the old file is {}", path.display(), backup.display()));
+    print_message(&format!("restored the defaults in {}; the old file is {}", path.display(), backup.display()));
     Ok(Exit::Done)
 }
 

@@ -57,13 +57,13 @@ pub(super) fn install(set: &ExportSet<'_>, environment: &Environment, force: boo
     let services = install_into(set, &folder, root, force, &mut |words| systemctl(root, words))?;
     let services = services.join(" ");
     let user = if root { "" } else { "--user " };
-    say(if root {
+    print_line(if root {
         "they start at boot"
     } else {
         "they start when you log in, and at boot with `loginctl enable-linger`"
     });
-    say(&format!("start them now: airpods stop --remove && systemctl {user}start {services}"));
-    say("undo this: airpods export quadlet --remove");
+    print_line(&format!("start them now: airpods stop --remove && systemctl {user}start {services}"));
+    print_line("undo this: airpods export quadlet --remove");
     Ok(())
 }
 
@@ -72,10 +72,10 @@ pub(super) fn remove(environment: &Environment) -> Result<(), Failure> {
     let (root, folder) = place(environment)?;
     let removed = remove_from(&folder, root, &mut |words| systemctl(root, words))?;
     if removed.is_empty() {
-        say(&format!("there are no units of airpods in {}", folder.display()));
+        print_line(&format!("there are no units of airpods in {}", folder.display()));
     }
     for path in &removed {
-        say(&format!("removed {}", path.display()));
+        print_line(&format!("removed {}", path.display()));
     }
     Ok(())
 }
@@ -173,7 +173,7 @@ fn systemctl(root: bool, words: &[&str]) -> io::Result<(Option<i32>, String)> {
 }
 
 /// Prints a message to stderr. A closed stderr is no failure.
-fn say(text: &str) {
+fn print_line(text: &str) {
     let _ = writeln!(anstream::stderr(), "{}", EscapedLine(text));
 }
 
@@ -244,8 +244,8 @@ mod tests {
         install_three(folder.path(), false).0.unwrap();
         let before = names(folder.path());
         let refused = remove_from(folder.path(), false, &mut |_| Ok((Some(1), "Failed to stop".to_owned())));
-        let told = refused.unwrap_err().to_string();
-        assert!(told.contains("systemctl --user stop airpods-") && told.contains("Failed to stop"), "{told}");
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains("systemctl --user stop airpods-") && error.contains("Failed to stop"), "{error}");
         assert_eq!(names(folder.path()), before);
         // A unit that systemd does not know does not run, so this is no error.
         assert!(remove_from(folder.path(), false, &mut |_| Ok((Some(NOT_LOADED), String::new()))).is_ok());

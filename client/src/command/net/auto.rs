@@ -107,7 +107,7 @@ pub(super) async fn run(args: OnArgs, context: &Context) -> Result<Exit, Failure
     if let Some(mtu) = fixed {
         // Lift the fixed clamp: the measurement could not see packets larger than its value.
         helper.change(&clamp.to(None), args.how.asking()).await?;
-        super::say(&[format!("the fixed value of {mtu} is lifted while the path is measured")])?;
+        super::print_lines(&[format!("the fixed value of {mtu} is lifted while the path is measured")])?;
     }
     let mut interrupt = pin!(execute::interrupted());
     let attempted = attempt(&helper, &clamp, &subject, fixed.is_some(), args.how, interrupt.as_mut()).await;
@@ -117,7 +117,7 @@ pub(super) async fn run(args: OnArgs, context: &Context) -> Result<Exit, Failure
     };
     let left = if failed { restore_previous(&helper, &clamp, args.how).await? } else { None };
     let outcome = attempted?;
-    tell(&helper, &outcome, args.how).await?;
+    print(&helper, &outcome, args.how).await?;
     if let Some(Proof::NotProven { why }) = outcome.proof {
         let left = left.unwrap_or_else(|| "nothing was changed".to_owned());
         let next = "`airpods net check` names what else may be wrong".to_owned();
@@ -168,10 +168,10 @@ async fn attempt(
         // A fixed value that is no longer needed was lifted before the measurement.
         _ => return Ok(Outcome { changed: lifted && found == Remedy::Nothing, report, remedy: found, proof: None }),
     };
-    super::say(&[format!("measured: {}", report.sentence)])?;
+    super::print_lines(&[format!("measured: {}", report.sentence)])?;
     let wanted = clamp.to(mtu);
     let changed = super::make_on_trial(helper, &wanted, &clamp.previous, how.asking()).await?;
-    super::say_outcome(&wanted, changed, &helper.status().await)?;
+    super::print_outcome(&wanted, changed, &helper.status().await)?;
     let before = Before { plan: Plan { proof: false, ..plan }, trials: Trial::all(&report.places) };
     let progress = Progress::new("making the same transfers again");
     let proof = execute::unless(interrupt, before.again(helper, &progress.callback())).await;
@@ -202,14 +202,14 @@ async fn restore_previous(helper: &HelperLink, clamp: &ClampTarget, how: How) ->
         return Ok(None);
     }
     let left = restore(helper, clamp.previous.clone(), how.asking()).await;
-    super::say(std::slice::from_ref(&left))?;
+    super::print_lines(std::slice::from_ref(&left))?;
     Ok(Some(left))
 }
 
-async fn tell(helper: &HelperLink, outcome: &Outcome, how: How) -> Result<(), Failure> {
+async fn print(helper: &HelperLink, outcome: &Outcome, how: How) -> Result<(), Failure> {
     if let Some(proof) = outcome.proof.as_ref().filter(|proof| !matches!(proof, Proof::NotProven { .. })) {
-        super::say(&[sentence(proof)])?;
-        super::say(&udp(&outcome.report).into_iter().collect::<Vec<_>>())?;
+        super::print_lines(&[sentence(proof)])?;
+        super::print_lines(&udp(&outcome.report).into_iter().collect::<Vec<_>>())?;
     }
     if how.json {
         let status = helper.status().await.ok().as_ref().map(describe::json);
@@ -242,7 +242,7 @@ fn finish(outcome: Outcome) -> Result<Exit, Failure> {
         Remedy::Fixed { .. } | Remedy::Route => Ok(Exit::Done),
         Remedy::Nothing => {
             let left = if outcome.changed { "the route's MTU is enough" } else { "nothing was changed" };
-            super::say(&[format!("nothing hangs: {sentence}; {left}")])?;
+            super::print_lines(&[format!("nothing hangs: {sentence}; {left}")])?;
             Ok(Exit::Done)
         }
         Remedy::Elsewhere => Err(NoValue::Elsewhere { sentence, cure }.into()),
@@ -268,9 +268,9 @@ mod tests {
         for (proven, failed, offered) in
             [(1300, Some(1328), Some("mtu 1300`")), (1228, Some(1300), Some("mtu 1280`")), (1420, None, None)]
         {
-            let said = udp(&with_udp(proven, failed));
-            assert_eq!(said.is_some(), offered.is_some(), "{said:?}");
-            assert!(said.zip(offered).is_none_or(|(said, offered)| said.contains(offered)), "{proven}");
+            let note = udp(&with_udp(proven, failed));
+            assert_eq!(note.is_some(), offered.is_some(), "{note:?}");
+            assert!(note.zip(offered).is_none_or(|(note, offered)| note.contains(offered)), "{proven}");
         }
     }
 }

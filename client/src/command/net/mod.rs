@@ -177,7 +177,7 @@ async fn reset(how: How) -> Result<Exit, Failure> {
 async fn make(helper: &HelperLink, change: Change, how: How) -> Result<Exit, Failure> {
     let changed = helper.change(&change, how.asking()).await?;
     let status = helper.status().await;
-    say_outcome(&change, changed, &status)?;
+    print_outcome(&change, changed, &status)?;
     if how.json {
         let status = status.ok().as_ref().map(describe::json);
         print_json(&serde_json::json!({ "changed": changed, "status": status }))?;
@@ -192,7 +192,7 @@ async fn make_on_trial(helper: &HelperLink, change: &Change, back: &Change, aski
     match helper.change(change, Asking::Never).await {
         Err(error) if asking == Asking::Allowed && error.needs_password() => {
             if matches!(back, Change::Off(_)) {
-                say(&[
+                print_lines(&[
                     "note: if the clamp does not help it is taken off again, which may need the password a second time"
                         .to_owned(),
                 ])?;
@@ -205,15 +205,15 @@ async fn make_on_trial(helper: &HelperLink, change: &Change, back: &Change, aski
 
 /// Reports the new state. If the status cannot be read, the change was made anyway, so the
 /// command does not fail.
-fn say_outcome(change: &Change, changed: bool, status: &Result<Status, HelperError>) -> io::Result<()> {
-    say(&match status {
+fn print_outcome(change: &Change, changed: bool, status: &Result<Status, HelperError>) -> io::Result<()> {
+    print_lines(&match status {
         Ok(status) => describe::outcome(change, changed, status),
         Err(error) => vec![format!("{}; the status afterwards cannot be read: {error}", describe::bare(changed))],
     })
 }
 
 /// Prints lines to stderr.
-fn say(lines: &[String]) -> io::Result<()> {
+fn print_lines(lines: &[String]) -> io::Result<()> {
     let mut err = anstream::stderr();
     lines.iter().try_for_each(|line| writeln!(err, "{}", Escaped(line)))
 }

@@ -43,7 +43,7 @@ pub(super) async fn on(args: OnArgs, context: &Context) -> Result<Exit, Failure>
         && if_nametoindex(link.as_str()).is_err()
         && let Ok(links) = egress::links()
     {
-        super::say(&Vec::from_iter(describe::absent(link.as_str(), &links)))?;
+        super::print_lines(&Vec::from_iter(describe::absent(link.as_str(), &links)))?;
     }
     let mtu = match args.mtu {
         Some(Mtu::Auto) => return auto::run(args, context).await,
@@ -77,7 +77,7 @@ pub(super) async fn on(args: OnArgs, context: &Context) -> Result<Exit, Failure>
     let before = before?;
     let back = restoring_change(&status, &target, args.any_link);
     let changed = super::make_on_trial(&helper, &wanted, &back, how.asking()).await?;
-    super::say_outcome(&wanted, changed, &helper.status().await)?;
+    super::print_outcome(&wanted, changed, &helper.status().await)?;
     let proof = match &before {
         Ok((before, _lock)) => {
             let progress = Progress::new("making the same transfers again");
@@ -104,7 +104,7 @@ async fn end(
     proof: &Proof,
 ) -> Result<Exit, Failure> {
     let Proof::NotProven { why } = proof else {
-        super::say(&[sentence(proof)])?;
+        super::print_lines(&[sentence(proof)])?;
         if how.json {
             let status = helper.status().await.ok().as_ref().map(describe::json);
             print_json(&json!({ "changed": changed, "status": status, "proof": proof }))?;
@@ -137,7 +137,9 @@ pub(super) async fn restore(helper: &HelperLink, change: Change, asking: Asking)
 }
 
 fn stays(interrupted: Interrupted) -> Result<Exit, Failure> {
-    super::say(&["note: the clamp is on; its effect was not measured: the transfers were interrupted".to_owned()])?;
+    super::print_lines(&[
+        "note: the clamp is on; its effect was not measured: the transfers were interrupted".to_owned()
+    ])?;
     Err(interrupted.into())
 }
 

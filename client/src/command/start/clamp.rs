@@ -83,7 +83,7 @@ impl Clamp<'_> {
     }
 
     /// The same with the present result of the measurement.
-    pub(super) fn knowing(&self, known: Option<Known>) -> Self {
+    pub(super) fn with_measurement(&self, known: Option<Known>) -> Self {
         Self { known, ..self.clone() }
     }
 
@@ -108,9 +108,12 @@ impl Clamp<'_> {
                     MssClamp::Require => "clamp",
                     MssClamp::Auto | MssClamp::Off => "offer to clamp",
                 };
-                say(&[narrow.problem(), format!("would {would} `{}` if it is not clamped yet", narrow.egress.link)])
+                print_lines(&[
+                    narrow.problem(),
+                    format!("would {would} `{}` if it is not clamped yet", narrow.egress.link),
+                ])
             }
-            other => say(&other.note().into_iter().collect::<Vec<_>>()),
+            other => print_lines(&other.note().into_iter().collect::<Vec<_>>()),
         }
     }
 
@@ -128,7 +131,7 @@ impl Clamp<'_> {
             (Advice::Clamp(narrow), MssClamp::Require) => require(&narrow, interrupt).await,
             (Advice::Clamp(narrow), _) => self.offer(&narrow, interrupt).await,
             (Advice::Unknown, MssClamp::Require) => Err(Unmet::Unknown.into()),
-            (other, _) if work => told(&other.note().into_iter().collect::<Vec<_>>()),
+            (other, _) if work => print_unchanged(&other.note().into_iter().collect::<Vec<_>>()),
             _ => Ok(Settled::AsItWas),
         }
     }
@@ -142,7 +145,7 @@ impl Clamp<'_> {
             Ok(found) => found,
             Err(error) => {
                 let absent = format!("it cannot be clamped: {error}");
-                return told(&with_cure(vec![narrow.problem(), absent], narrow));
+                return print_unchanged(&with_cure(vec![narrow.problem(), absent], narrow));
             }
         };
         if narrow.is_cured(&status) {
@@ -150,16 +153,16 @@ impl Clamp<'_> {
         }
         match execute::unless(interrupt.as_mut(), ask(&narrow.question(), self.consent)).await?? {
             Answer::Yes => {}
-            Answer::No => return told(&with_cure(vec![narrow.cure_by_clamp()], narrow)),
+            Answer::No => return print_unchanged(&with_cure(vec![narrow.cure_by_clamp()], narrow)),
             Answer::NoTerminal => {
-                return told(&with_cure(vec![narrow.problem(), narrow.cure_by_clamp()], narrow));
+                return print_unchanged(&with_cure(vec![narrow.problem(), narrow.cure_by_clamp()], narrow));
             }
         }
         match turn_on(&helper, narrow).await {
             Ok(settled) => {
                 // The clamp is on. Its status is needed only for the message.
                 if let Ok(status) = settled.unless(interrupt, helper.status()).await? {
-                    settled.tell(narrow, &status)?;
+                    settled.print(narrow, &status)?;
                 }
                 Ok(settled)
             }
@@ -168,7 +171,7 @@ impl Clamp<'_> {
                 let hint = error.hint().map(|hint| format!("hint: {hint}"));
                 let mut lines = vec![format!("warning: `{}` was not clamped: {error}", narrow.egress.link)];
                 lines.extend(hint);
-                told(&with_cure(lines, narrow))
+                print_unchanged(&with_cure(lines, narrow))
             }
         }
     }
@@ -187,7 +190,7 @@ impl Settled {
     /// Returns an error that comes after the clamp, with a note that the clamp stays. The user
     /// agreed to it, and it is of use for the next start, too.
     pub(super) fn before<T>(&self, error: Failure) -> Result<T, Failure> {
-        say(self.note().as_slice())?;
+        print_lines(self.note().as_slice())?;
         Err(error)
     }
 
@@ -209,8 +212,8 @@ impl Settled {
         execute::unless(interrupt, work).await.or_else(|interrupted| self.before(interrupted.into()))
     }
 
-    fn tell(&self, narrow: &Narrow, status: &Status) -> io::Result<()> {
-        say(&describe::outcome(&narrow.change(), *self != Self::AsItWas, status))
+    fn print(&self, narrow: &Narrow, status: &Status) -> io::Result<()> {
+        print_lines(&describe::outcome(&narrow.change(), *self != Self::AsItWas, status))
     }
 }
 
@@ -223,7 +226,7 @@ async fn require(narrow: &Narrow, mut interrupt: Pin<&mut impl Future<Output = (
     }
     let settled = turn_on(&helper, narrow).await.map_err(refused)?;
     let status = settled.unless(interrupt, helper.status()).await?.map_err(refused)?;
-    settled.tell(narrow, &status)?;
+    settled.print(narrow, &status)?;
     if narrow.is_cured(&status) {
         Ok(settled)
     } else {
@@ -252,18 +255,18 @@ fn with_cure(mut lines: Vec<String>, narrow: &Narrow) -> Vec<String> {
 }
 
 /// Notes that a value was measured on another network.
-pub(super) fn tell_stale_clamp(stale_clamp: Option<&StaleClamp>) -> io::Result<()> {
+pub(super) fn print_stale_clamp(stale_clamp: Option<&StaleClamp>) -> io::Result<()> {
     let line = |stale_clamp: &StaleClamp| format!("note: {stale_clamp}: `{}` measures it here", stale_clamp.cure);
-    say(&stale_clamp.map(line).into_iter().collect::<Vec<_>>())
+    print_lines(&stale_clamp.map(line).into_iter().collect::<Vec<_>>())
 }
 
 /// Prints lines, and reports that the clamp was not changed.
-fn told(lines: &[String]) -> Result<Settled, Failure> {
-    say(lines)?;
+fn print_unchanged(lines: &[String]) -> Result<Settled, Failure> {
+    print_lines(lines)?;
     Ok(Settled::AsItWas)
 }
 
-fn say(lines: &[String]) -> io::Result<()> {
+fn print_lines(lines: &[String]) -> io::Result<()> {
     let mut err = anstream::stderr();
     lines.iter().try_for_each(|line| writeln!(err, "{}", Escaped(line)))
 }

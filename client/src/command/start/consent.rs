@@ -31,7 +31,7 @@ impl Report for Unconfirmed {
 pub(super) async fn agree(plan: &Plan, consent: Consent, conflict: Option<Conflict>) -> Result<bool, Failure> {
     let asked = plan.needs_consent();
     if asked.is_empty() {
-        tell(plan)?;
+        print_replaced(plan)?;
         return Ok(true);
     }
     let what = list(&asked);
@@ -39,10 +39,10 @@ pub(super) async fn agree(plan: &Plan, consent: Consent, conflict: Option<Confli
         if let Some(conflict) = conflict {
             return Err(conflict.into());
         }
-        tell(plan)?;
+        print_replaced(plan)?;
         return Err(Unconfirmed { what }.into());
     }
-    tell(plan)?;
+    print_replaced(plan)?;
     let answer = ask(&format!("Stop and replace {what}? Volumes stay."), consent).await?;
     if answer != Answer::Yes {
         writeln!(anstream::stderr(), "nothing was changed")?;
@@ -51,7 +51,7 @@ pub(super) async fn agree(plan: &Plan, consent: Consent, conflict: Option<Confli
 }
 
 /// Prints why each object is replaced.
-fn tell(plan: &Plan) -> io::Result<()> {
+fn print_replaced(plan: &Plan) -> io::Result<()> {
     let mut err = anstream::stderr();
     for replaced in &plan.replaced {
         let (kind, name) = (replaced.kind, EscapedLine(&replaced.name));

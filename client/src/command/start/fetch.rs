@@ -7,7 +7,7 @@ use std::pin::Pin;
 
 use serde_json::json;
 
-use super::{Args, Context, tell};
+use super::{Args, Context, print};
 use crate::config::{Config, PodmanUrl};
 use crate::error::{Exit, Failure};
 use crate::execute::{self, Open, Pace};
@@ -33,12 +33,12 @@ pub(super) async fn run(
     let wanted = services.iter().map(|(name, service)| (name.to_string(), service.image.to_string()));
     let plan = pulls(wanted, &observed.images);
     if args.dry_run {
-        tell::plan(&plan, args.json)?;
+        print::plan(&plan, args.json)?;
         return Ok(Exit::Done);
     }
     let pace = Pace { sequential: args.sequential, ..Pace::from_config(&config.cli) };
-    tell::size(&plan)?;
-    execute::execute_with_progress(&connection.podman, &plan, &pace, context.says_more(&config.cli), &Open, interrupt)
+    print::size(&plan)?;
+    execute::execute_with_progress(&connection.podman, &plan, &pace, context.is_verbose(&config.cli), &Open, interrupt)
         .await?;
     done(&images, &plan, args.json)?;
     Ok(Exit::Done)

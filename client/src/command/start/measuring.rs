@@ -212,9 +212,9 @@ mod tests {
     #[tokio::test]
     async fn a_miss_that_comes_while_they_wait_counts() {
         let missed = Arc::new(Notify::new());
-        let tell = Arc::clone(&missed);
+        let notifier = Arc::clone(&missed);
         let measuring = under_way(async move {
-            tell.notify_one();
+            notifier.notify_one();
             late().await
         });
         assert!(waits_for(Measuring { missed, ..measuring }).await);

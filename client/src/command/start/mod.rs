@@ -2,7 +2,7 @@
 //! the services' addresses.
 //!
 //! [`prepare()`] reads everything and plans. Nothing is changed before [`run`] executes the plan.
-//! [`tell`] prints the outcome.
+//! [`print`] prints the outcome.
 
 mod clamp;
 mod consent;
@@ -11,7 +11,7 @@ mod measuring;
 mod names;
 mod offer;
 mod prepare;
-mod tell;
+mod print;
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ use measuring::Measuring;
 use offer::Offer;
 pub(super) use prepare::host_context;
 use prepare::{Prepared, prepare};
-pub(super) use tell::{plan as show_plan, print_warnings};
+pub(super) use print::{plan as show_plan, print_warnings};
 
 /// The arguments of `airpods start`.
 #[derive(Debug, clap::Args)]
@@ -91,18 +91,18 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let consent = Consent::from_switches(args.yes, cli.auto_confirm);
     let policy = loaded.config.runtime.network.mss_clamp;
     let stale_clamp = execute::unless(interrupt.as_mut(), measuring.stale_clamp()).await?;
-    clamp::tell_stale_clamp(stale_clamp.as_ref())?;
+    clamp::print_stale_clamp(stale_clamp.as_ref())?;
     let clamp = Clamp { policy, facts: &facts, launches: &launches, consent, known: None };
     if args.dry_run {
-        clamp.knowing(measuring.end(interrupt.as_mut()).await?).preview()?;
-        tell::plan(&plan, args.json)?;
+        clamp.with_measurement(measuring.end(interrupt.as_mut()).await?).preview()?;
+        print::plan(&plan, args.json)?;
         return Ok(Exit::Done);
     }
     if !execute::unless(interrupt.as_mut(), agree(&plan, consent, conflict)).await?? {
         return Ok(Exit::Done);
     }
     if !plan.is_empty() {
-        tell::earlier_data(&launches, &loaded, context)?;
+        print::earlier_data(&launches, &loaded, context)?;
     }
     // A pull through a black hole hangs, and `require` starts nothing without a clamp. Nothing else
     // waits for a measurement.
@@ -115,22 +115,22 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let begin = Instant::now();
     let kept = context.kept_secrets(&loaded, plan.secret_sources(), &secrets);
     plan.give_secrets(&kept.or_else(|error| offer.settled().before(error))?);
-    tell::size(&plan)?;
-    let (pace, verbose) = (pace(&args, cli), context.says_more(cli));
+    print::size(&plan)?;
+    let (pace, verbose) = (pace(&args, cli), context.is_verbose(cli));
     let outcome = execute::execute_with_progress(podman, &plan, &pace, verbose, &offer, interrupt.as_mut()).await;
     let mut outcome = outcome.or_else(|aborted| offer.settled().before(aborted.into()))?;
     let took = begin.elapsed();
     let again = || Measuring::begin(context, &loaded.config, &services);
     if let Err(error) = offer.settle_last(again, interrupt.as_mut()).await {
         // The services run whatever the error is, so print their addresses.
-        tell::outcome(&plan, &launches, &outcome, took, args.json)?;
+        print::outcome(&plan, &launches, &outcome, took, args.json)?;
         return Err(error);
     }
     let network = &loaded.config.runtime.network;
     let names = names::check(podman, &plan, &launches, &dns_servers, &network.dns_servers, &facts);
     let names = execute::unless(interrupt, names).await;
     outcome.warnings.extend(names.as_ref().ok().cloned().flatten());
-    tell::outcome(&plan, &launches, &outcome, took, args.json)?;
+    print::outcome(&plan, &launches, &outcome, took, args.json)?;
     // The services run: Ctrl-C here ends only the check of names.
     names?;
     Ok(if outcome.late.is_empty() { Exit::Done } else { Exit::Failed })

@@ -34,7 +34,7 @@ impl<'a> Offer<'a> {
     /// Settles the clamp before the first step.
     pub(super) async fn settle_first(&self, mut interrupt: Pin<&mut impl Future<Output = ()>>) -> Result<(), Failure> {
         let Some(measuring) = self.measuring.take() else { return Ok(()) };
-        let clamp = self.clamp.knowing(measuring.end(interrupt.as_mut()).await?);
+        let clamp = self.clamp.with_measurement(measuring.end(interrupt.as_mut()).await?);
         self.settled.replace(clamp.settle(self.work, interrupt).await?);
         Ok(())
     }
@@ -47,9 +47,9 @@ impl<'a> Offer<'a> {
         mut interrupt: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<(), Failure> {
         let Some(measuring) = self.measuring.take() else { return Ok(()) };
-        let mut clamp = self.clamp.knowing(measuring.end(interrupt.as_mut()).await?);
+        let mut clamp = self.clamp.with_measurement(measuring.end(interrupt.as_mut()).await?);
         if execute::unless(interrupt.as_mut(), clamp.is_doubtful()).await? {
-            clamp = clamp.knowing(again().end(interrupt.as_mut()).await?);
+            clamp = clamp.with_measurement(again().end(interrupt.as_mut()).await?);
         }
         self.settled.replace(clamp.settle(self.work, interrupt).await?);
         Ok(())
@@ -62,14 +62,14 @@ impl Gate for Offer<'_> {
     async fn is_needed(&self) -> bool {
         let Some(mut measuring) = self.measuring.take() else { return false };
         measuring.before_services().await;
-        let clamp = self.clamp.knowing(measuring.known());
+        let clamp = self.clamp.with_measurement(measuring.known());
         self.measuring.replace(Some(measuring));
         clamp.is_measured()
     }
 
     async fn settle(&self, interrupt: impl Future<Output = ()>) -> Result<(), Interrupted> {
         let known = self.measuring.borrow().as_ref().and_then(Measuring::known);
-        match self.clamp.knowing(known).settle(self.work, pin!(interrupt)).await {
+        match self.clamp.with_measurement(known).settle(self.work, pin!(interrupt)).await {
             Ok(settled) => {
                 self.settled.replace(settled);
                 self.measuring.take();

@@ -213,10 +213,10 @@ mod tests {
         start(&podman, THREE, &["web"]).await;
         let config = config(&THREE.replace("[services.web]", "[services.web]\ncontainer = \"w-0\""));
         let containers = podman.containers().await.unwrap();
-        for (containers, told) in [(&containers[..], "web-0"), (&[], "w-0")] {
+        for (containers, expected) in [(&containers[..], "web-0"), (&[], "w-0")] {
             let subject = subjects(&config, &["web".into()], containers).unwrap()[0];
             let row = look_at(&podman, &config, subject, None, Duration::ZERO).await;
-            assert_eq!(row.to_json()["container"], told);
+            assert_eq!(row.to_json()["container"], expected);
         }
     }
 

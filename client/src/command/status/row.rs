@@ -84,8 +84,8 @@ impl Row {
 
     pub(super) fn info(&self) -> String {
         let left = (!self.configured).then(|| "not in the configuration".to_owned());
-        let said = [self.health_or_exit(), left.unwrap_or_default()];
-        said.into_iter().filter(|one| !one.is_empty()).collect::<Vec<_>>().join(", ")
+        let parts = [self.health_or_exit(), left.unwrap_or_default()];
+        parts.into_iter().filter(|one| !one.is_empty()).collect::<Vec<_>>().join(", ")
     }
 
     /// Its health, or its exit code, in words.

@@ -28,9 +28,9 @@ const NEWEST: &str = include_str!("../../../tests/data/newest.toml");
 #[test]
 fn the_newest_file_loads_as_it_is_and_what_has_no_effect_is_named() {
     let loaded = valid(NEWEST).refuse_unknown_restrictions().unwrap();
-    let told: Vec<_> = loaded.warnings.iter().map(|warning| warning.key().unwrap_or_default()).collect();
+    let keys: Vec<_> = loaded.warnings.iter().map(|warning| warning.key().unwrap_or_default()).collect();
     assert_eq!(
-        told,
+        keys,
         [
             "services.comfyui.volumes.data",
             "services.comfyui.custom_nodes",
@@ -124,10 +124,10 @@ fn data_of_the_earlier_tool_is_used_where_it_is() {
 fn data_in_both_folders_is_ours_and_the_other_is_named() {
     let loaded = with_folders(Some("[services.ollama.volumes.data]\nsource = 'bind://mine'\n"), |_| true);
     assert_eq!(path(&loaded, "ollama", "data"), "/own/mine");
-    let told = brief(&loaded.warnings[0]);
+    let message = brief(&loaded.warnings[0]);
     assert!(
-        told.contains("`services.ollama.volumes.data` is `/own/mine`") && told.contains("`/earlier/mine`"),
-        "{told}"
+        message.contains("`services.ollama.volumes.data` is `/own/mine`") && message.contains("`/earlier/mine`"),
+        "{message}"
     );
 }
 

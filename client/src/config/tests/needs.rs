@@ -19,11 +19,11 @@ fn with(file: &str, variables: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
 }
 
 #[track_caller]
-fn refused(file: &str, told: &str) {
+fn refused(file: &str, message: &str) {
     match with(file, &[]) {
         Err(ConfigError::Wrong(problems)) => {
             let all: Vec<String> = problems.iter().map(brief).collect();
-            assert!(all.iter().any(|problem| problem.contains(told)), "{file}: {all:?}");
+            assert!(all.iter().any(|problem| problem.contains(message)), "{file}: {all:?}");
         }
         other => panic!("{file}: {other:?}"),
     }
@@ -114,7 +114,7 @@ fn a_built_in_service_can_be_without_ports_and_is_still_found_by_the_others() {
 
 #[test]
 fn what_does_not_fit_together_is_refused() {
-    for (keys, told) in [
+    for (keys, message) in [
         ("depends_on = [\"none\"]", "`none`: there is no such service"),
         ("depends_on = { ollama = \"completed\" }", "that service never ends by itself"),
         ("depends_on = [\"mine\"]", "a service cannot depend on itself"),
@@ -156,7 +156,7 @@ fn what_does_not_fit_together_is_refused() {
         ("env.KEY = \"x\"\nsecret_env.KEY = \"podman:a\"", "`KEY` is set in `env` as well"),
         ("network_mode = \"host\"\nnetworks = [\"proxy\"]", "is on no other"),
     ] {
-        refused(&format!("{MINE}{keys}\n"), told);
+        refused(&format!("{MINE}{keys}\n"), message);
     }
 }
 

@@ -173,8 +173,8 @@ fn hosts_own(facts: &mut Facts, servers: &[&str]) {
 /// The finding that names the containers' servers.
 #[track_caller]
 fn asked_of(facts: &Facts) -> String {
-    let said = judge(facts).into_iter().filter(|finding| finding.level == Level::Ok);
-    let lines: Vec<_> = said.filter(|finding| finding.cause.starts_with("names ")).collect();
+    let fine = judge(facts).into_iter().filter(|finding| finding.level == Level::Ok);
+    let lines: Vec<_> = fine.filter(|finding| finding.cause.starts_with("names ")).collect();
     let [line] = lines.as_slice() else { panic!("{lines:#?}") };
     line.cause.clone()
 }

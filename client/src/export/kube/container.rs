@@ -383,12 +383,12 @@ pub(super) fn port(port: &PublishedPort) -> Value {
     if let Some(address) = port.host.address {
         value["hostIP"] = address.to_string().into();
     }
-    say_protocol(&mut value, port.host.protocol);
+    set_protocol(&mut value, port.host.protocol);
     value
 }
 
 /// Writes the protocol, unless it is TCP, which is Kubernetes' default.
-pub(super) fn say_protocol(port: &mut Value, protocol: Protocol) {
+pub(super) fn set_protocol(port: &mut Value, protocol: Protocol) {
     if !protocol.is_tcp() {
         port["protocol"] = protocol.as_str().to_uppercase().into();
     }

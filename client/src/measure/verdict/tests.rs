@@ -178,6 +178,6 @@ fn what_was_missed_without_time_for_more_is_no_verdict() {
     findings.cut_short = true;
     let facts = PathFacts { top: 1500, ..PathFacts::default() };
     assert_eq!(judge(&findings, &facts), Code::NotMeasured);
-    let told = direction(&findings.down, &facts, FAILURES_NEEDED_DOWN, true);
-    assert_eq!((told.proven, told.confidence), (Some(1400), Confidence::AtLeast));
+    let report = direction(&findings.down, &facts, FAILURES_NEEDED_DOWN, true);
+    assert_eq!((report.proven, report.confidence), (Some(1400), Confidence::AtLeast));
 }

@@ -67,13 +67,13 @@ async fn what_is_in_use_stays_and_it_is_said_by_whom() {
     let scope = Scope { pods: false, configs: false, ..ALL };
     let plan = clean(scope, false, &inventory(&podman).await);
     assert_eq!(names(&plan), Vec::<String>::new());
-    let said: Vec<String> = plan.skipped.iter().map(ToString::to_string).collect();
+    let skipped: Vec<String> = plan.skipped.iter().map(ToString::to_string).collect();
     let expected = [
         "the network `airpods_network` stays: the container `model-0` is on it; `--pods` removes that",
         "the volume `weights` stays: the container `model-0` uses it; `--pods` removes that",
     ];
-    assert_eq!(said[..2], expected);
-    assert_eq!(said.len(), 5, "{said:?}");
+    assert_eq!(skipped[..2], expected);
+    assert_eq!(skipped.len(), 5, "{skipped:?}");
 }
 
 #[tokio::test]
@@ -87,14 +87,14 @@ async fn what_somebody_else_uses_stays_though_it_has_our_name() {
     stranger.networking = crate::podman::Networking::Pod("alone".into());
     let podman = Simulated::new(NEW, world);
     let plan = clean(ALL, false, &inventory(&podman).await);
-    let said: Vec<String> = plan.skipped.iter().map(ToString::to_string).collect();
+    let skipped: Vec<String> = plan.skipped.iter().map(ToString::to_string).collect();
     let expected = [
         "the pod `alone` stays: the container `stranger` in it was not made by airpods",
         "the network `airpods_network` stays: the pod `alone` may be on it",
         "the volume `weights` stays: the container `stranger` uses it",
         "the image `docker.io/lab/paint:1` stays: the container `stranger` uses it",
     ];
-    assert_eq!(said, expected);
+    assert_eq!(skipped, expected);
     let ended = end(&podman, &plan.stages[..plan.stages.len() - 1], 1, |_| {}, pending(), pending()).await;
     assert_eq!(ended.refused, []);
     assert!(!podman.calls().iter().any(|call| matches!(call, Call::RemovePod(_) | Call::RemoveVolume(_))));

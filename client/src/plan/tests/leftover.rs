@@ -107,16 +107,16 @@ async fn a_service_that_is_only_switched_off_is_in_the_configuration() {
 async fn a_start_tells_of_what_is_left_running_and_of_nothing_that_it_takes_down() {
     let podman = podman(NEW);
     start(&podman, THREE, &[]).await;
-    let told = async |toml: &str| {
+    let warnings = async |toml: &str| {
         let desired = desired(toml, &[], NEW);
         let observed = observed(&podman, &desired).await;
         let plan = decide(&desired, &observed, NetworkReset::Proposed).unwrap();
         left_running(&config(toml), &observed, &plan.replaced)
     };
     let sentence = "`web` runs and is not in the configuration; `airpods stop web` ends it";
-    assert_eq!(told(&without("web")).await, [sentence]);
-    let anew = format!("runtime.network.internal = true\n{}", without("web"));
-    assert_eq!(told(&anew).await, Vec::<String>::new(), "it goes with the network");
+    assert_eq!(warnings(&without("web")).await, [sentence]);
+    let recreated = format!("runtime.network.internal = true\n{}", without("web"));
+    assert_eq!(warnings(&recreated).await, Vec::<String>::new(), "it goes with the network");
     podman.end("web-0", 0);
-    assert_eq!(told(&without("web")).await, Vec::<String>::new());
+    assert_eq!(warnings(&without("web")).await, Vec::<String>::new());
 }

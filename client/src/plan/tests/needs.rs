@@ -197,8 +197,8 @@ async fn a_one_shot_service_that_fails_or_a_dependency_that_is_not_healthy_ends_
     let sick = podman(NEW);
     sick.end_when_started("paint-0", 0);
     sick.fail_health("model-0");
-    let told = run(&sick, &toml).await.unwrap_err();
-    assert!(told.contains("`services.model`") && told.contains("`true`"), "{told}");
+    let error = run(&sick, &toml).await.unwrap_err();
+    assert!(error.contains("`services.model`") && error.contains("`true`"), "{error}");
     assert_eq!(sick.world().containers.len(), 0, "what was made is undone");
 }
 

@@ -17,7 +17,7 @@ async fn refusal(setting: &str, path: &str, kind: PathKind) -> Option<String> {
 #[tokio::test]
 async fn a_path_that_is_missing_or_no_folder_is_told_before_anything_is_made() {
     let mount = |source: &str| format!("volumes.x = {{ source = \"{source}\", target = \"/x\" }}");
-    for (source, path, kind, told) in [
+    for (source, path, kind, message) in [
         ("/srv/x", "/srv/x", PathKind::Missing, Some("there is no `/srv/x` on this host")),
         ("/srv/x", "/srv/x", PathKind::Folder, None),
         ("/srv/x", "/srv/x", PathKind::File, None),
@@ -26,9 +26,12 @@ async fn a_path_that_is_missing_or_no_folder_is_told_before_anything_is_made() {
         ("bind://models", "/data/models", PathKind::Missing, None),
         ("bind://models", "/data/models", PathKind::Blocked, Some("is meant to be a folder")),
     ] {
-        let said = refusal(&mount(source), path, kind).await;
-        assert_eq!(said.is_some(), told.is_some(), "{source} {kind:?}: {said:?}");
-        assert!(said.as_deref().unwrap_or_default().contains(told.unwrap_or_default()), "{source} {kind:?}: {said:?}");
+        let refusal = refusal(&mount(source), path, kind).await;
+        assert_eq!(refusal.is_some(), message.is_some(), "{source} {kind:?}: {refusal:?}");
+        assert!(
+            refusal.as_deref().unwrap_or_default().contains(message.unwrap_or_default()),
+            "{source} {kind:?}: {refusal:?}"
+        );
     }
 }
 
@@ -56,6 +59,6 @@ async fn a_device_that_is_missing_is_told_before_anything_is_made() {
     let desired = desired(&format!("runtime.gpu_device_flag = \"/dev/kfd\"\n{THREE}"), &["web"], NEW);
     let mut observed = observed(&podman, &desired).await;
     observed.paths = [("/dev/kfd".into(), PathKind::Missing)].into();
-    let told = decide(&desired, &observed, NetworkReset::Never).unwrap_err().to_string();
-    assert!(told.contains("there is no device `/dev/kfd`"), "{told}");
+    let message = decide(&desired, &observed, NetworkReset::Never).unwrap_err().to_string();
+    assert!(message.contains("there is no device `/dev/kfd`"), "{message}");
 }

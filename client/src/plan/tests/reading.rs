@@ -163,8 +163,11 @@ fn a_difference_names_both_values_but_never_that_of_a_variable() {
     let (expected, mut detail, mut kernel) = right();
     kernel.pids = Some(Bound::At(1));
     detail.env.insert("KEY".into(), "0ther".into());
-    let told: Vec<String> = read_back(&expected, &detail, &kernel).iter().map(ToString::to_string).collect();
-    assert_eq!(told, ["`KEY` was given a value and podman has another", "`2048` was asked for and the kernel has `1`"]);
+    let texts: Vec<String> = read_back(&expected, &detail, &kernel).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        texts,
+        ["`KEY` was given a value and podman has another", "`2048` was asked for and the kernel has `1`"]
+    );
 }
 
 #[test]
@@ -174,8 +177,8 @@ fn a_stricter_limit_of_systemds_is_told_and_is_no_refusal() {
     let differences = read_back(&expected, &detail, &kernel);
     assert_eq!(settings(&differences), [(Setting::PidsLimit, Source::Systemd)]);
     let why = differences[0].excuse(&HostFacts::default()).unwrap();
-    let told = differences[0].warning("model", &why);
-    assert!(told.contains("`2048` was asked for and systemd's unit has `1741`"), "{told}");
+    let warning = differences[0].warning("model", &why);
+    assert!(warning.contains("`2048` was asked for and systemd's unit has `1741`"), "{warning}");
     kernel.unit_pids = Some(4096);
     assert!(read_back(&expected, &detail, &kernel).is_empty());
 }

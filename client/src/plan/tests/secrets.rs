@@ -36,10 +36,10 @@ async fn a_secret_is_given_and_neither_shown_nor_digested_and_a_second_start_has
     let podman = podman(NEW);
     podman.keep_secret("hf", "1d");
     let plan = start_with(&podman, "sk-1").await;
-    for told in [plan.to_string(), plan.to_json().to_string()] {
-        assert!(!told.contains("sk-1"), "{told}");
-        assert!(told.contains("secret OPENAI_API_KEY from file:/keys/openai"), "{told}");
-        assert!(told.contains("secret HF_TOKEN from podman:hf"), "{told}");
+    for expected in [plan.to_string(), plan.to_json().to_string()] {
+        assert!(!expected.contains("sk-1"), "{expected}");
+        assert!(expected.contains("secret OPENAI_API_KEY from file:/keys/openai"), "{expected}");
+        assert!(expected.contains("secret HF_TOKEN from podman:hf"), "{expected}");
     }
     let (spec, _) = &podman.world().containers["model-0"];
     assert_eq!(spec.env["OPENAI_API_KEY"], "sk-1");
@@ -72,7 +72,7 @@ async fn another_value_makes_a_new_container_and_says_which_variable() {
 
 #[tokio::test]
 async fn a_secret_that_podman_does_not_give_to_what_runs_is_a_difference() {
-    for (shown, told) in [(&[("HF_TOKEN", "x")][..], 0), (&[("hf", "*******")][..], 0), (&[][..], 1)] {
+    for (shown, expected) in [(&[("HF_TOKEN", "x")][..], 0), (&[("hf", "*******")][..], 0), (&[][..], 1)] {
         let desired = desired(&keys(), &[], NEW);
         let podman = podman(NEW);
         podman.keep_secret("hf", "1d");
@@ -81,7 +81,7 @@ async fn a_secret_that_podman_does_not_give_to_what_runs_is_a_difference() {
         detail.env.remove("HF_TOKEN");
         detail.env.extend(shown.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let found = read_back(&desired.expected(&desired.launches[0]), &detail, &crate::kernel::View::default());
-        assert_eq!(found.iter().filter(|one| one.setting == Setting::SecretEnv).count(), told, "{found:?}");
+        assert_eq!(found.iter().filter(|one| one.setting == Setting::SecretEnv).count(), expected, "{found:?}");
     }
 }
 

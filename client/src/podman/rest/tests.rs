@@ -243,17 +243,17 @@ async fn an_answer_that_never_ends_is_an_error_and_not_all_of_the_memory() {
 
 #[tokio::test]
 async fn a_process_that_ends_while_podman_looks_at_it_is_looked_at_again() {
-    let says = |status: &str, message: &str| {
+    let response = |status: &str, message: &str| {
         let body = json!({ "cause": message, "message": message, "response": 500 }).to_string();
         format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
     };
-    let lost = says("500 Internal Server Error", "read /proc/353/cgroup: no such process");
-    let gone = says("404 Not Found", "no such container");
+    let lost = response("500 Internal Server Error", "read /proc/353/cgroup: no such process");
+    let gone = response("404 Not Found", "no such container");
     let (_folder, podman) = serve_in_turn(&[&lost, &gone], None);
     assert!(podman.inspect_container("web").await.unwrap_err().is_not_found());
     let (_folder, podman) = serve_in_turn(&[&lost], None);
     assert!(podman.inspect_container("web").await.unwrap_err().process_vanished());
-    let (_folder, podman) = serve_in_turn(&[&says("500 Internal Server Error", "no space"), &gone], None);
+    let (_folder, podman) = serve_in_turn(&[&response("500 Internal Server Error", "no space"), &gone], None);
     assert!(!podman.inspect_container("web").await.unwrap_err().is_not_found());
 }
 
@@ -278,10 +278,10 @@ async fn an_object_in_an_unknown_form_is_left_out_and_named_and_the_others_are_t
     let (_folder, podman) = serve(&head, None);
     let names: Vec<String> = podman.networks().await.unwrap().into_iter().map(|network| network.name).collect();
     assert_eq!(names, ["good"]);
-    let told: Vec<String> = podman.left_out.lock().unwrap().iter().cloned().collect();
-    assert_eq!(told.len(), 3);
+    let warnings: Vec<String> = podman.left_out.lock().unwrap().iter().cloned().collect();
+    assert_eq!(warnings.len(), 3);
     for name in ["`odd`", "`odder`", "without a name"] {
-        assert!(told.iter().any(|told| told.contains(name)), "{name}: {told:?}");
+        assert!(warnings.iter().any(|warning| warning.contains(name)), "{name}: {warnings:?}");
     }
 }
 

@@ -149,11 +149,12 @@ fn what_the_kernel_refuses_is_told_with_the_cause_and_accuses_nobody() {
 
 #[test]
 fn a_link_that_cannot_be_clamped_is_told_by_the_status_and_by_auto() {
-    let mut told = with(true, Vec::new());
-    told.unclampable = vec![Unclampable { link: "wg*".to_owned(), reason: "its name ends in an asterisk".to_owned() }];
+    let mut reported = with(true, Vec::new());
+    reported.unclampable =
+        vec![Unclampable { link: "wg*".to_owned(), reason: "its name ends in an asterisk".to_owned() }];
     let line = "warning: `wg*` cannot be clamped: its name ends in an asterisk".to_owned();
-    assert!(status(&told).contains(&line) && outcome(&on(Target::Auto), true, &told).contains(&line));
-    assert_eq!(json(&told)["unclampable"][0]["reason"], "its name ends in an asterisk");
+    assert!(status(&reported).contains(&line) && outcome(&on(Target::Auto), true, &reported).contains(&line));
+    assert_eq!(json(&reported)["unclampable"][0]["reason"], "its name ends in an asterisk");
 }
 
 #[test]

@@ -73,13 +73,13 @@ fn a_batch_has_few_messages_however_many_links() {
 #[test]
 fn every_message_is_known_by_its_sequence_number() {
     let batch = encode(&Change::Replace(ruleset(&["wg0"], &[]))).unwrap();
-    let told: Vec<u32> = messages(batch.bytes())
+    let sequences: Vec<u32> = messages(batch.bytes())
         .map(Result::unwrap)
         .filter(|message| i32::from(message.kind) > libc::NFNL_MSG_BATCH_END)
         .map(|message| message.sequence)
         .collect();
-    assert_eq!(told, batch.steps.iter().map(|step| step.sequence).collect::<Vec<_>>());
-    assert_eq!(batch.step(told[3]).unwrap().what, "set `links`");
+    assert_eq!(sequences, batch.steps.iter().map(|step| step.sequence).collect::<Vec<_>>());
+    assert_eq!(batch.step(sequences[3]).unwrap().what, "set `links`");
     assert_eq!(batch.step(u32::MAX), None);
 }
 
