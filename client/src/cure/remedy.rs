@@ -26,7 +26,8 @@ pub enum Remedy {
         at_least: bool,
     },
     /// There is a fault that no clamp on this link cures.
-    Elsewhere,
+    #[serde(rename = "elsewhere")]
+    OtherFault,
     /// Nothing could be measured.
     NotMeasured,
 }
@@ -47,7 +48,7 @@ pub fn remedy(report: &Report, link: &str) -> Remedy {
     // Without places nothing was measured, for example because no name resolved.
     let nowhere = report.places.is_empty() && report.verdict.weight() == Weight::Broken;
     if weigh(Weight::Broken) || nowhere {
-        Remedy::Elsewhere
+        Remedy::OtherFault
     } else if weigh(Weight::Fine) {
         Remedy::Nothing
     } else {
@@ -165,7 +166,7 @@ pub(crate) mod tests {
     fn what_no_clamp_of_this_link_cures_gets_none() {
         let sure = Confidence::Sure;
         for code in [Code::FarEndNarrow, Code::BigHello, Code::Stalls, Code::TlsBlocked, Code::UdpNarrow] {
-            assert_eq!(on_host(vec![path(code, None, sure)]), Remedy::Elsewhere, "{code}");
+            assert_eq!(on_host(vec![path(code, None, sure)]), Remedy::OtherFault, "{code}");
         }
         for code in [Code::Fine, Code::Clamped, Code::PmtudWorks] {
             assert_eq!(on_host(vec![path(code, None, sure)]), Remedy::Nothing, "{code}");

@@ -130,7 +130,7 @@ fn narrow_path(route: &EgressPath, services: &str, status: Option<&Status>, know
             let cure = fixed_clamp_command(route.egress.as_ref()?, "auto");
             Some(Finding::broken(Code::Measured(*verdict), cause, cure))
         }
-        Remedy::Elsewhere => {
+        Remedy::OtherFault => {
             let cause =
                 format!("something is wrong with the path behind `{link}` of {services} (measured {})", ago(*age));
             Some(Finding::broken(Code::Measured(*verdict), cause, "airpods net check"))

@@ -109,7 +109,7 @@ pub enum Verdict {
     /// The network's packets fit.
     Fits,
     /// The traffic bypasses the host's routing, or none leaves the network.
-    Elsewhere,
+    NotRouted,
     /// No route leads to the internet.
     NoRoute,
     /// The host reaches the internet, but the kernel forwards nothing there for the network.
@@ -127,7 +127,7 @@ impl Verdict {
             Self::NarrowLink => "narrow-link",
             Self::HostSockets => "host-sockets",
             Self::Fits => "fits",
-            Self::Elsewhere => "elsewhere",
+            Self::NotRouted => "elsewhere",
             Self::NoRoute => "no-route",
             Self::NotForwarded => "not-forwarded",
             Self::Unknown => "unknown",
@@ -201,7 +201,7 @@ impl Facts {
             NetworkPath::Host | NetworkPath::Rootless(_) => &self.from_host,
             NetworkPath::Bridge => &self.from_network,
             NetworkPath::Direct | NetworkPath::None => {
-                return EgressPath { network_path, egress: None, network_mtu, verdict: Verdict::Elsewhere };
+                return EgressPath { network_path, egress: None, network_mtu, verdict: Verdict::NotRouted };
             }
         };
         let with_ipv6 = mode == NetworkMode::Host || self.network.ipv6;

@@ -102,7 +102,7 @@ fn a_network_without_a_way_out_or_past_the_host_meets_no_vpn() {
     assert_eq!(verdict(&facts), "elsewhere");
     (facts.network.internal, facts.network.direct) = (false, true);
     let path = facts.path(NetworkMode::Pod);
-    assert_eq!((path.network_path, path.egress, path.verdict), (NetworkPath::Direct, None, Verdict::Elsewhere));
+    assert_eq!((path.network_path, path.egress, path.verdict), (NetworkPath::Direct, None, Verdict::NotRouted));
 }
 
 #[test]

@@ -24,7 +24,7 @@ use crate::terminal::print_json;
 enum NoValue {
     /// There is a fault that no clamp cures.
     #[error("no clamp cures this: {sentence}")]
-    Elsewhere { sentence: String, cure: Option<String> },
+    OtherFault { sentence: String, cure: Option<String> },
     /// The path could not be measured.
     #[error("the path could not be measured: {why}")]
     NotMeasured { why: String },
@@ -36,7 +36,7 @@ enum NoValue {
 impl crate::error::Report for NoValue {
     fn exit(&self) -> Exit {
         match self {
-            Self::Elsewhere { .. } => Exit::Failed,
+            Self::OtherFault { .. } => Exit::Failed,
             Self::NotMeasured { .. } => Exit::Unsupported,
             Self::Unproven => Exit::Usage,
         }
@@ -44,7 +44,7 @@ impl crate::error::Report for NoValue {
 
     fn hint(&self) -> Option<Cow<'static, str>> {
         match self {
-            Self::Elsewhere { cure, .. } => cure.as_ref().map(|cure| format!("`{cure}`").into()),
+            Self::OtherFault { cure, .. } => cure.as_ref().map(|cure| format!("`{cure}`").into()),
             Self::NotMeasured { .. } => Some("`airpods net check` shows what can be measured here".into()),
             Self::Unproven => None,
         }
@@ -245,7 +245,7 @@ fn finish(outcome: Outcome) -> Result<Exit, Failure> {
             super::print_lines(&[format!("nothing hangs: {sentence}; {left}")])?;
             Ok(Exit::Done)
         }
-        Remedy::Elsewhere => Err(NoValue::Elsewhere { sentence, cure }.into()),
+        Remedy::OtherFault => Err(NoValue::OtherFault { sentence, cure }.into()),
         Remedy::NotMeasured => Err(NoValue::NotMeasured { why: sentence }.into()),
     }
 }

@@ -172,7 +172,7 @@ pub(super) const CASES: &[Case] = &[
         "airpods net clamp on wg0 --mtu auto",
     ),
     (
-        |facts| facts.measured.known = vec![known(Remedy::Elsewhere, verdict::Code::BigHello)],
+        |facts| facts.measured.known = vec![known(Remedy::OtherFault, verdict::Code::BigHello)],
         Code::Measured(verdict::Code::BigHello),
         Level::Broken,
         "something is wrong with the path behind `wg0`",

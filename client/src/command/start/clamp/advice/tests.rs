@@ -161,7 +161,7 @@ fn sockets_of_the_host_are_told_what_was_measured() {
     let rootless = Facts { rootless: Some(RootlessBackend::Pasta), ..behind_wg0(1380) };
     for (remedy, verdict, words) in [
         (Remedy::Nothing, Code::Fine, "no clamp is needed (measured 2 minutes ago: fine)"),
-        (Remedy::Elsewhere, Code::BigHello, "something is wrong (big-hello): `airpods net check`"),
+        (Remedy::OtherFault, Code::BigHello, "something is wrong (big-hello): `airpods net check`"),
     ] {
         let note = Advice::of(&rootless, &launches(&[]), Some(&known(remedy, verdict, false))).note().unwrap();
         assert!(note.contains(words), "{note}");
