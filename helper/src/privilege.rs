@@ -127,7 +127,7 @@ pub struct Step {
 
 /// Executed programs inherit nothing.
 const AMBIENT: Step =
-    Step { doing: "clear the ambient set", apply: |_| error_text(caps::clear(None, CapSet::Ambient)) };
+    Step { doing: "clear the ambient set", apply: |_| with_error_text(caps::clear(None, CapSet::Ambient)) };
 
 /// Failure is ignored: the unit's system call filter refuses `capset`, and [`verify`] judges what
 /// is left in the set. With `no_new_privs` the set gives an executed program nothing, whatever its
@@ -136,29 +136,29 @@ const INHERITABLE: Step =
     Step { doing: "clear the inheritable set", apply: |_| caps::clear(None, CapSet::Inheritable).or(Ok(())) };
 
 /// Executed programs can never gain rights.
-const NO_NEW_PRIVILEGES: Step = Step { doing: "set no_new_privs", apply: |_| error_text(prctl::set_no_new_privs()) };
+const NO_NEW_PRIVILEGES: Step = Step { doing: "set no_new_privs", apply: |_| with_error_text(prctl::set_no_new_privs()) };
 
 /// The steps from root.
 const FROM_ROOT: &[Step] = &[
     // Needs CAP_SETPCAP, so it comes first.
-    Step { doing: "drop capabilities from the bounding set", apply: |_| error_text(drop_bounding()) },
+    Step { doing: "drop capabilities from the bounding set", apply: |_| with_error_text(drop_bounding()) },
     // Otherwise the change of the user would clear the permitted set.
-    Step { doing: "keep capabilities", apply: |_| error_text(caps::securebits::set_keepcaps(true)) },
-    Step { doing: "leave the supplementary groups", apply: |_| error_text(setgroups(&[])) },
+    Step { doing: "keep capabilities", apply: |_| with_error_text(caps::securebits::set_keepcaps(true)) },
+    Step { doing: "leave the supplementary groups", apply: |_| with_error_text(setgroups(&[])) },
     // Real, effective and saved ids. The group comes first: without root the process could not
     // change it any more.
     Step {
         doing: "become the helper's group",
-        apply: |helper| error_text(setresgid(helper.group(), helper.group(), helper.group())),
+        apply: |helper| with_error_text(setresgid(helper.group(), helper.group(), helper.group())),
     },
     Step {
         doing: "become the helper's user",
-        apply: |helper| error_text(setresuid(helper.user(), helper.user(), helper.user())),
+        apply: |helper| with_error_text(setresuid(helper.user(), helper.user(), helper.user())),
     },
     AMBIENT,
     INHERITABLE,
-    Step { doing: "set the effective set", apply: |_| error_text(caps::set(None, CapSet::Effective, &only())) },
-    Step { doing: "set the permitted set", apply: |_| error_text(caps::set(None, CapSet::Permitted, &only())) },
+    Step { doing: "set the effective set", apply: |_| with_error_text(caps::set(None, CapSet::Effective, &only())) },
+    Step { doing: "set the permitted set", apply: |_| with_error_text(caps::set(None, CapSet::Permitted, &only())) },
     NO_NEW_PRIVILEGES,
 ];
 
@@ -271,7 +271,7 @@ fn drop_bounding() -> Result<(), CapsError> {
     held.difference(&only()).try_for_each(|capability| caps::drop(None, CapSet::Bounding, *capability))
 }
 
-fn error_text(result: Result<(), impl std::error::Error>) -> Result<(), String> {
+fn with_error_text(result: Result<(), impl std::error::Error>) -> Result<(), String> {
     result.map_err(|cause| cause.to_string())
 }
 
