@@ -57,7 +57,7 @@ fn defaults() -> config::Runtime {
 }
 
 fn path(host: &Netns) -> EgressPath {
-    look(host).path(NetworkMode::Pod)
+    look(host).egress_path(NetworkMode::Pod)
 }
 
 #[track_caller]
@@ -110,7 +110,7 @@ fn a_rule_for_what_the_bridge_sends_counts_for_the_bridge_and_not_for_the_host()
     host.sh(BRIDGE).unwrap();
     host.sh("ip route add default dev wg0 table 7; ip rule add iif podman1 table 7").unwrap();
     assert_way(&host, "wg0", 1380, Verdict::ClampHelps);
-    let own = look(&host).path(NetworkMode::Host);
+    let own = look(&host).egress_path(NetworkMode::Host);
     assert_eq!((own.network_path, own.egress.unwrap().link), (NetworkPath::Host, "eth0".to_owned()));
     host.sh("ip rule del iif podman1 table 7; ip rule add from 10.89.0.0/24 table 7").unwrap();
     assert_way(&host, "wg0", 1380, Verdict::ClampHelps);
@@ -133,7 +133,7 @@ fn ipv6_in_a_tunnel_of_its_own_is_found_on_a_network_that_has_ipv6() {
     host.sh("ip -6 route add 2000::/3 dev wg0").unwrap();
     assert_way(&host, "eth0", 1500, Verdict::Fits);
     let facts = host.run(|| survey(&Simulated::default(), Some(&Network { ipv6: true, ..network() }), &defaults()));
-    let path = facts.path(NetworkMode::Pod);
+    let path = facts.egress_path(NetworkMode::Pod);
     assert_eq!((path.egress.unwrap().link.as_str(), path.verdict), ("wg0", Verdict::ClampHelps));
 }
 

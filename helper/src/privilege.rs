@@ -136,7 +136,8 @@ const INHERITABLE: Step =
     Step { doing: "clear the inheritable set", apply: |_| caps::clear(None, CapSet::Inheritable).or(Ok(())) };
 
 /// Executed programs can never gain rights.
-const NO_NEW_PRIVILEGES: Step = Step { doing: "set no_new_privs", apply: |_| with_error_text(prctl::set_no_new_privs()) };
+const NO_NEW_PRIVILEGES: Step =
+    Step { doing: "set no_new_privs", apply: |_| with_error_text(prctl::set_no_new_privs()) };
 
 /// The steps from root.
 const FROM_ROOT: &[Step] = &[

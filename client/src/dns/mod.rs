@@ -19,7 +19,7 @@ pub use ask::{Asked, Reply, ask, ask_all, verify};
 #[cfg(any(test, fuzzing))]
 pub use servers::name_servers;
 
-use crate::egress::Leaving;
+use crate::egress::EgressLinks;
 use crate::error::Report;
 
 /// Auto found no server that a container can ask.
@@ -71,8 +71,8 @@ pub async fn ask_as_host() -> Vec<Asked> {
 ///
 /// # Errors
 /// [`NoServers`]
-pub async fn servers(leaving: Option<&Leaving>, ipv6: bool) -> Result<Vec<IpAddr>, NoServers> {
-    let egress = leaving.into_iter().flat_map(Leaving::links).map(|egress| egress.index).collect();
+pub async fn servers(leaving: Option<&EgressLinks>, ipv6: bool) -> Result<Vec<IpAddr>, NoServers> {
+    let egress = leaving.into_iter().flat_map(EgressLinks::links).map(|egress| egress.index).collect();
     let conf = servers::read_resolv_conf();
     let resolved = if conf.is_for_resolved() { servers::read_resolved().await } else { None };
     servers::choose(&servers::Sources { egress, conf, uplinks: servers::read_uplinks(), resolved }, ipv6)

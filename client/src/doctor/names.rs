@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{Code, Finding};
 use crate::config::{Config, DnsServers, NetworkMode};
 use crate::dns::{self, Asked, Reply};
-use crate::egress::{Facts, Leaving};
+use crate::egress::{EgressLinks, Facts};
 
 /// The name servers, and what they answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,7 +172,7 @@ pub(super) async fn servers(config: &Config) -> Result<Vec<IpAddr>, String> {
     match &network.dns_servers {
         DnsServers::List(servers) => Ok(servers.clone()),
         DnsServers::Auto => {
-            let found = dns::servers(Leaving::of_host().as_ref(), network.ipv6).await;
+            let found = dns::servers(EgressLinks::of_host().as_ref(), network.ipv6).await;
             found.map_err(|error| error.to_string())
         }
     }

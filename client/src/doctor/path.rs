@@ -11,7 +11,7 @@ use super::helper::HelperNeed;
 use super::{Code, Finding};
 use crate::config::Config;
 use crate::cure::{ClampCoverage, Remedy, clamp_command, clamp_coverage, fixed_clamp_command, is_clamped_to};
-use crate::egress::{self, Branch, Egress, EgressPath, Leaving, NetworkPath, SMALLEST_MTU, Verdict};
+use crate::egress::{self, Branch, Egress, EgressLinks, EgressPath, NetworkPath, SMALLEST_MTU, Verdict};
 use crate::kernel::gateways;
 use crate::measure::memory::{Known, Memory, StaleClamp, ago};
 use crate::measure::{targets, verdict};
@@ -247,7 +247,7 @@ pub(super) fn read_measured(
     let variable = |name: &str| std::env::var(name).ok();
     let reachable = targets.iter().any(|target| targets::proxy(target, variable).is_none());
     let possible = reachable && config.runtime.network.measure;
-    let branches = Leaving::of_host().and_then(|leaving| egress::branches(&leaving).ok()).unwrap_or_default();
+    let branches = EgressLinks::of_host().and_then(|leaving| egress::branches(&leaving).ok()).unwrap_or_default();
     let of_services =
         paths.iter().filter(|path| path.route.through_tunnel()).filter_map(|path| path.route.egress.as_ref());
     let all = of_services.chain(branches.iter().map(|branch| &branch.egress));

@@ -172,7 +172,7 @@ async fn with(podman: &Rest, config: &Config) -> Podman {
     };
     let path = |(name, service): (&ServiceName, &config::Service)| Path {
         service: name.to_string(),
-        route: survey.path(service.network_mode),
+        route: survey.egress_path(service.network_mode),
     };
     let paths = config.enabled().map(path).collect();
     let names = names::read(config, servers, running, &survey).await;

@@ -194,7 +194,7 @@ impl fmt::Display for EgressPath {
 impl Facts {
     /// The path of a service on this network.
     #[must_use]
-    pub fn path(&self, mode: NetworkMode) -> EgressPath {
+    pub fn egress_path(&self, mode: NetworkMode) -> EgressPath {
         let network_path = self.network_path(mode);
         let network_mtu = (mode == NetworkMode::Pod).then_some(self.network.mtu);
         let leaving = match network_path {
@@ -238,14 +238,14 @@ const USUAL_MTU: u32 = 1500;
 
 /// The links by which packets leave for the internet, by family.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Leaving {
+pub struct EgressLinks {
     /// IPv4; `None` if no route leads there.
     pub ipv4: Option<Egress>,
     /// IPv6.
     pub ipv6: Option<Egress>,
 }
 
-impl Leaving {
+impl EgressLinks {
     /// The links by which the host's own packets leave; `None` if the kernel could not be queried.
     #[must_use]
     pub fn of_host() -> Option<Self> {
@@ -287,9 +287,9 @@ pub struct Facts {
     /// The network of the services.
     pub network: NetworkFacts,
     /// The links by which the host's own packets leave; `None` if the kernel could not be queried.
-    pub from_host: Option<Leaving>,
+    pub from_host: Option<EgressLinks>,
     /// The links by which packets leave that the host forwards for the network.
-    pub from_network: Option<Leaving>,
+    pub from_network: Option<EgressLinks>,
 }
 
 /// Reads the facts from podman's report about the network, if it exists, and from the kernel.
@@ -353,10 +353,10 @@ fn sample_container_address(subnet: IpNet, gateway: Option<IpAddr>) -> Option<Ip
     subnet.hosts().take(3).find(|address| Some(*address) != gateway && Some(*address) != first)
 }
 
-fn leaving(kernel: &mut Rtnetlink, source: impl Fn(IpAddr) -> Option<(IpAddr, i32)>) -> std::io::Result<Leaving> {
+fn leaving(kernel: &mut Rtnetlink, source: impl Fn(IpAddr) -> Option<(IpAddr, i32)>) -> std::io::Result<EgressLinks> {
     let [ipv4, ipv6] = INTERNET;
     let mut egress = |to: IpAddr| kernel.egress(to, source(to));
-    Ok(Leaving { ipv4: egress(ipv4)?, ipv6: egress(ipv6)? })
+    Ok(EgressLinks { ipv4: egress(ipv4)?, ipv6: egress(ipv6)? })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::netlink::Rtnetlink;
-use super::{Egress, Leaving};
+use super::{Egress, EgressLinks};
 
 /// A route to a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub struct Branch {
 ///
 /// # Errors
 /// The kernel cannot be queried.
-pub fn branches(leaving: &Leaving) -> io::Result<Vec<Branch>> {
+pub fn branches(leaving: &EgressLinks) -> io::Result<Vec<Branch>> {
     let mut kernel = Rtnetlink::open()?;
     let main: Vec<&str> = leaving.links().map(|egress| egress.link.as_str()).collect();
     Ok(choose(routes()?, &main, |to| kernel.egress(to, None).ok().flatten()))

@@ -11,16 +11,16 @@ fn egress(link: &str, info_kind: &str, mtu: u32) -> Egress {
     Egress { link: link.to_owned(), index: 7, kind: kind(info_kind), mtu }
 }
 
-fn wg0() -> Leaving {
-    Leaving { ipv4: Some(egress("wg0", "wireguard", 1380)), ipv6: None }
+fn wg0() -> EgressLinks {
+    EgressLinks { ipv4: Some(egress("wg0", "wireguard", 1380)), ipv6: None }
 }
 
-fn eth0() -> Leaving {
-    Leaving { ipv4: Some(egress("eth0", "", 1500)), ipv6: None }
+fn eth0() -> EgressLinks {
+    EgressLinks { ipv4: Some(egress("eth0", "", 1500)), ipv6: None }
 }
 
 /// A rootful bridge with an MTU of 1500, whose packets leave by these links.
-fn behind(leaving: Leaving) -> Facts {
+fn behind(leaving: EgressLinks) -> Facts {
     Facts {
         rootless: None,
         network: NetworkFacts {
@@ -36,7 +36,7 @@ fn behind(leaving: Leaving) -> Facts {
 }
 
 fn verdict(facts: &Facts) -> &'static str {
-    facts.path(NetworkMode::Pod).verdict.as_str()
+    facts.egress_path(NetworkMode::Pod).verdict.as_str()
 }
 
 #[test]
@@ -50,10 +50,10 @@ fn a_clamp_helps_what_the_host_forwards_into_a_narrower_vpn_and_nothing_else() {
     assert_eq!(bridge(wg0(), 1381), "clamp-helps");
     assert_eq!(bridge(wg0(), 1380), "fits");
     assert_eq!(bridge(eth0(), 1500), "fits");
-    let cloud = Leaving { ipv4: Some(egress("eth0", "", 1450)), ipv6: None };
+    let cloud = EgressLinks { ipv4: Some(egress("eth0", "", 1450)), ipv6: None };
     assert_eq!(bridge(cloud, 1500), "narrow-link");
-    assert_eq!(bridge(Leaving::default(), 1500), "no-route");
-    let cut = |rootless| verdict(&Facts { from_network: Some(Leaving::default()), rootless, ..behind(wg0()) });
+    assert_eq!(bridge(EgressLinks::default(), 1500), "no-route");
+    let cut = |rootless| verdict(&Facts { from_network: Some(EgressLinks::default()), rootless, ..behind(wg0()) });
     assert_eq!(cut(None), "not-forwarded");
     assert_eq!(cut(Some(RootlessBackend::Pasta)), "host-sockets", "nothing is forwarded for these");
 }
@@ -77,9 +77,9 @@ fn a_tap_link_by_which_packets_leave_is_a_tunnel_and_no_vpn_to_the_helper() {
     ] {
         assert_eq!([egress.is_tap(), egress.is_tunnel()], expected, "{egress:?}");
     }
-    let path = behind(Leaving { ipv4: Some(of_kind("tun", Some(2), 1)), ipv6: None }).path(NetworkMode::Pod);
+    let path = behind(EgressLinks { ipv4: Some(of_kind("tun", Some(2), 1)), ipv6: None }).egress_path(NetworkMode::Pod);
     assert_eq!((path.verdict, path.exceeds_tunnel()), (Verdict::NarrowLink, true));
-    let cloud = behind(Leaving { ipv4: Some(egress("eth0", "", 1450)), ipv6: None }).path(NetworkMode::Pod);
+    let cloud = behind(EgressLinks { ipv4: Some(egress("eth0", "", 1450)), ipv6: None }).egress_path(NetworkMode::Pod);
     assert_eq!((cloud.verdict, cloud.exceeds_tunnel()), (Verdict::NarrowLink, false));
 }
 
@@ -87,11 +87,11 @@ fn a_tap_link_by_which_packets_leave_is_a_tunnel_and_no_vpn_to_the_helper() {
 fn what_leaves_by_sockets_of_the_host_needs_no_clamp() {
     for backend in [RootlessBackend::Pasta, RootlessBackend::Slirp4netns] {
         let facts = Facts { rootless: Some(backend), ..behind(wg0()) };
-        let path = facts.path(NetworkMode::Pod);
+        let path = facts.egress_path(NetworkMode::Pod);
         assert_eq!((path.network_path, path.verdict), (NetworkPath::Rootless(backend), Verdict::HostSockets));
         assert!(path.through_tunnel());
     }
-    let path = behind(wg0()).path(NetworkMode::Host);
+    let path = behind(wg0()).egress_path(NetworkMode::Host);
     assert_eq!((path.network_path, path.verdict, path.network_mtu), (NetworkPath::Host, Verdict::HostSockets, None));
 }
 
@@ -101,7 +101,7 @@ fn a_network_without_a_way_out_or_past_the_host_meets_no_vpn() {
     facts.network.internal = true;
     assert_eq!(verdict(&facts), "elsewhere");
     (facts.network.internal, facts.network.direct) = (false, true);
-    let path = facts.path(NetworkMode::Pod);
+    let path = facts.egress_path(NetworkMode::Pod);
     assert_eq!((path.network_path, path.egress, path.verdict), (NetworkPath::Direct, None, Verdict::NotRouted));
 }
 
@@ -109,39 +109,43 @@ fn a_network_without_a_way_out_or_past_the_host_meets_no_vpn() {
 fn forwarded_packets_are_judged_by_their_own_way_and_the_hosts_by_theirs() {
     // Only the containers' packets are routed into the VPN, for instance by `ip rule iif podman1`.
     let facts = Facts { from_network: Some(wg0()), ..behind(eth0()) };
-    assert_eq!(facts.path(NetworkMode::Pod).egress.unwrap().link, "wg0");
-    assert_eq!(facts.path(NetworkMode::Host).egress.unwrap().link, "eth0");
+    assert_eq!(facts.egress_path(NetworkMode::Pod).egress.unwrap().link, "wg0");
+    assert_eq!(facts.egress_path(NetworkMode::Host).egress.unwrap().link, "eth0");
     let rootless = Facts { rootless: Some(RootlessBackend::Pasta), ..facts };
-    assert_eq!(rootless.path(NetworkMode::Pod).egress.unwrap().link, "eth0", "sockets of the host go the host's path");
+    assert_eq!(
+        rootless.egress_path(NetworkMode::Pod).egress.unwrap().link,
+        "eth0",
+        "sockets of the host go the host's path"
+    );
 }
 
 #[test]
 fn of_two_families_the_one_where_less_fits_decides_if_the_network_has_both() {
-    let both = Leaving { ipv6: Some(egress("tun0", "tun", 1400)), ..eth0() };
+    let both = EgressLinks { ipv6: Some(egress("tun0", "tun", 1400)), ..eth0() };
     let mut facts = behind(both);
     assert_eq!(verdict(&facts), "fits", "the network has no IPv6");
     facts.network.ipv6 = true;
-    assert_eq!(facts.path(NetworkMode::Pod).egress.unwrap().link, "tun0");
+    assert_eq!(facts.egress_path(NetworkMode::Pod).egress.unwrap().link, "tun0");
     assert_eq!(verdict(&facts), "clamp-helps");
-    assert_eq!(facts.path(NetworkMode::Host).egress.unwrap().link, "tun0");
+    assert_eq!(facts.egress_path(NetworkMode::Host).egress.unwrap().link, "tun0");
 }
 
 #[test]
 fn what_the_kernel_does_not_tell_is_unknown_and_not_harmless() {
     let facts = Facts { from_host: None, from_network: None, ..behind(eth0()) };
     assert_eq!(verdict(&facts), "unknown");
-    assert_eq!(facts.path(NetworkMode::Host).to_string(), "host -> unknown");
+    assert_eq!(facts.egress_path(NetworkMode::Host).to_string(), "host -> unknown");
 }
 
 #[test]
 fn a_way_is_shown_in_a_table_and_in_json() {
-    let path = behind(wg0()).path(NetworkMode::Pod);
+    let path = behind(wg0()).egress_path(NetworkMode::Pod);
     assert_eq!(path.to_string(), "bridge -> wg0 (1380)");
     let expected = json!({
         "kind": "bridge", "link": "wg0", "link_kind": "wireguard", "mtu": 1380, "network_mtu": 1500, "verdict": "clamp-helps",
     });
     assert_eq!(path.to_json(), expected);
-    let path = behind(eth0()).path(NetworkMode::Host);
+    let path = behind(eth0()).egress_path(NetworkMode::Host);
     assert_eq!(path.to_string(), "host -> eth0 (1500)");
     assert_eq!(path.to_json()["link_kind"], Value::Null, "hardware has no kind");
 }

@@ -66,7 +66,7 @@ pub async fn places(
             None => places.networks.push(Place {
                 name: config.runtime.network_name.to_string(),
                 services: vec![name.to_string()],
-                route: facts.path(service.network_mode),
+                route: facts.egress_path(service.network_mode),
                 pid,
             }),
         }

@@ -12,7 +12,7 @@ use super::on::{Before, NotProven, out_of_reach, restore, sentence};
 use super::{How, OnArgs, describe};
 use crate::command::Context;
 use crate::cure::{Proof, Remedy, Trial, is_fixed, remedy, restoring_change};
-use crate::egress::{Leaving, SMALLEST_MTU};
+use crate::egress::{EgressLinks, SMALLEST_MTU};
 use crate::error::{Exit, Failure};
 use crate::execute;
 use crate::helper_link::{Change, HelperLink};
@@ -132,7 +132,7 @@ fn leaves_by(target: &Target) -> Option<String> {
     match target {
         Target::Link(link) => Some(link.to_string()),
         Target::Auto => {
-            let leaving = Leaving::of_host()?;
+            let leaving = EgressLinks::of_host()?;
             leaving.links().find(|egress| egress.kind.is_vpn()).map(|egress| egress.link.clone())
         }
     }

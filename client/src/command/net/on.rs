@@ -14,7 +14,7 @@ use super::{How, Mtu, OnArgs, auto, describe};
 use crate::command::Context;
 use crate::cure::proof::total;
 use crate::cure::{Proof, Trial, prove, restoring_change};
-use crate::egress::{self, Egress, Leaving};
+use crate::egress::{self, Egress, EgressLinks};
 use crate::error::{Exit, Failure, Report};
 use crate::execute::{self, Interrupted};
 use crate::helper_link::{Asking, Change, HelperLink};
@@ -204,13 +204,13 @@ pub(super) fn out_of_reach(target: &Target, subject: &Subject, named_server: boo
     if subject.targets.is_empty() {
         return Some("no image of the services comes from a registry; `--url https://HOST` names a server".to_owned());
     }
-    let leaving = Leaving::of_host().filter(|_| !named_server)?;
+    let leaving = EgressLinks::of_host().filter(|_| !named_server)?;
     let links: Vec<&Egress> = leaving.links().collect();
-    elsewhere(target, &links)
+    passes_no_clamp(target, &links)
 }
 
 /// The reason that packets to the internet do not pass a clamp of this target.
-fn elsewhere(target: &Target, links: &[&Egress]) -> Option<String> {
+fn passes_no_clamp(target: &Target, links: &[&Egress]) -> Option<String> {
     let Some(first) = links.first() else { return Some("no route leads to the internet".to_owned()) };
     let meets = match target {
         Target::Auto => links.iter().any(|egress| egress.kind.is_vpn()),
@@ -268,15 +268,15 @@ mod tests {
     fn transfers_prove_a_clamp_only_of_the_link_that_they_leave_by() {
         let (vpn, card) = (egress("wg0", "wireguard"), egress("eth0", ""));
         let named = |link: &str| Target::Link(LinkName::parse(link).unwrap());
-        assert_eq!(elsewhere(&Target::Auto, &[&vpn]), None);
-        assert_eq!(elsewhere(&named("wg0"), &[&card, &vpn]), None, "one family leaves by it");
-        assert_eq!(elsewhere(&named("eth0"), &[&card]), None);
+        assert_eq!(passes_no_clamp(&Target::Auto, &[&vpn]), None);
+        assert_eq!(passes_no_clamp(&named("wg0"), &[&card, &vpn]), None, "one family leaves by it");
+        assert_eq!(passes_no_clamp(&named("eth0"), &[&card]), None);
         for (target, links, why) in [
             (Target::Auto, vec![&card], "leave by `eth0`, which is no VPN"),
             (named("wg1"), vec![&vpn], "leave by `wg0`, not by `wg1`"),
             (Target::Auto, vec![], "no route leads to the internet"),
         ] {
-            assert!(elsewhere(&target, &links).unwrap().contains(why), "{why}");
+            assert!(passes_no_clamp(&target, &links).unwrap().contains(why), "{why}");
         }
     }
 

@@ -15,7 +15,7 @@ use crate::command::net::check::Subject;
 use crate::command::net::lock;
 use crate::config::{Config, MssClamp, Service, ServiceName};
 use crate::cure::Remedy;
-use crate::egress::{Egress, Leaving};
+use crate::egress::{Egress, EgressLinks};
 use crate::execute::{self, Interrupted};
 use crate::helper_link::status_if_running;
 use crate::kernel::gateways;
@@ -83,8 +83,8 @@ impl Measuring {
     /// The remembered result, without a new measurement.
     pub(super) fn remembered(context: &Context) -> Self {
         let folder = context.environment.state_folder();
-        let leaving = Leaving::of_host();
-        let tunnel = leaving.iter().flat_map(Leaving::links).find(|egress| egress.is_tunnel()).cloned();
+        let leaving = EgressLinks::of_host();
+        let tunnel = leaving.iter().flat_map(EgressLinks::links).find(|egress| egress.is_tunnel()).cloned();
         let known = tunnel.as_ref().and_then(|tunnel| recall(folder.as_deref(), &tunnel.link));
         let (running, missed) = (JoinSet::new(), Arc::default());
         Self { folder, tunnel, known, running, missed, until: Instant::now() + LIMIT }

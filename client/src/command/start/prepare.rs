@@ -6,7 +6,7 @@ use super::{Args, Context};
 use crate::config::{Config, DnsServers, Loaded, NetworkMode, PodmanUrl, Service, ServiceName};
 use crate::dns::{self, NoServers};
 use crate::doctor;
-use crate::egress::{self, Leaving};
+use crate::egress::{self, EgressLinks};
 use crate::error::Failure;
 use crate::gpu;
 use crate::plan::{self, Conflict, Desired, HostContext, Launch, NetworkReset, Observed, Plan};
@@ -78,7 +78,7 @@ async fn dns_servers(config: &Config, services: &[(&ServiceName, &Service)]) -> 
     match &network.dns_servers {
         // Services on the host's network use the host's resolver.
         _ if services.iter().all(|(_, service)| service.network_mode == NetworkMode::Host) => Ok(Vec::new()),
-        DnsServers::Auto => dns::servers(Leaving::of_host().as_ref(), network.ipv6).await,
+        DnsServers::Auto => dns::servers(EgressLinks::of_host().as_ref(), network.ipv6).await,
         DnsServers::List(servers) => Ok(servers.clone()),
     }
 }

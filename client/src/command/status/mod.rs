@@ -116,7 +116,7 @@ async fn look(
     let ping = Duration::from_secs_f64(config.cli.ping_timeout);
     let rows = subjects(config, names, &containers)?.into_iter().map(|subject| {
         let running = subject.container.filter(|container| container.state == ContainerState::Running);
-        let path = running.map(|container| facts.path(mode(container)));
+        let path = running.map(|container| facts.egress_path(mode(container)));
         look_at(&connection.podman, config, subject, path, ping)
     });
     let mut rows = join_all(rows).await;

@@ -48,7 +48,7 @@ impl Advice {
     /// leave.
     pub(super) fn of(facts: &Facts, launches: &[Launch], known: Option<&Known>) -> Self {
         let ways: Vec<(&Launch, EgressPath)> =
-            launches.iter().map(|launch| (launch, facts.path(mode(launch)))).collect();
+            launches.iter().map(|launch| (launch, facts.egress_path(mode(launch)))).collect();
         if let Some(narrow) = known.and_then(|known| narrow_path(&ways, known)) {
             return Self::Clamp(narrow);
         }

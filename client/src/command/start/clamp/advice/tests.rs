@@ -3,7 +3,7 @@
 use airpods_dbus::LinkKind;
 
 use super::*;
-use crate::egress::{Egress, Leaving, NetworkFacts, RootlessBackend};
+use crate::egress::{Egress, EgressLinks, NetworkFacts, RootlessBackend};
 use crate::measure::Code;
 use crate::plan::tests::{NEW, THREE, desired};
 
@@ -11,7 +11,7 @@ use crate::plan::tests::{NEW, THREE, desired};
 fn behind_wg0(mtu: u32) -> Facts {
     let kind = LinkKind { info_kind: "wireguard".to_owned(), tun_type: None, hardware: 65534 };
     let wg0 = Egress { link: "wg0".to_owned(), index: 9, kind, mtu };
-    let leaving = Leaving { ipv4: Some(wg0), ipv6: None };
+    let leaving = EgressLinks { ipv4: Some(wg0), ipv6: None };
     let network =
         NetworkFacts { name: "airpods_network".to_owned(), direct: false, internal: false, ipv6: false, mtu: 1500 };
     Facts { rootless: None, network, from_host: Some(leaving.clone()), from_network: Some(leaving) }
@@ -65,8 +65,8 @@ fn where_traffic_leaves_by_sockets_of_the_host_it_is_said_that_no_clamp_is_neede
 fn without_a_vpn_there_is_nothing_to_say() {
     let mut facts = behind_wg0(1500);
     assert_eq!(Advice::of(&facts, &launches(&[]), None), Advice::Nothing, "the packets fit");
-    facts.from_host = Some(Leaving::default());
-    facts.from_network = Some(Leaving::default());
+    facts.from_host = Some(EgressLinks::default());
+    facts.from_network = Some(EgressLinks::default());
     assert_eq!(Advice::of(&facts, &launches(&[]), None), Advice::Nothing, "nothing leads out");
     facts.from_network = None;
     assert_eq!(Advice::of(&facts, &launches(&[]), None), Advice::Unknown);
@@ -76,7 +76,7 @@ fn without_a_vpn_there_is_nothing_to_say() {
 fn behind_tap(mtu: u32) -> Facts {
     let kind = LinkKind { info_kind: "tun".to_owned(), tun_type: Some(2), hardware: 1 };
     let tap = Egress { link: "wg0".to_owned(), index: 9, kind, mtu };
-    let leaving = Leaving { ipv4: Some(tap), ipv6: None };
+    let leaving = EgressLinks { ipv4: Some(tap), ipv6: None };
     Facts { from_host: Some(leaving.clone()), from_network: Some(leaving), ..behind_wg0(mtu) }
 }
 
