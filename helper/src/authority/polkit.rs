@@ -76,7 +76,7 @@ impl Polkit {
                 is_challenge: result.is_challenge,
                 is_dismissed: result.details.get("polkit.dismissed").is_some_and(|value| !value.is_empty()),
             }),
-            Err(error) => Err(self.no_answer(&error).await),
+            Err(error) => Err(self.diagnose(&error).await),
         }
     }
 
@@ -118,8 +118,8 @@ impl Polkit {
         }
     }
 
-    async fn no_answer(&self, error: &zbus::Error) -> NoAnswer {
-        let no_answer = sorted(error);
+    async fn diagnose(&self, error: &zbus::Error) -> NoAnswer {
+        let no_answer = classify(error);
         // polkit looks the subject up on the bus and passes the bus's error on. The bus gives the
         // same error if polkit itself is missing, so its owner decides.
         if no_answer == NoAnswer::CallerGone && matches!(self.owner().await, Ok(None)) {
@@ -166,9 +166,9 @@ impl Drop for OpenCheck<'_> {
     }
 }
 
-/// Sorts errors: polkit is absent, polkit answered with an error, polkit ended, or the caller is
-/// gone.
-fn sorted(error: &zbus::Error) -> NoAnswer {
+/// Classifies errors: polkit is absent, polkit answered with an error, polkit ended, or the caller
+/// is gone.
+fn classify(error: &zbus::Error) -> NoAnswer {
     let text = error.to_string();
     let Some(name) = error_name(error) else {
         return match error {
@@ -203,9 +203,9 @@ mod tests {
 
     #[test]
     fn absence_refusal_an_end_and_a_caller_who_is_gone_are_told_apart() {
-        let of = |error: fdo::Error| sorted(&zbus::Error::FDO(Box::new(error)));
+        let of = |error: fdo::Error| classify(&zbus::Error::FDO(Box::new(error)));
         let broken = zbus::Error::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
-        assert!(matches!(sorted(&broken), NoAnswer::Absent(_)));
+        assert!(matches!(classify(&broken), NoAnswer::Absent(_)));
         for absent in [
             fdo::Error::ServiceUnknown(String::new()),
             fdo::Error::TimedOut(String::new()),
@@ -219,6 +219,6 @@ mod tests {
         for failed in [fdo::Error::AccessDenied(String::new()), fdo::Error::Failed(String::new())] {
             assert!(matches!(of(failed.clone()), NoAnswer::Failed(_)), "{failed}");
         }
-        assert!(matches!(sorted(&zbus::Error::InvalidReply), NoAnswer::Failed(_)));
+        assert!(matches!(classify(&zbus::Error::InvalidReply), NoAnswer::Failed(_)));
     }
 }

@@ -150,7 +150,7 @@ pub(super) async fn uid(
     connection: &Connection,
     name: &OwnedUniqueName,
 ) -> Result<u32, Error> {
-    let bus = bus(connection).await.map_err(|error| no_answer(&error))?;
+    let bus = bus(connection).await.map_err(|error| caller_unknown(&error))?;
     answered(runtime, || bus.get_connection_unix_user(BusName::from(name.as_ref()))).await
 }
 
@@ -163,7 +163,7 @@ pub(super) async fn check_connected(
     connection: &Connection,
     name: &OwnedUniqueName,
 ) -> Result<(), Error> {
-    let bus = bus(connection).await.map_err(|error| no_answer(&error))?;
+    let bus = bus(connection).await.map_err(|error| caller_unknown(&error))?;
     let is_there = answered(runtime, || bus.name_has_owner(BusName::from(name.as_ref()))).await?;
     if is_there { Ok(()) } else { Err(caller_left()) }
 }
@@ -177,11 +177,11 @@ async fn answered<T, A: Future<Output = fdo::Result<T>>>(
         match runtime.timeout(ANSWER, ask()).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(fdo::Error::NameHasNoOwner(_))) => return Err(caller_left()),
-            Ok(Err(error)) => return Err(no_answer(&error)),
+            Ok(Err(error)) => return Err(caller_unknown(&error)),
             Err(_) => {}
         }
     }
-    Err(no_answer(&format!("no answer within {} s", ANSWER.as_secs() * u64::from(ATTEMPTS))))
+    Err(caller_unknown(&format!("no answer within {} s", ANSWER.as_secs() * u64::from(ATTEMPTS))))
 }
 
 /// Completes when the caller has left the bus; never while it stays.
@@ -222,7 +222,7 @@ fn caller_left() -> Error {
     ErrorKind::AccessDenied.because("the caller has left the bus")
 }
 
-fn no_answer(cause: &dyn std::fmt::Display) -> Error {
+fn caller_unknown(cause: &dyn std::fmt::Display) -> Error {
     ErrorKind::Busy.because(format!("the bus does not say who calls: {cause}; call again in a moment"))
 }
 
