@@ -47,7 +47,7 @@ const VENDORS: [&str; 2] = ["0x1002", "0x8086"];
 
 /// The GPUs of this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct Gpus {
     /// The class of the devices that are described to containers.
     pub class: Option<String>,
     /// Without a class: the devices that every card needs, such as `/dev/kfd`.
@@ -56,7 +56,7 @@ pub struct Found {
     pub nodes: Vec<String>,
 }
 
-impl Found {
+impl Gpus {
     /// Looks at this machine.
     #[must_use]
     pub fn here() -> Self {
@@ -151,7 +151,7 @@ mod tests {
     fn cards_are_found_by_their_description_and_else_by_their_nodes() {
         let folder = tempfile::tempdir().unwrap();
         let (root, cdi) = (folder.path(), folder.path().join("etc/cdi"));
-        let found = || Found::at(&[&cdi], root);
+        let found = || Gpus::at(&[&cdi], root);
         assert_eq!(found().all(), [""; 0]);
         card(root, "renderD129", "0x1af4");
         assert_eq!(found().all(), [""; 0], "a virtual card is none");

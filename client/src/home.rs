@@ -21,7 +21,7 @@ pub struct HomeFault {
     folder: PathBuf,
     /// The variable or the entry that names the folder; none for one below it.
     named_by: Option<Name>,
-    why: Why,
+    why: FaultKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ enum Name {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Why {
+enum FaultKind {
     Missing,
     NoFolder,
     ReadOnly,
@@ -40,7 +40,7 @@ enum Why {
     Relative,
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Missing => "does not exist",
@@ -58,7 +58,7 @@ impl fmt::Display for HomeFault {
         match self.named_by {
             Some(Name::Variable(variable)) => write!(f, "`{variable}` names `{folder}`, which {why}"),
             Some(Name::Passwd) => write!(f, "`HOME` is not set, and this user's home is `{folder}`, which {why}"),
-            None if why == Why::NotPermitted => write!(f, "`{folder}` is a folder that {why}"),
+            None if why == FaultKind::NotPermitted => write!(f, "`{folder}` is a folder that {why}"),
             None => write!(f, "`{folder}` {why}"),
         }
     }
@@ -97,7 +97,7 @@ impl HomeFault {
 
     /// The fault of a folder that a variable or passwd(5) names.
     fn of_folder(name: Name, folder: PathBuf) -> Option<Self> {
-        let why = if folder.is_relative() { Some(Why::Relative) } else { judge(&folder) };
+        let why = if folder.is_relative() { Some(FaultKind::Relative) } else { judge(&folder) };
         why.map(|why| Self { folder, named_by: Some(name), why })
     }
 
@@ -120,17 +120,17 @@ impl HomeFault {
 }
 
 /// Why nothing can be made in a folder. A missing folder is a fault, too.
-fn judge(folder: &Path) -> Option<Why> {
+fn judge(folder: &Path) -> Option<FaultKind> {
     match folder.metadata() {
-        Ok(found) if !found.is_dir() => Some(Why::NoFolder),
+        Ok(found) if !found.is_dir() => Some(FaultKind::NoFolder),
         Ok(_) => match access(folder, AccessFlags::W_OK | AccessFlags::X_OK) {
-            Err(Errno::EROFS) => Some(Why::ReadOnly),
-            Err(_) => Some(Why::NotPermitted),
+            Err(Errno::EROFS) => Some(FaultKind::ReadOnly),
+            Err(_) => Some(FaultKind::NotPermitted),
             Ok(()) => None,
         },
         // A folder above it may not be entered.
-        Err(cause) if cause.raw_os_error() == Some(Errno::EACCES as i32) => Some(Why::NotPermitted),
-        Err(_) => Some(Why::Missing),
+        Err(cause) if cause.raw_os_error() == Some(Errno::EACCES as i32) => Some(FaultKind::NotPermitted),
+        Err(_) => Some(FaultKind::Missing),
     }
 }
 

@@ -8,7 +8,7 @@ use super::links;
 use super::routes::Route;
 use crate::clamp::{accept, in_use};
 use crate::kernel::table::encode::encode;
-use crate::kernel::table::readback::{Answers, Found, found};
+use crate::kernel::table::readback::{Answers, FoundTable, found};
 use crate::kernel::table::{Change, change};
 use crate::kernel::wire::{Attributes, HEADER, Message, NESTED, NFGENMSG, attribute, messages, nfta};
 use crate::kernel::{Event, Routes, Ruleset};
@@ -87,7 +87,7 @@ pub fn table(bytes: &[u8]) {
         assert!(held.ruleset.is_empty());
         return;
     };
-    let as_made = Found { flags: 0, owner: None, ..found.clone() };
+    let as_made = FoundTable { flags: 0, owner: None, ..found.clone() };
     let kept = change(Some(&as_made), &ours.ruleset);
     assert_eq!(kept, if ours.ruleset.is_empty() { Change::Delete } else { Change::Nothing });
     written_is_read(&ours.ruleset);

@@ -115,7 +115,7 @@ impl Serialize for HostGateway {
 /// The device that gives a container the GPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GpuDevice {
-    /// All GPUs that this machine has ([`crate::gpu::Found`]), or none.
+    /// All GPUs that this machine has ([`crate::gpu::Gpus`]), or none.
     Auto,
     /// No device, even if there is a GPU.
     None,

@@ -27,9 +27,9 @@ pub use gpu::{Description, Gpu};
 pub use helper::{Helper, HelperNeed, Permission};
 pub use loopback::HostOnly;
 pub use names::{Names, Origin};
-pub use network::{Holder, Network, TakenPort, UnusableSecret};
+pub use network::{Network, PortOwner, TakenPort, UnusableSecret};
 pub use path::{Measured, Path};
-pub use programs::{Parts, Program};
+pub use programs::{Program, Programs};
 pub use read::{Subject, after_reboot, read};
 pub use rootless::{Cgroups, Mapper, Needs, Rootless, Tun, UserNamespaces};
 pub use services::Boot;
@@ -50,7 +50,7 @@ pub struct Facts {
     /// The unit that starts containers at boot; `None` without systemd.
     pub boot: Option<Boot>,
     /// The programs beside podman; `None` without podman, which would bring them.
-    pub parts: Option<Parts>,
+    pub programs: Option<Programs>,
     /// The paths of the services' packets.
     pub paths: Vec<Path>,
     /// The measurements of the VPNs that they leave by.
@@ -79,9 +79,9 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     let explained = needed.iter().any(|finding| finding.level == Level::Broken);
     findings.extend(engine::judge(&facts.engine, explained));
     findings.extend(needed);
-    findings.extend(facts.parts.iter().flat_map(|parts| {
+    findings.extend(facts.programs.iter().flat_map(|programs| {
         let rootless = facts.engine.rootless_backend().filter(|_| facts.rootless.is_some());
-        programs::judge(parts, facts.engine.host().map(|host| &host.network), rootless, explained)
+        programs::judge(programs, facts.engine.host().map(|host| &host.network), rootless, explained)
     }));
     findings.extend(facts.boot.as_ref().and_then(|boot| services::judge_boot(boot, facts.needs)));
     findings.extend(facts.storage.iter().flat_map(engine::judge_storage));

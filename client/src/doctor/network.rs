@@ -59,14 +59,14 @@ pub struct TakenPort {
     /// The port.
     pub port: u16,
     /// The program that holds it.
-    pub holder: Holder,
+    pub owner: PortOwner,
     /// A free port near it.
     pub free: u16,
 }
 
 /// The program that holds a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Holder {
+pub enum PortOwner {
     /// A process of this user.
     Process {
         /// Its id.
@@ -169,10 +169,10 @@ fn free_subnet(network: &Network) -> Option<IpNet> {
 }
 
 fn taken(port: &TakenPort) -> Finding {
-    let TakenPort { service, key, port, holder, free } = port;
-    let who = match holder {
-        Holder::Process { pid, name } => format!("your program `{name}` (process {pid})"),
-        Holder::OtherUser => "a program of another user".to_owned(),
+    let TakenPort { service, key, port, owner, free } = port;
+    let who = match owner {
+        PortOwner::Process { pid, name } => format!("your program `{name}` (process {pid})"),
+        PortOwner::OtherUser => "a program of another user".to_owned(),
     };
     let cause = format!("`services.{service}.ports`: port {port} is in use by {who}");
     Finding::broken(Code::PortInUse, cause, format!("airpods config set {key} {free}"))
@@ -189,7 +189,7 @@ pub(super) fn taken_ports(config: &Config, wanted: &[(String, HostPort)]) -> Vec
             service: service.clone(),
             key: key(config, service, *port),
             port: port.port,
-            holder: holder(*port),
+            owner: port_owner(*port),
             free: free(config, *port),
         })
         .collect()
@@ -224,7 +224,7 @@ fn free(config: &Config, taken: HostPort) -> u16 {
 }
 
 /// The process that listens on the port, if this user can see it.
-fn holder(port: HostPort) -> Holder {
+fn port_owner(port: HostPort) -> PortOwner {
     let tables = match port.protocol {
         Protocol::Tcp => ["/proc/self/net/tcp", "/proc/self/net/tcp6"],
         Protocol::Udp => ["/proc/self/net/udp", "/proc/self/net/udp6"],
@@ -234,7 +234,7 @@ fn holder(port: HostPort) -> Holder {
         .filter_map(|table| fs::read_to_string(table).ok())
         .flat_map(|table| listeners(&table, port.port))
         .collect();
-    own_process(&inodes).map_or(Holder::OtherUser, |(pid, name)| Holder::Process { pid, name })
+    own_process(&inodes).map_or(PortOwner::OtherUser, |(pid, name)| PortOwner::Process { pid, name })
 }
 
 /// The inodes of the sockets that listen on a port, by `/proc/net/tcp` and `udp` (proc(5): the
@@ -277,11 +277,13 @@ mod tests {
     fn a_process_of_ones_own_is_named_and_a_free_port_has_nobody() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let Holder::Process { pid, name } = holder(HostPort::tcp(port)) else { panic!("nobody has port {port}") };
+        let PortOwner::Process { pid, name } = port_owner(HostPort::tcp(port)) else {
+            panic!("nobody has port {port}")
+        };
         assert_eq!(pid, std::process::id());
         assert!(!name.is_empty());
         drop(listener);
-        assert_eq!(holder(HostPort::tcp(port)), Holder::OtherUser);
+        assert_eq!(port_owner(HostPort::tcp(port)), PortOwner::OtherUser);
     }
 
     #[test]

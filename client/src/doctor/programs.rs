@@ -21,7 +21,7 @@ use crate::podman::{NetworkBackend, Version};
 /// The programs that were found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a program")]
-pub struct Parts {
+pub struct Programs {
     /// `netavark`, in podman's own folders, with its version if it reports one.
     pub netavark: Option<Option<Version>>,
     /// `aardvark-dns`, in the same folders.
@@ -62,20 +62,20 @@ const NETAVARK_WITH_NFT: Version = Version { major: 1, minor: 10 };
 /// rootless networks, if podman is rootless. `explained` is true if another finding already
 /// prevents users from setting up networks.
 pub(super) fn judge(
-    parts: &Parts,
+    programs: &Programs,
     backend: Option<&NetworkBackend>,
     rootless: Option<RootlessBackend>,
     explained: bool,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    findings.extend(netavark(parts, backend));
-    findings.extend(firewall(parts));
-    findings.extend(modules(parts));
-    findings.extend(rootless.and_then(|rootless| rootless_network(parts, rootless, explained)));
+    findings.extend(netavark(programs, backend));
+    findings.extend(firewall(programs));
+    findings.extend(modules(programs));
+    findings.extend(rootless.and_then(|rootless| rootless_network(programs, rootless, explained)));
     findings
 }
 
-fn netavark(parts: &Parts, backend: Option<&NetworkBackend>) -> Option<Finding> {
+fn netavark(programs: &Programs, backend: Option<&NetworkBackend>) -> Option<Finding> {
     if backend.is_some_and(|backend| backend.name == "cni") {
         return Some(Finding::broken(
             Code::Netavark,
@@ -85,11 +85,11 @@ fn netavark(parts: &Parts, backend: Option<&NetworkBackend>) -> Option<Finding> 
              sudo tee /etc/containers/containers.conf.d/netavark.conf",
         ));
     }
-    if parts.netavark.is_none() {
+    if programs.netavark.is_none() {
         let cause = "netavark is not installed, which makes the containers' network";
         return Some(Finding::broken(Code::Netavark, cause, "sudo apt install netavark"));
     }
-    (!parts.aardvark).then(|| {
+    (!programs.aardvark).then(|| {
         Finding::broken(
             Code::Aardvark,
             "aardvark-dns is not installed, without which services do not find each other by name",
@@ -98,12 +98,12 @@ fn netavark(parts: &Parts, backend: Option<&NetworkBackend>) -> Option<Finding> 
     })
 }
 
-fn firewall(parts: &Parts) -> Option<Finding> {
-    let version = parts.netavark.flatten()?;
+fn firewall(programs: &Programs) -> Option<Finding> {
+    let version = programs.netavark.flatten()?;
     let (needs, has) = if version < NETAVARK_WITH_NFT {
-        ("iptables", parts.iptables)
+        ("iptables", programs.iptables)
     } else {
-        ("nftables", parts.nft || parts.iptables)
+        ("nftables", programs.nft || programs.iptables)
     };
     (!has).then(|| {
         let cause = format!("netavark {version} needs `{needs}` to publish ports, and it is not installed");
@@ -111,8 +111,8 @@ fn firewall(parts: &Parts) -> Option<Finding> {
     })
 }
 
-fn modules(parts: &Parts) -> Option<Finding> {
-    parts.modules_gone.then(|| {
+fn modules(programs: &Programs) -> Option<Finding> {
+    programs.modules_gone.then(|| {
         Finding::broken(
             Code::KernelModules,
             "the modules of the running kernel are gone, as after an upgrade: it can load none for containers",
@@ -121,11 +121,11 @@ fn modules(parts: &Parts) -> Option<Finding> {
     })
 }
 
-fn rootless_network(parts: &Parts, rootless: RootlessBackend, explained: bool) -> Option<Finding> {
+fn rootless_network(programs: &Programs, rootless: RootlessBackend, explained: bool) -> Option<Finding> {
     let name = rootless.as_str();
     let (program, package) = match rootless {
-        RootlessBackend::Pasta => (&parts.pasta, "passt"),
-        RootlessBackend::Slirp4netns => (&parts.slirp4netns, "slirp4netns"),
+        RootlessBackend::Pasta => (&programs.pasta, "passt"),
+        RootlessBackend::Slirp4netns => (&programs.slirp4netns, "slirp4netns"),
     };
     let purpose = "through which rootless containers reach the network";
     match program {
@@ -183,14 +183,14 @@ pub(in crate::doctor) fn find(program: &str) -> Option<PathBuf> {
 }
 
 /// Looks for the programs beside podman. With `trial`, pasta also sets up a network once.
-pub(super) async fn read(trial: bool) -> Parts {
+pub(super) async fn read(trial: bool) -> Programs {
     let own = |program: &str| home::find_in(program, FOLDERS);
     // podman also looks for these in the search path (containers.conf(5)).
     let either = |program: &str| own(program).or_else(|| find(program));
     let (pasta, slirp4netns) = (either("pasta"), either("slirp4netns"));
     let trial = if trial { TRIAL } else { &[] };
     let (pasta, slirp4netns) = tokio::join!(started(pasta.as_deref(), trial), started(slirp4netns.as_deref(), &[]));
-    Parts {
+    Programs {
         netavark: own("netavark").map(|file| version(&file)),
         aardvark: own("aardvark-dns").is_some(),
         pasta,

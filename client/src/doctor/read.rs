@@ -57,7 +57,7 @@ pub async fn read(subject: &Subject<'_>) -> Facts {
     let rootless = engine.host().map_or(own, |host| host.rootless);
     // A trial as root would differ from what podman does as an ordinary user.
     let trial = rootless && !Uid::effective().is_root() && engine.rootless_backend() == Some(RootlessBackend::Pasta);
-    let parts = match engine {
+    let programs = match engine {
         Engine::Missing => None,
         _ => Some(programs::read(trial).await),
     };
@@ -66,7 +66,7 @@ pub async fn read(subject: &Subject<'_>) -> Facts {
         rootless: rootless.then(rootless::read),
         boot: services::read_boot(rootless),
         needs: needs(config),
-        parts,
+        programs,
         measured: path::read_measured(config, subject.state_folder.as_deref(), &paths, helper.status()),
         paths,
         names,
@@ -164,7 +164,7 @@ async fn with(podman: &Rest, config: &Config) -> Podman {
     let given = servers.clone().unwrap_or_default();
     let (host, held) = tokio::join!(within(podman.host_facts()), within(look(podman, config, given)));
     let engine = Engine::Answers { version: podman.version(), host };
-    let Look { network, services, running, survey } = match held {
+    let PodmanState { network, services, running, survey } = match held {
         Ok(look) => look,
         Err(why) => {
             return Podman { engine, network: Err(why), services: Vec::new(), paths: Vec::new(), names: None };
@@ -180,7 +180,7 @@ async fn with(podman: &Rest, config: &Config) -> Podman {
 }
 
 /// podman's objects, as far as the findings need them.
-struct Look {
+struct PodmanState {
     network: Network,
     services: Vec<Service>,
     running: Option<RunningContainer>,
@@ -194,8 +194,8 @@ async fn within<T>(call: impl Future<Output = podman::Result<T>>) -> Result<T, S
     }
 }
 
-async fn look(podman: &Rest, config: &Config, dns_servers: Vec<IpAddr>) -> podman::Result<Look> {
-    let (gpu, rootless) = (crate::gpu::Found::here(), podman.is_rootless());
+async fn look(podman: &Rest, config: &Config, dns_servers: Vec<IpAddr>) -> podman::Result<PodmanState> {
+    let (gpu, rootless) = (crate::gpu::Gpus::here(), podman.is_rootless());
     let host_context = HostContext { gpu, rootless, dns_servers, ..HostContext::default() };
     let enabled: Vec<_> = config.enabled().collect();
     let desired = Desired::from_config(config, &enabled, podman.version(), &host_context);
@@ -218,7 +218,7 @@ async fn look(podman: &Rest, config: &Config, dns_servers: Vec<IpAddr>) -> podma
     let there = observed.networks.iter().find(|network| network.name == desired.network.name);
     let survey = egress::survey(podman, there, &config.runtime);
     let (services, all_running): (Vec<Service>, Vec<Option<RunningContainer>>) = services.await.into_iter().unzip();
-    Ok(Look { network, services, running: all_running.into_iter().flatten().next(), survey })
+    Ok(PodmanState { network, services, running: all_running.into_iter().flatten().next(), survey })
 }
 
 fn network(config: &Config, desired: &Desired, observed: &Observed) -> Network {

@@ -60,8 +60,8 @@ impl<P: Podman> Undoing<'_, P> {
                 Done::Folders(folders) => (remove_folders(folders), false),
                 Done::AsPlanned | Done::Unknown => match self.one(action, *done == Done::Unknown).await {
                     Ok(()) => continue,
-                    Err(Stays::Refused(what)) => (Some(what), true),
-                    Err(Stays::For(what)) => (what, false),
+                    Err(NotUndone::Refused(what)) => (Some(what), true),
+                    Err(NotUndone::Remains(what)) => (what, false),
                 },
             };
             left.extend(what.map(|what| Left { action, done, what, refused }));
@@ -70,7 +70,7 @@ impl<P: Podman> Undoing<'_, P> {
     }
 
     /// Undoes one step. `is_unknown` means that podman's answer to the step did not arrive.
-    async fn one(&mut self, action: &Action, is_unknown: bool) -> Result<(), Stays> {
+    async fn one(&mut self, action: &Action, is_unknown: bool) -> Result<(), NotUndone> {
         let no_own_undo = needs_no_own_undo(self.plan, action);
         if !self.given_up {
             let (podman, pace) = (self.podman, self.pace);
@@ -85,7 +85,7 @@ impl<P: Podman> Undoing<'_, P> {
                 Either::Right(_) => self.given_up = true,
             }
         }
-        Err(Stays::For(if no_own_undo { None } else { remains(action) }))
+        Err(NotUndone::Remains(if no_own_undo { None } else { remains(action) }))
     }
 
     /// Waits for `pause`; false if the undo has to end.
@@ -109,11 +109,11 @@ struct Left<'a> {
 }
 
 /// The reason that a change remains.
-enum Stays {
+enum NotUndone {
     /// podman refused the undo; the sentence names the change.
     Refused(String),
     /// The change cannot be undone, or there is nothing to report (`None`).
-    For(Option<String>),
+    Remains(Option<String>),
 }
 
 /// Whether something that the step may have removed is still there and, if it ran, runs again.
@@ -184,7 +184,7 @@ fn needs_no_own_undo(plan: &Plan, action: &Action) -> bool {
     })
 }
 
-async fn undo_action(podman: &impl Podman, action: &Action, no_own_undo: bool, pace: &Pace) -> Result<(), Stays> {
+async fn undo_action(podman: &impl Podman, action: &Action, no_own_undo: bool, pace: &Pace) -> Result<(), NotUndone> {
     let Some(remains) = remains(action) else { return Ok(()) };
     let result = match action {
         Action::CreateNetwork(spec) => podman.remove_network(&spec.name).await,
@@ -206,15 +206,15 @@ async fn undo_action(podman: &impl Podman, action: &Action, no_own_undo: bool, p
                 renamed => renamed,
             };
             let left = |error: PodmanError| format!("{remains} or does not run again: {}", error.message());
-            return back.map_err(|error| Stays::Refused(left(error)));
+            return back.map_err(|error| NotUndone::Refused(left(error)));
         }
         // A removed container, pod or network cannot be restored.
-        _ => return Err(Stays::For(Some(remains))),
+        _ => return Err(NotUndone::Remains(Some(remains))),
     };
     match result {
         Ok(()) => Ok(()),
         Err(error) if PodmanError::is_not_found(&error) => Ok(()),
-        Err(error) => Err(Stays::Refused(format!("{remains}: {}", error.message()))),
+        Err(error) => Err(NotUndone::Refused(format!("{remains}: {}", error.message()))),
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::label::{is_ours, same_settings};
 use super::observed::{State, differences};
 use super::services::ordered;
-use super::{Action, Conflict, Desired, Kept, Kind, Launch, Observed, Plan, Replaced, Step};
+use super::{Action, Conflict, Desired, Kind, Launch, Observed, Plan, Replaced, Step, Unchanged};
 use crate::config::Pull;
 use crate::podman::{Container, ContainerState, Mount, Networking, PodSpec};
 use crate::port::HostPort;
@@ -60,7 +60,7 @@ struct Builder<'a> {
     /// The pods to be recreated.
     stale_pods: BTreeSet<&'a str>,
     /// The step that creates each thing that others wait for.
-    made: BTreeMap<Thing, usize>,
+    made: BTreeMap<Prerequisite, usize>,
     /// The step that moves the former container of each service out of the way.
     cleared: BTreeMap<&'a str, usize>,
     /// The step after which each host port is free.
@@ -76,7 +76,7 @@ struct Builder<'a> {
 
 /// Something that a container needs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Thing {
+enum Prerequisite {
     Volume(String),
     Folder(std::path::PathBuf),
     Image(String),
@@ -136,7 +136,7 @@ impl<'a> Builder<'a> {
         if !differences.is_empty() {
             return Err(Conflict::NetworkDiffers { name: found.name.clone(), differences });
         }
-        self.plan.kept.push(Kept::Network(found.name.clone()));
+        self.plan.kept.push(Unchanged::Network(found.name.clone()));
         self.plan.network = Some(found.clone());
         Ok(())
     }
@@ -213,11 +213,11 @@ impl<'a> Builder<'a> {
 
     fn image(&mut self, launch: &Launch) {
         let image = &launch.container.image;
-        let thing = Thing::Image(image.clone());
+        let prerequisite = Prerequisite::Image(image.clone());
         let there = self.observed.images.contains(image) && (launch.pull != Pull::Always || self.is_made(launch));
-        if !there && !self.made.contains_key(&thing) {
+        if !there && !self.made.contains_key(&prerequisite) {
             let step = self.add(Action::Pull(image.clone()), Some(&launch.service), []);
-            self.made.insert(thing, step);
+            self.made.insert(prerequisite, step);
         }
     }
 
@@ -233,34 +233,34 @@ impl<'a> Builder<'a> {
     fn mounts(&mut self, launch: &Launch, pulls: &[usize]) {
         for mount in &launch.container.mounts {
             let Mount::Volume { name, .. } = mount else { continue };
-            let kept = Kept::Volume(name.clone());
+            let kept = Unchanged::Volume(name.clone());
             if self.observed.volumes.contains(name) {
                 if !self.plan.kept.contains(&kept) {
                     self.plan.kept.push(kept);
                 }
-            } else if !self.made.contains_key(&Thing::Volume(name.clone())) {
+            } else if !self.made.contains_key(&Prerequisite::Volume(name.clone())) {
                 let step = self.add(Action::CreateVolume(name.clone()), Some(&launch.service), pulls.iter().copied());
-                self.made.insert(Thing::Volume(name.clone()), step);
+                self.made.insert(Prerequisite::Volume(name.clone()), step);
             }
         }
         for folder in &launch.folders {
-            let thing = Thing::Folder(folder.clone());
-            if !self.is_file(folder) && !self.made.contains_key(&thing) {
+            let prerequisite = Prerequisite::Folder(folder.clone());
+            if !self.is_file(folder) && !self.made.contains_key(&prerequisite) {
                 let step = self.add(Action::CreateFolder(folder.clone()), Some(&launch.service), pulls.iter().copied());
-                self.made.insert(thing, step);
+                self.made.insert(prerequisite, step);
             }
         }
     }
 
     fn pod(&mut self, spec: &'a PodSpec, pulls: &[usize]) {
-        let thing = Thing::Pod(spec.name.clone());
-        if self.made.contains_key(&thing) {
+        let prerequisite = Prerequisite::Pod(spec.name.clone());
+        if self.made.contains_key(&prerequisite) {
             return;
         }
         let found = self.observed.pod(&spec.name).is_some();
         let stale = self.stale_pods.contains(spec.name.as_str());
         if found && !stale {
-            let kept = Kept::Pod(spec.name.clone());
+            let kept = Unchanged::Pod(spec.name.clone());
             if !self.plan.kept.contains(&kept) {
                 self.plan.kept.push(kept);
             }
@@ -273,7 +273,7 @@ impl<'a> Builder<'a> {
             after.push(self.remove_pod(&spec.name, images));
         }
         let step = self.add(Action::CreatePod(spec.clone()), None, after);
-        self.made.insert(thing, step);
+        self.made.insert(prerequisite, step);
     }
 
     fn images_of_pod(&self, pod: &str) -> Vec<usize> {
@@ -281,7 +281,9 @@ impl<'a> Builder<'a> {
             .launches
             .iter()
             .filter(|launch| matches!(&launch.container.networking, Networking::Pod(name) if name == pod));
-        inside.filter_map(|launch| self.made.get(&Thing::Image(launch.container.image.clone())).copied()).collect()
+        inside
+            .filter_map(|launch| self.made.get(&Prerequisite::Image(launch.container.image.clone())).copied())
+            .collect()
     }
 
     fn wanted_pod(&self, name: &str) -> bool {

@@ -50,7 +50,7 @@ use crate::secret::SecretValues;
 #[derive(Debug, Clone, Default)]
 pub struct HostContext {
     /// The machine's GPUs.
-    pub gpu: gpu::Found,
+    pub gpu: gpu::Gpus,
     /// podman runs as an ordinary user.
     pub rootless: bool,
     /// Use no GPU, whatever the configuration says.
@@ -76,7 +76,7 @@ pub struct Plan {
     /// The steps.
     pub steps: Vec<Step>,
     /// The objects that exist and stay unchanged, for the printed plan.
-    pub kept: Vec<Kept>,
+    pub kept: Vec<Unchanged>,
     /// The host ports that must be free before the first step, each with the service that wants it.
     pub ports: Vec<(String, HostPort)>,
     /// The network, if it exists and is kept. None if a step creates it, or no service needs it.
@@ -188,7 +188,7 @@ pub enum Action {
 
 /// An object that exists and stays unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kept {
+pub enum Unchanged {
     /// The network of this name.
     Network(String),
     /// A volume of this name.

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::label::is_own;
-use super::{Action, Kept, Plan, Replaced, Step};
+use super::{Action, Plan, Replaced, Step, Unchanged};
 use crate::health::HealthCheck;
 use crate::podman::{ContainerSpec, Endpoint, Mount, NetworkSpec, Networking, OptionShape, SecretSource};
 use crate::port::port_ranges;
@@ -27,7 +27,7 @@ impl fmt::Display for Plan {
     }
 }
 
-impl fmt::Display for Kept {
+impl fmt::Display for Unchanged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Network(name) => write!(f, "use the network `{name}`"),
@@ -137,7 +137,7 @@ impl Plan {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let steps: Vec<Value> = self.steps.iter().enumerate().map(|(index, step)| step.to_json(index)).collect();
-        let kept: Vec<Value> = self.kept.iter().map(Kept::to_json).collect();
+        let kept: Vec<Value> = self.kept.iter().map(Unchanged::to_json).collect();
         let replaced: Vec<Value> = self.replaced.iter().map(Replaced::to_json).collect();
         json!({ "steps": steps, "kept": kept, "replaced": replaced, "warnings": self.warnings })
     }
@@ -158,7 +158,7 @@ impl Step {
     }
 }
 
-impl Kept {
+impl Unchanged {
     fn to_json(&self) -> Value {
         let (kind, name) = match self {
             Self::Network(name) => ("network", name),

@@ -35,7 +35,7 @@ pub use network::{Endpoint, Fixed, FixedPlace, Network, NetworkSpec, Networking}
 pub use option::{ContainerOption, Options, ROWS as OPTION_ROWS, Row as OptionRow, Shape as OptionShape};
 pub use pod::{Pod, PodSpec};
 pub use rest::Rest;
-pub use simulated::{Call, Look, Simulated, World};
+pub use simulated::{Call, ReadCall, Simulated, World};
 pub use storage::{DiskUsage, PullProgress, SecretSource};
 
 /// The result of a call.

@@ -121,8 +121,8 @@ impl fmt::Display for Change {
             Self::Nothing => f.write_str("nothing changed"),
             Self::Clamp { target, before, after: Some(after) } => {
                 let what = if *target == Target::Auto { "" } else { "link " };
-                write!(f, "{what}{target} is clamped to {}", Worded(*after))?;
-                before.map_or(Ok(()), |before| write!(f, " instead of {}", Worded(before)))
+                write!(f, "{what}{target} is clamped to {}", OptionsText(*after))?;
+                before.map_or(Ok(()), |before| write!(f, " instead of {}", OptionsText(before)))
             }
             Self::Clamp { target: Target::Auto, .. } => {
                 f.write_str("auto is off: only links that were named stay clamped")
@@ -136,9 +136,9 @@ impl fmt::Display for Change {
 }
 
 /// Options, worded for a log line.
-struct Worded(ClampOptions);
+struct OptionsText(ClampOptions);
 
-impl fmt::Display for Worded {
+impl fmt::Display for OptionsText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.mtu.map(PathMtu::bytes) {
             Some(mtu) => write!(f, "a path MTU of {mtu}")?,

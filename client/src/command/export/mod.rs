@@ -109,7 +109,7 @@ fn export_set<'a>(
     services: &[String],
     with_secrets: bool,
 ) -> Result<ExportSet<'a>, Failure> {
-    let host_context = HostContext { gpu: gpu::Found::here(), ..HostContext::default() };
+    let host_context = HostContext { gpu: gpu::Gpus::here(), ..HostContext::default() };
     let mut set = ExportSet::of(&loaded.config, services, &host_context)?;
     if with_secrets {
         set.secrets = context.kept_secrets(loaded, set.desired.secret_sources(), &SecretValues::default())?;

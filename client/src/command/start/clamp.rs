@@ -132,7 +132,7 @@ impl Clamp<'_> {
             (Advice::Clamp(narrow), _) => self.offer(&narrow, interrupt).await,
             (Advice::Unknown, MssClamp::Require) => Err(Unmet::Unknown.into()),
             (other, _) if work => print_unchanged(&other.note().into_iter().collect::<Vec<_>>()),
-            _ => Ok(Settled::AsItWas),
+            _ => Ok(Settled::Unchanged),
         }
     }
 
@@ -149,7 +149,7 @@ impl Clamp<'_> {
             }
         };
         if narrow.is_cured(&status) {
-            return Ok(Settled::AsItWas);
+            return Ok(Settled::Unchanged);
         }
         match execute::unless(interrupt.as_mut(), ask(&narrow.question(), self.consent)).await?? {
             Answer::Yes => {}
@@ -181,7 +181,7 @@ impl Clamp<'_> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Settled {
     /// It changed nothing.
-    AsItWas,
+    Unchanged,
     /// It turned the clamp on for this target.
     TurnedOn(Target),
 }
@@ -196,7 +196,7 @@ impl Settled {
 
     fn note(&self) -> Option<String> {
         let (clamped, off) = match self {
-            Self::AsItWas => return None,
+            Self::Unchanged => return None,
             Self::TurnedOn(Target::Auto) => ("every VPN link".to_owned(), "airpods net clamp off".to_owned()),
             Self::TurnedOn(Target::Link(link)) => (format!("`{link}`"), format!("airpods net clamp off {link}")),
         };
@@ -213,7 +213,7 @@ impl Settled {
     }
 
     fn print(&self, narrow: &Narrow, status: &Status) -> io::Result<()> {
-        print_lines(&describe::outcome(&narrow.change(), *self != Self::AsItWas, status))
+        print_lines(&describe::outcome(&narrow.change(), *self != Self::Unchanged, status))
     }
 }
 
@@ -222,7 +222,7 @@ async fn require(narrow: &Narrow, mut interrupt: Pin<&mut impl Future<Output = (
     let refused = |cause| Unmet::Refused { link: narrow.egress.link.clone(), cause };
     let (helper, status) = execute::unless(interrupt.as_mut(), look()).await?.map_err(refused)?;
     if narrow.is_cured(&status) {
-        return Ok(Settled::AsItWas);
+        return Ok(Settled::Unchanged);
     }
     let settled = turn_on(&helper, narrow).await.map_err(refused)?;
     let status = settled.unless(interrupt, helper.status()).await?.map_err(refused)?;
@@ -245,7 +245,7 @@ async fn look() -> Result<(HelperLink, Status), HelperError> {
 async fn turn_on(helper: &HelperLink, narrow: &Narrow) -> Result<Settled, HelperError> {
     let asking = if is_interactive() { Asking::Allowed } else { Asking::Never };
     let changed = helper.change(&narrow.change(), asking).await?;
-    Ok(if changed { Settled::TurnedOn(narrow.target()) } else { Settled::AsItWas })
+    Ok(if changed { Settled::TurnedOn(narrow.target()) } else { Settled::Unchanged })
 }
 
 /// These lines and, if there is one, the cure that needs no privilege.
@@ -263,7 +263,7 @@ pub(super) fn print_stale_clamp(stale_clamp: Option<&StaleClamp>) -> io::Result<
 /// Prints lines, and reports that the clamp was not changed.
 fn print_unchanged(lines: &[String]) -> Result<Settled, Failure> {
     print_lines(lines)?;
-    Ok(Settled::AsItWas)
+    Ok(Settled::Unchanged)
 }
 
 fn print_lines(lines: &[String]) -> io::Result<()> {
@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn a_start_that_fails_names_the_command_that_ends_its_clamp() {
         let note = |settled: Settled| settled.note();
-        assert_eq!(note(Settled::AsItWas), None);
+        assert_eq!(note(Settled::Unchanged), None);
         let every = "note: every VPN link is clamped now, and stays so; `airpods net clamp off` ends that";
         assert_eq!(note(Settled::TurnedOn(Target::Auto)).as_deref(), Some(every));
         let tap = "note: `tap0` is clamped now, and stays so; `airpods net clamp off tap0` ends that";

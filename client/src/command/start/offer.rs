@@ -22,7 +22,7 @@ pub(super) struct Offer<'a> {
 
 impl<'a> Offer<'a> {
     pub(super) fn new(clamp: Clamp<'a>, measuring: Measuring, work: bool) -> Self {
-        let settled = RefCell::new(Settled::AsItWas);
+        let settled = RefCell::new(Settled::Unchanged);
         Self { clamp, measuring: RefCell::new(Some(measuring)), settled, work }
     }
 

@@ -69,7 +69,7 @@ pub(in crate::command) async fn host_context(
     force_cpu: bool,
     rootless: bool,
 ) -> Result<HostContext, NoServers> {
-    Ok(HostContext { gpu: gpu::Found::here(), rootless, force_cpu, dns_servers: dns_servers(config, services).await? })
+    Ok(HostContext { gpu: gpu::Gpus::here(), rootless, force_cpu, dns_servers: dns_servers(config, services).await? })
 }
 
 /// The configured name servers, or those that `"auto"` finds.

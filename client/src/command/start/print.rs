@@ -9,7 +9,7 @@ use serde_json::json;
 use super::Context;
 use crate::config::Loaded;
 use crate::execute::Outcome;
-use crate::plan::{Action, Kept, Launch, Plan};
+use crate::plan::{Action, Launch, Plan, Unchanged};
 use crate::terminal::{Escaped, EscapedLine, print_json};
 
 /// Prints the plan for `--dry-run`. It is data, so it goes to stdout.
@@ -85,7 +85,7 @@ pub(super) fn outcome(
     took: Duration,
     json: bool,
 ) -> io::Result<()> {
-    let kept = |launch: &Launch| plan.kept.contains(&Kept::Service(launch.service.clone()));
+    let kept = |launch: &Launch| plan.kept.contains(&Unchanged::Service(launch.service.clone()));
     let mut err = anstream::stderr();
     for launch in launches.iter().filter(|launch| kept(launch)) {
         let how = if launch.oneshot { "has run before with the same settings" } else { "is running already" };

@@ -297,6 +297,6 @@ fn only_the_controllers_that_limits_need_are_asked_for() {
 fn what_only_a_rootless_podman_needs_is_not_asked_of_a_rootful_one() {
     let mut facts = healthy();
     facts.rootless = None;
-    facts.parts.as_mut().unwrap().pasta = crate::doctor::Program::Missing;
+    facts.programs.as_mut().unwrap().pasta = crate::doctor::Program::Missing;
     assert_eq!(bad(&facts), []);
 }

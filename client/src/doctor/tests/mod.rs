@@ -38,7 +38,7 @@ fn healthy() -> Facts {
         rootless: Some(host::alice()),
         needs: Needs { memory: true, cpus: true, restart: true, unless_stopped: true, own_unless_stopped: false },
         boot: Some(Boot { rootless: true, unit: Some("--filter should-start-on-boot=true".to_owned()), enabled: true }),
-        parts: Some(Parts {
+        programs: Some(Programs {
             netavark: Some(Some(Version { major: 1, minor: 14 })),
             aardvark: true,
             pasta: Program::Works,

@@ -5,7 +5,7 @@ use airpods_dbus::{ClampState, Status, Unclampable};
 
 use super::{Case, bad, healthy};
 use crate::doctor::{
-    Code, Facts, Helper, HelperNeed, Holder, HostOnly, Level, Network, Permission, TakenPort, UnusableSecret,
+    Code, Facts, Helper, HelperNeed, HostOnly, Level, Network, Permission, PortOwner, TakenPort, UnusableSecret,
 };
 use crate::egress::Route;
 use crate::plan::{Conflict, Kind};
@@ -23,9 +23,9 @@ fn route(to: &str, link: &str) -> Route {
     Route { to: to.parse().unwrap(), link: link.to_owned() }
 }
 
-fn taken(holder: Holder) -> TakenPort {
+fn taken(owner: PortOwner) -> TakenPort {
     let key = "services.web.ports.0.host".to_owned();
-    TakenPort { service: "web".to_owned(), key, port: 3000, holder, free: 3001 }
+    TakenPort { service: "web".to_owned(), key, port: 3000, owner, free: 3001 }
 }
 
 fn not_ours(kind: Kind) -> Conflict {
@@ -137,14 +137,14 @@ pub(super) const CASES: &[Case] = &[
         "airpods config set runtime.network.subnet 10.90.0.0/24 && airpods start --reset-network",
     ),
     (
-        |facts| network(facts).taken.push(taken(Holder::Process { pid: 7, name: "python3".to_owned() })),
+        |facts| network(facts).taken.push(taken(PortOwner::Process { pid: 7, name: "python3".to_owned() })),
         Code::PortInUse,
         Level::Broken,
         "`services.web.ports`: port 3000 is in use by your program `python3` (process 7)",
         "airpods config set services.web.ports.0.host 3001",
     ),
     (
-        |facts| network(facts).taken.push(taken(Holder::OtherUser)),
+        |facts| network(facts).taken.push(taken(PortOwner::OtherUser)),
         Code::PortInUse,
         Level::Broken,
         "port 3000 is in use by a program of another user",

@@ -4,8 +4,8 @@ use super::Case;
 use crate::doctor::{Code, Engine, Facts, Level, Program, Tun};
 use crate::podman::Version;
 
-fn parts(facts: &mut Facts) -> &mut crate::doctor::Parts {
-    facts.parts.as_mut().unwrap()
+fn programs(facts: &mut Facts) -> &mut crate::doctor::Programs {
+    facts.programs.as_mut().unwrap()
 }
 
 fn backend(facts: &mut Facts) -> &mut crate::podman::NetworkBackend {
@@ -144,7 +144,7 @@ pub(super) const CASES: &[Case] = &[
         "",
     ),
     (
-        |facts| parts(facts).netavark = None,
+        |facts| programs(facts).netavark = None,
         Code::Netavark,
         Level::Broken,
         "netavark is not installed",
@@ -160,63 +160,63 @@ pub(super) const CASES: &[Case] = &[
          sudo tee /etc/containers/containers.conf.d/netavark.conf",
     ),
     (
-        |facts| parts(facts).aardvark = false,
+        |facts| programs(facts).aardvark = false,
         Code::Aardvark,
         Level::Broken,
         "aardvark-dns is not installed",
         "sudo apt install aardvark-dns",
     ),
     (
-        |facts| parts(facts).nft = false,
+        |facts| programs(facts).nft = false,
         Code::FirewallProgram,
         Level::Broken,
         "netavark 1.14 needs `nftables`",
         "sudo apt install nftables",
     ),
     (
-        |facts| parts(facts).netavark = Some(Some(Version { major: 1, minor: 4 })),
+        |facts| programs(facts).netavark = Some(Some(Version { major: 1, minor: 4 })),
         Code::FirewallProgram,
         Level::Broken,
         "netavark 1.4 needs `iptables`",
         "sudo apt install iptables",
     ),
     (
-        |facts| parts(facts).modules_gone = true,
+        |facts| programs(facts).modules_gone = true,
         Code::KernelModules,
         Level::Broken,
         "the modules of the running kernel are gone",
         "sudo reboot",
     ),
     (
-        |facts| parts(facts).pasta = Program::Missing,
+        |facts| programs(facts).pasta = Program::Missing,
         Code::RootlessNetwork,
         Level::Broken,
         "`pasta` is not installed",
         "sudo apt install passt",
     ),
     (
-        |facts| parts(facts).pasta = Program::Broken("cannot execute binary file".to_owned()),
+        |facts| programs(facts).pasta = Program::Broken("cannot execute binary file".to_owned()),
         Code::RootlessNetwork,
         Level::Broken,
         "`pasta` does not start, through which rootless containers reach the network: cannot execute binary file",
         "sudo apt install --reinstall passt",
     ),
     (
-        |facts| parts(facts).pasta = Program::Broken("Permission denied (os error 13)".to_owned()),
+        |facts| programs(facts).pasta = Program::Broken("Permission denied (os error 13)".to_owned()),
         Code::RootlessNetwork,
         Level::Broken,
         "`pasta` does not start",
         "sudo journalctl --dmesg --grep 'denied.*pasta'",
     ),
     (
-        |facts| parts(facts).pasta = Program::CannotSetUpNetwork("Couldn't configure user mappings".to_owned()),
+        |facts| programs(facts).pasta = Program::CannotSetUpNetwork("Couldn't configure user mappings".to_owned()),
         Code::RootlessNetwork,
         Level::Note,
         "`pasta` makes no network when it is tried, through which rootless containers reach the network: Couldn't configure",
         "sudo apt install --reinstall passt",
     ),
     (
-        |facts| parts(facts).pasta = Program::Late(2),
+        |facts| programs(facts).pasta = Program::Late(2),
         Code::NotKnown,
         Level::Note,
         "could not determine whether `pasta` starts: it had not ended after 2 s",
@@ -226,7 +226,7 @@ pub(super) const CASES: &[Case] = &[
         |facts| {
             version(facts, 4, 3);
             backend(facts).rootless_program = None;
-            parts(facts).slirp4netns =
+            programs(facts).slirp4netns =
                 Program::Broken("error while loading shared libraries: libslirp.so.0".to_owned());
         },
         Code::RootlessNetwork,
@@ -258,7 +258,7 @@ fn what_keeps_podman_from_starting_is_told_and_not_what_podman_makes_of_it() {
 #[test]
 fn what_keeps_users_from_making_networks_is_told_and_not_that_pasta_makes_none() {
     let mut facts = super::healthy();
-    parts(&mut facts).pasta = Program::CannotSetUpNetwork("Failed to open tun socket in namespace".to_owned());
+    programs(&mut facts).pasta = Program::CannotSetUpNetwork("Failed to open tun socket in namespace".to_owned());
     facts.rootless.as_mut().unwrap().tun = Tun::Denied;
     let codes: Vec<Code> = super::bad(&facts).iter().map(|finding| finding.code).collect();
     assert_eq!(codes, [Code::TunDevice]);
@@ -267,6 +267,6 @@ fn what_keeps_users_from_making_networks_is_told_and_not_that_pasta_makes_none()
 #[test]
 fn a_program_that_this_podman_does_not_use_may_be_broken() {
     let mut facts = super::healthy();
-    parts(&mut facts).slirp4netns = Program::Broken("no".to_owned());
+    programs(&mut facts).slirp4netns = Program::Broken("no".to_owned());
     assert_eq!(super::bad(&facts), []);
 }

@@ -1,7 +1,7 @@
 //! Whether services pass their health checks.
 
 use super::*;
-use crate::podman::Look;
+use crate::podman::ReadCall;
 
 /// Three services. `web` has a port that no program listens on: discard (RFC 863).
 fn without_server() -> String {
@@ -28,9 +28,9 @@ async fn podman_is_not_asked_again_while_the_process_of_a_service_lives() {
     podman.distort = Some(|detail: &mut ContainerDetail| detail.pid = Some(std::process::id()));
     plan.steps.retain(|step| matches!(step.action, Action::AwaitHealth { .. }));
     plan.steps[0].after.clear();
-    let before = podman.looks().len();
+    let before = podman.read_calls().len();
     assert_eq!(execute(&podman, &plan, &SHORT_PACE, &Silent, pending()).await.unwrap().late.len(), 1);
-    assert_eq!(podman.looks()[before..], [Look::Inspect("web-0".into())]);
+    assert_eq!(podman.read_calls()[before..], [ReadCall::Inspect("web-0".into())]);
 }
 
 #[tokio::test]

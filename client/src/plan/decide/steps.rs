@@ -4,11 +4,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Builder, Thing};
+use super::{Builder, Prerequisite};
 use crate::config::Condition;
 use crate::plan::label::{SERVICE, is_ours};
 use crate::plan::observed::State;
-use crate::plan::{Action, Kept, Kind, Launch, Replaced, Step, former_name, is_set_aside};
+use crate::plan::{Action, Kind, Launch, Replaced, Step, Unchanged, former_name, is_set_aside};
 use crate::podman::{Container, ContainerState, Mount, Networking};
 use crate::port::HostPort;
 
@@ -18,7 +18,7 @@ impl<'a> Builder<'a> {
         let service = launch.service.as_str();
         if self.runs_as_wanted(launch) {
             self.plan.warnings.extend(self.observed.excused(self.desired, launch));
-            self.plan.kept.push(Kept::Service(launch.service.clone()));
+            self.plan.kept.push(Unchanged::Service(launch.service.clone()));
             // A running service can still be unhealthy.
             self.await_health(launch, None);
             if self.is_awaited(service, Condition::Completed) {
@@ -110,18 +110,18 @@ impl<'a> Builder<'a> {
     /// The steps that create what the container needs.
     pub(super) fn needed(&self, launch: &Launch) -> Vec<usize> {
         let spec = &launch.container;
-        let mut things = vec![Thing::Image(spec.image.clone())];
-        things.extend(launch.folders.iter().cloned().map(Thing::Folder));
+        let mut prerequisites = vec![Prerequisite::Image(spec.image.clone())];
+        prerequisites.extend(launch.folders.iter().cloned().map(Prerequisite::Folder));
         for mount in &spec.mounts {
             if let Mount::Volume { name, .. } = mount {
-                things.push(Thing::Volume(name.clone()));
+                prerequisites.push(Prerequisite::Volume(name.clone()));
             }
         }
         if let Networking::Pod(pod) = &spec.networking {
-            things.push(Thing::Pod(pod.clone()));
+            prerequisites.push(Prerequisite::Pod(pod.clone()));
         }
         let network = self.network.filter(|_| matches!(spec.networking, Networking::Own(_)));
-        things.iter().filter_map(|thing| self.made.get(thing).copied()).chain(network).collect()
+        prerequisites.iter().filter_map(|prerequisite| self.made.get(prerequisite).copied()).chain(network).collect()
     }
 
     fn steps_removing(&self) -> Vec<usize> {

@@ -241,13 +241,13 @@ async fn an_image_that_must_be_there_and_is_not_is_told_before_the_first_step() 
 #[test]
 fn a_gpu_that_is_found_is_given_with_the_groups_that_may_use_it() {
     let config = config(&format!("{ALONE}{MODEL}"));
-    let launch = |gpu: crate::gpu::Found, rootless: bool| {
+    let launch = |gpu: crate::gpu::Gpus, rootless: bool| {
         let host_context = HostContext { gpu, rootless, ..HostContext::default() };
         let services = chosen(&config, &[], false).unwrap();
         let container = Desired::from_config(&config, &services, NEW, &host_context).launches.remove(0).container;
         (container.gpu, container.options.get(crate::podman::ContainerOption::GroupAdd).to_vec())
     };
-    let amd = crate::gpu::Found {
+    let amd = crate::gpu::Gpus {
         class: None,
         common: vec!["/dev/kfd".to_owned()],
         nodes: vec!["/dev/dri/renderD128".to_owned()],
@@ -255,6 +255,6 @@ fn a_gpu_that_is_found_is_given_with_the_groups_that_may_use_it() {
     let devices = vec!["/dev/kfd".to_owned(), "/dev/dri".to_owned()];
     assert_eq!(launch(amd.clone(), true), (devices.clone(), vec!["keep-groups".to_owned()]));
     assert_eq!(launch(amd, false), (devices, Vec::new()));
-    let nvidia = crate::gpu::Found { class: Some("nvidia.com/gpu".to_owned()), ..crate::gpu::Found::default() };
+    let nvidia = crate::gpu::Gpus { class: Some("nvidia.com/gpu".to_owned()), ..crate::gpu::Gpus::default() };
     assert_eq!(launch(nvidia, true), (vec!["nvidia.com/gpu=all".to_owned()], Vec::new()));
 }

@@ -2,7 +2,7 @@
 //! confirmation.
 
 use super::*;
-use crate::podman::{Container, ContainerDetail, Look, Podman};
+use crate::podman::{Container, ContainerDetail, Podman, ReadCall};
 
 async fn proposed(podman: &Simulated, toml: &str, services: &[&str]) -> Plan {
     let desired = desired(toml, services, podman.version());
@@ -26,11 +26,11 @@ fn waits(plan: &Plan, step: usize, for_step: usize) -> bool {
 async fn a_second_start_asks_podman_for_three_listings_and_each_service_and_changes_nothing() {
     let podman = podman(NEW);
     start(&podman, THREE, &[]).await;
-    let (looks, calls) = (podman.looks().len(), podman.calls().len());
+    let (read_calls, calls) = (podman.read_calls().len(), podman.calls().len());
     start(&podman, THREE, &[]).await;
-    let asked = podman.looks().split_off(looks);
-    let inspected = ["model-0", "web-0", "paint-0"].map(|name| Look::Inspect(name.into()));
-    let mut expected = vec![Look::Networks, Look::Pods, Look::Containers];
+    let asked = podman.read_calls().split_off(read_calls);
+    let inspected = ["model-0", "web-0", "paint-0"].map(|name| ReadCall::Inspect(name.into()));
+    let mut expected = vec![ReadCall::Networks, ReadCall::Pods, ReadCall::Containers];
     expected.extend(inspected);
     assert_eq!(asked, expected);
     assert_eq!(podman.calls().len(), calls);
@@ -40,12 +40,12 @@ async fn a_second_start_asks_podman_for_three_listings_and_each_service_and_chan
 async fn a_first_start_asks_podman_for_nothing_twice() {
     let podman = podman(NEW);
     start(&podman, THREE, &[]).await;
-    let mut looks = podman.looks();
-    let all = looks.len();
-    looks.sort();
-    looks.dedup();
+    let mut read_calls = podman.read_calls();
+    let all = read_calls.len();
+    read_calls.sort();
+    read_calls.dedup();
     // Four listings, three image look-ups, and one read-back per service.
-    assert_eq!((all, looks.len()), (10, 10), "{looks:?}");
+    assert_eq!((all, read_calls.len()), (10, 10), "{read_calls:?}");
     // One network, one volume, and each container created and started.
     assert_eq!(podman.calls().len(), 8);
 }

@@ -20,7 +20,7 @@ use super::{
 pub struct Simulated {
     world: RefCell<World>,
     calls: RefCell<Vec<Call>>,
-    looks: RefCell<Vec<Look>>,
+    read_calls: RefCell<Vec<ReadCall>>,
     failing: RefCell<Vec<Call>>,
     failing_once: RefCell<Vec<Call>>,
     losing: RefCell<Vec<Call>>,
@@ -50,7 +50,7 @@ impl Simulated {
         Self {
             world: RefCell::new(world),
             calls: RefCell::default(),
-            looks: RefCell::default(),
+            read_calls: RefCell::default(),
             failing: RefCell::default(),
             failing_once: RefCell::default(),
             losing: RefCell::default(),
@@ -83,12 +83,12 @@ impl Simulated {
 
     /// The calls that only read, in order.
     #[must_use]
-    pub fn looks(&self) -> Vec<Look> {
-        self.looks.borrow().clone()
+    pub fn read_calls(&self) -> Vec<ReadCall> {
+        self.read_calls.borrow().clone()
     }
 
-    fn look(&self, look: Look) {
-        self.looks.borrow_mut().push(look);
+    fn look(&self, look: ReadCall) {
+        self.read_calls.borrow_mut().push(look);
     }
 
     /// The current content.
@@ -174,12 +174,12 @@ impl Podman for Simulated {
     }
 
     async fn host_facts(&self) -> Result<HostFacts> {
-        self.look(Look::HostFacts);
+        self.look(ReadCall::HostFacts);
         Ok(self.facts.clone())
     }
 
     async fn image_exists(&self, image: &str) -> Result<bool> {
-        self.look(Look::Image(image.into()));
+        self.look(ReadCall::Image(image.into()));
         let wanted = spelling::image(image, self.version);
         Ok(self.world.borrow().images.iter().any(|there| spelling::image(there, self.version) == wanted))
     }
@@ -206,7 +206,7 @@ impl Podman for Simulated {
     }
 
     async fn networks(&self) -> Result<Vec<Network>> {
-        self.look(Look::Networks);
+        self.look(ReadCall::Networks);
         Ok(self.world.borrow().networks.values().cloned().collect())
     }
 
@@ -219,7 +219,7 @@ impl Podman for Simulated {
     }
 
     async fn volumes(&self) -> Result<Vec<String>> {
-        self.look(Look::Volumes);
+        self.look(ReadCall::Volumes);
         Ok(self.world.borrow().volumes.iter().cloned().collect())
     }
 
@@ -236,7 +236,7 @@ impl Podman for Simulated {
     }
 
     async fn secrets(&self) -> Result<BTreeMap<String, String>> {
-        self.look(Look::Secrets);
+        self.look(ReadCall::Secrets);
         Ok(self.world.borrow().secrets.clone())
     }
 
@@ -245,7 +245,7 @@ impl Podman for Simulated {
     }
 
     async fn pods(&self) -> Result<Vec<Pod>> {
-        self.look(Look::Pods);
+        self.look(ReadCall::Pods);
         Ok(self.world.borrow().list_pods())
     }
 
@@ -262,12 +262,12 @@ impl Podman for Simulated {
     }
 
     async fn containers(&self) -> Result<Vec<Container>> {
-        self.look(Look::Containers);
+        self.look(ReadCall::Containers);
         Ok(self.world.borrow().list_containers())
     }
 
     async fn inspect_container(&self, name: &str) -> Result<ContainerDetail> {
-        self.look(Look::Inspect(name.into()));
+        self.look(ReadCall::Inspect(name.into()));
         let mut detail = self.world.borrow().inspect_container(name)?;
         let cpus = self.world.borrow().containers.get(name).and_then(|(spec, _)| spec.limits.cpus);
         spelling::respell(&mut detail, cpus, self.version);
@@ -303,7 +303,7 @@ impl Podman for Simulated {
     }
 
     async fn check_health(&self, name: &str) -> Result<bool> {
-        self.look(Look::Health(name.into()));
+        self.look(ReadCall::Health(name.into()));
         let (spec, state) =
             self.world.borrow().containers.get(name).cloned().ok_or_else(|| missing("container", name))?;
         Ok(spec.health.is_some() && state == ContainerState::Running && !self.sick.borrow().contains(name))
@@ -352,7 +352,7 @@ pub enum Call {
 /// A call that only reads.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "each is the method of the trait with the name it was given")]
-pub enum Look {
+pub enum ReadCall {
     Networks,
     Volumes,
     Secrets,

@@ -18,7 +18,7 @@ use nix::sys::socket::SockProtocol;
 
 use super::table::encode::{Batch, encode};
 use super::table::layout::WITH_FIXED;
-use super::table::readback::{Answers, Found, found};
+use super::table::readback::{Answers, FoundTable, found};
 use super::table::{NAME, change};
 use super::wire::attribute;
 use super::{Applied, Events, Held, Kernel, KernelError, Link, Links, Ruleset};
@@ -90,7 +90,7 @@ impl Netlink {
     }
 
     /// The table of our name, if there is one.
-    fn found(&mut self) -> Result<Option<Found>, KernelError> {
+    fn found(&mut self) -> Result<Option<FoundTable>, KernelError> {
         let chains = WITH_FIXED.chains.iter().map(|chain| question(libc::NFT_MSG_GETCHAIN, &[NAME, chain.name]));
         let sets = WITH_FIXED.sets.iter().map(|set| question(libc::NFT_MSG_GETSET, &[NAME, set.name()]));
         let table = std::iter::once(question(libc::NFT_MSG_GETTABLE, &[NAME]));
@@ -135,7 +135,7 @@ impl Kernel for Netlink {
 
     fn apply(&mut self, wanted: &Ruleset) -> Result<Applied, KernelError> {
         let mut found = self.found()?;
-        let before = found.as_ref().map(Found::held);
+        let before = found.as_ref().map(FoundTable::held);
         let mut attempts = 0..APPLY_ATTEMPTS;
         while let Some(batch) = encode(&change(found.as_ref(), wanted)) {
             attempts.next().ok_or(KernelError::ReadBack)?;
@@ -170,8 +170,8 @@ impl Kernel for Netlink {
 const APPLY_ATTEMPTS: u32 = 3;
 
 /// Whether two reads of a table are equal, counters aside.
-fn is_same_table(before: Option<&Found>, after: Option<&Found>) -> bool {
-    let shape = |found: &Found| (found.flags, found.owner, found.ours.as_ref().map(|ours| ours.ruleset.clone()));
+fn is_same_table(before: Option<&FoundTable>, after: Option<&FoundTable>) -> bool {
+    let shape = |found: &FoundTable| (found.flags, found.owner, found.ours.as_ref().map(|ours| ours.ruleset.clone()));
     before.map(shape) == after.map(shape)
 }
 

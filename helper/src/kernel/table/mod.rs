@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use airpods_dbus::{Counters, LinkName, PathMtu};
 
 use layout::Layout;
-use readback::Found;
+use readback::FoundTable;
 
 /// The table's name. Its family is `inet`, so that one table sees IPv4 and IPv6.
 pub use airpods_dbus::names::TABLE as NAME;
@@ -75,11 +75,11 @@ pub enum Change {
 
 /// Computes the change. The table is kept only if it has the right structure and no flags.
 #[must_use]
-pub fn change(found: Option<&Found>, wanted: &Ruleset) -> Change {
+pub fn change(found: Option<&FoundTable>, wanted: &Ruleset) -> Change {
     match found {
         None if wanted.is_empty() => Change::Nothing,
         Some(_) if wanted.is_empty() => Change::Delete,
-        Some(Found { flags: 0, ours: Some(held), .. })
+        Some(FoundTable { flags: 0, ours: Some(held), .. })
             if std::ptr::eq(Layout::of(&held.ruleset), Layout::of(wanted)) =>
         {
             if held.ruleset == *wanted {

@@ -31,25 +31,25 @@ pub struct Answers {
 
 /// A table of our name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundTable {
     /// Its flags, `NFT_TABLE_F_*`.
     pub flags: u32,
     /// The netlink port of the socket that owns it.
     pub owner: Option<u32>,
     /// Its content, if its structure is ours, flags aside.
-    pub ours: Option<Ours>,
+    pub ours: Option<OwnTable>,
 }
 
 /// The content of a table of one of our layouts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ours {
+pub struct OwnTable {
     /// Its elements.
     pub ruleset: Ruleset,
     /// The packets that its rules counted.
     pub counts: BTreeMap<Rule, u64>,
 }
 
-impl Found {
+impl FoundTable {
     /// The table as the rest of the helper sees it. A table with flags counts as foreign: for
     /// example, its rules are dormant, or another socket owns it.
     #[must_use]
@@ -90,9 +90,9 @@ impl Answers {
 
 /// Parses the answers about a table.
 #[must_use]
-pub fn found(answers: &Answers) -> Found {
+pub fn found(answers: &Answers) -> FoundTable {
     let table = body(&answers.table);
-    Found {
+    FoundTable {
         flags: table.be32(nfta::TABLE_FLAGS).unwrap_or_default(),
         owner: table.be32(nfta::TABLE_OWNER),
         ours: ours(answers, table.be32(nfta::TABLE_USE)),
@@ -103,7 +103,7 @@ fn body(message: &[u8]) -> Attributes<'_> {
     Attributes::new(message.get(NFGENMSG..).unwrap_or_default())
 }
 
-fn ours(answers: &Answers, objects: Option<u32>) -> Option<Ours> {
+fn ours(answers: &Answers, objects: Option<u32>) -> Option<OwnTable> {
     let objects = usize::try_from(objects?).ok()?;
     // The kernel counts chains, sets and all other objects in a table, so a surplus object shows in
     // the number.
@@ -117,7 +117,7 @@ fn ours(answers: &Answers, objects: Option<u32>) -> Option<Ours> {
     }
     let counts = counts(answers, layout, &sent.rules)?;
     let ruleset = elements(answers)?;
-    std::ptr::eq(Layout::of(&ruleset), layout).then_some(Ours { ruleset, counts })
+    std::ptr::eq(Layout::of(&ruleset), layout).then_some(OwnTable { ruleset, counts })
 }
 
 fn is_same_chain(sent: Attributes<'_>, found: Attributes<'_>) -> bool {

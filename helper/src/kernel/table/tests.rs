@@ -1,6 +1,6 @@
 //! The changes that a table needs, tested on values.
 #![allow(clippy::unwrap_used)]
-use super::readback::Ours;
+use super::readback::OwnTable;
 use super::*;
 
 fn ruleset(route: &[&str], fixed: &[(&str, u32)]) -> Ruleset {
@@ -10,8 +10,8 @@ fn ruleset(route: &[&str], fixed: &[(&str, u32)]) -> Ruleset {
     }
 }
 
-fn ours(ruleset: Ruleset) -> Found {
-    Found { owner: None, flags: 0, ours: Some(Ours { ruleset, counts: std::collections::BTreeMap::new() }) }
+fn ours(ruleset: Ruleset) -> FoundTable {
+    FoundTable { owner: None, flags: 0, ours: Some(OwnTable { ruleset, counts: std::collections::BTreeMap::new() }) }
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn another_fixed_value_takes_the_old_element_out() {
 #[test]
 fn a_table_of_another_structure_or_of_somebody_else_is_replaced() {
     let wanted = ruleset(&["wg0"], &[("wg1", 1300)]);
-    for found in [ours(ruleset(&["wg0"], &[])), Found { owner: None, flags: 0, ours: None }] {
+    for found in [ours(ruleset(&["wg0"], &[])), FoundTable { owner: None, flags: 0, ours: None }] {
         assert_eq!(change(Some(&found), &wanted), Change::Replace(wanted.clone()));
     }
     assert_eq!(change(None, &wanted), Change::Replace(wanted.clone()));
@@ -55,7 +55,7 @@ fn a_table_of_another_structure_or_of_somebody_else_is_replaced() {
 fn our_own_structure_is_replaced_too_if_it_has_any_flag() {
     let wanted = ruleset(&["wg0"], &[]);
     for flags in [1, 2, 3, 4] {
-        let found = Found { flags, ..ours(wanted.clone()) };
+        let found = FoundTable { flags, ..ours(wanted.clone()) };
         assert_eq!(change(Some(&found), &wanted), Change::Replace(wanted.clone()), "{flags}");
     }
     assert_eq!(change(Some(&ours(wanted.clone())), &wanted), Change::Nothing);
@@ -63,5 +63,5 @@ fn our_own_structure_is_replaced_too_if_it_has_any_flag() {
 
 #[test]
 fn with_nothing_wanted_any_table_goes() {
-    assert_eq!(change(Some(&Found { owner: None, flags: 0, ours: None }), &Ruleset::default()), Change::Delete);
+    assert_eq!(change(Some(&FoundTable { owner: None, flags: 0, ours: None }), &Ruleset::default()), Change::Delete);
 }

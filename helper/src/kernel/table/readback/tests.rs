@@ -116,8 +116,8 @@ fn a_rule_with_an_expression_more_or_less_or_of_another_kind_is_not_ours() {
 #[test]
 fn a_table_with_any_flag_is_not_what_the_helper_makes() {
     let ruleset = Ruleset { route: [LinkName::parse("wg0").unwrap()].into(), ..Ruleset::default() };
-    let ours = Ours { ruleset: ruleset.clone(), counts: BTreeMap::new() };
-    let held = |flags| Found { flags, owner: None, ours: Some(ours.clone()) }.held();
+    let ours = OwnTable { ruleset: ruleset.clone(), counts: BTreeMap::new() };
+    let held = |flags| FoundTable { flags, owner: None, ours: Some(ours.clone()) }.held();
     assert!(Held::is_exactly(Some(&held(0)), &ruleset));
     for flags in [1, 2, 4] {
         assert_eq!(held(flags), Held::default(), "so the reconciler sees that the rules are lost");
