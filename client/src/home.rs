@@ -10,10 +10,10 @@ use nix::unistd::{AccessFlags, User, access, geteuid};
 
 /// The variables that name a folder for airpods (XDG Base Directory Specification; `AIRPODS_HOME`
 /// is our own).
-const OURS: [&str; 5] = ["AIRPODS_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "HOME"];
+const AIRPODS_VARIABLES: [&str; 5] = ["AIRPODS_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "HOME"];
 
 /// The variables that podman needs (containers-storage.conf(5), containers.conf(5)).
-const PODMANS: [&str; 3] = ["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"];
+const PODMAN_VARIABLES: [&str; 3] = ["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"];
 
 /// A folder that is needed and cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl HomeFault {
     }
 
     fn among(path: &Path, lookup: impl Fn(&str) -> Option<PathBuf>) -> Option<Self> {
-        let values = OURS.into_iter().filter_map(|name| Some((name, lookup(name)?)));
+        let values = AIRPODS_VARIABLES.into_iter().filter_map(|name| Some((name, lookup(name)?)));
         // The innermost folder counts: `XDG_CONFIG_HOME` may lie below `HOME`.
         let holding = values.filter(|(_, folder)| folder.is_absolute() && path.starts_with(folder));
         let (name, folder) = holding.max_by_key(|(_, folder)| folder.components().count())?;
@@ -87,7 +87,7 @@ impl HomeFault {
     }
 
     fn named_in(message: &str, lookup: impl Fn(&str) -> Option<PathBuf>) -> Option<Self> {
-        let set = PODMANS.into_iter().filter_map(|name| Some((Name::Variable(name), lookup(name)?)));
+        let set = PODMAN_VARIABLES.into_iter().filter_map(|name| Some((Name::Variable(name), lookup(name)?)));
         let unset = lookup("HOME").is_none();
         let passwd = unset.then(|| Some((Name::Passwd, User::from_uid(geteuid()).ok()??.dir))).flatten();
         let named = |folder: &Path| folder.parent().is_some() && message.contains(&*folder.to_string_lossy());

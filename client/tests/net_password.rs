@@ -30,12 +30,12 @@ fn clamped(sandbox: &Sandbox) -> String {
 }
 
 /// The shell survives Ctrl-C, which reaches everybody in the terminal.
-const ON: &str = "trap : INT; airpods net clamp on wg0; echo code=$?; stty -a";
+const CLAMP_ON: &str = "trap : INT; airpods net clamp on wg0; echo code=$?; stty -a";
 
 #[test]
 fn a_user_types_an_administrators_password_and_the_link_is_clamped() {
     let sandbox = host();
-    let screen = in_a_terminal(&sandbox.as_user("alice"), ON, "password\n");
+    let screen = in_a_terminal(&sandbox.as_user("alice"), CLAMP_ON, "password\n");
     assert!(screen.contains("note: this host has no link `wg0`; it has no VPN link"), "{screen}");
     assert!(screen.contains("`wg0` is not up: nothing is clamped now, and it will be"), "{screen}");
     assert!(screen.contains("code=0"), "{screen}");
@@ -45,7 +45,7 @@ fn a_user_types_an_administrators_password_and_the_link_is_clamped() {
 #[test]
 fn a_wrong_password_is_a_denial_and_changes_nothing() {
     let sandbox = host();
-    let screen = in_a_terminal(&sandbox.as_user("alice"), ON, "not this\n");
+    let screen = in_a_terminal(&sandbox.as_user("alice"), CLAMP_ON, "not this\n");
     assert!(screen.contains("(AccessDenied)") && screen.contains("code=4"), "{screen}");
     assert_eq!(clamped(&sandbox), "");
 }
@@ -53,7 +53,7 @@ fn a_wrong_password_is_a_denial_and_changes_nothing() {
 #[test]
 fn control_c_at_the_prompt_ends_it_and_leaves_a_terminal_that_echoes() {
     let sandbox = host();
-    let screen = in_a_terminal(&sandbox.as_user("alice"), ON, "\u{3}");
+    let screen = in_a_terminal(&sandbox.as_user("alice"), CLAMP_ON, "\u{3}");
     assert!(screen.contains("code=130") && screen.contains("error: interrupted"), "{screen}");
     assert!(screen.contains(" echo ") && !screen.contains(" -echo "), "{screen}");
     assert_eq!(clamped(&sandbox), "");

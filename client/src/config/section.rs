@@ -136,7 +136,7 @@ pub(super) fn entries<T>(node: &Node, entry: impl Fn(&str, &Node) -> Read<T>) ->
 }
 
 /// The content of a list without a default.
-const NOTHING: [bool; 0] = [];
+const EMPTY_LIST: [bool; 0] = [];
 
 /// A table that is being read. The reader asks for its keys one by one; [`Section::finish`] notes
 /// the rest as unknown.
@@ -198,12 +198,12 @@ impl<'a> Section<'a> {
 
     /// Notes that a key holds an array, or a table in its place.
     pub(super) fn may_be_list(&self, key: &str) {
-        self.problems.note_list(List::new(self.place(key), &NOTHING).or_table());
+        self.problems.note_list(List::new(self.place(key), &EMPTY_LIST).or_table());
     }
 
     /// Notes that a key holds an array, or one value in place of an array of one.
     pub(super) fn may_be_list_or_one(&self, key: &str) {
-        self.problems.note_list(List::new(self.place(key), &NOTHING).or_one());
+        self.problems.note_list(List::new(self.place(key), &EMPTY_LIST).or_one());
     }
 
     /// A nested table; `None` and a problem if the value is no table.

@@ -6,7 +6,7 @@ use super::tree::{Node, Table, Value};
 
 /// The parameters of `kernel.` that belong to an IPC namespace, which podman takes (podman-run(1),
 /// `--sysctl`).
-const OF_IPC: [&str; 8] = [
+const IPC_PARAMETERS: [&str; 8] = [
     "kernel.msgmax",
     "kernel.msgmnb",
     "kernel.msgmni",
@@ -18,10 +18,10 @@ const OF_IPC: [&str; 8] = [
 ];
 
 /// The network namespace has all parameters with this prefix.
-const OF_NETWORK: &str = "net.";
+const NETWORK_PREFIX: &str = "net.";
 
 /// The IPC namespace has all parameters with this prefix: POSIX message queues.
-const OF_QUEUES: &str = "fs.mqueue.";
+const QUEUE_PREFIX: &str = "fs.mqueue.";
 
 /// The namespace that a parameter belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,9 +32,9 @@ pub(super) enum Namespace {
 
 /// The namespace of a parameter; `None` for one that the whole host shares.
 pub(super) fn namespace(name: &str) -> Option<Namespace> {
-    if name.starts_with(OF_NETWORK) {
+    if name.starts_with(NETWORK_PREFIX) {
         Some(Namespace::Network)
-    } else if name.starts_with(OF_QUEUES) || OF_IPC.contains(&name) {
+    } else if name.starts_with(QUEUE_PREFIX) || IPC_PARAMETERS.contains(&name) {
         Some(Namespace::Ipc)
     } else {
         None
@@ -59,8 +59,8 @@ pub(super) fn sysctl(text: &str) -> Read<String> {
     if namespace(name).is_none() {
         let message = format!("the whole host has `{name}` in common: a container cannot have it for itself");
         return Err(Mismatch::new(message).hint(format!(
-            "there are `{OF_NETWORK}*`, `{OF_QUEUES}*`, `{}`; `sysctl -w` sets others on the host",
-            OF_IPC.join("`, `")
+            "there are `{NETWORK_PREFIX}*`, `{QUEUE_PREFIX}*`, `{}`; `sysctl -w` sets others on the host",
+            IPC_PARAMETERS.join("`, `")
         )));
     }
     Ok(format!("{name}={value}"))

@@ -208,7 +208,7 @@ struct Unresolved {
     circular: bool,
 }
 
-const AS_SUCH: &str = "braces that are meant as such are written `{{\"{{\"}}`";
+const LITERAL_BRACES_HINT: &str = "braces that are meant as such are written `{{\"{{\"}}`";
 
 /// Splits `"…"}}` or `'…'}}` into the text, which stands for itself, and what follows.
 fn quoted(after: &str) -> Option<(&str, &str)> {
@@ -271,7 +271,7 @@ impl<'a> Scope<'a> {
             }
             let Some((path, after)) = after.split_once("}}") else {
                 let message = "a template begins with `{{` and does not end with `}}`".to_owned();
-                return Err(Unresolved { message, hint: Some(AS_SUCH.to_owned()), circular: false });
+                return Err(Unresolved { message, hint: Some(LITERAL_BRACES_HINT.to_owned()), circular: false });
             };
             let (path, instead) = path.split_once(":-").map_or((path, None), |(path, instead)| (path, Some(instead)));
             out.push_str(&match (self.look_up(path.trim(), open), instead) {
@@ -301,7 +301,7 @@ impl<'a> Scope<'a> {
         found.ok_or_else(|| {
             let keys = "`runtime.KEY` or `services.NAME.` with `ports.N.host`, `ports.N.container`, `image`, `pod`, \
                         `container` or `env.KEY`";
-            unknown(path, Some(format!("a template names {keys}; {AS_SUCH}")))
+            unknown(path, Some(format!("a template names {keys}; {LITERAL_BRACES_HINT}")))
         })
     }
 }

@@ -8,7 +8,7 @@ use crate::measure::verdict::{Code, Weight};
 
 /// The smallest path MTU in bytes that is set if the value is only a lower bound. Below that, the
 /// search was cut short and the path takes more.
-const PLAUSIBLE: u16 = 1000;
+const MIN_PLAUSIBLE_MTU: u16 = 1000;
 
 /// The cure for a link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ fn fixed(paths: &[&PathReport]) -> Option<Remedy> {
         paths.iter().filter(narrow).filter_map(|path| Some((path.narrow_to?, path))).min_by_key(|(size, _)| *size)?;
     let ends = [&path.up, &path.down].into_iter().filter(|direction| direction.failed.is_some());
     let at_least = ends.into_iter().any(|direction| direction.confidence != Confidence::Sure);
-    let mtu = PathMtu::new(size.into()).ok().filter(|_| size >= PLAUSIBLE || !at_least);
+    let mtu = PathMtu::new(size.into()).ok().filter(|_| size >= MIN_PLAUSIBLE_MTU || !at_least);
     Some(mtu.map_or(Remedy::NotMeasured, |mtu| Remedy::Fixed { mtu, at_least }))
 }
 

@@ -26,7 +26,7 @@ const NAME: &str = "a.root-servers.net";
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// After this time the query is repeated, since it may be lost.
-const AGAIN: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Size of the buffer for an answer. The largest one without EDNS is smaller (RFC 1035, section
 /// 2.3.4).
@@ -65,12 +65,12 @@ fn try_ask(server: SocketAddr) -> io::Result<Reply> {
     let mut answer = [0; ANSWER];
     while begun.elapsed() < TIMEOUT {
         // A foreign datagram that arrives earlier does not repeat the query.
-        if begun.elapsed() >= sent + AGAIN {
+        if begun.elapsed() >= sent + RETRY_AFTER {
             sent = begun.elapsed();
             socket.send(&question)?;
         }
         // A read timeout of zero would be an error (`UdpSocket::set_read_timeout`).
-        let wait = (sent + AGAIN).saturating_sub(begun.elapsed()).max(Duration::from_millis(1));
+        let wait = (sent + RETRY_AFTER).saturating_sub(begun.elapsed()).max(Duration::from_millis(1));
         socket.set_read_timeout(Some(wait))?;
         match socket.recv(&mut answer) {
             Ok(length) => {
@@ -126,7 +126,7 @@ pub const COMMAND: &str = "ask-inside";
 
 /// The number of a container's servers that are asked: resolvers use three (resolv.conf(5),
 /// `MAXNS`), and podman may list some more.
-const MOST: usize = 8;
+const MAX_SERVERS: usize = 8;
 
 /// Time limit for all servers together, which are asked side by side.
 const TIMEOUT_INSIDE: Duration = Duration::from_secs(15);
@@ -164,7 +164,7 @@ pub fn enter_and_ask(pid: u32) -> io::Result<Vec<Asked>> {
 fn servers_of(root: &Path) -> io::Result<Vec<IpAddr>> {
     let conf = file::open_in_root(root, Path::new("etc/resolv.conf"))?;
     let mut servers = servers::parse_resolv_conf(&file::text(conf)?);
-    servers.truncate(MOST);
+    servers.truncate(MAX_SERVERS);
     Ok(servers)
 }
 
@@ -297,7 +297,7 @@ mod tests {
         let begun = Instant::now();
         let error = try_ask(free).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ECONNREFUSED), "{error}");
-        assert!(begun.elapsed() < AGAIN);
+        assert!(begun.elapsed() < RETRY_AFTER);
     }
 
     #[test]
@@ -306,7 +306,7 @@ mod tests {
         let conf = root.path().join("etc/resolv.conf");
         fs::create_dir(root.path().join("etc")).unwrap();
         fs::write(&conf, "nameserver 10.8.0.1\n".repeat(20_000)).unwrap();
-        assert_eq!(servers_of(root.path()).unwrap(), [IpAddr::from([10, 8, 0, 1]); MOST]);
+        assert_eq!(servers_of(root.path()).unwrap(), [IpAddr::from([10, 8, 0, 1]); MAX_SERVERS]);
         fs::remove_file(&conf).unwrap();
         nix::unistd::mkfifo(&conf, Mode::S_IRWXU).unwrap();
         assert_eq!(servers_of(root.path()).unwrap_err().kind(), ErrorKind::InvalidData, "a pipe is not waited for");

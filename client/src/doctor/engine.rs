@@ -118,10 +118,10 @@ fn socket_cure(socket: Option<&Path>, origin: &str, denied: bool) -> String {
 }
 
 /// Below this many free bytes the next image does not fit.
-const LITTLE: u64 = 1 << 30;
+const MIN_FREE: u64 = 1 << 30;
 
 /// Below this many free bytes an image with a model runtime may not fit: they take some GB.
-const ENOUGH: u64 = 3 << 30;
+const MIN_FREE_FOR_RUNTIME: u64 = 3 << 30;
 
 /// The magic number of CIFS for SMB 2 and later (`linux/magic.h`); nix names only the older one.
 const SMB2_SUPER_MAGIC: FsType = FsType(0xfe53_4d42);
@@ -143,9 +143,9 @@ pub struct Storage {
 pub(super) fn judge_storage(storage: &Storage) -> Vec<Finding> {
     let root = storage.root.display();
     let mut findings = Vec::new();
-    if let Some(free) = storage.free.filter(|free| *free < ENOUGH) {
+    if let Some(free) = storage.free.filter(|free| *free < MIN_FREE_FOR_RUNTIME) {
         let cause = format!("{} are free for images in {root}", crate::execute::bytes(free));
-        let find = if free < LITTLE { Finding::broken } else { Finding::note };
+        let find = if free < MIN_FREE { Finding::broken } else { Finding::note };
         findings.push(find(Code::StorageFull, cause, "podman image prune".to_owned()));
     }
     if storage.over_network {

@@ -179,7 +179,7 @@ fn taken(port: &TakenPort) -> Finding {
 }
 
 /// How far above a taken port a free one is looked for.
-const NEAR: u16 = 100;
+const SEARCH_RANGE: u16 = 100;
 
 /// The wanted ports that are taken, each with its service.
 pub(super) fn taken_ports(config: &Config, wanted: &[(String, HostPort)]) -> Vec<TakenPort> {
@@ -218,7 +218,7 @@ fn key(config: &Config, service: &str, port: HostPort) -> String {
 fn free(config: &Config, taken: HostPort) -> u16 {
     let configured =
         |port: HostPort| config.services.values().any(|service| service.host_ports().any(|own| own.overlaps(port)));
-    let near = taken.port.saturating_add(1)..=taken.port.saturating_add(NEAR);
+    let near = taken.port.saturating_add(1)..=taken.port.saturating_add(SEARCH_RANGE);
     let mut near = near.map(|port| HostPort { port, ..taken });
     near.find(|port| !configured(*port) && !kernel::is_taken(*port)).unwrap_or(taken).port
 }

@@ -171,7 +171,7 @@ const ROOTS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
 /// The arguments of pasta(1) as podman uses them, but for a command in namespaces of its own that
 /// end with it. Nothing of the host leads in, and nothing changes outside.
-const TRIAL: &[&str] =
+const TRIAL_ARGUMENTS: &[&str] =
     &["--config-net", "--quiet", "--no-map-gw", "-t", "none", "-u", "none", "-T", "none", "-U", "none", "--", "true"];
 
 /// The file of a program, by the search path, or by its path if it has one.
@@ -188,7 +188,7 @@ pub(super) async fn read(trial: bool) -> Programs {
     // podman also looks for these in the search path (containers.conf(5)).
     let either = |program: &str| own(program).or_else(|| find(program));
     let (pasta, slirp4netns) = (either("pasta"), either("slirp4netns"));
-    let trial = if trial { TRIAL } else { &[] };
+    let trial = if trial { TRIAL_ARGUMENTS } else { &[] };
     let (pasta, slirp4netns) = tokio::join!(started(pasta.as_deref(), trial), started(slirp4netns.as_deref(), &[]));
     Programs {
         netavark: own("netavark").map(|file| version(&file)),
@@ -338,10 +338,10 @@ mod tests {
         let fails = "echo 'error while loading shared libraries: libc.so.9' >&2; exit 127";
         let no_tun = "[ \"$1\" = --version ] || { echo 'Failed to open tun socket in namespace' >&2; exit 1; }";
         for (script, trial, expected) in [
-            ("exit 0", TRIAL, Program::Works),
+            ("exit 0", TRIAL_ARGUMENTS, Program::Works),
             ("exit 0", &[], Program::Works),
-            (fails, TRIAL, Program::Broken("error while loading shared libraries: libc.so.9".to_owned())),
-            (no_tun, TRIAL, Program::CannotSetUpNetwork("Failed to open tun socket in namespace".to_owned())),
+            (fails, TRIAL_ARGUMENTS, Program::Broken("error while loading shared libraries: libc.so.9".to_owned())),
+            (no_tun, TRIAL_ARGUMENTS, Program::CannotSetUpNetwork("Failed to open tun socket in namespace".to_owned())),
             (no_tun, &[], Program::Works),
             ("sleep 600", &[], Program::Late(2)),
         ] {
@@ -350,8 +350,8 @@ mod tests {
         }
         std::fs::set_permissions(folder.path().join("program"), std::fs::Permissions::from_mode(0o644)).unwrap();
         let denied = Program::Broken("Permission denied (os error 13)".to_owned());
-        assert_eq!(started(Some(&folder.path().join("program")), TRIAL).await, denied);
-        assert_eq!(started(None, TRIAL).await, Program::Missing);
+        assert_eq!(started(Some(&folder.path().join("program")), TRIAL_ARGUMENTS).await, denied);
+        assert_eq!(started(None, TRIAL_ARGUMENTS).await, Program::Missing);
     }
 
     async fn sh(script: &str) -> End {

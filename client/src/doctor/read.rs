@@ -115,7 +115,7 @@ fn needs(config: &Config) -> Needs {
 
 /// Time limit for reaching podman: for a socket that does not answer, and then for a service that
 /// airpods starts.
-const REACHING: Duration = STARTUP.saturating_mul(2);
+const CONNECT_TIMEOUT: Duration = STARTUP.saturating_mul(2);
 
 /// Time limit for one answer. The slowest takes 0.4 s, and some seconds on a machine that is busy
 /// or emulated.
@@ -132,11 +132,11 @@ struct Podman {
 
 async fn read_podman(config: &Config) -> Podman {
     let named = config.runtime.podman_url.as_ref().map(PodmanUrl::socket);
-    match timeout(REACHING, podman::connect(named)).await {
+    match timeout(CONNECT_TIMEOUT, podman::connect(named)).await {
         Ok(Ok(connection)) => Box::pin(with(&connection.podman, config)).await,
         Ok(Err(error)) => without(sorted(&error), config),
         Err(_) => {
-            let why = format!("podman does not answer within {} s", REACHING.as_secs());
+            let why = format!("podman does not answer within {} s", CONNECT_TIMEOUT.as_secs());
             without(Engine::Failed(why), config)
         }
     }

@@ -8,8 +8,8 @@ use super::{Code, Finding, Needs};
 use crate::file::{self, Links, Owner};
 use crate::podman::ContainerState;
 
-/// A limit that is too low for a service to work: some compose setups pass on a limit of 1.
-const TOO_LOW: u64 = 8;
+/// Up to this limit a service cannot work: some compose setups pass on a limit of 1.
+const TOO_LOW_PIDS: u64 = 8;
 
 /// The number of restarts from which a running service is reported: fewer may be an accident.
 const RESTARTS: u32 = 3;
@@ -87,7 +87,7 @@ fn processes(service: &Service, pids: Pids) -> Option<Finding> {
         return Some(Finding::broken(Code::PidsLow, cause, format!("airpods start {name} --yes")));
     }
     let raise = |to: u64| format!("airpods config set services.{name}.pids_limit {to} && airpods start {name} --yes");
-    if limit <= TOO_LOW {
+    if limit <= TOO_LOW_PIDS {
         let cause = format!("`services.{name}.pids_limit` is {limit}, with which hardly a program can fork");
         return Some(Finding::broken(Code::PidsLow, cause, raise(2048)));
     }

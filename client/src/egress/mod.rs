@@ -234,7 +234,7 @@ impl Facts {
 }
 
 /// The default MTU of a bridge, in bytes.
-const USUAL_MTU: u32 = 1500;
+const DEFAULT_MTU: u32 = 1500;
 
 /// The links by which packets leave for the internet, by family.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -323,7 +323,7 @@ fn as_configured(network: Option<&Network>, runtime: &config::Runtime) -> Networ
         direct: driver != NetworkDriver::Bridge.as_str(),
         internal: network.map_or(configured.internal, |network| network.internal),
         ipv6: network.map_or(configured.ipv6, |network| network.ipv6),
-        mtu: mtu.unwrap_or(USUAL_MTU),
+        mtu: mtu.unwrap_or(DEFAULT_MTU),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::podman::{Podman, PodmanError};
 
 /// The pauses before the retries of an undo that podman refuses. podman may be restarting a
 /// container that has ended, or waiting for one that a busy machine has not ended yet.
-const AGAIN: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
+const RETRY_PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
 
 /// Undoes finished steps.
 pub(super) struct Undoing<'a, P> {
@@ -38,7 +38,7 @@ impl<P: Podman> Undoing<'_, P> {
         let plan = self.plan;
         let steps = done.iter().rev().filter_map(|(index, done)| Some((&plan.steps.get(*index)?.action, done)));
         let mut left = self.each(steps.collect()).await;
-        for pause in AGAIN {
+        for pause in RETRY_PAUSES {
             if !left.iter().any(|left| left.refused) || !self.waited(pause).await {
                 break;
             }

@@ -23,7 +23,7 @@ pub const FILE: &str = "airpods.yaml";
 const SECRET: &str = "airpods-secrets";
 
 /// The storage that each claim requests. It is a guess: nothing tells how much a service stores.
-const CLAIM: &str = "20Gi";
+const CLAIM_SIZE: &str = "20Gi";
 
 /// The maximum number of name servers of a pod (Kubernetes, "DNS for Services and Pods").
 const MAX_NAME_SERVERS: usize = 3;
@@ -138,7 +138,7 @@ impl Writer<'_> {
         for (claim, volume) in &names {
             self.documents.push(json!({
                 "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": claim },
-                "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": CLAIM } } },
+                "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": CLAIM_SIZE } } },
             }));
             if claim != *volume {
                 self.warnings.push(format!(
@@ -148,8 +148,9 @@ impl Writer<'_> {
             }
         }
         if !names.is_empty() {
-            self.warnings
-                .push(format!("every volume claims {CLAIM}, which is a guess: change it before a cluster grants it"));
+            self.warnings.push(format!(
+                "every volume claims {CLAIM_SIZE}, which is a guess: change it before a cluster grants it"
+            ));
         }
     }
 

@@ -26,7 +26,7 @@ pub use polkit::Judgement;
 
 /// Time limit for connecting to the bus, which takes 1 ms. If there is no bus, connecting fails at
 /// once.
-const CONNECT: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time limit for an answer without a prompt: as long as the bus gives a service to start
 /// (`service_start_timeout`, dbus-daemon(1)).
@@ -72,9 +72,9 @@ impl HelperLink {
     /// [`HelperError::NoBus`] within two seconds; [`HelperError::WrongOwner`] if another program
     /// has the helper's name.
     pub async fn connect() -> Result<Self, HelperError> {
-        let connection = timeout(CONNECT, connection::Builder::system().build())
+        let connection = timeout(CONNECT_TIMEOUT, connection::Builder::system().build())
             .await
-            .map_err(|_| HelperError::SilentBus(CONNECT))?
+            .map_err(|_| HelperError::SilentBus(CONNECT_TIMEOUT))?
             .map_err(HelperError::NoBus)?;
         timeout(ANSWER, started(&connection)).await.map_err(|_| HelperError::Silent(ANSWER))??;
         // Without the cache, making the proxy costs no call.
@@ -195,7 +195,7 @@ pub enum Presence {
 
 /// Looks for the helper. Only the bus is queried, unless the helper runs anyway.
 pub async fn presence() -> Presence {
-    match timeout(CONNECT, connection::Builder::system().build()).await {
+    match timeout(CONNECT_TIMEOUT, connection::Builder::system().build()).await {
         Ok(Ok(bus)) => timeout(ANSWER, look(&bus)).await.ok().and_then(Result::ok).unwrap_or(Presence::Unknown),
         _ => Presence::Unknown,
     }
@@ -211,7 +211,7 @@ pub async fn status_if_running() -> Option<Status> {
         let helper = HelperProxy::builder(&bus).cache_properties(CacheProperties::No).build().await.ok()?;
         helper.get_status().await.ok()
     };
-    timeout(CONNECT, ask).await.ok().flatten()
+    timeout(CONNECT_TIMEOUT, ask).await.ok().flatten()
 }
 
 async fn runs(bus: &Connection) -> zbus::Result<bool> {

@@ -98,7 +98,7 @@ const AUTHORITY: &str = "/org/freedesktop/PolicyKit1/Authority";
 const INTERFACE: &str = "org.freedesktop.PolicyKit1.Authority";
 
 /// Time limit for polkit's answer, which needs no prompt. The bus may have to start polkit.
-const THINKING: Duration = Duration::from_secs(5);
+const POLKIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// polkit's expected answer to a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,12 +123,12 @@ impl HelperLink {
         if Uid::effective().is_root() {
             return Judgement::Allowed;
         }
-        match timeout(THINKING, self.ask_polkit(action)).await {
+        match timeout(POLKIT_TIMEOUT, self.ask_polkit(action)).await {
             Ok(Ok((true, _))) => Judgement::Allowed,
             Ok(Ok((false, true))) => Judgement::Challenge,
             Ok(Ok((false, false))) => Judgement::Denied,
             Ok(Err(error)) => sorted(&error),
-            Err(_) => Judgement::NotKnown(format!("polkit does not answer within {} s", THINKING.as_secs())),
+            Err(_) => Judgement::NotKnown(format!("polkit does not answer within {} s", POLKIT_TIMEOUT.as_secs())),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::inside;
 
 /// The devices that every container has (OCI runtime specification, "Default Devices", and a
 /// terminal of its own).
-const USUAL: [&str; 8] = ["console", "full", "null", "ptmx", "random", "tty", "urandom", "zero"];
+const DEFAULT_DEVICES: [&str; 8] = ["console", "full", "null", "ptmx", "random", "tty", "urandom", "zero"];
 
 /// The devices that the container was given. `None` if its `/dev` cannot be read, which needs
 /// permission to ptrace the process.
@@ -23,7 +23,7 @@ pub(super) fn devices(pid: u32) -> Option<Vec<PathBuf>> {
     let entries = fs::read_dir(root.join("dev")).ok()?;
     let mut devices = Vec::new();
     for path in entries.flatten().map(|entry| entry.path()) {
-        let usual = path.file_name().is_some_and(|name| USUAL.iter().any(|usual| name == *usual));
+        let usual = path.file_name().is_some_and(|name| DEFAULT_DEVICES.iter().any(|usual| name == *usual));
         if is_device(&path) && !usual {
             devices.push(path);
         } else if path.is_dir() && !path.ends_with("pts") {
@@ -67,7 +67,7 @@ const MOUNT: &str = "/sys/fs/cgroup";
 
 /// The value in bytes from which a memory limit of version 1 means none: the kernel then writes the
 /// largest number of whole pages.
-const ENDLESS: u64 = i64::MAX as u64 - (1 << 20);
+const NO_LIMIT: u64 = i64::MAX as u64 - (1 << 20);
 
 /// The limits of one container's control groups.
 pub(super) struct Limits {
@@ -108,7 +108,7 @@ impl Limits {
 
     pub(super) fn memory(&self) -> Option<Bound<u64>> {
         let file = if self.unified { "memory.max" } else { "memory.limit_in_bytes" };
-        self.strictest("memory", |folder| number(folder, file).filter(|limit| *limit < ENDLESS))
+        self.strictest("memory", |folder| number(folder, file).filter(|limit| *limit < NO_LIMIT))
     }
 
     pub(super) fn cpus(&self) -> Option<Bound<f64>> {

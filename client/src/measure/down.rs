@@ -149,7 +149,7 @@ impl Down {
     fn measure(&mut self) {
         let info = &self.exchange.info;
         let headers = self.exchange.headers();
-        if info.data_segs_in > 0 && info.rcv_mss > GUESS {
+        if info.data_segs_in > 0 && info.rcv_mss > DEFAULT_MSS {
             let size = u16::try_from(info.rcv_mss).unwrap_or(u16::MAX).saturating_add(headers);
             self.largest = self.largest.max(Some(size));
         }
@@ -185,8 +185,8 @@ impl Down {
         // A lost segment that fits would have been repeated and have arrived by now: RACK repeats
         // it after about a quarter of a round trip.
         let quick = |hole: Duration| {
-            quiet > rtt * 11 / 4 + QUICK + seen.slack
-                && seen.now.saturating_sub(hole) > rtt * 5 / 2 + QUICK + seen.slack
+            quiet > rtt * 11 / 4 + ANSWER_TIME + seen.slack
+                && seen.now.saturating_sub(hole) > rtt * 5 / 2 + ANSWER_TIME + seen.slack
         };
         self.suspect |= self.hole_at.is_some_and(quick);
         if self.suspect && !self.strict {
@@ -222,7 +222,7 @@ impl Down {
 
 /// `TCP_MSS_DEFAULT` of `linux/tcp.h`: the upper bound on the kernel's guess before a segment has
 /// arrived (`tcp_initialize_rcv_mss`).
-const GUESS: u32 = 536;
+const DEFAULT_MSS: u32 = 536;
 
 /// Time for the server's answer, in addition to round trips.
-const QUICK: Duration = Duration::from_millis(60);
+const ANSWER_TIME: Duration = Duration::from_millis(60);

@@ -48,7 +48,7 @@ pub(super) enum Action {
 }
 
 /// Upper bound on the received bytes that are kept: a server's flight has 2 to 6 kB.
-const KEPT: usize = 64 << 10;
+const MAX_KEPT: usize = 64 << 10;
 
 /// The state of a connection.
 #[derive(Clone, Debug, Default)]
@@ -91,7 +91,7 @@ impl Exchange {
         if !new.is_empty() {
             self.first_at.get_or_insert(seen.now);
             self.latest_at = Some(seen.now);
-            let room = KEPT.saturating_sub(self.received.len());
+            let room = MAX_KEPT.saturating_sub(self.received.len());
             self.received.extend_from_slice(new.get(..room).unwrap_or(new));
         }
         self.closed |= seen.closed;

@@ -22,10 +22,10 @@ use crate::kernel::{Gateway, gateways};
 const FILE: &str = "paths.json";
 
 /// How long a measurement stays valid: paths change.
-const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The number of measurements that are kept.
-const MOST: usize = 64;
+const MAX_ENTRIES: usize = 64;
 
 /// The content of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,7 +136,7 @@ impl Memory {
     pub fn known(&self, link: &str, gateways: &[Gateway], now: SystemTime) -> Option<Known> {
         let here = self.fingerprint(link, gateways);
         let found = self.paths.iter().rfind(|path| path.network.is_of(&here))?;
-        let age = age(found.at, now).filter(|age| *age < FRESH)?;
+        let age = age(found.at, now).filter(|age| *age < MAX_AGE)?;
         let Remembered { verdict, remedy, from_network, .. } = found.clone();
         Some(Known { link: link.to_owned(), verdict, remedy, from_network, age })
     }
@@ -191,7 +191,7 @@ impl Memory {
         let from_network = report.places.iter().any(|place| place.place != "host" && place.judged_from_host.is_none());
         let at = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         self.paths.push(Remembered { network, at, verdict, remedy, from_network });
-        let surplus = self.paths.len().saturating_sub(MOST);
+        let surplus = self.paths.len().saturating_sub(MAX_ENTRIES);
         self.paths.drain(..surplus);
     }
 }
@@ -338,7 +338,7 @@ mod tests {
         for last in 0..=255u8 {
             memory.take("wg0", &router(&format!("198.51.100.{last}"), None), &narrow(1300), at(20));
         }
-        assert_eq!(memory.paths.len(), MOST);
+        assert_eq!(memory.paths.len(), MAX_ENTRIES);
     }
 
     #[test]

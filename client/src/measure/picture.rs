@@ -16,7 +16,7 @@ pub struct Line {
 }
 
 /// Width of a bar, in characters.
-const BAR: u32 = 24;
+const BAR_WIDTH: u32 = 24;
 
 /// The whole drawing.
 #[must_use]
@@ -96,14 +96,14 @@ fn direction(name: &str, direction: &Direction, top: u16) -> Line {
     let Some(proven) = direction.proven else {
         let why = direction.reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
         return Line {
-            text: format!("    {name:4}  {:BAR$}  not measured{why}", "", BAR = BAR as usize),
+            text: format!("    {name:4}  {:BAR_WIDTH$}  not measured{why}", "", BAR_WIDTH = BAR_WIDTH as usize),
             tone: Tone::Doubtful,
         };
     };
-    let filled = (u32::from(proven) * BAR).checked_div(u32::from(top)).unwrap_or(BAR).min(BAR);
+    let filled = (u32::from(proven) * BAR_WIDTH).checked_div(u32::from(top)).unwrap_or(BAR_WIDTH).min(BAR_WIDTH);
     // The bar of a path that is slightly narrower than the link is not full.
-    let filled = if proven < top { filled.min(BAR - 1) } else { filled };
-    let bar = format!("{}{}", "=".repeat(filled as usize), ".".repeat((BAR - filled) as usize));
+    let filled = if proven < top { filled.min(BAR_WIDTH - 1) } else { filled };
+    let bar = format!("{}{}", "=".repeat(filled as usize), ".".repeat((BAR_WIDTH - filled) as usize));
     let mut text = format!("    {name:4}  {bar}  {proven} of {top} pass");
     if let Some(failed) = direction.failed {
         let _ = write!(text, ", {failed} vanishes");

@@ -25,7 +25,7 @@ const TRIES: u32 = 3;
 const TIMEOUT: Duration = Duration::from_millis(250);
 
 /// How long a request to stop may go unnoticed.
-const GLANCE: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The IP and UDP headers.
 fn headers(ipv6: bool) -> u16 {
@@ -78,7 +78,7 @@ fn answered(socket: &UdpSocket, sizes: &[u16], wait: Duration, ipv6: bool, stop:
             if left.is_zero() || stop.load(Ordering::Relaxed) {
                 break;
             }
-            socket.set_read_timeout(Some(left.min(GLANCE)))?;
+            socket.set_read_timeout(Some(left.min(POLL_INTERVAL)))?;
             let mut answer = [0; 1500];
             let Ok(length) = socket.recv(&mut answer) else { continue };
             let size = answer.get(..length).and_then(connection).and_then(|id| open.remove(&id));

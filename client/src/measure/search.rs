@@ -35,7 +35,7 @@ impl Default for Budget {
 }
 
 /// Upper bound on simultaneous connections.
-const AT_ONCE: usize = 10;
+const MAX_CONNECTIONS: usize = 10;
 
 /// Time for three SYNs, with the linear timeouts of Linux 6.5 and later or the doubling ones
 /// before. A server that has not answered by then does not answer.
@@ -50,7 +50,7 @@ const LONG_RTT: Duration = Duration::from_millis(120);
 const LAST_ROUNDS: (u32, Duration) = (16, Duration::from_millis(1500));
 
 /// The padding that makes a hello of 256 bytes one of 1,760, as those with post-quantum groups are.
-const BIG: u16 = 1500;
+const BIG_PADDING: u16 = 1500;
 
 /// The number of connections up and down on which a size must fail before it is too large.
 pub(super) const FAILURES_NEEDED_UP: u32 = 3;
@@ -146,7 +146,7 @@ impl<T: Transport> Search<'_, T> {
     }
 
     fn big_hello(&self) -> Probe {
-        let down = Down::new(self.subject.ipv6, self.name(), self.base(), true).padded(BIG);
+        let down = Down::new(self.subject.ipv6, self.name(), self.base(), true).padded(BIG_PADDING);
         Probe::Down(Box::new(down.with_answer_time(self.findings.answers_after)))
     }
 
@@ -160,7 +160,7 @@ impl<T: Transport> Search<'_, T> {
     ) -> Vec<Outcome> {
         let left = self.budget.end.saturating_sub(self.lasted());
         let limits = BatchLimits { limit: limit.min(left), stragglers };
-        debug_assert!(batch.len() <= AT_ONCE);
+        debug_assert!(batch.len() <= MAX_CONNECTIONS);
         let big: Vec<bool> = batch.iter().map(|probe| matches!(probe, Probe::Down(down) if down.is_padded())).collect();
         let outcomes = run(self.transport, batch, limits, &mut self.findings.spent, enough);
         for (outcome, big) in outcomes.iter().zip(big) {

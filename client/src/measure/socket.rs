@@ -15,10 +15,10 @@ use super::run::Transport;
 use super::tcp_info::{CLOSED, ESTABLISHED, TcpInfo};
 
 /// The largest MSS that the kernel accepts (`MAX_TCP_WINDOW` of `net/tcp.h`), which means no bound.
-const NO_BOUND: u32 = 32767;
+const MAX_MSS: u32 = 32767;
 
 /// The smallest MSS that the kernel accepts (`TCP_MIN_MSS` of `net/tcp.h`).
-const LEAST: u16 = 88;
+const MIN_MSS: u16 = 88;
 
 /// Time between two polls. A train takes 3 ms for each packet, and polling ten connections takes
 /// 0.1 ms.
@@ -44,7 +44,7 @@ impl<'a> Sockets<'a> {
         let family = if self.to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
         let fd: OwnedFd = socket(family, SockType::Stream, flags, None)?;
-        let segment = |size: u16| u32::from(size.saturating_sub(fixed_headers(self.to.is_ipv6())).max(LEAST));
+        let segment = |size: u16| u32::from(size.saturating_sub(fixed_headers(self.to.is_ipv6())).max(MIN_MSS));
         if let Some(size) = opening.announced {
             setsockopt(&fd, sockopt::TcpNoDelay, &true)?;
             setsockopt(&fd, sockopt::TcpMaxSeg, &segment(size))?;
@@ -61,7 +61,7 @@ impl<'a> Sockets<'a> {
         if opening.announced.is_some() {
             // The SYN is out with the first value. The kernel reads this one when the SYN-ACK
             // arrives, and it bounds what we send.
-            let bound = opening.sent.map_or(NO_BOUND, segment);
+            let bound = opening.sent.map_or(MAX_MSS, segment);
             setsockopt(&fd, sockopt::TcpMaxSeg, &bound)?;
         }
         Ok(TcpStream::from(fd))

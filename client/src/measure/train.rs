@@ -63,15 +63,15 @@ pub(super) struct Head {
 }
 
 /// The two small packets behind the train, in bytes of payload.
-const BEHIND: [usize; 2] = [61, 67];
+const SMALL_PACKETS: [usize; 2] = [61, 67];
 
 /// Time between two packets of a train: a policer would treat a shorter one as a burst.
-const GAP: Duration = Duration::from_millis(3);
+const PACKET_INTERVAL: Duration = Duration::from_millis(3);
 
 impl Train {
     /// A train of packets of these sizes; `headers` bytes of each are headers.
     pub(super) fn new(sizes: Vec<u16>, headers: u16, record: Record, now: Duration) -> Self {
-        let lengths = sizes.iter().map(|size| usize::from(size.saturating_sub(headers))).chain(BEHIND);
+        let lengths = sizes.iter().map(|size| usize::from(size.saturating_sub(headers))).chain(SMALL_PACKETS);
         let mut beginning = record.beginning();
         let chunks: Vec<Vec<u8>> = lengths
             .map(|length| {
@@ -133,7 +133,7 @@ impl Train {
     /// The next packet, if it is time for it.
     pub(super) fn next(&self, info: &TcpInfo, now: Duration) -> Option<Vec<u8>> {
         let room = info.unacked.saturating_sub(info.sacked) < info.snd_cwnd.max(2);
-        let due = self.sent == 0 || now.saturating_sub(self.sent_at) >= GAP;
+        let due = self.sent == 0 || now.saturating_sub(self.sent_at) >= PACKET_INTERVAL;
         let clear = self.uncounted.is_none() && info.notsent == 0;
         self.chunks.get(self.sent).filter(|_| room && due && clear).cloned()
     }

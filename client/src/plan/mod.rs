@@ -274,16 +274,16 @@ impl fmt::Display for Replaced {
     }
 }
 
-const FORMER: &str = "-former";
+const FORMER_SUFFIX: &str = "-former";
 
 /// The name that a container gets when it is set aside.
 fn former_name(name: &str) -> String {
-    format!("{name}{FORMER}")
+    format!("{name}{FORMER_SUFFIX}")
 }
 
 /// Whether the name is one of a container that was set aside.
 fn is_set_aside(name: &str) -> bool {
-    name.ends_with(FORMER)
+    name.ends_with(FORMER_SUFFIX)
 }
 
 #[cfg(test)]

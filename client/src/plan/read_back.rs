@@ -345,9 +345,9 @@ fn has_option(option: ContainerOption, wanted: &[String], spec: &ContainerSpec, 
         // that word proves nothing.
         ContainerOption::Ipc => word(found) == "shareable" || word(found) == word(wanted),
         ContainerOption::Userns => (word(wanted) == "host") == matches!(word(found).as_str(), "" | "host"),
-        ContainerOption::CapAdd => wanted
-            .iter()
-            .all(|name| if name == "ALL" { capabilities.len() > USUAL } else { capabilities.contains(name) }),
+        ContainerOption::CapAdd => wanted.iter().all(|name| {
+            if name == "ALL" { capabilities.len() > MAX_DEFAULT_CAPABILITIES } else { capabilities.contains(name) }
+        }),
         ContainerOption::CapDrop => {
             let added = spec.options.get(ContainerOption::CapAdd);
             let dropped = |name: &String| wanted.iter().any(|wanted| wanted == "ALL" || wanted == name);
@@ -358,7 +358,7 @@ fn has_option(option: ContainerOption, wanted: &[String], spec: &ContainerSpec, 
 
 /// An upper bound on the number of capabilities that podman gives by default (containers.conf(5),
 /// `default_capabilities`). A container with more counts as one with `ALL`.
-const USUAL: usize = 14;
+const MAX_DEFAULT_CAPABILITIES: usize = 14;
 
 /// Whether a tmpfs has the desired path and options. podman adds options of its own.
 fn is_tmpfs(wanted: &str, found: &str) -> bool {

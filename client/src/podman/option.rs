@@ -198,7 +198,7 @@ impl Serialize for Options {
 const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
 /// The group name that stands for that annotation.
-const KEPT: &str = "keep-groups";
+const KEEP_GROUPS_NAME: &str = "keep-groups";
 
 /// The fields of libpod's specification for these settings. `label_disable` turns `SELinux`
 /// separation off.
@@ -222,7 +222,7 @@ pub(super) fn encode(options: &Options, label_disable: bool) -> Map<String, Valu
             ContainerOption::ShmSize => ("shm_size", json!(first.parse::<Memory>().map_or(0, Memory::bytes))),
             ContainerOption::CapAdd => ("cap_add", json!(values)),
             ContainerOption::CapDrop => ("cap_drop", json!(values)),
-            ContainerOption::GroupAdd if values.iter().any(|group| group == KEPT) => {
+            ContainerOption::GroupAdd if values.iter().any(|group| group == KEEP_GROUPS_NAME) => {
                 security.annotations.insert(KEEP_GROUPS.to_owned(), "1".to_owned());
                 continue;
             }
@@ -306,7 +306,7 @@ pub(super) fn decode(reported: ReportedOptions) -> Options {
     let mut options = Options::default();
     let text = |text: String| if text.is_empty() { Vec::new() } else { vec![text] };
     let switch = |on: bool| text(if on { "true".to_owned() } else { String::new() });
-    let kept = reported.annotations.contains_key(KEEP_GROUPS).then(|| KEPT.to_owned());
+    let kept = reported.annotations.contains_key(KEEP_GROUPS).then(|| KEEP_GROUPS_NAME.to_owned());
     options.set(ContainerOption::GroupAdd, reported.groups.into_iter().chain(kept).collect());
     options.set(ContainerOption::User, text(reported.user));
     options.set(ContainerOption::Hostname, text(reported.hostname));

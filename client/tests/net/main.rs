@@ -69,7 +69,7 @@ fn documented(kind: ErrorKind) -> i32 {
 }
 
 /// A bus gives up after 25 s, and so would a client that only waits for it.
-const SOON: Duration = Duration::from_secs(20);
+const REPLY_LIMIT: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn every_error_has_a_sentence_a_hint_and_its_documented_code() {
@@ -96,7 +96,7 @@ async fn a_helper_that_is_not_installed_is_reported_long_before_the_bus_would_gi
             ran.stderr.starts_with("error: the helper `airpods-helper` is not installed\nhint: install"),
             "{ran:?}"
         );
-        assert!(ran.took < SOON, "{ran:?}");
+        assert!(ran.took < REPLY_LIMIT, "{ran:?}");
         assert_eq!(ran.stdout, "");
     }
 }
@@ -121,7 +121,7 @@ async fn a_helper_that_cannot_be_started_is_reported_long_before_the_bus_would_g
     let ran = run(&bus.address, "net clamp status").await;
     assert_eq!(ran.code, 3, "{ran:?}");
     assert!(ran.stderr.starts_with("error: the helper `airpods-helper` could not be started: "), "{ran:?}");
-    assert!(ran.took < SOON, "{ran:?}");
+    assert!(ran.took < REPLY_LIMIT, "{ran:?}");
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn a_bus_that_is_absent_is_reported_long_before_the_bus_would_give_up() {
     assert_eq!(ran.code, 3, "{ran:?}");
     assert!(ran.stderr.starts_with("error: the system bus cannot be reached: "), "{ran:?}");
     assert!(ran.stderr.contains("\nhint: "), "{ran:?}");
-    assert!(ran.took < SOON, "{ran:?}");
+    assert!(ran.took < REPLY_LIMIT, "{ran:?}");
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn a_bus_that_says_nothing_is_reported_long_before_the_bus_would_give_up()
     let ran = run(&format!("unix:path={}", socket.display()), "net clamp on").await;
     assert_eq!(ran.code, 3, "{ran:?}");
     assert!(ran.stderr.starts_with("error: the system bus does not answer"), "{ran:?}");
-    assert!(ran.took < SOON, "{ran:?}");
+    assert!(ran.took < REPLY_LIMIT, "{ran:?}");
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// How long the start of services waits for a measurement that has missed no packet yet. A good
 /// path is measured before podman has created the first container. On most others nothing answers
 /// at all, and no clamp helps there.
-const UNDISTURBED: Duration = Duration::from_secs(2);
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// A measurement that is running, or the remembered result of an earlier one.
 pub(super) struct Measuring {
@@ -111,11 +111,11 @@ impl Measuring {
     }
 
     /// Waits before the first service starts: until the end if packets were missed, otherwise for
-    /// [`UNDISTURBED`] at most.
+    /// [`MAX_WAIT`] at most.
     pub(super) async fn before_services(&mut self) {
         let suspected = self.known.as_ref().is_some_and(|known| matches!(known.remedy, Remedy::Fixed { .. }));
         let missed = Arc::clone(&self.missed);
-        let is_missed = timeout(UNDISTURBED, missed.notified());
+        let is_missed = timeout(MAX_WAIT, missed.notified());
         // Without a running measurement `join_next` returns `None` at once, so nothing waits.
         let wait = suspected
             || tokio::select! {
@@ -183,9 +183,9 @@ mod tests {
         Measuring { folder: None, tunnel: None, known: None, running, missed: Arc::default(), until }
     }
 
-    /// A measurement that ends later than [`UNDISTURBED`].
+    /// A measurement that ends later than [`MAX_WAIT`].
     async fn late() -> Report {
-        tokio::time::sleep(UNDISTURBED + UNDISTURBED / 2).await;
+        tokio::time::sleep(MAX_WAIT + MAX_WAIT / 2).await;
         report(Vec::new())
     }
 
@@ -229,7 +229,7 @@ mod tests {
 
     #[tokio::test]
     async fn however_much_it_has_missed_there_is_a_limit() {
-        let measuring = Measuring { until: Instant::now() + UNDISTURBED, ..under_way(pending()) };
+        let measuring = Measuring { until: Instant::now() + MAX_WAIT, ..under_way(pending()) };
         measuring.missed.notify_one();
         assert!(!waits_for(measuring).await);
     }

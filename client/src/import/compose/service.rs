@@ -14,7 +14,7 @@ pub(super) struct KeyContext<'a> {
 }
 
 /// Keys that are carried over unchanged, with their name in `config.toml`.
-const AS_THEY_STAND: [(&str, &str); 10] = [
+const UNCHANGED_KEYS: [(&str, &str); 10] = [
     ("container_name", "container"),
     ("hostname", "hostname"),
     ("ipc", "ipc"),
@@ -54,7 +54,7 @@ impl KeyContext<'_> {
     /// Carries the key over, or notes why it is not.
     pub(super) fn carry(&mut self, draft: &mut Service) {
         let (key, node) = (self.entry.key.as_str(), &self.entry.node);
-        if let Some((_, ours)) = AS_THEY_STAND.iter().find(|(theirs, _)| *theirs == key) {
+        if let Some((_, ours)) = UNCHANGED_KEYS.iter().find(|(theirs, _)| *theirs == key) {
             return self.scalar(draft, ours);
         }
         if let Some((_, ours)) = LISTS.iter().find(|(theirs, _)| *theirs == key) {

@@ -15,7 +15,7 @@ pub(super) struct KeyContext<'a> {
 }
 
 /// Texts that are carried over unchanged, with their name in `config.toml`.
-const TEXTS: [(&str, &str); 6] = [
+const TEXT_KEYS: [(&str, &str); 6] = [
     ("ContainerName", "container"),
     ("HostName", "hostname"),
     ("ShmSize", "shm_size"),
@@ -47,7 +47,7 @@ impl KeyContext<'_> {
         let Some(text) = super::text(&self.line.value) else { return self.note_specifier() };
         let ours =
             |table: &[(&str, &'static str)]| table.iter().find(|(theirs, _)| *theirs == key).map(|(_, ours)| *ours);
-        if let Some(ours) = ours(&TEXTS) {
+        if let Some(ours) = ours(&TEXT_KEYS) {
             return draft.set(ours, text);
         }
         if let Some(ours) = ours(&SWITCHES) {

@@ -108,8 +108,8 @@ fn what_is_reported_was_carried_and_never_exceeds_the_true_path() {
 #[test]
 fn nothing_narrow_is_seen_on_a_good_path_whatever_it_loses() {
     // A path with a loss of 9 % that was once reported as narrow.
-    const SEEN: [u64; 1] = [88_976];
-    for seed in (0..paths()).chain(SEEN) {
+    const FORMER_FAILURES: [u64; 1] = [88_976];
+    for seed in (0..paths()).chain(FORMER_FAILURES) {
         let random = &mut fastrand::Rng::with_seed(seed);
         let faults = Faults { up: 1500, down: 1500, falls: None, ..any_path(random) };
         let Run { findings, code, .. } = run(&faults, seed);

@@ -218,10 +218,10 @@ fn passes(findings: &Findings, facts: &PathFacts) -> Code {
 
 /// The verdict if every size passes: whether the path is lossy, slow, or ends at a proxy.
 fn quality(findings: &Findings) -> Code {
-    const ENOUGH: u32 = 60;
+    const MIN_SENT: u32 = 60;
     let near = findings.min_rtt.is_some_and(|rtt| rtt < Duration::from_millis(1));
     // More than 2 % were retransmitted, and enough were sent for that to mean something.
-    if findings.sent >= ENOUGH && findings.sent_again * 50 > findings.sent {
+    if findings.sent >= MIN_SENT && findings.sent_again * 50 > findings.sent {
         return Code::LinkLoses;
     }
     if findings.rtt > Duration::from_secs(2) {

@@ -164,12 +164,14 @@ async fn a_service_is_started_when_what_it_depends_on_has_come_so_far() {
     assert!(start.after.contains(&place("wait until `true` succeeds in the container `model-0`")), "{plan}");
 }
 
-const QUICK: Pace = Pace { startup: std::time::Duration::from_millis(200), ..PACE };
+const SHORT_PACE: Pace = Pace { startup: std::time::Duration::from_millis(200), ..PACE };
 
 async fn run(podman: &Simulated, toml: &str) -> Result<crate::execute::Outcome, String> {
     let mut plan = plan(podman, toml, &[]).await.unwrap();
     plan.ports.clear();
-    execute(podman, &plan, &QUICK, &Silent, std::future::pending()).await.map_err(|aborted| aborted.cause.to_string())
+    execute(podman, &plan, &SHORT_PACE, &Silent, std::future::pending())
+        .await
+        .map_err(|aborted| aborted.cause.to_string())
 }
 
 #[tokio::test]

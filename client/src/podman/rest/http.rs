@@ -48,10 +48,10 @@ pub(super) const READ: Duration = Duration::from_secs(5 * 60);
 
 /// How long podman may take to change something. Each container of a pod may take up to five
 /// minutes to stop.
-const CHANGE: Duration = Duration::from_secs(30 * 60);
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// How long podman may be silent within a streamed answer. It unpacks an image layer in silence.
-pub(super) const SILENCE: Duration = Duration::from_secs(30 * 60);
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// Connects, and checks the listening process: podman, or the systemd that starts it, as this user
 /// or as root. Another user's process would receive the secrets of a launch, such as the web UI's.
@@ -114,7 +114,7 @@ impl Http {
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         // hyper needs the connection polled beside the request. The task ends with the connection.
         tokio::spawn(connection);
-        let limit = if method == Method::GET { READ } else { CHANGE };
+        let limit = if method == Method::GET { READ } else { CHANGE_TIMEOUT };
         let bytes = match body {
             Some(body) => {
                 serde_json::to_vec(body).map_err(|source| PodmanError::Answer { what: path.into(), source })?

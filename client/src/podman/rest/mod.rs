@@ -101,7 +101,7 @@ impl Podman for Rest {
         let mut response = self.http.send_raw::<()>(Method::POST, &path, None).await?;
         let mut lines = Lines::default();
         let mut read = 0;
-        while let Some(piece) = http::next("/images/create", &mut response, http::SILENCE).await? {
+        while let Some(piece) = http::next("/images/create", &mut response, http::IDLE_TIMEOUT).await? {
             read += piece.len();
             if read > LONGEST_REPORT {
                 return Err(PodmanError::AnswerTooLong { what: "/images/create".into() });
@@ -344,9 +344,9 @@ impl Rest {
     /// Inspects a container. podman fails if a process ends while it reads its /proc; the next try
     /// reports the state after that.
     async fn inspect(&self, name: &str) -> Result<DetailAnswer> {
-        const LOOKS: u32 = 3;
+        const ATTEMPTS: u32 = 3;
         let path = format!("/containers/{}/json", escape(name));
-        for _ in 1..LOOKS {
+        for _ in 1..ATTEMPTS {
             match self.http.get(&path).await {
                 Err(error) if error.process_vanished() => tokio::time::sleep(Duration::from_millis(50)).await,
                 answer => return answer,

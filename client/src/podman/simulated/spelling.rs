@@ -6,14 +6,14 @@ use crate::config::Reference;
 use crate::podman::{ContainerDetail, ContainerOption, Limits, Options, Version};
 
 /// The first version, in this model, that keeps a tag beside a digest.
-const KEEPS_TAGS: Version = Version { major: 5, minor: 0 };
+const FIRST_WITH_TAGS: Version = Version { major: 5, minor: 0 };
 
 /// The full name of an image.
 pub(super) fn image(name: &str, version: Version) -> String {
     let whole = Reference::of(name).to_string();
     match whole.split_once('@') {
         // A colon after the last slash begins a tag.
-        Some((named, digest)) if version < KEEPS_TAGS => {
+        Some((named, digest)) if version < FIRST_WITH_TAGS => {
             let path = named.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(named, |(path, _)| path);
             format!("{path}@{digest}")
         }
@@ -44,7 +44,7 @@ pub(super) fn respell(detail: &mut ContainerDetail, cpus: Option<f64>, version: 
 }
 
 /// Some of the default capabilities of a container, as far as tests need them.
-const USUAL: [&str; 3] = ["CAP_CHOWN", "CAP_KILL", "CAP_SETUID"];
+const DEFAULT_CAPABILITIES: [&str; 3] = ["CAP_CHOWN", "CAP_KILL", "CAP_SETUID"];
 
 /// The settings as podman reports them: the resulting capabilities in place of the added and
 /// dropped ones, and one word for every user namespace of the container's own.
@@ -52,7 +52,7 @@ pub(super) fn reported(wanted: &Options) -> Options {
     let mut reported = wanted.clone();
     let (added, dropped) = (wanted.get(ContainerOption::CapAdd), wanted.get(ContainerOption::CapDrop));
     let drops = |name: &str| dropped.iter().any(|dropped| dropped == "ALL" || dropped == name);
-    let kept = USUAL.into_iter().filter(|name| !drops(name)).map(str::to_owned);
+    let kept = DEFAULT_CAPABILITIES.into_iter().filter(|name| !drops(name)).map(str::to_owned);
     reported.set(ContainerOption::CapAdd, kept.chain(added.iter().cloned()).collect());
     reported.set(ContainerOption::CapDrop, Vec::new());
     let tmpfs =

@@ -34,7 +34,7 @@ const ONE_BY_ONE: usize = 8;
 
 /// The number of routes to read for each link before reading ends, once all links have a route. An
 /// MTU on a later route is missed.
-const ENOUGH: usize = 1024;
+const MAX_ROUTES_PER_LINK: usize = 1024;
 
 /// The routes through each of the links in `asked`, by index.
 ///
@@ -85,7 +85,7 @@ impl Search<'_> {
                 *routes = Routes { any: true, mtu: routes.mtu.into_iter().chain(route.mtu()).min() };
             }
         }
-        let is_enough = self.read >= ENOUGH.saturating_mul(sought.len());
+        let is_enough = self.read >= MAX_ROUTES_PER_LINK.saturating_mul(sought.len());
         if is_enough && sought.iter().all(|link| self.found.contains_key(link)) {
             ControlFlow::Break(())
         } else {
